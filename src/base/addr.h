@@ -1,0 +1,55 @@
+/*
+ * Socket addresses: reading, printing, networks, and the key under which limits and figures know a client.
+ * IPv4-mapped IPv6 addresses are turned into IPv4 at the door (addr_from_sockaddr), so one client has one name.
+ */
+#pragma once
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "base/defs.h"
+#include "base/span.h"
+
+/* AF_UNSPEC = no address known. */
+struct addr {
+    uint16_t family; /* AF_INET, AF_INET6, AF_UNSPEC */
+    uint16_t port;   /* host order */
+    uint8_t ip[16];  /* network order; IPv4 in the first 4 */
+};
+
+#define ADDR_TEXT_MAX 64 /* longest text with port and brackets, end included */
+
+/* "1.2.3.4:80" or "[::1]:80"; the port is required, 0 allowed. ERR_FORMAT. */
+MUST_CHECK int addr_parse(const char *text, struct addr *ret);
+
+/* "1.2.3.4" or "::1" without a port. ERR_FORMAT. */
+MUST_CHECK int addr_parse_ip(const char *text, struct addr *ret);
+
+/* Writes "ip:port" or "[ip]:port" (or "-" when unknown); returns TO. */
+const char *addr_text(const struct addr *a, char to[static ADDR_TEXT_MAX]);
+
+/* The same without port and brackets. */
+const char *addr_ip_text(const struct addr *a, char to[static ADDR_TEXT_MAX]);
+
+/* AF_UNIX and others give AF_UNSPEC. */
+void addr_from_sockaddr(const struct sockaddr_storage *from, struct addr *ret);
+
+/* Returns the length for bind() and connect(). The address must be known. */
+socklen_t addr_to_sockaddr(const struct addr *a, struct sockaddr_storage *ret);
+
+bool addr_is_loopback(const struct addr *a);
+
+/* A network: "10.0.0.0/8", "2001:db8::/32", or one bare address. */
+struct cidr {
+    struct addr net; /* host bits are zero */
+    uint8_t bits;
+};
+
+/* ERR_FORMAT: no address, a prefix length out of range, or host bits set. */
+MUST_CHECK int cidr_parse(const char *text, struct cidr *ret);
+bool cidr_has(const struct cidr *c, const struct addr *a);
+
+/* The client for limits and figures: an IPv4 address, or the /64 of an IPv6 address (as 16 bytes, IPv4 mapped). */
+void addr_client_key(const struct addr *a, uint8_t ret[static 16]);

@@ -1,0 +1,61 @@
+/*
+ * Typed, size-capped messages between roles over SOCK_SEQPACKET, with descriptors.
+ *
+ * One message is one packet: type (u16), body. A receiver gives a table of the types it accepts with their sizes and number
+ * of descriptors; anything else is an error of that peer (ERR_FORMAT), its descriptors are closed, and nobody crashes.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/defs.h"
+#include "base/span.h"
+#include "base/step.h"
+
+#define IPC_BODY_MAX (64 * 1024)
+#define IPC_FDS_MAX 4
+
+/* One row a permitted message type; a table ends with a row of type 0. */
+struct ipc_rule {
+    uint16_t type;
+    uint8_t fds;      /* exactly this many descriptors */
+    uint32_t min_len; /* of the body */
+    uint32_t max_len;
+};
+
+/* A received message: BODY borrows the scratch given; the descriptors are the receiver's to close. */
+struct ipc_msg {
+    uint16_t type;
+    unsigned nfds;
+    int fds[IPC_FDS_MAX];
+    struct span body;
+};
+
+/* A connected pair, close-on-exec, non-blocking; SNDBUF bytes of send buffer asked for each way (0 = the host's default). */
+MUST_CHECK int ipc_pair(int sndbuf, int ret_fds[static 2]);
+
+/*
+ * Sends one message; the descriptors are duplicated to the receiver and stay the sender's too.
+ * ERR_AGAIN when the peer's queue is full, ERR_CLOSED when it is gone, ERR_LIMIT when too large, ERR_SYSTEM (errno).
+ */
+MUST_CHECK int ipc_send(int fd, uint16_t type, struct span body, const int *fds, unsigned nfds);
+
+/* One message of a batch: see ipc_send(). */
+struct ipc_out {
+    uint16_t type;
+    int fd; /* -1 = none */
+    struct span body;
+};
+
+/* Sends as many of N (at most 32 are tried) as the peer's queue takes, in one system call. Returns how many, or an error. */
+MUST_CHECK int ipc_send_many(int fd, const struct ipc_out *out, unsigned n);
+
+/*
+ * Receives one message into SCRATCH (at least IPC_BODY_MAX + 2 bytes) and checks it against RULES.
+ * STEP_DONE, STEP_WANT_READ, STEP_EOF; STEP_FAILED with *ret_err ERR_FORMAT (peer broke the rules) or ERR_SYSTEM (errno).
+ */
+enum step ipc_recv(int fd, void *scratch, size_t cap, const struct ipc_rule *rules, struct ipc_msg *ret, int *ret_err);
+
+/* Closes the descriptors a message still holds. */
+void ipc_msg_close(struct ipc_msg *m);

@@ -1,0 +1,58 @@
+/*
+ * The event loop of every role: epoll, one timer wheel, one hook a turn.
+ *
+ * A watched descriptor carries a tag (kind, generation, key) instead of a pointer; the kind picks the handler, key and
+ * generation name the object, so nothing is allocated per descriptor and a late event for a dead object is dropped by the
+ * handler. One turn: wait, handle events, fire due timers, call the hook. Work that is left over is the hook's: while it
+ * returns true the loop does not sleep.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/defs.h"
+#include "base/wheel.h"
+
+#define LOOP_KINDS 16
+#define LOOP_EVENTS 256 /* events taken a turn */
+
+/* KEY has 32 bits; GEN 24 (compare with the low 24 bits of the object's generation). */
+typedef void (*loop_fn)(void *ctx, uint32_t key, uint32_t gen, uint32_t epoll_events);
+typedef bool (*loop_hook)(void *ctx);
+
+struct loop {
+    int epfd;
+    bool stop;
+    uint64_t now_ms; /* monotonic, read once a turn */
+    struct wheel wheel;
+    wheel_fn timer_fn; /* fires for every due timer of this loop */
+    void *timer_ctx;
+    loop_hook hook;
+    void *hook_ctx;
+    struct {
+        loop_fn fn;
+        void *ctx;
+    } kinds[LOOP_KINDS];
+};
+
+#define LOOP_GEN(gen) ((gen) & 0xffffffu)
+
+/* ERR_SYSTEM (errno) when epoll is not to be had. */
+MUST_CHECK int loop_init(struct loop *l);
+void loop_fini(struct loop *l);
+
+/* Sets the handler of a kind (below LOOP_KINDS). CTX is kept. */
+void loop_on(struct loop *l, unsigned kind, loop_fn fn, void *ctx);
+
+/* Watches FD for EVENTS (EPOLL*), tagged. ERR_SYSTEM (errno). The loop does not own the descriptor. */
+MUST_CHECK int loop_watch(struct loop *l, int fd, uint32_t events, unsigned kind, uint32_t key, uint32_t gen);
+
+/* Changes what an already watched descriptor waits for. ERR_SYSTEM (errno). */
+MUST_CHECK int loop_rewatch(struct loop *l, int fd, uint32_t events, unsigned kind, uint32_t key, uint32_t gen);
+
+/* Stops watching; a descriptor about to be closed needs no call unless a copy of it lives on elsewhere. */
+void loop_unwatch(struct loop *l, int fd);
+
+/* Turns until l->stop is set. ERR_SYSTEM (errno) when epoll fails. */
+MUST_CHECK int loop_run(struct loop *l);

@@ -1,0 +1,11 @@
+/* Random bytes from the kernel. For names, choices and seeds; keys and nonces of TLS come from libcrypto. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Fills from getrandom(2); waits for the kernel's pool at early boot; aborts when there is no such call. */
+void rand_bytes(void *to, size_t n);
+
+/* From a small buffer refilled by rand_bytes(): one system call for many numbers. */
+uint64_t rand_u64(void);

@@ -1,0 +1,103 @@
+/*
+ * The configuration as one plain checked struct. Made from TOML by the config role (conf/load.h), carried to the other roles
+ * as a sealed snapshot (conf/snapshot.h). Whoever holds one may trust every field: ranges, files and references are checked.
+ *
+ * All text and arrays belong to the struct's own arena: valid as long as the struct, never freed one by one.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/defs.h"
+
+#define CONF_WORKERS_MAX 64
+#define CONF_SERVICES_MAX 256
+#define CONF_LISTENERS_MAX 256 /* different addresses, over all services */
+#define CONF_BACKENDS_MAX 64   /* a service */
+#define CONF_NEVER UINT64_MAX  /* a timeout of "none" */
+
+enum log_target { LOG_TO_STDERR, LOG_TO_STDOUT, LOG_TO_FILE, LOG_TO_SYSLOG, LOG_TO_JOURNAL };
+enum log_format { LOG_AS_TEXT, LOG_AS_JSON, LOG_AS_LOGFMT };
+enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+enum service_mode { MODE_TERMINATE, MODE_PASSTHROUGH };
+enum balance { BALANCE_LEAST_SESSIONS, BALANCE_ROUND_ROBIN, BALANCE_CLIENT_HASH };
+enum proxy_send { PROXY_SEND_NONE, PROXY_SEND_V1, PROXY_SEND_V2 };
+enum truncation { TRUNCATION_CLOSE, TRUNCATION_RESET }; /* what a backend sees of a TCP end without close_notify */
+
+/* Bits of conf_service.proxy_tlvs. */
+enum proxy_tlv { TLV_SSL = 1, TLV_AUTHORITY = 2, TLV_ALPN = 4, TLV_UNIQUE_ID = 8, TLV_CRC32C = 16 };
+
+enum backend_kind { BACKEND_UNIX, BACKEND_UNIX_ABSTRACT, BACKEND_TCP };
+
+struct conf_backend {
+    enum backend_kind kind;
+    const char *text; /* as written: "unix:/run/app.sock"; what logs call it */
+    const char *path; /* Unix path, abstract name without the '@', or host of a TCP backend */
+    uint16_t port;    /* TCP */
+    bool is_name;     /* TCP host is a name to be resolved; otherwise ADDR is set */
+    struct addr addr; /* TCP with a literal address */
+};
+
+/* Names of files, absolute. Key is NULL for a folder. */
+struct conf_cert {
+    const char *cert; /* a file, or a folder when KEY is NULL */
+    const char *key;
+};
+
+struct conf_service {
+    const char *name;
+    uint16_t *listeners; /* indices into conf.listeners */
+    size_t nlisteners;
+    struct conf_backend *backends;
+    size_t nbackends;
+    struct conf_cert *certs; /* empty in passthrough mode */
+    size_t ncerts;
+    const char **alpn;
+    size_t nalpn;
+    enum service_mode mode;
+    uint16_t min_version; /* TLS_1_2 or TLS_1_3 as on the wire: 0x0303, 0x0304 */
+    uint16_t *suites;     /* our order; never empty after the check */
+    size_t nsuites;
+    uint16_t *groups; /* never empty after the check */
+    size_t ngroups;
+    bool strict_sni;
+    enum balance balance;
+    enum truncation truncation;
+    enum proxy_send proxy_send;
+    unsigned proxy_tlvs;
+    bool proxy_accept; /* required, from these networks */
+    struct cidr *proxy_trust;
+    size_t nproxy_trust;
+    uint64_t handshake_ms, connect_ms, idle_ms, linger_ms; /* CONF_NEVER = none */
+    uint64_t max_sessions, max_sessions_per_client, max_handshakes_per_client_per_second; /* 0 = no limit */
+};
+
+struct conf {
+    uint32_t workers; /* never 0 after the check */
+    const char *user; /* NULL = stay who we are */
+    const char *state_dir;
+    const char *engine; /* "auto", "libcrypto" */
+    const char *tcp_congestion; /* "" = the host's */
+    uint64_t drain_ms;          /* how long TERM lets sessions finish */
+    uint64_t buffer_memory;     /* bytes a relay may hold for bytes that wait */
+    enum log_target log_target;
+    const char *log_file; /* absolute, for LOG_TO_FILE */
+    enum log_format log_format;
+    enum log_level log_level;
+    struct addr *listeners; /* every address once */
+    size_t nlisteners;
+    struct conf_service *services;
+    size_t nservices;
+
+    struct conf_arena *arena;
+};
+
+/* Memory for N zeroed bytes, or a copy of S, living as long as C; aborts when out of memory (start of a process). */
+void *conf_alloc(struct conf *c, size_t n);
+const char *conf_strdup(struct conf *c, const char *s);
+
+struct conf *conf_new(void);
+void conf_free(struct conf *c);

@@ -1,0 +1,20 @@
+/*
+ * The checked configuration as bytes in a sealed memfd, for the other roles. Read with the care due to any other process:
+ * every count and range is checked again, so a broken snapshot is refused and never followed.
+ */
+#pragma once
+
+#include "base/defs.h"
+#include "base/span.h"
+#include "conf/conf.h"
+
+#define SNAPSHOT_MAX (4 * 1024 * 1024)
+
+/* A sealed, read-only memfd with C in it. ERR_LIMIT, ERR_SYSTEM (errno). */
+MUST_CHECK int snapshot_write(const struct conf *c, int *ret_fd);
+
+/* ERR_FORMAT, ERR_LIMIT, ERR_SYSTEM (errno). */
+MUST_CHECK int snapshot_read(int fd, struct conf **ret);
+
+/* The same from bytes; what snapshot_read() and the fuzzer call. ERR_FORMAT. */
+MUST_CHECK int snapshot_parse(struct span bytes, struct conf **ret);

@@ -1,0 +1,59 @@
+/*
+ * Figures that roles show each other, in one shared page area made by the supervisor: one writer a row, any number of readers,
+ * no locks. A reader may see a figure a moment old, never a torn one.
+ *
+ * Each handshaker and relay has a row of figures and a table of its clients (sessions or handshakes now, handshakes begun per
+ * second). Limits over all processes are sums over rows, so a role that dies takes its own counts with it: board_row_reset().
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/defs.h"
+#include "conf/conf.h"
+#include "wire/roles.h"
+
+struct board_shared;
+
+struct board {
+    struct board_shared *shared;
+    uint16_t workers;
+    uint16_t services;
+    size_t size;
+};
+
+/* A sealed-size memfd for that many workers and services, all zero, with a random key for client tables. ERR_SYSTEM. */
+MUST_CHECK int board_create(uint16_t workers, uint16_t services, int *ret_fd);
+MUST_CHECK int board_map(int fd, struct board *ret);
+void board_unmap(struct board *b);
+
+/* One process' row: the sole writer. ROLE_RELAY or ROLE_HANDSHAKER, index below workers (MUST). */
+struct board_row {
+    struct board *board;
+    struct board_row_shared *shared;
+};
+struct board_row board_row(struct board *b, enum role role, uint16_t index);
+
+/* Zeroes the row and its clients: by its new writer at start. */
+void board_row_reset(struct board_row *r);
+
+/* A session (relay) or connection in handshake (handshaker) of this service and client begins or ends. */
+void board_session(struct board_row *r, uint16_t service, const uint8_t client[static 16], int change);
+
+/* Only the service's part of it: once a handshaker knows the service. */
+void board_service(struct board_row *r, uint16_t service, int change);
+
+/* Only the client's part of it. */
+void board_client(struct board_row *r, const uint8_t client[static 16], int change);
+
+/* A handshake of this client begins now (handshakers). */
+void board_handshake(struct board_row *r, const uint8_t client[static 16], uint64_t now_ms);
+
+/* Over all rows: sessions and handshakes of a service, of a client; handshakes of a client begun within the last second. */
+uint64_t board_service_sessions(const struct board *b, uint16_t service);
+uint64_t board_client_sessions(const struct board *b, const uint8_t client[static 16]);
+uint64_t board_client_handshakes(const struct board *b, const uint8_t client[static 16], uint64_t now_ms);
+
+/* Sessions of one relay now. */
+uint32_t board_relay_sessions(const struct board *b, uint16_t index);

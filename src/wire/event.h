@@ -1,0 +1,57 @@
+/*
+ * What roles put into their ring for the observer: log lines, ends of sessions, failed connections. The observer turns them
+ * into text; the roles never format, never wait, and never name a file.
+ */
+#pragma once
+
+#include "base/defs.h"
+#include "base/ring.h"
+#include "base/span.h"
+#include "conf/conf.h"
+#include "wire/facts.h"
+#include "wire/roles.h"
+
+enum event_kind { EVENT_LINE = 1, EVENT_SESSION, EVENT_FAILURE };
+
+#define EVENT_TEXT_MAX 1024
+#define EVENT_PACKED_MAX (FACTS_PACKED_MAX + EVENT_TEXT_MAX + 256)
+
+/* How one side of a session ended. */
+enum side_end { END_OPEN, END_CLOSE, END_TRUNCATED, END_RESET, END_CUT, END_COUNT };
+
+/* "open", "close", "truncated", "reset", "cut". */
+const char *side_end_name(unsigned end);
+
+struct event {
+    enum event_kind kind;
+    uint64_t wall_us;
+    enum role role; /* who says it */
+    uint16_t index;
+    uint8_t level;  /* enum log_level */
+
+    struct span text; /* EVENT_LINE: the sentence. EVENT_FAILURE: detail ("waiting for client Finished"), may be empty */
+    struct facts facts; /* EVENT_SESSION, EVENT_FAILURE */
+    int reason;         /* enum err, 0 = well */
+    uint8_t alert;      /* with ERR_PEER_ALERT: its description */
+    uint16_t backend;   /* EVENT_SESSION: index in the service, UINT16_MAX = none reached */
+    uint64_t bytes_in, bytes_out; /* plain bytes from and to the client */
+    uint32_t connect_us;
+    uint64_t duration_us;
+    uint8_t client_end, backend_end; /* enum side_end */
+    uint16_t retries;                /* connects that failed or met a full backlog before the one that did not */
+};
+
+/* Packs and puts. False when the ring had no room (the ring counts it). */
+bool event_put(struct ring *ring, const struct event *e);
+
+/* Spans borrow RECORD. ERR_FORMAT. */
+MUST_CHECK int event_read(struct span record, struct event *ret);
+
+/* A role's own voice: who it is and where its lines go. Lines go to stderr while there is no ring. */
+struct voice {
+    struct ring ring; /* shared == NULL: none yet */
+    enum role role;
+    uint16_t index;
+    enum log_level level; /* lines above it are not put */
+};
+void voice_say(struct voice *v, enum log_level level, const char *fmt, ...) PRINTF_LIKE(3, 4);

@@ -1,0 +1,40 @@
+/*
+ * The hand-off message: a session leaves the handshaker for a relay, with the client's descriptor. Everything the relay will
+ * ever know about the session is in it. Read with the care due to any other process.
+ */
+#pragma once
+
+#include "base/ipc.h"
+#include "wire/facts.h"
+
+enum handoff_type {
+    HANDOFF_SESSION = 1,     /* fds: client */
+    HANDOFF_PASSTHROUGH = 2, /* fds: client; no keys, EARLY goes to the backend as it is */
+};
+
+#define HANDOFF_EARLY_MAX (40 * 1024)
+#define HANDOFF_BODY_MAX (HANDOFF_EARLY_MAX + FACTS_PACKED_MAX + 1024)
+
+extern const struct ipc_rule handoff_rules[];
+
+/* One direction's keys as the record plane keeps them. */
+struct handoff_half {
+    uint64_t seq;
+    uint64_t explicit_nonce;
+    uint8_t secret[48];
+    uint8_t key[32];
+    uint8_t iv[12];
+};
+
+struct handoff {
+    struct facts facts;
+    struct handoff_half in, out; /* from and to the client */
+    uint16_t out_max;            /* plain bytes a record to the client may hold */
+    struct span early;           /* bytes of the client's behind the handshake, not yet opened */
+};
+
+/* Packs into W. The keys are in W's memory then: the caller wipes it after sending. */
+void handoff_pack(struct wr *w, const struct handoff *h, enum handoff_type type);
+
+/* Spans borrow the message. ERR_FORMAT. */
+MUST_CHECK int handoff_unpack(const struct ipc_msg *m, struct handoff *ret);
