@@ -29,68 +29,68 @@ enum alert {
 };
 
 /* X(symbol, short name, text, alert) */
-#define ERR_TABLE(X)                                                                                                          \
-    /* general */                                                                                                             \
-    X(ERR_NOMEM, "out_of_memory", "out of memory", ALERT_INTERNAL_ERROR)                                                      \
-    X(ERR_SYSTEM, "system", "a system call failed", ALERT_INTERNAL_ERROR)                                                     \
-    X(ERR_AGAIN, "again", "not possible at this moment", ALERT_NONE)                                                          \
-    X(ERR_CLOSED, "closed", "the peer is gone", ALERT_NONE)                                                                   \
-    X(ERR_LIMIT, "limit", "a limit is reached", ALERT_INTERNAL_ERROR)                                                         \
-    X(ERR_FORMAT, "format", "malformed data", ALERT_DECODE_ERROR)                                                             \
-    X(ERR_UNSUPPORTED, "unsupported", "not supported", ALERT_INTERNAL_ERROR)                                                  \
-    X(ERR_NOT_FOUND, "not_found", "not found", ALERT_INTERNAL_ERROR)                                                          \
-    X(ERR_CRYPTO, "crypto", "the crypto library failed", ALERT_INTERNAL_ERROR)                                                \
-    /* before the handshake */                                                                                                \
-    X(ERR_PLAIN_HTTP, "plain_http", "plain HTTP sent to a TLS port", ALERT_NONE)                                              \
-    X(ERR_PLAIN_SSH, "plain_ssh", "SSH sent to a TLS port", ALERT_NONE)                                                       \
-    X(ERR_PROXY_UNEXPECTED, "proxy_unexpected", "PROXY header where none is expected", ALERT_NONE)                            \
-    X(ERR_SSLV2, "sslv2", "SSL 2.0 hello", ALERT_PROTOCOL_VERSION)                                                            \
-    X(ERR_NOT_TLS, "not_tls", "the first bytes are not TLS", ALERT_NONE)                                                      \
-    X(ERR_PROXY_MISSING, "proxy_missing", "no PROXY header where one is required", ALERT_NONE)                                \
-    X(ERR_PROXY_MALFORMED, "proxy_malformed", "malformed PROXY header", ALERT_NONE)                                           \
-    X(ERR_PROXY_UNTRUSTED, "proxy_untrusted", "PROXY header required, but its sender is not trusted", ALERT_NONE)             \
-    X(ERR_CLIENT_RATE, "client_rate", "too many handshakes per second from this client", ALERT_NONE)                          \
-    X(ERR_CLIENT_SESSIONS, "client_sessions", "too many sessions from this client", ALERT_NONE)                               \
-    X(ERR_SERVICE_SESSIONS, "service_sessions", "too many sessions in this service", ALERT_NONE)                              \
-    X(ERR_OUT_OF_FDS, "out_of_descriptors", "out of file descriptors", ALERT_NONE)                                            \
-    /* ClientHello */                                                                                                         \
-    X(ERR_HELLO_MALFORMED, "hello_malformed", "malformed ClientHello", ALERT_DECODE_ERROR)                                    \
-    X(ERR_HELLO_TOO_LONG, "hello_too_long", "ClientHello longer than 16 KiB", ALERT_DECODE_ERROR)                             \
-    X(ERR_HELLO_UNEXPECTED, "hello_unexpected", "first message is no ClientHello", ALERT_UNEXPECTED_MESSAGE)                  \
-    X(ERR_NO_VERSION, "no_shared_version", "no shared TLS version", ALERT_PROTOCOL_VERSION)                                   \
-    X(ERR_NO_SUITE, "no_shared_suite", "no shared cipher suite", ALERT_HANDSHAKE_FAILURE)                                     \
-    X(ERR_NO_GROUP, "no_shared_group", "no shared key exchange group", ALERT_HANDSHAKE_FAILURE)                               \
-    X(ERR_NO_SIGALG, "no_shared_sigalg", "no signature algorithm that our certificates serve", ALERT_HANDSHAKE_FAILURE)       \
-    X(ERR_UNKNOWN_NAME, "unknown_name", "no certificate for the server name asked for", ALERT_UNRECOGNIZED_NAME)              \
-    X(ERR_NO_ALPN, "no_shared_alpn", "no shared application protocol", ALERT_NO_APPLICATION_PROTOCOL)                         \
-    /* handshake */                                                                                                           \
-    X(ERR_HANDSHAKE, "handshake_failed", "handshake failed", ALERT_HANDSHAKE_FAILURE)                                         \
-    X(ERR_HANDSHAKE_TIMEOUT, "handshake_timeout", "handshake not done in time", ALERT_NONE)                                   \
-    X(ERR_HANDSHAKE_CLOSED, "handshake_closed", "the client closed the connection during the handshake", ALERT_NONE)          \
-    X(ERR_HANDSHAKE_RESET, "handshake_reset", "the client reset the connection during the handshake", ALERT_NONE)             \
-    X(ERR_PEER_ALERT, "peer_alert", "fatal alert from the client", ALERT_NONE)                                                \
-    X(ERR_LEAVE, "cannot_leave_libssl", "libssl's state could not be taken over", ALERT_INTERNAL_ERROR)                       \
-    X(ERR_NO_RELAY, "no_relay", "no relay took the session", ALERT_INTERNAL_ERROR)                                            \
-    /* records */                                                                                                             \
-    X(ERR_BAD_MAC, "bad_record_mac", "record failed authentication", ALERT_BAD_RECORD_MAC)                                    \
-    X(ERR_RECORD_OVERFLOW, "record_overflow", "record too long", ALERT_RECORD_OVERFLOW)                                       \
-    X(ERR_RECORD_TYPE, "unexpected_message", "record or message not allowed here", ALERT_UNEXPECTED_MESSAGE)                  \
-    X(ERR_RECORD_DECODE, "record_decode", "malformed record or message", ALERT_DECODE_ERROR)                                  \
-    X(ERR_RECORD_VERSION, "record_version", "wrong record version", ALERT_PROTOCOL_VERSION)                                   \
-    X(ERR_RECORD_FLOOD, "record_flood", "too many records that carry no data", ALERT_UNEXPECTED_MESSAGE)                      \
-    X(ERR_RECORD_ILLEGAL, "illegal_parameter", "illegal value in a message", ALERT_ILLEGAL_PARAMETER)                         \
-    X(ERR_KEY_LIMIT, "key_limit", "the key's usage limit is reached", ALERT_INTERNAL_ERROR)                                   \
-    /* backend */                                                                                                             \
-    X(ERR_BACKEND_REFUSED, "backend_refused", "no backend took the connection", ALERT_INTERNAL_ERROR)                         \
-    X(ERR_BACKEND_TIMEOUT, "backend_timeout", "no backend took the connection in time", ALERT_INTERNAL_ERROR)                 \
-    X(ERR_BACKEND_BACKLOG, "backend_backlog", "the backend's queue of connections stayed full", ALERT_INTERNAL_ERROR)         \
-    X(ERR_BACKEND_RESET, "backend_reset", "the backend reset the connection", ALERT_NONE)                                     \
-    /* end of a session */                                                                                                    \
-    X(ERR_CLIENT_RESET, "client_reset", "the client reset the connection", ALERT_NONE)                                        \
-    X(ERR_TRUNCATED, "truncated", "the client ended TCP without close_notify", ALERT_NONE)                                    \
-    X(ERR_IDLE, "idle_timeout", "no bytes either way for the idle time", ALERT_NONE)                                          \
-    X(ERR_LINGER, "linger_timeout", "the client did not close in time", ALERT_NONE)                                           \
-    X(ERR_STOPPED, "stopped", "tls-off was stopped", ALERT_NONE)                                                              \
+#define ERR_TABLE(X)                                                                                                           \
+    /* general */                                                                                                              \
+    X(ERR_NOMEM, "out_of_memory", "out of memory", ALERT_INTERNAL_ERROR)                                                       \
+    X(ERR_SYSTEM, "system", "a system call failed", ALERT_INTERNAL_ERROR)                                                      \
+    X(ERR_AGAIN, "again", "not possible at this moment", ALERT_NONE)                                                           \
+    X(ERR_CLOSED, "closed", "the peer is gone", ALERT_NONE)                                                                    \
+    X(ERR_LIMIT, "limit", "a limit is reached", ALERT_INTERNAL_ERROR)                                                          \
+    X(ERR_FORMAT, "format", "malformed data", ALERT_DECODE_ERROR)                                                              \
+    X(ERR_UNSUPPORTED, "unsupported", "not supported", ALERT_INTERNAL_ERROR)                                                   \
+    X(ERR_NOT_FOUND, "not_found", "not found", ALERT_INTERNAL_ERROR)                                                           \
+    X(ERR_CRYPTO, "crypto", "the crypto library failed", ALERT_INTERNAL_ERROR)                                                 \
+    /* before the handshake */                                                                                                 \
+    X(ERR_PLAIN_HTTP, "plain_http", "plain HTTP sent to a TLS port", ALERT_NONE)                                               \
+    X(ERR_PLAIN_SSH, "plain_ssh", "SSH sent to a TLS port", ALERT_NONE)                                                        \
+    X(ERR_PROXY_UNEXPECTED, "proxy_unexpected", "PROXY header where none is expected", ALERT_NONE)                             \
+    X(ERR_SSLV2, "sslv2", "SSL 2.0 hello", ALERT_PROTOCOL_VERSION)                                                             \
+    X(ERR_NOT_TLS, "not_tls", "the first bytes are not TLS", ALERT_NONE)                                                       \
+    X(ERR_PROXY_MISSING, "proxy_missing", "no PROXY header where one is required", ALERT_NONE)                                 \
+    X(ERR_PROXY_MALFORMED, "proxy_malformed", "malformed PROXY header", ALERT_NONE)                                            \
+    X(ERR_PROXY_UNTRUSTED, "proxy_untrusted", "PROXY header required, but its sender is not trusted", ALERT_NONE)              \
+    X(ERR_CLIENT_RATE, "client_rate", "too many handshakes per second from this client", ALERT_NONE)                           \
+    X(ERR_CLIENT_SESSIONS, "client_sessions", "too many sessions from this client", ALERT_NONE)                                \
+    X(ERR_SERVICE_SESSIONS, "service_sessions", "too many sessions in this service", ALERT_NONE)                               \
+    X(ERR_OUT_OF_FDS, "out_of_descriptors", "out of file descriptors", ALERT_NONE)                                             \
+    /* ClientHello */                                                                                                          \
+    X(ERR_HELLO_MALFORMED, "hello_malformed", "malformed ClientHello", ALERT_DECODE_ERROR)                                     \
+    X(ERR_HELLO_TOO_LONG, "hello_too_long", "ClientHello longer than 16 KiB", ALERT_DECODE_ERROR)                              \
+    X(ERR_HELLO_UNEXPECTED, "hello_unexpected", "first message is no ClientHello", ALERT_UNEXPECTED_MESSAGE)                   \
+    X(ERR_NO_VERSION, "no_shared_version", "no shared TLS version", ALERT_PROTOCOL_VERSION)                                    \
+    X(ERR_NO_SUITE, "no_shared_suite", "no shared cipher suite", ALERT_HANDSHAKE_FAILURE)                                      \
+    X(ERR_NO_GROUP, "no_shared_group", "no shared key exchange group", ALERT_HANDSHAKE_FAILURE)                                \
+    X(ERR_NO_SIGALG, "no_shared_sigalg", "no signature algorithm that our certificates serve", ALERT_HANDSHAKE_FAILURE)        \
+    X(ERR_UNKNOWN_NAME, "unknown_name", "no certificate for the server name asked for", ALERT_UNRECOGNIZED_NAME)               \
+    X(ERR_NO_ALPN, "no_shared_alpn", "no shared application protocol", ALERT_NO_APPLICATION_PROTOCOL)                          \
+    /* handshake */                                                                                                            \
+    X(ERR_HANDSHAKE, "handshake_failed", "handshake failed", ALERT_HANDSHAKE_FAILURE)                                          \
+    X(ERR_HANDSHAKE_TIMEOUT, "handshake_timeout", "handshake not done in time", ALERT_NONE)                                    \
+    X(ERR_HANDSHAKE_CLOSED, "handshake_closed", "the client closed the connection during the handshake", ALERT_NONE)           \
+    X(ERR_HANDSHAKE_RESET, "handshake_reset", "the client reset the connection during the handshake", ALERT_NONE)              \
+    X(ERR_PEER_ALERT, "peer_alert", "fatal alert from the client", ALERT_NONE)                                                 \
+    X(ERR_LEAVE, "cannot_leave_libssl", "libssl's state could not be taken over", ALERT_INTERNAL_ERROR)                        \
+    X(ERR_NO_RELAY, "no_relay", "no relay took the session", ALERT_INTERNAL_ERROR)                                             \
+    /* records */                                                                                                              \
+    X(ERR_BAD_MAC, "bad_record_mac", "record failed authentication", ALERT_BAD_RECORD_MAC)                                     \
+    X(ERR_RECORD_OVERFLOW, "record_overflow", "record too long", ALERT_RECORD_OVERFLOW)                                        \
+    X(ERR_RECORD_TYPE, "unexpected_message", "record or message not allowed here", ALERT_UNEXPECTED_MESSAGE)                   \
+    X(ERR_RECORD_DECODE, "record_decode", "malformed record or message", ALERT_DECODE_ERROR)                                   \
+    X(ERR_RECORD_VERSION, "record_version", "wrong record version", ALERT_PROTOCOL_VERSION)                                    \
+    X(ERR_RECORD_FLOOD, "record_flood", "too many records that carry no data", ALERT_UNEXPECTED_MESSAGE)                       \
+    X(ERR_RECORD_ILLEGAL, "illegal_parameter", "illegal value in a message", ALERT_ILLEGAL_PARAMETER)                          \
+    X(ERR_KEY_LIMIT, "key_limit", "the key's usage limit is reached", ALERT_INTERNAL_ERROR)                                    \
+    /* backend */                                                                                                              \
+    X(ERR_BACKEND_REFUSED, "backend_refused", "no backend took the connection", ALERT_INTERNAL_ERROR)                          \
+    X(ERR_BACKEND_TIMEOUT, "backend_timeout", "no backend took the connection in time", ALERT_INTERNAL_ERROR)                  \
+    X(ERR_BACKEND_BACKLOG, "backend_backlog", "the backend's queue of connections stayed full", ALERT_INTERNAL_ERROR)          \
+    X(ERR_BACKEND_RESET, "backend_reset", "the backend reset the connection", ALERT_NONE)                                      \
+    /* end of a session */                                                                                                     \
+    X(ERR_CLIENT_RESET, "client_reset", "the client reset the connection", ALERT_NONE)                                         \
+    X(ERR_TRUNCATED, "truncated", "the client ended TCP without close_notify", ALERT_NONE)                                     \
+    X(ERR_IDLE, "idle_timeout", "no bytes either way for the idle time", ALERT_NONE)                                           \
+    X(ERR_LINGER, "linger_timeout", "the client did not close in time", ALERT_NONE)                                            \
+    X(ERR_STOPPED, "stopped", "tls-off was stopped", ALERT_NONE)                                                               \
     X(ERR_NO_BUFFERS, "no_buffers", "the memory for waiting bytes is used up", ALERT_INTERNAL_ERROR)
 
 enum err {
@@ -98,7 +98,7 @@ enum err {
 #define ERR_ENUM_(sym, name, text, alert) sym,
     ERR_TABLE(ERR_ENUM_)
 #undef ERR_ENUM_
-    ERR_END_,
+        ERR_END_,
 };
 
 /* Short stable name ("no_shared_suite"); "ok" for 0 and "unknown" for a number outside the table. Static storage. */

@@ -14,7 +14,7 @@
 #include "base/step.h"
 
 #define IPC_BODY_MAX (64 * 1024)
-#define IPC_FDS_MAX 4
+#define IPC_FDS_MAX  4
 
 /* One row a permitted message type; a table ends with a row of type 0. */
 struct ipc_rule {

@@ -14,7 +14,7 @@
 #include "base/defs.h"
 #include "base/wheel.h"
 
-#define LOOP_KINDS 16
+#define LOOP_KINDS  16
 #define LOOP_EVENTS 256 /* events taken a turn */
 
 /* KEY has 32 bits; GEN 24 (compare with the low 24 bits of the object's generation). */
@@ -36,7 +36,7 @@ struct loop {
     } kinds[LOOP_KINDS];
 };
 
-#define LOOP_GEN(gen) ((gen) & 0xffffffu)
+#define LOOP_GEN(gen) ((gen)&0xffffffu)
 
 /* ERR_SYSTEM (errno) when epoll is not to be had. */
 MUST_CHECK int loop_init(struct loop *l);

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define WHEEL_TICK_MS 4
-#define WHEEL_SLOTS 1024
+#define WHEEL_SLOTS   1024
 
 /* Embedded in its owner; zero-initialised is not armed. */
 struct wtimer {
@@ -23,8 +23,8 @@ typedef void (*wheel_fn)(void *ctx, struct wtimer *t);
 
 struct wheel {
     struct wtimer *slots[WHEEL_SLOTS];
-    uint64_t tick;   /* last tick handled */
-    uint32_t armed;  /* timers in the wheel */
+    uint64_t tick;  /* last tick handled */
+    uint32_t armed; /* timers in the wheel */
 };
 
 void wheel_init(struct wheel *w, uint64_t now_ms);

@@ -13,11 +13,11 @@
 #include "base/addr.h"
 #include "base/defs.h"
 
-#define CONF_WORKERS_MAX 64
-#define CONF_SERVICES_MAX 256
-#define CONF_LISTENERS_MAX 256 /* different addresses, over all services */
-#define CONF_BACKENDS_MAX 64   /* a service */
-#define CONF_NEVER UINT64_MAX  /* a timeout of "none" */
+#define CONF_WORKERS_MAX   64
+#define CONF_SERVICES_MAX  256
+#define CONF_LISTENERS_MAX 256        /* different addresses, over all services */
+#define CONF_BACKENDS_MAX  64         /* a service */
+#define CONF_NEVER         UINT64_MAX /* a timeout of "none" */
 
 enum log_target { LOG_TO_STDERR, LOG_TO_STDOUT, LOG_TO_FILE, LOG_TO_SYSLOG, LOG_TO_JOURNAL };
 enum log_format { LOG_AS_TEXT, LOG_AS_JSON, LOG_AS_LOGFMT };
@@ -71,7 +71,7 @@ struct conf_service {
     bool proxy_accept; /* required, from these networks */
     struct cidr *proxy_trust;
     size_t nproxy_trust;
-    uint64_t handshake_ms, connect_ms, idle_ms, linger_ms; /* CONF_NEVER = none */
+    uint64_t handshake_ms, connect_ms, idle_ms, linger_ms;                                /* CONF_NEVER = none */
     uint64_t max_sessions, max_sessions_per_client, max_handshakes_per_client_per_second; /* 0 = no limit */
 };
 
@@ -79,7 +79,7 @@ struct conf {
     uint32_t workers; /* never 0 after the check */
     const char *user; /* NULL = stay who we are */
     const char *state_dir;
-    const char *engine; /* "auto", "libcrypto" */
+    const char *engine;         /* "auto", "libcrypto" */
     const char *tcp_congestion; /* "" = the host's */
     uint64_t drain_ms;          /* how long TERM lets sessions finish */
     uint64_t buffer_memory;     /* bytes a relay may hold for bytes that wait */

@@ -25,5 +25,7 @@ void faults_add(struct faults *f, bool is_error, const char *position, const cha
 /* Reads and checks FILE, all that it names included. NULL when there were errors; the faults say which. */
 struct conf *conf_load_file(const char *file, struct faults *f);
 
-/* The shortest use: one service "default" from addresses to listen on and backends; a self-made certificate is kept in the state folder. */
-struct conf *conf_load_flags(const char *const *listen, size_t nlisten, const char *const *backend, size_t nbackend, struct faults *f);
+/* The shortest use: one service "default" from addresses to listen on and backends; a self-made certificate is kept in the
+ * state folder. */
+struct conf *conf_load_flags(const char *const *listen, size_t nlisten, const char *const *backend, size_t nbackend,
+                             struct faults *f);

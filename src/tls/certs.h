@@ -41,7 +41,8 @@ size_t certs_count(const struct certs *c);
 /* How the best entry for NAME (lower case, "" = none asked for) would be found. */
 enum certs_match certs_lookup(const struct certs *c, const char *name);
 
-/* Puts every entry that serves NAME into SSL (one per key type; libssl picks by the client's signature algorithms). ERR_CRYPTO. */
+/* Puts every entry that serves NAME into SSL (one per key type; libssl picks by the client's signature algorithms). ERR_CRYPTO.
+ */
 MUST_CHECK int certs_use(const struct certs *c, const char *name, SSL *ssl);
 
 /* Whether some entry for NAME can be verified with one of the signature algorithms (raw u16 list; empty = SHA-1 era client). */

@@ -15,8 +15,8 @@
 #include "base/step.h"
 
 #define HELLO_MESSAGE_MAX 16384 /* bytes of the handshake message, header included */
-#define HELLO_NAME_MAX 255
-#define HELLO_JA4_LEN 36
+#define HELLO_NAME_MAX    255
+#define HELLO_JA4_LEN     36
 
 /* What speaks on this connection, judged by its first bytes. */
 enum sniff { SNIFF_MORE, SNIFF_TLS, SNIFF_SSLV2, SNIFF_HTTP, SNIFF_SSH, SNIFF_PROXY, SNIFF_OTHER };
@@ -29,26 +29,26 @@ struct hello {
     uint16_t legacy_version;
     struct span random; /* 32 bytes */
     struct span session_id;
-    struct span suites;     /* u16 each */
-    struct span groups;     /* supported_groups, u16 each; empty = none sent */
-    struct span key_shares; /* the vector of KeyShareEntry (RFC 8446 4.2.8) */
-    struct span sigalgs;    /* signature_algorithms, u16 each */
-    struct span versions;   /* supported_versions, u16 each; empty = none sent */
-    struct span alpn;       /* ProtocolName vectors (u8 length each); empty = none sent */
+    struct span suites;           /* u16 each */
+    struct span groups;           /* supported_groups, u16 each; empty = none sent */
+    struct span key_shares;       /* the vector of KeyShareEntry (RFC 8446 4.2.8) */
+    struct span sigalgs;          /* signature_algorithms, u16 each */
+    struct span versions;         /* supported_versions, u16 each; empty = none sent */
+    struct span alpn;             /* ProtocolName vectors (u8 length each); empty = none sent */
     char sni[HELLO_NAME_MAX + 1]; /* host_name in lower case, "" = none sent; letters, digits, '-', '_' and '.' only */
     bool has_key_share;
     bool has_psk;
     bool has_early_data;
-    uint16_t record_size_limit;   /* RFC 8449, 0 = none sent; plain bytes, in 1.3 with the content type */
-    uint8_t max_fragment_length;  /* RFC 6066 4 code (1-4), 0 = none sent */
+    uint16_t record_size_limit;  /* RFC 8449, 0 = none sent; plain bytes, in 1.3 with the content type */
+    uint8_t max_fragment_length; /* RFC 6066 4 code (1-4), 0 = none sent */
     char ja4[HELLO_JA4_LEN + 1]; /* FoxIO JA4, "t13d1516h2_8daaf6152771_e5627efa2ab1" */
 };
 
 /*
  * Finds the ClientHello message at the front of the client's bytes and copies it together when it lies in several records.
- * STEP_WANT_READ: more bytes needed. STEP_DONE: *ret_message (borrows IN or SCRATCH), *ret_wire_len = bytes of IN its records take.
- * STEP_FAILED: *ret_err is ERR_HELLO_TOO_LONG, ERR_HELLO_UNEXPECTED, ERR_HELLO_MALFORMED, ERR_RECORD_VERSION or an err for what
- * hello_sniff() found (ERR_PLAIN_HTTP, ERR_PLAIN_SSH, ERR_PROXY_UNEXPECTED, ERR_SSLV2, ERR_NOT_TLS).
+ * STEP_WANT_READ: more bytes needed. STEP_DONE: *ret_message (borrows IN or SCRATCH), *ret_wire_len = bytes of IN its records
+ * take. STEP_FAILED: *ret_err is ERR_HELLO_TOO_LONG, ERR_HELLO_UNEXPECTED, ERR_HELLO_MALFORMED, ERR_RECORD_VERSION or an err
+ * for what hello_sniff() found (ERR_PLAIN_HTTP, ERR_PLAIN_SSH, ERR_PROXY_UNEXPECTED, ERR_SSLV2, ERR_NOT_TLS).
  */
 enum step hello_find(struct span in, uint8_t scratch[static HELLO_MESSAGE_MAX], struct span *ret_message, size_t *ret_wire_len,
                      int *ret_err);

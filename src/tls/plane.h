@@ -17,22 +17,22 @@
 #include "base/step.h"
 #include "tls/record.h"
 
-#define PLANE_IOV_MAX 64        /* plain runs one plane_open() hands out */
-#define PLANE_CONTROL_MAX 512   /* room that plane_control() and plane_alert() need */
-#define PLANE_EMPTY_MAX 32      /* records without data in a row before the session ends */
+#define PLANE_IOV_MAX     64  /* plain runs one plane_open() hands out */
+#define PLANE_CONTROL_MAX 512 /* room that plane_control() and plane_alert() need */
+#define PLANE_EMPTY_MAX   32  /* records without data in a row before the session ends */
 
 struct plane {
     struct record_half in;
     struct record_half out;
     uint16_t suite_id;
-    uint16_t out_max;       /* plain bytes a record we send may hold (max_fragment_length, record_size_limit) */
-    uint8_t post[5];        /* a handshake message not yet complete: KeyUpdate is the only one allowed */
+    uint16_t out_max; /* plain bytes a record we send may hold (max_fragment_length, record_size_limit) */
+    uint8_t post[5];  /* a handshake message not yet complete: KeyUpdate is the only one allowed */
     uint8_t post_len;
-    uint8_t empty_records;  /* records in a row that carried no data */
-    uint8_t alert_seen;     /* description of the peer's fatal alert */
-    bool key_update_owed;   /* the peer asked us to update our key */
+    uint8_t empty_records; /* records in a row that carried no data */
+    uint8_t alert_seen;    /* description of the peer's fatal alert */
+    bool key_update_owed;  /* the peer asked us to update our key */
     bool no_renegotiation_owed;
-    bool close_seen;        /* close_notify came: what follows is ignored (RFC 8446 6.1) */
+    bool close_seen; /* close_notify came: what follows is ignored (RFC 8446 6.1) */
     bool close_sent;
     uint32_t key_updates_in, key_updates_out;
 };
@@ -45,25 +45,26 @@ MUST_CHECK bool plane_valid(const struct plane *p);
 
 /* What plane_open() came to. */
 struct plane_opened {
-    size_t consumed;                  /* bytes of input used up: whole records only */
-    size_t plain_len;                 /* sum of the runs */
+    size_t consumed;  /* bytes of input used up: whole records only */
+    size_t plain_len; /* sum of the runs */
     unsigned niov;
-    struct iovec iov[PLANE_IOV_MAX];  /* plain runs, inside the input's memory */
-    int err;                          /* for STEP_FAILED */
+    struct iovec iov[PLANE_IOV_MAX]; /* plain runs, inside the input's memory */
+    int err;                         /* for STEP_FAILED */
 };
 
 /*
  * Opens the whole records at the front of IN, in place, until the input or the room for runs ends.
- * STEP_DONE: runs are full, call again with the rest. STEP_WANT_READ: what is left is no whole record (less than RECORD_WIRE_MAX).
- * STEP_EOF: close_notify; all later input is to be ignored. STEP_FAILED: ret->err; plain runs before the fault are valid.
- * After any call, plane_control_owed() may have become true.
+ * STEP_DONE: runs are full, call again with the rest. STEP_WANT_READ: what is left is no whole record (less than
+ * RECORD_WIRE_MAX). STEP_EOF: close_notify; all later input is to be ignored. STEP_FAILED: ret->err; plain runs before the
+ * fault are valid. After any call, plane_control_owed() may have become true.
  */
 enum step plane_open(struct plane *p, struct engine_contexts *contexts, uint8_t *in, size_t in_len, struct plane_opened *ret);
 
 /* Whether a control record must leave before the next data (KeyUpdate answered or due, no_renegotiation). */
 bool plane_control_owed(const struct plane *p);
 
-/* Writes all control records owed to OUT (PLANE_CONTROL_MAX bytes of room). ERR_KEY_LIMIT (1.2: the key is used up), ERR_CRYPTO. */
+/* Writes all control records owed to OUT (PLANE_CONTROL_MAX bytes of room). ERR_KEY_LIMIT (1.2: the key is used up),
+ * ERR_CRYPTO. */
 MUST_CHECK int plane_control(struct plane *p, struct engine_contexts *contexts, uint8_t *out, size_t *ret_len);
 
 /* Writes an alert: close_notify and user_canceled as warnings, all others fatal. ERR_CRYPTO, ERR_KEY_LIMIT. */

@@ -15,12 +15,12 @@
 #include "tls/engine.h"
 #include "tls/suite.h"
 
-#define RECORD_HEADER_LEN 5
-#define RECORD_PLAIN_MAX 16384
-#define RECORD_PREFIX_MAX 13 /* header, TLS 1.2 explicit nonce */
-#define RECORD_SUFFIX_MAX 17 /* inner content type, tag */
+#define RECORD_HEADER_LEN   5
+#define RECORD_PLAIN_MAX    16384
+#define RECORD_PREFIX_MAX   13 /* header, TLS 1.2 explicit nonce */
+#define RECORD_SUFFIX_MAX   17 /* inner content type, tag */
 #define RECORD_OVERHEAD_MAX (RECORD_PREFIX_MAX + RECORD_SUFFIX_MAX)
-#define RECORD_WIRE_MAX (RECORD_HEADER_LEN + RECORD_PLAIN_MAX + 256) /* RFC 8446 5.2 */
+#define RECORD_WIRE_MAX     (RECORD_HEADER_LEN + RECORD_PLAIN_MAX + 256) /* RFC 8446 5.2 */
 
 enum content_type {
     CONTENT_CHANGE_CIPHER_SPEC = 20,
@@ -31,8 +31,8 @@ enum content_type {
 
 /* The state of one direction: plain data, moved between processes as it is. Raw keys only. */
 struct record_half {
-    uint64_t seq;            /* of the next record; under the present key in 1.3, of the connection in 1.2 */
-    uint64_t explicit_nonce; /* TLS 1.2 AES-GCM, sealing: explicit nonce of the next record; only ever counts up */
+    uint64_t seq;                 /* of the next record; under the present key in 1.3, of the connection in 1.2 */
+    uint64_t explicit_nonce;      /* TLS 1.2 AES-GCM, sealing: explicit nonce of the next record; only ever counts up */
     uint8_t secret[HASH_LEN_MAX]; /* TLS 1.3 traffic secret; zero in 1.2 */
     uint8_t key[AEAD_KEY_MAX];
     uint8_t iv[AEAD_NONCE_LEN];
@@ -54,8 +54,8 @@ MUST_CHECK int record_run_begin(struct record_run *run, struct engine_contexts *
 size_t record_prefix(const struct suite *suite);
 
 /*
- * Seals PLAIN_LEN bytes (0 to RECORD_PLAIN_MAX, MUST) that stand at REC + record_prefix(); *ret_len is the whole record's length.
- * ERR_KEY_LIMIT when this key has sealed all it may, ERR_CRYPTO. Nothing is consumed on failure.
+ * Seals PLAIN_LEN bytes (0 to RECORD_PLAIN_MAX, MUST) that stand at REC + record_prefix(); *ret_len is the whole record's
+ * length. ERR_KEY_LIMIT when this key has sealed all it may, ERR_CRYPTO. Nothing is consumed on failure.
  */
 MUST_CHECK int record_seal(struct record_run *run, enum content_type type, uint8_t *rec, size_t plain_len, size_t *ret_len);
 

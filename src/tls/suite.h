@@ -18,15 +18,15 @@ enum suite_auth { AUTH_ANY, AUTH_ECDSA, AUTH_RSA };
 struct aead {
     const char *name;
     uint8_t key_len;
-    uint8_t tls12_fixed_iv_len;    /* from the key block (RFC 5288 3, RFC 7905 2) */
-    uint8_t tls12_explicit_len;    /* nonce bytes at the start of each TLS 1.2 record */
-    uint64_t seal_limit;           /* records one key may seal (RFC 8446 5.5) */
+    uint8_t tls12_fixed_iv_len; /* from the key block (RFC 5288 3, RFC 7905 2) */
+    uint8_t tls12_explicit_len; /* nonce bytes at the start of each TLS 1.2 record */
+    uint64_t seal_limit;        /* records one key may seal (RFC 8446 5.5) */
 };
 
-#define AEAD_TAG_LEN 16
+#define AEAD_TAG_LEN   16
 #define AEAD_NONCE_LEN 12
-#define AEAD_KEY_MAX 32
-#define HASH_LEN_MAX 48
+#define AEAD_KEY_MAX   32
+#define HASH_LEN_MAX   48
 
 struct suite {
     uint16_t id;

@@ -23,17 +23,17 @@
 #include "wire/roles.h"
 
 enum control_type {
-    CONTROL_SETUP = 1,  /* fds: snapshot, board, ring */
-    CONTROL_SECRETS,    /* fds: ticket secret; handshakers only */
-    CONTROL_LISTENER,   /* fds: listening socket */
-    CONTROL_LINK,       /* fds: socket to another role */
-    CONTROL_RING,       /* fds: another role's ring; observer only */
+    CONTROL_SETUP = 1, /* fds: snapshot, board, ring */
+    CONTROL_SECRETS,   /* fds: ticket secret; handshakers only */
+    CONTROL_LISTENER,  /* fds: listening socket */
+    CONTROL_LINK,      /* fds: socket to another role */
+    CONTROL_RING,      /* fds: another role's ring; observer only */
     CONTROL_GO,
     CONTROL_READY,
-    CONTROL_REFUSED,    /* body: text for the operator */
-    CONTROL_REOPEN,     /* log file */
-    CONTROL_DRAIN,      /* stop accepting; body: milliseconds to finish in */
-    CONTROL_DRAINED,    /* body: sessions cut */
+    CONTROL_REFUSED, /* body: text for the operator */
+    CONTROL_REOPEN,  /* log file */
+    CONTROL_DRAIN,   /* stop accepting; body: milliseconds to finish in */
+    CONTROL_DRAINED, /* body: sessions cut */
     CONTROL_STOP,
     CONTROL_REQUEST,    /* config: what to load */
     CONTROL_CONFIGURED, /* fds: snapshot, ticket secret; body: warnings as text */
@@ -47,9 +47,9 @@ extern const struct ipc_rule control_to_supervisor[];
 
 struct control_setup {
     enum role role;
-    uint16_t index;   /* among the processes of this role */
-    uint16_t workers; /* handshakers and relays, each */
-    int32_t cpu;      /* to run on; -1 = any */
+    uint16_t index;      /* among the processes of this role */
+    uint16_t workers;    /* handshakers and relays, each */
+    int32_t cpu;         /* to run on; -1 = any */
     uint32_t generation; /* counts restarts of this child, from 0 */
 };
 MUST_CHECK int control_send_setup(int fd, const struct control_setup *s, const int fds[static 3]);

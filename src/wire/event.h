@@ -13,7 +13,7 @@
 
 enum event_kind { EVENT_LINE = 1, EVENT_SESSION, EVENT_FAILURE };
 
-#define EVENT_TEXT_MAX 1024
+#define EVENT_TEXT_MAX   1024
 #define EVENT_PACKED_MAX (FACTS_PACKED_MAX + EVENT_TEXT_MAX + 256)
 
 /* How one side of a session ended. */
@@ -27,9 +27,9 @@ struct event {
     uint64_t wall_us;
     enum role role; /* who says it */
     uint16_t index;
-    uint8_t level;  /* enum log_level */
+    uint8_t level; /* enum log_level */
 
-    struct span text; /* EVENT_LINE: the sentence. EVENT_FAILURE: detail ("waiting for client Finished"), may be empty */
+    struct span text;   /* EVENT_LINE: the sentence. EVENT_FAILURE: detail ("waiting for client Finished"), may be empty */
     struct facts facts; /* EVENT_SESSION, EVENT_FAILURE */
     int reason;         /* enum err, 0 = well */
     uint8_t alert;      /* with ERR_PEER_ALERT: its description */

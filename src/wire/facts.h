@@ -13,16 +13,16 @@
 #include "base/wr.h"
 
 #define FACTS_UNIQUE_ID_LEN 16
-#define FACTS_PACKED_MAX 1024
-#define FACTS_JA4_MAX 36
+#define FACTS_PACKED_MAX    1024
+#define FACTS_JA4_MAX       36
 
 struct facts {
     uint8_t unique_id[FACTS_UNIQUE_ID_LEN];
-    uint16_t service;       /* index into conf.services */
-    struct addr client;     /* as told by the PROXY header when one is accepted */
-    struct addr peer;       /* the other end of the TCP connection, when it is another than CLIENT; else AF_UNSPEC */
-    struct addr local;      /* the address the client reached */
-    uint16_t tls_version;   /* 0 = passthrough, or the handshake did not come so far */
+    uint16_t service;     /* index into conf.services */
+    struct addr client;   /* as told by the PROXY header when one is accepted */
+    struct addr peer;     /* the other end of the TCP connection, when it is another than CLIENT; else AF_UNSPEC */
+    struct addr local;    /* the address the client reached */
+    uint16_t tls_version; /* 0 = passthrough, or the handshake did not come so far */
     uint16_t suite;
     uint16_t group;
     bool resumed;

@@ -13,7 +13,7 @@ enum handoff_type {
 };
 
 #define HANDOFF_EARLY_MAX (40 * 1024)
-#define HANDOFF_BODY_MAX (HANDOFF_EARLY_MAX + FACTS_PACKED_MAX + 1024)
+#define HANDOFF_BODY_MAX  (HANDOFF_EARLY_MAX + FACTS_PACKED_MAX + 1024)
 
 extern const struct ipc_rule handoff_rules[];
 

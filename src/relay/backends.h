@@ -1,0 +1,63 @@
+/*
+ * The backends of one service as one relay sees them: which one gets the next session, which ones are left out for now.
+ *
+ * Choosing is by the service's balance rule among the backends that are in; a backend whose connects keep failing is left out
+ * for 1, 2, 4 ... 60 seconds, then gets one session on trial. When all are out, the one whose time ends first is tried.
+ * No I/O here: the caller connects and reports.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/defs.h"
+#include "conf/conf.h"
+
+#define BACKEND_ADDRS_MAX 16
+#define BACKEND_NONE      UINT16_MAX
+
+struct backend {
+    const struct conf_backend *conf;
+    uint32_t sessions; /* ours, now (connecting included) */
+    uint32_t failures; /* connects failed in a row */
+    uint64_t out_until_ms;
+    bool on_trial;                        /* one session is trying it after a time out */
+    struct addr addrs[BACKEND_ADDRS_MAX]; /* TCP: what the name means at present */
+    uint8_t naddrs;
+    uint8_t next_addr; /* the one to try next */
+};
+
+struct backends {
+    const struct conf_service *service;
+    struct backend *list; /* service->nbackends of them */
+    uint32_t turn;        /* round-robin */
+};
+
+/* Aborts when out of memory. SERVICE is kept. */
+void backends_init(struct backends *b, const struct conf_service *service);
+void backends_fini(struct backends *b);
+
+/*
+ * The backend for a client, not among the bits of TRIED (bit i = backend i); BACKEND_NONE when all are tried. Counts a session
+ * on it: every pick is followed by one backends_leave(). client-hash is rendezvous hashing of CLIENT and the backend's text, so
+ * that a backend that goes or comes moves only its own clients.
+ */
+uint16_t backends_pick(struct backends *b, const uint8_t client[static 16], uint64_t tried, uint64_t now_ms);
+
+/* The session on backend I is over, or its connect was given up. */
+void backends_leave(struct backends *b, uint16_t i);
+
+/* How a connect to backend I went. */
+void backends_connected(struct backends *b, uint16_t i);
+
+/* True when this failure puts it out (for the log); *ret_out_ms for how long. */
+bool backends_failed(struct backends *b, uint16_t i, uint64_t now_ms, uint32_t *ret_out_ms);
+
+/* New addresses of a named TCP backend (at most BACKEND_ADDRS_MAX are kept). */
+void backends_resolved(struct backends *b, uint16_t i, const struct addr *addrs, size_t n);
+
+/*
+ * The socket address to connect to next; TCP addresses take turns. ERR_NOT_FOUND while a name has no address (yet).
+ */
+MUST_CHECK int backends_sockaddr(struct backends *b, uint16_t i, struct sockaddr_storage *ret, socklen_t *ret_len);
