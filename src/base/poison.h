@@ -8,5 +8,5 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#pragma GCC poison strcpy strcat sprintf vsprintf strtol strtoul atoi atol gets alloca
+#pragma GCC poison strcpy strcat sprintf vsprintf strtol strtoul atoi atol gets
 #endif
