@@ -1,0 +1,42 @@
+# The front door. Everything real is in meson.build, tools/ and .ci/.
+BUILD  ?= build
+PREFIX ?= /usr/local
+SECONDS_EACH ?= 10
+
+.DEFAULT_GOAL := build
+.PHONY: deps build run test fuzz bench-memory install clean check-style
+
+deps:
+	@tools/install-deps build
+
+# The release binary is always at build/tls-off, wherever meson puts it.
+build: deps
+	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) --buildtype=release --prefix=$(PREFIX)
+	@ninja -C $(BUILD)
+	@test ! -x $(BUILD)/src/tls-off || ln -sf src/tls-off $(BUILD)/tls-off
+
+run: build
+	@tools/install-deps run
+	@tools/run-demo $(BUILD)/tls-off
+
+test: build
+	@tools/install-deps test
+	@tools/run-tests $(BUILD)
+
+fuzz:
+	@tools/install-deps build fuzz
+	@tools/run-fuzzers build-fuzz $(SECONDS_EACH)
+
+bench-memory: build
+	@tools/install-deps bench
+	@/usr/bin/python3 bench/idle-memory --binary $(BUILD)/tls-off
+
+install: build
+	meson install -C $(BUILD) --no-rebuild
+
+check-style:
+	@tools/install-deps style
+	@tools/check-style
+
+clean:
+	rm -rf $(BUILD) build-fuzz build-san build-ci-gcc build-ci-clang
