@@ -53,7 +53,8 @@ MUST_CHECK int ipc_send_many(int fd, const struct ipc_out *out, unsigned n);
 
 /*
  * Receives one message into SCRATCH (at least IPC_BODY_MAX + 2 bytes) and checks it against RULES.
- * STEP_DONE, STEP_WANT_READ, STEP_EOF; STEP_FAILED with *ret_err ERR_FORMAT (peer broke the rules) or ERR_SYSTEM (errno).
+ * STEP_DONE, STEP_WANT_READ, STEP_EOF; STEP_FAILED with *ret_err ERR_FORMAT (peer broke the rules), ERR_OUT_OF_FDS (this
+ * process may open no more descriptors: the message is lost, the link goes on) or ERR_SYSTEM (errno).
  */
 enum step ipc_recv(int fd, void *scratch, size_t cap, const struct ipc_rule *rules, struct ipc_msg *ret, int *ret_err);
 

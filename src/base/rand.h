@@ -7,5 +7,8 @@
 /* Fills from getrandom(2); waits for the kernel's pool at early boot; aborts when there is no such call. */
 void rand_bytes(void *to, size_t n);
 
-/* From a small buffer refilled by rand_bytes(): one system call for many numbers. */
+/*
+ * From a small buffer refilled by rand_bytes(): one system call for many numbers. A forked child would repeat its parent's
+ * numbers; ours always exec.
+ */
 uint64_t rand_u64(void);

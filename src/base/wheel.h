@@ -23,8 +23,10 @@ typedef void (*wheel_fn)(void *ctx, struct wtimer *t);
 
 struct wheel {
     struct wtimer *slots[WHEEL_SLOTS];
-    uint64_t tick;  /* last tick handled */
-    uint32_t armed; /* timers in the wheel */
+    uint64_t soonest[WHEEL_SLOTS]; /* no deadline in a slot that is not empty is before this */
+    uint64_t tick;                 /* all that was due before this tick has fired */
+    uint64_t wake_ms;              /* no armed timer is due before this */
+    uint32_t armed;                /* timers in the wheel */
 };
 
 void wheel_init(struct wheel *w, uint64_t now_ms);

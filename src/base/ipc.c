@@ -1,0 +1,204 @@
+/*
+ * Messages between roles. Everything that comes from the other side is checked before it is handed on, and a descriptor is
+ * either in the message handed on or closed here.
+ */
+#include "base/ipc.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/err.h"
+
+#define IPC_BATCH_MAX 32
+
+/* Space for the descriptors of one message, aligned as the kernel wants it. */
+union fd_space {
+    struct cmsghdr align;
+    uint8_t bytes[CMSG_SPACE(sizeof(int) * IPC_FDS_MAX)];
+};
+
+/* One outgoing message in the kernel's terms; points into itself, so it stays where it was made. */
+struct packet {
+    uint8_t type[2];
+    struct iovec iov[2];
+    union fd_space control;
+};
+
+int ipc_pair(int sndbuf, int ret_fds[static 2]) {
+    int fds[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) != 0)
+        return ERR_SYSTEM;
+    for (unsigned i = 0; i < 2 && sndbuf > 0; i++) {
+        if (setsockopt(fds[i], SOL_SOCKET, SO_SNDBUF, &sndbuf, sizeof(sndbuf)) != 0) {
+            int saved = errno;
+            close(fds[0]);
+            close(fds[1]);
+            errno = saved;
+            return ERR_SYSTEM;
+        }
+    }
+    memcpy(ret_fds, fds, sizeof(fds));
+    return 0;
+}
+
+static int send_error(int error) {
+    switch (error) {
+    case EAGAIN:
+    case ENOBUFS:
+    case ETOOMANYREFS: /* too many descriptors in flight: they leave when the peer reads */
+        return ERR_AGAIN;
+    case EPIPE:
+    case ECONNRESET:
+    case ECONNREFUSED:
+    case ENOTCONN:
+        return ERR_CLOSED;
+    case EMSGSIZE:
+        return ERR_LIMIT;
+    default:
+        return ERR_SYSTEM;
+    }
+}
+
+/* iovec has no const form; sendmsg only reads. */
+static void *unconst(const void *p) {
+    union {
+        const void *in;
+        void *out;
+    } u = {p};
+    return u.out;
+}
+
+static void fill_packet(struct packet *k, struct msghdr *m, uint16_t type, struct span body, const int *fds, unsigned nfds) {
+    k->type[0] = (uint8_t)(type >> 8);
+    k->type[1] = (uint8_t)type;
+    k->iov[0] = (struct iovec){k->type, sizeof(k->type)};
+    k->iov[1] = (struct iovec){unconst(body.p), body.len};
+    *m = (struct msghdr){.msg_iov = k->iov, .msg_iovlen = body.len ? 2 : 1};
+    if (nfds == 0)
+        return;
+    memset(&k->control, 0, sizeof(k->control));
+    m->msg_control = k->control.bytes;
+    m->msg_controllen = CMSG_SPACE(sizeof(int) * nfds);
+    struct cmsghdr *c = CMSG_FIRSTHDR(m);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof(int) * nfds);
+    memcpy(CMSG_DATA(c), fds, sizeof(int) * nfds);
+}
+
+int ipc_send(int fd, uint16_t type, struct span body, const int *fds, unsigned nfds) {
+    MUST(nfds <= IPC_FDS_MAX);
+    if (body.len > IPC_BODY_MAX)
+        return ERR_LIMIT;
+    struct packet k;
+    struct msghdr m;
+    fill_packet(&k, &m, type, body, fds, nfds);
+    ssize_t n;
+    do {
+        n = sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+    } while (n < 0 && errno == EINTR);
+    return n < 0 ? send_error(errno) : 0;
+}
+
+int ipc_send_many(int fd, const struct ipc_out *out, unsigned n) {
+    struct packet k[IPC_BATCH_MAX];
+    struct mmsghdr m[IPC_BATCH_MAX];
+    unsigned count = 0;
+    while (count < MIN(n, IPC_BATCH_MAX) && out[count].body.len <= IPC_BODY_MAX) {
+        const struct ipc_out *o = &out[count];
+        m[count].msg_len = 0;
+        fill_packet(&k[count], &m[count].msg_hdr, o->type, o->body, &o->fd, o->fd >= 0 ? 1 : 0);
+        count++;
+    }
+    if (count == 0)
+        return n ? ERR_LIMIT : 0;
+    int sent;
+    do {
+        sent = sendmmsg(fd, m, count, MSG_DONTWAIT | MSG_NOSIGNAL);
+    } while (sent < 0 && errno == EINTR);
+    return sent < 0 ? send_error(errno) : sent;
+}
+
+/* Collects the descriptors that came; those that the message has no room for are closed, and counted in the result. */
+static unsigned take_fds(struct msghdr *m, struct ipc_msg *to) {
+    unsigned came = 0;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < n; i++, came++) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
+            if (to->nfds < IPC_FDS_MAX)
+                to->fds[to->nfds++] = fd;
+            else
+                close(fd);
+        }
+    }
+    return came;
+}
+
+static bool allowed(const struct ipc_rule *rules, const struct ipc_msg *m) {
+    for (const struct ipc_rule *r = rules; r->type; r++)
+        if (r->type == m->type)
+            return m->nfds == r->fds && m->body.len >= r->min_len && m->body.len <= r->max_len;
+    return false;
+}
+
+/*
+ * A peer that died with unread messages of ours leaves one ECONNRESET in front of its own last messages: the read after it
+ * gives those, or the end.
+ */
+static ssize_t receive(int fd, struct msghdr *m, size_t control_len) {
+    ssize_t n;
+    unsigned resets = 0;
+    do {
+        m->msg_controllen = control_len;
+        m->msg_flags = 0;
+        n = recvmsg(fd, m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    } while (n < 0 && (errno == EINTR || (errno == ECONNRESET && resets++ == 0)));
+    return n;
+}
+
+enum step ipc_recv(int fd, void *scratch, size_t cap, const struct ipc_rule *rules, struct ipc_msg *ret, int *ret_err) {
+    MUST(cap >= IPC_BODY_MAX + 2);
+    uint8_t type[2];
+    struct iovec iov[2] = {{type, sizeof(type)}, {scratch, IPC_BODY_MAX}};
+    union fd_space control;
+    struct msghdr m = {.msg_iov = iov, .msg_iovlen = 2, .msg_control = control.bytes};
+    ssize_t n = receive(fd, &m, sizeof(control.bytes));
+    if (n < 0 && errno == EAGAIN)
+        return STEP_WANT_READ;
+    if (n < 0 && errno == ECONNRESET)
+        return STEP_EOF;
+    if (n < 0) {
+        *ret_err = ERR_SYSTEM;
+        return STEP_FAILED;
+    }
+    struct ipc_msg msg = {.nfds = 0};
+    unsigned came = take_fds(&m, &msg);
+    if (n == 0 && came == 0)
+        return STEP_EOF;
+    bool cut = m.msg_flags & (MSG_TRUNC | MSG_CTRUNC);
+    if (n >= 2) {
+        msg.type = (uint16_t)(type[0] << 8 | type[1]);
+        msg.body = span_of(scratch, (size_t)n - sizeof(type));
+    }
+    if (n >= 2 && !cut && allowed(rules, &msg)) {
+        *ret = msg;
+        return STEP_DONE;
+    }
+    /* With room left for descriptors, the kernel cuts them only when this process may have no more of them. */
+    *ret_err = (m.msg_flags & MSG_CTRUNC) && came < IPC_FDS_MAX ? ERR_OUT_OF_FDS : ERR_FORMAT;
+    ipc_msg_close(&msg);
+    return STEP_FAILED;
+}
+
+void ipc_msg_close(struct ipc_msg *m) {
+    for (unsigned i = 0; i < m->nfds; i++)
+        close(m->fds[i]);
+    m->nfds = 0;
+}

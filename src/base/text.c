@@ -1,0 +1,69 @@
+/* Bounded text. Once something was cut the buffer is full, so nothing that is added later can close the gap. */
+#include "base/text.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+
+struct text text_of(char *p, size_t cap) {
+    MUST(cap >= 1);
+    p[0] = 0;
+    return (struct text){p, 0, cap, false};
+}
+
+void text_add_span(struct text *t, struct span s) {
+    size_t room = t->cap - 1 - t->len;
+    size_t n = MIN(s.len, room);
+    if (n)
+        memcpy(t->p + t->len, s.p, n);
+    t->len += n;
+    t->p[t->len] = 0;
+    t->cut = t->cut || n < s.len;
+}
+
+void text_add(struct text *t, const char *s) {
+    text_add_span(t, span_str(s));
+}
+
+void text_addf(struct text *t, const char *fmt, ...) {
+    size_t room = t->cap - t->len;
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(t->p + t->len, room, fmt, ap);
+    va_end(ap);
+    if (n < 0) {
+        t->p[t->len] = 0;
+        t->cut = true;
+        return;
+    }
+    t->cut = t->cut || (size_t)n >= room;
+    t->len += MIN((size_t)n, room - 1);
+}
+
+void text_add_hex(struct text *t, struct span bytes) {
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < bytes.len && !t->cut; i++) {
+        char pair[2] = {digits[bytes.p[i] >> 4], digits[bytes.p[i] & 15]};
+        text_add_span(t, span_of(pair, sizeof(pair)));
+    }
+}
+
+int text_parse_u64(const char *s, uint64_t max, uint64_t *ret) {
+    uint64_t v = 0;
+    bool over = false;
+    if (!*s)
+        return ERR_FORMAT;
+    for (; *s; s++) {
+        if (*s < '0' || *s > '9')
+            return ERR_FORMAT;
+        unsigned digit = (unsigned)(*s - '0');
+        over = over || v > (UINT64_MAX - digit) / 10;
+        v = v * 10 + digit;
+    }
+    if (over || v > max)
+        return ERR_LIMIT;
+    *ret = v;
+    return 0;
+}
