@@ -1,0 +1,263 @@
+#include "tls/handshake.h"
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/secret.h"
+#include "tls/handshake_internal.h"
+#include "tls/keysched.h"
+
+/* Holds the traffic secrets for a moment: wiped when freed, like all that libssl holds beside it. */
+struct handshake {
+    SSL *ssl;
+    struct hs_bio bio;
+    const struct suite *suite; /* set once done */
+    uint8_t client_secret[HASH_LEN_MAX];
+    uint8_t server_secret[HASH_LEN_MAX];
+    uint8_t client_secret_len, server_secret_len;
+    uint16_t record_size_limit;
+    bool begun; /* a record was fed */
+    int err;
+    uint8_t alert; /* the peer's fatal alert */
+    char detail[96];
+};
+
+int handshake_new(const struct tls_server *s, const struct hello *hello, struct buf *out, struct handshake **ret) {
+    struct handshake *h = calloc(1, sizeof(*h));
+    if (!h)
+        return ERR_NOMEM;
+    int err = ERR_CRYPTO;
+    BIO *bio = NULL;
+    h->bio.out = out;
+    h->record_size_limit = hello->record_size_limit;
+    h->ssl = SSL_new(s->ctx);
+    if (!h->ssl)
+        goto out;
+    bio = hs_bio_new(&h->bio);
+    if (!bio)
+        goto out;
+    SSL_set_bio(h->ssl, bio, bio);
+    SSL_set_accept_state(h->ssl);
+    if (SSL_set_app_data(h->ssl, h) != 1 || certs_use(s->certs, hello->sni, h->ssl) < 0)
+        goto out;
+    *ret = h;
+    err = 0;
+out:
+    ERR_clear_error();
+    if (err < 0)
+        handshake_free(h);
+    return err;
+}
+
+void handshake_free(struct handshake *h) {
+    if (!h)
+        return;
+    if (h->ssl) {
+        /* without this libssl would call the session broken and not let it be resumed */
+        SSL_set_shutdown(h->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+        SSL_free(h->ssl);
+    }
+    secret_wipe(h, sizeof(*h));
+    free(h);
+}
+
+static int hex_value(char c) {
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Reads hex digits up to the end of the text; 0 when they are none or too many. */
+static uint8_t read_secret(const char *hex, uint8_t to[static HASH_LEN_MAX]) {
+    size_t n = strlen(hex) / 2;
+    if (n > HASH_LEN_MAX)
+        return 0;
+    for (size_t i = 0; i < n; i++) {
+        int hi = hex_value(hex[2 * i]), lo = hex_value(hex[2 * i + 1]);
+        if (hi < 0 || lo < 0)
+            return 0;
+        to[i] = (uint8_t)(hi << 4 | lo);
+    }
+    return (uint8_t)n;
+}
+
+/* LINE is "LABEL client_random secret", hex in lower case. */
+void handshake_on_secret(const SSL *ssl, const char *line) {
+    struct handshake *h = SSL_get_app_data(ssl);
+    const char *secret = strrchr(line, ' ');
+    if (!secret)
+        return;
+    if (strncmp(line, "CLIENT_TRAFFIC_SECRET_0 ", 24) == 0)
+        h->client_secret_len = read_secret(secret + 1, h->client_secret);
+    else if (strncmp(line, "SERVER_TRAFFIC_SECRET_0 ", 24) == 0)
+        h->server_secret_len = read_secret(secret + 1, h->server_secret);
+}
+
+void handshake_on_info(const SSL *ssl, int where, int ret) {
+    struct handshake *h = SSL_get_app_data(ssl);
+    if (where == SSL_CB_READ_ALERT && ret >> 8 == SSL3_AL_FATAL)
+        h->alert = (uint8_t)(ret & 0xff);
+}
+
+/* Turns libssl's error queue into one of our reasons. */
+static enum step fail(struct handshake *h, int err) {
+    unsigned long code = ERR_peek_error();
+    const char *reason = code ? ERR_reason_error_string(code) : NULL;
+    if (reason)
+        snprintf(h->detail, sizeof(h->detail), "%s", reason);
+    ERR_clear_error();
+    h->err = h->alert ? ERR_PEER_ALERT : err;
+    return STEP_FAILED;
+}
+
+enum step handshake_step(struct handshake *h, struct span *in) {
+    for (;;) {
+        if (in->len < RECORD_HEADER_LEN)
+            return STEP_WANT_READ;
+        size_t len = RECORD_HEADER_LEN + (size_t)(in->p[3] << 8 | in->p[4]);
+        if (len > RECORD_WIRE_MAX)
+            return fail(h, ERR_RECORD_OVERFLOW);
+        if (in->len < len)
+            return STEP_WANT_READ;
+        hs_bio_feed(&h->bio, span_of(in->p, len));
+        in->p += len;
+        in->len -= len;
+        h->begun = true;
+
+        ERR_clear_error();
+        int done = SSL_do_handshake(h->ssl);
+        if (h->bio.overflow)
+            return fail(h, ERR_LIMIT);
+        if (done == 1)
+            return h->bio.in.len == 0 ? STEP_DONE : fail(h, ERR_LEAVE);
+        if (SSL_get_error(h->ssl, done) != SSL_ERROR_WANT_READ)
+            return fail(h, ERR_HANDSHAKE);
+        if (h->bio.in.len != 0) /* libssl wants more although it was given more: not to be waited for */
+            return fail(h, ERR_HANDSHAKE);
+    }
+}
+
+int handshake_error(const struct handshake *h, uint8_t *ret_alert) {
+    *ret_alert = h->alert;
+    return h->err;
+}
+
+const char *handshake_detail(const struct handshake *h) {
+    return h->detail;
+}
+
+const char *handshake_waiting_for(const struct handshake *h) {
+    if (!h->begun)
+        return "ClientHello";
+    switch (SSL_get_state(h->ssl)) {
+    case TLS_ST_SW_HELLO_REQ:
+    case TLS_ST_BEFORE:
+        return "ClientHello";
+    case TLS_ST_SW_SRVR_HELLO: /* the state after a HelloRetryRequest */
+        return "second ClientHello";
+    case TLS_ST_SW_SRVR_DONE:
+        return "ClientKeyExchange";
+    case TLS_ST_SR_KEY_EXCH:
+        return "ChangeCipherSpec";
+    default:
+        return "client Finished";
+    }
+}
+
+/* TLS 1.3: the secrets as they are; reading starts anew, writing goes on behind the tickets. */
+static int take_tls13(const struct handshake *h, struct plane *p) {
+    size_t len = hash_len(h->suite->hash);
+    if (h->client_secret_len != len || h->server_secret_len != len)
+        return ERR_LEAVE;
+    memcpy(p->in.secret, h->client_secret, len);
+    memcpy(p->out.secret, h->server_secret, len);
+    p->in.seq = 0;
+    p->out.seq = h->bio.out_since_feed;
+    int err = keysched_traffic_key(h->suite, p->in.secret, p->in.key, p->in.iv);
+    return err < 0 ? err : keysched_traffic_key(h->suite, p->out.secret, p->out.key, p->out.iv);
+}
+
+/* TLS 1.2: exactly the two Finished messages were protected, one each way. */
+static int take_tls12(const struct handshake *h, struct plane *p) {
+    if (h->bio.in_protected != 1 || h->bio.out_protected != 1)
+        return ERR_LEAVE;
+    uint8_t master[48], client_random[32], server_random[32];
+    struct keysched_tls12 keys;
+    int err = ERR_LEAVE;
+    if (SSL_SESSION_get_master_key(SSL_get_session(h->ssl), master, sizeof(master)) == sizeof(master) &&
+        SSL_get_client_random(h->ssl, client_random, 32) == 32 && SSL_get_server_random(h->ssl, server_random, 32) == 32)
+        err = keysched_tls12_block(h->suite, master, client_random, server_random, &keys);
+    if (err == 0) {
+        memcpy(p->in.key, keys.client_key, sizeof(p->in.key));
+        memcpy(p->in.iv, keys.client_iv, sizeof(p->in.iv));
+        memcpy(p->out.key, keys.server_key, sizeof(p->out.key));
+        memcpy(p->out.iv, keys.server_iv, sizeof(p->out.iv));
+        p->in.seq = p->out.seq = 1;
+        /* libssl began its explicit nonces at random: going on from there can never repeat one */
+        p->out.explicit_nonce = h->bio.out_first8 + 1;
+    }
+    secret_wipe(master, sizeof(master));
+    secret_wipe(&keys, sizeof(keys));
+    return err;
+}
+
+/* The group as the IANA registry numbers it. */
+static uint16_t group_used(SSL *ssl) {
+    long nid = SSL_get_negotiated_group(ssl);
+    switch (nid) {
+    case NID_undef:
+        return 0;
+    case NID_X25519:
+        return 0x001d;
+    case NID_X9_62_prime256v1:
+        return 0x0017;
+    case NID_secp384r1:
+        return 0x0018;
+    case NID_secp521r1:
+        return 0x0019;
+    default: /* libssl marks groups that have no NID */
+        return nid & TLSEXT_nid_unknown ? (uint16_t)(nid & 0xffff) : 0;
+    }
+}
+
+/* RFC 6066 4 and RFC 8449 4: how much one record of ours may carry. */
+static uint16_t plain_limit(const struct handshake *h, uint16_t version) {
+    size_t max = RECORD_PLAIN_MAX;
+    uint8_t mfl = SSL_SESSION_get_max_fragment_length(SSL_get_session(h->ssl));
+    if (mfl >= TLSEXT_max_fragment_length_512 && mfl <= TLSEXT_max_fragment_length_4096)
+        max = (size_t)256 << mfl;
+    if (h->record_size_limit >= 64)
+        max = MIN(max, (size_t)h->record_size_limit - (version == TLS_1_3 ? 1 : 0));
+    return (uint16_t)max;
+}
+
+int handshake_finish(struct handshake *h, struct handshake_result *ret) {
+    SSL *ssl = h->ssl;
+    if (!SSL_is_init_finished(ssl) || SSL_has_pending(ssl) || h->bio.in.len != 0 || h->bio.header_len != 0)
+        return ERR_LEAVE;
+    uint16_t version = (uint16_t)SSL_version(ssl);
+    h->suite = suite_by_id(SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(ssl)));
+    if (!h->suite || h->suite->version != version)
+        return ERR_LEAVE;
+
+    memset(ret, 0, sizeof(*ret));
+    ret->plane.suite_id = h->suite->id;
+    ret->plane.out_max = plain_limit(h, version);
+    int err = version == TLS_1_3 ? take_tls13(h, &ret->plane) : take_tls12(h, &ret->plane);
+    if (err < 0) {
+        plane_wipe(&ret->plane);
+        return err;
+    }
+    ret->version = version;
+    ret->suite = h->suite->id;
+    ret->resumed = SSL_session_reused(ssl);
+    ret->group = ret->resumed && version == TLS_1_2 ? 0 : group_used(ssl);
+    const unsigned char *alpn = NULL;
+    unsigned alpn_len = 0;
+    SSL_get0_alpn_selected(ssl, &alpn, &alpn_len);
+    ret->alpn = span_of(alpn, alpn_len);
+    return 0;
+}

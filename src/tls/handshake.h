@@ -1,0 +1,83 @@
+/*
+ * One TLS handshake on the server's side: libssl does it through memory, then leaves. Bytes in, bytes out; no sockets, no time.
+ *
+ * A tls_server is what a service offers (certificates, versions, suites, groups, ALPN); handshakes are made from it. When a
+ * handshake is done, handshake_finish() takes secrets, record numbers and facts out of libssl, as a record plane that goes on
+ * exactly where libssl stopped.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/defs.h"
+#include "base/span.h"
+#include "base/step.h"
+#include "base/text.h"
+#include "tls/certs.h"
+#include "tls/hello.h"
+#include "tls/plane.h"
+#include "tls/tickets.h"
+
+/* What a service wants. Arrays are borrowed during tls_server_new() only. */
+struct tls_policy {
+    const char *name; /* of the service: tickets are bound to it */
+    uint16_t min_version;
+    const uint16_t *suites;
+    size_t nsuites;
+    const uint16_t *groups;
+    size_t ngroups;
+    const char *const *alpn; /* in our order; none = ALPN is not spoken */
+    size_t nalpn;
+    bool strict_sni;
+};
+
+struct tls_server;
+
+/* CERTS and TICKETS are kept and must outlive it. NULL with a message for the operator in WHY. */
+struct tls_server *tls_server_new(const struct tls_policy *policy, const struct certs *certs, struct tickets *tickets,
+                                  struct text *why);
+void tls_server_free(struct tls_server *s);
+
+/* Whether the client of this hello can be served, before libssl is troubled: 0 or one of the ClientHello errors. */
+MUST_CHECK int tls_server_check(const struct tls_server *s, const struct hello *h);
+
+/* How well the service fits what the hello asks for, to choose among services of one listener: higher is better. */
+int tls_server_fit(const struct tls_server *s, const struct hello *h);
+
+struct handshake;
+
+/* OUT (kept) receives all bytes for the client. ERR_NOMEM, ERR_CRYPTO. */
+MUST_CHECK int handshake_new(const struct tls_server *s, const struct hello *h, struct buf *out, struct handshake **ret);
+void handshake_free(struct handshake *h);
+
+/*
+ * Takes whole records from the front of *IN (which is moved on) until the handshake is done or more is needed.
+ * STEP_DONE: done; what is left of *IN belongs to the session. STEP_WANT_READ. STEP_FAILED: handshake_error(); OUT may hold
+ * an alert that is to be sent.
+ */
+enum step handshake_step(struct handshake *h, struct span *in);
+
+/* Why it failed; *ret_alert is the client's alert with ERR_PEER_ALERT. */
+int handshake_error(const struct handshake *h, uint8_t *ret_alert);
+
+/* libssl's own word for the failure, for the log; "" when there is none. */
+const char *handshake_detail(const struct handshake *h);
+
+/* What the client owes us now: "client Finished". Static storage. */
+const char *handshake_waiting_for(const struct handshake *h);
+
+/* What is known at the end. ALPN borrows the handshake. */
+struct handshake_result {
+    struct plane plane;
+    uint16_t version;
+    uint16_t suite;
+    uint16_t group; /* 0 = none was used (TLS 1.2 resumed) */
+    bool resumed;
+    struct span alpn;
+};
+
+/* Takes the session out of libssl after STEP_DONE; the handshake is only good for handshake_free() then. ERR_LEAVE, ERR_CRYPTO. */
+MUST_CHECK int handshake_finish(struct handshake *h, struct handshake_result *ret);

@@ -1,0 +1,23 @@
+/* What server.c and handshake.c share, and nobody else sees: libssl's side of a service and of a handshake. */
+#pragma once
+
+#include <openssl/ssl.h>
+
+#include "tls/handshake.h"
+#include "tls/hs_bio.h"
+
+struct tls_server {
+    SSL_CTX *ctx;
+    const struct certs *certs;
+    uint16_t min_version;
+    bool strict_sni;
+    uint16_t *suites, *groups;
+    size_t nsuites, ngroups;
+    struct buf alpn; /* ProtocolName vectors in our order */
+};
+
+/* libssl's key-log callback: takes the application traffic secrets. */
+void handshake_on_secret(const SSL *ssl, const char *line);
+
+/* libssl's info callback: takes the peer's alerts. */
+void handshake_on_info(const SSL *ssl, int where, int ret);

@@ -1,0 +1,200 @@
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/rd.h"
+#include "tls/handshake_internal.h"
+
+/* Joins names with ':' as libssl's setters want them. */
+static void join(struct text *t, const char *name) {
+    if (t->len)
+        text_add(t, ":");
+    text_add(t, name);
+}
+
+static int set_suites(SSL_CTX *ctx, const struct tls_policy *p) {
+    char tls13[512], tls12[1024];
+    struct text t13 = text_of(tls13, sizeof(tls13)), t12 = text_of(tls12, sizeof(tls12));
+    for (size_t i = 0; i < p->nsuites; i++) {
+        const struct suite *s = suite_by_id(p->suites[i]);
+        if (s)
+            join(s->version == TLS_1_3 ? &t13 : &t12, s->openssl_name);
+    }
+    if (t13.cut || t12.cut || SSL_CTX_set_ciphersuites(ctx, tls13) != 1)
+        return ERR_CRYPTO;
+    if (t12.len == 0) /* libssl refuses an empty list; without any 1.2 suite there is no 1.2 */
+        return SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) == 1 ? 0 : ERR_CRYPTO;
+    if (t13.len == 0 && SSL_CTX_set_max_proto_version(ctx, TLS1_2_VERSION) != 1)
+        return ERR_CRYPTO;
+    return SSL_CTX_set_cipher_list(ctx, tls12) == 1 ? 0 : ERR_CRYPTO;
+}
+
+static int set_groups(SSL_CTX *ctx, const struct tls_policy *p) {
+    char names[512];
+    struct text t = text_of(names, sizeof(names));
+    for (size_t i = 0; i < p->ngroups; i++) {
+        const struct group *g = group_by_id(p->groups[i]);
+        if (g)
+            join(&t, g->openssl_name);
+    }
+    return !t.cut && SSL_CTX_set1_groups_list(ctx, names) == 1 ? 0 : ERR_CRYPTO;
+}
+
+/* Our order decides (RFC 7301 3.2); tls_server_check() has made sure that something is shared. */
+static int alpn_select(SSL *ssl, const unsigned char **ret, unsigned char *ret_len, const unsigned char *in, unsigned in_len,
+                       void *arg) {
+    (void)ssl;
+    const struct tls_server *s = arg;
+    for (struct rd ours = rd_of(buf_span(&s->alpn)); rd_left(&ours);) {
+        struct span name = rd_vec8(&ours);
+        for (struct rd theirs = rd_of(span_of(in, in_len)); rd_left(&theirs) && !theirs.bad;) {
+            struct span offer = rd_vec8(&theirs);
+            if (!theirs.bad && span_eq(name, offer)) {
+                *ret = offer.p;
+                *ret_len = (unsigned char)offer.len;
+                return SSL_TLSEXT_ERR_OK;
+            }
+        }
+    }
+    return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+static int set_alpn(struct tls_server *s, const struct tls_policy *p) {
+    for (size_t i = 0; i < p->nalpn; i++) {
+        uint8_t len = (uint8_t)strlen(p->alpn[i]);
+        if (buf_append(&s->alpn, &len, 1) < 0 || buf_append(&s->alpn, p->alpn[i], len) < 0)
+            return ERR_NOMEM;
+    }
+    if (p->nalpn)
+        SSL_CTX_set_alpn_select_cb(s->ctx, alpn_select, s);
+    return 0;
+}
+
+static int set_rules(struct tls_server *s, const struct tls_policy *p, struct tickets *tickets) {
+    SSL_CTX *ctx = s->ctx;
+    SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_num_tickets(ctx, 1);
+    SSL_CTX_set_keylog_callback(ctx, handshake_on_secret);
+    SSL_CTX_set_info_callback(ctx, handshake_on_info);
+    if (SSL_CTX_set_min_proto_version(ctx, p->min_version) != 1 || SSL_CTX_set_max_proto_version(ctx, TLS_1_3) != 1)
+        return ERR_CRYPTO;
+    size_t name_len = MIN(strlen(p->name), (size_t)SSL_MAX_SID_CTX_LENGTH);
+    if (SSL_CTX_set_session_id_context(ctx, (const uint8_t *)p->name, (unsigned)name_len) != 1)
+        return ERR_CRYPTO;
+    int err = set_suites(ctx, p);
+    if (err == 0)
+        err = set_groups(ctx, p);
+    if (err == 0)
+        err = set_alpn(s, p);
+    if (err == 0)
+        err = tickets_attach(tickets, ctx);
+    return err;
+}
+
+static uint16_t *copy_list(const uint16_t *list, size_t n) {
+    uint16_t *copy = malloc(MAX(n, 1) * sizeof(*copy));
+    if (copy && n)
+        memcpy(copy, list, n * sizeof(*copy));
+    return copy;
+}
+
+struct tls_server *tls_server_new(const struct tls_policy *policy, const struct certs *certs, struct tickets *tickets,
+                                  struct text *why) {
+    struct tls_server *s = calloc(1, sizeof(*s));
+    if (!s)
+        goto fail;
+    s->certs = certs;
+    s->min_version = policy->min_version;
+    s->strict_sni = policy->strict_sni;
+    s->nsuites = policy->nsuites;
+    s->ngroups = policy->ngroups;
+    buf_init(&s->alpn, 64 * 256);
+    s->suites = copy_list(policy->suites, policy->nsuites);
+    s->groups = copy_list(policy->groups, policy->ngroups);
+    s->ctx = SSL_CTX_new(TLS_server_method());
+    if (!s->suites || !s->groups || !s->ctx || set_rules(s, policy, tickets) < 0)
+        goto fail;
+    return s;
+fail:
+    text_addf(why, "service %s: libssl refuses the settings: %s", policy->name, ERR_reason_error_string(ERR_peek_last_error()));
+    ERR_clear_error();
+    tls_server_free(s);
+    return NULL;
+}
+
+void tls_server_free(struct tls_server *s) {
+    if (!s)
+        return;
+    SSL_CTX_free(s->ctx);
+    buf_fini(&s->alpn);
+    free(s->suites);
+    free(s->groups);
+    free(s);
+}
+
+/* The highest version both sides speak, or 0. */
+static uint16_t shared_version(const struct tls_server *s, const struct hello *h) {
+    bool has13 = h->versions.len ? hello_list_has(h->versions, TLS_1_3) : false;
+    bool has12 = h->versions.len ? hello_list_has(h->versions, TLS_1_2) : h->legacy_version >= TLS_1_2;
+    bool ours13 = false, ours12 = false;
+    for (size_t i = 0; i < s->nsuites; i++) {
+        const struct suite *suite = suite_by_id(s->suites[i]);
+        ours13 |= suite && suite->version == TLS_1_3;
+        ours12 |= suite && suite->version == TLS_1_2 && s->min_version <= TLS_1_2;
+    }
+    if (has13 && ours13)
+        return TLS_1_3;
+    return has12 && ours12 ? TLS_1_2 : 0;
+}
+
+static bool shares_suite(const struct tls_server *s, const struct hello *h, uint16_t version) {
+    for (size_t i = 0; i < s->nsuites; i++) {
+        const struct suite *suite = suite_by_id(s->suites[i]);
+        if (suite && suite->version == version && hello_list_has(h->suites, s->suites[i]))
+            return true;
+    }
+    return false;
+}
+
+static bool shares_group(const struct tls_server *s, const struct hello *h, uint16_t version) {
+    if (h->groups.len == 0) /* RFC 8422 4: a 1.2 client that names none takes any */
+        return version == TLS_1_2 || h->has_psk;
+    for (size_t i = 0; i < s->ngroups; i++)
+        if (hello_list_has(h->groups, s->groups[i]))
+            return true;
+    return false;
+}
+
+static bool shares_alpn(const struct tls_server *s, const struct hello *h) {
+    for (struct rd r = rd_of(buf_span(&s->alpn)); rd_left(&r);)
+        if (hello_offers_alpn(h, rd_vec8(&r)))
+            return true;
+    return false;
+}
+
+int tls_server_check(const struct tls_server *s, const struct hello *h) {
+    uint16_t version = shared_version(s, h);
+    if (!version)
+        return ERR_NO_VERSION;
+    if (!shares_suite(s, h, version))
+        return ERR_NO_SUITE;
+    if (!shares_group(s, h, version))
+        return ERR_NO_GROUP;
+    if (s->strict_sni && certs_lookup(s->certs, h->sni) < CERTS_WILDCARD)
+        return ERR_UNKNOWN_NAME;
+    if (!certs_has_sigalg(s->certs, h->sni, h->sigalgs, version))
+        return ERR_NO_SIGALG;
+    if (h->alpn.len && buf_len(&s->alpn) && !shares_alpn(s, h))
+        return ERR_NO_ALPN;
+    return 0;
+}
+
+int tls_server_fit(const struct tls_server *s, const struct hello *h) {
+    int fit = h->sni[0] ? (int)certs_lookup(s->certs, h->sni) * 4 : (int)CERTS_DEFAULT * 4;
+    if (h->alpn.len && buf_len(&s->alpn))
+        fit += shares_alpn(s, h) ? 2 : -2;
+    return fit;
+}
