@@ -1,6 +1,7 @@
 /*
  * Objects of one size in one reserved region: a slot number and a generation name an object across events, so that a late
- * event for a freed object finds a mismatch instead of a stranger.
+ * event for a freed object finds a mismatch instead of a stranger. Generations come from one counter a slab and are compared
+ * in 24 bits, as event tags carry them (LOOP_GEN): a name is used again only after 16 million others.
  *
  * Slots are handed out lowest first, the region is committed as it grows and given back to the kernel page by page as its
  * upper end empties. A secret slab is locked in memory (as far as the limit allows), left out of core dumps, and its objects
@@ -17,16 +18,22 @@
 /* First member of every object kept in a slab. */
 struct slab_item {
     uint32_t slot;
-    uint32_t gen; /* odd while in use */
+    uint32_t gen; /* never 0 in its low 24 bits */
 };
+
+#define SLAB_GEN_MASK 0xffffffu
 
 struct slab {
     uint8_t *base;
     size_t object_size; /* rounded up to 16 */
+    size_t reserved;    /* bytes of address space */
+    size_t committed;   /* bytes usable, from BASE on */
+    uint64_t *in_use;   /* one bit a slot */
+    uint64_t *full;     /* one bit a word of IN_USE */
     uint32_t cap;       /* slots at the most */
-    uint32_t high;      /* slots ever committed at present: [0, high) */
+    uint32_t top;       /* one past the highest slot in use */
     uint32_t used;
-    uint32_t free_head; /* list of free slots below high, or SLAB_NONE */
+    uint32_t last_gen;
     bool secret;
     bool lock_failed; /* some page could not be locked in memory */
 };
@@ -43,7 +50,7 @@ void *slab_alloc(struct slab *s);
 /* Wipes the object and makes its name stale. NULL is fine. */
 void slab_free(struct slab *s, void *object);
 
-/* The live object of that name, or NULL when it is gone. */
+/* The live object of that name, or NULL when it is gone. Of GEN only the low 24 bits count. */
 void *slab_get(const struct slab *s, uint32_t slot, uint32_t gen);
 
 /* The next live object at or after *SLOT, or NULL; *SLOT is set one past it. For walks in slot order. */

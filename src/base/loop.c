@@ -1,0 +1,85 @@
+#include "base/loop.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+
+#define LOOP_WAIT_MAX_MS 1000
+
+/* The tag as epoll carries it: kind 8 bits, generation 24, key 32. */
+static uint64_t pack_tag(unsigned kind, uint32_t key, uint32_t gen) {
+    return (uint64_t)kind << 56 | (uint64_t)LOOP_GEN(gen) << 32 | key;
+}
+
+int loop_init(struct loop *l) {
+    *l = (struct loop){.epfd = epoll_create1(EPOLL_CLOEXEC)};
+    if (l->epfd < 0)
+        return ERR_SYSTEM;
+    l->now_ms = clock_mono_ms();
+    wheel_init(&l->wheel, l->now_ms);
+    return 0;
+}
+
+void loop_fini(struct loop *l) {
+    if (l->epfd >= 0)
+        close(l->epfd);
+    l->epfd = -1;
+}
+
+void loop_on(struct loop *l, unsigned kind, loop_fn fn, void *ctx) {
+    MUST(kind < LOOP_KINDS);
+    l->kinds[kind].fn = fn;
+    l->kinds[kind].ctx = ctx;
+}
+
+static int control(struct loop *l, int op, int fd, uint32_t events, uint64_t tag) {
+    struct epoll_event e = {.events = events, .data.u64 = tag};
+    return epoll_ctl(l->epfd, op, fd, &e) == 0 ? 0 : ERR_SYSTEM;
+}
+
+int loop_watch(struct loop *l, int fd, uint32_t events, unsigned kind, uint32_t key, uint32_t gen) {
+    MUST(kind < LOOP_KINDS && l->kinds[kind].fn);
+    return control(l, EPOLL_CTL_ADD, fd, events, pack_tag(kind, key, gen));
+}
+
+int loop_rewatch(struct loop *l, int fd, uint32_t events, unsigned kind, uint32_t key, uint32_t gen) {
+    MUST(kind < LOOP_KINDS && l->kinds[kind].fn);
+    return control(l, EPOLL_CTL_MOD, fd, events, pack_tag(kind, key, gen));
+}
+
+void loop_unwatch(struct loop *l, int fd) {
+    (void)control(l, EPOLL_CTL_DEL, fd, 0, 0); /* not watched any more is what was asked for */
+}
+
+static void dispatch(struct loop *l, const struct epoll_event *e) {
+    unsigned kind = (unsigned)(e->data.u64 >> 56);
+    uint32_t gen = LOOP_GEN((uint32_t)(e->data.u64 >> 32));
+    l->kinds[kind].fn(l->kinds[kind].ctx, (uint32_t)e->data.u64, gen, e->events);
+}
+
+/* Deadlines count from now, not from the start of a turn that may have been long. */
+static int wait_ms(const struct loop *l) {
+    if (l->wheel.armed == 0)
+        return -1;
+    return wheel_wait_ms(&l->wheel, clock_mono_ms(), LOOP_WAIT_MAX_MS);
+}
+
+int loop_run(struct loop *l) {
+    struct epoll_event events[LOOP_EVENTS];
+    bool more = l->hook != NULL; /* work may have been left before the first turn */
+    while (!l->stop) {
+        int n = epoll_wait(l->epfd, events, LOOP_EVENTS, more ? 0 : wait_ms(l));
+        if (n < 0 && errno != EINTR)
+            return ERR_SYSTEM;
+        l->now_ms = clock_mono_ms();
+        for (int i = 0; i < n; i++)
+            dispatch(l, &events[i]);
+        if (l->timer_fn)
+            wheel_turn(&l->wheel, l->now_ms, l->timer_fn, l->timer_ctx);
+        more = l->hook && l->hook(l->hook_ctx);
+    }
+    return 0;
+}
