@@ -2,7 +2,8 @@
  * Our own bounded reader of the ClientHello (RFC 8446 4.1.2, RFC 5246 7.4.1.2, RFC 6066, RFC 7301), before any library sees it.
  *
  * It tells who is being asked for (SNI, ALPN), what the client can do (versions, suites, groups, signature algorithms), who the
- * client looks like (JA4), and refuses what is malformed. It allocates nothing.
+ * client looks like (JA4), and refuses what is malformed. It keeps nothing between calls and allocates nothing, but for what
+ * libcrypto does to make a digest.
  */
 #pragma once
 
@@ -14,9 +15,12 @@
 #include "base/span.h"
 #include "base/step.h"
 
-#define HELLO_MESSAGE_MAX 16384 /* bytes of the handshake message, header included */
-#define HELLO_NAME_MAX    255
-#define HELLO_JA4_LEN     36
+#define HELLO_MESSAGE_MAX    16384 /* bytes of the handshake message, header included */
+#define HELLO_RECORDS_MAX    2048  /* records one message may be cut into */
+#define HELLO_WIRE_MAX       (HELLO_MESSAGE_MAX + 5 * HELLO_RECORDS_MAX)
+#define HELLO_EXTENSIONS_MAX 128
+#define HELLO_NAME_MAX       255
+#define HELLO_JA4_LEN        36
 
 /* What speaks on this connection, judged by its first bytes. */
 enum sniff { SNIFF_MORE, SNIFF_TLS, SNIFF_SSLV2, SNIFF_HTTP, SNIFF_SSH, SNIFF_PROXY, SNIFF_OTHER };
@@ -47,13 +51,18 @@ struct hello {
 /*
  * Finds the ClientHello message at the front of the client's bytes and copies it together when it lies in several records.
  * STEP_WANT_READ: more bytes needed. STEP_DONE: *ret_message (borrows IN or SCRATCH), *ret_wire_len = bytes of IN its records
- * take. STEP_FAILED: *ret_err is ERR_HELLO_TOO_LONG, ERR_HELLO_UNEXPECTED, ERR_HELLO_MALFORMED, ERR_RECORD_VERSION or an err
- * for what hello_sniff() found (ERR_PLAIN_HTTP, ERR_PLAIN_SSH, ERR_PROXY_UNEXPECTED, ERR_SSLV2, ERR_NOT_TLS).
+ * take. STEP_FAILED: *ret_err is ERR_HELLO_TOO_LONG, ERR_HELLO_UNEXPECTED, ERR_HELLO_MALFORMED, ERR_RECORD_VERSION,
+ * ERR_RECORD_OVERFLOW or an err for what hello_sniff() found (ERR_PLAIN_HTTP, ERR_PLAIN_SSH, ERR_PROXY_UNEXPECTED, ERR_SSLV2,
+ * ERR_NOT_TLS). Faults are told as early as the bytes show them; more than HELLO_WIRE_MAX bytes are never asked for.
  */
 enum step hello_find(struct span in, uint8_t scratch[static HELLO_MESSAGE_MAX], struct span *ret_message, size_t *ret_wire_len,
                      int *ret_err);
 
-/* Reads a whole ClientHello handshake message. ERR_HELLO_MALFORMED (duplicate extensions and bad names included). */
+/*
+ * Reads a whole ClientHello handshake message. ERR_HELLO_MALFORMED (duplicate extensions and bad names included),
+ * ERR_RECORD_ILLEGAL for well-formed values that an RFC answers with illegal_parameter (pre_shared_key not last, compression
+ * in a TLS 1.3 hello, max_fragment_length and record_size_limit out of range), ERR_CRYPTO (JA4).
+ */
 MUST_CHECK int hello_parse(struct span message, struct hello *ret);
 
 /* Whether a raw u16 list holds a value. */

@@ -1,0 +1,38 @@
+#include "tls/hostname.h"
+
+#include <string.h>
+
+#include "base/err.h"
+
+/* By hand, since the locale must have no say. */
+static bool is_label_char(uint8_t c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+}
+
+static uint8_t lower(uint8_t c) {
+    return c >= 'A' && c <= 'Z' ? (uint8_t)(c - 'A' + 'a') : c;
+}
+
+int hostname_read(struct span text, bool wildcard, char ret[static HOSTNAME_MAX + 1]) {
+    size_t len = text.len, i = 0;
+    if (len && text.p[len - 1] == '.')
+        len--;
+    if (len == 0 || len > HOSTNAME_MAX)
+        return ERR_FORMAT;
+    if (wildcard && len > 2 && text.p[0] == '*' && text.p[1] == '.')
+        i = 2;
+
+    bool label_empty = true;
+    for (; i < len; i++) {
+        bool dot = text.p[i] == '.';
+        if (dot ? label_empty : !is_label_char(lower(text.p[i])))
+            return ERR_FORMAT;
+        label_empty = dot;
+    }
+    if (label_empty)
+        return ERR_FORMAT;
+    for (i = 0; i < len; i++)
+        ret[i] = (char)lower(text.p[i]);
+    ret[len] = '\0';
+    return 0;
+}

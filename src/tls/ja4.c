@@ -1,0 +1,196 @@
+#include "tls/ja4.h"
+
+#include <openssl/evp.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "base/err.h"
+
+#define EXT_SERVER_NAME 0x0000
+#define EXT_ALPN        0x0010
+
+#define HASH_CHARS 12
+
+static const char hex_digits[] = "0123456789abcdef";
+
+/* RFC 8701: both bytes equal, low nibble a. */
+static bool is_grease(uint16_t v) {
+    return (v & 0x0f0f) == 0x0a0a && v >> 8 == (v & 0xff);
+}
+
+static uint16_t u16_at(struct span list, size_t i) {
+    return (uint16_t)(list.p[2 * i] << 8 | list.p[2 * i + 1]);
+}
+
+static void sift_down(uint16_t *v, size_t root, size_t n) {
+    for (size_t child; (child = 2 * root + 1) < n; root = child) {
+        if (child + 1 < n && v[child] < v[child + 1])
+            child++;
+        if (v[root] >= v[child])
+            return;
+        uint16_t t = v[root];
+        v[root] = v[child];
+        v[child] = t;
+    }
+}
+
+/* Heapsort: a hostile hello brings 8,000 suites, so no quadratic case; and qsort() may allocate. */
+static void sort_u16(uint16_t *v, size_t n) {
+    for (size_t i = n / 2; i-- > 0;)
+        sift_down(v, i, n);
+    for (size_t end = n; end-- > 1;) {
+        uint16_t t = v[0];
+        v[0] = v[end];
+        v[end] = t;
+        sift_down(v, 0, end);
+    }
+}
+
+/* Text on its way into a digest, some hundred characters at a time. */
+struct hashing {
+    EVP_MD_CTX *ctx;
+    bool ok;
+    size_t len;
+    char chunk[640];
+};
+
+static void hash_flush(struct hashing *h) {
+    h->ok = h->ok && EVP_DigestUpdate(h->ctx, h->chunk, h->len);
+    h->len = 0;
+}
+
+static void hash_char(struct hashing *h, char c) {
+    if (h->len == sizeof(h->chunk))
+        hash_flush(h);
+    h->chunk[h->len++] = c;
+}
+
+static void hash_u16(struct hashing *h, bool first, uint16_t v) {
+    if (!first)
+        hash_char(h, ',');
+    for (unsigned shift = 16; shift > 0; shift -= 4)
+        hash_char(h, hex_digits[v >> (shift - 4) & 0xf]);
+}
+
+/* The sorted list and, behind a '_', the signature algorithms as they came. An empty list is written as zeroes. */
+static int write_hash(EVP_MD_CTX *ctx, const uint16_t *sorted, size_t n, struct span sigalgs, char ret[static HASH_CHARS]) {
+    if (n == 0) {
+        memset(ret, '0', HASH_CHARS);
+        return 0;
+    }
+    struct hashing h = {.ctx = ctx};
+    h.ok = EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1;
+    for (size_t i = 0; i < n; i++)
+        hash_u16(&h, i == 0, sorted[i]);
+    bool first = true;
+    for (size_t i = 0; i < sigalgs.len / 2; i++) {
+        uint16_t v = u16_at(sigalgs, i);
+        if (is_grease(v))
+            continue;
+        if (first)
+            hash_char(&h, '_');
+        hash_u16(&h, first, v);
+        first = false;
+    }
+    hash_flush(&h);
+
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    if (!h.ok || !EVP_DigestFinal_ex(ctx, digest, NULL))
+        return ERR_CRYPTO;
+    for (size_t i = 0; i < HASH_CHARS / 2; i++) {
+        ret[2 * i] = hex_digits[digest[i] >> 4];
+        ret[2 * i + 1] = hex_digits[digest[i] & 0xf];
+    }
+    return 0;
+}
+
+static const char *version_text(const struct ja4_facts *f) {
+    uint16_t max = f->versions.len ? 0 : f->legacy_version;
+    for (size_t i = 0; i < f->versions.len / 2; i++) {
+        uint16_t v = u16_at(f->versions, i);
+        if (!is_grease(v) && v > max)
+            max = v;
+    }
+    static const struct {
+        uint16_t version;
+        char text[3];
+    } table[] = {{0x0304, "13"}, {0x0303, "12"}, {0x0302, "11"}, {0x0301, "10"}, {0x0300, "s3"},
+                 {0x0002, "s2"}, {0xfeff, "d1"}, {0xfefd, "d2"}, {0xfefc, "d3"}};
+    for (size_t i = 0; i < ARRAY_LEN(table); i++)
+        if (table[i].version == max)
+            return table[i].text;
+    return "00";
+}
+
+static bool is_alnum(uint8_t c) {
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+}
+
+/* First and last character of the first protocol name, or of its hex form when one of them is not alphanumeric. */
+static void write_alpn(struct span alpn, char ret[static 2]) {
+    ret[0] = ret[1] = '0';
+    if (alpn.len < 2 || alpn.p[0] == 0 || alpn.p[0] > alpn.len - 1)
+        return;
+    uint8_t first = alpn.p[1], last = alpn.p[alpn.p[0]];
+    bool plain = is_alnum(first) && is_alnum(last);
+    ret[0] = plain ? (char)first : hex_digits[first >> 4];
+    ret[1] = plain ? (char)last : hex_digits[last & 0xf];
+}
+
+static void write_count(size_t n, char ret[static 2]) {
+    n = MIN(n, 99);
+    ret[0] = (char)('0' + n / 10);
+    ret[1] = (char)('0' + n % 10);
+}
+
+/* Fills LIST with the sorted extensions but SNI and ALPN; returns its length. *RET_COUNT has both. */
+static size_t sorted_extensions(const struct ja4_facts *f, uint16_t *list, size_t *ret_count, bool *ret_sni) {
+    size_t n = 0, count = 0;
+    *ret_sni = false;
+    for (size_t i = 0; i < MIN(f->nextensions, JA4_LIST_MAX); i++) {
+        uint16_t v = f->extensions[i];
+        if (is_grease(v))
+            continue;
+        count++;
+        *ret_sni = *ret_sni || v == EXT_SERVER_NAME;
+        if (v != EXT_SERVER_NAME && v != EXT_ALPN)
+            list[n++] = v;
+    }
+    sort_u16(list, n);
+    *ret_count = count;
+    return n;
+}
+
+int ja4_write(const struct ja4_facts *f, char ret[static JA4_LEN + 1]) {
+    static const struct span none = {NULL, 0};
+    char text[JA4_LEN + 1] = "tvvsccccaa_bbbbbbbbbbbb_cccccccccccc";
+    uint16_t list[JA4_LIST_MAX];
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    int err = ERR_CRYPTO;
+    if (!ctx)
+        goto out;
+
+    size_t n = 0;
+    for (size_t i = 0; i < MIN(f->suites.len / 2, JA4_LIST_MAX); i++)
+        if (!is_grease(u16_at(f->suites, i)))
+            list[n++] = u16_at(f->suites, i);
+    sort_u16(list, n);
+    write_count(n, text + 4);
+    err = write_hash(ctx, list, n, none, text + 11);
+    if (err)
+        goto out;
+
+    size_t count;
+    bool sni;
+    n = sorted_extensions(f, list, &count, &sni);
+    write_count(count, text + 6);
+    memcpy(text + 1, version_text(f), 2);
+    text[3] = sni ? 'd' : 'i';
+    write_alpn(f->alpn, text + 8);
+    err = write_hash(ctx, list, n, f->sigalgs, text + 24);
+    if (!err)
+        memcpy(ret, text, sizeof(text));
+out:
+    EVP_MD_CTX_free(ctx);
+    return err;
+}
