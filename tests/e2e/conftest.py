@@ -1,0 +1,184 @@
+"""Fixtures, and the guard that after every test nothing is left: no process, no socket file, no session without its end."""
+import itertools
+import os
+import pathlib
+import shutil
+import signal
+import sys
+import tempfile
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from support import backends, processes  # noqa: E402
+from support.pki import Pki  # noqa: E402
+from support.proxy import BINARY, SANITIZED, Proxy, configuration  # noqa: E402
+from support.waiting import until  # noqa: E402
+
+TEST_SECONDS = int(os.environ.get("E2E_TEST_SECONDS", "600" if SANITIZED else "180"))
+
+processes.adopt_orphans()
+
+
+def pytest_sessionstart(session):
+    if not os.access(BINARY, os.X_OK):
+        pytest.exit(f"no tls-off at {BINARY}; make build first", returncode=1)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    setattr(item, "report_" + report.when, report)
+
+
+@pytest.fixture(autouse=True)
+def deadline():
+    """No test runs for ever."""
+
+    def too_late(*_):
+        raise TimeoutError(f"the test took more than {TEST_SECONDS} s")
+
+    before = signal.signal(signal.SIGALRM, too_late)
+    signal.setitimer(signal.ITIMER_REAL, TEST_SECONDS)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(scope="session")
+def pki():
+    folder = tempfile.mkdtemp(prefix="tls-off-pki.")
+    yield Pki(folder)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def folder():
+    """A short path: names of Unix sockets may have 107 bytes."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix="tls-off."))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def guard(folder):
+    before = set(processes.descendants(os.getpid()))
+    yield
+
+    def left():
+        return [p for p in processes.descendants(os.getpid()) if p not in before]
+
+    try:
+        until(lambda: not left(), "end of processes", deadline=5)
+    except AssertionError:
+        names = {p: processes.command_line(p) for p in left()}
+        for p in names:
+            os.kill(p, signal.SIGKILL)
+        raise AssertionError(f"processes left behind: {names}") from None
+    finally:
+        reap()
+    sockets = [p for p in folder.rglob("*") if p.is_socket()]
+    assert not sockets, f"socket files left behind: {sockets}"
+
+
+def reap():
+    """Orphans that became ours."""
+    while True:
+        try:
+            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                return
+        except ChildProcessError:
+            return
+
+
+class Parts:
+    """What a test starts: backends and proxies. All end with it."""
+
+    def __init__(self, folder, pki):
+        self.folder, self.pki = folder, pki
+        self.proxies, self.backends = [], []
+        self.number = itertools.count(1)
+
+    def socket_path(self):
+        return str(self.folder / f"app{next(self.number)}.sock")
+
+    def backend(self, handler=backends.echo, where=None, backlog=128, **options):
+        """A scriptable server; WHERE: None = a Unix socket, "@name", "tcp" or an address."""
+        if where is None:
+            listener = backends.unix_listener(self.socket_path(), backlog)
+        elif where.startswith("@"):
+            listener = backends.unix_listener(where, backlog)
+        else:
+            listener = backends.tcp_listener("127.0.0.1" if where == "tcp" else where, backlog)
+        return self.add(backends.Backend(listener, handler, **options))
+
+    def add(self, server):
+        self.backends.append(server)
+        return server
+
+    def server(self, *arguments, **options):
+        return self.add(backends.Server(*arguments, **options))
+
+    def service(self, backend, **keys):
+        """A service's table with what it must have."""
+        urls = [b if isinstance(b, str) else b.url for b in (backend if isinstance(backend, list) else [backend])]
+        return {"listen": ["127.0.0.1:0"], "backends": urls, "certificates": [self.pki.ecdsa, self.pki.rsa], **keys}
+
+    def prepare(self, backend=None, services=None, log=None, top=None, **keys):
+        """A proxy not yet started, with one service "web" in front of BACKEND, or with SERVICES."""
+        options = {k: keys.pop(k) for k in ("limits_of_process", "environment") if k in keys}
+        if services is None:
+            services = {"web": self.service(backend, **keys)}
+        where = self.folder / f"proxy{next(self.number)}"
+        where.mkdir()
+        p = Proxy(where, configuration(where, services, log, **(top or {})), limits=options.get("limits_of_process"),
+                  environment=options.get("environment"))
+        self.proxies.append(p)
+        return p
+
+    def proxy(self, backend=None, **keys):
+        return self.prepare(backend, **keys).start()
+
+    def end(self, failed):
+        try:
+            for p in self.proxies:
+                if failed:
+                    p.kill()
+                else:
+                    p.stop()
+            if not failed:
+                self._check_backends()
+        finally:
+            for p in self.proxies:
+                p.kill()
+            for b in self.backends:
+                b.close()
+
+    def _check_backends(self):
+        for b in self.backends:
+            for e in getattr(b, "faults", []):
+                raise AssertionError(f"fault in a backend of the test: {e!r}") from e
+        if len(self.proxies) == 1 and not self.proxies[0].allow_killed_roles:
+            self._check_sessions(self.proxies[0])
+
+    def _check_sessions(self, p):
+        """Every connection that a backend got is one session of the log."""
+        if not p.lines or not any(line.startswith("{") for line in p.lines):
+            return
+        for b in self.backends:
+            if hasattr(b, "accepted"):
+                logged = len(p.events("session", backend=b.url))
+                assert logged == b.accepted, f"{b.url}: {b.accepted} connections, {logged} sessions in the log:\n{p.text()}"
+
+
+@pytest.fixture
+def parts(folder, pki, guard, request):
+    p = Parts(folder, pki)
+    yield p
+    report = getattr(request.node, "report_call", None)
+    failed = report is None or report.failed
+    if failed:
+        for proxy in p.proxies:
+            print(f"--- log of {proxy.config_file}\n{proxy.text()}")
+    p.end(failed)

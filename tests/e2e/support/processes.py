@@ -1,0 +1,96 @@
+"""What /proc says of processes: children, roles, descriptors, memory."""
+import ctypes
+import os
+import pathlib
+
+ROLES = ("supervisor", "config", "observer", "resolver", "relay", "handshaker", "signer")
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def adopt_orphans():
+    """Whatever a process started by a test leaves behind becomes our child, where the guard sees it."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def parents():
+    """{pid: (parent, state)} of all processes."""
+    found = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                stat = pathlib.Path("/proc", entry, "stat").read_text()
+            except OSError:
+                continue
+            state, parent = stat.rsplit(")", 1)[1].split()[:2]
+            found[int(entry)] = (int(parent), state)
+    return found
+
+
+def descendants(pid):
+    table = parents()
+    found, todo = [], [pid]
+    while todo:
+        parent = todo.pop()
+        for child, (its_parent, state) in table.items():
+            if its_parent == parent and state != "Z":
+                found.append(child)
+                todo.append(child)
+    return found
+
+
+def command_line(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def role_of(pid):
+    for word in command_line(pid).replace("=", " ").split():
+        if word in ROLES:
+            return word
+    return None
+
+
+def sockets(pid):
+    """How many sockets the process has open."""
+    count = 0
+    try:
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            try:
+                count += os.readlink(f"/proc/{pid}/fd/{fd}").startswith("socket:")
+            except OSError:
+                pass
+    except OSError:
+        return None
+    return count
+
+
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def pss(pid):
+    """Bytes of memory that are this process' own share (its own pages, and its part of shared ones)."""
+    for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def listening_port(pid):
+    """The TCP port that process PID listens on, or None."""
+    inodes = set()
+    try:
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            target = os.readlink(f"/proc/{pid}/fd/{fd}")
+            if target.startswith("socket:["):
+                inodes.add(target[8:-1])
+    except OSError:
+        return None
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in pathlib.Path(table).read_text().splitlines()[1:]:
+            f = line.split()
+            if f[3] == "0A" and f[9] in inodes:
+                return int(f[1].rsplit(":", 1)[1], 16)
+    return None

@@ -1,0 +1,273 @@
+"""tls-off as the tests see it: a configuration, a process with its roles, log lines, and an end that is looked at."""
+import getpass
+import json
+import os
+import pathlib
+import re
+import resource
+import select
+import signal
+import subprocess
+import threading
+import time
+
+from . import processes, toml
+from .waiting import DEADLINE, TooLate, until
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+BINARY = os.environ.get("TLS_OFF_BIN", str(ROOT / "build" / "tls-off"))
+SANITIZED = bool(os.environ.get("E2E_SANITIZED"))
+SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|UndefinedBehavior|runtime error:|SUMMARY: ")
+LISTENING = re.compile(r"listening on (\S+):(\d+) for (\S+)")
+
+
+class Proxy:
+    """Started by Proxy.start(); ended, and looked at, by Proxy.stop()."""
+
+    def __init__(self, folder, config=None, arguments=None, environment=None, limits=None, ready=True):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.config_file = self.folder / "config.toml"
+        if config is not None:
+            self.config_file.write_text(config if isinstance(config, str) else toml.dumps(config))
+        self.arguments = arguments or ["run", str(self.config_file)]
+        self.environment = environment or {}
+        self.limits = limits or {}
+        self.lines = []  # every line of stderr, as it came
+        self.changed = threading.Condition()
+        self.process = None
+        self.status = None
+        self.allow_killed_roles = False
+        self.expected_status = 0
+        self.sockets_at_start = {}
+        self.wants_ready = ready
+
+    # --- start
+
+    def start(self):
+        environment = dict(os.environ, **self.environment)
+        if SANITIZED:
+            logs = self.folder / "sanitizer"
+            for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS"):
+                environment[name] = environment.get(name, "") + f":log_path={logs}"
+        ready_read, ready_write = os.pipe()
+        arguments = [BINARY, *self.arguments]
+        if self.wants_ready:
+            arguments += ["--ready-fd", str(ready_write)]
+
+        def set_limits():
+            for name, n in self.limits.items():
+                resource.setrlimit(name, (n, n))
+
+        self.process = subprocess.Popen(
+            arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment,
+            pass_fds=[ready_write], start_new_session=True, preexec_fn=set_limits if self.limits else None, cwd=self.folder)
+        os.close(ready_write)
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+        try:
+            if self.wants_ready:
+                self._wait_ready(ready_read)
+        finally:
+            os.close(ready_read)
+        return self
+
+    def _wait_ready(self, fd):
+        readable, _, _ = select.select([fd], [], [], DEADLINE)
+        if not readable:
+            raise TooLate("not ready:\n" + self.text())
+        if os.read(fd, 10) != b"\n":
+            raise AssertionError("ended before it was ready:\n" + self.text())
+        self.sockets_at_start = {pid: processes.sockets(pid) for pid in self.pids()}
+
+    def _read(self):
+        for line in self.process.stdout:
+            with self.changed:
+                self.lines.append(line.decode(errors="replace").rstrip("\n"))
+                self.changed.notify_all()
+
+    # --- log
+
+    def text(self):
+        with self.changed:
+            return "\n".join(self.lines[-200:])
+
+    def events(self, event=None, **fields):
+        """Log lines that are JSON, and whose fields have these values (or satisfy them, when they are functions)."""
+        with self.changed:
+            lines = list(self.lines)
+        return [e for e in map(parsed, lines) if e is not None and matches(e, event, fields)]
+
+    def wait_event(self, event=None, count=1, deadline=DEADLINE, **fields):
+        """The COUNT-th such event (from 1), waited for."""
+        end = time.monotonic() + deadline
+        found, seen = [], 0
+        with self.changed:
+            while True:
+                for line in self.lines[seen:]:
+                    e = parsed(line)
+                    if e is not None and matches(e, event, fields):
+                        found.append(e)
+                seen = len(self.lines)
+                if len(found) >= count:
+                    return found[count - 1]
+                left = end - time.monotonic()
+                if left <= 0:
+                    raise TooLate(f"no log event {event} {fields} (number {count}) in:\n" + "\n".join(self.lines[-60:]))
+                self.changed.wait(left)
+
+    def wait_session(self, count=1, **fields):
+        return self.wait_event("session", count=count, **fields)
+
+    def wait_failure(self, reason, count=1, **fields):
+        """A handshake that came to nothing, for this reason."""
+        return self.wait_event(count=count, reason=reason, **fields)
+
+    def wait_text(self, pattern, deadline=DEADLINE):
+        """The first match of PATTERN in any line, JSON or not."""
+        end = time.monotonic() + deadline
+        with self.changed:
+            while True:
+                for line in self.lines:
+                    m = re.search(pattern, line)
+                    if m:
+                        return m
+                left = end - time.monotonic()
+                if left <= 0:
+                    raise TooLate(f"no line like {pattern!r} in:\n" + "\n".join(self.lines[-60:]))
+                self.changed.wait(left)
+
+    def address(self, service="web"):
+        def find():
+            with self.changed:
+                for line in self.lines:
+                    m = LISTENING.search(line)
+                    if m and service in m.group(3).rstrip('"}').split(","):
+                        return m.group(1), int(m.group(2))
+            return None
+
+        return until(find, lambda: f"listening line of {service} in\n{self.text()}")
+
+    @property
+    def port(self):
+        return self.address()[1]
+
+    # --- processes
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def pids(self):
+        return [self.pid] + processes.descendants(self.pid)
+
+    def roles(self):
+        """{role: [pids]} of the children alive."""
+        found = {}
+        for pid in processes.descendants(self.pid):
+            found.setdefault(processes.role_of(pid), []).append(pid)
+        return found
+
+    def memory(self):
+        """PSS of all processes together, in bytes."""
+        return sum(processes.pss(pid) for pid in self.pids())
+
+    def role_memory(self, role):
+        return sum(processes.pss(pid) for pid in self.roles().get(role, []))
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    # --- end
+
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def wait_exit(self, deadline=DEADLINE):
+        try:
+            self.status = self.process.wait(deadline)
+        except subprocess.TimeoutExpired:
+            raise TooLate("did not end:\n" + self.text()) from None
+        self.reader.join(DEADLINE)
+        self.process.stdout.close()
+        return self.status
+
+    def open_sockets_more(self):
+        """Sockets that the processes hold beyond those they had when they became ready."""
+        more = {}
+        for pid, before in self.sockets_at_start.items():
+            now = processes.sockets(pid)
+            if now is not None and now > before:
+                more[f"{processes.role_of(pid) or 'supervisor'} {pid}"] = now - before
+        return more
+
+    def stop(self):
+        """TERM, and everything that must hold after it."""
+        if self.process is None or self.process.stdout.closed:
+            return
+        if self.running():
+            if not self.allow_killed_roles and self.sockets_at_start:
+                until(lambda: not self.open_sockets_more(), lambda: f"sockets left open: {self.open_sockets_more()}")
+            self.signal(signal.SIGTERM)
+        self.wait_exit()
+        self.check_after()
+
+    def check_after(self):
+        assert self.status == self.expected_status, f"exit status {self.status}:\n{self.text()}"
+        self.check_sanitizers()
+
+    def check_sanitizers(self):
+        for line in self.lines:
+            assert not SANITIZER.search(line), "sanitizer report:\n" + self.text()
+        for report in self.folder.glob("sanitizer.*"):
+            raise AssertionError(report.read_text()[:10000])
+
+    def kill(self):
+        """Ends all at once, without a look; what a failed test needs."""
+        if self.process is None:
+            return
+        for pid in self.pids():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.process.wait()
+        self.reader.join(5)
+
+
+def parsed(line):
+    if not line.startswith("{"):
+        return None
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+def matches(e, event, fields):
+    if event is not None and e.get("event") != event:
+        return False
+    for name, wanted in fields.items():
+        if callable(wanted):
+            if name not in e or not wanted(e[name]):
+                return False
+        elif e.get(name) != wanted:
+            return False
+    return True
+
+
+def configuration(folder, services, log=None, **top):
+    """The usual configuration: JSON to stderr, one worker, everything in FOLDER."""
+    table = {"workers": 1, "user": getpass.getuser(), "state_dir": str(folder / "state")}
+    table.update(top)
+    table["log"] = {"target": "stderr", "format": "json", "level": "info", **(log or {})}
+    table["service"] = services
+    return table
+
+
+def command(*arguments, cwd=None, deadline=DEADLINE, environment=None):
+    """Runs a subcommand that ends by itself; (status, stdout, stderr)."""
+    done = subprocess.run([BINARY, *map(str, arguments)], capture_output=True, text=True, timeout=deadline, cwd=cwd,
+                          stdin=subprocess.DEVNULL, env=dict(os.environ, **(environment or {})))
+    assert not SANITIZER.search(done.stderr), done.stderr
+    return done.returncode, done.stdout, done.stderr
