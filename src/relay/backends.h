@@ -1,8 +1,9 @@
 /*
  * The backends of one service as one relay sees them: which one gets the next session, which ones are left out for now.
  *
- * Choosing is by the service's balance rule among the backends that are in; a backend whose connects keep failing is left out
- * for 1, 2, 4 ... 60 seconds, then gets one session on trial. When all are out, the one whose time ends first is tried.
+ * Choosing is by the service's balance rule among the backends that are in; a backend whose connects failed
+ * BACKEND_FAILURES_OUT times in a row is left out for 1, 2, 4 ... 60 seconds, then gets one session on trial. When all are
+ * out, the one whose time ends first is tried.
  * No I/O here: the caller connects and reports.
  */
 #pragma once
@@ -17,8 +18,13 @@
 #define BACKEND_ADDRS_MAX 16
 #define BACKEND_NONE      UINT16_MAX
 
+/* One refused connect may be a restart of the application; it is a pattern after this many. */
+#define BACKEND_FAILURES_OUT 3
+#define BACKEND_OUT_MAX_MS   60000
+
 struct backend {
     const struct conf_backend *conf;
+    uint64_t id;       /* hash of its text, for client-hash */
     uint32_t sessions; /* ours, now (connecting included) */
     uint32_t failures; /* connects failed in a row */
     uint64_t out_until_ms;
@@ -34,7 +40,8 @@ struct backends {
     uint32_t turn;        /* round-robin */
 };
 
-/* Aborts when out of memory. SERVICE is kept. */
+/* Aborts when out of memory. SERVICE is kept. The first turn is random, lest all relays send their first session to the same.
+ */
 void backends_init(struct backends *b, const struct conf_service *service);
 void backends_fini(struct backends *b);
 
@@ -54,10 +61,14 @@ void backends_connected(struct backends *b, uint16_t i);
 /* True when this failure puts it out (for the log); *ret_out_ms for how long. */
 bool backends_failed(struct backends *b, uint16_t i, uint64_t now_ms, uint32_t *ret_out_ms);
 
-/* New addresses of a named TCP backend (at most BACKEND_ADDRS_MAX are kept). */
+/*
+ * New addresses of a named TCP backend (at most BACKEND_ADDRS_MAX are kept, the port is the configuration's). Indices come from
+ * another process: one that names no such backend is ignored, as is an empty list.
+ */
 void backends_resolved(struct backends *b, uint16_t i, const struct addr *addrs, size_t n);
 
 /*
- * The socket address to connect to next; TCP addresses take turns. ERR_NOT_FOUND while a name has no address (yet).
+ * The socket address to connect to next; TCP addresses take turns. ERR_NOT_FOUND while a name has no address (yet), ERR_LIMIT
+ * when a Unix path does not fit.
  */
 MUST_CHECK int backends_sockaddr(struct backends *b, uint16_t i, struct sockaddr_storage *ret, socklen_t *ret_len);
