@@ -1,0 +1,171 @@
+#include "wire/control.h"
+
+#include <string.h>
+
+#include "base/err.h"
+#include "base/rd.h"
+#include "base/wr.h"
+
+#define SETUP_LEN    14
+#define LISTENER_LEN 2
+#define PEER_LEN     4
+#define NUMBER_LEN   8
+#define REQUEST_MIN  6
+
+const struct ipc_rule control_to_child[] = {
+    {CONTROL_SETUP, 3, SETUP_LEN, SETUP_LEN},
+    {CONTROL_SECRETS, 1, 0, 0},
+    {CONTROL_LISTENER, 1, LISTENER_LEN, LISTENER_LEN},
+    {CONTROL_LINK, 1, PEER_LEN, PEER_LEN},
+    {CONTROL_RING, 1, PEER_LEN, PEER_LEN},
+    {CONTROL_GO, 0, 0, 0},
+    {CONTROL_REOPEN, 0, 0, 0},
+    {CONTROL_DRAIN, 0, NUMBER_LEN, NUMBER_LEN},
+    {CONTROL_STOP, 0, 0, 0},
+    {CONTROL_REQUEST, 0, REQUEST_MIN, CONTROL_TEXT_MAX},
+    {0, 0, 0, 0},
+};
+
+const struct ipc_rule control_to_supervisor[] = {
+    {CONTROL_READY, 0, 0, 0},
+    {CONTROL_REFUSED, 0, 0, CONTROL_TEXT_MAX},
+    {CONTROL_DRAINED, 0, NUMBER_LEN, NUMBER_LEN},
+    {CONTROL_CONFIGURED, 2, 0, CONTROL_TEXT_MAX},
+    {0, 0, 0, 0},
+};
+
+int control_send_setup(int fd, const struct control_setup *s, const int fds[static 3]) {
+    uint8_t body[SETUP_LEN];
+    struct wr w = wr_of(body, sizeof(body));
+    wr_u16(&w, (uint16_t)s->role);
+    wr_u16(&w, s->index);
+    wr_u16(&w, s->workers);
+    wr_u32(&w, (uint32_t)s->cpu);
+    wr_u32(&w, s->generation);
+    return wr_end(&w) ? ipc_send(fd, CONTROL_SETUP, wr_written(&w), fds, 3) : ERR_LIMIT;
+}
+
+int control_read_setup(const struct ipc_msg *m, struct control_setup *ret) {
+    if (m->type != CONTROL_SETUP)
+        return ERR_FORMAT;
+    struct rd r = rd_of(m->body);
+    uint16_t role = rd_u16(&r);
+    struct control_setup s = {.role = (enum role)role};
+    s.index = rd_u16(&r);
+    s.workers = rd_u16(&r);
+    s.cpu = (int32_t)rd_u32(&r);
+    s.generation = rd_u32(&r);
+    if (!rd_end(&r) || role >= ROLE_COUNT || s.workers == 0 || s.index >= s.workers || s.cpu < -1)
+        return ERR_FORMAT;
+    *ret = s;
+    return 0;
+}
+
+int control_send_listener(int fd, uint16_t listener, int sock) {
+    uint8_t body[LISTENER_LEN];
+    struct wr w = wr_of(body, sizeof(body));
+    wr_u16(&w, listener);
+    return wr_end(&w) ? ipc_send(fd, CONTROL_LISTENER, wr_written(&w), &sock, 1) : ERR_LIMIT;
+}
+
+int control_read_listener(const struct ipc_msg *m, uint16_t *ret_listener) {
+    struct rd r = rd_of(m->body);
+    uint16_t listener = rd_u16(&r);
+    if (m->type != CONTROL_LISTENER || !rd_end(&r))
+        return ERR_FORMAT;
+    *ret_listener = listener;
+    return 0;
+}
+
+int control_send_peer(int fd, enum control_type type, const struct control_peer *p, int sock) {
+    uint8_t body[PEER_LEN];
+    struct wr w = wr_of(body, sizeof(body));
+    wr_u16(&w, (uint16_t)p->role);
+    wr_u16(&w, p->index);
+    return wr_end(&w) ? ipc_send(fd, (uint16_t)type, wr_written(&w), &sock, 1) : ERR_LIMIT;
+}
+
+int control_read_peer(const struct ipc_msg *m, struct control_peer *ret) {
+    struct rd r = rd_of(m->body);
+    uint16_t role = rd_u16(&r);
+    uint16_t index = rd_u16(&r);
+    if ((m->type != CONTROL_LINK && m->type != CONTROL_RING) || !rd_end(&r) || role >= ROLE_COUNT)
+        return ERR_FORMAT;
+    *ret = (struct control_peer){(enum role)role, index};
+    return 0;
+}
+
+int control_send_number(int fd, enum control_type type, uint64_t n) {
+    uint8_t body[NUMBER_LEN];
+    struct wr w = wr_of(body, sizeof(body));
+    wr_u64(&w, n);
+    return wr_end(&w) ? ipc_send(fd, (uint16_t)type, wr_written(&w), NULL, 0) : ERR_LIMIT;
+}
+
+int control_read_number(const struct ipc_msg *m, uint64_t *ret) {
+    struct rd r = rd_of(m->body);
+    uint64_t n = rd_u64(&r);
+    if ((m->type != CONTROL_DRAIN && m->type != CONTROL_DRAINED) || !rd_end(&r))
+        return ERR_FORMAT;
+    *ret = n;
+    return 0;
+}
+
+int control_send(int fd, enum control_type type) {
+    return ipc_send(fd, (uint16_t)type, span_of(NULL, 0), NULL, 0);
+}
+
+int control_send_text(int fd, enum control_type type, struct span text, const int *fds, unsigned nfds) {
+    if (text.len > CONTROL_TEXT_MAX)
+        text.len = CONTROL_TEXT_MAX;
+    return ipc_send(fd, (uint16_t)type, text, fds, nfds);
+}
+
+static void pack_texts(struct wr *w, const struct span *texts, uint16_t n) {
+    w->bad = w->bad || n > CONTROL_FLAGS_MAX;
+    wr_u16(w, n);
+    for (size_t i = 0; i < n && !w->bad; i++)
+        wr_vec16(w, texts[i]);
+}
+
+/* They become C strings on the other side, so none may hold a zero byte. */
+static struct span unpack_text(struct rd *r) {
+    struct span s = rd_vec16(r);
+    if (s.len > 0 && memchr(s.p, 0, s.len))
+        r->bad = true;
+    return s;
+}
+
+static void unpack_texts(struct rd *r, struct span *texts, uint16_t *ret_n) {
+    uint16_t n = rd_u16(r);
+    if (n > CONTROL_FLAGS_MAX) {
+        r->bad = true;
+        n = 0;
+    }
+    for (size_t i = 0; i < n; i++)
+        texts[i] = unpack_text(r);
+    *ret_n = n;
+}
+
+int control_send_request(int fd, const struct control_request *req) {
+    uint8_t body[CONTROL_TEXT_MAX];
+    struct wr w = wr_of(body, sizeof(body));
+    wr_vec16(&w, req->file);
+    pack_texts(&w, req->listen, req->nlisten);
+    pack_texts(&w, req->backend, req->nbackend);
+    return wr_end(&w) ? ipc_send(fd, CONTROL_REQUEST, wr_written(&w), NULL, 0) : ERR_LIMIT;
+}
+
+int control_read_request(const struct ipc_msg *m, struct control_request *ret) {
+    if (m->type != CONTROL_REQUEST)
+        return ERR_FORMAT;
+    struct control_request req = {0};
+    struct rd r = rd_of(m->body);
+    req.file = unpack_text(&r);
+    unpack_texts(&r, req.listen, &req.nlisten);
+    unpack_texts(&r, req.backend, &req.nbackend);
+    if (!rd_end(&r))
+        return ERR_FORMAT;
+    *ret = req;
+    return 0;
+}

@@ -1,0 +1,120 @@
+#include "wire/event.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+
+const char *side_end_name(unsigned end) {
+    static const char *const names[END_COUNT] = {
+        [END_OPEN] = "open", [END_CLOSE] = "close", [END_TRUNCATED] = "truncated", [END_RESET] = "reset", [END_CUT] = "cut",
+    };
+    return end < END_COUNT ? names[end] : "unknown";
+}
+
+static void pack(struct wr *w, const struct event *e) {
+    wr_u8(w, (uint8_t)e->kind);
+    wr_u64(w, e->wall_us);
+    wr_u8(w, (uint8_t)e->role);
+    wr_u16(w, e->index);
+    wr_u8(w, e->level);
+    wr_vec16(w, span_of(e->text.p, MIN(e->text.len, (size_t)EVENT_TEXT_MAX)));
+    if (e->kind == EVENT_LINE)
+        return;
+    facts_pack(w, &e->facts);
+    wr_u16(w, (uint16_t)-e->reason);
+    wr_u8(w, e->alert);
+    wr_u64(w, e->duration_us);
+    if (e->kind == EVENT_FAILURE)
+        return;
+    wr_u16(w, e->backend);
+    wr_u64(w, e->bytes_in);
+    wr_u64(w, e->bytes_out);
+    wr_u32(w, e->connect_us);
+    wr_u8(w, e->client_end);
+    wr_u8(w, e->backend_end);
+    wr_u16(w, e->retries);
+}
+
+bool event_put(struct ring *ring, const struct event *e) {
+    uint8_t packed[EVENT_PACKED_MAX];
+    struct wr w = wr_of(packed, sizeof(packed));
+    pack(&w, e);
+    return wr_end(&w) && ring_put(ring, wr_written(&w));
+}
+
+static void read_facts(struct rd *r, struct event *e) {
+    facts_unpack(r, &e->facts);
+    e->reason = -(int)rd_u16(r);
+    e->alert = rd_u8(r);
+    e->duration_us = rd_u64(r);
+    if (e->reason != 0 && !err_known(e->reason))
+        r->bad = true;
+}
+
+static void read_session(struct rd *r, struct event *e) {
+    e->backend = rd_u16(r);
+    e->bytes_in = rd_u64(r);
+    e->bytes_out = rd_u64(r);
+    e->connect_us = rd_u32(r);
+    e->client_end = rd_u8(r);
+    e->backend_end = rd_u8(r);
+    e->retries = rd_u16(r);
+    if (e->client_end >= END_COUNT || e->backend_end >= END_COUNT)
+        r->bad = true;
+}
+
+int event_read(struct span record, struct event *ret) {
+    memset(ret, 0, sizeof(*ret));
+    struct rd r = rd_of(record);
+    uint8_t kind = rd_u8(&r);
+    if (kind < EVENT_LINE || kind > EVENT_FAILURE)
+        return ERR_FORMAT;
+    ret->kind = (enum event_kind)kind;
+    ret->wall_us = rd_u64(&r);
+    uint8_t role = rd_u8(&r);
+    ret->role = (enum role)role;
+    ret->index = rd_u16(&r);
+    ret->level = rd_u8(&r);
+    ret->text = rd_vec16(&r);
+    ret->backend = UINT16_MAX;
+    if (role >= ROLE_COUNT || ret->level > LOG_LEVEL_DEBUG || ret->text.len > EVENT_TEXT_MAX)
+        r.bad = true;
+    if (kind != EVENT_LINE)
+        read_facts(&r, ret);
+    if (kind == EVENT_SESSION)
+        read_session(&r, ret);
+    return rd_end(&r) ? 0 : ERR_FORMAT;
+}
+
+/* Before the observer is there, or without it: the operator still has to learn of it. */
+static void say_to_stderr(const struct voice *v, struct span text) {
+    char line[EVENT_TEXT_MAX + 64];
+    int n = snprintf(line, sizeof(line), "tls-off: %s.%u: %.*s\n", role_name(v->role), v->index, (int)text.len,
+                     (const char *)text.p);
+    /* Nobody is left to be told that stderr is gone. */
+    if (n > 0 && write(STDERR_FILENO, line, MIN((size_t)n, sizeof(line) - 1)) < 0)
+        return;
+}
+
+void voice_say(struct voice *v, enum log_level level, const char *fmt, ...) {
+    if (level > v->level)
+        return;
+    char text[EVENT_TEXT_MAX + 1];
+    va_list args;
+    va_start(args, fmt);
+    int n = vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    if (n < 0)
+        return;
+
+    struct event e = {.kind = EVENT_LINE, .wall_us = clock_wall_us(), .role = v->role, .index = v->index};
+    e.level = (uint8_t)level;
+    e.text = span_of(text, MIN((size_t)n, (size_t)EVENT_TEXT_MAX));
+    if (v->ring.shared)
+        (void)event_put(&v->ring, &e); /* the ring counts what it drops, and the observer tells */
+    else
+        say_to_stderr(v, e.text);
+}
