@@ -1,0 +1,254 @@
+#include <arpa/inet.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include <cmocka.h>
+
+#include "base/addr.h"
+#include "base/err.h"
+#include "death.h"
+
+static struct addr ip(const char *text) {
+    struct addr a;
+    assert_int_equal(addr_parse_ip(text, &a), 0);
+    return a;
+}
+
+static void addresses_with_ports_survive_the_round_trip(void **state) {
+    static const char *const texts[] = {"1.2.3.4:80", "0.0.0.0:0", "255.255.255.255:65535",
+                                        "[::1]:443",  "[::]:0",    "[2001:db8::1]:8443"};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        struct addr a;
+        char to[ADDR_TEXT_MAX];
+        assert_int_equal(addr_parse(texts[i], &a), 0);
+        assert_string_equal(addr_text(&a, to), texts[i]);
+    }
+}
+
+static void malformed_addresses_are_refused(void **state) {
+    static const char *const bad[] = {"",
+                                      ":",
+                                      ":80",
+                                      "1.2.3.4",
+                                      "1.2.3.4:",
+                                      "1.2.3:80",
+                                      "1.2.3.4:65536",
+                                      "1.2.3.4:x",
+                                      "::1:80",
+                                      "[::1]",
+                                      "[::1]80",
+                                      "[::1:80",
+                                      "[]:80",
+                                      "[1.2.3.4]:80",
+                                      "[::1]:",
+                                      "[::g]:80",
+                                      "1.2.3.4:-1",
+                                      "1.2.3.4:+1",
+                                      "1.2.3.4: 1",
+                                      "a.b:80",
+                                      " 1.2.3.4:80",
+                                      "1.2.3.4:080000",
+                                      "[fe80::1%lo]:80",
+                                      "256.1.1.1:80",
+                                      "[::1]]:80",
+                                      "[1:2:3:4:5:6:7:8:9]:80",
+                                      "[0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000]:80"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        struct addr a = {.port = 7};
+        assert_int_equal(addr_parse(bad[i], &a), ERR_FORMAT);
+        assert_int_equal(a.port, 7);
+    }
+}
+
+static void bare_addresses(void **state) {
+    struct addr a = ip("10.1.2.3");
+    assert_int_equal(a.family, AF_INET);
+    assert_int_equal(a.port, 0);
+    assert_memory_equal(a.ip, ((uint8_t[16]){10, 1, 2, 3}), 16);
+    assert_int_equal(ip("::1").family, AF_INET6);
+    assert_int_equal(addr_parse_ip("", &a), ERR_FORMAT);
+    assert_int_equal(addr_parse_ip("1.2.3.4:80", &a), ERR_FORMAT);
+    assert_int_equal(addr_parse_ip("[::1]", &a), ERR_FORMAT);
+    assert_int_equal(addr_parse_ip("1.2.3.4 ", &a), ERR_FORMAT);
+}
+
+static void mapped_addresses_are_ipv4(void **state) {
+    struct addr a = ip("::ffff:1.2.3.4");
+    struct addr b = ip("1.2.3.4");
+    assert_memory_equal(&a, &b, sizeof(a));
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(99)};
+    struct sockaddr_storage ss = {0};
+    assert_int_equal(inet_pton(AF_INET6, "::ffff:1.2.3.4", &in6.sin6_addr), 1);
+    memcpy(&ss, &in6, sizeof(in6));
+    addr_from_sockaddr(&ss, &a);
+    b.port = 99;
+    assert_memory_equal(&a, &b, sizeof(a));
+}
+
+static void socket_addresses_survive_the_round_trip(void **state) {
+    static const char *const texts[] = {"1.2.3.4:80", "[2001:db8::1]:443"};
+    static const socklen_t lens[] = {sizeof(struct sockaddr_in), sizeof(struct sockaddr_in6)};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        struct addr a, b;
+        struct sockaddr_storage ss;
+        assert_int_equal(addr_parse(texts[i], &a), 0);
+        assert_int_equal(addr_to_sockaddr(&a, &ss), lens[i]);
+        addr_from_sockaddr(&ss, &b);
+        assert_memory_equal(&a, &b, sizeof(a));
+    }
+}
+
+static void other_families_are_unknown(void **state) {
+    struct sockaddr_storage ss = {.ss_family = AF_UNIX};
+    struct addr a = {.family = AF_INET};
+    char to[ADDR_TEXT_MAX];
+    addr_from_sockaddr(&ss, &a);
+    assert_int_equal(a.family, AF_UNSPEC);
+    assert_string_equal(addr_text(&a, to), "-");
+    assert_string_equal(addr_ip_text(&a, to), "-");
+    assert_false(addr_is_loopback(&a));
+}
+
+static void to_sockaddr_of_unknown(void *ctx) {
+    struct addr a = {.family = AF_UNSPEC};
+    struct sockaddr_storage ss;
+    (void)addr_to_sockaddr(&a, &ss);
+}
+
+static void an_unknown_address_cannot_be_bound(void **state) {
+    assert_true(aborts(to_sockaddr_of_unknown, NULL));
+}
+
+static void texts_without_ports(void **state) {
+    char to[ADDR_TEXT_MAX];
+    struct addr a = ip("2001:db8::5");
+    a.port = 80;
+    assert_string_equal(addr_ip_text(&a, to), "2001:db8::5");
+    a = ip("9.8.7.6");
+    assert_string_equal(addr_ip_text(&a, to), "9.8.7.6");
+}
+
+static void the_longest_text_fits(void **state) {
+    struct addr a = ip("fe80:1111:2222:3333:4444:5555:6666:7777");
+    char to[ADDR_TEXT_MAX];
+    a.port = 65535;
+    assert_string_equal(addr_text(&a, to), "[fe80:1111:2222:3333:4444:5555:6666:7777]:65535");
+}
+
+static void loopback(void **state) {
+    static const struct {
+        const char *text;
+        bool yes;
+    } rows[] = {{"127.0.0.1", true}, {"127.255.0.9", true},      {"128.0.0.1", false}, {"126.0.0.1", false}, {"::1", true},
+                {"::2", false},      {"::ffff:127.0.0.1", true}, {"::", false},        {"0.0.0.0", false}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct addr a = ip(rows[i].text);
+        assert_int_equal(addr_is_loopback(&a), rows[i].yes);
+    }
+}
+
+static void networks_hold_what_they_should(void **state) {
+    static const struct {
+        const char *net, *ip;
+        bool in;
+    } rows[] = {
+        {"10.0.0.0/8", "10.255.255.255", true},
+        {"10.0.0.0/8", "11.0.0.0", false},
+        {"10.0.0.0/9", "10.127.0.1", true},
+        {"10.0.0.0/9", "10.128.0.1", false},
+        {"0.0.0.0/0", "255.1.2.3", true},
+        {"0.0.0.0/0", "::1", false},
+        {"::/0", "::1", true},
+        {"::/0", "1.2.3.4", false},
+        {"1.2.3.4", "1.2.3.4", true},
+        {"1.2.3.4", "1.2.3.5", false},
+        {"1.2.3.4/32", "1.2.3.4", true},
+        {"192.168.4.0/22", "192.168.7.255", true},
+        {"192.168.4.0/22", "192.168.8.0", false},
+        {"2001:db8::/32", "2001:db8:ffff::1", true},
+        {"2001:db8::/32", "2001:db9::1", false},
+        {"2001:db8::/33", "2001:db8:8000::1", false},
+        {"::1", "::1", true},
+        {"::1/128", "::2", false},
+        {"::ffff:10.0.0.0/104", "10.1.2.3", true},
+        {"::ffff:0:0/96", "1.2.3.4", true},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct cidr c;
+        struct addr a = ip(rows[i].ip);
+        assert_int_equal(cidr_parse(rows[i].net, &c), 0);
+        assert_int_equal(cidr_has(&c, &a), rows[i].in);
+    }
+}
+
+static void malformed_networks_are_refused(void **state) {
+    static const char *const bad[] = {"",
+                                      "/",
+                                      "/8",
+                                      "10.0.0.0/",
+                                      "10.0.0.0/33",
+                                      "10.0.0.1/8",
+                                      "10.0.0.0/-1",
+                                      "10.0.0.0/x",
+                                      "10.0.0/8",
+                                      "::/129",
+                                      "2001:db8::1/32",
+                                      "10.0.0.0/0008",
+                                      "10.0.0.0/8/8",
+                                      "::ffff:0.0.0.0/95",
+                                      "10.0.0.0/99999999999999999999"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        struct cidr c;
+        assert_int_equal(cidr_parse(bad[i], &c), ERR_FORMAT);
+    }
+}
+
+static void an_unknown_address_is_in_no_network(void **state) {
+    struct cidr all, none = {.bits = 0};
+    struct addr unknown = {.family = AF_UNSPEC};
+    assert_int_equal(cidr_parse("0.0.0.0/0", &all), 0);
+    assert_false(cidr_has(&all, &unknown));
+    assert_false(cidr_has(&none, &unknown));
+}
+
+static void client_keys(void **state) {
+    uint8_t a[16], b[16];
+    struct addr x = ip("1.2.3.4"), y = ip("::ffff:1.2.3.4");
+    x.port = 1;
+    addr_client_key(&x, a);
+    addr_client_key(&y, b);
+    assert_memory_equal(a, b, 16);
+    assert_memory_equal(a, ((uint8_t[16]){0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 1, 2, 3, 4}), 16);
+    x = ip("2001:db8:1:2:3:4:5:6");
+    y = ip("2001:db8:1:2:ffff::1");
+    addr_client_key(&x, a);
+    addr_client_key(&y, b);
+    assert_memory_equal(a, b, 16);
+    y = ip("2001:db8:1:3::1");
+    addr_client_key(&y, b);
+    assert_memory_not_equal(a, b, 16);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(addresses_with_ports_survive_the_round_trip),
+        cmocka_unit_test(malformed_addresses_are_refused),
+        cmocka_unit_test(bare_addresses),
+        cmocka_unit_test(mapped_addresses_are_ipv4),
+        cmocka_unit_test(socket_addresses_survive_the_round_trip),
+        cmocka_unit_test(other_families_are_unknown),
+        cmocka_unit_test(an_unknown_address_cannot_be_bound),
+        cmocka_unit_test(texts_without_ports),
+        cmocka_unit_test(the_longest_text_fits),
+        cmocka_unit_test(loopback),
+        cmocka_unit_test(networks_hold_what_they_should),
+        cmocka_unit_test(malformed_networks_are_refused),
+        cmocka_unit_test(an_unknown_address_is_in_no_network),
+        cmocka_unit_test(client_keys),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
