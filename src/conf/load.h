@@ -7,7 +7,10 @@
 #pragma once
 
 #include "base/defs.h"
+#include "base/text.h"
 #include "conf/conf.h"
+
+#define FAULTS_TEXT_MAX (24 * 1024) /* fits one control message */
 
 /* Faults found, as lines of text. ERRORS stop a start, WARNINGS do not. Bounded; further faults are counted. */
 struct faults {
@@ -22,10 +25,41 @@ void faults_fini(struct faults *f);
 /* Adds one line. POSITION: "file:line:column" or "file", KEY may be NULL. */
 void faults_add(struct faults *f, bool is_error, const char *position, const char *key, const char *fmt, ...) PRINTF_LIKE(5, 6);
 
+/* Adds the line that tells how many were left out, if any were. After it nothing may be added. */
+void faults_close(struct faults *f);
+
+/*
+ * What the loader must know of TLS without knowing TLS: given by the caller, who may. Functions that return int give 0 or a
+ * negative enum err and then add one line for the operator to WHY. WARN may be called any number of times.
+ */
+typedef void (*conf_warn_fn)(void *ctx, const char *text);
+
+struct conf_probes {
+    /* A chain and the key that belongs to it can be used. */
+    int (*check_pair)(const char *cert, const char *key, struct text *why, conf_warn_fn warn, void *ctx);
+
+    /* Every pair of a folder, at least one. */
+    int (*check_folder)(const char *folder, struct text *why, conf_warn_fn warn, void *ctx);
+
+    /* self-signed.crt and self-signed.key are in FOLDER; *ret_made tells whether they were made just now. */
+    int (*ensure_selfsigned)(const char *folder, int *ret_made, struct text *why);
+
+    /* Cipher suites in our order and groups, by the names of the IANA registry; NULL past the end. *ret_version: the only
+     * TLS version of that suite. *ret_usable: whether the library at hand has that group. */
+    const char *(*suite_at)(size_t i, uint16_t *ret_id, uint16_t *ret_version);
+    const char *(*group_at)(size_t i, uint16_t *ret_id, bool *ret_usable);
+
+    /* The engine of that name works on this machine. */
+    bool (*engine_usable)(const char *name);
+};
+
+/* For `tls-off check`: nothing is written, and a port that another tls-off holds is a warning only. */
+#define LOAD_FOR_CHECK 1u
+
 /* Reads and checks FILE, all that it names included. NULL when there were errors; the faults say which. */
-struct conf *conf_load_file(const char *file, struct faults *f);
+struct conf *conf_load_file(const char *file, unsigned flags, const struct conf_probes *probes, struct faults *f);
 
 /* The shortest use: one service "default" from addresses to listen on and backends; a self-made certificate is kept in the
  * state folder. */
 struct conf *conf_load_flags(const char *const *listen, size_t nlisten, const char *const *backend, size_t nbackend,
-                             struct faults *f);
+                             const struct conf_probes *probes, struct faults *f);

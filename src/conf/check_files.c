@@ -1,0 +1,187 @@
+/* What the keys name on this machine: certificates, folders, the log's target, congestion control, the engine. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "conf/loader.h"
+
+#define SELFSIGNED_CERT "self-signed.crt" /* as tls/selfsigned.h has it */
+#define SELFSIGNED_KEY  "self-signed.key"
+#define WHY_MAX         512
+
+/* A warning of a probe goes to the value that named the certificate. */
+struct warn_place {
+    struct load *l;
+    struct toml_pos at;
+    const char *key;
+};
+
+static void warn_there(void *ctx, const char *text) {
+    struct warn_place *p = ctx;
+    load_warning(p->l, p->at, p->key, "%s", text);
+}
+
+static void warn_open_key(struct warn_place *p, const char *file) {
+    struct stat st;
+    if (stat(file, &st) == 0 && (st.st_mode & (S_IROTH | S_IWOTH)))
+        load_warning(p->l, p->at, p->key, "\"%s\" holds a private key, but its mode %03o lets everyone on this machine %s it",
+                     file, st.st_mode & 0777u, st.st_mode & S_IROTH ? "read" : "write");
+}
+
+static void check_cert(struct load *l, size_t service, size_t i) {
+    const struct conf_cert *cert = &l->conf->services[service].certs[i];
+    char reason[WHY_MAX];
+    struct text why = text_of(reason, sizeof(reason));
+    struct warn_place place = {l, l->services[service].cert_at[i], load_key(l, service, KEY_CERTIFICATES)};
+    struct stat st;
+    int err = 0;
+    if (cert->key) {
+        err = l->probes->check_pair(cert->cert, cert->key, &why, warn_there, &place);
+        warn_open_key(&place, cert->key);
+    } else if (stat(cert->cert, &st) == 0 && !S_ISDIR(st.st_mode)) {
+        load_error(l, place.at, place.key, "found the file \"%s\", expected a folder or { cert = \"FILE\", key = \"FILE\" }",
+                   cert->cert);
+    } else {
+        err = l->probes->check_folder(cert->cert, &why, warn_there, &place);
+    }
+    if (err)
+        load_error(l, place.at, place.key, "%s", why.len ? reason : cert->cert);
+}
+
+/* Like mkdir -p for what is above PATH; what fails here fails again, with a reason, in the folder itself. */
+static void make_parents(const char *path) {
+    char part[PATH_MAX];
+    for (const char *p = strchr(path + 1, '/'); p; p = strchr(p + 1, '/')) {
+        struct text t = text_of(part, sizeof(part));
+        text_add_span(&t, span_of(path, (size_t)(p - path)));
+        if (mkdir(part, 0755) != 0 && errno != EEXIST)
+            return;
+    }
+}
+
+static bool make_selfsigned(struct load *l) {
+    char reason[WHY_MAX];
+    struct text why = text_of(reason, sizeof(reason));
+    int made = 0;
+    if (l->flags & LOAD_FOR_CHECK)
+        return true;
+    make_parents(l->conf->state_dir);
+    if (l->probes->ensure_selfsigned(l->conf->state_dir, &made, &why) == 0)
+        return true;
+    load_error(l, load_top_at(l, KEY_STATE_DIR), "state_dir", "%s",
+               why.len ? reason : "the self-made certificate cannot be kept there");
+    return false;
+}
+
+/* A service that terminates and names no certificates gets the self-made one. */
+static void check_certs(struct load *l) {
+    struct conf *c = l->conf;
+    const char *cert = load_path(l, c->state_dir), *pair[2] = {NULL, NULL};
+    bool tried = false;
+    for (size_t i = 0; i < c->nservices; i++) {
+        struct conf_service *s = &c->services[i];
+        const struct toml_node *given = l->services[i].node[KEY_CERTIFICATES];
+        for (size_t k = 0; k < s->ncerts; k++)
+            check_cert(l, i, k);
+        if (s->mode == MODE_PASSTHROUGH || s->ncerts > 0 || (given && (given->kind != TOML_ARRAY || given->nchildren > 0)))
+            continue;
+        if (!tried) {
+            char name[PATH_MAX];
+            for (size_t k = 0; k < 2; k++) {
+                struct text t = text_of(name, sizeof(name));
+                text_addf(&t, "%s/%s", cert ? cert : "", k == 0 ? SELFSIGNED_CERT : SELFSIGNED_KEY);
+                pair[k] = conf_strdup(c, name);
+            }
+            tried = true;
+            if (!make_selfsigned(l))
+                return;
+        }
+        s->certs = conf_alloc(c, sizeof(*s->certs));
+        s->certs[0] = (struct conf_cert){pair[0], pair[1]};
+        s->ncerts = 1;
+        load_warning(l, load_at(l, i, KEY_CERTIFICATES), l->file ? load_key(l, i, KEY_CERTIFICATES) : NULL,
+                     "no certificate named: using the self-made one in %s", pair[0]);
+    }
+}
+
+static void check_state_dir(struct load *l) {
+    struct stat st;
+    if (stat(l->conf->state_dir, &st) == 0 && !S_ISDIR(st.st_mode))
+        load_error(l, load_top_at(l, KEY_STATE_DIR), "state_dir", "found the file \"%s\", expected a folder",
+                   l->conf->state_dir);
+}
+
+/* The file itself must be a writable file, or not be there and its folder writable. */
+static void check_log_file(struct load *l) {
+    const char *file = l->conf->log_file;
+    char folder[PATH_MAX];
+    struct text t = text_of(folder, sizeof(folder));
+    const char *slash = strrchr(file, '/');
+    struct stat st;
+    text_add_span(&t, span_of(file, MAX((size_t)(slash - file), (size_t)1)));
+    struct toml_pos at = load_top_at(l, KEY_LOG_TARGET);
+    if (stat(file, &st) == 0) {
+        if (S_ISDIR(st.st_mode))
+            load_error(l, at, "log.target", "found the folder \"%s\", expected a file name", file);
+        else if (access(file, W_OK) != 0)
+            load_error(l, at, "log.target", "found \"%s\", which cannot be written: %s", file, strerror(errno));
+    } else if (stat(folder, &st) != 0 || !S_ISDIR(st.st_mode)) {
+        load_error(l, at, "log.target", "found \"%s\", expected a file in a folder that exists (\"%s\" does not)", file,
+                   folder);
+    } else if (access(folder, W_OK | X_OK) != 0) {
+        load_error(l, at, "log.target", "found \"%s\", but nothing can be written to \"%s\": %s", file, folder,
+                   strerror(errno));
+    }
+}
+
+static void check_log(struct load *l) {
+    static const struct {
+        enum log_target target;
+        const char *socket;
+    } sockets[] = {{LOG_TO_SYSLOG, "/dev/log"}, {LOG_TO_JOURNAL, "/run/systemd/journal/socket"}};
+    if (l->conf->log_target == LOG_TO_FILE) {
+        check_log_file(l);
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(sockets); i++)
+        if (l->conf->log_target == sockets[i].target && access(sockets[i].socket, F_OK) != 0)
+            load_warning(l, load_top_at(l, KEY_LOG_TARGET), "log.target", "nobody listens on %s at present", sockets[i].socket);
+}
+
+static void check_congestion(struct load *l) {
+    const char *wanted = l->conf->tcp_congestion;
+    char names[512] = "";
+    if (!wanted[0])
+        return;
+    FILE *f = fopen("/proc/sys/net/ipv4/tcp_available_congestion_control", "re");
+    if (f) {
+        if (!fgets(names, sizeof(names), f))
+            names[0] = 0;
+        (void)fclose(f); /* was only read */
+    }
+    names[strcspn(names, "\n")] = 0;
+    size_t n = strlen(wanted);
+    for (const char *p = names; *p;) {
+        size_t len = strcspn(p, " ");
+        if (len == n && memcmp(p, wanted, n) == 0)
+            return;
+        p += len + strspn(p + len, " ");
+    }
+    load_error(l, load_top_at(l, KEY_TCP_CONGESTION), "tcp_congestion",
+               "found \"%s\", expected one that this kernel has loaded: %s", wanted,
+               names[0] ? names : "(the kernel does not tell which)");
+}
+
+void check_files(struct load *l) {
+    check_state_dir(l);
+    check_certs(l);
+    check_log(l);
+    check_congestion(l);
+    if (!l->probes->engine_usable(l->conf->engine))
+        load_error(l, load_top_at(l, KEY_ENGINE), "engine", "found \"%s\", which does not work on this machine",
+                   l->conf->engine);
+}

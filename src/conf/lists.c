@@ -1,0 +1,266 @@
+/* Keys whose value is a list. Every item has a position of its own; a bad item is left out and the rest is read on. */
+#include <string.h>
+
+#include "base/err.h"
+#include "base/text.h"
+#include "conf/nearest.h"
+#include "conf/schema.h"
+
+/* Says so when the list is too long; how many items to read. */
+static size_t list_len(struct reading *r, const struct toml_node *list, size_t max) {
+    if (list->nchildren > max)
+        load_error(r->l, list->at, r->key, "found %zu items, expected at most %zu", list->nchildren, max);
+    return MIN(list->nchildren, max);
+}
+
+static bool wants_string(struct reading *r, const struct toml_node *item) {
+    if (item->kind == TOML_STRING)
+        return true;
+    reading_refuse(r, item, "a string");
+    return false;
+}
+
+static bool comes_again(struct reading *r, const struct toml_node *list, size_t i) {
+    for (size_t j = 0; j < i; j++)
+        if (list->children[j].kind == TOML_STRING && strcmp(list->children[j].string, list->children[i].string) == 0) {
+            reading_refuse(r, &list->children[i], "each item once");
+            return true;
+        }
+    return false;
+}
+
+/* The index of an address in conf.listeners, added when it is new; SIZE_MAX when there is no room. Port 0 is always new. */
+static size_t intern_listener(struct load *l, const struct addr *a, struct toml_pos at, const char *key) {
+    struct conf *c = l->conf;
+    for (size_t i = 0; i < c->nlisteners && a->port != 0; i++) {
+        const struct addr *b = &c->listeners[i];
+        if (a->family == b->family && a->port == b->port && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0)
+            return i;
+    }
+    if (c->nlisteners == CONF_LISTENERS_MAX)
+        return SIZE_MAX;
+    if (!c->listeners) {
+        c->listeners = conf_alloc(c, CONF_LISTENERS_MAX * sizeof(*c->listeners));
+        l->listeners = conf_alloc(c, CONF_LISTENERS_MAX * sizeof(*l->listeners));
+    }
+    c->listeners[c->nlisteners] = *a;
+    l->listeners[c->nlisteners] = (struct origin){at, key};
+    return c->nlisteners++;
+}
+
+void read_listen(struct reading *r, const struct toml_node *node) {
+    struct conf_service *s = r->service;
+    size_t n = list_len(r, node, CONF_LISTENERS_MAX);
+    s->listeners = conf_alloc(r->l->conf, n * sizeof(*s->listeners));
+    for (size_t i = 0; i < n; i++) {
+        const struct toml_node *item = &node->children[i];
+        struct addr a;
+        if (!wants_string(r, item))
+            continue;
+        if (addr_parse(item->string, &a) != 0) {
+            reading_refuse(r, item, "\"IP:PORT\" or \"[IPv6]:PORT\"");
+            continue;
+        }
+        size_t index = intern_listener(r->l, &a, item->at, r->key);
+        bool again = false;
+        for (size_t j = 0; j < s->nlisteners; j++)
+            again = again || s->listeners[j] == index;
+        if (index == SIZE_MAX)
+            load_error(r->l, item->at, r->key, "found more than %d addresses in all, expected at most %d", CONF_LISTENERS_MAX,
+                       CONF_LISTENERS_MAX);
+        else if (again)
+            reading_refuse(r, item, "each address once");
+        else
+            s->listeners[s->nlisteners++] = (uint16_t)index;
+    }
+}
+
+void read_backends(struct reading *r, const struct toml_node *node) {
+    struct conf_service *s = r->service;
+    size_t n = list_len(r, node, CONF_BACKENDS_MAX);
+    s->backends = conf_alloc(r->l->conf, n * sizeof(*s->backends));
+    for (size_t i = 0; i < n; i++) {
+        const struct toml_node *item = &node->children[i];
+        char expected[256];
+        struct text why = text_of(expected, sizeof(expected));
+        if (!wants_string(r, item) || comes_again(r, node, i))
+            continue;
+        if (value_backend(r->l, item->string, &s->backends[s->nbackends], &why) == 0)
+            s->nbackends++;
+        else
+            reading_refuse(r, item, "%s", expected);
+    }
+}
+
+/* One of the two files of a pair; NULL after a fault. */
+static const char *pair_file(struct reading *r, const struct toml_node *pair, const char *name) {
+    for (size_t i = 0; i < pair->nchildren; i++) {
+        const struct toml_node *n = &pair->children[i];
+        if (strcmp(n->key, name) != 0)
+            continue;
+        const char *path = n->kind == TOML_STRING && n->string[0] ? load_path(r->l, n->string) : NULL;
+        if (!path)
+            reading_refuse(r, n, "the name of the %s's file", name);
+        return path;
+    }
+    load_error(r->l, pair->at, r->key, "found no \"%s\", expected { cert = \"FILE\", key = \"FILE\" }", name);
+    return NULL;
+}
+
+static void read_pair(struct reading *r, const struct toml_node *item, struct conf_cert *ret) {
+    static const char *const names[] = {"cert", "key", NULL};
+    for (size_t i = 0; i < item->nchildren; i++)
+        if (strcmp(item->children[i].key, "cert") != 0 && strcmp(item->children[i].key, "key") != 0)
+            reading_unknown_key(r->l, &item->children[i], r->key, names);
+    const char *cert = pair_file(r, item, "cert"), *key = pair_file(r, item, "key");
+    if (cert && key)
+        *ret = (struct conf_cert){cert, key};
+}
+
+void read_certificates(struct reading *r, const struct toml_node *node) {
+    struct conf_service *s = r->service;
+    size_t n = list_len(r, node, CONF_CERTS_MAX);
+    s->certs = conf_alloc(r->l->conf, n * sizeof(*s->certs));
+    r->origin->cert_at = conf_alloc(r->l->conf, n * sizeof(*r->origin->cert_at));
+    for (size_t i = 0; i < n; i++) {
+        const struct toml_node *item = &node->children[i];
+        struct conf_cert cert = {0};
+        if (item->kind == TOML_TABLE)
+            read_pair(r, item, &cert);
+        else if (item->kind == TOML_STRING && item->string[0])
+            cert.cert = load_path(r->l, item->string);
+        if (cert.cert) {
+            r->origin->cert_at[s->ncerts] = item->at;
+            s->certs[s->ncerts++] = cert;
+        } else if (item->kind != TOML_TABLE) {
+            reading_refuse(r, item, "{ cert = \"FILE\", key = \"FILE\" } or the name of a folder");
+        }
+    }
+}
+
+void read_alpn(struct reading *r, const struct toml_node *node) {
+    struct conf_service *s = r->service;
+    size_t n = list_len(r, node, CONF_LIST_MAX);
+    s->alpn = conf_alloc(r->l->conf, n * sizeof(*s->alpn));
+    for (size_t i = 0; i < n; i++) {
+        const struct toml_node *item = &node->children[i];
+        if (!wants_string(r, item) || comes_again(r, node, i))
+            continue;
+        size_t len = strlen(item->string);
+        if (len == 0 || len > 255)
+            reading_refuse(r, item, "a protocol name of 1 to 255 bytes (RFC 7301)");
+        else
+            s->alpn[s->nalpn++] = conf_strdup(r->l->conf, item->string);
+    }
+}
+
+static void refuse_name(struct reading *r, const struct toml_node *item, const struct nearest *near, const char *what) {
+    const char *best = nearest_get(near);
+    if (best)
+        reading_refuse(r, item, "%s, perhaps \"%s\"", what, best);
+    else
+        reading_refuse(r, item, "%s", what);
+}
+
+static bool has_id(const uint16_t *ids, size_t n, uint16_t id) {
+    for (size_t i = 0; i < n; i++)
+        if (ids[i] == id)
+            return true;
+    return false;
+}
+
+void read_suites(struct reading *r, const struct toml_node *node) {
+    struct conf_service *s = r->service;
+    size_t n = list_len(r, node, CONF_LIST_MAX);
+    s->suites = conf_alloc(r->l->conf, n * sizeof(*s->suites));
+    for (size_t i = 0; i < n; i++) {
+        const struct toml_node *item = &node->children[i];
+        if (!wants_string(r, item) || comes_again(r, node, i))
+            continue;
+        struct nearest near = {.word = item->string};
+        uint16_t id = 0, version = 0;
+        const char *name;
+        for (size_t j = 0; (name = r->l->probes->suite_at(j, &id, &version)); j++) {
+            nearest_offer(&near, name);
+            if (strcmp(name, item->string) == 0)
+                break;
+        }
+        if (!name)
+            refuse_name(r, item, &near, "the name of an AEAD suite with ECDHE as in the IANA registry");
+        else
+            s->suites[s->nsuites++] = id;
+    }
+}
+
+/* The IANA registry calls the NIST curves by their SEC 2 names; people use these. */
+static const char *group_alias(const char *name) {
+    static const char *const aliases[][2] = {{"P-256", "secp256r1"}, {"P-384", "secp384r1"}, {"P-521", "secp521r1"}};
+    for (size_t i = 0; i < ARRAY_LEN(aliases); i++)
+        if (strcasecmp(name, aliases[i][0]) == 0)
+            return aliases[i][1];
+    return name;
+}
+
+void read_groups(struct reading *r, const struct toml_node *node) {
+    struct conf_service *s = r->service;
+    size_t n = list_len(r, node, CONF_LIST_MAX);
+    s->groups = conf_alloc(r->l->conf, n * sizeof(*s->groups));
+    for (size_t i = 0; i < n; i++) {
+        const struct toml_node *item = &node->children[i];
+        if (!wants_string(r, item))
+            continue;
+        struct nearest near = {.word = item->string};
+        uint16_t id = 0;
+        bool usable = false;
+        const char *name;
+        for (size_t j = 0; (name = r->l->probes->group_at(j, &id, &usable)); j++) {
+            nearest_offer(&near, name);
+            if (strcasecmp(name, group_alias(item->string)) == 0)
+                break;
+        }
+        if (!name)
+            refuse_name(r, item, &near, "the name of a key exchange group as in the IANA registry");
+        else if (!usable)
+            reading_refuse(r, item, "a group that this machine's libssl has");
+        else if (has_id(s->groups, s->ngroups, id))
+            reading_refuse(r, item, "each item once");
+        else
+            s->groups[s->ngroups++] = id;
+    }
+}
+
+void read_tlvs(struct reading *r, const struct toml_node *node) {
+    static const struct word tlvs[] = {{"ssl", TLV_SSL},       {"authority", TLV_AUTHORITY},
+                                       {"alpn", TLV_ALPN},     {"unique-id", TLV_UNIQUE_ID},
+                                       {"crc32c", TLV_CRC32C}, {NULL, 0}};
+    char words[128];
+    struct text t = text_of(words, sizeof(words));
+    value_words_text(tlvs, &t);
+    size_t n = list_len(r, node, CONF_LIST_MAX);
+    r->service->proxy_tlvs = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct toml_node *item = &node->children[i];
+        if (!wants_string(r, item) || comes_again(r, node, i))
+            continue;
+        int v = value_word(tlvs, item->string);
+        if (v < 0)
+            reading_refuse(r, item, "%s", words);
+        else
+            r->service->proxy_tlvs |= (unsigned)v;
+    }
+}
+
+void read_trust(struct reading *r, const struct toml_node *node) {
+    struct conf_service *s = r->service;
+    size_t n = list_len(r, node, CONF_TRUST_MAX);
+    s->proxy_trust = conf_alloc(r->l->conf, n * sizeof(*s->proxy_trust));
+    for (size_t i = 0; i < n; i++) {
+        const struct toml_node *item = &node->children[i];
+        if (!wants_string(r, item))
+            continue;
+        if (cidr_parse(item->string, &s->proxy_trust[s->nproxy_trust]) == 0)
+            s->nproxy_trust++;
+        else
+            reading_refuse(r, item, "an address or a network like \"10.0.0.0/8\" with no bits set behind its length");
+    }
+}

@@ -1,0 +1,295 @@
+/* The order of loading, the defaults, and what the steps share: positions, names of keys, absolute file names. */
+#include "conf/load.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pwd.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/text.h"
+#include "conf/loader.h"
+#include "conf/schema.h"
+
+#define SERVICE_PREFIX "service.*."
+#define DEFAULT_USER   "tls-off"
+
+static void add_fault(struct load *l, bool is_error, struct toml_pos at, const char *key, const char *fmt, va_list args) {
+    char position[512], line[1024];
+    struct text t = text_of(position, sizeof(position));
+    text_add(&t, l->file ? l->file : "command line");
+    if (at.line && l->file)
+        text_addf(&t, ":%u:%u", at.line, at.column);
+    (void)vsnprintf(line, sizeof(line), fmt, args); /* cut is fine in a message */
+    faults_add(l->faults, is_error, position, key, "%s", line);
+}
+
+void load_error(struct load *l, struct toml_pos at, const char *key, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    add_fault(l, true, at, key, fmt, args);
+    va_end(args);
+}
+
+void load_warning(struct load *l, struct toml_pos at, const char *key, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    add_fault(l, false, at, key, fmt, args);
+    va_end(args);
+}
+
+const char *load_top_key(enum conf_key key) {
+    return key_rows[key].path;
+}
+
+const char *load_key(struct load *l, size_t service, enum conf_key key) {
+    char name[CONF_KEY_TEXT_MAX];
+    struct text t = text_of(name, sizeof(name));
+    if (!l->file)
+        return key == KEY_LISTEN ? "--listen" : key == KEY_BACKENDS ? "--backend" : key_rows[key].path;
+    text_addf(&t, "service.%s.%s", l->conf->services[service].name, key_rows[key].path + strlen(SERVICE_PREFIX));
+    return conf_strdup(l->conf, name);
+}
+
+struct toml_pos load_at(const struct load *l, size_t service, enum conf_key key) {
+    const struct service_origin *o = &l->services[service];
+    return o->node[key] ? o->node[key]->at : o->at;
+}
+
+struct toml_pos load_top_at(const struct load *l, enum conf_key key) {
+    return l->node[key] ? l->node[key]->at : (struct toml_pos){0, 0};
+}
+
+const char *load_path(struct load *l, const char *name) {
+    char path[PATH_MAX];
+    struct text t = text_of(path, sizeof(path));
+    if (name[0] != '/')
+        text_addf(&t, "%s%s", l->dir, l->dir[1] ? "/" : "");
+    text_add(&t, name);
+    return t.cut ? NULL : conf_strdup(l->conf, path);
+}
+
+void load_defaults(struct load *l) {
+    struct conf *c = l->conf;
+    c->engine = "auto";
+    c->tcp_congestion = "";
+    c->drain_ms = 10 * 1000;
+    c->buffer_memory = 256ull << 20;
+    c->log_target = LOG_TO_STDERR;
+    c->log_format = LOG_AS_TEXT;
+    c->log_level = LOG_LEVEL_INFO;
+}
+
+void load_service_defaults(struct conf_service *s) {
+    s->mode = MODE_TERMINATE;
+    s->min_version = 0x0303;
+    s->balance = BALANCE_LEAST_SESSIONS;
+    s->truncation = TRUNCATION_CLOSE;
+    s->proxy_send = PROXY_SEND_NONE;
+    s->proxy_tlvs = TLV_SSL | TLV_AUTHORITY | TLV_ALPN | TLV_UNIQUE_ID | TLV_CRC32C;
+    s->handshake_ms = 10 * 1000;
+    s->connect_ms = 3 * 1000;
+    s->idle_ms = 10 * 60 * 1000;
+    s->linger_ms = 5 * 1000;
+}
+
+/* CPUs this process may run on; a set larger than cpu_set_t (more than 1024) cannot be asked for and gives the maximum. */
+static uint32_t usable_cpus(void) {
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof(set), &set) != 0)
+        return CONF_WORKERS_MAX;
+    return (uint32_t)MAX(1, MIN(CPU_COUNT(&set), CONF_WORKERS_MAX));
+}
+
+static void default_state_dir(struct load *l) {
+    char path[PATH_MAX];
+    struct text t = text_of(path, sizeof(path));
+    const char *xdg = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    struct passwd *pw = NULL;
+    if (geteuid() == 0) {
+        text_add(&t, "/var/lib/tls-off");
+    } else if (xdg && xdg[0] == '/') {
+        text_addf(&t, "%s/tls-off", xdg);
+    } else {
+        if (!home || home[0] != '/')
+            pw = getpwuid(geteuid());
+        text_addf(&t, "%s/.local/state/tls-off", pw ? pw->pw_dir : home && home[0] == '/' ? home : "");
+    }
+    if (t.cut)
+        load_error(l, (struct toml_pos){0, 0}, "state_dir",
+                   "found a home folder with a name too long, expected at most %d bytes", PATH_MAX - 1);
+    l->conf->state_dir = conf_strdup(l->conf, path);
+}
+
+/* The user to become matters to root only; a default user that the machine does not have is no reason to stop. */
+static void settle_user(struct load *l) {
+    struct conf *c = l->conf;
+    const struct toml_node *given = l->node[KEY_USER];
+    const char *user = c->user && c->user[0] ? c->user : given ? NULL : DEFAULT_USER;
+    c->user = NULL;
+    if (geteuid() != 0) {
+        if (given && user)
+            load_warning(l, given->at, "user", "found \"%s\", but it has no effect when not started as root", user);
+        return;
+    }
+    if (!user)
+        return;
+    if (getpwnam(user))
+        c->user = conf_strdup(l->conf, user);
+    else if (given)
+        load_error(l, given->at, "user", "found \"%s\", expected a user that this machine has", user);
+    else
+        load_warning(l, (struct toml_pos){0, 0}, "user", "this machine has no user \"%s\": staying root", user);
+}
+
+static void default_suites(struct load *l, struct conf_service *s) {
+    uint16_t id = 0, version = 0;
+    s->suites = conf_alloc(l->conf, CONF_LIST_MAX * sizeof(*s->suites));
+    for (size_t i = 0; s->nsuites < CONF_LIST_MAX && l->probes->suite_at(i, &id, &version); i++)
+        s->suites[s->nsuites++] = id;
+}
+
+static void default_groups(struct load *l, struct conf_service *s) {
+    static const char *const wanted[] = {"X25519MLKEM768", "x25519", "secp256r1", "secp384r1"};
+    s->groups = conf_alloc(l->conf, sizeof(wanted) / sizeof(wanted[0]) * sizeof(*s->groups));
+    for (size_t w = 0; w < ARRAY_LEN(wanted); w++) {
+        uint16_t id = 0;
+        bool usable = false;
+        const char *name;
+        for (size_t i = 0; (name = l->probes->group_at(i, &id, &usable)); i++)
+            if (usable && strcasecmp(name, wanted[w]) == 0)
+                s->groups[s->ngroups++] = id;
+    }
+}
+
+void load_environment(struct load *l) {
+    struct conf *c = l->conf;
+    if (c->workers == 0)
+        c->workers = usable_cpus();
+    settle_user(l);
+    if (!c->state_dir)
+        default_state_dir(l);
+    for (size_t i = 0; i < c->nservices; i++) {
+        struct conf_service *s = &c->services[i];
+        if (s->nsuites == 0)
+            default_suites(l, s);
+        if (s->ngroups == 0)
+            default_groups(l, s);
+    }
+}
+
+/* At most TOML_FILE_MAX bytes; one more tells that there are too many. -1 with errno. */
+static ssize_t read_whole(const char *file, char *to, size_t cap) {
+    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0)
+        return -1;
+    size_t n = 0;
+    ssize_t got = 1;
+    while (got > 0 && n < cap) {
+        got = read(fd, to + n, cap - n);
+        if (got > 0)
+            n += (size_t)got;
+        else if (got < 0 && errno == EINTR)
+            got = 1;
+    }
+    int saved = errno;
+    (void)close(fd); /* was only read */
+    errno = saved;
+    return got < 0 ? -1 : (ssize_t)n;
+}
+
+static void load_init(struct load *l, const char *file, unsigned flags, const struct conf_probes *probes, struct faults *f) {
+    *l = (struct load){.conf = conf_new(), .faults = f, .probes = probes, .flags = flags, .file = file};
+    load_defaults(l);
+}
+
+/* The conf, or NULL when anything was wrong. */
+static struct conf *load_end(struct load *l) {
+    toml_free(l->root);
+    faults_close(l->faults);
+    if (l->faults->errors == 0)
+        return l->conf;
+    conf_free(l->conf);
+    return NULL;
+}
+
+static void load_rest(struct load *l) {
+    load_environment(l);
+    check_keys(l);
+    check_files(l);
+    check_ports(l);
+}
+
+/* The folder of FILE, absolute and without resolving links: the operator's own view of where things are. */
+static bool set_folder(struct load *l, const char *file) {
+    struct text t = text_of(l->dir, sizeof(l->dir));
+    const char *slash = strrchr(file, '/');
+    char cwd[PATH_MAX];
+    if (file[0] != '/') {
+        if (!getcwd(cwd, sizeof(cwd)))
+            return false;
+        text_add(&t, cwd);
+        if (slash)
+            text_add(&t, cwd[1] ? "/" : "");
+    }
+    if (slash)
+        text_add_span(&t, span_of(file, MAX((size_t)(slash - file), (size_t)(slash == file))));
+    return !t.cut;
+}
+
+struct conf *conf_load_file(const char *file, unsigned flags, const struct conf_probes *probes, struct faults *f) {
+    struct load l;
+    load_init(&l, file, flags, probes, f);
+    char *text = malloc(TOML_FILE_MAX + 1);
+    MUST(text);
+    ssize_t n = set_folder(&l, file) ? read_whole(file, text, TOML_FILE_MAX + 1) : -1;
+    if (n < 0)
+        load_error(&l, (struct toml_pos){0, 0}, NULL, "cannot be read: %s", strerror(errno));
+    else if (load_schema(&l, text, (size_t)n))
+        load_rest(&l);
+    free(text);
+    return load_end(&l);
+}
+
+/* The same lists as the file has, so that they meet the same readers. */
+static void read_flag_list(struct load *l, enum conf_key k, key_read_fn read, const char *const *texts, size_t n) {
+    struct toml_node *items = conf_alloc(l->conf, n * sizeof(*items));
+    struct toml_node *list = conf_alloc(l->conf, sizeof(*list));
+    for (size_t i = 0; i < n; i++) {
+        char *copy = conf_alloc(l->conf, strlen(texts[i]) + 1);
+        memcpy(copy, texts[i], strlen(texts[i]));
+        items[i] = (struct toml_node){.kind = TOML_STRING, .string = copy};
+    }
+    *list = (struct toml_node){.kind = TOML_ARRAY, .children = items, .nchildren = n};
+    l->services[0].node[k] = list;
+    struct reading r = {.l = l, .row = &key_rows[k], .key = load_key(l, 0, k), .service = &l->conf->services[0]};
+    r.origin = &l->services[0];
+    read(&r, list);
+}
+
+struct conf *conf_load_flags(const char *const *listen, size_t nlisten, const char *const *backend, size_t nbackend,
+                             const struct conf_probes *probes, struct faults *f) {
+    struct load l;
+    load_init(&l, NULL, 0, probes, f);
+    struct conf *c = l.conf;
+    c->services = conf_alloc(c, sizeof(*c->services));
+    c->nservices = 1;
+    l.services = conf_alloc(c, sizeof(*l.services));
+    load_service_defaults(&c->services[0]);
+    c->services[0].name = "default";
+    if (getcwd(l.dir, sizeof(l.dir))) {
+        read_flag_list(&l, KEY_LISTEN, read_listen, listen, nlisten);
+        read_flag_list(&l, KEY_BACKENDS, read_backends, backend, nbackend);
+        load_rest(&l);
+    } else {
+        load_error(&l, (struct toml_pos){0, 0}, NULL, "the working folder cannot be named: %s", strerror(errno));
+    }
+    return load_end(&l);
+}

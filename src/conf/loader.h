@@ -1,0 +1,127 @@
+/*
+ * Inside of the loader: what its steps share. One struct load lives for one conf_load_*() call; the steps run in the order
+ * below, and each goes on after a fault, so that everything wrong is told at once. The conf may have gaps meanwhile: a key that
+ * was refused keeps its default, a list that was refused is shorter or empty.
+ */
+#pragma once
+
+#include <limits.h>
+
+#include "base/defs.h"
+#include "conf/conf.h"
+#include "conf/load.h"
+#include "conf/toml_face.h"
+
+#define CONF_NAME_MAX     255 /* bytes of any text that is no file name */
+#define CONF_LIST_MAX     64  /* items of ALPN, suites, groups, TLVs */
+#define CONF_CERTS_MAX    1024
+#define CONF_TRUST_MAX    1024
+#define CONF_DURATION_MAX (366ull * 24 * 3600 * 1000) /* milliseconds */
+#define CONF_KEY_TEXT_MAX 256
+
+/* Keys that later steps come back to. One for each row of the schema. */
+enum conf_key {
+    KEY_WORKERS,
+    KEY_USER,
+    KEY_STATE_DIR,
+    KEY_ENGINE,
+    KEY_TCP_CONGESTION,
+    KEY_BUSY_POLL,
+    KEY_DRAIN_TIMEOUT,
+    KEY_BUFFER_MEMORY,
+    KEY_LOG_TARGET,
+    KEY_LOG_FORMAT,
+    KEY_LOG_LEVEL,
+    KEY_ADMIN_SOCKET,
+    KEY_ADMIN_LISTEN,
+    KEY_TICKETS_SECRET_FILE,
+    KEY_LISTEN,
+    KEY_BACKENDS,
+    KEY_CERTIFICATES,
+    KEY_ALPN,
+    KEY_MODE,
+    KEY_MIN_VERSION,
+    KEY_CIPHER_SUITES,
+    KEY_GROUPS,
+    KEY_STRICT_SNI,
+    KEY_BALANCE,
+    KEY_TRUNCATION,
+    KEY_PROXY_SEND,
+    KEY_PROXY_TLVS,
+    KEY_PROXY_ACCEPT,
+    KEY_PROXY_TRUST,
+    KEY_CLIENT_AUTH_MODE,
+    KEY_CLIENT_AUTH_CA,
+    KEY_CLIENT_AUTH_CRL,
+    KEY_CLIENT_AUTH_ALLOW,
+    KEY_TIMEOUT_HANDSHAKE,
+    KEY_TIMEOUT_CONNECT,
+    KEY_TIMEOUT_IDLE,
+    KEY_TIMEOUT_LINGER,
+    KEY_LIMIT_SESSIONS,
+    KEY_LIMIT_SESSIONS_PER_CLIENT,
+    KEY_LIMIT_HANDSHAKES,
+    KEY_LIMIT_BYTES,
+    KEY_COUNT
+};
+
+/* Where a value came from. LINE 0: the command line, or nowhere in particular. */
+struct origin {
+    struct toml_pos at;
+    const char *key; /* "service.web.listen"; in the conf's arena */
+};
+
+/* A service's origins, beside conf.services[i]. */
+struct service_origin {
+    struct toml_pos at;                      /* its section */
+    const struct toml_node *node[KEY_COUNT]; /* NULL = not given */
+    struct toml_pos *cert_at;                /* one for each of conf_service.certs */
+    bool selfsigned;                         /* no certificates named: the self-made one */
+};
+
+struct load {
+    struct conf *conf;
+    struct faults *faults;
+    const struct conf_probes *probes;
+    unsigned flags;
+    const char *file;   /* as the operator named it; NULL = the command line */
+    char dir[PATH_MAX]; /* absolute; where relative file names start */
+    struct toml_node *root;
+    const struct toml_node *node[KEY_COUNT]; /* keys outside services */
+    struct service_origin *services;
+    struct origin *listeners; /* the first place that names conf.listeners[i] */
+};
+
+/* Adds a fault. AT with line 0 gives the file alone, or "command line". */
+void load_error(struct load *l, struct toml_pos at, const char *key, const char *fmt, ...) PRINTF_LIKE(4, 5);
+void load_warning(struct load *l, struct toml_pos at, const char *key, const char *fmt, ...) PRINTF_LIKE(4, 5);
+
+/* "service.NAME.KEY" of a key of service I, or the key itself outside services; lives as long as the conf. */
+const char *load_key(struct load *l, size_t service, enum conf_key key);
+const char *load_top_key(enum conf_key key);
+
+/* Where a key of service I stands: its value, or the service's section when it is not given. */
+struct toml_pos load_at(const struct load *l, size_t service, enum conf_key key);
+struct toml_pos load_top_at(const struct load *l, enum conf_key key);
+
+/* NAME as an absolute file name (in the conf's arena); NULL when it becomes longer than PATH_MAX. */
+const char *load_path(struct load *l, const char *name);
+
+/* load.c: the values of keys that are not given. */
+void load_defaults(struct load *l);
+void load_service_defaults(struct conf_service *s);
+
+/* schema.c: every key of the file, one by one. False when the text is no TOML. */
+bool load_schema(struct load *l, const char *text, size_t len);
+
+/* load.c: what the machine decides for keys left open: workers, user, state folder, suites, groups. */
+void load_environment(struct load *l);
+
+/* check.c: keys against each other. */
+void check_keys(struct load *l);
+
+/* check_files.c: what the keys name on this machine. May write a self-made certificate. */
+void check_files(struct load *l);
+
+/* ports.c: whether each address can be listened on. */
+void check_ports(struct load *l);

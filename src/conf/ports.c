@@ -1,0 +1,206 @@
+#include "conf/ports.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "conf/loader.h"
+
+#define HOLDERS_MAX 16   /* sockets in the way of one address */
+#define TCP_LISTEN_ 0x0a /* net/tcp_states.h of the kernel */
+
+enum port_state port_probe(const struct addr *a) {
+    struct sockaddr_storage ss;
+    socklen_t len = addr_to_sockaddr(a, &ss);
+    int one = 1;
+    int fd = socket(a->family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return errno == EAFNOSUPPORT ? PORT_NO_ADDRESS : PORT_FAILED;
+    int failed = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    if (!failed && a->family == AF_INET6)
+        failed = setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+    if (!failed)
+        failed = bind(fd, (struct sockaddr *)&ss, len);
+    int saved = errno;
+    (void)close(fd); /* nothing was sent */
+    errno = saved;
+    if (!failed)
+        return PORT_FREE;
+    return saved == EADDRINUSE      ? PORT_IN_USE
+           : saved == EACCES        ? PORT_NO_PERMISSION
+           : saved == EADDRNOTAVAIL ? PORT_NO_ADDRESS
+                                    : PORT_FAILED;
+}
+
+/* An address of /proc/net/tcp: 32-bit words in host order, printed in hex. */
+static bool read_proc_ip(const char *hex, size_t words, uint8_t to[static 16]) {
+    memset(to, 0, 16);
+    for (size_t w = 0; w < words; w++) {
+        unsigned v = 0;
+        char part[9] = {0};
+        memcpy(part, hex + w * 8, 8);
+        if (sscanf(part, "%8x", &v) != 1)
+            return false;
+        memcpy(to + w * 4, &v, 4);
+    }
+    return true;
+}
+
+static bool all_zero(const uint8_t ip[static 16]) {
+    static const uint8_t zero[16];
+    return memcmp(ip, zero, sizeof(zero)) == 0;
+}
+
+/* One line of /proc/net/tcp or tcp6: the inode of a socket that listens in A's way, or 0. */
+static unsigned long line_inode(const char *line, const struct addr *a, bool v6) {
+    char ip_hex[40];
+    unsigned port = 0, state = 0;
+    unsigned long inode = 0;
+    uint8_t ip[16];
+    size_t words = v6 ? 4 : 1;
+    if (sscanf(line, " %*u: %32[0-9A-Fa-f]:%4x %*[0-9A-Fa-f:] %2x %*s %*s %*s %*u %*u %lu", ip_hex, &port, &state, &inode) != 4)
+        return 0;
+    if (state != TCP_LISTEN_ || port != a->port || strlen(ip_hex) != words * 8 || !read_proc_ip(ip_hex, words, ip))
+        return 0;
+    bool same_family = v6 == (a->family == AF_INET6);
+    if (all_zero(ip) || (same_family && all_zero(a->ip)))
+        return inode;
+    return same_family && memcmp(ip, a->ip, sizeof(ip)) == 0 ? inode : 0;
+}
+
+static size_t find_inodes(const char *file, const struct addr *a, bool v6, unsigned long inodes[static HOLDERS_MAX]) {
+    char line[512];
+    size_t n = 0;
+    FILE *f = fopen(file, "re");
+    if (!f)
+        return 0;
+    while (n < HOLDERS_MAX && fgets(line, sizeof(line), f)) {
+        unsigned long inode = line_inode(line, a, v6);
+        if (inode)
+            inodes[n++] = inode;
+    }
+    (void)fclose(f); /* was only read */
+    return n;
+}
+
+static bool process_has(int fd_dir, const unsigned long *inodes, size_t n) {
+    DIR *d = fdopendir(fd_dir);
+    bool has = false;
+    if (!d) {
+        (void)close(fd_dir); /* was only read */
+        return false;
+    }
+    for (struct dirent *e; !has && (e = readdir(d));) {
+        char target[64];
+        unsigned long inode = 0;
+        ssize_t len = readlinkat(dirfd(d), e->d_name, target, sizeof(target) - 1);
+        if (len <= 0)
+            continue;
+        target[len] = 0;
+        if (sscanf(target, "socket:[%lu]", &inode) != 1)
+            continue;
+        for (size_t i = 0; i < n; i++)
+            has = has || inode == inodes[i];
+    }
+    (void)closedir(d); /* was only read */
+    return has;
+}
+
+static void read_name(int proc, const char *pid, char to[static 32]) {
+    char file[64];
+    struct text t = text_of(file, sizeof(file));
+    text_addf(&t, "%s/comm", pid);
+    to[0] = 0;
+    int fd = openat(proc, file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    ssize_t n = read(fd, to, 31);
+    to[n > 0 ? n : 0] = 0;
+    to[strcspn(to, "\n")] = 0;
+    (void)close(fd); /* was only read */
+}
+
+void port_find_holder(const struct addr *a, pid_t parent, struct port_holder *ret) {
+    unsigned long inodes[HOLDERS_MAX];
+    struct port_holder h = {0};
+    /* An IPv6 socket for all addresses may serve IPv4 too; the other way round never. */
+    size_t n = a->family == AF_INET ? find_inodes("/proc/net/tcp", a, false, inodes) : 0;
+    if (n == 0)
+        n = find_inodes("/proc/net/tcp6", a, true, inodes);
+    DIR *proc = n > 0 ? opendir("/proc") : NULL;
+    for (struct dirent *e; proc && (e = readdir(proc));) {
+        uint64_t pid = 0;
+        char fds[64];
+        struct text t = text_of(fds, sizeof(fds));
+        text_addf(&t, "%s/fd", e->d_name);
+        if (text_parse_u64(e->d_name, INT32_MAX, &pid) != 0)
+            continue;
+        int dir = openat(dirfd(proc), fds, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (dir < 0 || !process_has(dir, inodes, n))
+            continue;
+        h.ours = h.ours || (pid_t)pid == parent;
+        if (h.pid == 0) {
+            h.pid = (pid_t)pid;
+            read_name(dirfd(proc), e->d_name, h.name);
+        }
+    }
+    if (proc)
+        (void)closedir(proc); /* was only read */
+    *ret = h;
+}
+
+static void say_in_use(struct load *l, const struct origin *o, const struct addr *a, const char *shown) {
+    struct port_holder h;
+    char who[96];
+    struct text t = text_of(who, sizeof(who));
+    port_find_holder(a, getppid(), &h);
+    /* The supervisor that asks holds it already: given by systemd, or at a reload. */
+    if (h.ours && !(l->flags & LOAD_FOR_CHECK))
+        return;
+    if (h.pid)
+        text_addf(&t, "%s (process %d)", h.name, (int)h.pid);
+    else
+        text_add(&t, "another process");
+    if ((l->flags & LOAD_FOR_CHECK) && strcmp(h.name, "tls-off") == 0)
+        load_warning(l, o->at, o->key, "\"%s\" is in use by %s", shown, who);
+    else
+        load_error(l, o->at, o->key, "found \"%s\" in use by %s, expected a free address", shown, who);
+}
+
+static void check_port(struct load *l, size_t i) {
+    const struct addr *a = &l->conf->listeners[i];
+    const struct origin *o = &l->listeners[i];
+    char shown[ADDR_TEXT_MAX];
+    (void)addr_text(a, shown); /* returns SHOWN */
+    switch (port_probe(a)) {
+    case PORT_FREE:
+        break;
+    case PORT_IN_USE:
+        say_in_use(l, o, a, shown);
+        break;
+    case PORT_NO_PERMISSION:
+        load_error(l, o->at, o->key,
+                   "found \"%s\", which this user may not listen on: it takes root, CAP_NET_BIND_SERVICE, or a lower "
+                   "net.ipv4.ip_unprivileged_port_start",
+                   shown);
+        break;
+    case PORT_NO_ADDRESS:
+        load_error(l, o->at, o->key, "found \"%s\", expected an address that this machine has", shown);
+        break;
+    case PORT_FAILED:
+        load_error(l, o->at, o->key, "found \"%s\", which cannot be listened on: %s", shown, strerror(errno));
+        break;
+    }
+}
+
+/* A port of 0 is chosen by the kernel, but the address must be this machine's all the same. */
+void check_ports(struct load *l) {
+    for (size_t i = 0; i < l->conf->nlisteners; i++)
+        check_port(l, i);
+}

@@ -1,0 +1,139 @@
+#include "conf/role.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/ipc.h"
+#include "base/rand.h"
+#include "base/secret.h"
+#include "conf/snapshot.h"
+#include "wire/control.h"
+
+#define TEXTS_MAX (2 * CONTROL_FLAGS_MAX + 1)
+
+/* The request's texts as C strings. */
+struct texts {
+    char *all[TEXTS_MAX];
+    size_t n;
+};
+
+static const char *keep(struct texts *t, struct span s) {
+    char *copy = calloc(1, s.len + 1);
+    MUST(copy && t->n < TEXTS_MAX);
+    if (s.len)
+        memcpy(copy, s.p, s.len);
+    t->all[t->n++] = copy;
+    return copy;
+}
+
+static struct conf *load(const struct control_request *req, const struct conf_probes *probes, struct faults *f) {
+    struct texts t = {.n = 0};
+    const char *listen[CONTROL_FLAGS_MAX], *backend[CONTROL_FLAGS_MAX];
+    struct conf *c = NULL;
+    if (req->file.len > 0) {
+        c = conf_load_file(keep(&t, req->file), 0, probes, f);
+    } else {
+        for (size_t i = 0; i < req->nlisten; i++)
+            listen[i] = keep(&t, req->listen[i]);
+        for (size_t i = 0; i < req->nbackend; i++)
+            backend[i] = keep(&t, req->backend[i]);
+        c = conf_load_flags(listen, req->nlisten, backend, req->nbackend, probes, f);
+    }
+    for (size_t i = 0; i < t.n; i++)
+        free(t.all[i]);
+    return c;
+}
+
+/* Random for this start. ERR_SYSTEM (errno). */
+static int make_ticket_secret(int *ret_fd) {
+    uint8_t secret[CONFIG_TICKET_SECRET_LEN];
+    int fd = memfd_create("tls-off-tickets", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return ERR_SYSTEM;
+    rand_bytes(secret, sizeof(secret));
+    ssize_t n = write(fd, secret, sizeof(secret));
+    secret_wipe(secret, sizeof(secret));
+    if (n != (ssize_t)sizeof(secret) || fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0) {
+        int saved = errno;
+        (void)close(fd); /* memory only */
+        errno = saved;
+        return ERR_SYSTEM;
+    }
+    *ret_fd = fd;
+    return 0;
+}
+
+/* Waits for room where the queue is full; there is one message, and nothing else to do. */
+static int answer(int fd, enum control_type type, struct span text, const int *fds, unsigned nfds) {
+    for (;;) {
+        int err = control_send_text(fd, type, text, fds, nfds);
+        struct pollfd p = {.fd = fd, .events = POLLOUT};
+        if (err != ERR_AGAIN)
+            return err;
+        if (poll(&p, 1, -1) < 0 && errno != EINTR)
+            return ERR_SYSTEM;
+    }
+}
+
+static int answer_conf(int fd, const struct conf *c, const struct faults *f) {
+    int fds[2] = {-1, -1};
+    int err = snapshot_write(c, &fds[0]);
+    if (err == 0)
+        err = make_ticket_secret(&fds[1]);
+    if (err == 0) {
+        err = answer(fd, CONTROL_CONFIGURED, span_of(f->text, f->len), fds, 2);
+    } else {
+        struct faults why;
+        faults_init(&why);
+        faults_add(&why, true, "configuration", NULL, "cannot be handed over: %s",
+                   err == ERR_LIMIT ? "it is larger than 4 MiB" : strerror(errno));
+        err = answer(fd, CONTROL_REFUSED, span_of(why.text, why.len), NULL, 0);
+        faults_fini(&why);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+        if (fds[i] >= 0)
+            (void)close(fds[i]); /* memory only */
+    return err;
+}
+
+static int serve(int fd, const struct ipc_msg *m, const struct conf_probes *probes) {
+    struct control_request req;
+    struct faults f;
+    int err = m->type == CONTROL_REQUEST ? control_read_request(m, &req) : ERR_FORMAT;
+    if (err)
+        return err;
+    faults_init(&f);
+    struct conf *c = load(&req, probes, &f);
+    err = c ? answer_conf(fd, c, &f) : answer(fd, CONTROL_REFUSED, span_of(f.text, f.len), NULL, 0);
+    conf_free(c);
+    faults_fini(&f);
+    return err;
+}
+
+int config_role_run(int control_fd, const struct conf_probes *probes) {
+    size_t cap = IPC_BODY_MAX + 2;
+    void *scratch = malloc(cap);
+    MUST(scratch);
+    struct ipc_msg m;
+    enum step step = STEP_WANT_READ;
+    int err = 0;
+    while (step == STEP_WANT_READ) {
+        struct pollfd p = {.fd = control_fd, .events = POLLIN};
+        if (poll(&p, 1, -1) < 0 && errno != EINTR)
+            break;
+        step = ipc_recv(control_fd, scratch, cap, control_to_child, &m, &err);
+    }
+    int ret = 1;
+    if (step == STEP_DONE) {
+        ret = serve(control_fd, &m, probes) == 0 ? 0 : 1;
+        ipc_msg_close(&m);
+    }
+    free(scratch);
+    return ret;
+}

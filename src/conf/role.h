@@ -1,0 +1,13 @@
+/*
+ * The config role: one request from the supervisor, one answer, and the process ends. It reads and checks what it is asked
+ * for, so that the supervisor never parses anything.
+ */
+#pragma once
+
+#include "conf/load.h"
+
+/* Bytes of the ticket secret that goes with the configuration. */
+#define CONFIG_TICKET_SECRET_LEN 64
+
+/* Serves CONTROL_REQUEST on CONTROL_FD. The process' exit status: 0 when it answered, 1 when it could not. */
+int config_role_run(int control_fd, const struct conf_probes *probes);

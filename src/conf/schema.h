@@ -1,0 +1,51 @@
+/*
+ * The table of all keys: one row a key, with its path, type, reader and target. What is not in the table is an unknown key.
+ * A row of a later version is known by name and type, and refused when it is set to anything but its neutral value.
+ */
+#pragma once
+
+#include "conf/loader.h"
+#include "conf/values.h"
+
+struct key_row;
+
+/* One value being read. */
+struct reading {
+    struct load *l;
+    const struct key_row *row;
+    const char *key;              /* for faults */
+    struct conf_service *service; /* NULL outside services */
+    struct service_origin *origin;
+    void *target; /* row->offset into the conf or the service */
+};
+
+/* Reads NODE, whose type is right, into the target, or adds faults. */
+typedef void (*key_read_fn)(struct reading *r, const struct toml_node *node);
+
+struct key_row {
+    const char *path;    /* '*' stands for a service's name */
+    enum toml_kind kind; /* wanted type */
+    key_read_fn read;    /* NULL: a key of a later version */
+    size_t offset, size; /* of the target */
+    const struct word *words;
+    uint64_t min, max;
+    const char *neutral; /* keys of a later version: the one text that is taken; NULL = none is */
+};
+
+extern const struct key_row key_rows[KEY_COUNT];
+
+/* "found ..., expected ...": the fault of one value. */
+void reading_refuse(struct reading *r, const struct toml_node *node, const char *expected_fmt, ...) PRINTF_LIKE(3, 4);
+
+/* lists.c */
+void read_listen(struct reading *r, const struct toml_node *node);
+void read_backends(struct reading *r, const struct toml_node *node);
+void read_certificates(struct reading *r, const struct toml_node *node);
+void read_alpn(struct reading *r, const struct toml_node *node);
+void read_suites(struct reading *r, const struct toml_node *node);
+void read_groups(struct reading *r, const struct toml_node *node);
+void read_tlvs(struct reading *r, const struct toml_node *node);
+void read_trust(struct reading *r, const struct toml_node *node);
+
+/* Adds the fault of a key that no row has. NAMES: what would have been right there, ended by NULL. */
+void reading_unknown_key(struct load *l, const struct toml_node *node, const char *section, const char *const *names);
