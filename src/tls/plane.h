@@ -17,20 +17,31 @@
 #include "base/step.h"
 #include "tls/record.h"
 
-#define PLANE_IOV_MAX     64  /* plain runs one plane_open() hands out */
-#define PLANE_CONTROL_MAX 512 /* room that plane_control() and plane_alert() need */
-#define PLANE_EMPTY_MAX   32  /* records without data in a row before the session ends */
+#define PLANE_IOV_MAX            64  /* plain runs one plane_open() hands out */
+#define PLANE_CONTROL_MAX        512 /* room that plane_control() and plane_alert() need */
+#define PLANE_EMPTY_MAX          32  /* records without data in a row before the session ends */
+#define PLANE_KEY_UPDATES_MAX    64  /* KeyUpdates with no data between them before the session ends */
+#define PLANE_RENEGOTIATIONS_MAX 8   /* refused ones in TLS 1.2 before the session ends */
+
+/*
+ * Seals left under one key when something must be done about it: a KeyUpdate of our own in 1.3; the end of the session, with
+ * room for its last alerts, in 1.2. Both are more than one turn of a relay can seal.
+ */
+#define PLANE_SEALS_LOW_1_3 (UINT64_C(1) << 20)
+#define PLANE_SEALS_LOW_1_2 (UINT64_C(1) << 16)
 
 struct plane {
     struct record_half in;
     struct record_half out;
     uint16_t suite_id;
     uint16_t out_max; /* plain bytes a record we send may hold (max_fragment_length, record_size_limit) */
-    uint8_t post[5];  /* a handshake message not yet complete: KeyUpdate is the only one allowed */
+    uint8_t post[5];  /* start of a handshake message not yet complete; 1.2: its header, with the bytes still to come */
     uint8_t post_len;
-    uint8_t empty_records; /* records in a row that carried no data */
-    uint8_t alert_seen;    /* description of the peer's fatal alert */
-    bool key_update_owed;  /* the peer asked us to update our key */
+    uint8_t empty_records;    /* records in a row that carried no data */
+    uint8_t key_updates_idle; /* KeyUpdates of the peer's since its last data */
+    uint8_t renegotiations;   /* refused so far */
+    uint8_t alert_seen;       /* description of the peer's fatal alert */
+    bool key_update_owed;     /* the peer asked us to update our key */
     bool no_renegotiation_owed;
     bool close_seen; /* close_notify came: what follows is ignored (RFC 8446 6.1) */
     bool close_sent;
@@ -60,15 +71,23 @@ struct plane_opened {
  */
 enum step plane_open(struct plane *p, struct engine_contexts *contexts, uint8_t *in, size_t in_len, struct plane_opened *ret);
 
-/* Whether a control record must leave before the next data (KeyUpdate answered or due, no_renegotiation). */
+/*
+ * Whether a control record must leave before the next data (KeyUpdate answered or due, no_renegotiation). To be asked before
+ * every batch of records; a batch of less than PLANE_SEALS_LOW_1_2 records then never meets ERR_KEY_LIMIT.
+ */
 bool plane_control_owed(const struct plane *p);
 
-/* Writes all control records owed to OUT (PLANE_CONTROL_MAX bytes of room). ERR_KEY_LIMIT (1.2: the key is used up),
- * ERR_CRYPTO. */
+/*
+ * Writes all control records owed to OUT (PLANE_CONTROL_MAX bytes of room). The key may be another afterwards: begin a run of
+ * one's own anew. ERR_KEY_LIMIT (1.2: the key is used up, but for an alert), ERR_CRYPTO.
+ */
 MUST_CHECK int plane_control(struct plane *p, struct engine_contexts *contexts, uint8_t *out, size_t *ret_len);
 
-/* Writes an alert: close_notify and user_canceled as warnings, all others fatal. ERR_CRYPTO, ERR_KEY_LIMIT. */
+/*
+ * Writes an alert: close_notify and user_canceled as warnings, all others fatal. After close_notify or a fatal alert nothing
+ * more may be sent: a later alert comes out empty, and nothing is owed. ERR_CRYPTO, ERR_KEY_LIMIT.
+ */
 MUST_CHECK int plane_alert(struct plane *p, struct engine_contexts *contexts, enum alert alert, uint8_t *out, size_t *ret_len);
 
-/* Wipes all key material. */
+/* Wipes all key material; counters and flags stay for the session's report. */
 void plane_wipe(struct plane *p);
