@@ -366,7 +366,7 @@ static int read_extensions(struct span block, struct hello *h, struct seen *seen
 /* ---- the message ---- */
 
 int hello_parse(struct span message, struct hello *ret) {
-    struct rd r = rd_of(message);
+    struct rd r = rd_inside(message);
     struct hello h = {.legacy_version = 0};
 
     uint8_t type = rd_u8(&r);

@@ -1,0 +1,790 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/err.h"
+#include "base/wr.h"
+#include "hello_samples.h"
+#include "tls/hello.h"
+
+#define SAMPLE(bytes)  span_of(bytes, sizeof(bytes))
+#define LITERAL(bytes) span_of(bytes, sizeof(bytes) - 1)
+
+/* ---- making hellos ---- */
+
+/* A ClientHello under construction; zeroed fields are the usual values. */
+struct draft {
+    uint16_t version;
+    struct span session_id, suites, compression;
+    bool no_block;
+    struct wr ext;
+    uint8_t ext_bytes[HELLO_MESSAGE_MAX + 64];
+    uint8_t bytes[2 * HELLO_MESSAGE_MAX];
+};
+
+static struct draft draft;
+
+static struct draft *fresh(void) {
+    memset(&draft, 0, sizeof(draft));
+    draft.version = 0x0303;
+    draft.suites = LITERAL("\x13\x01\xc0\x2b");
+    draft.compression = LITERAL("\x00");
+    draft.ext = wr_of(draft.ext_bytes, sizeof(draft.ext_bytes));
+    return &draft;
+}
+
+static void extend(struct draft *d, uint16_t type, struct span data) {
+    wr_u16(&d->ext, type);
+    wr_vec16(&d->ext, data);
+}
+
+static struct span finish(struct draft *d) {
+    struct wr w = wr_of(d->bytes, sizeof(d->bytes));
+    wr_u8(&w, 1);
+    wr_u24(&w, 0);
+    wr_u16(&w, d->version);
+    for (int i = 0; i < 32; i++)
+        wr_u8(&w, (uint8_t)i);
+    wr_vec8(&w, d->session_id);
+    wr_vec16(&w, d->suites);
+    wr_vec8(&w, d->compression);
+    if (!d->no_block)
+        wr_vec16(&w, wr_written(&d->ext));
+    assert_true(wr_end(&d->ext) && wr_end(&w));
+    size_t body = w.len - 4;
+    d->bytes[1] = (uint8_t)(body >> 16);
+    d->bytes[2] = (uint8_t)(body >> 8);
+    d->bytes[3] = (uint8_t)body;
+    return wr_written(&w);
+}
+
+/* Parses a copy of exactly the right size, so that a sanitizer sees each byte too far. */
+static int parse_exactly(struct span message, struct hello *ret, uint8_t **ret_copy) {
+    uint8_t *copy = malloc(message.len ? message.len : 1);
+    assert_non_null(copy);
+    if (message.len)
+        memcpy(copy, message.p, message.len);
+    int err = hello_parse(span_of(copy, message.len), ret);
+    if (ret_copy)
+        *ret_copy = copy;
+    else
+        free(copy);
+    return err;
+}
+
+static int parse_with(uint16_t type, struct span data, struct hello *ret) {
+    struct draft *d = fresh();
+    extend(d, type, data);
+    return hello_parse(finish(d), ret);
+}
+
+static enum step find(struct span in, struct span *ret_message, size_t *ret_wire_len, int *ret_err) {
+    static uint8_t scratch[HELLO_MESSAGE_MAX];
+    return hello_find(in, scratch, ret_message, ret_wire_len, ret_err);
+}
+
+static int find_err(struct span in) {
+    struct span message;
+    size_t wire_len;
+    int err = 0;
+    assert_int_equal(find(in, &message, &wire_len, &err), STEP_FAILED);
+    return err;
+}
+
+/* ---- sniffing ---- */
+
+static void sniffs_protocols(void **state) {
+    static const struct {
+        struct span bytes;
+        enum sniff want;
+    } cases[] = {
+        {{(const uint8_t *)"\x16\x03\x01", 3}, SNIFF_TLS},
+        {{(const uint8_t *)"\x15\x03\x01", 3}, SNIFF_TLS},
+        {{(const uint8_t *)"\x17\x03\x09", 3}, SNIFF_TLS},
+        {{(const uint8_t *)"\x16\x02\x01", 3}, SNIFF_OTHER},
+        {{(const uint8_t *)"\x18\x03\x01", 3}, SNIFF_OTHER},
+        {{(const uint8_t *)"\x80\x2e\x01\x00\x02\x00", 6}, SNIFF_SSLV2},
+        {{(const uint8_t *)"\x80\x2e\x01\x03\x01\x00", 6}, SNIFF_SSLV2},
+        {{(const uint8_t *)"\x80\x2e\x02\x03\x01\x00", 6}, SNIFF_OTHER},
+        {{(const uint8_t *)"GET / HTTP/1.1", 14}, SNIFF_HTTP},
+        {{(const uint8_t *)"HEAD /", 6}, SNIFF_HTTP},
+        {{(const uint8_t *)"OPTIONS * HTTP/1.1", 18}, SNIFF_HTTP},
+        {{(const uint8_t *)"PRI * HTTP/2.0\r\n\r\nSM", 20}, SNIFF_HTTP},
+        {{(const uint8_t *)"SSH-2.0-x", 9}, SNIFF_SSH},
+        {{(const uint8_t *)"PROXY TCP4 ", 11}, SNIFF_PROXY},
+        {{(const uint8_t *)"PROPFIND /", 10}, SNIFF_HTTP},
+        {{(const uint8_t *)"\r\n\r\n\0\r\nQUIT\n\x21", 13}, SNIFF_PROXY},
+        {{(const uint8_t *)"\r\n\r\n\0\r\nQUIX", 11}, SNIFF_OTHER},
+        {{(const uint8_t *)"get / http/1.1", 14}, SNIFF_OTHER},
+        {{(const uint8_t *)"\0", 1}, SNIFF_OTHER},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct span bytes = cases[i].bytes;
+        assert_int_equal(hello_sniff(bytes), cases[i].want);
+        /* once it has an answer, more bytes do not change it */
+        enum sniff early = SNIFF_MORE;
+        for (size_t n = 0; n <= bytes.len; n++) {
+            enum sniff s = hello_sniff(span_of(bytes.p, n));
+            if (early != SNIFF_MORE)
+                assert_int_equal(s, early);
+            early = s;
+        }
+    }
+}
+
+static void sniffs_more_while_undecided(void **state) {
+    static const char *const starts[] = {"",   "\x16", "P",      "PR",           "PRO",
+                                         "\r", "S",    "OPTION", "\r\n\r\n",     "PRI * HTTP/2.0\r",
+                                         "C",  "\x80", "PROXY",  "\x80\x2e\x01", "\x80\x2e\x01\x03"};
+    for (size_t i = 0; i < ARRAY_LEN(starts); i++)
+        assert_int_equal(hello_sniff(span_str(starts[i])), SNIFF_MORE);
+}
+
+static void never_looks_past_16_bytes(void **state) {
+    /* an answer exists for every 16 bytes */
+    uint8_t bytes[16];
+    for (unsigned first = 0; first < 256; first++) {
+        memset(bytes, (int)first, sizeof(bytes));
+        assert_int_not_equal(hello_sniff(span_of(bytes, sizeof(bytes))), SNIFF_MORE);
+    }
+    assert_int_not_equal(hello_sniff(LITERAL("PRI * HTTP/2.0\r\n")), SNIFF_MORE);
+}
+
+/* ---- finding ---- */
+
+static void finds_whole_message_in_one_record(void **state) {
+    struct span in = SAMPLE(hello_openssl_s_client), message;
+    size_t wire_len;
+    int err = 0;
+    assert_int_equal(find(in, &message, &wire_len, &err), STEP_DONE);
+    assert_int_equal(wire_len, in.len);
+    assert_ptr_equal(message.p, in.p + 5);
+    assert_int_equal(message.len, in.len - 5);
+}
+
+static void every_prefix_wants_more(void **state) {
+    struct span in = SAMPLE(hello_openssl_s_client), message;
+    size_t wire_len;
+    int err = 0;
+    for (size_t n = 0; n < in.len; n++) {
+        uint8_t *copy = malloc(n ? n : 1);
+        assert_non_null(copy);
+        memcpy(copy, in.p, n);
+        assert_int_equal(find(span_of(copy, n), &message, &wire_len, &err), STEP_WANT_READ);
+        free(copy);
+    }
+}
+
+/* MESSAGE in records of PIECE bytes. */
+static struct span split(struct span message, size_t piece, uint8_t *out, size_t cap) {
+    struct wr w = wr_of(out, cap);
+    for (size_t off = 0; off < message.len; off += piece) {
+        wr_u8(&w, 22);
+        wr_u16(&w, off ? 0x0303 : 0x0301);
+        wr_vec16(&w, span_of(message.p + off, MIN(piece, message.len - off)));
+    }
+    assert_true(wr_end(&w));
+    return wr_written(&w);
+}
+
+static void joins_records_of_every_size(void **state) {
+    static uint8_t wire[HELLO_WIRE_MAX + 64];
+    struct span whole = span_of(hello_openssl_s_client + 5, sizeof(hello_openssl_s_client) - 5), message;
+    for (size_t piece = 1; piece <= whole.len; piece++) {
+        struct span in = split(whole, piece, wire, sizeof(wire) - 3);
+        memcpy(wire + in.len, "xyz", 3); /* what follows is not ours */
+        size_t wire_len = 0;
+        int err = 0;
+        assert_int_equal(find(span_of(in.p, in.len - 1), &message, &wire_len, &err), STEP_WANT_READ);
+        assert_int_equal(find(span_of(in.p, in.len + 3), &message, &wire_len, &err), STEP_DONE);
+        assert_int_equal(wire_len, in.len);
+        assert_true(span_eq(message, whole));
+    }
+}
+
+static void leaves_early_data_alone(void **state) {
+    uint8_t in[sizeof(hello_openssl_s_client) + 6];
+    memcpy(in, hello_openssl_s_client, sizeof(hello_openssl_s_client));
+    memcpy(in + sizeof(hello_openssl_s_client), "\x17\x03\x03\x00\x01x", 6);
+    struct span message;
+    size_t wire_len = 0;
+    int err = 0;
+    assert_int_equal(find(SAMPLE(in), &message, &wire_len, &err), STEP_DONE);
+    assert_int_equal(wire_len, sizeof(hello_openssl_s_client));
+}
+
+static void longest_message_is_taken(void **state) {
+    static uint8_t message[HELLO_MESSAGE_MAX] = {1, 0, (HELLO_MESSAGE_MAX - 4) >> 8, (HELLO_MESSAGE_MAX - 4) & 0xff};
+    static uint8_t wire[HELLO_WIRE_MAX];
+    static const size_t pieces[] = {16384, 16383, 8, 9, 1000};
+    for (size_t i = 0; i < ARRAY_LEN(pieces); i++) {
+        struct span in = split(SAMPLE(message), pieces[i], wire, sizeof(wire)), found;
+        size_t wire_len = 0;
+        int err = 0;
+        assert_int_equal(find(in, &found, &wire_len, &err), STEP_DONE);
+        assert_true(span_eq(found, SAMPLE(message)));
+        assert_int_equal(wire_len, in.len);
+    }
+}
+
+static void never_asks_for_more_than_wire_max(void **state) {
+    static uint8_t message[HELLO_MESSAGE_MAX] = {1, 0, (HELLO_MESSAGE_MAX - 4) >> 8, (HELLO_MESSAGE_MAX - 4) & 0xff};
+    static uint8_t wire[6 * HELLO_MESSAGE_MAX];
+    struct span in = split(SAMPLE(message), 1, wire, sizeof(wire));
+    assert_true(in.len > HELLO_WIRE_MAX);
+    assert_int_equal(find_err(span_of(in.p, HELLO_WIRE_MAX)), ERR_HELLO_MALFORMED);
+}
+
+static void too_long_is_told_at_the_length(void **state) {
+    assert_int_equal(find_err(LITERAL("\x16\x03\x01\x40\x00\x01\x00\x3f\xfd")), ERR_HELLO_TOO_LONG);
+    assert_int_equal(find_err(LITERAL("\x16\x03\x01\x40\x00\x01\xff\xff\xff")), ERR_HELLO_TOO_LONG);
+    /* the length itself cut in two */
+    assert_int_equal(find_err(LITERAL("\x16\x03\x01\x00\x02\x01\x01\x16\x03\x01\x40\x00\x00\x00")), ERR_HELLO_TOO_LONG);
+    struct span message;
+    size_t wire_len;
+    int err = 0;
+    assert_int_equal(find(LITERAL("\x16\x03\x01\x40\x00\x01\x00\x3f\xfc"), &message, &wire_len, &err), STEP_WANT_READ);
+}
+
+static void refuses_bad_records(void **state) {
+    assert_int_equal(find_err(LITERAL("\x16\x03\x05\x00\x10")), ERR_RECORD_VERSION);
+    assert_int_equal(find_err(LITERAL("\x16\x03\xff\x00\x10")), ERR_RECORD_VERSION);
+    assert_int_equal(find_err(LITERAL("\x16\x03\x01\x40\x01")), ERR_RECORD_OVERFLOW);
+    assert_int_equal(find_err(LITERAL("\x16\x03\x01\x00\x00")), ERR_HELLO_MALFORMED);
+    assert_int_equal(find_err(LITERAL("\x16\x03\x01\x00\x02\x01\x00\x16\x03\x03\x00\x00")), ERR_HELLO_MALFORMED);
+    assert_int_equal(find_err(LITERAL("\x16\x03\x01\x00\x02\x01\x00\x16\x04\x03\x00\x01")), ERR_RECORD_VERSION);
+    assert_int_equal(find_err(LITERAL("\x15\x03\x01\x00\x02\x02\x28")), ERR_HELLO_UNEXPECTED);
+    assert_int_equal(find_err(LITERAL("\x17\x03\x03\x00\x02")), ERR_HELLO_UNEXPECTED);
+    /* another type between the two halves of the message */
+    assert_int_equal(find_err(LITERAL("\x16\x03\x01\x00\x02\x01\x00\x15\x03\x03\x00\x02\x01\x00")), ERR_HELLO_UNEXPECTED);
+}
+
+static void record_versions_of_old_clients_pass(void **state) {
+    uint8_t in[sizeof(hello_openssl_s_client)];
+    memcpy(in, hello_openssl_s_client, sizeof(in));
+    for (uint8_t minor = 0; minor <= 4; minor++) {
+        struct span message;
+        size_t wire_len;
+        int err = 0;
+        in[2] = minor;
+        assert_int_equal(find(SAMPLE(in), &message, &wire_len, &err), STEP_DONE);
+    }
+}
+
+static void other_messages_are_unexpected(void **state) {
+    assert_int_equal(find_err(LITERAL("\x16\x03\x01\x00\x10\x02")), ERR_HELLO_UNEXPECTED);
+    assert_int_equal(find_err(LITERAL("\x16\x03\x01\x00\x10\x00")), ERR_HELLO_UNEXPECTED);
+    /* a second message in the hello's own record, told before its bytes are here */
+    assert_int_equal(find_err(LITERAL("\x16\x03\x01\x00\x0a\x01\x00\x00\x05")), ERR_HELLO_UNEXPECTED);
+}
+
+static void other_protocols_are_named(void **state) {
+    assert_int_equal(find_err(LITERAL("GET / HTTP/1.1\r\n")), ERR_PLAIN_HTTP);
+    assert_int_equal(find_err(LITERAL("SSH-2.0-OpenSSH_9.2\r\n")), ERR_PLAIN_SSH);
+    assert_int_equal(find_err(LITERAL("PROXY TCP4 1.2.3.4")), ERR_PROXY_UNEXPECTED);
+    assert_int_equal(find_err(LITERAL("\r\n\r\n\0\r\nQUIT\n")), ERR_PROXY_UNEXPECTED);
+    assert_int_equal(find_err(LITERAL("\x80\x2e\x01\x00\x02")), ERR_SSLV2);
+    assert_int_equal(find_err(LITERAL("EHLO there")), ERR_NOT_TLS);
+}
+
+/* ---- parsing: real clients ---- */
+
+static struct hello parse_sample(struct span record) {
+    struct span message;
+    size_t wire_len;
+    int err = 0;
+    struct hello h;
+    assert_int_equal(find(record, &message, &wire_len, &err), STEP_DONE);
+    assert_int_equal(hello_parse(message, &h), 0);
+    return h;
+}
+
+static void reads_openssl_tls13(void **state) {
+    struct hello h = parse_sample(SAMPLE(hello_openssl_s_client));
+    assert_string_equal(h.sni, "www.example.org");
+    assert_int_equal(h.legacy_version, 0x0303);
+    assert_int_equal(h.random.len, 32);
+    assert_int_equal(h.session_id.len, 32);
+    assert_true(hello_list_has(h.versions, 0x0304) && hello_list_has(h.versions, 0x0303));
+    assert_false(hello_list_has(h.versions, 0x0300));
+    assert_true(hello_list_has(h.suites, 0x1301) && hello_list_has(h.suites, 0xc02b));
+    assert_true(hello_list_has(h.groups, 0x001d) && hello_list_has(h.sigalgs, 0x0403));
+    assert_true(h.has_key_share);
+    assert_false(h.has_psk || h.has_early_data);
+    assert_int_equal(h.alpn.len, 0);
+    assert_string_equal(h.ja4, "t13d311000_e8f1e7e78f70_1f22a2ca17c4");
+}
+
+static void reads_openssl_tls12(void **state) {
+    struct hello h = parse_sample(SAMPLE(hello_openssl_s_client_tls12_alpn));
+    assert_string_equal(h.sni, "a.example.org");
+    assert_int_equal(h.versions.len, 0);
+    assert_false(h.has_key_share);
+    assert_true(hello_offers_alpn(&h, span_str("h2")) && hello_offers_alpn(&h, span_str("http/1.1")));
+    assert_false(hello_offers_alpn(&h, span_str("http/1.0")) || hello_offers_alpn(&h, span_str("h")));
+    assert_int_equal(h.max_fragment_length, 2);
+    assert_string_equal(h.ja4, "t12d2809h2_d943125447b4_a0e0ad89ff24");
+}
+
+static void reads_gnutls(void **state) {
+    struct hello h = parse_sample(SAMPLE(hello_gnutls_cli));
+    assert_string_equal(h.sni, "www.example.org");
+    assert_true(h.record_size_limit >= 64);
+    assert_true(hello_offers_alpn(&h, span_str("h2")));
+    assert_string_equal(h.ja4, "t13d2914h2_723694b0fccc_2cc26d266019");
+}
+
+static void reads_resumption(void **state) {
+    struct hello h = parse_sample(SAMPLE(hello_openssl_s_client_psk_early));
+    assert_true(h.has_psk && h.has_early_data);
+    assert_string_equal(h.ja4, "t13d311200_e8f1e7e78f70_87f12a3f655c");
+}
+
+static void no_truncation_passes(void **state) {
+    struct span whole = span_of(hello_gnutls_cli + 5, sizeof(hello_gnutls_cli) - 5);
+    struct hello h;
+    for (size_t n = 0; n < whole.len; n++)
+        assert_int_equal(parse_exactly(span_of(whole.p, n), &h, NULL), ERR_HELLO_MALFORMED);
+}
+
+/* The message's own length is right, all inner ones are not. */
+static void no_inner_truncation_passes(void **state) {
+    uint8_t cut[sizeof(hello_gnutls_cli)];
+    struct hello h;
+    for (size_t n = 4; n < sizeof(hello_gnutls_cli) - 5; n++) {
+        memcpy(cut, hello_gnutls_cli + 5, n);
+        cut[1] = 0;
+        cut[2] = (uint8_t)((n - 4) >> 8);
+        cut[3] = (uint8_t)(n - 4);
+        int err = parse_exactly(span_of(cut, n), &h, NULL);
+        size_t before_block = 4 + 2 + 32 + 1 + cut[4 + 34];
+        before_block += 2 + (size_t)(hello_gnutls_cli[5 + before_block] << 8 | hello_gnutls_cli[5 + before_block + 1]) + 2;
+        assert_int_equal(err, n == before_block ? 0 : ERR_HELLO_MALFORMED);
+    }
+}
+
+/* ---- parsing: the fixed part ---- */
+
+static void hello_without_extensions_passes(void **state) {
+    struct draft *d = fresh();
+    struct hello h;
+    d->no_block = true;
+    uint8_t *copy;
+    assert_int_equal(parse_exactly(finish(d), &h, &copy), 0);
+    assert_string_equal(h.sni, "");
+    assert_int_equal(h.groups.len + h.sigalgs.len + h.versions.len + h.alpn.len, 0);
+    assert_false(hello_offers_alpn(&h, span_str("h2")));
+    assert_false(hello_list_has(h.groups, 0));
+    /* "1301,c02b" and no extensions at all */
+    assert_string_equal(h.ja4, "t12i020000_777cda164f4b_000000000000");
+    free(copy);
+
+    d = fresh();
+    assert_int_equal(parse_exactly(finish(d), &h, NULL), 0);
+}
+
+static void bad_fixed_parts_are_refused(void **state) {
+    struct hello h;
+    uint8_t long_id[33] = {0};
+    struct draft *d = fresh();
+    d->session_id = SAMPLE(long_id);
+    assert_int_equal(hello_parse(finish(d), &h), ERR_HELLO_MALFORMED);
+    d->session_id.len = 32;
+    assert_int_equal(hello_parse(finish(d), &h), 0);
+    d->suites.len = 0;
+    assert_int_equal(hello_parse(finish(d), &h), ERR_HELLO_MALFORMED);
+    d->suites.len = 3;
+    assert_int_equal(hello_parse(finish(d), &h), ERR_HELLO_MALFORMED);
+    d->suites.len = 2;
+    d->compression = LITERAL("");
+    assert_int_equal(hello_parse(finish(d), &h), ERR_HELLO_MALFORMED);
+    d->compression = LITERAL("\x01");
+    assert_int_equal(hello_parse(finish(d), &h), ERR_HELLO_MALFORMED);
+    d->compression = LITERAL("\x01\x00"); /* fine before 1.3 */
+    assert_int_equal(hello_parse(finish(d), &h), 0);
+    extend(d, 43, LITERAL("\x02\x03\x04"));
+    assert_int_equal(hello_parse(finish(d), &h), ERR_RECORD_ILLEGAL);
+}
+
+static void other_message_types_are_refused(void **state) {
+    struct hello h;
+    struct span m = finish(fresh());
+    draft.bytes[0] = 2;
+    assert_int_equal(hello_parse(m, &h), ERR_HELLO_MALFORMED);
+    assert_int_equal(hello_parse(span_of(m.p, 0), &h), ERR_HELLO_MALFORMED);
+    assert_int_equal(hello_parse(span_of(NULL, 0), &h), ERR_HELLO_MALFORMED);
+}
+
+static void bytes_behind_the_block_are_refused(void **state) {
+    struct hello h;
+    struct span m = finish(fresh());
+    draft.bytes[m.len] = 0;
+    draft.bytes[3]++;
+    assert_int_equal(hello_parse(span_of(m.p, m.len + 1), &h), ERR_HELLO_MALFORMED);
+}
+
+static void nothing_is_written_on_failure(void **state) {
+    struct hello h, before;
+    memset(&h, 0x5a, sizeof(h));
+    memcpy(&before, &h, sizeof(h));
+    assert_int_equal(parse_with(10, LITERAL("\x00\x01\x1d"), &h), ERR_HELLO_MALFORMED);
+    assert_memory_equal(&h, &before, sizeof(h));
+}
+
+/* ---- parsing: each extension ---- */
+
+static void extension_edges(void **state) {
+    static const struct {
+        uint16_t type;
+        const char *data;
+        size_t len;
+        int err;
+    } cases[] = {
+#define CASE(type, data, err) {type, data, sizeof(data) - 1, err}
+        CASE(1, "\x01", 0),
+        CASE(1, "\x04", 0),
+        CASE(1, "\x00", ERR_RECORD_ILLEGAL),
+        CASE(1, "\x05", ERR_RECORD_ILLEGAL),
+        CASE(1, "", ERR_HELLO_MALFORMED),
+        CASE(1, "\x01\x01", ERR_HELLO_MALFORMED),
+        CASE(10, "\x00\x02\x00\x1d", 0),
+        CASE(10, "\x00\x00", ERR_HELLO_MALFORMED),
+        CASE(10, "\x00\x03\x00\x1d\x00", ERR_HELLO_MALFORMED),
+        CASE(10, "\x00\x02\x00\x1d\x00", ERR_HELLO_MALFORMED),
+        CASE(10, "\x00\x04\x00\x1d", ERR_HELLO_MALFORMED),
+        CASE(10, "\x00", ERR_HELLO_MALFORMED),
+        CASE(10, "", ERR_HELLO_MALFORMED),
+        CASE(13, "\x00\x02\x04\x03", 0),
+        CASE(13, "\x00\x00", ERR_HELLO_MALFORMED),
+        CASE(13, "\x00\x01\x04", ERR_HELLO_MALFORMED),
+        CASE(13, "\x00\x02\x04\x03\x04\x03", ERR_HELLO_MALFORMED),
+        CASE(16, "\x00\x03\x02h2", 0),
+        CASE(16, "\x00\x06\x02h2\x02h3", 0),
+        CASE(16, "\x00\x00", ERR_HELLO_MALFORMED),
+        CASE(16, "\x00\x01\x00", ERR_HELLO_MALFORMED),
+        CASE(16, "\x00\x04\x02h2\x00", ERR_HELLO_MALFORMED),
+        CASE(16, "\x00\x03\x03h2", ERR_HELLO_MALFORMED),
+        CASE(16, "\x00\x04\x02h2", ERR_HELLO_MALFORMED),
+        CASE(16, "\x00\x03\x02h2x", ERR_HELLO_MALFORMED),
+        CASE(28, "\x00\x40", 0),
+        CASE(28, "\x40\x01", 0),
+        CASE(28, "\xff\xff", 0), /* above the protocol's maximum is allowed: RFC 8449 4 */
+        CASE(28, "\x00\x3f", ERR_RECORD_ILLEGAL),
+        CASE(28, "\x40", ERR_HELLO_MALFORMED),
+        CASE(28, "\x40\x01\x00", ERR_HELLO_MALFORMED),
+        CASE(42, "", 0),
+        CASE(42, "\x00", ERR_HELLO_MALFORMED),
+        CASE(43, "\x02\x03\x04", 0),
+        CASE(43, "\x00", ERR_HELLO_MALFORMED),
+        CASE(43, "\x03\x03\x04\x03", ERR_HELLO_MALFORMED),
+        CASE(43, "\x02\x03\x04\x00", ERR_HELLO_MALFORMED),
+        CASE(43, "\x04\x03\x04", ERR_HELLO_MALFORMED),
+        CASE(51, "\x00\x00", 0), /* asks for a HelloRetryRequest */
+        CASE(51, "\x00\x05\x00\x1d\x00\x01x", 0),
+        CASE(51, "\x00\x0a\x00\x1d\x00\x01x\x00\x17\x00\x01y", 0),
+        CASE(51, "\x00\x04\x00\x1d\x00\x00", ERR_HELLO_MALFORMED),
+        CASE(51, "\x00\x05\x00\x1d\x00\x02x", ERR_HELLO_MALFORMED),
+        CASE(51, "\x00\x06\x00\x1d\x00\x01xy", ERR_HELLO_MALFORMED),
+        CASE(51, "\x00\x05\x00\x1d\x00\x01xy", ERR_HELLO_MALFORMED),
+        CASE(51, "", ERR_HELLO_MALFORMED),
+        CASE(0x1234, "", 0),
+        CASE(0x1234, "anything", 0),
+#undef CASE
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct hello h;
+        int err = parse_with(cases[i].type, span_of(cases[i].data, cases[i].len), &h);
+        if (err != cases[i].err)
+            print_message("case %zu, extension %u: %s\n", i, cases[i].type, err_name(err));
+        assert_int_equal(err, cases[i].err);
+    }
+}
+
+static void values_come_through(void **state) {
+    struct draft *d = fresh();
+    struct hello h;
+    extend(d, 1, LITERAL("\x03"));
+    extend(d, 28, LITERAL("\x12\x34"));
+    extend(d, 51, LITERAL("\x00\x05\x00\x1d\x00\x01x"));
+    assert_int_equal(hello_parse(finish(d), &h), 0);
+    assert_int_equal(h.max_fragment_length, 3);
+    assert_int_equal(h.record_size_limit, 0x1234);
+    assert_true(h.has_key_share);
+    assert_true(span_eq(h.key_shares, LITERAL("\x00\x1d\x00\x01x")));
+    assert_int_equal(h.random.p[31], 31);
+}
+
+/* One SNI extension with one host name. */
+static int parse_name(struct span name, struct hello *h) {
+    uint8_t data[1024];
+    struct wr w = wr_of(data, sizeof(data));
+    wr_u16(&w, (uint16_t)(name.len + 3));
+    wr_u8(&w, 0);
+    wr_vec16(&w, name);
+    assert_true(wr_end(&w));
+    return parse_with(0, wr_written(&w), h);
+}
+
+static void names_are_normalised(void **state) {
+    static const char *const cases[][2] = {
+        {"www.example.org", "www.example.org"},
+        {"WWW.Example.ORG", "www.example.org"},
+        {"www.example.org.", "www.example.org"},
+        {"localhost", "localhost"},
+        {"a_b.x-1.org", "a_b.x-1.org"},
+        {"xn--bcher-kva.example", "xn--bcher-kva.example"},
+        {"192.0.2.1", "192.0.2.1"},
+    };
+    struct hello h;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        assert_int_equal(parse_name(span_str(cases[i][0]), &h), 0);
+        assert_string_equal(h.sni, cases[i][1]);
+    }
+}
+
+static void bad_names_are_refused(void **state) {
+    static const char *const cases[] = {"",    ".",    "..",     "a..b", ".a",         "a..",   "a b",
+                                        "a/b", "a\nb", "a\x80z", "*.a",  "2001:db8::", "[::1]", "a\xc3\xa4.b",
+                                        "a%b", "a:1",  "a\"b",   "a\\b", "a@b",        "a\x7f", "<script>"};
+    struct hello h;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        assert_int_equal(parse_name(span_str(cases[i]), &h), ERR_HELLO_MALFORMED);
+    assert_int_equal(parse_name(LITERAL("a\0b"), &h), ERR_HELLO_MALFORMED);
+    assert_int_equal(parse_name(LITERAL("a\0"), &h), ERR_HELLO_MALFORMED);
+}
+
+static void name_lengths(void **state) {
+    char name[300];
+    struct hello h;
+    memset(name, 'a', sizeof(name));
+    for (size_t i = 50; i < sizeof(name); i += 50)
+        name[i] = '.';
+    assert_int_equal(parse_name(span_of(name, 255), &h), 0);
+    assert_int_equal(strlen(h.sni), 255);
+    assert_int_equal(parse_name(span_of(name, 256), &h), ERR_HELLO_MALFORMED);
+    name[255] = '.';
+    assert_int_equal(parse_name(span_of(name, 256), &h), 0);
+    assert_int_equal(strlen(h.sni), 255);
+}
+
+static void name_lists(void **state) {
+    struct hello h;
+    assert_int_equal(parse_with(0, LITERAL(""), &h), ERR_HELLO_MALFORMED);
+    assert_int_equal(parse_with(0, LITERAL("\x00\x00"), &h), ERR_HELLO_MALFORMED);
+    assert_int_equal(parse_with(0, LITERAL("\x00\x04\x00\x00\x01x"), &h), 0);
+    assert_int_equal(parse_with(0, LITERAL("\x00\x04\x00\x00\x02x"), &h), ERR_HELLO_MALFORMED);
+    assert_int_equal(parse_with(0, LITERAL("\x00\x05\x00\x00\x01x"), &h), ERR_HELLO_MALFORMED);
+    assert_int_equal(parse_with(0, LITERAL("\x00\x04\x00\x00\x01xy"), &h), ERR_HELLO_MALFORMED);
+    /* two host names */
+    assert_int_equal(parse_with(0, LITERAL("\x00\x08\x00\x00\x01x\x00\x00\x01y"), &h), ERR_HELLO_MALFORMED);
+    /* a type nobody knows beside it */
+    assert_int_equal(parse_with(0, LITERAL("\x00\x08\x07\x00\x01?\x00\x00\x01y"), &h), 0);
+    assert_string_equal(h.sni, "y");
+}
+
+/* ---- parsing: the block ---- */
+
+static void duplicates_are_refused(void **state) {
+    struct hello h;
+    struct draft *d = fresh();
+    extend(d, 0x7777, LITERAL(""));
+    extend(d, 42, LITERAL(""));
+    assert_int_equal(hello_parse(finish(d), &h), 0);
+    extend(d, 0x7777, LITERAL("x"));
+    assert_int_equal(hello_parse(finish(d), &h), ERR_HELLO_MALFORMED);
+}
+
+static void extensions_are_bounded(void **state) {
+    struct hello h;
+    struct draft *d = fresh();
+    for (uint16_t i = 0; i < HELLO_EXTENSIONS_MAX; i++)
+        extend(d, (uint16_t)(1000 + i), LITERAL(""));
+    assert_int_equal(hello_parse(finish(d), &h), 0);
+    extend(d, 5000, LITERAL(""));
+    assert_int_equal(hello_parse(finish(d), &h), ERR_HELLO_MALFORMED);
+}
+
+#define BINDER                                                                                                                 \
+    "\x20"                                                                                                                     \
+    "0123456789abcdef0123456789abcdef"
+
+static void pre_shared_key_is_last_and_whole(void **state) {
+    static const struct span good = {(const uint8_t *)"\x00\x07\x00\x01i\x00\x00\x00\x00\x00\x21" BINDER, 11 + 33};
+    struct hello h;
+    struct draft *d = fresh();
+    extend(d, 41, good);
+    assert_int_equal(hello_parse(finish(d), &h), 0);
+    assert_true(h.has_psk);
+    extend(d, 42, LITERAL(""));
+    assert_int_equal(hello_parse(finish(d), &h), ERR_RECORD_ILLEGAL);
+
+    assert_int_equal(parse_with(41, LITERAL(""), &h), ERR_HELLO_MALFORMED);
+    assert_int_equal(parse_with(41, LITERAL("\x00\x00\x00\x00"), &h), ERR_HELLO_MALFORMED);
+    assert_int_equal(parse_with(41, LITERAL("\x00\x07\x00\x01i\x00\x00\x00\x00\x00\x00"), &h), ERR_HELLO_MALFORMED);
+    assert_int_equal(parse_with(41, LITERAL("\x00\x06\x00\x00\x00\x00\x00\x00\x00\x21" BINDER), &h), ERR_HELLO_MALFORMED);
+    assert_int_equal(parse_with(41, LITERAL("\x00\x07\x00\x01i\x00\x00\x00\x00\x00\x42" BINDER BINDER), &h),
+                     ERR_HELLO_MALFORMED);
+    assert_int_equal(parse_with(41, LITERAL("\x00\x07\x00\x01i\x00\x00\x00\x00\x00\x02\x01x"), &h), ERR_HELLO_MALFORMED);
+    for (size_t n = 0; n < good.len; n++)
+        assert_int_equal(parse_with(41, span_of(good.p, n), &h), ERR_HELLO_MALFORMED);
+}
+
+/* ---- JA4 ---- */
+
+/* Lists and result as published: FoxIO-LLC/ja4, technical_details/JA4.md. GREASE is mixed in, which must change nothing. */
+static void ja4_published_example(void **state) {
+    static const uint16_t suites[] = {0x1a1a, 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030,
+                                      0xcca9, 0xcca8, 0xc013, 0xc014, 0x009c, 0x009d, 0x002f, 0x0035};
+    static const uint16_t extensions[] = {0x2a2a, 0x001b, 0x0000, 0x0033, 0x0010, 0x4469, 0x0017, 0x002d, 0x000d,
+                                          0x0005, 0x0023, 0x0012, 0x002b, 0xff01, 0x000b, 0x000a, 0x0015, 0xdada};
+    uint8_t suite_bytes[sizeof(suites)];
+    struct wr w = wr_of(suite_bytes, sizeof(suite_bytes));
+    for (size_t i = 0; i < ARRAY_LEN(suites); i++)
+        wr_u16(&w, suites[i]);
+    struct draft *d = fresh();
+    d->suites = wr_written(&w);
+    for (size_t i = 0; i < ARRAY_LEN(extensions); i++) {
+        struct span data = LITERAL("");
+        switch (extensions[i]) {
+        case 0x0000:
+            data = LITERAL("\x00\x0e\x00\x00\x0b"
+                           "example.org");
+            break;
+        case 0x0033:
+            data = LITERAL("\x00\x05\x3a\x3a\x00\x01\x00");
+            break;
+        case 0x0010:
+            data = LITERAL("\x00\x0c\x02h2\x08http/1.1");
+            break;
+        case 0x000d:
+            data = LITERAL("\x00\x12\x04\x03\x08\x04\x04\x01\x05\x03\x08\x05\x05\x01\x08\x06\x06\x01\x4a\x4a");
+            break;
+        case 0x002b:
+            data = LITERAL("\x06\xfa\xfa\x03\x04\x03\x03");
+            break;
+        case 0x000a:
+            data = LITERAL("\x00\x04\x5a\x5a\x00\x1d");
+            break;
+        default:
+            break;
+        }
+        extend(d, extensions[i], data);
+    }
+    struct hello h;
+    assert_int_equal(hello_parse(finish(d), &h), 0);
+    assert_string_equal(h.ja4, "t13d1516h2_8daaf6152771_e5627efa2ab1");
+}
+
+static void ja4_alpn_characters(void **state) {
+    static const struct {
+        struct span extension;
+        const char *want;
+    } cases[] = {
+        {{(const uint8_t *)"\x00\x09\x08http/1.1", 11}, "h1"},
+        {{(const uint8_t *)"\x00\x02\x01x", 4}, "xx"},
+        {{(const uint8_t *)"\x00\x02\x01\xab", 4}, "ab"},
+        {{(const uint8_t *)"\x00\x03\x02\xab\xcd", 5}, "ad"},
+        {{(const uint8_t *)"\x00\x03\x02\x30\xab", 5}, "3b"},
+        {{(const uint8_t *)"\x00\x05\x04\x30\x31\xab\xcd", 7}, "3d"},
+        {{(const uint8_t *)"\x00\x05\x04\x30\xab\xcd\x31", 7}, "01"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct hello h;
+        assert_int_equal(parse_with(16, cases[i].extension, &h), 0);
+        assert_memory_equal(h.ja4 + 8, cases[i].want, 2);
+    }
+}
+
+static void ja4_versions(void **state) {
+    static const struct {
+        uint16_t legacy;
+        const char *want;
+    } cases[] = {{0x0303, "12"}, {0x0302, "11"}, {0x0301, "10"}, {0x0300, "s3"}, {0x0002, "s2"}, {0x1234, "00"}};
+    struct hello h;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct draft *d = fresh();
+        d->version = cases[i].legacy;
+        assert_int_equal(hello_parse(finish(d), &h), 0);
+        assert_memory_equal(h.ja4 + 1, cases[i].want, 2);
+    }
+    assert_int_equal(parse_with(43, LITERAL("\x04\x03\x03\x03\x04"), &h), 0);
+    assert_memory_equal(h.ja4 + 1, "13", 2);
+    assert_int_equal(parse_with(43, LITERAL("\x02\x0a\x0a"), &h), 0);
+    assert_memory_equal(h.ja4 + 1, "00", 2);
+}
+
+static void ja4_of_the_largest_hello(void **state) {
+    /* as many suites as a hello can hold, in falling order: the counts are capped, and it takes no time to speak of */
+    static uint8_t suites[16000];
+    for (size_t i = 0; i < sizeof(suites) / 2; i++) {
+        suites[2 * i] = (uint8_t)((20000 - i) >> 8);
+        suites[2 * i + 1] = (uint8_t)(20000 - i);
+    }
+    struct draft *d = fresh();
+    struct hello h;
+    d->suites = SAMPLE(suites);
+    struct span m = finish(d);
+    assert_true(m.len <= HELLO_MESSAGE_MAX);
+    assert_int_equal(hello_parse(m, &h), 0);
+    /* printf of 12001..20000 without GREASE as hex, joined by commas, through sha256sum */
+    assert_string_equal(h.ja4, "t12i990000_d64db54b0941_000000000000");
+}
+
+static void ja4_only_grease(void **state) {
+    struct draft *d = fresh();
+    struct hello h;
+    d->suites = LITERAL("\x0a\x0a\xfa\xfa");
+    extend(d, 0x1a1a, LITERAL(""));
+    assert_int_equal(hello_parse(finish(d), &h), 0);
+    assert_string_equal(h.ja4, "t12i000000_000000000000_000000000000");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sniffs_protocols),
+        cmocka_unit_test(sniffs_more_while_undecided),
+        cmocka_unit_test(never_looks_past_16_bytes),
+        cmocka_unit_test(finds_whole_message_in_one_record),
+        cmocka_unit_test(every_prefix_wants_more),
+        cmocka_unit_test(joins_records_of_every_size),
+        cmocka_unit_test(leaves_early_data_alone),
+        cmocka_unit_test(longest_message_is_taken),
+        cmocka_unit_test(never_asks_for_more_than_wire_max),
+        cmocka_unit_test(too_long_is_told_at_the_length),
+        cmocka_unit_test(refuses_bad_records),
+        cmocka_unit_test(record_versions_of_old_clients_pass),
+        cmocka_unit_test(other_messages_are_unexpected),
+        cmocka_unit_test(other_protocols_are_named),
+        cmocka_unit_test(reads_openssl_tls13),
+        cmocka_unit_test(reads_openssl_tls12),
+        cmocka_unit_test(reads_gnutls),
+        cmocka_unit_test(reads_resumption),
+        cmocka_unit_test(no_truncation_passes),
+        cmocka_unit_test(no_inner_truncation_passes),
+        cmocka_unit_test(hello_without_extensions_passes),
+        cmocka_unit_test(bad_fixed_parts_are_refused),
+        cmocka_unit_test(other_message_types_are_refused),
+        cmocka_unit_test(bytes_behind_the_block_are_refused),
+        cmocka_unit_test(nothing_is_written_on_failure),
+        cmocka_unit_test(extension_edges),
+        cmocka_unit_test(values_come_through),
+        cmocka_unit_test(names_are_normalised),
+        cmocka_unit_test(bad_names_are_refused),
+        cmocka_unit_test(name_lengths),
+        cmocka_unit_test(name_lists),
+        cmocka_unit_test(duplicates_are_refused),
+        cmocka_unit_test(extensions_are_bounded),
+        cmocka_unit_test(pre_shared_key_is_last_and_whole),
+        cmocka_unit_test(ja4_published_example),
+        cmocka_unit_test(ja4_alpn_characters),
+        cmocka_unit_test(ja4_versions),
+        cmocka_unit_test(ja4_of_the_largest_hello),
+        cmocka_unit_test(ja4_only_grease),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
