@@ -10,7 +10,7 @@
 #include "tls/keysched.h"
 
 #define TICKET_NAME_LEN 16
-#define TICKET_KEY_LEN 32
+#define TICKET_KEY_LEN  32
 
 /* Lives in locked memory. */
 struct tickets {

@@ -1,0 +1,348 @@
+/*
+ * The life of one connection until it is a session: states, deadlines, bytes in and out, and the end with its reason.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/rand.h"
+#include "base/secret.h"
+#include "handshaker/hand.h"
+
+#define CLOSING_READS 16   /* of a refused client's further bytes, an event */
+#define CLOSING_MS    1000 /* for the client to close first, so that our last bytes are not lost to a reset */
+
+/* All states side by side. The handshake's deadline holds until the relay has the session; CLOSING has its own. */
+static const struct {
+    const char *waiting_for; /* NULL: what libssl waits for */
+    bool reads;              /* the client's bytes are wanted */
+    uint16_t next;           /* bits of the legal next states */
+} states[CONN_STATES] = {
+#define TO(s) (1u << CONN_##s)
+    [CONN_HEADER] = {"PROXY header", true, TO(HELLO) | TO(CLOSING) | TO(DEAD)},
+    [CONN_HELLO] = {"ClientHello", true, TO(HANDSHAKE) | TO(DELIVER) | TO(CLOSING) | TO(DEAD)},
+    [CONN_HANDSHAKE] = {NULL, true, TO(FLUSH) | TO(CLOSING) | TO(DEAD)},
+    [CONN_FLUSH] = {"the client to read", false, TO(DELIVER) | TO(DEAD)},
+    [CONN_DELIVER] = {"a relay", false, TO(CLOSING) | TO(DEAD)},
+    [CONN_CLOSING] = {"", false, TO(DEAD)},
+    [CONN_DEAD] = {"", false, 0},
+#undef TO
+};
+
+static const char http_answer[] = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
+                                  "This port speaks TLS. Use https:// instead of http://.\n";
+
+void conn_goto(struct hand *h, struct conn *c, enum conn_state state) {
+    MUST(states[c->state].next & 1u << state);
+    c->state = (uint8_t)state;
+    if (state == CONN_CLOSING)
+        wheel_arm(&h->loop.wheel, &c->timer, h->loop.now_ms + CLOSING_MS);
+    if (state == CONN_DELIVER)
+        deliver_queue(h, c);
+}
+
+void conn_facts(const struct hand *h, const struct conn *c, struct facts *ret) {
+    (void)h;
+    memset(ret, 0, sizeof(*ret));
+    rand_bytes(ret->unique_id, sizeof(ret->unique_id));
+    ret->service = c->service;
+    ret->client = c->client;
+    if (memcmp(&c->client, &c->peer, sizeof(c->peer)) != 0)
+        ret->peer = c->peer;
+    ret->local = c->local;
+    ret->start_wall_us = c->accepted_wall_us;
+    ret->start_mono_us = c->accepted_us;
+    ret->handshake_us = c->handshake_us;
+    if (c->asked) {
+        ret->sni = span_str(c->asked->sni);
+        ret->ja4 = span_str(c->asked->ja4);
+    }
+    if (c->result) {
+        ret->tls_version = c->result->version;
+        ret->suite = c->result->suite;
+        ret->group = c->result->group;
+        ret->resumed = c->result->resumed;
+        ret->alpn = c->result->alpn;
+    }
+}
+
+static const char *waiting_for(const struct conn *c) {
+    const char *text = states[c->state].waiting_for;
+    return text ? text : handshake_waiting_for(c->handshake);
+}
+
+/* One event a failed connection: reason, and the detail that only this place knows. */
+static void tell_failure(struct hand *h, struct conn *c) {
+    char detail[160] = "";
+    struct text t = text_of(detail, sizeof(detail));
+    if (c->stage)
+        text_addf(&t, "waiting for %s, %zu bytes held", c->stage, buf_len(&c->in));
+    if (c->handshake && handshake_detail(c->handshake)[0])
+        text_addf(&t, "%s%s", t.len ? "; " : "", handshake_detail(c->handshake));
+
+    struct event e = {.kind = EVENT_FAILURE, .level = LOG_LEVEL_INFO, .backend = UINT16_MAX};
+    e.wall_us = clock_wall_us();
+    e.role = ROLE_HANDSHAKER;
+    e.index = h->child.setup.index;
+    e.reason = c->reason;
+    e.alert = c->alert;
+    e.text = span_of(detail, t.len);
+    e.duration_us = clock_mono_us() - c->accepted_us;
+    conn_facts(h, c, &e.facts);
+    (void)event_put(&h->child.voice.ring, &e); /* the ring counts what it drops */
+}
+
+void conn_end(struct hand *h, struct conn *c) {
+    if (c->state == CONN_DEAD)
+        return;
+    if (c->reason)
+        tell_failure(h, c);
+    uint8_t key[16];
+    addr_client_key(&c->client, key);
+    if (c->client_counted)
+        board_client(&h->row, key, -1);
+    if (c->service_counted)
+        board_service(&h->row, c->service, -1);
+    list_remove(&c->link);
+    wheel_cancel(&h->loop.wheel, &c->timer);
+    handshake_free(c->handshake);
+    if (c->result) {
+        plane_wipe(&c->result->plane);
+        free(c->result);
+    }
+    free(c->asked);
+    buf_fini(&c->in);
+    buf_fini(&c->out);
+    close(c->fd);
+    c->handshake = NULL;
+    c->result = NULL;
+    c->asked = NULL;
+    conn_goto(h, c, CONN_DEAD);
+    list_push(&h->dead, &c->link);
+}
+
+/* Sends what can be sent. False when the client is gone. */
+static bool flush_out(struct conn *c) {
+    while (buf_len(&c->out)) {
+        struct span s = buf_span(&c->out);
+        ssize_t n = send(c->fd, s.p, s.len, MSG_NOSIGNAL);
+        if (n < 0)
+            return errno == EAGAIN || errno == EINTR;
+        buf_consume(&c->out, (size_t)n);
+    }
+    return true;
+}
+
+/* The plaintext alert or answer that a reason calls for; libssl has put its own alert into OUT already. */
+static void put_answer(struct conn *c, int reason) {
+    if (reason == ERR_PLAIN_HTTP) {
+        (void)!buf_append(&c->out, http_answer, sizeof(http_answer) - 1); /* without memory: no answer */
+        return;
+    }
+    int alert = err_alert(reason);
+    if (c->handshake || alert == ALERT_NONE)
+        return;
+    const uint8_t record[] = {CONTENT_ALERT, 3, 3, 0, 2, 2, (uint8_t)alert};
+    (void)!buf_append(&c->out, record, sizeof(record));
+}
+
+/* The end of a connection that got its answer: gone at once when the client is, otherwise when it has closed or time is up. */
+static void closing_step(struct hand *h, struct conn *c) {
+    if (!flush_out(c)) {
+        conn_end(h, c);
+        return;
+    }
+    if (buf_len(&c->out))
+        return;
+    if (c->fin_seen)
+        conn_end(h, c);
+    else
+        (void)shutdown(c->fd, SHUT_WR); /* a client that is gone shows at the next read */
+}
+
+void conn_fail(struct hand *h, struct conn *c, int reason) {
+    if (c->reason)
+        return;
+    c->reason = reason;
+    put_answer(c, reason);
+    bool over_limit = reason == ERR_CLIENT_RATE || reason == ERR_CLIENT_SESSIONS || reason == ERR_PROXY_UNTRUSTED;
+    if (over_limit || reason == ERR_HANDSHAKE_RESET || c->state == CONN_DELIVER || c->state == CONN_FLUSH) {
+        conn_end(h, c);
+        return;
+    }
+    conn_goto(h, c, CONN_CLOSING);
+    closing_step(h, c);
+}
+
+void conn_timeout(struct hand *h, struct conn *c) {
+    if (c->state == CONN_CLOSING) {
+        conn_end(h, c);
+        return;
+    }
+    c->stage = waiting_for(c);
+    conn_fail(h, c, c->state == CONN_DELIVER ? ERR_NO_RELAY : ERR_HANDSHAKE_TIMEOUT);
+}
+
+/* libssl is done: takes the session out of it and sends its last bytes on their way. */
+static void finish(struct hand *h, struct conn *c) {
+    c->handshake_us = (uint32_t)(clock_mono_us() - c->accepted_us);
+    c->result = calloc(1, sizeof(*c->result));
+    int err = c->result ? handshake_finish(c->handshake, c->result) : ERR_NOMEM;
+    if (err < 0) {
+        conn_fail(h, c, err);
+        return;
+    }
+    if (!flush_out(c)) {
+        conn_fail(h, c, ERR_HANDSHAKE_RESET);
+        return;
+    }
+    conn_goto(h, c, CONN_FLUSH);
+    if (buf_len(&c->out) == 0)
+        conn_goto(h, c, CONN_DELIVER);
+}
+
+static void handshake_on(struct hand *h, struct conn *c) {
+    struct span left = buf_span(&c->in);
+    size_t before = left.len;
+    enum step step = handshake_step(c->handshake, &left);
+    buf_consume(&c->in, before - left.len);
+    if (step == STEP_FAILED) {
+        conn_fail(h, c, handshake_error(c->handshake, &c->alert));
+        return;
+    }
+    if (step == STEP_DONE)
+        finish(h, c);
+    else if (!flush_out(c))
+        conn_fail(h, c, ERR_HANDSHAKE_RESET);
+}
+
+/* Goes on with the bytes at hand as far as they lead. */
+static void progress(struct hand *h, struct conn *c) {
+    if (c->state == CONN_HEADER && !greet_header(h, c))
+        return;
+    if (c->state == CONN_HELLO && (buf_len(&c->in) == 0 || !greet_hello(h, c)))
+        return;
+    if (c->state == CONN_HANDSHAKE)
+        handshake_on(h, c);
+}
+
+/* The client has ended its side before there was a session. */
+static void ended_early(struct hand *h, struct conn *c, int reason) {
+    c->fin_seen = true;
+    c->stage = waiting_for(c);
+    conn_fail(h, c, reason);
+}
+
+/* A refused client: only its end is of interest. What it goes on sending is dropped, up to a bound. */
+static void drain(struct hand *h, struct conn *c) {
+    for (int i = 0; i < CLOSING_READS; i++) {
+        ssize_t n = recv(c->fd, h->read_scratch, sizeof(h->read_scratch), 0);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+            return;
+        if (n <= 0) {
+            c->fin_seen = true;
+            conn_end(h, c);
+            return;
+        }
+    }
+}
+
+static void read_some(struct hand *h, struct conn *c) {
+    while (states[c->state].reads) {
+        size_t room = MIN((size_t)HAND_READ_MAX, HAND_IN_MAX - buf_len(&c->in));
+        ssize_t n = recv(c->fd, h->read_scratch, room, 0);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            return;
+        if (n <= 0) {
+            ended_early(h, c, n < 0 ? ERR_HANDSHAKE_RESET : ERR_HANDSHAKE_CLOSED);
+            return;
+        }
+        if (buf_append(&c->in, h->read_scratch, (size_t)n) < 0) {
+            conn_fail(h, c, buf_len(&c->in) + (size_t)n > HAND_IN_MAX ? ERR_LIMIT : ERR_NOMEM);
+            return;
+        }
+        progress(h, c);
+        if ((size_t)n < room) /* a short read has emptied the socket */
+            return;
+    }
+}
+
+void conn_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
+    struct hand *h = ctx;
+    struct conn *c = slab_get(&h->conns, key, gen);
+    if (!c || c->state == CONN_DEAD)
+        return;
+    if (events & EPOLLOUT && buf_len(&c->out)) {
+        if (c->state == CONN_CLOSING) {
+            closing_step(h, c);
+        } else if (!flush_out(c)) {
+            conn_fail(h, c, ERR_HANDSHAKE_RESET);
+        } else if (c->state == CONN_FLUSH && buf_len(&c->out) == 0) {
+            conn_goto(h, c, CONN_DELIVER);
+        }
+    }
+    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
+        if (c->state == CONN_CLOSING)
+            drain(h, c);
+        else
+            read_some(h, c);
+    }
+}
+
+/* The first service of a listener: its rules hold until the hello names another. */
+static uint16_t default_service(const struct hand *h, uint16_t listener) {
+    for (size_t i = 0; i < h->conf->nservices; i++)
+        for (size_t j = 0; j < h->conf->services[i].nlisteners; j++)
+            if (h->conf->services[i].listeners[j] == listener)
+                return (uint16_t)i;
+    return 0;
+}
+
+static void local_address(int fd, struct addr *ret) {
+    struct sockaddr_storage ss;
+    socklen_t len = sizeof(ss);
+    if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0)
+        memset(ret, 0, sizeof(*ret));
+    else
+        addr_from_sockaddr(&ss, ret);
+}
+
+void conn_start(struct hand *h, int fd, uint16_t listener, const struct addr *peer) {
+    struct conn *c = slab_alloc(&h->conns);
+    if (!c) {
+        close(fd);
+        accept_pause(h);
+        return;
+    }
+    list_init(&c->link);
+    buf_init(&c->in, HAND_IN_MAX);
+    buf_init(&c->out, HAND_OUT_MAX);
+    c->fd = fd;
+    c->listener = listener;
+    c->service = default_service(h, listener);
+    c->peer = c->client = *peer;
+    local_address(fd, &c->local);
+    c->accepted_us = clock_mono_us();
+    c->accepted_wall_us = clock_wall_us();
+    const struct conf_service *s = h->services[c->service].conf;
+    c->state = s->proxy_accept ? CONN_HEADER : CONN_HELLO;
+    if (s->handshake_ms != CONF_NEVER)
+        wheel_arm(&h->loop.wheel, &c->timer, h->loop.now_ms + s->handshake_ms);
+    int err = s->proxy_accept ? 0 : accept_client(h, c);
+    if (err == 0 &&
+        loop_watch(&h->loop, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, HAND_CONN, c->item.slot, LOOP_GEN(c->item.gen)) < 0)
+        err = ERR_SYSTEM;
+    if (err < 0)
+        conn_fail(h, c, err);
+    else
+        read_some(h, c);
+}

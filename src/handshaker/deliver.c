@@ -1,0 +1,153 @@
+/*
+ * Hand-over of finished connections to relays: queued a relay, sent in batches at the end of a turn, never waiting.
+ *
+ * The relay of the same number shares our CPU and is preferred; another one only when loads differ clearly, because waking a
+ * process on another CPU costs more than a small difference in load.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/secret.h"
+#include "handshaker/hand.h"
+#include "wire/handoff.h"
+
+#define BATCH_MAX 16
+#define NEAR_MIN  32 /* sessions that our own relay may have more than the emptiest, and a quarter on top */
+
+/* Packed messages hold keys for a moment: locked and wiped. */
+static uint8_t *batch_scratch;
+#define BATCH_SCRATCH (256 * 1024)
+
+static uint16_t choose_relay(const struct hand *h) {
+    uint16_t own = h->child.setup.index, best = UINT16_MAX;
+    uint32_t best_load = UINT32_MAX;
+    for (uint16_t i = 0; i < h->child.setup.workers; i++) {
+        uint32_t load = board_relay_sessions(&h->child.board, i);
+        if (h->links[i].fd >= 0 && load < h->relay_room && load < best_load) {
+            best = i;
+            best_load = load;
+        }
+    }
+    if (best == UINT16_MAX || h->links[own].fd < 0)
+        return best != UINT16_MAX ? best : own;
+    uint32_t own_load = board_relay_sessions(&h->child.board, own);
+    return own_load <= best_load + best_load / 4 + NEAR_MIN && own_load < h->relay_room ? own : best;
+}
+
+void deliver_queue(struct hand *h, struct conn *c) {
+    c->relay = choose_relay(h);
+    list_push(&h->links[c->relay].queue, &c->link);
+}
+
+static void half_out(const struct record_half *from, struct handoff_half *to) {
+    to->seq = from->seq;
+    to->explicit_nonce = from->explicit_nonce;
+    memcpy(to->secret, from->secret, sizeof(to->secret));
+    memcpy(to->key, from->key, sizeof(to->key));
+    memcpy(to->iv, from->iv, sizeof(to->iv));
+}
+
+/* False when W has no room for it. */
+static bool pack(const struct hand *h, const struct conn *c, struct wr *w, struct ipc_out *ret) {
+    struct handoff m;
+    memset(&m, 0, sizeof(m));
+    conn_facts(h, c, &m.facts);
+    enum handoff_type type = c->result ? HANDOFF_SESSION : HANDOFF_PASSTHROUGH;
+    if (c->result) {
+        half_out(&c->result->plane.in, &m.in);
+        half_out(&c->result->plane.out, &m.out);
+        m.out_max = c->result->plane.out_max;
+    }
+    m.early = buf_span(&c->in);
+    size_t before = w->len;
+    handoff_pack(w, &m, type);
+    secret_wipe(&m.in, sizeof(m.in));
+    secret_wipe(&m.out, sizeof(m.out));
+    *ret = (struct ipc_out){.type = (uint16_t)type, .fd = c->fd, .body = span_of(w->p + before, w->len - before)};
+    return wr_end(w);
+}
+
+static void link_lost(struct hand *h, uint16_t relay) {
+    struct hand_link *l = &h->links[relay];
+    if (l->fd >= 0) {
+        loop_unwatch(&h->loop, l->fd);
+        close(l->fd);
+    }
+    l->fd = -1;
+    l->blocked = false;
+}
+
+/* Those that wait for a relay that is gone go to another one; without any they wait for it until their deadline. */
+static void move_queue(struct hand *h, uint16_t from) {
+    struct list waiting;
+    list_init(&waiting);
+    for (struct list *n; (n = list_shift(&h->links[from].queue));)
+        list_push(&waiting, n);
+    for (struct list *n; (n = list_shift(&waiting));)
+        deliver_queue(h, CONTAINER_OF(n, struct conn, link));
+}
+
+/* Sends one batch. False when the relay takes no more now. */
+static bool send_batch(struct hand *h, uint16_t relay) {
+    struct hand_link *l = &h->links[relay];
+    struct ipc_out out[BATCH_MAX];
+    struct wr w = wr_of(batch_scratch, BATCH_SCRATCH);
+    unsigned n = 0;
+    for (struct list *node = l->queue.next; node != &l->queue && n < BATCH_MAX; node = node->next, n++)
+        if (!pack(h, CONTAINER_OF(node, struct conn, link), &w, &out[n]))
+            break;
+    int sent = ipc_send_many(l->fd, out, n);
+    secret_wipe(batch_scratch, w.len);
+    if (sent == ERR_AGAIN) {
+        l->blocked = true;
+        return false;
+    }
+    if (sent < 0) {
+        link_lost(h, relay);
+        move_queue(h, relay);
+        return false;
+    }
+    for (int i = 0; i < sent; i++) {
+        struct conn *c = CONTAINER_OF(l->queue.next, struct conn, link);
+        conn_end(h, c);
+    }
+    return true;
+}
+
+void deliver_flush(struct hand *h) {
+    for (uint16_t i = 0; i < h->child.setup.workers; i++) {
+        struct hand_link *l = &h->links[i];
+        while (l->fd >= 0 && !l->blocked && !list_empty(&l->queue) && send_batch(h, i))
+            continue;
+    }
+}
+
+void deliver_link(struct hand *h, uint16_t relay, int fd) {
+    if (!batch_scratch)
+        batch_scratch = secret_alloc(BATCH_SCRATCH, NULL);
+    link_lost(h, relay);
+    if (!batch_scratch || loop_watch(&h->loop, fd, EPOLLOUT | EPOLLET, HAND_LINK, relay, 0) < 0) {
+        voice_say(&h->child.voice, LOG_LEVEL_ERROR, "cannot take up the link to relay.%u", relay);
+        close(fd);
+        return;
+    }
+    h->links[relay].fd = fd;
+    for (uint16_t i = 0; i < h->child.setup.workers; i++) /* sessions that had no relay to go to */
+        if (h->links[i].fd < 0)
+            move_queue(h, i);
+}
+
+void deliver_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
+    (void)gen;
+    struct hand *h = ctx;
+    if (events & (EPOLLHUP | EPOLLERR)) {
+        link_lost(h, (uint16_t)key);
+        move_queue(h, (uint16_t)key);
+    } else if (events & EPOLLOUT) {
+        h->links[key].blocked = false;
+    }
+}

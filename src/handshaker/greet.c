@@ -1,0 +1,113 @@
+/*
+ * The first bytes of a connection: PROXY header, ClientHello, choice of the service, checks that need no libssl.
+ * A client that is refused here has cost no SSL object.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "handshaker/hand.h"
+#include "handshaker/proxy_in.h"
+
+bool greet_header(struct hand *h, struct conn *c) {
+    const struct conf_service *s = h->services[c->service].conf;
+    bool trusted = false;
+    for (size_t i = 0; i < s->nproxy_trust && !trusted; i++)
+        trusted = cidr_has(&s->proxy_trust[i], &c->peer);
+    if (!trusted) {
+        conn_fail(h, c, ERR_PROXY_UNTRUSTED);
+        return false;
+    }
+    struct proxy_in header;
+    int err = 0;
+    switch (proxy_in_read(buf_span(&c->in), &header, &err)) {
+    case STEP_DONE:
+        break;
+    case STEP_WANT_READ:
+        return false;
+    default:
+        conn_fail(h, c, err);
+        return false;
+    }
+    buf_consume(&c->in, header.len);
+    if (!header.local) {
+        c->client = header.client;
+        c->local = header.service;
+    }
+    err = accept_client(h, c);
+    if (err < 0) {
+        conn_fail(h, c, err);
+        return false;
+    }
+    conn_goto(h, c, CONN_HELLO);
+    return true;
+}
+
+/* The service of this listener that fits the hello best; the first one wins a tie. */
+static uint16_t choose_service(const struct hand *h, const struct conn *c, const struct hello *hello) {
+    uint16_t best = c->service;
+    int best_fit = -1000;
+    for (size_t i = 0; i < h->conf->nservices; i++) {
+        const struct conf_service *s = &h->conf->services[i];
+        bool here = false;
+        for (size_t j = 0; j < s->nlisteners && !here; j++)
+            here = s->listeners[j] == c->listener;
+        if (!here)
+            continue;
+        int fit = h->services[i].server ? tls_server_fit(h->services[i].server, hello) : 1;
+        if (fit > best_fit) {
+            best_fit = fit;
+            best = (uint16_t)i;
+        }
+    }
+    return best;
+}
+
+static struct asked *asked_of(const struct hello *hello) {
+    struct asked *a = malloc(sizeof(*a));
+    if (a) {
+        memcpy(a->sni, hello->sni, sizeof(a->sni));
+        memcpy(a->ja4, hello->ja4, sizeof(a->ja4));
+    }
+    return a;
+}
+
+static int enter_service(struct hand *h, struct conn *c, const struct hello *hello) {
+    c->service = choose_service(h, c, hello);
+    c->asked = asked_of(hello);
+    return c->asked ? accept_service(h, c) : ERR_NOMEM;
+}
+
+bool greet_hello(struct hand *h, struct conn *c) {
+    struct span message;
+    size_t wire_len = 0;
+    int err = 0;
+    switch (hello_find(buf_span(&c->in), h->hello_scratch, &message, &wire_len, &err)) {
+    case STEP_DONE:
+        break;
+    case STEP_WANT_READ:
+        return false;
+    default:
+        conn_fail(h, c, err);
+        return false;
+    }
+    struct hello hello;
+    err = hello_parse(message, &hello);
+    if (err == 0)
+        err = enter_service(h, c, &hello);
+    const struct hand_service *s = &h->services[c->service];
+    if (err == 0 && !s->server) {
+        conn_goto(h, c, CONN_DELIVER);
+        return true;
+    }
+    if (err == 0)
+        err = tls_server_check(s->server, &hello);
+    if (err == 0)
+        err = handshake_new(s->server, &hello, &c->out, &c->handshake);
+    if (err < 0) {
+        conn_fail(h, c, err);
+        return false;
+    }
+    conn_goto(h, c, CONN_HANDSHAKE);
+    return true;
+}

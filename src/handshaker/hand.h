@@ -1,0 +1,150 @@
+/*
+ * What the files of the handshaker share: the process' state and one connection's state. Nothing here leaves this folder.
+ *
+ * A connection costs one small struct until its whole ClientHello is there; only then do a handshake and its buffers exist.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/loop.h"
+#include "base/slab.h"
+#include "conf/conf.h"
+#include "tls/certs.h"
+#include "tls/handshake.h"
+#include "tls/tickets.h"
+#include "wire/child.h"
+#include "wire/facts.h"
+
+#define HAND_READ_MAX   (16 * 1024) /* bytes taken from a client at once */
+#define HAND_IN_MAX     (36 * 1024) /* bytes of a client's that may wait: one record and one read */
+#define HAND_OUT_MAX    (256 * 1024)
+#define HAND_ACCEPT_MAX 64 /* connections taken a turn and listener */
+
+/* What a descriptor in the loop is. */
+enum hand_kind { HAND_CONTROL, HAND_LISTENER, HAND_CONN, HAND_LINK };
+
+enum conn_state {
+    CONN_HEADER,    /* a PROXY header is to come first */
+    CONN_HELLO,     /* the ClientHello is not complete */
+    CONN_HANDSHAKE, /* libssl is at work */
+    CONN_FLUSH,     /* handshake done, our last bytes have not left */
+    CONN_DELIVER,   /* waits in the queue to a relay */
+    CONN_CLOSING,   /* refused: the answer leaves, then the client may close first */
+    CONN_DEAD,
+    CONN_STATES,
+};
+
+/* Known from the ClientHello on, and only then in memory. */
+struct asked {
+    char sni[HELLO_NAME_MAX + 1];
+    char ja4[HELLO_JA4_LEN + 1];
+};
+
+struct conn {
+    struct slab_item item;
+    struct list link; /* in the queue to a relay, or among the dead */
+    struct wtimer timer;
+    int fd;
+    uint8_t state;        /* enum conn_state */
+    bool client_counted;  /* in the figures of its client */
+    bool service_counted; /* in the figures of its service */
+    bool fin_seen;        /* the client has ended its side */
+    uint16_t listener;
+    uint16_t service;
+    uint16_t relay;
+    int reason;        /* the first fault, enum err; 0 = none so far */
+    uint8_t alert;     /* the client's, with ERR_PEER_ALERT */
+    const char *stage; /* what was waited for, static text */
+    struct addr peer;  /* the other end of the TCP connection */
+    struct addr client;
+    struct addr local;
+    uint64_t accepted_us; /* monotonic */
+    uint64_t accepted_wall_us;
+    struct buf in;  /* the client's bytes that wait */
+    struct buf out; /* ours that have not left */
+    struct handshake *handshake;
+    struct asked *asked;
+    struct handshake_result *result; /* of a finished handshake, until handed over */
+    uint32_t handshake_us;
+};
+
+/* A service as this role needs it. */
+struct hand_service {
+    const struct conf_service *conf;
+    struct certs *certs;
+    struct tls_server *server; /* NULL in passthrough mode */
+};
+
+struct hand_link {
+    int fd; /* to the relay; -1 = none at present */
+    bool blocked;
+    struct list queue; /* of conns, oldest first */
+};
+
+struct hand {
+    struct child child;
+    struct loop loop;
+    struct conf *conf;
+    struct hand_service *services;
+    struct tickets *tickets;
+    struct board_row row;
+    struct slab conns;
+    struct list dead; /* freed after the turn */
+    struct hand_link links[CONF_WORKERS_MAX];
+    int listeners[CONF_LISTENERS_MAX]; /* -1 = none */
+    bool accepting;
+    bool draining;
+    uint64_t limits_told_ms;   /* when running out of descriptors was last logged */
+    uint32_t relay_room;       /* sessions a relay can hold */
+    struct wtimer resume;      /* accept again after running out of descriptors */
+    struct wtimer drain_timer; /* the last moment of a drain */
+    uint8_t hello_scratch[HELLO_MESSAGE_MAX];
+    uint8_t read_scratch[HAND_READ_MAX];
+};
+
+/* accept.c */
+void accept_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
+void accept_start(struct hand *h);
+void accept_stop(struct hand *h); /* for good: closes the listening sockets */
+
+/* Out of descriptors: stops accepting until h->resume fires. */
+void accept_pause(struct hand *h);
+
+/* The client's address is known for sure: counts it. 0, or the limit that refuses it. */
+int accept_client(struct hand *h, struct conn *c);
+
+/* The service is known: counts it. 0, or the limit that refuses it. */
+int accept_service(struct hand *h, struct conn *c);
+
+/* conn.c */
+void conn_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
+
+/* A new connection; FD is owned from here on, also when it is refused. */
+void conn_start(struct hand *h, int fd, uint16_t listener, const struct addr *peer);
+void conn_timeout(struct hand *h, struct conn *c);
+
+/* Ends the connection with a reason: the alert or answer it calls for is sent, and the event is put. */
+void conn_fail(struct hand *h, struct conn *c, int reason);
+
+/* Everything is done with it: the struct goes after this turn. */
+void conn_end(struct hand *h, struct conn *c);
+void conn_goto(struct hand *h, struct conn *c, enum conn_state state);
+
+/* What the log says of it so far. Borrows C. */
+void conn_facts(const struct hand *h, const struct conn *c, struct facts *ret);
+
+/* greet.c: from the first bytes to a service and a handshake. Both return false when nothing more can be done now. */
+bool greet_header(struct hand *h, struct conn *c);
+bool greet_hello(struct hand *h, struct conn *c);
+
+/* deliver.c */
+void deliver_queue(struct hand *h, struct conn *c);
+void deliver_link(struct hand *h, uint16_t relay, int fd);
+void deliver_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
+
+/* Hands over what waits, as far as the relays take it. */
+void deliver_flush(struct hand *h);

@@ -1,0 +1,238 @@
+#include "handshaker/handshaker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "conf/snapshot.h"
+#include "handshaker/hand.h"
+
+#define NICE        5  /* behind relays: established sessions go first */
+#define EXPIRY_DAYS 14 /* a certificate that ends this soon is worth a warning */
+
+static void warn_line(void *ctx, const char *text) {
+    voice_say(ctx, LOG_LEVEL_WARNING, "%s", text);
+}
+
+/* The certificates of a service, all or none. */
+static struct certs *load_certs(const struct conf_service *s, struct text *why) {
+    struct certs *certs = certs_new();
+    if (!certs)
+        return NULL;
+    for (size_t i = 0; i < s->ncerts; i++) {
+        const struct conf_cert *c = &s->certs[i];
+        int err = c->key ? certs_add_files(certs, c->cert, c->key, why) : certs_add_folder(certs, c->cert, why);
+        if (err < 0) {
+            certs_free(certs);
+            return NULL;
+        }
+    }
+    return certs;
+}
+
+static bool make_service(struct hand *h, const struct conf_service *s, struct hand_service *ret, struct text *why) {
+    ret->conf = s;
+    if (s->mode == MODE_PASSTHROUGH)
+        return true;
+    ret->certs = load_certs(s, why);
+    if (!ret->certs)
+        return false;
+    if (h->child.setup.index == 0) /* every handshaker loads the same: one of them tells */
+        certs_warnings(ret->certs, EXPIRY_DAYS, warn_line, &h->child.voice);
+    const struct tls_policy policy = {
+        .name = s->name,
+        .min_version = s->min_version,
+        .suites = s->suites,
+        .nsuites = s->nsuites,
+        .groups = s->groups,
+        .ngroups = s->ngroups,
+        .alpn = s->alpn,
+        .nalpn = s->nalpn,
+        .strict_sni = s->strict_sni,
+    };
+    ret->server = tls_server_new(&policy, ret->certs, h->tickets, why);
+    return ret->server != NULL;
+}
+
+static bool make_services(struct hand *h) {
+    char line[1024];
+    struct text why = text_of(line, sizeof(line));
+    h->services = calloc(h->conf->nservices, sizeof(*h->services));
+    MUST(h->services);
+    for (size_t i = 0; i < h->conf->nservices; i++)
+        if (!make_service(h, &h->conf->services[i], &h->services[i], &why)) {
+            child_refuse(&h->child, "%s", line);
+            return false;
+        }
+    return true;
+}
+
+static bool take_secret(struct hand *h, int fd) {
+    void *secret = mmap(NULL, TICKETS_SECRET_LEN, PROT_READ, MAP_SHARED, fd, 0);
+    close(fd);
+    if (secret == MAP_FAILED)
+        return false;
+    (void)mlock(secret, TICKETS_SECRET_LEN); /* over the limit: it may be swapped, as libssl's own memory may */
+    h->tickets = tickets_new(secret);
+    munmap(secret, TICKETS_SECRET_LEN);
+    return h->tickets != NULL;
+}
+
+/* Half of the descriptors of a relay are clients, half backends; some are for itself. All roles have the same limit. */
+static uint32_t relay_room(void) {
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) < 0)
+        return 1;
+    return board_relay_cap(r.rlim_cur);
+}
+
+/* Messages before GO. False when this process cannot serve. */
+static bool prepare(struct hand *h) {
+    for (;;) {
+        struct ipc_msg m;
+        uint16_t listener;
+        struct control_peer peer;
+        if (child_wait(&h->child, &m) < 0)
+            return false;
+        if (m.type == CONTROL_GO)
+            return true;
+        if (m.type == CONTROL_SECRETS && take_secret(h, m.fds[0]))
+            continue;
+        if (m.type == CONTROL_LISTENER && control_read_listener(&m, &listener) == 0 && listener < h->conf->nlisteners) {
+            h->listeners[listener] = m.fds[0];
+        } else if (m.type == CONTROL_LINK && control_read_peer(&m, &peer) == 0 && peer.index < h->child.setup.workers) {
+            deliver_link(h, peer.index, m.fds[0]);
+        } else {
+            ipc_msg_close(&m);
+            return false;
+        }
+    }
+}
+
+static void drained(struct hand *h) {
+    if (h->draining && h->conns.used == 0) {
+        (void)!control_send_number(h->child.control, CONTROL_DRAINED, 0); /* a lost supervisor shows on the control socket */
+        h->draining = false;
+    }
+}
+
+/* No new connections; those that have not sent their hello have nothing to lose. */
+static void drain(struct hand *h, uint64_t ms) {
+    accept_stop(h);
+    h->draining = true;
+    uint32_t slot = 0;
+    for (struct conn *c; (c = slab_next(&h->conns, &slot));)
+        if (c->state == CONN_HEADER || c->state == CONN_HELLO)
+            conn_end(h, c);
+    wheel_arm(&h->loop.wheel, &h->drain_timer, h->loop.now_ms + ms);
+}
+
+static void on_message(struct hand *h, struct ipc_msg *m) {
+    struct control_peer peer;
+    uint64_t ms;
+    if (m->type == CONTROL_LINK && control_read_peer(m, &peer) == 0 && peer.index < h->child.setup.workers)
+        deliver_link(h, peer.index, m->fds[0]);
+    else if (m->type == CONTROL_DRAIN && control_read_number(m, &ms) == 0)
+        drain(h, ms);
+    else if (m->type == CONTROL_STOP)
+        h->loop.stop = true;
+    else
+        ipc_msg_close(m);
+}
+
+static void control_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
+    (void)key;
+    (void)gen;
+    (void)events;
+    struct hand *h = ctx;
+    struct ipc_msg m;
+    int err = 0;
+    switch (ipc_recv(h->child.control, h->child.scratch, sizeof(h->child.scratch), control_to_child, &m, &err)) {
+    case STEP_DONE:
+        on_message(h, &m);
+        break;
+    case STEP_WANT_READ:
+        break;
+    default: /* without a supervisor there is no reason to be */
+        h->loop.stop = true;
+    }
+}
+
+static void timer_event(void *ctx, struct wtimer *t) {
+    struct hand *h = ctx;
+    uint32_t slot = 0;
+    if (t == &h->resume) {
+        accept_start(h);
+    } else if (t == &h->drain_timer) {
+        for (struct conn *c; (c = slab_next(&h->conns, &slot));)
+            conn_end(h, c);
+    } else {
+        conn_timeout(h, CONTAINER_OF(t, struct conn, timer));
+    }
+}
+
+/* The end of a turn: finished handshakes leave together, dead connections go. */
+static bool turn_end(void *ctx) {
+    struct hand *h = ctx;
+    deliver_flush(h);
+    for (struct list *n; (n = list_shift(&h->dead));)
+        slab_free(&h->conns, CONTAINER_OF(n, struct conn, link));
+    drained(h);
+    return false;
+}
+
+static bool set_up(struct hand *h, int control) {
+    struct rlimit files;
+    if (child_begin(&h->child, control) < 0 || snapshot_read(h->child.snapshot_fd, &h->conf) < 0) {
+        child_refuse(&h->child, "handshaker: cannot read what the supervisor gave: %m");
+        return false;
+    }
+    close(h->child.snapshot_fd);
+    h->child.voice.level = h->conf->log_level;
+    for (size_t i = 0; i < CONF_LISTENERS_MAX; i++)
+        h->listeners[i] = -1;
+    for (size_t i = 0; i < CONF_WORKERS_MAX; i++) {
+        h->links[i].fd = -1;
+        list_init(&h->links[i].queue);
+    }
+    list_init(&h->dead);
+    h->relay_room = relay_room();
+    h->row = board_row(&h->child.board, ROLE_HANDSHAKER, h->child.setup.index);
+    board_row_reset(&h->row);
+    (void)setpriority(PRIO_PROCESS, 0, NICE); /* lowering one's own priority cannot be refused */
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0 || loop_init(&h->loop) < 0 ||
+        slab_init(&h->conns, sizeof(struct conn), (uint32_t)MIN(files.rlim_cur, (rlim_t)1 << 20), true) < 0) {
+        child_refuse(&h->child, "handshaker: cannot start: %m");
+        return false;
+    }
+    h->loop.timer_fn = timer_event;
+    h->loop.timer_ctx = h;
+    h->loop.hook = turn_end;
+    h->loop.hook_ctx = h;
+    loop_on(&h->loop, HAND_CONTROL, control_event, h);
+    loop_on(&h->loop, HAND_LISTENER, accept_event, h);
+    loop_on(&h->loop, HAND_CONN, conn_event, h);
+    loop_on(&h->loop, HAND_LINK, deliver_event, h);
+    return true;
+}
+
+int handshaker_run(int control) {
+    static struct hand h;
+    if (!set_up(&h, control) || !prepare(&h) || !h.tickets || !make_services(&h))
+        return 1;
+    if (child_become(h.conf->user) < 0) {
+        child_refuse(&h.child, "handshaker: cannot become user %s: %m", h.conf->user);
+        return 1;
+    }
+    if (loop_watch(&h.loop, control, EPOLLIN, HAND_CONTROL, 0, 0) < 0 || control_send(control, CONTROL_READY) < 0)
+        return 1;
+    accept_start(&h);
+    int err = loop_run(&h.loop);
+    tickets_free(h.tickets);
+    return err < 0 ? 1 : 0;
+}

@@ -1,0 +1,409 @@
+/*
+ * Moving bytes: read once, open or seal in place, write through at once; what the sink does not take waits in leased memory,
+ * and the source is not read again before it has left.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "relay/session.h"
+
+#define FLUSH_IOV       64
+#define SPARE_ROOM      (2 * RECORD_WIRE_MAX) /* beyond the chunk: a carried record, overhead of records */
+#define STARVED_TELL_MS 10000
+
+/* Bytes to read now; 0 when the memory for waiting bytes is used up (the session then waits for some). */
+static size_t chunk_of(struct relay *r, struct session *s, struct flow *f) {
+    size_t chunk = (size_t)1 << f->chunk_shift, room = pool_room(&r->pool);
+    if (room < chunk + SPARE_ROOM)
+        chunk = (size_t)1 << CHUNK_MIN_SHIFT;
+    if (room >= chunk + SPARE_ROOM)
+        return chunk;
+    if (r->loop.now_ms >= r->starved_told_ms) {
+        r->starved_told_ms = r->loop.now_ms + STARVED_TELL_MS;
+        voice_say(&r->child.voice, LOG_LEVEL_WARNING, "buffer_memory is used up: reading pauses where readers are slow");
+    }
+    list_remove(&s->link);
+    s->listed = false;
+    list_push(&r->starved, &s->link);
+    return 0;
+}
+
+/* Full reads that went out whole call for larger ones, a blocked sink for smaller ones. */
+static void adapt(struct flow *f, bool full) {
+    if (f->wait.len)
+        f->chunk_shift = CHUNK_MIN_SHIFT;
+    else if (full && f->chunk_shift < CHUNK_MAX_SHIFT)
+        f->chunk_shift++;
+}
+
+static void keep(struct relay *r, struct session *s, struct flow *f, struct span bytes) {
+    int err = chain_append(&r->pool, &f->wait, bytes);
+    if (err < 0) { /* only without memory: room was asked for before reading */
+        f->state = FLOW_BROKEN;
+        session_fail(r, s, err);
+    }
+}
+
+/* Sends as much of a chain as the socket takes: 1 all, 0 blocked, -1 broken (errno). */
+static int flush(struct relay *r, int fd, struct flow *f) {
+    while (f->wait.len) {
+        struct iovec iov[FLUSH_IOV];
+        struct msghdr msg = {.msg_iov = iov, .msg_iovlen = chain_iov(&f->wait, iov, FLUSH_IOV)};
+        ssize_t n = sendmsg(fd, &msg, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            f->blocked = errno == EAGAIN;
+            return f->blocked ? 0 : -1;
+        }
+        chain_consume(&r->pool, &f->wait, (size_t)n);
+    }
+    f->blocked = false;
+    return 1;
+}
+
+/* ---- up: client to backend ---- */
+
+/* A Unix socket reports "writable" at every read of its peer: it is asked only while it is needed. */
+static void backend_want_out(struct relay *r, struct session *s, bool want) {
+    if (s->backend_wants_out == want || s->backend_fd < 0)
+        return;
+    uint32_t events = EPOLLIN | EPOLLRDHUP | EPOLLET | (want ? EPOLLOUT : 0u);
+    if (loop_rewatch(&r->loop, s->backend_fd, events, RELAY_BACKEND, s->item.slot, LOOP_GEN(s->item.gen)) < 0)
+        session_fail(r, s, ERR_SYSTEM);
+    s->backend_wants_out = want;
+}
+
+/* The backend takes no more bytes. Its own may still come: the other direction goes on. */
+static void up_broken(struct relay *r, struct session *s) {
+    chain_free(&r->pool, &s->up.wait);
+    s->up.state = FLOW_BROKEN;
+    s->down.readable = true; /* a reset would show there */
+}
+
+/* Everything has left: the client's end becomes the backend's. */
+static void up_shut(struct session *s) {
+    if (s->up.state != FLOW_EOF_SEEN || s->up.wait.len)
+        return;
+    s->up.state = FLOW_SHUT;
+    (void)shutdown(s->backend_fd, SHUT_WR); /* fails only when the backend is gone: its reads tell */
+}
+
+bool flow_flush_up(struct relay *r, struct session *s) {
+    if (s->backend_fd < 0 || s->up.state == FLOW_BROKEN)
+        return false;
+    int done = flush(r, s->backend_fd, &s->up);
+    if (done < 0) {
+        up_broken(r, s);
+        return false;
+    }
+    backend_want_out(r, s, done == 0);
+    if (done)
+        up_shut(s);
+    return done == 1;
+}
+
+/* Plain runs to the backend: written through when nothing waits before them. */
+static void put_backend(struct relay *r, struct session *s, const struct iovec *iov, unsigned niov, size_t len) {
+    size_t sent = 0;
+    s->up.bytes += len;
+    if (s->up.state == FLOW_BROKEN || len == 0)
+        return;
+    if (s->up.wait.len == 0) {
+        struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = niov};
+        ssize_t n = sendmsg(s->backend_fd, &msg, MSG_NOSIGNAL);
+        if (n < 0 && errno != EAGAIN && errno != EINTR) {
+            up_broken(r, s);
+            return;
+        }
+        sent = n > 0 ? (size_t)n : 0;
+    }
+    for (unsigned i = 0; i < niov && s->up.state != FLOW_BROKEN; i++) {
+        size_t skip = MIN(sent, iov[i].iov_len);
+        sent -= skip;
+        if (skip < iov[i].iov_len)
+            keep(r, s, &s->up, span_of((uint8_t *)iov[i].iov_base + skip, iov[i].iov_len - skip));
+    }
+}
+
+static void up_eof(struct session *s, enum side_end how) {
+    s->client_end = (uint8_t)how;
+    if (s->up.state == FLOW_OPEN)
+        s->up.state = FLOW_EOF_SEEN;
+    up_shut(s);
+}
+
+void flow_client_reset(struct relay *r, struct session *s) {
+    /* many clients answer our last bytes with a reset, having said and got all they wanted */
+    bool was_over = s->state == SESSION_CLOSING || (s->client_end == END_CLOSE && s->down.state != FLOW_OPEN);
+    s->client_fin = true;
+    s->up.readable = s->down.readable = false;
+    s->down.state = FLOW_BROKEN;
+    chain_free(&r->pool, &s->down.wait);
+    if (was_over)
+        return;
+    s->client_end = END_RESET;
+    s->reset_backend = true;
+    session_fail(r, s, ERR_CLIENT_RESET);
+}
+
+/* The client's TCP ended. In passthrough mode that is an end like any other; after close_notify it is the rest of it. */
+static void up_fin(struct relay *r, struct session *s) {
+    s->client_fin = true;
+    s->up.readable = false;
+    if (s->up.state != FLOW_OPEN)
+        return;
+    if (!s->tls) {
+        up_eof(s, END_CLOSE);
+        return;
+    }
+    if (session_service(r, s)->truncation == TRUNCATION_RESET) {
+        s->client_end = END_TRUNCATED;
+        s->reset_backend = true;
+        session_fail(r, s, ERR_TRUNCATED);
+        return;
+    }
+    up_eof(s, END_TRUNCATED);
+}
+
+/* Opens all whole records of IN and writes their plain bytes; keeps what is no whole record. */
+static void up_open(struct relay *r, struct session *s, uint8_t *in, size_t len) {
+    struct plane_opened opened;
+    enum step step;
+    do {
+        step = plane_open(&s->plane, &r->contexts, in, len, &opened);
+        put_backend(r, s, opened.iov, opened.niov, opened.plain_len);
+        in += opened.consumed;
+        len -= opened.consumed;
+    } while (step == STEP_DONE && s->state == SESSION_OPEN);
+
+    if (step == STEP_EOF)
+        up_eof(s, END_CLOSE);
+    else if (step == STEP_FAILED)
+        session_fail(r, s, opened.err);
+    else if (len && s->state == SESSION_OPEN && chain_append(&r->pool, &s->carry, span_of(in, len)) < 0)
+        session_fail(r, s, ERR_NO_BUFFERS);
+}
+
+static void up_take(struct relay *r, struct session *s, size_t len) {
+    if (s->tls) {
+        up_open(r, s, r->in, len);
+    } else if (len) {
+        struct iovec iov = {r->in, len};
+        put_backend(r, s, &iov, 1, len);
+    }
+}
+
+/* The client after its end or ours: only TCP's own end is of interest. */
+static void up_discard(struct relay *r, struct session *s) {
+    ssize_t n = recv(s->client_fd, r->in, (size_t)1 << CHUNK_MIN_SHIFT, 0);
+    if (n == 0) {
+        s->client_fin = true;
+        s->up.readable = false;
+    } else if (n < 0 && errno != EINTR) {
+        s->up.readable = false;
+        if (errno != EAGAIN)
+            flow_client_reset(r, s);
+    }
+}
+
+static void up_read(struct relay *r, struct session *s) {
+    size_t chunk = chunk_of(r, s, &s->up);
+    if (chunk == 0)
+        return;
+    size_t carried = chain_peek(&s->carry, r->in, HANDOFF_EARLY_MAX);
+    ssize_t n = 0;
+    if (!s->early) {
+        n = recv(s->client_fd, r->in + carried, chunk, 0);
+        if (n < 0 && errno == EINTR)
+            return;
+        if (n < 0) {
+            s->up.readable = false;
+            if (errno != EAGAIN)
+                flow_client_reset(r, s);
+            return;
+        }
+        if (n == 0) {
+            up_fin(r, s);
+            return;
+        }
+        if ((size_t)n < chunk && !s->client_ended) /* a short read has emptied the socket */
+            s->up.readable = false;
+    }
+    s->early = false;
+    s->active_ms = r->loop.now_ms;
+    chain_free(&r->pool, &s->carry);
+    up_take(r, s, carried + (size_t)n);
+    if (s->state == SESSION_OPEN && s->up.wait.len)
+        (void)flow_flush_up(r, s); /* a first write also carries the PROXY header */
+    adapt(&s->up, (size_t)n == chunk);
+}
+
+void flow_up(struct relay *r, struct session *s) {
+    if (s->up.wait.len && !s->early && !flow_flush_up(r, s))
+        return;
+    if (s->up.state == FLOW_OPEN && (s->up.readable || s->early))
+        up_read(r, s);
+    else if (s->up.state != FLOW_OPEN && s->up.state != FLOW_BROKEN && s->up.readable)
+        up_discard(r, s);
+}
+
+/* ---- down: backend to client ---- */
+
+/* Everything has left: our side of TCP ends. */
+static void down_shut(struct session *s) {
+    if (s->down.state != FLOW_EOF_SEEN || s->down.wait.len)
+        return;
+    s->down.state = FLOW_SHUT;
+    s->client_shut = true;
+    (void)shutdown(s->client_fd, SHUT_WR); /* fails only when the client is gone: its reads tell */
+}
+
+bool flow_flush_down(struct relay *r, struct session *s) {
+    if (s->client_fd < 0 || s->down.state == FLOW_BROKEN)
+        return false;
+    int done = flush(r, s->client_fd, &s->down);
+    if (done < 0) {
+        flow_client_reset(r, s);
+        return false;
+    }
+    if (done)
+        down_shut(s);
+    return done == 1;
+}
+
+void flow_put_client(struct relay *r, struct session *s, struct span bytes) {
+    if (s->down.state == FLOW_BROKEN || bytes.len == 0)
+        return;
+    if (s->down.wait.len == 0) {
+        ssize_t n = send(s->client_fd, bytes.p, bytes.len, MSG_NOSIGNAL);
+        if (n < 0 && errno != EAGAIN && errno != EINTR) {
+            flow_client_reset(r, s);
+            return;
+        }
+        if (n > 0)
+            bytes = span_of(bytes.p + n, bytes.len - (size_t)n);
+    }
+    if (bytes.len)
+        keep(r, s, &s->down, bytes);
+}
+
+void flow_put_alert(struct relay *r, struct session *s, enum alert alert) {
+    uint8_t record[PLANE_CONTROL_MAX];
+    size_t len = 0;
+    if (!s->tls || s->plane.close_sent || s->down.state == FLOW_BROKEN)
+        return;
+    if (plane_alert(&s->plane, &r->contexts, alert, record, &len) == 0)
+        flow_put_client(r, s, span_of(record, len));
+}
+
+static void put_control(struct relay *r, struct session *s) {
+    uint8_t records[PLANE_CONTROL_MAX];
+    size_t len = 0;
+    int err = plane_control(&s->plane, &r->contexts, records, &len);
+    if (err < 0)
+        session_fail(r, s, err);
+    else
+        flow_put_client(r, s, span_of(records, len));
+}
+
+static void down_eof(struct relay *r, struct session *s) {
+    s->backend_end = END_CLOSE;
+    s->down.readable = false;
+    flow_put_alert(r, s, ALERT_CLOSE_NOTIFY);
+    if (s->down.state == FLOW_OPEN)
+        s->down.state = FLOW_EOF_SEEN;
+    down_shut(s);
+}
+
+/*
+ * A backend that ended by a reset has not said all, and the client must not take it for a whole answer. Over TLS the missing
+ * close_notify says so, and spares the client a reset that could swallow bytes it has not read; otherwise only a reset can.
+ */
+static void down_reset(struct relay *r, struct session *s) {
+    s->backend_end = END_RESET;
+    s->down.readable = false;
+    s->reset_client = !s->tls;
+    if (s->up.state != FLOW_SHUT)
+        up_broken(r, s);
+    session_fail(r, s, ERR_BACKEND_RESET);
+}
+
+/* Seals N plain bytes that lie in the out scratch, a run of at most out_max every STRIDE bytes, and sends them at once. */
+static void down_seal(struct relay *r, struct session *s, size_t n, size_t stride) {
+    const struct suite *suite = plane_suite(&s->plane);
+    struct record_run run;
+    int err = record_run_begin(&run, &r->contexts, suite, &s->plane.out, true);
+    size_t total = 0;
+    for (size_t at = 0; n > 0 && err == 0; at += stride) {
+        size_t plain = MIN(n, (size_t)s->plane.out_max), len = 0;
+        err = record_seal(&run, CONTENT_APPLICATION_DATA, r->out + at, plain, &len);
+        total += err == 0 ? len : 0;
+        n -= plain;
+    }
+    if (total)
+        flow_put_client(r, s, span_of(r->out, total));
+    if (err < 0)
+        session_fail(r, s, err);
+}
+
+static ssize_t down_read(struct relay *r, struct session *s, size_t chunk, size_t stride, size_t prefix) {
+    if (!s->tls)
+        return recv(s->backend_fd, r->out, chunk, 0);
+    struct iovec iov[64];
+    unsigned niov = 0;
+    size_t plain = s->plane.out_max;
+    for (size_t left = chunk; left > 0 && niov < ARRAY_LEN(iov); niov++) {
+        size_t take = MIN(left, plain);
+        iov[niov] = (struct iovec){r->out + niov * stride + prefix, take};
+        left -= take;
+    }
+    return readv(s->backend_fd, iov, (int)niov);
+}
+
+static void down_take(struct relay *r, struct session *s) {
+    size_t chunk = chunk_of(r, s, &s->down), prefix = 0, stride = 0;
+    if (chunk == 0)
+        return;
+    if (s->tls) {
+        const struct suite *suite = plane_suite(&s->plane);
+        prefix = record_prefix(suite);
+        stride = prefix + s->plane.out_max + AEAD_TAG_LEN + (suite->version == TLS_1_3 ? 1 : 0);
+        chunk = MIN(chunk, (size_t)64 * s->plane.out_max);
+    }
+    ssize_t n = down_read(r, s, chunk, stride, prefix);
+    if (n < 0) {
+        if (errno == EINTR)
+            return;
+        s->down.readable = false;
+        if (errno != EAGAIN)
+            down_reset(r, s);
+        return;
+    }
+    if (n == 0) {
+        down_eof(r, s);
+        return;
+    }
+    if ((size_t)n < chunk && !s->backend_ended)
+        s->down.readable = false;
+    s->active_ms = r->loop.now_ms;
+    s->down.bytes += (uint64_t)n;
+    if (s->tls)
+        down_seal(r, s, (size_t)n, stride);
+    else
+        flow_put_client(r, s, span_of(r->out, (size_t)n));
+    adapt(&s->down, (size_t)n == chunk);
+}
+
+void flow_down(struct relay *r, struct session *s) {
+    if (s->down.wait.len && !flow_flush_down(r, s))
+        return;
+    if (s->tls && plane_control_owed(&s->plane) && s->down.state == FLOW_OPEN)
+        put_control(r, s);
+    if (s->state == SESSION_OPEN && s->down.state == FLOW_OPEN && s->down.readable && s->down.wait.len == 0)
+        down_take(r, s);
+}

@@ -1,0 +1,323 @@
+#include "relay/relay.h"
+
+#include <errno.h>
+#include <linux/sockios.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/secret.h"
+#include "conf/snapshot.h"
+#include "relay/session.h"
+#include "wire/resolved.h"
+
+#define TAKE_MAX      32 /* sessions taken from one handshaker a turn */
+#define PAUSE_MS      20 /* between looks for room when full */
+#define DRAIN_TICK_MS 50
+#define QUIET_MS      1000 /* a session that moved no byte for so long has nothing in flight */
+#define STARVED_ROOM  (256 * 1024)
+
+/* Sessions come in while there is room for them; a full relay leaves them in the queue, and handshakers look elsewhere. */
+static void link_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
+    (void)gen;
+    (void)events;
+    struct relay *r = ctx;
+    for (unsigned i = 0; i < TAKE_MAX && r->links[key] >= 0 && r->sessions.used < r->room; i++) {
+        struct ipc_msg m;
+        int err = 0;
+        switch (ipc_recv(r->links[key], r->child.scratch, sizeof(r->child.scratch), handoff_rules, &m, &err)) {
+        case STEP_DONE:
+            session_start(r, &m);
+            secret_wipe(r->child.scratch, m.body.len + sizeof(m.type)); /* keys were in it */
+            break;
+        case STEP_WANT_READ:
+            return;
+        case STEP_FAILED:
+            if (err == ERR_FORMAT) {
+                voice_say(&r->child.voice, LOG_LEVEL_ERROR, "handshaker.%u sent a malformed message", key);
+                break;
+            }
+            /* fall through */
+        default: /* the handshaker is gone; the supervisor will send a new link */
+            loop_unwatch(&r->loop, r->links[key]);
+            close(r->links[key]);
+            r->links[key] = -1;
+        }
+    }
+    if (r->sessions.used < r->room || r->links_paused)
+        return;
+    r->links_paused = true;
+    for (uint16_t i = 0; i < r->child.setup.workers; i++)
+        if (r->links[i] >= 0)
+            loop_unwatch(&r->loop, r->links[i]);
+    wheel_arm(&r->loop.wheel, &r->pause_timer, r->loop.now_ms + PAUSE_MS);
+    voice_say(&r->child.voice, LOG_LEVEL_WARNING, "full: %u sessions, no descriptor for more", r->sessions.used);
+}
+
+static void watch_link(struct relay *r, uint16_t i) {
+    if (r->links[i] >= 0 && loop_watch(&r->loop, r->links[i], EPOLLIN, RELAY_LINK, i, 0) < 0)
+        voice_say(&r->child.voice, LOG_LEVEL_ERROR, "cannot watch the link to handshaker.%u: %m", i);
+}
+
+static void look_for_room(struct relay *r) {
+    if (r->sessions.used >= r->room) {
+        wheel_arm(&r->loop.wheel, &r->pause_timer, r->loop.now_ms + PAUSE_MS);
+        return;
+    }
+    r->links_paused = false;
+    for (uint16_t i = 0; i < r->child.setup.workers; i++)
+        watch_link(r, i);
+}
+
+static void resolver_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
+    (void)key;
+    (void)gen;
+    (void)events;
+    struct relay *r = ctx;
+    struct ipc_msg m;
+    int err = 0;
+    enum step step = ipc_recv(r->resolver, r->child.scratch, sizeof(r->child.scratch), resolved_rules, &m, &err);
+    if (step == STEP_DONE)
+        connect_resolved(r, &m);
+    if (step == STEP_EOF || (step == STEP_FAILED && err != ERR_FORMAT)) {
+        loop_unwatch(&r->loop, r->resolver);
+        close(r->resolver);
+        r->resolver = -1;
+    }
+}
+
+/* A peer, or one that takes the place of a dead one. */
+static bool take_link(struct relay *r, const struct ipc_msg *m) {
+    struct control_peer peer;
+    if (control_read_peer(m, &peer) < 0 || peer.index >= r->child.setup.workers)
+        return false;
+    int *place = peer.role == ROLE_RESOLVER ? &r->resolver : &r->links[peer.index];
+    if (*place >= 0) {
+        loop_unwatch(&r->loop, *place);
+        close(*place);
+    }
+    *place = m->fds[0];
+    if (peer.role == ROLE_RESOLVER)
+        return loop_watch(&r->loop, r->resolver, EPOLLIN, RELAY_RESOLVER, 0, 0) == 0;
+    if (!r->links_paused)
+        watch_link(r, peer.index);
+    return true;
+}
+
+/* ---- stop ---- */
+
+static bool all_sent(const struct session *s) {
+    int unsent = 0;
+    return s->down.wait.len == 0 && (s->client_fd < 0 || ioctl(s->client_fd, SIOCOUTQ, &unsent) < 0 || unsent == 0);
+}
+
+/* Sessions with nothing in flight end in good order; at the last moment all others are cut. */
+static void drain_tick(struct relay *r) {
+    uint32_t slot = 0;
+    bool last = r->loop.now_ms >= r->drain_until_ms;
+    for (struct session *s; (s = slab_next(&r->sessions, &slot));) {
+        bool quiet = s->active_ms + QUIET_MS <= r->loop.now_ms && s->up.wait.len == 0 && s->down.wait.len == 0;
+        if (s->state == SESSION_DEAD)
+            continue;
+        if (s->state != SESSION_CLOSING && quiet) {
+            session_stop(r, s, ERR_STOPPED);
+        } else if (s->state == SESSION_CLOSING && all_sent(s)) {
+            session_end(r, s);
+        } else if (last) {
+            s->reason = s->reason ? s->reason : ERR_STOPPED;
+            r->cut++;
+            session_end(r, s);
+        }
+    }
+    wheel_arm(&r->loop.wheel, &r->drain_timer, r->loop.now_ms + DRAIN_TICK_MS);
+}
+
+static void drained(struct relay *r) {
+    if (!r->draining || r->sessions.used)
+        return;
+    r->draining = false;
+    wheel_cancel(&r->loop.wheel, &r->drain_timer);
+    (void)!control_send_number(r->child.control, CONTROL_DRAINED, r->cut); /* a lost supervisor shows on the control socket */
+}
+
+static void cut_all(struct relay *r) {
+    uint32_t slot = 0;
+    for (struct session *s; (s = slab_next(&r->sessions, &slot));) {
+        s->reason = s->reason ? s->reason : ERR_STOPPED;
+        session_end(r, s);
+    }
+}
+
+/* ---- messages, timers, turns ---- */
+
+static void on_message(struct relay *r, struct ipc_msg *m) {
+    uint64_t ms;
+    if (m->type == CONTROL_LINK && take_link(r, m))
+        return;
+    if (m->type == CONTROL_DRAIN && control_read_number(m, &ms) == 0) {
+        r->draining = true;
+        r->drain_until_ms = r->loop.now_ms + ms;
+        drain_tick(r);
+    } else if (m->type == CONTROL_STOP) {
+        r->loop.stop = true;
+    } else {
+        ipc_msg_close(m);
+    }
+}
+
+static void control_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
+    (void)key;
+    (void)gen;
+    (void)events;
+    struct relay *r = ctx;
+    struct ipc_msg m;
+    int err = 0;
+    switch (ipc_recv(r->child.control, r->child.scratch, sizeof(r->child.scratch), control_to_child, &m, &err)) {
+    case STEP_DONE:
+        on_message(r, &m);
+        break;
+    case STEP_WANT_READ:
+        break;
+    default: /* without a supervisor there is no reason to be */
+        r->loop.stop = true;
+    }
+}
+
+static void timer_event(void *ctx, struct wtimer *t) {
+    struct relay *r = ctx;
+    if (t == &r->backlog_timer)
+        connect_retry_waiters(r);
+    else if (t == &r->drain_timer)
+        drain_tick(r);
+    else if (t == &r->pause_timer)
+        look_for_room(r);
+    else
+        session_timeout(r, CONTAINER_OF(t, struct session, timer));
+}
+
+/* A share of work for every session that was ready when the turn's end began; the dead go last. */
+static bool turn_end(void *ctx) {
+    struct relay *r = ctx;
+    struct list now;
+    list_init(&now);
+    connect_retry_waiters(r);
+    if (!list_empty(&r->starved) && pool_room(&r->pool) >= STARVED_ROOM)
+        for (struct list *n; (n = list_shift(&r->starved));)
+            session_ready(r, CONTAINER_OF(n, struct session, link));
+    if (!list_empty(&r->ready)) { /* takes over the whole list */
+        now = r->ready;
+        now.next->prev = now.prev->next = &now;
+        list_init(&r->ready);
+    }
+    for (struct list *n; (n = list_shift(&now));)
+        session_pump(r, CONTAINER_OF(n, struct session, link));
+    for (struct list *n; (n = list_shift(&r->dead));)
+        slab_free(&r->sessions, CONTAINER_OF(n, struct session, link));
+    drained(r);
+    return !list_empty(&r->ready);
+}
+
+/* ---- start ---- */
+
+static bool make_services(struct relay *r) {
+    r->services = calloc(r->conf->nservices, sizeof(*r->services));
+    if (!r->services)
+        return false;
+    for (size_t i = 0; i < r->conf->nservices; i++) {
+        const struct conf_service *s = &r->conf->services[i];
+        backends_init(&r->services[i].backends, s);
+        r->services[i].waiters = calloc(s->nbackends, sizeof(struct list));
+        if (!r->services[i].waiters)
+            return false;
+        for (size_t j = 0; j < s->nbackends; j++)
+            list_init(&r->services[i].waiters[j]);
+    }
+    return true;
+}
+
+static uint8_t *make_scratch(void) {
+    void *p = mmap(NULL, SCRATCH_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+/* Everything that can fail before this relay may say that it serves. */
+static bool make(struct relay *r) {
+    struct rlimit files;
+    const struct engine *engine = engine_find(r->conf->engine);
+    if (!engine || getrlimit(RLIMIT_NOFILE, &files) < 0 || loop_init(&r->loop) < 0 || !make_services(r))
+        return false;
+    engine_contexts_init(&r->contexts, engine);
+    pool_init(&r->pool, r->conf->buffer_memory);
+    r->room = board_relay_cap(files.rlim_cur);
+    r->in = make_scratch();
+    r->out = make_scratch();
+    return r->in && r->out && slab_init(&r->sessions, sizeof(struct session), r->room, true) == 0;
+}
+
+static bool set_up(struct relay *r, int control) {
+    if (child_begin(&r->child, control) < 0 || snapshot_read(r->child.snapshot_fd, &r->conf) < 0) {
+        child_refuse(&r->child, "relay: cannot read what the supervisor gave: %m");
+        return false;
+    }
+    close(r->child.snapshot_fd);
+    r->child.voice.level = r->conf->log_level;
+    for (size_t i = 0; i < CONF_WORKERS_MAX; i++)
+        r->links[i] = -1;
+    r->resolver = -1;
+    list_init(&r->ready);
+    list_init(&r->starved);
+    list_init(&r->dead);
+    r->row = board_row(&r->child.board, ROLE_RELAY, r->child.setup.index);
+    board_row_reset(&r->row);
+    if (!make(r)) {
+        child_refuse(&r->child, "relay: cannot start: %m");
+        return false;
+    }
+    r->loop.timer_fn = timer_event;
+    r->loop.timer_ctx = r;
+    r->loop.hook = turn_end;
+    r->loop.hook_ctx = r;
+    loop_on(&r->loop, RELAY_CONTROL, control_event, r);
+    loop_on(&r->loop, RELAY_LINK, link_event, r);
+    loop_on(&r->loop, RELAY_CLIENT, session_client_event, r);
+    loop_on(&r->loop, RELAY_BACKEND, session_backend_event, r);
+    loop_on(&r->loop, RELAY_RESOLVER, resolver_event, r);
+    return true;
+}
+
+/* Messages before GO. */
+static bool prepare(struct relay *r) {
+    for (;;) {
+        struct ipc_msg m;
+        if (child_wait(&r->child, &m) < 0)
+            return false;
+        if (m.type == CONTROL_GO)
+            return true;
+        if (m.type != CONTROL_LINK || !take_link(r, &m)) {
+            ipc_msg_close(&m);
+            return false;
+        }
+    }
+}
+
+int relay_run(int control) {
+    static struct relay r;
+    if (!set_up(&r, control) || !prepare(&r))
+        return 1;
+    if (child_become(r.conf->user) < 0) {
+        child_refuse(&r.child, "relay: cannot become user %s: %m", r.conf->user);
+        return 1;
+    }
+    if (loop_watch(&r.loop, control, EPOLLIN, RELAY_CONTROL, 0, 0) < 0 || control_send(control, CONTROL_READY) < 0)
+        return 1;
+    int err = loop_run(&r.loop);
+    cut_all(&r);
+    engine_contexts_fini(&r.contexts);
+    slab_fini(&r.sessions);
+    return err < 0 ? 1 : 0;
+}

@@ -1,0 +1,397 @@
+/*
+ * The life of one session: birth from a hand-off message, states and deadlines, the end with its reason, the event that tells.
+ */
+#include "relay/session.h"
+
+#include <errno.h>
+#include <linux/sockios.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+
+#define DRAIN_READS  16 /* of a closing client's further bytes, a turn */
+#define OUTQ_POLL_MS 10 /* between looks whether all bytes have reached the client */
+
+/* All states side by side. */
+static const struct {
+    const char *name;
+    uint8_t next; /* bits of the legal next states */
+} states[SESSION_STATES] = {
+#define TO(s) (1u << SESSION_##s)
+    [SESSION_CONNECTING] = {"connecting", TO(OPEN) | TO(CLOSING) | TO(DEAD)},
+    [SESSION_OPEN] = {"open", TO(CLOSING) | TO(DEAD)},
+    [SESSION_CLOSING] = {"closing", TO(DEAD)},
+    [SESSION_DEAD] = {"dead", 0},
+#undef TO
+};
+
+const struct conf_service *session_service(const struct relay *r, const struct session *s) {
+    return &r->conf->services[s->service];
+}
+
+void session_facts(const struct session *s, struct facts *ret) {
+    struct rd rd = rd_of(span_of(s->facts, s->facts_len));
+    facts_unpack(&rd, ret); /* packed by ourselves */
+}
+
+void session_ready(struct relay *r, struct session *s) {
+    if (s->listed || s->state == SESSION_DEAD)
+        return;
+    list_remove(&s->link);
+    list_push(&r->ready, &s->link);
+    s->listed = true;
+}
+
+static void arm(struct relay *r, struct session *s, uint64_t in_ms) {
+    s->deadline_ms = in_ms == CONF_NEVER ? CONF_NEVER : r->loop.now_ms + in_ms;
+    if (in_ms == CONF_NEVER)
+        wheel_cancel(&r->loop.wheel, &s->timer);
+    else
+        wheel_arm(&r->loop.wheel, &s->timer, s->deadline_ms);
+}
+
+void session_goto(struct relay *r, struct session *s, enum session_state state) {
+    MUST(states[s->state].next & 1u << state);
+    const struct conf_service *service = session_service(r, s);
+    connect_leave_line(r, s);
+    s->state = (uint8_t)state;
+    switch (state) {
+    case SESSION_OPEN:
+        s->active_ms = r->loop.now_ms;
+        arm(r, s, service->idle_ms);
+        session_ready(r, s);
+        break;
+    case SESSION_CLOSING:
+        arm(r, s, service->linger_ms);
+        session_ready(r, s);
+        break;
+    default:
+        wheel_cancel(&r->loop.wheel, &s->timer);
+    }
+}
+
+/* ---- birth ---- */
+
+static void half_in(const struct handoff_half *from, struct record_half *to) {
+    to->seq = from->seq;
+    to->explicit_nonce = from->explicit_nonce;
+    memcpy(to->secret, from->secret, sizeof(to->secret));
+    memcpy(to->key, from->key, sizeof(to->key));
+    memcpy(to->iv, from->iv, sizeof(to->iv));
+}
+
+static bool take_keys(struct session *s, const struct handoff *h) {
+    s->plane.suite_id = h->facts.suite;
+    s->plane.out_max = h->out_max;
+    half_in(&h->in, &s->plane.in);
+    half_in(&h->out, &s->plane.out);
+    return plane_valid(&s->plane);
+}
+
+static bool keep_facts(struct session *s, const struct facts *f) {
+    uint8_t packed[FACTS_PACKED_MAX];
+    struct wr w = wr_of(packed, sizeof(packed));
+    facts_pack(&w, f);
+    s->facts = wr_end(&w) ? malloc(w.len) : NULL;
+    if (!s->facts)
+        return false;
+    memcpy(s->facts, packed, w.len);
+    s->facts_len = (uint16_t)w.len;
+    return true;
+}
+
+static bool fill(struct relay *r, struct session *s, const struct handoff *h) {
+    if (h->facts.service >= r->conf->nservices || (s->tls && !take_keys(s, h)) || !keep_facts(s, &h->facts))
+        return false;
+    s->service = h->facts.service;
+    s->early = h->early.len > 0;
+    if (s->early && chain_append(&r->pool, &s->carry, h->early) < 0)
+        return false;
+    return loop_watch(&r->loop, s->client_fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, RELAY_CLIENT, s->item.slot,
+                      LOOP_GEN(s->item.gen)) == 0;
+}
+
+void session_start(struct relay *r, const struct ipc_msg *m) {
+    struct handoff h;
+    struct session *s = handoff_unpack(m, &h) == 0 ? slab_alloc(&r->sessions) : NULL;
+    if (!s) {
+        voice_say(&r->child.voice, LOG_LEVEL_ERROR, "a session handed over could not be taken");
+        close(m->fds[0]);
+        return;
+    }
+    list_init(&s->link);
+    s->client_fd = m->fds[0];
+    s->backend_fd = -1;
+    s->backend = BACKEND_NONE;
+    s->up.chunk_shift = s->down.chunk_shift = CHUNK_MIN_SHIFT;
+    s->tls = m->type == HANDOFF_SESSION;
+    if (!fill(r, s, &h)) {
+        voice_say(&r->child.voice, LOG_LEVEL_ERROR, "a session handed over could not be taken");
+        close(s->client_fd);
+        chain_free(&r->pool, &s->carry);
+        free(s->facts);
+        slab_free(&r->sessions, s);
+        return;
+    }
+    uint8_t key[16];
+    addr_client_key(&h.facts.client, key);
+    board_session(&r->row, s->service, key, 1);
+    s->active_ms = r->loop.now_ms;
+    arm(r, s, session_service(r, s)->connect_ms);
+    connect_begin(r, s);
+}
+
+/* ---- end ---- */
+
+static void tell(struct relay *r, const struct session *s) {
+    struct event e = {.kind = EVENT_SESSION, .level = LOG_LEVEL_INFO, .wall_us = clock_wall_us(), .role = ROLE_RELAY};
+    session_facts(s, &e.facts);
+    e.index = r->child.setup.index;
+    e.reason = s->reason;
+    e.alert = s->plane.alert_seen;
+    e.backend = s->connected ? s->backend : BACKEND_NONE;
+    e.bytes_in = s->up.bytes;
+    e.bytes_out = s->down.bytes;
+    e.connect_us = s->connect_us;
+    e.duration_us = clock_mono_us() - e.facts.start_mono_us;
+    e.client_end = s->client_end;
+    e.backend_end = s->backend_end;
+    e.retries = s->retries;
+    (void)event_put(&r->child.voice.ring, &e); /* the ring counts what it drops */
+}
+
+/* A close that the other side sees as a reset. Unix sockets know none: there the close itself is the sign. */
+static void close_reset(int fd) {
+    struct linger hard = {.l_onoff = 1, .l_linger = 0};
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+    close(fd);
+}
+
+static void close_client(struct session *s, bool reset) {
+    if (s->client_fd < 0)
+        return;
+    if (reset)
+        close_reset(s->client_fd);
+    else
+        close(s->client_fd);
+    s->client_fd = -1;
+}
+
+static void close_backend(struct relay *r, struct session *s) {
+    connect_leave(r, s);
+    if (s->backend_fd < 0)
+        return;
+    if (s->reset_backend)
+        close_reset(s->backend_fd);
+    else
+        close(s->backend_fd);
+    s->backend_fd = -1;
+}
+
+void session_end(struct relay *r, struct session *s) {
+    if (s->state == SESSION_DEAD)
+        return;
+    tell(r, s);
+    struct facts f;
+    uint8_t key[16];
+    session_facts(s, &f);
+    addr_client_key(&f.client, key);
+    board_session(&r->row, s->service, key, -1);
+    close_backend(r, s);
+    close_client(s, s->reset_client);
+    chain_free(&r->pool, &s->up.wait);
+    chain_free(&r->pool, &s->down.wait);
+    chain_free(&r->pool, &s->carry);
+    plane_wipe(&s->plane);
+    free(s->facts);
+    s->facts = NULL;
+    session_goto(r, s, SESSION_DEAD);
+    list_remove(&s->link);
+    list_push(&r->dead, &s->link);
+}
+
+void session_fail(struct relay *r, struct session *s, int reason) {
+    if (s->state == SESSION_DEAD)
+        return;
+    if (!s->reason)
+        s->reason = reason;
+    if (s->state == SESSION_CLOSING)
+        return;
+    int alert = err_alert(reason);
+    if (alert != ALERT_NONE) {
+        flow_put_alert(r, s, (enum alert)alert);
+        s->plane.close_sent = true;
+    }
+    if (s->client_end == END_OPEN)
+        s->client_end = END_CUT;
+    if (s->backend_end == END_OPEN && s->connected)
+        s->backend_end = END_CUT;
+    chain_free(&r->pool, &s->carry);
+    session_goto(r, s, SESSION_CLOSING);
+}
+
+void session_stop(struct relay *r, struct session *s, int reason) {
+    if (s->state != SESSION_CLOSING)
+        flow_put_alert(r, s, ALERT_CLOSE_NOTIFY);
+    session_fail(r, s, reason);
+}
+
+void session_timeout(struct relay *r, struct session *s) {
+    uint64_t idle_ms = session_service(r, s)->idle_ms;
+    switch (s->state) {
+    case SESSION_CONNECTING:
+        connect_timeout(r, s);
+        break;
+    case SESSION_OPEN: /* lazy: bytes have moved since it was armed */
+        if (s->active_ms + idle_ms > r->loop.now_ms)
+            wheel_arm(&r->loop.wheel, &s->timer, s->active_ms + idle_ms);
+        else
+            session_stop(r, s, ERR_IDLE);
+        break;
+    default:
+        if (r->loop.now_ms < s->deadline_ms) {
+            session_ready(r, s);
+            break;
+        }
+        if (s->down.wait.len && !s->reason)
+            s->reason = ERR_LINGER;
+        session_end(r, s);
+    }
+}
+
+/* ---- closing ---- */
+
+/* A reset is sent only when every byte has reached the other kernel, or it would swallow them. */
+static bool reset_due(struct relay *r, struct session *s, int fd) {
+    int unsent = 0;
+    if (ioctl(fd, SIOCOUTQ, &unsent) < 0 || unsent == 0)
+        return true;
+    wheel_arm(&r->loop.wheel, &s->timer, MIN(r->loop.now_ms + OUTQ_POLL_MS, s->deadline_ms));
+    return false;
+}
+
+/* What waits for the backend leaves, then the backend goes. */
+static bool backend_done(struct relay *r, struct session *s) {
+    if (s->backend_fd < 0)
+        return true;
+    if (s->up.wait.len && s->up.state != FLOW_BROKEN && !s->up.blocked)
+        (void)flow_flush_up(r, s);
+    if (s->up.wait.len && s->up.state != FLOW_BROKEN)
+        return false;
+    bool tcp = s->connected && session_service(r, s)->backends[s->backend].kind == BACKEND_TCP;
+    if (tcp && s->reset_backend && !reset_due(r, s, s->backend_fd))
+        return false;
+    close_backend(r, s);
+    return true;
+}
+
+static bool client_done(struct relay *r, struct session *s) {
+    if (s->down.state != FLOW_BROKEN && s->down.wait.len && (s->down.blocked || !flow_flush_down(r, s)))
+        return s->down.state == FLOW_BROKEN;
+    if (s->down.state == FLOW_BROKEN)
+        return true;
+    if (s->reset_client)
+        return reset_due(r, s, s->client_fd);
+    if (!s->client_shut) {
+        s->client_shut = true;
+        (void)shutdown(s->client_fd, SHUT_WR); /* fails only when the client is gone: its reads tell */
+    }
+    for (int i = 0; i < DRAIN_READS && !s->client_fin; i++) {
+        ssize_t n = recv(s->client_fd, r->in, (size_t)1 << CHUNK_MIN_SHIFT, 0);
+        if (n > 0)
+            continue;
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+            break;
+        s->client_fin = true;
+    }
+    return s->client_fin;
+}
+
+static void closing_step(struct relay *r, struct session *s) {
+    bool backend = backend_done(r, s), client = client_done(r, s);
+    if (backend && client)
+        session_end(r, s);
+}
+
+/* ---- work ---- */
+
+/* What both flows have come to. */
+static void settle(struct relay *r, struct session *s) {
+    if (s->state != SESSION_OPEN)
+        return;
+    if (s->backend_gone && s->down.state != FLOW_OPEN && s->up.state == FLOW_OPEN) {
+        s->up.state = FLOW_BROKEN; /* nobody is left to read it */
+        chain_free(&r->pool, &s->up.wait);
+    }
+    bool up_over = s->up.state == FLOW_SHUT || s->up.state == FLOW_BROKEN;
+    bool down_over = s->down.state == FLOW_SHUT || s->down.state == FLOW_BROKEN;
+    if (up_over && down_over)
+        session_goto(r, s, SESSION_CLOSING);
+}
+
+static bool has_work(const struct session *s) {
+    if (s->state != SESSION_OPEN)
+        return false;
+    bool up = s->up.wait.len ? !s->up.blocked : (s->up.readable || s->early) && s->up.state != FLOW_BROKEN;
+    bool down = s->down.wait.len ? !s->down.blocked : s->down.readable && s->down.state == FLOW_OPEN;
+    return up || down;
+}
+
+void session_pump(struct relay *r, struct session *s) {
+    s->listed = false;
+    if (s->state == SESSION_OPEN)
+        flow_up(r, s);
+    if (s->state == SESSION_OPEN)
+        flow_down(r, s);
+    settle(r, s);
+    if (s->state == SESSION_CLOSING)
+        closing_step(r, s);
+    bool starving = !list_empty(&s->link) && !s->listed; /* put aside until there is memory */
+    if (has_work(s) && !starving)
+        session_ready(r, s);
+}
+
+void session_client_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
+    struct relay *r = ctx;
+    struct session *s = slab_get(&r->sessions, key, gen);
+    if (!s || s->state == SESSION_DEAD)
+        return;
+    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        s->up.readable = true;
+    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        s->client_ended = true;
+    if (events & EPOLLOUT)
+        s->down.blocked = false;
+    if (s->state == SESSION_CONNECTING) {
+        if (events & (EPOLLHUP | EPOLLERR))
+            flow_client_reset(r, s);
+        return;
+    }
+    session_ready(r, s);
+}
+
+void session_backend_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
+    struct relay *r = ctx;
+    struct session *s = slab_get(&r->sessions, key, gen);
+    if (!s || s->state == SESSION_DEAD || s->backend_fd < 0)
+        return;
+    if (s->state == SESSION_CONNECTING) {
+        connect_event(r, s, events);
+        return;
+    }
+    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        s->down.readable = true;
+    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        s->backend_ended = true;
+    if (events & EPOLLHUP)
+        s->backend_gone = true;
+    if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+        s->up.blocked = false;
+    session_ready(r, s);
+}

@@ -1,0 +1,167 @@
+/*
+ * What the files of the relay share: the process' state and one session's. Nothing here leaves this folder.
+ *
+ * A session is two equal flows: up (client to backend, records opened) and down (backend to client, records sealed). An idle
+ * session holds its struct and its packed facts, and nothing else.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/loop.h"
+#include "base/pool.h"
+#include "base/slab.h"
+#include "conf/conf.h"
+#include "relay/backends.h"
+#include "tls/plane.h"
+#include "wire/child.h"
+#include "wire/handoff.h"
+
+#define CHUNK_MIN_SHIFT 14 /* 16 KiB a system call at first, */
+#define CHUNK_MAX_SHIFT 18 /* up to 256 KiB for a bulk session */
+#define SCRATCH_LEN     ((1u << CHUNK_MAX_SHIFT) + HANDOFF_EARLY_MAX + 64 * RECORD_OVERHEAD_MAX)
+
+enum relay_kind { RELAY_CONTROL, RELAY_LINK, RELAY_CLIENT, RELAY_BACKEND, RELAY_RESOLVER };
+
+enum session_state {
+    SESSION_CONNECTING, /* no backend yet */
+    SESSION_OPEN,       /* bytes move */
+    SESSION_CLOSING,    /* nothing more is read; what waits leaves, then the client may close first */
+    SESSION_DEAD,
+    SESSION_STATES,
+};
+
+enum flow_state {
+    FLOW_OPEN,
+    FLOW_EOF_SEEN, /* the source has ended; what waits leaves, then the sink is told */
+    FLOW_SHUT,     /* the sink was told */
+    FLOW_BROKEN,   /* the sink takes no more */
+};
+
+struct flow {
+    struct chain wait; /* bytes the sink has not taken */
+    uint64_t bytes;    /* plain bytes moved */
+    uint8_t state;     /* enum flow_state */
+    uint8_t chunk_shift;
+    bool readable; /* the source may have bytes */
+    bool blocked;  /* the sink took no more; an event will tell */
+};
+
+struct session {
+    struct slab_item item;
+    struct list link; /* in the ready, starved, waiting or dead list, or in none */
+    struct wtimer timer;
+    int client_fd, backend_fd; /* -1 = none */
+    struct flow up, down;
+    struct chain carry;   /* the client's bytes that are no whole record yet */
+    uint64_t deadline_ms; /* of the state; CONF_NEVER = none */
+    uint64_t active_ms;   /* bytes last moved */
+    uint64_t tried;       /* backends whose connect failed */
+    uint8_t *facts;       /* packed */
+    uint16_t facts_len;
+    uint16_t service;
+    uint16_t backend; /* BACKEND_NONE = none chosen */
+    uint16_t retries;
+    uint64_t connect_begun_us;
+    uint32_t connect_us;
+    int reason;                      /* the first fault, enum err; 0 = none */
+    uint8_t state;                   /* enum session_state */
+    uint8_t client_end, backend_end; /* enum side_end */
+    bool tls;                        /* false: bytes pass as they are */
+    bool early;                      /* CARRY may hold whole records */
+    bool client_ended;               /* events told of an end: read until it shows */
+    bool backend_ended;
+    bool backend_gone;      /* the backend reads no more either */
+    bool backend_wants_out; /* EPOLLOUT is watched */
+    bool connected;         /* a backend took it */
+    bool on_backend;        /* counted at its backend */
+    bool in_line;           /* waits for the backlog of its backend */
+    bool client_shut;       /* we have ended our side of TCP */
+    bool client_fin;        /* the client has ended its side of TCP */
+    bool reset_client;      /* end with a reset, after all bytes have left */
+    bool reset_backend;
+    bool listed; /* in the ready list */
+    struct plane plane;
+};
+
+struct relay_service {
+    struct backends backends;
+    struct list *waiters; /* a list a backend: sessions that wait for its backlog */
+};
+
+struct relay {
+    struct child child;
+    struct loop loop;
+    struct conf *conf;
+    struct relay_service *services;
+    struct board_row row;
+    struct slab sessions;
+    struct pool pool;
+    struct engine_contexts contexts;
+    struct list ready, starved, dead;
+    int links[CONF_WORKERS_MAX]; /* to handshakers; -1 = none */
+    int resolver;
+    uint32_t backlog_waiters;
+    uint32_t room;     /* sessions at the most */
+    bool links_paused; /* full: no session is taken */
+    bool draining;
+    uint64_t drain_until_ms;
+    uint64_t cut; /* sessions ended by force in a drain */
+    uint64_t starved_told_ms;
+    struct wtimer backlog_timer, drain_timer, pause_timer;
+    uint8_t *in, *out; /* SCRATCH_LEN each, shared by all sessions */
+};
+
+/* session.c */
+void session_start(struct relay *r, const struct ipc_msg *m);
+void session_goto(struct relay *r, struct session *s, enum session_state state);
+
+/* The first reason stays; sends the alert that is due and lets the session close. */
+void session_fail(struct relay *r, struct session *s, int reason);
+
+/* Ends a session by our own will (idle, stop): both sides get an orderly end. */
+void session_stop(struct relay *r, struct session *s, int reason);
+void session_end(struct relay *r, struct session *s);
+void session_timeout(struct relay *r, struct session *s);
+void session_client_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
+void session_backend_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
+
+/* Queues the session for this turn's work. */
+void session_ready(struct relay *r, struct session *s);
+
+/* One fair share of work for a ready session. */
+void session_pump(struct relay *r, struct session *s);
+const struct conf_service *session_service(const struct relay *r, const struct session *s);
+
+/* The session's facts as kept; spans borrow the session. */
+void session_facts(const struct session *s, struct facts *ret);
+
+/* flow.c */
+void flow_up(struct relay *r, struct session *s);
+void flow_down(struct relay *r, struct session *s);
+
+/* Sends what waits, each way. False when something still waits or the sink is gone. */
+bool flow_flush_up(struct relay *r, struct session *s);
+bool flow_flush_down(struct relay *r, struct session *s);
+
+/* Bytes (records already) to the client: sent now or kept. */
+void flow_put_client(struct relay *r, struct session *s, struct span bytes);
+
+/* An alert to the client, behind what waits. Nothing in passthrough mode or after close_notify. */
+void flow_put_alert(struct relay *r, struct session *s, enum alert alert);
+
+/* The client's socket is broken. */
+void flow_client_reset(struct relay *r, struct session *s);
+
+/* connect.c */
+void connect_begin(struct relay *r, struct session *s);
+void connect_event(struct relay *r, struct session *s, uint32_t events);
+void connect_timeout(struct relay *r, struct session *s);
+void connect_retry_waiters(struct relay *r);
+
+/* The session no longer waits for a backlog; no longer counts at its backend. Both may be called at any time. */
+void connect_leave_line(struct relay *r, struct session *s);
+void connect_leave(struct relay *r, struct session *s);
+void connect_resolved(struct relay *r, const struct ipc_msg *m);

@@ -1,0 +1,95 @@
+#include "wire/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <pwd.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+
+int child_wait(struct child *c, struct ipc_msg *ret) {
+    for (;;) {
+        int err = 0;
+        switch (ipc_recv(c->control, c->scratch, sizeof(c->scratch), control_to_child, ret, &err)) {
+        case STEP_DONE:
+            return 0;
+        case STEP_EOF:
+            return ERR_CLOSED;
+        case STEP_FAILED:
+            return err;
+        default:
+            break;
+        }
+        struct pollfd p = {.fd = c->control, .events = POLLIN};
+        if (poll(&p, 1, -1) < 0 && errno != EINTR)
+            return ERR_SYSTEM;
+    }
+}
+
+/* An unusable CPU number is no reason to stop: the kernel then chooses. */
+static void take_cpu(int32_t cpu) {
+    cpu_set_t set;
+    if (cpu < 0 || cpu >= CPU_SETSIZE)
+        return;
+    CPU_ZERO(&set);
+    CPU_SET((unsigned)cpu, &set);
+    (void)sched_setaffinity(0, sizeof(set), &set); /* refused in some containers: only speed is lost */
+}
+
+int child_begin(struct child *c, int control) {
+    struct ipc_msg m;
+    memset(c, 0, sizeof(*c));
+    c->control = control;
+    if (fcntl(control, F_SETFD, FD_CLOEXEC) < 0)
+        return ERR_SYSTEM;
+    int err = child_wait(c, &m);
+    if (err < 0)
+        return err;
+    err = ERR_FORMAT;
+    if (m.type == CONTROL_SETUP)
+        err = control_read_setup(&m, &c->setup);
+    if (err == 0)
+        err = board_map(m.fds[1], &c->board);
+    if (err == 0)
+        err = ring_map(m.fds[2], &c->voice.ring);
+    if (err < 0) {
+        ipc_msg_close(&m);
+        return err;
+    }
+    c->snapshot_fd = m.fds[0];
+    close(m.fds[1]);
+    close(m.fds[2]);
+    c->voice.role = c->setup.role;
+    c->voice.index = c->setup.index;
+    c->voice.level = LOG_LEVEL_INFO;
+    take_cpu(c->setup.cpu);
+    return 0;
+}
+
+int child_become(const char *user) {
+    if (!user || geteuid() != 0)
+        return 0;
+    errno = 0;
+    const struct passwd *p = getpwnam(user);
+    if (!p)
+        return ERR_NOT_FOUND;
+    if (initgroups(user, p->pw_gid) < 0 || setresgid(p->pw_gid, p->pw_gid, p->pw_gid) < 0 ||
+        setresuid(p->pw_uid, p->pw_uid, p->pw_uid) < 0)
+        return ERR_SYSTEM;
+    return 0;
+}
+
+void child_refuse(struct child *c, const char *fmt, ...) {
+    char line[EVENT_TEXT_MAX];
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(line, sizeof(line), fmt, ap);
+    va_end(ap);
+    size_t len = n < 0 ? 0 : MIN((size_t)n, sizeof(line) - 1);
+    (void)!control_send_text(c->control, CONTROL_REFUSED, span_of(line, len), NULL, 0); /* without it the exit status speaks */
+}

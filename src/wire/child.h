@@ -1,0 +1,36 @@
+/*
+ * What every child process does first and in the same way: hear from the supervisor who it is, map what it shares with others,
+ * take its place on a CPU, and later give up the rights of root.
+ */
+#pragma once
+
+#include "base/defs.h"
+#include "base/ipc.h"
+#include "wire/board.h"
+#include "wire/control.h"
+#include "wire/event.h"
+
+#define CHILD_SCRATCH_LEN (IPC_BODY_MAX + 2)
+
+struct child {
+    int control; /* to the supervisor */
+    struct control_setup setup;
+    int snapshot_fd; /* the configuration: snapshot_read() it, then close it */
+    struct board board;
+    struct voice voice;
+    uint8_t scratch[CHILD_SCRATCH_LEN]; /* for control messages */
+};
+
+/*
+ * Waits for SETUP on CONTROL and does what it says. ERR_FORMAT, ERR_CLOSED, ERR_SYSTEM (errno). C is large: static storage.
+ */
+MUST_CHECK int child_begin(struct child *c, int control);
+
+/* The next message of the supervisor, waiting for it: for the time before the event loop. ERR_CLOSED, ERR_FORMAT, ERR_SYSTEM. */
+MUST_CHECK int child_wait(struct child *c, struct ipc_msg *ret);
+
+/* Becomes USER for good when started as root and USER is not NULL. ERR_NOT_FOUND, ERR_SYSTEM (errno). */
+MUST_CHECK int child_become(const char *user);
+
+/* Tells the supervisor why this child cannot serve; the caller then exits. */
+void child_refuse(struct child *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
