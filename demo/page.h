@@ -1,0 +1,8 @@
+/* The demo application's page: one self-contained HTML document that shows what a request brought along. */
+#pragma once
+
+#include <jansson.h>
+#include <stddef.h>
+
+/* FACTS as facts_of_request() makes them; NONCE names our own style and script. Free the result. NULL: out of memory. */
+char *page_write(const json_t *facts, const char *nonce, size_t *ret_len);
