@@ -1,0 +1,115 @@
+/*
+ * The one entry of all processes: a command from the command line, or a role when the supervisor has started us (--role NAME
+ * --index N, with the control socket as descriptor 3).
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cli/check.h"
+#include "cli/probes.h"
+#include "cli/run.h"
+#include "cli/version.h"
+#include "conf/role.h"
+#include "handshaker/handshaker.h"
+#include "observer/observer.h"
+#include "relay/relay.h"
+#include "resolver/resolver.h"
+#include "tls/suite.h"
+#include "wire/roles.h"
+
+static const char *suite_name(uint16_t id) {
+    const struct suite *s = suite_by_id(id);
+    return s ? s->name : NULL;
+}
+
+static const char *group_name(uint16_t id) {
+    const struct group *g = group_by_id(id);
+    return g ? g->name : NULL;
+}
+
+static int run_role(enum role role) {
+    static const struct format_names names = {suite_name, group_name};
+    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+        return 1;
+    /* a terminal's Ctrl-C reaches all processes: the supervisor alone decides what it means */
+    if (signal(SIGINT, SIG_IGN) == SIG_ERR)
+        return 1;
+    switch (role) {
+    case ROLE_CONFIG:
+        return config_role_run(ROLE_CONTROL_FD, tls_probes());
+    case ROLE_OBSERVER:
+        return observer_run(ROLE_CONTROL_FD, &names);
+    case ROLE_RESOLVER:
+        return resolver_run(ROLE_CONTROL_FD);
+    case ROLE_RELAY:
+        return relay_run(ROLE_CONTROL_FD);
+    case ROLE_HANDSHAKER:
+        return handshaker_run(ROLE_CONTROL_FD);
+    default:
+        fputs("tls-off: --role is for the supervisor's own use\n", stderr);
+        return 2;
+    }
+}
+
+static const struct command {
+    const char *name;
+    int (*run)(int argc, char **argv); /* NULL: of a later version */
+    const char *help;
+} commands[] = {
+    {"run", cmd_run, "run the proxy in the foreground"},
+    {"check", cmd_check, "check a configuration file"},
+    {"version", cmd_version, "what this binary is made of"},
+    {"reload", NULL, "take up a new configuration and binary"},
+    {"drain", NULL, "stop accepting and let sessions end"},
+    {"stop", NULL, "stop the running proxy"},
+    {"status", NULL, "state of the running proxy"},
+    {"top", NULL, "live view"},
+    {"clients", NULL, "throughput by client"},
+    {"sessions", NULL, "sessions now"},
+};
+
+static void usage(FILE *to) {
+    fputs("usage: tls-off COMMAND [ARGUMENTS]\n       tls-off CONFIG.toml\n\n", to);
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+        if (commands[i].run)
+            fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].help);
+    fputs("\ntls-off COMMAND --help tells more.\n", to);
+}
+
+static int run_command(int argc, char **argv) {
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (strcmp(argv[0], commands[i].name) != 0)
+            continue;
+        if (commands[i].run)
+            return commands[i].run(argc, argv);
+        fprintf(stderr, "tls-off %s: not supported by this version\n", argv[0]);
+        return 2;
+    }
+    return -1;
+}
+
+int main(int argc, char **argv) {
+    if (argc == 5 && strcmp(argv[1], "--role") == 0)
+        return run_role(role_by_name(argv[2]));
+    if (argc < 2) {
+        usage(stderr);
+        return 2;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        usage(stdout);
+        return 0;
+    }
+    if (strcmp(argv[1], "--version") == 0)
+        return cmd_version(1, argv + 1);
+    int status = run_command(argc - 1, argv + 1);
+    if (status >= 0)
+        return status;
+    struct stat st;
+    if (argv[1][0] != '-' && stat(argv[1], &st) == 0) /* `tls-off config.toml` is short for `tls-off run config.toml` */
+        return cmd_run(argc, argv);
+    fprintf(stderr, "tls-off: \"%s\" is neither a command nor a file\n", argv[1]);
+    usage(stderr);
+    return 2;
+}
