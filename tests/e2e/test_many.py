@@ -1,0 +1,104 @@
+"""Many sessions at once, and what they hold."""
+import os
+import re
+import resource
+import subprocess
+
+import pytest
+
+from support import clients
+from support.backends import ManyEcho, unix_listener
+from support.clients import connect, context, tcp
+from support.proxy import BINARY, ROOT, SANITIZED
+from support.waiting import until
+
+MANY = 2000
+
+
+@pytest.fixture(autouse=True)
+def enough_descriptors():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 3 * MANY
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        pytest.skip(f"needs {wanted} descriptors, the limit is {hard}")
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_two_thousand_sessions(parts):
+    b = parts.add(ManyEcho(unix_listener(parts.socket_path(), 4096)))
+    p = parts.proxy(b, top={"workers": 2}, timeouts={"connect": "30s", "handshake": "60s"})
+    ctx = context()
+    port = p.port
+    sessions = [connect(port, ctx) for _ in range(MANY)]
+    for round_ in range(3):
+        for i, c in enumerate(sessions):
+            c.sendall(b"%d %d" % (round_, i))
+        for i, c in enumerate(sessions):
+            wanted = b"%d %d" % (round_, i)
+            assert clients.receive(c, len(wanted)) == wanted
+    assert b.accepted == MANY
+    for c in sessions:
+        c.close()
+    until(lambda: not b.open, "end of all sessions at the backend")
+    p.wait_session(count=MANY)
+    assert all(e["bytes_in"] == e["bytes_out"] for e in p.events("session"))
+
+
+@pytest.mark.skipif(SANITIZED, reason="sanitizers hold much more memory")
+def test_memory_comes_back(parts):
+    b = parts.add(ManyEcho(unix_listener(parts.socket_path(), 4096)))
+    p = parts.proxy(b)
+    ctx, port = context(), p.port
+
+    def wave():
+        sessions = [connect(port, ctx) for _ in range(500)]
+        for c in sessions:
+            clients.says_echo(c, b"x" * 20_000)
+        for c in sessions:
+            c.close()
+        until(lambda: not b.open, "end of all sessions at the backend")
+
+    wave()
+    before = p.memory()
+    for _ in range(4):
+        wave()
+    assert p.memory() < before + 1024 * 1024
+
+
+@pytest.mark.skipif(SANITIZED, reason="sanitizers hold much more memory")
+@pytest.mark.parametrize("what", ["silent", "half a hello"])
+def test_unfinished_hellos_hold_little(parts, what):
+    n = 1000
+    p = parts.proxy(parts.backend(), timeouts={"handshake": "60s"})
+    data = clients.hello_bytes(context())[:60] if what != "silent" else b""
+    handshaker = p.roles()["handshaker"][0]
+    from support import processes
+
+    def pile(count):
+        pile = [tcp(p.port) for _ in range(count)]
+        for s in pile:
+            s.sendall(data)
+        return pile
+
+    base = processes.descriptors(handshaker)
+    first = pile(200)
+    until(lambda: processes.descriptors(handshaker) >= base + 200, "200 accepted")
+    before = p.memory()
+    more = pile(n)
+    until(lambda: processes.descriptors(handshaker) >= base + 200 + n, "all accepted")
+    each = (p.memory() - before) / n
+    for s in first + more:
+        s.close()
+    assert each < 1024, f"{each} bytes for a connection that is {what}"
+
+
+@pytest.mark.skipif(SANITIZED, reason="sanitizers hold much more memory")
+def test_idle_session_holds_less_than_2_kb(parts):
+    done = subprocess.run(["/usr/bin/python3", str(ROOT / "bench" / "idle-memory"), "--binary", BINARY, str(MANY)], capture_output=True, text=True,
+                          timeout=150, env=dict(os.environ))
+    assert done.returncode == 0, done.stdout + done.stderr
+    each = float(re.search(r"^([\d.]+) bytes a session", done.stdout, re.M).group(1))
+    assert each < 2048, done.stdout

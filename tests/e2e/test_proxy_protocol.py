@@ -1,0 +1,235 @@
+"""The PROXY protocol: what a backend is told, and what is taken from a load balancer in front."""
+import struct
+
+import pytest
+
+from support import clients, proxy_header
+from support.clients import V12, V13, context, receive_all, tcp, until_closed
+from support.waiting import until
+
+TRUSTED = {"accept": "required", "trust": ["127.0.0.0/8"]}
+
+
+class Told:
+    """A backend that keeps each header it reads, and then echoes."""
+
+    def __init__(self, read):
+        self.read, self.headers = read, []
+
+    def __call__(self, c):
+        self.headers.append(self.read(c))
+        while True:
+            data = c.recv(65536)
+            if not data:
+                return
+            c.sendall(data)
+
+    def first(self):
+        return until(lambda: self.headers, "a PROXY header")[0]
+
+
+def through(port, ctx=None, before=b"", name="localhost", data=b"after the header"):
+    """A session with BEFORE in front of TLS; returns the client's own address."""
+    s = tcp(port)
+    own = s.getsockname()
+    s.sendall(before)
+    with (ctx or context()).wrap_socket(s, server_hostname=name, suppress_ragged_eofs=False) as c:
+        clients.says_echo(c, data)
+        c.unwrap().close()
+    return own
+
+
+# --- sent
+
+
+def test_v1_is_sent(parts):
+    told = Told(proxy_header.read_v1)
+    p = parts.proxy(parts.backend(told), proxy_protocol={"send": "v1"})
+    own = through(p.port)
+    assert told.first() == ["PROXY", "TCP4", "127.0.0.1", "127.0.0.1", str(own[1]), str(p.port)]
+
+
+def test_v1_is_sent_for_ipv6(parts):
+    told = Told(proxy_header.read_v1)
+    p = parts.proxy(parts.backend(told), listen=["[::1]:0"], proxy_protocol={"send": "v1"})
+    port = int(p.wait_text(r"listening on \[::1\]:(\d+) for web").group(1))
+    with clients.connect(port, host="::1") as c:
+        own = c.getsockname()
+        clients.says_echo(c)
+    assert told.first() == ["PROXY", "TCP6", "::1", "::1", str(own[1]), str(port)]
+
+
+@pytest.mark.parametrize("version,says", [(V12, b"TLSv1.2"), (V13, b"TLSv1.3")])
+def test_v2_with_all_tlvs(parts, version, says):
+    told = Told(proxy_header.read_v2)
+    p = parts.proxy(parts.backend(told), alpn=["http/1.1"], proxy_protocol={"send": "v2"})
+    ctx = context(version=version, alpn=["http/1.1"])
+    own = through(p.port, ctx)
+    h = told.first()
+    assert (h["command"], h["family"]) == (1, 0x11)
+    assert h["source"] == own and h["destination"] == ("127.0.0.1", p.port)
+    assert h["tlvs"][proxy_header.ALPN] == b"http/1.1"
+    assert h["tlvs"][proxy_header.AUTHORITY] == b"localhost"
+    assert proxy_header.CRC32C in h["tlvs"]
+    assert len(h["tlvs"][proxy_header.UNIQUE_ID]) in range(16, 129)
+    assert h["ssl"]["client"] == 1  # TLS, and no client certificate
+    assert h["ssl"]["verify"] != 0
+    assert h["ssl"]["tlvs"][proxy_header.SSL_VERSION] == says
+    assert h["ssl"]["tlvs"][proxy_header.SSL_CIPHER]
+
+
+def test_unique_id_is_the_one_of_the_log(parts):
+    told = Told(proxy_header.read_v2)
+    p = parts.proxy(parts.backend(told), proxy_protocol={"send": "v2"})
+    for _ in range(3):
+        through(p.port)
+    ids = {h["tlvs"][proxy_header.UNIQUE_ID] for h in told.headers}
+    assert len(ids) == 3
+    p.wait_session(count=3)
+    logged = {e["unique_id"].replace("-", "").lower() for e in p.events("session")}
+    assert logged == {i.hex() if len(i) == 16 else i.decode().replace("-", "").lower() for i in ids}
+
+
+def test_v2_without_alpn_and_name(parts):
+    told = Told(proxy_header.read_v2)
+    p = parts.proxy(parts.backend(told), proxy_protocol={"send": "v2"})
+    through(p.port, name=None)
+    assert proxy_header.ALPN not in told.first()["tlvs"]
+    assert proxy_header.AUTHORITY not in told.first()["tlvs"]
+
+
+@pytest.mark.parametrize("names,kinds", [([], set()), (["alpn"], {proxy_header.ALPN}), (["crc32c"], {proxy_header.CRC32C}),
+                                         (["ssl", "unique-id"], {proxy_header.SSL, proxy_header.UNIQUE_ID})])
+def test_v2_with_chosen_tlvs(parts, names, kinds):
+    told = Told(proxy_header.read_v2)
+    p = parts.proxy(parts.backend(told), alpn=["http/1.1"], proxy_protocol={"send": "v2", "tlvs": names})
+    through(p.port, context(alpn=["http/1.1"]))
+    assert set(told.first()["tlvs"]) == kinds
+
+
+def test_header_comes_even_when_the_client_says_nothing(parts):
+    told = Told(proxy_header.read_v2)
+    p = parts.proxy(parts.backend(told), proxy_protocol={"send": "v2"})
+    with clients.connect(p.port) as c:
+        told.first()
+        c.unwrap()
+
+
+def test_passthrough_sends_a_header_too(parts, pki):
+    told = Told(proxy_header.read_v2)
+
+    def swallow(c):
+        told.headers.append(proxy_header.read_v2(c))
+        c.recv(65536)
+
+    service = parts.service(parts.backend(swallow), mode="passthrough", proxy_protocol={"send": "v2"})
+    del service["certificates"]
+    p = parts.proxy(services={"web": service})
+    s = tcp(p.port)
+    s.sendall(clients.hello_bytes(context()))
+    own = s.getsockname()
+    assert told.first()["source"] == own
+    until_closed(s)
+    s.close()
+
+
+# --- accepted
+
+CLIENT, SERVER = ("192.0.2.7", 4711), ("192.0.2.8", 443)
+CLIENT6, SERVER6 = ("2001:db8::7", 4711), ("2001:db8::8", 443)
+
+
+@pytest.mark.parametrize("make", [proxy_header.v1, proxy_header.v2, lambda a, b: proxy_header.v2(a, b, with_crc=True),
+                                  lambda a, b: proxy_header.v2(a, b, extra=b"\xe0\0\x05hello")], ids=["v1", "v2", "v2-crc", "v2-tlv"])
+@pytest.mark.parametrize("a,b", [(CLIENT, SERVER), (CLIENT6, SERVER6)], ids=["ipv4", "ipv6"])
+def test_header_of_a_trusted_sender(parts, make, a, b):
+    told = Told(proxy_header.read_v2)
+    p = parts.proxy(parts.backend(told), proxy_protocol={**TRUSTED, "send": "v2"})
+    through(p.port, before=make(a, b))
+    assert told.first()["source"] == a and told.first()["destination"] == b
+    text = f"[{a[0]}]:{a[1]}" if ":" in a[0] else f"{a[0]}:{a[1]}"
+    assert p.wait_session()["client"] == text
+
+
+@pytest.mark.parametrize("header", [b"PROXY UNKNOWN\r\n", b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n", proxy_header.v2(command=0)],
+                         ids=["v1-unknown", "v1-unknown-more", "v2-local"])
+def test_local_and_unknown_mean_the_connection_itself(parts, header):
+    p = parts.proxy(parts.backend(), proxy_protocol=TRUSTED)
+    own = through(p.port, before=header)
+    assert p.wait_session()["client"] == f"127.0.0.1:{own[1]}"
+
+
+def test_header_in_pieces(parts):
+    p = parts.proxy(parts.backend(), proxy_protocol=TRUSTED)
+    s = tcp(p.port)
+    s.setsockopt(6, 1, 1)  # TCP_NODELAY
+    whole = proxy_header.v2(CLIENT, SERVER) + clients.hello_bytes(context())
+    for byte in whole:
+        s.send(bytes([byte]))
+    assert clients.receive(s, 5)[0] == 22
+    s.close()
+
+
+def refused(p, data, reason):
+    s = tcp(p.port)
+    try:
+        s.sendall(data)
+        got, _ = until_closed(s)
+    except (ConnectionResetError, BrokenPipeError):
+        got = b""
+    s.close()
+    assert got == b""
+    return p.wait_failure(reason)
+
+
+def test_untrusted_sender(parts):
+    p = parts.proxy(parts.backend(), proxy_protocol={"accept": "required", "trust": ["10.0.0.0/8"]})
+    refused(p, proxy_header.v1(CLIENT, SERVER) + clients.hello_bytes(context()), "proxy_untrusted")
+
+
+def test_header_missing(parts):
+    p = parts.proxy(parts.backend(), proxy_protocol=TRUSTED)
+    refused(p, clients.hello_bytes(context()), "proxy_missing")
+
+
+@pytest.mark.parametrize("header", [
+    b"PROXY TCP4 192.0.2.1 192.0.2.2 1\r\n", b"PROXY TCP4 192.0.2.300 192.0.2.2 1 2\r\n", b"PROXY TCP4 192.0.2.1 192.0.2.2 1 65536\r\n",
+    b"PROXY TCP5 a b 1 2\r\n", b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2" + b" " * 100, proxy_header.v2(CLIENT, SERVER, command=2),
+    proxy_header.v2(CLIENT, SERVER, with_crc=True)[:-1] + b"\0", proxy_header.SIGNATURE + struct.pack("!BBH", 0x31, 0x11, 12) + bytes(12),
+    proxy_header.SIGNATURE + struct.pack("!BBH", 0x21, 0x11, 4) + bytes(4), proxy_header.SIGNATURE + struct.pack("!BBH", 0x21, 0x11, 65535) + bytes(3000)])
+def test_malformed_header(parts, header):
+    p = parts.proxy(parts.backend(), proxy_protocol=TRUSTED)
+    refused(p, header + clients.hello_bytes(context()), "proxy_malformed")
+
+
+def test_silence_instead_of_a_header(parts):
+    p = parts.proxy(parts.backend(), proxy_protocol=TRUSTED, timeouts={"handshake": "300ms"})
+    s = tcp(p.port)
+    until_closed(s)
+    s.close()
+    p.wait_failure("handshake_timeout")
+
+
+def test_limits_know_the_client_of_the_header(parts):
+    """Two clients behind one balancer are two."""
+    p = parts.proxy(parts.backend(), proxy_protocol=TRUSTED, limits={"sessions_per_client": 1})
+
+    def open_as(address):
+        s = tcp(p.port)
+        s.sendall(proxy_header.v1((address, 1), SERVER))
+        return context().wrap_socket(s, server_hostname="localhost")
+
+    with open_as("192.0.2.1") as one, open_as("192.0.2.2") as two:
+        clients.says_echo(one)
+        clients.says_echo(two)
+        with pytest.raises(OSError):
+            clients.says_echo(open_as("192.0.2.1"))
+        p.wait_failure("client_sessions")
+
+
+def test_end_of_the_answer_is_the_end(parts):
+    p = parts.proxy(parts.backend(lambda c: c.sendall(b"bye")), proxy_protocol=TRUSTED)
+    s = tcp(p.port)
+    s.sendall(proxy_header.v1(CLIENT, SERVER))
+    with context().wrap_socket(s, server_hostname="localhost", suppress_ragged_eofs=False) as c:
+        assert receive_all(c) == b"bye"
