@@ -1,6 +1,7 @@
 /*
  * Reading cursor over a span, big-endian, with a sticky error: a parser reads its fields in a straight line and asks once at
- * the end. After the first overrun every read gives zero or an empty span, and nothing is ever read past the end.
+ * the end. After the first overrun every read gives zero or an empty span, and nothing is ever read past the end; no byte is
+ * left then, so a loop over rd_left() comes to its end.
  */
 #pragma once
 
@@ -29,6 +30,7 @@ static inline size_t rd_left(const struct rd *r) {
 static inline struct span rd_bytes(struct rd *r, size_t n) {
     if (r->bad || n > rd_left(r)) {
         r->bad = true;
+        r->p = r->end;
         return (struct span){NULL, 0};
     }
     struct span s = {r->p, n};

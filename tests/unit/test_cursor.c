@@ -44,6 +44,7 @@ static void an_overrun_is_sticky_and_reads_zero(void **state) {
     struct rd r = rd_of(span_of(in, sizeof(in)));
     assert_int_equal(rd_u32(&r), 0);
     assert_true(r.bad);
+    assert_int_equal(rd_left(&r), 0);
     assert_int_equal(rd_u8(&r), 0);
     struct span s = rd_bytes(&r, 0);
     assert_null(s.p);
