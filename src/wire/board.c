@@ -24,6 +24,7 @@
 #include "base/rand.h"
 
 #define BOARD_MAGIC    0x746f2d626f617264u /* "to-board" */
+#define BOARD_SEALS    (F_SEAL_SHRINK | F_SEAL_GROW)
 #define PAGE           4096u
 #define SET_SLOTS      8u
 #define SETS           4096u
@@ -76,7 +77,7 @@ int board_create(uint16_t workers, uint16_t services, int *ret_fd) {
     struct board_shared head = {.magic = BOARD_MAGIC, .workers = workers, .services = services};
     rand_bytes(&head.key, sizeof(head.key));
     if (ftruncate(fd, (off_t)board_size(workers)) < 0 || pwrite(fd, &head, sizeof(head), 0) != (ssize_t)sizeof(head) ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
+        fcntl(fd, F_ADD_SEALS, BOARD_SEALS | F_SEAL_SEAL) < 0) {
         int saved = errno;
         close(fd);
         errno = saved;
@@ -90,6 +91,9 @@ int board_map(int fd, struct board *ret) {
     struct stat st;
     if (fstat(fd, &st) < 0)
         return ERR_SYSTEM;
+    int seals = fcntl(fd, F_GET_SEALS);
+    if (seals < 0 || (seals & BOARD_SEALS) != BOARD_SEALS) /* an unsealed one could be cut under our feet */
+        return ERR_FORMAT;
     if (st.st_size < (off_t)PAGE || st.st_size > (off_t)board_size(CONF_WORKERS_MAX))
         return ERR_FORMAT;
     size_t size = (size_t)st.st_size;

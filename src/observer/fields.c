@@ -1,0 +1,196 @@
+#include "observer/fields.h"
+
+#include <inttypes.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+
+const char *level_name(enum log_level level) {
+    static const char *const names[] = {
+        [LOG_LEVEL_ERROR] = "error",
+        [LOG_LEVEL_WARNING] = "warning",
+        [LOG_LEVEL_INFO] = "info",
+        [LOG_LEVEL_DEBUG] = "debug",
+    };
+    return (unsigned)level < ARRAY_LEN(names) ? names[level] : "unknown";
+}
+
+static bool is_ours(int reason) {
+    switch (reason) {
+    case ERR_NOMEM:
+    case ERR_SYSTEM:
+    case ERR_CRYPTO:
+    case ERR_OUT_OF_FDS:
+    case ERR_LEAVE:
+    case ERR_NO_RELAY:
+    case ERR_NO_BUFFERS:
+    case ERR_BACKEND_REFUSED:
+    case ERR_BACKEND_TIMEOUT:
+    case ERR_BACKEND_BACKLOG:
+        return true;
+    default:
+        return false;
+    }
+}
+
+enum log_level event_level(const struct event *e) {
+    enum log_level said = (enum log_level)e->level;
+    return e->kind != EVENT_LINE && is_ours(e->reason) ? MIN(said, LOG_LEVEL_WARNING) : said;
+}
+
+const char *service_name(const struct conf *conf, uint16_t service) {
+    return service < conf->nservices ? conf->services[service].name : "?";
+}
+
+const char *backend_name(const struct conf *conf, uint16_t service, uint16_t backend) {
+    if (service >= conf->nservices || backend >= conf->services[service].nbackends)
+        return "?";
+    return conf->services[service].backends[backend].text;
+}
+
+static void add(struct fields *f, const char *name, struct span value, bool bare) {
+    MUST(f->n < FIELDS_MAX);
+    f->list[f->n++] = (struct field){name, value, bare};
+}
+
+static void add_text(struct fields *f, const char *name, const char *value) {
+    add(f, name, span_str(value), false);
+}
+
+/* What is empty is left out. */
+static void add_span(struct fields *f, const char *name, struct span value) {
+    if (value.len > 0)
+        add(f, name, value, false);
+}
+
+static struct span since(const struct fields *f, size_t start) {
+    return span_of(f->memory + start, f->space.len - start);
+}
+
+static void add_number(struct fields *f, const char *name, uint64_t value) {
+    size_t start = f->space.len;
+    text_addf(&f->space, "%" PRIu64, value);
+    add(f, name, since(f, start), true);
+}
+
+static void add_ms(struct fields *f, const char *name, uint64_t us) {
+    size_t start = f->space.len;
+    text_addf(&f->space, "%" PRIu64 ".%03u", us / 1000, (unsigned)(us % 1000));
+    add(f, name, since(f, start), true);
+}
+
+static void add_addr(struct fields *f, const char *name, const struct addr *a) {
+    char text[ADDR_TEXT_MAX];
+    size_t start = f->space.len;
+    if (a->family == AF_UNSPEC)
+        return;
+    text_add(&f->space, addr_text(a, text));
+    add(f, name, since(f, start), false);
+}
+
+/* The registered name, or the number in hexadecimal digits. */
+static void add_code(struct fields *f, const char *name, uint16_t id, const char *(*lookup)(uint16_t)) {
+    if (id == 0)
+        return;
+    const char *known = lookup(id);
+    size_t start = f->space.len;
+    if (!known)
+        text_addf(&f->space, "0x%04x", id);
+    add(f, name, known ? span_str(known) : since(f, start), false);
+}
+
+/* Milliseconds are what people read; the last three digits of clock_text() make room for the zone. */
+static void add_time(struct fields *f, uint64_t wall_us) {
+    char text[CLOCK_TEXT_MAX];
+    size_t start = f->space.len;
+    struct span s = span_str(clock_text(wall_us, text));
+    text_add_span(&f->space, span_of(s.p, s.len > 4 ? s.len - 4 : 0));
+    text_add(&f->space, "Z");
+    add(f, "time", since(f, start), false);
+}
+
+static void begin(struct fields *f, uint64_t wall_us, enum log_level level, const char *event, enum role role, uint16_t index) {
+    f->n = 0;
+    f->level = level;
+    f->space = text_of(f->memory, sizeof(f->memory));
+    add_time(f, wall_us);
+    add_text(f, "level", level_name(level));
+    add_text(f, "event", event);
+    size_t start = f->space.len;
+    text_addf(&f->space, "%s.%u", role_name(role), index);
+    add(f, "role", since(f, start), false);
+}
+
+static void add_facts(struct fields *f, const struct facts *facts, const struct conf *conf, const struct format_names *names) {
+    size_t start;
+    add_text(f, "service", service_name(conf, facts->service));
+    start = f->space.len;
+    text_add_hex(&f->space, span_of(facts->unique_id, sizeof(facts->unique_id)));
+    add(f, "unique_id", since(f, start), false);
+    add_addr(f, "client", &facts->client);
+    add_addr(f, "peer", &facts->peer);
+    add_addr(f, "local", &facts->local);
+    if (facts->tls_version != 0)
+        add_text(f, "tls_version", facts->tls_version == 0x0304 ? "TLSv1.3" : "TLSv1.2");
+    add_code(f, "cipher_suite", facts->suite, names->suite);
+    add_code(f, "group", facts->group, names->group);
+    if (facts->tls_version != 0)
+        add(f, "resumed", span_str(facts->resumed ? "true" : "false"), true);
+    add_span(f, "sni", facts->sni);
+    add_span(f, "alpn", facts->alpn);
+    add_span(f, "ja4", facts->ja4);
+}
+
+static void add_reason(struct fields *f, const struct event *e) {
+    if (e->reason != 0)
+        add_text(f, "reason", err_name(e->reason));
+    add_span(f, "detail", e->text);
+    if (e->reason != ERR_PEER_ALERT)
+        return;
+    size_t start = f->space.len;
+    text_add(&f->space, alert_name(e->alert));
+    if (span_eq(since(f, start), span_str("unknown")))
+        text_addf(&f->space, "_%u", e->alert);
+    add(f, "alert", since(f, start), false);
+}
+
+static void add_traffic(struct fields *f, const struct event *e, const struct conf *conf) {
+    bool reached = e->backend != UINT16_MAX;
+    if (reached)
+        add_text(f, "backend", backend_name(conf, e->facts.service, e->backend));
+    add_number(f, "bytes_in", e->bytes_in);
+    add_number(f, "bytes_out", e->bytes_out);
+    if (e->facts.tls_version != 0)
+        add_ms(f, "handshake_ms", e->facts.handshake_us);
+    if (reached)
+        add_ms(f, "connect_ms", e->connect_us);
+    add_ms(f, "duration_ms", e->duration_us);
+    add_text(f, "client_end", side_end_name(e->client_end));
+    add_text(f, "backend_end", side_end_name(e->backend_end));
+    add_number(f, "retries", e->retries);
+}
+
+void fields_of_event(const struct event *e, const struct conf *conf, const struct format_names *names, struct fields *ret) {
+    static const char *const events[] = {
+        [EVENT_LINE] = FIELD_EVENT_LOG, [EVENT_SESSION] = "session", [EVENT_FAILURE] = "failed"};
+    begin(ret, e->wall_us, event_level(e), events[e->kind], e->role, e->index);
+    if (e->kind == EVENT_LINE) {
+        add(ret, "message", e->text, false);
+        return;
+    }
+    add_facts(ret, &e->facts, conf, names);
+    if (e->kind == EVENT_SESSION)
+        add_traffic(ret, e, conf);
+    else
+        add_ms(ret, "duration_ms", e->duration_us);
+    add_reason(ret, e);
+}
+
+void fields_of_sampled(const struct sampled *s, uint64_t wall_us, uint16_t index, const struct conf *conf, struct fields *ret) {
+    enum log_level level = is_ours(s->reason) ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO;
+    begin(ret, wall_us, level, FIELD_EVENT_MANY, ROLE_OBSERVER, index);
+    add_text(ret, "service", service_name(conf, s->service));
+    add_text(ret, "reason", err_name(s->reason));
+    add_number(ret, "count", s->count);
+    add_number(ret, "seconds", s->seconds);
+}

@@ -1,0 +1,287 @@
+#include "observer/observer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/loop.h"
+#include "conf/snapshot.h"
+#include "observer/fields.h"
+#include "observer/sampling.h"
+#include "observer/sink.h"
+#include "observer/sources.h"
+#include "wire/child.h"
+
+#define SWEEP_MS    100
+#define SWEEP_LIMIT 8192 /* events a ring a sweep: one that never ends must not keep the supervisor waiting */
+#define OLD_SWEEPS  64   /* for a ring whose writer is gone: more than any ring holds */
+
+enum { KIND_CONTROL };
+
+struct observer {
+    struct child child;
+    const struct format_names *names;
+    struct conf *conf;
+    struct loop loop;
+    struct wtimer timer;
+    struct sources sources;
+    struct sampling sampling;
+    struct sink sink;
+    struct fields fields;
+};
+
+/* ---- lines ---- */
+
+static void put(struct observer *o) {
+    if (o->fields.level <= o->conf->log_level)
+        sink_put(&o->sink, &o->fields);
+}
+
+static void on_event(void *ctx, const struct event *e) {
+    struct observer *o = ctx;
+    if (event_level(e) > o->conf->log_level)
+        return;
+    if (e->kind != EVENT_LINE && !sampling_pass(&o->sampling, e->facts.service, e->reason, o->loop.now_ms))
+        return;
+    fields_of_event(e, o->conf, o->names, &o->fields);
+    put(o);
+}
+
+static void on_sampled(void *ctx, const struct sampled *s) {
+    struct observer *o = ctx;
+    fields_of_sampled(s, clock_wall_us(), o->child.setup.index, o->conf, &o->fields);
+    put(o);
+}
+
+/* A warning in the name of the process it is about. */
+static void warn(struct observer *o, const struct control_peer *who, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static void warn(struct observer *o, const struct control_peer *who, const char *fmt, ...) {
+    char line[512];
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(line, sizeof(line), fmt, ap);
+    va_end(ap);
+    struct event e = {.kind = EVENT_LINE, .wall_us = clock_wall_us(), .role = who->role, .index = who->index};
+    e.level = LOG_LEVEL_WARNING;
+    e.text = span_of(line, n < 0 ? 0 : MIN((size_t)n, sizeof(line) - 1));
+    on_event(o, &e);
+}
+
+static void warn_own(struct observer *o, const char *what, const char *why) {
+    struct control_peer self = {ROLE_OBSERVER, o->child.setup.index};
+    warn(o, &self, "%s: %s", what, why);
+}
+
+/* ---- sweeps ---- */
+
+static void tell_losses(struct observer *o, struct source *s, bool now) {
+    uint64_t dropped, broken;
+    if (!source_losses(s, o->loop.now_ms, now, &dropped, &broken))
+        return;
+    if (dropped > 0)
+        warn(o, &s->who, "%llu log events dropped: the ring was full", (unsigned long long)dropped);
+    if (broken > 0)
+        warn(o, &s->who, "%llu log events dropped: not readable", (unsigned long long)broken);
+}
+
+/* Tries to write how much could not be written; the number is kept until that succeeds. */
+static void tell_lost(struct observer *o) {
+    uint64_t lost = o->sink.lost;
+    if (lost == 0)
+        return;
+    struct control_peer self = {ROLE_OBSERVER, o->child.setup.index};
+    o->sink.lost = 0;
+    warn(o, &self, "%llu log lines lost: %s", (unsigned long long)lost, strerror(o->sink.error));
+    sink_flush(&o->sink);
+    if (o->sink.lost > 0)
+        o->sink.lost = lost;
+}
+
+/* True when some ring still held events at its limit. */
+static bool sweep(struct observer *o, bool last) {
+    bool more = false;
+    o->loop.now_ms = clock_mono_ms();
+    sampling_turn(&o->sampling, o->loop.now_ms, on_sampled, o);
+    for (size_t i = 0; i < o->sources.n; i++) {
+        more = source_read(&o->sources.list[i], SWEEP_LIMIT, on_event, o) || more;
+        tell_losses(o, &o->sources.list[i], last);
+    }
+    if (last)
+        sampling_end(&o->sampling, o->loop.now_ms, on_sampled, o);
+    sink_flush(&o->sink);
+    tell_lost(o);
+    return more;
+}
+
+static void on_timer(void *ctx, struct wtimer *t) {
+    struct observer *o = ctx;
+    bool more = sweep(o, false);
+    wheel_arm(&o->loop.wheel, t, o->loop.now_ms + (more ? 0 : SWEEP_MS));
+}
+
+/* ---- the supervisor ---- */
+
+/* Takes a ring; what its predecessor still holds comes first. The descriptor is closed here. */
+static void take_ring(struct observer *o, const struct control_peer *who, int fd) {
+    struct ring ring;
+    struct source *s = sources_of(&o->sources, who);
+    int err = s ? ring_map(fd, &ring) : ERR_LIMIT;
+    int why = errno;
+    close(fd);
+    if (err < 0) {
+        warn(o, who, "its log ring is not usable: %s", err == ERR_SYSTEM ? strerror(why) : err_text(err));
+        return;
+    }
+    for (unsigned i = 0; i < OLD_SWEEPS && source_read(s, SWEEP_LIMIT, on_event, o); i++)
+        continue;
+    tell_losses(o, s, true);
+    ring_unmap(&s->ring);
+    s->ring = ring;
+}
+
+static void reopen(struct observer *o) {
+    (void)sweep(o, false); /* what happened before belongs into the old file; the rest comes with the next sweep */
+    if (sink_reopen(&o->sink) < 0)
+        warn_own(o, "the log file could not be reopened, the old one stays", strerror(errno));
+}
+
+static void on_message(struct observer *o, struct ipc_msg *m) {
+    struct control_peer who;
+    if (m->type == CONTROL_RING && control_read_peer(m, &who) == 0) {
+        take_ring(o, &who, m->fds[0]);
+        return;
+    }
+    ipc_msg_close(m);
+    if (m->type == CONTROL_REOPEN)
+        reopen(o);
+    if (m->type == CONTROL_STOP)
+        o->loop.stop = true;
+    if (m->type == CONTROL_DRAIN) {
+        (void)sweep(o, true);
+        (void)!control_send_number(o->child.control, CONTROL_DRAINED, 0); /* a lost supervisor shows on the control socket */
+    }
+}
+
+static void on_control(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
+    (void)key;
+    (void)gen;
+    (void)events;
+    struct observer *o = ctx;
+    struct ipc_msg m;
+    int err;
+    while (!o->loop.stop) {
+        switch (ipc_recv(o->child.control, o->child.scratch, sizeof(o->child.scratch), control_to_child, &m, &err)) {
+        case STEP_DONE:
+            on_message(o, &m);
+            break;
+        case STEP_WANT_READ:
+            return;
+        case STEP_EOF:
+            o->loop.stop = true;
+            break;
+        default:
+            warn_own(o, "message of the supervisor", err_text(err));
+            o->loop.stop = true;
+        }
+    }
+}
+
+/* ---- start ---- */
+
+/* Without the standard streams, the next descriptor opened would get their number, and log lines would land in it. */
+static void fill_streams(void) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) < 0)
+            return;
+}
+
+static bool read_conf(struct observer *o) {
+    int err = snapshot_read(o->child.snapshot_fd, &o->conf);
+    close(o->child.snapshot_fd);
+    if (err < 0)
+        child_refuse(&o->child, "the configuration could not be read: %s", err_text(err));
+    return err == 0;
+}
+
+/* Opened with the rights we still have; reopening must do with those of the user. */
+static bool open_log(struct observer *o) {
+    char line[512];
+    struct text why = text_of(line, sizeof(line));
+    if (sink_open(&o->sink, o->conf, &why) < 0) {
+        child_refuse(&o->child, "%s", line);
+        return false;
+    }
+    sink_give_to(&o->sink, o->conf->user);
+    int err = child_become(o->conf->user);
+    if (err < 0)
+        child_refuse(&o->child, "user %s: %s", o->conf->user, err == ERR_SYSTEM ? strerror(errno) : err_text(err));
+    return err == 0;
+}
+
+static bool start_loop(struct observer *o) {
+    if (loop_init(&o->loop) < 0)
+        return false;
+    o->loop.timer_fn = on_timer;
+    o->loop.timer_ctx = o;
+    loop_on(&o->loop, KIND_CONTROL, on_control, o);
+    sampling_init(&o->sampling, (uint16_t)o->conf->nservices);
+    struct source *own = sources_of(&o->sources, &(struct control_peer){ROLE_OBSERVER, o->child.setup.index});
+    MUST(own);
+    own->ring = o->child.voice.ring;
+    return true;
+}
+
+/* The rings known at the start, until GO. False when the supervisor is gone. */
+static bool take_rings(struct observer *o) {
+    struct ipc_msg m;
+    for (;;) {
+        if (child_wait(&o->child, &m) < 0)
+            return false;
+        if (m.type == CONTROL_GO)
+            return true;
+        if (m.type == CONTROL_STOP)
+            return false;
+        on_message(o, &m);
+    }
+}
+
+static bool serve(struct observer *o) {
+    wheel_arm(&o->loop.wheel, &o->timer, clock_mono_ms());
+    if (loop_watch(&o->loop, o->child.control, EPOLLIN, KIND_CONTROL, 0, 0) < 0)
+        return false;
+    if (control_send(o->child.control, CONTROL_READY) < 0)
+        return false;
+    return loop_run(&o->loop) == 0;
+}
+
+/* In the order of their making; each part takes being unmade before it was made. */
+static void finish(struct observer *o) {
+    (void)sweep(o, true); /* whoever still speaks now is not heard any more */
+    sink_close(&o->sink);
+    sampling_fini(&o->sampling);
+    sources_fini(&o->sources);
+    loop_fini(&o->loop);
+    conf_free(o->conf);
+    board_unmap(&o->child.board);
+    close(o->child.control);
+}
+
+int observer_run(int control_fd, const struct format_names *names) {
+    static struct observer o;
+    o.names = names;
+    fill_streams();
+    signal(SIGPIPE, SIG_IGN);
+    if (child_begin(&o.child, control_fd) < 0)
+        return 1;
+    if (!read_conf(&o) || !open_log(&o) || !start_loop(&o))
+        return 1;
+    bool well = take_rings(&o) && serve(&o);
+    finish(&o);
+    return well ? 0 : 1;
+}

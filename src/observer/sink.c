@@ -1,0 +1,71 @@
+#include "observer/sink.h"
+
+#include <pwd.h>
+#include <string.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "base/err.h"
+
+static const struct sink_ops *ops_of(enum log_target target) {
+    switch (target) {
+    case LOG_TO_SYSLOG:
+        return &sink_syslog_ops;
+    case LOG_TO_JOURNAL:
+        return &sink_journal_ops;
+    default:
+        return &sink_file_ops;
+    }
+}
+
+int sink_open(struct sink *s, const struct conf *conf, struct text *why) {
+    memset(s, 0, sizeof(*s));
+    s->ops = ops_of(conf->log_target);
+    s->format = conf->log_format;
+    s->fd = conf->log_target == LOG_TO_STDOUT ? STDOUT_FILENO : STDERR_FILENO;
+    if (conf->log_target == LOG_TO_FILE)
+        s->path = conf->log_file;
+    int err = s->ops->open(s, why);
+    if (err < 0)
+        s->ops = NULL;
+    return err;
+}
+
+void sink_close(struct sink *s) {
+    if (!s->ops)
+        return;
+    sink_flush(s);
+    s->ops->close(s);
+    s->ops = NULL;
+}
+
+void sink_put(struct sink *s, const struct fields *f) {
+    s->ops->put(s, f);
+}
+
+void sink_flush(struct sink *s) {
+    if (s->ops->flush)
+        s->ops->flush(s);
+}
+
+int sink_reopen(struct sink *s) {
+    return s->ops->reopen ? s->ops->reopen(s) : 0;
+}
+
+void sink_give_to(struct sink *s, const char *user) {
+    if (!s->path || !user || geteuid() != 0)
+        return;
+    const struct passwd *p = getpwnam(user);
+    if (p)
+        (void)!fchown(s->fd, p->pw_uid, (gid_t)-1); /* the descriptor stays good; only a later reopening would miss it */
+}
+
+int sink_priority(enum log_level level) {
+    static const int priorities[] = {
+        [LOG_LEVEL_ERROR] = LOG_ERR,
+        [LOG_LEVEL_WARNING] = LOG_WARNING,
+        [LOG_LEVEL_INFO] = LOG_INFO,
+        [LOG_LEVEL_DEBUG] = LOG_DEBUG,
+    };
+    return (unsigned)level < ARRAY_LEN(priorities) ? priorities[level] : LOG_ERR;
+}

@@ -1,0 +1,56 @@
+#include "observer/sources.h"
+
+#include "base/err.h"
+
+#define TELL_EVERY_MS 1000
+
+struct source *sources_of(struct sources *s, const struct control_peer *who) {
+    for (size_t i = 0; i < s->n; i++)
+        if (s->list[i].who.role == who->role && s->list[i].who.index == who->index)
+            return &s->list[i];
+    if (s->n == SOURCES_MAX)
+        return NULL;
+    struct source *new = &s->list[s->n++];
+    *new = (struct source){.who = *who};
+    return new;
+}
+
+bool source_read(struct source *s, unsigned limit, source_fn fn, void *ctx) {
+    uint8_t record[RING_RECORD_MAX];
+    struct event e;
+    if (!s->ring.shared)
+        return false;
+    for (; limit > 0; limit--) {
+        int len = ring_get(&s->ring, record);
+        if (len == 0)
+            return false;
+        if (len < 0 || event_read(span_of(record, (size_t)len), &e) < 0) {
+            s->broken++;
+            continue;
+        }
+        e.role = s->who.role;
+        e.index = s->who.index;
+        fn(ctx, &e);
+    }
+    return true;
+}
+
+bool source_losses(struct source *s, uint64_t now_ms, bool now, uint64_t *ret_dropped, uint64_t *ret_broken) {
+    if (s->ring.shared)
+        s->dropped += ring_dropped(&s->ring);
+    if (s->dropped == 0 && s->broken == 0)
+        return false;
+    if (!now && s->said_ms != 0 && now_ms < s->said_ms + TELL_EVERY_MS)
+        return false;
+    *ret_dropped = s->dropped;
+    *ret_broken = s->broken;
+    s->dropped = s->broken = 0;
+    s->said_ms = now_ms;
+    return true;
+}
+
+void sources_fini(struct sources *s) {
+    for (size_t i = 0; i < s->n; i++)
+        ring_unmap(&s->list[i].ring);
+    s->n = 0;
+}

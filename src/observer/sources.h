@@ -1,0 +1,41 @@
+/*
+ * The rings the observer reads, one a process. Nothing in a ring is believed but its events: who speaks is known by the ring,
+ * so no role can speak in another's name. A ring or an event that makes no sense is counted, and reading goes on.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/ring.h"
+#include "conf/conf.h"
+#include "wire/control.h"
+#include "wire/event.h"
+
+#define SOURCES_MAX (2 * CONF_WORKERS_MAX + ROLE_COUNT)
+
+struct source {
+    struct control_peer who;
+    struct ring ring;
+    uint64_t dropped; /* by the writer: no room; not told yet */
+    uint64_t broken;  /* unreadable; not told yet */
+    uint64_t said_ms; /* when losses were last told; 0 = never */
+};
+
+struct sources {
+    struct source list[SOURCES_MAX];
+    size_t n;
+};
+
+typedef void (*source_fn)(void *ctx, const struct event *e);
+
+/* The source of that peer, made when it is new (its ring is then not mapped); NULL when there are too many. */
+struct source *sources_of(struct sources *s, const struct control_peer *who);
+
+/* Hands the events waiting in the ring to FN, at most LIMIT. True when it stopped for that reason. */
+bool source_read(struct source *s, unsigned limit, source_fn fn, void *ctx);
+
+/* What was lost since it was last told, at most once a second unless NOW; true when there is something to tell. */
+bool source_losses(struct source *s, uint64_t now_ms, bool now, uint64_t *ret_dropped, uint64_t *ret_broken);
+
+void sources_fini(struct sources *s);
