@@ -31,7 +31,7 @@ def test_curl_posts_and_gets_it_back(parts, pki, version):
         "-o", answer, "-w", "%{http_version} %{num_connects}", f"https://localhost:{p.port}/", "--ipv4")
     assert answer.read_bytes() == data
     e = p.wait_session()
-    assert e["tls_version"] == version and e["alpn"] == "http/1.1" and e["sni"] == "localhost"
+    assert e["tls_version"] == "TLSv" + version and e["alpn"] == "http/1.1" and e["sni"] == "localhost"
     assert e["bytes_in"] > 300_000 and e["bytes_out"] > 300_000
 
 
@@ -76,7 +76,7 @@ def test_every_suite_of_tls13(parts, suite):
     _, said = c.end()
     assert suite in said
     e = p.wait_session()
-    assert (e["cipher_suite"], e["tls_version"]) == (suite, "1.3")
+    assert (e["cipher_suite"], e["tls_version"]) == (suite, "TLSv1.3")
     assert (e["client_end"], e["bytes_in"], e["bytes_out"]) == ("close", 6, 6)
 
 
@@ -90,7 +90,7 @@ def test_every_suite_of_tls12(parts, suite, iana):
     _, said = c.end()
     assert suite in said
     e = p.wait_session()
-    assert (e["cipher_suite"], e["tls_version"]) == (iana, "1.2")
+    assert (e["cipher_suite"], e["tls_version"]) == (iana, "TLSv1.2")
 
 
 @pytest.mark.parametrize("suite", [s for s in SUITES_13] + [s for s, _ in SUITES_12])

@@ -32,7 +32,7 @@ def test_openssl_updates_its_key(p, command):
     c.hear("the end\n")
     _, said = c.end()
     assert "error:" not in said
-    assert p.wait_session(tls_version="1.3")["client_end"] == "close"
+    assert p.wait_session(tls_version="TLSv1.3")["client_end"] == "close"
 
 
 def test_request_is_answered(p):

@@ -29,7 +29,7 @@ def test_json_has_every_field(parts):
     e = p.wait_session()
     assert [f for f in FIELDS if f not in e] == []
     assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", e["time"])
-    assert (e["service"], e["sni"], e["alpn"], e["tls_version"]) == ("web", "localhost", "http/1.1", "1.3")
+    assert (e["service"], e["sni"], e["alpn"], e["tls_version"]) == ("web", "localhost", "http/1.1", "TLSv1.3")
     assert e["backend"] == b.url and e["resumed"] is False
     assert re.fullmatch(r"t13d\d{4}\w\w_[0-9a-f]{12}_[0-9a-f]{12}", e["ja4"])
     assert e["cipher_suite"].startswith("TLS_")
