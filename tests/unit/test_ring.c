@@ -186,6 +186,19 @@ static void drain(void) {
     fail();
 }
 
+/* A reader's position ahead of the writer's must not let the writer run over what was not read. */
+static void a_writer_believes_no_impossible_reader(void **state) {
+    uint8_t *tail = (uint8_t *)reader.shared + 128;
+    uint64_t ahead = 1 << 20;
+    assert_true(ring_put(&writer, span_of(record, 100)));
+    memcpy(tail, &ahead, sizeof(ahead));
+    assert_false(ring_put(&writer, span_of(record, 100)));
+    assert_int_equal(ring_dropped(&reader), 1);
+    assert_int_equal(ring_get(&reader, got), ERR_FORMAT);
+    assert_true(ring_put(&writer, span_str("alive")));
+    assert_int_equal(ring_get(&reader, got), 5);
+}
+
 /* Every word of the first page in turn is set to every lie; afterwards the ring works again. */
 static void lies_in_the_head_are_survived(void **state) {
     static const uint64_t lies[] = {0, 1, 7, 8, SIZE - 1, SIZE, SIZE + 8, UINT64_MAX, UINT64_MAX - 7, UINT64_C(1) << 63, 12345};
@@ -292,6 +305,7 @@ int main(void) {
         ROW(other_descriptors_are_no_rings),
         ROW(the_size_is_sealed),
         ROW(failures_of_creating),
+        ROW(a_writer_believes_no_impossible_reader),
         ROW(lies_in_the_head_are_survived),
         ROW(lies_in_the_data_are_survived),
         ROW(two_processes),
