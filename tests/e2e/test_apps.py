@@ -1,5 +1,6 @@
 """Applications of other people's making, unchanged, behind tls-off and in front of it."""
 import asyncio
+import os
 import re
 import subprocess
 import threading
@@ -86,29 +87,19 @@ def test_websockets(parts, pki):
         loop.call_soon_threadsafe(stop.set_result, None)
         server.join(DEADLINE)
         loop.close()
-        parts_unlink(path)
-
-
-def parts_unlink(path):
-    import os
-
-    if os.path.exists(path):
-        os.unlink(path)
-
-
-def nginx_like(parts):
-    return parts.backend(http_echo)
+        if os.path.exists(path):
+            os.unlink(path)
 
 
 def test_wrk_has_no_errors(parts):
-    p = parts.proxy(nginx_like(parts), alpn=["http/1.1"], top={"workers": 2})
+    p = parts.proxy(parts.backend(http_echo), alpn=["http/1.1"], top={"workers": 2})
     out = run("wrk", "-t1", "-c16", "-d2s", f"https://127.0.0.1:{p.port}/1000")
     assert "Socket errors" not in out and "Non-2xx" not in out, out
     assert int(re.search(r"(\d+) requests in", out).group(1)) > 10
 
 
 def test_wrk_with_a_connection_a_request(parts):
-    p = parts.proxy(nginx_like(parts), alpn=["http/1.1"], top={"workers": 2})
+    p = parts.proxy(parts.backend(http_echo), alpn=["http/1.1"], top={"workers": 2})
     out = run("wrk", "-t1", "-c8", "-d2s", "-H", "Connection: close", f"https://127.0.0.1:{p.port}/100")
     assert "Non-2xx" not in out and int(re.search(r"(\d+) requests in", out).group(1)) > 10, out
     errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", out)
@@ -135,14 +126,14 @@ def test_gnutls_cli(parts, pki):
     p.wait_session(count=4)
 
 
-def test_gnutls_resumes_and_updates_its_key(parts, pki):
+def test_gnutls_resumes(parts, pki):
     p = parts.proxy(parts.backend())
     c = subprocess.run(["gnutls-cli", "--x509cafile", str(pki.ca), "--resume", "--waitresumption", "-p", str(p.port), "localhost"], input=b"hi\n",
                        capture_output=True, timeout=DEADLINE)
     assert b"This is a resumed session" in c.stdout, c.stdout.decode() + c.stderr.decode()
 
 
-def test_openssl_s_time_like_storm(parts):
+def test_storm_of_short_sessions(parts):
     """Many short sessions, new and resumed."""
     p = parts.proxy(parts.backend(http_echo), top={"workers": 2})
     out = run("openssl", "s_time", "-connect", f"127.0.0.1:{p.port}", "-www", "/10", "-time", "2", deadline=DEADLINE, check=False)
