@@ -16,6 +16,7 @@
 #include "wire/handoff.h"
 
 #define BATCH_MAX 16
+#define RETRY_MS  20
 #define NEAR_MIN  32 /* sessions that our own relay may have more than the emptiest, and a quarter on top */
 
 /* Packed messages hold keys for a moment: locked and wiped. */
@@ -102,8 +103,9 @@ static bool send_batch(struct hand *h, uint16_t relay) {
             break;
     int sent = ipc_send_many(l->fd, out, n);
     secret_wipe(batch_scratch, w.len);
-    if (sent == ERR_AGAIN) {
+    if (sent == ERR_AGAIN) { /* of a kernel short of memory no event will tell: hence the timer */
         l->blocked = true;
+        wheel_arm(&h->loop.wheel, &h->retry, h->loop.now_ms + RETRY_MS);
         return false;
     }
     if (sent < 0) {
@@ -124,6 +126,11 @@ void deliver_flush(struct hand *h) {
         while (l->fd >= 0 && !l->blocked && !list_empty(&l->queue) && send_batch(h, i))
             continue;
     }
+}
+
+void deliver_retry(struct hand *h) {
+    for (uint16_t i = 0; i < h->child.setup.workers; i++)
+        h->links[i].blocked = false;
 }
 
 void deliver_link(struct hand *h, uint16_t relay, int fd) {

@@ -101,6 +101,7 @@ struct hand {
     uint64_t limits_told_ms;   /* when running out of descriptors was last logged */
     uint32_t relay_room;       /* sessions a relay can hold */
     struct wtimer resume;      /* accept again after running out of descriptors */
+    struct wtimer retry;       /* try the relays again whose queues were full */
     struct wtimer drain_timer; /* the last moment of a drain */
     uint8_t hello_scratch[HELLO_MESSAGE_MAX];
     uint8_t read_scratch[HAND_READ_MAX];
@@ -148,3 +149,6 @@ void deliver_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
 
 /* Hands over what waits, as far as the relays take it. */
 void deliver_flush(struct hand *h);
+
+/* h->retry has fired. */
+void deliver_retry(struct hand *h);

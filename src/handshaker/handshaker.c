@@ -168,6 +168,8 @@ static void timer_event(void *ctx, struct wtimer *t) {
     uint32_t slot = 0;
     if (t == &h->resume) {
         accept_start(h);
+    } else if (t == &h->retry) {
+        deliver_retry(h);
     } else if (t == &h->drain_timer) {
         for (struct conn *c; (c = slab_next(&h->conns, &slot));)
             conn_end(h, c);

@@ -22,14 +22,47 @@
 #define QUIET_MS      1000 /* a session that moved no byte for so long has nothing in flight */
 #define STARVED_ROOM  (256 * 1024)
 
-/* Sessions come in while there is room for them; a full relay leaves them in the queue, and handshakers look elsewhere. */
+/* No session is taken until look_for_room() finds some: they stay in the queue, and handshakers look elsewhere. */
+static void pause_links(struct relay *r, const char *why) {
+    if (r->links_paused)
+        return;
+    r->links_paused = true;
+    for (uint16_t i = 0; i < r->child.setup.workers; i++)
+        if (r->links[i] >= 0)
+            loop_unwatch(&r->loop, r->links[i]);
+    wheel_arm(&r->loop.wheel, &r->pause_timer, r->loop.now_ms + PAUSE_MS);
+    if (r->loop.now_ms < r->full_told_ms)
+        return;
+    r->full_told_ms = r->loop.now_ms + FULL_TELL_MS;
+    voice_say(&r->child.voice, LOG_LEVEL_WARNING, "%s: no session is taken at %u sessions", why, r->sessions.used);
+}
+
+static void lose_link(struct relay *r, uint32_t i) {
+    loop_unwatch(&r->loop, r->links[i]);
+    close(r->links[i]);
+    r->links[i] = -1; /* the handshaker is gone; the supervisor will send a new link */
+}
+
+static void link_fault(struct relay *r, uint32_t i, int err) {
+    if (err == ERR_FORMAT)
+        voice_say(&r->child.voice, LOG_LEVEL_ERROR, "handshaker.%u sent a malformed message", i);
+    else if (err == ERR_OUT_OF_FDS)
+        pause_links(r, err_text(err));
+    else
+        lose_link(r, i);
+}
+
 static void link_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     (void)gen;
     (void)events;
     struct relay *r = ctx;
-    for (unsigned i = 0; i < TAKE_MAX && r->links[key] >= 0 && r->sessions.used < r->room; i++) {
+    for (unsigned i = 0; i < TAKE_MAX && r->links[key] >= 0 && !r->links_paused; i++) {
         struct ipc_msg m;
         int err = 0;
+        if (r->sessions.used >= r->room) {
+            pause_links(r, "full");
+            return;
+        }
         switch (ipc_recv(r->links[key], r->child.scratch, sizeof(r->child.scratch), handoff_rules, &m, &err)) {
         case STEP_DONE:
             session_start(r, &m);
@@ -38,25 +71,12 @@ static void link_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
         case STEP_WANT_READ:
             return;
         case STEP_FAILED:
-            if (err == ERR_FORMAT) {
-                voice_say(&r->child.voice, LOG_LEVEL_ERROR, "handshaker.%u sent a malformed message", key);
-                break;
-            }
-            /* fall through */
-        default: /* the handshaker is gone; the supervisor will send a new link */
-            loop_unwatch(&r->loop, r->links[key]);
-            close(r->links[key]);
-            r->links[key] = -1;
+            link_fault(r, key, err);
+            break;
+        default:
+            lose_link(r, key);
         }
     }
-    if (r->sessions.used < r->room || r->links_paused)
-        return;
-    r->links_paused = true;
-    for (uint16_t i = 0; i < r->child.setup.workers; i++)
-        if (r->links[i] >= 0)
-            loop_unwatch(&r->loop, r->links[i]);
-    wheel_arm(&r->loop.wheel, &r->pause_timer, r->loop.now_ms + PAUSE_MS);
-    voice_say(&r->child.voice, LOG_LEVEL_WARNING, "full: %u sessions, no descriptor for more", r->sessions.used);
 }
 
 static void watch_link(struct relay *r, uint16_t i) {

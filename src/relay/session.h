@@ -108,8 +108,8 @@ struct relay {
     bool links_paused; /* full: no session is taken */
     bool draining;
     uint64_t drain_until_ms;
-    uint64_t cut; /* sessions ended by force in a drain */
-    uint64_t starved_told_ms;
+    uint64_t cut;                           /* sessions ended by force in a drain */
+    uint64_t starved_told_ms, full_told_ms; /* warnings that have had their turn */
     struct wtimer backlog_timer, drain_timer, pause_timer;
     uint8_t *in, *out; /* SCRATCH_LEN each, shared by all sessions */
 };
