@@ -1,0 +1,267 @@
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "wire_samples.h"
+
+#include "base/err.h"
+#include "wire/control.h"
+#include "wire/resolved.h"
+
+static int ends[2];
+static uint8_t scratch[IPC_BODY_MAX + 2];
+
+static int open_pair(void **state) {
+    return ipc_pair(0, ends);
+}
+
+static int close_pair(void **state) {
+    close(ends[0]);
+    close(ends[1]);
+    return 0;
+}
+
+/* What the other side gets. Its descriptors are closed at once. */
+static struct ipc_msg received(const struct ipc_rule *rules) {
+    struct ipc_msg m;
+    int err = 0;
+    assert_int_equal(ipc_recv(ends[1], scratch, sizeof(scratch), rules, &m, &err), STEP_DONE);
+    unsigned nfds = m.nfds;
+    ipc_msg_close(&m);
+    m.nfds = nfds;
+    return m;
+}
+
+static const struct control_setup setup = {.role = ROLE_RELAY, .index = 3, .workers = 4, .cpu = -1, .generation = 0x01020304};
+
+static void setup_survives(void **state) {
+    struct control_setup out;
+    assert_int_equal(control_send_setup(ends[0], &setup, (int[]){0, 1, 2}), 0);
+    struct ipc_msg m = received(control_to_child);
+    assert_int_equal(m.nfds, 3);
+    assert_int_equal(control_read_setup(&m, &out), 0);
+    assert_int_equal(out.role, ROLE_RELAY);
+    assert_int_equal(out.index, 3);
+    assert_int_equal(out.workers, 4);
+    assert_int_equal(out.cpu, -1);
+    assert_int_equal(out.generation, 0x01020304);
+}
+
+static void setup_out_of_range_is_refused(void **state) {
+    struct control_setup bad[] = {setup, setup, setup, setup}, out;
+    bad[0].role = ROLE_COUNT;
+    bad[1].workers = 0;
+    bad[2].index = 4;
+    bad[3].cpu = -2;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        assert_int_equal(control_send_setup(ends[0], &bad[i], (int[]){0, 1, 2}), 0);
+        struct ipc_msg m = received(control_to_child);
+        assert_int_equal(control_read_setup(&m, &out), ERR_FORMAT);
+    }
+}
+
+static void listener_and_peer_survive(void **state) {
+    uint16_t listener;
+    struct control_peer peer;
+    assert_int_equal(control_send_listener(ends[0], 258, 0), 0);
+    struct ipc_msg m = received(control_to_child);
+    assert_int_equal(control_read_listener(&m, &listener), 0);
+    assert_int_equal(listener, 258);
+    const enum control_type types[] = {CONTROL_LINK, CONTROL_RING};
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        assert_int_equal(control_send_peer(ends[0], types[i], &(struct control_peer){ROLE_RESOLVER, 7}, 0), 0);
+        m = received(control_to_child);
+        assert_int_equal(m.nfds, 1);
+        assert_int_equal(control_read_peer(&m, &peer), 0);
+        assert_int_equal(peer.role, ROLE_RESOLVER);
+        assert_int_equal(peer.index, 7);
+    }
+}
+
+static void unknown_role_of_a_peer_is_refused(void **state) {
+    struct control_peer peer;
+    assert_int_equal(control_send_peer(ends[0], CONTROL_LINK, &(struct control_peer){ROLE_COUNT, 0}, 0), 0);
+    struct ipc_msg m = received(control_to_child);
+    assert_int_equal(control_read_peer(&m, &peer), ERR_FORMAT);
+}
+
+static void numbers_survive(void **state) {
+    uint64_t n;
+    assert_int_equal(control_send_number(ends[0], CONTROL_DRAIN, UINT64_MAX), 0);
+    struct ipc_msg m = received(control_to_child);
+    assert_int_equal(control_read_number(&m, &n), 0);
+    assert_true(n == UINT64_MAX);
+    assert_int_equal(control_send_number(ends[0], CONTROL_DRAINED, 5), 0);
+    m = received(control_to_supervisor);
+    assert_int_equal(control_read_number(&m, &n), 0);
+    assert_int_equal(n, 5);
+}
+
+static void bare_messages_and_texts_pass_the_rules(void **state) {
+    const enum control_type to_child[] = {CONTROL_GO, CONTROL_REOPEN, CONTROL_STOP};
+    for (size_t i = 0; i < ARRAY_LEN(to_child); i++) {
+        assert_int_equal(control_send(ends[0], to_child[i]), 0);
+        assert_int_equal(received(control_to_child).type, to_child[i]);
+    }
+    assert_int_equal(control_send(ends[0], CONTROL_READY), 0);
+    assert_int_equal(received(control_to_supervisor).type, CONTROL_READY);
+    assert_int_equal(control_send_text(ends[0], CONTROL_REFUSED, span_str("no"), NULL, 0), 0);
+    struct ipc_msg m = received(control_to_supervisor);
+    assert_true(span_eq(m.body, span_str("no")));
+    assert_int_equal(control_send_text(ends[0], CONTROL_CONFIGURED, span_str(""), (int[]){0, 1}, 2), 0);
+    assert_int_equal(received(control_to_supervisor).nfds, 2);
+    assert_int_equal(control_send_text(ends[0], CONTROL_SECRETS, span_of(NULL, 0), (int[]){0}, 1), 0);
+    assert_int_equal(received(control_to_child).nfds, 1);
+}
+
+static void long_text_is_cut_to_what_the_rules_take(void **state) {
+    static char text[CONTROL_TEXT_MAX + 1000];
+    memset(text, 'x', sizeof(text));
+    assert_int_equal(control_send_text(ends[0], CONTROL_REFUSED, span_of(text, sizeof(text)), NULL, 0), 0);
+    assert_int_equal(received(control_to_supervisor).body.len, CONTROL_TEXT_MAX);
+}
+
+static void the_two_directions_do_not_mix(void **state) {
+    struct ipc_msg m;
+    int err = 0;
+    assert_int_equal(control_send(ends[0], CONTROL_READY), 0);
+    assert_int_equal(ipc_recv(ends[1], scratch, sizeof(scratch), control_to_child, &m, &err), STEP_FAILED);
+    assert_int_equal(err, ERR_FORMAT);
+    assert_int_equal(control_send(ends[0], CONTROL_GO), 0);
+    assert_int_equal(ipc_recv(ends[1], scratch, sizeof(scratch), control_to_supervisor, &m, &err), STEP_FAILED);
+    assert_int_equal(err, ERR_FORMAT);
+}
+
+static void no_reader_takes_another_type(void **state) {
+    struct control_setup s;
+    struct control_peer p;
+    struct control_request r;
+    struct resolved a;
+    uint16_t listener;
+    uint64_t n;
+    uint8_t body[16] = {0};
+    for (size_t len = 0; len <= sizeof(body); len++) {
+        struct ipc_msg m = {.type = CONTROL_GO, .body = span_of(body, len)};
+        assert_int_equal(control_read_setup(&m, &s), ERR_FORMAT);
+        assert_int_equal(control_read_peer(&m, &p), ERR_FORMAT);
+        assert_int_equal(control_read_request(&m, &r), ERR_FORMAT);
+        assert_int_equal(control_read_listener(&m, &listener), ERR_FORMAT);
+        assert_int_equal(control_read_number(&m, &n), ERR_FORMAT);
+        assert_int_equal(resolved_read(&(struct ipc_msg){.type = 9, .body = span_of(body, len)}, &a), ERR_FORMAT);
+    }
+}
+
+static void request_for_a_file_survives(void **state) {
+    struct control_request r = {.file = span_str("/etc/tls-off.toml")}, out;
+    assert_int_equal(control_send_request(ends[0], &r), 0);
+    struct ipc_msg m = received(control_to_child);
+    assert_int_equal(control_read_request(&m, &out), 0);
+    assert_true(span_eq(out.file, r.file));
+    assert_int_equal(out.nlisten, 0);
+    assert_int_equal(out.nbackend, 0);
+}
+
+static void request_of_flags_survives(void **state) {
+    struct control_request r = {.nlisten = CONTROL_FLAGS_MAX, .nbackend = 2}, out;
+    for (size_t i = 0; i < CONTROL_FLAGS_MAX; i++)
+        r.listen[i] = span_str("127.0.0.1:0");
+    r.backend[0] = span_str("unix:/a");
+    r.backend[1] = span_str("");
+    assert_int_equal(control_send_request(ends[0], &r), 0);
+    struct ipc_msg m = received(control_to_child);
+    assert_int_equal(control_read_request(&m, &out), 0);
+    assert_int_equal(out.file.len, 0);
+    assert_int_equal(out.nlisten, CONTROL_FLAGS_MAX);
+    assert_true(span_eq(out.listen[15], r.listen[15]));
+    assert_int_equal(out.nbackend, 2);
+    assert_true(span_eq(out.backend[0], r.backend[0]));
+}
+
+static void request_beyond_the_limits_is_not_sent(void **state) {
+    static char text[CONTROL_TEXT_MAX];
+    struct control_request r = {.nlisten = CONTROL_FLAGS_MAX + 1};
+    assert_int_equal(control_send_request(ends[0], &r), ERR_LIMIT);
+    r = (struct control_request){.file = span_of(text, sizeof(text))};
+    assert_int_equal(control_send_request(ends[0], &r), ERR_LIMIT);
+}
+
+static void broken_requests_are_refused(void **state) {
+    static const struct {
+        const char *bytes;
+        size_t len;
+    } bad[] = {
+        {"\x00\x02"
+         "a\x00"
+         "\x00\x00\x00\x00",
+         8},                                 /* a zero byte inside */
+        {"\x00\x00\x00\x11\x00\x00", 6},     /* 17 addresses */
+        {"\x00\x00\x00\x01\x00\x00", 6},     /* one address, which is missing */
+        {"\x00\x00\x00\x00\x00\x00\x00", 7}, /* left over */
+        {"\x00\x09\x00\x00\x00\x00", 6},     /* a length past the end */
+    };
+    struct control_request out;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        struct ipc_msg m = {.type = CONTROL_REQUEST, .body = span_of(bad[i].bytes, bad[i].len)};
+        assert_int_equal(control_read_request(&m, &out), ERR_FORMAT);
+    }
+}
+
+static void resolved_addresses_survive(void **state) {
+    struct resolved r = {.service = 1, .backend = 2, .n = RESOLVED_ADDRS_MAX}, out;
+    for (uint8_t i = 0; i < RESOLVED_ADDRS_MAX; i++)
+        r.addrs[i] = i % 2 ? sample_inet(i, 80) : sample_inet6(i, 81);
+    assert_int_equal(resolved_send(ends[0], &r), 0);
+    struct ipc_msg m = received(resolved_rules);
+    assert_int_equal(resolved_read(&m, &out), 0);
+    assert_int_equal(out.service, 1);
+    assert_int_equal(out.backend, 2);
+    assert_int_equal(out.n, RESOLVED_ADDRS_MAX);
+    for (size_t i = 0; i < RESOLVED_ADDRS_MAX; i++)
+        assert_same_addr(&out.addrs[i], &r.addrs[i]);
+}
+
+static void resolved_limits_hold(void **state) {
+    struct resolved r = {.n = RESOLVED_ADDRS_MAX + 1}, out;
+    assert_int_equal(resolved_send(ends[0], &r), ERR_LIMIT);
+    r.n = 1; /* of no family */
+    assert_int_equal(resolved_send(ends[0], &r), 0);
+    struct ipc_msg m = received(resolved_rules);
+    assert_int_equal(resolved_read(&m, &out), ERR_FORMAT);
+    r.n = 0;
+    assert_int_equal(resolved_send(ends[0], &r), 0);
+    m = received(resolved_rules);
+    assert_int_equal(resolved_read(&m, &out), 0);
+    m = (struct ipc_msg){.type = RESOLVED_ADDRS, .body = span_of("\x00\x00\x00\x00\x11", 5)};
+    assert_int_equal(resolved_read(&m, &out), ERR_FORMAT);
+}
+
+static void role_names_go_both_ways(void **state) {
+    for (unsigned i = 0; i < ROLE_COUNT; i++)
+        assert_int_equal(role_by_name(role_name((enum role)i)), i);
+    assert_int_equal(role_by_name("relayer"), ROLE_COUNT);
+    assert_int_equal(role_by_name(""), ROLE_COUNT);
+    assert_string_equal(role_name(ROLE_COUNT), "unknown");
+}
+
+#define WITH_PAIR(test) cmocka_unit_test_setup_teardown(test, open_pair, close_pair)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        WITH_PAIR(setup_survives),
+        WITH_PAIR(setup_out_of_range_is_refused),
+        WITH_PAIR(listener_and_peer_survive),
+        WITH_PAIR(unknown_role_of_a_peer_is_refused),
+        WITH_PAIR(numbers_survive),
+        WITH_PAIR(bare_messages_and_texts_pass_the_rules),
+        WITH_PAIR(long_text_is_cut_to_what_the_rules_take),
+        WITH_PAIR(the_two_directions_do_not_mix),
+        cmocka_unit_test(no_reader_takes_another_type),
+        WITH_PAIR(request_for_a_file_survives),
+        WITH_PAIR(request_of_flags_survives),
+        WITH_PAIR(request_beyond_the_limits_is_not_sent),
+        cmocka_unit_test(broken_requests_are_refused),
+        WITH_PAIR(resolved_addresses_survive),
+        WITH_PAIR(resolved_limits_hold),
+        cmocka_unit_test(role_names_go_both_ways),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

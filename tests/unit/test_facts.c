@@ -1,0 +1,122 @@
+#include "wire_samples.h"
+
+static uint8_t memory[FACTS_PACKED_MAX];
+
+static struct span packed(const struct facts *f) {
+    struct wr w = wr_of(memory, sizeof(memory));
+    facts_pack(&w, f);
+    assert_true(wr_end(&w));
+    return wr_written(&w);
+}
+
+static bool unpacks(struct span s, struct facts *ret) {
+    struct rd r = rd_of(s);
+    facts_unpack(&r, ret);
+    return rd_end(&r);
+}
+
+/* Packs F, changes the byte at OFF, and tells whether the result is still taken. */
+static bool taken_with_byte(const struct facts *f, size_t off, uint8_t value) {
+    struct facts out;
+    struct span s = packed(f);
+    assert_true(off < s.len);
+    memory[off] = value;
+    return unpacks(s, &out);
+}
+
+static void every_field_survives(void **state) {
+    struct facts f = sample_facts(), out;
+    assert_true(unpacks(packed(&f), &out));
+    assert_same_facts(&f, &out);
+}
+
+static void nothing_known_survives(void **state) {
+    struct facts f = {0}, out;
+    assert_true(unpacks(packed(&f), &out));
+    assert_same_facts(&f, &out);
+    assert_int_equal(out.peer.family, AF_UNSPEC);
+}
+
+static void longest_texts_fit(void **state) {
+    uint8_t text[255];
+    memset(text, 0xff, sizeof(text));
+    struct facts f = sample_facts(), out;
+    f.client = f.local = sample_inet6(9, 1);
+    f.sni = f.alpn = span_of(text, sizeof(text));
+    assert_true(unpacks(packed(&f), &out));
+    assert_same_facts(&f, &out);
+}
+
+static void too_long_texts_are_refused(void **state) {
+    uint8_t text[256] = {0};
+    struct facts f = sample_facts();
+    f.sni = span_of(text, 256);
+    struct wr w = wr_of(memory, sizeof(memory));
+    facts_pack(&w, &f);
+    assert_false(wr_end(&w));
+
+    f = sample_facts();
+    f.ja4 = span_of(text, FACTS_JA4_MAX + 1);
+    w = wr_of(memory, sizeof(memory));
+    facts_pack(&w, &f);
+    assert_false(wr_end(&w));
+}
+
+static void every_cut_is_refused(void **state) {
+    struct facts f = sample_facts(), out;
+    struct span s = packed(&f);
+    for (size_t n = 0; n < s.len; n++)
+        assert_false(unpacks(span_of(s.p, n), &out));
+}
+
+static void unknown_family_is_refused(void **state) {
+    struct facts f = sample_facts();
+    assert_true(taken_with_byte(&f, 18, 4));
+    for (unsigned family = 0; family < 256; family++)
+        if (family != 0 && family != 4 && family != 6)
+            assert_false(taken_with_byte(&f, 18, (uint8_t)family));
+}
+
+static void unknown_tls_version_is_refused(void **state) {
+    struct facts f = {0}, out;
+    const uint16_t bad[] = {1, 0x0300, 0x0301, 0x0302, 0x0305, 0x0403, 0xffff};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        f.tls_version = bad[i];
+        assert_false(unpacks(packed(&f), &out));
+    }
+    f.tls_version = 0x0303;
+    assert_true(unpacks(packed(&f), &out));
+}
+
+static void resumed_is_no_or_yes(void **state) {
+    struct facts f = {0};
+    size_t at = 16 + 2 + 3 + 6;
+    assert_true(taken_with_byte(&f, at, 0));
+    assert_true(taken_with_byte(&f, at, 1));
+    assert_false(taken_with_byte(&f, at, 2));
+}
+
+static void long_ja4_is_refused(void **state) {
+    uint8_t text[FACTS_JA4_MAX] = {0};
+    struct facts f = {.ja4 = span_of(text, sizeof(text))}, out;
+    struct span s = packed(&f);
+    size_t at = s.len - sizeof(text) - 1;
+    assert_int_equal(memory[at], FACTS_JA4_MAX);
+    memory[at]++;
+    assert_false(unpacks(span_of(s.p, s.len + 1), &out));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_field_survives),
+        cmocka_unit_test(nothing_known_survives),
+        cmocka_unit_test(longest_texts_fit),
+        cmocka_unit_test(too_long_texts_are_refused),
+        cmocka_unit_test(every_cut_is_refused),
+        cmocka_unit_test(unknown_family_is_refused),
+        cmocka_unit_test(unknown_tls_version_is_refused),
+        cmocka_unit_test(resumed_is_no_or_yes),
+        cmocka_unit_test(long_ja4_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

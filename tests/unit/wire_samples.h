@@ -1,0 +1,86 @@
+/* Messages with every field set to something of its own, and ways to compare them. */
+#pragma once
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "wire/event.h"
+#include "wire/facts.h"
+
+static inline struct addr sample_inet(uint8_t last, uint16_t port) {
+    return (struct addr){.family = AF_INET, .port = port, .ip = {192, 0, 2, last}};
+}
+
+static inline struct addr sample_inet6(uint8_t last, uint16_t port) {
+    return (struct addr){.family = AF_INET6, .port = port, .ip = {0x20, 0x01, 0x0d, 0xb8, [15] = last}};
+}
+
+static inline struct facts sample_facts(void) {
+    struct facts f = {
+        .service = 1,
+        .client = sample_inet(1, 5678),
+        .peer = sample_inet6(2, 40000),
+        .local = sample_inet(3, 443),
+        .tls_version = 0x0304,
+        .suite = 0x1301,
+        .group = 29,
+        .resumed = true,
+        .start_wall_us = 1795370591123456,
+        .start_mono_us = 77,
+        .handshake_us = 12345,
+        .sni = span_str("www.example.org"),
+        .alpn = span_str("h2"),
+        .ja4 = span_str("t13d1516h2_8daaf6152771_e5627efa2ab1"),
+    };
+    for (size_t i = 0; i < sizeof(f.unique_id); i++)
+        f.unique_id[i] = (uint8_t)(0xa0 + i);
+    return f;
+}
+
+static inline void assert_same_addr(const struct addr *a, const struct addr *b) {
+    assert_int_equal(a->family, b->family);
+    assert_int_equal(a->port, b->port);
+    assert_memory_equal(a->ip, b->ip, sizeof(a->ip));
+}
+
+static inline void assert_same_facts(const struct facts *a, const struct facts *b) {
+    assert_memory_equal(a->unique_id, b->unique_id, sizeof(a->unique_id));
+    assert_int_equal(a->service, b->service);
+    assert_same_addr(&a->client, &b->client);
+    assert_same_addr(&a->peer, &b->peer);
+    assert_same_addr(&a->local, &b->local);
+    assert_int_equal(a->tls_version, b->tls_version);
+    assert_int_equal(a->suite, b->suite);
+    assert_int_equal(a->group, b->group);
+    assert_int_equal(a->resumed, b->resumed);
+    assert_int_equal(a->start_wall_us, b->start_wall_us);
+    assert_int_equal(a->start_mono_us, b->start_mono_us);
+    assert_int_equal(a->handshake_us, b->handshake_us);
+    assert_true(span_eq(a->sni, b->sni));
+    assert_true(span_eq(a->alpn, b->alpn));
+    assert_true(span_eq(a->ja4, b->ja4));
+}
+
+static inline struct event sample_session(void) {
+    return (struct event){
+        .kind = EVENT_SESSION,
+        .wall_us = 1795370591123456,
+        .role = ROLE_RELAY,
+        .index = 3,
+        .level = LOG_LEVEL_INFO,
+        .facts = sample_facts(),
+        .backend = 1,
+        .bytes_in = 1000,
+        .bytes_out = UINT64_C(5000000000),
+        .connect_us = 250,
+        .duration_us = 1500001,
+        .client_end = END_CLOSE,
+        .backend_end = END_RESET,
+        .retries = 2,
+    };
+}
