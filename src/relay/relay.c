@@ -16,8 +16,9 @@
 #include "relay/session.h"
 #include "wire/resolved.h"
 
-#define TAKE_MAX      32 /* sessions taken from one handshaker a turn */
-#define PAUSE_MS      20 /* between looks for room when full */
+#define TAKE_MAX      32    /* sessions taken from one handshaker a turn */
+#define PAUSE_MS      20    /* between looks for room when full */
+#define FULL_TELL_MS  10000 /* between warnings that it is full */
 #define DRAIN_TICK_MS 50
 #define QUIET_MS      1000 /* a session that moved no byte for so long has nothing in flight */
 #define STARVED_ROOM  (256 * 1024)
