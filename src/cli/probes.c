@@ -48,8 +48,11 @@ static const char *probe_suite_at(size_t i, uint16_t *ret_id, uint16_t *ret_vers
 }
 
 static bool group_works(const char *openssl_name) {
+    char name[64]; /* libssl's macro takes away a const */
+    struct text t = text_of(name, sizeof(name));
+    text_add(&t, openssl_name);
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
-    bool works = ctx && SSL_CTX_set1_groups_list(ctx, openssl_name) == 1;
+    bool works = ctx && SSL_CTX_set1_groups_list(ctx, name) == 1;
     SSL_CTX_free(ctx);
     ERR_clear_error();
     return works;

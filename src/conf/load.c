@@ -21,7 +21,8 @@
 #define SERVICE_PREFIX "service.*."
 #define DEFAULT_USER   "tls-off"
 
-static void add_fault(struct load *l, bool is_error, struct toml_pos at, const char *key, const char *fmt, va_list args) {
+static void PRINTF_LIKE(5, 0)
+    add_fault(struct load *l, bool is_error, struct toml_pos at, const char *key, const char *fmt, va_list args) {
     char position[512], line[1024];
     struct text t = text_of(position, sizeof(position));
     text_add(&t, l->file ? l->file : "command line");

@@ -146,60 +146,62 @@ static const struct word truncations[] = {{"close", TRUNCATION_CLOSE}, {"reset",
 static const struct word proxy_sends[] = {{"none", PROXY_SEND_NONE}, {"v1", PROXY_SEND_V1}, {"v2", PROXY_SEND_V2}, {NULL, 0}};
 static const struct word proxy_accepts[] = {{"none", false}, {"required", true}, {NULL, 0}};
 
+#define ROW(p, k, ...)                                                                                                         \
+    { .path = (p), .kind = (k), .read = __VA_ARGS__ }
 #define TOP(m)     .offset = offsetof(struct conf, m), .size = sizeof(((struct conf *)0)->m)
 #define SERVICE(m) .offset = offsetof(struct conf_service, m), .size = sizeof(((struct conf_service *)0)->m)
 #define LIMIT_MAX  ((uint64_t)INT64_MAX)
 
 /* clang-format off */
 const struct key_row key_rows[KEY_COUNT] = {
-    [KEY_WORKERS]        = {"workers", TOML_INTEGER, read_integer, TOP(workers), .max = CONF_WORKERS_MAX},
-    [KEY_USER]           = {"user", TOML_STRING, read_text, TOP(user), .max = CONF_NAME_MAX},
-    [KEY_STATE_DIR]      = {"state_dir", TOML_STRING, read_path, TOP(state_dir)},
-    [KEY_ENGINE]         = {"engine", TOML_STRING, read_engine, TOP(engine)},
-    [KEY_TCP_CONGESTION] = {"tcp_congestion", TOML_STRING, read_text, TOP(tcp_congestion), .max = 15}, /* TCP_CA_NAME_MAX */
-    [KEY_BUSY_POLL]      = {"busy_poll_us", TOML_INTEGER, NULL, .neutral = "0"},
-    [KEY_DRAIN_TIMEOUT]  = {"drain_timeout", TOML_STRING, read_duration, TOP(drain_ms)},
-    [KEY_BUFFER_MEMORY]  = {"buffer_memory", TOML_STRING, read_size, TOP(buffer_memory), .min = 1ull << 20, .max = 1024ull << 30},
+    [KEY_WORKERS]        = ROW("workers", TOML_INTEGER, read_integer, TOP(workers), .max = CONF_WORKERS_MAX),
+    [KEY_USER]           = ROW("user", TOML_STRING, read_text, TOP(user), .max = CONF_NAME_MAX),
+    [KEY_STATE_DIR]      = ROW("state_dir", TOML_STRING, read_path, TOP(state_dir)),
+    [KEY_ENGINE]         = ROW("engine", TOML_STRING, read_engine, TOP(engine)),
+    [KEY_TCP_CONGESTION] = ROW("tcp_congestion", TOML_STRING, read_text, TOP(tcp_congestion), .max = 15), /* TCP_CA_NAME_MAX */
+    [KEY_BUSY_POLL]      = ROW("busy_poll_us", TOML_INTEGER, NULL, .neutral = "0"),
+    [KEY_DRAIN_TIMEOUT]  = ROW("drain_timeout", TOML_STRING, read_duration, TOP(drain_ms)),
+    [KEY_BUFFER_MEMORY]  = ROW("buffer_memory", TOML_STRING, read_size, TOP(buffer_memory), .min = 1ull << 20, .max = 1024ull << 30),
 
-    [KEY_LOG_TARGET] = {"log.target", TOML_STRING, read_log_target},
-    [KEY_LOG_FORMAT] = {"log.format", TOML_STRING, read_word, TOP(log_format), log_formats},
-    [KEY_LOG_LEVEL]  = {"log.level", TOML_STRING, read_word, TOP(log_level), log_levels},
+    [KEY_LOG_TARGET] = ROW("log.target", TOML_STRING, read_log_target),
+    [KEY_LOG_FORMAT] = ROW("log.format", TOML_STRING, read_word, TOP(log_format), .words = log_formats),
+    [KEY_LOG_LEVEL]  = ROW("log.level", TOML_STRING, read_word, TOP(log_level), .words = log_levels),
 
-    [KEY_ADMIN_SOCKET]        = {"admin.socket", TOML_STRING, NULL},
-    [KEY_ADMIN_LISTEN]        = {"admin.listen", TOML_STRING, NULL},
-    [KEY_TICKETS_SECRET_FILE] = {"tickets.secret_file", TOML_STRING, NULL},
+    [KEY_ADMIN_SOCKET]        = ROW("admin.socket", TOML_STRING, NULL),
+    [KEY_ADMIN_LISTEN]        = ROW("admin.listen", TOML_STRING, NULL),
+    [KEY_TICKETS_SECRET_FILE] = ROW("tickets.secret_file", TOML_STRING, NULL),
 
-    [KEY_LISTEN]        = {"service.*.listen", TOML_ARRAY, read_listen},
-    [KEY_BACKENDS]      = {"service.*.backends", TOML_ARRAY, read_backends},
-    [KEY_CERTIFICATES]  = {"service.*.certificates", TOML_ARRAY, read_certificates},
-    [KEY_ALPN]          = {"service.*.alpn", TOML_ARRAY, read_alpn},
-    [KEY_MODE]          = {"service.*.mode", TOML_STRING, read_word, SERVICE(mode), modes},
-    [KEY_MIN_VERSION]   = {"service.*.min_version", TOML_STRING, read_word, SERVICE(min_version), versions},
-    [KEY_CIPHER_SUITES] = {"service.*.cipher_suites", TOML_ARRAY, read_suites},
-    [KEY_GROUPS]        = {"service.*.groups", TOML_ARRAY, read_groups},
-    [KEY_STRICT_SNI]    = {"service.*.strict_sni", TOML_BOOLEAN, read_boolean, SERVICE(strict_sni)},
-    [KEY_BALANCE]       = {"service.*.balance", TOML_STRING, read_word, SERVICE(balance), balances},
-    [KEY_TRUNCATION]    = {"service.*.truncation", TOML_STRING, read_word, SERVICE(truncation), truncations},
+    [KEY_LISTEN]        = ROW("service.*.listen", TOML_ARRAY, read_listen),
+    [KEY_BACKENDS]      = ROW("service.*.backends", TOML_ARRAY, read_backends),
+    [KEY_CERTIFICATES]  = ROW("service.*.certificates", TOML_ARRAY, read_certificates),
+    [KEY_ALPN]          = ROW("service.*.alpn", TOML_ARRAY, read_alpn),
+    [KEY_MODE]          = ROW("service.*.mode", TOML_STRING, read_word, SERVICE(mode), .words = modes),
+    [KEY_MIN_VERSION]   = ROW("service.*.min_version", TOML_STRING, read_word, SERVICE(min_version), .words = versions),
+    [KEY_CIPHER_SUITES] = ROW("service.*.cipher_suites", TOML_ARRAY, read_suites),
+    [KEY_GROUPS]        = ROW("service.*.groups", TOML_ARRAY, read_groups),
+    [KEY_STRICT_SNI]    = ROW("service.*.strict_sni", TOML_BOOLEAN, read_boolean, SERVICE(strict_sni)),
+    [KEY_BALANCE]       = ROW("service.*.balance", TOML_STRING, read_word, SERVICE(balance), .words = balances),
+    [KEY_TRUNCATION]    = ROW("service.*.truncation", TOML_STRING, read_word, SERVICE(truncation), .words = truncations),
 
-    [KEY_PROXY_SEND]   = {"service.*.proxy_protocol.send", TOML_STRING, read_word, SERVICE(proxy_send), proxy_sends},
-    [KEY_PROXY_TLVS]   = {"service.*.proxy_protocol.tlvs", TOML_ARRAY, read_tlvs},
-    [KEY_PROXY_ACCEPT] = {"service.*.proxy_protocol.accept", TOML_STRING, read_word, SERVICE(proxy_accept), proxy_accepts},
-    [KEY_PROXY_TRUST]  = {"service.*.proxy_protocol.trust", TOML_ARRAY, read_trust},
+    [KEY_PROXY_SEND]   = ROW("service.*.proxy_protocol.send", TOML_STRING, read_word, SERVICE(proxy_send), .words = proxy_sends),
+    [KEY_PROXY_TLVS]   = ROW("service.*.proxy_protocol.tlvs", TOML_ARRAY, read_tlvs),
+    [KEY_PROXY_ACCEPT] = ROW("service.*.proxy_protocol.accept", TOML_STRING, read_word, SERVICE(proxy_accept), .words = proxy_accepts),
+    [KEY_PROXY_TRUST]  = ROW("service.*.proxy_protocol.trust", TOML_ARRAY, read_trust),
 
-    [KEY_CLIENT_AUTH_MODE]  = {"service.*.client_auth.mode", TOML_STRING, NULL, .neutral = "none"},
-    [KEY_CLIENT_AUTH_CA]    = {"service.*.client_auth.ca", TOML_STRING, NULL},
-    [KEY_CLIENT_AUTH_CRL]   = {"service.*.client_auth.crl", TOML_STRING, NULL},
-    [KEY_CLIENT_AUTH_ALLOW] = {"service.*.client_auth.allow", TOML_ARRAY, NULL},
+    [KEY_CLIENT_AUTH_MODE]  = ROW("service.*.client_auth.mode", TOML_STRING, NULL, .neutral = "none"),
+    [KEY_CLIENT_AUTH_CA]    = ROW("service.*.client_auth.ca", TOML_STRING, NULL),
+    [KEY_CLIENT_AUTH_CRL]   = ROW("service.*.client_auth.crl", TOML_STRING, NULL),
+    [KEY_CLIENT_AUTH_ALLOW] = ROW("service.*.client_auth.allow", TOML_ARRAY, NULL),
 
-    [KEY_TIMEOUT_HANDSHAKE] = {"service.*.timeouts.handshake", TOML_STRING, read_duration, SERVICE(handshake_ms), .min = 1},
-    [KEY_TIMEOUT_CONNECT]   = {"service.*.timeouts.connect", TOML_STRING, read_duration, SERVICE(connect_ms), .min = 1},
-    [KEY_TIMEOUT_IDLE]      = {"service.*.timeouts.idle", TOML_STRING, read_duration, SERVICE(idle_ms), .min = 1},
-    [KEY_TIMEOUT_LINGER]    = {"service.*.timeouts.linger", TOML_STRING, read_duration, SERVICE(linger_ms)},
+    [KEY_TIMEOUT_HANDSHAKE] = ROW("service.*.timeouts.handshake", TOML_STRING, read_duration, SERVICE(handshake_ms), .min = 1),
+    [KEY_TIMEOUT_CONNECT]   = ROW("service.*.timeouts.connect", TOML_STRING, read_duration, SERVICE(connect_ms), .min = 1),
+    [KEY_TIMEOUT_IDLE]      = ROW("service.*.timeouts.idle", TOML_STRING, read_duration, SERVICE(idle_ms), .min = 1),
+    [KEY_TIMEOUT_LINGER]    = ROW("service.*.timeouts.linger", TOML_STRING, read_duration, SERVICE(linger_ms)),
 
-    [KEY_LIMIT_SESSIONS]            = {"service.*.limits.sessions", TOML_INTEGER, read_integer, SERVICE(max_sessions), .max = LIMIT_MAX},
-    [KEY_LIMIT_SESSIONS_PER_CLIENT] = {"service.*.limits.sessions_per_client", TOML_INTEGER, read_integer, SERVICE(max_sessions_per_client), .max = LIMIT_MAX},
-    [KEY_LIMIT_HANDSHAKES]          = {"service.*.limits.handshakes_per_client_per_second", TOML_INTEGER, read_integer, SERVICE(max_handshakes_per_client_per_second), .max = LIMIT_MAX},
-    [KEY_LIMIT_BYTES]               = {"service.*.limits.bytes_per_second_per_client", TOML_INTEGER, NULL, .neutral = "0"},
+    [KEY_LIMIT_SESSIONS]            = ROW("service.*.limits.sessions", TOML_INTEGER, read_integer, SERVICE(max_sessions), .max = LIMIT_MAX),
+    [KEY_LIMIT_SESSIONS_PER_CLIENT] = ROW("service.*.limits.sessions_per_client", TOML_INTEGER, read_integer, SERVICE(max_sessions_per_client), .max = LIMIT_MAX),
+    [KEY_LIMIT_HANDSHAKES]          = ROW("service.*.limits.handshakes_per_client_per_second", TOML_INTEGER, read_integer, SERVICE(max_handshakes_per_client_per_second), .max = LIMIT_MAX),
+    [KEY_LIMIT_BYTES]               = ROW("service.*.limits.bytes_per_second_per_client", TOML_INTEGER, NULL, .neutral = "0"),
 };
 /* clang-format on */
 
@@ -260,7 +262,7 @@ static bool belongs_elsewhere(struct load *l, const struct toml_node *node, cons
     for (size_t k = 0; k < KEY_COUNT; k++) {
         const char *path = key_rows[k].path;
         const char *last = strrchr(path, '.');
-        if (strcmp(last ? last + 1 : path, node->key) != 0)
+        if (!key_rows[k].read || strcmp(last ? last + 1 : path, node->key) != 0)
             continue;
         char key[CONF_KEY_TEXT_MAX];
         struct text t = text_of(key, sizeof(key));

@@ -1,0 +1,102 @@
+/* What tests of the loader share: probes that know no files, and a loader for text that touches no machine. */
+#pragma once
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/err.h"
+#include "base/text.h"
+#include "conf/loader.h"
+#include "conf/schema.h"
+
+static int stub_pair(const char *cert, const char *key, struct text *why, conf_warn_fn warn, void *ctx) {
+    if (strstr(cert, "old"))
+        warn(ctx, "old.pem expires within 3 days");
+    if (!strstr(cert, "bad"))
+        return 0;
+    text_addf(why, "%s does not match %s", key, cert);
+    return ERR_FORMAT;
+}
+
+static int stub_folder(const char *folder, struct text *why, conf_warn_fn warn, void *ctx) {
+    if (!strstr(folder, "bad"))
+        return 0;
+    text_addf(why, "%s holds no certificate", folder);
+    return ERR_FORMAT;
+}
+
+static int stub_selfsigned(const char *folder, int *ret_made, struct text *why) {
+    *ret_made = 1;
+    if (!strstr(folder, "bad"))
+        return 0;
+    text_addf(why, "%s cannot be made", folder);
+    return ERR_SYSTEM;
+}
+
+static const char *stub_suite_at(size_t i, uint16_t *ret_id, uint16_t *ret_version) {
+    static const struct {
+        uint16_t id, version;
+        const char *name;
+    } suites[] = {{0x1301, 0x0304, "TLS_AES_128_GCM_SHA256"},
+                  {0x1303, 0x0304, "TLS_CHACHA20_POLY1305_SHA256"},
+                  {0xc02f, 0x0303, "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"}};
+    if (i >= ARRAY_LEN(suites))
+        return NULL;
+    *ret_id = suites[i].id;
+    *ret_version = suites[i].version;
+    return suites[i].name;
+}
+
+static const char *stub_group_at(size_t i, uint16_t *ret_id, bool *ret_usable) {
+    static const struct {
+        uint16_t id;
+        bool usable;
+        const char *name;
+    } groups[] = {{0x11ec, false, "X25519MLKEM768"},
+                  {0x001d, true, "x25519"},
+                  {0x0017, true, "secp256r1"},
+                  {0x0018, true, "secp384r1"},
+                  {0x0019, true, "secp521r1"}};
+    if (i >= ARRAY_LEN(groups))
+        return NULL;
+    *ret_id = groups[i].id;
+    *ret_usable = groups[i].usable;
+    return groups[i].name;
+}
+
+static bool stub_engine_usable(const char *name) {
+    return true;
+}
+
+static const struct conf_probes stub_probes = {
+    .check_pair = stub_pair,
+    .check_folder = stub_folder,
+    .ensure_selfsigned = stub_selfsigned,
+    .suite_at = stub_suite_at,
+    .group_at = stub_group_at,
+    .engine_usable = stub_engine_usable,
+};
+
+/* The steps of conf_load_file() that look at the text alone, as file "t.toml" in "/etc/tls-off". NULL when anything is wrong.
+ */
+static inline struct conf *load_text(const char *text, size_t len, struct faults *f) {
+    struct load l = {.conf = conf_new(), .faults = f, .probes = &stub_probes, .file = "t.toml", .dir = "/etc/tls-off"};
+    load_defaults(&l);
+    if (load_schema(&l, text, len)) {
+        load_environment(&l);
+        check_keys(&l);
+    }
+    toml_free(l.root);
+    faults_close(f);
+    if (f->errors == 0)
+        return l.conf;
+    conf_free(l.conf);
+    return NULL;
+}

@@ -1,0 +1,279 @@
+/* The loader on a machine: files that are there or not, and how they are found. */
+#include <errno.h>
+#include <pwd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "conf_support.h"
+
+#define SERVICE "[service.a]\nlisten = [\"127.0.0.1:0\"]\nbackends = [\"unix:/x\"]\n"
+
+static char dir[64];
+
+static int make_dir(void **state) {
+    (void)snprintf(dir, sizeof(dir), "/tmp/tls-off-test-XXXXXX");
+    return mkdtemp(dir) && chdir(dir) == 0 && setenv("XDG_STATE_HOME", dir, 1) == 0 ? 0 : -1;
+}
+
+static int remove_dir(void **state) {
+    static const char *const made[] = {"t.toml", "open.key", "a.log", "sub/t.toml", "sub", "deep/er", "deep", "file"};
+    for (size_t i = 0; i < ARRAY_LEN(made); i++)
+        (void)remove(made[i]); /* not every test makes all */
+    return chdir("/") == 0 && rmdir(dir) == 0 ? 0 : -1;
+}
+
+static void write_file(const char *name, const char *text) {
+    FILE *f = fopen(name, "we");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+static struct conf *load_file(const char *name, const char *toml, unsigned flags, struct faults *f) {
+    faults_init(f);
+    if (toml)
+        write_file(name, toml);
+    return conf_load_file(name, flags, &stub_probes, f);
+}
+
+static void assert_said(const struct faults *f, const char *fmt, const char *arg) {
+    char line[512];
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    (void)snprintf(line, sizeof(line), fmt, arg);
+#pragma GCC diagnostic pop
+    if (!f->text || !strstr(f->text, line))
+        fail_msg("no \"%s\" in: %s", line, f->text ? f->text : "(nothing)");
+}
+
+static void assert_refused(const char *toml, const char *fmt) {
+    struct faults f;
+    struct conf *c = load_file("t.toml", toml, 0, &f);
+    assert_null(c);
+    assert_said(&f, fmt, dir);
+    assert_int_equal(f.errors, 1);
+    faults_fini(&f);
+}
+
+static void test_files_that_cannot_be_read(void **state) {
+    struct faults f;
+    assert_null(load_file("nowhere.toml", NULL, 0, &f));
+    assert_string_equal(f.text, "nowhere.toml: cannot be read: No such file or directory\n");
+    faults_fini(&f);
+    assert_null(load_file("/", NULL, 0, &f));
+    assert_string_equal(f.text, "/: cannot be read: Is a directory\n");
+    faults_fini(&f);
+}
+
+static void test_names_start_from_the_folder_of_the_file(void **state) {
+    static const char *const ways[] = {"sub/t.toml", "./sub/t.toml"};
+    char expected[256];
+    assert_int_equal(mkdir("sub", 0700), 0);
+    for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
+        struct faults f;
+        struct conf *c = load_file(ways[i], "state_dir = \"s\"\n" SERVICE "certificates = [\"/abs\", \"c\"]\n", 0, &f);
+        assert_non_null(c);
+        (void)snprintf(expected, sizeof(expected), "%s/%.*s", dir, (int)(strrchr(ways[i], '/') - ways[i]), ways[i]);
+        assert_memory_equal(c->state_dir, expected, strlen(expected));
+        assert_string_equal(c->state_dir + strlen(expected), "/s");
+        assert_string_equal(c->services[0].certs[0].cert, "/abs");
+        assert_string_equal(c->services[0].certs[1].cert + strlen(expected), "/c");
+        conf_free(c);
+        faults_fini(&f);
+    }
+}
+
+static void test_certificates_are_looked_at(void **state) {
+    assert_refused(SERVICE "certificates = [{ cert = \"bad.pem\", key = \"k\" }]\n",
+                   "t.toml:4:17: service.a.certificates: %1$s/k does not match %1$s/bad.pem\n");
+    assert_refused(SERVICE "certificates = [\"well/\", \"bad/\"]\n",
+                   "t.toml:4:26: service.a.certificates: %s/bad/ holds no certificate\n");
+    write_file("file", "");
+    assert_refused(SERVICE "certificates = [\"file\"]\n",
+                   "t.toml:4:17: service.a.certificates: found the file \"%s/file\", expected a "
+                   "folder or { cert = \"FILE\", key = \"FILE\" }\n");
+}
+
+static void test_warnings_about_certificates(void **state) {
+    struct faults f;
+    write_file("open.key", "");
+    assert_int_equal(chmod("open.key", 0644), 0);
+    struct conf *c = load_file("t.toml", SERVICE "certificates = [{ cert = \"old.pem\", key = \"open.key\" }]\n", 0, &f);
+    assert_non_null(c);
+    assert_said(&f, "t.toml:4:17: warning: service.a.certificates: old.pem expires within 3 days\n", dir);
+    assert_said(
+        &f,
+        "t.toml:4:17: warning: service.a.certificates: \"%s/open.key\" holds a private key, but its mode 644 lets everyone on "
+        "this machine read it\n",
+        dir);
+    conf_free(c);
+    faults_fini(&f);
+}
+
+static void test_without_certificates_the_self_made_one_is_used(void **state) {
+    struct faults f;
+    struct conf *c = load_file("t.toml", "state_dir = \"deep/er/state\"\n" SERVICE, 0, &f);
+    char expected[128];
+    assert_non_null(c);
+    (void)snprintf(expected, sizeof(expected), "%s/deep/er/state/self-signed.crt", dir);
+    assert_int_equal(c->services[0].ncerts, 1);
+    assert_string_equal(c->services[0].certs[0].cert, expected);
+    assert_said(&f, "t.toml:2:1: warning: service.a.certificates: no certificate named: using the self-made one in %s",
+                expected);
+    assert_int_equal(access("deep/er", F_OK), 0);
+    conf_free(c);
+    faults_fini(&f);
+    assert_refused("state_dir = \"bad\"\n" SERVICE, "t.toml:1:13: state_dir: %s/bad cannot be made\n");
+}
+
+static void test_check_writes_nothing(void **state) {
+    struct faults f;
+    struct conf *c = load_file("t.toml", "state_dir = \"bad/state\"\n" SERVICE, LOAD_FOR_CHECK, &f);
+    assert_non_null(c);
+    assert_int_equal(access("bad", F_OK), -1);
+    conf_free(c);
+    faults_fini(&f);
+}
+
+static void test_a_state_folder_that_is_a_file(void **state) {
+    write_file("file", "");
+    assert_refused("state_dir = \"file\"\n" SERVICE, "t.toml:1:13: state_dir: found the file \"%s/file\", expected a folder\n");
+}
+
+static void test_log_files(void **state) {
+    struct faults f;
+    assert_refused(
+        "[log]\ntarget = \"sub/no/a.log\"\n" SERVICE,
+        "t.toml:2:10: log.target: found \"%1$s/sub/no/a.log\", expected a file in a folder that exists (\"%1$s/sub/no\" does "
+        "not)\n");
+    assert_refused("[log]\ntarget = \".\"\n" SERVICE,
+                   "t.toml:2:10: log.target: found the folder \"%s/.\", expected a file name\n");
+    struct conf *c = load_file("t.toml", "[log]\ntarget = \"a.log\"\n" SERVICE, 0, &f);
+    assert_non_null(c);
+    assert_int_equal(c->log_target, LOG_TO_FILE);
+    conf_free(c);
+    faults_fini(&f);
+}
+
+static void test_congestion_control(void **state) {
+    assert_refused("tcp_congestion = \"none-such\"\n" SERVICE,
+                   "t.toml:1:18: tcp_congestion: found \"none-such\", expected one that this kernel has loaded: ");
+}
+
+static void test_users(void **state) {
+    struct faults f;
+    struct conf *c = load_file("t.toml", "user = \"tls-off-nobody-has-this\"\n" SERVICE, 0, &f);
+    if (geteuid() == 0) {
+        assert_null(c);
+        assert_said(&f, "t.toml:1:8: user: found \"tls-off-nobody-has-this\", expected a user that this machine has\n", "");
+    } else {
+        assert_non_null(c);
+        assert_null(c->user);
+        assert_said(
+            &f, "t.toml:1:8: warning: user: found \"tls-off-nobody-has-this\", but it has no effect when not started as root\n",
+            "");
+    }
+    conf_free(c);
+    faults_fini(&f);
+    c = load_file("t.toml", "user = \"\"\n" SERVICE, 0, &f);
+    assert_non_null(c);
+    assert_null(c->user);
+    conf_free(c);
+    faults_fini(&f);
+    c = load_file("t.toml", "user = \"daemon\"\n" SERVICE, 0, &f);
+    if (geteuid() == 0 && getpwnam("daemon"))
+        assert_string_equal(c->user, "daemon");
+    conf_free(c);
+    faults_fini(&f);
+}
+
+static void test_a_port_in_use(void **state) {
+    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(sa);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    char toml[256], expected[256];
+    assert_int_equal(bind(fd, (struct sockaddr *)&sa, len), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&sa, &len), 0);
+    int port = ntohs(sa.sin_port);
+    (void)snprintf(toml, sizeof(toml), "[service.a]\nlisten = [\"127.0.0.1:0\", \"127.0.0.1:%d\"]\nbackends = [\"unix:/x\"]\n",
+                   port);
+    (void)snprintf(
+        expected, sizeof(expected),
+        "t.toml:2:26: service.a.listen: found \"127.0.0.1:%d\" in use by test_conf_files (process %d), expected a free "
+        "address\n",
+        port, (int)getpid());
+    assert_refused(toml, expected);
+    (void)close(fd);
+}
+
+static void test_everything_wrong_is_told_in_one_run(void **state) {
+    struct faults f;
+    struct conf *c = load_file("t.toml",
+                               "workers = 99\n[service.a]\nlisten = [\"203.0.113.7:1\"]\nbackends = []\n"
+                               "certificates = [\"bad/\"]\nmode = \"x\"\n",
+                               0, &f);
+    assert_null(c);
+    assert_int_equal(f.errors, 5);
+    faults_fini(&f);
+}
+
+static void test_flags(void **state) {
+    static const char *const listen_on[] = {"127.0.0.1:0", "[::1]:0"};
+    static const char *const backends[] = {"unix:app.sock"};
+    struct faults f;
+    char expected[128];
+    faults_init(&f);
+    struct conf *c = conf_load_flags(listen_on, 1, backends, 1, &stub_probes, &f);
+    assert_non_null(c);
+    assert_int_equal(c->nservices, 1);
+    assert_string_equal(c->services[0].name, "default");
+    assert_int_equal(c->services[0].nlisteners, 1);
+    (void)snprintf(expected, sizeof(expected), "%s/app.sock", dir);
+    assert_string_equal(c->services[0].backends[0].path, expected);
+    assert_int_equal(c->services[0].ncerts, 1);
+    assert_said(&f, "command line: warning: no certificate named: using the self-made one in %s/self-signed.crt\n",
+                c->state_dir);
+    conf_free(c);
+    faults_fini(&f);
+}
+
+static void test_broken_flags(void **state) {
+    static const char *const listen_on[] = {"localhost:1"};
+    static const char *const backends[] = {"app.sock"};
+    struct faults f;
+    faults_init(&f);
+    assert_null(conf_load_flags(listen_on, 1, backends, 1, &stub_probes, &f));
+    assert_said(&f, "command line: --listen: found \"localhost:1\", expected \"IP:PORT\" or \"[IPv6]:PORT\"\n", "");
+    assert_said(
+        &f, "command line: --backend: found \"app.sock\", expected \"unix:/PATH\", \"unix:@NAME\" or \"tcp:HOST:PORT\"\n", "");
+    faults_fini(&f);
+    faults_init(&f);
+    assert_null(conf_load_flags(NULL, 0, NULL, 0, &stub_probes, &f));
+    assert_said(&f, "command line: --listen: found none, expected at least one \"IP:PORT\"\n", "");
+    assert_said(&f, "command line: --backend: found none, expected at least one like \"unix:/run/app.sock\"\n", "");
+    faults_fini(&f);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, make_dir, remove_dir)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        CASE(test_files_that_cannot_be_read),
+        CASE(test_names_start_from_the_folder_of_the_file),
+        CASE(test_certificates_are_looked_at),
+        CASE(test_warnings_about_certificates),
+        CASE(test_without_certificates_the_self_made_one_is_used),
+        CASE(test_check_writes_nothing),
+        CASE(test_a_state_folder_that_is_a_file),
+        CASE(test_log_files),
+        CASE(test_congestion_control),
+        CASE(test_users),
+        CASE(test_a_port_in_use),
+        CASE(test_everything_wrong_is_told_in_one_run),
+        CASE(test_flags),
+        CASE(test_broken_flags),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,463 @@
+/* The loader on text alone: what is taken, and what is said about what is not. */
+#include "conf_support.h"
+
+#define HEAD    "[service.a]\nlisten = [\"127.0.0.1:0\"]\n"
+#define SERVICE HEAD "backends = [\"unix:/x\"]\n" /* lines 1 to 3 */
+#define TOP     SERVICE "[log]\n"
+
+struct broken {
+    const char *toml;
+    const char *lines; /* of errors, exactly; without an end of line, where the library's own words follow: their beginning */
+};
+
+static const struct broken table[] = {
+    /* the text */
+    {"a = ", "t.toml:1:5: error while parsing"},
+    {"a = \"x\nb = 1\n", "t.toml:1:7: error while parsing"},
+    {"[|a]\n", "t.toml:1:2: error while parsing"},
+    {"[[[a]]]\n", "t.toml:1:3: error while parsing"},
+    {"a = [4x \xd1\x8c\n", "t.toml:1:"},
+    {"a = \xff\n", "t.toml:1:4: "},
+    {"workers = 1\nworkers = 2\n", "t.toml:2:11: error while parsing"},
+    {SERVICE "[service.a]\n", "t.toml:4:1: error while parsing"},
+    {"", "t.toml: found no service, expected at least one section [service.NAME]\n"},
+    {"[service]\n", "t.toml: found no service, expected at least one section [service.NAME]\n"},
+    /* keys */
+    {"wrokers = 1\n" SERVICE, "t.toml:1:1: wrokers: found an unknown key, expected \"workers\"\n"},
+    {SERVICE "blance = \"x\"\n", "t.toml:4:1: service.a.blance: found an unknown key, expected \"balance\"\n"},
+    {"[lgo]\n" SERVICE, "t.toml:1:2: lgo: found an unknown key, expected \"log\"\n"},
+    {SERVICE "idle = \"1s\"\n",
+     "t.toml:4:1: service.a.idle: found an unknown key, expected \"idle\" in [service.NAME.timeouts]\n"},
+    {"listen = 1\n" SERVICE, "t.toml:1:1: listen: found an unknown key, expected \"listen\" in [service.NAME]\n"},
+    {SERVICE "workers = 3\n", "t.toml:4:1: service.a.workers: found an unknown key, expected \"workers\" above all sections\n"},
+    {TOP "zzzzzzzz = 3\n", "t.toml:5:1: log.zzzzzzzz: found an unknown key, expected \"target\", \"format\" or \"level\"\n"},
+    {"\"service.*.listen\" = 1\n" SERVICE,
+     "t.toml:1:1: service.*.listen: found an unknown key, expected \"workers\", \"user\", "
+     "\"state_dir\", \"engine\", \"tcp_congestion\", \"busy_poll_us\", \"drain_timeout\", "
+     "\"buffer_memory\", \"log\", \"admin\", \"tickets\" or \"service\"\n"},
+    {"log = 3\n" SERVICE, "t.toml:1:7: log: found a value, expected a section [log]\n"},
+    {"service = 3\n", "t.toml:1:11: service: found a value, expected a section [service.NAME]\n"},
+    {"[[service]]\nlisten = 1\n", "t.toml:1:1: service: found an array, expected a section [service.NAME]\n"},
+    {"[service]\nlisten = [\"1.2.3.4:5\"]\n",
+     "t.toml:2:10: service.listen: found a value, expected a section [service.NAME]\n"},
+    {"[service.\"A b\"]\n", "t.toml:1:10: service.A b: found \"A b\", expected a name of 1 to 64 of a-z, 0-9, '_' and '-'\n"},
+    /* types and single values */
+    {"workers = \"2\"\n" SERVICE, "t.toml:1:11: workers: found \"2\", expected an integer\n"},
+    {"workers = 65\n" SERVICE, "t.toml:1:11: workers: found 65, expected an integer from 0 to 64\n"},
+    {"workers = -1\n" SERVICE, "t.toml:1:11: workers: found -1, expected an integer from 0 to 64\n"},
+    {"state_dir = \"\"\n" SERVICE, "t.toml:1:13: state_dir: found \"\", expected a file name of 1 to 4095 bytes\n"},
+    {"engine = \"fast\"\n" SERVICE, "t.toml:1:10: engine: found \"fast\", expected \"auto\", \"libcrypto\" or \"mb\"\n"},
+    {"buffer_memory = 1\n" SERVICE,
+     "t.toml:1:17: buffer_memory: found 1, expected a size like 4194304, \"64KiB\", \"256MiB\" or "
+     "\"1GiB\", from \"1MiB\" to \"1024GiB\"\n"},
+    {"buffer_memory = true\n" SERVICE, "t.toml:1:17: buffer_memory: found true, expected a string or an integer\n"},
+    {"drain_timeout = 10\n" SERVICE, "t.toml:1:17: drain_timeout: found 10, expected a string\n"},
+    {"drain_timeout = \"10\"\n" SERVICE,
+     "t.toml:1:17: drain_timeout: found \"10\", expected a duration like \"250ms\", \"10s\", \"5m\", \"1h\", or \"none\"\n"},
+    {"drain_timeout = \"9999999h\"\n" SERVICE,
+     "t.toml:1:17: drain_timeout: found \"9999999h\", expected at most 366 days, or \"none\"\n"},
+    {"tcp_congestion = \"a-name-of-16-ch.\"\n" SERVICE,
+     "t.toml:1:18: tcp_congestion: found \"a-name-of-16-ch.\", expected at most 15 bytes\n"},
+    {TOP "target = \"\"\n",
+     "t.toml:5:10: log.target: found \"\", expected \"stderr\", \"stdout\", \"journal\", \"syslog\" or a file name\n"},
+    {TOP "format = \"xml\"\n", "t.toml:5:10: log.format: found \"xml\", expected \"text\", \"json\" or \"logfmt\"\n"},
+    {TOP "level = 1979-05-27\n",
+     "t.toml:5:9: log.level: found a date or a time, expected \"error\", \"warning\", \"info\" or \"debug\"\n"},
+    {SERVICE "mode = \"tls\"\n", "t.toml:4:8: service.a.mode: found \"tls\", expected \"terminate\" or \"passthrough\"\n"},
+    {SERVICE "min_version = 1.2\n", "t.toml:4:15: service.a.min_version: found 1.2, expected \"1.2\" or \"1.3\"\n"},
+    {SERVICE "strict_sni = 1\n", "t.toml:4:14: service.a.strict_sni: found 1, expected true or false\n"},
+    {SERVICE "balance = \"fastest\"\n",
+     "t.toml:4:11: service.a.balance: found \"fastest\", expected \"least-sessions\", \"round-robin\" or \"client-hash\"\n"},
+    {SERVICE "truncation = \"\\u0007\"\n", "t.toml:4:14: service.a.truncation: found \" \", expected \"close\" or \"reset\"\n"},
+    {SERVICE "timeouts.idle = \"0s\"\n", "t.toml:4:17: service.a.timeouts.idle: found \"0s\", expected at least \"1ms\"\n"},
+    {SERVICE "limits.sessions = -5\n",
+     "t.toml:4:19: service.a.limits.sessions: found -5, expected an integer from 0 to 9223372036854775807\n"},
+    /* lists */
+    {"[service.a]\nlisten = \"127.0.0.1:0\"\nbackends = [\"unix:/x\"]\n",
+     "t.toml:2:10: service.a.listen: found \"127.0.0.1:0\", expected an array\n"},
+    {"[service.a]\nlisten = [\"localhost:1\", 443]\nbackends = [\"unix:/x\"]\n",
+     "t.toml:2:11: service.a.listen: found \"localhost:1\", expected \"IP:PORT\" or \"[IPv6]:PORT\"\n"
+     "t.toml:2:26: service.a.listen: found 443, expected a string\n"},
+    {"[service.a]\nlisten = [\"[::1]:9\", \"[0::1]:9\"]\nbackends = [\"unix:/x\"]\n",
+     "t.toml:2:22: service.a.listen: found \"[0::1]:9\", expected each address once\n"},
+    {HEAD "backends = [\"http://x\"]\n", "t.toml:3:13: service.a.backends: found \"http://x\", expected \"unix:/PATH\", "
+                                         "\"unix:@NAME\" or \"tcp:HOST:PORT\"\n"},
+    {HEAD "backends = [\"unix:/x\", \"unix:/x\"]\n",
+     "t.toml:3:24: service.a.backends: found \"unix:/x\", expected each item once\n"},
+    {HEAD "backends = [\"unix:\"]\n",
+     "t.toml:3:13: service.a.backends: found \"unix:\", expected a socket's path behind \"unix:\", "
+     "or '@' and an abstract name\n"},
+    {HEAD "backends = [\"tcp:1.2.3.4:0\"]\n",
+     "t.toml:3:13: service.a.backends: found \"tcp:1.2.3.4:0\", expected \"tcp:HOST:PORT\" "
+     "or \"tcp:[IPv6]:PORT\" with a port from 1 to 65535\n"},
+    {SERVICE "alpn = [\"h2\", \"\"]\n",
+     "t.toml:4:15: service.a.alpn: found \"\", expected a protocol name of 1 to 255 bytes (RFC 7301)\n"},
+    {SERVICE "certificates = [\"\", 3, { cert = \"a\" }]\n",
+     "t.toml:4:17: service.a.certificates: found \"\", expected { cert = \"FILE\", key = \"FILE\" } or the name of a folder\n"
+     "t.toml:4:21: service.a.certificates: found 3, expected { cert = \"FILE\", key = \"FILE\" } or the name of a folder\n"
+     "t.toml:4:24: service.a.certificates: found no \"key\", expected { cert = \"FILE\", key = \"FILE\" }\n"},
+    {SERVICE "certificates = [{ cert = \"a\", kye = \"b\", key = 4 }]\n",
+     "t.toml:4:31: service.a.certificates.kye: found an unknown key, expected \"key\"\n"
+     "t.toml:4:48: service.a.certificates: found 4, expected the name of the key's file\n"},
+    {SERVICE "cipher_suites = [\"TLS_AES_128_GCM_SHA265\"]\n",
+     "t.toml:4:18: service.a.cipher_suites: found \"TLS_AES_128_GCM_SHA265\", expected the name of an AEAD suite with ECDHE as in "
+     "the IANA registry, perhaps \"TLS_AES_128_GCM_SHA256\"\n"},
+    {SERVICE "groups = [\"x25591\", \"X25519MLKEM768\", \"P-256\", \"secp256r1\"]\n",
+     "t.toml:4:11: service.a.groups: found \"x25591\", expected the name of a key exchange group as in the IANA registry, perhaps "
+     "\"x25519\"\n"
+     "t.toml:4:21: service.a.groups: found \"X25519MLKEM768\", expected a group that this machine's libssl has\n"
+     "t.toml:4:48: service.a.groups: found \"secp256r1\", expected each item once\n"},
+    {SERVICE "proxy_protocol.tlvs = [\"sll\"]\n",
+     "t.toml:4:24: service.a.proxy_protocol.tlvs: found \"sll\", expected \"ssl\", \"authority\", \"alpn\", \"unique-id\" or "
+     "\"crc32c\"\n"},
+    {SERVICE "proxy_protocol.trust = [\"10.0.0.1/8\"]\n",
+     "t.toml:4:25: service.a.proxy_protocol.trust: found \"10.0.0.1/8\", expected an address or a network like \"10.0.0.0/8\" with "
+     "no bits set behind its length\n"},
+    /* later versions */
+    {"engine = \"mb\"\n" SERVICE,
+     "t.toml:1:10: engine: found \"mb\", expected \"auto\" or \"libcrypto\": not supported by this version\n"},
+    {"busy_poll_us = 50\n" SERVICE, "t.toml:1:16: busy_poll_us: found 50, expected 0: not supported by this version\n"},
+    {"[admin]\nsocket = \"/a\"\nlisten = \"1.2.3.4:5\"\n" SERVICE,
+     "t.toml:2:1: admin.socket: found \"/a\": not supported by this version\n"
+     "t.toml:3:1: admin.listen: found \"1.2.3.4:5\": not supported by this version\n"},
+    {"[admin]\n" SERVICE, "t.toml:1:1: admin: found a section: not supported by this version\n"},
+    {"[admin]\nsokcet = 1\n" SERVICE, "t.toml:2:1: admin.sokcet: found an unknown key, expected \"socket\"\n"},
+    {"[tickets]\nsecret_file = \"x\"\n" SERVICE,
+     "t.toml:2:1: tickets.secret_file: found \"x\": not supported by this version\n"},
+    {SERVICE "client_auth.mode = \"required\"\n",
+     "t.toml:4:20: service.a.client_auth.mode: found \"required\", expected \"none\": not supported by this version\n"},
+    {SERVICE "client_auth.allow = []\n",
+     "t.toml:4:13: service.a.client_auth.allow: found an empty array: not supported by this version\n"},
+    {SERVICE "limits.bytes_per_second_per_client = 1\n",
+     "t.toml:4:38: service.a.limits.bytes_per_second_per_client: found 1, expected 0: not supported by this version\n"},
+    /* keys against each other */
+    {"[service.a]\n", "t.toml:1:1: service.a.listen: found none, expected at least one \"IP:PORT\"\n"
+                      "t.toml:1:1: service.a.backends: found none, expected at least one like \"unix:/run/app.sock\"\n"},
+    {"[service.a]\nlisten = []\nbackends = []\n",
+     "t.toml:2:10: service.a.listen: found none, expected at least one \"IP:PORT\"\n"
+     "t.toml:3:12: service.a.backends: found none, expected at least one like \"unix:/run/app.sock\"\n"},
+    {SERVICE "min_version = \"1.3\"\ncipher_suites = [\"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256\"]\n",
+     "t.toml:5:17: service.a.cipher_suites: found no suite of TLS 1.3, expected one since \"min_version\" is \"1.3\"\n"},
+    {SERVICE "proxy_protocol.accept = \"required\"\n",
+     "t.toml:4:25: service.a.proxy_protocol.accept: found \"required\" without \"trust\", expected the networks that may send a PROXY "
+     "header\n"},
+    {"[service.a]\nlisten = [\"0.0.0.0:7\", \"[::]:7\", \"1.2.3.4:7\"]\nbackends = [\"unix:/x\"]\n",
+     "t.toml:2:34: service.a.listen: found \"1.2.3.4:7\", expected no address that overlaps with \"0.0.0.0:7\"\n"},
+    {"[service.a]\nlisten = [\"1.2.3.4:7\"]\nbackends = [\"unix:/x\"]\n[service.b]\nlisten = [\"1.2.3.4:7\"]\nbackends = [\"unix:/x\"]\n"
+     "timeouts.handshake = \"1s\"\nproxy_protocol.accept = \"required\"\nproxy_protocol.trust = [\"::1\"]\n",
+     "t.toml:8:25: service.b.proxy_protocol.accept: differs from service \"a\", expected the same since both listen on 1.2.3.4:7\n"
+     "t.toml:7:22: service.b.timeouts.handshake: differs from service \"a\", expected the same since both listen on 1.2.3.4:7\n"},
+    {"[service.a]\nlisten = [\"1.2.3.4:7\"]\nbackends = [\"unix:/x\"]\nproxy_protocol = {accept = \"required\", trust = [\"1.0.0.0/8\"]}\n"
+     "[service.b]\nlisten = [\"1.2.3.4:7\"]\nbackends = [\"unix:/x\"]\nproxy_protocol = {accept = \"required\", trust = [\"2.0.0.0/8\"]}\n",
+     "t.toml:8:48: service.b.proxy_protocol.trust: differs from service \"a\", expected the same since both listen on 1.2.3.4:7\n"},
+};
+
+/* The lines that are no warnings. */
+static void error_lines(const struct faults *f, char *to, size_t cap) {
+    struct text t = text_of(to, cap);
+    for (const char *p = f->text; p && *p;) {
+        size_t n = strcspn(p, "\n") + 1;
+        struct span line = span_of(p, n);
+        if (!memmem(p, n, ": warning: ", 11))
+            text_add_span(&t, line);
+        p += n;
+    }
+}
+
+static void test_broken_texts_are_told_exactly(void **state) {
+    unsigned wrong = 0;
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        char lines[4096];
+        struct faults f;
+        faults_init(&f);
+        struct conf *c = load_text(table[i].toml, strlen(table[i].toml), &f);
+        error_lines(&f, lines, sizeof(lines));
+        size_t len = strlen(table[i].lines);
+        bool whole = table[i].lines[len - 1] == '\n';
+        if (whole ? strcmp(lines, table[i].lines) != 0 : strncmp(lines, table[i].lines, len) != 0) {
+            print_error("%s\n-- gave:\n%s-- instead of:\n%s\n", table[i].toml, lines, table[i].lines);
+            wrong++;
+        }
+        assert_null(c);
+        faults_fini(&f);
+    }
+    assert_int_equal(wrong, 0);
+}
+
+static struct conf *load_well(const char *toml) {
+    struct faults f;
+    faults_init(&f);
+    struct conf *c = load_text(toml, strlen(toml), &f);
+    if (f.errors)
+        print_error("%s", f.text);
+    assert_non_null(c);
+    faults_fini(&f);
+    return c;
+}
+
+static void test_defaults(void **state) {
+    struct conf *c = load_well(SERVICE);
+    const struct conf_service *s = &c->services[0];
+    assert_in_range(c->workers, 1, CONF_WORKERS_MAX);
+    assert_string_equal(c->engine, "auto");
+    assert_string_equal(c->tcp_congestion, "");
+    assert_int_equal(c->drain_ms, 10000);
+    assert_int_equal(c->buffer_memory, 256 << 20);
+    assert_int_equal(c->log_target, LOG_TO_STDERR);
+    assert_int_equal(c->log_format, LOG_AS_TEXT);
+    assert_int_equal(c->log_level, LOG_LEVEL_INFO);
+    assert_int_equal(c->nservices, 1);
+    assert_string_equal(s->name, "a");
+    assert_int_equal(s->mode, MODE_TERMINATE);
+    assert_int_equal(s->min_version, 0x0303);
+    assert_int_equal(s->nsuites, 3);
+    assert_int_equal(s->ngroups, 3); /* without the one that libssl lacks, and without secp521r1 */
+    assert_int_equal(s->groups[0], 0x001d);
+    assert_int_equal(s->groups[2], 0x0018);
+    assert_false(s->strict_sni);
+    assert_int_equal(s->balance, BALANCE_LEAST_SESSIONS);
+    assert_int_equal(s->truncation, TRUNCATION_CLOSE);
+    assert_int_equal(s->proxy_send, PROXY_SEND_NONE);
+    assert_int_equal(s->proxy_tlvs, 31);
+    assert_false(s->proxy_accept);
+    assert_int_equal(s->handshake_ms, 10000);
+    assert_int_equal(s->connect_ms, 3000);
+    assert_int_equal(s->idle_ms, 600000);
+    assert_int_equal(s->linger_ms, 5000);
+    assert_int_equal(s->max_sessions + s->max_sessions_per_client + s->max_handshakes_per_client_per_second, 0);
+    assert_int_equal(s->nalpn, 0);
+    conf_free(c);
+}
+
+static void test_every_key_reaches_its_field(void **state) {
+    struct conf *c = load_well(
+        "workers = 3\nstate_dir = \"state\"\nengine = \"libcrypto\"\ntcp_congestion = \"reno\"\n"
+        "busy_poll_us = 0\ndrain_timeout = \"1m\"\nbuffer_memory = \"64MiB\"\n"
+        "[log]\ntarget = \"x.log\"\nformat = \"logfmt\"\nlevel = \"debug\"\n"
+        "[service.b]\nlisten = [\"127.0.0.1:0\", \"[::1]:0\", \"127.0.0.1:0\", \"127.0.0.1:9\"]\n"
+        "backends = [\"unix:/x\", \"unix:y\", \"unix:@z\", \"tcp:1.2.3.4:80\", \"tcp:[::1]:81\", \"tcp:db-1.lan:82\"]\n"
+        "certificates = [{ key = \"k\", cert = \"/c\" }, \"d/\"]\nalpn = [\"h2\", \"http/1.1\"]\n"
+        "min_version = \"1.3\"\ncipher_suites = [\"TLS_CHACHA20_POLY1305_SHA256\"]\ngroups = [\"P-384\", \"X25519\"]\n"
+        "strict_sni = true\nbalance = \"client-hash\"\ntruncation = \"reset\"\n"
+        "[service.b.proxy_protocol]\nsend = \"v2\"\ntlvs = [\"alpn\", \"crc32c\"]\naccept = \"required\"\n"
+        "trust = [\"10.0.0.0/8\", \"::1\"]\n[service.b.client_auth]\nmode = \"none\"\n"
+        "[service.b.timeouts]\nhandshake = \"250ms\"\nconnect = \"2h\"\nidle = \"none\"\nlinger = \"0s\"\n"
+        "[service.b.limits]\nsessions = 1\nsessions_per_client = 2\nhandshakes_per_client_per_second = 3\n"
+        "bytes_per_second_per_client = 0\n"
+        "[service.a]\nlisten = [\"127.0.0.1:9\"]\nbackends = [\"unix:/x\"]\nmode = \"passthrough\"\n"
+        "proxy_protocol = { accept = \"required\", trust = [\"10.0.0.0/8\", \"::1\"] }\n"
+        "timeouts.handshake = \"250ms\"\n");
+    const struct conf_service *s = &c->services[0];
+    assert_int_equal(c->workers, 3);
+    assert_string_equal(c->state_dir, "/etc/tls-off/state");
+    assert_string_equal(c->engine, "libcrypto");
+    assert_string_equal(c->tcp_congestion, "reno");
+    assert_int_equal(c->drain_ms, 60000);
+    assert_int_equal(c->buffer_memory, 64 << 20);
+    assert_int_equal(c->log_target, LOG_TO_FILE);
+    assert_string_equal(c->log_file, "/etc/tls-off/x.log");
+    assert_int_equal(c->log_format, LOG_AS_LOGFMT);
+    assert_int_equal(c->log_level, LOG_LEVEL_DEBUG);
+    assert_int_equal(c->nservices, 2);
+    assert_string_equal(s->name, "b"); /* in the order of the file */
+    assert_int_equal(c->nlisteners, 4);
+    assert_int_equal(s->nlisteners, 4);
+    assert_int_equal(c->services[1].nlisteners, 1);
+    assert_int_equal(c->services[1].listeners[0], s->listeners[3]);
+    assert_int_equal(c->services[1].mode, MODE_PASSTHROUGH);
+
+    assert_int_equal(s->nbackends, 6);
+    assert_string_equal(s->backends[1].path, "/etc/tls-off/y");
+    assert_string_equal(s->backends[1].text, "unix:y");
+    assert_int_equal(s->backends[2].kind, BACKEND_UNIX_ABSTRACT);
+    assert_string_equal(s->backends[2].path, "z");
+    assert_false(s->backends[3].is_name);
+    assert_int_equal(s->backends[3].addr.port, 80);
+    assert_string_equal(s->backends[4].path, "::1");
+    assert_int_equal(s->backends[4].addr.family, AF_INET6);
+    assert_true(s->backends[5].is_name);
+    assert_string_equal(s->backends[5].path, "db-1.lan");
+    assert_int_equal(s->backends[5].port, 82);
+
+    assert_int_equal(s->ncerts, 2);
+    assert_string_equal(s->certs[0].cert, "/c");
+    assert_string_equal(s->certs[0].key, "/etc/tls-off/k");
+    assert_string_equal(s->certs[1].cert, "/etc/tls-off/d/");
+    assert_null(s->certs[1].key);
+    assert_int_equal(s->nalpn, 2);
+    assert_string_equal(s->alpn[1], "http/1.1");
+    assert_int_equal(s->min_version, 0x0304);
+    assert_int_equal(s->nsuites, 1);
+    assert_int_equal(s->suites[0], 0x1303);
+    assert_int_equal(s->ngroups, 2);
+    assert_int_equal(s->groups[0], 0x0018);
+    assert_int_equal(s->groups[1], 0x001d);
+    assert_true(s->strict_sni);
+    assert_int_equal(s->balance, BALANCE_CLIENT_HASH);
+    assert_int_equal(s->truncation, TRUNCATION_RESET);
+    assert_int_equal(s->proxy_send, PROXY_SEND_V2);
+    assert_int_equal(s->proxy_tlvs, TLV_ALPN | TLV_CRC32C);
+    assert_true(s->proxy_accept);
+    assert_int_equal(s->nproxy_trust, 2);
+    assert_int_equal(s->proxy_trust[1].bits, 128);
+    assert_int_equal(s->handshake_ms, 250);
+    assert_int_equal(s->connect_ms, 7200000);
+    assert_true(s->idle_ms == CONF_NEVER);
+    assert_int_equal(s->linger_ms, 0);
+    assert_int_equal(s->max_sessions, 1);
+    assert_int_equal(s->max_sessions_per_client, 2);
+    assert_int_equal(s->max_handshakes_per_client_per_second, 3);
+    conf_free(c);
+}
+
+static void test_unix_paths_fit_a_socket_address(void **state) {
+    char toml[512], path[256];
+    for (int len = 106; len <= 108; len++) {
+        struct faults f;
+        faults_init(&f);
+        memset(path, 'x', sizeof(path));
+        path[0] = '/';
+        (void)snprintf(toml, sizeof(toml), HEAD "backends = [\"unix:%.*s\", \"unix:@%.*s\"]\n", len, path, len, path);
+        struct conf *c = load_text(toml, strlen(toml), &f);
+        assert_int_equal(f.errors, len > 107 ? 2 : 0);
+        assert_int_equal(c != NULL, len <= 107);
+        conf_free(c);
+        faults_fini(&f);
+    }
+}
+
+static void test_host_names(void **state) {
+    static const struct {
+        const char *backend;
+        bool well;
+    } cases[] = {{"tcp:localhost:1", true},  {"tcp:a_b.c-d.e:65535", true}, {"tcp:300.1.1.1:80", false},
+                 {"tcp:1.2.3:80", false},    {"tcp:h:65536", false},        {"tcp:h:", false},
+                 {"tcp::80", false},         {"tcp:::1:80", false},         {"tcp:a..b:80", false},
+                 {"tcp:-a:80", false},       {"tcp:a b:80", false},         {"tcp:[::1]:0", false},
+                 {"tcp:[fe80::1]:80", true}, {"tcp:h:+80", false},          {"tcp:h: 80", false},
+                 {"tcp:x1:80", true},        {"TCP:h:80", false},           {"tcp:h", false}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char toml[256];
+        struct faults f;
+        faults_init(&f);
+        (void)snprintf(toml, sizeof(toml), HEAD "backends = [\"%s\"]\n", cases[i].backend);
+        struct conf *c = load_text(toml, strlen(toml), &f);
+        if ((c != NULL) != cases[i].well)
+            fail_msg("%s: %s", cases[i].backend, f.text);
+        conf_free(c);
+        faults_fini(&f);
+    }
+}
+
+/* A list of N items made by FMT from the item's number, in a config around it. */
+static char *long_text(const char *head, const char *fmt, size_t n, const char *tail) {
+    size_t cap = strlen(head) + n * 64 + strlen(tail) + 1;
+    char *p = malloc(cap);
+    assert_non_null(p);
+    struct text t = text_of(p, cap);
+    text_add(&t, head);
+    for (size_t i = 0; i < n; i++) {
+        char item[64];
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+        (void)snprintf(item, sizeof(item), fmt, (int)i);
+#pragma GCC diagnostic pop
+        text_add(&t, item);
+    }
+    text_add(&t, tail);
+    assert_false(t.cut);
+    return p;
+}
+
+static void assert_limit(char *toml, bool well, const char *part) {
+    struct faults f;
+    faults_init(&f);
+    struct conf *c = load_text(toml, strlen(toml), &f);
+    assert_int_equal(c != NULL, well);
+    if (!well && !strstr(f.text, part))
+        fail_msg("no \"%s\" in: %s", part, f.text);
+    conf_free(c);
+    faults_fini(&f);
+    free(toml);
+}
+
+static void test_limits_of_counts(void **state) {
+    const char *services = "[service.s%d]\nlisten = [\"127.0.0.1:1\"]\nbackends = [\"unix:/x\"]\n";
+    assert_limit(long_text("", services, 256, ""), true, "");
+    assert_limit(long_text("", services, 257, ""), false, "service: found 257 services, expected at most 256");
+    assert_limit(long_text(HEAD "backends = [", "\"unix:/%d\",", 64, "]"), true, "");
+    assert_limit(long_text(HEAD "backends = [", "\"unix:/%d\",", 65, "]"), false, "found 65 items, expected at most 64");
+    assert_limit(long_text("[service.a]\nbackends = [\"unix:/x\"]\nlisten = [", "\"127.0.0.1:%d\",", 256, "]"), true, "");
+    assert_limit(long_text("[service.a]\nbackends = [\"unix:/x\"]\nlisten = [", "\"127.0.0.1:%d\",", 257, "]"), false,
+                 "found 257 items, expected at most 256");
+    assert_limit(long_text(SERVICE "[service.b]\nbackends = [\"unix:/x\"]\nlisten = [", "\"127.0.0.1:%d\",", 256, "]"), false,
+                 "found more than 256 addresses in all");
+    assert_limit(long_text(SERVICE "alpn = [", "\"p%d\",", 65, "]"), false, "found 65 items, expected at most 64");
+}
+
+static void test_texts_beyond_all_limits(void **state) {
+    assert_limit(long_text("", "#%061d\n", 16700, SERVICE), false, "t.toml: larger than 1 MiB");
+    assert_limit(long_text("a", ".a%d", 40, "=1"), false, "t.toml:1:120: more than 32 dots in one line");
+    assert_limit(long_text("a = '", ".a%d", 40, "'\n" SERVICE), false, "a: found an unknown key");
+    assert_limit(long_text(SERVICE "alpn = ", "[ %.0d", 300, ""), false, "t.toml:4:");
+    assert_limit(long_text("", "k%d = 1\n", 2000, SERVICE), false, "more lines like these");
+    assert_limit(long_text(SERVICE "alpn = [\"", "0123456789%d", 40, "\"]"), false, "...\", expected a protocol name");
+}
+
+static void test_a_zero_byte_is_refused(void **state) {
+    static const char *const texts[] = {SERVICE "alpn = [\"a\\u0000b\"]\n", "\"wor\\u0000kers\" = 1\n" SERVICE};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        assert_limit(strdup(texts[i]), false, "a zero byte in a ");
+}
+
+static void test_passthrough_warns_of_idle_keys(void **state) {
+    const char *toml = SERVICE "mode = \"passthrough\"\ncertificates = [\"d/\"]\nmin_version = \"1.3\"\n"
+                               "proxy_protocol.trust = [\"1.2.3.4\"]\n";
+    struct faults f;
+    faults_init(&f);
+    struct conf *c = load_text(toml, strlen(toml), &f);
+    assert_non_null(c);
+    assert_int_equal(c->services[0].ncerts, 0);
+    assert_non_null(strstr(f.text, "t.toml:5:16: warning: service.a.certificates: has no effect in passthrough mode\n"));
+    assert_non_null(strstr(f.text, "t.toml:6:15: warning: service.a.min_version: has no effect in passthrough mode\n"));
+    assert_non_null(
+        strstr(f.text, "t.toml:7:24: warning: service.a.proxy_protocol.trust: has no effect while \"accept\" is \"none\"\n"));
+    conf_free(c);
+    faults_fini(&f);
+}
+
+static void test_the_example_is_accepted(void **state) {
+    char path[512], *text = malloc(TOML_FILE_MAX);
+    struct faults f;
+    faults_init(&f);
+    assert_non_null(text);
+    (void)snprintf(path, sizeof(path), "%.*s/../../docs/examples/tls-off.toml", (int)(strrchr(__FILE__, '/') - __FILE__),
+                   __FILE__);
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    size_t n = fread(text, 1, TOML_FILE_MAX, file);
+    (void)fclose(file);
+    struct conf *c = load_text(text, n, &f);
+    if (f.errors)
+        fail_msg("%s", f.text);
+    assert_non_null(c);
+    conf_free(c);
+    faults_fini(&f);
+    free(text);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_broken_texts_are_told_exactly),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_every_key_reaches_its_field),
+        cmocka_unit_test(test_unix_paths_fit_a_socket_address),
+        cmocka_unit_test(test_host_names),
+        cmocka_unit_test(test_limits_of_counts),
+        cmocka_unit_test(test_texts_beyond_all_limits),
+        cmocka_unit_test(test_a_zero_byte_is_refused),
+        cmocka_unit_test(test_passthrough_warns_of_idle_keys),
+        cmocka_unit_test(test_the_example_is_accepted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,111 @@
+/* The config role over its control socket: one request, one answer. */
+#include "conf/role.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/ipc.h"
+#include "conf/snapshot.h"
+#include "conf_support.h"
+#include "wire/control.h"
+
+static uint8_t scratch[IPC_BODY_MAX + 2];
+
+/* Sends REQ (NULL: nothing), runs the role to its end, and takes the answer. */
+static int ask(const struct control_request *req, struct ipc_msg *ret) {
+    int fds[2], err = 0;
+    assert_int_equal(ipc_pair(0, fds), 0);
+    if (req)
+        assert_int_equal(control_send_request(fds[0], req), 0);
+    else
+        assert_int_equal(shutdown(fds[0], SHUT_WR), 0);
+    int status = config_role_run(fds[1], &stub_probes);
+    (void)close(fds[1]);
+    enum step step = ipc_recv(fds[0], scratch, sizeof(scratch), control_to_supervisor, ret, &err);
+    assert_int_equal(step, status == 0 ? STEP_DONE : STEP_EOF);
+    (void)close(fds[0]);
+    return status;
+}
+
+static void assert_body_has(const struct ipc_msg *m, const char *part) {
+    if (!memmem(m->body.p, m->body.len, part, strlen(part)))
+        fail_msg("no \"%s\" in: %.*s", part, (int)m->body.len, (const char *)m->body.p);
+}
+
+static void test_flags_give_a_snapshot_and_a_secret(void **state) {
+    struct control_request req = {.nlisten = 1, .nbackend = 1};
+    struct ipc_msg m;
+    struct conf *c = NULL;
+    uint8_t secret[CONFIG_TICKET_SECRET_LEN + 1], zero[CONFIG_TICKET_SECRET_LEN] = {0};
+    req.listen[0] = span_str("127.0.0.1:0");
+    req.backend[0] = span_str("unix:/run/app.sock");
+    assert_int_equal(ask(&req, &m), 0);
+    assert_int_equal(m.type, CONTROL_CONFIGURED);
+    assert_int_equal(m.nfds, 2);
+    assert_body_has(&m, "no certificate named");
+    assert_int_equal(snapshot_read(m.fds[0], &c), 0);
+    assert_string_equal(c->services[0].backends[0].text, "unix:/run/app.sock");
+    assert_int_equal(pread(m.fds[1], secret, sizeof(secret), 0), CONFIG_TICKET_SECRET_LEN);
+    assert_memory_not_equal(secret, zero, sizeof(zero));
+    assert_int_equal(fcntl(m.fds[1], F_GET_SEALS), F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);
+    conf_free(c);
+    ipc_msg_close(&m);
+}
+
+static void test_a_broken_file_is_refused_with_its_faults(void **state) {
+    char name[] = "/tmp/tls-off-test-XXXXXX";
+    static const char toml[] = "wrokers = 1\nuser = 3\n";
+    struct control_request req = {0};
+    struct ipc_msg m;
+    int fd = mkstemp(name);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, toml, sizeof(toml) - 1), sizeof(toml) - 1);
+    (void)close(fd);
+    req.file = span_str(name);
+    assert_int_equal(ask(&req, &m), 0);
+    assert_int_equal(unlink(name), 0);
+    assert_int_equal(m.type, CONTROL_REFUSED);
+    assert_int_equal(m.nfds, 0);
+    assert_body_has(&m, ":1:1: wrokers: found an unknown key, expected \"workers\"\n");
+    assert_body_has(&m, ":2:8: user: found 3, expected a string\n");
+    ipc_msg_close(&m);
+}
+
+static void test_a_missing_file_is_refused(void **state) {
+    struct control_request req = {.file = span_str("/nowhere/t.toml")};
+    struct ipc_msg m;
+    assert_int_equal(ask(&req, &m), 0);
+    assert_int_equal(m.type, CONTROL_REFUSED);
+    assert_body_has(&m, "/nowhere/t.toml: cannot be read: No such file or directory\n");
+    ipc_msg_close(&m);
+}
+
+static void test_a_supervisor_that_is_gone_ends_the_role(void **state) {
+    struct ipc_msg m;
+    assert_int_equal(ask(NULL, &m), 1);
+}
+
+static void test_a_message_that_is_no_request_ends_the_role(void **state) {
+    int fds[2];
+    assert_int_equal(ipc_pair(0, fds), 0);
+    assert_int_equal(control_send(fds[0], CONTROL_GO), 0);
+    assert_int_equal(config_role_run(fds[1], &stub_probes), 1);
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_flags_give_a_snapshot_and_a_secret),
+        cmocka_unit_test(test_a_broken_file_is_refused_with_its_faults),
+        cmocka_unit_test(test_a_missing_file_is_refused),
+        cmocka_unit_test(test_a_supervisor_that_is_gone_ends_the_role),
+        cmocka_unit_test(test_a_message_that_is_no_request_ends_the_role),
+    };
+    if (setenv("XDG_STATE_HOME", "/tmp", 1) != 0)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,321 @@
+#include "conf/snapshot.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "conf_support.h"
+
+static const char rich[] =
+    "workers = 3\nstate_dir = \"state\"\nengine = \"libcrypto\"\ntcp_congestion = \"reno\"\ndrain_timeout = \"none\"\n"
+    "[log]\ntarget = \"/x.log\"\nformat = \"json\"\nlevel = \"error\"\n"
+    "[service.b]\nlisten = [\"127.0.0.1:0\", \"[::1]:0\"]\nbackends = [\"unix:/x\", \"unix:@z\", \"tcp:1.2.3.4:80\", \"tcp:db:82\"]\n"
+    "certificates = [{ key = \"k\", cert = \"/c\" }, \"d/\"]\nalpn = [\"h2\", \"http/1.1\"]\nstrict_sni = true\n"
+    "balance = \"client-hash\"\ntruncation = \"reset\"\n"
+    "proxy_protocol = {send = \"v2\", accept = \"required\", trust = [\"10.0.0.0/8\", \"::1\"], tlvs = [\"ssl\"]}\n"
+    "limits = {sessions = 1, sessions_per_client = 2, handshakes_per_client_per_second = 3}\n"
+    "[service.a]\nlisten = [\"127.0.0.1:9\"]\nbackends = [\"unix:/x\"]\nmode = \"passthrough\"\nmin_version = \"1.3\"\n";
+
+static struct conf *rich_conf(void) {
+    struct faults f;
+    faults_init(&f);
+    struct conf *c = load_text(rich, sizeof(rich) - 1, &f);
+    if (f.errors)
+        print_error("%s", f.text);
+    faults_fini(&f);
+    assert_non_null(c);
+    c->user = "nobody";
+    return c;
+}
+
+/* The snapshot's bytes, to be freed. */
+static uint8_t *bytes_of(const struct conf *c, size_t *ret_len) {
+    int fd = -1;
+    struct stat st;
+    assert_int_equal(snapshot_write(c, &fd), 0);
+    assert_int_equal(fstat(fd, &st), 0);
+    uint8_t *p = malloc((size_t)st.st_size);
+    assert_non_null(p);
+    assert_int_equal(pread(fd, p, (size_t)st.st_size, 0), st.st_size);
+    (void)close(fd);
+    *ret_len = (size_t)st.st_size;
+    return p;
+}
+
+static void assert_same_service(const struct conf_service *a, const struct conf_service *b) {
+    assert_string_equal(a->name, b->name);
+    assert_int_equal(a->nlisteners, b->nlisteners);
+    assert_memory_equal(a->listeners, b->listeners, a->nlisteners * sizeof(*a->listeners));
+    assert_int_equal(a->nbackends, b->nbackends);
+    for (size_t i = 0; i < a->nbackends; i++) {
+        assert_int_equal(a->backends[i].kind, b->backends[i].kind);
+        assert_string_equal(a->backends[i].text, b->backends[i].text);
+        assert_string_equal(a->backends[i].path, b->backends[i].path);
+        assert_int_equal(a->backends[i].port, b->backends[i].port);
+        assert_int_equal(a->backends[i].is_name, b->backends[i].is_name);
+        assert_memory_equal(&a->backends[i].addr, &b->backends[i].addr, sizeof(a->backends[i].addr));
+    }
+    assert_int_equal(a->ncerts, b->ncerts);
+    for (size_t i = 0; i < a->ncerts; i++) {
+        assert_string_equal(a->certs[i].cert, b->certs[i].cert);
+        assert_int_equal(a->certs[i].key == NULL, b->certs[i].key == NULL);
+    }
+    assert_int_equal(a->nalpn, b->nalpn);
+    for (size_t i = 0; i < a->nalpn; i++)
+        assert_string_equal(a->alpn[i], b->alpn[i]);
+    assert_int_equal(a->mode, b->mode);
+    assert_int_equal(a->min_version, b->min_version);
+    assert_int_equal(a->nsuites, b->nsuites);
+    assert_memory_equal(a->suites, b->suites, a->nsuites * sizeof(*a->suites));
+    assert_int_equal(a->ngroups, b->ngroups);
+    assert_memory_equal(a->groups, b->groups, a->ngroups * sizeof(*a->groups));
+    assert_int_equal(a->strict_sni, b->strict_sni);
+    assert_int_equal(a->balance, b->balance);
+    assert_int_equal(a->truncation, b->truncation);
+    assert_int_equal(a->proxy_send, b->proxy_send);
+    assert_int_equal(a->proxy_tlvs, b->proxy_tlvs);
+    assert_int_equal(a->proxy_accept, b->proxy_accept);
+    assert_int_equal(a->nproxy_trust, b->nproxy_trust);
+    for (size_t i = 0; i < a->nproxy_trust; i++) {
+        assert_int_equal(a->proxy_trust[i].bits, b->proxy_trust[i].bits);
+        assert_memory_equal(&a->proxy_trust[i].net, &b->proxy_trust[i].net, sizeof(struct addr));
+    }
+    assert_int_equal(a->handshake_ms, b->handshake_ms);
+    assert_int_equal(a->connect_ms, b->connect_ms);
+    assert_int_equal(a->idle_ms, b->idle_ms);
+    assert_int_equal(a->linger_ms, b->linger_ms);
+    assert_int_equal(a->max_sessions, b->max_sessions);
+    assert_int_equal(a->max_sessions_per_client, b->max_sessions_per_client);
+    assert_int_equal(a->max_handshakes_per_client_per_second, b->max_handshakes_per_client_per_second);
+}
+
+static void test_a_round_trip_keeps_every_field(void **state) {
+    struct conf *a = rich_conf(), *b = NULL;
+    int fd = -1;
+    assert_int_equal(snapshot_write(a, &fd), 0);
+    assert_int_equal(fcntl(fd, F_GET_SEALS), F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);
+    assert_int_equal(snapshot_read(fd, &b), 0);
+    (void)close(fd);
+    assert_int_equal(a->workers, b->workers);
+    assert_string_equal(a->user, b->user);
+    assert_string_equal(a->state_dir, b->state_dir);
+    assert_string_equal(a->engine, b->engine);
+    assert_string_equal(a->tcp_congestion, b->tcp_congestion);
+    assert_true(a->drain_ms == CONF_NEVER && b->drain_ms == CONF_NEVER);
+    assert_int_equal(a->buffer_memory, b->buffer_memory);
+    assert_int_equal(a->log_target, b->log_target);
+    assert_string_equal(a->log_file, b->log_file);
+    assert_int_equal(a->log_format, b->log_format);
+    assert_int_equal(a->log_level, b->log_level);
+    assert_int_equal(a->nlisteners, b->nlisteners);
+    assert_memory_equal(a->listeners, b->listeners, a->nlisteners * sizeof(*a->listeners));
+    assert_int_equal(a->nservices, b->nservices);
+    for (size_t i = 0; i < a->nservices; i++)
+        assert_same_service(&a->services[i], &b->services[i]);
+    conf_free(a);
+    conf_free(b);
+}
+
+static void test_a_cut_at_any_byte_is_refused(void **state) {
+    struct conf *a = rich_conf(), *b = NULL;
+    size_t n;
+    uint8_t *bytes = bytes_of(a, &n);
+    for (size_t cut = 0; cut < n; cut++) {
+        uint8_t *part = malloc(cut ? cut : 1); /* exact, so that ASan sees a read past the end */
+        assert_non_null(part);
+        memcpy(part, bytes, cut);
+        assert_int_equal(snapshot_parse(span_of(part, cut), &b), ERR_FORMAT);
+        free(part);
+    }
+    uint8_t *longer = malloc(n + 1);
+    assert_non_null(longer);
+    memcpy(longer, bytes, n);
+    longer[n] = 0;
+    assert_int_equal(snapshot_parse(span_of(longer, n + 1), &b), ERR_FORMAT);
+    assert_int_equal(snapshot_parse(span_of(longer, n), &b), 0);
+    conf_free(b);
+    free(longer);
+    free(bytes);
+    conf_free(a);
+}
+
+/* Whatever is still taken must be whole: it can be written again and gives the same bytes. */
+static void test_flipped_bits_do_no_harm(void **state) {
+    struct conf *a = rich_conf();
+    size_t n, taken = 0;
+    uint8_t *bytes = bytes_of(a, &n);
+    for (size_t bit = 0; bit < n * 8; bit++) {
+        struct conf *b = NULL;
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        int err = snapshot_parse(span_of(bytes, n), &b);
+        if (err == 0) {
+            size_t m;
+            uint8_t *again = bytes_of(b, &m);
+            assert_int_equal(m, n);
+            assert_memory_equal(again, bytes, n);
+            free(again);
+            conf_free(b);
+            taken++;
+        } else {
+            assert_int_equal(err, ERR_FORMAT);
+        }
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    assert_in_range(taken, 1, n * 8 - 1);
+    free(bytes);
+    conf_free(a);
+}
+
+/* Each is one thing that the loader never makes. */
+static void break_conf(struct conf *c, unsigned how) {
+    struct conf_service *s = &c->services[0];
+    switch (how) {
+    case 0:
+        c->workers = 0;
+        break;
+    case 1:
+        c->workers = CONF_WORKERS_MAX + 1;
+        break;
+    case 2:
+        c->state_dir = "relative";
+        break;
+    case 3:
+        c->log_file = NULL;
+        break;
+    case 4:
+        s->listeners[0] = (uint16_t)c->nlisteners;
+        break;
+    case 5:
+        s->nsuites = 0;
+        break;
+    case 6:
+        s->ngroups = 0;
+        break;
+    case 7:
+        s->ncerts = 0;
+        break;
+    case 8:
+        s->nbackends = 0;
+        break;
+    case 9:
+        s->min_version = 0x0301;
+        break;
+    case 10:
+        s->backends[2].port = 0;
+        break;
+    case 11:
+        s->backends[0].path = "relative.sock";
+        break;
+    case 12:
+        s->proxy_trust[0].net.ip[3] = 1;
+        break;
+    case 13:
+        s->nproxy_trust = 0;
+        break;
+    case 14:
+        s->proxy_trust[1].bits = 129;
+        break;
+    case 15:
+        c->nservices = 0;
+        break;
+    case 16:
+        c->listeners[0].family = AF_UNIX;
+        break;
+    case 17:
+        s->name = "";
+        break;
+    case 18:
+        c->engine = NULL;
+        break;
+    case 19:
+        s->backends[2].addr.port++;
+        break;
+    default:
+        c->buffer_memory = 0;
+    }
+}
+
+static void test_values_that_make_no_sense_are_refused(void **state) {
+    for (unsigned how = 0; how <= 20; how++) {
+        struct conf *a = rich_conf(), *b = NULL;
+        int fd = -1;
+        break_conf(a, how);
+        assert_int_equal(snapshot_write(a, &fd), 0);
+        assert_int_equal(snapshot_read(fd, &b), ERR_FORMAT);
+        (void)close(fd);
+        conf_free(a);
+    }
+}
+
+static void test_descriptors_that_are_no_snapshot(void **state) {
+    struct conf *c = NULL;
+    int fd = memfd_create("empty", MFD_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(snapshot_read(fd, &c), ERR_FORMAT);
+    assert_int_equal(ftruncate(fd, SNAPSHOT_MAX), 0);
+    assert_int_equal(snapshot_read(fd, &c), ERR_FORMAT);
+    assert_int_equal(ftruncate(fd, SNAPSHOT_MAX + 1), 0);
+    assert_int_equal(snapshot_read(fd, &c), ERR_LIMIT);
+    (void)close(fd);
+    assert_int_equal(snapshot_read(fd, &c), ERR_SYSTEM);
+    assert_int_equal(errno, EBADF);
+    assert_null(c);
+}
+
+static void test_a_conf_too_large_is_not_written(void **state) {
+    struct conf *c = rich_conf();
+    struct conf_service *s = &c->services[0];
+    char *name = conf_alloc(c, 4001);
+    int fd = -1;
+    memset(name, '/', 4000);
+    s->certs = conf_alloc(c, 1024 * sizeof(*s->certs));
+    for (size_t i = 0; i < 1024; i++)
+        s->certs[i] = (struct conf_cert){name, name};
+    s->ncerts = 1024;
+    assert_int_equal(snapshot_write(c, &fd), ERR_LIMIT);
+    assert_int_equal(fd, -1);
+    conf_free(c);
+}
+
+static ssize_t next_write;
+ssize_t __wrap_write(int fd, const void *p, size_t n);
+ssize_t __real_write(int fd, const void *p, size_t n);
+
+/* -1: fails; more than 0: that many bytes at the most. */
+ssize_t __wrap_write(int fd, const void *p, size_t n) {
+    if (next_write < 0) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return __real_write(fd, p, next_write && (size_t)next_write < n ? (size_t)next_write : n);
+}
+
+static void test_short_and_failed_writes(void **state) {
+    struct conf *a = rich_conf(), *b = NULL;
+    int fd = -1;
+    next_write = 7;
+    assert_int_equal(snapshot_write(a, &fd), 0);
+    next_write = 0;
+    assert_int_equal(snapshot_read(fd, &b), 0);
+    assert_int_equal(b->nservices, a->nservices);
+    (void)close(fd);
+    fd = -1;
+    next_write = -1;
+    assert_int_equal(snapshot_write(a, &fd), ERR_SYSTEM);
+    next_write = 0;
+    assert_int_equal(fd, -1);
+    conf_free(a);
+    conf_free(b);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_round_trip_keeps_every_field),   cmocka_unit_test(test_a_cut_at_any_byte_is_refused),
+        cmocka_unit_test(test_flipped_bits_do_no_harm),          cmocka_unit_test(test_values_that_make_no_sense_are_refused),
+        cmocka_unit_test(test_descriptors_that_are_no_snapshot), cmocka_unit_test(test_a_conf_too_large_is_not_written),
+        cmocka_unit_test(test_short_and_failed_writes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
