@@ -74,7 +74,9 @@ int listeners_get(const struct super *s, size_t listener, uint16_t worker);
 
 /* workers.c */
 bool workers_make(struct super *s);
-bool worker_start(struct super *s, struct worker *w);
+
+/* False, with a line on stderr, when one cannot be started. */
+bool workers_start(struct super *s);
 void worker_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
 
 /* Takes note of every child that has ended. */

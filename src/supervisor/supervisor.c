@@ -96,13 +96,10 @@ static bool start(struct super *s, const struct control_request *what) {
     }
     voice_say(&s->voice, LOG_LEVEL_INFO, "tls-off " TLS_OFF_VERSION " starts (pid %d)", (int)getpid());
     listeners_say(s);
-    for (size_t i = 0; i < s->nworkers; i++)
-        if (!worker_start(s, &s->workers[i])) {
-            fprintf(stderr, "tls-off: cannot start %s: %m\n", role_name(s->workers[i].role));
-            s->failed = true;
-            stop_at_once(s);
-            break;
-        }
+    if (!workers_start(s)) {
+        s->failed = true;
+        stop_at_once(s);
+    }
     return true;
 }
 

@@ -137,14 +137,13 @@ static int introduce(struct super *s, struct worker *w) {
         err = give_rings(s, w);
     if (err == 0 && w->role == ROLE_HANDSHAKER)
         err = give_sockets(s, w);
-    if (err == 0)
-        err = link_all(s, w);
-    return err == 0 ? control_send(w->control, CONTROL_GO) : err;
+    return err == 0 ? link_all(s, w) : err;
 }
 
 /* ---- life ---- */
 
-bool worker_start(struct super *s, struct worker *w) {
+/* Forks and introduces; the child serves after GO. */
+static bool begin(struct super *s, struct worker *w) {
     int pair[2];
     if (ipc_pair(LINK_SNDBUF, pair) < 0)
         return false;
@@ -163,6 +162,23 @@ bool worker_start(struct super *s, struct worker *w) {
         err = loop_watch(&s->loop, w->control, EPOLLIN, SUPER_CHILD, (uint32_t)(w - s->workers), LOOP_GEN(w->generation));
     if (err < 0) /* its end is noticed like any other */
         (void)kill(w->pid, SIGKILL);
+    return true;
+}
+
+static void go(struct worker *w) {
+    if (control_send(w->control, CONTROL_GO) < 0) /* its end is noticed like any other */
+        (void)kill(w->pid, SIGKILL);
+}
+
+/* All are wired before the first one serves: who is ready has all its links. */
+bool workers_start(struct super *s) {
+    for (size_t i = 0; i < s->nworkers; i++)
+        if (!begin(s, &s->workers[i])) {
+            fprintf(stderr, "tls-off: cannot start %s: %m\n", role_name(s->workers[i].role));
+            return false;
+        }
+    for (size_t i = 0; i < s->nworkers; i++)
+        go(&s->workers[i]);
     return true;
 }
 
@@ -222,8 +238,10 @@ void worker_timer(struct super *s, struct worker *w) {
         return;
     }
     w->generation++;
-    if (worker_start(s, w))
+    if (begin(s, w)) {
+        go(w);
         return;
+    }
     voice_say(&s->voice, LOG_LEVEL_ERROR, "cannot start %s.%u: %m", role_name(w->role), w->index);
     wheel_arm(&s->loop.wheel, &w->timer, s->loop.now_ms + BACKOFF_MAX_MS);
 }
