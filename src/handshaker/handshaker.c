@@ -84,11 +84,11 @@ static bool take_secret(struct hand *h, int fd) {
 }
 
 /* Half of the descriptors of a relay are clients, half backends; some are for itself. All roles have the same limit. */
-static uint32_t relay_room(void) {
+static uint32_t relay_room(uint16_t workers) {
     struct rlimit r;
     if (getrlimit(RLIMIT_NOFILE, &r) < 0)
         return 1;
-    return board_relay_cap(r.rlim_cur);
+    return board_relay_cap(r.rlim_cur, workers);
 }
 
 /* Messages before GO. False when this process cannot serve. */
@@ -203,7 +203,7 @@ static bool set_up(struct hand *h, int control) {
         list_init(&h->links[i].queue);
     }
     list_init(&h->dead);
-    h->relay_room = relay_room();
+    h->relay_room = relay_room(h->child.setup.workers);
     h->row = board_row(&h->child.board, ROLE_HANDSHAKER, h->child.setup.index);
     board_row_reset(&h->row);
     (void)setpriority(PRIO_PROCESS, 0, NICE); /* lowering one's own priority cannot be refused */

@@ -43,11 +43,17 @@ static void put(struct observer *o) {
         sink_put(&o->sink, &o->fields);
 }
 
+/* Failures that cost a stranger little to cause. A session that moved bytes is always told: the log accounts for all of them.
+ */
+static bool is_repetitive(const struct event *e) {
+    return e->kind == EVENT_FAILURE || (e->kind == EVENT_SESSION && e->reason && e->bytes_in == 0 && e->bytes_out == 0);
+}
+
 static void on_event(void *ctx, const struct event *e) {
     struct observer *o = ctx;
     if (event_level(e) > o->conf->log_level)
         return;
-    if (e->kind != EVENT_LINE && !sampling_pass(&o->sampling, e->facts.service, e->reason, o->loop.now_ms))
+    if (is_repetitive(e) && !sampling_pass(&o->sampling, e->facts.service, e->reason, o->loop.now_ms))
         return;
     fields_of_event(e, o->conf, o->names, &o->fields);
     put(o);

@@ -41,13 +41,13 @@ void connect_leave(struct relay *r, struct session *s) {
 }
 
 /* This attempt failed: the backend is told so, the session is free for the next one. */
-static void attempt_failed(struct relay *r, struct session *s, const char *what, int error) {
+static void attempt_failed(struct relay *r, struct session *s, const char *why) {
     struct backends *b = backends_of(r, s);
     uint32_t out_ms = 0;
     uint16_t i = s->backend;
     if (backends_failed(b, i, r->loop.now_ms, &out_ms))
-        voice_say(&r->child.voice, LOG_LEVEL_WARNING, "service %s: backend %s: %s: %s; left out for %u ms", b->service->name,
-                  b->list[i].conf->text, what, strerror(error), out_ms);
+        voice_say(&r->child.voice, LOG_LEVEL_WARNING, "service %s: backend %s: %s; left out for %u ms", b->service->name,
+                  b->list[i].conf->text, why, out_ms);
     s->tried |= 1ull << i;
     s->retries++;
     connect_leave(r, s);
@@ -136,7 +136,7 @@ static enum attempt attempt(struct relay *r, struct session *s) {
     socklen_t len = 0;
     struct backends *b = backends_of(r, s);
     if (backends_sockaddr(b, s->backend, &to, &len) < 0) {
-        attempt_failed(r, s, "name has no address", ENOENT);
+        attempt_failed(r, s, "its name has no address (yet)");
         return ATTEMPT_FAILED;
     }
     s->backend_fd = open_socket(to.ss_family);
@@ -150,7 +150,7 @@ static enum attempt attempt(struct relay *r, struct session *s) {
         if (a != ATTEMPT_FAILED)
             return a;
     }
-    attempt_failed(r, s, "connect", errno);
+    attempt_failed(r, s, strerror(errno));
     return ATTEMPT_FAILED;
 }
 
@@ -196,20 +196,20 @@ void connect_event(struct relay *r, struct session *s, uint32_t events) {
         s->down.readable = events & (EPOLLIN | EPOLLRDHUP);
         return;
     }
-    attempt_failed(r, s, "connect", error ? error : ECONNREFUSED);
+    attempt_failed(r, s, strerror(error ? error : ECONNREFUSED));
     go_on(r, s);
 }
 
 void connect_timeout(struct relay *r, struct session *s) {
     bool in_line = s->in_line;
     if (r->loop.now_ms < s->deadline_ms) { /* this attempt's time is over, the session's is not */
-        attempt_failed(r, s, "connect", ETIMEDOUT);
+        attempt_failed(r, s, strerror(ETIMEDOUT));
         wheel_arm(&r->loop.wheel, &s->timer, s->deadline_ms);
         go_on(r, s);
         return;
     }
     if (!in_line)
-        attempt_failed(r, s, "connect", ETIMEDOUT);
+        attempt_failed(r, s, strerror(ETIMEDOUT));
     session_fail(r, s, in_line ? ERR_BACKEND_BACKLOG : ERR_BACKEND_TIMEOUT);
 }
 
@@ -230,7 +230,7 @@ static void retry_one_backend(struct relay *r, struct list *waiters) {
         if (err == 0) {
             connected(r, s);
         } else {
-            attempt_failed(r, s, "connect", error);
+            attempt_failed(r, s, strerror(error));
             go_on(r, s);
         }
     }

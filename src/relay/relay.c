@@ -274,7 +274,7 @@ static bool make(struct relay *r) {
         return false;
     engine_contexts_init(&r->contexts, engine);
     pool_init(&r->pool, r->conf->buffer_memory);
-    r->room = board_relay_cap(files.rlim_cur);
+    r->room = board_relay_cap(files.rlim_cur, r->child.setup.workers);
     r->in = make_scratch();
     r->out = make_scratch();
     return r->in && r->out && slab_init(&r->sessions, sizeof(struct session), r->room, true) == 0;

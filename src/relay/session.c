@@ -155,7 +155,7 @@ static void tell(struct relay *r, const struct session *s) {
     e.index = r->child.setup.index;
     e.reason = s->reason;
     e.alert = s->plane.alert_seen;
-    e.backend = s->connected ? s->backend : BACKEND_NONE;
+    e.backend = s->backend;
     e.bytes_in = s->up.bytes;
     e.bytes_out = s->down.bytes;
     e.connect_us = s->connect_us;
@@ -259,7 +259,7 @@ void session_timeout(struct relay *r, struct session *s) {
             session_ready(r, s);
             break;
         }
-        if (s->down.wait.len && !s->reason)
+        if (!s->reason)
             s->reason = ERR_LINGER;
         session_end(r, s);
     }

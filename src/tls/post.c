@@ -80,17 +80,19 @@ static int judge_key_update(const uint8_t *msg, size_t len) {
 /* TLS 1.3: the only message a client may send is KeyUpdate, and a key ends with its record (RFC 8446 5.1). */
 static int take_key_update(struct plane *p, const struct suite *suite, struct span body, bool *ret_rekeyed) {
     size_t n = MIN(body.len, (size_t)KEY_UPDATE_LEN - p->post_len);
+    size_t have = p->post_len + n;
     memcpy(p->post + p->post_len, body.p, n);
-    p->post_len = (uint8_t)(p->post_len + n);
+    p->post_len = 0;
 
-    int rc = judge_key_update(p->post, p->post_len);
+    int rc = judge_key_update(p->post, have);
     if (rc)
         return rc;
     if (n < body.len)
         return ERR_RECORD_TYPE;
-    if (p->post_len < KEY_UPDATE_LEN)
+    if (have < KEY_UPDATE_LEN) {
+        p->post_len = (uint8_t)have;
         return 0;
-    p->post_len = 0;
+    }
 
     if (p->key_updates_idle >= PLANE_KEY_UPDATES_MAX)
         return ERR_RECORD_FLOOD;

@@ -62,8 +62,8 @@ uint32_t board_relay_sessions(const struct board *b, uint16_t index);
  * Sessions a relay holds at the most with that many descriptors: two each, some kept for itself. Handshakers ask the same
  * question, because all roles run under the same limit.
  */
-static inline uint32_t board_relay_cap(uint64_t descriptors) {
-    uint64_t own = 64 + descriptors / 32;
-    uint64_t cap = descriptors > own ? (descriptors - own) / 2 : 1;
+static inline uint32_t board_relay_cap(uint64_t descriptors, uint16_t workers) {
+    uint64_t own = 16u + workers + descriptors / 64;
+    uint64_t cap = descriptors > own + 1 ? (descriptors - own) / 2 : 1;
     return cap < 1u << 20 ? (uint32_t)cap : 1u << 20;
 }

@@ -33,7 +33,7 @@ struct event {
     struct facts facts; /* EVENT_SESSION, EVENT_FAILURE */
     int reason;         /* enum err, 0 = well */
     uint8_t alert;      /* with ERR_PEER_ALERT: its description */
-    uint16_t backend;   /* EVENT_SESSION: index in the service, UINT16_MAX = none reached */
+    uint16_t backend;   /* EVENT_SESSION: index in the service, UINT16_MAX = none tried */
     uint64_t bytes_in, bytes_out; /* plain bytes from and to the client */
     uint32_t connect_us;
     uint64_t duration_us;
