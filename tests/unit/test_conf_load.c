@@ -426,17 +426,23 @@ static void test_passthrough_warns_of_idle_keys(void **state) {
     faults_fini(&f);
 }
 
-static void test_the_example_is_accepted(void **state) {
-    char path[512], *text = malloc(TOML_FILE_MAX);
-    struct faults f;
-    faults_init(&f);
+/* A file of the source tree, to be freed. */
+static char *source_text(const char *name, size_t *ret_len) {
+    char path[512], *text = calloc(1, TOML_FILE_MAX + 1);
     assert_non_null(text);
-    (void)snprintf(path, sizeof(path), "%.*s/../../docs/examples/tls-off.toml", (int)(strrchr(__FILE__, '/') - __FILE__),
-                   __FILE__);
+    (void)snprintf(path, sizeof(path), "%.*s/../../%s", (int)(strrchr(__FILE__, '/') - __FILE__), __FILE__, name);
     FILE *file = fopen(path, "re");
     assert_non_null(file);
-    size_t n = fread(text, 1, TOML_FILE_MAX, file);
+    *ret_len = fread(text, 1, TOML_FILE_MAX, file);
     (void)fclose(file);
+    return text;
+}
+
+static void test_the_example_is_accepted(void **state) {
+    size_t n;
+    struct faults f;
+    faults_init(&f);
+    char *text = source_text("docs/examples/tls-off.toml", &n);
     struct conf *c = load_text(text, n, &f);
     if (f.errors)
         fail_msg("%s", f.text);
@@ -444,6 +450,24 @@ static void test_the_example_is_accepted(void **state) {
     conf_free(c);
     faults_fini(&f);
     free(text);
+}
+
+static void test_every_key_is_in_the_manual(void **state) {
+    size_t n;
+    char *manual = source_text("docs/tls-off.toml.5", &n);
+    for (size_t k = 0; k < KEY_COUNT; k++) {
+        const char *dot = strrchr(key_rows[k].path, '.'), *name = dot ? dot + 1 : key_rows[k].path;
+        char first[64], further[64];
+        (void)snprintf(first, sizeof(first), "\n.BR %s ", name);
+        (void)snprintf(further, sizeof(further), ", \" %s \"", name);
+        if (!strstr(manual, first) && !strstr(manual, further)) {
+            (void)snprintf(first, sizeof(first), "\n.BR %s \"", name);
+            (void)snprintf(further, sizeof(further), "\" %s \"", name);
+            if (!strstr(manual, first) && !strstr(manual, further))
+                fail_msg("%s is not in docs/tls-off.toml.5", key_rows[k].path);
+        }
+    }
+    free(manual);
 }
 
 int main(void) {
@@ -458,6 +482,7 @@ int main(void) {
         cmocka_unit_test(test_a_zero_byte_is_refused),
         cmocka_unit_test(test_passthrough_warns_of_idle_keys),
         cmocka_unit_test(test_the_example_is_accepted),
+        cmocka_unit_test(test_every_key_is_in_the_manual),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
