@@ -1,0 +1,265 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "observer_samples.h"
+
+#include "base/err.h"
+#include "observer/sink.h"
+
+/* write() as the tests want it: room for so many bytes, then this error. */
+static size_t room = SIZE_MAX;
+static int fault;
+static unsigned writes;
+static size_t at_most = SIZE_MAX;
+
+ssize_t __real_write(int fd, const void *p, size_t n);
+ssize_t __wrap_write(int fd, const void *p, size_t n);
+ssize_t __wrap_write(int fd, const void *p, size_t n) {
+    writes++;
+    if (fault == EINTR && writes % 2 == 1) {
+        errno = EINTR;
+        return -1;
+    }
+    n = MIN(n, at_most);
+    if (room == 0 && n > 0) {
+        errno = fault;
+        return -1;
+    }
+    n = MIN(n, room);
+    if (room != SIZE_MAX)
+        room -= n;
+    return __real_write(fd, p, n);
+}
+
+static struct sink sink;
+static struct fields fields;
+static char folder[64], file[96], other[96];
+static char content[512 * 1024];
+
+static int begin(void **state) {
+    snprintf(folder, sizeof(folder), "/tmp/test_sink.XXXXXX");
+    if (!mkdtemp(folder))
+        return -1;
+    snprintf(file, sizeof(file), "%s/log", folder);
+    snprintf(other, sizeof(other), "%s/log.1", folder);
+    room = at_most = SIZE_MAX;
+    fault = 0;
+    writes = 0;
+    return 0;
+}
+
+static int end(void **state) {
+    room = at_most = SIZE_MAX;
+    fault = 0;
+    sink_close(&sink);
+    (void)unlink(file);
+    (void)unlink(other);
+    return rmdir(folder);
+}
+
+static int open_file(void) {
+    struct conf conf = {.log_target = LOG_TO_FILE, .log_file = file, .log_format = LOG_AS_TEXT};
+    char why_memory[256];
+    struct text why = text_of(why_memory, sizeof(why_memory));
+    return sink_open(&sink, &conf, &why);
+}
+
+static void say(const char *text) {
+    struct event e = {.kind = EVENT_LINE, .level = LOG_LEVEL_INFO, .role = ROLE_RELAY, .text = span_str(text)};
+    fields_of_event(&e, sample_conf(), &sample_names, &fields);
+    sink_put(&sink, &fields);
+}
+
+static const char *read_file(const char *name) {
+    FILE *f = fopen(name, "re");
+    assert_non_null(f);
+    size_t n = fread(content, 1, sizeof(content) - 1, f);
+    content[n] = 0;
+    assert_int_equal(fclose(f), 0);
+    return content;
+}
+
+#define LINE(text) "1970-01-01T00:00:00.000Z INFO relay.0 " text "\n"
+
+static void lines_are_written_together(void **state) {
+    assert_int_equal(open_file(), 0);
+    say("one");
+    say("two");
+    assert_int_equal(writes, 0);
+    sink_flush(&sink);
+    assert_int_equal(writes, 1);
+    assert_string_equal(read_file(file), LINE("one") LINE("two"));
+    sink_flush(&sink);
+    assert_int_equal(writes, 1);
+    struct stat st;
+    assert_int_equal(stat(file, &st), 0);
+    assert_int_equal(st.st_mode & 0137, 0);
+}
+
+static void a_large_sweep_is_few_writes(void **state) {
+    char text[1000];
+    memset(text, 'x', sizeof(text) - 1);
+    text[sizeof(text) - 1] = 0;
+    assert_int_equal(open_file(), 0);
+    for (unsigned i = 0; i < 200; i++)
+        say(text);
+    sink_flush(&sink);
+    assert_true(writes <= 4);
+    assert_int_equal(strlen(read_file(file)), 200 * (strlen(LINE("")) + 999));
+}
+
+static void an_old_file_is_continued(void **state) {
+    assert_int_equal(open_file(), 0);
+    say("one");
+    sink_close(&sink); /* writes what is kept */
+    assert_int_equal(open_file(), 0);
+    say("two");
+    sink_flush(&sink);
+    assert_string_equal(read_file(file), LINE("one") LINE("two"));
+}
+
+static void short_writes_and_interrupts_lose_nothing(void **state) {
+    assert_int_equal(open_file(), 0);
+    at_most = 7;
+    fault = EINTR;
+    for (unsigned i = 0; i < 100; i++)
+        say("x");
+    sink_flush(&sink);
+    assert_int_equal(sink.lost, 0);
+    assert_int_equal(strlen(read_file(file)), 100 * strlen(LINE("x")));
+}
+
+static void a_full_disk_counts_lines_and_recovers(void **state) {
+    assert_int_equal(open_file(), 0);
+    fault = ENOSPC;
+    room = strlen(LINE("one")) + 5;
+    say("one");
+    say("two");
+    say("three");
+    sink_flush(&sink);
+    assert_int_equal(sink.lost, 2);
+    assert_int_equal(sink.error, ENOSPC);
+    room = 0;
+    say("four");
+    sink_flush(&sink);
+    assert_int_equal(sink.lost, 3);
+    room = SIZE_MAX;
+    say("five");
+    sink_flush(&sink);
+    assert_int_equal(sink.lost, 3);
+    assert_string_equal(read_file(file), LINE("one") "1970-\n" LINE("five"));
+}
+
+static void a_full_disk_does_not_end_at_any_byte(void **state) {
+    size_t whole = strlen(LINE("one")) * 2;
+    for (size_t n = 0; n <= whole; n++) {
+        assert_int_equal(open_file(), 0);
+        assert_int_equal(ftruncate(sink.fd, 0), 0);
+        fault = ENOSPC;
+        room = n;
+        say("one");
+        say("two");
+        sink_flush(&sink);
+        room = SIZE_MAX;
+        assert_int_equal(sink.lost, 2 - n / (whole / 2));
+        say("six");
+        sink_flush(&sink);
+        const char *last = strstr(read_file(file), LINE("six"));
+        assert_non_null(last);
+        assert_true(last == content || last[-1] == '\n');
+        sink_close(&sink);
+    }
+}
+
+static void a_closed_pipe_counts(void **state) {
+    struct conf conf = {.log_target = LOG_TO_STDERR};
+    char memory[64];
+    struct text why = text_of(memory, sizeof(memory));
+    assert_int_equal(sink_open(&sink, &conf, &why), 0);
+    assert_int_equal(sink.fd, STDERR_FILENO);
+    fault = EPIPE;
+    room = 0;
+    say("one");
+    sink_flush(&sink);
+    assert_int_equal(sink.lost, 1);
+    assert_int_equal(sink.error, EPIPE);
+    sink_close(&sink);
+    assert_true(fcntl(STDERR_FILENO, F_GETFD) >= 0); /* not ours to close */
+}
+
+static void a_full_pipe_without_blocking_gives_up(void **state) {
+    int ends[2];
+    struct conf conf = {.log_target = LOG_TO_STDOUT};
+    char memory[64];
+    struct text why = text_of(memory, sizeof(memory));
+    assert_int_equal(sink_open(&sink, &conf, &why), 0);
+    assert_int_equal(sink.fd, STDOUT_FILENO);
+    assert_int_equal(pipe2(ends, O_NONBLOCK | O_CLOEXEC), 0);
+    while (__real_write(ends[1], content, sizeof(content)) > 0)
+        continue;
+    sink.fd = ends[1];
+    say("one");
+    sink_flush(&sink);
+    assert_int_equal(sink.lost, 1);
+    assert_true(read(ends[0], content, sizeof(content)) > 0);
+    say("two");
+    sink_flush(&sink);
+    assert_int_equal(sink.lost, 1);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+static void reopening_follows_the_name(void **state) {
+    assert_int_equal(open_file(), 0);
+    say("one");
+    assert_int_equal(rename(file, other), 0);
+    assert_int_equal(sink_reopen(&sink), 0);
+    say("two");
+    sink_flush(&sink);
+    assert_string_equal(read_file(other), LINE("one"));
+    assert_string_equal(read_file(file), LINE("two"));
+}
+
+static void reopening_in_vain_keeps_the_old_file(void **state) {
+    assert_int_equal(open_file(), 0);
+    assert_int_equal(rename(file, other), 0);
+    assert_int_equal(mkdir(file, 0700), 0);
+    assert_int_equal(sink_reopen(&sink), ERR_SYSTEM);
+    assert_int_equal(rmdir(file), 0);
+    say("one");
+    sink_flush(&sink);
+    assert_string_equal(read_file(other), LINE("one"));
+}
+
+static void a_file_that_cannot_be_is_told(void **state) {
+    char path[128], memory[256];
+    struct text why = text_of(memory, sizeof(memory));
+    snprintf(path, sizeof(path), "%s/no/log", folder);
+    struct conf conf = {.log_target = LOG_TO_FILE, .log_file = path};
+    assert_int_equal(sink_open(&sink, &conf, &why), ERR_SYSTEM);
+    assert_non_null(strstr(memory, path));
+    assert_non_null(strstr(memory, strerror(ENOENT)));
+}
+
+#define SUNK(test) cmocka_unit_test_setup_teardown(test, begin, end)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        SUNK(lines_are_written_together),
+        SUNK(a_large_sweep_is_few_writes),
+        SUNK(an_old_file_is_continued),
+        SUNK(short_writes_and_interrupts_lose_nothing),
+        SUNK(a_full_disk_counts_lines_and_recovers),
+        SUNK(a_full_disk_does_not_end_at_any_byte),
+        SUNK(a_closed_pipe_counts),
+        SUNK(a_full_pipe_without_blocking_gives_up),
+        SUNK(reopening_follows_the_name),
+        SUNK(reopening_in_vain_keeps_the_old_file),
+        SUNK(a_file_that_cannot_be_is_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
