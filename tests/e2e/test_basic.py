@@ -232,10 +232,11 @@ def test_strict_sni_serves_what_it_knows(parts, pki, named):
 
 def test_two_services_on_one_listener_by_name(parts, pki, named):
     first, second = parts.backend(tell(b"first")), parts.backend(tell(b"second"))
-    p = parts.proxy(services={"first": parts.service(first, certificates=[named["one"]]),
-                              "second": parts.service(second, certificates=[named["deep"]])})
-    port = p.address("first")[1]
-    assert p.address("second")[1] == port
+    port = clients.free_port()
+    here = [f"127.0.0.1:{port}"]
+    p = parts.proxy(services={"first": {**parts.service(first, certificates=[named["one"]]), "listen": here},
+                              "second": {**parts.service(second, certificates=[named["deep"]]), "listen": here}})
+    assert p.address("first") == p.address("second") == ("127.0.0.1", port)
     for name, answer in (("one.example.test", b"first"), ("a.b.test", b"second")):
         with connect(port, context(pki), name=name) as c:
             assert clients.receive_all(c) == answer
@@ -245,8 +246,10 @@ def test_two_services_on_one_listener_by_name(parts, pki, named):
 
 def test_two_services_on_one_listener_by_alpn(parts):
     first, second = parts.backend(tell(b"web")), parts.backend(tell(b"mqtt"))
-    p = parts.proxy(services={"first": parts.service(first, alpn=["http/1.1"]), "second": parts.service(second, alpn=["mqtt"])})
-    port = p.address("first")[1]
+    port = clients.free_port()
+    here = [f"127.0.0.1:{port}"]
+    parts.proxy(services={"first": {**parts.service(first, alpn=["http/1.1"]), "listen": here},
+                          "second": {**parts.service(second, alpn=["mqtt"]), "listen": here}})
     for protocol, answer in (("http/1.1", b"web"), ("mqtt", b"mqtt")):
         with connect(port, context(alpn=[protocol])) as c:
             assert c.selected_alpn_protocol() == protocol
@@ -381,7 +384,7 @@ def test_small_fragments_for_a_client_that_asks(parts):
         _, said = c.end()
         lengths = [int(x, 16) for x in re.findall(r"<<< .*\[length ([0-9a-f]+)\]", said)]
         assert lengths and max(lengths) <= 0x1000
-        assert "error" not in said.lower().replace("no error", "").replace("verify error", "")
+        assert ":error:" not in said
 
 
 def test_passthrough_is_not_touched(parts, pki):

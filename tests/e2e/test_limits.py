@@ -129,34 +129,27 @@ def test_out_of_descriptors_pauses_and_recovers(parts):
 
 
 def test_out_of_descriptors_in_the_relay(parts):
-    """Sessions beyond what fits are refused one by one; the others live, and places are used again."""
-    p = parts.proxy(parts.backend(), limits_of_process={resource.RLIMIT_NOFILE: 64})
-    good = []
-    bad = 0
-    for _ in range(60):
+    """What does not fit waits; those that fit live on, and a place that comes free is used."""
+    p = parts.proxy(parts.backend(), limits_of_process={resource.RLIMIT_NOFILE: 128})
+    good, waiting = [], None
+    while waiting is None and len(good) < 128:
+        c = connect(p.port)
+        c.settimeout(1)
+        c.sendall(b"room?")
         try:
-            c = connect(p.port)
-            c.settimeout(DEADLINE)
-            says_echo(c)
+            assert clients.receive(c, 5) == b"room?"
             good.append(c)
-        except OSError:
-            bad += 1
-        if bad >= 5:
-            break
-    assert len(good) >= 5
+        except TimeoutError:
+            waiting = c
+        c.settimeout(DEADLINE)
+    assert waiting and len(good) >= 10
+    p.wait_text(r"no session is taken at \d+ sessions")
     for c in good:
         says_echo(c)
+    good.pop().unwrap().close()
+    assert clients.receive(waiting, 5) == b"room?"
+    for c in [*good, waiting]:
         c.close()
-
-    def served():
-        try:
-            with connect(p.port) as c:
-                says_echo(c)
-            return True
-        except OSError:
-            return False
-
-    until(served, "places free again")
 
 
 def test_buffer_budget_is_shared_and_survived(parts):

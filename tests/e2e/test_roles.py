@@ -236,9 +236,11 @@ def test_sd_notify(parts):
         path = parts.folder / "notify"
         s.bind(str(path))
         s.settimeout(DEADLINE)
-        parts.proxy(parts.backend(), environment={"NOTIFY_SOCKET": str(path)})
-        assert b"READY=1" in s.recv(4096)
-        path.unlink()
+        try:
+            parts.proxy(parts.backend(), environment={"NOTIFY_SOCKET": str(path)})
+            assert b"READY=1" in s.recv(4096)
+        finally:
+            path.unlink()
 
 
 def test_secrets_are_not_in_environment_or_arguments(p):

@@ -14,6 +14,7 @@ V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 
 def context(pki=None, version=None, alpn=None, ciphers=None):
     c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    c.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # else a missing close_notify looks like one
     if pki is None:
         c.check_hostname = False
         c.verify_mode = ssl.CERT_NONE
@@ -28,6 +29,13 @@ def context(pki=None, version=None, alpn=None, ciphers=None):
     if ciphers:
         c.set_ciphers(ciphers)
     return c
+
+
+def free_port():
+    """A port that nobody listens on, for what must know it before it starts."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
 
 
 def tcp(port, host="127.0.0.1", source=None, receive_buffer=None):

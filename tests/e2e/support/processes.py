@@ -52,18 +52,41 @@ def role_of(pid):
     return None
 
 
-def sockets(pid):
-    """How many sockets the process has open."""
-    count = 0
+def socket_inodes(pid):
+    inodes = set()
     try:
         for fd in os.listdir(f"/proc/{pid}/fd"):
             try:
-                count += os.readlink(f"/proc/{pid}/fd/{fd}").startswith("socket:")
+                target = os.readlink(f"/proc/{pid}/fd/{fd}")
             except OSError:
-                pass
+                continue
+            if target.startswith("socket:["):
+                inodes.add(target[8:-1])
     except OSError:
-        return None
-    return count
+        pass  # it ended
+    return inodes
+
+
+def traffic_inodes():
+    """Sockets that carry sessions: TCP connections, and Unix streams (roles talk by other types among themselves)."""
+    inodes = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in pathlib.Path(table).read_text().splitlines()[1:]:
+            f = line.split()
+            if f[3] != "0A":
+                inodes.add(f[9])
+    for line in pathlib.Path("/proc/net/unix").read_text().splitlines()[1:]:
+        f = line.split()
+        if f[4] == "0001":
+            inodes.add(f[6])
+    return inodes
+
+
+def traffic_sockets(pids):
+    """{"relay 123": how many} of those processes that have any."""
+    traffic = traffic_inodes()
+    found = {f"{role_of(pid) or 'supervisor'} {pid}": len(socket_inodes(pid) & traffic) for pid in pids}
+    return {who: n for who, n in found.items() if n}
 
 
 def descriptors(pid):
@@ -80,14 +103,7 @@ def pss(pid):
 
 def listening_port(pid):
     """The TCP port that process PID listens on, or None."""
-    inodes = set()
-    try:
-        for fd in os.listdir(f"/proc/{pid}/fd"):
-            target = os.readlink(f"/proc/{pid}/fd/{fd}")
-            if target.startswith("socket:["):
-                inodes.add(target[8:-1])
-    except OSError:
-        return None
+    inodes = socket_inodes(pid)
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         for line in pathlib.Path(table).read_text().splitlines()[1:]:
             f = line.split()

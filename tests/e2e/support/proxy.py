@@ -39,7 +39,7 @@ class Proxy:
         self.status = None
         self.allow_killed_roles = False
         self.expected_status = 0
-        self.sockets_at_start = {}
+        self.is_ready = False
         self.wants_ready = ready
 
     # --- start
@@ -78,7 +78,7 @@ class Proxy:
             raise TooLate("not ready:\n" + self.text())
         if os.read(fd, 10) != b"\n":
             raise AssertionError("ended before it was ready:\n" + self.text())
-        self.sockets_at_start = {pid: processes.sockets(pid) for pid in self.pids()}
+        self.is_ready = True
 
     def _read(self):
         for line in self.process.stdout:
@@ -192,22 +192,14 @@ class Proxy:
         self.process.stdout.close()
         return self.status
 
-    def open_sockets_more(self):
-        """Sockets that the processes hold beyond those they had when they became ready."""
-        more = {}
-        for pid, before in self.sockets_at_start.items():
-            now = processes.sockets(pid)
-            if now is not None and now > before:
-                more[f"{processes.role_of(pid) or 'supervisor'} {pid}"] = now - before
-        return more
-
     def stop(self):
         """TERM, and everything that must hold after it."""
         if self.process is None or self.process.stdout.closed:
             return
         if self.running():
-            if not self.allow_killed_roles and self.sockets_at_start:
-                until(lambda: not self.open_sockets_more(), lambda: f"sockets left open: {self.open_sockets_more()}")
+            if self.is_ready:
+                pids = self.pids()
+                until(lambda: not processes.traffic_sockets(pids), lambda: f"sockets left open: {processes.traffic_sockets(pids)}")
             self.signal(signal.SIGTERM)
         self.wait_exit()
         self.check_after()
