@@ -19,7 +19,7 @@ struct rd {
 };
 
 static inline struct rd rd_of(struct span s) {
-    return (struct rd){s.p, s.p + s.len, false};
+    return (struct rd){s.p, s.len ? s.p + s.len : s.p, false}; /* NULL + 0 is undefined in C */
 }
 
 static inline size_t rd_left(const struct rd *r) {
