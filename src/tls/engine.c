@@ -5,6 +5,7 @@
  */
 #include "tls/engine.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -98,8 +99,58 @@ bool engine_known_answers(const struct engine *e) {
     return good;
 }
 
+#define AGREE_LEN 16385
+
+/* Seals the same LEN bytes with both; then E opens its own. */
+static bool agree_at(const struct engine *e, void *const ctx[static 2], const struct engine *ref, void *ref_ctx, size_t len,
+                     uint8_t *mine, uint8_t *theirs) {
+    static const uint8_t header[] = {23, 3, 3, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+    uint8_t my_tag[AEAD_TAG_LEN], their_tag[AEAD_TAG_LEN];
+    struct span aad = span_of(header, len & 1 ? sizeof header : 5);
+    const uint8_t *nonce = bytes_of(GCM_NONCE);
+    for (size_t i = 0; i < len; i++)
+        mine[i] = theirs[i] = (uint8_t)(i * 7 + (i >> 8));
+    if (e->seal(ctx[0], nonce, aad, mine, len, my_tag) != 0 || ref->seal(ref_ctx, nonce, aad, theirs, len, their_tag) != 0)
+        return false;
+    if (memcmp(mine, theirs, len) != 0 || memcmp(my_tag, their_tag, sizeof my_tag) != 0)
+        return false;
+    if (e->open(ctx[1], nonce, aad, mine, len, my_tag) != 0)
+        return false;
+    for (size_t i = 0; i < len; i++)
+        if (mine[i] != (uint8_t)(i * 7 + (i >> 8)))
+            return false;
+    return true;
+}
+
+static bool agree_on(const struct engine *e, const struct engine *ref, enum aead_id aead, uint8_t *mine, uint8_t *theirs) {
+    static const size_t lens[] = {0, 1, 15, 16, 17, 64, 255, 256, 257, 511, 769, 1024, 1400, 2048, 4097, AGREE_LEN};
+    void *ctx[2] = {e->ctx_new(aead, true), e->ctx_new(aead, false)};
+    void *ref_ctx = ref->ctx_new(aead, true);
+    const uint8_t *key = bytes_of(GCM_KEY GCM_KEY);
+    bool good = ctx[0] && ctx[1] && ref_ctx && e->set_key(ctx[0], key) == 0 && e->set_key(ctx[1], key) == 0 &&
+                ref->set_key(ref_ctx, key) == 0;
+    for (size_t i = 0; i < ARRAY_LEN(lens) && good; i++)
+        good = agree_at(e, ctx, ref, ref_ctx, lens[i], mine, theirs);
+    e->ctx_free(ctx[0]);
+    e->ctx_free(ctx[1]);
+    ref->ctx_free(ref_ctx);
+    return good;
+}
+
+bool engine_agrees(const struct engine *e, const struct engine *reference) {
+    uint8_t *room = malloc(2 * AGREE_LEN);
+    bool good = room != NULL;
+    for (enum aead_id aead = 0; aead < AEAD_COUNT && good; aead++)
+        good = agree_on(e, reference, aead, room, room + AGREE_LEN);
+    free(room);
+    return good;
+}
+
 /* Fastest first. */
 static const struct engine *const engines[] = {
+#ifdef HAVE_IPSEC_MB
+    &engine_mb,
+#endif
     &engine_libcrypto,
 };
 

@@ -37,12 +37,21 @@ struct engine {
 };
 
 extern const struct engine engine_libcrypto;
+#ifdef HAVE_IPSEC_MB
+extern const struct engine engine_mb;
+#endif
 
 /* The engine of that name ("auto" = the fastest usable one); NULL when unknown or not usable here. */
 const struct engine *engine_find(const char *name);
 
 /* Known-answer test of all AEADs through all functions of the engine (published vectors). For usable(). */
 bool engine_known_answers(const struct engine *e);
+
+/*
+ * Whether the engine seals to the same bytes as REFERENCE, and opens them, at lengths that take each path of wide code; the
+ * published vectors are too short for that. For usable().
+ */
+bool engine_agrees(const struct engine *e, const struct engine *reference);
 
 /* The working contexts of one process, made on first use. */
 struct engine_contexts {

@@ -4,10 +4,11 @@
  * Ciphers are fetched once a process. A context keeps its EVP_CIPHER_CTX; loading a key and, for each record, a nonce are
  * then the only initialisations. libcrypto wipes the expanded key when the context is freed.
  */
+#include "tls/engine.h"
+
 #include <openssl/evp.h>
 
 #include "base/err.h"
-#include "tls/engine.h"
 
 static const char *const cipher_names[AEAD_COUNT] = {
     [AEAD_AES_128_GCM] = "AES-128-GCM",

@@ -84,6 +84,22 @@ static void the_known_answer_test_can_fail(void **state) {
     assert_false(engine_known_answers(&half));
 }
 
+static void engines_that_differ_do_not_agree(void **state) {
+    for (size_t e = 0; e < nusable; e++) {
+        assert_true(engine_agrees(usable[e], &engine_libcrypto));
+        struct engine bad = *usable[e];
+        bad.open = fake_open; /* leaves the sealed bytes as they are */
+        assert_false(engine_agrees(&bad, &engine_libcrypto));
+        bad = *usable[e];
+        bad.seal = fake_seal;
+        assert_false(engine_agrees(&bad, &engine_libcrypto));
+        bad = *usable[e];
+        bad.ctx_new = fake_ctx_none;
+        bad.ctx_free = fake_ctx_free;
+        assert_false(engine_agrees(&bad, &engine_libcrypto));
+    }
+}
+
 static void check_length(void *seal, void *open, const struct engine *sealer, const struct engine *opener, size_t len) {
     uint8_t tag[AEAD_TAG_LEN];
     memcpy(work, plain, len);
@@ -231,6 +247,7 @@ int main(void) {
         cmocka_unit_test(unknown_engines_are_not_found),
         cmocka_unit_test(auto_finds_a_usable_engine),
         cmocka_unit_test(the_known_answer_test_can_fail),
+        cmocka_unit_test(engines_that_differ_do_not_agree),
         cmocka_unit_test(every_engine_opens_what_every_engine_seals),
         cmocka_unit_test(engines_seal_to_the_same_bytes),
         cmocka_unit_test(a_flipped_bit_anywhere_is_refused),
