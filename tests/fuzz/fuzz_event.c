@@ -1,0 +1,65 @@
+/*
+ * Arbitrary bytes as an event in a ring, formatted in every way. Whatever was in it, a line stays one line of printable
+ * characters and is never cut, and in JSON the quotes stay in pairs.
+ */
+#include <stdint.h>
+#include <string.h>
+
+#include "base/defs.h"
+#include "base/err.h"
+#include "observer/fields.h"
+#include "observer/format.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static char line[FORMAT_LINE_MAX];
+static struct fields fields;
+
+static const char *no_name(uint16_t id) {
+    return id % 2 ? "NAME" : NULL;
+}
+
+/* Quotes that are not escaped come in pairs, and only inside of them stands anything but JSON's own signs. */
+static void check_json(const char *p) {
+    bool inside = false;
+    for (; *p; p++) {
+        if (inside && *p == '\\') {
+            p++;
+            MUST(*p && strchr("nrtu\"\\", *p));
+        } else if (*p == '"') {
+            inside = !inside;
+        } else if (!inside) {
+            MUST(strchr("{}:,.-0123456789truefalse", *p));
+        }
+    }
+    MUST(!inside);
+}
+
+static void check_format(enum log_format format) {
+    struct text t = text_of(line, sizeof(line));
+    format_line(&t, format, &fields, true);
+    MUST(!t.cut && t.len == strlen(line));
+    for (const char *p = line; *p; p++)
+        MUST((uint8_t)*p >= 0x20 && *p != 0x7f);
+    if (format == LOG_AS_JSON)
+        check_json(line);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static struct conf_backend backend = {.text = "unix:/x"};
+    static struct conf_service service = {.name = "web", .backends = &backend, .nbackends = 1};
+    static const struct conf conf = {.services = &service, .nservices = 1};
+    static const struct format_names names = {no_name, no_name};
+    struct event e;
+    int err = event_read(span_of(data, size), &e);
+    MUST(err == 0 || err == ERR_FORMAT);
+    if (err < 0)
+        return 0;
+    MUST(e.text.len <= EVENT_TEXT_MAX && e.level <= LOG_LEVEL_DEBUG && (unsigned)e.role < ROLE_COUNT);
+    fields_of_event(&e, &conf, &names, &fields);
+    MUST(!fields.space.cut);
+    check_format(LOG_AS_TEXT);
+    check_format(LOG_AS_JSON);
+    check_format(LOG_AS_LOGFMT);
+    return 0;
+}
