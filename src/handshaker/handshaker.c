@@ -56,7 +56,11 @@ static bool make_service(struct hand *h, const struct conf_service *s, struct ha
         .strict_sni = s->strict_sni,
     };
     ret->server = tls_server_new(&policy, ret->certs, h->tickets, why);
-    return ret->server != NULL;
+    if (!ret->server)
+        return false;
+    if (!tls_server_selftest(ret->server))
+        voice_say(&h->child.voice, LOG_LEVEL_DEBUG, "service %s: secrets are taken from the key log", s->name);
+    return true;
 }
 
 static bool make_services(struct hand *h) {

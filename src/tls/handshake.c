@@ -15,9 +15,8 @@ struct handshake {
     SSL *ssl;
     struct hs_bio bio;
     const struct suite *suite; /* set once done */
-    uint8_t client_secret[HASH_LEN_MAX];
-    uint8_t server_secret[HASH_LEN_MAX];
-    uint8_t client_secret_len, server_secret_len;
+    struct kdf_secrets told;   /* by our provider */
+    struct kdf_secrets logged; /* by libssl's key log, while it is on */
     uint16_t record_size_limit;
     bool begun; /* a record was fed */
     int err;
@@ -91,9 +90,9 @@ void handshake_on_secret(const SSL *ssl, const char *line) {
     if (!secret)
         return;
     if (strncmp(line, "CLIENT_TRAFFIC_SECRET_0 ", 24) == 0)
-        h->client_secret_len = read_secret(secret + 1, h->client_secret);
+        h->logged.client_len = read_secret(secret + 1, h->logged.client);
     else if (strncmp(line, "SERVER_TRAFFIC_SECRET_0 ", 24) == 0)
-        h->server_secret_len = read_secret(secret + 1, h->server_secret);
+        h->logged.server_len = read_secret(secret + 1, h->logged.server);
 }
 
 void handshake_on_info(const SSL *ssl, int where, int ret) {
@@ -128,7 +127,9 @@ enum step handshake_step(struct handshake *h, struct span *in) {
         h->begun = true;
 
         ERR_clear_error();
+        kdf_provider_watch(&h->told);
         int done = SSL_do_handshake(h->ssl);
+        kdf_provider_watch(NULL);
         if (h->bio.overflow)
             return fail(h, ERR_LIMIT);
         if (done == 1)
@@ -170,14 +171,21 @@ const char *handshake_waiting_for(const struct handshake *h) {
 /* TLS 1.3: the secrets as they are; reading starts anew, writing goes on behind the tickets. */
 static int take_tls13(const struct handshake *h, struct plane *p) {
     size_t len = hash_len(h->suite->hash);
-    if (h->client_secret_len != len || h->server_secret_len != len)
+    const struct kdf_secrets *s = h->logged.client_len ? &h->logged : &h->told;
+    if (s->client_len != len || s->server_len != len)
         return ERR_LEAVE;
-    memcpy(p->in.secret, h->client_secret, len);
-    memcpy(p->out.secret, h->server_secret, len);
+    memcpy(p->in.secret, s->client, len);
+    memcpy(p->out.secret, s->server, len);
     p->in.seq = 0;
     p->out.seq = h->bio.out_since_feed;
     int err = keysched_traffic_key(h->suite, p->in.secret, p->in.key, p->in.iv);
     return err < 0 ? err : keysched_traffic_key(h->suite, p->out.secret, p->out.key, p->out.iv);
+}
+
+bool handshake_secrets_agree(const struct handshake *h) {
+    const struct kdf_secrets *a = &h->told, *b = &h->logged;
+    return a->client_len && a->client_len == b->client_len && a->server_len == b->server_len &&
+           secret_eq(a->client, b->client, a->client_len) && secret_eq(a->server, b->server, a->server_len);
 }
 
 /* TLS 1.2: exactly the two Finished messages were protected, one each way. */

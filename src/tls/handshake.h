@@ -41,6 +41,12 @@ struct tls_server *tls_server_new(const struct tls_policy *policy, const struct 
                                   struct text *why);
 void tls_server_free(struct tls_server *s);
 
+/*
+ * Proves with a handshake in memory that our provider tells the secrets that libssl's key log tells (selftest.c), and spares
+ * later handshakes the key log. False when it does not (the key log stays on, at 20-50 us a handshake).
+ */
+bool tls_server_selftest(struct tls_server *s);
+
 /* Whether the client of this hello can be served, before libssl is troubled: 0 or one of the ClientHello errors. */
 MUST_CHECK int tls_server_check(const struct tls_server *s, const struct hello *h);
 
@@ -79,5 +85,6 @@ struct handshake_result {
     struct span alpn;
 };
 
-/* Takes the session out of libssl after STEP_DONE; the handshake is only good for handshake_free() then. ERR_LEAVE, ERR_CRYPTO. */
+/* Takes the session out of libssl after STEP_DONE; the handshake is only good for handshake_free() then. ERR_LEAVE, ERR_CRYPTO.
+ */
 MUST_CHECK int handshake_finish(struct handshake *h, struct handshake_result *ret);

@@ -5,6 +5,7 @@
 
 #include "tls/handshake.h"
 #include "tls/hs_bio.h"
+#include "tls/kdf_provider.h"
 
 struct tls_server {
     SSL_CTX *ctx;
@@ -16,8 +17,11 @@ struct tls_server {
     struct buf alpn; /* ProtocolName vectors in our order */
 };
 
-/* libssl's key-log callback: takes the application traffic secrets. */
+/* libssl's key-log callback: takes the application traffic secrets, where our provider is not trusted to. */
 void handshake_on_secret(const SSL *ssl, const char *line);
 
 /* libssl's info callback: takes the peer's alerts. */
 void handshake_on_info(const SSL *ssl, int where, int ret);
+
+/* Whether provider and key log told the same application traffic secrets. */
+bool handshake_secrets_agree(const struct handshake *h);

@@ -114,7 +114,7 @@ struct tls_server *tls_server_new(const struct tls_policy *policy, const struct 
     buf_init(&s->alpn, 64 * 256);
     s->suites = copy_list(policy->suites, policy->nsuites);
     s->groups = copy_list(policy->groups, policy->ngroups);
-    s->ctx = SSL_CTX_new(TLS_server_method());
+    s->ctx = SSL_CTX_new_ex(NULL, kdf_provider_load() ? KDF_PROVIDER_QUERY : NULL, TLS_server_method());
     if (!s->suites || !s->groups || !s->ctx || set_rules(s, policy, tickets) < 0)
         goto fail;
     return s;

@@ -1,0 +1,308 @@
+/* SHA-2 is called by its old names here, which OpenSSL marks as deprecated: their successors cost more than the hashing. */
+#define OPENSSL_SUPPRESS_DEPRECATED
+#include "tls/kdf_provider.h"
+
+#include <openssl/core_dispatch.h>
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/kdf.h>
+#include <openssl/params.h>
+#include <openssl/provider.h>
+#include <openssl/sha.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/defs.h"
+#include "base/span.h"
+#include "base/wr.h"
+
+#define BLOCK_MAX 128
+#define LABEL_MAX 32
+#define DATA_MAX  64
+#define INFO_MAX  (2 + 1 + 2 * LABEL_MAX + 1 + DATA_MAX)
+#define KEY_MAX   512 /* shared secrets of hybrid groups included */
+
+/* ---- HMAC and HKDF (RFC 2104, RFC 5869) ---- */
+
+union sha {
+    SHA256_CTX s256;
+    SHA512_CTX s512; /* SHA-384 too */
+};
+
+static size_t block_len(unsigned hash) {
+    return hash == HASH_SHA256 ? SHA256_CBLOCK : SHA512_CBLOCK;
+}
+
+static void sha_begin(unsigned hash, union sha *s) {
+    if (hash == HASH_SHA256)
+        (void)SHA256_Init(&s->s256);
+    else
+        (void)SHA384_Init(&s->s512);
+}
+
+static void sha_add(unsigned hash, union sha *s, const void *p, size_t n) {
+    if (hash == HASH_SHA256)
+        (void)SHA256_Update(&s->s256, p, n);
+    else
+        (void)SHA384_Update(&s->s512, p, n);
+}
+
+static void sha_end(unsigned hash, union sha *s, uint8_t out[static HASH_LEN_MAX]) {
+    if (hash == HASH_SHA256)
+        (void)SHA256_Final(out, &s->s256);
+    else
+        (void)SHA384_Final(out, &s->s512);
+}
+
+static void hmac(unsigned hash, struct span key, struct span message, uint8_t out[static HASH_LEN_MAX]) {
+    uint8_t pad[BLOCK_MAX], inner[HASH_LEN_MAX], short_key[HASH_LEN_MAX];
+    size_t block = block_len(hash), len = hash_len(hash);
+    union sha s;
+    if (key.len > block) {
+        sha_begin(hash, &s);
+        sha_add(hash, &s, key.p, key.len);
+        sha_end(hash, &s, short_key);
+        key = span_of(short_key, len);
+    }
+    for (size_t i = 0; i < block; i++)
+        pad[i] = (uint8_t)(0x36 ^ (i < key.len ? key.p[i] : 0));
+    sha_begin(hash, &s);
+    sha_add(hash, &s, pad, block);
+    sha_add(hash, &s, message.p, message.len);
+    sha_end(hash, &s, inner);
+    for (size_t i = 0; i < block; i++)
+        pad[i] ^= 0x36 ^ 0x5c;
+    sha_begin(hash, &s);
+    sha_add(hash, &s, pad, block);
+    sha_add(hash, &s, inner, len);
+    sha_end(hash, &s, out);
+    OPENSSL_cleanse(pad, sizeof(pad));
+    OPENSSL_cleanse(inner, sizeof(inner));
+    OPENSSL_cleanse(short_key, sizeof(short_key));
+    OPENSSL_cleanse(&s, sizeof(s));
+}
+
+/* ---- the algorithm as libcrypto sees it ---- */
+
+struct kdf {
+    bool in_use;
+    int mode;
+    unsigned hash;
+    uint8_t key[KEY_MAX], salt[HASH_LEN_MAX], prefix[LABEL_MAX], label[LABEL_MAX], data[DATA_MAX];
+    size_t key_len, salt_len, prefix_len, label_len, data_len;
+    bool has_key, has_salt;
+};
+
+static struct kdf spare; /* libssl has one at a time: no allocation a derivation */
+static struct kdf_secrets *watched;
+
+void kdf_provider_watch(struct kdf_secrets *to) {
+    watched = to;
+}
+
+static void *kdf_new(void *provider) {
+    (void)provider;
+    struct kdf *k = spare.in_use ? calloc(1, sizeof(*k)) : &spare;
+    if (k)
+        k->in_use = true;
+    return k;
+}
+
+static void kdf_reset(void *ctx) {
+    struct kdf *k = ctx;
+    OPENSSL_cleanse(k->key, k->key_len);
+    OPENSSL_cleanse(k->salt, k->salt_len);
+    k->key_len = k->salt_len = k->prefix_len = k->label_len = k->data_len = 0;
+    k->has_key = k->has_salt = false;
+    k->mode = 0;
+}
+
+static void kdf_free(void *ctx) {
+    struct kdf *k = ctx;
+    if (!k)
+        return;
+    kdf_reset(k);
+    k->in_use = false;
+    if (k != &spare)
+        free(k);
+}
+
+static int take(const OSSL_PARAM *p, uint8_t *to, size_t cap, size_t *ret_len) {
+    if (p->data_type != OSSL_PARAM_OCTET_STRING || p->data_size > cap)
+        return 0;
+    if (p->data_size)
+        memcpy(to, p->data, p->data_size);
+    *ret_len = p->data_size;
+    return 1;
+}
+
+static int take_digest(struct kdf *k, const OSSL_PARAM *p) {
+    const char *name = p->data;
+    if (p->data_type != OSSL_PARAM_UTF8_STRING)
+        return 0;
+    if (OPENSSL_strcasecmp(name, "SHA256") == 0 || OPENSSL_strcasecmp(name, "SHA2-256") == 0)
+        k->hash = HASH_SHA256;
+    else if (OPENSSL_strcasecmp(name, "SHA384") == 0 || OPENSSL_strcasecmp(name, "SHA2-384") == 0)
+        k->hash = HASH_SHA384;
+    else
+        return 0;
+    return 1;
+}
+
+static int take_param(struct kdf *k, const OSSL_PARAM *p) {
+    if (strcmp(p->key, OSSL_KDF_PARAM_MODE) == 0)
+        return OSSL_PARAM_get_int(p, &k->mode);
+    if (strcmp(p->key, OSSL_KDF_PARAM_DIGEST) == 0)
+        return take_digest(k, p);
+    if (strcmp(p->key, OSSL_KDF_PARAM_KEY) == 0) {
+        k->has_key = true;
+        return take(p, k->key, sizeof(k->key), &k->key_len);
+    }
+    if (strcmp(p->key, OSSL_KDF_PARAM_SALT) == 0) {
+        k->has_salt = true;
+        return take(p, k->salt, sizeof(k->salt), &k->salt_len);
+    }
+    if (strcmp(p->key, OSSL_KDF_PARAM_PREFIX) == 0)
+        return take(p, k->prefix, sizeof(k->prefix), &k->prefix_len);
+    if (strcmp(p->key, OSSL_KDF_PARAM_LABEL) == 0)
+        return take(p, k->label, sizeof(k->label), &k->label_len);
+    if (strcmp(p->key, OSSL_KDF_PARAM_DATA) == 0)
+        return take(p, k->data, sizeof(k->data), &k->data_len);
+    return 1; /* unknown ones are ignored, as provider-base(7) asks */
+}
+
+static int kdf_set(void *ctx, const OSSL_PARAM params[]) {
+    for (const OSSL_PARAM *p = params; p && p->key; p++)
+        if (!take_param(ctx, p))
+            return 0;
+    return 1;
+}
+
+/* HKDF-Expand-Label for outputs of at most one hash (all of TLS 1.3). */
+static int expand(const struct kdf *k, struct span secret, struct span data, uint8_t *out, size_t out_len) {
+    uint8_t info[INFO_MAX + 1], block[HASH_LEN_MAX];
+    struct wr w = wr_of(info, sizeof(info));
+    if (out_len > hash_len(k->hash))
+        return 0;
+    wr_u16(&w, (uint16_t)out_len);
+    wr_u8(&w, (uint8_t)(k->prefix_len + k->label_len));
+    wr_bytes(&w, k->prefix, k->prefix_len);
+    wr_bytes(&w, k->label, k->label_len);
+    wr_vec8(&w, data);
+    wr_u8(&w, 1);
+    if (!wr_end(&w))
+        return 0;
+    hmac(k->hash, secret, wr_written(&w), block);
+    memcpy(out, block, out_len);
+    OPENSSL_cleanse(block, sizeof(block));
+    return 1;
+}
+
+/* The chain of RFC 8446 7.1: Derive-Secret(previous, "derived", "") as salt, then HKDF-Extract. */
+static int extract(const struct kdf *k, uint8_t *out, size_t out_len) {
+    static const uint8_t zeros[HASH_LEN_MAX];
+    uint8_t empty[HASH_LEN_MAX], salt[HASH_LEN_MAX], result[HASH_LEN_MAX];
+    size_t len = hash_len(k->hash);
+    struct span salt_span = span_of(zeros, 0);
+    if (out_len != len)
+        return 0;
+    if (k->has_salt) {
+        union sha s;
+        sha_begin(k->hash, &s);
+        sha_end(k->hash, &s, empty);
+        if (!expand(k, span_of(k->salt, k->salt_len), span_of(empty, len), salt, len))
+            return 0;
+        salt_span = span_of(salt, len);
+    }
+    hmac(k->hash, salt_span, k->has_key ? span_of(k->key, k->key_len) : span_of(zeros, len), result);
+    memcpy(out, result, len);
+    OPENSSL_cleanse(salt, sizeof(salt));
+    OPENSSL_cleanse(result, sizeof(result));
+    return 1;
+}
+
+static void show(const struct kdf *k, const uint8_t *secret, size_t len) {
+    struct span label = span_of(k->label, k->label_len);
+    if (!watched || len > HASH_LEN_MAX)
+        return;
+    if (span_eq(label, span_str("c ap traffic"))) {
+        memcpy(watched->client, secret, len);
+        watched->client_len = (uint8_t)len;
+    } else if (span_eq(label, span_str("s ap traffic"))) {
+        memcpy(watched->server, secret, len);
+        watched->server_len = (uint8_t)len;
+    }
+}
+
+static int kdf_derive(void *ctx, unsigned char *out, size_t out_len, const OSSL_PARAM params[]) {
+    struct kdf *k = ctx;
+    if (!kdf_set(k, params))
+        return 0;
+    if (k->mode == EVP_KDF_HKDF_MODE_EXTRACT_ONLY)
+        return extract(k, out, out_len);
+    if (k->mode != EVP_KDF_HKDF_MODE_EXPAND_ONLY ||
+        !expand(k, span_of(k->key, k->key_len), span_of(k->data, k->data_len), out, out_len))
+        return 0;
+    show(k, out, out_len);
+    return 1;
+}
+
+static const OSSL_PARAM *kdf_settable(void *ctx, void *provider) {
+    static const OSSL_PARAM known[] = {
+        OSSL_PARAM_int(OSSL_KDF_PARAM_MODE, NULL),
+        OSSL_PARAM_utf8_string(OSSL_KDF_PARAM_DIGEST, NULL, 0),
+        OSSL_PARAM_octet_string(OSSL_KDF_PARAM_KEY, NULL, 0),
+        OSSL_PARAM_octet_string(OSSL_KDF_PARAM_SALT, NULL, 0),
+        OSSL_PARAM_octet_string(OSSL_KDF_PARAM_PREFIX, NULL, 0),
+        OSSL_PARAM_octet_string(OSSL_KDF_PARAM_LABEL, NULL, 0),
+        OSSL_PARAM_octet_string(OSSL_KDF_PARAM_DATA, NULL, 0),
+        OSSL_PARAM_END,
+    };
+    (void)ctx;
+    (void)provider;
+    return known;
+}
+
+/* ---- the provider ---- */
+
+static const OSSL_DISPATCH kdf_functions[] = {
+    {OSSL_FUNC_KDF_NEWCTX, (void (*)(void))kdf_new},
+    {OSSL_FUNC_KDF_FREECTX, (void (*)(void))kdf_free},
+    {OSSL_FUNC_KDF_RESET, (void (*)(void))kdf_reset},
+    {OSSL_FUNC_KDF_DERIVE, (void (*)(void))kdf_derive},
+    {OSSL_FUNC_KDF_SETTABLE_CTX_PARAMS, (void (*)(void))kdf_settable},
+    {OSSL_FUNC_KDF_SET_CTX_PARAMS, (void (*)(void))kdf_set},
+    {0, NULL},
+};
+
+static const OSSL_ALGORITHM *query(void *provider, int operation, int *ret_no_cache) {
+    static const OSSL_ALGORITHM kdfs[] = {
+        {"TLS13-KDF", "provider=tls-off", kdf_functions, "lean TLS 1.3 key derivation"},
+        {NULL, NULL, NULL, NULL},
+    };
+    (void)provider;
+    *ret_no_cache = 0;
+    return operation == OSSL_OP_KDF ? kdfs : NULL;
+}
+
+static int provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in, const OSSL_DISPATCH **ret, void **ret_ctx) {
+    static const OSSL_DISPATCH functions[] = {
+        {OSSL_FUNC_PROVIDER_QUERY_OPERATION, (void (*)(void))query},
+        {0, NULL},
+    };
+    (void)in;
+    *ret = functions;
+    *ret_ctx = (void *)(uintptr_t)handle;
+    return 1;
+}
+
+bool kdf_provider_load(void) {
+    static OSSL_PROVIDER *loaded;
+    if (loaded)
+        return true;
+    /* naming a provider switches the automatic loading of the default one off */
+    if (OSSL_PROVIDER_add_builtin(NULL, "tls-off", provider_init) != 1 || !OSSL_PROVIDER_load(NULL, "default"))
+        return false;
+    loaded = OSSL_PROVIDER_load(NULL, "tls-off");
+    return loaded != NULL;
+}

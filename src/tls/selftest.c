@@ -1,0 +1,83 @@
+/* One TLS 1.3 handshake with ourselves in memory, before strangers come: does our provider tell what libssl's key log tells? */
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
+#include "base/err.h"
+#include "tls/handshake_internal.h"
+
+#define ROUNDS_MAX 8 /* flights, far more than a handshake has */
+
+struct talk {
+    SSL *client;
+    BIO *to_server, *to_client;
+    struct buf out; /* the server's bytes */
+    struct handshake *server;
+    uint8_t scratch[HELLO_MESSAGE_MAX];
+};
+
+/* The client's bytes so far; borrowed from the BIO. */
+static struct span said(const struct talk *t) {
+    char *p = NULL;
+    long n = BIO_get_mem_data(t->to_server, &p);
+    return span_of(p, n > 0 ? (size_t)n : 0);
+}
+
+static bool begin(struct talk *t, const struct tls_server *s) {
+    struct span message;
+    size_t wire_len = 0;
+    int err = 0;
+    struct hello hello;
+    (void)SSL_do_handshake(t->client); /* wants to read now; a failure shows as a missing hello */
+    if (hello_find(said(t), t->scratch, &message, &wire_len, &err) != STEP_DONE || hello_parse(message, &hello) < 0)
+        return false;
+    return handshake_new(s, &hello, &t->out, &t->server) == 0;
+}
+
+/* Both sides in turn until the server is done. */
+static bool finish(struct talk *t) {
+    for (int i = 0; i < ROUNDS_MAX; i++) {
+        struct span in = said(t);
+        enum step step = handshake_step(t->server, &in);
+        (void)BIO_reset(t->to_server);
+        if (step != STEP_WANT_READ)
+            return step == STEP_DONE;
+        struct span out = buf_span(&t->out);
+        if (BIO_write(t->to_client, out.p, (int)out.len) != (int)out.len)
+            return false;
+        buf_consume(&t->out, out.len);
+        (void)SSL_do_handshake(t->client); /* a failure shows as a server that is not done */
+    }
+    return false;
+}
+
+static bool client_new(struct talk *t, SSL_CTX **ret_ctx) {
+    *ret_ctx = SSL_CTX_new(TLS_client_method());
+    t->client = *ret_ctx ? SSL_new(*ret_ctx) : NULL;
+    t->to_server = BIO_new(BIO_s_mem());
+    t->to_client = BIO_new(BIO_s_mem());
+    if (!t->client || !t->to_server || !t->to_client || SSL_set_min_proto_version(t->client, TLS1_3_VERSION) != 1) {
+        BIO_free(t->to_server);
+        BIO_free(t->to_client);
+        return false;
+    }
+    SSL_set_bio(t->client, t->to_client, t->to_server); /* owned by the client now */
+    SSL_set_connect_state(t->client);
+    return true;
+}
+
+bool tls_server_selftest(struct tls_server *s) {
+    static struct talk t; /* large, and one at a time */
+    SSL_CTX *ctx = NULL;
+    t.server = NULL;
+    buf_init(&t.out, 256 * 1024);
+    bool agree = client_new(&t, &ctx) && begin(&t, s) && finish(&t) && handshake_secrets_agree(t.server);
+    if (agree)
+        SSL_CTX_set_keylog_callback(s->ctx, NULL);
+    handshake_free(t.server);
+    buf_fini(&t.out);
+    SSL_free(t.client);
+    SSL_CTX_free(ctx);
+    t.client = NULL;
+    ERR_clear_error();
+    return agree;
+}
