@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/uio.h>
+#define SD_JOURNAL_SUPPRESS_LOCATION /* the place in this file says nothing about the event */
 #include <systemd/sd-journal.h>
 #include <unistd.h>
 

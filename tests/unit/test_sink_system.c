@@ -1,0 +1,166 @@
+/* The targets that are other daemons: what their libraries are handed. */
+#include <errno.h>
+#include <stdio.h>
+#include <sys/uio.h>
+#include <syslog.h>
+
+#include "observer_samples.h"
+
+#include "base/err.h"
+#include "observer/sink.h"
+
+static struct sink sink;
+static struct fields fields;
+static char got[64 * 1024]; /* the journal's fields, each ended by '|'; or syslog's line */
+static int got_priority, journal_error, access_error;
+
+int __wrap_sd_journal_sendv(const struct iovec *iov, int n);
+int __wrap_sd_journal_sendv(const struct iovec *iov, int n) {
+    struct text t = text_of(got, sizeof(got));
+    for (int i = 0; i < n; i++) {
+        text_add_span(&t, span_of(iov[i].iov_base, iov[i].iov_len));
+        text_add(&t, "|");
+    }
+    return journal_error;
+}
+
+int __wrap_access(const char *path, int mode);
+int __wrap_access(const char *path, int mode) {
+    errno = access_error;
+    return access_error ? -1 : 0;
+}
+
+static void keep(int priority, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
+static void keep(int priority, const char *fmt, va_list ap) {
+    got_priority = priority;
+    vsnprintf(got, sizeof(got), fmt, ap);
+}
+
+void __wrap_syslog(int priority, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void __wrap_syslog(int priority, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    keep(priority, fmt, ap);
+    va_end(ap);
+}
+
+/* What syslog() becomes under _FORTIFY_SOURCE. */
+void __wrap___syslog_chk(int priority, int flag, const char *fmt, ...) PRINTF_LIKE(3, 4);
+void __wrap___syslog_chk(int priority, int flag, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    keep(priority, fmt, ap);
+    va_end(ap);
+}
+
+static int begin(void **state) {
+    got[0] = 0;
+    journal_error = access_error = 0;
+    return 0;
+}
+
+static int end(void **state) {
+    sink_close(&sink);
+    return 0;
+}
+
+static int open_target(enum log_target target, enum log_format format, struct text *why) {
+    const struct conf conf = {.log_target = target, .log_format = format};
+    return sink_open(&sink, &conf, why);
+}
+
+static void say(enum log_level level, const char *text) {
+    struct event e = {.kind = EVENT_LINE, .level = (uint8_t)level, .role = ROLE_RELAY, .text = span_str(text)};
+    fields_of_event(&e, sample_conf(), &sample_names, &fields);
+    sink_put(&sink, &fields);
+    sink_flush(&sink);
+}
+
+/* Skips where the journal is not built in. */
+static void open_journal(void) {
+    char memory[256];
+    struct text why = text_of(memory, sizeof(memory));
+    int err = open_target(LOG_TO_JOURNAL, LOG_AS_TEXT, &why);
+    if (err == ERR_UNSUPPORTED)
+        skip();
+    assert_int_equal(err, 0);
+}
+
+static void journal_gets_every_field(void **state) {
+    open_journal();
+    struct event e = sample_session();
+    fields_of_event(&e, sample_conf(), &sample_names, &fields);
+    sink_put(&sink, &fields);
+    assert_ptr_equal(strstr(got, "MESSAGE=relay.3 session service=web unique_id="), got);
+    const char *const want[] = {"|PRIORITY=6|SYSLOG_IDENTIFIER=tls-off|", "|TLS_OFF_EVENT=session|", "|TLS_OFF_SERVICE=web|",
+                                "|TLS_OFF_CLIENT=192.0.2.1:5678|", "|TLS_OFF_RETRIES=2|"};
+    for (size_t i = 0; i < ARRAY_LEN(want); i++)
+        assert_non_null(strstr(got, want[i]));
+    assert_int_equal(sink.lost, 0);
+}
+
+static void journal_knows_the_level(void **state) {
+    open_journal();
+    say(LOG_LEVEL_WARNING, "careful");
+    assert_ptr_equal(strstr(got, "MESSAGE=relay.0 careful|PRIORITY=4|"), got);
+    say(LOG_LEVEL_ERROR, "bad");
+    assert_non_null(strstr(got, "|PRIORITY=3|"));
+    say(LOG_LEVEL_DEBUG, "noise");
+    assert_non_null(strstr(got, "|PRIORITY=7|"));
+}
+
+static void journal_takes_the_longest_event(void **state) {
+    static uint8_t text[EVENT_TEXT_MAX];
+    open_journal();
+    memset(text, 1, sizeof(text));
+    struct event e = sample_session();
+    e.reason = ERR_PEER_ALERT;
+    e.text = span_of(text, sizeof(text));
+    e.facts.sni = e.facts.alpn = span_of(text, 255);
+    fields_of_event(&e, sample_conf(), &sample_names, &fields);
+    sink_put(&sink, &fields);
+    assert_non_null(strstr(got, "|TLS_OFF_ALERT=close_notify|")); /* the last one */
+}
+
+static void journal_that_refuses_is_counted(void **state) {
+    open_journal();
+    journal_error = -ENOBUFS;
+    say(LOG_LEVEL_INFO, "one");
+    say(LOG_LEVEL_INFO, "two");
+    assert_int_equal(sink.lost, 2);
+    assert_int_equal(sink.error, ENOBUFS);
+}
+
+static void no_journal_is_told(void **state) {
+    char memory[256];
+    struct text why = text_of(memory, sizeof(memory));
+    access_error = ENOENT;
+    int err = open_target(LOG_TO_JOURNAL, LOG_AS_TEXT, &why);
+    assert_true(err == ERR_SYSTEM || err == ERR_UNSUPPORTED);
+    assert_non_null(strstr(memory, "journal"));
+}
+
+static void syslog_gets_lines_without_time_and_level(void **state) {
+    char memory[64];
+    struct text why = text_of(memory, sizeof(memory));
+    assert_int_equal(open_target(LOG_TO_SYSLOG, LOG_AS_LOGFMT, &why), 0);
+    say(LOG_LEVEL_WARNING, "100%s of \n it");
+    assert_int_equal(got_priority, LOG_DAEMON | LOG_WARNING);
+    assert_string_equal(got, "event=log role=relay.0 message=\"100%s of \\n it\"");
+    sink_close(&sink);
+    assert_int_equal(open_target(LOG_TO_SYSLOG, LOG_AS_TEXT, &why), 0);
+    say(LOG_LEVEL_INFO, "plain");
+    assert_int_equal(got_priority, LOG_DAEMON | LOG_INFO);
+    assert_string_equal(got, "relay.0 plain");
+    assert_int_equal(sink_reopen(&sink), 0);
+}
+
+#define SUNK(test) cmocka_unit_test_setup_teardown(test, begin, end)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        SUNK(journal_gets_every_field),        SUNK(journal_knows_the_level), SUNK(journal_takes_the_longest_event),
+        SUNK(journal_that_refuses_is_counted), SUNK(no_journal_is_told),      SUNK(syslog_gets_lines_without_time_and_level),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
