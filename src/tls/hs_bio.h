@@ -12,15 +12,15 @@
 #include "base/span.h"
 
 struct hs_bio {
-    struct span in;   /* what is left of the record being fed; borrowed */
-    struct buf *out;  /* where written bytes go; borrowed */
-    bool overflow;    /* OUT was full */
+    struct span in;  /* what is left of the record being fed; borrowed */
+    struct buf *out; /* where written bytes go; borrowed */
+    bool overflow;   /* OUT was full */
 
-    uint32_t out_since_feed;  /* records written since the last record was fed */
-    uint32_t out_protected;   /* records written after a ChangeCipherSpec */
-    uint32_t in_protected;    /* records fed after a ChangeCipherSpec */
+    uint32_t out_since_feed; /* records written since the last record was fed */
+    uint32_t out_protected;  /* records written after a ChangeCipherSpec */
+    uint32_t in_protected;   /* records fed after a ChangeCipherSpec */
     bool out_ccs, in_ccs;
-    uint64_t out_first8;      /* first 8 bytes of the last record written: the explicit nonce of TLS 1.2 AES-GCM */
+    uint64_t out_first8; /* first 8 bytes of the last record written: the explicit nonce of TLS 1.2 AES-GCM */
 
     uint8_t header[5]; /* of the record now being written */
     uint8_t header_len;

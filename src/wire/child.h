@@ -26,7 +26,8 @@ struct child {
  */
 MUST_CHECK int child_begin(struct child *c, int control);
 
-/* The next message of the supervisor, waiting for it: for the time before the event loop. ERR_CLOSED, ERR_FORMAT, ERR_SYSTEM. */
+/* The next message of the supervisor, waiting for it: for the time before the event loop. ERR_CLOSED, ERR_FORMAT, ERR_SYSTEM.
+ */
 MUST_CHECK int child_wait(struct child *c, struct ipc_msg *ret);
 
 /* Becomes USER for good when started as root and USER is not NULL. ERR_NOT_FOUND, ERR_SYSTEM (errno). */
