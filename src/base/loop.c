@@ -67,11 +67,21 @@ static int wait_ms(const struct loop *l) {
     return wheel_wait_ms(&l->wheel, clock_mono_ms(), LOOP_WAIT_MAX_MS);
 }
 
+/* Waits for events; first without sleeping for as long as the loop is told to spin. */
+static int wait_events(struct loop *l, struct epoll_event *events, bool more) {
+    int n = epoll_wait(l->epfd, events, LOOP_EVENTS, more || l->spin_us ? 0 : wait_ms(l));
+    if (n != 0 || more || !l->spin_us)
+        return n;
+    for (uint64_t end = clock_mono_us() + l->spin_us; n == 0 && clock_mono_us() < end;)
+        n = epoll_wait(l->epfd, events, LOOP_EVENTS, 0);
+    return n != 0 ? n : epoll_wait(l->epfd, events, LOOP_EVENTS, wait_ms(l));
+}
+
 int loop_run(struct loop *l) {
     struct epoll_event events[LOOP_EVENTS];
     bool more = l->hook != NULL; /* work may have been left before the first turn */
     while (!l->stop) {
-        int n = epoll_wait(l->epfd, events, LOOP_EVENTS, more ? 0 : wait_ms(l));
+        int n = wait_events(l, events, more);
         if (n < 0 && errno != EINTR)
             return ERR_SYSTEM;
         l->now_ms = clock_mono_ms();

@@ -24,7 +24,8 @@ typedef bool (*loop_hook)(void *ctx);
 struct loop {
     int epfd;
     bool stop;
-    uint64_t now_ms; /* monotonic, read once a turn */
+    uint32_t spin_us; /* looks for events so long before it sleeps: lower latency for a busy CPU; 0 = sleeps at once */
+    uint64_t now_ms;  /* monotonic, read once a turn */
     struct wheel wheel;
     wheel_fn timer_fn; /* fires for every due timer of this loop */
     void *timer_ctx;

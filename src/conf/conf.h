@@ -15,8 +15,9 @@
 
 #define CONF_WORKERS_MAX   64
 #define CONF_SERVICES_MAX  256
-#define CONF_LISTENERS_MAX 256        /* different addresses, over all services */
-#define CONF_BACKENDS_MAX  64         /* a service */
+#define CONF_LISTENERS_MAX 256 /* different addresses, over all services */
+#define CONF_BACKENDS_MAX  64  /* a service */
+#define CONF_BUSY_POLL_MAX 10000
 #define CONF_NEVER         UINT64_MAX /* a timeout of "none" */
 
 enum log_target { LOG_TO_STDERR, LOG_TO_STDOUT, LOG_TO_FILE, LOG_TO_SYSLOG, LOG_TO_JOURNAL };
@@ -81,6 +82,7 @@ struct conf {
     const char *state_dir;
     const char *engine;         /* "auto", "libcrypto" */
     const char *tcp_congestion; /* "" = the host's */
+    uint32_t busy_poll_us;      /* relays look for events so long before they sleep; 0 = never */
     uint64_t drain_ms;          /* how long TERM lets sessions finish */
     uint64_t buffer_memory;     /* bytes a relay may hold for bytes that wait */
     enum log_target log_target;

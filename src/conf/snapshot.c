@@ -255,6 +255,7 @@ static void put_conf(struct wr *w, const struct conf *c) {
     put_text(w, c->state_dir);
     put_text(w, c->engine);
     put_text(w, c->tcp_congestion);
+    wr_u32(w, c->busy_poll_us);
     wr_u64(w, c->drain_ms);
     wr_u64(w, c->buffer_memory);
     wr_u8(w, (uint8_t)c->log_target);
@@ -276,13 +277,14 @@ static void get_conf(struct rd *r, struct conf *c) {
     c->state_dir = need_path(r, c);
     c->engine = need_text(r, c, 1, 255);
     c->tcp_congestion = need_text(r, c, 0, 255);
+    c->busy_poll_us = rd_u32(r);
     c->drain_ms = rd_u64(r);
     c->buffer_memory = rd_u64(r);
     c->log_target = (enum log_target)get_choice(r, LOG_TO_JOURNAL);
     c->log_file = get_text(r, c, TEXT_MAX - 1);
     c->log_format = (enum log_format)get_choice(r, LOG_AS_LOGFMT);
     c->log_level = (enum log_level)get_choice(r, LOG_LEVEL_DEBUG);
-    if (c->workers < 1 || c->workers > CONF_WORKERS_MAX || c->buffer_memory == 0 ||
+    if (c->workers < 1 || c->workers > CONF_WORKERS_MAX || c->buffer_memory == 0 || c->busy_poll_us > CONF_BUSY_POLL_MAX ||
         (c->log_target == LOG_TO_FILE) != (c->log_file && c->log_file[0] == '/'))
         r->bad = true;
     c->nlisteners = get_count(r, 1, CONF_LISTENERS_MAX);

@@ -11,9 +11,11 @@
 #include "base/err.h"
 #include "relay/session.h"
 
-#define FLUSH_IOV       64
-#define SPARE_ROOM      (2 * RECORD_WIRE_MAX) /* beyond the chunk: a carried record, overhead of records */
-#define STARVED_TELL_MS 10000
+#define FLUSH_IOV        64
+#define DOWN_RECORDS_MAX 64                    /* records sealed for one write */
+#define BURST_GAP_MS     1000                  /* a pause after which TCP begins with its initial window again */
+#define SPARE_ROOM       (2 * RECORD_WIRE_MAX) /* beyond the chunk: a carried record, overhead of records */
+#define STARVED_TELL_MS  10000
 
 /* Bytes to read now; 0 when the memory for waiting bytes is used up (the session then waits for some). */
 static size_t chunk_of(struct relay *r, struct session *s, struct flow *f) {
@@ -333,15 +335,38 @@ static void down_reset(struct relay *r, struct session *s) {
     session_fail(r, s, ERR_BACKEND_RESET);
 }
 
-/* Seals N plain bytes that lie in the out scratch, a run of at most out_max every STRIDE bytes, and sends them at once. */
-static void down_seal(struct relay *r, struct session *s, size_t n, size_t stride) {
+/*
+ * How the next read is laid out as records in the out scratch: the plain bytes of each come to lie where they will be sealed,
+ * so that all records touch and leave in one write.
+ */
+struct layout {
+    size_t prefix, overhead; /* bytes before the plain bytes; before and behind them */
+    size_t first, full;      /* plain bytes of the first record, of all others */
+};
+
+/*
+ * The first record of a burst is no longer than TCP's initial window of ten segments (RFC 6928), or the client could not open
+ * it before another round trip. Less would cost records and gain nothing: the window arrives as a whole.
+ */
+#define FIRST_RECORD (10 * 1428 - RECORD_OVERHEAD_MAX)
+
+static struct layout layout_of(const struct relay *r, const struct session *s) {
     const struct suite *suite = plane_suite(&s->plane);
+    struct layout l = {.prefix = record_prefix(suite), .first = s->plane.out_max, .full = s->plane.out_max};
+    l.overhead = l.prefix + AEAD_TAG_LEN + (suite->version == TLS_1_3 ? 1 : 0);
+    if (s->down.bytes == 0 || (uint32_t)r->loop.now_ms - s->down_ms > BURST_GAP_MS)
+        l.first = MIN(l.first, (size_t)FIRST_RECORD);
+    return l;
+}
+
+/* Seals N plain bytes laid out by L and sends them at once. */
+static void down_seal(struct relay *r, struct session *s, size_t n, const struct layout *l) {
     struct record_run run;
-    int err = record_run_begin(&run, &r->contexts, suite, &s->plane.out, true);
+    int err = record_run_begin(&run, &r->contexts, plane_suite(&s->plane), &s->plane.out, true);
     size_t total = 0;
-    for (size_t at = 0; n > 0 && err == 0; at += stride) {
-        size_t plain = MIN(n, (size_t)s->plane.out_max), len = 0;
-        err = record_seal(&run, CONTENT_APPLICATION_DATA, r->out + at, plain, &len);
+    for (size_t limit = l->first; n > 0 && err == 0; limit = l->full) {
+        size_t plain = MIN(n, limit), len = 0;
+        err = record_seal(&run, CONTENT_APPLICATION_DATA, r->out + total, plain, &len);
         total += err == 0 ? len : 0;
         n -= plain;
     }
@@ -351,52 +376,58 @@ static void down_seal(struct relay *r, struct session *s, size_t n, size_t strid
         session_fail(r, s, err);
 }
 
-static ssize_t down_read(struct relay *r, struct session *s, size_t chunk, size_t stride, size_t prefix) {
-    if (!s->tls)
-        return recv(s->backend_fd, r->out, chunk, 0);
-    struct iovec iov[64];
+static ssize_t down_read(struct relay *r, struct session *s, size_t chunk, const struct layout *l) {
+    struct iovec iov[DOWN_RECORDS_MAX];
     unsigned niov = 0;
-    size_t plain = s->plane.out_max;
-    for (size_t left = chunk; left > 0 && niov < ARRAY_LEN(iov); niov++) {
-        size_t take = MIN(left, plain);
-        iov[niov] = (struct iovec){r->out + niov * stride + prefix, take};
-        left -= take;
+    size_t at = 0;
+    for (size_t limit = l->first; chunk > 0 && niov < ARRAY_LEN(iov); limit = l->full) {
+        size_t take = MIN(chunk, limit);
+        iov[niov++] = (struct iovec){r->out + at + l->prefix, take};
+        at += take + l->overhead;
+        chunk -= take;
     }
     return readv(s->backend_fd, iov, (int)niov);
 }
 
-static void down_take(struct relay *r, struct session *s) {
-    size_t chunk = chunk_of(r, s, &s->down), prefix = 0, stride = 0;
-    if (chunk == 0)
-        return;
-    if (s->tls) {
-        const struct suite *suite = plane_suite(&s->plane);
-        prefix = record_prefix(suite);
-        stride = prefix + s->plane.out_max + AEAD_TAG_LEN + (suite->version == TLS_1_3 ? 1 : 0);
-        chunk = MIN(chunk, (size_t)64 * s->plane.out_max);
-    }
-    ssize_t n = down_read(r, s, chunk, stride, prefix);
+/* Takes note of what a read came to. False when it brought no bytes. */
+static bool down_got(struct relay *r, struct session *s, ssize_t n, size_t chunk) {
+    if (n < 0 && errno == EINTR)
+        return false;
     if (n < 0) {
-        if (errno == EINTR)
-            return;
         s->down.readable = false;
         if (errno != EAGAIN)
             down_reset(r, s);
-        return;
+        return false;
     }
     if (n == 0) {
         down_eof(r, s);
-        return;
+        return false;
     }
     if ((size_t)n < chunk && !s->backend_ended)
         s->down.readable = false;
     s->active_ms = r->loop.now_ms;
+    s->down_ms = (uint32_t)r->loop.now_ms;
     s->down.bytes += (uint64_t)n;
-    if (s->tls)
-        down_seal(r, s, (size_t)n, stride);
-    else
-        flow_put_client(r, s, span_of(r->out, (size_t)n));
-    adapt(&s->down, (size_t)n == chunk);
+    return true;
+}
+
+static void down_take(struct relay *r, struct session *s) {
+    size_t chunk = chunk_of(r, s, &s->down);
+    ssize_t n = 0;
+    if (chunk == 0)
+        return;
+    if (s->tls) {
+        struct layout l = layout_of(r, s);
+        chunk = MIN(chunk, l.first + (DOWN_RECORDS_MAX - 1) * l.full);
+        n = down_read(r, s, chunk, &l);
+        if (down_got(r, s, n, chunk))
+            down_seal(r, s, (size_t)n, &l);
+    } else {
+        n = recv(s->backend_fd, r->out, chunk, 0);
+        if (down_got(r, s, n, chunk))
+            flow_put_client(r, s, span_of(r->out, (size_t)n));
+    }
+    adapt(&s->down, n > 0 && (size_t)n == chunk);
 }
 
 void flow_down(struct relay *r, struct session *s) {

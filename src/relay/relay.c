@@ -303,6 +303,7 @@ static bool set_up(struct relay *r, int control) {
     r->loop.timer_ctx = r;
     r->loop.hook = turn_end;
     r->loop.hook_ctx = r;
+    r->loop.spin_us = r->conf->busy_poll_us;
     loop_on(&r->loop, RELAY_CONTROL, control_event, r);
     loop_on(&r->loop, RELAY_LINK, link_event, r);
     loop_on(&r->loop, RELAY_CLIENT, session_client_event, r);

@@ -82,7 +82,8 @@ struct session {
     bool client_fin;        /* the client has ended its side of TCP */
     bool reset_client;      /* end with a reset, after all bytes have left */
     bool reset_backend;
-    bool listed; /* in the ready list */
+    bool listed;      /* in the ready list */
+    uint32_t down_ms; /* low bits of the time when bytes last came from the backend */
     struct plane plane;
 };
 

@@ -58,7 +58,7 @@ static struct span make_aad(const struct record_run *run, const uint8_t *header,
 }
 
 uint64_t record_seals_left(const struct suite *suite, const struct record_half *half) {
-    uint64_t limit = aead_of(suite->aead)->seal_limit;
+    uint64_t limit = suite_seal_limit(suite);
     return half->seq < limit ? limit - half->seq : 0;
 }
 

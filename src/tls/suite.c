@@ -6,21 +6,28 @@
 #include "base/defs.h"
 
 /*
- * AES-GCM: RFC 8446 5.5 allows 2^24.5 full records, ChaCha20-Poly1305 has no limit that a connection could reach; a bound
- * far below the wrap of the sequence number still keeps arithmetic simple.
+ * AES-GCM: RFC 8446 5.5 allows 2^24.5 full records, after which our own KeyUpdate is due. TLS 1.2 has none, so reaching the
+ * limit ends the session: there it is the 2^32 of NIST SP 800-38D 8.3, 64 TiB in full records. ChaCha20-Poly1305 has no limit
+ * that a connection could reach; a bound far below the wrap of the sequence number still keeps arithmetic simple.
  */
-#define SEAL_LIMIT_GCM    (UINT64_C(1) << 24)
-#define SEAL_LIMIT_CHACHA (UINT64_C(1) << 48)
+#define SEAL_LIMIT_GCM     (UINT64_C(1) << 24)
+#define SEAL_LIMIT_GCM_1_2 (UINT64_C(1) << 32)
+#define SEAL_LIMIT_CHACHA  (UINT64_C(1) << 48)
 
 static const struct aead aeads[AEAD_COUNT] = {
-    [AEAD_AES_128_GCM] = {"AES-128-GCM", 16, 4, 8, SEAL_LIMIT_GCM},
-    [AEAD_AES_256_GCM] = {"AES-256-GCM", 32, 4, 8, SEAL_LIMIT_GCM},
-    [AEAD_CHACHA20_POLY1305] = {"ChaCha20-Poly1305", 32, 12, 0, SEAL_LIMIT_CHACHA},
+    [AEAD_AES_128_GCM] = {"AES-128-GCM", 16, 4, 8, SEAL_LIMIT_GCM, SEAL_LIMIT_GCM_1_2},
+    [AEAD_AES_256_GCM] = {"AES-256-GCM", 32, 4, 8, SEAL_LIMIT_GCM, SEAL_LIMIT_GCM_1_2},
+    [AEAD_CHACHA20_POLY1305] = {"ChaCha20-Poly1305", 32, 12, 0, SEAL_LIMIT_CHACHA, SEAL_LIMIT_CHACHA},
 };
 
 const struct aead *aead_of(unsigned aead_id) {
     MUST(aead_id < AEAD_COUNT);
     return &aeads[aead_id];
+}
+
+uint64_t suite_seal_limit(const struct suite *s) {
+    const struct aead *a = aead_of(s->aead);
+    return s->version == TLS_1_3 ? a->seal_limit_1_3 : a->seal_limit_1_2;
 }
 
 size_t hash_len(unsigned hash_id) {

@@ -20,7 +20,8 @@ struct aead {
     uint8_t key_len;
     uint8_t tls12_fixed_iv_len; /* from the key block (RFC 5288 3, RFC 7905 2) */
     uint8_t tls12_explicit_len; /* nonce bytes at the start of each TLS 1.2 record */
-    uint64_t seal_limit;        /* records one key may seal (RFC 8446 5.5) */
+    uint64_t seal_limit_1_3;    /* records one key may seal before a KeyUpdate (RFC 8446 5.5) */
+    uint64_t seal_limit_1_2;    /* records one session may seal: TLS 1.2 has no KeyUpdate (NIST SP 800-38D 8.3) */
 };
 
 #define AEAD_TAG_LEN   16
@@ -47,6 +48,9 @@ size_t hash_len(unsigned hash_id);
 /* NULL when it is none of ours. */
 const struct suite *suite_by_id(uint16_t id);
 const struct suite *suite_by_name(const char *iana_name);
+
+/* Records that one key of this suite may seal. */
+uint64_t suite_seal_limit(const struct suite *s);
 
 /* All suites in our order of preference; NULL past the end. */
 const struct suite *suite_at(size_t i);

@@ -116,7 +116,7 @@ static const struct broken table[] = {
     /* later versions */
     {"engine = \"mb\"\n" SERVICE,
      "t.toml:1:10: engine: found \"mb\", expected \"auto\" or \"libcrypto\": not supported by this version\n"},
-    {"busy_poll_us = 50\n" SERVICE, "t.toml:1:16: busy_poll_us: found 50, expected 0: not supported by this version\n"},
+    {"busy_poll_us = 10001\n" SERVICE, "t.toml:1:16: busy_poll_us: found 10001, expected an integer from 0 to 10000\n"},
     {"[admin]\nsocket = \"/a\"\nlisten = \"1.2.3.4:5\"\n" SERVICE,
      "t.toml:2:1: admin.socket: found \"/a\": not supported by this version\n"
      "t.toml:3:1: admin.listen: found \"1.2.3.4:5\": not supported by this version\n"},
@@ -201,6 +201,7 @@ static void test_defaults(void **state) {
     assert_in_range(c->workers, 1, CONF_WORKERS_MAX);
     assert_string_equal(c->engine, "auto");
     assert_string_equal(c->tcp_congestion, "");
+    assert_int_equal(c->busy_poll_us, 0);
     assert_int_equal(c->drain_ms, 10000);
     assert_int_equal(c->buffer_memory, 256 << 20);
     assert_int_equal(c->log_target, LOG_TO_STDERR);
@@ -232,7 +233,7 @@ static void test_defaults(void **state) {
 static void test_every_key_reaches_its_field(void **state) {
     struct conf *c = load_well(
         "workers = 3\nstate_dir = \"state\"\nengine = \"libcrypto\"\ntcp_congestion = \"reno\"\n"
-        "busy_poll_us = 0\ndrain_timeout = \"1m\"\nbuffer_memory = \"64MiB\"\n"
+        "busy_poll_us = 50\ndrain_timeout = \"1m\"\nbuffer_memory = \"64MiB\"\n"
         "[log]\ntarget = \"x.log\"\nformat = \"logfmt\"\nlevel = \"debug\"\n"
         "[service.b]\nlisten = [\"127.0.0.1:0\", \"[::1]:0\", \"127.0.0.1:0\", \"127.0.0.1:9\"]\n"
         "backends = [\"unix:/x\", \"unix:y\", \"unix:@z\", \"tcp:1.2.3.4:80\", \"tcp:[::1]:81\", \"tcp:db-1.lan:82\"]\n"
@@ -252,6 +253,7 @@ static void test_every_key_reaches_its_field(void **state) {
     assert_string_equal(c->state_dir, "/etc/tls-off/state");
     assert_string_equal(c->engine, "libcrypto");
     assert_string_equal(c->tcp_congestion, "reno");
+    assert_int_equal(c->busy_poll_us, 50);
     assert_int_equal(c->drain_ms, 60000);
     assert_int_equal(c->buffer_memory, 64 << 20);
     assert_int_equal(c->log_target, LOG_TO_FILE);

@@ -170,7 +170,7 @@ static void nothing_follows_our_close(void **state) {
 static void our_own_update_is_due_before_the_limit(void **state) {
     for (size_t i = 0; i < 3; i++) {
         start(suite_at(i)->id);
-        uint64_t limit = aead_of(peer.suite->aead)->seal_limit;
+        uint64_t limit = suite_seal_limit(peer.suite);
         peer.plane.out.seq = peer.in.seq = limit - PLANE_SEALS_LOW_1_3;
         assert_false(plane_control_owed(&peer.plane));
         expect_plane_can_send();
@@ -182,7 +182,7 @@ static void our_own_update_is_due_before_the_limit(void **state) {
 
 static void the_peers_own_limit_is_the_peers_matter(void **state) {
     start_1_3();
-    peer.plane.in.seq = peer.out.seq = aead_of(AEAD_AES_128_GCM)->seal_limit - 1;
+    peer.plane.in.seq = peer.out.seq = suite_seal_limit(peer.suite) - 1;
     put_data("x");
     expect_data("x");
     peer.plane.in.seq = UINT64_MAX;
@@ -195,7 +195,7 @@ static void a_used_up_1_2_key_ends_with_an_alert(void **state) {
     enum content_type type;
     struct span got;
     start_1_2();
-    peer.plane.out.seq = peer.in.seq = aead_of(AEAD_AES_128_GCM)->seal_limit - PLANE_SEALS_LOW_1_2;
+    peer.plane.out.seq = peer.in.seq = suite_seal_limit(peer.suite) - PLANE_SEALS_LOW_1_2;
     assert_false(plane_control_owed(&peer.plane));
     expect_plane_can_send();
     assert_true(plane_control_owed(&peer.plane));
@@ -206,7 +206,7 @@ static void a_used_up_1_2_key_ends_with_an_alert(void **state) {
     assert_false(plane_control_owed(&peer.plane));
 
     start_1_2();
-    peer.plane.out.seq = aead_of(AEAD_AES_128_GCM)->seal_limit;
+    peer.plane.out.seq = suite_seal_limit(peer.suite);
     assert_int_equal(plane_alert(&peer.plane, &peer.contexts, ALERT_CLOSE_NOTIFY, control, &control_len), ERR_KEY_LIMIT);
     assert_int_equal(control_len, 0);
     assert_false(peer.plane.close_sent);

@@ -316,7 +316,7 @@ static void sealing_ends_at_the_keys_limit(void **state) {
         struct record_peer p;
         struct record_run run;
         size_t n = 77;
-        uint64_t limit = aead_of(suite_at(i)->aead)->seal_limit;
+        uint64_t limit = suite_seal_limit(suite_at(i));
         peer_init(&p, suite_at(i), engine_find("auto"));
         p.out.seq = limit - 1;
         assert_int_equal(record_seals_left(p.suite, &p.out), 1);

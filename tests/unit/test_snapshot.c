@@ -104,6 +104,7 @@ static void test_a_round_trip_keeps_every_field(void **state) {
     assert_string_equal(a->engine, b->engine);
     assert_string_equal(a->tcp_congestion, b->tcp_congestion);
     assert_true(a->drain_ms == CONF_NEVER && b->drain_ms == CONF_NEVER);
+    assert_int_equal(a->busy_poll_us, b->busy_poll_us);
     assert_int_equal(a->buffer_memory, b->buffer_memory);
     assert_int_equal(a->log_target, b->log_target);
     assert_string_equal(a->log_file, b->log_file);
