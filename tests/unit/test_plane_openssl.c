@@ -17,24 +17,16 @@
 #include <cmocka.h>
 
 #include "base/err.h"
+#include "libssl_talk.h"
 #include "tls/keysched.h"
 
 static SSL_CTX *server_ctx, *client_ctx;
-static struct engine_contexts contexts;
-
-/* One connection: CLIENT is libssl, PLANE is ours; bytes pass through two memory BIOs that belong to CLIENT. */
-static SSL *client;
-static BIO *from_client, *to_client;
-static struct plane plane;
 static const struct suite *suite;
 
 /* Secrets as the key log tells them, and records as the wire shows them. */
 static uint8_t client_secret[HASH_LEN_MAX], server_secret[HASH_LEN_MAX];
 static uint64_t server_app_records;
 static uint64_t last_explicit_nonce;
-
-static uint8_t wire[512 * 1024], out[2 * RECORD_WIRE_MAX];
-static uint8_t data[300 * 1024], got[300 * 1024];
 
 static uint8_t nibble(char c) {
     return (uint8_t)(c <= '9' ? c - '0' : c - 'a' + 10);
@@ -76,14 +68,12 @@ static int setup(void **state) {
     use_key(server_ctx, EVP_RSA_gen(2048));
     SSL_CTX_set_keylog_callback(server_ctx, keylog);
     SSL_CTX_set_num_tickets(server_ctx, 2);
-    engine_contexts_init(&contexts, engine_find("auto"));
-    for (size_t i = 0; i < sizeof data; i++)
-        data[i] = (uint8_t)(i * 7 + (i >> 9));
+    talk_setup();
     return 0;
 }
 
 static int teardown(void **state) {
-    engine_contexts_fini(&contexts);
+    talk_teardown();
     SSL_CTX_free(server_ctx);
     SSL_CTX_free(client_ctx);
     return 0;
@@ -136,23 +126,13 @@ static void connect_with(const struct suite *with) {
     server_app_records = 0;
 
     SSL *server = SSL_new(server_ctx);
-    client = SSL_new(client_ctx);
-    assert_int_equal(SSL_set_min_proto_version(client, with->version), 1);
-    assert_int_equal(SSL_set_max_proto_version(client, with->version), 1);
-    if (with->version == TLS_1_3)
-        assert_int_equal(SSL_set_ciphersuites(client, with->openssl_name), 1);
-    else
-        assert_int_equal(SSL_set_cipher_list(client, with->openssl_name), 1);
+    client_new(client_ctx);
+    client_offers(with);
 
     BIO *server_in = BIO_new(BIO_s_mem()), *server_out = BIO_new(BIO_s_mem());
-    to_client = BIO_new(BIO_s_mem());
-    from_client = BIO_new(BIO_s_mem());
     BIO_set_mem_eof_return(server_in, -1);
-    BIO_set_mem_eof_return(to_client, -1);
     SSL_set_bio(server, server_in, server_out);
-    SSL_set_bio(client, to_client, from_client);
     SSL_set_accept_state(server);
-    SSL_set_connect_state(client);
 
     uint64_t before_last_flight = 0;
     bool moved = true;
@@ -174,76 +154,6 @@ static void connect_with(const struct suite *with) {
         leave_1_2(server);
     assert_true(plane_valid(&plane));
     SSL_free(server);
-}
-
-static void disconnect(void) {
-    SSL_free(client);
-    client = NULL;
-    ERR_clear_error();
-}
-
-/* Reads what the client has sent until nothing is left; the plain bytes go to GOT. */
-static enum step plane_take(size_t *ret_len, int *ret_err) {
-    int n = BIO_read(from_client, wire, sizeof wire);
-    size_t len = n > 0 ? (size_t)n : 0, off = 0, plain = 0;
-    struct plane_opened opened;
-    enum step step;
-    do {
-        step = plane_open(&plane, &contexts, wire + off, len - off, &opened);
-        for (unsigned i = 0; i < opened.niov; i++) {
-            memcpy(got + plain, opened.iov[i].iov_base, opened.iov[i].iov_len);
-            plain += opened.iov[i].iov_len;
-        }
-        off += opened.consumed;
-    } while (step == STEP_DONE);
-    if (step == STEP_WANT_READ)
-        assert_int_equal(off, len);
-    *ret_len = plain;
-    *ret_err = opened.err;
-    return step;
-}
-
-static void client_sends(size_t len) {
-    size_t n = 0;
-    int err;
-    assert_int_equal(SSL_write(client, data, (int)len), (int)len);
-    assert_int_equal(plane_take(&n, &err), STEP_WANT_READ);
-    assert_int_equal(n, len);
-    assert_memory_equal(got, data, len);
-}
-
-/* Control first, then LEN bytes in records of at most out_max. */
-static void plane_sends(size_t len) {
-    struct record_run run;
-    size_t n;
-    assert_int_equal(plane_control(&plane, &contexts, out, &n), 0);
-    if (n > 0)
-        assert_int_equal(BIO_write(to_client, out, (int)n), (int)n);
-    assert_int_equal(record_run_begin(&run, &contexts, suite, &plane.out, true), 0);
-    for (size_t off = 0; off < len;) {
-        size_t part = MIN(len - off, (size_t)plane.out_max);
-        memcpy(out + record_prefix(suite), data + off, part);
-        assert_int_equal(record_seal(&run, CONTENT_APPLICATION_DATA, out, part, &n), 0);
-        assert_int_equal(BIO_write(to_client, out, (int)n), (int)n);
-        off += part;
-    }
-}
-
-static void client_takes(size_t len) {
-    size_t off = 0;
-    while (off < len) {
-        int n = SSL_read(client, got + off, (int)(sizeof got - off));
-        assert_true(n > 0);
-        off += (size_t)n;
-    }
-    assert_int_equal(off, len);
-    assert_memory_equal(got, data, len);
-}
-
-static void both_ways(size_t len) {
-    client_sends(len);
-    plane_sends(len);
-    client_takes(len);
 }
 
 static void data_of_all_sizes_passes_both_ways(void **state) {
