@@ -3,6 +3,7 @@
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -19,14 +20,27 @@ struct tickets {
     uint8_t hmac_key[TICKET_KEY_LEN];
 };
 
+/* HKDF-Extract (RFC 5869 2.2) without salt: every byte of the secret counts, not only as many as a hash has. */
+static bool extract(const uint8_t secret[static TICKETS_SECRET_LEN], uint8_t ret[static HASH_LEN_MAX]) {
+    static const uint8_t salt[32];
+    size_t len = 0;
+    return EVP_Q_mac(NULL, "HMAC", NULL, "SHA256", NULL, salt, sizeof(salt), secret, TICKETS_SECRET_LEN, ret, HASH_LEN_MAX,
+                     &len) != NULL &&
+           len == hash_len(HASH_SHA256);
+}
+
 struct tickets *tickets_new(const uint8_t secret[static TICKETS_SECRET_LEN]) {
     struct tickets *t = secret_alloc(sizeof(*t), NULL);
     if (!t)
         return NULL;
     struct span none = {NULL, 0};
-    if (keysched_expand_label(HASH_SHA256, secret, "ticket name", none, t->name, sizeof(t->name)) == 0 &&
-        keysched_expand_label(HASH_SHA256, secret, "ticket aes", none, t->aes_key, sizeof(t->aes_key)) == 0 &&
-        keysched_expand_label(HASH_SHA256, secret, "ticket hmac", none, t->hmac_key, sizeof(t->hmac_key)) == 0)
+    uint8_t prk[HASH_LEN_MAX];
+    bool ok = extract(secret, prk) &&
+              keysched_expand_label(HASH_SHA256, prk, "ticket name", none, t->name, sizeof(t->name)) == 0 &&
+              keysched_expand_label(HASH_SHA256, prk, "ticket aes", none, t->aes_key, sizeof(t->aes_key)) == 0 &&
+              keysched_expand_label(HASH_SHA256, prk, "ticket hmac", none, t->hmac_key, sizeof(t->hmac_key)) == 0;
+    secret_wipe(prk, sizeof(prk));
+    if (ok)
         return t;
     tickets_free(t);
     return NULL;
