@@ -119,13 +119,8 @@ static void read_log_target(struct reading *r, const struct toml_node *node) {
 
 static void read_engine(struct reading *r, const struct toml_node *node) {
     static const struct word engines[] = {{"auto", 0}, {"libcrypto", 1}, {"mb", 2}, {NULL, 0}};
-    int v = value_word(engines, node->string);
-    if (v < 0)
+    if (value_word(engines, node->string) < 0)
         reading_refuse(r, node, "\"auto\", \"libcrypto\" or \"mb\"");
-#ifndef HAVE_ENGINE_MB
-    else if (v == 2)
-        reading_refuse(r, node, "\"auto\" or \"libcrypto\": not supported by this version");
-#endif
     else
         set_text(r, conf_strdup(r->l->conf, node->string));
 }

@@ -114,8 +114,6 @@ static const struct broken table[] = {
      "t.toml:4:25: service.a.proxy_protocol.trust: found \"10.0.0.1/8\", expected an address or a network like \"10.0.0.0/8\" with "
      "no bits set behind its length\n"},
     /* later versions */
-    {"engine = \"mb\"\n" SERVICE,
-     "t.toml:1:10: engine: found \"mb\", expected \"auto\" or \"libcrypto\": not supported by this version\n"},
     {"busy_poll_us = 10001\n" SERVICE, "t.toml:1:16: busy_poll_us: found 10001, expected an integer from 0 to 10000\n"},
     {"[admin]\nsocket = \"/a\"\nlisten = \"1.2.3.4:5\"\n" SERVICE,
      "t.toml:2:1: admin.socket: found \"/a\": not supported by this version\n"
