@@ -38,7 +38,7 @@ void buf_consume(struct buf *b, size_t n);
 
 /* The bytes held; valid until the next call that changes the buffer. */
 static inline struct span buf_span(const struct buf *b) {
-    return (struct span){b->p + b->off, b->len - b->off};
+    return (struct span){b->p ? b->p + b->off : NULL, b->len - b->off}; /* NULL + 0 is undefined in C */
 }
 
 static inline size_t buf_len(const struct buf *b) {
