@@ -40,6 +40,7 @@ static void stop_others(struct super *s) {
 
 void stop_begin(struct super *s) {
     s->phase = STOP_HANDSHAKERS;
+    notify("STOPPING=1");
     uint64_t ms = s->conf->drain_ms == CONF_NEVER ? UINT32_MAX : s->conf->drain_ms;
     s->drain_until_ms = s->loop.now_ms + ms;
     voice_say(&s->voice, LOG_LEVEL_INFO, "stopping: sessions may finish what is in flight");

@@ -89,6 +89,9 @@ bool workers_all(const struct super *s, enum role role, enum child_state at_leas
 bool workers_gone(const struct super *s, enum role role);
 void worker_stop(struct super *s, struct worker *w);
 
+/* notify.c: STATE as in sd_notify(3), "READY=1". */
+void notify(const char *state);
+
 /* stop.c */
 void stop_begin(struct super *s);
 void stop_at_once(struct super *s);

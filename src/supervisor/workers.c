@@ -250,6 +250,7 @@ void worker_timer(struct super *s, struct worker *w) {
 static void serving(struct super *s) {
     s->serving = true;
     voice_say(&s->voice, LOG_LEVEL_INFO, "ready: %u handshakers, %u relays", s->conf->workers, s->conf->workers);
+    notify("READY=1");
     if (s->ready_fd < 0)
         return;
     if (write(s->ready_fd, "\n", 1) != 1)
