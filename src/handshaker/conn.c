@@ -102,8 +102,6 @@ static void tell_failure(struct hand *h, struct conn *c) {
 void conn_end(struct hand *h, struct conn *c) {
     if (c->state == CONN_DEAD)
         return;
-    if (c->reason)
-        tell_failure(h, c);
     uint8_t key[16];
     addr_client_key(&c->client, key);
     if (c->client_counted)
@@ -172,6 +170,9 @@ void conn_fail(struct hand *h, struct conn *c, int reason) {
         return;
     c->reason = reason;
     put_answer(c, reason);
+    tell_failure(h, c);
+    handshake_free(c->handshake); /* nothing large is kept for a client that may take its time to go */
+    c->handshake = NULL;
     bool over_limit = reason == ERR_CLIENT_RATE || reason == ERR_CLIENT_SESSIONS || reason == ERR_PROXY_UNTRUSTED;
     if (over_limit || reason == ERR_HANDSHAKE_RESET || c->state == CONN_DELIVER || c->state == CONN_FLUSH) {
         conn_end(h, c);
