@@ -97,8 +97,12 @@ void handshake_on_secret(const SSL *ssl, const char *line) {
 
 void handshake_on_info(const SSL *ssl, int where, int ret) {
     struct handshake *h = SSL_get_app_data(ssl);
-    if (where == SSL_CB_READ_ALERT && ret >> 8 == SSL3_AL_FATAL)
-        h->alert = (uint8_t)(ret & 0xff);
+    if (where != SSL_CB_READ_ALERT)
+        return;
+    uint8_t alert = (uint8_t)(ret & 0xff);
+    bool closing = alert == ALERT_CLOSE_NOTIFY || alert == ALERT_USER_CANCELED;
+    if (ret >> 8 == SSL3_AL_FATAL || (SSL_version(ssl) == TLS_1_3 && !closing)) /* RFC 8446 6: the level is ignored */
+        h->alert = alert;
 }
 
 /* Turns libssl's error queue into one of our reasons. */
@@ -134,8 +138,8 @@ enum step handshake_step(struct handshake *h, struct span *in) {
             return fail(h, ERR_LIMIT);
         if (done == 1)
             return h->bio.in.len == 0 ? STEP_DONE : fail(h, ERR_LEAVE);
-        if (SSL_get_error(h->ssl, done) != SSL_ERROR_WANT_READ)
-            return fail(h, ERR_HANDSHAKE);
+        if (SSL_get_error(h->ssl, done) != SSL_ERROR_WANT_READ) /* a close_notify shows as an end */
+            return fail(h, SSL_get_shutdown(h->ssl) & SSL_RECEIVED_SHUTDOWN ? ERR_HANDSHAKE_CLOSED : ERR_HANDSHAKE);
         if (h->bio.in.len != 0) /* libssl wants more although it was given more: not to be waited for */
             return fail(h, ERR_HANDSHAKE);
     }
@@ -154,14 +158,15 @@ const char *handshake_waiting_for(const struct handshake *h) {
     if (!h->begun)
         return "ClientHello";
     switch (SSL_get_state(h->ssl)) {
-    case TLS_ST_SW_HELLO_REQ:
     case TLS_ST_BEFORE:
+    case TLS_ST_SR_CLNT_HELLO:
         return "ClientHello";
-    case TLS_ST_SW_SRVR_HELLO: /* the state after a HelloRetryRequest */
-        return "second ClientHello";
+    case TLS_ST_EARLY_DATA: /* libssl's state after a HelloRetryRequest and after our Finished, which comes with the secrets */
+        return h->told.server_len || h->logged.server_len ? "client Finished" : "second ClientHello";
     case TLS_ST_SW_SRVR_DONE:
         return "ClientKeyExchange";
     case TLS_ST_SR_KEY_EXCH:
+    case TLS_ST_SW_FINISHED: /* TLS 1.2 resumed */
         return "ChangeCipherSpec";
     default:
         return "client Finished";

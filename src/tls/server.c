@@ -1,4 +1,5 @@
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,8 +82,10 @@ static int set_rules(struct tls_server *s, const struct tls_policy *p, struct ti
     SSL_CTX_set_info_callback(ctx, handshake_on_info);
     if (SSL_CTX_set_min_proto_version(ctx, p->min_version) != 1 || SSL_CTX_set_max_proto_version(ctx, TLS_1_3) != 1)
         return ERR_CRYPTO;
-    size_t name_len = MIN(strlen(p->name), (size_t)SSL_MAX_SID_CTX_LENGTH);
-    if (SSL_CTX_set_session_id_context(ctx, (const uint8_t *)p->name, (unsigned)name_len) != 1)
+    uint8_t id[SSL_MAX_SID_CTX_LENGTH]; /* a digest, because names may be longer */
+    size_t id_len = 0;
+    if (EVP_Q_digest(NULL, "SHA256", NULL, p->name, strlen(p->name), id, &id_len) != 1 ||
+        SSL_CTX_set_session_id_context(ctx, id, (unsigned)id_len) != 1)
         return ERR_CRYPTO;
     int err = set_suites(ctx, p);
     if (err == 0)
@@ -103,6 +106,7 @@ static uint16_t *copy_list(const uint16_t *list, size_t n) {
 
 struct tls_server *tls_server_new(const struct tls_policy *policy, const struct certs *certs, struct tickets *tickets,
                                   struct text *why) {
+    const char *reason = NULL;
     struct tls_server *s = calloc(1, sizeof(*s));
     if (!s)
         goto fail;
@@ -119,7 +123,8 @@ struct tls_server *tls_server_new(const struct tls_policy *policy, const struct 
         goto fail;
     return s;
 fail:
-    text_addf(why, "service %s: libssl refuses the settings: %s", policy->name, ERR_reason_error_string(ERR_peek_last_error()));
+    reason = ERR_reason_error_string(ERR_peek_last_error());
+    text_addf(why, "service %s: libssl refuses the settings: %s", policy->name, reason ? reason : "it does not say why");
     ERR_clear_error();
     tls_server_free(s);
     return NULL;

@@ -1,0 +1,60 @@
+/* Services for tests and fuzzers of the handshake: certificates of two kinds under one name, and tls_servers with them. */
+#pragma once
+
+#include "base/defs.h"
+#include "make_cert.h"
+#include "tls/handshake.h"
+
+#define SERVICE_NAME "www.example.org"
+
+/* Certificates, RSA and EC, of SERVICE_NAME and its subdomains. The first is the default. */
+static inline struct certs *service_certs(const char *const *key_types, size_t n) {
+    char *folder = make_folder();
+    struct certs *certs = certs_new();
+    char sentence[512];
+    for (size_t i = 0; i < n; i++) {
+        struct text why = text_of(sentence, sizeof(sentence));
+        EVP_PKEY *key = make_key(key_types[i]);
+        X509 *cert = make_cert(key, &(struct make_spec){.cn = SERVICE_NAME, .san = "DNS:" SERVICE_NAME ",DNS:*." SERVICE_NAME});
+        const char *path = make_path(folder, "pair.pem");
+        make_pem(path, cert, NULL, NULL, key);
+        make_must(certs && certs_add_files(certs, path, path, &why) == 0, sentence);
+        X509_free(cert);
+        EVP_PKEY_free(key);
+    }
+    make_folder_remove(folder);
+    return certs;
+}
+
+static inline struct certs *service_certs_both(void) {
+    static const char *const types[] = {"EC:P-256", "RSA:2048"};
+    return service_certs(types, ARRAY_LEN(types));
+}
+
+static inline struct tickets *service_tickets(uint8_t seed) {
+    uint8_t secret[TICKETS_SECRET_LEN];
+    memset(secret, seed, sizeof(secret));
+    struct tickets *t = tickets_new(secret);
+    make_must(t != NULL, "tickets");
+    return t;
+}
+
+/* All our suites; the groups that every libssl has. */
+static inline struct tls_policy service_policy(const char *name) {
+    static uint16_t suites[16];
+    static const uint16_t groups[] = {0x001d, 0x0017, 0x0018};
+    struct tls_policy p = {.name = name, .min_version = TLS_1_2, .suites = suites, .groups = groups, .ngroups = 3};
+    while (suite_at(p.nsuites)) {
+        suites[p.nsuites] = suite_at(p.nsuites)->id;
+        p.nsuites++;
+    }
+    return p;
+}
+
+static inline struct tls_server *service_new(const struct tls_policy *p, const struct certs *certs, struct tickets *tickets) {
+    char sentence[256];
+    struct text why = text_of(sentence, sizeof(sentence));
+    struct tls_server *s = tls_server_new(p, certs, tickets, &why);
+    make_must(s != NULL, sentence);
+    return s;
+}

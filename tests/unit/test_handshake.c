@@ -1,0 +1,442 @@
+/*
+ * Our side of the handshake against libssl's client, and what follows it: the plane that handshake_finish() gives must go on
+ * exactly where libssl stopped.
+ */
+#include "tls/handshake.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "handshake_talk.h"
+
+/* ---- what is agreed on ---- */
+
+static void every_suite_leads_to_a_session_that_goes_on(void **state) {
+    for (size_t i = 0; suite_at(i); i++) {
+        client_new(client_ctx);
+        client_offers(suite_at(i));
+        establish(server);
+        assert_int_equal(result.version, suite_at(i)->version);
+        assert_int_equal(result.suite, suite_at(i)->id);
+        assert_int_equal(result.group, 0x001d);
+        assert_false(result.resumed);
+        assert_int_equal(result.alpn.len, 0);
+        assert_int_equal(plane.out_max, RECORD_PLAIN_MAX);
+        if (suite_at(i)->version == TLS_1_3)
+            assert_int_equal(plane.out.seq, 1); /* one ticket went out under the application key */
+        assert_int_equal(plane.in.seq, suite_at(i)->version == TLS_1_3 ? 0 : 1);
+        talk_and_close();
+        leave();
+    }
+}
+
+/* Our own provider instead of the key log. */
+static void after_the_selftest_sessions_go_on_as_well(void **state) {
+    struct tls_policy p = service_policy("web");
+    struct tls_server *s = service_new(&p, certs, tickets);
+    (void)tls_server_selftest(s); /* either way the secrets must be right */
+    for (size_t i = 0; suite_at(i); i++) {
+        client_new(client_ctx);
+        client_offers(suite_at(i));
+        establish(s);
+        talk_and_close();
+        leave();
+    }
+    tls_server_free(s);
+}
+
+static void the_certificate_follows_the_clients_signature_algorithms(void **state) {
+    static const struct {
+        const char *sigalgs;
+        int key;
+    } rows[] = {{"ECDSA+SHA256", EVP_PKEY_EC}, {"RSA-PSS+SHA256", EVP_PKEY_RSA}};
+    for (size_t v = 0; v < 2; v++)
+        for (size_t i = 0; i < 2; i++) {
+            client_speaks(both_versions[v]);
+            client_sigalgs(rows[i].sigalgs);
+            establish(server);
+            X509 *peer = SSL_get1_peer_certificate(client);
+            assert_int_equal(EVP_PKEY_get_base_id(X509_get0_pubkey(peer)), rows[i].key);
+            X509_free(peer);
+            talk_and_close();
+            leave();
+        }
+}
+
+static void our_order_of_suites_decides(void **state) {
+    static const uint16_t order[] = {0x1303, 0x1301, 0xcca9, 0xc02b};
+    struct tls_policy p = service_policy("web");
+    p.suites = order;
+    p.nsuites = ARRAY_LEN(order);
+    struct tls_server *s = service_new(&p, certs, tickets);
+    client_speaks(TLS_1_3);
+    establish(s);
+    assert_int_equal(result.suite, 0x1303);
+    leave();
+    client_speaks(TLS_1_2);
+    establish(s);
+    assert_int_equal(result.suite, 0xcca9);
+    leave();
+    tls_server_free(s);
+}
+
+static void the_clients_only_group_is_taken_when_it_is_ours(void **state) {
+    static const struct {
+        const char *name;
+        uint16_t id;
+    } groups[] = {{"X25519", 0x001d}, {"P-256", 0x0017}, {"P-384", 0x0018}};
+    for (size_t v = 0; v < 2; v++)
+        for (size_t i = 0; i < ARRAY_LEN(groups); i++) {
+            client_speaks(both_versions[v]);
+            client_groups(groups[i].name);
+            establish(server);
+            assert_int_equal(result.group, groups[i].id);
+            talk_and_close();
+            leave();
+        }
+}
+
+/* libssl's client sends a key share of its first group only. */
+static void a_share_of_a_group_we_do_not_rank_first_leads_to_a_session(void **state) {
+    client_speaks(TLS_1_3);
+    client_groups("P-384:X25519");
+    establish(server);
+    assert_true(result.group == 0x0018 || result.group == 0x001d); /* with or without a retry: libssl's choice */
+    assert_int_equal(result.group == 0x0018 ? NID_secp384r1 : NID_X25519, SSL_get_negotiated_group(client));
+    talk_and_close();
+    leave();
+}
+
+static void a_hello_retry_is_followed(void **state) {
+    for (size_t i = 0; i < 3; i++) {
+        client_new(client_ctx);
+        client_offers(suite_at(i));
+        client_groups("P-521:P-384");
+        meet(server);
+        assert_int_equal(step_all(), STEP_WANT_READ);
+        assert_string_equal(handshake_waiting_for(hs), "second ClientHello");
+        answer_client();
+        hear_client();
+        assert_int_equal(step_all(), STEP_WANT_READ);
+        assert_string_equal(handshake_waiting_for(hs), "client Finished");
+        assert_int_equal(shake(), STEP_DONE);
+        leave_libssl();
+        assert_int_equal(result.group, 0x0018);
+        talk_and_close();
+        leave();
+    }
+}
+
+/* ---- ALPN ---- */
+
+static const char *const our_alpn[] = {"h2", "http/1.1"};
+
+static struct tls_server *alpn_server(void) {
+    struct tls_policy p = service_policy("web");
+    p.alpn = our_alpn;
+    p.nalpn = ARRAY_LEN(our_alpn);
+    return service_new(&p, certs, tickets);
+}
+
+static void client_offers_alpn(const char *vectors) {
+    assert_int_equal(SSL_set_alpn_protos(client, (const uint8_t *)vectors, (unsigned)strlen(vectors)), 0);
+}
+
+static void our_order_of_protocols_decides(void **state) {
+    struct tls_server *s = alpn_server();
+    for (size_t v = 0; v < 2; v++) {
+        client_speaks(both_versions[v]);
+        client_offers_alpn("\x08http/1.1\x02h2");
+        establish(s);
+        assert_true(span_eq(result.alpn, span_str("h2")));
+        leave();
+        client_speaks(both_versions[v]);
+        client_offers_alpn("\x03xyz\x08http/1.1");
+        establish(s);
+        assert_true(span_eq(result.alpn, span_str("http/1.1")));
+        talk_and_close();
+        leave();
+    }
+    tls_server_free(s);
+}
+
+static void alpn_is_used_only_when_both_speak_it(void **state) {
+    struct tls_server *s = alpn_server();
+    for (size_t v = 0; v < 2; v++) {
+        client_speaks(both_versions[v]);
+        establish(s);
+        assert_int_equal(result.alpn.len, 0);
+        leave();
+        client_speaks(both_versions[v]);
+        client_offers_alpn("\x02h2");
+        establish(server);
+        assert_int_equal(result.alpn.len, 0);
+        leave();
+    }
+    tls_server_free(s);
+}
+
+/* ---- limits the client asks for ---- */
+
+static void max_fragment_length_is_kept(void **state) {
+    for (size_t v = 0; v < 2; v++)
+        for (uint8_t code = 1; code <= 4; code++) {
+            client_speaks(both_versions[v]);
+            assert_int_equal(SSL_set_tlsext_max_fragment_length(client, code), 1);
+            establish(server);
+            assert_int_equal(plane.out_max, 256 << code);
+            talk_and_close();
+            leave();
+        }
+}
+
+static void max_fragment_length_is_kept_when_resumed(void **state) {
+    for (size_t v = 0; v < 2; v++) {
+        client_speaks(both_versions[v]);
+        assert_int_equal(SSL_set_tlsext_max_fragment_length(client, 1), 1);
+        establish(server);
+        both_ways(10);
+        SSL_SESSION *session = SSL_get1_session(client);
+        SSL_set_shutdown(client, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+        leave();
+        client_speaks(both_versions[v]);
+        assert_int_equal(SSL_set_session(client, session), 1);
+        assert_int_equal(SSL_set_tlsext_max_fragment_length(client, 1), 1);
+        establish(server);
+        assert_true(result.resumed);
+        assert_int_equal(plane.out_max, 512);
+        talk_and_close();
+        leave();
+        SSL_SESSION_free(session);
+    }
+}
+
+static uint16_t limit_to_send;
+
+static int add_limit(SSL *ssl, unsigned ext, unsigned context, const unsigned char **ret, size_t *ret_len, X509 *x,
+                     size_t chain, int *alert, void *arg) {
+    static uint8_t bytes[2];
+    bytes[0] = (uint8_t)(limit_to_send >> 8);
+    bytes[1] = (uint8_t)limit_to_send;
+    *ret = bytes;
+    *ret_len = 2;
+    return 1;
+}
+
+static int take_limit(SSL *ssl, unsigned ext, unsigned context, const unsigned char *in, size_t len, X509 *x, size_t chain,
+                      int *alert, void *arg) {
+    return 1;
+}
+
+static void record_size_limit_is_kept(void **state) {
+    static const uint16_t limits[] = {64, 512, 1400, 16384, 16385};
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    unsigned where = SSL_EXT_CLIENT_HELLO | SSL_EXT_TLS1_3_ENCRYPTED_EXTENSIONS | SSL_EXT_TLS1_2_SERVER_HELLO;
+    assert_int_equal(SSL_CTX_add_custom_ext(ctx, 28, where, add_limit, NULL, NULL, take_limit, NULL), 1);
+    for (size_t v = 0; v < 2; v++)
+        for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
+            if (both_versions[v] == TLS_1_2 && limits[i] > RECORD_PLAIN_MAX)
+                continue;
+            limit_to_send = limits[i];
+            client_new(ctx);
+            assert_int_equal(SSL_set_min_proto_version(client, both_versions[v]), 1);
+            assert_int_equal(SSL_set_max_proto_version(client, both_versions[v]), 1);
+            establish(server);
+            assert_int_equal(plane.out_max, limits[i] - (both_versions[v] == TLS_1_3)); /* 1.3: with the content type */
+            both_ways(3000);
+            leave();
+        }
+    SSL_CTX_free(ctx);
+}
+
+/* ---- bytes come as they come ---- */
+
+/* The hello in PENDING, cut into records of at most N bytes. */
+static void cut_hello(size_t n) {
+    struct buf cut;
+    buf_init(&cut, 128 * 1024);
+    struct span in = buf_span(&pending);
+    assert_int_equal(in.len, RECORD_HEADER_LEN + (size_t)(in.p[3] << 8 | in.p[4]));
+    for (size_t off = RECORD_HEADER_LEN; off < in.len; off += n) {
+        size_t part = MIN(n, in.len - off);
+        uint8_t header[] = {in.p[0], in.p[1], in.p[2], (uint8_t)(part >> 8), (uint8_t)part};
+        assert_int_equal(buf_append(&cut, header, sizeof(header)), 0);
+        assert_int_equal(buf_append(&cut, in.p + off, part), 0);
+    }
+    buf_fini(&pending);
+    pending = cut;
+}
+
+static void a_hello_in_tiny_records_is_understood(void **state) {
+    static const size_t sizes[] = {1, 2, 3, 5, 64, 100};
+    for (size_t v = 0; v < 2; v++)
+        for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+            struct hello hello;
+            client_speaks(both_versions[v]);
+            hear_client();
+            cut_hello(sizes[i]);
+            read_hello(&hello);
+            assert_int_equal(handshake_new(server, &hello, &answer, &hs), 0);
+            assert_int_equal(step_with(RECORD_HEADER_LEN + sizes[i]), STEP_WANT_READ);
+            assert_string_equal(handshake_waiting_for(hs), "ClientHello");
+            assert_int_equal(shake(), STEP_DONE);
+            leave_libssl();
+            talk_and_close();
+            leave();
+        }
+}
+
+static void input_may_come_byte_by_byte(void **state) {
+    for (size_t i = 0; suite_at(i); i++) {
+        client_new(client_ctx);
+        client_offers(suite_at(i));
+        meet(server);
+        enum step step = STEP_WANT_READ;
+        for (int round = 0; round < 4 && step == STEP_WANT_READ; round++) {
+            for (size_t n = 1; step == STEP_WANT_READ && n <= buf_len(&pending); n++) {
+                size_t before = buf_len(&pending);
+                step = step_with(n);
+                if (buf_len(&pending) != before)
+                    n = 0; /* a record was taken: the next begins */
+            }
+            answer_client();
+            if (step == STEP_WANT_READ)
+                hear_client();
+        }
+        assert_int_equal(step, STEP_DONE);
+        assert_int_equal(buf_len(&pending), 0);
+        leave_libssl();
+        talk_and_close();
+        leave();
+    }
+}
+
+/* The client may send data in the same segment as Finished; in 1.2 only when it resumes, as Finished is its last word then. */
+static void expect_data_behind_finished(size_t len) {
+    size_t taken = 0;
+    struct plane_opened opened;
+    assert_int_equal(SSL_write(client, data, (int)len), (int)len);
+    hear_client();
+    assert_int_equal(step_all(), STEP_DONE);
+    assert_true(buf_len(&pending) > len);
+    leave_libssl();
+    assert_int_equal(buf_len(&pending) < sizeof wire, true);
+    size_t n = buf_len(&pending), off = 0;
+    memcpy(wire, buf_span(&pending).p, n);
+    while (off < n) {
+        enum step step = plane_open(&plane, &contexts, wire + off, n - off, &opened);
+        assert_true(step == STEP_DONE || step == STEP_WANT_READ);
+        assert_true(opened.consumed > 0);
+        for (unsigned i = 0; i < opened.niov; i++) {
+            memcpy(got + taken, opened.iov[i].iov_base, opened.iov[i].iov_len);
+            taken += opened.iov[i].iov_len;
+        }
+        off += opened.consumed;
+    }
+    assert_int_equal(taken, len);
+    assert_memory_equal(got, data, len);
+    talk_and_close();
+    leave();
+}
+
+static void data_behind_finished_stays_ours(void **state) {
+    static const size_t sizes[] = {1, 100, 16384, 40000};
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        client_speaks(TLS_1_3);
+        meet(server);
+        assert_int_equal(step_all(), STEP_WANT_READ);
+        answer_client();
+        assert_int_equal(SSL_do_handshake(client), 1);
+        expect_data_behind_finished(sizes[i]);
+        for (size_t v = 0; v < 2; v++) {
+            SSL_SESSION *session = session_with(server, both_versions[v]);
+            client_speaks(both_versions[v]);
+            assert_int_equal(SSL_set_session(client, session), 1);
+            meet(server);
+            assert_int_equal(step_all(), STEP_WANT_READ);
+            answer_client();
+            assert_int_equal(SSL_do_handshake(client), 1);
+            expect_data_behind_finished(sizes[i]);
+            SSL_SESSION_free(session);
+        }
+    }
+}
+
+/* ---- what is waited for ---- */
+
+static void what_is_waited_for_is_named_in_1_3(void **state) {
+    client_speaks(TLS_1_3);
+    meet(server);
+    assert_string_equal(handshake_waiting_for(hs), "ClientHello");
+    assert_int_equal(step_with(20), STEP_WANT_READ);
+    assert_string_equal(handshake_waiting_for(hs), "ClientHello");
+    assert_int_equal(step_all(), STEP_WANT_READ);
+    assert_string_equal(handshake_waiting_for(hs), "client Finished");
+    answer_client();
+    hear_client();
+    assert_int_equal(step_with(6), STEP_WANT_READ); /* the ChangeCipherSpec of middlebox compatibility */
+    assert_string_equal(handshake_waiting_for(hs), "client Finished");
+    assert_int_equal(step_all(), STEP_DONE);
+    leave();
+}
+
+static void what_is_waited_for_is_named_in_1_2(void **state) {
+    client_speaks(TLS_1_2);
+    meet(server);
+    assert_string_equal(handshake_waiting_for(hs), "ClientHello");
+    assert_int_equal(step_all(), STEP_WANT_READ);
+    assert_string_equal(handshake_waiting_for(hs), "ClientKeyExchange");
+    answer_client();
+    hear_client();
+    struct span s = buf_span(&pending);
+    size_t key_exchange = RECORD_HEADER_LEN + (size_t)(s.p[3] << 8 | s.p[4]);
+    assert_int_equal(step_with(key_exchange), STEP_WANT_READ);
+    assert_string_equal(handshake_waiting_for(hs), "ChangeCipherSpec");
+    assert_int_equal(step_with(6), STEP_WANT_READ);
+    assert_string_equal(handshake_waiting_for(hs), "client Finished");
+    assert_int_equal(step_all(), STEP_DONE);
+    leave();
+}
+
+static void what_is_waited_for_is_named_when_resuming_1_2(void **state) {
+    SSL_SESSION *session = session_with(server, TLS_1_2);
+    client_speaks(TLS_1_2);
+    assert_int_equal(SSL_set_session(client, session), 1);
+    meet(server);
+    assert_int_equal(step_all(), STEP_WANT_READ);
+    assert_string_equal(handshake_waiting_for(hs), "ChangeCipherSpec");
+    answer_client();
+    hear_client();
+    assert_int_equal(step_with(6), STEP_WANT_READ);
+    assert_string_equal(handshake_waiting_for(hs), "client Finished");
+    assert_int_equal(step_all(), STEP_DONE);
+    leave();
+    SSL_SESSION_free(session);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(every_suite_leads_to_a_session_that_goes_on, clean_up),
+        cmocka_unit_test_teardown(after_the_selftest_sessions_go_on_as_well, clean_up),
+        cmocka_unit_test_teardown(the_certificate_follows_the_clients_signature_algorithms, clean_up),
+        cmocka_unit_test_teardown(our_order_of_suites_decides, clean_up),
+        cmocka_unit_test_teardown(the_clients_only_group_is_taken_when_it_is_ours, clean_up),
+        cmocka_unit_test_teardown(a_share_of_a_group_we_do_not_rank_first_leads_to_a_session, clean_up),
+        cmocka_unit_test_teardown(a_hello_retry_is_followed, clean_up),
+        cmocka_unit_test_teardown(our_order_of_protocols_decides, clean_up),
+        cmocka_unit_test_teardown(alpn_is_used_only_when_both_speak_it, clean_up),
+        cmocka_unit_test_teardown(max_fragment_length_is_kept, clean_up),
+        cmocka_unit_test_teardown(max_fragment_length_is_kept_when_resumed, clean_up),
+        cmocka_unit_test_teardown(record_size_limit_is_kept, clean_up),
+        cmocka_unit_test_teardown(a_hello_in_tiny_records_is_understood, clean_up),
+        cmocka_unit_test_teardown(input_may_come_byte_by_byte, clean_up),
+        cmocka_unit_test_teardown(data_behind_finished_stays_ours, clean_up),
+        cmocka_unit_test_teardown(what_is_waited_for_is_named_in_1_3, clean_up),
+        cmocka_unit_test_teardown(what_is_waited_for_is_named_in_1_2, clean_up),
+        cmocka_unit_test_teardown(what_is_waited_for_is_named_when_resuming_1_2, clean_up),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -1,0 +1,178 @@
+/* Handshakes that fail: the reason told to us, and the alert told to the client. */
+#include "tls/handshake.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "handshake_talk.h"
+
+static void expect_failed(int err) {
+    uint8_t alert = 0;
+    assert_int_equal(handshake_error(hs, &alert), err);
+}
+
+/* The client's next word, after ours, is why it refuses. */
+static int refuse_certificate(int ok, X509_STORE_CTX *store) {
+    return 0;
+}
+
+static void the_clients_alert_is_told(void **state) {
+    for (size_t v = 0; v < 2; v++) {
+        uint8_t alert = 0;
+        client_speaks(both_versions[v]);
+        SSL_set_verify(client, SSL_VERIFY_PEER, refuse_certificate);
+        meet(server);
+        assert_int_equal(shake(), STEP_FAILED);
+        assert_int_equal(handshake_error(hs, &alert), ERR_PEER_ALERT);
+        assert_int_equal(alert, 48); /* unknown_ca */
+        assert_true(handshake_detail(hs)[0] != 0);
+        assert_int_equal(handshake_finish(hs, &result), ERR_LEAVE);
+        leave();
+    }
+}
+
+static void plain_alert(uint8_t level, uint8_t description) {
+    uint8_t record[] = {21, 3, 3, 0, 2, level, description};
+    assert_int_equal(buf_append(&pending, record, sizeof(record)), 0);
+}
+
+static void every_number_of_an_alert_is_told(void **state) {
+    for (unsigned d = 1; d < 128; d++) {
+        uint8_t alert = 0;
+        if (d == 90) /* user_canceled: close_notify follows (RFC 8446 6.1) */
+            continue;
+        client_speaks(TLS_1_2);
+        meet(server);
+        assert_int_equal(step_all(), STEP_WANT_READ);
+        plain_alert(2, (uint8_t)d);
+        assert_int_equal(step_all(), STEP_FAILED);
+        assert_int_equal(handshake_error(hs, &alert), ERR_PEER_ALERT);
+        assert_int_equal(alert, d);
+        leave();
+    }
+}
+
+/* RFC 8446 6: all alerts but the closing ones are fatal in 1.3, whatever level the client wrote. */
+static void in_1_3_the_level_of_an_alert_is_ignored(void **state) {
+    uint8_t alert = 0;
+    client_speaks(TLS_1_3);
+    meet(server);
+    assert_int_equal(step_all(), STEP_WANT_READ);
+    plain_alert(1, 42);
+    assert_int_equal(step_all(), STEP_FAILED);
+    assert_int_equal(handshake_error(hs, &alert), ERR_PEER_ALERT);
+    assert_int_equal(alert, 42);
+    leave();
+}
+
+static void a_close_notify_is_the_end_of_the_handshake(void **state) {
+    for (size_t v = 0; v < 2; v++) {
+        client_speaks(both_versions[v]);
+        meet(server);
+        assert_int_equal(step_all(), STEP_WANT_READ);
+        plain_alert(1, 0);
+        assert_int_equal(step_all(), STEP_FAILED);
+        expect_failed(ERR_HANDSHAKE_CLOSED);
+        leave();
+    }
+}
+
+/* The client must be able to read why we refuse: an alert as the last record we send. */
+static void a_changed_byte_fails_with_an_alert_for_the_client(void **state) {
+    for (size_t v = 0; v < 2; v++) {
+        client_speaks(both_versions[v]);
+        meet(server);
+        assert_int_equal(step_all(), STEP_WANT_READ);
+        answer_client();
+        hear_client();
+        struct span s = buf_span(&pending);
+        ((uint8_t *)(uintptr_t)s.p)[s.len - 1] ^= 1; /* in the tag of Finished */
+        assert_int_equal(step_all(), STEP_FAILED);
+        expect_failed(ERR_HANDSHAKE);
+        assert_true(handshake_detail(hs)[0] != 0);
+        assert_true(buf_len(&answer) > 0);
+        answer_client();
+        uint8_t byte;
+        (void)SSL_do_handshake(client);
+        assert_true(SSL_read(client, &byte, 1) <= 0);
+        assert_int_equal(ERR_GET_REASON(ERR_peek_last_error()), SSL_AD_REASON_OFFSET + ALERT_BAD_RECORD_MAC);
+        leave();
+    }
+}
+
+static void records_that_make_no_sense_fail(void **state) {
+    static const uint8_t too_long[] = {22, 3, 3, 0x41, 0x50}, data_record[] = {23, 3, 3, 0, 1, 0},
+                         wrong[] = {99, 3, 3, 0, 1, 0}, old[] = {22, 9, 9, 0, 1, 0}, empty[] = {22, 3, 3, 0, 0};
+    static const struct {
+        const uint8_t *p;
+        size_t len;
+        int err;
+    } rows[] = {
+        {too_long, sizeof(too_long), ERR_RECORD_OVERFLOW},
+        {data_record, sizeof(data_record), ERR_HANDSHAKE},
+        {wrong, sizeof(wrong), ERR_HANDSHAKE},
+        {old, sizeof(old), ERR_HANDSHAKE},
+        {empty, sizeof(empty), ERR_HANDSHAKE},
+    };
+    for (size_t v = 0; v < 2; v++)
+        for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+            client_speaks(both_versions[v]);
+            meet(server);
+            assert_int_equal(step_all(), STEP_WANT_READ);
+            for (int n = 0; n < 40 && rows[i].p == empty; n++) /* some are borne */
+                assert_int_equal(buf_append(&pending, rows[i].p, rows[i].len), 0);
+            assert_int_equal(buf_append(&pending, rows[i].p, rows[i].len), 0);
+            assert_int_equal(step_all(), STEP_FAILED);
+            expect_failed(rows[i].err);
+            leave();
+        }
+}
+
+static void an_answer_that_does_not_fit_fails(void **state) {
+    for (size_t v = 0; v < 2; v++) {
+        client_speaks(both_versions[v]);
+        buf_init(&answer, 200);
+        meet(server);
+        assert_int_equal(step_all(), STEP_FAILED);
+        expect_failed(ERR_LIMIT);
+        leave();
+        buf_init(&answer, 128 * 1024);
+    }
+}
+
+static void nothing_is_taken_out_before_it_is_done(void **state) {
+    for (size_t v = 0; v < 2; v++) {
+        client_speaks(both_versions[v]);
+        meet(server);
+        assert_int_equal(handshake_finish(hs, &result), ERR_LEAVE);
+        assert_int_equal(step_all(), STEP_WANT_READ);
+        assert_int_equal(handshake_finish(hs, &result), ERR_LEAVE);
+        leave();
+    }
+}
+
+static void freed_at_any_point(void **state) {
+    handshake_free(NULL);
+    tls_server_free(NULL);
+    client_speaks(TLS_1_3);
+    meet(server);
+    leave();
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(the_clients_alert_is_told, clean_up),
+        cmocka_unit_test_teardown(every_number_of_an_alert_is_told, clean_up),
+        cmocka_unit_test_teardown(in_1_3_the_level_of_an_alert_is_ignored, clean_up),
+        cmocka_unit_test_teardown(a_close_notify_is_the_end_of_the_handshake, clean_up),
+        cmocka_unit_test_teardown(a_changed_byte_fails_with_an_alert_for_the_client, clean_up),
+        cmocka_unit_test_teardown(records_that_make_no_sense_fail, clean_up),
+        cmocka_unit_test_teardown(an_answer_that_does_not_fit_fails, clean_up),
+        cmocka_unit_test_teardown(nothing_is_taken_out_before_it_is_done, clean_up),
+        cmocka_unit_test_teardown(freed_at_any_point, clean_up),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

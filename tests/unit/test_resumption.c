@@ -1,0 +1,107 @@
+/* Who may take up whose sessions, and that a resumed session goes on like any other. */
+#include "tls/handshake.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "handshake_talk.h"
+
+static void expect_resumed(SSL_SESSION *session, const struct tls_server *with, uint16_t version, bool resumed) {
+    client_speaks(version);
+    assert_int_equal(SSL_set_session(client, session), 1);
+    establish(with);
+    assert_int_equal(result.resumed, resumed);
+    assert_int_equal(result.group, version == TLS_1_2 && resumed ? 0 : 0x001d);
+    talk_and_close();
+    leave();
+}
+
+static void the_same_service_resumes_its_sessions(void **state) {
+    for (size_t v = 0; v < 2; v++)
+        for (size_t i = 0; i < 3; i++) {
+            SSL_SESSION *session = session_with(server, both_versions[v]);
+            expect_resumed(session, server, both_versions[v], true);
+            SSL_SESSION_free(session);
+        }
+}
+
+/* As another handshaker process would: the same name, tickets from the same secret. */
+static void another_process_resumes_them_too(void **state) {
+    struct tls_policy p = service_policy("web");
+    struct tickets *same = service_tickets(1);
+    struct tls_server *s = service_new(&p, certs, same);
+    for (size_t v = 0; v < 2; v++) {
+        SSL_SESSION *session = session_with(server, both_versions[v]);
+        expect_resumed(session, s, both_versions[v], true);
+        SSL_SESSION_free(session);
+    }
+    tls_server_free(s);
+    tickets_free(same);
+}
+
+static void a_service_of_another_name_does_not(void **state) {
+    struct tls_policy p = service_policy("admin");
+    struct tls_server *s = service_new(&p, certs, tickets);
+    for (size_t v = 0; v < 2; v++) {
+        SSL_SESSION *session = session_with(server, both_versions[v]);
+        expect_resumed(session, s, both_versions[v], false);
+        SSL_SESSION_free(session);
+    }
+    tls_server_free(s);
+}
+
+/* Names that begin alike are not the same name, however long they are. */
+static void a_service_of_a_similar_long_name_does_not(void **state) {
+    struct tls_policy p = service_policy("a-service-with-a-rather-long-name-1");
+    struct tls_policy q = service_policy("a-service-with-a-rather-long-name-2");
+    struct tls_server *s = service_new(&p, certs, tickets), *t = service_new(&q, certs, tickets);
+    for (size_t v = 0; v < 2; v++) {
+        SSL_SESSION *session = session_with(s, both_versions[v]);
+        expect_resumed(session, t, both_versions[v], false);
+        expect_resumed(session, s, both_versions[v], true);
+        SSL_SESSION_free(session);
+    }
+    tls_server_free(s);
+    tls_server_free(t);
+}
+
+static void other_ticket_keys_mean_a_full_handshake(void **state) {
+    struct tls_policy p = service_policy("web");
+    struct tickets *other = service_tickets(2);
+    struct tls_server *s = service_new(&p, certs, other);
+    for (size_t v = 0; v < 2; v++) {
+        SSL_SESSION *session = session_with(server, both_versions[v]);
+        expect_resumed(session, s, both_versions[v], false);
+        SSL_SESSION_free(session);
+    }
+    tls_server_free(s);
+    tickets_free(other);
+}
+
+static void a_resumed_session_can_be_resumed_after_a_retry(void **state) {
+    SSL_SESSION *session = session_with(server, TLS_1_3);
+    client_speaks(TLS_1_3);
+    assert_int_equal(SSL_set_session(client, session), 1);
+    client_groups("P-521:P-256");
+    establish(server);
+    assert_true(result.resumed);
+    assert_int_equal(result.group, 0x0017);
+    talk_and_close();
+    leave();
+    SSL_SESSION_free(session);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(the_same_service_resumes_its_sessions, clean_up),
+        cmocka_unit_test_teardown(another_process_resumes_them_too, clean_up),
+        cmocka_unit_test_teardown(a_service_of_another_name_does_not, clean_up),
+        cmocka_unit_test_teardown(a_service_of_a_similar_long_name_does_not, clean_up),
+        cmocka_unit_test_teardown(other_ticket_keys_mean_a_full_handshake, clean_up),
+        cmocka_unit_test_teardown(a_resumed_session_can_be_resumed_after_a_retry, clean_up),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
