@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 SECONDS_EACH ?= 10
 
 .DEFAULT_GOAL := build
-.PHONY: deps build run test fuzz bench-memory install clean check-style
+.PHONY: deps build run test fuzz bench bench-quick bench-memory install clean check-style
 
 deps:
 	@tools/install-deps build
@@ -26,6 +26,16 @@ test: build
 fuzz:
 	@tools/install-deps build fuzz
 	@tools/run-fuzzers build-fuzz $(SECONDS_EACH)
+
+bench: build
+	@tools/install-deps bench
+	@ninja -C $(BUILD) bench/bench-load bench/bench-backend
+	@bench/run --build $(BUILD)
+
+bench-quick: build
+	@tools/install-deps bench
+	@ninja -C $(BUILD) bench/bench-load bench/bench-backend
+	@bench/run --build $(BUILD) --quick
 
 bench-memory: build
 	@tools/install-deps bench

@@ -1,0 +1,120 @@
+"""The blog post's experiment: response time of POST echoes by body size, node by itself and behind proxies."""
+import json
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import time
+
+from . import procs
+from .experiments import say, turned
+from .peers import FLOOR, OURS, TEMPLATES, Peer, StartError, free_port, run_on
+
+BEHIND = [OURS, "haproxy", "hitch", "nginx", FLOOR]
+DIRECT = ["node http", "node https"]
+CONNECTIONS = 100
+
+
+class Node:
+    def __init__(self, site, kind):
+        self.kind = kind
+        self.where = str(site.folder / "node.sock") if kind == "sock" else str(free_port())
+        # All of the application's CPUs but one: wrk's. On two CPUs that is one process.
+        processes = max(1, len(site.cpus.all) - 1) if len(site.cpus.all) > 3 else 1
+        command = ["node", str(TEMPLATES / "echo.js"), kind, self.where, str(processes), str(site.folder / "ecdsa.pem"),
+                   str(site.folder / "ecdsa.key")]
+        environment = dict(os.environ, BENCH_CIPHERS="TLS_AES_128_GCM_SHA256:ECDHE-ECDSA-AES128-GCM-SHA256")
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, start_new_session=True,
+                                        preexec_fn=run_on(site.cpus.proxy))
+        self._wait()
+
+    def _wait(self):
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline and self.process.poll() is None:
+            family, to = (socket.AF_UNIX, self.where) if self.kind == "sock" else (socket.AF_INET, ("127.0.0.1", int(self.where)))
+            with socket.socket(family) as s:
+                try:
+                    s.connect(to)
+                    return
+                except OSError:
+                    time.sleep(0.02)
+        raise StartError(f"node {self.kind} did not start")
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+def run_wrk(site, url, size, seconds):
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(TEMPLATES / "post.lua"), url]
+    before = os.times()
+    done = subprocess.run(command, env=dict(os.environ, BODY_SIZE=str(size)), capture_output=True, text=True,
+                          preexec_fn=run_on(site.cpus.load), start_new_session=True)
+    after = os.times()
+    if done.returncode:
+        raise StartError("wrk: " + done.stderr.strip()[-300:])
+    figures = json.loads(done.stdout.splitlines()[-1])
+    figures["generator_busy"] = (after.children_user + after.children_system - before.children_user - before.children_system) / seconds
+    return figures
+
+
+def one(site, url, node, peer, size, seconds):
+    node_pids = procs.tree(node.process.pid)
+    proxy_pids = peer.pids() if peer else []
+    node_before, proxy_before, host = procs.cpu_of(node_pids), procs.cpu_of(proxy_pids), procs.host_busy()
+    figures = run_wrk(site, url, size, seconds)
+    busy = sum(t - host[c] for c, t in procs.host_busy().items() if c in site.cpus.all)
+    node_cpu = procs.grown(node_before, procs.cpu_of(node_pids))
+    proxy_cpu = procs.grown(proxy_before, procs.cpu_of(proxy_pids))
+    requests = figures["requests"]
+    figures.update(cost=figures["p50_us"] / 1e3, rate=requests / figures["seconds"], node_us=node_cpu * 1e6 / requests,
+                   proxy_us=proxy_cpu * 1e6 / requests, proxy_busy=proxy_cpu / figures["seconds"],
+                   app_busy=(proxy_cpu + node_cpu) / figures["seconds"],
+                   foreign_busy=max(0.0, busy - node_cpu - proxy_cpu - figures["generator_busy"] * seconds) / seconds)
+    return figures
+
+
+def start_all(site, settings, results):
+    nodes = {kind: Node(site, kind) for kind in ("http", "https", "sock")}
+    places = {"node http": (f"http://127.0.0.1:{nodes['http'].where}/", nodes["http"], None),
+              "node https": (f"https://127.0.0.1:{nodes['https'].where}/", nodes["https"], None)}
+    names = [n for n in BEHIND if n not in ("nginx",)] if settings.quick else BEHIND
+    for name in settings.wanted_peers(names):
+        try:
+            peer = Peer(site, name, backend=pathlib.Path(nodes["sock"].where), suites=("aes128",)).start()
+        except (StartError, OSError) as e:
+            results.note(f"{name}: {e}")
+            continue
+        places[name] = (f"{'https' if peer.tls else 'http'}://127.0.0.1:{peer.port}/", nodes["sock"], peer)
+    return nodes, places
+
+
+def run_node(site, settings, results, changed):
+    if not shutil.which("node") or not shutil.which("wrk"):
+        results.note("node or wrk is missing: its experiment was left out")
+        return
+    sizes = [100, 10000] if settings.quick else [10, 100, 1000, 10000]
+    seconds, rounds = (2, 2) if settings.quick else (5, settings.rounds)
+    nodes, places = start_all(site, settings, results)
+    try:
+        for url, _, _ in places.values():
+            run_wrk(site, url, 1000, 1)
+        for round_ in range(rounds):
+            for size in sizes:
+                for name in turned(list(places), round_):
+                    url, node, peer = places[name]
+                    try:
+                        figures = one(site, url, node, peer, size, seconds)
+                    except (StartError, ValueError, ZeroDivisionError) as e:
+                        results.note(f"{name}, body of {size}: {e}")
+                        continue
+                    results.add("node", f"node-{size}", f"POST echo, {size} B", "ms", name, round_, {**figures, "x": size})
+            say(f"node and wrk: round {round_ + 1} of {rounds}")
+            changed()
+    finally:
+        for _, _, peer in places.values():
+            if peer:
+                peer.stop()
+        for node in nodes.values():
+            node.stop()

@@ -1,0 +1,100 @@
+"""Tables: the same ones on the terminal and in latest.md."""
+import json
+import statistics
+
+from . import cases
+from .peers import FLOOR, OURS
+
+SHORT = {"haproxy-plain": "haproxy, no TLS"}
+
+
+def number(x):
+    if x >= 100:
+        return f"{x:.0f}"
+    return f"{x:.1f}" if x >= 10 else f"{x:.2f}"
+
+
+def with_spread(s):
+    return f"{number(s['median'])} ({number(s['min'])}-{number(s['max'])})" if s else "-"
+
+
+def table(head, rows):
+    widths = [max(len(str(r[i])) for r in [head, *rows]) for i in range(len(head))]
+    line = lambda cells: "| " + " | ".join(str(c).ljust(w) if i == 0 else str(c).rjust(w) for i, (c, w) in enumerate(zip(cells, widths))) + " |"
+    rule = "|" + "|".join("-" * (w + 2) if i == 0 else "-" * (w + 1) + ":" for i, w in enumerate(widths)) + "|"
+    return "\n".join([line(head), rule, *(line(r) for r in rows)])
+
+
+def cost_table(results, group):
+    peers = results.peers(group)
+    head = ["proxy CPU time", "unit", *(SHORT.get(p, p) for p in peers), "ratio to best peer", "ratio to floor"]
+    rows = []
+    for case in results.cases(group):
+        first = results.of(group, case)[0]
+        summary = results.summary(group, case)
+        best = results.best_peer(group, case)
+        to_best = results.ratio(group, case, best) if best else None
+        to_floor = results.ratio(group, case, FLOOR)
+        rows.append([first["title"], first["unit"], *(with_spread(summary.get(p)) for p in peers),
+                     f"{with_spread(to_best)} {best}" if to_best else "-", with_spread(to_floor)])
+    return table(head, rows)
+
+
+def beside_table(results, group):
+    """Throughput, latency, and who was at the end of his CPU."""
+    head = ["", "peer", "units/s", "p50 us", "p99 us", "proxy busy", "load+backend busy", "at the limit", "others on the CPUs"]
+    rows = []
+    for case in results.cases(group):
+        for peer in results.peers(group):
+            if not results.values(group, case, peer):
+                continue
+            middle = lambda field: statistics.median(results.values(group, case, peer, field) or [0])
+            bulk = results.of(group, case)[0]["unit"] == "ms/GB"
+            rate = f"{middle('mb_per_s'):.0f} MB" if bulk else f"{middle('rate'):.0f}"
+            rows.append([results.of(group, case)[0]["title"], SHORT.get(peer, peer), rate,
+                         "-" if bulk else number(middle("p50_us")), "-" if bulk else number(middle("p99_us")),
+                         f"{100 * middle('proxy_busy'):.0f} %", f"{100 * middle('generator_busy'):.0f} %",
+                         results.limits(group, case, peer) or "none", f"{100 * middle('foreign_busy'):.0f} %"])
+    return table(head, rows)
+
+
+def machine_lines(machine):
+    m = machine
+    where = (f"proxy on CPU {m['cpu_of_proxy'][0]}, load generator on CPU {m['cpu_of_load'][0]}, "
+             f"backend on CPU {m['cpu_of_backend'][0]}")
+    return [
+        f"{m['date']}; {m['cpu']}, {m['cpus']} CPUs{' (virtual)' if m['virtual'] else ''}, features {' '.join(m['cpu_features']) or 'none'}; "
+        f"{m['memory_mb']} MB; {m['system']}, Linux {m['kernel']}",
+        f"TCP congestion control {m['congestion']}, network namespace of its own: {'yes' if m['own_network'] else 'no'}, "
+        f"sched_autogroup {m['sched_autogroup']}; {where}",
+        "; ".join(f"{k} {v}" for k, v in m["versions"].items() if v),
+    ]
+
+
+def markdown(results, machine, extra=()):
+    parts = ["# Benchmark", "", *(f"- {line}" for line in machine_lines(machine)),
+             f"- {machine['rounds']} interleaved rounds of {machine['seconds']} s; figures are medians (smallest-largest)", ""]
+    titles = {g: t for g, (t, _) in cases.GROUPS.items()}
+    for group in results.groups():
+        if group in titles:
+            parts += [f"## {titles[group]}", "", cost_table(results, group), "", "<details><summary>throughput, latency, limits</summary>",
+                      "", beside_table(results, group), "", "</details>", ""]
+    for section in extra:
+        text = section(results)
+        if text:
+            parts += [text, ""]
+    if results.notes:
+        parts += ["## Notes", "", *(f"- {n}" for n in results.notes), ""]
+    return "\n".join(parts)
+
+
+def write_json(results, machine, path):
+    summary = []
+    for group in results.groups():
+        for case in results.cases(group):
+            best = results.best_peer(group, case)
+            summary.append({"group": group, "case": case, "title": results.of(group, case)[0]["title"],
+                            "unit": results.of(group, case)[0]["unit"], "peers": results.summary(group, case), "best_peer": best,
+                            "ratio_to_best": results.ratio(group, case, best) if best else None,
+                            "ratio_to_floor": results.ratio(group, case, FLOOR)})
+    path.write_text(json.dumps({"machine": machine, "summary": summary, "notes": results.notes, "samples": results.samples}, indent=1))

@@ -1,0 +1,187 @@
+"""The experiments with a machinery of their own: memory, flood, growth."""
+import os
+import socket
+import time
+
+from . import procs, work
+from .experiments import Stage, say, turned
+from .peers import FLOOR, OURS, TLS_PEERS, Peer, StartError
+
+ALL = [OURS, *TLS_PEERS, FLOOR]
+# The beginning of a ClientHello of 512 bytes.
+PART_OF_HELLO = bytes.fromhex("1603010200010001fc0303") + bytes(32)
+
+
+def each_fresh(site, settings, results, names, round_, work_on, **options):
+    """Calls WORK_ON with each peer, started for it alone and ended after."""
+    for name in turned(settings.wanted_peers(names), round_):
+        peer = None
+        try:
+            peer = Peer(site, name, **options).start()
+            work_on(peer)
+        except (StartError, work.LoadError, OSError, ValueError) as e:
+            results.note(f"{name}: {e}")
+        finally:
+            if peer:
+                peer.stop()
+
+
+# --- memory ---
+
+def hold_idle(peer, count, look):
+    """COUNT sessions that have passed 20 kB each way and then wait; LOOK is called while they do. All closed on return."""
+    with work.Load(peer, "idle", connections=count) as load:
+        load.hear(300)
+        time.sleep(0.3)
+        figure = look()
+        load.say()
+        load.hear()
+        load.say()
+    return figure
+
+
+def hold_silent(peer, count, look):
+    """COUNT connections that have sent a part of their ClientHello."""
+    sockets = []
+    try:
+        for i in range(count):
+            sockets.append(socket.create_connection(("127.0.0.1", peer.port)))
+            sockets[-1].sendall(PART_OF_HELLO)
+        time.sleep(0.5)
+        return look()
+    finally:
+        for s in sockets:
+            s.close()
+
+
+def memory_of(peer, count, round_, results):
+    def look():
+        return procs.pss(peer.pids())
+
+    hold_idle(peer, 200, look)
+    time.sleep(0.3)
+    before = look()
+    idle = hold_idle(peer, count, look)
+    time.sleep(1.5)
+    closed = look()
+
+    def add(case, title, unit, value):
+        results.add("memory", case, title, unit, peer.name, round_, {"cost": value, "sessions": count})
+
+    add("memory-idle", f"an idle session, of {count}", "bytes", (idle - before) / count)
+    add("memory-start", "all processes before", "MB", before / 1e6)
+    add("memory-closed", f"all processes after {count} sessions came and went", "MB", closed / 1e6)
+    if peer.tls:
+        silent = hold_silent(peer, count, look)
+        add("memory-hello", "a connection amid its ClientHello", "bytes", max(0, silent - closed) / count)
+
+
+def run_memory(site, settings, results, changed):
+    count = min(1000 if settings.quick else 5000, (site.fds - 300) // 2)
+    for round_ in range(1 if settings.quick else min(3, settings.rounds)):
+        each_fresh(site, settings, results, ALL, round_, lambda peer: memory_of(peer, count, round_, results))
+        say(f"Memory: round {round_ + 1}")
+        changed()
+
+
+# --- flood ---
+
+FLOODS = [("quiet", "no flood", None), ("500", "500 handshakes/s", 500), ("unbounded", "as many handshakes as go", 0)]
+
+
+def flooded(peer, seconds, rate):
+    """Echo latency on ten established sessions, a request each millisecond, while new connections come with RSA-2048."""
+    flood = victim = None
+    try:
+        victim = work.Load(peer, "echo", cert="rsa", realtime=True, connections=10, size=100, rate=1000, seconds=seconds)
+        victim.hear()
+        if rate is not None:
+            flood = work.Load(peer, "connect", cert="rsa", connections=128, size=100, seconds=seconds + 1, rate=rate)
+            flood.hear()
+            flood.say()
+            time.sleep(0.5)
+        meter = work.Meter(peer, [load for load in (victim, flood) if load])
+        meter.start()
+        victim.say()
+        figures = victim.hear()
+        cost = meter.stop()
+        result = {**figures, **cost, "cost": figures["p99_us"]}
+        if flood:
+            theirs = flood.hear()
+            result.update(flood_rate=theirs["ops"] / theirs["seconds"], flood_p50_us=theirs["p50_us"], flood_p99_us=theirs["p99_us"],
+                          flood_errors=theirs["errors"])
+        return result
+    finally:
+        for load in (victim, flood):
+            if load:
+                load.close()
+
+
+def run_flood(site, settings, results, changed):
+    seconds = 1.5 if settings.quick else 5.0
+    policy = os.sched_getscheduler(site.backend.pid)
+    work.make_realtime(site.backend.pid)
+    try:
+        with Stage(site, results) as stage:
+            for round_ in range(min(settings.rounds, 2 if settings.quick else 5)):
+                for case, title, rate in FLOODS:
+                    for name in turned(settings.wanted_peers([OURS, *TLS_PEERS]), round_):
+                        peer = stage.peer(name, "rsa")
+                        if not peer:
+                            continue
+                        try:
+                            figures = flooded(peer, seconds, rate)
+                        except (work.LoadError, OSError) as e:
+                            results.note(f"{name}, flood of {title}: {e}")
+                            continue
+                        results.add("flood", f"flood-{case}", title, "us", name, round_, figures)
+                say(f"Handshake flood: round {round_ + 1}")
+                changed()
+    finally:
+        os.sched_setscheduler(site.backend.pid, policy, os.sched_param(0))
+
+
+# --- growth ---
+
+def with_memory(peer, connections, **options):
+    before = procs.pss(peer.pids())
+    seen = {}
+
+    def look():
+        seen["pss"] = procs.pss(peer.pids())
+
+    figures = work.measure(peer, "echo", connections=connections, before_close=look, **options)
+    figures["session_bytes"] = max(0, seen["pss"] - before) / connections
+    return figures
+
+
+def run_sessions(site, settings, results, changed):
+    most = min(10000, (site.fds - 200) // 2)
+    counts = [10, 1000] if settings.quick else [10, 100, 1000, most]
+    names = [OURS, "haproxy"] if settings.quick else [OURS, "haproxy", "nginx", "hitch", FLOOR]
+    for round_ in range(1 if settings.quick else min(3, settings.rounds)):
+        for count in counts:
+            def one(peer):
+                figures = with_memory(peer, count, active=min(count, 100), size=100, seconds=settings.seconds)
+                results.add("sessions", f"sessions-{count}", f"{count} sessions, {min(count, 100)} requests under way", "us", peer.name,
+                            round_, {**figures, "x": count})
+            each_fresh(site, settings, results, names, round_, one)
+        say(f"Growth by sessions: round {round_ + 1}")
+        changed()
+
+
+def run_workers(site, settings, results, changed):
+    if settings.quick:
+        return
+    for round_ in range(min(3, settings.rounds)):
+        for workers in (1, 2, 4, 8):
+            def one(peer):
+                echo = work.measure(peer, "echo", connections=200, size=100, seconds=settings.seconds)
+                results.add("workers", f"workers-echo-{workers}", f"echo 100 B, {workers} worker{'s' * (workers > 1)}", "us", peer.name,
+                            round_, {**echo, "x": workers})
+                full = work.measure(peer, "connect", connections=32, size=100, seconds=settings.seconds)
+                results.add("workers", f"workers-connect-{workers}", f"full handshake ECDSA, {workers} worker{'s' * (workers > 1)}", "us",
+                            peer.name, round_, {**full, "x": workers})
+            each_fresh(site, settings, results, [OURS, "haproxy", "nginx", "hitch"], round_, one, workers=workers)
+        say(f"Growth by workers: round {round_ + 1}")
+        changed()

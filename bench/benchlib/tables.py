@@ -1,0 +1,91 @@
+"""Tables of the experiments that have columns of their own."""
+import statistics
+
+from .peers import OURS, TLS_PEERS
+from .report import SHORT, number, table, with_spread
+from .results import spread
+
+
+def memory(results):
+    cases = results.cases("memory")
+    if not cases:
+        return ""
+    head = ["memory (PSS of all processes)", "unit", *(SHORT.get(p, p) for p in results.peers("memory"))]
+    rows = []
+    for case in cases:
+        first = results.of("memory", case)[0]
+        summary = results.summary("memory", case)
+        rows.append([first["title"], first["unit"], *(with_spread(summary.get(p)) for p in results.peers("memory"))])
+    return "## Memory\n\n" + table(head, rows)
+
+
+def flood(results):
+    peers = results.peers("flood")
+    if not peers:
+        return ""
+    values = lambda peer, case, field: results.values("flood", f"flood-{case}", peer, field)
+    cell = lambda v: with_spread(spread(v)) if v else "-"
+    head = ["echo on established sessions, us", "quiet p50", "quiet p99", "500/s p50", "500/s p99", "unbounded p50", "unbounded p99",
+            "p99 unbounded/quiet", "500/s: flood's p50, p99 ms", "unbounded: handshakes/s", "its p50, p99 ms"]
+    rows = []
+    for peer in peers:
+        row = [SHORT.get(peer, peer)]
+        for case in ("quiet", "500", "unbounded"):
+            row += [cell(values(peer, case, "p50_us")), cell(values(peer, case, "p99_us"))]
+        quiet, full = values(peer, "quiet", "p99_us"), values(peer, "unbounded", "p99_us")
+        row.append(number(statistics.median(full) / statistics.median(quiet)) if quiet and full else "-")
+        own = lambda case: ", ".join(number(statistics.median(values(peer, case, f)) / 1e3) for f in ("flood_p50_us", "flood_p99_us")) \
+            if values(peer, case, "flood_p50_us") else "-"
+        row += [own("500"), cell(values(peer, "unbounded", "flood_rate")), own("unbounded")]
+        rows.append(row)
+    return "## Latency under a flood of RSA-2048 handshakes\n\n" + table(head, rows)
+
+
+def growth(results):
+    parts = []
+    for group, title in (("sessions", "Growth by sessions"), ("workers", "Growth by workers")):
+        if not results.cases(group):
+            continue
+        head = ["proxy CPU time, us", *(SHORT.get(p, p) for p in results.peers(group)), "units/s of tls-off", "of the peers",
+                "load+backend busy"]
+        rows = []
+        for case in results.cases(group):
+            summary = results.summary(group, case)
+            others = [f"{p} {statistics.median(results.values(group, case, p, 'rate')):.0f}" for p in results.peers(group)
+                      if p != OURS and results.values(group, case, p, "rate")]
+            ours = results.values(group, case, OURS, "rate")
+            busy = results.values(group, case, OURS, "generator_busy")
+            rows.append([results.of(group, case)[0]["title"], *(with_spread(summary.get(p)) for p in results.peers(group)),
+                         f"{statistics.median(ours):.0f}" if ours else "-", ", ".join(others),
+                         f"{100 * statistics.median(busy):.0f} %" if busy else "-"])
+        parts += [f"## {title}\n", table(head, rows), ""]
+    return "\n".join(parts)
+
+
+def node(results):
+    cases = results.cases("node")
+    if not cases:
+        return ""
+    peers = results.peers("node")
+    values = lambda case, peer, field: results.values("node", case, peer, field)
+    cell = lambda v: with_spread(spread(v)) if v else "-"
+    def block(what, field):
+        return table([what, *(SHORT.get(p, p) for p in peers)],
+                     [[results.of("node", c)[0]["title"], *(cell(values(c, p, field)) for p in peers)] for c in cases])
+    with_tls = [p for p in peers if p in TLS_PEERS or p == "node https"]
+    ahead = []
+    for case in cases:
+        rates = {p: statistics.median(values(case, p, "rate")) for p in with_tls if values(case, p, "rate")}
+        ours = values(case, OURS, "rate")
+        if rates and ours:
+            best = max(rates, key=rates.get)
+            ahead.append(f"{results.of('node', case)[0]['x']} B: {statistics.median(ours) / rates[best]:.2f} times the requests of {best}")
+    busy = [s["generator_busy"] for s in results.samples if s["group"] == "node"]
+    return "\n".join([
+        "## node behind proxies (wrk, 100 connections; node and proxy on one CPU, wrk on another)\n",
+        block("median response time, ms", "cost"), "", block("requests/s", "rate"), "", block("proxy CPU time, us a request", "proxy_us"), "",
+        "tls-off beside the best with TLS: " + "; ".join(ahead) + f". wrk was busy {100 * statistics.median(busy):.0f} % of its CPU "
+        f"(at most {100 * max(busy):.0f} %)."])
+
+
+ALL = (memory, flood, growth, node)
