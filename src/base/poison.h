@@ -8,5 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+/* With _FORTIFY_SOURCE glibc makes macros of them for clang, which would be a warning. */
+#undef sprintf
+#undef vsprintf
 #pragma GCC poison strcpy strcat sprintf vsprintf strtol strtoul atoi atol gets
 #endif

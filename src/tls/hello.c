@@ -176,7 +176,8 @@ static void gather(struct span in, size_t wire_len, uint8_t *to) {
     while (rd_left(&r) > 0) {
         (void)rd_bytes(&r, RECORD_HEADER_LEN - 2); /* checked by measure() */
         struct span part = rd_vec16(&r);
-        memcpy(to, part.p, part.len);
+        if (part.len > 0)
+            memcpy(to, part.p, part.len);
         to += part.len;
     }
 }
