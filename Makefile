@@ -9,11 +9,9 @@ SECONDS_EACH ?= 10
 deps:
 	@tools/install-deps build
 
-# The release binary is always at build/tls-off, wherever meson puts it.
 build: deps
 	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) --buildtype=release --prefix=$(PREFIX)
-	@ninja -C $(BUILD)
-	@test ! -x $(BUILD)/src/tls-off || ln -sf src/tls-off $(BUILD)/tls-off
+	@ninja -C $(BUILD) tls-off demo/tls-off-demo
 
 run: build
 	@tools/install-deps run
