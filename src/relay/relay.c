@@ -266,12 +266,32 @@ static uint8_t *make_scratch(void) {
     return p == MAP_FAILED ? NULL : p;
 }
 
-/* Everything that can fail before this relay may say that it serves. */
-static bool make(struct relay *r) {
+/* Whose turn it is when something happens. */
+static void wire_up(struct relay *r) {
+    r->loop.spin_us = r->conf->busy_poll_us;
+    r->loop.timer_fn = timer_event;
+    r->loop.timer_ctx = r;
+    r->loop.hook = turn_end;
+    r->loop.hook_ctx = r;
+    loop_on(&r->loop, RELAY_CONTROL, control_event, r);
+    loop_on(&r->loop, RELAY_LINK, link_event, r);
+    loop_on(&r->loop, RELAY_CLIENT, session_client_event, r);
+    loop_on(&r->loop, RELAY_BACKEND, session_backend_event, r);
+    loop_on(&r->loop, RELAY_RESOLVER, resolver_event, r);
+}
+
+bool relay_make(struct relay *r) {
     struct rlimit files;
     const struct engine *engine = engine_find(r->conf->engine);
+    for (size_t i = 0; i < CONF_WORKERS_MAX; i++)
+        r->links[i] = -1;
+    r->resolver = -1;
+    list_init(&r->ready);
+    list_init(&r->starved);
+    list_init(&r->dead);
     if (!engine || getrlimit(RLIMIT_NOFILE, &files) < 0 || loop_init(&r->loop) < 0 || !make_services(r))
         return false;
+    wire_up(r);
     engine_contexts_init(&r->contexts, engine);
     pool_init(&r->pool, r->conf->buffer_memory);
     r->room = board_relay_cap(files.rlim_cur, r->child.setup.workers);
@@ -287,28 +307,12 @@ static bool set_up(struct relay *r, int control) {
     }
     close(r->child.snapshot_fd);
     r->child.voice.level = r->conf->log_level;
-    for (size_t i = 0; i < CONF_WORKERS_MAX; i++)
-        r->links[i] = -1;
-    r->resolver = -1;
-    list_init(&r->ready);
-    list_init(&r->starved);
-    list_init(&r->dead);
     r->row = board_row(&r->child.board, ROLE_RELAY, r->child.setup.index);
     board_row_reset(&r->row);
-    if (!make(r)) {
+    if (!relay_make(r)) {
         child_refuse(&r->child, "relay: cannot start: %m");
         return false;
     }
-    r->loop.timer_fn = timer_event;
-    r->loop.timer_ctx = r;
-    r->loop.hook = turn_end;
-    r->loop.hook_ctx = r;
-    r->loop.spin_us = r->conf->busy_poll_us;
-    loop_on(&r->loop, RELAY_CONTROL, control_event, r);
-    loop_on(&r->loop, RELAY_LINK, link_event, r);
-    loop_on(&r->loop, RELAY_CLIENT, session_client_event, r);
-    loop_on(&r->loop, RELAY_BACKEND, session_backend_event, r);
-    loop_on(&r->loop, RELAY_RESOLVER, resolver_event, r);
     return true;
 }
 

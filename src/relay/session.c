@@ -302,13 +302,12 @@ static bool client_done(struct relay *r, struct session *s) {
         s->client_shut = true;
         (void)shutdown(s->client_fd, SHUT_WR); /* fails only when the client is gone: its reads tell */
     }
-    for (int i = 0; i < DRAIN_READS && !s->client_fin; i++) {
+    for (int i = 0; i < DRAIN_READS && s->up.readable; i++) {
         ssize_t n = recv(s->client_fd, r->in, (size_t)1 << CHUNK_MIN_SHIFT, 0);
-        if (n > 0)
+        if (n > 0 || (n < 0 && errno == EINTR))
             continue;
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
-            break;
-        s->client_fin = true;
+        s->up.readable = false;
+        s->client_fin = n == 0 || errno != EAGAIN;
     }
     return s->client_fin;
 }
@@ -335,9 +334,14 @@ static void settle(struct relay *r, struct session *s) {
         session_goto(r, s, SESSION_CLOSING);
 }
 
+/* A closing client's bytes are dropped up to its end, a share each turn. */
+static bool has_rest(const struct session *s) {
+    return s->client_shut && !s->client_fin && s->up.readable && !s->reset_client && s->down.state != FLOW_BROKEN;
+}
+
 static bool has_work(const struct session *s) {
     if (s->state != SESSION_OPEN)
-        return false;
+        return s->state == SESSION_CLOSING && has_rest(s);
     bool up = s->up.wait.len ? !s->up.blocked : (s->up.readable || s->early) && s->up.state != FLOW_BROKEN;
     bool down = s->down.wait.len ? !s->down.blocked : s->down.readable && s->down.state == FLOW_OPEN;
     return up || down;

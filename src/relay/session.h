@@ -115,6 +115,12 @@ struct relay {
     uint8_t *in, *out; /* SCRATCH_LEN each, shared by all sessions */
 };
 
+/*
+ * relay.c: everything that can fail before a relay may say that it serves, and its handlers. CONF, ROW and the number of
+ * workers are set. False: errno tells, as far as it can.
+ */
+MUST_CHECK bool relay_make(struct relay *r);
+
 /* session.c */
 void session_start(struct relay *r, const struct ipc_msg *m);
 void session_goto(struct relay *r, struct session *s, enum session_state state);

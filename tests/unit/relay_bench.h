@@ -1,0 +1,480 @@
+/*
+ * One session of the relay's own code in this process: a client that speaks records at one end, a backend at the other, and
+ * a clock that stands until it is moved. Bytes are a pattern by their place in the stream, so that whatever arrives can be
+ * checked at once: in order, nothing twice, nothing lost.
+ *
+ * Link with --wrap=clock_mono_ms and --wrap=setsockopt: small socket buffers are what makes a side block.
+ */
+#pragma once
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "record_peer.h"
+#include "relay/proxy_header.h"
+#include "relay/session.h"
+
+static uint64_t bench_ms = 1000000;
+uint64_t __wrap_clock_mono_ms(void);
+uint64_t __wrap_clock_mono_ms(void) {
+    return bench_ms;
+}
+
+static int bench_sndbuf; /* 0 = as asked for */
+int __real_setsockopt(int fd, int level, int name, const void *value, socklen_t len);
+int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t len);
+int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t len) {
+    if (level == SOL_SOCKET && name == SO_SNDBUF && bench_sndbuf)
+        value = &bench_sndbuf;
+    return __real_setsockopt(fd, level, name, value, len);
+}
+
+/* True while the relay's code runs: for wrapped calls that must not disturb the two ends. */
+static bool bench_in_relay;
+
+static struct relay relay;
+static struct conf bench_conf;
+static struct conf_service bench_service;
+static struct conf_backend bench_backend;
+static char bench_path[32], bench_text[40];
+
+/* What a session shall be like. */
+struct bench_way {
+    const struct suite *suite; /* NULL = bytes pass as they are */
+    uint16_t out_max;
+    size_t early;      /* plain bytes that came with the hand-off */
+    bool early_torn;   /* the last record of them is not whole */
+    bool no_accept;    /* the backend takes the connection later: bench_accept() */
+    int client_sndbuf; /* the relay's buffers towards the client and the backend; 0 = large */
+    int backend_sndbuf;
+};
+
+/* The session at hand and what its two ends have said and heard. */
+static struct {
+    struct record_peer peer;
+    struct bench_way way;
+    unsigned born; /* the relay took it */
+    int client, backend, listener, spare_fd;
+    struct buf to_relay;                           /* sealed, not yet written to the socket */
+    struct buf from_relay;                         /* read, no whole record yet */
+    uint64_t up_sent, up_got, down_sent, down_got; /* plain bytes */
+    size_t header_left;                            /* of the PROXY header, still to come */
+    uint8_t header[PROXY_HEADER_MAX];
+    size_t header_len;
+    bool client_said_end, client_fin, client_gone;
+    bool backend_fin, backend_gone;
+    bool client_heard_close, client_heard_fin, client_heard_reset;
+    bool backend_heard_fin, backend_heard_reset;
+    int alert;            /* heard by the client; -1 = none */
+    unsigned key_updates; /* heard by the client */
+} bench;
+
+static inline uint8_t bench_byte(uint64_t at, uint8_t seed) {
+    return (uint8_t)(at * 131 + (at >> 8) * 7 + (at >> 16) + seed);
+}
+
+static inline void bench_fill(uint8_t *to, size_t n, uint64_t at, uint8_t seed) {
+    for (size_t i = 0; i < n; i++)
+        to[i] = bench_byte(at + i, seed);
+}
+
+static inline void bench_check(const uint8_t *p, size_t n, uint64_t at, uint8_t seed) {
+    for (size_t i = 0; i < n; i++)
+        MUST(p[i] == bench_byte(at + i, seed));
+}
+
+#define UP_SEED   1
+#define DOWN_SEED 2
+
+/* ---- the relay ---- */
+
+static bool (*bench_turn_end)(void *ctx);
+
+static inline bool bench_one_turn(void *ctx) {
+    bool more = bench_turn_end(ctx);
+    relay.loop.stop = true;
+    return more;
+}
+
+/* One turn of the event loop, which never sleeps. */
+static inline void bench_turn(void) {
+    relay.loop.stop = false;
+    bench_in_relay = true;
+    MUST(loop_run(&relay.loop) == 0);
+    bench_in_relay = false;
+}
+
+static inline void bench_turns(unsigned n) {
+    while (n--)
+        bench_turn();
+}
+
+static inline void bench_later(uint64_t ms) {
+    bench_ms += ms;
+    bench_turn();
+}
+
+static inline struct session *bench_session(void) {
+    uint32_t slot = 0;
+    return slab_next(&relay.sessions, &slot);
+}
+
+static inline void bench_listen(int backlog) {
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    int n = snprintf(bench_path, sizeof(bench_path), "tls-off-test-%d", (int)getpid());
+    snprintf(bench_text, sizeof(bench_text), "unix:@%s", bench_path);
+    memcpy(to.sun_path + 1, bench_path, (size_t)n);
+    bench.listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
+    MUST(bench.listener >= 0 && bind(bench.listener, (struct sockaddr *)&to, len) == 0);
+    MUST(listen(bench.listener, backlog) == 0);
+}
+
+/* Everything a relay has, with one service and one backend. */
+static inline void bench_begin(uint64_t memory) {
+    int fd = -1;
+    bench.client = bench.backend = -1;
+    buf_init(&bench.to_relay, 64 * 1024 * 1024);
+    buf_init(&bench.from_relay, 1024 * 1024);
+    bench_listen(16);
+    bench_backend = (struct conf_backend){.kind = BACKEND_UNIX_ABSTRACT, .text = bench_text, .path = bench_path};
+    bench_service = (struct conf_service){
+        .name = "web",
+        .backends = &bench_backend,
+        .nbackends = 1,
+        .connect_ms = 3000,
+        .idle_ms = 60000,
+        .linger_ms = 5000,
+    };
+    bench_conf = (struct conf){
+        .workers = 1,
+        .engine = "libcrypto",
+        .buffer_memory = memory,
+        .services = &bench_service,
+        .nservices = 1,
+    };
+    relay.conf = &bench_conf;
+    relay.child.setup = (struct control_setup){.role = ROLE_RELAY, .workers = 1};
+    relay.child.voice = (struct voice){.role = ROLE_RELAY, .level = LOG_LEVEL_ERROR};
+    MUST(board_create(1, 1, &fd) == 0 && board_map(fd, &relay.child.board) == 0);
+    close(fd);
+    MUST(ring_create(64 * 1024, &fd) == 0 && ring_map(fd, &relay.child.voice.ring) == 0);
+    close(fd);
+    relay.row = board_row(&relay.child.board, ROLE_RELAY, 0);
+    MUST(relay_make(&relay));
+    bench_turn_end = relay.loop.hook;
+    relay.loop.hook = bench_one_turn;
+}
+
+/* The event that told of the session's end: exactly one, if it ever began. */
+static inline struct event bench_event(void) {
+    static uint8_t record[RING_RECORD_MAX];
+    struct event e = {0}, last = {0};
+    unsigned sessions = 0;
+    for (int n; (n = ring_get(&relay.child.voice.ring, record)) > 0;) {
+        MUST(event_read(span_of(record, (size_t)n), &e) == 0);
+        if (e.kind == EVENT_SESSION) {
+            last = e;
+            sessions++;
+        }
+    }
+    last.facts.sni = last.facts.alpn = last.facts.ja4 = span_of(NULL, 0);
+    MUST(sessions == bench.born);
+    return last;
+}
+
+/* ---- the client ---- */
+
+static inline void client_queue(enum content_type type, const void *p, size_t n) {
+    uint8_t *to = buf_reserve(&bench.to_relay, n + RECORD_OVERHEAD_MAX);
+    MUST(to);
+    buf_commit(&bench.to_relay, peer_seal(&bench.peer, type, p, n, to));
+}
+
+/* The client says N more bytes in one record (or as they are); they wait to be written. */
+static inline void client_say(size_t n) {
+    static uint8_t plain[RECORD_PLAIN_MAX];
+    n = MIN(n, sizeof(plain));
+    bench_fill(plain, n, bench.up_sent, UP_SEED);
+    if (bench.way.suite)
+        client_queue(CONTENT_APPLICATION_DATA, plain, n);
+    else
+        MUST(buf_append(&bench.to_relay, plain, n) == 0);
+    bench.up_sent += n;
+}
+
+static inline void client_update_key(bool ask) {
+    const uint8_t message[] = {24, 0, 0, 1, ask};
+    client_queue(CONTENT_HANDSHAKE, message, sizeof(message));
+    peer_next_key(&bench.peer, &bench.peer.out);
+}
+
+static inline void client_say_close(void) {
+    static const uint8_t close_notify[] = {1, 0};
+    client_queue(CONTENT_ALERT, close_notify, 2);
+    bench.client_said_end = true;
+}
+
+/* Writes at most N of the waiting bytes. */
+static inline void client_write(size_t n) {
+    struct span s = buf_span(&bench.to_relay);
+    if (bench.client < 0 || bench.client_fin || s.len == 0)
+        return;
+    ssize_t sent = send(bench.client, s.p, MIN(n, s.len), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent > 0)
+        buf_consume(&bench.to_relay, (size_t)sent);
+}
+
+static inline void client_take_record(uint8_t *rec, size_t len) {
+    enum content_type type;
+    struct span plain;
+    MUST(!bench.client_heard_close && bench.alert < 0);
+    MUST(peer_open(&bench.peer, rec, len, &type, &plain) == 0);
+    switch (type) {
+    case CONTENT_APPLICATION_DATA:
+        MUST(plain.len <= bench.way.out_max);
+        bench_check(plain.p, plain.len, bench.down_got, DOWN_SEED);
+        bench.down_got += plain.len;
+        break;
+    case CONTENT_HANDSHAKE:
+        MUST(plain.len == 5 && plain.p[0] == 24 && plain.p[4] == 0);
+        peer_next_key(&bench.peer, &bench.peer.in);
+        bench.key_updates++;
+        break;
+    default:
+        MUST(type == CONTENT_ALERT && plain.len == 2);
+        if (plain.p[1] == ALERT_CLOSE_NOTIFY)
+            bench.client_heard_close = true;
+        else
+            bench.alert = plain.p[1];
+    }
+}
+
+static inline void client_take(const uint8_t *p, size_t n) {
+    static uint8_t rec[RECORD_WIRE_MAX];
+    if (!bench.way.suite) {
+        bench_check(p, n, bench.down_got, DOWN_SEED);
+        bench.down_got += n;
+        return;
+    }
+    MUST(buf_append(&bench.from_relay, p, n) == 0);
+    for (;;) {
+        struct span s = buf_span(&bench.from_relay);
+        int len = record_frame(bench.way.suite, s.p, s.len);
+        MUST(len >= 0);
+        if (len == 0 || (size_t)len > s.len)
+            return;
+        memcpy(rec, s.p, (size_t)len);
+        buf_consume(&bench.from_relay, (size_t)len);
+        client_take_record(rec, (size_t)len);
+    }
+}
+
+/* Reads at most N bytes (64 KiB at the most). */
+static inline void client_read(size_t n) {
+    static uint8_t in[64 * 1024];
+    if (bench.client < 0)
+        return;
+    ssize_t got = recv(bench.client, in, MIN(n, sizeof(in)), MSG_DONTWAIT);
+    if (got > 0)
+        client_take(in, (size_t)got);
+    else if (got == 0 && n)
+        bench.client_heard_fin = true;
+    else if (got < 0 && errno != EAGAIN)
+        bench.client_heard_reset = true;
+}
+
+static inline void client_end(void) {
+    if (bench.client >= 0 && !bench.client_fin)
+        (void)shutdown(bench.client, SHUT_WR); /* the relay may be gone */
+    bench.client_fin = true;
+}
+
+/* A Unix socket closed with unread bytes, or any bytes on the way, tells the other side of a reset. */
+static inline void client_leave(void) {
+    if (bench.client >= 0)
+        close(bench.client);
+    bench.client = -1;
+    bench.client_gone = true;
+}
+
+/* ---- the backend ---- */
+
+static inline void bench_accept(void) {
+    if (bench.backend >= 0 || bench.backend_gone)
+        return;
+    bench.backend = accept4(bench.listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (bench.backend >= 0 && bench.way.client_sndbuf)
+        (void)__real_setsockopt(bench.backend, SOL_SOCKET, SO_SNDBUF, &bench.way.client_sndbuf, sizeof(int));
+}
+
+static inline void backend_write(size_t n) {
+    static uint8_t from[64 * 1024];
+    n = MIN(n, sizeof(from));
+    if (bench.backend < 0 || bench.backend_fin)
+        return;
+    bench_fill(from, n, bench.down_sent, DOWN_SEED);
+    ssize_t sent = send(bench.backend, from, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent > 0)
+        bench.down_sent += (uint64_t)sent;
+}
+
+static inline void backend_take(const uint8_t *p, size_t n) {
+    size_t head = MIN(n, bench.header_left);
+    MUST(memcmp(p, bench.header + bench.header_len - bench.header_left, head) == 0);
+    bench.header_left -= head;
+    bench_check(p + head, n - head, bench.up_got, UP_SEED);
+    bench.up_got += n - head;
+    MUST(bench.up_got <= bench.up_sent);
+}
+
+static inline void backend_read(size_t n) {
+    static uint8_t in[64 * 1024];
+    if (bench.backend < 0)
+        return;
+    ssize_t got = recv(bench.backend, in, MIN(n, sizeof(in)), MSG_DONTWAIT);
+    if (got > 0)
+        backend_take(in, (size_t)got);
+    else if (got == 0 && n)
+        bench.backend_heard_fin = true;
+    else if (got < 0 && errno != EAGAIN)
+        bench.backend_heard_reset = true;
+}
+
+static inline void backend_end(void) {
+    if (bench.backend >= 0 && !bench.backend_fin)
+        (void)shutdown(bench.backend, SHUT_WR); /* the relay may be gone */
+    bench.backend_fin = true;
+}
+
+static inline void backend_leave(void) {
+    if (bench.backend < 0)
+        return;
+    close(bench.backend);
+    bench.backend = -1;
+    bench.backend_gone = true;
+}
+
+/* ---- a session ---- */
+
+static inline void half_out(const struct record_half *from, struct handoff_half *to) {
+    to->seq = from->seq;
+    to->explicit_nonce = from->explicit_nonce;
+    memcpy(to->secret, from->secret, sizeof(to->secret));
+    memcpy(to->key, from->key, sizeof(to->key));
+    memcpy(to->iv, from->iv, sizeof(to->iv));
+}
+
+/* The hand-off message as a handshaker would send it. Early bytes are taken from what the client has said. */
+static inline void bench_hand_off(int fd) {
+    static uint8_t body[HANDOFF_BODY_MAX];
+    struct handoff h = {.out_max = bench.way.out_max};
+    enum handoff_type type = bench.way.suite ? HANDOFF_SESSION : HANDOFF_PASSTHROUGH;
+    h.facts.client = (struct addr){.family = AF_INET, .port = 1234, .ip = {192, 0, 2, 1}};
+    h.facts.local = (struct addr){.family = AF_INET, .port = 443, .ip = {192, 0, 2, 2}};
+    if (bench.way.suite) {
+        h.facts.tls_version = bench.way.suite->version;
+        h.facts.suite = bench.way.suite->id;
+        half_out(&bench.peer.plane.in, &h.in);
+        half_out(&bench.peer.plane.out, &h.out);
+    }
+    struct wr head = wr_of(bench.header, sizeof(bench.header));
+    proxy_header_write(&head, &bench_service, &h.facts);
+    MUST(wr_end(&head));
+    bench.header_len = bench.header_left = head.len;
+
+    h.early = buf_span(&bench.to_relay);
+    if (h.early.len && bench.way.early_torn)
+        h.early.len = h.early.len - MIN(h.early.len, 7);
+    MUST(h.early.len <= HANDOFF_EARLY_MAX);
+    struct wr w = wr_of(body, sizeof(body));
+    handoff_pack(&w, &h, type);
+    MUST(wr_end(&w));
+    struct ipc_msg m = {.type = (uint16_t)type, .nfds = 1, .fds = {fd}, .body = wr_written(&w)};
+    bench_in_relay = true;
+    session_start(&relay, &m);
+    bench_in_relay = false;
+    bench.born = relay.sessions.used;
+    buf_consume(&bench.to_relay, h.early.len);
+}
+
+/* A new session; the relay must have none. */
+static inline void bench_open(const struct bench_way *way) {
+    int fds[2], spare = dup(0);
+    MUST(relay.sessions.used == 0 && relay.pool.used == 0);
+    struct record_peer *p = &bench.peer;
+    int listener = bench.listener;
+    struct engine_contexts contexts = p->contexts;
+    memset(&bench, 0, sizeof(bench));
+    buf_init(&bench.to_relay, 64 * 1024 * 1024);
+    buf_init(&bench.from_relay, 1024 * 1024);
+    bench.way = *way;
+    bench.listener = listener;
+    bench.backend = -1;
+    bench.alert = -1;
+    bench.spare_fd = spare;
+    close(spare);
+    peer_init(p, way->suite ? way->suite : suite_at(0), &engine_libcrypto);
+    if (contexts.engine)
+        p->contexts = contexts; /* made once: keys are loaded anew for every batch */
+    while (bench.up_sent < way->early)
+        client_say(MIN(way->early - (size_t)bench.up_sent, (size_t)RECORD_PLAIN_MAX));
+
+    MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) == 0);
+    if (way->client_sndbuf)
+        MUST(__real_setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &way->client_sndbuf, sizeof(int)) == 0);
+    bench_sndbuf = way->backend_sndbuf;
+    bench.client = fds[0];
+    bench_hand_off(fds[1]);
+    if (!way->no_accept)
+        bench_accept();
+}
+
+/* Lets both ends read and the relay work until nothing moves any more. */
+static inline void bench_settle(void) {
+    for (int quiet = 0; quiet < 3;) {
+        uint64_t before = bench.up_got + bench.down_got + buf_len(&bench.to_relay) + bench.header_left;
+        uint32_t sessions = relay.sessions.used;
+        bench_accept();
+        client_write(SIZE_MAX);
+        bench_turn();
+        client_read(SIZE_MAX);
+        backend_read(SIZE_MAX);
+        uint64_t after = bench.up_got + bench.down_got + buf_len(&bench.to_relay) + bench.header_left;
+        quiet = before == after && sessions == relay.sessions.used ? quiet + 1 : 0;
+    }
+}
+
+/* Nothing of the session is left: memory, descriptors, timers, counts. */
+static inline void bench_expect_gone(void) {
+    uint8_t key[16];
+    addr_client_key(&(struct addr){.family = AF_INET, .ip = {192, 0, 2, 1}}, key);
+    MUST(relay.sessions.used == 0 && relay.pool.used == 0);
+    MUST(relay.services[0].backends.list[0].sessions == 0 && relay.backlog_waiters == 0);
+    MUST(list_empty(&relay.ready) && list_empty(&relay.starved) && list_empty(&relay.dead));
+    MUST(board_relay_sessions(&relay.child.board, 0) == 0 && board_service_sessions(&relay.child.board, 0) == 0);
+    MUST(board_client_sessions(&relay.child.board, key) == 0);
+    MUST(relay.loop.wheel.armed == (wtimer_armed(&relay.backlog_timer) ? 1u : 0u));
+}
+
+/* Ends what is still there of the two ends, and looks whether a descriptor was lost. */
+static inline void bench_close(void) {
+    client_leave();
+    backend_leave();
+    for (int fd; (fd = accept4(bench.listener, NULL, NULL, SOCK_CLOEXEC)) >= 0;)
+        close(fd);
+    buf_fini(&bench.to_relay);
+    buf_fini(&bench.from_relay);
+    int spare = dup(0);
+    MUST(spare == bench.spare_fd);
+    close(spare);
+}

@@ -1,0 +1,445 @@
+/* How sessions begin, end and tell of it: one case for each way, with the reason that the log would name. */
+#include "relay/session.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "relay_bench.h"
+
+static struct bench_way tls13, tls12, plain;
+
+static int setup(void **state) {
+    bench_begin(8 * 1024 * 1024);
+    tls13 = (struct bench_way){.suite = suite_by_id(0x1301), .out_max = RECORD_PLAIN_MAX};
+    tls12 = (struct bench_way){.suite = suite_by_id(0xc02b), .out_max = RECORD_PLAIN_MAX};
+    plain = (struct bench_way){.out_max = RECORD_PLAIN_MAX};
+    return 0;
+}
+
+static const struct bench_way *ways(size_t i) {
+    const struct bench_way *all[] = {&tls13, &tls12, &plain};
+    return i < ARRAY_LEN(all) ? all[i] : NULL;
+}
+
+/* A session through which some bytes have passed both ways. */
+static void open_and_talk(const struct bench_way *way) {
+    bench_open(way);
+    client_say(1000);
+    backend_write(1000);
+    bench_settle();
+    assert_int_equal(bench.up_got, 1000);
+    assert_int_equal(bench.down_got, 1000);
+}
+
+/* The session is over, and that is why. */
+static struct event expect_over(int reason) {
+    bench_expect_gone();
+    struct event e = bench_event();
+    assert_int_equal(e.reason, reason);
+    assert_int_equal(e.bytes_in, bench.up_sent);
+    assert_int_equal(e.bytes_out, bench.down_sent);
+    bench_close();
+    return e;
+}
+
+/* ---- ends ---- */
+
+static void the_backend_may_end_first(void **state) {
+    for (size_t i = 0; ways(i); i++) {
+        open_and_talk(ways(i));
+        backend_end();
+        bench_settle();
+        assert_true(bench.client_heard_fin);
+        assert_int_equal(bench.client_heard_close, ways(i)->suite != NULL);
+        client_say(500); /* RFC 8446 6.1: our close_notify does not end the client's way */
+        bench_settle();
+        assert_int_equal(bench.up_got, 1500);
+        if (ways(i)->suite)
+            client_say_close();
+        bench_settle();
+        client_end();
+        bench_settle();
+        assert_true(bench.backend_heard_fin);
+        struct event e = expect_over(0);
+        assert_int_equal(e.client_end, END_CLOSE);
+        assert_int_equal(e.backend_end, END_CLOSE);
+    }
+}
+
+static void a_tcp_end_without_close_notify_is_truncation(void **state) {
+    for (size_t i = 0; i < 2; i++) {
+        open_and_talk(ways(i));
+        client_end();
+        bench_settle();
+        assert_true(bench.backend_heard_fin);
+        backend_write(10);
+        backend_end();
+        bench_settle();
+        assert_int_equal(bench.down_got, 1010);
+        assert_int_equal(expect_over(0).client_end, END_TRUNCATED);
+    }
+}
+
+static void truncation_can_be_a_reset_for_the_backend(void **state) {
+    bench_service.truncation = TRUNCATION_RESET;
+    for (size_t i = 0; i < 2; i++) {
+        open_and_talk(ways(i));
+        client_end();
+        bench_settle();
+        assert_true(bench.backend_heard_fin || bench.backend_heard_reset);
+        assert_int_equal(expect_over(ERR_TRUNCATED).client_end, END_TRUNCATED);
+    }
+    bench_service.truncation = TRUNCATION_CLOSE;
+}
+
+static void a_clients_reset_is_one(void **state) {
+    for (size_t i = 0; ways(i); i++) {
+        open_and_talk(ways(i));
+        backend_write(100);
+        bench_turn();
+        client_leave(); /* with bytes unread */
+        bench_settle();
+        assert_true(bench.backend_heard_fin || bench.backend_heard_reset);
+        struct event e = expect_over(ERR_CLIENT_RESET);
+        assert_int_equal(e.client_end, END_RESET);
+        assert_int_equal(e.backend_end, END_CUT);
+    }
+}
+
+static void a_backends_reset_is_no_good_end_for_the_client(void **state) {
+    for (size_t i = 0; ways(i); i++) {
+        open_and_talk(ways(i));
+        client_say(100);
+        client_write(SIZE_MAX);
+        bench_turn();
+        backend_leave(); /* with bytes unread */
+        bench_settle();
+        client_end();
+        bench_settle();
+        assert_false(bench.client_heard_close);
+        assert_true(bench.client_heard_fin || bench.client_heard_reset);
+        assert_int_equal(expect_over(ERR_BACKEND_RESET).backend_end, END_RESET);
+    }
+}
+
+static void a_broken_record_is_answered_by_an_alert(void **state) {
+    static const uint8_t junk[] = {23, 3,  3,  0,  30, 1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13,
+                                   14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30};
+    for (size_t i = 0; i < 2; i++) {
+        open_and_talk(ways(i));
+        client_say(50); /* still counts: it came before */
+        assert_int_equal(buf_append(&bench.to_relay, junk, sizeof(junk)), 0);
+        bench_settle();
+        assert_int_equal(bench.up_got, 1050);
+        assert_int_equal(bench.alert, ALERT_BAD_RECORD_MAC);
+        assert_true(bench.client_heard_fin);
+        assert_true(bench.backend_heard_fin || bench.backend_heard_reset);
+        client_end();
+        bench_settle();
+        struct event e = expect_over(ERR_BAD_MAC);
+        assert_int_equal(e.client_end, END_CUT);
+        assert_int_equal(e.backend_end, END_CUT);
+    }
+}
+
+static void the_clients_fatal_alert_is_told(void **state) {
+    static const uint8_t alert[] = {2, 80};
+    for (size_t i = 0; i < 2; i++) {
+        open_and_talk(ways(i));
+        client_queue(CONTENT_ALERT, alert, 2);
+        bench_settle();
+        client_end();
+        bench_settle();
+        assert_int_equal(expect_over(ERR_PEER_ALERT).alert, 80);
+    }
+}
+
+static void key_updates_are_answered_also_while_nothing_else_moves(void **state) {
+    open_and_talk(&tls13);
+    for (unsigned i = 1; i <= 5; i++) {
+        client_update_key(true);
+        bench_settle();
+        assert_int_equal(bench.key_updates, i);
+        client_say(10);
+        backend_write(10);
+        bench_settle();
+    }
+    client_update_key(false);
+    bench_settle();
+    assert_int_equal(bench.key_updates, 5);
+    client_say(10);
+    backend_write(10);
+    bench_settle();
+    assert_int_equal(bench.up_got, bench.up_sent);
+    assert_int_equal(bench.down_got, bench.down_sent);
+    client_say_close();
+    client_write(SIZE_MAX);
+    client_end();
+    backend_end();
+    bench_settle();
+    (void)expect_over(0);
+}
+
+/* ---- deadlines ---- */
+
+static void an_idle_session_is_ended_in_good_order(void **state) {
+    for (size_t i = 0; ways(i); i++) {
+        open_and_talk(ways(i));
+        bench_later(59000);
+        client_say(1); /* pushes the deadline out */
+        bench_settle();
+        bench_later(59000);
+        bench_settle();
+        assert_false(bench.client_heard_fin);
+        bench_later(1100);
+        bench_settle();
+        assert_true(bench.client_heard_fin);
+        assert_int_equal(bench.client_heard_close, ways(i)->suite != NULL);
+        assert_true(bench.backend_heard_fin);
+        client_end();
+        bench_settle();
+        (void)expect_over(ERR_IDLE);
+    }
+}
+
+static void a_client_that_does_not_close_is_left_after_the_linger_time(void **state) {
+    for (size_t i = 0; ways(i); i++) {
+        open_and_talk(ways(i));
+        bench_later(60100);
+        bench_settle();
+        bench_later(4900);
+        bench_settle();
+        assert_int_equal(relay.sessions.used, 1);
+        bench_later(200);
+        bench_settle();
+        (void)expect_over(ERR_IDLE);
+    }
+}
+
+/* More than one turn's share of a closing client's bytes, and then its end, are all there already. */
+static void a_closing_clients_rest_is_read_to_its_end(void **state) {
+    static uint8_t rest[200 * 1024];
+    int large = 4 * 1024 * 1024;
+    open_and_talk(&tls13);
+    assert_int_equal(__real_setsockopt(bench.client, SOL_SOCKET, SO_SNDBUF, &large, sizeof(large)), 0);
+    bench_later(60100);
+    bench_later(10);
+    size_t sent = 0;
+    for (ssize_t n; sent < 2 * 1024 * 1024 && (n = send(bench.client, rest, sizeof(rest), MSG_NOSIGNAL)) > 0;)
+        sent += (size_t)n;
+    assert_true(sent > 300 * 1000);
+    client_end();
+    for (int i = 0; i < 200 && relay.sessions.used; i++)
+        bench_turn();
+    assert_int_equal(relay.sessions.used, 0);
+    bench_settle();
+    (void)expect_over(ERR_IDLE);
+}
+
+/* ---- backends ---- */
+
+static void take_away_the_backend(void) {
+    close(bench.listener);
+}
+
+static void without_a_backend_the_client_is_told(void **state) {
+    for (size_t i = 0; ways(i); i++) {
+        take_away_the_backend();
+        struct bench_way way = *ways(i);
+        way.no_accept = true;
+        bench_open(&way);
+        bench_turns(3);
+        client_read(SIZE_MAX);
+        client_read(SIZE_MAX);
+        assert_true(bench.client_heard_fin);
+        assert_int_equal(bench.alert, way.suite ? ALERT_INTERNAL_ERROR : -1);
+        client_end();
+        bench_turns(3);
+        bench_expect_gone();
+        assert_int_equal(bench_event().reason, ERR_BACKEND_REFUSED);
+        int spare = bench.spare_fd;
+        bench_listen(16);
+        bench.spare_fd = spare;
+        backends_connected(&relay.services[0].backends, 0); /* no time out for the next case */
+        bench_close();
+    }
+}
+
+/* Connections that fill the backlog; -1 ends the list. */
+static void fill_backlog(int fds[static 64]) {
+    struct sockaddr_storage to;
+    socklen_t len = sizeof(to);
+    unsigned n = 0;
+    assert_int_equal(getsockname(bench.listener, (struct sockaddr *)&to, &len), 0);
+    for (;; n++) {
+        assert_true(n < 63);
+        fds[n] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        assert_true(fds[n] >= 0);
+        if (connect(fds[n], (struct sockaddr *)&to, len) < 0)
+            break;
+    }
+    close(fds[n]);
+    fds[n] = -1;
+}
+
+static void empty_backlog(int fds[static 64]) {
+    for (unsigned i = 0; fds[i] >= 0; i++) {
+        int fd = accept(bench.listener, NULL, NULL);
+        assert_true(fd >= 0);
+        close(fd);
+        close(fds[i]);
+    }
+}
+
+static void a_full_backlog_is_waited_for(void **state) {
+    for (size_t i = 0; ways(i); i++) {
+        int fds[64];
+        struct bench_way way = *ways(i);
+        way.no_accept = true;
+        way.early = 3000;
+        fill_backlog(fds);
+        int spare = dup(0);
+        bench_open(&way);
+        bench_later(500);
+        bench_later(500);
+        assert_int_equal(relay.backlog_waiters, 1);
+        empty_backlog(fds);
+        bench_later(8);
+        assert_int_equal(relay.backlog_waiters, 0);
+        close(spare);
+        bench.spare_fd = fds[0]; /* the lowest that is free now */
+        bench_settle();
+        assert_int_equal(bench.up_got, 3000);
+        if (way.suite)
+            client_say_close();
+        client_write(SIZE_MAX);
+        client_end();
+        backend_end();
+        bench_settle();
+        assert_true(expect_over(0).retries >= 1);
+    }
+}
+
+static void a_backlog_that_stays_full_is_told(void **state) {
+    int fds[64];
+    struct bench_way way = tls13;
+    way.no_accept = true;
+    fill_backlog(fds);
+    bench_open(&way);
+    bench_later(2900);
+    assert_int_equal(relay.backlog_waiters, 1);
+    bench_later(200);
+    bench_turns(2);
+    client_read(SIZE_MAX);
+    client_read(SIZE_MAX);
+    assert_int_equal(bench.alert, ALERT_INTERNAL_ERROR);
+    client_end();
+    bench_turns(3);
+    bench_later(10);
+    struct event e = bench_event();
+    assert_int_equal(e.reason, ERR_BACKEND_BACKLOG);
+    bench_expect_gone();
+    bench_close();
+    for (unsigned i = 0; fds[i] >= 0; i++)
+        close(fds[i]);
+}
+
+static void a_client_that_goes_while_it_waits_leaves_the_line(void **state) {
+    int fds[64];
+    struct bench_way way = tls13;
+    way.no_accept = true;
+    fill_backlog(fds);
+    bench_open(&way);
+    bench_turn();
+    assert_int_equal(relay.backlog_waiters, 1);
+    client_leave();
+    bench_turns(3);
+    bench_later(10);
+    assert_int_equal(bench_event().reason, ERR_CLIENT_RESET);
+    bench_expect_gone();
+    bench_close();
+    for (unsigned i = 0; fds[i] >= 0; i++)
+        close(fds[i]);
+}
+
+/* ---- others ---- */
+
+static void a_session_can_be_stopped_at_any_time(void **state) {
+    for (size_t i = 0; ways(i); i++) {
+        open_and_talk(ways(i));
+        client_say(100);
+        client_write(SIZE_MAX);
+        session_stop(&relay, bench_session(), ERR_STOPPED);
+        bench.up_sent = 1000; /* the last words come too late */
+        bench_settle();
+        assert_true(bench.client_heard_fin);
+        assert_int_equal(bench.client_heard_close, ways(i)->suite != NULL);
+        client_end();
+        bench_settle();
+        (void)expect_over(ERR_STOPPED);
+    }
+}
+
+static void a_malformed_hand_off_closes_the_client(void **state) {
+    static const uint8_t nonsense[300] = {1, 2, 3};
+    int fds[2];
+    char byte;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    struct ipc_msg m = {.type = HANDOFF_SESSION, .nfds = 1, .fds = {fds[1]}, .body = span_of(nonsense, sizeof(nonsense))};
+    session_start(&relay, &m);
+    assert_int_equal(relay.sessions.used, 0);
+    assert_int_equal(recv(fds[0], &byte, 1, 0), 0);
+    close(fds[0]);
+    bench.born = 0;
+    (void)bench_event();
+}
+
+static void late_events_for_a_session_that_is_gone_are_dropped(void **state) {
+    open_and_talk(&tls13);
+    struct slab_item old = bench_session()->item;
+    client_say_close();
+    client_write(SIZE_MAX);
+    client_end();
+    backend_end();
+    bench_settle();
+    (void)expect_over(0);
+    session_client_event(&relay, old.slot, old.gen, EPOLLIN);
+    session_backend_event(&relay, old.slot, old.gen, EPOLLIN);
+    open_and_talk(&tls13); /* takes the same slot */
+    assert_int_equal(bench_session()->item.slot, old.slot);
+    session_client_event(&relay, old.slot, old.gen, EPOLLHUP | EPOLLERR);
+    assert_false(bench_session()->client_ended);
+    client_say_close();
+    client_write(SIZE_MAX);
+    client_end();
+    backend_end();
+    bench_settle();
+    (void)expect_over(0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_backend_may_end_first),
+        cmocka_unit_test(a_tcp_end_without_close_notify_is_truncation),
+        cmocka_unit_test(truncation_can_be_a_reset_for_the_backend),
+        cmocka_unit_test(a_clients_reset_is_one),
+        cmocka_unit_test(a_backends_reset_is_no_good_end_for_the_client),
+        cmocka_unit_test(a_broken_record_is_answered_by_an_alert),
+        cmocka_unit_test(the_clients_fatal_alert_is_told),
+        cmocka_unit_test(key_updates_are_answered_also_while_nothing_else_moves),
+        cmocka_unit_test(an_idle_session_is_ended_in_good_order),
+        cmocka_unit_test(a_client_that_does_not_close_is_left_after_the_linger_time),
+        cmocka_unit_test(a_closing_clients_rest_is_read_to_its_end),
+        cmocka_unit_test(without_a_backend_the_client_is_told),
+        cmocka_unit_test(a_full_backlog_is_waited_for),
+        cmocka_unit_test(a_backlog_that_stays_full_is_told),
+        cmocka_unit_test(a_client_that_goes_while_it_waits_leaves_the_line),
+        cmocka_unit_test(a_session_can_be_stopped_at_any_time),
+        cmocka_unit_test(a_malformed_hand_off_closes_the_client),
+        cmocka_unit_test(late_events_for_a_session_that_is_gone_are_dropped),
+    };
+    return cmocka_run_group_tests(tests, setup, NULL);
+}
