@@ -115,6 +115,7 @@ static bool send_batch(struct hand *h, uint16_t relay) {
     }
     for (int i = 0; i < sent; i++) {
         struct conn *c = CONTAINER_OF(l->queue.next, struct conn, link);
+        loop_unwatch(&h->loop, c->fd); /* closing our copy is not enough: the relay's keeps it in our epoll set */
         conn_end(h, c);
     }
     return true;
