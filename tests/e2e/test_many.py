@@ -6,9 +6,9 @@ import subprocess
 
 import pytest
 
-from support import clients
+from support import clients, processes
 from support.backends import ManyEcho, unix_listener
-from support.clients import connect, context, tcp
+from support.clients import connect, context, says_echo, tcp
 from support.proxy import BINARY, ROOT, SANITIZED
 from support.waiting import until
 
@@ -102,3 +102,16 @@ def test_idle_session_holds_less_than_2_kb(parts):
     assert done.returncode == 0, done.stdout + done.stderr
     each = float(re.search(r"^([\d.]+) bytes a session", done.stdout, re.M).group(1))
     assert each < 2048, done.stdout
+
+
+def test_a_session_handed_over_no_longer_wakes_the_handshaker(parts):
+    """Its descriptor lives on in the relay: closing alone would leave it in the handshaker's epoll set."""
+    p = parts.proxy(parts.backend(), top={"workers": 1})
+    (handshaker,) = p.roles()["handshaker"]
+    before = processes.watched(handshaker)
+    sessions = [connect(p.port) for _ in range(20)]
+    for c in sessions:
+        says_echo(c)
+    until(lambda: processes.watched(handshaker) == before, lambda: f"{processes.watched(handshaker)} watched, {before} before")
+    for c in sessions:
+        c.close()

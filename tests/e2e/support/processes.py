@@ -110,3 +110,9 @@ def listening_port(pid):
             if f[3] == "0A" and f[9] in inodes:
                 return int(f[1].rsplit(":", 1)[1], 16)
     return None
+
+
+def watched(pid):
+    """Descriptors in the process' epoll sets."""
+    infos = pathlib.Path(f"/proc/{pid}/fdinfo").iterdir()
+    return sum(info.read_text().count("tfd:") for info in infos)
