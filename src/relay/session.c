@@ -228,6 +228,8 @@ void session_fail(struct relay *r, struct session *s, int reason) {
         flow_put_alert(r, s, (enum alert)alert);
         s->plane.close_sent = true;
     }
+    if (s->state == SESSION_CLOSING) /* the alert met a client that is gone */
+        return;
     if (s->client_end == END_OPEN)
         s->client_end = END_CUT;
     if (s->backend_end == END_OPEN && s->connected)

@@ -351,8 +351,9 @@ static inline void backend_read(size_t n) {
 }
 
 static inline void backend_end(void) {
-    if (bench.backend >= 0 && !bench.backend_fin)
-        (void)shutdown(bench.backend, SHUT_WR); /* the relay may be gone */
+    if (bench.backend < 0 || bench.backend_fin)
+        return;
+    (void)shutdown(bench.backend, SHUT_WR); /* the relay may be gone */
     bench.backend_fin = true;
 }
 

@@ -145,6 +145,31 @@ static void a_broken_record_is_answered_by_an_alert(void **state) {
     }
 }
 
+/* The alert that is due meets a reset: the second fault must not trip over the first. */
+static void a_broken_record_from_a_client_that_is_gone(void **state) {
+    static const uint8_t junk[] = {99, 3, 3, 0, 1, 0};
+    for (size_t i = 0; i < 2; i++) {
+        open_and_talk(ways(i));
+        assert_int_equal(buf_append(&bench.to_relay, junk, sizeof(junk)), 0);
+        client_write(SIZE_MAX);
+        client_leave();
+        bench_settle();
+        assert_int_equal(expect_over(ERR_RECORD_TYPE).client_end, END_RESET);
+    }
+}
+
+static void a_stop_meets_a_client_that_is_gone(void **state) {
+    for (size_t i = 0; ways(i); i++) {
+        open_and_talk(ways(i));
+        client_leave();
+        session_stop(&relay, bench_session(), ERR_STOPPED);
+        bench_settle();
+        bench_expect_gone();
+        (void)bench_event();
+        bench_close();
+    }
+}
+
 static void the_clients_fatal_alert_is_told(void **state) {
     static const uint8_t alert[] = {2, 80};
     for (size_t i = 0; i < 2; i++) {
@@ -428,6 +453,8 @@ int main(void) {
         cmocka_unit_test(a_clients_reset_is_one),
         cmocka_unit_test(a_backends_reset_is_no_good_end_for_the_client),
         cmocka_unit_test(a_broken_record_is_answered_by_an_alert),
+        cmocka_unit_test(a_broken_record_from_a_client_that_is_gone),
+        cmocka_unit_test(a_stop_meets_a_client_that_is_gone),
         cmocka_unit_test(the_clients_fatal_alert_is_told),
         cmocka_unit_test(key_updates_are_answered_also_while_nothing_else_moves),
         cmocka_unit_test(an_idle_session_is_ended_in_good_order),

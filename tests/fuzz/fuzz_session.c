@@ -1,0 +1,235 @@
+/*
+ * One session of the relay's own code, and any order of events at its two ends: bytes in pieces, key updates, sides that do not
+ * read, ends, resets, junk, time that passes, a stop. Whatever arrives must be the right bytes in the right order (checked at
+ * arrival); when nothing went wrong on purpose, all of them, with truthful ends; and nothing may be left in any case.
+ *
+ * Input: 4 bytes choose the session, then events of two bytes: kind and amount.
+ */
+#include "../unit/relay_bench.h"
+#include "base/rd.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define EVENTS_MAX 400
+
+enum event_at_an_end {
+    CLIENT_SAYS,
+    CLIENT_WRITES,
+    CLIENT_WRITES_ALL,
+    CLIENT_READS,
+    CLIENT_UPDATES_KEY,
+    CLIENT_SAYS_CLOSE,
+    CLIENT_ENDS,
+    CLIENT_LEAVES,
+    CLIENT_SAYS_JUNK,
+    BACKEND_ACCEPTS,
+    BACKEND_WRITES,
+    BACKEND_READS,
+    BACKEND_ENDS,
+    BACKEND_LEAVES,
+    TURN,
+    TIME_PASSES,
+    STOP,
+    BUFFERS_GO,
+    EVENT_COUNT,
+};
+
+static bool harmed;   /* something happened that may cost bytes, or the good end */
+static bool torn_end; /* the client ended TCP without close_notify */
+static unsigned updates_in_a_row, updates_asked;
+static uint64_t passed_ms;
+static struct chain others;
+
+/* The client's end of TCP: orderly only when all it said has been written and said to be the end. */
+static void end_client(void) {
+    if (bench.client_fin || bench.client_gone)
+        return;
+    client_end();
+    if (buf_len(&bench.to_relay))
+        harmed = true; /* what was not written will never be */
+    torn_end = bench.way.suite && !bench.client_said_end;
+    harmed = harmed || (torn_end && bench_service.truncation == TRUNCATION_RESET);
+}
+
+static bool may_speak(void) {
+    return !bench.client_said_end && !bench.client_fin && !bench.client_gone;
+}
+
+static void say(uint8_t amount) {
+    if (may_speak() && buf_len(&bench.to_relay) < 1000 * 1000)
+        client_say(amount < 128 ? amount + 1u : (amount - 127u) * 128u);
+    updates_in_a_row = 0;
+}
+
+/* Without data between them only so many are borne. */
+static void update_key(bool ask) {
+    if (!bench.way.suite || bench.way.suite->version != TLS_1_3 || !may_speak() || updates_in_a_row == PLANE_KEY_UPDATES_MAX)
+        return;
+    client_update_key(ask);
+    updates_in_a_row++;
+    updates_asked += ask;
+}
+
+static void say_junk(uint8_t amount) {
+    uint8_t junk[32];
+    memset(junk, amount, sizeof(junk));
+    if (!bench.way.suite)
+        return;
+    MUST(buf_append(&bench.to_relay, junk, 1 + amount % sizeof(junk)) == 0);
+    harmed = true;
+}
+
+/* A budget used up by others, for a while. */
+static void take_buffers(uint8_t amount) {
+    static uint8_t ballast[4096];
+    chain_free(&relay.pool, &others);
+    while (pool_room(&relay.pool) > (size_t)amount * 1024)
+        if (chain_append(&relay.pool, &others, span_of(ballast, MIN(sizeof(ballast), pool_room(&relay.pool)))) < 0)
+            return;
+}
+
+static void stop(void) {
+    struct session *s = bench_session();
+    if (!s)
+        return;
+    session_stop(&relay, s, ERR_STOPPED);
+    harmed = true;
+}
+
+static void happens(unsigned event, uint8_t amount) {
+    size_t n = amount < 64 ? amount : (size_t)amount * 256;
+    switch (event) {
+    case CLIENT_SAYS:
+        say(amount);
+        break;
+    case CLIENT_WRITES:
+        client_write(n);
+        break;
+    case CLIENT_WRITES_ALL:
+        client_write(SIZE_MAX);
+        break;
+    case CLIENT_READS:
+        client_read(n);
+        break;
+    case CLIENT_UPDATES_KEY:
+        update_key(amount & 1);
+        break;
+    case CLIENT_SAYS_CLOSE:
+        if (bench.way.suite && may_speak())
+            client_say_close();
+        break;
+    case CLIENT_ENDS:
+        end_client();
+        break;
+    case CLIENT_LEAVES:
+        client_leave();
+        harmed = true;
+        break;
+    case CLIENT_SAYS_JUNK:
+        say_junk(amount);
+        break;
+    case BACKEND_ACCEPTS:
+        bench_accept();
+        break;
+    case BACKEND_WRITES:
+        backend_write(n);
+        break;
+    case BACKEND_READS:
+        backend_read(n);
+        break;
+    case BACKEND_ENDS:
+        backend_end();
+        break;
+    case BACKEND_LEAVES:
+        backend_leave();
+        harmed = true;
+        break;
+    case TIME_PASSES:
+        passed_ms += amount * 10u;
+        harmed = harmed || passed_ms >= bench_service.linger_ms; /* the shortest deadline */
+        bench_later(amount * 10u);
+        break;
+    case STOP:
+        stop();
+        break;
+    case BUFFERS_GO:
+        take_buffers(amount);
+        break;
+    default:
+        bench_turn();
+    }
+}
+
+/* All that was said has arrived, and both ends know that it was all. */
+static void finish_well(void) {
+    bench_settle();
+    if (bench.way.suite && may_speak())
+        client_say_close();
+    bench_settle();
+    client_end();
+    backend_end();
+    bench_settle();
+    bench_expect_gone();
+    struct event e = bench_event();
+    MUST(e.reason == 0 && e.backend_end == END_CLOSE);
+    MUST(e.client_end == (torn_end ? END_TRUNCATED : END_CLOSE));
+    MUST(e.bytes_in == bench.up_sent && e.bytes_out == bench.down_sent);
+    MUST(bench.up_got == bench.up_sent && bench.down_got == bench.down_sent && bench.header_left == 0);
+    MUST(bench.client_heard_fin && bench.backend_heard_fin);
+    MUST(bench.client_heard_close == (bench.way.suite != NULL) && bench.alert < 0);
+}
+
+/* Whatever happened: it is over at last. */
+static void finish_anyhow(void) {
+    bench_settle();
+    client_leave();
+    backend_leave();
+    bench_settle();
+    bench_later(bench_service.idle_ms + 10);
+    bench_later(bench_service.linger_ms + 10);
+    bench_settle();
+    bench_expect_gone();
+    (void)bench_event();
+}
+
+static void choose(struct rd *r) {
+    static const uint16_t limits[] = {RECORD_PLAIN_MAX, 1, 64, 512, 1400};
+    struct bench_way way = {.suite = suite_at(rd_u8(r) % 10)}; /* the tenth is none */
+    uint8_t flags = rd_u8(r);
+    way.early = rd_u8(r) * (size_t)140;
+    way.out_max = limits[rd_u8(r) % ARRAY_LEN(limits)];
+    way.early_torn = flags & 1;
+    way.no_accept = flags & 2;
+    way.client_sndbuf = flags & 4 ? 1 : 0;
+    way.backend_sndbuf = flags & 8 ? 1 : 0;
+    bench_service.truncation = flags & 16 ? TRUNCATION_RESET : TRUNCATION_CLOSE;
+    bench_service.proxy_send = flags & 64 ? PROXY_SEND_V2 : flags & 32 ? PROXY_SEND_V1 : PROXY_SEND_NONE;
+    bench_open(&way);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static bool begun;
+    if (!begun)
+        bench_begin(1024 * 1024);
+    begun = true;
+    if (size < 4)
+        return 0;
+    harmed = torn_end = false;
+    updates_in_a_row = updates_asked = 0;
+    passed_ms = 0;
+    struct rd r = rd_of(span_of(data, size));
+    choose(&r);
+    for (unsigned i = 0; i < EVENTS_MAX && rd_left(&r) >= 2; i++) {
+        unsigned event = rd_u8(&r) % EVENT_COUNT;
+        happens(event, rd_u8(&r));
+        MUST(relay.pool.used <= relay.pool.budget);
+    }
+    chain_free(&relay.pool, &others);
+    if (harmed)
+        finish_anyhow();
+    else
+        finish_well();
+    MUST(bench.key_updates <= updates_asked);
+    bench_close();
+    return 0;
+}
