@@ -403,10 +403,9 @@ int hello_parse(struct span message, struct hello *ret) {
         .extensions = seen.types,
         .nextensions = seen.n,
     };
-    err = ja4_write(&facts, h.ja4);
-    if (!err)
-        *ret = h;
-    return err;
+    ja4_write(&facts, h.ja4);
+    *ret = h;
+    return 0;
 }
 
 bool hello_list_has(struct span list, uint16_t value) {

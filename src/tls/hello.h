@@ -2,8 +2,7 @@
  * Our own bounded reader of the ClientHello (RFC 8446 4.1.2, RFC 5246 7.4.1.2, RFC 6066, RFC 7301), before any library sees it.
  *
  * It tells who is being asked for (SNI, ALPN), what the client can do (versions, suites, groups, signature algorithms), who the
- * client looks like (JA4), and refuses what is malformed. It keeps nothing between calls and allocates nothing, but for what
- * libcrypto does to make a digest.
+ * client looks like (JA4), and refuses what is malformed. It keeps nothing between calls and allocates nothing.
  */
 #pragma once
 
@@ -61,7 +60,7 @@ enum step hello_find(struct span in, uint8_t scratch[static HELLO_MESSAGE_MAX], 
 /*
  * Reads a whole ClientHello handshake message. ERR_HELLO_MALFORMED (duplicate extensions and bad names included),
  * ERR_RECORD_ILLEGAL for well-formed values that an RFC answers with illegal_parameter (pre_shared_key not last, compression
- * in a TLS 1.3 hello, max_fragment_length and record_size_limit out of range), ERR_CRYPTO (JA4).
+ * in a TLS 1.3 hello, max_fragment_length and record_size_limit out of range).
  */
 MUST_CHECK int hello_parse(struct span message, struct hello *ret);
 

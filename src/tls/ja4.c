@@ -1,10 +1,9 @@
 #include "tls/ja4.h"
 
-#include <openssl/evp.h>
 #include <stdbool.h>
 #include <string.h>
 
-#include "base/err.h"
+#include "tls/sha2.h"
 
 #define EXT_SERVER_NAME 0x0000
 #define EXT_ALPN        0x0010
@@ -48,14 +47,13 @@ static void sort_u16(uint16_t *v, size_t n) {
 
 /* Text on its way into a digest, some hundred characters at a time. */
 struct hashing {
-    EVP_MD_CTX *ctx;
-    bool ok;
+    union sha2 sha;
     size_t len;
     char chunk[640];
 };
 
 static void hash_flush(struct hashing *h) {
-    h->ok = h->ok && EVP_DigestUpdate(h->ctx, h->chunk, h->len);
+    sha2_add(HASH_SHA256, &h->sha, h->chunk, h->len);
     h->len = 0;
 }
 
@@ -73,13 +71,14 @@ static void hash_u16(struct hashing *h, bool first, uint16_t v) {
 }
 
 /* The sorted list and, behind a '_', the signature algorithms as they came. An empty list is written as zeroes. */
-static int write_hash(EVP_MD_CTX *ctx, const uint16_t *sorted, size_t n, struct span sigalgs, char ret[static HASH_CHARS]) {
+static void write_hash(const uint16_t *sorted, size_t n, struct span sigalgs, char ret[static HASH_CHARS]) {
     if (n == 0) {
         memset(ret, '0', HASH_CHARS);
-        return 0;
+        return;
     }
-    struct hashing h = {.ctx = ctx};
-    h.ok = EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1;
+    struct hashing h;
+    h.len = 0;
+    sha2_begin(HASH_SHA256, &h.sha);
     for (size_t i = 0; i < n; i++)
         hash_u16(&h, i == 0, sorted[i]);
     bool first = true;
@@ -94,14 +93,12 @@ static int write_hash(EVP_MD_CTX *ctx, const uint16_t *sorted, size_t n, struct 
     }
     hash_flush(&h);
 
-    uint8_t digest[EVP_MAX_MD_SIZE];
-    if (!h.ok || !EVP_DigestFinal_ex(ctx, digest, NULL))
-        return ERR_CRYPTO;
+    uint8_t digest[HASH_LEN_MAX];
+    sha2_end(HASH_SHA256, &h.sha, digest);
     for (size_t i = 0; i < HASH_CHARS / 2; i++) {
         ret[2 * i] = hex_digits[digest[i] >> 4];
         ret[2 * i + 1] = hex_digits[digest[i] & 0xf];
     }
-    return 0;
 }
 
 static const char *version_text(const struct ja4_facts *f) {
@@ -161,24 +158,17 @@ static size_t sorted_extensions(const struct ja4_facts *f, uint16_t *list, size_
     return n;
 }
 
-int ja4_write(const struct ja4_facts *f, char ret[static JA4_LEN + 1]) {
+void ja4_write(const struct ja4_facts *f, char ret[static JA4_LEN + 1]) {
     static const struct span none = {NULL, 0};
     char text[JA4_LEN + 1] = "tvvsccccaa_bbbbbbbbbbbb_cccccccccccc";
-    uint16_t list[JA4_LIST_MAX];
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    int err = ERR_CRYPTO;
-    if (!ctx)
-        goto out;
-
+    static uint16_t list[JA4_LIST_MAX]; /* on the stack its clearing would cost more than all the rest */
     size_t n = 0;
     for (size_t i = 0; i < MIN(f->suites.len / 2, JA4_LIST_MAX); i++)
         if (!is_grease(u16_at(f->suites, i)))
             list[n++] = u16_at(f->suites, i);
     sort_u16(list, n);
     write_count(n, text + 4);
-    err = write_hash(ctx, list, n, none, text + 11);
-    if (err)
-        goto out;
+    write_hash(list, n, none, text + 11);
 
     size_t count;
     bool sni;
@@ -187,10 +177,6 @@ int ja4_write(const struct ja4_facts *f, char ret[static JA4_LEN + 1]) {
     memcpy(text + 1, version_text(f), 2);
     text[3] = sni ? 'd' : 'i';
     write_alpn(f->alpn, text + 8);
-    err = write_hash(ctx, list, n, f->sigalgs, text + 24);
-    if (!err)
-        memcpy(ret, text, sizeof(text));
-out:
-    EVP_MD_CTX_free(ctx);
-    return err;
+    write_hash(list, n, f->sigalgs, text + 24);
+    memcpy(ret, text, sizeof(text));
 }

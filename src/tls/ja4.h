@@ -22,5 +22,5 @@ struct ja4_facts {
 
 #define JA4_LIST_MAX 8192
 
-/* Writes the fingerprint with its zero. ERR_CRYPTO. */
-MUST_CHECK int ja4_write(const struct ja4_facts *f, char ret[static JA4_LEN + 1]);
+/* Writes the fingerprint with its zero. */
+void ja4_write(const struct ja4_facts *f, char ret[static JA4_LEN + 1]);

@@ -1,5 +1,3 @@
-/* SHA-2 is called by its old names here, which OpenSSL marks as deprecated: their successors cost more than the hashing. */
-#define OPENSSL_SUPPRESS_DEPRECATED
 #include "tls/kdf_provider.h"
 
 #include <openssl/core_dispatch.h>
@@ -8,79 +6,18 @@
 #include <openssl/kdf.h>
 #include <openssl/params.h>
 #include <openssl/provider.h>
-#include <openssl/sha.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/defs.h"
 #include "base/span.h"
 #include "base/wr.h"
+#include "tls/sha2.h"
 
-#define BLOCK_MAX 128
 #define LABEL_MAX 32
 #define DATA_MAX  64
 #define INFO_MAX  (2 + 1 + 2 * LABEL_MAX + 1 + DATA_MAX)
 #define KEY_MAX   512 /* shared secrets of hybrid groups included */
-
-/* ---- HMAC and HKDF (RFC 2104, RFC 5869) ---- */
-
-union sha {
-    SHA256_CTX s256;
-    SHA512_CTX s512; /* SHA-384 too */
-};
-
-static size_t block_len(unsigned hash) {
-    return hash == HASH_SHA256 ? SHA256_CBLOCK : SHA512_CBLOCK;
-}
-
-static void sha_begin(unsigned hash, union sha *s) {
-    if (hash == HASH_SHA256)
-        (void)SHA256_Init(&s->s256);
-    else
-        (void)SHA384_Init(&s->s512);
-}
-
-static void sha_add(unsigned hash, union sha *s, const void *p, size_t n) {
-    if (hash == HASH_SHA256)
-        (void)SHA256_Update(&s->s256, p, n);
-    else
-        (void)SHA384_Update(&s->s512, p, n);
-}
-
-static void sha_end(unsigned hash, union sha *s, uint8_t out[static HASH_LEN_MAX]) {
-    if (hash == HASH_SHA256)
-        (void)SHA256_Final(out, &s->s256);
-    else
-        (void)SHA384_Final(out, &s->s512);
-}
-
-static void hmac(unsigned hash, struct span key, struct span message, uint8_t out[static HASH_LEN_MAX]) {
-    uint8_t pad[BLOCK_MAX], inner[HASH_LEN_MAX], short_key[HASH_LEN_MAX];
-    size_t block = block_len(hash), len = hash_len(hash);
-    union sha s;
-    if (key.len > block) {
-        sha_begin(hash, &s);
-        sha_add(hash, &s, key.p, key.len);
-        sha_end(hash, &s, short_key);
-        key = span_of(short_key, len);
-    }
-    for (size_t i = 0; i < block; i++)
-        pad[i] = (uint8_t)(0x36 ^ (i < key.len ? key.p[i] : 0));
-    sha_begin(hash, &s);
-    sha_add(hash, &s, pad, block);
-    sha_add(hash, &s, message.p, message.len);
-    sha_end(hash, &s, inner);
-    for (size_t i = 0; i < block; i++)
-        pad[i] ^= 0x36 ^ 0x5c;
-    sha_begin(hash, &s);
-    sha_add(hash, &s, pad, block);
-    sha_add(hash, &s, inner, len);
-    sha_end(hash, &s, out);
-    OPENSSL_cleanse(pad, sizeof(pad));
-    OPENSSL_cleanse(inner, sizeof(inner));
-    OPENSSL_cleanse(short_key, sizeof(short_key));
-    OPENSSL_cleanse(&s, sizeof(s));
-}
 
 /* ---- the algorithm as libcrypto sees it ---- */
 
@@ -192,13 +129,14 @@ static int expand(const struct kdf *k, struct span secret, struct span data, uin
     wr_u8(&w, 1);
     if (!wr_end(&w))
         return 0;
-    hmac(k->hash, secret, wr_written(&w), block);
+    struct span written = wr_written(&w);
+    sha2_hmac(k->hash, secret, &written, 1, block);
     memcpy(out, block, out_len);
     OPENSSL_cleanse(block, sizeof(block));
     return 1;
 }
 
-/* The chain of RFC 8446 7.1: Derive-Secret(previous, "derived", "") as salt, then HKDF-Extract. */
+/* HKDF (RFC 5869) in the chain of RFC 8446 7.1: Derive-Secret(previous, "derived", "") as salt, then HKDF-Extract. */
 static int extract(const struct kdf *k, uint8_t *out, size_t out_len) {
     static const uint8_t zeros[HASH_LEN_MAX];
     uint8_t empty[HASH_LEN_MAX], salt[HASH_LEN_MAX], result[HASH_LEN_MAX];
@@ -207,14 +145,15 @@ static int extract(const struct kdf *k, uint8_t *out, size_t out_len) {
     if (out_len != len)
         return 0;
     if (k->has_salt) {
-        union sha s;
-        sha_begin(k->hash, &s);
-        sha_end(k->hash, &s, empty);
+        union sha2 s;
+        sha2_begin(k->hash, &s);
+        sha2_end(k->hash, &s, empty);
         if (!expand(k, span_of(k->salt, k->salt_len), span_of(empty, len), salt, len))
             return 0;
         salt_span = span_of(salt, len);
     }
-    hmac(k->hash, salt_span, k->has_key ? span_of(k->key, k->key_len) : span_of(zeros, len), result);
+    struct span input = k->has_key ? span_of(k->key, k->key_len) : span_of(zeros, len);
+    sha2_hmac(k->hash, salt_span, &input, 1, result);
     memcpy(out, result, len);
     OPENSSL_cleanse(salt, sizeof(salt));
     OPENSSL_cleanse(result, sizeof(result));

@@ -1,68 +1,31 @@
-/*
- * HMAC is all that both key schedules need. One EVP_MAC context per hash lives as long as the process: fetching and making one
- * for every call would cost more than the hashing.
- */
+/* HMAC is all that both key schedules need. */
 #include "tls/keysched.h"
 
-#include <openssl/core_names.h>
-#include <openssl/evp.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "base/secret.h"
 #include "base/wr.h"
+#include "tls/sha2.h"
 
 #define LABEL_INFO_MAX (2 + 1 + 255 + 1 + 255) /* RFC 8446 7.1, HkdfLabel */
-
-static EVP_MAC_CTX *hmac_ctx[2];
-
-static EVP_MAC_CTX *hmac_of(unsigned hash_id) {
-    if (hmac_ctx[hash_id])
-        return hmac_ctx[hash_id];
-    char digest256[] = "SHA2-256", digest384[] = "SHA2-384";
-    OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, hash_id == HASH_SHA384 ? digest384 : digest256, 0),
-        OSSL_PARAM_construct_end(),
-    };
-    EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-    EVP_MAC_CTX *ctx = mac ? EVP_MAC_CTX_new(mac) : NULL;
-    EVP_MAC_free(mac); /* the context holds it */
-    if (ctx && EVP_MAC_CTX_set_params(ctx, params) != 1) {
-        EVP_MAC_CTX_free(ctx);
-        ctx = NULL;
-    }
-    hmac_ctx[hash_id] = ctx;
-    return ctx;
-}
-
-/* HMAC over up to three pieces. */
-static int hmac(unsigned hash_id, struct span key, const struct span *parts, size_t nparts, uint8_t out[static HASH_LEN_MAX]) {
-    EVP_MAC_CTX *ctx = hmac_of(hash_id);
-    size_t n;
-    if (!ctx || EVP_MAC_init(ctx, key.p, key.len, NULL) != 1)
-        return ERR_CRYPTO;
-    for (size_t i = 0; i < nparts; i++)
-        if (parts[i].len > 0 && EVP_MAC_update(ctx, parts[i].p, parts[i].len) != 1)
-            return ERR_CRYPTO;
-    return EVP_MAC_final(ctx, out, &n, HASH_LEN_MAX) == 1 ? 0 : ERR_CRYPTO;
-}
 
 /* HKDF-Expand (RFC 5869 2.3). */
 static int expand(unsigned hash_id, struct span secret, struct span info, uint8_t *out, size_t out_len) {
     uint8_t block[HASH_LEN_MAX];
     size_t hlen = hash_len(hash_id), done = 0;
-    int rc = out_len <= 255 * hlen ? 0 : ERR_CRYPTO;
+    if (out_len > 255 * hlen)
+        return ERR_CRYPTO;
 
-    for (uint8_t counter = 1; rc == 0 && done < out_len; counter++) {
+    for (uint8_t counter = 1; done < out_len; counter++) {
         struct span parts[] = {span_of(block, counter > 1 ? hlen : 0), info, span_of(&counter, 1)};
-        rc = hmac(hash_id, secret, parts, ARRAY_LEN(parts), block);
-        if (rc)
-            break;
+        sha2_hmac(hash_id, secret, parts, ARRAY_LEN(parts), block);
         size_t n = MIN(hlen, out_len - done);
         memcpy(out + done, block, n);
         done += n;
     }
     secret_wipe(block, sizeof block);
-    return rc;
+    return 0;
 }
 
 int keysched_expand_label(unsigned hash_id, const uint8_t *secret, const char *label, struct span context, uint8_t *out,
@@ -107,25 +70,22 @@ int keysched_next_secret(const struct suite *suite, uint8_t secret[static HASH_L
 }
 
 /* P_hash (RFC 5246 5). */
-static int p_hash(unsigned hash_id, struct span secret, const struct span seed[static 3], uint8_t *out, size_t out_len) {
+static void p_hash(unsigned hash_id, struct span secret, const struct span seed[static 3], uint8_t *out, size_t out_len) {
     uint8_t a[HASH_LEN_MAX], block[HASH_LEN_MAX];
     size_t hlen = hash_len(hash_id), done = 0;
-    int rc = hmac(hash_id, secret, seed, 3, a);
+    sha2_hmac(hash_id, secret, seed, 3, a);
 
-    while (rc == 0 && done < out_len) {
+    while (done < out_len) {
         struct span parts[] = {span_of(a, hlen), seed[0], seed[1], seed[2]};
-        rc = hmac(hash_id, secret, parts, ARRAY_LEN(parts), block);
-        if (rc)
-            break;
+        sha2_hmac(hash_id, secret, parts, ARRAY_LEN(parts), block);
         size_t n = MIN(hlen, out_len - done);
         memcpy(out + done, block, n);
         done += n;
         struct span prev = span_of(a, hlen);
-        rc = hmac(hash_id, secret, &prev, 1, a);
+        sha2_hmac(hash_id, secret, &prev, 1, a);
     }
     secret_wipe(a, sizeof a);
     secret_wipe(block, sizeof block);
-    return rc;
 }
 
 int keysched_tls12_block(const struct suite *suite, const uint8_t master[static 48], const uint8_t client_random[static 32],
@@ -135,15 +95,13 @@ int keysched_tls12_block(const struct suite *suite, const uint8_t master[static 
     uint8_t block[2 * (AEAD_KEY_MAX + AEAD_NONCE_LEN)];
     const struct span seed[3] = {span_str("key expansion"), span_of(server_random, 32), span_of(client_random, 32)};
 
-    int rc = p_hash(suite->hash, span_of(master, 48), seed, block, 2 * (klen + ivlen));
-    if (rc == 0) {
-        const uint8_t *p = block;
-        *ret = (struct keysched_tls12){.client_key = {0}};
-        memcpy(ret->client_key, p, klen);
-        memcpy(ret->server_key, p + klen, klen);
-        memcpy(ret->client_iv, p + 2 * klen, ivlen);
-        memcpy(ret->server_iv, p + 2 * klen + ivlen, ivlen);
-    }
+    p_hash(suite->hash, span_of(master, 48), seed, block, 2 * (klen + ivlen));
+    const uint8_t *p = block;
+    *ret = (struct keysched_tls12){.client_key = {0}};
+    memcpy(ret->client_key, p, klen);
+    memcpy(ret->server_key, p + klen, klen);
+    memcpy(ret->client_iv, p + 2 * klen, ivlen);
+    memcpy(ret->server_iv, p + 2 * klen + ivlen, ivlen);
     secret_wipe(block, sizeof block);
-    return rc;
+    return 0;
 }
