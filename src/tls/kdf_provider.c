@@ -236,11 +236,13 @@ static int provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in
 }
 
 bool kdf_provider_load(void) {
-    static OSSL_PROVIDER *loaded;
+    static OSSL_PROVIDER *loaded, *usual; /* both for as long as the process lives */
     if (loaded)
         return true;
     /* naming a provider switches the automatic loading of the default one off */
-    if (OSSL_PROVIDER_add_builtin(NULL, "tls-off", provider_init) != 1 || !OSSL_PROVIDER_load(NULL, "default"))
+    if (!usual)
+        usual = OSSL_PROVIDER_load(NULL, "default");
+    if (!usual || OSSL_PROVIDER_add_builtin(NULL, "tls-off", provider_init) != 1)
         return false;
     loaded = OSSL_PROVIDER_load(NULL, "tls-off");
     return loaded != NULL;
