@@ -85,7 +85,6 @@ enum step plane_open(struct plane *p, struct engine_contexts *contexts, uint8_t 
         int rc = loaded ? 0 : record_run_begin(&run, contexts, suite, &p->in, false);
         if (rc)
             return fail(ret, rc);
-        loaded = true;
         rc = record_open(&run, rec, (size_t)len, &type, &plain);
         if (rc)
             return fail(ret, rc);
