@@ -18,41 +18,49 @@ class Case:
     options: dict = field(default_factory=dict)  # for work.measure()
     cert: str = "ecdsa"
     quick: bool = False
-    seconds: float = 1.0  # factor on the time of a run
+    wanted: float | None = None  # ratio of tls-off to the best peer with TLS
 
 
 def size_name(n):
     return f"{n // 1000} kB" if n >= 1000 else f"{n} B"
 
 
-def echo(size, connections, quick=False):
-    return Case(f"echo-{size}-{connections}", f"echo {size_name(size)}, {connections} connections", "echo", quick=quick,
+def echo(size, connections, quick=False, wanted=None):
+    return Case(f"echo-{size}-{connections}", f"echo {size_name(size)}, {connections} connections", "echo", quick=quick, wanted=wanted,
                 options={"size": size, "connections": connections})
 
 
-def connection(cert, version, resume=False, quick=False):
+def connection(cert, version, resume=False, quick=False, wanted=None):
     how = "resumed" if resume else {"ecdsa": "full, ECDSA P-256", "rsa": "full, RSA-2048"}[cert]
     key = f"connect-{'resumed' if resume else cert}-{version}"
-    return Case(key, f"connection, TLS {version} {how}, one echo of 100 B", "connect", peers=TLS, cert=cert, quick=quick,
+    return Case(key, f"connection, TLS {version} {how}, one echo of 100 B", "connect", peers=ALL if version == "1.3" and not resume else TLS, cert=cert, quick=quick,
+                wanted=wanted,
                 options={"connections": 16, "size": 100, "version": version, "resume": resume})
 
 
-def bulk(direction, cipher, connections, quick=False):
+def bulk(direction, cipher, connections, quick=False, wanted=None):
     to = {"down": "to the client", "up": "from the client"}[direction]
     return Case(f"bulk-{direction}-{cipher}-{connections}",
                 f"bulk {to}, {CIPHERS[cipher]}, {connections} connection{'s' if connections > 1 else ''}", direction, unit="ms/GB",
-                quick=quick, options={"connections": connections, "size": 8 << 20, "cipher": cipher})
+                quick=quick, wanted=wanted, options={"connections": connections, "size": 8 << 20, "cipher": cipher})
+
+
+def wanted(key):
+    return next((c.wanted for _, its in GROUPS.values() for c in its if c.key == key), None)
 
 
 GROUPS = {
     "echo": ("Small requests on kept-alive connections", [
-        echo(100, 100, quick=True), echo(100, 1000, quick=True), echo(1000, 100), echo(10000, 100, quick=True)]),
+        echo(100, 100, quick=True, wanted=0.8), echo(100, 1000, quick=True), echo(1000, 100),
+        echo(10000, 100, quick=True, wanted=0.7)]),
     "connections": ("Connections with a handshake", [
-        connection("ecdsa", "1.3", quick=True), connection("ecdsa", "1.3", resume=True, quick=True), connection("rsa", "1.3", quick=True),
+        connection("ecdsa", "1.3", quick=True, wanted=0.7), connection("ecdsa", "1.3", resume=True, quick=True, wanted=0.75),
+        connection("rsa", "1.3", quick=True, wanted=0.85),
         connection("ecdsa", "1.2"), connection("ecdsa", "1.2", resume=True), connection("rsa", "1.2")]),
     "bulk": ("Bulk transfer", [
-        bulk("down", "aes128", 8, quick=True), bulk("up", "aes128", 8, quick=True), bulk("down", "chacha", 8, quick=True),
-        bulk("up", "chacha", 8), bulk("down", "aes256", 8), bulk("up", "aes256", 8), bulk("down", "aes128", 1),
+        bulk("down", "aes128", 8, quick=True, wanted=0.55), bulk("up", "aes128", 8, quick=True, wanted=0.7),
+        bulk("down", "chacha", 8, quick=True, wanted=0.75), bulk("up", "chacha", 8, wanted=0.75),
+        bulk("down", "aes256", 8, wanted=0.55), bulk("up", "aes256", 8, wanted=0.7), bulk("down", "aes128", 1),
         bulk("up", "aes128", 1), bulk("down", "chacha", 1), bulk("up", "chacha", 1), bulk("down", "aes256", 1),
         bulk("up", "aes256", 1)]),
 }

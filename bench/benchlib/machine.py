@@ -113,6 +113,6 @@ def describe(binary, cpus):
         "versions": {
             "tls-off": subprocess.run([binary, "version"], capture_output=True, text=True).stdout.strip().replace("\n", ", "),
             "haproxy": package("haproxy"), "nginx": package("nginx"), "hitch": package("hitch"), "stunnel": package("stunnel4"),
-            "node": first_line("node", "--version"), "wrk": package("wrk"), "openssl": first_line("openssl", "version"),
+            "node": first_line("node", "--version"), "wrk": package("wrk"), "openssl": first_line("openssl", "version", "-v"),
         },
     }

@@ -16,6 +16,9 @@ DIRECT = ["node http", "node https"]
 CONNECTIONS = 100
 
 
+# Node and proxies stay in one session, that is one scheduling group (kernel.sched_autogroup): with a group each, a node behind a
+# proxy would get two shares of a CPU that others use too, and node alone one.
+
 class Node:
     def __init__(self, site, kind):
         self.kind = kind
@@ -25,7 +28,7 @@ class Node:
         command = ["node", str(TEMPLATES / "echo.js"), kind, self.where, str(processes), str(site.folder / "ecdsa.pem"),
                    str(site.folder / "ecdsa.key")]
         environment = dict(os.environ, BENCH_CIPHERS="TLS_AES_128_GCM_SHA256:ECDHE-ECDSA-AES128-GCM-SHA256")
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, start_new_session=True,
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment,
                                         preexec_fn=run_on(site.cpus.proxy))
         self._wait()
 
@@ -82,7 +85,7 @@ def start_all(site, settings, results):
     names = [n for n in BEHIND if n not in ("nginx",)] if settings.quick else BEHIND
     for name in settings.wanted_peers(names):
         try:
-            peer = Peer(site, name, backend=pathlib.Path(nodes["sock"].where), suites=("aes128",)).start()
+            peer = Peer(site, name, backend=pathlib.Path(nodes["sock"].where), suites=("aes128",)).start(own_session=False)
         except (StartError, OSError) as e:
             results.note(f"{name}: {e}")
             continue

@@ -103,11 +103,11 @@ class Peer:
             "NGINX_REUSEPORT": "reuseport" if self.workers > 1 else "",
         }
 
-    def start(self):
+    def start(self, own_session=True):
         # A session of its own is a scheduling group of its own (kernel.sched_autogroup), the same for all of them.
         self.log = open(self.folder / "log", "wb")
         self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, cwd=self.folder,
-                                        preexec_fn=run_on(self.cpus), start_new_session=True)
+                                        preexec_fn=run_on(self.cpus), start_new_session=own_session)
         deadline = time.monotonic() + 10
         while True:
             try:

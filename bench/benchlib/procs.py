@@ -63,14 +63,16 @@ def split(pids):
     return user / TICK, system / TICK
 
 
-def pss(pids):
-    """Bytes; pages that processes share are counted once, by parts."""
-    total = 0
+def memory(pids):
+    """(all, own) bytes of PSS: pages that processes share are counted once, by parts. Own: without pages of files, whose part
+    changes when strangers map the same libraries."""
+    sums = dict.fromkeys(("Pss:", "Pss_Anon:", "Pss_Shmem:"), 0)
     for pid in pids:
         for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total += int(line.split()[1]) * 1024
-    return total
+            name = line.split()[0]
+            if name in sums:
+                sums[name] += int(line.split()[1]) * 1024
+    return sums["Pss:"], sums["Pss_Anon:"] + sums["Pss_Shmem:"]
 
 
 def host_busy():

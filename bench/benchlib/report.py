@@ -1,5 +1,6 @@
 """Tables: the same ones on the terminal and in latest.md."""
 import json
+import re
 import statistics
 
 from . import cases
@@ -27,7 +28,7 @@ def table(head, rows):
 
 def cost_table(results, group):
     peers = results.peers(group)
-    head = ["proxy CPU time", "unit", *(SHORT.get(p, p) for p in peers), "ratio to best peer", "ratio to floor"]
+    head = ["proxy CPU time", "unit", *(SHORT.get(p, p) for p in peers), "ratio to best peer", "wanted", "ratio to floor"]
     rows = []
     for case in results.cases(group):
         first = results.of(group, case)[0]
@@ -36,7 +37,8 @@ def cost_table(results, group):
         to_best = results.ratio(group, case, best) if best else None
         to_floor = results.ratio(group, case, FLOOR)
         rows.append([first["title"], first["unit"], *(with_spread(summary.get(p)) for p in peers),
-                     f"{with_spread(to_best)} {best}" if to_best else "-", with_spread(to_floor)])
+                     f"{with_spread(to_best)} {best}" if to_best else "-", cases.wanted(case) or "-",
+                     with_spread(to_floor)])
     return table(head, rows)
 
 
@@ -60,6 +62,7 @@ def beside_table(results, group):
 
 def machine_lines(machine):
     m = machine
+    m["versions"] = {k: v for k, v in m["versions"].items() if v}
     where = (f"proxy on CPU {m['cpu_of_proxy'][0]}, load generator on CPU {m['cpu_of_load'][0]}, "
              f"backend on CPU {m['cpu_of_backend'][0]}")
     return [
@@ -67,13 +70,14 @@ def machine_lines(machine):
         f"{m['memory_mb']} MB; {m['system']}, Linux {m['kernel']}",
         f"TCP congestion control {m['congestion']}, network namespace of its own: {'yes' if m['own_network'] else 'no'}, "
         f"sched_autogroup {m['sched_autogroup']}; {where}",
-        "; ".join(f"{k} {v}" for k, v in m["versions"].items() if v),
+        "; ".join(v if v.startswith(k) else f"{k} {v}" for k, v in m["versions"].items()),
     ]
 
 
 def markdown(results, machine, extra=()):
     parts = ["# Benchmark", "", *(f"- {line}" for line in machine_lines(machine)),
-             f"- {machine['rounds']} interleaved rounds of {machine['seconds']} s; figures are medians (smallest-largest)", ""]
+             f"- {machine['rounds']} interleaved rounds of {machine['seconds']} s; figures are medians (smallest-largest)"
+             + (f"; all of it took {machine['took_s']} s" if "took_s" in machine else ""), ""]
     titles = {g: t for g, (t, _) in cases.GROUPS.items()}
     for group in results.groups():
         if group in titles:
@@ -88,6 +92,15 @@ def markdown(results, machine, extra=()):
     return "\n".join(parts)
 
 
+def rounded(x):
+    """To six digits: the rest is noise and makes the file long."""
+    if isinstance(x, float):
+        return float(f"{x:.6g}")
+    if isinstance(x, dict):
+        return {k: rounded(v) for k, v in x.items()}
+    return [rounded(v) for v in x] if isinstance(x, list) else x
+
+
 def write_json(results, machine, path):
     summary = []
     for group in results.groups():
@@ -97,4 +110,6 @@ def write_json(results, machine, path):
                             "unit": results.of(group, case)[0]["unit"], "peers": results.summary(group, case), "best_peer": best,
                             "ratio_to_best": results.ratio(group, case, best) if best else None,
                             "ratio_to_floor": results.ratio(group, case, FLOOR)})
-    path.write_text(json.dumps({"machine": machine, "summary": summary, "notes": results.notes, "samples": results.samples}, indent=1))
+    everything = {"machine": machine, "summary": summary, "notes": results.notes, "samples": results.samples}
+    lines = json.dumps(rounded(everything), indent=1)
+    path.write_text(re.sub(r"\n {3,}", " ", lines) + "\n")

@@ -56,28 +56,30 @@ def hold_silent(peer, count, look):
 
 def memory_of(peer, count, round_, results):
     def look():
-        return procs.pss(peer.pids())
+        return procs.memory(peer.pids())
 
-    hold_idle(peer, 200, look)
-    time.sleep(0.3)
-    before = look()
-    idle = hold_idle(peer, count, look)
+    # Between a few sessions and many: what the first handshakes set up once belongs to no session.
+    whole, _ = look()
+    few = count // 5
+    _, with_few = hold_idle(peer, few, look)
+    time.sleep(0.5)
+    _, with_many = hold_idle(peer, count, look)
     time.sleep(1.5)
-    closed = look()
+    whole_closed, closed = look()
 
     def add(case, title, unit, value):
         results.add("memory", case, title, unit, peer.name, round_, {"cost": value, "sessions": count})
 
-    add("memory-idle", f"an idle session, of {count}", "bytes", (idle - before) / count)
-    add("memory-start", "all processes before", "MB", before / 1e6)
-    add("memory-closed", f"all processes after {count} sessions came and went", "MB", closed / 1e6)
+    add("memory-idle", f"an idle session, between {few} and {count}", "bytes", (with_many - with_few) / (count - few))
+    add("memory-start", "all processes, before", "MB", whole / 1e6)
+    add("memory-closed", f"all processes, after {count} sessions came and went", "MB", whole_closed / 1e6)
     if peer.tls:
-        silent = hold_silent(peer, count, look)
+        _, silent = hold_silent(peer, count, look)
         add("memory-hello", "a connection amid its ClientHello", "bytes", max(0, silent - closed) / count)
 
 
 def run_memory(site, settings, results, changed):
-    count = min(1000 if settings.quick else 5000, (site.fds - 300) // 2)
+    count = min(2000 if settings.quick else 5000, (site.fds - 300) // 2)
     for round_ in range(1 if settings.quick else min(3, settings.rounds)):
         each_fresh(site, settings, results, ALL, round_, lambda peer: memory_of(peer, count, round_, results))
         say(f"Memory: round {round_ + 1}")
@@ -144,14 +146,14 @@ def run_flood(site, settings, results, changed):
 # --- growth ---
 
 def with_memory(peer, connections, **options):
-    before = procs.pss(peer.pids())
+    _, before = procs.memory(peer.pids())
     seen = {}
 
     def look():
-        seen["pss"] = procs.pss(peer.pids())
+        _, seen["own"] = procs.memory(peer.pids())
 
     figures = work.measure(peer, "echo", connections=connections, before_close=look, **options)
-    figures["session_bytes"] = max(0, seen["pss"] - before) / connections
+    figures["session_bytes"] = max(0, seen["own"] - before) / connections
     return figures
 
 
