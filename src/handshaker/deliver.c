@@ -92,6 +92,11 @@ static void move_queue(struct hand *h, uint16_t from) {
         deliver_queue(h, CONTAINER_OF(n, struct conn, link));
 }
 
+/* The relay's every read would be an event, and wake us for nothing: room is asked for only while it is needed. */
+static void watch_room(struct hand *h, uint16_t relay, bool want) {
+    (void)!loop_rewatch(&h->loop, h->links[relay].fd, EPOLLET | (want ? EPOLLOUT : 0u), HAND_LINK, relay, 0); /* timer: retry */
+}
+
 /* Sends one batch. False when the relay takes no more now. */
 static bool send_batch(struct hand *h, uint16_t relay) {
     struct hand_link *l = &h->links[relay];
@@ -105,6 +110,7 @@ static bool send_batch(struct hand *h, uint16_t relay) {
     secret_wipe(batch_scratch, w.len);
     if (sent == ERR_AGAIN) { /* of a kernel short of memory no event will tell: hence the timer */
         l->blocked = true;
+        watch_room(h, relay, true);
         wheel_arm(&h->loop.wheel, &h->retry, h->loop.now_ms + RETRY_MS);
         return false;
     }
@@ -138,7 +144,7 @@ void deliver_link(struct hand *h, uint16_t relay, int fd) {
     if (!batch_scratch)
         batch_scratch = secret_alloc(BATCH_SCRATCH, NULL);
     link_lost(h, relay);
-    if (!batch_scratch || loop_watch(&h->loop, fd, EPOLLOUT | EPOLLET, HAND_LINK, relay, 0) < 0) {
+    if (!batch_scratch || loop_watch(&h->loop, fd, EPOLLET, HAND_LINK, relay, 0) < 0) {
         voice_say(&h->child.voice, LOG_LEVEL_ERROR, "cannot take up the link to relay.%u", relay);
         close(fd);
         return;
@@ -157,5 +163,6 @@ void deliver_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
         move_queue(h, (uint16_t)key);
     } else if (events & EPOLLOUT) {
         h->links[key].blocked = false;
+        watch_room(h, (uint16_t)key, false);
     }
 }
