@@ -265,10 +265,22 @@ static void down_shut(struct session *s) {
     (void)shutdown(s->client_fd, SHUT_WR); /* fails only when the client is gone: its reads tell */
 }
 
+/* Most clients take all at once: "writable" is asked for only after it was not, and from then on. */
+static void client_want_out(struct relay *r, struct session *s) {
+    if (s->client_wants_out)
+        return;
+    s->client_wants_out = true;
+    if (loop_rewatch(&r->loop, s->client_fd, SESSION_CLIENT_EVENTS | EPOLLOUT, RELAY_CLIENT, s->item.slot,
+                     LOOP_GEN(s->item.gen)) < 0)
+        session_fail(r, s, ERR_SYSTEM);
+}
+
 bool flow_flush_down(struct relay *r, struct session *s) {
     if (s->client_fd < 0 || s->down.state == FLOW_BROKEN)
         return false;
     int done = flush(r, s->client_fd, &s->down);
+    if (done == 0)
+        client_want_out(r, s);
     if (done < 0) {
         flow_client_reset(r, s);
         return false;
@@ -278,11 +290,12 @@ bool flow_flush_down(struct relay *r, struct session *s) {
     return done == 1;
 }
 
-void flow_put_client(struct relay *r, struct session *s, struct span bytes) {
+/* With MSG_MORE in FLAGS the bytes wait for what is sent next, at most 200 ms. */
+static void put_client(struct relay *r, struct session *s, struct span bytes, int flags) {
     if (s->down.state == FLOW_BROKEN || bytes.len == 0)
         return;
     if (s->down.wait.len == 0) {
-        ssize_t n = send(s->client_fd, bytes.p, bytes.len, MSG_NOSIGNAL);
+        ssize_t n = send(s->client_fd, bytes.p, bytes.len, MSG_NOSIGNAL | flags);
         if (n < 0 && errno != EAGAIN && errno != EINTR) {
             flow_client_reset(r, s);
             return;
@@ -294,13 +307,17 @@ void flow_put_client(struct relay *r, struct session *s, struct span bytes) {
         keep(r, s, &s->down, bytes);
 }
 
+void flow_put_client(struct relay *r, struct session *s, struct span bytes) {
+    put_client(r, s, bytes, 0);
+}
+
 void flow_put_alert(struct relay *r, struct session *s, enum alert alert) {
     uint8_t record[PLANE_CONTROL_MAX];
     size_t len = 0;
     if (!s->tls || s->plane.close_sent || s->down.state == FLOW_BROKEN)
         return;
     if (plane_alert(&s->plane, &r->contexts, alert, record, &len) == 0)
-        flow_put_client(r, s, span_of(record, len));
+        put_client(r, s, span_of(record, len), MSG_MORE); /* the end of our side follows at once, in the same segment */
 }
 
 static void put_control(struct relay *r, struct session *s) {

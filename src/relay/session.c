@@ -113,8 +113,7 @@ static bool fill(struct relay *r, struct session *s, const struct handoff *h) {
     s->early = h->early.len > 0;
     if (s->early && chain_append(&r->pool, &s->carry, h->early) < 0)
         return false;
-    return loop_watch(&r->loop, s->client_fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, RELAY_CLIENT, s->item.slot,
-                      LOOP_GEN(s->item.gen)) == 0;
+    return loop_watch(&r->loop, s->client_fd, SESSION_CLIENT_EVENTS, RELAY_CLIENT, s->item.slot, LOOP_GEN(s->item.gen)) == 0;
 }
 
 void session_start(struct relay *r, const struct ipc_msg *m) {

@@ -23,6 +23,8 @@
 #define CHUNK_MAX_SHIFT 18 /* up to 256 KiB for a bulk session */
 #define SCRATCH_LEN     ((1u << CHUNK_MAX_SHIFT) + HANDOFF_EARLY_MAX + 64 * RECORD_OVERHEAD_MAX)
 
+#define SESSION_CLIENT_EVENTS (EPOLLIN | EPOLLRDHUP | EPOLLET) /* of every client's socket */
+
 enum relay_kind { RELAY_CONTROL, RELAY_LINK, RELAY_CLIENT, RELAY_BACKEND, RELAY_RESOLVER };
 
 enum session_state {
@@ -75,12 +77,13 @@ struct session {
     bool backend_ended;
     bool backend_gone;      /* the backend reads no more either */
     bool backend_wants_out; /* EPOLLOUT is watched */
-    bool connected;         /* a backend took it */
-    bool on_backend;        /* counted at its backend */
-    bool in_line;           /* waits for the backlog of its backend */
-    bool client_shut;       /* we have ended our side of TCP */
-    bool client_fin;        /* the client has ended its side of TCP */
-    bool reset_client;      /* end with a reset, after all bytes have left */
+    bool client_wants_out;
+    bool connected;    /* a backend took it */
+    bool on_backend;   /* counted at its backend */
+    bool in_line;      /* waits for the backlog of its backend */
+    bool client_shut;  /* we have ended our side of TCP */
+    bool client_fin;   /* the client has ended its side of TCP */
+    bool reset_client; /* end with a reset, after all bytes have left */
     bool reset_backend;
     bool listed;      /* in the ready list */
     uint32_t down_ms; /* low bits of the time when bytes last came from the backend */
