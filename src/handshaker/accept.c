@@ -82,23 +82,12 @@ int accept_service(struct hand *h, struct conn *c) {
     return client_within(h, s, key);
 }
 
-/*
- * One connection a turn at first, twice as many a turn while there are always more. A try that finds none costs as much as one
- * that does, and the event comes again by itself.
- */
-static unsigned accept_budget(struct hand *h) {
-    bool went_on = h->turn - h->accept_turn <= 1;
-    h->accept_turn = h->turn;
-    h->accept_most = went_on ? MIN(2 * h->accept_most, (unsigned)HAND_ACCEPT_MAX) : 1;
-    return h->accept_most;
-}
-
 void accept_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     (void)gen;
     (void)events;
     struct hand *h = ctx;
-    unsigned most = accept_budget(h);
-    for (unsigned i = 0; i < most && h->accepting; i++) {
+    /* as many as there are, though the last try finds none: what is accepted together is handed over together */
+    for (unsigned i = 0; i < HAND_ACCEPT_MAX && h->accepting; i++) {
         struct sockaddr_storage from;
         socklen_t len = sizeof(from);
         int fd = accept4(h->listeners[key], (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -110,7 +99,6 @@ void accept_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
             accept_pause(h);
             return;
         } else if (errno == EAGAIN) {
-            h->accept_most = MAX(i, 1u);
             return;
         }
         /* everything else belongs to one connection that died in the queue (accept(2), "Error handling") */

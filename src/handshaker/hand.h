@@ -98,8 +98,6 @@ struct hand {
     struct hand_link links[CONF_WORKERS_MAX];
     int listeners[CONF_LISTENERS_MAX]; /* -1 = none */
     bool accepting;
-    uint32_t turn, accept_turn; /* number of this turn; of the last one that accepted */
-    unsigned accept_most;       /* connections that one was to take */
     bool draining;
     uint64_t limits_told_ms;   /* when running out of descriptors was last logged */
     uint32_t relay_room;       /* sessions a relay can hold */

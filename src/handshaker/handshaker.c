@@ -185,7 +185,6 @@ static void timer_event(void *ctx, struct wtimer *t) {
 /* The end of a turn: finished handshakes leave together, dead connections go. */
 static bool turn_end(void *ctx) {
     struct hand *h = ctx;
-    h->turn++;
     deliver_flush(h);
     for (struct list *n; (n = list_shift(&h->dead));)
         slab_free(&h->conns, CONTAINER_OF(n, struct conn, link));
@@ -208,7 +207,6 @@ static bool set_up(struct hand *h, int control) {
         list_init(&h->links[i].queue);
     }
     list_init(&h->dead);
-    h->accept_most = 1;
     h->relay_room = relay_room(h->child.setup.workers);
     h->row = board_row(&h->child.board, ROLE_HANDSHAKER, h->child.setup.index);
     board_row_reset(&h->row);
