@@ -183,12 +183,14 @@ static void up_open(struct relay *r, struct session *s, uint8_t *in, size_t len)
         len -= opened.consumed;
     } while (step == STEP_DONE && s->state == SESSION_OPEN);
 
-    if (step == STEP_EOF)
+    if (step == STEP_EOF) {
         up_eof(s, END_CLOSE);
-    else if (step == STEP_FAILED)
+    } else if (step == STEP_FAILED) {
+        s->reset_backend = session_service(r, s)->truncation == TRUNCATION_RESET; /* what came is a part, not the whole */
         session_fail(r, s, opened.err);
-    else if (len && s->state == SESSION_OPEN && chain_append(&r->pool, &s->carry, span_of(in, len)) < 0)
+    } else if (len && s->state == SESSION_OPEN && chain_append(&r->pool, &s->carry, span_of(in, len)) < 0) {
         session_fail(r, s, ERR_NO_BUFFERS);
+    }
 }
 
 static void up_take(struct relay *r, struct session *s, size_t len) {

@@ -150,9 +150,8 @@ static void drain_tick(struct relay *r) {
         } else if (s->state == SESSION_CLOSING && all_sent(s)) {
             session_end(r, s);
         } else if (last) {
-            s->reason = s->reason ? s->reason : ERR_STOPPED;
             r->cut++;
-            session_end(r, s);
+            session_cut(r, s);
         }
     }
     wheel_arm(&r->loop.wheel, &r->drain_timer, r->loop.now_ms + DRAIN_TICK_MS);
@@ -168,10 +167,8 @@ static void drained(struct relay *r) {
 
 static void cut_all(struct relay *r) {
     uint32_t slot = 0;
-    for (struct session *s; (s = slab_next(&r->sessions, &slot));) {
-        s->reason = s->reason ? s->reason : ERR_STOPPED;
-        session_end(r, s);
-    }
+    for (struct session *s; (s = slab_next(&r->sessions, &slot));)
+        session_cut(r, s);
 }
 
 /* ---- messages, timers, turns ---- */

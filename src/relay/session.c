@@ -215,6 +215,22 @@ void session_end(struct relay *r, struct session *s) {
     list_push(&r->dead, &s->link);
 }
 
+/* Sides whose end nobody has seen were ended by us. */
+static void mark_cut(struct session *s) {
+    if (s->client_end == END_OPEN)
+        s->client_end = END_CUT;
+    if (s->backend_end == END_OPEN && s->connected)
+        s->backend_end = END_CUT;
+}
+
+void session_cut(struct relay *r, struct session *s) {
+    if (s->state == SESSION_DEAD)
+        return;
+    s->reason = s->reason ? s->reason : ERR_STOPPED;
+    mark_cut(s);
+    session_end(r, s);
+}
+
 void session_fail(struct relay *r, struct session *s, int reason) {
     if (s->state == SESSION_DEAD)
         return;
@@ -229,10 +245,7 @@ void session_fail(struct relay *r, struct session *s, int reason) {
     }
     if (s->state == SESSION_CLOSING) /* the alert met a client that is gone */
         return;
-    if (s->client_end == END_OPEN)
-        s->client_end = END_CUT;
-    if (s->backend_end == END_OPEN && s->connected)
-        s->backend_end = END_CUT;
+    mark_cut(s);
     chain_free(&r->pool, &s->carry);
     session_goto(r, s, SESSION_CLOSING);
 }

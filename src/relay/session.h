@@ -133,6 +133,9 @@ void session_fail(struct relay *r, struct session *s, int reason);
 
 /* Ends a session by our own will (idle, stop): both sides get an orderly end. */
 void session_stop(struct relay *r, struct session *s, int reason);
+
+/* Ends it on the spot because we stop, whatever is in flight. */
+void session_cut(struct relay *r, struct session *s);
 void session_end(struct relay *r, struct session *s);
 void session_timeout(struct relay *r, struct session *s);
 void session_client_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
