@@ -101,6 +101,12 @@ def pss(pid):
     return 0
 
 
+def held(pid):
+    """Bytes that this process holds beside its program: unlike PSS, no matter who else uses the same libraries."""
+    lines = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
+
+
 def listening_port(pid):
     """The TCP port that process PID listens on, or None."""
     inodes = socket_inodes(pid)

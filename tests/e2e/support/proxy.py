@@ -169,8 +169,8 @@ class Proxy:
         return found
 
     def memory(self):
-        """PSS of all processes together, in bytes."""
-        return sum(processes.pss(pid) for pid in self.pids())
+        """What all processes hold together beside their program, in bytes."""
+        return sum(processes.held(pid) for pid in self.pids())
 
     def role_memory(self, role):
         return sum(processes.pss(pid) for pid in self.roles().get(role, []))
