@@ -45,10 +45,9 @@ def draw(results, machine, folder):
     svg.points_chart(folder / "response-time.svg", "Median response time of POST echoes by body size",
                      f"node by itself and behind proxies on one CPU, wrk on another; each point a run; {where}", node_groups(results),
                      "body size (bytes)", "median response time (ms)")
-    for group, words in (("echo", "µs of proxy CPU a request"), ("connections", "µs of proxy CPU a connection"),
-                         ("bulk", "ms of proxy CPU a gigabyte")):
+    for group, words in (("echo", "µs a request"), ("connections", "µs a connection"), ("bulk", "ms a gigabyte")):
         title = "Proxy CPU time: " + cases.GROUPS[group][0].lower()
-        svg.bars_chart(folder / f"cpu-{group}.svg", title, f"{SPREAD}; {where}", panels(results, group, words))
+        svg.bars_chart(folder / f"cpu-{group}.svg", title, f"{words}; {SPREAD}; {where}", panels(results, group, words.split()[0]))
     svg.bars_chart(folder / "memory.svg", "Process memory", f"PSS of all processes of a proxy; {where}",
                    panels(results, "memory", "", ("memory-idle", "memory-closed", "memory-hello")))
     svg.points_chart(folder / "flood.svg", "Echo latency (p99) on established sessions under a flood of handshakes",

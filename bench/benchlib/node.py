@@ -72,7 +72,7 @@ def one(site, url, node, peer, size, seconds):
     proxy_cpu = procs.grown(proxy_before, procs.cpu_of(proxy_pids))
     requests = figures["requests"]
     figures.update(cost=figures["p50_us"] / 1e3, rate=requests / figures["seconds"], node_us=node_cpu * 1e6 / requests,
-                   proxy_us=proxy_cpu * 1e6 / requests, proxy_busy=proxy_cpu / figures["seconds"],
+                   proxy_us=proxy_cpu * 1e6 / requests, both_us=(proxy_cpu + node_cpu) * 1e6 / requests, proxy_busy=proxy_cpu / figures["seconds"],
                    app_busy=(proxy_cpu + node_cpu) / figures["seconds"],
                    foreign_busy=max(0.0, busy - node_cpu - proxy_cpu - figures["generator_busy"] * seconds) / seconds)
     return figures

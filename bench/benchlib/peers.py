@@ -100,6 +100,7 @@ class Peer:
             "WORKERS": str(self.workers), "FDS": str(fds), "SESSIONS": str((fds - 100) // 2), "ENGINE": self.site.engine,
             "SUITES13": ":".join(SUITES13[s] for s in suites), "CIPHERS12": ":".join(twelve),
             "SUITES_TOML": ", ".join(f'"{s}"' for s in iana), "NGINX_STREAM": "/usr/lib/nginx/modules/ngx_stream_module.so",
+            "STUNNEL_USER": f"setuid = {user.pw_name}" if os.geteuid() == 0 else "; no change of user",
             "NGINX_REUSEPORT": "reuseport" if self.workers > 1 else "",
         }
 

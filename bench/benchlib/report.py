@@ -16,7 +16,9 @@ def number(x):
 
 
 def with_spread(s):
-    return f"{number(s['median'])} ({number(s['min'])}-{number(s['max'])})" if s else "-"
+    if not s:
+        return "-"
+    return number(s["median"]) + (f" ({number(s['min'])}-{number(s['max'])})" if s["n"] > 1 else "")
 
 
 def table(head, rows):
@@ -74,10 +76,20 @@ def machine_lines(machine):
     ]
 
 
+def strangers(results):
+    """How much the figures are to be trusted."""
+    shares = [s["foreign_busy"] for s in results.samples if "foreign_busy" in s]
+    if not shares:
+        return []
+    share = statistics.median(shares)
+    more = ": **not quiet**, throughput and latency say little" if share > 0.1 else ""
+    return [f"- strangers took {100 * share:.0f} % of a CPU meanwhile (median of all samples){more}"]
+
+
 def markdown(results, machine, extra=()):
     parts = ["# Benchmark", "", *(f"- {line}" for line in machine_lines(machine)),
              f"- {machine['rounds']} interleaved rounds of {machine['seconds']} s; figures are medians (smallest-largest)"
-             + (f"; all of it took {machine['took_s']} s" if "took_s" in machine else ""), ""]
+             + (f"; all of it took {machine['took_s']} s" if "took_s" in machine else ""), *strangers(results), ""]
     titles = {g: t for g, (t, _) in cases.GROUPS.items()}
     for group in results.groups():
         if group in titles:

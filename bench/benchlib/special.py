@@ -158,7 +158,7 @@ def with_memory(peer, connections, **options):
 
 
 def run_sessions(site, settings, results, changed):
-    most = min(10000, (site.fds - 200) // 2)
+    most = min(10000, site.fds * 45 // 100)  # two descriptors each, and some to spare
     counts = [10, 1000] if settings.quick else [10, 100, 1000, most]
     names = [OURS, "haproxy"] if settings.quick else [OURS, "haproxy", "nginx", "hitch", FLOOR]
     for round_ in range(1 if settings.quick else min(3, settings.rounds)):

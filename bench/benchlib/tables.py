@@ -83,7 +83,8 @@ def node(results):
     busy = [s["generator_busy"] for s in results.samples if s["group"] == "node"]
     return "\n".join([
         "## node behind proxies (wrk, 100 connections; node and proxy on one CPU, wrk on another)\n",
-        block("median response time, ms", "cost"), "", block("requests/s", "rate"), "", block("proxy CPU time, us a request", "proxy_us"), "",
+        block("median response time, ms", "cost"), "", block("requests/s", "rate"), "", block("CPU time of node and proxy, us a request", "both_us"), "",
+        block("of which the proxy, us a request", "proxy_us"), "",
         "tls-off beside the best with TLS: " + "; ".join(ahead) + f". wrk was busy {100 * statistics.median(busy):.0f} % of its CPU "
         f"(at most {100 * max(busy):.0f} %)."])
 
