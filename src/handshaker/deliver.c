@@ -17,7 +17,7 @@
 
 #define BATCH_MAX 16
 #define RETRY_MS  20
-#define NEAR_MIN  32 /* sessions that our own relay may have more than the emptiest, and a quarter on top */
+#define NEAR_MIN  8 /* sessions that our own relay may have more than the emptiest, and a quarter on top */
 
 /* Packed messages hold keys for a moment: locked and wiped. */
 static uint8_t *batch_scratch;

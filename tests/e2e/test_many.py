@@ -115,3 +115,17 @@ def test_a_session_handed_over_no_longer_wakes_the_handshaker(parts):
     until(lambda: processes.watched(handshaker) == before, lambda: f"{processes.watched(handshaker)} watched, {before} before")
     for c in sessions:
         c.close()
+
+
+def test_sessions_spread_over_the_relays(parts):
+    """The kernel spreads connections by chance; relays get more even shares than that."""
+    p = parts.proxy(parts.backend(), top={"workers": 2})
+    sessions = []
+    for _ in range(100):
+        sessions.append(connect(p.port))
+        says_echo(sessions[-1])
+    for c in sessions:
+        c.close()
+    p.wait_session(count=100)
+    first = len([e for e in p.events("session") if e["role"] == "relay.0"])
+    assert 40 <= first <= 60
