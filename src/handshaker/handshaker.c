@@ -235,9 +235,9 @@ int handshaker_run(int control) {
         child_refuse(&h.child, "handshaker: cannot become user %s: %m", h.conf->user);
         return 1;
     }
+    accept_start(&h);
     if (loop_watch(&h.loop, control, EPOLLIN, HAND_CONTROL, 0, 0) < 0 || control_send(control, CONTROL_READY) < 0)
         return 1;
-    accept_start(&h);
     int err = loop_run(&h.loop);
     tickets_free(h.tickets);
     return err < 0 ? 1 : 0;

@@ -102,9 +102,12 @@ def pss(pid):
 
 
 def held(pid):
-    """Bytes that this process holds beside its program: unlike PSS, no matter who else uses the same libraries."""
+    """
+    Bytes of the process' own making: unlike PSS, no matter who else uses the same libraries, and without the rings, which
+    fill up once and then go round.
+    """
     lines = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss_Anon:"))
 
 
 def listening_port(pid):

@@ -169,7 +169,7 @@ class Proxy:
         return found
 
     def memory(self):
-        """What all processes hold together beside their program, in bytes."""
+        """What all processes hold together of their own making, in bytes."""
         return sum(processes.held(pid) for pid in self.pids())
 
     def role_memory(self, role):
