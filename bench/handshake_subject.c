@@ -196,7 +196,8 @@ static void client_new(struct subject *s) {
     BIO_set_mem_eof_return(s->to_client, -1);
     SSL_set_bio(s->client, s->to_client, s->from_client);
     SSL_set_connect_state(s->client);
-    SSL_set_tlsext_host_name(s->client, SERVICE_NAME);
+    char name[] = SERVICE_NAME;
+    SSL_set_tlsext_host_name(s->client, name);
     make_must(!s->session || SSL_set_session(s->client, s->session) == 1, "session");
 }
 
@@ -246,11 +247,12 @@ static void session_take(struct subject *s) {
 
 /* All variants do the same: one version, one suite, X25519. */
 static void client_ctx_new(struct subject *s) {
+    char groups[] = "X25519:P-256";
     SSL_CTX *ctx = s->client_ctx = SSL_CTX_new(TLS_client_method());
     make_must(ctx && SSL_CTX_set_min_proto_version(ctx, s->scenario->version) == 1 &&
                   SSL_CTX_set_max_proto_version(ctx, s->scenario->version) == 1 &&
                   SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256") == 1 &&
-                  SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM") == 1 && SSL_CTX_set1_groups_list(ctx, "X25519:P-256") == 1,
+                  SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM") == 1 && SSL_CTX_set1_groups_list(ctx, groups) == 1,
               "client");
 }
 
