@@ -102,15 +102,19 @@ static void tell_failure(struct hand *h, struct conn *c) {
     (void)event_put(&h->child.voice.ring, &e); /* the ring counts what it drops */
 }
 
-void conn_end(struct hand *h, struct conn *c) {
-    if (c->state == CONN_DEAD)
-        return;
+void conn_count(struct hand *h, const struct conn *c, int change) {
     uint8_t key[16];
     addr_client_key(&c->client, key);
     if (c->client_counted)
-        board_client(&h->row, key, -1);
+        board_client(&h->row, key, change);
     if (c->service_counted)
-        board_service(&h->row, c->service, -1);
+        board_service(&h->row, c->service, change);
+}
+
+void conn_end(struct hand *h, struct conn *c) {
+    if (c->state == CONN_DEAD)
+        return;
+    conn_count(h, c, -1);
     list_remove(&c->link);
     wheel_cancel(&h->loop.wheel, &c->timer);
     handshake_free(c->handshake);

@@ -97,7 +97,18 @@ static void watch_room(struct hand *h, uint16_t relay, bool want) {
     (void)!loop_rewatch(&h->loop, h->links[relay].fd, EPOLLET | (want ? EPOLLOUT : 0u), HAND_LINK, relay, 0); /* timer: retry */
 }
 
-/* Sends one batch. False when the relay takes no more now. */
+/* Those from number FROM to before TO in a queue leave our figures, or come back. */
+static void count_some(struct hand *h, struct list *queue, unsigned from, unsigned to, int change) {
+    struct list *node = queue->next;
+    for (unsigned i = 0; i < to; i++, node = node->next)
+        if (i >= from)
+            conn_count(h, CONTAINER_OF(node, struct conn, link), change);
+}
+
+/*
+ * Sends one batch. False when the relay takes no more now. Sessions leave our figures before the relay can count them: counted
+ * twice, even for a moment, a client at its limit would be refused what it may have.
+ */
 static bool send_batch(struct hand *h, uint16_t relay) {
     struct hand_link *l = &h->links[relay];
     struct ipc_out out[BATCH_MAX];
@@ -106,7 +117,9 @@ static bool send_batch(struct hand *h, uint16_t relay) {
     for (struct list *node = l->queue.next; node != &l->queue && n < BATCH_MAX; node = node->next, n++)
         if (!pack(h, CONTAINER_OF(node, struct conn, link), &w, &out[n]))
             break;
+    count_some(h, &l->queue, 0, n, -1);
     int sent = ipc_send_many(l->fd, out, n);
+    count_some(h, &l->queue, sent > 0 ? (unsigned)sent : 0, n, 1);
     secret_wipe(batch_scratch, w.len);
     if (sent == ERR_AGAIN) { /* of a kernel short of memory no event will tell: hence the timer */
         l->blocked = true;
@@ -121,6 +134,7 @@ static bool send_batch(struct hand *h, uint16_t relay) {
     }
     for (int i = 0; i < sent; i++) {
         struct conn *c = CONTAINER_OF(l->queue.next, struct conn, link);
+        c->client_counted = c->service_counted = false; /* the relay's business now */
         loop_unwatch(&h->loop, c->fd); /* closing our copy is not enough: the relay's keeps it in our epoll set */
         conn_end(h, c);
     }

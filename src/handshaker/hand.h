@@ -132,6 +132,9 @@ void conn_timeout(struct hand *h, struct conn *c);
 /* Ends the connection with a reason: the alert or answer it calls for is sent, and the event is put. */
 void conn_fail(struct hand *h, struct conn *c, int reason);
 
+/* Takes it out of the figures of its client and service (-1), or puts it back (1). */
+void conn_count(struct hand *h, const struct conn *c, int change);
+
 /* Everything is done with it: the struct goes after this turn. */
 void conn_end(struct hand *h, struct conn *c);
 void conn_goto(struct hand *h, struct conn *c, enum conn_state state);
