@@ -18,16 +18,13 @@
 #define DRAIN_READS  16 /* of a closing client's further bytes, a turn */
 #define OUTQ_POLL_MS 10 /* between looks whether all bytes have reached the client */
 
-/* All states side by side. */
-static const struct {
-    const char *name;
-    uint8_t next; /* bits of the legal next states */
-} states[SESSION_STATES] = {
+/* All states side by side: bits of the legal next ones. Deadlines are set in session_goto(). */
+static const uint8_t next_states[SESSION_STATES] = {
 #define TO(s) (1u << SESSION_##s)
-    [SESSION_CONNECTING] = {"connecting", TO(OPEN) | TO(CLOSING) | TO(DEAD)},
-    [SESSION_OPEN] = {"open", TO(CLOSING) | TO(DEAD)},
-    [SESSION_CLOSING] = {"closing", TO(DEAD)},
-    [SESSION_DEAD] = {"dead", 0},
+    [SESSION_CONNECTING] = TO(OPEN) | TO(CLOSING) | TO(DEAD),
+    [SESSION_OPEN] = TO(CLOSING) | TO(DEAD),
+    [SESSION_CLOSING] = TO(DEAD),
+    [SESSION_DEAD] = 0,
 #undef TO
 };
 
@@ -57,7 +54,7 @@ static void arm(struct relay *r, struct session *s, uint64_t in_ms) {
 }
 
 void session_goto(struct relay *r, struct session *s, enum session_state state) {
-    MUST(states[s->state].next & 1u << state);
+    MUST(next_states[s->state] & 1u << state);
     const struct conf_service *service = session_service(r, s);
     connect_leave_line(r, s);
     s->state = (uint8_t)state;
