@@ -11,6 +11,8 @@
 #define PEER_LEN     4
 #define NUMBER_LEN   8
 #define REQUEST_MIN  6
+#define EXPORT_LEN   4
+#define EXPORTED_LEN 9
 
 const struct ipc_rule control_to_child[] = {
     {CONTROL_SETUP, 3, SETUP_LEN, SETUP_LEN},
@@ -23,6 +25,8 @@ const struct ipc_rule control_to_child[] = {
     {CONTROL_DRAIN, 0, NUMBER_LEN, NUMBER_LEN},
     {CONTROL_STOP, 0, 0, 0},
     {CONTROL_REQUEST, 0, REQUEST_MIN, CONTROL_TEXT_MAX},
+    {CONTROL_EXPORT, 1, EXPORT_LEN, EXPORT_LEN},
+    {CONTROL_IMPORT, 1, 0, 0},
     {0, 0, 0, 0},
 };
 
@@ -31,6 +35,7 @@ const struct ipc_rule control_to_supervisor[] = {
     {CONTROL_REFUSED, 0, 0, CONTROL_TEXT_MAX},
     {CONTROL_DRAINED, 0, NUMBER_LEN, NUMBER_LEN},
     {CONTROL_CONFIGURED, 2, 0, CONTROL_TEXT_MAX},
+    {CONTROL_EXPORTED, 0, EXPORTED_LEN, EXPORTED_LEN},
     {0, 0, 0, 0},
 };
 

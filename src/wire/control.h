@@ -9,6 +9,9 @@
  *   LINK (a peer was restarted) ---->
  *   REOPEN, DRAIN, STOP       ------>
  *                             <------  DRAINED
+ *   EXPORT (link), to a relay ------>
+ *   IMPORT (link), to another ------>
+ *                             <------  EXPORTED, of the first one
  *
  * The config role gets REQUEST and answers CONFIGURED or REFUSED. Every message has one packing and one unpacking function
  * here, so the two sides cannot disagree.
@@ -37,6 +40,9 @@ enum control_type {
     CONTROL_STOP,
     CONTROL_REQUEST,    /* config: what to load */
     CONTROL_CONFIGURED, /* fds: snapshot, ticket secret; body: warnings as text */
+    CONTROL_EXPORT,     /* fds: link to the importer; this and the next two: wire/control_export.h */
+    CONTROL_IMPORT,     /* fds: link to the exporter */
+    CONTROL_EXPORTED,
 };
 
 #define CONTROL_TEXT_MAX (32 * 1024)

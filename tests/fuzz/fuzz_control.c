@@ -8,6 +8,7 @@
 #include "base/defs.h"
 #include "base/err.h"
 #include "wire/control.h"
+#include "wire/control_export.h"
 #include "wire/resolved.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -33,6 +34,8 @@ static void check_fixed(const struct ipc_msg *m) {
     struct control_peer p;
     uint16_t listener;
     uint64_t n;
+    uint32_t max;
+    struct control_exported e;
     if (control_read_setup(m, &s) == 0)
         MUST((unsigned)s.role < ROLE_COUNT && s.index < s.workers && s.cpu >= -1);
     if (control_read_peer(m, &p) == 0)
@@ -41,6 +44,10 @@ static void check_fixed(const struct ipc_msg *m) {
         MUST(m->body.len == 2);
     if (control_read_number(m, &n) == 0)
         MUST(m->body.len == 8);
+    if (control_read_export(m, &max) == 0)
+        MUST(m->body.len == 4);
+    if (control_read_exported(m, &e) == 0)
+        MUST(m->body.len == 9);
 }
 
 static void check_resolved(struct ipc_msg m) {
@@ -56,7 +63,7 @@ static void check_resolved(struct ipc_msg m) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 1)
         return 0;
-    struct ipc_msg m = {.type = (uint16_t)(data[0] % (CONTROL_CONFIGURED + 2)), .body = span_of(data + 1, size - 1)};
+    struct ipc_msg m = {.type = (uint16_t)(data[0] % (CONTROL_EXPORTED + 2)), .body = span_of(data + 1, size - 1)};
     check_fixed(&m);
     check_request(&m);
     check_resolved(m);

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "wire/control.h"
+#include "wire/control_export.h"
 #include "wire/resolved.h"
 
 static int ends[2];
@@ -138,6 +139,8 @@ static void no_reader_takes_another_type(void **state) {
     struct resolved a;
     uint16_t listener;
     uint64_t n;
+    uint32_t max;
+    struct control_exported e;
     uint8_t body[16] = {0};
     for (size_t len = 0; len <= sizeof(body); len++) {
         struct ipc_msg m = {.type = CONTROL_GO, .body = span_of(body, len)};
@@ -146,8 +149,49 @@ static void no_reader_takes_another_type(void **state) {
         assert_int_equal(control_read_request(&m, &r), ERR_FORMAT);
         assert_int_equal(control_read_listener(&m, &listener), ERR_FORMAT);
         assert_int_equal(control_read_number(&m, &n), ERR_FORMAT);
+        assert_int_equal(control_read_export(&m, &max), ERR_FORMAT);
+        assert_int_equal(control_read_exported(&m, &e), ERR_FORMAT);
         assert_int_equal(resolved_read(&(struct ipc_msg){.type = 9, .body = span_of(body, len)}, &a), ERR_FORMAT);
     }
+}
+
+static void export_and_import_survive(void **state) {
+    uint32_t max;
+    assert_int_equal(control_send_export(ends[0], EXPORT_ALL, 0), 0);
+    struct ipc_msg m = received(control_to_child);
+    assert_int_equal(m.nfds, 1);
+    assert_int_equal(control_read_export(&m, &max), 0);
+    assert_int_equal(max, EXPORT_ALL);
+    assert_int_equal(control_send_import(ends[0], 0), 0);
+    m = received(control_to_child);
+    assert_int_equal(m.type, CONTROL_IMPORT);
+    assert_int_equal(m.nfds, 1);
+}
+
+static void exported_survives(void **state) {
+    struct control_exported e;
+    const struct control_exported sent = {.moved = 0x01020304, .kept = 0xfffefdfc, .broken = true};
+    assert_int_equal(control_send_exported(ends[0], &sent), 0);
+    struct ipc_msg m = received(control_to_supervisor);
+    assert_int_equal(control_read_exported(&m, &e), 0);
+    assert_int_equal(e.moved, sent.moved);
+    assert_int_equal(e.kept, sent.kept);
+    assert_true(e.broken);
+    assert_int_equal(control_send_exported(ends[0], &(struct control_exported){.moved = 1}), 0);
+    m = received(control_to_supervisor);
+    assert_int_equal(control_read_exported(&m, &e), 0);
+    assert_false(e.broken);
+}
+
+static void exported_with_a_third_truth_is_refused(void **state) {
+    struct control_exported e;
+    uint8_t body[9] = {[8] = 2};
+    assert_int_equal(control_read_exported(&(struct ipc_msg){.type = CONTROL_EXPORTED, .body = span_of(body, 9)}, &e),
+                     ERR_FORMAT);
+    body[8] = 1;
+    assert_int_equal(control_read_exported(&(struct ipc_msg){.type = CONTROL_EXPORTED, .body = span_of(body, 9)}, &e), 0);
+    assert_int_equal(control_read_exported(&(struct ipc_msg){.type = CONTROL_EXPORTED, .body = span_of(body, 8)}, &e),
+                     ERR_FORMAT);
 }
 
 static void request_for_a_file_survives(void **state) {
@@ -251,6 +295,9 @@ int main(void) {
         WITH_PAIR(listener_and_peer_survive),
         WITH_PAIR(unknown_role_of_a_peer_is_refused),
         WITH_PAIR(numbers_survive),
+        WITH_PAIR(export_and_import_survive),
+        WITH_PAIR(exported_survives),
+        cmocka_unit_test(exported_with_a_third_truth_is_refused),
         WITH_PAIR(bare_messages_and_texts_pass_the_rules),
         WITH_PAIR(long_text_is_cut_to_what_the_rules_take),
         WITH_PAIR(the_two_directions_do_not_mix),
