@@ -13,12 +13,13 @@
 #include "base/addr.h"
 #include "base/defs.h"
 
-#define CONF_WORKERS_MAX   64
-#define CONF_SERVICES_MAX  256
-#define CONF_LISTENERS_MAX 256 /* different addresses, over all services */
-#define CONF_BACKENDS_MAX  64  /* a service */
-#define CONF_BUSY_POLL_MAX 10000
-#define CONF_NEVER         UINT64_MAX /* a timeout of "none" */
+#define CONF_WORKERS_MAX     64
+#define CONF_SERVICES_MAX    256
+#define CONF_LISTENERS_MAX   256 /* different addresses, over all services */
+#define CONF_BACKENDS_MAX    64  /* a service */
+#define CONF_BUSY_POLL_MAX   10000
+#define CONF_SOCKET_PATH_MAX 107        /* sun_path, its zero not counted */
+#define CONF_NEVER           UINT64_MAX /* a timeout of "none" */
 
 enum log_target { LOG_TO_STDERR, LOG_TO_STDOUT, LOG_TO_FILE, LOG_TO_SYSLOG, LOG_TO_JOURNAL };
 enum log_format { LOG_AS_TEXT, LOG_AS_JSON, LOG_AS_LOGFMT };
@@ -76,6 +77,15 @@ struct conf_service {
     uint64_t max_sessions, max_sessions_per_client, max_handshakes_per_client_per_second; /* 0 = no limit */
 };
 
+/* Where tls-off answers questions and takes commands. */
+struct conf_admin {
+    const char *socket; /* absolute; NULL = none */
+    bool socket_given;  /* by the operator: then it must be to be had */
+    uint32_t mode;
+    uint32_t uid, gid;  /* UINT32_MAX = as it comes */
+    struct addr listen; /* AF_UNSPEC = none */
+};
+
 struct conf {
     uint32_t workers; /* never 0 after the check */
     const char *user; /* NULL = stay who we are */
@@ -89,6 +99,7 @@ struct conf {
     const char *log_file; /* absolute, for LOG_TO_FILE */
     enum log_format log_format;
     enum log_level log_level;
+    struct conf_admin admin;
     struct addr *listeners; /* every address once */
     size_t nlisteners;
     struct conf_service *services;

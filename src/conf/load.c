@@ -86,6 +86,8 @@ void load_defaults(struct load *l) {
     c->log_target = LOG_TO_STDERR;
     c->log_format = LOG_AS_TEXT;
     c->log_level = LOG_LEVEL_INFO;
+    c->admin.mode = 0600;
+    c->admin.uid = c->admin.gid = UINT32_MAX;
 }
 
 void load_service_defaults(struct conf_service *s) {
@@ -177,6 +179,7 @@ void load_environment(struct load *l) {
     settle_user(l);
     if (!c->state_dir)
         default_state_dir(l);
+    admin_defaults(l);
     for (size_t i = 0; i < c->nservices; i++) {
         struct conf_service *s = &c->services[i];
         if (s->nsuites == 0)

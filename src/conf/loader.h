@@ -33,6 +33,9 @@ enum conf_key {
     KEY_LOG_FORMAT,
     KEY_LOG_LEVEL,
     KEY_ADMIN_SOCKET,
+    KEY_ADMIN_SOCKET_MODE,
+    KEY_ADMIN_SOCKET_OWNER,
+    KEY_ADMIN_SOCKET_GROUP,
     KEY_ADMIN_LISTEN,
     KEY_TICKETS_SECRET_FILE,
     KEY_LISTEN,
@@ -116,6 +119,9 @@ bool load_schema(struct load *l, const char *text, size_t len);
 
 /* load.c: what the machine decides for keys left open: workers, user, state folder, suites, groups. */
 void load_environment(struct load *l);
+
+/* admin_keys.c: the admin socket's place when none is given. */
+void admin_defaults(struct load *l);
 
 /* check.c: keys against each other. */
 void check_keys(struct load *l);

@@ -173,9 +173,7 @@ static void say_in_use(struct load *l, const struct origin *o, const struct addr
         load_error(l, o->at, o->key, "found \"%s\" in use by %s, expected a free address", shown, who);
 }
 
-static void check_port(struct load *l, size_t i) {
-    const struct addr *a = &l->conf->listeners[i];
-    const struct origin *o = &l->listeners[i];
+static void check_port(struct load *l, const struct addr *a, const struct origin *o) {
     char shown[ADDR_TEXT_MAX];
     (void)addr_text(a, shown); /* returns SHOWN */
     switch (port_probe(a)) {
@@ -202,5 +200,8 @@ static void check_port(struct load *l, size_t i) {
 /* A port of 0 is chosen by the kernel, but the address must be this machine's all the same. */
 void check_ports(struct load *l) {
     for (size_t i = 0; i < l->conf->nlisteners; i++)
-        check_port(l, i);
+        check_port(l, &l->conf->listeners[i], &l->listeners[i]);
+    const struct origin admin = {load_top_at(l, KEY_ADMIN_LISTEN), load_top_key(KEY_ADMIN_LISTEN)};
+    if (l->conf->admin.listen.family != AF_UNSPEC)
+        check_port(l, &l->conf->admin.listen, &admin);
 }

@@ -162,8 +162,12 @@ const struct key_row key_rows[KEY_COUNT] = {
     [KEY_LOG_FORMAT] = ROW("log.format", TOML_STRING, read_word, TOP(log_format), .words = log_formats),
     [KEY_LOG_LEVEL]  = ROW("log.level", TOML_STRING, read_word, TOP(log_level), .words = log_levels),
 
-    [KEY_ADMIN_SOCKET]        = ROW("admin.socket", TOML_STRING, NULL),
-    [KEY_ADMIN_LISTEN]        = ROW("admin.listen", TOML_STRING, NULL),
+    [KEY_ADMIN_SOCKET]        = ROW("admin.socket", TOML_STRING, read_admin_socket),
+    [KEY_ADMIN_SOCKET_MODE]   = ROW("admin.socket_mode", TOML_STRING, read_admin_mode),
+    [KEY_ADMIN_SOCKET_OWNER]  = ROW("admin.socket_owner", TOML_STRING, read_admin_owner),
+    [KEY_ADMIN_SOCKET_GROUP]  = ROW("admin.socket_group", TOML_STRING, read_admin_group),
+    [KEY_ADMIN_LISTEN]        = ROW("admin.listen", TOML_STRING, read_admin_listen),
+
     [KEY_TICKETS_SECRET_FILE] = ROW("tickets.secret_file", TOML_STRING, NULL),
 
     [KEY_LISTEN]        = ROW("service.*.listen", TOML_ARRAY, read_listen),
@@ -252,26 +256,34 @@ void reading_unknown_key(struct load *l, const struct toml_node *node, const cha
         load_error(l, node->key_at, key, "found an unknown key, expected %s", all);
 }
 
+/* The row whose last part is NAME: that of a service when there are several, which is what most keys are about. */
+static const char *find_elsewhere(const char *name) {
+    const char *found = NULL;
+    for (size_t k = 0; k < KEY_COUNT; k++) {
+        const char *path = key_rows[k].path, *last = strrchr(path, '.');
+        if (!key_rows[k].read || strcmp(last ? last + 1 : path, name) != 0)
+            continue;
+        if (!found || strncmp(found, "service.*", 9) != 0)
+            found = path;
+    }
+    return found;
+}
+
 /* A key that exists, but in another section: a better hint than the nearest name here. */
 static bool belongs_elsewhere(struct load *l, const struct toml_node *node, const struct section *s) {
-    for (size_t k = 0; k < KEY_COUNT; k++) {
-        const char *path = key_rows[k].path;
-        const char *last = strrchr(path, '.');
-        if (!key_rows[k].read || strcmp(last ? last + 1 : path, node->key) != 0)
-            continue;
-        char key[CONF_KEY_TEXT_MAX];
-        struct text t = text_of(key, sizeof(key));
-        text_addf(&t, "%s%s%.100s", s->shown, s->shown[0] ? "." : "", node->key);
-        bool of_service = strncmp(path, "service.*", 9) == 0;
-        if (!last)
-            load_error(l, node->key_at, key, "found an unknown key, expected \"%s\" above all sections", node->key);
-        else
-            load_error(l, node->key_at, key, "found an unknown key, expected \"%s\" in [%s%.*s]", node->key,
-                       of_service ? "service.NAME" : "", (int)(last - path - (of_service ? 9 : 0)),
-                       path + (of_service ? 9 : 0));
-        return true;
-    }
-    return false;
+    const char *path = find_elsewhere(node->key), *last = path ? strrchr(path, '.') : NULL;
+    char key[CONF_KEY_TEXT_MAX];
+    struct text t = text_of(key, sizeof(key));
+    if (!path)
+        return false;
+    text_addf(&t, "%s%s%.100s", s->shown, s->shown[0] ? "." : "", node->key);
+    bool of_service = strncmp(path, "service.*", 9) == 0;
+    if (!last)
+        load_error(l, node->key_at, key, "found an unknown key, expected \"%s\" above all sections", node->key);
+    else
+        load_error(l, node->key_at, key, "found an unknown key, expected \"%s\" in [%s%.*s]", node->key,
+                   of_service ? "service.NAME" : "", (int)(last - path - (of_service ? 9 : 0)), path + (of_service ? 9 : 0));
+    return true;
 }
 
 static void unknown_key(struct load *l, const struct toml_node *node, const struct section *s) {

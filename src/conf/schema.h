@@ -47,5 +47,12 @@ void read_groups(struct reading *r, const struct toml_node *node);
 void read_tlvs(struct reading *r, const struct toml_node *node);
 void read_trust(struct reading *r, const struct toml_node *node);
 
+/* admin_keys.c */
+void read_admin_socket(struct reading *r, const struct toml_node *node);
+void read_admin_mode(struct reading *r, const struct toml_node *node);
+void read_admin_owner(struct reading *r, const struct toml_node *node);
+void read_admin_group(struct reading *r, const struct toml_node *node);
+void read_admin_listen(struct reading *r, const struct toml_node *node);
+
 /* Adds the fault of a key that no row has. NAMES: what would have been right there, ended by NULL. */
 void reading_unknown_key(struct load *l, const struct toml_node *node, const char *section, const char *const *names);

@@ -23,7 +23,6 @@
 #define TEXT_MAX        PATH_MAX
 #define ITEMS_MAX       1024 /* of any list that has no limit of its own in conf.h */
 #define SEALS           (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
-#define SUN_PATH_LIMIT  107
 #define SERVICE_LEN_MAX 64
 
 static void put_text(struct wr *w, const char *s) {
@@ -106,7 +105,7 @@ static void put_backend(struct wr *w, const struct conf_backend *b) {
 static void get_backend(struct rd *r, struct conf *c, struct conf_backend *ret) {
     ret->kind = (enum backend_kind)get_choice(r, BACKEND_TCP);
     ret->text = need_text(r, c, 1, TEXT_MAX);
-    ret->path = need_text(r, c, 1, ret->kind == BACKEND_TCP ? 255 : SUN_PATH_LIMIT);
+    ret->path = need_text(r, c, 1, ret->kind == BACKEND_TCP ? 255 : CONF_SOCKET_PATH_MAX);
     ret->port = rd_u16(r);
     ret->is_name = get_choice(r, 1);
     if (ret->kind == BACKEND_TCP && !ret->is_name)
@@ -247,6 +246,28 @@ static void get_service(struct rd *r, struct conf *c, struct conf_service *s) {
         r->bad = true;
 }
 
+static void put_admin(struct wr *w, const struct conf_admin *a) {
+    put_text(w, a->socket);
+    wr_u8(w, a->socket_given);
+    wr_u32(w, a->mode);
+    wr_u32(w, a->uid);
+    wr_u32(w, a->gid);
+    wr_u8(w, a->listen.family != AF_UNSPEC);
+    if (a->listen.family != AF_UNSPEC)
+        put_addr(w, &a->listen);
+}
+
+static void get_admin(struct rd *r, struct conf *c, struct conf_admin *ret) {
+    ret->socket = get_text(r, c, CONF_SOCKET_PATH_MAX);
+    ret->socket_given = get_choice(r, 1);
+    ret->mode = rd_u32(r);
+    ret->uid = rd_u32(r);
+    ret->gid = rd_u32(r);
+    if (get_choice(r, 1))
+        get_addr(r, &ret->listen);
+    r->bad = r->bad || (ret->socket && (ret->socket[0] != '/' || (ret->mode & ~0666u) || (ret->mode & 0600) != 0600));
+}
+
 static void put_conf(struct wr *w, const struct conf *c) {
     wr_u32(w, MAGIC);
     wr_u16(w, FORMAT);
@@ -262,6 +283,7 @@ static void put_conf(struct wr *w, const struct conf *c) {
     put_text(w, c->log_file);
     wr_u8(w, (uint8_t)c->log_format);
     wr_u8(w, (uint8_t)c->log_level);
+    put_admin(w, &c->admin);
     wr_u16(w, (uint16_t)c->nlisteners);
     for (size_t i = 0; i < c->nlisteners; i++)
         put_addr(w, &c->listeners[i]);
@@ -284,6 +306,7 @@ static void get_conf(struct rd *r, struct conf *c) {
     c->log_file = get_text(r, c, TEXT_MAX - 1);
     c->log_format = (enum log_format)get_choice(r, LOG_AS_LOGFMT);
     c->log_level = (enum log_level)get_choice(r, LOG_LEVEL_DEBUG);
+    get_admin(r, c, &c->admin);
     if (c->workers < 1 || c->workers > CONF_WORKERS_MAX || c->buffer_memory == 0 || c->busy_poll_us > CONF_BUSY_POLL_MAX ||
         (c->log_target == LOG_TO_FILE) != (c->log_file && c->log_file[0] == '/'))
         r->bad = true;

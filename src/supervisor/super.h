@@ -8,6 +8,7 @@
 #include "base/ipc.h"
 #include "base/loop.h"
 #include "conf/conf.h"
+#include "supervisor/admin.h"
 #include "wire/board.h"
 #include "wire/control.h"
 #include "wire/event.h"
@@ -48,6 +49,7 @@ struct super {
     int voice_ring;
     int signal_fd;
     int ready_fd;
+    struct admin_sockets admin;
     int *listeners; /* conf->nlisteners x workers, one socket a handshaker */
     struct worker *workers;
     size_t nworkers;

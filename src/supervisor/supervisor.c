@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/text.h"
 #include "supervisor/super.h"
 
 #define VOICE_RING_SIZE (256 * 1024)
@@ -81,9 +82,19 @@ static bool share(struct super *s) {
     return false;
 }
 
+/* What cannot be had is said; false when the operator has asked for it. */
+static bool open_admin(struct super *s) {
+    char line[512];
+    struct text why = text_of(line, sizeof(line));
+    bool well = admin_open(&s->admin, &s->conf->admin, &why);
+    if (why.len)
+        fprintf(stderr, "tls-off: %s%s\n", line, well ? "; going on without it (admin.socket names another)" : "");
+    return well;
+}
+
 /* From nothing to running children; anything that fails is said on stderr, and nothing is left half-started. */
 static bool start(struct super *s, const struct control_request *what) {
-    if (loop_init(&s->loop) < 0 || !configure(s, what) || !listeners_open(s) || !share(s) || !workers_make(s))
+    if (loop_init(&s->loop) < 0 || !configure(s, what) || !listeners_open(s) || !open_admin(s) || !share(s) || !workers_make(s))
         return false;
     s->voice.level = s->conf->log_level;
     loop_on(&s->loop, SUPER_SIGNAL, signal_event, s);
@@ -96,6 +107,7 @@ static bool start(struct super *s, const struct control_request *what) {
     }
     voice_say(&s->voice, LOG_LEVEL_INFO, "tls-off " TLS_OFF_VERSION " starts (pid %d)", (int)getpid());
     listeners_say(s);
+    admin_say(&s->admin, &s->voice);
     if (!workers_start(s)) {
         s->failed = true;
         stop_at_once(s);
@@ -107,9 +119,11 @@ int supervisor_run(const struct control_request *what, int ready_fd) {
     static struct super s;
     s.ready_fd = ready_fd;
     s.snapshot_fd = s.secrets_fd = s.board_fd = s.signal_fd = s.voice_ring = -1;
+    admin_init(&s.admin);
     raise_descriptors();
     bool started = start(&s, what);
     int err = started ? loop_run(&s.loop) : 0;
+    admin_close(&s.admin);
     conf_free(s.conf);
     free(s.workers);
     loop_fini(&s.loop);

@@ -135,6 +135,8 @@ static int introduce(struct super *s, struct worker *w) {
     int err = control_send_setup(w->control, &setup, fds);
     if (err == 0 && w->role == ROLE_OBSERVER)
         err = give_rings(s, w);
+    if (err == 0 && w->role == ROLE_OBSERVER)
+        err = admin_give(&s->admin, w->control);
     if (err == 0 && w->role == ROLE_HANDSHAKER)
         err = give_sockets(s, w);
     return err == 0 ? link_all(s, w) : err;

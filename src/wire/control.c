@@ -9,6 +9,7 @@
 #define SETUP_LEN    14
 #define LISTENER_LEN 2
 #define PEER_LEN     4
+#define ADMIN_LEN    1
 #define NUMBER_LEN   8
 #define REQUEST_MIN  6
 #define EXPORT_LEN   4
@@ -20,6 +21,7 @@ const struct ipc_rule control_to_child[] = {
     {CONTROL_LISTENER, 1, LISTENER_LEN, LISTENER_LEN},
     {CONTROL_LINK, 1, PEER_LEN, PEER_LEN},
     {CONTROL_RING, 1, PEER_LEN, PEER_LEN},
+    {CONTROL_ADMIN, 1, ADMIN_LEN, ADMIN_LEN},
     {CONTROL_GO, 0, 0, 0},
     {CONTROL_REOPEN, 0, 0, 0},
     {CONTROL_DRAIN, 0, NUMBER_LEN, NUMBER_LEN},
@@ -97,6 +99,20 @@ int control_read_peer(const struct ipc_msg *m, struct control_peer *ret) {
     if ((m->type != CONTROL_LINK && m->type != CONTROL_RING) || !rd_end(&r) || role >= ROLE_COUNT)
         return ERR_FORMAT;
     *ret = (struct control_peer){(enum role)role, index};
+    return 0;
+}
+
+int control_send_admin(int fd, enum admin_kind kind, int sock) {
+    const uint8_t body[ADMIN_LEN] = {(uint8_t)kind};
+    return ipc_send(fd, CONTROL_ADMIN, span_of(body, sizeof(body)), &sock, 1);
+}
+
+int control_read_admin(const struct ipc_msg *m, enum admin_kind *ret) {
+    struct rd r = rd_of(m->body);
+    uint8_t kind = rd_u8(&r);
+    if (m->type != CONTROL_ADMIN || !rd_end(&r) || kind > ADMIN_TCP)
+        return ERR_FORMAT;
+    *ret = (enum admin_kind)kind;
     return 0;
 }
 

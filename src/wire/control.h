@@ -39,6 +39,7 @@ enum control_type {
     CONTROL_DRAINED, /* body: sessions cut */
     CONTROL_STOP,
     CONTROL_REQUEST,    /* config: what to load */
+    CONTROL_ADMIN,      /* fds: a listening admin socket; body: which; observer only */
     CONTROL_CONFIGURED, /* fds: snapshot, ticket secret; body: warnings as text */
     CONTROL_EXPORT,     /* fds: link to the importer; this and the next two: wire/control_export.h */
     CONTROL_IMPORT,     /* fds: link to the exporter */
@@ -72,6 +73,11 @@ struct control_peer {
 };
 MUST_CHECK int control_send_peer(int fd, enum control_type type, const struct control_peer *p, int sock);
 MUST_CHECK int control_read_peer(const struct ipc_msg *m, struct control_peer *ret);
+
+/* An admin socket for the observer. */
+enum admin_kind { ADMIN_UNIX, ADMIN_TCP };
+MUST_CHECK int control_send_admin(int fd, enum admin_kind kind, int sock);
+MUST_CHECK int control_read_admin(const struct ipc_msg *m, enum admin_kind *ret);
 
 /* A message of one number: DRAIN (milliseconds), DRAINED (sessions cut). */
 MUST_CHECK int control_send_number(int fd, enum control_type type, uint64_t n);

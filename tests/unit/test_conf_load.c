@@ -115,10 +115,19 @@ static const struct broken table[] = {
      "no bits set behind its length\n"},
     /* later versions */
     {"busy_poll_us = 10001\n" SERVICE, "t.toml:1:16: busy_poll_us: found 10001, expected an integer from 0 to 10000\n"},
-    {"[admin]\nsocket = \"/a\"\nlisten = \"1.2.3.4:5\"\n" SERVICE,
-     "t.toml:2:1: admin.socket: found \"/a\": not supported by this version\n"
-     "t.toml:3:1: admin.listen: found \"1.2.3.4:5\": not supported by this version\n"},
-    {"[admin]\n" SERVICE, "t.toml:1:1: admin: found a section: not supported by this version\n"},
+    {"[admin]\nsocket_mode = \"0066\"\nlisten = \"1.2.3.4:5\"\n" SERVICE,
+     "t.toml:2:15: admin.socket_mode: found \"0066\", expected an octal mode like \"0600\" or \"0660\"\n"
+     "t.toml:3:10: admin.listen: found \"1.2.3.4:5\", expected a loopback address like \"127.0.0.1:9901\" or "
+     "\"[::1]:9901\"\n"},
+    {"[admin]\nsocket_mode = \"0755\"\nsocket_owner = \"no-such-one\"\nsocket_group = \"no-such-one\"\n" SERVICE,
+     "t.toml:2:15: admin.socket_mode: found \"0755\", expected an octal mode like \"0600\" or \"0660\"\n"
+     "t.toml:3:16: admin.socket_owner: found \"no-such-one\", expected a user that this machine has\n"
+     "t.toml:4:16: admin.socket_group: found \"no-such-one\", expected a group that this machine has\n"},
+    {"[admin]\nsocket = \"/0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
+     "0123456\"\n" SERVICE,
+     "t.toml:2:10: admin.socket: found "
+     "\"/0123456789012345678901234567890123456789012345678901234567890123456789012345678...\", expected a file name of at most 107 bytes, folder "
+     "included, or \"\" for no socket\n"},
     {"[admin]\nsokcet = 1\n" SERVICE, "t.toml:2:1: admin.sokcet: found an unknown key, expected \"socket\"\n"},
     {"[tickets]\nsecret_file = \"x\"\n" SERVICE,
      "t.toml:2:1: tickets.secret_file: found \"x\": not supported by this version\n"},
@@ -205,6 +214,11 @@ static void test_defaults(void **state) {
     assert_int_equal(c->log_target, LOG_TO_STDERR);
     assert_int_equal(c->log_format, LOG_AS_TEXT);
     assert_int_equal(c->log_level, LOG_LEVEL_INFO);
+    assert_non_null(c->admin.socket);
+    assert_false(c->admin.socket_given);
+    assert_int_equal(c->admin.mode, 0600);
+    assert_int_equal(c->admin.uid, UINT32_MAX);
+    assert_int_equal(c->admin.listen.family, AF_UNSPEC);
     assert_int_equal(c->nservices, 1);
     assert_string_equal(s->name, "a");
     assert_int_equal(s->mode, MODE_TERMINATE);
@@ -233,6 +247,8 @@ static void test_every_key_reaches_its_field(void **state) {
         "workers = 3\nstate_dir = \"state\"\nengine = \"libcrypto\"\ntcp_congestion = \"reno\"\n"
         "busy_poll_us = 50\ndrain_timeout = \"1m\"\nbuffer_memory = \"64MiB\"\n"
         "[log]\ntarget = \"x.log\"\nformat = \"logfmt\"\nlevel = \"debug\"\n"
+        "[admin]\nsocket = \"a.sock\"\nsocket_mode = \"660\"\nsocket_owner = \"root\"\nsocket_group = \"root\"\n"
+        "listen = \"[::1]:9901\"\n"
         "[service.b]\nlisten = [\"127.0.0.1:0\", \"[::1]:0\", \"127.0.0.1:0\", \"127.0.0.1:9\"]\n"
         "backends = [\"unix:/x\", \"unix:y\", \"unix:@z\", \"tcp:1.2.3.4:80\", \"tcp:[::1]:81\", \"tcp:db-1.lan:82\"]\n"
         "certificates = [{ key = \"k\", cert = \"/c\" }, \"d/\"]\nalpn = [\"h2\", \"http/1.1\"]\n"
@@ -258,6 +274,13 @@ static void test_every_key_reaches_its_field(void **state) {
     assert_string_equal(c->log_file, "/etc/tls-off/x.log");
     assert_int_equal(c->log_format, LOG_AS_LOGFMT);
     assert_int_equal(c->log_level, LOG_LEVEL_DEBUG);
+    assert_string_equal(c->admin.socket, "/etc/tls-off/a.sock");
+    assert_true(c->admin.socket_given);
+    assert_int_equal(c->admin.mode, 0660);
+    assert_int_equal(c->admin.uid, 0);
+    assert_int_equal(c->admin.gid, 0);
+    assert_int_equal(c->admin.listen.family, AF_INET6);
+    assert_int_equal(c->admin.listen.port, 9901);
     assert_int_equal(c->nservices, 2);
     assert_string_equal(s->name, "b"); /* in the order of the file */
     assert_int_equal(c->nlisteners, 4);

@@ -11,6 +11,7 @@
 static const char rich[] =
     "workers = 3\nstate_dir = \"state\"\nengine = \"libcrypto\"\ntcp_congestion = \"reno\"\ndrain_timeout = \"none\"\n"
     "[log]\ntarget = \"/x.log\"\nformat = \"json\"\nlevel = \"error\"\n"
+    "[admin]\nsocket = \"/a.sock\"\nsocket_mode = \"0660\"\nsocket_group = \"root\"\nlisten = \"127.0.0.1:99\"\n"
     "[service.b]\nlisten = [\"127.0.0.1:0\", \"[::1]:0\"]\nbackends = [\"unix:/x\", \"unix:@z\", \"tcp:1.2.3.4:80\", \"tcp:db:82\"]\n"
     "certificates = [{ key = \"k\", cert = \"/c\" }, \"d/\"]\nalpn = [\"h2\", \"http/1.1\"]\nstrict_sni = true\n"
     "balance = \"client-hash\"\ntruncation = \"reset\"\n"
@@ -110,6 +111,12 @@ static void test_a_round_trip_keeps_every_field(void **state) {
     assert_string_equal(a->log_file, b->log_file);
     assert_int_equal(a->log_format, b->log_format);
     assert_int_equal(a->log_level, b->log_level);
+    assert_string_equal(a->admin.socket, b->admin.socket);
+    assert_true(a->admin.socket_given && b->admin.socket_given);
+    assert_int_equal(b->admin.mode, 0660);
+    assert_int_equal(b->admin.uid, UINT32_MAX);
+    assert_int_equal(b->admin.gid, 0);
+    assert_memory_equal(&a->admin.listen, &b->admin.listen, sizeof(struct addr));
     assert_int_equal(a->nlisteners, b->nlisteners);
     assert_memory_equal(a->listeners, b->listeners, a->nlisteners * sizeof(*a->listeners));
     assert_int_equal(a->nservices, b->nservices);
@@ -233,13 +240,19 @@ static void break_conf(struct conf *c, unsigned how) {
     case 19:
         s->backends[2].addr.port++;
         break;
+    case 20:
+        c->admin.socket = "relative.sock";
+        break;
+    case 21:
+        c->admin.mode = 0755;
+        break;
     default:
         c->buffer_memory = 0;
     }
 }
 
 static void test_values_that_make_no_sense_are_refused(void **state) {
-    for (unsigned how = 0; how <= 20; how++) {
+    for (unsigned how = 0; how <= 22; how++) {
         struct conf *a = rich_conf(), *b = NULL;
         int fd = -1;
         break_conf(a, how);

@@ -5,6 +5,7 @@ import pathlib
 
 ROLES = ("supervisor", "config", "observer", "resolver", "relay", "handshaker", "signer")
 PR_SET_CHILD_SUBREAPER = 36
+ACCEPTS = 0x10000  # __SO_ACCEPTCON of the kernel, in /proc/net/unix
 
 
 def adopt_orphans():
@@ -68,7 +69,7 @@ def socket_inodes(pid):
 
 
 def traffic_inodes():
-    """Sockets that carry sessions: TCP connections, and Unix streams (roles talk by other types among themselves)."""
+    """Sockets that carry sessions: TCP connections, and Unix streams that do not listen (roles talk by other types)."""
     inodes = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         for line in pathlib.Path(table).read_text().splitlines()[1:]:
@@ -77,7 +78,7 @@ def traffic_inodes():
                 inodes.add(f[9])
     for line in pathlib.Path("/proc/net/unix").read_text().splitlines()[1:]:
         f = line.split()
-        if f[4] == "0001":
+        if f[4] == "0001" and not int(f[3], 16) & ACCEPTS:
             inodes.add(f[6])
     return inodes
 

@@ -1,0 +1,79 @@
+/* The [admin] section: where the admin socket lies and whose it is, and the read-only TCP address. */
+#include <grp.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "conf/schema.h"
+
+void read_admin_socket(struct reading *r, const struct toml_node *node) {
+    struct conf_admin *a = &r->l->conf->admin;
+    const char *path = node->string[0] ? load_path(r->l, node->string) : NULL;
+    a->socket_given = true;
+    a->socket = path;
+    if (node->string[0] && (!path || strlen(path) > CONF_SOCKET_PATH_MAX))
+        reading_refuse(r, node, "a file name of at most %d bytes, folder included, or \"\" for no socket",
+                       CONF_SOCKET_PATH_MAX);
+}
+
+/* Three or four octal digits; nothing but read and write for owner, group and others. */
+void read_admin_mode(struct reading *r, const struct toml_node *node) {
+    const char *s = node->string[0] == '0' ? node->string + 1 : node->string;
+    uint32_t mode = 0;
+    size_t n = strlen(s);
+    bool well = n == 3;
+    for (size_t i = 0; i < n && well; i++) {
+        well = s[i] >= '0' && s[i] <= '7' && !(s[i] & 1);
+        mode = mode << 3 | (uint32_t)(s[i] - '0');
+    }
+    if (well && (mode & 0600) == 0600)
+        r->l->conf->admin.mode = mode;
+    else
+        reading_refuse(r, node, "an octal mode like \"0600\" or \"0660\"");
+}
+
+void read_admin_owner(struct reading *r, const struct toml_node *node) {
+    const struct passwd *p = getpwnam(node->string);
+    if (p)
+        r->l->conf->admin.uid = p->pw_uid;
+    else
+        reading_refuse(r, node, "a user that this machine has");
+}
+
+void read_admin_group(struct reading *r, const struct toml_node *node) {
+    const struct group *g = getgrnam(node->string);
+    if (g)
+        r->l->conf->admin.gid = g->gr_gid;
+    else
+        reading_refuse(r, node, "a group that this machine has");
+}
+
+/* Who reads there sees every client's address: it is for this machine only. */
+void read_admin_listen(struct reading *r, const struct toml_node *node) {
+    struct addr a;
+    if (!node->string[0])
+        return;
+    if (addr_parse(node->string, &a) == 0 && addr_is_loopback(&a))
+        r->l->conf->admin.listen = a;
+    else
+        reading_refuse(r, node, "a loopback address like \"127.0.0.1:9901\" or \"[::1]:9901\"");
+}
+
+/* The same order as in the documentation: whoever runs `tls-off status` looks for the socket in the same way. */
+void admin_defaults(struct load *l) {
+    struct conf_admin *a = &l->conf->admin;
+    char path[CONF_SOCKET_PATH_MAX + 1];
+    struct text t = text_of(path, sizeof(path));
+    const char *run = getenv("XDG_RUNTIME_DIR");
+    if (a->socket_given)
+        return;
+    if (geteuid() == 0)
+        text_add(&t, "/run/tls-off/admin.sock");
+    else if (run && run[0] == '/')
+        text_addf(&t, "%s/tls-off/admin.sock", run);
+    else
+        text_addf(&t, "%s/admin.sock", l->conf->state_dir);
+    a->socket = t.cut ? NULL : conf_strdup(l->conf, path);
+}

@@ -1,0 +1,199 @@
+/* The supervisor's admin sockets: who may have which path, what is replaced, what is taken away, and what a reload keeps. */
+#include "supervisor/admin.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "wire/control.h"
+
+static char folder[64], path[CONF_SOCKET_PATH_MAX + 1], reason[512];
+static struct text why;
+
+static int make_folder(void **state) {
+    (void)state;
+    struct text t = text_of(path, sizeof(path));
+    (void)snprintf(folder, sizeof(folder), "/tmp/tls-off-test-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    text_addf(&t, "%s/admin.sock", folder);
+    why = text_of(reason, sizeof(reason));
+    return 0;
+}
+
+static int remove_folder(void **state) {
+    (void)state;
+    (void)unlink(path);
+    return rmdir(folder);
+}
+
+static struct conf_admin wanted(void) {
+    return (struct conf_admin){.socket = path, .socket_given = true, .mode = 0600, .uid = UINT32_MAX, .gid = UINT32_MAX};
+}
+
+static bool answers(void) {
+    struct sockaddr_un sun = {.sun_family = AF_UNIX};
+    memcpy(sun.sun_path, path, strlen(path));
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool well = connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == 0;
+    close(fd);
+    return well;
+}
+
+static void test_opened_with_its_mode_and_gone_at_the_end(void **state) {
+    struct admin_sockets a;
+    struct conf_admin c = wanted();
+    struct stat st;
+    (void)state;
+    c.mode = 0660;
+    admin_init(&a);
+    assert_true(admin_open(&a, &c, &why));
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0660);
+    assert_true(answers());
+    admin_close(&a);
+    assert_int_equal(stat(path, &st), -1);
+}
+
+static void test_a_stale_file_is_replaced(void **state) {
+    struct admin_sockets dead, a;
+    struct conf_admin c = wanted();
+    (void)state;
+    admin_init(&dead);
+    admin_init(&a);
+    assert_true(admin_open(&dead, &c, &why));
+    close(dead.unix_fd); /* as if killed: the file stays */
+    assert_false(answers());
+    assert_true(admin_open(&a, &c, &why));
+    assert_true(answers());
+    admin_close(&a);
+}
+
+static void test_a_socket_that_answers_is_not(void **state) {
+    struct admin_sockets first, second;
+    struct conf_admin c = wanted();
+    (void)state;
+    admin_init(&first);
+    admin_init(&second);
+    assert_true(admin_open(&first, &c, &why));
+    assert_false(admin_open(&second, &c, &why));
+    assert_non_null(strstr(reason, "another process serves there"));
+    c.socket_given = false; /* at the default place: without it, but with a word */
+    why = text_of(reason, sizeof(reason));
+    assert_true(admin_open(&second, &c, &why));
+    assert_int_equal(second.unix_fd, -1);
+    assert_non_null(strstr(reason, "another process serves there"));
+    admin_close(&second);
+    assert_true(answers());
+    admin_close(&first);
+}
+
+static void test_what_is_no_socket_is_never_touched(void **state) {
+    struct admin_sockets a;
+    struct conf_admin c = wanted();
+    struct stat st;
+    (void)state;
+    admin_init(&a);
+    FILE *f = fopen(path, "we");
+    assert_non_null(f);
+    (void)fclose(f);
+    assert_false(admin_open(&a, &c, &why));
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(S_ISREG(st.st_mode));
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(symlink("elsewhere", path), 0);
+    assert_false(admin_open(&a, &c, &why));
+    assert_int_equal(lstat(path, &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+}
+
+static void test_a_successors_file_is_not_taken_away(void **state) {
+    struct admin_sockets a, b;
+    struct conf_admin c = wanted();
+    (void)state;
+    admin_init(&a);
+    admin_init(&b);
+    assert_true(admin_open(&a, &c, &why));
+    assert_int_equal(unlink(path), 0); /* somebody tidied up, and another instance took the place */
+    assert_true(admin_open(&b, &c, &why));
+    admin_close(&a);
+    assert_true(answers());
+    admin_close(&b);
+}
+
+static void test_a_reload_keeps_what_stays(void **state) {
+    struct admin_sockets a;
+    struct conf_admin c = wanted(), new = wanted();
+    struct stat st;
+    (void)state;
+    assert_int_equal(addr_parse("127.0.0.1:0", &c.listen), 0);
+    new.listen = c.listen;
+    admin_init(&a);
+    assert_true(admin_open(&a, &c, &why));
+    int unix_fd = a.unix_fd, tcp_fd = a.tcp_fd;
+    new.mode = 0660;
+    assert_true(admin_change(&a, &new, &why));
+    assert_int_equal(a.unix_fd, unix_fd);
+    assert_int_equal(a.tcp_fd, tcp_fd);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0660);
+
+    new.socket = "/no-such-folder/x.sock"; /* what cannot be had changes nothing */
+    assert_false(admin_change(&a, &new, &why));
+    assert_true(answers());
+
+    new.socket = NULL;
+    new.listen.family = AF_UNSPEC;
+    assert_true(admin_change(&a, &new, &why));
+    assert_int_equal(a.unix_fd, -1);
+    assert_int_equal(a.tcp_fd, -1);
+    assert_int_equal(stat(path, &st), -1);
+    admin_close(&a);
+}
+
+static void test_given_to_an_observer(void **state) {
+    static uint8_t scratch[IPC_BODY_MAX + 2];
+    struct admin_sockets a;
+    struct conf_admin c = wanted();
+    struct ipc_msg m;
+    enum admin_kind kind;
+    int pair[2], err = 0;
+    (void)state;
+    assert_int_equal(addr_parse("127.0.0.1:0", &c.listen), 0);
+    admin_init(&a);
+    assert_true(admin_open(&a, &c, &why));
+    assert_int_equal(ipc_pair(0, pair), 0);
+    assert_int_equal(admin_give(&a, pair[0]), 0);
+    for (enum admin_kind want = ADMIN_UNIX; want <= ADMIN_TCP; want++) {
+        assert_int_equal(ipc_recv(pair[1], scratch, sizeof(scratch), control_to_child, &m, &err), STEP_DONE);
+        assert_int_equal(control_read_admin(&m, &kind), 0);
+        assert_int_equal(kind, want);
+        ipc_msg_close(&m);
+    }
+    close(pair[0]);
+    close(pair[1]);
+    admin_close(&a);
+}
+
+#define CASE(fn) cmocka_unit_test_setup_teardown(fn, make_folder, remove_folder)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        CASE(test_opened_with_its_mode_and_gone_at_the_end),
+        CASE(test_a_stale_file_is_replaced),
+        CASE(test_a_socket_that_answers_is_not),
+        CASE(test_what_is_no_socket_is_never_touched),
+        CASE(test_a_successors_file_is_not_taken_away),
+        CASE(test_a_reload_keeps_what_stays),
+        CASE(test_given_to_an_observer),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
