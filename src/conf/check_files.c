@@ -101,7 +101,7 @@ static void check_certs(struct load *l) {
                 return;
         }
         s->certs = conf_alloc(c, sizeof(*s->certs));
-        s->certs[0] = (struct conf_cert){pair[0], pair[1]};
+        s->certs[0] = (struct conf_cert){.cert = pair[0], .key = pair[1]};
         s->ncerts = 1;
         load_warning(l, load_at(l, i, KEY_CERTIFICATES), l->file ? load_key(l, i, KEY_CERTIFICATES) : NULL,
                      "no certificate named: using the self-made one in %s", pair[0]);

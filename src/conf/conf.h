@@ -47,6 +47,7 @@ struct conf_backend {
 struct conf_cert {
     const char *cert; /* a file, or a folder when KEY is NULL */
     const char *key;
+    const char *passphrase; /* file with the passphrase of the key; NULL = the key is not encrypted */
 };
 
 struct conf_service {

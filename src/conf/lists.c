@@ -92,29 +92,42 @@ void read_backends(struct reading *r, const struct toml_node *node) {
     }
 }
 
-/* One of the two files of a pair; NULL after a fault. */
-static const char *pair_file(struct reading *r, const struct toml_node *pair, const char *name) {
-    for (size_t i = 0; i < pair->nchildren; i++) {
-        const struct toml_node *n = &pair->children[i];
-        if (strcmp(n->key, name) != 0)
-            continue;
-        const char *path = n->kind == TOML_STRING && n->string[0] ? load_path(r->l, n->string) : NULL;
-        if (!path)
-            reading_refuse(r, n, "the name of the %s's file", name);
-        return path;
-    }
-    load_error(r->l, pair->at, r->key, "found no \"%s\", expected { cert = \"FILE\", key = \"FILE\" }", name);
+static const struct toml_node *child_of(const struct toml_node *table, const char *name) {
+    for (size_t i = 0; i < table->nchildren; i++)
+        if (strcmp(table->children[i].key, name) == 0)
+            return &table->children[i];
     return NULL;
 }
 
+/* A file of a pair; NULL after a fault. */
+static const char *pair_file(struct reading *r, const struct toml_node *n, const char *name) {
+    const char *path = n->kind == TOML_STRING && n->string[0] ? load_path(r->l, n->string) : NULL;
+    if (!path)
+        reading_refuse(r, n, "the name of the %s's file", name);
+    return path;
+}
+
 static void read_pair(struct reading *r, const struct toml_node *item, struct conf_cert *ret) {
-    static const char *const names[] = {"cert", "key", NULL};
-    for (size_t i = 0; i < item->nchildren; i++)
-        if (strcmp(item->children[i].key, "cert") != 0 && strcmp(item->children[i].key, "key") != 0)
+    static const char *const names[] = {"cert", "key", "passphrase", NULL};
+    const char *files[3] = {NULL};
+    bool well = true;
+    for (size_t i = 0; i < item->nchildren; i++) {
+        size_t k = 0;
+        while (names[k] && strcmp(item->children[i].key, names[k]) != 0)
+            k++;
+        if (!names[k])
             reading_unknown_key(r->l, &item->children[i], r->key, names);
-    const char *cert = pair_file(r, item, "cert"), *key = pair_file(r, item, "key");
-    if (cert && key)
-        *ret = (struct conf_cert){cert, key};
+    }
+    for (size_t k = 0; k < ARRAY_LEN(files); k++) {
+        const struct toml_node *n = child_of(item, names[k]);
+        if (n)
+            files[k] = pair_file(r, n, names[k]);
+        else if (k < 2)
+            load_error(r->l, item->at, r->key, "found no \"%s\", expected { cert = \"FILE\", key = \"FILE\" }", names[k]);
+        well = well && (files[k] || (!n && k == 2));
+    }
+    if (well)
+        *ret = (struct conf_cert){.cert = files[0], .key = files[1], .passphrase = files[2]};
 }
 
 void read_certificates(struct reading *r, const struct toml_node *node) {

@@ -149,6 +149,7 @@ static void put_certs(struct wr *w, const struct conf_service *s) {
     for (size_t i = 0; i < s->ncerts; i++) {
         put_text(w, s->certs[i].cert);
         put_text(w, s->certs[i].key);
+        put_text(w, s->certs[i].passphrase);
     }
 }
 
@@ -158,7 +159,9 @@ static void get_certs(struct rd *r, struct conf *c, struct conf_service *s) {
     for (size_t i = 0; i < s->ncerts && !r->bad; i++) {
         s->certs[i].cert = need_path(r, c);
         s->certs[i].key = get_text(r, c, TEXT_MAX - 1);
-        r->bad = r->bad || (s->certs[i].key && s->certs[i].key[0] != '/');
+        s->certs[i].passphrase = get_text(r, c, TEXT_MAX - 1);
+        r->bad = r->bad || (s->certs[i].key && s->certs[i].key[0] != '/') ||
+                 (s->certs[i].passphrase && (s->certs[i].passphrase[0] != '/' || !s->certs[i].key));
     }
 }
 

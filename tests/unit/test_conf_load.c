@@ -99,6 +99,8 @@ static const struct broken table[] = {
     {SERVICE "certificates = [{ cert = \"a\", kye = \"b\", key = 4 }]\n",
      "t.toml:4:31: service.a.certificates.kye: found an unknown key, expected \"key\"\n"
      "t.toml:4:48: service.a.certificates: found 4, expected the name of the key's file\n"},
+    {SERVICE "certificates = [{ cert = \"a\", key = \"b\", passphrase = 3 }]\n",
+     "t.toml:4:55: service.a.certificates: found 3, expected the name of the passphrase's file\n"},
     {SERVICE "cipher_suites = [\"TLS_AES_128_GCM_SHA265\"]\n",
      "t.toml:4:18: service.a.cipher_suites: found \"TLS_AES_128_GCM_SHA265\", expected the name of an AEAD suite with ECDHE as in "
      "the IANA registry, perhaps \"TLS_AES_128_GCM_SHA256\"\n"},
@@ -251,7 +253,7 @@ static void test_every_key_reaches_its_field(void **state) {
         "listen = \"[::1]:9901\"\n"
         "[service.b]\nlisten = [\"127.0.0.1:0\", \"[::1]:0\", \"127.0.0.1:0\", \"127.0.0.1:9\"]\n"
         "backends = [\"unix:/x\", \"unix:y\", \"unix:@z\", \"tcp:1.2.3.4:80\", \"tcp:[::1]:81\", \"tcp:db-1.lan:82\"]\n"
-        "certificates = [{ key = \"k\", cert = \"/c\" }, \"d/\"]\nalpn = [\"h2\", \"http/1.1\"]\n"
+        "certificates = [{ key = \"k\", passphrase = \"p\", cert = \"/c\" }, \"d/\"]\nalpn = [\"h2\", \"http/1.1\"]\n"
         "min_version = \"1.3\"\ncipher_suites = [\"TLS_CHACHA20_POLY1305_SHA256\"]\ngroups = [\"P-384\", \"X25519\"]\n"
         "strict_sni = true\nbalance = \"client-hash\"\ntruncation = \"reset\"\n"
         "[service.b.proxy_protocol]\nsend = \"v2\"\ntlvs = [\"alpn\", \"crc32c\"]\naccept = \"required\"\n"
@@ -305,8 +307,10 @@ static void test_every_key_reaches_its_field(void **state) {
     assert_int_equal(s->ncerts, 2);
     assert_string_equal(s->certs[0].cert, "/c");
     assert_string_equal(s->certs[0].key, "/etc/tls-off/k");
+    assert_string_equal(s->certs[0].passphrase, "/etc/tls-off/p");
     assert_string_equal(s->certs[1].cert, "/etc/tls-off/d/");
     assert_null(s->certs[1].key);
+    assert_null(s->certs[1].passphrase);
     assert_int_equal(s->nalpn, 2);
     assert_string_equal(s->alpn[1], "http/1.1");
     assert_int_equal(s->min_version, 0x0304);

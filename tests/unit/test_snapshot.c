@@ -13,7 +13,7 @@ static const char rich[] =
     "[log]\ntarget = \"/x.log\"\nformat = \"json\"\nlevel = \"error\"\n"
     "[admin]\nsocket = \"/a.sock\"\nsocket_mode = \"0660\"\nsocket_group = \"root\"\nlisten = \"127.0.0.1:99\"\n"
     "[service.b]\nlisten = [\"127.0.0.1:0\", \"[::1]:0\"]\nbackends = [\"unix:/x\", \"unix:@z\", \"tcp:1.2.3.4:80\", \"tcp:db:82\"]\n"
-    "certificates = [{ key = \"k\", cert = \"/c\" }, \"d/\"]\nalpn = [\"h2\", \"http/1.1\"]\nstrict_sni = true\n"
+    "certificates = [{ key = \"k\", cert = \"/c\", passphrase = \"p\" }, \"d/\"]\nalpn = [\"h2\", \"http/1.1\"]\nstrict_sni = true\n"
     "balance = \"client-hash\"\ntruncation = \"reset\"\n"
     "proxy_protocol = {send = \"v2\", accept = \"required\", trust = [\"10.0.0.0/8\", \"::1\"], tlvs = [\"ssl\"]}\n"
     "limits = {sessions = 1, sessions_per_client = 2, handshakes_per_client_per_second = 3}\n"
@@ -62,6 +62,9 @@ static void assert_same_service(const struct conf_service *a, const struct conf_
     for (size_t i = 0; i < a->ncerts; i++) {
         assert_string_equal(a->certs[i].cert, b->certs[i].cert);
         assert_int_equal(a->certs[i].key == NULL, b->certs[i].key == NULL);
+        assert_int_equal(a->certs[i].passphrase == NULL, b->certs[i].passphrase == NULL);
+        if (a->certs[i].passphrase)
+            assert_string_equal(a->certs[i].passphrase, b->certs[i].passphrase);
     }
     assert_int_equal(a->nalpn, b->nalpn);
     for (size_t i = 0; i < a->nalpn; i++)
@@ -286,7 +289,7 @@ static void test_a_conf_too_large_is_not_written(void **state) {
     memset(name, '/', 4000);
     s->certs = conf_alloc(c, 1024 * sizeof(*s->certs));
     for (size_t i = 0; i < 1024; i++)
-        s->certs[i] = (struct conf_cert){name, name};
+        s->certs[i] = (struct conf_cert){name, name, name};
     s->ncerts = 1024;
     assert_int_equal(snapshot_write(c, &fd), ERR_LIMIT);
     assert_int_equal(fd, -1);
