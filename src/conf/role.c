@@ -15,6 +15,10 @@
 #include "conf/snapshot.h"
 #include "wire/control.h"
 
+#define OTHER_PROTOCOL                                                                                                         \
+    "tls-off " TLS_OFF_VERSION                                                                                                 \
+    " cannot be taken up by the running version, which talks otherwise to its processes: it takes a "                          \
+    "stop and a start"
 #define TEXTS_MAX (2 * CONTROL_FLAGS_MAX + 1)
 
 /* The request's texts as C strings. */
@@ -106,6 +110,8 @@ static int serve(int fd, const struct ipc_msg *m, const struct conf_probes *prob
     struct control_request req;
     struct faults f;
     int err = m->type == CONTROL_REQUEST ? control_read_request(m, &req) : ERR_FORMAT;
+    if (err == ERR_UNSUPPORTED)
+        return answer(fd, CONTROL_REFUSED, span_str(OTHER_PROTOCOL), NULL, 0);
     if (err)
         return err;
     faults_init(&f);

@@ -125,26 +125,33 @@ static void drained(struct hand *h) {
     }
 }
 
-/* No new connections; those that have not sent their hello have nothing to lose. */
-static void drain(struct hand *h, uint64_t ms) {
+/* No new connections. In a quick stop those that have not sent their hello have nothing to lose. */
+static void drain(struct hand *h, const struct control_drain *d) {
     accept_stop(h);
     h->draining = true;
     uint32_t slot = 0;
-    for (struct conn *c; (c = slab_next(&h->conns, &slot));)
+    for (struct conn *c; d->how == DRAIN_QUICK && (c = slab_next(&h->conns, &slot));)
         if (c->state == CONN_HEADER || c->state == CONN_HELLO)
             conn_end(h, c);
-    wheel_arm(&h->loop.wheel, &h->drain_timer, h->loop.now_ms + ms);
+    wheel_arm(&h->loop.wheel, &h->drain_timer, h->loop.now_ms + d->ms);
+}
+
+static void serve(struct hand *h) {
+    accept_start(h);
+    (void)!control_send(h->child.control, CONTROL_SERVING); /* a lost supervisor shows on the control socket */
 }
 
 static void on_message(struct hand *h, struct ipc_msg *m) {
     struct control_peer peer;
-    uint64_t ms;
+    struct control_drain d;
     if (m->type == CONTROL_LINK && control_read_peer(m, &peer) == 0 && peer.index < h->child.setup.workers)
         deliver_link(h, peer.index, m->fds[0]);
-    else if (m->type == CONTROL_DRAIN && control_read_number(m, &ms) == 0)
-        drain(h, ms);
+    else if (m->type == CONTROL_DRAIN && control_read_drain(m, &d) == 0)
+        drain(h, &d);
     else if (m->type == CONTROL_STOP)
         h->loop.stop = true;
+    else if (m->type == CONTROL_SERVE)
+        serve(h);
     else
         ipc_msg_close(m);
 }
@@ -156,7 +163,7 @@ static void control_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events
     struct hand *h = ctx;
     struct ipc_msg m;
     int err = 0;
-    switch (ipc_recv(h->child.control, h->child.scratch, sizeof(h->child.scratch), control_to_child, &m, &err)) {
+    switch (child_recv(&h->child, &m, &err)) {
     case STEP_DONE:
         on_message(h, &m);
         break;

@@ -80,7 +80,7 @@ static void warn(struct observer *o, const struct control_peer *who, const char 
 }
 
 static void warn_own(struct observer *o, const char *what, const char *why) {
-    struct control_peer self = {ROLE_OBSERVER, o->child.setup.index};
+    struct control_peer self = {ROLE_OBSERVER, o->child.setup.index, 0};
     warn(o, &self, "%s: %s", what, why);
 }
 
@@ -101,7 +101,7 @@ static void tell_lost(struct observer *o) {
     uint64_t lost = o->sink.lost;
     if (lost == 0)
         return;
-    struct control_peer self = {ROLE_OBSERVER, o->child.setup.index};
+    struct control_peer self = {ROLE_OBSERVER, o->child.setup.index, 0};
     o->sink.lost = 0;
     warn(o, &self, "%llu log lines lost: %s", (unsigned long long)lost, strerror(o->sink.error));
     sink_flush(&o->sink);
@@ -133,6 +133,13 @@ static void on_timer(void *ctx, struct wtimer *t) {
 
 /* ---- the supervisor ---- */
 
+/* Everything that is in a ring nobody writes to any more. */
+static void read_rest(struct observer *o, struct source *s) {
+    for (unsigned i = 0; i < OLD_SWEEPS && source_read(s, SWEEP_LIMIT, on_event, o); i++)
+        continue;
+    tell_losses(o, s, true);
+}
+
 /* Takes a ring; what its predecessor still holds comes first. The descriptor is closed here. */
 static void take_ring(struct observer *o, const struct control_peer *who, int fd) {
     struct ring ring;
@@ -144,11 +151,17 @@ static void take_ring(struct observer *o, const struct control_peer *who, int fd
         warn(o, who, "its log ring is not usable: %s", err == ERR_SYSTEM ? strerror(why) : err_text(err));
         return;
     }
-    for (unsigned i = 0; i < OLD_SWEEPS && source_read(s, SWEEP_LIMIT, on_event, o); i++)
-        continue;
-    tell_losses(o, s, true);
+    read_rest(o, s);
     ring_unmap(&s->ring);
     s->ring = ring;
+}
+
+static void end_ring(struct observer *o, const struct control_peer *who) {
+    struct source *s = sources_of(&o->sources, who);
+    if (!s)
+        return;
+    read_rest(o, s);
+    sources_drop(&o->sources, s);
 }
 
 static void reopen(struct observer *o) {
@@ -164,6 +177,8 @@ static void on_message(struct observer *o, struct ipc_msg *m) {
         return;
     }
     ipc_msg_close(m);
+    if (m->type == CONTROL_RING_END && control_read_peer(m, &who) == 0)
+        end_ring(o, &who);
     if (m->type == CONTROL_REOPEN)
         reopen(o);
     if (m->type == CONTROL_STOP)
@@ -182,7 +197,7 @@ static void on_control(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     struct ipc_msg m;
     int err;
     while (!o->loop.stop) {
-        switch (ipc_recv(o->child.control, o->child.scratch, sizeof(o->child.scratch), control_to_child, &m, &err)) {
+        switch (child_recv(&o->child, &m, &err)) {
         case STEP_DONE:
             on_message(o, &m);
             break;
@@ -237,7 +252,8 @@ static bool start_loop(struct observer *o) {
     o->loop.timer_ctx = o;
     loop_on(&o->loop, KIND_CONTROL, on_control, o);
     sampling_init(&o->sampling, (uint16_t)o->conf->nservices);
-    struct source *own = sources_of(&o->sources, &(struct control_peer){ROLE_OBSERVER, o->child.setup.index});
+    struct source *own =
+        sources_of(&o->sources, &(struct control_peer){ROLE_OBSERVER, o->child.setup.index, o->child.setup.generation});
     MUST(own);
     own->ring = o->child.voice.ring;
     return true;

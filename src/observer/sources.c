@@ -4,15 +4,24 @@
 
 #define TELL_EVERY_MS 1000
 
+static bool is_peer(const struct control_peer *a, const struct control_peer *b) {
+    return a->role == b->role && a->index == b->index && a->generation == b->generation;
+}
+
 struct source *sources_of(struct sources *s, const struct control_peer *who) {
     for (size_t i = 0; i < s->n; i++)
-        if (s->list[i].who.role == who->role && s->list[i].who.index == who->index)
+        if (is_peer(&s->list[i].who, who))
             return &s->list[i];
     if (s->n == SOURCES_MAX)
         return NULL;
     struct source *new = &s->list[s->n++];
     *new = (struct source){.who = *who};
     return new;
+}
+
+void sources_drop(struct sources *s, struct source *gone) {
+    ring_unmap(&gone->ring);
+    *gone = s->list[--s->n];
 }
 
 bool source_read(struct source *s, unsigned limit, source_fn fn, void *ctx) {

@@ -12,7 +12,8 @@
 #include "wire/control.h"
 #include "wire/event.h"
 
-#define SOURCES_MAX (2 * CONF_WORKERS_MAX + ROLE_COUNT)
+/* Those of two generations: a reload keeps the old one until it has nothing left. */
+#define SOURCES_MAX (2 * (3 * CONF_WORKERS_MAX + ROLE_COUNT))
 
 struct source {
     struct control_peer who;
@@ -31,6 +32,9 @@ typedef void (*source_fn)(void *ctx, const struct event *e);
 
 /* The source of that peer, made when it is new (its ring is then not mapped); NULL when there are too many. */
 struct source *sources_of(struct sources *s, const struct control_peer *who);
+
+/* Forgets one of the list; pointers into the list are invalid afterwards. */
+void sources_drop(struct sources *s, struct source *gone);
 
 /* Hands the events waiting in the ring to FN, at most LIMIT. True when it stopped for that reason. */
 bool source_read(struct source *s, unsigned limit, source_fn fn, void *ctx);

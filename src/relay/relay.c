@@ -137,7 +137,7 @@ static bool all_sent(const struct session *s) {
     return s->down.wait.len == 0 && (s->client_fd < 0 || ioctl(s->client_fd, SIOCOUTQ, &unsent) < 0 || unsent == 0);
 }
 
-/* Sessions with nothing in flight end in good order; at the last moment all others are cut. */
+/* In a quick stop sessions with nothing in flight end in good order; at the last moment all others are cut. */
 static void drain_tick(struct relay *r) {
     uint32_t slot = 0;
     bool last = r->loop.now_ms >= r->drain_until_ms;
@@ -145,7 +145,7 @@ static void drain_tick(struct relay *r) {
         bool quiet = s->active_ms + QUIET_MS <= r->loop.now_ms && s->up.wait.len == 0 && s->down.wait.len == 0;
         if (s->state == SESSION_DEAD)
             continue;
-        if (s->state != SESSION_CLOSING && quiet) {
+        if (s->state != SESSION_CLOSING && quiet && r->drain_how == DRAIN_QUICK) {
             session_stop(r, s, ERR_STOPPED);
         } else if (s->state == SESSION_CLOSING && all_sent(s)) {
             session_end(r, s);
@@ -174,12 +174,13 @@ static void cut_all(struct relay *r) {
 /* ---- messages, timers, turns ---- */
 
 static void on_message(struct relay *r, struct ipc_msg *m) {
-    uint64_t ms;
+    struct control_drain d;
     if (m->type == CONTROL_LINK && take_link(r, m))
         return;
-    if (m->type == CONTROL_DRAIN && control_read_number(m, &ms) == 0) {
+    if (m->type == CONTROL_DRAIN && control_read_drain(m, &d) == 0) {
         r->draining = true;
-        r->drain_until_ms = r->loop.now_ms + ms;
+        r->drain_how = d.how;
+        r->drain_until_ms = r->loop.now_ms + d.ms;
         drain_tick(r);
     } else if (m->type == CONTROL_STOP) {
         r->loop.stop = true;
@@ -195,7 +196,7 @@ static void control_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events
     struct relay *r = ctx;
     struct ipc_msg m;
     int err = 0;
-    switch (ipc_recv(r->child.control, r->child.scratch, sizeof(r->child.scratch), control_to_child, &m, &err)) {
+    switch (child_recv(&r->child, &m, &err)) {
     case STEP_DONE:
         on_message(r, &m);
         break;

@@ -111,6 +111,7 @@ struct relay {
     uint32_t room;     /* sessions at the most */
     bool links_paused; /* full: no session is taken */
     bool draining;
+    enum drain_how drain_how;
     uint64_t drain_until_ms;
     uint64_t cut;                           /* sessions ended by force in a drain */
     uint64_t starved_told_ms, full_told_ms; /* warnings that have had their turn */

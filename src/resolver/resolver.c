@@ -44,7 +44,7 @@ static void hear(struct resolver *r) {
     while (!r->stop) {
         struct ipc_msg m;
         int err = 0;
-        switch (ipc_recv(r->child.control, r->child.scratch, sizeof(r->child.scratch), control_to_child, &m, &err)) {
+        switch (child_recv(&r->child, &m, &err)) {
         case STEP_DONE:
             on_message(r, &m);
             break;

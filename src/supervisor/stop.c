@@ -19,7 +19,7 @@ static void drain_role(struct super *s, enum role role) {
         if (w->state == CHILD_NONE)
             continue;
         w->stopping = true;
-        if (control_send_number(w->control, CONTROL_DRAIN, drain_left(s)) < 0)
+        if (control_send_drain(w->control, &(struct control_drain){DRAIN_QUICK, drain_left(s)}) < 0)
             worker_stop(s, w);
     }
 }

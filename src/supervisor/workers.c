@@ -84,7 +84,7 @@ static int link_two(const struct worker *a, const struct worker *b) {
     int err = ipc_pair(LINK_SNDBUF, pair);
     if (err < 0)
         return err;
-    const struct control_peer to_a = {b->role, b->index}, to_b = {a->role, a->index};
+    const struct control_peer to_a = {b->role, b->index, 0}, to_b = {a->role, a->index, 0};
     err = control_send_peer(a->control, CONTROL_LINK, &to_a, pair[0]);
     if (err == 0)
         err = control_send_peer(b->control, CONTROL_LINK, &to_b, pair[1]);
@@ -105,11 +105,11 @@ static int link_all(struct super *s, struct worker *w) {
 
 /* The observer gets everybody's ring; the supervisor's own comes first. */
 static int give_rings(struct super *s, struct worker *observer) {
-    const struct control_peer self = {ROLE_SUPERVISOR, 0};
+    const struct control_peer self = {ROLE_SUPERVISOR, 0, 0};
     int err = control_send_peer(observer->control, CONTROL_RING, &self, s->voice_ring);
     for (size_t i = 0; i < s->nworkers && err == 0; i++) {
         const struct worker *w = &s->workers[i];
-        const struct control_peer peer = {w->role, w->index};
+        const struct control_peer peer = {w->role, w->index, 0};
         if (w != observer)
             err = control_send_peer(observer->control, CONTROL_RING, &peer, w->ring);
     }
@@ -129,7 +129,7 @@ static int introduce(struct super *s, struct worker *w) {
         .index = w->index,
         .workers = (uint16_t)s->conf->workers,
         .cpu = w->cpu,
-        .generation = w->generation,
+        .restarts = w->generation,
     };
     const int fds[3] = {s->snapshot_fd, s->board_fd, w->ring};
     int err = control_send_setup(w->control, &setup, fds);

@@ -12,10 +12,22 @@
 
 #include "base/err.h"
 
+enum step child_recv(struct child *c, struct ipc_msg *ret, int *ret_err) {
+    struct ipc_msg m;
+    enum step step = ipc_recv(c->control, c->scratch, sizeof(c->scratch), control_to_child, &m, ret_err);
+    if (step == STEP_DONE && m.type == CONTROL_PING) {
+        (void)!control_send(c->control, CONTROL_PONG); /* a lost supervisor shows on the control socket */
+        return STEP_WANT_READ;
+    }
+    if (step == STEP_DONE)
+        *ret = m;
+    return step;
+}
+
 int child_wait(struct child *c, struct ipc_msg *ret) {
     for (;;) {
         int err = 0;
-        switch (ipc_recv(c->control, c->scratch, sizeof(c->scratch), control_to_child, ret, &err)) {
+        switch (child_recv(c, ret, &err)) {
         case STEP_DONE:
             return 0;
         case STEP_EOF:

@@ -30,6 +30,12 @@ MUST_CHECK int child_begin(struct child *c, int control);
  */
 MUST_CHECK int child_wait(struct child *c, struct ipc_msg *ret);
 
+/*
+ * The next message of the supervisor for the event loop: as ipc_recv() on the control socket, but pings are answered here and
+ * never seen by the caller (STEP_WANT_READ then).
+ */
+enum step child_recv(struct child *c, struct ipc_msg *ret, int *ret_err);
+
 /* Becomes USER for good when started as root and USER is not NULL. ERR_NOT_FOUND, ERR_SYSTEM (errno). */
 MUST_CHECK int child_become(const char *user);
 

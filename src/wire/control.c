@@ -6,14 +6,16 @@
 #include "base/rd.h"
 #include "base/wr.h"
 
-#define SETUP_LEN    14
+#define SETUP_LEN    18
 #define LISTENER_LEN 2
-#define PEER_LEN     4
 #define ADMIN_LEN    1
+#define PEER_LEN     8
 #define NUMBER_LEN   8
-#define REQUEST_MIN  6
 #define EXPORT_LEN   4
 #define EXPORTED_LEN 9
+#define DRAIN_LEN    10
+#define COMMAND_LEN  18
+#define REQUEST_MIN  10
 
 const struct ipc_rule control_to_child[] = {
     {CONTROL_SETUP, 3, SETUP_LEN, SETUP_LEN},
@@ -24,11 +26,16 @@ const struct ipc_rule control_to_child[] = {
     {CONTROL_ADMIN, 1, ADMIN_LEN, ADMIN_LEN},
     {CONTROL_GO, 0, 0, 0},
     {CONTROL_REOPEN, 0, 0, 0},
-    {CONTROL_DRAIN, 0, NUMBER_LEN, NUMBER_LEN},
+    {CONTROL_DRAIN, 0, DRAIN_LEN, DRAIN_LEN},
     {CONTROL_STOP, 0, 0, 0},
     {CONTROL_REQUEST, 0, REQUEST_MIN, CONTROL_TEXT_MAX},
     {CONTROL_EXPORT, 1, EXPORT_LEN, EXPORT_LEN},
     {CONTROL_IMPORT, 1, 0, 0},
+    {CONTROL_SERVE, 0, 0, 0},
+    {CONTROL_PING, 0, 0, 0},
+    {CONTROL_ROSTER, 1, 0, 0},
+    {CONTROL_RING_END, 0, PEER_LEN, PEER_LEN},
+    {CONTROL_STATE, 1, 0, 0},
     {0, 0, 0, 0},
 };
 
@@ -38,6 +45,9 @@ const struct ipc_rule control_to_supervisor[] = {
     {CONTROL_DRAINED, 0, NUMBER_LEN, NUMBER_LEN},
     {CONTROL_CONFIGURED, 2, 0, CONTROL_TEXT_MAX},
     {CONTROL_EXPORTED, 0, EXPORTED_LEN, EXPORTED_LEN},
+    {CONTROL_SERVING, 0, 0, 0},
+    {CONTROL_PONG, 0, 0, 0},
+    {CONTROL_COMMAND, 0, COMMAND_LEN, COMMAND_LEN},
     {0, 0, 0, 0},
 };
 
@@ -49,6 +59,7 @@ int control_send_setup(int fd, const struct control_setup *s, const int fds[stat
     wr_u16(&w, s->workers);
     wr_u32(&w, (uint32_t)s->cpu);
     wr_u32(&w, s->generation);
+    wr_u32(&w, s->restarts);
     return wr_end(&w) ? ipc_send(fd, CONTROL_SETUP, wr_written(&w), fds, 3) : ERR_LIMIT;
 }
 
@@ -62,6 +73,7 @@ int control_read_setup(const struct ipc_msg *m, struct control_setup *ret) {
     s.workers = rd_u16(&r);
     s.cpu = (int32_t)rd_u32(&r);
     s.generation = rd_u32(&r);
+    s.restarts = rd_u32(&r);
     if (!rd_end(&r) || role >= ROLE_COUNT || s.workers == 0 || s.index >= s.workers || s.cpu < -1)
         return ERR_FORMAT;
     *ret = s;
@@ -84,21 +96,71 @@ int control_read_listener(const struct ipc_msg *m, uint16_t *ret_listener) {
     return 0;
 }
 
-int control_send_peer(int fd, enum control_type type, const struct control_peer *p, int sock) {
+static int send_peer(int fd, enum control_type type, const struct control_peer *p, const int *fds, unsigned nfds) {
     uint8_t body[PEER_LEN];
     struct wr w = wr_of(body, sizeof(body));
     wr_u16(&w, (uint16_t)p->role);
     wr_u16(&w, p->index);
-    return wr_end(&w) ? ipc_send(fd, (uint16_t)type, wr_written(&w), &sock, 1) : ERR_LIMIT;
+    wr_u32(&w, p->generation);
+    return wr_end(&w) ? ipc_send(fd, (uint16_t)type, wr_written(&w), fds, nfds) : ERR_LIMIT;
+}
+
+int control_send_peer(int fd, enum control_type type, const struct control_peer *p, int sock) {
+    return send_peer(fd, type, p, &sock, 1);
+}
+
+int control_send_ring_end(int fd, const struct control_peer *p) {
+    return send_peer(fd, CONTROL_RING_END, p, NULL, 0);
 }
 
 int control_read_peer(const struct ipc_msg *m, struct control_peer *ret) {
     struct rd r = rd_of(m->body);
     uint16_t role = rd_u16(&r);
     uint16_t index = rd_u16(&r);
-    if ((m->type != CONTROL_LINK && m->type != CONTROL_RING) || !rd_end(&r) || role >= ROLE_COUNT)
+    uint32_t generation = rd_u32(&r);
+    bool mine = m->type == CONTROL_LINK || m->type == CONTROL_RING || m->type == CONTROL_RING_END;
+    if (!mine || !rd_end(&r) || role >= ROLE_COUNT)
         return ERR_FORMAT;
-    *ret = (struct control_peer){(enum role)role, index};
+    *ret = (struct control_peer){(enum role)role, index, generation};
+    return 0;
+}
+
+int control_send_drain(int fd, const struct control_drain *d) {
+    uint8_t body[DRAIN_LEN];
+    struct wr w = wr_of(body, sizeof(body));
+    wr_u16(&w, (uint16_t)d->how);
+    wr_u64(&w, d->ms);
+    return wr_end(&w) ? ipc_send(fd, CONTROL_DRAIN, wr_written(&w), NULL, 0) : ERR_LIMIT;
+}
+
+int control_read_drain(const struct ipc_msg *m, struct control_drain *ret) {
+    struct rd r = rd_of(m->body);
+    uint16_t how = rd_u16(&r);
+    uint64_t ms = rd_u64(&r);
+    if (m->type != CONTROL_DRAIN || !rd_end(&r) || how >= DRAIN_HOWS)
+        return ERR_FORMAT;
+    *ret = (struct control_drain){(enum drain_how)how, ms};
+    return 0;
+}
+
+int control_send_command(int fd, const struct control_command *c) {
+    uint8_t body[COMMAND_LEN];
+    struct wr w = wr_of(body, sizeof(body));
+    wr_u16(&w, (uint16_t)c->kind);
+    wr_u64(&w, c->id);
+    wr_u64(&w, c->ms);
+    return wr_end(&w) ? ipc_send(fd, CONTROL_COMMAND, wr_written(&w), NULL, 0) : ERR_LIMIT;
+}
+
+int control_read_command(const struct ipc_msg *m, struct control_command *ret) {
+    struct rd r = rd_of(m->body);
+    uint16_t kind = rd_u16(&r);
+    struct control_command c = {.id = rd_u64(&r)};
+    c.ms = rd_u64(&r);
+    if (m->type != CONTROL_COMMAND || !rd_end(&r) || kind == 0 || kind >= COMMAND_KINDS)
+        return ERR_FORMAT;
+    c.kind = (enum command_kind)kind;
+    *ret = c;
     return 0;
 }
 
@@ -126,7 +188,7 @@ int control_send_number(int fd, enum control_type type, uint64_t n) {
 int control_read_number(const struct ipc_msg *m, uint64_t *ret) {
     struct rd r = rd_of(m->body);
     uint64_t n = rd_u64(&r);
-    if ((m->type != CONTROL_DRAIN && m->type != CONTROL_DRAINED) || !rd_end(&r))
+    if (m->type != CONTROL_DRAINED || !rd_end(&r))
         return ERR_FORMAT;
     *ret = n;
     return 0;
@@ -171,6 +233,7 @@ static void unpack_texts(struct rd *r, struct span *texts, uint16_t *ret_n) {
 int control_send_request(int fd, const struct control_request *req) {
     uint8_t body[CONTROL_TEXT_MAX];
     struct wr w = wr_of(body, sizeof(body));
+    wr_u32(&w, CONTROL_PROTOCOL);
     wr_vec16(&w, req->file);
     pack_texts(&w, req->listen, req->nlisten);
     pack_texts(&w, req->backend, req->nbackend);
@@ -180,8 +243,10 @@ int control_send_request(int fd, const struct control_request *req) {
 int control_read_request(const struct ipc_msg *m, struct control_request *ret) {
     if (m->type != CONTROL_REQUEST)
         return ERR_FORMAT;
-    struct control_request req = {0};
     struct rd r = rd_of(m->body);
+    struct control_request req = {.protocol = rd_u32(&r)};
+    if (!r.bad && req.protocol != CONTROL_PROTOCOL)
+        return ERR_UNSUPPORTED;
     req.file = unpack_text(&r);
     unpack_texts(&r, req.listen, &req.nlisten);
     unpack_texts(&r, req.backend, &req.nbackend);

@@ -6,15 +6,25 @@
  *   LISTENER, LINK (one a peer) ---->
  *   GO                        ------>
  *                             <------  READY | REFUSED
+ *   SERVE                     ------>          (handshakers: accept)
+ *                             <------  SERVING
  *   LINK (a peer was restarted) ---->
+ *   PING                      ------>
+ *                             <------  PONG    (child_recv() answers)
  *   REOPEN, DRAIN, STOP       ------>
  *                             <------  DRAINED
  *   EXPORT (link), to a relay ------>
  *   IMPORT (link), to another ------>
  *                             <------  EXPORTED, of the first one
+ *                             <------  COMMAND (observer: an operator's wish; its result is in the roster)
  *
  * The config role gets REQUEST and answers CONFIGURED or REFUSED. Every message has one packing and one unpacking function
  * here, so the two sides cannot disagree.
+ *
+ * The two sides need not be of the same version: at a reload the supervisor starts the binary that is now on disk, and takes
+ * up its new code itself only at the end. CONTROL_PROTOCOL is raised with every change of what processes of different roles
+ * exchange (messages here, rings, board) that the other version would not understand; a newer binary then refuses the
+ * REQUEST of a running supervisor, with a text that says so. REQUEST's first field and REFUSED never change.
  */
 #pragma once
 
@@ -24,6 +34,8 @@
 #include "base/defs.h"
 #include "base/ipc.h"
 #include "wire/roles.h"
+
+#define CONTROL_PROTOCOL 1
 
 enum control_type {
     CONTROL_SETUP = 1, /* fds: snapshot, board, ring */
@@ -35,7 +47,7 @@ enum control_type {
     CONTROL_READY,
     CONTROL_REFUSED, /* body: text for the operator */
     CONTROL_REOPEN,  /* log file */
-    CONTROL_DRAIN,   /* stop accepting; body: milliseconds to finish in */
+    CONTROL_DRAIN,   /* stop accepting; body: how, milliseconds to finish in */
     CONTROL_DRAINED, /* body: sessions cut */
     CONTROL_STOP,
     CONTROL_REQUEST,    /* config: what to load */
@@ -44,6 +56,14 @@ enum control_type {
     CONTROL_EXPORT,     /* fds: link to the importer; this and the next two: wire/control_export.h */
     CONTROL_IMPORT,     /* fds: link to the exporter */
     CONTROL_EXPORTED,
+    CONTROL_SERVE,   /* handshakers: the generation takes over, accept */
+    CONTROL_SERVING, /* the answer to it */
+    CONTROL_PING,    /* a role that does not answer PONG hangs */
+    CONTROL_PONG,
+    CONTROL_COMMAND,  /* observer: what an operator asks for */
+    CONTROL_ROSTER,   /* fds: the roster (wire/roster.h); replaces an earlier one; observer only */
+    CONTROL_RING_END, /* the writer of that ring is gone: read the rest, let it go; observer only */
+    CONTROL_STATE,    /* fds: the supervisor's state, for a rehearsal of taking it over */
 };
 
 #define CONTROL_TEXT_MAX (32 * 1024)
@@ -57,7 +77,8 @@ struct control_setup {
     uint16_t index;      /* among the processes of this role */
     uint16_t workers;    /* handshakers and relays, each */
     int32_t cpu;         /* to run on; -1 = any */
-    uint32_t generation; /* counts restarts of this child, from 0 */
+    uint32_t generation; /* counts reloads, from 0; all processes of one generation share snapshot, board and binary */
+    uint32_t restarts;   /* of this child within its generation */
 };
 MUST_CHECK int control_send_setup(int fd, const struct control_setup *s, const int fds[static 3]);
 MUST_CHECK int control_read_setup(const struct ipc_msg *m, struct control_setup *ret);
@@ -70,6 +91,7 @@ MUST_CHECK int control_read_listener(const struct ipc_msg *m, uint16_t *ret_list
 struct control_peer {
     enum role role;
     uint16_t index;
+    uint32_t generation;
 };
 MUST_CHECK int control_send_peer(int fd, enum control_type type, const struct control_peer *p, int sock);
 MUST_CHECK int control_read_peer(const struct ipc_msg *m, struct control_peer *ret);
@@ -79,18 +101,43 @@ enum admin_kind { ADMIN_UNIX, ADMIN_TCP };
 MUST_CHECK int control_send_admin(int fd, enum admin_kind kind, int sock);
 MUST_CHECK int control_read_admin(const struct ipc_msg *m, enum admin_kind *ret);
 
-/* A message of one number: DRAIN (milliseconds), DRAINED (sessions cut). */
+/* For handshakers and relays. Both cut what is left when the time is over, and answer DRAINED when they have nothing left. */
+enum drain_how {
+    DRAIN_QUICK,   /* a stop: connections without a hello and sessions with nothing in flight end at once, in good order */
+    DRAIN_PATIENT, /* whatever has begun may end by itself */
+    DRAIN_HOWS,
+};
+struct control_drain {
+    enum drain_how how;
+    uint64_t ms;
+};
+MUST_CHECK int control_send_drain(int fd, const struct control_drain *d);
+MUST_CHECK int control_read_drain(const struct ipc_msg *m, struct control_drain *ret);
+
+/* What an operator can ask the supervisor for. ID is the asker's choice, unique for the life of the supervisor. */
+enum command_kind { COMMAND_RELOAD = 1, COMMAND_DRAIN, COMMAND_STOP, COMMAND_KINDS };
+struct control_command {
+    enum command_kind kind;
+    uint64_t id;
+    uint64_t ms; /* DRAIN: the deadline; 0 = drain_timeout */
+};
+MUST_CHECK int control_send_command(int fd, const struct control_command *c);
+MUST_CHECK int control_read_command(const struct ipc_msg *m, struct control_command *ret);
+
+/* A message of one number: DRAINED (sessions cut). */
 MUST_CHECK int control_send_number(int fd, enum control_type type, uint64_t n);
 MUST_CHECK int control_read_number(const struct ipc_msg *m, uint64_t *ret);
 
-/* Messages without a body (GO, READY, REOPEN, STOP) and with text (REFUSED). */
+/* Messages without a body (GO, READY, SERVE, PING ...), with text (REFUSED), with a ring's writer (RING_END). */
 MUST_CHECK int control_send(int fd, enum control_type type);
+MUST_CHECK int control_send_ring_end(int fd, const struct control_peer *p);
 MUST_CHECK int control_send_text(int fd, enum control_type type, struct span text, const int *fds, unsigned nfds);
 
 /* What the config role shall load: a file, or flags. Texts borrow the message. */
 #define CONTROL_FLAGS_MAX 16
 struct control_request {
-    struct span file; /* empty = flags */
+    uint32_t protocol; /* CONTROL_PROTOCOL of the supervisor; filled in by the sender */
+    struct span file;  /* empty = flags */
     struct span listen[CONTROL_FLAGS_MAX];
     uint16_t nlisten;
     struct span backend[CONTROL_FLAGS_MAX];

@@ -36,6 +36,12 @@ static void check_fixed(const struct ipc_msg *m) {
     uint64_t n;
     uint32_t max;
     struct control_exported e;
+    struct control_drain d;
+    struct control_command c;
+    if (control_read_drain(m, &d) == 0)
+        MUST((unsigned)d.how < DRAIN_HOWS);
+    if (control_read_command(m, &c) == 0)
+        MUST(c.kind > 0 && (unsigned)c.kind < COMMAND_KINDS);
     if (control_read_setup(m, &s) == 0)
         MUST((unsigned)s.role < ROLE_COUNT && s.index < s.workers && s.cpu >= -1);
     if (control_read_peer(m, &p) == 0)
@@ -63,7 +69,7 @@ static void check_resolved(struct ipc_msg m) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 1)
         return 0;
-    struct ipc_msg m = {.type = (uint16_t)(data[0] % (CONTROL_EXPORTED + 2)), .body = span_of(data + 1, size - 1)};
+    struct ipc_msg m = {.type = (uint16_t)(data[0] % (CONTROL_STATE + 2)), .body = span_of(data + 1, size - 1)};
     check_fixed(&m);
     check_request(&m);
     check_resolved(m);

@@ -95,7 +95,7 @@ static struct ring give_ring(enum role role, uint16_t index) {
     struct ring ring;
     assert_int_equal(ring_create(RING_SIZE, &fd), 0);
     assert_int_equal(ring_map(fd, &ring), 0);
-    assert_int_equal(control_send_peer(control, CONTROL_RING, &(struct control_peer){role, index}, fd), 0);
+    assert_int_equal(control_send_peer(control, CONTROL_RING, &(struct control_peer){role, index, 0}, fd), 0);
     close(fd);
     return ring;
 }
@@ -118,7 +118,7 @@ static void go(void) {
 
 /* A sweep that is over when this returns. */
 static void drain(void) {
-    assert_int_equal(control_send_number(control, CONTROL_DRAIN, 0), 0);
+    assert_int_equal(control_send_drain(control, &(struct control_drain){DRAIN_QUICK, 0}), 0);
     assert_int_equal(hear().type, CONTROL_DRAINED);
 }
 
@@ -285,7 +285,7 @@ static void what_is_no_ring_is_refused_and_told(void **state) {
     begin_to_file("info");
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     go();
-    assert_int_equal(control_send_peer(control, CONTROL_RING, &(struct control_peer){ROLE_RELAY, 0}, null), 0);
+    assert_int_equal(control_send_peer(control, CONTROL_RING, &(struct control_peer){ROLE_RELAY, 0, 0}, null), 0);
     close(null);
     drain();
     assert_int_equal(stop(), 0);

@@ -482,7 +482,7 @@ static void expect_from_role(const struct child_role *r, uint16_t type) {
 
 /* Returns the relay's end. */
 static int give_link(const struct child_role *r, uint16_t index) {
-    const struct control_peer peer = {ROLE_RELAY, index};
+    const struct control_peer peer = {ROLE_RELAY, index, 0};
     int fds[2];
     assert_int_equal(ipc_pair(0, fds), 0);
     assert_int_equal(control_send_peer(r->control, CONTROL_LINK, &peer, fds[0]), 0);
@@ -579,7 +579,7 @@ static void the_role_ignores_links_of_others(void **state) {
     struct fixture *f = *state;
     answer("10.0.0.1", NULL);
     struct child_role r = start_role(f, snapshot_of_names());
-    const struct control_peer peers[] = {{ROLE_HANDSHAKER, 0}, {ROLE_RELAY, CONF_WORKERS_MAX}};
+    const struct control_peer peers[] = {{ROLE_HANDSHAKER, 0, 0}, {ROLE_RELAY, CONF_WORKERS_MAX, 0}};
     for (size_t i = 0; i < ARRAY_LEN(peers); i++) {
         int fds[2];
         assert_int_equal(ipc_pair(0, fds), 0);
