@@ -10,6 +10,7 @@
 #include "cli/check.h"
 #include "cli/probes.h"
 #include "cli/run.h"
+#include "cli/ticket_secret.h"
 #include "cli/version.h"
 #include "conf/role.h"
 #include "handshaker/handshaker.h"
@@ -61,6 +62,7 @@ static const struct command {
     {"run", cmd_run, "run the proxy in the foreground"},
     {"check", cmd_check, "check a configuration file"},
     {"version", cmd_version, "what this binary is made of"},
+    {"ticket-secret", cmd_ticket_secret, "make the secret behind session tickets"},
     {"reload", NULL, "take up a new configuration and binary"},
     {"drain", NULL, "stop accepting and let sessions end"},
     {"stop", NULL, "stop the running proxy"},
@@ -74,7 +76,7 @@ static void usage(FILE *to) {
     fputs("usage: tls-off COMMAND [ARGUMENTS]\n       tls-off CONFIG.toml\n\n", to);
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
         if (commands[i].run)
-            fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].help);
+            fprintf(to, "  %-13s %s\n", commands[i].name, commands[i].help);
     fputs("\ntls-off COMMAND --help tells more.\n", to);
 }
 

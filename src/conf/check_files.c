@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "conf/loader.h"
+#include "conf/ticket_secret.h"
 
 #define SELFSIGNED_CERT "self-signed.crt" /* as tls/selfsigned.h has it */
 #define SELFSIGNED_KEY  "self-signed.key"
@@ -176,8 +177,16 @@ static void check_congestion(struct load *l) {
                names[0] ? names : "(the kernel does not tell which)");
 }
 
+static void check_ticket_secret(struct load *l) {
+    char reason[PATH_MAX + WHY_MAX];
+    struct text why = text_of(reason, sizeof(reason));
+    if (l->conf->ticket_secret && ticket_secret_check(l->conf->ticket_secret, &why) < 0)
+        load_error(l, load_top_at(l, KEY_TICKETS_SECRET_FILE), "tickets.secret_file", "%s", reason);
+}
+
 void check_files(struct load *l) {
     check_state_dir(l);
+    check_ticket_secret(l);
     check_certs(l);
     check_log(l);
     check_congestion(l);

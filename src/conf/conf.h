@@ -96,6 +96,7 @@ struct conf {
     uint32_t busy_poll_us;      /* relays look for events so long before they sleep; 0 = never */
     uint64_t drain_ms;          /* how long TERM lets sessions finish */
     uint64_t buffer_memory;     /* bytes a relay may hold for bytes that wait */
+    const char *ticket_secret;  /* file, absolute; NULL = random for this start */
     enum log_target log_target;
     const char *log_file; /* absolute, for LOG_TO_FILE */
     enum log_format log_format;

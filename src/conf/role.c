@@ -1,18 +1,16 @@
 #include "conf/role.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/ipc.h"
-#include "base/rand.h"
-#include "base/secret.h"
 #include "conf/snapshot.h"
+#include "conf/ticket_secret.h"
 #include "wire/control.h"
 
 #define OTHER_PROTOCOL                                                                                                         \
@@ -54,25 +52,6 @@ static struct conf *load(const struct control_request *req, const struct conf_pr
     return c;
 }
 
-/* Random for this start. ERR_SYSTEM (errno). */
-static int make_ticket_secret(int *ret_fd) {
-    uint8_t secret[CONFIG_TICKET_SECRET_LEN];
-    int fd = memfd_create("tls-off-tickets", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0)
-        return ERR_SYSTEM;
-    rand_bytes(secret, sizeof(secret));
-    ssize_t n = write(fd, secret, sizeof(secret));
-    secret_wipe(secret, sizeof(secret));
-    if (n != (ssize_t)sizeof(secret) || fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0) {
-        int saved = errno;
-        (void)close(fd); /* memory only */
-        errno = saved;
-        return ERR_SYSTEM;
-    }
-    *ret_fd = fd;
-    return 0;
-}
-
 /* Waits for room where the queue is full; there is one message, and nothing else to do. */
 static int answer(int fd, enum control_type type, struct span text, const int *fds, unsigned nfds) {
     for (;;) {
@@ -87,16 +66,20 @@ static int answer(int fd, enum control_type type, struct span text, const int *f
 
 static int answer_conf(int fd, const struct conf *c, const struct faults *f) {
     int fds[2] = {-1, -1};
+    char text[PATH_MAX + 256] = "";
+    struct text reason = text_of(text, sizeof(text));
     int err = snapshot_write(c, &fds[0]);
     if (err == 0)
-        err = make_ticket_secret(&fds[1]);
+        err = ticket_secret_memfd(c->ticket_secret, &fds[1], &reason);
     if (err == 0) {
         err = answer(fd, CONTROL_CONFIGURED, span_of(f->text, f->len), fds, 2);
     } else {
         struct faults why;
         faults_init(&why);
         faults_add(&why, true, "configuration", NULL, "cannot be handed over: %s",
-                   err == ERR_LIMIT ? "it is larger than 4 MiB" : strerror(errno));
+                   reason.len         ? text
+                   : err == ERR_LIMIT ? "it is larger than 4 MiB"
+                                      : strerror(errno));
         err = answer(fd, CONTROL_REFUSED, span_of(why.text, why.len), NULL, 0);
         faults_fini(&why);
     }

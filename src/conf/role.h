@@ -6,8 +6,5 @@
 
 #include "conf/load.h"
 
-/* Bytes of the ticket secret that goes with the configuration. */
-#define CONFIG_TICKET_SECRET_LEN 64
-
 /* Serves CONTROL_REQUEST on CONTROL_FD. The process' exit status: 0 when it answered, 1 when it could not. */
 int config_role_run(int control_fd, const struct conf_probes *probes);

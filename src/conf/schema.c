@@ -168,7 +168,7 @@ const struct key_row key_rows[KEY_COUNT] = {
     [KEY_ADMIN_SOCKET_GROUP]  = ROW("admin.socket_group", TOML_STRING, read_admin_group),
     [KEY_ADMIN_LISTEN]        = ROW("admin.listen", TOML_STRING, read_admin_listen),
 
-    [KEY_TICKETS_SECRET_FILE] = ROW("tickets.secret_file", TOML_STRING, NULL),
+    [KEY_TICKETS_SECRET_FILE] = ROW("tickets.secret_file", TOML_STRING, read_path, TOP(ticket_secret)),
 
     [KEY_LISTEN]        = ROW("service.*.listen", TOML_ARRAY, read_listen),
     [KEY_BACKENDS]      = ROW("service.*.backends", TOML_ARRAY, read_backends),

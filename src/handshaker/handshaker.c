@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -77,13 +78,15 @@ static bool make_services(struct hand *h) {
 }
 
 static bool take_secret(struct hand *h, int fd) {
-    void *secret = mmap(NULL, TICKETS_SECRET_LEN, PROT_READ, MAP_SHARED, fd, 0);
+    struct stat st;
+    size_t len = fstat(fd, &st) == 0 && st.st_size > 0 ? (size_t)st.st_size : 0;
+    void *secret = len && len <= TICKETS_SECRET_MAX ? mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0) : MAP_FAILED;
     close(fd);
     if (secret == MAP_FAILED)
         return false;
-    (void)mlock(secret, TICKETS_SECRET_LEN); /* over the limit: it may be swapped, as libssl's own memory may */
-    h->tickets = tickets_new(secret);
-    munmap(secret, TICKETS_SECRET_LEN);
+    (void)mlock(secret, len); /* over the limit: it may be swapped, as libssl's own memory may */
+    h->tickets = tickets_new(span_of(secret, len));
+    munmap(secret, len);
     return h->tickets != NULL;
 }
 

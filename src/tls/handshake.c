@@ -40,7 +40,10 @@ int handshake_new(const struct tls_server *s, const struct hello *hello, struct 
         goto out;
     SSL_set_bio(h->ssl, bio, bio);
     SSL_set_accept_state(h->ssl);
-    if (SSL_set_app_data(h->ssl, h) != 1 || certs_use(s->certs, hello->sni, h->ssl) < 0)
+    uint8_t binding[TICKET_BIND_LEN];
+    ticket_bind_name(s->binding, hello->sni, binding);
+    if (SSL_set_app_data(h->ssl, h) != 1 || SSL_set_session_id_context(h->ssl, binding, sizeof(binding)) != 1 ||
+        certs_use(s->certs, hello->sni, h->ssl) < 0)
         goto out;
     *ret = h;
     err = 0;

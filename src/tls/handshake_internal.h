@@ -6,6 +6,7 @@
 #include "tls/handshake.h"
 #include "tls/hs_bio.h"
 #include "tls/kdf_provider.h"
+#include "tls/ticket_bind.h"
 
 struct tls_server {
     SSL_CTX *ctx;
@@ -14,7 +15,8 @@ struct tls_server {
     bool strict_sni;
     uint16_t *suites, *groups;
     size_t nsuites, ngroups;
-    struct buf alpn; /* ProtocolName vectors in our order */
+    struct buf alpn;                  /* ProtocolName vectors in our order */
+    uint8_t binding[TICKET_BIND_LEN]; /* of its tickets */
 };
 
 /* libssl's key-log callback: takes the application traffic secrets, where our provider is not trusted to. */

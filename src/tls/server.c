@@ -1,5 +1,4 @@
 #include <openssl/err.h>
-#include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,11 +81,7 @@ static int set_rules(struct tls_server *s, const struct tls_policy *p, struct ti
     SSL_CTX_set_info_callback(ctx, handshake_on_info);
     if (SSL_CTX_set_min_proto_version(ctx, p->min_version) != 1 || SSL_CTX_set_max_proto_version(ctx, TLS_1_3) != 1)
         return ERR_CRYPTO;
-    uint8_t id[SSL_MAX_SID_CTX_LENGTH]; /* a digest, because names may be longer */
-    size_t id_len = 0;
-    if (EVP_Q_digest(NULL, "SHA256", NULL, p->name, strlen(p->name), id, &id_len) != 1 ||
-        SSL_CTX_set_session_id_context(ctx, id, (unsigned)id_len) != 1)
-        return ERR_CRYPTO;
+    ticket_bind_service(p, span_of(NULL, 0), s->binding);
     int err = set_suites(ctx, p);
     if (err == 0)
         err = set_groups(ctx, p);

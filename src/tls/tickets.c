@@ -6,41 +6,70 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/secret.h"
+#include "base/wr.h"
 #include "tls/keysched.h"
+#include "tls/sha2.h"
 
 #define TICKET_NAME_LEN 16
 #define TICKET_KEY_LEN  32
+#define TICKET_PEER_MAX                                                                                                        \
+    8192 /* bytes of a client's certificate in a ticket, which it must send within a ClientHello of 16 KiB */
+#define HOUR_US (3600ull * 1000 * 1000)
 
-/* Lives in locked memory. */
-struct tickets {
+/* The keys of one hour. The name is all that a ticket shows of them. */
+struct hour_keys {
     uint8_t name[TICKET_NAME_LEN];
     uint8_t aes_key[TICKET_KEY_LEN];
     uint8_t hmac_key[TICKET_KEY_LEN];
 };
 
-/* HKDF-Extract (RFC 5869 2.2) without salt: every byte of the secret counts, not only as many as a hash has. */
-static bool extract(const uint8_t secret[static TICKETS_SECRET_LEN], uint8_t ret[static HASH_LEN_MAX]) {
-    static const uint8_t salt[32];
-    size_t len = 0;
-    return EVP_Q_mac(NULL, "HMAC", NULL, "SHA256", NULL, salt, sizeof(salt), secret, TICKETS_SECRET_LEN, ret, HASH_LEN_MAX,
-                     &len) != NULL &&
-           len == hash_len(HASH_SHA256);
+enum { BEFORE, NOW, NEXT, HOURS };
+
+/* Lives in locked memory. */
+struct tickets {
+    uint8_t prk[HASH_LEN_MAX]; /* HKDF-Extract of the secret */
+    bool derived;
+    uint64_t hour; /* since 1970, of keys[NOW], once derived */
+    struct hour_keys keys[HOURS];
+};
+
+/* HKDF-Expand-Label with the hour as its context. */
+static bool derive(const struct tickets *t, uint64_t hour, struct hour_keys *ret) {
+    uint8_t number[8];
+    struct wr w = wr_of(number, sizeof(number));
+    wr_u64(&w, hour);
+    struct span context = wr_written(&w);
+    return keysched_expand_label(HASH_SHA256, t->prk, "ticket name", context, ret->name, sizeof(ret->name)) == 0 &&
+           keysched_expand_label(HASH_SHA256, t->prk, "ticket aes", context, ret->aes_key, sizeof(ret->aes_key)) == 0 &&
+           keysched_expand_label(HASH_SHA256, t->prk, "ticket hmac", context, ret->hmac_key, sizeof(ret->hmac_key)) == 0;
 }
 
-struct tickets *tickets_new(const uint8_t secret[static TICKETS_SECRET_LEN]) {
+/* Derives the keys around the present hour, once an hour. False when the library failed; the next ticket tries again. */
+static bool follow_clock(struct tickets *t) {
+    uint64_t hour = clock_wall_us() / HOUR_US;
+    if (t->derived && hour == t->hour)
+        return true;
+    t->derived = false;
+    for (unsigned i = 0; i < HOURS; i++)
+        if (!derive(t, hour + i - NOW, &t->keys[i]))
+            return false;
+    t->hour = hour;
+    t->derived = true;
+    return true;
+}
+
+struct tickets *tickets_new(struct span secret) {
+    if (secret.len < TICKETS_SECRET_MIN || secret.len > TICKETS_SECRET_MAX)
+        return NULL;
     struct tickets *t = secret_alloc(sizeof(*t), NULL);
     if (!t)
         return NULL;
-    struct span none = {NULL, 0};
-    uint8_t prk[HASH_LEN_MAX];
-    bool ok = extract(secret, prk) &&
-              keysched_expand_label(HASH_SHA256, prk, "ticket name", none, t->name, sizeof(t->name)) == 0 &&
-              keysched_expand_label(HASH_SHA256, prk, "ticket aes", none, t->aes_key, sizeof(t->aes_key)) == 0 &&
-              keysched_expand_label(HASH_SHA256, prk, "ticket hmac", none, t->hmac_key, sizeof(t->hmac_key)) == 0;
-    secret_wipe(prk, sizeof(prk));
-    if (ok)
+    static const uint8_t salt[32]; /* HKDF-Extract (RFC 5869 2.2): every byte of the secret counts, however many there are */
+    sha2_hmac(HASH_SHA256, span_of(salt, sizeof(salt)), &secret, 1, t->prk);
+    if (follow_clock(t))
         return t;
     tickets_free(t);
     return NULL;
@@ -50,28 +79,55 @@ void tickets_free(struct tickets *t) {
     secret_free(t, sizeof(*t));
 }
 
-static int mac_begin(const struct tickets *t, EVP_MAC_CTX *mac) {
+static int mac_begin(const struct hour_keys *k, EVP_MAC_CTX *mac) {
     char digest[] = "SHA256";
     OSSL_PARAM params[] = {
         OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
         OSSL_PARAM_construct_end(),
     };
-    return EVP_MAC_init(mac, t->hmac_key, sizeof(t->hmac_key), params);
+    return EVP_MAC_init(mac, k->hmac_key, sizeof(k->hmac_key), params);
 }
 
-/* libssl's contract: -1 failed, 0 ticket not ours (a full handshake follows), 1 ready, 2 ready and a new ticket is due. */
+static const struct hour_keys *keys_named(const struct tickets *t, const uint8_t name[static TICKET_NAME_LEN]) {
+    for (unsigned i = 0; i < HOURS; i++)
+        if (memcmp(t->keys[i].name, name, TICKET_NAME_LEN) == 0)
+            return &t->keys[i];
+    return NULL;
+}
+
+/* libssl puts the client's certificate into the ticket. */
+static bool peer_fits(const SSL *ssl) {
+    X509 *peer = SSL_get0_peer_certificate(ssl);
+    return !peer || i2d_X509(peer, NULL) <= TICKET_PEER_MAX;
+}
+
+/*
+ * What a ticket taken up is answered with. In 1.3 always a new one, because clients that do not want to be recognized use each
+ * only once (RFC 8446 C.4); in 1.2, where they use them again, when it is of another hour.
+ */
+static int taken_up(const SSL *ssl, const struct tickets *t, const struct hour_keys *k) {
+    enum { KEEP = 1, RENEW = 2 };
+    return SSL_version(ssl) == TLS1_3_VERSION || k != &t->keys[NOW] ? RENEW : KEEP;
+}
+
+/* libssl's contract: -1 failed, 0 no ticket, or one that is not ours (a full handshake follows), 1 and 2 ready. */
 static int ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int seal) {
-    const struct tickets *t = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+    struct tickets *t = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+    if (!follow_clock(t))
+        return -1;
+    const struct hour_keys *k = &t->keys[NOW];
+    if (!seal)
+        k = keys_named(t, name);
+    if (!k || (seal && !peer_fits(ssl)))
+        return 0;
     if (seal) {
-        memcpy(name, t->name, TICKET_NAME_LEN);
+        memcpy(name, k->name, TICKET_NAME_LEN);
         if (RAND_bytes(iv, EVP_CIPHER_get_iv_length(EVP_aes_256_cbc())) != 1)
             return -1;
-    } else if (memcmp(name, t->name, TICKET_NAME_LEN) != 0) {
-        return 0;
     }
-    if (EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, t->aes_key, iv, seal) != 1 || mac_begin(t, mac) != 1)
+    if (EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, k->aes_key, iv, seal) != 1 || mac_begin(k, mac) != 1)
         return -1;
-    return 1;
+    return seal ? 1 : taken_up(ssl, t, k);
 }
 
 int tickets_attach(struct tickets *t, SSL_CTX *ctx) {

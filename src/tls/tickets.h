@@ -1,6 +1,8 @@
 /*
- * Session tickets under keys of our own, derived from one secret, so that every handshaker of this start (and later of a
- * fleet) takes up the sessions of the others. A ticket is bound to its service by the session id context of its SSL_CTX.
+ * Session tickets under keys of our own. Every hour has its keys, derived from one secret by HKDF: whoever has the secret, on
+ * this machine or another, at this start or the next, takes up the sessions of the others without a word between them. Tickets
+ * are sealed with the keys of the present hour; those of the hour before and of the next (a machine whose clock is ahead) are
+ * opened too. What a ticket is bound to is said in ticket_bind.h.
  */
 #pragma once
 
@@ -8,14 +10,19 @@
 #include <stdint.h>
 
 #include "base/defs.h"
+#include "base/span.h"
 
-#define TICKETS_SECRET_LEN 64
-#define TICKETS_LIFETIME_S 7200
+#define TICKETS_SECRET_MIN 32
+#define TICKETS_SECRET_MAX 4096
+#define TICKETS_LIFETIME_S 3600 /* what clients are told: so long their tickets are opened for sure */
 
 struct tickets;
 
-/* Derives the keys; the secret is not kept. NULL when out of memory or the library failed. */
-struct tickets *tickets_new(const uint8_t secret[static TICKETS_SECRET_LEN]);
+/*
+ * SECRET (TICKETS_SECRET_MIN to _MAX bytes) is hashed, not kept. Keys follow the wall clock. NULL when out of memory, when the
+ * length is wrong, or when the library failed.
+ */
+struct tickets *tickets_new(struct span secret);
 void tickets_free(struct tickets *t);
 
 /* Makes CTX seal and open its tickets with T (kept; must outlive CTX). ERR_CRYPTO. */

@@ -77,7 +77,7 @@ def test_check_names_line_column_key_and_what_was_expected(parts, good, path, va
     assert re.search(says, said), said
 
 
-@pytest.mark.parametrize("path,value", [("service.web.client_auth.mode", "required"), ("tickets.secret_file", "x"),
+@pytest.mark.parametrize("path,value", [("service.web.client_auth.mode", "required"),
                                         ("service.web.limits.bytes_per_second_per_client", 5)])
 def test_keys_of_later_versions_are_refused(parts, good, path, value):
     status, said = check(parts, broken(good, path, value))

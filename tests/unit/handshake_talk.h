@@ -154,6 +154,10 @@ static inline void client_speaks(uint16_t version) {
 }
 
 /* libssl's macros cast const away. */
+static inline int client_asks_for(const char *name) {
+    return !name || SSL_set_tlsext_host_name(client, (char *)(uintptr_t)name) == 1;
+}
+
 static inline void client_groups(const char *names) {
     assert_int_equal(SSL_set1_groups_list(client, (uintptr_t)names), 1);
 }

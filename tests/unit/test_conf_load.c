@@ -131,8 +131,9 @@ static const struct broken table[] = {
      "\"/0123456789012345678901234567890123456789012345678901234567890123456789012345678...\", expected a file name of at most 107 bytes, folder "
      "included, or \"\" for no socket\n"},
     {"[admin]\nsokcet = 1\n" SERVICE, "t.toml:2:1: admin.sokcet: found an unknown key, expected \"socket\"\n"},
-    {"[tickets]\nsecret_file = \"x\"\n" SERVICE,
-     "t.toml:2:1: tickets.secret_file: found \"x\": not supported by this version\n"},
+    {"[tickets]\nsecret_file = \"\"\n" SERVICE,
+     "t.toml:2:15: tickets.secret_file: found \"\", expected a file name of 1 to 4095 bytes\n"},
+    {"[tickets]\nsecret_file = 5\n" SERVICE, "t.toml:2:15: tickets.secret_file: found 5, expected a string\n"},
     {SERVICE "client_auth.mode = \"required\"\n",
      "t.toml:4:20: service.a.client_auth.mode: found \"required\", expected \"none\": not supported by this version\n"},
     {SERVICE "client_auth.allow = []\n",
@@ -248,7 +249,7 @@ static void test_every_key_reaches_its_field(void **state) {
     struct conf *c = load_well(
         "workers = 3\nstate_dir = \"state\"\nengine = \"libcrypto\"\ntcp_congestion = \"reno\"\n"
         "busy_poll_us = 50\ndrain_timeout = \"1m\"\nbuffer_memory = \"64MiB\"\n"
-        "[log]\ntarget = \"x.log\"\nformat = \"logfmt\"\nlevel = \"debug\"\n"
+        "[tickets]\nsecret_file = \"t.secret\"\n[log]\ntarget = \"x.log\"\nformat = \"logfmt\"\nlevel = \"debug\"\n"
         "[admin]\nsocket = \"a.sock\"\nsocket_mode = \"660\"\nsocket_owner = \"root\"\nsocket_group = \"root\"\n"
         "listen = \"[::1]:9901\"\n"
         "[service.b]\nlisten = [\"127.0.0.1:0\", \"[::1]:0\", \"127.0.0.1:0\", \"127.0.0.1:9\"]\n"
@@ -274,6 +275,7 @@ static void test_every_key_reaches_its_field(void **state) {
     assert_int_equal(c->buffer_memory, 64 << 20);
     assert_int_equal(c->log_target, LOG_TO_FILE);
     assert_string_equal(c->log_file, "/etc/tls-off/x.log");
+    assert_string_equal(c->ticket_secret, "/etc/tls-off/t.secret");
     assert_int_equal(c->log_format, LOG_AS_LOGFMT);
     assert_int_equal(c->log_level, LOG_LEVEL_DEBUG);
     assert_string_equal(c->admin.socket, "/etc/tls-off/a.sock");

@@ -9,6 +9,7 @@
 
 #include "base/ipc.h"
 #include "conf/snapshot.h"
+#include "conf/ticket_secret.h"
 #include "conf_support.h"
 #include "wire/control.h"
 
@@ -39,7 +40,7 @@ static void test_flags_give_a_snapshot_and_a_secret(void **state) {
     struct control_request req = {.nlisten = 1, .nbackend = 1};
     struct ipc_msg m;
     struct conf *c = NULL;
-    uint8_t secret[CONFIG_TICKET_SECRET_LEN + 1], zero[CONFIG_TICKET_SECRET_LEN] = {0};
+    uint8_t secret[TICKET_SECRET_NEW + 1], zero[TICKET_SECRET_NEW] = {0};
     req.listen[0] = span_str("127.0.0.1:0");
     req.backend[0] = span_str("unix:/run/app.sock");
     assert_int_equal(ask(&req, &m), 0);
@@ -48,7 +49,7 @@ static void test_flags_give_a_snapshot_and_a_secret(void **state) {
     assert_body_has(&m, "no certificate named");
     assert_int_equal(snapshot_read(m.fds[0], &c), 0);
     assert_string_equal(c->services[0].backends[0].text, "unix:/run/app.sock");
-    assert_int_equal(pread(m.fds[1], secret, sizeof(secret), 0), CONFIG_TICKET_SECRET_LEN);
+    assert_int_equal(pread(m.fds[1], secret, sizeof(secret), 0), TICKET_SECRET_NEW);
     assert_memory_not_equal(secret, zero, sizeof(zero));
     assert_int_equal(fcntl(m.fds[1], F_GET_SEALS), F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);
     conf_free(c);
@@ -72,6 +73,56 @@ static void test_a_broken_file_is_refused_with_its_faults(void **state) {
     assert_body_has(&m, ":1:1: wrokers: found an unknown key, expected \"workers\"\n");
     assert_body_has(&m, ":2:8: user: found 3, expected a string\n");
     ipc_msg_close(&m);
+}
+
+/* A configuration file that names SECRET, and the secret's file with N bytes. */
+static void make_config(const char *config, const char *secret, size_t n) {
+    FILE *f = fopen(config, "w");
+    assert_non_null(f);
+    assert_true(fprintf(f,
+                        "[tickets]\nsecret_file = \"%s\"\n[service.a]\nlisten = [\"127.0.0.1:0\"]\n"
+                        "backends = [\"unix:/run/app.sock\"]\n",
+                        secret) > 0);
+    assert_int_equal(fclose(f), 0);
+    f = fopen(secret, "w");
+    assert_non_null(f);
+    for (size_t i = 0; i < n; i++)
+        assert_true(fputc((int)(i % 251), f) >= 0);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(chmod(secret, 0600), 0);
+}
+
+static void test_the_secret_comes_from_the_file_named(void **state) {
+    char folder[] = "/tmp/tls-off-test-XXXXXX", config[64], secret[64];
+    uint8_t found[200];
+    struct conf *c = NULL;
+    struct ipc_msg m;
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(config, sizeof(config), "%s/t.toml", folder);
+    (void)snprintf(secret, sizeof(secret), "%s/secret", folder);
+    struct control_request req = {.file = span_str(config)};
+
+    make_config(config, secret, 100);
+    assert_int_equal(ask(&req, &m), 0);
+    assert_int_equal(m.type, CONTROL_CONFIGURED);
+    assert_int_equal(snapshot_read(m.fds[0], &c), 0);
+    assert_string_equal(c->ticket_secret, secret);
+    assert_int_equal(pread(m.fds[1], found, sizeof(found), 0), 100);
+    for (size_t i = 0; i < 100; i++)
+        assert_int_equal(found[i], i % 251);
+    assert_int_equal(fcntl(m.fds[1], F_GET_SEALS), F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);
+    conf_free(c);
+    ipc_msg_close(&m);
+
+    make_config(config, secret, 31);
+    assert_int_equal(ask(&req, &m), 0);
+    assert_int_equal(m.type, CONTROL_REFUSED);
+    assert_body_has(&m, "t.toml:2:15: tickets.secret_file: \"");
+    assert_body_has(&m, "secret\" has 31 bytes, expected 32 to 4096 random ones\n");
+    ipc_msg_close(&m);
+    assert_int_equal(unlink(secret), 0);
+    assert_int_equal(unlink(config), 0);
+    assert_int_equal(rmdir(folder), 0);
 }
 
 static void test_a_missing_file_is_refused(void **state) {
@@ -100,6 +151,7 @@ static void test_a_message_that_is_no_request_ends_the_role(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_flags_give_a_snapshot_and_a_secret),
+        cmocka_unit_test(test_the_secret_comes_from_the_file_named),
         cmocka_unit_test(test_a_broken_file_is_refused_with_its_faults),
         cmocka_unit_test(test_a_missing_file_is_refused),
         cmocka_unit_test(test_a_supervisor_that_is_gone_ends_the_role),

@@ -81,6 +81,62 @@ static void other_ticket_keys_mean_a_full_handshake(void **state) {
     tickets_free(other);
 }
 
+static SSL_SESSION *session_of_name(const struct tls_server *with, uint16_t version, const char *name) {
+    client_speaks(version);
+    assert_int_equal(client_asks_for(name), 1);
+    establish(with);
+    both_ways(10);
+    SSL_SESSION *session = SSL_get1_session(client);
+    SSL_set_shutdown(client, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+    leave();
+    return session;
+}
+
+static bool resumes_for_name(SSL_SESSION *session, uint16_t version, const char *name) {
+    client_speaks(version);
+    assert_int_equal(client_asks_for(name), 1);
+    assert_int_equal(SSL_set_session(client, session), 1);
+    establish(server);
+    bool resumed = result.resumed;
+    talk_and_close();
+    leave();
+    return resumed;
+}
+
+/* One service, two names: what one of them lets in must not come in under the other. */
+static void another_server_name_means_a_full_handshake(void **state) {
+    static const char *const names[] = {"a.www.example.org", "b.www.example.org", NULL};
+    for (size_t v = 0; v < 2; v++)
+        for (size_t i = 0; i < 3; i++) {
+            SSL_SESSION *session = session_of_name(server, both_versions[v], names[i]);
+            for (size_t j = 0; j < 3; j++)
+                assert_int_equal(resumes_for_name(session, both_versions[v], names[j]), i == j);
+            SSL_SESSION_free(session);
+        }
+}
+
+/* A ticket from before the service was made stricter does not pass under the new rules. */
+static void other_versions_or_suites_mean_a_full_handshake(void **state) {
+    struct tls_policy p = service_policy("web"), q = p;
+    uint16_t fewer[16];
+    memcpy(fewer, p.suites, p.nsuites * sizeof(*fewer));
+    q.suites = fewer;
+    q.nsuites = p.nsuites - 1;
+    struct tls_server *s = service_new(&q, certs, tickets);
+    p.min_version = TLS_1_3;
+    struct tls_server *t = service_new(&p, certs, tickets);
+    SSL_SESSION *session = session_with(server, TLS_1_3);
+    expect_resumed(session, s, TLS_1_3, false);
+    expect_resumed(session, t, TLS_1_3, false);
+    expect_resumed(session, server, TLS_1_3, true);
+    SSL_SESSION_free(session);
+    session = session_with(server, TLS_1_2);
+    expect_resumed(session, s, TLS_1_2, false);
+    SSL_SESSION_free(session);
+    tls_server_free(s);
+    tls_server_free(t);
+}
+
 static void a_resumed_session_can_be_resumed_after_a_retry(void **state) {
     SSL_SESSION *session = session_with(server, TLS_1_3);
     client_speaks(TLS_1_3);
@@ -101,6 +157,8 @@ int main(void) {
         cmocka_unit_test_teardown(a_service_of_another_name_does_not, clean_up),
         cmocka_unit_test_teardown(a_service_of_a_similar_long_name_does_not, clean_up),
         cmocka_unit_test_teardown(other_ticket_keys_mean_a_full_handshake, clean_up),
+        cmocka_unit_test_teardown(another_server_name_means_a_full_handshake, clean_up),
+        cmocka_unit_test_teardown(other_versions_or_suites_mean_a_full_handshake, clean_up),
         cmocka_unit_test_teardown(a_resumed_session_can_be_resumed_after_a_retry, clean_up),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -10,7 +10,7 @@
 
 static const char rich[] =
     "workers = 3\nstate_dir = \"state\"\nengine = \"libcrypto\"\ntcp_congestion = \"reno\"\ndrain_timeout = \"none\"\n"
-    "[log]\ntarget = \"/x.log\"\nformat = \"json\"\nlevel = \"error\"\n"
+    "[tickets]\nsecret_file = \"t.secret\"\n[log]\ntarget = \"/x.log\"\nformat = \"json\"\nlevel = \"error\"\n"
     "[admin]\nsocket = \"/a.sock\"\nsocket_mode = \"0660\"\nsocket_group = \"root\"\nlisten = \"127.0.0.1:99\"\n"
     "[service.b]\nlisten = [\"127.0.0.1:0\", \"[::1]:0\"]\nbackends = [\"unix:/x\", \"unix:@z\", \"tcp:1.2.3.4:80\", \"tcp:db:82\"]\n"
     "certificates = [{ key = \"k\", cert = \"/c\", passphrase = \"p\" }, \"d/\"]\nalpn = [\"h2\", \"http/1.1\"]\nstrict_sni = true\n"
@@ -110,6 +110,7 @@ static void test_a_round_trip_keeps_every_field(void **state) {
     assert_true(a->drain_ms == CONF_NEVER && b->drain_ms == CONF_NEVER);
     assert_int_equal(a->busy_poll_us, b->busy_poll_us);
     assert_int_equal(a->buffer_memory, b->buffer_memory);
+    assert_string_equal(a->ticket_secret, b->ticket_secret);
     assert_int_equal(a->log_target, b->log_target);
     assert_string_equal(a->log_file, b->log_file);
     assert_int_equal(a->log_format, b->log_format);
@@ -249,13 +250,16 @@ static void break_conf(struct conf *c, unsigned how) {
     case 21:
         c->admin.mode = 0755;
         break;
+    case 22:
+        c->ticket_secret = "relative";
+        break;
     default:
         c->buffer_memory = 0;
     }
 }
 
 static void test_values_that_make_no_sense_are_refused(void **state) {
-    for (unsigned how = 0; how <= 22; how++) {
+    for (unsigned how = 0; how <= 23; how++) {
         struct conf *a = rich_conf(), *b = NULL;
         int fd = -1;
         break_conf(a, how);

@@ -15,7 +15,21 @@
 static EVP_PKEY *key;
 static X509 *cert;
 static SSL_CTX *client_ctx;
-static uint8_t secret[TICKETS_SECRET_LEN], other_secret[TICKETS_SECRET_LEN];
+static uint8_t secret[64], other_secret[64];
+
+/* The clock that the keys follow; libssl has one of its own. */
+static uint64_t hours = 500000;
+
+uint64_t __wrap_clock_wall_us(void);
+uint64_t __wrap_clock_wall_us(void) {
+    return hours * 3600 * 1000 * 1000 + 1;
+}
+
+static struct tickets *tickets_of(const uint8_t from[static 64]) {
+    struct tickets *t = tickets_new(span_of(from, 64));
+    assert_non_null(t);
+    return t;
+}
 
 static int setup(void **state) {
     key = make_key("EC:P-256");
@@ -79,8 +93,7 @@ static SSL_SESSION *shake(SSL_CTX *server_ctx, uint16_t version, SSL_SESSION *re
 /* Whether a session from a server with secret A is resumed by one with secret B. */
 static bool passes(const uint8_t *a, const uint8_t *b, uint16_t version) {
     bool resumed = true;
-    struct tickets *ta = tickets_new(a), *tb = tickets_new(b);
-    assert_true(ta && tb);
+    struct tickets *ta = tickets_of(a), *tb = tickets_of(b);
     SSL_CTX *ca = server_with(ta), *cb = server_with(tb);
     SSL_SESSION *first = shake(ca, version, NULL, &resumed);
     assert_false(resumed);
@@ -109,7 +122,7 @@ static void a_ticket_serves_again_and_brings_a_new_one(void **state) {
     static const uint16_t versions[] = {TLS_1_2, TLS_1_3};
     for (size_t v = 0; v < 2; v++) {
         bool resumed;
-        struct tickets *t = tickets_new(secret);
+        struct tickets *t = tickets_of(secret);
         SSL_CTX *ctx = server_with(t);
         SSL_SESSION *s = shake(ctx, versions[v], NULL, &resumed);
         for (int i = 0; i < 3; i++) {
@@ -147,7 +160,7 @@ static SSL_SESSION *forge(SSL_SESSION *s, size_t at) {
 
 static void a_changed_bit_anywhere_means_a_full_handshake(void **state) {
     static const uint16_t versions[] = {TLS_1_2, TLS_1_3};
-    struct tickets *t = tickets_new(secret);
+    struct tickets *t = tickets_of(secret);
     SSL_CTX *ctx = server_with(t);
     for (size_t v = 0; v < 2; v++) {
         bool resumed;
@@ -172,7 +185,7 @@ static SSL_SESSION *session_of(const uint8_t *from, uint8_t ret_name[static 16])
     bool resumed;
     const unsigned char *ticket;
     size_t len = 0;
-    struct tickets *t = tickets_new(from);
+    struct tickets *t = tickets_of(from);
     SSL_CTX *ctx = server_with(t);
     SSL_SESSION *s = shake(ctx, TLS_1_2, NULL, &resumed);
     SSL_SESSION_get0_ticket(s, &ticket, &len);
@@ -200,6 +213,121 @@ static void tickets_say_how_long_they_last(void **state) {
     SSL_SESSION_free(s);
 }
 
+/* Whether a ticket of hour FROM is opened in hour TO, by the same process or by one that started only then. */
+static bool lasts(uint64_t from, uint64_t to, uint16_t version, bool restarted) {
+    bool resumed;
+    hours = from;
+    struct tickets *t = tickets_of(secret);
+    SSL_CTX *ctx = server_with(t);
+    SSL_SESSION *first = shake(ctx, version, NULL, &resumed);
+    hours = to;
+    struct tickets *later = restarted ? tickets_of(secret) : NULL;
+    SSL_CTX *later_ctx = restarted ? server_with(later) : NULL;
+    SSL_SESSION_free(shake(restarted ? later_ctx : ctx, version, first, &resumed));
+    SSL_SESSION_free(first);
+    SSL_CTX_free(later_ctx);
+    SSL_CTX_free(ctx);
+    tickets_free(later);
+    tickets_free(t);
+    return resumed;
+}
+
+static void the_hours_beside_the_present_one_are_opened_and_no_others(void **state) {
+    static const uint16_t versions[] = {TLS_1_2, TLS_1_3};
+    for (size_t v = 0; v < 2; v++)
+        for (int restarted = 0; restarted < 2; restarted++) {
+            assert_false(lasts(500000, 499998, versions[v], restarted));
+            assert_true(lasts(500000, 499999, versions[v], restarted)); /* made by a machine whose clock is ahead */
+            assert_true(lasts(500000, 500000, versions[v], restarted));
+            assert_true(lasts(500000, 500001, versions[v], restarted));
+            assert_false(lasts(500000, 500002, versions[v], restarted));
+            assert_false(lasts(500000, 600000, versions[v], restarted));
+        }
+}
+
+/* A machine without a clock of its own starts in 1970: its keys are keys like any others. */
+static void the_first_hour_of_all_has_keys_too(void **state) {
+    uint8_t name[16], zero[16] = {0};
+    assert_true(lasts(0, 0, TLS_1_3, false));
+    assert_true(lasts(0, 1, TLS_1_3, false));
+    hours = 0;
+    SSL_SESSION_free(session_of(secret, name));
+    assert_memory_not_equal(name, zero, 16);
+    hours = 500000;
+}
+
+static void every_hour_has_a_name_of_its_own(void **state) {
+    uint8_t names[5][16];
+    for (size_t i = 0; i < 5; i++) {
+        hours = 500000 + i;
+        SSL_SESSION_free(session_of(secret, names[i]));
+        for (size_t j = 0; j < i; j++)
+            assert_memory_not_equal(names[i], names[j], 16);
+    }
+    hours = 500000;
+}
+
+/* A ticket taken up in the next hour is answered with one of that hour, so a client that comes back in time goes on for ever.
+ */
+static void a_session_is_resumed_from_hour_to_hour(void **state) {
+    static const uint16_t versions[] = {TLS_1_2, TLS_1_3};
+    bool resumed;
+    struct tickets *t = tickets_of(secret);
+    SSL_CTX *ctx = server_with(t);
+    for (size_t v = 0; v < 2; v++) {
+        SSL_SESSION *s = shake(ctx, versions[v], NULL, &resumed);
+        for (int i = 0; i < 4; i++) {
+            hours++;
+            SSL_SESSION *next = shake(ctx, versions[v], s, &resumed);
+            assert_true(resumed);
+            SSL_SESSION_free(s);
+            s = next;
+        }
+        SSL_SESSION_free(s);
+    }
+    hours = 500000;
+    SSL_CTX_free(ctx);
+    tickets_free(t);
+}
+
+static bool same_ticket(const SSL_SESSION *a, const SSL_SESSION *b) {
+    const unsigned char *x, *y;
+    size_t nx, ny;
+    SSL_SESSION_get0_ticket(a, &x, &nx);
+    SSL_SESSION_get0_ticket(b, &y, &ny);
+    return nx == ny && memcmp(x, y, nx) == 0;
+}
+
+/* Clients that use a ticket of 1.3 only once would make a full handshake every other time otherwise. */
+static void tickets_of_1_3_are_answered_with_new_ones(void **state) {
+    bool resumed;
+    struct tickets *t = tickets_of(secret);
+    SSL_CTX *ctx = server_with(t);
+    SSL_SESSION *s = shake(ctx, TLS_1_3, NULL, &resumed), *next = shake(ctx, TLS_1_3, s, &resumed);
+    assert_true(resumed);
+    assert_false(same_ticket(s, next));
+    SSL_SESSION_free(s);
+    SSL_SESSION_free(next);
+    s = shake(ctx, TLS_1_2, NULL, &resumed);
+    next = shake(ctx, TLS_1_2, s, &resumed);
+    assert_true(resumed);
+    assert_true(same_ticket(s, next));
+    SSL_SESSION_free(s);
+    SSL_SESSION_free(next);
+    SSL_CTX_free(ctx);
+    tickets_free(t);
+}
+
+static void secrets_of_a_wrong_length_are_refused(void **state) {
+    static uint8_t many[TICKETS_SECRET_MAX + 1];
+    assert_null(tickets_new(span_of(many, 0)));
+    assert_null(tickets_new(span_of(many, TICKETS_SECRET_MIN - 1)));
+    assert_null(tickets_new(span_of(many, TICKETS_SECRET_MAX + 1)));
+    struct tickets *t = tickets_new(span_of(many, TICKETS_SECRET_MAX));
+    assert_non_null(t);
+    tickets_free(t);
+}
+
 static void none_are_freed(void **state) {
     tickets_free(NULL);
 }
@@ -212,6 +340,12 @@ int main(void) {
         cmocka_unit_test(a_changed_bit_anywhere_means_a_full_handshake),
         cmocka_unit_test(the_name_of_the_key_follows_from_the_secret),
         cmocka_unit_test(tickets_say_how_long_they_last),
+        cmocka_unit_test(the_hours_beside_the_present_one_are_opened_and_no_others),
+        cmocka_unit_test(the_first_hour_of_all_has_keys_too),
+        cmocka_unit_test(every_hour_has_a_name_of_its_own),
+        cmocka_unit_test(a_session_is_resumed_from_hour_to_hour),
+        cmocka_unit_test(tickets_of_1_3_are_answered_with_new_ones),
+        cmocka_unit_test(secrets_of_a_wrong_length_are_refused),
         cmocka_unit_test(none_are_freed),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,0 +1,136 @@
+#include "conf/ticket_secret.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/rand.h"
+#include "base/secret.h"
+
+#define SEALS     (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
+#define FORBIDDEN (S_IWGRP | S_IRWXO) /* a group may read it: mounts of secrets come so */
+
+static int close_with(int fd, int err) {
+    int saved = errno;
+    (void)close(fd); /* nothing in it is lost: it was read, or is given up */
+    errno = saved;
+    return err;
+}
+
+/* What the mode and size say. */
+static int judge(const char *file, const struct stat *st, struct text *why) {
+    size_t before = why->len;
+    if (!S_ISREG(st->st_mode))
+        text_addf(why, "\"%s\" is no file, expected %d to %d random bytes", file, TICKET_SECRET_MIN, TICKET_SECRET_MAX);
+    else if (st->st_mode & FORBIDDEN)
+        text_addf(why, "\"%s\" has mode %03o, expected 600 (or 640): who reads it can resume and, with TLS 1.2, read sessions",
+                  file, st->st_mode & 0777u);
+    else if (st->st_size < TICKET_SECRET_MIN || st->st_size > TICKET_SECRET_MAX)
+        text_addf(why, "\"%s\" has %lld bytes, expected %d to %d random ones", file, (long long)st->st_size, TICKET_SECRET_MIN,
+                  TICKET_SECRET_MAX);
+    return why->len == before ? 0 : ERR_FORMAT;
+}
+
+/* A file of one byte over and over is a placeholder, not a secret. */
+static bool is_uniform(const uint8_t *p, size_t n) {
+    size_t same = 1;
+    while (same < n && p[same] == p[0])
+        same++;
+    return same == n;
+}
+
+/* The bytes of FILE into TO; their number, or an error with a sentence in WHY. */
+static int read_file(const char *file, uint8_t to[static TICKET_SECRET_MAX], struct text *why) {
+    struct stat st;
+    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        text_addf(why, "\"%s\" cannot be read: %s", file, strerror(errno));
+        return fd < 0 ? ERR_SYSTEM : close_with(fd, ERR_SYSTEM);
+    }
+    if (judge(file, &st, why) < 0)
+        return close_with(fd, ERR_FORMAT);
+    size_t want = (size_t)st.st_size, have = 0;
+    while (have < want) {
+        ssize_t n = read(fd, to + have, want - have);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            text_addf(why, "\"%s\" cannot be read: %s", file, n < 0 ? strerror(errno) : "it became shorter meanwhile");
+            return close_with(fd, ERR_SYSTEM);
+        }
+        have += (size_t)n;
+    }
+    (void)close(fd); /* was only read */
+    if (!is_uniform(to, have))
+        return (int)have;
+    text_addf(why, "\"%s\" holds one byte over and over, expected random bytes", file);
+    return ERR_FORMAT;
+}
+
+int ticket_secret_check(const char *file, struct text *why) {
+    uint8_t *secret = secret_alloc(TICKET_SECRET_MAX, NULL);
+    int n = secret ? read_file(file, secret, why) : ERR_NOMEM;
+    if (!secret)
+        text_add(why, "out of memory");
+    secret_free(secret, TICKET_SECRET_MAX);
+    return n < 0 ? n : 0;
+}
+
+static int write_all(int fd, const uint8_t *p, size_t n) {
+    while (n > 0) {
+        ssize_t done = write(fd, p, n);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done <= 0)
+            return ERR_SYSTEM;
+        p += done;
+        n -= (size_t)done;
+    }
+    return 0;
+}
+
+static int sealed_memfd(const uint8_t *p, size_t n, int *ret_fd) {
+    int fd = memfd_create("tls-off-tickets", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return ERR_SYSTEM;
+    if (write_all(fd, p, n) < 0 || fcntl(fd, F_ADD_SEALS, SEALS) != 0)
+        return close_with(fd, ERR_SYSTEM);
+    *ret_fd = fd;
+    return 0;
+}
+
+int ticket_secret_memfd(const char *file, int *ret_fd, struct text *why) {
+    uint8_t *secret = secret_alloc(TICKET_SECRET_MAX, NULL);
+    if (!secret)
+        return ERR_SYSTEM;
+    int n = TICKET_SECRET_NEW;
+    if (file)
+        n = read_file(file, secret, why);
+    else
+        rand_bytes(secret, TICKET_SECRET_NEW);
+    int err = n < 0 ? n : sealed_memfd(secret, (size_t)n, ret_fd);
+    secret_free(secret, TICKET_SECRET_MAX);
+    return err;
+}
+
+int ticket_secret_new(const char *file) {
+    uint8_t secret[TICKET_SECRET_NEW];
+    int fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0600);
+    if (fd < 0)
+        return ERR_SYSTEM;
+    rand_bytes(secret, sizeof(secret));
+    int err = fchmod(fd, 0600) == 0 ? write_all(fd, secret, sizeof(secret)) : ERR_SYSTEM; /* an odd umask makes it less */
+    secret_wipe(secret, sizeof(secret));
+    if (err == 0 && fsync(fd) != 0)
+        err = ERR_SYSTEM;
+    if (err < 0) {
+        int saved = errno;
+        (void)unlink(file); /* ours, and of no use */
+        errno = saved;
+    }
+    return close_with(fd, err);
+}

@@ -1,0 +1,188 @@
+"""Session tickets over several instances, restarts and services: who resumes whose sessions, and who does not."""
+import os
+import stat
+import subprocess
+
+import pytest
+
+from support.clients import V12, V13, connect, context, free_port, run, s_client, says_echo
+from support.proxy import command
+
+VERSIONS = pytest.mark.parametrize("version", [V12, V13], ids=["1.2", "1.3"])
+
+
+def secret_in(folder, name="ticket.secret"):
+    path = folder / name
+    status, _, said = command("ticket-secret", "new", path)
+    assert status == 0 and not said, said
+    return str(path)
+
+
+def with_secret(parts, secret, **keys):
+    return parts.proxy(parts.backend(), top={"tickets": {"secret_file": secret}}, **keys)
+
+
+def session_of(p, ctx, name="localhost"):
+    """A session to be resumed; in 1.3 the ticket comes with the first bytes."""
+    with connect(p.port, ctx, name=name) as c:
+        says_echo(c)
+        assert not c.session_reused and c.session.has_ticket
+        return c.session
+
+
+def resumed(p, ctx, session, name="localhost"):
+    with connect(p.port, ctx, name=name, session=session) as c:
+        says_echo(c)
+        return c.session_reused
+
+
+@VERSIONS
+def test_instances_with_one_secret_resume_each_others_sessions(parts, version):
+    secret = secret_in(parts.folder)
+    a, b = with_secret(parts, secret), with_secret(parts, secret)
+    ctx = context(version=version)
+    for first, second in ((a, b), (b, a)):
+        session = session_of(first, ctx)
+        assert resumed(second, ctx, session)
+        assert resumed(first, ctx, session)
+
+
+@VERSIONS
+def test_instances_with_other_secrets_do_not(parts, version):
+    a, b, c = (with_secret(parts, secret_in(parts.folder, name)) for name in ("a", "b", "c"))
+    c_random = parts.proxy(parts.backend())
+    ctx = context(version=version)
+    session = session_of(a, ctx)
+    for other in (b, c, c_random):
+        assert not resumed(other, ctx, session)
+    assert resumed(a, ctx, session)
+
+
+@VERSIONS
+def test_a_session_outlives_a_restart(parts, version):
+    secret = secret_in(parts.folder)
+    ctx = context(version=version)
+    before = with_secret(parts, secret)
+    session = session_of(before, ctx)
+    before.stop()
+    assert resumed(with_secret(parts, secret), ctx, session)
+
+
+def test_openssl_and_gnutls_resume_at_another_instance(parts, pki):
+    secret = secret_in(parts.folder)
+    a, b = with_secret(parts, secret), with_secret(parts, secret)
+    kept = parts.folder / "session.pem"
+    for p, how, says in ((a, "-sess_out", "New, TLSv1.3"), (b, "-sess_in", "Reused, TLSv1.3")):
+        c = s_client(p.port, "-tls1_3", "-servername", "localhost", how, kept)
+        c.hear(says)
+        c.say("hello\n")
+        c.hear("hello\n")
+        c.end()
+    said = run("gnutls-cli", "--x509cafile", pki.ca, "--resume", "--waitresumption", "-p", a.port, "localhost", data=b"hi\n")
+    assert "This is a resumed session" in said
+
+
+# --- what a ticket is bound to
+
+
+def two_services(parts, **second):
+    """Two services on one address, told apart by their names; the second may be stricter than the first."""
+    open_cert = parts.pki.leaf("open", "p256", ["open.example.org"])
+    strict_cert = parts.pki.leaf("strict", "p256", ["strict.example.org"])
+    b = parts.backend()
+    first = parts.service(b, certificates=[open_cert])
+    port = free_port()
+    first["listen"] = [f"127.0.0.1:{port}"]
+    return parts.proxy(services={"open": first, "strict": {**first, "certificates": [strict_cert], **second}}), port
+
+
+def resumed_at(port, ctx, session, name):
+    with connect(port, ctx, name=name, session=session) as c:
+        says_echo(c)
+        return c.session_reused
+
+
+@VERSIONS
+def test_a_ticket_of_one_service_is_none_of_another_at_the_same_address(parts, version):
+    p, port = two_services(parts)
+    ctx = context(version=version)
+    with connect(port, ctx, name="open.example.org") as c:
+        says_echo(c)
+        session = c.session
+    assert not resumed_at(port, ctx, session, "strict.example.org")
+    assert resumed_at(port, ctx, session, "open.example.org")
+    assert [e["service"] for e in (p.wait_session(count=n) for n in (1, 2, 3))] == ["open", "strict", "open"]
+
+
+@VERSIONS
+def test_a_ticket_of_one_name_is_none_of_another_of_the_same_service(parts, version):
+    b = parts.backend()
+    certificate = parts.pki.leaf("names", "p256", ["a.example.org", "b.example.org"])
+    p = parts.proxy(b, certificates=[certificate])
+    ctx = context(version=version)
+    session = session_of(p, ctx, "a.example.org")
+    assert not resumed(p, ctx, session, "b.example.org")
+    assert resumed(p, ctx, session, "a.example.org")
+
+
+def test_early_data_is_never_offered(parts):
+    """0-RTT data can be replayed: a ticket that allowed it would say how much."""
+    p = parts.proxy(parts.backend())
+    kept = parts.folder / "session.pem"
+    c = s_client(p.port, "-tls1_3", "-sess_out", kept)
+    c.hear("Verify return code")
+    c.say("hello\n")
+    c.hear("hello\n")
+    _, said = c.end()
+    assert "Max Early Data: 0" in said
+    text = subprocess.run(["openssl", "sess_id", "-in", kept, "-noout", "-text"], capture_output=True, text=True, check=True).stdout
+    assert "Max Early Data: 0" in text
+
+
+# --- the command and the key
+
+
+def test_a_secret_is_made_for_its_owner_alone_and_never_overwritten(parts):
+    path = parts.folder / "t.secret"
+    secret = secret_in(parts.folder, "t.secret")
+    assert stat.S_IMODE(os.stat(secret).st_mode) == 0o600
+    before = path.read_bytes()
+    assert len(before) == 64
+    status, _, said = command("ticket-secret", "new", path)
+    assert status == 1 and "File exists" in said and "never overwritten" in said
+    assert path.read_bytes() == before
+    assert secret_in(parts.folder, "other") and (parts.folder / "other").read_bytes() != before
+
+
+@pytest.mark.parametrize("arguments", [[], ["new"], ["make", "x"], ["new", "a", "b"], ["new", "--force"]])
+def test_wrong_usage_of_the_command(parts, arguments):
+    status, _, said = command("ticket-secret", *arguments, cwd=parts.folder)
+    assert status == 2 and "usage:" in said
+    assert not list(parts.folder.glob("[ab]"))
+
+
+def test_the_command_helps():
+    status, said, _ = command("ticket-secret", "--help")
+    assert status == 0 and "usage: tls-off ticket-secret new FILE" in said
+
+
+@pytest.mark.parametrize("make,says", [
+    (lambda f: None, "cannot be read: No such file or directory"),
+    (lambda f: f.write_bytes(os.urandom(31)), "has 31 bytes, expected 32 to 4096 random ones"),
+    (lambda f: f.mkdir(), "is no file"),
+    (lambda f: f.write_bytes(b"x" * 64), "holds one byte over and over"),
+    (lambda f: (f.write_bytes(os.urandom(64)), f.chmod(0o644)), "has mode 644, expected 600"),
+], ids=["missing", "short", "folder", "placeholder", "mode"])
+def test_a_bad_secret_is_refused_by_check_and_by_run(parts, make, says):
+    secret = parts.folder / "t.secret"
+    make(secret)
+    if secret.is_file() and "mode" not in says:
+        secret.chmod(0o600)
+    p = parts.prepare(parts.backend(), top={"tickets": {"secret_file": str(secret)}})
+    status, _, said = command("check", p.config_file)
+    assert status == 1 and says in said and "tickets.secret_file" in said, said
+    p.wants_ready = False
+    p.expected_status = 1
+    p.start()
+    p.wait_exit()
+    assert says in p.text()
