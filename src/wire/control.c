@@ -16,6 +16,8 @@
 #define DRAIN_LEN    10
 #define COMMAND_LEN  18
 #define REQUEST_MIN  10
+#define SET_LEN      4
+#define KEY_LEN      8 /* CREDS, KEY, KEY_PASS */
 
 const struct ipc_rule control_to_child[] = {
     {CONTROL_SETUP, 3, SETUP_LEN, SETUP_LEN},
@@ -36,6 +38,10 @@ const struct ipc_rule control_to_child[] = {
     {CONTROL_ROSTER, 1, 0, 0},
     {CONTROL_RING_END, 0, PEER_LEN, PEER_LEN},
     {CONTROL_STATE, 1, 0, 0},
+    {CONTROL_REQUEST_CREDS, 1, 0, 0},
+    {CONTROL_CREDS, 1, KEY_LEN, KEY_LEN},
+    {CONTROL_KEY, 1, KEY_LEN, KEY_LEN},
+    {CONTROL_KEY_PASS, 1, KEY_LEN, KEY_LEN},
     {0, 0, 0, 0},
 };
 
@@ -48,6 +54,9 @@ const struct ipc_rule control_to_supervisor[] = {
     {CONTROL_SERVING, 0, 0, 0},
     {CONTROL_PONG, 0, 0, 0},
     {CONTROL_COMMAND, 0, COMMAND_LEN, COMMAND_LEN},
+    {CONTROL_CREDS_READ, 1, 0, CONTROL_TEXT_MAX},
+    {CONTROL_KEYS_TAKEN, 0, SET_LEN, SET_LEN},
+    {CONTROL_KEYS_REFUSED, 0, SET_LEN, CONTROL_TEXT_MAX},
     {0, 0, 0, 0},
 };
 

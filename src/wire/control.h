@@ -60,10 +60,17 @@ enum control_type {
     CONTROL_SERVING, /* the answer to it */
     CONTROL_PING,    /* a role that does not answer PONG hangs */
     CONTROL_PONG,
-    CONTROL_COMMAND,  /* observer: what an operator asks for */
-    CONTROL_ROSTER,   /* fds: the roster (wire/roster.h); replaces an earlier one; observer only */
-    CONTROL_RING_END, /* the writer of that ring is gone: read the rest, let it go; observer only */
-    CONTROL_STATE,    /* fds: the supervisor's state, for a rehearsal of taking it over */
+    CONTROL_COMMAND,       /* observer: what an operator asks for */
+    CONTROL_ROSTER,        /* fds: the roster (wire/roster.h); replaces an earlier one; observer only */
+    CONTROL_RING_END,      /* the writer of that ring is gone: read the rest, let it go; observer only */
+    CONTROL_STATE,         /* fds: the supervisor's state, for a rehearsal of taking it over */
+    CONTROL_REQUEST_CREDS, /* fds: snapshot; this and the next six: wire/control_creds.h */
+    CONTROL_CREDS_READ,    /* fds: store; body: warnings as text */
+    CONTROL_CREDS,         /* fds: store */
+    CONTROL_KEY,           /* fds: file of a private key; signers only */
+    CONTROL_KEY_PASS,      /* fds: file of its passphrase */
+    CONTROL_KEYS_TAKEN,
+    CONTROL_KEYS_REFUSED,
 };
 
 #define CONTROL_TEXT_MAX (32 * 1024)

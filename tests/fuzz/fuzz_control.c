@@ -8,6 +8,7 @@
 #include "base/defs.h"
 #include "base/err.h"
 #include "wire/control.h"
+#include "wire/control_creds.h"
 #include "wire/control_export.h"
 #include "wire/resolved.h"
 
@@ -27,6 +28,19 @@ static void check_request(const struct ipc_msg *m) {
         check_text(r.listen[i], m);
     for (size_t i = 0; i < r.nbackend; i++)
         check_text(r.backend[i], m);
+}
+
+static void check_creds(const struct ipc_msg *m) {
+    struct control_creds c;
+    struct control_key k;
+    struct span text;
+    uint32_t set;
+    if (control_read_creds(m, &c) == 0 || control_read_key(m, &k) == 0)
+        MUST(m->body.len == 8);
+    if (control_read_keys_taken(m, &set) == 0)
+        MUST(m->body.len == 4);
+    if (control_read_keys_refused(m, &set, &text) == 0)
+        MUST(text.len == m->body.len - 4);
 }
 
 static void check_fixed(const struct ipc_msg *m) {
@@ -54,6 +68,7 @@ static void check_fixed(const struct ipc_msg *m) {
         MUST(m->body.len == 4);
     if (control_read_exported(m, &e) == 0)
         MUST(m->body.len == 9);
+    check_creds(m);
 }
 
 static void check_resolved(struct ipc_msg m) {
@@ -69,7 +84,7 @@ static void check_resolved(struct ipc_msg m) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 1)
         return 0;
-    struct ipc_msg m = {.type = (uint16_t)(data[0] % (CONTROL_STATE + 2)), .body = span_of(data + 1, size - 1)};
+    struct ipc_msg m = {.type = (uint16_t)(data[0] % (CONTROL_KEYS_REFUSED + 2)), .body = span_of(data + 1, size - 1)};
     check_fixed(&m);
     check_request(&m);
     check_resolved(m);

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "wire/control.h"
+#include "wire/control_creds.h"
 #include "wire/control_export.h"
 #include "wire/resolved.h"
 
@@ -184,6 +185,9 @@ static void no_reader_takes_another_type(void **state) {
     uint64_t n;
     uint32_t max;
     struct control_exported e;
+    struct control_creds creds;
+    struct control_key key;
+    struct span text;
     uint8_t body[16] = {0};
     for (size_t len = 0; len <= sizeof(body); len++) {
         struct ipc_msg m = {.type = CONTROL_GO, .body = span_of(body, len)};
@@ -196,6 +200,10 @@ static void no_reader_takes_another_type(void **state) {
         assert_int_equal(control_read_exported(&m, &e), ERR_FORMAT);
         assert_int_equal(control_read_drain(&m, &d), ERR_FORMAT);
         assert_int_equal(control_read_command(&m, &c), ERR_FORMAT);
+        assert_int_equal(control_read_creds(&m, &creds), ERR_FORMAT);
+        assert_int_equal(control_read_key(&m, &key), ERR_FORMAT);
+        assert_int_equal(control_read_keys_taken(&m, &max), ERR_FORMAT);
+        assert_int_equal(control_read_keys_refused(&m, &max, &text), ERR_FORMAT);
         assert_int_equal(resolved_read(&(struct ipc_msg){.type = 9, .body = span_of(body, len)}, &a), ERR_FORMAT);
     }
 }
@@ -237,6 +245,48 @@ static void exported_with_a_third_truth_is_refused(void **state) {
     assert_int_equal(control_read_exported(&(struct ipc_msg){.type = CONTROL_EXPORTED, .body = span_of(body, 9)}, &e), 0);
     assert_int_equal(control_read_exported(&(struct ipc_msg){.type = CONTROL_EXPORTED, .body = span_of(body, 8)}, &e),
                      ERR_FORMAT);
+}
+
+static void credentials_survive(void **state) {
+    struct control_creds c;
+    struct control_key k;
+    assert_int_equal(control_send_creds(ends[0], &(struct control_creds){0xfffffffe, 10000}, 0), 0);
+    struct ipc_msg m = received(control_to_child);
+    assert_int_equal(control_read_creds(&m, &c), 0);
+    assert_int_equal(c.set, 0xfffffffe);
+    assert_int_equal(c.nkeys, 10000);
+    assert_int_equal(m.nfds, 1);
+    for (uint16_t type = CONTROL_KEY; type <= CONTROL_KEY_PASS; type++) {
+        assert_int_equal(control_send_key(ends[0], type, &(struct control_key){7, 9999}, 0), 0);
+        m = received(control_to_child);
+        assert_int_equal(m.type, type);
+        assert_int_equal(control_read_key(&m, &k), 0);
+        assert_int_equal(k.set, 7);
+        assert_int_equal(k.index, 9999);
+    }
+    assert_int_equal(control_send_request_creds(ends[0], 0), 0);
+    m = received(control_to_child);
+    assert_int_equal(m.type, CONTROL_REQUEST_CREDS);
+    assert_int_equal(m.nfds, 1);
+}
+
+static void answers_of_a_signer_survive(void **state) {
+    uint32_t set = 0;
+    struct span text;
+    assert_int_equal(control_send_keys_taken(ends[0], 8), 0);
+    struct ipc_msg m = received(control_to_supervisor);
+    assert_int_equal(control_read_keys_taken(&m, &set), 0);
+    assert_int_equal(set, 8);
+    assert_int_equal(control_send_keys_refused(ends[0], 9, span_str("/k: no key")), 0);
+    m = received(control_to_supervisor);
+    assert_int_equal(control_read_keys_refused(&m, &set, &text), 0);
+    assert_int_equal(set, 9);
+    assert_true(span_eq(text, span_str("/k: no key")));
+    static uint8_t longest[CONTROL_TEXT_MAX]; /* cut so that it passes */
+    assert_int_equal(control_send_keys_refused(ends[0], 10, span_of(longest, sizeof(longest))), 0);
+    m = received(control_to_supervisor);
+    assert_int_equal(control_read_keys_refused(&m, &set, &text), 0);
+    assert_int_equal(text.len, sizeof(longest) - 4);
 }
 
 static void request_for_a_file_survives(void **state) {
@@ -343,6 +393,8 @@ int main(void) {
         WITH_PAIR(listener_and_peer_survive),
         WITH_PAIR(unknown_role_of_a_peer_is_refused),
         WITH_PAIR(numbers_survive),
+        WITH_PAIR(credentials_survive),
+        WITH_PAIR(answers_of_a_signer_survive),
         WITH_PAIR(export_and_import_survive),
         WITH_PAIR(exported_survives),
         cmocka_unit_test(exported_with_a_third_truth_is_refused),
