@@ -39,6 +39,15 @@ const char *err_text(int err) {
     return err == 0 ? "ok" : "unknown error";
 }
 
+bool err_by_name(struct span name, int *ret_err) {
+    for (size_t i = 0; i < ARRAY_LEN(err_rows); i++)
+        if (span_eq(span_str(err_rows[i].name), name)) {
+            *ret_err = ERR_BASE_ + 1 + (int)i;
+            return true;
+        }
+    return false;
+}
+
 int err_alert(int err) {
     const struct err_row *row = row_of(err);
     return row ? row->alert : ALERT_NONE;

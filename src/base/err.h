@@ -9,6 +9,8 @@
 
 #include <stdbool.h>
 
+#include "base/span.h"
+
 /* TLS alert descriptions (RFC 8446 6, RFC 5246 7.2). */
 enum alert {
     ALERT_NONE = -1,
@@ -112,6 +114,9 @@ int err_alert(int err);
 
 /* Whether the number is in the table; for numbers that come from another process. */
 bool err_known(int err);
+
+/* The error of that short name; false when there is none (*ret_err is untouched). */
+bool err_by_name(struct span name, int *ret_err);
 
 /* The registered name of an alert description ("bad_certificate", RFC 8446 6); "unknown" when there is none. */
 const char *alert_name(int alert);

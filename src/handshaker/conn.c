@@ -90,7 +90,7 @@ static void tell_failure(struct hand *h, struct conn *c) {
     if (c->handshake && handshake_detail(c->handshake)[0])
         text_addf(&t, "%s%s", t.len ? "; " : "", handshake_detail(c->handshake));
 
-    struct event e = {.kind = EVENT_FAILURE, .level = LOG_LEVEL_INFO, .backend = UINT16_MAX};
+    struct event e = {.kind = EVENT_FAILURE, .level = LOG_LEVEL_INFO};
     e.wall_us = clock_wall_us();
     e.role = ROLE_HANDSHAKER;
     e.index = h->child.setup.index;
@@ -99,6 +99,7 @@ static void tell_failure(struct hand *h, struct conn *c) {
     e.text = span_of(detail, t.len);
     e.duration_us = clock_mono_us() - c->accepted_us;
     conn_facts(h, c, &e.facts);
+    e.service = span_str(h->services[c->service].conf->name);
     (void)event_put(&h->child.voice.ring, &e); /* the ring counts what it drops */
 }
 

@@ -42,10 +42,11 @@ const char *service_name(const struct conf *conf, uint16_t service) {
     return service < conf->nservices ? conf->services[service].name : "?";
 }
 
-const char *backend_name(const struct conf *conf, uint16_t service, uint16_t backend) {
-    if (service >= conf->nservices || backend >= conf->services[service].nbackends)
-        return "?";
-    return conf->services[service].backends[backend].text;
+uint16_t service_index(const struct conf *conf, struct span name) {
+    for (size_t i = 0; i < conf->nservices; i++)
+        if (span_eq(span_str(conf->services[i].name), name))
+            return (uint16_t)i;
+    return UINT16_MAX;
 }
 
 static void add(struct fields *f, const char *name, struct span value, bool bare) {
@@ -121,9 +122,10 @@ static void begin(struct fields *f, uint64_t wall_us, enum log_level level, cons
     add(f, "role", since(f, start), false);
 }
 
-static void add_facts(struct fields *f, const struct facts *facts, const struct conf *conf, const struct format_names *names) {
+static void add_facts(struct fields *f, const struct event *e, const struct format_names *names) {
+    const struct facts *facts = &e->facts;
     size_t start;
-    add_text(f, "service", service_name(conf, facts->service));
+    add(f, "service", e->service.len ? e->service : span_str("?"), false);
     start = f->space.len;
     text_add_hex(&f->space, span_of(facts->unique_id, sizeof(facts->unique_id)));
     add(f, "unique_id", since(f, start), false);
@@ -154,10 +156,9 @@ static void add_reason(struct fields *f, const struct event *e) {
     add(f, "alert", since(f, start), false);
 }
 
-static void add_traffic(struct fields *f, const struct event *e, const struct conf *conf) {
-    bool reached = e->backend != UINT16_MAX;
-    if (reached)
-        add_text(f, "backend", backend_name(conf, e->facts.service, e->backend));
+static void add_traffic(struct fields *f, const struct event *e) {
+    bool reached = e->backend.len > 0;
+    add_span(f, "backend", e->backend);
     add_number(f, "bytes_in", e->bytes_in);
     add_number(f, "bytes_out", e->bytes_out);
     if (e->facts.tls_version != 0)
@@ -170,7 +171,7 @@ static void add_traffic(struct fields *f, const struct event *e, const struct co
     add_number(f, "retries", e->retries);
 }
 
-void fields_of_event(const struct event *e, const struct conf *conf, const struct format_names *names, struct fields *ret) {
+void fields_of_event(const struct event *e, const struct format_names *names, struct fields *ret) {
     static const char *const events[] = {
         [EVENT_LINE] = FIELD_EVENT_LOG, [EVENT_SESSION] = "session", [EVENT_FAILURE] = "failed"};
     begin(ret, e->wall_us, event_level(e), events[e->kind], e->role, e->index);
@@ -178,9 +179,9 @@ void fields_of_event(const struct event *e, const struct conf *conf, const struc
         add(ret, "message", e->text, false);
         return;
     }
-    add_facts(ret, &e->facts, conf, names);
+    add_facts(ret, e, names);
     if (e->kind == EVENT_SESSION)
-        add_traffic(ret, e, conf);
+        add_traffic(ret, e);
     else
         add_ms(ret, "duration_ms", e->duration_us);
     add_reason(ret, e);

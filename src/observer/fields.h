@@ -39,12 +39,14 @@ const char *level_name(enum log_level level);
 /* How much an event matters: what the operator should look at is a warning, whatever outsiders do wrong is not. */
 enum log_level event_level(const struct event *e);
 
-/* The names the operator gave; "?" for an index that is out of range. Static or CONF's. */
+/* The name the operator gave; "?" for an index that is out of range. Static or CONF's. */
 const char *service_name(const struct conf *conf, uint16_t service);
-const char *backend_name(const struct conf *conf, uint16_t service, uint16_t backend);
 
-/* RET borrows E, CONF and NAMES' texts. */
-void fields_of_event(const struct event *e, const struct conf *conf, const struct format_names *names, struct fields *ret);
+/* The service of that name; UINT16_MAX when the configuration has none (any more). */
+uint16_t service_index(const struct conf *conf, struct span name);
+
+/* RET borrows E and NAMES' texts. */
+void fields_of_event(const struct event *e, const struct format_names *names, struct fields *ret);
 
 /* COUNT failures of one service and reason that were not written one by one within the last SECONDS. */
 struct sampled {

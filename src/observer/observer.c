@@ -53,9 +53,9 @@ static void on_event(void *ctx, const struct event *e) {
     struct observer *o = ctx;
     if (event_level(e) > o->conf->log_level)
         return;
-    if (is_repetitive(e) && !sampling_pass(&o->sampling, e->facts.service, e->reason, o->loop.now_ms))
+    if (is_repetitive(e) && !sampling_pass(&o->sampling, service_index(o->conf, e->service), e->reason, o->loop.now_ms))
         return;
-    fields_of_event(e, o->conf, o->names, &o->fields);
+    fields_of_event(e, o->names, &o->fields);
     put(o);
 }
 

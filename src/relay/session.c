@@ -151,7 +151,10 @@ static void tell(struct relay *r, const struct session *s) {
     e.index = r->child.setup.index;
     e.reason = s->reason;
     e.alert = s->plane.alert_seen;
-    e.backend = s->backend;
+    const struct conf_service *service = session_service(r, s);
+    e.service = span_str(service->name);
+    if (s->backend != BACKEND_NONE)
+        e.backend = span_str(service->backends[s->backend].text);
     e.bytes_in = s->up.bytes;
     e.bytes_out = s->down.bytes;
     e.connect_us = s->connect_us;

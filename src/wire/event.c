@@ -14,7 +14,14 @@ const char *side_end_name(unsigned end) {
     return end < END_COUNT ? names[end] : "unknown";
 }
 
+#define EVENT_VERSION 2 /* to be raised with every change of what pack() or facts_pack() write */
+
+static void pack_name(struct wr *w, struct span name) {
+    wr_vec16(w, span_of(name.p, MIN(name.len, (size_t)EVENT_NAME_MAX)));
+}
+
 static void pack(struct wr *w, const struct event *e) {
+    wr_u8(w, EVENT_VERSION);
     wr_u8(w, (uint8_t)e->kind);
     wr_u64(w, e->wall_us);
     wr_u8(w, (uint8_t)e->role);
@@ -24,12 +31,13 @@ static void pack(struct wr *w, const struct event *e) {
     if (e->kind == EVENT_LINE)
         return;
     facts_pack(w, &e->facts);
-    wr_u16(w, (uint16_t)-e->reason);
+    pack_name(w, e->service);
+    wr_vec8(w, e->reason ? span_str(err_name(e->reason)) : span_of(NULL, 0));
     wr_u8(w, e->alert);
     wr_u64(w, e->duration_us);
     if (e->kind == EVENT_FAILURE)
         return;
-    wr_u16(w, e->backend);
+    pack_name(w, e->backend);
     wr_u64(w, e->bytes_in);
     wr_u64(w, e->bytes_out);
     wr_u32(w, e->connect_us);
@@ -47,30 +55,33 @@ bool event_put(struct ring *ring, const struct event *e) {
 
 static void read_facts(struct rd *r, struct event *e) {
     facts_unpack(r, &e->facts);
-    e->reason = -(int)rd_u16(r);
+    e->service = rd_vec16(r);
+    struct span reason = rd_vec8(r);
     e->alert = rd_u8(r);
     e->duration_us = rd_u64(r);
-    if (e->reason != 0 && !err_known(e->reason))
+    if (reason.len > 0 && !err_by_name(reason, &e->reason))
+        e->reason = ERR_UNSUPPORTED; /* of a build that knows more reasons */
+    if (e->service.len > EVENT_NAME_MAX)
         r->bad = true;
 }
 
 static void read_session(struct rd *r, struct event *e) {
-    e->backend = rd_u16(r);
+    e->backend = rd_vec16(r);
     e->bytes_in = rd_u64(r);
     e->bytes_out = rd_u64(r);
     e->connect_us = rd_u32(r);
     e->client_end = rd_u8(r);
     e->backend_end = rd_u8(r);
     e->retries = rd_u16(r);
-    if (e->client_end >= END_COUNT || e->backend_end >= END_COUNT)
+    if (e->client_end >= END_COUNT || e->backend_end >= END_COUNT || e->backend.len > EVENT_NAME_MAX)
         r->bad = true;
 }
 
 int event_read(struct span record, struct event *ret) {
     memset(ret, 0, sizeof(*ret));
     struct rd r = rd_of(record);
-    uint8_t kind = rd_u8(&r);
-    if (kind < EVENT_LINE || kind > EVENT_FAILURE)
+    uint8_t version = rd_u8(&r), kind = rd_u8(&r);
+    if (version != EVENT_VERSION || kind < EVENT_LINE || kind > EVENT_FAILURE)
         return ERR_FORMAT;
     ret->kind = (enum event_kind)kind;
     ret->wall_us = rd_u64(&r);
@@ -79,7 +90,6 @@ int event_read(struct span record, struct event *ret) {
     ret->index = rd_u16(&r);
     ret->level = rd_u8(&r);
     ret->text = rd_vec16(&r);
-    ret->backend = UINT16_MAX;
     if (role >= ROLE_COUNT || ret->level > LOG_LEVEL_DEBUG || ret->text.len > EVENT_TEXT_MAX)
         r.bad = true;
     if (kind != EVENT_LINE)

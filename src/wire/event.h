@@ -1,6 +1,9 @@
 /*
  * What roles put into their ring for the observer: log lines, ends of sessions, failed connections. The observer turns them
  * into text; the roles never format, never wait, and never name a file.
+ *
+ * Rings outlive a generation of processes: what one build wrote, another may read. So services, backends and reasons go by
+ * name, and every event begins with the version of its form; one of another version is counted as not readable.
  */
 #pragma once
 
@@ -14,7 +17,8 @@
 enum event_kind { EVENT_LINE = 1, EVENT_SESSION, EVENT_FAILURE };
 
 #define EVENT_TEXT_MAX   1024
-#define EVENT_PACKED_MAX (FACTS_PACKED_MAX + EVENT_TEXT_MAX + 256)
+#define EVENT_NAME_MAX   512 /* of a service, of a backend: longer ones are cut */
+#define EVENT_PACKED_MAX (FACTS_PACKED_MAX + EVENT_TEXT_MAX + 2 * EVENT_NAME_MAX + 256)
 
 /* How one side of a session ended. */
 enum side_end { END_OPEN, END_CLOSE, END_TRUNCATED, END_RESET, END_CUT, END_COUNT };
@@ -29,11 +33,12 @@ struct event {
     uint16_t index;
     uint8_t level; /* enum log_level */
 
-    struct span text;   /* EVENT_LINE: the sentence. EVENT_FAILURE: detail ("waiting for client Finished"), may be empty */
-    struct facts facts; /* EVENT_SESSION, EVENT_FAILURE */
-    int reason;         /* enum err, 0 = well */
-    uint8_t alert;      /* with ERR_PEER_ALERT: its description */
-    uint16_t backend;   /* EVENT_SESSION: index in the service, UINT16_MAX = none tried */
+    struct span text;    /* EVENT_LINE: the sentence. EVENT_FAILURE: detail ("waiting for client Finished"), may be empty */
+    struct facts facts;  /* EVENT_SESSION, EVENT_FAILURE; its service is an index of the writer's own */
+    struct span service; /* its name; empty = not known yet */
+    int reason;          /* enum err, 0 = well */
+    uint8_t alert;       /* with ERR_PEER_ALERT: its description */
+    struct span backend; /* EVENT_SESSION: as the configuration writes it; empty = none tried */
     uint64_t bytes_in, bytes_out; /* plain bytes from and to the client */
     uint32_t connect_us;
     uint64_t duration_us;

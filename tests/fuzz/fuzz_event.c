@@ -46,9 +46,6 @@ static void check_format(enum log_format format) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static struct conf_backend backend = {.text = "unix:/x"};
-    static struct conf_service service = {.name = "web", .backends = &backend, .nbackends = 1};
-    static const struct conf conf = {.services = &service, .nservices = 1};
     static const struct format_names names = {no_name, no_name};
     struct event e;
     int err = event_read(span_of(data, size), &e);
@@ -56,7 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (err < 0)
         return 0;
     MUST(e.text.len <= EVENT_TEXT_MAX && e.level <= LOG_LEVEL_DEBUG && (unsigned)e.role < ROLE_COUNT);
-    fields_of_event(&e, &conf, &names, &fields);
+    fields_of_event(&e, &names, &fields);
     MUST(!fields.space.cut);
     check_format(LOG_AS_TEXT);
     check_format(LOG_AS_JSON);

@@ -54,6 +54,17 @@ static void numbers_outside_the_table_are_unknown(void **state) {
     }
 }
 
+static void names_lead_back_to_errors(void **state) {
+    int err = 7;
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        assert_true(err_by_name(span_str(err_name(all[i])), &err));
+        assert_int_equal(err, all[i]);
+    }
+    assert_false(err_by_name(span_str("idle_timeou"), &err));
+    assert_false(err_by_name(span_of(NULL, 0), &err));
+    assert_int_equal(err, all[ARRAY_LEN(all) - 1]);
+}
+
 static void zero_is_ok(void **state) {
     assert_false(err_known(0));
     assert_string_equal(err_name(0), "ok");
@@ -95,6 +106,7 @@ int main(void) {
         cmocka_unit_test(names_are_unique_and_plain),
         cmocka_unit_test(texts_are_there),
         cmocka_unit_test(numbers_outside_the_table_are_unknown),
+        cmocka_unit_test(names_lead_back_to_errors),
         cmocka_unit_test(zero_is_ok),
         cmocka_unit_test(alerts_follow_the_rfc),
         cmocka_unit_test(alert_names_are_the_registered_ones),

@@ -163,7 +163,7 @@ static void lines_and_sessions_reach_the_file(void **state) {
     go();
     struct ring late = give_ring(ROLE_RELAY, 0);
     struct event e = sample_session();
-    e.facts.service = 0;
+    e.backend = span_str("unix:/y");
     assert_true(event_put(&late, &e));
     voice_say(&v, LOG_LEVEL_DEBUG, "too quiet");
     assert_int_equal(stop(), 0);
@@ -223,6 +223,7 @@ static void failures_are_sampled(void **state) {
     struct ring ring = give_ring(ROLE_HANDSHAKER, 0);
     go();
     struct event e = {.kind = EVENT_FAILURE, .role = ROLE_HANDSHAKER, .level = LOG_LEVEL_INFO, .reason = ERR_NOT_TLS};
+    e.service = span_str("web");
     for (unsigned i = 0; i < 100; i++)
         assert_true(event_put(&ring, &e));
     e.reason = ERR_PLAIN_SSH;

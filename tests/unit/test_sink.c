@@ -70,7 +70,7 @@ static int open_file(void) {
 
 static void say(const char *text) {
     struct event e = {.kind = EVENT_LINE, .level = LOG_LEVEL_INFO, .role = ROLE_RELAY, .text = span_str(text)};
-    fields_of_event(&e, sample_conf(), &sample_names, &fields);
+    fields_of_event(&e, &sample_names, &fields);
     sink_put(&sink, &fields);
 }
 

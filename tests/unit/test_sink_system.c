@@ -71,7 +71,7 @@ static int open_target(enum log_target target, enum log_format format, struct te
 
 static void say(enum log_level level, const char *text) {
     struct event e = {.kind = EVENT_LINE, .level = (uint8_t)level, .role = ROLE_RELAY, .text = span_str(text)};
-    fields_of_event(&e, sample_conf(), &sample_names, &fields);
+    fields_of_event(&e, &sample_names, &fields);
     sink_put(&sink, &fields);
     sink_flush(&sink);
 }
@@ -89,7 +89,7 @@ static void open_journal(void) {
 static void journal_gets_every_field(void **state) {
     open_journal();
     struct event e = sample_session();
-    fields_of_event(&e, sample_conf(), &sample_names, &fields);
+    fields_of_event(&e, &sample_names, &fields);
     sink_put(&sink, &fields);
     assert_ptr_equal(strstr(got, "MESSAGE=relay.3 session service=web unique_id="), got);
     const char *const want[] = {"|PRIORITY=6|SYSLOG_IDENTIFIER=tls-off|", "|TLS_OFF_EVENT=session|", "|TLS_OFF_SERVICE=web|",
@@ -117,7 +117,7 @@ static void journal_takes_the_longest_event(void **state) {
     e.reason = ERR_PEER_ALERT;
     e.text = span_of(text, sizeof(text));
     e.facts.sni = e.facts.alpn = span_of(text, 255);
-    fields_of_event(&e, sample_conf(), &sample_names, &fields);
+    fields_of_event(&e, &sample_names, &fields);
     sink_put(&sink, &fields);
     assert_non_null(strstr(got, "|TLS_OFF_ALERT=close_notify|")); /* the last one */
 }
