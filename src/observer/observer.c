@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/loop.h"
 #include "conf/snapshot.h"
+#include "observer/admin.h"
 #include "observer/fields.h"
 #include "observer/sampling.h"
 #include "observer/sink.h"
@@ -19,10 +20,11 @@
 #include "wire/child.h"
 
 #define SWEEP_MS    100
+#define SECOND_MS   1000
 #define SWEEP_LIMIT 8192 /* events a ring a sweep: one that never ends must not keep the supervisor waiting */
 #define OLD_SWEEPS  64   /* for a ring whose writer is gone: more than any ring holds */
 
-enum { KIND_CONTROL };
+enum { KIND_CONTROL, KIND_HTTP };
 
 struct observer {
     struct child child;
@@ -30,6 +32,10 @@ struct observer {
     struct conf *conf;
     struct loop loop;
     struct wtimer timer;
+    struct wtimer second;
+    struct admin admin;
+    uint64_t swept_ms;
+    char no_http[256]; /* why the library is not there; empty = it is */
     struct sources sources;
     struct sampling sampling;
     struct sink sink;
@@ -112,7 +118,7 @@ static void tell_lost(struct observer *o) {
 /* True when some ring still held events at its limit. */
 static bool sweep(struct observer *o, bool last) {
     bool more = false;
-    o->loop.now_ms = clock_mono_ms();
+    o->loop.now_ms = o->swept_ms = clock_mono_ms();
     sampling_turn(&o->sampling, o->loop.now_ms, on_sampled, o);
     for (size_t i = 0; i < o->sources.n; i++) {
         more = source_read(&o->sources.list[i], SWEEP_LIMIT, on_event, o) || more;
@@ -125,8 +131,22 @@ static bool sweep(struct observer *o, bool last) {
     return more;
 }
 
+/* Comes before every answer of the admin sockets: a long row of requests delays no ring. */
+static void keep_up(void *ctx) {
+    struct observer *o = ctx;
+    if (clock_mono_ms() >= o->swept_ms + SWEEP_MS)
+        (void)sweep(o, false); /* the timer comes for the rest */
+}
+
 static void on_timer(void *ctx, struct wtimer *t) {
     struct observer *o = ctx;
+    if (t == &o->second) {
+        admin_second(&o->admin);
+        wheel_arm(&o->loop.wheel, t, o->loop.now_ms + SECOND_MS);
+        return;
+    }
+    if (http_timer(o->admin.http, t))
+        return;
     bool more = sweep(o, false);
     wheel_arm(&o->loop.wheel, t, o->loop.now_ms + (more ? 0 : SWEEP_MS));
 }
@@ -164,6 +184,18 @@ static void end_ring(struct observer *o, const struct control_peer *who) {
     sources_drop(&o->sources, s);
 }
 
+/* Without the library there is no answer on the admin sockets, and everything else goes on. */
+static void take_admin(struct observer *o, enum admin_kind kind, int fd) {
+    if (o->no_http[0]) {
+        close(fd);
+        warn_own(o, "an admin socket is not served", o->no_http);
+        return;
+    }
+    int err = http_listen(o->admin.http, kind, fd);
+    if (err < 0)
+        warn_own(o, "an admin socket is not served", err == ERR_SYSTEM ? strerror(errno) : err_text(err));
+}
+
 static void reopen(struct observer *o) {
     (void)sweep(o, false); /* what happened before belongs into the old file; the rest comes with the next sweep */
     if (sink_reopen(&o->sink) < 0)
@@ -172,8 +204,13 @@ static void reopen(struct observer *o) {
 
 static void on_message(struct observer *o, struct ipc_msg *m) {
     struct control_peer who;
+    enum admin_kind kind;
     if (m->type == CONTROL_RING && control_read_peer(m, &who) == 0) {
         take_ring(o, &who, m->fds[0]);
+        return;
+    }
+    if (m->type == CONTROL_ADMIN && control_read_admin(m, &kind) == 0) {
+        take_admin(o, kind, m->fds[0]);
         return;
     }
     ipc_msg_close(m);
@@ -233,7 +270,9 @@ static bool read_conf(struct observer *o) {
 /* Opened with the rights we still have; reopening must do with those of the user. */
 static bool open_log(struct observer *o) {
     char line[512];
-    struct text why = text_of(line, sizeof(line));
+    struct text why = text_of(line, sizeof(line)), no_http = text_of(o->no_http, sizeof(o->no_http));
+    if (mhd_load(&no_http) < 0 && !no_http.len)
+        text_add(&no_http, "libmicrohttpd is not usable");
     if (sink_open(&o->sink, o->conf, &why) < 0) {
         child_refuse(&o->child, "%s", line);
         return false;
@@ -245,12 +284,28 @@ static bool open_log(struct observer *o) {
     return err == 0;
 }
 
+static bool start_admin(struct observer *o) {
+    const struct http_setup setup = {&o->loop, KIND_HTTP, admin_answer, keep_up, o, &o->admin};
+    o->admin = (struct admin){
+        .conf = o->conf,
+        .child = &o->child,
+        .loop = &o->loop,
+        .sources = &o->sources,
+        .sink = &o->sink,
+        .names = o->names,
+        .started_wall_us = clock_wall_us(),
+    };
+    return http_new(&setup, &o->admin.http) == 0;
+}
+
 static bool start_loop(struct observer *o) {
     if (loop_init(&o->loop) < 0)
         return false;
     o->loop.timer_fn = on_timer;
     o->loop.timer_ctx = o;
     loop_on(&o->loop, KIND_CONTROL, on_control, o);
+    if (!start_admin(o))
+        return false;
     sampling_init(&o->sampling, (uint16_t)o->conf->nservices);
     struct source *own =
         sources_of(&o->sources, &(struct control_peer){ROLE_OBSERVER, o->child.setup.index, o->child.setup.generation});
@@ -275,6 +330,7 @@ static bool take_rings(struct observer *o) {
 
 static bool serve(struct observer *o) {
     wheel_arm(&o->loop.wheel, &o->timer, clock_mono_ms());
+    wheel_arm(&o->loop.wheel, &o->second, clock_mono_ms() + SECOND_MS);
     if (loop_watch(&o->loop, o->child.control, EPOLLIN, KIND_CONTROL, 0, 0) < 0)
         return false;
     if (control_send(o->child.control, CONTROL_READY) < 0)
@@ -284,6 +340,7 @@ static bool serve(struct observer *o) {
 
 /* In the order of their making; each part takes being unmade before it was made. */
 static void finish(struct observer *o) {
+    http_free(o->admin.http);
     (void)sweep(o, true); /* whoever still speaks now is not heard any more */
     sink_close(&o->sink);
     sampling_fini(&o->sampling);

@@ -12,6 +12,7 @@ import threading
 import time
 
 from . import processes, toml
+from .admin import Admin
 from .waiting import DEADLINE, TooLate, until
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -41,6 +42,7 @@ class Proxy:
         self.expected_status = 0
         self.is_ready = False
         self.wants_ready = ready
+        self.admin_socket = self.folder / "admin.sock"
 
     # --- start
 
@@ -152,6 +154,10 @@ class Proxy:
     def port(self):
         return self.address()[1]
 
+    @property
+    def admin(self):
+        return Admin(self)
+
     # --- processes
 
     @property
@@ -225,6 +231,7 @@ class Proxy:
                 pass
         self.process.wait()
         self.reader.join(5)
+        self.admin_socket.unlink(missing_ok=True)  # nobody was left to take it away
 
 
 def parsed(line):
@@ -250,7 +257,7 @@ def matches(e, event, fields):
 
 def configuration(folder, services, log=None, **top):
     """The usual configuration: JSON to stderr, one worker, everything in FOLDER."""
-    table = {"workers": 1, "user": getpass.getuser(), "state_dir": str(folder / "state")}
+    table = {"workers": 1, "user": getpass.getuser(), "state_dir": str(folder / "state"), "admin": {"socket": str(folder / "admin.sock")}}
     table.update(top)
     table["log"] = {"target": "stderr", "format": "json", "level": "info", **(log or {})}
     table["service"] = services

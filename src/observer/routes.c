@@ -1,0 +1,37 @@
+/* Which resource answers for which path, and by which methods. */
+#include <string.h>
+
+#include "observer/admin.h"
+
+#define READ (HTTP_GET | HTTP_HEAD)
+
+static const struct route {
+    const char *path; /* one that ends in '/' takes everything below it */
+    unsigned methods;
+    void (*answer)(struct admin *a, const struct http_request *q, struct http_reply *r);
+} routes[] = {
+    {"/healthz", READ, health_answer},
+    {"/readyz", READ, ready_answer},
+};
+
+static bool fits(const struct route *route, const char *path) {
+    size_t n = strlen(route->path);
+    bool below = n > 1 && route->path[n - 1] == '/';
+    return below ? strncmp(path, route->path, n) == 0 && path[n] != 0 : strcmp(path, route->path) == 0;
+}
+
+void admin_answer(void *ctx, const struct http_request *q, struct http_reply *r) {
+    unsigned known = 0;
+    for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
+        if (!fits(&routes[i], q->path))
+            continue;
+        known |= routes[i].methods;
+        if (routes[i].methods & q->method) {
+            routes[i].answer(ctx, q, r);
+            return;
+        }
+    }
+    http_reply_line(r, known ? 405 : 404, known ? "not by this method" : "there is nothing here; / tells what there is");
+    if (known)
+        r->allow = known & HTTP_POST ? "POST" : "GET, HEAD";
+}
