@@ -12,6 +12,7 @@
 #include "wire/board.h"
 #include "wire/control.h"
 #include "wire/event.h"
+#include "wire/stats.h"
 
 enum super_kind { SUPER_SIGNAL, SUPER_CHILD };
 
@@ -44,6 +45,7 @@ struct super {
     struct loop loop;
     struct conf *conf;
     int snapshot_fd, secrets_fd, board_fd;
+    int stats_fd; /* counters: one for our whole life, also over reloads */
     struct board board;
     struct voice voice;
     int voice_ring;

@@ -75,7 +75,8 @@ static void raise_descriptors(void) {
 }
 
 static bool share(struct super *s) {
-    if (board_create((uint16_t)s->conf->workers, (uint16_t)s->conf->nservices, &s->board_fd) == 0 &&
+    if (stats_create(&s->stats_fd) == 0 &&
+        board_create((uint16_t)s->conf->workers, (uint16_t)s->conf->nservices, &s->board_fd) == 0 &&
         ring_create(VOICE_RING_SIZE, &s->voice_ring) == 0 && ring_map(s->voice_ring, &s->voice.ring) == 0)
         return true;
     fprintf(stderr, "tls-off: shared memory: %m\n");
@@ -118,7 +119,7 @@ static bool start(struct super *s, const struct control_request *what) {
 int supervisor_run(const struct control_request *what, int ready_fd) {
     static struct super s;
     s.ready_fd = ready_fd;
-    s.snapshot_fd = s.secrets_fd = s.board_fd = s.signal_fd = s.voice_ring = -1;
+    s.snapshot_fd = s.secrets_fd = s.board_fd = s.stats_fd = s.signal_fd = s.voice_ring = -1;
     admin_init(&s.admin);
     raise_descriptors();
     bool started = start(&s, what);

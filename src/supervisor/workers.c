@@ -131,7 +131,7 @@ static int introduce(struct super *s, struct worker *w) {
         .cpu = w->cpu,
         .restarts = w->generation,
     };
-    const int fds[3] = {s->snapshot_fd, s->board_fd, w->ring};
+    const int fds[4] = {s->snapshot_fd, s->board_fd, w->ring, s->stats_fd};
     int err = control_send_setup(w->control, &setup, fds);
     if (err == 0 && w->role == ROLE_OBSERVER)
         err = give_rings(s, w);
@@ -210,6 +210,7 @@ static void ended(struct super *s, struct worker *w, int status) {
     w->pid = 0;
     w->state = CHILD_NONE;
     wheel_cancel(&s->loop.wheel, &w->timer);
+    (void)!stats_bury(s->stats_fd, w->role, w->index, 0); /* fails only without memory: its gauges then stay until the next */
     if (s->phase != STOP_NOT)
         return;
     if (!s->serving) {

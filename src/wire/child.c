@@ -53,6 +53,17 @@ static void take_cpu(int32_t cpu) {
     (void)sched_setaffinity(0, sizeof(set), &set); /* refused in some containers: only speed is lost */
 }
 
+/* The supervisor may be older or newer than we are: counters of another layout are not shared, and ours start anew. */
+static int open_stats(struct child *c, int fd) {
+    c->stats_fd = -1;
+    int err = stats_open(fd, c->setup.role, c->setup.index, c->setup.generation, &c->stats);
+    if (err == ERR_FORMAT)
+        err = stats_open_private(&c->stats);
+    else if (err == 0 && c->setup.role == ROLE_OBSERVER)
+        c->stats_fd = fd;
+    return err;
+}
+
 int child_begin(struct child *c, int control) {
     struct ipc_msg m;
     memset(c, 0, sizeof(*c));
@@ -69,6 +80,8 @@ int child_begin(struct child *c, int control) {
         err = board_map(m.fds[1], &c->board);
     if (err == 0)
         err = ring_map(m.fds[2], &c->voice.ring);
+    if (err == 0)
+        err = open_stats(c, m.fds[3]);
     if (err < 0) {
         ipc_msg_close(&m);
         return err;
@@ -76,6 +89,8 @@ int child_begin(struct child *c, int control) {
     c->snapshot_fd = m.fds[0];
     close(m.fds[1]);
     close(m.fds[2]);
+    if (c->stats_fd < 0)
+        close(m.fds[3]);
     c->voice.role = c->setup.role;
     c->voice.index = c->setup.index;
     c->voice.level = LOG_LEVEL_INFO;

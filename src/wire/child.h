@@ -9,6 +9,7 @@
 #include "wire/board.h"
 #include "wire/control.h"
 #include "wire/event.h"
+#include "wire/stats.h"
 
 #define CHILD_SCRATCH_LEN (IPC_BODY_MAX + 2)
 
@@ -17,6 +18,8 @@ struct child {
     struct control_setup setup;
     int snapshot_fd; /* the configuration: snapshot_read() it, then close it */
     struct board board;
+    struct stats_page stats; /* our own counters */
+    int stats_fd;            /* everybody's, for the observer, who closes it; -1 in other roles */
     struct voice voice;
     uint8_t scratch[CHILD_SCRATCH_LEN]; /* for control messages */
 };

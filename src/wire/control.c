@@ -20,7 +20,7 @@
 #define KEY_LEN      8 /* CREDS, KEY, KEY_PASS */
 
 const struct ipc_rule control_to_child[] = {
-    {CONTROL_SETUP, 3, SETUP_LEN, SETUP_LEN},
+    {CONTROL_SETUP, 4, SETUP_LEN, SETUP_LEN},
     {CONTROL_SECRETS, 1, 0, 0},
     {CONTROL_LISTENER, 1, LISTENER_LEN, LISTENER_LEN},
     {CONTROL_LINK, 1, PEER_LEN, PEER_LEN},
@@ -60,7 +60,7 @@ const struct ipc_rule control_to_supervisor[] = {
     {0, 0, 0, 0},
 };
 
-int control_send_setup(int fd, const struct control_setup *s, const int fds[static 3]) {
+int control_send_setup(int fd, const struct control_setup *s, const int fds[static 4]) {
     uint8_t body[SETUP_LEN];
     struct wr w = wr_of(body, sizeof(body));
     wr_u16(&w, (uint16_t)s->role);
@@ -69,7 +69,7 @@ int control_send_setup(int fd, const struct control_setup *s, const int fds[stat
     wr_u32(&w, (uint32_t)s->cpu);
     wr_u32(&w, s->generation);
     wr_u32(&w, s->restarts);
-    return wr_end(&w) ? ipc_send(fd, CONTROL_SETUP, wr_written(&w), fds, 3) : ERR_LIMIT;
+    return wr_end(&w) ? ipc_send(fd, CONTROL_SETUP, wr_written(&w), fds, 4) : ERR_LIMIT;
 }
 
 int control_read_setup(const struct ipc_msg *m, struct control_setup *ret) {

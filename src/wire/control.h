@@ -38,7 +38,7 @@
 #define CONTROL_PROTOCOL 1
 
 enum control_type {
-    CONTROL_SETUP = 1, /* fds: snapshot, board, ring */
+    CONTROL_SETUP = 1, /* fds: snapshot, board, ring, stats */
     CONTROL_SECRETS,   /* fds: ticket secret; handshakers only */
     CONTROL_LISTENER,  /* fds: listening socket */
     CONTROL_LINK,      /* fds: socket to another role */
@@ -87,7 +87,7 @@ struct control_setup {
     uint32_t generation; /* counts reloads, from 0; all processes of one generation share snapshot, board and binary */
     uint32_t restarts;   /* of this child within its generation */
 };
-MUST_CHECK int control_send_setup(int fd, const struct control_setup *s, const int fds[static 3]);
+MUST_CHECK int control_send_setup(int fd, const struct control_setup *s, const int fds[static 4]);
 MUST_CHECK int control_read_setup(const struct ipc_msg *m, struct control_setup *ret);
 
 /* A listening socket: which of conf.listeners it serves. */

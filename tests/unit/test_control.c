@@ -38,9 +38,9 @@ static const struct control_setup setup = {
 
 static void setup_survives(void **state) {
     struct control_setup out;
-    assert_int_equal(control_send_setup(ends[0], &setup, (int[]){0, 1, 2}), 0);
+    assert_int_equal(control_send_setup(ends[0], &setup, (int[]){0, 1, 2, 0}), 0);
     struct ipc_msg m = received(control_to_child);
-    assert_int_equal(m.nfds, 3);
+    assert_int_equal(m.nfds, 4);
     assert_int_equal(control_read_setup(&m, &out), 0);
     assert_int_equal(out.role, ROLE_RELAY);
     assert_int_equal(out.index, 3);
@@ -57,7 +57,7 @@ static void setup_out_of_range_is_refused(void **state) {
     bad[2].index = 4;
     bad[3].cpu = -2;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-        assert_int_equal(control_send_setup(ends[0], &bad[i], (int[]){0, 1, 2}), 0);
+        assert_int_equal(control_send_setup(ends[0], &bad[i], (int[]){0, 1, 2, 0}), 0);
         struct ipc_msg m = received(control_to_child);
         assert_int_equal(control_read_setup(&m, &out), ERR_FORMAT);
     }

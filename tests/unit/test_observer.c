@@ -13,6 +13,7 @@
 #include "observer/observer.h"
 #include "wire/board.h"
 #include "wire/control.h"
+#include "wire/stats.h"
 
 #define RING_SIZE (64u * 1024)
 #define WAIT_MS   20000
@@ -80,9 +81,10 @@ static void start_process(int stderr_fd) {
 }
 
 static void send_setup(int snapshot) {
-    int fds[3] = {snapshot, -1, -1};
+    int fds[4] = {snapshot, -1, -1, -1};
     assert_int_equal(board_create(1, 1, &fds[1]), 0);
     assert_int_equal(ring_create(RING_SIZE, &fds[2]), 0);
+    assert_int_equal(stats_create(&fds[3]), 0);
     const struct control_setup setup = {.role = ROLE_OBSERVER, .workers = 1, .cpu = -1};
     assert_int_equal(control_send_setup(control, &setup, fds), 0);
     for (size_t i = 0; i < ARRAY_LEN(fds); i++)

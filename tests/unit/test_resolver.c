@@ -25,6 +25,7 @@
 #include "resolver/resolver.h"
 #include "wire/board.h"
 #include "wire/control.h"
+#include "wire/stats.h"
 
 #define ANSWERS_MAX 20
 #define PATIENCE_MS 20000
@@ -451,10 +452,13 @@ static struct child_role start_role(struct fixture *f, int snapshot_fd) {
     close(pair[1]);
     close(asked_fd[1]);
     const struct control_setup setup = {.role = ROLE_RESOLVER, .workers = 2, .cpu = -1};
-    const int fds[3] = {snapshot_fd, board_fd, f->ring_fd};
+    int stats_fd;
+    assert_int_equal(stats_create(&stats_fd), 0);
+    const int fds[4] = {snapshot_fd, board_fd, f->ring_fd, stats_fd};
     assert_int_equal(control_send_setup(r.control, &setup, fds), 0);
     close(snapshot_fd);
     close(board_fd);
+    close(stats_fd);
     return r;
 }
 
