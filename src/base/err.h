@@ -72,6 +72,8 @@ enum alert {
     X(ERR_HANDSHAKE_RESET, "handshake_reset", "the client reset the connection during the handshake", ALERT_NONE)              \
     X(ERR_PEER_ALERT, "peer_alert", "fatal alert from the client", ALERT_NONE)                                                 \
     X(ERR_LEAVE, "cannot_leave_libssl", "libssl's state could not be taken over", ALERT_INTERNAL_ERROR)                        \
+    X(ERR_SIGNER_TIMEOUT, "signer_timeout", "the signer did not answer in time", ALERT_INTERNAL_ERROR)                         \
+    X(ERR_SIGNER_REFUSED, "signer_refused", "the signer refused to sign", ALERT_INTERNAL_ERROR)                                \
     X(ERR_NO_RELAY, "no_relay", "no relay took the session", ALERT_INTERNAL_ERROR)                                             \
     /* records */                                                                                                              \
     X(ERR_BAD_MAC, "bad_record_mac", "record failed authentication", ALERT_BAD_RECORD_MAC)                                     \

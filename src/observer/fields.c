@@ -22,6 +22,8 @@ static bool is_ours(int reason) {
     case ERR_CRYPTO:
     case ERR_OUT_OF_FDS:
     case ERR_LEAVE:
+    case ERR_SIGNER_TIMEOUT:
+    case ERR_SIGNER_REFUSED:
     case ERR_NO_RELAY:
     case ERR_NO_BUFFERS:
     case ERR_BACKEND_REFUSED:

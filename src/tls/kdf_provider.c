@@ -3,6 +3,7 @@
 #include <openssl/core_dispatch.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
 #include <openssl/provider.h>
@@ -12,6 +13,7 @@
 #include "base/defs.h"
 #include "base/span.h"
 #include "base/wr.h"
+#include "tls/key_provider_internal.h"
 #include "tls/sha2.h"
 
 #define LABEL_MAX 32
@@ -216,12 +218,21 @@ static const OSSL_DISPATCH kdf_functions[] = {
 
 static const OSSL_ALGORITHM *query(void *provider, int operation, int *ret_no_cache) {
     static const OSSL_ALGORITHM kdfs[] = {
-        {"TLS13-KDF", "provider=tls-off", kdf_functions, "lean TLS 1.3 key derivation"},
+        {"TLS13-KDF", "provider=tls-off,structure=tls-off-kdf", kdf_functions, "lean TLS 1.3 key derivation"},
         {NULL, NULL, NULL, NULL},
     };
     (void)provider;
     *ret_no_cache = 0;
-    return operation == OSSL_OP_KDF ? kdfs : NULL;
+    switch (operation) {
+    case OSSL_OP_KDF:
+        return kdfs;
+    case OSSL_OP_KEYMGMT:
+        return key_provider_keymgmts;
+    case OSSL_OP_SIGNATURE:
+        return key_provider_signatures;
+    default:
+        return NULL;
+    }
 }
 
 static int provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in, const OSSL_DISPATCH **ret, void **ret_ctx) {
@@ -243,6 +254,9 @@ bool kdf_provider_load(void) {
     if (!usual)
         usual = OSSL_PROVIDER_load(NULL, "default");
     if (!usual || OSSL_PROVIDER_add_builtin(NULL, "tls-off", provider_init) != 1)
+        return false;
+    /* our KEYMGMTs have the usual names: nobody gets one who does not ask for it */
+    if (EVP_set_default_properties(NULL, KEY_PROVIDER_AVOIDED) != 1)
         return false;
     loaded = OSSL_PROVIDER_load(NULL, "tls-off");
     return loaded != NULL;

@@ -3,7 +3,8 @@
  * OpenSSL 3.0 spends a tenth of a handshake on building HMAC objects. As it computes every secret it also hands out the two we
  * take over, which spares the key-log callback and its hexadecimal text.
  *
- * It is preferred by the property query KDF_PROVIDER_QUERY of an SSL_CTX, so nothing else in the process changes.
+ * It is preferred by the property query KDF_PROVIDER_QUERY of an SSL_CTX, so nothing else in the process changes. The same
+ * provider has the keys of key_provider.h.
  */
 #pragma once
 
@@ -12,7 +13,7 @@
 
 #include "tls/suite.h"
 
-#define KDF_PROVIDER_QUERY "?provider=tls-off"
+#define KDF_PROVIDER_QUERY "?structure=tls-off-kdf"
 
 /* The application traffic secrets of one handshake (RFC 8446 7.1, "c ap traffic" and "s ap traffic"); lengths 0 = not seen. */
 struct kdf_secrets {
