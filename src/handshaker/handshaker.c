@@ -241,10 +241,8 @@ int handshaker_run(int control) {
     static struct hand h;
     if (!set_up(&h, control) || !prepare(&h) || !h.tickets || !make_services(&h))
         return 1;
-    if (child_become(h.conf->user) < 0) {
-        child_refuse(&h.child, "handshaker: cannot become user %s: %m", h.conf->user);
+    if (child_close_walls(&h.child, &(struct walls){.user = h.conf->user}) < 0)
         return 1;
-    }
     accept_start(&h);
     if (loop_watch(&h.loop, control, EPOLLIN, HAND_CONTROL, 0, 0) < 0 || control_send(control, CONTROL_READY) < 0)
         return 1;

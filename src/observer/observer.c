@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
@@ -278,10 +279,12 @@ static bool open_log(struct observer *o) {
         return false;
     }
     sink_give_to(&o->sink, o->conf->user);
-    int err = child_become(o->conf->user);
-    if (err < 0)
-        child_refuse(&o->child, "user %s: %s", o->conf->user, err == ERR_SYSTEM ? strerror(errno) : err_text(err));
-    return err == 0;
+    char folder[PATH_MAX] = "";
+    const char *slash = o->conf->log_file ? strrchr(o->conf->log_file, '/') : NULL;
+    struct text t = text_of(folder, sizeof(folder));
+    if (slash)
+        text_add_span(&t, span_of(o->conf->log_file, (size_t)(slash - o->conf->log_file) + 1));
+    return child_close_walls(&o->child, &(struct walls){.user = o->conf->user, .folder = slash ? folder : NULL}) == 0;
 }
 
 static bool start_admin(struct observer *o) {
@@ -356,6 +359,7 @@ int observer_run(int control_fd, const struct format_names *names) {
     o.names = names;
     fill_streams();
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a log over a size limit is a full disk like any other */
     if (child_begin(&o.child, control_fd) < 0)
         return 1;
     if (!read_conf(&o) || !open_log(&o) || !start_loop(&o))

@@ -329,14 +329,29 @@ static bool prepare(struct relay *r) {
     }
 }
 
+/* TCP connections go to the ports of backends, nowhere else. */
+static bool close_walls(struct relay *r) {
+    size_t n = 0;
+    for (size_t i = 0; i < r->conf->nservices; i++)
+        n += r->conf->services[i].nbackends;
+    uint16_t *ports = calloc(MAX(n, 1), sizeof(*ports));
+    MUST(ports);
+    n = 0;
+    for (size_t i = 0; i < r->conf->nservices; i++)
+        for (size_t j = 0; j < r->conf->services[i].nbackends; j++)
+            if (r->conf->services[i].backends[j].kind == BACKEND_TCP)
+                ports[n++] = r->conf->services[i].backends[j].port;
+    int err = child_close_walls(&r->child, &(struct walls){.user = r->conf->user, .ports = ports, .nports = n});
+    free(ports);
+    return err == 0;
+}
+
 int relay_run(int control) {
     static struct relay r;
     if (!set_up(&r, control) || !prepare(&r))
         return 1;
-    if (child_become(r.conf->user) < 0) {
-        child_refuse(&r.child, "relay: cannot become user %s: %m", r.conf->user);
+    if (!close_walls(&r))
         return 1;
-    }
     if (loop_watch(&r.loop, control, EPOLLIN, RELAY_CONTROL, 0, 0) < 0 || control_send(control, CONTROL_READY) < 0)
         return 1;
     int err = loop_run(&r.loop);

@@ -100,12 +100,12 @@ int resolver_run(int control_fd) {
         return 1;
     int err = snapshot_read(r.child.snapshot_fd, &r.conf);
     close(r.child.snapshot_fd);
-    if (err == 0)
-        err = child_become(r.conf->user);
     if (err < 0) {
         child_refuse(&r.child, "resolver: cannot start: %s", err_text(err));
         return 1;
     }
+    if (child_close_walls(&r.child, &(struct walls){.user = r.conf->user}) < 0)
+        return 1;
     r.child.voice.level = r.conf->log_level;
     names_init(&r.names, r.conf);
     serve(&r);

@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "supervisor/super.h"
+#include "wire/walls.h"
 
 #define VOICE_RING_SIZE (256 * 1024)
 
@@ -65,13 +66,16 @@ static bool take_signals(struct super *s) {
     return s->signal_fd >= 0 && loop_watch(&s->loop, s->signal_fd, EPOLLIN, SUPER_SIGNAL, 0, 0) == 0;
 }
 
-/* Two descriptors a session: as many as the host allows. */
-static void raise_descriptors(void) {
+/* Two descriptors a session: as many as the host allows. Locked memory for every session's keys, where that is ours to say. */
+static void raise_limits(void) {
     struct rlimit r;
-    if (getrlimit(RLIMIT_NOFILE, &r) < 0 || r.rlim_cur == r.rlim_max)
-        return;
-    r.rlim_cur = r.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &r); /* the old limit is what all roles then go by */
+    if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur != r.rlim_max) {
+        r.rlim_cur = r.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &r); /* the old limit is what all roles then go by */
+    }
+    const struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
+    if (geteuid() == 0)
+        (void)setrlimit(RLIMIT_MEMLOCK, &unlimited); /* refused in some containers: what is over the limit may be swapped */
 }
 
 static bool share(struct super *s) {
@@ -121,7 +125,13 @@ int supervisor_run(const struct control_request *what, int ready_fd) {
     s.ready_fd = ready_fd;
     s.snapshot_fd = s.secrets_fd = s.board_fd = s.stats_fd = s.signal_fd = s.voice_ring = -1;
     admin_init(&s.admin);
-    raise_descriptors();
+    raise_limits();
+    char line[256];
+    struct text why = text_of(line, sizeof(line));
+    if (walls_supervisor(&why) < 0) {
+        fprintf(stderr, "tls-off: %s\n", line);
+        return 1;
+    }
     bool started = start(&s, what);
     int err = started ? loop_run(&s.loop) : 0;
     admin_close(&s.admin);

@@ -2,9 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <poll.h>
-#include <pwd.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <string.h>
@@ -98,17 +96,33 @@ int child_begin(struct child *c, int control) {
     return 0;
 }
 
-int child_become(const char *user) {
-    if (!user || geteuid() != 0)
-        return 0;
-    errno = 0;
-    const struct passwd *p = getpwnam(user);
-    if (!p)
-        return ERR_NOT_FOUND;
-    if (initgroups(user, p->pw_gid) < 0 || setresgid(p->pw_gid, p->pw_gid, p->pw_gid) < 0 ||
-        setresuid(p->pw_uid, p->pw_uid, p->pw_uid) < 0)
-        return ERR_SYSTEM;
-    return 0;
+/* All roles are in the same kernel: one of them tells. */
+static void say_missing(struct child *c, unsigned missing) {
+    static const struct {
+        unsigned bit;
+        const char *text;
+    } lines[] = {
+        {WALLS_NO_USER, "not started as root: all roles run as the same user"},
+        {WALLS_NO_LANDLOCK,
+         "this kernel has no Landlock: files are guarded by the user's rights and the system call filter only"},
+        {WALLS_NO_PORTS, "this kernel's Landlock knows no TCP ports: relays could connect to others than the backends'"},
+        {WALLS_NO_SECCOMP, "no system call filters in this kernel or build"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++)
+        if (missing & lines[i].bit)
+            voice_say(&c->voice, LOG_LEVEL_INFO, "walls: %s", lines[i].text);
+}
+
+int child_close_walls(struct child *c, const struct walls *walls) {
+    char line[256];
+    struct text why = text_of(line, sizeof(line));
+    unsigned missing = 0;
+    int err = walls_close(c->setup.role, walls, &missing, &why);
+    if (err < 0)
+        child_refuse(c, "%s: %s", role_name(c->setup.role), line);
+    else if (c->setup.role == ROLE_OBSERVER)
+        say_missing(c, missing);
+    return err;
 }
 
 void child_refuse(struct child *c, const char *fmt, ...) {

@@ -1,6 +1,6 @@
 /*
  * What every child process does first and in the same way: hear from the supervisor who it is, map what it shares with others,
- * take its place on a CPU, and later give up the rights of root.
+ * take its place on a CPU, and later close the walls around itself.
  */
 #pragma once
 
@@ -10,6 +10,7 @@
 #include "wire/control.h"
 #include "wire/event.h"
 #include "wire/stats.h"
+#include "wire/walls.h"
 
 #define CHILD_SCRATCH_LEN (IPC_BODY_MAX + 2)
 
@@ -39,8 +40,11 @@ MUST_CHECK int child_wait(struct child *c, struct ipc_msg *ret);
  */
 enum step child_recv(struct child *c, struct ipc_msg *ret, int *ret_err);
 
-/* Becomes USER for good when started as root and USER is not NULL. ERR_NOT_FOUND, ERR_SYSTEM (errno). */
-MUST_CHECK int child_become(const char *user);
+/*
+ * Gives up every right the role does not need, for good (walls.h): to be called when all is open that has to be. On failure
+ * the supervisor has been told. ERR_NOT_FOUND, ERR_SYSTEM.
+ */
+MUST_CHECK int child_close_walls(struct child *c, const struct walls *walls);
 
 /* Tells the supervisor why this child cannot serve; the caller then exits. */
 void child_refuse(struct child *c, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -1,0 +1,38 @@
+/* What the files of the walls share. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/defs.h"
+
+/* Groups of system calls; a role has several. What each holds: walls_calls.c. */
+enum calls {
+    CALLS_LOOP = 1,    /* event loop, messages, descriptors that are there, memory, time, an orderly end */
+    CALLS_ACCEPT = 2,  /* connections from listening sockets that are there */
+    CALLS_CONNECT = 4, /* new stream sockets: Unix and TCP */
+    CALLS_RESOLVE = 8, /* what the C library's resolver does: UDP, netlink, reading files, loading libraries */
+    CALLS_READ_FILES = 16,
+    CALLS_WRITE_FILES = 32,
+    CALLS_LOG = 64,    /* Unix datagrams to syslog and journal */
+    CALLS_CHECK = 128, /* trying whether an address can be listened on */
+};
+
+/* Loads the filter: only these calls. False: errno; ENOSYS when the kernel has no filters. */
+MUST_CHECK bool walls_calls(unsigned groups);
+
+/* Files a role may reach below a path. */
+enum reach { REACH_NONE, REACH_READ, REACH_WRITE };
+
+struct reach_row {
+    const char *path; /* one that is not there is passed over */
+    enum reach reach;
+};
+
+/*
+ * Landlock: only these paths, and TCP connections only to these ports (PORTS NULL: to none; ANY_PORT: to all); no signals
+ * to processes outside. *ret_abi: what the kernel has, 0 = none. False: errno.
+ */
+MUST_CHECK bool walls_reach(const struct reach_row *rows, size_t nrows, bool any_port, const uint16_t *ports, size_t nports,
+                            int *ret_abi);

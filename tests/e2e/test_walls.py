@@ -1,0 +1,102 @@
+"""The running roles have closed their walls; what the walls hold back is tried call by call in tests/unit/test_walls.c."""
+import os
+import pathlib
+import re
+import select
+import shutil
+import subprocess
+
+import pytest
+
+from support.clients import connect, says_echo
+from support.proxy import BINARY, SANITIZED
+from support.waiting import DEADLINE
+
+NOBODY = 65534
+
+
+def status(pid):
+    lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def core_limit(pid):
+    return re.search(r"Max core file size\s+(\S+)\s+(\S+)", pathlib.Path(f"/proc/{pid}/limits").read_text()).groups()
+
+
+def all_roles(parts, **top):
+    """A proxy with every role that serves, the resolver included."""
+    b = parts.backend(where="tcp")
+    return parts.proxy(f"tcp:localhost:{b.port}", top=top)
+
+
+def test_every_role_is_walled_in(parts):
+    p = all_roles(parts, workers=2)
+    roles = p.roles()
+    assert {"relay", "handshaker", "observer", "resolver"} <= set(roles)
+    for role, pids in roles.items():
+        for pid in pids:
+            s = status(pid)
+            assert s["NoNewPrivs"] == "1", role
+            assert core_limit(pid) == ("0", "0"), role
+            assert int(s["CapEff"], 16) == int(s["CapPrm"], 16) == int(s["CapAmb"], 16) == int(s["CapInh"], 16) == 0, role
+            assert int(s["CapBnd"], 16) == 0, role
+            if not SANITIZED:  # sanitizers make calls of their own: that build has no filter
+                assert s["Seccomp"] == "2", role
+
+
+def test_the_supervisor_keeps_only_what_it_needs(parts):
+    p = parts.proxy(parts.backend())
+    s = status(p.pid)
+    assert s["NoNewPrivs"] == "1" and core_limit(p.pid) == ("0", "0")
+    kept = int(s["CapEff"], 16)
+    sys_admin, sys_ptrace, net_raw, sys_module = 21, 19, 13, 16
+    for forbidden in (sys_admin, sys_ptrace, net_raw, sys_module):
+        assert not kept >> forbidden & 1
+        assert not int(s["CapBnd"], 16) >> forbidden & 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_roles_of_one_user_cannot_look_at_each_other(parts):
+    p = all_roles(parts, user="nobody")
+    pids = [pid for pids in p.roles().values() for pid in pids]
+    assert all(status(pid)["Uid"].split() == [str(NOBODY)] * 4 for pid in pids)
+    look = ("import os, sys\nfor pid in sys.argv[1:]:\n for what in ('mem', 'environ', 'maps', 'fd'):\n"
+            "  try: (os.listdir if what == 'fd' else open)(f'/proc/{pid}/{what}')\n"
+            "  except PermissionError: continue\n  sys.exit(f'{what} of {pid} is open to others of the same user')\n")
+    subprocess.run(["/usr/bin/python3", "-c", look, *map(str, pids)], user=NOBODY, group=NOBODY, extra_groups=[], cwd="/",
+                   check=True, timeout=DEADLINE)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs two users")
+def test_an_ordinary_user_gets_what_is_possible_and_hears_what_is_missing(parts, folder):
+    b = parts.backend()
+    os.chmod(b.url.removeprefix("unix:"), 0o666)
+    os.chmod(folder, 0o755)
+    home = folder / "home"
+    home.mkdir()
+    os.chown(home, NOBODY, NOBODY)
+    binary = home / "tls-off-copy"
+    shutil.copy(BINARY, binary)
+    os.chmod(binary, 0o755)
+    read, write = os.pipe()
+    with subprocess.Popen([binary, "run", "--listen", "127.0.0.1:0", "--backend", b.url, "--ready-fd", str(write)],
+                          user=NOBODY, group=NOBODY, extra_groups=[], pass_fds=[write], cwd=home, text=True,
+                          env={"XDG_STATE_HOME": str(home), "HOME": str(home)}, stderr=subprocess.PIPE) as process:
+        try:
+            os.close(write)
+            assert select.select([read], [], [], DEADLINE)[0] and os.read(read, 1) == b"\n"
+            port, missing = None, False
+            for line in process.stderr:
+                found = re.search(r"listening on 127\.0\.0\.1:(\d+)", line)
+                port = int(found[1]) if found else port
+                missing = missing or "not started as root" in line
+                if port and missing:
+                    break
+            with connect(port) as c:
+                says_echo(c)
+        finally:
+            os.close(read)
+            process.terminate()
+            process.stderr.read()
+            assert process.wait(DEADLINE) == 0
