@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 SECONDS_EACH ?= 10
 
 .DEFAULT_GOAL := build
-.PHONY: deps build run test fuzz bench bench-quick bench-memory install clean check-style
+.PHONY: deps build run test fuzz bench bench-quick bench-memory install clean check-style dashboard
 
 deps:
 	@tools/install-deps build
@@ -41,6 +41,10 @@ bench-memory: build
 
 install: build
 	meson install -C $(BUILD) --no-rebuild
+
+# The page of the observer from its sources; needs npm. What it makes is in the tree.
+dashboard:
+	@tools/check-dashboard --write
 
 check-style:
 	@tools/install-deps style

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "observer/admin.h"
+#include "observer/dashboard.h"
 
 #define READ (HTTP_GET | HTTP_HEAD)
 
@@ -10,7 +11,8 @@ static const struct route {
     unsigned methods;
     void (*answer)(struct admin *a, const struct http_request *q, struct http_reply *r);
 } routes[] = {
-    {"/healthz", READ, health_answer},
+    {"/", READ, dashboard_answer},         {"/app.css", READ, dashboard_answer},  {"/app.js", READ, dashboard_answer},
+    {"/icon.svg", READ, dashboard_answer}, {"/theme.js", READ, dashboard_answer}, {"/healthz", READ, health_answer},
     {"/readyz", READ, ready_answer},
 };
 

@@ -1,0 +1,98 @@
+// One line that says whether somebody has to get up, and what for. No DOM here.
+import { age, count, percent, plural } from "./format";
+import type { Certificate, Snapshot, Totals } from "./model";
+
+export type Level = "none" | "good" | "warn" | "bad";
+
+export interface Finding {
+    level: "warn" | "bad";
+    text: string;
+}
+
+export interface Verdict {
+    level: Level;
+    state: string;
+    text: string;
+    findings: Finding[];
+}
+
+const DAY = 86400;
+export const CERT_BAD_DAYS = 3;
+export const CERT_WARN_DAYS = 21;
+const FAILED_SHARE = 0.1; // of all handshakes in the last minute
+const FAILED_LEAST = 20;
+const NEW_RESTART_SECONDS = 600;
+const SHOWN_MAX = 6;
+
+export const daysLeft = (c: Certificate, now: number) => (c.notAfter - now) / DAY;
+
+export function certificateLevel(days: number): "good" | "warn" | "bad" {
+    return days < CERT_BAD_DAYS ? "bad" : days < CERT_WARN_DAYS ? "warn" : "good";
+}
+
+function certificates(list: readonly Certificate[], now: number, out: Finding[]): void {
+    for (const c of list) {
+        const days = daysLeft(c, now);
+        const name = c.names[0] ?? c.file;
+        const level = certificateLevel(days);
+        if (level !== "good")
+            out.push({ level, text: days < 0 ? `The certificate of ${name} expired ${age(-days * DAY)} ago.` : `The certificate of ${name} expires in ${age(days * DAY)}.` });
+    }
+}
+
+function backends(s: Snapshot, out: Finding[]): void {
+    for (const service of s.services) {
+        const down = service.backends.filter((b) => b.state !== "up");
+        if (down.length === 0)
+            continue;
+        const all = down.length === service.backends.length;
+        out.push({
+            level: all ? "bad" : "warn",
+            text: all ? `Service ${service.name} has no backend: ${down.map((b) => b.address).join(", ")} ${down.length === 1 ? "does" : "do"} not answer.`
+                : `Service ${service.name}: ${plural(down.length, "backend")} of ${service.backends.length} left out (${down.map((b) => b.address).join(", ")}).`,
+        });
+    }
+}
+
+function processes(s: Snapshot, out: Finding[]): void {
+    for (const p of s.processes) {
+        const name = p.role === "supervisor" || p.role === "observer" || p.role === "resolver" ? p.role : `${p.role}.${p.index}`;
+        if (p.state === "down" || p.state === "waiting" || p.state === "failed")
+            out.push({ level: "bad", text: `${name} is not running${p.lastEnd ? `: ${p.lastEnd}` : ""}.` });
+        else if (p.restarts > 0 && p.started !== null && s.time - p.started < NEW_RESTART_SECONDS)
+            out.push({ level: "warn", text: `${name} was started anew ${age(s.time - p.started)} ago${p.lastEnd ? ` (${p.lastEnd})` : ""}.` });
+    }
+}
+
+function handshakes(now: Totals, before: Totals | null, out: Finding[]): void {
+    if (!before)
+        return;
+    const failed = now.failed - before.failed;
+    const all = failed + now.full - before.full + now.resumed - before.resumed;
+    if (failed < FAILED_LEAST || failed / all < FAILED_SHARE)
+        return;
+    const reasons = Object.entries(now.failures).map(([reason, n]) => [reason, n - (before.failures[reason] ?? 0)] as const).sort((a, b) => b[1] - a[1]);
+    const most = reasons[0] && reasons[0][1] > 0 ? `, most by ${reasons[0][0]}` : "";
+    out.push({ level: "warn", text: `${percent(failed / all)} of the handshakes of the last minute failed${most}.` });
+}
+
+/** BEFORE: totals of about a minute ago, or null. */
+export function judge(s: Snapshot, before: Totals | null, certs: readonly Certificate[]): Verdict {
+    const findings: Finding[] = s.problems.map((text) => ({ level: "bad" as const, text }));
+    backends(s, findings);
+    processes(s, findings);
+    certificates(certs, s.time, findings);
+    handshakes(s.totals, before, findings);
+    if (before && s.totals.dropped > before.dropped)
+        findings.push({ level: "warn", text: `${plural(s.totals.dropped - before.dropped, "log event")} dropped in the last minute.` });
+    if (s.reload && !s.reload.ok && s.time - s.reload.time < DAY)
+        findings.push({ level: "warn", text: `The last reload was refused ${age(s.time - s.reload.time)} ago: ${s.reload.text || "see the log"}` });
+    findings.sort((a, b) => Number(b.level === "bad") - Number(a.level === "bad"));
+    const more = findings.length - SHOWN_MAX;
+    if (more > 1)
+        findings.splice(SHOWN_MAX, Infinity, { level: "warn", text: `… and ${count(more)} more.` });
+    const word = { reloading: "Reloading", draining: "Draining", stopping: "Stopping", starting: "Starting" }[s.state] ?? "Serving";
+    const level = findings.length === 0 ? (word === "Serving" ? "good" : "warn") : findings.some((f) => f.level === "bad") ? "bad" : "warn";
+    const n = more > 1 ? SHOWN_MAX + more : findings.length;
+    return { level, state: word, text: n === 0 ? "Nothing needs attention." : `${plural(n, "thing needs", "things need")} attention.`, findings };
+}

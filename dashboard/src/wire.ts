@@ -1,0 +1,209 @@
+// The proxy's JSON (tls-off(8), "status.json") as the page's model. What is missing or of another type becomes a neutral value: an older page
+// must live with a newer proxy, and the other way round, for the moment of an upgrade.
+import type { Past } from "./history";
+import type { Backend, Certificate, Client, Histogram, Process, Service, Session, Snapshot } from "./model";
+
+type Tree = { readonly [name: string]: unknown };
+
+const isTree = (v: unknown): v is Tree => typeof v === "object" && v !== null && !Array.isArray(v);
+const tree = (v: unknown): Tree => (isTree(v) ? v : {});
+const list = (v: unknown): unknown[] => (Array.isArray(v) ? v : []);
+const num = (v: unknown): number => (typeof v === "number" && Number.isFinite(v) ? v : 0);
+const maybe = (v: unknown): number | null => (typeof v === "number" && Number.isFinite(v) ? v : null);
+const text = (v: unknown): string => (typeof v === "string" ? v : typeof v === "number" ? String(v) : "");
+const texts = (v: unknown): string[] => list(v).map(text).filter((t) => t !== "");
+
+/** Buckets come as [upper edge or null, number of values up to it]. */
+function histogram(v: unknown): Histogram {
+    const t = tree(v);
+    const edges: number[] = [];
+    const counts: number[] = [];
+    let before = 0;
+    for (const b of list(t.buckets)) {
+        const [le, n] = list(b);
+        edges.push(maybe(le) ?? Infinity);
+        counts.push(Math.max(0, num(n) - before));
+        before = num(n);
+    }
+    if (edges.length > 0 && Number.isFinite(edges.at(-1))) {
+        edges.push(Infinity);
+        counts.push(Math.max(0, num(t.count) - before));
+    }
+    return { edges, counts, sum: num(t.sum), count: num(t.count) };
+}
+
+function failures(v: unknown): Record<string, number> {
+    const out: Record<string, number> = {};
+    for (const [reason, n] of Object.entries(tree(v)))
+        if (num(n) > 0)
+            out[reason] = num(n);
+    return out;
+}
+
+const sum = (r: Record<string, number>) => Object.values(r).reduce((s, n) => s + n, 0);
+
+function handshakes(v: unknown) {
+    const t = tree(v);
+    const by = failures(t.failed);
+    return { full: num(t.full), resumed: num(t.resumed), failed: typeof t.failed === "number" ? t.failed : sum(by), failures: by };
+}
+
+function backend(v: unknown): Backend {
+    const t = tree(v);
+    const state = text(t.state);
+    return {
+        address: text(t.address) || text(t.name),
+        state: state === "down" || state === "trying" ? state : "up",
+        sessions: num(t.sessions),
+        sessionsTotal: num(t.sessions_total),
+        failures: num(t.failures_total),
+        retryIn: maybe(t.retry_in_seconds),
+    };
+}
+
+function service(v: unknown): Service {
+    const t = tree(v);
+    const { full, resumed, failed } = handshakes(t.handshakes);
+    return {
+        name: text(t.name),
+        mode: text(t.mode),
+        listen: texts(t.listen),
+        sessions: num(t.sessions),
+        sessionsTotal: num(t.sessions_total),
+        bytesIn: num(t.bytes_in_total),
+        bytesOut: num(t.bytes_out_total),
+        full,
+        resumed,
+        failed,
+        backends: list(t.backends).map(backend),
+    };
+}
+
+function process(v: unknown): Process {
+    const t = tree(v);
+    return {
+        role: text(t.role),
+        index: num(t.index),
+        generation: num(t.generation),
+        pid: num(t.pid),
+        state: text(t.state),
+        doing: text(t.doing),
+        cpuSeconds: maybe(t.cpu_seconds_total),
+        memory: maybe(t.memory_bytes),
+        sessions: maybe(t.sessions),
+        restarts: num(t.restarts_total),
+        started: maybe(t.started),
+        lastEnd: text(t.last_end),
+    };
+}
+
+/** Rates come for three spans; the longest is calm, the shortest is now. */
+const rateOf = (v: unknown): number | null => (isTree(v) ? maybe(v["1s"]) : maybe(v));
+
+function client(v: unknown): Client {
+    const t = tree(v);
+    return {
+        client: text(t.client),
+        name: text(t.name),
+        sessions: num(t.sessions),
+        bytesIn: num(t.bytes_in),
+        bytesOut: num(t.bytes_out),
+        rateIn: rateOf(t.rate_in),
+        rateOut: rateOf(t.rate_out),
+        handshakes: maybe(t.handshakes_total),
+        failed: maybe(t.failed_total),
+        uncertain: num(t.error),
+    };
+}
+
+export function snapshotOf(v: unknown): Snapshot | null {
+    const message = tree(v);
+    const t = tree(message.status);
+    if (maybe(t.time) === null)
+        return null;
+    const totals = tree(t.totals);
+    const h = handshakes(totals.handshakes);
+    const latency = isTree(totals.latency) ? totals.latency : t;
+    const clients = list(message.clients).map(client).filter((c) => c.client !== "");
+    const reload = tree(t.last_reload);
+    const uptime = num(t.uptime_seconds);
+    return {
+        time: num(t.time),
+        instance: `${num(t.pid)}`,
+        host: text(t.hostname),
+        version: text(t.version),
+        uptime,
+        generation: num(t.generation),
+        state: text(t.state),
+        problems: texts(t.degraded),
+        reload: maybe(reload.time) === null ? null : { time: num(reload.time), ok: text(reload.result) !== "refused", text: text(reload.text) },
+        totals: {
+            sessions: num(totals.sessions),
+            sessionsTotal: num(totals.sessions_total),
+            bytesIn: num(totals.bytes_in_total),
+            bytesOut: num(totals.bytes_out_total),
+            dropped: num(totals.log_events_dropped_total),
+            ...h,
+        },
+        latency: {
+            handshake: histogram(latency.handshake_seconds),
+            connect: histogram(latency.connect_seconds),
+            firstByte: histogram(latency.first_byte_seconds),
+        },
+        services: list(t.services).map(service),
+        processes: list(t.processes).map(process),
+        clients,
+        clientsTracked: maybe(message.clients_tracked) ?? clients.length,
+    };
+}
+
+export function pastOf(v: unknown): Past {
+    const t = tree(v);
+    const column = (name: string) => list(t[name]).map(num);
+    return {
+        time: column("time"),
+        in: column("bytes_in"),
+        out: column("bytes_out"),
+        full: column("full"),
+        resumed: column("resumed"),
+        failed: column("failed"),
+        sessions: column("sessions"),
+    };
+}
+
+export function certificatesOf(v: unknown): Certificate[] {
+    const all = isTree(v) ? v.certificates : v;
+    return list(all).map((c) => {
+        const t = tree(c);
+        return {
+            services: t.service !== undefined ? texts([t.service]) : texts(t.services),
+            names: texts(t.names),
+            key: text(t.key_type),
+            issuer: text(t.issuer),
+            notAfter: num(t.not_after),
+            file: text(t.file),
+            ocsp: text(t.ocsp),
+        };
+    });
+}
+
+export function sessionsOf(v: unknown): Session[] {
+    const all = isTree(v) ? v.sessions : v;
+    return list(all).map((c) => {
+        const t = tree(c);
+        return {
+            id: text(t.id),
+            client: text(t.client),
+            name: text(t.client_name),
+            service: text(t.service),
+            sni: text(t.sni),
+            protocol: [text(t.version), text(t.suite)].filter((x) => x !== "").join(" "),
+            backend: text(t.backend),
+            state: text(t.state),
+            age: num(t.age_seconds),
+            idle: maybe(t.idle_seconds),
+            bytesIn: num(t.bytes_in),
+            bytesOut: num(t.bytes_out),
+        };
+    });
+}

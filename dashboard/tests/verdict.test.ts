@@ -1,0 +1,68 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { judge } from "../src/verdict";
+import { certificatesOf, sessionsOf, snapshotOf } from "../src/wire";
+
+const NOW = 1_800_000_000;
+
+function status(more: object = {}, totals: object = {}) {
+    const s = snapshotOf({ status: { time: NOW, pid: 1, generation: 1, state: "serving", totals, ...more }, clients: [] });
+    assert.ok(s);
+    return s;
+}
+
+const cert = (days: number) => certificatesOf({ certificates: [{ service: "web", names: ["www.example.org"], not_after: NOW + days * 86400 }] });
+
+test("nothing to say", () => {
+    const v = judge(status(), null, cert(80));
+    assert.deepEqual([v.level, v.state, v.findings.length], ["good", "Serving", 0]);
+});
+
+test("certificates near their end, and beyond it", () => {
+    assert.equal(judge(status(), null, cert(20)).level, "warn");
+    assert.equal(judge(status(), null, cert(2)).level, "bad");
+    assert.match(judge(status(), null, cert(-1)).findings[0]?.text ?? "", /expired 1\sd 0\sh ago/);
+});
+
+test("a backend that is left out warns; a service without any is bad", () => {
+    const service = (...states: string[]) => status({ services: [{ name: "web", backends: states.map((state, i) => ({ address: `b${i}`, state })) }] });
+    assert.equal(judge(service("up", "up"), null, []).level, "good");
+    assert.equal(judge(service("up", "down"), null, []).level, "warn");
+    assert.equal(judge(service("down", "down"), null, []).level, "bad");
+});
+
+test("failed handshakes need a number and a share", () => {
+    const before = status({}, { handshakes: { full: 100, resumed: 0, failed: { no_shared_cipher: 1 } } });
+    const after = (full: number, failed: number) => status({}, { handshakes: { full, resumed: 0, failed: { no_shared_cipher: failed } } });
+    assert.equal(judge(after(101, 10), before.totals, []).level, "good", "9 of 10, but few");
+    assert.equal(judge(after(2_000, 41), before.totals, []).level, "good", "many, but a small part");
+    assert.match(judge(after(200, 41), before.totals, []).findings[0]?.text ?? "", /most by no_shared_cipher/);
+});
+
+test("restarts are told for ten minutes, what is down at once", () => {
+    const relay = (p: object) => status({ processes: [{ role: "relay", index: 1, ...p }] });
+    assert.equal(judge(relay({ state: "running", restarts_total: 1, started: NOW - 30 }), null, []).level, "warn");
+    assert.equal(judge(relay({ state: "running", restarts_total: 1, started: NOW - 3600 }), null, []).level, "good");
+    assert.equal(judge(relay({ state: "down" }), null, []).level, "bad");
+});
+
+test("a refused reload is told", () => {
+    const v = judge(status({ last_reload: { time: NOW - 60, result: "refused", text: "config.toml:3:1: unknown key" } }), null, []);
+    assert.match(v.findings[0]?.text ?? "", /unknown key/);
+});
+
+test("many findings stay readable", () => {
+    const v = judge(status({ degraded: Array.from({ length: 50 }, (_, i) => `problem ${i}`) }), null, []);
+    assert.equal(v.findings.length, 7);
+    assert.match(v.text, /50 things/);
+});
+
+test("whatever comes on the wire, nothing throws and no number is NaN", () => {
+    for (const v of [null, 1, "x", [], {}, { status: { time: "now" } }])
+        assert.equal(snapshotOf(v), null);
+    const s = snapshotOf({ status: { time: 1, totals: { handshakes: { failed: { x: "y" } }, latency: { handshake_seconds: { buckets: [[null, 3], "q"] } } }, services: [1, {}], processes: [null] }, clients: [{}, { client: "a" }] });
+    assert.ok(s);
+    assert.equal(JSON.stringify(s).includes("NaN"), false);
+    assert.equal(s.clients.length, 1);
+    assert.deepEqual(sessionsOf({ sessions: [null] }).length, 1);
+});
