@@ -30,7 +30,7 @@ enum proxy_send { PROXY_SEND_NONE, PROXY_SEND_V1, PROXY_SEND_V2 };
 enum truncation { TRUNCATION_CLOSE, TRUNCATION_RESET }; /* what a backend sees of a TCP end without close_notify */
 
 /* Bits of conf_service.proxy_tlvs. */
-enum proxy_tlv { TLV_SSL = 1, TLV_AUTHORITY = 2, TLV_ALPN = 4, TLV_UNIQUE_ID = 8, TLV_CRC32C = 16 };
+enum proxy_tlv { TLV_SSL = 1, TLV_AUTHORITY = 2, TLV_ALPN = 4, TLV_UNIQUE_ID = 8, TLV_CRC32C = 16, TLV_CLIENT_CERT = 32 };
 
 enum backend_kind { BACKEND_UNIX, BACKEND_UNIX_ABSTRACT, BACKEND_TCP };
 

@@ -243,9 +243,9 @@ void read_groups(struct reading *r, const struct toml_node *node) {
 }
 
 void read_tlvs(struct reading *r, const struct toml_node *node) {
-    static const struct word tlvs[] = {{"ssl", TLV_SSL},       {"authority", TLV_AUTHORITY},
-                                       {"alpn", TLV_ALPN},     {"unique-id", TLV_UNIQUE_ID},
-                                       {"crc32c", TLV_CRC32C}, {NULL, 0}};
+    static const struct word tlvs[] = {
+        {"ssl", TLV_SSL},       {"authority", TLV_AUTHORITY},     {"alpn", TLV_ALPN}, {"unique-id", TLV_UNIQUE_ID},
+        {"crc32c", TLV_CRC32C}, {"client-cert", TLV_CLIENT_CERT}, {NULL, 0}};
     char words[128];
     struct text t = text_of(words, sizeof(words));
     value_words_text(tlvs, &t);

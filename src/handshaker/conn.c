@@ -73,6 +73,10 @@ void conn_facts(const struct hand *h, const struct conn *c, struct facts *ret) {
         ret->group = c->result->group;
         ret->resumed = c->result->resumed;
         ret->alpn = c->result->alpn;
+        ret->sig_scheme = c->result->sig_scheme;
+        ret->cert_sig = c->result->our_cert.sig;
+        ret->cert_key = c->result->our_cert.key;
+        ret->cert_key_bits = c->result->our_cert.bits;
     }
 }
 

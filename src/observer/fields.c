@@ -124,6 +124,21 @@ static void begin(struct fields *f, uint64_t wall_us, enum log_level level, cons
     add(f, "role", since(f, start), false);
 }
 
+static void add_hex(struct fields *f, const char *name, struct span bytes) {
+    size_t start = f->space.len;
+    text_add_hex(&f->space, bytes);
+    add_span(f, name, since(f, start));
+}
+
+/* A client with a verified certificate. */
+static void add_client(struct fields *f, const struct facts_client *c) {
+    add_span(f, "client_name", c->name);
+    add_span(f, "client_named_by", span_str(named_by_text(c->named_by)));
+    add_span(f, "client_cn", c->cn);
+    add_hex(f, "client_serial", c->serial);
+    add_hex(f, "client_fingerprint", span_of(c->fingerprint, sizeof(c->fingerprint)));
+}
+
 static void add_facts(struct fields *f, const struct event *e, const struct format_names *names) {
     const struct facts *facts = &e->facts;
     size_t start;
@@ -143,6 +158,8 @@ static void add_facts(struct fields *f, const struct event *e, const struct form
     add_span(f, "sni", facts->sni);
     add_span(f, "alpn", facts->alpn);
     add_span(f, "ja4", facts->ja4);
+    if (facts->id.verified)
+        add_client(f, &facts->id);
 }
 
 static void add_reason(struct fields *f, const struct event *e) {

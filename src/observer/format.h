@@ -7,7 +7,7 @@
 #include "base/text.h"
 #include "observer/fields.h"
 
-#define FORMAT_LINE_MAX (16 * 1024) /* more than the longest list of fields takes, every byte escaped */
+#define FORMAT_LINE_MAX (20 * 1024) /* more than the longest list of fields takes, every byte escaped */
 
 /*
  * Adds the line without an end of line. WITH_HEAD false leaves time and level out, for targets that carry their own.

@@ -69,6 +69,7 @@ static void connected(struct relay *r, struct session *s) {
     bool unix_socket = service->backends[s->backend].kind != BACKEND_TCP;
     uint32_t events = EPOLLIN | EPOLLRDHUP | EPOLLET | (unix_socket ? 0u : (uint32_t)EPOLLOUT);
     s->backend_wants_out = !unix_socket;
+    session_forget_cert(s, &f);
     int err = wr_end(&w) ? chain_append(&r->pool, &s->up.wait, wr_written(&w)) : ERR_LIMIT;
     if (err == 0 && unix_socket)
         err = loop_watch(&r->loop, s->backend_fd, events, RELAY_BACKEND, s->item.slot, LOOP_GEN(s->item.gen));

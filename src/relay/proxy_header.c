@@ -5,17 +5,30 @@
 
 #include "base/crc32c.h"
 #include "base/text.h"
+#include "tls/cert_alg.h"
+#include "tls/sig_scheme.h"
 #include "tls/suite.h"
 
 static const uint8_t signature[12] = "\r\n\r\n\0\r\nQUIT\n";
 
 enum { V2_LOCAL = 0x20, V2_PROXY = 0x21, V2_UNSPEC = 0x00, V2_TCP4 = 0x11, V2_TCP6 = 0x21 };
 enum { PP2_ALPN = 0x01, PP2_AUTHORITY = 0x02, PP2_CRC32C = 0x03, PP2_UNIQUE_ID = 0x05, PP2_SSL = 0x20 };
-enum { PP2_SSL_VERSION = 0x21, PP2_SSL_CIPHER = 0x23 };
-enum { PP2_CLIENT_SSL = 0x01 };
+enum {
+    PP2_SSL_VERSION = 0x21,
+    PP2_SSL_CN = 0x22,
+    PP2_SSL_CIPHER = 0x23,
+    PP2_SSL_SIG_ALG = 0x24,
+    PP2_SSL_KEY_ALG = 0x25,
+    PP2_SSL_GROUP = 0x26,
+    PP2_SSL_SIG_SCHEME = 0x27,
+    PP2_SSL_CLIENT_CERT = 0x28,
+};
+enum { PP2_CLIENT_SSL = 0x01, PP2_CLIENT_CERT_CONN = 0x02, PP2_CLIENT_CERT_SESS = 0x04 };
 
-/* No client certificate was presented and verified, which 2.2.6 wants told as "not zero". */
-#define VERIFY_NO_CERTIFICATE 1
+/* 2.2.6: zero when the client presented a certificate and it was verified, not zero otherwise. */
+enum { VERIFIED = 0, VERIFY_NO_CERTIFICATE = 1 };
+
+#define SSL_BLOCK_MAX (768 + FACTS_CERT_MAX)
 
 /* Both ends in one family, as both versions demand: mixed ones as IPv6 with the IPv4 one mapped. */
 struct ends {
@@ -65,15 +78,43 @@ static void write_tlv(struct wr *w, uint8_t type, struct span value) {
     wr_vec16(w, value);
 }
 
-static void write_ssl(struct wr *w, const struct facts *f) {
-    uint8_t mem[128];
+static void write_name(struct wr *w, uint8_t type, const char *name) {
+    if (name)
+        write_tlv(w, type, span_str(name));
+}
+
+/* Names as haproxy has them. */
+static void write_our_certificate(struct wr *w, const struct facts *f) {
+    char key[CERT_ALG_KEY_MAX];
+    const struct cert_alg alg = {f->cert_sig, f->cert_key, f->cert_key_bits};
+    write_name(w, PP2_SSL_SIG_ALG, cert_alg_sig_name(alg.sig));
+    write_name(w, PP2_SSL_KEY_ALG, cert_alg_key_name(&alg, key));
+}
+
+static void write_client(struct wr *w, unsigned tlvs, const struct facts_client *c) {
+    if (c->cn.len)
+        write_tlv(w, PP2_SSL_CN, c->cn);
+    if (tlvs & TLV_CLIENT_CERT && c->cert.len)
+        write_tlv(w, PP2_SSL_CLIENT_CERT, c->cert);
+}
+
+static void write_ssl(struct wr *w, unsigned tlvs, const struct facts *f) {
+    uint8_t mem[SSL_BLOCK_MAX];
     struct wr in = wr_of(mem, sizeof(mem));
-    wr_u8(&in, PP2_CLIENT_SSL);
-    wr_u32(&in, VERIFY_NO_CERTIFICATE);
+    unsigned bits = PP2_CLIENT_SSL;
+    if (f->id.verified)
+        bits |= PP2_CLIENT_CERT_SESS | (f->resumed ? 0u : PP2_CLIENT_CERT_CONN);
+    wr_u8(&in, (uint8_t)bits);
+    wr_u32(&in, f->id.verified ? VERIFIED : VERIFY_NO_CERTIFICATE);
     write_tlv(&in, PP2_SSL_VERSION, span_str(f->tls_version == TLS_1_3 ? "TLSv1.3" : "TLSv1.2"));
     const struct suite *suite = suite_by_id(f->suite);
-    if (suite)
-        write_tlv(&in, PP2_SSL_CIPHER, span_str(suite->openssl_name));
+    const struct group *group = group_by_id(f->group);
+    write_name(&in, PP2_SSL_CIPHER, suite ? suite->openssl_name : NULL);
+    write_our_certificate(&in, f);
+    write_name(&in, PP2_SSL_GROUP, group ? group->name : NULL);
+    write_name(&in, PP2_SSL_SIG_SCHEME, sig_scheme_name(f->sig_scheme));
+    if (f->id.verified)
+        write_client(&in, tlvs, &f->id);
     MUST(wr_end(&in));
     write_tlv(w, PP2_SSL, wr_written(&in));
 }
@@ -87,7 +128,7 @@ static uint8_t *write_tlvs(struct wr *w, unsigned tlvs, const struct facts *f) {
     if (tlvs & TLV_UNIQUE_ID)
         write_tlv(w, PP2_UNIQUE_ID, span_of(f->unique_id, sizeof(f->unique_id)));
     if (tlvs & TLV_SSL && f->tls_version)
-        write_ssl(w, f);
+        write_ssl(w, tlvs, f);
     if (!(tlvs & TLV_CRC32C))
         return NULL;
     write_tlv(w, PP2_CRC32C, span_of("\0\0\0\0", 4));

@@ -91,6 +91,22 @@ static bool take_keys(struct session *s, const struct handoff *h) {
     return plane_valid(&s->plane);
 }
 
+void session_forget_cert(struct session *s, struct facts *f) {
+    uint8_t packed[FACTS_LEAN_MAX];
+    struct wr w = wr_of(packed, sizeof(packed));
+    if (f->id.cert.len == 0)
+        return;
+    f->id.cert = span_of(NULL, 0);
+    facts_pack(&w, f);
+    uint8_t *smaller = wr_end(&w) ? malloc(w.len) : NULL;
+    if (!smaller) /* then it is kept a while longer */
+        return;
+    memcpy(smaller, packed, w.len);
+    free(s->facts);
+    s->facts = smaller;
+    s->facts_len = (uint16_t)w.len;
+}
+
 static bool keep_facts(struct session *s, const struct facts *f) {
     uint8_t packed[FACTS_PACKED_MAX];
     struct wr w = wr_of(packed, sizeof(packed));

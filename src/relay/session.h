@@ -149,6 +149,9 @@ void session_ready(struct relay *r, struct session *s);
 void session_pump(struct relay *r, struct session *s);
 const struct conf_service *session_service(const struct relay *r, const struct session *s);
 
+/* The backend has its header: the client's certificate is not kept for it any longer. */
+void session_forget_cert(struct session *s, struct facts *f); /* F: its facts; only good for throwing away then */
+
 /* The session's facts as kept; spans borrow the session. */
 void session_facts(const struct session *s, struct facts *ret);
 

@@ -239,6 +239,27 @@ static uint16_t group_used(SSL *ssl) {
     }
 }
 
+/* What we have signed with, as the IANA registry numbers it; libssl tells the hash and the kind of the key. */
+static uint16_t scheme_used(SSL *ssl) {
+    static const struct {
+        int type, hash;
+        uint16_t id;
+    } known[] = {
+        {EVP_PKEY_EC, NID_sha256, 0x0403},      {EVP_PKEY_EC, NID_sha384, 0x0503},      {EVP_PKEY_EC, NID_sha512, 0x0603},
+        {EVP_PKEY_RSA_PSS, NID_sha256, 0x0804}, {EVP_PKEY_RSA_PSS, NID_sha384, 0x0805}, {EVP_PKEY_RSA_PSS, NID_sha512, 0x0806},
+        {EVP_PKEY_RSA, NID_sha256, 0x0401},     {EVP_PKEY_RSA, NID_sha384, 0x0501},     {EVP_PKEY_RSA, NID_sha512, 0x0601},
+        {EVP_PKEY_ED25519, NID_undef, 0x0807},
+    };
+    int type = NID_undef, hash = NID_undef;
+    if (SSL_session_reused(ssl) || SSL_get_signature_type_nid(ssl, &type) != 1)
+        return 0;
+    (void)SSL_get_signature_nid(ssl, &hash); /* Ed25519 has none */
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        if (known[i].type == type && known[i].hash == hash)
+            return known[i].id;
+    return 0;
+}
+
 /* RFC 6066 4 and RFC 8449 4: how much one record of ours may carry. */
 static uint16_t plain_limit(const struct handshake *h, uint16_t version) {
     size_t max = RECORD_PLAIN_MAX;
@@ -271,6 +292,8 @@ int handshake_finish(struct handshake *h, struct handshake_result *ret) {
     ret->suite = h->suite->id;
     ret->resumed = SSL_session_reused(ssl);
     ret->group = ret->resumed && version == TLS_1_2 ? 0 : group_used(ssl);
+    ret->sig_scheme = scheme_used(ssl);
+    ret->our_cert = cert_alg_of(SSL_get_certificate(ssl));
     const unsigned char *alpn = NULL;
     unsigned alpn_len = 0;
     SSL_get0_alpn_selected(ssl, &alpn, &alpn_len);

@@ -16,6 +16,7 @@
 #include "base/span.h"
 #include "base/step.h"
 #include "base/text.h"
+#include "tls/cert_alg.h"
 #include "tls/certs.h"
 #include "tls/hello.h"
 #include "tls/plane.h"
@@ -82,6 +83,8 @@ struct handshake_result {
     uint16_t suite;
     uint16_t group; /* 0 = none was used (TLS 1.2 resumed) */
     bool resumed;
+    uint16_t sig_scheme;      /* with which we signed; 0 = nothing was signed (resumed) */
+    struct cert_alg our_cert; /* of our certificate */
     struct span alpn;
 };
 

@@ -18,7 +18,7 @@ enum event_kind { EVENT_LINE = 1, EVENT_SESSION, EVENT_FAILURE };
 
 #define EVENT_TEXT_MAX   1024
 #define EVENT_NAME_MAX   512 /* of a service, of a backend: longer ones are cut */
-#define EVENT_PACKED_MAX (FACTS_PACKED_MAX + EVENT_TEXT_MAX + 2 * EVENT_NAME_MAX + 256)
+#define EVENT_PACKED_MAX (FACTS_LEAN_MAX + EVENT_TEXT_MAX + 2 * EVENT_NAME_MAX + 256)
 
 /* How one side of a session ended. */
 enum side_end { END_OPEN, END_CLOSE, END_TRUNCATED, END_RESET, END_CUT, END_COUNT };

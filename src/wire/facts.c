@@ -47,6 +47,37 @@ void addr_unpack(struct rd *r, struct addr *ret) {
     }
 }
 
+static void pack_client(struct wr *w, const struct facts_client *c) {
+    wr_u8(w, c->verified);
+    if (!c->verified)
+        return;
+    wr_u8(w, c->named_by);
+    w->bad = w->bad || c->name.len > FACTS_NAME_MAX || c->serial.len > FACTS_SERIAL_MAX || c->cert.len > FACTS_CERT_MAX;
+    wr_vec16(w, c->name);
+    wr_vec8(w, c->cn);
+    wr_vec8(w, c->serial);
+    wr_bytes(w, c->fingerprint, sizeof(c->fingerprint));
+    wr_vec16(w, c->cert);
+}
+
+static void unpack_client(struct rd *r, struct facts_client *ret) {
+    memset(ret, 0, sizeof(*ret));
+    uint8_t verified = rd_u8(r);
+    r->bad = r->bad || verified > 1;
+    ret->verified = verified == 1;
+    if (!ret->verified)
+        return;
+    ret->named_by = rd_u8(r);
+    ret->name = rd_vec16(r);
+    ret->cn = rd_vec8(r);
+    ret->serial = rd_vec8(r);
+    rd_copy(r, ret->fingerprint, sizeof(ret->fingerprint));
+    ret->cert = rd_vec16(r);
+    if (ret->named_by >= NAMED_BY_COUNT || (ret->named_by == NAMED_BY_NOTHING) != (ret->name.len == 0) ||
+        ret->name.len > FACTS_NAME_MAX || ret->serial.len > FACTS_SERIAL_MAX || ret->cert.len > FACTS_CERT_MAX)
+        r->bad = true;
+}
+
 void facts_pack(struct wr *w, const struct facts *f) {
     wr_bytes(w, f->unique_id, FACTS_UNIQUE_ID_LEN);
     wr_u16(w, f->service);
@@ -64,6 +95,11 @@ void facts_pack(struct wr *w, const struct facts *f) {
     wr_vec8(w, f->alpn);
     w->bad = w->bad || f->ja4.len > FACTS_JA4_MAX;
     wr_vec8(w, f->ja4);
+    wr_u16(w, f->sig_scheme);
+    wr_u8(w, f->cert_sig);
+    wr_u8(w, f->cert_key);
+    wr_u16(w, f->cert_key_bits);
+    pack_client(w, &f->id);
 }
 
 void facts_unpack(struct rd *r, struct facts *ret) {
@@ -83,6 +119,11 @@ void facts_unpack(struct rd *r, struct facts *ret) {
     ret->sni = rd_vec8(r);
     ret->alpn = rd_vec8(r);
     ret->ja4 = rd_vec8(r);
+    ret->sig_scheme = rd_u16(r);
+    ret->cert_sig = rd_u8(r);
+    ret->cert_key = rd_u8(r);
+    ret->cert_key_bits = rd_u16(r);
+    unpack_client(r, &ret->id);
     if (resumed > 1 || ret->ja4.len > FACTS_JA4_MAX)
         r->bad = true;
     if (ret->tls_version != 0 && ret->tls_version != VERSION_1_2 && ret->tls_version != VERSION_1_3)

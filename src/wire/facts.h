@@ -9,12 +9,28 @@
 
 #include "base/addr.h"
 #include "base/defs.h"
+#include "base/named_by.h"
 #include "base/rd.h"
 #include "base/wr.h"
 
 #define FACTS_UNIQUE_ID_LEN 16
-#define FACTS_PACKED_MAX    1024
 #define FACTS_JA4_MAX       36
+#define FACTS_NAME_MAX      512 /* of the verified client */
+#define FACTS_SERIAL_MAX    32
+#define FACTS_CERT_MAX      8192 /* of the client's certificate, DER */
+#define FACTS_LEAN_MAX      1792 /* packed, without that certificate */
+#define FACTS_PACKED_MAX    (FACTS_LEAN_MAX + FACTS_CERT_MAX)
+
+/* A client whose certificate was verified, in this connection or in the one that this one resumes. */
+struct facts_client {
+    bool verified;           /* false: none was sent, and all the rest is empty */
+    uint8_t named_by;        /* enum named_by */
+    struct span name;        /* 1 to FACTS_NAME_MAX bytes, unless named by nothing */
+    struct span cn;          /* of the subject, UTF-8, at most 255 bytes */
+    struct span serial;      /* big-endian, at most FACTS_SERIAL_MAX bytes */
+    uint8_t fingerprint[32]; /* SHA-256 of the certificate */
+    struct span cert;        /* DER, at most FACTS_CERT_MAX bytes; only where the service's PROXY header wants it */
+};
 
 struct facts {
     uint8_t unique_id[FACTS_UNIQUE_ID_LEN];
@@ -29,9 +45,14 @@ struct facts {
     uint64_t start_wall_us;
     uint64_t start_mono_us; /* TCP connection accepted */
     uint32_t handshake_us;
-    struct span sni;  /* at most 255 bytes */
-    struct span alpn; /* at most 255 bytes */
-    struct span ja4;  /* at most FACTS_JA4_MAX bytes */
+    struct span sni;     /* at most 255 bytes */
+    struct span alpn;    /* at most 255 bytes */
+    struct span ja4;     /* at most FACTS_JA4_MAX bytes */
+    uint16_t sig_scheme; /* with which we signed, as in the IANA registry; 0 = resumed, nothing was signed */
+    uint8_t cert_sig;    /* how our certificate is signed and what key it has: the numbers of tls/cert_alg.h */
+    uint8_t cert_key;
+    uint16_t cert_key_bits;
+    struct facts_client id;
 };
 
 void facts_pack(struct wr *w, const struct facts *f);

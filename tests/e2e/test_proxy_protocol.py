@@ -76,6 +76,11 @@ def test_v2_with_all_tlvs(parts, version, says):
     assert h["ssl"]["verify"] != 0
     assert h["ssl"]["tlvs"][proxy_header.SSL_VERSION] == says
     assert h["ssl"]["tlvs"][proxy_header.SSL_CIPHER]
+    assert h["ssl"]["tlvs"][proxy_header.SSL_SIG_ALG] == b"ecdsa-with-SHA256"
+    assert h["ssl"]["tlvs"][proxy_header.SSL_KEY_ALG] == b"EC256"
+    assert h["ssl"]["tlvs"][proxy_header.SSL_GROUP] == b"x25519"
+    assert h["ssl"]["tlvs"][proxy_header.SSL_SIG_SCHEME] == b"ecdsa_secp256r1_sha256"
+    assert not {proxy_header.SSL_CN, proxy_header.SSL_CLIENT_CERT} & set(h["ssl"]["tlvs"])
 
 
 def test_unique_id_is_the_one_of_the_log(parts):

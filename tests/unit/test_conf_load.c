@@ -110,8 +110,8 @@ static const struct broken table[] = {
      "t.toml:4:21: service.a.groups: found \"X25519MLKEM768\", expected a group that this machine's libssl has\n"
      "t.toml:4:48: service.a.groups: found \"secp256r1\", expected each item once\n"},
     {SERVICE "proxy_protocol.tlvs = [\"sll\"]\n",
-     "t.toml:4:24: service.a.proxy_protocol.tlvs: found \"sll\", expected \"ssl\", \"authority\", \"alpn\", \"unique-id\" or "
-     "\"crc32c\"\n"},
+     "t.toml:4:24: service.a.proxy_protocol.tlvs: found \"sll\", expected \"ssl\", \"authority\", \"alpn\", \"unique-id\", "
+     "\"crc32c\" or \"client-cert\"\n"},
     {SERVICE "proxy_protocol.trust = [\"10.0.0.1/8\"]\n",
      "t.toml:4:25: service.a.proxy_protocol.trust: found \"10.0.0.1/8\", expected an address or a network like \"10.0.0.0/8\" with "
      "no bits set behind its length\n"},

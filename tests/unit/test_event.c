@@ -92,12 +92,25 @@ static void largest_event_fits_a_record(void **state) {
     struct event e = sample_session();
     e.text = span_of(text, sizeof(text));
     e.facts.sni = e.facts.alpn = span_of(text, 255);
-    e.facts.client = e.facts.local = sample_inet6(1, 1);
+    e.facts.client = e.facts.local = e.facts.peer = sample_inet6(1, 1);
+    e.facts.id = sample_client();
+    e.facts.id.name = span_of(text, FACTS_NAME_MAX);
+    e.facts.id.cn = span_of(text, 255);
+    e.facts.id.serial = span_of(text, FACTS_SERIAL_MAX);
     e.service = e.backend = span_of(text, sizeof(text));
     struct event out = carried(&e);
     assert_int_equal(out.service.len, EVENT_NAME_MAX);
     assert_int_equal(out.backend.len, EVENT_NAME_MAX);
     assert_int_equal(out.text.len, EVENT_TEXT_MAX);
+}
+
+static void the_clients_certificate_stays_out_of_events(void **state) {
+    struct event e = sample_session();
+    e.facts.id = sample_client();
+    struct event out = carried(&e);
+    assert_int_equal(out.facts.id.cert.len, 0);
+    out.facts.id.cert = e.facts.id.cert;
+    assert_same_client(&out.facts.id, &e.facts.id);
 }
 
 static void every_cut_and_every_tail_is_refused(void **state) {
@@ -246,6 +259,7 @@ int main(void) {
         WITH_RING(a_session_survives),
         WITH_RING(a_failure_survives),
         WITH_RING(a_line_survives_and_is_bounded),
+        WITH_RING(the_clients_certificate_stays_out_of_events),
         WITH_RING(largest_event_fits_a_record),
         WITH_RING(every_cut_and_every_tail_is_refused),
         WITH_RING(another_version_is_refused),

@@ -30,6 +30,63 @@ static void every_field_survives(void **state) {
     assert_same_facts(&f, &out);
 }
 
+static void a_verified_client_survives(void **state) {
+    struct facts f = sample_facts(), out;
+    f.id = sample_client();
+    assert_true(unpacks(packed(&f), &out));
+    assert_same_facts(&f, &out);
+    f.id.named_by = NAMED_BY_NOTHING; /* a certificate without any name */
+    f.id.name = f.id.cn = f.id.serial = f.id.cert = span_of(NULL, 0);
+    assert_true(unpacks(packed(&f), &out));
+    assert_same_facts(&f, &out);
+}
+
+static bool packs(const struct facts *f) {
+    struct wr w = wr_of(memory, sizeof(memory));
+    facts_pack(&w, f);
+    return wr_end(&w);
+}
+
+static void what_is_said_of_a_client_has_bounds(void **state) {
+    static const uint8_t bytes[FACTS_CERT_MAX + 1];
+    struct facts f = sample_facts(), out;
+    f.client = f.local = f.peer = sample_inet6(9, 1);
+    f.id = sample_client();
+    f.sni = f.alpn = f.id.cn = span_of(bytes, 255);
+    f.id.name = span_of(bytes, FACTS_NAME_MAX);
+    f.id.serial = span_of(bytes, FACTS_SERIAL_MAX);
+    f.id.cert = span_of(NULL, 0);
+    assert_true(packed(&f).len <= FACTS_LEAN_MAX);
+    f.id.cert = span_of(bytes, FACTS_CERT_MAX);
+    assert_true(unpacks(packed(&f), &out));
+    assert_same_facts(&f, &out);
+
+    struct facts g = f;
+    g.id.name.len++;
+    assert_false(packs(&g));
+    g = f;
+    g.id.serial.len++;
+    assert_false(packs(&g));
+    g = f;
+    g.id.cn.len++;
+    assert_false(packs(&g));
+    g = f;
+    g.id.cert.len++;
+    assert_false(packs(&g));
+}
+
+static void what_makes_no_sense_of_a_client_is_refused(void **state) {
+    struct facts f = {.id = sample_client()}, out;
+    size_t at = packed(&(struct facts){0}).len - 1; /* whether there is one; then by what it is named, and the name */
+    assert_true(taken_with_byte(&f, at, 1));
+    assert_false(taken_with_byte(&f, at, 2));
+    assert_true(taken_with_byte(&f, at + 1, NAMED_BY_SPKI));
+    assert_false(taken_with_byte(&f, at + 1, NAMED_BY_NOTHING)); /* but there is a name */
+    assert_false(taken_with_byte(&f, at + 1, NAMED_BY_COUNT));
+    f.id.name = span_of(NULL, 0);
+    assert_false(unpacks(packed(&f), &out)); /* named by something, but there is no name */
+}
+
 static void nothing_known_survives(void **state) {
     struct facts f = {0}, out;
     assert_true(unpacks(packed(&f), &out));
@@ -64,6 +121,7 @@ static void too_long_texts_are_refused(void **state) {
 
 static void every_cut_is_refused(void **state) {
     struct facts f = sample_facts(), out;
+    f.id = sample_client();
     struct span s = packed(&f);
     for (size_t n = 0; n < s.len; n++)
         assert_false(unpacks(span_of(s.p, n), &out));
@@ -100,7 +158,7 @@ static void long_ja4_is_refused(void **state) {
     uint8_t text[FACTS_JA4_MAX] = {0};
     struct facts f = {.ja4 = span_of(text, sizeof(text))}, out;
     struct span s = packed(&f);
-    size_t at = s.len - sizeof(text) - 1;
+    size_t at = s.len - sizeof(text) - 1 - 7; /* algorithms and the client follow */
     assert_int_equal(memory[at], FACTS_JA4_MAX);
     memory[at]++;
     assert_false(unpacks(span_of(s.p, s.len + 1), &out));
@@ -109,6 +167,9 @@ static void long_ja4_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_field_survives),
+        cmocka_unit_test(a_verified_client_survives),
+        cmocka_unit_test(what_is_said_of_a_client_has_bounds),
+        cmocka_unit_test(what_makes_no_sense_of_a_client_is_refused),
         cmocka_unit_test(nothing_known_survives),
         cmocka_unit_test(longest_texts_fit),
         cmocka_unit_test(too_long_texts_are_refused),

@@ -56,6 +56,19 @@ static void session_as_json(void **state) {
         "\"client_end\":\"close\",\"backend_end\":\"reset\",\"retries\":2}");
 }
 
+static void a_verified_client_is_named(void **state) {
+    struct event e = sample_session();
+    e.facts.id = sample_client();
+    assert_non_null(strstr(formatted(LOG_AS_LOGFMT, &e),
+                           " client_name=spiffe://example.org/ns/a/sa/robot client_named_by=uri client_cn=robot "
+                           "client_serial=01fe80 "
+                           "client_fingerprint=303132333435363738393a3b3c3d3e3f404142434445464748494a4b4c4d4e4f backend="));
+    e.facts.id = (struct facts_client){.verified = true};
+    formatted(LOG_AS_LOGFMT, &e);
+    assert_null(strstr(line, " client_name"));
+    assert_non_null(strstr(line, " client_fingerprint=0000"));
+}
+
 static void what_is_not_known_is_left_out(void **state) {
     struct event e = {.kind = EVENT_FAILURE, .wall_us = 0, .role = ROLE_HANDSHAKER, .level = LOG_LEVEL_INFO};
     e.facts.client = sample_inet(1, 1);
@@ -236,6 +249,10 @@ static void the_longest_line_fits(void **state) {
     e.text = span_of(text, sizeof(text));
     e.facts.sni = e.facts.alpn = span_of(text, 255);
     e.facts.ja4 = span_of(text, FACTS_JA4_MAX);
+    e.facts.id = sample_client();
+    e.facts.id.name = span_of(text, FACTS_NAME_MAX);
+    e.facts.id.cn = span_of(text, 255);
+    e.facts.id.serial = span_of(text, FACTS_SERIAL_MAX);
     e.facts.client = e.facts.local = e.facts.peer =
         (struct addr){.family = AF_INET6, .port = 65535, .ip = {255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255}};
     e.facts.suite = e.facts.group = UINT16_MAX;
@@ -255,6 +272,7 @@ int main(void) {
         cmocka_unit_test(session_as_text),
         cmocka_unit_test(session_as_logfmt),
         cmocka_unit_test(session_as_json),
+        cmocka_unit_test(a_verified_client_is_named),
         cmocka_unit_test(what_is_not_known_is_left_out),
         cmocka_unit_test(failure_tells_detail_and_alert),
         cmocka_unit_test(unknown_numbers_are_shown),

@@ -68,7 +68,11 @@ static void passthrough_carries_no_keys(void **state) {
 static void most_early_bytes_fit(void **state) {
     uint8_t longest[255] = {0};
     struct handoff h = sample(), out;
+    static const uint8_t cert[FACTS_CERT_MAX];
     h.facts.sni = h.facts.alpn = span_of(longest, sizeof(longest));
+    h.facts.id = sample_client();
+    h.facts.id.name = span_of(cert, FACTS_NAME_MAX);
+    h.facts.id.cert = span_of(cert, sizeof(cert));
     h.early = span_of(early, HANDOFF_EARLY_MAX);
     struct ipc_msg m = packed(&h, HANDOFF_SESSION);
     assert_true(m.body.len <= HANDOFF_BODY_MAX);
@@ -113,10 +117,10 @@ static void another_version_is_refused(void **state) {
     struct handoff h = sample(), out;
     struct ipc_msg m = packed(&h, HANDOFF_SESSION);
     assert_int_equal(memory[0], 0);
-    assert_int_equal(memory[1], 1);
-    memory[1] = 2;
+    assert_int_equal(memory[1], 2);
+    memory[1] = 3;
     assert_int_equal(handoff_unpack(&m, &out), ERR_FORMAT);
-    memory[1] = 0;
+    memory[1] = 1;
     assert_int_equal(handoff_unpack(&m, &out), ERR_FORMAT);
 }
 

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "handshake_talk.h"
+#include "tls/sig_scheme.h"
 
 /* ---- what is agreed on ---- */
 
@@ -52,12 +53,18 @@ static void the_certificate_follows_the_clients_signature_algorithms(void **stat
     static const struct {
         const char *sigalgs;
         int key;
-    } rows[] = {{"ECDSA+SHA256", EVP_PKEY_EC}, {"RSA-PSS+SHA256", EVP_PKEY_RSA}};
+        const char *scheme, *key_name, *sig_name;
+    } rows[] = {{"ECDSA+SHA256", EVP_PKEY_EC, "ecdsa_secp256r1_sha256", "EC256", "ecdsa-with-SHA256"},
+                {"RSA-PSS+SHA256", EVP_PKEY_RSA, "rsa_pss_rsae_sha256", "RSA2048", "RSA-SHA256"}};
     for (size_t v = 0; v < 2; v++)
         for (size_t i = 0; i < 2; i++) {
+            char key[CERT_ALG_KEY_MAX];
             client_speaks(both_versions[v]);
             client_sigalgs(rows[i].sigalgs);
             establish(server);
+            assert_string_equal(sig_scheme_name(result.sig_scheme), rows[i].scheme);
+            assert_string_equal(cert_alg_key_name(&result.our_cert, key), rows[i].key_name);
+            assert_string_equal(cert_alg_sig_name(result.our_cert.sig), rows[i].sig_name);
             X509 *peer = SSL_get1_peer_certificate(client);
             assert_int_equal(EVP_PKEY_get_base_id(X509_get0_pubkey(peer)), rows[i].key);
             X509_free(peer);

@@ -10,6 +10,7 @@
 
 #include "base/crc32c.h"
 #include "relay/proxy_header.h"
+#include "tls/cert_alg.h"
 #include "tls/suite.h"
 
 #define SIG "\r\n\r\n\0\r\nQUIT\n"
@@ -156,6 +157,87 @@ static void v2_ssl_of_tls_1_2(void **state) {
                                                                      "ECDHE-RSA-AES128-GCM-SHA256");
 }
 
+/* A header's SSL block: its client bits and verify result, and what follows them. */
+static struct span ssl_block(unsigned tlvs, const struct facts *f, uint8_t *ret_bits, uint32_t *ret_verify) {
+    struct span h = header(PROXY_SEND_V2, tlvs, f);
+    struct rd r = rd_of(span_of(h.p + 16 + 12, h.len - 16 - 12));
+    assert_int_equal(rd_u8(&r), 0x20);
+    struct rd in = rd_of(rd_vec16(&r));
+    assert_true(rd_end(&r));
+    *ret_bits = rd_u8(&in);
+    *ret_verify = rd_u32(&in);
+    return rd_bytes(&in, rd_left(&in));
+}
+
+static struct facts facts_with_client(void) {
+    struct facts f = facts_of("1.2.3.4:258", "5.6.7.8:443");
+    f.group = 0x0017;
+    f.sig_scheme = 0x0403;
+    f.cert_sig = CERT_SIG_ECDSA_SHA256;
+    f.cert_key = CERT_KEY_EC;
+    f.cert_key_bits = 256;
+    f.id = (struct facts_client){.verified = true, .named_by = NAMED_BY_CN, .name = span_str("robot"), .cn = span_str("robot")};
+    f.id.cert = span_str("DER");
+    return f;
+}
+
+#define SERVER_SIDE                                                                                                            \
+    "\x21\x00\x07TLSv1.3"                                                                                                      \
+    "\x23\x00\x16TLS_AES_128_GCM_SHA256"                                                                                       \
+    "\x24\x00\x11"                                                                                                             \
+    "ecdsa-with-SHA256"                                                                                                        \
+    "\x25\x00\x05"                                                                                                             \
+    "EC256"                                                                                                                    \
+    "\x26\x00\x09secp256r1"                                                                                                    \
+    "\x27\x00\x16"                                                                                                             \
+    "ecdsa_secp256r1_sha256"
+
+static void v2_ssl_tells_our_side(void **state) {
+    uint8_t bits;
+    uint32_t verify;
+    struct facts f = facts_with_client();
+    f.id = (struct facts_client){0};
+    assert_bytes(ssl_block(TLV_SSL | TLV_CLIENT_CERT, &f, &bits, &verify), SERVER_SIDE);
+    assert_int_equal(bits, 0x01);
+    assert_int_not_equal(verify, 0);
+}
+
+static void v2_ssl_tells_of_a_verified_client(void **state) {
+    uint8_t bits;
+    uint32_t verify;
+    struct facts f = facts_with_client();
+    assert_bytes(ssl_block(TLV_SSL, &f, &bits, &verify), SERVER_SIDE "\x22\x00\x05robot");
+    assert_int_equal(bits, 0x07); /* TLS, a certificate in this connection and in this session */
+    assert_int_equal(verify, 0);
+    assert_bytes(ssl_block(TLV_SSL | TLV_CLIENT_CERT, &f, &bits, &verify), SERVER_SIDE "\x22\x00\x05robot\x28\x00\x03"
+                                                                                       "DER");
+    f.id.cn = span_of(NULL, 0);
+    assert_bytes(ssl_block(TLV_SSL, &f, &bits, &verify), SERVER_SIDE);
+    assert_int_equal(verify, 0);
+}
+
+static void v2_ssl_of_a_resumed_session_says_that_the_certificate_came_earlier(void **state) {
+    uint8_t bits;
+    uint32_t verify;
+    struct facts f = facts_with_client();
+    f.resumed = true;
+    (void)ssl_block(TLV_SSL, &f, &bits, &verify);
+    assert_int_equal(bits, 0x05);
+    assert_int_equal(verify, 0);
+}
+
+static void the_longest_header_fits(void **state) {
+    static uint8_t bytes[FACTS_CERT_MAX];
+    struct facts f = facts_with_client();
+    f.client = addr_of("[2001:db8::1]:258");
+    f.suite = 0xc02c;
+    f.tls_version = TLS_1_2;
+    f.group = 0x11ec;
+    f.sni = f.alpn = f.id.cn = span_of(bytes, 255);
+    f.id.cert = span_of(bytes, sizeof(bytes));
+    assert_true(header(PROXY_SEND_V2, ~0u, &f).len > FACTS_CERT_MAX + 3 * 255);
+}
+
 static void every_suite_has_a_name_that_fits(void **state) {
     const struct suite *suite;
     for (size_t i = 0; (suite = suite_at(i)); i++) {
@@ -202,15 +284,6 @@ static void it_may_stand_behind_other_bytes(void **state) {
     assert_memory_equal(mem + 3, copy, alone.len);
 }
 
-static void the_longest_header_fits(void **state) {
-    static const uint8_t name[255] = {'n'};
-    struct facts f = facts_of("[ffff::ffff]:65535", "[ffff::fffe]:65535");
-    f.sni = f.alpn = span_of(name, sizeof(name));
-    f.tls_version = TLS_1_2;
-    f.suite = 0xc02b;
-    assert_true(header(PROXY_SEND_V2, ~0u, &f).len < PROXY_HEADER_MAX);
-}
-
 static void what_does_not_fit_is_told_and_not_written(void **state) {
     struct facts f = facts_of("[ffff::ffff]:65535", "[ffff::fffe]:65535");
     size_t whole = header(PROXY_SEND_V2, ~0u, &f).len;
@@ -245,11 +318,14 @@ int main(void) {
         cmocka_unit_test(v2_unique_id_is_raw),
         cmocka_unit_test(v2_ssl_of_tls_1_3),
         cmocka_unit_test(v2_ssl_of_tls_1_2),
+        cmocka_unit_test(v2_ssl_tells_our_side),
+        cmocka_unit_test(v2_ssl_tells_of_a_verified_client),
+        cmocka_unit_test(v2_ssl_of_a_resumed_session_says_that_the_certificate_came_earlier),
+        cmocka_unit_test(the_longest_header_fits),
         cmocka_unit_test(every_suite_has_a_name_that_fits),
         cmocka_unit_test(v2_crc32c_of_a_known_header),
         cmocka_unit_test(v2_crc32c_is_over_the_whole_header),
         cmocka_unit_test(it_may_stand_behind_other_bytes),
-        cmocka_unit_test(the_longest_header_fits),
         cmocka_unit_test(what_does_not_fit_is_told_and_not_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,6 +14,7 @@ static void expect_resumed(SSL_SESSION *session, const struct tls_server *with, 
     assert_int_equal(SSL_set_session(client, session), 1);
     establish(with);
     assert_int_equal(result.resumed, resumed);
+    assert_int_equal(result.sig_scheme != 0, !resumed);
     assert_int_equal(result.group, version == TLS_1_2 && resumed ? 0 : 0x001d);
     talk_and_close();
     leave();

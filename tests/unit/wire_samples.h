@@ -36,10 +36,39 @@ static inline struct facts sample_facts(void) {
         .sni = span_str("www.example.org"),
         .alpn = span_str("h2"),
         .ja4 = span_str("t13d1516h2_8daaf6152771_e5627efa2ab1"),
+        .sig_scheme = 0x0403,
+        .cert_sig = 5,
+        .cert_key = 2,
+        .cert_key_bits = 256,
     };
     for (size_t i = 0; i < sizeof(f.unique_id); i++)
         f.unique_id[i] = (uint8_t)(0xa0 + i);
     return f;
+}
+
+/* A verified client with every field set; the texts are static. */
+static inline struct facts_client sample_client(void) {
+    struct facts_client c = {
+        .verified = true,
+        .named_by = NAMED_BY_URI,
+        .name = span_str("spiffe://example.org/ns/a/sa/robot"),
+        .cn = span_str("robot"),
+        .serial = span_str("\x01\xfe\x80"),
+        .cert = span_str("stands for DER"),
+    };
+    for (size_t i = 0; i < sizeof(c.fingerprint); i++)
+        c.fingerprint[i] = (uint8_t)(0x30 + i);
+    return c;
+}
+
+static inline void assert_same_client(const struct facts_client *a, const struct facts_client *b) {
+    assert_int_equal(a->verified, b->verified);
+    assert_int_equal(a->named_by, b->named_by);
+    assert_true(span_eq(a->name, b->name));
+    assert_true(span_eq(a->cn, b->cn));
+    assert_true(span_eq(a->serial, b->serial));
+    assert_memory_equal(a->fingerprint, b->fingerprint, sizeof(a->fingerprint));
+    assert_true(span_eq(a->cert, b->cert));
 }
 
 static inline void assert_same_addr(const struct addr *a, const struct addr *b) {
@@ -64,6 +93,11 @@ static inline void assert_same_facts(const struct facts *a, const struct facts *
     assert_true(span_eq(a->sni, b->sni));
     assert_true(span_eq(a->alpn, b->alpn));
     assert_true(span_eq(a->ja4, b->ja4));
+    assert_int_equal(a->sig_scheme, b->sig_scheme);
+    assert_int_equal(a->cert_sig, b->cert_sig);
+    assert_int_equal(a->cert_key, b->cert_key);
+    assert_int_equal(a->cert_key_bits, b->cert_key_bits);
+    assert_same_client(&a->id, &b->id);
 }
 
 static inline struct event sample_session(void) {
