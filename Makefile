@@ -10,7 +10,7 @@ deps:
 	@tools/install-deps build
 
 build: deps
-	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) --buildtype=release --prefix=$(PREFIX)
+	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) --buildtype=release --prefix=$(PREFIX) $(MESON_ARGS)
 	@ninja -C $(BUILD) tls-off demo/tls-off-demo
 
 run: build
