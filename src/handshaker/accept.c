@@ -48,6 +48,7 @@ void accept_pause(struct hand *h) {
         h->limits_told_ms = h->loop.now_ms;
         voice_say(&h->child.voice, LOG_LEVEL_WARNING, "out of descriptors: accepting pauses until some are free");
     }
+    stats_process_add(&h->child.stats, STATS_ACCEPT_PAUSES, 1);
     unwatch_all(h);
     wheel_arm(&h->loop.wheel, &h->resume, h->loop.now_ms + PAUSE_MS);
 }
@@ -68,6 +69,7 @@ int accept_client(struct hand *h, struct conn *c) {
     board_client(&h->row, key, 1);
     board_handshake(&h->row, key, h->loop.now_ms);
     c->client_counted = true;
+    tally_client(h, c);
     return client_within(h, h->services[c->service].conf, key);
 }
 
@@ -77,6 +79,7 @@ int accept_service(struct hand *h, struct conn *c) {
     addr_client_key(&c->client, key);
     board_service(&h->row, c->service, 1);
     c->service_counted = true;
+    tally_service(h, c);
     if (s->max_sessions && board_service_sessions(&h->child.board, c->service) > s->max_sessions)
         return ERR_SERVICE_SESSIONS;
     return client_within(h, s, key);

@@ -120,6 +120,7 @@ void conn_end(struct hand *h, struct conn *c) {
     if (c->state == CONN_DEAD)
         return;
     conn_count(h, c, -1);
+    tally_leave(h, c);
     list_remove(&c->link);
     wheel_cancel(&h->loop.wheel, &c->timer);
     handshake_free(c->handshake);
@@ -191,6 +192,7 @@ void conn_fail(struct hand *h, struct conn *c, int reason) {
     c->reason = reason;
     put_answer(c, reason);
     tell_failure(h, c);
+    tally_failed(h, c);
     handshake_free(c->handshake); /* nothing large is kept for a client that may take its time to go */
     c->handshake = NULL;
     bool over_limit = reason == ERR_CLIENT_RATE || reason == ERR_CLIENT_SESSIONS || reason == ERR_PROXY_UNTRUSTED;
@@ -220,6 +222,7 @@ static void finish(struct hand *h, struct conn *c) {
         conn_fail(h, c, err);
         return;
     }
+    tally_done(h, c);
     if (!flush_out(h, c)) {
         conn_fail(h, c, ERR_HANDSHAKE_RESET);
         return;
@@ -344,6 +347,7 @@ void conn_start(struct hand *h, int fd, uint16_t listener, const struct addr *pe
         accept_pause(h);
         return;
     }
+    stats_process_add(&h->child.stats, STATS_ACCEPTED, 1);
     list_init(&c->link);
     buf_init(&c->in, HAND_IN_MAX);
     buf_init(&c->out, HAND_OUT_MAX);

@@ -132,6 +132,7 @@ static bool send_batch(struct hand *h, uint16_t relay) {
         move_queue(h, relay);
         return false;
     }
+    stats_process_add(&h->child.stats, STATS_HANDED_OVER, (uint64_t)sent);
     for (int i = 0; i < sent; i++) {
         struct conn *c = CONTAINER_OF(l->queue.next, struct conn, link);
         c->client_counted = c->service_counted = false; /* the relay's business now */

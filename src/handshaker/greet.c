@@ -97,6 +97,7 @@ bool greet_hello(struct hand *h, struct conn *c) {
         err = enter_service(h, c, &hello);
     const struct hand_service *s = &h->services[c->service];
     if (err == 0 && !s->server) {
+        tally_done(h, c);
         conn_goto(h, c, CONN_DELIVER);
         return true;
     }

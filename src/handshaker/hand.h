@@ -13,6 +13,7 @@
 #include "base/loop.h"
 #include "base/slab.h"
 #include "conf/conf.h"
+#include "handshaker/tally.h"
 #include "tls/certs.h"
 #include "tls/handshake.h"
 #include "tls/tickets.h"
@@ -71,6 +72,8 @@ struct conn {
     struct asked *asked;
     struct handshake_result *result; /* of a finished handshake, until handed over */
     uint32_t handshake_us;
+    uint16_t counted_at;       /* block of its service in the counters; 0 = not yet */
+    struct sketch_ref tracked; /* its client's place in them */
 };
 
 /* A service as this role needs it. */
@@ -104,6 +107,8 @@ struct hand {
     struct wtimer resume;      /* accept again after running out of descriptors */
     struct wtimer retry;       /* try the relays again whose queues were full */
     struct wtimer drain_timer; /* the last moment of a drain */
+    struct wtimer stats_timer;
+    bool published; /* this turn: the figures of the process */
     uint8_t hello_scratch[HELLO_MESSAGE_MAX];
     uint8_t read_scratch[HAND_READ_MAX];
 };

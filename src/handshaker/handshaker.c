@@ -184,6 +184,8 @@ static void timer_event(void *ctx, struct wtimer *t) {
         accept_start(h);
     } else if (t == &h->retry) {
         deliver_retry(h);
+    } else if (t == &h->stats_timer) {
+        tally_publish(h);
     } else if (t == &h->drain_timer) {
         for (struct conn *c; (c = slab_next(&h->conns, &slot));)
             conn_end(h, c);
@@ -199,6 +201,7 @@ static bool turn_end(void *ctx) {
     for (struct list *n; (n = list_shift(&h->dead));)
         slab_free(&h->conns, CONTAINER_OF(n, struct conn, link));
     drained(h);
+    tally_turn(h);
     return false;
 }
 

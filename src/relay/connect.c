@@ -36,6 +36,7 @@ void connect_leave(struct relay *r, struct session *s) {
     if (!s->on_backend)
         return;
     s->on_backend = false;
+    counts_on_backend(r, s, false);
     connect_leave_line(r, s);
     backends_leave(backends_of(r, s), s->backend);
 }
@@ -45,9 +46,12 @@ static void attempt_failed(struct relay *r, struct session *s, const char *why) 
     struct backends *b = backends_of(r, s);
     uint32_t out_ms = 0;
     uint16_t i = s->backend;
-    if (backends_failed(b, i, r->loop.now_ms, &out_ms))
+    counts_backend(r, s, STATS_CONNECTS_FAILED);
+    if (backends_failed(b, i, r->loop.now_ms, &out_ms)) {
+        counts_backend(r, s, STATS_LEFT_OUT);
         voice_say(&r->child.voice, LOG_LEVEL_WARNING, "service %s: backend %s: %s; left out for %u ms", b->service->name,
                   b->list[i].conf->text, why, out_ms);
+    }
     s->tried |= 1ull << i;
     s->retries++;
     connect_leave(r, s);
@@ -61,6 +65,7 @@ static void connected(struct relay *r, struct session *s) {
     backends_connected(backends_of(r, s), s->backend);
     s->connected = true;
     s->connect_us = (uint32_t)(clock_mono_us() - s->connect_begun_us);
+    counts_connected(r, s);
     struct facts f;
     uint8_t header[PROXY_HEADER_MAX];
     struct wr w = wr_of(header, sizeof(header));
@@ -84,6 +89,7 @@ static void wait_for_backlog(struct relay *r, struct session *s) {
     list_push(&r->services[s->service].waiters[s->backend], &s->link);
     s->in_line = true;
     s->retries++;
+    counts_backend(r, s, STATS_BACKLOG_FULL);
     r->backlog_waiters++;
     if (!wtimer_armed(&r->backlog_timer))
         wheel_arm(&r->loop.wheel, &r->backlog_timer, r->loop.now_ms + RETRY_MS);
@@ -168,6 +174,7 @@ static void go_on(struct relay *r, struct session *s) {
             return;
         }
         s->on_backend = true;
+        counts_on_backend(r, s, true);
         switch (attempt(r, s)) {
         case ATTEMPT_DONE:
             connected(r, s);

@@ -28,6 +28,7 @@ static size_t chunk_of(struct relay *r, struct session *s, struct flow *f) {
         r->starved_told_ms = r->loop.now_ms + STARVED_TELL_MS;
         voice_say(&r->child.voice, LOG_LEVEL_WARNING, "buffer_memory is used up: reading pauses where readers are slow");
     }
+    counts_process(&r->child.stats, STATS_STARVED);
     list_remove(&s->link);
     s->listed = false;
     list_push(&r->starved, &s->link);
@@ -113,6 +114,8 @@ bool flow_flush_up(struct relay *r, struct session *s) {
 static void put_backend(struct relay *r, struct session *s, const struct iovec *iov, unsigned niov, size_t len) {
     size_t sent = 0;
     s->up.bytes += len;
+    if (len)
+        counts_bytes(r, s, STATS_BYTES_IN, len);
     if (s->up.state == FLOW_BROKEN || len == 0)
         return;
     if (s->up.wait.len == 0) {
@@ -163,6 +166,7 @@ static void up_fin(struct relay *r, struct session *s) {
         up_eof(s, END_CLOSE);
         return;
     }
+    counts_add(r, s, STATS_TRUNCATIONS, 1);
     if (session_service(r, s)->truncation == TRUNCATION_RESET) {
         s->client_end = END_TRUNCATED;
         s->reset_backend = true;
@@ -176,12 +180,15 @@ static void up_fin(struct relay *r, struct session *s) {
 static void up_open(struct relay *r, struct session *s, uint8_t *in, size_t len) {
     struct plane_opened opened;
     enum step step;
+    uint32_t key_updates = s->plane.key_updates_in;
     do {
         step = plane_open(&s->plane, &r->contexts, in, len, &opened);
         put_backend(r, s, opened.iov, opened.niov, opened.plain_len);
         in += opened.consumed;
         len -= opened.consumed;
     } while (step == STEP_DONE && s->state == SESSION_OPEN);
+    if (s->plane.key_updates_in != key_updates)
+        counts_add(r, s, STATS_KEY_UPDATES_IN, s->plane.key_updates_in - key_updates);
 
     if (step == STEP_EOF) {
         up_eof(s, END_CLOSE);
@@ -325,11 +332,14 @@ void flow_put_alert(struct relay *r, struct session *s, enum alert alert) {
 static void put_control(struct relay *r, struct session *s) {
     uint8_t records[PLANE_CONTROL_MAX];
     size_t len = 0;
+    uint32_t key_updates = s->plane.key_updates_out;
     int err = plane_control(&s->plane, &r->contexts, records, &len);
     if (err < 0)
         session_fail(r, s, err);
     else
         flow_put_client(r, s, span_of(records, len));
+    if (s->plane.key_updates_out != key_updates)
+        counts_add(r, s, STATS_KEY_UPDATES_OUT, s->plane.key_updates_out - key_updates);
 }
 
 static void down_eof(struct relay *r, struct session *s) {
@@ -426,7 +436,10 @@ static bool down_got(struct relay *r, struct session *s, ssize_t n, size_t chunk
         s->down.readable = false;
     s->active_ms = r->loop.now_ms;
     s->down_ms = (uint32_t)r->loop.now_ms;
+    if (s->down.bytes == 0)
+        counts_first_byte(r, s);
     s->down.bytes += (uint64_t)n;
+    counts_bytes(r, s, STATS_BYTES_OUT, (uint64_t)n);
     return true;
 }
 

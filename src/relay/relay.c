@@ -215,6 +215,8 @@ static void timer_event(void *ctx, struct wtimer *t) {
         drain_tick(r);
     else if (t == &r->pause_timer)
         look_for_room(r);
+    else if (t == &r->stats_timer)
+        counts_publish(r);
     else
         session_timeout(r, CONTAINER_OF(t, struct session, timer));
 }
@@ -238,6 +240,7 @@ static bool turn_end(void *ctx) {
     for (struct list *n; (n = list_shift(&r->dead));)
         slab_free(&r->sessions, CONTAINER_OF(n, struct session, link));
     drained(r);
+    counts_turn(r);
     return !list_empty(&r->ready);
 }
 

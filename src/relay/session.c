@@ -133,6 +133,7 @@ void session_start(struct relay *r, const struct ipc_msg *m) {
     struct handoff h;
     struct session *s = handoff_unpack(m, &h) == 0 ? slab_alloc(&r->sessions) : NULL;
     if (!s) {
+        counts_process(&r->child.stats, STATS_REFUSED);
         voice_say(&r->child.voice, LOG_LEVEL_ERROR, "a session handed over could not be taken");
         close(m->fds[0]);
         return;
@@ -144,6 +145,7 @@ void session_start(struct relay *r, const struct ipc_msg *m) {
     s->up.chunk_shift = s->down.chunk_shift = CHUNK_MIN_SHIFT;
     s->tls = m->type == HANDOFF_SESSION;
     if (!fill(r, s, &h)) {
+        counts_process(&r->child.stats, STATS_REFUSED);
         voice_say(&r->child.voice, LOG_LEVEL_ERROR, "a session handed over could not be taken");
         close(s->client_fd);
         chain_free(&r->pool, &s->carry);
@@ -154,6 +156,7 @@ void session_start(struct relay *r, const struct ipc_msg *m) {
     uint8_t key[16];
     addr_client_key(&h.facts.client, key);
     board_session(&r->row, s->service, key, 1);
+    counts_begin(r, s, &h.facts, false);
     s->active_ms = r->loop.now_ms;
     arm(r, s, session_service(r, s)->connect_ms);
     connect_begin(r, s);
@@ -218,6 +221,7 @@ void session_end(struct relay *r, struct session *s) {
     session_facts(s, &f);
     addr_client_key(&f.client, key);
     board_session(&r->row, s->service, key, -1);
+    counts_end(r, s, false);
     close_backend(r, s);
     close_client(s, s->reset_client);
     chain_free(&r->pool, &s->up.wait);

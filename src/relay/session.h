@@ -15,6 +15,7 @@
 #include "base/slab.h"
 #include "conf/conf.h"
 #include "relay/backends.h"
+#include "relay/counts.h"
 #include "tls/plane.h"
 #include "wire/child.h"
 #include "wire/handoff.h"
@@ -87,6 +88,7 @@ struct session {
     bool reset_backend;
     bool listed;      /* in the ready list */
     uint32_t down_ms; /* low bits of the time when bytes last came from the backend */
+    struct session_counts counts;
     struct plane plane;
 };
 
@@ -115,7 +117,8 @@ struct relay {
     uint64_t drain_until_ms;
     uint64_t cut;                           /* sessions ended by force in a drain */
     uint64_t starved_told_ms, full_told_ms; /* warnings that have had their turn */
-    struct wtimer backlog_timer, drain_timer, pause_timer;
+    struct wtimer backlog_timer, drain_timer, pause_timer, stats_timer;
+    bool published;    /* this turn: the figures of the process */
     uint8_t *in, *out; /* SCRATCH_LEN each, shared by all sessions */
 };
 

@@ -169,6 +169,7 @@ static inline void bench_begin(uint64_t memory) {
     close(fd);
     MUST(ring_create(64 * 1024, &fd) == 0 && ring_map(fd, &relay.child.voice.ring) == 0);
     close(fd);
+    MUST(stats_open_private(&relay.child.stats) == 0);
     relay.row = board_row(&relay.child.board, ROLE_RELAY, 0);
     MUST(relay_make(&relay));
     bench_turn_end = relay.loop.hook;
@@ -464,7 +465,12 @@ static inline void bench_expect_gone(void) {
     MUST(list_empty(&relay.ready) && list_empty(&relay.starved) && list_empty(&relay.dead));
     MUST(board_relay_sessions(&relay.child.board, 0) == 0 && board_service_sessions(&relay.child.board, 0) == 0);
     MUST(board_client_sessions(&relay.child.board, key) == 0);
-    MUST(relay.loop.wheel.armed == (wtimer_armed(&relay.backlog_timer) ? 1u : 0u));
+    const struct stats_block *service = stats_block(&relay.child.stats, STATS_SERVICE, span_str("web"), span_of("", 0));
+    MUST(service->values[STATS_SESSIONS] > 0 && service->values[STATS_SESSIONS_NOW] == 0);
+    struct sketch_ref client = sketch_find(&relay.child.stats.clients, span_of(key, sizeof(key)));
+    const struct sketch_entry *e = &relay.child.stats.clients.shared->entries[client.entry];
+    MUST(e->values[SKETCH_SESSIONS_NOW] == 0 && e->values[SKETCH_BYTES_IN] == service->values[STATS_BYTES_IN]);
+    MUST(relay.loop.wheel.armed == (unsigned)wtimer_armed(&relay.backlog_timer) + (unsigned)wtimer_armed(&relay.stats_timer));
 }
 
 /* Ends what is still there of the two ends, and looks whether a descriptor was lost. */

@@ -1,0 +1,29 @@
+/* What connections add to this handshaker's counters until they are sessions. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "wire/stats.h"
+
+struct hand;
+struct conn;
+
+/* Its client is known. */
+void tally_client(struct hand *h, struct conn *c);
+
+/* Its service is known. */
+void tally_service(struct hand *h, struct conn *c);
+
+/* The handshake, or the ClientHello of a service in passthrough mode, has led to a session. */
+void tally_done(struct hand *h, struct conn *c);
+
+/* It came to nothing: c->reason. */
+void tally_failed(struct hand *h, struct conn *c);
+
+/* It is a handshake no more. */
+void tally_leave(struct hand *h, struct conn *c);
+
+/* About once a second while something happens: h->stats_timer fired, and the end of a turn. */
+void tally_publish(struct hand *h);
+void tally_turn(struct hand *h);

@@ -1,0 +1,197 @@
+#include "relay/counts.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/text.h"
+#include "relay/session.h"
+#include "tls/suite.h"
+
+#define PUBLISH_MS 1000
+
+static struct stats_page *page_of(struct relay *r) {
+    return &r->child.stats;
+}
+
+static struct stats_block *block_at(struct relay *r, const struct session *s, enum session_count c) {
+    return s->counts.at[c] ? stats_at(page_of(r), s->counts.at[c]) : NULL;
+}
+
+static uint16_t handle_of(struct relay *r, enum stats_kind kind, struct span service, struct span name) {
+    return stats_handle(page_of(r), stats_block(page_of(r), kind, service, name));
+}
+
+static uint16_t suite_handle(struct relay *r, const struct facts *f) {
+    char name[96];
+    struct text t = text_of(name, sizeof(name));
+    const struct suite *suite = suite_by_id(f->suite);
+    if (f->tls_version && suite)
+        text_addf(&t, "%s/%s", f->tls_version == TLS_1_3 ? "TLSv1.3" : "TLSv1.2", suite->name);
+    else
+        text_add(&t, "passthrough");
+    return handle_of(r, STATS_SUITE, span_of("", 0), span_of(name, t.len));
+}
+
+/* ---- clients ---- */
+
+/* The place of a client that is not tracked (any more): found or made, and the session lives there. */
+static void track(struct relay *r, struct session *s, const struct facts *f, bool begins) {
+    struct stats_page *p = page_of(r);
+    uint8_t key[16];
+    addr_client_key(&f->client, key);
+    if (!sketch_holds(&p->clients, s->counts.client)) {
+        s->counts.client = sketch_find(&p->clients, span_of(key, sizeof(key)));
+        sketch_live(&p->clients, s->counts.client, 1);
+        if (begins)
+            sketch_add(&p->clients, s->counts.client, SKETCH_SESSIONS, 1);
+    }
+}
+
+static void track_again(struct relay *r, struct session *s) {
+    struct facts f;
+    if (!s->facts) /* it is over */
+        return;
+    session_facts(s, &f);
+    track(r, s, &f, false);
+}
+
+/* ---- the life of a session ---- */
+
+void counts_begin(struct relay *r, struct session *s, const struct facts *f, bool moved) {
+    struct span service = span_str(session_service(r, s)->name);
+    memset(&s->counts, 0, sizeof(s->counts));
+    s->counts.at[COUNT_SERVICE] = handle_of(r, STATS_SERVICE, service, span_of("", 0));
+    s->counts.at[COUNT_SUITE] = suite_handle(r, f);
+    track(r, s, f, !moved);
+    for (unsigned c = 0; c < SESSION_COUNTS; c++) {
+        struct stats_block *b = block_at(r, s, (enum session_count)c);
+        if (!b)
+            continue;
+        stats_change(b, STATS_SESSIONS_NOW, 1);
+        if (!moved)
+            stats_add(b, STATS_SESSIONS, 1);
+    }
+    stats_process_add(page_of(r), moved ? STATS_MOVED_IN : STATS_TAKEN, 1);
+}
+
+void counts_end(struct relay *r, struct session *s, bool moved) {
+    struct stats_page *p = page_of(r);
+    if (!moved && s->reason) {
+        counts_add(r, s, STATS_SESSIONS_FAILED, 1);
+        struct span service = span_str(session_service(r, s)->name);
+        stats_add(stats_block(p, STATS_END, service, span_str(err_name(s->reason))), STATS_COUNT, 1);
+    }
+    for (unsigned c = 0; c < SESSION_COUNTS; c++) {
+        struct stats_block *b = block_at(r, s, (enum session_count)c);
+        if (b)
+            stats_change(b, STATS_SESSIONS_NOW, -1);
+    }
+    sketch_live(&p->clients, s->counts.client, -1);
+    sketch_live(&p->names, s->counts.verified, -1);
+    if (moved)
+        stats_process_add(p, STATS_MOVED_OUT, 1);
+    memset(&s->counts, 0, sizeof(s->counts));
+}
+
+void counts_add(struct relay *r, const struct session *s, enum stats_value v, uint64_t by) {
+    for (unsigned c = 0; c < SESSION_COUNTS; c++) {
+        struct stats_block *b = block_at(r, s, (enum session_count)c);
+        if (b)
+            stats_add(b, v, by);
+    }
+}
+
+void counts_bytes(struct relay *r, struct session *s, enum stats_value v, uint64_t bytes) {
+    struct stats_page *p = page_of(r);
+    enum sketch_value what = v == STATS_BYTES_IN ? SKETCH_BYTES_IN : SKETCH_BYTES_OUT;
+    counts_add(r, s, v, bytes);
+    if (!sketch_holds(&p->clients, s->counts.client)) /* somebody heavier has its place */
+        track_again(r, s);
+    if (sketch_holds(&p->clients, s->counts.client))
+        sketch_add(&p->clients, s->counts.client, what, bytes);
+    if (sketch_holds(&p->names, s->counts.verified))
+        sketch_add(&p->names, s->counts.verified, what, bytes);
+}
+
+/* ---- backends ---- */
+
+void counts_on_backend(struct relay *r, struct session *s, bool on) {
+    struct stats_block *b = block_at(r, s, COUNT_BACKEND);
+    if (!on) {
+        if (b)
+            stats_change(b, STATS_SESSIONS_NOW, -1);
+        s->counts.at[COUNT_BACKEND] = 0;
+        return;
+    }
+    const struct conf_service *service = session_service(r, s);
+    b = stats_block(page_of(r), STATS_BACKEND, span_str(service->name), span_str(service->backends[s->backend].text));
+    s->counts.at[COUNT_BACKEND] = stats_handle(page_of(r), b);
+    stats_change(b, STATS_SESSIONS_NOW, 1);
+}
+
+void counts_backend(struct relay *r, const struct session *s, enum stats_value v) {
+    struct stats_block *backend = block_at(r, s, COUNT_BACKEND), *service = block_at(r, s, COUNT_SERVICE);
+    if (backend)
+        stats_add(backend, v, 1);
+    if (service)
+        stats_add(service, v, 1);
+}
+
+static void observe(struct relay *r, const struct session *s, enum stats_hist h, uint64_t us) {
+    static const enum session_count with_hists[] = {COUNT_SERVICE, COUNT_BACKEND, COUNT_SUITE};
+    for (unsigned i = 0; i < ARRAY_LEN(with_hists); i++) {
+        struct stats_block *b = block_at(r, s, with_hists[i]);
+        if (b)
+            stats_observe(b, h, us);
+    }
+}
+
+void counts_connected(struct relay *r, const struct session *s) {
+    struct stats_block *backend = block_at(r, s, COUNT_BACKEND);
+    if (backend) /* those that did not take it do not count it */
+        stats_add(backend, STATS_SESSIONS, 1);
+    observe(r, s, STATS_CONNECT_US, s->connect_us);
+}
+
+void counts_first_byte(struct relay *r, const struct session *s) {
+    if (s->connect_begun_us)
+        observe(r, s, STATS_FIRST_BYTE_US, clock_mono_us() - s->connect_begun_us);
+}
+
+/* ---- the process ---- */
+
+/* Which backends this relay leaves out at present. */
+static void publish_backends(struct relay *r) {
+    for (size_t i = 0; i < r->conf->nservices; i++) {
+        const struct backends *list = &r->services[i].backends;
+        for (size_t j = 0; j < list->service->nbackends; j++) {
+            const struct backend *b = &list->list[j];
+            if (b->out_until_ms == 0) /* was never left out: needs no block to say so */
+                continue;
+            struct stats_block *block =
+                stats_block(page_of(r), STATS_BACKEND, span_str(list->service->name), span_str(b->conf->text));
+            bool out = b->out_until_ms > r->loop.now_ms || b->on_trial;
+            __atomic_store_n(&block->values[STATS_OUT_NOW], out, __ATOMIC_RELAXED);
+        }
+    }
+}
+
+void counts_publish(struct relay *r) {
+    struct stats_page *p = page_of(r);
+    stats_process_set(p, STATS_OBJECTS, r->sessions.used);
+    stats_process_set(p, STATS_SLAB_BYTES, (uint64_t)r->sessions.used * sizeof(struct session));
+    stats_process_set(p, STATS_POOL_BYTES, r->pool.used);
+    stats_process_set(p, STATS_POOL_PEAK_BYTES, r->pool.peak);
+    stats_process_set(p, STATS_BACKLOG_WAITERS, r->backlog_waiters);
+    publish_backends(r);
+    stats_publish_self(p);
+    r->published = true;
+}
+
+/* A relay that does nothing is not woken to say so: the turn in which the timer fired does not arm it again by itself. */
+void counts_turn(struct relay *r) {
+    if (!r->published && !wtimer_armed(&r->stats_timer))
+        wheel_arm(&r->loop.wheel, &r->stats_timer, r->loop.now_ms + PUBLISH_MS);
+    r->published = false;
+}

@@ -1,0 +1,51 @@
+/*
+ * What sessions add to this relay's counters. A session remembers its places in them as small numbers, so that moved bytes are
+ * a handful of plain additions; looking up happens when it begins, connects or ends.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "wire/facts.h"
+#include "wire/stats.h"
+
+struct relay;
+struct session;
+
+enum session_count { COUNT_SERVICE, COUNT_BACKEND, COUNT_NAME, COUNT_CERT, COUNT_SUITE, SESSION_COUNTS };
+
+/* Part of a session. */
+struct session_counts {
+    struct sketch_ref client, verified; /* none while the client is not tracked */
+    uint16_t at[SESSION_COUNTS];        /* blocks; 0 = none */
+};
+
+/* A session of F begins here. MOVED: from another relay, which has counted it already as one that began. */
+void counts_begin(struct relay *r, struct session *s, const struct facts *f, bool moved);
+
+/* It is here no more. MOVED: it goes on in another relay. */
+void counts_end(struct relay *r, struct session *s, bool moved);
+
+/* Adds to all that the session belongs to: service, backend, name, certificate, suite. */
+void counts_add(struct relay *r, const struct session *s, enum stats_value v, uint64_t by);
+
+/* Plain bytes of the client (STATS_BYTES_IN) or for it (STATS_BYTES_OUT). */
+void counts_bytes(struct relay *r, struct session *s, enum stats_value v, uint64_t bytes);
+
+/* Takes place on backend s->backend, or leaves it. */
+void counts_on_backend(struct relay *r, struct session *s, bool on);
+
+/* Of the present backend and its service. */
+void counts_backend(struct relay *r, const struct session *s, enum stats_value v);
+void counts_connected(struct relay *r, const struct session *s);
+void counts_first_byte(struct relay *r, const struct session *s);
+
+/* The process as a whole. */
+static inline void counts_process(struct stats_page *p, enum stats_process v) {
+    stats_process_add(p, v, 1);
+}
+
+/* About once a second while something happens: r->stats_timer fired, and the end of a turn. */
+void counts_publish(struct relay *r);
+void counts_turn(struct relay *r);
