@@ -57,6 +57,7 @@ static const struct call calls[] = {
     CALL(read, LOOP),
     CALL(write, LOOP),
     CALL(readv, LOOP),
+    CALL(pread64, LOOP), /* of /proc/self/statm: our own memory (stats.c) */
     CALL(writev, LOOP),
     CALL(close, LOOP),
     CALL(recvfrom, LOOP),
@@ -159,7 +160,6 @@ static const struct call calls[] = {
     CALL(readlink, FILES),
     CALL(readlinkat, FILES),
     CALL(getdents64, FILES),
-    CALL(pread64, FILES),
     CALL(fstatfs, FILES),
     CALL(statfs, FILES),
     CALL(getcwd, FILES),
@@ -178,6 +178,7 @@ static const struct call calls[] = {
     CALL(unlinkat, CALLS_WRITE_FILES),
     CALL(fsync, CALLS_WRITE_FILES),
     CALL(fdatasync, CALLS_WRITE_FILES),
+    CALL(chmod, CALLS_WRITE_FILES),
     CALL(fchmod, CALLS_WRITE_FILES),
     CALL(fchown, CALLS_WRITE_FILES),
     CALL(umask, CALLS_WRITE_FILES),
