@@ -88,13 +88,13 @@ static void fill(struct chain_block *b, struct span *bytes) {
     *bytes = span_of(bytes->p + n, bytes->len - n);
 }
 
-int chain_append(struct pool *p, struct chain *c, struct span bytes) {
+static int append(struct pool *p, struct chain *c, struct span bytes, bool over) {
     size_t spare = c->tail ? c->tail->cap - c->tail->len : 0;
     size_t more = bytes.len > spare ? bytes.len - spare : 0;
     size_t len = c->len + bytes.len;
     struct chain_block *first = NULL, *last = NULL;
     if (more) {
-        if (more > pool_room(p))
+        if (!over && more > pool_room(p))
             return ERR_NO_BUFFERS;
         first = make_blocks(more, &last);
         if (!first)
@@ -117,6 +117,14 @@ int chain_append(struct pool *p, struct chain *c, struct span bytes) {
     return 0;
 }
 
+int chain_append(struct pool *p, struct chain *c, struct span bytes) {
+    return append(p, c, bytes, false);
+}
+
+int chain_append_over(struct pool *p, struct chain *c, struct span bytes) {
+    return append(p, c, bytes, true);
+}
+
 unsigned chain_iov(const struct chain *c, struct iovec *iov, unsigned max) {
     unsigned n = 0;
     for (struct chain_block *b = c->head; b && n < max; b = b->next)
@@ -124,14 +132,20 @@ unsigned chain_iov(const struct chain *c, struct iovec *iov, unsigned max) {
     return n;
 }
 
-size_t chain_peek(const struct chain *c, void *to, size_t cap) {
+size_t chain_peek_at(const struct chain *c, size_t skip, void *to, size_t cap) {
     size_t done = 0;
     for (const struct chain_block *b = c->head; b && done < cap; b = b->next) {
-        size_t n = MIN((size_t)(b->len - b->off), cap - done);
-        memcpy((uint8_t *)to + done, b->bytes + b->off, n);
+        size_t held = b->len - b->off, past = MIN(skip, held);
+        size_t n = MIN(held - past, cap - done);
+        skip -= past;
+        memcpy((uint8_t *)to + done, b->bytes + b->off + past, n);
         done += n;
     }
     return done;
+}
+
+size_t chain_peek(const struct chain *c, void *to, size_t cap) {
+    return chain_peek_at(c, 0, to, cap);
 }
 
 void chain_consume(struct pool *p, struct chain *c, size_t n) {

@@ -37,11 +37,17 @@ size_t pool_room(const struct pool *p);
 /* Appends a copy, all or nothing. ERR_NO_BUFFERS when over the budget, ERR_NOMEM. */
 MUST_CHECK int chain_append(struct pool *p, struct chain *c, struct span bytes);
 
+/* The same for bytes that are there already and must be kept, whatever the budget: another process held them. ERR_NOMEM. */
+MUST_CHECK int chain_append_over(struct pool *p, struct chain *c, struct span bytes);
+
 /* Fills at most MAX entries with the waiting bytes from the front; returns how many. Valid until the chain changes. */
 unsigned chain_iov(const struct chain *c, struct iovec *iov, unsigned max);
 
 /* Copies at most CAP waiting bytes out without consuming them; returns how many. */
 size_t chain_peek(const struct chain *c, void *to, size_t cap);
+
+/* The same, beginning behind the first SKIP bytes. */
+size_t chain_peek_at(const struct chain *c, size_t skip, void *to, size_t cap);
 
 /* Drops N bytes from the front (MUST be held) and frees emptied blocks. */
 void chain_consume(struct pool *p, struct chain *c, size_t n);

@@ -90,6 +90,11 @@ uint16_t backends_pick(struct backends *b, const uint8_t client[static 16], uint
     return best;
 }
 
+void backends_join(struct backends *b, uint16_t i) {
+    MUST(i < b->service->nbackends);
+    b->list[i].sessions++;
+}
+
 void backends_leave(struct backends *b, uint16_t i) {
     MUST(i < b->service->nbackends && b->list[i].sessions > 0);
     b->list[i].sessions--;

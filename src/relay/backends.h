@@ -52,6 +52,9 @@ void backends_fini(struct backends *b);
  */
 uint16_t backends_pick(struct backends *b, const uint8_t client[static 16], uint64_t tried, uint64_t now_ms);
 
+/* Counts a session on backend I that another relay had picked: to be followed by one backends_leave(). */
+void backends_join(struct backends *b, uint16_t i);
+
 /* The session on backend I is over, or its connect was given up. */
 void backends_leave(struct backends *b, uint16_t i);
 

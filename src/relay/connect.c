@@ -85,11 +85,9 @@ static void connected(struct relay *r, struct session *s) {
 }
 
 /* The queue of the backend is full: in line behind those who came before. */
-static void wait_for_backlog(struct relay *r, struct session *s) {
+void connect_stand_in_line(struct relay *r, struct session *s) {
     list_push(&r->services[s->service].waiters[s->backend], &s->link);
     s->in_line = true;
-    s->retries++;
-    counts_backend(r, s, STATS_BACKLOG_FULL);
     r->backlog_waiters++;
     if (!wtimer_armed(&r->backlog_timer))
         wheel_arm(&r->loop.wheel, &r->backlog_timer, r->loop.now_ms + RETRY_MS);
@@ -111,7 +109,7 @@ static void arm_attempt(struct relay *r, struct session *s) {
 
 enum attempt { ATTEMPT_DONE, ATTEMPT_PENDING, ATTEMPT_FAILED };
 
-static int open_socket(sa_family_t family) {
+int connect_socket(sa_family_t family) {
     int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1, sndbuf = UNIX_SNDBUF;
     if (fd < 0)
         return -1;
@@ -126,7 +124,9 @@ static int open_socket(sa_family_t family) {
 /* TCP connects are watched for their result; a full Unix backlog puts the session in line. */
 static enum attempt pending(struct relay *r, struct session *s, int error) {
     if (error == EAGAIN) {
-        wait_for_backlog(r, s);
+        s->retries++;
+        counts_backend(r, s, STATS_BACKLOG_FULL);
+        connect_stand_in_line(r, s);
         return ATTEMPT_PENDING;
     }
     if (error != EINPROGRESS)
@@ -146,7 +146,7 @@ static enum attempt attempt(struct relay *r, struct session *s) {
         attempt_failed(r, s, "its name has no address (yet)");
         return ATTEMPT_FAILED;
     }
-    s->backend_fd = open_socket(to.ss_family);
+    s->backend_fd = connect_socket(to.ss_family);
     if (s->backend_fd >= 0) {
         if (connect(s->backend_fd, (struct sockaddr *)&to, len) == 0) {
             if (to.ss_family == AF_UNIX)
@@ -162,7 +162,7 @@ static enum attempt attempt(struct relay *r, struct session *s) {
 }
 
 /* Tries backends until one takes the session, is being waited for, or all are tried. */
-static void go_on(struct relay *r, struct session *s) {
+void connect_try(struct relay *r, struct session *s) {
     struct facts f;
     uint8_t key[16];
     session_facts(s, &f);
@@ -189,7 +189,7 @@ static void go_on(struct relay *r, struct session *s) {
 
 void connect_begin(struct relay *r, struct session *s) {
     s->connect_begun_us = clock_mono_us();
-    go_on(r, s);
+    connect_try(r, s);
 }
 
 void connect_event(struct relay *r, struct session *s, uint32_t events) {
@@ -205,7 +205,7 @@ void connect_event(struct relay *r, struct session *s, uint32_t events) {
         return;
     }
     attempt_failed(r, s, strerror(error ? error : ECONNREFUSED));
-    go_on(r, s);
+    connect_try(r, s);
 }
 
 void connect_timeout(struct relay *r, struct session *s) {
@@ -213,7 +213,7 @@ void connect_timeout(struct relay *r, struct session *s) {
     if (r->loop.now_ms < s->deadline_ms) { /* this attempt's time is over, the session's is not */
         attempt_failed(r, s, strerror(ETIMEDOUT));
         wheel_arm(&r->loop.wheel, &s->timer, s->deadline_ms);
-        go_on(r, s);
+        connect_try(r, s);
         return;
     }
     if (!in_line)
@@ -239,7 +239,7 @@ static void retry_one_backend(struct relay *r, struct list *waiters) {
             connected(r, s);
         } else {
             attempt_failed(r, s, strerror(error));
-            go_on(r, s);
+            connect_try(r, s);
         }
     }
 }
@@ -247,8 +247,8 @@ static void retry_one_backend(struct relay *r, struct list *waiters) {
 void connect_retry_waiters(struct relay *r) {
     if (r->backlog_waiters == 0)
         return;
-    for (size_t i = 0; i < r->conf->nservices; i++)
-        for (size_t j = 0; j < r->conf->services[i].nbackends; j++)
+    for (size_t i = 0; i < r->nservices; i++)
+        for (size_t j = 0; r->services[i].conf && j < r->services[i].conf->nbackends; j++)
             retry_one_backend(r, &r->services[i].waiters[j]);
     if (r->backlog_waiters && !wtimer_armed(&r->backlog_timer))
         wheel_arm(&r->loop.wheel, &r->backlog_timer, r->loop.now_ms + RETRY_MS);

@@ -13,7 +13,10 @@
 #include "base/err.h"
 #include "base/secret.h"
 #include "conf/snapshot.h"
+#include "relay/move.h"
+#include "relay/services.h"
 #include "relay/session.h"
+#include "wire/control_export.h"
 #include "wire/resolved.h"
 
 #define TAKE_MAX      32    /* sessions taken from one handshaker a turn */
@@ -80,6 +83,12 @@ static void link_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     }
 }
 
+void relay_read_links(struct relay *r) {
+    for (uint16_t i = 0; i < r->child.setup.workers; i++)
+        if (r->links[i] >= 0)
+            link_event(r, i, 0, 0);
+}
+
 static void watch_link(struct relay *r, uint16_t i) {
     if (r->links[i] >= 0 && loop_watch(&r->loop, r->links[i], EPOLLIN, RELAY_LINK, i, 0) < 0)
         voice_say(&r->child.voice, LOG_LEVEL_ERROR, "cannot watch the link to handshaker.%u: %m", i);
@@ -141,9 +150,11 @@ static bool all_sent(const struct session *s) {
 static void drain_tick(struct relay *r) {
     uint32_t slot = 0;
     bool last = r->loop.now_ms >= r->drain_until_ms;
+    if (last)
+        export_stop(r); /* what it has not given away by now is cut */
     for (struct session *s; (s = slab_next(&r->sessions, &slot));) {
         bool quiet = s->active_ms + QUIET_MS <= r->loop.now_ms && s->up.wait.len == 0 && s->down.wait.len == 0;
-        if (s->state == SESSION_DEAD)
+        if (s->state == SESSION_DEAD || s->moving)
             continue;
         if (s->state != SESSION_CLOSING && quiet && r->drain_how == DRAIN_QUICK) {
             session_stop(r, s, ERR_STOPPED);
@@ -157,8 +168,16 @@ static void drain_tick(struct relay *r) {
     wheel_arm(&r->loop.wheel, &r->drain_timer, r->loop.now_ms + DRAIN_TICK_MS);
 }
 
+/* While handshakers live, more may come of those that are to be given away. */
+static bool more_may_come(const struct relay *r) {
+    bool linked = false;
+    for (uint16_t i = 0; i < r->child.setup.workers; i++)
+        linked = linked || r->links[i] >= 0;
+    return linked && export_of_all(r);
+}
+
 static void drained(struct relay *r) {
-    if (!r->draining || r->sessions.used)
+    if (!r->draining || r->sessions.used || more_may_come(r))
         return;
     r->draining = false;
     wheel_cancel(&r->loop.wheel, &r->drain_timer);
@@ -167,6 +186,8 @@ static void drained(struct relay *r) {
 
 static void cut_all(struct relay *r) {
     uint32_t slot = 0;
+    export_stop(r);
+    import_end_all(r);
     for (struct session *s; (s = slab_next(&r->sessions, &slot));)
         session_cut(r, s);
 }
@@ -175,8 +196,17 @@ static void cut_all(struct relay *r) {
 
 static void on_message(struct relay *r, struct ipc_msg *m) {
     struct control_drain d;
+    uint32_t max;
     if (m->type == CONTROL_LINK && take_link(r, m))
         return;
+    if (m->type == CONTROL_EXPORT && control_read_export(m, &max) == 0) {
+        export_begin(r, max, m->fds[0]);
+        return;
+    }
+    if (m->type == CONTROL_IMPORT) {
+        import_begin(r, m->fds[0]);
+        return;
+    }
     if (m->type == CONTROL_DRAIN && control_read_drain(m, &d) == 0) {
         r->draining = true;
         r->drain_how = d.how;
@@ -217,8 +247,17 @@ static void timer_event(void *ctx, struct wtimer *t) {
         look_for_room(r);
     else if (t == &r->stats_timer)
         counts_publish(r);
-    else
+    else if (!export_timer(r, t) && !import_timer(r, t))
         session_timeout(r, CONTAINER_OF(t, struct session, timer));
+}
+
+static void free_dead(struct relay *r) {
+    for (struct list *n; (n = list_shift(&r->dead));) {
+        struct session *s = CONTAINER_OF(n, struct session, link);
+        uint16_t service = s->service;
+        slab_free(&r->sessions, s);
+        services_leave(r, service);
+    }
 }
 
 /* A share of work for every session that was ready when the turn's end began; the dead go last. */
@@ -237,30 +276,15 @@ static bool turn_end(void *ctx) {
     }
     for (struct list *n; (n = list_shift(&now));)
         session_pump(r, CONTAINER_OF(n, struct session, link));
-    for (struct list *n; (n = list_shift(&r->dead));)
-        slab_free(&r->sessions, CONTAINER_OF(n, struct session, link));
+    free_dead(r);
+    bool more = export_turn(r);
+    free_dead(r); /* those that an export which ended let go */
     drained(r);
     counts_turn(r);
-    return !list_empty(&r->ready);
+    return more || !list_empty(&r->ready);
 }
 
 /* ---- start ---- */
-
-static bool make_services(struct relay *r) {
-    r->services = calloc(r->conf->nservices, sizeof(*r->services));
-    if (!r->services)
-        return false;
-    for (size_t i = 0; i < r->conf->nservices; i++) {
-        const struct conf_service *s = &r->conf->services[i];
-        backends_init(&r->services[i].backends, s);
-        r->services[i].waiters = calloc(s->nbackends, sizeof(struct list));
-        if (!r->services[i].waiters)
-            return false;
-        for (size_t j = 0; j < s->nbackends; j++)
-            list_init(&r->services[i].waiters[j]);
-    }
-    return true;
-}
 
 static uint8_t *make_scratch(void) {
     void *p = mmap(NULL, SCRATCH_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -279,6 +303,9 @@ static void wire_up(struct relay *r) {
     loop_on(&r->loop, RELAY_CLIENT, session_client_event, r);
     loop_on(&r->loop, RELAY_BACKEND, session_backend_event, r);
     loop_on(&r->loop, RELAY_RESOLVER, resolver_event, r);
+    loop_on(&r->loop, RELAY_EXPORT, export_event, r);
+    loop_on(&r->loop, RELAY_IMPORT, import_event, r);
+    loop_on(&r->loop, RELAY_WILL, import_will_event, r);
 }
 
 bool relay_make(struct relay *r) {
@@ -290,7 +317,8 @@ bool relay_make(struct relay *r) {
     list_init(&r->ready);
     list_init(&r->starved);
     list_init(&r->dead);
-    if (!engine || getrlimit(RLIMIT_NOFILE, &files) < 0 || loop_init(&r->loop) < 0 || !make_services(r))
+    list_init(&r->importing);
+    if (!engine || getrlimit(RLIMIT_NOFILE, &files) < 0 || loop_init(&r->loop) < 0 || !services_make(r))
         return false;
     wire_up(r);
     engine_contexts_init(&r->contexts, engine);

@@ -14,9 +14,12 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "relay/move.h"
+#include "relay/services.h"
 
 #define DRAIN_READS  16 /* of a closing client's further bytes, a turn */
 #define OUTQ_POLL_MS 10 /* between looks whether all bytes have reached the client */
+#define MOVING_MS    50 /* between looks whether a session that was due is back */
 
 /* All states side by side: bits of the legal next ones. Deadlines are set in session_goto(). */
 static const uint8_t next_states[SESSION_STATES] = {
@@ -29,7 +32,7 @@ static const uint8_t next_states[SESSION_STATES] = {
 };
 
 const struct conf_service *session_service(const struct relay *r, const struct session *s) {
-    return &r->conf->services[s->service];
+    return r->services[s->service].conf;
 }
 
 void session_facts(const struct session *s, struct facts *ret) {
@@ -37,15 +40,23 @@ void session_facts(const struct session *s, struct facts *ret) {
     facts_unpack(&rd, ret); /* packed by ourselves */
 }
 
+void session_count(struct relay *r, const struct session *s, int change) {
+    struct facts f;
+    uint8_t key[16];
+    session_facts(s, &f);
+    addr_client_key(&f.client, key);
+    board_session(&r->row, services_counted_as(r, s->service), key, change);
+}
+
 void session_ready(struct relay *r, struct session *s) {
-    if (s->listed || s->state == SESSION_DEAD)
+    if (s->listed || s->moving || s->state == SESSION_DEAD)
         return;
     list_remove(&s->link);
     list_push(&r->ready, &s->link);
     s->listed = true;
 }
 
-static void arm(struct relay *r, struct session *s, uint64_t in_ms) {
+void session_arm(struct relay *r, struct session *s, uint64_t in_ms) {
     s->deadline_ms = in_ms == CONF_NEVER ? CONF_NEVER : r->loop.now_ms + in_ms;
     if (in_ms == CONF_NEVER)
         wheel_cancel(&r->loop.wheel, &s->timer);
@@ -61,11 +72,11 @@ void session_goto(struct relay *r, struct session *s, enum session_state state) 
     switch (state) {
     case SESSION_OPEN:
         s->active_ms = r->loop.now_ms;
-        arm(r, s, service->idle_ms);
+        session_arm(r, s, service->idle_ms);
         session_ready(r, s);
         break;
     case SESSION_CLOSING:
-        arm(r, s, service->linger_ms);
+        session_arm(r, s, service->linger_ms);
         session_ready(r, s);
         break;
     default:
@@ -107,7 +118,7 @@ void session_forget_cert(struct session *s, struct facts *f) {
     s->facts_len = (uint16_t)w.len;
 }
 
-static bool keep_facts(struct session *s, const struct facts *f) {
+bool session_keep_facts(struct session *s, const struct facts *f) {
     uint8_t packed[FACTS_PACKED_MAX];
     struct wr w = wr_of(packed, sizeof(packed));
     facts_pack(&w, f);
@@ -120,7 +131,7 @@ static bool keep_facts(struct session *s, const struct facts *f) {
 }
 
 static bool fill(struct relay *r, struct session *s, const struct handoff *h) {
-    if (h->facts.service >= r->conf->nservices || (s->tls && !take_keys(s, h)) || !keep_facts(s, &h->facts))
+    if (h->facts.service >= r->conf->nservices || (s->tls && !take_keys(s, h)) || !session_keep_facts(s, &h->facts))
         return false;
     s->service = h->facts.service;
     s->early = h->early.len > 0;
@@ -153,13 +164,12 @@ void session_start(struct relay *r, const struct ipc_msg *m) {
         slab_free(&r->sessions, s);
         return;
     }
-    uint8_t key[16];
-    addr_client_key(&h.facts.client, key);
-    board_session(&r->row, s->service, key, 1);
+    session_count(r, s, 1);
     counts_begin(r, s, &h.facts, false);
     s->active_ms = r->loop.now_ms;
-    arm(r, s, session_service(r, s)->connect_ms);
+    session_arm(r, s, session_service(r, s)->connect_ms);
     connect_begin(r, s);
+    export_wake(r);
 }
 
 /* ---- end ---- */
@@ -216,11 +226,7 @@ void session_end(struct relay *r, struct session *s) {
     if (s->state == SESSION_DEAD)
         return;
     tell(r, s);
-    struct facts f;
-    uint8_t key[16];
-    session_facts(s, &f);
-    addr_client_key(&f.client, key);
-    board_session(&r->row, s->service, key, -1);
+    session_count(r, s, -1);
     counts_end(r, s, false);
     close_backend(r, s);
     close_client(s, s->reset_client);
@@ -278,6 +284,10 @@ void session_stop(struct relay *r, struct session *s, int reason) {
 
 void session_timeout(struct relay *r, struct session *s) {
     uint64_t idle_ms = session_service(r, s)->idle_ms;
+    if (s->moving) { /* comes back, or is gone soon */
+        wheel_arm(&r->loop.wheel, &s->timer, r->loop.now_ms + MOVING_MS);
+        return;
+    }
     switch (s->state) {
     case SESSION_CONNECTING:
         connect_timeout(r, s);
@@ -406,6 +416,8 @@ void session_client_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events
         s->client_ended = true;
     if (events & EPOLLOUT)
         s->down.blocked = false;
+    if (s->moving) /* its descriptors are watched anew when it comes back: that tells again */
+        return;
     if (s->state == SESSION_CONNECTING) {
         if (events & (EPOLLHUP | EPOLLERR))
             flow_client_reset(r, s);
@@ -417,7 +429,7 @@ void session_client_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events
 void session_backend_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     struct relay *r = ctx;
     struct session *s = slab_get(&r->sessions, key, gen);
-    if (!s || s->state == SESSION_DEAD || s->backend_fd < 0)
+    if (!s || s->state == SESSION_DEAD || s->backend_fd < 0 || s->moving)
         return;
     if (s->state == SESSION_CONNECTING) {
         connect_event(r, s, events);

@@ -26,7 +26,16 @@
 
 #define SESSION_CLIENT_EVENTS (EPOLLIN | EPOLLRDHUP | EPOLLET) /* of every client's socket */
 
-enum relay_kind { RELAY_CONTROL, RELAY_LINK, RELAY_CLIENT, RELAY_BACKEND, RELAY_RESOLVER };
+enum relay_kind {
+    RELAY_CONTROL,
+    RELAY_LINK,
+    RELAY_CLIENT,
+    RELAY_BACKEND,
+    RELAY_RESOLVER,
+    RELAY_EXPORT,
+    RELAY_IMPORT,
+    RELAY_WILL
+};
 
 enum session_state {
     SESSION_CONNECTING, /* no backend yet */
@@ -87,21 +96,30 @@ struct session {
     bool reset_client; /* end with a reset, after all bytes have left */
     bool reset_backend;
     bool listed;      /* in the ready list */
+    bool moving;      /* on its way from or to another relay: nothing is done with it */
+    bool stays;       /* the relay that this one exports to cannot take it */
     uint32_t down_ms; /* low bits of the time when bytes last came from the backend */
     struct session_counts counts;
     struct plane plane;
 };
 
+/* See services.h. */
 struct relay_service {
+    const struct conf_service *conf; /* NULL = this place is free */
     struct backends backends;
     struct list *waiters; /* a list a backend: sessions that wait for its backlog */
+    struct adopted *adopted;
 };
+
+struct exporting; /* export.c */
+struct importing; /* import.c */
 
 struct relay {
     struct child child;
     struct loop loop;
     struct conf *conf;
-    struct relay_service *services;
+    struct relay_service *services; /* conf->nservices of the configuration, then adopted ones */
+    size_t nservices;
     struct board_row row;
     struct slab sessions;
     struct pool pool;
@@ -118,8 +136,10 @@ struct relay {
     uint64_t cut;                           /* sessions ended by force in a drain */
     uint64_t starved_told_ms, full_told_ms; /* warnings that have had their turn */
     struct wtimer backlog_timer, drain_timer, pause_timer, stats_timer;
-    bool published;    /* this turn: the figures of the process */
-    uint8_t *in, *out; /* SCRATCH_LEN each, shared by all sessions */
+    bool published;              /* this turn: the figures of the process */
+    uint8_t *in, *out;           /* SCRATCH_LEN each, shared by all sessions */
+    struct exporting *exporting; /* NULL = none */
+    struct list importing;
 };
 
 /*
@@ -155,6 +175,15 @@ const struct conf_service *session_service(const struct relay *r, const struct s
 /* The backend has its header: the client's certificate is not kept for it any longer. */
 void session_forget_cert(struct session *s, struct facts *f); /* F: its facts; only good for throwing away then */
 
+/* Keeps F, packed, as the session's. False when out of memory. */
+MUST_CHECK bool session_keep_facts(struct session *s, const struct facts *f);
+
+/* Adds CHANGE to what the board says of its service and client. */
+void session_count(struct relay *r, const struct session *s, int change);
+
+/* Arms the session's timer for its state's deadline IN_MS from now; CONF_NEVER = none. */
+void session_arm(struct relay *r, struct session *s, uint64_t in_ms);
+
 /* The session's facts as kept; spans borrow the session. */
 void session_facts(const struct session *s, struct facts *ret);
 
@@ -180,6 +209,14 @@ void connect_begin(struct relay *r, struct session *s);
 void connect_event(struct relay *r, struct session *s, uint32_t events);
 void connect_timeout(struct relay *r, struct session *s);
 void connect_retry_waiters(struct relay *r);
+
+/* For a session that another relay began to connect: it takes its place in the line of its backend (unconnected socket), or
+ * tries a backend that it has not tried. */
+void connect_stand_in_line(struct relay *r, struct session *s);
+void connect_try(struct relay *r, struct session *s);
+
+/* A socket for a backend of that kind; -1 (errno). */
+int connect_socket(sa_family_t family);
 
 /* The session no longer waits for a backlog; no longer counts at its backend. Both may be called at any time. */
 void connect_leave_line(struct relay *r, struct session *s);

@@ -137,6 +137,7 @@ static const struct call calls[] = {
     CALL_IF2(socket, CALLS_CONNECT | CALLS_CHECK, EQ(0, AF_UNIX), MASKED(1, KIND_MASK, SOCK_STREAM)),
     CALL_IF2(socket, CALLS_CONNECT | CALLS_CHECK, EQ(0, AF_INET), MASKED(1, KIND_MASK, SOCK_STREAM)),
     CALL_IF2(socket, CALLS_CONNECT | CALLS_CHECK, EQ(0, AF_INET6), MASKED(1, KIND_MASK, SOCK_STREAM)),
+    CALL(pipe2, CALLS_CONNECT), /* a relay's will: relay/export.c */
     CALL(bind, CALLS_CHECK | CALLS_RESOLVE),
     CALL(listen, CALLS_CHECK),
     CALL_IF(socket, CALLS_LOG | CALLS_RESOLVE, EQ(0, AF_UNIX)),

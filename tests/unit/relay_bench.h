@@ -4,6 +4,9 @@
  * checked at once: in order, nothing twice, nothing lost.
  *
  * Link with --wrap=clock_mono_ms and --wrap=setsockopt: small socket buffers are what makes a side block.
+ *
+ * With bench_moves set, the session moves to another relay and back after each so-many turns, by the relay's own export and
+ * import.
  */
 #pragma once
 
@@ -20,8 +23,10 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "record_peer.h"
+#include "relay/move.h"
 #include "relay/proxy_header.h"
 #include "relay/session.h"
+#include "wire/control_export.h"
 
 static uint64_t bench_ms = 1000000;
 uint64_t __wrap_clock_mono_ms(void);
@@ -42,6 +47,9 @@ int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t 
 static bool bench_in_relay;
 
 static struct relay relay;
+static struct relay bench_other; /* where sessions move to and come back from */
+static unsigned bench_moves;     /* 0 = sessions stay */
+static uint64_t bench_moved;     /* so many times, this way */
 static struct conf bench_conf;
 static struct conf_service bench_service;
 static struct conf_backend bench_backend;
@@ -100,9 +108,44 @@ static inline void bench_check(const uint8_t *p, size_t n, uint64_t at, uint8_t 
 static bool (*bench_turn_end)(void *ctx);
 
 static inline bool bench_one_turn(void *ctx) {
+    struct relay *r = ctx;
     bool more = bench_turn_end(ctx);
-    relay.loop.stop = true;
+    r->loop.stop = true;
     return more;
+}
+
+static inline void bench_turn_of(struct relay *r) {
+    r->loop.stop = false;
+    MUST(loop_run(&r->loop) == 0);
+}
+
+/* All sessions that can leave FROM do; both do nothing else but what a turn does. */
+static inline void bench_hop(struct relay *from, struct relay *to) {
+    int ends[2];
+    uint32_t had = from->sessions.used;
+    MUST(ipc_pair(0, ends) == 0);
+    import_begin(to, ends[1]);
+    export_begin(from, EXPORT_ALL, ends[0]);
+    for (int i = 0; i < 200 && from->sessions.used; i++) {
+        bench_turn_of(from);
+        bench_turn_of(to);
+    }
+    export_stop(from);
+    for (int i = 0; i < 10 && !list_empty(&to->importing); i++)
+        bench_turn_of(to);
+    MUST(list_empty(&to->importing) && from->sessions.used == 0);
+    bench_moved += had;
+}
+
+static inline void bench_move(void) {
+    static bool moving;
+    if (moving || relay.sessions.used == 0)
+        return;
+    moving = true;
+    bench_hop(&relay, &bench_other);
+    bench_hop(&bench_other, &relay);
+    MUST(bench_other.sessions.used == 0 && bench_other.pool.used == 0 && bench_other.backlog_waiters == 0);
+    moving = false;
 }
 
 /* One turn of the event loop, which never sleeps. */
@@ -111,6 +154,9 @@ static inline void bench_turn(void) {
     bench_in_relay = true;
     MUST(loop_run(&relay.loop) == 0);
     bench_in_relay = false;
+    static unsigned turns;
+    if (bench_moves && ++turns % bench_moves == 0)
+        bench_move();
 }
 
 static inline void bench_turns(unsigned n) {
@@ -164,6 +210,7 @@ static inline void bench_begin(uint64_t memory) {
     };
     relay.conf = &bench_conf;
     relay.child.setup = (struct control_setup){.role = ROLE_RELAY, .workers = 1};
+    relay.child.control = -1;
     relay.child.voice = (struct voice){.role = ROLE_RELAY, .level = LOG_LEVEL_ERROR};
     MUST(board_create(1, 1, &fd) == 0 && board_map(fd, &relay.child.board) == 0);
     close(fd);
@@ -171,9 +218,12 @@ static inline void bench_begin(uint64_t memory) {
     close(fd);
     MUST(stats_open_private(&relay.child.stats) == 0);
     relay.row = board_row(&relay.child.board, ROLE_RELAY, 0);
-    MUST(relay_make(&relay));
+    bench_other.conf = relay.conf;
+    bench_other.child = relay.child;
+    bench_other.row = board_row(&relay.child.board, ROLE_RELAY, 0);
+    MUST(relay_make(&relay) && relay_make(&bench_other));
     bench_turn_end = relay.loop.hook;
-    relay.loop.hook = bench_one_turn;
+    relay.loop.hook = bench_other.loop.hook = bench_one_turn;
 }
 
 /* The event that told of the session's end: exactly one, if it ever began. */

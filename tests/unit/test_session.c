@@ -12,6 +12,7 @@
 static struct bench_way tls13, tls12, plain;
 
 static int setup(void **state) {
+    bench_moves = BENCH_MOVES;
     bench_begin(8 * 1024 * 1024);
     tls13 = (struct bench_way){.suite = suite_by_id(0x1301), .out_max = RECORD_PLAIN_MAX};
     tls12 = (struct bench_way){.suite = suite_by_id(0xc02b), .out_max = RECORD_PLAIN_MAX};
@@ -445,6 +446,11 @@ static void late_events_for_a_session_that_is_gone_are_dropped(void **state) {
     (void)expect_over(0);
 }
 
+static void moves_have_been_made(void **state) {
+    if (BENCH_MOVES)
+        assert_true(bench_moved > 100);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_backend_may_end_first),
@@ -467,6 +473,7 @@ int main(void) {
         cmocka_unit_test(a_session_can_be_stopped_at_any_time),
         cmocka_unit_test(a_malformed_hand_off_closes_the_client),
         cmocka_unit_test(late_events_for_a_session_that_is_gone_are_dropped),
+        cmocka_unit_test(moves_have_been_made),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -1,0 +1,409 @@
+/*
+ * The giving side: freezes sessions, sends them in batches, forgets what the importer has acknowledged, and takes back
+ * everything else when the link ends. docs/hand-over-format.md tells why no session can be lost or owned twice.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/secret.h"
+#include "relay/move.h"
+#include "relay/pack.h"
+#include "wire/control_export.h"
+
+#define OPEN_MAX     4   /* batches sent and not yet answered: what bounds the pause of a session */
+#define BATCHES_TURN 2   /* sent a turn: other sessions want their share */
+#define TICK_MS      20  /* between looks at a link that takes or answers nothing */
+#define REST_MS      200 /* after the importer had no room */
+
+struct exporting {
+    int link, will; /* WILL: the writing end */
+    uint32_t max, moved;
+    uint32_t number;    /* of the last batch */
+    struct list flying; /* frozen sessions, oldest first, through session.link */
+    uint32_t nflying;
+    struct {
+        uint32_t number;
+        uint16_t n;
+    } open[OPEN_MAX]; /* batches sent, oldest first */
+    unsigned nopen;
+    uint64_t heard_ms; /* the importer answered, or the first session since then was frozen */
+    struct pack pack;  /* the message being made, or one that waits for room in the link */
+    uint32_t cursor;   /* slot to look at next */
+    bool dry;          /* no session is left that can move */
+    bool blocked;      /* the link takes no more */
+    bool told;         /* that nothing is left */
+    uint64_t rest_until_ms;
+    struct wtimer timer;
+};
+
+/* Sessions of this relay; the dead are freed at the end of the turn. */
+static uint32_t sessions_of(const struct relay *r) {
+    uint32_t dead = 0;
+    for (const struct list *n = r->dead.next; n != &r->dead; n = n->next)
+        dead++;
+    return r->sessions.used - dead;
+}
+
+static void tell(struct relay *r, uint32_t moved, bool broken) {
+    struct control_exported x = {.moved = moved, .kept = sessions_of(r), .broken = broken};
+    (void)!control_send_exported(r->child.control, &x); /* a lost supervisor shows on the control socket */
+}
+
+/* ---- begin ---- */
+
+static struct exporting *make(void) {
+    struct exporting *e = calloc(1, sizeof(*e));
+    if (!e)
+        return NULL;
+    e->link = e->will = -1;
+    list_init(&e->flying);
+    if (pack_init(&e->pack) == 0)
+        return e;
+    free(e);
+    return NULL;
+}
+
+static void unmake(struct exporting *e) {
+    if (e->link >= 0)
+        close(e->link);
+    if (e->will >= 0)
+        close(e->will);
+    pack_fini(&e->pack);
+    free(e);
+}
+
+/* The link and the will: see wire/export_link.h. */
+static bool connect_link(struct relay *r, struct exporting *e) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
+        return false;
+    e->will = ends[1];
+    int err = export_send(e->link, EXPORT_WILL, span_of(NULL, 0), &ends[0], 1);
+    close(ends[0]);
+    return err == 0 && loop_watch(&r->loop, e->link, EPOLLIN, RELAY_EXPORT, 0, 0) == 0;
+}
+
+void export_begin(struct relay *r, uint32_t max, int link) {
+    export_stop(r);
+    struct exporting *e = make();
+    if (!e) {
+        close(link);
+        tell(r, 0, true);
+        return;
+    }
+    e->link = link;
+    e->max = max;
+    uint32_t slot = 0;
+    for (struct session *s; (s = slab_next(&r->sessions, &slot));)
+        s->stays = false;
+    if (!connect_link(r, e)) {
+        voice_say(&r->child.voice, LOG_LEVEL_WARNING, "cannot give sessions to another relay: %m");
+        tell(r, 0, true);
+        unmake(e);
+        return;
+    }
+    r->exporting = e;
+}
+
+bool export_of_all(const struct relay *r) {
+    return r->exporting && r->exporting->max == EXPORT_ALL;
+}
+
+void export_wake(struct relay *r) {
+    if (!r->exporting)
+        return;
+    r->exporting->dry = false;
+    r->exporting->told = false;
+}
+
+/* ---- one session ---- */
+
+static void freeze(struct exporting *e, struct relay *r, struct session *s) {
+    connect_leave_line(r, s);
+    list_remove(&s->link);
+    s->listed = false;
+    s->moving = true;
+    list_push(&e->flying, &s->link);
+    if (e->nflying++ == 0)
+        e->heard_ms = r->loop.now_ms;
+}
+
+static bool waits_for_backlog(struct relay *r, const struct session *s) {
+    return s->state == SESSION_CONNECTING && session_service(r, s)->backends[s->backend].kind != BACKEND_TCP;
+}
+
+/* Watched anew, whatever happened meanwhile is told again. */
+bool move_watch_again(struct relay *r, struct session *s) {
+    bool out = s->state == SESSION_CONNECTING || s->backend_wants_out;
+    uint32_t client = SESSION_CLIENT_EVENTS | (s->client_wants_out ? EPOLLOUT : 0u);
+    uint32_t backend = EPOLLIN | EPOLLRDHUP | EPOLLET | (out ? EPOLLOUT : 0u);
+    if (s->client_fd >= 0 &&
+        loop_rewatch(&r->loop, s->client_fd, client, RELAY_CLIENT, s->item.slot, LOOP_GEN(s->item.gen)) < 0)
+        return false;
+    return s->backend_fd < 0 || waits_for_backlog(r, s) ||
+           loop_rewatch(&r->loop, s->backend_fd, backend, RELAY_BACKEND, s->item.slot, LOOP_GEN(s->item.gen)) == 0;
+}
+
+/* The session is ours as before. */
+static void take_back(struct relay *r, struct session *s) {
+    list_remove(&s->link);
+    s->moving = false;
+    s->up.blocked = s->down.blocked = false;
+    if (waits_for_backlog(r, s))
+        connect_stand_in_line(r, s);
+    if (!move_watch_again(r, s))
+        session_fail(r, s, ERR_SYSTEM);
+    else if (s->state != SESSION_CONNECTING)
+        session_ready(r, s);
+}
+
+void move_forget(struct relay *r, struct session *s) {
+    connect_leave(r, s);
+    if (s->client_fd >= 0) {
+        loop_unwatch(&r->loop, s->client_fd); /* the other relay's copy would keep it watched here */
+        close(s->client_fd);
+    }
+    if (s->backend_fd >= 0) {
+        loop_unwatch(&r->loop, s->backend_fd);
+        close(s->backend_fd);
+    }
+    s->client_fd = s->backend_fd = -1;
+    chain_free(&r->pool, &s->up.wait);
+    chain_free(&r->pool, &s->down.wait);
+    chain_free(&r->pool, &s->carry);
+    plane_wipe(&s->plane);
+    free(s->facts);
+    s->facts = NULL;
+    session_goto(r, s, SESSION_DEAD);
+    list_remove(&s->link);
+    list_push(&r->dead, &s->link);
+}
+
+static void gone(struct relay *r, struct exporting *e, struct session *s) {
+    session_count(r, s, -1);
+    counts_end(r, s, true);
+    move_forget(r, s);
+    e->moved++;
+    e->told = false;
+}
+
+/* ---- answers ---- */
+
+static void answer(struct relay *r, struct exporting *e, struct session *s, enum export_result result) {
+    e->nflying--;
+    if (result == EXPORT_IS_TAKEN) {
+        gone(r, e, s);
+        return;
+    }
+    s->stays = result == EXPORT_IS_REFUSED;
+    if (result == EXPORT_NO_ROOM)
+        e->rest_until_ms = r->loop.now_ms + REST_MS;
+    take_back(r, s);
+}
+
+/* False when this is no answer to what we sent. */
+static bool take_answer(struct relay *r, struct exporting *e, const struct export_msg *m) {
+    struct export_taken t;
+    if (export_taken_unpack(m, &t) < 0 || e->nopen == 0 || t.number != e->open[0].number || t.results.len != e->open[0].n)
+        return false;
+    for (size_t i = 0; i < t.results.len; i++)
+        answer(r, e, CONTAINER_OF(e->flying.next, struct session, link), (enum export_result)t.results.p[i]);
+    e->nopen--;
+    memmove(&e->open[0], &e->open[1], e->nopen * sizeof(e->open[0]));
+    e->heard_ms = r->loop.now_ms;
+    e->blocked = false;
+    return true;
+}
+
+/* All answers that are there. False when none can come any more. */
+static bool read_answers(struct relay *r, struct exporting *e) {
+    for (;;) {
+        struct export_msg m;
+        int err = 0;
+        enum step step = export_recv(e->link, r->child.scratch, &m, &err);
+        if (step == STEP_WANT_READ)
+            return true;
+        if (step != STEP_DONE)
+            return false;
+        bool fine = take_answer(r, e, &m);
+        export_msg_close(&m);
+        if (!fine)
+            return false;
+    }
+}
+
+/* ---- end ---- */
+
+/*
+ * In this order: the will says that we live; the importer can send no more answers; those it has sent are heard. What is not
+ * answered then never will be, and nobody but us has it.
+ */
+static void close_link(struct relay *r, struct exporting *e) {
+    static const uint8_t alive = 1;
+    if (write(e->will, &alive, 1) < 0 || shutdown(e->link, SHUT_RDWR) < 0)
+        voice_say(&r->child.voice, LOG_LEVEL_ERROR, "the link to another relay cannot be ended in good order: %m");
+    (void)read_answers(r, e); /* up to the end, which shutdown() has made */
+    loop_unwatch(&r->loop, e->link);
+}
+
+/* How many sessions have moved. */
+static uint32_t stop(struct relay *r, struct exporting *e) {
+    close_link(r, e);
+    wheel_cancel(&r->loop.wheel, &e->timer);
+    r->exporting = NULL;
+    while (!list_empty(&e->flying))
+        take_back(r, CONTAINER_OF(e->flying.next, struct session, link));
+    uint32_t moved = e->moved;
+    unmake(e);
+    return moved;
+}
+
+void export_stop(struct relay *r) {
+    if (r->exporting)
+        (void)stop(r, r->exporting); /* nobody asks */
+}
+
+/* The same, with a word to the supervisor. */
+static void end(struct relay *r, bool broken) {
+    uint32_t moved = stop(r, r->exporting);
+    tell(r, moved, broken);
+}
+
+void export_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
+    (void)key;
+    (void)gen;
+    (void)events;
+    struct relay *r = ctx;
+    if (r->exporting && !read_answers(r, r->exporting))
+        end(r, true);
+}
+
+/* ---- sending ---- */
+
+/* Balance moves what is there to stay; at the end of a relay's life everything goes. */
+static bool may_move(const struct exporting *e, const struct session *s) {
+    if (s->moving || s->stays || s->state == SESSION_DEAD)
+        return false;
+    return e->max == EXPORT_ALL || s->state == SESSION_OPEN;
+}
+
+static struct session *next_session(struct relay *r, struct exporting *e) {
+    bool from_start = e->cursor == 0;
+    if (e->dry || (e->max != EXPORT_ALL && e->moved + e->nflying >= e->max))
+        return NULL;
+    for (;;) {
+        struct session *s = slab_next(&r->sessions, &e->cursor);
+        if (s && may_move(e, s))
+            return s;
+        if (s)
+            continue;
+        e->cursor = 0;
+        if (from_start)
+            break;
+        from_start = true;
+    }
+    e->dry = true;
+    return NULL;
+}
+
+/* Puts sessions into the message until it is full or none is left. */
+static void fill(struct relay *r, struct exporting *e) {
+    while (pack_has_room(&e->pack)) {
+        struct session *s = next_session(r, e);
+        if (!s)
+            return;
+        uint32_t at = s->item.slot;
+        if (!pack_session(&e->pack, r, s)) { /* comes first in the next one; freezing has not begun */
+            if (e->pack.n == 0) {
+                s->stays = true; /* fits in no message at all */
+                continue;
+            }
+            e->cursor = at;
+            return;
+        }
+        freeze(e, r, s);
+    }
+}
+
+/* Sends what is made. False when the link takes no more now, or the export is over. */
+static bool send_message(struct relay *r, struct exporting *e) {
+    int err = pack_send(&e->pack, e->link, e->number + 1);
+    if (err == ERR_AGAIN) {
+        e->blocked = true;
+        return false;
+    }
+    if (err < 0) {
+        end(r, true);
+        return false;
+    }
+    e->open[e->nopen].number = ++e->number;
+    e->open[e->nopen++].n = e->pack.n;
+    pack_clear(&e->pack);
+    return true;
+}
+
+/* Nothing flies and nothing can be sent. */
+static void tell_dry(struct relay *r, struct exporting *e) {
+    if (e->max != EXPORT_ALL) {
+        end(r, false);
+        return;
+    }
+    if (!e->told)
+        relay_read_links(r);
+    if (!e->dry) /* some came */
+        return;
+    if (!e->told)
+        tell(r, e->moved, false);
+    e->told = true;
+}
+
+static void keep_time(struct relay *r, struct exporting *e) {
+    bool waits = e->nflying || r->loop.now_ms < e->rest_until_ms;
+    if (waits && !wtimer_armed(&e->timer))
+        wheel_arm(&r->loop.wheel, &e->timer, r->loop.now_ms + TICK_MS);
+}
+
+bool export_turn(struct relay *r) {
+    struct exporting *e = r->exporting;
+    if (!e)
+        return false;
+    bool resting = r->loop.now_ms < e->rest_until_ms;
+    for (int i = 0; i < BATCHES_TURN && e->nopen < OPEN_MAX && !e->blocked && !resting; i++) {
+        if (!e->pack.sealed)
+            fill(r, e);
+        if (e->pack.n == 0)
+            break;
+        if (!send_message(r, e)) {
+            if (!r->exporting)
+                return false;
+            break;
+        }
+    }
+    keep_time(r, e);
+    if (e->nflying == 0 && (e->dry || resting || (e->max != EXPORT_ALL && e->moved >= e->max))) {
+        tell_dry(r, e);
+        return r->exporting && !r->exporting->dry && !resting;
+    }
+    return !e->blocked && !resting && e->nopen < OPEN_MAX && !e->dry;
+}
+
+bool export_timer(struct relay *r, const struct wtimer *t) {
+    struct exporting *e = r->exporting;
+    if (!e || t != &e->timer)
+        return false;
+    e->blocked = false;
+    if (e->nflying && r->loop.now_ms >= e->heard_ms + MOVE_STALL_MS) {
+        voice_say(&r->child.voice, LOG_LEVEL_WARNING, "the relay that takes sessions over does not answer");
+        end(r, true);
+    } else if (r->loop.now_ms >= e->rest_until_ms) {
+        e->dry = false;
+    }
+    return true;
+}

@@ -1,0 +1,321 @@
+/*
+ * The taking side: reads batches, builds frozen sessions, answers, and lets them go to work when the answer has been sent. When
+ * the link ends, the exporter's will tells whose the unanswered ones are. docs/hand-over-format.md has the reasoning.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/secret.h"
+#include "relay/move.h"
+#include "wire/export.h"
+
+#define MESSAGES_TURN 4    /* of one link, a turn */
+#define WILL_MS       1000 /* how long a dying exporter's will is waited for */
+
+/* What is known of an exporter whose link has ended. */
+enum fate {
+    FATE_LIVES,   /* the link is fine */
+    FATE_UNKNOWN, /* the link has ended, the will says nothing yet */
+    FATE_DEAD,    /* we are its heir */
+    FATE_SERVES,  /* it lives and goes on with what we have not answered */
+};
+
+struct importing {
+    struct list link_in_relay;
+    int link, will;
+    uint8_t *body; /* IPC_BODY_MAX bytes of secret memory */
+    enum fate fate;
+    struct chain ahead[EXPORT_PARTS]; /* bytes of the session that comes next */
+    struct list staged;               /* frozen sessions that are not answered, through session.link */
+    uint8_t results[EXPORT_BATCH_MAX];
+    uint32_t number;
+    uint16_t n;        /* sessions to be answered; 0 = none */
+    bool answer_waits; /* the link takes no answer at present */
+    bool version_told;
+    struct wtimer timer; /* for the will */
+};
+
+static struct importing *import_at(struct relay *r, uint32_t key) {
+    for (struct list *n = r->importing.next; n != &r->importing; n = n->next) {
+        struct importing *m = CONTAINER_OF(n, struct importing, link_in_relay);
+        if ((uint32_t)m->link == key)
+            return m;
+    }
+    return NULL;
+}
+
+void import_begin(struct relay *r, int link) {
+    struct importing *m = calloc(1, sizeof(*m));
+    if (m)
+        m->body = secret_alloc(IPC_BODY_MAX, NULL);
+    if (!m || !m->body || loop_watch(&r->loop, link, EPOLLIN, RELAY_IMPORT, (uint32_t)link, 0) < 0) {
+        voice_say(&r->child.voice, LOG_LEVEL_ERROR, "cannot take sessions over from another relay: %m");
+        if (m)
+            secret_free(m->body, IPC_BODY_MAX);
+        free(m);
+        close(link);
+        return;
+    }
+    m->link = link;
+    m->will = -1;
+    list_init(&m->staged);
+    list_push(&r->importing, &m->link_in_relay);
+}
+
+/* ---- the unanswered ---- */
+
+static void drop_ahead(struct relay *r, struct importing *m) {
+    for (unsigned i = 0; i < EXPORT_PARTS; i++)
+        chain_free(&r->pool, &m->ahead[i]);
+}
+
+static void drop_staged(struct relay *r, struct importing *m) {
+    for (struct list *n; (n = list_shift(&m->staged));)
+        import_drop(r, CONTAINER_OF(n, struct session, link));
+    m->n = 0;
+}
+
+static void activate_staged(struct relay *r, struct importing *m, bool late) {
+    for (struct list *n; (n = list_shift(&m->staged));)
+        import_activate(r, CONTAINER_OF(n, struct session, link), late);
+    m->n = 0;
+}
+
+/* Everything of the import; sessions that were not answered are dropped. */
+static void finish(struct relay *r, struct importing *m) {
+    drop_staged(r, m);
+    drop_ahead(r, m);
+    wheel_cancel(&r->loop.wheel, &m->timer);
+    loop_unwatch(&r->loop, m->link);
+    close(m->link);
+    if (m->will >= 0) {
+        loop_unwatch(&r->loop, m->will);
+        close(m->will);
+    }
+    list_remove(&m->link_in_relay);
+    secret_free(m->body, IPC_BODY_MAX);
+    free(m);
+}
+
+void import_end_all(struct relay *r) {
+    while (!list_empty(&r->importing))
+        finish(r, CONTAINER_OF(r->importing.next, struct importing, link_in_relay));
+}
+
+/* ---- the will ---- */
+
+static enum fate read_will(const struct importing *m) {
+    uint8_t byte;
+    ssize_t n;
+    if (m->will < 0)
+        return FATE_SERVES; /* we cannot know: then nothing is ours */
+    do {
+        n = read(m->will, &byte, 1);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return errno == EAGAIN ? FATE_UNKNOWN : FATE_SERVES;
+    return n == 0 ? FATE_DEAD : FATE_SERVES;
+}
+
+/* The link has ended. What is staged becomes ours or is dropped as soon as the fate is known. */
+static void learn_fate(struct relay *r, struct importing *m) {
+    m->fate = read_will(m);
+    if (m->fate == FATE_DEAD)
+        activate_staged(r, m, true);
+    else if (m->fate == FATE_SERVES)
+        drop_staged(r, m);
+}
+
+/* Its descriptors close one after the other: the end of the will follows that of the link. */
+static bool wait_for_will(struct relay *r, struct importing *m) {
+    loop_unwatch(&r->loop, m->link);
+    wheel_arm(&r->loop.wheel, &m->timer, r->loop.now_ms + WILL_MS);
+    return loop_watch(&r->loop, m->will, EPOLLIN, RELAY_WILL, (uint32_t)m->link, 0) == 0;
+}
+
+/* ---- a batch ---- */
+
+static void close_fds(struct export_msg *msg, unsigned from, unsigned n) {
+    for (unsigned i = from; i < from + n; i++) {
+        close(msg->fds[i]);
+        msg->fds[i] = -1;
+    }
+}
+
+static enum export_result stage(struct relay *r, struct importing *m, const struct export_batch *b, struct span blob,
+                                const int *fds, unsigned nfds) {
+    static struct export_session x; /* 1.5 KB, wiped at the end */
+    struct session *s = NULL;
+    int err = export_unpack(blob, b->major, b->minor, &x);
+    if (err == ERR_UNSUPPORTED && !m->version_told) {
+        m->version_told = true;
+        voice_say(&r->child.voice, LOG_LEVEL_ERROR, "sessions come in format %u.%u, which this build does not read", b->major,
+                  b->minor);
+    }
+    enum export_result result = EXPORT_IS_REFUSED;
+    if (err == 0 && ((x.flags & EXPORT_BACKEND_FD) != 0) == (nfds == 2))
+        result = import_session(r, &x, fds[0], nfds == 2 ? fds[1] : -1, m->ahead, &s);
+    secret_wipe(&x.plane, sizeof(x.plane));
+    drop_ahead(r, m); /* what was not used belongs to nobody */
+    if (result == EXPORT_IS_TAKEN)
+        list_push(&m->staged, &s->link);
+    return result;
+}
+
+/* Sessions of one message, with what becomes of each in RESULTS. False when the exporter broke the rules. */
+static bool stage_batch(struct relay *r, struct importing *m, struct export_msg *msg) {
+    struct rd rd = rd_of(msg->body);
+    struct export_batch b;
+    unsigned used = 0, refused = 0;
+    export_batch_unpack(&rd, &b);
+    if (rd.bad)
+        return false;
+    m->number = b.number;
+    m->n = b.n;
+    for (unsigned i = 0; i < b.n; i++) {
+        unsigned nfds = 0;
+        struct span blob = export_next(&rd, &nfds);
+        bool whole = !rd.bad && !msg->fds_lost && used + nfds <= msg->nfds;
+        enum export_result result = msg->fds_lost ? EXPORT_NO_ROOM : EXPORT_IS_REFUSED;
+        if (whole) {
+            result = stage(r, m, &b, blob, &msg->fds[used], nfds);
+            if (result != EXPORT_IS_TAKEN)
+                close_fds(msg, used, nfds);
+            used += nfds;
+        }
+        m->results[i] = (uint8_t)result;
+        refused += result == EXPORT_IS_REFUSED;
+    }
+    close_fds(msg, used, msg->nfds - used);
+    msg->nfds = 0;
+    if (refused)
+        voice_say(&r->child.voice, LOG_LEVEL_ERROR, "%u of %u sessions from another relay could not be taken over", refused,
+                  b.n);
+    return true;
+}
+
+/* From the moment that an answer is sent, what it takes is ours. */
+static void answer(struct relay *r, struct importing *m) {
+    uint8_t body[EXPORT_TAKEN_MAX];
+    struct wr w = wr_of(body, sizeof(body));
+    export_taken_pack(&w, &(struct export_taken){.number = m->number, .results = span_of(m->results, m->n)});
+    int err = wr_end(&w) ? export_send(m->link, EXPORT_TAKEN, wr_written(&w), NULL, 0) : ERR_LIMIT;
+    bool late = m->answer_waits;
+    m->answer_waits = err == ERR_AGAIN;
+    if (err == 0)
+        activate_staged(r, m, late);
+    else if (err != ERR_AGAIN)
+        learn_fate(r, m);
+}
+
+/* ---- messages ---- */
+
+static bool take_bytes(struct relay *r, struct importing *m, const struct export_msg *msg) {
+    enum export_part part;
+    struct span bytes;
+    if (export_bytes_unpack(msg, &part, &bytes) < 0 || m->ahead[part].len + bytes.len > EXPORT_WAIT_MAX)
+        return false;
+    return chain_append_over(&r->pool, &m->ahead[part], bytes) == 0;
+}
+
+/* False when the exporter broke the rules, or we are out of memory. */
+static bool take_message(struct relay *r, struct importing *m, struct export_msg *msg) {
+    switch (msg->type) {
+    case EXPORT_WILL:
+        if (msg->nfds != 1 || m->will >= 0)
+            return false;
+        m->will = msg->fds[0];
+        msg->nfds = 0;
+        return true;
+    case EXPORT_BYTES:
+        return take_bytes(r, m, msg);
+    case EXPORT_SESSIONS:
+        if (!stage_batch(r, m, msg))
+            return false;
+        if (m->fate == FATE_LIVES)
+            answer(r, m);
+        else if (m->fate == FATE_DEAD)
+            activate_staged(r, m, false);
+        else if (m->fate == FATE_SERVES)
+            drop_staged(r, m);
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* False when the import is over. */
+static bool read_one(struct relay *r, struct importing *m, bool *ret_more) {
+    struct export_msg msg;
+    int err = 0;
+    enum step step = export_recv(m->link, m->body, &msg, &err);
+    *ret_more = step == STEP_DONE;
+    if (step == STEP_WANT_READ)
+        return true;
+    if (step != STEP_DONE) /* all has been read: nothing is staged but what waits for the will */
+        return false;
+    bool fine = take_message(r, m, &msg);
+    export_msg_close(&msg);
+    secret_wipe(m->body, msg.body.len); /* keys were in it */
+    if (!fine)
+        voice_say(&r->child.voice, LOG_LEVEL_ERROR, "another relay broke the rules of handing sessions over");
+    return fine;
+}
+
+/* An answer that found no room is sent before anything else is read. */
+static bool go_on(struct relay *r, struct importing *m) {
+    bool more = true;
+    if (m->answer_waits)
+        answer(r, m);
+    for (int i = 0; i < MESSAGES_TURN && more && !m->answer_waits && m->fate != FATE_UNKNOWN; i++)
+        if (!read_one(r, m, &more))
+            return false;
+    if (m->fate == FATE_UNKNOWN)
+        return wait_for_will(r, m);
+    uint32_t events = m->answer_waits ? EPOLLOUT : EPOLLIN;
+    return loop_rewatch(&r->loop, m->link, events, RELAY_IMPORT, (uint32_t)m->link, 0) == 0;
+}
+
+void import_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
+    (void)gen;
+    (void)events;
+    struct relay *r = ctx;
+    struct importing *m = import_at(r, key);
+    if (m && !go_on(r, m))
+        finish(r, m);
+}
+
+/* Back to the link: there may be more of the dead exporter's messages. */
+static void will_read(struct relay *r, struct importing *m) {
+    wheel_cancel(&r->loop.wheel, &m->timer);
+    loop_unwatch(&r->loop, m->will);
+    if (m->fate == FATE_UNKNOWN || loop_watch(&r->loop, m->link, EPOLLIN, RELAY_IMPORT, (uint32_t)m->link, 0) < 0)
+        finish(r, m);
+}
+
+void import_will_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
+    (void)gen;
+    (void)events;
+    struct relay *r = ctx;
+    struct importing *m = import_at(r, key);
+    if (!m || m->fate != FATE_UNKNOWN)
+        return;
+    learn_fate(r, m);
+    if (m->fate != FATE_UNKNOWN)
+        will_read(r, m);
+}
+
+bool import_timer(struct relay *r, const struct wtimer *t) {
+    for (struct list *n = r->importing.next; n != &r->importing; n = n->next) {
+        struct importing *m = CONTAINER_OF(n, struct importing, link_in_relay);
+        if (t != &m->timer)
+            continue;
+        finish(r, m);
+        return true;
+    }
+    return false;
+}

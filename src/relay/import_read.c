@@ -1,0 +1,310 @@
+/*
+ * From the format to a session: what comes is looked at as if a stranger had sent it. Fields are in range already
+ * (wire/export.c); here it is seen that they agree with each other, with the table of states and with what the record plane and
+ * the flows rely on.
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "relay/move.h"
+#include "relay/services.h"
+#include "wire/export.h"
+
+#define SEQ_MAX (UINT64_C(1) << 62) /* far beyond what any session reaches: arithmetic stays simple */
+
+/* ---- does it make sense ---- */
+
+static size_t total(const struct export_bytes *b) {
+    return b->ahead + b->here.len;
+}
+
+static bool flow_valid(const struct export_flow *f) {
+    bool may_wait = f->state == FLOW_OPEN || f->state == FLOW_EOF_SEEN;
+    return f->chunk_shift >= CHUNK_MIN_SHIFT && f->chunk_shift <= CHUNK_MAX_SHIFT && (may_wait || total(&f->wait) == 0);
+}
+
+static bool carry_valid(const struct export_session *x) {
+    size_t n = total(&x->carry);
+    if (x->flags & EXPORT_EARLY)
+        return n > 0 && n <= HANDOFF_EARLY_MAX;
+    return n == 0 || (x->flags & EXPORT_TLS && n < RECORD_WIRE_MAX);
+}
+
+static bool state_valid(const struct export_session *x) {
+    bool connected = x->flags & EXPORT_CONNECTED, backend_fd = x->flags & EXPORT_BACKEND_FD;
+    bool in_line = x->flags & EXPORT_IN_LINE;
+    bool tcp = x->backend_kind == BACKEND_TCP + 1;
+    switch (x->state) {
+    case SESSION_CONNECTING: /* the first bytes for a backend are made when it is there */
+        return !connected && x->backend_kind && in_line == !backend_fd && in_line != tcp && total(&x->up.wait) == 0 &&
+               x->up.state == FLOW_OPEN && x->down.state == FLOW_OPEN && x->deadline_ms != EXPORT_NEVER;
+    case SESSION_OPEN:
+        return connected && backend_fd && !in_line;
+    default:
+        return !in_line && (!backend_fd || x->backend_kind) && (!connected || x->backend_kind);
+    }
+}
+
+static bool times_valid(const struct export_session *x) {
+    return x->idle_ms <= EXPORT_TIME_MAX &&
+           (x->state != SESSION_CLOSING || x->deadline_ms != EXPORT_NEVER || x->linger_timeout_ms == EXPORT_NEVER);
+}
+
+static bool makes_sense(const struct export_session *x) {
+    return flow_valid(&x->up) && flow_valid(&x->down) && carry_valid(x) && state_valid(x) && times_valid(x);
+}
+
+/* A descriptor that could make this process wait, or is no socket, would be taken for one of a client. */
+static bool fd_fits(int fd) {
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && (flags & O_NONBLOCK) && (flags & O_ACCMODE) == O_RDWR;
+}
+
+/* ---- the parts ---- */
+
+static void half_from(const struct handoff_half *from, struct record_half *to) {
+    to->seq = from->seq;
+    to->explicit_nonce = from->explicit_nonce;
+    memcpy(to->secret, from->secret, sizeof(to->secret));
+    memcpy(to->key, from->key, sizeof(to->key));
+    memcpy(to->iv, from->iv, sizeof(to->iv));
+}
+
+static bool take_plane(struct session *s, const struct export_session *x) {
+    const struct export_plane *from = &x->plane;
+    struct plane *p = &s->plane;
+    p->suite_id = from->suite;
+    p->out_max = from->out_max;
+    p->post_len = from->post_len;
+    memcpy(p->post, from->post, from->post_len);
+    p->empty_records = from->empty_records;
+    p->key_updates_idle = from->key_updates_idle;
+    p->renegotiations = from->renegotiations;
+    p->alert_seen = from->alert_seen;
+    p->key_update_owed = from->key_update_owed;
+    p->no_renegotiation_owed = from->no_renegotiation_owed;
+    p->close_seen = from->close_seen;
+    p->close_sent = from->close_sent;
+    p->key_updates_in = from->key_updates_in;
+    p->key_updates_out = from->key_updates_out;
+    half_from(&from->in, &p->in);
+    half_from(&from->out, &p->out);
+    return plane_valid(p) && plane_suite(p)->version == x->facts.tls_version && p->in.seq < SEQ_MAX && p->out.seq < SEQ_MAX &&
+           p->out.explicit_nonce < UINT64_MAX - SEQ_MAX;
+}
+
+static bool take_bytes(struct relay *r, struct chain *to, struct chain *ahead, const struct export_bytes *b) {
+    if (ahead->len != b->ahead)
+        return false;
+    *to = *ahead;
+    *ahead = (struct chain){0};
+    return b->here.len == 0 || chain_append_over(&r->pool, to, b->here) == 0;
+}
+
+static bool take_reason(struct session *s, struct span name) {
+    return name.len == 0 || err_by_name(name, &s->reason) || (s->reason = ERR_UNSUPPORTED); /* of a later build: it had one */
+}
+
+static void take_flags(struct session *s, uint32_t flags) {
+    s->tls = flags & EXPORT_TLS;
+    s->early = flags & EXPORT_EARLY;
+    s->connected = flags & EXPORT_CONNECTED;
+    s->client_shut = flags & EXPORT_CLIENT_SHUT;
+    s->client_fin = flags & EXPORT_CLIENT_FIN;
+    s->reset_client = flags & EXPORT_RESET_CLIENT;
+    s->reset_backend = flags & EXPORT_RESET_BACKEND;
+}
+
+/* Where the session belongs here. A session still on its way to a backend that is gone looks for another when there is one. */
+static bool take_service(struct relay *r, struct session *s, const struct export_session *x) {
+    uint16_t service = services_find(r, x->service), backend = BACKEND_NONE;
+    if (service != SERVICES_NONE && x->backend_kind)
+        backend = services_backend(r, service, x->backend);
+    if (service == SERVICES_NONE || (backend == BACKEND_NONE && x->backend_kind && x->state != SESSION_CONNECTING)) {
+        service = services_adopt(r, x);
+        backend = x->backend_kind ? 0 : BACKEND_NONE;
+    }
+    if (service == SERVICES_NONE)
+        return false;
+    s->service = service;
+    s->backend = backend;
+    for (size_t i = 0; i < x->ntried; i++) {
+        uint16_t tried = services_backend(r, service, x->tried[i]);
+        if (tried != BACKEND_NONE)
+            s->tried |= UINT64_C(1) << tried;
+    }
+    return true;
+}
+
+static void take_times(struct relay *r, struct session *s, const struct export_session *x) {
+    uint64_t now_ms = r->loop.now_ms;
+    s->deadline_ms = x->deadline_ms == EXPORT_NEVER ? CONF_NEVER : now_ms + x->deadline_ms;
+    s->active_ms = now_ms - MIN(now_ms, x->idle_ms);
+    s->down_ms = (uint32_t)now_ms - x->down_idle_ms;
+    uint64_t now_us = clock_mono_us();
+    s->connect_begun_us = now_us - MIN(now_us, x->connecting_us);
+    s->connect_us = x->connect_us;
+    s->retries = x->retries;
+    if (s->state == SESSION_OPEN) { /* as this configuration has it: counted from the last byte */
+        uint64_t idle_ms = session_service(r, s)->idle_ms;
+        s->deadline_ms = idle_ms == CONF_NEVER ? CONF_NEVER : MAX(s->active_ms + idle_ms, now_ms);
+        if (idle_ms != CONF_NEVER)
+            wheel_arm(&r->loop.wheel, &s->timer, s->deadline_ms);
+    } else if (x->timer_ms != EXPORT_NEVER) {
+        wheel_arm(&r->loop.wheel, &s->timer, now_ms + x->timer_ms);
+    }
+}
+
+/* The backend's side: its descriptor, its figures, its line. */
+static bool take_backend(struct relay *r, struct session *s, const struct export_session *x, int backend_fd) {
+    if (s->backend == BACKEND_NONE || (backend_fd < 0 && !(x->flags & EXPORT_IN_LINE)))
+        return true;
+    s->backend_fd = backend_fd >= 0 ? backend_fd : connect_socket(AF_UNIX);
+    if (s->backend_fd < 0)
+        return false;
+    backends_join(&r->services[s->service].backends, s->backend);
+    s->on_backend = true;
+    return true;
+}
+
+/* In line means not yet connecting: there is nothing to watch. */
+static bool is_watched(struct relay *r, const struct session *s) {
+    if (s->backend_fd < 0)
+        return false;
+    return s->state != SESSION_CONNECTING || session_service(r, s)->backends[s->backend].kind == BACKEND_TCP;
+}
+
+static bool watch(struct relay *r, struct session *s) {
+    uint32_t slot = s->item.slot, gen = LOOP_GEN(s->item.gen);
+    s->client_wants_out = s->down.wait.len > 0;
+    uint32_t client = SESSION_CLIENT_EVENTS | (s->client_wants_out ? EPOLLOUT : 0u);
+    if (loop_watch(&r->loop, s->client_fd, client, RELAY_CLIENT, slot, gen) < 0)
+        return false;
+    if (!is_watched(r, s))
+        return true;
+    bool tcp = session_service(r, s)->backends[s->backend].kind == BACKEND_TCP;
+    s->backend_wants_out = tcp || s->up.wait.len > 0;
+    uint32_t backend = EPOLLIN | EPOLLRDHUP | EPOLLET | (s->backend_wants_out ? EPOLLOUT : 0u);
+    return loop_watch(&r->loop, s->backend_fd, backend, RELAY_BACKEND, slot, gen) == 0;
+}
+
+/* ---- the whole ---- */
+
+static void take_flow(struct flow *f, const struct export_flow *x) {
+    f->bytes = x->bytes;
+    f->state = x->state;
+    f->chunk_shift = x->chunk_shift;
+}
+
+/* What can only be wrong. */
+static bool take_content(struct relay *r, struct session *s, const struct export_session *x,
+                         struct chain ahead[static EXPORT_PARTS]) {
+    s->state = x->state;
+    s->client_end = x->client_end;
+    s->backend_end = x->backend_end;
+    take_flags(s, x->flags);
+    take_flow(&s->up, &x->up);
+    take_flow(&s->down, &x->down);
+    return (!s->tls || take_plane(s, x)) && take_reason(s, x->reason) &&
+           take_bytes(r, &s->up.wait, &ahead[EXPORT_PART_UP], &x->up.wait) &&
+           take_bytes(r, &s->down.wait, &ahead[EXPORT_PART_DOWN], &x->down.wait) &&
+           take_bytes(r, &s->carry, &ahead[EXPORT_PART_CARRY], &x->carry);
+}
+
+/* What may also fail for want of memory or descriptors. */
+static bool take_place(struct relay *r, struct session *s, const struct export_session *x, int backend_fd) {
+    struct facts f = x->facts;
+    if (!take_service(r, s, x))
+        return false;
+    f.service = s->service;
+    take_times(r, s, x);
+    return session_keep_facts(s, &f) && take_backend(r, s, x, backend_fd) && watch(r, s);
+}
+
+/* Everything but descriptors; those left in the session are closed as well. */
+static void undo(struct relay *r, struct session *s) {
+    uint16_t service = s->service;
+    connect_leave(r, s);
+    wheel_cancel(&r->loop.wheel, &s->timer);
+    if (s->client_fd >= 0)
+        close(s->client_fd);
+    if (s->backend_fd >= 0)
+        close(s->backend_fd);
+    chain_free(&r->pool, &s->up.wait);
+    chain_free(&r->pool, &s->down.wait);
+    chain_free(&r->pool, &s->carry);
+    free(s->facts);
+    slab_free(&r->sessions, s); /* wipes keys */
+    if (service != SERVICES_NONE)
+        services_leave(r, service);
+}
+
+/* The exporter's copies would keep them watched here. */
+static void unwatch(struct relay *r, struct session *s) {
+    loop_unwatch(&r->loop, s->client_fd);
+    if (s->backend_fd >= 0)
+        loop_unwatch(&r->loop, s->backend_fd);
+}
+
+enum export_result import_session(struct relay *r, const struct export_session *x, int client_fd, int backend_fd,
+                                  struct chain ahead[static EXPORT_PARTS], struct session **ret) {
+    if (!makes_sense(x) || !fd_fits(client_fd) || (backend_fd >= 0 && !fd_fits(backend_fd)))
+        return EXPORT_IS_REFUSED;
+    struct session *s = r->sessions.used < r->room ? slab_alloc(&r->sessions) : NULL;
+    if (!s)
+        return EXPORT_NO_ROOM;
+    list_init(&s->link);
+    s->moving = true;
+    s->client_fd = client_fd;
+    s->backend_fd = -1;
+    s->backend = BACKEND_NONE;
+    s->service = SERVICES_NONE;
+    bool sound = take_content(r, s, x, ahead);
+    if (sound && take_place(r, s, x, backend_fd)) {
+        if (backend_fd >= 0 && s->backend_fd != backend_fd)
+            close(backend_fd); /* of a connect to a backend that is gone */
+        *ret = s;
+        return EXPORT_IS_TAKEN;
+    }
+    unwatch(r, s);
+    s->client_fd = -1;
+    if (s->backend_fd == backend_fd)
+        s->backend_fd = -1;
+    undo(r, s);
+    return sound ? EXPORT_NO_ROOM : EXPORT_IS_REFUSED;
+}
+
+void import_drop(struct relay *r, struct session *s) {
+    unwatch(r, s);
+    undo(r, s);
+}
+
+/* Something to do that no event will tell. */
+static bool has_business(const struct session *s) {
+    return s->state == SESSION_CLOSING || s->early || s->up.wait.len || s->down.wait.len || s->up.state != FLOW_OPEN ||
+           s->down.state != FLOW_OPEN || (s->tls && plane_control_owed(&s->plane));
+}
+
+void import_activate(struct relay *r, struct session *s, bool late) {
+    struct facts f;
+    s->moving = false;
+    session_facts(s, &f);
+    session_count(r, s, 1);
+    counts_begin(r, s, &f, true);
+    if (s->on_backend)
+        counts_on_backend(r, s, true);
+    if (s->state == SESSION_CONNECTING && s->backend == BACKEND_NONE)
+        connect_try(r, s);
+    else if (s->state == SESSION_CONNECTING && !is_watched(r, s))
+        connect_stand_in_line(r, s);
+    else if (late && !move_watch_again(r, s))
+        session_fail(r, s, ERR_SYSTEM);
+    if (s->state != SESSION_CONNECTING && (late || has_business(s)))
+        session_ready(r, s);
+}

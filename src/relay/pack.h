@@ -1,0 +1,33 @@
+/* One message of sessions to another relay, as it is being made: bodies with keys in locked memory, descriptors beside them. */
+#pragma once
+
+#include "relay/session.h"
+#include "wire/export_link.h"
+
+struct pack {
+    uint8_t *body; /* IPC_BODY_MAX bytes of secret memory */
+    size_t len;
+    int fds[EXPORT_FDS_MAX]; /* the sessions' own: sending copies them */
+    unsigned nfds;
+    uint16_t n;
+    bool sealed; /* to be sent as it is, in parts perhaps */
+    bool full;
+    const struct session *ahead; /* its waiting bytes go first, in messages of their own; NULL = none or all sent */
+    unsigned part;               /* of those: the one to go on with, */
+    size_t off;                  /* from here */
+};
+
+/* ERR_NOMEM. */
+MUST_CHECK int pack_init(struct pack *p);
+void pack_fini(struct pack *p);
+bool pack_has_room(const struct pack *p);
+
+/* Adds a session in the state it is in now. False when it does not fit behind what is there already. */
+MUST_CHECK bool pack_session(struct pack *p, struct relay *r, struct session *s);
+
+/* Sends it as batch NUMBER. ERR_AGAIN: to be called again, nothing may be added meanwhile. ERR_CLOSED, ERR_LIMIT, ERR_SYSTEM.
+ */
+MUST_CHECK int pack_send(struct pack *p, int link, uint32_t number);
+
+/* Empty again, wiped. */
+void pack_clear(struct pack *p);

@@ -1,0 +1,293 @@
+#include "wire/export.h"
+
+#include <string.h>
+
+#include "base/err.h"
+#include "base/secret.h"
+#include "conf/conf.h"
+#include "wire/event.h"
+
+#define SECRET_MAX 48
+#define KEY_MAX    32
+#define POST_MAX   4
+
+/* Bits of the plane's flags. */
+enum {
+    PLANE_KEY_UPDATE_OWED = 1,
+    PLANE_NO_RENEGOTIATION_OWED = 2,
+    PLANE_CLOSE_SEEN = 4,
+    PLANE_CLOSE_SENT = 8,
+    PLANE_KNOWN = 15
+};
+
+/* ---- writing ---- */
+
+static void pack_u24(struct wr *w, size_t n) {
+    w->bad = w->bad || n > 0xffffff;
+    wr_u24(w, (uint32_t)n);
+}
+
+static void pack_bytes(struct wr *w, const struct export_bytes *b) {
+    wr_u32(w, b->ahead);
+    pack_u24(w, b->here.len);
+    wr_span(w, b->here);
+}
+
+static void pack_flow(struct wr *w, const struct export_flow *f) {
+    wr_u64(w, f->bytes);
+    wr_u8(w, f->state);
+    wr_u8(w, f->chunk_shift);
+    pack_bytes(w, &f->wait);
+}
+
+/* A length of 16 bits in front of what is packed next: its place, to be given to end_part(). */
+static size_t begin_part(struct wr *w) {
+    size_t at = w->len;
+    wr_u16(w, 0);
+    return at;
+}
+
+static void end_part(struct wr *w, size_t at) {
+    size_t n = w->bad ? 0 : w->len - at - 2;
+    w->bad = w->bad || n > 0xffff;
+    if (w->bad)
+        return;
+    w->p[at] = (uint8_t)(n >> 8);
+    w->p[at + 1] = (uint8_t)n;
+}
+
+static void pack_half(struct wr *w, const struct handoff_half *h) {
+    wr_u64(w, h->seq);
+    wr_u64(w, h->explicit_nonce);
+    wr_vec8(w, span_of(h->secret, sizeof(h->secret)));
+    wr_vec8(w, span_of(h->key, sizeof(h->key)));
+    wr_bytes(w, h->iv, sizeof(h->iv));
+}
+
+static void pack_plane(struct wr *w, const struct export_plane *p) {
+    unsigned flags = (p->key_update_owed ? PLANE_KEY_UPDATE_OWED : 0) | (p->close_seen ? PLANE_CLOSE_SEEN : 0) |
+                     (p->no_renegotiation_owed ? PLANE_NO_RENEGOTIATION_OWED : 0) | (p->close_sent ? PLANE_CLOSE_SENT : 0);
+    wr_u16(w, p->suite);
+    wr_u16(w, p->out_max);
+    wr_vec8(w, span_of(p->post, p->post_len));
+    wr_u8(w, p->empty_records);
+    wr_u8(w, p->key_updates_idle);
+    wr_u8(w, p->renegotiations);
+    wr_u8(w, p->alert_seen);
+    wr_u8(w, (uint8_t)flags);
+    wr_u32(w, p->key_updates_in);
+    wr_u32(w, p->key_updates_out);
+    pack_half(w, &p->in);
+    pack_half(w, &p->out);
+}
+
+static void pack_backend(struct wr *w, const struct export_session *s) {
+    wr_vec8(w, s->service);
+    wr_u64(w, s->idle_timeout_ms);
+    wr_u64(w, s->linger_timeout_ms);
+    wr_u64(w, s->connect_timeout_ms);
+    wr_u8(w, s->truncation);
+    wr_u8(w, s->backend_kind);
+    wr_vec16(w, s->backend);
+    wr_vec16(w, s->backend_path);
+    wr_u8(w, s->ntried);
+    for (size_t i = 0; i < s->ntried; i++)
+        wr_vec16(w, s->tried[i]);
+}
+
+void export_pack(struct wr *w, const struct export_session *s) {
+    wr_u32(w, s->flags);
+    wr_u8(w, s->state);
+    wr_u8(w, s->client_end);
+    wr_u8(w, s->backend_end);
+    wr_vec8(w, s->reason);
+    pack_flow(w, &s->up);
+    pack_flow(w, &s->down);
+    pack_bytes(w, &s->carry);
+    wr_u64(w, s->deadline_ms);
+    wr_u64(w, s->timer_ms);
+    wr_u64(w, s->idle_ms);
+    wr_u32(w, s->down_idle_ms);
+    wr_u64(w, s->connecting_us);
+    wr_u32(w, s->connect_us);
+    wr_u16(w, s->retries);
+    pack_backend(w, s);
+    size_t facts = begin_part(w);
+    facts_pack(w, &s->facts);
+    end_part(w, facts);
+    size_t plane = begin_part(w);
+    if (s->flags & EXPORT_TLS)
+        pack_plane(w, &s->plane);
+    end_part(w, plane);
+}
+
+/* ---- reading ---- */
+
+static void refuse_if(struct rd *r, bool wrong) {
+    r->bad = r->bad || wrong;
+}
+
+/* A part or the whole has been read: what is left over is of a later minor, or wrong. */
+static void end_of(struct rd *r, bool later) {
+    if (!later)
+        refuse_if(r, rd_left(r) > 0);
+}
+
+static uint64_t unpack_time(struct rd *r) {
+    uint64_t t = rd_u64(r);
+    refuse_if(r, t > EXPORT_TIME_MAX && t != EXPORT_NEVER);
+    return t;
+}
+
+/* One that is never "none". */
+static uint64_t unpack_span_of_time(struct rd *r) {
+    uint64_t t = rd_u64(r);
+    refuse_if(r, t > EXPORT_TIME_MAX);
+    return t;
+}
+
+static void unpack_bytes(struct rd *r, struct export_bytes *ret) {
+    ret->ahead = rd_u32(r);
+    ret->here = rd_vec24(r);
+    refuse_if(r, ret->ahead > EXPORT_WAIT_MAX || ret->here.len > EXPORT_WAIT_MAX);
+}
+
+static void unpack_flow(struct rd *r, struct export_flow *ret) {
+    ret->bytes = rd_u64(r);
+    ret->state = rd_u8(r);
+    ret->chunk_shift = rd_u8(r);
+    unpack_bytes(r, &ret->wait);
+    refuse_if(r, ret->state >= EXPORT_FLOW_STATES);
+}
+
+/* Exactly as long as the place it goes to. */
+static void unpack_key(struct rd *r, uint8_t *to, size_t n) {
+    struct span s = rd_vec8(r);
+    refuse_if(r, s.len != n);
+    if (!r->bad)
+        memcpy(to, s.p, n);
+}
+
+static void unpack_half(struct rd *r, struct handoff_half *ret) {
+    ret->seq = rd_u64(r);
+    ret->explicit_nonce = rd_u64(r);
+    unpack_key(r, ret->secret, sizeof(ret->secret));
+    unpack_key(r, ret->key, sizeof(ret->key));
+    rd_copy(r, ret->iv, sizeof(ret->iv));
+}
+
+static void unpack_plane(struct rd *r, bool later, struct export_plane *ret) {
+    ret->suite = rd_u16(r);
+    ret->out_max = rd_u16(r);
+    struct span post = rd_vec8(r);
+    refuse_if(r, post.len > sizeof(ret->post));
+    if (!r->bad && post.len)
+        memcpy(ret->post, post.p, post.len);
+    ret->post_len = (uint8_t)post.len;
+    ret->empty_records = rd_u8(r);
+    ret->key_updates_idle = rd_u8(r);
+    ret->renegotiations = rd_u8(r);
+    ret->alert_seen = rd_u8(r);
+    uint8_t flags = rd_u8(r);
+    ret->key_update_owed = flags & PLANE_KEY_UPDATE_OWED;
+    ret->no_renegotiation_owed = flags & PLANE_NO_RENEGOTIATION_OWED;
+    ret->close_seen = flags & PLANE_CLOSE_SEEN;
+    ret->close_sent = flags & PLANE_CLOSE_SENT;
+    refuse_if(r, flags > PLANE_KNOWN && !later);
+    ret->key_updates_in = rd_u32(r);
+    ret->key_updates_out = rd_u32(r);
+    unpack_half(r, &ret->in);
+    unpack_half(r, &ret->out);
+    end_of(r, later);
+}
+
+static struct span unpack_text(struct rd *r) {
+    struct span s = rd_vec16(r);
+    refuse_if(r, s.len > EXPORT_TEXT_MAX || (s.len && memchr(s.p, 0, s.len)));
+    return s;
+}
+
+static void unpack_backend(struct rd *r, struct export_session *ret) {
+    ret->service = rd_vec8(r);
+    refuse_if(r, ret->service.len == 0 || (ret->service.p && memchr(ret->service.p, 0, ret->service.len)));
+    ret->idle_timeout_ms = unpack_time(r);
+    ret->linger_timeout_ms = unpack_time(r);
+    ret->connect_timeout_ms = unpack_time(r);
+    ret->truncation = rd_u8(r);
+    ret->backend_kind = rd_u8(r);
+    ret->backend = unpack_text(r);
+    ret->backend_path = unpack_text(r);
+    refuse_if(r, ret->truncation > TRUNCATION_RESET || ret->backend_kind > BACKEND_TCP + 1);
+    refuse_if(r, (ret->backend_kind == 0) != (ret->backend.len == 0));
+    ret->ntried = rd_u8(r);
+    refuse_if(r, ret->ntried > EXPORT_TRIED_MAX);
+    for (size_t i = 0; i < ret->ntried && !r->bad; i++)
+        ret->tried[i] = unpack_text(r);
+}
+
+/* What facts grew by since minor 0, all of it "not known": sig_scheme, cert_sig, cert_key, cert_key_bits, no verified client.
+ */
+#define FACTS_GREW_1 7
+
+static void unpack_facts(struct rd *r, uint8_t minor, struct facts *ret) {
+    static uint8_t older[FACTS_LEAN_MAX];
+    struct span packed = rd_vec16(r);
+    struct rd facts = rd_of(packed);
+    if (minor < 1) {
+        if (r->bad || packed.len > sizeof(older) - FACTS_GREW_1) {
+            r->bad = true;
+            return;
+        }
+        memset(older, 0, sizeof(older));
+        memcpy(older, packed.p, packed.len);
+        facts = rd_of(span_of(older, packed.len + FACTS_GREW_1));
+    }
+    facts_unpack(&facts, ret);
+    end_of(&facts, minor > EXPORT_MINOR);
+    refuse_if(r, facts.bad);
+}
+
+/* Facts and plane: parts with a length of their own, so that either can grow. */
+static void unpack_parts(struct rd *r, uint8_t minor, struct export_session *ret) {
+    bool later = minor > EXPORT_MINOR;
+    unpack_facts(r, minor, &ret->facts);
+    struct rd plane = rd_of(rd_vec16(r));
+    if (ret->flags & EXPORT_TLS)
+        unpack_plane(&plane, later, &ret->plane);
+    else
+        refuse_if(&plane, rd_left(&plane) > 0);
+    refuse_if(r, plane.bad || (ret->facts.tls_version != 0) != ((ret->flags & EXPORT_TLS) != 0));
+}
+
+int export_unpack(struct span blob, uint8_t major, uint8_t minor, struct export_session *ret) {
+    bool later = minor > EXPORT_MINOR;
+    struct rd r = rd_of(blob);
+    memset(ret, 0, sizeof(*ret));
+    if (major != EXPORT_MAJOR)
+        return ERR_UNSUPPORTED;
+    ret->flags = rd_u32(&r);
+    refuse_if(&r, (ret->flags & ~(uint32_t)EXPORT_FLAGS_KNOWN) && !later);
+    ret->flags &= EXPORT_FLAGS_KNOWN;
+    ret->state = rd_u8(&r);
+    ret->client_end = rd_u8(&r);
+    ret->backend_end = rd_u8(&r);
+    refuse_if(&r, ret->state >= EXPORT_STATES || ret->client_end >= END_COUNT || ret->backend_end >= END_COUNT);
+    ret->reason = rd_vec8(&r);
+    unpack_flow(&r, &ret->up);
+    unpack_flow(&r, &ret->down);
+    unpack_bytes(&r, &ret->carry);
+    ret->deadline_ms = unpack_time(&r);
+    ret->timer_ms = unpack_time(&r);
+    ret->idle_ms = unpack_span_of_time(&r);
+    ret->down_idle_ms = rd_u32(&r);
+    ret->connecting_us = unpack_span_of_time(&r);
+    ret->connect_us = rd_u32(&r);
+    ret->retries = rd_u16(&r);
+    unpack_backend(&r, ret);
+    unpack_parts(&r, minor, ret);
+    end_of(&r, later);
+    if (!r.bad)
+        return 0;
+    secret_wipe(&ret->plane, sizeof(ret->plane));
+    return ERR_FORMAT;
+}

@@ -1,0 +1,100 @@
+/*
+ * A live session on its way from one relay to another: everything that the next relay needs to go on as if nothing had
+ * happened. docs/hand-over-format.md has the layout, the conversation on the link and who owns a session at which moment.
+ *
+ * The reader may be of another build than the writer. MAJOR changes when an older reader would do harm, MINOR when it may
+ * ignore what is new; new fields stand at the end of the session, of its facts or of its plane. Read are MAJOR with any minor,
+ * and the major before. Every version that was ever released has a file in tests/vectors/handover.
+ *
+ * Nothing here knows sockets or the relay's structs. What is read is in range field by field; whether the fields agree
+ * with each other is for the relay (relay/import.c).
+ */
+#pragma once
+
+#include "base/defs.h"
+#include "wire/facts.h"
+#include "wire/handoff.h"
+
+#define EXPORT_MAJOR 1
+#define EXPORT_MINOR 1 /* 0: facts end behind JA4 */
+
+#define EXPORT_NEVER     UINT64_MAX
+#define EXPORT_TIME_MAX  (UINT64_C(1) << 48) /* of any time span here, but for EXPORT_NEVER */
+#define EXPORT_TEXT_MAX  1024                /* of a backend's text or path */
+#define EXPORT_TRIED_MAX 64
+#define EXPORT_WAIT_MAX  (2 * 1024 * 1024) /* bytes waiting, a part */
+
+/* Bits of export_session.flags. */
+enum export_flag {
+    EXPORT_TLS = 1 << 0,        /* there is a plane; otherwise bytes pass as they are */
+    EXPORT_BACKEND_FD = 1 << 1, /* a descriptor of the backend's socket follows the client's */
+    EXPORT_EARLY = 1 << 2,      /* carry may hold whole records */
+    EXPORT_CONNECTED = 1 << 3,  /* a backend took it */
+    EXPORT_IN_LINE = 1 << 4,    /* waits for the backlog of its backend */
+    EXPORT_CLIENT_SHUT = 1 << 5,
+    EXPORT_CLIENT_FIN = 1 << 6,
+    EXPORT_RESET_CLIENT = 1 << 7,
+    EXPORT_RESET_BACKEND = 1 << 8,
+    EXPORT_FLAGS_KNOWN = (1 << 9) - 1,
+};
+
+enum export_state { EXPORT_STATE_CONNECTING, EXPORT_STATE_OPEN, EXPORT_STATE_CLOSING, EXPORT_STATES };
+enum export_flow_state { EXPORT_FLOW_OPEN, EXPORT_FLOW_EOF_SEEN, EXPORT_FLOW_SHUT, EXPORT_FLOW_BROKEN, EXPORT_FLOW_STATES };
+
+/* Bytes that wait: those sent ahead in messages of their own, then those in the session itself. */
+struct export_bytes {
+    uint32_t ahead;
+    struct span here;
+};
+
+struct export_flow {
+    uint64_t bytes;
+    uint8_t state; /* enum export_flow_state */
+    uint8_t chunk_shift;
+    struct export_bytes wait;
+};
+
+struct export_plane {
+    uint16_t suite, out_max;
+    uint8_t post[4]; /* start of a handshake message that is not complete */
+    uint8_t post_len;
+    uint8_t empty_records, key_updates_idle, renegotiations, alert_seen;
+    bool key_update_owed, no_renegotiation_owed, close_seen, close_sent;
+    uint32_t key_updates_in, key_updates_out;
+    struct handoff_half in, out;
+};
+
+/* Spans borrow what was read or what is to be written. */
+struct export_session {
+    uint32_t flags;
+    uint8_t state; /* enum export_state */
+    uint8_t client_end, backend_end;
+    struct span reason; /* short name of the first fault (base/err.h); empty = none */
+    struct export_flow up, down;
+    struct export_bytes carry;
+    uint64_t deadline_ms;   /* time left to the state's deadline, */
+    uint64_t timer_ms;      /* to the next look at it; EXPORT_NEVER = none */
+    uint64_t idle_ms;       /* since bytes last moved, */
+    uint32_t down_idle_ms;  /* since bytes last came from the backend */
+    uint64_t connecting_us; /* since the connect began */
+    uint32_t connect_us;    /* what it took */
+    uint16_t retries;
+
+    struct span service; /* name; what follows counts when the next configuration has no such service */
+    uint64_t idle_timeout_ms, linger_timeout_ms, connect_timeout_ms;
+    uint8_t truncation;   /* enum truncation */
+    uint8_t backend_kind; /* enum backend_kind + 1; 0 = none */
+    struct span backend, backend_path;
+    uint8_t ntried;
+    struct span tried[EXPORT_TRIED_MAX]; /* backends whose connect failed */
+
+    struct facts facts; /* facts.service means nothing here */
+    struct export_plane plane;
+};
+
+/* Packs one session into W. Keys are in W's memory then: the caller wipes it. */
+void export_pack(struct wr *w, const struct export_session *s);
+
+/* Reads one session as written by a relay of that version; facts are good until the next call. ERR_FORMAT, ERR_UNSUPPORTED
+ * (version). */
+MUST_CHECK int export_unpack(struct span blob, uint8_t major, uint8_t minor, struct export_session *ret);
