@@ -53,15 +53,26 @@ static struct conf *load(const struct control_request *req, const struct conf_pr
 }
 
 /* Waits for room where the queue is full; there is one message, and nothing else to do. */
-static int answer(int fd, enum control_type type, struct span text, const int *fds, unsigned nfds) {
-    for (;;) {
-        int err = control_send_text(fd, type, text, fds, nfds);
-        struct pollfd p = {.fd = fd, .events = POLLOUT};
-        if (err != ERR_AGAIN)
-            return err;
-        if (poll(&p, 1, -1) < 0 && errno != EINTR)
-            return ERR_SYSTEM;
-    }
+static bool wait_room(int fd) {
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    return poll(&p, 1, -1) >= 0 || errno == EINTR;
+}
+
+static int refuse(int fd, struct span text) {
+    int err;
+    do {
+        err = control_send_text(fd, CONTROL_REFUSED, text, NULL, 0);
+    } while (err == ERR_AGAIN && wait_room(fd));
+    return err;
+}
+
+static int answer_configured(int fd, struct span warnings, const int fds[static 2]) {
+    const struct control_configured c = {.version = span_str(TLS_OFF_VERSION), .warnings = warnings};
+    int err;
+    do {
+        err = control_send_configured(fd, &c, fds);
+    } while (err == ERR_AGAIN && wait_room(fd));
+    return err;
 }
 
 static int answer_conf(int fd, const struct conf *c, const struct faults *f) {
@@ -72,7 +83,7 @@ static int answer_conf(int fd, const struct conf *c, const struct faults *f) {
     if (err == 0)
         err = ticket_secret_memfd(c->ticket_secret, &fds[1], &reason);
     if (err == 0) {
-        err = answer(fd, CONTROL_CONFIGURED, span_of(f->text, f->len), fds, 2);
+        err = answer_configured(fd, span_of(f->text, f->len), fds);
     } else {
         struct faults why;
         faults_init(&why);
@@ -80,7 +91,7 @@ static int answer_conf(int fd, const struct conf *c, const struct faults *f) {
                    reason.len         ? text
                    : err == ERR_LIMIT ? "it is larger than 4 MiB"
                                       : strerror(errno));
-        err = answer(fd, CONTROL_REFUSED, span_of(why.text, why.len), NULL, 0);
+        err = refuse(fd, span_of(why.text, why.len));
         faults_fini(&why);
     }
     for (size_t i = 0; i < ARRAY_LEN(fds); i++)
@@ -94,12 +105,12 @@ static int serve(int fd, const struct ipc_msg *m, const struct conf_probes *prob
     struct faults f;
     int err = m->type == CONTROL_REQUEST ? control_read_request(m, &req) : ERR_FORMAT;
     if (err == ERR_UNSUPPORTED)
-        return answer(fd, CONTROL_REFUSED, span_str(OTHER_PROTOCOL), NULL, 0);
+        return refuse(fd, span_str(OTHER_PROTOCOL));
     if (err)
         return err;
     faults_init(&f);
     struct conf *c = load(&req, probes, &f);
-    err = c ? answer_conf(fd, c, &f) : answer(fd, CONTROL_REFUSED, span_of(f.text, f.len), NULL, 0);
+    err = c ? answer_conf(fd, c, &f) : refuse(fd, span_of(f.text, f.len));
     conf_free(c);
     faults_fini(&f);
     return err;

@@ -12,8 +12,8 @@
 #define TELL_MS  10000
 
 static void watch_all(struct hand *h) {
-    for (size_t i = 0; i < h->conf->nlisteners; i++)
-        if (h->listeners[i] >= 0 && loop_watch(&h->loop, h->listeners[i], EPOLLIN, HAND_LISTENER, (uint32_t)i, 0) < 0)
+    for (size_t i = 0; i < h->nsockets; i++)
+        if (h->sockets[i].fd >= 0 && loop_watch(&h->loop, h->sockets[i].fd, EPOLLIN, HAND_LISTENER, (uint32_t)i, 0) < 0)
             voice_say(&h->child.voice, LOG_LEVEL_ERROR, "cannot watch a listening socket: %m");
 }
 
@@ -28,18 +28,18 @@ static void unwatch_all(struct hand *h) {
     if (!h->accepting)
         return;
     h->accepting = false;
-    for (size_t i = 0; i < h->conf->nlisteners; i++)
-        if (h->listeners[i] >= 0)
-            loop_unwatch(&h->loop, h->listeners[i]);
+    for (size_t i = 0; i < h->nsockets; i++)
+        if (h->sockets[i].fd >= 0)
+            loop_unwatch(&h->loop, h->sockets[i].fd);
 }
 
 void accept_stop(struct hand *h) {
     unwatch_all(h);
     wheel_cancel(&h->loop.wheel, &h->resume);
-    for (size_t i = 0; i < h->conf->nlisteners; i++)
-        if (h->listeners[i] >= 0) {
-            close(h->listeners[i]);
-            h->listeners[i] = -1;
+    for (size_t i = 0; i < h->nsockets; i++)
+        if (h->sockets[i].fd >= 0) {
+            close(h->sockets[i].fd);
+            h->sockets[i].fd = -1;
         }
 }
 
@@ -93,11 +93,11 @@ void accept_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     for (unsigned i = 0; i < HAND_ACCEPT_MAX && h->accepting; i++) {
         struct sockaddr_storage from;
         socklen_t len = sizeof(from);
-        int fd = accept4(h->listeners[key], (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = accept4(h->sockets[key].fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             struct addr peer;
             addr_from_sockaddr(&from, &peer);
-            conn_start(h, fd, (uint16_t)key, &peer);
+            conn_start(h, fd, h->sockets[key].listener, &peer);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             accept_pause(h);
             return;

@@ -89,6 +89,12 @@ struct hand_link {
     struct list queue; /* of conns, oldest first */
 };
 
+/* A listening socket. */
+struct hand_socket {
+    int fd;            /* -1 = closed */
+    uint16_t listener; /* which of conf.listeners */
+};
+
 struct hand {
     struct child child;
     struct loop loop;
@@ -99,7 +105,8 @@ struct hand {
     struct slab conns;
     struct list dead; /* freed after the turn */
     struct hand_link links[CONF_WORKERS_MAX];
-    int listeners[CONF_LISTENERS_MAX]; /* -1 = none */
+    struct hand_socket *sockets; /* that listen; several may be of one address */
+    size_t nsockets;
     bool accepting;
     bool draining;
     uint64_t limits_told_ms;   /* when running out of descriptors was last logged */

@@ -98,6 +98,12 @@ static uint32_t relay_room(uint16_t workers) {
     return board_relay_cap(r.rlim_cur, workers);
 }
 
+static void add_socket(struct hand *h, int fd, uint16_t listener) {
+    h->sockets = realloc(h->sockets, (h->nsockets + 1) * sizeof(*h->sockets));
+    MUST(h->sockets);
+    h->sockets[h->nsockets++] = (struct hand_socket){fd, listener};
+}
+
 /* Messages before GO. False when this process cannot serve. */
 static bool prepare(struct hand *h) {
     for (;;) {
@@ -111,7 +117,7 @@ static bool prepare(struct hand *h) {
         if (m.type == CONTROL_SECRETS && take_secret(h, m.fds[0]))
             continue;
         if (m.type == CONTROL_LISTENER && control_read_listener(&m, &listener) == 0 && listener < h->conf->nlisteners) {
-            h->listeners[listener] = m.fds[0];
+            add_socket(h, m.fds[0], listener);
         } else if (m.type == CONTROL_LINK && control_read_peer(&m, &peer) == 0 && peer.index < h->child.setup.workers) {
             deliver_link(h, peer.index, m.fds[0]);
         } else {
@@ -213,8 +219,6 @@ static bool set_up(struct hand *h, int control) {
     }
     close(h->child.snapshot_fd);
     h->child.voice.level = h->conf->log_level;
-    for (size_t i = 0; i < CONF_LISTENERS_MAX; i++)
-        h->listeners[i] = -1;
     for (size_t i = 0; i < CONF_WORKERS_MAX; i++) {
         h->links[i].fd = -1;
         list_init(&h->links[i].queue);
@@ -246,7 +250,6 @@ int handshaker_run(int control) {
         return 1;
     if (child_close_walls(&h.child, &(struct walls){.user = h.conf->user}) < 0)
         return 1;
-    accept_start(&h);
     if (loop_watch(&h.loop, control, EPOLLIN, HAND_CONTROL, 0, 0) < 0 || control_send(control, CONTROL_READY) < 0)
         return 1;
     int err = loop_run(&h.loop);

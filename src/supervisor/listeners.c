@@ -1,25 +1,45 @@
-/*
- * The listening sockets: one a handshaker and address (SO_REUSEPORT), opened before rights are dropped and kept open here, so
- * that no connection in a queue is lost when a handshaker dies.
- */
+#include "supervisor/listeners.h"
+
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/err.h"
-#include "base/text.h"
-#include "supervisor/super.h"
 
 #define BACKLOG 4096 /* the kernel cuts it to net.core.somaxconn */
 
-int listeners_get(const struct super *s, size_t listener, uint16_t worker) {
-    return s->listeners[listener * s->conf->workers + worker];
+static bool same_addr(const struct addr *a, const struct addr *b) {
+    return a->family == b->family && a->port == b->port && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0;
 }
+
+static uint16_t nth_of(const struct conf *c, size_t i) {
+    uint16_t nth = 0;
+    for (size_t j = 0; j < i; j++)
+        nth = (uint16_t)(nth + same_addr(&c->listeners[j], &c->listeners[i]));
+    return nth;
+}
+
+struct listener *listeners_find(const struct listeners *l, const struct conf *c, size_t i) {
+    uint16_t nth = nth_of(c, i);
+    for (size_t k = 0; k < l->n; k++)
+        if (same_addr(&l->list[k].asked, &c->listeners[i]) && l->list[k].nth == nth)
+            return &l->list[k];
+    return NULL;
+}
+
+struct listener *listeners_add(struct listeners *l, const struct addr *asked, uint16_t nth) {
+    l->list = realloc(l->list, (l->n + 1) * sizeof(*l->list));
+    MUST(l->list);
+    struct listener *new = &l->list[l->n++];
+    *new = (struct listener){.asked = *asked, .real = *asked, .nth = nth};
+    return new;
+}
+
+/* ---- sockets ---- */
 
 static int set(int fd, int level, int option, int value) {
     return setsockopt(fd, level, option, &value, sizeof(value));
@@ -56,59 +76,130 @@ static bool is_free(const struct addr *a) {
     return well;
 }
 
-static bool open_one(struct super *s, size_t i) {
-    struct addr *a = &s->conf->listeners[i];
-    const char *congestion = s->conf->tcp_congestion;
-    for (uint32_t w = 0; w < s->conf->workers; w++) {
-        int fd = bound(a, true);
-        if (fd < 0)
-            return false;
-        s->listeners[i * s->conf->workers + w] = fd;
-        if (congestion[0] && setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion, (socklen_t)strlen(congestion)) < 0)
-            return false;
-        if (listen(fd, BACKLOG) < 0)
-            return false;
+/* The group has a socket for each of WORKERS. False: errno. */
+static bool fill_group(struct listener *l, uint32_t workers) {
+    if (l->nfds == 0 && !is_free(&l->asked))
+        return false;
+    while (!l->given && l->nfds < workers) {
         struct sockaddr_storage ss;
         socklen_t len = sizeof(ss);
+        int fd = bound(&l->real, true);
+        if (fd < 0)
+            return false;
+        l->fds[l->nfds++] = fd;
         if (getsockname(fd, (struct sockaddr *)&ss, &len) == 0) /* port 0 has become a real one */
-            addr_from_sockaddr(&ss, a);
+            addr_from_sockaddr(&ss, &l->real);
     }
     return true;
 }
 
-bool listeners_open(struct super *s) {
-    size_t n = s->conf->nlisteners * s->conf->workers;
-    s->listeners = malloc(n * sizeof(int));
-    MUST(s->listeners);
-    for (size_t i = 0; i < n; i++)
-        s->listeners[i] = -1;
+static void say_fault(struct text *why, const char *what, const struct addr *a) {
+    int error = errno;
+    char text[ADDR_TEXT_MAX];
+    text_addf(why, "%s%s %s: %s", why->len ? "; " : "", what, addr_text(a, text), strerror(error));
+}
+
+bool listeners_bind(struct listeners *l, const struct conf *c, struct text *why) {
     bool well = true;
-    for (size_t i = 0; i < s->conf->nlisteners; i++) {
-        char text[ADDR_TEXT_MAX];
-        if (!is_free(&s->conf->listeners[i]) || !open_one(s, i)) {
-            fprintf(stderr, "tls-off: cannot listen on %s: %s\n", addr_text(&s->conf->listeners[i], text), strerror(errno));
-            well = false;
-        }
+    for (size_t i = 0; i < c->nlisteners; i++) {
+        struct listener *one = listeners_find(l, c, i);
+        if (!one)
+            one = listeners_add(l, &c->listeners[i], nth_of(c, i));
+        if (fill_group(one, c->workers))
+            continue;
+        say_fault(why, "cannot listen on", &c->listeners[i]);
+        well = false;
     }
     return well;
 }
 
-void listeners_say(struct super *s) {
-    for (size_t i = 0; i < s->conf->nlisteners; i++) {
-        char names[512], address[ADDR_TEXT_MAX];
-        struct text t = text_of(names, sizeof(names));
-        for (size_t j = 0; j < s->conf->nservices; j++)
-            for (size_t k = 0; k < s->conf->services[j].nlisteners; k++)
-                if (s->conf->services[j].listeners[k] == i)
-                    text_addf(&t, "%s%s", t.len ? "," : "", s->conf->services[j].name);
-        voice_say(&s->voice, LOG_LEVEL_INFO, "listening on %s for %s", addr_text(&s->conf->listeners[i], address), names);
-    }
+/* ---- listening ---- */
+
+static void say(struct voice *v, const struct conf *c, size_t i, const struct listener *l) {
+    char names[512], address[ADDR_TEXT_MAX];
+    struct text t = text_of(names, sizeof(names));
+    for (size_t j = 0; j < c->nservices; j++)
+        for (size_t k = 0; k < c->services[j].nlisteners; k++)
+            if (c->services[j].listeners[k] == i)
+                text_addf(&t, "%s%s", t.len ? "," : "", c->services[j].name);
+    voice_say(v, LOG_LEVEL_INFO, "listening on %s for %s", addr_text(&l->real, address), names);
 }
 
-void listeners_close(struct super *s) {
-    for (size_t i = 0; s->listeners && i < s->conf->nlisteners * s->conf->workers; i++)
-        if (s->listeners[i] >= 0)
-            close(s->listeners[i]);
-    free(s->listeners);
-    s->listeners = NULL;
+static bool listen_group(struct listener *l, const char *congestion) {
+    for (uint32_t k = 0; k < l->nfds; k++) {
+        if (congestion[0] && setsockopt(l->fds[k], IPPROTO_TCP, TCP_CONGESTION, congestion, (socklen_t)strlen(congestion)) < 0)
+            return false;
+        if (k < l->nlistening)
+            continue;
+        if (listen(l->fds[k], BACKLOG) < 0)
+            return false;
+        l->nlistening = k + 1;
+    }
+    return true;
+}
+
+bool listeners_listen(struct listeners *l, struct voice *v, const struct conf *c, struct text *why) {
+    for (size_t i = 0; i < c->nlisteners; i++) {
+        struct listener *one = listeners_find(l, c, i);
+        bool is_new = one->nlistening == 0;
+        if (!listen_group(one, c->tcp_congestion)) {
+            say_fault(why, "cannot listen on", &one->real);
+            return false;
+        }
+        if (is_new || one->given)
+            say(v, c, i, one);
+    }
+    return true;
+}
+
+/* ---- ends ---- */
+
+static void close_from(struct listener *l, uint32_t first) {
+    for (uint32_t k = first; k < l->nfds; k++)
+        close(l->fds[k]);
+    l->nfds = MIN(l->nfds, first);
+    l->nlistening = MIN(l->nlistening, first);
+}
+
+static void drop_empty(struct listeners *l) {
+    size_t n = 0;
+    for (size_t k = 0; k < l->n; k++)
+        if (l->list[k].nfds)
+            l->list[n++] = l->list[k];
+    l->n = n;
+}
+
+void listeners_taken(struct listeners *l) {
+    for (size_t k = 0; k < l->n; k++)
+        l->list[k].nserved = l->list[k].nlistening;
+}
+
+void listeners_unbind(struct listeners *l) {
+    for (size_t k = 0; k < l->n; k++)
+        close_from(&l->list[k], l->list[k].nserved);
+    drop_empty(l);
+}
+
+static bool needed(const struct listeners *l, const struct conf *c, const struct listener *one) {
+    for (size_t i = 0; c && i < c->nlisteners; i++)
+        if (listeners_find(l, c, i) == one)
+            return true;
+    return false;
+}
+
+void listeners_keep(struct listeners *l, struct voice *v, const struct conf *c) {
+    char text[ADDR_TEXT_MAX];
+    for (size_t k = 0; k < l->n; k++) {
+        struct listener *one = &l->list[k];
+        if (needed(l, c, one))
+            continue;
+        if (c)
+            voice_say(v, LOG_LEVEL_INFO, "no longer listening on %s", addr_text(&one->real, text));
+        close_from(one, 0);
+    }
+    drop_empty(l);
+    if (l->n == 0) {
+        free(l->list);
+        l->list = NULL;
+    }
 }

@@ -1,76 +1,115 @@
 /*
- * The ordered stop: handshakers finish what they have begun, relays let sessions finish what is in flight, then all others go,
- * the observer last so that nothing said on the way is lost.
+ * The ordered stop: handshakers finish what they have begun, relays let sessions finish, then all others go, the observer last
+ * so that nothing said on the way is lost. A change of generations that is not decided yet is taken back; one that is goes on
+ * to its end, so that its sessions are where they are looked for.
  */
-#include <sys/epoll.h>
-
+#include "base/clock.h"
 #include "supervisor/super.h"
 
+#define ANSWER_MS 1000 /* for those that do not keep the time themselves */
+
 static uint64_t drain_left(const struct super *s) {
-    return s->drain_until_ms > s->loop.now_ms ? s->drain_until_ms - s->loop.now_ms : 0;
+    return s->stop.until_ms > s->loop.now_ms ? s->stop.until_ms - s->loop.now_ms : 0;
 }
 
 static void drain_role(struct super *s, enum role role) {
-    for (size_t i = 0; i < s->nworkers; i++) {
-        struct worker *w = &s->workers[i];
-        if (w->role != role)
+    for (struct worker *w = NULL; (w = worker_next(s, w));) {
+        if (w->role != role || w->gen == s->coming)
             continue;
-        wheel_cancel(&s->loop.wheel, &w->timer); /* no restarts any more */
-        if (w->state == CHILD_NONE)
+        if (!worker_runs(w)) {
+            wheel_cancel(&s->loop.wheel, &w->timer); /* no restarts any more */
             continue;
+        }
         w->stopping = true;
-        if (control_send_drain(w->control, &(struct control_drain){DRAIN_QUICK, drain_left(s)}) < 0)
+        if (w->state == CHILD_DRAINED)
+            w->state = CHILD_READY; /* it is asked once more */
+        if (control_send_drain(w->control, &(struct control_drain){s->stop.how, drain_left(s)}) < 0)
             worker_stop(s, w);
     }
 }
 
-static void stop_role(struct super *s, enum role role) {
-    for (size_t i = 0; i < s->nworkers; i++)
-        if (s->workers[i].role == role)
-            worker_stop(s, &s->workers[i]);
+static void stop_roles(struct super *s, bool observers) {
+    for (struct worker *w = NULL; (w = worker_next(s, w));)
+        if ((w->role == ROLE_OBSERVER) == observers)
+            worker_stop(s, w);
+}
+
+static bool all(const struct super *s, enum role role, enum child_state state) {
+    return generation_all(&s->gens[0], role, state) && generation_all(&s->gens[1], role, state);
+}
+
+static bool others_gone(struct super *s) {
+    for (struct worker *w = NULL; (w = worker_next(s, w));)
+        if (w->role != ROLE_OBSERVER && worker_runs(w))
+            return false;
+    return true;
 }
 
 static void stop_others(struct super *s) {
-    s->phase = STOP_OTHERS;
-    wheel_cancel(&s->loop.wheel, &s->drain_timer);
-    stop_role(s, ROLE_HANDSHAKER);
-    stop_role(s, ROLE_RELAY);
-    stop_role(s, ROLE_RESOLVER);
+    s->stop.phase = STOP_OTHERS;
+    wheel_cancel(&s->loop.wheel, &s->stop.timer);
+    stop_roles(s, false);
 }
 
-void stop_begin(struct super *s) {
-    s->phase = STOP_HANDSHAKERS;
-    notify("STOPPING=1");
-    uint64_t ms = s->conf->drain_ms == CONF_NEVER ? UINT32_MAX : s->conf->drain_ms;
-    s->drain_until_ms = s->loop.now_ms + ms;
-    voice_say(&s->voice, LOG_LEVEL_INFO, "stopping: sessions may finish what is in flight");
+/* A first start or a change under way that was not decided. */
+static void take_back(struct super *s) {
+    if (s->coming)
+        change_refuse(s, "the proxy is stopping");
+}
+
+void stop_begin(struct super *s, enum drain_how how, uint64_t ms) {
+    bool again = s->stop.phase != STOP_NOT;
+    if (again && (s->stop.phase >= STOP_OTHERS || how == DRAIN_PATIENT))
+        return;
+    s->stop.how = how;
+    s->stop.until_ms = s->loop.now_ms + (ms == CONF_NEVER ? UINT32_MAX : MIN(ms, UINT32_MAX));
+    s->stop.phase = STOP_HANDSHAKERS;
+    s->roster.drain_until_ms = clock_wall_us() / 1000 + drain_left(s);
+    s->dirty = true;
+    take_back(s);
+    notify("STOPPING=1\nSTATUS=stopping");
+    voice_say(&s->voice, LOG_LEVEL_INFO,
+              how == DRAIN_PATIENT ? "draining: no new sessions; those there are have %llu ms to end"
+                                   : "stopping: sessions may finish what is in flight for %llu ms",
+              (unsigned long long)drain_left(s));
     /* relays and handshakers keep the time themselves; this one is for those that do not answer */
-    wheel_arm(&s->loop.wheel, &s->drain_timer, s->drain_until_ms + 1000);
-    listeners_close(s);
+    wheel_arm(&s->loop.wheel, &s->stop.timer, s->stop.until_ms + ANSWER_MS);
+    listeners_keep(&s->listeners, &s->voice, NULL);
     drain_role(s, ROLE_HANDSHAKER);
     stop_advance(s);
 }
 
 void stop_at_once(struct super *s) {
-    if (s->phase >= STOP_OTHERS)
+    if (s->stop.phase >= STOP_OTHERS)
         return;
+    take_back(s);
     stop_others(s);
     stop_advance(s);
 }
 
+static void say_stopped(struct super *s) {
+    char line[96];
+    struct text t = text_of(line, sizeof(line));
+    text_addf(&t, "%llu sessions were cut", (unsigned long long)s->roster.cut);
+    voice_say(&s->voice, LOG_LEVEL_INFO, "stopped: %s", line);
+    command_end(s, COMMAND_DRAIN, ROSTER_DONE, line);
+    command_end(s, COMMAND_STOP, ROSTER_DONE, line);
+    command_end(s, COMMAND_RELOAD, ROSTER_REFUSED, "the proxy has stopped");
+    show(s);
+}
+
 void stop_advance(struct super *s) {
-    if (s->phase == STOP_HANDSHAKERS && workers_all(s, ROLE_HANDSHAKER, CHILD_DRAINED)) {
-        s->phase = STOP_RELAYS;
+    if (s->stop.phase == STOP_HANDSHAKERS && all(s, ROLE_HANDSHAKER, CHILD_DRAINED) && !s->going) {
+        s->stop.phase = STOP_RELAYS;
         drain_role(s, ROLE_RELAY);
     }
-    if (s->phase == STOP_RELAYS && workers_all(s, ROLE_RELAY, CHILD_DRAINED))
+    if (s->stop.phase == STOP_RELAYS && all(s, ROLE_RELAY, CHILD_DRAINED))
         stop_others(s);
-    if (s->phase == STOP_OTHERS && workers_gone(s, ROLE_HANDSHAKER) && workers_gone(s, ROLE_RELAY) &&
-        workers_gone(s, ROLE_RESOLVER)) {
-        s->phase = STOP_OBSERVER;
-        voice_say(&s->voice, LOG_LEVEL_INFO, "stopped: %llu sessions were cut", (unsigned long long)s->cut);
-        stop_role(s, ROLE_OBSERVER);
+    if (s->stop.phase == STOP_OTHERS && others_gone(s)) {
+        s->stop.phase = STOP_OBSERVER;
+        say_stopped(s);
+        stop_roles(s, true);
     }
-    if (s->phase == STOP_OBSERVER && workers_gone(s, ROLE_OBSERVER))
+    if (s->stop.phase == STOP_OBSERVER && generation_gone(&s->gens[0], ROLE_COUNT) && generation_gone(&s->gens[1], ROLE_COUNT))
         s->loop.stop = true;
 }

@@ -9,29 +9,40 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/text.h"
+#include "supervisor/exe.h"
 #include "supervisor/super.h"
 #include "wire/walls.h"
 
 #define VOICE_RING_SIZE (256 * 1024)
 
+/* One ends everything in order; the next one at once. In a patient drain the first one makes it an ordinary stop. */
+static void on_end_signal(struct super *s) {
+    bool in_order = s->stop.phase == STOP_NOT || s->stop.how == DRAIN_PATIENT;
+    if (s->serving && in_order)
+        stop_begin(s, DRAIN_QUICK, s->now->conf->drain_ms);
+    else
+        stop_at_once(s);
+}
+
 static void on_signal(struct super *s, uint32_t signal) {
+    struct worker *observer;
     switch (signal) {
     case SIGCHLD:
         workers_reap(s);
         break;
     case SIGUSR1:
-        workers_tell(s, ROLE_OBSERVER, CONTROL_REOPEN);
+        observer = s->now ? generation_worker(s->now, ROLE_OBSERVER, 0) : NULL;
+        if (observer && worker_runs(observer))
+            (void)!control_send(observer->control, CONTROL_REOPEN); /* one that is gone is started anew, and opens it */
         break;
     case SIGHUP:
-        voice_say(&s->voice, LOG_LEVEL_WARNING, "SIGHUP: reload is not supported by this version; nothing was changed");
+        command_signal(s, COMMAND_RELOAD);
         break;
     default: /* TERM, INT */
-        if (s->phase == STOP_NOT && s->serving)
-            stop_begin(s);
-        else
-            stop_at_once(s);
+        on_end_signal(s);
     }
 }
 
@@ -47,10 +58,19 @@ static void signal_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events)
 
 static void timer_event(void *ctx, struct wtimer *t) {
     struct super *s = ctx;
-    if (t == &s->drain_timer)
+    if (t == &s->stop.timer)
         stop_at_once(s);
+    else if (t == &s->change.timer)
+        change_late(s);
     else
         worker_timer(s, CONTAINER_OF(t, struct worker, timer));
+}
+
+static bool turn_end(void *ctx) {
+    struct super *s = ctx;
+    if (s->dirty)
+        show(s);
+    return false;
 }
 
 /* Signals come through a descriptor; children get them back unblocked. */
@@ -78,65 +98,61 @@ static void raise_limits(void) {
         (void)setrlimit(RLIMIT_MEMLOCK, &unlimited); /* refused in some containers: what is over the limit may be swapped */
 }
 
-static bool share(struct super *s) {
-    if (stats_create(&s->stats_fd) == 0 &&
-        board_create((uint16_t)s->conf->workers, (uint16_t)s->conf->nservices, &s->board_fd) == 0 &&
-        ring_create(VOICE_RING_SIZE, &s->voice_ring) == 0 && ring_map(s->voice_ring, &s->voice.ring) == 0)
-        return true;
-    fprintf(stderr, "tls-off: shared memory: %m\n");
-    return false;
-}
-
-/* What cannot be had is said; false when the operator has asked for it. */
-static bool open_admin(struct super *s) {
-    char line[512];
-    struct text why = text_of(line, sizeof(line));
-    bool well = admin_open(&s->admin, &s->conf->admin, &why);
-    if (why.len)
-        fprintf(stderr, "tls-off: %s%s\n", line, well ? "; going on without it (admin.socket names another)" : "");
-    return well;
-}
-
-/* From nothing to running children; anything that fails is said on stderr, and nothing is left half-started. */
-static bool start(struct super *s, const struct control_request *what) {
-    if (loop_init(&s->loop) < 0 || !configure(s, what) || !listeners_open(s) || !open_admin(s) || !share(s) || !workers_make(s))
+static bool set_up(struct super *s) {
+    if (loop_init(&s->loop) < 0)
         return false;
-    s->voice.level = s->conf->log_level;
     loop_on(&s->loop, SUPER_SIGNAL, signal_event, s);
     loop_on(&s->loop, SUPER_CHILD, worker_event, s);
+    loop_on(&s->loop, SUPER_HELPER, helper_event, s);
     s->loop.timer_fn = timer_event;
     s->loop.timer_ctx = s;
-    if (!take_signals(s)) {
-        fprintf(stderr, "tls-off: signals: %m\n");
-        return false;
-    }
-    voice_say(&s->voice, LOG_LEVEL_INFO, "tls-off " TLS_OFF_VERSION " starts (pid %d)", (int)getpid());
-    listeners_say(s);
-    admin_say(&s->admin, &s->voice);
-    if (!workers_start(s)) {
-        s->failed = true;
-        stop_at_once(s);
-    }
-    return true;
+    s->loop.hook = turn_end;
+    s->loop.hook_ctx = s;
+    return take_signals(s) && stats_create(&s->stats_fd) == 0 && ring_create(VOICE_RING_SIZE, &s->voice_ring) == 0 &&
+           ring_map(s->voice_ring, &s->voice.ring) == 0 && roster_create(&s->page_fd, &s->page) == 0;
+}
+
+static void finish(struct super *s) {
+    admin_close(&s->admin);
+    listeners_keep(&s->listeners, &s->voice, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(s->gens); i++)
+        if (s->gens[i].used && generation_gone(&s->gens[i], ROLE_COUNT))
+            generation_free(s, &s->gens[i]);
+    roster_unmap(&s->page);
+    loop_fini(&s->loop);
+}
+
+static bool close_walls(void) {
+    char line[256];
+    struct text why = text_of(line, sizeof(line));
+    if (walls_supervisor(&why) == 0)
+        return true;
+    fprintf(stderr, "tls-off: %s\n", line);
+    return false;
 }
 
 int supervisor_run(const struct control_request *what, int ready_fd) {
     static struct super s;
+    s.request = *what;
+    s.exe_path = exe_path_find();
     s.ready_fd = ready_fd;
-    s.snapshot_fd = s.secrets_fd = s.board_fd = s.stats_fd = s.signal_fd = s.voice_ring = -1;
+    s.signal_fd = s.voice_ring = s.page_fd = s.stats_fd = -1;
+    s.voice.level = LOG_LEVEL_INFO;
+    s.roster.pid = (int32_t)getpid();
+    s.roster.started_ms = clock_wall_us() / 1000;
     admin_init(&s.admin);
+    notify_init();
     raise_limits();
-    char line[256];
-    struct text why = text_of(line, sizeof(line));
-    if (walls_supervisor(&why) < 0) {
-        fprintf(stderr, "tls-off: %s\n", line);
+    if (!close_walls())
+        return 1;
+    if (!set_up(&s)) {
+        fprintf(stderr, "tls-off: cannot start: %m\n");
         return 1;
     }
-    bool started = start(&s, what);
-    int err = started ? loop_run(&s.loop) : 0;
-    admin_close(&s.admin);
-    conf_free(s.conf);
-    free(s.workers);
-    loop_fini(&s.loop);
-    return !started || err < 0 || s.failed ? 1 : 0;
+    voice_say(&s.voice, LOG_LEVEL_INFO, "tls-off " TLS_OFF_VERSION " starts (pid %d)", (int)getpid());
+    change_begin(&s);
+    change_advance(&s);
+    int err = loop_run(&s.loop);
+    finish(&s);
+    return err < 0 || s.failed ? 1 : 0;
 }

@@ -6,18 +6,19 @@
 #include "base/rd.h"
 #include "base/wr.h"
 
-#define SETUP_LEN    18
-#define LISTENER_LEN 2
-#define ADMIN_LEN    1
-#define PEER_LEN     8
-#define NUMBER_LEN   8
-#define EXPORT_LEN   4
-#define EXPORTED_LEN 9
-#define DRAIN_LEN    10
-#define COMMAND_LEN  18
-#define REQUEST_MIN  10
-#define SET_LEN      4
-#define KEY_LEN      8 /* CREDS, KEY, KEY_PASS */
+#define SETUP_LEN      18
+#define LISTENER_LEN   2
+#define ADMIN_LEN      1
+#define PEER_LEN       8
+#define NUMBER_LEN     8
+#define EXPORT_LEN     4
+#define EXPORTED_LEN   9
+#define DRAIN_LEN      10
+#define COMMAND_LEN    18
+#define REQUEST_MIN    10
+#define CONFIGURED_MIN 4
+#define SET_LEN        4
+#define KEY_LEN        8 /* CREDS, KEY, KEY_PASS */
 
 const struct ipc_rule control_to_child[] = {
     {CONTROL_SETUP, 4, SETUP_LEN, SETUP_LEN},
@@ -49,7 +50,7 @@ const struct ipc_rule control_to_supervisor[] = {
     {CONTROL_READY, 0, 0, 0},
     {CONTROL_REFUSED, 0, 0, CONTROL_TEXT_MAX},
     {CONTROL_DRAINED, 0, NUMBER_LEN, NUMBER_LEN},
-    {CONTROL_CONFIGURED, 2, 0, CONTROL_TEXT_MAX},
+    {CONTROL_CONFIGURED, 2, CONFIGURED_MIN, CONTROL_TEXT_MAX},
     {CONTROL_EXPORTED, 0, EXPORTED_LEN, EXPORTED_LEN},
     {CONTROL_SERVING, 0, 0, 0},
     {CONTROL_PONG, 0, 0, 0},
@@ -262,5 +263,23 @@ int control_read_request(const struct ipc_msg *m, struct control_request *ret) {
     if (!rd_end(&r))
         return ERR_FORMAT;
     *ret = req;
+    return 0;
+}
+
+int control_send_configured(int fd, const struct control_configured *c, const int fds[static 2]) {
+    uint8_t body[CONTROL_TEXT_MAX];
+    struct wr w = wr_of(body, sizeof(body));
+    wr_vec16(&w, c->version);
+    wr_vec16(&w, c->warnings);
+    return wr_end(&w) ? ipc_send(fd, CONTROL_CONFIGURED, wr_written(&w), fds, 2) : ERR_LIMIT;
+}
+
+int control_read_configured(const struct ipc_msg *m, struct control_configured *ret) {
+    struct rd r = rd_of(m->body);
+    struct span version = unpack_text(&r);
+    struct span warnings = unpack_text(&r);
+    if (m->type != CONTROL_CONFIGURED || !rd_end(&r))
+        return ERR_FORMAT;
+    *ret = (struct control_configured){version, warnings};
     return 0;
 }

@@ -52,6 +52,11 @@ static void check_fixed(const struct ipc_msg *m) {
     struct control_exported e;
     struct control_drain d;
     struct control_command c;
+    struct control_configured conf;
+    if (control_read_configured(m, &conf) == 0) {
+        check_text(conf.version, m);
+        check_text(conf.warnings, m);
+    }
     if (control_read_drain(m, &d) == 0)
         MUST((unsigned)d.how < DRAIN_HOWS);
     if (control_read_command(m, &c) == 0)

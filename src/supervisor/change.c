@@ -1,0 +1,419 @@
+#include "supervisor/change.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/text.h"
+#include "supervisor/super.h"
+#include "wire/control_export.h"
+
+#define FINISH_MAX_MS 60000 /* for handshakes without a time limit */
+#define MOVE_MS       30000 /* for sessions to be moved, before those that cannot be have drain_timeout left */
+#define MOVE_TRIES    5
+#define GRACE_MS      5000
+
+static void goto_stage(struct super *s, enum change_stage next);
+
+static void arm(struct super *s, uint64_t ms) {
+    wheel_arm(&s->loop.wheel, &s->change.timer, s->loop.now_ms + ms);
+}
+
+/* ---- before the switch: everything can be taken back ---- */
+
+void change_refuse(struct super *s, const char *fmt, ...) {
+    struct change *c = &s->change;
+    if (c->refused || c->stage == CHANGE_NONE || c->stage >= CHANGE_UNDOING)
+        return;
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(c->text, sizeof(c->text), fmt, ap); /* cut when too long */
+    va_end(ap);
+    c->refused = true;
+    goto_stage(s, CHANGE_UNDOING);
+}
+
+/* Every line of TEXT: at the first start to stderr, as nobody reads the log yet; later to the log. */
+static void say_lines(struct super *s, enum log_level level, const char *before, struct span text) {
+    const char *p = (const char *)text.p;
+    for (size_t at = 0, n; at < text.len; at += n + 1) {
+        const char *end = memchr(p + at, '\n', text.len - at);
+        n = end ? (size_t)(end - p) - at : text.len - at;
+        if (s->now)
+            voice_say(&s->voice, level, "%s%.*s", before, (int)n, p + at);
+        else
+            fprintf(stderr, "%.*s\n", (int)n, p + at);
+    }
+}
+
+static void on_configured(struct super *s, struct ipc_msg *m) {
+    struct generation *g = s->coming;
+    if (!m || (m->type != CONTROL_CONFIGURED && m->type != CONTROL_REFUSED)) {
+        change_refuse(s, "tls-off: the config process ended without an answer");
+        if (m)
+            ipc_msg_close(m);
+    } else if (m->type == CONTROL_REFUSED) {
+        change_refuse(s, "%.*s", (int)m->body.len, (const char *)m->body.p);
+    } else {
+        struct span warnings;
+        int err = generation_configure(s, g, m, &warnings);
+        if (err < 0)
+            change_refuse(s, "tls-off: the configuration cannot be taken over: %s", err_text(err));
+        else
+            say_lines(s, LOG_LEVEL_WARNING, "", warnings);
+    }
+    change_advance(s);
+}
+
+static void configure(struct super *s) {
+    s->coming = generation_new(s);
+    if (!s->coming)
+        change_refuse(s, "tls-off: %s cannot be started: %s", s->exe_path, strerror(errno));
+    else if (!helper_start(s, HELPER_CONFIG, ROLE_CONFIG, s->coming->exe_fd, on_configured) ||
+             control_send_request(s->helpers[HELPER_CONFIG].control, &s->request) < 0)
+        change_refuse(s, "tls-off: the config process cannot be started: %s", strerror(errno));
+}
+
+static bool is_configured(struct super *s) {
+    return s->coming->conf != NULL && s->coming->board_fd >= 0;
+}
+
+/* The first start opens the admin sockets; later ones change them at the switch. */
+static bool open_admin(struct super *s, struct text *why) {
+    if (s->now)
+        return true;
+    bool well = admin_open(&s->admin, &s->coming->conf->admin, why);
+    if (well && why->len)
+        fprintf(stderr, "tls-off: %s; going on without it (admin.socket names another)\n", why->p);
+    return well;
+}
+
+static void start(struct super *s) {
+    char line[2048];
+    struct text why = text_of(line, sizeof(line));
+    struct generation *g = s->coming;
+    if (!listeners_bind(&s->listeners, g->conf, &why) || !open_admin(s, &why))
+        change_refuse(s, "tls-off: %s", line);
+    else if (!generation_start(s, g))
+        change_refuse(s, "tls-off: its processes cannot be started: %s", strerror(errno));
+}
+
+static bool is_started(struct super *s) {
+    return generation_ready(s->coming, ROLE_COUNT);
+}
+
+static void refuse_late(struct super *s) {
+    for (size_t i = 0; s->coming && i < s->coming->nworkers; i++) {
+        const struct worker *w = &s->coming->workers[i];
+        if (w->state < CHILD_READY)
+            change_refuse(s, "tls-off: %s.%u was not ready in time", role_name(w->role), w->index);
+    }
+    change_refuse(s, "tls-off: the configuration was not read in time");
+}
+
+static void undo(struct super *s) {
+    helper_end(s, HELPER_CONFIG);
+    s->dirty = true;
+}
+
+/* The observer goes last: what the others have said may be the reason. */
+static void work_undo(struct super *s) {
+    struct generation *g = s->coming;
+    bool others = false;
+    for (size_t i = 0; g && i < g->nworkers; i++) {
+        if (g->workers[i].role == ROLE_OBSERVER || !worker_runs(&g->workers[i]))
+            continue;
+        worker_stop(s, &g->workers[i]);
+        others = true;
+    }
+    if (g && g->nworkers && !others)
+        worker_stop(s, generation_worker(g, ROLE_OBSERVER, 0));
+}
+
+static bool is_undone(struct super *s) {
+    return !s->coming || generation_gone(s->coming, ROLE_COUNT);
+}
+
+static void kill_all(struct super *s) {
+    for (struct worker *w = NULL; (w = worker_next(s, w));)
+        if (w->gen == s->coming || w->gen == s->going)
+            worker_kill(w);
+}
+
+/* ---- the switch ---- */
+
+/* The last that can go wrong. */
+static bool open_all(struct super *s, struct text *why) {
+    struct generation *g = s->coming;
+    if (s->now && !admin_change(&s->admin, &g->conf->admin, why))
+        return false;
+    if (listeners_listen(&s->listeners, &s->voice, g->conf, why))
+        return true;
+    char ignored[512];
+    struct text t = text_of(ignored, sizeof(ignored));
+    if (s->now && !admin_change(&s->admin, &s->now->conf->admin, &t))
+        voice_say(&s->voice, LOG_LEVEL_ERROR, "%s", ignored);
+    return false;
+}
+
+static void switch_over(struct super *s) {
+    char line[2048];
+    struct text why = text_of(line, sizeof(line));
+    if (!open_all(s, &why)) {
+        change_refuse(s, "tls-off: %s", line);
+        return;
+    }
+    listeners_taken(&s->listeners);
+    s->going = s->now;
+    s->now = s->coming;
+    s->coming = NULL;
+    s->voice.level = s->now->conf->log_level;
+    s->roster.reload_ms = clock_wall_us() / 1000;
+    s->dirty = true;
+    for (size_t i = 0; i < s->now->nworkers; i++) {
+        struct worker *w = &s->now->workers[i];
+        if (w->role == ROLE_HANDSHAKER && worker_runs(w) && control_send(w->control, CONTROL_SERVE) < 0)
+            worker_kill(w);
+    }
+}
+
+static bool is_switched(struct super *s) {
+    return generation_ready(s->now, ROLE_HANDSHAKER) && generation_all(s->now, ROLE_HANDSHAKER, CHILD_SERVING);
+}
+
+static void go_on(struct super *s) {
+    goto_stage(s, s->change.stage + 1);
+}
+
+/* ---- after it: the old generation ends ---- */
+
+static void say_ready(struct super *s) {
+    s->serving = true;
+    voice_say(&s->voice, LOG_LEVEL_INFO, "ready: %u handshakers, %u relays", s->now->conf->workers, s->now->conf->workers);
+    notify("READY=1\nSTATUS=serving");
+    if (s->ready_fd < 0)
+        return;
+    if (write(s->ready_fd, "\n", 1) != 1)
+        voice_say(&s->voice, LOG_LEVEL_WARNING, "--ready-fd: %m");
+    close(s->ready_fd);
+    s->ready_fd = -1;
+}
+
+/* The longest a handshake of this generation may take. */
+static uint64_t handshake_ms(const struct conf *c) {
+    uint64_t ms = 0;
+    for (size_t i = 0; i < c->nservices; i++)
+        ms = MAX(ms, MIN(c->services[i].handshake_ms, (uint64_t)FINISH_MAX_MS));
+    return ms;
+}
+
+static void drain(struct super *s, enum role role, uint64_t ms) {
+    for (size_t i = 0; i < s->going->nworkers; i++) {
+        struct worker *w = &s->going->workers[i];
+        if (w->role == role && worker_runs(w) && control_send_drain(w->control, &(struct control_drain){DRAIN_PATIENT, ms}) < 0)
+            worker_kill(w);
+    }
+}
+
+static void finish(struct super *s) {
+    if (!s->serving)
+        say_ready(s);
+    if (!s->going)
+        return;
+    voice_say(&s->voice, LOG_LEVEL_INFO, "generation %u serves: tls-off %s", s->now->number, s->now->version);
+    worker_stop(s, generation_worker(s->going, ROLE_OBSERVER, 0));
+    drain(s, ROLE_HANDSHAKER, handshake_ms(s->going->conf));
+    arm(s, handshake_ms(s->going->conf) + GRACE_MS);
+}
+
+/* Whatever of the old generation has finished goes; whatever has not begun to move begins. */
+static void work_finish(struct super *s) {
+    for (size_t i = 0; s->going && i < s->going->nworkers; i++) {
+        struct worker *w = &s->going->workers[i];
+        if (w->state == CHILD_DRAINED)
+            worker_stop(s, w);
+        else if (w->role == ROLE_RELAY && worker_runs(w) && !w->moving.started && w->moving.tries < MOVE_TRIES)
+            w->moving.started = wiring_export(s, w);
+    }
+    if (s->going && !s->change.log_taken && generation_gone(s->going, ROLE_OBSERVER)) {
+        s->change.log_taken = true;
+        wiring_take_log(s);
+    }
+}
+
+static bool is_finished(struct super *s) {
+    return !s->going || (s->change.log_taken && generation_gone(s->going, ROLE_HANDSHAKER));
+}
+
+/* Handshakers end everything at their deadline; this is for those that do not. */
+static void finish_late(struct super *s) {
+    for (size_t i = 0; i < s->going->nworkers; i++)
+        if (s->going->workers[i].role == ROLE_HANDSHAKER || s->going->workers[i].role == ROLE_OBSERVER)
+            worker_kill(&s->going->workers[i]);
+}
+
+/* No session comes any more: a relay that has none is done. Those that cannot be moved end by themselves, or at the deadline.
+ */
+static void move(struct super *s) {
+    if (!s->going)
+        return;
+    uint64_t ms = MOVE_MS + MIN(s->now->conf->drain_ms, (uint64_t)UINT32_MAX);
+    drain(s, ROLE_RELAY, ms);
+    arm(s, ms + GRACE_MS);
+}
+
+static bool is_moved(struct super *s) {
+    return !s->going || generation_gone(s->going, ROLE_RELAY);
+}
+
+void change_exported(struct super *s, struct worker *old, const struct control_exported *e) {
+    if (old->gen != s->going)
+        return;
+    s->change.moved += e->moved - MIN(e->moved, old->moving.counted);
+    old->moving.counted = e->moved;
+    if (!e->broken)
+        return;
+    old->moving = (struct moving){.tries = old->moving.tries + 1};
+    voice_say(&s->voice, LOG_LEVEL_WARNING,
+              "relay.%u of generation %u could not move %u sessions: the relay that took them is gone", old->index,
+              old->gen->number, e->kept);
+}
+
+static void leave(struct super *s) {
+    for (size_t i = 0; s->going && i < s->going->nworkers; i++)
+        worker_stop(s, &s->going->workers[i]);
+}
+
+static bool is_left(struct super *s) {
+    return !s->going || generation_gone(s->going, ROLE_COUNT);
+}
+
+/* ---- the results ---- */
+
+static void end_refused(struct super *s) {
+    struct change *c = &s->change;
+    if (s->coming)
+        generation_free(s, s->coming);
+    s->coming = NULL;
+    listeners_unbind(&s->listeners);
+    struct span text = span_str(c->text);
+    if (!s->now) {
+        say_lines(s, LOG_LEVEL_ERROR, "", text);
+        s->failed = s->stop.phase == STOP_NOT;
+        s->loop.stop = true;
+        return;
+    }
+    s->roster.reloads_refused++;
+    say_lines(s, LOG_LEVEL_ERROR, "reload refused, nothing was changed: ", text);
+    command_end(s, COMMAND_RELOAD, ROSTER_REFUSED, c->text);
+    notify("READY=1\nSTATUS=serving; the last reload was refused");
+}
+
+static void end_done(struct super *s) {
+    struct change *c = &s->change;
+    char line[512];
+    struct text t = text_of(line, sizeof(line));
+    if (!s->going)
+        return;
+    wiring_end_rings(s, s->going);
+    generation_free(s, s->going);
+    s->going = NULL;
+    listeners_keep(&s->listeners, &s->voice, s->now->conf);
+    s->roster.reloads++;
+    s->roster.moved += c->moved;
+    text_addf(&t, "generation %u serves, tls-off %s; %llu sessions were moved in %llu ms", s->now->number, s->now->version,
+              (unsigned long long)c->moved, (unsigned long long)(s->loop.now_ms - c->began_ms));
+    uint64_t cut = s->roster.cut - c->cut_before;
+    if (cut)
+        text_addf(&t, ", %llu could not be and were cut", (unsigned long long)cut);
+    if (c->lost)
+        text_addf(&t, "; %u old relays died with the sessions they had left", c->lost);
+    voice_say(&s->voice, cut || c->lost ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "reload done: %s", line);
+    command_end(s, COMMAND_RELOAD, ROSTER_DONE, line);
+    notify("READY=1\nSTATUS=serving");
+}
+
+static bool is_rehearsed(struct super *s) {
+    (void)s;
+    return true;
+}
+
+static void rest(struct super *s) {
+    if (s->change.refused)
+        end_refused(s);
+    s->change.refused = false;
+    change_begin(s);
+}
+
+/* ---- the machine ---- */
+
+static const struct stage {
+    const char *name;
+    uint32_t limit_ms;              /* 0 = none, or set by ENTER */
+    void (*enter)(struct super *s); /* once */
+    void (*work)(struct super *s);  /* whenever something has happened; may be NULL */
+    bool (*over)(struct super *s);
+    enum change_stage next;
+    void (*late)(struct super *s); /* the time is over */
+} stages[CHANGE_STAGES] = {
+    [CHANGE_NONE] = {"none", 0, rest, NULL, NULL, CHANGE_NONE, NULL},
+    [CHANGE_CONFIGURING] = {"configuring", 60000, configure, NULL, is_configured, CHANGE_STARTING, refuse_late},
+    [CHANGE_STARTING] = {"starting", 60000, start, NULL, is_started, CHANGE_SWITCHING, refuse_late},
+    [CHANGE_UNDOING] = {"undoing", 10000, undo, work_undo, is_undone, CHANGE_NONE, kill_all},
+    [CHANGE_SWITCHING] = {"switching", 10000, switch_over, NULL, is_switched, CHANGE_FINISHING, go_on},
+    [CHANGE_FINISHING] = {"finishing", 0, finish, work_finish, is_finished, CHANGE_MOVING, finish_late},
+    [CHANGE_MOVING] = {"moving", 0, move, work_finish, is_moved, CHANGE_LEAVING, go_on},
+    [CHANGE_LEAVING] = {"leaving", GRACE_MS, leave, NULL, is_left, CHANGE_REHEARSING, kill_all},
+    [CHANGE_REHEARSING] = {"rehearsing", 10000, end_done, NULL, is_rehearsed, CHANGE_NONE, go_on},
+};
+
+static void goto_stage(struct super *s, enum change_stage next) {
+    s->change.stage = next;
+    s->dirty = true;
+    wheel_cancel(&s->loop.wheel, &s->change.timer);
+    if (s->now)
+        voice_say(&s->voice, LOG_LEVEL_DEBUG, "change: %s", stages[next].name);
+    if (stages[next].limit_ms)
+        arm(s, stages[next].limit_ms);
+    stages[next].enter(s);
+}
+
+void change_advance(struct super *s) {
+    while (s->change.stage != CHANGE_NONE) {
+        const struct stage *now = &stages[s->change.stage];
+        if (now->work)
+            now->work(s);
+        if (!now->over(s))
+            return;
+        goto_stage(s, now->next);
+    }
+}
+
+void change_late(struct super *s) {
+    const struct stage *now = &stages[s->change.stage];
+    voice_say(&s->voice, LOG_LEVEL_WARNING, "change of generations: %s takes too long", now->name);
+    if (now->late)
+        now->late(s);
+    change_advance(s);
+}
+
+void change_begin(struct super *s) {
+    struct change *c = &s->change;
+    bool wanted = s->now ? command_reload_waits(s) : s->generations == 0;
+    if (c->stage != CHANGE_NONE || !wanted || s->stop.phase != STOP_NOT)
+        return;
+    command_run_reloads(s);
+    *c = (struct change){.began_ms = s->loop.now_ms, .cut_before = s->roster.cut};
+    if (s->now) {
+        char line[128];
+        struct text t = text_of(line, sizeof(line));
+        text_addf(&t, "RELOADING=1\nMONOTONIC_USEC=%llu\nSTATUS=reloading", (unsigned long long)clock_mono_us());
+        notify(line);
+        voice_say(&s->voice, LOG_LEVEL_INFO, "reload: starting %s", s->exe_path);
+    }
+    goto_stage(s, CHANGE_CONFIGURING);
+}

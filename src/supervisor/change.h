@@ -1,0 +1,58 @@
+/*
+ * The change from one generation to the next: the first start, a reload, an upgrade; all are the same. A table of stages, each
+ * with a time limit, says what happens in which order; until the switch everything can be taken back, after it everything goes
+ * on to the end. The supervisor never waits: signals, children and restarts are served meanwhile.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/defs.h"
+#include "base/wheel.h"
+
+struct super;
+struct worker;
+
+enum change_stage {
+    CHANGE_NONE,
+    CHANGE_CONFIGURING, /* the new binary reads and checks the configuration */
+    CHANGE_STARTING,    /* its processes start */
+    CHANGE_UNDOING,     /* it was refused: they end again */
+    CHANGE_SWITCHING,   /* it serves; its handshakers begin to accept */
+    CHANGE_FINISHING,   /* old handshakers finish what they have begun */
+    CHANGE_MOVING,      /* old relays send their sessions over */
+    CHANGE_LEAVING,     /* old processes end */
+    CHANGE_REHEARSING,  /* the new binary looks whether it could be the supervisor */
+    CHANGE_STAGES,
+};
+
+#define CHANGE_TEXT_MAX 4096
+
+struct change {
+    enum change_stage stage;
+    bool refused;
+    char text[CHANGE_TEXT_MAX]; /* why it was refused */
+    uint64_t began_ms;
+    uint64_t moved;      /* sessions */
+    uint64_t cut_before; /* roster.cut at the begin */
+    uint32_t lost;       /* old relays that died with their sessions */
+    bool log_taken;      /* the new observer has it */
+    struct wtimer timer; /* the limit of the stage */
+};
+
+/* Begins a change when none is under way and something waits for it. */
+void change_begin(struct super *s);
+
+/* Something has happened: goes on to the next stage when this one is over. */
+void change_advance(struct super *s);
+
+/* The time of the stage is over. */
+void change_late(struct super *s);
+
+/* It cannot be: before the switch only. */
+void change_refuse(struct super *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* An old relay says how far it is. */
+struct control_exported;
+void change_exported(struct super *s, struct worker *old, const struct control_exported *e);

@@ -1,0 +1,179 @@
+#include "supervisor/generation.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "conf/snapshot.h"
+#include "supervisor/super.h"
+#include "wire/board.h"
+
+#define RING_SIZE      (1024 * 1024)
+#define BACKOFF_MIN_MS 100
+
+/*
+ * Our own file for the first one, which is there even when it has been replaced on disk since; the file on disk for all others.
+ */
+static int open_binary(const struct super *s) {
+    const char *path = s->now ? s->exe_path : "/proc/self/exe";
+    int fd = open(path, O_PATH | O_CLOEXEC);
+    if (fd < 0 || faccessat(fd, "", X_OK, AT_EMPTY_PATH | AT_EACCESS) == 0)
+        return fd;
+    int error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+struct generation *generation_new(struct super *s) {
+    struct generation *g = &s->gens[s->generations % 2];
+    MUST(!g->used);
+    int fd = open_binary(s);
+    if (fd < 0)
+        return NULL;
+    *g = (struct generation){.used = true, .number = s->generations, .exe_fd = fd};
+    g->snapshot_fd = g->secrets_fd = g->board_fd = -1;
+    s->generations++;
+    return g;
+}
+
+static int keep_version(struct generation *g, struct span version) {
+    if (version.len == 0 || version.len >= VERSION_MAX)
+        return ERR_FORMAT;
+    memcpy(g->version, version.p, version.len);
+    return 0;
+}
+
+int generation_configure(struct super *s, struct generation *g, const struct ipc_msg *m, struct span *ret_warnings) {
+    struct control_configured c;
+    g->snapshot_fd = m->fds[0];
+    g->secrets_fd = m->fds[1];
+    if (s->now) { /* tickets go on: the secret is the one of the first start */
+        close(g->secrets_fd);
+        g->secrets_fd = fcntl(s->now->secrets_fd, F_DUPFD_CLOEXEC, 0);
+    }
+    int err = g->secrets_fd >= 0 ? control_read_configured(m, &c) : ERR_SYSTEM;
+    if (err == 0)
+        err = keep_version(g, c.version);
+    if (err == 0)
+        err = snapshot_read(g->snapshot_fd, &g->conf);
+    if (err == 0)
+        err = board_create((uint16_t)g->conf->workers, (uint16_t)g->conf->nservices, &g->board_fd);
+    if (err == 0)
+        *ret_warnings = c.warnings;
+    return err;
+}
+
+/* ---- its processes ---- */
+
+static bool has_names(const struct conf *c) {
+    for (size_t i = 0; i < c->nservices; i++)
+        for (size_t j = 0; j < c->services[i].nbackends; j++)
+            if (c->services[i].backends[j].is_name)
+                return true;
+    return false;
+}
+
+/* The CPU of worker number K: the allowed ones in turn. -1 when they cannot be known. */
+static int32_t cpu_of(uint32_t k) {
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof(set), &set) < 0)
+        return -1;
+    uint32_t nth = k % (uint32_t)CPU_COUNT(&set);
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET((unsigned)cpu, &set) && nth-- == 0)
+            return cpu;
+    return -1;
+}
+
+static bool add_worker(struct generation *g, enum role role, uint16_t index) {
+    struct worker *w = &g->workers[g->nworkers];
+    bool pinned = role == ROLE_RELAY || role == ROLE_HANDSHAKER;
+    *w = (struct worker){.gen = g, .role = role, .index = index, .control = -1, .ring = -1, .backoff_ms = BACKOFF_MIN_MS};
+    w->cpu = pinned ? cpu_of(index) : -1;
+    g->nworkers++;
+    return ring_create(RING_SIZE, &w->ring) == 0;
+}
+
+/* In the order in which they are started. */
+static bool make_workers(struct generation *g) {
+    uint16_t n = (uint16_t)g->conf->workers;
+    g->workers = calloc(2 * (size_t)n + 2, sizeof(*g->workers));
+    MUST(g->workers);
+    bool well = add_worker(g, ROLE_OBSERVER, 0) && (!has_names(g->conf) || add_worker(g, ROLE_RESOLVER, 0));
+    for (uint16_t i = 0; i < n && well; i++)
+        well = add_worker(g, ROLE_RELAY, i);
+    for (uint16_t i = 0; i < n && well; i++)
+        well = add_worker(g, ROLE_HANDSHAKER, i);
+    return well;
+}
+
+/* All are wired before the first one serves: who is ready has all its links. */
+bool generation_start(struct super *s, struct generation *g) {
+    if (!make_workers(g))
+        return false;
+    for (size_t i = 0; i < g->nworkers; i++)
+        if (!worker_begin(s, &g->workers[i]))
+            return false;
+    for (size_t i = 0; i < g->nworkers; i++)
+        worker_go(&g->workers[i]);
+    return true;
+}
+
+static void close_one(int fd) {
+    if (fd >= 0)
+        close(fd);
+}
+
+void generation_free(struct super *s, struct generation *g) {
+    MUST(generation_gone(g, ROLE_COUNT));
+    for (size_t i = 0; i < g->nworkers; i++) {
+        wheel_cancel(&s->loop.wheel, &g->workers[i].timer);
+        close_one(g->workers[i].ring);
+    }
+    free(g->workers);
+    conf_free(g->conf);
+    close_one(g->snapshot_fd);
+    close_one(g->secrets_fd);
+    close_one(g->board_fd);
+    close_one(g->exe_fd);
+    *g = (struct generation){0};
+}
+
+/* ---- questions ---- */
+
+static bool is_of(const struct worker *w, enum role role) {
+    return role == ROLE_COUNT || w->role == role;
+}
+
+bool generation_all(const struct generation *g, enum role role, enum child_state at_least) {
+    for (size_t i = 0; i < g->nworkers; i++)
+        if (is_of(&g->workers[i], role) && worker_runs(&g->workers[i]) && g->workers[i].state < at_least)
+            return false;
+    return true;
+}
+
+bool generation_gone(const struct generation *g, enum role role) {
+    for (size_t i = 0; i < g->nworkers; i++)
+        if (is_of(&g->workers[i], role) && worker_runs(&g->workers[i]))
+            return false;
+    return true;
+}
+
+bool generation_ready(const struct generation *g, enum role role) {
+    for (size_t i = 0; i < g->nworkers; i++)
+        if (is_of(&g->workers[i], role) && g->workers[i].state < CHILD_READY)
+            return false;
+    return true;
+}
+
+struct worker *generation_worker(struct generation *g, enum role role, uint16_t index) {
+    for (size_t i = 0; i < g->nworkers; i++)
+        if (g->workers[i].role == role && g->workers[i].index == index)
+            return &g->workers[i];
+    return NULL;
+}

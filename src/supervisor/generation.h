@@ -1,0 +1,127 @@
+/*
+ * A generation: all processes that were started for one configuration from one binary, with what they share. A reload makes a
+ * second one beside the first; there are never more than two.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/defs.h"
+#include "base/wheel.h"
+#include "conf/conf.h"
+#include "wire/control.h"
+
+struct super;
+struct generation;
+
+enum child_state {
+    CHILD_NONE,     /* not running; may wait for its restart */
+    CHILD_STARTING, /* told to go, not ready yet */
+    CHILD_READY,
+    CHILD_SERVING, /* handshakers: accepts */
+    CHILD_DRAINED, /* finished with its work */
+};
+
+/* How far the moving of an old relay's sessions is. */
+struct moving {
+    bool started;     /* an EXPORT is under way */
+    uint32_t tries;   /* links that broke */
+    uint64_t counted; /* sessions moved by the present EXPORT, as far as told */
+};
+
+/* One child process, or the place of one. */
+struct worker {
+    struct generation *gen;
+    enum role role;
+    uint16_t index;
+    enum child_state state;
+    pid_t pid;
+    int control; /* -1 = none */
+    int ring;    /* memfd of its ring; survives restarts */
+    int32_t cpu;
+    uint32_t tag; /* of this process in the event loop */
+    uint32_t restarts;
+    uint32_t backoff_ms; /* before the next restart */
+    uint64_t started_ms;
+    uint64_t started_wall_ms;
+    uint64_t last_end_ms; /* wall clock; 0 = never */
+    int last_status;      /* as from waitpid() */
+    unsigned silent;      /* pings in a row without an answer */
+    bool hung;
+    bool stopping; /* told to stop: its end is no fault */
+    struct moving moving;
+    uint64_t cut;        /* sessions, as it has told */
+    struct wtimer timer; /* restart, or the last moment of a stop */
+};
+
+#define VERSION_MAX 64
+
+struct generation {
+    bool used;
+    uint32_t number;
+    char version[VERSION_MAX]; /* of its binary */
+    int exe_fd;                /* its binary: all its processes are of the same file, whatever happens on disk */
+    struct conf *conf;
+    int snapshot_fd, secrets_fd, board_fd;
+    struct worker *workers;
+    size_t nworkers;
+};
+
+/* generation.c */
+
+/* The next one, with its binary opened; NULL with the reason in ERRNO when that is not to be had. */
+struct generation *generation_new(struct super *s);
+
+/* What the config role has answered is taken over: descriptors of M are owned from here; warnings borrow it. 0, or why not. */
+MUST_CHECK int generation_configure(struct super *s, struct generation *g, const struct ipc_msg *m, struct span *ret_warnings);
+
+/* All its processes are started, wired and told to go. False: errno. */
+MUST_CHECK bool generation_start(struct super *s, struct generation *g);
+
+/* Must have no process any more. */
+void generation_free(struct super *s, struct generation *g);
+
+/* Every process of ROLE that runs is in this state or further. */
+bool generation_all(const struct generation *g, enum role role, enum child_state at_least);
+
+/* No process of ROLE (ROLE_COUNT: at all) runs. */
+bool generation_gone(const struct generation *g, enum role role);
+
+/* All places of ROLE (ROLE_COUNT: of all roles) have a process that is ready. */
+bool generation_ready(const struct generation *g, enum role role);
+struct worker *generation_worker(struct generation *g, enum role role, uint16_t index);
+
+/* workers.c: one process. */
+
+/* Over all workers of both generations, from NULL to NULL. */
+struct worker *worker_next(struct super *s, struct worker *w);
+
+/* Forks and introduces it; it serves after worker_go(). */
+MUST_CHECK bool worker_begin(struct super *s, struct worker *w);
+void worker_go(struct worker *w);
+static inline bool worker_runs(const struct worker *w) {
+    return w->state != CHILD_NONE;
+}
+void worker_stop(struct super *s, struct worker *w);
+
+/* Without another word: nothing of it is needed. */
+void worker_kill(struct worker *w);
+void worker_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
+void worker_timer(struct super *s, struct worker *w);
+
+/* Takes note of every child that has ended. */
+void workers_reap(struct super *s);
+
+/* wiring.c: who talks to whom, and what each is given. */
+MUST_CHECK int wiring_introduce(struct super *s, struct worker *w);
+
+/* The observer of the serving generation takes over the log: rings and admin sockets that the old one had. */
+void wiring_take_log(struct super *s);
+
+/* Rings of the old generation have no writer any more. */
+void wiring_end_rings(struct super *s, const struct generation *g);
+
+/* Has an old relay send its sessions to a new one. False when there is none that could take them now. */
+bool wiring_export(struct super *s, struct worker *old);

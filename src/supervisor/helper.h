@@ -1,0 +1,36 @@
+/*
+ * Short-lived children that are asked one thing and give one answer, or end without: the config role, and the rehearsal of a
+ * change of the supervisor's own code. Nobody waits for them: the answer comes through the event loop.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/ipc.h"
+#include "wire/roles.h"
+
+struct super;
+
+enum helper_kind { HELPER_CONFIG, HELPER_HEIR, HELPERS };
+
+/* M: the answer, whose descriptors are the callee's; NULL: it ended without one. */
+typedef void (*helper_fn)(struct super *s, struct ipc_msg *m);
+
+struct helper {
+    pid_t pid; /* 0 = none */
+    int control;
+    uint32_t tag;
+    helper_fn fn;
+};
+
+/* Starts it from the binary EXE_FD; its socket is helper.control. False: errno. */
+bool helper_start(struct super *s, enum helper_kind kind, enum role role, int exe_fd, helper_fn fn);
+
+/* Ends it, when it runs: nothing of it is wanted any more. */
+void helper_end(struct super *s, enum helper_kind kind);
+void helper_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
+
+/* Starts the binary EXE_FD as ROLE, with the child's end of the control socket as descriptor 3. -1 on failure (errno). */
+pid_t spawn_role(int exe_fd, enum role role, uint16_t index, int child_end);

@@ -1,0 +1,52 @@
+/*
+ * The listening sockets. They belong to the supervisor and outlive generations: an address that stays configured keeps its
+ * sockets, so that no connection in a queue is ever lost.
+ *
+ * Each address has a group of sockets (SO_REUSEPORT), at least one a handshaker; a group never shrinks, handshakers take
+ * several when there are fewer of them. Sockets are bound before a generation starts, when errors still are a refusal, and
+ * listened on at its switch: one that nobody serves yet must not get connections.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/text.h"
+#include "conf/conf.h"
+#include "wire/event.h"
+
+struct listener {
+    struct addr asked; /* as configured; port 0 asks for any */
+    uint16_t nth;      /* among those that ask for the same (port 0 only) */
+    struct addr real;
+    bool given; /* by the service manager: no other sockets join it */
+    uint32_t nfds;
+    uint32_t nlistening; /* the first ones of them */
+    uint32_t nserved;    /* those that a generation has taken up */
+    int fds[CONF_WORKERS_MAX];
+};
+
+struct listeners {
+    struct listener *list;
+    size_t n;
+};
+
+/* Everything C needs is bound; what is there already is kept. False, with sentences in WHY. */
+bool listeners_bind(struct listeners *l, const struct conf *c, struct text *why);
+
+/* All that C needs listen; those that are new are told. False, with a sentence in WHY. */
+bool listeners_listen(struct listeners *l, struct voice *v, const struct conf *c, struct text *why);
+
+/* The generation has taken up what was bound for it; or it does not come, and what was new is closed. */
+void listeners_taken(struct listeners *l);
+void listeners_unbind(struct listeners *l);
+
+/* Closes those that C (NULL: nobody) does not need. */
+void listeners_keep(struct listeners *l, struct voice *v, const struct conf *c);
+
+/* Those of C's listener number I; NULL when they have not been bound. */
+struct listener *listeners_find(const struct listeners *l, const struct conf *c, size_t i);
+
+/* A new entry, the last one. Pointers to others are invalid afterwards. */
+struct listener *listeners_add(struct listeners *l, const struct addr *asked, uint16_t nth);
