@@ -7,14 +7,19 @@ static int append(const char *text, size_t len, void *ctx) {
     return buf_append(ctx, text, len) == 0 ? 0 : -1;
 }
 
+bool admin_write_json(struct buf *to, const json_t *tree) {
+    return tree && json_dump_callback(tree, append, to, JSON_COMPACT | JSON_REAL_PRECISION(15)) == 0;
+}
+
 void admin_reply_json(struct http_reply *r, json_t *tree) {
     r->type = "application/json";
-    if (!tree || json_dump_callback(tree, append, &r->body, JSON_COMPACT | JSON_REAL_PRECISION(15)) != 0 ||
-        buf_append(&r->body, "\n", 1) < 0)
+    if (!admin_write_json(&r->body, tree) || buf_append(&r->body, "\n", 1) < 0)
         http_reply_line(r, 500, "out of memory");
     json_decref(tree);
 }
 
 void admin_second(struct admin *a) {
+    stats_publish_self(&a->child->stats);
+    figures_second(&a->figures, a->loop->now_ms);
     http_second(a->http);
 }

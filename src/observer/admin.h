@@ -8,11 +8,23 @@
 
 #include "base/loop.h"
 #include "conf/conf.h"
+#include "observer/figures.h"
 #include "observer/http.h"
 #include "observer/observer.h"
-#include "observer/sink.h"
-#include "observer/sources.h"
 #include "wire/child.h"
+
+#define ADMIN_ASKED 16
+
+/* What this process has done for the log, since it began. */
+struct log_counts {
+    uint64_t events, sampled, dropped, broken, lost;
+};
+
+/* A command sent to the supervisor, which may not stand in the roster yet. */
+struct asked {
+    uint64_t id, at_ms;
+    enum command_kind kind;
+};
 
 /* Everything a resource may look at. */
 struct admin {
@@ -20,10 +32,11 @@ struct admin {
     const struct conf *conf;
     struct child *child;
     struct loop *loop;
-    const struct sources *sources;
-    const struct sink *sink;
     const struct format_names *names;
-    uint64_t started_wall_us; /* of this observer */
+    const struct log_counts *log;
+    struct figures figures;
+    struct asked asked[ADMIN_ASKED]; /* a ring */
+    unsigned nasked;
 };
 
 /* Answers one request; routes.c finds the resource. A http_answer_fn. */
@@ -32,9 +45,21 @@ void admin_answer(void *ctx, const struct http_request *q, struct http_reply *r)
 /* Once a second. */
 void admin_second(struct admin *a);
 
+/* False for want of room or memory. */
+bool admin_write_json(struct buf *to, const json_t *tree);
+
 /* A JSON tree as the reply's body; the tree is let go of. */
 void admin_reply_json(struct http_reply *r, json_t *tree);
 
+/* "NAME": {"1s": .., "10s": .., "60s": ..}. */
+void json_put_rates(json_t *o, const char *name, const double rates[static RATES_SPANS]);
+
 /* The resources. */
+void resources_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
+void metrics_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
+void status_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
+void clients_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
+void command_post(struct admin *a, const struct http_request *q, struct http_reply *r);
+void command_get(struct admin *a, const struct http_request *q, struct http_reply *r);
 void health_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
 void ready_answer(struct admin *a, const struct http_request *q, struct http_reply *r);

@@ -63,6 +63,18 @@ static void add_escaped(struct text *t, struct span s, bool quoted) {
     }
 }
 
+void format_clean(struct text *t, struct span s) {
+    while (s.len > 0 && !t->cut) {
+        uint32_t code = 0;
+        size_t n = utf8_len(s, &code);
+        if (n > 0 && !is_unsafe(code))
+            text_add_span(t, span_of(s.p, n));
+        else
+            text_add(t, "\xef\xbf\xbd");
+        s = span_of(s.p + MAX(n, 1u), s.len - MAX(n, 1u));
+    }
+}
+
 static void add_quoted(struct text *t, struct span s) {
     text_add(t, "\"");
     add_escaped(t, s, true);

@@ -36,6 +36,7 @@ struct observer {
     struct wtimer second;
     struct admin admin;
     uint64_t swept_ms;
+    struct log_counts log;
     char no_http[256]; /* why the library is not there; empty = it is */
     struct sources sources;
     struct sampling sampling;
@@ -58,6 +59,7 @@ static bool is_repetitive(const struct event *e) {
 
 static void on_event(void *ctx, const struct event *e) {
     struct observer *o = ctx;
+    o->log.events++;
     if (event_level(e) > o->conf->log_level)
         return;
     if (is_repetitive(e) && !sampling_pass(&o->sampling, service_index(o->conf, e->service), e->reason, o->loop.now_ms))
@@ -68,6 +70,7 @@ static void on_event(void *ctx, const struct event *e) {
 
 static void on_sampled(void *ctx, const struct sampled *s) {
     struct observer *o = ctx;
+    o->log.sampled += s->count;
     fields_of_sampled(s, clock_wall_us(), o->child.setup.index, o->conf, &o->fields);
     put(o);
 }
@@ -97,6 +100,8 @@ static void tell_losses(struct observer *o, struct source *s, bool now) {
     uint64_t dropped, broken;
     if (!source_losses(s, o->loop.now_ms, now, &dropped, &broken))
         return;
+    o->log.dropped += dropped;
+    o->log.broken += broken;
     if (dropped > 0)
         warn(o, &s->who, "%llu log events dropped: the ring was full", (unsigned long long)dropped);
     if (broken > 0)
@@ -114,6 +119,8 @@ static void tell_lost(struct observer *o) {
     sink_flush(&o->sink);
     if (o->sink.lost > 0)
         o->sink.lost = lost;
+    else
+        o->log.lost += lost;
 }
 
 /* True when some ring still held events at its limit. */
@@ -214,6 +221,10 @@ static void on_message(struct observer *o, struct ipc_msg *m) {
         take_admin(o, kind, m->fds[0]);
         return;
     }
+    if (m->type == CONTROL_ROSTER && figures_take_roster(&o->admin.figures, m->fds[0]) < 0)
+        warn_own(o, "the roster", "not readable; what runs is not told");
+    if (m->type == CONTROL_CREDS && figures_take_creds(&o->admin.figures, m->fds[0]) < 0)
+        warn_own(o, "the credential store", "not readable; certificates are not told");
     ipc_msg_close(m);
     if (m->type == CONTROL_RING_END && control_read_peer(m, &who) == 0)
         end_ring(o, &who);
@@ -293,12 +304,13 @@ static bool start_admin(struct observer *o) {
         .conf = o->conf,
         .child = &o->child,
         .loop = &o->loop,
-        .sources = &o->sources,
-        .sink = &o->sink,
         .names = o->names,
-        .started_wall_us = clock_wall_us(),
+        .log = &o->log,
     };
-    return http_new(&setup, &o->admin.http) == 0;
+    bool well = figures_init(&o->admin.figures, o->child.stats_fd);
+    if (o->child.stats_fd >= 0)
+        close(o->child.stats_fd);
+    return well && http_new(&setup, &o->admin.http) == 0;
 }
 
 static bool start_loop(struct observer *o) {
@@ -344,6 +356,7 @@ static bool serve(struct observer *o) {
 /* In the order of their making; each part takes being unmade before it was made. */
 static void finish(struct observer *o) {
     http_free(o->admin.http);
+    figures_fini(&o->admin.figures);
     (void)sweep(o, true); /* whoever still speaks now is not heard any more */
     sink_close(&o->sink);
     sampling_fini(&o->sampling);

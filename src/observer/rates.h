@@ -1,31 +1,39 @@
 /*
- * Current rates of clients over 1, 10 and 60 seconds, from readings of the counters about once a second. A rate is a difference
- * of two readings by the time between them, so it is exact for the span it speaks of, late or missed readings included.
- *
- * Memory is bounded by the number of clients that the counters track (see stats.h): about 400 bytes each.
+ * How fast things are: cumulative values looked at once a second, and what they grew by within the last 1, 10 and 60 s. Series
+ * are named by a hash; one that is not fed any more is forgotten. Memory is bounded by the number of series.
  */
 #pragma once
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/defs.h"
-#include "wire/stats_read.h"
+#include "base/span.h"
 
-enum rate_span { RATE_1S, RATE_10S, RATE_60S, RATE_SPANS };
+#define RATES_VALUES_MAX 8
+#define RATES_SPANS      3 /* 1 s, 10 s, 60 s */
 
-/* Plain bytes a second, from and to the client. */
-struct rate {
-    double in[RATE_SPANS], out[RATE_SPANS];
-};
+extern const unsigned rates_seconds[RATES_SPANS];
 
 struct rates;
 
-/* NULL without memory. */
-struct rates *rates_new(void);
+/* At most MAX series of so many values each. NULL for want of memory. */
+struct rates *rates_new(unsigned values, size_t max);
 void rates_free(struct rates *r);
 
-/* Takes a reading, the newest so far. Readings within half a second of the last one are passed over. ERR_NOMEM. */
-MUST_CHECK int rates_take(struct rates *r, const struct stats_clients *c, uint64_t now_ms);
+/* Once a second: begin, feed every series, end. */
+void rates_begin(struct rates *r, uint64_t now_ms);
 
-/* As of the last reading; all 0 for a client that was not in it. */
-struct rate rates_of(const struct rates *r, const struct stats_client *c);
+/*
+ * FROM_ZERO: a series seen for the first time has grown to its values since the last second, so all of it counts; otherwise
+ * what it had before it was first seen does not. Beyond MAX nothing is kept.
+ */
+void rates_feed(struct rates *r, struct span key, const uint64_t *values, bool from_zero);
+void rates_end(struct rates *r);
+
+/* Growth of value V a second over the last rates_seconds[SPAN] (or as long as is known); 0 for an unknown series. */
+double rates_get(const struct rates *r, struct span key, unsigned v, unsigned span);
+
+/* Series known now. */
+size_t rates_known(const struct rates *r);

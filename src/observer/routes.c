@@ -11,10 +11,25 @@ static const struct route {
     unsigned methods;
     void (*answer)(struct admin *a, const struct http_request *q, struct http_reply *r);
 } routes[] = {
-    {"/", READ, dashboard_answer},         {"/app.css", READ, dashboard_answer},  {"/app.js", READ, dashboard_answer},
-    {"/icon.svg", READ, dashboard_answer}, {"/theme.js", READ, dashboard_answer}, {"/healthz", READ, health_answer},
-    {"/readyz", READ, ready_answer},
+    {"/", READ, dashboard_answer},         {"/app.css", READ, dashboard_answer},    {"/app.js", READ, dashboard_answer},
+    {"/icon.svg", READ, dashboard_answer}, {"/theme.js", READ, dashboard_answer},   {"/resources", READ, resources_answer},
+    {"/healthz", READ, health_answer},     {"/readyz", READ, ready_answer},         {"/metrics", READ, metrics_answer},
+    {"/status.json", READ, status_answer}, {"/clients.json", READ, clients_answer}, {"/reload", HTTP_POST, command_post},
+    {"/drain", HTTP_POST, command_post},   {"/stop", HTTP_POST, command_post},      {"/reload/", READ, command_get},
+    {"/drain/", READ, command_get},        {"/stop/", READ, command_get},
 };
+
+/* For whoever looks around with curl. */
+void resources_answer(struct admin *a, const struct http_request *q, struct http_reply *r) {
+    char list[1024];
+    struct text t = text_of(list, sizeof(list));
+    (void)a;
+    (void)q;
+    text_add(&t, "tls-off " TLS_OFF_VERSION "\n");
+    for (size_t i = 0; i < ARRAY_LEN(routes); i++)
+        text_addf(&t, "\n%-5s %s", routes[i].methods & HTTP_POST ? "POST" : "GET", routes[i].path);
+    http_reply_line(r, 200, list);
+}
 
 static bool fits(const struct route *route, const char *path) {
     size_t n = strlen(route->path);
@@ -33,7 +48,8 @@ void admin_answer(void *ctx, const struct http_request *q, struct http_reply *r)
             return;
         }
     }
-    http_reply_line(r, known ? 405 : 404, known ? "not by this method" : "there is nothing here; / tells what there is");
+    http_reply_line(r, known ? 405 : 404,
+                    known ? "not by this method" : "there is nothing here; /resources tells what there is");
     if (known)
         r->allow = known & HTTP_POST ? "POST" : "GET, HEAD";
 }

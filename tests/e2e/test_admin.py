@@ -1,8 +1,9 @@
 """The admin sockets: what is served where, by which methods, and what malformed, giant, slow and many requests come to: nothing."""
 import os
+import re
 import socket
 import stat
-import threading
+import subprocess
 import time
 
 import pytest
@@ -10,8 +11,7 @@ import pytest
 from support import processes
 from support.admin import read_all, status_of
 from support.clients import connect, says_echo
-from support.proxy import command
-from support.waiting import DEADLINE, until
+from support.waiting import DEADLINE
 
 
 @pytest.fixture
@@ -41,6 +41,36 @@ def test_nothing_is_changed_over_tcp(p):
         assert p.admin.ask("/healthz", method=method, tcp=True).status == 405
         assert p.admin.ask("/healthz", method=method).status == 405
     assert p.running()
+
+
+def test_metrics_pass_promtool_in_both_formats(p):
+    with connect(p.port) as c:
+        says_echo(c)
+    plain = p.admin.ask("/metrics")
+    assert plain.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    checked = subprocess.run(["promtool", "check", "metrics"], input=plain.body, capture_output=True)
+    assert checked.returncode == 0 and not checked.stdout + checked.stderr, checked.stdout + checked.stderr
+    new = p.admin.ask("/metrics", headers={"Accept": "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"})
+    assert new.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert new.text.endswith("\n# EOF\n")
+    families = re.findall(r"^# TYPE (\S+) (\S+)$", new.text, re.M)
+    assert len(families) == len({name for name, _ in families}) > 50
+    for name, kind in families:
+        for sample in re.findall(rf"^({name}(?:_[a-z]+)?)(?:{{.*?}})? \S+$", new.text, re.M):
+            if kind == "counter" and sample in (name, name + "_total"):
+                assert sample == name + "_total"
+
+
+def test_status_is_whole(p):
+    status = p.admin.json("/status.json")
+    assert status["version"] and abs(status["time"] - time.time()) < 60
+    assert [s["name"] for s in status["services"]] == ["web"]
+    assert status["services"][0]["backends"][0]["state"] == "up"
+    for span in ("1s", "10s", "60s"):
+        assert status["rates"]["bytes_in"][span] >= 0
+    assert p.admin.json("/clients.json?limit=0") == []
+    for wrong in ("limit=x", "limit=-1", "limit=99999999999", "sort=size"):
+        assert p.admin.ask("/clients.json?" + wrong).status == 400
 
 
 @pytest.mark.parametrize("host,status", [("localhost", 200), ("localhost:1", 200), ("127.0.0.1", 200), ("127.0.0.1:9901", 200), ("[::1]:80", 200),

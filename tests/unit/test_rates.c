@@ -1,172 +1,134 @@
-#include <math.h>
+/* Growth per second over 1, 10 and 60 seconds, of series that come, go and begin anew. */
+#include "observer/rates.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <string.h>
 
 #include <cmocka.h>
 
-#include "observer/rates.h"
+static struct rates *r;
+static uint64_t now_ms;
 
-static struct rates *rates;
-static struct stats_client rows[20000];
-static struct stats_clients clients = {.rows = rows};
-
-static int open_rates(void **state) {
-    memset(rows, 0, sizeof(rows));
-    clients.n = 0;
-    rates = rates_new();
-    return rates ? 0 : -1;
+static int make(void **state) {
+    (void)state;
+    r = rates_new(2, 100);
+    now_ms = 1000000;
+    return r == NULL;
 }
 
-static int close_rates(void **state) {
-    rates_free(rates);
+static int unmake(void **state) {
+    (void)state;
+    rates_free(r);
     return 0;
 }
 
-static struct stats_client *client(size_t i, const char *name) {
-    snprintf(rows[i].name, sizeof(rows[i].name), "%s", name);
-    clients.n = MAX(clients.n, i + 1);
-    return &rows[i];
+/* One second with one series, when NAME is not NULL. */
+static void second(const char *name, uint64_t a, uint64_t b, bool from_zero) {
+    const uint64_t values[] = {a, b};
+    now_ms += 1000;
+    rates_begin(r, now_ms);
+    if (name)
+        rates_feed(r, span_str(name), values, from_zero);
+    rates_end(r);
 }
 
-static void move(struct stats_client *c, uint64_t in, uint64_t out) {
-    c->values[SKETCH_BYTES_IN] += in;
-    c->values[SKETCH_BYTES_OUT] += out;
+static double rate(const char *name, unsigned v, unsigned span) {
+    return rates_get(r, span_str(name), v, span);
 }
 
-static void take(uint64_t now_ms) {
-    assert_int_equal(rates_take(rates, &clients, now_ms), 0);
+static void assert_near(double found, double wanted) {
+    if (found < wanted * 0.999 - 1e-9 || found > wanted * 1.001 + 1e-9)
+        fail_msg("%f instead of %f", found, wanted);
 }
 
-static void near(double is, double expected) {
-    if (fabs(is - expected) > 0.001 * expected + 0.001)
-        fail_msg("%f, expected %f", is, expected);
-}
-
-static void a_steady_client_has_its_rate_over_all_spans(void **state) {
-    struct stats_client *c = client(0, "192.0.2.1");
-    for (uint64_t s = 0; s <= 200; s++) {
-        take(5000 + 1000 * s);
-        move(c, 100, 7);
-    }
-    struct rate r = rates_of(rates, c);
-    for (unsigned s = 0; s < RATE_SPANS; s++) {
-        near(r.in[s], 100);
-        near(r.out[s], 7);
-    }
-}
-
-static void each_span_speaks_of_its_own_past(void **state) {
-    struct stats_client *c = client(0, "192.0.2.1");
-    take(0);
-    for (uint64_t s = 1; s <= 120; s++) {
-        move(c, s <= 119 ? 0 : 6000, 0); /* all in the last second */
-        take(1000 * s);
-    }
-    struct rate r = rates_of(rates, c);
-    near(r.in[RATE_1S], 6000);
-    near(r.in[RATE_10S], 600);
-    near(r.in[RATE_60S], 100);
-}
-
-static void late_readings_do_not_make_rates_larger(void **state) {
-    struct stats_client *c = client(0, "192.0.2.1");
-    take(0);
-    for (uint64_t ms = 1700; ms < 150000; ms += 1700) {
-        move(c, 1700, 0);
-        take(ms);
-    }
-    struct rate r = rates_of(rates, c);
-    for (unsigned s = 0; s < RATE_SPANS; s++)
-        near(r.in[s], 1000);
-}
-
-/* The observer may have been restarted: what was counted before it looked says nothing of now. */
-static void the_first_reading_is_no_rate(void **state) {
-    struct stats_client *c = client(0, "192.0.2.1");
-    move(c, 1000000, 1000000);
-    take(1000);
-    near(rates_of(rates, c).in[RATE_1S], 0);
-    move(c, 500, 0);
-    take(2000);
-    struct rate r = rates_of(rates, c);
-    near(r.in[RATE_1S], 500);
-    near(r.in[RATE_60S], 500);
-    near(r.out[RATE_60S], 0);
-}
-
-static void one_that_comes_later_counts_from_nothing(void **state) {
-    take(1000);
-    struct stats_client *c = client(0, "192.0.2.1");
-    move(c, 300, 0);
-    take(2000);
-    near(rates_of(rates, c).in[RATE_1S], 300);
-}
-
-static void one_that_lost_its_place_begins_again(void **state) {
-    struct stats_client *c = client(0, "192.0.2.1");
-    take(1000);
-    move(c, 5000, 0);
-    take(2000);
-    c->values[SKETCH_BYTES_IN] = 40; /* tracked anew */
-    take(3000);
-    struct rate r = rates_of(rates, c);
-    near(r.in[RATE_1S], 40);
-    assert_true(r.in[RATE_10S] >= 0 && r.in[RATE_10S] < 5000);
-}
-
-static void names_and_addresses_are_two(void **state) {
-    struct stats_client *a = client(0, "robot"), *b = client(1, "robot");
-    b->verified = true;
-    take(1000);
-    move(a, 10, 0);
-    move(b, 20, 0);
-    take(2000);
-    near(rates_of(rates, a).in[RATE_1S], 10);
-    near(rates_of(rates, b).in[RATE_1S], 20);
-}
-
-static void readings_too_close_are_passed_over(void **state) {
-    struct stats_client *c = client(0, "192.0.2.1");
-    take(1000);
-    move(c, 10, 0);
-    take(1001);
-    move(c, 10, 0);
-    take(2000);
-    near(rates_of(rates, c).in[RATE_1S], 20);
-}
-
-static void those_that_are_tracked_no_more_are_forgotten(void **state) {
-    char name[32];
-    for (uint64_t turn = 0; turn < 4; turn++) {
-        for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-            snprintf(name, sizeof(name), "host %zu", i + turn * 15000);
-            memset(&rows[i], 0, sizeof(rows[i]));
-            move(client(i, name), 100, 1);
+static void test_steady_growth_is_told_over_all_spans(void **state) {
+    (void)state;
+    for (unsigned i = 0; i < 200; i++) {
+        second("a", 1000 + i * 500, i * 7, false);
+        for (unsigned span = 0; span < RATES_SPANS && i > 0; span++) {
+            assert_near(rate("a", 0, span), 500);
+            assert_near(rate("a", 1, span), 7);
         }
-        take(1000 * turn);
-        if (turn)
-            near(rates_of(rates, &rows[ARRAY_LEN(rows) - 1]).in[RATE_1S], 100);
     }
-    struct stats_client gone = {.name = "host 3"};
-    near(rates_of(rates, &gone).in[RATE_1S], 0);
+}
+
+static void test_a_burst_is_spread_over_its_span_and_forgotten(void **state) {
+    (void)state;
+    for (unsigned i = 0; i < 90; i++)
+        second("a", 0, 0, false);
+    second("a", 60000, 0, false);
+    assert_near(rate("a", 0, 0), 60000);
+    assert_near(rate("a", 0, 1), 6000);
+    assert_in_range((int)rate("a", 0, 2), 1000, 1200); /* the window has 50 to 60 s */
+    second("a", 60000, 0, false);
+    assert_near(rate("a", 0, 0), 0);
+    assert_near(rate("a", 0, 1), 6000);
+    for (unsigned i = 0; i < 9; i++)
+        second("a", 60000, 0, false);
+    assert_near(rate("a", 0, 1), 0);
+    assert_true(rate("a", 0, 2) > 900);
+    for (unsigned i = 0; i < 60; i++)
+        second("a", 60000, 0, false);
+    assert_near(rate("a", 0, 2), 0);
+}
+
+static void test_what_was_there_before_does_not_count(void **state) {
+    (void)state;
+    second("old", 1000000, 0, true); /* the first second: nobody knows when it came */
+    assert_near(rate("old", 0, 0), 0);
+    second("old", 1000100, 0, true);
+    assert_near(rate("old", 0, 0), 100);
+    const uint64_t known[] = {5000, 0}, fresh[] = {300, 0};
+    now_ms += 1000;
+    rates_begin(r, now_ms);
+    rates_feed(r, span_str("known"), known, false);
+    rates_feed(r, span_str("fresh"), fresh, true);
+    rates_end(r);
+    assert_near(rate("known", 0, 0), 0);
+    assert_near(rate("fresh", 0, 0), 300);
+    assert_int_equal(rates_known(r), 2);
+}
+
+static void test_a_value_that_begins_anew(void **state) {
+    (void)state;
+    for (unsigned i = 0; i < 5; i++)
+        second("a", 100000 + i, 0, false);
+    second("a", 40, 0, false);
+    assert_near(rate("a", 0, 0), 40);
+    second("a", 90, 0, false);
+    assert_near(rate("a", 0, 0), 50);
+}
+
+static void test_series_are_bounded_and_forgotten(void **state) {
+    char name[16];
+    const uint64_t values[] = {1, 2};
+    (void)state;
+    for (unsigned round = 0; round < 3; round++) {
+        now_ms += 1000;
+        rates_begin(r, now_ms);
+        for (unsigned i = 0; i < 500; i++) {
+            (void)snprintf(name, sizeof(name), "%u.%u", round, i);
+            rates_feed(r, span_str(name), values, true);
+        }
+        rates_end(r);
+        assert_in_range(rates_known(r), 0, 100); /* those of the last second give way when it ends */
+    }
+    second("a", 5, 5, true);
+    second("a", 10, 5, true);
+    assert_int_equal(rates_known(r), 1);
+    second("a", 15, 5, true);
+    assert_near(rate("a", 0, 0), 5);
+    assert_near(rate("0.1", 0, 0), 0);
 }
 
 int main(void) {
-#define CASE(f) cmocka_unit_test_setup_teardown(f, open_rates, close_rates)
     const struct CMUnitTest tests[] = {
-        CASE(a_steady_client_has_its_rate_over_all_spans),
-        CASE(each_span_speaks_of_its_own_past),
-        CASE(late_readings_do_not_make_rates_larger),
-        CASE(the_first_reading_is_no_rate),
-        CASE(one_that_comes_later_counts_from_nothing),
-        CASE(one_that_lost_its_place_begins_again),
-        CASE(names_and_addresses_are_two),
-        CASE(readings_too_close_are_passed_over),
-        CASE(those_that_are_tracked_no_more_are_forgotten),
+        cmocka_unit_test_setup_teardown(test_steady_growth_is_told_over_all_spans, make, unmake),
+        cmocka_unit_test_setup_teardown(test_a_burst_is_spread_over_its_span_and_forgotten, make, unmake),
+        cmocka_unit_test_setup_teardown(test_what_was_there_before_does_not_count, make, unmake),
+        cmocka_unit_test_setup_teardown(test_a_value_that_begins_anew, make, unmake),
+        cmocka_unit_test_setup_teardown(test_series_are_bounded_and_forgotten, make, unmake),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,15 @@
+/* Who moves how much: /clients.json, and the same list for the dashboard. Schema: docs/admin.md. */
+#pragma once
+
+#include "observer/admin.h"
+
+enum client_sort { CLIENTS_BY_BYTES, CLIENTS_BY_RATE, CLIENTS_BY_SESSIONS, CLIENTS_BY_FAILED, CLIENTS_BY_NAME };
+
+struct client_query {
+    size_t limit;
+    enum client_sort sort;
+    const char *client; /* only that one; NULL = all */
+};
+
+/* A list of objects. NULL for want of memory. */
+json_t *clients_json(struct admin *a, const struct client_query *query);

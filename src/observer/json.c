@@ -1,0 +1,46 @@
+#include "observer/json.h"
+
+#include <string.h>
+
+#include "base/text.h"
+#include "observer/format.h"
+
+#define TEXT_MAX 4096
+
+void json_put_u64(json_t *object, const char *name, uint64_t v) {
+    (void)json_object_set_new_nocheck(object, name, json_integer((json_int_t)(v <= INT64_MAX ? v : INT64_MAX)));
+}
+
+void json_put_real(json_t *object, const char *name, double v) {
+    (void)json_object_set_new_nocheck(object, name, json_real(v));
+}
+
+void json_put_bool(json_t *object, const char *name, bool v) {
+    (void)json_object_set_new_nocheck(object, name, json_boolean(v));
+}
+
+json_t *json_text(struct span text) {
+    char clean[TEXT_MAX];
+    struct text t = text_of(clean, sizeof(clean));
+    format_clean(&t, text);
+    return json_stringn_nocheck(t.p, t.len);
+}
+
+void json_put_text(json_t *object, const char *name, const char *text) {
+    (void)json_object_set_new_nocheck(object, name, text ? json_text(span_str(text)) : json_null());
+}
+
+json_t *json_put_object(json_t *object, const char *name) {
+    json_t *member = json_object();
+    return json_object_set_new_nocheck(object, name, member) == 0 ? member : NULL;
+}
+
+json_t *json_put_array(json_t *object, const char *name) {
+    json_t *member = json_array();
+    return json_object_set_new_nocheck(object, name, member) == 0 ? member : NULL;
+}
+
+json_t *json_append_object(json_t *array) {
+    json_t *member = json_object();
+    return json_array_append_new(array, member) == 0 ? member : NULL;
+}

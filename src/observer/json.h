@@ -1,0 +1,20 @@
+/* jansson with our kinds of values. Failures (want of memory) leave a member out. */
+#pragma once
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "base/span.h"
+
+void json_put_u64(json_t *object, const char *name, uint64_t v);
+void json_put_real(json_t *object, const char *name, double v);
+void json_put_bool(json_t *object, const char *name, bool v);
+
+/* Bytes that are no UTF-8, or control characters, come out as U+FFFD. NULL is null. */
+void json_put_text(json_t *object, const char *name, const char *text);
+json_t *json_text(struct span text);
+
+/* A new member, to be filled; NULL for want of memory, which all of these take. */
+json_t *json_put_object(json_t *object, const char *name);
+json_t *json_put_array(json_t *object, const char *name);
+json_t *json_append_object(json_t *array);

@@ -1,0 +1,211 @@
+#include "observer/status.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "observer/json.h"
+
+static bool has_ready(const struct roster *r, enum role role) {
+    for (size_t i = 0; i < ROSTER_PROCESSES && r->processes[i].state != ROSTER_NO_PROCESS; i++) {
+        const struct roster_process *p = &r->processes[i];
+        if (p->role == role && p->generation == r->generation && p->state == ROSTER_READY)
+            return true;
+    }
+    return false;
+}
+
+/* Whether new sessions are served, if perhaps by fewer processes than there should be. */
+static bool is_serving(const struct admin *a) {
+    const struct roster *r = &a->figures.roster;
+    return (r->phase == ROSTER_SERVING || r->phase == ROSTER_RELOADING) && has_ready(r, ROLE_RELAY) &&
+           has_ready(r, ROLE_HANDSHAKER);
+}
+
+const char *status_state(const struct admin *a) {
+    const struct roster *r = &a->figures.roster;
+    if (!a->figures.has_roster)
+        return "unknown";
+    if (r->phase == ROSTER_SERVING && (r->degraded > 0 || !is_serving(a)))
+        return "degraded";
+    return roster_phase_name(r->phase);
+}
+
+void ready_answer(struct admin *a, const struct http_request *q, struct http_reply *r) {
+    (void)q;
+    figures_refresh(&a->figures, a->loop->now_ms);
+    bool ready = !a->figures.has_roster || is_serving(a);
+    http_reply_line(r, ready ? 200 : 503, ready ? "ready" : status_state(a));
+}
+
+static void put_head(struct admin *a, json_t *top) {
+    const struct roster *r = &a->figures.roster;
+    uint64_t wall_ms = clock_wall_us() / 1000;
+    char host[256] = "";
+    (void)gethostname(host, sizeof(host) - 1); /* no name is a name as well */
+    json_put_real(top, "time", (double)wall_ms / 1000);
+    json_put_text(top, "version", a->figures.has_roster ? r->version : TLS_OFF_VERSION);
+    json_put_text(top, "hostname", host);
+    json_put_text(top, "state", status_state(a));
+    if (!a->figures.has_roster)
+        return;
+    json_put_u64(top, "pid", (uint64_t)MAX(r->pid, 0));
+    json_put_u64(top, "generation", r->generation);
+    json_put_real(top, "started", (double)r->started_ms / 1000);
+    json_put_real(top, "uptime_seconds", wall_ms > r->started_ms ? (double)(wall_ms - r->started_ms) / 1000 : 0);
+    json_put_text(top, "binary", r->binary);
+    json_put_u64(top, "restarts_total", r->restarts);
+    json_put_u64(top, "reloads_total", r->reloads);
+    json_put_u64(top, "reloads_refused_total", r->reloads_refused);
+    if (r->drain_until_ms)
+        json_put_real(top, "drain_until", (double)r->drain_until_ms / 1000);
+}
+
+/* The latest that has ended, or runs. */
+static const struct roster_command *last_reload(const struct roster *r) {
+    const struct roster_command *last = NULL;
+    for (size_t i = 0; i < ROSTER_COMMANDS; i++)
+        if (r->commands[i].kind == COMMAND_RELOAD && (!last || r->commands[i].asked_ms > last->asked_ms))
+            last = &r->commands[i];
+    return last;
+}
+
+static void put_reload(struct admin *a, json_t *top) {
+    const struct roster_command *c = a->figures.has_roster ? last_reload(&a->figures.roster) : NULL;
+    json_t *o = c ? json_put_object(top, "last_reload") : NULL;
+    if (!c) {
+        (void)json_object_set_new(top, "last_reload", json_null()); /* for want of memory it is missing */
+        return;
+    }
+    char text[ROSTER_TEXT_MAX + 1];
+    struct text t = text_of(text, sizeof(text));
+    text_add_span(&t, span_of(c->text, strnlen(c->text, sizeof(c->text))));
+    json_put_real(o, "time", (double)c->asked_ms / 1000);
+    json_put_text(o, "result", roster_result_name(c->result));
+    json_put_text(o, "text", text);
+    if (c->ended_ms >= c->asked_ms)
+        json_put_u64(o, "duration_ms", c->ended_ms - c->asked_ms);
+}
+
+static void put_totals(struct admin *a, json_t *top) {
+    struct figures *f = &a->figures;
+    json_t *o = json_put_object(top, "totals");
+    json_put_u64(o, "sessions", figures_sum(f, STATS_SERVICE, STATS_SESSIONS_NOW));
+    json_put_u64(o, "sessions_total", figures_sum(f, STATS_SERVICE, STATS_SESSIONS));
+    json_put_u64(o, "sessions_failed_total", figures_sum(f, STATS_SERVICE, STATS_SESSIONS_FAILED));
+    json_put_u64(o, "truncations_total", figures_sum(f, STATS_SERVICE, STATS_TRUNCATIONS));
+    json_put_u64(o, "bytes_in_total", figures_sum(f, STATS_SERVICE, STATS_BYTES_IN));
+    json_put_u64(o, "bytes_out_total", figures_sum(f, STATS_SERVICE, STATS_BYTES_OUT));
+    json_put_u64(o, "accepted_total", figures_process_sum(f, STATS_ACCEPTED));
+    json_put_u64(o, "moved_between_relays_total", figures_process_sum(f, STATS_MOVED_IN));
+    status_handshakes(a, json_put_object(o, "handshakes"), NULL);
+}
+
+void json_put_rates(json_t *o, const char *name, const double rates[static RATES_SPANS]) {
+    static const char *const spans[RATES_SPANS] = {"1s", "10s", "60s"};
+    json_t *member = json_put_object(o, name);
+    for (unsigned i = 0; i < RATES_SPANS; i++)
+        json_put_real(member, spans[i], rates[i]);
+}
+
+static const char *const figure_names[FIGURES] = {"bytes_in", "bytes_out", "sessions", "handshakes", "failed"};
+
+static void put_rates(struct admin *a, json_t *top) {
+    json_t *o = json_put_object(top, "rates");
+    for (unsigned v = 0; v < FIGURES; v++) {
+        double rates[RATES_SPANS];
+        for (unsigned i = 0; i < RATES_SPANS; i++)
+            rates[i] = figures_total_rate(&a->figures, (enum figure)v, i);
+        json_put_rates(o, figure_names[v], rates);
+    }
+}
+
+/* Second by second, the last one last. */
+static void put_history(struct admin *a, json_t *top) {
+    const struct figures *f = &a->figures;
+    json_t *o = json_put_object(top, "history");
+    uint64_t n = MIN(f->seconds, (uint64_t)HISTORY_SECONDS);
+    for (unsigned v = 0; v < FIGURES; v++) {
+        json_t *list = json_put_array(o, figure_names[v]);
+        for (uint64_t i = f->seconds - n; i < f->seconds; i++)
+            (void)json_array_append_new(list, json_integer((json_int_t)f->history[i % HISTORY_SECONDS][v]));
+    }
+}
+
+static void put_limits(struct admin *a, json_t *top) {
+    const struct figures *f = &a->figures;
+    struct rlimit files = {0};
+    json_t *o = json_put_object(top, "limits");
+    (void)getrlimit(RLIMIT_NOFILE, &files); /* cannot fail with these arguments */
+    json_put_u64(o, "descriptors_a_process", files.rlim_cur);
+    json_put_u64(o, "sessions_max", (uint64_t)board_relay_cap(files.rlim_cur, (uint16_t)a->conf->workers) * a->conf->workers);
+    json_put_u64(o, "buffer_bytes", figures_process_sum(f, STATS_POOL_BYTES));
+    json_put_u64(o, "buffer_bytes_max", a->conf->buffer_memory * a->conf->workers);
+}
+
+static void put_log(struct admin *a, json_t *top) {
+    const struct log_counts *c = a->log;
+    json_t *o = json_put_object(top, "log");
+    json_put_u64(o, "events_total", c->events);
+    json_put_u64(o, "sampled_total", c->sampled);
+    json_put_u64(o, "events_dropped_total", c->dropped);
+    json_put_u64(o, "events_broken_total", c->broken);
+    json_put_u64(o, "lines_lost_total", c->lost);
+}
+
+static void put_clients(struct admin *a, json_t *top) {
+    const struct stats_clients *c = &a->figures.clients;
+    json_t *o = json_put_object(top, "clients");
+    json_put_u64(o, "tracked", c->n);
+    json_put_u64(o, "floor_bytes", c->floor);
+    json_put_u64(o, "evicted_total", c->evicted);
+}
+
+/* What an operator should look at, in sentences. */
+static void put_degraded(struct admin *a, json_t *top) {
+    const struct roster *r = &a->figures.roster;
+    json_t *list = json_put_array(top, "degraded");
+    char line[256];
+    for (size_t i = 0; a->figures.has_roster && i < ROSTER_PROCESSES && r->processes[i].state != ROSTER_NO_PROCESS; i++) {
+        const struct roster_process *p = &r->processes[i];
+        bool bad = p->state == ROSTER_DOWN || p->state == ROSTER_HUNG;
+        if (!bad || p->generation != r->generation)
+            continue;
+        (void)snprintf(line, sizeof(line), "%s.%u is %s", role_name((enum role)p->role), p->index, roster_state_name(p->state));
+        (void)json_array_append_new(list, json_string(line));
+    }
+    for (size_t i = 0; i < a->figures.sums.nrows; i++) {
+        const struct stats_row *b = &a->figures.sums.rows[i];
+        if (b->kind != STATS_BACKEND || b->values[STATS_OUT_NOW] < a->conf->workers)
+            continue;
+        (void)snprintf(line, sizeof(line), "backend %.150s of %.64s is left out", b->name, b->service);
+        (void)json_array_append_new(list, json_string(line));
+    }
+}
+
+json_t *status_json(struct admin *a) {
+    json_t *top = json_object();
+    figures_refresh(&a->figures, a->loop->now_ms);
+    figures_refresh_clients(&a->figures, a->loop->now_ms);
+    put_head(a, top);
+    put_degraded(a, top);
+    put_reload(a, top);
+    put_totals(a, top);
+    put_rates(a, top);
+    put_history(a, top);
+    status_histograms(a, json_put_object(top, "histograms"), STATS_SERVICE, NULL, NULL);
+    status_services(a, json_put_array(top, "services"));
+    status_certificates(a, json_put_array(top, "certificates"));
+    status_processes(a, json_put_array(top, "processes"));
+    put_clients(a, top);
+    put_limits(a, top);
+    put_log(a, top);
+    return top;
+}
+
+void status_answer(struct admin *a, const struct http_request *q, struct http_reply *r) {
+    (void)q;
+    admin_reply_json(r, status_json(a));
+}

@@ -1,0 +1,240 @@
+/* The longer parts of the status: services with their backends, certificates, processes. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/clock.h"
+#include "observer/json.h"
+#include "observer/status.h"
+
+void status_handshakes(struct admin *a, json_t *object, const char *service) {
+    const struct stats_sums *s = &a->figures.sums;
+    json_t *failed = json_object();
+    uint64_t full = 0, resumed = 0, now = 0;
+    for (size_t i = 0; i < s->nrows; i++) {
+        const struct stats_row *row = &s->rows[i];
+        if (service && strcmp(row->service, service) != 0)
+            continue;
+        if (row->kind == STATS_SERVICE) {
+            full += row->values[STATS_HANDSHAKES_FULL];
+            resumed += row->values[STATS_HANDSHAKES_RESUMED];
+            now += row->values[STATS_HANDSHAKES_NOW];
+        } else if (row->kind == STATS_REASON) {
+            json_int_t before = json_integer_value(json_object_get(failed, row->name));
+            json_put_u64(failed, row->name, (uint64_t)before + row->values[STATS_COUNT]);
+        }
+    }
+    json_put_u64(object, "now", now);
+    json_put_u64(object, "full", full);
+    json_put_u64(object, "resumed", resumed);
+    (void)json_object_set_new_nocheck(object, "failed", failed);
+}
+
+static void put_histogram(json_t *object, const char *name, const struct stats_hist_row *h) {
+    json_t *o = json_put_object(object, name), *buckets = json_put_array(o, "buckets");
+    uint64_t count = 0;
+    for (unsigned i = 0; i < STATS_BUCKETS; i++) {
+        count += h->buckets[i];
+        if (h->buckets[i] == 0 || i + 1 == STATS_BUCKETS)
+            continue;
+        json_t *pair = json_array();
+        (void)json_array_append_new(pair, json_real((double)stats_bucket_bound(i) / 1e6));
+        (void)json_array_append_new(pair, json_integer((json_int_t)count));
+        (void)json_array_append_new(buckets, pair);
+    }
+    json_put_real(o, "sum", (double)h->sum / 1e6);
+    json_put_u64(o, "count", count);
+    static const struct {
+        const char *name;
+        double share;
+    } quantiles[] = {{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}};
+    struct stats_hist_row whole = *h;
+    whole.count = count;
+    for (size_t i = 0; i < ARRAY_LEN(quantiles); i++)
+        json_put_real(o, quantiles[i].name, (double)stats_quantile(&whole, quantiles[i].share) / 1e6);
+}
+
+void status_histograms(struct admin *a, json_t *object, enum stats_kind kind, const char *service, const char *name) {
+    const struct stats_sums *s = &a->figures.sums;
+    struct stats_hist_row sums[STATS_HIST_COUNT] = {0};
+    for (size_t i = 0; i < s->nrows; i++) {
+        const struct stats_row *row = &s->rows[i];
+        if (row->kind != kind || !row->hists || (service && strcmp(row->service, service) != 0) ||
+            (name && strcmp(row->name, name) != 0))
+            continue;
+        for (size_t h = 0; h < STATS_HIST_COUNT; h++) {
+            sums[h].sum += row->hists[h].sum;
+            for (size_t b = 0; b < STATS_BUCKETS; b++)
+                sums[h].buckets[b] += row->hists[h].buckets[b];
+        }
+    }
+    for (unsigned h = 0; h < STATS_HIST_COUNT; h++) {
+        char text[64];
+        (void)snprintf(text, sizeof(text), "%s_seconds", stats_hist_name((enum stats_hist)h));
+        put_histogram(object, text, &sums[h]);
+    }
+}
+
+static uint64_t value(const struct stats_row *row, enum stats_value v) {
+    return row ? row->values[v] : 0;
+}
+
+static void put_traffic(struct admin *a, json_t *o, enum stats_kind kind, const char *service, const char *name,
+                        const struct stats_row *row) {
+    json_put_u64(o, "sessions", value(row, STATS_SESSIONS_NOW));
+    json_put_u64(o, "sessions_total", value(row, STATS_SESSIONS));
+    json_put_u64(o, "sessions_failed_total", value(row, STATS_SESSIONS_FAILED));
+    json_put_u64(o, "bytes_in_total", value(row, STATS_BYTES_IN));
+    json_put_u64(o, "bytes_out_total", value(row, STATS_BYTES_OUT));
+    double in[RATES_SPANS], out[RATES_SPANS], sessions[RATES_SPANS];
+    for (unsigned i = 0; i < RATES_SPANS; i++) {
+        in[i] = figures_row_rate(&a->figures, kind, service, name, FIGURE_IN, i);
+        out[i] = figures_row_rate(&a->figures, kind, service, name, FIGURE_OUT, i);
+        sessions[i] = figures_row_rate(&a->figures, kind, service, name, FIGURE_SESSIONS, i);
+    }
+    json_put_rates(o, "rate_in", in);
+    json_put_rates(o, "rate_out", out);
+    json_put_rates(o, "rate_sessions", sessions);
+}
+
+static void put_backend(struct admin *a, json_t *o, const char *service, const char *name) {
+    const struct stats_row *row = stats_sums_find(&a->figures.sums, STATS_BACKEND, service, name);
+    uint64_t out = value(row, STATS_OUT_NOW);
+    json_put_text(o, "name", name);
+    json_put_text(o, "state", out == 0 ? "up" : out < a->conf->workers ? "partly" : "down");
+    put_traffic(a, o, STATS_BACKEND, service, name, row);
+    json_put_u64(o, "connects_failed_total", value(row, STATS_CONNECTS_FAILED));
+    json_put_u64(o, "backlog_full_total", value(row, STATS_BACKLOG_FULL));
+    json_put_u64(o, "left_out_total", value(row, STATS_LEFT_OUT));
+    struct stats_hist_row connect = {0};
+    if (row && row->hists)
+        connect = row->hists[STATS_CONNECT_US];
+    put_histogram(o, "connect_seconds", &connect);
+}
+
+static void put_service(struct admin *a, json_t *o, const struct conf_service *s) {
+    const struct stats_row *row = stats_sums_find(&a->figures.sums, STATS_SERVICE, s->name, "");
+    char text[ADDR_TEXT_MAX];
+    json_put_text(o, "name", s->name);
+    json_put_text(o, "mode", s->mode == MODE_PASSTHROUGH ? "passthrough" : "terminate");
+    json_t *listen = json_put_array(o, "listen");
+    for (size_t i = 0; i < s->nlisteners; i++)
+        (void)json_array_append_new(listen, json_string(addr_text(&a->conf->listeners[s->listeners[i]], text)));
+    put_traffic(a, o, STATS_SERVICE, s->name, "", row);
+    json_put_u64(o, "truncations_total", value(row, STATS_TRUNCATIONS));
+    json_put_u64(o, "throttled_total", value(row, STATS_THROTTLED));
+    status_handshakes(a, json_put_object(o, "handshakes"), s->name);
+    status_histograms(a, json_put_object(o, "histograms"), STATS_SERVICE, s->name, NULL);
+    json_t *backends = json_put_array(o, "backends");
+    for (size_t i = 0; i < s->nbackends; i++)
+        put_backend(a, json_append_object(backends), s->name, s->backends[i].text);
+}
+
+void status_services(struct admin *a, json_t *list) {
+    for (size_t i = 0; i < a->conf->nservices; i++)
+        put_service(a, json_append_object(list), &a->conf->services[i]);
+}
+
+/* ---- certificates ---- */
+
+#define CERTIFICATES_MAX 1000 /* told, those that expire first */
+#define NAMES_TOLD       16
+
+static void put_certificate(struct admin *a, json_t *o, uint32_t entry, int64_t now) {
+    const struct creds *c = &a->figures.creds;
+    struct creds_entry e = creds_entry(c, entry);
+    struct creds_cert leaf = creds_cert(c, entry, 0);
+    json_put_text(o, "service", e.service < creds_services(c) ? creds_service(c, e.service).name : NULL);
+    json_t *names = json_put_array(o, "names");
+    for (uint32_t i = 0; i < MIN(e.nnames, (uint32_t)NAMES_TOLD); i++)
+        (void)json_array_append_new(names, json_text(span_str(creds_name(c, entry, i))));
+    json_put_u64(o, "names_total", e.nnames);
+    json_put_text(o, "issuer", e.issuer);
+    json_put_text(o, "serial", e.serial);
+    json_put_text(o, "key_type", creds_kind_name(e.kind));
+    json_put_text(o, "file", e.cert_file);
+    if (leaf.not_before != INT64_MIN)
+        json_put_real(o, "not_before", (double)leaf.not_before);
+    if (leaf.not_after != INT64_MIN) {
+        json_put_real(o, "not_after", (double)leaf.not_after);
+        json_put_real(o, "days_left", (double)(leaf.not_after - now) / 86400);
+    }
+    bool stapled = e.ocsp.len > 0;
+    json_put_text(o, "ocsp", !stapled ? "none" : e.ocsp_until < now ? "expired" : "stapled");
+}
+
+/* A list kept in order, from whose end the latest falls. */
+size_t status_expiring(const struct creds *c, uint32_t *list, size_t max) {
+    size_t n = 0;
+    for (uint32_t i = 0; i < creds_entries(c); i++) {
+        int64_t end = creds_cert(c, i, 0).not_after;
+        if (n == max && creds_cert(c, list[n - 1], 0).not_after <= end)
+            continue;
+        size_t at = n < max ? n++ : n - 1;
+        for (; at > 0 && creds_cert(c, list[at - 1], 0).not_after > end; at--)
+            list[at] = list[at - 1];
+        list[at] = i;
+    }
+    return n;
+}
+
+void status_certificates(struct admin *a, json_t *list) {
+    static uint32_t order[CERTIFICATES_MAX];
+    if (!a->figures.creds.head)
+        return;
+    size_t n = status_expiring(&a->figures.creds, order, CERTIFICATES_MAX);
+    for (size_t i = 0; i < n; i++)
+        put_certificate(a, json_append_object(list), order[i], (int64_t)(clock_wall_us() / 1000000));
+}
+
+/* ---- processes ---- */
+
+static const struct stats_process_row *figures_of(const struct admin *a, const struct roster_process *p) {
+    const struct stats_sums *s = &a->figures.sums;
+    for (size_t i = 0; i < s->nprocesses; i++)
+        if (s->processes[i].role == (enum role)p->role && s->processes[i].index == p->index &&
+            s->processes[i].parity == (p->generation & 1))
+            return &s->processes[i];
+    return NULL;
+}
+
+static void put_last_end(json_t *o, const struct roster_process *p) {
+    char text[128];
+    if (p->last_end_ms == 0)
+        return;
+    if (WIFSIGNALED(p->last_status))
+        (void)snprintf(text, sizeof(text), "killed by signal %d (%s)", WTERMSIG(p->last_status),
+                       strsignal(WTERMSIG(p->last_status)));
+    else
+        (void)snprintf(text, sizeof(text), "ended with status %d", WEXITSTATUS(p->last_status));
+    json_put_text(o, "last_end", text);
+    json_put_real(o, "last_end_time", (double)p->last_end_ms / 1000);
+}
+
+static void put_process(struct admin *a, json_t *o, const struct roster_process *p) {
+    const struct stats_process_row *row = figures_of(a, p);
+    json_put_text(o, "role", role_name((enum role)p->role));
+    json_put_u64(o, "index", p->index);
+    json_put_u64(o, "generation", p->generation);
+    json_put_u64(o, "pid", (uint64_t)MAX(p->pid, 0));
+    json_put_text(o, "state", roster_state_name(p->state));
+    json_put_u64(o, "restarts_total", p->restarts);
+    json_put_real(o, "started", (double)p->started_ms / 1000);
+    if (p->cpu >= 0)
+        json_put_u64(o, "cpu", (uint64_t)p->cpu);
+    put_last_end(o, p);
+    if (!row)
+        return;
+    json_put_real(o, "cpu_seconds_total", (double)row->values[STATS_CPU_US] / 1e6);
+    json_put_u64(o, "memory_bytes", row->values[STATS_RSS_BYTES]);
+    json_put_u64(o, p->role == ROLE_HANDSHAKER ? "handshakes" : "sessions", row->values[STATS_OBJECTS]);
+    json_put_u64(o, "queue", row->values[STATS_QUEUE]);
+    json_put_u64(o, "backlog_waiters", row->values[STATS_BACKLOG_WAITERS]);
+    json_put_u64(o, "buffer_bytes", row->values[STATS_POOL_BYTES]);
+}
+
+void status_processes(struct admin *a, json_t *list) {
+    const struct roster *r = &a->figures.roster;
+    for (size_t i = 0; a->figures.has_roster && i < ROSTER_PROCESSES && r->processes[i].state != ROSTER_NO_PROCESS; i++)
+        put_process(a, json_append_object(list), &r->processes[i]);
+}
