@@ -17,6 +17,7 @@
 #include "observer/observer.h"
 #include "relay/relay.h"
 #include "resolver/resolver.h"
+#include "signer/signer.h"
 #include "tls/suite.h"
 #include "wire/roles.h"
 #include "wire/walls.h"
@@ -62,6 +63,8 @@ static int run_role(enum role role) {
         return relay_run(ROLE_CONTROL_FD);
     case ROLE_HANDSHAKER:
         return handshaker_run(ROLE_CONTROL_FD);
+    case ROLE_SIGNER:
+        return signer_run(ROLE_CONTROL_FD);
     default:
         fputs("tls-off: --role is for the supervisor's own use\n", stderr);
         return 2;

@@ -5,6 +5,7 @@
 static const char *const role_names[ROLE_COUNT] = {
     [ROLE_SUPERVISOR] = "supervisor", [ROLE_CONFIG] = "config", [ROLE_OBSERVER] = "observer",
     [ROLE_RESOLVER] = "resolver",     [ROLE_RELAY] = "relay",   [ROLE_HANDSHAKER] = "handshaker",
+    [ROLE_SIGNER] = "signer",
 };
 
 const char *role_name(enum role role) {

@@ -10,6 +10,7 @@ enum role {
     ROLE_RESOLVER,
     ROLE_RELAY,
     ROLE_HANDSHAKER,
+    ROLE_SIGNER,
     ROLE_COUNT,
 };
 

@@ -42,6 +42,13 @@ static const struct rights {
             .becomes_user = true,
             .walled_files = true,
         },
+    [ROLE_SIGNER] =
+        {
+            /* reads keys from descriptors that it is given */
+            .calls = CALLS_LOOP,
+            .becomes_user = true,
+            .walled_files = true,
+        },
     [ROLE_RELAY] =
         {
             .calls = CALLS_LOOP | CALLS_CONNECT,

@@ -1,0 +1,39 @@
+/*
+ * A private key from its file: read, decrypted, judged, compared with the public key it must belong to, and kept as bare
+ * numbers in the vault, since an EVP_PKEY takes ten times the room. Files are outside input: every way in which they can be
+ * wrong is told in a sentence that names the file, what was found and what was expected.
+ */
+#pragma once
+
+#include <openssl/evp.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/defs.h"
+#include "base/span.h"
+#include "base/text.h"
+#include "wire/creds.h"
+
+#define KEY_FILE_MAX     (1024 * 1024)
+#define KEY_PASS_MAX     1024 /* bytes of a passphrase */
+#define KEY_RSA_BITS_MIN 2048
+#define KEY_RSA_BITS_MAX 8192
+
+/* The numbers of one key. Immutable. */
+struct key_parts {
+    enum creds_kind kind;
+    size_t len;
+    uint8_t *bytes; /* in the vault; NULL = none here */
+};
+
+/*
+ * Reads the key in FD (by pread: its offset is nobody's), with the passphrase in PASS_FD (-1 = none; WANTED names its file).
+ * WANTED says which key it must be. Descriptors stay the caller's. ERR_FORMAT, ERR_SYSTEM, ERR_NOMEM, with a message in WHY.
+ */
+MUST_CHECK int key_load(int fd, int pass_fd, const struct creds_key *wanted, struct key_parts *ret, struct text *why);
+
+/* Wipes and frees. */
+void key_parts_fini(struct key_parts *p);
+
+/* The key as libcrypto wants it; NULL when out of memory. */
+EVP_PKEY *key_parts_open(const struct key_parts *p);

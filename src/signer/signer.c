@@ -1,0 +1,330 @@
+/*
+ * One signer a handshaker, on the same CPU. Keys come as open files from the supervisor, requests over one link. While requests
+ * come, it sleeps in recv() on the link: two system calls a signature, no epoll; the supervisor is heard in between. When none
+ * have come for a moment, it sleeps in poll() on both.
+ */
+#include "signer/signer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/secret.h"
+#include "conf/snapshot.h"
+#include "signer/keyring.h"
+#include "signer/vault.h"
+#include "wire/child.h"
+#include "wire/control_creds.h"
+#include "wire/sign.h"
+
+#define NICE        5    /* as its handshaker */
+#define LULL_US     5000 /* without a request: no more are expected soon */
+#define TURN        16   /* requests between two looks at the supervisor's socket */
+#define HEAR        8    /* messages of the supervisor between two looks at the link */
+#define REFUSALS_MS 10000
+
+struct signer {
+    struct child child;
+    struct keyring *keys;
+    int link; /* to the handshaker; -1 = none at present */
+    bool busy;
+    bool stop;
+    bool gone;   /* GO has come */
+    bool ready;  /* and READY has been said */
+    bool failed; /* the first set was refused */
+    struct creds store;
+    uint32_t set; /* being read */
+    bool reading; /* SET is */
+    int pass;     /* passphrase for key PASS_OF; -1 = none */
+    uint32_t pass_of;
+    bool refused; /* some key of SET was */
+    char line[2048];
+    struct text why;
+    unsigned refusals; /* requests refused and not yet told */
+    uint64_t told_ms;
+};
+
+/* ---- sets of keys ---- */
+
+/* In order of what can be done about it. */
+static void say_unlocked(struct signer *s) {
+    struct rlimit r = {0, 0};
+    if (!vault_unlocked())
+        return;
+    (void)getrlimit(RLIMIT_MEMLOCK, &r);
+    voice_say(
+        &s->child.voice, LOG_LEVEL_WARNING,
+        "%zu KB of %zu KB for private keys are not locked in memory and could be swapped: the limit of locked memory is %llu KB "
+        "(LimitMEMLOCK, ulimit -l)",
+        vault_unlocked() / 1024, vault_held() / 1024, (unsigned long long)r.rlim_cur / 1024);
+}
+
+static void drop_pass(struct signer *s) {
+    if (s->pass >= 0)
+        close(s->pass);
+    s->pass = -1;
+}
+
+/* The last key of a set is there, or was refused. */
+static void end_set(struct signer *s) {
+    s->reading = false;
+    if (s->refused) {
+        keyring_drop(s->keys);
+        if (s->ready)
+            (void)!control_send_keys_refused(s->child.control, s->set, span_of(s->line, s->why.len));
+        else
+            child_refuse(&s->child, "%s", s->line);
+        s->failed = !s->ready;
+    } else {
+        keyring_commit(s->keys);
+        say_unlocked(s);
+        (void)!control_send_keys_taken(s->child.control, s->set); /* a lost supervisor shows on the control socket */
+    }
+    creds_unmap(&s->store);
+    drop_pass(s);
+}
+
+static void begin_set(struct signer *s, struct ipc_msg *m) {
+    struct control_creds c;
+    if (s->reading)
+        creds_unmap(&s->store);
+    s->reading = s->refused = false;
+    s->why = text_of(s->line, sizeof(s->line));
+    if (control_read_creds(m, &c) < 0)
+        return;
+    s->set = c.set;
+    int err = creds_map(m->fds[0], &s->store);
+    if (err == 0 && creds_keys(&s->store) != c.nkeys) {
+        creds_unmap(&s->store);
+        err = ERR_FORMAT;
+    }
+    if (err == 0)
+        err = keyring_begin(s->keys, c.set, &s->store);
+    s->reading = true;
+    if (err < 0) {
+        text_addf(&s->why, "credentials cannot be taken over: %s", err_text(err));
+        s->refused = true;
+        end_set(s);
+    } else if (keyring_whole(s->keys)) {
+        end_set(s);
+    }
+}
+
+/* All bad keys are told, as far as there is room. */
+static void take_key(struct signer *s, const struct ipc_msg *m) {
+    struct control_key k;
+    char line[512];
+    struct text why = text_of(line, sizeof(line));
+    if (!s->reading || control_read_key(m, &k) < 0 || k.set != s->set)
+        return;
+    int pass = s->pass >= 0 && s->pass_of == k.index ? s->pass : -1;
+    int err = keyring_take(s->keys, k.index, m->fds[0], pass, &why);
+    drop_pass(s);
+    if (err < 0 && why.len) {
+        text_addf(&s->why, "%s%s", s->why.len ? "; " : "", line);
+        s->refused = true;
+    }
+    bool last = k.index + 1 == creds_keys(&s->store);
+    if (last && !s->refused && !keyring_whole(s->keys)) {
+        text_add(&s->why, "not all keys were given");
+        s->refused = true;
+    }
+    if (last)
+        end_set(s);
+}
+
+static void take_pass(struct signer *s, struct ipc_msg *m) {
+    struct control_key k;
+    drop_pass(s);
+    if (!s->reading || control_read_key(m, &k) < 0 || k.set != s->set)
+        return;
+    s->pass = m->fds[0];
+    s->pass_of = k.index;
+    m->nfds = 0;
+}
+
+/* ---- the supervisor ---- */
+
+/* Its requests block for a moment, so that no other call is needed to wait for them. */
+static void take_link(struct signer *s, struct ipc_msg *m) {
+    const struct timeval lull = {0, LULL_US};
+    int fd = m->fds[0];
+    m->nfds = 0;
+    if (s->link >= 0)
+        close(s->link);
+    s->link = -1;
+    if (fcntl(fd, F_SETFL, 0) < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &lull, sizeof(lull)) < 0) {
+        close(fd);
+        return;
+    }
+    s->link = fd;
+}
+
+static void on_message(struct signer *s, struct ipc_msg *m) {
+    struct control_peer peer;
+    switch (m->type) {
+    case CONTROL_LINK:
+        if (control_read_peer(m, &peer) == 0 && peer.role == ROLE_HANDSHAKER)
+            take_link(s, m);
+        break;
+    case CONTROL_CREDS:
+        begin_set(s, m);
+        break;
+    case CONTROL_KEY:
+        take_key(s, m);
+        break;
+    case CONTROL_KEY_PASS:
+        take_pass(s, m);
+        break;
+    case CONTROL_GO:
+        s->gone = true;
+        break;
+    case CONTROL_STOP:
+        s->stop = true;
+        break;
+    default:
+        break; /* for other roles: nothing here drains, listens or owns a file */
+    }
+    ipc_msg_close(m);
+}
+
+/* Handles what the supervisor has sent; true when there was something. A lost or broken supervisor ends this process. */
+static bool hear(struct signer *s) {
+    unsigned n = 0;
+    while (n < HEAR && !s->stop) {
+        struct ipc_msg m;
+        int err = 0;
+        switch (child_recv(&s->child, &m, &err)) {
+        case STEP_DONE:
+            on_message(s, &m);
+            n++;
+            break;
+        case STEP_WANT_READ:
+            return n > 0;
+        default:
+            s->stop = true;
+        }
+        if (s->failed)
+            s->stop = true;
+    }
+    return n > 0;
+}
+
+/* ---- the handshaker ---- */
+
+/* An honest handshaker asks for nothing that is refused: somebody may have taken it over. */
+static void count_refusal(struct signer *s, int err) {
+    uint64_t now = clock_mono_ms();
+    s->refusals++;
+    if (s->told_ms && now - s->told_ms < REFUSALS_MS)
+        return;
+    voice_say(&s->child.voice, LOG_LEVEL_WARNING, "refused to sign %u requests of handshaker %u, the last one: %s", s->refusals,
+              s->child.setup.index, err_text(err));
+    s->refusals = 0;
+    s->told_ms = now;
+}
+
+/* False when the link breaks the rules or is full of answers that nobody reads. */
+static bool answer(struct signer *s, const struct ipc_msg *m) {
+    static uint8_t sig[SIGN_SIGNATURE_MAX], body[2 + SIGN_ANSWER_MAX];
+    struct sign_request q;
+    size_t sig_len = 0, len = 0;
+    if (sign_read_request(m, &q) < 0)
+        return false;
+    struct sign_answer a = {.number = q.number};
+    a.err = keyring_sign(s->keys, &q, sig, &sig_len);
+    a.signature = span_of(sig, sig_len);
+    if (a.err < 0)
+        count_refusal(s, a.err);
+    uint16_t type = a.err < 0 ? SIGN_REFUSED : SIGN_DONE;
+    body[0] = (uint8_t)(type >> 8);
+    body[1] = (uint8_t)type;
+    if (sign_pack_answer(&a, body + 2, &len) < 0)
+        return false;
+    ssize_t n;
+    do {
+        n = send(s->link, body, 2 + len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    } while (n < 0 && errno == EINTR);
+    return n == (ssize_t)(2 + len);
+}
+
+/* Descriptors that somebody may have sent along are dropped by the kernel: none were asked for. */
+static bool serve_link(struct signer *s, bool wait) {
+    static uint8_t buf[2 + SIGN_REQUEST_MAX + 1]; /* one more: what is too long shows */
+    for (unsigned i = 0; i < TURN; i++) {
+        ssize_t n = recv(s->link, buf, sizeof(buf), wait ? 0 : MSG_DONTWAIT);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            return i > 0;
+        struct ipc_msg m = {.type = n >= 2 ? (uint16_t)(buf[0] << 8 | buf[1]) : 0, .nfds = 0};
+        m.body = span_of(buf + 2, n >= 2 ? (size_t)n - 2 : 0);
+        if (n < 2 || !answer(s, &m)) { /* its end, or nonsense: the handshaker is started anew, or should be */
+            close(s->link);
+            s->link = -1;
+            return true;
+        }
+    }
+    return true;
+}
+
+/* ---- life ---- */
+
+static void wait_for_both(struct signer *s) {
+    struct pollfd p[2] = {{.fd = s->child.control, .events = POLLIN}, {.fd = s->link, .events = POLLIN}};
+    if (poll(p, 2, -1) < 0 && errno != EINTR)
+        s->stop = true;
+}
+
+static void serve(struct signer *s) {
+    while (!s->stop) {
+        bool heard = hear(s);
+        if (!s->ready && s->gone && !s->reading && keyring_has(s->keys)) {
+            s->ready = true;
+            if (control_send(s->child.control, CONTROL_READY) < 0)
+                return;
+        }
+        s->busy = s->link >= 0 && serve_link(s, s->busy && !heard);
+        if (!heard && !s->busy && !s->stop)
+            wait_for_both(s);
+    }
+}
+
+/* While we are root, if we are: afterwards the limit is the user's. */
+static void raise_lock_limit(void) {
+    const struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY};
+    (void)setrlimit(RLIMIT_MEMLOCK, &all); /* say_unlocked() tells when it matters */
+}
+
+int signer_run(int control) {
+    static struct signer s;
+    struct conf *conf = NULL;
+    s.link = s.pass = -1;
+    raise_lock_limit();
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || vault_install() < 0 || child_begin(&s.child, control) < 0)
+        return 1;
+    int err = snapshot_read(s.child.snapshot_fd, &conf);
+    close(s.child.snapshot_fd);
+    s.keys = err == 0 ? keyring_new() : NULL;
+    if (!s.keys) {
+        child_refuse(&s.child, "signer: cannot start: %s", err_text(err ? err : ERR_NOMEM));
+        return 1;
+    }
+    s.child.voice.level = conf->log_level;
+    (void)setpriority(PRIO_PROCESS, 0, NICE);                               /* lowering one's own priority cannot be refused */
+    err = child_close_walls(&s.child, &(struct walls){.user = conf->user}); /* before the first key is looked at */
+    conf_free(conf);
+    if (err < 0)
+        return 1;
+    serve(&s);
+    keyring_free(s.keys);
+    return s.failed ? 1 : 0;
+}

@@ -1,0 +1,165 @@
+/*
+ * Blocks of a few sizes, each with a free list, cut from chunks of pages. A block knows its size; chunks are never given back,
+ * large blocks are pages of their own.
+ */
+#include "signer/vault.h"
+
+#include <openssl/crypto.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/secret.h"
+
+#define CHUNK     ((size_t)256 * 1024)
+#define CLASS_MAX ((size_t)32 * 1024)
+#define CLASSES   32
+#define ALIGN     16
+
+/* In front of every block; as long as the alignment that malloc() promises. */
+struct block {
+    size_t cap; /* bytes behind this header */
+    union {
+        struct block *next; /* while free */
+        bool locked;        /* of a large one, while in use */
+    };
+};
+_Static_assert(sizeof(struct block) % ALIGN == 0, "what follows is aligned");
+
+static struct {
+    struct block *unused[CLASSES];
+    uint8_t *at; /* the rest of the present chunk */
+    size_t left;
+    size_t held, unlocked;
+} vault;
+
+/* Two classes to each doubling: 32, 48, 64, 96, 128, ... */
+static size_t class_size(unsigned i) {
+    return (size_t)(i % 2 ? 48 : 32) << i / 2;
+}
+
+static unsigned class_of(size_t n) {
+    unsigned i = 0;
+    while (class_size(i) < n)
+        i++;
+    return i;
+}
+
+static void *pages(size_t n, bool *ret_locked) {
+    void *p = secret_alloc(n, ret_locked);
+    if (p) {
+        vault.held += n;
+        vault.unlocked += *ret_locked ? 0 : n;
+    }
+    return p;
+}
+
+static struct block *cut(size_t cap) {
+    size_t n = sizeof(struct block) + cap;
+    if (vault.left < n) { /* the old rest is lost: less than one block of the largest class */
+        bool locked = false;
+        uint8_t *chunk = pages(CHUNK, &locked);
+        if (!chunk)
+            return NULL;
+        vault.at = chunk;
+        vault.left = CHUNK;
+    }
+    union {
+        uint8_t *bytes;
+        struct block *block;
+    } u = {vault.at};
+    vault.at += n;
+    vault.left -= n;
+    return u.block;
+}
+
+void *vault_alloc(size_t n) {
+    struct block *b;
+    if (n > SIZE_MAX / 2)
+        return NULL;
+    if (n > CLASS_MAX) {
+        bool locked = false;
+        b = pages(sizeof(*b) + n, &locked);
+        if (!b)
+            return NULL;
+        b->cap = n;
+        b->locked = locked;
+        return b + 1;
+    }
+    unsigned i = class_of(n);
+    b = vault.unused[i];
+    if (b)
+        vault.unused[i] = b->next;
+    else
+        b = cut(class_size(i));
+    if (!b)
+        return NULL;
+    b->cap = class_size(i);
+    b->next = NULL;
+    return b + 1;
+}
+
+void vault_free(void *p) {
+    if (!p)
+        return;
+    struct block *b = (struct block *)p - 1;
+    if (b->cap > CLASS_MAX) {
+        size_t n = sizeof(*b) + b->cap;
+        vault.held -= n;
+        vault.unlocked -= b->locked ? 0 : n;
+        secret_free(b, n);
+        return;
+    }
+    unsigned i = class_of(b->cap);
+    secret_wipe(p, b->cap);
+    b->next = vault.unused[i];
+    vault.unused[i] = b;
+}
+
+static void *vault_realloc(void *p, size_t n) {
+    if (!p)
+        return vault_alloc(n);
+    size_t cap = ((struct block *)p - 1)->cap;
+    if (n <= cap && n > cap / 4)
+        return p;
+    void *to = vault_alloc(n);
+    if (!to)
+        return NULL;
+    memcpy(to, p, MIN(n, cap));
+    vault_free(p);
+    return to;
+}
+
+static void *for_crypto(size_t n, const char *file, int line) {
+    (void)file, (void)line;
+    return vault_alloc(n);
+}
+
+static void *again_for_crypto(void *p, size_t n, const char *file, int line) {
+    (void)file, (void)line;
+    if (n)
+        return vault_realloc(p, n);
+    vault_free(p);
+    return NULL;
+}
+
+static void from_crypto(void *p, const char *file, int line) {
+    (void)file, (void)line;
+    vault_free(p);
+}
+
+int vault_install(void) {
+    void *first = vault_alloc(1);
+    if (!first)
+        return ERR_NOMEM;
+    vault_free(first);
+    return CRYPTO_set_mem_functions(for_crypto, again_for_crypto, from_crypto) == 1 ? 0 : ERR_CRYPTO;
+}
+
+size_t vault_held(void) {
+    return vault.held;
+}
+
+size_t vault_unlocked(void) {
+    return vault.unlocked;
+}
