@@ -54,7 +54,7 @@ static int run_role(enum role role) {
     case ROLE_CONFIG:
         if (!close_config_walls())
             return 1;
-        return config_role_run(ROLE_CONTROL_FD, tls_probes());
+        return config_role_run(ROLE_CONTROL_FD, tls_probes(0));
     case ROLE_OBSERVER:
         return observer_run(ROLE_CONTROL_FD, &names);
     case ROLE_RESOLVER:

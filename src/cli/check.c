@@ -5,6 +5,7 @@
 
 #include "cli/probes.h"
 #include "conf/load.h"
+#include "tls/cert_load.h"
 
 static const char usage[] =
     "usage: tls-off check FILE\n"
@@ -27,7 +28,7 @@ int cmd_check(int argc, char **argv) {
     const char *file = argv[1];
     struct faults f;
     faults_init(&f);
-    struct conf *c = conf_load_file(file, LOAD_FOR_CHECK, tls_probes(), &f);
+    struct conf *c = conf_load_file(file, LOAD_FOR_CHECK, tls_probes(CERT_LOAD_KEYS), &f);
     int ret = c ? 0 : 1;
     if (f.text)
         (void)fputs(f.text, stderr); /* nowhere left to complain */

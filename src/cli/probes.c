@@ -5,33 +5,22 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "tls/certs.h"
+#include "tls/cert_load.h"
 #include "tls/engine.h"
 #include "tls/selfsigned.h"
 #include "tls/suite.h"
 
-#define EXPIRY_WARNING_DAYS 14
-
-static int check_pair(const char *cert, const char *key, struct text *why, conf_warn_fn warn, void *ctx) {
-    struct certs *c = certs_new();
-    if (!c)
-        return ERR_NOMEM;
-    int err = certs_add_files(c, cert, key, why);
-    if (err == 0)
-        certs_warnings(c, EXPIRY_WARNING_DAYS, warn, ctx);
-    certs_free(c);
-    return err;
+static int add_service(void *creds, const char *name) {
+    return cert_load_service(creds, name);
 }
 
-static int check_folder(const char *folder, struct text *why, conf_warn_fn warn, void *ctx) {
-    struct certs *c = certs_new();
-    if (!c)
-        return ERR_NOMEM;
-    int err = certs_add_folder(c, folder, why);
-    if (err == 0)
-        certs_warnings(c, EXPIRY_WARNING_DAYS, warn, ctx);
-    certs_free(c);
-    return err;
+static int add_certs(void *creds, const struct conf_cert *cert, struct text *why, conf_warn_fn warn, void *ctx) {
+    const struct cert_load_pair pair = {cert->cert, cert->key, cert->passphrase};
+    return cert->key ? cert_load_files(creds, &pair, why, warn, ctx) : cert_load_folder(creds, cert->cert, why, warn, ctx);
+}
+
+static int seal(void *creds, int *ret_fd) {
+    return cert_load_seal(creds, ret_fd);
 }
 
 static int ensure_selfsigned(const char *folder, int *ret_made, struct text *why) {
@@ -75,14 +64,18 @@ static bool engine_usable(const char *name) {
     return engine_find(name) != NULL;
 }
 
-const struct conf_probes *tls_probes(void) {
-    static const struct conf_probes probes = {
-        .check_pair = check_pair,
-        .check_folder = check_folder,
+const struct conf_probes *tls_probes(unsigned flags) {
+    static struct conf_probes probes = {
+        .add_service = add_service,
+        .add_certs = add_certs,
+        .seal = seal,
         .ensure_selfsigned = ensure_selfsigned,
         .suite_at = probe_suite_at,
         .group_at = probe_group_at,
         .engine_usable = engine_usable,
     };
+    if (!probes.creds)
+        probes.creds = cert_load_new(flags);
+    MUST(probes.creds); /* out of memory at a start */
     return &probes;
 }

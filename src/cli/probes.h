@@ -3,5 +3,8 @@
 
 #include "conf/load.h"
 
-/* Static storage; for conf_load_file(), conf_load_flags() and config_role_run(). */
-const struct conf_probes *tls_probes(void);
+/*
+ * For conf_load_file(), conf_load_flags() and config_role_run(), once in the life of a process: static storage. FLAGS are those
+ * of tls/cert_load.h.
+ */
+const struct conf_probes *tls_probes(unsigned flags);

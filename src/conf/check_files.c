@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "conf/creds.h"
 #include "conf/loader.h"
 #include "conf/ticket_secret.h"
 
@@ -14,43 +15,27 @@
 #define SELFSIGNED_KEY  "self-signed.key"
 #define WHY_MAX         512
 
-/* A warning of a probe goes to the value that named the certificate. */
-struct warn_place {
-    struct load *l;
-    struct toml_pos at;
-    const char *key;
-};
-
-static void warn_there(void *ctx, const char *text) {
-    struct warn_place *p = ctx;
-    load_warning(p->l, p->at, p->key, "%s", text);
+/* A fault of a file goes to the value that named it. */
+static void say_there(void *ctx, size_t service, size_t k, bool is_error, const char *text) {
+    struct load *l = ctx;
+    const struct service_origin *o = &l->services[service];
+    bool named = o->cert_at && k < l->conf->services[service].ncerts;
+    struct toml_pos at = named ? o->cert_at[k] : load_at(l, service, KEY_CERTIFICATES);
+    const char *key = named || l->file ? load_key(l, service, KEY_CERTIFICATES) : NULL;
+    if (is_error)
+        load_error(l, at, key, "%s", text);
+    else
+        load_warning(l, at, key, "%s", text);
 }
 
-static void warn_open_key(struct warn_place *p, const char *file) {
+static void warn_open_keys(struct load *l, size_t service) {
+    const struct conf_service *s = &l->conf->services[service];
     struct stat st;
-    if (stat(file, &st) == 0 && (st.st_mode & (S_IROTH | S_IWOTH)))
-        load_warning(p->l, p->at, p->key, "\"%s\" holds a private key, but its mode %03o lets everyone on this machine %s it",
-                     file, st.st_mode & 0777u, st.st_mode & S_IROTH ? "read" : "write");
-}
-
-static void check_cert(struct load *l, size_t service, size_t i) {
-    const struct conf_cert *cert = &l->conf->services[service].certs[i];
-    char reason[WHY_MAX];
-    struct text why = text_of(reason, sizeof(reason));
-    struct warn_place place = {l, l->services[service].cert_at[i], load_key(l, service, KEY_CERTIFICATES)};
-    struct stat st;
-    int err = 0;
-    if (cert->key) {
-        err = l->probes->check_pair(cert->cert, cert->key, &why, warn_there, &place);
-        warn_open_key(&place, cert->key);
-    } else if (stat(cert->cert, &st) == 0 && !S_ISDIR(st.st_mode)) {
-        load_error(l, place.at, place.key, "found the file \"%s\", expected a folder or { cert = \"FILE\", key = \"FILE\" }",
-                   cert->cert);
-    } else {
-        err = l->probes->check_folder(cert->cert, &why, warn_there, &place);
-    }
-    if (err)
-        load_error(l, place.at, place.key, "%s", why.len ? reason : cert->cert);
+    for (size_t k = 0; k < s->ncerts; k++)
+        if (s->certs[k].key && stat(s->certs[k].key, &st) == 0 && (st.st_mode & (S_IROTH | S_IWOTH)))
+            load_warning(l, l->services[service].cert_at[k], load_key(l, service, KEY_CERTIFICATES),
+                         "\"%s\" holds a private key, but its mode %03o lets everyone on this machine %s it", s->certs[k].key,
+                         st.st_mode & 0777u, st.st_mode & S_IROTH ? "read" : "write");
 }
 
 /* Like mkdir -p for what is above PATH; what fails here fails again, with a reason, in the folder itself. */
@@ -78,34 +63,42 @@ static bool make_selfsigned(struct load *l) {
     return false;
 }
 
+/* The service gets the self-made certificate. False when there is none, which has been said. */
+static bool use_selfsigned(struct load *l, size_t i) {
+    struct conf *c = l->conf;
+    struct conf_service *s = &c->services[i];
+    char name[PATH_MAX];
+    const char *folder = load_path(l, c->state_dir), *pair[2];
+    if (!make_selfsigned(l))
+        return false;
+    for (size_t k = 0; k < 2; k++) {
+        struct text t = text_of(name, sizeof(name));
+        text_addf(&t, "%s/%s", folder ? folder : "", k == 0 ? SELFSIGNED_CERT : SELFSIGNED_KEY);
+        pair[k] = conf_strdup(c, name);
+    }
+    s->certs = conf_alloc(c, sizeof(*s->certs));
+    s->certs[0] = (struct conf_cert){.cert = pair[0], .key = pair[1]};
+    s->ncerts = 1;
+    load_warning(l, load_at(l, i, KEY_CERTIFICATES), l->file ? load_key(l, i, KEY_CERTIFICATES) : NULL,
+                 "no certificate named: using the self-made one in %s", pair[0]);
+    return true;
+}
+
 /* A service that terminates and names no certificates gets the self-made one. */
 static void check_certs(struct load *l) {
     struct conf *c = l->conf;
-    const char *cert = load_path(l, c->state_dir), *pair[2] = {NULL, NULL};
-    bool tried = false;
+    bool made = true;
     for (size_t i = 0; i < c->nservices; i++) {
-        struct conf_service *s = &c->services[i];
+        const struct conf_service *s = &c->services[i];
         const struct toml_node *given = l->services[i].node[KEY_CERTIFICATES];
-        for (size_t k = 0; k < s->ncerts; k++)
-            check_cert(l, i, k);
-        if (s->mode == MODE_PASSTHROUGH || s->ncerts > 0 || (given && (given->kind != TOML_ARRAY || given->nchildren > 0)))
-            continue;
-        if (!tried) {
-            char name[PATH_MAX];
-            for (size_t k = 0; k < 2; k++) {
-                struct text t = text_of(name, sizeof(name));
-                text_addf(&t, "%s/%s", cert ? cert : "", k == 0 ? SELFSIGNED_CERT : SELFSIGNED_KEY);
-                pair[k] = conf_strdup(c, name);
-            }
-            tried = true;
-            if (!make_selfsigned(l))
-                return;
-        }
-        s->certs = conf_alloc(c, sizeof(*s->certs));
-        s->certs[0] = (struct conf_cert){.cert = pair[0], .key = pair[1]};
-        s->ncerts = 1;
-        load_warning(l, load_at(l, i, KEY_CERTIFICATES), l->file ? load_key(l, i, KEY_CERTIFICATES) : NULL,
-                     "no certificate named: using the self-made one in %s", pair[0]);
+        bool selfsigned = s->mode == MODE_TERMINATE && s->ncerts == 0 &&
+                          !(given && (given->kind != TOML_ARRAY || given->nchildren > 0)); /* wrong ones have been told */
+        if (selfsigned)
+            made = made && use_selfsigned(l, i);
+        else
+            warn_open_keys(l, i);
+        /* a check makes none, so there may be none to look at */
+        conf_creds_service(c, i, selfsigned && (!made || (l->flags & LOAD_FOR_CHECK)), l->probes, say_there, l);
     }
 }
 

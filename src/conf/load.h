@@ -35,11 +35,17 @@ void faults_close(struct faults *f);
 typedef void (*conf_warn_fn)(void *ctx, const char *text);
 
 struct conf_probes {
-    /* A chain and the key that belongs to it can be used. */
-    int (*check_pair)(const char *cert, const char *key, struct text *why, conf_warn_fn warn, void *ctx);
+    /* What the next three gather: the credential store in the making. */
+    void *creds;
 
-    /* Every pair of a folder, at least one. */
-    int (*check_folder)(const char *folder, struct text *why, conf_warn_fn warn, void *ctx);
+    /* Begins the next service of the store, in the order of conf.services. */
+    int (*add_service)(void *creds, const char *name);
+
+    /* Reads, checks and adds a pair, or every pair of a folder (at least one). */
+    int (*add_certs)(void *creds, const struct conf_cert *cert, struct text *why, conf_warn_fn warn, void *ctx);
+
+    /* The store, sealed; nothing can be added then. ERR_LIMIT, ERR_NOMEM, ERR_SYSTEM (errno). */
+    int (*seal)(void *creds, int *ret_fd);
 
     /* self-signed.crt and self-signed.key are in FOLDER; *ret_made tells whether they were made just now. */
     int (*ensure_selfsigned)(const char *folder, int *ret_made, struct text *why);

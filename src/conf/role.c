@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "base/ipc.h"
+#include "conf/creds.h"
 #include "conf/snapshot.h"
 #include "conf/ticket_secret.h"
 #include "wire/control.h"
@@ -66,7 +67,7 @@ static int refuse(int fd, struct span text) {
     return err;
 }
 
-static int answer_configured(int fd, struct span warnings, const int fds[static 2]) {
+static int answer_configured(int fd, struct span warnings, const int fds[static 3]) {
     const struct control_configured c = {.version = span_str(TLS_OFF_VERSION), .warnings = warnings};
     int err;
     do {
@@ -75,13 +76,23 @@ static int answer_configured(int fd, struct span warnings, const int fds[static 
     return err;
 }
 
-static int answer_conf(int fd, const struct conf *c, const struct faults *f) {
-    int fds[2] = {-1, -1};
+static int answer_creds(int fd, struct span warnings, int store) {
+    int err;
+    do {
+        err = control_send_text(fd, CONTROL_CREDS_READ, warnings, &store, 1);
+    } while (err == ERR_AGAIN && wait_room(fd));
+    return err;
+}
+
+static int answer_conf(int fd, const struct conf *c, const struct conf_probes *probes, const struct faults *f) {
+    int fds[3] = {-1, -1, -1};
     char text[PATH_MAX + 256] = "";
     struct text reason = text_of(text, sizeof(text));
     int err = snapshot_write(c, &fds[0]);
     if (err == 0)
         err = ticket_secret_memfd(c->ticket_secret, &fds[1], &reason);
+    if (err == 0)
+        err = probes->seal(probes->creds, &fds[2]);
     if (err == 0) {
         err = answer_configured(fd, span_of(f->text, f->len), fds);
     } else {
@@ -89,7 +100,7 @@ static int answer_conf(int fd, const struct conf *c, const struct faults *f) {
         faults_init(&why);
         faults_add(&why, true, "configuration", NULL, "cannot be handed over: %s",
                    reason.len         ? text
-                   : err == ERR_LIMIT ? "it is larger than 4 MiB"
+                   : err == ERR_LIMIT ? "it is too large"
                                       : strerror(errno));
         err = refuse(fd, span_of(why.text, why.len));
         faults_fini(&why);
@@ -100,9 +111,33 @@ static int answer_conf(int fd, const struct conf *c, const struct faults *f) {
     return err;
 }
 
+/* Only what the certificates' keys of the running configuration name is read. */
+static int serve_creds(int fd, const struct ipc_msg *m, const struct conf_probes *probes) {
+    struct conf *c = NULL;
+    struct faults f;
+    int store = -1;
+    int err = snapshot_read(m->fds[0], &c);
+    if (err)
+        return err;
+    faults_init(&f);
+    bool well = conf_creds_load(c, probes, &f);
+    if (well && probes->seal(probes->creds, &store) < 0) {
+        faults_add(&f, true, "certificates", NULL, "the store cannot be made: %s", strerror(errno));
+        well = false;
+    }
+    err = well ? answer_creds(fd, span_of(f.text, f.len), store) : refuse(fd, span_of(f.text, f.len));
+    if (store >= 0)
+        (void)close(store); /* memory only */
+    faults_fini(&f);
+    conf_free(c);
+    return err;
+}
+
 static int serve(int fd, const struct ipc_msg *m, const struct conf_probes *probes) {
     struct control_request req;
     struct faults f;
+    if (m->type == CONTROL_REQUEST_CREDS)
+        return serve_creds(fd, m, probes);
     int err = m->type == CONTROL_REQUEST ? control_read_request(m, &req) : ERR_FORMAT;
     if (err == ERR_UNSUPPORTED)
         return refuse(fd, span_str(OTHER_PROTOCOL));
@@ -110,7 +145,7 @@ static int serve(int fd, const struct ipc_msg *m, const struct conf_probes *prob
         return err;
     faults_init(&f);
     struct conf *c = load(&req, probes, &f);
-    err = c ? answer_conf(fd, c, &f) : refuse(fd, span_of(f.text, f.len));
+    err = c ? answer_conf(fd, c, probes, &f) : refuse(fd, span_of(f.text, f.len));
     conf_free(c);
     faults_fini(&f);
     return err;

@@ -79,7 +79,6 @@ struct conn {
 /* A service as this role needs it. */
 struct hand_service {
     const struct conf_service *conf;
-    struct certs *certs;
     struct tls_server *server; /* NULL in passthrough mode */
 };
 
@@ -101,6 +100,7 @@ struct hand {
     struct conf *conf;
     struct hand_service *services;
     struct tickets *tickets;
+    struct certs *certs; /* of all services; replaced as a whole */
     struct board_row row;
     struct slab conns;
     struct list dead; /* freed after the turn */
@@ -153,6 +153,10 @@ void conn_goto(struct hand *h, struct conn *c, enum conn_state state);
 
 /* What the log says of it so far. Borrows C. */
 void conn_facts(const struct hand *h, const struct conn *c, struct facts *ret);
+
+/* creds.c: a set of credentials from the supervisor; the message's descriptor is closed. False: it cannot be used. */
+bool creds_take_first(struct hand *h, struct ipc_msg *m);
+void creds_take(struct hand *h, struct ipc_msg *m);
 
 /* greet.c: from the first bytes to a service and a handshake. Both return false when nothing more can be done now. */
 bool greet_header(struct hand *h, struct conn *c);

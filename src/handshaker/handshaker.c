@@ -13,40 +13,15 @@
 #include "conf/snapshot.h"
 #include "handshaker/hand.h"
 
-#define NICE        5  /* behind relays: established sessions go first */
-#define EXPIRY_DAYS 14 /* a certificate that ends this soon is worth a warning */
-
-static void warn_line(void *ctx, const char *text) {
-    voice_say(ctx, LOG_LEVEL_WARNING, "%s", text);
-}
-
-/* The certificates of a service, all or none. */
-static struct certs *load_certs(const struct conf_service *s, struct text *why) {
-    struct certs *certs = certs_new();
-    if (!certs)
-        return NULL;
-    for (size_t i = 0; i < s->ncerts; i++) {
-        const struct conf_cert *c = &s->certs[i];
-        int err = c->key ? certs_add_files(certs, c->cert, c->key, why) : certs_add_folder(certs, c->cert, why);
-        if (err < 0) {
-            certs_free(certs);
-            return NULL;
-        }
-    }
-    return certs;
-}
+#define NICE 5 /* behind relays: established sessions go first */
 
 static bool make_service(struct hand *h, const struct conf_service *s, struct hand_service *ret, struct text *why) {
     ret->conf = s;
     if (s->mode == MODE_PASSTHROUGH)
         return true;
-    ret->certs = load_certs(s, why);
-    if (!ret->certs)
-        return false;
-    if (h->child.setup.index == 0) /* every handshaker loads the same: one of them tells */
-        certs_warnings(ret->certs, EXPIRY_DAYS, warn_line, &h->child.voice);
     const struct tls_policy policy = {
         .name = s->name,
+        .service = (uint32_t)(s - h->conf->services),
         .min_version = s->min_version,
         .suites = s->suites,
         .nsuites = s->nsuites,
@@ -56,7 +31,7 @@ static bool make_service(struct hand *h, const struct conf_service *s, struct ha
         .nalpn = s->nalpn,
         .strict_sni = s->strict_sni,
     };
-    ret->server = tls_server_new(&policy, ret->certs, h->tickets, why);
+    ret->server = tls_server_new(&policy, h->certs, h->tickets, why);
     if (!ret->server)
         return false;
     if (!tls_server_selftest(ret->server))
@@ -116,6 +91,8 @@ static bool prepare(struct hand *h) {
             return true;
         if (m.type == CONTROL_SECRETS && take_secret(h, m.fds[0]))
             continue;
+        if (m.type == CONTROL_CREDS && creds_take_first(h, &m))
+            continue;
         if (m.type == CONTROL_LISTENER && control_read_listener(&m, &listener) == 0 && listener < h->conf->nlisteners) {
             add_socket(h, m.fds[0], listener);
         } else if (m.type == CONTROL_LINK && control_read_peer(&m, &peer) == 0 && peer.index < h->child.setup.workers) {
@@ -157,6 +134,8 @@ static void on_message(struct hand *h, struct ipc_msg *m) {
         deliver_link(h, peer.index, m->fds[0]);
     else if (m->type == CONTROL_DRAIN && control_read_drain(m, &d) == 0)
         drain(h, &d);
+    else if (m->type == CONTROL_CREDS)
+        creds_take(h, m);
     else if (m->type == CONTROL_STOP)
         h->loop.stop = true;
     else if (m->type == CONTROL_SERVE)

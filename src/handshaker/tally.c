@@ -60,11 +60,11 @@ static struct span name_of(const struct hand *h, const struct conn *c, char to[s
     struct text t = text_of(to, HELLO_NAME_MAX + 2);
     const char *sni = c->asked ? c->asked->sni : "";
     const char *dot = strchr(sni, '.');
-    switch (h->services[c->service].certs ? certs_lookup(h->services[c->service].certs, sni) : CERTS_NONE) {
-    case CERTS_EXACT:
+    switch (certs_lookup(h->certs, c->service, sni)) {
+    case CREDS_EXACT:
         text_add(&t, sni);
         break;
-    case CERTS_WILDCARD:
+    case CREDS_WILDCARD:
         text_addf(&t, "*%s", dot ? dot : "");
         break;
     default:

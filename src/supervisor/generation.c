@@ -36,7 +36,7 @@ struct generation *generation_new(struct super *s) {
     if (fd < 0)
         return NULL;
     *g = (struct generation){.used = true, .number = s->generations, .exe_fd = fd};
-    g->snapshot_fd = g->secrets_fd = g->board_fd = -1;
+    g->snapshot_fd = g->secrets_fd = g->creds_fd = g->board_fd = -1;
     s->generations++;
     return g;
 }
@@ -52,6 +52,7 @@ int generation_configure(struct super *s, struct generation *g, const struct ipc
     struct control_configured c;
     g->snapshot_fd = m->fds[0];
     g->secrets_fd = m->fds[1];
+    g->creds_fd = m->fds[2];
     if (s->now) { /* tickets go on: the secret is the one of the first start */
         close(g->secrets_fd);
         g->secrets_fd = fcntl(s->now->secrets_fd, F_DUPFD_CLOEXEC, 0);
@@ -139,6 +140,7 @@ void generation_free(struct super *s, struct generation *g) {
     conf_free(g->conf);
     close_one(g->snapshot_fd);
     close_one(g->secrets_fd);
+    close_one(g->creds_fd);
     close_one(g->board_fd);
     close_one(g->exe_fd);
     *g = (struct generation){0};

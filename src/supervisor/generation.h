@@ -64,7 +64,7 @@ struct generation {
     char version[VERSION_MAX]; /* of its binary */
     int exe_fd;                /* its binary: all its processes are of the same file, whatever happens on disk */
     struct conf *conf;
-    int snapshot_fd, secrets_fd, board_fd;
+    int snapshot_fd, secrets_fd, creds_fd, board_fd;
     struct worker *workers;
     size_t nworkers;
 };

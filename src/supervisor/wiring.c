@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "supervisor/super.h"
+#include "wire/control_creds.h"
 #include "wire/control_export.h"
 
 #define LINK_SNDBUF (1024 * 1024)
@@ -109,6 +110,8 @@ static int give_group(const struct listener *l, const struct worker *w, uint16_t
 static int give_sockets(struct super *s, struct worker *w) {
     const struct conf *c = w->gen->conf;
     int err = ipc_send(w->control, CONTROL_SECRETS, span_of(NULL, 0), &w->gen->secrets_fd, 1);
+    if (err == 0)
+        err = control_send_creds(w->control, &(struct control_creds){.set = w->gen->number}, w->gen->creds_fd);
     for (size_t i = 0; i < c->nlisteners && err == 0; i++)
         err = give_group(listeners_find(&s->listeners, c, i), w, (uint16_t)i);
     return err;

@@ -43,7 +43,7 @@ int handshake_new(const struct tls_server *s, const struct hello *hello, struct 
     uint8_t binding[TICKET_BIND_LEN];
     ticket_bind_name(s->binding, hello->sni, binding);
     if (SSL_set_app_data(h->ssl, h) != 1 || SSL_set_session_id_context(h->ssl, binding, sizeof(binding)) != 1 ||
-        certs_use(s->certs, hello->sni, h->ssl) < 0)
+        certs_use(s->certs, s->service, hello->sni, h->ssl) < 0)
         goto out;
     *ret = h;
     err = 0;

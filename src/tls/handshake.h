@@ -25,6 +25,7 @@
 /* What a service wants. Arrays are borrowed during tls_server_new() only. */
 struct tls_policy {
     const char *name; /* of the service: tickets are bound to it */
+    uint32_t service; /* its number in the credential store */
     uint16_t min_version;
     const uint16_t *suites;
     size_t nsuites;
@@ -38,8 +39,11 @@ struct tls_policy {
 struct tls_server;
 
 /* CERTS and TICKETS are kept and must outlive it. NULL with a message for the operator in WHY. */
-struct tls_server *tls_server_new(const struct tls_policy *policy, const struct certs *certs, struct tickets *tickets,
+struct tls_server *tls_server_new(const struct tls_policy *policy, struct certs *certs, struct tickets *tickets,
                                   struct text *why);
+
+/* New handshakes use CERTS (kept, as above); those under way end with what they have. */
+void tls_server_use_certs(struct tls_server *s, struct certs *certs);
 void tls_server_free(struct tls_server *s);
 
 /*

@@ -10,7 +10,8 @@
 
 struct tls_server {
     SSL_CTX *ctx;
-    const struct certs *certs;
+    struct certs *certs;
+    uint32_t service; /* whose certificates */
     uint16_t min_version;
     bool strict_sni;
     uint16_t *suites, *groups;

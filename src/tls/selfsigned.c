@@ -17,7 +17,8 @@
 #include <unistd.h>
 
 #include "base/err.h"
-#include "tls/cert_pair.h"
+#include "tls/cert_chain.h"
+#include "tls/cert_key.h"
 #include "tls/hostname.h"
 
 #define DAY_S       (24L * 60 * 60)
@@ -82,18 +83,23 @@ static bool names_it(X509 *leaf, const struct entry *e) {
 static bool still_good(const char *crt, const char *key, const char *names) {
     char message[1]; /* why it is not good is no matter: a new one is made */
     struct text unused = text_of(message, sizeof(message));
-    struct cert_pair *pair = NULL;
-    if (cert_pair_load(crt, key, &pair, &unused) < 0)
+    struct pem_file f;
+    struct cert_chain chain = {.leaf = NULL};
+    int err = pem_file_read(crt, "a PEM file", &f, &unused);
+    if (!err)
+        err = cert_chain_parse(&f, crt, &chain, &unused);
+    pem_file_fini(&f);
+    if (err)
         return false;
     time_t week = time(NULL) + RENEW_S;
-    bool good =
-        X509_cmp_time(X509_get0_notAfter(pair->leaf), &week) > 0 && X509_cmp_current_time(X509_get0_notBefore(pair->leaf)) < 0;
+    bool good = cert_key_check(&chain, key, NULL, &unused) == 0 && X509_cmp_time(X509_get0_notAfter(chain.leaf), &week) > 0 &&
+                X509_cmp_current_time(X509_get0_notBefore(chain.leaf)) < 0;
     bool any = true;
     while (good && any) {
         struct entry e;
-        good = next_entry(&names, &any, &e) == 0 && (!any || names_it(pair->leaf, &e));
+        good = next_entry(&names, &any, &e) == 0 && (!any || names_it(chain.leaf, &e));
     }
-    cert_pair_free(pair);
+    cert_chain_fini(&chain);
     ERR_clear_error();
     return good;
 }

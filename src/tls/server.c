@@ -79,6 +79,7 @@ static int set_rules(struct tls_server *s, const struct tls_policy *p, struct ti
     SSL_CTX_set_num_tickets(ctx, 1);
     SSL_CTX_set_keylog_callback(ctx, handshake_on_secret);
     SSL_CTX_set_info_callback(ctx, handshake_on_info);
+    certs_staple(ctx);
     if (SSL_CTX_set_min_proto_version(ctx, p->min_version) != 1 || SSL_CTX_set_max_proto_version(ctx, TLS_1_3) != 1)
         return ERR_CRYPTO;
     ticket_bind_service(p, span_of(NULL, 0), s->binding);
@@ -99,13 +100,14 @@ static uint16_t *copy_list(const uint16_t *list, size_t n) {
     return copy;
 }
 
-struct tls_server *tls_server_new(const struct tls_policy *policy, const struct certs *certs, struct tickets *tickets,
+struct tls_server *tls_server_new(const struct tls_policy *policy, struct certs *certs, struct tickets *tickets,
                                   struct text *why) {
     const char *reason = NULL;
     struct tls_server *s = calloc(1, sizeof(*s));
     if (!s)
         goto fail;
     s->certs = certs;
+    s->service = policy->service;
     s->min_version = policy->min_version;
     s->strict_sni = policy->strict_sni;
     s->nsuites = policy->nsuites;
@@ -123,6 +125,10 @@ fail:
     ERR_clear_error();
     tls_server_free(s);
     return NULL;
+}
+
+void tls_server_use_certs(struct tls_server *s, struct certs *certs) {
+    s->certs = certs;
 }
 
 void tls_server_free(struct tls_server *s) {
@@ -183,9 +189,9 @@ int tls_server_check(const struct tls_server *s, const struct hello *h) {
         return ERR_NO_SUITE;
     if (!shares_group(s, h, version))
         return ERR_NO_GROUP;
-    if (s->strict_sni && certs_lookup(s->certs, h->sni) < CERTS_WILDCARD)
+    if (s->strict_sni && certs_lookup(s->certs, s->service, h->sni) < CREDS_WILDCARD)
         return ERR_UNKNOWN_NAME;
-    if (!certs_has_sigalg(s->certs, h->sni, h->sigalgs, version))
+    if (!certs_has_sigalg(s->certs, s->service, h->sni, h->sigalgs, version))
         return ERR_NO_SIGALG;
     if (h->alpn.len && buf_len(&s->alpn) && !shares_alpn(s, h))
         return ERR_NO_ALPN;
@@ -193,7 +199,7 @@ int tls_server_check(const struct tls_server *s, const struct hello *h) {
 }
 
 int tls_server_fit(const struct tls_server *s, const struct hello *h) {
-    int fit = h->sni[0] ? (int)certs_lookup(s->certs, h->sni) * 4 : (int)CERTS_DEFAULT * 4;
+    int fit = h->sni[0] ? (int)certs_lookup(s->certs, s->service, h->sni) * 4 : (int)CREDS_DEFAULT * 4;
     if (h->alpn.len && buf_len(&s->alpn))
         fit += shares_alpn(s, h) ? 2 : -2;
     return fit;

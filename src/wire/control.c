@@ -50,7 +50,7 @@ const struct ipc_rule control_to_supervisor[] = {
     {CONTROL_READY, 0, 0, 0},
     {CONTROL_REFUSED, 0, 0, CONTROL_TEXT_MAX},
     {CONTROL_DRAINED, 0, NUMBER_LEN, NUMBER_LEN},
-    {CONTROL_CONFIGURED, 2, CONFIGURED_MIN, CONTROL_TEXT_MAX},
+    {CONTROL_CONFIGURED, 3, CONFIGURED_MIN, CONTROL_TEXT_MAX},
     {CONTROL_EXPORTED, 0, EXPORTED_LEN, EXPORTED_LEN},
     {CONTROL_SERVING, 0, 0, 0},
     {CONTROL_PONG, 0, 0, 0},
@@ -266,12 +266,12 @@ int control_read_request(const struct ipc_msg *m, struct control_request *ret) {
     return 0;
 }
 
-int control_send_configured(int fd, const struct control_configured *c, const int fds[static 2]) {
+int control_send_configured(int fd, const struct control_configured *c, const int fds[static 3]) {
     uint8_t body[CONTROL_TEXT_MAX];
     struct wr w = wr_of(body, sizeof(body));
     wr_vec16(&w, c->version);
     wr_vec16(&w, c->warnings);
-    return wr_end(&w) ? ipc_send(fd, CONTROL_CONFIGURED, wr_written(&w), fds, 2) : ERR_LIMIT;
+    return wr_end(&w) ? ipc_send(fd, CONTROL_CONFIGURED, wr_written(&w), fds, 3) : ERR_LIMIT;
 }
 
 int control_read_configured(const struct ipc_msg *m, struct control_configured *ret) {

@@ -52,7 +52,7 @@ enum control_type {
     CONTROL_STOP,
     CONTROL_REQUEST,    /* config: what to load */
     CONTROL_ADMIN,      /* fds: a listening admin socket; body: which; observer only */
-    CONTROL_CONFIGURED, /* fds: snapshot, ticket secret */
+    CONTROL_CONFIGURED, /* fds: snapshot, ticket secret, store of credentials */
     CONTROL_EXPORT,     /* fds: link to the importer; this and the next two: wire/control_export.h */
     CONTROL_IMPORT,     /* fds: link to the exporter */
     CONTROL_EXPORTED,
@@ -158,5 +158,5 @@ struct control_configured {
     struct span version;  /* of the binary */
     struct span warnings; /* lines */
 };
-MUST_CHECK int control_send_configured(int fd, const struct control_configured *c, const int fds[static 2]);
+MUST_CHECK int control_send_configured(int fd, const struct control_configured *c, const int fds[static 3]);
 MUST_CHECK int control_read_configured(const struct ipc_msg *m, struct control_configured *ret);

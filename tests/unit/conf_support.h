@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <cmocka.h>
 
@@ -16,20 +17,26 @@
 #include "conf/loader.h"
 #include "conf/schema.h"
 
-static int stub_pair(const char *cert, const char *key, struct text *why, conf_warn_fn warn, void *ctx) {
-    if (strstr(cert, "old"))
+static int stub_service(void *creds, const char *name) {
+    return 0;
+}
+
+static int stub_certs(void *creds, const struct conf_cert *cert, struct text *why, conf_warn_fn warn, void *ctx) {
+    if (strstr(cert->cert, "old"))
         warn(ctx, "old.pem expires within 3 days");
-    if (!strstr(cert, "bad"))
+    if (!strstr(cert->cert, "bad"))
         return 0;
-    text_addf(why, "%s does not match %s", key, cert);
+    if (cert->key)
+        text_addf(why, "%s does not match %s", cert->key, cert->cert);
+    else
+        text_addf(why, "%s holds no certificate", cert->cert);
     return ERR_FORMAT;
 }
 
-static int stub_folder(const char *folder, struct text *why, conf_warn_fn warn, void *ctx) {
-    if (!strstr(folder, "bad"))
-        return 0;
-    text_addf(why, "%s holds no certificate", folder);
-    return ERR_FORMAT;
+/* Any memfd does. */
+static int stub_seal(void *creds, int *ret_fd) {
+    *ret_fd = memfd_create("stub", MFD_CLOEXEC);
+    return *ret_fd < 0 ? ERR_SYSTEM : 0;
 }
 
 static int stub_selfsigned(const char *folder, int *ret_made, struct text *why) {
@@ -76,8 +83,9 @@ static bool stub_engine_usable(const char *name) {
 }
 
 static const struct conf_probes stub_probes = {
-    .check_pair = stub_pair,
-    .check_folder = stub_folder,
+    .add_service = stub_service,
+    .add_certs = stub_certs,
+    .seal = stub_seal,
     .ensure_selfsigned = stub_selfsigned,
     .suite_at = stub_suite_at,
     .group_at = stub_group_at,

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "base/defs.h"
-#include "make_cert.h"
+#include "cert_shop.h"
 #include "tls/handshake.h"
 
 #define SERVICE_NAME "www.example.org"
@@ -10,7 +10,7 @@
 /* Certificates, RSA and EC, of SERVICE_NAME and its subdomains. The first is the default. */
 static inline struct certs *service_certs(const char *const *key_types, size_t n) {
     char *folder = make_folder();
-    struct certs *certs = certs_new();
+    struct shop *shop = shop_new();
     char sentence[512];
     for (size_t i = 0; i < n; i++) {
         struct text why = text_of(sentence, sizeof(sentence));
@@ -18,12 +18,12 @@ static inline struct certs *service_certs(const char *const *key_types, size_t n
         X509 *cert = make_cert(key, &(struct make_spec){.cn = SERVICE_NAME, .san = "DNS:" SERVICE_NAME ",DNS:*." SERVICE_NAME});
         const char *path = make_path(folder, "pair.pem");
         make_pem(path, cert, NULL, NULL, key);
-        make_must(certs && certs_add_files(certs, path, path, &why) == 0, sentence);
+        make_must(shop_add_files(shop, path, path, &why) == 0, sentence);
         X509_free(cert);
         EVP_PKEY_free(key);
     }
     make_folder_remove(folder);
-    return certs;
+    return shop_leave(shop);
 }
 
 static inline struct certs *service_certs_both(void) {
@@ -51,7 +51,7 @@ static inline struct tls_policy service_policy(const char *name) {
     return p;
 }
 
-static inline struct tls_server *service_new(const struct tls_policy *p, const struct certs *certs, struct tickets *tickets) {
+static inline struct tls_server *service_new(const struct tls_policy *p, struct certs *certs, struct tickets *tickets) {
     char sentence[256];
     struct text why = text_of(sentence, sizeof(sentence));
     struct tls_server *s = tls_server_new(p, certs, tickets, &why);

@@ -45,7 +45,7 @@ static void test_flags_give_a_snapshot_and_a_secret(void **state) {
     req.backend[0] = span_str("unix:/run/app.sock");
     assert_int_equal(ask(&req, &m), 0);
     assert_int_equal(m.type, CONTROL_CONFIGURED);
-    assert_int_equal(m.nfds, 2);
+    assert_int_equal(m.nfds, 3);
     assert_body_has(&m, "no certificate named");
     assert_int_equal(snapshot_read(m.fds[0], &c), 0);
     assert_string_equal(c->services[0].backends[0].text, "unix:/run/app.sock");

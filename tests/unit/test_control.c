@@ -131,9 +131,9 @@ static void commands_survive(void **state) {
 
 static void answers_of_the_config_role_survive(void **state) {
     struct control_configured c = {.version = span_str("1.2"), .warnings = span_str("one\ntwo\n")}, out;
-    assert_int_equal(control_send_configured(ends[0], &c, (int[]){0, 1}), 0);
+    assert_int_equal(control_send_configured(ends[0], &c, (int[]){0, 1, 0}), 0);
     struct ipc_msg m = received(control_to_supervisor);
-    assert_int_equal(m.nfds, 2);
+    assert_int_equal(m.nfds, 3);
     assert_int_equal(control_read_configured(&m, &out), 0);
     assert_true(span_eq(out.version, c.version) && span_eq(out.warnings, c.warnings));
     m.body.len--;

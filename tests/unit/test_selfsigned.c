@@ -13,8 +13,8 @@
 
 #include "base/defs.h"
 #include "base/err.h"
+#include "cert_shop.h"
 #include "make_cert.h"
-#include "tls/certs.h"
 #include "tls/selfsigned.h"
 
 /* Faults of the calls that write: each counts down, and at 1 it fails once. */
@@ -123,11 +123,11 @@ static void makes_once(void **state) {
 
 static void certs_take_it(void **state) {
     assert_true(made(""));
-    struct certs *c = certs_new();
+    struct shop *c = shop_new();
     assert_non_null(c);
-    assert_int_equal(certs_add_files(c, crt(), key(), &why), 0);
-    assert_int_equal(certs_lookup(c, "localhost"), CERTS_EXACT);
-    certs_free(c);
+    assert_int_equal(shop_add_files(c, crt(), key(), &why), 0);
+    assert_int_equal(shop_lookup(c, "localhost"), CREDS_EXACT);
+    shop_free(c);
 }
 
 /* What a client finds who trusts this certificate and nothing else. */

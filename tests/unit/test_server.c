@@ -53,7 +53,7 @@ static int gone(void **state) {
     return 0;
 }
 
-static void serve(const struct tls_policy *p, const struct certs *certs) {
+static void serve(const struct tls_policy *p, struct certs *certs) {
     tls_server_free(server);
     server = service_new(p, certs, tickets);
 }

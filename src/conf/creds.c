@@ -1,0 +1,65 @@
+#include "conf/creds.h"
+
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "base/err.h"
+
+#define WHY_MAX 1024 /* as long as a fault may be */
+
+struct place {
+    conf_creds_fn say;
+    void *ctx;
+    size_t service, k;
+};
+
+static void warn(void *ctx, const char *text) {
+    const struct place *p = ctx;
+    p->say(p->ctx, p->service, p->k, false, text);
+}
+
+static void load_one(const struct conf_cert *cert, const struct conf_probes *probes, struct place *p) {
+    char reason[WHY_MAX];
+    struct text why = text_of(reason, sizeof(reason));
+    struct stat st;
+    int err = ERR_FORMAT;
+    if (!cert->key && stat(cert->cert, &st) == 0 && !S_ISDIR(st.st_mode))
+        text_addf(&why, "found the file \"%s\", expected a folder or { cert = \"FILE\", key = \"FILE\" }", cert->cert);
+    else
+        err = probes->add_certs(probes->creds, cert, &why, warn, p);
+    if (err)
+        p->say(p->ctx, p->service, p->k, true, why.len ? reason : cert->cert);
+}
+
+void conf_creds_service(const struct conf *c, size_t i, bool skip, const struct conf_probes *probes, conf_creds_fn say,
+                        void *ctx) {
+    const struct conf_service *s = &c->services[i];
+    struct place p = {say, ctx, i, 0};
+    if (probes->add_service(probes->creds, s->name) < 0) {
+        say(ctx, i, 0, true, "out of memory");
+        return;
+    }
+    for (; !skip && p.k < s->ncerts; p.k++)
+        load_one(&s->certs[p.k], probes, &p);
+}
+
+struct naming {
+    const struct conf *c;
+    struct faults *f;
+};
+
+static void say_by_key(void *ctx, size_t service, size_t k, bool is_error, const char *text) {
+    const struct naming *n = ctx;
+    char key[128];
+    (void)k;                                                                                   /* the text names the file */
+    (void)snprintf(key, sizeof(key), "service.%s.certificates", n->c->services[service].name); /* cut is fine in a message */
+    faults_add(n->f, is_error, "certificates", key, "%s", text);
+}
+
+bool conf_creds_load(const struct conf *c, const struct conf_probes *probes, struct faults *f) {
+    struct naming n = {c, f};
+    for (size_t i = 0; i < c->nservices; i++)
+        conf_creds_service(c, i, false, probes, say_by_key, &n);
+    faults_close(f);
+    return f->errors == 0;
+}

@@ -1,0 +1,19 @@
+/*
+ * The files of certificates that a configuration names, read into the credential store: at the start together with the rest of
+ * the configuration (check_files.c), later for themselves, from the configuration that runs.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "conf/load.h"
+
+/* Where the entry K of service I's certificates stands is the caller's to know. */
+typedef void (*conf_creds_fn)(void *ctx, size_t service, size_t k, bool is_error, const char *text);
+
+/* Service I, the next in order: all that its keys name. SKIP: no file is looked at, the service stays empty. */
+void conf_creds_service(const struct conf *c, size_t i, bool skip, const struct conf_probes *probes, conf_creds_fn say,
+                        void *ctx);
+
+/* All services of a running configuration; faults are named by their keys. True when there was no error. */
+bool conf_creds_load(const struct conf *c, const struct conf_probes *probes, struct faults *f);

@@ -1,0 +1,40 @@
+/* A certificate chain from a PEM file, and what it says of itself; nothing here sees a private key. */
+#pragma once
+
+#include <openssl/x509.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/defs.h"
+#include "base/text.h"
+#include "tls/pem_file.h"
+#include "wire/creds.h"
+
+struct cert_chain {
+    const char *file; /* borrowed */
+    X509 *leaf;
+    STACK_OF(X509) * others; /* without the leaf; may be empty, never NULL */
+    enum creds_kind kind;    /* of the leaf's key */
+};
+
+/*
+ * The certificates of F, which came from FILE (kept), leaf first. Refused with a message in WHY: no PEM, no certificate, a
+ * broken or too long chain, a key of no supported kind (RSA >= 2048, EC P-256/P-384, Ed25519). ERR_FORMAT, ERR_NOMEM.
+ */
+MUST_CHECK int cert_chain_parse(const struct pem_file *f, const char *file, struct cert_chain *ret, struct text *why);
+void cert_chain_fini(struct cert_chain *c);
+
+/* Whether the bytes hold a PEM block of a private key, of whatever kind. */
+bool cert_chain_has_key(const struct pem_file *f);
+
+/* Calls EACH for every host name of the leaf: lower case, A-labels, a leading "*." kept; what no client could ask for is passed
+ * over. RFC 6125 6.4.4: the common name counts only where no alternative name of a host is there. EACH's error is given back.
+ */
+typedef int (*cert_name_fn)(void *ctx, const char *name);
+MUST_CHECK int cert_chain_names(const struct cert_chain *c, cert_name_fn each, void *ctx, struct text *why);
+
+/* Seconds since 1970, or INT64_MIN when the time cannot be read. */
+int64_t cert_chain_time(const ASN1_TIME *t);
+
+/* Whether a key (which may be public only) is the one of certificate X. */
+bool cert_chain_is_key_of(X509 *x, EVP_PKEY *key);
