@@ -103,6 +103,7 @@ static const struct call calls[] = {
 
     /* who and when */
     CALL(getpid, LOOP),
+    CALL(getppid, LOOP),
     CALL(gettid, LOOP),
     CALL(getuid, LOOP),
     CALL(geteuid, LOOP),
