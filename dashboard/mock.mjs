@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 const dist = join(dirname(fileURLToPath(import.meta.url)), "dist");
 const scenario = process.argv[3] ?? "calm";
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml" };
-const EDGES = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+const EDGES = Array.from({ length: 46 }, (_, i) => ((i % 2 ? 24 : 16) * 2 ** Math.floor(i / 2)) / 1e6);
 const began = Date.now() / 1000 - 93784;
 
 const gauss = () => Array.from({ length: 6 }, Math.random).reduce((a, b) => a + b, -3);
@@ -19,15 +19,15 @@ const histogram = (median, spread) => ({ counts: EDGES.map(() => 0), sum: 0, cou
         this.sum += v;
         EDGES.forEach((e, k) => { if (v <= e) this.counts[k]++; });
     }
-}, json() { return { buckets: EDGES.map((e, i) => [e, this.counts[i]]), sum: this.sum, count: this.count }; } });
+}, json() { return { buckets: EDGES.map((e, i) => [e, this.counts[i]]).filter(([, n], i) => n > (this.counts[i - 1] ?? 0)), sum: this.sum, count: this.count }; } });
 
 const latency = { handshake_seconds: histogram(0.0016, 0.7), connect_seconds: histogram(0.00006, 0.8), first_byte_seconds: histogram(0.006, 1.2) };
 const totals = { bytes_in: 0, bytes_out: 0, full: 0, resumed: 0, failed: {}, sessions: 0, sessions_total: 0 };
 const clients = Array.from({ length: scenario === "empty" ? 0 : scenario === "many" ? 100 : 34 }, (_, i) => ({
-    client: i % 7 === 3 ? `2001:db8:${(i * 7919 % 65536).toString(16)}:${i}::/64` : `192.0.2.${(i * 37) % 251}`,
-    name: i % 9 === 2 ? `robot-${i}.svc.example.org` : "", weight: 60e6 / (i + 1) ** 1.3, phase: Math.random() * 6, sessions: 1 + Math.floor(200 / (i + 2)), in: 0, out: 0, handshakes: 10 + i, failed: i % 5 ? 0 : i,
+    client: i % 9 === 2 ? `dns:robot-${i}.svc.example.org` : i % 7 === 3 ? `2001:db8:${(i * 7919 % 65536).toString(16)}:${i}::/64` : `192.0.2.${(i * 37) % 251}`,
+    verified: i % 9 === 2, weight: 60e6 / (i + 1) ** 1.3, phase: Math.random() * 6, sessions: 1 + Math.floor(200 / (i + 2)), in: 0, out: 0, handshakes: 10 + i, failed: i % 5 ? 0 : i,
 }));
-const past = { time: [], bytes_in: [], bytes_out: [], full: [], resumed: [], failed: [], sessions: [] };
+const past = { edges: EDGES, time: [], bytes_in: [], bytes_out: [], full: [], resumed: [], failed: [], sessions: [] };
 let generation = 4;
 let reloaded = Date.now() / 1000 - 5400;
 const cpu = {};
@@ -65,24 +65,25 @@ function second(now) {
     past.failed.push(Object.values(totals.failed).reduce((a, b) => a + b, 0));
     if (past.time.length > 300)
         for (const k in past)
-            past[k].shift();
+            if (k !== "edges")
+                past[k].shift();
 }
 
 function processes(now) {
     const one = (role, index, use, more = {}) => {
         const key = role + index + (more.generation ?? generation);
         cpu[key] = (cpu[key] ?? 100) + use * (0.9 + 0.1 * Math.sin(now / 9 + index));
-        return { role, index, generation, pid: 4000 + Object.keys(cpu).indexOf(key), state: "running", doing: "", cpu_seconds_total: cpu[key], memory_bytes: 2.1e6 + index * 1e5, restarts_total: 0, started: began, last_end: "", ...more };
+        return { role, index, generation, pid: 4000 + Object.keys(cpu).indexOf(key), state: "ready", cpu_seconds_total: cpu[key], memory_bytes: 2.1e6 + index * 1e5, restarts_total: 0, started: began, last_end: "", ...more };
     };
-    const list = [one("supervisor", 0, 0.0004, { doing: "4 workers serve" }), one("observer", 0, 0.006, { doing: "log to journal, 2 scrapers, 1 page" }), one("resolver", 0, 0.0001, { doing: "1 name, next look in 24 s" })];
+    const list = [one("supervisor", 0, 0.0004, {}), one("observer", 0, 0.006, {}), one("resolver", 0, 0.0001, {})];
     const workers = scenario === "many" ? 24 : 4;
     for (let i = 0; i < workers; i++) {
-        list.push(one("handshaker", i, 0.09 + 0.01 * i, { doing: "8 handshakes under way", sessions: 8 + i }), one("signer", i, 0.04, { doing: "signs, 2 keys" }),
-            one("relay", i, 0.21 + 0.02 * i, { doing: "relaying, 12.1 MB leased", sessions: Math.round(totals.sessions / workers), ...(scenario === "trouble" && i === 1 ? { restarts_total: 2, started: now - 95, last_end: "killed by signal 6 (Aborted)" } : {}) }));
+        list.push(one("handshaker", i, 0.09 + 0.01 * i, { handshakes: 8 + i, queue: 0 }), one("signer", i, 0.04),
+            one("relay", i, 0.21 + 0.02 * i, { buffer_bytes: 1.2e6 * i, sessions: Math.round(totals.sessions / workers), ...(scenario === "trouble" && i === 1 ? { restarts_total: 2, started: now - 95, last_end: "killed by signal 6 (Aborted)" } : {}) }));
     }
     if (scenario === "trouble") {
-        list.push(one("relay", 0, 0.02, { generation: generation - 1, state: "draining", doing: "12 sessions left to export", sessions: 12 }));
-        list.push(one("handshaker", 0, 0, { generation: generation - 1, state: "draining", doing: "3 handshakes under way", sessions: 3 }));
+        list.push(one("relay", 0, 0.02, { generation: generation - 1, state: "leaving", sessions: 12 }));
+        list.push(one("handshaker", 0, 0, { generation: generation - 1, state: "leaving", handshakes: 3 }));
     }
     return list;
 }
@@ -91,11 +92,11 @@ function status(now) {
     const services = [["web", 0.7, ["unix:/run/app.sock", "tcp:127.0.0.1:8080"]], ["redis", 0.2, ["unix:/run/redis/redis.sock"]], ["mail", 0.1, ["tcp:mail.internal:993"]]].map(([name, part, backends], i) => ({
         name, mode: i === 2 ? "passthrough" : "terminate", listen: [i === 0 ? "0.0.0.0:443" : `0.0.0.0:${6379 + i}`], sessions: Math.round(totals.sessions * part), sessions_total: Math.round(totals.sessions_total * part),
         bytes_in_total: Math.round(totals.bytes_in * part), bytes_out_total: Math.round(totals.bytes_out * part), handshakes: { full: Math.round(totals.full * part), resumed: Math.round(totals.resumed * part), failed: { no_shared_cipher: 4 } },
-        backends: backends.map((address, k) => ({ address, state: scenario === "trouble" && i === 0 && k === 1 ? "down" : "up", retry_in_seconds: scenario === "trouble" && i === 0 && k === 1 ? 14 : null, sessions: Math.round(totals.sessions * part / backends.length), sessions_total: 1, failures_total: k ? 31 : 0 })) }));
+        backends: backends.map((address, k) => ({ name: address, state: scenario === "trouble" && i === 0 && k === 1 ? "down" : "up", sessions: Math.round(totals.sessions * part / backends.length), sessions_total: 1, connects_failed_total: k ? 31 : 0 })) }));
     return { time: now, version: "0.2.0", hostname: "edge-3.example.org", pid: 812, uptime_seconds: now - began, generation, state: "serving", degraded: scenario === "trouble" ? ["Service web has used 96 % of its 20,000 sessions."] : [],
         last_reload: { time: reloaded, result: "done", text: "" },
-        totals: { sessions: totals.sessions, sessions_total: totals.sessions_total, bytes_in_total: totals.bytes_in, bytes_out_total: totals.bytes_out, handshakes: { full: totals.full, resumed: totals.resumed, failed: totals.failed }, log_events_dropped_total: 0,
-            latency: Object.fromEntries(Object.entries(latency).map(([k, h]) => [k, h.json()])) },
+        totals: { sessions: totals.sessions, sessions_total: totals.sessions_total, bytes_in_total: totals.bytes_in, bytes_out_total: totals.bytes_out, handshakes: { full: totals.full, resumed: totals.resumed, failed: totals.failed }, },
+        log: { events_dropped_total: 0, lines_lost_total: 0 }, histograms: Object.fromEntries(Object.entries(latency).map(([k, h]) => [k, h.json()])),
         services: scenario === "empty" ? services.slice(0, 1) : services, processes: processes(now) };
 }
 
@@ -105,7 +106,7 @@ const certificates = (now) => ({ total: 6, certificates: [["web", ["www.example.
 const sessions = (url) => {
     const of = url.searchParams.get("client");
     const n = Number(url.searchParams.get("limit") ?? 15);
-    return { sessions: clients.filter((c) => !of || c.client === of).flatMap((c) => [c, c, c]).slice(0, n).map((c, i) => ({ id: `s${c.client}${i}`, client: c.client, client_name: c.name, service: i % 3 ? "web" : "redis", sni: "www.example.org", version: "TLS 1.3", suite: "AES-128-GCM", backend: "unix:/run/app.sock", state: "open", age_seconds: 300 + 61 * i, idle_seconds: 0, bytes_in: Math.round(c.in / 3), bytes_out: Math.round(c.out / 3) })) };
+    return { sessions: clients.filter((c) => !of || c.client === of).flatMap((c) => [c, c, c]).slice(0, n).map((c, i) => ({ id: `s${c.client}${i}`, client: c.client, client_name: "", service: i % 3 ? "web" : "redis", sni: "www.example.org", version: "TLS 1.3", suite: "AES-128-GCM", backend: "unix:/run/app.sock", state: "open", age_seconds: 300 + 61 * i, idle_seconds: 0, bytes_in: Math.round(c.in / 3), bytes_out: Math.round(c.out / 3) })) };
 };
 
 for (let t = Date.now() / 1000 - 290; t < Date.now() / 1000; t++)
@@ -115,7 +116,7 @@ const open = new Set();
 setInterval(() => {
     const now = Date.now() / 1000;
     second(now);
-    const text = `event: snapshot\ndata: ${JSON.stringify({ status: status(now), clients: clients.map((c) => ({ client: c.client, name: c.name, sessions: c.sessions, bytes_in: c.in, bytes_out: c.out, rate_in: { "1s": c.rateIn }, rate_out: { "1s": c.rateOut }, handshakes_total: c.handshakes, failed_total: c.failed, error: 0 })), clients_tracked: scenario === "many" ? 4096 : clients.length })}\n\n`;
+    const text = `event: snapshot\ndata: ${JSON.stringify({ status: status(now), clients: clients.map((c) => ({ client: c.client, verified: c.verified, sessions: c.sessions, bytes_in: c.in, bytes_out: c.out, rate_in: { "1s": c.rateIn }, rate_out: { "1s": c.rateOut }, handshakes_total: c.handshakes, failed_total: c.failed, error_bytes: 0 })), clients_tracked: scenario === "many" ? 4096 : clients.length })}\n\n`;
     for (const r of open)
         r.write(text);
 }, 1000);

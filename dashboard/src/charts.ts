@@ -169,6 +169,7 @@ export class TimeChart {
         const { ctx, bbox } = u;
         ctx.save();
         ctx.strokeStyle = ctx.fillStyle = css("--muted");
+        ctx.textAlign = "left";
         ctx.font = FONT.replace("12px", `${11 * devicePixelRatio}px`);
         ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
         for (const m of this.options.marks ?? []) {
@@ -274,7 +275,7 @@ export class Bars {
             width: this.width,
             height: 130,
             legend: { show: false },
-            padding: [14, 8, 0, 0],
+            padding: [16, 22, 0, 0],
             cursor: { show: false },
             scales: {
                 x: { time: false, range: () => [-0.5, this.edges.length - 0.5] },
@@ -294,6 +295,8 @@ export class Bars {
         const { ctx, bbox } = u;
         ctx.save();
         ctx.strokeStyle = ctx.fillStyle = css("--text");
+        ctx.textAlign = "left";
+        ctx.textBaseline = "alphabetic";
         ctx.font = FONT.replace("12px", `${11 * devicePixelRatio}px`);
         ctx.setLineDash([2 * devicePixelRatio, 2 * devicePixelRatio]);
         let free = -Infinity;

@@ -33,7 +33,7 @@ function mean(trace: ClientTrace, name: "in" | "out", n: number): number {
 }
 
 export function matches(c: Client, words: string): boolean {
-    const text = `${c.client} ${c.name}`.toLowerCase();
+    const text = c.client.toLowerCase();
     return words.toLowerCase().split(/\s+/).every((w) => text.includes(w));
 }
 
@@ -133,9 +133,9 @@ export class Clients {
 
     private update(row: Row, e: Entry): void {
         const followed = e.c.client === this.followed;
-        put(row.name, e.c.name ? `${e.c.client} (${e.c.name})` : e.c.client);
+        put(row.name, e.c.client);
         row.name.dataset.client = e.c.client;
-        set(row.name, { "aria-pressed": String(followed), "aria-label": `Follow ${e.c.client}${e.c.name ? `, ${e.c.name}` : ""}` });
+        set(row.name, { "aria-pressed": String(followed), "aria-label": `Follow ${e.c.client}`, title: e.c.verified ? "verified by its certificate" : null });
         set(row.root, { "data-followed": followed, "data-gone": !e.present });
         [rate(e.in + e.out), rate(e.out), rate(e.in), count(e.present ? e.c.sessions : 0)].forEach((t, i) => put(row.cells[i] as HTMLElement, t));
         const first = e.trace.columns.since("time", (this.history?.last?.time ?? 0) - Math.min(this.window, 900));
@@ -214,7 +214,7 @@ export class Clients {
         put(byId("follow-name"), name ?? "–");
         const present = trace !== undefined && h.last !== null && trace.seen >= h.last.time - 0.5;
         put(byId("follow-note"), trace === undefined ? (this.followed === null ? "" : "Not among the clients seen so far.")
-            : !present && h.last ? `Not among the busiest since ${age(h.last.time - trace.seen)}.` : trace.last.uncertain > 0 ? `Bytes may be over-counted by ${bytes(trace.last.uncertain)}: it came to be tracked in another client's place.` : trace.last.name);
+            : !present && h.last ? `Not among the busiest since ${age(h.last.time - trace.seen)}.` : trace.last.uncertain > 0 ? `Bytes may be over-counted by ${bytes(trace.last.uncertain)}: it came to be tracked in another client's place.` : trace.last.verified ? "Verified by its certificate." : "");
         const c = trace?.last;
         const facts: Record<string, string> = {
             "To client": rate(present && trace ? trace.columns.at("out", -1) : null),

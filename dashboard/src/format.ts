@@ -31,6 +31,8 @@ export function rateParts(n: number | null): [string, string] {
 }
 
 export function rate(n: number | null): string {
+    if (n === null || !Number.isFinite(n))
+        return NONE;
     const [v, u] = rateParts(n);
     return v + THIN + u;
 }
@@ -96,10 +98,10 @@ export function edge(s: number): string {
     if (!Number.isFinite(s))
         return "∞";
     if (s < 0.001)
-        return +(s * 1e6).toPrecision(3) + THIN + "µs";
+        return +(s * 1e6).toPrecision(2) + THIN + "µs";
     if (s < 1)
-        return +(s * 1e3).toPrecision(3) + THIN + "ms";
-    return +s.toPrecision(3) + THIN + "s";
+        return +(s * 1e3).toPrecision(2) + THIN + "ms";
+    return +s.toPrecision(2) + THIN + "s";
 }
 
 /** A long time in two units: 3 d 4 h, 12 min 5 s. */

@@ -46,12 +46,12 @@ export class Services {
                 const failures = el("span", { class: "r fails" });
                 return { root: el("div", { class: "backend" }, state, address, sessions, failures), state, word, address, sessions, failures };
             }, (r, b) => {
-                set(r.state, { "data-level": b.state === "up" ? "good" : b.state === "trying" ? "warn" : "bad" });
-                put(r.word, b.state === "up" ? "up" : b.state === "trying" ? "trying" : b.retryIn === null ? "left out" : `out ${age(b.retryIn)}`);
+                set(r.state, { "data-level": b.state === "up" ? "good" : b.state === "partly" ? "warn" : "bad" });
+                put(r.word, b.state === "up" ? "up" : b.state === "partly" ? "partly out" : "left out");
                 put(r.address, b.address);
                 set(r.address, { title: b.address });
                 put(r.sessions, plural(b.sessions, "session"));
-                put(r.failures, b.failures > 0 ? plural(b.failures, "failure") : "no failures");
+                put(r.failures, b.failures > 0 ? `${count(b.failures)} failed` : "none failed");
             }),
         };
     }

@@ -28,7 +28,7 @@ const handshakes = new TimeChart(byId("handshakes"), [
     { label: "full", color: "--full", text: perSec },
     { label: "resumed", color: "--resumed", text: perSec },
     { label: "failed", color: "--failed", text: perSec },
-], { name: "Handshakes over time", axis: (v) => (v === 0 ? "0" : count(v) + "/s"), axisWidth: 58, least: 1, height: 220, stacked: true, marks: history.marks });
+], { name: "Handshakes over time", axis: (v) => (v === 0 ? "0" : (Number.isInteger(v) ? count(v) : v.toFixed(1)) + "/s"), axisWidth: 58, least: 5, height: 220, stacked: true, marks: history.marks });
 const latency = new Latency();
 const clients = new Clients(() => void loadFollowed());
 const services = new Services();
@@ -57,7 +57,7 @@ function draw(): void {
     const first = history.rates.since("time", s.time - span - 1);
     const columns = (...names: ("time" | "in" | "out" | "full" | "resumed" | "failed")[]) => names.map((n) => history.rates.slice(n, first));
     put(byId("host"), s.host);
-    put(byId("version"), `tls-off ${s.version} · up ${age(s.uptime)}${s.reload?.ok ? ` · reloaded ${age(s.time - s.reload.time)} ago` : ""}`);
+    put(byId("version"), `tls-off ${s.version} · up ${age(s.uptime)}${s.reload?.result === "done" ? ` · reloaded ${age(s.time - s.reload.time)} ago` : ""}`);
     drawVerdict(s);
     figures.show(history, span);
     throughput.show(columns("time", "out", "in"), span);

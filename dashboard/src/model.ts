@@ -19,15 +19,15 @@ export interface Totals {
     dropped: number; // log events
 }
 
-export type BackendState = "up" | "down" | "trying";
+/** Each relay leaves a backend out by itself: partly = some do. */
+export type BackendState = "up" | "partly" | "down";
 
 export interface Backend {
     address: string;
     state: BackendState;
     sessions: number;
     sessionsTotal: number;
-    failures: number;
-    retryIn: number | null;
+    failures: number; // connects
 }
 
 export interface Service {
@@ -49,19 +49,22 @@ export interface Process {
     index: number;
     generation: number;
     pid: number;
-    state: string; // "running", "starting", "draining", "ended", ...
-    doing: string;
+    state: string; // "preparing", "ready", "hung", "leaving", "down"
     cpuSeconds: number | null;
     memory: number | null;
     sessions: number | null;
+    handshakes: number | null;
+    queue: number; // finished handshakes that wait for a relay
+    waiters: number; // sessions that wait for a full backend
+    buffers: number; // bytes that wait for their sink
     restarts: number;
     started: number | null;
     lastEnd: string;
 }
 
 export interface Client {
-    client: string;
-    name: string;
+    client: string; // an address, or the verified name of a client certificate
+    verified: boolean;
     sessions: number;
     bytesIn: number;
     bytesOut: number;
@@ -74,7 +77,7 @@ export interface Client {
 
 export interface Reload {
     time: number;
-    ok: boolean;
+    result: string; // "queued", "running", "done", "refused"
     text: string;
 }
 

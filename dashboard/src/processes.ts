@@ -25,10 +25,22 @@ interface Box {
     facts: HTMLElement[];
 }
 
-function level(p: Process): string {
-    if (p.state === "running" || p.state === "ready" || p.state === "serving")
-        return "good";
-    return p.state === "draining" || p.state === "starting" || p.state === "exporting" || p.state === "stopping" ? "warn" : p.state === "" ? "none" : "bad";
+const LEVELS: Record<string, string> = { ready: "good", preparing: "warn", leaving: "warn", hung: "bad", down: "bad" };
+
+/** What a process does now, in a few words; what its role is for when there is nothing more to say. */
+export function doing(p: Process): string {
+    if (p.state === "down")
+        return p.lastEnd || "waits to be started anew";
+    if (p.state === "hung")
+        return "does not answer";
+    if (p.state === "preparing")
+        return "gets ready";
+    const parts: string[] = [];
+    if (p.role === "relay" && p.sessions !== null)
+        parts.push(p.state === "leaving" ? `${plural(p.sessions, "session")} left` : plural(p.sessions, "session"), p.buffers > 0 ? `${bytes(p.buffers)} wait` : "", p.waiters > 0 ? `${count(p.waiters)} wait for a backend` : "");
+    else if (p.role === "handshaker" && p.handshakes !== null)
+        parts.push(plural(p.handshakes, "handshake") + (p.state === "leaving" ? " left" : " under way"), p.queue > 0 ? `${count(p.queue)} wait for a relay` : "");
+    return parts.filter((t) => t !== "").join(", ") || (WHAT[p.role] ?? "");
 }
 
 function makeBox(): Box {
@@ -36,8 +48,8 @@ function makeBox(): Box {
     const word = el("span");
     const state = el("span", { class: "state" }, el("i", { class: "dot", "aria-hidden": "true" }), word);
     const doing = el("p", { class: "doing" });
-    const facts = [0, 1, 2, 3].map(() => el("b"));
-    const labels = ["pid ", "CPU ", "", ""];
+    const facts = [0, 1, 2].map(() => el("b"));
+    const labels = ["pid ", "CPU ", ""];
     return {
         root: el("div", { class: "proc" }, el("div", { class: "proc-head" }, name, state), doing,
             el("p", { class: "small-facts" }, ...facts.map((b, i) => el("span", {}, labels[i] as string, b)))),
@@ -46,21 +58,20 @@ function makeBox(): Box {
 }
 
 function updateBox(box: Box, p: Process, h: History): void {
-    const l = level(p);
+    const l = LEVELS[p.state] ?? "none";
     set(box.root, { "data-level": l, title: p.started === null ? null : `running for ${age((h.last?.time ?? 0) - p.started)}${p.lastEnd ? `; before: ${p.lastEnd}` : ""}` });
     set(box.state, { "data-level": l });
     put(box.name, p.role);
     put(box.word, (p.restarts > 0 ? `${plural(p.restarts, "restart")} · ` : "") + (p.state || "unknown"));
     set(box.root, { "data-role": p.role });
-    const doing = p.doing || WHAT[p.role] || "";
-    put(box.doing, doing);
-    set(box.doing, { title: doing });
+    const words = doing(p);
+    put(box.doing, words);
+    set(box.doing, { title: `${p.role} ${WHAT[p.role] ?? ""}` });
     const cpu = h.cpuOf(p);
     const facts = [
         p.pid > 0 ? String(p.pid) : NONE,
         cpu === null ? NONE : percent(cpu),
         p.memory === null ? "" : bytes(p.memory),
-        p.role === "relay" && p.sessions !== null ? plural(p.sessions, "session") : p.role === "handshaker" && p.sessions !== null ? plural(p.sessions, "handshake") : "",
     ];
     facts.forEach((t, i) => put(box.facts[i] as HTMLElement, t));
 }

@@ -23,6 +23,8 @@ const FAILED_SHARE = 0.1; // of all handshakes in the last minute
 const FAILED_LEAST = 20;
 const NEW_RESTART_SECONDS = 600;
 const SHOWN_MAX = 6;
+// Sentences of the proxy about what is in its figures too, where more is known of it.
+const TOLD_BETTER = /^backend .* is left out$|^[a-z]+\.\d+ is (down|hung)$/;
 
 export const daysLeft = (c: Certificate, now: number) => (c.notAfter - now) / DAY;
 
@@ -49,7 +51,7 @@ function backends(s: Snapshot, out: Finding[]): void {
         out.push({
             level: all ? "bad" : "warn",
             text: all ? `Service ${service.name} has no backend: ${down.map((b) => b.address).join(", ")} ${down.length === 1 ? "does" : "do"} not answer.`
-                : `Service ${service.name}: ${plural(down.length, "backend")} of ${service.backends.length} left out (${down.map((b) => b.address).join(", ")}).`,
+                : `Service ${service.name}: ${down.length} of ${plural(service.backends.length, "backend")} left out (${down.map((b) => b.address).join(", ")}).`,
         });
     }
 }
@@ -57,8 +59,8 @@ function backends(s: Snapshot, out: Finding[]): void {
 function processes(s: Snapshot, out: Finding[]): void {
     for (const p of s.processes) {
         const name = p.role === "supervisor" || p.role === "observer" || p.role === "resolver" ? p.role : `${p.role}.${p.index}`;
-        if (p.state === "down" || p.state === "waiting" || p.state === "failed")
-            out.push({ level: "bad", text: `${name} is not running${p.lastEnd ? `: ${p.lastEnd}` : ""}.` });
+        if (p.state === "down" || p.state === "hung")
+            out.push({ level: "bad", text: p.state === "hung" ? `${name} does not answer.` : `${name} is not running${p.lastEnd ? `: ${p.lastEnd}` : ""}.` });
         else if (p.restarts > 0 && p.started !== null && s.time - p.started < NEW_RESTART_SECONDS)
             out.push({ level: "warn", text: `${name} was started anew ${age(s.time - p.started)} ago${p.lastEnd ? ` (${p.lastEnd})` : ""}.` });
     }
@@ -78,14 +80,14 @@ function handshakes(now: Totals, before: Totals | null, out: Finding[]): void {
 
 /** BEFORE: totals of about a minute ago, or null. */
 export function judge(s: Snapshot, before: Totals | null, certs: readonly Certificate[]): Verdict {
-    const findings: Finding[] = s.problems.map((text) => ({ level: "bad" as const, text }));
+    const findings: Finding[] = s.problems.filter((text) => !TOLD_BETTER.test(text)).map((text) => ({ level: "bad" as const, text }));
     backends(s, findings);
     processes(s, findings);
     certificates(certs, s.time, findings);
     handshakes(s.totals, before, findings);
     if (before && s.totals.dropped > before.dropped)
         findings.push({ level: "warn", text: `${plural(s.totals.dropped - before.dropped, "log event")} dropped in the last minute.` });
-    if (s.reload && !s.reload.ok && s.time - s.reload.time < DAY)
+    if (s.reload?.result === "refused" && s.time - s.reload.time < DAY)
         findings.push({ level: "warn", text: `The last reload was refused ${age(s.time - s.reload.time)} ago: ${s.reload.text || "see the log"}` });
     findings.sort((a, b) => Number(b.level === "bad") - Number(a.level === "bad"));
     const more = findings.length - SHOWN_MAX;

@@ -13,23 +13,26 @@ const maybe = (v: unknown): number | null => (typeof v === "number" && Number.is
 const text = (v: unknown): string => (typeof v === "string" ? v : typeof v === "number" ? String(v) : "");
 const texts = (v: unknown): string[] => list(v).map(text).filter((t) => t !== "");
 
-/** Buckets come as [upper edge or null, number of values up to it]. */
+/** Upper edges of all buckets of the proxy's histograms, finite ones; told once at the begin of a stream. */
+let allEdges: number[] = [];
+
+/** Buckets come as [upper edge, number of values up to it], without those that are empty. */
 function histogram(v: unknown): Histogram {
     const t = tree(v);
-    const edges: number[] = [];
-    const counts: number[] = [];
+    const pairs = list(t.buckets).map((b) => list(b)).filter((b) => maybe(b[0]) !== null && maybe(b[1]) !== null).map((b) => [num(b[0]), num(b[1])] as const);
+    const edges = allEdges.length > 0 ? [...allEdges] : pairs.map(([le]) => le);
+    const counts = [...edges.map(() => 0), 0];
     let before = 0;
-    for (const b of list(t.buckets)) {
-        const [le, n] = list(b);
-        edges.push(maybe(le) ?? Infinity);
-        counts.push(Math.max(0, num(n) - before));
-        before = num(n);
+    for (const [le, n] of pairs) {
+        // by nearest edge: numbers may have been cut on the way
+        let i = edges.findIndex((e) => le <= e * 1.0001);
+        if (i < 0)
+            i = edges.length;
+        counts[i] = (counts[i] as number) + Math.max(0, n - before);
+        before = n;
     }
-    if (edges.length > 0 && Number.isFinite(edges.at(-1))) {
-        edges.push(Infinity);
-        counts.push(Math.max(0, num(t.count) - before));
-    }
-    return { edges, counts, sum: num(t.sum), count: num(t.count) };
+    counts[edges.length] = (counts[edges.length] as number) + Math.max(0, num(t.count) - before);
+    return { edges: [...edges, Infinity], counts, sum: num(t.sum), count: num(t.count) };
 }
 
 function failures(v: unknown): Record<string, number> {
@@ -52,12 +55,11 @@ function backend(v: unknown): Backend {
     const t = tree(v);
     const state = text(t.state);
     return {
-        address: text(t.address) || text(t.name),
-        state: state === "down" || state === "trying" ? state : "up",
+        address: text(t.name),
+        state: state === "down" || state === "partly" ? state : "up",
         sessions: num(t.sessions),
         sessionsTotal: num(t.sessions_total),
-        failures: num(t.failures_total),
-        retryIn: maybe(t.retry_in_seconds),
+        failures: num(t.connects_failed_total),
     };
 }
 
@@ -87,10 +89,13 @@ function process(v: unknown): Process {
         generation: num(t.generation),
         pid: num(t.pid),
         state: text(t.state),
-        doing: text(t.doing),
         cpuSeconds: maybe(t.cpu_seconds_total),
         memory: maybe(t.memory_bytes),
         sessions: maybe(t.sessions),
+        handshakes: maybe(t.handshakes),
+        queue: num(t.queue),
+        waiters: num(t.backlog_waiters),
+        buffers: num(t.buffer_bytes),
         restarts: num(t.restarts_total),
         started: maybe(t.started),
         lastEnd: text(t.last_end),
@@ -104,7 +109,7 @@ function client(v: unknown): Client {
     const t = tree(v);
     return {
         client: text(t.client),
-        name: text(t.name),
+        verified: t.verified === true,
         sessions: num(t.sessions),
         bytesIn: num(t.bytes_in),
         bytesOut: num(t.bytes_out),
@@ -112,7 +117,7 @@ function client(v: unknown): Client {
         rateOut: rateOf(t.rate_out),
         handshakes: maybe(t.handshakes_total),
         failed: maybe(t.failed_total),
-        uncertain: num(t.error),
+        uncertain: num(t.error_bytes),
     };
 }
 
@@ -123,7 +128,8 @@ export function snapshotOf(v: unknown): Snapshot | null {
         return null;
     const totals = tree(t.totals);
     const h = handshakes(totals.handshakes);
-    const latency = isTree(totals.latency) ? totals.latency : t;
+    const latency = tree(t.histograms);
+    const log = tree(t.log);
     const clients = list(message.clients).map(client).filter((c) => c.client !== "");
     const reload = tree(t.last_reload);
     const uptime = num(t.uptime_seconds);
@@ -136,13 +142,13 @@ export function snapshotOf(v: unknown): Snapshot | null {
         generation: num(t.generation),
         state: text(t.state),
         problems: texts(t.degraded),
-        reload: maybe(reload.time) === null ? null : { time: num(reload.time), ok: text(reload.result) !== "refused", text: text(reload.text) },
+        reload: maybe(reload.time) === null ? null : { time: num(reload.time), result: text(reload.result), text: text(reload.text) },
         totals: {
             sessions: num(totals.sessions),
             sessionsTotal: num(totals.sessions_total),
             bytesIn: num(totals.bytes_in_total),
             bytesOut: num(totals.bytes_out_total),
-            dropped: num(totals.log_events_dropped_total),
+            dropped: num(log.events_dropped_total) + num(log.lines_lost_total),
             ...h,
         },
         latency: {
@@ -159,6 +165,7 @@ export function snapshotOf(v: unknown): Snapshot | null {
 
 export function pastOf(v: unknown): Past {
     const t = tree(v);
+    allEdges = list(t.edges).filter((e): e is number => typeof e === "number" && e > 0);
     const column = (name: string) => list(t[name]).map(num);
     return {
         time: column("time"),

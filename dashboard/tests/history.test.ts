@@ -2,13 +2,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Columns, History, KEEP, quantile } from "../src/history";
 import type { Snapshot } from "../src/model";
-import { snapshotOf } from "../src/wire";
+import { pastOf, snapshotOf } from "../src/wire";
 
 function at(time: number, more: { pid?: number; out?: number; generation?: number; clients?: object[]; buckets?: [number, number][]; processes?: object[] } = {}): Snapshot {
     const s = snapshotOf({
         status: {
             time, pid: more.pid ?? 7, generation: more.generation ?? 1, processes: more.processes ?? [],
-            totals: { bytes_out_total: more.out ?? 0, handshakes: { failed: {} }, latency: { handshake_seconds: { buckets: more.buckets ?? [], count: more.buckets?.at(-1)?.[1] ?? 0 } } },
+            totals: { bytes_out_total: more.out ?? 0, handshakes: { failed: {} } }, histograms: { handshake_seconds: { buckets: more.buckets ?? [], count: more.buckets?.at(-1)?.[1] ?? 0 } },
         },
         clients: more.clients ?? [],
     });
@@ -97,6 +97,14 @@ test("a histogram's window is the difference of two moments", () => {
     h.push(at(161, { buckets: [[0.001, 1], [0.01, 1]] }));
     assert.deepEqual(h.latency.handshake.window(60), [0, 0, 0], "anew after counters began anew");
     assert.equal(h.latency.handshake.edges.at(-1), Infinity);
+});
+
+test("empty buckets are left out on the wire, and have their place again here", () => {
+    pastOf({ edges: [0.001, 0.002, 0.004] });
+    const h = at(1, { buckets: [[0.00200000001, 3], [0.004, 5]] }).latency.handshake;
+    pastOf({});
+    assert.deepEqual(h.edges, [0.001, 0.002, 0.004, Infinity]);
+    assert.deepEqual(h.counts, [0, 3, 2, 0]);
 });
 
 test("quantiles", () => {

@@ -25,7 +25,7 @@ test("certificates near their end, and beyond it", () => {
 });
 
 test("a backend that is left out warns; a service without any is bad", () => {
-    const service = (...states: string[]) => status({ services: [{ name: "web", backends: states.map((state, i) => ({ address: `b${i}`, state })) }] });
+    const service = (...states: string[]) => status({ services: [{ name: "web", backends: states.map((state, i) => ({ name: `b${i}`, state })) }] });
     assert.equal(judge(service("up", "up"), null, []).level, "good");
     assert.equal(judge(service("up", "down"), null, []).level, "warn");
     assert.equal(judge(service("down", "down"), null, []).level, "bad");
@@ -41,9 +41,14 @@ test("failed handshakes need a number and a share", () => {
 
 test("restarts are told for ten minutes, what is down at once", () => {
     const relay = (p: object) => status({ processes: [{ role: "relay", index: 1, ...p }] });
-    assert.equal(judge(relay({ state: "running", restarts_total: 1, started: NOW - 30 }), null, []).level, "warn");
-    assert.equal(judge(relay({ state: "running", restarts_total: 1, started: NOW - 3600 }), null, []).level, "good");
+    assert.equal(judge(relay({ state: "ready", restarts_total: 1, started: NOW - 30 }), null, []).level, "warn");
+    assert.equal(judge(relay({ state: "ready", restarts_total: 1, started: NOW - 3600 }), null, []).level, "good");
     assert.equal(judge(relay({ state: "down" }), null, []).level, "bad");
+});
+
+test("what the figures tell is not told twice", () => {
+    const s = status({ degraded: ["backend b0 of web is left out", "relay.1 is down", "something else"], services: [{ name: "web", backends: [{ name: "b0", state: "down" }] }], processes: [{ role: "relay", index: 1, state: "down" }] });
+    assert.deepEqual(judge(s, null, []).findings.length, 3);
 });
 
 test("a refused reload is told", () => {
@@ -60,7 +65,7 @@ test("many findings stay readable", () => {
 test("whatever comes on the wire, nothing throws and no number is NaN", () => {
     for (const v of [null, 1, "x", [], {}, { status: { time: "now" } }])
         assert.equal(snapshotOf(v), null);
-    const s = snapshotOf({ status: { time: 1, totals: { handshakes: { failed: { x: "y" } }, latency: { handshake_seconds: { buckets: [[null, 3], "q"] } } }, services: [1, {}], processes: [null] }, clients: [{}, { client: "a" }] });
+    const s = snapshotOf({ status: { time: 1, totals: { handshakes: { failed: { x: "y" } }, }, histograms: { handshake_seconds: { buckets: [[null, 3], "q"] } }, services: [1, {}], processes: [null] }, clients: [{}, { client: "a" }] });
     assert.ok(s);
     assert.equal(JSON.stringify(s).includes("NaN"), false);
     assert.equal(s.clients.length, 1);
