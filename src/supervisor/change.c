@@ -172,6 +172,8 @@ static void switch_over(struct super *s) {
     s->now = s->coming;
     s->coming = NULL;
     s->voice.level = s->now->conf->log_level;
+    if (!s->going)
+        admin_say(&s->admin, &s->voice);
     s->roster.reload_ms = clock_wall_us() / 1000;
     s->dirty = true;
     for (size_t i = 0; i < s->now->nworkers; i++) {
