@@ -18,6 +18,8 @@
 #define CONF_LISTENERS_MAX   256 /* different addresses, over all services */
 #define CONF_BACKENDS_MAX    64  /* a service */
 #define CONF_BUSY_POLL_MAX   10000
+#define CONF_RATE_MIN        1024 /* bytes a second of a client: the smallest limit */
+#define CONF_RATE_MAX        (UINT64_C(1) << 50)
 #define CONF_SOCKET_PATH_MAX 107        /* sun_path, its zero not counted */
 #define CONF_NEVER           UINT64_MAX /* a timeout of "none" */
 
@@ -76,6 +78,7 @@ struct conf_service {
     size_t nproxy_trust;
     uint64_t handshake_ms, connect_ms, idle_ms, linger_ms;                                /* CONF_NEVER = none */
     uint64_t max_sessions, max_sessions_per_client, max_handshakes_per_client_per_second; /* 0 = no limit */
+    uint64_t max_bytes_per_client;                                                        /* a second; 0 = no limit */
 };
 
 /* Where tls-off answers questions and takes commands. */

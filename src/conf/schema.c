@@ -42,6 +42,15 @@ static void read_integer(struct reading *r, const struct toml_node *node) {
         store(r->target, r->row->size, v);
 }
 
+/* 0 or at least the minimum. */
+static void read_rate(struct reading *r, const struct toml_node *node) {
+    if (node->integer == 0 || (node->integer >= (int64_t)r->row->min && node->integer <= (int64_t)r->row->max))
+        store(r->target, r->row->size, (uint64_t)node->integer);
+    else
+        reading_refuse(r, node, "0 (no limit) or an integer from %llu to %llu", (unsigned long long)r->row->min,
+                       (unsigned long long)r->row->max);
+}
+
 static void read_word(struct reading *r, const struct toml_node *node) {
     char words[256];
     struct text t = text_of(words, sizeof(words));
@@ -200,7 +209,7 @@ const struct key_row key_rows[KEY_COUNT] = {
     [KEY_LIMIT_SESSIONS]            = ROW("service.*.limits.sessions", TOML_INTEGER, read_integer, SERVICE(max_sessions), .max = LIMIT_MAX),
     [KEY_LIMIT_SESSIONS_PER_CLIENT] = ROW("service.*.limits.sessions_per_client", TOML_INTEGER, read_integer, SERVICE(max_sessions_per_client), .max = LIMIT_MAX),
     [KEY_LIMIT_HANDSHAKES]          = ROW("service.*.limits.handshakes_per_client_per_second", TOML_INTEGER, read_integer, SERVICE(max_handshakes_per_client_per_second), .max = LIMIT_MAX),
-    [KEY_LIMIT_BYTES]               = ROW("service.*.limits.bytes_per_second_per_client", TOML_INTEGER, NULL, .neutral = "0"),
+    [KEY_LIMIT_BYTES]               = ROW("service.*.limits.bytes_per_second_per_client", TOML_INTEGER, read_rate, SERVICE(max_bytes_per_client), .min = CONF_RATE_MIN, .max = CONF_RATE_MAX),
 };
 /* clang-format on */
 

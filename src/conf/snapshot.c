@@ -218,7 +218,8 @@ static void put_service(struct wr *w, const struct conf_service *s) {
                                 s->linger_ms,
                                 s->max_sessions,
                                 s->max_sessions_per_client,
-                                s->max_handshakes_per_client_per_second};
+                                s->max_handshakes_per_client_per_second,
+                                s->max_bytes_per_client};
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
         wr_u64(w, numbers[i]);
     put_service_lists(w, s);
@@ -240,12 +241,13 @@ static void get_service(struct rd *r, struct conf *c, struct conf_service *s) {
                                  &s->linger_ms,
                                  &s->max_sessions,
                                  &s->max_sessions_per_client,
-                                 &s->max_handshakes_per_client_per_second};
+                                 &s->max_handshakes_per_client_per_second,
+                                 &s->max_bytes_per_client};
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
         *numbers[i] = rd_u64(r);
     get_service_lists(r, c, s);
     if ((s->min_version != 0x0303 && s->min_version != 0x0304) || (s->mode == MODE_TERMINATE) != (s->ncerts > 0) ||
-        (s->proxy_accept && s->nproxy_trust == 0))
+        (s->proxy_accept && s->nproxy_trust == 0) || s->max_bytes_per_client > CONF_RATE_MAX)
         r->bad = true;
 }
 

@@ -77,6 +77,7 @@ void counts_begin(struct relay *r, struct session *s, const struct facts *f, boo
 
 void counts_end(struct relay *r, struct session *s, bool moved) {
     struct stats_page *p = page_of(r);
+    rate_leave(r, s);
     if (!moved && s->reason) {
         counts_add(r, s, STATS_SESSIONS_FAILED, 1);
         struct span service = span_str(session_service(r, s)->name);

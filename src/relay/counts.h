@@ -24,7 +24,7 @@ struct session_counts {
 /* A session of F begins here. MOVED: from another relay, which has counted it already as one that began. */
 void counts_begin(struct relay *r, struct session *s, const struct facts *f, bool moved);
 
-/* It is here no more. MOVED: it goes on in another relay. */
+/* It is here no more, its place at its client's byte rate included. MOVED: it goes on in another relay. */
 void counts_end(struct relay *r, struct session *s, bool moved);
 
 /* Adds to all that the session belongs to: service, backend, name, certificate, suite. */

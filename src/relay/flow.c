@@ -17,11 +17,14 @@
 #define SPARE_ROOM       (2 * RECORD_WIRE_MAX) /* beyond the chunk: a carried record, overhead of records */
 #define STARVED_TELL_MS  10000
 
-/* Bytes to read now; 0 when the memory for waiting bytes is used up (the session then waits for some). */
+/* Bytes to read now; 0 when its client has moved enough for now or the memory for waiting bytes is used up: the session waits.
+ */
 static size_t chunk_of(struct relay *r, struct session *s, struct flow *f) {
-    size_t chunk = (size_t)1 << f->chunk_shift, room = pool_room(&r->pool);
+    size_t chunk = rate_room(r, s, (size_t)1 << f->chunk_shift), room = pool_room(&r->pool);
+    if (chunk == 0)
+        return 0;
     if (room < chunk + SPARE_ROOM)
-        chunk = (size_t)1 << CHUNK_MIN_SHIFT;
+        chunk = MIN(chunk, (size_t)1 << CHUNK_MIN_SHIFT);
     if (room >= chunk + SPARE_ROOM)
         return chunk;
     if (r->loop.now_ms >= r->starved_told_ms) {
@@ -114,8 +117,10 @@ bool flow_flush_up(struct relay *r, struct session *s) {
 static void put_backend(struct relay *r, struct session *s, const struct iovec *iov, unsigned niov, size_t len) {
     size_t sent = 0;
     s->up.bytes += len;
-    if (len)
+    if (len) {
         counts_bytes(r, s, STATS_BYTES_IN, len);
+        rate_spend(s, len);
+    }
     if (s->up.state == FLOW_BROKEN || len == 0)
         return;
     if (s->up.wait.len == 0) {
@@ -440,6 +445,7 @@ static bool down_got(struct relay *r, struct session *s, ssize_t n, size_t chunk
         counts_first_byte(r, s);
     s->down.bytes += (uint64_t)n;
     counts_bytes(r, s, STATS_BYTES_OUT, (uint64_t)n);
+    rate_spend(s, (size_t)n);
     return true;
 }
 

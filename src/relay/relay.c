@@ -153,7 +153,7 @@ static void drain_tick(struct relay *r) {
     if (last)
         export_stop(r); /* what it has not given away by now is cut */
     for (struct session *s; (s = slab_next(&r->sessions, &slot));) {
-        bool quiet = s->active_ms + QUIET_MS <= r->loop.now_ms && s->up.wait.len == 0 && s->down.wait.len == 0;
+        bool quiet = !s->throttled && s->active_ms + QUIET_MS <= r->loop.now_ms && s->up.wait.len == 0 && s->down.wait.len == 0;
         if (s->state == SESSION_DEAD || s->moving)
             continue;
         if (s->state != SESSION_CLOSING && quiet && r->drain_how == DRAIN_QUICK) {
@@ -247,7 +247,7 @@ static void timer_event(void *ctx, struct wtimer *t) {
         look_for_room(r);
     else if (t == &r->stats_timer)
         counts_publish(r);
-    else if (!export_timer(r, t) && !import_timer(r, t))
+    else if (!rate_timer(r, t) && !export_timer(r, t) && !import_timer(r, t))
         session_timeout(r, CONTAINER_OF(t, struct session, timer));
 }
 
@@ -276,6 +276,7 @@ static bool turn_end(void *ctx) {
     }
     for (struct list *n; (n = list_shift(&now));)
         session_pump(r, CONTAINER_OF(n, struct session, link));
+    rate_turn(r);
     free_dead(r);
     bool more = export_turn(r);
     free_dead(r); /* those that an export which ended let go */
@@ -324,6 +325,8 @@ bool relay_make(struct relay *r) {
     engine_contexts_init(&r->contexts, engine);
     pool_init(&r->pool, r->conf->buffer_memory);
     r->room = board_relay_cap(files.rlim_cur, r->child.setup.workers);
+    if (!rate_init(r))
+        return false;
     r->in = make_scratch();
     r->out = make_scratch();
     return r->in && r->out && slab_init(&r->sessions, sizeof(struct session), r->room, true) == 0;
@@ -388,6 +391,7 @@ int relay_run(int control) {
     int err = loop_run(&r.loop);
     cut_all(&r);
     engine_contexts_fini(&r.contexts);
+    rate_fini(&r);
     slab_fini(&r.sessions);
     return err < 0 ? 1 : 0;
 }

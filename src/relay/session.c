@@ -49,8 +49,9 @@ void session_count(struct relay *r, const struct session *s, int change) {
 }
 
 void session_ready(struct relay *r, struct session *s) {
-    if (s->listed || s->moving || s->state == SESSION_DEAD)
+    if (s->listed || s->moving || s->state == SESSION_DEAD || rate_waits(s))
         return;
+    rate_leave_line(s);
     list_remove(&s->link);
     list_push(&r->ready, &s->link);
     s->listed = true;
@@ -292,7 +293,9 @@ void session_timeout(struct relay *r, struct session *s) {
     case SESSION_CONNECTING:
         connect_timeout(r, s);
         break;
-    case SESSION_OPEN: /* lazy: bytes have moved since it was armed */
+    case SESSION_OPEN:    /* lazy: bytes have moved since it was armed */
+        if (s->throttled) /* it is we who are slow */
+            s->active_ms = r->loop.now_ms;
         if (s->active_ms + idle_ms > r->loop.now_ms)
             wheel_arm(&r->loop.wheel, &s->timer, s->active_ms + idle_ms);
         else
@@ -400,6 +403,7 @@ void session_pump(struct relay *r, struct session *s) {
     settle(r, s);
     if (s->state == SESSION_CLOSING)
         closing_step(r, s);
+    s->fed = false;
     bool starving = !list_empty(&s->link) && !s->listed; /* put aside until there is memory */
     if (has_work(s) && !starving)
         session_ready(r, s);

@@ -16,7 +16,9 @@
 #include "conf/conf.h"
 #include "relay/backends.h"
 #include "relay/counts.h"
+#include "relay/rate.h"
 #include "tls/plane.h"
+#include "wire/buckets.h"
 #include "wire/child.h"
 #include "wire/handoff.h"
 
@@ -98,8 +100,11 @@ struct session {
     bool listed;      /* in the ready list */
     bool moving;      /* on its way from or to another relay: nothing is done with it */
     bool stays;       /* the relay that this one exports to cannot take it */
+    bool throttled;   /* in line for its client's byte rate */
+    bool fed;         /* its turn has come */
     uint32_t down_ms; /* low bits of the time when bytes last came from the backend */
     struct session_counts counts;
+    struct rate_limiter *rate; /* NULL = none (yet) */
     struct plane plane;
 };
 
@@ -136,7 +141,11 @@ struct relay {
     uint64_t cut;                           /* sessions ended by force in a drain */
     uint64_t starved_told_ms, full_told_ms; /* warnings that have had their turn */
     struct wtimer backlog_timer, drain_timer, pause_timer, stats_timer;
-    bool published;              /* this turn: the figures of the process */
+    bool published; /* this turn: the figures of the process */
+    struct buckets rate_buckets;
+    struct slab rate_limiters;
+    struct rate_limiter **rate_chains;
+    struct list rate_fed;        /* limiters with something left for those in line */
     uint8_t *in, *out;           /* SCRATCH_LEN each, shared by all sessions */
     struct exporting *exporting; /* NULL = none */
     struct list importing;

@@ -9,7 +9,7 @@
  *     counted <= true <= counted + error,   error <= floor <= 2 W / m     (W = all that was counted, m = entries)
  *
  * Entries of clients that have something alive are spared as long as no more than half of all entries are; hence the 2 (with
- * pure Space-Saving it is 1; the proof is in docs/decisions/008-client-sketch.md). An update of a tracked client is a few
+ * pure Space-Saving it is 1; the proof is in docs/decisions/020-client-sketch.md). An update of a tracked client is a few
  * plain additions; a change of hands costs O(log m).
  */
 #pragma once

@@ -295,6 +295,10 @@ void stats_process_set(struct stats_page *p, enum stats_process v, uint64_t to) 
     __atomic_store_n(&p->area->process[v], to, __ATOMIC_RELAXED);
 }
 
+void *stats_buckets(const struct stats_page *p) {
+    return (uint8_t *)p->head + STATS_BUCKETS_OFF;
+}
+
 /* "size resident shared ..." in pages (proc(5)). */
 static uint64_t resident_bytes(int statm_fd) {
     char line[PUBLISH_READ];

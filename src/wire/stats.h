@@ -112,5 +112,8 @@ static inline void stats_observe(struct stats_block *b, enum stats_hist h, uint6
 void stats_process_add(struct stats_page *p, enum stats_process v, uint64_t by);
 void stats_process_set(struct stats_page *p, enum stats_process v, uint64_t to);
 
+/* The table of byte rates (buckets.h), shared by all processes. */
+void *stats_buckets(const struct stats_page *p);
+
 /* Publishes CPU time and memory of this process; about once a second, by the role's own timer. */
 void stats_publish_self(struct stats_page *p);

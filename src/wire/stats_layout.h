@@ -1,13 +1,15 @@
 /* How the stats memfd is laid out: for the writer (stats.c) and the reader (stats_read.c) only. */
 #pragma once
 
+#include "wire/buckets.h"
 #include "wire/stats_read.h"
 
 #define STATS_MAGIC     0x746f2d7374617473u /* "to-stats" */
 #define STATS_ROLES_MAX 12
 #define STATS_AREAS     (STATS_ROLES_MAX * 2 * STATS_INDEX_MAX)
 
-#define STATS_HEAD_SIZE    (64u * 1024)
+#define STATS_BUCKETS_OFF  (64u * 1024)
+#define STATS_HEAD_SIZE    (STATS_BUCKETS_OFF + BUCKETS_SIZE)
 #define STATS_AREA_SIZE    (4032u * 1024)
 #define STATS_AREA_HEAD    1024u
 #define STATS_SIZE         (STATS_HEAD_SIZE + (size_t)STATS_AREAS * STATS_AREA_SIZE)
@@ -27,7 +29,7 @@ struct stats_head {
     struct hash_key key;
     uint8_t touched[STATS_AREAS];
 };
-_Static_assert(sizeof(struct stats_head) <= STATS_HEAD_SIZE, "the head has room");
+_Static_assert(sizeof(struct stats_head) <= STATS_BUCKETS_OFF, "the head has room");
 
 struct stats_area {
     uint32_t used[STATS_KIND_COUNT]; /* blocks of a kind */

@@ -139,7 +139,8 @@ static const struct broken table[] = {
     {SERVICE "client_auth.allow = []\n",
      "t.toml:4:13: service.a.client_auth.allow: found an empty array: not supported by this version\n"},
     {SERVICE "limits.bytes_per_second_per_client = 1\n",
-     "t.toml:4:38: service.a.limits.bytes_per_second_per_client: found 1, expected 0: not supported by this version\n"},
+     "t.toml:4:38: service.a.limits.bytes_per_second_per_client: found 1, expected 0 (no limit) or an integer from 1024 "
+     "to 1125899906842624\n"},
     /* keys against each other */
     {"[service.a]\n", "t.toml:1:1: service.a.listen: found none, expected at least one \"IP:PORT\"\n"
                       "t.toml:1:1: service.a.backends: found none, expected at least one like \"unix:/run/app.sock\"\n"},
@@ -261,7 +262,7 @@ static void test_every_key_reaches_its_field(void **state) {
         "trust = [\"10.0.0.0/8\", \"::1\"]\n[service.b.client_auth]\nmode = \"none\"\n"
         "[service.b.timeouts]\nhandshake = \"250ms\"\nconnect = \"2h\"\nidle = \"none\"\nlinger = \"0s\"\n"
         "[service.b.limits]\nsessions = 1\nsessions_per_client = 2\nhandshakes_per_client_per_second = 3\n"
-        "bytes_per_second_per_client = 0\n"
+        "bytes_per_second_per_client = 1024\n"
         "[service.a]\nlisten = [\"127.0.0.1:9\"]\nbackends = [\"unix:/x\"]\nmode = \"passthrough\"\n"
         "proxy_protocol = { accept = \"required\", trust = [\"10.0.0.0/8\", \"::1\"] }\n"
         "timeouts.handshake = \"250ms\"\n");
@@ -335,6 +336,7 @@ static void test_every_key_reaches_its_field(void **state) {
     assert_int_equal(s->linger_ms, 0);
     assert_int_equal(s->max_sessions, 1);
     assert_int_equal(s->max_sessions_per_client, 2);
+    assert_int_equal(s->max_bytes_per_client, 1024);
     assert_int_equal(s->max_handshakes_per_client_per_second, 3);
     conf_free(c);
 }

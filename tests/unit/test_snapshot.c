@@ -16,7 +16,7 @@ static const char rich[] =
     "certificates = [{ key = \"k\", cert = \"/c\", passphrase = \"p\" }, \"d/\"]\nalpn = [\"h2\", \"http/1.1\"]\nstrict_sni = true\n"
     "balance = \"client-hash\"\ntruncation = \"reset\"\n"
     "proxy_protocol = {send = \"v2\", accept = \"required\", trust = [\"10.0.0.0/8\", \"::1\"], tlvs = [\"ssl\", \"client-cert\"]}\n"
-    "limits = {sessions = 1, sessions_per_client = 2, handshakes_per_client_per_second = 3}\n"
+    "limits = {sessions = 1, sessions_per_client = 2, handshakes_per_client_per_second = 3, bytes_per_second_per_client = 4000}\n"
     "[service.a]\nlisten = [\"127.0.0.1:9\"]\nbackends = [\"unix:/x\"]\nmode = \"passthrough\"\nmin_version = \"1.3\"\n";
 
 static struct conf *rich_conf(void) {
@@ -92,6 +92,7 @@ static void assert_same_service(const struct conf_service *a, const struct conf_
     assert_int_equal(a->linger_ms, b->linger_ms);
     assert_int_equal(a->max_sessions, b->max_sessions);
     assert_int_equal(a->max_sessions_per_client, b->max_sessions_per_client);
+    assert_int_equal(a->max_bytes_per_client, b->max_bytes_per_client);
     assert_int_equal(a->max_handshakes_per_client_per_second, b->max_handshakes_per_client_per_second);
 }
 

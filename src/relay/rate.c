@@ -1,0 +1,217 @@
+#include "relay/rate.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "relay/session.h"
+#include "wire/buckets.h"
+
+#define CHAINS      1024u
+#define MS_NS       UINT64_C(1000000)
+#define BURST_NS    (100 * MS_NS) /* of the rate, after a pause; also what a late timer does not lose */
+#define PORTION_MS  20            /* of the rate are booked at once, */
+#define PORTION_MIN (16 * 1024)
+#define PORTION_MAX (4 * 1024 * 1024)
+#define KEEP_MS     200  /* an unspent portion is good for so long */
+#define SHARE_MIN   4096 /* bytes a session is woken for */
+#define READ_MIN    1024 /* nobody reads less at once; what is too much is paid for later */
+
+struct rate_limiter {
+    struct slab_item item;
+    struct rate_limiter *next; /* in its chain */
+    struct list line;          /* sessions that wait */
+    struct list fed;           /* in r->rate_fed: has something left for those in line */
+    struct wtimer timer;       /* until the portion that was booked may be spent */
+    struct bucket bucket;
+    uint64_t rate;
+    uint64_t booked;  /* bytes that the timer will bring */
+    uint64_t fed_ms;  /* when the last portion came */
+    int64_t left;     /* of it; below 0: read beyond it */
+    uint32_t waiting; /* sessions in line */
+    uint32_t sessions;
+    uint32_t share; /* of the last portion for each that was woken */
+    uint16_t service;
+    uint8_t client[16];
+};
+
+bool rate_init(struct relay *r) {
+    list_init(&r->rate_fed);
+    r->rate_buckets = buckets_of(stats_buckets(&r->child.stats), &r->child.stats.key);
+    r->rate_chains = calloc(CHAINS, sizeof(struct rate_limiter *));
+    return r->rate_chains && slab_init(&r->rate_limiters, sizeof(struct rate_limiter), r->room, false) == 0;
+}
+
+void rate_fini(struct relay *r) {
+    slab_fini(&r->rate_limiters);
+    free(r->rate_chains);
+    r->rate_chains = NULL;
+}
+
+/* ---- who shares a limiter ---- */
+
+static struct rate_limiter **chain_of(struct relay *r, uint16_t service, const uint8_t client[static 16]) {
+    return &r->rate_chains[(hash_bytes(&r->rate_buckets.key, span_of(client, 16)) + service) % CHAINS];
+}
+
+/* The session's limiter, found or made; NULL when its service has no limit (or there is no memory). */
+static struct rate_limiter *join(struct relay *r, struct session *s) {
+    const struct conf_service *service = session_service(r, s);
+    if (s->rate || service->max_bytes_per_client == 0)
+        return s->rate;
+    struct facts f;
+    uint8_t client[16];
+    session_facts(s, &f);
+    addr_client_key(&f.client, client);
+    struct rate_limiter **chain = chain_of(r, s->service, client), *l = *chain;
+    while (l && (l->service != s->service || memcmp(l->client, client, sizeof(client)) != 0))
+        l = l->next;
+    if (!l && (l = slab_alloc(&r->rate_limiters))) {
+        l->next = *chain;
+        *chain = l;
+        list_init(&l->line);
+        list_init(&l->fed);
+        memcpy(l->client, client, sizeof(client));
+        l->service = s->service;
+        l->rate = service->max_bytes_per_client;
+        l->bucket = bucket_of(&r->rate_buckets, span_str(service->name), client);
+    }
+    if (l)
+        l->sessions++;
+    s->rate = l;
+    return l;
+}
+
+void rate_leave_line(struct session *s) {
+    if (!s->throttled)
+        return;
+    s->throttled = false;
+    s->rate->waiting--;
+}
+
+void rate_leave(struct relay *r, struct session *s) {
+    struct rate_limiter *l = s->rate;
+    if (!l)
+        return;
+    rate_leave_line(s);
+    s->rate = NULL;
+    if (--l->sessions)
+        return;
+    struct rate_limiter **at = chain_of(r, l->service, l->client);
+    while (*at != l)
+        at = &(*at)->next;
+    *at = l->next;
+    list_remove(&l->fed);
+    wheel_cancel(&r->loop.wheel, &l->timer);
+    slab_free(&r->rate_limiters, l);
+}
+
+/* ---- portions ---- */
+
+static void feed(struct relay *r, struct rate_limiter *l, uint64_t bytes) {
+    l->left += (int64_t)bytes;
+    l->fed_ms = r->loop.now_ms;
+}
+
+/* Books what the debt asks for and a portion on top. True when it may be spent at once, else the timer will bring it. */
+static bool book(struct relay *r, struct rate_limiter *l) {
+    uint64_t portion = l->rate * PORTION_MS / 1000, now_ns = r->loop.now_ms * MS_NS;
+    portion = MIN(MAX(portion, (uint64_t)PORTION_MIN), (uint64_t)PORTION_MAX);
+    uint64_t bytes = portion + (l->left < 0 ? (uint64_t)-l->left : 0);
+    uint64_t from_ns = bucket_book(&r->rate_buckets, &l->bucket, bytes, l->rate, BURST_NS, now_ns);
+    if (l->left < 0) /* what was read too much has to be paid for before, not after */
+        from_ns += (uint64_t)-l->left * 1000 * MS_NS / l->rate;
+    if (from_ns <= now_ns) {
+        feed(r, l, bytes);
+        return true;
+    }
+    l->booked = bytes;
+    wheel_arm(&r->loop.wheel, &l->timer, (from_ns + MS_NS - 1) / MS_NS);
+    return false;
+}
+
+/* What nobody has spent for a while is not kept for a burst. */
+static void expire(struct relay *r, struct rate_limiter *l) {
+    if (l->left > 0 && r->loop.now_ms > l->fed_ms + KEEP_MS)
+        l->left = 0;
+}
+
+/* Wakes as many of those in line as the rest of the portion feeds, in the order in which they came. */
+static void wake(struct relay *r, struct rate_limiter *l) {
+    uint32_t n = MIN(l->waiting, (uint32_t)MIN(l->left / SHARE_MIN + 1, (int64_t)UINT16_MAX));
+    if (l->left <= 0 || n == 0)
+        return;
+    l->share = (uint32_t)MIN(MAX(l->left / n, (int64_t)READ_MIN), (int64_t)UINT32_MAX);
+    for (struct list *node; n-- && (node = list_shift(&l->line));) {
+        struct session *s = CONTAINER_OF(node, struct session, link);
+        rate_leave_line(s);
+        s->fed = true;
+        session_ready(r, s);
+    }
+    list_remove(&l->fed);
+    list_push(&r->rate_fed, &l->fed); /* looked at again when they have had their share */
+}
+
+bool rate_timer(struct relay *r, const struct wtimer *t) {
+    if (!slab_owns(&r->rate_limiters, t))
+        return false;
+    struct rate_limiter *l = CONTAINER_OF((struct wtimer *)(uintptr_t)t, struct rate_limiter, timer);
+    feed(r, l, l->booked);
+    l->booked = 0;
+    wake(r, l);
+    return true;
+}
+
+void rate_turn(struct relay *r) {
+    struct list now;
+    list_init(&now);
+    for (struct list *n; (n = list_shift(&r->rate_fed));)
+        list_push(&now, n);
+    for (struct list *n; (n = list_shift(&now));) {
+        struct rate_limiter *l = CONTAINER_OF(n, struct rate_limiter, fed);
+        if (l->waiting && (l->left > 0 || (!l->booked && book(r, l))))
+            wake(r, l);
+    }
+}
+
+/* ---- sessions ---- */
+
+static void stand_in_line(struct relay *r, struct session *s) {
+    list_remove(&s->link);
+    s->listed = false;
+    list_push(&s->rate->line, &s->link);
+    s->throttled = true;
+    s->rate->waiting++;
+    counts_add(r, s, STATS_THROTTLED, 1);
+}
+
+bool rate_waits(const struct session *s) {
+    bool flushes = (s->up.wait.len && !s->up.blocked) || (s->down.wait.len && !s->down.blocked);
+    return s->throttled && !list_empty(&s->link) && s->state == SESSION_OPEN && !flushes;
+}
+
+size_t rate_room(struct relay *r, struct session *s, size_t want) {
+    struct rate_limiter *l = join(r, s);
+    if (!l)
+        return want;
+    if (s->throttled)
+        return 0;
+    bool fed = s->fed;
+    s->fed = false;
+    expire(r, l);
+    if (!fed && l->waiting) { /* others came before */
+        stand_in_line(r, s);
+        return 0;
+    }
+    if (l->left <= 0 && (l->booked || !book(r, l))) {
+        stand_in_line(r, s);
+        return 0;
+    }
+    size_t most = fed ? MIN((size_t)l->left, l->share) : (size_t)l->left;
+    return MIN(want, MAX(most, (size_t)READ_MIN));
+}
+
+void rate_spend(struct session *s, size_t bytes) {
+    if (s->rate)
+        s->rate->left -= (int64_t)bytes;
+}

@@ -1,0 +1,43 @@
+/*
+ * bytes_per_second_per_client: reading waits, both ways, until the client may move bytes again. Nothing is dropped.
+ *
+ * All sessions of a client (of one service) in this relay share a limiter, which books portions from the client's bucket
+ * (wire/buckets.h), shared by all relays. What was booked is spent as it is read; whoever finds nothing left stands in line,
+ * and one timer a limiter wakes as many as the next portion feeds: a session that waits costs nothing.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/defs.h"
+#include "base/wheel.h"
+
+struct relay;
+struct session;
+
+/* Before anything else, once. False without memory. */
+MUST_CHECK bool rate_init(struct relay *r);
+void rate_fini(struct relay *r);
+
+/* Bytes the session may read now, at most WANT; 0 when it has to wait: it is then in line, and will be made ready. */
+size_t rate_room(struct relay *r, struct session *s, size_t want);
+
+/* Plain bytes that were read. */
+void rate_spend(struct session *s, size_t bytes);
+
+/* It stands in line, and nothing but its turn would help it. */
+bool rate_waits(const struct session *s);
+
+/* It goes out of the line, which it was in or not. */
+void rate_leave_line(struct session *s);
+
+/* The session is here no more. */
+void rate_leave(struct relay *r, struct session *s);
+
+/* True when T was a timer of ours. */
+bool rate_timer(struct relay *r, const struct wtimer *t);
+
+/* At the end of each turn: what is left of portions goes to those in line. */
+void rate_turn(struct relay *r);

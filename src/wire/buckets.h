@@ -1,0 +1,45 @@
+/*
+ * Byte rates that several processes keep together: a table of token buckets in shared memory, one for each limited client of a
+ * service. It outlives generations, so a reload gives nobody a fresh allowance.
+ *
+ * A bucket is one word, the time at which all that was booked so far will have been paid for. Booking N bytes moves it on by
+ * N / rate and tells from when on those bytes may move: bookings are served in the order in which they were made, whoever makes
+ * them. A bucket whose time has passed is full, the same as none, so its place can go to another client.
+ * This is the only place where processes write to the same memory (compare-and-swap, once a booking, not once a packet).
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/defs.h"
+#include "base/hash.h"
+#include "base/span.h"
+
+#define BUCKETS_SIZE (1024u * 1024)
+
+struct bucket_place;
+
+struct buckets {
+    struct bucket_place *places;
+    struct hash_key key;
+};
+
+/* MEMORY of BUCKETS_SIZE bytes, zero at first, shared. */
+struct buckets buckets_of(void *memory, const struct hash_key *key);
+
+/* One client's bucket as one process knows it. */
+struct bucket {
+    uint64_t tag;
+    struct bucket_place *place;
+    uint64_t own_ns; /* while the table has no room for it: a bucket of this process alone */
+};
+
+/* Times are nanoseconds of the monotonic clock. */
+struct bucket bucket_of(const struct buckets *b, struct span service, const uint8_t client[static 16]);
+
+/*
+ * Books BYTES at RATE bytes a second (at least 1). Returns the time from which on they may move; that may have passed, by no
+ * more than BURST_NS.
+ */
+uint64_t bucket_book(const struct buckets *b, struct bucket *of, uint64_t bytes, uint64_t rate, uint64_t burst_ns,
+                     uint64_t now_ns);
