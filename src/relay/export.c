@@ -17,9 +17,10 @@
 #include "relay/pack.h"
 #include "wire/control_export.h"
 
-#define OPEN_MAX     4   /* batches sent and not yet answered: what bounds the pause of a session */
-#define BATCHES_TURN 2   /* sent a turn: other sessions want their share */
-#define TICK_MS      20  /* between looks at a link that takes or answers nothing */
+#define OPEN_MAX     4  /* batches sent and not yet answered: what bounds the pause of a session */
+#define BATCHES_TURN 2  /* sent a turn: other sessions want their share */
+#define TICK_MS      20 /* between looks at a link that takes or answers nothing */
+#define UNTOLD       UINT32_MAX
 #define REST_MS      200 /* after the importer had no room */
 
 struct exporting {
@@ -38,7 +39,7 @@ struct exporting {
     uint32_t cursor;   /* slot to look at next */
     bool dry;          /* no session is left that can move */
     bool blocked;      /* the link takes no more */
-    bool told;         /* that nothing is left */
+    uint32_t told;     /* how many are left, as the supervisor knows; UNTOLD */
     uint64_t rest_until_ms;
     struct wtimer timer;
 };
@@ -100,6 +101,7 @@ void export_begin(struct relay *r, uint32_t max, int link) {
     }
     e->link = link;
     e->max = max;
+    e->told = UNTOLD;
     uint32_t slot = 0;
     for (struct session *s; (s = slab_next(&r->sessions, &slot));)
         s->stays = false;
@@ -120,7 +122,7 @@ void export_wake(struct relay *r) {
     if (!r->exporting)
         return;
     r->exporting->dry = false;
-    r->exporting->told = false;
+    r->exporting->told = UNTOLD;
 }
 
 /* ---- one session ---- */
@@ -191,7 +193,7 @@ static void gone(struct relay *r, struct exporting *e, struct session *s) {
     counts_end(r, s, true);
     move_forget(r, s);
     e->moved++;
-    e->told = false;
+    e->told = UNTOLD;
 }
 
 /* ---- answers ---- */
@@ -247,7 +249,7 @@ static bool read_answers(struct relay *r, struct exporting *e) {
  */
 static void close_link(struct relay *r, struct exporting *e) {
     static const uint8_t alive = 1;
-    if (write(e->will, &alive, 1) < 0 || shutdown(e->link, SHUT_RDWR) < 0)
+    if ((write(e->will, &alive, 1) < 0 && errno != EPIPE /* the importer is gone */) || shutdown(e->link, SHUT_RDWR) < 0)
         voice_say(&r->child.voice, LOG_LEVEL_ERROR, "the link to another relay cannot be ended in good order: %m");
     (void)read_answers(r, e); /* up to the end, which shutdown() has made */
     loop_unwatch(&r->loop, e->link);
@@ -355,13 +357,14 @@ static void tell_dry(struct relay *r, struct exporting *e) {
         end(r, false);
         return;
     }
-    if (!e->told)
-        relay_read_links(r);
+    bool empty = r->sessions.used == 0; /* the dead have just been freed */
+    if (e->told != UNTOLD && !(empty && e->told > 0))
+        return;
+    relay_read_links(r);
     if (!e->dry) /* some came */
         return;
-    if (!e->told)
-        tell(r, e->moved, false);
-    e->told = true;
+    e->told = r->sessions.used;
+    tell(r, e->moved, false);
 }
 
 static void keep_time(struct relay *r, struct exporting *e) {

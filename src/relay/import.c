@@ -262,7 +262,8 @@ static bool read_one(struct relay *r, struct importing *m, bool *ret_more) {
     export_msg_close(&msg);
     secret_wipe(m->body, msg.body.len); /* keys were in it */
     if (!fine)
-        voice_say(&r->child.voice, LOG_LEVEL_ERROR, "another relay broke the rules of handing sessions over");
+        voice_say(&r->child.voice, LOG_LEVEL_ERROR, "sessions of another relay cannot be taken over: %s",
+                  msg.fds_lost ? err_text(ERR_OUT_OF_FDS) : "it broke the rules, or memory is used up");
     return fine;
 }
 

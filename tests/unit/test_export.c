@@ -1,0 +1,336 @@
+/* The hand-over format: what is written is read, in every version there was; what is wrong is refused. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "export_samples.h"
+
+#include "base/err.h"
+#include "wire/export_link.h"
+
+static uint8_t blob[64 * 1024];
+
+static struct span packed(const struct export_session *s) {
+    struct wr w = wr_of(blob, sizeof(blob));
+    export_pack(&w, s);
+    assert_true(wr_end(&w));
+    return wr_written(&w);
+}
+
+static int readable(struct span bytes, uint8_t minor) {
+    static struct export_session out;
+    return export_unpack(bytes, EXPORT_MAJOR, minor, &out);
+}
+
+static void sessions_survive(void **state) {
+    const struct export_session all[] = {sample_export(), sample_waiting()};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        struct export_session out;
+        assert_int_equal(export_unpack(packed(&all[i]), EXPORT_MAJOR, EXPORT_MINOR, &out), 0);
+        assert_same_export(&out, &all[i]);
+    }
+}
+
+static void every_cut_and_every_tail_is_refused(void **state) {
+    const struct export_session all[] = {sample_export(), sample_waiting()};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        struct span s = packed(&all[i]);
+        for (size_t n = 0; n < s.len; n++)
+            assert_int_equal(readable(span_of(s.p, n), EXPORT_MINOR), ERR_FORMAT);
+        blob[s.len] = 0;
+        assert_int_equal(readable(span_of(s.p, s.len + 1), EXPORT_MINOR), ERR_FORMAT);
+        assert_int_equal(readable(s, EXPORT_MINOR), 0);
+    }
+}
+
+static void keys_of_a_refused_session_are_wiped(void **state) {
+    static const struct export_plane none;
+    struct export_session s = sample_export(), out;
+    struct span bytes = packed(&s);
+    blob[bytes.len] = 0;
+    assert_int_equal(export_unpack(span_of(bytes.p, bytes.len + 1), EXPORT_MAJOR, EXPORT_MINOR, &out), ERR_FORMAT);
+    assert_memory_equal(&out.plane, &none, sizeof(none));
+}
+
+/* What a later minor adds stands at the ends of its three parts, and is passed over. */
+static void a_later_minor_is_read_as_far_as_known(void **state) {
+    struct export_session s = sample_export(), out;
+    struct span now = packed(&s);
+    static uint8_t later[sizeof(blob)];
+    size_t plane_len = 0;
+    for (size_t at = now.len - 2; at > 0 && plane_len == 0; at--) /* the plane is the last part: its length leads to the end */
+        if ((size_t)(blob[at] << 8 | blob[at + 1]) == now.len - at - 2 && now.len - at > 200)
+            plane_len = now.len - at - 2;
+    assert_true(plane_len > 0);
+    size_t head = now.len - plane_len - 2;
+    memcpy(later, now.p, now.len);
+    later[head] = (uint8_t)((plane_len + 3) >> 8);
+    later[head + 1] = (uint8_t)(plane_len + 3);
+    memset(later + now.len, 0xee, 3 + 9); /* 3 bytes more of the plane, 9 of the session */
+    later[0] = 0x80;                      /* an unknown flag */
+    assert_int_equal(export_unpack(span_of(later, now.len + 12), EXPORT_MAJOR, EXPORT_MINOR + 1, &out), 0);
+    assert_same_export(&out, &s);
+    assert_int_equal(export_unpack(span_of(later, now.len + 12), EXPORT_MAJOR, EXPORT_MINOR, &out), ERR_FORMAT);
+}
+
+static void another_major_is_refused(void **state) {
+    struct export_session s = sample_export(), out;
+    struct span bytes = packed(&s);
+    assert_int_equal(export_unpack(bytes, EXPORT_MAJOR + 1, EXPORT_MINOR, &out), ERR_UNSUPPORTED);
+    assert_int_equal(export_unpack(bytes, 0, EXPORT_MINOR, &out), ERR_UNSUPPORTED);
+}
+
+typedef void (*spoil_fn)(struct export_session *s);
+static void spoil_state(struct export_session *s) {
+    s->state = EXPORT_STATES;
+}
+static void spoil_flow(struct export_session *s) {
+    s->down.state = EXPORT_FLOW_STATES;
+}
+static void spoil_client_end(struct export_session *s) {
+    s->client_end = END_COUNT;
+}
+static void spoil_backend_end(struct export_session *s) {
+    s->backend_end = END_COUNT;
+}
+static void spoil_ahead(struct export_session *s) {
+    s->up.wait.ahead = EXPORT_WAIT_MAX + 1;
+}
+static void spoil_deadline(struct export_session *s) {
+    s->deadline_ms = EXPORT_TIME_MAX + 1;
+}
+static void spoil_idle(struct export_session *s) {
+    s->idle_ms = EXPORT_NEVER;
+}
+static void spoil_timeout(struct export_session *s) {
+    s->linger_timeout_ms = EXPORT_NEVER - 1;
+}
+static void spoil_truncation(struct export_session *s) {
+    s->truncation = TRUNCATION_RESET + 1;
+}
+static void spoil_kind(struct export_session *s) {
+    s->backend_kind = BACKEND_TCP + 2;
+}
+static void spoil_no_kind(struct export_session *s) {
+    s->backend_kind = 0;
+}
+static void spoil_service(struct export_session *s) {
+    s->service = span_of(NULL, 0);
+}
+static void spoil_zero_in_service(struct export_session *s) {
+    s->service = span_of("a\0b", 3);
+}
+static void spoil_zero_in_path(struct export_session *s) {
+    s->backend_path = span_of("a\0b", 3);
+}
+static void spoil_flags(struct export_session *s) {
+    s->flags |= EXPORT_FLAGS_KNOWN + 1;
+}
+static void spoil_version(struct export_session *s) {
+    s->facts.tls_version = 0;
+}
+static void spoil_long_text(struct export_session *s) {
+    static char text[EXPORT_TEXT_MAX + 1];
+    memset(text, 'x', sizeof(text));
+    s->backend = span_of(text, sizeof(text));
+}
+
+static void values_out_of_range_are_refused(void **state) {
+    static const spoil_fn all[] = {
+        spoil_state,    spoil_flow,      spoil_client_end,      spoil_backend_end,  spoil_ahead,
+        spoil_deadline, spoil_idle,      spoil_timeout,         spoil_truncation,   spoil_kind,
+        spoil_no_kind,  spoil_service,   spoil_zero_in_service, spoil_zero_in_path, spoil_flags,
+        spoil_version,  spoil_long_text,
+    };
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        struct export_session s = sample_export();
+        assert_int_equal(readable(packed(&s), EXPORT_MINOR), 0);
+        all[i](&s);
+        assert_int_equal(readable(packed(&s), EXPORT_MINOR), ERR_FORMAT);
+    }
+}
+
+/* ---- every version there was ---- */
+
+static struct span file_of(const char *name) {
+    char path[512];
+    snprintf(path, sizeof(path), "%s/handover/%s", getenv("TEST_VECTORS"), name);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, blob, sizeof(blob)) : -1;
+    if (n < 0)
+        fail_msg("%s: %s", path, strerror(errno));
+    close(fd);
+    return span_of(blob, (size_t)n);
+}
+
+static void forget_what_1_0_lacks(struct facts *f) {
+    f->sig_scheme = f->cert_key_bits = f->cert_sig = f->cert_key = 0;
+    f->id = (struct facts_client){0};
+}
+
+static void every_version_is_read(void **state) {
+    static const struct {
+        const char *open, *waiting;
+        uint8_t minor;
+    } files[] = {{"open-1.0", "waiting-1.0", 0}, {"open-1.1", "waiting-1.1", 1}};
+    _Static_assert(EXPORT_MAJOR == 1 && EXPORT_MINOR == 1,
+                   "a new version wants files of its own: see docs/hand-over-format.md");
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        struct export_session out, want = sample_export();
+        if (files[i].minor == 0)
+            forget_what_1_0_lacks(&want.facts);
+        assert_int_equal(export_unpack(file_of(files[i].open), 1, files[i].minor, &out), 0);
+        assert_same_export(&out, &want);
+        want = sample_waiting();
+        if (files[i].minor == 0)
+            forget_what_1_0_lacks(&want.facts);
+        assert_int_equal(export_unpack(file_of(files[i].waiting), 1, files[i].minor, &out), 0);
+        assert_same_export(&out, &want);
+    }
+}
+
+/* What is written today is what the file of today's version holds: a change without a new version would be seen here. */
+static void todays_version_is_written(void **state) {
+    static uint8_t mine[sizeof(blob)];
+    const struct export_session all[] = {sample_export(), sample_waiting()};
+    const char *const files[] = {"open-1.1", "waiting-1.1"};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        struct span s = packed(&all[i]);
+        memcpy(mine, s.p, s.len);
+        struct span file = file_of(files[i]);
+        assert_int_equal(file.len, s.len);
+        assert_memory_equal(file.p, mine, s.len);
+    }
+}
+
+/* ---- messages of the link ---- */
+
+static int ends[2];
+static uint8_t scratch[IPC_BODY_MAX];
+
+static int open_link(void **state) {
+    return ipc_pair(0, ends);
+}
+
+static int close_link(void **state) {
+    close(ends[0]);
+    close(ends[1]);
+    return 0;
+}
+
+static struct export_msg received(void) {
+    static struct export_msg m;
+    int err = 0;
+    assert_int_equal(export_recv(ends[1], scratch, &m, &err), STEP_DONE);
+    return m;
+}
+
+static void descriptors_come_in_order(void **state) {
+    int fds[EXPORT_FDS_MAX], pipes[2];
+    assert_int_equal(pipe(pipes), 0);
+    for (size_t i = 0; i < EXPORT_FDS_MAX; i++)
+        fds[i] = pipes[i % 2];
+    assert_int_equal(export_send(ends[0], EXPORT_SESSIONS, span_str("body"), fds, EXPORT_FDS_MAX), 0);
+    struct export_msg m = received();
+    assert_int_equal(m.type, EXPORT_SESSIONS);
+    assert_true(span_eq(m.body, span_str("body")));
+    assert_int_equal(m.nfds, EXPORT_FDS_MAX);
+    assert_false(m.fds_lost);
+    for (size_t i = 0; i < m.nfds; i++)
+        assert_int_equal(fcntl(m.fds[i], F_GETFL) & O_ACCMODE, i % 2 ? O_WRONLY : O_RDONLY);
+    export_msg_close(&m);
+    assert_int_equal(m.nfds, 0);
+    close(pipes[0]);
+    close(pipes[1]);
+}
+
+static void a_full_link_says_so_and_an_ended_one_too(void **state) {
+    struct export_msg m;
+    int err = 0;
+    assert_int_equal(export_recv(ends[1], scratch, &m, &err), STEP_WANT_READ);
+    int sent = 0;
+    while ((err = export_send(ends[0], EXPORT_BYTES, span_of(scratch, 30000), NULL, 0)) == 0)
+        sent++;
+    assert_int_equal(err, ERR_AGAIN);
+    assert_true(sent > 1);
+    assert_int_equal(shutdown(ends[1], SHUT_RDWR), 0);
+    assert_int_equal(export_send(ends[0], EXPORT_BYTES, span_of(scratch, 1), NULL, 0), ERR_CLOSED);
+    while (sent--) /* what was sent before can still be read */
+        assert_int_equal(export_recv(ends[1], scratch, &m, &err), STEP_DONE);
+    assert_int_equal(export_recv(ends[1], scratch, &m, &err), STEP_EOF);
+}
+
+static void answers_survive(void **state) {
+    static const uint8_t results[] = {EXPORT_IS_TAKEN, EXPORT_NO_ROOM, EXPORT_IS_REFUSED};
+    uint8_t body[EXPORT_TAKEN_MAX];
+    struct export_taken t = {.number = 0x01020304, .results = span_of(results, sizeof(results))}, out;
+    struct wr w = wr_of(body, sizeof(body));
+    export_taken_pack(&w, &t);
+    assert_true(wr_end(&w));
+    struct export_msg m = {.type = EXPORT_TAKEN, .body = wr_written(&w)};
+    assert_int_equal(export_taken_unpack(&m, &out), 0);
+    assert_int_equal(out.number, t.number);
+    assert_true(span_eq(out.results, t.results));
+    for (size_t n = 0; n < w.len; n++) {
+        m.body = span_of(body, n);
+        assert_int_equal(export_taken_unpack(&m, &out), ERR_FORMAT);
+    }
+    m.body = wr_written(&w);
+    body[w.len - 1] = EXPORT_RESULTS;
+    assert_int_equal(export_taken_unpack(&m, &out), ERR_FORMAT);
+    body[w.len - 1] = 0;
+    m.type = EXPORT_BYTES;
+    assert_int_equal(export_taken_unpack(&m, &out), ERR_FORMAT);
+}
+
+static void bytes_ahead_survive(void **state) {
+    enum export_part part;
+    struct span bytes;
+    struct export_msg m = {.type = EXPORT_BYTES, .body = span_of("\x01xyz", 4)};
+    assert_int_equal(export_bytes_unpack(&m, &part, &bytes), 0);
+    assert_int_equal(part, EXPORT_PART_DOWN);
+    assert_true(span_eq(bytes, span_str("xyz")));
+    m.body = span_of("\x03xyz", 4);
+    assert_int_equal(export_bytes_unpack(&m, &part, &bytes), ERR_FORMAT);
+    m.body = span_of("\x01", 1);
+    assert_int_equal(export_bytes_unpack(&m, &part, &bytes), ERR_FORMAT);
+}
+
+#define WITH_LINK(test) cmocka_unit_test_setup_teardown(test, open_link, close_link)
+
+/* For a new version: writes the two files of today's into a folder. */
+static int write_files(const char *folder) {
+    const struct export_session all[] = {sample_export(), sample_waiting()};
+    const char *const names[] = {"open", "waiting"};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        char path[512];
+        snprintf(path, sizeof(path), "%s/%s-%d.%d", folder, names[i], EXPORT_MAJOR, EXPORT_MINOR);
+        struct span s = packed(&all[i]);
+        FILE *f = fopen(path, "wx");
+        if (!f || fwrite(s.p, 1, s.len, f) != s.len || fclose(f) != 0)
+            return 1;
+    }
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    if (argc == 3 && strcmp(argv[1], "--write") == 0)
+        return write_files(argv[2]);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sessions_survive),
+        cmocka_unit_test(every_cut_and_every_tail_is_refused),
+        cmocka_unit_test(keys_of_a_refused_session_are_wiped),
+        cmocka_unit_test(a_later_minor_is_read_as_far_as_known),
+        cmocka_unit_test(another_major_is_refused),
+        cmocka_unit_test(values_out_of_range_are_refused),
+        cmocka_unit_test(every_version_is_read),
+        cmocka_unit_test(todays_version_is_written),
+        WITH_LINK(descriptors_come_in_order),
+        WITH_LINK(a_full_link_says_so_and_an_ended_one_too),
+        cmocka_unit_test(answers_survive),
+        cmocka_unit_test(bytes_ahead_survive),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
