@@ -8,8 +8,10 @@
 #include <sys/stat.h>
 
 #include "cli/check.h"
+#include "cli/command.h"
 #include "cli/probes.h"
 #include "cli/run.h"
+#include "cli/show.h"
 #include "cli/ticket_secret.h"
 #include "cli/version.h"
 #include "conf/role.h"
@@ -80,13 +82,13 @@ static const struct command {
     {"check", cmd_check, "check a configuration file"},
     {"version", cmd_version, "what this binary is made of"},
     {"ticket-secret", cmd_ticket_secret, "make the secret behind session tickets"},
-    {"reload", NULL, "take up a new configuration and binary"},
-    {"drain", NULL, "stop accepting and let sessions end"},
-    {"stop", NULL, "stop the running proxy"},
-    {"status", NULL, "state of the running proxy"},
+    {"reload", cmd_reload, "take up a new configuration and binary"},
+    {"drain", cmd_drain, "stop accepting and let sessions end"},
+    {"stop", cmd_stop, "stop the running proxy"},
+    {"status", cmd_status, "state of the running proxy"},
     {"top", NULL, "live view"},
-    {"clients", NULL, "throughput by client"},
-    {"sessions", NULL, "sessions now"},
+    {"clients", cmd_clients, "throughput by client"},
+    {"sessions", cmd_sessions, "sessions now"},
 };
 
 static void usage(FILE *to) {

@@ -1,0 +1,146 @@
+#include "cli/admin_client.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/text.h"
+#include "cli/http_client.h"
+
+#define ANSWER_MS 10000
+
+/* Where a tls-off of this user has its socket when nobody says otherwise (tls-off.toml(5)). */
+static void default_path(struct text *t) {
+    const char *named = getenv("TLS_OFF_ADMIN"), *run = getenv("XDG_RUNTIME_DIR"), *state = getenv("XDG_STATE_HOME");
+    const char *home = getenv("HOME");
+    const struct passwd *pw = home ? NULL : getpwuid(geteuid());
+    if (named && named[0])
+        text_add(t, named);
+    else if (geteuid() == 0)
+        text_add(t, "/run/tls-off/admin.sock");
+    else if (run && run[0] == '/')
+        text_addf(t, "%s/tls-off/admin.sock", run);
+    else if (state && state[0] == '/')
+        text_addf(t, "%s/tls-off/admin.sock", state);
+    else
+        text_addf(t, "%s/.local/state/tls-off/admin.sock", home ? home : pw ? pw->pw_dir : "");
+}
+
+static bool is_switch(const char *const *switches, const char *flag) {
+    for (size_t i = 0; switches && switches[i]; i++)
+        if (strcmp(switches[i], flag) == 0)
+            return true;
+    return false;
+}
+
+static bool set_path(struct admin_args *a, const char *path) {
+    struct text t = text_of(a->path, sizeof(a->path));
+    text_add(&t, path);
+    return !t.cut && t.len > 0;
+}
+
+static bool complain(const char *command, const char *flag, const char *what, const char *usage) {
+    fprintf(stderr, "tls-off %s: %s%s%s\n%s", command, flag, flag[0] ? ": " : "", what, usage);
+    return false;
+}
+
+bool admin_args_read(int argc, char **argv, const char *usage, const char *const *switches, admin_flag_fn flag, void *ctx,
+                     struct admin_args *a) {
+    memset(a, 0, sizeof(*a));
+    struct text t = text_of(a->path, sizeof(a->path));
+    default_path(&t);
+    for (int i = 1; i < argc; i++) {
+        const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
+        bool wrong = false;
+        if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
+            a->help = true;
+            return fputs(usage, stdout) >= 0;
+        }
+        if (strcmp(name, "--json") == 0) {
+            a->json = true;
+            continue;
+        }
+        if (is_switch(switches, name)) {
+            if (flag(ctx, name, NULL, &wrong) && !wrong)
+                continue;
+            return false;
+        }
+        if (!value && name[0] == '-')
+            return complain(argv[0], name, "needs a value, or is unknown", usage);
+        i++;
+        if (strcmp(name, "--admin") == 0) {
+            if (set_path(a, value))
+                continue;
+            return complain(argv[0], name, "expected the path of a socket", usage);
+        }
+        if (!flag || !flag(ctx, name, value, &wrong))
+            return complain(argv[0], name, "unknown", usage);
+        if (wrong)
+            return complain(argv[0], name, "this value is not understood", usage);
+    }
+    return true;
+}
+
+int admin_unreachable(const struct admin_args *a, int err) {
+    const char *why = err == ERR_SYSTEM      ? strerror(errno)
+                      : err == ERR_NOT_FOUND ? "no tls-off answers there"
+                      : err == ERR_AGAIN     ? "no answer in time"
+                      : err == ERR_CLOSED    ? "the connection ended without an answer"
+                                             : "the answer is none of tls-off's";
+    fprintf(stderr, "tls-off: %s: %s\n", a->path, why);
+    return EXIT_NOBODY;
+}
+
+static json_t *refused(const struct http_answer *answer, int *ret_exit) {
+    struct span body = buf_span(&answer->body);
+    fprintf(stderr, "tls-off: refused (%u): %.*s%s", answer->status, (int)MIN(body.len, 1000u), (const char *)body.p,
+            body.len && body.p[body.len - 1] == '\n' ? "" : "\n");
+    *ret_exit = EXIT_INPUT;
+    return NULL;
+}
+
+json_t *admin_ask(const struct admin_args *a, const char *method, const char *target, int *ret_exit) {
+    struct http_answer answer;
+    int err = http_ask(a->path, method, target, clock_mono_ms() + ANSWER_MS, &answer);
+    if (err < 0) {
+        *ret_exit = admin_unreachable(a, err);
+        return NULL;
+    }
+    struct span body = buf_span(&answer.body);
+    json_t *tree = NULL;
+    if (answer.status / 100 != 2) {
+        (void)refused(&answer, ret_exit);
+    } else {
+        tree = json_loadb((const char *)body.p, body.len, 0, NULL);
+        if (!tree)
+            *ret_exit = admin_unreachable(a, ERR_FORMAT);
+    }
+    buf_fini(&answer.body);
+    return tree;
+}
+
+int admin_print_json(const json_t *tree) {
+    return json_dumpf(tree, stdout, JSON_COMPACT) == 0 && putchar('\n') >= 0 && fflush(stdout) == 0 ? EXIT_WELL : EXIT_INPUT;
+}
+
+double admin_number(const json_t *o, const char *name) {
+    return json_number_value(json_object_get(o, name));
+}
+
+const char *admin_text(const json_t *o, const char *name) {
+    const char *text = json_string_value(json_object_get(o, name));
+    return text ? text : "";
+}
+
+void admin_add_query(struct text *target, const char *name, const char *value) {
+    text_addf(target, "%c%s=", strchr(target->p, '?') ? '&' : '?', name);
+    for (const unsigned char *p = (const unsigned char *)value; *p; p++) {
+        bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || strchr("-._~:", *p);
+        text_addf(target, plain ? "%c" : "%%%02X", *p);
+    }
+}

@@ -1,0 +1,45 @@
+/* What the commands that speak to a running tls-off share: their flags, its socket, its answers, and how failure is told. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/defs.h"
+#include "conf/conf.h"
+
+enum { EXIT_WELL, EXIT_INPUT, EXIT_USAGE, EXIT_NOBODY };
+
+struct admin_args {
+    char path[CONF_SOCKET_PATH_MAX + 1];
+    bool json;
+    bool help;
+};
+
+/* A command's own flag: false when it is none of its own; a flag with a wrong value says so and sets *RET_WRONG. VALUE may be
+ * NULL. */
+typedef bool (*admin_flag_fn)(void *ctx, const char *flag, const char *value, bool *ret_wrong);
+
+/*
+ * --admin PATH, --json, --help and the command's own flags (which take one value each, but for names in SWITCHES, a list ended
+ * by NULL). False after a line on stderr: wrong usage. USAGE is printed for --help, on stdout, and *A says so.
+ */
+MUST_CHECK bool admin_args_read(int argc, char **argv, const char *usage, const char *const *switches, admin_flag_fn flag,
+                                void *ctx, struct admin_args *a);
+
+/* Parsed JSON of a 2xx answer; on failure NULL, and *RET_EXIT tells the exit status; what went wrong is on stderr. */
+json_t *admin_ask(const struct admin_args *a, const char *method, const char *target, int *ret_exit);
+
+/* As an exit status, with a line on stderr: what http_ask() failed with. */
+int admin_unreachable(const struct admin_args *a, int err);
+
+/* The tree on one line. The exit status. */
+int admin_print_json(const json_t *tree);
+
+/* Members, with a default for what is not there. */
+double admin_number(const json_t *o, const char *name);
+const char *admin_text(const json_t *o, const char *name);
+
+/* "?a=b" with VALUE made safe for a URL; added to TARGET, whose first parameter begins with '?'. */
+struct text;
+void admin_add_query(struct text *target, const char *name, const char *value);

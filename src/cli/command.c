@@ -1,0 +1,158 @@
+/* `tls-off reload`, `drain`, `stop`: the wish is handed in, then its result is asked for until there is one. */
+#include "cli/command.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/text.h"
+#include "cli/admin_client.h"
+#include "cli/http_client.h"
+#include "conf/values.h"
+
+#define PAUSE_MS   50
+#define ANSWER_MS  5000
+#define UNKNOWN_MS 10000 /* a command nobody knows any more after that was lost */
+#define LOST_MS    10000 /* nobody answers for so long: it is gone */
+
+static const char reload_usage[] =
+    "usage: tls-off reload [--admin PATH] [--json]\n"
+    "\n"
+    "Takes up the configuration and the program that are on disk now, without losing a session. Waits until the new\n"
+    "generation serves and every session has been moved.\n"
+    "\n"
+    "Exit status: 0 done, 1 refused (the reason is told; what ran goes on running), 2 wrong usage, 3 no running tls-off\n"
+    "reached.\n";
+
+static const char drain_usage[] =
+    "usage: tls-off drain [--timeout DURATION] [--admin PATH] [--json]\n"
+    "\n"
+    "No new connections are taken; sessions may end by themselves. Waits until the last one has ended, or those left at\n"
+    "the timeout (\"30s\", \"10m\", \"1h\"; default: drain_timeout of the configuration) have been cut.\n"
+    "\n"
+    "Exit status: 0 done, 1 refused, 2 wrong usage, 3 no running tls-off reached.\n";
+
+static const char stop_usage[] = "usage: tls-off stop [--admin PATH] [--json]\n"
+                                 "\n"
+                                 "Stops as TERM does: what is in flight may finish within drain_timeout. Waits for the end.\n"
+                                 "\n"
+                                 "Exit status: 0 stopped, 1 refused, 2 wrong usage, 3 no running tls-off reached.\n";
+
+struct wish {
+    struct admin_args args;
+    const char *name;
+    uint64_t drain_ms; /* 0 = not given */
+    bool ends;         /* the proxy's end is what was wished for */
+};
+
+static bool drain_flag(void *ctx, const char *flag, const char *value, bool *ret_wrong) {
+    struct wish *w = ctx;
+    if (strcmp(flag, "--timeout") != 0)
+        return false;
+    *ret_wrong = value_duration(value, &w->drain_ms) < 0 || w->drain_ms == 0 || w->drain_ms == CONF_NEVER;
+    return true;
+}
+
+/* The number the wish was given; 0 on failure, with *RET_EXIT. */
+static uint64_t hand_in(const struct wish *w, int *ret_exit) {
+    char target[64];
+    struct text t = text_of(target, sizeof(target));
+    text_addf(&t, "/%s", w->name);
+    if (w->drain_ms)
+        text_addf(&t, "?ms=%llu", (unsigned long long)w->drain_ms);
+    json_t *o = admin_ask(&w->args, "POST", target, ret_exit);
+    uint64_t id = (uint64_t)json_integer_value(json_object_get(o, "id"));
+    if (o && id == 0)
+        *ret_exit = admin_unreachable(&w->args, ERR_FORMAT);
+    json_decref(o);
+    return id;
+}
+
+static int tell(const struct wish *w, const json_t *o, bool well) {
+    const char *text = admin_text(o, "text");
+    if (w->args.json)
+        (void)admin_print_json(o); /* the exit status says what counts */
+    else if (text[0] || !well)
+        fprintf(well ? stdout : stderr, "%s%s\n", well ? "" : "tls-off: refused: ", text);
+    return well ? EXIT_WELL : EXIT_INPUT;
+}
+
+/* One look. -1: no result yet. *RET_UNKNOWN: it answered, and knows of no such wish. */
+static int look(const struct wish *w, const char *target, int *ret_err, bool *ret_unknown) {
+    struct http_answer answer;
+    int status = -1;
+    *ret_err = http_ask(w->args.path, "GET", target, clock_mono_ms() + ANSWER_MS, &answer);
+    *ret_unknown = false;
+    if (*ret_err < 0)
+        return -1;
+    struct span body = buf_span(&answer.body);
+    json_t *o = answer.status == 200 ? json_loadb((const char *)body.p, body.len, 0, NULL) : NULL;
+    const char *state = admin_text(o, "state");
+    *ret_unknown = answer.status == 404;
+    if (strcmp(state, "done") == 0 || strcmp(state, "refused") == 0)
+        status = tell(w, o, state[0] == 'd');
+    json_decref(o);
+    buf_fini(&answer.body);
+    return status;
+}
+
+static int ended(const struct wish *w) {
+    json_t *o = json_pack("{s:s, s:s}", "command", w->name, "state", "done");
+    int status = tell(w, o, true);
+    json_decref(o);
+    return status;
+}
+
+/* Observers come and go meanwhile: a failed look is tried again for a while. */
+static int await(const struct wish *w, uint64_t id) {
+    char target[64];
+    struct text t = text_of(target, sizeof(target));
+    uint64_t answered_ms = clock_mono_ms(), known_ms = answered_ms;
+    text_addf(&t, "/%s/%llu", w->name, (unsigned long long)id);
+    for (;;) {
+        int err;
+        bool unknown;
+        int status = look(w, target, &err, &unknown);
+        uint64_t now_ms = clock_mono_ms();
+        if (status >= 0)
+            return status;
+        if (err == ERR_NOT_FOUND && w->ends)
+            return ended(w);
+        answered_ms = err == 0 ? now_ms : answered_ms;
+        known_ms = err == 0 && !unknown ? now_ms : known_ms;
+        if (err < 0 && (err == ERR_NOT_FOUND || now_ms > answered_ms + LOST_MS))
+            return admin_unreachable(&w->args, err);
+        if (unknown && now_ms > known_ms + UNKNOWN_MS) {
+            fprintf(stderr, "tls-off: the %s was lost: nobody knows of it any more\n", w->name);
+            return EXIT_INPUT;
+        }
+        (void)poll(NULL, 0, PAUSE_MS); /* a pause */
+    }
+}
+
+static int run(int argc, char **argv, const char *usage, struct wish *w, admin_flag_fn flag) {
+    int status = EXIT_WELL;
+    if (!admin_args_read(argc, argv, usage, NULL, flag, w, &w->args))
+        return EXIT_USAGE;
+    if (w->args.help)
+        return EXIT_WELL;
+    uint64_t id = hand_in(w, &status);
+    return id ? await(w, id) : status;
+}
+
+int cmd_reload(int argc, char **argv) {
+    struct wish w = {.name = "reload"};
+    return run(argc, argv, reload_usage, &w, NULL);
+}
+
+int cmd_drain(int argc, char **argv) {
+    struct wish w = {.name = "drain", .ends = true};
+    return run(argc, argv, drain_usage, &w, drain_flag);
+}
+
+int cmd_stop(int argc, char **argv) {
+    struct wish w = {.name = "stop", .ends = true};
+    return run(argc, argv, stop_usage, &w, NULL);
+}

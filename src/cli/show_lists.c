@@ -1,0 +1,142 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "cli/admin_client.h"
+#include "cli/show.h"
+#include "cli/table.h"
+
+#define LIMIT_DEFAULT "20"
+
+static const char clients_usage[] =
+    "usage: tls-off clients [--sort KEY] [--limit N] [--client NAME] [--admin PATH] [--json]\n"
+    "\n"
+    "  --sort KEY     bytes (default), rate, sessions, failed, client\n"
+    "  --limit N      at most N clients, 0 to 10000; default 20, with --json all\n"
+    "  --client NAME  only that one: an address, an IPv6 network \"2001:db8::/64\", or a verified name\n"
+    "\n"
+    "Plain bytes from and to each client; exact since it is tracked, which it is while it is among the busiest\n"
+    "(thousands). Rates are those of the last 1, 10 and 60 seconds, both ways together.\n"
+    "\n"
+    "Exit status: 0 well, 1 the list was refused, 2 wrong usage, 3 no running tls-off reached.\n";
+
+static const char sessions_usage[] =
+    "usage: tls-off sessions [--service NAME] [--client NAME] [--limit N] [--admin PATH] [--json]\n"
+    "\n"
+    "  --service NAME  only sessions of that service\n"
+    "  --client NAME   only those of that client: an address or an IPv6 network \"2001:db8::/64\"\n"
+    "  --limit N       at most N sessions, 1 to 10000; default 20, with --json 1000\n"
+    "\n"
+    "Live sessions, asked of the relays; the unique id is that of the log and of the PROXY header.\n"
+    "\n"
+    "Exit status: 0 well, 1 the list was refused, 2 wrong usage, 3 no running tls-off reached.\n";
+
+struct lists {
+    struct admin_args args;
+    char target[512];
+    struct text t;
+    bool limited;
+};
+
+static bool list_flag(void *ctx, const char *flag, const char *value, bool *ret_wrong) {
+    static const char *const flags[] = {"--sort", "--limit", "--client", "--service"};
+    struct lists *l = ctx;
+    for (size_t i = 0; i < ARRAY_LEN(flags); i++)
+        if (strcmp(flag, flags[i]) == 0) {
+            admin_add_query(&l->t, flag + 2, value);
+            l->limited = l->limited || strcmp(flag, "--limit") == 0;
+            *ret_wrong = l->t.cut;
+            return true;
+        }
+    return false;
+}
+
+static bool client_flag(void *ctx, const char *flag, const char *value, bool *ret_wrong) {
+    return strcmp(flag, "--service") != 0 && list_flag(ctx, flag, value, ret_wrong);
+}
+
+static bool session_flag(void *ctx, const char *flag, const char *value, bool *ret_wrong) {
+    return strcmp(flag, "--sort") != 0 && list_flag(ctx, flag, value, ret_wrong);
+}
+
+/* Fills in what is asked for. NULL with *RET_EXIT: nothing more is to be done. */
+static json_t *ask(int argc, char **argv, const char *path, const char *usage, admin_flag_fn flag, struct lists *l,
+                   int *ret_exit) {
+    l->t = text_of(l->target, sizeof(l->target));
+    text_add(&l->t, path);
+    l->limited = false;
+    if (!admin_args_read(argc, argv, usage, NULL, flag, l, &l->args)) {
+        *ret_exit = EXIT_USAGE;
+        return NULL;
+    }
+    *ret_exit = EXIT_WELL;
+    if (!l->limited && !l->args.json)
+        admin_add_query(&l->t, "limit", LIMIT_DEFAULT);
+    return l->args.help ? NULL : admin_ask(&l->args, "GET", l->target, ret_exit);
+}
+
+static double both(const json_t *o, const char *span) {
+    return admin_number(json_object_get(o, "rate_in"), span) + admin_number(json_object_get(o, "rate_out"), span);
+}
+
+static void print_clients(const json_t *list) {
+    struct table t;
+    size_t i;
+    json_t *c;
+    table_begin(&t, "~client|>sessions|>in|>out|>1 s|>10 s|>60 s|>failed");
+    json_array_foreach(list, i, c) {
+        char n[HUMAN_MAX], in[HUMAN_MAX], out[HUMAN_MAX], a[HUMAN_MAX], b[HUMAN_MAX], d[HUMAN_MAX], f[HUMAN_MAX];
+        table_row(&t, "%s\t%s\t%s\t%s\t%s/s\t%s/s\t%s/s\t%s", admin_text(c, "client"),
+                  human_count(admin_number(c, "sessions"), n), human_bytes(admin_number(c, "bytes_in"), in),
+                  human_bytes(admin_number(c, "bytes_out"), out), human_bytes(both(c, "1s"), a), human_bytes(both(c, "10s"), b),
+                  human_bytes(both(c, "60s"), d), human_count(admin_number(c, "failed_total"), f));
+    }
+    if (t.rows == 1)
+        puts("no client has been seen yet");
+    table_end(&t, stdout, table_width());
+}
+
+int cmd_clients(int argc, char **argv) {
+    struct lists l;
+    int status;
+    json_t *list = ask(argc, argv, "/clients.json", clients_usage, client_flag, &l, &status);
+    if (list && l.args.json)
+        status = admin_print_json(list);
+    else if (list)
+        print_clients(list);
+    json_decref(list);
+    return status;
+}
+
+static void print_sessions(const json_t *answer) {
+    struct table t;
+    size_t i;
+    json_t *s;
+    table_begin(&t, "unique id|~client|service|state|>age|>idle|>in|>out");
+    json_array_foreach(json_object_get(answer, "sessions"), i, s) {
+        char age[HUMAN_MAX], idle[HUMAN_MAX], in[HUMAN_MAX], out[HUMAN_MAX];
+        table_row(&t, "%.12s\t%s\t%s\t%s\t%s\t%s\t%s\t%s", admin_text(s, "id"), admin_text(s, "client"),
+                  admin_text(s, "service"), admin_text(s, "state"), human_seconds(admin_number(s, "age_seconds"), age),
+                  human_seconds(admin_number(s, "idle_seconds"), idle), human_bytes(admin_number(s, "bytes_in"), in),
+                  human_bytes(admin_number(s, "bytes_out"), out));
+    }
+    if (t.rows == 1)
+        puts("no session");
+    table_end(&t, stdout, table_width());
+    if (json_is_string(json_object_get(answer, "next")))
+        puts("... and more (--limit)");
+    const json_t *silent;
+    json_array_foreach(json_object_get(answer, "missing"), i, silent) printf("no answer from %s\n", json_string_value(silent));
+}
+
+int cmd_sessions(int argc, char **argv) {
+    struct lists l;
+    int status;
+    json_t *answer = ask(argc, argv, "/sessions.json", sessions_usage, session_flag, &l, &status);
+    if (answer && l.args.json)
+        status = admin_print_json(json_object_get(answer, "sessions"));
+    else if (answer)
+        print_sessions(answer);
+    json_decref(answer);
+    return status;
+}

@@ -1,0 +1,171 @@
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli/admin_client.h"
+#include "cli/show.h"
+#include "cli/table.h"
+
+#define EXPIRY_TOLD_DAYS 30
+#define CERTS_TOLD       10
+
+static const char usage[] =
+    "usage: tls-off status [--admin PATH] [--json]\n"
+    "\n"
+    "State of the running proxy: traffic, services and backends, processes, certificates that end soon.\n"
+    "--json gives everything there is, as /status.json does (docs/admin.md).\n"
+    "\n"
+    "Exit status: 0 well, 2 wrong usage, 3 no running tls-off reached.\n";
+
+static void put_head(const json_t *s) {
+    char age[HUMAN_MAX];
+    printf("tls-off %s on %s: %s", admin_text(s, "version"), admin_text(s, "hostname"), admin_text(s, "state"));
+    if (json_object_get(s, "pid"))
+        printf(", up %s, pid %.0f, generation %.0f", human_seconds(admin_number(s, "uptime_seconds"), age),
+               admin_number(s, "pid"), admin_number(s, "generation"));
+    putchar('\n');
+    const json_t *r = json_object_get(s, "last_reload"), *d;
+    if (json_is_object(r))
+        printf("last reload %s ago: %s%s%s\n", human_seconds(admin_number(s, "time") - admin_number(r, "time"), age),
+               admin_text(r, "result"), admin_text(r, "text")[0] ? ": " : "", admin_text(r, "text"));
+    size_t i;
+    json_array_foreach(json_object_get(s, "degraded"), i, d) printf("attention: %s\n", json_string_value(d));
+}
+
+static void put_rate(struct table *t, const char *name, const json_t *rates, const char *now, double total, bool bytes) {
+    const char *(*human)(double, char *) =
+        bytes ? (const char *(*)(double, char *))human_bytes : (const char *(*)(double, char *))human_count;
+    char a[HUMAN_MAX], b[HUMAN_MAX], c[HUMAN_MAX], d[HUMAN_MAX];
+    table_row(t, "%s\t%s\t%s\t%s\t%s\t%s", name, now, human(admin_number(rates, "1s"), a), human(admin_number(rates, "10s"), b),
+              human(admin_number(rates, "60s"), c), human(total, d));
+}
+
+static double failed_of(const json_t *handshakes) {
+    double sum = 0;
+    const char *reason;
+    json_t *n;
+    json_object_foreach(json_object_get(handshakes, "failed"), reason, n) sum += json_number_value(n);
+    return sum;
+}
+
+static void put_totals(const json_t *s, size_t width) {
+    const json_t *totals = json_object_get(s, "totals"), *rates = json_object_get(s, "rates");
+    const json_t *handshakes = json_object_get(totals, "handshakes");
+    char sessions[HUMAN_MAX], now[HUMAN_MAX];
+    struct table t;
+    table_begin(&t, "|>now|>per s: 1 s|>10 s|>60 s|>in all");
+    human_count(admin_number(totals, "sessions"), sessions);
+    human_count(admin_number(handshakes, "now"), now);
+    put_rate(&t, "sessions", json_object_get(rates, "sessions"), sessions, admin_number(totals, "sessions_total"), false);
+    put_rate(&t, "handshakes", json_object_get(rates, "handshakes"), now,
+             admin_number(handshakes, "full") + admin_number(handshakes, "resumed"), false);
+    put_rate(&t, "failed", json_object_get(rates, "failed"), "", failed_of(handshakes), false);
+    put_rate(&t, "bytes in", json_object_get(rates, "bytes_in"), "", admin_number(totals, "bytes_in_total"), true);
+    put_rate(&t, "bytes out", json_object_get(rates, "bytes_out"), "", admin_number(totals, "bytes_out_total"), true);
+    table_end(&t, stdout, width);
+}
+
+static void put_times(const json_t *s, size_t width) {
+    static const char *const names[] = {"handshake", "connect", "first_byte"};
+    struct table t;
+    table_begin(&t, "time of|>median|>90 %|>99 %|>count");
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        char name[32], a[HUMAN_MAX], b[HUMAN_MAX], c[HUMAN_MAX], d[HUMAN_MAX];
+        (void)snprintf(name, sizeof(name), "%s_seconds", names[i]);
+        const json_t *h = json_object_get(json_object_get(s, "histograms"), name);
+        table_row(&t, "%s\t%s\t%s\t%s\t%s", names[i], human_seconds(admin_number(h, "p50"), a),
+                  human_seconds(admin_number(h, "p90"), b), human_seconds(admin_number(h, "p99"), c),
+                  human_count(admin_number(h, "count"), d));
+    }
+    table_end(&t, stdout, width);
+}
+
+static void put_traffic(struct table *t, const char *name, const char *state, const json_t *o, const char *indent,
+                        double failed) {
+    char a[HUMAN_MAX], b[HUMAN_MAX], c[HUMAN_MAX], d[HUMAN_MAX], e[HUMAN_MAX];
+    table_row(t, "%s%s\t%s\t%s\t%s\t%s/s\t%s/s\t%s", indent, name, state, human_count(admin_number(o, "sessions"), a),
+              human_count(admin_number(o, "sessions_total"), b),
+              human_bytes(admin_number(json_object_get(o, "rate_in"), "10s"), c),
+              human_bytes(admin_number(json_object_get(o, "rate_out"), "10s"), d), human_count(failed, e));
+}
+
+static void put_services(const json_t *s, size_t width) {
+    struct table t;
+    size_t i, j;
+    json_t *service, *backend;
+    table_begin(&t, "~service, backend|state|>sessions|>in all|>in|>out|>failed");
+    json_array_foreach(json_object_get(s, "services"), i, service) {
+        put_traffic(&t, admin_text(service, "name"), admin_text(service, "mode"), service, "",
+                    failed_of(json_object_get(service, "handshakes")));
+        json_array_foreach(json_object_get(service, "backends"), j, backend)
+            put_traffic(&t, admin_text(backend, "name"), admin_text(backend, "state"), backend, "  ",
+                        admin_number(backend, "connects_failed_total"));
+    }
+    table_end(&t, stdout, width);
+}
+
+static void put_processes(const json_t *s, size_t width) {
+    struct table t;
+    size_t i;
+    json_t *p;
+    table_begin(&t, "process|>pid|state|>cpu|>memory|>objects|>restarts|~last end");
+    json_array_foreach(json_object_get(s, "processes"), i, p) {
+        char cpu[HUMAN_MAX], memory[HUMAN_MAX], objects[HUMAN_MAX];
+        double n = admin_number(p, "sessions") + admin_number(p, "handshakes");
+        table_row(&t, "%s.%.0f\t%.0f\t%s\t%s\t%s\t%s\t%.0f\t%s", admin_text(p, "role"), admin_number(p, "index"),
+                  admin_number(p, "pid"), admin_text(p, "state"), human_seconds(admin_number(p, "cpu_seconds_total"), cpu),
+                  human_bytes(admin_number(p, "memory_bytes"), memory), human_count(n, objects),
+                  admin_number(p, "restarts_total"), admin_text(p, "last_end"));
+    }
+    table_end(&t, stdout, width);
+}
+
+/* The list comes with the earliest end first. */
+static void put_certificates(const json_t *s, size_t width) {
+    struct table t;
+    size_t i;
+    json_t *c;
+    table_begin(&t, "~certificate|service|key|>days left|ends");
+    json_array_foreach(json_object_get(s, "certificates"), i, c) {
+        time_t end = (time_t)admin_number(c, "not_after");
+        struct tm tm;
+        char day[16] = "";
+        const char *name = json_string_value(json_array_get(json_object_get(c, "names"), 0));
+        if (i == CERTS_TOLD || admin_number(c, "days_left") > EXPIRY_TOLD_DAYS)
+            break;
+        if (gmtime_r(&end, &tm))
+            (void)strftime(day, sizeof(day), "%Y-%m-%d", &tm);
+        table_row(&t, "%s\t%s\t%s\t%.0f\t%s", name ? name : admin_text(c, "file"), admin_text(c, "service"),
+                  admin_text(c, "key_type"), admin_number(c, "days_left"), day);
+    }
+    if (t.rows > 1)
+        putchar('\n');
+    table_end(&t, stdout, width);
+}
+
+int cmd_status(int argc, char **argv) {
+    struct admin_args a;
+    int status = EXIT_WELL;
+    if (!admin_args_read(argc, argv, usage, NULL, NULL, NULL, &a))
+        return EXIT_USAGE;
+    json_t *s = a.help ? NULL : admin_ask(&a, "GET", "/status.json", &status);
+    size_t width = table_width();
+    if (s && a.json) {
+        status = admin_print_json(s);
+    } else if (s) {
+        put_head(s);
+        putchar('\n');
+        put_totals(s, width);
+        putchar('\n');
+        put_times(s, width);
+        putchar('\n');
+        put_services(s, width);
+        if (json_array_size(json_object_get(s, "processes")) > 0)
+            putchar('\n');
+        put_processes(s, width);
+        put_certificates(s, width);
+        status = fflush(stdout) == 0 ? EXIT_WELL : EXIT_INPUT;
+    }
+    json_decref(s);
+    return status;
+}

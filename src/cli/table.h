@@ -1,0 +1,36 @@
+/* Tables for people: columns as wide as they must be, within the terminal's width, and numbers that can be read. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "base/defs.h"
+
+#define TABLE_COLUMNS 12
+#define TABLE_CELL    128
+#define HUMAN_MAX     16
+
+struct table {
+    size_t columns, rows, cap;
+    int elastic;    /* the column that gives way when the width is not enough */
+    unsigned right; /* bits of columns that hold numbers */
+    char (*cells)[TABLE_CELL];
+};
+
+/* HEAD: names parted by '|', one that begins with '>' is a number, with '~' the elastic one. */
+void table_begin(struct table *t, const char *head);
+
+/* The cells of one row, parted by '\t'; what is too many is left out. */
+void table_row(struct table *t, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* Prints within WIDTH and empties the table. Rows without any (but the head) print nothing. */
+void table_end(struct table *t, FILE *to, size_t width);
+
+/* Columns of the terminal that stdout is, 80 when it is none. */
+size_t table_width(void);
+
+/* "1.23 M", "999"; bytes "1.23 MB"; seconds "3d 4h", "12.3 s", "1.2 ms". TO is returned. */
+const char *human_count(double v, char to[static HUMAN_MAX]);
+const char *human_bytes(double v, char to[static HUMAN_MAX]);
+const char *human_seconds(double v, char to[static HUMAN_MAX]);

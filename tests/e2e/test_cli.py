@@ -1,0 +1,159 @@
+"""The commands that speak to a running tls-off: what they print, in 80 columns, and their exit status."""
+import json
+import os
+import re
+import socket
+import threading
+
+import pytest
+
+from support.clients import connect, says_echo
+from support.proxy import command
+from support.waiting import until
+
+
+@pytest.fixture
+def p(parts):
+    return parts.proxy(parts.backend())
+
+
+def tls_off(p, *arguments, **options):
+    return command(*arguments, "--admin", p.admin_socket, **options)
+
+
+def fits(text, width=80):
+    return all(len(line) <= width for line in text.splitlines())
+
+
+@pytest.mark.parametrize("name", ["status", "clients", "sessions", "reload", "drain", "stop"])
+def test_help_and_wrong_usage(name):
+    status, out, err = command(name, "--help")
+    assert status == 0 and out.startswith(f"usage: tls-off {name}") and not err and "Exit status" in out
+    for wrong in (["--no-such"], ["--admin"], ["surplus"], ["--admin", ""], ["--admin", "x" * 200]):
+        status, out, err = command(name, *wrong)
+        assert status == 2 and not out and f"usage: tls-off {name}" in err
+
+
+@pytest.mark.parametrize("name", ["status", "clients", "sessions", "reload", "drain", "stop"])
+def test_nobody_there(folder, name):
+    status, out, err = command(name, "--admin", folder / "none.sock")
+    assert status == 3 and not out and "no tls-off answers there" in err
+    s = socket.socket(socket.AF_UNIX)  # a file that nobody listens at
+    s.bind(str(folder / "stale.sock"))
+    s.close()
+    status, out, err = command(name, "--admin", folder / "stale.sock")
+    (folder / "stale.sock").unlink()
+    assert status == 3 and not out and "no tls-off answers there" in err
+
+
+@pytest.mark.parametrize("answer", [b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{", b"HTTP/1.1 200 OK\r\n\r\nno json", b""])
+def test_somebody_else_there(folder, answer):
+    listener = socket.socket(socket.AF_UNIX)
+    path = folder / "other.sock"
+    listener.bind(str(path))
+    listener.listen()
+
+    def serve():
+        c, _ = listener.accept()
+        with c:
+            c.recv(4096)
+            c.sendall(answer)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    status, out, err = command("status", "--admin", path)
+    thread.join()
+    listener.close()
+    path.unlink()
+    assert status == 3 and not out and str(path) in err
+
+
+def test_the_socket_is_found_by_the_environment(p):
+    status, out, _ = command("status", environment={"TLS_OFF_ADMIN": str(p.admin_socket)})
+    assert status == 0 and "serving" in out
+
+
+def test_status(p):
+    with connect(p.port) as c:
+        says_echo(c, b"x" * 5000)
+        until(lambda: p.admin.json("/status.json")["totals"]["bytes_in_total"] >= 5000, "bytes are counted")
+        status, out, err = tls_off(p, "status")
+        assert status == 0 and not err
+        assert re.match(rf"tls-off \S+ on \S+: serving, up [^,]+, pid {p.pid}, generation 0\n", out), out
+        assert re.search(r"^sessions +1 ", out, re.M) and re.search(r"^web +terminate +1 +1 ", out, re.M), out
+        assert re.search(r"^bytes in .* 5\.00 kB$", out, re.M), out
+        for role in ("observer.0", "relay.0", "handshaker.0"):
+            assert re.search(rf"^{role} +\d+ +ready ", out, re.M), out
+        assert fits(out), out
+    status, out, _ = tls_off(p, "status", "--json")
+    assert status == 0 and json.loads(out)["services"][0]["name"] == "web" and out.count("\n") == 1
+
+
+def test_clients(p):
+    assert tls_off(p, "clients") == (0, "no client has been seen yet\n", "")
+    with connect(p.port) as c:
+        says_echo(c, b"x" * 7000)
+        until(lambda: p.admin.json("/clients.json")[0]["bytes_out"] >= 7000, "bytes are counted")
+        status, out, err = tls_off(p, "clients", "--sort", "rate", "--limit", "5")
+        assert status == 0 and not err and fits(out)
+        assert re.search(r"^127\.0\.0\.1 +1 +7\.00 kB +7\.00 kB ", out, re.M), out
+    status, out, _ = tls_off(p, "clients", "--json", "--client", "127.0.0.1")
+    client, = json.loads(out)
+    assert status == 0 and client["client"] == "127.0.0.1" and (client["bytes_in"], client["bytes_out"]) == (7000, 7000)
+    assert json.loads(tls_off(p, "clients", "--json", "--client", "192.0.2.1")[1]) == []
+    assert tls_off(p, "clients", "--sort", "size")[0] == 1
+    assert tls_off(p, "clients", "--limit", "-1")[0] == 1
+
+
+def test_reload_of_a_broken_file_is_refused_with_the_reason(p):
+    good = p.config_file.read_text()
+    with connect(p.port) as c:
+        says_echo(c)
+        p.config_file.write_text(good.replace("workers", "wrokers"))
+        status, out, err = tls_off(p, "reload")
+        assert status == 1 and not out and "wrokers" in err and '"workers"' in err
+        says_echo(c)
+        status, out, err = tls_off(p, "reload", "--json")
+        assert status == 1 and json.loads(out)["state"] == "refused"
+        p.config_file.write_text(good)
+        assert tls_off(p, "reload")[0] == 0
+        says_echo(c)
+    assert "last reload" in tls_off(p, "status")[1]
+
+
+def test_reloads_keep_sessions_and_the_socket(p):
+    with connect(p.port) as c:
+        for i in range(3):
+            says_echo(c)
+            inode = os.stat(p.admin_socket).st_ino
+            status, out, err = tls_off(p, "reload")
+            assert status == 0 and not err, (out, err)
+            assert re.search(rf"generation {i + 1} serves", out), out
+            assert os.stat(p.admin_socket).st_ino == inode
+        says_echo(c)
+    assert p.admin.json("/status.json")["generation"] == 3
+
+
+def test_stop(p):
+    status, out, err = tls_off(p, "stop")
+    assert status == 0 and not err
+    assert p.wait_exit() == 0
+    assert not p.admin_socket.exists()
+    assert tls_off(p, "stop")[0] == 3
+
+
+def test_drain_waits_for_the_last_session(p):
+    done = []
+    with connect(p.port) as c:
+        says_echo(c)
+        thread = threading.Thread(target=lambda: done.append(tls_off(p, "drain", "--timeout", "1m", deadline=50)))
+        thread.start()
+        until(lambda: p.admin.json("/status.json")["state"] == "draining", "the drain begins")
+        with pytest.raises(OSError):
+            connect(p.port)
+        says_echo(c)
+        assert p.admin.ask("/readyz").status == 503
+        assert not done
+    thread.join()
+    assert done[0][0] == 0, done
+    assert tls_off(p, "drain", "--timeout", "soon")[0] == 2
