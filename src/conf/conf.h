@@ -98,6 +98,7 @@ struct conf {
     const char *tcp_congestion; /* "" = the host's */
     uint32_t busy_poll_us;      /* relays look for events so long before they sleep; 0 = never */
     uint64_t drain_ms;          /* how long TERM lets sessions finish */
+    uint64_t watch_ms;          /* between looks at the files of certificates; CONF_NEVER = events only */
     uint64_t buffer_memory;     /* bytes a relay may hold for bytes that wait */
     const char *ticket_secret;  /* file, absolute; NULL = random for this start */
     enum log_target log_target;

@@ -82,6 +82,7 @@ void load_defaults(struct load *l) {
     c->engine = "auto";
     c->tcp_congestion = "";
     c->drain_ms = 10 * 1000;
+    c->watch_ms = 30 * 1000;
     c->buffer_memory = 256ull << 20;
     c->log_target = LOG_TO_STDERR;
     c->log_format = LOG_AS_TEXT;

@@ -165,6 +165,7 @@ const struct key_row key_rows[KEY_COUNT] = {
     [KEY_TCP_CONGESTION] = ROW("tcp_congestion", TOML_STRING, read_text, TOP(tcp_congestion), .max = 15), /* TCP_CA_NAME_MAX */
     [KEY_BUSY_POLL]      = ROW("busy_poll_us", TOML_INTEGER, read_integer, TOP(busy_poll_us), .max = CONF_BUSY_POLL_MAX),
     [KEY_DRAIN_TIMEOUT]  = ROW("drain_timeout", TOML_STRING, read_duration, TOP(drain_ms)),
+    [KEY_WATCH_INTERVAL] = ROW("watch_interval", TOML_STRING, read_duration, TOP(watch_ms), .min = 1000),
     [KEY_BUFFER_MEMORY]  = ROW("buffer_memory", TOML_STRING, read_size, TOP(buffer_memory), .min = 1ull << 20, .max = 1024ull << 30),
 
     [KEY_LOG_TARGET] = ROW("log.target", TOML_STRING, read_log_target),

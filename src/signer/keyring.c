@@ -108,10 +108,12 @@ bool keyring_whole(const struct keyring *r) {
 
 void keyring_commit(struct keyring *r) {
     MUST(keyring_whole(r));
-    keyset_fini(r, &r->before);
-    if (r->present.used && r->present.set == r->coming.set) /* told twice: the newer one counts */
+    if (r->present.used && r->present.set == r->coming.set) { /* another attempt: what is in use is the one before */
         keyset_fini(r, &r->present);
-    r->before = r->present;
+    } else {
+        keyset_fini(r, &r->before);
+        r->before = r->present;
+    }
     r->present = r->coming;
     r->coming = (struct keyset){.used = false};
 }

@@ -222,6 +222,7 @@ static void drain(struct super *s, enum role role, uint64_t ms) {
 }
 
 static void finish(struct super *s) {
+    creds_serve(s);
     if (!s->serving)
         say_ready(s);
     if (!s->going)
@@ -409,6 +410,7 @@ void change_begin(struct super *s) {
     if (c->stage != CHANGE_NONE || !wanted || s->stop.phase != STOP_NOT)
         return;
     command_run_reloads(s);
+    creds_cancel(s);
     *c = (struct change){.began_ms = s->loop.now_ms, .cut_before = s->roster.cut};
     if (s->now) {
         char line[128];

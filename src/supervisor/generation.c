@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "conf/snapshot.h"
 #include "supervisor/super.h"
@@ -36,7 +37,8 @@ struct generation *generation_new(struct super *s) {
     if (fd < 0)
         return NULL;
     *g = (struct generation){.used = true, .number = s->generations, .exe_fd = fd};
-    g->snapshot_fd = g->secrets_fd = g->creds_fd = g->board_fd = -1;
+    g->snapshot_fd = g->secrets_fd = g->board_fd = g->creds.fd = -1;
+    g->read_s = clock_wall_us() / 1000000;
     s->generations++;
     return g;
 }
@@ -52,12 +54,14 @@ int generation_configure(struct super *s, struct generation *g, const struct ipc
     struct control_configured c;
     g->snapshot_fd = m->fds[0];
     g->secrets_fd = m->fds[1];
-    g->creds_fd = m->fds[2];
+    int creds_err = creds_set_take(&g->creds, 1, m->fds[2]);
     if (s->now) { /* tickets go on: the secret is the one of the first start */
         close(g->secrets_fd);
         g->secrets_fd = fcntl(s->now->secrets_fd, F_DUPFD_CLOEXEC, 0);
     }
     int err = g->secrets_fd >= 0 ? control_read_configured(m, &c) : ERR_SYSTEM;
+    if (err == 0)
+        err = creds_err;
     if (err == 0)
         err = keep_version(g, c.version);
     if (err == 0)
@@ -140,7 +144,7 @@ void generation_free(struct super *s, struct generation *g) {
     conf_free(g->conf);
     close_one(g->snapshot_fd);
     close_one(g->secrets_fd);
-    close_one(g->creds_fd);
+    creds_set_free(&g->creds);
     close_one(g->board_fd);
     close_one(g->exe_fd);
     *g = (struct generation){0};

@@ -11,6 +11,7 @@
 #include "base/defs.h"
 #include "base/wheel.h"
 #include "conf/conf.h"
+#include "supervisor/creds.h"
 #include "wire/control.h"
 
 struct super;
@@ -52,8 +53,11 @@ struct worker {
     bool hung;
     bool stopping; /* told to stop: its end is no fault */
     struct moving moving;
-    uint64_t cut;        /* sessions, as it has told */
-    struct wtimer timer; /* restart, or the last moment of a stop */
+    uint64_t cut;          /* sessions, as it has told */
+    struct wtimer timer;   /* restart, or the last moment of a stop */
+    struct keys_pump keys; /* signers: what they are still to be given */
+    uint32_t taken;        /* the last set they have taken */
+    bool owes;             /* the answer to a set */
 };
 
 #define VERSION_MAX 64
@@ -64,7 +68,9 @@ struct generation {
     char version[VERSION_MAX]; /* of its binary */
     int exe_fd;                /* its binary: all its processes are of the same file, whatever happens on disk */
     struct conf *conf;
-    int snapshot_fd, secrets_fd, creds_fd, board_fd;
+    int snapshot_fd, secrets_fd, board_fd;
+    struct creds_set creds; /* in use */
+    uint64_t read_s;        /* when its files began to be read, seconds since 1970 */
     struct worker *workers;
     size_t nworkers;
 };
@@ -101,6 +107,9 @@ struct worker *worker_next(struct super *s, struct worker *w);
 /* Forks and introduces it; it serves after worker_go(). */
 MUST_CHECK bool worker_begin(struct super *s, struct worker *w);
 void worker_go(struct worker *w);
+
+/* Hears of room in its queue too while it is to be given keys. ERR_SYSTEM (errno). */
+MUST_CHECK int worker_watch(struct super *s, struct worker *w);
 static inline bool worker_runs(const struct worker *w) {
     return w->state != CHILD_NONE;
 }

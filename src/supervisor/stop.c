@@ -53,6 +53,7 @@ static void stop_others(struct super *s) {
 
 /* A first start or a change under way that was not decided. */
 static void take_back(struct super *s) {
+    creds_cancel(s);
     if (s->coming)
         change_refuse(s, "the proxy is stopping");
 }

@@ -10,6 +10,7 @@
 #include "conf/conf.h"
 #include "supervisor/admin.h"
 #include "supervisor/change.h"
+#include "supervisor/creds.h"
 #include "supervisor/generation.h"
 #include "supervisor/helper.h"
 #include "supervisor/listeners.h"
@@ -18,7 +19,7 @@
 #include "wire/roster.h"
 #include "wire/stats.h"
 
-enum super_kind { SUPER_SIGNAL, SUPER_CHILD, SUPER_HELPER };
+enum super_kind { SUPER_SIGNAL, SUPER_CHILD, SUPER_HELPER, SUPER_CREDS };
 
 enum stop_phase { STOP_NOT, STOP_HANDSHAKERS, STOP_RELAYS, STOP_OTHERS, STOP_OBSERVER };
 
@@ -33,6 +34,7 @@ struct super {
     struct generation *going;  /* was replaced */
     uint32_t generations;      /* made so far */
     struct change change;
+    struct creds_change creds;
     struct helper helpers[HELPERS];
     struct listeners listeners;
     struct admin_sockets admin;

@@ -62,7 +62,7 @@ static void timer_event(void *ctx, struct wtimer *t) {
         stop_at_once(s);
     else if (t == &s->change.timer)
         change_late(s);
-    else
+    else if (!creds_timer(s, t))
         worker_timer(s, CONTAINER_OF(t, struct worker, timer));
 }
 
@@ -104,6 +104,7 @@ static bool set_up(struct super *s) {
     loop_on(&s->loop, SUPER_SIGNAL, signal_event, s);
     loop_on(&s->loop, SUPER_CHILD, worker_event, s);
     loop_on(&s->loop, SUPER_HELPER, helper_event, s);
+    loop_on(&s->loop, SUPER_CREDS, creds_event, s);
     s->loop.timer_fn = timer_event;
     s->loop.timer_ctx = s;
     s->loop.hook = turn_end;
@@ -141,6 +142,7 @@ int supervisor_run(const struct control_request *what, int ready_fd) {
     s.roster.pid = (int32_t)getpid();
     s.roster.started_ms = clock_wall_us() / 1000;
     admin_init(&s.admin);
+    creds_init(&s.creds);
     notify_init();
     raise_limits();
     if (!close_walls())

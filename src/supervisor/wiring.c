@@ -107,11 +107,17 @@ static int give_group(const struct listener *l, const struct worker *w, uint16_t
     return err;
 }
 
+static int give_creds(const struct worker *w) {
+    const struct creds_set *set = &w->gen->creds;
+    const struct control_creds c = {set->number, creds_keys(&set->store)};
+    return control_send_creds(w->control, &c, set->fd);
+}
+
 static int give_sockets(struct super *s, struct worker *w) {
     const struct conf *c = w->gen->conf;
     int err = ipc_send(w->control, CONTROL_SECRETS, span_of(NULL, 0), &w->gen->secrets_fd, 1);
     if (err == 0)
-        err = control_send_creds(w->control, &(struct control_creds){.set = w->gen->number}, w->gen->creds_fd);
+        err = give_creds(w);
     for (size_t i = 0; i < c->nlisteners && err == 0; i++)
         err = give_group(listeners_find(&s->listeners, c, i), w, (uint16_t)i);
     return err;
@@ -133,6 +139,10 @@ int wiring_introduce(struct super *s, struct worker *w) {
         err = give_rings_of(g, w);
     if (err == 0 && w->role == ROLE_OBSERVER && owns_log(s, w))
         err = give_log(s, w);
+    if (err == 0 && w->role == ROLE_OBSERVER)
+        err = give_creds(w);
+    if (err == 0 && w->role == ROLE_SIGNER)
+        err = keys_give(s, w);
     if (err == 0 && w->role == ROLE_HANDSHAKER)
         err = give_sockets(s, w);
     return err == 0 ? link_all(w) : err;

@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "supervisor/super.h"
+#include "wire/control_creds.h"
 #include "wire/control_export.h"
 
 #define BACKOFF_MIN_MS 100
@@ -37,6 +38,14 @@ struct worker *worker_next(struct super *s, struct worker *w) {
     return NULL;
 }
 
+static uint32_t events_of(const struct worker *w) {
+    return keys_wait(&w->keys) ? EPOLLIN | EPOLLOUT : EPOLLIN;
+}
+
+int worker_watch(struct super *s, struct worker *w) {
+    return loop_rewatch(&s->loop, w->control, events_of(w), SUPER_CHILD, key_of(s, w), LOOP_GEN(w->tag));
+}
+
 bool worker_begin(struct super *s, struct worker *w) {
     int pair[2];
     if (ipc_pair(CONTROL_SNDBUF, pair) < 0)
@@ -58,7 +67,7 @@ bool worker_begin(struct super *s, struct worker *w) {
     s->dirty = true;
     int err = wiring_introduce(s, w);
     if (err == 0)
-        err = loop_watch(&s->loop, w->control, EPOLLIN, SUPER_CHILD, key_of(s, w), LOOP_GEN(w->tag));
+        err = loop_watch(&s->loop, w->control, events_of(w), SUPER_CHILD, key_of(s, w), LOOP_GEN(w->tag));
     if (err < 0) /* its end is noticed like any other */
         worker_kill(w);
     return true;
@@ -120,6 +129,9 @@ static void ended(struct super *s, struct worker *w, int status) {
         close(w->control);
     w->control = -1;
     w->pid = 0;
+    w->keys = (struct keys_pump){0};
+    w->taken = 0;
+    w->owes = false;
     w->state = CHILD_NONE;
     (void)!stats_bury(s->stats_fd, w->role, w->index, w->gen->number); /* fails only without memory: its gauges then stay */
     w->last_status = status;
@@ -201,6 +213,8 @@ static void on_message(struct super *s, struct worker *w, struct ipc_msg *m) {
     uint64_t cut;
     struct control_command c;
     struct control_exported e;
+    struct span text;
+    uint32_t set;
     if (m->type == CONTROL_READY && w->state == CHILD_STARTING)
         on_ready(s, w);
     else if (m->type == CONTROL_SERVING && w->state == CHILD_READY)
@@ -215,11 +229,14 @@ static void on_message(struct super *s, struct worker *w, struct ipc_msg *m) {
         command_take(s, &c);
     else if (m->type == CONTROL_PONG)
         w->silent = 0;
+    else if (m->type == CONTROL_KEYS_TAKEN && control_read_keys_taken(m, &set) == 0)
+        creds_taken(s, w, set);
+    else if (m->type == CONTROL_KEYS_REFUSED && control_read_keys_refused(m, &set, &text) == 0)
+        creds_refused(s, w, set, text);
     ipc_msg_close(m);
 }
 
 void worker_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
-    (void)events;
     struct super *s = ctx;
     struct generation *g = &s->gens[key >> 16];
     struct ipc_msg m;
@@ -229,6 +246,8 @@ void worker_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     struct worker *w = &g->workers[key & 0xffff];
     if (w->control < 0 || LOOP_GEN(w->tag) != gen)
         return;
+    if (events & EPOLLOUT)
+        keys_pump(s, w);
     enum step step = ipc_recv(w->control, s->scratch, sizeof(s->scratch), control_to_supervisor, &m, &err);
     if (step == STEP_WANT_READ)
         return;

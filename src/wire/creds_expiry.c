@@ -59,3 +59,15 @@ void creds_expiry_warn(const struct creds *c, int64_t now, void (*line)(void *ct
         }
     }
 }
+
+void creds_ocsp_warn(const struct creds *c, int64_t before, int64_t now, void (*line)(void *ctx, const char *text), void *ctx) {
+    for (uint32_t i = 0; i < creds_entries(c); i++) {
+        char room[PATH_MAX + 160];
+        struct text t = text_of(room, sizeof(room));
+        struct creds_entry e = creds_entry(c, i);
+        if (e.ocsp.len == 0 || e.ocsp_until <= before || e.ocsp_until > now || said_before(c, i))
+            continue;
+        text_addf(&t, "%s: the OCSP response for it has ended; it is not stapled any more", e.cert_file);
+        line(ctx, room);
+    }
+}

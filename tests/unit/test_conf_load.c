@@ -33,7 +33,7 @@ static const struct broken table[] = {
     {TOP "zzzzzzzz = 3\n", "t.toml:5:1: log.zzzzzzzz: found an unknown key, expected \"target\", \"format\" or \"level\"\n"},
     {"\"service.*.listen\" = 1\n" SERVICE,
      "t.toml:1:1: service.*.listen: found an unknown key, expected \"workers\", \"user\", "
-     "\"state_dir\", \"engine\", \"tcp_congestion\", \"busy_poll_us\", \"drain_timeout\", "
+     "\"state_dir\", \"engine\", \"tcp_congestion\", \"busy_poll_us\", \"drain_timeout\", \"watch_interval\", "
      "\"buffer_memory\", \"log\", \"admin\", \"tickets\" or \"service\"\n"},
     {"log = 3\n" SERVICE, "t.toml:1:7: log: found a value, expected a section [log]\n"},
     {"service = 3\n", "t.toml:1:11: service: found a value, expected a section [service.NAME]\n"},
@@ -54,6 +54,7 @@ static const struct broken table[] = {
     {"drain_timeout = 10\n" SERVICE, "t.toml:1:17: drain_timeout: found 10, expected a string\n"},
     {"drain_timeout = \"10\"\n" SERVICE,
      "t.toml:1:17: drain_timeout: found \"10\", expected a duration like \"250ms\", \"10s\", \"5m\", \"1h\", or \"none\"\n"},
+    {"watch_interval = \"900ms\"\n" SERVICE, "t.toml:1:18: watch_interval: found \"900ms\", expected at least \"1000ms\"\n"},
     {"drain_timeout = \"9999999h\"\n" SERVICE,
      "t.toml:1:17: drain_timeout: found \"9999999h\", expected at most 366 days, or \"none\"\n"},
     {"tcp_congestion = \"a-name-of-16-ch.\"\n" SERVICE,
@@ -214,6 +215,7 @@ static void test_defaults(void **state) {
     assert_string_equal(c->tcp_congestion, "");
     assert_int_equal(c->busy_poll_us, 0);
     assert_int_equal(c->drain_ms, 10000);
+    assert_int_equal(c->watch_ms, 30000);
     assert_int_equal(c->buffer_memory, 256 << 20);
     assert_int_equal(c->log_target, LOG_TO_STDERR);
     assert_int_equal(c->log_format, LOG_AS_TEXT);
@@ -249,7 +251,7 @@ static void test_defaults(void **state) {
 static void test_every_key_reaches_its_field(void **state) {
     struct conf *c = load_well(
         "workers = 3\nstate_dir = \"state\"\nengine = \"libcrypto\"\ntcp_congestion = \"reno\"\n"
-        "busy_poll_us = 50\ndrain_timeout = \"1m\"\nbuffer_memory = \"64MiB\"\n"
+        "busy_poll_us = 50\ndrain_timeout = \"1m\"\nwatch_interval = \"none\"\nbuffer_memory = \"64MiB\"\n"
         "[tickets]\nsecret_file = \"t.secret\"\n[log]\ntarget = \"x.log\"\nformat = \"logfmt\"\nlevel = \"debug\"\n"
         "[admin]\nsocket = \"a.sock\"\nsocket_mode = \"660\"\nsocket_owner = \"root\"\nsocket_group = \"root\"\n"
         "listen = \"[::1]:9901\"\n"
@@ -273,6 +275,7 @@ static void test_every_key_reaches_its_field(void **state) {
     assert_string_equal(c->tcp_congestion, "reno");
     assert_int_equal(c->busy_poll_us, 50);
     assert_int_equal(c->drain_ms, 60000);
+    assert_true(c->watch_ms == CONF_NEVER);
     assert_int_equal(c->buffer_memory, 64 << 20);
     assert_int_equal(c->log_target, LOG_TO_FILE);
     assert_string_equal(c->log_file, "/etc/tls-off/x.log");

@@ -1,0 +1,310 @@
+#include "supervisor/creds.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "supervisor/super.h"
+#include "wire/control_creds.h"
+#include "wire/creds_expiry.h"
+
+#define QUIET_MS    200   /* without an event: whoever writes is done */
+#define NOISE_MS    2000  /* longer than that is not waited for quiet */
+#define COST_FACTOR 20    /* looking at files takes at most this part of our time */
+#define READ_MS     60000 /* limits of the stages */
+#define TAKE_MS     60000
+#define TELL_S      60 /* between two looks at what has expired */
+#define DAY_S       86400
+
+static uint64_t wall_s(void) {
+    return clock_wall_us() / 1000000;
+}
+
+int creds_set_take(struct creds_set *c, uint32_t number, int fd) {
+    int err = creds_map(fd, &c->store);
+    if (err < 0) {
+        close(fd);
+        return err;
+    }
+    c->fd = fd;
+    c->number = number;
+    return 0;
+}
+
+void creds_set_free(struct creds_set *c) {
+    if (c->number == 0)
+        return;
+    creds_unmap(&c->store);
+    close(c->fd);
+    *c = (struct creds_set){.fd = -1};
+}
+
+void creds_init(struct creds_change *c) {
+    c->inotify = -1;
+    c->next.fd = -1;
+}
+
+/* ---- expiry ---- */
+
+static void say_warning(void *ctx, const char *line) {
+    struct super *s = ctx;
+    voice_say(&s->voice, LOG_LEVEL_WARNING, "%s", line);
+}
+
+/* Certificates once a day; responses that are over, when they are. */
+static void tell_expiry(struct super *s) {
+    struct creds_change *c = &s->creds;
+    int64_t now = (int64_t)wall_s();
+    if (c->told_s && now < c->told_s + TELL_S && now >= c->told_s)
+        return;
+    if (c->told_s)
+        creds_ocsp_warn(&s->now->creds.store, c->told_s, now, say_warning, s);
+    c->told_s = now;
+    if (c->told_day == now / DAY_S)
+        return;
+    c->told_day = now / DAY_S;
+    creds_expiry_warn(&s->now->creds.store, now, say_warning, s);
+}
+
+/* ---- the end of a change ---- */
+
+static void rest(struct super *s) {
+    struct creds_change *c = &s->creds;
+    helper_end(s, HELPER_CREDS);
+    wheel_cancel(&s->loop.wheel, &c->deadline);
+    for (size_t i = 0; s->now && c->next.number && i < s->now->nworkers; i++) {
+        struct worker *w = &s->now->workers[i];
+        if (w->keys.set == c->next.number) { /* it has not been given all keys, so it will not answer */
+            w->keys = (struct keys_pump){0};
+            w->owes = false;
+        }
+    }
+    creds_set_free(&c->next);
+    c->stage = CREDS_RESTING;
+}
+
+/* Every line of TEXT. */
+static void say_lines(struct super *s, enum log_level level, const char *before, struct span text) {
+    for (const uint8_t *p = text.p, *end = text.p + text.len, *next; p < end; p = next + 1) {
+        next = memchr(p, '\n', (size_t)(end - p));
+        next = next ? next : end;
+        if (next > p)
+            voice_say(&s->voice, level, "%s%.*s", before, (int)(next - p), (const char *)p);
+    }
+}
+
+static void refuse(struct super *s, struct span text) {
+    say_lines(s, LOG_LEVEL_ERROR, "certificates refused, those in use stay: ", text);
+    rest(s);
+}
+
+static void look_soon(struct super *s, uint64_t ms) {
+    struct creds_change *c = &s->creds;
+    uint64_t at = MAX(s->loop.now_ms + ms, c->looked_ms + COST_FACTOR * c->look_cost_ms);
+    wheel_arm(&s->loop.wheel, &c->quiet, at);
+}
+
+void creds_cancel(struct super *s) {
+    if (s->creds.stage == CREDS_RESTING)
+        return;
+    rest(s);
+    s->creds.signature = 0; /* not looked into after all */
+    look_soon(s, NOISE_MS);
+}
+
+/* ---- taking a set ---- */
+
+static void tell_handshakers(struct super *s) {
+    struct generation *g = s->now;
+    const struct control_creds set = {g->creds.number, creds_keys(&g->creds.store)};
+    for (size_t i = 0; i < g->nworkers; i++) {
+        struct worker *w = &g->workers[i];
+        bool wants = w->role == ROLE_HANDSHAKER || w->role == ROLE_OBSERVER;
+        if (wants && worker_runs(w) && control_send_creds(w->control, &set, g->creds.fd) < 0)
+            worker_kill(w); /* its successor is given what is in use */
+    }
+}
+
+static void use_next(struct super *s) {
+    struct creds_change *c = &s->creds;
+    creds_set_free(&s->now->creds);
+    s->now->creds = c->next;
+    c->next = (struct creds_set){.fd = -1};
+    tell_handshakers(s);
+    c->told_day = (int64_t)wall_s() / DAY_S; /* the config role has just told */
+    voice_say(&s->voice, LOG_LEVEL_INFO, "certificates changed: %u in use, set %u", creds_entries(&s->now->creds.store),
+              s->now->creds.number);
+    rest(s);
+}
+
+static bool all_taken(const struct super *s) {
+    for (size_t i = 0; i < s->now->nworkers; i++) {
+        const struct worker *w = &s->now->workers[i];
+        if (w->role == ROLE_SIGNER && w->taken != s->creds.next.number)
+            return false;
+    }
+    return true;
+}
+
+void creds_taken(struct super *s, struct worker *w, uint32_t set) {
+    w->taken = set;
+    w->owes = false;
+    if (s->creds.stage == CREDS_TAKING && w->gen == s->now && all_taken(s))
+        use_next(s);
+}
+
+void creds_refused(struct super *s, struct worker *w, uint32_t set, struct span text) {
+    w->owes = false;
+    if (s->creds.stage == CREDS_TAKING && w->gen == s->now && set == s->creds.next.number)
+        refuse(s, text);
+}
+
+/* A signer that does not run now is given this set too when it is started. */
+static void take(struct super *s) {
+    struct creds_change *c = &s->creds;
+    c->stage = CREDS_TAKING;
+    wheel_arm(&s->loop.wheel, &c->deadline, s->loop.now_ms + TAKE_MS);
+    for (size_t i = 0; i < s->now->nworkers; i++) {
+        struct worker *w = &s->now->workers[i];
+        if (w->role != ROLE_SIGNER)
+            continue;
+        w->taken = 0; /* the number may be one that was refused before */
+        if (worker_runs(w) && keys_give_set(s, w, &c->next) < 0)
+            worker_kill(w);
+    }
+    if (all_taken(s))
+        use_next(s);
+}
+
+/* The same files, for the same services, as those in use? */
+static bool is_same(const struct creds *a, const struct creds *b) {
+    return memcmp(creds_digest(a), creds_digest(b), CREDS_DIGEST_LEN) == 0 && creds_key_stamp(a) == creds_key_stamp(b);
+}
+
+static void on_read(struct super *s, struct ipc_msg *m) {
+    struct creds_change *c = &s->creds;
+    if (s->stop.phase != STOP_NOT) {
+        if (m)
+            ipc_msg_close(m);
+        rest(s);
+        return;
+    }
+    if (!m || m->type != CONTROL_CREDS_READ) {
+        bool refused = m && m->type == CONTROL_REFUSED;
+        refuse(s, refused ? m->body : span_str("the config process ended without an answer"));
+        if (m)
+            ipc_msg_close(m);
+        return;
+    }
+    int err = creds_set_take(&c->next, s->now->creds.number + 1, m->fds[0]);
+    if (err < 0) {
+        refuse(s, span_str(err_text(err)));
+    } else if (is_same(&c->next.store, &s->now->creds.store)) {
+        voice_say(&s->voice, LOG_LEVEL_DEBUG, "certificates were read again: nothing has changed");
+        rest(s);
+    } else {
+        say_lines(s, LOG_LEVEL_WARNING, "", m->body);
+        take(s);
+    }
+}
+
+/* ---- noticing ---- */
+
+static void read_again(struct super *s) {
+    struct creds_change *c = &s->creds;
+    c->stage = CREDS_READING;
+    c->asked_s = wall_s();
+    creds_watch(s); /* before the files are read: what changes later is an event */
+    wheel_arm(&s->loop.wheel, &c->deadline, s->loop.now_ms + READ_MS);
+    if (!helper_start(s, HELPER_CREDS, ROLE_CONFIG, s->now->exe_fd, on_read) ||
+        control_send_request_creds(s->helpers[HELPER_CREDS].control, s->now->snapshot_fd) < 0)
+        refuse(s, span_str(strerror(errno)));
+}
+
+/* A set is numbered like the one that was refused before it: no old answer may be taken for a new one. */
+static bool answers_are_due(const struct super *s) {
+    for (size_t i = 0; i < s->now->nworkers; i++)
+        if (s->now->workers[i].owes)
+            return true;
+    return false;
+}
+
+static void look(struct super *s) {
+    struct creds_change *c = &s->creds;
+    uint64_t newest;
+    c->first_ms = 0;
+    if (s->stop.phase != STOP_NOT)
+        return;
+    if (s->change.stage != CHANGE_NONE || c->stage != CREDS_RESTING || answers_are_due(s)) {
+        look_soon(s, NOISE_MS);
+        return;
+    }
+    uint64_t began = clock_mono_ms();
+    uint64_t signature = creds_look(s->now->conf, &newest);
+    c->looked_ms = clock_mono_ms();
+    c->look_cost_ms = c->looked_ms - began;
+    if (signature == c->signature)
+        return;
+    c->signature = signature;
+    read_again(s);
+}
+
+static void arm_poll(struct super *s) {
+    if (s->now->conf->watch_ms != CONF_NEVER)
+        wheel_arm(&s->loop.wheel, &s->creds.poll, s->loop.now_ms + s->now->conf->watch_ms);
+    else /* for the times of certificates */
+        wheel_arm(&s->loop.wheel, &s->creds.poll, s->loop.now_ms + TELL_S * 1000);
+}
+
+void creds_serve(struct super *s) {
+    struct creds_change *c = &s->creds;
+    uint64_t newest;
+    bool first = c->told_s == 0;
+    c->stage = CREDS_RESTING;
+    creds_watch(s);
+    c->signature = creds_look(s->now->conf, &newest);
+    /* what was written while the configuration was read may have been read before or after */
+    if (newest + 1 >= s->now->read_s)
+        c->signature = 0;
+    if (c->signature == 0)
+        look_soon(s, NOISE_MS);
+    if (!first)
+        c->told_day = (int64_t)wall_s() / DAY_S; /* the config role has just told */
+    tell_expiry(s);
+    arm_poll(s);
+}
+
+bool creds_timer(struct super *s, struct wtimer *t) {
+    struct creds_change *c = &s->creds;
+    if (t == &c->quiet) {
+        look(s);
+    } else if (t == &c->poll) {
+        tell_expiry(s);
+        if (s->now->conf->watch_ms != CONF_NEVER && !wtimer_armed(&c->quiet))
+            look_soon(s, 0);
+        arm_poll(s);
+    } else if (t == &c->deadline) {
+        refuse(s, span_str(c->stage == CREDS_READING ? "they were not read in time" : "signers did not take the keys in time"));
+    } else {
+        return false;
+    }
+    return true;
+}
+
+void creds_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
+    (void)key;
+    (void)gen;
+    (void)events;
+    struct super *s = ctx;
+    struct creds_change *c = &s->creds;
+    char unread[4096]; /* that something happened is all we want to know */
+    while (c->inotify >= 0 && read(c->inotify, unread, sizeof(unread)) > 0)
+        continue;
+    if (c->first_ms == 0)
+        c->first_ms = s->loop.now_ms;
+    if (s->loop.now_ms - c->first_ms < NOISE_MS || !wtimer_armed(&c->quiet))
+        look_soon(s, QUIET_MS);
+}

@@ -1,0 +1,98 @@
+/*
+ * Credentials while the proxy runs: the files that the configuration names are watched; what has changed is read by the config
+ * role, its keys are taken by the signers, and then handshakers use it, all of it or nothing. No process is started anew for
+ * it and no session notices. A set that cannot be taken is told in the log, and the one in use stays.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/defs.h"
+#include "base/span.h"
+#include "base/wheel.h"
+#include "wire/creds.h"
+
+struct super;
+struct worker;
+
+/* A store with its number, as a generation has one in use. */
+struct creds_set {
+    uint32_t number; /* 0 = none */
+    int fd;
+    struct creds store;
+};
+
+/* FD is owned from here on, also when it is no store. ERR_FORMAT, ERR_SYSTEM. */
+MUST_CHECK int creds_set_take(struct creds_set *c, uint32_t number, int fd);
+void creds_set_free(struct creds_set *c);
+
+enum creds_stage {
+    CREDS_RESTING,
+    CREDS_READING, /* the config role reads the files */
+    CREDS_TAKING,  /* the signers read the keys */
+};
+
+struct creds_change {
+    enum creds_stage stage;
+    struct creds_set next; /* being taken */
+    uint64_t signature;    /* of the files as they were last looked into */
+    uint64_t asked_s;      /* when they were, seconds since 1970 */
+    uint64_t look_cost_ms; /* so long the last look at the files took */
+    uint64_t looked_ms;
+    uint64_t first_ms;      /* of the events that wait for quiet; 0 = none */
+    int64_t told_s;         /* when expiry was last looked at */
+    int64_t told_day;       /* and told of */
+    int inotify;            /* -1 = none */
+    struct wtimer quiet;    /* events have stopped coming */
+    struct wtimer poll;     /* looks even without events */
+    struct wtimer deadline; /* of the stage */
+};
+
+/* Before anything else. */
+void creds_init(struct creds_change *c);
+
+/* A generation serves: its files are watched from now on. */
+void creds_serve(struct super *s);
+
+/* Another generation is on its way, or the end: a change that is not done is dropped. */
+void creds_cancel(struct super *s);
+
+/* One of the timers above? */
+bool creds_timer(struct super *s, struct wtimer *t);
+
+/* The loop's handler of SUPER_CREDS. */
+void creds_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
+
+/* A signer has taken the keys of SET, or cannot. */
+void creds_taken(struct super *s, struct worker *w, uint32_t set);
+void creds_refused(struct super *s, struct worker *w, uint32_t set, struct span text);
+
+/* creds_watch.c */
+
+/* Watches all that the configuration in use names; what was watched before is forgotten. */
+void creds_watch(struct super *s);
+
+/* A number for the state of all those files; *RET_NEWEST: when the last of them was changed, seconds since 1970. */
+struct conf;
+uint64_t creds_look(const struct conf *c, uint64_t *ret_newest);
+
+/* keys.c: private keys go to signers as open files. */
+
+struct keys_pump {
+    uint32_t set; /* 0 = nothing to give */
+    uint32_t next;
+};
+
+/* The set in use, and the one being taken when there is one; for a signer that has just been started. */
+MUST_CHECK int keys_give(struct super *s, struct worker *w);
+
+/* SET for a signer that runs. */
+MUST_CHECK int keys_give_set(struct super *s, struct worker *w, const struct creds_set *set);
+
+/* Goes on, when there is something to give and room for it. */
+void keys_pump(struct super *s, struct worker *w);
+
+static inline bool keys_wait(const struct keys_pump *p) {
+    return p->set != 0;
+}

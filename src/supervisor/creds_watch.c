@@ -1,0 +1,147 @@
+/*
+ * Whether files have changed. inotify says when to look: on the folders that hold what is named, where names are replaced, and
+ * on those where links lead to; so a write, a rename over a file, and the exchange of a link above it (as Kubernetes does) all
+ * show. What has happened is not believed from events but seen by looking: every file's identity and times make one number.
+ * A look now and then without an event serves file systems where inotify says nothing.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "supervisor/super.h"
+
+#define EVENTS                                                                                                                 \
+    (IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF |        \
+     IN_ONLYDIR)
+
+typedef void (*path_fn)(void *ctx, const char *path, bool is_folder);
+
+/* ---- what is named ---- */
+
+/* The two names under which a response may lie beside a certificate: see tls/ocsp_file.h. */
+static void each_ocsp(const char *cert, path_fn fn, void *ctx) {
+    char path[PATH_MAX];
+    size_t len = strlen(cert);
+    struct text t = text_of(path, sizeof(path));
+    text_addf(&t, "%s.ocsp", cert);
+    fn(ctx, path, false);
+    if (len <= 4 || (strcmp(cert + len - 4, ".pem") != 0 && strcmp(cert + len - 4, ".crt") != 0))
+        return;
+    t = text_of(path, sizeof(path));
+    text_addf(&t, "%.*s.ocsp", (int)len - 4, cert);
+    fn(ctx, path, false);
+}
+
+static void each_path(const struct conf *c, path_fn fn, void *ctx) {
+    for (size_t i = 0; i < c->nservices; i++)
+        for (size_t k = 0; k < c->services[i].ncerts; k++) {
+            const struct conf_cert *cert = &c->services[i].certs[k];
+            fn(ctx, cert->cert, cert->key == NULL);
+            if (!cert->key)
+                continue;
+            fn(ctx, cert->key, false);
+            if (cert->passphrase)
+                fn(ctx, cert->passphrase, false);
+            each_ocsp(cert->cert, fn, ctx);
+        }
+}
+
+/* ---- looking ---- */
+
+struct look {
+    uint64_t sum;
+    uint64_t newest;
+};
+
+static uint64_t mix(uint64_t h, uint64_t v) {
+    h = (h ^ v) * UINT64_C(0x9e3779b97f4a7c15);
+    return h ^ h >> 32;
+}
+
+/* Names are told apart by all their bytes. The sum does not depend on the order in which a folder is read. */
+static void look_at(struct look *l, int folder, const char *name) {
+    struct stat st;
+    uint64_t h = 1;
+    for (const char *p = name; *p; p++)
+        h = mix(h, (uint8_t)*p);
+    if (fstatat(folder, name, &st, 0) != 0) {
+        l->sum += mix(h, (uint64_t)errno);
+        return;
+    }
+    const uint64_t parts[] = {(uint64_t)st.st_dev,          (uint64_t)st.st_ino,          (uint64_t)st.st_size,
+                              (uint64_t)st.st_mtim.tv_sec,  (uint64_t)st.st_mtim.tv_nsec, (uint64_t)st.st_ctim.tv_sec,
+                              (uint64_t)st.st_ctim.tv_nsec, (uint64_t)st.st_mode};
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        h = mix(h, parts[i]);
+    l->sum += h;
+    l->newest = MAX(l->newest, (uint64_t)MAX(st.st_mtim.tv_sec, st.st_ctim.tv_sec));
+}
+
+static void look_into(void *ctx, const char *path, bool is_folder) {
+    struct look *l = ctx;
+    DIR *d = is_folder ? opendir(path) : NULL;
+    if (!d) {
+        look_at(l, AT_FDCWD, path);
+        return;
+    }
+    for (struct dirent *e; (e = readdir(d));)
+        if (e->d_name[0] != '.')
+            look_at(l, dirfd(d), e->d_name);
+    closedir(d);
+}
+
+uint64_t creds_look(const struct conf *c, uint64_t *ret_newest) {
+    struct look l = {0, 0};
+    each_path(c, look_into, &l);
+    *ret_newest = l.newest;
+    return l.sum;
+}
+
+/* ---- watching ---- */
+
+/* What cannot be watched is looked at by the clock. */
+static void watch_folder_of(int fd, const char *path) {
+    char folder[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    struct text t = text_of(folder, sizeof(folder));
+    if (!slash)
+        return;
+    text_add_span(&t, span_of(path, MAX((size_t)(slash - path), (size_t)1)));
+    (void)inotify_add_watch(fd, folder, EVENTS);
+}
+
+static void watch_path(void *ctx, const char *path, bool is_folder) {
+    const int *fd = ctx;
+    char *real = realpath(path, NULL);
+    watch_folder_of(*fd, path);
+    if (is_folder)
+        (void)inotify_add_watch(*fd, path, EVENTS);
+    else if (real && strcmp(real, path) != 0)
+        watch_folder_of(*fd, real);
+    free(real);
+}
+
+void creds_watch(struct super *s) {
+    struct creds_change *c = &s->creds;
+    if (c->inotify >= 0) {
+        loop_unwatch(&s->loop, c->inotify);
+        close(c->inotify);
+    }
+    c->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    if (c->inotify < 0 || loop_watch(&s->loop, c->inotify, EPOLLIN, SUPER_CREDS, 0, 0) < 0) {
+        voice_say(&s->voice, LOG_LEVEL_WARNING, "files of certificates are only looked at by the clock: inotify: %m");
+        if (c->inotify >= 0)
+            close(c->inotify);
+        c->inotify = -1;
+        return;
+    }
+    each_path(s->now->conf, watch_path, &c->inotify);
+}

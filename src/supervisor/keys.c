@@ -1,0 +1,120 @@
+/*
+ * The supervisor has the rights to open key files and reads nothing of them; signers read them and may open none. A few
+ * thousand do not fit into a socket at once, so they go as there is room.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/text.h"
+#include "supervisor/super.h"
+#include "wire/control_creds.h"
+
+#define KEYS_A_TURN 64
+
+static const struct creds_set *set_of(const struct super *s, const struct worker *w) {
+    if (w->keys.set == w->gen->creds.number)
+        return &w->gen->creds;
+    return w->gen == s->now && w->keys.set == s->creds.next.number ? &s->creds.next : NULL;
+}
+
+/* -1 with the reason in WHY. */
+static int open_file(const char *file, struct text *why) {
+    struct stat st;
+    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a FIFO must not block us */
+    if (fd < 0) {
+        text_addf(why, "%s: cannot be opened: %s", file, strerror(errno));
+        return -1;
+    }
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+        return fd;
+    text_addf(why, "%s: found no regular file, expected a PEM file", file);
+    close(fd);
+    return -1;
+}
+
+/* ERR_NOT_FOUND: a file is not to be had, which is in WHY. */
+static int give_file(struct worker *w, uint16_t type, const char *file, struct text *why) {
+    const struct control_key k = {w->keys.set, w->keys.next};
+    int fd = open_file(file, why);
+    if (fd < 0)
+        return ERR_NOT_FOUND;
+    int err = control_send_key(w->control, type, &k, fd);
+    close(fd);
+    return err;
+}
+
+static int give_key(struct worker *w, const struct creds_set *set, struct text *why) {
+    struct creds_key k = creds_key(&set->store, w->keys.next);
+    int err = k.pass_file ? give_file(w, CONTROL_KEY_PASS, k.pass_file, why) : 0;
+    return err < 0 ? err : give_file(w, CONTROL_KEY, k.file, why);
+}
+
+static int begin_set(struct worker *w, const struct creds_set *set) {
+    const struct control_creds c = {set->number, creds_keys(&set->store)};
+    int err = control_send_creds(w->control, &c, set->fd);
+    if (err == 0)
+        w->keys = (struct keys_pump){.set = c.nkeys ? c.set : 0};
+    w->owes = w->owes || err == 0;
+    return err;
+}
+
+/* Done with one set: a signer that was started in the middle of a change gets the other one too. */
+static void end_set(struct super *s, struct worker *w) {
+    const struct creds_set *next = &s->creds.next;
+    bool more = w->gen == s->now && s->creds.stage == CREDS_TAKING && w->keys.set != next->number;
+    w->keys = (struct keys_pump){0};
+    if (more && begin_set(w, next) < 0)
+        worker_kill(w); /* started anew like any other */
+}
+
+static void cannot(struct super *s, struct worker *w, const char *why) {
+    uint32_t set = w->keys.set;
+    w->keys = (struct keys_pump){0};
+    if (w->gen == s->coming) {
+        change_refuse(s, "%s", why);
+    } else if (w->gen == s->now && set == s->creds.next.number) {
+        creds_refused(s, w, set, span_str(why));
+    } else {
+        voice_say(&s->voice, LOG_LEVEL_ERROR, "%s.%u cannot be given its keys: %s", role_name(w->role), w->index, why);
+        worker_kill(w);
+    }
+}
+
+void keys_pump(struct super *s, struct worker *w) {
+    char line[512];
+    struct text why = text_of(line, sizeof(line));
+    int err = 0;
+    for (unsigned i = 0; i < KEYS_A_TURN && keys_wait(&w->keys) && err == 0; i++) {
+        const struct creds_set *set = set_of(s, w);
+        if (!set) { /* dropped meanwhile */
+            w->keys = (struct keys_pump){0};
+            break;
+        }
+        err = give_key(w, set, &why);
+        if (err == 0 && ++w->keys.next == creds_keys(&set->store))
+            end_set(s, w);
+    }
+    if (err < 0 && err != ERR_AGAIN)
+        cannot(s, w, why.len ? line : err_text(err));
+    if (w->control >= 0 && worker_watch(s, w) < 0)
+        worker_kill(w);
+}
+
+int keys_give(struct super *s, struct worker *w) {
+    int err = begin_set(w, &w->gen->creds);
+    if (err == 0 && !keys_wait(&w->keys))
+        end_set(s, w);
+    return err;
+}
+
+int keys_give_set(struct super *s, struct worker *w, const struct creds_set *set) {
+    if (keys_wait(&w->keys) && w->keys.set == w->gen->creds.number) /* still on its way: this one follows by itself */
+        return 0;
+    int err = begin_set(w, set);
+    return err < 0 ? err : worker_watch(s, w);
+}
