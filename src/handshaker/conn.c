@@ -52,9 +52,7 @@ void conn_goto(struct hand *h, struct conn *c, enum conn_state state) {
 void conn_facts(const struct hand *h, const struct conn *c, struct facts *ret) {
     (void)h;
     memset(ret, 0, sizeof(*ret));
-    const uint64_t unique[] = {rand_u64(), rand_u64()}; /* from stock: no system call each */
-    _Static_assert(sizeof(unique) == sizeof(ret->unique_id), "a number of 128 bits");
-    memcpy(ret->unique_id, unique, sizeof(unique));
+    memcpy(ret->unique_id, c->unique_id, sizeof(ret->unique_id));
     ret->service = c->service;
     ret->client = c->client;
     if (memcmp(&c->client, &c->peer, sizeof(c->peer)) != 0)
@@ -77,6 +75,7 @@ void conn_facts(const struct hand *h, const struct conn *c, struct facts *ret) {
         ret->cert_sig = c->result->our_cert.sig;
         ret->cert_key = c->result->our_cert.key;
         ret->cert_key_bits = c->result->our_cert.bits;
+        tally_served(h, c, ret);
     }
 }
 
@@ -348,6 +347,8 @@ void conn_start(struct hand *h, int fd, uint16_t listener, const struct addr *pe
         return;
     }
     stats_process_add(&h->child.stats, STATS_ACCEPTED, 1);
+    c->unique_id[0] = rand_u64(); /* from stock: no system call each */
+    c->unique_id[1] = rand_u64();
     list_init(&c->link);
     buf_init(&c->in, HAND_IN_MAX);
     buf_init(&c->out, HAND_OUT_MAX);

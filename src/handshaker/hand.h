@@ -64,7 +64,8 @@ struct conn {
     struct addr peer;  /* the other end of the TCP connection */
     struct addr client;
     struct addr local;
-    uint64_t accepted_us; /* monotonic */
+    uint64_t unique_id[2]; /* a number of 128 bits: names it in the log, the PROXY header and trace points */
+    uint64_t accepted_us;  /* monotonic */
     uint64_t accepted_wall_us;
     struct buf in;  /* the client's bytes that wait */
     struct buf out; /* ours that have not left */

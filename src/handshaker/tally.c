@@ -55,27 +55,36 @@ void tally_leave(struct hand *h, struct conn *c) {
     c->tracked = (struct sketch_ref){0};
 }
 
-/* The name as our certificates have it, so that clients cannot make up more of them. */
-static struct span name_of(const struct hand *h, const struct conn *c, char to[static HELLO_NAME_MAX + 2]) {
-    struct text t = text_of(to, HELLO_NAME_MAX + 2);
+static enum served_as served_as(const struct hand *h, const struct conn *c, uint32_t ret_entries[static CREDS_SLOTS]) {
     const char *sni = c->asked ? c->asked->sni : "";
-    const char *dot = strchr(sni, '.');
-    switch (certs_lookup(h->certs, c->service, sni)) {
-    case CREDS_EXACT:
-        text_add(&t, sni);
-        break;
-    case CREDS_WILDCARD:
-        text_addf(&t, "*%s", dot ? dot : "");
-        break;
-    default:
-        text_add(&t, sni[0] ? STATS_OTHER : "");
-    }
-    return span_of(to, t.len);
+    const struct creds *store = h->certs ? certs_store(h->certs) : NULL;
+    enum creds_match match = store ? creds_choose(store, c->service, sni, ret_entries) : CREDS_NO_MATCH;
+    if (match == CREDS_EXACT || match == CREDS_WILDCARD)
+        return match == CREDS_EXACT ? SERVED_EXACT : SERVED_WILDCARD;
+    return sni[0] ? SERVED_OTHER : SERVED_NO_NAME;
 }
 
-static struct stats_block *name_block(struct hand *h, struct conn *c) {
-    char name[HELLO_NAME_MAX + 2];
-    return block(h, STATS_NAME, service_of(h, c), name_of(h, c, name));
+/* The file of the certificate that libssl chose: of the kinds there are for this name it is the one with this key. */
+static struct span cert_file(const struct hand *h, const struct conn *c, const uint32_t entries[static CREDS_SLOTS]) {
+    static const enum creds_slot slots[] = {
+        [CERT_KEY_RSA] = CREDS_SLOT_RSA, [CERT_KEY_EC] = CREDS_SLOT_EC, [CERT_KEY_ED25519] = CREDS_SLOT_ED25519};
+    uint8_t key = c->result->our_cert.key;
+    if (!h->certs || key == CERT_KEY_NONE || key >= ARRAY_LEN(slots) || entries[slots[key]] == CREDS_NONE)
+        return span_of("", 0);
+    struct span file = span_str(creds_entry(certs_store(h->certs), entries[slots[key]]).cert_file);
+    size_t over = file.len > STATS_NAME_MAX ? file.len - STATS_NAME_MAX : 0;
+    return span_of(file.p + over, file.len - over);
+}
+
+void tally_served(const struct hand *h, const struct conn *c, struct facts *ret) {
+    uint32_t entries[CREDS_SLOTS] = {CREDS_NONE, CREDS_NONE, CREDS_NONE};
+    ret->served_as = (uint8_t)served_as(h, c, entries);
+    ret->cert_file = cert_file(h, c, entries);
+}
+
+static struct stats_block *name_block(struct hand *h, struct conn *c, enum served_as as) {
+    char name[SERVED_NAME_MAX];
+    return block(h, STATS_NAME, service_of(h, c), facts_served_name(as, span_str(c->asked ? c->asked->sni : ""), name));
 }
 
 static struct stats_block *suite_block(struct hand *h, const struct conn *c) {
@@ -97,7 +106,11 @@ void tally_done(struct hand *h, struct conn *c) {
     enum stats_value v = c->result->resumed ? STATS_HANDSHAKES_RESUMED : STATS_HANDSHAKES_FULL;
     stats_add(service, v, 1);
     stats_add(suite, v, 1);
-    stats_add(name_block(h, c), v, 1);
+    struct facts served = {0};
+    tally_served(h, c, &served);
+    stats_add(name_block(h, c, (enum served_as)served.served_as), v, 1);
+    if (served.cert_file.len)
+        stats_add(block(h, STATS_CERT, service_of(h, c), served.cert_file), v, 1);
     stats_observe(service, STATS_HANDSHAKE_US, c->handshake_us);
     stats_observe(suite, STATS_HANDSHAKE_US, c->handshake_us);
     add_to_client(h, c, c->result->resumed ? SKETCH_RESUMED : SKETCH_FULL);
@@ -107,8 +120,9 @@ void tally_failed(struct hand *h, struct conn *c) {
     struct span service = service_of(h, c);
     stats_add(block(h, STATS_SERVICE, service, span_of("", 0)), STATS_HANDSHAKES_FAILED, 1);
     stats_add(block(h, STATS_REASON, service, span_str(err_name(c->reason))), STATS_COUNT, 1);
+    uint32_t entries[CREDS_SLOTS];
     if (c->asked)
-        stats_add(name_block(h, c), STATS_HANDSHAKES_FAILED, 1);
+        stats_add(name_block(h, c, served_as(h, c, entries)), STATS_HANDSHAKES_FAILED, 1);
     add_to_client(h, c, SKETCH_FAILED);
 }
 

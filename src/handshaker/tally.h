@@ -15,6 +15,10 @@ void tally_client(struct hand *h, struct conn *c);
 /* Its service is known. */
 void tally_service(struct hand *h, struct conn *c);
 
+/* As what the client of a finished handshake was served: name and certificate. */
+struct facts;
+void tally_served(const struct hand *h, const struct conn *c, struct facts *ret);
+
 /* The handshake, or the ClientHello of a service in passthrough mode, has led to a session. */
 void tally_done(struct hand *h, struct conn *c);
 

@@ -35,16 +35,25 @@ static uint16_t suite_handle(struct relay *r, const struct facts *f) {
 
 /* ---- clients ---- */
 
+static void hold(struct sketch *k, struct sketch_ref *ref, struct span client, bool begins) {
+    if (sketch_holds(k, *ref))
+        return;
+    *ref = sketch_find(k, client);
+    sketch_live(k, *ref, 1);
+    if (begins)
+        sketch_add(k, *ref, SKETCH_SESSIONS, 1);
+}
+
 /* The place of a client that is not tracked (any more): found or made, and the session lives there. */
 static void track(struct relay *r, struct session *s, const struct facts *f, bool begins) {
     struct stats_page *p = page_of(r);
     uint8_t key[16];
     addr_client_key(&f->client, key);
-    if (!sketch_holds(&p->clients, s->counts.client)) {
-        s->counts.client = sketch_find(&p->clients, span_of(key, sizeof(key)));
-        sketch_live(&p->clients, s->counts.client, 1);
-        if (begins)
-            sketch_add(&p->clients, s->counts.client, SKETCH_SESSIONS, 1);
+    hold(&p->clients, &s->counts.client, span_of(key, sizeof(key)), begins);
+    s->counts.verified_too = f->id.verified && f->id.name.len;
+    if (s->counts.verified_too) {
+        uint8_t name[SKETCH_KEY_MAX];
+        hold(&p->names, &s->counts.verified, sketch_name_key(&p->names, f->id.name, name), begins);
     }
 }
 
@@ -63,6 +72,13 @@ void counts_begin(struct relay *r, struct session *s, const struct facts *f, boo
     memset(&s->counts, 0, sizeof(s->counts));
     s->counts.at[COUNT_SERVICE] = handle_of(r, STATS_SERVICE, service, span_of("", 0));
     s->counts.at[COUNT_SUITE] = suite_handle(r, f);
+    if (f->tls_version) {
+        char name[SERVED_NAME_MAX];
+        struct span served = facts_served_name((enum served_as)f->served_as, f->sni, name);
+        s->counts.at[COUNT_NAME] = handle_of(r, STATS_NAME, service, served);
+    }
+    if (f->cert_file.len)
+        s->counts.at[COUNT_CERT] = handle_of(r, STATS_CERT, service, f->cert_file);
     track(r, s, f, !moved);
     for (unsigned c = 0; c < SESSION_COUNTS; c++) {
         struct stats_block *b = block_at(r, s, (enum session_count)c);
@@ -107,11 +123,12 @@ void counts_bytes(struct relay *r, struct session *s, enum stats_value v, uint64
     struct stats_page *p = page_of(r);
     enum sketch_value what = v == STATS_BYTES_IN ? SKETCH_BYTES_IN : SKETCH_BYTES_OUT;
     counts_add(r, s, v, bytes);
-    if (!sketch_holds(&p->clients, s->counts.client)) /* somebody heavier has its place */
-        track_again(r, s);
+    bool held = sketch_holds(&p->clients, s->counts.client);
+    if (!held || (s->counts.verified_too && !sketch_holds(&p->names, s->counts.verified)))
+        track_again(r, s); /* somebody heavier had its place */
     if (sketch_holds(&p->clients, s->counts.client))
         sketch_add(&p->clients, s->counts.client, what, bytes);
-    if (sketch_holds(&p->names, s->counts.verified))
+    if (s->counts.verified_too && sketch_holds(&p->names, s->counts.verified))
         sketch_add(&p->names, s->counts.verified, what, bytes);
 }
 

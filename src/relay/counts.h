@@ -18,6 +18,7 @@ enum session_count { COUNT_SERVICE, COUNT_BACKEND, COUNT_NAME, COUNT_CERT, COUNT
 /* Part of a session. */
 struct session_counts {
     struct sketch_ref client, verified; /* none while the client is not tracked */
+    bool verified_too;                  /* its certificate tells its name */
     uint16_t at[SESSION_COUNTS];        /* blocks; 0 = none */
 };
 

@@ -225,22 +225,23 @@ static void unpack_backend(struct rd *r, struct export_session *ret) {
         ret->tried[i] = unpack_text(r);
 }
 
-/* What facts grew by since minor 0, all of it "not known": sig_scheme, cert_sig, cert_key, cert_key_bits, no verified client.
- */
-#define FACTS_GREW_1 7
+/* What facts of an older minor lack, all of it "not known" as zeros: since 0 sig_scheme, cert_sig, cert_key, cert_key_bits, no
+ * verified client; since 1 served_as, cert_file. */
+static const uint8_t facts_grew[EXPORT_MINOR] = {9, 2};
 
 static void unpack_facts(struct rd *r, uint8_t minor, struct facts *ret) {
     static uint8_t older[FACTS_LEAN_MAX];
     struct span packed = rd_vec16(r);
     struct rd facts = rd_of(packed);
-    if (minor < 1) {
-        if (r->bad || packed.len > sizeof(older) - FACTS_GREW_1) {
+    if (minor < EXPORT_MINOR) {
+        size_t grew = facts_grew[minor];
+        if (r->bad || packed.len > sizeof(older) - grew) {
             r->bad = true;
             return;
         }
         memset(older, 0, sizeof(older));
         memcpy(older, packed.p, packed.len);
-        facts = rd_of(span_of(older, packed.len + FACTS_GREW_1));
+        facts = rd_of(span_of(older, packed.len + grew));
     }
     facts_unpack(&facts, ret);
     end_of(&facts, minor > EXPORT_MINOR);

@@ -16,7 +16,7 @@
 #include "wire/handoff.h"
 
 #define EXPORT_MAJOR 1
-#define EXPORT_MINOR 1 /* 0: facts end behind JA4 */
+#define EXPORT_MINOR 2 /* 0: facts end behind JA4; 1: behind the verified client */
 
 #define EXPORT_NEVER     UINT64_MAX
 #define EXPORT_TIME_MAX  (UINT64_C(1) << 48) /* of any time span here, but for EXPORT_NEVER */

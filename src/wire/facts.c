@@ -100,6 +100,8 @@ void facts_pack(struct wr *w, const struct facts *f) {
     wr_u8(w, f->cert_key);
     wr_u16(w, f->cert_key_bits);
     pack_client(w, &f->id);
+    wr_u8(w, f->served_as);
+    wr_vec8(w, f->cert_file);
 }
 
 void facts_unpack(struct rd *r, struct facts *ret) {
@@ -124,8 +126,30 @@ void facts_unpack(struct rd *r, struct facts *ret) {
     ret->cert_key = rd_u8(r);
     ret->cert_key_bits = rd_u16(r);
     unpack_client(r, &ret->id);
-    if (resumed > 1 || ret->ja4.len > FACTS_JA4_MAX)
+    ret->served_as = rd_u8(r);
+    ret->cert_file = rd_vec8(r);
+    if (ret->served_as >= SERVED_COUNT || resumed > 1 || ret->ja4.len > FACTS_JA4_MAX)
         r->bad = true;
     if (ret->tls_version != 0 && ret->tls_version != VERSION_1_2 && ret->tls_version != VERSION_1_3)
         r->bad = true;
+}
+
+struct span facts_served_name(enum served_as as, struct span sni, char to[static SERVED_NAME_MAX]) {
+    const uint8_t *dot = sni.len ? memchr(sni.p, '.', sni.len) : NULL;
+    switch (as) {
+    case SERVED_EXACT:
+        return sni;
+    case SERVED_WILDCARD:
+        if (!dot || sni.len > 255)
+            break;
+        size_t len = (size_t)(sni.p + sni.len - dot);
+        to[0] = '*';
+        memcpy(to + 1, dot, len);
+        return span_of(to, len + 1);
+    case SERVED_NO_NAME:
+        return span_of("", 0);
+    default:
+        break;
+    }
+    return span_str("other");
 }

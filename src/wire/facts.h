@@ -18,7 +18,7 @@
 #define FACTS_NAME_MAX      512 /* of the verified client */
 #define FACTS_SERIAL_MAX    32
 #define FACTS_CERT_MAX      8192 /* of the client's certificate, DER */
-#define FACTS_LEAN_MAX      1792 /* packed, without that certificate */
+#define FACTS_LEAN_MAX      2080 /* packed, without that certificate */
 #define FACTS_PACKED_MAX    (FACTS_LEAN_MAX + FACTS_CERT_MAX)
 
 /* A client whose certificate was verified, in this connection or in the one that this one resumes. */
@@ -31,6 +31,12 @@ struct facts_client {
     uint8_t fingerprint[32]; /* SHA-256 of the certificate */
     struct span cert;        /* DER, at most FACTS_CERT_MAX bytes; only where the service's PROXY header wants it */
 };
+
+/* What our certificates have for the server name asked for: what figures by name are kept under, so that clients cannot make
+ * up names. */
+enum served_as { SERVED_NO_NAME, SERVED_OTHER, SERVED_WILDCARD, SERVED_EXACT, SERVED_COUNT };
+
+#define SERVED_NAME_MAX 260
 
 struct facts {
     uint8_t unique_id[FACTS_UNIQUE_ID_LEN];
@@ -53,9 +59,14 @@ struct facts {
     uint8_t cert_key;
     uint16_t cert_key_bits;
     struct facts_client id;
+    uint8_t served_as;     /* enum served_as */
+    struct span cert_file; /* of the certificate that was presented, at most 255 bytes, else its end; empty = not known */
 };
 
 void facts_pack(struct wr *w, const struct facts *f);
 
 /* Spans borrow what R reads. An overrun or a value out of range leaves R bad. */
 void facts_unpack(struct rd *r, struct facts *ret);
+
+/* "www.example.org", "*.example.org", "other", "" (none asked for), in TO or elsewhere. */
+struct span facts_served_name(enum served_as as, struct span sni, char to[static SERVED_NAME_MAX]);

@@ -180,6 +180,18 @@ static void fill(struct sketch *k, uint16_t i, struct span client) {
     __atomic_store_n(&e->seq, seq, __ATOMIC_RELEASE);
 }
 
+struct span sketch_name_key(const struct sketch *k, struct span name, uint8_t to[static SKETCH_KEY_MAX]) {
+    static const char digits[] = "0123456789abcdef";
+    if (name.len <= SKETCH_KEY_MAX)
+        return name;
+    uint64_t hash = hash_bytes(&k->key, name);
+    memcpy(to, name.p, SKETCH_KEY_MAX - 17);
+    to[SKETCH_KEY_MAX - 17] = '~';
+    for (unsigned i = 0; i < 16; i++)
+        to[SKETCH_KEY_MAX - 16 + i] = (uint8_t)digits[hash >> (60 - 4 * i) & 15];
+    return span_of(to, SKETCH_KEY_MAX);
+}
+
 struct sketch_ref sketch_find(struct sketch *k, struct span client) {
     client = span_of(client.len ? (const void *)client.p : "", MIN(client.len, (size_t)SKETCH_KEY_MAX));
     uint16_t i = look_up(k, client);

@@ -78,6 +78,9 @@ void sketch_close(struct sketch *k);
 /* The client's place, by a change of hands when it has none. KEY is cut at SKETCH_KEY_MAX. */
 struct sketch_ref sketch_find(struct sketch *k, struct span client);
 
+/* A name as a key, in TO when it has to be cut: its begin and a hash of all of it. */
+struct span sketch_name_key(const struct sketch *k, struct span name, uint8_t to[static SKETCH_KEY_MAX]);
+
 /* Something of the client begins to live or ends; nothing when the place has changed hands. */
 void sketch_live(struct sketch *k, struct sketch_ref ref, int change);
 

@@ -77,7 +77,7 @@ static void what_is_said_of_a_client_has_bounds(void **state) {
 
 static void what_makes_no_sense_of_a_client_is_refused(void **state) {
     struct facts f = {.id = sample_client()}, out;
-    size_t at = packed(&(struct facts){0}).len - 1; /* whether there is one; then by what it is named, and the name */
+    size_t at = packed(&(struct facts){0}).len - 3; /* whether there is one; then by what it is named, and the name */
     assert_true(taken_with_byte(&f, at, 1));
     assert_false(taken_with_byte(&f, at, 2));
     assert_true(taken_with_byte(&f, at + 1, NAMED_BY_SPKI));
@@ -158,7 +158,7 @@ static void long_ja4_is_refused(void **state) {
     uint8_t text[FACTS_JA4_MAX] = {0};
     struct facts f = {.ja4 = span_of(text, sizeof(text))}, out;
     struct span s = packed(&f);
-    size_t at = s.len - sizeof(text) - 1 - 7; /* algorithms and the client follow */
+    size_t at = s.len - sizeof(text) - 1 - 9; /* algorithms, the client, and what it was served follow */
     assert_int_equal(memory[at], FACTS_JA4_MAX);
     memory[at]++;
     assert_false(unpacks(span_of(s.p, s.len + 1), &out));

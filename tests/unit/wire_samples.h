@@ -40,6 +40,8 @@ static inline struct facts sample_facts(void) {
         .cert_sig = 5,
         .cert_key = 2,
         .cert_key_bits = 256,
+        .served_as = SERVED_WILDCARD,
+        .cert_file = span_str("/etc/tls/fullchain.pem"),
     };
     for (size_t i = 0; i < sizeof(f.unique_id); i++)
         f.unique_id[i] = (uint8_t)(0xa0 + i);
@@ -97,6 +99,8 @@ static inline void assert_same_facts(const struct facts *a, const struct facts *
     assert_int_equal(a->cert_sig, b->cert_sig);
     assert_int_equal(a->cert_key, b->cert_key);
     assert_int_equal(a->cert_key_bits, b->cert_key_bits);
+    assert_int_equal(a->served_as, b->served_as);
+    assert_true(span_eq(a->cert_file, b->cert_file));
     assert_same_client(&a->id, &b->id);
 }
 
