@@ -95,8 +95,7 @@ static bool take_plane(struct session *s, const struct export_session *x) {
     p->key_updates_out = from->key_updates_out;
     half_from(&from->in, &p->in);
     half_from(&from->out, &p->out);
-    return plane_valid(p) && plane_suite(p)->version == x->facts.tls_version && p->in.seq < SEQ_MAX && p->out.seq < SEQ_MAX &&
-           p->out.explicit_nonce < UINT64_MAX - SEQ_MAX;
+    return plane_valid(p) && plane_suite(p)->version == x->facts.tls_version && p->in.seq < SEQ_MAX && p->out.seq < SEQ_MAX;
 }
 
 static bool take_bytes(struct relay *r, struct chain *to, struct chain *ahead, const struct export_bytes *b) {
