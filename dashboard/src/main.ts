@@ -101,9 +101,15 @@ function onLink(state: Link, since: number): void {
 
 // --- what is fetched: too large or too seldom wanted for the stream
 
-async function fetchJson(path: string): Promise<unknown> {
+const missing = new Set<string>(); // what this proxy does not have
+
+async function fetchJson(name: string, query = ""): Promise<unknown> {
+    if (missing.has(name))
+        return null;
     try {
-        const answer = await fetch(path, { headers: { accept: "application/json" }, cache: "no-store" });
+        const answer = await fetch(name + query, { headers: { accept: "application/json" }, cache: "no-store" });
+        if (answer.status === 404)
+            missing.add(name);
         return answer.ok ? await answer.json() : null;
     } catch {
         return null; // the stream's state tells it
@@ -111,22 +117,24 @@ async function fetchJson(path: string): Promise<unknown> {
 }
 
 async function loadCertificates(): Promise<void> {
-    const v = await fetchJson("certificates.json");
+    const v = await fetchJson("certificates.json", "?limit=100");
     if (v !== null)
         certificates.list = certificatesOf(v);
 }
 
 async function loadSessions(): Promise<void> {
-    const v = await fetchJson(`sessions.json?limit=15&sort=${sessionOrder}`);
+    const v = await fetchJson("sessions.json", `?limit=15&sort=${sessionOrder}`);
     if (v !== null)
         sessions.show(sessionsOf(v), history.last?.totals.sessions ?? 0);
+    for (const id of ["sessions", "follow-sessions-box"])
+        set(byId(id), { hidden: missing.has("sessions.json") });
 }
 
 async function loadFollowed(): Promise<void> {
     const client = clients.shown();
     if (client === null)
         return;
-    const v = await fetchJson(`sessions.json?limit=5&sort=bytes&client=${encodeURIComponent(client)}`);
+    const v = await fetchJson("sessions.json", `?limit=5&sort=bytes&client=${encodeURIComponent(client)}`);
     if (v !== null)
         clients.showSessions(client, sessionsOf(v));
 }

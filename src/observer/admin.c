@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "observer/live.h"
+
 static int append(const char *text, size_t len, void *ctx) {
     return buf_append(ctx, text, len) == 0 ? 0 : -1;
 }
@@ -21,5 +23,6 @@ void admin_reply_json(struct http_reply *r, json_t *tree) {
 void admin_second(struct admin *a) {
     stats_publish_self(&a->child->stats);
     figures_second(&a->figures, a->loop->now_ms);
+    live_second(a->live);
     http_second(a->http);
 }

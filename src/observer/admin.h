@@ -35,6 +35,7 @@ struct admin {
     const struct format_names *names;
     const struct log_counts *log;
     struct figures figures;
+    struct live *live;               /* the dashboard's streams */
     struct asked asked[ADMIN_ASKED]; /* a ring */
     unsigned nasked;
 };
@@ -58,6 +59,7 @@ void json_put_rates(json_t *o, const char *name, const double rates[static RATES
 void resources_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
 void metrics_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
 void status_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
+void certificates_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
 void clients_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
 void command_post(struct admin *a, const struct http_request *q, struct http_reply *r);
 void command_get(struct admin *a, const struct http_request *q, struct http_reply *r);

@@ -15,6 +15,7 @@
 #include "conf/snapshot.h"
 #include "observer/admin.h"
 #include "observer/fields.h"
+#include "observer/live.h"
 #include "observer/sampling.h"
 #include "observer/sink.h"
 #include "observer/sources.h"
@@ -310,7 +311,8 @@ static bool start_admin(struct observer *o) {
     bool well = figures_init(&o->admin.figures, o->child.stats_fd);
     if (o->child.stats_fd >= 0)
         close(o->child.stats_fd);
-    return well && http_new(&setup, &o->admin.http) == 0;
+    o->admin.live = live_new(&o->admin);
+    return well && o->admin.live && http_new(&setup, &o->admin.http) == 0;
 }
 
 static bool start_loop(struct observer *o) {
@@ -355,6 +357,7 @@ static bool serve(struct observer *o) {
 
 /* In the order of their making; each part takes being unmade before it was made. */
 static void finish(struct observer *o) {
+    live_free(o->admin.live);
     http_free(o->admin.http);
     figures_fini(&o->admin.figures);
     (void)sweep(o, true); /* whoever still speaks now is not heard any more */

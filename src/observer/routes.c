@@ -3,6 +3,7 @@
 
 #include "observer/admin.h"
 #include "observer/dashboard.h"
+#include "observer/live.h"
 
 #define READ (HTTP_GET | HTTP_HEAD)
 
@@ -11,12 +12,25 @@ static const struct route {
     unsigned methods;
     void (*answer)(struct admin *a, const struct http_request *q, struct http_reply *r);
 } routes[] = {
-    {"/", READ, dashboard_answer},         {"/app.css", READ, dashboard_answer},    {"/app.js", READ, dashboard_answer},
-    {"/icon.svg", READ, dashboard_answer}, {"/theme.js", READ, dashboard_answer},   {"/resources", READ, resources_answer},
-    {"/healthz", READ, health_answer},     {"/readyz", READ, ready_answer},         {"/metrics", READ, metrics_answer},
-    {"/status.json", READ, status_answer}, {"/clients.json", READ, clients_answer}, {"/reload", HTTP_POST, command_post},
-    {"/drain", HTTP_POST, command_post},   {"/stop", HTTP_POST, command_post},      {"/reload/", READ, command_get},
-    {"/drain/", READ, command_get},        {"/stop/", READ, command_get},
+    {"/", READ, dashboard_answer},
+    {"/app.css", READ, dashboard_answer},
+    {"/app.js", READ, dashboard_answer},
+    {"/icon.svg", READ, dashboard_answer},
+    {"/theme.js", READ, dashboard_answer},
+    {"/resources", READ, resources_answer},
+    {"/healthz", READ, health_answer},
+    {"/readyz", READ, ready_answer},
+    {"/metrics", READ, metrics_answer},
+    {"/status.json", READ, status_answer},
+    {"/clients.json", READ, clients_answer},
+    {"/certificates.json", READ, certificates_answer},
+    {"/live", READ, live_answer},
+    {"/reload", HTTP_POST, command_post},
+    {"/drain", HTTP_POST, command_post},
+    {"/stop", HTTP_POST, command_post},
+    {"/reload/", READ, command_get},
+    {"/drain/", READ, command_get},
+    {"/stop/", READ, command_get},
 };
 
 /* For whoever looks around with curl. */

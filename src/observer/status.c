@@ -185,7 +185,7 @@ static void put_degraded(struct admin *a, json_t *top) {
     }
 }
 
-json_t *status_json(struct admin *a) {
+json_t *status_json(struct admin *a, enum status_extent extent) {
     json_t *top = json_object();
     figures_refresh(&a->figures, a->loop->now_ms);
     figures_refresh_clients(&a->figures, a->loop->now_ms);
@@ -194,10 +194,12 @@ json_t *status_json(struct admin *a) {
     put_reload(a, top);
     put_totals(a, top);
     put_rates(a, top);
-    put_history(a, top);
+    if (extent == STATUS_WHOLE)
+        put_history(a, top);
     status_histograms(a, json_put_object(top, "histograms"), STATS_SERVICE, NULL, NULL);
-    status_services(a, json_put_array(top, "services"));
-    status_certificates(a, json_put_array(top, "certificates"));
+    status_services(a, json_put_array(top, "services"), extent);
+    if (extent == STATUS_WHOLE)
+        status_certificates(a, json_put_array(top, "certificates"), STATUS_CERTIFICATES_MAX);
     status_processes(a, json_put_array(top, "processes"));
     put_clients(a, top);
     put_limits(a, top);
@@ -207,5 +209,5 @@ json_t *status_json(struct admin *a) {
 
 void status_answer(struct admin *a, const struct http_request *q, struct http_reply *r) {
     (void)q;
-    admin_reply_json(r, status_json(a));
+    admin_reply_json(r, status_json(a, STATUS_WHOLE));
 }

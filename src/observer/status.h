@@ -3,15 +3,20 @@
 
 #include "observer/admin.h"
 
+#define STATUS_CERTIFICATES_MAX 1000 /* told, those that end first */
+
+/* LIVE is what the dashboard is sent each second: without what is long and does not change by the second. */
+enum status_extent { STATUS_WHOLE, STATUS_LIVE };
+
 /* NULL for want of memory. */
-json_t *status_json(struct admin *a);
+json_t *status_json(struct admin *a, enum status_extent extent);
 
 /* "serving", "degraded", "reloading", "draining" ...; static storage. */
 const char *status_state(const struct admin *a);
 
 /* Parts of it, in files of their own. */
-void status_services(struct admin *a, json_t *list);
-void status_certificates(struct admin *a, json_t *list);
+void status_services(struct admin *a, json_t *list, enum status_extent extent);
+void status_certificates(struct admin *a, json_t *list, size_t limit);
 void status_processes(struct admin *a, json_t *list);
 
 /* The entries whose leaf ends first, soonest first, at most MAX; how many. */

@@ -1,4 +1,4 @@
-/* The longer parts of the status: services with their backends, certificates, processes. */
+/* The longer parts of the status: services with their backends, processes. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -97,7 +97,7 @@ static void put_traffic(struct admin *a, json_t *o, enum stats_kind kind, const 
     json_put_rates(o, "rate_sessions", sessions);
 }
 
-static void put_backend(struct admin *a, json_t *o, const char *service, const char *name) {
+static void put_backend(struct admin *a, json_t *o, const char *service, const char *name, enum status_extent extent) {
     const struct stats_row *row = stats_sums_find(&a->figures.sums, STATS_BACKEND, service, name);
     uint64_t out = value(row, STATS_OUT_NOW);
     json_put_text(o, "name", name);
@@ -106,13 +106,15 @@ static void put_backend(struct admin *a, json_t *o, const char *service, const c
     json_put_u64(o, "connects_failed_total", value(row, STATS_CONNECTS_FAILED));
     json_put_u64(o, "backlog_full_total", value(row, STATS_BACKLOG_FULL));
     json_put_u64(o, "left_out_total", value(row, STATS_LEFT_OUT));
+    if (extent == STATUS_LIVE)
+        return;
     struct stats_hist_row connect = {0};
     if (row && row->hists)
         connect = row->hists[STATS_CONNECT_US];
     put_histogram(o, "connect_seconds", &connect);
 }
 
-static void put_service(struct admin *a, json_t *o, const struct conf_service *s) {
+static void put_service(struct admin *a, json_t *o, const struct conf_service *s, enum status_extent extent) {
     const struct stats_row *row = stats_sums_find(&a->figures.sums, STATS_SERVICE, s->name, "");
     char text[ADDR_TEXT_MAX];
     json_put_text(o, "name", s->name);
@@ -124,67 +126,16 @@ static void put_service(struct admin *a, json_t *o, const struct conf_service *s
     json_put_u64(o, "truncations_total", value(row, STATS_TRUNCATIONS));
     json_put_u64(o, "throttled_total", value(row, STATS_THROTTLED));
     status_handshakes(a, json_put_object(o, "handshakes"), s->name);
-    status_histograms(a, json_put_object(o, "histograms"), STATS_SERVICE, s->name, NULL);
+    if (extent == STATUS_WHOLE)
+        status_histograms(a, json_put_object(o, "histograms"), STATS_SERVICE, s->name, NULL);
     json_t *backends = json_put_array(o, "backends");
     for (size_t i = 0; i < s->nbackends; i++)
-        put_backend(a, json_append_object(backends), s->name, s->backends[i].text);
+        put_backend(a, json_append_object(backends), s->name, s->backends[i].text, extent);
 }
 
-void status_services(struct admin *a, json_t *list) {
+void status_services(struct admin *a, json_t *list, enum status_extent extent) {
     for (size_t i = 0; i < a->conf->nservices; i++)
-        put_service(a, json_append_object(list), &a->conf->services[i]);
-}
-
-/* ---- certificates ---- */
-
-#define CERTIFICATES_MAX 1000 /* told, those that expire first */
-#define NAMES_TOLD       16
-
-static void put_certificate(struct admin *a, json_t *o, uint32_t entry, int64_t now) {
-    const struct creds *c = &a->figures.creds;
-    struct creds_entry e = creds_entry(c, entry);
-    struct creds_cert leaf = creds_cert(c, entry, 0);
-    json_put_text(o, "service", e.service < creds_services(c) ? creds_service(c, e.service).name : NULL);
-    json_t *names = json_put_array(o, "names");
-    for (uint32_t i = 0; i < MIN(e.nnames, (uint32_t)NAMES_TOLD); i++)
-        (void)json_array_append_new(names, json_text(span_str(creds_name(c, entry, i))));
-    json_put_u64(o, "names_total", e.nnames);
-    json_put_text(o, "issuer", e.issuer);
-    json_put_text(o, "serial", e.serial);
-    json_put_text(o, "key_type", creds_kind_name(e.kind));
-    json_put_text(o, "file", e.cert_file);
-    if (leaf.not_before != INT64_MIN)
-        json_put_real(o, "not_before", (double)leaf.not_before);
-    if (leaf.not_after != INT64_MIN) {
-        json_put_real(o, "not_after", (double)leaf.not_after);
-        json_put_real(o, "days_left", (double)(leaf.not_after - now) / 86400);
-    }
-    bool stapled = e.ocsp.len > 0;
-    json_put_text(o, "ocsp", !stapled ? "none" : e.ocsp_until < now ? "expired" : "stapled");
-}
-
-/* A list kept in order, from whose end the latest falls. */
-size_t status_expiring(const struct creds *c, uint32_t *list, size_t max) {
-    size_t n = 0;
-    for (uint32_t i = 0; i < creds_entries(c); i++) {
-        int64_t end = creds_cert(c, i, 0).not_after;
-        if (n == max && creds_cert(c, list[n - 1], 0).not_after <= end)
-            continue;
-        size_t at = n < max ? n++ : n - 1;
-        for (; at > 0 && creds_cert(c, list[at - 1], 0).not_after > end; at--)
-            list[at] = list[at - 1];
-        list[at] = i;
-    }
-    return n;
-}
-
-void status_certificates(struct admin *a, json_t *list) {
-    static uint32_t order[CERTIFICATES_MAX];
-    if (!a->figures.creds.head)
-        return;
-    size_t n = status_expiring(&a->figures.creds, order, CERTIFICATES_MAX);
-    for (size_t i = 0; i < n; i++)
-        put_certificate(a, json_append_object(list), order[i], (int64_t)(clock_wall_us() / 1000000));
+        put_service(a, json_append_object(list), &a->conf->services[i], extent);
 }
 
 /* ---- processes ---- */
