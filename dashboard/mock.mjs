@@ -136,6 +136,8 @@ const server = createServer((q, r) => {
             s.end();
         open.clear();
         json({});
+    } else if (url.pathname === "/resources") {
+        r.end("GET /certificates.json\nGET /sessions.json\n");
     } else if (url.pathname === "/certificates.json") {
         json(scenario === "empty" ? { certificates: [] } : certificates(Date.now() / 1000));
     } else if (url.pathname === "/sessions.json") {

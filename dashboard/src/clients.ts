@@ -23,6 +23,7 @@ interface Row {
     name: HTMLButtonElement;
     cells: HTMLElement[];
     canvas: HTMLCanvasElement;
+    trace: ClientTrace | null;
 }
 
 function mean(trace: ClientTrace, name: "in" | "out", n: number): number {
@@ -128,7 +129,7 @@ export class Clients {
         name.addEventListener("click", () => this.follow(name.dataset.client === this.followed ? null : (name.dataset.client as string)));
         const cells = ["num", "num opt", "num opt", "num mid"].map((c) => el("td", { class: c }));
         const canvas = el("canvas", { class: "spark", "aria-hidden": "true" });
-        return { root: el("tr", {}, el("th", { scope: "row" }, name), ...cells, el("td", {}, canvas)), name, cells, canvas };
+        return { root: el("tr", {}, el("th", { scope: "row" }, name), ...cells, el("td", {}, canvas)), name, cells, canvas, trace: null };
     }
 
     private update(row: Row, e: Entry): void {
@@ -138,8 +139,7 @@ export class Clients {
         set(row.name, { "aria-pressed": String(followed), "aria-label": `Follow ${e.c.client}`, title: e.c.verified ? "verified by its certificate" : null });
         set(row.root, { "data-followed": followed, "data-gone": !e.present });
         [rate(e.in + e.out), rate(e.out), rate(e.in), count(e.present ? e.c.sessions : 0)].forEach((t, i) => put(row.cells[i] as HTMLElement, t));
-        const first = e.trace.columns.since("time", (this.history?.last?.time ?? 0) - Math.min(this.window, 900));
-        sparkline(row.canvas, e.trace.columns.slice("out", first), e.trace.columns.slice("in", first), [css("--out"), css("--in")], Math.min(this.window, 900));
+        row.trace = e.trace;
     }
 
     private entries(byRate = false): Entry[] {
@@ -196,6 +196,7 @@ export class Clients {
         if (followedAt >= shown.length)
             shown.push(entries[followedAt] as Entry);
         this.rows.show(shown);
+        this.drawLines(h.last.time);
         const tracked = Math.max(h.last.clientsTracked, h.last.clients.length);
         put(byId("clients-note"), tracked > 0 ? `${count(tracked)} tracked` : "");
         put(byId("spark-head"), `Last ${Math.min(this.window, 900) / 60} min`);
@@ -204,6 +205,17 @@ export class Clients {
         set(byId("clients-more"), { hidden: entries.length <= FEW });
         put(byId("clients-more"), this.many ? "Show fewer" : `Show all ${count(entries.length)}`);
         this.drawFollowed(h);
+    }
+
+    private drawLines(now: number): void {
+        const seconds = Math.min(this.window, 900);
+        const colors: [string, string] = [css("--out"), css("--in")];
+        this.rows.each((row) => {
+            const columns = row.trace?.columns;
+            const first = columns?.since("time", now - seconds) ?? 0;
+            if (columns)
+                sparkline(row.canvas, columns.slice("out", first), columns.slice("in", first), colors, seconds);
+        });
     }
 
     private drawFollowed(h: History): void {

@@ -75,6 +75,11 @@ export class Rows<T, R extends { root: HTMLElement }> {
             focused.focus({ preventScroll: true });
     }
 
+    each(fn: (row: R) => void): void {
+        for (const row of this.rows.values())
+            fn(row);
+    }
+
     get size(): number {
         return this.rows.size;
     }

@@ -4,6 +4,7 @@ import type { Client, Histogram, LatencyKind, Snapshot, Totals } from "./model";
 export const KEEP = 3600; // points, one a second
 const CLIENT_KEEP = 900;
 const CLIENTS_MAX = 300;
+const CLOSE = 0.5; // seconds between snapshots that are too few to make a rate of
 const GAP = 3.5; // seconds without a snapshot that make a hole in a line
 
 /** Columns of numbers of equal length, the oldest first to go. A hole is NaN inside and null outside. */
@@ -213,7 +214,7 @@ export class History {
 
     push(s: Snapshot): void {
         const before = this.last;
-        if (before && s.time <= before.time)
+        if (before && s.time < before.time + CLOSE && s.instance === before.instance)
             return;
         this.last = s;
         this.pushMarks(before, s);

@@ -86,6 +86,8 @@ function onSnapshot(data: unknown): void {
 const WORDS: Record<Link, string> = { connecting: "Connecting", live: "Live", reconnecting: "Reconnecting", lost: "No connection" };
 
 function onLink(state: Link, since: number): void {
+    if (state !== "live")
+        resources = null; // another observer may have others
     set(byId("link"), { "data-state": state });
     put(byId("link-text"), state === "lost" ? `Lost ${clock(since / 1000)}` : WORDS[state]);
     set(document.body, { "data-stale": state === "lost" });
@@ -101,15 +103,26 @@ function onLink(state: Link, since: number): void {
 
 // --- what is fetched: too large or too seldom wanted for the stream
 
-const missing = new Set<string>(); // what this proxy does not have
+let resources: string | null = null; // what this proxy has, one a line; null = not asked yet
+
+const has = (name: string) => resources?.split(/\s+/).includes("/" + name) ?? false;
+
+async function loadResources(): Promise<void> {
+    try {
+        const answer = await fetch("resources", { cache: "no-store" });
+        resources = answer.ok ? await answer.text() : resources;
+    } catch {
+        return; // the stream's state tells it
+    }
+    for (const e of document.querySelectorAll<HTMLElement>("[data-needs]"))
+        set(e, { hidden: !has(e.dataset.needs as string) });
+}
 
 async function fetchJson(name: string, query = ""): Promise<unknown> {
-    if (missing.has(name))
+    if (!has(name))
         return null;
     try {
         const answer = await fetch(name + query, { headers: { accept: "application/json" }, cache: "no-store" });
-        if (answer.status === 404)
-            missing.add(name);
         return answer.ok ? await answer.json() : null;
     } catch {
         return null; // the stream's state tells it
@@ -126,8 +139,6 @@ async function loadSessions(): Promise<void> {
     const v = await fetchJson("sessions.json", `?limit=15&sort=${sessionOrder}`);
     if (v !== null)
         sessions.show(sessionsOf(v), history.last?.totals.sessions ?? 0);
-    for (const id of ["sessions", "follow-sessions-box"])
-        set(byId(id), { hidden: missing.has("sessions.json") });
 }
 
 async function loadFollowed(): Promise<void> {
@@ -145,8 +156,10 @@ function inView(id: string): boolean {
 }
 
 let turns = 0;
-function turn(): void {
+async function turn(): Promise<void> {
     if (visible() && history.last) {
+        if (resources === null)
+            await loadResources();
         if (turns % 30 === 0 || certificates.list.length === 0)
             void loadCertificates();
         if (turns % 2 === 0 && (inView("sessions") || turns === 0))
@@ -155,7 +168,7 @@ function turn(): void {
             void loadFollowed();
         turns++;
     }
-    window.setTimeout(turn, 1000);
+    window.setTimeout(() => void turn(), 1000);
 }
 
 // --- controls
@@ -213,4 +226,4 @@ followHash();
 document.addEventListener("visibilitychange", draw);
 
 new Connection("live", { snapshot: onSnapshot, history: (v) => history.fill(pastOf(v)), link: onLink }).open();
-turn();
+void turn();

@@ -70,10 +70,14 @@ function updateBox(box: Box, p: Process, h: History): void {
     const cpu = h.cpuOf(p);
     const facts = [
         p.pid > 0 ? String(p.pid) : NONE,
-        cpu === null ? NONE : percent(cpu),
+        cpu !== null ? percent(cpu) : p.cpuSeconds === null ? "" : NONE,
         p.memory === null ? "" : bytes(p.memory),
     ];
-    facts.forEach((t, i) => put(box.facts[i] as HTMLElement, t));
+    facts.forEach((t, i) => {
+        const b = box.facts[i] as HTMLElement;
+        put(b, t);
+        set(b.parentElement as HTMLElement, { hidden: t === "" });
+    });
 }
 
 interface Worker {

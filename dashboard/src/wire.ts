@@ -102,6 +102,14 @@ function process(v: unknown): Process {
     };
 }
 
+/** The supervisor writes the list of the others and is not in it; it must be well when there is one. */
+function processes(status: Tree): Process[] {
+    const found = list(status.processes).map(process);
+    if (num(status.pid) > 0 && !found.some((p) => p.role === "supervisor"))
+        found.unshift({ ...process({ role: "supervisor", pid: status.pid, generation: status.generation, started: status.started }), state: "ready" });
+    return found;
+}
+
 /** Rates come for three spans; the longest is calm, the shortest is now. */
 const rateOf = (v: unknown): number | null => (isTree(v) ? maybe(v["1s"]) : maybe(v));
 
@@ -157,7 +165,7 @@ export function snapshotOf(v: unknown): Snapshot | null {
             firstByte: histogram(latency.first_byte_seconds),
         },
         services: list(t.services).map(service),
-        processes: list(t.processes).map(process),
+        processes: processes(t),
         clients,
         clientsTracked: maybe(message.clients_tracked) ?? clients.length,
     };

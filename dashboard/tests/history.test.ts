@@ -76,7 +76,8 @@ test("a second snapshot of the same moment counts once", () => {
     h.push(at(100));
     h.push(at(101, { out: 1 }));
     h.push(at(101, { out: 1 }));
-    assert.equal(h.rates.length, 1);
+    h.push(at(101.05, { out: 9 }));
+    assert.deepEqual(h.rates.slice("out"), [1], "and 8 bytes in a twentieth of a second are no 160 a second");
 });
 
 test("reloads and restarts are marked", () => {

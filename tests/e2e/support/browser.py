@@ -125,8 +125,11 @@ class Browser:
         """URLs the page has asked for, from its opening on."""
         for entry in self.driver.get_log("performance"):
             message = json.loads(entry["message"])["message"]
-            if message["method"] == "Network.requestWillBeSent":
-                self.asked.append(message["params"]["request"]["url"])
+            if message["method"] != "Network.requestWillBeSent":
+                continue
+            asked = message["params"]["request"]["url"]
+            if not asked.startswith(("chrome", "data:")):  # pages of the browser's own; what is no request
+                self.asked.append(asked)
         return self.asked
 
     def unnamed(self):
