@@ -12,6 +12,7 @@
 void pem_file_fini(struct pem_file *f) {
     secret_free(f->p, f->cap);
     f->p = NULL;
+    f->len = f->cap = 0;
 }
 
 static int refuse(struct text *why, int err, const char *file, const char *message) {

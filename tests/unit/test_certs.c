@@ -1,144 +1,4 @@
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "base/err.h"
-#include "cert_shop.h"
-#include "tls/suite.h"
-
-/* Reads of files: what the n-th one does. */
-static struct {
-    int fail_at; /* counts down; at 1 it fails once with this errno */
-    int fail_errno;
-    size_t most; /* bytes a read gives at the most, 0 = as asked */
-} reads;
-
-ssize_t __real_read(int fd, void *to, size_t n);
-ssize_t __wrap_read(int fd, void *to, size_t n);
-
-ssize_t __wrap_read(int fd, void *to, size_t n) {
-    if (reads.fail_at && --reads.fail_at == 0) {
-        errno = reads.fail_errno;
-        return -1;
-    }
-    return __real_read(fd, to, reads.most ? MIN(n, reads.most) : n);
-}
-
-/* Key generation is slow, so every test shares these. */
-static struct {
-    EVP_PKEY *rsa, *rsa2, *p256, *p256b, *p384, *ed25519;
-    char *folder;
-} m;
-
-static char why_bytes[4096];
-static struct text why;
-
-static int setup_all(void **state) {
-    m.rsa = make_key("RSA:2048");
-    m.rsa2 = make_key("RSA:2048");
-    m.p256 = make_key("EC:P-256");
-    m.p256b = make_key("EC:P-256");
-    m.p384 = make_key("EC:P-384");
-    m.ed25519 = make_key("ED25519");
-    return 0;
-}
-
-static int teardown_all(void **state) {
-    EVP_PKEY *keys[] = {m.rsa, m.rsa2, m.p256, m.p256b, m.p384, m.ed25519};
-    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
-        EVP_PKEY_free(keys[i]);
-    return 0;
-}
-
-static int setup(void **state) {
-    memset(&reads, 0, sizeof(reads));
-    m.folder = make_folder();
-    why = text_of(why_bytes, sizeof(why_bytes));
-    *state = shop_new();
-    return *state ? 0 : -1;
-}
-
-static int teardown(void **state) {
-    shop_free(*state);
-    make_folder_remove(m.folder);
-    return 0;
-}
-
-static const char *in_folder(const char *name) {
-    return make_path(m.folder, name);
-}
-
-/* Writes a pair of files and adds it. */
-static int add_spec(struct shop *c, EVP_PKEY *key, const struct make_spec *spec) {
-    X509 *x = make_cert(key, spec);
-    make_pem(in_folder("cert.pem"), x, NULL, NULL, NULL);
-    make_pem(in_folder("key.pem"), NULL, NULL, NULL, key);
-    X509_free(x);
-    return shop_add_files(c, in_folder("cert.pem"), in_folder("key.pem"), &why);
-}
-
-static void add(struct shop *c, EVP_PKEY *key, const char *cn, const char *san) {
-    const struct make_spec spec = {.cn = cn, .san = san};
-    int err = add_spec(c, key, &spec);
-    if (err)
-        print_message("%s\n", why.p);
-    assert_int_equal(err, 0);
-}
-
-/* The last add must have failed with this in its message, and nothing else may have changed. */
-static void assert_refused(struct shop *c, int err, int want, const char *phrase) {
-    assert_int_equal(err, want);
-    if (!strstr(why.p, phrase))
-        print_message("message: %s\n", why.p);
-    assert_non_null(strstr(why.p, phrase));
-    assert_int_equal(shop_count(c), 0);
-    assert_int_equal(shop_lookup(c, "www.example.org"), CREDS_NO_MATCH);
-    why = text_of(why_bytes, sizeof(why_bytes));
-}
-
-static int add_pair(struct shop *c) {
-    return shop_add_files(c, in_folder("cert.pem"), in_folder("key.pem"), &why);
-}
-
-/* ---- a handshake in memory ---- */
-
-/* The common name of the certificate a client gets, "" when there is no handshake. Static storage. */
-static const char *served(struct shop *c, const char *name, const char *client_sigalgs, int version) {
-    static char cn[128];
-    SSL_CTX *client_ctx = SSL_CTX_new(TLS_client_method()), *server_ctx = SSL_CTX_new(TLS_server_method());
-    SSL *client = SSL_new(client_ctx), *server = SSL_new(server_ctx);
-    BIO *a = NULL, *b = NULL;
-    assert_true(client && server && BIO_new_bio_pair(&a, 0, &b, 0) == 1);
-    SSL_set_bio(client, a, a);
-    SSL_set_bio(server, b, b);
-    SSL_set_connect_state(client);
-    SSL_set_accept_state(server);
-    SSL_set_max_proto_version(client, version);
-    if (client_sigalgs) {
-        char list[64]; /* the macro behind the call drops const */
-        snprintf(list, sizeof(list), "%s", client_sigalgs);
-        assert_int_equal(SSL_set1_sigalgs_list(client, list), 1);
-    }
-    cn[0] = '\0';
-    assert_int_equal(shop_use(c, name, server), 0);
-    for (int i = 0; i < 10 && !(SSL_is_init_finished(client) && SSL_is_init_finished(server)); i++) {
-        (void)SSL_do_handshake(client); /* "want read" at each turn; the loop's condition tells */
-        (void)SSL_do_handshake(server);
-    }
-    if (SSL_is_init_finished(client) && SSL_is_init_finished(server))
-        X509_NAME_get_text_by_NID(X509_get_subject_name(SSL_get0_peer_certificate(client)), NID_commonName, cn, sizeof(cn));
-    SSL_free(client);
-    SSL_free(server);
-    SSL_CTX_free(client_ctx);
-    SSL_CTX_free(server_ctx);
-    return cn;
-}
+#include "certs_bench.h"
 
 /* ---- names ---- */
 
@@ -396,293 +256,59 @@ static void weak_chain_is_refused_at_once(void **state) {
     EVP_PKEY_free(weak);
 }
 
-/* ---- files that are wrong ---- */
+/* ---- many, and more ---- */
 
-/* A good pair on disk, for a test to spoil. */
-static void write_good_pair(void) {
-    const struct make_spec spec = {.cn = "x", .san = "DNS:www.example.org"};
-    X509 *x = make_cert(m.p256, &spec);
-    make_pem(in_folder("cert.pem"), x, NULL, NULL, NULL);
-    make_pem(in_folder("key.pem"), NULL, NULL, NULL, m.p256);
-    X509_free(x);
-}
-
-static void bad_files_are_told(void **state) {
+/* More than the cache holds, so that most are made, dropped and made again. */
+static void more_certificates_than_the_cache_holds(void **state) {
+    enum { MANY = CERTS_CACHE_ENTRIES + 150 };
     struct shop *c = *state;
-    static const char *const files[] = {"cert.pem", "key.pem"};
-    for (int i = 0; i < 2; i++) {
-        write_good_pair();
-        unlink(in_folder(files[i]));
-        assert_refused(c, add_pair(c), ERR_SYSTEM, "cannot be opened: No such file or directory");
-        mkdir(in_folder(files[i]), 0700);
-        assert_refused(c, add_pair(c), ERR_FORMAT, "found a folder");
-        rmdir(in_folder(files[i]));
-        assert_int_equal(mkfifo(in_folder(files[i]), 0600), 0);
-        assert_refused(c, add_pair(c), ERR_FORMAT, "no regular file");
-        unlink(in_folder(files[i]));
-        make_file(in_folder(files[i]), "", 0);
-        assert_refused(c, add_pair(c), ERR_FORMAT, "empty");
-        make_file(in_folder(files[i]), "hello\0there", 11);
-        assert_refused(c, add_pair(c), ERR_FORMAT, i ? "found no private key" : "found no certificate");
-        assert_int_equal(truncate(in_folder(files[i]), 1024 * 1024 + 1), 0);
-        assert_refused(c, add_pair(c), ERR_FORMAT, "longer than 1 MiB");
-        assert_int_equal(truncate(in_folder(files[i]), 1024 * 1024), 0);
-        assert_refused(c, add_pair(c), ERR_FORMAT, i ? "found no private key" : "found no certificate");
-    }
-    write_good_pair();
-    assert_int_equal(add_pair(c), 0);
-}
-
-static void reads_fail_and_come_in_pieces(void **state) {
-    struct shop *c = *state;
-    write_good_pair();
-    reads.most = 7;
-    reads.fail_errno = EINTR;
-    for (int n = 1; n < 20; n++) {
-        reads.fail_at = n;
-        assert_int_equal(add_pair(c), 0);
-    }
-    shop_free(c);
-    *state = c = shop_new();
-    reads.most = 0;
-    reads.fail_errno = EIO;
-    for (int n = 1; n <= 4; n++) { /* two files, each read once for its bytes and once for its end */
-        reads.fail_at = n;
-        assert_refused(c, add_pair(c), ERR_SYSTEM, "cannot be read: Input/output error");
-    }
-}
-
-static void swapped_files_are_told(void **state) {
-    struct shop *c = *state;
-    write_good_pair();
-    assert_refused(c, shop_add_files(c, in_folder("key.pem"), in_folder("cert.pem"), &why), ERR_FORMAT, "found no certificate");
-}
-
-static void broken_certificates_are_told(void **state) {
-    struct shop *c = *state;
-    write_good_pair();
-    static const char broken[] = "-----BEGIN CERTIFICATE-----\nMIIBAAAA\n-----END CERTIFICATE-----\n";
-    make_file(in_folder("cert.pem"), broken, sizeof(broken) - 1);
-    assert_refused(c, add_pair(c), ERR_FORMAT, "certificate 1 of the file cannot be read");
-
-    write_good_pair();
-    FILE *f = fopen(in_folder("cert.pem"), "a");
-    assert_non_null(f);
-    fputs(broken, f);
-    fclose(f);
-    assert_refused(c, add_pair(c), ERR_FORMAT, "certificate 2 of the file cannot be read");
-
-    static const char cut[] = "-----BEGIN CERTIFICATE-----\nMIIBAAAA\n";
-    make_file(in_folder("cert.pem"), cut, sizeof(cut) - 1);
-    assert_refused(c, add_pair(c), ERR_FORMAT, "cannot be read");
-    static const char bad_key[] = "-----BEGIN PRIVATE KEY-----\nMIIBAAAA\n-----END PRIVATE KEY-----\n";
-    write_good_pair();
-    make_file(in_folder("key.pem"), bad_key, sizeof(bad_key) - 1);
-    assert_refused(c, add_pair(c), ERR_FORMAT, "the private key cannot be read");
-}
-
-static void broken_alternative_names_are_told(void **state) {
-    struct shop *c = *state;
-    const struct make_spec spec = {.cn = "www.example.org"};
-    X509 *x = make_cert(m.p256, &spec);
-    ASN1_OCTET_STRING *junk = ASN1_OCTET_STRING_new();
-    ASN1_OCTET_STRING_set(junk, (const unsigned char *)"\x30\x05\x82\x7f", 4);
-    X509_EXTENSION *e = X509_EXTENSION_create_by_NID(NULL, NID_subject_alt_name, 0, junk);
-    assert_int_equal(X509_add_ext(x, e, -1), 1);
-    assert_true(X509_sign(x, m.p256, EVP_sha256()) > 0);
-    make_pem(in_folder("cert.pem"), x, NULL, NULL, NULL);
-    make_pem(in_folder("key.pem"), NULL, NULL, NULL, m.p256);
-    X509_EXTENSION_free(e);
-    ASN1_OCTET_STRING_free(junk);
-    X509_free(x);
-    assert_refused(c, add_pair(c), ERR_FORMAT, "alternative names cannot be read");
-}
-
-static void encrypted_keys_are_told(void **state) {
-    struct shop *c = *state;
-    write_good_pair();
-    BIO *bio = BIO_new(BIO_s_mem());
-    assert_int_equal(PEM_write_bio_PKCS8PrivateKey(bio, m.p256, EVP_aes_256_cbc(), "secret", 6, NULL, NULL), 1);
-    make_bio_file(in_folder("key.pem"), bio);
-    assert_refused(c, add_pair(c), ERR_FORMAT, "the key is encrypted, expected passphrase = ");
-
-    bio = BIO_new(BIO_s_mem());
-    assert_int_equal(
-        PEM_write_bio_PrivateKey_traditional(bio, m.p256, EVP_aes_128_cbc(), (const unsigned char *)"secret", 6, NULL, NULL),
-        1);
-    make_bio_file(in_folder("key.pem"), bio);
-    assert_refused(c, add_pair(c), ERR_FORMAT, "the key is encrypted, expected passphrase = ");
-}
-
-static void traditional_keys_are_taken(void **state) {
-    struct shop *c = *state;
-    EVP_PKEY *keys[] = {m.p256, m.rsa};
-    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
-        const struct make_spec spec = {.cn = "x", .san = "DNS:www.example.org"};
-        X509 *x = make_cert(keys[i], &spec);
-        make_pem(in_folder("cert.pem"), x, NULL, NULL, NULL);
+    char cn[64], san[80];
+    X509 *ca = make_cert(m.rsa2, &(struct make_spec){.cn = "ca", .ca = true});
+    for (unsigned i = 0; i < MANY; i++) {
+        snprintf(cn, sizeof(cn), "h%u.example.org", i);
+        snprintf(san, sizeof(san), "DNS:h%u.example.org", i);
+        X509 *x = make_cert(m.p256, &(struct make_spec){.cn = cn, .san = san, .issuer = ca, .issuer_key = m.rsa2});
+        make_pem(in_folder("cert.pem"), x, ca, NULL, NULL);
+        make_pem(in_folder("key.pem"), NULL, NULL, NULL, m.p256);
         X509_free(x);
-        BIO *bio = BIO_new(BIO_s_mem());
-        if (i == 0) /* as `openssl ecparam -genkey` writes it: prime256v1 in a block of its own */
-            BIO_puts(bio, "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n");
-        assert_int_equal(PEM_write_bio_PrivateKey_traditional(bio, keys[i], NULL, NULL, 0, NULL, NULL), 1);
-        make_bio_file(in_folder("key.pem"), bio);
         assert_int_equal(add_pair(c), 0);
     }
-}
-
-static void other_keys_are_told(void **state) {
-    struct shop *c = *state;
-    static const struct {
-        const char *type, *phrase;
-    } cases[] = {
-        {"RSA:1024", "found an RSA key of 1024 bits, expected 2048 or more"},
-        {"RSA-PSS:2048", "found a key of type RSA-PSS"},
-        {"EC:P-521", "found an EC key on the curve secp521r1, expected P-256 or P-384"},
-        {"EC:secp256k1", "found an EC key on the curve secp256k1"},
-        {"ED448", "found a key of type ED448"},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        const struct make_spec spec = {.cn = "x", .san = "DNS:www.example.org"};
-        EVP_PKEY *key = make_key(cases[i].type);
-        int err = add_spec(c, key, &spec);
-        EVP_PKEY_free(key);
-        assert_refused(c, err, ERR_FORMAT, cases[i].phrase);
-    }
-}
-
-static void keys_of_others_are_told(void **state) {
-    struct shop *c = *state;
-    write_good_pair();
-    make_pem(in_folder("key.pem"), NULL, NULL, NULL, m.p256b);
-    assert_refused(c, add_pair(c), ERR_FORMAT, "the key does not match the certificate in ");
-    make_pem(in_folder("key.pem"), NULL, NULL, NULL, m.rsa);
-    assert_refused(c, add_pair(c), ERR_FORMAT, "the key does not match the certificate in ");
-
-    /* the usual mistake: the chain in the wrong order */
-    const struct make_spec spec = {.cn = "x", .san = "DNS:www.example.org"};
-    X509 *leaf = make_cert(m.rsa, &spec), *ca = make_cert(m.rsa2, &spec);
-    make_pem(in_folder("cert.pem"), ca, leaf, NULL, NULL);
-    assert_refused(c, add_pair(c), ERR_FORMAT, "belongs to certificate 2 of the file, expected it to belong to the first");
-    X509_free(leaf);
     X509_free(ca);
+    for (unsigned round = 0; round < 2; round++)
+        for (unsigned i = 0; i < MANY; i += 7) {
+            snprintf(cn, sizeof(cn), "h%u.example.org", i);
+            assert_string_equal(served(c, cn, NULL, TLS_1_3), cn);
+            assert_string_equal(served(c, "h3.example.org", NULL, TLS_1_2), "h3.example.org");
+        }
+    assert_int_equal(creds_keys(certs_store(shop_certs(c))), 1); /* one file, one key */
 }
 
-static void failure_keeps_what_was_there(void **state) {
+/* Handshakes that have begun outlive the set they began with. */
+static void a_handshake_outlives_its_certificates(void **state) {
     struct shop *c = *state;
+    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    SSL *ssl = SSL_new(ctx);
+    char cn[32] = "";
     add(c, m.p256, "x", "DNS:www.example.org");
-    assert_int_equal(shop_add_files(c, "/nonexistent", "/nonexistent", &why), ERR_SYSTEM);
-    assert_int_equal(shop_count(c), 1);
-    assert_string_equal(served(c, "www.example.org", NULL, TLS_1_3), "x");
+    assert_int_equal(shop_use(c, "www.example.org", ssl), 0);
+    shop_free(c);
+    *state = NULL;
+    X509_NAME_get_text_by_NID(X509_get_subject_name(SSL_get_certificate(ssl)), NID_commonName, cn, sizeof(cn));
+    assert_string_equal(cn, "x");
+    SSL_free(ssl);
+    SSL_CTX_free(ctx);
 }
 
-/* ---- folders ---- */
-
-static void write_named(const char *cert, const char *key, EVP_PKEY *pkey, const char *cn) {
-    const struct make_spec spec = {.cn = cn};
-    X509 *x = make_cert(pkey, &spec);
-    bool same = key && strcmp(cert, key) == 0;
-    make_pem(in_folder(cert), x, NULL, NULL, same ? pkey : NULL);
-    if (key && !same)
-        make_pem(in_folder(key), NULL, NULL, NULL, pkey);
-    X509_free(x);
-}
-
-static void folder_of_pairs(void **state) {
+static void names_beyond_ascii_are_compared_as_a_labels(void **state) {
     struct shop *c = *state;
-    write_named("c.pem", "c.pem", m.p256, "c.example.org");
-    write_named("b.crt", "b.key", m.rsa, "b.example.org");
-    write_named("a.pem", "a.key", m.p256, "a.example.org");
-    write_named(".hidden.pem", ".hidden.key", m.p256, "hidden.example.org");
-    write_named("lonely.pem", NULL, m.p256, "lonely.example.org");
-    write_named("lonely2.crt", NULL, m.p256, "lonely2.example.org");
-    make_file(in_folder("README"), "x", 1);
-    make_file(in_folder("other.key"), "x", 1);
-    mkdir(in_folder("folder.pem"), 0700);
-    mkdir(in_folder("sub"), 0700);
-    assert_int_equal(symlink("/nonexistent", in_folder("dangling.pem")), 0);
-    assert_int_equal(shop_add_folder(c, m.folder, &why), 0);
-    assert_int_equal(shop_count(c), 3);
-    assert_string_equal(served(c, "a.example.org", NULL, TLS_1_3), "a.example.org");
-    assert_string_equal(served(c, "b.example.org", NULL, TLS_1_3), "b.example.org");
-    assert_string_equal(served(c, "c.example.org", NULL, TLS_1_3), "c.example.org");
-    assert_int_equal(shop_lookup(c, "hidden.example.org"), CREDS_DEFAULT);
-    assert_int_equal(shop_lookup(c, "lonely.example.org"), CREDS_DEFAULT);
-    assert_string_equal(served(c, "", NULL, TLS_1_3), "a.example.org"); /* first by name */
-}
-
-static void folder_without_pairs(void **state) {
-    struct shop *c = *state;
-    write_named("cert.pem", NULL, m.p256, "x.example.org");
-    assert_refused(c, shop_add_folder(c, m.folder, &why), ERR_FORMAT, "found no certificate with its key");
-    assert_refused(c, shop_add_folder(c, "/nonexistent", &why), ERR_SYSTEM, "the folder cannot be read");
-    assert_refused(c, shop_add_folder(c, in_folder("cert.pem"), &why), ERR_SYSTEM, "the folder cannot be read");
-}
-
-static void folder_tells_every_fault(void **state) {
-    struct shop *c = *state;
-    write_named("a.pem", "a.key", m.p256, "a.example.org");
-    make_pem(in_folder("a.key"), NULL, NULL, NULL, m.rsa);
-    write_named("b.pem", "b.key", m.p256, "b.example.org");
-    write_named("c.pem", "c.key", m.p256, "c.example.org");
-    make_file(in_folder("c.key"), "", 0);
-    write_named("d.pem", "d.key", m.p256, "d.example.org");
-    assert_int_equal(shop_add_folder(c, m.folder, &why), ERR_FORMAT);
-    assert_non_null(strstr(why.p, "a.key: the key does not match"));
-    assert_non_null(strstr(why.p, "; "));
-    assert_non_null(strstr(why.p, "c.key: the file is empty"));
-    assert_string_not_equal(why.p + why.len - 2, "; ");
-    assert_int_equal(shop_count(c), 2);
-}
-
-/* ---- warnings ---- */
-
-static void warns_of_times(void **state) {
-    static const struct {
-        long begins, ends;
-        const char *phrase;
-    } cases[] = {
-        {-MAKE_DAY, 90 * MAKE_DAY, NULL},
-        {-MAKE_DAY, 14 * MAKE_DAY + 600, NULL},
-        {-MAKE_DAY, 14 * MAKE_DAY - 600, "certificate 1 of the chain expires on "},
-        {-MAKE_DAY, MAKE_DAY + 600, ", in 1 day\n"},
-        {-MAKE_DAY, -10, "certificate 1 of the chain expired on "},
-        {-9 * MAKE_DAY, -8 * MAKE_DAY, "certificate 1 of the chain expired on "},
-        {3600, 90 * MAKE_DAY, "certificate 1 of the chain is not valid before "},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        const struct make_spec spec = {
-            .cn = "x", .san = "DNS:www.example.org", .begins_s = cases[i].begins, .ends_s = cases[i].ends};
-        struct shop *c = shop_new();
-        assert_non_null(c);
-        assert_int_equal(add_spec(c, m.p256, &spec), 0);
-        if (cases[i].phrase)
-            assert_non_null(strstr(c->warned, cases[i].phrase));
-        else
-            assert_string_equal(c->warned, "");
-        shop_free(c);
-    }
-}
-
-static void warns_of_the_chain(void **state) {
-    struct shop *c = *state;
-    const struct make_spec ca_spec = {.cn = "ca", .ca = true, .begins_s = -9 * MAKE_DAY, .ends_s = -MAKE_DAY};
-    X509 *ca = make_cert(m.rsa, &ca_spec);
-    const struct make_spec leaf_spec = {.cn = "leaf", .issuer = ca, .issuer_key = m.rsa};
-    X509 *leaf = make_cert(m.p256, &leaf_spec);
-    make_pem(in_folder("x.pem"), leaf, ca, NULL, m.p256);
-    X509_free(leaf);
-    X509_free(ca);
-    assert_int_equal(shop_add_folder(c, m.folder, &why), 0);
-    assert_non_null(strstr(c->warned, "certificate 2 of the chain expired on "));
-}
-
-static void warns_of_open_keys(void **state) {
-    struct shop *c = *state;
-    write_good_pair();
-    assert_int_equal(chmod(in_folder("key.pem"), 0640), 0);
-    assert_int_equal(add_pair(c), 0);
-    assert_non_null(strstr(c->warned, "key.pem: the private key is open to other users (mode 0640), expected 0600"));
+    add(c, m.p256, "first", "DNS:first.example.net");
+    add(c, m.p256, "bücher.example", NULL);
+    add(c, m.p256, "a-label", "DNS:xn--fa-hia.example");
+    add(c, m.rsa, "*.bücher.example", NULL);
+    assert_string_equal(served(c, "xn--bcher-kva.example", NULL, TLS_1_3), "bücher.example");
+    assert_string_equal(served(c, "xn--fa-hia.example", NULL, TLS_1_3), "a-label");
+    assert_int_equal(shop_lookup(c, "www.xn--bcher-kva.example"), CREDS_WILDCARD);
+    assert_int_equal(shop_lookup(c, "bucher.example"), CREDS_DEFAULT);
 }
 
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -704,22 +330,9 @@ int main(void) {
         CASE(sigalgs_agree_with_libssl),
         CASE(chain_is_sent),
         CASE(weak_chain_is_refused_at_once),
-        CASE(bad_files_are_told),
-        CASE(reads_fail_and_come_in_pieces),
-        CASE(swapped_files_are_told),
-        CASE(broken_certificates_are_told),
-        CASE(broken_alternative_names_are_told),
-        CASE(encrypted_keys_are_told),
-        CASE(traditional_keys_are_taken),
-        CASE(other_keys_are_told),
-        CASE(keys_of_others_are_told),
-        CASE(failure_keeps_what_was_there),
-        CASE(folder_of_pairs),
-        CASE(folder_without_pairs),
-        CASE(folder_tells_every_fault),
-        CASE(warns_of_times),
-        CASE(warns_of_the_chain),
-        CASE(warns_of_open_keys),
+        CASE(more_certificates_than_the_cache_holds),
+        CASE(a_handshake_outlives_its_certificates),
+        CASE(names_beyond_ascii_are_compared_as_a_labels),
     };
     return cmocka_run_group_tests(tests, setup_all, teardown_all);
 }
