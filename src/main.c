@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 
 #include "cli/check.h"
@@ -20,6 +21,7 @@
 #include "relay/relay.h"
 #include "resolver/resolver.h"
 #include "signer/signer.h"
+#include "supervisor/supervisor.h"
 #include "tls/suite.h"
 #include "wire/roles.h"
 #include "wire/walls.h"
@@ -46,6 +48,7 @@ static bool close_config_walls(void) {
 }
 
 static int run_role(enum role role) {
+    (void)prctl(PR_SET_NAME, "tls-off"); /* exec by descriptor has made it a number; a mere name */
     static const struct format_names names = {suite_name, group_name};
     if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
         return 1;
@@ -53,6 +56,8 @@ static int run_role(enum role role) {
     if (signal(SIGINT, SIG_IGN) == SIG_ERR)
         return 1;
     switch (role) {
+    case ROLE_SUPERVISOR:
+        return supervisor_rehearse(ROLE_CONTROL_FD);
     case ROLE_CONFIG:
         if (!close_config_walls())
             return 1;
@@ -112,6 +117,9 @@ static int run_command(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
+    int resumed = supervisor_resume(argv);
+    if (resumed >= 0)
+        return resumed;
     if (argc == 5 && strcmp(argv[1], "--role") == 0)
         return run_role(role_by_name(argv[2]));
     if (argc < 2) {

@@ -35,6 +35,10 @@ void faults_close(struct faults *f);
 typedef void (*conf_warn_fn)(void *ctx, const char *text);
 
 struct conf_probes {
+    /* Addresses whose asker listens there already: they are not tried. */
+    const struct addr *held;
+    size_t nheld;
+
     /* What the next three gather: the credential store in the making. */
     void *creds;
 

@@ -126,7 +126,7 @@ static void read_name(int proc, const char *pid, char to[static 32]) {
     (void)close(fd); /* was only read */
 }
 
-void port_find_holder(const struct addr *a, pid_t parent, struct port_holder *ret) {
+void port_find_holder(const struct addr *a, struct port_holder *ret) {
     unsigned long inodes[HOLDERS_MAX];
     struct port_holder h = {0};
     /* An IPv6 socket for all addresses may serve IPv4 too; the other way round never. */
@@ -144,7 +144,6 @@ void port_find_holder(const struct addr *a, pid_t parent, struct port_holder *re
         int dir = openat(dirfd(proc), fds, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (dir < 0 || !process_has(dir, inodes, n))
             continue;
-        h.ours = h.ours || (pid_t)pid == parent;
         if (h.pid == 0) {
             h.pid = (pid_t)pid;
             read_name(dirfd(proc), e->d_name, h.name);
@@ -159,10 +158,7 @@ static void say_in_use(struct load *l, const struct origin *o, const struct addr
     struct port_holder h;
     char who[96];
     struct text t = text_of(who, sizeof(who));
-    port_find_holder(a, getppid(), &h);
-    /* The supervisor that asks holds it already: given by systemd, or at a reload. */
-    if (h.ours && !(l->flags & LOAD_FOR_CHECK))
-        return;
+    port_find_holder(a, &h);
     if (h.pid)
         text_addf(&t, "%s (process %d)", h.name, (int)h.pid);
     else
@@ -173,9 +169,21 @@ static void say_in_use(struct load *l, const struct origin *o, const struct addr
         load_error(l, o->at, o->key, "found \"%s\" in use by %s, expected a free address", shown, who);
 }
 
+/* Given by the service manager, or at a reload. */
+static bool is_held(const struct load *l, const struct addr *a) {
+    for (size_t i = 0; i < l->probes->nheld; i++) {
+        const struct addr *b = &l->probes->held[i];
+        if (a->family == b->family && a->port == b->port && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void check_port(struct load *l, const struct addr *a, const struct origin *o) {
     char shown[ADDR_TEXT_MAX];
     (void)addr_text(a, shown); /* returns SHOWN */
+    if (is_held(l, a))
+        return;
     switch (port_probe(a)) {
     case PORT_FREE:
         break;

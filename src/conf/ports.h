@@ -22,8 +22,7 @@ enum port_state port_probe(const struct addr *a);
 struct port_holder {
     pid_t pid; /* 0 = not known */
     char name[32];
-    bool ours; /* the process PARENT is among the holders */
 };
 
 /* Looks for a listening socket that stands in the way of A. */
-void port_find_holder(const struct addr *a, pid_t parent, struct port_holder *ret);
+void port_find_holder(const struct addr *a, struct port_holder *ret);

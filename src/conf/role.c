@@ -144,7 +144,10 @@ static int serve(int fd, const struct ipc_msg *m, const struct conf_probes *prob
     if (err)
         return err;
     faults_init(&f);
-    struct conf *c = load(&req, probes, &f);
+    struct conf_probes with_held = *probes;
+    with_held.held = req.held;
+    with_held.nheld = req.nheld;
+    struct conf *c = load(&req, &with_held, &f);
     err = c ? answer_conf(fd, c, probes, &f) : refuse(fd, span_of(f.text, f.len));
     conf_free(c);
     faults_fini(&f);

@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "supervisor/super.h"
+#include "supervisor/takeover.h"
 #include "wire/control_export.h"
 
 #define FINISH_MAX_MS 60000 /* for handshakes without a time limit */
@@ -69,7 +70,18 @@ static void on_configured(struct super *s, struct ipc_msg *m) {
     change_advance(s);
 }
 
+/* What we listen on already. */
+static void fill_held(struct super *s) {
+    struct control_request *q = &s->request;
+    q->nheld = 0;
+    for (size_t i = 0; i < s->listeners.n && q->nheld < CONTROL_HELD_MAX; i++)
+        q->held[q->nheld++] = s->listeners.list[i].asked;
+    if (s->now && s->admin.tcp_fd >= 0 && q->nheld < CONTROL_HELD_MAX)
+        q->held[q->nheld++] = s->now->conf->admin.listen;
+}
+
 static void configure(struct super *s) {
+    fill_held(s);
     s->coming = generation_new(s);
     if (!s->coming)
         change_refuse(s, "tls-off: %s cannot be started: %s", s->exe_path, strerror(errno));
@@ -299,8 +311,10 @@ static bool is_left(struct super *s) {
 
 static void end_refused(struct super *s) {
     struct change *c = &s->change;
-    if (s->coming)
+    if (s->coming) {
+        s->generations = s->coming->number; /* the next one is to take its place: its number has the right parity */
         generation_free(s, s->coming);
+    }
     s->coming = NULL;
     listeners_unbind(&s->listeners);
     struct span text = span_str(c->text);
@@ -340,15 +354,29 @@ static void end_done(struct super *s) {
     notify("READY=1\nSTATUS=serving");
 }
 
+/* The old generation is gone and the reload over. What is left concerns the supervisor alone. */
+static void rehearse(struct super *s) {
+    bool was_reload = s->going != NULL;
+    end_done(s);
+    if (!was_reload || s->stop.phase != STOP_NOT || !takeover_rehearse(s))
+        s->change.heir_answered = true;
+}
+
 static bool is_rehearsed(struct super *s) {
-    (void)s;
-    return true;
+    return takeover_rehearsed(s);
+}
+
+static void rehearse_late(struct super *s) {
+    helper_end(s, HELPER_HEIR);
+    voice_say(&s->voice, LOG_LEVEL_WARNING, "the supervisor keeps its old code: the rehearsal of a change took too long");
+    s->change.heir_answered = true;
 }
 
 static void rest(struct super *s) {
+    takeover_exec(s);
     if (s->change.refused)
         end_refused(s);
-    s->change.refused = false;
+    s->change.refused = s->change.heir_willing = false;
     change_begin(s);
 }
 
@@ -371,7 +399,7 @@ static const struct stage {
     [CHANGE_FINISHING] = {"finishing", 0, finish, work_finish, is_finished, CHANGE_MOVING, finish_late},
     [CHANGE_MOVING] = {"moving", 0, move, work_finish, is_moved, CHANGE_LEAVING, go_on},
     [CHANGE_LEAVING] = {"leaving", GRACE_MS, leave, NULL, is_left, CHANGE_REHEARSING, kill_all},
-    [CHANGE_REHEARSING] = {"rehearsing", 10000, end_done, NULL, is_rehearsed, CHANGE_NONE, go_on},
+    [CHANGE_REHEARSING] = {"rehearsing", 10000, rehearse, NULL, is_rehearsed, CHANGE_NONE, rehearse_late},
 };
 
 static void goto_stage(struct super *s, enum change_stage next) {

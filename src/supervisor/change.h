@@ -38,6 +38,7 @@ struct change {
     uint64_t cut_before; /* roster.cut at the begin */
     uint32_t lost;       /* old relays that died with their sessions */
     bool log_taken;      /* the new observer has it */
+    bool heir_answered, heir_willing;
     struct wtimer timer; /* the limit of the stage */
 };
 

@@ -50,22 +50,29 @@ static int keep_version(struct generation *g, struct span version) {
     return 0;
 }
 
+/* Without a file for it the secret is random, and the first one stays in use: tickets survive reloads. */
+static int keep_secret(const struct generation *old, struct generation *new) {
+    if (old->conf->ticket_secret || new->conf->ticket_secret)
+        return 0;
+    close(new->secrets_fd);
+    new->secrets_fd = fcntl(old->secrets_fd, F_DUPFD_CLOEXEC, 0);
+    return new->secrets_fd >= 0 ? 0 : ERR_SYSTEM;
+}
+
 int generation_configure(struct super *s, struct generation *g, const struct ipc_msg *m, struct span *ret_warnings) {
     struct control_configured c;
     g->snapshot_fd = m->fds[0];
     g->secrets_fd = m->fds[1];
     int creds_err = creds_set_take(&g->creds, 1, m->fds[2]);
-    if (s->now) { /* tickets go on: the secret is the one of the first start */
-        close(g->secrets_fd);
-        g->secrets_fd = fcntl(s->now->secrets_fd, F_DUPFD_CLOEXEC, 0);
-    }
-    int err = g->secrets_fd >= 0 ? control_read_configured(m, &c) : ERR_SYSTEM;
+    int err = control_read_configured(m, &c);
     if (err == 0)
         err = creds_err;
     if (err == 0)
         err = keep_version(g, c.version);
     if (err == 0)
         err = snapshot_read(g->snapshot_fd, &g->conf);
+    if (err == 0 && s->now)
+        err = keep_secret(s->now, g);
     if (err == 0)
         err = board_create((uint16_t)g->conf->workers, (uint16_t)g->conf->nservices, &g->board_fd);
     if (err == 0)
@@ -95,17 +102,9 @@ static int32_t cpu_of(uint32_t k) {
     return -1;
 }
 
-/* Without a service that does, there are no keys and nothing to sign. */
-static bool terminates(const struct conf *c) {
-    for (size_t i = 0; i < c->nservices; i++)
-        if (c->services[i].mode == MODE_TERMINATE)
-            return true;
-    return false;
-}
-
 static bool add_worker(struct generation *g, enum role role, uint16_t index) {
     struct worker *w = &g->workers[g->nworkers];
-    bool pinned = role == ROLE_RELAY || role == ROLE_HANDSHAKER || role == ROLE_SIGNER;
+    bool pinned = role == ROLE_RELAY || role == ROLE_HANDSHAKER;
     *w = (struct worker){.gen = g, .role = role, .index = index, .control = -1, .ring = -1, .backoff_ms = BACKOFF_MIN_MS};
     w->cpu = pinned ? cpu_of(index) : -1;
     g->nworkers++;
@@ -115,13 +114,13 @@ static bool add_worker(struct generation *g, enum role role, uint16_t index) {
 /* In the order in which they are started. */
 static bool make_workers(struct generation *g) {
     uint16_t n = (uint16_t)g->conf->workers;
-    g->workers = calloc(3 * (size_t)n + 2, sizeof(*g->workers));
+    g->workers = calloc(2 * (size_t)n + 2, sizeof(*g->workers));
     MUST(g->workers);
     bool well = add_worker(g, ROLE_OBSERVER, 0) && (!has_names(g->conf) || add_worker(g, ROLE_RESOLVER, 0));
     for (uint16_t i = 0; i < n && well; i++)
         well = add_worker(g, ROLE_RELAY, i);
     for (uint16_t i = 0; i < n && well; i++)
-        well = (!terminates(g->conf) || add_worker(g, ROLE_SIGNER, i)) && add_worker(g, ROLE_HANDSHAKER, i);
+        well = add_worker(g, ROLE_HANDSHAKER, i);
     return well;
 }
 

@@ -60,7 +60,8 @@ struct worker {
     bool owes;             /* the answer to a set */
 };
 
-#define VERSION_MAX 64
+#define VERSION_MAX            64
+#define GENERATION_WORKERS_MAX (3 * CONF_WORKERS_MAX + ROLE_COUNT)
 
 struct generation {
     bool used;
@@ -103,6 +104,9 @@ struct worker *generation_worker(struct generation *g, enum role role, uint16_t 
 
 /* Over all workers of both generations, from NULL to NULL. */
 struct worker *worker_next(struct super *s, struct worker *w);
+
+/* Its control socket is watched from now on; also by a supervisor that has taken over. ERR_SYSTEM (errno). */
+MUST_CHECK int worker_attach(struct super *s, struct worker *w);
 
 /* Forks and introduces it; it serves after worker_go(). */
 MUST_CHECK bool worker_begin(struct super *s, struct worker *w);

@@ -9,6 +9,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/rd.h"
+#include "base/wr.h"
 #include "supervisor/super.h"
 
 static struct {
@@ -27,6 +29,21 @@ void notify_init(void) {
         manager.len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n);
     }
     unsetenv("NOTIFY_SOCKET");
+}
+
+void notify_value(struct wr *w, struct rd *r) {
+    if (w) {
+        wr_vec16(w, span_of(&manager.to, manager.len));
+        return;
+    }
+    struct span in = rd_vec16(r);
+    if (in.len > sizeof(manager.to))
+        r->bad = true;
+    if (r->bad)
+        return;
+    manager.len = (socklen_t)in.len;
+    if (in.len)
+        memcpy(&manager.to, in.p, in.len);
 }
 
 void notify(const char *state) {

@@ -65,6 +65,11 @@ struct super {
 /* notify.c: the service manager. It is spoken to only when it has asked for that. */
 void notify_init(void);
 
+/* What was taken from the environment, for the state: one of the two is NULL. */
+struct wr;
+struct rd;
+void notify_value(struct wr *w, struct rd *r);
+
 /* STATE as in sd_notify(3), "READY=1". */
 void notify(const char *state);
 

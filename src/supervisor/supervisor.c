@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -12,8 +13,11 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/text.h"
+#include "conf/snapshot.h"
 #include "supervisor/exe.h"
+#include "supervisor/state.h"
 #include "supervisor/super.h"
+#include "supervisor/takeover.h"
 #include "wire/walls.h"
 
 #define VOICE_RING_SIZE (256 * 1024)
@@ -98,7 +102,7 @@ static void raise_limits(void) {
         (void)setrlimit(RLIMIT_MEMLOCK, &unlimited); /* refused in some containers: what is over the limit may be swapped */
 }
 
-static bool set_up(struct super *s) {
+static bool set_up_loop(struct super *s) {
     if (loop_init(&s->loop) < 0)
         return false;
     loop_on(&s->loop, SUPER_SIGNAL, signal_event, s);
@@ -109,18 +113,12 @@ static bool set_up(struct super *s) {
     s->loop.timer_ctx = s;
     s->loop.hook = turn_end;
     s->loop.hook_ctx = s;
-    return take_signals(s) && stats_create(&s->stats_fd) == 0 && ring_create(VOICE_RING_SIZE, &s->voice_ring) == 0 &&
-           ring_map(s->voice_ring, &s->voice.ring) == 0 && roster_create(&s->page_fd, &s->page) == 0;
+    return take_signals(s) && roster_create(&s->page_fd, &s->page) == 0;
 }
 
-static void finish(struct super *s) {
-    admin_close(&s->admin);
-    listeners_keep(&s->listeners, &s->voice, NULL);
-    for (size_t i = 0; i < ARRAY_LEN(s->gens); i++)
-        if (s->gens[i].used && generation_gone(&s->gens[i], ROLE_COUNT))
-            generation_free(s, &s->gens[i]);
-    roster_unmap(&s->page);
-    loop_fini(&s->loop);
+static bool share(struct super *s) {
+    return stats_create(&s->stats_fd) == 0 && ring_create(VOICE_RING_SIZE, &s->voice_ring) == 0 &&
+           ring_map(s->voice_ring, &s->voice.ring) == 0;
 }
 
 static bool close_walls(void) {
@@ -132,29 +130,86 @@ static bool close_walls(void) {
     return false;
 }
 
+static int run(struct super *s) {
+    int err = loop_run(&s->loop);
+    admin_close(&s->admin);
+    listeners_keep(&s->listeners, &s->voice, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(s->gens); i++)
+        if (s->gens[i].used && generation_gone(&s->gens[i], ROLE_COUNT))
+            generation_free(s, &s->gens[i]);
+    roster_unmap(&s->page);
+    loop_fini(&s->loop);
+    return err < 0 || s->failed ? 1 : 0;
+}
+
+static struct super super;
+
 int supervisor_run(const struct control_request *what, int ready_fd) {
-    static struct super s;
-    s.request = *what;
-    s.exe_path = exe_path_find();
-    s.ready_fd = ready_fd;
-    s.signal_fd = s.voice_ring = s.page_fd = s.stats_fd = -1;
-    s.voice.level = LOG_LEVEL_INFO;
-    s.roster.pid = (int32_t)getpid();
-    s.roster.started_ms = clock_wall_us() / 1000;
-    admin_init(&s.admin);
-    creds_init(&s.creds);
+    struct super *s = &super;
+    s->request = *what;
+    s->exe_path = exe_path_find();
+    s->ready_fd = ready_fd;
+    s->signal_fd = s->voice_ring = s->page_fd = s->stats_fd = -1;
+    s->voice.level = LOG_LEVEL_INFO;
+    s->roster.pid = (int32_t)getpid();
+    s->roster.started_ms = clock_wall_us() / 1000;
+    admin_init(&s->admin);
+    creds_init(&s->creds);
     notify_init();
     raise_limits();
     if (!close_walls())
         return 1;
-    if (!set_up(&s)) {
+    if (!set_up_loop(s) || !share(s)) {
         fprintf(stderr, "tls-off: cannot start: %m\n");
         return 1;
     }
-    voice_say(&s.voice, LOG_LEVEL_INFO, "tls-off " TLS_OFF_VERSION " starts (pid %d)", (int)getpid());
-    change_begin(&s);
-    change_advance(&s);
-    int err = loop_run(&s.loop);
-    finish(&s);
-    return err < 0 || s.failed ? 1 : 0;
+    voice_say(&s->voice, LOG_LEVEL_INFO, "tls-off " TLS_OFF_VERSION " starts (pid %d)", (int)getpid());
+    change_begin(s);
+    change_advance(s);
+    return run(s);
+}
+
+/* ---- the same process, new code ---- */
+
+/* Where the predecessor stopped. Timers of restarts go on; an observer gets the new roster. */
+static bool resume(struct super *s, int state_fd) {
+    if (state_read(s, state_fd) < 0 || state_adopt(s) < 0 || s->roster.pid != (int32_t)getpid())
+        return false;
+    close(state_fd);
+    if (!set_up_loop(s) || ring_map(s->voice_ring, &s->voice.ring) < 0 || snapshot_read(s->now->snapshot_fd, &s->now->conf) < 0)
+        return false;
+    s->serving = s->dirty = true;
+    s->voice.level = s->now->conf->log_level;
+    if (creds_map(s->now->creds.fd, &s->now->creds.store) < 0)
+        return false;
+    for (struct worker *w = NULL; (w = worker_next(s, w));) {
+        uint64_t due_ms = w->timer.deadline_ms;
+        w->timer = (struct wtimer){0};
+        if (!worker_runs(w))
+            wheel_arm(&s->loop.wheel, &w->timer, due_ms);
+        else if (worker_attach(s, w) < 0)
+            return false;
+        if (worker_runs(w) && w->role == ROLE_OBSERVER &&
+            ipc_send(w->control, CONTROL_ROSTER, span_of(NULL, 0), &s->page_fd, 1) < 0)
+            worker_kill(w); /* its successor gets it */
+    }
+    return true;
+}
+
+int supervisor_run_on(int state_fd) {
+    struct super *s = &super;
+    s->ready_fd = s->signal_fd = s->page_fd = -1;
+    creds_init(&s->creds);
+    unsetenv(TAKEOVER_VARIABLE);
+    (void)prctl(PR_SET_NAME, "tls-off"); /* exec by descriptor has made it a number */
+    if (!resume(s, state_fd) || !close_walls()) {
+        fprintf(stderr, "tls-off: the supervisor's new code cannot take over: %m\n");
+        return 1;
+    }
+    voice_say(&s->voice, LOG_LEVEL_INFO, "the supervisor runs tls-off " TLS_OFF_VERSION " (pid %d)", (int)getpid());
+    creds_serve(s);
+    workers_reap(s);
+    change_begin(s);
+    change_advance(s);
+    return run(s);
 }

@@ -46,6 +46,10 @@ int worker_watch(struct super *s, struct worker *w) {
     return loop_rewatch(&s->loop, w->control, events_of(w), SUPER_CHILD, key_of(s, w), LOOP_GEN(w->tag));
 }
 
+int worker_attach(struct super *s, struct worker *w) {
+    return loop_watch(&s->loop, w->control, events_of(w), SUPER_CHILD, key_of(s, w), LOOP_GEN(w->tag));
+}
+
 bool worker_begin(struct super *s, struct worker *w) {
     int pair[2];
     if (ipc_pair(CONTROL_SNDBUF, pair) < 0)
@@ -67,7 +71,7 @@ bool worker_begin(struct super *s, struct worker *w) {
     s->dirty = true;
     int err = wiring_introduce(s, w);
     if (err == 0)
-        err = loop_watch(&s->loop, w->control, events_of(w), SUPER_CHILD, key_of(s, w), LOOP_GEN(w->tag));
+        err = worker_attach(s, w);
     if (err < 0) /* its end is noticed like any other */
         worker_kill(w);
     return true;

@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/rd.h"
 #include "base/wr.h"
+#include "wire/addr_pack.h"
 
 #define SETUP_LEN      18
 #define LISTENER_LEN   2
@@ -15,7 +16,7 @@
 #define EXPORTED_LEN   9
 #define DRAIN_LEN      10
 #define COMMAND_LEN    18
-#define REQUEST_MIN    10
+#define REQUEST_MIN    12
 #define CONFIGURED_MIN 4
 #define SET_LEN        4
 #define KEY_LEN        8 /* CREDS, KEY, KEY_PASS */
@@ -247,6 +248,10 @@ int control_send_request(int fd, const struct control_request *req) {
     wr_vec16(&w, req->file);
     pack_texts(&w, req->listen, req->nlisten);
     pack_texts(&w, req->backend, req->nbackend);
+    w.bad = w.bad || req->nheld > CONTROL_HELD_MAX;
+    wr_u16(&w, req->nheld);
+    for (size_t i = 0; i < req->nheld && !w.bad; i++)
+        addr_pack(&w, &req->held[i]);
     return wr_end(&w) ? ipc_send(fd, CONTROL_REQUEST, wr_written(&w), NULL, 0) : ERR_LIMIT;
 }
 
@@ -260,7 +265,10 @@ int control_read_request(const struct ipc_msg *m, struct control_request *ret) {
     req.file = unpack_text(&r);
     unpack_texts(&r, req.listen, &req.nlisten);
     unpack_texts(&r, req.backend, &req.nbackend);
-    if (!rd_end(&r))
+    req.nheld = rd_u16(&r);
+    for (size_t i = 0; i < req.nheld && i < CONTROL_HELD_MAX && !r.bad; i++)
+        addr_unpack(&r, &req.held[i]);
+    if (!rd_end(&r) || req.nheld > CONTROL_HELD_MAX)
         return ERR_FORMAT;
     *ret = req;
     return 0;

@@ -142,6 +142,7 @@ MUST_CHECK int control_send_text(int fd, enum control_type type, struct span tex
 
 /* What the config role shall load: a file, or flags. Texts borrow the message. */
 #define CONTROL_FLAGS_MAX 16
+#define CONTROL_HELD_MAX  260 /* all listeners, and some for administration */
 struct control_request {
     uint32_t protocol; /* CONTROL_PROTOCOL of the supervisor; filled in by the sender */
     struct span file;  /* empty = flags */
@@ -149,6 +150,8 @@ struct control_request {
     uint16_t nlisten;
     struct span backend[CONTROL_FLAGS_MAX];
     uint16_t nbackend;
+    struct addr held[CONTROL_HELD_MAX]; /* the supervisor listens there already: no use in looking whether they are free */
+    uint16_t nheld;
 };
 MUST_CHECK int control_send_request(int fd, const struct control_request *r);
 MUST_CHECK int control_read_request(const struct ipc_msg *m, struct control_request *ret);

@@ -1,28 +1,377 @@
-"""Reload is upgrade: a second generation from the files on disk, the first one goes, and nobody notices but the operator."""
+"""Reload is upgrade: a second generation from the files on disk takes over, the first one goes, and no client notices."""
 import os
+import shutil
 import signal
+import socket
+import threading
+import time
+import tomllib
 
 import pytest
 
-from support import processes
-from support.clients import connect, says_echo
+from support import backends, processes, toml
+from support.clients import V12, V13, connect, context, says_echo
+from support.proxy import BINARY, SANITIZED
 from support.waiting import until
 
+MANY = int(os.environ.get("E2E_RELOADS", "10" if SANITIZED else "40"))
 
-def reload(p, number, outcome="reload done"):
+
+def message(p, beginning, number=1):
+    return p.wait_event("log", count=number, message=lambda m: m.startswith(beginning), deadline=60)["message"]
+
+
+def count(p, beginning):
+    return len(p.events("log", message=lambda m: m.startswith(beginning)))
+
+
+def settled(p, number):
+    """The NUMBER-th reload is over, and the supervisor has taken up its code."""
+    line = message(p, "reload done", number)
+    message(p, "the supervisor runs tls-off", number)
+    return line
+
+
+def reload(p, number):
     p.signal(signal.SIGHUP)
-    return p.wait_event("log", count=number, message=lambda m: m.startswith(outcome), deadline=40)["message"]
+    return settled(p, number)
 
 
-def test_reload_makes_a_second_generation(parts):
-    p = parts.proxy(parts.backend(), top={"workers": 2, "drain_timeout": "1s"})
+def rewrite(p, change):
+    """The configuration with CHANGE(table) made to it."""
+    table = tomllib.loads(p.config_file.read_text())
+    change(table)
+    p.config_file.write_text(toml.dumps(table))
+
+
+class Caller(threading.Thread):
+    """Opens sessions all the time, one after the other; any failure is kept."""
+
+    def __init__(self, port):
+        super().__init__(daemon=True)
+        self.port, self.done, self.failures, self.stopping = port, 0, [], False
+        self.start()
+
+    def run(self):
+        while not self.stopping:
+            try:
+                with connect(self.port, context(version=(V12, V13)[self.done % 2])) as c:
+                    says_echo(c)
+                    c.unwrap()
+                self.done += 1
+            except (OSError, AssertionError) as e:
+                self.failures.append(repr(e))
+
+    def stop(self):
+        self.stopping = True
+        self.join(30)
+        assert not self.is_alive()
+        assert not self.failures, f"{len(self.failures)} of {self.done}: {self.failures[:5]}"
+        return self.done
+
+
+def test_a_second_generation_takes_over(parts):
+    p = parts.proxy(parts.backend(), top={"workers": 2})
     before = set(p.pids())
-    with connect(p.port) as c:
-        says_echo(c)
-        c.unwrap()
-    print(reload(p, 1))
+    port = p.port
+    line = reload(p, 1)
+    assert line.startswith("reload done: generation 1 serves, tls-off ")
     after = set(p.pids())
-    assert before & after == {p.pid}
+    assert before & after == {p.pid}, "the supervisor stays, all others are new"
+    assert len(after) == len(before)
+    with connect(port) as c:
+        says_echo(c)
+        c.unwrap()
+    assert processes.command_line(p.pid).split()[1] == "run"
+    assert open(f"/proc/{p.pid}/comm").read() == "tls-off\n"
+
+
+def test_live_sessions_stay(parts):
+    p = parts.proxy(parts.backend(), top={"workers": 2})
+    sessions = [connect(p.port, context(version=v)) for v in (V12, V13) for _ in range(8)]
+    for c in sessions:
+        says_echo(c)
+    for number in range(1, 4):
+        line = reload(p, number)
+        assert "16 sessions were moved" in line and "cut" not in line
+        for c in sessions:
+            says_echo(c)
+    for c in sessions:
+        c.unwrap().close()
+    until(lambda: len(p.events("session", client_end="close")) == 16, "16 ends in good order")
+
+
+@pytest.mark.parametrize("what", ["unknown key", "no TOML", "no file", "log file"])
+def test_a_refused_configuration_changes_nothing(parts, what):
+    p = parts.proxy(parts.backend(), top={"workers": 2})
+    well = p.config_file.read_text()
+    before = set(p.pids())
+    c = connect(p.port)
+    said = {"unknown key": "wrokers: found an unknown key, expected \"workers\"", "no TOML": "config.toml:1:", "no file": "config.toml",
+            "log file": "log.target"}[what]
+    if what == "no file":
+        p.config_file.unlink()
+    elif what == "log file":
+        rewrite(p, lambda t: t["log"].update(target=str(p.folder / "missing" / "log")))
+    else:
+        p.config_file.write_text({"unknown key": "wrokers = 1\n" + well, "no TOML": "= =" + well}[what])
+    p.signal(signal.SIGHUP)
+    line = message(p, "reload refused, nothing was changed: ")
+    assert said in line
+    assert set(p.pids()) == before
+    says_echo(c)
+    p.config_file.write_text(well)
+    reload(p, 1)
+    says_echo(c)
+    c.unwrap().close()
+
+
+@pytest.fixture
+def own_binary(parts):
+    """A proxy started from a copy of the binary, which a test may replace."""
+    copy = parts.folder / "tls-off"
+    shutil.copy(BINARY, copy)
+    p = parts.prepare(parts.backend(), top={"workers": 2})
+    p.binary = str(copy)
+    return p.start()
+
+
+def replace(p, content):
+    new = p.binary + ".new"
+    with open(new, "wb") as f:
+        f.write(content)
+    os.chmod(new, 0o755)
+    os.rename(new, p.binary)
+
+
+def other_version(p, version):
+    """The same program by another version's name."""
+    old = p.wait_event("log", message=lambda m: "starts (pid" in m)["message"].split()[1]
+    assert len(old) == len(version)
+    content = open(BINARY, "rb").read()
+    assert old.encode() in content
+    return content.replace(b"\0" + old.encode() + b"\0", b"\0" + version.encode() + b"\0").replace(
+        b"tls-off " + old.encode(), b"tls-off " + version.encode())
+
+
+def test_upgrade_to_another_binary(own_binary):
+    p = own_binary
+    c = connect(p.port)
+    says_echo(c)
+    replace(p, other_version(p, "9.8.7"))
+    assert "generation 1 serves, tls-off 9.8.7" in reload(p, 1)
+    message(p, f"the supervisor runs tls-off 9.8.7 (pid {p.pid})")
+    says_echo(c)
+    assert os.readlink(f"/proc/{p.pid}/exe") == p.binary
+    replace(p, open(BINARY, "rb").read())
+    reload(p, 2)
+    says_echo(c)
+    c.unwrap().close()
+
+
+def test_a_link_pointed_elsewhere_is_followed(parts):
+    one, two, link = (parts.folder / n for n in ("one", "two", "tls-off"))
+    shutil.copy(BINARY, one)
+    link.symlink_to(one)
+    p = parts.prepare(parts.backend())
+    p.binary = str(link)
+    p.start()
+    shutil.copy(BINARY, two)
+    other = parts.folder / "other"
+    other.symlink_to(two)
+    other.rename(link)
+    reload(p, 1)
+    assert os.readlink(f"/proc/{p.pid}/exe") == str(two)
+
+
+@pytest.mark.parametrize("what", ["gone", "no program", "another program"])
+def test_a_binary_that_does_not_serve_is_refused(own_binary, what):
+    p = own_binary
+    before = set(p.pids())
+    if what == "gone":
+        os.unlink(p.binary)
+    else:
+        replace(p, b"rubbish" if what == "no program" else open("/bin/true", "rb").read())
+    p.signal(signal.SIGHUP)
+    line = message(p, "reload refused, nothing was changed: ")
+    assert (p.binary if what == "gone" else "config process") in line
+    assert set(p.pids()) == before
     with connect(p.port) as c:
         says_echo(c)
         c.unwrap()
+
+
+def test_roles_are_restarted_from_their_own_binary(own_binary):
+    """A file replaced on disk is nothing to processes of before, until a reload."""
+    p = own_binary
+    p.allow_killed_roles = True
+    replace(p, open("/bin/true", "rb").read())
+    old = p.roles()["relay"]
+    os.kill(old[0], signal.SIGKILL)
+    message(p, "relay.")
+    until(lambda: len(p.roles().get("relay", [])) == 2 and old[0] not in p.roles()["relay"], "a new relay")
+    p.wait_event("log", message=lambda m: "serves again" in m)
+    with connect(p.port) as c:
+        says_echo(c)
+        c.unwrap()
+
+
+def test_no_connect_is_refused_meanwhile(parts):
+    p = parts.proxy(parts.backend(), top={"workers": 2})
+    callers = [Caller(p.port) for _ in range(2)]
+    for number in range(1, 9):
+        reload(p, number)
+    assert sum(c.stop() for c in callers) > 0
+
+
+def test_workers_change(parts):
+    p = parts.proxy(parts.backend(), top={"workers": 1})
+    caller = Caller(p.port)
+    sessions = [connect(p.port) for _ in range(6)]
+    for number, workers in enumerate((3, 2, 4, 1), 1):
+        rewrite(p, lambda t: t.update(workers=workers))
+        reload(p, number)
+        assert len(p.roles()["relay"]) == len(p.roles()["handshaker"]) == workers
+        for c in sessions:
+            says_echo(c)
+    caller.stop()
+    for c in sessions:
+        c.unwrap().close()
+
+
+def test_addresses_come_and_go(parts):
+    p = parts.proxy(parts.backend())
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    rewrite(p, lambda t: t["service"]["web"]["listen"].append(f"127.0.0.1:{port}"))
+    reload(p, 1)
+    message(p, f"listening on 127.0.0.1:{port} for web")
+    c = connect(port)
+    rewrite(p, lambda t: t["service"]["web"]["listen"].pop())
+    reload(p, 2)
+    message(p, f"no longer listening on 127.0.0.1:{port}")
+    with socket.socket() as s:
+        assert s.connect_ex(("127.0.0.1", port)) != 0
+    says_echo(c)  # its session is not the address' business any more
+    c.unwrap().close()
+    with connect(p.port) as c:
+        says_echo(c)
+        c.unwrap()
+
+
+def test_an_address_that_is_taken_refuses(parts):
+    p = parts.proxy(parts.backend())
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        s.listen()
+        rewrite(p, lambda t: t["service"]["web"]["listen"].append("127.0.0.1:%d" % s.getsockname()[1]))
+        p.signal(signal.SIGHUP)
+        assert "in use" in message(p, "reload refused")
+    reload(p, 1)
+
+
+def test_reloads_that_come_together(parts):
+    """Those that come while one runs cause one more, not more."""
+    p = parts.proxy(parts.backend())
+    for number in range(1, 4):
+        p.signal(signal.SIGHUP)
+        message(p, "reload: starting", 2 * number - 1)
+        for _ in range(5):
+            p.signal(signal.SIGHUP)
+            time.sleep(0.001)  # signals that wait are one
+        settled(p, 2 * number)
+    with connect(p.port) as c:
+        says_echo(c)
+        c.unwrap()
+    assert count(p, "reload done") == 6
+
+
+def test_many_leave_nothing(parts):
+    p = parts.proxy(parts.backend(), top={"workers": 2})
+    for number in range(1, 6):
+        reload(p, number)
+
+    def held():
+        return len(p.pids()), sorted(processes.descriptors(pid) for pid in p.pids())
+
+    until(lambda: len(p.pids()) == 6, lambda: p.roles())
+    before, memory = held(), processes.held(p.pid)
+    for number in range(6, 6 + MANY):
+        reload(p, number)
+    until(lambda: held() == before, lambda: f"{held()} as {before}")
+    if not SANITIZED:
+        assert processes.held(p.pid) < memory + 256 * 1024
+    assert p.events("log", message=lambda m: "takes too long" in m) == []
+
+
+def test_stop_in_the_middle(parts):
+    """TERM at many moments of a reload: all ends, in order."""
+    for i in range(12):
+        p = parts.proxy(parts.backend(), top={"drain_timeout": "5s"})
+        c = connect(p.port)
+        says_echo(c)
+        p.signal(signal.SIGHUP)
+        time.sleep(i * 0.004)  # the moment is what is tried
+        p.signal(signal.SIGTERM)
+        assert p.wait_exit() == 0, p.text()
+        assert count(p, "stopped: 0 sessions were cut") == 1
+        c.close()
+        p.check_after()
+
+
+class Talker(threading.Thread):
+    """A session that never rests: sends a block, wants it back, sends the next one."""
+
+    def __init__(self, port, version):
+        super().__init__(daemon=True)
+        self.c, self.done, self.fault, self.stopping = connect(port, context(version=version)), 0, None, False
+        self.start()
+
+    def run(self):
+        try:
+            while not self.stopping:
+                block = self.done.to_bytes(8, "big") * 4096
+                self.c.sendall(block)
+                got = b""
+                while len(got) < len(block):
+                    data = self.c.recv(len(block) - len(got))
+                    assert data, "the end came too early"
+                    got += data
+                assert got == block
+                self.done += 1
+            self.c.unwrap().close()
+        except (OSError, AssertionError) as e:
+            self.fault = repr(e)
+
+
+def test_busy_sessions_survive(parts):
+    p = parts.proxy(parts.backend(backends.echo), top={"workers": 2})
+    talkers = [Talker(p.port, v) for v in (V12, V13) for _ in range(2)]
+    for number in range(1, 6):
+        reload(p, number)
+    before = [t.done for t in talkers]
+    until(lambda: all(t.done > n for t, n in zip(talkers, before)) or any(t.fault for t in talkers), "all go on")
+    for t in talkers:
+        t.stopping = True
+        t.join(30)
+        assert t.fault is None and not t.is_alive()
+
+
+def test_log_lines_are_not_lost(parts):
+    """The guard of all tests counts sessions in the log; here they end all the time while observers change."""
+    p = parts.proxy(parts.backend(), top={"workers": 2}, log={"level": "debug"})
+    callers = [Caller(p.port) for _ in range(3)]
+    for number in range(1, 7):
+        reload(p, number)
+    done = sum(c.stop() for c in callers)
+    until(lambda: len(p.events("session")) == done, lambda: f"{len(p.events('session'))} of {done} sessions in the log")
+
+
+def test_log_file_is_opened_anew(parts):
+    log = parts.folder / "log"
+    p = parts.proxy(parts.backend(), log={"target": str(log), "format": "logfmt"})
+    until(lambda: "listening on" in log.read_text(), "the log")
+    log.rename(parts.folder / "log.1")
+    p.signal(signal.SIGHUP)
+    until(lambda: log.exists() and "the supervisor runs" in log.read_text(), "the new log")

@@ -299,11 +299,16 @@ static void answers_of_a_signer_survive(void **state) {
 }
 
 static void request_for_a_file_survives(void **state) {
-    struct control_request r = {.file = span_str("/etc/tls-off.toml")}, out;
+    struct control_request r = {.file = span_str("/etc/tls-off.toml"), .nheld = CONTROL_HELD_MAX}, out;
+    for (size_t i = 0; i < CONTROL_HELD_MAX; i++)
+        r.held[i] = i % 2 ? sample_inet((uint8_t)i, 80) : sample_inet6((uint8_t)i, 81);
     assert_int_equal(control_send_request(ends[0], &r), 0);
     struct ipc_msg m = received(control_to_child);
     assert_int_equal(control_read_request(&m, &out), 0);
     assert_true(span_eq(out.file, r.file));
+    assert_int_equal(out.nheld, CONTROL_HELD_MAX);
+    for (size_t i = 0; i < CONTROL_HELD_MAX; i++)
+        assert_same_addr(&out.held[i], &r.held[i]);
     assert_int_equal(out.nlisten, 0);
     assert_int_equal(out.nbackend, 0);
 }
@@ -342,12 +347,14 @@ static void broken_requests_are_refused(void **state) {
     } bad[] = {
         {PROTOCOL "\x00\x02"
                   "a\x00"
-                  "\x00\x00\x00\x00",
-         12},                                          /* a zero byte inside */
-        {PROTOCOL "\x00\x00\x00\x11\x00\x00", 10},     /* 17 addresses */
-        {PROTOCOL "\x00\x00\x00\x01\x00\x00", 10},     /* one address, which is missing */
-        {PROTOCOL "\x00\x00\x00\x00\x00\x00\x00", 11}, /* left over */
-        {PROTOCOL "\x00\x09\x00\x00\x00\x00", 10},     /* a length past the end */
+                  "\x00\x00\x00\x00\x00\x00",
+         14},                                                  /* a zero byte inside */
+        {PROTOCOL "\x00\x00\x00\x11\x00\x00\x00\x00", 12},     /* 17 addresses */
+        {PROTOCOL "\x00\x00\x00\x01\x00\x00\x00\x00", 12},     /* one address, which is missing */
+        {PROTOCOL "\x00\x00\x00\x00\x00\x00\x00\x00\x00", 13}, /* left over */
+        {PROTOCOL "\x00\x09\x00\x00\x00\x00\x00\x00", 12},     /* a length past the end */
+        {PROTOCOL "\x00\x00\x00\x00\x00\x00\x00\x01", 12},     /* an address held, which is missing */
+        {PROTOCOL "\x00\x00\x00\x00\x00\x00\xff\xff", 12},     /* more of them than there can be */
     };
     struct control_request out;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {

@@ -44,15 +44,12 @@ static void test_a_port_in_use_and_who_uses_it(void **state) {
         if (fd < 0)
             continue; /* no IPv6 here */
         assert_int_equal(port_probe(&a), PORT_IN_USE);
-        port_find_holder(&a, 1, &h);
+        port_find_holder(&a, &h);
         assert_int_equal(h.pid, getpid());
         assert_string_equal(h.name, "test_ports");
-        assert_false(h.ours);
-        port_find_holder(&a, getpid(), &h);
-        assert_true(h.ours);
         (void)close(fd);
         assert_int_equal(port_probe(&a), PORT_FREE);
-        port_find_holder(&a, getpid(), &h);
+        port_find_holder(&a, &h);
         assert_int_equal(h.pid, 0);
     }
 }
@@ -65,7 +62,7 @@ static void test_all_addresses_stand_in_the_way_of_one(void **state) {
     struct addr one = addr_of("127.0.0.1:1");
     one.port = a.port;
     assert_int_equal(port_probe(&one), PORT_IN_USE);
-    port_find_holder(&one, 1, &h);
+    port_find_holder(&one, &h);
     assert_int_equal(h.pid, getpid());
     (void)close(fd);
 }

@@ -31,6 +31,7 @@ class Proxy:
         self.config_file = self.folder / "config.toml"
         if config is not None:
             self.config_file.write_text(config if isinstance(config, str) else toml.dumps(config))
+        self.binary = BINARY
         self.arguments = arguments or ["run", str(self.config_file)]
         self.environment = environment or {}
         self.limits = limits or {}
@@ -53,7 +54,7 @@ class Proxy:
             for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS"):
                 environment[name] = environment.get(name, "") + f":log_path={logs}"
         ready_read, ready_write = os.pipe()
-        arguments = [BINARY, *self.arguments]
+        arguments = [self.binary, *self.arguments]
         if self.wants_ready:
             arguments += ["--ready-fd", str(ready_write)]
 

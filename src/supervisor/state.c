@@ -1,0 +1,317 @@
+/* One description of the layout serves both directions: what is written in some order is read in the same. */
+#include "supervisor/state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/rd.h"
+#include "base/wr.h"
+#include "supervisor/super.h"
+#include "wire/addr_pack.h"
+
+#define STATE_MAGIC 0x746f7375u /* "tosu" */
+#define FDS_MAX     (CONF_LISTENERS_MAX * CONF_WORKERS_MAX + 1024)
+
+struct io {
+    struct wr *w; /* one of the two */
+    struct rd *r;
+    int *fds; /* all that were met */
+    size_t nfds;
+    uint64_t now_ms;
+};
+
+static bool bad(struct io *io, bool is_bad) {
+    if (is_bad && io->r)
+        io->r->bad = true;
+    if (is_bad && io->w)
+        io->w->bad = true;
+    return io->r ? io->r->bad : io->w->bad;
+}
+
+static uint64_t number(struct io *io, size_t bytes, uint64_t v) {
+    if (io->r)
+        return rd_uint(io->r, bytes);
+    wr_uint(io->w, v, bytes);
+    return v;
+}
+
+/* Any plain variable, by its size; signs come back as they were. */
+#define VALUE(io, x) ((x) = (__typeof__(x))number((io), sizeof(x), (uint64_t)(x)))
+
+static void value_fd(struct io *io, int *fd) {
+    *fd = (int32_t)number(io, sizeof(int32_t), (uint64_t)*fd);
+    if (*fd >= 0 && !bad(io, io->nfds == FDS_MAX))
+        io->fds[io->nfds++] = *fd;
+}
+
+/* Texts that are read live as long as the process. */
+static void value_text(struct io *io, struct span *s) {
+    if (io->w) {
+        wr_vec16(io->w, *s);
+        return;
+    }
+    struct span in = rd_vec16(io->r);
+    char *copy = malloc(in.len + 1);
+    MUST(copy);
+    if (in.len)
+        memcpy(copy, in.p, in.len);
+    copy[in.len] = 0;
+    *s = span_of(copy, in.len);
+}
+
+/* Into an array of the struct's own, ended by a zero. */
+static void value_chars(struct io *io, char *to, size_t cap) {
+    if (io->w) {
+        wr_vec16(io->w, span_str(to));
+        return;
+    }
+    struct span in = rd_vec16(io->r);
+    if (bad(io, in.len >= cap))
+        return;
+    if (in.len)
+        memcpy(to, in.p, in.len);
+    to[in.len] = 0;
+}
+
+static void value_addr(struct io *io, struct addr *a) {
+    if (io->w)
+        addr_pack(io->w, a);
+    else
+        addr_unpack(io->r, a);
+}
+
+/* A count of items up to MAX; 0 when it makes no sense. */
+static size_t count(struct io *io, size_t n, size_t max) {
+    n = number(io, sizeof(uint32_t), n);
+    return bad(io, n > max) ? 0 : n;
+}
+
+/* ---- the parts ---- */
+
+static void value_request(struct io *io, struct control_request *q) {
+    value_text(io, &q->file);
+    q->nlisten = (uint16_t)count(io, q->nlisten, CONTROL_FLAGS_MAX);
+    for (size_t i = 0; i < q->nlisten; i++)
+        value_text(io, &q->listen[i]);
+    q->nbackend = (uint16_t)count(io, q->nbackend, CONTROL_FLAGS_MAX);
+    for (size_t i = 0; i < q->nbackend; i++)
+        value_text(io, &q->backend[i]);
+}
+
+static void value_roster(struct io *io, struct roster *r) {
+    VALUE(io, r->started_ms);
+    VALUE(io, r->reloads);
+    VALUE(io, r->reloads_refused);
+    VALUE(io, r->restarts);
+    VALUE(io, r->reload_ms);
+    VALUE(io, r->moved);
+    VALUE(io, r->cut);
+    for (size_t i = 0; i < ROSTER_COMMANDS; i++) {
+        struct roster_command *c = &r->commands[i];
+        VALUE(io, c->id);
+        VALUE(io, c->kind);
+        VALUE(io, c->result);
+        VALUE(io, c->asked_ms);
+        VALUE(io, c->ended_ms);
+        value_chars(io, c->text, sizeof(c->text));
+    }
+}
+
+static void value_admin(struct io *io, struct admin_sockets *a) {
+    value_fd(io, &a->unix_fd);
+    value_fd(io, &a->tcp_fd);
+    value_chars(io, a->path, sizeof(a->path));
+    VALUE(io, a->dev);
+    VALUE(io, a->ino);
+}
+
+static void value_listener(struct io *io, struct listener *l) {
+    value_addr(io, &l->asked);
+    value_addr(io, &l->real);
+    VALUE(io, l->nth);
+    VALUE(io, l->given);
+    VALUE(io, l->nserved);
+    VALUE(io, l->nlistening);
+    l->nfds = (uint32_t)count(io, l->nfds, CONF_WORKERS_MAX);
+    bad(io, l->nserved > l->nfds || l->nlistening > l->nfds);
+    for (uint32_t i = 0; i < l->nfds; i++)
+        value_fd(io, &l->fds[i]);
+}
+
+static void value_listeners(struct io *io, struct listeners *all) {
+    size_t n = count(io, all->n, CONF_LISTENERS_MAX);
+    if (io->r) {
+        all->list = calloc(n + 1, sizeof(*all->list));
+        MUST(all->list);
+        all->n = n;
+    }
+    for (size_t i = 0; i < n && !bad(io, false); i++)
+        value_listener(io, &all->list[i]);
+}
+
+static void value_worker(struct io *io, struct worker *w) {
+    uint64_t due_ms = wtimer_armed(&w->timer) ? w->timer.deadline_ms : io->now_ms;
+    VALUE(io, w->role);
+    VALUE(io, w->index);
+    VALUE(io, w->state);
+    VALUE(io, w->pid);
+    VALUE(io, w->cpu);
+    VALUE(io, w->restarts);
+    VALUE(io, w->backoff_ms);
+    VALUE(io, w->started_ms);
+    VALUE(io, w->started_wall_ms);
+    VALUE(io, w->last_end_ms);
+    VALUE(io, w->last_status);
+    VALUE(io, w->cut);
+    VALUE(io, w->keys.set);
+    VALUE(io, w->keys.next);
+    VALUE(io, w->taken);
+    VALUE(io, w->owes);
+    value_fd(io, &w->control);
+    value_fd(io, &w->ring);
+    VALUE(io, due_ms);
+    w->timer.deadline_ms = io->r ? due_ms : w->timer.deadline_ms; /* armed by whoever resumes */
+    bad(io, (unsigned)w->role >= ROLE_COUNT || (unsigned)w->state > CHILD_DRAINED || w->ring < 0);
+    bad(io, (w->state == CHILD_NONE) != (w->pid == 0) || w->pid < 0 || (w->control < 0) != (w->pid == 0));
+}
+
+static void value_generation(struct io *io, struct generation *g) {
+    VALUE(io, g->number);
+    value_chars(io, g->version, sizeof(g->version));
+    value_fd(io, &g->exe_fd);
+    value_fd(io, &g->snapshot_fd);
+    value_fd(io, &g->secrets_fd);
+    VALUE(io, g->creds.number);
+    value_fd(io, &g->creds.fd);
+    VALUE(io, g->read_s);
+    value_fd(io, &g->board_fd);
+    size_t n = count(io, g->nworkers, GENERATION_WORKERS_MAX);
+    if (io->r) {
+        g->workers = calloc(n + 1, sizeof(*g->workers));
+        MUST(g->workers);
+        g->nworkers = n;
+    }
+    for (size_t i = 0; i < n && !bad(io, false); i++) {
+        g->workers[i].gen = g;
+        value_worker(io, &g->workers[i]);
+    }
+}
+
+static void value_super(struct io *io, struct super *s) {
+    struct span exe = span_str(s->exe_path ? s->exe_path : "");
+    value_text(io, &exe);
+    s->exe_path = (const char *)exe.p;
+    value_request(io, &s->request);
+    notify_value(io->w, io->r);
+    value_roster(io, &s->roster);
+    value_fd(io, &s->voice_ring);
+    value_fd(io, &s->stats_fd);
+    value_admin(io, &s->admin);
+    value_listeners(io, &s->listeners);
+    VALUE(io, s->creds.told_s);
+    VALUE(io, s->creds.told_day);
+    VALUE(io, s->tags);
+    VALUE(io, s->generations);
+    if (bad(io, s->generations == 0))
+        return;
+    struct generation *g = s->now ? s->now : &s->gens[(s->generations - 1) % 2];
+    value_generation(io, g);
+    bad(io, g->number != s->generations - 1 && io->r != NULL);
+    g->used = true;
+    s->now = g;
+}
+
+static void value_head(struct io *io, uint32_t *version, uint32_t *pid) {
+    uint32_t magic = STATE_MAGIC;
+    VALUE(io, magic);
+    VALUE(io, *version);
+    VALUE(io, *pid);
+    bad(io, magic != STATE_MAGIC);
+}
+
+/* ---- the memfd ---- */
+
+static int seal(const struct wr *w, int *ret_fd) {
+    int fd = memfd_create("tls-off-state", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return ERR_SYSTEM;
+    if (write(fd, w->p, w->len) == (ssize_t)w->len &&
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) == 0) {
+        *ret_fd = fd;
+        return 0;
+    }
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    return ERR_SYSTEM;
+}
+
+int state_write(struct super *s, int *ret_fd, struct state_fds *ret_fds) {
+    uint8_t *bytes = malloc(STATE_MAX);
+    int *fds = calloc(FDS_MAX, sizeof(*fds));
+    MUST(bytes && fds);
+    struct wr w = wr_of(bytes, STATE_MAX);
+    struct io io = {.w = &w, .fds = fds, .now_ms = s->loop.now_ms};
+    uint32_t version = STATE_VERSION, pid = (uint32_t)getpid();
+    value_head(&io, &version, &pid);
+    value_super(&io, s);
+    int err = wr_end(&w) ? seal(&w, ret_fd) : ERR_LIMIT;
+    free(bytes);
+    if (err < 0)
+        free(fds);
+    else
+        *ret_fds = (struct state_fds){fds, io.nfds};
+    return err;
+}
+
+static int parse(struct super *s, struct span bytes, int *fds, size_t *ret_nfds) {
+    struct rd r = rd_of(bytes);
+    struct io io = {.r = &r, .fds = fds};
+    uint32_t version = 0, pid = 0;
+    value_head(&io, &version, &pid);
+    if (r.bad)
+        return ERR_FORMAT;
+    if (version != STATE_VERSION)
+        return ERR_UNSUPPORTED;
+    value_super(&io, s);
+    *ret_nfds = io.nfds;
+    s->roster.pid = (int32_t)pid;
+    return rd_end(&r) ? 0 : ERR_FORMAT;
+}
+
+/* Reads with the list of descriptors kept for state_adopt(). */
+static struct state_fds met;
+
+int state_read(struct super *s, int fd) {
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return ERR_SYSTEM;
+    int seals = fcntl(fd, F_GET_SEALS);
+    if (seals < 0 || !(seals & F_SEAL_WRITE) || !(seals & F_SEAL_SHRINK) || st.st_size <= 0 || st.st_size > STATE_MAX)
+        return ERR_FORMAT;
+    void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (p == MAP_FAILED)
+        return ERR_SYSTEM;
+    free(met.list);
+    met = (struct state_fds){calloc(FDS_MAX, sizeof(int)), 0};
+    MUST(met.list);
+    int err = parse(s, span_of(p, (size_t)st.st_size), met.list, &met.n);
+    munmap(p, (size_t)st.st_size);
+    return err;
+}
+
+int state_adopt(struct super *s) {
+    (void)s;
+    for (size_t i = 0; i < met.n; i++)
+        if (fcntl(met.list[i], F_SETFD, FD_CLOEXEC) < 0)
+            return ERR_FORMAT;
+    free(met.list);
+    met = (struct state_fds){0};
+    return 0;
+}

@@ -1,0 +1,139 @@
+/* Listening sockets over generations: kept, added, removed, and what a refused generation leaves. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "supervisor/listeners.h"
+
+static struct listeners all;
+static struct voice quiet = {.level = LOG_LEVEL_ERROR};
+static char line[1024];
+static bool fail_listen;
+
+int __real_listen(int fd, int backlog);
+int __wrap_listen(int fd, int backlog);
+int __wrap_listen(int fd, int backlog) {
+    if (fail_listen) {
+        errno = EADDRINUSE;
+        return -1;
+    }
+    return __real_listen(fd, backlog);
+}
+
+static struct addr loopback[] = {{AF_INET, 0, {127, 0, 0, 1}}, {AF_INET, 0, {127, 0, 0, 1}}, {AF_INET, 0, {127, 0, 0, 2}}};
+
+static struct conf conf_of(uint32_t workers, struct addr *addrs, size_t n) {
+    return (struct conf){.workers = workers, .tcp_congestion = "", .listeners = addrs, .nlisteners = n};
+}
+
+static bool take(const struct conf *c) {
+    struct text why = text_of(line, sizeof(line));
+    if (!listeners_bind(&all, c, &why) || !listeners_listen(&all, &quiet, c, &why))
+        return false;
+    listeners_taken(&all);
+    listeners_keep(&all, &quiet, c);
+    return true;
+}
+
+static bool is_listening(int fd) {
+    int on = 0;
+    socklen_t len = sizeof(on);
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &len) == 0 && on;
+}
+
+static int end(void **state) {
+    listeners_keep(&all, &quiet, NULL);
+    fail_listen = false;
+    return all.n == 0 ? 0 : -1;
+}
+
+static void the_same_address_keeps_its_sockets(void **state) {
+    struct conf c = conf_of(2, loopback, 2);
+    assert_true(take(&c));
+    assert_int_equal(all.n, 2); /* port 0 twice: two ports */
+    const struct listener before = *listeners_find(&all, &c, 1);
+    assert_true(before.real.port != 0 && before.real.port != listeners_find(&all, &c, 0)->real.port);
+    assert_true(take(&c));
+    assert_memory_equal(listeners_find(&all, &c, 1), &before, sizeof(before));
+}
+
+static void groups_grow_and_never_shrink(void **state) {
+    struct conf two = conf_of(2, loopback, 1), four = conf_of(4, loopback, 1);
+    assert_true(take(&two));
+    int first = all.list[0].fds[0];
+    assert_true(take(&four));
+    assert_int_equal(all.list[0].nfds, 4);
+    assert_int_equal(all.list[0].fds[0], first);
+    assert_true(take(&two));
+    assert_int_equal(all.list[0].nfds, 4);
+    for (unsigned i = 0; i < 4; i++)
+        assert_true(is_listening(all.list[0].fds[i]));
+}
+
+static void what_was_bound_for_a_refused_generation_is_closed(void **state) {
+    struct conf small = conf_of(1, loopback, 1), large = conf_of(3, loopback, 3);
+    struct text why = text_of(line, sizeof(line));
+    assert_true(take(&small));
+    assert_true(listeners_bind(&all, &large, &why));
+    assert_int_equal(all.n, 3);
+    assert_false(is_listening(listeners_find(&all, &large, 0)->fds[2])); /* nobody would serve it */
+    listeners_unbind(&all);
+    assert_int_equal(all.n, 1);
+    assert_int_equal(all.list[0].nfds, 1);
+    assert_true(is_listening(all.list[0].fds[0]));
+}
+
+static void a_failed_listen_is_taken_back_too(void **state) {
+    struct conf small = conf_of(1, loopback, 1), large = conf_of(2, loopback, 1);
+    struct text why = text_of(line, sizeof(line));
+    assert_true(take(&small));
+    assert_true(listeners_bind(&all, &large, &why));
+    fail_listen = true;
+    assert_false(listeners_listen(&all, &quiet, &large, &why));
+    assert_non_null(strstr(line, "cannot listen on 127.0.0.1:"));
+    listeners_unbind(&all);
+    assert_int_equal(all.list[0].nfds, 1);
+}
+
+static void removed_addresses_are_closed(void **state) {
+    struct conf three = conf_of(1, loopback, 3), last = conf_of(1, &loopback[2], 1);
+    assert_true(take(&three));
+    int kept = listeners_find(&all, &three, 2)->fds[0];
+    assert_true(take(&last));
+    assert_int_equal(all.n, 1);
+    assert_int_equal(all.list[0].fds[0], kept);
+}
+
+static void a_port_that_others_have_is_said(void **state) {
+    struct conf c = conf_of(1, loopback, 1);
+    assert_true(take(&c));
+    struct addr taken = all.list[0].real;
+    struct listeners others = {0};
+    struct conf same = conf_of(1, &taken, 1);
+    struct text why = text_of(line, sizeof(line));
+    assert_false(listeners_bind(&others, &same, &why));
+    assert_non_null(strstr(line, "Address already in use"));
+    listeners_keep(&others, &quiet, NULL);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, NULL, end)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(the_same_address_keeps_its_sockets),
+        TEST(groups_grow_and_never_shrink),
+        TEST(what_was_bound_for_a_refused_generation_is_closed),
+        TEST(a_failed_listen_is_taken_back_too),
+        TEST(removed_addresses_are_closed),
+        TEST(a_port_that_others_have_is_said),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
