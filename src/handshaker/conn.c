@@ -28,8 +28,9 @@ static const struct {
 } states[CONN_STATES] = {
 #define TO(s) (1u << CONN_##s)
     [CONN_HEADER] = {"PROXY header", true, TO(HELLO) | TO(CLOSING) | TO(DEAD)},
-    [CONN_HELLO] = {"ClientHello", true, TO(HANDSHAKE) | TO(DELIVER) | TO(CLOSING) | TO(DEAD)},
-    [CONN_HANDSHAKE] = {NULL, true, TO(FLUSH) | TO(CLOSING) | TO(DEAD)},
+    [CONN_HELLO] = {"ClientHello", true, TO(HANDSHAKE) | TO(SIGNER) | TO(DELIVER) | TO(CLOSING) | TO(DEAD)},
+    [CONN_HANDSHAKE] = {NULL, true, TO(SIGNER) | TO(FLUSH) | TO(CLOSING) | TO(DEAD)},
+    [CONN_SIGNER] = {"the signer", false, TO(HANDSHAKE) | TO(CLOSING) | TO(DEAD)},
     [CONN_FLUSH] = {"the client to read", false, TO(DELIVER) | TO(DEAD)},
     [CONN_DELIVER] = {"a relay", false, TO(CLOSING) | TO(DEAD)},
     [CONN_CLOSING] = {"", false, TO(DEAD)},
@@ -209,7 +210,8 @@ void conn_timeout(struct hand *h, struct conn *c) {
         return;
     }
     c->stage = waiting_for(c);
-    conn_fail(h, c, c->state == CONN_DELIVER ? ERR_NO_RELAY : ERR_HANDSHAKE_TIMEOUT);
+    int reason = c->state == CONN_DELIVER ? ERR_NO_RELAY : c->state == CONN_SIGNER ? ERR_SIGNER_TIMEOUT : ERR_HANDSHAKE_TIMEOUT;
+    conn_fail(h, c, reason);
 }
 
 /* libssl is done: takes the session out of it and sends its last bytes on their way. */
@@ -235,11 +237,19 @@ static void handshake_on(struct hand *h, struct conn *c) {
     struct span left = buf_span(&c->in);
     size_t before = left.len;
     enum step step = handshake_step(c->handshake, &left);
-    buf_consume(&c->in, before - left.len);
+    signing_note(h);
     if (step == STEP_FAILED) {
-        conn_fail(h, c, handshake_error(c->handshake, &c->alert));
+        int err = handshake_error(c->handshake, &c->alert);
+        if (err == ERR_SIGNER_TIMEOUT && !c->under_way) { /* the ClientHello still lies in IN */
+            signing_wait(h, c);
+            return;
+        }
+        buf_consume(&c->in, before - left.len);
+        conn_fail(h, c, err);
         return;
     }
+    c->under_way = true;
+    buf_consume(&c->in, before - left.len);
     if (step == STEP_DONE)
         finish(h, c);
     else if (!flush_out(h, c))
@@ -297,6 +307,14 @@ static void read_some(struct hand *h, struct conn *c) {
         if ((size_t)n < room) /* a short read has emptied the socket */
             return;
     }
+}
+
+void conn_resume(struct hand *h, struct conn *c) {
+    if (!greet_again(h, c))
+        return;
+    progress(h, c);
+    if (c->state != CONN_DEAD)
+        read_some(h, c); /* what came meanwhile has raised its event already */
 }
 
 void conn_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {

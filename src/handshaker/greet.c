@@ -78,6 +78,22 @@ static int enter_service(struct hand *h, struct conn *c, const struct hello *hel
     return c->asked ? accept_service(h, c) : ERR_NOMEM;
 }
 
+/* For sure: a TLS 1.3 client without a ticket. The others are tried. */
+static bool needs_signature(const struct hello *hello) {
+    return !hello->has_psk && hello_list_has(hello->versions, TLS_1_3);
+}
+
+static bool begin_handshake(struct hand *h, struct conn *c, const struct hello *hello, int err) {
+    if (err == 0)
+        err = handshake_new(h->services[c->service].server, hello, &c->out, &c->handshake);
+    if (err < 0) {
+        conn_fail(h, c, err);
+        return false;
+    }
+    conn_goto(h, c, CONN_HANDSHAKE);
+    return true;
+}
+
 bool greet_hello(struct hand *h, struct conn *c) {
     struct span message;
     size_t wire_len = 0;
@@ -103,12 +119,19 @@ bool greet_hello(struct hand *h, struct conn *c) {
     }
     if (err == 0)
         err = tls_server_check(s->server, &hello);
-    if (err == 0)
-        err = handshake_new(s->server, &hello, &c->out, &c->handshake);
-    if (err < 0) {
-        conn_fail(h, c, err);
+    if (err == 0 && !signing_there(h) && needs_signature(&hello)) {
+        signing_wait(h, c);
         return false;
     }
-    conn_goto(h, c, CONN_HANDSHAKE);
-    return true;
+    return begin_handshake(h, c, &hello, err);
+}
+
+bool greet_again(struct hand *h, struct conn *c) {
+    struct span message;
+    struct hello hello;
+    size_t wire_len = 0;
+    int err = ERR_HELLO_MALFORMED; /* it was well formed before */
+    if (hello_find(buf_span(&c->in), h->hello_scratch, &message, &wire_len, &err) == STEP_DONE)
+        err = hello_parse(message, &hello);
+    return begin_handshake(h, c, &hello, err);
 }

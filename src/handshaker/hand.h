@@ -13,6 +13,7 @@
 #include "base/loop.h"
 #include "base/slab.h"
 #include "conf/conf.h"
+#include "handshaker/signer_link.h"
 #include "handshaker/tally.h"
 #include "tls/certs.h"
 #include "tls/handshake.h"
@@ -26,12 +27,13 @@
 #define HAND_ACCEPT_MAX 64 /* connections taken a turn and listener */
 
 /* What a descriptor in the loop is. */
-enum hand_kind { HAND_CONTROL, HAND_LISTENER, HAND_CONN, HAND_LINK };
+enum hand_kind { HAND_CONTROL, HAND_LISTENER, HAND_CONN, HAND_LINK, HAND_SIGNER };
 
 enum conn_state {
     CONN_HEADER,    /* a PROXY header is to come first */
     CONN_HELLO,     /* the ClientHello is not complete */
     CONN_HANDSHAKE, /* libssl is at work */
+    CONN_SIGNER,    /* the signer is gone or stuck; nothing has been sent yet */
     CONN_FLUSH,     /* handshake done, our last bytes have not left */
     CONN_DELIVER,   /* waits in the queue to a relay */
     CONN_CLOSING,   /* refused: the answer leaves, then the client may close first */
@@ -55,6 +57,7 @@ struct conn {
     bool service_counted; /* in the figures of its service */
     bool fin_seen;        /* the client has ended its side */
     bool wants_out;       /* EPOLLOUT is watched */
+    bool under_way;       /* libssl has taken the ClientHello: there is no way back */
     uint16_t listener;
     uint16_t service;
     uint16_t relay;
@@ -106,6 +109,9 @@ struct hand {
     struct slab conns;
     struct list dead; /* freed after the turn */
     struct hand_link links[CONF_WORKERS_MAX];
+    struct signer_link signer;
+    bool signer_told;            /* that it does not answer */
+    struct list unsigned_conns;  /* that wait for it, oldest first */
     struct hand_socket *sockets; /* that listen; several may be of one address */
     size_t nsockets;
     bool accepting;
@@ -145,6 +151,9 @@ void conn_timeout(struct hand *h, struct conn *c);
 /* Ends the connection with a reason: the alert or answer it calls for is sent, and the event is put. */
 void conn_fail(struct hand *h, struct conn *c, int reason);
 
+/* It has waited for the signer long enough. */
+void conn_resume(struct hand *h, struct conn *c);
+
 /* Takes it out of the figures of its client and service (-1), or puts it back (1). */
 void conn_count(struct hand *h, const struct conn *c, int change);
 
@@ -162,6 +171,24 @@ void creds_take(struct hand *h, struct ipc_msg *m);
 /* greet.c: from the first bytes to a service and a handshake. Both return false when nothing more can be done now. */
 bool greet_header(struct hand *h, struct conn *c);
 bool greet_hello(struct hand *h, struct conn *c);
+
+/* The same ClientHello again, after the wait for the signer. */
+bool greet_again(struct hand *h, struct conn *c);
+
+/* signing.c: the signer, and those who wait for it. */
+void signing_init(struct hand *h);
+void signing_link(struct hand *h, int fd); /* FD is owned from here */
+void signing_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
+bool signing_there(const struct hand *h);
+
+/* After a step of libssl: logs what it has shown of the signer. */
+void signing_note(struct hand *h);
+
+/* C, of which nothing has been sent, waits with its ClientHello. */
+void signing_wait(struct hand *h, struct conn *c);
+
+/* Takes up those that wait, when the signer is there; true when some are left for the next turn. */
+bool signing_turn(struct hand *h);
 
 /* deliver.c */
 void deliver_queue(struct hand *h, struct conn *c);

@@ -79,6 +79,13 @@ static void add_socket(struct hand *h, int fd, uint16_t listener) {
     h->sockets[h->nsockets++] = (struct hand_socket){fd, listener};
 }
 
+static void link_peer(struct hand *h, const struct control_peer *peer, int fd) {
+    if (peer->role == ROLE_SIGNER)
+        signing_link(h, fd);
+    else
+        deliver_link(h, peer->index, fd);
+}
+
 /* Messages before GO. False when this process cannot serve. */
 static bool prepare(struct hand *h) {
     for (;;) {
@@ -96,7 +103,7 @@ static bool prepare(struct hand *h) {
         if (m.type == CONTROL_LISTENER && control_read_listener(&m, &listener) == 0 && listener < h->conf->nlisteners) {
             add_socket(h, m.fds[0], listener);
         } else if (m.type == CONTROL_LINK && control_read_peer(&m, &peer) == 0 && peer.index < h->child.setup.workers) {
-            deliver_link(h, peer.index, m.fds[0]);
+            link_peer(h, &peer, m.fds[0]);
         } else {
             ipc_msg_close(&m);
             return false;
@@ -131,7 +138,7 @@ static void on_message(struct hand *h, struct ipc_msg *m) {
     struct control_peer peer;
     struct control_drain d;
     if (m->type == CONTROL_LINK && control_read_peer(m, &peer) == 0 && peer.index < h->child.setup.workers)
-        deliver_link(h, peer.index, m->fds[0]);
+        link_peer(h, &peer, m->fds[0]);
     else if (m->type == CONTROL_DRAIN && control_read_drain(m, &d) == 0)
         drain(h, &d);
     else if (m->type == CONTROL_CREDS)
@@ -182,12 +189,13 @@ static void timer_event(void *ctx, struct wtimer *t) {
 /* The end of a turn: finished handshakes leave together, dead connections go. */
 static bool turn_end(void *ctx) {
     struct hand *h = ctx;
+    bool more = signing_turn(h);
     deliver_flush(h);
     for (struct list *n; (n = list_shift(&h->dead));)
         slab_free(&h->conns, CONTAINER_OF(n, struct conn, link));
     drained(h);
     tally_turn(h);
-    return false;
+    return more;
 }
 
 static bool set_up(struct hand *h, int control) {
@@ -203,6 +211,7 @@ static bool set_up(struct hand *h, int control) {
         list_init(&h->links[i].queue);
     }
     list_init(&h->dead);
+    signing_init(h);
     h->relay_room = relay_room(h->child.setup.workers);
     h->row = board_row(&h->child.board, ROLE_HANDSHAKER, h->child.setup.index);
     board_row_reset(&h->row);
@@ -220,6 +229,7 @@ static bool set_up(struct hand *h, int control) {
     loop_on(&h->loop, HAND_LISTENER, accept_event, h);
     loop_on(&h->loop, HAND_CONN, conn_event, h);
     loop_on(&h->loop, HAND_LINK, deliver_event, h);
+    loop_on(&h->loop, HAND_SIGNER, signing_event, h);
     return true;
 }
 

@@ -278,8 +278,13 @@ static bool serve_link(struct signer *s, bool wait) {
 
 /* ---- life ---- */
 
+/* Requests that come before the first keys wait for them. */
+static bool may_serve(const struct signer *s) {
+    return s->link >= 0 && keyring_has(s->keys);
+}
+
 static void wait_for_both(struct signer *s) {
-    struct pollfd p[2] = {{.fd = s->child.control, .events = POLLIN}, {.fd = s->link, .events = POLLIN}};
+    struct pollfd p[2] = {{.fd = s->child.control, .events = POLLIN}, {.fd = may_serve(s) ? s->link : -1, .events = POLLIN}};
     if (poll(p, 2, -1) < 0 && errno != EINTR)
         s->stop = true;
 }
@@ -292,7 +297,7 @@ static void serve(struct signer *s) {
             if (control_send(s->child.control, CONTROL_READY) < 0)
                 return;
         }
-        s->busy = s->link >= 0 && serve_link(s, s->busy && !heard);
+        s->busy = may_serve(s) && serve_link(s, s->busy && !heard);
         if (!heard && !s->busy && !s->stop)
             wait_for_both(s);
     }

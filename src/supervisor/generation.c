@@ -102,9 +102,17 @@ static int32_t cpu_of(uint32_t k) {
     return -1;
 }
 
+/* Without a service that does, there are no keys and nothing to sign. */
+static bool terminates(const struct conf *c) {
+    for (size_t i = 0; i < c->nservices; i++)
+        if (c->services[i].mode == MODE_TERMINATE)
+            return true;
+    return false;
+}
+
 static bool add_worker(struct generation *g, enum role role, uint16_t index) {
     struct worker *w = &g->workers[g->nworkers];
-    bool pinned = role == ROLE_RELAY || role == ROLE_HANDSHAKER;
+    bool pinned = role == ROLE_RELAY || role == ROLE_HANDSHAKER || role == ROLE_SIGNER;
     *w = (struct worker){.gen = g, .role = role, .index = index, .control = -1, .ring = -1, .backoff_ms = BACKOFF_MIN_MS};
     w->cpu = pinned ? cpu_of(index) : -1;
     g->nworkers++;
@@ -114,13 +122,13 @@ static bool add_worker(struct generation *g, enum role role, uint16_t index) {
 /* In the order in which they are started. */
 static bool make_workers(struct generation *g) {
     uint16_t n = (uint16_t)g->conf->workers;
-    g->workers = calloc(2 * (size_t)n + 2, sizeof(*g->workers));
+    g->workers = calloc(3 * (size_t)n + 2, sizeof(*g->workers));
     MUST(g->workers);
     bool well = add_worker(g, ROLE_OBSERVER, 0) && (!has_names(g->conf) || add_worker(g, ROLE_RESOLVER, 0));
     for (uint16_t i = 0; i < n && well; i++)
         well = add_worker(g, ROLE_RELAY, i);
     for (uint16_t i = 0; i < n && well; i++)
-        well = add_worker(g, ROLE_HANDSHAKER, i);
+        well = (!terminates(g->conf) || add_worker(g, ROLE_SIGNER, i)) && add_worker(g, ROLE_HANDSHAKER, i);
     return well;
 }
 

@@ -14,8 +14,13 @@
 
 /* Which roles talk to each other. */
 static bool are_peers(enum role a, enum role b) {
-    return (a == ROLE_RELAY && (b == ROLE_HANDSHAKER || b == ROLE_RESOLVER)) ||
-           (b == ROLE_RELAY && (a == ROLE_HANDSHAKER || a == ROLE_RESOLVER));
+    return (a == ROLE_RELAY && (b == ROLE_HANDSHAKER || b == ROLE_RESOLVER)) || (a == ROLE_HANDSHAKER && b == ROLE_SIGNER);
+}
+
+/* A signer has one handshaker, of its number. */
+static bool meet(const struct worker *a, const struct worker *b) {
+    bool others = a->role != ROLE_SIGNER && b->role != ROLE_SIGNER;
+    return (are_peers(a->role, b->role) || are_peers(b->role, a->role)) && (others || a->index == b->index);
 }
 
 static struct control_peer peer_of(const struct worker *w) {
@@ -41,7 +46,7 @@ static int link_all(struct worker *w) {
     int err = 0;
     for (size_t i = 0; i < g->nworkers && err == 0; i++) {
         struct worker *other = &g->workers[i];
-        if (other != w && worker_runs(other) && are_peers(w->role, other->role))
+        if (other != w && worker_runs(other) && meet(w, other))
             err = link_two(w, other);
     }
     return err;

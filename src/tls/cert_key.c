@@ -7,16 +7,16 @@
 
 #include "base/err.h"
 
-/* Gives the passphrase; without one it gives none, and notes that one was asked for. */
+/* Gives the passphrase, if there is one, and notes that it was asked for. */
 struct asked {
     struct span passphrase;
-    bool has_none;
+    bool asked;
 };
 
 static int give_passphrase(char *buf, int size, int writing, void *ctx) {
     struct asked *a = ctx;
-    a->has_none = a->passphrase.len == 0;
-    if (a->has_none || size < 0 || a->passphrase.len > (size_t)size)
+    a->asked = true;
+    if (a->passphrase.len == 0 || size < 0 || a->passphrase.len > (size_t)size)
         return -1;
     memcpy(buf, a->passphrase.p, a->passphrase.len);
     return (int)a->passphrase.len;
@@ -27,7 +27,8 @@ static int refuse(struct text *why, int err, const char *file, const char *messa
     return err;
 }
 
-static int parse(const struct pem_file *f, const char *file, struct span passphrase, EVP_PKEY **ret, struct text *why) {
+static int parse(const struct pem_file *f, const char *file, struct span passphrase, const char *pass_file, EVP_PKEY **ret,
+                 struct text *why) {
     struct asked asked = {passphrase, false};
     BIO *bio = BIO_new_mem_buf(f->p, (int)f->len);
     if (!bio)
@@ -37,8 +38,10 @@ static int parse(const struct pem_file *f, const char *file, struct span passphr
     BIO_free(bio);
     const char *reason = ERR_reason_error_string(ERR_peek_last_error());
     int err = *ret ? 0 : ERR_FORMAT;
-    if (err && asked.has_none)
+    if (err && asked.asked && !pass_file)
         (void)refuse(why, err, file, "the key is encrypted, expected passphrase = \"FILE\" beside it");
+    else if (err && asked.asked)
+        text_addf(why, "%s: the key cannot be decrypted with the passphrase in %s", file, pass_file);
     else if (err && !cert_chain_has_key(f))
         (void)refuse(why, err, file, "found no private key, expected \"-----BEGIN PRIVATE KEY-----\"");
     else if (err)
@@ -57,7 +60,7 @@ int cert_key_read(const char *file, const char *passphrase, EVP_PKEY **ret, stru
         line = span_of(pass.p, strcspn((const char *)pass.p, "\r\n"));
     err = pem_file_read(file, "a PEM file", &f, why);
     if (!err)
-        err = parse(&f, file, line, ret, why);
+        err = parse(&f, file, line, passphrase, ret, why);
     pem_file_fini(&f);
     pem_file_fini(&pass);
     return err;

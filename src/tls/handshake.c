@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/secret.h"
 #include "tls/handshake_internal.h"
+#include "tls/key_provider.h"
 #include "tls/keysched.h"
 
 /* Holds the traffic secrets for a moment: wiped when freed, like all that libssl holds beside it. */
@@ -24,7 +25,7 @@ struct handshake {
     char detail[96];
 };
 
-int handshake_new(const struct tls_server *s, const struct hello *hello, struct buf *out, struct handshake **ret) {
+int handshake_begin(const struct tls_server *s, const struct hello *hello, struct buf *out, struct handshake **ret) {
     struct handshake *h = calloc(1, sizeof(*h));
     if (!h)
         return ERR_NOMEM;
@@ -42,8 +43,7 @@ int handshake_new(const struct tls_server *s, const struct hello *hello, struct 
     SSL_set_accept_state(h->ssl);
     uint8_t binding[TICKET_BIND_LEN];
     ticket_bind_name(s->binding, hello->sni, binding);
-    if (SSL_set_app_data(h->ssl, h) != 1 || SSL_set_session_id_context(h->ssl, binding, sizeof(binding)) != 1 ||
-        certs_use(s->certs, s->service, hello->sni, h->ssl) < 0)
+    if (SSL_set_app_data(h->ssl, h) != 1 || SSL_set_session_id_context(h->ssl, binding, sizeof(binding)) != 1)
         goto out;
     *ret = h;
     err = 0;
@@ -52,6 +52,23 @@ out:
     if (err < 0)
         handshake_free(h);
     return err;
+}
+
+int handshake_new(const struct tls_server *s, const struct hello *hello, struct buf *out, struct handshake **ret) {
+    struct handshake *h = NULL;
+    int err = handshake_begin(s, hello, out, &h);
+    if (err == 0 && certs_use(s->certs, s->service, hello->sni, h->ssl) < 0)
+        err = ERR_CRYPTO;
+    ERR_clear_error();
+    if (err == 0)
+        *ret = h;
+    else
+        handshake_free(h);
+    return err;
+}
+
+SSL *handshake_ssl(const struct handshake *h) {
+    return h->ssl;
 }
 
 void handshake_free(struct handshake *h) {
@@ -141,6 +158,11 @@ enum step handshake_step(struct handshake *h, struct span *in) {
             return fail(h, ERR_LIMIT);
         if (done == 1)
             return h->bio.in.len == 0 ? STEP_DONE : fail(h, ERR_LEAVE);
+        int signer = key_provider_error();
+        if (signer) {
+            ERR_clear_error(); /* libssl knows no more than that it failed */
+            return fail(h, signer);
+        }
         if (SSL_get_error(h->ssl, done) != SSL_ERROR_WANT_READ) /* a close_notify shows as an end */
             return fail(h, SSL_get_shutdown(h->ssl) & SSL_RECEIVED_SHUTDOWN ? ERR_HANDSHAKE_CLOSED : ERR_HANDSHAKE);
         if (h->bio.in.len != 0) /* libssl wants more although it was given more: not to be waited for */

@@ -20,6 +20,10 @@ struct tls_server {
     uint8_t binding[TICKET_BIND_LEN]; /* of its tickets */
 };
 
+/* As handshake_new(), but without a certificate; and where one is put. */
+MUST_CHECK int handshake_begin(const struct tls_server *s, const struct hello *h, struct buf *out, struct handshake **ret);
+SSL *handshake_ssl(const struct handshake *h);
+
 /* libssl's key-log callback: takes the application traffic secrets, where our provider is not trusted to. */
 void handshake_on_secret(const SSL *ssl, const char *line);
 
