@@ -32,6 +32,7 @@ static const char *const variants[VARIANT_COUNT] = {
     [VARIANT_LEAN_KDF] = "+ lean TLS13-KDF",
     [VARIANT_NO_KEY_LOG] = "+ no key log",
     [VARIANT_PRODUCT] = "src/tls, from the hello to the end",
+    [VARIANT_SIGNER] = "the same with a signer",
     [VARIANT_PRIMITIVES] = "X25519 and signature alone",
 };
 

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "hs_service.h"
+#include "signer_subject.h"
 #include "tls/hs_bio.h"
 #include "tls/kdf_provider.h"
 #include "tls/record.h"
@@ -36,6 +37,10 @@ struct subject {
     char logged[2][2 * HASH_LEN_MAX + 1];
     bool done;
 };
+
+static bool is_product(enum variant v) {
+    return v == VARIANT_PRODUCT || v == VARIANT_SIGNER;
+}
 
 static uint64_t now_ns(void) {
     struct timespec t;
@@ -174,7 +179,7 @@ enum work { WORK_STEP, WORK_END };
 __attribute__((noinline)) static void server_work(struct subject *s, enum work work, struct span in) {
     if (s->variant == VARIANT_PRIMITIVES)
         primitives(s);
-    else if (s->variant == VARIANT_PRODUCT)
+    else if (is_product(s->variant))
         work == WORK_STEP ? product_step(s, in) : product_end(s);
     else
         work == WORK_STEP ? libssl_step(s, in) : libssl_end(s);
@@ -275,8 +280,8 @@ struct subject *subject_new(enum variant variant, const struct scenario *scenari
         return s;
     }
     s->tickets = service_tickets(1);
-    if (variant == VARIANT_PRODUCT) {
-        s->certs = service_certs(&scenario->key, 1);
+    if (is_product(variant)) {
+        s->certs = variant == VARIANT_SIGNER ? signer_subject_certs(scenario->key) : service_certs(&scenario->key, 1);
         product_new(s);
     } else {
         X509 *cert = make_cert(s->key, &(struct make_spec){.cn = SERVICE_NAME, .san = "DNS:" SERVICE_NAME});

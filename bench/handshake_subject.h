@@ -20,6 +20,7 @@ enum variant {
     VARIANT_LEAN_KDF,    /* TLS13-KDF of our provider */
     VARIANT_NO_KEY_LOG,  /* secrets from the provider alone */
     VARIANT_PRODUCT,     /* src/tls: our reading of the hello, JA4, policy, certificate choice, leaving libssl */
+    VARIANT_SIGNER,      /* the same, with the key in a process of its own on the same CPU */
     VARIANT_PRIMITIVES,  /* X25519 and the signature alone: no handshake can cost less */
     VARIANT_COUNT,
 };

@@ -1,0 +1,88 @@
+/*
+ * Requests as a taken-over handshaker would send them, against real keys of every kind. Whatever the bytes, the signer does not
+ * fall over; what it signs has one of the two shapes, by a scheme that fits the key, with a size that the key has.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../unit/key_store.h"
+#include "base/defs.h"
+#include "base/err.h"
+#include "signer/keyring.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const char *const types[] = {"RSA:2048", "EC:P-256", "EC:P-384", "ED25519"};
+static struct keyring *ring;
+static size_t sizes[ARRAY_LEN(types)];
+
+static void make_ring(void) {
+    struct store_item items[ARRAY_LEN(types)];
+    struct creds store;
+    char line[256];
+    struct text why = text_of(line, sizeof(line));
+    char *folder = make_folder();
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        EVP_PKEY *key = make_key(types[i]);
+        items[i] = (struct store_item){.file = make_path(folder, types[i]), .kind = (enum creds_kind)i, .key = key};
+        key_write(items[i].file, key, FORM_PKCS8, NULL);
+        sizes[i] = (size_t)EVP_PKEY_get_size(key);
+    }
+    int fd = store_make(items, ARRAY_LEN(types));
+    ring = keyring_new();
+    make_must(ring && creds_map(fd, &store) == 0 && keyring_begin(ring, 1, &store) == 0, "keyring");
+    for (uint32_t i = 0; i < ARRAY_LEN(types); i++) {
+        int file = open(items[i].file, O_RDONLY | O_CLOEXEC);
+        make_must(keyring_take(ring, i, file, -1, &why) == 0, line);
+        close(file);
+        EVP_PKEY_free(items[i].key);
+    }
+    keyring_commit(ring);
+    creds_unmap(&store);
+    close(fd);
+    make_folder_remove(folder);
+}
+
+/* The first byte: how the message comes (0: as it is; otherwise with a set and key that are there, so that more gets further).
+ */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static uint8_t body[2048], sig[SIGN_SIGNATURE_MAX];
+    if (!ring)
+        make_ring();
+    if (size < 1 || size > sizeof(body))
+        return 0;
+    memcpy(body, data + 1, size - 1);
+    struct ipc_msg m = {.type = SIGN_REQUEST, .body = span_of(body, size - 1)};
+    if (data[0] && size > 13) {
+        static const uint8_t there[] = {0, 0, 0, 1, 0, 0, 0};
+        memcpy(body + 4, there, sizeof(there));
+        body[11] = (uint8_t)(data[0] % ARRAY_LEN(types));
+    }
+    struct sign_request q;
+    int err = sign_read_request(&m, &q);
+    MUST(err == 0 || err == ERR_FORMAT);
+    if (err < 0)
+        return 0;
+    MUST(q.tbs.len > 0 && q.tbs.len <= SIGN_TBS_MAX);
+    size_t len = 0;
+    err = keyring_sign(ring, &q, sig, &len);
+    MUST(err == 0 || err == ERR_NOT_FOUND || err == ERR_FORMAT || err == ERR_UNSUPPORTED);
+    if (err == 0) {
+        MUST(q.set == 1 && q.key < ARRAY_LEN(types));
+        MUST(sign_scheme_fits((enum creds_kind)q.key, q.scheme, sign_shape(q.tbs)));
+        MUST(q.key == CREDS_EC_P256 || q.key == CREDS_EC_P384 ? len > 8 && len <= sizes[q.key] : len == sizes[q.key]);
+    }
+    struct sign_answer a = {.number = q.number, .err = err, .signature = span_of(sig, len)}, back;
+    uint8_t packed[SIGN_ANSWER_MAX];
+    size_t n = 0;
+    MUST(sign_pack_answer(&a, packed, &n) == 0);
+    const struct ipc_msg answer = {.type = err ? SIGN_REFUSED : SIGN_DONE, .body = span_of(packed, n)};
+    MUST(sign_read_answer(&answer, &back) == 0 && back.err == err && span_eq(back.signature, a.signature));
+    /* and the same bytes as an answer, as from a broken signer */
+    m.type = SIGN_DONE;
+    (void)!sign_read_answer(&m, &back);
+    m.type = SIGN_REFUSED;
+    (void)!sign_read_answer(&m, &back);
+    return 0;
+}

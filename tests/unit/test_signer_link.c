@@ -1,0 +1,249 @@
+/* The handshaker's end of the link to its signer: answers good, late, wrong and missing. The test is the signer. */
+#include "handshaker/signer_link.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/ipc.h"
+#include "sign_samples.h"
+#include "wire/sign.h"
+
+static struct signer_link l;
+static int peer; /* the signer's end */
+static uint8_t tbs[SIGN_TBS_MAX], sig[256];
+static struct span what;
+static size_t sig_len;
+
+static int set_up(void **state) {
+    int fds[2];
+    (void)state;
+    signer_link_init(&l);
+    what = span_of(tbs, sample_tls13(tbs, 32));
+    if (ipc_pair(0, fds) < 0 || signer_link_open(&l, fds[0]) < 0)
+        return -1;
+    peer = fds[1];
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    signer_link_close(&l);
+    if (peer >= 0)
+        close(peer);
+    return 0;
+}
+
+static int ask(void) {
+    sig_len = 0;
+    return signer_link_ask(&l, (struct key_name){3, 4}, 0x0403, what, sig, sizeof(sig), &sig_len);
+}
+
+/* Queued before the question: the link does not mind. */
+static void say(uint32_t number, int err, size_t len) {
+    uint8_t body[SIGN_ANSWER_MAX], bytes[SIGN_SIGNATURE_MAX];
+    size_t n = 0;
+    memset(bytes, 0x77, sizeof(bytes));
+    const struct sign_answer a = {number, err, span_of(bytes, len)};
+    assert_int_equal(sign_pack_answer(&a, body, &n), 0);
+    assert_int_equal(ipc_send(peer, err ? SIGN_REFUSED : SIGN_DONE, span_of(body, n), NULL, 0), 0);
+}
+
+static struct sign_request heard(void) {
+    static uint8_t scratch[IPC_BODY_MAX + 2];
+    struct ipc_msg m;
+    struct sign_request q = {0};
+    int err = 0;
+    assert_int_equal(ipc_recv(peer, scratch, sizeof(scratch), sign_to_signer, &m, &err), STEP_DONE);
+    assert_int_equal(sign_read_request(&m, &q), 0);
+    return q;
+}
+
+static void asks_and_takes_the_answer(void **state) {
+    (void)state;
+    for (uint32_t i = 1; i <= 3; i++) {
+        say(i, 0, 70 + i);
+        assert_int_equal(ask(), 0);
+        assert_int_equal(sig_len, 70 + i);
+        assert_int_equal(sig[69], 0x77);
+        struct sign_request q = heard();
+        assert_int_equal(q.number, i);
+        assert_int_equal(q.set, 3);
+        assert_int_equal(q.key, 4);
+        assert_int_equal(q.scheme, 0x0403);
+        assert_true(span_eq(q.tbs, what));
+    }
+    assert_int_equal(l.state, SIGNER_THERE);
+}
+
+static void a_refusal_is_no_end(void **state) {
+    (void)state;
+    say(1, ERR_NOT_FOUND, 0);
+    assert_int_equal(ask(), ERR_SIGNER_REFUSED);
+    assert_int_equal(l.refusals, 1);
+    assert_int_equal(l.refused_for, ERR_NOT_FOUND);
+    say(2, 0, 71);
+    assert_int_equal(ask(), 0);
+}
+
+static void a_signature_that_does_not_fit_is_not_taken(void **state) {
+    (void)state;
+    memset(sig, 0, sizeof(sig));
+    say(1, 0, sizeof(sig) + 1);
+    assert_int_equal(ask(), ERR_SIGNER_REFUSED);
+    for (size_t i = 0; i < sizeof(sig); i++)
+        assert_int_equal(sig[i], 0);
+}
+
+static void silence_is_waited_for_once(void **state) {
+    (void)state;
+    uint64_t began = clock_mono_ms();
+    assert_int_equal(ask(), ERR_SIGNER_TIMEOUT);
+    uint64_t took = clock_mono_ms() - began;
+    assert_true(took >= SIGNER_ANSWER_MS - 10 && took < SIGNER_ANSWER_MS + 5000);
+    assert_int_equal(l.state, SIGNER_STUCK);
+    began = clock_mono_ms();
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(ask(), ERR_SIGNER_TIMEOUT);
+    assert_true(clock_mono_ms() - began < SIGNER_ANSWER_MS);
+    (void)heard();
+    int err = 0;
+    static uint8_t scratch[IPC_BODY_MAX + 2];
+    struct ipc_msg m;
+    assert_int_equal(ipc_recv(peer, scratch, sizeof(scratch), sign_to_signer, &m, &err), STEP_WANT_READ);
+}
+
+static void a_late_answer_ends_the_silence(void **state) {
+    (void)state;
+    assert_int_equal(ask(), ERR_SIGNER_TIMEOUT);
+    signer_link_look(&l);
+    assert_int_equal(l.state, SIGNER_STUCK);
+    say(1, 0, 70);
+    signer_link_look(&l);
+    assert_int_equal(l.state, SIGNER_THERE);
+    say(2, 0, 71);
+    assert_int_equal(ask(), 0);
+    assert_int_equal(sig_len, 71);
+}
+
+static void answers_to_given_up_questions_are_passed_over(void **state) {
+    (void)state;
+    say(77, 0, 64);
+    say(78, ERR_FORMAT, 0);
+    say(1, 0, 70);
+    assert_int_equal(ask(), 0);
+    assert_int_equal(sig_len, 70);
+    assert_int_equal(l.refusals, 0);
+}
+
+static void its_end_is_noticed(void **state) {
+    (void)state;
+    close(peer);
+    peer = -1;
+    assert_int_equal(ask(), ERR_SIGNER_TIMEOUT);
+    assert_int_equal(l.state, SIGNER_GONE);
+    assert_int_equal(l.fd, -1);
+    assert_int_equal(ask(), ERR_SIGNER_TIMEOUT);
+    signer_link_look(&l); /* harmless */
+}
+
+/* It dies with the question unread: the kernel tells a reset. */
+static void its_death_is_noticed_while_waiting(void **state) {
+    (void)state;
+    assert_int_equal(ask(), ERR_SIGNER_TIMEOUT);
+    close(peer);
+    peer = -1;
+    signer_link_look(&l);
+    assert_int_equal(l.state, SIGNER_GONE);
+}
+
+static void nonsense_ends_the_link(void **state) {
+    (void)state;
+    static const uint8_t broken[][8] = {{0},
+                                        {0, SIGN_DONE},
+                                        {0, SIGN_DONE, 0, 0, 0, 1},
+                                        {0, SIGN_REFUSED, 0, 0, 0, 1, 0, 0},
+                                        {0, 9, 0, 0, 0, 1, 1},
+                                        {0, SIGN_REQUEST, 1}};
+    static const size_t lens[] = {1, 2, 6, 8, 7, 3};
+    for (size_t i = 0; i < ARRAY_LEN(lens); i++) {
+        if (i)
+            assert_int_equal(set_up(NULL), 0);
+        assert_int_equal(send(peer, broken[i], lens[i], 0), lens[i]);
+        assert_int_equal(ask(), ERR_SIGNER_TIMEOUT);
+        assert_int_equal(l.state, SIGNER_GONE);
+        assert_int_equal(l.breaches, 1);
+        tear_down(NULL);
+    }
+    peer = -1;
+}
+
+static void a_message_that_is_too_long_is_nonsense(void **state) {
+    (void)state;
+    static uint8_t longer[2 + SIGN_ANSWER_MAX + 100] = {0, SIGN_DONE, 0, 0, 0, 1};
+    assert_int_equal(send(peer, longer, sizeof(longer), 0), sizeof(longer));
+    assert_int_equal(ask(), ERR_SIGNER_TIMEOUT);
+    assert_int_equal(l.state, SIGNER_GONE);
+}
+
+static void a_full_queue_is_silence(void **state) {
+    (void)state;
+    static uint8_t filler[1024];
+    while (send(l.fd, filler, sizeof(filler), MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+        continue;
+    assert_int_equal(ask(), ERR_SIGNER_TIMEOUT);
+    assert_int_equal(l.state, SIGNER_STUCK);
+}
+
+static void nothing_that_tls_does_not_sign_is_asked_for(void **state) {
+    (void)state;
+    what.len = 0;
+    assert_int_equal(ask(), ERR_SIGNER_REFUSED);
+    static uint8_t longer[SIGN_TBS_MAX + 1];
+    what = span_of(longer, sizeof(longer));
+    assert_int_equal(ask(), ERR_SIGNER_REFUSED);
+    assert_int_equal(l.state, SIGNER_THERE);
+}
+
+static void a_new_link_replaces_the_old(void **state) {
+    (void)state;
+    int fds[2];
+    assert_int_equal(ask(), ERR_SIGNER_TIMEOUT);
+    assert_int_equal(ipc_pair(0, fds), 0);
+    assert_int_equal(signer_link_open(&l, fds[0]), 0);
+    uint8_t byte;
+    assert_int_equal(recv(peer, sig, sizeof(sig), 0) > 0, 1); /* the old question */
+    assert_int_equal(recv(peer, &byte, 1, 0), 0);             /* and the end */
+    close(peer);
+    peer = fds[1];
+    say(2, 0, 70);
+    assert_int_equal(ask(), 0);
+}
+
+#define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        CASE(asks_and_takes_the_answer),
+        CASE(a_refusal_is_no_end),
+        CASE(a_signature_that_does_not_fit_is_not_taken),
+        CASE(silence_is_waited_for_once),
+        CASE(a_late_answer_ends_the_silence),
+        CASE(answers_to_given_up_questions_are_passed_over),
+        CASE(its_end_is_noticed),
+        CASE(its_death_is_noticed_while_waiting),
+        CASE(nonsense_ends_the_link),
+        CASE(a_message_that_is_too_long_is_nonsense),
+        CASE(a_full_queue_is_silence),
+        CASE(nothing_that_tls_does_not_sign_is_asked_for),
+        CASE(a_new_link_replaces_the_old),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
