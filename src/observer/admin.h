@@ -11,6 +11,7 @@
 #include "observer/figures.h"
 #include "observer/http.h"
 #include "observer/observer.h"
+#include "observer/sessions.h"
 #include "wire/child.h"
 
 #define ADMIN_ASKED 16
@@ -35,7 +36,8 @@ struct admin {
     const struct format_names *names;
     const struct log_counts *log;
     struct figures figures;
-    struct live *live;               /* the dashboard's streams */
+    struct live *live; /* the dashboard's streams */
+    struct sessions sessions;
     struct asked asked[ADMIN_ASKED]; /* a ring */
     unsigned nasked;
 };
@@ -61,6 +63,7 @@ void metrics_answer(struct admin *a, const struct http_request *q, struct http_r
 void status_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
 void certificates_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
 void clients_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
+void sessions_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
 void command_post(struct admin *a, const struct http_request *q, struct http_reply *r);
 void command_get(struct admin *a, const struct http_request *q, struct http_reply *r);
 void health_answer(struct admin *a, const struct http_request *q, struct http_reply *r);

@@ -26,7 +26,7 @@
 #define SWEEP_LIMIT 8192 /* events a ring a sweep: one that never ends must not keep the supervisor waiting */
 #define OLD_SWEEPS  64   /* for a ring whose writer is gone: more than any ring holds */
 
-enum { KIND_CONTROL, KIND_HTTP };
+enum { KIND_CONTROL, KIND_RELAY, KIND_HTTP };
 
 struct observer {
     struct child child;
@@ -154,7 +154,7 @@ static void on_timer(void *ctx, struct wtimer *t) {
         wheel_arm(&o->loop.wheel, t, o->loop.now_ms + SECOND_MS);
         return;
     }
-    if (http_timer(o->admin.http, t))
+    if (http_timer(o->admin.http, t) || sessions_timer(&o->admin.sessions, t))
         return;
     bool more = sweep(o, false);
     wheel_arm(&o->loop.wheel, t, o->loop.now_ms + (more ? 0 : SWEEP_MS));
@@ -216,6 +216,10 @@ static void on_message(struct observer *o, struct ipc_msg *m) {
     enum admin_kind kind;
     if (m->type == CONTROL_RING && control_read_peer(m, &who) == 0) {
         take_ring(o, &who, m->fds[0]);
+        return;
+    }
+    if (m->type == CONTROL_LINK && control_read_peer(m, &who) == 0 && who.role == ROLE_RELAY) {
+        sessions_take_link(&o->admin.sessions, &who, m->fds[0]);
         return;
     }
     if (m->type == CONTROL_ADMIN && control_read_admin(m, &kind) == 0) {
@@ -308,6 +312,7 @@ static bool start_admin(struct observer *o) {
         .names = o->names,
         .log = &o->log,
     };
+    sessions_start(&o->admin, KIND_RELAY);
     bool well = figures_init(&o->admin.figures, o->child.stats_fd);
     if (o->child.stats_fd >= 0)
         close(o->child.stats_fd);
@@ -358,6 +363,7 @@ static bool serve(struct observer *o) {
 /* In the order of their making; each part takes being unmade before it was made. */
 static void finish(struct observer *o) {
     live_free(o->admin.live);
+    sessions_fini(&o->admin.sessions);
     http_free(o->admin.http);
     figures_fini(&o->admin.figures);
     (void)sweep(o, true); /* whoever still speaks now is not heard any more */

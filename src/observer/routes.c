@@ -12,6 +12,7 @@ static const struct route {
     unsigned methods;
     void (*answer)(struct admin *a, const struct http_request *q, struct http_reply *r);
 } routes[] = {
+    /* clang-format off */
     {"/", READ, dashboard_answer},
     {"/app.css", READ, dashboard_answer},
     {"/app.js", READ, dashboard_answer},
@@ -25,12 +26,14 @@ static const struct route {
     {"/clients.json", READ, clients_answer},
     {"/certificates.json", READ, certificates_answer},
     {"/live", READ, live_answer},
+    {"/sessions.json", READ, sessions_answer},
     {"/reload", HTTP_POST, command_post},
     {"/drain", HTTP_POST, command_post},
     {"/stop", HTTP_POST, command_post},
     {"/reload/", READ, command_get},
     {"/drain/", READ, command_get},
     {"/stop/", READ, command_get},
+    /* clang-format on */
 };
 
 /* For whoever looks around with curl. */

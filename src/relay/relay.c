@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "base/secret.h"
 #include "conf/snapshot.h"
+#include "relay/listing.h"
 #include "relay/move.h"
 #include "relay/services.h"
 #include "relay/session.h"
@@ -126,6 +127,8 @@ static bool take_link(struct relay *r, const struct ipc_msg *m) {
     struct control_peer peer;
     if (control_read_peer(m, &peer) < 0 || peer.index >= r->child.setup.workers)
         return false;
+    if (peer.role == ROLE_OBSERVER)
+        return listing_take_link(r, m->fds[0]);
     int *place = peer.role == ROLE_RESOLVER ? &r->resolver : &r->links[peer.index];
     if (*place >= 0) {
         loop_unwatch(&r->loop, *place);
@@ -304,6 +307,7 @@ static void wire_up(struct relay *r) {
     loop_on(&r->loop, RELAY_CLIENT, session_client_event, r);
     loop_on(&r->loop, RELAY_BACKEND, session_backend_event, r);
     loop_on(&r->loop, RELAY_RESOLVER, resolver_event, r);
+    loop_on(&r->loop, RELAY_OBSERVER, listing_event, r);
     loop_on(&r->loop, RELAY_EXPORT, export_event, r);
     loop_on(&r->loop, RELAY_IMPORT, import_event, r);
     loop_on(&r->loop, RELAY_WILL, import_will_event, r);
@@ -314,7 +318,7 @@ bool relay_make(struct relay *r) {
     const struct engine *engine = engine_find(r->conf->engine);
     for (size_t i = 0; i < CONF_WORKERS_MAX; i++)
         r->links[i] = -1;
-    r->resolver = -1;
+    r->resolver = r->observer = -1;
     list_init(&r->ready);
     list_init(&r->starved);
     list_init(&r->dead);

@@ -34,6 +34,7 @@ enum relay_kind {
     RELAY_CLIENT,
     RELAY_BACKEND,
     RELAY_RESOLVER,
+    RELAY_OBSERVER,
     RELAY_EXPORT,
     RELAY_IMPORT,
     RELAY_WILL
@@ -132,6 +133,7 @@ struct relay {
     struct list ready, starved, dead;
     int links[CONF_WORKERS_MAX]; /* to handshakers; -1 = none */
     int resolver;
+    int observer; /* asks for our sessions; -1 = none */
     uint32_t backlog_waiters;
     uint32_t room;     /* sessions at the most */
     bool links_paused; /* full: no session is taken */

@@ -12,9 +12,13 @@
 
 #define LINK_SNDBUF (1024 * 1024)
 
-/* Which roles talk to each other. */
+/* Which roles talk to each other: relays are the ones with something to say to others. */
+static bool talks_to_relays(enum role r) {
+    return r == ROLE_HANDSHAKER || r == ROLE_RESOLVER || r == ROLE_OBSERVER;
+}
+
 static bool are_peers(enum role a, enum role b) {
-    return (a == ROLE_RELAY && (b == ROLE_HANDSHAKER || b == ROLE_RESOLVER)) || (a == ROLE_HANDSHAKER && b == ROLE_SIGNER);
+    return (a == ROLE_RELAY && talks_to_relays(b)) || (a == ROLE_HANDSHAKER && b == ROLE_SIGNER);
 }
 
 /* A signer has one handshaker, of its number. */
@@ -81,6 +85,9 @@ static int give_log(struct super *s, const struct worker *observer) {
         err = admin_give(&s->admin, observer->control);
     if (err == 0 && s->going)
         err = give_rings_of(s->going, observer);
+    for (size_t i = 0; err == 0 && s->going && i < s->going->nworkers; i++) /* whose sessions it can tell of then */
+        if (worker_runs(&s->going->workers[i]) && s->going->workers[i].role == ROLE_RELAY)
+            err = link_two(observer, &s->going->workers[i]);
     return err;
 }
 

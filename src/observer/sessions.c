@@ -1,0 +1,373 @@
+#include "observer/sessions.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "observer/admin.h"
+#include "observer/json.h"
+#include "wire/listing.h"
+
+#define LIMIT_DEFAULT 1000
+#define LIMIT_MAX     10000
+#define ANSWER_MS     500 /* for one page of one relay */
+
+/* One request that waits for relays. */
+struct listing_query {
+    struct sessions *sessions;
+    struct MHD_Connection *connection;
+    struct wtimer timer;
+    struct http_reply reply;
+    struct listing_ask ask;
+    char service[256], name[FACTS_NAME_MAX + 1];
+    struct control_peer at; /* the relay being asked */
+    size_t rows, limit;
+    json_t *missing;
+};
+
+/* ---- links ---- */
+
+static int order(const struct control_peer *a, const struct control_peer *b) {
+    if (a->generation != b->generation)
+        return a->generation < b->generation ? -1 : 1;
+    return a->index < b->index ? -1 : a->index > b->index;
+}
+
+static void drop_link(struct sessions *s, size_t i) {
+    loop_unwatch(s->admin->loop, s->links[i].fd);
+    close(s->links[i].fd);
+    s->links[i].fd = -1;
+}
+
+/* The place of that relay, or a free one; SESSIONS_LINKS when there is none. */
+static size_t place_of(const struct sessions *s, const struct control_peer *who) {
+    size_t free_place = SESSIONS_LINKS;
+    for (size_t i = 0; i < SESSIONS_LINKS; i++) {
+        if (s->links[i].fd >= 0 && order(&s->links[i].who, who) == 0)
+            return i;
+        if (s->links[i].fd < 0)
+            free_place = i;
+    }
+    return free_place;
+}
+
+void sessions_take_link(struct sessions *s, const struct control_peer *who, int fd) {
+    size_t i = place_of(s, who);
+    if (i == SESSIONS_LINKS) { /* more relays than there may be: one that is told as missing */
+        close(fd);
+        return;
+    }
+    if (s->links[i].fd >= 0)
+        drop_link(s, i);
+    s->links[i].who = *who;
+    s->links[i].fd = fd;
+    s->links[i].gen++;
+    if (loop_watch(s->admin->loop, fd, EPOLLIN, s->kind, (uint32_t)i, LOOP_GEN(s->links[i].gen)) < 0)
+        drop_link(s, i);
+}
+
+/* ---- answers ---- */
+
+static bool put(struct listing_query *q, const char *text) {
+    return buf_append(&q->reply.body, text, strlen(text)) == 0;
+}
+
+static void put_facts(struct admin *a, json_t *o, const struct facts *f) {
+    char text[ADDR_TEXT_MAX], id[2 * FACTS_UNIQUE_ID_LEN + 1];
+    struct text t = text_of(id, sizeof(id));
+    uint64_t wall_us = clock_wall_us();
+    const char *suite = f->suite ? a->names->suite(f->suite) : NULL, *group = f->group ? a->names->group(f->group) : NULL;
+    text_add_hex(&t, span_of(f->unique_id, sizeof(f->unique_id)));
+    json_put_text(o, "id", id);
+    json_put_text(o, "client", addr_text(&f->client, text));
+    if (f->peer.family != AF_UNSPEC)
+        json_put_text(o, "peer", addr_text(&f->peer, text));
+    json_put_text(o, "local", addr_text(&f->local, text));
+    json_put_text(o, "version", f->tls_version == 0x0304 ? "TLSv1.3" : f->tls_version == 0x0303 ? "TLSv1.2" : "passthrough");
+    json_put_text(o, "suite", suite);
+    json_put_text(o, "group", group);
+    json_put_bool(o, "resumed", f->resumed);
+    (void)json_object_set_new_nocheck(o, "sni", json_text(f->sni));
+    (void)json_object_set_new_nocheck(o, "alpn", json_text(f->alpn));
+    (void)json_object_set_new_nocheck(o, "ja4", json_text(f->ja4));
+    (void)json_object_set_new_nocheck(o, "client_name", f->id.name.len ? json_text(f->id.name) : json_null());
+    json_put_real(o, "started", (double)(f->start_wall_us / 1000) / 1000);
+    json_put_real(o, "age_seconds", wall_us > f->start_wall_us ? (double)((wall_us - f->start_wall_us) / 1000) / 1000 : 0);
+    json_put_real(o, "handshake_ms", (double)f->handshake_us / 1000);
+}
+
+static json_t *session_object(struct listing_query *q, const struct listing_row *row, const struct facts *f) {
+    static const char *const states[LISTING_STATES] = {"connecting", "open", "closing", "moving"};
+    json_t *o = json_object();
+    char relay[32];
+    (void)snprintf(relay, sizeof(relay), "relay.%u", q->at.index);
+    put_facts(q->sessions->admin, o, f);
+    (void)json_object_set_new_nocheck(o, "service", json_text(row->service));
+    (void)json_object_set_new_nocheck(o, "backend", row->backend.len ? json_text(row->backend) : json_null());
+    json_put_text(o, "state", states[row->state]);
+    json_put_real(o, "idle_seconds", (double)row->idle_ms / 1000);
+    json_put_real(o, "connect_ms", (double)row->connect_us / 1000);
+    json_put_u64(o, "bytes_in", row->bytes_in);
+    json_put_u64(o, "bytes_out", row->bytes_out);
+    json_put_u64(o, "waiting_in", row->waiting_in);
+    json_put_u64(o, "waiting_out", row->waiting_out);
+    json_put_u64(o, "retries", row->retries);
+    json_put_text(o, "relay", relay);
+    json_put_u64(o, "generation", q->at.generation);
+    return o;
+}
+
+static bool put_row(struct listing_query *q, const struct listing_row *row, const struct facts *f) {
+    json_t *o = session_object(q, row, f);
+    bool well = put(q, q->rows ? ",\n" : "") && admin_write_json(&q->reply.body, o);
+    json_decref(o);
+    q->rows++;
+    return well;
+}
+
+static void free_query(struct listing_query *q) {
+    struct sessions *s = q->sessions;
+    wheel_cancel(&s->admin->loop->wheel, &q->timer);
+    for (size_t i = 0; i < SESSIONS_QUERIES; i++)
+        if (s->queries[i] == q)
+            s->queries[i] = NULL;
+    json_decref(q->missing);
+    buf_fini(&q->reply.body);
+    free(q);
+}
+
+/* The answer goes out; NEXT is where another page would begin, empty when that was all. */
+static void finish(struct listing_query *q, const char *next) {
+    struct admin *a = q->sessions->admin;
+    json_t *tail = json_object();
+    char *text;
+    (void)json_object_set_new_nocheck(tail, "next", next[0] ? json_string(next) : json_null());
+    (void)json_object_set_nocheck(tail, "missing", q->missing);
+    text = json_dumps(tail, JSON_COMPACT);
+    json_decref(tail);
+    if (!text || !put(q, "],") || !put(q, text + 1) || !put(q, "\n"))
+        http_reply_line(&q->reply, 500, "more sessions than there is room for");
+    free(text);
+    mhd.resume_connection(q->connection);
+    http_send(a->http, q->connection, &q->reply);
+    http_kick(a->http);
+    free_query(q);
+}
+
+static void finish_here(struct listing_query *q, uint32_t slot) {
+    char next[64];
+    (void)snprintf(next, sizeof(next), "%u.%u.%u", q->at.generation, q->at.index, slot);
+    finish(q, next);
+}
+
+/* ---- asking ---- */
+
+/* The first relay at or behind AT (which may have gone meanwhile); SESSIONS_LINKS when that were all. */
+static size_t next_link(const struct sessions *s, const struct control_peer *at) {
+    size_t best = SESSIONS_LINKS;
+    for (size_t i = 0; i < SESSIONS_LINKS; i++)
+        if (s->links[i].fd >= 0 && order(&s->links[i].who, at) >= 0 &&
+            (best == SESSIONS_LINKS || order(&s->links[i].who, &s->links[best].who) < 0))
+            best = i;
+    return best;
+}
+
+static void add_missing(struct listing_query *q) {
+    char name[32];
+    (void)snprintf(name, sizeof(name), "relay.%u", q->at.index);
+    (void)json_array_append_new(q->missing, json_string(name));
+}
+
+/* Behind the relay being asked. */
+static void step_over(struct listing_query *q) {
+    q->ask.from = 0;
+    q->at.index++;
+    if (q->at.index == 0)
+        q->at.generation++;
+}
+
+/* Asks for the next page, or finishes. */
+static void go_on(struct listing_query *q) {
+    struct sessions *s = q->sessions;
+    for (;;) {
+        size_t i = next_link(s, &q->at);
+        if (i == SESSIONS_LINKS) {
+            finish(q, "");
+            return;
+        }
+        if (order(&s->links[i].who, &q->at) != 0)
+            q->ask.from = 0;
+        q->at = s->links[i].who;
+        q->ask.id = s->last_id++;
+        q->ask.max = (uint16_t)MIN(q->limit - q->rows, (size_t)LISTING_ROWS_MAX);
+        if (listing_ask_send(s->links[i].fd, &q->ask) == 0) {
+            wheel_arm(&s->admin->loop->wheel, &q->timer, s->admin->loop->now_ms + ANSWER_MS);
+            return;
+        }
+        add_missing(q);
+        step_over(q);
+    }
+}
+
+static void take_page(struct listing_query *q, struct listing_reader *page) {
+    struct listing_row row;
+    struct facts facts;
+    uint32_t next = page->next;
+    while (page->rows > 0) {
+        if (listing_read_row(page, &row, &facts) < 0 || !put_row(q, &row, &facts)) {
+            add_missing(q);
+            next = LISTING_END;
+            break;
+        }
+    }
+    q->ask.from = next;
+    if (q->rows >= q->limit && next != LISTING_END) {
+        finish_here(q, next);
+        return;
+    }
+    if (next == LISTING_END)
+        step_over(q);
+    if (q->rows >= q->limit) {
+        size_t i = next_link(q->sessions, &q->at);
+        if (i == SESSIONS_LINKS)
+            finish(q, "");
+        else
+            finish_here(q, 0);
+        return;
+    }
+    go_on(q);
+}
+
+static void relay_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
+    struct sessions *s = ctx;
+    struct admin *a = s->admin;
+    struct listing_reader page;
+    struct ipc_msg m;
+    int err = 0;
+    (void)events;
+    if (s->links[key].fd < 0 || LOOP_GEN(s->links[key].gen) != gen)
+        return;
+    enum step step = ipc_recv(s->links[key].fd, a->child->scratch, sizeof(a->child->scratch), listing_to_observer, &m, &err);
+    if (step == STEP_WANT_READ)
+        return;
+    if (step != STEP_DONE || listing_read(&m, &page) < 0) {
+        drop_link(s, key); /* gone, or talking nonsense: its sessions are told as missing by the query's timer */
+        return;
+    }
+    for (size_t i = 0; i < SESSIONS_QUERIES; i++) {
+        struct listing_query *q = s->queries[i];
+        if (!q || q->ask.id != page.id || order(&q->at, &s->links[key].who) != 0)
+            continue;
+        wheel_cancel(&a->loop->wheel, &q->timer);
+        take_page(q, &page);
+        return;
+    }
+}
+
+bool sessions_timer(struct sessions *s, struct wtimer *t) {
+    for (size_t i = 0; i < SESSIONS_QUERIES; i++)
+        if (s->queries[i] && t == &s->queries[i]->timer) {
+            add_missing(s->queries[i]);
+            step_over(s->queries[i]);
+            go_on(s->queries[i]);
+            return true;
+        }
+    return false;
+}
+
+void sessions_fini(struct sessions *s) {
+    for (size_t i = 0; i < SESSIONS_QUERIES; i++)
+        if (s->queries[i])
+            finish(s->queries[i], "");
+    for (size_t i = 0; i < SESSIONS_LINKS; i++)
+        if (s->links[i].fd >= 0)
+            drop_link(s, i);
+}
+
+/* ---- the request ---- */
+
+/* "192.0.2.1", "2001:db8::/64", or a verified name. */
+static bool read_client(struct listing_query *q, const char *text) {
+    char address[ADDR_TEXT_MAX];
+    struct text t = text_of(address, sizeof(address)), name = text_of(q->name, sizeof(q->name));
+    struct addr a;
+    size_t len = strlen(text);
+    if (len > 3 && strcmp(text + len - 3, "/64") == 0)
+        len -= 3;
+    text_add_span(&t, span_of(text, len));
+    if (!t.cut && addr_parse_ip(address, &a) == 0) {
+        q->ask.by_client = true;
+        addr_client_key(&a, q->ask.client);
+        return true;
+    }
+    text_add(&name, text);
+    q->ask.name = span_of(q->name, name.len);
+    return !name.cut && name.len > 0;
+}
+
+static bool read_place(struct listing_query *q, const char *text) {
+    uint32_t generation, slot;
+    uint16_t index;
+    int end = 0;
+    if (sscanf(text, "%10u.%5hu.%10u%n", &generation, &index, &slot, &end) != 3 || text[end])
+        return false;
+    q->at = (struct control_peer){ROLE_RELAY, index, generation};
+    q->ask.from = slot;
+    return true;
+}
+
+static bool read_query(struct listing_query *q, const struct http_request *request) {
+    const char *limit = http_query(request, "limit"), *service = http_query(request, "service");
+    const char *client = http_query(request, "client"), *after = http_query(request, "after");
+    uint64_t n = LIMIT_DEFAULT;
+    struct text t = text_of(q->service, sizeof(q->service));
+    if (limit && (text_parse_u64(limit, LIMIT_MAX, &n) < 0 || n == 0))
+        return false;
+    q->limit = (size_t)n;
+    if (service)
+        text_add(&t, service);
+    q->ask.service = span_of(q->service, t.len);
+    return !t.cut && (!client || read_client(q, client)) && (!after || read_place(q, after));
+}
+
+static struct listing_query **free_place(struct sessions *s) {
+    for (size_t i = 0; i < SESSIONS_QUERIES; i++)
+        if (!s->queries[i])
+            return &s->queries[i];
+    return NULL;
+}
+
+void sessions_answer(struct admin *a, const struct http_request *request, struct http_reply *r) {
+    struct listing_query **place = free_place(&a->sessions), *q = place ? calloc(1, sizeof(*q)) : NULL;
+    if (!q) {
+        http_reply_line(r, 503, "too many ask for sessions at the same time");
+        return;
+    }
+    q->sessions = &a->sessions;
+    q->connection = request->connection;
+    q->missing = json_array();
+    q->reply = (struct http_reply){.status = 200, .type = "application/json"};
+    buf_init(&q->reply.body, HTTP_BODY_MAX);
+    if (!read_query(q, request) || !put(q, "{\"sessions\":[")) {
+        free_query(q);
+        http_reply_line(r, 400,
+                        "expected limit=1 to 10000; service=NAME; client=ADDRESS or NAME; after=NEXT of the page before");
+        return;
+    }
+    *place = q;
+    r->queued = true;
+    mhd.suspend_connection(request->connection);
+    go_on(q);
+}
+
+void sessions_start(struct admin *a, unsigned kind) {
+    struct sessions *s = &a->sessions;
+    *s = (struct sessions){.admin = a, .kind = kind, .last_id = 1};
+    for (size_t i = 0; i < SESSIONS_LINKS; i++)
+        s->links[i].fd = -1;
+    loop_on(a->loop, kind, relay_event, s);
+}

@@ -1,0 +1,40 @@
+/*
+ * /sessions.json: relays are asked, one after the other and page by page, while the request waits. A relay that does not answer
+ * costs a moment and is named in the answer. Schema: docs/admin.md.
+ */
+#pragma once
+
+#include "base/loop.h"
+#include "base/wheel.h"
+#include "conf/conf.h"
+#include "wire/control.h"
+
+#define SESSIONS_LINKS   (2 * CONF_WORKERS_MAX) /* relays of two generations */
+#define SESSIONS_QUERIES 16                     /* at a time; more are told to come again */
+
+struct admin;
+struct listing_query;
+
+struct sessions {
+    struct admin *admin;
+    unsigned kind; /* of loop events */
+    struct {
+        struct control_peer who;
+        int fd; /* -1 = none */
+        uint32_t gen;
+    } links[SESSIONS_LINKS]; /* in the order of generation and index */
+    struct listing_query *queries[SESSIONS_QUERIES];
+    uint32_t last_id;
+};
+
+/* Into a->sessions; KIND: of the loop events. */
+void sessions_start(struct admin *a, unsigned kind);
+
+/* Lets all waiting requests go: before the HTTP server ends. */
+void sessions_fini(struct sessions *s);
+
+/* Takes over the link to a relay, in place of an earlier one. */
+void sessions_take_link(struct sessions *s, const struct control_peer *who, int fd);
+
+/* The loop's timer T: true when it was one of ours. */
+bool sessions_timer(struct sessions *s, struct wtimer *t);

@@ -1,0 +1,101 @@
+/*
+ * Live sessions for the observer. One page a turn: at most LISTING_SCAN sessions are looked at, so that whoever asks without
+ * end slows traffic by no more than that.
+ */
+#include "relay/listing.h"
+
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "relay/services.h"
+#include "wire/listing.h"
+
+static void lose_observer(struct relay *r) {
+    loop_unwatch(&r->loop, r->observer);
+    close(r->observer);
+    r->observer = -1; /* its successor comes with a link of its own */
+}
+
+static bool fits(const struct relay *r, const struct session *s, const struct listing_ask *a) {
+    struct facts f;
+    uint8_t client[16];
+    if (s->state == SESSION_DEAD)
+        return false;
+    if (a->service.len && !span_eq(a->service, span_str(session_service(r, s)->name)))
+        return false;
+    if (!a->by_client && !a->name.len)
+        return true;
+    session_facts(s, &f);
+    addr_client_key(&f.client, client);
+    return (!a->by_client || memcmp(client, a->client, sizeof(client)) == 0) && (!a->name.len || span_eq(a->name, f.id.name));
+}
+
+static struct listing_row row_of(const struct relay *r, const struct session *s) {
+    static const uint8_t states[SESSION_STATES] = {
+        [SESSION_CONNECTING] = LISTING_CONNECTING, [SESSION_OPEN] = LISTING_OPEN, [SESSION_CLOSING] = LISTING_CLOSING};
+    const struct conf_service *service = session_service(r, s);
+    struct listing_row row = {.state = s->moving ? LISTING_MOVING : states[s->state], .service = span_str(service->name)};
+    if (s->backend < service->nbackends)
+        row.backend = span_str(service->backends[s->backend].text);
+    row.bytes_in = s->up.bytes;
+    row.bytes_out = s->down.bytes;
+    row.waiting_in = (uint32_t)MIN(s->up.wait.len, (size_t)UINT32_MAX);
+    row.waiting_out = (uint32_t)MIN(s->down.wait.len, (size_t)UINT32_MAX);
+    row.idle_ms = r->loop.now_ms > s->active_ms ? r->loop.now_ms - s->active_ms : 0;
+    row.connect_us = s->connect_us;
+    row.retries = s->retries;
+    row.facts = span_of(s->facts, s->facts_len);
+    return row;
+}
+
+static void answer(struct relay *r, const struct listing_ask *a) {
+    static struct listing_page page; /* large; one at a time */
+    const unsigned rows = MIN(a->max, LISTING_ROWS_MAX);
+    uint32_t slot = a->from, next = LISTING_END;
+    const struct session *s;
+    listing_page_begin(&page, a->id);
+    for (unsigned looked = 0; (s = slab_next(&r->sessions, &slot)); looked++) {
+        struct listing_row row;
+        bool full = looked == LISTING_SCAN || page.rows == rows;
+        if (!full && !fits(r, s, a))
+            continue;
+        if (!full)
+            row = row_of(r, s);
+        if (!full && (listing_page_add(&page, &row) || page.rows == 0)) /* what no page has room for is left out */
+            continue;
+        next = slot - 1;
+        break;
+    }
+    int err = listing_page_send(r->observer, &page, next);
+    if (err < 0 && err != ERR_AGAIN) /* with its queue full it asks again by itself */
+        lose_observer(r);
+}
+
+void listing_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
+    struct relay *r = ctx;
+    struct listing_ask ask;
+    struct ipc_msg m;
+    int err = 0;
+    (void)key;
+    (void)gen;
+    (void)events;
+    switch (ipc_recv(r->observer, r->child.scratch, sizeof(r->child.scratch), listing_to_relay, &m, &err)) {
+    case STEP_DONE:
+        if (listing_ask_read(&m, &ask) == 0)
+            answer(r, &ask);
+        break;
+    case STEP_WANT_READ:
+        break;
+    default:
+        lose_observer(r);
+    }
+}
+
+bool listing_take_link(struct relay *r, int fd) {
+    if (r->observer >= 0)
+        lose_observer(r);
+    r->observer = fd;
+    return loop_watch(&r->loop, fd, EPOLLIN, RELAY_OBSERVER, 0, 0) == 0;
+}

@@ -1,0 +1,10 @@
+/* The relay's sessions, told to the observer that asks for them (wire/listing.h). */
+#pragma once
+
+#include "relay/session.h"
+
+/* Takes over the link to an observer. False when it cannot be watched. */
+MUST_CHECK bool listing_take_link(struct relay *r, int fd);
+
+/* A handler of the loop. */
+void listing_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
