@@ -364,7 +364,6 @@ void conn_start(struct hand *h, int fd, uint16_t listener, const struct addr *pe
         accept_pause(h);
         return;
     }
-    stats_process_add(&h->child.stats, STATS_ACCEPTED, 1);
     c->unique_id[0] = rand_u64(); /* from stock: no system call each */
     c->unique_id[1] = rand_u64();
     list_init(&c->link);
@@ -377,6 +376,7 @@ void conn_start(struct hand *h, int fd, uint16_t listener, const struct addr *pe
     local_address(fd, &c->local);
     c->accepted_us = clock_mono_us();
     c->accepted_wall_us = clock_wall_us();
+    tally_accepted(h, c);
     const struct conf_service *s = h->services[c->service].conf;
     c->state = s->proxy_accept ? CONN_HEADER : CONN_HELLO;
     if (s->handshake_ms != CONF_NEVER)

@@ -132,10 +132,10 @@ static bool send_batch(struct hand *h, uint16_t relay) {
         move_queue(h, relay);
         return false;
     }
-    stats_process_add(&h->child.stats, STATS_HANDED_OVER, (uint64_t)sent);
     for (int i = 0; i < sent; i++) {
         struct conn *c = CONTAINER_OF(l->queue.next, struct conn, link);
         c->client_counted = c->service_counted = false; /* the relay's business now */
+        tally_handed_over(h, c, relay);
         loop_unwatch(&h->loop, c->fd); /* closing our copy is not enough: the relay's keeps it in our epoll set */
         conn_end(h, c);
     }

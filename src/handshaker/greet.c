@@ -75,7 +75,10 @@ static struct asked *asked_of(const struct hello *hello) {
 static int enter_service(struct hand *h, struct conn *c, const struct hello *hello) {
     c->service = choose_service(h, c, hello);
     c->asked = asked_of(hello);
-    return c->asked ? accept_service(h, c) : ERR_NOMEM;
+    if (!c->asked)
+        return ERR_NOMEM;
+    tally_hello(h, c);
+    return accept_service(h, c);
 }
 
 /* For sure: a TLS 1.3 client without a ticket. The others are tried. */

@@ -2,8 +2,10 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/text.h"
+#include "base/trace.h"
 #include "handshaker/hand.h"
 #include "tls/suite.h"
 
@@ -19,6 +21,44 @@ static struct span service_of(const struct hand *h, const struct conn *c) {
 
 static struct stats_block *block(struct hand *h, enum stats_kind kind, struct span service, struct span name) {
     return stats_block(page_of(h), kind, service, name);
+}
+
+/* ---- who watches ---- */
+
+struct traced {
+    char id[TRACE_ID_MAX], client[ADDR_TEXT_MAX];
+    uint64_t us; /* since accept */
+};
+
+static struct traced traced(const struct conn *c) {
+    struct traced t = {.us = clock_mono_us() - c->accepted_us};
+    trace_id(c->unique_id, t.id);
+    addr_ip_text(&c->client, t.client);
+    return t;
+}
+
+void tally_accepted(struct hand *h, const struct conn *c) {
+    stats_process_add(page_of(h), STATS_ACCEPTED, 1);
+    if (TRACE_ON(accept)) {
+        struct traced t = traced(c);
+        TRACE(accept, &t.id[0], &t.client[0], c->client.port);
+    }
+}
+
+void tally_hello(struct hand *h, const struct conn *c) {
+    (void)h;
+    if (TRACE_ON(hello)) {
+        struct traced t = traced(c);
+        TRACE(hello, &t.id[0], &t.client[0], &c->asked->sni[0], t.us);
+    }
+}
+
+void tally_handed_over(struct hand *h, const struct conn *c, uint16_t relay) {
+    stats_process_add(page_of(h), STATS_HANDED_OVER, 1);
+    if (TRACE_ON(handoff)) {
+        struct traced t = traced(c);
+        TRACE(handoff, &t.id[0], &t.client[0], h->services[c->service].conf->name, t.us, relay);
+    }
 }
 
 /* ---- clients ---- */
@@ -114,6 +154,11 @@ void tally_done(struct hand *h, struct conn *c) {
     stats_observe(service, STATS_HANDSHAKE_US, c->handshake_us);
     stats_observe(suite, STATS_HANDSHAKE_US, c->handshake_us);
     add_to_client(h, c, c->result->resumed ? SKETCH_RESUMED : SKETCH_FULL);
+    if (TRACE_ON(handshake)) {
+        struct traced t = traced(c);
+        TRACE(handshake, &t.id[0], &t.client[0], h->services[c->service].conf->name, c->handshake_us, c->result->resumed,
+              c->result->suite);
+    }
 }
 
 void tally_failed(struct hand *h, struct conn *c) {
@@ -124,6 +169,10 @@ void tally_failed(struct hand *h, struct conn *c) {
     if (c->asked)
         stats_add(name_block(h, c, served_as(h, c, entries)), STATS_HANDSHAKES_FAILED, 1);
     add_to_client(h, c, SKETCH_FAILED);
+    if (TRACE_ON(failed)) {
+        struct traced t = traced(c);
+        TRACE(failed, &t.id[0], &t.client[0], h->services[c->service].conf->name, t.us, err_name(c->reason));
+    }
 }
 
 /* ---- the process ---- */

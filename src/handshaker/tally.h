@@ -9,6 +9,13 @@
 struct hand;
 struct conn;
 
+/* It begins: accepted, or its ClientHello has been read. Only for who traces. */
+void tally_accepted(struct hand *h, const struct conn *c);
+void tally_hello(struct hand *h, const struct conn *c);
+
+/* A relay has it. */
+void tally_handed_over(struct hand *h, const struct conn *c, uint16_t relay);
+
 /* Its client is known. */
 void tally_client(struct hand *h, struct conn *c);
 

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/text.h"
+#include "base/trace.h"
 #include "relay/session.h"
 #include "tls/suite.h"
 
@@ -31,6 +32,23 @@ static uint16_t suite_handle(struct relay *r, const struct facts *f) {
     else
         text_add(&t, "passthrough");
     return handle_of(r, STATS_SUITE, span_of("", 0), span_of(name, t.len));
+}
+
+/* ---- who watches ---- */
+
+struct traced {
+    char id[TRACE_ID_MAX], client[ADDR_TEXT_MAX];
+    const char *service;
+    uint64_t us; /* since accept */
+};
+
+static struct traced traced(struct relay *r, const struct session *s) {
+    struct facts f;
+    session_facts(s, &f);
+    struct traced t = {.service = session_service(r, s)->name, .us = clock_mono_us() - f.start_mono_us};
+    trace_id(f.unique_id, t.id);
+    addr_ip_text(&f.client, t.client);
+    return t;
 }
 
 /* ---- clients ---- */
@@ -94,6 +112,10 @@ void counts_begin(struct relay *r, struct session *s, const struct facts *f, boo
 void counts_end(struct relay *r, struct session *s, bool moved) {
     struct stats_page *p = page_of(r);
     rate_leave(r, s);
+    if (!moved && TRACE_ON(end)) {
+        struct traced t = traced(r, s);
+        TRACE(end, &t.id[0], &t.client[0], s->reason ? err_name(s->reason) : "", t.us, s->up.bytes, s->down.bytes);
+    }
     if (!moved && s->reason) {
         counts_add(r, s, STATS_SESSIONS_FAILED, 1);
         struct span service = span_str(session_service(r, s)->name);
@@ -170,11 +192,21 @@ void counts_connected(struct relay *r, const struct session *s) {
     if (backend) /* those that did not take it do not count it */
         stats_add(backend, STATS_SESSIONS, 1);
     observe(r, s, STATS_CONNECT_US, s->connect_us);
+    if (TRACE_ON(connect)) {
+        struct traced t = traced(r, s);
+        TRACE(connect, &t.id[0], &t.client[0], t.service, s->connect_us, session_service(r, s)->backends[s->backend].text);
+    }
 }
 
 void counts_first_byte(struct relay *r, const struct session *s) {
-    if (s->connect_begun_us)
-        observe(r, s, STATS_FIRST_BYTE_US, clock_mono_us() - s->connect_begun_us);
+    if (!s->connect_begun_us)
+        return;
+    uint64_t us = clock_mono_us() - s->connect_begun_us;
+    observe(r, s, STATS_FIRST_BYTE_US, us);
+    if (TRACE_ON(first_byte)) {
+        struct traced t = traced(r, s);
+        TRACE(first_byte, &t.id[0], &t.client[0], t.service, us);
+    }
 }
 
 /* ---- the process ---- */
