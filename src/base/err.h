@@ -19,14 +19,22 @@ enum alert {
     ALERT_BAD_RECORD_MAC = 20,
     ALERT_RECORD_OVERFLOW = 22,
     ALERT_HANDSHAKE_FAILURE = 40,
+    ALERT_BAD_CERTIFICATE = 42,
+    ALERT_UNSUPPORTED_CERTIFICATE = 43,
+    ALERT_CERTIFICATE_REVOKED = 44,
+    ALERT_CERTIFICATE_EXPIRED = 45,
+    ALERT_CERTIFICATE_UNKNOWN = 46,
     ALERT_ILLEGAL_PARAMETER = 47,
+    ALERT_UNKNOWN_CA = 48,
     ALERT_ACCESS_DENIED = 49,
     ALERT_DECODE_ERROR = 50,
+    ALERT_DECRYPT_ERROR = 51,
     ALERT_PROTOCOL_VERSION = 70,
     ALERT_INTERNAL_ERROR = 80,
     ALERT_USER_CANCELED = 90,
     ALERT_NO_RENEGOTIATION = 100,
     ALERT_UNRECOGNIZED_NAME = 112,
+    ALERT_CERTIFICATE_REQUIRED = 116,
     ALERT_NO_APPLICATION_PROTOCOL = 120,
 };
 
@@ -75,6 +83,28 @@ enum alert {
     X(ERR_SIGNER_TIMEOUT, "signer_timeout", "the signer did not answer in time", ALERT_INTERNAL_ERROR)                         \
     X(ERR_SIGNER_REFUSED, "signer_refused", "the signer refused to sign", ALERT_INTERNAL_ERROR)                                \
     X(ERR_NO_RELAY, "no_relay", "no relay took the session", ALERT_INTERNAL_ERROR)                                             \
+    /* client certificates */                                                                                                  \
+    X(ERR_CLIENT_CERT_MISSING, "client_cert_missing", "the client sent no certificate", ALERT_CERTIFICATE_REQUIRED)            \
+    X(ERR_CLIENT_CERT_UNKNOWN_CA, "client_cert_unknown_ca", "the client's certificate comes from no CA that is trusted here",  \
+      ALERT_UNKNOWN_CA)                                                                                                        \
+    X(ERR_CLIENT_CERT_EXPIRED, "client_cert_expired", "the client's certificate has expired", ALERT_CERTIFICATE_EXPIRED)       \
+    X(ERR_CLIENT_CERT_EARLY, "client_cert_not_yet_valid", "the client's certificate is not valid yet",                         \
+      ALERT_CERTIFICATE_EXPIRED)                                                                                               \
+    X(ERR_CLIENT_CERT_REVOKED, "client_cert_revoked", "the client's certificate is revoked", ALERT_CERTIFICATE_REVOKED)        \
+    X(ERR_CLIENT_CRL_STALE, "client_crl_out_of_date", "the CRL is out of date", ALERT_CERTIFICATE_UNKNOWN)                     \
+    X(ERR_CLIENT_CRL_MISSING, "client_crl_missing", "there is no CRL of the CA of the client's certificate",                   \
+      ALERT_CERTIFICATE_UNKNOWN)                                                                                               \
+    X(ERR_CLIENT_CERT_USAGE, "client_cert_usage", "the client's certificate is not meant for TLS clients",                     \
+      ALERT_UNSUPPORTED_CERTIFICATE)                                                                                           \
+    X(ERR_CLIENT_CERT_DEPTH, "client_cert_depth", "too many certificates between the client's and the CA's",                   \
+      ALERT_BAD_CERTIFICATE)                                                                                                   \
+    X(ERR_CLIENT_CERT_LARGE, "client_cert_too_large",                                                                          \
+      "the client's certificates are larger, or have more names, than is taken", ALERT_BAD_CERTIFICATE)                        \
+    X(ERR_CLIENT_CERT_WEAK, "client_cert_weak", "a key or hash in the client's certificates is too weak",                      \
+      ALERT_BAD_CERTIFICATE)                                                                                                   \
+    X(ERR_CLIENT_CERT_BAD, "client_cert_bad", "the client's certificates cannot be used", ALERT_BAD_CERTIFICATE)               \
+    X(ERR_CLIENT_CERT_PROOF, "client_cert_proof", "the client does not hold the key of its certificate", ALERT_DECRYPT_ERROR)  \
+    X(ERR_CLIENT_NOT_ALLOWED, "client_not_allowed", "no rule lets this client in", ALERT_ACCESS_DENIED)                        \
     /* records */                                                                                                              \
     X(ERR_BAD_MAC, "bad_record_mac", "record failed authentication", ALERT_BAD_RECORD_MAC)                                     \
     X(ERR_RECORD_OVERFLOW, "record_overflow", "record too long", ALERT_RECORD_OVERFLOW)                                        \

@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "tls/cert_load.h"
+#include "tls/client_files.h"
 #include "tls/engine.h"
 #include "tls/selfsigned.h"
 #include "tls/suite.h"
@@ -21,6 +22,24 @@ static int add_certs(void *creds, const struct conf_cert *cert, struct text *why
 
 static int seal(void *creds, int *ret_fd) {
     return cert_load_seal(creds, ret_fd);
+}
+
+static int put_ca(void *creds, struct span der) {
+    return creds_add_client_ca(cert_load_writer(creds), der);
+}
+
+static int put_crl(void *creds, struct span der) {
+    return creds_add_client_crl(cert_load_writer(creds), der);
+}
+
+static int add_client_ca(void *creds, const char *file, struct text *why, conf_warn_fn warn, void *ctx) {
+    const struct client_sink sink = {put_ca, creds, warn, ctx};
+    return client_files_ca(file, &sink, why);
+}
+
+static int add_client_crl(void *creds, const char *file, struct text *why, conf_warn_fn warn, void *ctx) {
+    const struct client_sink sink = {put_crl, creds, warn, ctx};
+    return client_files_crl(file, &sink, why);
 }
 
 static int ensure_selfsigned(const char *folder, int *ret_made, struct text *why) {
@@ -68,6 +87,8 @@ const struct conf_probes *tls_probes(unsigned flags) {
     static struct conf_probes probes = {
         .add_service = add_service,
         .add_certs = add_certs,
+        .add_client_ca = add_client_ca,
+        .add_client_crl = add_client_crl,
         .seal = seal,
         .ensure_selfsigned = ensure_selfsigned,
         .suite_at = probe_suite_at,

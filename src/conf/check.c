@@ -32,6 +32,31 @@ static void check_passthrough(struct load *l, size_t i) {
     s->ncerts = 0;
 }
 
+/* Who asks for certificates must say whose; who does not ask should not believe that clients are kept out. */
+static void check_client_auth(struct load *l, size_t i) {
+    static const enum conf_key others[] = {KEY_CLIENT_AUTH_CA, KEY_CLIENT_AUTH_CRL, KEY_CLIENT_AUTH_DEPTH,
+                                           KEY_CLIENT_AUTH_ALLOW};
+    struct conf_service *s = &l->conf->services[i];
+    const struct service_origin *o = &l->services[i];
+    bool asks = s->client_auth != CLIENT_AUTH_NONE;
+    const struct toml_node *allow = o->node[KEY_CLIENT_AUTH_ALLOW];
+    if (asks && s->mode == MODE_PASSTHROUGH)
+        load_error(l, load_at(l, i, KEY_CLIENT_AUTH_MODE), load_key(l, i, KEY_CLIENT_AUTH_MODE),
+                   "found \"%s\", expected \"none\" in passthrough mode, where certificates are the backend's business",
+                   s->client_auth == CLIENT_AUTH_REQUIRED ? "required" : "optional");
+    else if (asks && !o->node[KEY_CLIENT_AUTH_CA])
+        load_error(l, load_at(l, i, KEY_CLIENT_AUTH_MODE), load_key(l, i, KEY_CLIENT_AUTH_MODE),
+                   "found \"%s\" without \"ca\", expected the file of the CA that issues the clients' certificates",
+                   s->client_auth == CLIENT_AUTH_REQUIRED ? "required" : "optional");
+    for (size_t k = 0; k < ARRAY_LEN(others) && !asks; k++)
+        if (o->node[others[k]])
+            load_warning(l, load_at(l, i, others[k]), load_key(l, i, others[k]), "has no effect while \"mode\" is \"none\"");
+    if (asks && allow && allow->kind == TOML_ARRAY && allow->nchildren == 0)
+        load_error(
+            l, load_at(l, i, KEY_CLIENT_AUTH_ALLOW), load_key(l, i, KEY_CLIENT_AUTH_ALLOW),
+            "found an empty array, expected at least one rule; leave \"allow\" out to let in every certificate of the CA");
+}
+
 /* With TLS 1.3 as the least version at least one of its suites is needed. */
 static void check_suites(struct load *l, size_t i) {
     const struct conf_service *s = &l->conf->services[i];
@@ -128,6 +153,7 @@ void check_keys(struct load *l) {
     for (size_t i = 0; i < l->conf->nservices; i++) {
         check_required(l, i);
         check_passthrough(l, i);
+        check_client_auth(l, i);
         check_suites(l, i);
         check_sharing(l, i);
     }

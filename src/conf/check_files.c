@@ -19,6 +19,11 @@
 static void say_there(void *ctx, size_t service, size_t k, bool is_error, const char *text) {
     struct load *l = ctx;
     const struct service_origin *o = &l->services[service];
+    if (k == CONF_CREDS_CA || k == CONF_CREDS_CRL) {
+        enum conf_key file = k == CONF_CREDS_CA ? KEY_CLIENT_AUTH_CA : KEY_CLIENT_AUTH_CRL;
+        (is_error ? load_error : load_warning)(l, load_at(l, service, file), load_key(l, service, file), "%s", text);
+        return;
+    }
     bool named = o->cert_at && k < l->conf->services[service].ncerts;
     struct toml_pos at = named ? o->cert_at[k] : load_at(l, service, KEY_CERTIFICATES);
     const char *key = named || l->file ? load_key(l, service, KEY_CERTIFICATES) : NULL;

@@ -13,15 +13,17 @@
 #include "base/addr.h"
 #include "base/defs.h"
 
-#define CONF_WORKERS_MAX     64
-#define CONF_SERVICES_MAX    256
-#define CONF_LISTENERS_MAX   256 /* different addresses, over all services */
-#define CONF_BACKENDS_MAX    64  /* a service */
-#define CONF_BUSY_POLL_MAX   10000
-#define CONF_RATE_MIN        1024 /* bytes a second of a client: the smallest limit */
-#define CONF_RATE_MAX        (UINT64_C(1) << 50)
-#define CONF_SOCKET_PATH_MAX 107        /* sun_path, its zero not counted */
-#define CONF_NEVER           UINT64_MAX /* a timeout of "none" */
+#define CONF_WORKERS_MAX      64
+#define CONF_SERVICES_MAX     256
+#define CONF_LISTENERS_MAX    256 /* different addresses, over all services */
+#define CONF_BACKENDS_MAX     64  /* a service */
+#define CONF_BUSY_POLL_MAX    10000
+#define CONF_CLIENT_DEPTH_MAX 16
+#define CONF_CLIENT_RULES_MAX 256
+#define CONF_RATE_MIN         1024 /* bytes a second of a client: the smallest limit */
+#define CONF_RATE_MAX         (UINT64_C(1) << 50)
+#define CONF_SOCKET_PATH_MAX  107        /* sun_path, its zero not counted */
+#define CONF_NEVER            UINT64_MAX /* a timeout of "none" */
 
 enum log_target { LOG_TO_STDERR, LOG_TO_STDOUT, LOG_TO_FILE, LOG_TO_SYSLOG, LOG_TO_JOURNAL };
 enum log_format { LOG_AS_TEXT, LOG_AS_JSON, LOG_AS_LOGFMT };
@@ -29,6 +31,7 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_D
 enum service_mode { MODE_TERMINATE, MODE_PASSTHROUGH };
 enum balance { BALANCE_LEAST_SESSIONS, BALANCE_ROUND_ROBIN, BALANCE_CLIENT_HASH };
 enum proxy_send { PROXY_SEND_NONE, PROXY_SEND_V1, PROXY_SEND_V2 };
+enum client_auth_mode { CLIENT_AUTH_NONE, CLIENT_AUTH_OPTIONAL, CLIENT_AUTH_REQUIRED };
 enum truncation { TRUNCATION_CLOSE, TRUNCATION_RESET }; /* what a backend sees of a TCP end without close_notify */
 
 /* Bits of conf_service.proxy_tlvs. */
@@ -73,6 +76,12 @@ struct conf_service {
     enum truncation truncation;
     enum proxy_send proxy_send;
     unsigned proxy_tlvs;
+    enum client_auth_mode client_auth;
+    const char *client_ca;     /* file, absolute; NULL only when clients are not asked for certificates */
+    const char *client_crl;    /* file, absolute; NULL = none */
+    uint32_t client_depth;     /* certificates between a client's and the CA's */
+    const char **client_allow; /* rules as in base/client_rule.h, checked; none = whoever has a certificate of the CA */
+    size_t nclient_allow;
     bool proxy_accept; /* required, from these networks */
     struct cidr *proxy_trust;
     size_t nproxy_trust;

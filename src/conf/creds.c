@@ -31,6 +31,22 @@ static void load_one(const struct conf_cert *cert, const struct conf_probes *pro
         p->say(p->ctx, p->service, p->k, true, why.len ? reason : cert->cert);
 }
 
+/* What clients' certificates are held against. */
+static void load_clients(const struct conf_service *s, const struct conf_probes *probes, struct place *p) {
+    char reason[WHY_MAX];
+    struct text why = text_of(reason, sizeof(reason));
+    if (s->client_auth == CLIENT_AUTH_NONE || !s->client_ca) /* that it is missing has been said */
+        return;
+    p->k = CONF_CREDS_CA;
+    int err = probes->add_client_ca(probes->creds, s->client_ca, &why, warn, p);
+    if (err == 0 && s->client_crl) {
+        p->k = CONF_CREDS_CRL;
+        err = probes->add_client_crl(probes->creds, s->client_crl, &why, warn, p);
+    }
+    if (err)
+        p->say(p->ctx, p->service, p->k, true, why.len ? reason : "out of memory");
+}
+
 void conf_creds_service(const struct conf *c, size_t i, bool skip, const struct conf_probes *probes, conf_creds_fn say,
                         void *ctx) {
     const struct conf_service *s = &c->services[i];
@@ -41,6 +57,8 @@ void conf_creds_service(const struct conf *c, size_t i, bool skip, const struct 
     }
     for (; !skip && p.k < s->ncerts; p.k++)
         load_one(&s->certs[p.k], probes, &p);
+    if (!skip)
+        load_clients(s, probes, &p);
 }
 
 struct naming {
@@ -51,8 +69,8 @@ struct naming {
 static void say_by_key(void *ctx, size_t service, size_t k, bool is_error, const char *text) {
     const struct naming *n = ctx;
     char key[128];
-    (void)k;                                                                                   /* the text names the file */
-    (void)snprintf(key, sizeof(key), "service.%s.certificates", n->c->services[service].name); /* cut is fine in a message */
+    const char *of = k == CONF_CREDS_CA ? "client_auth.ca" : k == CONF_CREDS_CRL ? "client_auth.crl" : "certificates";
+    (void)snprintf(key, sizeof(key), "service.%s.%s", n->c->services[service].name, of); /* cut is fine in a message */
     faults_add(n->f, is_error, "certificates", key, "%s", text);
 }
 

@@ -1,6 +1,7 @@
 /* Keys whose value is a list. Every item has a position of its own; a bad item is left out and the rest is read on. */
 #include <string.h>
 
+#include "base/client_rule.h"
 #include "base/err.h"
 #include "base/text.h"
 #include "conf/nearest.h"
@@ -260,6 +261,24 @@ void read_tlvs(struct reading *r, const struct toml_node *node) {
             reading_refuse(r, item, "%s", words);
         else
             r->service->proxy_tlvs |= (unsigned)v;
+    }
+}
+
+void read_client_allow(struct reading *r, const struct toml_node *node) {
+    struct conf_service *s = r->service;
+    size_t n = list_len(r, node, CONF_CLIENT_RULES_MAX);
+    s->client_allow = conf_alloc(r->l->conf, n * sizeof(*s->client_allow));
+    for (size_t i = 0; i < n; i++) {
+        const struct toml_node *item = &node->children[i];
+        char expected[256];
+        struct text why = text_of(expected, sizeof(expected));
+        struct client_rule rule;
+        if (!wants_string(r, item) || comes_again(r, node, i))
+            continue;
+        if (client_rule_read(item->string, &rule, &why) == 0)
+            s->client_allow[s->nclient_allow++] = conf_strdup(r->l->conf, item->string);
+        else
+            reading_refuse(r, item, "%s", expected);
     }
 }
 

@@ -96,6 +96,8 @@ void load_service_defaults(struct conf_service *s) {
     s->min_version = 0x0303;
     s->balance = BALANCE_LEAST_SESSIONS;
     s->truncation = TRUNCATION_CLOSE;
+    s->client_auth = CLIENT_AUTH_NONE;
+    s->client_depth = 4;
     s->proxy_send = PROXY_SEND_NONE;
     s->proxy_tlvs = TLV_SSL | TLV_AUTHORITY | TLV_ALPN | TLV_UNIQUE_ID | TLV_CRC32C;
     s->handshake_ms = 10 * 1000;

@@ -39,7 +39,7 @@ struct conf_probes {
     const struct addr *held;
     size_t nheld;
 
-    /* What the next three gather: the credential store in the making. */
+    /* What the next five gather: the credential store in the making. */
     void *creds;
 
     /* Begins the next service of the store, in the order of conf.services. */
@@ -47,6 +47,10 @@ struct conf_probes {
 
     /* Reads, checks and adds a pair, or every pair of a folder (at least one). */
     int (*add_certs)(void *creds, const struct conf_cert *cert, struct text *why, conf_warn_fn warn, void *ctx);
+
+    /* Reads, checks and adds the CA certificates, then the CRLs, of the service's client authentication. */
+    int (*add_client_ca)(void *creds, const char *file, struct text *why, conf_warn_fn warn, void *ctx);
+    int (*add_client_crl)(void *creds, const char *file, struct text *why, conf_warn_fn warn, void *ctx);
 
     /* The store, sealed; nothing can be added then. ERR_LIMIT, ERR_NOMEM, ERR_SYSTEM (errno). */
     int (*seal)(void *creds, int *ret_fd);

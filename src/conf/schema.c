@@ -147,6 +147,8 @@ static const struct word balances[] = {{"least-sessions", BALANCE_LEAST_SESSIONS
                                        {"client-hash", BALANCE_CLIENT_HASH},
                                        {NULL, 0}};
 static const struct word truncations[] = {{"close", TRUNCATION_CLOSE}, {"reset", TRUNCATION_RESET}, {NULL, 0}};
+static const struct word client_auth_modes[] = {
+    {"none", CLIENT_AUTH_NONE}, {"optional", CLIENT_AUTH_OPTIONAL}, {"required", CLIENT_AUTH_REQUIRED}, {NULL, 0}};
 static const struct word proxy_sends[] = {{"none", PROXY_SEND_NONE}, {"v1", PROXY_SEND_V1}, {"v2", PROXY_SEND_V2}, {NULL, 0}};
 static const struct word proxy_accepts[] = {{"none", false}, {"required", true}, {NULL, 0}};
 
@@ -197,10 +199,11 @@ const struct key_row key_rows[KEY_COUNT] = {
     [KEY_PROXY_ACCEPT] = ROW("service.*.proxy_protocol.accept", TOML_STRING, read_word, SERVICE(proxy_accept), .words = proxy_accepts),
     [KEY_PROXY_TRUST]  = ROW("service.*.proxy_protocol.trust", TOML_ARRAY, read_trust),
 
-    [KEY_CLIENT_AUTH_MODE]  = ROW("service.*.client_auth.mode", TOML_STRING, NULL, .neutral = "none"),
-    [KEY_CLIENT_AUTH_CA]    = ROW("service.*.client_auth.ca", TOML_STRING, NULL),
-    [KEY_CLIENT_AUTH_CRL]   = ROW("service.*.client_auth.crl", TOML_STRING, NULL),
-    [KEY_CLIENT_AUTH_ALLOW] = ROW("service.*.client_auth.allow", TOML_ARRAY, NULL),
+    [KEY_CLIENT_AUTH_MODE]  = ROW("service.*.client_auth.mode", TOML_STRING, read_word, SERVICE(client_auth), .words = client_auth_modes),
+    [KEY_CLIENT_AUTH_CA]    = ROW("service.*.client_auth.ca", TOML_STRING, read_path, SERVICE(client_ca)),
+    [KEY_CLIENT_AUTH_CRL]   = ROW("service.*.client_auth.crl", TOML_STRING, read_path, SERVICE(client_crl)),
+    [KEY_CLIENT_AUTH_DEPTH] = ROW("service.*.client_auth.depth", TOML_INTEGER, read_integer, SERVICE(client_depth), .max = CONF_CLIENT_DEPTH_MAX),
+    [KEY_CLIENT_AUTH_ALLOW] = ROW("service.*.client_auth.allow", TOML_ARRAY, read_client_allow),
 
     [KEY_TIMEOUT_HANDSHAKE] = ROW("service.*.timeouts.handshake", TOML_STRING, read_duration, SERVICE(handshake_ms), .min = 1),
     [KEY_TIMEOUT_CONNECT]   = ROW("service.*.timeouts.connect", TOML_STRING, read_duration, SERVICE(connect_ms), .min = 1),

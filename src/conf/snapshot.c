@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/client_rule.h"
 #include "base/err.h"
 #include "base/rd.h"
 #include "base/wr.h"
@@ -176,6 +177,9 @@ static void put_service_lists(struct wr *w, const struct conf_service *s) {
         put_text(w, s->alpn[i]);
     put_ids(w, s->suites, s->nsuites);
     put_ids(w, s->groups, s->ngroups);
+    wr_u16(w, (uint16_t)s->nclient_allow);
+    for (size_t i = 0; i < s->nclient_allow; i++)
+        put_text(w, s->client_allow[i]);
     wr_u16(w, (uint16_t)s->nproxy_trust);
     for (size_t i = 0; i < s->nproxy_trust; i++)
         put_cidr(w, &s->proxy_trust[i]);
@@ -196,10 +200,24 @@ static void get_service_lists(struct rd *r, struct conf *c, struct conf_service 
         s->alpn[i] = need_text(r, c, 1, 255);
     s->suites = get_ids(r, c, ITEMS_MAX, &s->nsuites);
     s->groups = get_ids(r, c, ITEMS_MAX, &s->ngroups);
+    s->nclient_allow = get_count(r, 0, CONF_CLIENT_RULES_MAX);
+    s->client_allow = conf_alloc(c, s->nclient_allow * sizeof(*s->client_allow));
+    for (size_t i = 0; i < s->nclient_allow && !r->bad; i++)
+        s->client_allow[i] = need_text(r, c, 1, CLIENT_RULE_MAX);
     s->nproxy_trust = get_count(r, 0, ITEMS_MAX);
     s->proxy_trust = conf_alloc(c, s->nproxy_trust * sizeof(*s->proxy_trust));
     for (size_t i = 0; i < s->nproxy_trust && !r->bad; i++)
         get_cidr(r, &s->proxy_trust[i]);
+}
+
+static void get_client_auth(struct rd *r, struct conf *c, struct conf_service *s) {
+    s->client_auth = (enum client_auth_mode)get_choice(r, CLIENT_AUTH_REQUIRED);
+    s->client_ca = get_text(r, c, TEXT_MAX - 1);
+    s->client_crl = get_text(r, c, TEXT_MAX - 1);
+    s->client_depth = rd_u32(r);
+    if ((s->client_auth != CLIENT_AUTH_NONE && !s->client_ca) || (s->client_ca && s->client_ca[0] != '/') ||
+        (s->client_crl && s->client_crl[0] != '/') || s->client_depth > CONF_CLIENT_DEPTH_MAX)
+        r->bad = true;
 }
 
 static void put_service(struct wr *w, const struct conf_service *s) {
@@ -212,6 +230,10 @@ static void put_service(struct wr *w, const struct conf_service *s) {
     wr_u8(w, (uint8_t)s->proxy_send);
     wr_u8(w, (uint8_t)s->proxy_tlvs);
     wr_u8(w, s->proxy_accept);
+    wr_u8(w, (uint8_t)s->client_auth);
+    put_text(w, s->client_ca);
+    put_text(w, s->client_crl);
+    wr_u32(w, s->client_depth);
     const uint64_t numbers[] = {s->handshake_ms,
                                 s->connect_ms,
                                 s->idle_ms,
@@ -235,6 +257,7 @@ static void get_service(struct rd *r, struct conf *c, struct conf_service *s) {
     s->proxy_send = (enum proxy_send)get_choice(r, PROXY_SEND_V2);
     s->proxy_tlvs = get_choice(r, TLV_SSL | TLV_AUTHORITY | TLV_ALPN | TLV_UNIQUE_ID | TLV_CRC32C | TLV_CLIENT_CERT);
     s->proxy_accept = get_choice(r, 1);
+    get_client_auth(r, c, s);
     uint64_t *const numbers[] = {&s->handshake_ms,
                                  &s->connect_ms,
                                  &s->idle_ms,

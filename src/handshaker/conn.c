@@ -50,6 +50,20 @@ void conn_goto(struct hand *h, struct conn *c, enum conn_state state) {
         deliver_queue(h, c);
 }
 
+/* Borrows R. */
+static void client_facts(const struct handshake_result *r, struct facts_client *ret) {
+    _Static_assert(CLIENT_NAME_MAX <= FACTS_NAME_MAX && CLIENT_SERIAL_MAX <= FACTS_SERIAL_MAX, "all of it fits");
+    _Static_assert(CLIENT_CERT_MAX <= FACTS_CERT_MAX && CLIENT_CN_MAX <= 255, "all of it fits");
+    const struct client_id *id = r->client;
+    ret->verified = true;
+    ret->named_by = id->named_by;
+    ret->name = span_of(id->name, id->name_len);
+    ret->cn = span_of(id->cn, id->cn_len);
+    ret->serial = span_of(id->serial, id->serial_len);
+    memcpy(ret->fingerprint, id->fingerprint, sizeof(ret->fingerprint));
+    ret->cert = r->client_cert;
+}
+
 void conn_facts(const struct hand *h, const struct conn *c, struct facts *ret) {
     (void)h;
     memset(ret, 0, sizeof(*ret));
@@ -76,6 +90,8 @@ void conn_facts(const struct hand *h, const struct conn *c, struct facts *ret) {
         ret->cert_sig = c->result->our_cert.sig;
         ret->cert_key = c->result->our_cert.key;
         ret->cert_key_bits = c->result->our_cert.bits;
+        if (c->result->client)
+            client_facts(c->result, &ret->id);
         tally_served(h, c, ret);
     }
 }
@@ -87,7 +103,7 @@ static const char *waiting_for(const struct conn *c) {
 
 /* One event a failed connection: reason, and the detail that only this place knows. */
 static void tell_failure(struct hand *h, struct conn *c) {
-    char detail[160] = "";
+    char detail[640] = "";
     struct text t = text_of(detail, sizeof(detail));
     if (c->stage)
         text_addf(&t, "waiting for %s, %zu bytes held", c->stage, buf_len(&c->in));

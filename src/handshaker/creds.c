@@ -64,8 +64,9 @@ void creds_take(struct hand *h, struct ipc_msg *m) {
     char line[1024];
     struct text why = text_of(line, sizeof(line));
     struct certs *certs = open_set(h, m, &why);
-    if (!certs) {
+    if (!certs || !clients_take(h, certs_store(certs), &why)) {
         voice_say(&h->child.voice, LOG_LEVEL_ERROR, "new certificates are not used: %s", line);
+        certs_free(certs);
         return;
     }
     for (size_t i = 0; i < h->conf->nservices; i++)

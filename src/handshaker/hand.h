@@ -16,6 +16,7 @@
 #include "handshaker/signer_link.h"
 #include "handshaker/tally.h"
 #include "tls/certs.h"
+#include "tls/client_auth.h"
 #include "tls/handshake.h"
 #include "tls/tickets.h"
 #include "wire/child.h"
@@ -189,6 +190,13 @@ void signing_wait(struct hand *h, struct conn *c);
 
 /* Takes up those that wait, when the signer is there; true when some are left for the next turn. */
 bool signing_turn(struct hand *h);
+
+/* clients.c: what a service holds clients' certificates against, from a store; *RET is NULL where none are asked for. */
+bool clients_make(const struct conf_service *s, const struct creds *store, uint32_t service, struct client_auth **ret,
+                  struct text *why);
+
+/* New rules for all services, or none of them. */
+bool clients_take(struct hand *h, const struct creds *store, struct text *why);
 
 /* deliver.c */
 void deliver_queue(struct hand *h, struct conn *c);

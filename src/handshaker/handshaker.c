@@ -19,6 +19,9 @@ static bool make_service(struct hand *h, const struct conf_service *s, struct ha
     ret->conf = s;
     if (s->mode == MODE_PASSTHROUGH)
         return true;
+    struct client_auth *clients = NULL;
+    if (!clients_make(s, certs_store(h->certs), (uint32_t)(s - h->conf->services), &clients, why))
+        return false;
     const struct tls_policy policy = {
         .name = s->name,
         .service = (uint32_t)(s - h->conf->services),
@@ -30,6 +33,8 @@ static bool make_service(struct hand *h, const struct conf_service *s, struct ha
         .alpn = s->alpn,
         .nalpn = s->nalpn,
         .strict_sni = s->strict_sni,
+        .clients = clients,
+        .tells_client_cert = s->proxy_send == PROXY_SEND_V2 && (s->proxy_tlvs & TLV_CLIENT_CERT),
     };
     ret->server = tls_server_new(&policy, h->certs, h->tickets, why);
     if (!ret->server)

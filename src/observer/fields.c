@@ -25,6 +25,8 @@ static bool is_ours(int reason) {
     case ERR_SIGNER_TIMEOUT:
     case ERR_SIGNER_REFUSED:
     case ERR_NO_RELAY:
+    case ERR_CLIENT_CRL_STALE:
+    case ERR_CLIENT_CRL_MISSING:
     case ERR_NO_BUFFERS:
     case ERR_BACKEND_REFUSED:
     case ERR_BACKEND_TIMEOUT:

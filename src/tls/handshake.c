@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "base/secret.h"
+#include "tls/client_auth.h"
 #include "tls/handshake_internal.h"
 #include "tls/key_provider.h"
 #include "tls/keysched.h"
@@ -18,11 +19,15 @@ struct handshake {
     const struct suite *suite; /* set once done */
     struct kdf_secrets told;   /* by our provider */
     struct kdf_secrets logged; /* by libssl's key log, while it is on */
+    const struct tls_server *server;
     uint16_t record_size_limit;
     bool begun; /* a record was fed */
     int err;
     uint8_t alert; /* the peer's fatal alert */
-    char detail[96];
+    char detail[HANDSHAKE_DETAIL_MAX];
+    struct client_id *client; /* once its certificate is verified */
+    int client_err;           /* or why it is refused */
+    uint8_t *client_cert;     /* DER, from libssl's memory; only when it is to be told */
 };
 
 int handshake_begin(const struct tls_server *s, const struct hello *hello, struct buf *out, struct handshake **ret) {
@@ -31,6 +36,7 @@ int handshake_begin(const struct tls_server *s, const struct hello *hello, struc
         return ERR_NOMEM;
     int err = ERR_CRYPTO;
     BIO *bio = NULL;
+    h->server = s;
     h->bio.out = out;
     h->record_size_limit = hello->record_size_limit;
     h->ssl = SSL_new(s->ctx);
@@ -79,6 +85,8 @@ void handshake_free(struct handshake *h) {
         SSL_set_shutdown(h->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
         SSL_free(h->ssl);
     }
+    OPENSSL_free(h->client_cert);
+    free(h->client);
     secret_wipe(h, sizeof(*h));
     free(h);
 }
@@ -125,11 +133,80 @@ void handshake_on_info(const SSL *ssl, int where, int ret) {
         h->alert = alert;
 }
 
+int handshake_note_client(struct handshake *h, int err, const struct client_id *id, const char *detail) {
+    struct client_id *copy = err == 0 ? malloc(sizeof(*copy)) : NULL;
+    if (err == 0 && !copy)
+        err = ERR_NOMEM;
+    if (copy)
+        *copy = *id;
+    free(h->client);
+    h->client = copy;
+    h->client_err = err;
+    if (err < 0)
+        snprintf(h->detail, sizeof(h->detail), "%s", detail);
+    return err;
+}
+
+const struct client_id *handshake_client(const struct handshake *h) {
+    return h->client;
+}
+
+/*
+ * A fatal alert as the first record under the server's application key. In 1.3 a client hears of its certificate only then,
+ * when it takes the handshake for done.
+ */
+static int seal_alert(struct handshake *h, enum alert alert, uint8_t out[static PLANE_CONTROL_MAX], size_t *ret_len) {
+    const struct kdf_secrets *s = h->logged.server_len ? &h->logged : &h->told;
+    struct engine_contexts contexts;
+    struct plane p = {.out_max = RECORD_PLAIN_MAX};
+    const struct suite *suite = suite_by_id(SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(h->ssl)));
+    if (!suite || s->server_len != hash_len(suite->hash))
+        return ERR_LEAVE;
+    p.suite_id = suite->id;
+    memcpy(p.out.secret, s->server, s->server_len);
+    int err = keysched_traffic_key(suite, p.out.secret, p.out.key, p.out.iv);
+    engine_contexts_init(&contexts, &engine_libcrypto);
+    if (err == 0)
+        err = plane_alert(&p, &contexts, alert, out, ret_len);
+    engine_contexts_fini(&contexts);
+    plane_wipe(&p);
+    return err;
+}
+
+/*
+ * libssl has one alert for many reasons, ours says which. Its alert, the only record behind OUT_BEFORE, has not left yet and
+ * never will: in 1.3 ours goes out under the same number. When ours cannot be made, its stays.
+ */
+static void put_better_alert(struct handshake *h, size_t out_before) {
+    int alert = err_alert(h->client_err);
+    struct buf *out = h->bio.out;
+    uint8_t record[PLANE_CONTROL_MAX];
+    size_t len = 0;
+    bool tls13 = SSL_version(h->ssl) == TLS_1_3;
+    if (!tls13 && h->client_err == ERR_CLIENT_CERT_MISSING) /* RFC 5246 7.4.6 */
+        alert = ALERT_HANDSHAKE_FAILURE;
+    if (alert == ALERT_NONE || h->bio.out_since_feed != 1 || h->bio.header_len != 0 || buf_len(out) <= out_before)
+        return;
+    if (tls13 && seal_alert(h, (enum alert)alert, record, &len) < 0)
+        return;
+    if (!tls13) {
+        const uint8_t plain[] = {CONTENT_ALERT, 3, 3, 0, 2, 2, (uint8_t)alert};
+        memcpy(record, plain, sizeof(plain));
+        len = sizeof(plain);
+    }
+    if (buf_len(out) - out_before == len) /* the same kind of record, so the same length */
+        memcpy(out->p + out->off + out_before, record, len);
+}
+
 /* Turns libssl's error queue into one of our reasons. */
 static enum step fail(struct handshake *h, int err) {
     unsigned long code = ERR_peek_error();
     const char *reason = code ? ERR_reason_error_string(code) : NULL;
-    if (reason)
+    if (!h->client_err && err == ERR_HANDSHAKE && h->server->clients && !h->alert)
+        h->client_err = client_auth_fault(h->ssl, ERR_GET_REASON(code));
+    if (h->client_err)
+        err = h->client_err;
+    if (reason && !h->detail[0])
         snprintf(h->detail, sizeof(h->detail), "%s", reason);
     ERR_clear_error();
     h->err = h->alert ? ERR_PEER_ALERT : err;
@@ -150,6 +227,7 @@ enum step handshake_step(struct handshake *h, struct span *in) {
         in->len -= len;
         h->begun = true;
 
+        size_t out_before = buf_len(h->bio.out);
         ERR_clear_error();
         kdf_provider_watch(&h->told);
         int done = SSL_do_handshake(h->ssl);
@@ -163,8 +241,12 @@ enum step handshake_step(struct handshake *h, struct span *in) {
             ERR_clear_error(); /* libssl knows no more than that it failed */
             return fail(h, signer);
         }
-        if (SSL_get_error(h->ssl, done) != SSL_ERROR_WANT_READ) /* a close_notify shows as an end */
-            return fail(h, SSL_get_shutdown(h->ssl) & SSL_RECEIVED_SHUTDOWN ? ERR_HANDSHAKE_CLOSED : ERR_HANDSHAKE);
+        if (SSL_get_error(h->ssl, done) != SSL_ERROR_WANT_READ) { /* a close_notify shows as an end */
+            (void)fail(h, SSL_get_shutdown(h->ssl) & SSL_RECEIVED_SHUTDOWN ? ERR_HANDSHAKE_CLOSED : ERR_HANDSHAKE);
+            if (h->client_err)
+                put_better_alert(h, out_before);
+            return STEP_FAILED;
+        }
         if (h->bio.in.len != 0) /* libssl wants more although it was given more: not to be waited for */
             return fail(h, ERR_HANDSHAKE);
     }
@@ -293,6 +375,29 @@ static uint16_t plain_limit(const struct handshake *h, uint16_t version) {
     return (uint16_t)max;
 }
 
+/* Who the client is: known from this handshake, or from the one that is resumed. Nobody passes here whom the rules keep out. */
+static int settle_client(struct handshake *h, struct handshake_result *ret) {
+    const struct client_auth *clients = h->server->clients;
+    if (!clients)
+        return 0;
+    if (SSL_session_reused(h->ssl)) {
+        free(h->client);
+        h->client = calloc(1, sizeof(*h->client));
+        int err = h->client ? client_auth_recall(h->ssl, h->client) : ERR_NOMEM;
+        if (err < 0)
+            return err;
+    }
+    bool verified = h->client && h->client->verified;
+    if (!verified && client_auth_required(clients))
+        return ERR_CLIENT_CERT_MISSING;
+    ret->client = verified ? h->client : NULL;
+    X509 *cert = verified && h->server->tells_client_cert ? SSL_get0_peer_certificate(h->ssl) : NULL;
+    int len = cert ? i2d_X509(cert, NULL) : 0;
+    if (len > 0 && len <= CLIENT_CERT_MAX && i2d_X509(cert, &h->client_cert) == len)
+        ret->client_cert = span_of(h->client_cert, (size_t)len);
+    return 0;
+}
+
 int handshake_finish(struct handshake *h, struct handshake_result *ret) {
     SSL *ssl = h->ssl;
     if (!SSL_is_init_finished(ssl) || SSL_has_pending(ssl) || h->bio.in.len != 0 || h->bio.header_len != 0)
@@ -305,7 +410,9 @@ int handshake_finish(struct handshake *h, struct handshake_result *ret) {
     memset(ret, 0, sizeof(*ret));
     ret->plane.suite_id = h->suite->id;
     ret->plane.out_max = plain_limit(h, version);
-    int err = version == TLS_1_3 ? take_tls13(h, &ret->plane) : take_tls12(h, &ret->plane);
+    int err = settle_client(h, ret);
+    if (err == 0)
+        err = version == TLS_1_3 ? take_tls13(h, &ret->plane) : take_tls12(h, &ret->plane);
     if (err < 0) {
         plane_wipe(&ret->plane);
         return err;

@@ -18,6 +18,7 @@
 #include "base/text.h"
 #include "tls/cert_alg.h"
 #include "tls/certs.h"
+#include "tls/client_id.h"
 #include "tls/hello.h"
 #include "tls/plane.h"
 #include "tls/tickets.h"
@@ -34,8 +35,11 @@ struct tls_policy {
     const char *const *alpn; /* in our order; none = ALPN is not spoken */
     size_t nalpn;
     bool strict_sni;
+    struct client_auth *clients; /* NULL = clients are not asked for certificates; taken over, also on failure */
+    bool tells_client_cert;      /* handshake_result.client_cert is wanted */
 };
 
+struct client_auth;
 struct tls_server;
 
 /* CERTS and TICKETS are kept and must outlive it. NULL with a message for the operator in WHY. */
@@ -44,6 +48,12 @@ struct tls_server *tls_server_new(const struct tls_policy *policy, struct certs 
 
 /* New handshakes use CERTS (kept, as above); those under way end with what they have. */
 void tls_server_use_certs(struct tls_server *s, struct certs *certs);
+
+/*
+ * New rules for clients' certificates (taken over, also on failure; NULL where there were none): for handshakes that come to
+ * that point from now on. Sessions of the old rules are not resumed. ERR_CRYPTO: the old ones stay.
+ */
+MUST_CHECK int tls_server_use_clients(struct tls_server *s, struct client_auth *clients);
 void tls_server_free(struct tls_server *s);
 
 /*
@@ -90,6 +100,8 @@ struct handshake_result {
     uint16_t sig_scheme;      /* with which we signed; 0 = nothing was signed (resumed) */
     struct cert_alg our_cert; /* of our certificate */
     struct span alpn;
+    const struct client_id *client; /* NULL = no certificate; borrows the handshake, as the next one does */
+    struct span client_cert;        /* DER; empty when it is not wanted, or larger than CLIENT_CERT_MAX */
 };
 
 /* Takes the session out of libssl after STEP_DONE; the handshake is only good for handshake_free() then. ERR_LEAVE, ERR_CRYPTO.

@@ -16,13 +16,27 @@ struct tls_server {
     bool strict_sni;
     uint16_t *suites, *groups;
     size_t nsuites, ngroups;
-    struct buf alpn;                  /* ProtocolName vectors in our order */
-    uint8_t binding[TICKET_BIND_LEN]; /* of its tickets */
+    struct client_auth *clients; /* NULL = none are asked for */
+    bool tells_client_cert;
+    struct buf alpn;                          /* ProtocolName vectors in our order */
+    uint8_t binding[TICKET_BIND_LEN];         /* of its tickets */
+    uint8_t service_binding[TICKET_BIND_LEN]; /* the part that does not change */
 };
 
 /* As handshake_new(), but without a certificate; and where one is put. */
 MUST_CHECK int handshake_begin(const struct tls_server *s, const struct hello *h, struct buf *out, struct handshake **ret);
 SSL *handshake_ssl(const struct handshake *h);
+
+#define HANDSHAKE_DETAIL_MAX 512
+
+/*
+ * What became of the client's certificate: 0 and who it is (copied), or why it is refused and one line for the log. Returns
+ * ERR, or ERR_NOMEM.
+ */
+MUST_CHECK int handshake_note_client(struct handshake *h, int err, const struct client_id *id, const char *detail);
+
+/* Who the client is, by the certificate it has shown in this handshake; NULL = nobody so far. */
+const struct client_id *handshake_client(const struct handshake *h);
 
 /* libssl's key-log callback: takes the application traffic secrets, where our provider is not trusted to. */
 void handshake_on_secret(const SSL *ssl, const char *line);

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "base/rd.h"
+#include "tls/client_auth.h"
 #include "tls/handshake_internal.h"
 
 /* Joins names with ':' as libssl's setters want them. */
@@ -72,6 +73,14 @@ static int set_alpn(struct tls_server *s, const struct tls_policy *p) {
     return 0;
 }
 
+/* Tickets are good under the present rules for clients only. */
+static void bind_tickets(struct tls_server *s) {
+    struct span rules = span_of(NULL, 0);
+    if (s->clients)
+        rules = span_of(client_auth_digest(s->clients), CLIENT_AUTH_DIGEST_LEN);
+    ticket_bind_rules(s->service_binding, rules, s->binding);
+}
+
 static int set_rules(struct tls_server *s, const struct tls_policy *p, struct tickets *tickets) {
     SSL_CTX *ctx = s->ctx;
     SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
@@ -82,7 +91,8 @@ static int set_rules(struct tls_server *s, const struct tls_policy *p, struct ti
     certs_staple(ctx);
     if (SSL_CTX_set_min_proto_version(ctx, p->min_version) != 1 || SSL_CTX_set_max_proto_version(ctx, TLS_1_3) != 1)
         return ERR_CRYPTO;
-    ticket_bind_service(p, span_of(NULL, 0), s->binding);
+    ticket_bind_service(p, s->service_binding);
+    bind_tickets(s);
     int err = set_suites(ctx, p);
     if (err == 0)
         err = set_groups(ctx, p);
@@ -90,6 +100,8 @@ static int set_rules(struct tls_server *s, const struct tls_policy *p, struct ti
         err = set_alpn(s, p);
     if (err == 0)
         err = tickets_attach(tickets, ctx);
+    if (err == 0 && s->clients)
+        err = client_auth_attach(s->clients, ctx);
     return err;
 }
 
@@ -110,6 +122,8 @@ struct tls_server *tls_server_new(const struct tls_policy *policy, struct certs 
     s->service = policy->service;
     s->min_version = policy->min_version;
     s->strict_sni = policy->strict_sni;
+    s->clients = policy->clients;
+    s->tells_client_cert = policy->tells_client_cert;
     s->nsuites = policy->nsuites;
     s->ngroups = policy->ngroups;
     buf_init(&s->alpn, 64 * 256);
@@ -120,6 +134,8 @@ struct tls_server *tls_server_new(const struct tls_policy *policy, struct certs 
         goto fail;
     return s;
 fail:
+    if (!s)
+        client_auth_free(policy->clients);
     reason = ERR_reason_error_string(ERR_peek_last_error());
     text_addf(why, "service %s: libssl refuses the settings: %s", policy->name, reason ? reason : "it does not say why");
     ERR_clear_error();
@@ -131,6 +147,22 @@ void tls_server_use_certs(struct tls_server *s, struct certs *certs) {
     s->certs = certs;
 }
 
+int tls_server_use_clients(struct tls_server *s, struct client_auth *clients) {
+    bool same = !s->clients || !clients ||
+                memcmp(client_auth_digest(s->clients), client_auth_digest(clients), CLIENT_AUTH_DIGEST_LEN) == 0;
+    struct client_auth *unused = clients;
+    int err = same ? 0 : client_auth_attach(clients, s->ctx);
+    if (!same && err == 0) {
+        unused = s->clients;
+        s->clients = clients;
+        bind_tickets(s);
+    } else if (err < 0) {
+        (void)!client_auth_attach(s->clients, s->ctx); /* nothing better is left to do */
+    }
+    client_auth_free(unused);
+    return err;
+}
+
 void tls_server_free(struct tls_server *s) {
     if (!s)
         return;
@@ -138,6 +170,7 @@ void tls_server_free(struct tls_server *s) {
     buf_fini(&s->alpn);
     free(s->suites);
     free(s->groups);
+    client_auth_free(s->clients);
     free(s);
 }
 

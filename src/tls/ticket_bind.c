@@ -20,13 +20,20 @@ static void end(union sha2 *s, uint8_t ret[static TICKET_BIND_LEN]) {
 }
 
 /* Machines of a fleet are of one kind: numbers are hashed as they lie in memory. */
-void ticket_bind_service(const struct tls_policy *p, struct span rules, uint8_t ret[static TICKET_BIND_LEN]) {
+void ticket_bind_service(const struct tls_policy *p, uint8_t ret[static TICKET_BIND_LEN]) {
     union sha2 s;
     sha2_begin(HASH_SHA256, &s);
     add(&s, span_str("tls-off ticket 1"));
     add(&s, span_str(p->name));
     add(&s, span_of(&p->min_version, sizeof(p->min_version)));
     add(&s, span_of(p->suites, p->nsuites * sizeof(*p->suites)));
+    end(&s, ret);
+}
+
+void ticket_bind_rules(const uint8_t service[static TICKET_BIND_LEN], struct span rules, uint8_t ret[static TICKET_BIND_LEN]) {
+    union sha2 s;
+    sha2_begin(HASH_SHA256, &s);
+    add(&s, span_of(service, TICKET_BIND_LEN));
     add(&s, rules);
     end(&s, ret);
 }

@@ -18,8 +18,11 @@
 
 struct tls_policy;
 
-/* Of a service: its name, versions and suites, and RULES, a digest of those for client certificates (empty: none). */
-void ticket_bind_service(const struct tls_policy *p, struct span rules, uint8_t ret[static TICKET_BIND_LEN]);
+/* Of a service: its name, versions and suites. */
+void ticket_bind_service(const struct tls_policy *p, uint8_t ret[static TICKET_BIND_LEN]);
+
+/* The same under RULES, a digest of those for clients' certificates (empty: none are asked for). */
+void ticket_bind_rules(const uint8_t service[static TICKET_BIND_LEN], struct span rules, uint8_t ret[static TICKET_BIND_LEN]);
 
 /* Of a connection: what its service is bound to, and the server name asked for ("" = none). */
 void ticket_bind_name(const uint8_t service[static TICKET_BIND_LEN], const char *sni, uint8_t ret[static TICKET_BIND_LEN]);

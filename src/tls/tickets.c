@@ -15,9 +15,7 @@
 
 #define TICKET_NAME_LEN 16
 #define TICKET_KEY_LEN  32
-#define TICKET_PEER_MAX                                                                                                        \
-    8192 /* bytes of a client's certificate in a ticket, which it must send within a ClientHello of 16 KiB */
-#define HOUR_US (3600ull * 1000 * 1000)
+#define HOUR_US         (3600ull * 1000 * 1000)
 
 /* The keys of one hour. The name is all that a ticket shows of them. */
 struct hour_keys {
@@ -98,7 +96,7 @@ static const struct hour_keys *keys_named(const struct tickets *t, const uint8_t
 /* libssl puts the client's certificate into the ticket. */
 static bool peer_fits(const SSL *ssl) {
     X509 *peer = SSL_get0_peer_certificate(ssl);
-    return !peer || i2d_X509(peer, NULL) <= TICKET_PEER_MAX;
+    return !peer || i2d_X509(peer, NULL) <= TICKETS_PEER_MAX;
 }
 
 /*

@@ -14,6 +14,9 @@
 
 #define TICKETS_SECRET_MIN 32
 #define TICKETS_SECRET_MAX 4096
+#define TICKETS_PEER_MAX                                                                                                       \
+    8192 /* DER of a client's certificate: with a larger one the session has no ticket, since its ticket                       \
+            would not fit into a ClientHello of 16 KiB */
 #define TICKETS_LIFETIME_S 3600 /* what clients are told: so long their tickets are opened for sure */
 
 struct tickets;

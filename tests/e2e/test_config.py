@@ -78,13 +78,6 @@ def test_check_names_line_column_key_and_what_was_expected(parts, good, path, va
     assert re.search(says, said), said
 
 
-@pytest.mark.parametrize("path,value", [("service.web.client_auth.mode", "required")])
-def test_keys_of_later_versions_are_refused(parts, good, path, value):
-    status, said = check(parts, broken(good, path, value))
-    assert status == 1
-    assert "not supported by this version" in said and path in said
-
-
 def test_line_and_column_are_right(parts, good):
     text = toml.dumps(good)
     lines = text.splitlines()

@@ -39,6 +39,15 @@ static int stub_seal(void *creds, int *ret_fd) {
     return *ret_fd < 0 ? ERR_SYSTEM : 0;
 }
 
+static int stub_client_file(void *creds, const char *file, struct text *why, conf_warn_fn warn, void *ctx) {
+    if (strstr(file, "old"))
+        warn(ctx, "old.crl is out of date");
+    if (!strstr(file, "bad"))
+        return 0;
+    text_addf(why, "%s holds none", file);
+    return ERR_FORMAT;
+}
+
 static int stub_selfsigned(const char *folder, int *ret_made, struct text *why) {
     *ret_made = 1;
     if (!strstr(folder, "bad"))
@@ -85,6 +94,8 @@ static bool stub_engine_usable(const char *name) {
 static const struct conf_probes stub_probes = {
     .add_service = stub_service,
     .add_certs = stub_certs,
+    .add_client_ca = stub_client_file,
+    .add_client_crl = stub_client_file,
     .seal = stub_seal,
     .ensure_selfsigned = stub_selfsigned,
     .suite_at = stub_suite_at,

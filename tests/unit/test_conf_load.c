@@ -135,10 +135,25 @@ static const struct broken table[] = {
     {"[tickets]\nsecret_file = \"\"\n" SERVICE,
      "t.toml:2:15: tickets.secret_file: found \"\", expected a file name of 1 to 4095 bytes\n"},
     {"[tickets]\nsecret_file = 5\n" SERVICE, "t.toml:2:15: tickets.secret_file: found 5, expected a string\n"},
+    /* client authentication */
     {SERVICE "client_auth.mode = \"required\"\n",
-     "t.toml:4:20: service.a.client_auth.mode: found \"required\", expected \"none\": not supported by this version\n"},
-    {SERVICE "client_auth.allow = []\n",
-     "t.toml:4:13: service.a.client_auth.allow: found an empty array: not supported by this version\n"},
+     "t.toml:4:20: service.a.client_auth.mode: found \"required\" without \"ca\", expected the file of the CA that issues the "
+     "clients' certificates\n"},
+    {SERVICE "client_auth.mode = \"must\"\n",
+     "t.toml:4:20: service.a.client_auth.mode: found \"must\", expected \"none\", \"optional\" or \"required\"\n"},
+    {SERVICE "client_auth = {mode = \"optional\", ca = \"c\", allow = []}\n",
+     "t.toml:4:53: service.a.client_auth.allow: found an empty array, expected at least one rule; leave \"allow\" out to let "
+     "in every certificate of the CA\n"},
+    {SERVICE "client_auth = {mode = \"optional\", ca = \"c\", depth = 17}\n",
+     "t.toml:4:53: service.a.client_auth.depth: found 17, expected an integer from 0 to 16\n"},
+    {SERVICE "client_auth = {mode = \"optional\", ca = \"c\", allow = [\"cn:a\", \"cn:a\", \"dns:*\", 5]}\n",
+     "t.toml:4:62: service.a.client_auth.allow: found \"cn:a\", expected each item once\n"
+     "t.toml:4:70: service.a.client_auth.allow: found \"dns:*\", expected \"dns:\" and a host name in ASCII, with \"*.\" in "
+     "front for any one label\n"
+     "t.toml:4:79: service.a.client_auth.allow: found 5, expected a string\n"},
+    {SERVICE "mode = \"passthrough\"\nclient_auth = {mode = \"required\", ca = \"c\"}\n",
+     "t.toml:5:23: service.a.client_auth.mode: found \"required\", expected \"none\" in passthrough mode, where certificates "
+     "are the backend's business\n"},
     {SERVICE "limits.bytes_per_second_per_client = 1\n",
      "t.toml:4:38: service.a.limits.bytes_per_second_per_client: found 1, expected 0 (no limit) or an integer from 1024 "
      "to 1125899906842624\n"},
@@ -248,6 +263,20 @@ static void test_defaults(void **state) {
     conf_free(c);
 }
 
+static void test_client_auth_reaches_its_fields(void **state) {
+    struct conf *c =
+        load_well("[service.b]\nlisten = [\"127.0.0.1:0\"]\nbackends = [\"unix:/x\"]\n[service.b.client_auth]\n"
+                  "mode = \"optional\"\nca = \"ca\"\ncrl = \"/crl\"\ndepth = 2\nallow = [\"cn:a\", \"dns:*.b\"]\n");
+    const struct conf_service *s = &c->services[0];
+    assert_int_equal(s->client_auth, CLIENT_AUTH_OPTIONAL);
+    assert_string_equal(s->client_ca, "/etc/tls-off/ca");
+    assert_string_equal(s->client_crl, "/crl");
+    assert_int_equal(s->client_depth, 2);
+    assert_int_equal(s->nclient_allow, 2);
+    assert_string_equal(s->client_allow[1], "dns:*.b");
+    conf_free(c);
+}
+
 static void test_every_key_reaches_its_field(void **state) {
     struct conf *c = load_well(
         "workers = 3\nstate_dir = \"state\"\nengine = \"libcrypto\"\ntcp_congestion = \"reno\"\n"
@@ -261,7 +290,8 @@ static void test_every_key_reaches_its_field(void **state) {
         "min_version = \"1.3\"\ncipher_suites = [\"TLS_CHACHA20_POLY1305_SHA256\"]\ngroups = [\"P-384\", \"X25519\"]\n"
         "strict_sni = true\nbalance = \"client-hash\"\ntruncation = \"reset\"\n"
         "[service.b.proxy_protocol]\nsend = \"v2\"\ntlvs = [\"alpn\", \"crc32c\"]\naccept = \"required\"\n"
-        "trust = [\"10.0.0.0/8\", \"::1\"]\n[service.b.client_auth]\nmode = \"none\"\n"
+        "trust = [\"10.0.0.0/8\", \"::1\"]\n[service.b.client_auth]\nmode = \"optional\"\nca = \"ca\"\ncrl = \"/crl\"\ndepth = 2\n"
+        "allow = [\"cn:a\", \"dns:*.b\"]\n"
         "[service.b.timeouts]\nhandshake = \"250ms\"\nconnect = \"2h\"\nidle = \"none\"\nlinger = \"0s\"\n"
         "[service.b.limits]\nsessions = 1\nsessions_per_client = 2\nhandshakes_per_client_per_second = 3\n"
         "bytes_per_second_per_client = 1024\n"
@@ -508,6 +538,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_broken_texts_are_told_exactly),
         cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_client_auth_reaches_its_fields),
         cmocka_unit_test(test_every_key_reaches_its_field),
         cmocka_unit_test(test_unix_paths_fit_a_socket_address),
         cmocka_unit_test(test_host_names),

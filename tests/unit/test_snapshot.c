@@ -16,6 +16,7 @@ static const char rich[] =
     "certificates = [{ key = \"k\", cert = \"/c\", passphrase = \"p\" }, \"d/\"]\nalpn = [\"h2\", \"http/1.1\"]\nstrict_sni = true\n"
     "balance = \"client-hash\"\ntruncation = \"reset\"\n"
     "proxy_protocol = {send = \"v2\", accept = \"required\", trust = [\"10.0.0.0/8\", \"::1\"], tlvs = [\"ssl\", \"client-cert\"]}\n"
+    "client_auth = {mode = \"required\", ca = \"/ca\", crl = \"crl\", depth = 3, allow = [\"cn:a\", \"ou:b\"]}\n"
     "limits = {sessions = 1, sessions_per_client = 2, handshakes_per_client_per_second = 3, bytes_per_second_per_client = 4000}\n"
     "[service.a]\nlisten = [\"127.0.0.1:9\"]\nbackends = [\"unix:/x\"]\nmode = \"passthrough\"\nmin_version = \"1.3\"\n";
 
@@ -58,6 +59,16 @@ static void assert_same_service(const struct conf_service *a, const struct conf_
         assert_int_equal(a->backends[i].is_name, b->backends[i].is_name);
         assert_memory_equal(&a->backends[i].addr, &b->backends[i].addr, sizeof(a->backends[i].addr));
     }
+    assert_int_equal(a->client_auth, b->client_auth);
+    assert_int_equal(a->client_depth, b->client_depth);
+    assert_int_equal(!a->client_ca, !b->client_ca);
+    if (a->client_ca) {
+        assert_string_equal(a->client_ca, b->client_ca);
+        assert_string_equal(a->client_crl, b->client_crl);
+    }
+    assert_int_equal(a->nclient_allow, b->nclient_allow);
+    for (size_t i = 0; i < a->nclient_allow; i++)
+        assert_string_equal(a->client_allow[i], b->client_allow[i]);
     assert_int_equal(a->ncerts, b->ncerts);
     for (size_t i = 0; i < a->ncerts; i++) {
         assert_string_equal(a->certs[i].cert, b->certs[i].cert);
@@ -255,13 +266,22 @@ static void break_conf(struct conf *c, unsigned how) {
     case 22:
         c->ticket_secret = "relative";
         break;
+    case 23:
+        s->client_ca = NULL;
+        break;
+    case 24:
+        s->client_crl = "relative";
+        break;
+    case 25:
+        s->client_depth = CONF_CLIENT_DEPTH_MAX + 1;
+        break;
     default:
         c->buffer_memory = 0;
     }
 }
 
 static void test_values_that_make_no_sense_are_refused(void **state) {
-    for (unsigned how = 0; how <= 23; how++) {
+    for (unsigned how = 0; how <= 26; how++) {
         struct conf *a = rich_conf(), *b = NULL;
         int fd = -1;
         break_conf(a, how);

@@ -1,0 +1,324 @@
+#include "tls/client_auth.h"
+
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/client_rule.h"
+#include "base/err.h"
+#include "tls/client_names.h"
+#include "tls/handshake_internal.h"
+#include "tls/sha2.h"
+
+#define NAMES_TOLD_MAX 64 /* CA names sent to clients, so that they can choose among their certificates */
+#define CLOCK_SKEW_S   3600
+
+struct client_auth {
+    bool required;
+    bool has_crl;
+    unsigned depth;
+    X509_STORE *store;
+    STACK_OF(X509_NAME) * names;
+    struct client_rule *rules;
+    char **texts; /* the rules borrow them */
+    size_t nrules;
+    uint8_t digest[CLIENT_AUTH_DIGEST_LEN];
+};
+
+/* ---- making one ---- */
+
+static void add_part(union sha2 *s, struct span part) {
+    const uint8_t len[] = {(uint8_t)(part.len >> 24), (uint8_t)(part.len >> 16), (uint8_t)(part.len >> 8), (uint8_t)part.len};
+    sha2_add(HASH_SHA256, s, len, sizeof(len));
+    if (part.len)
+        sha2_add(HASH_SHA256, s, part.p, part.len);
+}
+
+static void digest_of(const struct client_policy *p, uint8_t ret[static CLIENT_AUTH_DIGEST_LEN]) {
+    const uint8_t head[] = {1, p->required, (uint8_t)p->depth};
+    uint8_t digest[HASH_LEN_MAX];
+    union sha2 s;
+    sha2_begin(HASH_SHA256, &s);
+    add_part(&s, span_of(head, sizeof(head)));
+    for (size_t i = 0; i < p->nca; i++)
+        add_part(&s, p->ca[i]);
+    add_part(&s, span_str("crl"));
+    for (size_t i = 0; i < p->ncrl; i++)
+        add_part(&s, p->crl[i]);
+    add_part(&s, span_str("allow"));
+    for (size_t i = 0; i < p->nallow; i++)
+        add_part(&s, span_str(p->allow[i]));
+    sha2_end(HASH_SHA256, &s, digest);
+    memcpy(ret, digest, CLIENT_AUTH_DIGEST_LEN);
+}
+
+static int add_ca(struct client_auth *a, struct span der) {
+    const uint8_t *p = der.p;
+    X509 *x = d2i_X509(NULL, &p, (long)der.len);
+    int err = x && X509_STORE_add_cert(a->store, x) == 1 ? 0 : ERR_FORMAT;
+    if (err == 0 && sk_X509_NAME_num(a->names) < NAMES_TOLD_MAX) {
+        X509_NAME *name = X509_NAME_dup(X509_get_subject_name(x));
+        if (!name || !sk_X509_NAME_push(a->names, name)) {
+            X509_NAME_free(name);
+            err = ERR_NOMEM;
+        }
+    }
+    X509_free(x);
+    return err;
+}
+
+static int add_crl(struct client_auth *a, struct span der) {
+    const uint8_t *p = der.p;
+    X509_CRL *crl = d2i_X509_CRL(NULL, &p, (long)der.len);
+    int err = crl && X509_STORE_add_crl(a->store, crl) == 1 ? 0 : ERR_FORMAT;
+    X509_CRL_free(crl);
+    return err;
+}
+
+static int add_rules(struct client_auth *a, const struct client_policy *p, struct text *why) {
+    a->rules = calloc(MAX(p->nallow, (size_t)1), sizeof(*a->rules));
+    a->texts = calloc(MAX(p->nallow, (size_t)1), sizeof(*a->texts));
+    if (!a->rules || !a->texts)
+        return ERR_NOMEM;
+    for (; a->nrules < p->nallow; a->nrules++) {
+        char *text = a->texts[a->nrules] = strdup(p->allow[a->nrules]);
+        int err = text ? client_rule_read(text, &a->rules[a->nrules], why) : ERR_NOMEM;
+        if (err < 0)
+            return err;
+    }
+    return 0;
+}
+
+static int fill(struct client_auth *a, const struct client_policy *p, struct text *why) {
+    int err = a->store && a->names && p->nca > 0 ? 0 : ERR_FORMAT;
+    for (size_t i = 0; i < p->nca && !err; i++)
+        err = add_ca(a, p->ca[i]);
+    for (size_t i = 0; i < p->ncrl && !err; i++)
+        err = add_crl(a, p->crl[i]);
+    return err ? err : add_rules(a, p, why);
+}
+
+struct client_auth *client_auth_new(const struct client_policy *p, struct text *why) {
+    struct client_auth *a = calloc(1, sizeof(*a));
+    size_t before = why->len;
+    tzset(); /* reads /etc/localtime for all later arithmetic with dates: now, since later this process may open no files */
+    if (a) {
+        a->required = p->required;
+        a->depth = p->depth;
+        a->has_crl = p->ncrl > 0;
+        a->store = X509_STORE_new();
+        a->names = sk_X509_NAME_new_null();
+        digest_of(p, a->digest);
+    }
+    if (a && fill(a, p, why) == 0) {
+        ERR_clear_error();
+        return a;
+    }
+    if (why->len == before)
+        text_add(why, "the CA certificates and CRLs cannot be taken up");
+    ERR_clear_error();
+    client_auth_free(a);
+    return NULL;
+}
+
+void client_auth_free(struct client_auth *a) {
+    if (!a)
+        return;
+    X509_STORE_free(a->store);
+    sk_X509_NAME_pop_free(a->names, X509_NAME_free);
+    for (size_t i = 0; a->texts && i <= a->nrules && a->texts[i]; i++)
+        free(a->texts[i]);
+    free(a->texts);
+    free(a->rules);
+    free(a);
+}
+
+const uint8_t *client_auth_digest(const struct client_auth *a) {
+    return a->digest;
+}
+
+bool client_auth_required(const struct client_auth *a) {
+    return a->required;
+}
+
+/* ---- judging a certificate ---- */
+
+static int reason_of(int x509_error) {
+    switch (x509_error) {
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+        return ERR_CLIENT_CERT_EXPIRED;
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+        return ERR_CLIENT_CERT_EARLY;
+    case X509_V_ERR_CERT_REVOKED:
+        return ERR_CLIENT_CERT_REVOKED;
+    case X509_V_ERR_CRL_HAS_EXPIRED:
+    case X509_V_ERR_CRL_NOT_YET_VALID:
+        return ERR_CLIENT_CRL_STALE;
+    case X509_V_ERR_UNABLE_TO_GET_CRL:
+    case X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER:
+    case X509_V_ERR_CRL_SIGNATURE_FAILURE:
+    case X509_V_ERR_KEYUSAGE_NO_CRL_SIGN:
+    case X509_V_ERR_DIFFERENT_CRL_SCOPE:
+    case X509_V_ERR_CRL_PATH_VALIDATION_ERROR:
+        return ERR_CLIENT_CRL_MISSING;
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+    case X509_V_ERR_CERT_UNTRUSTED:
+        return ERR_CLIENT_CERT_UNKNOWN_CA;
+    case X509_V_ERR_CERT_CHAIN_TOO_LONG:
+    case X509_V_ERR_PATH_LENGTH_EXCEEDED:
+        return ERR_CLIENT_CERT_DEPTH;
+    case X509_V_ERR_INVALID_PURPOSE:
+        return ERR_CLIENT_CERT_USAGE;
+    case X509_V_ERR_EE_KEY_TOO_SMALL:
+    case X509_V_ERR_CA_KEY_TOO_SMALL:
+    case X509_V_ERR_CA_MD_TOO_WEAK:
+        return ERR_CLIENT_CERT_WEAK;
+    case X509_V_ERR_OUT_OF_MEM:
+        return ERR_NOMEM;
+    default:
+        return ERR_CLIENT_CERT_BAD;
+    }
+}
+
+/* The CA's own certificate is trusted as it stands: no CRL need cover it. */
+static int on_fault(int ok, X509_STORE_CTX *ctx) {
+    int error = X509_STORE_CTX_get_error(ctx), depth = X509_STORE_CTX_get_error_depth(ctx);
+    bool no_crl = error == X509_V_ERR_UNABLE_TO_GET_CRL || error == X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER;
+    if (!ok && no_crl && depth > 0 && depth == sk_X509_num(X509_STORE_CTX_get0_chain(ctx)) - 1) {
+        X509_STORE_CTX_set_error(ctx, X509_V_OK);
+        return 1;
+    }
+    return ok;
+}
+
+static int64_t seconds_of(const ASN1_TIME *t) {
+    struct tm tm;
+    return ASN1_TIME_to_tm(t, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
+}
+
+static int64_t first_end(const STACK_OF(X509) * chain) {
+    int64_t end = INT64_MAX;
+    for (int i = 0; i < sk_X509_num(chain); i++)
+        end = MIN(end, seconds_of(X509_get0_notAfter(sk_X509_value(chain, i))));
+    return end;
+}
+
+/* libssl asks: 1 lets the client in. Whatever was found is noted with the handshake; this is no place to send from. */
+static int verify(X509_STORE_CTX *ctx, void *arg) {
+    const struct client_auth *a = arg;
+    SSL *ssl = X509_STORE_CTX_get_ex_data(ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
+    X509 *cert = X509_STORE_CTX_get0_cert(ctx);
+    struct client_id id = {.verified = true, .verified_s = (int64_t)time(NULL)};
+    X509_STORE_CTX_set_verify_cb(ctx, on_fault);
+    int err = X509_verify_cert(ctx) == 1 ? 0 : reason_of(X509_STORE_CTX_get_error(ctx));
+    const char *what = err ? X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx)) : NULL;
+    if (err == 0) {
+        id.expires_s = first_end(X509_STORE_CTX_get0_chain(ctx));
+        err = client_names_judge(cert, a->rules, a->nrules, &id);
+        if (err < 0)
+            X509_STORE_CTX_set_error(ctx, X509_V_ERR_APPLICATION_VERIFICATION);
+    }
+    if (i2d_X509(cert, NULL) > TICKETS_PEER_MAX)
+        (void)SSL_set_num_tickets(ssl, 0); /* cannot fail for 0 */
+    char detail[HANDSHAKE_DETAIL_MAX] = "";
+    struct text t = text_of(detail, sizeof(detail));
+    if (err < 0) {
+        int depth = what ? X509_STORE_CTX_get_error_depth(ctx) : 0;
+        X509 *faulty = what ? X509_STORE_CTX_get_current_cert(ctx) : cert;
+        client_names_describe(faulty ? faulty : cert, depth, &t);
+        if (what)
+            text_addf(&t, ": %s", what);
+    }
+    return handshake_note_client(SSL_get_app_data(ssl), err, &id, detail) == 0;
+}
+
+/* ---- tickets ---- */
+
+/* A ticket is about to be sealed: it carries what is known of the client. A session that was resumed has it already. */
+static int on_seal(SSL *ssl, void *arg) {
+    (void)arg;
+    uint8_t packed[CLIENT_ID_PACKED];
+    struct client_id none = {0};
+    const struct client_id *id = handshake_client(SSL_get_app_data(ssl));
+    if (SSL_session_reused(ssl))
+        return 1;
+    size_t len = client_id_pack(id ? id : &none, packed);
+    return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), packed, len);
+}
+
+static int recall(SSL_SESSION *session, struct client_id *ret) {
+    void *packed = NULL;
+    size_t len = 0;
+    if (SSL_SESSION_get0_ticket_appdata(session, &packed, &len) != 1 || !packed)
+        return ERR_FORMAT;
+    return client_id_unpack(span_of(packed, len), ret);
+}
+
+/* Whether the client could still come in with the certificate that its ticket stands for; the rules are the same, see bind. */
+static bool may_resume(const struct client_auth *a, SSL_SESSION *session) {
+    struct client_id id;
+    int64_t now = (int64_t)time(NULL);
+    if (recall(session, &id) < 0)
+        return false;
+    if (!id.verified)
+        return !a->required;
+    return id.expires_s > now && id.verified_s <= now + CLOCK_SKEW_S && now - id.verified_s < CLIENT_RESUME_MAX_S;
+}
+
+/* A ticket was opened, or not. What is not taken up means a full handshake, and a new ticket. */
+static SSL_TICKET_RETURN on_open(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t len,
+                                 SSL_TICKET_STATUS status, void *arg) {
+    (void)ssl;
+    (void)name;
+    (void)len;
+    bool opened = status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW;
+    if (!opened || !may_resume(arg, session))
+        return SSL_TICKET_RETURN_IGNORE_RENEW;
+    return status == SSL_TICKET_SUCCESS_RENEW ? SSL_TICKET_RETURN_USE_RENEW : SSL_TICKET_RETURN_USE;
+}
+
+int client_auth_recall(SSL *ssl, struct client_id *ret) {
+    return recall(SSL_get_session(ssl), ret);
+}
+
+/* ---- libssl ---- */
+
+static int set_param(const struct client_auth *a, SSL_CTX *ctx) {
+    X509_VERIFY_PARAM *param = SSL_CTX_get0_param(ctx);
+    unsigned long flags = X509_V_FLAG_PARTIAL_CHAIN; /* an intermediate in the CA file is trusted as it stands */
+    if (a->has_crl)
+        flags |= X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL;
+    SSL_CTX_set_verify_depth(ctx, (int)a->depth);
+    return X509_VERIFY_PARAM_set_flags(param, flags) == 1 ? 0 : ERR_CRYPTO;
+}
+
+int client_auth_attach(const struct client_auth *a, SSL_CTX *ctx) {
+    STACK_OF(X509_NAME) *names = SSL_dup_CA_list(a->names);
+    if (!names)
+        return ERR_CRYPTO;
+    SSL_CTX_set_client_CA_list(ctx, names);
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | (a->required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), NULL);
+    SSL_CTX_set_cert_verify_callback(ctx, verify, (void *)(uintptr_t)a); /* only read */
+    SSL_CTX_set_max_cert_list(ctx, CLIENT_CHAIN_MAX);
+    if (SSL_CTX_set1_verify_cert_store(ctx, a->store) != 1 ||
+        SSL_CTX_set_session_ticket_cb(ctx, on_seal, on_open, (void *)(uintptr_t)a) != 1)
+        return ERR_CRYPTO;
+    return set_param(a, ctx);
+}
+
+int client_auth_fault(const SSL *ssl, int reason) {
+    OSSL_HANDSHAKE_STATE state = SSL_get_state(ssl);
+    if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
+        return ERR_CLIENT_CERT_MISSING;
+    if (state == TLS_ST_SR_CERT)
+        return reason == SSL_R_EXCESSIVE_MESSAGE_SIZE ? ERR_CLIENT_CERT_LARGE : ERR_CLIENT_CERT_BAD;
+    if (state == TLS_ST_SR_CERT_VRFY)
+        return reason == SSL_R_BAD_SIGNATURE ? ERR_CLIENT_CERT_PROOF : ERR_CLIENT_CERT_BAD;
+    return 0;
+}

@@ -1,0 +1,59 @@
+/*
+ * Who may come into a service: the CA certificates, CRLs and rules that clients' certificates are held against. libssl asks
+ * during the handshake; what it was answered, and why, is kept with the handshake (handshake_internal.h).
+ *
+ * Bounds on what a client can make us do: its certificates take at most CLIENT_CHAIN_MAX bytes, have at most
+ * CLIENT_NAMES_MAX names, and the signatures of a chain are checked from the CA downwards, so that keys of a stranger's own
+ * making are never computed with.
+ */
+#pragma once
+
+#include <openssl/ssl.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/defs.h"
+#include "base/span.h"
+#include "base/text.h"
+#include "tls/client_id.h"
+
+#define CLIENT_CHAIN_MAX       (32 * 1024) /* of the Certificate message */
+#define CLIENT_NAMES_MAX       256         /* alternative names of a client's certificate */
+#define CLIENT_RESUME_MAX_S    (24 * 3600) /* after so long the certificate is shown again, however often it was resumed */
+#define CLIENT_AUTH_DIGEST_LEN 32
+
+/* What a service wants. Borrowed during client_auth_new() only. */
+struct client_policy {
+    bool required;         /* or optional: who shows no certificate comes in without a name */
+    const struct span *ca; /* DER */
+    size_t nca;
+    const struct span *crl; /* DER; with any, every certificate of a chain below the CA's must be covered by one */
+    size_t ncrl;
+    unsigned depth;           /* certificates between the client's and the CA's */
+    const char *const *allow; /* see base/client_rule.h; none = whoever has a certificate of the CA */
+    size_t nallow;
+};
+
+struct client_auth;
+
+/* NULL with a sentence for the operator in WHY. */
+struct client_auth *client_auth_new(const struct client_policy *p, struct text *why);
+void client_auth_free(struct client_auth *a);
+
+/* Of all that decides who comes in: sessions are resumed only under the same (CLIENT_AUTH_DIGEST_LEN bytes). */
+const uint8_t *client_auth_digest(const struct client_auth *a);
+
+bool client_auth_required(const struct client_auth *a);
+
+/* Makes CTX ask clients for certificates and hold them against A (kept; must outlive CTX). ERR_CRYPTO. */
+MUST_CHECK int client_auth_attach(const struct client_auth *a, SSL_CTX *ctx);
+
+/* What the session that was resumed says of its client. ERR_FORMAT. */
+MUST_CHECK int client_auth_recall(SSL *ssl, struct client_id *ret);
+
+/*
+ * Why the handshake failed, when it was for the client's certificate and libssl found it before we were asked (none was sent,
+ * too many bytes, a wrong signature); otherwise 0. REASON is libssl's.
+ */
+int client_auth_fault(const SSL *ssl, int reason);

@@ -1,0 +1,228 @@
+#include "tls/client_files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/err.h"
+
+/* One of the two kinds of file, and what is told of it. */
+struct kind {
+    const char *what;     /* "certificate" */
+    const char *expected; /* of a file without one */
+    size_t file_max;
+    int (*each)(const struct client_sink *sink, const char *file, int n, void *object, struct text *why);
+    void *(*from_pem)(BIO *bio);
+    void *(*from_der)(const uint8_t **p, long len);
+    void (*free)(void *object);
+};
+
+static int refuse(struct text *why, int err, const char *file, const char *message) {
+    text_addf(why, "%s: %s", file, message);
+    return err;
+}
+
+static int refuse_errno(struct text *why, const char *file) {
+    text_addf(why, "%s: cannot be read: %s", file, strerror(errno));
+    return ERR_SYSTEM;
+}
+
+/* ---- files ---- */
+
+static int read_some(int fd, const char *file, uint8_t *to, size_t cap, size_t *ret_len, struct text *why) {
+    size_t len = 0;
+    while (len < cap) {
+        ssize_t n = read(fd, to + len, cap - len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return refuse_errno(why, file);
+        if (n == 0) {
+            *ret_len = len;
+            return 0;
+        }
+        len += (size_t)n;
+    }
+    return refuse(why, ERR_FORMAT, file, "the file changed while it was read");
+}
+
+static int judge(const char *file, const struct stat *st, const struct kind *k, struct text *why) {
+    if (!S_ISREG(st->st_mode)) {
+        text_addf(why, "%s: found %s, expected a file of %ss", file, S_ISDIR(st->st_mode) ? "a folder" : "no regular file",
+                  k->what);
+        return ERR_FORMAT;
+    }
+    if (st->st_size == 0) {
+        text_addf(why, "%s: the file is empty, expected at least one %s", file, k->what);
+        return ERR_FORMAT;
+    }
+    if ((size_t)st->st_size > k->file_max) {
+        text_addf(why, "%s: the file is longer than %zu MiB", file, k->file_max >> 20);
+        return ERR_FORMAT;
+    }
+    return 0;
+}
+
+/* *RET_P is to be freed, whatever comes back. */
+static int read_file(const char *file, const struct kind *k, uint8_t **ret_p, size_t *ret_len, struct text *why) {
+    struct stat st;
+    *ret_p = NULL;
+    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a FIFO must not block us */
+    if (fd < 0)
+        return refuse_errno(why, file);
+    int err = fstat(fd, &st) == 0 ? judge(file, &st, k, why) : refuse_errno(why, file);
+    if (err == 0) {
+        *ret_p = malloc((size_t)st.st_size + 1);
+        err = *ret_p ? read_some(fd, file, *ret_p, (size_t)st.st_size + 1, ret_len, why)
+                     : refuse(why, ERR_NOMEM, file, "out of memory");
+    }
+    (void)close(fd); /* was only read */
+    return err;
+}
+
+/* ---- certificates and CRLs ---- */
+
+static bool is_past(const ASN1_TIME *t) {
+    return t && X509_cmp_current_time(t) < 0;
+}
+
+static void warn_of(const struct client_sink *sink, const char *file, int n, const char *what, const char *happened,
+                    const ASN1_TIME *when, const char *then) {
+    char line[PATH_MAX + 200], date[32] = "?";
+    struct text t = text_of(line, sizeof(line));
+    struct tm tm;
+    if (ASN1_TIME_to_tm(when, &tm) == 1)
+        (void)strftime(date, sizeof(date), "%Y-%m-%d %H:%M", &tm); /* "?" stays when it does not fit */
+    text_addf(&t, "%s: %s %d %s on %s UTC: %s", file, what, n, happened, date, then);
+    sink->warn(sink->warn_ctx, line);
+}
+
+static int each_ca(const struct client_sink *sink, const char *file, int n, void *object, struct text *why) {
+    X509 *x = object;
+    uint8_t *der = NULL;
+    if (!X509_check_ca(x)) {
+        text_addf(why, "%s: certificate %d is of no CA, expected those that issue the clients' certificates", file, n);
+        return ERR_FORMAT;
+    }
+    if (is_past(X509_get0_notAfter(x)))
+        warn_of(sink, file, n, "certificate", "expired", X509_get0_notAfter(x), "clients below it are refused");
+    int len = i2d_X509(x, &der);
+    int err = len > 0 ? sink->put(sink->ctx, span_of(der, (size_t)len)) : ERR_NOMEM;
+    OPENSSL_free(der);
+    return err;
+}
+
+static int each_crl(const struct client_sink *sink, const char *file, int n, void *object, struct text *why) {
+    (void)why;
+    X509_CRL *crl = object;
+    uint8_t *der = NULL;
+    if (is_past(X509_CRL_get0_nextUpdate(crl)))
+        warn_of(sink, file, n, "CRL", "was due to be replaced", X509_CRL_get0_nextUpdate(crl),
+                "clients of that CA are refused until it is");
+    int len = i2d_X509_CRL(crl, &der);
+    int err = len > 0 ? sink->put(sink->ctx, span_of(der, (size_t)len)) : ERR_NOMEM;
+    OPENSSL_free(der);
+    return err;
+}
+
+static void *ca_from_pem(BIO *bio) {
+    return PEM_read_bio_X509(bio, NULL, NULL, NULL);
+}
+static void *ca_from_der(const uint8_t **p, long len) {
+    return d2i_X509(NULL, p, len);
+}
+static void ca_free(void *object) {
+    X509_free(object);
+}
+static void *crl_from_pem(BIO *bio) {
+    return PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL);
+}
+static void *crl_from_der(const uint8_t **p, long len) {
+    return d2i_X509_CRL(NULL, p, len);
+}
+static void crl_free(void *object) {
+    X509_CRL_free(object);
+}
+
+static const struct kind cas = {
+    "certificate", "\"-----BEGIN CERTIFICATE-----\"", CLIENT_CA_FILE_MAX, each_ca, ca_from_pem, ca_from_der, ca_free};
+static const struct kind crls = {
+    "CRL", "\"-----BEGIN X509 CRL-----\"", CLIENT_CRL_FILE_MAX, each_crl, crl_from_pem, crl_from_der, crl_free};
+
+static int cannot_be_read(const char *file, const struct kind *k, int n, struct text *why) {
+    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+    text_addf(why, "%s: %s %d of the file cannot be read: %s", file, k->what, n, reason ? reason : "no reason given");
+    ERR_clear_error();
+    return ERR_FORMAT;
+}
+
+/* Everything of the kind in a PEM file; other blocks are passed over. */
+static int read_pem(const char *file, const struct kind *k, BIO *bio, const struct client_sink *sink, struct text *why) {
+    int n = 0, err = 0;
+    ERR_clear_error();
+    for (void *object; !err && (object = k->from_pem(bio));) {
+        n++;
+        if (n > CLIENT_CA_MAX) {
+            text_addf(why, "%s: more than %d %ss", file, CLIENT_CA_MAX, k->what);
+            err = ERR_FORMAT;
+        } else {
+            err = k->each(sink, file, n, object, why);
+        }
+        k->free(object);
+    }
+    if (err)
+        return err;
+    if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+        return cannot_be_read(file, k, n + 1, why);
+    ERR_clear_error();
+    if (n > 0)
+        return 0;
+    text_addf(why, "%s: found no %s, expected %s", file, k->what, k->expected);
+    return ERR_FORMAT;
+}
+
+static int read_der(const char *file, const struct kind *k, struct span der, const struct client_sink *sink, struct text *why) {
+    const uint8_t *p = der.p;
+    ERR_clear_error();
+    void *object = k->from_der(&p, (long)der.len);
+    int err = ERR_FORMAT;
+    if (!object)
+        err = cannot_be_read(file, k, 1, why);
+    else if (p != der.p + der.len)
+        text_addf(why, "%s: bytes behind the %s", file, k->what);
+    else
+        err = k->each(sink, file, 1, object, why);
+    k->free(object);
+    return err;
+}
+
+static int read_one(const char *file, const struct kind *k, const struct client_sink *sink, struct text *why) {
+    uint8_t *p = NULL;
+    size_t len = 0;
+    int err = read_file(file, k, &p, &len, why);
+    if (err == 0 && len > 0 && p[0] == 0x30) {
+        err = read_der(file, k, span_of(p, len), sink, why);
+    } else if (err == 0) {
+        BIO *bio = BIO_new_mem_buf(p, (int)len);
+        err = bio ? read_pem(file, k, bio, sink, why) : refuse(why, ERR_NOMEM, file, "out of memory");
+        BIO_free(bio);
+    }
+    free(p);
+    return err;
+}
+
+int client_files_ca(const char *file, const struct client_sink *sink, struct text *why) {
+    return read_one(file, &cas, sink, why);
+}
+
+int client_files_crl(const char *file, const struct client_sink *sink, struct text *why) {
+    return read_one(file, &crls, sink, why);
+}
