@@ -3,6 +3,7 @@ import { css, sparkline, TimeChart } from "./charts";
 import { byId, el, put, Rows, set } from "./dom";
 import { age, bytes, count, plural, rate, rateMark } from "./format";
 import type { ClientTrace, History } from "./history";
+import { firstSessions } from "./lists";
 import type { Client, Session } from "./model";
 
 type SortKey = "client" | "rate" | "out" | "in" | "sessions";
@@ -244,6 +245,6 @@ export class Clients {
 
     showSessions(client: string, sessions: readonly Session[]): void {
         if (client === this.shown())
-            this.sessionRows.show(sessions.slice(0, 5));
+            this.sessionRows.show(firstSessions(sessions, "bytes", 5));
     }
 }

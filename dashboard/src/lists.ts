@@ -135,6 +135,16 @@ export class Failures {
     }
 }
 
+export type SessionOrder = "bytes" | "age" | "new";
+
+const SESSIONS_SHOWN = 15;
+
+/** The first of LIST by one of the orders. */
+export function firstSessions(list: readonly Session[], order: SessionOrder, n: number): Session[] {
+    const by: Record<SessionOrder, (s: Session) => number> = { bytes: (s) => s.bytesIn + s.bytesOut, age: (s) => s.age, new: (s) => -s.age };
+    return list.slice().sort((a, b) => by[order](b) - by[order](a)).slice(0, n);
+}
+
 export class Sessions {
     private readonly rows = new Rows<Session, { root: HTMLElement; cells: HTMLElement[] }>(byId("session-rows"), (s) => s.id, () => {
         const cells = ["", "", "opt", "opt", "opt", "num mid", "num opt", "num"].map((c) => el("td", { class: c || null }));
@@ -144,9 +154,12 @@ export class Sessions {
         set(row.cells[0] as HTMLElement, { title: `session ${s.id}` });
     });
 
-    show(list: readonly Session[], open: number): void {
-        this.rows.show(list);
-        put(byId("sessions-note"), open > list.length ? `${list.length} of ${count(open)}` : count(open));
+    /** LIST: what was asked for, which may be less than is OPEN. */
+    show(list: readonly Session[], open: number, order: SessionOrder): void {
+        const shown = firstSessions(list, order, SESSIONS_SHOWN);
+        this.rows.show(shown);
+        const all = Math.max(open, list.length);
+        put(byId("sessions-note"), list.length < open ? `${shown.length} of ${count(list.length)} looked at, of ${count(all)}` : shown.length < all ? `${shown.length} of ${count(all)}` : count(all));
         set(byId("sessions-empty"), { hidden: list.length > 0 });
     }
 }

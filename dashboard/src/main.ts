@@ -7,13 +7,14 @@ import { Figures } from "./figures";
 import { age, clock, count, perSecond, rate, rateMark } from "./format";
 import { History } from "./history";
 import { Latency } from "./latency";
-import { Certificates, Failures, Services, Sessions } from "./lists";
+import { Certificates, Failures, Services, Sessions, type SessionOrder } from "./lists";
 import type { Snapshot } from "./model";
 import { Processes } from "./processes";
 import { judge, type Finding } from "./verdict";
 import { certificatesOf, pastOf, sessionsOf, snapshotOf } from "./wire";
 
 const MINUTE = 60;
+const SESSIONS_ASKED = 200; // relays are asked one by one: not for thousands every other second
 const history = new History();
 const minutes: Snapshot[] = []; // of the last minute, the oldest first
 let span = 300;
@@ -36,7 +37,7 @@ const certificates = new Certificates();
 const failures = new Failures();
 const sessions = new Sessions();
 const processes = new Processes();
-let sessionOrder = "bytes";
+let sessionOrder: SessionOrder = "bytes";
 
 const findings = new Rows<Finding, { root: HTMLElement }>(byId("findings"), (f) => f.text, (f) => ({ root: el("li", {}, f.text) }), () => undefined);
 
@@ -136,16 +137,16 @@ async function loadCertificates(): Promise<void> {
 }
 
 async function loadSessions(): Promise<void> {
-    const v = await fetchJson("sessions.json", `?limit=15&sort=${sessionOrder}`);
+    const v = await fetchJson("sessions.json", `?limit=${SESSIONS_ASKED}`);
     if (v !== null)
-        sessions.show(sessionsOf(v), history.last?.totals.sessions ?? 0);
+        sessions.show(sessionsOf(v), history.last?.totals.sessions ?? 0, sessionOrder);
 }
 
 async function loadFollowed(): Promise<void> {
     const client = clients.shown();
     if (client === null)
         return;
-    const v = await fetchJson("sessions.json", `?limit=5&sort=bytes&client=${encodeURIComponent(client)}`);
+    const v = await fetchJson("sessions.json", `?limit=50&client=${encodeURIComponent(client)}`);
     if (v !== null)
         clients.showSessions(client, sessionsOf(v));
 }
@@ -162,9 +163,9 @@ async function turn(): Promise<void> {
             await loadResources();
         if (turns % 30 === 0 || certificates.list.length === 0)
             void loadCertificates();
-        if (turns % 2 === 0 && (inView("sessions") || turns === 0))
+        if (turns % 3 === 0 && (inView("sessions") || turns === 0))
             void loadSessions();
-        if (turns % 2 === 1 && inView("follow"))
+        if (turns % 3 === 1 && inView("follow"))
             void loadFollowed();
         turns++;
     }
@@ -212,7 +213,7 @@ segmented(byId("window"), (value) => {
 });
 byId("window").querySelector<HTMLButtonElement>(`button[data-value="${CSS.escape(remembered("window") ?? "300")}"]`)?.click();
 segmented(byId("sessions-sort"), (value) => {
-    sessionOrder = value;
+    sessionOrder = value as SessionOrder;
     void loadSessions();
 });
 
