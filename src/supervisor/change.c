@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/text.h"
+#include "supervisor/activation.h"
 #include "supervisor/super.h"
 #include "supervisor/takeover.h"
 #include "wire/control_export.h"
@@ -108,7 +109,8 @@ static void start(struct super *s) {
     char line[2048];
     struct text why = text_of(line, sizeof(line));
     struct generation *g = s->coming;
-    if (!listeners_bind(&s->listeners, g->conf, &why) || !open_admin(s, &why))
+    bool fits = s->now || activation_check(&s->listeners, g->conf, &why);
+    if (!fits || !listeners_bind(&s->listeners, g->conf, &why) || !open_admin(s, &why))
         change_refuse(s, "tls-off: %s", line);
     else if (!generation_start(s, g))
         change_refuse(s, "tls-off: its processes cannot be started: %s", strerror(errno));
@@ -209,6 +211,7 @@ static void say_ready(struct super *s) {
     s->serving = true;
     voice_say(&s->voice, LOG_LEVEL_INFO, "ready: %u handshakers, %u relays", s->now->conf->workers, s->now->conf->workers);
     notify("READY=1\nSTATUS=serving");
+    heartbeat_begin(s);
     if (s->ready_fd < 0)
         return;
     if (write(s->ready_fd, "\n", 1) != 1)

@@ -50,6 +50,7 @@ struct worker {
     uint64_t last_end_ms; /* wall clock; 0 = never */
     int last_status;      /* as from waitpid() */
     unsigned silent;      /* pings in a row without an answer */
+    bool asked;           /* the last one has none yet */
     bool hung;
     bool stopping; /* told to stop: its end is no fault */
     struct moving moving;

@@ -60,10 +60,25 @@ static void show_processes(struct super *s) {
     memset(&r->processes[n], 0, (ROSTER_PROCESSES - n) * sizeof(r->processes[0]));
 }
 
+/* Said to the service manager when it changes. */
+static void tell_degraded(uint32_t before, uint32_t now) {
+    char line[96];
+    struct text t = text_of(line, sizeof(line));
+    if (now == before)
+        return;
+    if (now)
+        text_addf(&t, "STATUS=serving, degraded: %u processes do not serve now", now);
+    else
+        text_add(&t, "STATUS=serving");
+    notify(line);
+}
+
 void show(struct super *s) {
+    uint32_t before = s->roster.degraded;
     s->dirty = false;
     show_binary(s);
     show_processes(s);
+    tell_degraded(before, s->roster.degraded);
     s->roster.phase = phase_of(s);
     s->roster.generation = s->now ? s->now->number : 0;
     if (s->page.shared)

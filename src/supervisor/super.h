@@ -12,6 +12,7 @@
 #include "supervisor/change.h"
 #include "supervisor/creds.h"
 #include "supervisor/generation.h"
+#include "supervisor/heartbeat.h"
 #include "supervisor/helper.h"
 #include "supervisor/listeners.h"
 #include "wire/control.h"
@@ -38,6 +39,7 @@ struct super {
     struct helper helpers[HELPERS];
     struct listeners listeners;
     struct admin_sockets admin;
+    struct heartbeat heartbeat;
 
     struct voice voice;
     int voice_ring;
@@ -69,6 +71,9 @@ void notify_init(void);
 struct wr;
 struct rd;
 void notify_value(struct wr *w, struct rd *r);
+
+/* How often it wants to hear that all is well; 0 = it does not. */
+uint64_t notify_watchdog_usec(void);
 
 /* STATE as in sd_notify(3), "READY=1". */
 void notify(const char *state);

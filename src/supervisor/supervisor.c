@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "conf/snapshot.h"
+#include "supervisor/activation.h"
 #include "supervisor/exe.h"
 #include "supervisor/state.h"
 #include "supervisor/super.h"
@@ -66,6 +67,8 @@ static void timer_event(void *ctx, struct wtimer *t) {
         stop_at_once(s);
     else if (t == &s->change.timer)
         change_late(s);
+    else if (t == &s->heartbeat.timer)
+        heartbeat_timer(s);
     else if (!creds_timer(s, t))
         worker_timer(s, CONTAINER_OF(t, struct worker, timer));
 }
@@ -121,6 +124,15 @@ static bool share(struct super *s) {
            ring_map(s->voice_ring, &s->voice.ring) == 0;
 }
 
+static bool take_sockets(struct super *s) {
+    char line[512];
+    struct text why = text_of(line, sizeof(line));
+    if (activation_take(&s->listeners, &why))
+        return true;
+    fprintf(stderr, "tls-off: %s\n", line);
+    return false;
+}
+
 static bool close_walls(void) {
     char line[256];
     struct text why = text_of(line, sizeof(line));
@@ -157,7 +169,7 @@ int supervisor_run(const struct control_request *what, int ready_fd) {
     creds_init(&s->creds);
     notify_init();
     raise_limits();
-    if (!close_walls())
+    if (!close_walls() || !take_sockets(s))
         return 1;
     if (!set_up_loop(s) || !share(s)) {
         fprintf(stderr, "tls-off: cannot start: %m\n");
@@ -208,6 +220,7 @@ int supervisor_run_on(int state_fd) {
     }
     voice_say(&s->voice, LOG_LEVEL_INFO, "the supervisor runs tls-off " TLS_OFF_VERSION " (pid %d)", (int)getpid());
     creds_serve(s);
+    heartbeat_begin(s);
     workers_reap(s);
     change_begin(s);
     change_advance(s);

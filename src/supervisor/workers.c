@@ -63,7 +63,7 @@ bool worker_begin(struct super *s, struct worker *w) {
     }
     w->control = pair[0];
     w->state = CHILD_STARTING;
-    w->stopping = w->hung = false;
+    w->stopping = w->hung = w->asked = false;
     w->silent = 0;
     w->tag = ++s->tags;
     w->started_ms = s->loop.now_ms;
@@ -232,7 +232,7 @@ static void on_message(struct super *s, struct worker *w, struct ipc_msg *m) {
     else if (m->type == CONTROL_COMMAND && w->role == ROLE_OBSERVER && control_read_command(m, &c) == 0)
         command_take(s, &c);
     else if (m->type == CONTROL_PONG)
-        w->silent = 0;
+        heartbeat_answer(s, w);
     else if (m->type == CONTROL_KEYS_TAKEN && control_read_keys_taken(m, &set) == 0)
         creds_taken(s, w, set);
     else if (m->type == CONTROL_KEYS_REFUSED && control_read_keys_refused(m, &set, &text) == 0)

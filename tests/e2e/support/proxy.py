@@ -8,6 +8,7 @@ import resource
 import select
 import signal
 import subprocess
+import sys
 import threading
 import time
 
@@ -22,6 +23,24 @@ SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|UndefinedBehavior|runtim
 LISTENING = re.compile(r"listening on (\S+):(\d+) for (\S+)")
 
 
+# In the place of the process to be: puts the sockets where systemd puts them, then becomes the program.
+PASS_SOCKETS = """
+import json, os, sys
+numbers, ready = json.loads(sys.argv[1])
+high = [os.dup2(n, 200 + i) for i, n in enumerate(numbers)]
+os.dup2(ready, 199)
+for i, n in enumerate(high):
+    os.dup2(n, 3 + i)
+for n in high:
+    os.close(n)
+if ready >= 3 + len(high):
+    os.close(ready)
+os.environ["LISTEN_PID"] = str(os.getpid())
+arguments = ["199" if before == "--ready-fd" else a for before, a in zip([""] + sys.argv[2:], sys.argv[2:])]
+os.execv(arguments[0], arguments)
+"""
+
+
 class Proxy:
     """Started by Proxy.start(); ended, and looked at, by Proxy.stop()."""
 
@@ -32,6 +51,7 @@ class Proxy:
         if config is not None:
             self.config_file.write_text(config if isinstance(config, str) else toml.dumps(config))
         self.binary = BINARY
+        self.passed = []  # sockets passed as by a service manager: descriptors from 3 on
         self.arguments = arguments or ["run", str(self.config_file)]
         self.environment = environment or {}
         self.limits = limits or {}
@@ -62,9 +82,13 @@ class Proxy:
             for name, n in self.limits.items():
                 resource.setrlimit(name, (n, n))
 
+        if self.passed:
+            numbers = [s.fileno() for s in self.passed]
+            arguments = [sys.executable, "-c", PASS_SOCKETS, json.dumps([numbers, ready_write]), *arguments]
         self.process = subprocess.Popen(
             arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment,
-            pass_fds=[ready_write], start_new_session=True, preexec_fn=set_limits if self.limits else None, cwd=self.folder)
+            pass_fds=[ready_write, *(s.fileno() for s in self.passed)], start_new_session=True,
+            preexec_fn=set_limits if self.limits else None, cwd=self.folder)
         os.close(ready_write)
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()

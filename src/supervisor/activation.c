@@ -1,0 +1,122 @@
+#include "supervisor/activation.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/err.h"
+
+#define FIRST_FD     3
+#define NAME_MAX_LEN 64
+
+/* The name of socket number N: LISTEN_FDNAMES has them with colons between. */
+static const char *name_of(const char *names, uint64_t n, char to[static NAME_MAX_LEN]) {
+    struct text t = text_of(to, NAME_MAX_LEN);
+    for (; names && n > 0; n--) {
+        names = strchr(names, ':');
+        names = names ? names + 1 : NULL;
+    }
+    if (names)
+        text_add_span(&t, span_of(names, strcspn(names, ":")));
+    return t.len ? to : "without a name";
+}
+
+static bool option(int fd, int level, int name, int *ret) {
+    socklen_t len = sizeof(*ret);
+    return getsockopt(fd, level, name, ret, &len) == 0;
+}
+
+/* A listening TCP socket, with its address. */
+static bool is_listener(int fd, struct addr *ret) {
+    struct sockaddr_storage ss;
+    socklen_t len = sizeof(ss);
+    int type, protocol, listens;
+    if (!option(fd, SOL_SOCKET, SO_TYPE, &type) || !option(fd, SOL_SOCKET, SO_PROTOCOL, &protocol) ||
+        !option(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens) || getsockname(fd, (struct sockaddr *)&ss, &len) < 0)
+        return false;
+    addr_from_sockaddr(&ss, ret);
+    return type == SOCK_STREAM && protocol == IPPROTO_TCP && listens && (ss.ss_family == AF_INET || ss.ss_family == AF_INET6);
+}
+
+/* Several of one address are a group (ReusePort=). */
+static struct listener *place_of(struct listeners *l, const struct addr *a) {
+    for (size_t i = 0; i < l->n; i++) {
+        const struct addr *b = &l->list[i].asked;
+        if (a->family == b->family && a->port == b->port && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0)
+            return &l->list[i];
+    }
+    return listeners_add(l, a, 0);
+}
+
+static bool take(struct listeners *l, int fd, const char *name, struct text *why) {
+    struct addr a;
+    const int one = 1;
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || !is_listener(fd, &a)) {
+        text_addf(why, "descriptor %d (%s), passed by the service manager: expected a listening TCP socket", fd, name);
+        return false;
+    }
+    struct listener *one_of = place_of(l, &a);
+    if (one_of->nfds == CONF_WORKERS_MAX) {
+        text_addf(why, "descriptor %d (%s), passed by the service manager: more than %d sockets of one address", fd, name,
+                  CONF_WORKERS_MAX);
+        return false;
+    }
+    /* as we make them ourselves; what accept() gives inherits it */
+    if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) < 0) {
+        text_addf(why, "descriptor %d (%s), passed by the service manager: %s", fd, name, strerror(errno));
+        return false;
+    }
+    one_of->given = true;
+    one_of->fds[one_of->nfds++] = fd;
+    one_of->nlistening = one_of->nserved = one_of->nfds;
+    return true;
+}
+
+static bool take_all(struct listeners *l, uint64_t n, const char *names, struct text *why) {
+    char name[NAME_MAX_LEN];
+    for (uint64_t i = 0; i < n; i++)
+        if (!take(l, FIRST_FD + (int)i, name_of(names, i, name), why))
+            return false;
+    return true;
+}
+
+/* A variable that is there and not meant for us is somebody else's business. */
+bool activation_take(struct listeners *l, struct text *why) {
+    const char *pid_text = getenv("LISTEN_PID"), *n_text = getenv("LISTEN_FDS");
+    uint64_t pid, n;
+    bool ours = pid_text && n_text && text_parse_u64(pid_text, INT32_MAX, &pid) == 0 && pid == (uint64_t)getpid();
+    bool well = true;
+    if (ours && text_parse_u64(n_text, CONF_LISTENERS_MAX * CONF_WORKERS_MAX, &n) == 0)
+        well = take_all(l, n, getenv("LISTEN_FDNAMES"), why);
+    unsetenv("LISTEN_PID"); /* not for our children */
+    unsetenv("LISTEN_FDS");
+    unsetenv("LISTEN_FDNAMES");
+    return well;
+}
+
+static bool is_wanted(const struct listeners *l, const struct conf *c, const struct listener *one) {
+    for (size_t i = 0; i < c->nlisteners; i++)
+        if (listeners_find(l, c, i) == one)
+            return true;
+    return false;
+}
+
+bool activation_check(const struct listeners *l, const struct conf *c, struct text *why) {
+    bool well = true;
+    for (size_t k = 0; k < l->n; k++) {
+        char address[ADDR_TEXT_MAX];
+        if (!l->list[k].given || is_wanted(l, c, &l->list[k]))
+            continue;
+        (void)addr_text(&l->list[k].real, address); /* returns ADDRESS */
+        text_addf(why, "%sthe service manager passed a socket of %s, but no service has \"%s\" in its listen", well ? "" : "; ",
+                  address, address);
+        well = false;
+    }
+    return well;
+}

@@ -1,0 +1,14 @@
+/*
+ * Listening sockets that the service manager has opened and passed (sd_listen_fds(3)): they take the place of ours for the same
+ * addresses. One for an address that no service has is an error: connections to it would wait for ever.
+ */
+#pragma once
+
+#include "base/text.h"
+#include "supervisor/listeners.h"
+
+/* Takes what was passed; nothing is no fault. False, with a sentence in WHY. Once, at the start. */
+bool activation_take(struct listeners *l, struct text *why);
+
+/* Each of them is wanted by C. False, with a sentence for each in WHY. */
+bool activation_check(const struct listeners *l, const struct conf *c, struct text *why);

@@ -1,0 +1,23 @@
+/*
+ * Whether the roles live: each is asked now and then from the supervisor, and answers from its event loop. One that does not is
+ * told in the log and the roster. It is killed, and started anew, after a longer while when nobody's session is lost by it. A
+ * relay's sessions would be, and it may only stand in a debugger: it is killed only when a service manager's watchdog would
+ * otherwise end the whole proxy.
+ */
+#pragma once
+
+#include "base/wheel.h"
+
+struct super;
+struct worker;
+
+struct heartbeat {
+    struct wtimer timer;
+};
+
+/* The proxy serves: asks from now on. */
+void heartbeat_begin(struct super *s);
+void heartbeat_timer(struct super *s);
+
+/* W has answered. */
+void heartbeat_answer(struct super *s, struct worker *w);
