@@ -14,6 +14,7 @@
 #include "cli/run.h"
 #include "cli/show.h"
 #include "cli/ticket_secret.h"
+#include "cli/top.h"
 #include "cli/version.h"
 #include "conf/role.h"
 #include "handshaker/handshaker.h"
@@ -91,7 +92,7 @@ static const struct command {
     {"drain", cmd_drain, "stop accepting and let sessions end"},
     {"stop", cmd_stop, "stop the running proxy"},
     {"status", cmd_status, "state of the running proxy"},
-    {"top", NULL, "live view"},
+    {"top", cmd_top, "live view"},
     {"clients", cmd_clients, "throughput by client"},
     {"sessions", cmd_sessions, "sessions now"},
 };

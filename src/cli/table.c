@@ -8,16 +8,15 @@
 
 #include "base/text.h"
 
-/* Columns a text takes: one a code point, which our texts are (no wide characters in addresses and names of services). */
-static size_t shown_len(const char *s) {
+/* One a code point: there are no wide characters in addresses and names of services. */
+size_t table_columns(const char *s) {
     size_t n = 0;
     for (; *s; s++)
         n += ((unsigned char)*s & 0xc0) != 0x80;
     return n;
 }
 
-/* Bytes of the first N code points. */
-static size_t bytes_of(const char *s, size_t n) {
+size_t table_clip(const char *s, size_t n) {
     size_t i = 0;
     while (s[i] && (n > 0 || ((unsigned char)s[i] & 0xc0) == 0x80)) {
         n -= ((unsigned char)s[i] & 0xc0) != 0x80;
@@ -73,11 +72,11 @@ void table_row(struct table *t, const char *fmt, ...) {
 }
 
 static void add_cell(struct text *line, const char *cell, size_t width, bool right) {
-    size_t len = shown_len(cell), pad = width > len ? width - len : 0;
+    size_t len = table_columns(cell), pad = width > len ? width - len : 0;
     if (right)
         text_addf(line, "%*s", (int)pad, "");
     if (len > width) /* its end is what tells long names apart least */
-        text_addf(line, "%.*s~", (int)bytes_of(cell, width > 0 ? width - 1 : 0), cell);
+        text_addf(line, "%.*s~", (int)table_clip(cell, width > 0 ? width - 1 : 0), cell);
     else
         text_add(line, cell);
     if (!right)
@@ -100,7 +99,7 @@ void table_end(struct table *t, FILE *to, size_t width) {
     size_t widths[TABLE_COLUMNS] = {0}, sum = 0;
     for (size_t r = 0; r < t->rows; r++)
         for (size_t c = 0; c < t->columns; c++)
-            widths[c] = MAX(widths[c], shown_len(t->cells[r * TABLE_COLUMNS + c]));
+            widths[c] = MAX(widths[c], table_columns(t->cells[r * TABLE_COLUMNS + c]));
     for (size_t c = 0; c < t->columns; c++)
         sum += widths[c] + (c > 0 ? 2 : 0);
     if (sum > width && t->elastic >= 0)

@@ -27,6 +27,10 @@ void table_row(struct table *t, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Prints within WIDTH and empties the table. Rows without any (but the head) print nothing. */
 void table_end(struct table *t, FILE *to, size_t width);
 
+/* Columns a text takes; bytes of what fits into N columns. */
+size_t table_columns(const char *s);
+size_t table_clip(const char *s, size_t n);
+
 /* Columns of the terminal that stdout is, 80 when it is none. */
 size_t table_width(void);
 

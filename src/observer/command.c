@@ -83,7 +83,6 @@ void command_get(struct admin *a, const struct http_request *q, struct http_repl
         http_reply_line(r, 404, "expected the number of a command");
         return;
     }
-    a->figures.read_ms = 0; /* a result may have come just now */
     figures_refresh(&a->figures, a->loop->now_ms);
     const struct roster_command *c = a->figures.has_roster ? roster_command(&a->figures.roster, id) : NULL;
     if (c && c->kind == kind)

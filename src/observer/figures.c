@@ -59,13 +59,13 @@ static bool is_fresh(uint64_t read_ms, uint64_t now_ms) {
 }
 
 void figures_refresh(struct figures *f, uint64_t now_ms) {
+    if (f->roster_page.shared) /* always: it costs little, and a result is asked for when it is there */
+        f->has_roster = roster_read(&f->roster_page, &f->roster) || f->has_roster;
     if (is_fresh(f->read_ms, now_ms))
         return;
     f->read_ms = now_ms;
     if (f->stats.head && stats_sums_read(&f->stats, &f->sums) < 0)
         f->read_ms = 0; /* for want of memory: the old figures, and another try */
-    if (f->roster_page.shared)
-        f->has_roster = roster_read(&f->roster_page, &f->roster) || f->has_roster;
 }
 
 void figures_refresh_clients(struct figures *f, uint64_t now_ms) {

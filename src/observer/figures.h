@@ -42,7 +42,7 @@ void figures_fini(struct figures *f);
 MUST_CHECK int figures_take_roster(struct figures *f, int fd);
 MUST_CHECK int figures_take_creds(struct figures *f, int fd);
 
-/* Reads what is older than FIGURES_FRESH_MS. */
+/* Reads what is older than FIGURES_FRESH_MS, and the roster each time. */
 void figures_refresh(struct figures *f, uint64_t now_ms);
 void figures_refresh_clients(struct figures *f, uint64_t now_ms);
 

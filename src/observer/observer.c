@@ -352,7 +352,7 @@ static bool take_rings(struct observer *o) {
 
 static bool serve(struct observer *o) {
     wheel_arm(&o->loop.wheel, &o->timer, clock_mono_ms());
-    wheel_arm(&o->loop.wheel, &o->second, clock_mono_ms() + SECOND_MS);
+    wheel_arm(&o->loop.wheel, &o->second, clock_mono_ms()); /* what moves from now on counts */
     if (loop_watch(&o->loop, o->child.control, EPOLLIN, KIND_CONTROL, 0, 0) < 0)
         return false;
     if (control_send(o->child.control, CONTROL_READY) < 0)

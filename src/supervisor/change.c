@@ -209,6 +209,7 @@ static void go_on(struct super *s) {
 
 static void say_ready(struct super *s) {
     s->serving = true;
+    show(s); /* whoever asks after READY=1 is told the same */
     voice_say(&s->voice, LOG_LEVEL_INFO, "ready: %u handshakers, %u relays", s->now->conf->workers, s->now->conf->workers);
     notify("READY=1\nSTATUS=serving");
     heartbeat_begin(s);
