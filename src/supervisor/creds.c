@@ -16,7 +16,7 @@
 #define COST_FACTOR 20    /* looking at files takes at most this part of our time */
 #define READ_MS     60000 /* limits of the stages */
 #define TAKE_MS     60000
-#define TELL_S      60 /* between two looks at what has expired */
+#define TELL_S      60 /* between two looks at what has expired, where files are not looked at */
 #define DAY_S       86400
 
 static uint64_t wall_s(void) {
@@ -58,8 +58,6 @@ static void say_warning(void *ctx, const char *line) {
 static void tell_expiry(struct super *s) {
     struct creds_change *c = &s->creds;
     int64_t now = (int64_t)wall_s();
-    if (c->told_s && now < c->told_s + TELL_S && now >= c->told_s)
-        return;
     if (c->told_s)
         creds_ocsp_warn(&s->now->creds.store, c->told_s, now, say_warning, s);
     c->told_s = now;

@@ -1,0 +1,533 @@
+"""Certificates while the proxy runs: files change in all the ways in which they do, and whatever is wrong is told and not used."""
+import datetime
+import os
+import re
+import shutil
+import signal
+import subprocess
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509 import ocsp
+from cryptography.x509.oid import NameOID
+
+from support.clients import V12, V13, connect, context, s_client, says_echo
+from support.pki import new_key, pem_of
+from support.proxy import command
+from support.waiting import until
+
+CHANGED = r"certificates changed: .* set (\d+)"
+REFUSED = "certificates refused, those in use stay: "
+
+
+def name_of(c):
+    return x509.load_der_x509_certificate(c.getpeercert(binary_form=True)).subject.rfc4514_string()
+
+
+def served(p, name="localhost", version=None):
+    """The subject of the certificate that a client gets."""
+    with connect(p.port, context(version=version), name=name) as c:
+        found = name_of(c)
+        says_echo(c)
+        c.unwrap()
+    return found
+
+
+def changed(p, number=2):
+    """Set NUMBER is in use (1 is what the proxy was started with)."""
+    p.wait_text(rf"certificates changed: .* set {number}\b")
+
+
+def refused(p, phrase):
+    p.wait_text(REFUSED + ".*" + phrase)
+
+
+class Files:
+    """A folder of the test's own, and the authority that makes what goes into it."""
+
+    def __init__(self, folder, pki):
+        self.folder = folder / "certs"
+        self.folder.mkdir()
+        self.pki = pki
+
+    def __truediv__(self, name):
+        return self.folder / name
+
+    def make(self, cn, kind="p256", **options):
+        """(chain, key) as bytes: the leaf and its authority."""
+        entry = self.pki.leaf("made", kind, [cn], **options)
+        chain = open(entry["cert"], "rb").read() + self.pki.ca.read_bytes()
+        return chain, open(entry["key"], "rb").read()
+
+    def put(self, name, content):
+        """Written beside and renamed over, as deployment tools do."""
+        new = self.folder / (name + ".new~")
+        new.write_bytes(content)
+        new.chmod(0o600)
+        os.replace(new, self.folder / name)
+
+    def put_pair(self, cn, stem="a", **options):
+        chain, key = self.make(cn, **options)
+        self.put(stem + ".pem", chain)
+        self.put(stem + ".key", key)
+        return chain, key
+
+    def entry(self, stem="a"):
+        return {"cert": str(self.folder / (stem + ".pem")), "key": str(self.folder / (stem + ".key"))}
+
+
+@pytest.fixture
+def files(folder, pki):
+    return Files(folder, pki)
+
+
+@pytest.fixture
+def web(parts, files):
+    """A proxy with the pair "a", named "old"."""
+    files.put_pair("old")
+    return parts.proxy(parts.backend(), certificates=[files.entry()])
+
+
+# --- ways in which files change
+
+
+def test_renewal_touches_no_process_and_no_session(parts, files):
+    files.put_pair("old")
+    p = parts.proxy(parts.backend(), certificates=[files.entry()], top={"workers": 2})
+    pids = p.roles()
+    with connect(p.port) as live:
+        assert name_of(live) == "CN=old"
+        says_echo(live)
+        files.put_pair("new")
+        changed(p)
+        says_echo(live)
+        assert served(p) == served(p, version=V12) == "CN=new"
+        until(lambda: p.roles() == pids, lambda: f"the same processes: {pids}, now {p.roles()}")
+        says_echo(live)
+        live.unwrap()
+    assert not p.events(level="error")
+
+
+def test_written_in_place(web, files):
+    chain, key = files.make("new")
+    (files / "a.key").write_bytes(key)
+    (files / "a.pem").write_bytes(chain)
+    changed(web)
+    assert served(web) == "CN=new"
+
+
+def test_both_in_one_file(parts, files):
+    chain, key = files.make("old")
+    files.put("a.pem", key + chain)
+    p = parts.proxy(parts.backend(), certificates=[str(files.folder)])
+    assert served(p) == "CN=old"
+    chain, key = files.make("new", kind="rsa")
+    files.put("a.pem", chain + key)
+    changed(p)
+    assert served(p) == "CN=new"
+
+
+def kubernetes_version(files, number, cn):
+    """A mounted secret's files of one version; only the link ..data says which one counts."""
+    version = files / f"..version_{number}"
+    version.mkdir()
+    chain, key = files.make(cn)
+    (version / "tls.crt").write_bytes(chain)
+    (version / "tls.key").write_bytes(key)
+    (files / "..data_tmp").symlink_to(version.name)
+    os.replace(files / "..data_tmp", files / "..data")
+
+
+@pytest.mark.parametrize("by_folder", [False, True])
+def test_symlink_swap_as_kubernetes_does(parts, files, by_folder):
+    kubernetes_version(files, 1, "old")
+    for name in ("tls.crt", "tls.key"):
+        (files / name).symlink_to("..data/" + name)
+    entry = str(files.folder) if by_folder else {"cert": str(files / "tls.crt"), "key": str(files / "tls.key")}
+    p = parts.proxy(parts.backend(), certificates=[entry])
+    assert served(p) == "CN=old"
+    kubernetes_version(files, 2, "new")
+    shutil.rmtree(files / "..version_1")
+    changed(p)
+    assert served(p) == "CN=new"
+
+
+def test_where_nobody_tells_it_is_looked(parts, files, folder):
+    """Through another hard link, in a folder that is not watched: the file's own folder hears of no event."""
+    files.put_pair("old")
+    other = folder / "elsewhere"
+    other.mkdir()
+    for name in ("a.pem", "a.key"):
+        os.link(files / name, other / name)
+    p = parts.proxy(parts.backend(), certificates=[files.entry()], top={"watch_interval": "1s"})
+    chain, key = files.make("new")
+    (other / "a.key").write_bytes(key)
+    (other / "a.pem").write_bytes(chain)
+    changed(p)
+    assert served(p) == "CN=new"
+
+
+def test_a_folder_grows_and_shrinks(parts, files):
+    files.put_pair("first.test", "a")
+    p = parts.proxy(parts.backend(), certificates=[str(files.folder) + "/"])
+    assert served(p, "second.test") == "CN=first.test"
+    files.put_pair("second.test", "b")
+    changed(p)
+    assert served(p, "second.test") == "CN=second.test"
+    (files / "b.key").unlink()
+    changed(p, 3)
+    assert served(p, "second.test") == "CN=first.test"
+
+
+def test_what_did_not_change_is_not_told(web, files):
+    for name in ("a.pem", "a.key"):
+        files.put(name, (files / name).read_bytes())
+    (files / "unrelated").write_text("x")
+    files.put_pair("new")
+    web.wait_text(CHANGED)
+    assert served(web) == "CN=new"
+    assert not web.events(level="error")
+
+
+# --- what is wrong
+
+
+def mismatch(files):
+    files.put("a.key", files.make("new")[1])
+
+
+def broken_pem(files):
+    files.put("a.pem", b"-----BEGIN CERTIFICATE-----\nMIIBAAAA\n-----END CERTIFICATE-----\n")
+
+
+def broken_key(files):
+    files.put("a.key", b"-----BEGIN PRIVATE KEY-----\nMIIBAAAA\n-----END PRIVATE KEY-----\n")
+
+
+def empty_certificate(files):
+    files.put("a.pem", b"")
+
+
+def empty_key(files):
+    files.put("a.key", b"")
+
+
+def missing_certificate(files):
+    (files / "a.pem").unlink()
+
+
+def missing_key(files):
+    (files / "a.key").unlink()
+
+
+def a_folder(files):
+    (files / "a.key").unlink()
+    (files / "a.key").mkdir()
+
+
+def unreadable(files):
+    (files / "a.key").unlink()
+    os.mkfifo(files / "a.key")
+
+
+def weak_key(files):
+    files.put_pair("new", kind="weak")
+
+
+def swapped(files):
+    chain, key = files.make("new")
+    files.put("a.pem", key)
+    files.put("a.key", chain)
+
+
+FAULTS = [
+    (mismatch, r"a\.key: the key does not match the certificate|a\.key: .*expected"),
+    (broken_pem, r"a\.pem: certificate 1 of the file cannot be read"),
+    (broken_key, r"a\.key: the private key cannot be read"),
+    (empty_certificate, r"a\.pem: the file is empty"),
+    (empty_key, r"a\.key: the file is empty"),
+    (missing_certificate, r"a\.pem: cannot be opened: No such file"),
+    (missing_key, r"a\.key: cannot be opened: No such file"),
+    (a_folder, r"a\.key: found a folder"),
+    (unreadable, r"a\.key: found no regular file"),
+    (weak_key, r"a\.pem: found an RSA key of 1024 bits, expected 2048 or more"),
+    (swapped, r"a\.pem: found no certificate"),
+]
+
+
+@pytest.fixture
+def weak_keys(monkeypatch):
+    from support import pki
+
+    real = pki.new_key
+    monkeypatch.setattr(pki, "new_key", lambda kind: rsa.generate_private_key(65537, 1024) if kind == "weak" else real(kind))
+
+
+@pytest.mark.parametrize("spoil,phrase", FAULTS, ids=[f.__name__ for f, _ in FAULTS])
+def test_a_bad_set_is_refused_and_the_last_good_stays(web, files, weak_keys, spoil, phrase):
+    pids = web.roles()
+    spoil(files)
+    refused(web, phrase)
+    assert served(web) == "CN=old"
+    for name in ("a.pem", "a.key"):
+        if (files / name).is_dir():
+            (files / name).rmdir()
+        (files / name).unlink(missing_ok=True)
+    files.put_pair("new")
+    changed(web)
+    assert served(web) == "CN=new"
+    assert web.roles() == pids
+
+
+@pytest.mark.parametrize("spoil,phrase", FAULTS, ids=[f.__name__ for f, _ in FAULTS])
+def test_a_bad_set_at_the_start(parts, files, weak_keys, spoil, phrase):
+    """`check` says it, and the proxy does not start."""
+    files.put_pair("old")
+    spoil(files)
+    p = parts.prepare(parts.backend(), certificates=[files.entry()])
+    status, _, said = command("check", p.config_file)
+    assert status == 1
+    assert "config.toml:" in said and "service.web.certificates" in said
+    assert re.search(phrase, said), said
+    p.wants_ready = False
+    p.expected_status = 1
+    p.start()
+    assert p.wait_exit() == 1
+    assert re.search(phrase, p.text()), p.text()
+
+
+def test_a_folder_vanishes_and_comes_back(parts, files):
+    files.put_pair("old")
+    p = parts.proxy(parts.backend(), certificates=[str(files.folder)])
+    away = files.folder.with_name("away")
+    files.folder.rename(away)
+    refused(p, "certs: the folder cannot be read: No such file")
+    assert served(p) == "CN=old"
+    away.rename(files.folder)
+    files.put_pair("new")
+    changed(p)
+    assert served(p) == "CN=new"
+
+
+def test_half_a_renewal_waits_for_the_other_half(web, files):
+    """A certificate whose key comes much later: told, and taken up when it has come."""
+    chain, key = files.make("new")
+    files.put("a.pem", chain)
+    refused(web, r"a\.key")
+    assert served(web) == "CN=old"
+    files.put("a.key", key)
+    changed(web)
+    assert served(web) == "CN=new"
+
+
+def test_one_bad_pair_of_many_refuses_them_all(parts, files):
+    files.put_pair("first.test", "a")
+    files.put_pair("second.test", "b")
+    p = parts.proxy(parts.backend(), certificates=[str(files.folder)])
+    files.put("a.key", b"")
+    files.put_pair("changed.test", "b")
+    refused(p, r"a\.key: the file is empty")
+    assert served(p, "second.test") == "CN=second.test"
+    assert served(p, "changed.test") == "CN=first.test"
+
+
+# --- what is taken, with a word
+
+
+def test_expired_and_not_yet_valid_are_taken_with_a_warning(parts, files):
+    files.put_pair("old", days=-1)
+    p = parts.proxy(parts.backend(), certificates=[files.entry()])
+    assert p.wait_text(r"a\.pem: certificate 1 of the chain expired on ")
+    assert served(p) == "CN=old"
+
+    key, now = new_key("p256"), datetime.datetime.utcnow()
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "new")])
+    builder = x509.CertificateBuilder(subject_name=subject, issuer_name=subject, public_key=key.public_key(), serial_number=7)
+    builder = builder.not_valid_before(now + datetime.timedelta(days=2)).not_valid_after(now + datetime.timedelta(days=90))
+    files.put("a.pem", builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    files.put("a.key", pem_of(key))
+    p.wait_text(r"a\.pem: certificate 1 of the chain is not valid before ")
+    changed(p)
+    assert served(p) == "CN=new"
+
+
+def test_soon_to_expire_is_told_at_the_start_and_at_a_change(parts, files):
+    files.put_pair("old", days=3)
+    p = parts.proxy(parts.backend(), certificates=[files.entry()])
+    assert p.wait_event(level="warning", message=lambda t: "a.pem: certificate 1 of the chain expires on " in t and re.search("in [23] days", t))
+    files.put_pair("new", days=8)
+    assert p.wait_event(level="warning", message=lambda t: "a.pem: certificate 1 of the chain expires on " in t and re.search("in [78] days", t))
+
+
+def test_a_name_of_two_certificates_is_told(parts, files):
+    files.put_pair("same.test", "a")
+    files.put_pair("same.test", "b")
+    files.put_pair("same.test", "c", kind="rsa")  # another kind of key: both serve the name
+    p = parts.prepare(parts.backend(), certificates=[str(files.folder)])
+    status, _, said = command("check", p.config_file)
+    assert status == 0
+    assert "b.pem: the name same.test is served by" in said and "a.pem, which comes first" in said
+    assert "c.pem" not in said
+    p.start()
+    assert served(p, "same.test") == "CN=same.test"
+
+
+# --- choosing
+
+
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_the_kind_of_key_follows_what_the_client_offers(parts, files, version):
+    for stem, kind in (("a", "p256"), ("b", "rsa"), ("c", "ed25519")):
+        files.put_pair("same.test", stem, kind=kind)
+    p = parts.proxy(parts.backend(), certificates=[str(files.folder)])
+    for sigalgs, kind in (("ecdsa_secp256r1_sha256", "ECDSA"), ("rsa_pss_rsae_sha256", "RSA-PSS"), ("ed25519", "ed25519")):
+        c = s_client(p.port, version, "-servername", "same.test", "-sigalgs", sigalgs)
+        c.hear(f"Peer signature type: {kind}")
+        c.end()
+
+
+def test_names_beyond_ascii(parts, files):
+    files.put_pair("first.test", "a")
+    key = new_key("p256")
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bücher.test")])  # no alternative names: this one counts
+    certificate = files.pki._sign(subject, key.public_key(), [], 30)
+    files.put("b.pem", certificate.public_bytes(serialization.Encoding.PEM))
+    files.put("b.key", pem_of(key))
+    files.put_pair("xn--fa-hia.test", "c")
+    p = parts.proxy(parts.backend(), certificates=[str(files.folder)], strict_sni=True)
+    assert served(p, "xn--bcher-kva.test") == "CN=bücher.test"
+    assert served(p, "xn--fa-hia.test") == "CN=xn--fa-hia.test"
+
+
+def test_the_chain_goes_out_as_configured(web, files):
+    c = s_client(web.port, "-showcerts")
+    c.hear("test authority")
+    status, said = c.end()
+    chain = (files / "a.pem").read_text()
+    sent = said if isinstance(said, str) else said.decode()
+    for block in chain.split("-----END CERTIFICATE-----")[:2]:
+        assert block.split("-----BEGIN CERTIFICATE-----")[1].strip() in sent
+
+
+# --- processes that come and go
+
+
+@pytest.mark.parametrize("role", ["handshaker", "signer"])
+def test_a_process_started_anew_has_the_present_set(web, files, role):
+    web.allow_killed_roles = True
+    files.put_pair("new")
+    changed(web)
+    (pid,) = web.roles()[role]
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: web.roles().get(role, [pid]) != [pid], f"another {role}")
+    web.wait_text(rf"{role}\.0 serves again")
+    assert served(web) == "CN=new"
+    files.put_pair("newer")
+    changed(web, 3)
+    assert served(web) == "CN=newer"
+
+
+def test_changes_before_and_after_a_reload(web, files):
+    files.put_pair("new")
+    changed(web)
+    web.signal(signal.SIGHUP)
+    web.wait_text("reload done")
+    assert served(web) == "CN=new"
+    files.put_pair("newer")
+    changed(web)  # a new generation counts from 1
+    until(lambda: served(web) == "CN=newer", "the newer certificate")
+
+
+# --- OCSP
+
+
+def response(files, chain, status=ocsp.OCSPCertStatus.GOOD, seconds=3600):
+    """A response of the authority about a chain's leaf, as DER."""
+    leaf, issuer = (x509.load_pem_x509_certificate(b + b"-----END CERTIFICATE-----\n")
+                    for b in chain.split(b"-----END CERTIFICATE-----\n")[:2])
+    now = datetime.datetime.utcnow()
+    revoked = now - datetime.timedelta(days=1) if status == ocsp.OCSPCertStatus.REVOKED else None
+    builder = ocsp.OCSPResponseBuilder().add_response(
+        cert=leaf, issuer=issuer, algorithm=hashes.SHA1(), cert_status=status, this_update=now - datetime.timedelta(hours=1),
+        next_update=now + datetime.timedelta(seconds=seconds), revocation_time=revoked, revocation_reason=None)
+    builder = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, issuer)
+    return builder.sign(files.pki.ca_key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+
+
+def stapled(p, version="-tls1_3"):
+    c = s_client(p.port, version, "-status", "-servername", "localhost")
+    c.hear("OCSP response:")
+    _, said = c.end()
+    said = said if isinstance(said, str) else said.decode(errors="replace")
+    assert ("Cert Status: good" in said) != ("OCSP response: no response sent" in said), said
+    return "Cert Status: good" in said
+
+
+@pytest.mark.parametrize("name", ["a.ocsp", "a.pem.ocsp"])
+def test_a_response_is_stapled_for_who_asks(parts, files, name):
+    chain, _ = files.put_pair("localhost")
+    files.put(name, response(files, chain))
+    p = parts.proxy(parts.backend(), certificates=[files.entry()])
+    for version in ("-tls1_2", "-tls1_3"):
+        assert stapled(p, version)
+        c = s_client(p.port, version, "-servername", "localhost")
+        c.hear("Verify return code")
+        _, said = c.end()
+        assert "OCSP Response" not in (said if isinstance(said, str) else said.decode(errors="replace"))
+    assert not p.events(level="warning", message=lambda t: "ocsp" in t)
+
+
+def test_curl_and_gnutls_believe_the_response(parts, files):
+    chain, _ = files.put_pair("localhost")
+    files.put("a.ocsp", response(files, chain))
+    p = parts.proxy(parts.backend(), certificates=[files.entry()])
+    done = subprocess.run(["curl", "-sv", "--http0.9", "-m", "2", "--cacert", files.pki.ca, "--cert-status", f"https://localhost:{p.port}/"],
+                          capture_output=True, text=True, timeout=20)
+    assert "SSL certificate status: good (0)" in done.stderr, done.stderr
+    done = subprocess.run(["gnutls-cli", "--x509cafile", files.pki.ca, "-p", str(p.port), "--sni-hostname=localhost", "localhost"],
+                          input="", capture_output=True, text=True, timeout=20)
+    assert "OCSP" in done.stdout and "Status: The certificate is trusted" in done.stdout, done.stdout
+
+
+def revoked_response(files, chain):
+    return response(files, chain, ocsp.OCSPCertStatus.REVOKED)
+
+
+def old_response(files, chain):
+    return response(files, chain, seconds=-60)
+
+
+def response_of_another(files, chain):
+    return response(files, files.make("localhost")[0])
+
+
+def junk(files, chain):
+    return b"no response at all"
+
+
+WRONG = [(revoked_response, 'found status "revoked", expected "good"'), (old_response, "the response ended on "),
+         (response_of_another, "is not about the certificate in"), (junk, "found no OCSP response")]
+
+
+@pytest.mark.parametrize("make,phrase", WRONG, ids=[m.__name__ for m, _ in WRONG])
+def test_a_wrong_response_is_told_once_and_not_stapled(parts, files, make, phrase):
+    chain, _ = files.put_pair("localhost")
+    files.put("a.ocsp", make(files, chain))
+    p = parts.proxy(parts.backend(), certificates=[files.entry()], top={"watch_interval": "1s"})
+    p.wait_text("a.ocsp: .*" + phrase + ".*it is not stapled")
+    assert not stapled(p) and not stapled(p, "-tls1_2")
+    files.put("a.ocsp", response(files, chain))
+    changed(p)
+    assert stapled(p)
+    assert p.text().count(phrase) == 1
+
+
+def test_a_response_that_ends_is_not_stapled_any_more(parts, files):
+    chain, _ = files.put_pair("localhost")
+    files.put("a.ocsp", response(files, chain, seconds=8))
+    p = parts.proxy(parts.backend(), certificates=[files.entry()], top={"watch_interval": "1s"})
+    assert stapled(p)
+    p.wait_text(r"a\.pem: the OCSP response for it has ended; it is not stapled any more")
+    assert not stapled(p)
