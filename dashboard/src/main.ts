@@ -39,7 +39,8 @@ const sessions = new Sessions();
 const processes = new Processes();
 let sessionOrder: SessionOrder = "bytes";
 
-const findings = new Rows<Finding, { root: HTMLElement }>(byId("findings"), (f) => f.text, (f) => ({ root: el("li", {}, f.text) }), () => undefined);
+const findings = new Rows<Finding, { root: HTMLElement }>(byId("findings"), (f) => f.key, () => ({ root: el("li") }), (row, f) => put(row.root, f.text));
+let said = "";
 
 function drawVerdict(s: Snapshot): void {
     const v = judge(s, minutes.length > 1 ? (minutes[0] as Snapshot).totals : null, certificates.list);
@@ -48,6 +49,11 @@ function drawVerdict(s: Snapshot): void {
     put(byId("verdict-state"), v.state);
     put(byId("verdict-text"), v.text);
     findings.show(v.findings);
+    // For those who listen: when it changes, not when its numbers do.
+    const now = v.level + v.state + v.findings.map((f) => f.key).join();
+    if (now !== said)
+        put(byId("announce"), `${v.state}. ${v.text} ${v.findings.map((f) => f.text).join(" ")}`);
+    said = now;
     document.title = v.level === "good" ? `tls-off ${s.host}`.trim() : `! tls-off ${s.host}`.trim();
 }
 
@@ -98,6 +104,8 @@ function onLink(state: Link, since: number): void {
         put(byId("verdict-state"), "No connection");
         put(byId("verdict-text"), `to the observer since ${clock(since / 1000)}; figures below are of then. Trying again by itself.`);
         findings.show([]);
+        said = "";
+        put(byId("announce"), "No connection to the observer.");
         document.title = "! tls-off: no connection";
     }
 }
@@ -159,9 +167,11 @@ function inView(id: string): boolean {
 let turns = 0;
 async function turn(): Promise<void> {
     if (visible() && history.last) {
-        if (resources === null)
+        if (resources === null) {
             await loadResources();
-        if (turns % 30 === 0 || certificates.list.length === 0)
+            turns = 0;
+        }
+        if (turns % 30 === 0)
             void loadCertificates();
         if (turns % 3 === 0 && (inView("sessions") || turns === 0))
             void loadSessions();

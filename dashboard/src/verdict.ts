@@ -5,6 +5,7 @@ import type { Certificate, Snapshot, Totals } from "./model";
 export type Level = "none" | "good" | "warn" | "bad";
 
 export interface Finding {
+    key: string; // stays the same while its numbers change
     level: "warn" | "bad";
     text: string;
 }
@@ -26,6 +27,13 @@ const SHOWN_MAX = 6;
 // Sentences of the proxy about what is in its figures too, where more is known of it.
 const TOLD_BETTER = /^backend .* is left out$|^[a-z]+\.\d+ is (down|hung)$/;
 
+/** In one unit: what is read again and again need not count the seconds. */
+export function roughly(seconds: number): string {
+    const n = Math.max(0, Math.floor(seconds));
+    const of = (v: number, unit: string) => `${plural(Math.floor(v), unit)} ago`;
+    return n < 60 ? "within the last minute" : n < 3600 ? of(n / 60, "minute") : n < 86400 ? of(n / 3600, "hour") : of(n / 86400, "day");
+}
+
 export const daysLeft = (c: Certificate, now: number) => (c.notAfter - now) / DAY;
 
 export function certificateLevel(days: number): "good" | "warn" | "bad" {
@@ -38,7 +46,7 @@ function certificates(list: readonly Certificate[], now: number, out: Finding[])
         const name = c.names[0] ?? c.file;
         const level = certificateLevel(days);
         if (level !== "good")
-            out.push({ level, text: days < 0 ? `The certificate of ${name} expired ${age(-days * DAY)} ago.` : `The certificate of ${name} expires in ${age(days * DAY)}.` });
+            out.push({ key: `certificate ${name} ${c.file} ${c.services.join()} ${c.key}`, level, text: days < 0 ? `The certificate of ${name} expired ${age(-days * DAY)} ago.` : `The certificate of ${name} expires in ${age(days * DAY)}.` });
     }
 }
 
@@ -49,6 +57,7 @@ function backends(s: Snapshot, out: Finding[]): void {
             continue;
         const all = down.length === service.backends.length;
         out.push({
+            key: `backends ${service.name}`,
             level: all ? "bad" : "warn",
             text: all ? `Service ${service.name} has no backend: ${down.map((b) => b.address).join(", ")} ${down.length === 1 ? "does" : "do"} not answer.`
                 : `Service ${service.name}: ${down.length} of ${plural(service.backends.length, "backend")} left out (${down.map((b) => b.address).join(", ")}).`,
@@ -60,9 +69,9 @@ function processes(s: Snapshot, out: Finding[]): void {
     for (const p of s.processes) {
         const name = p.role === "supervisor" || p.role === "observer" || p.role === "resolver" ? p.role : `${p.role}.${p.index}`;
         if (p.state === "down" || p.state === "hung")
-            out.push({ level: "bad", text: p.state === "hung" ? `${name} does not answer.` : `${name} is not running${p.lastEnd ? `: ${p.lastEnd}` : ""}.` });
+            out.push({ key: `process ${name}`, level: "bad", text: p.state === "hung" ? `${name} does not answer.` : `${name} is not running${p.lastEnd ? `: ${p.lastEnd}` : ""}.` });
         else if (p.restarts > 0 && p.started !== null && s.time - p.started < NEW_RESTART_SECONDS)
-            out.push({ level: "warn", text: `${name} was started anew ${age(s.time - p.started)} ago${p.lastEnd ? ` (${p.lastEnd})` : ""}.` });
+            out.push({ key: `process ${name}`, level: "warn", text: `${name} was started anew ${roughly(s.time - p.started)}${p.lastEnd ? ` (${p.lastEnd})` : ""}.` });
     }
 }
 
@@ -75,24 +84,24 @@ function handshakes(now: Totals, before: Totals | null, out: Finding[]): void {
         return;
     const reasons = Object.entries(now.failures).map(([reason, n]) => [reason, n - (before.failures[reason] ?? 0)] as const).sort((a, b) => b[1] - a[1]);
     const most = reasons[0] && reasons[0][1] > 0 ? `, most by ${reasons[0][0]}` : "";
-    out.push({ level: "warn", text: `${percent(failed / all)} of the handshakes of the last minute failed${most}.` });
+    out.push({ key: "handshakes", level: "warn", text: `${percent(failed / all)} of the handshakes of the last minute failed${most}.` });
 }
 
 /** BEFORE: totals of about a minute ago, or null. */
 export function judge(s: Snapshot, before: Totals | null, certs: readonly Certificate[]): Verdict {
-    const findings: Finding[] = s.problems.filter((text) => !TOLD_BETTER.test(text)).map((text) => ({ level: "bad" as const, text }));
+    const findings: Finding[] = s.problems.filter((text) => !TOLD_BETTER.test(text)).map((text) => ({ key: text, level: "bad" as const, text }));
     backends(s, findings);
     processes(s, findings);
     certificates(certs, s.time, findings);
     handshakes(s.totals, before, findings);
     if (before && s.totals.dropped > before.dropped)
-        findings.push({ level: "warn", text: `${plural(s.totals.dropped - before.dropped, "log event")} dropped in the last minute.` });
+        findings.push({ key: "log", level: "warn", text: `${plural(s.totals.dropped - before.dropped, "log event")} dropped in the last minute.` });
     if (s.reload?.result === "refused" && s.time - s.reload.time < DAY)
-        findings.push({ level: "warn", text: `The last reload was refused ${age(s.time - s.reload.time)} ago: ${s.reload.text || "see the log"}` });
+        findings.push({ key: "reload", level: "warn", text: `The last reload was refused ${roughly(s.time - s.reload.time)}: ${s.reload.text || "see the log"}` });
     findings.sort((a, b) => Number(b.level === "bad") - Number(a.level === "bad"));
     const more = findings.length - SHOWN_MAX;
     if (more > 1)
-        findings.splice(SHOWN_MAX, Infinity, { level: "warn", text: `… and ${count(more)} more.` });
+        findings.splice(SHOWN_MAX, Infinity, { key: "more", level: "warn", text: `… and ${count(more)} more.` });
     const word = { reloading: "Reloading", draining: "Draining", stopping: "Stopping", starting: "Starting" }[s.state] ?? "Serving";
     const level = findings.length === 0 ? (word === "Serving" ? "good" : "warn") : findings.some((f) => f.level === "bad") ? "bad" : "warn";
     const n = more > 1 ? SHOWN_MAX + more : findings.length;

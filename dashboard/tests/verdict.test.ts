@@ -56,6 +56,12 @@ test("a refused reload is told", () => {
     assert.match(v.findings[0]?.text ?? "", /unknown key/);
 });
 
+test("keys stay while numbers change", () => {
+    const at = (time: number) => judge(status({ time, processes: [{ role: "relay", index: 0, state: "ready", restarts_total: 1, started: NOW - 5 }] }), null, cert(2)).findings.map((f) => f.key);
+    assert.deepEqual(at(NOW), at(NOW + 300));
+    assert.equal(new Set(at(NOW)).size, 2);
+});
+
 test("many findings stay readable", () => {
     const v = judge(status({ degraded: Array.from({ length: 50 }, (_, i) => `problem ${i}`) }), null, []);
     assert.equal(v.findings.length, 7);
