@@ -106,7 +106,7 @@ const certificates = (now) => ({ total: 6, certificates: [["web", ["www.example.
 const sessions = (url) => {
     const of = url.searchParams.get("client");
     const n = Number(url.searchParams.get("limit") ?? 15);
-    return { sessions: clients.filter((c) => !of || c.client === of).flatMap((c) => [c, c, c]).slice(0, n).map((c, i) => ({ id: `s${c.client}${i}`, client: c.client, client_name: "", service: i % 3 ? "web" : "redis", sni: "www.example.org", version: "TLS 1.3", suite: "AES-128-GCM", backend: "unix:/run/app.sock", state: "open", age_seconds: 300 + 61 * i, idle_seconds: 0, bytes_in: Math.round(c.in / 3), bytes_out: Math.round(c.out / 3) })) };
+    return { sessions: clients.filter((c) => !of || c.client === of).flatMap((c) => [c, c, c]).slice(0, n).map((c, i) => ({ id: `s${c.client}${i}`, client: c.client, client_name: "", service: i % 3 ? "web" : "redis", sni: "www.example.org", version: "TLSv1.3", suite: "TLS_AES_128_GCM_SHA256", backend: "unix:/run/app.sock", state: "open", age_seconds: 300 + 61 * i, idle_seconds: 0, bytes_in: Math.round(c.in / 3), bytes_out: Math.round(c.out / 3) })) };
 };
 
 for (let t = Date.now() / 1000 - 290; t < Date.now() / 1000; t++)

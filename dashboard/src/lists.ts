@@ -150,8 +150,10 @@ export class Sessions {
         const cells = ["", "", "opt", "opt", "opt", "num mid", "num opt", "num"].map((c) => el("td", { class: c || null }));
         return { root: el("tr", {}, ...cells), cells };
     }, (row, s) => {
-        [s.client + (s.name ? ` (${s.name})` : ""), s.service, s.sni || NONE, s.protocol || NONE, s.backend || NONE, bytes(s.bytesOut), bytes(s.bytesIn), age(s.age)].forEach((t, i) => put(row.cells[i] as HTMLElement, t));
-        set(row.cells[0] as HTMLElement, { title: `session ${s.id}` });
+        [s.client + (s.name ? ` (${s.name})` : ""), s.service, s.sni || NONE, s.protocol || NONE, s.backend || NONE, bytes(s.bytesOut), bytes(s.bytesIn), age(s.age)].forEach((t, i) => {
+            put(row.cells[i] as HTMLElement, t);
+            set(row.cells[i] as HTMLElement, { title: i === 0 ? `session ${s.id}` : t });
+        });
     });
 
     /** LIST: what was asked for, which may be less than is OPEN. */

@@ -202,6 +202,9 @@ export function certificatesOf(v: unknown): Certificate[] {
     });
 }
 
+/** TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 -> AES-128-GCM: what tells suites apart that are all AEAD with ECDHE. */
+export const suiteOf = (name: string) => name.replace(/^TLS_(?:.*_WITH_)?/, "").replace(/_SHA\d+$/, "").replaceAll("_", "-");
+
 export function sessionsOf(v: unknown): Session[] {
     const all = isTree(v) ? v.sessions : v;
     return list(all).map((c) => {
@@ -212,7 +215,7 @@ export function sessionsOf(v: unknown): Session[] {
             name: text(t.client_name),
             service: text(t.service),
             sni: text(t.sni),
-            protocol: [text(t.version), text(t.suite)].filter((x) => x !== "").join(" "),
+            protocol: [text(t.version).replace("TLSv", "TLS "), suiteOf(text(t.suite))].filter((x) => x !== "").join(" "),
             backend: text(t.backend),
             state: text(t.state),
             age: num(t.age_seconds),

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { judge } from "../src/verdict";
-import { certificatesOf, sessionsOf, snapshotOf } from "../src/wire";
+import { certificatesOf, sessionsOf, snapshotOf, suiteOf } from "../src/wire";
 
 const NOW = 1_800_000_000;
 
@@ -76,4 +76,8 @@ test("whatever comes on the wire, nothing throws and no number is NaN", () => {
     assert.equal(JSON.stringify(s).includes("NaN"), false);
     assert.equal(s.clients.length, 1);
     assert.deepEqual(sessionsOf({ sessions: [null] }).length, 1);
+});
+
+test("suites in short", () => {
+    assert.deepEqual(["TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "TLS_ECDHE_RSA_WITH_AES_128_CCM", ""].map(suiteOf), ["AES-128-GCM", "CHACHA20-POLY1305", "AES-256-GCM", "AES-128-CCM", ""]);
 });

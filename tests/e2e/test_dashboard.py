@@ -133,7 +133,7 @@ def test_under_load(p, open_page, load):
     # when all is quiet the figures are those that the clients counted
     load.stop()
     for address in ("127.0.2.1", "127.0.2.4"):
-        b.find(f"[aria-label='Follow {address}']").click()
+        b.click(f"[aria-label='Follow {address}']")
         b.until(lambda: abs(number(facts(b)["Received in all"]) - load.moved[address]) <= load.moved[address] * 0.006, f"bytes of {address}")
         assert abs(number(facts(b)["Sent in all"]) - load.moved[address]) <= load.moved[address] * 0.006
     b.until(lambda: figure(b, "Sessions") == "0", "no session left")
@@ -159,10 +159,29 @@ def test_the_policy_holds(p, open_page):
         assert wanted in said, said
 
 
+def test_sessions(p, open_page, load):
+    b = open_page()
+    b.until("document.querySelectorAll('#client-rows tr').length === 6", "six clients")
+    b.js("document.querySelector('#sessions').scrollIntoView()")
+    rows = lambda: b.js("return [...document.querySelectorAll('#session-rows tr')].map((r) => [...r.cells].map((c) => c.textContent))")
+    b.until(lambda: len(rows()) >= 3, "sessions")
+    for client, service, name, tls, backend, out, into, age in rows():
+        assert client.rsplit(":", 1)[0] in load.moved and (service, name) == ("web", "localhost")
+        assert tls == "TLS 1.3 AES-128-GCM" and backend.startswith("unix:") and number(out) >= 0 and number(into) >= 0
+    b.click("#sessions-sort [data-value=age]")
+    assert b.find("#sessions-sort [data-value=age]").get_attribute("aria-pressed") == "true"
+    # those of the followed client alone
+    b.click("[aria-label='Follow 127.0.2.5']")
+    b.js("document.querySelector('#follow').scrollIntoView()")
+    b.until(lambda: any("web · localhost" in t for t in b.texts("#follow-sessions li")), "its sessions")
+    assert len(b.texts("#follow-sessions li")) <= 2
+    check_console(b)
+
+
 def test_following_a_client_by_keyboard(p, open_page, load):
     b = open_page()
     b.until("document.querySelectorAll('#client-rows tr').length === 6", "six clients")
-    b.find("#client-filter").click()
+    b.click("#client-filter")
     b.press("2.3")
     b.until("[...document.querySelectorAll('#client-rows .name-button')].map((e) => e.textContent).join() === '127.0.2.3'", "filtered")
     b.press(Keys.TAB)
@@ -191,10 +210,10 @@ def test_sorting(p, open_page, load):
     b = open_page()
     b.until("document.querySelectorAll('#client-rows tr').length === 6", "six clients")
     order = lambda: b.texts("#client-rows .name-button")
-    b.find("th button[data-sort=client]").click()
+    b.click("th button[data-sort=client]")
     assert b.find("th button[data-sort=client]").find_element("xpath", "..").get_attribute("aria-sort") == "ascending"
     b.until(lambda: order() == sorted(load.moved), "by address")
-    b.find("th button[data-sort=client]").click()
+    b.click("th button[data-sort=client]")
     b.until(lambda: order() == sorted(load.moved, reverse=True), "by address, falling")
     assert [e.get_attribute("aria-sort") for e in b.driver.find_elements("css selector", "#clients-box th[aria-sort]:not([aria-sort=none])")] == ["descending"]
     b.find("#client-filter").send_keys("nobody")
@@ -289,15 +308,15 @@ def test_theme_is_chosen_and_remembered(p, open_page):
     b.theme("dark")
     b.until(lambda: color() != light, "dark as the system is")
     dark = color()
-    b.find("#theme").click()
+    b.click("#theme")
     assert color() == light and b.find("#theme").get_attribute("aria-label") == "Theme: light"
     b.js("location.reload()")
     live(b)
     assert color() == light, "remembered"
-    b.find("#theme").click()
+    b.click("#theme")
     b.theme("light")
     assert color() == dark and b.find("#theme").get_attribute("aria-label") == "Theme: dark"
-    b.find("#theme").click()
+    b.click("#theme")
     assert color() == light and b.find("#theme").get_attribute("aria-label") == "Theme: as the system"
     check_console(b)
 

@@ -84,6 +84,11 @@ class Browser:
     def find(self, css):
         return self.driver.find_element(By.CSS_SELECTOR, css)
 
+    def click(self, css):
+        """In the middle of the window, where nothing that sticks to an edge lies over it."""
+        self.js("document.querySelector(arguments[0]).scrollIntoView({ block: 'center' })", css)
+        self.find(css).click()
+
     def text(self, css):
         return self.js("return document.querySelector(arguments[0])?.textContent ?? null", css)
 
