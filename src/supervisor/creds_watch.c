@@ -40,18 +40,27 @@ static void each_ocsp(const char *cert, path_fn fn, void *ctx) {
     fn(ctx, path, false);
 }
 
+static void each_cert(const struct conf_cert *cert, path_fn fn, void *ctx) {
+    fn(ctx, cert->cert, cert->key == NULL);
+    if (!cert->key)
+        return;
+    fn(ctx, cert->key, false);
+    if (cert->passphrase)
+        fn(ctx, cert->passphrase, false);
+    each_ocsp(cert->cert, fn, ctx);
+}
+
 static void each_path(const struct conf *c, path_fn fn, void *ctx) {
-    for (size_t i = 0; i < c->nservices; i++)
-        for (size_t k = 0; k < c->services[i].ncerts; k++) {
-            const struct conf_cert *cert = &c->services[i].certs[k];
-            fn(ctx, cert->cert, cert->key == NULL);
-            if (!cert->key)
-                continue;
-            fn(ctx, cert->key, false);
-            if (cert->passphrase)
-                fn(ctx, cert->passphrase, false);
-            each_ocsp(cert->cert, fn, ctx);
-        }
+    for (size_t i = 0; i < c->nservices; i++) {
+        const struct conf_service *s = &c->services[i];
+        for (size_t k = 0; k < s->ncerts; k++)
+            each_cert(&s->certs[k], fn, ctx);
+        if (s->client_auth == CLIENT_AUTH_NONE)
+            continue;
+        fn(ctx, s->client_ca, false);
+        if (s->client_crl)
+            fn(ctx, s->client_crl, false);
+    }
 }
 
 /* ---- looking ---- */

@@ -43,6 +43,20 @@ static int set_groups(SSL_CTX *ctx, const struct tls_policy *p) {
     return !t.cut && SSL_CTX_set1_groups_list(ctx, names) == 1 ? 0 : ERR_CRYPTO;
 }
 
+/*
+ * What we sign with, and what clients' certificates and their proofs may be signed with: nothing on SHA-1 or SHA-224, whatever
+ * the library or its configuration file would allow.
+ */
+static int set_sigalgs(SSL_CTX *ctx) {
+    static const char names[] = "ecdsa_secp256r1_sha256:ecdsa_secp384r1_sha384:ecdsa_secp521r1_sha512:ed25519:"
+                                "rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:rsa_pss_rsae_sha512:"
+                                "rsa_pss_pss_sha256:rsa_pss_pss_sha384:rsa_pss_pss_sha512:"
+                                "rsa_pkcs1_sha256:rsa_pkcs1_sha384:rsa_pkcs1_sha512";
+    char list[sizeof(names)]; /* libssl's macros take a const away */
+    memcpy(list, names, sizeof(names));
+    return SSL_CTX_set1_sigalgs_list(ctx, list) == 1 && SSL_CTX_set1_client_sigalgs_list(ctx, list) == 1 ? 0 : ERR_CRYPTO;
+}
+
 /* Our order decides (RFC 7301 3.2); tls_server_check() has made sure that something is shared. */
 static int alpn_select(SSL *ssl, const unsigned char **ret, unsigned char *ret_len, const unsigned char *in, unsigned in_len,
                        void *arg) {
@@ -96,6 +110,8 @@ static int set_rules(struct tls_server *s, const struct tls_policy *p, struct ti
     int err = set_suites(ctx, p);
     if (err == 0)
         err = set_groups(ctx, p);
+    if (err == 0)
+        err = set_sigalgs(ctx);
     if (err == 0)
         err = set_alpn(s, p);
     if (err == 0)

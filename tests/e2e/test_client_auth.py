@@ -319,11 +319,48 @@ def test_a_certificate_too_large_for_a_ticket_still_comes_in(parts, ca, version)
 # --- files
 
 
+TAKEN_UP = r"certificates changed: \d+ in use, set \d+"
+
+
 def set_file(path, data):
     """As a careful tool would: written beside it, then renamed."""
     new = path.with_suffix(".new")
     new.write_bytes(data)
     new.rename(path)
+
+
+@VERSIONS
+def test_a_crl_that_is_replaced_counts_without_a_reload(parts, ca, version):
+    good, bad = ca.client("good"), ca.client("bad")
+    crl = ca.crl([])
+    p = service(parts, ca, crl=str(crl))
+    known = with_cert(bad, version)
+    pids = p.roles()
+    session = comes_in(p, known)["session"]
+    assert comes_in(p, known, session)["reused"]
+
+    set_file(crl, ca.crl([bad], name="newer.crl").read_bytes())
+    p.wait_text(TAKEN_UP)
+    refused(p, known, 44, "client_cert_revoked")
+    with pytest.raises(ssl.SSLError):  # nor by the ticket of better days
+        comes_in(p, known, session)
+    comes_in(p, with_cert(good, version))
+
+    set_file(crl, b"no CRL at all")
+    p.wait_text("clients.crl: found no CRL, expected")
+    refused(p, known, 44, "client_cert_revoked")
+    comes_in(p, with_cert(good, version))
+    assert {r: n for r, n in p.roles().items() if r in ("handshaker", "relay")} == {r: n for r, n in pids.items() if r in ("handshaker", "relay")}
+
+
+def test_a_ca_that_is_replaced_counts_without_a_reload(parts, ca):
+    other = Issuer(parts.folder, "other authority")
+    p = service(parts, ca)
+    comes_in(p, with_cert(ca.client("robot")))
+    set_file(ca.file, other.file.read_bytes())
+    p.wait_text(TAKEN_UP)
+    refused(p, with_cert(ca.client("robot")), 48, "client_cert_unknown_ca")
+    comes_in(p, with_cert(other.client("robot")))
 
 
 @pytest.mark.parametrize("key,make,says", [
