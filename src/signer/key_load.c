@@ -4,6 +4,7 @@
 #include <openssl/bio.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
+#include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
@@ -14,10 +15,14 @@
 #include "base/err.h"
 #include "base/rd.h"
 #include "base/wr.h"
+#include "signer/key_der.h"
 #include "signer/vault.h"
 
 #define NUMBERS     8
 #define ED25519_LEN 32
+#define POINT_MAX   (1 + 2 * 48) /* of P-384, uncompressed */
+
+#define LITTLE_ENDIAN_HERE (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
 
 /* The numbers of an RSA key, in the order in which they are kept; without the last five it is slow but whole. */
 static const char *const rsa_numbers[NUMBERS] = {
@@ -88,6 +93,114 @@ static int give_passphrase(char *buf, int size, int writing, void *ctx) {
     return (int)a->len;
 }
 
+/* ---- the usual forms, by hand ---- */
+
+/* The public point of a secret number; its length, or 0. */
+static size_t ec_point(enum creds_kind kind, struct span secret, uint8_t to[static POINT_MAX]) {
+    static EC_GROUP *groups[2];
+    EC_GROUP **g = &groups[kind == CREDS_EC_P384];
+    if (!*g)
+        *g = EC_GROUP_new_by_curve_name(kind == CREDS_EC_P384 ? NID_secp384r1 : NID_X9_62_prime256v1);
+    size_t len = 0;
+    BIGNUM *n = BN_bin2bn(secret.p, (int)secret.len, NULL);
+    EC_POINT *p = *g ? EC_POINT_new(*g) : NULL;
+    if (n && p && !BN_is_zero(n) && BN_cmp(n, EC_GROUP_get0_order(*g)) < 0) {
+        BN_set_flags(n, BN_FLG_CONSTTIME);
+        if (EC_POINT_mul(*g, p, n, NULL, NULL, NULL) == 1)
+            len = EC_POINT_point2oct(*g, p, POINT_CONVERSION_UNCOMPRESSED, to, POINT_MAX, NULL);
+    }
+    EC_POINT_free(p);
+    BN_clear_free(n);
+    return len;
+}
+
+static size_t ed25519_point(struct span seed, uint8_t to[static POINT_MAX]) {
+    size_t len = POINT_MAX;
+    EVP_PKEY *key = EVP_PKEY_new_raw_private_key_ex(NULL, "ED25519", NULL, seed.p, seed.len);
+    if (!key || EVP_PKEY_get_raw_public_key(key, to, &len) != 1)
+        len = 0;
+    EVP_PKEY_free(key);
+    return len;
+}
+
+/* Whether n is p times q, so that a damaged file is noticed here and not by clients. */
+static bool rsa_fits(const struct key_der *k) {
+    BIGNUM *n = BN_bin2bn(k->numbers[0].p, (int)k->numbers[0].len, NULL), *p = NULL, *q = NULL, *product = BN_new();
+    BN_CTX *ctx = BN_CTX_new();
+    p = BN_bin2bn(k->numbers[3].p, (int)k->numbers[3].len, NULL);
+    q = BN_bin2bn(k->numbers[4].p, (int)k->numbers[4].len, NULL);
+    bool well = n && p && q && product && ctx && BN_mul(product, p, q, ctx) == 1 && BN_cmp(product, n) == 0 &&
+                BN_num_bits(n) >= KEY_RSA_BITS_MIN && BN_num_bits(n) <= KEY_RSA_BITS_MAX;
+    BN_clear_free(p);
+    BN_clear_free(q);
+    BN_free(product);
+    BN_free(n);
+    BN_CTX_free(ctx);
+    return well;
+}
+
+static bool is_wanted(const struct key_der *k, const struct creds_key *wanted) {
+    uint8_t point[POINT_MAX];
+    size_t len = 0;
+    if (k->kind != wanted->kind)
+        return false;
+    if (k->kind == CREDS_ED25519)
+        len = ed25519_point(k->numbers[0], point);
+    else if (k->kind != CREDS_RSA)
+        len = ec_point(k->kind, k->numbers[0], point);
+    return (k->kind != CREDS_RSA || rsa_fits(k)) && key_der_is(k, span_of(point, len), wanted->spki);
+}
+
+/* As put_number() writes them: behind the length, in the machine's byte order. */
+static void put_big_endian(struct wr *w, struct span number) {
+    uint8_t *room;
+    wr_u16(w, (uint16_t)number.len);
+    room = wr_room(w, number.len);
+    for (size_t i = 0; room && i < number.len; i++)
+        room[LITTLE_ENDIAN_HERE ? number.len - 1 - i : i] = number.p[i];
+}
+
+static bool keep_der(const struct key_der *k, struct key_parts *ret) {
+    size_t len = 0, n = k->kind == CREDS_RSA ? KEY_DER_NUMBERS : 1;
+    for (size_t i = 0; i < n; i++)
+        len += 2 + k->numbers[i].len;
+    if (k->kind == CREDS_ED25519)
+        len -= 2;
+    uint8_t *bytes = vault_alloc(len);
+    struct wr w = wr_of(bytes, bytes ? len : 0);
+    for (size_t i = 0; i < n && k->kind != CREDS_ED25519; i++)
+        put_big_endian(&w, k->numbers[i]);
+    if (k->kind == CREDS_ED25519)
+        wr_span(&w, k->numbers[0]);
+    if (bytes)
+        *ret = (struct key_parts){k->kind, len, bytes};
+    return bytes && wr_end(&w);
+}
+
+/* True when PEM holds the key that is wanted in a form that needs no more than reading. */
+static bool take_plain(const char *pem, size_t len, const struct creds_key *wanted, struct key_parts *ret) {
+    char *form = NULL, *header = NULL;
+    uint8_t *der = NULL;
+    long der_len = 0;
+    struct key_der k;
+    bool taken = false;
+    BIO *bio = BIO_new_mem_buf(pem, (int)len);
+    while (!taken && bio && PEM_read_bio(bio, &form, &header, &der, &der_len) == 1) {
+        taken =
+            !header[0] && key_der_read(form, span_of(der, (size_t)der_len), &k) && is_wanted(&k, wanted) && keep_der(&k, ret);
+        OPENSSL_free(form);
+        OPENSSL_free(header);
+        OPENSSL_clear_free(der, (size_t)der_len);
+        form = header = NULL;
+        der = NULL;
+    }
+    BIO_free(bio);
+    ERR_clear_error();
+    return taken;
+}
+
+/* ---- everything else, by libcrypto ---- */
+
 static int parse(const char *pem, size_t len, const char *file, const struct creds_key *wanted, struct asked *a, EVP_PKEY **ret,
                  struct text *why) {
     BIO *bio = BIO_new_mem_buf(pem, (int)len);
@@ -114,12 +227,14 @@ static int parse(const char *pem, size_t len, const char *file, const struct cre
     return ERR_FORMAT;
 }
 
-static int read_key(int fd, const struct creds_key *wanted, struct asked *a, EVP_PKEY **ret, struct text *why) {
+/* *RET_KEY stays NULL when *RET_PARTS could be had at once. */
+static int read_key(int fd, const struct creds_key *wanted, struct asked *a, struct key_parts *ret_parts, EVP_PKEY **ret_key,
+                    struct text *why) {
     char *pem = NULL;
     size_t len = 0;
     int err = read_file(fd, wanted->file, KEY_FILE_MAX, &pem, &len, why);
-    if (!err)
-        err = parse(pem, len, wanted->file, wanted, a, ret, why);
+    if (!err && !take_plain(pem, len, wanted, ret_parts))
+        err = parse(pem, len, wanted->file, wanted, a, ret_key, why);
     vault_free(pem);
     return err;
 }
@@ -178,10 +293,17 @@ static int judge_match(EVP_PKEY *key, enum creds_kind kind, const struct creds_k
                   creds_kind_name(kind), creds_kind_name(wanted->kind));
         return ERR_FORMAT;
     }
-    if (belongs(key, wanted->spki))
-        return 0;
-    return refuse(why, ERR_FORMAT, wanted->file,
-                  "the key does not match its certificate: found another key of the same kind, expected the certificate's own");
+    if (!belongs(key, wanted->spki))
+        return refuse(
+            why, ERR_FORMAT, wanted->file,
+            "the key does not match its certificate: found another key of the same kind, expected the certificate's own");
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+    bool whole = ctx && EVP_PKEY_pairwise_check(ctx) == 1;
+    EVP_PKEY_CTX_free(ctx);
+    ERR_clear_error();
+    return whole ? 0
+                 : refuse(why, ERR_FORMAT, wanted->file,
+                          "the key is damaged: its public and its private half do not belong together");
 }
 
 /* ---- numbers ---- */
@@ -297,12 +419,12 @@ int key_load(int fd, int pass_fd, const struct creds_key *wanted, struct key_par
             err = refuse(why, ERR_FORMAT, wanted->pass_file, "found an empty first line, expected the passphrase");
     }
     if (!err)
-        err = read_key(fd, wanted, &a, &key, why);
-    if (!err)
+        err = read_key(fd, wanted, &a, ret, &key, why);
+    if (!err && key)
         err = judge(wanted->file, key, &kind, why);
-    if (!err)
+    if (!err && key)
         err = judge_match(key, kind, wanted, why);
-    if (!err)
+    if (!err && key)
         err = keep(key, kind, wanted->file, ret, why);
     EVP_PKEY_free(key);
     vault_free(pass);

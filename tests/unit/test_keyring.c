@@ -380,6 +380,23 @@ static void keys_of_others(void **state) {
     item_free(&it);
 }
 
+/* A bit of the secret number has turned; the public key beside it is still the certificate's. */
+static void damaged_keys(void **state) {
+    (void)state;
+    struct store_item it = item(1, FORM_PKCS8, NULL);
+    PKCS8_PRIV_KEY_INFO *info = EVP_PKEY2PKCS8(keys[1]);
+    uint8_t *der = NULL;
+    int len = i2d_PKCS8_PRIV_KEY_INFO(info, &der);
+    der[36 + 10] ^= 1; /* behind the frame, within the scalar */
+    BIO *bio = BIO_new(BIO_s_mem());
+    assert_true(PEM_write_bio(bio, "PRIVATE KEY", "", der, len) > 0);
+    make_bio_file(it.file, bio);
+    refused(&it, ": the key is damaged: its public and its private half do not belong together");
+    OPENSSL_free(der);
+    PKCS8_PRIV_KEY_INFO_free(info);
+    item_free(&it);
+}
+
 static void closed_descriptor(void **state) {
     (void)state;
     struct store_item it = item(1, FORM_PKCS8, NULL);
@@ -458,6 +475,7 @@ int main(void) {
         CASE(keys_cut_anywhere),
         CASE(weak_and_foreign_keys),
         CASE(keys_of_others),
+        CASE(damaged_keys),
         CASE(closed_descriptor),
         CASE(wiped_when_dropped),
     };
