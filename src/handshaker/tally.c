@@ -38,6 +38,8 @@ static struct traced traced(const struct conn *c) {
 }
 
 void tally_accepted(struct hand *h, const struct conn *c) {
+    if (STATS_OFF)
+        return;
     stats_process_add(page_of(h), STATS_ACCEPTED, 1);
     if (TRACE_ON(accept)) {
         struct traced t = traced(c);
@@ -46,6 +48,8 @@ void tally_accepted(struct hand *h, const struct conn *c) {
 }
 
 void tally_hello(struct hand *h, const struct conn *c) {
+    if (STATS_OFF)
+        return;
     (void)h;
     if (TRACE_ON(hello)) {
         struct traced t = traced(c);
@@ -54,6 +58,8 @@ void tally_hello(struct hand *h, const struct conn *c) {
 }
 
 void tally_handed_over(struct hand *h, const struct conn *c, uint16_t relay) {
+    if (STATS_OFF)
+        return;
     stats_process_add(page_of(h), STATS_HANDED_OVER, 1);
     if (TRACE_ON(handoff)) {
         struct traced t = traced(c);
@@ -64,6 +70,8 @@ void tally_handed_over(struct hand *h, const struct conn *c, uint16_t relay) {
 /* ---- clients ---- */
 
 void tally_client(struct hand *h, struct conn *c) {
+    if (STATS_OFF)
+        return;
     struct sketch *k = &page_of(h)->clients;
     uint8_t key[16];
     addr_client_key(&c->client, key);
@@ -82,12 +90,16 @@ static void add_to_client(struct hand *h, struct conn *c, enum sketch_value v) {
 /* ---- connections ---- */
 
 void tally_service(struct hand *h, struct conn *c) {
+    if (STATS_OFF)
+        return;
     struct stats_block *b = block(h, STATS_SERVICE, service_of(h, c), span_of("", 0));
     c->counted_at = stats_handle(page_of(h), b);
     stats_change(b, STATS_HANDSHAKES_NOW, 1);
 }
 
 void tally_leave(struct hand *h, struct conn *c) {
+    if (STATS_OFF)
+        return;
     if (c->counted_at)
         stats_change(stats_at(page_of(h), c->counted_at), STATS_HANDSHAKES_NOW, -1);
     sketch_live(&page_of(h)->clients, c->tracked, -1);
@@ -117,6 +129,8 @@ static struct span cert_file(const struct hand *h, const struct conn *c, const u
 }
 
 void tally_served(const struct hand *h, const struct conn *c, struct facts *ret) {
+    if (STATS_OFF)
+        return;
     uint32_t entries[CREDS_SLOTS] = {CREDS_NONE, CREDS_NONE, CREDS_NONE};
     ret->served_as = (uint8_t)served_as(h, c, entries);
     ret->cert_file = cert_file(h, c, entries);
@@ -128,15 +142,21 @@ static struct stats_block *name_block(struct hand *h, struct conn *c, enum serve
 }
 
 static struct stats_block *suite_block(struct hand *h, const struct conn *c) {
-    char name[96] = "passthrough";
+    char name[96];
     struct text t = text_of(name, sizeof(name));
     const struct suite *suite = c->result ? suite_by_id(c->result->suite) : NULL;
-    if (suite)
-        text_addf(&t, "%s/%s", c->result->version == TLS_1_3 ? "TLSv1.3" : "TLSv1.2", suite->name);
-    return block(h, STATS_SUITE, span_of("", 0), span_str(name));
+    if (suite) { /* without printf: once a handshake */
+        text_add(&t, c->result->version == TLS_1_3 ? "TLSv1.3/" : "TLSv1.2/");
+        text_add(&t, suite->name);
+    } else {
+        text_add(&t, "passthrough");
+    }
+    return block(h, STATS_SUITE, span_of("", 0), span_of(name, t.len));
 }
 
 void tally_done(struct hand *h, struct conn *c) {
+    if (STATS_OFF)
+        return;
     struct stats_block *service = block(h, STATS_SERVICE, service_of(h, c), span_of("", 0)), *suite = suite_block(h, c);
     if (!c->result) {
         stats_add(service, STATS_PASSED_THROUGH, 1);
@@ -162,6 +182,8 @@ void tally_done(struct hand *h, struct conn *c) {
 }
 
 void tally_failed(struct hand *h, struct conn *c) {
+    if (STATS_OFF)
+        return;
     struct span service = service_of(h, c);
     stats_add(block(h, STATS_SERVICE, service, span_of("", 0)), STATS_HANDSHAKES_FAILED, 1);
     stats_add(block(h, STATS_REASON, service, span_str(err_name(c->reason))), STATS_COUNT, 1);
@@ -197,6 +219,8 @@ void tally_publish(struct hand *h) {
 
 /* One that does nothing is not woken to say so: the turn in which the timer fired does not arm it again by itself. */
 void tally_turn(struct hand *h) {
+    if (STATS_OFF)
+        return;
     if (!h->published && !wtimer_armed(&h->stats_timer))
         wheel_arm(&h->loop.wheel, &h->stats_timer, h->loop.now_ms + PUBLISH_MS);
     h->published = false;

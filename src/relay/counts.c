@@ -27,10 +27,12 @@ static uint16_t suite_handle(struct relay *r, const struct facts *f) {
     char name[96];
     struct text t = text_of(name, sizeof(name));
     const struct suite *suite = suite_by_id(f->suite);
-    if (f->tls_version && suite)
-        text_addf(&t, "%s/%s", f->tls_version == TLS_1_3 ? "TLSv1.3" : "TLSv1.2", suite->name);
-    else
+    if (f->tls_version && suite) { /* without printf: once a session */
+        text_add(&t, f->tls_version == TLS_1_3 ? "TLSv1.3/" : "TLSv1.2/");
+        text_add(&t, suite->name);
+    } else {
         text_add(&t, "passthrough");
+    }
     return handle_of(r, STATS_SUITE, span_of("", 0), span_of(name, t.len));
 }
 
@@ -86,6 +88,8 @@ static void track_again(struct relay *r, struct session *s) {
 /* ---- the life of a session ---- */
 
 void counts_begin(struct relay *r, struct session *s, const struct facts *f, bool moved) {
+    if (STATS_OFF)
+        return;
     struct span service = span_str(session_service(r, s)->name);
     memset(&s->counts, 0, sizeof(s->counts));
     s->counts.at[COUNT_SERVICE] = handle_of(r, STATS_SERVICE, service, span_of("", 0));
@@ -112,6 +116,8 @@ void counts_begin(struct relay *r, struct session *s, const struct facts *f, boo
 void counts_end(struct relay *r, struct session *s, bool moved) {
     struct stats_page *p = page_of(r);
     rate_leave(r, s);
+    if (STATS_OFF)
+        return;
     if (!moved && TRACE_ON(end)) {
         struct traced t = traced(r, s);
         TRACE(end, &t.id[0], &t.client[0], s->reason ? err_name(s->reason) : "", t.us, s->up.bytes, s->down.bytes);
@@ -134,6 +140,8 @@ void counts_end(struct relay *r, struct session *s, bool moved) {
 }
 
 void counts_add(struct relay *r, const struct session *s, enum stats_value v, uint64_t by) {
+    if (STATS_OFF)
+        return;
     for (unsigned c = 0; c < SESSION_COUNTS; c++) {
         struct stats_block *b = block_at(r, s, (enum session_count)c);
         if (b)
@@ -142,6 +150,8 @@ void counts_add(struct relay *r, const struct session *s, enum stats_value v, ui
 }
 
 void counts_bytes(struct relay *r, struct session *s, enum stats_value v, uint64_t bytes) {
+    if (STATS_OFF)
+        return;
     struct stats_page *p = page_of(r);
     enum sketch_value what = v == STATS_BYTES_IN ? SKETCH_BYTES_IN : SKETCH_BYTES_OUT;
     counts_add(r, s, v, bytes);
@@ -157,6 +167,8 @@ void counts_bytes(struct relay *r, struct session *s, enum stats_value v, uint64
 /* ---- backends ---- */
 
 void counts_on_backend(struct relay *r, struct session *s, bool on) {
+    if (STATS_OFF)
+        return;
     struct stats_block *b = block_at(r, s, COUNT_BACKEND);
     if (!on) {
         if (b)
@@ -171,6 +183,8 @@ void counts_on_backend(struct relay *r, struct session *s, bool on) {
 }
 
 void counts_backend(struct relay *r, const struct session *s, enum stats_value v) {
+    if (STATS_OFF)
+        return;
     struct stats_block *backend = block_at(r, s, COUNT_BACKEND), *service = block_at(r, s, COUNT_SERVICE);
     if (backend)
         stats_add(backend, v, 1);
@@ -188,6 +202,8 @@ static void observe(struct relay *r, const struct session *s, enum stats_hist h,
 }
 
 void counts_connected(struct relay *r, const struct session *s) {
+    if (STATS_OFF)
+        return;
     struct stats_block *backend = block_at(r, s, COUNT_BACKEND);
     if (backend) /* those that did not take it do not count it */
         stats_add(backend, STATS_SESSIONS, 1);
@@ -199,6 +215,8 @@ void counts_connected(struct relay *r, const struct session *s) {
 }
 
 void counts_first_byte(struct relay *r, const struct session *s) {
+    if (STATS_OFF)
+        return;
     if (!s->connect_begun_us)
         return;
     uint64_t us = clock_mono_us() - s->connect_begun_us;
@@ -241,6 +259,8 @@ void counts_publish(struct relay *r) {
 
 /* A relay that does nothing is not woken to say so: the turn in which the timer fired does not arm it again by itself. */
 void counts_turn(struct relay *r) {
+    if (STATS_OFF)
+        return;
     if (!r->published && !wtimer_armed(&r->stats_timer))
         wheel_arm(&r->loop.wheel, &r->stats_timer, r->loop.now_ms + PUBLISH_MS);
     r->published = false;

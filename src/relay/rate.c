@@ -54,10 +54,10 @@ static struct rate_limiter **chain_of(struct relay *r, uint16_t service, const u
     return &r->rate_chains[(hash_bytes(&r->rate_buckets.key, span_of(client, 16)) + service) % CHAINS];
 }
 
-/* The session's limiter, found or made; NULL when its service has no limit (or there is no memory). */
+/* The session's limiter, found or made; NULL when there is no memory. */
 static struct rate_limiter *join(struct relay *r, struct session *s) {
     const struct conf_service *service = session_service(r, s);
-    if (s->rate || service->max_bytes_per_client == 0)
+    if (s->rate)
         return s->rate;
     struct facts f;
     uint8_t client[16];
@@ -191,6 +191,8 @@ bool rate_waits(const struct session *s) {
 }
 
 size_t rate_room(struct relay *r, struct session *s, size_t want) {
+    if (!s->rate && session_service(r, s)->max_bytes_per_client == 0)
+        return want;
     struct rate_limiter *l = join(r, s);
     if (!l)
         return want;

@@ -63,10 +63,16 @@ size_t stats_block_size(enum stats_kind kind) {
 }
 
 size_t stats_blocks_off(enum stats_kind kind) {
-    size_t off = STATS_AREA_HEAD;
-    for (unsigned k = 0; k < (unsigned)kind; k++)
-        off += stats_block_size((enum stats_kind)k) * (stats_kinds[k].cap + 1); /* one for "other" */
-    return off;
+    static size_t offs[STATS_KIND_COUNT + 1];
+    if (!offs[0]) { /* the first is never at 0 */
+        size_t off = STATS_AREA_HEAD;
+        for (unsigned k = 0; k <= STATS_KIND_COUNT; k++) {
+            offs[k] = off;
+            if (k < STATS_KIND_COUNT) /* one more, for "other" */
+                off += stats_block_size((enum stats_kind)k) * (stats_kinds[k].cap + 1);
+        }
+    }
+    return offs[kind];
 }
 
 size_t stats_area_number(enum role role, uint16_t index, unsigned parity) {
@@ -83,7 +89,7 @@ uint64_t stats_layout(void) {
 #define NAME_(sym, name, ...) name ","
         STATS_VALUE_TABLE(NAME_) ";" STATS_PROCESS_TABLE(NAME_) ";" STATS_HIST_TABLE(NAME_) ";" STATS_KIND_TABLE(NAME_);
 #undef NAME_
-    static const struct hash_key key = {STATS_SIZE, STATS_BUCKETS};
+    static const struct hash_key key = {STATS_SIZE, sizeof(struct stats_block) << 16 | STATS_FORM << 8 | STATS_BUCKETS};
     return hash_bytes(&key, span_of(tables, sizeof(tables) - 1));
 }
 
@@ -134,22 +140,14 @@ uint16_t stats_handle(const struct stats_page *p, const struct stats_block *b) {
     return (uint16_t)((size_t)((const uint8_t *)b - (const uint8_t *)p->area) / 64);
 }
 
-static enum stats_kind kind_at(uint16_t handle) {
-    unsigned kind = STATS_KIND_COUNT - 1;
-    while (kind > 0 && (size_t)handle * 64 < stats_blocks_off((enum stats_kind)kind))
-        kind--;
-    return (enum stats_kind)kind;
-}
-
 static uint16_t *index_slot(const struct stats_page *p, enum stats_kind kind, struct span service, struct span name) {
-    const struct hash_key key = {p->key.k0 ^ (uint64_t)kind, p->key.k1};
-    uint64_t h = hash_bytes(&key, service) * 31 + hash_bytes(&key, name);
+    uint64_t h = hash_bytes(&p->key, service) + hash_bytes(&p->key, name) * 31 + (uint64_t)kind;
     for (size_t i = h % INDEX_SLOTS;; i = (i + 1) % INDEX_SLOTS) {
         uint16_t handle = p->index[i];
         if (!handle)
             return &p->index[i];
         const struct stats_block *b = stats_at(p, handle);
-        if (kind_at(handle) == kind && span_eq(span_of(b->name, b->len), name) &&
+        if (b->kind == (uint32_t)kind && span_eq(span_of(b->name, b->len), name) &&
             span_eq(span_of(b->service, b->service_len), service))
             return &p->index[i];
     }
@@ -162,8 +160,9 @@ static struct stats_block *add_block(struct stats_page *p, enum stats_kind kind,
     memset(b, 0, stats_block_size(kind));
     memcpy(b->service, service.p, service.len);
     memcpy(b->name, name.p, name.len);
-    b->service_len = (uint32_t)service.len;
-    b->len = (uint32_t)name.len;
+    b->kind = (uint32_t)kind;
+    b->service_len = (uint16_t)service.len;
+    b->len = (uint16_t)name.len;
     __atomic_store_n(used, *used + 1, __ATOMIC_RELEASE);
     return b;
 }
@@ -189,7 +188,7 @@ struct stats_block *stats_block(struct stats_page *p, enum stats_kind kind, stru
 /* A block of a predecessor: what cannot be right is forgotten, the rest goes on. False when there is no more of them. */
 static bool take_block(struct stats_page *p, enum stats_kind kind, uint32_t i) {
     struct stats_block *b = block_of_kind(p, kind, i);
-    if (b->len > STATS_NAME_MAX || b->service_len > STATS_SERVICE_MAX)
+    if (b->len > STATS_NAME_MAX || b->service_len > STATS_SERVICE_MAX || b->kind != (uint32_t)kind)
         return false;
     for (unsigned v = 0; v < STATS_VALUE_COUNT; v++)
         if (value_is_gauge[v])

@@ -37,8 +37,9 @@ struct stats_hist_shared {
 };
 
 struct stats_block {
-    uint32_t len; /* of NAME; the block is in use when the area says so */
-    uint32_t service_len;
+    uint16_t len; /* of NAME; the block is in use when the area says so */
+    uint16_t service_len;
+    uint32_t kind; /* enum stats_kind */
     char service[STATS_SERVICE_MAX];
     char name[STATS_NAME_MAX + 1];
     uint64_t values[STATS_VALUE_COUNT];

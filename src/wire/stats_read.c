@@ -73,7 +73,7 @@ static bool read_block(const struct stats_area *a, enum stats_kind kind, uint32_
                        struct stats_hist_row hists[STATS_HIST_COUNT]) {
     const struct stats_block *b =
         (const void *)((const uint8_t *)a + stats_blocks_off(kind) + (size_t)i * stats_block_size(kind));
-    uint32_t len = LOAD(&b->len), service_len = LOAD(&b->service_len);
+    uint16_t len = LOAD(&b->len), service_len = LOAD(&b->service_len);
     if (len > STATS_NAME_MAX || service_len > STATS_SERVICE_MAX)
         return false;
     memset(ret, 0, sizeof(*ret));

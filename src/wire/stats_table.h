@@ -64,6 +64,13 @@
     X(STATS_REASON, "reason", 1024, false) /* service, reason of a failed connection */                                        \
     X(STATS_END, "end", 1024, false)       /* service, reason of a session that ended with one */
 
+/* A build that counts nothing (-Dcounters=false), only to measure what counting costs. */
+#ifdef WITHOUT_COUNTERS
+#define STATS_OFF 1
+#else
+#define STATS_OFF 0
+#endif
+
 #define STATS_ENUM_(sym, ...) sym,
 enum stats_value { STATS_VALUE_TABLE(STATS_ENUM_) STATS_VALUE_COUNT };
 enum stats_process { STATS_PROCESS_TABLE(STATS_ENUM_) STATS_PROCESS_COUNT };
