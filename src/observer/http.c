@@ -130,8 +130,10 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **pl
     goto_state(c, CONN_IDLE);
 }
 
+/* With no room left for others, whoever takes no bytes for longer than an honest reader needs is late much sooner. */
 static bool is_late(const struct http_conn *c, uint64_t now_ms) {
-    uint64_t limit_ms = c->state == CONN_IDLE ? HTTP_IDLE_MS : HTTP_ANSWER_MS;
+    bool crowded = c->socket->nconns >= HTTP_CONNECTIONS;
+    uint64_t limit_ms = crowded ? HTTP_CROWDED_MS : c->state == CONN_IDLE ? HTTP_IDLE_MS : HTTP_ANSWER_MS;
     return c->state != CONN_STREAM && now_ms > c->since_ms + limit_ms;
 }
 

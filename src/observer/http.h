@@ -22,6 +22,7 @@
 #define HTTP_UPLOAD_MAX  4096        /* bodies are not looked at */
 #define HTTP_IDLE_MS     15000       /* to send a request in, or without one */
 #define HTTP_ANSWER_MS   30000
+#define HTTP_CROWDED_MS  1500 /* for both, while a socket has all the connections it may have */
 #define HTTP_BODY_MAX    (8 * 1024 * 1024)
 #define HTTP_PENDING_MAX (32 * 1024 * 1024)
 

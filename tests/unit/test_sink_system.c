@@ -1,8 +1,12 @@
 /* The targets that are other daemons: what their libraries are handed. */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <syslog.h>
+#include <unistd.h>
 
 #include "observer_samples.h"
 
@@ -11,8 +15,8 @@
 
 static struct sink sink;
 static struct fields fields;
-static char got[64 * 1024]; /* the journal's fields, each ended by '|'; or syslog's line */
-static int got_priority, journal_error, access_error;
+static char got[64 * 1024]; /* the journal's fields, each ended by '|'; or syslog's datagram */
+static int journal_error, access_error;
 
 int __wrap_sd_journal_sendv(const struct iovec *iov, int n);
 int __wrap_sd_journal_sendv(const struct iovec *iov, int n) {
@@ -30,32 +34,31 @@ int __wrap_access(const char *path, int mode) {
     return access_error ? -1 : 0;
 }
 
-static void keep(int priority, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
-static void keep(int priority, const char *fmt, va_list ap) {
-    got_priority = priority;
-    vsnprintf(got, sizeof(got), fmt, ap);
+/* syslog's socket: whether somebody listens, and what became of a datagram. */
+static int connect_error, send_error, connects;
+
+int __wrap_connect(int fd, const struct sockaddr *to, socklen_t len);
+int __wrap_connect(int fd, const struct sockaddr *to, socklen_t len) {
+    assert_string_equal(((const struct sockaddr_un *)(const void *)to)->sun_path, "/dev/log");
+    connects++;
+    errno = connect_error;
+    return connect_error ? -1 : 0;
 }
 
-void __wrap_syslog(int priority, const char *fmt, ...) PRINTF_LIKE(2, 3);
-void __wrap_syslog(int priority, const char *fmt, ...) {
-    va_list ap;
-    va_start(ap, fmt);
-    keep(priority, fmt, ap);
-    va_end(ap);
-}
-
-/* What syslog() becomes under _FORTIFY_SOURCE. */
-void __wrap___syslog_chk(int priority, int flag, const char *fmt, ...) PRINTF_LIKE(3, 4);
-void __wrap___syslog_chk(int priority, int flag, const char *fmt, ...) {
-    va_list ap;
-    va_start(ap, fmt);
-    keep(priority, fmt, ap);
-    va_end(ap);
+ssize_t __wrap_send(int fd, const void *p, size_t len, int flags);
+ssize_t __wrap_send(int fd, const void *p, size_t len, int flags) {
+    assert_true(flags & MSG_DONTWAIT);
+    errno = send_error;
+    if (send_error)
+        return -1;
+    struct text t = text_of(got, sizeof(got));
+    text_add_span(&t, span_of(p, len));
+    return (ssize_t)len;
 }
 
 static int begin(void **state) {
     got[0] = 0;
-    journal_error = access_error = 0;
+    journal_error = access_error = connect_error = send_error = connects = 0;
     return 0;
 }
 
@@ -140,27 +143,80 @@ static void no_journal_is_told(void **state) {
     assert_non_null(strstr(memory, "journal"));
 }
 
+/* "<28>Nov 24 18:03:11 tls-off[4711]: REST" */
+static void assert_datagram(int priority, const char *rest) {
+    char wanted[64];
+    (void)snprintf(wanted, sizeof(wanted), "<%d>", priority);
+    assert_memory_equal(got, wanted, strlen(wanted));
+    (void)snprintf(wanted, sizeof(wanted), " tls-off[%d]: ", (int)getpid());
+    const char *head = strstr(got, wanted);
+    assert_non_null(head);
+    assert_int_equal(head - strchr(got, '>') - 1, 15);
+    assert_string_equal(head + strlen(wanted), rest);
+}
+
 static void syslog_gets_lines_without_time_and_level(void **state) {
     char memory[64];
     struct text why = text_of(memory, sizeof(memory));
     assert_int_equal(open_target(LOG_TO_SYSLOG, LOG_AS_LOGFMT, &why), 0);
     say(LOG_LEVEL_WARNING, "100%s of \n it");
-    assert_int_equal(got_priority, LOG_DAEMON | LOG_WARNING);
-    assert_string_equal(got, "event=log role=relay.0 message=\"100%s of \\n it\"");
+    assert_datagram(LOG_DAEMON | LOG_WARNING, "event=log role=relay.0 message=\"100%s of \\n it\"");
     sink_close(&sink);
     assert_int_equal(open_target(LOG_TO_SYSLOG, LOG_AS_TEXT, &why), 0);
     say(LOG_LEVEL_INFO, "plain");
-    assert_int_equal(got_priority, LOG_DAEMON | LOG_INFO);
-    assert_string_equal(got, "relay.0 plain");
+    assert_datagram(LOG_DAEMON | LOG_INFO, "relay.0 plain");
     assert_int_equal(sink_reopen(&sink), 0);
+    assert_int_equal(sink.lost, 0);
+}
+
+static void syslog_that_is_full_is_not_waited_for(void **state) {
+    char memory[64];
+    struct text why = text_of(memory, sizeof(memory));
+    assert_int_equal(open_target(LOG_TO_SYSLOG, LOG_AS_TEXT, &why), 0);
+    send_error = EAGAIN;
+    for (int i = 0; i < 3; i++)
+        say(LOG_LEVEL_INFO, "lost");
+    assert_int_equal(sink.lost, 3);
+    assert_int_equal(sink.error, EAGAIN);
+    assert_int_equal(connects, 1);
+    send_error = 0;
+    say(LOG_LEVEL_INFO, "there");
+    assert_datagram(LOG_DAEMON | LOG_INFO, "relay.0 there");
+}
+
+static void syslog_that_died_is_found_again(void **state) {
+    char memory[64];
+    struct text why = text_of(memory, sizeof(memory));
+    connect_error = ENOENT;
+    assert_int_equal(open_target(LOG_TO_SYSLOG, LOG_AS_TEXT, &why), 0);
+    say(LOG_LEVEL_INFO, "lost");
+    assert_int_equal(sink.lost, 1);
+    assert_int_equal(sink.error, ENOENT);
+    connect_error = 0;
+    say(LOG_LEVEL_INFO, "there");
+    assert_datagram(LOG_DAEMON | LOG_INFO, "relay.0 there");
+    send_error = ECONNREFUSED; /* it died, and nobody is there yet */
+    connect_error = ECONNREFUSED;
+    say(LOG_LEVEL_INFO, "lost");
+    assert_int_equal(sink.lost, 2);
+    connect_error = send_error = 0;
+    say(LOG_LEVEL_INFO, "again");
+    assert_datagram(LOG_DAEMON | LOG_INFO, "relay.0 again");
+    assert_int_equal(sink.lost, 2);
 }
 
 #define SUNK(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        SUNK(journal_gets_every_field),        SUNK(journal_knows_the_level), SUNK(journal_takes_the_longest_event),
-        SUNK(journal_that_refuses_is_counted), SUNK(no_journal_is_told),      SUNK(syslog_gets_lines_without_time_and_level),
+        SUNK(journal_gets_every_field),
+        SUNK(journal_knows_the_level),
+        SUNK(journal_takes_the_longest_event),
+        SUNK(journal_that_refuses_is_counted),
+        SUNK(no_journal_is_told),
+        SUNK(syslog_gets_lines_without_time_and_level),
+        SUNK(syslog_that_is_full_is_not_waited_for),
+        SUNK(syslog_that_died_is_found_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

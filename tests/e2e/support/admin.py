@@ -14,8 +14,8 @@ class UnixConnection(http.client.HTTPConnection):
 
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(self.path)  # waits while the queue is full, which a socket with a timeout does not
         self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
 
 
 class Answer:
@@ -62,8 +62,8 @@ class Admin:
         if tcp:
             return socket.create_connection(self.address, timeout=DEADLINE)
         s = socket.socket(socket.AF_UNIX)
-        s.settimeout(DEADLINE)
         s.connect(str(self.proxy.admin_socket))
+        s.settimeout(DEADLINE)
         return s
 
     def raw(self, request, tcp=False):

@@ -1,0 +1,234 @@
+"""The log and its process in trouble: traffic goes on, nothing waits, and what is lost is counted to the last line and told afterwards."""
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+
+import pytest
+
+from support.clients import connect, reset, says_echo, tcp
+from support.waiting import DEADLINE, until
+
+
+def parsed(text):
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+def sessions(port, n):
+    for _ in range(n):
+        with connect(port) as c:
+            says_echo(c)
+            c.unwrap()
+
+
+def port_of(p):
+    """When the log is not where the tests look for it: what the supervisor listens on, as the status says."""
+    from support.processes import listening_port
+    return until(lambda: listening_port(p.pid), "a listening port")
+
+
+def counter(p, name):
+    return int(re.search(rf"^tls_off_{name} (\d+)$", p.admin.ask("/metrics").text, re.M).group(1))
+
+
+def test_a_full_disk(parts):
+    """/dev/full under the name of the log file; then there is room again."""
+    file = parts.folder / "tls-off.log"
+    file.symlink_to("/dev/full")
+    p = parts.prepare(parts.backend(), log={"target": str(file)}).start()
+    port = port_of(p)
+    sessions(port, 50)
+    assert p.admin.json("/status.json")["totals"]["sessions_total"] == 50, "the admin sockets answer all the while"
+    file.unlink()
+    p.signal(signal.SIGUSR1)
+    until(file.exists, "the new file")
+    sessions(port, 5)
+    lost = until(lambda: [e for e in parsed(file.read_text()) if "log lines lost" in e.get("message", "")], "the loss is told")
+    until(lambda: sum(e["event"] == "session" for e in parsed(file.read_text())) == 5, "what comes later is written")
+    p.stop()
+    told = sum(int(re.match(r"(\d+) log lines lost: No space left on device", e["message"]).group(1)) for e in lost)
+    assert told >= 50
+    assert sum(e["event"] == "session" for e in parsed(file.read_text())) == 5
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+def test_a_disk_that_runs_full_and_is_cleared(parts):
+    """Each session is in the log, or counted as lost; a line cut by the full disk is not taken for two."""
+    disk = parts.folder / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=777", "tmpfs", str(disk)], check=True)
+    try:
+        file = disk / "tls-off.log"
+        p = parts.prepare(parts.backend(), log={"target": str(file)}).start()
+        port = port_of(p)
+        sessions(port, 200)
+        until(lambda: p.admin.json("/status.json")["totals"]["sessions_total"] == 200, "all are counted")
+        until(lambda: os.statvfs(disk).f_bavail == 0, "the disk is full")
+        before = file.read_text()
+        os.truncate(file, 0)
+        sessions(port, 20)
+
+        def told():
+            events = [json.loads(x) for x in before.splitlines()[:-1] + file.read_text().splitlines() if is_json(x)]
+            lost = [int(e["message"].split()[0]) for e in events if "log lines lost" in e.get("message", "")]
+            return sum(e["event"] == "session" for e in events) + sum(lost) if lost else 0
+
+        until(lambda: told() >= 220, lambda: f"{told()} of 220 sessions are written or told as lost")
+        assert counter(p, "log_lost_lines_total") > 0
+        p.stop()
+        torn = [x for x in file.read_text().splitlines() if x and not is_json(x)]
+        assert len(torn) <= 2, torn
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def is_json(line):
+    try:
+        json.loads(line)
+        return True
+    except ValueError:
+        return False
+
+
+def test_a_stopped_observer_under_load(parts):
+    """Rings run over; nobody waits; every event that did not come through is counted."""
+    p = parts.proxy(parts.backend())
+    p.allow_killed_roles = True
+    observer, = p.roles()["observer"]
+    port, failures = p.port, 12000
+    os.kill(observer, signal.SIGSTOP)
+    try:
+        with connect(port) as c:
+            says_echo(c)
+            for i in range(failures):
+                s = tcp(port)
+                s.sendall(b"SSH-2.0-x\r\n")
+                s.close()
+                if i % 1000 == 0:
+                    says_echo(c)
+                    sessions(port, 1)
+            says_echo(c)
+    finally:
+        try:
+            os.kill(observer, signal.SIGCONT)
+        except ProcessLookupError:
+            pass  # found hung and replaced: its successor reads the rings
+
+    def accounted():
+        events = p.events()
+        dropped = sum(int(e["message"].split()[0]) for e in events if "log events dropped: the ring was full" in e.get("message", ""))
+        sampled = sum(e["count"] for e in events if e["event"] == "sampled")
+        lines = sum(e["event"] == "failed" for e in events)
+        return dropped, dropped + sampled + lines
+
+    p.wait_text(r"\d+ log events dropped: the ring was full")
+    until(lambda: accounted()[1] >= failures, lambda: f"{accounted()} of {failures}", deadline=DEADLINE + 15)
+    dropped, all_of_them = accounted()
+    assert dropped > 0
+    assert all_of_them == failures, "neither more nor less"
+    until(lambda: counter(p, "log_dropped_events_total") == dropped, "the metric says the same")
+
+
+def test_a_silent_observer_keeps_nobody_waiting_at_the_admin_socket(parts):
+    p = parts.proxy(parts.backend())
+    observer, = p.roles()["observer"]
+    port = p.port
+    os.kill(observer, signal.SIGSTOP)
+    s = p.admin.connect()
+    s.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    with connect(port) as c:
+        says_echo(c)
+    os.kill(observer, signal.SIGCONT)
+    assert s.recv(4096).startswith(b"HTTP/1.1 200 "), "asked while it was silent, answered afterwards"
+    s.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or os.path.exists("/dev/log"), reason="needs /dev/log for itself")
+def test_a_dead_and_a_silent_syslog(parts):
+    """Nobody there, a daemon that does not read, a daemon that dies and comes back: no traffic waits, losses are told."""
+    def daemon():
+        log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        log.bind("/dev/log")
+        log.settimeout(DEADLINE)
+        return log
+
+    def wait_for(log, pattern):
+        found = []
+        until(lambda: found.append(log.recv(65536)) or re.search(pattern, found[-1]), f"{pattern} at syslog")
+        return re.search(pattern, found[-1])
+
+    try:
+        p = parts.prepare(parts.backend(), log={"target": "syslog"}).start()  # nobody there
+        port = port_of(p)
+        sessions(port, 20)
+        with daemon() as log:
+            sessions(port, 1)
+            assert int(wait_for(log, rb"(\d+) log lines lost: ").group(1)) > 0
+            sessions(port, 600)  # nobody reads: its queue fills up
+            assert p.admin.ask("/healthz").status == 200
+            n = int(wait_for(log, rb"(\d+) log lines lost: Resource temporarily unavailable").group(1))
+            assert n > 0
+        os.unlink("/dev/log")  # it dies
+        sessions(port, 20)
+        with daemon() as log:
+            sessions(port, 1)
+            wait_for(log, rb"\d+ log lines lost: ")
+            sessions(port, 1)
+            wait_for(log, rb" relay\.0 |\"session\"")
+            p.stop()
+    finally:
+        if os.path.exists("/dev/log"):
+            os.unlink("/dev/log")
+
+
+def test_answers_to_slow_readers_are_bounded(parts):
+    """Many who ask for all there is and read nothing: others are served, and memory stays within its bound."""
+    from support import processes
+    p = parts.proxy(parts.backend())
+    sessions(p.port, 20)
+    observer, = p.roles()["observer"]
+    before = processes.held(observer)
+    readers = []
+    try:
+        for _ in range(300):
+            s = p.admin.connect()
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            s.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 5)
+            readers.append(s)
+        assert p.admin.ask("/healthz").status == 200
+        sessions(p.port, 5)
+        assert processes.held(observer) - before < 48 << 20
+    finally:
+        for s in readers:
+            s.close()
+
+
+def test_a_thousand_scrapes_delay_no_ring(parts):
+    """HTTP without pause, and yet every event reaches the log."""
+    p = parts.proxy(parts.backend())
+    stop = threading.Event()
+
+    def scrape():
+        while not stop.is_set():
+            p.admin.ask("/metrics")
+            p.admin.ask("/clients.json")
+
+    threads = [threading.Thread(target=scrape) for _ in range(4)]
+    for t in threads:
+        t.start()
+    try:
+        n = 3000
+        for _ in range(n):
+            s = tcp(p.port)
+            s.sendall(b"nonsense, many times over\r\n\r\n")
+            reset(s)
+        sessions(p.port, 20)
+        p.wait_session(count=20)
+    finally:
+        stop.set()
+        for t in threads:
+            t.join()
+    assert counter(p, "log_dropped_events_total") == 0
