@@ -265,7 +265,7 @@ static const char *ed25519_signature(int operation) {
 
 #define KEYMGMT(name, make, signature)                                                                                         \
     static const OSSL_DISPATCH name[] = {                                                                                      \
-        {OSSL_FUNC_KEYMGMT_NEW, (void (*)(void))make},                                                                         \
+        {OSSL_FUNC_KEYMGMT_NEW, (void (*)(void))(make)},                                                                       \
         {OSSL_FUNC_KEYMGMT_FREE, (void (*)(void))key_free},                                                                    \
         {OSSL_FUNC_KEYMGMT_DUP, (void (*)(void))key_dup},                                                                      \
         {OSSL_FUNC_KEYMGMT_HAS, (void (*)(void))key_has},                                                                      \
@@ -276,7 +276,7 @@ static const char *ed25519_signature(int operation) {
         {OSSL_FUNC_KEYMGMT_EXPORT_TYPES, (void (*)(void))import_types},                                                        \
         {OSSL_FUNC_KEYMGMT_GET_PARAMS, (void (*)(void))key_get},                                                               \
         {OSSL_FUNC_KEYMGMT_GETTABLE_PARAMS, (void (*)(void))key_gettable},                                                     \
-        {OSSL_FUNC_KEYMGMT_QUERY_OPERATION_NAME, (void (*)(void))signature},                                                   \
+        {OSSL_FUNC_KEYMGMT_QUERY_OPERATION_NAME, (void (*)(void))(signature)},                                                 \
         {0, NULL},                                                                                                             \
     }
 
