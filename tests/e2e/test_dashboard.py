@@ -273,6 +273,9 @@ def test_keyboard_and_names(p, open_page, load):
     b.until("document.querySelectorAll('#client-rows tr').length === 6", "six clients")
     bare, named = b.unnamed()
     assert not bare and named > 40, (bare, named)
+    b.js("const e = document.createElement('button'); e.id = 'bare'; document.querySelector('main').append(e)")
+    assert b.unnamed()[0], "the look sees a button without a name"
+    b.js("document.querySelector('#bare').remove()")
     assert b.js("return document.documentElement.lang") == "en"
     assert len(b.texts("h1")) == 1 and b.js("return [...document.querySelectorAll('main')].length") == 1
     # every control is reached by the tab key alone, in the order of the page
@@ -333,6 +336,9 @@ def test_contrast_and_width(p, open_page, load, theme):
             return r.width > 0 && r.right > innerWidth + 1 && !e.closest('.plot, .hidden'); }).map((e) => e.tagName + '.' + e.className).slice(0, 5)"""), width
         assert not b.contrast(), width
     check_console(b)
+    # the looks are no looks if they see nothing
+    b.js("document.documentElement.style.setProperty('--muted', getComputedStyle(document.querySelector('.panel')).backgroundColor)")
+    assert b.contrast()
 
 
 def test_nothing_jumps(p, open_page, load):
@@ -342,5 +348,14 @@ def test_nothing_jumps(p, open_page, load):
         .observe({ type: 'layout-shift', buffered: false });
         window.ticks = 0; new MutationObserver(() => window.ticks++).observe(document.querySelector('#throughput .legend'), { subtree: true, childList: true, characterData: true });""")
     b.until("window.ticks >= 6", "seconds passed")
-    total = b.js("return window.moved.reduce((s, [v]) => s + v, 0)")
-    assert total < 0.02, b.js("return window.moved")
+    total = "return window.moved.reduce((s, [v]) => s + v, 0)"
+    assert b.js(total) < 0.02, b.js("return window.moved")
+    b.js("const e = document.createElement('div'); e.style.height = '300px'; document.querySelector('main').prepend(e)")
+    b.until(lambda: b.js(total) > 0.02, "the look sees what jumps")
+
+
+def test_a_new_page_begins_with_what_was(p, open_page, load):
+    until(lambda: len(p.admin.json("/status.json")["history"]["bytes_in"]) >= 8, "seconds kept")
+    b = open_page()
+    b.until("document.querySelector('#throughput .plot').hasAttribute('aria-valuemax')", "a chart")
+    assert int(b.js("return document.querySelector('#throughput .plot').getAttribute('aria-valuemax')")) >= 6
