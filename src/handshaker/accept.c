@@ -11,6 +11,8 @@
 #define PAUSE_MS 100
 #define TELL_MS  10000
 
+#define REST_ROUNDS 64 /* of HAND_ACCEPT_MAX: as many as a queue holds */
+
 static void watch_all(struct hand *h) {
     for (size_t i = 0; i < h->nsockets; i++)
         if (h->sockets[i].fd >= 0 && loop_watch(&h->loop, h->sockets[i].fd, EPOLLIN, HAND_LISTENER, (uint32_t)i, 0) < 0)
@@ -106,4 +108,14 @@ void accept_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
         }
         /* everything else belongs to one connection that died in the queue (accept(2), "Error handling") */
     }
+}
+
+void accept_rest(struct hand *h) {
+    for (uint32_t i = 0; i < h->nsockets; i++)
+        for (unsigned n = 0; n < REST_ROUNDS && h->accepting && h->sockets[i].fd >= 0; n++) {
+            uint32_t before = h->conns.used;
+            accept_event(h, i, 0, 0);
+            if (h->conns.used == before)
+                break;
+        }
 }

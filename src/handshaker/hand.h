@@ -131,6 +131,9 @@ struct hand {
 /* accept.c */
 void accept_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
 void accept_start(struct hand *h);
+
+/* Takes what waits in the queues now: nobody may serve these addresses after us. */
+void accept_rest(struct hand *h);
 void accept_stop(struct hand *h); /* for good: closes the listening sockets */
 
 /* Out of descriptors: stops accepting until h->resume fires. */

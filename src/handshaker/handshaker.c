@@ -125,6 +125,8 @@ static void drained(struct hand *h) {
 
 /* No new connections. In a quick stop those that have not sent their hello have nothing to lose. */
 static void drain(struct hand *h, const struct control_drain *d) {
+    if (d->how == DRAIN_PATIENT)
+        accept_rest(h);
     accept_stop(h);
     h->draining = true;
     uint32_t slot = 0;

@@ -201,6 +201,26 @@ def test_a_binary_that_does_not_serve_is_refused(own_binary, what):
         c.unwrap()
 
 
+def test_a_supervisor_that_cannot_be_taken_over_stays(own_binary):
+    """A new binary with another layout of the supervisor's state: the reload is done, by the old supervisor."""
+    p = own_binary
+    c = connect(p.port)
+    content = open(BINARY, "rb").read()
+    assert content.count(b"usot")  # the mark in front of the state
+    replace(p, content.replace(b"usot", b"usOt"))
+    p.signal(signal.SIGHUP)
+    message(p, "reload done: generation 1 serves")
+    assert "cannot be read" in message(p, "the supervisor keeps its old code until it is started anew: ")
+    says_echo(c)
+    assert os.readlink(f"/proc/{p.pid}/exe") == p.binary + " (deleted)"
+    replace(p, content)
+    p.signal(signal.SIGHUP)
+    message(p, "reload done: generation 2 serves")
+    message(p, "the supervisor runs tls-off")
+    says_echo(c)
+    c.unwrap().close()
+
+
 def test_roles_are_restarted_from_their_own_binary(own_binary):
     """A file replaced on disk is nothing to processes of before, until a reload."""
     p = own_binary

@@ -36,6 +36,21 @@ static void assert_body_has(const struct ipc_msg *m, const char *part) {
         fail_msg("no \"%s\" in: %.*s", part, (int)m->body.len, (const char *)m->body.p);
 }
 
+/* A supervisor of another version that we could not serve under. */
+static void test_another_protocol_is_refused_in_words(void **state) {
+    static const uint8_t body[] = {0xff, 0xff, 0xff, 0xff, 'w', 'h', 'a', 't', 'e', 'v', 'e', 'r'};
+    struct ipc_msg m;
+    int fds[2], err = 0;
+    assert_int_equal(ipc_pair(0, fds), 0);
+    assert_int_equal(ipc_send(fds[0], CONTROL_REQUEST, span_of(body, sizeof(body)), NULL, 0), 0);
+    assert_int_equal(config_role_run(fds[1], &stub_probes), 0);
+    assert_int_equal(ipc_recv(fds[0], scratch, sizeof(scratch), control_to_supervisor, &m, &err), STEP_DONE);
+    assert_int_equal(m.type, CONTROL_REFUSED);
+    assert_body_has(&m, "it takes a stop and a start");
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+}
+
 static void test_flags_give_a_snapshot_and_a_secret(void **state) {
     struct control_request req = {.nlisten = 1, .nbackend = 1};
     struct ipc_msg m;
@@ -151,6 +166,7 @@ static void test_a_message_that_is_no_request_ends_the_role(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_flags_give_a_snapshot_and_a_secret),
+        cmocka_unit_test(test_another_protocol_is_refused_in_words),
         cmocka_unit_test(test_the_secret_comes_from_the_file_named),
         cmocka_unit_test(test_a_broken_file_is_refused_with_its_faults),
         cmocka_unit_test(test_a_missing_file_is_refused),
