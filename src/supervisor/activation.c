@@ -33,7 +33,7 @@ static bool option(int fd, int level, int name, int *ret) {
 
 /* A listening TCP socket, with its address. */
 static bool is_listener(int fd, struct addr *ret) {
-    struct sockaddr_storage ss;
+    struct sockaddr_storage ss = {0};
     socklen_t len = sizeof(ss);
     int type, protocol, listens;
     if (!option(fd, SOL_SOCKET, SO_TYPE, &type) || !option(fd, SOL_SOCKET, SO_PROTOCOL, &protocol) ||

@@ -388,22 +388,22 @@ static void rest(struct super *s) {
 
 static const struct stage {
     const char *name;
-    uint32_t limit_ms;              /* 0 = none, or set by ENTER */
+    uint32_t limit_ms; /* 0 = none, or set by ENTER */
+    enum change_stage next;
     void (*enter)(struct super *s); /* once */
     void (*work)(struct super *s);  /* whenever something has happened; may be NULL */
     bool (*over)(struct super *s);
-    enum change_stage next;
     void (*late)(struct super *s); /* the time is over */
 } stages[CHANGE_STAGES] = {
-    [CHANGE_NONE] = {"none", 0, rest, NULL, NULL, CHANGE_NONE, NULL},
-    [CHANGE_CONFIGURING] = {"configuring", 60000, configure, NULL, is_configured, CHANGE_STARTING, refuse_late},
-    [CHANGE_STARTING] = {"starting", 60000, start, NULL, is_started, CHANGE_SWITCHING, refuse_late},
-    [CHANGE_UNDOING] = {"undoing", 10000, undo, work_undo, is_undone, CHANGE_NONE, kill_all},
-    [CHANGE_SWITCHING] = {"switching", 10000, switch_over, NULL, is_switched, CHANGE_FINISHING, go_on},
-    [CHANGE_FINISHING] = {"finishing", 0, finish, work_finish, is_finished, CHANGE_MOVING, finish_late},
-    [CHANGE_MOVING] = {"moving", 0, move, work_finish, is_moved, CHANGE_LEAVING, go_on},
-    [CHANGE_LEAVING] = {"leaving", GRACE_MS, leave, NULL, is_left, CHANGE_REHEARSING, kill_all},
-    [CHANGE_REHEARSING] = {"rehearsing", 10000, rehearse, NULL, is_rehearsed, CHANGE_NONE, rehearse_late},
+    [CHANGE_NONE] = {"none", 0, CHANGE_NONE, rest, NULL, NULL, NULL},
+    [CHANGE_CONFIGURING] = {"configuring", 60000, CHANGE_STARTING, configure, NULL, is_configured, refuse_late},
+    [CHANGE_STARTING] = {"starting", 60000, CHANGE_SWITCHING, start, NULL, is_started, refuse_late},
+    [CHANGE_UNDOING] = {"undoing", 10000, CHANGE_NONE, undo, work_undo, is_undone, kill_all},
+    [CHANGE_SWITCHING] = {"switching", 10000, CHANGE_FINISHING, switch_over, NULL, is_switched, go_on},
+    [CHANGE_FINISHING] = {"finishing", 0, CHANGE_MOVING, finish, work_finish, is_finished, finish_late},
+    [CHANGE_MOVING] = {"moving", 0, CHANGE_LEAVING, move, work_finish, is_moved, go_on},
+    [CHANGE_LEAVING] = {"leaving", GRACE_MS, CHANGE_REHEARSING, leave, NULL, is_left, kill_all},
+    [CHANGE_REHEARSING] = {"rehearsing", 10000, CHANGE_NONE, rehearse, NULL, is_rehearsed, rehearse_late},
 };
 
 static void goto_stage(struct super *s, enum change_stage next) {

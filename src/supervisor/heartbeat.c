@@ -40,7 +40,7 @@ static void look_after(struct super *s, struct worker *w) {
     }
     if (w->hung && w->silent == patience(w, KILL_AFTER, WATCHED_KILL) && may_be_killed(w)) {
         voice_say(&s->voice, LOG_LEVEL_ERROR, "%s.%u (pid %d) is killed: it has not answered for %llu ms", role_name(w->role),
-                  w->index, (int)w->pid, (unsigned long long)(w->silent * interval_ms()));
+                  w->index, (int)w->pid, (unsigned long long)w->silent * interval_ms());
         worker_kill(w);
     }
 }

@@ -27,11 +27,9 @@ struct io {
 };
 
 static bool bad(struct io *io, bool is_bad) {
-    if (is_bad && io->r)
-        io->r->bad = true;
-    if (is_bad && io->w)
-        io->w->bad = true;
-    return io->r ? io->r->bad : io->w->bad;
+    bool *sticky = io->r ? &io->r->bad : &io->w->bad;
+    *sticky = *sticky || is_bad;
+    return *sticky;
 }
 
 static uint64_t number(struct io *io, size_t bytes, uint64_t v) {

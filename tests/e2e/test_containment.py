@@ -81,7 +81,11 @@ def p(parts):
 
 
 def again(p, role, count, without):
-    until(lambda: len(p.roles().get(role, [])) == count and without not in p.roles()[role], lambda: f"a new {role}: {p.text()}")
+    def there():
+        pids = p.roles().get(role, [])
+        return len(pids) == count and without not in pids
+
+    until(there, lambda: f"a new {role}: {p.text()}")
 
 
 def kill(p, role, number, sessions, load):
