@@ -75,8 +75,10 @@ static int add_sketch(struct stats_clients *to, struct stats_fold *f, const stru
         const struct wanted w = {to, &row};
         uint32_t *slot = stats_fold_find(f, hash_bytes(&key, span_str(row.name)), same_client, &w);
         if (!*slot) {
-            if (!stats_grow(&to->rows, &to->cap, to->n, sizeof(*to->rows)))
+            struct stats_client *rows = stats_grow(to->rows, &to->cap, to->n, sizeof(*rows));
+            if (!rows)
                 return ERR_NOMEM;
+            to->rows = rows;
             to->rows[to->n] = row;
             *slot = (uint32_t)++to->n;
         }

@@ -72,5 +72,5 @@ struct stats_fold {
 bool stats_fold_begin(struct stats_fold *f, size_t rows);
 uint32_t *stats_fold_find(struct stats_fold *f, uint64_t hash, bool (*same)(const void *ctx, uint32_t row), const void *ctx);
 
-/* Room for element N in the array that the pointer at ARRAY points to. */
-bool stats_grow(void *array, size_t *cap, size_t n, size_t size);
+/* The array with room for element N; NULL without memory, and then it is as it was. */
+void *stats_grow(void *array, size_t *cap, size_t n, size_t size);

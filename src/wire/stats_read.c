@@ -36,18 +36,14 @@ const struct stats_area *stats_area_of(const struct stats_reader *r, size_t i) {
     return (const void *)((const uint8_t *)r->head + stats_area_off(i));
 }
 
-bool stats_grow(void *array, size_t *cap, size_t n, size_t size) {
-    void *old;
-    memcpy(&old, array, sizeof(old));
+void *stats_grow(void *array, size_t *cap, size_t n, size_t size) {
     if (n < *cap)
-        return true;
+        return array;
     size_t more = *cap ? *cap * 2 : 64;
-    void *p = realloc(old, more * size);
-    if (!p)
-        return false;
-    *cap = more;
-    memcpy(array, &p, sizeof(p));
-    return true;
+    void *p = realloc(array, more * size);
+    if (p)
+        *cap = more;
+    return p;
 }
 
 /* ---- the index of one reading ---- */
@@ -121,9 +117,15 @@ static int add_row(struct stats_sums *to, struct stats_fold *f, const struct sta
     uint32_t *slot = stats_fold_find(f, hash, same_label, &w);
     bool with_hists = stats_kinds[row->kind].hists;
     if (!*slot) {
-        if (!stats_grow(&to->rows, &to->cap, to->nrows, sizeof(*to->rows)) ||
-            (with_hists && !stats_grow(&to->hists, &to->hists_cap, to->nhists + STATS_HIST_COUNT - 1, sizeof(*to->hists))))
+        struct stats_row *rows = stats_grow(to->rows, &to->cap, to->nrows, sizeof(*to->rows));
+        if (!rows)
             return ERR_NOMEM;
+        to->rows = rows;
+        struct stats_hist_row *more =
+            with_hists ? stats_grow(to->hists, &to->hists_cap, to->nhists + STATS_HIST_COUNT - 1, sizeof(*more)) : to->hists;
+        if (with_hists && !more)
+            return ERR_NOMEM;
+        to->hists = more;
         to->rows[to->nrows] = *row;
         if (with_hists) {
             to->rows[to->nrows].hists = (const void *)(uintptr_t)(to->nhists + 1);
@@ -158,8 +160,10 @@ static int read_area(const struct stats_area *a, struct stats_sums *to, struct s
 }
 
 static int read_process(const struct stats_area *a, size_t number, struct stats_sums *to) {
-    if (!stats_grow(&to->processes, &to->processes_cap, to->nprocesses, sizeof(*to->processes)))
+    struct stats_process_row *rows = stats_grow(to->processes, &to->processes_cap, to->nprocesses, sizeof(*rows));
+    if (!rows)
         return ERR_NOMEM;
+    to->processes = rows;
     struct stats_process_row *p = &to->processes[to->nprocesses++];
     *p = (struct stats_process_row){
         .role = (enum role)(number / STATS_INDEX_MAX / 2),
