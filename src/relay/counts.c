@@ -149,19 +149,24 @@ void counts_add(struct relay *r, const struct session *s, enum stats_value v, ui
     }
 }
 
+/* Once a read and direction: as few steps as there can be. */
 void counts_bytes(struct relay *r, struct session *s, enum stats_value v, uint64_t bytes) {
     if (STATS_OFF)
         return;
     struct stats_page *p = page_of(r);
+    const struct session_counts *c = &s->counts;
     enum sketch_value what = v == STATS_BYTES_IN ? SKETCH_BYTES_IN : SKETCH_BYTES_OUT;
-    counts_add(r, s, v, bytes);
-    bool held = sketch_holds(&p->clients, s->counts.client);
-    if (!held || (s->counts.verified_too && !sketch_holds(&p->names, s->counts.verified)))
+    uint8_t *value = (uint8_t *)p->area + offsetof(struct stats_block, values) + (size_t)v * sizeof(uint64_t);
+#pragma GCC unroll 8
+    for (unsigned i = 0; i < SESSION_COUNTS; i++)
+        if (c->at[i])
+            stats_bump((uint64_t *)(void *)(value + (size_t)c->at[i] * 64), bytes);
+    if (!sketch_holds(&p->clients, c->client) || (c->verified_too && !sketch_holds(&p->names, c->verified)))
         track_again(r, s); /* somebody heavier had its place */
-    if (sketch_holds(&p->clients, s->counts.client))
-        sketch_add(&p->clients, s->counts.client, what, bytes);
-    if (s->counts.verified_too && sketch_holds(&p->names, s->counts.verified))
-        sketch_add(&p->names, s->counts.verified, what, bytes);
+    if (sketch_holds(&p->clients, c->client))
+        sketch_add(&p->clients, c->client, what, bytes);
+    if (c->verified_too && sketch_holds(&p->names, c->verified))
+        sketch_add(&p->names, c->verified, what, bytes);
 }
 
 /* ---- backends ---- */
