@@ -203,7 +203,7 @@ static enum step fail(struct handshake *h, int err) {
     unsigned long code = ERR_peek_error();
     const char *reason = code ? ERR_reason_error_string(code) : NULL;
     if (!h->client_err && err == ERR_HANDSHAKE && h->server->clients && !h->alert)
-        h->client_err = client_auth_fault(h->ssl, ERR_GET_REASON(code));
+        h->client_err = client_auth_fault(h->ssl, ERR_GET_REASON(ERR_peek_last_error())); /* libssl's own comes last */
     if (h->client_err)
         err = h->client_err;
     if (reason && !h->detail[0])

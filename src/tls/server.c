@@ -40,7 +40,7 @@ static int set_groups(SSL_CTX *ctx, const struct tls_policy *p) {
         if (g)
             join(&t, g->openssl_name);
     }
-    return !t.cut && SSL_CTX_set1_groups_list(ctx, names) == 1 ? 0 : ERR_CRYPTO;
+    return t.len && !t.cut && SSL_CTX_set1_groups_list(ctx, names) == 1 ? 0 : ERR_CRYPTO; /* an empty list would be libssl's */
 }
 
 /*
