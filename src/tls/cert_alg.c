@@ -44,9 +44,9 @@ struct cert_alg cert_alg_of(X509 *cert) {
     if (!key)
         return a;
     int nid = X509_get_signature_nid(cert);
-    for (uint8_t i = CERT_SIG_RSA_SHA256; i < ARRAY_LEN(sigs); i++)
+    for (size_t i = CERT_SIG_RSA_SHA256; i < ARRAY_LEN(sigs); i++)
         if (sigs[i].nid == nid)
-            a.sig = i;
+            a.sig = (uint8_t)i;
     a.key = key_of(key);
     a.bits = (uint16_t)MIN(MAX(EVP_PKEY_get_bits(key), 0), UINT16_MAX);
     return a;
