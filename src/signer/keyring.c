@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "signer/vault.h"
 #include "tls/sha2.h"
 
 struct keyset {
@@ -99,6 +100,7 @@ int keyring_take(struct keyring *r, uint32_t index, int fd, int pass_fd, struct 
     const struct creds_key wanted = creds_key(&r->store, index);
     int err = key_load(fd, wanted.pass_file ? pass_fd : -1, &wanted, &s->keys[index], why);
     s->taken += err == 0;
+    vault_wipe_stack();
     return err;
 }
 
@@ -235,5 +237,6 @@ int keyring_sign(struct keyring *r, const struct sign_request *q, uint8_t sig[st
         close_key(o); /* begins anew next time */
         ERR_clear_error();
     }
+    vault_wipe_stack();
     return err;
 }

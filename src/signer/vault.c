@@ -16,6 +16,8 @@
 #define CLASSES   32
 #define ALIGN     16
 
+#define STACK_DEPTH ((size_t)16 * 1024) /* libcrypto goes some 6 KB deep for a signature */
+
 /* In front of every block; as long as the alignment that malloc() promises. */
 struct block {
     size_t cap; /* bytes behind this header */
@@ -154,6 +156,11 @@ int vault_install(void) {
         return ERR_NOMEM;
     vault_free(first);
     return CRYPTO_set_mem_functions(for_crypto, again_for_crypto, from_crypto) == 1 ? 0 : ERR_CRYPTO;
+}
+
+__attribute__((noinline)) void vault_wipe_stack(void) {
+    uint8_t depth[STACK_DEPTH];
+    secret_wipe(depth, sizeof(depth));
 }
 
 size_t vault_held(void) {

@@ -15,6 +15,9 @@ MUST_CHECK int vault_install(void);
 void *vault_alloc(size_t n); /* NULL when out of memory; not zeroed */
 void vault_free(void *p);    /* wipes; NULL is fine */
 
+/* Wipes what calls from here have left on the stack: libcrypto works with secret numbers there. */
+void vault_wipe_stack(void);
+
 /* Bytes held in pages, and how many of those the system would not lock. */
 size_t vault_held(void);
 size_t vault_unlocked(void);
