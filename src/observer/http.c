@@ -188,6 +188,20 @@ void http_reply_line(struct http_reply *r, unsigned status, const char *line) {
         buf_fini(&r->body); /* the status says it all the same */
 }
 
+static enum MHD_Result count_length(void *ctx, enum MHD_ValueKind kind, const char *name, const char *value) {
+    (void)kind;
+    (void)value;
+    *(unsigned *)ctx += strcasecmp(name, "Content-Length") == 0;
+    return MHD_YES;
+}
+
+/* Which of two lengths is meant is how requests are smuggled (RFC 9112 6.3); the library takes one of them. */
+static bool two_lengths(const struct http_request *q) {
+    unsigned lengths = 0;
+    (void)mhd.get_connection_values(q->connection, MHD_HEADER_KIND, count_length, &lengths); /* how many there were */
+    return lengths > 1;
+}
+
 /* What no resource is asked about. */
 static bool refuse(const struct http_request *q, const char *version, struct http_reply *r) {
     const char *host = http_header(q, "Host");
@@ -197,6 +211,8 @@ static bool refuse(const struct http_request *q, const char *version, struct htt
         r->allow = q->method ? NULL : "GET, HEAD, POST";
     } else if (!q->local && (host ? !is_own_host(host) : strcmp(version, "HTTP/1.0") != 0)) {
         http_reply_line(r, 421, "this address answers for an IP address or localhost only");
+    } else if (two_lengths(q)) {
+        http_reply_line(r, 400, "more than one Content-Length");
     } else {
         return false;
     }

@@ -18,6 +18,7 @@
     X(get_daemon_info)                                                                                                         \
     X(get_connection_info)                                                                                                     \
     X(lookup_connection_value)                                                                                                 \
+    X(get_connection_values)                                                                                                   \
     X(suspend_connection)                                                                                                      \
     X(resume_connection)                                                                                                       \
     X(create_response_from_buffer)                                                                                             \
