@@ -298,6 +298,12 @@ static void put_roster(struct admin *a, struct exposition *x) {
     put_one(x, EXPOSE_COUNTER, "moved_sessions", "", "Sessions handed from old generations to new ones.", r->moved);
 }
 
+static void put_limits(struct admin *a, struct exposition *x) {
+    put_one(x, EXPOSE_GAUGE, "max_sessions", "", "The most sessions that all relays together take.", status_sessions_max(a));
+    put_one(x, EXPOSE_GAUGE, "max_buffer_bytes", "bytes", "The most memory of bytes that wait, all relays together.",
+            a->conf->buffer_memory * a->conf->workers);
+}
+
 static void put_observer(struct admin *a, struct exposition *x) {
     const struct stats_clients *c = &a->figures.clients;
     struct http_counts h = http_counts(a->http);
@@ -351,6 +357,7 @@ void metrics_answer(struct admin *a, const struct http_request *q, struct http_r
     put_distributions(a, &x);
     put_processes(a, &x);
     put_certificates(a, &x);
+    put_limits(a, &x);
     put_observer(a, &x);
     exposition_end(&x);
     if (x.bad)

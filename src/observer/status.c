@@ -134,13 +134,22 @@ static void put_history(struct admin *a, json_t *top) {
     }
 }
 
+/* All roles have the same limit. */
+static uint64_t descriptors(void) {
+    struct rlimit files = {0};
+    (void)getrlimit(RLIMIT_NOFILE, &files); /* cannot fail with these arguments */
+    return files.rlim_cur;
+}
+
+uint64_t status_sessions_max(const struct admin *a) {
+    return (uint64_t)board_relay_cap(descriptors(), (uint16_t)a->conf->workers) * a->conf->workers;
+}
+
 static void put_limits(struct admin *a, json_t *top) {
     const struct figures *f = &a->figures;
-    struct rlimit files = {0};
     json_t *o = json_put_object(top, "limits");
-    (void)getrlimit(RLIMIT_NOFILE, &files); /* cannot fail with these arguments */
-    json_put_u64(o, "descriptors_a_process", files.rlim_cur);
-    json_put_u64(o, "sessions_max", (uint64_t)board_relay_cap(files.rlim_cur, (uint16_t)a->conf->workers) * a->conf->workers);
+    json_put_u64(o, "descriptors_a_process", descriptors());
+    json_put_u64(o, "sessions_max", status_sessions_max(a));
     json_put_u64(o, "buffer_bytes", figures_process_sum(f, STATS_POOL_BYTES));
     json_put_u64(o, "buffer_bytes_max", a->conf->buffer_memory * a->conf->workers);
 }

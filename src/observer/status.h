@@ -14,6 +14,9 @@ json_t *status_json(struct admin *a, enum status_extent extent);
 /* "serving", "degraded", "reloading", "draining" ...; static storage. */
 const char *status_state(const struct admin *a);
 
+/* The most sessions that all relays together take. */
+uint64_t status_sessions_max(const struct admin *a);
+
 /* Parts of it, in files of their own. */
 void status_services(struct admin *a, json_t *list, enum status_extent extent);
 void status_certificates(struct admin *a, json_t *list, size_t limit);
