@@ -1,0 +1,156 @@
+"""What is counted is what happened: over processes, over their deaths, over reloads; by label and by client."""
+import os
+import re
+import signal
+
+import pytest
+
+from support.clients import V12, V13, connect, context, receive, tcp
+from support.raw import RawSession
+from support.waiting import until
+
+SIZES = [1, 100, 16384, 16385, 70_000, 300_000]
+
+
+def metric(p, family, **labels):
+    """The sum of a metric's samples with these labels."""
+    total, found = 0, False
+    for line in p.admin.ask("/metrics").text.splitlines():
+        m = re.fullmatch(r"(\w+)(?:\{(.*)\})? (\S+)", line)
+        if m and m.group(1) == family:
+            has = dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', m.group(2) or ""))
+            if all(has.get(k) == v for k, v in labels.items()):
+                total += float(m.group(3))
+                found = True
+    return total if found else None
+
+
+def says(c, n):
+    c.sendall(bytes(n))
+    assert len(receive(c, n)) == n
+
+
+def counted(p, **fields):
+    """Waits until the totals have these values (readings are a second apart)."""
+    def there():
+        totals = p.admin.json("/status.json")["totals"]
+        return all(totals[k] == v for k, v in fields.items())
+    until(there, f"totals {fields}")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sums_are_those_of_the_log(parts, workers):
+    p = parts.proxy(parts.backend(), top={"workers": workers})
+    for i, n in enumerate(SIZES):
+        with connect(p.port, context(version=(V12, V13)[i % 2])) as c:
+            says(c, n)
+            c.unwrap()
+    sessions = p.wait_session(count=len(SIZES)) and p.events("session")
+    counted(p, sessions=0, sessions_total=len(SIZES), bytes_in_total=sum(SIZES), bytes_out_total=sum(SIZES))
+    for way in ("bytes_in", "bytes_out"):
+        assert sum(e[way] for e in sessions) == sum(SIZES)
+    status = p.admin.json("/status.json")
+    assert status["totals"]["handshakes"]["full"] == len(SIZES)
+    assert status["services"][0]["backends"][0]["bytes_in_total"] == sum(SIZES)
+    for version in ("TLSv1.2", "TLSv1.3"):
+        assert metric(p, "tls_off_suite_received_bytes_total", version=version) == sum(
+            e["bytes_in"] for e in sessions if e["tls_version"] == version)
+    assert metric(p, "tls_off_name_sent_bytes_total", name="localhost") == sum(SIZES)
+    assert metric(p, "tls_off_certificate_handshakes_total", kind="full") == len(SIZES)
+    for name in ("handshake", "connect", "first_byte"):
+        assert metric(p, f"tls_off_service_{name}_seconds_count", service="web") == len(SIZES)
+    (client,) = p.admin.json("/clients.json")
+    assert (client["client"], client["bytes_in"], client["bytes_out"]) == ("127.0.0.1", sum(SIZES), sum(SIZES))
+
+
+def test_bytes_count_while_the_session_lives(parts):
+    p = parts.proxy(parts.backend())
+    with connect(p.port) as c:
+        says(c, 5000)
+        counted(p, sessions=1, bytes_in_total=5000, bytes_out_total=5000)
+        says(c, 7)
+        counted(p, sessions=1, bytes_in_total=5007, bytes_out_total=5007)
+
+
+def test_failures_have_their_reason(parts):
+    p = parts.proxy(parts.backend())
+    for hello in (b"GET / HTTP/1.1\r\n\r\n", b"SSH-2.0-x\r\n", b"GET / HTTP/1.0\r\n\r\n"):
+        with tcp(p.port) as s:
+            s.sendall(hello)
+            while s.recv(1000):
+                pass
+    p.wait_failure("plain_http", count=2)
+    p.wait_failure("plain_ssh")
+    until(lambda: p.admin.json("/status.json")["totals"]["handshakes"]["failed"] == {"plain_http": 2, "plain_ssh": 1}, "reasons")
+
+
+def test_truncation_is_counted(parts):
+    p = parts.proxy(parts.backend())
+    r = RawSession(p.port)
+    r.says_echo()
+    r.socket.close()
+    p.wait_session(client_end="truncated")
+    counted(p, sessions=0, truncations_total=1)
+
+
+@pytest.mark.parametrize("role", ["relay", "handshaker"])
+def test_a_death_takes_nothing_but_what_is_now(parts, role):
+    p = parts.proxy(parts.backend(), top={"workers": 1})
+    c = connect(p.port)
+    says(c, 1000)
+    counted(p, sessions=1, sessions_total=1, bytes_in_total=1000)
+    p.allow_killed_roles = True
+    os.kill(p.roles()[role][0], signal.SIGKILL)
+    p.wait_event("log", message=lambda m: m.startswith(f"{role}.0 serves again"))
+    alive = role != "relay"
+    counted(p, sessions=int(alive), sessions_total=1, bytes_in_total=1000)
+    if alive:
+        says(c, 500)
+    c.close()
+    with connect(p.port) as other:
+        says(other, 2000)
+    counted(p, sessions=0, sessions_total=2, bytes_in_total=3000 + 500 * alive)
+
+
+def test_a_reload_repeats_nothing(parts):
+    """A session that moves is one session; its bytes before and after are added up."""
+    p = parts.proxy(parts.backend(), top={"workers": 2})
+    held = [connect(p.port) for _ in range(6)]
+    for c in held:
+        says(c, 1000)
+    counted(p, sessions=6, sessions_total=6, bytes_in_total=6000)
+    for number in (1, 2):
+        p.signal(signal.SIGHUP)
+        p.wait_event("log", count=number, message=lambda m: m.startswith("reload done"), deadline=60)
+        for c in held:
+            says(c, 1000)
+        counted(p, sessions=6, sessions_total=6, bytes_in_total=6000 * (number + 1), bytes_out_total=6000 * (number + 1))
+    (client,) = p.admin.json("/clients.json")
+    assert client["bytes_in"] == 18000 and client["sessions"] == 6 and client["sessions_total"] == 6
+    assert p.admin.json("/status.json")["totals"]["handshakes"]["full"] == 6
+    for c in held:
+        c.unwrap()
+        c.close()
+    counted(p, sessions=0, sessions_total=6)
+
+
+def test_clients_are_told_apart(parts):
+    """By address, IPv6 by /64."""
+    p = parts.proxy(parts.backend(), proxy_protocol={"accept": "required", "trust": ["127.0.0.0/8"]})
+
+    def from_(address, n):
+        family = "TCP6" if ":" in address else "TCP4"
+        s = tcp(p.port)
+        s.sendall(f"PROXY {family} {address} {address} 1000 443\r\n".encode())
+        with context().wrap_socket(s, server_hostname="localhost") as c:
+            says(c, n)
+            c.unwrap()
+
+    for i in range(40):
+        from_(f"192.0.2.{i}", 100 + i)
+    from_("2001:db8::1", 1000)
+    from_("2001:db8::2", 1000)
+    from_("2001:db8:0:1::2", 300)
+    counted(p, sessions=0, sessions_total=43)
+    clients = {c["client"]: c["bytes_in"] for c in p.admin.json("/clients.json?limit=1000")}
+    assert clients == {**{f"192.0.2.{i}": 100 + i for i in range(40)}, "2001:db8::/64": 2000, "2001:db8:0:1::/64": 300}
