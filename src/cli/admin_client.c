@@ -99,7 +99,7 @@ int admin_unreachable(const struct admin_args *a, int err) {
 static json_t *refused(const struct http_answer *answer, int *ret_exit) {
     struct span body = buf_span(&answer->body);
     fprintf(stderr, "tls-off: refused (%u): %.*s%s", answer->status, (int)MIN(body.len, 1000u), (const char *)body.p,
-            body.len && body.p[body.len - 1] == '\n' ? "" : "\n");
+            body.p && body.len && body.p[body.len - 1] == '\n' ? "" : "\n");
     *ret_exit = EXIT_INPUT;
     return NULL;
 }

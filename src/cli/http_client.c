@@ -196,7 +196,7 @@ static int read_answer(int fd, struct buf *in, uint64_t deadline_ms, struct http
 int http_ask(const char *path, const char *method, const char *target, uint64_t deadline_ms, struct http_answer *ret) {
     char request[2048];
     struct text t = text_of(request, sizeof(request));
-    struct http_head head;
+    struct http_head head = {0};
     struct buf in;
     int fd, err = open_socket(path, deadline_ms, &fd);
     if (err < 0)

@@ -138,6 +138,7 @@ const char *human_bytes(double v, char to[static HUMAN_MAX]) {
 }
 
 const char *human_seconds(double v, char to[static HUMAN_MAX]) {
+    v = MAX(MIN(v, 8.64e9), 0.0); /* 99999 days: no answer of ours is longer */
     if (v < 1)
         (void)snprintf(to, HUMAN_MAX, "%.*f ms", v < 0.00995 ? 2 : v < 0.0995 ? 1 : 0, v * 1000);
     else if (v < 60)
@@ -147,6 +148,6 @@ const char *human_seconds(double v, char to[static HUMAN_MAX]) {
     else if (v < 86400)
         (void)snprintf(to, HUMAN_MAX, "%dh %dm", (int)(v / 3600), (int)v / 60 % 60);
     else
-        (void)snprintf(to, HUMAN_MAX, "%dd %dh", (int)MIN(v / 86400, 99999.0), (int)(v / 3600) % 24);
+        (void)snprintf(to, HUMAN_MAX, "%dd %dh", (int)(v / 86400), (int)(v / 3600) % 24);
     return to;
 }

@@ -56,7 +56,7 @@ static json_t *client_object(struct admin *a, const struct stats_client *c) {
     json_put_u64(o, "handshakes_full_total", c->values[SKETCH_FULL]);
     json_put_u64(o, "handshakes_resumed_total", c->values[SKETCH_RESUMED]);
     json_put_u64(o, "failed_total", c->values[SKETCH_FAILED]);
-    json_put_real(o, "since", (double)(c->since_wall_us / 1000) / 1000);
+    json_put_real(o, "since", (double)c->since_wall_us / 1e6);
     json_put_u64(o, "error_bytes", c->error);
     return o;
 }

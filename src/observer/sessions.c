@@ -95,8 +95,8 @@ static void put_facts(struct admin *a, json_t *o, const struct facts *f) {
     (void)json_object_set_new_nocheck(o, "alpn", json_text(f->alpn));
     (void)json_object_set_new_nocheck(o, "ja4", json_text(f->ja4));
     (void)json_object_set_new_nocheck(o, "client_name", f->id.name.len ? json_text(f->id.name) : json_null());
-    json_put_real(o, "started", (double)(f->start_wall_us / 1000) / 1000);
-    json_put_real(o, "age_seconds", wall_us > f->start_wall_us ? (double)((wall_us - f->start_wall_us) / 1000) / 1000 : 0);
+    json_put_real(o, "started", (double)f->start_wall_us / 1e6);
+    json_put_real(o, "age_seconds", wall_us > f->start_wall_us ? (double)(wall_us - f->start_wall_us) / 1e6 : 0);
     json_put_real(o, "handshake_ms", (double)f->handshake_us / 1000);
 }
 
