@@ -438,8 +438,8 @@ static unsigned found_in_memory(const uint8_t *needle, size_t len) {
             continue;
         for (uintptr_t at = from; at < to; at += 4096) {
             uintptr_t end = readable(mem, at, to);
-            for (const uint8_t *p = (const uint8_t *)at; (p = memmem(p, end - (uintptr_t)p, needle, len)); p++)
-                found += p != needle;
+            for (const uint8_t *p = (const uint8_t *)at; (uintptr_t)p + len <= end; p++) /* memmem() may copy the needle */
+                found += *p == *needle && p != needle && memcmp(p, needle, len) == 0;
             at = end;
         }
     }
