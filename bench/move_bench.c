@@ -1,6 +1,7 @@
 /*
- * CPU time to move a live session from one relay to another, both sides together, over the relay's own code in one process: idle sessions
- * of TLS 1.3 over Unix sockets. Their other ends are held by processes that do nothing, so that descriptors suffice.
+ * CPU time to move a live session from one relay to another, both sides together, over the relay's own code in one process:
+ * idle sessions of TLS 1.3 over Unix sockets. Their other ends are held by processes that do nothing, so that descriptors
+ * suffice.
  *
  *   move-bench [SESSIONS [ROUNDS]]
  */
@@ -41,7 +42,8 @@ static void start_one(int client) {
     memset(&h.in, 1, sizeof(h.in));
     memset(&h.out, 2, sizeof(h.out));
     h.in.seq = h.out.seq = 7;
-    h.facts.client = (struct addr){.family = AF_INET, .port = (uint16_t)client, .ip = {192, 0, (uint8_t)(client >> 8), (uint8_t)client}};
+    h.facts.client =
+        (struct addr){.family = AF_INET, .port = (uint16_t)client, .ip = {192, 0, (uint8_t)(client >> 8), (uint8_t)client}};
     h.facts.local = (struct addr){.family = AF_INET, .port = 443, .ip = {192, 0, 2, 2}};
     h.facts.tls_version = TLS_1_3;
     h.facts.suite = 0x1301;
@@ -103,7 +105,8 @@ int main(int argc, char **argv) {
         bench_hop(i % 2 ? &bench_other : &relay, i % 2 ? &relay : &bench_other);
         double took = cpu_us(CLOCK_PROCESS_CPUTIME_ID) - began;
         getrusage(RUSAGE_SELF, &after);
-        double user = (double)(after.ru_utime.tv_sec - before.ru_utime.tv_sec) * 1e6 + (double)(after.ru_utime.tv_usec - before.ru_utime.tv_usec);
+        double user = (double)(after.ru_utime.tv_sec - before.ru_utime.tv_sec) * 1e6 +
+                      (double)(after.ru_utime.tv_usec - before.ru_utime.tv_usec);
         printf("%.2f us of CPU a session (%.2f in user space)\n", took / open, user / open);
     }
     return 0;

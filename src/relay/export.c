@@ -15,19 +15,20 @@
 #include "base/secret.h"
 #include "relay/move.h"
 #include "relay/pack.h"
-#include "wire/control_export.h"
 
-#define OPEN_MAX     4  /* batches sent and not yet answered: what bounds the pause of a session */
-#define BATCHES_TURN 2  /* sent a turn: other sessions want their share */
-#define TICK_MS      20 /* between looks at a link that takes or answers nothing */
+#define OPEN_MAX     4    /* batches sent and not yet answered: what bounds the pause of a session */
+#define BATCHES_TURN 2    /* sent a turn: other sessions want their share */
+#define ACTIVE_MS    5000 /* a session that has moved bytes within that time */
+#define TICK_MS      20   /* between looks at a link that takes or answers nothing */
 #define UNTOLD       UINT32_MAX
 #define REST_MS      200 /* after the importer had no room */
 
 struct exporting {
     int link, will; /* WILL: the writing end */
     uint32_t max, moved;
-    uint32_t number;    /* of the last batch */
-    struct list flying; /* frozen sessions, oldest first, through session.link */
+    enum export_first first; /* EXPORT_ANY when those that go first are gone */
+    uint32_t number;         /* of the last batch */
+    struct list flying;      /* frozen sessions, oldest first, through session.link */
     uint32_t nflying;
     struct {
         uint32_t number;
@@ -91,7 +92,7 @@ static bool connect_link(struct relay *r, struct exporting *e) {
     return err == 0 && loop_watch(&r->loop, e->link, EPOLLIN, RELAY_EXPORT, 0, 0) == 0;
 }
 
-void export_begin(struct relay *r, uint32_t max, int link) {
+void export_begin(struct relay *r, const struct control_export *what, int link) {
     export_stop(r);
     struct exporting *e = make();
     if (!e) {
@@ -100,7 +101,8 @@ void export_begin(struct relay *r, uint32_t max, int link) {
         return;
     }
     e->link = link;
-    e->max = max;
+    e->max = what->max;
+    e->first = what->first;
     e->told = UNTOLD;
     uint32_t slot = 0;
     for (struct session *s; (s = slab_next(&r->sessions, &slot));)
@@ -290,10 +292,13 @@ void export_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
 /* ---- sending ---- */
 
 /* Balance moves what is there to stay; at the end of a relay's life everything goes. */
-static bool may_move(const struct exporting *e, const struct session *s) {
+static bool may_move(const struct relay *r, const struct exporting *e, const struct session *s) {
     if (s->moving || s->stays || s->state == SESSION_DEAD)
         return false;
-    return e->max == EXPORT_ALL || s->state == SESSION_OPEN;
+    if (e->max != EXPORT_ALL && s->state != SESSION_OPEN)
+        return false;
+    bool active = s->active_ms + ACTIVE_MS > r->loop.now_ms;
+    return e->first == EXPORT_ANY || active == (e->first == EXPORT_ACTIVE);
 }
 
 static struct session *next_session(struct relay *r, struct exporting *e) {
@@ -302,13 +307,15 @@ static struct session *next_session(struct relay *r, struct exporting *e) {
         return NULL;
     for (;;) {
         struct session *s = slab_next(&r->sessions, &e->cursor);
-        if (s && may_move(e, s))
+        if (s && may_move(r, e, s))
             return s;
         if (s)
             continue;
         e->cursor = 0;
-        if (from_start)
+        if (from_start && e->first == EXPORT_ANY)
             break;
+        if (from_start)
+            e->first = EXPORT_ANY;
         from_start = true;
     }
     e->dry = true;

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "relay/session.h"
+#include "wire/control_export.h"
 #include "wire/export.h"
 #include "wire/export_link.h"
 
@@ -16,8 +17,8 @@
 /* relay.c: takes what stands in the queues of the links to handshakers, as far as there is room. */
 void relay_read_links(struct relay *r);
 
-/* export.c: gives sessions away over LINK (owned from here on), MAX at the most or EXPORT_ALL. */
-void export_begin(struct relay *r, uint32_t max, int link);
+/* export.c: gives sessions away over LINK (owned from here on). */
+void export_begin(struct relay *r, const struct control_export *what, int link);
 
 /* A share of work at the end of a turn. True when there is more that can be done at once. */
 bool export_turn(struct relay *r);

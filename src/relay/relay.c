@@ -17,7 +17,6 @@
 #include "relay/move.h"
 #include "relay/services.h"
 #include "relay/session.h"
-#include "wire/control_export.h"
 #include "wire/resolved.h"
 
 #define TAKE_MAX      32    /* sessions taken from one handshaker a turn */
@@ -199,11 +198,11 @@ static void cut_all(struct relay *r) {
 
 static void on_message(struct relay *r, struct ipc_msg *m) {
     struct control_drain d;
-    uint32_t max;
+    struct control_export x;
     if (m->type == CONTROL_LINK && take_link(r, m))
         return;
-    if (m->type == CONTROL_EXPORT && control_read_export(m, &max) == 0) {
-        export_begin(r, max, m->fds[0]);
+    if (m->type == CONTROL_EXPORT && control_read_export(m, &x) == 0) {
+        export_begin(r, &x, m->fds[0]);
         return;
     }
     if (m->type == CONTROL_IMPORT) {

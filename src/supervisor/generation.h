@@ -139,3 +139,7 @@ void wiring_end_rings(struct super *s, const struct generation *g);
 
 /* Has an old relay send its sessions to a new one. False when there is none that could take them now. */
 bool wiring_export(struct super *s, struct worker *old);
+
+/* Has one relay send sessions to another. ERR_SYSTEM (errno), ERR_CLOSED, ERR_AGAIN. */
+struct control_export;
+MUST_CHECK int wiring_move(const struct worker *from, const struct worker *to, const struct control_export *what);

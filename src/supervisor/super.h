@@ -9,6 +9,7 @@
 #include "base/loop.h"
 #include "conf/conf.h"
 #include "supervisor/admin.h"
+#include "supervisor/balancing.h"
 #include "supervisor/change.h"
 #include "supervisor/creds.h"
 #include "supervisor/generation.h"
@@ -40,6 +41,7 @@ struct super {
     struct listeners listeners;
     struct admin_sockets admin;
     struct heartbeat heartbeat;
+    struct balancing balancing;
 
     struct voice voice;
     int voice_ring;

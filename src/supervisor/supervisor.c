@@ -69,7 +69,7 @@ static void timer_event(void *ctx, struct wtimer *t) {
         change_late(s);
     else if (t == &s->heartbeat.timer)
         heartbeat_timer(s);
-    else if (!creds_timer(s, t))
+    else if (!creds_timer(s, t) && !balancing_timer(s, t))
         worker_timer(s, CONTAINER_OF(t, struct worker, timer));
 }
 
@@ -143,7 +143,9 @@ static bool close_walls(void) {
 }
 
 static int run(struct super *s) {
+    balancing_begin(s);
     int err = loop_run(&s->loop);
+    balancing_end(s);
     admin_close(&s->admin);
     listeners_keep(&s->listeners, &s->voice, NULL);
     for (size_t i = 0; i < ARRAY_LEN(s->gens); i++)

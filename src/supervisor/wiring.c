@@ -174,15 +174,20 @@ static struct worker *importer_for(struct super *s, const struct worker *old) {
     return NULL;
 }
 
-bool wiring_export(struct super *s, struct worker *old) {
-    struct worker *to = importer_for(s, old);
+int wiring_move(const struct worker *from, const struct worker *to, const struct control_export *what) {
     int pair[2];
-    if (!to || ipc_pair(0, pair) < 0)
-        return false;
-    int err = control_send_import(to->control, pair[0]);
+    int err = ipc_pair(0, pair);
+    if (err < 0)
+        return err;
+    err = control_send_import(to->control, pair[0]);
     if (err == 0)
-        err = control_send_export(old->control, EXPORT_ALL, pair[1]);
+        err = control_send_export(from->control, what, pair[1]);
     close(pair[0]);
     close(pair[1]);
-    return err == 0;
+    return err;
+}
+
+bool wiring_export(struct super *s, struct worker *old) {
+    const struct worker *to = importer_for(s, old);
+    return to && wiring_move(old, to, &(struct control_export){EXPORT_ALL, EXPORT_ANY}) == 0;
 }

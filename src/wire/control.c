@@ -12,7 +12,7 @@
 #define ADMIN_LEN      1
 #define PEER_LEN       8
 #define NUMBER_LEN     8
-#define EXPORT_LEN     4
+#define EXPORT_LEN     5
 #define EXPORTED_LEN   9
 #define DRAIN_LEN      10
 #define COMMAND_LEN    18

@@ -5,22 +5,24 @@
 #include "base/wr.h"
 #include "wire/control.h"
 
-#define EXPORT_LEN   4
+#define EXPORT_LEN   5
 #define EXPORTED_LEN 9
 
-int control_send_export(int fd, uint32_t max, int link) {
+int control_send_export(int fd, const struct control_export *e, int link) {
     uint8_t body[EXPORT_LEN];
     struct wr w = wr_of(body, sizeof(body));
-    wr_u32(&w, max);
+    wr_u32(&w, e->max);
+    wr_u8(&w, (uint8_t)e->first);
     return wr_end(&w) ? ipc_send(fd, CONTROL_EXPORT, wr_written(&w), &link, 1) : ERR_LIMIT;
 }
 
-int control_read_export(const struct ipc_msg *m, uint32_t *ret_max) {
+int control_read_export(const struct ipc_msg *m, struct control_export *ret) {
     struct rd r = rd_of(m->body);
     uint32_t max = rd_u32(&r);
-    if (m->type != CONTROL_EXPORT || !rd_end(&r))
+    uint8_t first = rd_u8(&r);
+    if (m->type != CONTROL_EXPORT || !rd_end(&r) || first >= EXPORT_FIRSTS)
         return ERR_FORMAT;
-    *ret_max = max;
+    *ret = (struct control_export){max, (enum export_first)first};
     return 0;
 }
 

@@ -21,8 +21,15 @@
 
 #define EXPORT_ALL UINT32_MAX
 
-MUST_CHECK int control_send_export(int fd, uint32_t max, int link);
-MUST_CHECK int control_read_export(const struct ipc_msg *m, uint32_t *ret_max);
+/* Which sessions go first when not all do. */
+enum export_first { EXPORT_ANY, EXPORT_IDLE, EXPORT_ACTIVE, EXPORT_FIRSTS };
+
+struct control_export {
+    uint32_t max; /* or EXPORT_ALL */
+    enum export_first first;
+};
+MUST_CHECK int control_send_export(int fd, const struct control_export *e, int link);
+MUST_CHECK int control_read_export(const struct ipc_msg *m, struct control_export *ret);
 
 /* Has no body. */
 MUST_CHECK int control_send_import(int fd, int link);

@@ -492,6 +492,38 @@ def test_idle_time_goes_on(parts):
     p.wait_session(reason="idle_timeout")
 
 
+# --- balance
+
+
+def test_a_relay_that_came_back_gets_its_half(parts):
+    """Its sessions died with it; those of the other one are shared with its successor, and none notices."""
+    b = parts.add(ManyEcho(unix_listener(parts.socket_path(), 4096)))
+    p = parts.proxy(b, top={"workers": 2})
+    p.allow_killed_roles = True
+    ctx, port = context(), p.port
+    sessions = [connect(port, ctx) for _ in range(300)]
+    for c in sessions:
+        says_echo(c)
+    os.kill(p.roles()["relay"][0], signal.SIGKILL)
+    rest = [c for c in sessions if alive(c)]
+    streams = Streams(rest[:20])
+    m = p.wait_event("log", message=lambda m: m.startswith("balance: "), deadline=60)["message"]
+    print(m)
+    count = int(m.split()[1])
+    assert abs(count - len(rest) // 2) <= 2
+    until(lambda: min(left_in(pid) for pid in p.roles()["relay"]) >= count, "sessions in both relays")
+    streams.passes()
+    streams.finish()
+    assert not streams.faults
+    for c in rest:
+        says_echo(c, os.urandom(1000))
+    for c in sessions:
+        c.close()
+    p.wait_session(count=len(rest))
+    assert {e["role"] for e in p.events("session")} == {"relay.0", "relay.1"}
+    assert len(p.events("log", message=lambda m: m.startswith("balance: "))) == 1  # once was enough
+
+
 # --- deaths in the middle
 
 MANY = 1200

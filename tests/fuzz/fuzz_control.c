@@ -48,7 +48,7 @@ static void check_fixed(const struct ipc_msg *m) {
     struct control_peer p;
     uint16_t listener;
     uint64_t n;
-    uint32_t max;
+    struct control_export x;
     struct control_exported e;
     struct control_drain d;
     struct control_command c;
@@ -69,8 +69,8 @@ static void check_fixed(const struct ipc_msg *m) {
         MUST(m->body.len == 2);
     if (control_read_number(m, &n) == 0)
         MUST(m->body.len == 8);
-    if (control_read_export(m, &max) == 0)
-        MUST(m->body.len == 4);
+    if (control_read_export(m, &x) == 0)
+        MUST(m->body.len == 5 && (unsigned)x.first < EXPORT_FIRSTS);
     if (control_read_exported(m, &e) == 0)
         MUST(m->body.len == 9);
     check_creds(m);

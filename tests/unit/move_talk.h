@@ -81,7 +81,7 @@ static inline bool next_message(void) {
 static inline void begin_export(uint32_t max) {
     int ends[2];
     assert_int_equal(ipc_pair(0, ends), 0);
-    export_begin(&relay, max, ends[0]);
+    export_begin(&relay, &(struct control_export){max, EXPORT_ANY}, ends[0]);
     link_fd = ends[1];
     assert_true(next_message());
     assert_int_equal(offered.type, EXPORT_WILL);

@@ -125,7 +125,7 @@ static inline void bench_hop(struct relay *from, struct relay *to) {
     uint32_t had = from->sessions.used;
     MUST(ipc_pair(0, ends) == 0);
     import_begin(to, ends[1]);
-    export_begin(from, EXPORT_ALL, ends[0]);
+    export_begin(from, &(struct control_export){EXPORT_ALL, EXPORT_ANY}, ends[0]);
     for (int i = 0; i < 200 && from->sessions.used; i++) {
         bench_turn_of(from);
         bench_turn_of(to);

@@ -193,6 +193,7 @@ static void no_reader_takes_another_type(void **state) {
     uint16_t listener;
     uint64_t n;
     uint32_t max;
+    struct control_export x;
     struct control_exported e;
     struct control_creds creds;
     struct control_key key;
@@ -205,7 +206,7 @@ static void no_reader_takes_another_type(void **state) {
         assert_int_equal(control_read_request(&m, &r), ERR_FORMAT);
         assert_int_equal(control_read_listener(&m, &listener), ERR_FORMAT);
         assert_int_equal(control_read_number(&m, &n), ERR_FORMAT);
-        assert_int_equal(control_read_export(&m, &max), ERR_FORMAT);
+        assert_int_equal(control_read_export(&m, &x), ERR_FORMAT);
         assert_int_equal(control_read_exported(&m, &e), ERR_FORMAT);
         assert_int_equal(control_read_drain(&m, &d), ERR_FORMAT);
         assert_int_equal(control_read_command(&m, &c), ERR_FORMAT);
@@ -218,12 +219,16 @@ static void no_reader_takes_another_type(void **state) {
 }
 
 static void export_and_import_survive(void **state) {
-    uint32_t max;
-    assert_int_equal(control_send_export(ends[0], EXPORT_ALL, 0), 0);
+    struct control_export x;
+    assert_int_equal(control_send_export(ends[0], &(struct control_export){1, EXPORT_FIRSTS}, 0), 0);
     struct ipc_msg m = received(control_to_child);
+    assert_int_equal(control_read_export(&m, &x), ERR_FORMAT);
+    assert_int_equal(control_send_export(ends[0], &(struct control_export){EXPORT_ALL, EXPORT_ACTIVE}, 0), 0);
+    m = received(control_to_child);
     assert_int_equal(m.nfds, 1);
-    assert_int_equal(control_read_export(&m, &max), 0);
-    assert_int_equal(max, EXPORT_ALL);
+    assert_int_equal(control_read_export(&m, &x), 0);
+    assert_int_equal(x.max, EXPORT_ALL);
+    assert_int_equal(x.first, EXPORT_ACTIVE);
     assert_int_equal(control_send_import(ends[0], 0), 0);
     m = received(control_to_child);
     assert_int_equal(m.type, CONTROL_IMPORT);

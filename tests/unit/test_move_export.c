@@ -216,7 +216,7 @@ static void a_full_link_is_waited_for(void **state) {
     open_and_block();
     size_t waits = bench_session()->down.wait.len;
     assert_int_equal(ipc_pair(60000, ends), 0); /* room for one message of bytes at a time */
-    export_begin(&relay, EXPORT_ALL, ends[0]);
+    export_begin(&relay, &(struct control_export){EXPORT_ALL, EXPORT_ANY}, ends[0]);
     for (int i = 0; i < 100; i++) {
         bench_later(30);
         if (export_recv(ends[1], scratch, &m, &err) != STEP_DONE)
@@ -240,7 +240,7 @@ static void a_link_without_any_room_is_no_link(void **state) {
     assert_int_equal(ipc_pair(1, ends), 0);
     while (export_send(ends[0], EXPORT_BYTES, span_of(scratch, 100), NULL, 0) == 0)
         ;
-    export_begin(&relay, EXPORT_ALL, ends[0]); /* not even the will can leave */
+    export_begin(&relay, &(struct control_export){EXPORT_ALL, EXPORT_ANY}, ends[0]); /* not even the will can leave */
     expect_told(0, 1, true);
     close(ends[1]);
     expect_alive_and_finish();
@@ -292,7 +292,7 @@ static void so_many_move_and_no_more(void **state) {
     assert_int_equal(relay.sessions.used, ALL);
     assert_int_equal(ipc_pair(0, ends), 0);
     import_begin(&bench_other, ends[1]);
-    export_begin(&relay, SOME, ends[0]);
+    export_begin(&relay, &(struct control_export){SOME, EXPORT_ANY}, ends[0]);
     for (int i = 0; i < 10; i++) {
         bench_turn_of(&relay);
         bench_turn_of(&bench_other);
@@ -305,6 +305,42 @@ static void so_many_move_and_no_more(void **state) {
     end_many(ALL, clients);
 }
 
+/* Of sessions old and new the idle ones go first, or the active ones, and then the others. */
+static void who_shall_go_first_does(void **state) {
+    static const enum export_first firsts[] = {EXPORT_IDLE, EXPORT_ACTIVE};
+    for (size_t f = 0; f < ARRAY_LEN(firsts); f++) {
+        enum { ALL = 12, ACTIVE = 5 };
+        int clients[ALL], ends[2];
+        unsigned want = firsts[f] == EXPORT_ACTIVE ? ACTIVE : ALL - ACTIVE, active = 0;
+        open_many(ALL, clients);
+        bench_ms += 10000;
+        for (unsigned i = 0; i < ACTIVE; i++)
+            assert_int_equal(write(clients[2 * i], "x", 1), 1);
+        bench_turn_of(&relay);
+        assert_int_equal(ipc_pair(0, ends), 0);
+        import_begin(&bench_other, ends[1]);
+        export_begin(&relay, &(struct control_export){want, firsts[f]}, ends[0]);
+        for (int i = 0; i < 10; i++) {
+            bench_turn_of(&relay);
+            bench_turn_of(&bench_other);
+        }
+        expect_told(want, ALL - want, false);
+        uint32_t slot = 0;
+        for (const struct session *s; (s = slab_next(&bench_other.sessions, &slot));)
+            active += s->up.bytes > 0;
+        assert_int_equal(active, firsts[f] == EXPORT_ACTIVE ? ACTIVE : 0);
+        assert_int_equal(ipc_pair(0, ends), 0);
+        import_begin(&bench_other, ends[1]);
+        export_begin(&relay, &(struct control_export){ALL, firsts[f]}, ends[0]);
+        for (int i = 0; i < 10; i++) {
+            bench_turn_of(&relay);
+            bench_turn_of(&bench_other);
+        }
+        expect_told(ALL - want, 0, false);
+        end_many(ALL, clients);
+    }
+}
+
 static void without_room_the_rest_stays(void **state) {
     enum { ALL = 12, ROOM = 7 };
     int clients[ALL], ends[2];
@@ -313,7 +349,7 @@ static void without_room_the_rest_stays(void **state) {
     bench_other.room = ROOM;
     assert_int_equal(ipc_pair(0, ends), 0);
     import_begin(&bench_other, ends[1]);
-    export_begin(&relay, EXPORT_ALL, ends[0]);
+    export_begin(&relay, &(struct control_export){EXPORT_ALL, EXPORT_ANY}, ends[0]);
     for (int i = 0; i < 10; i++) {
         bench_turn_of(&relay);
         bench_turn_of(&bench_other);
@@ -348,6 +384,7 @@ int main(void) {
         cmocka_unit_test(a_full_link_is_waited_for),
         cmocka_unit_test(a_link_without_any_room_is_no_link),
         cmocka_unit_test(so_many_move_and_no_more),
+        cmocka_unit_test(who_shall_go_first_does),
         cmocka_unit_test(without_room_the_rest_stays),
     };
     return cmocka_run_group_tests(tests, move_setup, NULL);

@@ -1,0 +1,31 @@
+/* Balance between the relays of the generation that serves: see balance.h for the rule. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/wheel.h"
+#include "conf/conf.h"
+#include "supervisor/balance.h"
+#include "wire/board.h"
+
+struct super;
+
+struct balancing {
+    struct balance_rule rule;
+    struct board board; /* of GENERATION */
+    uint32_t generation;
+    uint64_t looked_ms;
+    struct {
+        pid_t pid; /* 0 = none was there */
+        uint64_t cpu_us;
+    } last[CONF_WORKERS_MAX];
+    struct wtimer timer;
+};
+
+void balancing_begin(struct super *s);
+void balancing_end(struct super *s);
+
+/* True when T is its timer. */
+bool balancing_timer(struct super *s, const struct wtimer *t);
