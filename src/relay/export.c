@@ -131,6 +131,7 @@ void export_wake(struct relay *r) {
 
 static void freeze(struct exporting *e, struct relay *r, struct session *s) {
     connect_leave_line(r, s);
+    rate_leave_line(s);
     list_remove(&s->link);
     s->listed = false;
     s->moving = true;

@@ -22,7 +22,7 @@ class Stream:
         self.connection, self.seed, self.window = connection, seed, window
         self.sent = self.got = 0
         self.fault = None
-        self.heard = time.monotonic()
+        self.heard = None
         self.pause = 0.0  # the longest time between two pieces heard
 
 
@@ -70,7 +70,9 @@ class Streams:
             for _ in range(64):
                 data = s.connection.recv(PIECE)
                 now = time.monotonic()
-                s.pause, s.heard = max(s.pause, now - s.heard), now
+                if s.heard is not None:
+                    s.pause = max(s.pause, now - s.heard)
+                s.heard = now
                 if not data or data != said(s.seed, s.got, len(data)):
                     self._fail(s, "ended" if not data else f"wrong bytes at {s.got}")
                     return
