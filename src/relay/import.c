@@ -36,6 +36,7 @@ struct importing {
     uint16_t n;        /* sessions to be answered; 0 = none */
     bool answer_waits; /* the link takes no answer at present */
     bool version_told;
+    const char *why;     /* the last session was refused */
     struct wtimer timer; /* for the will */
 };
 
@@ -157,8 +158,9 @@ static enum export_result stage(struct relay *r, struct importing *m, const stru
                   b->minor);
     }
     enum export_result result = EXPORT_IS_REFUSED;
+    m->why = err ? err_text(err) : "number of descriptors";
     if (err == 0 && ((x.flags & EXPORT_BACKEND_FD) != 0) == (nfds == 2))
-        result = import_session(r, &x, fds[0], nfds == 2 ? fds[1] : -1, m->ahead, &s);
+        result = import_session(r, &x, fds[0], nfds == 2 ? fds[1] : -1, m->ahead, &s, &m->why);
     secret_wipe(&x.plane, sizeof(x.plane));
     drop_ahead(r, m); /* what was not used belongs to nobody */
     if (result == EXPORT_IS_TAKEN)
@@ -193,8 +195,8 @@ static bool stage_batch(struct relay *r, struct importing *m, struct export_msg 
     close_fds(msg, used, msg->nfds - used);
     msg->nfds = 0;
     if (refused)
-        voice_say(&r->child.voice, LOG_LEVEL_ERROR, "%u of %u sessions from another relay could not be taken over", refused,
-                  b.n);
+        voice_say(&r->child.voice, LOG_LEVEL_ERROR, "%u of %u sessions from another relay could not be taken over: %s", refused,
+                  b.n, m->why ? m->why : err_text(ERR_FORMAT));
     return true;
 }
 

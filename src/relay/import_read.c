@@ -252,8 +252,10 @@ static void unwatch(struct relay *r, struct session *s) {
 }
 
 enum export_result import_session(struct relay *r, const struct export_session *x, int client_fd, int backend_fd,
-                                  struct chain ahead[static EXPORT_PARTS], struct session **ret) {
-    if (!makes_sense(x) || !fd_fits(client_fd) || (backend_fd >= 0 && !fd_fits(backend_fd)))
+                                  struct chain ahead[static EXPORT_PARTS], struct session **ret, const char **ret_why) {
+    bool fits = fd_fits(client_fd) && (backend_fd < 0 || fd_fits(backend_fd));
+    *ret_why = fits ? "state, flows and flags do not agree" : "a descriptor is no socket that can be waited for";
+    if (!fits || !makes_sense(x))
         return EXPORT_IS_REFUSED;
     struct session *s = r->sessions.used < r->room ? slab_alloc(&r->sessions) : NULL;
     if (!s)
@@ -276,6 +278,7 @@ enum export_result import_session(struct relay *r, const struct export_session *
     if (s->backend_fd == backend_fd)
         s->backend_fd = -1;
     undo(r, s);
+    *ret_why = "keys, suite or waiting bytes do not agree with the rest";
     return sound ? EXPORT_NO_ROOM : EXPORT_IS_REFUSED;
 }
 

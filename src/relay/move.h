@@ -46,9 +46,9 @@ void import_will_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
 bool import_timer(struct relay *r, const struct wtimer *t);
 
 /* import_read.c: builds a frozen session of X with these descriptors (BACKEND_FD -1 = none). On failure they are still the
- * caller's. */
+ * caller's, and *ret_why says in a few words what was wrong. */
 enum export_result import_session(struct relay *r, const struct export_session *x, int client_fd, int backend_fd,
-                                  struct chain ahead[static EXPORT_PARTS], struct session **ret);
+                                  struct chain ahead[static EXPORT_PARTS], struct session **ret, const char **ret_why);
 
 /* Lets a session that was taken go to work, counted from now on. LATE: events may have passed unseen since it was built. */
 void import_activate(struct relay *r, struct session *s, bool late);
