@@ -33,6 +33,7 @@ class Streams:
         self.selector = selectors.DefaultSelector()
         self.streams = []
         self.saying, self.ended = True, False
+        self.silent = False  # the thread knows that nothing more is to be said
         self.gap = 1 / rate if rate else 0  # seconds between two rounds of saying
         for i, c in enumerate(connections):
             c.setblocking(False)
@@ -49,6 +50,7 @@ class Streams:
                 next_round = time.monotonic() + self.gap
                 for s in self.streams:
                     self._say(s)
+            self.silent = not self.saying
             for key, _ in self.selector.select(0.005):
                 self._hear(key.data)
 
@@ -98,7 +100,7 @@ class Streams:
     def finish(self, deadline=DEADLINE):
         """All that was said has come back; the connections can be used otherwise again."""
         self.saying = False
-        until(lambda: all(s.fault is not None or s.sent == s.got for s in self.streams),
+        until(lambda: self.silent and all(s.fault is not None or s.sent == s.got for s in self.streams),
               lambda: f"the end of all streams: {[(s.sent, s.got) for s in self.streams if s.sent != s.got][:5]}", deadline)
         self.close()
 
