@@ -341,6 +341,42 @@ def test_stop_in_the_middle(parts):
         p.check_after()
 
 
+@pytest.mark.skipif(SANITIZED, reason="sanitizers hold much more memory")
+def test_memory_goes_back_after_a_peak_that_moved(parts):
+    b = parts.backend()
+    p = parts.proxy(b, top={"workers": 2})
+    ctx = context()
+
+    def wave(n):
+        sessions = [connect(p.port, ctx) for _ in range(n)]
+        for c in sessions:
+            says_echo(c)
+        return sessions
+
+    def close(sessions):
+        ended = len(p.events("session")) + len(sessions)
+        for c in sessions:
+            c.close()
+        until(lambda: len(p.events("session")) >= ended, "their ends")
+
+    def held():
+        """By those whose memory sessions are: the others touch pages of theirs when they first do something."""
+        return sum(processes.held(pid) for role in ("relay", "handshaker") for pid in p.roles()[role])
+
+    few = wave(50)
+    reload(p, 1)  # so that what moving needs at all has been made
+    close(few)
+    before = held()
+    peak = wave(600)
+    reload(p, 2)
+    for c in peak:
+        says_echo(c)
+    at_peak = held()
+    close(peak)
+    assert at_peak > before + 100 * 1024, "they are there"
+    until(lambda: held() < before + 100 * 1024, lambda: f"{held()} near {before}, {at_peak} at the peak")
+
+
 class Talker(threading.Thread):
     """A session that never rests: sends a block, wants it back, sends the next one."""
 
