@@ -48,25 +48,28 @@ static void say_lines(struct super *s, enum log_level level, const char *before,
         if (s->now)
             voice_say(&s->voice, level, "%s%.*s", before, (int)n, p + at);
         else
-            fprintf(stderr, "%.*s\n", (int)n, p + at);
+            fprintf(stderr, "%s%.*s\n", s->change.is_located ? "" : "tls-off: ", (int)n, p + at);
     }
 }
 
 static void on_configured(struct super *s, struct ipc_msg *m) {
     struct generation *g = s->coming;
     if (!m || (m->type != CONTROL_CONFIGURED && m->type != CONTROL_REFUSED)) {
-        change_refuse(s, "tls-off: the config process ended without an answer");
+        change_refuse(s, "the config process ended without an answer");
         if (m)
             ipc_msg_close(m);
     } else if (m->type == CONTROL_REFUSED) {
+        s->change.is_located = true;
         change_refuse(s, "%.*s", (int)m->body.len, (const char *)m->body.p);
     } else {
         struct span warnings;
         int err = generation_configure(s, g, m, &warnings);
+        s->change.is_located = err == 0; /* the warnings are */
         if (err < 0)
-            change_refuse(s, "tls-off: the configuration cannot be taken over: %s", err_text(err));
+            change_refuse(s, "the configuration cannot be taken over: %s", err_text(err));
         else
             say_lines(s, LOG_LEVEL_WARNING, "", warnings);
+        s->change.is_located = false;
     }
     change_advance(s);
 }
@@ -85,10 +88,10 @@ static void configure(struct super *s) {
     fill_held(s);
     s->coming = generation_new(s);
     if (!s->coming)
-        change_refuse(s, "tls-off: %s cannot be started: %s", s->exe_path, strerror(errno));
+        change_refuse(s, "%s cannot be started: %s", s->exe_path, strerror(errno));
     else if (!helper_start(s, HELPER_CONFIG, ROLE_CONFIG, s->coming->exe_fd, on_configured) ||
              control_send_request(s->helpers[HELPER_CONFIG].control, &s->request) < 0)
-        change_refuse(s, "tls-off: the config process cannot be started: %s", strerror(errno));
+        change_refuse(s, "the config process cannot be started: %s", strerror(errno));
 }
 
 static bool is_configured(struct super *s) {
@@ -111,9 +114,9 @@ static void start(struct super *s) {
     struct generation *g = s->coming;
     bool fits = s->now || activation_check(&s->listeners, g->conf, &why);
     if (!fits || !listeners_bind(&s->listeners, g->conf, &why) || !open_admin(s, &why))
-        change_refuse(s, "tls-off: %s", line);
+        change_refuse(s, "%s", line);
     else if (!generation_start(s, g))
-        change_refuse(s, "tls-off: its processes cannot be started: %s", strerror(errno));
+        change_refuse(s, "its processes cannot be started: %s", strerror(errno));
 }
 
 static bool is_started(struct super *s) {
@@ -124,9 +127,9 @@ static void refuse_late(struct super *s) {
     for (size_t i = 0; s->coming && i < s->coming->nworkers; i++) {
         const struct worker *w = &s->coming->workers[i];
         if (w->state < CHILD_READY)
-            change_refuse(s, "tls-off: %s.%u was not ready in time", role_name(w->role), w->index);
+            change_refuse(s, "%s.%u was not ready in time", role_name(w->role), w->index);
     }
-    change_refuse(s, "tls-off: the configuration was not read in time");
+    change_refuse(s, "the configuration was not read in time");
 }
 
 static void undo(struct super *s) {
@@ -178,7 +181,7 @@ static void switch_over(struct super *s) {
     char line[2048];
     struct text why = text_of(line, sizeof(line));
     if (!open_all(s, &why)) {
-        change_refuse(s, "tls-off: %s", line);
+        change_refuse(s, "%s", line);
         return;
     }
     listeners_taken(&s->listeners);

@@ -32,6 +32,7 @@ enum change_stage {
 struct change {
     enum change_stage stage;
     bool refused;
+    bool is_located;            /* each line of the text names its place in a file */
     char text[CHANGE_TEXT_MAX]; /* why it was refused */
     uint64_t began_ms;
     uint64_t moved;      /* sessions */
