@@ -22,9 +22,11 @@
 /* The kind of a socket without the flags that may come with it. */
 #define KIND_MASK ((scmp_datum_t) ~(SOCK_NONBLOCK | SOCK_CLOEXEC) & 0xffffffffu)
 
-#define EQ(n, v)           SCMP_CMP64(n, SCMP_CMP_EQ, v)
-#define MASKED(n, mask, v) SCMP_CMP64(n, SCMP_CMP_MASKED_EQ, mask, v)
-#define NOT_EXEC           MASKED(2, PROT_EXEC, 0)
+#define EQ(n, v)                                                                                                               \
+    { n, SCMP_CMP_EQ, (scmp_datum_t)(v), 0 }
+#define MASKED(n, mask, v)                                                                                                     \
+    { n, SCMP_CMP_MASKED_EQ, (scmp_datum_t)(mask), (scmp_datum_t)(v) }
+#define NOT_EXEC MASKED(2, PROT_EXEC, 0)
 
 struct call {
     int nr;
@@ -33,24 +35,11 @@ struct call {
     struct scmp_arg_cmp args[2];
 };
 
-#define CALL(name, groups)                                                                                                     \
-    {                                                                                                                          \
-        SCMP_SYS(name), groups, 0, {                                                                                           \
-            { 0 }                                                                                                              \
-        }                                                                                                                      \
-    }
-#define CALL_IF(name, groups, arg)                                                                                             \
-    {                                                                                                                          \
-        SCMP_SYS(name), groups, 1, {                                                                                           \
-            arg                                                                                                                \
-        }                                                                                                                      \
-    }
-#define CALL_IF2(name, groups, ...)                                                                                            \
-    {                                                                                                                          \
-        SCMP_SYS(name), groups, 2, {                                                                                           \
-            __VA_ARGS__                                                                                                        \
-        }                                                                                                                      \
-    }
+/* clang-format off */
+#define CALL(name, groups)          {SCMP_SYS(name), groups, 0, {{0, 0, 0, 0}}}
+#define CALL_IF(name, groups, ...)  {SCMP_SYS(name), groups, 1, {__VA_ARGS__}}
+#define CALL_IF2(name, groups, ...) {SCMP_SYS(name), groups, 2, {__VA_ARGS__}}
+/* clang-format on */
 
 static const struct call calls[] = {
     /* bytes and messages over descriptors that are there */
@@ -207,7 +196,8 @@ static const int deadly[] = {
 
 /* Signals reach only ourselves: abort() needs that. */
 static int allow_own_signals(scmp_filter_ctx ctx) {
-    return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, EQ(0, (scmp_datum_t)getpid()));
+    const struct scmp_arg_cmp self[] = {EQ(0, getpid())};
+    return seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, self);
 }
 
 static int add_rules(scmp_filter_ctx ctx, unsigned groups) {

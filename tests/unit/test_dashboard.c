@@ -55,7 +55,8 @@ static void test_assets_are_whole(void **state) {
         assert_memory_equal(assets[i].packed.p, "\x1f\x8b\x08", 3);
         /* A gzip file ends with the length of what is in it. */
         const uint8_t *end = assets[i].packed.p + assets[i].packed.len - 4;
-        assert_int_equal(end[0] | end[1] << 8 | end[2] << 16 | (uint32_t)end[3] << 24, assets[i].plain.len);
+        assert_int_equal((uint32_t)end[0] | (uint32_t)end[1] << 8 | (uint32_t)end[2] << 16 | (uint32_t)end[3] << 24,
+                         assets[i].plain.len);
         for (size_t k = 0; k < i; k++) {
             assert_string_not_equal(assets[i].path, assets[k].path);
             assert_string_not_equal(assets[i].etag, assets[k].etag);

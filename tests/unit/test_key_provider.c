@@ -121,7 +121,9 @@ static bool shake(size_t type, int version, const char *sigalgs) {
     SSL_CTX *ours = SSL_CTX_new_ex(NULL, KDF_PROVIDER_QUERY, TLS_server_method()), *theirs = SSL_CTX_new(TLS_client_method());
     BIO *a = NULL, *b = NULL;
     assert_int_equal(BIO_new_bio_pair(&a, 64 * 1024, &b, 64 * 1024), 1);
-    assert_int_equal(SSL_CTX_set1_sigalgs_list(theirs, sigalgs), 1);
+    char list[128]; /* libssl's macro takes away a const */
+    (void)snprintf(list, sizeof(list), "%s", sigalgs);
+    assert_int_equal(SSL_CTX_set1_sigalgs_list(theirs, list), 1);
     assert_int_equal(SSL_CTX_set_min_proto_version(theirs, version), 1);
     assert_int_equal(SSL_CTX_set_max_proto_version(theirs, version), 1);
     SSL *server = SSL_new(ours), *client = SSL_new(theirs);
