@@ -89,7 +89,6 @@ int signer_link_ask(void *ctx, struct key_name name, uint16_t scheme, struct spa
         return ERR_SIGNER_TIMEOUT;
     if (tbs.len == 0 || tbs.len > SIGN_TBS_MAX)
         return ERR_SIGNER_REFUSED;
-    l->asked++;
     const struct sign_request q = {++l->number, name.set, name.key, scheme, tbs};
     if (!send_request(l, &q))
         signer_link_close(l);

@@ -24,7 +24,6 @@ struct signer_link {
     unsigned breaches; /* messages that no signer sends */
     unsigned refusals; /* requests that were refused */
     int refused_for;   /* the last reason, enum err */
-    uint64_t asked;    /* requests in all */
 };
 
 void signer_link_init(struct signer_link *l);
