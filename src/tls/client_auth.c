@@ -79,7 +79,7 @@ static int add_crl(struct client_auth *a, struct span der) {
 
 static int add_rules(struct client_auth *a, const struct client_policy *p, struct text *why) {
     a->rules = calloc(MAX(p->nallow, (size_t)1), sizeof(*a->rules));
-    a->texts = calloc(MAX(p->nallow, (size_t)1), sizeof(*a->texts));
+    a->texts = calloc(p->nallow + 1, sizeof(*a->texts)); /* ended by NULL */
     if (!a->rules || !a->texts)
         return ERR_NOMEM;
     for (; a->nrules < p->nallow; a->nrules++) {
@@ -128,7 +128,7 @@ void client_auth_free(struct client_auth *a) {
         return;
     X509_STORE_free(a->store);
     sk_X509_NAME_pop_free(a->names, X509_NAME_free);
-    for (size_t i = 0; a->texts && i <= a->nrules && a->texts[i]; i++)
+    for (size_t i = 0; a->texts && a->texts[i]; i++) /* the last may be of a rule that could not be read */
         free(a->texts[i]);
     free(a->texts);
     free(a->rules);

@@ -220,8 +220,9 @@ def test_certificates_of_a_folder(parts, pki, folder):
 def test_rsa_only_client_gets_the_rsa_certificate(parts, pki):
     p = parts.proxy(parts.backend(), certificates=[pki.ecdsa, pki.rsa])
     c = s_client(p.port, "-tls1_3", "-sigalgs", "rsa_pss_rsae_sha256")
-    c.hear("Peer signature type: RSA-PSS")
-    c.end()
+    c.hear("Peer signature type: ")
+    _, said = c.end()
+    assert "Peer signature type: RSA-PSS" in said or "Peer signature type: rsa_pss_rsae_sha256" in said  # OpenSSL 3.0; 3.5
 
 
 def test_strict_sni_serves_what_it_knows(parts, pki, named):

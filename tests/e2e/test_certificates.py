@@ -389,8 +389,9 @@ def test_the_kind_of_key_follows_what_the_client_offers(parts, files, version):
     p = parts.proxy(parts.backend(), certificates=[str(files.folder)])
     for sigalgs, kind in (("ecdsa_secp256r1_sha256", "ECDSA"), ("rsa_pss_rsae_sha256", "RSA-PSS"), ("ed25519", "ed25519")):
         c = s_client(p.port, version, "-servername", "same.test", "-sigalgs", sigalgs)
-        c.hear(f"Peer signature type: {kind}")
-        c.end()
+        c.hear("Peer signature type: ")
+        _, said = c.end()
+        assert any(f"Peer signature type: {name}" in said for name in (kind, sigalgs))  # OpenSSL 3.0; 3.5
 
 
 def test_names_beyond_ascii(parts, files):

@@ -1,5 +1,6 @@
 """Session tickets over several instances, restarts and services: who resumes whose sessions, and who does not."""
 import os
+import signal
 import stat
 import subprocess
 
@@ -66,6 +67,18 @@ def test_a_session_outlives_a_restart(parts, version):
     session = session_of(before, ctx)
     before.stop()
     assert resumed(with_secret(parts, secret), ctx, session)
+
+
+@VERSIONS
+def test_a_session_outlives_a_reload(parts, version):
+    """Random as the secret is, a new generation goes on with it."""
+    p = parts.proxy(parts.backend())
+    ctx = context(version=version)
+    session = session_of(p, ctx)
+    p.signal(signal.SIGHUP)
+    for line in ("reload done", "the supervisor runs tls-off"):
+        p.wait_event("log", message=lambda m, line=line: m.startswith(line))
+    assert resumed(p, ctx, session)
 
 
 def test_openssl_and_gnutls_resume_at_another_instance(parts, pki):
