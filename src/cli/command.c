@@ -122,7 +122,14 @@ static int await(const struct wish *w, uint64_t id) {
             return ended(w);
         answered_ms = err == 0 ? now_ms : answered_ms;
         known_ms = err == 0 && !unknown ? now_ms : known_ms;
-        if (err < 0 && (err == ERR_NOT_FOUND || now_ms > answered_ms + LOST_MS))
+        if (err == ERR_NOT_FOUND) {
+            fprintf(
+                stderr,
+                "tls-off: nobody answers at %s any more: the %s has moved the admin socket, or tls-off has ended; its log tells\n",
+                w->args.path, w->name);
+            return EXIT_NOBODY;
+        }
+        if (err < 0 && now_ms > answered_ms + LOST_MS)
             return admin_unreachable(&w->args, err);
         if (unknown && now_ms > known_ms + UNKNOWN_MS) {
             fprintf(stderr, "tls-off: the %s was lost: nobody knows of it any more\n", w->name);

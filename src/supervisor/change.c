@@ -29,7 +29,8 @@ static void arm(struct super *s, uint64_t ms) {
 
 void change_refuse(struct super *s, const char *fmt, ...) {
     struct change *c = &s->change;
-    if (c->refused || c->stage == CHANGE_NONE || c->stage >= CHANGE_UNDOING)
+    bool decided = c->stage == CHANGE_UNDOING || c->stage > CHANGE_SWITCHING;
+    if (c->refused || c->stage == CHANGE_NONE || decided)
         return;
     va_list ap;
     va_start(ap, fmt);

@@ -134,6 +134,34 @@ def test_reloads_keep_sessions_and_the_socket(p):
     assert p.admin.json("/status.json")["generation"] == 3
 
 
+def test_a_reload_changes_the_admin_sockets(parts):
+    """The mode in place, the path and the address by new ones; what cannot be had refuses the reload."""
+    p = parts.proxy(parts.backend(), top={"admin": {"socket": "admin.sock", "listen": "127.0.0.1:0"}})
+    good = p.config_file.read_text()
+    p.config_file.write_text(good.replace('[admin]', '[admin]\nsocket_mode = "0660"'))
+    inode = os.stat(p.admin_socket).st_ino
+    assert tls_off(p, "reload")[0] == 0
+    assert os.stat(p.admin_socket).st_mode & 0o777 == 0o660 and os.stat(p.admin_socket).st_ino == inode
+    assert p.admin.ask("/healthz", tcp=True).status == 200
+
+    p.config_file.write_text(good.replace("admin.sock", "no/such/folder.sock"))
+    status, _, err = tls_off(p, "reload")
+    assert status == 1 and "no/such/folder.sock" in err
+    assert p.admin.ask("/healthz").status == 200
+
+    moved = p.folder / "moved.sock"
+    p.config_file.write_text(good.replace("admin.sock", "moved.sock"))
+    tls_off(p, "reload")  # may lose sight of it
+    until(lambda: moved.exists() and not p.admin_socket.exists(), "the socket has moved")
+    old, p.admin_socket = p.admin_socket, moved
+    until(lambda: p.admin.json("/status.json")["state"] == "serving", "it serves there")
+    p.config_file.write_text(good)
+    tls_off(p, "reload")
+    until(lambda: old.exists() and not moved.exists(), "and back")
+    p.admin_socket = old
+    assert p.admin.ask("/readyz").status in (200, 503)
+
+
 def test_stop(p):
     status, out, err = tls_off(p, "stop")
     assert status == 0 and not err

@@ -10,6 +10,7 @@ import threading
 import pytest
 
 from support.clients import connect, reset, says_echo, tcp
+from support.proxy import command
 from support.waiting import DEADLINE, until
 
 
@@ -91,6 +92,27 @@ def is_json(line):
         return True
     except ValueError:
         return False
+
+
+def test_rotation_by_reload(parts):
+    """Old events to the old file, whatever its name is now; those of after the reload to a new one; none lost, none twice."""
+    file, moved = parts.folder / "tls-off.log", parts.folder / "tls-off.log.1"
+    p = parts.prepare(parts.backend(), log={"target": str(file)}).start()
+    port = port_of(p)
+
+    def ids(path):
+        return [e["unique_id"] for e in parsed(path.read_text()) if e["event"] == "session"]
+
+    with connect(port) as kept:
+        says_echo(kept)
+        sessions(port, 10)
+        file.rename(moved)
+        assert command("reload", "--admin", p.admin_socket)[0] == 0
+        sessions(port, 10)
+        says_echo(kept)
+    until(lambda: len(ids(file)) == 11, lambda: f"{len(ids(moved))} and {len(ids(file))} sessions")
+    p.stop()
+    assert len(ids(moved)) == 10 and len(set(ids(moved) + ids(file))) == 21
 
 
 def test_a_stopped_observer_under_load(parts):
