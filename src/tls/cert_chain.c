@@ -26,10 +26,56 @@ static const char *crypto_reason(void) {
 
 /* ---- the chain ---- */
 
-static int take_certs(BIO *bio, struct cert_chain *c, struct text *why) {
+static X509 *decode(const uint8_t *der, long len) {
+    const uint8_t *p = der;
+    X509 *x = d2i_X509(NULL, &p, len);
+    if (x && p == der + len)
+        return x;
+    X509_free(x);
+    return NULL;
+}
+
+/* DER of LEN bytes, which is taken over, as one of those that were met before, or as a new one among them. */
+static X509 *meet(struct cert_known *k, uint8_t *der, long len) {
+    for (size_t i = 0; k && i < CERT_KNOWN_MAX; i++)
+        if (k->at[i].x && k->at[i].len == len && memcmp(k->at[i].der, der, (size_t)len) == 0) {
+            OPENSSL_secure_free(der);
+            return X509_up_ref(k->at[i].x) == 1 ? k->at[i].x : NULL;
+        }
+    X509 *x = decode(der, len);
+    if (!k || !x || X509_up_ref(x) != 1) {
+        OPENSSL_secure_free(der);
+        return x;
+    }
+    struct cert_met *m = &k->at[k->next++ % CERT_KNOWN_MAX];
+    X509_free(m->x);
+    OPENSSL_secure_free(m->der);
+    *m = (struct cert_met){x, der, len};
+    return x;
+}
+
+void cert_known_fini(struct cert_known *k) {
+    for (size_t i = 0; i < CERT_KNOWN_MAX; i++) {
+        X509_free(k->at[i].x);
+        OPENSSL_secure_free(k->at[i].der);
+    }
+    memset(k, 0, sizeof(*k));
+}
+
+/* The next certificate of the file; leaves are hardly ever met twice. A key that stands before it is wiped after it was read.
+ */
+static X509 *next_cert(BIO *bio, struct cert_known *known) {
+    uint8_t *der = NULL;
+    long len = 0;
+    if (PEM_bytes_read_bio_secmem(&der, &len, NULL, PEM_STRING_X509, bio, NULL, NULL) != 1)
+        return NULL;
+    return meet(known, der, len);
+}
+
+static int take_certs(BIO *bio, struct cert_known *known, struct cert_chain *c, struct text *why) {
     int err = 0, n = 0;
     ERR_clear_error();
-    for (X509 *x; !err && (x = PEM_read_bio_X509(bio, NULL, NULL, NULL)); n++) {
+    for (X509 *x; !err && (x = next_cert(bio, n == 0 ? NULL : known)); n++) {
         if (n == 0) {
             c->leaf = x;
         } else if (n == CREDS_CHAIN_MAX || !sk_X509_push(c->others, x)) {
@@ -83,10 +129,11 @@ static int judge_key(struct cert_chain *c, struct text *why) {
     }
 }
 
-int cert_chain_parse(const struct pem_file *f, const char *file, struct cert_chain *ret, struct text *why) {
+int cert_chain_parse(const struct pem_file *f, const char *file, struct cert_known *known, struct cert_chain *ret,
+                     struct text *why) {
     struct cert_chain c = {.file = file, .others = sk_X509_new_null()};
     BIO *bio = BIO_new_mem_buf(f->p, (int)f->len);
-    int err = bio && c.others ? take_certs(bio, &c, why) : refuse(why, ERR_NOMEM, file, "out of memory");
+    int err = bio && c.others ? take_certs(bio, known, &c, why) : refuse(why, ERR_NOMEM, file, "out of memory");
     if (!err)
         err = judge_key(&c, why);
     BIO_free(bio);

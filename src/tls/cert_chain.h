@@ -17,11 +17,31 @@ struct cert_chain {
     enum creds_kind kind;    /* of the leaf's key */
 };
 
+#define CERT_KNOWN_MAX 16
+
+struct cert_met {
+    X509 *x;
+    uint8_t *der;
+    long len;
+};
+
+/*
+ * Certificates behind leaves that were met before: many files have the same ones, and reading a certificate is slow
+ * (OpenSSL 3.0 looks for a decoder of its key each time). Begins zeroed.
+ */
+struct cert_known {
+    struct cert_met at[CERT_KNOWN_MAX];
+    size_t next;
+};
+void cert_known_fini(struct cert_known *k);
+
 /*
  * The certificates of F, which came from FILE (kept), leaf first. Refused with a message in WHY: no PEM, no certificate, a
- * broken or too long chain, a key of no supported kind (RSA >= 2048, EC P-256/P-384, Ed25519). ERR_FORMAT, ERR_NOMEM.
+ * broken or too long chain, a key of no supported kind (RSA >= 2048, EC P-256/P-384, Ed25519). KNOWN may be NULL. ERR_FORMAT,
+ * ERR_NOMEM.
  */
-MUST_CHECK int cert_chain_parse(const struct pem_file *f, const char *file, struct cert_chain *ret, struct text *why);
+MUST_CHECK int cert_chain_parse(const struct pem_file *f, const char *file, struct cert_known *known, struct cert_chain *ret,
+                                struct text *why);
 void cert_chain_fini(struct cert_chain *c);
 
 /* Whether the bytes hold a PEM block of a private key, of whatever kind. */

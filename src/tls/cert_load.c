@@ -18,6 +18,7 @@
 
 struct cert_load {
     struct creds_writer *writer;
+    struct cert_known known;
     SSL_CTX *taster; /* libssl's own opinion of a chain, asked when it is loaded instead of at a handshake */
     unsigned flags;
     size_t count;
@@ -68,6 +69,7 @@ void cert_load_free(struct cert_load *l) {
     if (!l)
         return;
     creds_writer_free(l->writer);
+    cert_known_fini(&l->known);
     SSL_CTX_free(l->taster);
     free(l);
 }
@@ -166,11 +168,11 @@ static int taste(struct cert_load *l, const struct cert_chain *c, struct text *w
     return ok ? 0 : ERR_FORMAT;
 }
 
-static int load_chain(const char *file, struct cert_chain *ret, struct text *why) {
+static int load_chain(struct cert_load *l, const char *file, struct cert_chain *ret, struct text *why) {
     struct pem_file f;
     int err = pem_file_read(file, "a PEM file", &f, why);
     if (!err)
-        err = cert_chain_parse(&f, file, ret, why);
+        err = cert_chain_parse(&f, file, &l->known, ret, why);
     pem_file_fini(&f);
     return err;
 }
@@ -178,7 +180,7 @@ static int load_chain(const char *file, struct cert_chain *ret, struct text *why
 static int judge_pair(struct cert_load *l, struct candidate *c, struct text *why) {
     const struct cert_load_pair *p = c->pair;
     struct pem_file pass;
-    int err = load_chain(p->cert, &c->chain, why);
+    int err = load_chain(l, p->cert, &c->chain, why);
     if (!err)
         err = pem_file_look(p->key, "a PEM file", &c->key, why);
     if (!err && p->passphrase)

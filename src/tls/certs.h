@@ -17,8 +17,8 @@
 #include "base/span.h"
 #include "wire/creds.h"
 
-#define CERTS_CACHE_ENTRIES 256 /* chains with their keys; about 12 KB each */
-#define CERTS_CACHE_CAS     64  /* intermediates, which chains share */
+#define CERTS_CACHE_ENTRIES 1024 /* leaves with their keys; about 7 KB each */
+#define CERTS_CACHE_CAS     64   /* intermediates, which chains share */
 
 struct certs;
 

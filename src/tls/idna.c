@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/text.h"
 
 static struct {
     int (*to_ascii)(const char *in, char **out, int flags);
@@ -41,6 +42,7 @@ int idna_hostname(struct span utf8, char ret[static HOSTNAME_MAX + 1]) {
     if (is_ascii(utf8))
         return hostname_read(utf8, true, ret);
     char in[4 * HOSTNAME_MAX + 1], out[HOSTNAME_MAX + 3];
+    struct text name = text_of(out, sizeof(out));
     bool wildcard = span_has_prefix(utf8, "*.");
     struct span labels = wildcard ? span_of(utf8.p + 2, utf8.len - 2) : utf8;
     if (labels.len >= sizeof(in) || memchr(labels.p, 0, labels.len))
@@ -52,13 +54,8 @@ int idna_hostname(struct span utf8, char ret[static HOSTNAME_MAX + 1]) {
     char *ascii = NULL;
     if (lib.to_ascii(in, &ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL) != IDN2_OK)
         return ERR_FORMAT;
-    size_t len = strlen(ascii);
-    int err = ERR_FORMAT;
-    if (len <= HOSTNAME_MAX) {
-        memcpy(out, "*.", 2);
-        memcpy(out + 2, ascii, len);
-        err = hostname_read(wildcard ? span_of(out, len + 2) : span_of(out + 2, len), wildcard, ret);
-    }
+    text_addf(&name, "%s%s", wildcard ? "*." : "", ascii);
+    int err = name.cut ? ERR_FORMAT : hostname_read(span_of(out, name.len), wildcard, ret);
     lib.release(ascii);
     return err;
 }

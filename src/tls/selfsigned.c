@@ -87,7 +87,7 @@ static bool still_good(const char *crt, const char *key, const char *names) {
     struct cert_chain chain = {.leaf = NULL};
     int err = pem_file_read(crt, "a PEM file", &f, &unused);
     if (!err)
-        err = cert_chain_parse(&f, crt, &chain, &unused);
+        err = cert_chain_parse(&f, crt, NULL, &chain, &unused);
     pem_file_fini(&f);
     if (err)
         return false;
