@@ -188,6 +188,12 @@ static const int deadly[] = {
     SCMP_SYS(pidfd_getfd),
 };
 
+#ifdef WALLS_NO_CALLS
+#define FILTERS false
+#else
+#define FILTERS true
+#endif
+
 #ifdef WALLS_KILL
 #define OTHERWISE SCMP_ACT_KILL_PROCESS
 #else
@@ -211,11 +217,10 @@ static int add_rules(scmp_filter_ctx ctx, unsigned groups) {
 }
 
 bool walls_calls(unsigned groups) {
-#ifdef WALLS_NO_CALLS
-    (void)groups;
-    errno = ENOSYS;
-    return false;
-#else
+    if (!FILTERS) {
+        errno = ENOSYS;
+        return false;
+    }
     scmp_filter_ctx ctx = seccomp_init(OTHERWISE);
     int err = ctx ? seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2) : -ENOMEM; /* a tree, not a line */
     if (err == 0)
@@ -225,5 +230,4 @@ bool walls_calls(unsigned groups) {
     seccomp_release(ctx);
     errno = err == -EINVAL ? ENOSYS : -err; /* EINVAL: a kernel without filters */
     return err == 0;
-#endif
 }
