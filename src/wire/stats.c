@@ -29,7 +29,7 @@ _Static_assert(STATS_BLOCKS_MAX * 2 <= INDEX_SLOTS, "the index is never more tha
 _Static_assert(STATS_AREA_SIZE / 64 <= UINT16_MAX, "a handle is 16 bits");
 
 const struct stats_kind_info stats_kinds[STATS_KIND_COUNT] = {
-#define KIND(sym, text, max, with_hists) {.name = text, .cap = max, .hists = with_hists},
+#define KIND(sym, text, max, with_hists) {.name = (text), .cap = (max), .hists = (with_hists)},
     STATS_KIND_TABLE(KIND)
 #undef KIND
 };

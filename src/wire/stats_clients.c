@@ -74,6 +74,8 @@ static int add_sketch(struct stats_clients *to, struct stats_fold *f, const stru
             continue;
         const struct wanted w = {to, &row};
         uint32_t *slot = stats_fold_find(f, hash_bytes(&key, span_str(row.name)), same_client, &w);
+        if (!*slot && (to->n + 1) * 2 > f->size) /* an area that came into use meanwhile: the next reading has it */
+            return 0;
         if (!*slot) {
             struct stats_client *rows = stats_grow(to->rows, &to->cap, to->n, sizeof(*rows));
             if (!rows)

@@ -116,6 +116,8 @@ static int add_row(struct stats_sums *to, struct stats_fold *f, const struct sta
     uint64_t hash = hash_bytes(&key, span_str(row->service)) * 31 + hash_bytes(&key, span_str(row->name)) + row->kind;
     uint32_t *slot = stats_fold_find(f, hash, same_label, &w);
     bool with_hists = stats_kinds[row->kind].hists;
+    if (!*slot && (to->nrows + 1) * 2 > f->size) /* an area that came into use meanwhile: the next reading has it */
+        return 0;
     if (!*slot) {
         struct stats_row *rows = stats_grow(to->rows, &to->cap, to->nrows, sizeof(*to->rows));
         if (!rows)
@@ -192,17 +194,16 @@ int stats_sums_read(const struct stats_reader *r, struct stats_sums *to) {
     size_t rows = 0;
     int err = 0;
     to->nrows = to->nhists = to->nprocesses = 0;
-    const struct stats_area *a;
     for (size_t i = 0; i < STATS_AREAS; i++)
-        for (unsigned kind = 0; (a = stats_area_of(r, i)) && kind < STATS_KIND_COUNT; kind++)
+        for (unsigned kind = 0; stats_area_of(r, i) && kind < STATS_KIND_COUNT; kind++)
             rows += stats_kinds[kind].cap + 1; /* used may grow meanwhile */
     if (!stats_fold_begin(&f, rows))
         return ERR_NOMEM;
     for (size_t i = 0; i < STATS_AREAS && err == 0; i++)
-        if ((a = stats_area_of(r, i))) {
-            err = read_process(a, i, to);
+        if (stats_area_of(r, i)) {
+            err = read_process(stats_area_of(r, i), i, to);
             if (err == 0)
-                err = read_area(a, to, &f);
+                err = read_area(stats_area_of(r, i), to, &f);
         }
     free(f.slots);
     for (size_t i = 0; i < to->nrows; i++)
