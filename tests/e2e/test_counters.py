@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from support.client_pki import Issuer
 from support.clients import V12, V13, connect, context, receive, tcp
 from support.raw import RawSession
 from support.waiting import until
@@ -154,3 +155,22 @@ def test_clients_are_told_apart(parts):
     counted(p, sessions=0, sessions_total=43)
     clients = {c["client"]: c["bytes_in"] for c in p.admin.json("/clients.json?limit=1000")}
     assert clients == {**{f"192.0.2.{i}": 100 + i for i in range(40)}, "2001:db8::/64": 2000, "2001:db8:0:1::/64": 300}
+
+
+def test_verified_names_are_clients_too(parts, folder):
+    """One address, two certificates: each name has its own bytes."""
+    ca = Issuer(folder, "clients authority")
+    p = parts.proxy(parts.backend(), client_auth={"mode": "required", "ca": str(ca.file)})
+    for client, n in ((ca.client("robot", dns=["robot.example"]), 3000), (ca.client("other", uri=["spiffe://example.org/other"]), 500)):
+        ctx = context()
+        ctx.load_cert_chain(client.cert, client.key)
+        for _ in range(2):
+            with connect(p.port, ctx) as c:
+                says(c, n)
+                c.unwrap()
+    names = {e["client_name"] for e in p.wait_session(count=4) and p.events("session")}
+    counted(p, sessions=0, sessions_total=4)
+    clients = {(c["client"], c["verified"]): c["bytes_in"] for c in p.admin.json("/clients.json")}
+    assert clients.pop(("127.0.0.1", False)) == 7000
+    assert {name for name, verified in clients if verified} == names
+    assert sorted(clients.values()) == [1000, 6000]
