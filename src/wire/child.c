@@ -63,7 +63,7 @@ static int open_stats(struct child *c, int fd) {
 }
 
 int child_begin(struct child *c, int control) {
-    struct ipc_msg m;
+    struct ipc_msg m = {.type = 0};
     memset(c, 0, sizeof(*c));
     c->control = control;
     if (fcntl(control, F_SETFD, FD_CLOEXEC) < 0)

@@ -22,13 +22,13 @@
  * no /proc/PID/mem for others of the same user), no signals to outsiders.
  */
 static const struct rights {
+    uint64_t caps; /* kept */
+    struct reach_row folders[FOLDERS_MAX];
     unsigned calls;
-    uint64_t caps;     /* kept */
     bool becomes_user; /* gives up root */
     bool connects;     /* TCP to the ports it is told */
     bool any_port;     /* TCP to any port */
     bool walled_files; /* Landlock: only FOLDERS, and the folder it is told */
-    struct reach_row folders[FOLDERS_MAX];
 } rights[ROLE_COUNT] = {
     [ROLE_CONFIG] =
         {

@@ -7,6 +7,13 @@
 
 #include "base/defs.h"
 
+/* A sanitizer's build: what it reports goes to files, by calls that no role needs. */
+#ifdef WALLS_OPEN
+#define WALLS_ARE_OPEN true
+#else
+#define WALLS_ARE_OPEN false
+#endif
+
 /* Groups of system calls; a role has several. What each holds: walls_calls.c. */
 enum calls {
     CALLS_LOOP = 1,    /* event loop, messages, descriptors that are there, memory, time, an orderly end */

@@ -32,7 +32,7 @@
 
 #include "base/err.h"
 
-enum outcome { DONE, REFUSED, KILLED, BROKEN };
+enum outcome { DONE, REFUSED, KILLED, BROKEN, OPEN /* a sanitizer's build has no filters */ };
 
 static pid_t victim;          /* another process of the same user, as the other roles are */
 static uint16_t backend_port; /* a listening TCP socket that relays are told */
@@ -219,6 +219,8 @@ static void in_role(enum role role, attempt fn) {
         fprintf(stderr, "%s: %s\n", role_name(role), line);
         _exit(BROKEN);
     }
+    if (missing & WALLS_NO_SECCOMP)
+        _exit(OPEN);
     errno = 0;
     _exit(fn() == 0 ? DONE : errno == EPERM || errno == EACCES ? REFUSED : BROKEN);
 }
@@ -237,6 +239,8 @@ static enum outcome outcome_of(enum role role, attempt fn) {
 
 static void check_role(enum role role) {
     unsigned wrong = 0;
+    if (outcome_of(role, make_data) == OPEN)
+        skip();
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         bool may = rows[i].roles & BIT(role);
         enum outcome o = outcome_of(role, rows[i].fn);
