@@ -316,7 +316,10 @@ int client_auth_fault(const SSL *ssl, int reason) {
     OSSL_HANDSHAKE_STATE state = SSL_get_state(ssl);
     if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
         return ERR_CLIENT_CERT_MISSING;
+    if (reason ==
+        SSL_R_EXCESSIVE_MESSAGE_SIZE) /* no other message of a client's grows; 3.5 says so before it enters the state */
+        return ERR_CLIENT_CERT_LARGE;
     if (state == TLS_ST_SR_CERT)
-        return reason == SSL_R_EXCESSIVE_MESSAGE_SIZE ? ERR_CLIENT_CERT_LARGE : ERR_CLIENT_CERT_BAD;
+        return ERR_CLIENT_CERT_BAD;
     return state == TLS_ST_SR_CERT_VRFY ? ERR_CLIENT_CERT_PROOF : 0; /* which error comes first differs between versions */
 }

@@ -261,8 +261,7 @@ def test_a_resumed_session_keeps_the_name(parts, ca, version):
     session = comes_in(p, ctx)["session"]
     without = with_cert(None, version)
     assert comes_in(p, ctx, session)["reused"]
-    first, second = p.wait_session(), p.wait_session(count=2)
-    assert second["resumed"] is True
+    first, second = p.wait_session(resumed=False), p.wait_session(resumed=True)
     for name in ("client_name", "client_named_by", "client_cn", "client_serial", "client_fingerprint"):
         assert first[name] == second[name]
     refused(p, without, 116 if version == V13 else 40, "client_cert_missing")
@@ -435,7 +434,8 @@ def test_curl_openssl_and_gnutls(parts, pki, ca):
     echo = service(parts, ca)
     for version in ("-tls1_2", "-tls1_3"):
         c = s_client(echo.port, version, "-cert", client.cert, "-key", client.key)
-        c.hear("Acceptable client certificate CA names\nCN = clients authority")
+        c.hear("Acceptable client certificate CA names")
+        c.hear("clients authority")
         c.hear("Verify return code")
         c.say("hello\n")
         c.hear("hello\n")

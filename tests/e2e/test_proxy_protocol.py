@@ -78,7 +78,7 @@ def test_v2_with_all_tlvs(parts, version, says):
     assert h["ssl"]["tlvs"][proxy_header.SSL_CIPHER]
     assert h["ssl"]["tlvs"][proxy_header.SSL_SIG_ALG] == b"ecdsa-with-SHA256"
     assert h["ssl"]["tlvs"][proxy_header.SSL_KEY_ALG] == b"EC256"
-    assert h["ssl"]["tlvs"][proxy_header.SSL_GROUP] == b"x25519"
+    assert h["ssl"]["tlvs"][proxy_header.SSL_GROUP] in (b"x25519", b"X25519MLKEM768")
     assert h["ssl"]["tlvs"][proxy_header.SSL_SIG_SCHEME] == b"ecdsa_secp256r1_sha256"
     assert not {proxy_header.SSL_CN, proxy_header.SSL_CLIENT_CERT} & set(h["ssl"]["tlvs"])
 
