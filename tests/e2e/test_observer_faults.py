@@ -42,7 +42,7 @@ def test_a_full_disk(parts):
     p = parts.prepare(parts.backend(), log={"target": str(file)}).start()
     port = port_of(p)
     sessions(port, 50)
-    assert p.admin.json("/status.json")["totals"]["sessions_total"] == 50, "the admin sockets answer all the while"
+    until(lambda: p.admin.json("/status.json")["totals"]["sessions_total"] == 50, "the admin sockets answer all the while")
     file.unlink()
     p.signal(signal.SIGUSR1)
     until(file.exists, "the new file")
