@@ -7,7 +7,7 @@
 
 #include "base/defs.h"
 
-/* A sanitizer's build: what it reports goes to files, by calls that no role needs. */
+/* A sanitizer's build: it looks for leaks by ptrace, and what it reports goes to files, by calls that no role needs. */
 #ifdef WALLS_OPEN
 #define WALLS_ARE_OPEN true
 #else

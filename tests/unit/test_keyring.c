@@ -450,6 +450,11 @@ static unsigned found_in_memory(const uint8_t *needle, size_t len) {
 
 static void wiped_when_dropped(void **state) {
     (void)state;
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+    skip(); /* it keeps what was freed, and its own pages cannot be read through */
+#endif
+#endif
     struct store_item it = item(1, FORM_PKCS8, NULL);
     BIGNUM *bn = NULL;
     static uint8_t secret[32], swapped[32];

@@ -174,7 +174,7 @@ static void lines_and_sessions_reach_the_file(void **state) {
     assert_int_equal(count("event=log role=supervisor.0 message=\"before the start\"\n"), 1);
     assert_int_equal(count("event=session role=relay.0 service=web "), 1); /* the ring's name, not the event's */
     assert_int_equal(count(" backend=unix:/y "), 1);
-    assert_int_equal(count("\n"), 2);
+    assert_int_equal(count("\n"), 2 + count("message=\"walls: ")); /* what this kernel or user lacks */
     ring_unmap(&early);
     ring_unmap(&late);
 }
@@ -363,6 +363,7 @@ static void lost_lines_are_told_when_writing_works_again(void **state) {
     begin_to_file("info");
     struct ring ring = give_ring(ROLE_RELAY, 0);
     go();
+    drain(); /* what it says of itself is written */
     set_full(true);
     struct voice v = voice_of(&ring, ROLE_RELAY);
     for (unsigned i = 0; i < 7; i++)

@@ -68,6 +68,33 @@ static void fill(struct super *s) {
     g->workers[1].state = CHILD_NONE;
 }
 
+static void drop(const void *p) {
+    union {
+        const void *in;
+        void *out;
+    } u = {p};
+    free(u.out);
+}
+
+/* What fill() has made; descriptors are left. */
+static void forget(struct super *s) {
+    free(s->listeners.list);
+    free(s->gens[0].workers);
+    free(s->gens[1].workers);
+    memset(s, 0, sizeof(*s));
+}
+
+/* What state_read() has made of it. */
+static void forget_read(struct super *s) {
+    drop(s->exe_path);
+    drop(s->request.file.p);
+    for (size_t i = 0; i < CONTROL_FLAGS_MAX; i++) {
+        drop(s->request.listen[i].p);
+        drop(s->request.backend[i].p);
+    }
+    forget(s);
+}
+
 static void what_is_written_is_read(void **state) {
     struct state_fds fds;
     int fd;
@@ -103,13 +130,13 @@ static void what_is_written_is_read(void **state) {
 static void descriptors_are_adopted_or_missed(void **state) {
     struct state_fds fds;
     int fd;
-    memset(&two, 0, sizeof(two));
+    forget_read(&two);
     assert_int_equal(state_write(&one, &fd, &fds), 0);
     assert_int_equal(fcntl(one.voice_ring, F_SETFD, 0), 0);
     assert_int_equal(state_read(&two, fd), 0);
     assert_int_equal(state_adopt(&two), 0);
     assert_int_equal(fcntl(one.voice_ring, F_GETFD), FD_CLOEXEC);
-    memset(&two, 0, sizeof(two));
+    forget_read(&two);
     assert_int_equal(state_read(&two, fd), 0);
     close(one.voice_ring);
     assert_int_equal(state_adopt(&two), ERR_FORMAT);
@@ -132,7 +159,7 @@ static int altered(int fd, size_t len, size_t at) {
 
 static int read_altered(int fd, size_t len, size_t at) {
     int copy = altered(fd, len, at);
-    memset(&two, 0, sizeof(two));
+    forget_read(&two);
     int err = state_read(&two, copy);
     close(copy);
     return err;
@@ -141,6 +168,7 @@ static int read_altered(int fd, size_t len, size_t at) {
 static void broken_states_are_refused(void **state) {
     struct state_fds fds;
     int fd;
+    forget(&one);
     fill(&one);
     assert_int_equal(state_write(&one, &fd, &fds), 0);
     size_t len = (size_t)lseek(fd, 0, SEEK_END);
@@ -154,10 +182,12 @@ static void broken_states_are_refused(void **state) {
             assert_true((unsigned)two.now->workers[0].role < ROLE_COUNT);
         }
     int open_one = memfd_create("unsealed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    forget_read(&two);
     assert_int_equal(state_read(&two, open_one), ERR_FORMAT);
     close(open_one);
     close(fd);
     free(fds.list);
+    forget(&one);
 }
 
 int main(void) {
