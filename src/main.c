@@ -81,7 +81,7 @@ static int run_role(enum role role) {
 
 static const struct command {
     const char *name;
-    int (*run)(int argc, char **argv); /* NULL: of a later version */
+    int (*run)(int argc, char **argv);
     const char *help;
 } commands[] = {
     {"run", cmd_run, "run the proxy in the foreground"},
@@ -100,20 +100,14 @@ static const struct command {
 static void usage(FILE *to) {
     fputs("usage: tls-off COMMAND [ARGUMENTS]\n       tls-off CONFIG.toml\n\n", to);
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-        if (commands[i].run)
-            fprintf(to, "  %-13s %s\n", commands[i].name, commands[i].help);
+        fprintf(to, "  %-13s %s\n", commands[i].name, commands[i].help);
     fputs("\ntls-off COMMAND --help tells more.\n", to);
 }
 
 static int run_command(int argc, char **argv) {
-    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-        if (strcmp(argv[0], commands[i].name) != 0)
-            continue;
-        if (commands[i].run)
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+        if (strcmp(argv[0], commands[i].name) == 0)
             return commands[i].run(argc, argv);
-        fprintf(stderr, "tls-off %s: not supported by this version\n", argv[0]);
-        return 2;
-    }
     return -1;
 }
 

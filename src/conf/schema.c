@@ -310,24 +310,6 @@ static void unknown_key(struct load *l, const struct toml_node *node, const stru
         reading_unknown_key(l, node, s->shown, names);
 }
 
-static bool is_neutral(const struct key_row *row, const struct toml_node *node) {
-    char shown[VALUE_SHOWN_MAX];
-    if (node->kind == TOML_STRING)
-        return row->neutral && strcmp(node->string, row->neutral) == 0;
-    return row->neutral && strcmp(value_shown(node, shown), row->neutral) == 0;
-}
-
-static void refuse_later(struct reading *r, const struct toml_node *node) {
-    char shown[VALUE_SHOWN_MAX];
-    const char *quote = node->kind == TOML_STRING ? "\"" : "";
-    if (is_neutral(r->row, node))
-        return;
-    if (r->row->neutral)
-        reading_refuse(r, node, "%s%s%s: not supported by this version", quote, r->row->neutral, quote);
-    else
-        load_error(r->l, node->key_at, r->key, "found %s: not supported by this version", value_shown(node, shown));
-}
-
 static bool kind_fits(const struct key_row *row, enum toml_kind kind) {
     return kind == row->kind || (row->read == read_size && kind == TOML_INTEGER);
 }
@@ -356,10 +338,8 @@ static void read_key(struct load *l, enum conf_key k, const struct toml_node *no
         reading_refuse(&r, node, "%s", words);
     } else if (!kind_fits(row, node->kind))
         reading_refuse(&r, node, "%s", value_kind(row->kind));
-    else if (row->read)
-        row->read(&r, node);
     else
-        refuse_later(&r, node);
+        row->read(&r, node);
 }
 
 static bool is_section(const char *path) {
@@ -374,14 +354,6 @@ static enum conf_key find_key(const char *path) {
         if (strcmp(key_rows[k].path, path) == 0)
             return (enum conf_key)k;
     return KEY_COUNT;
-}
-
-/* A section whose keys all belong to a later version would change nothing when empty, so it is refused itself. */
-static bool is_later_section(const char *path) {
-    for (size_t k = 0; k < KEY_COUNT; k++)
-        if (below(key_rows[k].path, path) && (key_rows[k].read || key_rows[k].neutral))
-            return false;
-    return true;
 }
 
 static void walk_services(struct load *l, const struct toml_node *table);
@@ -407,8 +379,6 @@ static void walk(struct load *l, const struct toml_node *table, const struct sec
                        shown, strcmp(path, "service") == 0 ? ".NAME" : "");
         else if (strcmp(path, "service") == 0)
             walk_services(l, n);
-        else if (n->nchildren == 0 && is_later_section(path))
-            load_error(l, n->at, shown, "found a section: not supported by this version");
         else
             walk(l, n, &(struct section){path, shown, s->service});
     }

@@ -1,6 +1,5 @@
 /*
  * The table of all keys: one row a key, with its path, type, reader and target. What is not in the table is an unknown key.
- * A row of a later version is known by name and type, and refused when it is set to anything but its neutral value.
  */
 #pragma once
 
@@ -25,11 +24,10 @@ typedef void (*key_read_fn)(struct reading *r, const struct toml_node *node);
 struct key_row {
     const char *path;    /* '*' stands for a service's name */
     enum toml_kind kind; /* wanted type */
-    key_read_fn read;    /* NULL: a key of a later version */
+    key_read_fn read;
     size_t offset, size; /* of the target */
     const struct word *words;
     uint64_t min, max;
-    const char *neutral; /* keys of a later version: the one text that is taken; NULL = none is */
 };
 
 extern const struct key_row key_rows[KEY_COUNT];
