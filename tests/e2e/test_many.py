@@ -61,13 +61,13 @@ def test_memory_comes_back(parts):
             c.close()
         until(lambda: not b.open, "end of all sessions at the backend")
 
-    wave()
-    before = p.memory()
-    for _ in range(4):
+    # The first ones bring heaps to their size, which depends on how many handshakes meet; then 500 sessions leave nothing.
+    quiet, sizes = 0, [p.memory()]
+    while quiet < 3 and len(sizes) < 16:
         wave()
-    grown = p.memory() - before
-    print(f'{before} bytes, grown by {grown}')
-    assert grown < 512 * 1024
+        sizes.append(p.memory())
+        quiet = quiet + 1 if sizes[-1] - sizes[-2] < 32 * 1024 else 0
+    assert quiet == 3, f"memory goes on growing: {sizes}"
 
 
 @pytest.mark.skipif(SANITIZED, reason="sanitizers hold much more memory")

@@ -239,7 +239,7 @@ def test_what_is_no_listening_socket_is_an_error(parts, what):
     p = activated(parts, [passed], ["127.0.0.1:0"], names=["strange"])
     with pytest.raises(AssertionError, match="ended before it was ready"):
         p.start()
-    assert "(strange), passed by the service manager: expected a listening TCP socket" in p.text()
+    p.wait_text(r"\(strange\), passed by the service manager: expected a listening TCP socket")
     p.expected_status = p.wait_exit()
     passed.close()
 
