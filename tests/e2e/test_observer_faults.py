@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from support.clients import connect, reset, says_echo, tcp
-from support.proxy import command
+from support.proxy import SANITIZED, command
 from support.waiting import DEADLINE, until
 
 
@@ -206,6 +206,7 @@ def test_a_dead_and_a_silent_syslog(parts):
             os.unlink("/dev/log")
 
 
+@pytest.mark.skipif(SANITIZED, reason="sanitizers hold memory of their own")
 def test_answers_to_slow_readers_are_bounded(parts):
     """Many who ask for all there is and read nothing: others are served, and memory stays within its bound."""
     from support import processes

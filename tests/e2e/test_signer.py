@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from support import memory, processes
 from support.clients import V12, V13, connect, context, run, says_echo
 from support.pki import new_key, pem_of
-from support.proxy import command
+from support.proxy import SANITIZED, command
 from support.waiting import DEADLINE, until
 
 KINDS = ["rsa", "p256", "p384", "ed25519"]
@@ -188,6 +188,7 @@ def contexts_of_all_kinds():
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="reading other processes' memory needs root")
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer's shadow memory is terabytes, and it keeps what was freed")
 def test_private_keys_are_in_the_signers_only(parts, leaves):
     """Every byte of every process is looked at while handshakes run."""
     secrets = {}
@@ -219,6 +220,7 @@ def test_private_keys_are_in_the_signers_only(parts, leaves):
             assert not found, f"{role} holds {found}"
 
 
+@pytest.mark.skipif(SANITIZED, reason="sanitizers hold memory of their own")
 def test_memory_of_signers_is_locked_and_not_dumped(parts, leaves):
     p = parts.proxy(parts.backend(), certificates=[leaves["rsa"], leaves["p256"]])
     with connect(p.port) as c:
