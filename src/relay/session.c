@@ -141,6 +141,22 @@ static bool fill(struct relay *r, struct session *s, const struct handoff *h) {
     return loop_watch(&r->loop, s->client_fd, SESSION_CLIENT_EVENTS, RELAY_CLIENT, s->item.slot, LOOP_GEN(s->item.gen)) == 0;
 }
 
+/*
+ * Handshakers keep the limits; but a session on its way between two processes is in nobody's figures, and as many more may
+ * pass as are under way. Here they arrive: whoever is over the limit of established ones goes, before any backend hears of it.
+ */
+static int over_limit(const struct relay *r, const struct session *s, const struct addr *client) {
+    const struct conf_service *service = session_service(r, s);
+    uint8_t key[16];
+    addr_client_key(client, key);
+    if (service->max_sessions_per_client && board_client_established(&r->child.board, key) > service->max_sessions_per_client)
+        return ERR_CLIENT_SESSIONS;
+    if (service->max_sessions &&
+        board_service_established(&r->child.board, services_counted_as(r, s->service)) > service->max_sessions)
+        return ERR_SERVICE_SESSIONS;
+    return 0;
+}
+
 void session_start(struct relay *r, const struct ipc_msg *m) {
     struct handoff h;
     struct session *s = handoff_unpack(m, &h) == 0 ? slab_alloc(&r->sessions) : NULL;
@@ -169,7 +185,11 @@ void session_start(struct relay *r, const struct ipc_msg *m) {
     counts_begin(r, s, &h.facts, false);
     s->active_ms = r->loop.now_ms;
     session_arm(r, s, session_service(r, s)->connect_ms);
-    connect_begin(r, s);
+    int over = over_limit(r, s, &h.facts.client);
+    if (over)
+        session_stop(r, s, over);
+    else
+        connect_begin(r, s);
     export_wake(r);
 }
 

@@ -247,13 +247,22 @@ void board_handshake(struct board_row *r, const uint8_t client[static 16], uint6
     STORE(&slot->window, window_of(second, MIN(now + 1, WINDOW_MAX), last));
 }
 
-uint64_t board_service_sessions(const struct board *b, uint16_t service) {
+/* Over the first ROWS rows: those of relays come first. */
+static uint64_t service_sum(const struct board *b, uint16_t service, size_t rows) {
     if (service >= b->services)
         return 0;
     uint64_t sum = 0;
-    for (size_t i = 0; i < 2u * b->workers; i++)
+    for (size_t i = 0; i < rows; i++)
         sum += LOAD(&row_at(b, i)->services[service]);
     return sum;
+}
+
+uint64_t board_service_sessions(const struct board *b, uint16_t service) {
+    return service_sum(b, service, 2u * b->workers);
+}
+
+uint64_t board_service_established(const struct board *b, uint16_t service) {
+    return service_sum(b, service, b->workers);
 }
 
 /* A row's figures of one client; zero when it is not there or the slot changes hands just now. */
@@ -272,15 +281,23 @@ static void read_slot(struct board_row_shared *s, uint64_t tag, uint32_t *ret_li
     *ret_window = window;
 }
 
-uint64_t board_client_sessions(const struct board *b, const uint8_t client[static 16]) {
+static uint64_t client_sum(const struct board *b, const uint8_t client[static 16], size_t rows) {
     uint64_t tag = tag_of(b, client), sum = 0;
-    for (size_t i = 0; i < 2u * b->workers; i++) {
+    for (size_t i = 0; i < rows; i++) {
         uint32_t live;
         uint64_t window;
         read_slot(row_at(b, i), tag, &live, &window);
         sum += live;
     }
     return sum;
+}
+
+uint64_t board_client_sessions(const struct board *b, const uint8_t client[static 16]) {
+    return client_sum(b, client, 2u * b->workers);
+}
+
+uint64_t board_client_established(const struct board *b, const uint8_t client[static 16]) {
+    return client_sum(b, client, b->workers);
 }
 
 /* The second before counts for the share of it that lies within the last 1000 ms. */

@@ -55,6 +55,10 @@ uint64_t board_service_sessions(const struct board *b, uint16_t service);
 uint64_t board_client_sessions(const struct board *b, const uint8_t client[static 16]);
 uint64_t board_client_handshakes(const struct board *b, const uint8_t client[static 16], uint64_t now_ms);
 
+/* Over the relays' rows alone: what is established. */
+uint64_t board_service_established(const struct board *b, uint16_t service);
+uint64_t board_client_established(const struct board *b, const uint8_t client[static 16]);
+
 /* Sessions of one relay now. */
 uint32_t board_relay_sessions(const struct board *b, uint16_t index);
 

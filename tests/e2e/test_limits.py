@@ -1,5 +1,7 @@
 """Limits and timeouts: what is over them ends or is refused, with its reason; what is under them is untouched."""
+import concurrent.futures
 import resource
+import threading
 import time
 
 import pytest
@@ -73,6 +75,32 @@ def test_sessions_per_client(parts, workers):
     for c in held:
         says_echo(c)
         c.close()
+
+
+@pytest.mark.parametrize("limits", [{"sessions_per_client": 20}, {"sessions": 20}], ids=["client", "service"])
+def test_a_crowd_at_once_stays_within_the_limit(parts, limits):
+    """Many handshakes of one moment, over two workers: sessions on their way between processes are not forgotten."""
+    b = parts.backend()
+    p = parts.proxy(b, limits=limits, top={"workers": 2})
+    for _ in range(5):
+        start = threading.Barrier(60)
+
+        def one(_):
+            start.wait(DEADLINE)
+            try:
+                c = connect(p.port)
+                says_echo(c)
+                return c
+            except (OSError, AssertionError):
+                return None
+
+        with concurrent.futures.ThreadPoolExecutor(60) as pool:
+            held = [c for c in pool.map(one, range(60)) if c]
+        assert 19 <= len(held) <= 20
+        for c in held:
+            says_echo(c)
+            c.close()
+        until(lambda: len(p.events("session", backend=b.url)) == b.accepted, "the end of this crowd's sessions")
 
 
 def test_handshakes_per_client_per_second(parts):
