@@ -13,8 +13,6 @@
 #include "conf/snapshot.h"
 #include "handshaker/hand.h"
 
-#define NICE 5 /* behind relays: established sessions go first */
-
 static bool make_service(struct hand *h, const struct conf_service *s, struct hand_service *ret, struct text *why) {
     ret->conf = s;
     if (s->mode == MODE_PASSTHROUGH)
@@ -222,7 +220,6 @@ static bool set_up(struct hand *h, int control) {
     h->relay_room = relay_room(h->child.setup.workers);
     h->row = board_row(&h->child.board, ROLE_HANDSHAKER, h->child.setup.index);
     board_row_reset(&h->row);
-    (void)setpriority(PRIO_PROCESS, 0, NICE); /* lowering one's own priority cannot be refused */
     if (getrlimit(RLIMIT_NOFILE, &files) < 0 || loop_init(&h->loop) < 0 ||
         slab_init(&h->conns, sizeof(struct conn), (uint32_t)MIN(files.rlim_cur, (rlim_t)1 << 20), true) < 0) {
         child_refuse(&h->child, "handshaker: cannot start: %m");

@@ -25,7 +25,6 @@
 #include "wire/control_creds.h"
 #include "wire/sign.h"
 
-#define NICE        5    /* as its handshaker */
 #define LULL_US     5000 /* without a request: no more are expected soon */
 #define TURN        16   /* requests between two looks at the supervisor's socket */
 #define HEAR        8    /* messages of the supervisor between two looks at the link */
@@ -324,7 +323,6 @@ int signer_run(int control) {
         return 1;
     }
     s.child.voice.level = conf->log_level;
-    (void)setpriority(PRIO_PROCESS, 0, NICE);                               /* lowering one's own priority cannot be refused */
     err = child_close_walls(&s.child, &(struct walls){.user = conf->user}); /* before the first key is looked at */
     conf_free(conf);
     if (err < 0)

@@ -6,6 +6,8 @@
 #include <sched.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -51,6 +53,36 @@ static void take_cpu(int32_t cpu) {
     (void)sched_setaffinity(0, sizeof(set), &set); /* refused in some containers: only speed is lost */
 }
 
+#define NICE           5      /* of handshakers and signers */
+#define RELAY_SLICE_NS 100000 /* the shortest there is */
+
+/* As the kernel's sched_attr, up to the fields of its first version (sched_setattr(2)). */
+struct attributes {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime, deadline, period;
+};
+
+/*
+ * Established sessions go first. A relay asks for short slices, so that the scheduler lets it in early (since Linux 6.12;
+ * older ones take no notice); who makes handshakes weighs less and never pushes a relay aside by waking up.
+ */
+static void take_turn(enum role role) {
+    struct attributes a = {.size = sizeof(a), .policy = SCHED_OTHER, .runtime = RELAY_SLICE_NS};
+    if (role == ROLE_RELAY) {
+        a.nice = getpriority(PRIO_PROCESS, 0);
+    } else if (role == ROLE_HANDSHAKER || role == ROLE_SIGNER) {
+        a.policy = SCHED_BATCH;
+        a.nice = MIN(getpriority(PRIO_PROCESS, 0) + NICE, 19);
+        a.runtime = 0;
+    } else {
+        return;
+    }
+    (void)syscall(SYS_sched_setattr, 0, &a, 0); /* where it is refused, all roles are equal */
+}
+
 /* The supervisor may be older or newer than we are: counters of another layout are not shared, and ours start anew. */
 static int open_stats(struct child *c, int fd) {
     c->stats_fd = -1;
@@ -93,6 +125,7 @@ int child_begin(struct child *c, int control) {
     c->voice.index = c->setup.index;
     c->voice.level = LOG_LEVEL_INFO;
     take_cpu(c->setup.cpu);
+    take_turn(c->setup.role);
     return 0;
 }
 
