@@ -148,7 +148,10 @@ static bool fill(struct relay *r, struct session *s, const struct handoff *h) {
 static int over_limit(const struct relay *r, const struct session *s, const struct addr *client) {
     const struct conf_service *service = session_service(r, s);
     uint8_t key[16];
+    if (!service->max_sessions_per_client && !service->max_sessions)
+        return 0;
     addr_client_key(client, key);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* of two relays that count one each at this moment, one sees both */
     if (service->max_sessions_per_client && board_client_established(&r->child.board, key) > service->max_sessions_per_client)
         return ERR_CLIENT_SESSIONS;
     if (service->max_sessions &&
