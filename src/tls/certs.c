@@ -13,6 +13,7 @@
 
 #include "base/err.h"
 #include "tls/suite.h"
+#include "wire/sign.h"
 
 #define WAYS    4
 #define SETS    (CERTS_CACHE_ENTRIES / WAYS)
@@ -229,30 +230,6 @@ int certs_use(struct certs *c, uint32_t service, const char *name, SSL *ssl) {
     return 0;
 }
 
-/* RFC 8446 4.2.3. PKCS #1 v1.5 ends with TLS 1.2, where an EC key's curve is not tied to the hash either. */
-static bool serves(enum creds_kind kind, uint16_t sigalg, bool tls12) {
-    switch (sigalg) {
-    case 0x0804: /* rsa_pss_rsae_sha256, 384, 512 */
-    case 0x0805:
-    case 0x0806:
-        return kind == CREDS_RSA;
-    case 0x0401: /* rsa_pkcs1_sha256, 384, 512 */
-    case 0x0501:
-    case 0x0601:
-        return kind == CREDS_RSA && tls12;
-    case 0x0403: /* ecdsa_secp256r1_sha256 */
-        return kind == CREDS_EC_P256 || (kind == CREDS_EC_P384 && tls12);
-    case 0x0503: /* ecdsa_secp384r1_sha384 */
-        return kind == CREDS_EC_P384 || (kind == CREDS_EC_P256 && tls12);
-    case 0x0603: /* ecdsa_secp521r1_sha512 */
-        return (kind == CREDS_EC_P256 || kind == CREDS_EC_P384) && tls12;
-    case 0x0807: /* ed25519 */
-        return kind == CREDS_ED25519;
-    default:
-        return false;
-    }
-}
-
 bool certs_has_sigalg(const struct certs *c, uint32_t service, const char *name, struct span sigalgs, uint16_t version) {
     uint32_t chosen[CREDS_SLOTS];
     (void)creds_choose(&c->store, service, name, chosen); /* no match leaves no entry to ask */
@@ -261,7 +238,7 @@ bool certs_has_sigalg(const struct certs *c, uint32_t service, const char *name,
             continue;
         enum creds_kind kind = creds_entry(&c->store, chosen[s]).kind;
         for (size_t i = 0; i + 1 < sigalgs.len; i += 2)
-            if (serves(kind, (uint16_t)(sigalgs.p[i] << 8 | sigalgs.p[i + 1]), version <= TLS_1_2))
+            if (sign_key_fits(kind, (uint16_t)(sigalgs.p[i] << 8 | sigalgs.p[i + 1]), version <= TLS_1_2))
                 return true;
     }
     return false;

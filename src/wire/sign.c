@@ -128,10 +128,7 @@ enum sign_shape sign_shape(struct span tbs) {
 }
 
 /* TLS 1.2 does not tie the curve to the hash (RFC 8422 5.1.1). */
-bool sign_scheme_fits(enum creds_kind kind, uint16_t scheme, enum sign_shape shape) {
-    bool tls12 = shape == SIGN_SHAPE_TLS12;
-    if (shape != SIGN_SHAPE_TLS12 && shape != SIGN_SHAPE_TLS13)
-        return false;
+bool sign_key_fits(enum creds_kind kind, uint16_t scheme, bool tls12) {
     switch (scheme) {
     case 0x0804: /* rsa_pss_rsae_sha256, 384, 512 */
     case 0x0805:
@@ -152,4 +149,8 @@ bool sign_scheme_fits(enum creds_kind kind, uint16_t scheme, enum sign_shape sha
     default:
         return false;
     }
+}
+
+bool sign_scheme_fits(enum creds_kind kind, uint16_t scheme, enum sign_shape shape) {
+    return shape != SIGN_SHAPE_NONE && sign_key_fits(kind, scheme, shape == SIGN_SHAPE_TLS12);
 }

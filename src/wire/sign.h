@@ -65,5 +65,8 @@ MUST_CHECK int sign_read_answer(const struct ipc_msg *m, struct sign_answer *ret
 enum sign_shape { SIGN_SHAPE_NONE, SIGN_SHAPE_TLS12, SIGN_SHAPE_TLS13 };
 enum sign_shape sign_shape(struct span tbs);
 
-/* Whether a key of KIND may sign by SCHEME in a handshake of that shape: RFC 8446 4.2.3, RFC 8422 5.10; never SHA-1, MD5. */
+/* Whether a key of KIND may sign by SCHEME in TLS 1.2 or 1.3: RFC 8446 4.2.3, RFC 8422 5.10; never SHA-1, MD5. */
+bool sign_key_fits(enum creds_kind kind, uint16_t scheme, bool tls12);
+
+/* The same for a handshake of that shape. */
 bool sign_scheme_fits(enum creds_kind kind, uint16_t scheme, enum sign_shape shape);
