@@ -320,7 +320,7 @@ static void read_some(struct hand *h, struct conn *c) {
             return;
         }
         progress(h, c);
-        if ((size_t)n < room) /* a short read has emptied the socket */
+        if ((size_t)n < room && !c->end_told) /* a short read has emptied the socket */
             return;
     }
 }
@@ -347,6 +347,8 @@ void conn_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
             conn_goto(h, c, CONN_DELIVER);
         }
     }
+    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        c->end_told = true;
     if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
         if (c->state == CONN_CLOSING)
             drain(h, c);

@@ -56,7 +56,8 @@ struct conn {
     uint8_t state;        /* enum conn_state */
     bool client_counted;  /* in the figures of its client */
     bool service_counted; /* in the figures of its service */
-    bool fin_seen;        /* the client has ended its side */
+    bool fin_seen;        /* a read met the end of what the client sends */
+    bool end_told;        /* epoll has said so: reads go on until they meet it, for it is said once */
     bool wants_out;       /* EPOLLOUT is watched */
     bool under_way;       /* libssl has taken the ClientHello: there is no way back */
     uint16_t listener;

@@ -1,4 +1,7 @@
 """What bad beginnings get: the right alert, a reason in the log, an end by the deadline; and nobody else notices."""
+import os
+import re
+import signal
 import socket
 import ssl
 import struct
@@ -8,6 +11,7 @@ import pytest
 
 from support import clients
 from support.clients import V12, V13, alert_of, connect, context, hello_bytes, s_client, says_echo, tcp, until_closed
+from support.waiting import until
 
 PROTOCOL_VERSION, HANDSHAKE_FAILURE, DECODE_ERROR, UNEXPECTED, UNRECOGNIZED, NO_ALPN = 70, 40, 50, 10, 112, 120
 
@@ -28,6 +32,10 @@ def answer_to(port, data):
     got, _ = until_closed(s)
     s.close()
     return got
+
+
+def process_accepted(p):
+    return sum(int(n) for n in re.findall(r'^tls_off_process_accepted_connections_total\{.*\} (\d+)$', p.admin.ask("/metrics").text, re.M))
 
 
 def refused(proxy, data, reason, alert=None):
@@ -116,6 +124,23 @@ def test_truncated_hello(p):
     until_closed(s)
     s.close()
     p.wait_failure("handshake_closed")
+
+
+def test_bytes_and_the_end_told_at_once(p):
+    """Both lie there when the handshaker hears of either: an edge that is told once."""
+    hello = hello_bytes(context())
+    s = tcp(p.port)
+    until(lambda: process_accepted(p) == 2, "it is accepted after the one that lives, and read for nothing")
+    pid = p.roles()["handshaker"][0]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        s.sendall(hello[:len(hello) // 2])
+        s.shutdown(socket.SHUT_WR)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    until_closed(s)
+    s.close()
+    assert p.wait_failure("handshake_closed")["duration_ms"] < 9000, "not by its deadline"
 
 
 def test_connect_and_leave_is_no_fault(p):
