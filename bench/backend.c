@@ -24,6 +24,7 @@
 
 struct client {
     int fd;
+    bool wants_out; /* EPOLLOUT is watched */
     uint8_t head[COMMAND_LEN];
     unsigned have_head;
     uint64_t take_left, give_left; /* bytes of the request still to come; bytes of the answer still to go */
@@ -31,6 +32,7 @@ struct client {
     size_t echo_len;
 };
 
+static int epoll_fd;
 static uint8_t in[256 << 10], filling[256 << 10];
 
 static void drop(struct client *c) {
@@ -41,6 +43,17 @@ static void drop(struct client *c) {
 
 static bool again(void) {
     return errno == EAGAIN || errno == EINTR;
+}
+
+/* Like servers in use, asks for room only while there is none: a Unix socket would otherwise wake us at each read of its peer. */
+static bool watch(struct client *c, int operation, bool out) {
+    struct epoll_event ev = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET | (out ? EPOLLOUT : 0u), .data.ptr = c};
+    c->wants_out = out;
+    return epoll_ctl(epoll_fd, operation, c->fd, &ev) == 0;
+}
+
+static bool no_room(struct client *c) {
+    return again() && (c->wants_out || watch(c, EPOLL_CTL_MOD, true));
 }
 
 /* Sends what is owed. False: the connection is gone. */
@@ -56,12 +69,12 @@ static bool give(struct client *c) {
         }
         ssize_t put = send(c->fd, p, n, MSG_NOSIGNAL);
         if (put < 0)
-            return again();
+            return no_room(c);
         c->give_left -= (uint64_t)put;
     }
     free(c->echo);
     c->echo = NULL;
-    return true;
+    return !c->wants_out || watch(c, EPOLL_CTL_MOD, false);
 }
 
 static bool finish(struct client *c) {
@@ -136,10 +149,10 @@ static bool echo_at_once(struct client *c, size_t n, bool *ret_done) {
     if (n != COMMAND_LEN + len)
         return true;
     ssize_t put = send(c->fd, in, n, MSG_NOSIGNAL);
-    if (put < 0)
-        return again();
+    if (put < 0 && !again())
+        return false;
     *ret_done = true;
-    return (size_t)put == n || keep_rest(c, n, (size_t)put);
+    return (size_t)put == n || (keep_rest(c, n, put < 0 ? 0 : (size_t)put) && give(c));
 }
 
 /* Edge-triggered: a short read may be the last one before the next event, unless the end is already there. */
@@ -162,16 +175,16 @@ static bool take(struct client *c, bool ending) {
     return true;
 }
 
-static void accept_all(int listener, int epoll_fd) {
+static void accept_all(int listener) {
     int fd;
     while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
         struct client *c = calloc(1, sizeof *c);
-        struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = c};
-        if (!c || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0) {
+        if (c)
+            c->fd = fd;
+        if (!c || !watch(c, EPOLL_CTL_ADD, false)) {
             perror("backend");
             exit(1);
         }
-        c->fd = fd;
     }
 }
 
@@ -190,7 +203,8 @@ static int listen_at(const char *path) {
 int main(int argc, char **argv) {
     static struct epoll_event events[EVENTS];
     struct epoll_event ev = {.events = EPOLLIN};
-    int listener = argc == 2 ? listen_at(argv[1]) : -1, epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    int listener = argc == 2 ? listen_at(argv[1]) : -1;
+    epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (listener < 0 || epoll_fd < 0 || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, listener, &ev) < 0) {
         fprintf(stderr, "usage: backend SOCKET (a path that is free)\n");
         return 1;
@@ -204,7 +218,7 @@ int main(int argc, char **argv) {
         for (int i = 0; i < n; i++) {
             struct client *c = events[i].data.ptr;
             if (!c)
-                accept_all(listener, epoll_fd);
+                accept_all(listener);
             else if (!give(c) || !take(c, events[i].events & (EPOLLRDHUP | EPOLLHUP)))
                 drop(c);
         }
