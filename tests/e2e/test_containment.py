@@ -18,17 +18,18 @@ ROLES = ["handshaker", "relay", "signer", "observer", "resolver"]
 
 
 def remote_inodes():
-    """{the client's port: inode of our side of the connection}"""
+    """{(the client's port, ours): inode of our side of the connection}"""
     found = {}
     for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
         f = line.split()
-        found[int(f[2].rsplit(":", 1)[1], 16)] = f[9]
+        local, remote = (int(a.rsplit(":", 1)[1], 16) for a in f[1:3])
+        found[remote, local] = f[9]
     return found
 
 
 def owner(c, pids):
     """Which of PIDS has the session of client C."""
-    mine = c.getsockname()[1]
+    mine = c.getsockname()[1], c.getpeername()[1]
     inode = until(lambda: remote_inodes().get(mine), "the session's socket")  # the table may change while it is read
     return next((pid for pid in pids if inode in processes.socket_inodes(pid)), None)
 
@@ -108,9 +109,9 @@ def stop(p, role, sessions, load):
     """The worst hang: sessions of all others go on; afterwards all do."""
     relays = p.roles()["relay"]
     victim = random.choice(p.roles()[role])
-    with_it = [c for c in sessions if role == "relay" and owner(c, relays) == victim]
     os.kill(victim, signal.SIGSTOP)
     try:
+        with_it = [c for c in sessions if role == "relay" and owner(c, relays) == victim]
         assert all(lives(c) for c in sessions if c not in with_it)
     finally:
         os.kill(victim, signal.SIGCONT)

@@ -19,6 +19,10 @@ ACCEPTED = {
     "DNS_CAArecord": "localhost has no CAA record; DNS is not the proxy's",
     "scanTime": "how long it took",
 }
+# What a scan could not look at on a busy machine; only this text is accepted.
+NOT_SEEN = {
+    "sessionresumption_ticket": "check failed because of connect problem",  # its client may leave before a 1.3 ticket comes: test_tickets.py
+}
 HARMLESS = ("OK", "INFO", "DEBUG")
 
 # Mozilla's "intermediate" for 1.2 without its DHE suites, and "modern" for 1.3 (guidelines 5.7), in our order.
@@ -51,7 +55,8 @@ def test_testssl_finds_nothing_at_fault(parts, pki, proxy, patience):
     # it has looked, and at all of it
     assert {"SSLv3", "TLS1", "TLS1_2", "TLS1_3", "cert_chain_of_trust", "secure_renego", "secure_client_renego", "CRIME_TLS", "heartbleed",
             "ticketbleed", "ROBOT", "SWEET32", "LOGJAM", "BEAST", "LUCKY13", "RC4", "fallback_SCSV"} <= ids, sorted(ids) + [done.stdout[-2000:]]
-    bad = [f for f in findings if f["severity"] not in HARMLESS and f["id"].split(" ")[0] not in ACCEPTED]
+    bad = [f for f in findings if f["severity"] not in HARMLESS and f["id"].split(" ")[0] not in ACCEPTED
+           and NOT_SEEN.get(f["id"]) != f["finding"]]
     assert not bad, json.dumps(bad, indent=1)
 
 
