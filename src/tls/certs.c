@@ -230,6 +230,17 @@ int certs_use(struct certs *c, uint32_t service, const char *name, SSL *ssl) {
     return 0;
 }
 
+X509 *certs_leaf(struct certs *c, uint32_t service, const char *name) {
+    uint32_t chosen[CREDS_SLOTS];
+    (void)creds_choose(&c->store, service, name, chosen); /* no match leaves no entry */
+    for (unsigned s = 0; s < CREDS_SLOTS; s++) {
+        const struct made *m = chosen[s] == CREDS_NONE ? NULL : made_of(c, chosen[s]);
+        if (m)
+            return m->leaf;
+    }
+    return NULL;
+}
+
 bool certs_has_sigalg(const struct certs *c, uint32_t service, const char *name, struct span sigalgs, uint16_t version) {
     uint32_t chosen[CREDS_SLOTS];
     (void)creds_choose(&c->store, service, name, chosen); /* no match leaves no entry to ask */

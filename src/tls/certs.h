@@ -45,6 +45,10 @@ enum creds_match certs_lookup(const struct certs *c, uint32_t service, const cha
  */
 MUST_CHECK int certs_use(struct certs *c, uint32_t service, const char *name, SSL *ssl);
 
+/* The leaf of the first entry that serves NAME, borrowed until the next call; NULL when there is none or it is not to be had.
+ */
+X509 *certs_leaf(struct certs *c, uint32_t service, const char *name);
+
 /* Whether some entry for NAME can be verified with one of the signature algorithms (raw u16 list; empty = a client of SHA-1
  * times, which no entry serves). VERSION is the one that will be spoken. */
 bool certs_has_sigalg(const struct certs *c, uint32_t service, const char *name, struct span sigalgs, uint16_t version);

@@ -25,12 +25,14 @@ struct handshake {
     int err;
     uint8_t alert; /* the peer's fatal alert */
     char detail[HANDSHAKE_DETAIL_MAX];
-    struct client_id *client; /* once its certificate is verified */
-    int client_err;           /* or why it is refused */
-    uint8_t *client_cert;     /* DER, from libssl's memory; only when it is to be told */
+    char sni[HELLO_NAME_MAX + 1]; /* for the choice of certificates */
+    int cert_err;                 /* why there are none */
+    struct client_id *client;     /* once its certificate is verified */
+    int client_err;               /* or why it is refused */
+    uint8_t *client_cert;         /* DER, from libssl's memory; only when it is to be told */
 };
 
-int handshake_begin(const struct tls_server *s, const struct hello *hello, struct buf *out, struct handshake **ret) {
+int handshake_new(const struct tls_server *s, const struct hello *hello, struct buf *out, struct handshake **ret) {
     struct handshake *h = calloc(1, sizeof(*h));
     if (!h)
         return ERR_NOMEM;
@@ -39,6 +41,7 @@ int handshake_begin(const struct tls_server *s, const struct hello *hello, struc
     h->server = s;
     h->bio.out = out;
     h->record_size_limit = hello->record_size_limit;
+    memcpy(h->sni, hello->sni, sizeof(h->sni));
     h->ssl = SSL_new(s->ctx);
     if (!h->ssl)
         goto out;
@@ -60,17 +63,11 @@ out:
     return err;
 }
 
-int handshake_new(const struct tls_server *s, const struct hello *hello, struct buf *out, struct handshake **ret) {
-    struct handshake *h = NULL;
-    int err = handshake_begin(s, hello, out, &h);
-    if (err == 0 && certs_use(s->certs, s->service, hello->sni, h->ssl) < 0)
-        err = ERR_CRYPTO;
-    ERR_clear_error();
-    if (err == 0)
-        *ret = h;
-    else
-        handshake_free(h);
-    return err;
+int handshake_on_cert(SSL *ssl, void *arg) {
+    (void)arg;
+    struct handshake *h = SSL_get_app_data(ssl);
+    h->cert_err = certs_use(h->server->certs, h->server->service, h->sni, ssl);
+    return h->cert_err == 0;
 }
 
 SSL *handshake_ssl(const struct handshake *h) {
@@ -236,10 +233,10 @@ enum step handshake_step(struct handshake *h, struct span *in) {
             return fail(h, ERR_LIMIT);
         if (done == 1)
             return h->bio.in.len == 0 ? STEP_DONE : fail(h, ERR_LEAVE);
-        int signer = key_provider_error();
-        if (signer) {
+        int ours = h->cert_err ? h->cert_err : key_provider_error();
+        if (ours) {
             ERR_clear_error(); /* libssl knows no more than that it failed */
-            return fail(h, signer);
+            return fail(h, ours);
         }
         if (SSL_get_error(h->ssl, done) != SSL_ERROR_WANT_READ) { /* a close_notify shows as an end */
             (void)fail(h, SSL_get_shutdown(h->ssl) & SSL_RECEIVED_SHUTDOWN ? ERR_HANDSHAKE_CLOSED : ERR_HANDSHAKE);
@@ -398,6 +395,12 @@ static int settle_client(struct handshake *h, struct handshake_result *ret) {
     return 0;
 }
 
+/* The certificate that was shown, or that stands for the name of a session that was resumed without one. */
+static X509 *our_cert(const struct handshake *h) {
+    X509 *shown = SSL_get_certificate(h->ssl);
+    return shown ? shown : certs_leaf(h->server->certs, h->server->service, h->sni);
+}
+
 int handshake_finish(struct handshake *h, struct handshake_result *ret) {
     SSL *ssl = h->ssl;
     if (!SSL_is_init_finished(ssl) || SSL_has_pending(ssl) || h->bio.in.len != 0 || h->bio.header_len != 0)
@@ -422,7 +425,7 @@ int handshake_finish(struct handshake *h, struct handshake_result *ret) {
     ret->resumed = SSL_session_reused(ssl);
     ret->group = ret->resumed && version == TLS_1_2 ? 0 : group_used(ssl);
     ret->sig_scheme = scheme_used(ssl);
-    ret->our_cert = cert_alg_of(SSL_get_certificate(ssl));
+    ret->our_cert = cert_alg_of(our_cert(h));
     const unsigned char *alpn = NULL;
     unsigned alpn_len = 0;
     SSL_get0_alpn_selected(ssl, &alpn, &alpn_len);

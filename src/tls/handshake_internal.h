@@ -23,9 +23,10 @@ struct tls_server {
     uint8_t service_binding[TICKET_BIND_LEN]; /* the part that does not change */
 };
 
-/* As handshake_new(), but without a certificate; and where one is put. */
-MUST_CHECK int handshake_begin(const struct tls_server *s, const struct hello *h, struct buf *out, struct handshake **ret);
 SSL *handshake_ssl(const struct handshake *h);
+
+/* libssl's certificate callback: it comes when a certificate is needed, so never for a session that is resumed. */
+int handshake_on_cert(SSL *ssl, void *arg);
 
 #define HANDSHAKE_DETAIL_MAX 512
 

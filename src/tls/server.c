@@ -102,6 +102,7 @@ static int set_rules(struct tls_server *s, const struct tls_policy *p, struct ti
     SSL_CTX_set_num_tickets(ctx, 1);
     SSL_CTX_set_keylog_callback(ctx, handshake_on_secret);
     SSL_CTX_set_info_callback(ctx, handshake_on_info);
+    SSL_CTX_set_cert_cb(ctx, handshake_on_cert, NULL);
     certs_staple(ctx);
     if (SSL_CTX_set_min_proto_version(ctx, p->min_version) != 1 || SSL_CTX_set_max_proto_version(ctx, TLS_1_3) != 1)
         return ERR_CRYPTO;

@@ -225,7 +225,7 @@ def test_a_socket_nobody_wants_is_an_error(parts):
     p = activated(parts, [s, other], [text_of(s)])
     with pytest.raises(AssertionError, match="ended before it was ready"):
         p.start()
-    assert f'the service manager passed a socket of {text_of(other)}, but no service has "{text_of(other)}" in its listen' in p.text()
+    p.wait_text(re.escape(f'the service manager passed a socket of {text_of(other)}, but no service has "{text_of(other)}" in its listen'))
     p.expected_status = p.wait_exit()
     assert p.status == 1
 
