@@ -14,17 +14,20 @@
 
 #define IPC_BATCH_MAX 32
 
-/* Space for the descriptors of one message, aligned as the kernel wants it. */
-union fd_space {
+/* Space for the descriptors of a message, aligned as the kernel wants it. */
+union one_fd {
     struct cmsghdr align;
-    uint8_t bytes[CMSG_SPACE(sizeof(int) * IPC_FDS_MAX)];
+    uint8_t bytes[CMSG_SPACE(sizeof(int))];
+};
+union many_fds {
+    struct cmsghdr align;
+    uint8_t bytes[CMSG_SPACE(sizeof(int) * IPC_FDS_SENT_MAX)];
 };
 
 /* One outgoing message in the kernel's terms; points into itself, so it stays where it was made. */
 struct packet {
     uint8_t type[2];
     struct iovec iov[2];
-    union fd_space control;
 };
 
 int ipc_pair(int sndbuf, int ret_fds[static 2]) {
@@ -71,7 +74,9 @@ static void *unconst(const void *p) {
     return u.out;
 }
 
-static void fill_packet(struct packet *k, struct msghdr *m, uint16_t type, struct span body, const int *fds, unsigned nfds) {
+/* CONTROL has space for NFDS. */
+static void fill_packet(struct packet *k, struct msghdr *m, uint16_t type, struct span body, const int *fds, unsigned nfds,
+                        uint8_t *control) {
     k->type[0] = (uint8_t)(type >> 8);
     k->type[1] = (uint8_t)type;
     k->iov[0] = (struct iovec){k->type, sizeof(k->type)};
@@ -79,9 +84,9 @@ static void fill_packet(struct packet *k, struct msghdr *m, uint16_t type, struc
     *m = (struct msghdr){.msg_iov = k->iov, .msg_iovlen = body.len ? 2 : 1};
     if (nfds == 0)
         return;
-    memset(&k->control, 0, sizeof(k->control));
-    m->msg_control = k->control.bytes;
+    m->msg_control = control;
     m->msg_controllen = CMSG_SPACE(sizeof(int) * nfds);
+    memset(control, 0, m->msg_controllen);
     struct cmsghdr *c = CMSG_FIRSTHDR(m);
     c->cmsg_level = SOL_SOCKET;
     c->cmsg_type = SCM_RIGHTS;
@@ -90,12 +95,13 @@ static void fill_packet(struct packet *k, struct msghdr *m, uint16_t type, struc
 }
 
 int ipc_send(int fd, uint16_t type, struct span body, const int *fds, unsigned nfds) {
-    MUST(nfds <= IPC_FDS_MAX);
+    MUST(nfds <= IPC_FDS_SENT_MAX);
     if (body.len > IPC_BODY_MAX)
         return ERR_LIMIT;
     struct packet k;
     struct msghdr m;
-    fill_packet(&k, &m, type, body, fds, nfds);
+    union many_fds control;
+    fill_packet(&k, &m, type, body, fds, nfds, control.bytes);
     ssize_t n;
     do {
         n = sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -105,12 +111,13 @@ int ipc_send(int fd, uint16_t type, struct span body, const int *fds, unsigned n
 
 int ipc_send_many(int fd, const struct ipc_out *out, unsigned n) {
     struct packet k[IPC_BATCH_MAX];
+    union one_fd control[IPC_BATCH_MAX];
     struct mmsghdr m[IPC_BATCH_MAX];
     unsigned count = 0;
     while (count < MIN(n, IPC_BATCH_MAX) && out[count].body.len <= IPC_BODY_MAX) {
         const struct ipc_out *o = &out[count];
         m[count].msg_len = 0;
-        fill_packet(&k[count], &m[count].msg_hdr, o->type, o->body, &o->fd, o->fd >= 0 ? 1 : 0);
+        fill_packet(&k[count], &m[count].msg_hdr, o->type, o->body, &o->fd, o->fd >= 0 ? 1 : 0, control[count].bytes);
         count++;
     }
     if (count == 0)
@@ -122,23 +129,26 @@ int ipc_send_many(int fd, const struct ipc_out *out, unsigned n) {
     return sent < 0 ? send_error(errno) : sent;
 }
 
-/* Collects the descriptors that came; those that the message has no room for are closed, and counted in the result. */
-static unsigned take_fds(struct msghdr *m, struct ipc_msg *to) {
-    unsigned came = 0;
+/* Collects the descriptors that came, and closes those that there is no room for. */
+static void take_fds(struct msghdr *m, int *fds, unsigned cap, struct ipc_raw *to) {
     for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
             continue;
         size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        for (size_t i = 0; i < n; i++, came++) {
+        for (size_t i = 0; i < n; i++) {
             int fd;
             memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
-            if (to->nfds < IPC_FDS_MAX)
-                to->fds[to->nfds++] = fd;
+            if (to->nfds < cap)
+                fds[to->nfds++] = fd;
             else
                 close(fd);
         }
     }
-    return came;
+}
+
+static void close_all(const int *fds, unsigned n) {
+    for (unsigned i = 0; i < n; i++)
+        close(fds[i]);
 }
 
 static bool allowed(const struct ipc_rule *rules, const struct ipc_msg *m) {
@@ -163,13 +173,13 @@ static ssize_t receive(int fd, struct msghdr *m, size_t control_len) {
     return n;
 }
 
-enum step ipc_recv(int fd, void *scratch, size_t cap, const struct ipc_rule *rules, struct ipc_msg *ret, int *ret_err) {
-    MUST(cap >= IPC_BODY_MAX + 2);
+enum step ipc_recv_raw(int fd, void *scratch, int *fds, unsigned cap, struct ipc_raw *ret, int *ret_err) {
     uint8_t type[2];
     struct iovec iov[2] = {{type, sizeof(type)}, {scratch, IPC_BODY_MAX}};
-    union fd_space control;
+    union many_fds control;
     struct msghdr m = {.msg_iov = iov, .msg_iovlen = 2, .msg_control = control.bytes};
-    ssize_t n = receive(fd, &m, sizeof(control.bytes));
+    MUST(cap <= IPC_FDS_SENT_MAX);
+    ssize_t n = receive(fd, &m, CMSG_SPACE(sizeof(int) * cap));
     if (n < 0 && errno == EAGAIN)
         return STEP_WANT_READ;
     if (n < 0 && errno == ECONNRESET)
@@ -178,27 +188,41 @@ enum step ipc_recv(int fd, void *scratch, size_t cap, const struct ipc_rule *rul
         *ret_err = ERR_SYSTEM;
         return STEP_FAILED;
     }
-    struct ipc_msg msg = {.nfds = 0};
-    unsigned came = take_fds(&m, &msg);
-    if (n == 0 && came == 0)
+    *ret = (struct ipc_raw){.fds_lost = (m.msg_flags & MSG_CTRUNC) != 0};
+    take_fds(&m, fds, cap, ret);
+    if (n == 0 && ret->nfds == 0)
         return STEP_EOF;
-    bool cut = m.msg_flags & (MSG_TRUNC | MSG_CTRUNC);
-    if (n >= 2) {
-        msg.type = (uint16_t)(type[0] << 8 | type[1]);
-        msg.body = span_of(scratch, (size_t)n - sizeof(type));
+    if (n < (ssize_t)sizeof(type) || m.msg_flags & MSG_TRUNC) {
+        close_all(fds, ret->nfds);
+        *ret_err = ERR_FORMAT;
+        return STEP_FAILED;
     }
-    if (n >= 2 && !cut && allowed(rules, &msg)) {
+    ret->type = (uint16_t)(type[0] << 8 | type[1]);
+    ret->body = span_of(scratch, (size_t)n - sizeof(type));
+    return STEP_DONE;
+}
+
+enum step ipc_recv(int fd, void *scratch, size_t cap, const struct ipc_rule *rules, struct ipc_msg *ret, int *ret_err) {
+    MUST(cap >= IPC_BODY_MAX + 2);
+    struct ipc_msg msg;
+    struct ipc_raw raw;
+    enum step step = ipc_recv_raw(fd, scratch, msg.fds, IPC_FDS_MAX, &raw, ret_err);
+    if (step != STEP_DONE)
+        return step;
+    msg.type = raw.type;
+    msg.nfds = raw.nfds;
+    msg.body = raw.body;
+    if (!raw.fds_lost && allowed(rules, &msg)) {
         *ret = msg;
         return STEP_DONE;
     }
     /* With room left for descriptors, the kernel cuts them only when this process may have no more of them. */
-    *ret_err = (m.msg_flags & MSG_CTRUNC) && came < IPC_FDS_MAX ? ERR_OUT_OF_FDS : ERR_FORMAT;
+    *ret_err = raw.fds_lost && raw.nfds < IPC_FDS_MAX ? ERR_OUT_OF_FDS : ERR_FORMAT;
     ipc_msg_close(&msg);
     return STEP_FAILED;
 }
 
 void ipc_msg_close(struct ipc_msg *m) {
-    for (unsigned i = 0; i < m->nfds; i++)
-        close(m->fds[i]);
+    close_all(m->fds, m->nfds);
     m->nfds = 0;
 }

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,8 +14,9 @@
 #include "base/span.h"
 #include "base/step.h"
 
-#define IPC_BODY_MAX (64 * 1024)
-#define IPC_FDS_MAX  4
+#define IPC_BODY_MAX     (64 * 1024)
+#define IPC_FDS_MAX      4   /* descriptors of a message that rules allow */
+#define IPC_FDS_SENT_MAX 253 /* of any message: SCM_MAX_FD of the kernel */
 
 /* One row a permitted message type; a table ends with a row of type 0. */
 struct ipc_rule {
@@ -57,6 +59,20 @@ MUST_CHECK int ipc_send_many(int fd, const struct ipc_out *out, unsigned n);
  * process may open no more descriptors: the message is lost, the link goes on) or ERR_SYSTEM (errno).
  */
 enum step ipc_recv(int fd, void *scratch, size_t cap, const struct ipc_rule *rules, struct ipc_msg *ret, int *ret_err);
+
+/* A received message as it came: BODY borrows the scratch given. */
+struct ipc_raw {
+    uint16_t type;
+    unsigned nfds;
+    bool fds_lost; /* some did not fit, or this process may open no more */
+    struct span body;
+};
+
+/*
+ * As ipc_recv(), for links with rules of their own: the type is not looked at, and up to CAP descriptors are put into FDS, the
+ * caller's to close. SCRATCH has IPC_BODY_MAX bytes. STEP_FAILED: ERR_FORMAT (no type, or cut), ERR_SYSTEM.
+ */
+enum step ipc_recv_raw(int fd, void *scratch, int *fds, unsigned cap, struct ipc_raw *ret, int *ret_err);
 
 /* Closes the descriptors a message still holds. */
 void ipc_msg_close(struct ipc_msg *m);

@@ -87,7 +87,7 @@ static bool connect_link(struct relay *r, struct exporting *e) {
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
         return false;
     e->will = ends[1];
-    int err = export_send(e->link, EXPORT_WILL, span_of(NULL, 0), &ends[0], 1);
+    int err = ipc_send(e->link, EXPORT_WILL, span_of(NULL, 0), &ends[0], 1);
     close(ends[0]);
     return err == 0 && loop_watch(&r->loop, e->link, EPOLLIN, RELAY_EXPORT, 0, 0) == 0;
 }
@@ -180,15 +180,7 @@ void move_forget(struct relay *r, struct session *s) {
         close(s->backend_fd);
     }
     s->client_fd = s->backend_fd = -1;
-    chain_free(&r->pool, &s->up.wait);
-    chain_free(&r->pool, &s->down.wait);
-    chain_free(&r->pool, &s->carry);
-    plane_wipe(&s->plane);
-    free(s->facts);
-    s->facts = NULL;
-    session_goto(r, s, SESSION_DEAD);
-    list_remove(&s->link);
-    list_push(&r->dead, &s->link);
+    session_bury(r, s);
 }
 
 static void gone(struct relay *r, struct exporting *e, struct session *s) {

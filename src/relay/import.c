@@ -205,7 +205,7 @@ static void answer(struct relay *r, struct importing *m) {
     uint8_t body[EXPORT_TAKEN_MAX];
     struct wr w = wr_of(body, sizeof(body));
     export_taken_pack(&w, &(struct export_taken){.number = m->number, .results = span_of(m->results, m->n)});
-    int err = wr_end(&w) ? export_send(m->link, EXPORT_TAKEN, wr_written(&w), NULL, 0) : ERR_LIMIT;
+    int err = wr_end(&w) ? ipc_send(m->link, EXPORT_TAKEN, wr_written(&w), NULL, 0) : ERR_LIMIT;
     bool late = m->answer_waits;
     m->answer_waits = err == ERR_AGAIN;
     if (err == 0)

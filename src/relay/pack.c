@@ -196,7 +196,7 @@ static int send_ahead(struct pack *p, int link) {
         while (p->off < c->len) {
             body[0] = (uint8_t)p->part;
             size_t n = chain_peek_at(c, p->off, body + 1, EXPORT_BYTES_MAX);
-            int err = export_send(link, EXPORT_BYTES, span_of(body, 1 + n), NULL, 0);
+            int err = ipc_send(link, EXPORT_BYTES, span_of(body, 1 + n), NULL, 0);
             secret_wipe(body, 1 + n);
             if (err < 0)
                 return err;
@@ -215,5 +215,5 @@ int pack_send(struct pack *p, int link, uint32_t number) {
         p->sealed = true;
     }
     int err = p->ahead ? send_ahead(p, link) : 0;
-    return err < 0 ? err : export_send(link, EXPORT_SESSIONS, span_of(p->body, p->len), p->fds, p->nfds);
+    return err < 0 ? err : ipc_send(link, EXPORT_SESSIONS, span_of(p->body, p->len), p->fds, p->nfds);
 }

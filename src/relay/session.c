@@ -246,14 +246,7 @@ static void close_backend(struct relay *r, struct session *s) {
     s->backend_fd = -1;
 }
 
-void session_end(struct relay *r, struct session *s) {
-    if (s->state == SESSION_DEAD)
-        return;
-    tell(r, s);
-    session_count(r, s, -1);
-    counts_end(r, s, false);
-    close_backend(r, s);
-    close_client(s, s->reset_client);
+void session_bury(struct relay *r, struct session *s) {
     chain_free(&r->pool, &s->up.wait);
     chain_free(&r->pool, &s->down.wait);
     chain_free(&r->pool, &s->carry);
@@ -263,6 +256,17 @@ void session_end(struct relay *r, struct session *s) {
     session_goto(r, s, SESSION_DEAD);
     list_remove(&s->link);
     list_push(&r->dead, &s->link);
+}
+
+void session_end(struct relay *r, struct session *s) {
+    if (s->state == SESSION_DEAD)
+        return;
+    tell(r, s);
+    session_count(r, s, -1);
+    counts_end(r, s, false);
+    close_backend(r, s);
+    close_client(s, s->reset_client);
+    session_bury(r, s);
 }
 
 /* Sides whose end nobody has seen were ended by us. */

@@ -4,31 +4,33 @@
  */
 #include "tls/idna.h"
 
-#include <dlfcn.h>
 #include <idn2.h>
 #include <stdbool.h>
 #include <string.h>
 
 #include "base/err.h"
+#include "base/late.h"
 #include "base/text.h"
 
 static struct {
-    int (*to_ascii)(const char *in, char **out, int flags);
-    void (*release)(void *p);
+    bool tried, well;
+    __typeof__(idn2_to_ascii_8z) *to_ascii;
+    __typeof__(idn2_free) *release;
 } lib;
 
 static bool open_lib(void) {
-    static bool tried;
-    if (tried)
-        return lib.to_ascii && lib.release;
-    tried = true;
-    void *handle = dlopen("libidn2.so.0", RTLD_NOW | RTLD_LOCAL);
-    if (!handle)
+    struct late l;
+    char line[256];
+    struct text why = text_of(line, sizeof(line)); /* callers say in their own words what they miss */
+    if (lib.tried)
+        return lib.well;
+    lib.tried = true;
+    if (late_open("libidn2.so.0", &l, &why) < 0)
         return false;
-    void *to_ascii = dlsym(handle, "idn2_to_ascii_8z"), *release = dlsym(handle, "idn2_free");
-    memcpy(&lib.to_ascii, &to_ascii, sizeof(to_ascii)); /* ISO C knows no cast from data to function */
-    memcpy(&lib.release, &release, sizeof(release));
-    return lib.to_ascii && lib.release;
+    late_find(&l, "idn2_to_ascii_8z", &lib.to_ascii, sizeof(lib.to_ascii), &why);
+    late_find(&l, "idn2_free", &lib.release, sizeof(lib.release), &why);
+    lib.well = l.well;
+    return lib.well;
 }
 
 static bool is_ascii(struct span s) {

@@ -1,13 +1,14 @@
 /*
  * The link between two relays: messages with as many descriptors as the kernel lets through in one. Exporter to importer:
  *
- *   WILL      once, first: the reading end of a pipe. A byte in it: I live and serve on what you have not acknowledged. Its
- * end: I am dead, what you hold is yours. See docs/hand-over-format.md, "Who owns a session". BYTES     waiting bytes of the
- * session that comes next, when they are too many to be in it SESSIONS  some sessions with all their descriptors, in order
+ * - WILL, once, first: the reading end of a pipe. A byte in it: I live and serve on what you have not acknowledged. Its end: I
+ *   am dead, what you hold is yours. See docs/hand-over-format.md, "Who owns a session".
+ * - BYTES: waiting bytes of the session that comes next, when they are too many to be in it.
+ * - SESSIONS: some sessions with all their descriptors, in order.
  *
  * Importer to exporter:
  *
- *   TAKEN     for each SESSIONS, in order: what became of each session in it
+ * - TAKEN, for each SESSIONS, in order: what became of each session in it.
  */
 #pragma once
 
@@ -16,7 +17,7 @@
 #include "base/rd.h"
 #include "base/wr.h"
 
-#define EXPORT_FDS_MAX   253         /* SCM_MAX_FD of the kernel */
+#define EXPORT_FDS_MAX   IPC_FDS_SENT_MAX
 #define EXPORT_BATCH_MAX 96          /* sessions a message */
 #define EXPORT_BYTES_MAX (48 * 1024) /* waiting bytes a message */
 
@@ -40,9 +41,6 @@ struct export_msg {
     bool fds_lost;           /* this process may open no more: some descriptors are missing, the rest has been closed */
     struct span body;        /* borrows the scratch given */
 };
-
-/* As ipc_send(), with up to EXPORT_FDS_MAX descriptors. ERR_AGAIN, ERR_CLOSED, ERR_LIMIT, ERR_SYSTEM (errno). */
-MUST_CHECK int export_send(int fd, enum export_type type, struct span body, const int *fds, unsigned nfds);
 
 /*
  * As ipc_recv(): SCRATCH has IPC_BODY_MAX bytes. STEP_DONE, STEP_WANT_READ, STEP_EOF (the other end is gone, all has been

@@ -32,7 +32,7 @@ static void offer(int link, struct span blob, uint8_t minor, unsigned nfds) {
     wr_u24(&w, (uint32_t)blob.len);
     wr_span(&w, blob);
     if (wr_end(&w))
-        (void)!export_send(link, EXPORT_SESSIONS, wr_written(&w), (int[]){ends[0], ends[2]}, nfds);
+        (void)!ipc_send(link, EXPORT_SESSIONS, wr_written(&w), (int[]){ends[0], ends[2]}, nfds);
 }
 
 static void cut_all(struct relay *r) {

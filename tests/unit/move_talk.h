@@ -110,7 +110,7 @@ static inline int reply(uint32_t number, const uint8_t *results, size_t n) {
     uint8_t body[EXPORT_TAKEN_MAX];
     struct wr w = wr_of(body, sizeof(body));
     export_taken_pack(&w, &(struct export_taken){.number = number, .results = span_of(results, n)});
-    return export_send(link_fd, EXPORT_TAKEN, wr_written(&w), NULL, 0);
+    return ipc_send(link_fd, EXPORT_TAKEN, wr_written(&w), NULL, 0);
 }
 
 static inline int reply_one(uint32_t number, enum export_result result) {

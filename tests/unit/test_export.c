@@ -242,7 +242,7 @@ static void descriptors_come_in_order(void **state) {
     assert_int_equal(pipe(pipes), 0);
     for (size_t i = 0; i < EXPORT_FDS_MAX; i++)
         fds[i] = pipes[i % 2];
-    assert_int_equal(export_send(ends[0], EXPORT_SESSIONS, span_str("body"), fds, EXPORT_FDS_MAX), 0);
+    assert_int_equal(ipc_send(ends[0], EXPORT_SESSIONS, span_str("body"), fds, EXPORT_FDS_MAX), 0);
     struct export_msg m = received();
     assert_int_equal(m.type, EXPORT_SESSIONS);
     assert_true(span_eq(m.body, span_str("body")));
@@ -261,12 +261,12 @@ static void a_full_link_says_so_and_an_ended_one_too(void **state) {
     int err = 0;
     assert_int_equal(export_recv(ends[1], scratch, &m, &err), STEP_WANT_READ);
     int sent = 0;
-    while ((err = export_send(ends[0], EXPORT_BYTES, span_of(scratch, 30000), NULL, 0)) == 0)
+    while ((err = ipc_send(ends[0], EXPORT_BYTES, span_of(scratch, 30000), NULL, 0)) == 0)
         sent++;
     assert_int_equal(err, ERR_AGAIN);
     assert_true(sent > 1);
     assert_int_equal(shutdown(ends[1], SHUT_RDWR), 0);
-    assert_int_equal(export_send(ends[0], EXPORT_BYTES, span_of(scratch, 1), NULL, 0), ERR_CLOSED);
+    assert_int_equal(ipc_send(ends[0], EXPORT_BYTES, span_of(scratch, 1), NULL, 0), ERR_CLOSED);
     while (sent--) /* what was sent before can still be read */
         assert_int_equal(export_recv(ends[1], scratch, &m, &err), STEP_DONE);
     assert_int_equal(export_recv(ends[1], scratch, &m, &err), STEP_EOF);

@@ -238,7 +238,7 @@ static void a_link_without_any_room_is_no_link(void **state) {
     int ends[2];
     open_and_talk(&tls13);
     assert_int_equal(ipc_pair(1, ends), 0);
-    while (export_send(ends[0], EXPORT_BYTES, span_of(scratch, 100), NULL, 0) == 0)
+    while (ipc_send(ends[0], EXPORT_BYTES, span_of(scratch, 100), NULL, 0) == 0)
         ;
     export_begin(&relay, &(struct control_export){EXPORT_ALL, EXPORT_ANY}, ends[0]); /* not even the will can leave */
     expect_told(0, 1, true);

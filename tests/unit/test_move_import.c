@@ -27,14 +27,14 @@ static uint32_t intercept(const struct bench_way *way) {
     import_begin(&bench_other, ends[1]);
     import_link = ends[0];
     import_will = will[1];
-    assert_int_equal(export_send(import_link, EXPORT_WILL, span_of(NULL, 0), &will[0], 1), 0);
+    assert_int_equal(ipc_send(import_link, EXPORT_WILL, span_of(NULL, 0), &will[0], 1), 0);
     close(will[0]);
     bench_turn_of(&bench_other);
     return number;
 }
 
 static void pass_on(void) {
-    assert_int_equal(export_send(import_link, EXPORT_SESSIONS, offered.body, offered.fds, offered.nfds), 0);
+    assert_int_equal(ipc_send(import_link, EXPORT_SESSIONS, offered.body, offered.fds, offered.nfds), 0);
 }
 
 /* What the importer made of a batch of one. */
@@ -159,7 +159,7 @@ static void pass_on_decoys(void) {
     int a[2], b[2];
     MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, a) == 0);
     MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, b) == 0);
-    assert_int_equal(export_send(import_link, EXPORT_SESSIONS, offered.body, (int[]){a[0], b[0]}, offered.nfds), 0);
+    assert_int_equal(ipc_send(import_link, EXPORT_SESSIONS, offered.body, (int[]){a[0], b[0]}, offered.nfds), 0);
     for (int i = 0; i < 2; i++) {
         close(a[i]);
         close(b[i]);
@@ -201,11 +201,11 @@ static void odd_descriptors_are_refused(void **state) {
     int odd[][2] = {
         {blocking[0], offered.fds[1]}, {offered.fds[0], blocking[0]}, {file, offered.fds[1]}, {offered.fds[0], file}};
     for (size_t i = 0; i < ARRAY_LEN(odd); i++) {
-        assert_int_equal(export_send(import_link, EXPORT_SESSIONS, offered.body, odd[i], 2), 0);
+        assert_int_equal(ipc_send(import_link, EXPORT_SESSIONS, offered.body, odd[i], 2), 0);
         turn_other(2);
         assert_int_not_equal(answered(), EXPORT_IS_TAKEN);
     }
-    assert_int_equal(export_send(import_link, EXPORT_SESSIONS, offered.body, offered.fds, 1), 0);
+    assert_int_equal(ipc_send(import_link, EXPORT_SESSIONS, offered.body, offered.fds, 1), 0);
     turn_other(2);
     assert_int_equal(answered(), EXPORT_IS_REFUSED);
     close(blocking[0]);
@@ -274,7 +274,7 @@ static void broken_messages_end_the_link(void **state) {
                {(enum export_type)77, {NULL, 0}}};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         uint32_t number = intercept(&plain);
-        assert_int_equal(export_send(import_link, bad[i].type, bad[i].body, NULL, 0), 0);
+        assert_int_equal(ipc_send(import_link, bad[i].type, bad[i].body, NULL, 0), 0);
         turn_other(2);
         assert_true(list_empty(&bench_other.importing));
         expect_dropped(number);

@@ -189,12 +189,15 @@ static void sweeps_come_by_themselves(void **state) {
     go();
     struct voice v = voice_of(&ring, ROLE_RELAY);
     voice_say(&v, LOG_LEVEL_INFO, "heard");
+    content[0] = 0;
     struct pollfd p = {.fd = ends[0], .events = POLLIN};
-    assert_int_equal(poll(&p, 1, WAIT_MS), 1);
-    ssize_t n = read(ends[0], content, sizeof(content) - 1);
-    assert_true(n > 0);
-    content[n] = 0;
-    assert_non_null(strstr(content, " INFO relay.0 heard\n"));
+    for (size_t have = 0; !strstr(content, " INFO relay.0 heard\n");) { /* what the walls lack may come before */
+        assert_int_equal(poll(&p, 1, WAIT_MS), 1);
+        ssize_t n = read(ends[0], content + have, sizeof(content) - 1 - have);
+        assert_true(n > 0);
+        have += (size_t)n;
+        content[have] = 0;
+    }
     assert_int_equal(stop(), 0);
     close(ends[0]);
     ring_unmap(&ring);
