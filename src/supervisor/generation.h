@@ -48,6 +48,7 @@ struct worker {
     uint64_t started_ms;
     uint64_t started_wall_ms;
     uint64_t last_end_ms; /* wall clock; 0 = never */
+    int start_err;        /* why it was killed at its start, enum err; 0 = it was not */
     int last_status;      /* as from waitpid() */
     unsigned silent;      /* pings in a row without an answer */
     bool asked;           /* the last one has none yet */

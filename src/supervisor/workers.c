@@ -72,12 +72,9 @@ bool worker_begin(struct super *s, struct worker *w) {
     int err = wiring_introduce(s, w);
     if (err == 0)
         err = worker_attach(s, w);
-    if (err < 0) { /* its end is noticed like any other */
-        voice_say(&s->voice, LOG_LEVEL_ERROR, "%s.%u cannot be given its descriptors%s: %s", role_name(w->role), w->index,
-                  err == ERR_AGAIN ? ", too many of this user are on their way between processes (RLIMIT_NOFILE)" : "",
-                  err_text(err));
+    w->start_err = err;
+    if (err < 0) /* its end is noticed like any other */
         worker_kill(w);
-    }
     return true;
 }
 
@@ -112,20 +109,25 @@ static bool restarts(const struct super *s, const struct worker *w) {
     return s->stop.phase == STOP_NOT && w->gen == s->now;
 }
 
-static void add_end(struct text *t, int status) {
-    if (WIFSIGNALED(status))
+static void add_end(struct text *t, const struct worker *w, int status) {
+    if (w->start_err)
+        text_addf(t, "could not be given its descriptors: %s%s", err_text(w->start_err),
+                  w->start_err == ERR_AGAIN
+                      ? " (RLIMIT_NOFILE also bounds those on their way between all of this user's processes)"
+                      : "");
+    else if (WIFSIGNALED(status))
         text_addf(t, "killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
     else
         text_addf(t, "ended with status %d", WEXITSTATUS(status));
 }
 
 static void say_end(struct super *s, const struct worker *w, int status) {
-    char line[160];
+    char line[280];
     struct text t = text_of(line, sizeof(line));
     if (w->gen != s->now && s->now)
         text_addf(&t, " of generation %u", w->gen->number);
     text_addf(&t, " (pid %d) ", (int)w->pid);
-    add_end(&t, status);
+    add_end(&t, w, status);
     if (restarts(s, w) && !w->stopping)
         text_addf(&t, "; starting it anew in %u ms", w->backoff_ms);
     voice_say(&s->voice, w->stopping ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, "%s.%u%s", role_name(w->role), w->index, line);
@@ -155,9 +157,9 @@ static void ended(struct super *s, struct worker *w, int status) {
     } else if (w->gen == s->going) {
         s->change.lost += w->role == ROLE_RELAY && !w->stopping;
     } else if (w->gen == s->coming) {
-        char how[80];
+        char how[200];
         struct text t = text_of(how, sizeof(how));
-        add_end(&t, status);
+        add_end(&t, w, status);
         change_refuse(s, "%s.%u %s before it was ready", role_name(w->role), w->index, how);
     }
 }
