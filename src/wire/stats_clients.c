@@ -123,7 +123,6 @@ int stats_clients_read(const struct stats_reader *r, struct stats_clients *to) {
         }
     if (!stats_fold_begin(&f, rows))
         return ERR_NOMEM;
-    uint64_t floor[2] = {floors(r, false), floors(r, true)};
     int err = 0;
     for (size_t i = 0; i < STATS_AREAS; i++) {
         bool relay = stats_role_of(i) == ROLE_RELAY;
@@ -135,6 +134,8 @@ int stats_clients_read(const struct stats_reader *r, struct stats_clients *to) {
             err = add_sketch(to, &f, sketch_of(a, true), STATS_CLIENT_NAMES, true, relay);
     }
     free(f.slots);
+    /* after the entries: floors only grow, so none is below what was taken off for it */
+    const uint64_t floor[2] = {floors(r, false), floors(r, true)};
     for (size_t i = 0; i < to->n; i++)
         to->rows[i].error += floor[to->rows[i].verified];
     to->floor = floor[0];

@@ -66,6 +66,19 @@ static struct sketch_ref address(struct stats_page *p, uint32_t n, uint64_t byte
     return ref;
 }
 
+/* Another process goes on while this one reads: at the reader's first call for memory. */
+static struct stats_page *meanwhile;
+void *__real_realloc(void *p, size_t size);
+void *__wrap_realloc(void *p, size_t size);
+
+void *__wrap_realloc(void *p, size_t size) {
+    struct stats_page *writer = meanwhile;
+    meanwhile = NULL;
+    for (uint32_t n = 0; writer && n < 2 * STATS_CLIENTS; n++)
+        address(writer, n + 100, 10);
+    return __real_realloc(p, size);
+}
+
 static void starts_empty_and_costs_next_to_nothing(void **state) {
     assert_null(row(STATS_SERVICE, "web", ""));
     assert_int_equal(sums.nprocesses, 0);
@@ -258,6 +271,22 @@ static void clients_are_merged(void **state) {
     stats_close(&h);
 }
 
+/* While a reading is under way, relay 1 gives up clients: its floor rises. */
+static void a_floor_that_rises_makes_no_error_below_nothing(void **state) {
+    struct stats_page a = open_page(ROLE_RELAY, 0, 0), b = open_page(ROLE_RELAY, 1, 0);
+    address(&a, 1, 1);
+    sketch_live(&b.clients, address(&b, 2, 1000), 1);
+    meanwhile = &b; /* the first row, of relay 0, calls for memory */
+    assert_int_equal(stats_clients_read(&reader, &clients), 0);
+    assert_null(meanwhile);
+    assert_true(clients.floor > 0);
+    assert_string_equal(clients.rows[0].name, "2.0.0.0");
+    for (size_t i = 0; i < clients.n; i++)
+        assert_true(clients.rows[i].error <= 2 * clients.floor);
+    stats_close(&a);
+    stats_close(&b);
+}
+
 /* 1,000,000 addresses, each of which says a little, and one that says much. */
 static void a_million_clients_stay_within_the_memory(void **state) {
     struct stats_page a = open_page(ROLE_RELAY, 0, 0), b = open_page(ROLE_RELAY, 1, 0);
@@ -344,6 +373,7 @@ int main(void) {
         CASE(buckets_have_no_gap),
         CASE(quantiles_are_upper_bounds),
         CASE(clients_are_merged),
+        CASE(a_floor_that_rises_makes_no_error_below_nothing),
         CASE(a_million_clients_stay_within_the_memory),
         CASE(what_is_no_stats_memfd_is_refused),
         CASE(readers_and_successors_believe_nothing),
