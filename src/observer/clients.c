@@ -58,6 +58,7 @@ static json_t *client_object(struct admin *a, const struct stats_client *c) {
     json_put_u64(o, "failed_total", c->values[SKETCH_FAILED]);
     json_put_real(o, "since", (double)c->since_wall_us / 1e6);
     json_put_u64(o, "error_bytes", c->error);
+    json_put_u64(o, "error_handshakes", c->error_handshakes);
     return o;
 }
 

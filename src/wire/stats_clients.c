@@ -1,6 +1,6 @@
 /*
  * Clients, merged over the sketches of all processes. Of each process that does not track a client, its floor is added to what
- * the client may have moved beyond what is counted.
+ * the client may have done beyond what is counted: bytes that relays did not count, handshakes that handshakers did not.
  */
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -56,9 +56,9 @@ static void add_entry(struct stats_client *c, const struct sketch_entry *e, uint
     for (unsigned v = 0; v < SKETCH_VALUES; v++)
         if (relay || v != SKETCH_SESSIONS_NOW)
             c->values[v] += e->values[v];
-    if (relay)
-        c->error += e->error - floor; /* as numbers that wrap: all floors are added at the end */
-    else
+    uint64_t *error = relay ? &c->error : &c->error_handshakes;
+    *error += e->error - floor; /* as numbers that wrap: all floors are added at the end */
+    if (!relay)
         c->handshaking += e->values[SKETCH_SESSIONS_NOW];
 }
 
@@ -93,12 +93,12 @@ static const struct sketch_shared *sketch_of(const struct stats_area *a, bool ve
     return (const void *)((const uint8_t *)a + (verified ? STATS_NAMES_OFF : STATS_CLIENTS_OFF));
 }
 
-/* The most that a client may have moved unseen, over all relays. */
-static uint64_t floors(const struct stats_reader *r, bool verified) {
+/* The most that a client may have done unseen, over all processes of a role. */
+static uint64_t floors(const struct stats_reader *r, enum role role, bool verified) {
     uint64_t sum = 0;
     const struct stats_area *a;
     for (size_t i = 0; i < STATS_AREAS; i++)
-        if (stats_role_of(i) == ROLE_RELAY && (a = stats_area_of(r, i)))
+        if (stats_role_of(i) == role && (a = stats_area_of(r, i)))
             sum += __atomic_load_n(&sketch_of(a, verified)->floor, __ATOMIC_RELAXED);
     return sum;
 }
@@ -119,7 +119,8 @@ int stats_clients_read(const struct stats_reader *r, struct stats_clients *to) {
     for (size_t i = 0; i < STATS_AREAS; i++)
         if ((a = stats_area_of(r, i))) {
             rows += STATS_CLIENTS + STATS_CLIENT_NAMES;
-            to->evicted += __atomic_load_n(&sketch_of(a, false)->evictions, __ATOMIC_RELAXED);
+            for (unsigned verified = 0; verified < 2; verified++)
+                to->evicted += __atomic_load_n(&sketch_of(a, verified)->evictions, __ATOMIC_RELAXED);
         }
     if (!stats_fold_begin(&f, rows))
         return ERR_NOMEM;
@@ -135,10 +136,13 @@ int stats_clients_read(const struct stats_reader *r, struct stats_clients *to) {
     }
     free(f.slots);
     /* after the entries: floors only grow, so none is below what was taken off for it */
-    const uint64_t floor[2] = {floors(r, false), floors(r, true)};
-    for (size_t i = 0; i < to->n; i++)
-        to->rows[i].error += floor[to->rows[i].verified];
-    to->floor = floor[0];
+    const uint64_t bytes[2] = {floors(r, ROLE_RELAY, false), floors(r, ROLE_RELAY, true)};
+    const uint64_t handshakes[2] = {floors(r, ROLE_HANDSHAKER, false), floors(r, ROLE_HANDSHAKER, true)};
+    for (size_t i = 0; i < to->n; i++) {
+        to->rows[i].error += bytes[to->rows[i].verified];
+        to->rows[i].error_handshakes += handshakes[to->rows[i].verified];
+    }
+    to->floor = MAX(bytes[0], bytes[1]);
     if (to->n)
         qsort(to->rows, to->n, sizeof(*to->rows), by_bytes);
     return err;

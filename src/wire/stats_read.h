@@ -80,6 +80,7 @@ struct stats_client {
     bool verified;                 /* it is a verified name */
     uint64_t since_wall_us;        /* of the process that has tracked it longest */
     uint64_t error;                /* bytes it may have moved beyond what is counted, at the most */
+    uint64_t error_handshakes;     /* the same of handshakes: begun, or of any one outcome */
     uint64_t handshaking;          /* connections now that are no session yet */
     uint64_t values[SKETCH_VALUES];
 };

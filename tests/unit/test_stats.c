@@ -271,6 +271,20 @@ static void clients_are_merged(void **state) {
     stats_close(&h);
 }
 
+static struct sketch_ref named(struct stats_page *p, const char *name, enum sketch_value v, uint64_t by) {
+    uint8_t key[SKETCH_KEY_MAX];
+    struct sketch_ref ref = sketch_find(&p->names, sketch_name_key(&p->names, span_str(name), key));
+    sketch_add(&p->names, ref, v, by);
+    return ref;
+}
+
+static const struct stats_client *client(const char *name) {
+    for (size_t i = 0; i < clients.n; i++)
+        if (strcmp(clients.rows[i].name, name) == 0)
+            return &clients.rows[i];
+    return NULL;
+}
+
 /* While a reading is under way, relay 1 gives up clients: its floor rises. */
 static void a_floor_that_rises_makes_no_error_below_nothing(void **state) {
     struct stats_page a = open_page(ROLE_RELAY, 0, 0), b = open_page(ROLE_RELAY, 1, 0);
@@ -285,6 +299,69 @@ static void a_floor_that_rises_makes_no_error_below_nothing(void **state) {
         assert_true(clients.rows[i].error <= 2 * clients.floor);
     stats_close(&a);
     stats_close(&b);
+}
+
+/* What handshakers and relays count of a name comes together, also of one that is longer than a place. */
+static void names_are_merged_over_roles(void **state) {
+    struct stats_page r = open_page(ROLE_RELAY, 0, 0), g = open_page(ROLE_HANDSHAKER, 0, 0),
+                      h = open_page(ROLE_HANDSHAKER, 1, 1);
+    char name[301];
+    memset(name, 'n', sizeof(name) - 1);
+    name[sizeof(name) - 1] = 0;
+    named(&r, name, SKETCH_BYTES_IN, 70);
+    named(&g, name, SKETCH_HANDSHAKES, 3);
+    named(&g, name, SKETCH_FULL, 2);
+    named(&g, name, SKETCH_FAILED, 1);
+    named(&h, name, SKETCH_HANDSHAKES, 5);
+    named(&h, name, SKETCH_RESUMED, 5);
+    assert_int_equal(stats_clients_read(&reader, &clients), 0);
+    assert_int_equal(clients.n, 1);
+    const struct stats_client *c = &clients.rows[0];
+    assert_true(c->verified);
+    assert_int_equal(c->values[SKETCH_BYTES_IN], 70);
+    assert_int_equal(c->values[SKETCH_HANDSHAKES], 8);
+    assert_int_equal(c->values[SKETCH_FULL], 2);
+    assert_int_equal(c->values[SKETCH_RESUMED], 5);
+    assert_int_equal(c->values[SKETCH_FAILED], 1);
+    assert_int_equal(c->error + c->error_handshakes, 0);
+    stats_close(&r);
+    stats_close(&g);
+    stats_close(&h);
+}
+
+/* Of two handshakers one tracks the name from the first handshake on, the other had too many others meanwhile. */
+static void handshakes_have_an_error_of_their_own(void **state) {
+    struct stats_page r = open_page(ROLE_RELAY, 0, 0), g = open_page(ROLE_HANDSHAKER, 0, 0),
+                      h = open_page(ROLE_HANDSHAKER, 1, 0);
+    named(&r, "robot", SKETCH_BYTES_IN, 1000);
+    named(&g, "robot", SKETCH_HANDSHAKES, 2);
+    for (unsigned i = 0; i < 3; i++)
+        named(&h, "robot", SKETCH_HANDSHAKES, 1);
+    for (unsigned i = 0; i < 4 * STATS_CLIENT_NAMES; i++) {
+        char other[32];
+        snprintf(other, sizeof(other), "robot-%u", i % (2 * STATS_CLIENT_NAMES));
+        named(&h, other, SKETCH_HANDSHAKES, 1);
+    }
+    assert_int_equal(stats_clients_read(&reader, &clients), 0);
+    const struct stats_client *c = client("robot");
+    assert_int_equal(c->error, 0);
+    assert_true(c->values[SKETCH_HANDSHAKES] == 2 || c->values[SKETCH_HANDSHAKES] == 5);
+    assert_true(c->values[SKETCH_HANDSHAKES] + c->error_handshakes >= 5);
+    assert_true(c->error_handshakes <= 2 * (4 * STATS_CLIENT_NAMES + 3) / STATS_CLIENT_NAMES);
+    assert_int_equal(clients.floor, 0); /* of bytes: relays have given nobody up */
+    assert_true(clients.evicted >= STATS_CLIENT_NAMES);
+
+    for (unsigned i = 0; i < 2 * STATS_CLIENT_NAMES; i++) { /* now the relay, too */
+        char other[32];
+        snprintf(other, sizeof(other), "robot-%u", i);
+        named(&r, other, SKETCH_BYTES_OUT, 40);
+    }
+    assert_int_equal(stats_clients_read(&reader, &clients), 0);
+    assert_true(clients.floor >= 40 && clients.floor <= 2 * (1000 + 80 * STATS_CLIENT_NAMES) / STATS_CLIENT_NAMES);
+    assert_int_equal(client("robot")->values[SKETCH_BYTES_IN], 1000);
+    stats_close(&r);
+    stats_close(&g);
+    stats_close(&h);
 }
 
 /* 1,000,000 addresses, each of which says a little, and one that says much. */
@@ -374,6 +451,8 @@ int main(void) {
         CASE(quantiles_are_upper_bounds),
         CASE(clients_are_merged),
         CASE(a_floor_that_rises_makes_no_error_below_nothing),
+        CASE(names_are_merged_over_roles),
+        CASE(handshakes_have_an_error_of_their_own),
         CASE(a_million_clients_stay_within_the_memory),
         CASE(what_is_no_stats_memfd_is_refused),
         CASE(readers_and_successors_believe_nothing),
