@@ -68,6 +68,7 @@ static struct asked *asked_of(const struct hello *hello) {
     if (a) {
         memcpy(a->sni, hello->sni, sizeof(a->sni));
         memcpy(a->ja4, hello->ja4, sizeof(a->ja4));
+        a->named = (struct sketch_ref){0};
     }
     return a;
 }

@@ -46,6 +46,7 @@ enum conn_state {
 struct asked {
     char sni[HELLO_NAME_MAX + 1];
     char ja4[HELLO_JA4_LEN + 1];
+    struct sketch_ref named; /* place of its client's verified name in the counters; none before the handshake is done */
 };
 
 struct conn {
@@ -79,7 +80,7 @@ struct conn {
     struct handshake_result *result; /* of a finished handshake, until handed over */
     uint32_t handshake_us;
     uint16_t counted_at;       /* block of its service in the counters; 0 = not yet */
-    struct sketch_ref tracked; /* its client's place in them */
+    struct sketch_ref tracked; /* place of its client's address in them */
 };
 
 /* A service as this role needs it. */

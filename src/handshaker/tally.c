@@ -69,22 +69,40 @@ void tally_handed_over(struct hand *h, const struct conn *c, uint16_t relay) {
 
 /* ---- clients ---- */
 
+static struct sketch_ref track(struct sketch *k, struct span client) {
+    struct sketch_ref ref = sketch_find(k, client);
+    sketch_live(k, ref, 1);
+    sketch_add(k, ref, SKETCH_HANDSHAKES, 1);
+    return ref;
+}
+
 void tally_client(struct hand *h, struct conn *c) {
     if (STATS_OFF)
         return;
-    struct sketch *k = &page_of(h)->clients;
     uint8_t key[16];
     addr_client_key(&c->client, key);
-    c->tracked = sketch_find(k, span_of(key, sizeof(key)));
-    sketch_live(k, c->tracked, 1);
-    sketch_add(k, c->tracked, SKETCH_HANDSHAKES, 1);
+    c->tracked = track(&page_of(h)->clients, span_of(key, sizeof(key)));
 }
 
-/* Not when its place went to somebody else meanwhile: what was lost is in the error of who comes next. */
-static void add_to_client(struct hand *h, struct conn *c, enum sketch_value v) {
-    struct sketch *k = &page_of(h)->clients;
-    if (sketch_holds(k, c->tracked))
-        sketch_add(k, c->tracked, v, 1);
+/*
+ * Only a handshake that is done has proved the name, by the client's signature or by its ticket. Before that anybody could show
+ * somebody else's certificate: what fails there, a refusal by the rules too, is the address' alone.
+ */
+static void track_name(struct hand *h, struct conn *c) {
+    struct sketch *k = &page_of(h)->names;
+    const struct client_id *id = c->result->client;
+    uint8_t key[SKETCH_KEY_MAX];
+    if (id && id->name_len)
+        c->asked->named = track(k, sketch_name_key(k, span_of(id->name, id->name_len), key));
+}
+
+/* Not when a place went to somebody else meanwhile: what was lost is in the error of who comes next. */
+static void add_to_client(struct hand *h, const struct conn *c, enum sketch_value v) {
+    struct sketch *clients = &page_of(h)->clients, *names = &page_of(h)->names;
+    if (sketch_holds(clients, c->tracked))
+        sketch_add(clients, c->tracked, v, 1);
+    if (c->asked && sketch_holds(names, c->asked->named))
+        sketch_add(names, c->asked->named, v, 1);
 }
 
 /* ---- connections ---- */
@@ -105,6 +123,10 @@ void tally_leave(struct hand *h, struct conn *c) {
     sketch_live(&page_of(h)->clients, c->tracked, -1);
     c->counted_at = 0;
     c->tracked = (struct sketch_ref){0};
+    if (!c->asked)
+        return;
+    sketch_live(&page_of(h)->names, c->asked->named, -1);
+    c->asked->named = (struct sketch_ref){0};
 }
 
 static enum served_as served_as(const struct hand *h, const struct conn *c, uint32_t ret_entries[static CREDS_SLOTS]) {
@@ -173,6 +195,7 @@ void tally_done(struct hand *h, struct conn *c) {
         stats_add(block(h, STATS_CERT, service_of(h, c), served.cert_file), v, 1);
     stats_observe(service, STATS_HANDSHAKE_US, c->handshake_us);
     stats_observe(suite, STATS_HANDSHAKE_US, c->handshake_us);
+    track_name(h, c);
     add_to_client(h, c, c->result->resumed ? SKETCH_RESUMED : SKETCH_FULL);
     if (TRACE_ON(handshake)) {
         struct traced t = traced(c);

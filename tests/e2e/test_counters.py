@@ -2,11 +2,12 @@
 import os
 import re
 import signal
+import ssl
 
 import pytest
 
 from support.client_pki import Issuer
-from support.clients import V12, V13, connect, context, receive, tcp
+from support.clients import V12, V13, connect, context, receive, reset, says_echo, tcp
 from support.raw import RawSession
 from support.waiting import until
 
@@ -174,3 +175,77 @@ def test_verified_names_are_clients_too(parts, folder):
     assert clients.pop(("127.0.0.1", False)) == 7000
     assert {name for name, verified in clients if verified} == names
     assert sorted(clients.values()) == [1000, 6000]
+
+
+def with_cert(client, version=None):
+    ctx = context(version=version)
+    if client:
+        ctx.load_cert_chain(client.cert, client.key)
+    return ctx
+
+
+def handshakes(p):
+    """Of each client, by its name: begun, full, resumed, failed. None of them is uncertain."""
+    clients = p.admin.json("/clients.json")
+    assert all(c["error_handshakes"] == 0 for c in clients)
+    return {c["client"]: tuple(c[k] for k in ("handshakes_total", "handshakes_full_total", "handshakes_resumed_total", "failed_total")) for c in clients}
+
+
+@pytest.mark.parametrize("version", [V12, V13], ids=["1.2", "1.3"])
+def test_handshakes_count_for_the_name_they_prove(parts, folder, version):
+    """Full and resumed, over handshakers and reloads. Who proves none, or is refused, counts for the address alone."""
+    ca = Issuer(folder, "clients authority")
+    p = parts.proxy(parts.backend(), top={"workers": 2}, client_auth={
+        "mode": "optional", "ca": str(ca.file), "allow": ["dns:*.example", "uri:spiffe://example.org/*"]})
+    robot = with_cert(ca.client("robot", dns=["robot.example"]), version)
+    long_name = "spiffe://example.org/" + "long/" * 40  # longer than a place in the figures keeps
+    other = with_cert(ca.client("other", uri=[long_name]), version)
+    barred = with_cert(ca.client("barred", dns=["barred.invalid"]), version)
+    nobody = with_cert(None, version)
+
+    def comes_in(ctx, session=None):
+        with connect(p.port, ctx, session=session) as c:
+            says_echo(c)
+            assert c.session_reused == (session is not None)
+            return c.session
+
+    for round_ in (1, 2):
+        sessions = [comes_in(ctx) for ctx in (robot, robot, other, nobody)]
+        for ctx, session in ((robot, 0), (robot, 1), (robot, 1), (other, 2), (nobody, 3)):
+            comes_in(ctx, sessions[session])
+        with pytest.raises(ssl.SSLError):
+            comes_in(barred)
+        p.wait_failure("client_not_allowed", count=round_)
+        p.wait_session(count=9 * round_)
+        expected = {"127.0.0.1": (10, 4, 5, 1), "robot.example": (5, 2, 3, 0), long_name[:87]: (2, 1, 1, 0)}
+        expected = {name: tuple(n * round_ for n in numbers) for name, numbers in expected.items()}
+        until(lambda: {name[:87]: n for name, n in handshakes(p).items()} == expected, lambda: f"{expected}, not {handshakes(p)}")
+        p.signal(signal.SIGHUP)
+        p.wait_event("log", count=round_, message=lambda m: m.startswith("reload done"), deadline=60)
+    verified = {c["client"]: c["sessions_total"] for c in p.admin.json("/clients.json") if c["verified"]}
+    assert sorted(verified.values()) == [4, 10]  # long names are cut the same in every process
+
+
+def test_a_client_lost_after_its_handshake_failed_by_name(parts, folder):
+    """It proves its name, and is gone before its session begins."""
+    ca = Issuer(folder, "clients authority")
+    p = parts.proxy(parts.backend(), top={"workers": 1}, client_auth={"mode": "required", "ca": str(ca.file)})
+    s = tcp(p.port)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = with_cert(ca.client("robot"), V13).wrap_bio(incoming, outgoing, server_hostname="localhost")
+    while True:
+        try:
+            client.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            s.sendall(outgoing.read())
+            incoming.write(s.recv(65536))
+    handshaker = p.roles()["handshaker"][0]
+    os.kill(handshaker, signal.SIGSTOP)  # so that it finds the last message and the reset together
+    try:
+        s.sendall(outgoing.read())
+        reset(s)
+    finally:
+        os.kill(handshaker, signal.SIGCONT)
+    assert p.wait_failure("handshake_reset")["client_name"] == "robot"
+    until(lambda: handshakes(p) == {name: (1, 1, 0, 1) for name in ("127.0.0.1", "robot")}, lambda: handshakes(p))
