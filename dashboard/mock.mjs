@@ -116,7 +116,7 @@ const open = new Set();
 setInterval(() => {
     const now = Date.now() / 1000;
     second(now);
-    const text = `event: snapshot\ndata: ${JSON.stringify({ status: status(now), clients: clients.map((c) => ({ client: c.client, verified: c.verified, sessions: c.sessions, bytes_in: c.in, bytes_out: c.out, rate_in: { "1s": c.rateIn }, rate_out: { "1s": c.rateOut }, handshakes_total: c.handshakes, failed_total: c.failed, error_bytes: 0 })), clients_tracked: scenario === "many" ? 4096 : clients.length })}\n\n`;
+    const text = `event: snapshot\ndata: ${JSON.stringify({ status: status(now), clients: clients.map((c) => ({ client: c.client, verified: c.verified, sessions: c.sessions, bytes_in: c.in, bytes_out: c.out, rate_in: { "1s": c.rateIn }, rate_out: { "1s": c.rateOut }, handshakes_total: c.handshakes + c.failed, handshakes_full_total: c.handshakes - 7, handshakes_resumed_total: 7, failed_total: c.failed, error_bytes: 0 })), clients_tracked: scenario === "many" ? 4096 : clients.length })}\n\n`;
     for (const r of open)
         r.write(text);
 }, 1000);

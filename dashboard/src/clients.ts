@@ -1,7 +1,7 @@
 // Clients by rate, each with its history, and one that is followed (by default the busiest).
 import { css, sparkline, TimeChart } from "./charts";
 import { byId, el, put, Rows, set } from "./dom";
-import { age, bytes, count, plural, rate, rateMark } from "./format";
+import { age, bytes, count, rate, rateMark } from "./format";
 import type { ClientTrace, History } from "./history";
 import { firstSessions } from "./lists";
 import type { Client, Session } from "./model";
@@ -62,7 +62,7 @@ export class Clients {
             { label: "to client", color: "--out", text: rate },
             { label: "from client", color: "--in", text: rate, below: true },
         ], { name: "Throughput of this client over time", axis: rateMark, axisWidth: 72, least: 1000, height: 150 });
-        for (const label of ["To client", "From client", "Sessions", "Sent in all", "Received in all", "Handshakes"]) {
+        for (const label of ["To client", "From client", "Sessions", "Sent in all", "Received in all", "Handshakes", "Full handshakes", "Resumed", "Failed"]) {
             const dd = el("dd", {}, "–");
             this.facts[label] = dd;
             byId("follow-facts").append(el("div", {}, el("dt", {}, label), dd));
@@ -235,7 +235,10 @@ export class Clients {
             "Sessions": count(c?.sessions ?? null),
             "Sent in all": bytes(c?.bytesOut ?? null),
             "Received in all": bytes(c?.bytesIn ?? null),
-            "Handshakes": c?.handshakes == null ? "–" : count(c.handshakes) + (c.failed ? `, ${plural(c.failed, "failed", "failed")}` : ""),
+            "Handshakes": count(c?.handshakes ?? null),
+            "Full handshakes": count(c?.full ?? null),
+            "Resumed": count(c?.resumed ?? null),
+            "Failed": count(c?.failed ?? null),
         };
         for (const [label, value] of Object.entries(facts))
             put(this.facts[label] as HTMLElement, value);

@@ -70,7 +70,9 @@ export interface Client {
     bytesOut: number;
     rateIn: number | null; // over the last seconds, as the proxy measures it
     rateOut: number | null;
-    handshakes: number | null;
+    handshakes: number | null; // begun; with a verified name: done
+    full: number | null;
+    resumed: number | null;
     failed: number | null;
     uncertain: number; // bytes that may belong to another client which was tracked before
 }

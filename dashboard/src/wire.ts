@@ -124,6 +124,8 @@ function client(v: unknown): Client {
         rateIn: rateOf(t.rate_in),
         rateOut: rateOf(t.rate_out),
         handshakes: maybe(t.handshakes_total),
+        full: maybe(t.handshakes_full_total),
+        resumed: maybe(t.handshakes_resumed_total),
         failed: maybe(t.failed_total),
         uncertain: num(t.error_bytes),
     };

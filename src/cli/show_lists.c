@@ -7,6 +7,7 @@
 #include "cli/table.h"
 
 #define LIMIT_DEFAULT "20"
+#define WIDE          100 /* columns of a terminal from which on all figures of a client are shown */
 
 static const char clients_usage[] =
     "usage: tls-off clients [--sort KEY] [--limit N] [--client NAME] [--admin PATH] [--json]\n"
@@ -16,7 +17,8 @@ static const char clients_usage[] =
     "  --client NAME  only that one: an address, an IPv6 network \"2001:db8::/64\", or a verified name\n"
     "\n"
     "Plain bytes from and to each client; exact since it is tracked, which it is while it is among the busiest\n"
-    "(thousands). Rates are those of the last 1, 10 and 60 seconds, both ways together.\n"
+    "(thousands). Rates are those of the last 1, 10 and 60 seconds, both ways together. \"full\" and \"resumed\" are\n"
+    "handshakes; they are left out where the terminal has fewer than 100 columns. --json has all figures.\n"
     "\n"
     "Exit status: 0 well, 1 the list was refused, 2 wrong usage, 3 no running tls-off reached.\n";
 
@@ -79,21 +81,33 @@ static double both(const json_t *o, const char *span) {
     return admin_number(json_object_get(o, "rate_in"), span) + admin_number(json_object_get(o, "rate_out"), span);
 }
 
+/* Full and resumed ones, as two cells in front of others; TO is returned. */
+static const char *handshakes(const json_t *c, char *to, size_t cap) {
+    char full[HUMAN_MAX], resumed[HUMAN_MAX];
+    (void)snprintf(to, cap, "%s\t%s\t", human_count(admin_number(c, "handshakes_full_total"), full),
+                   human_count(admin_number(c, "handshakes_resumed_total"), resumed));
+    return to;
+}
+
 static void print_clients(const json_t *list) {
     struct table t;
-    size_t i;
+    size_t i, width = table_width();
     json_t *c;
-    table_begin(&t, "~client|>sessions|>in|>out|>1 s|>10 s|>60 s|>failed");
+    bool wide = width >= WIDE;
+    table_begin(&t, wide ? "~client|>sessions|>in|>out|>1 s|>10 s|>60 s|>full|>resumed|>failed"
+                         : "~client|>sessions|>in|>out|>1 s|>10 s|>60 s|>failed");
     json_array_foreach(list, i, c) {
         char n[HUMAN_MAX], in[HUMAN_MAX], out[HUMAN_MAX], a[HUMAN_MAX], b[HUMAN_MAX], d[HUMAN_MAX], f[HUMAN_MAX];
-        table_row(&t, "%s\t%s\t%s\t%s\t%s/s\t%s/s\t%s/s\t%s", admin_text(c, "client"),
+        char hs[2 * HUMAN_MAX + 2] = "";
+        table_row(&t, "%s\t%s\t%s\t%s\t%s/s\t%s/s\t%s/s\t%s%s", admin_text(c, "client"),
                   human_count(admin_number(c, "sessions"), n), human_bytes(admin_number(c, "bytes_in"), in),
                   human_bytes(admin_number(c, "bytes_out"), out), human_bytes(both(c, "1s"), a), human_bytes(both(c, "10s"), b),
-                  human_bytes(both(c, "60s"), d), human_count(admin_number(c, "failed_total"), f));
+                  human_bytes(both(c, "60s"), d), wide ? handshakes(c, hs, sizeof(hs)) : "",
+                  human_count(admin_number(c, "failed_total"), f));
     }
     if (t.rows == 1)
         puts("no client has been seen yet");
-    table_end(&t, stdout, table_width());
+    table_end(&t, stdout, width);
 }
 
 int cmd_clients(int argc, char **argv) {

@@ -350,8 +350,9 @@ static void draw_followed(struct place *p, int last) {
     draw_spark(p, 12, v, n);
     put(p, 0, FAINT, "both ways");
     p->row++;
-    put(p, 0, PLAIN, "in %s  out %s  handshakes %.0f  failed %.0f", human_bytes(admin_number(c, "bytes_in"), a),
-        human_bytes(admin_number(c, "bytes_out"), b), admin_number(c, "handshakes_total"), admin_number(c, "failed_total"));
+    put(p, 0, PLAIN, "in %s  out %s  handshakes %.0f full, %.0f resumed, %.0f failed",
+        human_bytes(admin_number(c, "bytes_in"), a), human_bytes(admin_number(c, "bytes_out"), b),
+        admin_number(c, "handshakes_full_total"), admin_number(c, "handshakes_resumed_total"), admin_number(c, "failed_total"));
     p->row += 2;
     draw_sessions(p, last);
 }

@@ -1,14 +1,19 @@
 """The commands that speak to a running tls-off: what they print, in 80 columns, and their exit status."""
+import fcntl
 import json
 import os
+import pty
 import re
 import socket
+import struct
+import subprocess
+import termios
 import threading
 
 import pytest
 
 from support.clients import connect, says_echo
-from support.proxy import command
+from support.proxy import BINARY, command
 from support.waiting import until
 
 
@@ -19,6 +24,18 @@ def p(parts):
 
 def tls_off(p, *arguments, **options):
     return command(*arguments, "--admin", p.admin_socket, **options)
+
+
+def in_terminal(p, columns, *arguments):
+    """What a command prints to a terminal of so many columns."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    try:
+        subprocess.run([BINARY, *arguments, "--admin", p.admin_socket], stdout=theirs, check=True)
+        return os.read(ours, 65536).decode().replace("\r", "")
+    finally:
+        os.close(ours)
+        os.close(theirs)
 
 
 def refuses(port):
@@ -105,9 +122,17 @@ def test_clients(p):
         status, out, err = tls_off(p, "clients", "--sort", "rate", "--limit", "5")
         assert status == 0 and not err and fits(out)
         assert re.search(r"^127\.0\.0\.1 +1 +7\.00 kB +7\.00 kB ", out, re.M), out
+        with connect(p.port, c.context, session=c.session) as again:
+            says_echo(again)
+    until(lambda: p.admin.json("/clients.json")[0]["handshakes_resumed_total"] == 1, "one was resumed")
+    for columns in (80, 99, 100, 140):
+        out = in_terminal(p, columns, "clients")
+        wide = columns >= 100
+        assert fits(out, columns) and ("resumed" in out) == wide, out
+        assert re.search(r" 1 +1 +0$" if wide else r"B/s +0$", out, re.M), out
     status, out, _ = tls_off(p, "clients", "--json", "--client", "127.0.0.1")
     client, = json.loads(out)
-    assert status == 0 and client["client"] == "127.0.0.1" and (client["bytes_in"], client["bytes_out"]) == (7000, 7000)
+    assert status == 0 and client["client"] == "127.0.0.1" and (client["bytes_in"], client["bytes_out"]) == (7012, 7012)
     assert json.loads(tls_off(p, "clients", "--json", "--client", "192.0.2.1")[1]) == []
     assert tls_off(p, "clients", "--sort", "size")[0] == 1
     assert tls_off(p, "clients", "--limit", "-1")[0] == 1

@@ -131,6 +131,7 @@ def test_keys(p, terminal):
         t.shows("filter: 127 ")
         t.keys("Down", "Enter")
         t.shows(r"^client 127\.0\.0\.1")
+        t.shows(r"handshakes \d+ full, \d+ resumed, \d+ failed$")
         unique_id = t.shows(r"^([0-9a-f]{12}) +web +open ").group(1)
         t.keys("Escape")
         t.hides("^client ")
