@@ -32,15 +32,31 @@ static int set_suites(SSL_CTX *ctx, const struct tls_policy *p) {
     return SSL_CTX_set_cipher_list(ctx, tls12) == 1 ? 0 : ERR_CRYPTO;
 }
 
+/*
+ * Within a tuple (parted by '/'; OpenSSL 3.5) libssl takes our first group among those the client has sent a share of. So a
+ * hybrid group stands in a tuple before those behind it: a client that has it is asked for a share if need be
+ * (HelloRetryRequest). Between the others the order is not worth a round trip.
+ */
 static int set_groups(SSL_CTX *ctx, const struct tls_policy *p) {
     char names[512];
     struct text t = text_of(names, sizeof(names));
+    bool after_hybrid = false;
     for (size_t i = 0; i < p->ngroups; i++) {
         const struct group *g = group_by_id(p->groups[i]);
-        if (g)
-            join(&t, g->openssl_name);
+        if (!g)
+            continue;
+        if (t.len)
+            text_add(&t, after_hybrid && !g->hybrid ? "/" : ":");
+        text_add(&t, g->openssl_name);
+        after_hybrid = g->hybrid;
     }
-    return t.len && !t.cut && SSL_CTX_set1_groups_list(ctx, names) == 1 ? 0 : ERR_CRYPTO; /* an empty list would be libssl's */
+    if (!t.len || t.cut) /* an empty list would be libssl's */
+        return ERR_CRYPTO;
+    if (SSL_CTX_set1_groups_list(ctx, names) == 1)
+        return 0;
+    for (char *c = names; (c = strchr(c, '/'));) /* a provider's group in an older libssl, which knows no tuples */
+        *c = ':';
+    return SSL_CTX_set1_groups_list(ctx, names) == 1 ? 0 : ERR_CRYPTO;
 }
 
 /*

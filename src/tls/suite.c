@@ -72,11 +72,11 @@ const struct suite *suite_at(size_t i) {
 }
 
 static const struct group groups[] = {
-    {0x11ec, "X25519MLKEM768", "X25519MLKEM768"},
-    {0x001d, "x25519", "X25519"},
-    {0x0017, "secp256r1", "P-256"},
-    {0x0018, "secp384r1", "P-384"},
-    {0x0019, "secp521r1", "P-521"},
+    {0x11ec, "X25519MLKEM768", "X25519MLKEM768", true},
+    {0x001d, "x25519", "X25519", false},
+    {0x0017, "secp256r1", "P-256", false},
+    {0x0018, "secp384r1", "P-384", false},
+    {0x0019, "secp521r1", "P-521", false},
 };
 
 const struct group *group_by_id(uint16_t id) {

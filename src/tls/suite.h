@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -60,6 +61,7 @@ struct group {
     uint16_t id;
     const char *name;         /* IANA registry */
     const char *openssl_name; /* for SSL_CTX_set1_groups_list */
+    bool hybrid;              /* holds against quantum computers, too: worth a round trip more */
 };
 const struct group *group_by_id(uint16_t id);
 const struct group *group_by_name(const char *iana_name);

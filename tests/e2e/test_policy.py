@@ -145,7 +145,16 @@ def openssl_has_mlkem():
 
 if openssl_has_mlkem():  # tools/test-openssl35 runs it with one that has
 
-    def test_the_hybrid_group_comes_first(parts):
-        p = parts.proxy(parts.backend())
-        s_client(p.port, "-tls1_3", "-groups", "X25519MLKEM768:X25519")
-        assert p.wait_session()["group"] == "X25519MLKEM768"
+    @pytest.mark.parametrize("ours,theirs,group,hellos", [
+        ([], "*X25519:*X25519MLKEM768", "X25519MLKEM768", 1),  # '*': with a key share
+        ([], "*X25519:X25519MLKEM768", "X25519MLKEM768", 2),
+        ([], "*X25519:P-256", "x25519", 1),
+        ([], "*P-256:X25519", "secp256r1", 1),
+        (["x25519", "X25519MLKEM768"], "*X25519MLKEM768:*X25519", "x25519", 1),
+        (["x25519", "X25519MLKEM768"], "*X25519MLKEM768:X25519", "X25519MLKEM768", 1),
+    ])
+    def test_our_order_of_hybrid_and_other_groups_decides(parts, ours, theirs, group, hellos):
+        p = parts.proxy(parts.backend(), groups=ours)
+        said = s_client(p.port, "-tls1_3", "-groups", theirs, "-msg")
+        assert p.wait_session()["group"] == group
+        assert len(re.findall(r"^>>> .*ClientHello", said, re.M)) == hellos, said

@@ -117,6 +117,39 @@ static void a_share_of_a_group_we_do_not_rank_first_leads_to_a_session(void **st
     leave();
 }
 
+#define HYBRID 0x11ec
+
+/* What becomes of a client that offers GROUPS (which libssl has; '*' marks key shares) to a server of that order. */
+static uint16_t group_of(const uint16_t *order, size_t n, const char *groups) {
+    struct tls_policy p = service_policy("web");
+    p.groups = order;
+    p.ngroups = n;
+    struct tls_server *s = service_new(&p, certs, tickets);
+    client_speaks(TLS_1_3);
+    client_groups(groups);
+    establish(s);
+    uint16_t group = result.group;
+    talk_and_close();
+    leave();
+    tls_server_free(s);
+    return group;
+}
+
+static void a_hybrid_group_is_asked_for_when_it_is_first(void **state) {
+    static const uint16_t first[] = {HYBRID, 0x001d, 0x0017}, second[] = {0x001d, HYBRID, 0x0017};
+    client_speaks(TLS_1_3);
+    if (SSL_set1_groups_list(client, (uintptr_t) "X25519:X25519MLKEM768") != 1) {
+        ERR_clear_error();
+        skip(); /* libssl does not have it; tools/test-openssl35 comes here with one that does */
+    }
+    leave();
+    assert_int_equal(group_of(first, 3, "*X25519:*X25519MLKEM768"), HYBRID);
+    assert_int_equal(group_of(first, 3, "*X25519:X25519MLKEM768"), HYBRID);
+    assert_int_equal(group_of(first, 3, "*P-256:X25519"), 0x0017);
+    assert_int_equal(group_of(second, 3, "*X25519MLKEM768:*X25519"), 0x001d);
+    assert_int_equal(group_of(second, 3, "*X25519MLKEM768:X25519"), HYBRID); /* no retry to be weaker */
+}
+
 static void a_hello_retry_is_followed(void **state) {
     for (size_t i = 0; i < 3; i++) {
         client_new(client_ctx);
@@ -432,6 +465,7 @@ int main(void) {
         cmocka_unit_test_teardown(our_order_of_suites_decides, clean_up),
         cmocka_unit_test_teardown(the_clients_only_group_is_taken_when_it_is_ours, clean_up),
         cmocka_unit_test_teardown(a_share_of_a_group_we_do_not_rank_first_leads_to_a_session, clean_up),
+        cmocka_unit_test_teardown(a_hybrid_group_is_asked_for_when_it_is_first, clean_up),
         cmocka_unit_test_teardown(a_hello_retry_is_followed, clean_up),
         cmocka_unit_test_teardown(our_order_of_protocols_decides, clean_up),
         cmocka_unit_test_teardown(alpn_is_used_only_when_both_speak_it, clean_up),
