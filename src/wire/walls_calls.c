@@ -156,6 +156,7 @@ static const struct call calls[] = {
     CALL(getcwd, FILES),
     CALL(fadvise64, FILES),
 
+    CALL(eventfd2, CALLS_LOG), /* libmicrohttpd 1.0 */
     CALL(memfd_create, CALLS_WRITE_FILES | CALLS_LOG),
     CALL(ftruncate, CALLS_WRITE_FILES),
     CALL(fallocate, CALLS_WRITE_FILES),

@@ -22,7 +22,7 @@ enum calls {
     CALLS_RESOLVE = 8, /* what the C library's resolver does: UDP, netlink, reading files, loading libraries */
     CALLS_READ_FILES = 16,
     CALLS_WRITE_FILES = 32,
-    CALLS_LOG = 64,    /* Unix datagrams to syslog and journal */
+    CALLS_LOG = 64,    /* Unix datagrams to syslog and journal; an eventfd for the HTTP server */
     CALLS_CHECK = 128, /* trying whether an address can be listened on */
 };
 

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -177,6 +178,11 @@ static int start_a_uring(void) {
     return syscall(SYS_io_uring_setup, 1, params) < 0 ? -1 : 0;
 }
 
+static int make_an_eventfd(void) {
+    int fd = eventfd(0, EFD_CLOEXEC);
+    return fd < 0 ? -1 : close(fd);
+}
+
 #define BIT(role) (1u << (role))
 
 /* Every attempt, and the roles that may do it. */
@@ -206,6 +212,7 @@ static const struct row {
     {"leave the namespaces", leave_the_network, 0},
     {"load BPF", load_bpf, 0},
     {"start io_uring", start_a_uring, 0},
+    {"make an eventfd, as its HTTP server does", make_an_eventfd, BIT(ROLE_OBSERVER)},
 };
 
 /* Closes the walls of ROLE and tries; the answer is the exit status. */
