@@ -10,7 +10,7 @@ class Settings:
     def __init__(self, quick, rounds=None, seconds=None, only=None, peers=None):
         self.quick = quick
         self.rounds = rounds or (3 if quick else 5)
-        self.seconds = seconds or (0.6 if quick else 2.0)
+        self.seconds = seconds or (0.6 if quick else 1.5)
         self.only, self.peers = only, peers
 
     def wanted_peers(self, names):
