@@ -264,14 +264,14 @@ static void without_memory_nothing_is_lost(void **state) {
 
 static void broken_messages_end_the_link(void **state) {
     static const struct {
-        enum export_type type;
+        uint16_t type;
         struct span body;
     } bad[] = {{EXPORT_SESSIONS, {NULL, 0}},
                {EXPORT_SESSIONS, {(const uint8_t *)"\1\1\0\0\0\1\0\0", 8}},
                {EXPORT_BYTES, {(const uint8_t *)"\7x", 2}},
                {EXPORT_TAKEN, {(const uint8_t *)"x", 1}},
                {EXPORT_WILL, {NULL, 0}},
-               {(enum export_type)77, {NULL, 0}}};
+               {77, {NULL, 0}}};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         uint32_t number = intercept(&plain);
         assert_int_equal(ipc_send(import_link, bad[i].type, bad[i].body, NULL, 0), 0);
