@@ -140,6 +140,31 @@ void backends_resolved(struct backends *b, uint16_t i, const struct addr *addrs,
         x->addrs[k].port = x->conf->port;
     }
     x->next_addr = 0;
+    x->addrs_failed = 0;
+}
+
+uint8_t backends_addr(struct backends *b, uint16_t i, uint64_t now_ms) {
+    MUST(i < b->service->nbackends);
+    struct backend *x = &b->list[i];
+    if (x->naddrs == 0)
+        return 0;
+    if (x->addrs_until_ms <= now_ms)
+        x->addrs_failed = 0;
+    uint8_t addr = x->next_addr % x->naddrs;
+    for (uint8_t n = 0; n < x->naddrs && x->addrs_failed >> addr & 1; n++) /* when all have, all are as good */
+        addr = (uint8_t)((addr + 1) % x->naddrs);
+    x->next_addr = (uint8_t)((addr + 1) % x->naddrs);
+    return addr;
+}
+
+void backends_addr_failed(struct backends *b, uint16_t i, uint8_t addr, uint64_t now_ms) {
+    MUST(i < b->service->nbackends);
+    struct backend *x = &b->list[i];
+    if (addr >= x->naddrs)
+        return;
+    if (!x->addrs_failed)
+        x->addrs_until_ms = now_ms + BACKEND_ADDR_OUT_MS;
+    x->addrs_failed |= (uint16_t)(1u << addr);
 }
 
 static int unix_sockaddr(const struct conf_backend *c, struct sockaddr_storage *ret, socklen_t *ret_len) {
@@ -156,15 +181,13 @@ static int unix_sockaddr(const struct conf_backend *c, struct sockaddr_storage *
     return 0;
 }
 
-int backends_sockaddr(struct backends *b, uint16_t i, struct sockaddr_storage *ret, socklen_t *ret_len) {
+int backends_sockaddr(const struct backends *b, uint16_t i, uint8_t addr, struct sockaddr_storage *ret, socklen_t *ret_len) {
     MUST(i < b->service->nbackends);
-    struct backend *x = &b->list[i];
+    const struct backend *x = &b->list[i];
     if (x->conf->kind != BACKEND_TCP)
         return unix_sockaddr(x->conf, ret, ret_len);
     if (x->naddrs == 0)
         return ERR_NOT_FOUND;
-    const struct addr *a = &x->addrs[x->next_addr % x->naddrs];
-    x->next_addr = (uint8_t)((x->next_addr + 1) % x->naddrs);
-    *ret_len = addr_to_sockaddr(a, ret);
+    *ret_len = addr_to_sockaddr(&x->addrs[addr % x->naddrs], ret);
     return 0;
 }

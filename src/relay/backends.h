@@ -22,6 +22,9 @@
 #define BACKEND_FAILURES_OUT 3
 #define BACKEND_OUT_MAX_MS   60000
 
+/* How long an address that failed is passed over while its name has others. */
+#define BACKEND_ADDR_OUT_MS 10000
+
 struct backend {
     const struct conf_backend *conf;
     uint64_t id;       /* hash of its text, for client-hash */
@@ -31,7 +34,9 @@ struct backend {
     bool on_trial;                        /* one session is trying it after a time out */
     struct addr addrs[BACKEND_ADDRS_MAX]; /* TCP: what the name means at present */
     uint8_t naddrs;
-    uint8_t next_addr; /* the one to try next */
+    uint8_t next_addr;     /* the one to try next */
+    uint16_t addrs_failed; /* bits, until */
+    uint64_t addrs_until_ms;
 };
 
 struct backends {
@@ -71,7 +76,17 @@ bool backends_failed(struct backends *b, uint16_t i, uint64_t now_ms, uint32_t *
 void backends_resolved(struct backends *b, uint16_t i, const struct addr *addrs, size_t n);
 
 /*
- * The socket address to connect to next; TCP addresses take turns. ERR_NOT_FOUND while a name has no address (yet), ERR_LIMIT
- * when a Unix path does not fit.
+ * Which of a TCP backend's addresses is to be tried first: they take turns, without those to which a connect has failed lately
+ * while there are others. When it fails, those that follow are tried before the backend has failed.
  */
-MUST_CHECK int backends_sockaddr(struct backends *b, uint16_t i, struct sockaddr_storage *ret, socklen_t *ret_len);
+uint8_t backends_addr(struct backends *b, uint16_t i, uint64_t now_ms);
+
+/* A connect to that address failed. */
+void backends_addr_failed(struct backends *b, uint16_t i, uint8_t addr, uint64_t now_ms);
+
+/*
+ * The socket address to connect to; ADDR is a TCP backend's. ERR_NOT_FOUND while a name has no address (yet), ERR_LIMIT when a
+ * Unix path does not fit.
+ */
+MUST_CHECK int backends_sockaddr(const struct backends *b, uint16_t i, uint8_t addr, struct sockaddr_storage *ret,
+                                 socklen_t *ret_len);

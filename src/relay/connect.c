@@ -93,10 +93,15 @@ void connect_stand_in_line(struct relay *r, struct session *s) {
         wheel_arm(&r->loop.wheel, &r->backlog_timer, r->loop.now_ms + RETRY_MS);
 }
 
+static bool addrs_left(struct relay *r, const struct session *s) {
+    return s->addrs_tried < backends_of(r, s)->list[s->backend].naddrs;
+}
+
+/* Addresses of this backend, or backends. */
 static bool others_left(struct relay *r, const struct session *s) {
     size_t n = session_service(r, s)->nbackends;
     uint64_t all = n >= 64 ? UINT64_MAX : (1ull << n) - 1;
-    return ((s->tried | 1ull << s->backend) & all) != all;
+    return addrs_left(r, s) || ((s->tried | 1ull << s->backend) & all) != all;
 }
 
 /* One attempt may take half of the time that is left when there are others to try. */
@@ -138,25 +143,50 @@ static enum attempt pending(struct relay *r, struct session *s, int error) {
     return ATTEMPT_PENDING;
 }
 
+/* One address of the backend; errno when that failed. */
+static enum attempt attempt_addr(struct relay *r, struct session *s, const struct sockaddr_storage *to, socklen_t len) {
+    s->backend_fd = connect_socket(to->ss_family);
+    if (s->backend_fd < 0)
+        return ATTEMPT_FAILED;
+    if (connect(s->backend_fd, (const struct sockaddr *)to, len) == 0) {
+        if (to->ss_family == AF_UNIX)
+            return ATTEMPT_DONE;
+        errno = EINPROGRESS; /* at once, over loopback: its event follows like any other */
+    }
+    return pending(r, s, errno);
+}
+
+/* The connect to one address failed. True when its name has another that is to be tried: the backend has not failed yet. */
+static bool next_addr(struct relay *r, struct session *s) {
+    struct backends *b = backends_of(r, s);
+    uint8_t n = b->list[s->backend].naddrs;
+    if (n < 2) /* a Unix socket, too */
+        return false;
+    backends_addr_failed(b, s->backend, s->addr, r->loop.now_ms);
+    if (!addrs_left(r, s))
+        return false;
+    s->addr = (uint8_t)((s->addr + 1) % n);
+    s->addrs_tried++;
+    s->retries++;
+    counts_backend(r, s, STATS_CONNECTS_FAILED);
+    if (s->backend_fd >= 0)
+        close(s->backend_fd);
+    s->backend_fd = -1;
+    return true;
+}
+
 static enum attempt attempt(struct relay *r, struct session *s) {
     struct sockaddr_storage to;
     socklen_t len = 0;
-    struct backends *b = backends_of(r, s);
-    if (backends_sockaddr(b, s->backend, &to, &len) < 0) {
-        attempt_failed(r, s, "its name has no address (yet)");
-        return ATTEMPT_FAILED;
-    }
-    s->backend_fd = connect_socket(to.ss_family);
-    if (s->backend_fd >= 0) {
-        if (connect(s->backend_fd, (struct sockaddr *)&to, len) == 0) {
-            if (to.ss_family == AF_UNIX)
-                return ATTEMPT_DONE;
-            errno = EINPROGRESS; /* at once, over loopback: its event follows like any other */
+    do {
+        if (backends_sockaddr(backends_of(r, s), s->backend, s->addr, &to, &len) < 0) {
+            attempt_failed(r, s, "its name has no address (yet)");
+            return ATTEMPT_FAILED;
         }
-        enum attempt a = pending(r, s, errno);
+        enum attempt a = attempt_addr(r, s, &to, len);
         if (a != ATTEMPT_FAILED)
             return a;
-    }
+    } while (next_addr(r, s));
     attempt_failed(r, s, strerror(errno));
     return ATTEMPT_FAILED;
 }
@@ -174,6 +204,8 @@ void connect_try(struct relay *r, struct session *s) {
             return;
         }
         s->on_backend = true;
+        s->addr = backends_addr(backends_of(r, s), s->backend, r->loop.now_ms);
+        s->addrs_tried = 1;
         counts_on_backend(r, s, true);
         switch (attempt(r, s)) {
         case ATTEMPT_DONE:
@@ -185,6 +217,15 @@ void connect_try(struct relay *r, struct session *s) {
             break;
         }
     }
+}
+
+/* After a connect that failed: the next address of the backend's name, else the next backend. */
+static void try_next(struct relay *r, struct session *s, int error) {
+    bool more = next_addr(r, s);
+    if (!more)
+        attempt_failed(r, s, strerror(error));
+    if (!more || attempt(r, s) == ATTEMPT_FAILED)
+        connect_try(r, s);
 }
 
 void connect_begin(struct relay *r, struct session *s) {
@@ -204,20 +245,20 @@ void connect_event(struct relay *r, struct session *s, uint32_t events) {
         s->down.readable = events & (EPOLLIN | EPOLLRDHUP);
         return;
     }
-    attempt_failed(r, s, strerror(error ? error : ECONNREFUSED));
-    connect_try(r, s);
+    try_next(r, s, error ? error : ECONNREFUSED);
 }
 
 void connect_timeout(struct relay *r, struct session *s) {
     bool in_line = s->in_line;
     if (r->loop.now_ms < s->deadline_ms) { /* this attempt's time is over, the session's is not */
-        attempt_failed(r, s, strerror(ETIMEDOUT));
         wheel_arm(&r->loop.wheel, &s->timer, s->deadline_ms);
-        connect_try(r, s);
+        try_next(r, s, ETIMEDOUT);
         return;
     }
-    if (!in_line)
+    if (!in_line) {
+        backends_addr_failed(backends_of(r, s), s->backend, s->addr, r->loop.now_ms);
         attempt_failed(r, s, strerror(ETIMEDOUT));
+    }
     session_fail(r, s, in_line ? ERR_BACKEND_BACKLOG : ERR_BACKEND_TIMEOUT);
 }
 
@@ -227,7 +268,7 @@ static void retry_one_backend(struct relay *r, struct list *waiters) {
         struct session *s = CONTAINER_OF(waiters->next, struct session, link);
         struct sockaddr_storage to;
         socklen_t len = 0;
-        int err = backends_sockaddr(backends_of(r, s), s->backend, &to, &len);
+        int err = backends_sockaddr(backends_of(r, s), s->backend, s->addr, &to, &len);
         if (err == 0 && connect(s->backend_fd, (struct sockaddr *)&to, len) < 0) {
             if (errno == EAGAIN)
                 return;

@@ -98,11 +98,13 @@ struct session {
     bool client_fin;   /* the client has ended its side of TCP */
     bool reset_client; /* end with a reset, after all bytes have left */
     bool reset_backend;
-    bool listed;      /* in the ready list */
-    bool moving;      /* on its way from or to another relay: nothing is done with it */
-    bool stays;       /* the relay that this one exports to cannot take it */
-    bool throttled;   /* in line for its client's byte rate */
-    bool fed;         /* its turn has come */
+    bool listed;    /* in the ready list */
+    bool moving;    /* on its way from or to another relay: nothing is done with it */
+    bool stays;     /* the relay that this one exports to cannot take it */
+    bool throttled; /* in line for its client's byte rate */
+    bool fed;       /* its turn has come */
+    uint8_t addr;   /* which of its backend's addresses is being tried, and how many have been, it included; 0 = not known */
+    uint8_t addrs_tried;
     uint32_t down_ms; /* low bits of the time when bytes last came from the backend */
     struct session_counts counts;
     struct rate_limiter *rate; /* NULL = none (yet) */

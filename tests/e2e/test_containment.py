@@ -10,7 +10,7 @@ import time
 import pytest
 
 from support import processes
-from support.clients import V12, V13, connect, context, says_echo
+from support.clients import V12, V13, connect, context, lives, says_echo
 from support.proxy import SANITIZED, command
 from support.waiting import until
 
@@ -32,15 +32,6 @@ def owner(c, pids):
     mine = c.getsockname()[1], c.getpeername()[1]
     inode = until(lambda: remote_inodes().get(mine), "the session's socket")  # the table may change while it is read
     return next((pid for pid in pids if inode in processes.socket_inodes(pid)), None)
-
-
-def lives(c, seconds=10):
-    c.settimeout(seconds)
-    try:
-        says_echo(c)
-        return True
-    except (OSError, AssertionError):
-        return False
 
 
 class Load:

@@ -12,7 +12,7 @@ import pytest
 
 from support import backends, clients, processes
 from support.backends import ManyEcho, unix_listener
-from support.clients import V12, V13, connect, context, receive, receive_all, says_echo, tcp
+from support.clients import V12, V13, connect, context, lives, receive, receive_all, says_echo, tcp
 from support.raw import ALERT, CLOSE_NOTIFY, DATA, HANDSHAKE, RawSession
 from support.streams import Streams
 from support.waiting import until
@@ -507,7 +507,7 @@ def test_a_relay_that_came_back_gets_its_half(parts):
     for c in sessions:
         says_echo(c)
     os.kill(p.roles()["relay"][0], signal.SIGKILL)
-    rest = [c for c in sessions if alive(c)]
+    rest = [c for c in sessions if lives(c)]
     streams = Streams(rest[:20])
     m = p.wait_event("log", message=lambda m: m.startswith("balance: "), deadline=60)["message"]
     print(m)
@@ -540,15 +540,6 @@ def many_descriptors():
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def alive(c):
-    """Whether a session echoes. One that is gone shows its end, and nothing in between."""
-    try:
-        says_echo(c, b"are you there?")
-        return True
-    except (OSError, AssertionError):
-        return False
 
 
 def relays(p):
@@ -591,7 +582,7 @@ def test_the_importer_is_killed(parts, many_descriptors, share):
     os.kill(new, signal.SIGKILL)
     e = p.wait_event("log", message=lambda m: m.startswith("reload done: "), deadline=60)
     kept = [int(m["message"].split(" could not move ")[1].split()[0]) for m in p.events("log", message=lambda m: " could not move " in m)]
-    lost = len([c for c in sessions if not alive(c)])
+    lost = len([c for c in sessions if not lives(c)])
     print(f"{lost} of {MANY} sessions lost, {kept} kept by the old relay when the new one died: {e['message']}")
     assert lost == MANY - (kept[0] if kept else 0)
     for c in sessions:
@@ -616,7 +607,7 @@ def test_the_exporter_is_killed(parts, many_descriptors):
         p.wait_event("log", count=done, message=lambda m: m.startswith("reload done: "), deadline=60)
         if left > MANY // 10:
             break  # else it was over before we could stop it
-    there = [c for c in sessions if alive(c)]
+    there = [c for c in sessions if lives(c)]
     lost = MANY - len(there)
     print(f"{lost} of {MANY} sessions lost with an old relay that had {left}; the others were offered")
     assert 0 < lost < left  # some of those that it still held had been offered: the new relay is their heir

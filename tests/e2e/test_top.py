@@ -23,8 +23,9 @@ class Terminal:
                   environment={"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TERM": "xterm-256color", **(environment or {})})
 
     def tmux(self, *arguments, environment=None):
+        inherited = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}  # ncurses would take them for the size
         done = subprocess.run(["tmux", "-S", str(self.socket), *arguments], capture_output=True, text=True, timeout=DEADLINE,
-                              env=dict(os.environ, **(environment or {})))
+                              env=dict(inherited, **(environment or {})))
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -358,7 +358,7 @@ static void a_unix_path_becomes_its_address(void **state) {
     struct sockaddr_un un;
     socklen_t len = 0;
     begin(&b, &s);
-    assert_int_equal(backends_sockaddr(&b, 0, &ss, &len), 0);
+    assert_int_equal(backends_sockaddr(&b, 0, 0, &ss, &len), 0);
     memcpy(&un, &ss, sizeof(un));
     assert_int_equal(un.sun_family, AF_UNIX);
     assert_string_equal(un.sun_path, "/run/app0.sock");
@@ -374,7 +374,7 @@ static void an_abstract_name_begins_with_zero_and_has_no_end(void **state) {
     socklen_t len = 0;
     confs[0] = (struct conf_backend){.kind = BACKEND_UNIX_ABSTRACT, .text = "unix:@app", .path = "app"};
     begin(&b, &s);
-    assert_int_equal(backends_sockaddr(&b, 0, &ss, &len), 0);
+    assert_int_equal(backends_sockaddr(&b, 0, 0, &ss, &len), 0);
     memcpy(&un, &ss, sizeof(un));
     assert_int_equal(len, offsetof(struct sockaddr_un, sun_path) + 4);
     assert_memory_equal(un.sun_path, "\0app", 4);
@@ -393,11 +393,11 @@ static void a_path_fits_to_the_byte_or_is_refused(void **state) {
         path[sizeof(path) - 2] = 0; /* 107 characters and an end, or a beginning */
         confs[0] = (struct conf_backend){.kind = kinds[k], .text = "unix:x", .path = path};
         begin(&b, &s);
-        assert_int_equal(backends_sockaddr(&b, 0, &ss, &len), 0);
+        assert_int_equal(backends_sockaddr(&b, 0, 0, &ss, &len), 0);
         assert_int_equal(len, sizeof(struct sockaddr_un));
         path[sizeof(path) - 2] = 'x';
         path[sizeof(path) - 1] = 0;
-        assert_int_equal(backends_sockaddr(&b, 0, &ss, &len), ERR_LIMIT);
+        assert_int_equal(backends_sockaddr(&b, 0, 0, &ss, &len), ERR_LIMIT);
         backends_fini(&b);
     }
 }
@@ -413,7 +413,7 @@ static void expect_next(struct backends *b, const char *text) {
     struct addr a;
     char to[ADDR_TEXT_MAX];
     socklen_t len = 0;
-    assert_int_equal(backends_sockaddr(b, 0, &ss, &len), 0);
+    assert_int_equal(backends_sockaddr(b, 0, backends_addr(b, 0, T0), &ss, &len), 0);
     addr_from_sockaddr(&ss, &a);
     assert_string_equal(addr_text(&a, to), text);
 }
@@ -438,7 +438,7 @@ static void a_name_waits_for_addresses_and_takes_turns(void **state) {
     socklen_t len = 0;
     confs[0] = (struct conf_backend){.kind = BACKEND_TCP, .text = "tcp:app:80", .path = "app", .port = 80, .is_name = true};
     begin(&b, &s);
-    assert_int_equal(backends_sockaddr(&b, 0, &ss, &len), ERR_NOT_FOUND);
+    assert_int_equal(backends_sockaddr(&b, 0, 0, &ss, &len), ERR_NOT_FOUND);
     struct addr two[] = {addr_of("10.0.0.1:0"), addr_of("[fd00::1]:7")};
     backends_resolved(&b, 0, two, 2);
     expect_next(&b, "10.0.0.1:80");
@@ -449,6 +449,33 @@ static void a_name_waits_for_addresses_and_takes_turns(void **state) {
     expect_next(&b, "10.0.0.9:80");
     backends_resolved(&b, 0, &one, 0); /* no news is no reason to forget */
     expect_next(&b, "10.0.0.9:80");
+    backends_fini(&b);
+}
+
+static void addresses_that_failed_are_passed_over_for_a_while(void **state) {
+    struct conf_service s = service_of(BALANCE_ROUND_ROBIN, 1);
+    struct backends b;
+    const struct addr three[] = {addr_of("10.0.0.1:0"), addr_of("10.0.0.2:0"), addr_of("10.0.0.3:0")};
+    confs[0] = (struct conf_backend){.kind = BACKEND_TCP, .text = "tcp:app:80", .path = "app", .port = 80, .is_name = true};
+    begin(&b, &s);
+    assert_int_equal(backends_addr(&b, 0, T0), 0);
+    backends_addr_failed(&b, 0, 0, T0); /* there is none */
+    backends_resolved(&b, 0, three, 3);
+    assert_int_equal(backends_addr(&b, 0, T0), 0);
+    backends_addr_failed(&b, 0, 0, T0);
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(backends_addr(&b, 0, T0 + BACKEND_ADDR_OUT_MS - 1), 1 + i % 2);
+    backends_addr_failed(&b, 0, 1, T0 + 1);
+    assert_int_equal(backends_addr(&b, 0, T0 + 1), 2);
+    assert_int_equal(backends_addr(&b, 0, T0 + 1), 2);
+    backends_addr_failed(&b, 0, 2, T0 + 1); /* all of them: each is as good as the others */
+    for (unsigned i = 0; i < 6; i++)
+        assert_int_equal(backends_addr(&b, 0, T0 + 1), i % 3);
+    for (unsigned i = 0; i < 6; i++)
+        assert_int_equal(backends_addr(&b, 0, T0 + BACKEND_ADDR_OUT_MS), i % 3);
+    backends_addr_failed(&b, 0, 0, T0);
+    backends_resolved(&b, 0, three + 1, 2); /* others now */
+    assert_int_equal(backends_addr(&b, 0, T0), 0);
     backends_fini(&b);
 }
 
@@ -523,6 +550,7 @@ int main(void) {
         cmocka_unit_test(a_path_fits_to_the_byte_or_is_refused),
         cmocka_unit_test(a_literal_address_is_there_at_once),
         cmocka_unit_test(a_name_waits_for_addresses_and_takes_turns),
+        cmocka_unit_test(addresses_that_failed_are_passed_over_for_a_while),
         cmocka_unit_test(more_addresses_than_fit_are_cut),
         cmocka_unit_test(addresses_of_nobody_are_ignored),
         cmocka_unit_test(leaving_more_often_than_picked_aborts),

@@ -1,6 +1,7 @@
 /* How sessions begin, end and tell of it: one case for each way, with the reason that the log would name. */
 #include "relay/session.h"
 
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -294,6 +295,123 @@ static void without_a_backend_the_client_is_told(void **state) {
     }
 }
 
+/* The backend is a name with these addresses, of which the last one listens. */
+static void be_a_name(const struct addr *addrs, size_t n) {
+    struct sockaddr_in to = {.sin_family = AF_INET};
+    socklen_t len = sizeof(to);
+    close(bench.listener);
+    bench.listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    memcpy(&to.sin_addr, addrs[n - 1].ip, 4);
+    assert_int_equal(bind(bench.listener, (struct sockaddr *)&to, sizeof(to)), 0);
+    assert_int_equal(listen(bench.listener, 16), 0);
+    assert_int_equal(getsockname(bench.listener, (struct sockaddr *)&to, &len), 0);
+    bench_backend = (struct conf_backend){
+        .kind = BACKEND_TCP, .text = "tcp:app:80", .path = "app", .port = ntohs(to.sin_port), .is_name = true};
+    backends_resolved(&relay.services[0].backends, 0, addrs, n);
+    backends_resolved(&bench_other.services[0].backends, 0, addrs, n);
+}
+
+static void be_a_path_again(void) {
+    close(bench.listener);
+    bench_listen(16);
+    bench_backend = (struct conf_backend){.kind = BACKEND_UNIX_ABSTRACT, .text = bench_text, .path = bench_path};
+    relay.services[0].backends.list[0].naddrs = bench_other.services[0].backends.list[0].naddrs = 0;
+}
+
+static struct addr loopback(uint8_t last) {
+    return (struct addr){.family = AF_INET, .ip = {127, 0, 0, last}};
+}
+
+static uint64_t connects_failed(void) {
+    return stats_block(&relay.child.stats, STATS_SERVICE, span_str("web"), span_of("", 0))->values[STATS_CONNECTS_FAILED];
+}
+
+/* A session whose backend does not have it at once. */
+static void open_to_name(void) {
+    tls13.no_accept = true;
+    bench_open(&tls13);
+    tls13.no_accept = false;
+    client_say(1000);
+    bench_settle();
+}
+
+/* It is with its backend now, and ends as it should. */
+static struct event expect_served(void) {
+    assert_int_equal(bench.up_got, 1000);
+    client_say_close();
+    bench_settle();
+    backend_end();
+    bench_settle();
+    client_end();
+    bench_settle();
+    return expect_over(0);
+}
+
+/* As with "localhost", which is ::1 and 127.0.0.1, and an application that listens on one of them. */
+static void all_addresses_of_a_name_are_tried(void **state) {
+    const struct addr addrs[] = {loopback(3), loopback(4), loopback(1)};
+    be_a_name(addrs, 3);
+    uint64_t failed = connects_failed();
+    open_to_name();
+    struct event e = expect_served();
+    if (!BENCH_MOVES) /* who takes it over in the middle does not know which ones were tried */
+        assert_int_equal(e.retries, 2);
+    assert_int_equal(connects_failed() - failed, e.retries);
+    assert_int_equal(relay.services[0].backends.list[0].failures, 0); /* the backend is well */
+    failed = connects_failed();
+    for (unsigned i = 0; i < 4; i++) { /* nobody tries them again at once */
+        open_to_name();
+        assert_int_equal(expect_served().retries, 0);
+    }
+    assert_int_equal(connects_failed(), failed);
+    be_a_path_again();
+}
+
+static void an_address_that_is_silent_gets_half_of_the_time(void **state) {
+    const struct addr addrs[] = {loopback(3), loopback(1)};
+    int silent[4];
+    be_a_name(addrs, 2);
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)bench_backend.port)};
+    memcpy(&to.sin_addr, addrs[0].ip, 4);
+    for (unsigned i = 0; i < ARRAY_LEN(silent); i++)
+        silent[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(silent[0], (struct sockaddr *)&to, sizeof(to)), 0);
+    assert_int_equal(listen(silent[0], 0), 0);
+    for (unsigned i = 1; i < ARRAY_LEN(silent); i++) /* the queue is full now: who else comes gets no answer */
+        (void)!connect(silent[i], (struct sockaddr *)&to, sizeof(to));
+
+    open_to_name();
+    bench_later(1400);
+    bench_settle();
+    assert_int_equal(bench.up_got, 0);
+    bench_later(200);
+    bench_settle();
+    assert_int_equal(expect_served().retries, 1);
+    for (unsigned i = 0; i < ARRAY_LEN(silent); i++)
+        close(silent[i]);
+    be_a_path_again();
+}
+
+static void a_name_fails_when_all_its_addresses_do(void **state) {
+    const struct addr addrs[] = {loopback(3), loopback(4), loopback(5), loopback(1)};
+    if (BENCH_MOVES)
+        skip(); /* see above: it would be tried until its time is over */
+    be_a_name(addrs, 4);
+    backends_resolved(&relay.services[0].backends, 0, addrs, 3);
+    open_to_name();
+    assert_int_equal(bench.alert, ALERT_INTERNAL_ERROR);
+    client_end();
+    bench_turns(3);
+    bench_expect_gone();
+    struct event e = bench_event();
+    assert_int_equal(e.reason, ERR_BACKEND_REFUSED);
+    assert_int_equal(e.retries, 3);
+    assert_int_equal(relay.services[0].backends.list[0].failures, 1);
+    bench_close();
+    backends_connected(&relay.services[0].backends, 0);
+    be_a_path_again();
+}
+
 /* Connections that fill the backlog; -1 ends the list. */
 static void fill_backlog(int fds[static 64]) {
     struct sockaddr_storage to;
@@ -467,6 +585,9 @@ int main(void) {
         cmocka_unit_test(a_client_that_does_not_close_is_left_after_the_linger_time),
         cmocka_unit_test(a_closing_clients_rest_is_read_to_its_end),
         cmocka_unit_test(without_a_backend_the_client_is_told),
+        cmocka_unit_test(all_addresses_of_a_name_are_tried),
+        cmocka_unit_test(an_address_that_is_silent_gets_half_of_the_time),
+        cmocka_unit_test(a_name_fails_when_all_its_addresses_do),
         cmocka_unit_test(a_full_backlog_is_waited_for),
         cmocka_unit_test(a_backlog_that_stays_full_is_told),
         cmocka_unit_test(a_client_that_goes_while_it_waits_leaves_the_line),
