@@ -73,7 +73,7 @@ def guard(folder):
         return [p for p in processes.descendants(os.getpid()) if p not in before]
 
     try:
-        until(lambda: not left(), "end of processes", deadline=5)
+        until(lambda: not left(), "end of processes", deadline=30)
     except AssertionError:
         names = {p: processes.command_line(p) for p in left()}
         for p in names:
