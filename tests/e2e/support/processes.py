@@ -102,6 +102,12 @@ def pss(pid):
     return 0
 
 
+def pss_without_files(pid):
+    """The same without pages of programs and libraries: no matter who else uses them."""
+    lines = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
+
+
 def held(pid):
     """
     Bytes of the process' own making: unlike PSS, no matter who else uses the same libraries, and without the rings, which
