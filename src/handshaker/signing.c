@@ -26,7 +26,17 @@ void signing_init(struct hand *h) {
     key_provider_ask(signer_link_ask, &h->signer);
 }
 
+/* It was told that it does not answer, and it does. The late answer is met by its event or by the next request. */
+static void tell_recovery(struct hand *h) {
+    if (!there(h) || !h->signer_told)
+        return;
+    watch(h, false);
+    voice_say(&h->child.voice, LOG_LEVEL_INFO, "signer.%u answers again", h->child.setup.index);
+    h->signer_told = false;
+}
+
 void signing_link(struct hand *h, int fd) {
+    h->signer_told = false;
     if (signer_link_open(&h->signer, fd) < 0 || loop_watch(&h->loop, h->signer.fd, 0, HAND_SIGNER, 0, 0) < 0) {
         voice_say(&h->child.voice, LOG_LEVEL_ERROR, "cannot take up the link to signer.%u: %m", h->child.setup.index);
         signer_link_close(&h->signer);
@@ -41,10 +51,7 @@ void signing_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     signer_link_look(&h->signer);
     if (events & (EPOLLHUP | EPOLLERR))
         signer_link_close(&h->signer);
-    if (there(h)) {
-        watch(h, false);
-        voice_say(&h->child.voice, LOG_LEVEL_INFO, "signer.%u answers again", h->child.setup.index);
-    }
+    tell_recovery(h);
 }
 
 bool signing_there(const struct hand *h) {
@@ -60,8 +67,7 @@ void signing_note(struct hand *h) {
                   h->child.setup.index);
         h->signer_told = true;
     }
-    if (l->state == SIGNER_THERE)
-        h->signer_told = false;
+    tell_recovery(h);
     if (l->refusals)
         voice_say(&h->child.voice, LOG_LEVEL_WARNING, "signer.%u refused to sign: %s", h->child.setup.index,
                   err_text(l->refused_for));
