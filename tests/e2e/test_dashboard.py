@@ -296,6 +296,7 @@ def test_keyboard_and_names(p, open_page, load):
     b.press(Keys.TAB, Keys.ENTER)
     assert b.focused() == "main", "the first link skips what is above the figures"
     # a chart's cursor moves by arrows, and says what it points at
+    b.until("Number(document.querySelector('#throughput .plot').getAttribute('aria-valuemax')) >= 3", "some seconds to point at")
     b.js("document.querySelector('#throughput .plot').focus()")
     b.press(Keys.ARROW_LEFT, Keys.ARROW_LEFT)
     b.until("document.querySelector('#throughput .plot').hasAttribute('aria-valuetext')", "words")
