@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -90,18 +89,6 @@ static bool has_names(const struct conf *c) {
     return false;
 }
 
-/* The CPU of worker number K: the allowed ones in turn. -1 when they cannot be known. */
-static int32_t cpu_of(uint32_t k) {
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof(set), &set) < 0)
-        return -1;
-    uint32_t nth = k % (uint32_t)CPU_COUNT(&set);
-    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
-        if (CPU_ISSET((unsigned)cpu, &set) && nth-- == 0)
-            return cpu;
-    return -1;
-}
-
 /* Without a service that does, there are no keys and nothing to sign. */
 static bool terminates(const struct conf *c) {
     for (size_t i = 0; i < c->nservices; i++)
@@ -110,31 +97,30 @@ static bool terminates(const struct conf *c) {
     return false;
 }
 
-static bool add_worker(struct generation *g, enum role role, uint16_t index) {
+static bool add_worker(const struct super *s, struct generation *g, enum role role, uint16_t index) {
     struct worker *w = &g->workers[g->nworkers];
-    bool pinned = role == ROLE_RELAY || role == ROLE_HANDSHAKER || role == ROLE_SIGNER;
     *w = (struct worker){.gen = g, .role = role, .index = index, .control = -1, .ring = -1, .backoff_ms = BACKOFF_MIN_MS};
-    w->cpu = pinned ? cpu_of(index) : -1;
+    w->cpu = role_of_worker(role) ? placement_cpu(s, index) : -1;
     g->nworkers++;
     return ring_create(RING_SIZE, &w->ring) == 0;
 }
 
 /* In the order in which they are started. */
-static bool make_workers(struct generation *g) {
+static bool make_workers(const struct super *s, struct generation *g) {
     uint16_t n = (uint16_t)g->conf->workers;
     g->workers = calloc(3 * (size_t)n + 2, sizeof(*g->workers));
     MUST(g->workers);
-    bool well = add_worker(g, ROLE_OBSERVER, 0) && (!has_names(g->conf) || add_worker(g, ROLE_RESOLVER, 0));
+    bool well = add_worker(s, g, ROLE_OBSERVER, 0) && (!has_names(g->conf) || add_worker(s, g, ROLE_RESOLVER, 0));
     for (uint16_t i = 0; i < n && well; i++)
-        well = add_worker(g, ROLE_RELAY, i);
+        well = add_worker(s, g, ROLE_RELAY, i);
     for (uint16_t i = 0; i < n && well; i++)
-        well = (!terminates(g->conf) || add_worker(g, ROLE_SIGNER, i)) && add_worker(g, ROLE_HANDSHAKER, i);
+        well = (!terminates(g->conf) || add_worker(s, g, ROLE_SIGNER, i)) && add_worker(s, g, ROLE_HANDSHAKER, i);
     return well;
 }
 
 /* All are wired before the first one serves: who is ready has all its links. */
 bool generation_start(struct super *s, struct generation *g) {
-    if (!make_workers(g))
+    if (!make_workers(s, g))
         return false;
     for (size_t i = 0; i < g->nworkers; i++)
         if (!worker_begin(s, &g->workers[i]))

@@ -16,6 +16,7 @@
 #include "supervisor/heartbeat.h"
 #include "supervisor/helper.h"
 #include "supervisor/listeners.h"
+#include "supervisor/placement.h"
 #include "wire/control.h"
 #include "wire/event.h"
 #include "wire/roster.h"
@@ -42,6 +43,7 @@ struct super {
     struct admin_sockets admin;
     struct heartbeat heartbeat;
     struct balancing balancing;
+    struct placement placement;
 
     struct voice voice;
     int voice_ring;

@@ -69,7 +69,7 @@ static void timer_event(void *ctx, struct wtimer *t) {
         change_late(s);
     else if (t == &s->heartbeat.timer)
         heartbeat_timer(s);
-    else if (!creds_timer(s, t) && !balancing_timer(s, t))
+    else if (!creds_timer(s, t) && !balancing_timer(s, t) && !placement_timer(s, t))
         worker_timer(s, CONTAINER_OF(t, struct worker, timer));
 }
 
@@ -144,6 +144,7 @@ static bool close_walls(void) {
 
 static int run(struct super *s) {
     balancing_begin(s);
+    placement_begin(s);
     int err = loop_run(&s->loop);
     balancing_end(s);
     admin_close(&s->admin);

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -12,13 +11,33 @@
 
 #include "base/err.h"
 
+/* CPU -1: any that we began with. An unusable number is no reason to stop: then all stays as it is. */
+static void take_cpu(const struct child *c, int32_t cpu) {
+    cpu_set_t set = c->cpus;
+    if (cpu >= 0 && cpu < CPU_SETSIZE) {
+        CPU_ZERO(&set);
+        CPU_SET((unsigned)cpu, &set);
+    }
+    (void)sched_setaffinity(0, sizeof(set), &set); /* refused in some containers: only speed is lost */
+}
+
+/* Answers what every role answers alike. */
+static bool answer(const struct child *c, const struct ipc_msg *m) {
+    uint64_t cpu;
+    if (m->type == CONTROL_PING)
+        (void)!control_send(c->control, CONTROL_PONG); /* a lost supervisor shows on the control socket */
+    else if (m->type == CONTROL_CPU && control_read_number(m, &cpu) == 0)
+        take_cpu(c, (int32_t)MIN(cpu, (uint64_t)CPU_SETSIZE) - 1);
+    else
+        return false;
+    return true;
+}
+
 enum step child_recv(struct child *c, struct ipc_msg *ret, int *ret_err) {
     struct ipc_msg m;
     enum step step = ipc_recv(c->control, c->scratch, sizeof(c->scratch), control_to_child, &m, ret_err);
-    if (step == STEP_DONE && m.type == CONTROL_PING) {
-        (void)!control_send(c->control, CONTROL_PONG); /* a lost supervisor shows on the control socket */
+    if (step == STEP_DONE && answer(c, &m))
         return STEP_WANT_READ;
-    }
     if (step == STEP_DONE)
         *ret = m;
     return step;
@@ -41,16 +60,6 @@ int child_wait(struct child *c, struct ipc_msg *ret) {
         if (poll(&p, 1, -1) < 0 && errno != EINTR)
             return ERR_SYSTEM;
     }
-}
-
-/* An unusable CPU number is no reason to stop: the kernel then chooses. */
-static void take_cpu(int32_t cpu) {
-    cpu_set_t set;
-    if (cpu < 0 || cpu >= CPU_SETSIZE)
-        return;
-    CPU_ZERO(&set);
-    CPU_SET((unsigned)cpu, &set);
-    (void)sched_setaffinity(0, sizeof(set), &set); /* refused in some containers: only speed is lost */
 }
 
 #define NICE           5      /* of handshakers and signers */
@@ -124,7 +133,8 @@ int child_begin(struct child *c, int control) {
     c->voice.role = c->setup.role;
     c->voice.index = c->setup.index;
     c->voice.level = LOG_LEVEL_INFO;
-    take_cpu(c->setup.cpu);
+    if (sched_getaffinity(0, sizeof(c->cpus), &c->cpus) == 0)
+        take_cpu(c, c->setup.cpu);
     take_turn(c->setup.role);
     return 0;
 }

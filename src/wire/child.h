@@ -4,6 +4,8 @@
  */
 #pragma once
 
+#include <sched.h>
+
 #include "base/defs.h"
 #include "base/ipc.h"
 #include "wire/board.h"
@@ -17,6 +19,7 @@
 struct child {
     int control; /* to the supervisor */
     struct control_setup setup;
+    cpu_set_t cpus;  /* that we may run on */
     int snapshot_fd; /* the configuration: snapshot_read() it, then close it */
     struct board board;
     struct stats_page stats; /* our own counters */
@@ -35,8 +38,8 @@ MUST_CHECK int child_begin(struct child *c, int control);
 MUST_CHECK int child_wait(struct child *c, struct ipc_msg *ret);
 
 /*
- * The next message of the supervisor for the event loop: as ipc_recv() on the control socket, but pings are answered here and
- * never seen by the caller (STEP_WANT_READ then).
+ * The next message of the supervisor for the event loop: as ipc_recv() on the control socket, but pings and CPU are dealt with
+ * here and never seen by the caller (STEP_WANT_READ then).
  */
 enum step child_recv(struct child *c, struct ipc_msg *ret, int *ret_err);
 

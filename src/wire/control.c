@@ -44,6 +44,7 @@ const struct ipc_rule control_to_child[] = {
     {CONTROL_CREDS, 1, KEY_LEN, KEY_LEN},
     {CONTROL_KEY, 1, KEY_LEN, KEY_LEN},
     {CONTROL_KEY_PASS, 1, KEY_LEN, KEY_LEN},
+    {CONTROL_CPU, 0, NUMBER_LEN, NUMBER_LEN},
     {0, 0, 0, 0},
 };
 
@@ -199,7 +200,7 @@ int control_send_number(int fd, enum control_type type, uint64_t n) {
 int control_read_number(const struct ipc_msg *m, uint64_t *ret) {
     struct rd r = rd_of(m->body);
     uint64_t n = rd_u64(&r);
-    if (m->type != CONTROL_DRAINED || !rd_end(&r))
+    if ((m->type != CONTROL_DRAINED && m->type != CONTROL_CPU) || !rd_end(&r))
         return ERR_FORMAT;
     *ret = n;
     return 0;

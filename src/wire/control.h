@@ -71,6 +71,7 @@ enum control_type {
     CONTROL_KEY_PASS,      /* fds: file of its passphrase */
     CONTROL_KEYS_TAKEN,
     CONTROL_KEYS_REFUSED,
+    CONTROL_CPU, /* body: 1 more than the CPU to run on, 0 = any that is allowed; child_recv() obeys */
 };
 
 #define CONTROL_TEXT_MAX (32 * 1024)
@@ -131,7 +132,7 @@ struct control_command {
 MUST_CHECK int control_send_command(int fd, const struct control_command *c);
 MUST_CHECK int control_read_command(const struct ipc_msg *m, struct control_command *ret);
 
-/* A message of one number: DRAINED (sessions cut). */
+/* A message of one number: DRAINED (sessions cut), CPU. */
 MUST_CHECK int control_send_number(int fd, enum control_type type, uint64_t n);
 MUST_CHECK int control_read_number(const struct ipc_msg *m, uint64_t *ret);
 

@@ -1,6 +1,7 @@
 /* The roles a process of tls-off can have, and how each is named on the command line and in logs. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum role {
@@ -13,6 +14,11 @@ enum role {
     ROLE_SIGNER,
     ROLE_COUNT,
 };
+
+/* A worker is one of each: handshaker, signer and relay of the same number. */
+static inline bool role_of_worker(enum role role) {
+    return role == ROLE_RELAY || role == ROLE_HANDSHAKER || role == ROLE_SIGNER;
+}
 
 /* Where a role finds its socket to the supervisor. */
 #define ROLE_CONTROL_FD 3

@@ -107,6 +107,7 @@ static const struct call calls[] = {
     CALL(uname, LOOP),
     CALL(sched_yield, LOOP),
     CALL(sched_getaffinity, LOOP),
+    CALL_IF(sched_setaffinity, LOOP, EQ(0, 0) /* our own */),
     CALL_IF(prlimit64, LOOP, EQ(2, 0) /* asked only */),
     CALL(getrlimit, LOOP),
     CALL(sysinfo, LOOP),
