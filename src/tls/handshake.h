@@ -46,7 +46,7 @@ struct tls_server;
 struct tls_server *tls_server_new(const struct tls_policy *policy, struct certs *certs, struct tickets *tickets,
                                   struct text *why);
 
-/* New handshakes use CERTS (kept, as above); those under way end with what they have. */
+/* CERTS (kept, as above) from now on, also for handshakes under way that have not come to their certificate. */
 void tls_server_use_certs(struct tls_server *s, struct certs *certs);
 
 /*
