@@ -104,6 +104,5 @@ struct handshake_result {
     struct span client_cert;        /* DER; empty when it is not wanted, or larger than CLIENT_CERT_MAX */
 };
 
-/* Takes the session out of libssl after STEP_DONE; the handshake is only good for handshake_free() then. ERR_LEAVE, ERR_CRYPTO.
- */
+/* Takes the session out of libssl after STEP_DONE; then the handshake can only be freed. ERR_LEAVE, ERR_CRYPTO. */
 MUST_CHECK int handshake_finish(struct handshake *h, struct handshake_result *ret);
