@@ -19,6 +19,5 @@ struct late {
 /* ERR_UNSUPPORTED with a sentence in WHY. What is loaded stays until the process ends. NAME is static text. */
 MUST_CHECK int late_open(const char *name, struct late *ret, struct text *why);
 
-/* Puts the function's address into PLACE, a pointer of SIZE bytes; when there is none, NULL and, the first time, WHY says so.
- */
+/* Puts the function's address into PLACE, a pointer of SIZE bytes; else NULL there and, the first time, the reason in WHY. */
 void late_find(struct late *l, const char *function, void *place, size_t size, struct text *why);

@@ -1,5 +1,4 @@
-/* By which part of its certificate a client is let in: a word of the configuration, of the log and of the rules between them.
- */
+/* By which part of its certificate a client is let in: a word of the configuration, of the log and of the rules. */
 #pragma once
 
 #include <stddef.h>

@@ -26,8 +26,7 @@ void tally_service(struct hand *h, struct conn *c);
 struct facts;
 void tally_served(const struct hand *h, const struct conn *c, struct facts *ret);
 
-/* The handshake, or the ClientHello of a service in passthrough mode, has led to a session. A verified name counts from here.
- */
+/* The handshake (in passthrough mode: the ClientHello) has led to a session. A verified name counts from here. */
 void tally_done(struct hand *h, struct conn *c);
 
 /* It came to nothing: c->reason. */

@@ -52,8 +52,7 @@ static void put(struct observer *o) {
         sink_put(&o->sink, &o->fields);
 }
 
-/* Failures that cost a stranger little to cause. A session that moved bytes is always told: the log accounts for all of them.
- */
+/* Failures that cost a stranger little. A session that moved bytes is always told: the log accounts for all of them. */
 static bool is_repetitive(const struct event *e) {
     return e->kind == EVENT_FAILURE || (e->kind == EVENT_SESSION && e->reason && e->bytes_in == 0 && e->bytes_out == 0);
 }

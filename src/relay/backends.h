@@ -45,8 +45,7 @@ struct backends {
     uint32_t turn;        /* round-robin */
 };
 
-/* Aborts when out of memory. SERVICE is kept. The first turn is random, lest all relays send their first session to the same.
- */
+/* Aborts when out of memory. SERVICE is kept. The first turn is random, lest all relays begin with the same backend. */
 void backends_init(struct backends *b, const struct conf_service *service);
 void backends_fini(struct backends *b);
 

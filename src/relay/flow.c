@@ -17,8 +17,7 @@
 #define SPARE_ROOM       (2 * RECORD_WIRE_MAX) /* beyond the chunk: a carried record, overhead of records */
 #define STARVED_TELL_MS  10000
 
-/* Bytes to read now; 0 when its client has moved enough for now or the memory for waiting bytes is used up: the session waits.
- */
+/* Bytes to read now; 0 = the session waits: its client has moved enough, or the memory for waiting bytes is used up. */
 static size_t chunk_of(struct relay *r, struct session *s, struct flow *f) {
     size_t chunk = rate_room(r, s, (size_t)1 << f->chunk_shift), room = pool_room(&r->pool);
     if (chunk == 0)

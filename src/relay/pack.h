@@ -25,8 +25,7 @@ bool pack_has_room(const struct pack *p);
 /* Adds a session in the state it is in now. False when it does not fit behind what is there already. */
 MUST_CHECK bool pack_session(struct pack *p, struct relay *r, struct session *s);
 
-/* Sends it as batch NUMBER. ERR_AGAIN: to be called again, nothing may be added meanwhile. ERR_CLOSED, ERR_LIMIT, ERR_SYSTEM.
- */
+/* Sends it as batch NUMBER. ERR_AGAIN: to be called again, with nothing added. ERR_CLOSED, ERR_LIMIT, ERR_SYSTEM. */
 MUST_CHECK int pack_send(struct pack *p, int link, uint32_t number);
 
 /* Empty again, wiped. */

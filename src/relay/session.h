@@ -175,8 +175,7 @@ void session_stop(struct relay *r, struct session *s, int reason);
 void session_cut(struct relay *r, struct session *s);
 void session_end(struct relay *r, struct session *s);
 
-/* The end of a session here, when its descriptors are closed and nothing is left to tell: wiped, and freed at the turn's end.
- */
+/* Its end here, when its descriptors are closed and nothing is left to tell: wiped, and freed at the turn's end. */
 void session_bury(struct relay *r, struct session *s);
 void session_timeout(struct relay *r, struct session *s);
 void session_client_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);

@@ -279,8 +279,7 @@ static void finish_late(struct super *s) {
             worker_kill(&s->going->workers[i]);
 }
 
-/* No session comes any more: a relay that has none is done. Those that cannot be moved end by themselves, or at the deadline.
- */
+/* No session comes any more: a relay without any is done. Those that cannot move end by themselves, or at the deadline. */
 static void move(struct super *s) {
     if (!s->going)
         return;

@@ -62,8 +62,7 @@ void cert_known_fini(struct cert_known *k) {
     memset(k, 0, sizeof(*k));
 }
 
-/* The next certificate of the file; leaves are hardly ever met twice. A key that stands before it is wiped after it was read.
- */
+/* The next certificate of the file; leaves are hardly ever met twice. A key before it is wiped once read. */
 static X509 *next_cert(BIO *bio, struct cert_known *known) {
     uint8_t *der = NULL;
     long len = 0;

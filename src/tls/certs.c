@@ -24,7 +24,7 @@ struct made {
     uint64_t used; /* by the clock of the cache; 0 = free */
     X509 *leaf;
     STACK_OF(X509) * chain; /* without the leaf */
-    EVP_PKEY *key;
+    EVP_PKEY *key;          /* NULL until the leaf is used */
 };
 
 struct made_ca {
@@ -151,8 +151,7 @@ static bool make(struct certs *c, uint32_t entry, struct made *m) {
     unmake(m);
     m->leaf = parse(creds_cert(&c->store, entry, 0).der);
     m->chain = m->leaf ? chain_of(c, entry, e.nchain) : NULL;
-    m->key = m->chain ? c->keys.get(c->keys.ctx, &c->store, e.key) : NULL;
-    if (!m->key) {
+    if (!m->chain) {
         unmake(m);
         return false;
     }
@@ -162,7 +161,7 @@ static bool make(struct certs *c, uint32_t entry, struct made *m) {
 }
 
 /* The entry's objects, valid until the next call. NULL: they are not to be had. */
-static const struct made *made_of(struct certs *c, uint32_t entry) {
+static struct made *made_of(struct certs *c, uint32_t entry) {
     struct made *set = c->made[entry % SETS], *oldest = set;
     for (struct made *m = set; m < set + WAYS; m++) {
         if (m->used && m->entry == entry) {
@@ -216,6 +215,12 @@ enum creds_match certs_lookup(const struct certs *c, uint32_t service, const cha
     return creds_choose(&c->store, service, name, chosen);
 }
 
+static bool use(struct certs *c, struct made *m, SSL *ssl) {
+    if (!m->key)
+        m->key = c->keys.get(c->keys.ctx, &c->store, creds_entry(&c->store, m->entry).key);
+    return m->key && SSL_use_cert_and_key(ssl, m->leaf, m->key, m->chain, 1) == 1;
+}
+
 int certs_use(struct certs *c, uint32_t service, const char *name, SSL *ssl) {
     uint32_t chosen[CREDS_SLOTS];
     if (creds_choose(&c->store, service, name, chosen) == CREDS_NO_MATCH)
@@ -223,8 +228,8 @@ int certs_use(struct certs *c, uint32_t service, const char *name, SSL *ssl) {
     for (unsigned s = 0; s < CREDS_SLOTS; s++) {
         if (chosen[s] == CREDS_NONE)
             continue;
-        const struct made *m = made_of(c, chosen[s]);
-        if (!m || SSL_use_cert_and_key(ssl, m->leaf, m->key, m->chain, 1) != 1)
+        struct made *m = made_of(c, chosen[s]);
+        if (!m || !use(c, m, ssl))
             return ERR_CRYPTO;
     }
     return 0;

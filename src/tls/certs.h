@@ -41,12 +41,10 @@ const struct creds *certs_store(const struct certs *c);
 /* How the best entry of a service for NAME (lower case, "" = none asked for) would be found. */
 enum creds_match certs_lookup(const struct certs *c, uint32_t service, const char *name);
 
-/* Puts every entry that serves NAME into SSL (one per key type; libssl picks by the client's signature algorithms). ERR_CRYPTO.
- */
+/* Puts every entry for NAME into SSL (one per key type; libssl picks by the client's signature algorithms). ERR_CRYPTO. */
 MUST_CHECK int certs_use(struct certs *c, uint32_t service, const char *name, SSL *ssl);
 
-/* The leaf of the first entry that serves NAME, borrowed until the next call; NULL when there is none or it is not to be had.
- */
+/* The leaf of the first entry for NAME, borrowed until the next call; NULL when it is not to be had. */
 X509 *certs_leaf(struct certs *c, uint32_t service, const char *name);
 
 /* Whether some entry for NAME can be verified with one of the signature algorithms (raw u16 list; empty = a client of SHA-1

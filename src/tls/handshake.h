@@ -46,7 +46,7 @@ struct tls_server;
 struct tls_server *tls_server_new(const struct tls_policy *policy, struct certs *certs, struct tickets *tickets,
                                   struct text *why);
 
-/* New handshakes use CERTS (kept, as above); those under way end with what they have. */
+/* CERTS (kept, as above) from now on, also for handshakes under way that have not come to their certificate. */
 void tls_server_use_certs(struct tls_server *s, struct certs *certs);
 
 /*
@@ -104,6 +104,5 @@ struct handshake_result {
     struct span client_cert;        /* DER; empty when it is not wanted, or larger than CLIENT_CERT_MAX */
 };
 
-/* Takes the session out of libssl after STEP_DONE; the handshake is only good for handshake_free() then. ERR_LEAVE, ERR_CRYPTO.
- */
+/* Takes the session out of libssl after STEP_DONE; then the handshake can only be freed. ERR_LEAVE, ERR_CRYPTO. */
 MUST_CHECK int handshake_finish(struct handshake *h, struct handshake_result *ret);

@@ -33,8 +33,7 @@ struct child {
  */
 MUST_CHECK int child_begin(struct child *c, int control);
 
-/* The next message of the supervisor, waiting for it: for the time before the event loop. ERR_CLOSED, ERR_FORMAT, ERR_SYSTEM.
- */
+/* Waits for the supervisor's next message: for the time before the event loop. ERR_CLOSED, ERR_FORMAT, ERR_SYSTEM. */
 MUST_CHECK int child_wait(struct child *c, struct ipc_msg *ret);
 
 /*

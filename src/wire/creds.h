@@ -42,8 +42,7 @@ struct creds {
     bool mapped;
 };
 
-/* Maps what FD holds and checks it. FD stays the caller's and may be closed. ERR_FORMAT (not sealed, or no store), ERR_SYSTEM.
- */
+/* Maps what FD holds and checks it. FD stays the caller's. ERR_FORMAT (not sealed, or no store), ERR_SYSTEM. */
 MUST_CHECK int creds_map(int fd, struct creds *ret);
 void creds_unmap(struct creds *c);
 

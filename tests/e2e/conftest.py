@@ -172,7 +172,8 @@ class Parts:
         for b in self.backends:
             if hasattr(b, "accepted"):
                 logged = len([e for e in p.events("session", backend=b.url) if e.get("reason") not in NOT_REACHED])
-                assert logged == b.accepted, f"{b.url}: {b.accepted} connections, {logged} sessions in the log:\n{p.text()}"
+                until(lambda b=b, n=logged: b.accepted == n,  # its thread may be late
+                      lambda b=b, n=logged: f"{b.url}: {b.accepted} connections, {n} sessions in the log:\n{p.text()}")
 
 
 @pytest.fixture

@@ -130,6 +130,7 @@ def test_clients(p):
         wide = columns >= 100
         assert fits(out, columns) and ("resumed" in out) == wide, out
         assert re.search(r" 1 +1 +0$" if wide else r"B/s +0$", out, re.M), out
+    until(lambda: [(c["bytes_in"], c["bytes_out"]) for c in p.admin.json("/clients.json")] == [(7012, 7012)], "all bytes are counted")
     status, out, _ = tls_off(p, "clients", "--json", "--client", "127.0.0.1")
     client, = json.loads(out)
     assert status == 0 and client["client"] == "127.0.0.1" and (client["bytes_in"], client["bytes_out"]) == (7012, 7012)
@@ -190,7 +191,7 @@ def test_a_reload_changes_the_admin_sockets(parts):
     until(lambda: p.admin.json("/status.json")["state"] == "serving", "it serves there")
     p.config_file.write_text(good)
     tls_off(p, "reload")
-    until(lambda: old.exists() and not moved.exists(), "and back")
+    until(lambda: old.exists() and not moved.exists(), "and back")  # the old one goes when the new one listens
     p.admin_socket = old
     assert p.admin.ask("/readyz").status in (200, 503)
 

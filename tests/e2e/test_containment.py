@@ -163,6 +163,7 @@ def test_deaths_during_a_reload(parts, role, when):
     p = parts.proxy(parts.backend(), top={"workers": 2, "drain_timeout": "1s"})
     p.allow_killed_roles = True
     sessions = [connect(p.port) for _ in range(6)]
+    assert all(lives(c) for c in sessions), "none is with its handshaker any more"
     old = p.roles()
     p.signal(signal.SIGHUP)
     if when == "starting":

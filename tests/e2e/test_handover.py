@@ -22,6 +22,8 @@ SUITES_12 = ("ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384", "
 SUITES_13 = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
 NOT_REQUESTED, REQUESTED = b"\x18\0\0\x01\0", b"\x18\0\0\x01\x01"
 MB = 1 << 20
+# Seconds: what a session has, what of it passes over reloads, and when it would be over at the earliest had one begun it anew.
+TIME, MOST, ANEW = 10, 8, 15
 
 
 class Reloading:
@@ -40,6 +42,11 @@ class Reloading:
 
 def reloading(p):
     return Reloading(p)
+
+
+def arrived(p, n):
+    """N sessions are at the relays: a client's handshake is over before its handshaker knows it."""
+    until(lambda: len(p.admin.json("/sessions.json")["sessions"]) == n, f"{n} sessions")
 
 
 def end(p, sessions, count=None):
@@ -158,6 +165,7 @@ def test_half_closed_by_the_client(parts):
     for at in range(0, len(data), 10_000):
         r.send_record(DATA, data[at:at + 10_000])
     r.send_record(ALERT, CLOSE_NOTIFY)
+    arrived(p, 1)
     assert reload() == 1
     go.set()
     assert r.read_n(64) == hashlib.sha256(data).hexdigest().encode()
@@ -230,6 +238,7 @@ def test_slow_backend(parts):
             break
         if sent == len(data):
             break
+    arrived(p, 1)
     for _ in range(2):
         assert reload() == 1
     go.set()
@@ -304,6 +313,7 @@ def test_key_update_owed_to_a_slow_client(parts):
     r = RawSession(p.port, V13, receive_buffer=8192)
     r.send_record(HANDSHAKE, REQUESTED)
     r.out.update()
+    arrived(p, 1)
     for _ in range(2):
         assert reload() == 1
     got, updates = b"", 0
@@ -345,6 +355,7 @@ def test_waiting_for_a_backend(parts, where):
     sessions = [connect(p.port) for _ in range(8)]
     for c in sessions:
         c.sendall(b"first")
+    arrived(p, len(sessions))
     assert reload() == len(sessions)
     assert reload() == len(sessions)
     b.start_accepting()
@@ -357,16 +368,16 @@ def test_waiting_for_a_backend(parts, where):
 def test_connect_timeout_goes_on(parts):
     """The time to connect is not begun anew by a reload."""
     b = parts.backend(backlog=0, accepting=False)
-    p = parts.proxy(b, timeouts={"connect": "3s"})
+    p = parts.proxy(b, timeouts={"connect": f"{TIME}s"})
     reload = reloading(p)
     began = time.monotonic()
     sessions = [connect(p.port) for _ in range(4)]
-    while time.monotonic() - began < 2:
+    while time.monotonic() - began < MOST:
         reload()
     for c in sessions[1:]:
         with pytest.raises((ssl.SSLError, ConnectionError)):
             c.recv(1)
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < ANEW
     p.wait_event("session", count=2, reason="backend_backlog")
     b.start_accepting()
     end(p, sessions)
@@ -374,18 +385,19 @@ def test_connect_timeout_goes_on(parts):
 
 def test_closing(parts):
     """A session whose client has not closed yet moves in that state too, with the time that it has left."""
-    p = parts.proxy(parts.backend(lambda c: c.sendall(b"all")), timeouts={"linger": "3s"})
+    p = parts.proxy(parts.backend(lambda c: c.sendall(b"all")), timeouts={"linger": f"{TIME}s"})
     reload = reloading(p)
     r = RawSession(p.port)
     assert r.read_n(3) == b"all"
     assert r.read_alert() == (1, 0)
-    r.send_record(ALERT, CLOSE_NOTIFY)
     began = time.monotonic()
-    reload()
+    r.send_record(ALERT, CLOSE_NOTIFY)
+    while time.monotonic() - began < MOST:
+        reload()
     while r.read_record() is not None:
         pass
-    p.wait_session(deadline=10)
-    assert time.monotonic() - began < 6
+    p.wait_session()
+    assert time.monotonic() - began < ANEW
     r.socket.close()
 
 
@@ -473,23 +485,30 @@ def test_limits_follow_the_sessions(parts):
         says_echo(connect(p.port))
     p.wait_failure("service_sessions")
     sessions.pop().close()
-    p.wait_session()
-    with connect(p.port) as c:
-        says_echo(c)
-        c.unwrap()
+
+    def served():
+        try:
+            with connect(p.port) as c:
+                says_echo(c)
+                c.unwrap()
+            return True
+        except OSError:
+            return False
+
+    until(served, "a place that was freed")
     end(p, sessions, count=4)
 
 
 def test_idle_time_goes_on(parts):
-    p = parts.proxy(parts.backend(), timeouts={"idle": "3s"})
+    p = parts.proxy(parts.backend(), timeouts={"idle": f"{TIME}s"})
     reload = reloading(p)
     c = connect(p.port)
     says_echo(c)
     began = time.monotonic()
-    while time.monotonic() - began < 2:
+    while time.monotonic() - began < MOST:
         reload()
     assert c.recv(1) == b""
-    assert 2.5 < time.monotonic() - began < 6
+    assert MOST < time.monotonic() - began < ANEW
     c.close()
     p.wait_session(reason="idle_timeout")
 

@@ -1,5 +1,6 @@
 """Limits and timeouts: what is over them ends or is refused, with its reason; what is under them is untouched."""
 import concurrent.futures
+import re
 import resource
 import threading
 import time
@@ -13,13 +14,13 @@ from support.waiting import DEADLINE, until
 
 
 def test_idle_session_ends(parts):
-    p = parts.proxy(parts.backend(), timeouts={"idle": "400ms"})
+    p = parts.proxy(parts.backend(), timeouts={"idle": "2s"})
     r = RawSession(p.port)
     r.says_echo()
     began = time.monotonic()
     while r.read_record() is not None:
         pass
-    assert 0.2 < time.monotonic() - began < 10
+    assert 1 < time.monotonic() - began < 10
     r.socket.close()
     assert p.wait_session()["reason"] == "idle_timeout"
 
@@ -28,9 +29,9 @@ def test_bytes_either_way_keep_a_session_alive(parts):
     def talk(c):
         for _ in range(10):
             c.sendall(b".")
-            time.sleep(0.15)
+            time.sleep(0.5)
 
-    p = parts.proxy(parts.backend(talk), timeouts={"idle": "600ms"})
+    p = parts.proxy(parts.backend(talk), timeouts={"idle": "3s"})
     with connect(p.port) as c:
         assert clients.receive_all(c) == b"." * 10
 
@@ -177,14 +178,15 @@ def test_out_of_descriptors_in_the_relay(parts):
         c = connect(p.port)
         c.settimeout(1)
         c.sendall(b"room?")
-        try:
-            assert clients.receive(c, 5) == b"room?"
-            good.append(c)
-        except TimeoutError:
-            waiting = c
+        while waiting is None and c not in good:
+            try:
+                assert clients.receive(c, 5) == b"room?"
+                good.append(c)
+            except TimeoutError:
+                if any(re.search(r"no session is taken at \d+ sessions", line) for line in p.lines):
+                    waiting = c
         c.settimeout(DEADLINE)
     assert waiting and len(good) >= 10
-    p.wait_text(r"no session is taken at \d+ sessions")
     for c in good:
         says_echo(c)
     good.pop().unwrap().close()
@@ -241,9 +243,9 @@ def test_silent_connections_are_closed_all(parts):
 
 def test_data_in_flight_at_the_idle_end(parts):
     r"""A session that is busy is never idle."""
-    p = parts.proxy(parts.backend(), timeouts={"idle": "300ms"})
+    p = parts.proxy(parts.backend(), timeouts={"idle": "2s"})
     r = RawSession(p.port)
-    end = time.monotonic() + 1.5
+    end = time.monotonic() + 5
     while time.monotonic() < end:
         r.send_record(DATA, b"tick")
         assert r.read_n(4) == b"tick"

@@ -14,7 +14,7 @@ from support import backends, clients
 from support.backends import answer_after_eof, echo, sink
 from support.clients import V12, V13, connect, context, receive, receive_all, says_echo
 from support.raw import ALERT, CLOSE_NOTIFY, DATA, RawSession
-from support.waiting import DEADLINE, until
+from support.waiting import DEADLINE, standstill, until
 
 BIG = int(os.environ.get("E2E_BIG_MB", "1024")) << 20
 BOTH = pytest.mark.parametrize("version", [V12, V13], ids=["1.2", "1.3"])
@@ -161,7 +161,7 @@ def test_a_bulk_session_does_not_starve_a_small_one(parts):
         stop.set()
         for t in threads:
             t.join()
-    assert worst < 5
+    assert worst < 10
 
 
 def test_a_client_that_never_reads_costs_a_bounded_amount(parts):
@@ -172,7 +172,7 @@ def test_a_client_that_never_reads_costs_a_bounded_amount(parts):
         stuck = [connect(p.port) for _ in range(10)]
         for s in stuck:
             s.recv(1)
-        settled(lambda: sum(unsent(s) for s in stuck))
+        standstill(lambda: sum(unsent(s) for s in stuck), "what waits for the clients")
         grown = p.role_memory("relay") - before
         for s in stuck:
             clients.reset(s)
@@ -190,20 +190,6 @@ def unsent(s):
     n = array.array("i", [0])
     fcntl.ioctl(s.fileno(), termios.FIONREAD, n)
     return n[0]
-
-
-def settled(measure, times=20):
-    """Waits until a figure stands still."""
-    last, same = None, 0
-
-    def still():
-        nonlocal last, same
-        now = measure()
-        same = same + 1 if now == last else 0
-        last = now
-        return same >= times
-
-    until(still, lambda: f"standstill, last {last}", every=0.02)
 
 
 def test_a_backend_that_never_reads_costs_a_bounded_amount(parts):

@@ -12,7 +12,7 @@ import pytest
 from support import backends, processes, toml
 from support.clients import V12, V13, connect, context, says_echo
 from support.proxy import BINARY, SANITIZED
-from support.waiting import until
+from support.waiting import standstill, until
 
 MANY = int(os.environ.get("E2E_RELOADS", "10" if SANITIZED else "30"))
 
@@ -35,6 +35,17 @@ def settled(p, number):
 def reload(p, number):
     p.signal(signal.SIGHUP)
     return settled(p, number)
+
+
+def started(p):
+    """The processes, without the config process of the start, which may be about to end."""
+    until(lambda: "config" not in p.roles(), "the config process has ended")
+    return p.pids()
+
+
+def unchanged(p, before):
+    """All processes are those of BEFORE; a config process may be about to end."""
+    until(lambda: set(p.pids()) == before, lambda: f"{set(p.pids())} as {before}")
 
 
 def rewrite(p, change):
@@ -72,13 +83,12 @@ class Caller(threading.Thread):
 
 def test_a_second_generation_takes_over(parts):
     p = parts.proxy(parts.backend(), top={"workers": 2})
-    before = set(p.pids())
+    before = set(started(p))
     port = p.port
     line = reload(p, 1)
     assert line.startswith("reload done: generation 1 serves, tls-off ")
-    after = set(p.pids())
-    assert before & after == {p.pid}, "the supervisor stays, all others are new"
-    assert len(after) == len(before)
+    until(lambda: len(p.pids()) == len(before), lambda: f"as many as before: {p.roles()}")
+    assert before & set(p.pids()) == {p.pid}, "the supervisor stays, all others are new"
     with connect(port) as c:
         says_echo(c)
         c.unwrap()
@@ -105,7 +115,7 @@ def test_live_sessions_stay(parts):
 def test_a_refused_configuration_changes_nothing(parts, what):
     p = parts.proxy(parts.backend(), top={"workers": 2})
     well = p.config_file.read_text()
-    before = set(p.pids())
+    before = set(started(p))
     c = connect(p.port)
     said = {"unknown key": "wrokers: found an unknown key, expected \"workers\"", "no TOML": "config.toml:1:", "no file": "config.toml",
             "log file": "log.target"}[what]
@@ -118,7 +128,7 @@ def test_a_refused_configuration_changes_nothing(parts, what):
     p.signal(signal.SIGHUP)
     line = message(p, "reload refused, nothing was changed: ")
     assert said in line
-    assert set(p.pids()) == before
+    unchanged(p, before)
     says_echo(c)
     p.config_file.write_text(well)
     reload(p, 1)
@@ -187,7 +197,7 @@ def test_a_link_pointed_elsewhere_is_followed(parts):
 @pytest.mark.parametrize("what", ["gone", "no program", "another program"])
 def test_a_binary_that_does_not_serve_is_refused(own_binary, what):
     p = own_binary
-    before = set(p.pids())
+    before = set(started(p))
     if what == "gone":
         os.unlink(p.binary)
     else:
@@ -195,7 +205,7 @@ def test_a_binary_that_does_not_serve_is_refused(own_binary, what):
     p.signal(signal.SIGHUP)
     line = message(p, "reload refused, nothing was changed: ")
     assert (p.binary if what == "gone" else "config process") in line
-    assert set(p.pids()) == before
+    unchanged(p, before)
     with connect(p.port) as c:
         says_echo(c)
         c.unwrap()
@@ -251,7 +261,7 @@ def test_workers_change(parts):
     for number, workers in enumerate((3, 2, 4, 1), 1):
         rewrite(p, lambda t: t.update(workers=workers))
         reload(p, number)
-        assert len(p.roles()["relay"]) == len(p.roles()["handshaker"]) == workers
+        assert len(p.roles()["relay"]) == len(p.roles()["handshaker"]) == workers  # those of before have gone when it is done
         for c in sessions:
             says_echo(c)
     caller.stop()
@@ -295,11 +305,14 @@ def test_reloads_that_come_together(parts):
     """Those that come while one runs cause one more, not more."""
     p = parts.proxy(parts.backend())
     for number in range(1, 4):
+        (relay,) = p.roles()["relay"]
+        os.kill(relay, signal.SIGSTOP)  # the reload does not end without it
         p.signal(signal.SIGHUP)
         message(p, "reload: starting", 2 * number - 1)
         for _ in range(5):
             p.signal(signal.SIGHUP)
             time.sleep(0.001)  # signals that wait are one
+        os.kill(relay, signal.SIGCONT)
         settled(p, 2 * number)
     with connect(p.port) as c:
         says_echo(c)
@@ -309,7 +322,7 @@ def test_reloads_that_come_together(parts):
 
 def test_many_leave_nothing(parts):
     p = parts.proxy(parts.backend(), top={"workers": 2})
-    processes_before = len(p.pids())
+    processes_before = len(started(p))
     for number in range(1, 6):
         reload(p, number)
 
@@ -317,7 +330,7 @@ def test_many_leave_nothing(parts):
         return len(p.pids()), sorted(processes.descriptors(pid) for pid in p.pids())
 
     until(lambda: len(p.pids()) == processes_before, lambda: p.roles())
-    before, memory = held(), processes.held(p.pid)
+    before, memory = standstill(held, "descriptors"), processes.held(p.pid)
     for number in range(6, 6 + MANY):
         reload(p, number)
     until(lambda: held() == before, lambda: f"{held()} as {before}")

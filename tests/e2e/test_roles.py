@@ -58,8 +58,8 @@ def test_the_roles_are_there(p):
     roles = p.roles()
     assert len(roles["relay"]) == len(roles["handshaker"]) == 2
     assert len(roles["observer"]) == 1
-    assert "config" not in roles, "the config role is short-lived"
     assert set(roles) <= set(processes.ROLES)
+    until(lambda: "config" not in p.roles(), "the config role is short-lived")
 
 
 @pytest.mark.parametrize("role", ["handshaker", "observer"])

@@ -282,7 +282,7 @@ def ticket(p, ctx):
 @pytest.mark.parametrize("version", [V12, V13])
 def test_stopped_signer(parts, leaves, version):
     """The worst hang there is: full handshakes fail by their deadline, everything else goes on."""
-    p = parts.proxy(parts.backend(), certificates=[leaves["p256"]], timeouts={"handshake": "1500ms"})
+    p = parts.proxy(parts.backend(), certificates=[leaves["p256"]], timeouts={"handshake": "5s"})
     ctx = context(version=version)
     session = ticket(p, ctx)
     live = connect(p.port, ctx)
@@ -293,7 +293,7 @@ def test_stopped_signer(parts, leaves, version):
         with pytest.raises((ssl.SSLError, ConnectionError)) as e:
             connect(p.port, context(version=version))
         took = time.monotonic() - began
-        assert 1 < took < DEADLINE
+        assert 4 < took < DEADLINE
         assert "INTERNAL_ERROR" in str(e.value).upper(), e.value
         failed = p.wait_failure("signer_timeout")
         assert "the signer" in failed["detail"]
@@ -303,7 +303,7 @@ def test_stopped_signer(parts, leaves, version):
             with connect(p.port, ctx, session=session) as c:
                 assert c.session_reused
                 says_echo(c)
-            assert time.monotonic() - began < 1, "a resumed handshake has waited for the signer"
+            assert time.monotonic() - began < 4, "a resumed handshake has waited for the signer"
         p.wait_text(r"signer\.0 does not answer")
     finally:
         os.kill(pid, signal.SIGCONT)

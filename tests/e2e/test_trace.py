@@ -73,9 +73,8 @@ def test_a_connection_is_followed(parts):
         assert line
         seen.append(line)
     seen.append(line)
-    ids = [e["unique_id"] for e in p.events("session")]
     life.terminate()
     life.wait()
-    assert line.split()[0] in ids
+    p.wait_session(unique_id=line.split()[0])
     for what in ("hello for", "handshake done", "to relay", "took it", "first byte", "end after"):
         assert any(what in s for s in seen), (what, seen)

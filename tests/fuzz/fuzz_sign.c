@@ -44,8 +44,7 @@ static void make_ring(void) {
     make_folder_remove(folder);
 }
 
-/* The first byte: how the message comes (0: as it is; otherwise with a set and key that are there, so that more gets further).
- */
+/* The first byte: how the message comes (0: as it is; else with a set and key that are there, so that more gets further). */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static uint8_t body[2048], sig[SIGN_SIGNATURE_MAX];
     if (!ring)

@@ -1,5 +1,4 @@
-/* Headers of browsers: what they take, and what they have already. The first line is Accept-Encoding, the rest If-None-Match.
- */
+/* Headers of browsers: what they take (the first line, Accept-Encoding), and what they have (the rest, If-None-Match). */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -27,9 +27,24 @@ struct shop {
     struct text warnings;
 };
 
+/* Every shop's keys: how often they were asked for, and who gets the right one. */
+static struct {
+    unsigned asked;
+    unsigned good; /* so many do */
+    EVP_PKEY *bad; /* the others get this; NULL = none */
+} shop_asked = {.good = UINT_MAX};
+
+static inline void shop_gives(unsigned good, EVP_PKEY *bad) {
+    shop_asked.asked = 0;
+    shop_asked.good = good;
+    shop_asked.bad = bad;
+}
+
 /* By the public half, as a signer does. */
 static inline EVP_PKEY *shop_get_key(void *ctx, const struct creds *store, uint32_t key) {
     struct shop_keys *k = ctx;
+    if (shop_asked.asked++ >= shop_asked.good)
+        return shop_asked.bad && EVP_PKEY_up_ref(shop_asked.bad) == 1 ? shop_asked.bad : NULL;
     struct span want = creds_key(store, key).spki;
     for (size_t i = 0; i < k->n; i++) {
         uint8_t *der = NULL;

@@ -1,5 +1,4 @@
-/* What tests of certificates share: keys, a folder of a test's own, pairs of files, and a client that says what it was given.
- */
+/* What tests of certificates share: keys, a folder of its own, pairs of files, and a client that says what it was given. */
 #pragma once
 
 #include <errno.h>

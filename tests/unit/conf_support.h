@@ -103,8 +103,7 @@ static const struct conf_probes stub_probes = {
     .engine_usable = stub_engine_usable,
 };
 
-/* The steps of conf_load_file() that look at the text alone, as file "t.toml" in "/etc/tls-off". NULL when anything is wrong.
- */
+/* The steps of conf_load_file() that look at the text alone, as "t.toml" in "/etc/tls-off". NULL when anything is wrong. */
 static inline struct conf *load_text(const char *text, size_t len, struct faults *f) {
     struct load l = {.conf = conf_new(), .faults = f, .probes = &stub_probes, .file = "t.toml", .dir = "/etc/tls-off"};
     load_defaults(&l);

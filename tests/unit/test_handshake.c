@@ -73,6 +73,28 @@ static void the_certificate_follows_the_clients_signature_algorithms(void **stat
         }
 }
 
+/* Not from the set of its beginning, which may be gone. */
+static void the_certificate_comes_from_the_set_of_its_moment(void **state) {
+    static const char *const other_type[] = {"EC:P-384"};
+    char key[CERT_ALG_KEY_MAX];
+    struct tls_policy p = service_policy("web");
+    for (size_t v = 0; v < 2; v++) {
+        struct certs *before = service_certs_both(), *after = service_certs(other_type, 1);
+        struct tls_server *s = service_new(&p, before, tickets);
+        client_speaks(both_versions[v]);
+        meet(s);
+        tls_server_use_certs(s, after);
+        certs_free(before);
+        assert_int_equal(shake(), STEP_DONE);
+        leave_libssl();
+        assert_string_equal(cert_alg_key_name(&result.our_cert, key), "EC384");
+        talk_and_close();
+        leave();
+        tls_server_free(s);
+        certs_free(after);
+    }
+}
+
 static void our_order_of_suites_decides(void **state) {
     static const uint16_t order[] = {0x1303, 0x1301, 0xcca9, 0xc02b};
     struct tls_policy p = service_policy("web");
@@ -462,6 +484,7 @@ int main(void) {
         cmocka_unit_test_teardown(every_suite_leads_to_a_session_that_goes_on, clean_up),
         cmocka_unit_test_teardown(after_the_selftest_sessions_go_on_as_well, clean_up),
         cmocka_unit_test_teardown(the_certificate_follows_the_clients_signature_algorithms, clean_up),
+        cmocka_unit_test_teardown(the_certificate_comes_from_the_set_of_its_moment, clean_up),
         cmocka_unit_test_teardown(our_order_of_suites_decides, clean_up),
         cmocka_unit_test_teardown(the_clients_only_group_is_taken_when_it_is_ours, clean_up),
         cmocka_unit_test_teardown(a_share_of_a_group_we_do_not_rank_first_leads_to_a_session, clean_up),

@@ -103,6 +103,41 @@ static void a_changed_byte_fails_with_an_alert_for_the_client(void **state) {
     }
 }
 
+/* A key per kind of certificate: none is to be had, only the first is, one is another certificate's. */
+static void a_certificate_that_cannot_be_used_fails_with_an_alert(void **state) {
+    static const uint8_t alert[] = {21, 3, 3, 0, 2, 2, 80}; /* internal_error */
+    EVP_PKEY *other = make_key("EC:P-256");
+    const struct {
+        unsigned good;
+        EVP_PKEY *bad;
+    } rows[] = {{0, NULL}, {1, NULL}, {0, other}};
+    struct tls_policy p = service_policy("web");
+    for (size_t v = 0; v < 2; v++)
+        for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+            struct certs *unused = service_certs_both();
+            struct tls_server *s = service_new(&p, unused, tickets);
+            shop_gives(rows[i].good, rows[i].bad);
+            client_speaks(both_versions[v]);
+            meet(s);
+            assert_int_equal(step_all(), STEP_FAILED);
+            expect_failed(ERR_CRYPTO);
+            assert_int_equal(shop_asked.asked, rows[i].good + 1);
+            assert_int_equal(buf_len(&answer), sizeof(alert));
+            assert_memory_equal(buf_span(&answer).p, alert, sizeof(alert));
+            leave();
+
+            shop_gives(UINT_MAX, NULL);
+            if (!rows[i].bad) { /* it is not for ever */
+                client_speaks(both_versions[v]);
+                establish(s);
+                leave();
+            }
+            tls_server_free(s);
+            certs_free(unused);
+        }
+    EVP_PKEY_free(other);
+}
+
 static void records_that_make_no_sense_fail(void **state) {
     static const uint8_t too_long[] = {22, 3, 3, 0x41, 0x50}, data_record[] = {23, 3, 3, 0, 1, 0},
                          wrong[] = {99, 3, 3, 0, 1, 0}, old[] = {22, 9, 9, 0, 1, 0}, empty[] = {22, 3, 3, 0, 0};
@@ -169,6 +204,7 @@ int main(void) {
         cmocka_unit_test_teardown(in_1_3_the_level_of_an_alert_is_ignored, clean_up),
         cmocka_unit_test_teardown(a_close_notify_is_the_end_of_the_handshake, clean_up),
         cmocka_unit_test_teardown(a_changed_byte_fails_with_an_alert_for_the_client, clean_up),
+        cmocka_unit_test_teardown(a_certificate_that_cannot_be_used_fails_with_an_alert, clean_up),
         cmocka_unit_test_teardown(records_that_make_no_sense_fail, clean_up),
         cmocka_unit_test_teardown(an_answer_that_does_not_fit_fails, clean_up),
         cmocka_unit_test_teardown(nothing_is_taken_out_before_it_is_done, clean_up),

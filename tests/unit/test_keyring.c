@@ -1,5 +1,4 @@
-/* The signer's keys: every form of file, every way a file can be wrong, sets that come and go, and what is signed and what not.
- */
+/* The signer's keys: every form of file, every way it can be wrong, sets that come and go, and what is signed or not. */
 #include "signer/keyring.h"
 
 #include <setjmp.h>

@@ -166,8 +166,7 @@ static void pass_on_decoys(void) {
     }
 }
 
-/* Every byte of a session changed in two ways: it is refused, or taken as something that makes sense; nothing is left behind.
- */
+/* Every byte of a session changed in two ways: it is refused, or taken and makes sense; nothing is left behind. */
 static void any_changed_byte_is_borne(void **state) {
     const struct bench_way *all[] = {&tls13, &plain};
     unsigned taken = 0, refused = 0;

@@ -151,6 +151,30 @@ static void a_resumed_session_can_be_resumed_after_a_retry(void **state) {
     SSL_SESSION_free(session);
 }
 
+/* In a process that has just begun: none is asked for, none is to be had, and our certificate is told all the same. */
+static void a_resumed_session_needs_no_key(void **state) {
+    struct tls_policy p = service_policy("web");
+    for (size_t v = 0; v < 2; v++) {
+        struct certs *unused = service_certs_both();
+        struct tls_server *s = service_new(&p, unused, tickets);
+        SSL_SESSION *session = session_with(server, both_versions[v]);
+        shop_gives(0, NULL);
+        expect_resumed(session, s, both_versions[v], true);
+        assert_int_equal(shop_asked.asked, 0);
+        assert_int_equal(result.our_cert.key, CERT_KEY_RSA);
+        assert_int_equal(result.our_cert.bits, 2048);
+        assert_int_equal(result.our_cert.sig, CERT_SIG_RSA_SHA256);
+        shop_gives(UINT_MAX, NULL);
+        client_speaks(both_versions[v]);
+        establish(s);
+        assert_int_equal(shop_asked.asked, 2);
+        leave();
+        SSL_SESSION_free(session);
+        tls_server_free(s);
+        certs_free(unused);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(the_same_service_resumes_its_sessions, clean_up),
@@ -161,6 +185,7 @@ int main(void) {
         cmocka_unit_test_teardown(another_server_name_means_a_full_handshake, clean_up),
         cmocka_unit_test_teardown(other_versions_or_suites_mean_a_full_handshake, clean_up),
         cmocka_unit_test_teardown(a_resumed_session_can_be_resumed_after_a_retry, clean_up),
+        cmocka_unit_test_teardown(a_resumed_session_needs_no_key, clean_up),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,5 +1,4 @@
-/* The signing protocol: what is packed comes back, what is cut or overlong is refused, and only two kinds of bytes are signed.
- */
+/* The signing protocol: what is packed comes back, the cut or overlong is refused, and only two kinds of bytes are signed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -267,8 +267,7 @@ static void every_hour_has_a_name_of_its_own(void **state) {
     hours = 500000;
 }
 
-/* A ticket taken up in the next hour is answered with one of that hour, so a client that comes back in time goes on for ever.
- */
+/* A ticket taken up in the next hour is answered with one of that hour: a client that comes back in time goes on for ever. */
 static void a_session_is_resumed_from_hour_to_hour(void **state) {
     static const uint16_t versions[] = {TLS_1_2, TLS_1_3};
     bool resumed;

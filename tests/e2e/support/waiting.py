@@ -19,3 +19,18 @@ def until(condition, what, deadline=DEADLINE, every=0.01):
         if time.monotonic() > end:
             raise TooLate(f"not within {deadline} s: {what() if callable(what) else what}")
         time.sleep(every)
+
+
+def standstill(measure, what, times=20, every=0.02):
+    """The value of MEASURE() once it is the same so many times in a row."""
+    last, same = None, 0
+
+    def still():
+        nonlocal last, same
+        now = measure()
+        same = same + 1 if now == last else 0
+        last = now
+        return same >= times
+
+    until(still, lambda: f"standstill of {what}, last {last}", every=every)
+    return last
