@@ -19,7 +19,6 @@
 #include "relay/session.h"
 #include "wire/resolved.h"
 
-#define TAKE_MAX      32    /* sessions taken from one handshaker a turn */
 #define PAUSE_MS      20    /* between looks for room when full */
 #define FULL_TELL_MS  10000 /* between warnings that it is full */
 #define DRAIN_TICK_MS 50
@@ -56,30 +55,31 @@ static void link_fault(struct relay *r, uint32_t i, int err) {
         lose_link(r, i);
 }
 
+/* One session a turn: between new ones those that are there have theirs. */
 static void link_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     (void)gen;
     (void)events;
     struct relay *r = ctx;
-    for (unsigned i = 0; i < TAKE_MAX && r->links[key] >= 0 && !r->links_paused; i++) {
-        struct ipc_msg m;
-        int err = 0;
-        if (r->sessions.used >= r->room) {
-            pause_links(r, "full");
-            return;
-        }
-        switch (ipc_recv(r->links[key], r->child.scratch, sizeof(r->child.scratch), handoff_rules, &m, &err)) {
-        case STEP_DONE:
-            session_start(r, &m);
-            secret_wipe(r->child.scratch, m.body.len + sizeof(m.type)); /* keys were in it */
-            break;
-        case STEP_WANT_READ:
-            return;
-        case STEP_FAILED:
-            link_fault(r, key, err);
-            break;
-        default:
-            lose_link(r, key);
-        }
+    struct ipc_msg m;
+    int err = 0;
+    if (r->links[key] < 0 || r->links_paused)
+        return;
+    if (r->sessions.used >= r->room) {
+        pause_links(r, "full");
+        return;
+    }
+    switch (ipc_recv(r->links[key], r->child.scratch, sizeof(r->child.scratch), handoff_rules, &m, &err)) {
+    case STEP_DONE:
+        session_start(r, &m);
+        secret_wipe(r->child.scratch, m.body.len + sizeof(m.type)); /* keys were in it */
+        break;
+    case STEP_WANT_READ:
+        break;
+    case STEP_FAILED:
+        link_fault(r, key, err);
+        break;
+    default:
+        lose_link(r, key);
     }
 }
 

@@ -62,8 +62,9 @@ int child_wait(struct child *c, struct ipc_msg *ret) {
     }
 }
 
-#define NICE           5      /* of handshakers and signers */
-#define RELAY_SLICE_NS 100000 /* the shortest there is */
+#define RELAY_SLICE_NS     100000 /* the shortest there is */
+#define HANDSHAKE_SLICE_NS 300000
+#define HANDSHAKE_NICE     15
 
 /* As the kernel's sched_attr, up to the fields of its first version (sched_setattr(2)). */
 struct attributes {
@@ -76,7 +77,9 @@ struct attributes {
 
 /*
  * Established sessions go first. A relay asks for short slices, so that the scheduler lets it in early (since Linux 6.12;
- * older ones take no notice); who makes handshakes weighs less and never pushes a relay aside by waking up.
+ * older ones take no notice). Who makes handshakes weighs little and never pushes a relay aside by waking up: with more weight,
+ * a relay that has taken some new sessions owes CPU time and waits for the next tick while they go on. Slices that are short,
+ * too, bring new clients in soon even when the relay is busy all the time.
  */
 static void take_turn(enum role role) {
     struct attributes a = {.size = sizeof(a), .policy = SCHED_OTHER, .runtime = RELAY_SLICE_NS};
@@ -84,8 +87,8 @@ static void take_turn(enum role role) {
         a.nice = getpriority(PRIO_PROCESS, 0);
     } else if (role == ROLE_HANDSHAKER || role == ROLE_SIGNER) {
         a.policy = SCHED_BATCH;
-        a.nice = MIN(getpriority(PRIO_PROCESS, 0) + NICE, 19);
-        a.runtime = 0;
+        a.nice = MIN(getpriority(PRIO_PROCESS, 0) + HANDSHAKE_NICE, 19);
+        a.runtime = HANDSHAKE_SLICE_NS;
     } else {
         return;
     }

@@ -100,6 +100,10 @@ static void numbers_survive(void **state) {
     struct ipc_msg m = received(control_to_supervisor);
     assert_int_equal(control_read_number(&m, &n), 0);
     assert_true(n == UINT64_MAX);
+    assert_int_equal(control_send_number(ends[0], CONTROL_CPU, 8), 0);
+    m = received(control_to_child);
+    assert_int_equal(control_read_number(&m, &n), 0);
+    assert_true(n == 8);
 }
 
 static void drains_survive(void **state) {
