@@ -3,6 +3,7 @@ import os
 import pathlib
 import re
 import subprocess
+import threading
 
 import pytest
 
@@ -55,26 +56,28 @@ def test_scripts_are_understood(path):
     assert p.returncode == 0 and not re.search(r"stdin:\d+:\d+(-\d+)?: ERROR", said), said[-2000:]
 
 
-@pytest.mark.skipif(not os.path.exists(UPROBES), reason="this kernel has no uprobes")
+@pytest.mark.skipif(not os.path.exists(UPROBES), reason="no uprobes: not in this kernel, or tracefs is not mounted")
 def test_a_connection_is_followed(parts):
     p = parts.proxy(parts.backend())
     life = bpftrace("-", "127.0.0.1", program=script(next(s for s in SCRIPTS if s.name == "life.bt")))
-    assert "Attaching" in life.stdout.readline()
+    said = []
+    reader = threading.Thread(target=lambda: said.extend(iter(life.stdout.readline, "")))
+    reader.start()
+    try:
+        def followed():
+            with connect(p.port) as c:
+                says_echo(c)
+                c.unwrap()
+            return next((line.split()[0] for line in list(said) if " accept, from port " in line), None)
 
-    def served():
-        with connect(p.port) as c:
-            says_echo(c)
-            c.unwrap()
-        return "accept" in life.stdout.readline()
-
-    until(served, "the first line of the trace")
-    seen = []
-    while " end after" not in (line := life.stdout.readline()):
-        assert line
-        seen.append(line)
-    seen.append(line)
-    life.terminate()
-    life.wait()
-    p.wait_session(unique_id=line.split()[0])
+        traced = until(followed, lambda: f"a connection in the trace: {said}", every=0.5)
+        until(lambda: any(line.startswith(traced) and " end after" in line for line in list(said)), lambda: f"its end: {said}")
+    finally:
+        life.kill()
+        life.wait()
+        reader.join()
+        life.stdout.close()
+    seen = [line for line in said if line.startswith(traced)]
     for what in ("hello for", "handshake done", "to relay", "took it", "first byte", "end after"):
-        assert any(what in s for s in seen), (what, seen)
+        assert any(what in line for line in seen), (what, seen)
+    p.wait_session(unique_id=traced)
