@@ -261,8 +261,8 @@ void session_bury(struct relay *r, struct session *s) {
 void session_end(struct relay *r, struct session *s) {
     if (s->state == SESSION_DEAD)
         return;
+    session_count(r, s, -1); /* first: who reads of the end finds its place free */
     tell(r, s);
-    session_count(r, s, -1);
     counts_end(r, s, false);
     close_backend(r, s);
     close_client(s, s->reset_client);
