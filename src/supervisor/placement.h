@@ -34,8 +34,7 @@ struct placement_rule {
 /* One interval, in which the busiest CPU idled for LEAST per mille and the idlest for MOST. True when FREE has changed. */
 bool placement_step(struct placement_rule *p, uint32_t least, uint32_t most);
 
-/* Idle time of each CPU of SET in ticks since the start, from a file like /proc/stat (proc_stat(5)); 0 of one that is not told.
- */
+/* Idle time of each CPU of SET in ticks, from a file like /proc/stat (proc_stat(5)); 0 of one that is not told. */
 void placement_read_idle(FILE *stat, const cpu_set_t *set, uint64_t idle[static CPU_SETSIZE]);
 
 struct super;
