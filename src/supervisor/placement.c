@@ -78,8 +78,9 @@ static void place_all(struct super *s) {
         if (!role_of_worker(w->role))
             continue;
         w->cpu = placement_cpu(s, w->index);
+        uint64_t cpu = w->cpu < 0 ? 0 : (uint64_t)w->cpu + 1;
         if (w->control >= 0)
-            (void)!control_send_number(w->control, CONTROL_CPU, (uint64_t)(w->cpu + 1)); /* who is lost shows on its socket */
+            (void)!control_send_number(w->control, CONTROL_CPU, cpu); /* who is lost shows on its socket */
     }
     s->dirty = true;
 }
