@@ -193,7 +193,7 @@ static bool resume(struct super *s, int state_fd) {
     close(state_fd);
     if (!set_up_loop(s) || ring_map(s->voice_ring, &s->voice.ring) < 0 || snapshot_read(s->now->snapshot_fd, &s->now->conf) < 0)
         return false;
-    s->serving = s->dirty = true;
+    s->serving = true;
     s->voice.level = s->now->conf->log_level;
     if (creds_map(s->now->creds.fd, &s->now->creds.store) < 0)
         return false;
@@ -204,10 +204,12 @@ static bool resume(struct super *s, int state_fd) {
             wheel_arm(&s->loop.wheel, &w->timer, due_ms);
         else if (worker_attach(s, w) < 0)
             return false;
+    }
+    show(s); /* before anybody reads it */
+    for (struct worker *w = NULL; (w = worker_next(s, w));)
         if (worker_runs(w) && w->role == ROLE_OBSERVER &&
             ipc_send(w->control, CONTROL_ROSTER, span_of(NULL, 0), &s->page_fd, 1) < 0)
             worker_kill(w); /* its successor gets it */
-    }
     return true;
 }
 
