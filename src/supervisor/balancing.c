@@ -90,12 +90,9 @@ void balancing_begin(struct super *s) {
     wheel_arm(&s->loop.wheel, &s->balancing.timer, s->loop.now_ms + BALANCE_INTERVAL_MS);
 }
 
-bool balancing_timer(struct super *s, const struct wtimer *t) {
-    if (t != &s->balancing.timer)
-        return false;
+void balancing_timer(struct super *s) {
     look(s);
     wheel_arm(&s->loop.wheel, &s->balancing.timer, s->loop.now_ms + BALANCE_INTERVAL_MS);
-    return true;
 }
 
 void balancing_end(struct super *s) {

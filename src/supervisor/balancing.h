@@ -27,5 +27,5 @@ struct balancing {
 void balancing_begin(struct super *s);
 void balancing_end(struct super *s);
 
-/* True when T is its timer. */
-bool balancing_timer(struct super *s, const struct wtimer *t);
+/* Its timer. */
+void balancing_timer(struct super *s);

@@ -109,10 +109,7 @@ void placement_begin(struct super *s) {
     wheel_arm(&s->loop.wheel, &s->placement.timer, s->loop.now_ms);
 }
 
-bool placement_timer(struct super *s, const struct wtimer *t) {
-    if (t != &s->placement.timer)
-        return false;
+void placement_timer(struct super *s) {
     look(s);
     wheel_arm(&s->loop.wheel, &s->placement.timer, s->loop.now_ms + PLACEMENT_INTERVAL_MS);
-    return true;
 }

@@ -51,5 +51,5 @@ int32_t placement_cpu(const struct super *s, uint16_t index);
 
 void placement_begin(struct super *s);
 
-/* True when T is its timer. */
-bool placement_timer(struct super *s, const struct wtimer *t);
+/* Its timer. */
+void placement_timer(struct super *s);

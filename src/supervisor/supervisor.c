@@ -69,7 +69,11 @@ static void timer_event(void *ctx, struct wtimer *t) {
         change_late(s);
     else if (t == &s->heartbeat.timer)
         heartbeat_timer(s);
-    else if (!creds_timer(s, t) && !balancing_timer(s, t) && !placement_timer(s, t))
+    else if (t == &s->balancing.timer)
+        balancing_timer(s);
+    else if (t == &s->placement.timer)
+        placement_timer(s);
+    else if (!creds_timer(s, t))
         worker_timer(s, CONTAINER_OF(t, struct worker, timer));
 }
 

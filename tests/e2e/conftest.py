@@ -148,6 +148,7 @@ class Parts:
             for p in self.proxies:
                 if failed:
                     p.kill()
+                    p.check_faults()
                 else:
                     p.stop()
             if not failed:

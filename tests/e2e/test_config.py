@@ -146,7 +146,7 @@ def starts_nothing(parts, config, status=1):
     p = Proxy(parts.folder / "bad", config, ready=False)
     p.start()
     assert p.wait_exit() == status, p.text()
-    p.check_sanitizers()
+    p.check_faults()
     assert "listening on" not in p.text()
     return p.text()
 

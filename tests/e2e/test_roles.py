@@ -62,6 +62,15 @@ def test_the_roles_are_there(p):
     until(lambda: "config" not in p.roles(), "the config role is short-lived")
 
 
+def test_established_sessions_go_first(p):
+    """Handshakers and signers weigh little and never push a relay aside: that is what keeps sessions quick under a flood."""
+    own = os.getpriority(os.PRIO_PROCESS, p.pid)
+    wanted = {"relay": (own, os.SCHED_OTHER), "handshaker": (min(own + 15, 19), os.SCHED_BATCH), "signer": (min(own + 15, 19), os.SCHED_BATCH)}
+    for role, what in wanted.items():
+        for pid in p.roles()[role]:
+            assert (os.getpriority(os.PRIO_PROCESS, pid), os.sched_getscheduler(pid)) == what, role
+
+
 @pytest.mark.parametrize("role", ["handshaker", "observer"])
 def test_killed_role_costs_no_session(p, role):
     sessions = [connect(p.port) for _ in range(8)]

@@ -19,6 +19,7 @@ from .waiting import DEADLINE, TooLate, until
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BINARY = os.environ.get("TLS_OFF_BIN", str(ROOT / "build" / "tls-off"))
 SANITIZED = bool(os.environ.get("E2E_SANITIZED"))
+KILLED = re.compile(r"killed by signal (4|6|7|8|11|31) ")
 SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|UndefinedBehavior|runtime error:|SUMMARY: ")
 LISTENING = re.compile(r"listening on (\S+):(\d+) for (\S+)")
 
@@ -237,11 +238,13 @@ class Proxy:
 
     def check_after(self):
         assert self.status == self.expected_status, f"exit status {self.status}:\n{self.text()}"
-        self.check_sanitizers()
+        self.check_faults()
 
-    def check_sanitizers(self):
+    def check_faults(self):
+        """What no load on the machine excuses, also of a test that has failed: tools/run-e2e looks for these texts."""
         for line in self.lines:
             assert not SANITIZER.search(line), "sanitizer report:\n" + self.text()
+            assert self.allow_killed_roles or not KILLED.search(line), line
         for report in self.folder.glob("sanitizer.*"):
             raise AssertionError(report.read_text()[:10000])
 
