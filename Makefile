@@ -1,6 +1,7 @@
 # The front door. Everything real is in meson.build, tools/ and .ci/.
 BUILD  ?= build
-PREFIX ?= /usr/local
+# What meson setup is given; an existing build folder keeps the options that are not named again.
+SETUP_ARGS = $(if $(PREFIX),--prefix=$(PREFIX)) $(MESON_ARGS)
 SECONDS_EACH ?= 10
 
 .DEFAULT_GOAL := build
@@ -10,7 +11,7 @@ deps:
 	@tools/install-deps build
 
 build: deps
-	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) --buildtype=release --prefix=$(PREFIX) $(MESON_ARGS)
+	@tools/configure $(BUILD) $(SETUP_ARGS)
 	@ninja -C $(BUILD) tls-off demo/tls-off-demo
 
 run: build
@@ -39,6 +40,7 @@ bench-memory: build
 	@tools/install-deps bench
 	@/usr/bin/python3 bench/idle-memory --binary $(BUILD)/tls-off
 
+install: SETUP_ARGS = --prefix=$(or $(PREFIX),/usr/local) $(MESON_ARGS)
 install: build
 	meson install -C $(BUILD) --no-rebuild
 
