@@ -11,7 +11,7 @@ from support.clients import connect, says_echo
 from support.proxy import BINARY
 from support.waiting import until
 
-SCRIPTS = sorted((pathlib.Path(__file__).parents[2] / "contrib/bpftrace").glob("*.bt"))
+SCRIPTS = sorted((pathlib.Path(__file__).parents[2] / "contrib/bpftrace").glob("*.bt.in"))
 POINTS = {"accept", "hello", "handshake", "failed", "handoff", "connect", "first_byte", "end"}
 UPROBES = "/sys/kernel/tracing/uprobe_events"
 
@@ -32,7 +32,7 @@ def test_points_are_in_the_binary():
 
 
 def script(path):
-    return path.read_text().replace("/usr/sbin/tls-off", os.path.realpath(BINARY))
+    return path.read_text().replace("@tls_off@", os.path.realpath(BINARY))
 
 
 def bpftrace(*arguments, program):
@@ -59,7 +59,7 @@ def test_scripts_are_understood(path):
 @pytest.mark.skipif(not os.path.exists(UPROBES), reason="no uprobes: not in this kernel, or tracefs is not mounted")
 def test_a_connection_is_followed(parts):
     p = parts.proxy(parts.backend())
-    life = bpftrace("-", "127.0.0.1", program=script(next(s for s in SCRIPTS if s.name == "life.bt")))
+    life = bpftrace("-", "127.0.0.1", program=script(next(s for s in SCRIPTS if s.name == "life.bt.in")))
     said = []
     reader = threading.Thread(target=lambda: said.extend(iter(life.stdout.readline, "")))
     reader.start()
