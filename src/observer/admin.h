@@ -19,6 +19,8 @@
 /* What this process has done for the log, since it began. */
 struct log_counts {
     uint64_t events, sampled, dropped, broken, lost;
+    uint64_t lost_unreported; /* of LOST: since a line last said how many */
+    int lost_error;           /* errno of these */
 };
 
 /* A command sent to the supervisor, which may not stand in the roster yet. */

@@ -38,7 +38,8 @@ struct observer {
     struct admin admin;
     uint64_t swept_ms;
     struct log_counts log;
-    char no_http[256]; /* why the library is not there; empty = it is */
+    uint64_t lost_reported; /* of sink.lost */
+    char no_http[256];      /* why the library is not there; empty = it is */
     struct sources sources;
     struct sampling sampling;
     struct sink sink;
@@ -108,19 +109,24 @@ static void tell_losses(struct observer *o, struct source *s, bool now) {
         warn(o, &s->who, "%llu log events dropped: not readable", (unsigned long long)broken);
 }
 
-/* Tries to write how much could not be written; the number is kept until that succeeds. */
-static void tell_lost(struct observer *o) {
+/* Tries to write how much could not be written; a report that is lost as well is tried again, and not counted. */
+static void report_lost(struct observer *o) {
     uint64_t lost = o->sink.lost;
-    if (lost == 0)
+    int error = o->sink.error;
+    o->log.lost = lost;
+    o->log.lost_unreported = lost - o->lost_reported;
+    if (o->log.lost_unreported == 0)
         return;
+    o->log.lost_error = error;
     struct control_peer self = {ROLE_OBSERVER, o->child.setup.index, 0};
-    o->sink.lost = 0;
-    warn(o, &self, "%llu log lines lost: %s", (unsigned long long)lost, strerror(o->sink.error));
+    warn(o, &self, "%llu log lines lost: %s", (unsigned long long)o->log.lost_unreported, sink_error_text(error));
     sink_flush(&o->sink);
-    if (o->sink.lost > 0)
+    if (o->sink.lost > lost) {
         o->sink.lost = lost;
-    else
-        o->log.lost += lost;
+        return;
+    }
+    o->lost_reported = lost;
+    o->log.lost_unreported = 0;
 }
 
 /* True when some ring still held events at its limit. */
@@ -135,7 +141,7 @@ static bool sweep(struct observer *o, bool last) {
     if (last)
         sampling_end(&o->sampling, o->loop.now_ms, on_sampled, o);
     sink_flush(&o->sink);
-    tell_lost(o);
+    report_lost(o);
     return more;
 }
 
@@ -367,6 +373,9 @@ static void finish(struct observer *o) {
     figures_fini(&o->admin.figures);
     (void)sweep(o, true); /* whoever still speaks now is not heard any more */
     sink_close(&o->sink);
+    if (o->sink.lost > o->lost_reported) /* our ring is read by the next observer */
+        voice_say(&o->child.voice, LOG_LEVEL_WARNING, "%llu log lines lost: %s",
+                  (unsigned long long)(o->sink.lost - o->lost_reported), sink_error_text(o->sink.error));
     sampling_fini(&o->sampling);
     sources_fini(&o->sources);
     loop_fini(&o->loop);

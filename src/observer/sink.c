@@ -1,5 +1,6 @@
 #include "observer/sink.h"
 
+#include <errno.h>
 #include <pwd.h>
 #include <string.h>
 #include <syslog.h>
@@ -46,6 +47,15 @@ void sink_put(struct sink *s, const struct fields *f) {
 void sink_flush(struct sink *s) {
     if (s->ops->flush)
         s->ops->flush(s);
+}
+
+void sink_lose(struct sink *s, int error, uint64_t n) {
+    s->lost += n;
+    s->error = error;
+}
+
+const char *sink_error_text(int error) {
+    return error == EAGAIN ? "whoever reads it does not read" : strerror(error);
 }
 
 int sink_reopen(struct sink *s) {

@@ -1,6 +1,6 @@
 /*
- * Where log lines go. A sink never fails its caller: what it could not write is counted in LOST until somebody takes the
- * count and says so in a line of its own.
+ * Where log lines go. A sink never fails its caller and never waits for anybody: a line that it cannot hand on is counted as
+ * lost at that moment.
  */
 #pragma once
 
@@ -31,11 +31,12 @@ struct sink_ops {
 struct sink {
     const struct sink_ops *ops;
     enum log_format format;
-    const char *path; /* borrowed from the configuration; NULL = FD is not ours */
+    const char *path; /* borrowed from the configuration; NULL = stdout, stderr or no file */
     int fd;
+    bool is_own;   /* FD is closed by us */
     bool torn;     /* the last line written is not whole */
-    uint64_t lost; /* lines */
-    int error;     /* errno of the last failure */
+    uint64_t lost; /* lines, ever */
+    int error;     /* errno of the last loss; 0 = none was lost */
     size_t batch_len;
     char batch[SINK_BATCH_LEN];
     char line[FORMAT_LINE_MAX];
@@ -50,6 +51,12 @@ void sink_close(struct sink *s);
 /* One event. May be kept until sink_flush(). */
 void sink_put(struct sink *s, const struct fields *f);
 void sink_flush(struct sink *s);
+
+/* For the targets: N lines did not go out. */
+void sink_lose(struct sink *s, int error, uint64_t n);
+
+/* What to call the error of a loss. */
+const char *sink_error_text(int error);
 
 /* A log file opened anew by its name; the old one stays in use when that fails. ERR_SYSTEM (errno). */
 MUST_CHECK int sink_reopen(struct sink *s);

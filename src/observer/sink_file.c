@@ -1,25 +1,30 @@
 /*
- * A file, stderr or stdout. Lines are gathered and written together; one that was cut by a full disk is ended before the next
- * one begins, so a reader never takes two halves for one line.
+ * A file, stderr or stdout. Lines are gathered and written together, and nothing waits: while a pipe or a terminal takes
+ * nothing its lines stay in the batch, and those that find no room there are lost. A line that was cut by a full disk is ended
+ * before the next one begins, so a reader never takes two halves for one line.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
+#include <limits.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/nowait.h"
 #include "observer/sink.h"
-
-#define PATIENCE_MS 1000 /* for a pipe that somebody made non-blocking */
 
 static int open_path(const char *path) {
     return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
 }
 
 static int file_open(struct sink *s, struct text *why) {
-    if (!s->path)
+    if (!s->path) {
+        int fd = nowait_open(s->fd);
+        s->is_own = fd >= 0;
+        s->fd = s->is_own ? fd : s->fd;
         return 0;
+    }
+    s->is_own = true;
     s->fd = open_path(s->path);
     if (s->fd >= 0)
         return 0;
@@ -27,22 +32,25 @@ static int file_open(struct sink *s, struct text *why) {
     return ERR_SYSTEM;
 }
 
-/* Waits for room where the descriptor itself would not. */
-static bool wait_room(int fd) {
-    struct pollfd p = {.fd = fd, .events = POLLOUT};
-    return poll(&p, 1, PATIENCE_MS) > 0 && (p.revents & POLLOUT);
+/* Pipes take so much whole or not at all: cut at the end of a line, no reader sees half of one, whoever else writes there. */
+static size_t stream_chunk(const char *p, size_t len) {
+    if (len <= PIPE_BUF)
+        return len;
+    const char *end = memrchr(p, '\n', PIPE_BUF);
+    return end ? (size_t)(end - p) + 1 : PIPE_BUF;
 }
 
 /* How many bytes of it went out: all, or fewer with errno. */
-static size_t write_all(int fd, const char *p, size_t len) {
+static size_t write_all(const struct sink *s, const char *p, size_t len) {
     size_t done = 0;
     while (done < len) {
-        ssize_t n = write(fd, p + done, len - done);
+        size_t chunk = s->path ? len - done : stream_chunk(p + done, len - done);
+        ssize_t n = nowait_write(s->fd, p + done, chunk);
         if (n > 0)
             done += (size_t)n;
         else if (n == 0)
             errno = EIO;
-        if (n == 0 || (n < 0 && errno != EINTR && !(errno == EAGAIN && wait_room(fd))))
+        if (n == 0 || (n < 0 && errno != EINTR))
             break;
     }
     return done;
@@ -59,14 +67,18 @@ static void file_flush(struct sink *s) {
     if (s->batch_len == 0)
         return;
     size_t done = 0;
-    if (s->torn && write_all(s->fd, "\n", 1) == 1)
+    if (s->torn && write_all(s, "\n", 1) == 1)
         s->torn = false;
     if (!s->torn)
-        done = write_all(s->fd, s->batch, s->batch_len);
-    if (done < s->batch_len) {
-        s->error = errno;
-        s->lost += count_lines(s->batch + done, s->batch_len - done);
+        done = write_all(s, s->batch, s->batch_len);
+    size_t left = s->batch_len - done;
+    if (left > 0 && errno == EAGAIN) {
+        memmove(s->batch, s->batch + done, left);
+        s->batch_len = left;
+        return;
     }
+    if (left > 0)
+        sink_lose(s, errno, count_lines(s->batch + done, left));
     if (done > 0)
         s->torn = s->batch[done - 1] != '\n';
     s->batch_len = 0;
@@ -78,6 +90,10 @@ static void file_put(struct sink *s, const struct fields *f) {
     t.p[t.len++] = '\n';
     if (t.len > sizeof(s->batch) - s->batch_len)
         file_flush(s);
+    if (t.len > sizeof(s->batch) - s->batch_len) {
+        sink_lose(s, EAGAIN, 1);
+        return;
+    }
     memcpy(s->batch + s->batch_len, t.p, t.len);
     s->batch_len += t.len;
 }
@@ -96,7 +112,9 @@ static int file_reopen(struct sink *s) {
 }
 
 static void file_close(struct sink *s) {
-    if (s->path)
+    if (s->batch_len > 0)
+        sink_lose(s, EAGAIN, count_lines(s->batch, s->batch_len));
+    if (s->is_own)
         close(s->fd);
 }
 

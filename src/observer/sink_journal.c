@@ -1,93 +1,62 @@
-/* systemd's journal: every field under its own name, and the line for people as the message. */
-#include "observer/sink.h"
-
-#include "base/err.h"
-
-#ifdef HAVE_SYSTEMD
-
+/*
+ * systemd's journal: every field under its own name, and the line for people as the message. One datagram an entry, as
+ * systemd's "Native Journal Protocol" describes it, and not through libsystemd, which waits for a journal that does not read.
+ */
 #include <ctype.h>
 #include <errno.h>
 #include <string.h>
-#include <sys/uio.h>
-#define SD_JOURNAL_SUPPRESS_LOCATION /* the place in this file says nothing about the event */
-#include <systemd/sd-journal.h>
 #include <unistd.h>
 
+#include "base/err.h"
+#include "observer/datagram.h"
+#include "observer/sink.h"
+
 #define JOURNAL_SOCKET "/run/systemd/journal/socket"
-#define JOURNAL_MAX    (FIELDS_MAX + 3)
 #define PREFIX         "TLS_OFF_"
 
-/* The library is silent when there is no journal, so it is asked for once, at the start. */
 static int journal_open(struct sink *s, struct text *why) {
-    (void)s;
+    s->fd = -1;
     if (access(JOURNAL_SOCKET, W_OK) == 0)
         return 0;
     text_addf(why, "the journal: %s: %s", JOURNAL_SOCKET, strerror(errno));
     return ERR_SYSTEM;
 }
 
-/* Entries are gathered one behind the other in the sink's batch; what does not fit is left out. */
-struct entry {
-    struct text text;
-    struct iovec iov[JOURNAL_MAX];
-    int n;
-};
-
-static void end_field(struct entry *e, size_t start) {
-    if (e->n < JOURNAL_MAX && !e->text.cut)
-        e->iov[e->n++] = (struct iovec){e->text.p + start, e->text.len - start};
-}
-
-static void add_field(struct entry *e, const struct field *f) {
-    size_t start = e->text.len;
-    text_add(&e->text, PREFIX);
-    for (const char *p = f->name; *p; p++) {
+/* "NAME=value\n"; a value of several lines has its length before it instead (64 bits, little endian). */
+static void add_field(struct text *entry, const char *prefix, const char *name, struct span value) {
+    text_add(entry, prefix);
+    for (const char *p = name; *p; p++) {
         char c = (char)toupper((unsigned char)*p);
-        text_add_span(&e->text, span_of(&c, 1));
+        text_add_span(entry, span_of(&c, 1));
     }
-    text_add(&e->text, "=");
-    text_add_span(&e->text, f->value);
-    end_field(e, start);
+    if (memchr(value.p, '\n', value.len)) {
+        char len[8];
+        for (unsigned i = 0; i < sizeof(len); i++)
+            len[i] = (char)(value.len >> 8 * i);
+        text_add(entry, "\n");
+        text_add_span(entry, span_of(len, sizeof(len)));
+    } else {
+        text_add(entry, "=");
+    }
+    text_add_span(entry, value);
+    text_add(entry, "\n");
 }
 
 static void journal_put(struct sink *s, const struct fields *f) {
-    struct entry e = {.text = text_of(s->batch, sizeof(s->batch))};
-    text_add(&e.text, "MESSAGE=");
-    format_line(&e.text, s->format, f, false);
-    end_field(&e, 0);
-    size_t start = e.text.len;
-    text_addf(&e.text, "PRIORITY=%d", sink_priority(f->level));
-    end_field(&e, start);
-    start = e.text.len;
-    text_add(&e.text, "SYSLOG_IDENTIFIER=tls-off");
-    end_field(&e, start);
+    struct text entry = text_of(s->batch, sizeof(s->batch)), line = text_of(s->line, sizeof(s->line));
+    format_line(&line, s->format, f, false);
+    add_field(&entry, "", "message", span_of(line.p, line.len));
+    char priority = (char)('0' + sink_priority(f->level));
+    add_field(&entry, "", "priority", span_of(&priority, 1));
+    add_field(&entry, "", "syslog_identifier", span_str("tls-off"));
     for (size_t i = 0; i < f->n; i++)
-        add_field(&e, &f->list[i]);
-
-    int err = sd_journal_sendv(e.iov, e.n);
-    if (err < 0) {
-        s->error = -err;
-        s->lost++;
-    }
+        add_field(&entry, PREFIX, f->list[i].name, f->list[i].value);
+    if (!datagram_send(&s->fd, JOURNAL_SOCKET, span_of(entry.p, entry.len)))
+        sink_lose(s, errno, 1);
 }
-
-#else
-
-static int journal_open(struct sink *s, struct text *why) {
-    (void)s;
-    text_add(why, "this tls-off was built without libsystemd: log.target \"journal\" is not to be had");
-    return ERR_UNSUPPORTED;
-}
-
-static void journal_put(struct sink *s, const struct fields *f) {
-    (void)f;
-    s->lost++;
-}
-
-#endif
 
 static void journal_close(struct sink *s) {
-    (void)s;
+    datagram_close(&s->fd);
 }
 
 const struct sink_ops sink_journal_ops = {journal_open, journal_put, NULL, NULL, journal_close};

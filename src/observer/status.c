@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "observer/json.h"
+#include "observer/sink.h"
 
 static bool has_ready(const struct roster *r, enum role role) {
     for (size_t i = 0; i < ROSTER_PROCESSES && r->processes[i].state != ROSTER_NO_PROCESS; i++) {
@@ -177,6 +178,11 @@ static void put_degraded(struct admin *a, json_t *top) {
     const struct roster *r = &a->figures.roster;
     json_t *list = json_put_array(top, "degraded");
     char line[256];
+    if (a->log->lost_unreported > 0) {
+        (void)snprintf(line, sizeof(line), "the log is losing lines, %llu so far: %s",
+                       (unsigned long long)a->log->lost_unreported, sink_error_text(a->log->lost_error));
+        (void)json_array_append_new(list, json_string(line));
+    }
     for (size_t i = 0; a->figures.has_roster && i < ROSTER_PROCESSES && r->processes[i].state != ROSTER_NO_PROCESS; i++) {
         const struct roster_process *p = &r->processes[i];
         bool bad = p->state == ROSTER_DOWN || p->state == ROSTER_HUNG;

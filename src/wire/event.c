@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/nowait.h"
 
 const char *side_end_name(unsigned end) {
     static const char *const names[END_COUNT] = {
@@ -107,7 +108,7 @@ static void say_to_stderr(const struct voice *v, struct span text) {
     int n = snprintf(line, sizeof(line), "tls-off: %s.%u: %.*s\n", role_name(v->role), v->index, (int)text.len,
                      (const char *)text.p);
     /* Nobody is left to be told that stderr is gone. */
-    if (n > 0 && write(STDERR_FILENO, line, MIN((size_t)n, sizeof(line) - 1)) < 0)
+    if (n > 0 && nowait_write(STDERR_FILENO, line, MIN((size_t)n, sizeof(line) - 1)) < 0)
         return;
 }
 

@@ -43,6 +43,8 @@ def test_a_full_disk(parts):
     port = port_of(p)
     sessions(port, 50)
     until(lambda: p.admin.json("/status.json")["totals"]["sessions_total"] == 50, "the admin sockets answer all the while")
+    until(lambda: counter(p, "log_lost_lines_total") >= 50, "lost lines are counted while the disk is full")
+    assert any("losing lines" in x and "No space left" in x for x in p.admin.json("/status.json")["degraded"])
     file.unlink()
     p.signal(signal.SIGUSR1)
     until(file.exists, "the new file")
@@ -89,6 +91,41 @@ def test_a_disk_that_runs_full_and_is_cleared(parts):
         assert len(torn) <= 2, torn
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_log_that_nobody_reads(parts):
+    """A container's log driver that stands still: admin sockets and traffic do not, reloads neither; what is lost is known at once."""
+    p = parts.proxy(parts.backend())
+    p.allow_lost_lines = True
+    port, admin = p.port, p.admin
+    p.reading.clear()
+    lost, n = 0, 0
+    try:
+        while lost < 100:
+            sessions(port, 100)
+            n += 100
+            assert n < 20000, "the log takes all there is"
+            for resource in ("/readyz", "/healthz"):
+                assert admin.ask(resource).status == 200
+            status = admin.json("/status.json")
+            lost = status["log"]["lines_lost_total"]
+        assert any("the log is losing lines" in x and "does not read" in x for x in status["degraded"]), status["degraded"]
+        assert counter(p, "log_lost_lines_total") >= lost
+        assert not any(x["state"] == "hung" for x in status["processes"])
+        assert command("reload", "--admin", p.admin_socket)[0] == 0
+        sessions(port, 1)
+        n += 1
+    finally:
+        p.reading.set()
+
+    def accounted():
+        """Written, and said to be lost; some of the lost lines may not be of sessions."""
+        reported = sum(int(re.match(r"\d+", e["message"]).group()) for e in p.events() if "log lines lost" in e.get("message", ""))
+        return len(p.events("session")), reported
+
+    until(lambda: n <= sum(accounted()) <= n + 20, lambda: f"{accounted()} of {n} sessions")
+    assert accounted()[1] >= 100
+    until(lambda: not p.admin.json("/status.json")["degraded"], "no trouble any more")
 
 
 def is_json(line):

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -39,6 +40,7 @@ static struct sink sink;
 static struct fields fields;
 static char folder[64], file[96], other[96];
 static char content[512 * 1024];
+static int stderr_before;
 
 static int begin(void **state) {
     snprintf(folder, sizeof(folder), "/tmp/test_sink.XXXXXX");
@@ -180,7 +182,6 @@ static void a_closed_pipe_counts(void **state) {
     char memory[64];
     struct text why = text_of(memory, sizeof(memory));
     assert_int_equal(sink_open(&sink, &conf, &why), 0);
-    assert_int_equal(sink.fd, STDERR_FILENO);
     fault = EPIPE;
     room = 0;
     say("one");
@@ -191,24 +192,83 @@ static void a_closed_pipe_counts(void **state) {
     assert_true(fcntl(STDERR_FILENO, F_GETFD) >= 0); /* not ours to close */
 }
 
-static void a_full_pipe_without_blocking_gives_up(void **state) {
+/* A pipe of the starter's as stderr: blocking, as they are. Its other end is returned. */
+static int open_pipe(void) {
     int ends[2];
-    struct conf conf = {.log_target = LOG_TO_STDOUT};
-    char memory[64];
-    struct text why = text_of(memory, sizeof(memory));
+    struct conf conf = {.log_target = LOG_TO_STDERR};
+    struct text why = text_of(content, sizeof(content));
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    stderr_before = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    assert_int_equal(dup2(ends[1], STDERR_FILENO), STDERR_FILENO);
+    close(ends[1]);
     assert_int_equal(sink_open(&sink, &conf, &why), 0);
-    assert_int_equal(sink.fd, STDOUT_FILENO);
-    assert_int_equal(pipe2(ends, O_NONBLOCK | O_CLOEXEC), 0);
-    while (__real_write(ends[1], content, sizeof(content)) > 0)
-        continue;
+    return ends[0];
+}
+
+static void close_pipe(int fd) {
+    sink_close(&sink);
+    assert_int_equal(dup2(stderr_before, STDERR_FILENO), STDERR_FILENO);
+    close(stderr_before);
+    close(fd);
+}
+
+static size_t lines_in(const char *p) {
+    size_t n = 0;
+    while ((p = strchr(p, '\n'))) {
+        n++;
+        p++;
+    }
+    return n;
+}
+
+/* What is in a pipe now. */
+static size_t drain(int fd, char *to, size_t cap) {
+    size_t n = 0;
+    assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+    for (ssize_t got; (got = read(fd, to + n, cap - 1 - n)) > 0;)
+        n += (size_t)got;
+    to[n] = 0;
+    return n;
+}
+
+static void a_reader_that_stands_still_is_not_waited_for(void **state) {
+    static char read_back[512 * 1024];
+    int fd = open_pipe();
+    assert_int_equal(fcntl(STDERR_FILENO, F_GETFL) & O_NONBLOCK, 0); /* shared with the starter: not ours to change */
+    size_t said = 0;
+    for (; sink.lost < 10; said++) { /* hangs where a write waits */
+        say("a line for somebody who does not read it");
+        sink_flush(&sink);
+    }
+    assert_int_equal(sink.error, EAGAIN);
+    size_t n = drain(fd, read_back, sizeof(read_back));
+    sink_flush(&sink); /* what waited in the batch goes out, in order and whole */
+    n += drain(fd, read_back + n, sizeof(read_back) - n);
+    assert_int_equal(lines_in(read_back) + sink.lost, said);
+    assert_null(strstr(read_back, "\n\n"));
+    say("again");
+    sink_flush(&sink);
+    (void)drain(fd, read_back, sizeof(read_back));
+    assert_string_equal(read_back, LINE("again"));
+    close_pipe(fd);
+}
+
+/* Where no descriptor of our own is to be had, and another process fills the pipe as well. */
+static void a_shared_socket_is_not_waited_for(void **state) {
+    int ends[2];
+    struct conf conf = {.log_target = LOG_TO_STDERR};
+    struct text why = text_of(content, sizeof(content));
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    assert_int_equal(sink_open(&sink, &conf, &why), 0);
+    int before = sink.fd;
     sink.fd = ends[1];
-    say("one");
-    sink_flush(&sink);
-    assert_int_equal(sink.lost, 1);
-    assert_true(read(ends[0], content, sizeof(content)) > 0);
-    say("two");
-    sink_flush(&sink);
-    assert_int_equal(sink.lost, 1);
+    while (sink.lost < 10) {
+        say("a line");
+        sink_flush(&sink);
+    }
+    assert_int_equal(sink.error, EAGAIN);
+    sink.fd = before;
+    sink.batch_len = 0;
     close(ends[0]);
     close(ends[1]);
 }
@@ -256,7 +316,8 @@ int main(void) {
         SUNK(a_full_disk_counts_lines_and_recovers),
         SUNK(a_full_disk_does_not_end_at_any_byte),
         SUNK(a_closed_pipe_counts),
-        SUNK(a_full_pipe_without_blocking_gives_up),
+        SUNK(a_reader_that_stands_still_is_not_waited_for),
+        SUNK(a_shared_socket_is_not_waited_for),
         SUNK(reopening_follows_the_name),
         SUNK(reopening_in_vain_keeps_the_old_file),
         SUNK(a_file_that_cannot_be_is_told),

@@ -57,10 +57,13 @@ class Proxy:
         self.environment = environment or {}
         self.limits = limits or {}
         self.lines = []  # every line of stderr, as it came
+        self.reading = threading.Event()  # cleared: nobody reads stderr
+        self.reading.set()
         self.changed = threading.Condition()
         self.process = None
         self.status = None
         self.allow_killed_roles = False
+        self.allow_lost_lines = False  # not every session is in the log
         self.expected_status = 0
         self.is_ready = False
         self.wants_ready = ready
@@ -110,6 +113,7 @@ class Proxy:
 
     def _read(self):
         for line in self.process.stdout:
+            self.reading.wait()
             with self.changed:
                 self.lines.append(line.decode(errors="replace").rstrip("\n"))
                 self.changed.notify_all()
