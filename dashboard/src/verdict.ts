@@ -40,13 +40,22 @@ export function certificateLevel(days: number): "good" | "warn" | "bad" {
     return days < CERT_BAD_DAYS ? "bad" : days < CERT_WARN_DAYS ? "warn" : "good";
 }
 
+/** One finding a certificate, however many services have it. */
 function certificates(list: readonly Certificate[], now: number, out: Finding[]): void {
+    const seen = new Map<string, { c: Certificate; services: Set<string> }>();
     for (const c of list) {
+        const key = JSON.stringify([c.file, c.names[0], c.key, c.notAfter]);
+        const one = seen.get(key) ?? { c, services: new Set<string>() };
+        c.services.forEach((s) => one.services.add(s));
+        seen.set(key, one);
+    }
+    for (const { c, services } of seen.values()) {
         const days = daysLeft(c, now);
         const name = c.names[0] ?? c.file;
         const level = certificateLevel(days);
+        const where = services.size > 1 ? ` (${plural(services.size, "service")})` : "";
         if (level !== "good")
-            out.push({ key: `certificate ${name} ${c.file} ${c.services.join()} ${c.key}`, level, text: days < 0 ? `The certificate of ${name} expired ${age(-days * DAY)} ago.` : `The certificate of ${name} expires in ${age(days * DAY)}.` });
+            out.push({ key: `certificate ${name} ${c.file} ${c.key}`, level, text: days < 0 ? `The certificate of ${name}${where} expired ${age(-days * DAY)} ago.` : `The certificate of ${name}${where} expires in ${age(days * DAY)}.` });
     }
 }
 
@@ -92,13 +101,14 @@ export function judge(s: Snapshot, before: Totals | null, certs: readonly Certif
     const findings: Finding[] = s.problems.filter((text) => !TOLD_BETTER.test(text)).map((text) => ({ key: text, level: "bad" as const, text }));
     backends(s, findings);
     processes(s, findings);
-    certificates(certs, s.time, findings);
     handshakes(s.totals, before, findings);
     if (before && s.totals.dropped > before.dropped)
         findings.push({ key: "log", level: "warn", text: `${plural(s.totals.dropped - before.dropped, "log event")} dropped in the last minute.` });
-    if (s.reload?.result === "refused" && s.time - s.reload.time < DAY)
-        findings.push({ key: "reload", level: "warn", text: `The last reload was refused ${roughly(s.time - s.reload.time)}: ${s.reload.text || "see the log"}` });
+    certificates(certs, s.time, findings);
     findings.sort((a, b) => Number(b.level === "bad") - Number(a.level === "bad"));
+    // Whoever asked for it waits for it: nothing may push it off the list.
+    if (s.reload?.result === "refused" && s.time - s.reload.time < DAY)
+        findings.unshift({ key: "reload", level: "warn", text: `The last reload was refused ${roughly(s.time - s.reload.time)}: ${s.reload.text || "see the log"}` });
     const more = findings.length - SHOWN_MAX;
     if (more > 1)
         findings.splice(SHOWN_MAX, Infinity, { key: "more", level: "warn", text: `… and ${count(more)} more.` });

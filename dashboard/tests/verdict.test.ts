@@ -56,6 +56,16 @@ test("a refused reload is told", () => {
     assert.match(v.findings[0]?.text ?? "", /unknown key/);
 });
 
+test("a certificate of many services is one finding, and pushes nothing off the list", () => {
+    const of = (service: string, name: string, days: number) => ({ service, names: [name], file: `${name}.pem`, key_type: "ecdsa", not_after: NOW + days * 86400 });
+    const shared = certificatesOf({ certificates: ["a", "b", "c"].map((s) => of(s, "www.example.org", 20)) });
+    assert.deepEqual(judge(status(), null, shared).findings.map((f) => f.text.replace(/ expires.*/, "")), ["The certificate of www.example.org (3 services)"]);
+    const many = certificatesOf({ certificates: Array.from({ length: 20 }, (_, i) => of("web", `${i}.example.org`, -1)) });
+    const v = judge(status({ last_reload: { time: NOW - 60, result: "refused", text: "one\ntwo" }, services: [{ name: "web", backends: [{ name: "b0", state: "down" }] }] }), null, many);
+    assert.match(v.findings[0]?.text ?? "", /refused.*one\ntwo$/);
+    assert.match(v.findings[1]?.text ?? "", /no backend/);
+});
+
 test("keys stay while numbers change", () => {
     const at = (time: number) => judge(status({ time, processes: [{ role: "relay", index: 0, state: "ready", restarts_total: 1, started: NOW - 5 }] }), null, cert(2)).findings.map((f) => f.key);
     assert.deepEqual(at(NOW), at(NOW + 300));

@@ -128,6 +128,16 @@ int admin_print_json(const json_t *tree) {
     return json_dumpf(tree, stdout, JSON_COMPACT) == 0 && putchar('\n') >= 0 && fflush(stdout) == 0 ? EXIT_WELL : EXIT_INPUT;
 }
 
+void admin_print_lines(FILE *to, const char *head, const char *text) {
+    bool several = strchr(text, '\n') != NULL;
+    fprintf(to, "%s%s", head, several ? (head[0] ? "\n" : "") : (head[0] && text[0] ? " " : ""));
+    for (size_t n; *text; text += n + (text[n] == '\n')) {
+        n = strcspn(text, "\n");
+        fprintf(to, "%s%.*s%s", several && head[0] ? "  " : "", (int)n, text, text[n] ? "\n" : "");
+    }
+    fputc('\n', to);
+}
+
 double admin_number(const json_t *o, const char *name) {
     return json_number_value(json_object_get(o, name));
 }

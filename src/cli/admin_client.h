@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/defs.h"
 #include "conf/conf.h"
@@ -35,6 +36,9 @@ int admin_unreachable(const struct admin_args *a, int err);
 
 /* The tree on one line. The exit status. */
 int admin_print_json(const json_t *tree);
+
+/* A head and a text of one or more lines: one behind the head, several below it, each with two blanks before it. */
+void admin_print_lines(FILE *to, const char *head, const char *text);
 
 /* Members, with a default for what is not there. */
 double admin_number(const json_t *o, const char *name);

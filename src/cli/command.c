@@ -30,7 +30,7 @@ static const char drain_usage[] =
     "usage: tls-off drain [--timeout DURATION] [--admin PATH] [--json]\n"
     "\n"
     "No new connections are taken; sessions may end by themselves. Waits until the last one has ended, or those left at\n"
-    "the timeout (\"30s\", \"10m\", \"1h\"; default: drain_timeout of the configuration) have been cut.\n"
+    "the timeout (\"30s\", \"10m\", \"1h\"; default: drain_timeout of the configuration) have been cut. Then tls-off ends.\n"
     "\n"
     "Exit status: 0 done, 1 refused, 2 wrong usage, 3 no running tls-off reached.\n";
 
@@ -75,7 +75,7 @@ static int tell(const struct wish *w, const json_t *o, bool well) {
     if (w->args.json)
         (void)admin_print_json(o); /* the exit status says what counts */
     else if (text[0] || !well)
-        fprintf(well ? stdout : stderr, "%s%s\n", well ? "" : "tls-off: refused: ", text);
+        admin_print_lines(well ? stdout : stderr, well ? "" : "tls-off: refused:", text);
     return well ? EXIT_WELL : EXIT_INPUT;
 }
 

@@ -15,7 +15,7 @@ static const char usage[] = "usage: tls-off run CONFIG.toml [--ready-fd N]\n"
                             "  --ready-fd N       writes one newline to descriptor N once every role serves\n"
                             "\n"
                             "Without a configuration file the certificate is a self-made one, kept in the state folder.\n"
-                            "Signals: TERM, INT stop (a second one at once), USR1 reopens the log file.\n";
+                            "Signals: TERM, INT stop (a second one at once), HUP reloads, USR1 reopens the log file.\n";
 
 struct arguments {
     struct control_request what;

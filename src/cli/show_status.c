@@ -25,9 +25,13 @@ static void put_head(const json_t *s) {
                admin_number(s, "pid"), admin_number(s, "generation"));
     putchar('\n');
     const json_t *r = json_object_get(s, "last_reload"), *d;
-    if (json_is_object(r))
-        printf("last reload %s ago: %s%s%s\n", human_seconds(admin_number(s, "time") - admin_number(r, "time"), age),
-               admin_text(r, "result"), admin_text(r, "text")[0] ? ": " : "", admin_text(r, "text"));
+    if (json_is_object(r)) {
+        char line[128];
+        (void)snprintf(line, sizeof(line), "last reload %s ago: %s%s",
+                       human_seconds(admin_number(s, "time") - admin_number(r, "time"), age), admin_text(r, "result"),
+                       admin_text(r, "text")[0] ? ":" : "");
+        admin_print_lines(stdout, line, admin_text(r, "text"));
+    }
     size_t i;
     json_array_foreach(json_object_get(s, "degraded"), i, d) printf("attention: %s\n", json_string_value(d));
 }
@@ -120,23 +124,48 @@ static void put_processes(const json_t *s, size_t width) {
     table_end(&t, stdout, width);
 }
 
-/* The list comes with the earliest end first. */
+static bool is_same_certificate(const json_t *a, const json_t *b) {
+    return strcmp(admin_text(a, "file"), admin_text(b, "file")) == 0 &&
+           strcmp(admin_text(a, "key_type"), admin_text(b, "key_type")) == 0 &&
+           admin_number(a, "not_after") == admin_number(b, "not_after");
+}
+
+/* How many services have the certificate of row I; 0 when a row before it is of the same one. */
+static size_t services_with(const json_t *list, size_t i) {
+    const json_t *c = json_array_get(list, i);
+    size_t n = 0;
+    for (size_t k = 0; k < json_array_size(list); k++) {
+        bool same = is_same_certificate(json_array_get(list, k), c);
+        if (same && k < i)
+            return 0;
+        n += same;
+    }
+    return n;
+}
+
+/* The list comes with the earliest end first; a certificate is one row, however many services have it. */
 static void put_certificates(const json_t *s, size_t width) {
     struct table t;
     size_t i;
-    json_t *c;
+    json_t *c, *list = json_object_get(s, "certificates");
     table_begin(&t, "~certificate|service|key|>days left|ends");
-    json_array_foreach(json_object_get(s, "certificates"), i, c) {
+    json_array_foreach(list, i, c) {
+        size_t services = services_with(list, i);
         time_t end = (time_t)admin_number(c, "not_after");
         struct tm tm;
         char day[16] = "";
         const char *name = json_string_value(json_array_get(json_object_get(c, "names"), 0));
-        if (i == CERTS_TOLD || admin_number(c, "days_left") > EXPIRY_TOLD_DAYS)
+        if (t.rows > CERTS_TOLD || admin_number(c, "days_left") > EXPIRY_TOLD_DAYS)
             break;
+        if (services == 0)
+            continue;
+        char service[128];
+        (void)snprintf(service, sizeof(service), services > 1 ? "%.90s and %zu more" : "%.90s", admin_text(c, "service"),
+                       services - 1);
         if (gmtime_r(&end, &tm))
             (void)strftime(day, sizeof(day), "%Y-%m-%d", &tm);
-        table_row(&t, "%s\t%s\t%s\t%.0f\t%s", name ? name : admin_text(c, "file"), admin_text(c, "service"),
-                  admin_text(c, "key_type"), admin_number(c, "days_left"), day);
+        table_row(&t, "%s\t%s\t%s\t%.0f\t%s", name ? name : admin_text(c, "file"), service, admin_text(c, "key_type"),
+                  admin_number(c, "days_left"), day);
     }
     if (t.rows > 1)
         putchar('\n');

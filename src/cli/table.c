@@ -1,6 +1,7 @@
 #include "cli/table.h"
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -23,6 +24,16 @@ size_t table_clip(const char *s, size_t n) {
         i++;
     }
     return i;
+}
+
+void table_shorten(struct text *to, const char *s, size_t width) {
+    size_t len = table_columns(s);
+    if (len <= width) {
+        text_add(to, s);
+    } else if (width > 0) {
+        size_t head = (width - 1) / 3, tail = width - 1 - head;
+        text_addf(to, "%.*s~%s", (int)table_clip(s, head), s, s + table_clip(s, len - tail));
+    }
 }
 
 static void put_row(struct table *t, const char *line, char part) {
@@ -75,10 +86,7 @@ static void add_cell(struct text *line, const char *cell, size_t width, bool rig
     size_t len = table_columns(cell), pad = width > len ? width - len : 0;
     if (right)
         text_addf(line, "%*s", (int)pad, "");
-    if (len > width) /* its end is what tells long names apart least */
-        text_addf(line, "%.*s~", (int)table_clip(cell, width > 0 ? width - 1 : 0), cell);
-    else
-        text_add(line, cell);
+    table_shorten(line, cell, width);
     if (!right)
         text_addf(line, "%*s", (int)pad, "");
 }
@@ -112,6 +120,8 @@ void table_end(struct table *t, FILE *to, size_t width) {
 
 size_t table_width(void) {
     struct winsize w;
+    if (!isatty(STDOUT_FILENO))
+        return SIZE_MAX;
     return ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col >= 40 ? w.ws_col : 80;
 }
 

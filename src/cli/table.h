@@ -6,9 +6,10 @@
 #include <stdio.h>
 
 #include "base/defs.h"
+#include "base/text.h"
 
 #define TABLE_COLUMNS 12
-#define TABLE_CELL    128
+#define TABLE_CELL    280 /* the longest host name with its port, an address of a Unix socket */
 #define HUMAN_MAX     16
 
 struct table {
@@ -31,7 +32,13 @@ void table_end(struct table *t, FILE *to, size_t width);
 size_t table_columns(const char *s);
 size_t table_clip(const char *s, size_t n);
 
-/* Columns of the terminal that stdout is, 80 when it is none. */
+/*
+ * Adds S in WIDTH columns. Of what does not fit the middle gives way to a '~': addresses and names differ at their ends, most
+ * at the latter one.
+ */
+void table_shorten(struct text *to, const char *s, size_t width);
+
+/* Columns of the terminal that stdout is; no bound (SIZE_MAX) when it is none, so that nothing is cut for grep. */
 size_t table_width(void);
 
 /* "1.23 M", "999"; bytes "1.23 MB"; seconds "3d 4h", "12.3 s", "1.2 ms". TO is returned. */

@@ -78,6 +78,14 @@ static void back(struct top *t) {
         t->filter[0] = 0;
 }
 
+/* Chooses another client where a list of them is shown, scrolls where another list is. */
+static void go(struct top *t, int rows) {
+    if (t->view == TOP_OVERVIEW || t->view == TOP_CLIENTS || t->followed[0])
+        top_select(t, rows);
+    else
+        t->scroll = rows < 0 && t->scroll < (unsigned)-rows ? 0 : t->scroll + (unsigned)rows;
+}
+
 /* True when other figures are wanted at once. */
 static bool on_key(struct top *t, int key) {
     if (t->typing) {
@@ -104,17 +112,17 @@ static bool on_key(struct top *t, int key) {
         return !t->paused;
     case KEY_UP:
     case 'k':
-        top_select(t, -1);
+        go(t, -1);
         return false;
     case KEY_DOWN:
     case 'j':
-        top_select(t, 1);
+        go(t, 1);
         return false;
     case KEY_PPAGE:
-        top_select(t, -10);
+        go(t, -10);
         return false;
     case KEY_NPAGE:
-        top_select(t, 10);
+        go(t, 10);
         return false;
     case '\n':
     case '\r':
@@ -132,6 +140,7 @@ static bool on_key(struct top *t, int key) {
         if (key >= '1' && key < '1' + TOP_VIEWS) {
             t->view = (enum top_view)(key - '1');
             t->help = false;
+            t->scroll = 0;
             if (t->followed[0])
                 follow(t, "");
             return !t->paused;

@@ -14,7 +14,8 @@ struct top {
     WINDOW *window;
     bool utf8, color;
     enum top_view view;
-    unsigned sort; /* index into top_sorts */
+    unsigned sort;   /* index into top_sorts */
+    unsigned scroll; /* rows above the first one shown, in views that are one list and not of clients */
     bool paused, help;
     bool typing; /* the filter is being typed */
     char filter[TOP_TEXT];

@@ -20,6 +20,8 @@ enum tone { PLAIN, STRONG, FAINT, HEAD, BAD, SOON, CHOSEN };
 struct place {
     struct top *t;
     int row, rows, width;
+    unsigned page;   /* rows that a list has in its view */
+    unsigned listed; /* rows of the list that scrolls, those seen and those not */
 };
 
 static void set_tone(struct top *t, enum tone tone) {
@@ -162,8 +164,8 @@ static void draw_totals(struct place *p) {
     draw_total(p, "failed", "failed", false, failing ? BAD : STRONG);
     put(p, 0, FAINT, "sessions");
     put(p, 9, STRONG, "%10s", human_count(admin_number(totals, "sessions"), a));
-    put(p, 22, FAINT, "of %s   failed %s of %s   handshake p50 %s p99 %s",
-        human_count(admin_number(totals, "sessions_total"), b), human_count(failed_of(handshakes), a),
+    put(p, 22, FAINT, "%s in all  failed %s of %s  p50 %s p99 %s", human_count(admin_number(totals, "sessions_total"), b),
+        human_count(failed_of(handshakes), a),
         human_count(failed_of(handshakes) + admin_number(handshakes, "full") + admin_number(handshakes, "resumed"), c),
         human_seconds(admin_number(times, "p50"), d), human_seconds(admin_number(times, "p99"), e));
     p->row += 2;
@@ -178,9 +180,15 @@ static int name_width(const struct place *p, int numbers) {
 
 static void draw_cell(struct place *p, int width, enum tone tone, const char *name) {
     char text[TOP_TEXT];
-    size_t n = table_clip(name, (size_t)MAX(width - 1, 0));
-    (void)snprintf(text, sizeof(text), "%.*s%s", (int)MIN(n, sizeof(text) - 2), name, name[n] ? "~" : "");
+    struct text t = text_of(text, sizeof(text));
+    table_shorten(&t, name, (size_t)MAX(width - 1, 0));
     put(p, 0, tone, "%s", text);
+}
+
+/* Whether the next row of a list that scrolls is seen. */
+static bool takes_row(struct place *p, int last) {
+    p->listed++;
+    return p->listed > p->t->scroll && p->row < last;
 }
 
 #define CLIENT_NUMBERS 61
@@ -249,11 +257,11 @@ static void draw_services(struct place *p, int last) {
         "failed");
     p->row++;
     json_array_foreach(json_object_get(p->t->status, "services"), i, s) {
-        if (p->row < last)
+        if (takes_row(p, last))
             draw_traffic(p, "", s, admin_text(s, "mode"), false, failed_of(json_object_get(s, "handshakes")));
         json_array_foreach(json_object_get(s, "backends"), j, b) {
             const char *state = admin_text(b, "state");
-            if (p->row < last && top_passes(p->t, admin_text(b, "name")))
+            if (top_passes(p->t, admin_text(b, "name")) && takes_row(p, last))
                 draw_traffic(p, "  ", b, state, strcmp(state, "up") != 0, admin_number(b, "connects_failed_total"));
         }
     }
@@ -267,7 +275,7 @@ static void draw_failures(struct place *p, int last) {
     p->row++;
     if (json_object_size(left) == 0)
         put(p, 0, FAINT, "none");
-    for (; p->row < last && json_object_size(left) > 0;) { /* the most frequent one each time */
+    while (json_object_size(left) > 0) { /* the most frequent one each time */
         const char *reason, *most = NULL;
         double count = -1;
         json_object_foreach(left, reason, n) {
@@ -276,7 +284,7 @@ static void draw_failures(struct place *p, int last) {
                 count = json_number_value(n);
             }
         }
-        if (top_passes(p->t, most))
+        if (top_passes(p->t, most) && takes_row(p, last))
             put(p, 0, PLAIN, "%12.0f  %s", count, most), p->row++;
         (void)json_object_del(left, most);
     }
@@ -295,7 +303,7 @@ static void draw_processes(struct place *p, int last) {
         const char *state = admin_text(o, "state");
         bool bad = strcmp(state, "down") == 0 || strcmp(state, "hung") == 0;
         (void)snprintf(name, sizeof(name), "%s.%.0f", admin_text(o, "role"), admin_number(o, "index"));
-        if (p->row >= last || !top_passes(p->t, name))
+        if (!top_passes(p->t, name) || !takes_row(p, last))
             continue;
         if (top_cpu(p->t, o) >= 0)
             (void)snprintf(cpu, sizeof(cpu), "%.1f", top_cpu(p->t, o));
@@ -362,14 +370,15 @@ static void draw_followed(struct place *p, int last) {
 static void draw_help(struct place *p) {
     static const char *const lines[] = {
         "1 overview   2 clients   3 services and backends   4 failures   5 processes",
-        "up, down     choose a client; Enter follows it, Esc ends that",
+        "up, down     choose a client (Enter follows it, Esc ends that); elsewhere scroll",
         "s            other order of clients (rate, bytes, sessions, failed, name)",
         "/            filter by a part of the name; Enter keeps it, Esc clears it",
         "p, space     pause and go on",
         "q            quit",
         "",
-        "Rates are plain bytes a second. \"failed\" of a client or service: connections that became",
-        "no session; of a backend: connects. The bars are the last 60 seconds, the latest at the right.",
+        "Rates are plain bytes a second. \"failed\" of a client or service: connections",
+        "that became no session; of a backend: connects. p50 and p99 are those of",
+        "handshakes. The bars are the last 60 seconds, the latest at the right.",
     };
     put(p, 0, HEAD, "%-*s", p->width - 1, "KEYS");
     p->row++;
@@ -428,15 +437,27 @@ static void draw_foot(struct place *p) {
             t->filter[0] ? "  filter: " : "", t->filter);
 }
 
+static void draw_all(struct place *p) {
+    p->listed = 0;
+    (void)curses.werase(p->t->window);
+    draw_title(p);
+    draw_attention(p);
+    if (p->rows >= 16)
+        draw_totals(p);
+    p->page = (unsigned)MAX(p->rows - 1 - p->row - 1, 1); /* of a list that is alone, below its head */
+    draw_body(p, p->rows - 1);
+    draw_foot(p);
+}
+
 void top_draw(struct top *t) {
-    struct place p = {t, 0, curses.getmaxy(t->window), curses.getmaxx(t->window)};
-    (void)curses.werase(t->window);
-    draw_title(&p);
-    draw_attention(&p);
-    if (p.rows >= 16)
-        draw_totals(&p);
-    draw_body(&p, p.rows - 1);
-    draw_foot(&p);
+    struct place p = {t, 0, curses.getmaxy(t->window), curses.getmaxx(t->window), 0, 0};
+    draw_all(&p);
+    unsigned end = p.listed > p.page ? p.listed - p.page : 0;
+    if (t->scroll > end) { /* the list has become shorter, or its end was reached */
+        t->scroll = end;
+        p.row = 0;
+        draw_all(&p);
+    }
     (void)curses.wmove(t->window, p.rows - 1, p.width - 1);
     (void)curses.wnoutrefresh(t->window);
     (void)curses.doupdate();

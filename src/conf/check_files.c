@@ -33,16 +33,6 @@ static void say_there(void *ctx, size_t service, size_t k, bool is_error, const 
         load_warning(l, at, key, "%s", text);
 }
 
-static void warn_open_keys(struct load *l, size_t service) {
-    const struct conf_service *s = &l->conf->services[service];
-    struct stat st;
-    for (size_t k = 0; k < s->ncerts; k++)
-        if (s->certs[k].key && stat(s->certs[k].key, &st) == 0 && (st.st_mode & (S_IROTH | S_IWOTH)))
-            load_warning(l, l->services[service].cert_at[k], load_key(l, service, KEY_CERTIFICATES),
-                         "\"%s\" holds a private key, but its mode %03o lets everyone on this machine %s it", s->certs[k].key,
-                         st.st_mode & 0777u, st.st_mode & S_IROTH ? "read" : "write");
-}
-
 /* Like mkdir -p for what is above PATH; what fails here fails again, with a reason, in the folder itself. */
 static void make_parents(const char *path) {
     char part[PATH_MAX];
@@ -100,8 +90,6 @@ static void check_certs(struct load *l) {
                           !(given && (given->kind != TOML_ARRAY || given->nchildren > 0)); /* wrong ones have been told */
         if (selfsigned)
             made = made && use_selfsigned(l, i);
-        else
-            warn_open_keys(l, i);
         /* a check makes none, so there may be none to look at */
         conf_creds_service(c, i, selfsigned && (!made || (l->flags & LOAD_FOR_CHECK)), l->probes, say_there, l);
     }

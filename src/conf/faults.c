@@ -18,16 +18,31 @@ void faults_fini(struct faults *f) {
     *f = (struct faults){0};
 }
 
-static void append(struct faults *f, const char *line, size_t n) {
+/* AT: a place in the text between two lines. */
+static void insert(struct faults *f, size_t at, const char *line, size_t n) {
     if (!f->text) {
         f->cap = FAULTS_TEXT_MAX;
         f->text = calloc(1, f->cap);
         MUST(f->text);
     }
     MUST(n < f->cap - f->len);
-    memcpy(f->text + f->len, line, n);
+    memmove(f->text + at + n, f->text + at, f->len - at);
+    memcpy(f->text + at, line, n);
     f->len += n;
     f->text[f->len] = 0;
+}
+
+/* Warnings give way to an error, the last one first. False when N bytes find no room even so. */
+static bool make_room(struct faults *f, bool is_error, size_t n) {
+    while (f->len + n + CLOSE_ROOM >= FAULTS_TEXT_MAX) {
+        if (!is_error || f->len == f->errors_len)
+            return false;
+        const char *end = memrchr(f->text + f->errors_len, '\n', f->len - f->errors_len - 1);
+        f->len = end ? (size_t)(end - f->text) + 1 : f->errors_len;
+        f->text[f->len] = 0;
+        f->dropped++;
+    }
+    return true;
 }
 
 void faults_add(struct faults *f, bool is_error, const char *position, const char *key, const char *fmt, ...) {
@@ -52,10 +67,13 @@ void faults_add(struct faults *f, bool is_error, const char *position, const cha
         f->errors++;
     else
         f->warnings++;
-    if (f->dropped || f->len + t.len + CLOSE_ROOM >= FAULTS_TEXT_MAX)
+    if (!make_room(f, is_error, t.len)) {
         f->dropped++;
-    else
-        append(f, line, t.len);
+        return;
+    }
+    insert(f, is_error ? f->errors_len : f->len, line, t.len);
+    if (is_error)
+        f->errors_len += t.len;
 }
 
 void faults_close(struct faults *f) {
@@ -64,5 +82,5 @@ void faults_close(struct faults *f) {
         return;
     struct text t = text_of(line, sizeof(line));
     text_addf(&t, "and %u more lines like these\n", f->dropped);
-    append(f, line, t.len);
+    insert(f, f->len, line, t.len);
 }

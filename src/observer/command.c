@@ -69,7 +69,7 @@ static void tell(const struct roster_command *c, struct http_reply *r) {
     json_put_u64(o, "id", c->id);
     json_put_text(o, "command", names[c->kind]);
     json_put_text(o, "state", roster_result_name(c->result));
-    json_put_text(o, "text", text);
+    json_put_lines(o, "text", text);
     json_put_real(o, "asked", (double)c->asked_ms / 1000);
     if (c->ended_ms)
         json_put_real(o, "ended", (double)c->ended_ms / 1000);

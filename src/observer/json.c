@@ -30,6 +30,17 @@ void json_put_text(json_t *object, const char *name, const char *text) {
     (void)json_object_set_new_nocheck(object, name, text ? json_text(span_str(text)) : json_null());
 }
 
+void json_put_lines(json_t *object, const char *name, const char *text) {
+    char clean[TEXT_MAX];
+    struct text t = text_of(clean, sizeof(clean));
+    for (size_t n; *text; text += n + (text[n] == '\n')) {
+        n = strcspn(text, "\n");
+        text_add(&t, t.len > 0 ? "\n" : "");
+        format_clean(&t, span_of(text, n));
+    }
+    (void)json_object_set_new_nocheck(object, name, json_stringn_nocheck(t.p, t.len));
+}
+
 json_t *json_put_object(json_t *object, const char *name) {
     json_t *member = json_object();
     return json_object_set_new_nocheck(object, name, member) == 0 ? member : NULL;

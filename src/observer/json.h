@@ -12,6 +12,9 @@ void json_put_bool(json_t *object, const char *name, bool v);
 
 /* Bytes that are no UTF-8, or control characters, come out as U+FFFD. NULL is null. */
 void json_put_text(json_t *object, const char *name, const char *text);
+
+/* A text of several lines, none of them empty: each is cleaned, and they stay apart. */
+void json_put_lines(json_t *object, const char *name, const char *text);
 json_t *json_text(struct span text);
 
 /* A new member, to be filled; NULL for want of memory, which all of these take. */

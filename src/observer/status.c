@@ -85,7 +85,7 @@ static void put_reload(struct admin *a, json_t *top) {
     text_add_span(&t, span_of(c->text, strnlen(c->text, sizeof(c->text))));
     json_put_real(o, "time", (double)c->asked_ms / 1000);
     json_put_text(o, "result", roster_result_name(c->result));
-    json_put_text(o, "text", text);
+    json_put_lines(o, "text", text);
     if (c->ended_ms >= c->asked_ms)
         json_put_u64(o, "duration_ms", c->ended_ms - c->asked_ms);
 }

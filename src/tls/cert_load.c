@@ -224,12 +224,14 @@ static void warn_of_times(const struct saying *s, const struct candidate *c) {
     }
 }
 
+/* A group that may read it is the administrator's choice (Debian's ssl-cert). */
 static void warn_of_mode(const struct saying *s, const struct candidate *c) {
     char line[PATH_MAX + 160];
     struct text t = text_of(line, sizeof(line));
-    if (!(c->key.mode & (S_IRWXG | S_IRWXO)))
+    if (!(c->key.mode & (S_IWGRP | S_IRWXO)))
         return;
-    text_addf(&t, "%s: the private key is open to other users (mode %04o), expected 0600", c->pair->key, (unsigned)c->key.mode);
+    text_addf(&t, "%s: the private key is open to other users (mode %04o), expected 0600 or 0640", c->pair->key,
+              (unsigned)c->key.mode);
     say(s, line);
 }
 

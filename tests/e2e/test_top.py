@@ -83,8 +83,8 @@ def p(parts):
 def terminal(folder, p):
     terminals = []
 
-    def open_terminal(**options):
-        terminals.append(Terminal(folder, p, **options))
+    def open_terminal(proxy=p, **options):
+        terminals.append(Terminal(folder, proxy, **options))
         return terminals[-1]
 
     yield open_terminal
@@ -107,9 +107,9 @@ def test_the_overview_says_it_all_in_80_by_24(p, terminal):
         t.shows(r"^tls-off \S+ .* up .* generation 0  serving +\d\d:\d\d:\d\d$")
         t.shows(r"^127\.0\.0\.1 +1 .* 5\.00 kB +5\.00 kB +1$")
         t.shows(r"^web +terminate +1 ")
-        t.shows(r"^  unix:/tmp/\S+ +up +1 ")
+        t.shows(r"^  unix\S*~\S*/app1.sock +up +1 ")
         t.shows(r"^ +1  plain_http$")
-        t.shows(r"^sessions +1 +of 1 ")
+        t.shows(r"^sessions +1 +1 in all  failed 1 of 2  p50 \S+ \S+ p99 \S+ m?s$")
         screen = t.screen()
         assert all(len(line) <= 80 for line in screen.splitlines())
         assert screen.splitlines()[-1].startswith("order: rate")
@@ -117,6 +117,24 @@ def test_the_overview_says_it_all_in_80_by_24(p, terminal):
         t.shows("[\u2581-\u2588]$")  # the bars
         t.keys("q")
         t.left_as_it_was()
+
+
+def test_every_backend_can_be_reached(parts, terminal):
+    """More rows than lines: they scroll, and names that differ at their end only are told apart."""
+    p = parts.proxy([f"tcp:127.0.0.1:{port}" for port in range(18081, 18121)])
+    t = terminal(p)
+    t.keys("3")
+    t.shows(r"^  tcp\S*~\S*:18081 ")
+    assert "18120" not in t.screen()
+    t.keys(*["Down"] * 60)
+    t.shows(r"^  tcp\S*~\S*:18120 ")
+    assert "18081" not in t.screen()
+    t.keys("Up")
+    t.hides(":18120 ")
+    t.keys("PPage", "PPage", "PPage", "PPage", "PPage")
+    t.shows(r"^  tcp\S*~\S*:18081 ")
+    t.keys("q")
+    t.left_as_it_was()
 
 
 def test_keys(p, terminal):

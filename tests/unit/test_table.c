@@ -38,11 +38,34 @@ static void test_the_elastic_column_gives_way(void **state) {
     (void)state;
     table_begin(&t, "~name|>n");
     table_row(&t, "%s\t%d", "abcdefghijklmnopqrstuvwxyz", 1);
-    assert_prints(&t, 20, "name               n\nabcdefghijklmnop~  1\n");
+    assert_prints(&t, 20, "name               n\nabcde~pqrstuvwxyz  1\n");
     table_begin(&t, "~name|>n");
     table_row(&t, "%s\t%d", "\xc3\xa4\xc3\xb6\xc3\xbc\xc3\xa4\xc3\xb6\xc3\xbc\xc3\xa4\xc3\xb6\xc3\xbc\xc3\xa4\xc3\xb6\xc3\xbc",
               1);
-    assert_prints(&t, 12, "name       n\n\xc3\xa4\xc3\xb6\xc3\xbc\xc3\xa4\xc3\xb6\xc3\xbc\xc3\xa4\xc3\xb6~  1\n");
+    assert_prints(&t, 12, "name       n\n\xc3\xa4\xc3\xb6~\xc3\xa4\xc3\xb6\xc3\xbc\xc3\xa4\xc3\xb6\xc3\xbc  1\n");
+}
+
+static void test_a_shortened_name_keeps_both_ends(void **state) {
+    char line[64];
+    (void)state;
+    const struct {
+        const char *name, *wanted;
+        size_t width;
+    } cases[] = {
+        {"tcp:127.0.0.1:18081", "tcp:127.0.0.1:18081", 19},
+        {"tcp:127.0.0.1:18081", "tcp:~.0.1:18081", 15},
+        {"abc", "a~", 2},
+        {"abc", "~", 1},
+        {"abc", "", 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct text t = text_of(line, sizeof(line));
+        table_shorten(&t, cases[i].name, cases[i].width);
+        if (i == 2)
+            assert_int_equal(t.len, 2);
+        else
+            assert_string_equal(line, cases[i].wanted);
+    }
 }
 
 static void test_a_table_without_rows_is_nothing(void **state) {
@@ -100,6 +123,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_columns_fit_their_cells),
         cmocka_unit_test(test_the_elastic_column_gives_way),
+        cmocka_unit_test(test_a_shortened_name_keeps_both_ends),
         cmocka_unit_test(test_a_table_without_rows_is_nothing),
         cmocka_unit_test(test_too_many_and_too_long_cells_are_cut),
         cmocka_unit_test(test_numbers_for_people),
