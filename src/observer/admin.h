@@ -19,6 +19,7 @@
 /* What this process has done for the log, since it began. */
 struct log_counts {
     uint64_t events, sampled, dropped, broken, lost;
+    uint64_t waits_since_ms;  /* it takes nothing since then; 0 = it does */
     uint64_t lost_unreported; /* of LOST: since a line last said how many */
     int lost_error;           /* errno of these */
 };

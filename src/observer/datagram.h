@@ -1,13 +1,12 @@
-/* Datagrams to a daemon's Unix socket. Nothing waits for a daemon that does not read, and one that comes back is found again.
- */
+/* For the targets that are daemons: one datagram an entry to their Unix socket, s->path. A daemon that comes back is found
+ * again. */
 #pragma once
 
-#include <stdbool.h>
+#include "observer/sink.h"
 
-#include "base/buf.h"
+/* Hands on the entry in S's batch, if there is one. It stays there while the daemon does not read; without a daemon it is lost.
+ */
+void datagram_flush(struct sink *s);
 
-/* Sends one, connecting *FD (-1 = not connected) where that is needed. False with errno when it did not arrive. */
-bool datagram_send(int *fd, const char *path, struct span datagram);
-
-/* Takes -1. */
-void datagram_close(int *fd);
+/* An entry that is still there is lost. */
+void datagram_end(struct sink *s);

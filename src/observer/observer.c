@@ -24,7 +24,11 @@
 #define SWEEP_MS    100
 #define SECOND_MS   1000
 #define SWEEP_LIMIT 8192 /* events a ring a sweep: one that never ends must not keep the supervisor waiting */
+#define WAIT_MS     10   /* for a log that took nothing */
+#define END_MS      1000 /* for one that takes nothing at the end */
 #define OLD_SWEEPS  64   /* for a ring whose writer is gone: more than any ring holds */
+
+enum sweep { SWEPT, SWEEP_MORE, SWEEP_WAITS };
 
 enum { KIND_CONTROL, KIND_RELAY, KIND_HTTP };
 
@@ -58,15 +62,22 @@ static bool is_repetitive(const struct event *e) {
     return e->kind == EVENT_FAILURE || (e->kind == EVENT_SESSION && e->reason && e->bytes_in == 0 && e->bytes_out == 0);
 }
 
-static void on_event(void *ctx, const struct event *e) {
+static bool on_event(void *ctx, const struct event *e) {
     struct observer *o = ctx;
     o->log.events++;
     if (event_level(e) > o->conf->log_level)
-        return;
+        return true;
     if (is_repetitive(e) && !sampling_pass(&o->sampling, service_index(o->conf, e->service), e->reason, o->loop.now_ms))
-        return;
+        return true;
     fields_of_event(e, o->names, &o->fields);
     put(o);
+    return sink_has_room(&o->sink);
+}
+
+/* Of a ring that is not kept: what finds no room is lost. */
+static bool on_last_event(void *ctx, const struct event *e) {
+    (void)on_event(ctx, e);
+    return true;
 }
 
 static void on_sampled(void *ctx, const struct sampled *s) {
@@ -87,7 +98,7 @@ static void warn(struct observer *o, const struct control_peer *who, const char 
     struct event e = {.kind = EVENT_LINE, .wall_us = clock_wall_us(), .role = who->role, .index = who->index};
     e.level = LOG_LEVEL_WARNING;
     e.text = span_of(line, n < 0 ? 0 : MIN((size_t)n, sizeof(line) - 1));
-    on_event(o, &e);
+    (void)on_event(o, &e);
 }
 
 static void warn_own(struct observer *o, const char *what, const char *why) {
@@ -101,7 +112,6 @@ static void tell_losses(struct observer *o, struct source *s, bool now) {
     uint64_t dropped, broken;
     if (!source_losses(s, o->loop.now_ms, now, &dropped, &broken))
         return;
-    o->log.dropped += dropped;
     o->log.broken += broken;
     if (dropped > 0)
         warn(o, &s->who, "%llu log events dropped: the ring was full", (unsigned long long)dropped);
@@ -129,20 +139,28 @@ static void report_lost(struct observer *o) {
     o->log.lost_unreported = 0;
 }
 
-/* True when some ring still held events at its limit. */
-static bool sweep(struct observer *o, bool last) {
-    bool more = false;
+/* While the log takes nothing, events wait in the rings; their writers drop what finds no room there. */
+static enum sweep sweep(struct observer *o, bool last) {
+    enum sweep result = SWEPT;
     o->loop.now_ms = o->swept_ms = clock_mono_ms();
+    for (size_t i = 0; i < o->sources.n; i++)
+        o->log.dropped += source_dropped(&o->sources.list[i]);
+    if (!sink_has_room(&o->sink)) {
+        o->log.waits_since_ms = o->log.waits_since_ms ? o->log.waits_since_ms : o->loop.now_ms;
+        return SWEEP_WAITS;
+    }
+    o->log.waits_since_ms = 0;
     sampling_turn(&o->sampling, o->loop.now_ms, on_sampled, o);
-    for (size_t i = 0; i < o->sources.n; i++) {
-        more = source_read(&o->sources.list[i], SWEEP_LIMIT, on_event, o) || more;
+    for (size_t i = 0; i < o->sources.n && sink_has_room(&o->sink); i++) {
+        if (source_read(&o->sources.list[i], SWEEP_LIMIT, on_event, o))
+            result = SWEEP_MORE;
         tell_losses(o, &o->sources.list[i], last);
     }
     if (last)
         sampling_end(&o->sampling, o->loop.now_ms, on_sampled, o);
     sink_flush(&o->sink);
     report_lost(o);
-    return more;
+    return sink_has_room(&o->sink) ? result : SWEEP_WAITS;
 }
 
 /* Comes before every answer of the admin sockets: a long row of requests delays no ring. */
@@ -161,15 +179,15 @@ static void on_timer(void *ctx, struct wtimer *t) {
     }
     if (http_timer(o->admin.http, t) || sessions_timer(&o->admin.sessions, t))
         return;
-    bool more = sweep(o, false);
-    wheel_arm(&o->loop.wheel, t, o->loop.now_ms + (more ? 0 : SWEEP_MS));
+    static const unsigned pauses_ms[] = {[SWEPT] = SWEEP_MS, [SWEEP_MORE] = 0, [SWEEP_WAITS] = WAIT_MS};
+    wheel_arm(&o->loop.wheel, t, o->loop.now_ms + pauses_ms[sweep(o, false)]);
 }
 
 /* ---- the supervisor ---- */
 
 /* Everything that is in a ring nobody writes to any more. */
 static void read_rest(struct observer *o, struct source *s) {
-    for (unsigned i = 0; i < OLD_SWEEPS && source_read(s, SWEEP_LIMIT, on_event, o); i++)
+    for (unsigned i = 0; i < OLD_SWEEPS && source_read(s, SWEEP_LIMIT, on_last_event, o); i++)
         continue;
     tell_losses(o, s, true);
 }
@@ -365,13 +383,20 @@ static bool serve(struct observer *o) {
     return loop_run(&o->loop) == 0;
 }
 
+/* A log that is slow gets what there is, one that stands still does not keep us. */
+static void last_sweeps(struct observer *o) {
+    uint64_t end_ms = clock_mono_ms() + END_MS;
+    while (sweep(o, true) != SWEPT && o->loop.now_ms < end_ms)
+        sink_wait(&o->sink, WAIT_MS);
+}
+
 /* In the order of their making; each part takes being unmade before it was made. */
 static void finish(struct observer *o) {
     live_free(o->admin.live);
     sessions_fini(&o->admin.sessions);
     http_free(o->admin.http);
     figures_fini(&o->admin.figures);
-    (void)sweep(o, true); /* whoever still speaks now is not heard any more */
+    last_sweeps(o); /* whoever still speaks now is not heard any more */
     sink_close(&o->sink);
     if (o->sink.lost > o->lost_reported) /* our ring is read by the next observer */
         voice_say(&o->child.voice, LOG_LEVEL_WARNING, "%llu log lines lost: %s",

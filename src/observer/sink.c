@@ -1,6 +1,7 @@
 #include "observer/sink.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pwd.h>
 #include <string.h>
 #include <syslog.h>
@@ -40,13 +41,33 @@ void sink_close(struct sink *s) {
     s->ops = NULL;
 }
 
+/* A datagram is one entry, and fills the batch. */
+static bool fits_another(const struct sink *s) {
+    return s->batch_len == 0 || (s->ops == &sink_file_ops && s->batch_len + FORMAT_LINE_MAX <= SINK_BATCH_LEN);
+}
+
+bool sink_has_room(struct sink *s) {
+    if (!fits_another(s))
+        sink_flush(s);
+    return fits_another(s);
+}
+
 void sink_put(struct sink *s, const struct fields *f) {
-    s->ops->put(s, f);
+    if (sink_has_room(s))
+        s->ops->put(s, f);
+    else
+        sink_lose(s, EAGAIN, 1);
 }
 
 void sink_flush(struct sink *s) {
-    if (s->ops->flush)
-        s->ops->flush(s);
+    s->ops->flush(s);
+}
+
+void sink_wait(struct sink *s, int timeout_ms) {
+    struct pollfd p = {.fd = s->fd, .events = POLLOUT};
+    if (s->batch_len > 0)
+        (void)poll(&p, 1, timeout_ms); /* the flush tells what came of it */
+    sink_flush(s);
 }
 
 void sink_lose(struct sink *s, int error, uint64_t n) {

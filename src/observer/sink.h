@@ -1,6 +1,7 @@
 /*
- * Where log lines go. A sink never fails its caller and never waits for anybody: a line that it cannot hand on is counted as
- * lost at that moment.
+ * Where log lines go. A sink never fails its caller and never waits for anybody. What is not taken now it keeps, and then it
+ * has no room for more (sink_has_room()), so that events stay where they are. A line that is put nevertheless, or that cannot
+ * be handed on at all, is counted as lost at that moment.
  */
 #pragma once
 
@@ -14,11 +15,11 @@
 #include "observer/fields.h"
 #include "observer/format.h"
 
-#define SINK_BATCH_LEN (64 * 1024)
+#define SINK_BATCH_LEN (128 * 1024)
 
 struct sink;
 
-/* One target. FLUSH and REOPEN may be NULL: nothing to do. */
+/* One target. REOPEN may be NULL: nothing to do. PUT is called while there is room. */
 struct sink_ops {
     /* ERR_SYSTEM, ERR_UNSUPPORTED with a sentence in WHY. */
     int (*open)(struct sink *s, struct text *why);
@@ -31,7 +32,7 @@ struct sink_ops {
 struct sink {
     const struct sink_ops *ops;
     enum log_format format;
-    const char *path; /* borrowed from the configuration; NULL = stdout, stderr or no file */
+    const char *path; /* of a file, borrowed from the configuration, or a daemon's socket; NULL = stdout or stderr */
     int fd;
     bool is_own;   /* FD is closed by us */
     bool torn;     /* the last line written is not whole */
@@ -48,12 +49,18 @@ extern const struct sink_ops sink_file_ops, sink_syslog_ops, sink_journal_ops;
 MUST_CHECK int sink_open(struct sink *s, const struct conf *conf, struct text *why);
 void sink_close(struct sink *s);
 
-/* One event. May be kept until sink_flush(). */
+/* Whether a line that is put now is kept. Tries to make room. */
+bool sink_has_room(struct sink *s);
+
+/* One event. May be kept until sink_flush(); lost without room. */
 void sink_put(struct sink *s, const struct fields *f);
 void sink_flush(struct sink *s);
 
 /* For the targets: N lines did not go out. */
 void sink_lose(struct sink *s, int error, uint64_t n);
+
+/* Until what is kept is taken, TIMEOUT_MS at the longest: for the end, when nobody has to be answered any more. */
+void sink_wait(struct sink *s, int timeout_ms);
 
 /* What to call the error of a loss. */
 const char *sink_error_text(int error);

@@ -88,12 +88,6 @@ static void file_put(struct sink *s, const struct fields *f) {
     struct text t = text_of(s->line, sizeof(s->line) - 1); /* one byte is the end of line's */
     format_line(&t, s->format, f, true);
     t.p[t.len++] = '\n';
-    if (t.len > sizeof(s->batch) - s->batch_len)
-        file_flush(s);
-    if (t.len > sizeof(s->batch) - s->batch_len) {
-        sink_lose(s, EAGAIN, 1);
-        return;
-    }
     memcpy(s->batch + s->batch_len, t.p, t.len);
     s->batch_len += t.len;
 }

@@ -16,6 +16,7 @@
 
 static int journal_open(struct sink *s, struct text *why) {
     s->fd = -1;
+    s->path = JOURNAL_SOCKET;
     if (access(JOURNAL_SOCKET, W_OK) == 0)
         return 0;
     text_addf(why, "the journal: %s: %s", JOURNAL_SOCKET, strerror(errno));
@@ -51,12 +52,8 @@ static void journal_put(struct sink *s, const struct fields *f) {
     add_field(&entry, "", "syslog_identifier", span_str("tls-off"));
     for (size_t i = 0; i < f->n; i++)
         add_field(&entry, PREFIX, f->list[i].name, f->list[i].value);
-    if (!datagram_send(&s->fd, JOURNAL_SOCKET, span_of(entry.p, entry.len)))
-        sink_lose(s, errno, 1);
+    s->batch_len = entry.len;
+    datagram_flush(s);
 }
 
-static void journal_close(struct sink *s) {
-    datagram_close(&s->fd);
-}
-
-const struct sink_ops sink_journal_ops = {journal_open, journal_put, NULL, NULL, journal_close};
+const struct sink_ops sink_journal_ops = {journal_open, journal_put, datagram_flush, NULL, datagram_end};

@@ -2,7 +2,6 @@
  * syslog, over its own socket instead of syslog(3): that one waits for a daemon that does not read, and does not say what
  * became of a line. Without a daemon there is no socket to send to; the next line tries again.
  */
-#include <errno.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,6 +14,7 @@
 static int syslog_open(struct sink *s, struct text *why) {
     (void)why;
     s->fd = -1;
+    s->path = SYSLOG_SOCKET;
     return 0;
 }
 
@@ -30,15 +30,11 @@ static void add_head(struct text *t, enum log_level level) {
 }
 
 static void syslog_put(struct sink *s, const struct fields *f) {
-    struct text t = text_of(s->line, sizeof(s->line));
+    struct text t = text_of(s->batch, FORMAT_LINE_MAX);
     add_head(&t, f->level);
     format_line(&t, s->format, f, false);
-    if (!datagram_send(&s->fd, SYSLOG_SOCKET, span_of(t.p, t.len)))
-        sink_lose(s, errno, 1);
+    s->batch_len = t.len;
+    datagram_flush(s);
 }
 
-static void syslog_close(struct sink *s) {
-    datagram_close(&s->fd);
-}
-
-const struct sink_ops sink_syslog_ops = {syslog_open, syslog_put, NULL, NULL, syslog_close};
+const struct sink_ops sink_syslog_ops = {syslog_open, syslog_put, datagram_flush, NULL, datagram_end};

@@ -39,14 +39,19 @@ bool source_read(struct source *s, unsigned limit, source_fn fn, void *ctx) {
         }
         e.role = s->who.role;
         e.index = s->who.index;
-        fn(ctx, &e);
+        if (!fn(ctx, &e))
+            return true;
     }
     return true;
 }
 
+uint64_t source_dropped(struct source *s) {
+    uint64_t n = s->ring.shared ? ring_dropped(&s->ring) : 0;
+    s->dropped += n;
+    return n;
+}
+
 bool source_losses(struct source *s, uint64_t now_ms, bool now, uint64_t *ret_dropped, uint64_t *ret_broken) {
-    if (s->ring.shared)
-        s->dropped += ring_dropped(&s->ring);
     if (s->dropped == 0 && s->broken == 0)
         return false;
     if (!now && s->said_ms != 0 && now_ms < s->said_ms + TELL_EVERY_MS)

@@ -28,7 +28,8 @@ struct sources {
     size_t n;
 };
 
-typedef void (*source_fn)(void *ctx, const struct event *e);
+/* False: this one was taken, and no more is wanted now. */
+typedef bool (*source_fn)(void *ctx, const struct event *e);
 
 /* The source of that peer, made when it is new (its ring is then not mapped); NULL when there are too many. */
 struct source *sources_of(struct sources *s, const struct control_peer *who);
@@ -36,8 +37,12 @@ struct source *sources_of(struct sources *s, const struct control_peer *who);
 /* Forgets one of the list; pointers into the list are invalid afterwards. */
 void sources_drop(struct sources *s, struct source *gone);
 
-/* Hands the events waiting in the ring to FN, at most LIMIT. True when it stopped for that reason. */
+/* Hands the events waiting in the ring to FN, at most LIMIT, as long as it wants more. True when it stopped before the ring was
+ * empty. */
 bool source_read(struct source *s, unsigned limit, source_fn fn, void *ctx);
+
+/* Events that the ring's writer has dropped since the last call; they are reported by source_losses(). */
+uint64_t source_dropped(struct source *s);
 
 /* What was lost since it was last told, at most once a second unless NOW; true when there is something to tell. */
 bool source_losses(struct source *s, uint64_t now_ms, bool now, uint64_t *ret_dropped, uint64_t *ret_broken);

@@ -9,6 +9,8 @@
 #include "observer/json.h"
 #include "observer/sink.h"
 
+#define LOG_PATIENCE_MS 1000 /* a burst of lines may wait so long for a slow reader */
+
 static bool has_ready(const struct roster *r, enum role role) {
     for (size_t i = 0; i < ROSTER_PROCESSES && r->processes[i].state != ROSTER_NO_PROCESS; i++) {
         const struct roster_process *p = &r->processes[i];
@@ -178,6 +180,11 @@ static void put_degraded(struct admin *a, json_t *top) {
     const struct roster *r = &a->figures.roster;
     json_t *list = json_put_array(top, "degraded");
     char line[256];
+    if (a->log->waits_since_ms && a->loop->now_ms >= a->log->waits_since_ms + LOG_PATIENCE_MS) {
+        (void)snprintf(line, sizeof(line), "the log takes no lines: whoever reads it does not read; %llu events dropped so far",
+                       (unsigned long long)a->log->dropped);
+        (void)json_array_append_new(list, json_string(line));
+    }
     if (a->log->lost_unreported > 0) {
         (void)snprintf(line, sizeof(line), "the log is losing lines, %llu so far: %s",
                        (unsigned long long)a->log->lost_unreported, sink_error_text(a->log->lost_error));

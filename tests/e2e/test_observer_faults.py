@@ -94,37 +94,37 @@ def test_a_disk_that_runs_full_and_is_cleared(parts):
 
 
 def test_a_log_that_nobody_reads(parts):
-    """A container's log driver that stands still: admin sockets and traffic do not, reloads neither; what is lost is known at once."""
+    """A container's log driver that stands still: admin sockets, traffic and reloads do not. Lines wait; what is lost is counted."""
     p = parts.proxy(parts.backend())
     p.allow_lost_lines = True
     port, admin = p.port, p.admin
     p.reading.clear()
-    lost, n = 0, 0
+    n = 0
+
+    def stands_still():
+        return [x for x in admin.json("/status.json")["degraded"] if "takes no lines" in x and "does not read" in x]
+
     try:
-        while lost < 100:
+        while not stands_still():
             sessions(port, 100)
             n += 100
-            assert n < 20000, "the log takes all there is"
-            for resource in ("/readyz", "/healthz"):
-                assert admin.ask(resource).status == 200
-            status = admin.json("/status.json")
-            lost = status["log"]["lines_lost_total"]
-        assert any("the log is losing lines" in x and "does not read" in x for x in status["degraded"]), status["degraded"]
-        assert counter(p, "log_lost_lines_total") >= lost
-        assert not any(x["state"] == "hung" for x in status["processes"])
+            assert n < 10000, "the log takes all there is"
+        for resource in ("/readyz", "/healthz"):
+            assert admin.ask(resource).status == 200
+        assert not any(x["state"] == "hung" for x in admin.json("/status.json")["processes"])
         assert command("reload", "--admin", p.admin_socket)[0] == 0
         sessions(port, 1)
         n += 1
+        until(stands_still, "the new observer says the same")
     finally:
         p.reading.set()
 
     def accounted():
-        """Written, and said to be lost; some of the lost lines may not be of sessions."""
+        """Written, and said to be lost (at the end of the first observer); some of the lost lines may not be of sessions."""
         reported = sum(int(re.match(r"\d+", e["message"]).group()) for e in p.events() if "log lines lost" in e.get("message", ""))
         return len(p.events("session")), reported
 
     until(lambda: n <= sum(accounted()) <= n + 20, lambda: f"{accounted()} of {n} sessions")
-    assert accounted()[1] >= 100
     until(lambda: not p.admin.json("/status.json")["degraded"], "no trouble any more")
 
 
@@ -234,8 +234,9 @@ def test_a_dead_and_a_silent_syslog(parts):
             assert int(wait_for(log, rb"(\d+) log lines lost: ").group(1)) > 0
             sessions(port, 600)  # nobody reads: its queue fills up
             assert p.admin.ask("/healthz").status == 200
-            n = int(wait_for(log, rb"(\d+) log lines lost: whoever reads it does not read").group(1))
-            assert n > 0
+            missing = 600
+            while missing:  # they waited where they were
+                missing -= b"session" in log.recv(65536)
         os.unlink("/dev/log")  # it dies
         sessions(port, 20)
         with daemon() as log:
