@@ -12,7 +12,8 @@
 
 #define FAULTS_TEXT_MAX (24 * 1024) /* fits one control message */
 
-/* Faults found, as lines of text: errors, which stop a start, before warnings, which do not. Bounded; further ones are counted. */
+/* Faults found, as lines of text: errors, which stop a start, before warnings, which do not. Bounded; further ones are counted.
+ */
 struct faults {
     char *text; /* all lines, each ended by '\n' */
     size_t len, cap;
