@@ -231,6 +231,7 @@ static void load_rest(struct load *l) {
     load_environment(l);
     check_keys(l);
     check_files(l);
+    check_routes(l);
     check_ports(l);
 }
 

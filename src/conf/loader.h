@@ -131,5 +131,8 @@ void check_keys(struct load *l);
 /* check_files.c: what the keys name on this machine. May write a self-made certificate. */
 void check_files(struct load *l);
 
+/* check_routes.c: services and names that no client can reach. After the files, which tell the names. */
+void check_routes(struct load *l);
+
 /* ports.c: whether each address can be listened on. */
 void check_ports(struct load *l);

@@ -169,7 +169,7 @@ static const struct broken table[] = {
      "t.toml:4:25: service.a.proxy_protocol.accept: found \"required\" without \"trust\", expected the networks that may send a PROXY "
      "header\n"},
     {"[service.a]\nlisten = [\"0.0.0.0:7\", \"[::]:7\", \"1.2.3.4:7\"]\nbackends = [\"unix:/x\"]\n",
-     "t.toml:2:34: service.a.listen: found \"1.2.3.4:7\", expected no address that overlaps with \"0.0.0.0:7\"\n"},
+     "t.toml:2:34: service.a.listen: found \"1.2.3.4:7\", expected no address that overlaps with \"0.0.0.0:7\" of service.a.listen\n"},
     {"[service.a]\nlisten = [\"1.2.3.4:7\"]\nbackends = [\"unix:/x\"]\n[service.b]\nlisten = [\"1.2.3.4:7\"]\nbackends = [\"unix:/x\"]\n"
      "timeouts.handshake = \"1s\"\nproxy_protocol.accept = \"required\"\nproxy_protocol.trust = [\"::1\"]\n",
      "t.toml:8:25: service.b.proxy_protocol.accept: differs from service \"a\", expected the same since both listen on 1.2.3.4:7\n"
