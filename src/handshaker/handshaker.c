@@ -229,6 +229,7 @@ static bool set_up(struct hand *h, int control) {
     h->loop.timer_ctx = h;
     h->loop.hook = turn_end;
     h->loop.hook_ctx = h;
+    accept_gates(h);
     loop_on(&h->loop, HAND_CONTROL, control_event, h);
     loop_on(&h->loop, HAND_LISTENER, accept_event, h);
     loop_on(&h->loop, HAND_CONN, conn_event, h);

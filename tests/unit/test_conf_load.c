@@ -258,7 +258,8 @@ static void test_defaults(void **state) {
     assert_int_equal(s->connect_ms, 3000);
     assert_int_equal(s->idle_ms, 600000);
     assert_int_equal(s->linger_ms, 5000);
-    assert_int_equal(s->max_sessions + s->max_sessions_per_client + s->max_handshakes_per_client_per_second, 0);
+    assert_int_equal(s->max_sessions + s->max_handshakes_per_client_per_second, 0);
+    assert_int_equal(s->max_sessions_per_client, 1024);
     assert_int_equal(s->nalpn, 0);
     conf_free(c);
 }
