@@ -21,6 +21,10 @@
 #define SERVICE_PREFIX "service.*."
 #define DEFAULT_USER   "tls-off"
 
+/* Of the default for one handshaker. */
+#define HANDSHAKE_MEMORY_MIN (UINT64_C(64) << 20)
+#define HANDSHAKE_MEMORY_MAX (UINT64_C(1) << 30)
+
 static void PRINTF_LIKE(5, 0)
     add_fault(struct load *l, bool is_error, struct toml_pos at, const char *key, const char *fmt, va_list args) {
     char position[512], line[1024];
@@ -135,6 +139,24 @@ static void default_state_dir(struct load *l) {
     l->conf->state_dir = conf_strdup(l->conf, path);
 }
 
+/*
+ * An eighth of the memory there is for all handshakers together, at least as much as a thousand handshakes each take. A limit
+ * of the cgroup's own, as in a container, counts where it is less than the machine has.
+ */
+static void default_handshake_memory(struct conf *c) {
+    uint64_t memory = (uint64_t)MAX(sysconf(_SC_PHYS_PAGES), 0L) * (uint64_t)MAX(sysconf(_SC_PAGESIZE), 0L), limit = 0;
+    char line[64] = "";
+    FILE *f = fopen("/sys/fs/cgroup/memory.max", "re");
+    if (f && fgets(line, sizeof(line), f)) {
+        line[strcspn(line, "\n")] = 0;
+        if (text_parse_u64(line, INT64_MAX, &limit) == 0 && limit) /* else "max" */
+            memory = MIN(memory, limit);
+    }
+    if (f)
+        (void)fclose(f); /* was only read */
+    c->handshake_memory = MIN(MAX(memory / 8 / c->workers, HANDSHAKE_MEMORY_MIN), HANDSHAKE_MEMORY_MAX);
+}
+
 /* The user to become matters to root only; a default user that the machine does not have is no reason to stop. */
 static void settle_user(struct load *l) {
     struct conf *c = l->conf;
@@ -180,6 +202,8 @@ void load_environment(struct load *l) {
     struct conf *c = l->conf;
     if (c->workers == 0)
         c->workers = usable_cpus();
+    if (c->handshake_memory == 0)
+        default_handshake_memory(c);
     settle_user(l);
     if (!c->state_dir)
         default_state_dir(l);

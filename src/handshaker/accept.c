@@ -24,6 +24,8 @@ static void watch_all(struct hand *h) {
 void accept_start(struct hand *h) {
     if (h->accepting || h->draining)
         return;
+    h->waits_for_room = false;
+    wheel_cancel(&h->loop.wheel, &h->resume);
     h->accepting = true;
     watch_all(h);
 }
@@ -50,7 +52,8 @@ void accept_stop(struct hand *h) {
 void accept_pause(struct hand *h) {
     if (h->loop.now_ms >= h->limits_told_ms + TELL_MS || h->limits_told_ms == 0) {
         h->limits_told_ms = h->loop.now_ms;
-        voice_say(&h->child.voice, LOG_LEVEL_WARNING, "out of descriptors: accepting pauses until some are free");
+        voice_say(&h->child.voice, LOG_LEVEL_WARNING,
+                  "out of descriptors, or of memory for handshakes: accepting pauses until some are free");
     }
     stats_process_add(&h->child.stats, STATS_ACCEPT_PAUSES, 1);
     unwatch_all(h);
@@ -131,6 +134,11 @@ void accept_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     struct hand *h = ctx;
     /* as many as there are, though the last try finds none: what is accepted together is handed over together */
     for (unsigned i = 0; i < HAND_ACCEPT_MAX && h->accepting; i++) {
+        if (!budget_admits(h)) {
+            accept_pause(h);
+            h->waits_for_room = true;
+            return;
+        }
         struct sockaddr_storage from;
         socklen_t len = sizeof(from);
         int fd = accept4(h->sockets[key].fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);

@@ -28,6 +28,8 @@ bool greet_header(struct hand *h, struct conn *c) {
         c->client = header.client;
         c->local = header.service;
         err = accept_client(h, c);
+        if (err == 0)
+            err = budget_enter(h, c);
     }
     if (err < 0) {
         conn_fail(h, c, err);

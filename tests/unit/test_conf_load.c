@@ -34,7 +34,7 @@ static const struct broken table[] = {
     {"\"service.*.listen\" = 1\n" SERVICE,
      "t.toml:1:1: service.*.listen: found an unknown key, expected \"workers\", \"user\", "
      "\"state_dir\", \"engine\", \"tcp_congestion\", \"busy_poll_us\", \"drain_timeout\", \"watch_interval\", "
-     "\"buffer_memory\", \"log\", \"admin\", \"tickets\" or \"service\"\n"},
+     "\"buffer_memory\", \"handshake_memory\", \"log\", \"admin\", \"tickets\" or \"service\"\n"},
     {"log = 3\n" SERVICE, "t.toml:1:7: log: found a value, expected a section [log]\n"},
     {"service = 3\n", "t.toml:1:11: service: found a value, expected a section [service.NAME]\n"},
     {"[[service]]\nlisten = 1\n", "t.toml:1:1: service: found an array, expected a section [service.NAME]\n"},
@@ -49,6 +49,9 @@ static const struct broken table[] = {
     {"engine = \"fast\"\n" SERVICE, "t.toml:1:10: engine: found \"fast\", expected \"auto\", \"libcrypto\" or \"mb\"\n"},
     {"buffer_memory = 1\n" SERVICE,
      "t.toml:1:17: buffer_memory: found 1, expected a size like 4194304, \"64KiB\", \"256MiB\" or "
+     "\"1GiB\", from \"1MiB\" to \"1024GiB\"\n"},
+    {"handshake_memory = 0\n" SERVICE,
+     "t.toml:1:20: handshake_memory: found 0, expected a size like 4194304, \"64KiB\", \"256MiB\" or "
      "\"1GiB\", from \"1MiB\" to \"1024GiB\"\n"},
     {"buffer_memory = true\n" SERVICE, "t.toml:1:17: buffer_memory: found true, expected a string or an integer\n"},
     {"drain_timeout = 10\n" SERVICE, "t.toml:1:17: drain_timeout: found 10, expected a string\n"},
@@ -232,6 +235,7 @@ static void test_defaults(void **state) {
     assert_int_equal(c->drain_ms, 10000);
     assert_int_equal(c->watch_ms, 30000);
     assert_int_equal(c->buffer_memory, 256 << 20);
+    assert_in_range(c->handshake_memory, 64u << 20, 1u << 30); /* by the memory of this machine */
     assert_int_equal(c->log_target, LOG_TO_STDERR);
     assert_int_equal(c->log_format, LOG_AS_TEXT);
     assert_int_equal(c->log_level, LOG_LEVEL_INFO);
@@ -281,7 +285,7 @@ static void test_client_auth_reaches_its_fields(void **state) {
 static void test_every_key_reaches_its_field(void **state) {
     struct conf *c = load_well(
         "workers = 3\nstate_dir = \"state\"\nengine = \"libcrypto\"\ntcp_congestion = \"reno\"\n"
-        "busy_poll_us = 50\ndrain_timeout = \"1m\"\nwatch_interval = \"none\"\nbuffer_memory = \"64MiB\"\n"
+        "busy_poll_us = 50\ndrain_timeout = \"1m\"\nwatch_interval = \"none\"\nbuffer_memory = \"64MiB\"\nhandshake_memory = \"32MiB\"\n"
         "[tickets]\nsecret_file = \"t.secret\"\n[log]\ntarget = \"x.log\"\nformat = \"logfmt\"\nlevel = \"debug\"\n"
         "[admin]\nsocket = \"a.sock\"\nsocket_mode = \"660\"\nsocket_owner = \"root\"\nsocket_group = \"root\"\n"
         "listen = \"[::1]:9901\"\n"
@@ -308,6 +312,7 @@ static void test_every_key_reaches_its_field(void **state) {
     assert_int_equal(c->drain_ms, 60000);
     assert_true(c->watch_ms == CONF_NEVER);
     assert_int_equal(c->buffer_memory, 64 << 20);
+    assert_int_equal(c->handshake_memory, 32 << 20);
     assert_int_equal(c->log_target, LOG_TO_FILE);
     assert_string_equal(c->log_file, "/etc/tls-off/x.log");
     assert_string_equal(c->ticket_secret, "/etc/tls-off/t.secret");
