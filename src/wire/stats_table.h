@@ -47,7 +47,8 @@
     X(STATS_MOVED_OUT, "moved_out", false, "Sessions a relay gave to another relay.")                                          \
     X(STATS_MOVED_IN, "moved_in", false, "Sessions a relay took from another relay.")                                          \
     X(STATS_REFUSED, "refused", false, "Sessions that could not be taken over.")                                               \
-    X(STATS_GAVE_WAY, "gave_way", false, "Unfinished handshakes that gave way to others.")
+    X(STATS_GAVE_WAY, "gave_way", false, "Unfinished handshakes that gave way to others.")                                     \
+    X(STATS_GAVE_WAY_MS, "gave_way_ms", true, "When one last did, monotonic milliseconds; 0 = none has.")
 
 /* Distributions, microseconds; in blocks of services, backends and suites. */
 #define STATS_HIST_TABLE(X)                                                                                                    \

@@ -65,6 +65,7 @@ def test_the_oldest_of_whoever_holds_most_give_way(parts):
         until(lambda: evicted(p) == [c.is_there() for c in greedy].count(False), "the last end")
         there = [c.is_there() for c in greedy]
         assert 20 < sum(there) < 60 and there == sorted(there)  # the oldest are gone
+        assert p.admin.json("/status.json")["degraded"] == ["handshaker.0: memory or descriptors for handshakes are used up"]
         assert modest[0].is_there()
         with connect(p.port, source=MODEST) as c:
             says_echo(c)
