@@ -341,8 +341,9 @@ static void get_conf(struct rd *r, struct conf *c) {
     c->log_format = (enum log_format)get_choice(r, LOG_AS_LOGFMT);
     c->log_level = (enum log_level)get_choice(r, LOG_LEVEL_DEBUG);
     get_admin(r, c, &c->admin);
-    if (c->workers < 1 || c->workers > CONF_WORKERS_MAX || c->buffer_memory == 0 || c->handshake_memory == 0 || c->watch_ms < 1000 ||
-        c->busy_poll_us > CONF_BUSY_POLL_MAX || (c->log_target == LOG_TO_FILE) != (c->log_file && c->log_file[0] == '/') ||
+    if (c->workers < 1 || c->workers > CONF_WORKERS_MAX || c->buffer_memory == 0 || c->handshake_memory == 0 ||
+        c->watch_ms < 1000 || c->busy_poll_us > CONF_BUSY_POLL_MAX ||
+        (c->log_target == LOG_TO_FILE) != (c->log_file && c->log_file[0] == '/') ||
         (c->ticket_secret && c->ticket_secret[0] != '/'))
         r->bad = true;
     c->nlisteners = get_count(r, 1, CONF_LISTENERS_MAX);
