@@ -1,7 +1,9 @@
 """What unfinished handshakes may hold, who gives way when it is used up, and that memory comes back."""
 import contextlib
+import os
 import re
 import resource
+import signal
 
 import pytest
 
@@ -69,7 +71,7 @@ def test_the_oldest_of_whoever_holds_most_give_way(parts):
         assert modest[0].is_there()
         with connect(p.port, source=MODEST) as c:
             says_echo(c)
-        assert all(e["client"].startswith(GREEDY) for e in p.events(reason="gave_way"))
+        assert all(e["client"].startswith(GREEDY) for e in p.events("failed", reason="gave_way"))
 
 
 @pytest.mark.parametrize("what", ["hello", "header"])
@@ -87,6 +89,25 @@ def test_bytes_that_wait_are_held_against_their_sender(parts, what):
         s = tcp(p.port, source=MODEST)
         s.sendall(proxy_header.v1((MODEST, 1), (MODEST, 2)) if what == "header" else b"")
         with context().wrap_socket(s, server_hostname="localhost", suppress_ragged_eofs=False) as c:
+            says_echo(c)
+
+
+def test_what_waits_for_the_signer_counts(parts):
+    """It stands still, and connections pile up with their ClientHellos, each of which is held against its client."""
+    p = parts.proxy(parts.backend(), top={"workers": 1, "handshake_memory": "1MiB"}, timeouts=HOUR)
+    (signer,) = p.roles()["signer"]
+    hello = clients.hello_bytes(context(alpn=["x" * 200] * 60))
+    with closing([]) as greedy:
+        os.kill(signer, signal.SIGSTOP)
+        try:
+            until(lambda: processes.state(signer) == "T", "the signer at rest")
+            for _ in range(150):
+                greedy.append(HalfOpen(p.port, GREEDY, hello))
+            e = p.wait_failure("gave_way", detail=lambda d: "the signer" in d)
+            assert e["client"].startswith(GREEDY)
+        finally:
+            os.kill(signer, signal.SIGCONT)
+        with connect(p.port, source=MODEST) as c:
             says_echo(c)
 
 
@@ -112,7 +133,7 @@ def test_one_client_cannot_have_all_descriptors(parts):
             with connect(p.port, source=MODEST) as c:
                 says_echo(c)
         p.wait_failure("gave_way")
-        assert {e["client"].split(":")[0] for e in p.events(reason="gave_way")} == {GREEDY}
+        assert {e["client"].split(":")[0] for e in p.events("failed", reason="gave_way")} == {GREEDY}
 
 
 def test_a_load_balancer_cannot_have_all_descriptors(parts):
@@ -131,7 +152,7 @@ def test_a_load_balancer_cannot_have_all_descriptors(parts):
                 says_echo(c)
             assert processes.descriptors(handshaker) - base < 60
         p.wait_failure("gave_way")
-        assert {e["client"].split(":")[0] for e in p.events(reason="gave_way")} == {GREEDY}
+        assert {e["client"].split(":")[0] for e in p.events("failed", reason="gave_way")} == {GREEDY}
 
 
 @pytest.mark.skipif(SANITIZED, reason="sanitizers hold much more memory")
