@@ -177,3 +177,22 @@ void addr_client_key(const struct addr *a, uint8_t ret[static 16]) {
         memcpy(ret, a->ip, 8);
     }
 }
+
+size_t addr_nets(const struct addr *a, struct addr_net ret[static ADDR_NETS]) {
+    static const struct {
+        uint8_t bits;
+        uint32_t share;
+    } around[] = {{56, ADDR_SHARE_56}, {48, ADDR_SHARE_48}};
+    if (a->family == AF_UNSPEC)
+        return 0;
+    addr_client_key(a, ret[0].key);
+    ret[0].share = 1;
+    for (size_t i = 0; i < ARRAY_LEN(around) && a->family == AF_INET6; i++) {
+        struct addr_net *n = &ret[1 + i];
+        memset(n->key, 0, sizeof(n->key));
+        memcpy(n->key, a->ip, around[i].bits / 8);
+        n->key[15] = around[i].bits; /* zero in the key of a /64 */
+        n->share = around[i].share;
+    }
+    return a->family == AF_INET6 ? ADDR_NETS : 1;
+}

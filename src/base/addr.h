@@ -53,3 +53,17 @@ bool cidr_has(const struct cidr *c, const struct addr *a);
 
 /* The client for limits and figures: an IPv4 address, or the /64 of an IPv6 address (as 16 bytes, IPv4 mapped). */
 void addr_client_key(const struct addr *a, uint8_t ret[static 16]);
+
+/*
+ * The networks whose limits an address counts in: an IPv4 address itself; of an IPv6 address the /64, and around it the /56 and
+ * the /48, which one customer may have as a whole. SHARE: how many times what a single client may have. None for an unknown
+ * address.
+ */
+#define ADDR_NETS     3
+#define ADDR_SHARE_56 4
+#define ADDR_SHARE_48 32
+struct addr_net {
+    uint8_t key[16]; /* different for different networks, whatever their length */
+    uint32_t share;
+};
+size_t addr_nets(const struct addr *a, struct addr_net ret[static ADDR_NETS]);

@@ -63,6 +63,8 @@ enum alert {
     X(ERR_CLIENT_SESSIONS, "client_sessions", "too many sessions from this client", ALERT_NONE)                                \
     X(ERR_SERVICE_SESSIONS, "service_sessions", "too many sessions in this service", ALERT_NONE)                               \
     X(ERR_OUT_OF_FDS, "out_of_descriptors", "out of file descriptors", ALERT_NONE)                                             \
+    X(ERR_GAVE_WAY, "gave_way", "memory or descriptors for handshakes were used up, and this client held most of them",        \
+      ALERT_NONE)                                                                                                              \
     /* ClientHello */                                                                                                          \
     X(ERR_HELLO_MALFORMED, "hello_malformed", "malformed ClientHello", ALERT_DECODE_ERROR)                                     \
     X(ERR_HELLO_TOO_LONG, "hello_too_long", "ClientHello longer than 16 KiB", ALERT_DECODE_ERROR)                              \

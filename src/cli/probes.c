@@ -20,6 +20,10 @@ static int add_certs(void *creds, const struct conf_cert *cert, struct text *why
     return cert->key ? cert_load_files(creds, &pair, why, warn, ctx) : cert_load_folder(creds, cert->cert, why, warn, ctx);
 }
 
+static void each_name(void *creds, size_t service, conf_name_fn take, void *ctx) {
+    creds_writer_names(cert_load_writer(creds), (uint32_t)service, take, ctx);
+}
+
 static int seal(void *creds, int *ret_fd) {
     return cert_load_seal(creds, ret_fd);
 }
@@ -89,6 +93,7 @@ const struct conf_probes *tls_probes(unsigned flags) {
         .add_certs = add_certs,
         .add_client_ca = add_client_ca,
         .add_client_crl = add_client_crl,
+        .each_name = each_name,
         .seal = seal,
         .ensure_selfsigned = ensure_selfsigned,
         .suite_at = probe_suite_at,

@@ -22,7 +22,8 @@ static void check_required(struct load *l, size_t i) {
 }
 
 static void check_passthrough(struct load *l, size_t i) {
-    static const enum conf_key idle_keys[] = {KEY_CERTIFICATES, KEY_MIN_VERSION, KEY_CIPHER_SUITES, KEY_GROUPS, KEY_STRICT_SNI};
+    static const enum conf_key idle_keys[] = {KEY_CERTIFICATES,  KEY_ALPN,   KEY_MIN_VERSION,
+                                              KEY_CIPHER_SUITES, KEY_GROUPS, KEY_STRICT_SNI};
     struct conf_service *s = &l->conf->services[i];
     if (s->mode != MODE_PASSTHROUGH)
         return;
@@ -132,7 +133,8 @@ static void check_overlap(struct load *l) {
             if (a->port == 0 || a->port != b->port || a->family != b->family || (!is_wildcard(a) && !is_wildcard(b)))
                 continue;
             load_error(l, l->listeners[i].at, l->listeners[i].key,
-                       "found \"%s\", expected no address that overlaps with \"%s\"", addr_text(a, one), addr_text(b, other));
+                       "found \"%s\", expected no address that overlaps with \"%s\" of %s", addr_text(a, one),
+                       addr_text(b, other), l->listeners[j].key);
         }
 }
 

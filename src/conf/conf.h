@@ -109,7 +109,9 @@ struct conf {
     uint64_t drain_ms;          /* how long TERM lets sessions finish */
     uint64_t watch_ms;          /* between looks at the files of certificates; CONF_NEVER = events only */
     uint64_t buffer_memory;     /* bytes a relay may hold for bytes that wait */
-    const char *ticket_secret;  /* file, absolute; NULL = random for this start */
+    uint64_t
+        handshake_memory; /* bytes a handshaker may hold for connections that are no session yet; never 0 after the check */
+    const char *ticket_secret; /* file, absolute; NULL = random for this start */
     enum log_target log_target;
     const char *log_file; /* absolute, for LOG_TO_FILE */
     enum log_format log_format;

@@ -21,6 +21,10 @@
 #define SERVICE_PREFIX "service.*."
 #define DEFAULT_USER   "tls-off"
 
+/* Of the default for one handshaker. */
+#define HANDSHAKE_MEMORY_MIN (UINT64_C(64) << 20)
+#define HANDSHAKE_MEMORY_MAX (UINT64_C(1) << 30)
+
 static void PRINTF_LIKE(5, 0)
     add_fault(struct load *l, bool is_error, struct toml_pos at, const char *key, const char *fmt, va_list args) {
     char position[512], line[1024];
@@ -104,6 +108,7 @@ void load_service_defaults(struct conf_service *s) {
     s->connect_ms = 3 * 1000;
     s->idle_ms = 10 * 60 * 1000;
     s->linger_ms = 5 * 1000;
+    s->max_sessions_per_client = 1024;
 }
 
 /* CPUs this process may run on; a set larger than cpu_set_t (more than 1024) cannot be asked for and gives the maximum. */
@@ -132,6 +137,24 @@ static void default_state_dir(struct load *l) {
         load_error(l, (struct toml_pos){0, 0}, "state_dir",
                    "found a home folder with a name too long, expected at most %d bytes", PATH_MAX - 1);
     l->conf->state_dir = conf_strdup(l->conf, path);
+}
+
+/*
+ * An eighth of the memory there is for all handshakers together, at least as much as a thousand handshakes each take. A limit
+ * of the cgroup's own, as in a container, counts where it is less than the machine has.
+ */
+static void default_handshake_memory(struct conf *c) {
+    uint64_t memory = (uint64_t)MAX(sysconf(_SC_PHYS_PAGES), 0L) * (uint64_t)MAX(sysconf(_SC_PAGESIZE), 0L), limit = 0;
+    char line[64] = "";
+    FILE *f = fopen("/sys/fs/cgroup/memory.max", "re");
+    if (f && fgets(line, sizeof(line), f)) {
+        line[strcspn(line, "\n")] = 0;
+        if (text_parse_u64(line, INT64_MAX, &limit) == 0 && limit) /* else "max" */
+            memory = MIN(memory, limit);
+    }
+    if (f)
+        (void)fclose(f); /* was only read */
+    c->handshake_memory = MIN(MAX(memory / 8 / c->workers, HANDSHAKE_MEMORY_MIN), HANDSHAKE_MEMORY_MAX);
 }
 
 /* The user to become matters to root only; a default user that the machine does not have is no reason to stop. */
@@ -179,6 +202,8 @@ void load_environment(struct load *l) {
     struct conf *c = l->conf;
     if (c->workers == 0)
         c->workers = usable_cpus();
+    if (c->handshake_memory == 0)
+        default_handshake_memory(c);
     settle_user(l);
     if (!c->state_dir)
         default_state_dir(l);
@@ -231,6 +256,7 @@ static void load_rest(struct load *l) {
     load_environment(l);
     check_keys(l);
     check_files(l);
+    check_routes(l);
     check_ports(l);
 }
 

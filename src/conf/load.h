@@ -35,13 +35,14 @@ void faults_close(struct faults *f);
  * negative enum err and then add one line for the operator to WHY. WARN may be called any number of times.
  */
 typedef void (*conf_warn_fn)(void *ctx, const char *text);
+typedef void (*conf_name_fn)(void *ctx, const char *name);
 
 struct conf_probes {
     /* Addresses whose asker listens there already: they are not tried. */
     const struct addr *held;
     size_t nheld;
 
-    /* What the next five gather: the credential store in the making. */
+    /* What the next six gather: the credential store in the making. */
     void *creds;
 
     /* Begins the next service of the store, in the order of conf.services. */
@@ -53,6 +54,9 @@ struct conf_probes {
     /* Reads, checks and adds the CA certificates, then the CRLs, of the service's client authentication. */
     int (*add_client_ca)(void *creds, const char *file, struct text *why, conf_warn_fn warn, void *ctx);
     int (*add_client_crl)(void *creds, const char *file, struct text *why, conf_warn_fn warn, void *ctx);
+
+    /* Every host name of the certificates added to service I, each once or more. */
+    void (*each_name)(void *creds, size_t service, conf_name_fn take, void *ctx);
 
     /* The store, sealed; nothing can be added then. ERR_LIMIT, ERR_NOMEM, ERR_SYSTEM (errno). */
     int (*seal)(void *creds, int *ret_fd);

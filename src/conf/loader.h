@@ -30,6 +30,7 @@ enum conf_key {
     KEY_DRAIN_TIMEOUT,
     KEY_WATCH_INTERVAL,
     KEY_BUFFER_MEMORY,
+    KEY_HANDSHAKE_MEMORY,
     KEY_LOG_TARGET,
     KEY_LOG_FORMAT,
     KEY_LOG_LEVEL,
@@ -130,6 +131,9 @@ void check_keys(struct load *l);
 
 /* check_files.c: what the keys name on this machine. May write a self-made certificate. */
 void check_files(struct load *l);
+
+/* check_routes.c: services and names that no client can reach. After the files, which tell the names. */
+void check_routes(struct load *l);
 
 /* ports.c: whether each address can be listened on. */
 void check_ports(struct load *l);

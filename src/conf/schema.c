@@ -169,6 +169,7 @@ const struct key_row key_rows[KEY_COUNT] = {
     [KEY_DRAIN_TIMEOUT]  = ROW("drain_timeout", TOML_STRING, read_duration, TOP(drain_ms)),
     [KEY_WATCH_INTERVAL] = ROW("watch_interval", TOML_STRING, read_duration, TOP(watch_ms), .min = 1000),
     [KEY_BUFFER_MEMORY]  = ROW("buffer_memory", TOML_STRING, read_size, TOP(buffer_memory), .min = 1ull << 20, .max = 1024ull << 30),
+    [KEY_HANDSHAKE_MEMORY] = ROW("handshake_memory", TOML_STRING, read_size, TOP(handshake_memory), .min = 1ull << 20, .max = 1024ull << 30),
 
     [KEY_LOG_TARGET] = ROW("log.target", TOML_STRING, read_log_target),
     [KEY_LOG_FORMAT] = ROW("log.format", TOML_STRING, read_word, TOP(log_format), .words = log_formats),

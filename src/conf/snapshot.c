@@ -308,6 +308,7 @@ static void put_conf(struct wr *w, const struct conf *c) {
     wr_u64(w, c->drain_ms);
     wr_u64(w, c->watch_ms);
     wr_u64(w, c->buffer_memory);
+    wr_u64(w, c->handshake_memory);
     put_text(w, c->ticket_secret);
     wr_u8(w, (uint8_t)c->log_target);
     put_text(w, c->log_file);
@@ -333,14 +334,16 @@ static void get_conf(struct rd *r, struct conf *c) {
     c->drain_ms = rd_u64(r);
     c->watch_ms = rd_u64(r);
     c->buffer_memory = rd_u64(r);
+    c->handshake_memory = rd_u64(r);
     c->ticket_secret = get_text(r, c, TEXT_MAX - 1);
     c->log_target = (enum log_target)get_choice(r, LOG_TO_JOURNAL);
     c->log_file = get_text(r, c, TEXT_MAX - 1);
     c->log_format = (enum log_format)get_choice(r, LOG_AS_LOGFMT);
     c->log_level = (enum log_level)get_choice(r, LOG_LEVEL_DEBUG);
     get_admin(r, c, &c->admin);
-    if (c->workers < 1 || c->workers > CONF_WORKERS_MAX || c->buffer_memory == 0 || c->watch_ms < 1000 ||
-        c->busy_poll_us > CONF_BUSY_POLL_MAX || (c->log_target == LOG_TO_FILE) != (c->log_file && c->log_file[0] == '/') ||
+    if (c->workers < 1 || c->workers > CONF_WORKERS_MAX || c->buffer_memory == 0 || c->handshake_memory == 0 ||
+        c->watch_ms < 1000 || c->busy_poll_us > CONF_BUSY_POLL_MAX ||
+        (c->log_target == LOG_TO_FILE) != (c->log_file && c->log_file[0] == '/') ||
         (c->ticket_secret && c->ticket_secret[0] != '/'))
         r->bad = true;
     c->nlisteners = get_count(r, 1, CONF_LISTENERS_MAX);

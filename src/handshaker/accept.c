@@ -1,11 +1,13 @@
 /* Taking connections: bounded a turn, paused while descriptors are short, refused where a client is over its limits. */
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/err.h"
+#include "conf/route.h"
 #include "handshaker/hand.h"
 
 #define PAUSE_MS 100
@@ -22,6 +24,8 @@ static void watch_all(struct hand *h) {
 void accept_start(struct hand *h) {
     if (h->accepting || h->draining)
         return;
+    h->waits_for_room = false;
+    wheel_cancel(&h->loop.wheel, &h->resume);
     h->accepting = true;
     watch_all(h);
 }
@@ -48,43 +52,80 @@ void accept_stop(struct hand *h) {
 void accept_pause(struct hand *h) {
     if (h->loop.now_ms >= h->limits_told_ms + TELL_MS || h->limits_told_ms == 0) {
         h->limits_told_ms = h->loop.now_ms;
-        voice_say(&h->child.voice, LOG_LEVEL_WARNING, "out of descriptors: accepting pauses until some are free");
+        voice_say(&h->child.voice, LOG_LEVEL_WARNING,
+                  "out of descriptors, or of memory for handshakes: accepting pauses until some are free");
     }
     stats_process_add(&h->child.stats, STATS_ACCEPT_PAUSES, 1);
     unwatch_all(h);
     wheel_arm(&h->loop.wheel, &h->resume, h->loop.now_ms + PAUSE_MS);
 }
 
-static int client_within(const struct hand *h, const struct conf_service *s, const uint8_t key[static 16]) {
-    const struct board *b = &h->child.board;
-    if (s->max_handshakes_per_client_per_second &&
-        board_client_handshakes(b, key, h->loop.now_ms) > s->max_handshakes_per_client_per_second)
-        return ERR_CLIENT_RATE;
-    if (s->max_sessions_per_client && board_client_sessions(b, key) > s->max_sessions_per_client)
+/* The wider of two limits, 0 being none. */
+static uint64_t wider(uint64_t a, uint64_t b) {
+    return a && b ? MAX(a, b) : 0;
+}
+
+static struct hand_gate gate_of(const struct conf *c, uint16_t listener) {
+    struct hand_gate g = {.service = 0};
+    bool first = true;
+    for (uint16_t i = 0; i < c->nservices; i++) {
+        const struct conf_service *s = &c->services[i];
+        if (!route_is_at(s, listener))
+            continue;
+        if (first)
+            g = (struct hand_gate){s->max_sessions_per_client, s->max_handshakes_per_client_per_second, i};
+        first = false;
+        g.sessions_per_client = wider(g.sessions_per_client, s->max_sessions_per_client);
+        g.rate_per_client = wider(g.rate_per_client, s->max_handshakes_per_client_per_second);
+    }
+    return g;
+}
+
+void accept_gates(struct hand *h) {
+    h->gates = calloc(h->conf->nlisteners, sizeof(*h->gates));
+    MUST(h->gates);
+    for (uint16_t i = 0; i < h->conf->nlisteners; i++)
+        h->gates[i] = gate_of(h->conf, i);
+}
+
+int accept_peer(const struct hand *h, const struct conn *c) {
+    const struct conf_service *s = h->services[c->service].conf;
+    for (size_t i = 0; i < s->nproxy_trust; i++)
+        if (cidr_has(&s->proxy_trust[i], &c->peer))
+            return 0;
+    return ERR_PROXY_UNTRUSTED;
+}
+
+/*
+ * Sessions first: what they refuse takes nothing from the rate. Each handshaker has counted before it looks, so of two that let
+ * in the last one at the same moment at least one sees both.
+ */
+static int client_within(struct hand *h, struct conn *c, uint64_t sessions, uint64_t rate) {
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (sessions && board_client_over(&h->child.board, &c->client, sessions))
         return ERR_CLIENT_SESSIONS;
-    return 0;
+    return rate && !board_handshake(&h->row, &c->client, rate, h->loop.now_ms) ? ERR_CLIENT_RATE : 0;
 }
 
 int accept_client(struct hand *h, struct conn *c) {
-    uint8_t key[16];
-    addr_client_key(&c->client, key);
-    board_client(&h->row, key, 1);
-    board_handshake(&h->row, key, h->loop.now_ms);
+    const struct hand_gate *g = &h->gates[c->listener];
+    board_client(&h->row, &c->client, 1);
     c->client_counted = true;
     tally_client(h, c);
-    return client_within(h, h->services[c->service].conf, key);
+    return client_within(h, c, g->sessions_per_client, g->rate_per_client);
 }
 
 int accept_service(struct hand *h, struct conn *c) {
     const struct conf_service *s = h->services[c->service].conf;
-    uint8_t key[16];
-    addr_client_key(&c->client, key);
+    uint64_t rate = s->max_handshakes_per_client_per_second;
     board_service(&h->row, c->service, 1);
     c->service_counted = true;
     tally_service(h, c);
     if (s->max_sessions && board_service_sessions(&h->child.board, c->service) > s->max_sessions)
         return ERR_SERVICE_SESSIONS;
-    return client_within(h, s, key);
+    if (!c->client_counted)
+        return 0;
+    return client_within(h, c, s->max_sessions_per_client, rate != h->gates[c->listener].rate_per_client ? rate : 0);
 }
 
 void accept_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
@@ -93,6 +134,11 @@ void accept_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     struct hand *h = ctx;
     /* as many as there are, though the last try finds none: what is accepted together is handed over together */
     for (unsigned i = 0; i < HAND_ACCEPT_MAX && h->accepting; i++) {
+        if (!budget_admits(h)) {
+            accept_pause(h);
+            h->waits_for_room = true;
+            return;
+        }
         struct sockaddr_storage from;
         socklen_t len = sizeof(from);
         int fd = accept4(h->sockets[key].fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);

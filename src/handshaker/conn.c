@@ -124,10 +124,8 @@ static void tell_failure(struct hand *h, struct conn *c) {
 }
 
 void conn_count(struct hand *h, const struct conn *c, int change) {
-    uint8_t key[16];
-    addr_client_key(&c->client, key);
     if (c->client_counted)
-        board_client(&h->row, key, change);
+        board_client(&h->row, &c->client, change);
     if (c->service_counted)
         board_service(&h->row, c->service, change);
 }
@@ -137,6 +135,7 @@ void conn_end(struct hand *h, struct conn *c) {
         return;
     conn_count(h, c, -1);
     tally_leave(h, c);
+    budget_leave(h, c);
     list_remove(&c->link);
     wheel_cancel(&h->loop.wheel, &c->timer);
     handshake_free(c->handshake);
@@ -220,6 +219,16 @@ void conn_fail(struct hand *h, struct conn *c, int reason) {
     closing_step(h, c);
 }
 
+void conn_give_way(struct hand *h, struct conn *c) {
+    if (!c->reason) {
+        c->reason = ERR_GAVE_WAY;
+        c->stage = waiting_for(c);
+        tell_failure(h, c);
+        tally_failed(h, c);
+    }
+    conn_end(h, c);
+}
+
 void conn_timeout(struct hand *h, struct conn *c) {
     if (c->state == CONN_CLOSING) {
         conn_end(h, c);
@@ -228,6 +237,7 @@ void conn_timeout(struct hand *h, struct conn *c) {
     c->stage = waiting_for(c);
     int reason = c->state == CONN_DELIVER ? ERR_NO_RELAY : c->state == CONN_SIGNER ? ERR_SIGNER_TIMEOUT : ERR_HANDSHAKE_TIMEOUT;
     conn_fail(h, c, reason);
+    budget_charge(h, c);
 }
 
 /* libssl is done: takes the session out of it and sends its last bytes on their way. */
@@ -331,6 +341,7 @@ void conn_resume(struct hand *h, struct conn *c) {
     progress(h, c);
     if (c->state != CONN_DEAD)
         read_some(h, c); /* what came meanwhile has raised its event already */
+    budget_charge(h, c);
 }
 
 void conn_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
@@ -355,15 +366,7 @@ void conn_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
         else
             read_some(h, c);
     }
-}
-
-/* The first service of a listener: its rules hold until the hello names another. */
-static uint16_t default_service(const struct hand *h, uint16_t listener) {
-    for (size_t i = 0; i < h->conf->nservices; i++)
-        for (size_t j = 0; j < h->conf->services[i].nlisteners; j++)
-            if (h->conf->services[i].listeners[j] == listener)
-                return (uint16_t)i;
-    return 0;
+    budget_charge(h, c);
 }
 
 static void local_address(int fd, struct addr *ret) {
@@ -385,11 +388,12 @@ void conn_start(struct hand *h, int fd, uint16_t listener, const struct addr *pe
     c->unique_id[0] = rand_u64(); /* from stock: no system call each */
     c->unique_id[1] = rand_u64();
     list_init(&c->link);
+    list_init(&c->held);
     buf_init(&c->in, HAND_IN_MAX);
     buf_init(&c->out, HAND_OUT_MAX);
     c->fd = fd;
     c->listener = listener;
-    c->service = default_service(h, listener);
+    c->service = h->gates[listener].service;
     c->peer = c->client = *peer;
     local_address(fd, &c->local);
     c->accepted_us = clock_mono_us();
@@ -399,11 +403,14 @@ void conn_start(struct hand *h, int fd, uint16_t listener, const struct addr *pe
     c->state = s->proxy_accept ? CONN_HEADER : CONN_HELLO;
     if (s->handshake_ms != CONF_NEVER)
         wheel_arm(&h->loop.wheel, &c->timer, h->loop.now_ms + s->handshake_ms);
-    int err = s->proxy_accept ? 0 : accept_client(h, c);
+    int err = s->proxy_accept ? accept_peer(h, c) : accept_client(h, c);
+    if (err == 0)
+        err = budget_enter(h, c);
     if (err == 0 && loop_watch(&h->loop, fd, CONN_EVENTS, HAND_CONN, c->item.slot, LOOP_GEN(c->item.gen)) < 0)
         err = ERR_SYSTEM;
     if (err < 0)
         conn_fail(h, c, err);
     else
         read_some(h, c);
+    budget_charge(h, c);
 }

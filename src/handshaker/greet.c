@@ -6,18 +6,11 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "conf/route.h"
 #include "handshaker/hand.h"
 #include "handshaker/proxy_in.h"
 
 bool greet_header(struct hand *h, struct conn *c) {
-    const struct conf_service *s = h->services[c->service].conf;
-    bool trusted = false;
-    for (size_t i = 0; i < s->nproxy_trust && !trusted; i++)
-        trusted = cidr_has(&s->proxy_trust[i], &c->peer);
-    if (!trusted) {
-        conn_fail(h, c, ERR_PROXY_UNTRUSTED);
-        return false;
-    }
     struct proxy_in header;
     int err = 0;
     switch (proxy_in_read(buf_span(&c->in), &header, &err)) {
@@ -30,11 +23,14 @@ bool greet_header(struct hand *h, struct conn *c) {
         return false;
     }
     buf_consume(&c->in, header.len);
-    if (!header.local) {
+    err = 0;
+    if (!header.local) { /* else it is the load balancer's own: no client to be counted */
         c->client = header.client;
         c->local = header.service;
+        err = accept_client(h, c);
+        if (err == 0)
+            err = budget_enter(h, c);
     }
-    err = accept_client(h, c);
     if (err < 0) {
         conn_fail(h, c, err);
         return false;
@@ -43,24 +39,16 @@ bool greet_header(struct hand *h, struct conn *c) {
     return true;
 }
 
-/* The service of this listener that fits the hello best; the first one wins a tie. */
-static uint16_t choose_service(const struct hand *h, const struct conn *c, const struct hello *hello) {
-    uint16_t best = c->service;
-    int best_fit = -1000;
-    for (size_t i = 0; i < h->conf->nservices; i++) {
-        const struct conf_service *s = &h->conf->services[i];
-        bool here = false;
-        for (size_t j = 0; j < s->nlisteners && !here; j++)
-            here = s->listeners[j] == c->listener;
-        if (!here)
-            continue;
-        int fit = h->services[i].server ? tls_server_fit(h->services[i].server, hello) : 1;
-        if (fit > best_fit) {
-            best_fit = fit;
-            best = (uint16_t)i;
-        }
+static enum route_match match_name(void *ctx, uint16_t service, const char *name) {
+    const struct hand *h = ctx;
+    switch (certs_lookup(h->certs, service, name)) {
+    case CREDS_EXACT:
+        return ROUTE_EXACT;
+    case CREDS_WILDCARD:
+        return ROUTE_WILDCARD;
+    default:
+        return ROUTE_NO_MATCH;
     }
-    return best;
 }
 
 static struct asked *asked_of(const struct hello *hello) {
@@ -74,7 +62,8 @@ static struct asked *asked_of(const struct hello *hello) {
 }
 
 static int enter_service(struct hand *h, struct conn *c, const struct hello *hello) {
-    c->service = choose_service(h, c, hello);
+    const struct route_ask ask = {.listener = c->listener, .name = hello->sni, .alpn = hello->alpn};
+    c->service = route(h->conf, &ask, match_name, h).service;
     c->asked = asked_of(hello);
     if (!c->asked)
         return ERR_NOMEM;

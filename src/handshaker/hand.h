@@ -13,6 +13,7 @@
 #include "base/loop.h"
 #include "base/slab.h"
 #include "conf/conf.h"
+#include "handshaker/budget.h"
 #include "handshaker/signer_link.h"
 #include "handshaker/tally.h"
 #include "tls/certs.h"
@@ -53,6 +54,9 @@ struct conn {
     struct slab_item item;
     struct list link; /* in the queue to a relay, or among the dead */
     struct wtimer timer;
+    struct list held; /* among its holder's, oldest first */
+    struct holder *holder;
+    uint64_t charged;
     int fd;
     uint8_t state;        /* enum conn_state */
     bool client_counted;  /* in the figures of its client */
@@ -101,11 +105,19 @@ struct hand_socket {
     uint16_t listener; /* which of conf.listeners */
 };
 
+/* What holds at a listener before the service is known: the widest limits of its services, 0 = none. */
+struct hand_gate {
+    uint64_t sessions_per_client;
+    uint64_t rate_per_client;
+    uint16_t service; /* the first one, in whose name connections are refused */
+};
+
 struct hand {
     struct child child;
     struct loop loop;
     struct conf *conf;
     struct hand_service *services;
+    struct hand_gate *gates; /* a listener each */
     struct tickets *tickets;
     struct certs *certs; /* of all services; replaced as a whole */
     struct board_row row;
@@ -119,7 +131,11 @@ struct hand {
     size_t nsockets;
     bool accepting;
     bool draining;
-    uint64_t limits_told_ms;   /* when running out of descriptors was last logged */
+    uint64_t limits_told_ms; /* when running out of descriptors was last logged */
+    uint64_t budget_told_ms; /* when giving way was */
+    struct budget budget;
+    bool waits_for_room; /* accepting pauses until the budget has some */
+    struct wtimer trim_timer;
     uint32_t relay_room;       /* sessions a relay can hold */
     struct wtimer resume;      /* accept again after running out of descriptors */
     struct wtimer retry;       /* try the relays again whose queues were full */
@@ -141,7 +157,13 @@ void accept_stop(struct hand *h); /* for good: closes the listening sockets */
 /* Out of descriptors: stops accepting until h->resume fires. */
 void accept_pause(struct hand *h);
 
-/* The client's address is known for sure: counts it. 0, or the limit that refuses it. */
+/* What all services of each listener would refuse; once, before anything is accepted. */
+void accept_gates(struct hand *h);
+
+/* Whether the peer of a PROXY listener may name clients: 0 or ERR_PROXY_UNTRUSTED. */
+int accept_peer(const struct hand *h, const struct conn *c);
+
+/* The client's address is known for sure: counts it. 0, or the limit that refuses it whatever service it wants. */
 int accept_client(struct hand *h, struct conn *c);
 
 /* The service is known: counts it. 0, or the limit that refuses it. */
@@ -156,6 +178,9 @@ void conn_timeout(struct hand *h, struct conn *c);
 
 /* Ends the connection with a reason: the alert or answer it calls for is sent, and the event is put. */
 void conn_fail(struct hand *h, struct conn *c, int reason);
+
+/* Ends it without an answer, and without taking memory: it holds most while others need room. */
+void conn_give_way(struct hand *h, struct conn *c);
 
 /* It has waited for the signer long enough. */
 void conn_resume(struct hand *h, struct conn *c);

@@ -1,6 +1,7 @@
 #include "handshaker/handshaker.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -12,6 +13,8 @@
 #include "base/err.h"
 #include "conf/snapshot.h"
 #include "handshaker/hand.h"
+
+#define OWN_FDS_MAX 4096 /* where descriptors that are no connections lie */
 
 static bool make_service(struct hand *h, const struct conf_service *s, struct hand_service *ret, struct text *why) {
     ret->conf = s;
@@ -74,6 +77,17 @@ static uint32_t relay_room(uint16_t workers) {
     if (getrlimit(RLIMIT_NOFILE, &r) < 0)
         return 1;
     return board_relay_cap(r.rlim_cur, workers);
+}
+
+/* Descriptors for connections: those that are free now, less some for links that are replaced while both are there. */
+static uint64_t descriptors_left(const struct hand *h) {
+    struct rlimit r;
+    uint64_t open = 0, own = 8u + h->child.setup.workers;
+    if (getrlimit(RLIMIT_NOFILE, &r) < 0)
+        return 1;
+    for (int fd = 0; fd < (int)MIN(r.rlim_cur, (rlim_t)OWN_FDS_MAX); fd++)
+        open += fcntl(fd, F_GETFD) >= 0;
+    return r.rlim_cur > open + own ? r.rlim_cur - open - own : 1;
 }
 
 static void add_socket(struct hand *h, int fd, uint16_t listener) {
@@ -181,6 +195,8 @@ static void timer_event(void *ctx, struct wtimer *t) {
         accept_start(h);
     } else if (t == &h->retry) {
         deliver_retry(h);
+    } else if (t == &h->trim_timer) {
+        budget_trim(h);
     } else if (t == &h->stats_timer) {
         tally_publish(h);
     } else if (t == &h->drain_timer) {
@@ -229,6 +245,7 @@ static bool set_up(struct hand *h, int control) {
     h->loop.timer_ctx = h;
     h->loop.hook = turn_end;
     h->loop.hook_ctx = h;
+    accept_gates(h);
     loop_on(&h->loop, HAND_CONTROL, control_event, h);
     loop_on(&h->loop, HAND_LISTENER, accept_event, h);
     loop_on(&h->loop, HAND_CONN, conn_event, h);
@@ -241,6 +258,7 @@ int handshaker_run(int control) {
     static struct hand h;
     if (!set_up(&h, control) || !prepare(&h) || !h.tickets || !make_services(&h))
         return 1;
+    budget_init(&h.budget, h.conf->handshake_memory, descriptors_left(&h));
     if (child_close_walls(&h.child, &(struct walls){.user = h.conf->user}) < 0)
         return 1;
     if (loop_watch(&h.loop, control, EPOLLIN, HAND_CONTROL, 0, 0) < 0 || control_send(control, CONTROL_READY) < 0)

@@ -229,7 +229,7 @@ void tally_publish(struct hand *h) {
     for (struct conn *c; (c = slab_next(&h->conns, &slot));) {
         libssl += c->handshake != NULL;
         queue += c->state == CONN_DELIVER;
-        bytes += buf_len(&c->in) + buf_len(&c->out);
+        bytes += budget_bytes_of(c);
     }
     stats_process_set(p, STATS_OBJECTS, h->conns.used);
     stats_process_set(p, STATS_SLAB_BYTES, (uint64_t)h->conns.used * sizeof(struct conn));

@@ -21,6 +21,7 @@ static bool is_ours(int reason) {
     case ERR_SYSTEM:
     case ERR_CRYPTO:
     case ERR_OUT_OF_FDS:
+    case ERR_GAVE_WAY:
     case ERR_LEAVE:
     case ERR_SIGNER_TIMEOUT:
     case ERR_SIGNER_REFUSED:

@@ -209,14 +209,15 @@ static const struct {
     {STATS_OBJECTS, "process_objects", "", "Sessions (relay) or connections (handshaker) in memory.", 1},
     {STATS_POOL_BYTES, "process_buffer_bytes", "bytes", "Memory of bytes that wait for their sink.", 1},
     {STATS_POOL_PEAK_BYTES, "process_buffer_peak_bytes", "bytes", "The most of it so far.", 1},
-    {STATS_HANDSHAKE_BYTES, "process_handshake_bytes", "bytes", "Memory of handshakes: buffers of bytes that wait.", 1},
+    {STATS_HANDSHAKE_BYTES, "process_handshake_bytes", "bytes", "Memory of connections that are no session yet.", 1},
     {STATS_LIBSSL_NOW, "process_libssl_handshakes", "", "Handshakes for which libssl is at work.", 1},
     {STATS_QUEUE, "process_hand_over_queue", "", "Finished handshakes that wait for a relay.", 1},
     {STATS_BACKLOG_WAITERS, "process_backlog_waiters", "", "Sessions that wait in line for a full backend.", 1},
     {STATS_STARVED, "process_starved", "", "Times a session waited for buffer memory.", 1},
     {STATS_THROTTLED_NOW, "process_throttled_sessions", "", "Sessions that wait for their client's byte rate.", 1},
     {STATS_ACCEPTED, "process_accepted_connections", "", "Connections accepted.", 1},
-    {STATS_ACCEPT_PAUSES, "process_accept_pauses", "", "Times accepting paused for want of descriptors.", 1},
+    {STATS_ACCEPT_PAUSES, "process_accept_pauses", "", "Times accepting paused for want of descriptors or memory.", 1},
+    {STATS_GAVE_WAY, "process_evicted_handshakes", "", "Unfinished handshakes that gave way to others.", 1},
     {STATS_HANDED_OVER, "process_handed_over_sessions", "", "Sessions a handshaker gave to relays.", 1},
     {STATS_TAKEN, "process_taken_sessions", "", "Sessions a relay took from handshakers.", 1},
     {STATS_MOVED_OUT, "process_moved_out_sessions", "", "Sessions a relay gave to another relay.", 1},
@@ -302,6 +303,9 @@ static void put_limits(struct admin *a, struct exposition *x) {
     put_one(x, EXPOSE_GAUGE, "max_sessions", "", "The most sessions that all relays together take.", status_sessions_max(a));
     put_one(x, EXPOSE_GAUGE, "max_buffer_bytes", "bytes", "The most memory of bytes that wait, all relays together.",
             a->conf->buffer_memory * a->conf->workers);
+    put_one(x, EXPOSE_GAUGE, "max_handshake_bytes", "bytes",
+            "The most memory of unfinished handshakes, all handshakers together.",
+            a->conf->handshake_memory * a->conf->workers);
 }
 
 static void put_observer(struct admin *a, struct exposition *x) {

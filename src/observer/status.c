@@ -11,6 +11,8 @@
 
 #define LOG_PATIENCE_MS 1000 /* a burst of lines may wait so long for a slow reader */
 
+#define CROWDED_MS 10000 /* since a handshake last had to give way */
+
 static bool has_ready(const struct roster *r, enum role role) {
     for (size_t i = 0; i < ROSTER_PROCESSES && r->processes[i].state != ROSTER_NO_PROCESS; i++) {
         const struct roster_process *p = &r->processes[i];
@@ -155,6 +157,8 @@ static void put_limits(struct admin *a, json_t *top) {
     json_put_u64(o, "sessions_max", status_sessions_max(a));
     json_put_u64(o, "buffer_bytes", figures_process_sum(f, STATS_POOL_BYTES));
     json_put_u64(o, "buffer_bytes_max", a->conf->buffer_memory * a->conf->workers);
+    json_put_u64(o, "handshake_bytes", figures_process_sum(f, STATS_HANDSHAKE_BYTES));
+    json_put_u64(o, "handshake_bytes_max", a->conf->handshake_memory * a->conf->workers);
 }
 
 static void put_log(struct admin *a, json_t *top) {
@@ -173,6 +177,20 @@ static void put_clients(struct admin *a, json_t *top) {
     json_put_u64(o, "tracked", c->n);
     json_put_u64(o, "floor_bytes", c->floor);
     json_put_u64(o, "evicted_total", c->evicted);
+}
+
+/* Handshakers whose budget was used up a moment ago. */
+static void put_crowded(struct admin *a, json_t *list) {
+    char line[128];
+    for (size_t i = 0; i < a->figures.sums.nprocesses; i++) {
+        const struct stats_process_row *p = &a->figures.sums.processes[i];
+        uint64_t last_ms = p->values[STATS_GAVE_WAY_MS];
+        if (!last_ms || a->loop->now_ms > last_ms + CROWDED_MS)
+            continue;
+        (void)snprintf(line, sizeof(line), "%s.%u: memory or descriptors for handshakes are used up",
+                       role_name((enum role)p->role), p->index);
+        (void)json_array_append_new(list, json_string(line));
+    }
 }
 
 /* What an operator should look at, in sentences. */
@@ -205,6 +223,7 @@ static void put_degraded(struct admin *a, json_t *top) {
         (void)snprintf(line, sizeof(line), "backend %.150s of %.64s is left out", b->name, b->service);
         (void)json_array_append_new(list, json_string(line));
     }
+    put_crowded(a, list);
 }
 
 json_t *status_json(struct admin *a, enum status_extent extent) {

@@ -40,12 +40,20 @@ void session_facts(const struct session *s, struct facts *ret) {
     facts_unpack(&rd, ret); /* packed by ourselves */
 }
 
+/*
+ * Whom limits of sessions are about. A load balancer that is trusted to name clients is none itself: what it has on its own
+ * account (PROXY LOCAL and UNKNOWN) counts for nobody.
+ */
+static struct addr limited_client(const struct relay *r, const struct session *s, const struct facts *f) {
+    bool nobody = session_service(r, s)->proxy_accept && f->peer.family == AF_UNSPEC;
+    return nobody ? (struct addr){.family = AF_UNSPEC} : f->client;
+}
+
 void session_count(struct relay *r, const struct session *s, int change) {
     struct facts f;
-    uint8_t key[16];
     session_facts(s, &f);
-    addr_client_key(&f.client, key);
-    board_session(&r->row, services_counted_as(r, s->service), key, change);
+    struct addr client = limited_client(r, s, &f);
+    board_session(&r->row, services_counted_as(r, s->service), &client, change);
 }
 
 void session_ready(struct relay *r, struct session *s) {
@@ -145,14 +153,14 @@ static bool fill(struct relay *r, struct session *s, const struct handoff *h) {
  * Handshakers keep the limits; but a session on its way between two processes is in nobody's figures, and as many more may
  * pass as are under way. Here they arrive: whoever is over the limit of established ones goes, before any backend hears of it.
  */
-static int over_limit(const struct relay *r, const struct session *s, const struct addr *client) {
+static int over_limit(const struct relay *r, const struct session *s, const struct facts *f) {
     const struct conf_service *service = session_service(r, s);
-    uint8_t key[16];
     if (!service->max_sessions_per_client && !service->max_sessions)
         return 0;
-    addr_client_key(client, key);
+    struct addr client = limited_client(r, s, f);
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* of two relays that count one each at this moment, one sees both */
-    if (service->max_sessions_per_client && board_client_established(&r->child.board, key) > service->max_sessions_per_client)
+    if (service->max_sessions_per_client &&
+        board_client_established_over(&r->child.board, &client, service->max_sessions_per_client))
         return ERR_CLIENT_SESSIONS;
     if (service->max_sessions &&
         board_service_established(&r->child.board, services_counted_as(r, s->service)) > service->max_sessions)
@@ -188,7 +196,7 @@ void session_start(struct relay *r, const struct ipc_msg *m) {
     counts_begin(r, s, &h.facts, false);
     s->active_ms = r->loop.now_ms;
     session_arm(r, s, session_service(r, s)->connect_ms);
-    int over = over_limit(r, s, &h.facts.client);
+    int over = over_limit(r, s, &h.facts);
     if (over)
         session_stop(r, s, over);
     else

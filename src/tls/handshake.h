@@ -65,10 +65,10 @@ bool tls_server_selftest(struct tls_server *s);
 /* Whether the client of this hello can be served, before libssl is troubled: 0 or one of the ClientHello errors. */
 MUST_CHECK int tls_server_check(const struct tls_server *s, const struct hello *h);
 
-/* How well the service fits what the hello asks for, to choose among services of one listener: higher is better. */
-int tls_server_fit(const struct tls_server *s, const struct hello *h);
-
 struct handshake;
+
+/* About what one holds on the heap while the client is waited for, libssl's part included; test_handshake.c measures it. */
+#define HANDSHAKE_BYTES (52u * 1024)
 
 /* OUT (kept) receives all bytes for the client. ERR_NOMEM, ERR_CRYPTO. */
 MUST_CHECK int handshake_new(const struct tls_server *s, const struct hello *h, struct buf *out, struct handshake **ret);

@@ -263,10 +263,3 @@ int tls_server_check(const struct tls_server *s, const struct hello *h) {
         return ERR_NO_ALPN;
     return 0;
 }
-
-int tls_server_fit(const struct tls_server *s, const struct hello *h) {
-    int fit = h->sni[0] ? (int)certs_lookup(s->certs, s->service, h->sni) * 4 : (int)CREDS_DEFAULT * 4;
-    if (h->alpn.len && buf_len(&s->alpn))
-        fit += shares_alpn(s, h) ? 2 : -2;
-    return fit;
-}

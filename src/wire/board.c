@@ -3,9 +3,10 @@
  * counter a service and the client table.
  *
  * The client table is a set-associative table: 8 slots a set, found by a keyed hash, so clients cannot aim at a set. A slot
- * whose client has something alive is never given away; others are, the longest unused first. When all 8 slots of a set are
- * alive the client is not tracked: its count reads too low, never too high, and never below 0. Memory and time stay
- * bounded whatever outsiders do.
+ * whose client has something alive is never given away; others are, the longest unused first. Clients for whom all 8 slots of
+ * their set are taken share one more, so that who fills the table gains no more than one client may have. A count reads too
+ * high then, or too low by what a client had in the shared slot before it got one of its own; never below 0. Memory and time
+ * stay bounded whatever outsiders do.
  *
  * Only the pages written to exist. A row keeps one bit for each 64 sets that were ever used, so that readers do not call
  * pages into being by looking at them.
@@ -23,24 +24,21 @@
 #include "base/hash.h"
 #include "base/rand.h"
 
-#define BOARD_MAGIC    0x746f2d626f617264u /* "to-board" */
-#define BOARD_SEALS    (F_SEAL_SHRINK | F_SEAL_GROW)
-#define PAGE           4096u
-#define SET_SLOTS      8u
-#define SETS           4096u
-#define SETS_A_GROUP   (SETS / 64)
-#define WINDOW_BITS    20
-#define WINDOW_MAX     ((1u << WINDOW_BITS) - 1)
-#define WINDOW_SECONDS 0xffffffu
+#define BOARD_MAGIC  0x746f2d626f617264u /* "to-board" */
+#define BOARD_SEALS  (F_SEAL_SHRINK | F_SEAL_GROW)
+#define PAGE         4096u
+#define SET_SLOTS    8u
+#define SETS         16384u
+#define SETS_A_GROUP 64u
+#define NS           UINT64_C(1000000000)
 
 /*
- * WINDOW is one word so that it is never seen half changed: the second it speaks of (24 bits, wraps after 194 days, which
- * can make one stale second look fresh), handshakes begun in that second and in the one before (20 bits each, saturating).
- * TAG is 0 while a slot is empty or changes hands.
+ * A slot is about sessions of a client, or about handshakes of a client under one limit. TAG is 0 while it is empty or changes
+ * hands. UNTIL_NS is a token bucket in one word: the time at which all handshakes let in so far will have been paid for.
  */
 struct slot {
     uint64_t tag;
-    uint64_t window;
+    uint64_t until_ns;
     uint32_t live;
     uint32_t unused;
 };
@@ -52,11 +50,16 @@ struct board_shared {
     struct hash_key key;
 };
 
+struct set {
+    struct slot slots[SET_SLOTS];
+    struct slot rest; /* of clients that found none; has no tag */
+};
+
 struct board_row_shared {
-    uint64_t touched; /* one bit per SETS_A_GROUP sets */
+    uint64_t touched[SETS / SETS_A_GROUP / 64]; /* one bit per SETS_A_GROUP sets */
     uint32_t sessions;
     uint32_t services[CONF_SERVICES_MAX];
-    struct slot slots[SETS][SET_SLOTS];
+    struct set sets[SETS];
 };
 
 #define ROW_SIZE ((sizeof(struct board_row_shared) + PAGE - 1) / PAGE * PAGE)
@@ -129,23 +132,38 @@ struct board_row board_row(struct board *b, enum role role, uint16_t index) {
     return (struct board_row){b, row_at(b, n)};
 }
 
+static bool touched(const struct board_row_shared *s, size_t set) {
+    size_t group = set / SETS_A_GROUP;
+    return LOAD(&s->touched[group / 64]) >> group % 64 & 1;
+}
+
+static void touch(struct board_row_shared *s, size_t set) {
+    size_t group = set / SETS_A_GROUP;
+    STORE(&s->touched[group / 64], LOAD(&s->touched[group / 64]) | UINT64_C(1) << group % 64);
+}
+
+static void clear(struct slot *slot) {
+    STORE(&slot->live, 0);
+    STORE(&slot->until_ns, 0);
+}
+
 void board_row_reset(struct board_row *r) {
     struct board_row_shared *s = r->shared;
     STORE(&s->sessions, 0);
     for (size_t i = 0; i < CONF_SERVICES_MAX; i++)
         STORE(&s->services[i], 0);
-    uint64_t touched = LOAD(&s->touched);
-    for (size_t set = 0; set < SETS; set++) {
-        if (!(touched >> set / SETS_A_GROUP & 1))
+    for (size_t n = 0; n < SETS; n++) {
+        if (!touched(s, n))
             continue;
+        struct set *set = &s->sets[n];
         for (size_t i = 0; i < SET_SLOTS; i++) {
-            struct slot *slot = &s->slots[set][i];
-            STORE(&slot->tag, 0);
-            STORE(&slot->live, 0);
-            STORE(&slot->window, 0);
+            STORE(&set->slots[i].tag, 0);
+            clear(&set->slots[i]);
         }
+        clear(&set->rest);
     }
-    STORE(&s->touched, 0);
+    for (size_t i = 0; i < ARRAY_LEN(s->touched); i++)
+        STORE(&s->touched[i], 0);
 }
 
 /* Counts never go below 0: a client may have been tracked only after some of its sessions began. */
@@ -157,66 +175,54 @@ static void change_by(uint32_t *counter, int change) {
         STORE(counter, now + (uint32_t)change);
 }
 
-static uint64_t tag_of(const struct board *b, const uint8_t client[static 16]) {
-    uint64_t tag = hash_bytes(&b->shared->key, span_of(client, 16));
+/* Of the sessions of a network (LIMIT 0), or of its handshakes under a limit. */
+static uint64_t tag_of(const struct board *b, const struct addr_net *net, uint64_t limit) {
+    uint64_t words[3];
+    _Static_assert(sizeof(net->key) == 2 * sizeof(words[0]), "filled");
+    memcpy(words, net->key, sizeof(net->key));
+    words[2] = limit;
+    uint64_t tag = hash_bytes(&b->shared->key, span_of(words, sizeof(words)));
     return tag ? tag : 1;
 }
 
+/* The client's own slot, or NULL. */
 static struct slot *find(struct board_row_shared *s, uint64_t tag) {
-    size_t set = tag % SETS;
-    if (!(LOAD(&s->touched) >> set / SETS_A_GROUP & 1))
+    size_t n = tag % SETS;
+    if (!touched(s, n))
         return NULL;
     for (size_t i = 0; i < SET_SLOTS; i++)
-        if (__atomic_load_n(&s->slots[set][i].tag, __ATOMIC_ACQUIRE) == tag)
-            return &s->slots[set][i];
+        if (__atomic_load_n(&s->sets[n].slots[i].tag, __ATOMIC_ACQUIRE) == tag)
+            return &s->sets[n].slots[i];
     return NULL;
 }
 
-static uint64_t window_of(uint32_t second, uint32_t now, uint32_t last) {
-    return (uint64_t)(second & WINDOW_SECONDS) << 2 * WINDOW_BITS | (uint64_t)last << WINDOW_BITS | now;
-}
-
-static uint32_t window_second(uint64_t window) {
-    return (uint32_t)(window >> 2 * WINDOW_BITS);
-}
-
-/* Handshakes counted in SECOND and in the one before it. */
-static void window_read(uint64_t window, uint32_t second, uint32_t *ret_now, uint32_t *ret_last) {
-    uint32_t age = (second - window_second(window)) & WINDOW_SECONDS;
-    uint32_t now = (uint32_t)window & WINDOW_MAX;
-    uint32_t last = (uint32_t)(window >> WINDOW_BITS) & WINDOW_MAX;
-    *ret_now = age == 0 ? now : 0;
-    *ret_last = age == 0 ? last : age == 1 ? now : 0;
-}
-
-/* An empty slot, or the one without live entries whose window is the oldest; NULL when all are alive. */
+/* An empty slot, or the one without live entries that was paid for first; NULL when all are alive. */
 static struct slot *spare_slot(struct slot *set) {
     struct slot *oldest = NULL;
     for (size_t i = 0; i < SET_SLOTS; i++) {
         if (set[i].tag == 0)
             return &set[i];
-        if (set[i].live == 0 && (!oldest || window_second(set[i].window) < window_second(oldest->window)))
+        if (set[i].live == 0 && (!oldest || set[i].until_ns < oldest->until_ns))
             oldest = &set[i];
     }
     return oldest;
 }
 
-/* A reader that still holds the old tag looks at the tag again after reading, so it never takes one client's count for
- * another's. */
+/* The client's own slot, found or taken, or the shared one. A reader that still holds the old tag of a slot looks at the tag
+ * again after reading, so it never takes one client's count for another's. */
 static struct slot *find_or_take(struct board_row_shared *s, uint64_t tag) {
     struct slot *slot = find(s, tag);
     if (slot)
         return slot;
-    size_t set = tag % SETS;
-    slot = spare_slot(s->slots[set]);
+    struct set *set = &s->sets[tag % SETS];
+    touch(s, tag % SETS);
+    slot = spare_slot(set->slots);
     if (!slot)
-        return NULL;
+        return &set->rest;
     STORE(&slot->tag, 0);
     __atomic_thread_fence(__ATOMIC_RELEASE);
-    STORE(&slot->live, 0);
-    STORE(&slot->window, 0);
+    clear(slot);
     __atomic_store_n(&slot->tag, tag, __ATOMIC_RELEASE);
-    STORE(&s->touched, LOAD(&s->touched) | UINT64_C(1) << set / SETS_A_GROUP);
     return slot;
 }
 
@@ -225,26 +231,26 @@ void board_service(struct board_row *r, uint16_t service, int change) {
         change_by(&r->shared->services[service], change);
 }
 
-void board_client(struct board_row *r, const uint8_t client[static 16], int change) {
-    uint64_t tag = tag_of(r->board, client);
-    struct slot *slot = change > 0 ? find_or_take(r->shared, tag) : find(r->shared, tag);
+/* What began in the shared slot may end after the client got its own: the own one goes down first. */
+static void change_live(struct board_row_shared *s, uint64_t tag, int change) {
+    struct slot *slot = change > 0 ? find_or_take(s, tag) : find(s, tag);
+    if (change < 0 && (!slot || LOAD(&slot->live) == 0) && touched(s, tag % SETS))
+        slot = &s->sets[tag % SETS].rest;
     if (slot)
         change_by(&slot->live, change);
 }
 
-void board_session(struct board_row *r, uint16_t service, const uint8_t client[static 16], int change) {
+void board_client(struct board_row *r, const struct addr *client, int change) {
+    struct addr_net nets[ADDR_NETS];
+    size_t n = addr_nets(client, nets);
+    for (size_t i = 0; i < n; i++)
+        change_live(r->shared, tag_of(r->board, &nets[i], 0), change);
+}
+
+void board_session(struct board_row *r, uint16_t service, const struct addr *client, int change) {
     change_by(&r->shared->sessions, change);
     board_service(r, service, change);
     board_client(r, client, change);
-}
-
-void board_handshake(struct board_row *r, const uint8_t client[static 16], uint64_t now_ms) {
-    struct slot *slot = find_or_take(r->shared, tag_of(r->board, client));
-    if (!slot)
-        return;
-    uint32_t second = (uint32_t)(now_ms / 1000), now, last;
-    window_read(slot->window, second, &now, &last);
-    STORE(&slot->window, window_of(second, MIN(now + 1, WINDOW_MAX), last));
 }
 
 /* Over the first ROWS rows: those of relays come first. */
@@ -265,53 +271,73 @@ uint64_t board_service_established(const struct board *b, uint16_t service) {
     return service_sum(b, service, b->workers);
 }
 
-/* A row's figures of one client; zero when it is not there or the slot changes hands just now. */
-static void read_slot(struct board_row_shared *s, uint64_t tag, uint32_t *ret_live, uint64_t *ret_window) {
-    struct slot *slot = find(s, tag);
-    *ret_live = 0;
-    *ret_window = 0;
-    if (!slot)
-        return;
-    uint32_t live = LOAD(&slot->live);
-    uint64_t window = LOAD(&slot->window);
+/* What a row has of one client: in its own slot, else in the shared one; nothing when the slot changes hands just now. */
+static struct slot read_slot(struct board_row_shared *s, uint64_t tag) {
+    const struct slot *slot = find(s, tag);
+    bool own = slot != NULL;
+    if (!own && !touched(s, tag % SETS))
+        return (struct slot){0};
+    if (!own)
+        slot = &s->sets[tag % SETS].rest;
+    struct slot copy = {.live = LOAD(&slot->live), .until_ns = LOAD(&slot->until_ns)};
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    if (LOAD(&slot->tag) != tag)
-        return;
-    *ret_live = live;
-    *ret_window = window;
+    return own && LOAD(&slot->tag) != tag ? (struct slot){0} : copy;
 }
 
-static uint64_t client_sum(const struct board *b, const uint8_t client[static 16], size_t rows) {
-    uint64_t tag = tag_of(b, client), sum = 0;
-    for (size_t i = 0; i < rows; i++) {
-        uint32_t live;
-        uint64_t window;
-        read_slot(row_at(b, i), tag, &live, &window);
-        sum += live;
-    }
+/* What one network has over the first ROWS rows. */
+static uint64_t net_sessions(const struct board *b, const struct addr_net *net, size_t rows) {
+    uint64_t tag = tag_of(b, net, 0), sum = 0;
+    for (size_t i = 0; i < rows; i++)
+        sum += read_slot(row_at(b, i), tag).live;
     return sum;
 }
 
-uint64_t board_client_sessions(const struct board *b, const uint8_t client[static 16]) {
-    return client_sum(b, client, 2u * b->workers);
+uint64_t board_client_sessions(const struct board *b, const struct addr *client) {
+    struct addr_net nets[ADDR_NETS];
+    return addr_nets(client, nets) ? net_sessions(b, &nets[0], 2u * b->workers) : 0;
 }
 
-uint64_t board_client_established(const struct board *b, const uint8_t client[static 16]) {
-    return client_sum(b, client, b->workers);
+static bool sessions_over(const struct board *b, const struct addr *client, uint64_t limit, size_t rows) {
+    struct addr_net nets[ADDR_NETS];
+    size_t n = addr_nets(client, nets);
+    for (size_t i = 0; i < n; i++)
+        if (limit < UINT64_MAX / nets[i].share && net_sessions(b, &nets[i], rows) > limit * nets[i].share)
+            return true;
+    return false;
 }
 
-/* The second before counts for the share of it that lies within the last 1000 ms. */
-uint64_t board_client_handshakes(const struct board *b, const uint8_t client[static 16], uint64_t now_ms) {
-    uint64_t tag = tag_of(b, client), now_sum = 0, last_sum = 0;
-    for (size_t i = b->workers; i < 2u * b->workers; i++) {
-        uint32_t live, now, last;
-        uint64_t window;
-        read_slot(row_at(b, i), tag, &live, &window);
-        window_read(window, (uint32_t)(now_ms / 1000), &now, &last);
-        now_sum += now;
-        last_sum += last;
+bool board_client_over(const struct board *b, const struct addr *client, uint64_t limit) {
+    return sessions_over(b, client, limit, 2u * b->workers);
+}
+
+bool board_client_established_over(const struct board *b, const struct addr *client, uint64_t limit) {
+    return sessions_over(b, client, limit, b->workers);
+}
+
+/* ---- rates ---- */
+
+/* The bucket of all handshakers together is the latest of theirs; each one goes on from there in its own row. */
+static uint64_t paid_until(const struct board *b, uint64_t tag) {
+    uint64_t latest = 0;
+    for (size_t i = b->workers; i < 2u * b->workers; i++)
+        latest = MAX(latest, read_slot(row_at(b, i), tag).until_ns);
+    return latest;
+}
+
+bool board_handshake(struct board_row *r, const struct addr *client, uint64_t limit, uint64_t now_ms) {
+    struct addr_net nets[ADDR_NETS];
+    uint64_t tags[ADDR_NETS], until[ADDR_NETS], now = now_ms * (NS / 1000);
+    size_t n = addr_nets(client, nets);
+    for (size_t i = n; i-- > 0;) { /* the widest network first: who has one cannot fill the table with its parts */
+        uint64_t cost = limit < NS / nets[i].share ? NS / (limit * nets[i].share) : 0;
+        tags[i] = tag_of(r->board, &nets[i], limit);
+        until[i] = MAX(paid_until(r->board, tags[i]), now > NS ? now - NS : 0) + cost;
+        if (until[i] > now)
+            return false;
     }
-    return now_sum + last_sum * (1000 - now_ms % 1000) / 1000;
+    for (size_t i = 0; i < n; i++)
+        STORE(&find_or_take(r->shared, tags[i])->until_ns, until[i]);
+    return true;
 }
 
 uint32_t board_relay_sessions(const struct board *b, uint16_t index) {

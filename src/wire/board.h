@@ -2,14 +2,15 @@
  * Figures that roles show each other, in one shared page area made by the supervisor: one writer a row, any number of readers,
  * no locks. A reader may see a figure a moment old, never a torn one.
  *
- * Each handshaker and relay has a row of figures and a table of its clients (sessions or handshakes now, handshakes begun per
- * second). Limits over all processes are sums over rows, so a role that dies takes its own counts with it: board_row_reset().
+ * Each handshaker and relay has a row of figures and a table of its clients (sessions or handshakes now, buckets of handshakes
+ * let in). Limits over all processes are sums over rows, so a role that dies takes its own counts with it: board_row_reset().
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/addr.h"
 #include "base/defs.h"
 #include "conf/conf.h"
 #include "wire/roles.h"
@@ -38,26 +39,36 @@ struct board_row board_row(struct board *b, enum role role, uint16_t index);
 /* Zeroes the row and its clients: by its new writer at start. */
 void board_row_reset(struct board_row *r);
 
-/* A session (relay) or connection in handshake (handshaker) of this service and client begins or ends. */
-void board_session(struct board_row *r, uint16_t service, const uint8_t client[static 16], int change);
+/*
+ * A session (relay) or connection in handshake (handshaker) of this service and client begins or ends. A client counts in all
+ * its networks (addr_nets()); one whose address is not known counts in none.
+ */
+void board_session(struct board_row *r, uint16_t service, const struct addr *client, int change);
 
 /* Only the service's part of it: once a handshaker knows the service. */
 void board_service(struct board_row *r, uint16_t service, int change);
 
 /* Only the client's part of it. */
-void board_client(struct board_row *r, const uint8_t client[static 16], int change);
+void board_client(struct board_row *r, const struct addr *client, int change);
 
-/* A handshake of this client begins now (handshakers). */
-void board_handshake(struct board_row *r, const uint8_t client[static 16], uint64_t now_ms);
+/*
+ * Lets in one handshake of this client, of LIMIT a second (more than 0) over all handshakers: a token bucket that holds a
+ * second's worth. False when it is empty; that costs the client nothing. Two handshakers that ask at the very same moment may
+ * both take the same one: there are no locks and no atomic changes. Different limits are different buckets.
+ */
+MUST_CHECK bool board_handshake(struct board_row *r, const struct addr *client, uint64_t limit, uint64_t now_ms);
 
-/* Over all rows: sessions and handshakes of a service, of a client; handshakes of a client begun within the last second. */
+/* Over all rows: sessions and connections in handshake of a service, of a client. */
 uint64_t board_service_sessions(const struct board *b, uint16_t service);
-uint64_t board_client_sessions(const struct board *b, const uint8_t client[static 16]);
-uint64_t board_client_handshakes(const struct board *b, const uint8_t client[static 16], uint64_t now_ms);
+uint64_t board_client_sessions(const struct board *b, const struct addr *client);
 
 /* Over the relays' rows alone: what is established. */
 uint64_t board_service_established(const struct board *b, uint16_t service);
-uint64_t board_client_established(const struct board *b, const uint8_t client[static 16]);
+
+/* Whether the client, or a network that it is in, has more than LIMIT a client allows: over all rows, or what is established.
+ */
+bool board_client_over(const struct board *b, const struct addr *client, uint64_t limit);
+bool board_client_established_over(const struct board *b, const struct addr *client, uint64_t limit);
 
 /* Sessions of one relay now. */
 uint32_t board_relay_sessions(const struct board *b, uint16_t index);

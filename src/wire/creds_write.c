@@ -388,6 +388,18 @@ const char *creds_writer_cert_file(const struct creds_writer *w, uint32_t entry)
     return (const char *)w->bytes.p + e->cert_file.off;
 }
 
+void creds_writer_names(const struct creds_writer *w, uint32_t service, void (*take)(void *ctx, const char *name), void *ctx) {
+    MUST(service < w->services.n);
+    const struct creds_service_rec *s = grow_at(&w->services, service);
+    for (uint32_t i = 0; i < s->entries.n; i++) {
+        const struct creds_entry_rec *e = grow_at(&w->entries, s->entries.first + i);
+        for (uint32_t k = 0; k < e->names.n; k++) {
+            const struct creds_ref *r = grow_at(&w->refs, e->names.first + k);
+            take(ctx, (const char *)w->bytes.p + r->off);
+        }
+    }
+}
+
 /* ---- client authentication ---- */
 
 /* Refs of one list follow each other: lists of a service must not be mixed with names of entries, or with each other. */

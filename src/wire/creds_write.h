@@ -44,6 +44,9 @@ MUST_CHECK int creds_add_name(struct creds_writer *w, const char *name, uint32_t
 /* The file that an earlier entry came from; valid until something is added. */
 const char *creds_writer_cert_file(const struct creds_writer *w, uint32_t entry);
 
+/* Every name of the entries of a service, as it was added; those that an earlier entry keeps come again. */
+void creds_writer_names(const struct creds_writer *w, uint32_t service, void (*take)(void *ctx, const char *name), void *ctx);
+
 /* Client-authentication material of the last service: all certificates, then all CRLs, nothing else between them. */
 MUST_CHECK int creds_add_client_ca(struct creds_writer *w, struct span der);
 MUST_CHECK int creds_add_client_crl(struct creds_writer *w, struct span der);

@@ -34,19 +34,21 @@
     X(STATS_OBJECTS, "objects", true, "Sessions (relay) or connections (handshaker) in memory.")                               \
     X(STATS_POOL_BYTES, "pool_bytes", true, "Memory of bytes that wait for their sink.")                                       \
     X(STATS_POOL_PEAK_BYTES, "pool_peak_bytes", true, "The most of it so far.")                                                \
-    X(STATS_HANDSHAKE_BYTES, "handshake_bytes", true, "Memory of handshakes: buffers of bytes that wait.")                     \
+    X(STATS_HANDSHAKE_BYTES, "handshake_bytes", true, "Memory of connections that are no session yet.")                        \
     X(STATS_LIBSSL_NOW, "libssl_now", true, "Handshakes for which libssl is at work.")                                         \
     X(STATS_QUEUE, "queue", true, "Finished handshakes that wait for a relay.")                                                \
     X(STATS_BACKLOG_WAITERS, "backlog_waiters", true, "Sessions that wait in line for a full backend.")                        \
     X(STATS_STARVED, "starved", false, "Times a session waited for buffer memory.")                                            \
     X(STATS_THROTTLED_NOW, "throttled_now", true, "Sessions that wait for their client's byte rate.")                          \
     X(STATS_ACCEPTED, "accepted", false, "Connections accepted.")                                                              \
-    X(STATS_ACCEPT_PAUSES, "accept_pauses", false, "Times accepting paused for want of descriptors.")                          \
+    X(STATS_ACCEPT_PAUSES, "accept_pauses", false, "Times accepting paused: no descriptors or memory.")                        \
     X(STATS_HANDED_OVER, "handed_over", false, "Sessions a handshaker gave to relays.")                                        \
     X(STATS_TAKEN, "taken", false, "Sessions a relay took from handshakers.")                                                  \
     X(STATS_MOVED_OUT, "moved_out", false, "Sessions a relay gave to another relay.")                                          \
     X(STATS_MOVED_IN, "moved_in", false, "Sessions a relay took from another relay.")                                          \
-    X(STATS_REFUSED, "refused", false, "Sessions that could not be taken over.")
+    X(STATS_REFUSED, "refused", false, "Sessions that could not be taken over.")                                               \
+    X(STATS_GAVE_WAY, "gave_way", false, "Unfinished handshakes that gave way to others.")                                     \
+    X(STATS_GAVE_WAY_MS, "gave_way_ms", true, "When one last did, monotonic milliseconds; 0 = none has.")
 
 /* Distributions, microseconds; in blocks of services, backends and suites. */
 #define STATS_HIST_TABLE(X)                                                                                                    \

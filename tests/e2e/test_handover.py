@@ -572,7 +572,7 @@ def without_sessions(relay):
 
 def many_sessions(parts):
     b = parts.add(ManyEcho(unix_listener(parts.socket_path(), 4096)))
-    p = parts.proxy(b)
+    p = parts.proxy(b, limits={"sessions_per_client": 0})
     p.allow_killed_roles = True
     ctx = context()
     sessions = [connect(p.port, ctx) for _ in range(MANY)]

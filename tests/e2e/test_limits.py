@@ -2,12 +2,13 @@
 import concurrent.futures
 import re
 import resource
+import signal
 import threading
 import time
 
 import pytest
 
-from support import clients
+from support import clients, proxy_header
 from support.clients import connect, context, says_echo, tcp, until_closed
 from support.raw import DATA, RawSession
 from support.waiting import DEADLINE, until
@@ -129,6 +130,109 @@ def test_handshakes_per_client_per_second(parts):
             return False
 
     until(served_again, "the next second", every=0.3)
+
+
+def comes_in(port, source):
+    try:
+        with connect(port, source=source) as c:
+            says_echo(c)
+        return True
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_rate_lets_its_number_through(parts, workers):
+    """Tries that are refused do not count: however eager a client is, it gets what the limit says, and not more."""
+    rate, seconds = 20, 3
+    p = parts.proxy(parts.backend(), limits={"handshakes_per_client_per_second": rate}, top={"workers": workers})
+    while comes_in(p.port, "127.0.0.5"):  # what it may do at once
+        pass
+    began = time.monotonic()
+    served = tries = 0
+    while time.monotonic() < began + seconds:
+        served += comes_in(p.port, "127.0.0.5")
+        tries += 1
+    took = time.monotonic() - began
+    assert tries > 2 * served, "the client was not eager enough to tell"
+    assert 0.7 * rate * took < served <= 1.1 * rate * took + 2
+    assert comes_in(p.port, "127.0.0.6")
+    p.signal(signal.SIGHUP)
+    p.wait_event("log", message=lambda m: m.startswith("reload done"))
+    held = sum(comes_in(p.port, "127.0.0.5") for _ in range(3 * rate))
+    assert rate <= held < 3 * rate  # a new generation begins with full buckets, and they hold
+
+
+def test_rates_of_services_at_one_address(parts, pki):
+    """Before the name is known the widest limit holds; then that of the service."""
+    leaf = pki.leaf("slow", "p256", ["slow.example.org"])
+    port = clients.free_port()
+    here = {"listen": [f"127.0.0.1:{port}"]}
+    parts.proxy(services={"free": {**parts.service(parts.backend()), **here},
+                          "slow": {**parts.service(parts.backend(), certificates=[leaf]), **here,
+                                   "limits": {"handshakes_per_client_per_second": 1}}})
+
+    def asks(name):
+        try:
+            with connect(port, name=name) as c:
+                says_echo(c)
+            return True
+        except OSError:
+            return False
+
+    assert asks("slow.example.org")
+    assert not all(asks("slow.example.org") for _ in range(5))
+    assert all(asks("localhost") for _ in range(20))
+
+
+@pytest.fixture
+def descriptors_for_many():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 4096:
+        pytest.skip(f"needs 4096 descriptors, the limit is {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4096), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_one_client_has_1024_by_default(parts, descriptors_for_many):
+    p = parts.proxy(parts.backend(), timeouts={"handshake": "60s"})
+    held = [tcp(p.port, source="127.0.0.5") for _ in range(1024)]
+    over = tcp(p.port, source="127.0.0.5")
+    until_closed(over)
+    e = p.wait_failure("client_sessions")
+    assert e["client"].startswith("127.0.0.5")
+    with connect(p.port, source="127.0.0.6") as c:
+        says_echo(c)
+    held.pop().close()
+    until(lambda: comes_in(p.port, "127.0.0.5"), "a place that is free again")
+    for s in [*held, over]:
+        s.close()
+
+
+@pytest.mark.parametrize("format,share", [("2001:db8:1:1%02x::1", 4), ("2001:db8:1:%x00::1", 32)], ids=["56", "48"])
+def test_networks_of_ipv6_have_shares(parts, format, share):
+    """Many /64 of one customer have so many times what one has. Nothing is said behind the header, so all of them are held."""
+    limit = 2
+    p = parts.proxy(parts.backend(), proxy_protocol={"accept": "required", "trust": ["127.0.0.0/8"]}, timeouts={"handshake": "60s"},
+                    limits={"sessions_per_client": limit})
+
+    def client(address):
+        s = tcp(p.port)
+        s.sendall(proxy_header.v1((address, 1), ("2001:db8::2", 443)))
+        return s
+
+    held = [client(format % i) for i in range(share * limit)]
+    over = client(format % 200)
+    until_closed(over)
+    e = p.wait_failure("client_sessions")
+    assert e["client"].startswith("[" + format % 200)
+    assert len(p.events(reason="client_sessions")) == 1
+    other = client("2001:db8:2::1")
+    other.sendall(clients.hello_bytes(context()))
+    assert clients.receive(other, 1) == b"\x16"
+    for s in [*held, over, other]:
+        s.close()
 
 
 def test_handshake_timeout_none(parts):

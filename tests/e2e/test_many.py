@@ -29,7 +29,7 @@ def enough_descriptors():
 
 def test_two_thousand_sessions(parts):
     b = parts.add(ManyEcho(unix_listener(parts.socket_path(), 4096)))
-    p = parts.proxy(b, top={"workers": 2}, timeouts={"connect": "30s", "handshake": "60s"})
+    p = parts.proxy(b, top={"workers": 2}, timeouts={"connect": "30s", "handshake": "60s"}, limits={"sessions_per_client": 0})
     ctx = context()
     port = p.port
     sessions = [connect(port, ctx) for _ in range(MANY)]
@@ -75,7 +75,7 @@ def test_memory_comes_back(parts):
 @pytest.mark.parametrize("what", ["silent", "half a hello"])
 def test_unfinished_hellos_hold_little(parts, what):
     n = 1000
-    p = parts.proxy(parts.backend(), timeouts={"handshake": "60s"})
+    p = parts.proxy(parts.backend(), timeouts={"handshake": "60s"}, limits={"sessions_per_client": 0})
     data = clients.hello_bytes(context())[:60] if what != "silent" else b""
     handshaker = p.roles()["handshaker"][0]
     from support import processes

@@ -3,7 +3,7 @@ import struct
 
 import pytest
 
-from support import clients, proxy_header
+from support import clients, processes, proxy_header
 from support.clients import V12, V13, context, receive_all, tcp, until_closed
 from support.waiting import until
 
@@ -190,6 +190,42 @@ def refused(p, data, reason):
 def test_untrusted_sender(parts):
     p = parts.proxy(parts.backend(), proxy_protocol={"accept": "required", "trust": ["10.0.0.0/8"]})
     refused(p, proxy_header.v1(CLIENT, SERVER) + clients.hello_bytes(context()), "proxy_untrusted")
+
+
+def test_strangers_are_closed_at_once(parts):
+    """Who they are is known before they say anything: nothing is held, no time is waited for, no limit is needed."""
+    p = parts.proxy(parts.backend(), proxy_protocol={"accept": "required", "trust": ["127.0.0.7/32"]}, timeouts={"handshake": "none"})
+    (handshaker,) = p.roles()["handshaker"]
+    base = processes.descriptors(handshaker)
+    silent = [tcp(p.port, source="127.0.0.8") for _ in range(100)]
+    for s in silent:
+        until_closed(s)
+    assert processes.descriptors(handshaker) == base
+    e = p.wait_failure("proxy_untrusted")
+    assert e["client"].startswith("127.0.0.8:")
+    with tcp(p.port, source="127.0.0.7") as s:
+        s.sendall(proxy_header.v1(CLIENT, SERVER) + clients.hello_bytes(context()))
+        assert clients.receive(s, 1) == b"\x16"
+    for s in silent:
+        s.close()
+
+
+@pytest.mark.parametrize("header", [b"PROXY UNKNOWN\r\n", proxy_header.v2(command=0)], ids=["unknown", "local"])
+def test_a_load_balancer_is_no_client(parts, header):
+    """Its own connections are health checks; neither they nor those before their header count for anybody."""
+    p = parts.proxy(parts.backend(), proxy_protocol=TRUSTED, limits={"sessions_per_client": 1, "handshakes_per_client_per_second": 1},
+                    timeouts={"handshake": "60s"})
+    waiting = [tcp(p.port) for _ in range(5)]
+    held = []
+    for _ in range(5):
+        s = tcp(p.port)
+        s.sendall(header)
+        held.append(context().wrap_socket(s, server_hostname="localhost", suppress_ragged_eofs=False))
+        clients.says_echo(held[-1])
+    through(p.port, before=proxy_header.v1(CLIENT, SERVER))
+    assert not p.events("failed")
+    for s in waiting + held:
+        s.close()
 
 
 def test_header_missing(parts):

@@ -33,6 +33,10 @@ static int stub_certs(void *creds, const struct conf_cert *cert, struct text *wh
     return ERR_FORMAT;
 }
 
+/* Nobody has a name. */
+static void stub_each_name(void *creds, size_t service, conf_name_fn take, void *ctx) {
+}
+
 /* Any memfd does. */
 static int stub_seal(void *creds, int *ret_fd) {
     *ret_fd = memfd_create("stub", MFD_CLOEXEC);
@@ -96,6 +100,7 @@ static const struct conf_probes stub_probes = {
     .add_certs = stub_certs,
     .add_client_ca = stub_client_file,
     .add_client_crl = stub_client_file,
+    .each_name = stub_each_name,
     .seal = stub_seal,
     .ensure_selfsigned = stub_selfsigned,
     .suite_at = stub_suite_at,

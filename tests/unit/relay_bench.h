@@ -516,13 +516,14 @@ static inline void bench_settle(void) {
 
 /* Nothing of the session is left: memory, descriptors, timers, counts. */
 static inline void bench_expect_gone(void) {
+    const struct addr from = {.family = AF_INET, .ip = {192, 0, 2, 1}};
     uint8_t key[16];
-    addr_client_key(&(struct addr){.family = AF_INET, .ip = {192, 0, 2, 1}}, key);
+    addr_client_key(&from, key);
     MUST(relay.sessions.used == 0 && relay.pool.used == 0);
     MUST(relay.services[0].backends.list[0].sessions == 0 && relay.backlog_waiters == 0);
     MUST(list_empty(&relay.ready) && list_empty(&relay.starved) && list_empty(&relay.dead));
     MUST(board_relay_sessions(&relay.child.board, 0) == 0 && board_service_sessions(&relay.child.board, 0) == 0);
-    MUST(board_client_sessions(&relay.child.board, key) == 0);
+    MUST(board_client_sessions(&relay.child.board, &from) == 0);
     const struct stats_block *service = stats_block(&relay.child.stats, STATS_SERVICE, span_str("web"), span_of("", 0));
     MUST(service->values[STATS_SESSIONS] > 0 && service->values[STATS_SESSIONS_NOW] == 0);
     struct sketch_ref client = sketch_find(&relay.child.stats.clients, span_of(key, sizeof(key)));

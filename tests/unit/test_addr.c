@@ -233,6 +233,35 @@ static void client_keys(void **state) {
     assert_memory_not_equal(a, b, 16);
 }
 
+/* Equal for all of a network, and never for networks of different lengths, also where the longer one ends in zeros. */
+static void networks_of_a_client(void **state) {
+    struct addr_net a[ADDR_NETS], b[ADDR_NETS];
+    struct addr x = ip("1.2.3.4"), none = {.family = AF_UNSPEC};
+    assert_int_equal(addr_nets(&none, a), 0);
+    assert_int_equal(addr_nets(&x, a), 1);
+    assert_int_equal(a[0].share, 1);
+    x = ip("2001:db8:0:1200::1");
+    assert_int_equal(addr_nets(&x, a), ADDR_NETS);
+    for (size_t i = 0; i < ADDR_NETS; i++)
+        for (size_t k = 0; k < i; k++)
+            assert_memory_not_equal(a[i].key, a[k].key, 16);
+    x = ip("2001:db8::");
+    (void)addr_nets(&x, a);
+    assert_memory_not_equal(a[0].key, a[1].key, 16);
+    assert_memory_not_equal(a[1].key, a[2].key, 16);
+    x = ip("2001:db8:0:12::1");
+    (void)addr_nets(&x, b);
+    assert_memory_not_equal(a[0].key, b[0].key, 16);
+    assert_memory_equal(a[1].key, b[1].key, 16);
+    x = ip("2001:db8:0:1200::1");
+    (void)addr_nets(&x, b);
+    assert_memory_not_equal(a[1].key, b[1].key, 16);
+    assert_memory_equal(a[2].key, b[2].key, 16);
+    x = ip("2001:db8:1::1");
+    (void)addr_nets(&x, b);
+    assert_memory_not_equal(a[2].key, b[2].key, 16);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(addresses_with_ports_survive_the_round_trip),
@@ -249,6 +278,7 @@ int main(void) {
         cmocka_unit_test(malformed_networks_are_refused),
         cmocka_unit_test(an_unknown_address_is_in_no_network),
         cmocka_unit_test(client_keys),
+        cmocka_unit_test(networks_of_a_client),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -17,7 +18,7 @@
 
 #define WORKERS  2
 #define SERVICES 3
-#define CAPACITY 32768u /* clients a row */
+#define CAPACITY 131072u /* clients a row */
 #define NOW      UINT64_C(5000500)
 
 static struct board board;
@@ -36,13 +37,19 @@ static int close_board(void **state) {
 }
 
 /* The n-th client. */
-static const uint8_t *client(uint32_t n) {
-    static uint8_t key[4][16];
+static const struct addr *client(uint32_t n) {
+    static struct addr clients[4];
     static unsigned turn;
-    uint8_t *k = key[turn++ % 4];
-    memset(k, 0, 16);
-    memcpy(k, &n, sizeof(n));
-    return k;
+    struct addr *a = &clients[turn++ % 4];
+    *a = (struct addr){.family = AF_INET};
+    memcpy(a->ip, &n, sizeof(n));
+    return a;
+}
+
+static struct addr six(const char *text) {
+    struct addr a;
+    assert_int_equal(addr_parse_ip(text, &a), 0);
+    return a;
 }
 
 static size_t pages_of_board(void) {
@@ -55,7 +62,6 @@ static void starts_at_nothing(void **state) {
     for (uint16_t i = 0; i < SERVICES + 1; i++)
         assert_int_equal(board_service_sessions(&board, i), 0);
     assert_int_equal(board_client_sessions(&board, client(1)), 0);
-    assert_int_equal(board_client_handshakes(&board, client(1), NOW), 0);
     assert_int_equal(board_relay_sessions(&board, 0), 0);
     assert_int_equal(board_relay_sessions(&board, WORKERS), 0);
 }
@@ -113,38 +119,31 @@ static void reset_takes_only_its_own_row(void **state) {
         assert_int_equal(board_client_sessions(&board, client(i)), 1);
 }
 
-static void handshakes_of_the_last_second(void **state) {
+/* A second's worth at once, then as they are paid for; handshakers share one bucket. */
+static void a_bucket_is_shared_by_all_handshakers(void **state) {
     struct board_row a = board_row(&board, ROLE_HANDSHAKER, 0), b = board_row(&board, ROLE_HANDSHAKER, 1);
-    for (unsigned i = 0; i < 10; i++) {
-        board_handshake(&a, client(1), 10000);
-        board_handshake(&b, client(1), 10999);
-    }
-    board_handshake(&a, client(2), 10000);
-    assert_int_equal(board_client_handshakes(&board, client(1), 10999), 20);
-    assert_int_equal(board_client_handshakes(&board, client(1), 11000), 20);
-    assert_int_equal(board_client_handshakes(&board, client(1), 11500), 10);
-    assert_int_equal(board_client_handshakes(&board, client(1), 11999), 0);
-    assert_int_equal(board_client_handshakes(&board, client(1), 12000), 0);
-    assert_int_equal(board_client_handshakes(&board, client(2), 10001), 1);
+    for (unsigned i = 0; i < 10; i++)
+        assert_true(board_handshake(i % 3 ? &a : &b, client(1), 10, NOW));
+    assert_false(board_handshake(&a, client(1), 10, NOW + 99));
+    assert_false(board_handshake(&b, client(1), 10, NOW + 99));
+    assert_true(board_handshake(&b, client(1), 10, NOW + 100));
+    assert_false(board_handshake(&a, client(1), 10, NOW + 199));
+    assert_true(board_handshake(&a, client(1), 10, NOW + 200));
     assert_int_equal(board_client_sessions(&board, client(1)), 0);
+    for (unsigned i = 0; i < 10; i++)
+        assert_true(board_handshake(&b, client(1), 10, NOW + 5000));
+    assert_false(board_handshake(&b, client(1), 10, NOW + 5000));
+    assert_true(board_handshake(&b, client(2), 10, NOW + 5000)); /* another client, another limit */
+    assert_true(board_handshake(&b, client(1), 11, NOW + 5000));
 }
 
-static void both_seconds_count(void **state) {
+static void limits_of_any_size(void **state) {
     struct board_row a = board_row(&board, ROLE_HANDSHAKER, 0);
-    for (unsigned i = 0; i < 8; i++)
-        board_handshake(&a, client(1), 10900);
-    for (unsigned i = 0; i < 3; i++)
-        board_handshake(&a, client(1), 11100);
-    assert_int_equal(board_client_handshakes(&board, client(1), 11250), 3 + 6);
-    assert_int_equal(board_client_handshakes(&board, client(1), 12500), 1);
-    board_handshake(&a, client(1), 13100); /* a second went by without any */
-    assert_int_equal(board_client_handshakes(&board, client(1), 13100), 1);
-}
-
-static void a_relay_row_has_no_handshakes(void **state) {
-    struct board_row relay = board_row(&board, ROLE_RELAY, 0);
-    board_handshake(&relay, client(1), NOW);
-    assert_int_equal(board_client_handshakes(&board, client(1), NOW), 0);
+    assert_true(board_handshake(&a, client(1), 1, NOW));
+    assert_false(board_handshake(&a, client(1), 1, NOW + 999));
+    assert_true(board_handshake(&a, client(1), 1, NOW + 1000));
+    for (unsigned i = 0; i < 10000; i++)
+        assert_true(board_handshake(&a, client(2), INT64_MAX, NOW));
 }
 
 static void live_clients_are_never_evicted(void **state) {
@@ -152,25 +151,37 @@ static void live_clients_are_never_evicted(void **state) {
     for (uint32_t i = 0; i < CAPACITY / 4; i++)
         board_client(&relay, client(i), 1);
     for (uint32_t i = 0; i < 20 * CAPACITY; i++)
-        board_handshake(&relay, client(1000000 + i), NOW + i);
+        (void)!board_handshake(&relay, client(1000000 + i), 10, NOW + i);
     uint32_t kept = 0;
     for (uint32_t i = 0; i < CAPACITY / 4; i++)
         kept += board_client_sessions(&board, client(i)) == 1;
     assert_true(kept > CAPACITY / 4 - 100); /* all but those whose set of 8 was full at once */
 }
 
-static void a_full_table_stops_tracking_and_stays_bounded(void **state) {
+/* Clients for whom their set has no place share one: no client has more than one client may, whoever fills the table. */
+static void a_full_table_shares_what_is_left(void **state) {
     struct board_row relay = board_row(&board, ROLE_RELAY, 0);
     for (uint32_t i = 0; i < 2 * CAPACITY; i++)
         board_session(&relay, 0, client(i), 1);
-    uint32_t tracked = 0;
+    uint32_t alone = 0, none = 0;
     for (uint32_t i = 0; i < 2 * CAPACITY; i++) {
         uint64_t n = board_client_sessions(&board, client(i));
-        assert_true(n <= 1);
-        tracked += (uint32_t)n;
+        alone += n == 1;
+        none += n == 0;
     }
-    assert_true(tracked > CAPACITY * 9 / 10 && tracked <= CAPACITY);
+    assert_true(alone > CAPACITY * 9 / 10 && alone < CAPACITY * 11 / 10);
+    assert_int_equal(none, 0);
     assert_int_equal(board_service_sessions(&board, 0), 2 * CAPACITY);
+
+    uint32_t late = 7 * CAPACITY; /* one without a place of its own */
+    while (board_client_sessions(&board, client(late)) == 0)
+        late++;
+    for (unsigned i = 0; i < 1000; i++)
+        board_session(&relay, 0, client(late), 1);
+    assert_true(board_client_over(&board, client(late), 1000));
+    for (unsigned i = 0; i < 1000; i++)
+        board_session(&relay, 0, client(late), -1);
+    assert_false(board_client_over(&board, client(late), 1000));
 
     for (uint32_t i = 0; i < 2 * CAPACITY; i++)
         board_session(&relay, 0, client(i), -1);
@@ -181,15 +192,111 @@ static void a_full_table_stops_tracking_and_stays_bounded(void **state) {
     assert_int_equal(board_client_sessions(&board, client(5 * CAPACITY)), 1);
 }
 
-static void the_oldest_window_goes_first(void **state) {
+/* What began in the shared place ends there, also when its client has a place of its own by then. */
+static void the_shared_place_empties(void **state) {
+    struct board_row relay = board_row(&board, ROLE_RELAY, 0);
+    uint32_t late = 7 * CAPACITY;
+    for (uint32_t i = 0; i < 2 * CAPACITY; i++)
+        board_client(&relay, client(i), 1);
+    for (unsigned i = 0; i < 100; i++)
+        board_client(&relay, client(late), 1);
+    for (uint32_t i = 0; i < 2 * CAPACITY; i++)
+        board_client(&relay, client(i), -1);
+    for (unsigned i = 0; i < 50; i++)
+        board_client(&relay, client(late), 1); /* a place of its own */
+    assert_true(board_client_sessions(&board, client(late)) >= 50);
+    for (unsigned i = 0; i < 150; i++)
+        board_client(&relay, client(late), -1);
+    for (uint32_t i = 0; i < 9 * CAPACITY; i++)
+        assert_int_equal(board_client_sessions(&board, client(i)), 0);
+}
+
+/* The handshakes let in, of so many tries a second for some seconds, spread over the handshakers. */
+static unsigned let_in(const struct addr *from, unsigned a_second, unsigned seconds, unsigned limit) {
+    struct board_row rows[WORKERS] = {board_row(&board, ROLE_HANDSHAKER, 0), board_row(&board, ROLE_HANDSHAKER, 1)};
+    unsigned n = 0;
+    for (unsigned i = 0; i < a_second * seconds; i++)
+        n += board_handshake(&rows[i * 7 / 3 % WORKERS], from, limit, NOW + (uint64_t)i * 1000 / a_second);
+    return n;
+}
+
+/* Tries that are refused take nothing: ten a second come in whatever is tried, and ten more at the beginning. */
+static void a_rate_is_no_ban(void **state) {
+    static const unsigned within[] = {1, 8, 10}, over[] = {12, 20, 45, 200, 1000};
+    for (uint32_t i = 0; i < ARRAY_LEN(within); i++)
+        assert_int_equal(let_in(client(i), within[i], 30, 10), within[i] * 30);
+    for (uint32_t i = 0; i < ARRAY_LEN(over); i++)
+        assert_in_range(let_in(client(10 + i), over[i], 30, 10), 300, 310);
+    assert_in_range(let_in(client(20), 45, 30, 1), 29, 31);
+    assert_in_range(let_in(client(21), 3000, 30, 1000), 29000, 31000);
+    struct addr a = six("2001:db8::1");
+    assert_in_range(let_in(&a, 45, 30, 10), 300, 310);
+}
+
+/* A client within its rate comes in, also when what it does in a second comes at once. */
+static void what_comes_at_once_comes_in(void **state) {
+    struct board_row a = board_row(&board, ROLE_HANDSHAKER, 0);
+    for (unsigned second = 0; second < 20; second++)
+        for (unsigned i = 0; i < 8; i++)
+            assert_true(board_handshake(&a, client(1), 10, NOW + 1000 * second));
+}
+
+/* A client of IPv6 is a /64; a /56 and a /48 may have some times as much, and no more. */
+static void networks_of_ipv6_have_shares(void **state) {
+    static const struct {
+        const char *format;
+        uint32_t share;
+    } nets[] = {{"2001:db8:1:%x00::1", ADDR_SHARE_48}, {"2001:db8:2:5%02x::1", ADDR_SHARE_56}};
+    struct board_row relay = board_row(&board, ROLE_RELAY, 0), hand = board_row(&board, ROLE_HANDSHAKER, 1);
+    for (size_t k = 0; k < 2; k++) {
+        char text[64];
+        for (unsigned i = 0; i < nets[k].share * 10; i++) {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+            (void)snprintf(text, sizeof(text), nets[k].format, i % 250);
+#pragma GCC diagnostic pop
+            struct addr a = six(text);
+            board_session(i % 2 ? &relay : &hand, 0, &a, 1);
+            assert_true(board_handshake(&hand, &a, 10, NOW));
+            assert_false(board_client_over(&board, &a, 10));
+        }
+        struct addr next = six(k == 0 ? "2001:db8:1:ff00::1" : "2001:db8:2:5ff::1"), none = six("2001:db8:3::1");
+        assert_int_equal(board_client_sessions(&board, &next), 0);
+        assert_false(board_client_over(&board, &next, 10));
+        assert_false(board_handshake(&hand, &next, 10, NOW));
+        board_client(&hand, &next, 1);
+        assert_true(board_client_over(&board, &next, 10));
+        assert_false(board_client_established_over(&board, &next, 10)); /* half of them */
+        assert_true(board_client_established_over(&board, &next, 4));
+        assert_false(board_client_over(&board, &none, 0));
+        board_client(&hand, &next, -1);
+        assert_false(board_client_over(&board, &next, 10));
+        assert_false(board_client_over(&board, &next, UINT64_MAX / 2));
+    }
+}
+
+/* Who has no address counts for nobody: a load balancer on its own account. */
+static void the_unknown_are_nobody(void **state) {
+    struct board_row hand = board_row(&board, ROLE_HANDSHAKER, 0);
+    const struct addr unknown = {.family = AF_UNSPEC};
+    board_session(&hand, 0, &unknown, 1);
+    for (unsigned i = 0; i < 10; i++)
+        assert_true(board_handshake(&hand, &unknown, 1, NOW));
+    assert_int_equal(board_client_sessions(&board, &unknown), 0);
+    assert_false(board_client_over(&board, &unknown, 0));
+    assert_int_equal(board_service_sessions(&board, 0), 1);
+}
+
+/* Of those that have no session whoever has paid first has the least to lose. */
+static void who_has_paid_goes_first(void **state) {
     struct board_row hand = board_row(&board, ROLE_HANDSHAKER, 0);
     for (uint32_t i = 0; i < CAPACITY / 4; i++)
-        board_handshake(&hand, client(i), 1000000 + 1000);
+        assert_true(board_handshake(&hand, client(i), 1, 2000000));
     for (uint32_t i = 0; i < 8 * CAPACITY; i++)
-        board_handshake(&hand, client(1000000 + i), 1000000); /* older than all of the above */
+        assert_true(board_handshake(&hand, client(1000000 + i), 1, 1000000));
     uint32_t kept = 0;
     for (uint32_t i = 0; i < CAPACITY / 4; i++)
-        kept += board_client_handshakes(&board, client(i), 1000000 + 1000) == 1;
+        kept += !board_handshake(&hand, client(i), 1, 2000000);
     assert_true(kept > CAPACITY / 4 - 100);
 }
 
@@ -275,12 +382,16 @@ int main(void) {
         WITH_BOARD(a_service_out_of_range_is_nobody),
         WITH_BOARD(counts_never_go_below_nothing),
         WITH_BOARD(reset_takes_only_its_own_row),
-        WITH_BOARD(handshakes_of_the_last_second),
-        WITH_BOARD(both_seconds_count),
-        WITH_BOARD(a_relay_row_has_no_handshakes),
+        WITH_BOARD(a_bucket_is_shared_by_all_handshakers),
+        WITH_BOARD(limits_of_any_size),
+        WITH_BOARD(what_comes_at_once_comes_in),
         WITH_BOARD(live_clients_are_never_evicted),
-        WITH_BOARD(a_full_table_stops_tracking_and_stays_bounded),
-        WITH_BOARD(the_oldest_window_goes_first),
+        WITH_BOARD(a_full_table_shares_what_is_left),
+        WITH_BOARD(the_shared_place_empties),
+        WITH_BOARD(a_rate_is_no_ban),
+        WITH_BOARD(networks_of_ipv6_have_shares),
+        WITH_BOARD(the_unknown_are_nobody),
+        WITH_BOARD(who_has_paid_goes_first),
         WITH_BOARD(only_what_is_used_takes_memory),
         WITH_BOARD(two_processes_see_the_same),
         WITH_BOARD(the_size_is_sealed),

@@ -34,7 +34,7 @@ static const struct broken table[] = {
     {"\"service.*.listen\" = 1\n" SERVICE,
      "t.toml:1:1: service.*.listen: found an unknown key, expected \"workers\", \"user\", "
      "\"state_dir\", \"engine\", \"tcp_congestion\", \"busy_poll_us\", \"drain_timeout\", \"watch_interval\", "
-     "\"buffer_memory\", \"log\", \"admin\", \"tickets\" or \"service\"\n"},
+     "\"buffer_memory\", \"handshake_memory\", \"log\", \"admin\", \"tickets\" or \"service\"\n"},
     {"log = 3\n" SERVICE, "t.toml:1:7: log: found a value, expected a section [log]\n"},
     {"service = 3\n", "t.toml:1:11: service: found a value, expected a section [service.NAME]\n"},
     {"[[service]]\nlisten = 1\n", "t.toml:1:1: service: found an array, expected a section [service.NAME]\n"},
@@ -49,6 +49,9 @@ static const struct broken table[] = {
     {"engine = \"fast\"\n" SERVICE, "t.toml:1:10: engine: found \"fast\", expected \"auto\", \"libcrypto\" or \"mb\"\n"},
     {"buffer_memory = 1\n" SERVICE,
      "t.toml:1:17: buffer_memory: found 1, expected a size like 4194304, \"64KiB\", \"256MiB\" or "
+     "\"1GiB\", from \"1MiB\" to \"1024GiB\"\n"},
+    {"handshake_memory = 0\n" SERVICE,
+     "t.toml:1:20: handshake_memory: found 0, expected a size like 4194304, \"64KiB\", \"256MiB\" or "
      "\"1GiB\", from \"1MiB\" to \"1024GiB\"\n"},
     {"buffer_memory = true\n" SERVICE, "t.toml:1:17: buffer_memory: found true, expected a string or an integer\n"},
     {"drain_timeout = 10\n" SERVICE, "t.toml:1:17: drain_timeout: found 10, expected a string\n"},
@@ -169,7 +172,7 @@ static const struct broken table[] = {
      "t.toml:4:25: service.a.proxy_protocol.accept: found \"required\" without \"trust\", expected the networks that may send a PROXY "
      "header\n"},
     {"[service.a]\nlisten = [\"0.0.0.0:7\", \"[::]:7\", \"1.2.3.4:7\"]\nbackends = [\"unix:/x\"]\n",
-     "t.toml:2:34: service.a.listen: found \"1.2.3.4:7\", expected no address that overlaps with \"0.0.0.0:7\"\n"},
+     "t.toml:2:34: service.a.listen: found \"1.2.3.4:7\", expected no address that overlaps with \"0.0.0.0:7\" of service.a.listen\n"},
     {"[service.a]\nlisten = [\"1.2.3.4:7\"]\nbackends = [\"unix:/x\"]\n[service.b]\nlisten = [\"1.2.3.4:7\"]\nbackends = [\"unix:/x\"]\n"
      "timeouts.handshake = \"1s\"\nproxy_protocol.accept = \"required\"\nproxy_protocol.trust = [\"::1\"]\n",
      "t.toml:8:25: service.b.proxy_protocol.accept: differs from service \"a\", expected the same since both listen on 1.2.3.4:7\n"
@@ -232,6 +235,7 @@ static void test_defaults(void **state) {
     assert_int_equal(c->drain_ms, 10000);
     assert_int_equal(c->watch_ms, 30000);
     assert_int_equal(c->buffer_memory, 256 << 20);
+    assert_in_range(c->handshake_memory, 64u << 20, 1u << 30); /* by the memory of this machine */
     assert_int_equal(c->log_target, LOG_TO_STDERR);
     assert_int_equal(c->log_format, LOG_AS_TEXT);
     assert_int_equal(c->log_level, LOG_LEVEL_INFO);
@@ -258,7 +262,8 @@ static void test_defaults(void **state) {
     assert_int_equal(s->connect_ms, 3000);
     assert_int_equal(s->idle_ms, 600000);
     assert_int_equal(s->linger_ms, 5000);
-    assert_int_equal(s->max_sessions + s->max_sessions_per_client + s->max_handshakes_per_client_per_second, 0);
+    assert_int_equal(s->max_sessions + s->max_handshakes_per_client_per_second, 0);
+    assert_int_equal(s->max_sessions_per_client, 1024);
     assert_int_equal(s->nalpn, 0);
     conf_free(c);
 }
@@ -280,7 +285,7 @@ static void test_client_auth_reaches_its_fields(void **state) {
 static void test_every_key_reaches_its_field(void **state) {
     struct conf *c = load_well(
         "workers = 3\nstate_dir = \"state\"\nengine = \"libcrypto\"\ntcp_congestion = \"reno\"\n"
-        "busy_poll_us = 50\ndrain_timeout = \"1m\"\nwatch_interval = \"none\"\nbuffer_memory = \"64MiB\"\n"
+        "busy_poll_us = 50\ndrain_timeout = \"1m\"\nwatch_interval = \"none\"\nbuffer_memory = \"64MiB\"\nhandshake_memory = \"32MiB\"\n"
         "[tickets]\nsecret_file = \"t.secret\"\n[log]\ntarget = \"x.log\"\nformat = \"logfmt\"\nlevel = \"debug\"\n"
         "[admin]\nsocket = \"a.sock\"\nsocket_mode = \"660\"\nsocket_owner = \"root\"\nsocket_group = \"root\"\n"
         "listen = \"[::1]:9901\"\n"
@@ -307,6 +312,7 @@ static void test_every_key_reaches_its_field(void **state) {
     assert_int_equal(c->drain_ms, 60000);
     assert_true(c->watch_ms == CONF_NEVER);
     assert_int_equal(c->buffer_memory, 64 << 20);
+    assert_int_equal(c->handshake_memory, 32 << 20);
     assert_int_equal(c->log_target, LOG_TO_FILE);
     assert_string_equal(c->log_file, "/etc/tls-off/x.log");
     assert_string_equal(c->ticket_secret, "/etc/tls-off/t.secret");

@@ -4,6 +4,7 @@
  */
 #include "tls/handshake.h"
 
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -92,6 +93,37 @@ static void the_certificate_comes_from_the_set_of_its_moment(void **state) {
         leave();
         tls_server_free(s);
         certs_free(after);
+    }
+}
+
+/* Many that wait for their clients: what each of them holds is about what the budget of handshakes says. Pages of
+ * libssl's buffers that are never written to count here, and nowhere else. */
+static void a_waiting_handshake_holds_about_what_is_said(void **state) {
+    struct handshake *many[64];
+    for (size_t v = 0; v < 2; v++) {
+        struct hello hello;
+        client_speaks(both_versions[v]);
+        hear_client();
+        read_hello(&hello);
+        size_t before = mallinfo2().uordblks;
+        for (size_t i = 0; i < ARRAY_LEN(many); i++) {
+            struct buf flight;
+            struct span in = buf_span(&pending);
+            buf_init(&flight, 64 * 1024);
+            assert_int_equal(handshake_new(server, &hello, &flight, &many[i]), 0);
+            assert_int_equal(handshake_step(many[i], &in), STEP_WANT_READ);
+            assert_true(buf_len(&flight) > 0);
+            buf_fini(&flight);
+        }
+        size_t each = (mallinfo2().uordblks - before) / ARRAY_LEN(many);
+        for (size_t i = 0; i < ARRAY_LEN(many); i++)
+            handshake_free(many[i]);
+        disconnect();
+        buf_fini(&pending);
+        if (before == 0)
+            skip(); /* a sanitizer's allocator does not tell */
+        if (each < HANDSHAKE_BYTES / 2 || each > HANDSHAKE_BYTES * 2)
+            fail_msg("%zu bytes each", each);
     }
 }
 
@@ -485,6 +517,7 @@ int main(void) {
         cmocka_unit_test_teardown(after_the_selftest_sessions_go_on_as_well, clean_up),
         cmocka_unit_test_teardown(the_certificate_follows_the_clients_signature_algorithms, clean_up),
         cmocka_unit_test_teardown(the_certificate_comes_from_the_set_of_its_moment, clean_up),
+        cmocka_unit_test_teardown(a_waiting_handshake_holds_about_what_is_said, clean_up),
         cmocka_unit_test_teardown(our_order_of_suites_decides, clean_up),
         cmocka_unit_test_teardown(the_clients_only_group_is_taken_when_it_is_ours, clean_up),
         cmocka_unit_test_teardown(a_share_of_a_group_we_do_not_rank_first_leads_to_a_session, clean_up),

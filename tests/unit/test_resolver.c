@@ -419,6 +419,7 @@ static int snapshot_of_names(void) {
     c->engine = "auto";
     c->tcp_congestion = "";
     c->buffer_memory = 1 << 20;
+    c->handshake_memory = 1 << 20;
     c->watch_ms = 1000;
     c->log_level = LOG_LEVEL_INFO;
     c->nlisteners = 1;

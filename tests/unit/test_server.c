@@ -1,4 +1,4 @@
-/* What a service says to a hello before libssl sees it: every reason to refuse, and which of two services fits better. */
+/* What a service says to a hello before libssl sees it: every reason to refuse. */
 #include "tls/handshake.h"
 
 #include <openssl/err.h>
@@ -197,40 +197,6 @@ static void a_protocol_must_be_shared_when_both_name_some(void **state) {
     expect(0);
 }
 
-static void a_name_fits_better_than_the_default(void **state) {
-    serve_all();
-    memcpy(hello.sni, SERVICE_NAME, sizeof(SERVICE_NAME));
-    int exact = tls_server_fit(server, &hello);
-    memcpy(hello.sni, "a." SERVICE_NAME, sizeof("a." SERVICE_NAME));
-    int wildcard = tls_server_fit(server, &hello);
-    memcpy(hello.sni, "other.example", sizeof("other.example"));
-    int other = tls_server_fit(server, &hello);
-    hello.sni[0] = 0;
-    int none = tls_server_fit(server, &hello);
-    assert_true(exact > wildcard);
-    assert_true(wildcard > other);
-    assert_int_equal(other, none);
-}
-
-/* A protocol may decide among equal names, but never beat a better name. */
-static void a_protocol_decides_among_equal_names_only(void **state) {
-    struct tls_policy p = service_policy("web"), q = service_policy("mail");
-    static const char *const smtp[] = {"smtp"};
-    p.alpn = our_alpn;
-    p.nalpn = 2;
-    q.alpn = smtp;
-    q.nalpn = 1;
-    struct tls_server *a = service_new(&p, both, tickets), *b = service_new(&q, both, tickets);
-    hello.alpn = LIST("\x02h2");
-    assert_true(tls_server_fit(a, &hello) > tls_server_fit(b, &hello));
-    memcpy(hello.sni, "a." SERVICE_NAME, sizeof("a." SERVICE_NAME));
-    int wildcard_and_alpn = tls_server_fit(a, &hello);
-    memcpy(hello.sni, SERVICE_NAME, sizeof(SERVICE_NAME));
-    assert_true(tls_server_fit(b, &hello) >= wildcard_and_alpn);
-    tls_server_free(a);
-    tls_server_free(b);
-}
-
 /* Settings come from a checked configuration; what libssl still refuses is told to the operator. */
 static void what_libssl_refuses_is_told(void **state) {
     char sentence[256];
@@ -256,8 +222,6 @@ int main(void) {
         CASE(the_client_must_be_able_to_verify_a_certificate),
         CASE(a_strict_service_wants_its_own_names),
         CASE(a_protocol_must_be_shared_when_both_name_some),
-        CASE(a_name_fits_better_than_the_default),
-        CASE(a_protocol_decides_among_equal_names_only),
         CASE(what_libssl_refuses_is_told),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -123,6 +123,7 @@ static void test_a_round_trip_keeps_every_field(void **state) {
     assert_true(a->watch_ms == 7000 && b->watch_ms == 7000);
     assert_int_equal(a->busy_poll_us, b->busy_poll_us);
     assert_int_equal(a->buffer_memory, b->buffer_memory);
+    assert_int_equal(a->handshake_memory, b->handshake_memory);
     assert_string_equal(a->ticket_secret, b->ticket_secret);
     assert_int_equal(a->log_target, b->log_target);
     assert_string_equal(a->log_file, b->log_file);

@@ -94,6 +94,11 @@ def descriptors(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
+def state(pid):
+    """The letter of proc(5): "R", "S", "T" when it is stopped."""
+    return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
 def pss(pid):
     """Bytes of memory that are this process' own share (its own pages, and its part of shared ones)."""
     for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
