@@ -75,6 +75,12 @@ int accept_client(struct hand *h, struct conn *c) {
     return client_within(h, h->services[c->service].conf, key);
 }
 
+void accept_charge(struct hand *h, const struct conn *c) {
+    uint8_t key[16];
+    addr_client_key(&c->client, key);
+    board_handshake(&h->row, key, h->loop.now_ms);
+}
+
 int accept_service(struct hand *h, struct conn *c) {
     const struct conf_service *s = h->services[c->service].conf;
     uint8_t key[16];

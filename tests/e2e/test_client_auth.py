@@ -315,6 +315,27 @@ def test_a_certificate_too_large_for_a_ticket_still_comes_in(parts, ca, version)
     p.wait_session(count=2, resumed=False)
 
 
+def test_a_refused_certificate_counts_twice_against_the_clients_rate(parts, ca):
+    """Three of four handshakes a second would be within the limit, were it not for what they showed."""
+    stranger = with_cert(Issuer(parts.folder, "stranger").client("robot"))
+    p = service(parts, ca, limits={"handshakes_per_client_per_second": 4})
+    for _ in range(3):
+        with pytest.raises(OSError):
+            comes_in(p, stranger)
+    with pytest.raises(OSError):
+        comes_in(p, with_cert(ca.client("robot")))
+    p.wait_failure("client_rate")
+
+
+@VERSIONS
+def test_a_chain_of_strangers_is_not_decoded(parts, ca, version):
+    """70 certificates that nobody asked for; the log tells how many there were."""
+    many = Issuer(parts.folder, "somebody")
+    p = service(parts, ca)
+    e = refused(p, with_cert(many.client("robot", chain=[many] * 70), version), 42, "client_cert_depth")
+    assert "found 71 certificates, expected at most 7" in e["detail"]
+
+
 # --- files
 
 
