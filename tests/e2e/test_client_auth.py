@@ -1,13 +1,16 @@
 """Clients with certificates: who comes in, under which name, and what the others are told."""
 import base64
+import datetime
 import hashlib
 import ssl
 import subprocess
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 
 from support import proxy_header
-from support.client_pki import CLIENT, SERVER, Issuer
+from support.client_pki import CLIENT, SERVER, Issuer, now
 from support.clients import V12, V13, connect, context, run, s_client, says_echo
 from support.proxy import command
 from support.waiting import until
@@ -403,6 +406,43 @@ def test_bad_files_are_refused_with_a_plain_message(parts, ca, key, make, says):
     p.start()
     p.wait_exit()
     assert says in p.text()
+
+
+def crl_with(ca, file, *extensions):
+    """A CRL of CA with extensions of its own."""
+    builder = x509.CertificateRevocationListBuilder().issuer_name(ca.name)
+    builder = builder.last_update(now() - datetime.timedelta(days=1)).next_update(now() + datetime.timedelta(days=1))
+    for e in extensions:
+        builder = builder.add_extension(e, critical=True)
+    file.write_bytes(builder.sign(ca.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    return str(file)
+
+
+def scope(**what):
+    given = {"full_name": None, "relative_name": None, "only_contains_user_certs": False, "only_contains_ca_certs": False,
+             "only_some_reasons": None, "indirect_crl": False, "only_contains_attribute_certs": False}
+    return x509.IssuingDistributionPoint(**{**given, **what})
+
+
+@VERSIONS
+def test_a_crl_for_users_only_says_nothing_of_the_ca(parts, ca, version):
+    p = service(parts, ca, crl=crl_with(ca, parts.folder / "users.crl", scope(only_contains_user_certs=True)))
+    comes_in(p, with_cert(ca.client("robot"), version))
+
+
+def test_a_delta_crl_is_refused(parts, ca):
+    """Taken for the whole, it would let in whom the whole one keeps out."""
+    p = parts.prepare(parts.backend(), client_auth={"mode": "required", "ca": str(ca.file), "crl": crl_with(
+        ca, parts.folder / "delta.crl", x509.DeltaCRLIndicator(1))})
+    status, out, err = command("check", p.config_file)
+    assert status == 1 and "delta.crl: CRL 1 is a delta CRL" in out + err
+
+
+def test_a_crl_in_parts_is_told(parts, ca):
+    file = crl_with(ca, parts.folder / "some.crl", scope(only_some_reasons=frozenset([x509.ReasonFlags.key_compromise])))
+    p = service(parts, ca, crl=file)
+    p.wait_text("some.crl: CRL 1 is indirect or for some reasons only")
+    refused(p, with_cert(ca.client("robot")), 46, "client_crl_missing")
 
 
 def test_a_leaf_is_no_ca(parts, ca):
