@@ -218,7 +218,7 @@ def test_a_pin_in_base64(parts, ca):
 # --- what the backend is told
 
 
-def header_of(parts, ca, ctx, session=None, **more):
+def header_of(parts, ca, ctx, session=None, allow=(), **more):
     headers = []
 
     def handler(c, _=None):
@@ -229,7 +229,7 @@ def header_of(parts, ca, ctx, session=None, **more):
                 return
             c.sendall(data)
 
-    p = service(parts, ca, handler=handler, proxy_protocol={"send": "v2", **more})
+    p = service(parts, ca, handler=handler, proxy_protocol={"send": "v2", **more}, **({"allow": allow} if allow else {}))
     facts = comes_in(p, ctx)
     comes_in(p, ctx, session=facts["session"])
     return headers
@@ -244,6 +244,30 @@ def test_the_proxy_header_names_the_client(parts, ca, version):
     assert proxy_header.SSL_CLIENT_CERT not in first["ssl"]["tlvs"]
     assert second["ssl"]["client"] == 5 and second["ssl"]["verify"] == 0  # the certificate came in an earlier connection
     assert second["ssl"]["tlvs"][proxy_header.SSL_CN] == b"robot"
+
+
+@VERSIONS
+def test_the_backend_is_told_the_name_that_the_rule_took(parts, ca, version):
+    """The client writes its own common name, and two of them; who goes by it must not be deceived."""
+    client = ca.client("admin", uri=["spiffe://example.org/low"])
+    for h in header_of(parts, ca, with_cert(client, version), allow=["uri:spiffe://example.org/*"]):
+        assert h["tlvs"][proxy_header.CLIENT] == b"uri:spiffe://example.org/low"
+        assert proxy_header.SSL_CN not in h["ssl"]["tlvs"]
+    for h in header_of(parts, ca, with_cert(ca.client(["robot", "admin"]), version), allow=["cn:robot"]):
+        assert h["tlvs"][proxy_header.CLIENT] == b"cn:robot" and h["ssl"]["tlvs"][proxy_header.SSL_CN] == b"robot"
+
+
+def test_of_two_common_names_one_is_told_everywhere(parts, ca):
+    for allow, name in ((["cn:robot"], "robot"), ([], "admin")):
+        p = service(parts, ca, **({"allow": allow} if allow else {}))
+        comes_in(p, with_cert(ca.client(["robot", "admin"])))
+        e = p.wait_session()
+        assert (e["client_name"], e["client_cn"], e["client_named_by"]) == (name, name, "cn")
+
+
+def test_the_name_is_not_told_when_it_is_not_wanted(parts, ca):
+    for h in header_of(parts, ca, with_cert(ca.client("robot")), tlvs=["ssl"]):
+        assert proxy_header.CLIENT not in h["tlvs"]
 
 
 @VERSIONS
