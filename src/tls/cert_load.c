@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 #include "tls/cert_chain.h"
+#include "tls/cert_warn.h"
 #include "tls/handshake_internal.h"
 #include "tls/key_provider.h"
 #include "tls/key_read.h"
@@ -21,6 +22,7 @@
 struct cert_load {
     struct creds_writer *writer;
     struct cert_known known;
+    struct cert_roots roots;
     SSL_CTX *taster; /* libssl's own opinion of a chain, asked when it is loaded instead of at a handshake */
     unsigned flags;
     size_t count;
@@ -74,6 +76,7 @@ void cert_load_free(struct cert_load *l) {
         return;
     creds_writer_free(l->writer);
     cert_known_fini(&l->known);
+    cert_roots_fini(&l->roots);
     SSL_CTX_free(l->taster);
     free(l);
 }
@@ -316,6 +319,8 @@ int cert_load_files(struct cert_load *l, const struct cert_load_pair *p, struct 
         err = cert_chain_names(&c->chain, no_name, NULL, why);
     if (!err)
         err = add(l, c, &s, why);
+    if (!err && warn)
+        cert_warn(&c->chain, c->ocsp.bytes.len > 0, &l->roots, &w);
     if (!err) {
         warn_of_times(&s, c);
         warn_of_mode(&s, c);
