@@ -148,7 +148,7 @@ static enum pem_kind kind_of(struct span label) {
 }
 
 static enum step find_end(struct pem_scan *s, struct pem_block *b, struct text *why) {
-    struct span line;
+    struct span line = span_of(NULL, 0);
     const uint8_t *begin = s->left.p;
     const uint8_t *end = begin;
     while (next_line(s, &line)) {

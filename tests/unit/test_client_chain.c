@@ -120,7 +120,7 @@ static int each_teardown(void **state) {
 /* The client will show CERT, with MORE certificates that are all OTHER. */
 static void client_shows(X509 *cert, EVP_PKEY *key, X509 *other, size_t more) {
     SSL_set_security_level(client, 0);
-    SSL_set1_sigalgs_list(client, "RSA+SHA1:RSA+SHA256:rsa_pss_rsae_sha256:ECDSA+SHA256:ed25519");
+    client_sigalgs("RSA+SHA1:RSA+SHA256:rsa_pss_rsae_sha256:ECDSA+SHA256:ed25519");
     assert_int_equal(SSL_use_certificate(client, cert), 1);
     assert_int_equal(SSL_use_PrivateKey(client, key), 1);
     for (size_t i = 0; i < more; i++)

@@ -88,6 +88,8 @@ static void what_looks_like_a_block_is_told(void **state) {
          "block 1 (line 1) cannot be read: expected base64"},
         {BEGIN "AAECA\n" END, "expected base64"},
         {BEGIN END, "expected base64"},
+        {BEGIN, "block 1 (line 1) cannot be read: found no end"},
+        {"-----BEGIN CERTIFICATE-----", "block 1 (line 1) cannot be read: found no end"},
         {BEGIN "Proc-Type: 4,ENCRYPTED\n\nAAEC\n" END, "expected base64"},
         {"\xff\xfe-\0-\0", "found text in UTF-16, expected ASCII"},
         {"\xfe\xff", "found text in UTF-16, expected ASCII"},
