@@ -2,6 +2,7 @@
 import base64
 import datetime
 import hashlib
+import socket
 import ssl
 import subprocess
 
@@ -13,7 +14,7 @@ from support import proxy_header
 from support.client_pki import CLIENT, SERVER, Issuer, now
 from support.clients import V12, V13, connect, context, run, s_client, says_echo
 from support.proxy import command
-from support.waiting import until
+from support.waiting import DEADLINE, until
 
 VERSIONS = pytest.mark.parametrize("version", [V12, V13], ids=["1.2", "1.3"])
 
@@ -398,6 +399,45 @@ def test_a_crl_that_is_replaced_counts_without_a_reload(parts, ca, version):
     refused(p, known, 44, "client_cert_revoked")
     comes_in(p, with_cert(good, version))
     assert {r: n for r, n in p.roles().items() if r in ("handshaker", "relay")} == {r: n for r, n in pids.items() if r in ("handshaker", "relay")}
+
+
+@VERSIONS
+@pytest.mark.parametrize("resumed", [False, True], ids=["full", "resumed"])
+def test_a_crl_counts_for_handshakes_that_began_before_it(parts, ca, version, resumed):
+    """The client has heard our flight when the list comes; its answer is judged by the new one."""
+    client = ca.client("robot")
+    file = ca.crl([])
+    p = service(parts, ca, crl=str(file))
+    ctx = with_cert(client, version)
+    session = comes_in(p, ctx)["session"] if resumed else None
+    before = p.wait_session(count=1) if resumed else None
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = ctx.wrap_bio(incoming, outgoing, server_hostname="localhost", session=session)
+    with socket.create_connection(("127.0.0.1", p.port)) as c:
+        c.settimeout(DEADLINE)
+        with pytest.raises(ssl.SSLWantReadError):
+            tls.do_handshake()
+        c.sendall(outgoing.read())
+        while not outgoing.pending:  # until the client has its answer ready
+            incoming.write(c.recv(65536))
+            try:
+                tls.do_handshake()
+            except ssl.SSLWantReadError:
+                pass
+        set_file(file, ca.crl([client], name="next.crl").read_bytes())
+        p.wait_text(TAKEN_UP)
+        c.sendall(outgoing.read())
+        p.wait_failure("client_cert_revoked")
+        with pytest.raises(ssl.SSLError) as e:
+            while True:
+                incoming.write(c.recv(65536))
+                try:
+                    tls.do_handshake()
+                    tls.read(1)
+                except ssl.SSLWantReadError:
+                    pass
+        assert "REVOKED" in str(e.value)
+    assert len(p.events(event="session")) == (1 if before else 0)
 
 
 def test_a_ca_that_is_replaced_counts_without_a_reload(parts, ca):
