@@ -371,7 +371,13 @@ int client_auth_recall(SSL *ssl, struct client_id *ret) {
 
 /* ---- libssl ---- */
 
+/* Since 3.2; a libssl may be newer than the headers we were built with, and an older one ignores the bit. */
+#ifndef SSL_OP_NO_RX_CERTIFICATE_COMPRESSION
+#define SSL_OP_NO_RX_CERTIFICATE_COMPRESSION ((uint64_t)1 << 33)
+#endif
+
 int client_auth_attach(const struct client_auth *a, SSL_CTX *ctx) {
+    SSL_CTX_set_options(ctx, SSL_OP_NO_RX_CERTIFICATE_COMPRESSION); /* RFC 8879: on_message() would not see what is inside */
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | (a->required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), NULL);
     SSL_CTX_set_cert_verify_callback(ctx, verify, NULL);
     SSL_CTX_set_msg_callback(ctx, on_message);
