@@ -23,6 +23,7 @@
 #include "resolver/resolver.h"
 #include "signer/signer.h"
 #include "supervisor/supervisor.h"
+#include "tls/libcrypto.h"
 #include "tls/suite.h"
 #include "wire/roles.h"
 #include "wire/walls.h"
@@ -55,6 +56,8 @@ static int run_role(enum role role) {
         return 1;
     /* a terminal's Ctrl-C reaches all processes: the supervisor alone decides what it means */
     if (signal(SIGINT, SIG_IGN) == SIG_ERR)
+        return 1;
+    if (role != ROLE_SIGNER && !libcrypto_begin()) /* a signer gives it a heap of its own first */
         return 1;
     switch (role) {
     case ROLE_SUPERVISOR:
@@ -125,6 +128,8 @@ int main(int argc, char **argv) {
         usage(stdout);
         return 0;
     }
+    if (!libcrypto_begin())
+        return 1;
     if (strcmp(argv[1], "--version") == 0)
         return cmd_version(1, argv + 1);
     int status = run_command(argc - 1, argv + 1);

@@ -35,7 +35,15 @@ enum client_auth_mode { CLIENT_AUTH_NONE, CLIENT_AUTH_OPTIONAL, CLIENT_AUTH_REQU
 enum truncation { TRUNCATION_CLOSE, TRUNCATION_RESET }; /* what a backend sees of a TCP end without close_notify */
 
 /* Bits of conf_service.proxy_tlvs. */
-enum proxy_tlv { TLV_SSL = 1, TLV_AUTHORITY = 2, TLV_ALPN = 4, TLV_UNIQUE_ID = 8, TLV_CRC32C = 16, TLV_CLIENT_CERT = 32 };
+enum proxy_tlv {
+    TLV_SSL = 1,
+    TLV_AUTHORITY = 2,
+    TLV_ALPN = 4,
+    TLV_UNIQUE_ID = 8,
+    TLV_CRC32C = 16,
+    TLV_CLIENT_CERT = 32,
+    TLV_CLIENT_NAME = 64
+};
 
 enum backend_kind { BACKEND_UNIX, BACKEND_UNIX_ABSTRACT, BACKEND_TCP };
 

@@ -244,10 +244,15 @@ void read_groups(struct reading *r, const struct toml_node *node) {
 }
 
 void read_tlvs(struct reading *r, const struct toml_node *node) {
-    static const struct word tlvs[] = {
-        {"ssl", TLV_SSL},       {"authority", TLV_AUTHORITY},     {"alpn", TLV_ALPN}, {"unique-id", TLV_UNIQUE_ID},
-        {"crc32c", TLV_CRC32C}, {"client-cert", TLV_CLIENT_CERT}, {NULL, 0}};
-    char words[128];
+    static const struct word tlvs[] = {{"ssl", TLV_SSL},
+                                       {"authority", TLV_AUTHORITY},
+                                       {"alpn", TLV_ALPN},
+                                       {"unique-id", TLV_UNIQUE_ID},
+                                       {"crc32c", TLV_CRC32C},
+                                       {"client-name", TLV_CLIENT_NAME},
+                                       {"client-cert", TLV_CLIENT_CERT},
+                                       {NULL, 0}};
+    char words[160];
     struct text t = text_of(words, sizeof(words));
     value_words_text(tlvs, &t);
     size_t n = list_len(r, node, CONF_LIST_MAX);

@@ -103,7 +103,7 @@ void load_service_defaults(struct conf_service *s) {
     s->client_auth = CLIENT_AUTH_NONE;
     s->client_depth = 4;
     s->proxy_send = PROXY_SEND_NONE;
-    s->proxy_tlvs = TLV_SSL | TLV_AUTHORITY | TLV_ALPN | TLV_UNIQUE_ID | TLV_CRC32C;
+    s->proxy_tlvs = TLV_SSL | TLV_AUTHORITY | TLV_ALPN | TLV_UNIQUE_ID | TLV_CRC32C | TLV_CLIENT_NAME;
     s->handshake_ms = 10 * 1000;
     s->connect_ms = 3 * 1000;
     s->idle_ms = 10 * 60 * 1000;

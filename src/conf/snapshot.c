@@ -255,7 +255,8 @@ static void get_service(struct rd *r, struct conf *c, struct conf_service *s) {
     s->balance = (enum balance)get_choice(r, BALANCE_CLIENT_HASH);
     s->truncation = (enum truncation)get_choice(r, TRUNCATION_RESET);
     s->proxy_send = (enum proxy_send)get_choice(r, PROXY_SEND_V2);
-    s->proxy_tlvs = get_choice(r, TLV_SSL | TLV_AUTHORITY | TLV_ALPN | TLV_UNIQUE_ID | TLV_CRC32C | TLV_CLIENT_CERT);
+    s->proxy_tlvs =
+        get_choice(r, TLV_SSL | TLV_AUTHORITY | TLV_ALPN | TLV_UNIQUE_ID | TLV_CRC32C | TLV_CLIENT_CERT | TLV_CLIENT_NAME);
     s->proxy_accept = get_choice(r, 1);
     get_client_auth(r, c, s);
     uint64_t *const numbers[] = {&s->handshake_ms,

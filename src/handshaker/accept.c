@@ -115,6 +115,12 @@ int accept_client(struct hand *h, struct conn *c) {
     return client_within(h, c, g->sessions_per_client, g->rate_per_client);
 }
 
+void accept_charge(struct hand *h, const struct conn *c) {
+    uint8_t key[16];
+    addr_client_key(&c->client, key);
+    board_handshake(&h->row, key, h->loop.now_ms);
+}
+
 int accept_service(struct hand *h, struct conn *c) {
     const struct conf_service *s = h->services[c->service].conf;
     uint64_t rate = s->max_handshakes_per_client_per_second;

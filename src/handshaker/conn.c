@@ -208,6 +208,8 @@ void conn_fail(struct hand *h, struct conn *c, int reason) {
     put_answer(c, reason);
     tell_failure(h, c);
     tally_failed(h, c);
+    if (reason <= ERR_CLIENT_NOT_ALLOWED && reason >= ERR_CLIENT_CERT_UNKNOWN_CA)
+        accept_charge(h, c);
     handshake_free(c->handshake); /* nothing large is kept for a client that may take its time to go */
     c->handshake = NULL;
     bool over_limit = reason == ERR_CLIENT_RATE || reason == ERR_CLIENT_SESSIONS || reason == ERR_PROXY_UNTRUSTED;

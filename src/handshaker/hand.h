@@ -166,6 +166,9 @@ int accept_peer(const struct hand *h, const struct conn *c);
 /* The client's address is known for sure: counts it. 0, or the limit that refuses it whatever service it wants. */
 int accept_client(struct hand *h, struct conn *c);
 
+/* The client's certificate was refused, which cost more than a handshake: it counts as one more. */
+void accept_charge(struct hand *h, const struct conn *c);
+
 /* The service is known: counts it. 0, or the limit that refuses it. */
 int accept_service(struct hand *h, struct conn *c);
 

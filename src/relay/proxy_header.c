@@ -91,14 +91,24 @@ static void write_our_certificate(struct wr *w, const struct facts *f) {
     write_name(w, PP2_SSL_KEY_ALG, cert_alg_key_name(&alg, key));
 }
 
-static void write_client(struct wr *w, unsigned tlvs, const struct facts_client *c) {
-    if (c->cn.len)
+static void write_client(struct wr *w, unsigned tlvs, bool has_rules, const struct facts_client *c) {
+    if (c->cn.len && (!has_rules || c->named_by == NAMED_BY_CN))
         write_tlv(w, PP2_SSL_CN, c->cn);
     if (tlvs & TLV_CLIENT_CERT && c->cert.len)
         write_tlv(w, PP2_SSL_CLIENT_CERT, c->cert);
 }
 
-static void write_ssl(struct wr *w, unsigned tlvs, const struct facts *f) {
+/* The name that let the client in, of whatever kind. */
+static void write_client_name(struct wr *w, const struct facts_client *c) {
+    struct span kind = span_str(named_by_text(c->named_by));
+    wr_u8(w, PROXY_HEADER_CLIENT);
+    wr_u16(w, (uint16_t)(kind.len + 1 + c->name.len));
+    wr_span(w, kind);
+    wr_u8(w, ':');
+    wr_span(w, c->name);
+}
+
+static void write_ssl(struct wr *w, unsigned tlvs, bool has_rules, const struct facts *f) {
     uint8_t mem[SSL_BLOCK_MAX];
     struct wr in = wr_of(mem, sizeof(mem));
     unsigned bits = PP2_CLIENT_SSL;
@@ -114,13 +124,14 @@ static void write_ssl(struct wr *w, unsigned tlvs, const struct facts *f) {
     write_name(&in, PP2_SSL_GROUP, group ? group->name : NULL);
     write_name(&in, PP2_SSL_SIG_SCHEME, sig_scheme_name(f->sig_scheme));
     if (f->id.verified)
-        write_client(&in, tlvs, &f->id);
+        write_client(&in, tlvs, has_rules, &f->id);
     MUST(wr_end(&in));
     write_tlv(w, PP2_SSL, wr_written(&in));
 }
 
 /* Returns where the checksum goes, NULL when none is wanted. */
-static uint8_t *write_tlvs(struct wr *w, unsigned tlvs, const struct facts *f) {
+static uint8_t *write_tlvs(struct wr *w, const struct conf_service *service, const struct facts *f) {
+    unsigned tlvs = service->proxy_tlvs;
     if (tlvs & TLV_ALPN && f->alpn.len)
         write_tlv(w, PP2_ALPN, f->alpn);
     if (tlvs & TLV_AUTHORITY && f->sni.len)
@@ -128,7 +139,9 @@ static uint8_t *write_tlvs(struct wr *w, unsigned tlvs, const struct facts *f) {
     if (tlvs & TLV_UNIQUE_ID)
         write_tlv(w, PP2_UNIQUE_ID, span_of(f->unique_id, sizeof(f->unique_id)));
     if (tlvs & TLV_SSL && f->tls_version)
-        write_ssl(w, tlvs, f);
+        write_ssl(w, tlvs, service->nclient_allow > 0, f);
+    if (tlvs & TLV_CLIENT_NAME && f->id.verified && f->id.name.len)
+        write_client_name(w, &f->id);
     if (!(tlvs & TLV_CRC32C))
         return NULL;
     write_tlv(w, PP2_CRC32C, span_of("\0\0\0\0", 4));
@@ -144,7 +157,7 @@ static void write_addresses(struct wr *w, const struct facts *f) {
     wr_u16(w, e.dst.port);
 }
 
-static void write_v2(struct wr *w, unsigned tlvs, const struct facts *f) {
+static void write_v2(struct wr *w, const struct conf_service *service, const struct facts *f) {
     size_t start = w->len;
     bool known = is_known(&f->client);
     wr_bytes(w, signature, sizeof(signature));
@@ -155,7 +168,7 @@ static void write_v2(struct wr *w, unsigned tlvs, const struct facts *f) {
     if (!known)
         return;
     write_addresses(w, f);
-    uint8_t *crc_at = write_tlvs(w, tlvs, f);
+    uint8_t *crc_at = write_tlvs(w, service, f);
     if (w->bad)
         return;
     struct wr at = wr_of(w->p + start + 14, 2);
@@ -174,7 +187,7 @@ void proxy_header_write(struct wr *w, const struct conf_service *service, const 
         write_v1(w, f);
         break;
     case PROXY_SEND_V2:
-        write_v2(w, service->proxy_tlvs, f);
+        write_v2(w, service, f);
         break;
     }
 }

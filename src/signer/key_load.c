@@ -1,13 +1,11 @@
 #include "signer/key_load.h"
 
 #include <errno.h>
-#include <openssl/bio.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
-#include <openssl/ec.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
+#include <openssl/evp.h>
+#include <openssl/obj_mac.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,12 +13,11 @@
 #include "base/err.h"
 #include "base/rd.h"
 #include "base/wr.h"
-#include "signer/key_der.h"
 #include "signer/vault.h"
+#include "tls/key_read.h"
 
 #define NUMBERS     8
 #define ED25519_LEN 32
-#define POINT_MAX   (1 + 2 * 48) /* of P-384, uncompressed */
 
 #define LITTLE_ENDIAN_HERE (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
 
@@ -76,81 +73,6 @@ static int read_file(int fd, const char *file, size_t max, char **ret, size_t *r
     return err;
 }
 
-/* What libcrypto is told when it asks, and whether it asked. */
-struct asked {
-    const char *passphrase; /* NULL = none was named */
-    size_t len;
-    bool asked;
-};
-
-static int give_passphrase(char *buf, int size, int writing, void *ctx) {
-    struct asked *a = ctx;
-    (void)writing;
-    a->asked = true;
-    if (!a->passphrase || size < 0 || a->len > (size_t)size)
-        return -1;
-    memcpy(buf, a->passphrase, a->len);
-    return (int)a->len;
-}
-
-/* ---- the usual forms, by hand ---- */
-
-/* The public point of a secret number; its length, or 0. */
-static size_t ec_point(enum creds_kind kind, struct span secret, uint8_t to[static POINT_MAX]) {
-    static EC_GROUP *groups[2];
-    EC_GROUP **g = &groups[kind == CREDS_EC_P384];
-    if (!*g)
-        *g = EC_GROUP_new_by_curve_name(kind == CREDS_EC_P384 ? NID_secp384r1 : NID_X9_62_prime256v1);
-    size_t len = 0;
-    BIGNUM *n = BN_bin2bn(secret.p, (int)secret.len, NULL);
-    EC_POINT *p = *g ? EC_POINT_new(*g) : NULL;
-    if (n && p && !BN_is_zero(n) && BN_cmp(n, EC_GROUP_get0_order(*g)) < 0) {
-        BN_set_flags(n, BN_FLG_CONSTTIME);
-        if (EC_POINT_mul(*g, p, n, NULL, NULL, NULL) == 1)
-            len = EC_POINT_point2oct(*g, p, POINT_CONVERSION_UNCOMPRESSED, to, POINT_MAX, NULL);
-    }
-    EC_POINT_free(p);
-    BN_clear_free(n);
-    return len;
-}
-
-static size_t ed25519_point(struct span seed, uint8_t to[static POINT_MAX]) {
-    size_t len = POINT_MAX;
-    EVP_PKEY *key = EVP_PKEY_new_raw_private_key_ex(NULL, "ED25519", NULL, seed.p, seed.len);
-    if (!key || EVP_PKEY_get_raw_public_key(key, to, &len) != 1)
-        len = 0;
-    EVP_PKEY_free(key);
-    return len;
-}
-
-/* Whether n is p times q, so that a damaged file is noticed here and not by clients. */
-static bool rsa_fits(const struct key_der *k) {
-    BIGNUM *n = BN_bin2bn(k->numbers[0].p, (int)k->numbers[0].len, NULL), *p = NULL, *q = NULL, *product = BN_new();
-    BN_CTX *ctx = BN_CTX_new();
-    p = BN_bin2bn(k->numbers[3].p, (int)k->numbers[3].len, NULL);
-    q = BN_bin2bn(k->numbers[4].p, (int)k->numbers[4].len, NULL);
-    bool well = n && p && q && product && ctx && BN_mul(product, p, q, ctx) == 1 && BN_cmp(product, n) == 0 &&
-                BN_num_bits(n) >= KEY_RSA_BITS_MIN && BN_num_bits(n) <= KEY_RSA_BITS_MAX;
-    BN_clear_free(p);
-    BN_clear_free(q);
-    BN_free(product);
-    BN_free(n);
-    BN_CTX_free(ctx);
-    return well;
-}
-
-static bool is_wanted(const struct key_der *k, const struct creds_key *wanted) {
-    uint8_t point[POINT_MAX];
-    size_t len = 0;
-    if (k->kind != wanted->kind)
-        return false;
-    if (k->kind == CREDS_ED25519)
-        len = ed25519_point(k->numbers[0], point);
-    else if (k->kind != CREDS_RSA)
-        len = ec_point(k->kind, k->numbers[0], point);
-    return (k->kind != CREDS_RSA || rsa_fits(k)) && key_der_is(k, span_of(point, len), wanted->spki);
-}
-
 /* As put_number() writes them: behind the length, in the machine's byte order. */
 static void put_big_endian(struct wr *w, struct span number) {
     uint8_t *room;
@@ -175,135 +97,6 @@ static bool keep_der(const struct key_der *k, struct key_parts *ret) {
     if (bytes)
         *ret = (struct key_parts){k->kind, len, bytes};
     return bytes && wr_end(&w);
-}
-
-/* True when PEM holds the key that is wanted in a form that needs no more than reading. */
-static bool take_plain(const char *pem, size_t len, const struct creds_key *wanted, struct key_parts *ret) {
-    char *form = NULL, *header = NULL;
-    uint8_t *der = NULL;
-    long der_len = 0;
-    struct key_der k;
-    bool taken = false;
-    BIO *bio = BIO_new_mem_buf(pem, (int)len);
-    while (!taken && bio && PEM_read_bio(bio, &form, &header, &der, &der_len) == 1) {
-        taken =
-            !header[0] && key_der_read(form, span_of(der, (size_t)der_len), &k) && is_wanted(&k, wanted) && keep_der(&k, ret);
-        OPENSSL_free(form);
-        OPENSSL_free(header);
-        OPENSSL_clear_free(der, (size_t)der_len);
-        form = header = NULL;
-        der = NULL;
-    }
-    BIO_free(bio);
-    ERR_clear_error();
-    return taken;
-}
-
-/* ---- everything else, by libcrypto ---- */
-
-static int parse(const char *pem, size_t len, const char *file, const struct creds_key *wanted, struct asked *a, EVP_PKEY **ret,
-                 struct text *why) {
-    BIO *bio = BIO_new_mem_buf(pem, (int)len);
-    if (!bio)
-        return refuse(why, ERR_NOMEM, file, "out of memory");
-    ERR_clear_error();
-    EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, give_passphrase, a);
-    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
-    BIO_free(bio);
-    if (key) {
-        *ret = key;
-        ERR_clear_error();
-        return 0;
-    }
-    if (a->asked && !a->passphrase)
-        (void)refuse(why, 0, file, "the key is encrypted, expected passphrase = \"FILE\" beside it");
-    else if (a->asked)
-        text_addf(why, "%s: the key cannot be decrypted with the passphrase in %s", file, wanted->pass_file);
-    else if (!memmem(pem, len, "PRIVATE KEY-----", 16))
-        (void)refuse(why, 0, file, "found no private key, expected \"-----BEGIN PRIVATE KEY-----\"");
-    else
-        text_addf(why, "%s: the private key cannot be read: %s", file, reason ? reason : "no reason given");
-    ERR_clear_error();
-    return ERR_FORMAT;
-}
-
-/* *RET_KEY stays NULL when *RET_PARTS could be had at once. */
-static int read_key(int fd, const struct creds_key *wanted, struct asked *a, struct key_parts *ret_parts, EVP_PKEY **ret_key,
-                    struct text *why) {
-    char *pem = NULL;
-    size_t len = 0;
-    int err = read_file(fd, wanted->file, KEY_FILE_MAX, &pem, &len, why);
-    if (!err && !take_plain(pem, len, wanted, ret_parts))
-        err = parse(pem, len, wanted->file, wanted, a, ret_key, why);
-    vault_free(pem);
-    return err;
-}
-
-/* ---- judging ---- */
-
-/* The kind of a key that is strong enough; a message otherwise. */
-static int judge(const char *file, EVP_PKEY *key, enum creds_kind *ret, struct text *why) {
-    char curve[64] = "";
-    int bits = EVP_PKEY_get_bits(key);
-    switch (EVP_PKEY_get_base_id(key)) {
-    case EVP_PKEY_RSA:
-        *ret = CREDS_RSA;
-        if (bits >= KEY_RSA_BITS_MIN && bits <= KEY_RSA_BITS_MAX)
-            return 0;
-        text_addf(why, "%s: found an RSA key of %d bits, expected %d to %d", file, bits, KEY_RSA_BITS_MIN, KEY_RSA_BITS_MAX);
-        return ERR_FORMAT;
-    case EVP_PKEY_EC:
-        if (EVP_PKEY_get_group_name(key, curve, sizeof(curve), NULL) != 1)
-            curve[0] = '\0'; /* a curve given by its numbers */
-        *ret = strcmp(curve, SN_X9_62_prime256v1) == 0 ? CREDS_EC_P256 : CREDS_EC_P384;
-        if (*ret == CREDS_EC_P256 || strcmp(curve, SN_secp384r1) == 0)
-            return 0;
-        text_addf(why, "%s: found an EC key on the curve %s, expected P-256 or P-384", file,
-                  curve[0] ? curve : "without a name");
-        return ERR_FORMAT;
-    case EVP_PKEY_ED25519:
-        *ret = CREDS_ED25519;
-        return 0;
-    default:
-        text_addf(why, "%s: found a key of type %s, expected RSA (%d bits or more), EC (P-256, P-384) or Ed25519", file,
-                  EVP_PKEY_get0_type_name(key), KEY_RSA_BITS_MIN);
-        return ERR_FORMAT;
-    }
-}
-
-/* Byte for byte the certificate's as a rule; an odd encoding there is compared by value. */
-static bool belongs(EVP_PKEY *key, struct span spki) {
-    uint8_t *der = NULL;
-    int len = i2d_PUBKEY(key, &der);
-    bool same = len > 0 && span_eq(span_of(der, (size_t)len), spki);
-    OPENSSL_free(der);
-    if (!same) {
-        const uint8_t *p = spki.p;
-        EVP_PKEY *other = d2i_PUBKEY(NULL, &p, (long)spki.len);
-        same = other && EVP_PKEY_eq(key, other) == 1;
-        EVP_PKEY_free(other);
-    }
-    ERR_clear_error();
-    return same;
-}
-
-static int judge_match(EVP_PKEY *key, enum creds_kind kind, const struct creds_key *wanted, struct text *why) {
-    if (kind != wanted->kind) {
-        text_addf(why, "%s: the key does not match its certificate: found a key for %s, expected one for %s", wanted->file,
-                  creds_kind_name(kind), creds_kind_name(wanted->kind));
-        return ERR_FORMAT;
-    }
-    if (!belongs(key, wanted->spki))
-        return refuse(
-            why, ERR_FORMAT, wanted->file,
-            "the key does not match its certificate: found another key of the same kind, expected the certificate's own");
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
-    bool whole = ctx && EVP_PKEY_pairwise_check(ctx) == 1;
-    EVP_PKEY_CTX_free(ctx);
-    ERR_clear_error();
-    return whole ? 0
-                 : refuse(why, ERR_FORMAT, wanted->file,
-                          "the key is damaged: its public and its private half do not belong together");
 }
 
 /* ---- numbers ---- */
@@ -341,11 +134,6 @@ static int put_key(struct wr *w, EVP_PKEY *key, enum creds_kind kind) {
 
 static int keep(EVP_PKEY *key, enum creds_kind kind, const char *file, struct key_parts *ret, struct text *why) {
     size_t cap = kind == CREDS_RSA ? 8 * (size_t)EVP_PKEY_get_size(key) : 64; /* n and d, and six of half their length */
-    BIGNUM *third = NULL;
-    if (kind == CREDS_RSA && EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_FACTOR3, &third) == 1) {
-        BN_clear_free(third);
-        return refuse(why, ERR_FORMAT, file, "found an RSA key of more than two primes, expected two");
-    }
     uint8_t *scratch = vault_alloc(cap);
     struct wr w = wr_of(scratch, scratch ? cap : 0);
     int err = scratch ? put_key(&w, key, kind) : ERR_NOMEM;
@@ -403,30 +191,24 @@ EVP_PKEY *key_parts_open(const struct key_parts *p) {
 /* ---- all together ---- */
 
 int key_load(int fd, int pass_fd, const struct creds_key *wanted, struct key_parts *ret, struct text *why) {
-    EVP_PKEY *key = NULL;
-    char *pass = NULL;
-    struct asked a = {.passphrase = NULL};
-    enum creds_kind kind = CREDS_RSA;
-    int err = 0;
-    if (pass_fd >= 0) {
-        size_t len = 0;
-        err = read_file(pass_fd, wanted->pass_file, KEY_PASS_MAX + 2, &pass, &len, why);
-        if (err)
-            return err;
-        a.passphrase = pass;
-        a.len = strcspn(pass, "\r\n"); /* its first line */
-        if (a.len == 0)
-            err = refuse(why, ERR_FORMAT, wanted->pass_file, "found an empty first line, expected the passphrase");
-    }
+    struct key_found found = {.key = NULL};
+    char *pem = NULL, *pass = NULL;
+    size_t len = 0, pass_len = 0;
+    int err = pass_fd >= 0 ? read_file(pass_fd, wanted->pass_file, KEY_PASS_MAX + 2, &pass, &pass_len, why) : 0;
+    if (pass) /* its first line */
+        pass_len = strcspn(pass, "\r\n");
+    if (!err && pass_fd >= 0 && pass_len == 0)
+        err = refuse(why, ERR_FORMAT, wanted->pass_file, "found an empty first line, expected the passphrase");
     if (!err)
-        err = read_key(fd, wanted, &a, ret, &key, why);
-    if (!err && key)
-        err = judge(wanted->file, key, &kind, why);
-    if (!err && key)
-        err = judge_match(key, kind, wanted, why);
-    if (!err && key)
-        err = keep(key, kind, wanted->file, ret, why);
-    EVP_PKEY_free(key);
+        err = read_file(fd, wanted->file, KEY_FILE_MAX, &pem, &len, why);
+    if (!err)
+        err = key_read(span_of(pem, len), span_of(pass, pass_len), wanted, &found, why);
+    if (!err && found.key)
+        err = keep(found.key, wanted->kind, wanted->file, ret, why);
+    else if (!err && !keep_der(&found.plain, ret))
+        err = refuse(why, ERR_NOMEM, wanted->file, "out of memory");
+    key_found_fini(&found);
+    vault_free(pem);
     vault_free(pass);
-    return err;
+    return err == ERR_NOT_FOUND ? ERR_FORMAT : err;
 }

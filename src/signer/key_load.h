@@ -1,7 +1,6 @@
 /*
- * A private key from its file: read, decrypted, judged, compared with the public key it must belong to, and kept as bare
- * numbers in the vault, since an EVP_PKEY takes ten times the room. Files are outside input: every way in which they can be
- * wrong is told in a sentence that names the file, what was found and what was expected.
+ * A private key from its file: read and judged as tls/key_read.h tells, and kept as bare numbers in the vault, since an
+ * EVP_PKEY takes ten times the room.
  */
 #pragma once
 
@@ -14,10 +13,8 @@
 #include "base/text.h"
 #include "wire/creds.h"
 
-#define KEY_FILE_MAX     (1024 * 1024)
-#define KEY_PASS_MAX     1024 /* bytes of a passphrase */
-#define KEY_RSA_BITS_MIN 2048
-#define KEY_RSA_BITS_MAX 8192
+#define KEY_FILE_MAX (1024 * 1024)
+#define KEY_PASS_MAX 1024 /* bytes of a passphrase */
 
 /* The numbers of one key. Immutable. */
 struct key_parts {

@@ -21,6 +21,7 @@
 #include "conf/snapshot.h"
 #include "signer/keyring.h"
 #include "signer/vault.h"
+#include "tls/libcrypto.h"
 #include "wire/child.h"
 #include "wire/control_creds.h"
 #include "wire/sign.h"
@@ -313,7 +314,8 @@ int signer_run(int control) {
     struct conf *conf = NULL;
     s.link = s.pass = -1;
     raise_lock_limit();
-    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || vault_install() < 0 || child_begin(&s.child, control) < 0)
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || vault_install() < 0 || !libcrypto_begin() ||
+        child_begin(&s.child, control) < 0)
         return 1;
     int err = snapshot_read(s.child.snapshot_fd, &conf);
     close(s.child.snapshot_fd);

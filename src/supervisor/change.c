@@ -40,13 +40,13 @@ void change_refuse(struct super *s, const char *fmt, ...) {
     goto_stage(s, CHANGE_UNDOING);
 }
 
-/* Every line of TEXT: at the first start to stderr, as nobody reads the log yet; later to the log. */
+/* Every line of TEXT: to the log, save what ends the first start, which is told to whoever has asked for it. */
 static void say_lines(struct super *s, enum log_level level, const char *before, struct span text) {
     const char *p = (const char *)text.p;
     for (size_t at = 0, n; at < text.len; at += n + 1) {
         const char *end = memchr(p + at, '\n', text.len - at);
         n = end ? (size_t)(end - p) - at : text.len - at;
-        if (s->now)
+        if (s->now || level == LOG_LEVEL_WARNING)
             voice_say(&s->voice, level, "%s%.*s", before, (int)n, p + at);
         else
             fprintf(stderr, "%s%.*s\n", s->change.is_located ? "" : "tls-off: ", (int)n, p + at);
@@ -65,12 +65,10 @@ static void on_configured(struct super *s, struct ipc_msg *m) {
     } else {
         struct span warnings;
         int err = generation_configure(s, g, m, &warnings);
-        s->change.is_located = err == 0; /* the warnings are */
         if (err < 0)
             change_refuse(s, "the configuration cannot be taken over: %s", err_text(err));
         else
             say_lines(s, LOG_LEVEL_WARNING, "", warnings);
-        s->change.is_located = false;
     }
     change_advance(s);
 }

@@ -22,7 +22,7 @@ struct cert_chain {
 struct cert_met {
     X509 *x;
     uint8_t *der;
-    long len;
+    size_t len;
 };
 
 /*
@@ -35,17 +35,22 @@ struct cert_known {
 };
 void cert_known_fini(struct cert_known *k);
 
-/*
- * The certificates of F, which came from FILE (kept), leaf first. Refused with a message in WHY: no PEM, no certificate, a
- * broken or too long chain, a key of no supported kind (RSA >= 2048, EC P-256/P-384, Ed25519). KNOWN may be NULL. ERR_FORMAT,
- * ERR_NOMEM.
- */
-MUST_CHECK int cert_chain_parse(const struct pem_file *f, const char *file, struct cert_known *known, struct cert_chain *ret,
-                                struct text *why);
-void cert_chain_fini(struct cert_chain *c);
+/* Takes one line for the operator: what is worth knowing, but no reason to refuse. */
+typedef void (*cert_warn_fn)(void *ctx, const char *text);
 
-/* Whether the bytes hold a PEM block of a private key, of whatever kind. */
-bool cert_chain_has_key(const struct pem_file *f);
+struct cert_warning {
+    cert_warn_fn fn;
+    void *ctx;
+};
+
+/*
+ * The certificates of F, which came from FILE (kept), leaf first. Refused with a message in WHY: no PEM, no certificate, what
+ * looks like a block and is none, a broken or too long chain, a key that is not served (key_judge.h). Warned of: blocks that
+ * have no place there. KNOWN and W may be NULL. ERR_FORMAT, ERR_NOMEM.
+ */
+MUST_CHECK int cert_chain_parse(const struct pem_file *f, const char *file, struct cert_known *known,
+                                const struct cert_warning *w, struct cert_chain *ret, struct text *why);
+void cert_chain_fini(struct cert_chain *c);
 
 /* Calls EACH for every host name of the leaf: lower case, A-labels, a leading "*." kept; what no client could ask for is passed
  * over. RFC 6125 6.4.4: the common name counts only where no alternative name of a host is there. EACH's error is given back.
@@ -55,6 +60,3 @@ MUST_CHECK int cert_chain_names(const struct cert_chain *c, cert_name_fn each, v
 
 /* Seconds since 1970, or INT64_MIN when the time cannot be read. */
 int64_t cert_chain_time(const ASN1_TIME *t);
-
-/* Whether a key (which may be public only) is the one of certificate X. */
-bool cert_chain_is_key_of(X509 *x, EVP_PKEY *key);

@@ -7,8 +7,9 @@
 #include <sys/stat.h>
 
 #include "base/err.h"
-#include "tls/cert_chain.h"
 #include "tls/cert_load.h"
+#include "tls/pem_file.h"
+#include "tls/pem_scan.h"
 
 static bool is_regular(const char *path) {
     struct stat st;
@@ -33,7 +34,7 @@ static bool has_key(const char *file) {
     char message[1];
     struct text unused = text_of(message, sizeof(message));
     struct pem_file f;
-    bool has = pem_file_read(file, "a PEM file", &f, &unused) == 0 && cert_chain_has_key(&f);
+    bool has = pem_file_read(file, "a PEM file", &f, &unused) == 0 && pem_scan_has(pem_file_span(&f), PEM_KEY);
     pem_file_fini(&f);
     return has;
 }

@@ -11,7 +11,10 @@
 
 #include "base/err.h"
 #include "tls/cert_chain.h"
-#include "tls/cert_key.h"
+#include "tls/cert_warn.h"
+#include "tls/handshake_internal.h"
+#include "tls/key_provider.h"
+#include "tls/key_read.h"
 #include "tls/ocsp_file.h"
 #include "tls/sha2.h"
 #include "wire/creds_expiry.h"
@@ -19,6 +22,7 @@
 struct cert_load {
     struct creds_writer *writer;
     struct cert_known known;
+    struct cert_roots roots;
     SSL_CTX *taster; /* libssl's own opinion of a chain, asked when it is loaded instead of at a handshake */
     unsigned flags;
     size_t count;
@@ -59,8 +63,10 @@ struct cert_load *cert_load_new(unsigned flags) {
     l->now = (int64_t)time(NULL);
     l->writer = creds_writer_new();
     l->taster = SSL_CTX_new(TLS_server_method());
-    if (l->writer && l->taster)
+    if (l->writer && l->taster) {
+        SSL_CTX_set_security_level(l->taster, TLS_SECURITY_LEVEL);
         return l;
+    }
     cert_load_free(l);
     return NULL;
 }
@@ -70,6 +76,7 @@ void cert_load_free(struct cert_load *l) {
         return;
     creds_writer_free(l->writer);
     cert_known_fini(&l->known);
+    cert_roots_fini(&l->roots);
     SSL_CTX_free(l->taster);
     free(l);
 }
@@ -156,37 +163,43 @@ static int take_chain(struct candidate *c, struct text *why) {
 
 /* ---- judging ---- */
 
-/* libssl has rules of its own (security level: weak hashes and keys anywhere in the chain). */
+/*
+ * Everything is done with the chain that a handshake does with it: libssl has rules of its own (security level: weak hashes and
+ * keys anywhere in the chain), and so has the provider whose key will stand beside it.
+ */
 static int taste(struct cert_load *l, const struct cert_chain *c, struct text *why) {
+    EVP_PKEY *key = key_provider_key_like(X509_get0_pubkey(c->leaf), (struct key_name){0, 0});
     ERR_clear_error();
-    int ok = SSL_CTX_use_certificate(l->taster, c->leaf) == 1 && SSL_CTX_set1_chain(l->taster, c->others) == 1;
+    int ok = key && SSL_CTX_use_cert_and_key(l->taster, c->leaf, key, c->others, 1) == 1;
     if (!ok) {
         const char *reason = ERR_reason_error_string(ERR_peek_last_error());
-        text_addf(why, "%s: libssl refuses the certificate: %s", c->file, reason ? reason : "no reason given");
+        text_addf(why, "%s: libssl refuses the certificate: %s", c->file, reason ? reason : "its key cannot be used");
     }
+    EVP_PKEY_free(key);
     ERR_clear_error();
     return ok ? 0 : ERR_FORMAT;
 }
 
-static int load_chain(struct cert_load *l, const char *file, struct cert_chain *ret, struct text *why) {
+static int load_chain(struct cert_load *l, const char *file, const struct cert_warning *w, struct cert_chain *ret,
+                      struct text *why) {
     struct pem_file f;
     int err = pem_file_read(file, "a PEM file", &f, why);
     if (!err)
-        err = cert_chain_parse(&f, file, &l->known, ret, why);
+        err = cert_chain_parse(&f, file, &l->known, w, ret, why);
     pem_file_fini(&f);
     return err;
 }
 
-static int judge_pair(struct cert_load *l, struct candidate *c, struct text *why) {
+static int judge_pair(struct cert_load *l, struct candidate *c, const struct cert_warning *w, struct text *why) {
     const struct cert_load_pair *p = c->pair;
     struct pem_file pass;
-    int err = load_chain(l, p->cert, &c->chain, why);
+    int err = load_chain(l, p->cert, w, &c->chain, why);
     if (!err)
         err = pem_file_look(p->key, "a PEM file", &c->key, why);
     if (!err && p->passphrase)
         err = pem_file_look(p->passphrase, "a passphrase", &pass, why);
     if (!err && (l->flags & CERT_LOAD_KEYS))
-        err = cert_key_check(&c->chain, p->key, p->passphrase, why);
+        err = key_read_check(&c->chain, p->key, p->passphrase, why);
     if (!err)
         err = taste(l, &c->chain, why);
     return err ? err : take_chain(c, why);
@@ -300,11 +313,14 @@ int cert_load_files(struct cert_load *l, const struct cert_load_pair *p, struct 
     }
     c->pair = p;
     struct saying s = {.l = l, .file = p->cert, .warn = warn, .ctx = ctx, .other = CREDS_NONE};
-    int err = judge_pair(l, c, why);
+    const struct cert_warning w = {warn, ctx};
+    int err = judge_pair(l, c, warn ? &w : NULL, why);
     if (!err) /* before anything is in the store */
         err = cert_chain_names(&c->chain, no_name, NULL, why);
     if (!err)
         err = add(l, c, &s, why);
+    if (!err && warn)
+        cert_warn(&c->chain, c->ocsp.bytes.len > 0, &l->roots, &w);
     if (!err) {
         warn_of_times(&s, c);
         warn_of_mode(&s, c);

@@ -10,15 +10,13 @@
 
 #include "base/defs.h"
 #include "base/text.h"
+#include "tls/cert_chain.h"
 #include "wire/creds_write.h"
 
 struct cert_load;
 
 /* Keys are read too, and must belong to their certificates: for `tls-off check`, where no signer will look at them. */
 #define CERT_LOAD_KEYS 1u
-
-/* One line for the operator: what is worth knowing, but no reason to refuse. */
-typedef void (*cert_warn_fn)(void *ctx, const char *text);
 
 /* NULL when out of memory. */
 struct cert_load *cert_load_new(unsigned flags);

@@ -8,6 +8,7 @@
 
 #include "base/client_rule.h"
 #include "base/err.h"
+#include "base/rd.h"
 #include "tls/client_names.h"
 #include "tls/handshake_internal.h"
 #include "tls/sha2.h"
@@ -37,7 +38,7 @@ static void add_part(union sha2 *s, struct span part) {
 }
 
 static void digest_of(const struct client_policy *p, uint8_t ret[static CLIENT_AUTH_DIGEST_LEN]) {
-    const uint8_t head[] = {1, p->required, (uint8_t)p->depth};
+    const uint8_t head[] = {2, p->required, (uint8_t)p->depth};
     uint8_t digest[HASH_LEN_MAX];
     union sha2 s;
     sha2_begin(HASH_SHA256, &s);
@@ -167,6 +168,10 @@ static int reason_of(int x509_error) {
     case X509_V_ERR_UNABLE_TO_GET_CRL:
     case X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER:
     case X509_V_ERR_CRL_SIGNATURE_FAILURE:
+    case X509_V_ERR_UNABLE_TO_DECRYPT_CRL_SIGNATURE:
+    case X509_V_ERR_UNHANDLED_CRITICAL_CRL_EXTENSION:
+    case X509_V_ERR_ERROR_IN_CRL_LAST_UPDATE_FIELD:
+    case X509_V_ERR_ERROR_IN_CRL_NEXT_UPDATE_FIELD:
     case X509_V_ERR_KEYUSAGE_NO_CRL_SIGN:
     case X509_V_ERR_DIFFERENT_CRL_SCOPE:
     case X509_V_ERR_CRL_PATH_VALIDATION_ERROR:
@@ -194,11 +199,14 @@ static int reason_of(int x509_error) {
     }
 }
 
-/* The CA's own certificate is trusted as it stands: no CRL need cover it. */
+/*
+ * The CA's own certificate is trusted as it stands: whatever is wrong with what is known of its revocation (no CRL, another
+ * scope, out of date, signed by somebody else) is no fault. That a CRL names it is.
+ */
 static int on_fault(int ok, X509_STORE_CTX *ctx) {
     int error = X509_STORE_CTX_get_error(ctx), depth = X509_STORE_CTX_get_error_depth(ctx);
-    bool no_crl = error == X509_V_ERR_UNABLE_TO_GET_CRL || error == X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER;
-    if (!ok && no_crl && depth > 0 && depth == sk_X509_num(X509_STORE_CTX_get0_chain(ctx)) - 1) {
+    bool of_crl = reason_of(error) == ERR_CLIENT_CRL_MISSING || reason_of(error) == ERR_CLIENT_CRL_STALE;
+    if (!ok && of_crl && depth > 0 && depth == sk_X509_num(X509_STORE_CTX_get0_chain(ctx)) - 1) {
         X509_STORE_CTX_set_error(ctx, X509_V_OK);
         return 1;
     }
@@ -217,33 +225,100 @@ static int64_t first_end(const STACK_OF(X509) * chain) {
     return end;
 }
 
-/* libssl asks: 1 lets the client in. Whatever was found is noted with the handshake; this is no place to send from. */
-static int verify(X509_STORE_CTX *ctx, void *arg) {
-    const struct client_auth *a = arg;
-    SSL *ssl = X509_STORE_CTX_get_ex_data(ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
-    X509 *cert = X509_STORE_CTX_get0_cert(ctx);
-    struct client_id id = {.verified = true, .verified_s = (int64_t)time(NULL)};
+/* How chains are held against A, whatever libssl was set to before. */
+static bool set_param(const struct client_auth *a, X509_STORE_CTX *ctx) {
+    X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(ctx);
+    unsigned long flags = X509_V_FLAG_PARTIAL_CHAIN; /* an intermediate in the CA file is trusted as it stands */
+    if (a->has_crl)
+        flags |= X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL;
+    X509_VERIFY_PARAM_set_depth(param, (int)a->depth);
+    X509_VERIFY_PARAM_set_auth_level(param, TLS_SECURITY_LEVEL);
     X509_STORE_CTX_set_verify_cb(ctx, on_fault);
-    int err = X509_verify_cert(ctx) == 1 ? 0 : reason_of(X509_STORE_CTX_get_error(ctx));
-    const char *what = err ? X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx)) : NULL;
-    if (err == 0) {
-        id.expires_s = first_end(X509_STORE_CTX_get0_chain(ctx));
-        err = client_names_judge(cert, a->rules, a->nrules, &id);
-        if (err < 0)
-            X509_STORE_CTX_set_error(ctx, X509_V_ERR_APPLICATION_VERIFICATION);
+    return X509_STORE_CTX_set_default(ctx, "ssl_client") == 1 && X509_VERIFY_PARAM_set_flags(param, flags) == 1;
+}
+
+/* 0 or the reason; *RET_X509 is libcrypto's. */
+static int judge_chain(const struct client_auth *a, X509_STORE_CTX *ctx, X509 *cert, struct client_id *id, int *ret_x509) {
+    *ret_x509 = X509_V_OK;
+    if (X509_verify_cert(ctx) != 1) {
+        *ret_x509 = X509_STORE_CTX_get_error(ctx);
+        return reason_of(*ret_x509);
     }
-    if (i2d_X509(cert, NULL) > TICKETS_PEER_MAX)
-        (void)SSL_set_num_tickets(ssl, 0); /* cannot fail for 0 */
+    id->expires_s = first_end(X509_STORE_CTX_get0_chain(ctx));
+    return client_names_judge(cert, a->rules, a->nrules, id);
+}
+
+int client_auth_judge(const struct client_auth *a, struct handshake *h, X509 *cert, STACK_OF(X509) * others) {
+    struct client_id id = {.verified = true, .verified_s = (int64_t)time(NULL)};
     char detail[HANDSHAKE_DETAIL_MAX] = "";
     struct text t = text_of(detail, sizeof(detail));
+    int error = X509_V_ERR_OUT_OF_MEM, err = ERR_NOMEM;
+    X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+    if (ctx && X509_STORE_CTX_init(ctx, a->store, cert, others) == 1 && set_param(a, ctx))
+        err = judge_chain(a, ctx, cert, &id, &error);
     if (err < 0) {
-        int depth = what ? X509_STORE_CTX_get_error_depth(ctx) : 0;
-        X509 *faulty = what ? X509_STORE_CTX_get_current_cert(ctx) : cert;
-        client_names_describe(faulty ? faulty : cert, depth, &t);
-        if (what)
-            text_addf(&t, ": %s", what);
+        X509 *faulty = error && ctx ? X509_STORE_CTX_get_current_cert(ctx) : NULL;
+        client_names_describe(faulty ? faulty : cert, faulty ? X509_STORE_CTX_get_error_depth(ctx) : 0, &t);
+        if (error)
+            text_addf(&t, ": %s", X509_verify_cert_error_string(error));
     }
-    return handshake_note_client(SSL_get_app_data(ssl), err, &id, detail) == 0;
+    X509_STORE_CTX_free(ctx);
+    err = handshake_note_client(h, err, &id, detail);
+    return err && !error ? X509_V_ERR_APPLICATION_VERIFICATION : error;
+}
+
+/* libssl asks: 1 lets the client in. What was found is noted with the handshake; this is no place to send from. */
+static int verify(X509_STORE_CTX *ctx, void *arg) {
+    (void)arg;
+    SSL *ssl = X509_STORE_CTX_get_ex_data(ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
+    struct handshake *h = SSL_get_app_data(ssl);
+    X509 *cert = X509_STORE_CTX_get0_cert(ctx);
+    int error = client_auth_judge(handshake_rules(h), h, cert, X509_STORE_CTX_get0_untrusted(ctx));
+    X509_STORE_CTX_set_error(ctx, error);
+    if (i2d_X509(cert, NULL) > TICKETS_PEER_MAX)
+        (void)SSL_set_num_tickets(ssl, 0); /* cannot fail for 0 */
+    return error == X509_V_OK;
+}
+
+/* ---- before a certificate is decoded ---- */
+
+/* Certificates in a Certificate message (RFC 8446 4.4.2, RFC 5246 7.4.6), up to where it is malformed, which libssl will say.
+ */
+static size_t count_certificates(struct span message, bool tls13) {
+    struct rd r = rd_of(message);
+    (void)rd_bytes(&r, SSL3_HM_HEADER_LENGTH);
+    if (tls13)
+        (void)rd_vec8(&r); /* certificate_request_context */
+    struct rd list = rd_of(rd_bytes(&r, rd_u24(&r)));
+    size_t n = 0;
+    for (; rd_left(&list) && !list.bad; n++) {
+        (void)rd_bytes(&list, rd_u24(&list));
+        if (tls13)
+            (void)rd_vec16(&list); /* extensions */
+    }
+    return n;
+}
+
+/*
+ * libssl decodes every key of a Certificate message, each of which can cost 0.2 ms, before it asks about any. This callback
+ * comes when the message is whole and not yet parsed. It cannot say no, but it can make a message that is too long malformed:
+ * its list then claims to be longer than the message, at which libssl stops before the first certificate.
+ */
+static void on_message(int sent, int version, int type, const void *buf, size_t len, SSL *ssl, void *arg) {
+    (void)version, (void)arg;
+    const uint8_t *p = buf;
+    if (sent || type != SSL3_RT_HANDSHAKE || len <= SSL3_HM_HEADER_LENGTH || p[0] != SSL3_MT_CERTIFICATE)
+        return;
+    struct handshake *h = SSL_get_app_data(ssl);
+    size_t max = handshake_rules(h)->depth + CLIENT_CHAIN_SPARE;
+    size_t n = count_certificates(span_of(p, len), SSL_version(ssl) == TLS1_3_VERSION);
+    if (n <= max)
+        return;
+    char detail[HANDSHAKE_DETAIL_MAX];
+    struct text t = text_of(detail, sizeof(detail));
+    text_addf(&t, "found %zu certificates, expected at most %zu", n, max);
+    (void)!handshake_note_client(h, ERR_CLIENT_CERT_DEPTH, NULL, detail); /* it is what was given */
+    memset((uint8_t *)(uintptr_t)p + SSL3_HM_HEADER_LENGTH, 0xff, len - SSL3_HM_HEADER_LENGTH);
 }
 
 /* ---- tickets ---- */
@@ -268,7 +343,8 @@ static int recall(SSL_SESSION *session, struct client_id *ret) {
     return client_id_unpack(span_of(packed, len), ret);
 }
 
-/* Whether the client could still come in with the certificate that its ticket stands for; the rules are the same, see bind. */
+/* Whether the client could still come in with the certificate that its ticket stands for; the rules are the same, see
+ * ticket_bind.h. */
 static bool may_resume(const struct client_auth *a, SSL_SESSION *session) {
     struct client_id id;
     int64_t now = (int64_t)time(NULL);
@@ -282,11 +358,9 @@ static bool may_resume(const struct client_auth *a, SSL_SESSION *session) {
 /* A ticket was opened, or not. What is not taken up means a full handshake, and a new ticket. */
 static SSL_TICKET_RETURN on_open(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t len,
                                  SSL_TICKET_STATUS status, void *arg) {
-    (void)ssl;
-    (void)name;
-    (void)len;
+    (void)name, (void)len, (void)arg;
     bool opened = status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW;
-    if (!opened || !may_resume(arg, session))
+    if (!opened || !may_resume(handshake_rules(SSL_get_app_data(ssl)), session))
         return SSL_TICKET_RETURN_IGNORE_RENEW;
     return status == SSL_TICKET_SUCCESS_RENEW ? SSL_TICKET_RETURN_USE_RENEW : SSL_TICKET_RETURN_USE;
 }
@@ -297,27 +371,28 @@ int client_auth_recall(SSL *ssl, struct client_id *ret) {
 
 /* ---- libssl ---- */
 
-static int set_param(const struct client_auth *a, SSL_CTX *ctx) {
-    X509_VERIFY_PARAM *param = SSL_CTX_get0_param(ctx);
-    unsigned long flags = X509_V_FLAG_PARTIAL_CHAIN; /* an intermediate in the CA file is trusted as it stands */
-    if (a->has_crl)
-        flags |= X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL;
-    SSL_CTX_set_verify_depth(ctx, (int)a->depth);
-    return X509_VERIFY_PARAM_set_flags(param, flags) == 1 ? 0 : ERR_CRYPTO;
-}
+/* Since 3.2; a libssl may be newer than the headers we were built with, and an older one ignores the bit. */
+#ifndef SSL_OP_NO_RX_CERTIFICATE_COMPRESSION
+#define SSL_OP_NO_RX_CERTIFICATE_COMPRESSION ((uint64_t)1 << 33)
+#endif
 
 int client_auth_attach(const struct client_auth *a, SSL_CTX *ctx) {
+    SSL_CTX_set_options(ctx, SSL_OP_NO_RX_CERTIFICATE_COMPRESSION); /* RFC 8879: on_message() would not see what is inside */
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | (a->required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), NULL);
+    SSL_CTX_set_cert_verify_callback(ctx, verify, NULL);
+    SSL_CTX_set_msg_callback(ctx, on_message);
+    SSL_CTX_set_max_cert_list(ctx, MIN(CLIENT_CHAIN_MAX, CLIENT_LEAF_MAX + CLIENT_ISSUER_MAX * ((long)a->depth + 2)));
+    if (SSL_CTX_set_session_ticket_cb(ctx, on_seal, on_open, NULL) != 1)
+        return ERR_CRYPTO;
+    return client_auth_announce(a, ctx);
+}
+
+int client_auth_announce(const struct client_auth *a, SSL_CTX *ctx) {
     STACK_OF(X509_NAME) *names = SSL_dup_CA_list(a->names);
     if (!names)
         return ERR_CRYPTO;
     SSL_CTX_set_client_CA_list(ctx, names);
-    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | (a->required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), NULL);
-    SSL_CTX_set_cert_verify_callback(ctx, verify, (void *)(uintptr_t)a); /* only read */
-    SSL_CTX_set_max_cert_list(ctx, CLIENT_CHAIN_MAX);
-    if (SSL_CTX_set1_verify_cert_store(ctx, a->store) != 1 ||
-        SSL_CTX_set_session_ticket_cb(ctx, on_seal, on_open, (void *)(uintptr_t)a) != 1)
-        return ERR_CRYPTO;
-    return set_param(a, ctx);
+    return 0;
 }
 
 int client_auth_fault(const SSL *ssl, int reason) {

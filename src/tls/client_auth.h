@@ -2,9 +2,10 @@
  * Who may come into a service: the CA certificates, CRLs and rules that clients' certificates are held against. libssl asks
  * during the handshake; what it was answered, and why, is kept with the handshake (handshake_internal.h).
  *
- * Bounds on what a client can make us do: its certificates take at most CLIENT_CHAIN_MAX bytes, have at most
- * CLIENT_NAMES_MAX names, and the signatures of a chain are checked from the CA downwards, so that keys of a stranger's own
- * making are never computed with.
+ * Bounds on what a client can make us do. Its Certificate message has at most CLIENT_CHAIN_MAX bytes (fewer where DEPTH is
+ * small) and CLIENT_CHAIN_SPARE certificates more than DEPTH; both are looked at before libssl decodes the first key. Its own
+ * certificate has at most CLIENT_NAMES_MAX names. Signatures of a chain are checked from the CA downwards, so that the keys of
+ * strangers are decoded, but never computed with.
  */
 #pragma once
 
@@ -18,9 +19,12 @@
 #include "base/text.h"
 #include "tls/client_id.h"
 
-#define CLIENT_CHAIN_MAX       (32 * 1024) /* of the Certificate message */
-#define CLIENT_NAMES_MAX       256         /* alternative names of a client's certificate */
-#define CLIENT_RESUME_MAX_S    (24 * 3600) /* after so long the certificate is shown again, however often it was resumed */
+#define CLIENT_CHAIN_MAX       (32 * 1024L) /* of the Certificate message */
+#define CLIENT_LEAF_MAX        (16 * 1024L) /* of which for the client's own certificate */
+#define CLIENT_ISSUER_MAX      (4 * 1024L)  /* and for each other one */
+#define CLIENT_CHAIN_SPARE     3            /* the client's own, and two roots, which need not be sent and often are */
+#define CLIENT_NAMES_MAX       256          /* alternative names of a client's certificate */
+#define CLIENT_RESUME_MAX_S    (24 * 3600)  /* after so long the certificate is shown again, however often it was resumed */
 #define CLIENT_AUTH_DIGEST_LEN 32
 
 /* What a service wants. Borrowed during client_auth_new() only. */
@@ -46,8 +50,21 @@ const uint8_t *client_auth_digest(const struct client_auth *a);
 
 bool client_auth_required(const struct client_auth *a);
 
-/* Makes CTX ask clients for certificates and hold them against A (kept; must outlive CTX). ERR_CRYPTO. */
+/*
+ * Makes CTX ask clients for certificates in the way of A. They are held against the rules that their handshake's service has at
+ * that moment (handshake_rules()). ERR_CRYPTO.
+ */
 MUST_CHECK int client_auth_attach(const struct client_auth *a, SSL_CTX *ctx);
+
+/* From now on CTX tells clients the CAs of A. ERR_CRYPTO. */
+MUST_CHECK int client_auth_announce(const struct client_auth *a, SSL_CTX *ctx);
+
+/*
+ * Holds CERT, with OTHERS to build its chain from (may be NULL), against A. The verdict is noted with H
+ * (handshake_note_client()); what comes back is libcrypto's word for it, X509_V_OK or an error.
+ */
+struct handshake;
+MUST_CHECK int client_auth_judge(const struct client_auth *a, struct handshake *h, X509 *cert, STACK_OF(X509) * others);
 
 /* What the session that was resumed says of its client. ERR_FORMAT. */
 MUST_CHECK int client_auth_recall(SSL *ssl, struct client_id *ret);

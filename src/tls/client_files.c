@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "tls/pem_scan.h"
 
 /* One of the two kinds of file, and what is told of it. */
 struct kind {
@@ -20,9 +20,9 @@ struct kind {
     const char *expected; /* of a file without one */
     size_t file_max;
     int (*each)(const struct client_sink *sink, const char *file, int n, void *object, struct text *why);
-    void *(*from_pem)(BIO *bio);
     void *(*from_der)(const uint8_t **p, long len);
     void (*free)(void *object);
+    enum pem_kind blocks[2]; /* of PEM */
 };
 
 static int refuse(struct text *why, int err, const char *file, const char *message) {
@@ -105,11 +105,21 @@ static void warn_of(const struct client_sink *sink, const char *file, int n, con
     sink->warn(sink->warn_ctx, line);
 }
 
+/* `openssl x509 -addtrust`, `-addreject`. */
+static bool has_trust_settings(X509 *x) {
+    return sk_ASN1_OBJECT_num(X509_get0_trust_objects(x)) > 0 || sk_ASN1_OBJECT_num(X509_get0_reject_objects(x)) > 0;
+}
+
 static int each_ca(const struct client_sink *sink, const char *file, int n, void *object, struct text *why) {
     X509 *x = object;
     uint8_t *der = NULL;
     if (!X509_check_ca(x)) {
         text_addf(why, "%s: certificate %d is of no CA, expected those that issue the clients' certificates", file, n);
+        return ERR_FORMAT;
+    }
+    if (has_trust_settings(x)) {
+        text_addf(why, "%s: certificate %d has settings of trust, which are not followed, expected a plain certificate", file,
+                  n);
         return ERR_FORMAT;
     }
     if (is_past(X509_get0_notAfter(x)))
@@ -120,10 +130,28 @@ static int each_ca(const struct client_sink *sink, const char *file, int n, void
     return err;
 }
 
+/* RFC 5280 5.2.5: what libcrypto passes over. */
+static bool is_in_parts(const X509_CRL *crl) {
+    ISSUING_DIST_POINT *point = X509_CRL_get_ext_d2i(crl, NID_issuing_distribution_point, NULL, NULL);
+    bool in_parts = point && (point->indirectCRL > 0 || point->onlysomereasons);
+    ISSUING_DIST_POINT_free(point);
+    return in_parts;
+}
+
 static int each_crl(const struct client_sink *sink, const char *file, int n, void *object, struct text *why) {
-    (void)why;
     X509_CRL *crl = object;
     uint8_t *der = NULL;
+    if (X509_CRL_get_ext_by_NID(crl, NID_delta_crl, -1) >= 0) { /* libcrypto would take it for the whole */
+        text_addf(why, "%s: CRL %d is a delta CRL, which lists changes only, expected a complete one", file, n);
+        return ERR_FORMAT;
+    }
+    if (is_in_parts(crl)) {
+        char line[PATH_MAX + 200];
+        struct text t = text_of(line, sizeof(line));
+        text_addf(&t, "%s: CRL %d is indirect or for some reasons only: it is not used, clients need another one of their CA",
+                  file, n);
+        sink->warn(sink->warn_ctx, line);
+    }
     if (is_past(X509_CRL_get0_nextUpdate(crl)))
         warn_of(sink, file, n, "CRL", "was due to be replaced", X509_CRL_get0_nextUpdate(crl),
                 "clients of that CA are refused until it is");
@@ -133,17 +161,12 @@ static int each_crl(const struct client_sink *sink, const char *file, int n, voi
     return err;
 }
 
-static void *ca_from_pem(BIO *bio) {
-    return PEM_read_bio_X509(bio, NULL, NULL, NULL);
-}
+/* OpenSSL's settings of trust may stand behind a certificate. */
 static void *ca_from_der(const uint8_t **p, long len) {
-    return d2i_X509(NULL, p, len);
+    return d2i_X509_AUX(NULL, p, len);
 }
 static void ca_free(void *object) {
     X509_free(object);
-}
-static void *crl_from_pem(BIO *bio) {
-    return PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL);
 }
 static void *crl_from_der(const uint8_t **p, long len) {
     return d2i_X509_CRL(NULL, p, len);
@@ -153,9 +176,12 @@ static void crl_free(void *object) {
 }
 
 static const struct kind cas = {
-    "certificate", "\"-----BEGIN CERTIFICATE-----\"", CLIENT_CA_FILE_MAX, each_ca, ca_from_pem, ca_from_der, ca_free};
+    "certificate", "\"-----BEGIN CERTIFICATE-----\"", CLIENT_CA_FILE_MAX, each_ca, ca_from_der,
+    ca_free,       {PEM_CERTIFICATE, PEM_TRUSTED},
+};
 static const struct kind crls = {
-    "CRL", "\"-----BEGIN X509 CRL-----\"", CLIENT_CRL_FILE_MAX, each_crl, crl_from_pem, crl_from_der, crl_free};
+    "CRL", "\"-----BEGIN X509 CRL-----\"", CLIENT_CRL_FILE_MAX, each_crl, crl_from_der, crl_free, {PEM_CRL, PEM_CRL},
+};
 
 static int cannot_be_read(const char *file, const struct kind *k, int n, struct text *why) {
     const char *reason = ERR_reason_error_string(ERR_peek_last_error());
@@ -164,57 +190,70 @@ static int cannot_be_read(const char *file, const struct kind *k, int n, struct 
     return ERR_FORMAT;
 }
 
-/* Everything of the kind in a PEM file; other blocks are passed over. */
-static int read_pem(const char *file, const struct kind *k, BIO *bio, const struct client_sink *sink, struct text *why) {
-    int n = 0, err = 0;
-    ERR_clear_error();
-    for (void *object; !err && (object = k->from_pem(bio));) {
-        n++;
-        if (n > CLIENT_CA_MAX) {
-            text_addf(why, "%s: more than %d %ss", file, CLIENT_CA_MAX, k->what);
-            err = ERR_FORMAT;
-        } else {
-            err = k->each(sink, file, n, object, why);
-        }
-        k->free(object);
-    }
-    if (err)
-        return err;
-    if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
-        return cannot_be_read(file, k, n + 1, why);
-    ERR_clear_error();
-    if (n > 0)
-        return 0;
-    text_addf(why, "%s: found no %s, expected %s", file, k->what, k->expected);
-    return ERR_FORMAT;
-}
-
-static int read_der(const char *file, const struct kind *k, struct span der, const struct client_sink *sink, struct text *why) {
+static int take_der(const char *file, const struct kind *k, int n, struct span der, const struct client_sink *sink,
+                    struct text *why) {
     const uint8_t *p = der.p;
     ERR_clear_error();
     void *object = k->from_der(&p, (long)der.len);
     int err = ERR_FORMAT;
     if (!object)
-        err = cannot_be_read(file, k, 1, why);
+        err = cannot_be_read(file, k, n, why);
     else if (p != der.p + der.len)
-        text_addf(why, "%s: bytes behind the %s", file, k->what);
+        text_addf(why, "%s: bytes behind %s %d of the file", file, k->what, n);
     else
-        err = k->each(sink, file, 1, object, why);
+        err = k->each(sink, file, n, object, why);
     k->free(object);
     return err;
+}
+
+static int take_block(const struct pem_block *b, const char *file, const struct kind *k, int n, const struct client_sink *sink,
+                      struct text *why) {
+    size_t len = 0;
+    if (n > CLIENT_CA_MAX) {
+        text_addf(why, "%s: more than %d %ss", file, CLIENT_CA_MAX, k->what);
+        return ERR_FORMAT;
+    }
+    uint8_t *der = malloc(b->body.len + 1);
+    int err = der ? pem_block_decode(b, file, der, &len, why) : refuse(why, ERR_NOMEM, file, "out of memory");
+    if (!err)
+        err = take_der(file, k, n, span_of(der, len), sink, why);
+    free(der);
+    return err;
+}
+
+/* Everything of the kind in a PEM file; other blocks are told. */
+static int read_pem(const char *file, const struct kind *k, struct span text, const struct client_sink *sink,
+                    struct text *why) {
+    struct pem_scan scan = pem_scan_of(text, file);
+    struct pem_block b;
+    enum step step;
+    int n = 0, err = 0;
+    while (!err && (step = pem_scan_next(&scan, &b, why)) != STEP_EOF) {
+        char line[PATH_MAX + 160];
+        struct text t = text_of(line, sizeof(line));
+        if (step == STEP_FAILED) {
+            err = ERR_FORMAT;
+        } else if (b.kind == k->blocks[0] || b.kind == k->blocks[1]) {
+            err = take_block(&b, file, k, ++n, sink, why);
+        } else {
+            pem_block_unused(&b, file, &t);
+            sink->warn(sink->warn_ctx, line);
+        }
+    }
+    if (err || n > 0)
+        return err;
+    text_addf(why, "%s: found no %s, expected %s", file, k->what, k->expected);
+    return ERR_FORMAT;
 }
 
 static int read_one(const char *file, const struct kind *k, const struct client_sink *sink, struct text *why) {
     uint8_t *p = NULL;
     size_t len = 0;
     int err = read_file(file, k, &p, &len, why);
-    if (err == 0 && len > 0 && p[0] == 0x30) {
-        err = read_der(file, k, span_of(p, len), sink, why);
-    } else if (err == 0) {
-        BIO *bio = BIO_new_mem_buf(p, (int)len);
-        err = bio ? read_pem(file, k, bio, sink, why) : refuse(why, ERR_NOMEM, file, "out of memory");
-        BIO_free(bio);
-    }
+    if (err == 0 && len > 0 && p[0] == 0x30)
+        err = take_der(file, k, 1, span_of(p, len), sink, why);
+    else if (err == 0)
+        err = read_pem(file, k, span_of(p, len), sink, why);
     free(p);
     return err;
 }

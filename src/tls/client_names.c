@@ -34,7 +34,8 @@ static size_t rule_that_takes(const struct search *s, enum named_by by, struct s
 
 static void hold(struct search *s, enum named_by by, struct span value) {
     size_t found = value.len ? rule_that_takes(s, by, value) : SIZE_MAX;
-    if (found >= s->best || (s->nrules == 0 && value.len > CLIENT_NAME_MAX))
+    bool later_cn = found == s->best && by == NAMED_BY_CN && s->nrules == 0; /* of several the last is the most specific */
+    if ((found >= s->best && !later_cn) || found == SIZE_MAX || (s->nrules == 0 && value.len > CLIENT_NAME_MAX))
         return;
     s->too_long = value.len > CLIENT_NAME_MAX;
     s->best = found;
@@ -63,6 +64,11 @@ static int hold_alternative_names(struct search *s, X509 *cert) {
     return n <= CLIENT_NAMES_MAX ? 0 : ERR_CLIENT_CERT_LARGE;
 }
 
+static void keep_cn(struct client_id *id, struct span cn) {
+    id->cn_len = (uint8_t)cn.len;
+    memcpy(id->cn, cn.p, cn.len);
+}
+
 /* Each value of a kind in the subject, as UTF-8; one with a zero byte is no text. */
 static void hold_subject(struct search *s, X509 *cert, int nid, enum named_by by) {
     const X509_NAME *subject = X509_get_subject_name(cert);
@@ -71,10 +77,8 @@ static void hold_subject(struct search *s, X509 *cert, int nid, enum named_by by
         int len = ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
         if (len > 0 && !memchr(utf8, 0, (size_t)len)) {
             hold(s, by, span_of(utf8, (size_t)len));
-            if (by == NAMED_BY_CN && len <= CLIENT_CN_MAX) { /* the last one is the most specific */
-                s->id->cn_len = (uint8_t)len;
-                memcpy(s->id->cn, utf8, (size_t)len);
-            }
+            if (by == NAMED_BY_CN && len <= CLIENT_CN_MAX)
+                keep_cn(s->id, span_of(utf8, (size_t)len));
         }
         OPENSSL_free(utf8);
     }
@@ -138,6 +142,8 @@ int client_names_judge(X509 *cert, const struct client_rule *rules, size_t nrule
         hold_subject(&s, cert, NID_organizationalUnitName, NAMED_BY_OU);
         err = hold_key(&s, cert);
     }
+    if (err == 0 && ret->named_by == NAMED_BY_CN && ret->name_len <= CLIENT_CN_MAX) /* there may be others */
+        keep_cn(ret, span_of(ret->name, ret->name_len));
     ERR_clear_error();
     if (err < 0)
         return err;

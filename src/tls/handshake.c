@@ -20,6 +20,7 @@ struct handshake {
     struct kdf_secrets told;   /* by our provider */
     struct kdf_secrets logged; /* by libssl's key log, while it is on */
     const struct tls_server *server;
+    uint8_t rules[TICKET_BIND_LEN]; /* what the server's tickets were bound to when libssl was last told */
     uint16_t record_size_limit;
     bool begun; /* a record was fed */
     int err;
@@ -31,6 +32,21 @@ struct handshake {
     int client_err;               /* or why it is refused */
     uint8_t *client_cert;         /* DER, from libssl's memory; only when it is to be told */
 };
+
+/*
+ * Tells libssl what tickets are good for: those of the present rules. Rules may change while a handshake is under way, and a
+ * second ClientHello is held against the new ones.
+ */
+static bool bind_tickets(struct handshake *h) {
+    uint8_t binding[TICKET_BIND_LEN];
+    memcpy(h->rules, h->server->binding, sizeof(h->rules));
+    ticket_bind_name(h->rules, h->sni, binding);
+    return SSL_set_session_id_context(h->ssl, binding, sizeof(binding)) == 1;
+}
+
+static bool rules_changed(const struct handshake *h) {
+    return memcmp(h->rules, h->server->binding, sizeof(h->rules)) != 0;
+}
 
 int handshake_new(const struct tls_server *s, const struct hello *hello, struct buf *out, struct handshake **ret) {
     struct handshake *h = calloc(1, sizeof(*h));
@@ -50,9 +66,7 @@ int handshake_new(const struct tls_server *s, const struct hello *hello, struct 
         goto out;
     SSL_set_bio(h->ssl, bio, bio);
     SSL_set_accept_state(h->ssl);
-    uint8_t binding[TICKET_BIND_LEN];
-    ticket_bind_name(s->binding, hello->sni, binding);
-    if (SSL_set_app_data(h->ssl, h) != 1 || SSL_set_session_id_context(h->ssl, binding, sizeof(binding)) != 1)
+    if (SSL_set_app_data(h->ssl, h) != 1 || !bind_tickets(h))
         goto out;
     *ret = h;
     err = 0;
@@ -144,6 +158,10 @@ int handshake_note_client(struct handshake *h, int err, const struct client_id *
     return err;
 }
 
+const struct client_auth *handshake_rules(const struct handshake *h) {
+    return h->server->clients;
+}
+
 const struct client_id *handshake_client(const struct handshake *h) {
     return h->client;
 }
@@ -224,6 +242,8 @@ enum step handshake_step(struct handshake *h, struct span *in) {
         in->len -= len;
         h->begun = true;
 
+        if (rules_changed(h) && !bind_tickets(h))
+            return fail(h, ERR_CRYPTO);
         size_t out_before = buf_len(h->bio.out);
         ERR_clear_error();
         kdf_provider_watch(&h->told);
@@ -372,27 +392,64 @@ static uint16_t plain_limit(const struct handshake *h, uint16_t version) {
     return (uint16_t)max;
 }
 
+/* Whether the session was made under the rules for clients that are in use now. */
+static bool is_of_present_rules(const struct handshake *h) {
+    uint8_t present[TICKET_BIND_LEN];
+    unsigned len = 0;
+    const unsigned char *made_under = SSL_SESSION_get0_id_context(SSL_get_session(h->ssl), &len);
+    ticket_bind_name(h->server->binding, h->sni, present);
+    return span_eq(span_of(made_under, len), span_of(present, sizeof(present)));
+}
+
+/*
+ * Rules that came into use after the client was judged judge it now. A session that was resumed has no more than the client's
+ * own certificate: one with intermediates is refused, and comes in by a full handshake.
+ */
+static int judge_anew(struct handshake *h) {
+    X509 *cert = SSL_get0_peer_certificate(h->ssl);
+    if (!cert)
+        return ERR_CLIENT_CERT_UNKNOWN_CA;
+    return client_auth_judge(h->server->clients, h, cert, SSL_get_peer_cert_chain(h->ssl)) == X509_V_OK ? 0 : h->client_err;
+}
+
 /* Who the client is: known from this handshake, or from the one that is resumed. Nobody passes here whom the rules keep out. */
 static int settle_client(struct handshake *h, struct handshake_result *ret) {
     const struct client_auth *clients = h->server->clients;
+    int err = 0;
     if (!clients)
         return 0;
     if (SSL_session_reused(h->ssl)) {
         free(h->client);
         h->client = calloc(1, sizeof(*h->client));
-        int err = h->client ? client_auth_recall(h->ssl, h->client) : ERR_NOMEM;
+        err = h->client ? client_auth_recall(h->ssl, h->client) : ERR_NOMEM;
         if (err < 0)
             return err;
     }
     bool verified = h->client && h->client->verified;
     if (!verified && client_auth_required(clients))
         return ERR_CLIENT_CERT_MISSING;
+    if (verified && !is_of_present_rules(h))
+        err = judge_anew(h);
+    if (err < 0)
+        return err;
     ret->client = verified ? h->client : NULL;
     X509 *cert = verified && h->server->tells_client_cert ? SSL_get0_peer_certificate(h->ssl) : NULL;
     int len = cert ? i2d_X509(cert, NULL) : 0;
     if (len > 0 && len <= CLIENT_CERT_MAX && i2d_X509(cert, &h->client_cert) == len)
         ret->client_cert = span_of(h->client_cert, (size_t)len);
     return 0;
+}
+
+/* libssl is content and the client is not let in: its alert is the first record of the session that it does not get. */
+static void refuse_session(struct handshake *h, struct plane *p, int err) {
+    struct engine_contexts contexts;
+    uint8_t record[PLANE_CONTROL_MAX];
+    size_t len = 0;
+    enum alert alert = (enum alert)err_alert(err);
+    engine_contexts_init(&contexts, &engine_libcrypto);
+    if (alert != ALERT_NONE && plane_alert(p, &contexts, alert, record, &len) == 0)
+        (void)!buf_append(h->bio.out, record, len); /* without memory: the end of TCP alone */
+    engine_contexts_fini(&contexts);
 }
 
 /* The certificate that was shown, or that stands for the name of a session that was resumed without one. */
@@ -413,9 +470,12 @@ int handshake_finish(struct handshake *h, struct handshake_result *ret) {
     memset(ret, 0, sizeof(*ret));
     ret->plane.suite_id = h->suite->id;
     ret->plane.out_max = plain_limit(h, version);
-    int err = settle_client(h, ret);
-    if (err == 0)
-        err = version == TLS_1_3 ? take_tls13(h, &ret->plane) : take_tls12(h, &ret->plane);
+    int err = version == TLS_1_3 ? take_tls13(h, &ret->plane) : take_tls12(h, &ret->plane);
+    if (err == 0) {
+        err = settle_client(h, ret);
+        if (err < 0)
+            refuse_session(h, &ret->plane, err);
+    }
     if (err < 0) {
         plane_wipe(&ret->plane);
         return err;

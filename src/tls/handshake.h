@@ -50,8 +50,9 @@ struct tls_server *tls_server_new(const struct tls_policy *policy, struct certs 
 void tls_server_use_certs(struct tls_server *s, struct certs *certs);
 
 /*
- * New rules for clients' certificates (taken over, also on failure; NULL where there were none): for handshakes that come to
- * that point from now on. Sessions of the old rules are not resumed. ERR_CRYPTO: the old ones stay.
+ * New rules for clients' certificates (taken over, also on failure; NULL where there were none). Whatever is not a session yet
+ * is judged by them, handshakes under way too, at whatever point they are. Sessions of the old rules are not resumed.
+ * ERR_CRYPTO: the old ones stay.
  */
 MUST_CHECK int tls_server_use_clients(struct tls_server *s, struct client_auth *clients);
 void tls_server_free(struct tls_server *s);
@@ -104,5 +105,8 @@ struct handshake_result {
     struct span client_cert;        /* DER; empty when it is not wanted, or larger than CLIENT_CERT_MAX */
 };
 
-/* Takes the session out of libssl after STEP_DONE; then the handshake can only be freed. ERR_LEAVE, ERR_CRYPTO. */
+/*
+ * Takes the session out of libssl after STEP_DONE; then the handshake can only be freed. ERR_LEAVE, ERR_CRYPTO, and why the
+ * client is not let in after all, with an alert in OUT: rules that changed meanwhile (tls_server_use_clients()).
+ */
 MUST_CHECK int handshake_finish(struct handshake *h, struct handshake_result *ret);

@@ -23,6 +23,9 @@ struct tls_server {
     uint8_t service_binding[TICKET_BIND_LEN]; /* the part that does not change */
 };
 
+/* libssl's, for keys, signatures and chains of either side: what is computable in less than 2^112 steps is refused. */
+#define TLS_SECURITY_LEVEL 2
+
 SSL *handshake_ssl(const struct handshake *h);
 
 /* libssl's certificate callback: it comes when a certificate is needed, so never for a session that is resumed. */
@@ -35,6 +38,9 @@ int handshake_on_cert(SSL *ssl, void *arg);
  * ERR, or ERR_NOMEM.
  */
 MUST_CHECK int handshake_note_client(struct handshake *h, int err, const struct client_id *id, const char *detail);
+
+/* The rules for clients that are in use at this moment; NULL = none are asked for certificates. */
+const struct client_auth *handshake_rules(const struct handshake *h);
 
 /* Who the client is, by the certificate it has shown in this handshake; NULL = nobody so far. */
 const struct client_id *handshake_client(const struct handshake *h);

@@ -8,6 +8,7 @@
 #include <openssl/bn.h>
 #include <openssl/core_dispatch.h>
 #include <openssl/core_names.h>
+#include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/obj_mac.h>
 #include <openssl/params.h>
@@ -127,6 +128,22 @@ static bool take_curve(struct remote_key *k, const char *name) {
     return true;
 }
 
+/* A certificate may hold its point compressed or hybrid (RFC 5480 2.2): keys are compared by the plain form. */
+static bool take_ec_point(struct remote_key *k, const uint8_t *p, size_t len) {
+    size_t whole = 1 + (size_t)2 * (size_t)k->bits / 8;
+    if (len == whole && p[0] == POINT_CONVERSION_UNCOMPRESSED)
+        return take_point(k, p, len);
+    uint8_t plain[1 + 2 * 48];
+    EC_GROUP *group = EC_GROUP_new_by_curve_name(k->bits == 384 ? NID_secp384r1 : NID_X9_62_prime256v1);
+    EC_POINT *point = group ? EC_POINT_new(group) : NULL;
+    bool well = point && EC_POINT_oct2point(group, point, p, len, NULL) == 1 &&
+                EC_POINT_point2oct(group, point, POINT_CONVERSION_UNCOMPRESSED, plain, sizeof(plain), NULL) == whole &&
+                take_point(k, plain, whole);
+    EC_POINT_free(point);
+    EC_GROUP_free(group);
+    return well;
+}
+
 static bool import_ec(struct remote_key *k, const OSSL_PARAM params[]) {
     const OSSL_PARAM *group = OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_GROUP_NAME);
     const OSSL_PARAM *point = OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_PUB_KEY);
@@ -134,9 +151,7 @@ static bool import_ec(struct remote_key *k, const OSSL_PARAM params[]) {
         return false;
     if (!point) /* parameters alone */
         return true;
-    if (point->data_type != OSSL_PARAM_OCTET_STRING || point->data_size != 1 + (size_t)2 * (size_t)k->bits / 8)
-        return false;
-    return ((const uint8_t *)point->data)[0] == POINT_CONVERSION_UNCOMPRESSED && take_point(k, point->data, point->data_size);
+    return point->data_type == OSSL_PARAM_OCTET_STRING && take_ec_point(k, point->data, point->data_size);
 }
 
 static bool import_ed25519(struct remote_key *k, const OSSL_PARAM params[]) {
@@ -310,17 +325,23 @@ static EVP_PKEY *make(const char *type, const OSSL_PARAM public_half[], struct k
 EVP_PKEY *key_provider_key(struct span spki, struct key_name name) {
     const uint8_t *p = spki.p;
     EVP_PKEY *key = NULL, *plain = NULL;
-    OSSL_PARAM *public_half = NULL;
     ERR_set_mark();
-    if (!kdf_provider_load() || spki.len > LONG_MAX)
-        goto out;
-    plain = d2i_PUBKEY(NULL, &p, (long)spki.len);
-    if (!plain || p != spki.p + spki.len || EVP_PKEY_todata(plain, EVP_PKEY_PUBLIC_KEY, &public_half) != 1)
-        goto out;
-    key = make(EVP_PKEY_get0_type_name(plain), public_half, name);
-out:
-    OSSL_PARAM_free(public_half);
+    if (kdf_provider_load() && spki.len <= LONG_MAX)
+        plain = d2i_PUBKEY(NULL, &p, (long)spki.len);
+    if (plain && p == spki.p + spki.len)
+        key = key_provider_key_like(plain, name);
     EVP_PKEY_free(plain);
+    ERR_pop_to_mark();
+    return key;
+}
+
+EVP_PKEY *key_provider_key_like(const EVP_PKEY *plain, struct key_name name) {
+    OSSL_PARAM *public_half = NULL;
+    EVP_PKEY *key = NULL;
+    ERR_set_mark();
+    if (kdf_provider_load() && EVP_PKEY_todata(plain, EVP_PKEY_PUBLIC_KEY, &public_half) == 1)
+        key = make(EVP_PKEY_get0_type_name(plain), public_half, name);
+    OSSL_PARAM_free(public_half);
     ERR_pop_to_mark();
     return key;
 }

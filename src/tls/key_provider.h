@@ -40,5 +40,8 @@ void key_provider_ask(key_sign_fn fn, void *ctx);
  */
 EVP_PKEY *key_provider_key(struct span spki, struct key_name name);
 
+/* The same with the public half of another key. */
+EVP_PKEY *key_provider_key_like(const EVP_PKEY *plain, struct key_name name);
+
 /* Why the callback failed since the last call; 0 = it has not. */
 int key_provider_error(void);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "tls/pem_scan.h"
 
 void ocsp_file_fini(struct ocsp_file *o) {
     pem_file_fini(&o->bytes);
@@ -114,6 +115,16 @@ static int judge(OCSP_BASICRESP *basic, const struct cert_chain *c, const char *
     return judge_single(single, file, now, o, why);
 }
 
+/* PEM is the usual mistake. */
+static void say_blocks(const struct ocsp_file *o, struct text *why) {
+    char message[1];
+    struct text unused = text_of(message, sizeof(message));
+    struct pem_scan s = pem_scan_of(pem_file_span(&o->bytes), "");
+    struct pem_block b;
+    if (pem_scan_next(&s, &b, &unused) == STEP_DONE)
+        text_addf(why, "; block %u (line %u) is \"%.*s\" in PEM", b.n, b.line, (int)b.label.len, (const char *)b.label.p);
+}
+
 static int parse(const struct cert_chain *c, const char *file, int64_t now, struct ocsp_file *o, struct text *why) {
     const uint8_t *p = o->bytes.p, *end = p + o->bytes.len;
     OCSP_RESPONSE *response = d2i_OCSP_RESPONSE(NULL, &p, (long)o->bytes.len);
@@ -121,6 +132,7 @@ static int parse(const struct cert_chain *c, const char *file, int64_t now, stru
     int err = 0;
     if (!response || p != end) {
         err = refuse(why, file, "found no OCSP response, expected one in DER");
+        say_blocks(o, why);
     } else if (OCSP_response_status(response) != OCSP_RESPONSE_STATUS_SUCCESSFUL) {
         text_addf(why, "%s: the responder answered \"%s\", expected \"successful\"", file,
                   OCSP_response_status_str(OCSP_response_status(response)));

@@ -18,8 +18,8 @@
 
 #include "base/err.h"
 #include "tls/cert_chain.h"
-#include "tls/cert_key.h"
 #include "tls/hostname.h"
+#include "tls/key_read.h"
 
 #define DAY_S       (24L * 60 * 60)
 #define VALID_S     (365 * DAY_S)
@@ -87,12 +87,12 @@ static bool still_good(const char *crt, const char *key, const char *names) {
     struct cert_chain chain = {.leaf = NULL};
     int err = pem_file_read(crt, "a PEM file", &f, &unused);
     if (!err)
-        err = cert_chain_parse(&f, crt, NULL, &chain, &unused);
+        err = cert_chain_parse(&f, crt, NULL, NULL, &chain, &unused);
     pem_file_fini(&f);
     if (err)
         return false;
     time_t week = time(NULL) + RENEW_S;
-    bool good = cert_key_check(&chain, key, NULL, &unused) == 0 && X509_cmp_time(X509_get0_notAfter(chain.leaf), &week) > 0 &&
+    bool good = key_read_check(&chain, key, NULL, &unused) == 0 && X509_cmp_time(X509_get0_notAfter(chain.leaf), &week) > 0 &&
                 X509_cmp_current_time(X509_get0_notBefore(chain.leaf)) < 0;
     bool any = true;
     while (good && any) {

@@ -120,6 +120,7 @@ static int set_rules(struct tls_server *s, const struct tls_policy *p, struct ti
     SSL_CTX_set_info_callback(ctx, handshake_on_info);
     SSL_CTX_set_cert_cb(ctx, handshake_on_cert, NULL);
     certs_staple(ctx);
+    SSL_CTX_set_security_level(ctx, TLS_SECURITY_LEVEL);
     if (SSL_CTX_set_min_proto_version(ctx, p->min_version) != 1 || SSL_CTX_set_max_proto_version(ctx, TLS_1_3) != 1)
         return ERR_CRYPTO;
     ticket_bind_service(p, s->service_binding);
@@ -184,13 +185,11 @@ int tls_server_use_clients(struct tls_server *s, struct client_auth *clients) {
     bool same = !s->clients || !clients ||
                 memcmp(client_auth_digest(s->clients), client_auth_digest(clients), CLIENT_AUTH_DIGEST_LEN) == 0;
     struct client_auth *unused = clients;
-    int err = same ? 0 : client_auth_attach(clients, s->ctx);
+    int err = same ? 0 : client_auth_announce(clients, s->ctx);
     if (!same && err == 0) {
         unused = s->clients;
         s->clients = clients;
         bind_tickets(s);
-    } else if (err < 0) {
-        (void)!client_auth_attach(s->clients, s->ctx); /* nothing better is left to do */
     }
     client_auth_free(unused);
     return err;

@@ -1,16 +1,20 @@
 """Clients with certificates: who comes in, under which name, and what the others are told."""
 import base64
+import datetime
 import hashlib
+import socket
 import ssl
 import subprocess
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 
 from support import proxy_header
-from support.client_pki import CLIENT, SERVER, Issuer
+from support.client_pki import CLIENT, SERVER, Issuer, now
 from support.clients import V12, V13, connect, context, run, s_client, says_echo
 from support.proxy import command
-from support.waiting import until
+from support.waiting import DEADLINE, until
 
 VERSIONS = pytest.mark.parametrize("version", [V12, V13], ids=["1.2", "1.3"])
 
@@ -215,7 +219,7 @@ def test_a_pin_in_base64(parts, ca):
 # --- what the backend is told
 
 
-def header_of(parts, ca, ctx, session=None, **more):
+def header_of(parts, ca, ctx, session=None, allow=(), **more):
     headers = []
 
     def handler(c, _=None):
@@ -226,7 +230,7 @@ def header_of(parts, ca, ctx, session=None, **more):
                 return
             c.sendall(data)
 
-    p = service(parts, ca, handler=handler, proxy_protocol={"send": "v2", **more})
+    p = service(parts, ca, handler=handler, proxy_protocol={"send": "v2", **more}, **({"allow": allow} if allow else {}))
     facts = comes_in(p, ctx)
     comes_in(p, ctx, session=facts["session"])
     return headers
@@ -241,6 +245,30 @@ def test_the_proxy_header_names_the_client(parts, ca, version):
     assert proxy_header.SSL_CLIENT_CERT not in first["ssl"]["tlvs"]
     assert second["ssl"]["client"] == 5 and second["ssl"]["verify"] == 0  # the certificate came in an earlier connection
     assert second["ssl"]["tlvs"][proxy_header.SSL_CN] == b"robot"
+
+
+@VERSIONS
+def test_the_backend_is_told_the_name_that_the_rule_took(parts, ca, version):
+    """The client writes its own common name, and two of them; who goes by it must not be deceived."""
+    client = ca.client("admin", uri=["spiffe://example.org/low"])
+    for h in header_of(parts, ca, with_cert(client, version), allow=["uri:spiffe://example.org/*"]):
+        assert h["tlvs"][proxy_header.CLIENT] == b"uri:spiffe://example.org/low"
+        assert proxy_header.SSL_CN not in h["ssl"]["tlvs"]
+    for h in header_of(parts, ca, with_cert(ca.client(["robot", "admin"]), version), allow=["cn:robot"]):
+        assert h["tlvs"][proxy_header.CLIENT] == b"cn:robot" and h["ssl"]["tlvs"][proxy_header.SSL_CN] == b"robot"
+
+
+def test_of_two_common_names_one_is_told_everywhere(parts, ca):
+    for allow, name in ((["cn:robot"], "robot"), ([], "admin")):
+        p = service(parts, ca, **({"allow": allow} if allow else {}))
+        comes_in(p, with_cert(ca.client(["robot", "admin"])))
+        e = p.wait_session()
+        assert (e["client_name"], e["client_cn"], e["client_named_by"]) == (name, name, "cn")
+
+
+def test_the_name_is_not_told_when_it_is_not_wanted(parts, ca):
+    for h in header_of(parts, ca, with_cert(ca.client("robot")), tlvs=["ssl"]):
+        assert proxy_header.CLIENT not in h["tlvs"]
 
 
 @VERSIONS
@@ -315,6 +343,27 @@ def test_a_certificate_too_large_for_a_ticket_still_comes_in(parts, ca, version)
     p.wait_session(count=2, resumed=False)
 
 
+def test_a_refused_certificate_counts_twice_against_the_clients_rate(parts, ca):
+    """Three of four handshakes a second would be within the limit, were it not for what they showed."""
+    stranger = with_cert(Issuer(parts.folder, "stranger").client("robot"))
+    p = service(parts, ca, limits={"handshakes_per_client_per_second": 4})
+    for _ in range(3):
+        with pytest.raises(OSError):
+            comes_in(p, stranger)
+    with pytest.raises(OSError):
+        comes_in(p, with_cert(ca.client("robot")))
+    p.wait_failure("client_rate")
+
+
+@VERSIONS
+def test_a_chain_of_strangers_is_not_decoded(parts, ca, version):
+    """70 certificates that nobody asked for; the log tells how many there were."""
+    many = Issuer(parts.folder, "somebody")
+    p = service(parts, ca)
+    e = refused(p, with_cert(many.client("robot", chain=[many] * 70), version), 42, "client_cert_depth")
+    assert "found 71 certificates, expected at most 7" in e["detail"]
+
+
 # --- files
 
 
@@ -352,6 +401,45 @@ def test_a_crl_that_is_replaced_counts_without_a_reload(parts, ca, version):
     assert {r: n for r, n in p.roles().items() if r in ("handshaker", "relay")} == {r: n for r, n in pids.items() if r in ("handshaker", "relay")}
 
 
+@VERSIONS
+@pytest.mark.parametrize("resumed", [False, True], ids=["full", "resumed"])
+def test_a_crl_counts_for_handshakes_that_began_before_it(parts, ca, version, resumed):
+    """The client has heard our flight when the list comes; its answer is judged by the new one."""
+    client = ca.client("robot")
+    file = ca.crl([])
+    p = service(parts, ca, crl=str(file))
+    ctx = with_cert(client, version)
+    session = comes_in(p, ctx)["session"] if resumed else None
+    before = p.wait_session(count=1) if resumed else None
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = ctx.wrap_bio(incoming, outgoing, server_hostname="localhost", session=session)
+    with socket.create_connection(("127.0.0.1", p.port)) as c:
+        c.settimeout(DEADLINE)
+        with pytest.raises(ssl.SSLWantReadError):
+            tls.do_handshake()
+        c.sendall(outgoing.read())
+        while not outgoing.pending:  # until the client has its answer ready
+            incoming.write(c.recv(65536))
+            try:
+                tls.do_handshake()
+            except ssl.SSLWantReadError:
+                pass
+        set_file(file, ca.crl([client], name="next.crl").read_bytes())
+        p.wait_text(TAKEN_UP)
+        c.sendall(outgoing.read())
+        p.wait_failure("client_cert_revoked")
+        with pytest.raises(ssl.SSLError) as e:
+            while True:
+                incoming.write(c.recv(65536))
+                try:
+                    tls.do_handshake()
+                    tls.read(1)
+                except ssl.SSLWantReadError:
+                    pass
+        assert "REVOKED" in str(e.value)
+    assert len(p.events(event="session")) == (1 if before else 0)
+
+
 def test_a_ca_that_is_replaced_counts_without_a_reload(parts, ca):
     other = Issuer(parts.folder, "other authority")
     p = service(parts, ca)
@@ -382,6 +470,43 @@ def test_bad_files_are_refused_with_a_plain_message(parts, ca, key, make, says):
     p.start()
     p.wait_exit()
     assert says in p.text()
+
+
+def crl_with(ca, file, *extensions):
+    """A CRL of CA with extensions of its own."""
+    builder = x509.CertificateRevocationListBuilder().issuer_name(ca.name)
+    builder = builder.last_update(now() - datetime.timedelta(days=1)).next_update(now() + datetime.timedelta(days=1))
+    for e in extensions:
+        builder = builder.add_extension(e, critical=True)
+    file.write_bytes(builder.sign(ca.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    return str(file)
+
+
+def scope(**what):
+    given = {"full_name": None, "relative_name": None, "only_contains_user_certs": False, "only_contains_ca_certs": False,
+             "only_some_reasons": None, "indirect_crl": False, "only_contains_attribute_certs": False}
+    return x509.IssuingDistributionPoint(**{**given, **what})
+
+
+@VERSIONS
+def test_a_crl_for_users_only_says_nothing_of_the_ca(parts, ca, version):
+    p = service(parts, ca, crl=crl_with(ca, parts.folder / "users.crl", scope(only_contains_user_certs=True)))
+    comes_in(p, with_cert(ca.client("robot"), version))
+
+
+def test_a_delta_crl_is_refused(parts, ca):
+    """Taken for the whole, it would let in whom the whole one keeps out."""
+    p = parts.prepare(parts.backend(), client_auth={"mode": "required", "ca": str(ca.file), "crl": crl_with(
+        ca, parts.folder / "delta.crl", x509.DeltaCRLIndicator(1))})
+    status, out, err = command("check", p.config_file)
+    assert status == 1 and "delta.crl: CRL 1 is a delta CRL" in out + err
+
+
+def test_a_crl_in_parts_is_told(parts, ca):
+    file = crl_with(ca, parts.folder / "some.crl", scope(only_some_reasons=frozenset([x509.ReasonFlags.key_compromise])))
+    p = service(parts, ca, crl=file)
+    p.wait_text("some.crl: CRL 1 is indirect or for some reasons only")
+    refused(p, with_cert(ca.client("robot")), 46, "client_crl_missing")
 
 
 def test_a_leaf_is_no_ca(parts, ca):

@@ -2,7 +2,7 @@
 #include <stdint.h>
 
 #include "base/defs.h"
-#include "signer/key_der.h"
+#include "tls/key_der.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

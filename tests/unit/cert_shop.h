@@ -8,7 +8,6 @@
 #include <stdlib.h>
 
 #include "make_cert.h"
-#include "tls/cert_key.h"
 #include "tls/cert_load.h"
 #include "tls/certs.h"
 
@@ -90,10 +89,12 @@ static inline void shop_warn(void *ctx, const char *line) {
 }
 
 static inline void shop_keep_key(struct shop *s, const char *file) {
-    char message[512];
-    struct text why = text_of(message, sizeof(message));
-    if (s->keys->n < SHOP_KEYS_MAX && cert_key_read(file, NULL, &s->keys->keys[s->keys->n], &why) == 0)
-        s->keys->n++;
+    FILE *f = s->keys->n < SHOP_KEYS_MAX ? fopen(file, "re") : NULL;
+    EVP_PKEY *key = f ? PEM_read_PrivateKey(f, NULL, NULL, NULL) : NULL;
+    if (key)
+        s->keys->keys[s->keys->n++] = key;
+    if (f)
+        fclose(f);
 }
 
 static inline int shop_add_files(struct shop *s, const char *cert, const char *key, struct text *why) {

@@ -115,7 +115,7 @@ static const struct broken table[] = {
      "t.toml:4:48: service.a.groups: found \"secp256r1\", expected each item once\n"},
     {SERVICE "proxy_protocol.tlvs = [\"sll\"]\n",
      "t.toml:4:24: service.a.proxy_protocol.tlvs: found \"sll\", expected \"ssl\", \"authority\", \"alpn\", \"unique-id\", "
-     "\"crc32c\" or \"client-cert\"\n"},
+     "\"crc32c\", \"client-name\" or \"client-cert\"\n"},
     {SERVICE "proxy_protocol.trust = [\"10.0.0.1/8\"]\n",
      "t.toml:4:25: service.a.proxy_protocol.trust: found \"10.0.0.1/8\", expected an address or a network like \"10.0.0.0/8\" with "
      "no bits set behind its length\n"},
@@ -256,7 +256,7 @@ static void test_defaults(void **state) {
     assert_int_equal(s->balance, BALANCE_LEAST_SESSIONS);
     assert_int_equal(s->truncation, TRUNCATION_CLOSE);
     assert_int_equal(s->proxy_send, PROXY_SEND_NONE);
-    assert_int_equal(s->proxy_tlvs, 31);
+    assert_int_equal(s->proxy_tlvs, 31 | TLV_CLIENT_NAME);
     assert_false(s->proxy_accept);
     assert_int_equal(s->handshake_ms, 10000);
     assert_int_equal(s->connect_ms, 3000);

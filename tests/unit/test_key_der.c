@@ -1,5 +1,5 @@
 /* Private keys read by hand: the usual forms as libcrypto writes them, and nothing that is cut, longer or bent. */
-#include "signer/key_der.h"
+#include "tls/key_der.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -128,6 +128,9 @@ static void junk_is_told(void **state) {
     fputs("more", f);
     fclose(f);
     assert_refused("found no OCSP response");
+    static const char pem[] = "-----BEGIN OCSP RESPONSE-----\nAAEC\n-----END OCSP RESPONSE-----\n";
+    make_file(make_path(m.folder, "a.ocsp"), pem, sizeof(pem) - 1);
+    assert_refused("expected one in DER; block 1 (line 1) is \"OCSP RESPONSE\" in PEM");
     o.response_status = OCSP_RESPONSE_STATUS_TRYLATER;
     write_response(&o);
     assert_refused("the responder answered \"trylater\"");

@@ -234,8 +234,20 @@ static void the_longest_header_fits(void **state) {
     f.tls_version = TLS_1_2;
     f.group = 0x11ec;
     f.sni = f.alpn = f.id.cn = span_of(bytes, 255);
+    f.id.name = span_of(bytes, FACTS_NAME_MAX);
     f.id.cert = span_of(bytes, sizeof(bytes));
-    assert_true(header(PROXY_SEND_V2, ~0u, &f).len > FACTS_CERT_MAX + 3 * 255);
+    assert_true(header(PROXY_SEND_V2, ~0u, &f).len > FACTS_CERT_MAX + FACTS_NAME_MAX + 3 * 255);
+}
+
+static void v2_tells_the_name_that_let_the_client_in(void **state) {
+    struct facts f = facts_of("1.2.3.4:258", "5.6.7.8:443");
+    f.id = (struct facts_client){.verified = true, .named_by = NAMED_BY_URI, .name = span_str("a:b"), .cn = span_str("robot")};
+    assert_bytes(header(PROXY_SEND_V2, TLV_CLIENT_NAME, &f), V4_HEAD("\x16") "\xe0\x00\x07uri:a:b");
+    f.id.named_by = NAMED_BY_NOTHING; /* let in for its CA alone */
+    f.id.name = span_of(NULL, 0);
+    assert_bytes(header(PROXY_SEND_V2, TLV_CLIENT_NAME, &f), V4_HEAD("\x0c"));
+    f.id.verified = false;
+    assert_bytes(header(PROXY_SEND_V2, TLV_CLIENT_NAME, &f), V4_HEAD("\x0c"));
 }
 
 static void every_suite_has_a_name_that_fits(void **state) {
@@ -322,6 +334,7 @@ int main(void) {
         cmocka_unit_test(v2_ssl_tells_of_a_verified_client),
         cmocka_unit_test(v2_ssl_of_a_resumed_session_says_that_the_certificate_came_earlier),
         cmocka_unit_test(the_longest_header_fits),
+        cmocka_unit_test(v2_tells_the_name_that_let_the_client_in),
         cmocka_unit_test(every_suite_has_a_name_that_fits),
         cmocka_unit_test(v2_crc32c_of_a_known_header),
         cmocka_unit_test(v2_crc32c_is_over_the_whole_header),

@@ -35,7 +35,7 @@ class Issuer:
 
     def client(self, cn="robot", ou=None, dns=(), uri=(), usage=(CLIENT,), days=30, start=-1, kind="p256", chain=(), serial=None):
         """A client: cert (chain included) and key, both PEM files."""
-        subject = [x509.NameAttribute(NameOID.COMMON_NAME, cn)] if cn else []
+        subject = [x509.NameAttribute(NameOID.COMMON_NAME, c) for c in ([cn] if isinstance(cn, str) else cn or [])]
         subject += [x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, u) for u in ([ou] if isinstance(ou, str) else ou or [])]
         key = new_key(kind)
         builder = builder_of(x509.Name(subject), key.public_key(), self.name, start, days, serial)

@@ -6,6 +6,7 @@ SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 ALPN, AUTHORITY, CRC32C, UNIQUE_ID, SSL = 0x01, 0x02, 0x03, 0x05, 0x20
 SSL_VERSION, SSL_CN, SSL_CIPHER, SSL_SIG_ALG, SSL_KEY_ALG = 0x21, 0x22, 0x23, 0x24, 0x25
 SSL_GROUP, SSL_SIG_SCHEME, SSL_CLIENT_CERT = 0x26, 0x27, 0x28
+CLIENT = 0xE0  # of our own: the name that let the client in
 
 
 def crc32c(data):

@@ -1,4 +1,4 @@
-#include "signer/key_der.h"
+#include "tls/key_der.h"
 
 #include <string.h>
 
