@@ -100,6 +100,7 @@ void accept_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
             struct addr peer;
             addr_from_sockaddr(&from, &peer);
             conn_start(h, fd, h->sockets[key].listener, &peer);
+            pace(h);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             accept_pause(h);
             return;

@@ -61,6 +61,7 @@ struct conn {
     bool end_told;        /* epoll has said so: reads go on until they meet it, for it is said once */
     bool wants_out;       /* EPOLLOUT is watched */
     bool under_way;       /* libssl has taken the ClientHello: there is no way back */
+    bool late;            /* its time was over while its bytes lay unread: it got a little more, once */
     uint16_t listener;
     uint16_t service;
     uint16_t relay;
@@ -92,7 +93,10 @@ struct hand_service {
 struct hand_link {
     int fd; /* to the relay; -1 = none at present */
     bool blocked;
-    struct list queue; /* of conns, oldest first */
+    uint64_t blocked_ms; /* since when it has taken nothing more; 0 = it has room, as far as known */
+    uint32_t unread;     /* bytes of what was sent that the relay had not read when last looked at */
+    uint64_t read_ms;    /* when it was last seen to have read some, or owed nothing */
+    struct list queue;   /* of conns, oldest first */
 };
 
 /* A listening socket. */
@@ -122,7 +126,10 @@ struct hand {
     uint64_t limits_told_ms;   /* when running out of descriptors was last logged */
     uint32_t relay_room;       /* sessions a relay can hold */
     struct wtimer resume;      /* accept again after running out of descriptors */
-    struct wtimer retry;       /* try the relays again whose queues were full */
+    struct wtimer retry;       /* look again at relays for which sessions wait */
+    uint64_t handed_us;        /* when sessions last went to a relay; this and the next two: pace.c */
+    uint64_t rested_us;        /* when others last had the CPU by our own doing, sleep apart */
+    uint32_t signed_number;    /* of the last signature waited for then */
     struct wtimer drain_timer; /* the last moment of a drain */
     struct wtimer stats_timer;
     bool published; /* this turn: the figures of the process */
@@ -211,5 +218,18 @@ void deliver_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
 /* Hands over what waits, as far as the relays take it. */
 void deliver_flush(struct hand *h);
 
-/* h->retry has fired. */
+/* The same for a few sessions, and only to relays that have read all they got before. False: there was nothing to send. */
+bool deliver_portion(struct hand *h);
+
+/* Whether sessions wait that could be handed over now. If they still do after a while, the relay is looked at. */
+bool deliver_waits(struct hand *h);
+
+/* C has waited too long: one more try, by any relay. */
+void deliver_last_try(struct hand *h, struct conn *c);
+
+/* pace.c: after each piece of work, and at the end of a turn (true: look for events before sleeping). */
+void pace(struct hand *h);
+bool pace_turn(struct hand *h);
+
+/* h->retry has fired: full links are tried again, and relays that stand are left. */
 void deliver_retry(struct hand *h);

@@ -191,11 +191,20 @@ static void timer_event(void *ctx, struct wtimer *t) {
     }
 }
 
-/* The end of a turn: finished handshakes leave together, dead connections go. */
+/* The process did not run: that is not counted against its clients. */
+static void paused(void *ctx, uint64_t ms) {
+    struct hand *h = ctx;
+    uint32_t slot = 0;
+    for (struct conn *c; (c = slab_next(&h->conns, &slot));)
+        if (wtimer_armed(&c->timer))
+            wheel_arm(&h->loop.wheel, &c->timer, c->timer.deadline_ms + ms);
+}
+
+/* The end of a turn: finished handshakes leave, dead connections go. */
 static bool turn_end(void *ctx) {
     struct hand *h = ctx;
     bool more = signing_turn(h);
-    deliver_flush(h);
+    more = pace_turn(h) || more;
     for (struct list *n; (n = list_shift(&h->dead));)
         slab_free(&h->conns, CONTAINER_OF(n, struct conn, link));
     drained(h);
@@ -229,6 +238,8 @@ static bool set_up(struct hand *h, int control) {
     h->loop.timer_ctx = h;
     h->loop.hook = turn_end;
     h->loop.hook_ctx = h;
+    h->loop.pause_fn = paused;
+    h->loop.pause_ctx = h;
     loop_on(&h->loop, HAND_CONTROL, control_event, h);
     loop_on(&h->loop, HAND_LISTENER, accept_event, h);
     loop_on(&h->loop, HAND_CONN, conn_event, h);

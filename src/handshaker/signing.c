@@ -88,6 +88,7 @@ bool signing_turn(struct hand *h) {
         if (!n)
             return false;
         conn_resume(h, CONTAINER_OF(n, struct conn, link));
+        pace(h);
     }
     return there(h) && !list_empty(&h->unsigned_conns);
 }

@@ -1,0 +1,188 @@
+"""
+Processes that stand still. A hung one costs what is its own, and nothing else; one that was only away for a while goes on where
+it was, and nobody is judged by the time in which he could not be served.
+"""
+import contextlib
+import os
+import signal
+import ssl
+
+import pytest
+
+from support.clients import connect, context, hello_bytes, lives, says_echo, tcp
+from support.waiting import DEADLINE, until
+
+CLIENTS = 60
+
+
+def state_of(pid):
+    return open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0]
+
+
+@contextlib.contextmanager
+def stopped(*pids):
+    """Those that still run afterwards go on."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    until(lambda: all(state_of(pid) == "T" for pid in pids), "stopped")
+    try:
+        yield
+    finally:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+def proxy_of(parts, workers, **keys):
+    p = parts.proxy(parts.backend(), top={"workers": workers, **keys})
+    p.allow_killed_roles = True
+    return p
+
+
+def relays(p):
+    return sorted(p.roles()["relay"])
+
+
+def served(port, clients, seconds=1):
+    """How many of so many new connections, one after the other, get an echo; all that were made."""
+    made = []
+    n = 0
+    for _ in range(clients):
+        with contextlib.suppress(OSError):
+            made.append(connect(port))
+            n += lives(made[-1], seconds)
+    return n, made
+
+
+def close_all(sessions):
+    for c in sessions:
+        c.close()
+
+
+# --- relays
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_a_hung_relay_costs_its_own_share_only(parts, workers):
+    """Each handshaker finds out by itself, with what it has sent by then; afterwards nobody is sent there."""
+    p = proxy_of(parts, workers)
+    with stopped(relays(p)[0]):
+        n, first = served(p.port, CLIENTS)
+        assert n >= CLIENTS - 2 * workers, "more than the first ones of each handshaker"
+        n, later = served(p.port, CLIENTS)
+        assert n >= CLIENTS - workers, "sent there though it is known to hang"
+    assert all(lives(c, DEADLINE) for c in first + later), "all it was sent is served when it goes on"
+    close_all(first + later)
+
+
+def test_all_relays_but_one_hang(parts):
+    p = proxy_of(parts, 4)
+    with stopped(*relays(p)[1:]):
+        n, first = served(p.port, CLIENTS)
+        assert n >= CLIENTS - 4 * 3 * 2
+        n, later = served(p.port, CLIENTS)
+        assert n >= CLIENTS - 4 * 3
+    assert all(lives(c, DEADLINE) for c in first + later)
+    close_all(first + later)
+
+
+def test_a_relay_stopped_under_load_gets_sessions_again(parts):
+    p = proxy_of(parts, 2)
+    _, before = served(p.port, 20)
+    victim = relays(p)[0]
+    with stopped(victim):
+        n, during = served(p.port, CLIENTS)
+        assert n >= CLIENTS - 4
+    assert all(lives(c, DEADLINE) for c in before + during)
+    held = socket_count(victim)
+    _, after = served(p.port, CLIENTS)
+    until(lambda: socket_count(victim) > held, "it gets new ones")
+    assert all(lives(c, DEADLINE) for c in after)
+    close_all(before + during + after)
+
+
+def socket_count(pid):
+    n = 0
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(OSError):
+            n += os.readlink(f"/proc/{pid}/fd/{fd}").startswith("socket:")
+    return n
+
+
+def test_a_reload_beside_a_hung_relay(parts):
+    """The old one hangs, later one of the new ones."""
+    p = proxy_of(parts, 2, drain_timeout="1s")
+    old = relays(p)
+    with stopped(old[0]):
+        p.signal(signal.SIGHUP)
+        p.wait_event("log", message=lambda m: m.startswith("generation 1 serves"))
+        n, first = served(p.port, CLIENTS)
+        assert n == CLIENTS
+        new = [pid for pid in relays(p) if pid not in old]
+        with stopped(new[0]):
+            n, later = served(p.port, CLIENTS)
+            assert n >= CLIENTS - 4
+        assert all(lives(c, DEADLINE) for c in first + later)
+    p.wait_event("log", message=lambda m: m.startswith("reload done"), deadline=60)
+    close_all(first + later)
+
+
+# --- the whole proxy
+
+
+@pytest.mark.parametrize("who", ["handshaker", "all"])
+def test_what_came_during_a_pause_is_served(parts, who):
+    """The deadline of a handshake passes while nobody runs; the client's part had come by then."""
+    p = parts.proxy(parts.backend(), timeouts={"handshake": "1s"})
+    waiting = []
+    for _ in range(10):
+        s = tcp(p.port)
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        t = context().wrap_bio(incoming, outgoing, server_hostname="localhost")
+        with pytest.raises(ssl.SSLWantReadError):
+            t.do_handshake()
+        hello = outgoing.read()
+        s.sendall(hello[:100])
+        waiting.append((s, t, incoming, outgoing, hello[100:]))
+    handshaker = p.roles()["handshaker"][0]
+    until(lambda: socket_count(handshaker) >= len(waiting), "accepted")
+    pids = p.pids() if who == "all" else p.roles()["handshaker"]
+    began = os.times().elapsed
+    with stopped(*pids):
+        for s, _, _, _, rest in waiting:
+            s.sendall(rest)
+        until(lambda: os.times().elapsed - began > 2.5, "more than the deadline", deadline=10)
+    for s, t, incoming, outgoing, _ in waiting:
+        while True:
+            try:
+                t.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                data = s.recv(65536)
+                assert data, "ended though its ClientHello had come"
+                incoming.write(data)
+        t.write(b"ping")
+        s.sendall(outgoing.read())
+        s.settimeout(DEADLINE)
+        while True:
+            try:
+                assert t.read(4) == b"ping"
+                break
+            except ssl.SSLWantReadError:
+                incoming.write(s.recv(65536))
+        s.close()
+    assert not p.events("failed")
+
+
+def test_a_client_that_sends_nothing_still_ends(parts):
+    """A pause is no reason to wait for ever: the deadline holds again afterwards."""
+    p = parts.proxy(parts.backend(), timeouts={"handshake": "1s"})
+    s = tcp(p.port)
+    s.sendall(hello_bytes(context())[:100])
+    handshaker = p.roles()["handshaker"][0]
+    until(lambda: socket_count(handshaker) > 3, "accepted")
+    with stopped(handshaker):
+        began = os.times().elapsed
+        until(lambda: os.times().elapsed - began > 1.5, "more than the deadline", deadline=10)
+    p.wait_failure("handshake_timeout")
+    s.close()
