@@ -50,8 +50,9 @@ struct worker {
     uint64_t last_end_ms; /* wall clock; 0 = never */
     int start_err;        /* why it was killed at its start, enum err; 0 = it was not */
     int last_status;      /* as from waitpid() */
-    unsigned silent;      /* pings in a row without an answer */
-    bool asked;           /* the last one has none yet */
+    uint64_t silent_ms;   /* for which it has not answered though it could have run */
+    uint64_t waited_us;   /* for a CPU in its life, when last looked at; only while it is silent */
+    bool asked;           /* the last ping has no answer yet */
     bool hung;
     bool stopping; /* told to stop: its end is no fault */
     struct moving moving;

@@ -9,6 +9,7 @@ import ssl
 
 import pytest
 
+from support import processes
 from support.clients import connect, context, hello_bytes, lives, says_echo, tcp
 from support.waiting import DEADLINE, until
 
@@ -52,6 +53,21 @@ def served(port, clients, seconds=1):
             made.append(connect(port))
             n += lives(made[-1], seconds)
     return n, made
+
+
+def owner(c, pids):
+    """Which of PIDS has the session of client C."""
+    mine = c.getsockname()[1], c.getpeername()[1]
+
+    def inode():
+        for line in open("/proc/net/tcp").readlines()[1:]:
+            f = line.split()
+            if tuple(int(a.rsplit(":", 1)[1], 16) for a in (f[2], f[1])) == mine:
+                return f[9]
+        return None
+
+    found = until(inode, "the session's socket")
+    return next(pid for pid in pids if found in processes.socket_inodes(pid))
 
 
 def close_all(sessions):
@@ -186,3 +202,116 @@ def test_a_client_that_sends_nothing_still_ends(parts):
         until(lambda: os.times().elapsed - began > 1.5, "more than the deadline", deadline=10)
     p.wait_failure("handshake_timeout")
     s.close()
+
+
+# --- the end
+
+
+def cut(p):
+    text = p.wait_event("log", message=lambda m: m.startswith("stopped: "))["message"]
+    return int(text.split()[1])
+
+
+def ended_well(c):
+    """close_notify: all was sent."""
+    c.settimeout(DEADLINE)
+    try:
+        return c.recv(1) == b""
+    except (ssl.SSLEOFError, ConnectionError):
+        return False
+
+
+def sessions_by_relay(p, n):
+    """So many sessions, by the relay that has them."""
+    made = {pid: [] for pid in relays(p)}
+    for _ in range(n):
+        c = connect(p.port)
+        says_echo(c)
+        made[owner(c, relays(p))].append(c)
+    assert all(made.values())
+    return made
+
+
+def test_a_stop_beside_a_hung_handshaker(parts):
+    """Quiet sessions end in good order and none is cut; nobody waits for drain_timeout."""
+    p = proxy_of(parts, 2, drain_timeout="1h")
+    sessions = [c for some in sessions_by_relay(p, 24).values() for c in some]
+    with stopped(p.roles()["handshaker"][0]):
+        p.signal(signal.SIGTERM)
+        assert all(ended_well(c) for c in sessions)
+        close_all(sessions)
+        assert p.wait_exit(60) == 0
+    assert cut(p) == 0
+    assert len(p.events("session", reason="stopped")) == len(sessions)
+
+
+def test_a_stop_cuts_what_moves_beside_a_hung_handshaker(parts):
+    p = proxy_of(parts, 2, drain_timeout="3s")
+    quiet = [connect(p.port) for _ in range(4)]
+    busy = [connect(p.port) for _ in range(6)]
+    for c in quiet + busy:
+        says_echo(c)
+    with stopped(p.roles()["handshaker"][0]):
+        p.signal(signal.SIGTERM)
+        while any([lives(c, 2) for c in busy]):  # all of them: none is left to become quiet
+            continue
+        assert all(ended_well(c) for c in quiet)
+        close_all(quiet + busy)
+        assert p.wait_exit(60) == 0
+    assert cut(p) == len(busy)
+
+
+def test_a_stop_counts_the_sessions_of_a_hung_relay(parts):
+    p = proxy_of(parts, 2, drain_timeout="1s")
+    made = sessions_by_relay(p, 24)
+    hung, other = made
+    with stopped(hung):
+        p.signal(signal.SIGTERM)
+        assert all(ended_well(c) for c in made[other]), "the other one's end in good order"
+        close_all(made[other])
+        assert p.wait_exit(60) == 0
+    assert cut(p) == len(made[hung])
+    p.wait_event("log", level="warning", message=lambda m: "is killed: it was told to stop and has not" in m)
+    close_all(made[hung])
+
+
+def test_a_second_term_counts(parts):
+    p = proxy_of(parts, 2, drain_timeout="1h")
+    sessions = [connect(p.port) for _ in range(10)]
+    for c in sessions:
+        says_echo(c)
+    p.signal(signal.SIGTERM)
+    p.wait_event("log", message=lambda m: m.startswith("stopping: "))
+    p.signal(signal.SIGTERM)
+    assert p.wait_exit() == 0
+    assert cut(p) == 10
+    close_all(sessions)
+
+
+def test_a_second_term_counts_the_sessions_of_a_hung_relay_too(parts):
+    p = proxy_of(parts, 2, drain_timeout="1h")
+    made = sessions_by_relay(p, 24)
+    with stopped(relays(p)[0]):
+        p.signal(signal.SIGTERM)
+        p.wait_event("log", message=lambda m: m.startswith("stopping: "))
+        p.signal(signal.SIGTERM)
+        assert p.wait_exit() == 0
+    assert cut(p) == 24
+    close_all([c for some in made.values() for c in some])
+
+
+@pytest.mark.parametrize("role", ["observer", "signer", "resolver"])
+def test_a_stop_beside_another_hung_role(parts, role):
+    b = parts.backend(where="tcp")
+    p = parts.proxy(f"tcp:localhost:{b.port}", top={"workers": 2, "drain_timeout": "1h"})
+    p.allow_killed_roles = True
+    sessions = [connect(p.port) for _ in range(6)]
+    for c in sessions:
+        says_echo(c)
+    with stopped(p.roles()[role][0]):
+        p.signal(signal.SIGTERM)
+        assert all(ended_well(c) for c in sessions)
+        close_all(sessions)
+        assert p.wait_exit(60) == 0
+    if role != "observer":  # which writes the log
+        assert cut(p) == 0
