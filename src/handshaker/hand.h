@@ -26,6 +26,7 @@
 #define HAND_IN_MAX     (36 * 1024) /* bytes of a client's that may wait: one record and one read */
 #define HAND_OUT_MAX    (256 * 1024)
 #define HAND_ACCEPT_MAX 64 /* connections taken a turn and listener */
+#define HAND_SIGNERS    2  /* our own, and the next worker's for when ours hangs or is gone */
 
 /* What a descriptor in the loop is. */
 enum hand_kind { HAND_CONTROL, HAND_LISTENER, HAND_CONN, HAND_LINK, HAND_SIGNER };
@@ -116,10 +117,11 @@ struct hand {
     struct slab conns;
     struct list dead; /* freed after the turn */
     struct hand_link links[CONF_WORKERS_MAX];
-    struct signer_link signer;
-    bool signer_told;            /* that it does not answer */
-    struct list unsigned_conns;  /* that wait for it, oldest first */
-    struct hand_socket *sockets; /* that listen; several may be of one address */
+    struct signer_link signers[HAND_SIGNERS];
+    bool signer_told[HAND_SIGNERS]; /* that it does not answer */
+    uint32_t signatures;            /* asked for */
+    struct list unsigned_conns;     /* that wait for a signer, oldest first */
+    struct hand_socket *sockets;    /* that listen; several may be of one address */
     size_t nsockets;
     bool accepting;
     bool draining;
@@ -129,7 +131,7 @@ struct hand {
     struct wtimer retry;       /* look again at relays for which sessions wait */
     uint64_t handed_us;        /* when sessions last went to a relay; this and the next two: pace.c */
     uint64_t rested_us;        /* when others last had the CPU by our own doing, sleep apart */
-    uint32_t signed_number;    /* of the last signature waited for then */
+    uint32_t signed_before;    /* signatures asked for by then */
     struct wtimer drain_timer; /* the last moment of a drain */
     struct wtimer stats_timer;
     bool published; /* this turn: the figures of the process */
@@ -143,6 +145,9 @@ void accept_start(struct hand *h);
 
 /* Takes what waits in the queues now: nobody may serve these addresses after us. */
 void accept_rest(struct hand *h);
+
+/* Some of what waits at a socket of a handshaker that does not serve it now. FD is owned from here. */
+void accept_for_other(struct hand *h, int fd, uint16_t listener);
 void accept_stop(struct hand *h); /* for good: closes the listening sockets */
 
 /* Out of descriptors: stops accepting until h->resume fires. */
@@ -190,7 +195,7 @@ bool greet_again(struct hand *h, struct conn *c);
 
 /* signing.c: the signer, and those who wait for it. */
 void signing_init(struct hand *h);
-void signing_link(struct hand *h, int fd); /* FD is owned from here */
+void signing_link(struct hand *h, uint16_t signer, int fd); /* FD is owned from here */
 void signing_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
 bool signing_there(const struct hand *h);
 

@@ -84,7 +84,7 @@ static void add_socket(struct hand *h, int fd, uint16_t listener) {
 
 static void link_peer(struct hand *h, const struct control_peer *peer, int fd) {
     if (peer->role == ROLE_SIGNER)
-        signing_link(h, fd);
+        signing_link(h, peer->index, fd);
     else
         deliver_link(h, peer->index, fd);
 }
@@ -142,8 +142,11 @@ static void serve(struct hand *h) {
 static void on_message(struct hand *h, struct ipc_msg *m) {
     struct control_peer peer;
     struct control_drain d;
+    uint16_t listener;
     if (m->type == CONTROL_LINK && control_read_peer(m, &peer) == 0 && peer.index < h->child.setup.workers)
         link_peer(h, &peer, m->fds[0]);
+    else if (m->type == CONTROL_LISTENER && control_read_listener(m, &listener) == 0 && listener < h->conf->nlisteners)
+        accept_for_other(h, m->fds[0], listener);
     else if (m->type == CONTROL_DRAIN && control_read_drain(m, &d) == 0)
         drain(h, &d);
     else if (m->type == CONTROL_CREDS)

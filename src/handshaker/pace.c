@@ -21,8 +21,8 @@ void pace(struct hand *h) {
     loop_mark(&h->loop, now_us, 0);
     if (now_us - h->handed_us >= HAND_OVER_US && deliver_portion(h))
         h->handed_us = now_us;
-    if (h->signer.number != h->signed_number) { /* the signer ran while we waited for it */
-        h->signed_number = h->signer.number;
+    if (h->signatures != h->signed_before) { /* the signer ran while we waited for it */
+        h->signed_before = h->signatures;
         h->rested_us = now_us;
     }
     if (now_us - MAX(h->rested_us, h->loop.woke_us) < RUN_US)

@@ -139,6 +139,9 @@ void wiring_take_log(struct super *s);
 /* Rings of the old generation have no writer any more. */
 void wiring_end_rings(struct super *s, const struct generation *g);
 
+/* W, a handshaker, does not serve its sockets now: another one takes some of what waits there. */
+void wiring_cover(struct super *s, const struct worker *w);
+
 /* Has an old relay send its sessions to a new one. False when there is none that could take them now. */
 bool wiring_export(struct super *s, struct worker *old);
 

@@ -99,12 +99,19 @@ void heartbeat_begin(struct super *s) {
     wheel_arm(&s->loop.wheel, &s->heartbeat.timer, s->loop.now_ms + interval_ms());
 }
 
+/* Its share of new connections, which the kernel goes on to give it, is another's until it answers. */
+static bool needs_cover(const struct super *s, const struct worker *w) {
+    return w->role == ROLE_HANDSHAKER && w->gen == s->now && s->stop.phase == STOP_NOT && (!worker_runs(w) || w->silent_ms);
+}
+
 void heartbeat_timer(struct super *s) {
     bool well = true;
     for (struct worker *w = NULL; (w = worker_next(s, w));) {
         if (worker_runs(w) && is_asked(s, w))
             ask(s, w);
         well = well && !(worker_runs(w) && w->hung);
+        if (needs_cover(s, w))
+            wiring_cover(s, w);
     }
     if (well && notify_watchdog_usec())
         notify("WATCHDOG=1");
