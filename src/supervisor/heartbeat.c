@@ -6,7 +6,8 @@
 #include "supervisor/super.h"
 
 #define PING_MS     2000
-#define HUNG_AFTER  5 /* pings without an answer */
+#define LOOK_MS     250 /* after a ping, for answers */
+#define HUNG_AFTER  5   /* pings without an answer */
 #define KILL_AFTER  15
 #define LOOKUP_MORE 12 /* times that for the resolver: it waits for name servers in one call */
 
@@ -96,25 +97,47 @@ void heartbeat_answer(struct super *s, struct worker *w) {
 }
 
 void heartbeat_begin(struct super *s) {
-    wheel_arm(&s->loop.wheel, &s->heartbeat.timer, s->loop.now_ms + interval_ms());
+    s->heartbeat.ask_ms = s->loop.now_ms + interval_ms();
+    wheel_arm(&s->loop.wheel, &s->heartbeat.timer, s->heartbeat.ask_ms);
 }
 
 /* Its share of new connections, which the kernel goes on to give it, is another's until it answers. */
 static bool needs_cover(const struct super *s, const struct worker *w) {
-    return w->role == ROLE_HANDSHAKER && w->gen == s->now && s->stop.phase == STOP_NOT && (!worker_runs(w) || w->silent_ms);
+    return w->role == ROLE_HANDSHAKER && w->gen == s->now && s->stop.phase == STOP_NOT && (!worker_runs(w) || w->asked);
 }
 
-void heartbeat_timer(struct super *s) {
+/* True when some of them have not answered yet. */
+static bool cover(struct super *s) {
+    bool any = false;
+    for (struct worker *w = NULL; (w = worker_next(s, w));)
+        if (needs_cover(s, w)) {
+            wiring_cover(s, w);
+            any = true;
+        }
+    return any;
+}
+
+static void ask_all(struct super *s) {
     bool well = true;
     for (struct worker *w = NULL; (w = worker_next(s, w));) {
         if (worker_runs(w) && is_asked(s, w))
             ask(s, w);
         well = well && !(worker_runs(w) && w->hung);
-        if (needs_cover(s, w))
-            wiring_cover(s, w);
     }
     if (well && notify_watchdog_usec())
         notify("WATCHDOG=1");
-    heartbeat_begin(s);
     stop_advance(s); /* it may wait for one that has just shown that it does not answer */
+}
+
+/* Answers are there in a moment: one more look tells who may hang, and goes on while somebody may. */
+void heartbeat_timer(struct super *s) {
+    struct heartbeat *h = &s->heartbeat;
+    bool asks = s->loop.now_ms >= h->ask_ms, waits = false;
+    if (asks) {
+        h->ask_ms = s->loop.now_ms + interval_ms();
+        ask_all(s);
+    } else {
+        waits = cover(s);
+    }
+    wheel_arm(&s->loop.wheel, &h->timer, asks || waits ? MIN(s->loop.now_ms + LOOK_MS, h->ask_ms) : h->ask_ms);
 }

@@ -16,6 +16,7 @@ struct worker;
 
 struct heartbeat {
     struct wtimer timer;
+    uint64_t ask_ms; /* when the next pings are due */
 };
 
 /* The proxy serves: asks from now on. */
