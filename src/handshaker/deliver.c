@@ -45,6 +45,7 @@ static void look(const struct hand *h, struct hand_link *l) {
     if (before == 0)
         return;
     l->unread = unread_of(l);
+    l->looked_ms = h->loop.now_ms;
     if (l->unread < before)
         l->read_ms = h->loop.now_ms;
 }
@@ -83,7 +84,8 @@ static uint16_t choose(const struct hand *h, enum choice how) {
 
 static uint16_t choose_relay(struct hand *h) {
     for (uint16_t i = 0; i < h->child.setup.workers; i++)
-        look(h, &h->links[i]);
+        if (h->links[i].looked_ms != h->loop.now_ms)
+            look(h, &h->links[i]);
     uint16_t relay = choose(h, CHOOSE_READY);
     if (relay == UINT16_MAX)
         relay = choose(h, CHOOSE_ROOM);
@@ -168,12 +170,12 @@ static void full(struct hand *h, uint16_t relay) {
     wheel_arm(&h->loop.wheel, &h->retry, h->loop.now_ms + RETRY_MS);
 }
 
-/* The relay has been sent something. */
-static void sent_some(const struct hand *h, struct hand_link *l) {
+/* The relay has been sent N messages: of at least a byte each, until somebody looks. */
+static void sent_some(const struct hand *h, struct hand_link *l, unsigned n) {
     l->blocked_ms = 0;
     if (l->unread == 0)
         l->read_ms = h->loop.now_ms;
-    l->unread = unread_of(l);
+    l->unread += n;
 }
 
 /*
@@ -208,7 +210,7 @@ static bool send_batch(struct hand *h, uint16_t relay, unsigned most) {
         loop_unwatch(&h->loop, c->fd); /* closing our copy is not enough: the relay's keeps it in our epoll set */
         conn_end(h, c);
     }
-    sent_some(h, l);
+    sent_some(h, l, (unsigned)sent);
     return true;
 }
 

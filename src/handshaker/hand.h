@@ -96,6 +96,7 @@ struct hand_link {
     bool blocked;
     uint64_t blocked_ms; /* since when it has taken nothing more; 0 = it has room, as far as known */
     uint32_t unread;     /* bytes of what was sent that the relay had not read when last looked at */
+    uint64_t looked_ms;  /* when that was */
     uint64_t read_ms;    /* when it was last seen to have read some, or owed nothing */
     struct list queue;   /* of conns, oldest first */
 };

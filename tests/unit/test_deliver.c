@@ -232,6 +232,7 @@ static void unread_sessions_are_load(void **state) {
     for (unsigned i = 0; i < 90; i++) {
         finish_many(1);
         deliver_flush(&h);
+        later(1);
     }
     for (size_t i = 0; i < RELAYS; i++)
         read_link(i, MANY);
@@ -276,6 +277,7 @@ static void all_hang(void **state) {
     for (unsigned i = 0; i < 30; i++) {
         finish_many(1);
         deliver_flush(&h);
+        later(1);
     }
     assert_int_equal(length(&h.links[0].queue) + length(&h.links[1].queue) + length(&h.links[2].queue), 0);
     for (size_t i = 0; i < RELAYS; i++)
