@@ -185,7 +185,7 @@ static struct worker *importer_for(struct super *s, const struct worker *old) {
     for (uint32_t i = 0; i < n; i++) {
         uint16_t index = (uint16_t)((old->index + old->moving.tries + i) % n);
         struct worker *w = generation_worker(s->now, ROLE_RELAY, index);
-        if (w->state == CHILD_READY && !w->hung)
+        if (w->state == CHILD_READY && w->silent_ms == 0) /* one that hangs would keep what it is sent */
             return w;
     }
     return NULL;
