@@ -192,7 +192,9 @@ static void cut_all(struct relay *r) {
     export_stop(r);
     import_end_all(r);
     for (struct session *s; (s = slab_next(&r->sessions, &slot));) {
-        r->cut += s->state != SESSION_DEAD && !(s->state == SESSION_CLOSING && all_sent(s));
+        bool ended =
+            s->state == SESSION_DEAD || (s->state == SESSION_CLOSING && s->down.wait.len == 0); /* the kernel sends it */
+        r->cut += !ended;
         session_cut(r, s);
     }
     (void)!control_send_number(r->child.control, CONTROL_DRAINED, r->cut); /* without a supervisor nobody counts */
