@@ -45,7 +45,7 @@ def relays(p):
     return sorted(p.roles()["relay"])
 
 
-def served(port, clients, seconds=1):
+def served(port, clients, seconds=3):
     """How many of so many new connections, one after the other, get an echo; all that were made."""
     made = []
     n = 0
