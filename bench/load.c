@@ -47,16 +47,20 @@ static void plan(struct load *l, struct slot *s) {
     bool bulk = l->o->mode == MODE_DOWN || l->o->mode == MODE_UP;
     if (bulk && !l->measuring)
         size = WARM_BULK;
-    s->verb = l->o->mode == MODE_DOWN ? 'D' : l->o->mode == MODE_UP ? 'U' : 'E';
-    s->out_len = s->verb == 'D' ? COMMAND_LEN : size;
-    s->in_left = s->verb == 'U' ? 1 : size;
+    s->verb = l->o->mode == MODE_DOWN ? 'D' : l->o->mode == MODE_UP ? 'U' : l->o->mode == MODE_WEB ? 'W' : 'E';
+    s->out_len = s->verb == 'D' ? COMMAND_LEN : s->verb == 'W' ? l->web.len : size;
+    s->in_left = s->verb == 'U' || s->verb == 'W' ? 1 : size; /* of an HTTP answer only the end counts */
     s->out_left = s->out_len;
 }
 
 /* The bytes to send next, rebuilt at each try: the command first, then filling. */
-static size_t fill(const struct slot *s, uint8_t *p, size_t cap) {
+static size_t fill(const struct load *l, const struct slot *s, uint8_t *p, size_t cap) {
     uint64_t done = s->out_len - s->out_left;
     size_t n = s->out_left < cap ? (size_t)s->out_left : cap;
+    if (s->verb == 'W') {
+        memcpy(p, l->web.request + done, n);
+        return n;
+    }
     size_t command = done < COMMAND_LEN ? (size_t)(COMMAND_LEN - done) : 0;
     if (command > n)
         command = n;
@@ -98,7 +102,7 @@ static void complete(struct load *l, struct slot *s) {
         l->last_ns = now_ns();
         hist_add(&l->hist, l->last_ns - s->began_ns);
         l->ops++;
-        l->bytes += s->verb == 'E' ? 2 * s->out_len : s->verb == 'U' ? s->out_len : l->o->size;
+        l->bytes += s->verb == 'E' || s->verb == 'W' ? 2 * s->out_len : s->verb == 'U' ? s->out_len : l->o->size;
         if (l->o->mode == MODE_CONNECT && s->conn.ssl && SSL_session_reused(s->conn.ssl))
             l->resumed++;
     } else {
@@ -124,10 +128,31 @@ static bool is_echo(const struct load *l, const struct slot *s, const uint8_t *p
     return true;
 }
 
+/* Times the handshake, from the beginning of its connection. */
+static void note_handshake(struct load *l, struct slot *s) {
+    if (s->shaken || !l->measuring || !s->conn.ssl || !SSL_is_init_finished(s->conn.ssl))
+        return;
+    s->shaken = true;
+    hist_add(&l->handshakes, now_ns() - s->began_ns);
+}
+
+/* Takes N bytes of an answer. False: they do not belong to it. */
+static bool take(struct load *l, struct slot *s, size_t n) {
+    if (s->verb == 'W') {
+        s->in_left = web_ends(&s->tail, scratch, n) ? 0 : 1;
+        return true;
+    }
+    if (n > s->in_left || !is_echo(l, s, scratch, n))
+        return false;
+    s->in_left -= n;
+    return true;
+}
+
 static void drive(struct load *l, struct slot *s) {
     while (s->out_left) {
         size_t cap = s->conn.ssl ? 16384 : sizeof scratch;
-        ssize_t n = conn_send(&s->conn, scratch, fill(s, scratch, cap));
+        ssize_t n = conn_send(&s->conn, scratch, fill(l, s, scratch, cap));
+        note_handshake(l, s);
         if (n < 0)
             fail(l, s);
         if (n <= 0)
@@ -138,11 +163,10 @@ static void drive(struct load *l, struct slot *s) {
         ssize_t n = conn_recv(&s->conn, scratch, sizeof scratch);
         if (n == 0)
             return;
-        if (n < 0 || (uint64_t)n > s->in_left || !is_echo(l, s, scratch, (size_t)n)) {
+        if (n < 0 || !take(l, s, (size_t)n)) {
             fail(l, s);
             return;
         }
-        s->in_left -= (uint64_t)n;
     }
     complete(l, s);
 }
@@ -155,6 +179,7 @@ static void start(struct load *l, uint64_t began_ns) {
     l->started += l->measuring;
     s->busy = true;
     s->began_ns = began_ns;
+    s->shaken = s->shaken && s->conn.fd >= 0;
     plan(l, s);
     if (s->conn.fd < 0 && !conn_open(&s->conn, &l->target, l->epoll_fd, s)) {
         fail(l, s);
@@ -284,6 +309,9 @@ static void report(const struct load *l, double cpu) {
            (unsigned long long)l->errors, (unsigned long long)l->resumed, cpu);
     for (size_t i = 0; i < 4; i++)
         printf(",\"%s_us\":%.2f", names[i], (double)hist_quantile(&l->hist, parts[i]) / 1e3);
+    if (l->handshakes.n)
+        printf(",\"handshakes\":%llu,\"handshake_p50_us\":%.2f,\"handshake_p99_us\":%.2f", (unsigned long long)l->handshakes.n,
+               (double)hist_quantile(&l->handshakes, 0.5) / 1e3, (double)hist_quantile(&l->handshakes, 0.99) / 1e3);
     printf(",\"max_us\":%.2f}\n", (double)l->hist.max / 1e3);
     fflush(stdout);
 }
@@ -304,6 +332,8 @@ static bool make(struct load *l, const struct options *o) {
         l->slots[i].conn.fd = -1;
         l->idle[l->nidle++] = i;
     }
+    if (o->mode == MODE_WEB && !web_init(&l->web, o->size))
+        return false;
     if (!target_init(&l->target, (uint16_t)o->port, !o->plain, o->v12, o->cipher))
         return false;
     if (l->target.ctx && o->mode == MODE_IDLE)
@@ -323,7 +353,8 @@ int main(int argc, char **argv) {
         perror("load");
         return 1;
     }
-    warm(&l);
+    if (o.mode != MODE_WEB) /* whose beginning is what is looked at */
+        warm(&l);
     say_ready(&l);
     wait_line();
     if (o.mode != MODE_IDLE) {
@@ -338,6 +369,7 @@ int main(int argc, char **argv) {
     fflush(stdout);
     wait_line();
     target_fini(&l.target);
+    web_fini(&l.web);
     free(l.slots);
     free(l.idle);
     return 0;

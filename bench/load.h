@@ -12,6 +12,7 @@
 
 #include "load_conn.h"
 #include "load_hist.h"
+#include "load_web.h"
 
 #define COMMAND_LEN 9u
 
@@ -21,6 +22,7 @@ enum mode {
     MODE_DOWN,    /* `size` bytes from the backend */
     MODE_UP,      /* `size` bytes to the backend, one byte back */
     MODE_IDLE,    /* some traffic on each connection, then nothing */
+    MODE_WEB,     /* as wrk: connections begin all at once, then HTTP POSTs of `size` bytes on them */
 };
 
 struct options {
@@ -38,6 +40,8 @@ struct slot {
     uint32_t warmed;
     char verb; /* the command's first byte */
     bool busy;
+    bool shaken; /* its connection's handshake is over */
+    struct web_tail tail;
 };
 
 struct load {
@@ -51,7 +55,8 @@ struct load {
     uint64_t started, begun_ns, until_ns, due_ns; /* started: operations begun while measuring */
     uint64_t ops, bytes, errors, fresh_errors, resumed, last_ns, seed;
     const char *version, *cipher; /* as negotiated; static strings of OpenSSL */
-    struct hist hist;
+    struct hist hist, handshakes;
+    struct web web;
 };
 
 /* False: said on stderr. */

@@ -6,7 +6,7 @@
 #include "load.h"
 
 static const char usage[] =
-    "usage: load echo|connect|down|up|idle --port N [--connections N] [--active N] [--size BYTES] [--seconds S]\n"
+    "usage: load echo|connect|down|up|idle|web --port N [--connections N] [--active N] [--size BYTES] [--seconds S]\n"
     "            [--count N] [--rate PER_SECOND] [--plain] [--tls12] [--cipher NAME] [--resume]\n"
     "\n"
     "Connects, passes a little traffic, prints {\"ready\":true} and waits for a line. Then works and prints one line of\n"
@@ -87,7 +87,8 @@ static bool read_flag(struct options *o, int flag, const char *value) {
 
 static bool read_mode(const char *text, enum mode *ret_mode) {
     static const char *const names[] = {
-        [MODE_ECHO] = "echo", [MODE_CONNECT] = "connect", [MODE_DOWN] = "down", [MODE_UP] = "up", [MODE_IDLE] = "idle",
+        [MODE_ECHO] = "echo", [MODE_CONNECT] = "connect", [MODE_DOWN] = "down",
+        [MODE_UP] = "up",     [MODE_IDLE] = "idle",       [MODE_WEB] = "web",
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(text, names[i]) == 0) {

@@ -1,4 +1,4 @@
-"""What is measured: every experiment but those with a machinery of their own (node, memory, flood, growth)."""
+"""What is measured: every experiment but those with a machinery of their own (node, start, memory, flood, growth)."""
 from dataclasses import dataclass, field
 
 from .peers import FLOOR, OURS, TLS_PEERS
@@ -30,6 +30,11 @@ def echo(size, connections, quick=False, wanted=None):
                 options={"size": size, "connections": connections})
 
 
+def steady(rate, wanted=None):
+    return Case(f"rate-{rate}", f"echo 100 B at {rate // 1000},000 requests/s, 100 connections", "echo", quick=True, wanted=wanted,
+                options={"size": 100, "connections": 100, "rate": rate})
+
+
 def connection(cert, version, resume=False, quick=False, wanted=None):
     how = "resumed" if resume else {"ecdsa": "full, ECDSA P-256", "rsa": "full, RSA-2048"}[cert]
     key = f"connect-{'resumed' if resume else cert}-{version}"
@@ -53,6 +58,7 @@ GROUPS = {
     "echo": ("Small requests on kept-alive connections", [
         echo(100, 100, quick=True, wanted=0.8), echo(100, 1000, quick=True), echo(1000, 100),
         echo(10000, 100, quick=True, wanted=0.7)]),
+    "rates": ("Small requests at equal rates (open loop: a request counts from when it was due)", [steady(20000), steady(60000)]),
     "connections": ("Connections with a handshake", [
         connection("ecdsa", "1.3", quick=True, wanted=0.7), connection("ecdsa", "1.3", resume=True, quick=True, wanted=0.75),
         connection("rsa", "1.3", quick=True, wanted=0.85),

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 
-from . import procs
+from . import procs, work
 from .experiments import say, turned
 from .peers import FLOOR, OURS, TEMPLATES, Peer, StartError, free_port, run_on
 
@@ -20,16 +20,16 @@ CONNECTIONS = 100
 # proxy would get two shares of a CPU that others use too, and node alone one.
 
 class Node:
-    def __init__(self, site, kind):
+    def __init__(self, site, kind, processes=None, cpus=None):
         self.kind = kind
-        self.where = str(site.folder / "node.sock") if kind == "sock" else str(free_port())
+        self.where = str(site.folder / f"node-{processes or 0}.sock") if kind == "sock" else str(free_port())
         # All of the application's CPUs but one: wrk's. On two CPUs that is one process.
-        processes = max(1, len(site.cpus.all) - 1) if len(site.cpus.all) > 3 else 1
+        processes = processes or (max(1, len(site.cpus.all) - 1) if len(site.cpus.all) > 3 else 1)
         command = ["node", str(TEMPLATES / "echo.js"), kind, self.where, str(processes), str(site.folder / "ecdsa.pem"),
                    str(site.folder / "ecdsa.key")]
         environment = dict(os.environ, BENCH_CIPHERS="TLS_AES_128_GCM_SHA256:ECDHE-ECDSA-AES128-GCM-SHA256")
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment,
-                                        preexec_fn=run_on(site.cpus.proxy))
+                                        preexec_fn=run_on(cpus or site.cpus.proxy))
         self._wait()
 
     def _wait(self):
@@ -49,11 +49,11 @@ class Node:
         self.process.wait()
 
 
-def run_wrk(site, url, size, seconds):
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(TEMPLATES / "post.lua"), url]
+def run_wrk(site, url, size, seconds, threads=1, cpus=None):
+    command = ["wrk", f"-t{threads}", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(TEMPLATES / "post.lua"), url]
     before = os.times()
     done = subprocess.run(command, env=dict(os.environ, BODY_SIZE=str(size)), capture_output=True, text=True,
-                          preexec_fn=run_on(site.cpus.load), start_new_session=True)
+                          preexec_fn=run_on(cpus or site.cpus.load), start_new_session=True)
     after = os.times()
     if done.returncode:
         raise StartError("wrk: " + done.stderr.strip()[-300:])
@@ -71,7 +71,7 @@ def one(site, url, node, peer, size, seconds):
     node_cpu = procs.grown(node_before, procs.cpu_of(node_pids))
     proxy_cpu = procs.grown(proxy_before, procs.cpu_of(proxy_pids))
     requests = figures["requests"]
-    figures.update(cost=figures["p50_us"] / 1e3, rate=requests / figures["seconds"], node_us=node_cpu * 1e6 / requests,
+    figures.update(cost=figures["p50_us"] / 1e3, p99_ms=figures["p99_us"] / 1e3, rate=requests / figures["seconds"], node_us=node_cpu * 1e6 / requests,
                    proxy_us=proxy_cpu * 1e6 / requests, both_us=(proxy_cpu + node_cpu) * 1e6 / requests, proxy_busy=proxy_cpu / figures["seconds"],
                    app_busy=(proxy_cpu + node_cpu) / figures["seconds"],
                    foreign_busy=max(0.0, busy - node_cpu - proxy_cpu - figures["generator_busy"] * seconds) / seconds)
@@ -121,3 +121,59 @@ def run_node(site, settings, results, changed):
                 peer.stop()
         for node in nodes.values():
             node.stop()
+
+
+# --- new clients while the application fills the CPUs
+
+START_CPUS = 2
+START_BODY = 100
+
+
+def one_start(peer, url, seconds):
+    """A hundred connections at once, then a request on each after the other: by our own client, which times handshakes, and by wrk."""
+    site, cpus = peer.site, peer.cpus
+    with work.Load(peer, "web", cpus=cpus, connections=CONNECTIONS, size=START_BODY, seconds=seconds) as load:
+        load.hear()
+        load.say()
+        own = load.hear()
+        load.say()
+        load.hear()
+        load.say()
+    wrk = run_wrk(site, url, START_BODY, seconds, threads=START_CPUS, cpus=cpus)
+    if own["handshakes"] < CONNECTIONS:
+        raise work.LoadError(f"only {own['handshakes']} of {CONNECTIONS} handshakes were made")
+    ms = lambda figures, name: figures[name] / 1e3
+    return {"cost": ms(own, "handshake_p50_us"), "handshake_p50_ms": ms(own, "handshake_p50_us"),
+            "handshake_p99_ms": ms(own, "handshake_p99_us"), "p50_ms": ms(own, "p50_us"), "p99_ms": ms(own, "p99_us"),
+            "rate": own["ops"] / own["seconds"], "load_us": own["cpu_ms"] * 1e3 / own["ops"], "errors": own["errors"] + wrk["errors"],
+            "wrk_p50_ms": ms(wrk, "p50_us"), "wrk_p99_ms": ms(wrk, "p99_us"), "wrk_rate": wrk["requests"] / wrk["seconds"]}
+
+
+def run_start(site, settings, results, changed):
+    if not shutil.which("node") or not shutil.which("wrk"):
+        results.note("node or wrk is missing: the experiment with new clients was left out")
+        return
+    cpus = site.cpus.all[:START_CPUS]
+    seconds, rounds = (2, 2) if settings.quick else (4, settings.rounds)
+    node = Node(site, "sock", processes=2, cpus=cpus)
+    peers = {}
+    try:
+        for name in settings.wanted_peers([OURS, "haproxy", "nginx", "hitch"]):
+            try:
+                peers[name] = Peer(site, name, workers=2, cpus=cpus, backend=pathlib.Path(node.where), suites=("aes128",)).start(own_session=False)
+            except (StartError, OSError) as e:
+                results.note(f"{name}: {e}")
+        for round_ in range(rounds):
+            for name in turned(list(peers), round_):
+                url = f"https://127.0.0.1:{peers[name].port}/"
+                try:
+                    run_wrk(site, url, START_BODY, 1, cpus=cpus)  # the application is warm
+                    results.add("start", "start", "handshakes beside a busy application", "ms", name, round_, one_start(peers[name], url, seconds))
+                except (StartError, work.LoadError, OSError, ValueError, KeyError) as e:
+                    results.note(f"{name}, start: {e}")
+            say(f"New clients of a busy application: round {round_ + 1} of {rounds}")
+            changed()
+    finally:
+        for peer in peers.values():
+            peer.stop()
+        node.stop()

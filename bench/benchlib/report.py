@@ -46,7 +46,7 @@ def cost_table(results, group):
 
 def beside_table(results, group):
     """Throughput, latency, and who was at the end of his CPU."""
-    head = ["", "peer", "units/s", "p50 us", "p99 us", "proxy busy", "load+backend busy", "at the limit", "others on the CPUs"]
+    head = ["", "peer", "units/s", "p50 us", "p99 us", "proxy busy", "load CPU us", "load+backend busy", "at the limit", "others on the CPUs"]
     rows = []
     for case in results.cases(group):
         for peer in results.peers(group):
@@ -55,9 +55,11 @@ def beside_table(results, group):
             middle = lambda field: statistics.median(results.values(group, case, peer, field) or [0])
             bulk = results.of(group, case)[0]["unit"] == "ms/GB"
             rate = f"{middle('mb_per_s'):.0f} MB" if bulk else f"{middle('rate'):.0f}"
+            ops = middle("ops")
             rows.append([results.of(group, case)[0]["title"], SHORT.get(peer, peer), rate,
                          "-" if bulk else number(middle("p50_us")), "-" if bulk else number(middle("p99_us")),
-                         f"{100 * middle('proxy_busy'):.0f} %", f"{100 * middle('generator_busy'):.0f} %",
+                         f"{100 * middle('proxy_busy'):.0f} %", number(1e3 * middle("cpu_ms") / ops) if ops and not bulk else "-",
+                         f"{100 * middle('generator_busy'):.0f} %",
                          results.limits(group, case, peer) or "none", f"{100 * middle('foreign_busy'):.0f} %"])
     return table(head, rows)
 

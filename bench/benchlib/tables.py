@@ -83,10 +83,31 @@ def node(results):
     busy = [s["generator_busy"] for s in results.samples if s["group"] == "node"]
     return "\n".join([
         "## node behind proxies (wrk, 100 connections; node and proxy on one CPU, wrk on another)\n",
-        block("median response time, ms", "cost"), "", block("requests/s", "rate"), "", block("CPU time of node and proxy, us a request", "both_us"), "",
+        block("median response time, ms", "cost"), "", block("p99, ms", "p99_ms"), "", block("requests/s", "rate"), "", block("CPU time of node and proxy, us a request", "both_us"), "",
         block("of which the proxy, us a request", "proxy_us"), "",
         "tls-off beside the best with TLS: " + "; ".join(ahead) + f". wrk was busy {100 * statistics.median(busy):.0f} % of its CPU "
         f"(at most {100 * max(busy):.0f} %)."])
 
 
-ALL = (memory, flood, growth, node)
+def start(results):
+    peers = results.peers("start")
+    if not peers:
+        return ""
+    columns = [("handshake p50 ms", "handshake_p50_ms"), ("handshake p99 ms", "handshake_p99_ms"), ("response p50 ms", "p50_ms"),
+               ("response p99 ms", "p99_ms"), ("requests/s", "rate"), ("wrk p50 ms", "wrk_p50_ms"), ("wrk p99 ms", "wrk_p99_ms"),
+               ("wrk requests/s", "wrk_rate"), ("CPU of load us", "load_us")]
+    cell = lambda v: with_spread(spread(v)) if v else "-"
+    rows = [[SHORT.get(p, p), *(cell(results.values("start", "start", p, field)) for _, field in columns)] for p in peers]
+    best = {}
+    for _, field in columns[:4] + columns[6:7]:
+        others = [statistics.median(results.values("start", "start", p, field)) for p in peers
+                  if p in TLS_PEERS and results.values("start", "start", p, field)]
+        ours = results.values("start", "start", OURS, field)
+        if others and ours:
+            best[field] = statistics.median(ours) / min(others)
+    beside = "tls-off to the best with TLS: " + ", ".join(f"{name} {best[field]:.2f}" for name, field in columns if field in best)
+    return "\n".join(["## Handshakes when the application fills the CPUs (node cluster of two on a Unix socket, two workers, 100 connections, "
+                      "all on the same two CPUs)\n", table(["", *(name for name, _ in columns)], rows), "", beside + "."])
+
+
+ALL = (memory, flood, growth, node, start)

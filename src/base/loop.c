@@ -77,14 +77,40 @@ static int wait_events(struct loop *l, struct epoll_event *events, bool more) {
     return n != 0 ? n : epoll_wait(l->epfd, events, LOOP_EVENTS, wait_ms(l));
 }
 
+/* The same, for a loop that wants to know whether it slept, and whether the process stood still. */
+static int wait_marked(struct loop *l, struct epoll_event *events, bool more) {
+    uint64_t before_us = clock_mono_us();
+    loop_mark(l, before_us, 0);
+    int asked_ms = more ? 0 : wait_ms(l);
+    int n = epoll_wait(l->epfd, events, LOOP_EVENTS, asked_ms);
+    int saved = errno;
+    uint64_t now_us = clock_mono_us();
+    /* without a timer it may sleep for ever, and nobody minds how long it was */
+    loop_mark(l, now_us, asked_ms < 0 ? now_us - before_us : (uint64_t)asked_ms * 1000);
+    if (now_us - before_us > LOOP_SLEPT_US)
+        l->woke_us = now_us;
+    errno = saved;
+    return n;
+}
+
+static void tell_pause(struct loop *l) {
+    uint64_t ms = l->paused_us / 1000;
+    l->paused_us = 0;
+    l->pause_fn(l->pause_ctx, ms);
+}
+
 int loop_run(struct loop *l) {
     struct epoll_event events[LOOP_EVENTS];
     bool more = l->hook != NULL; /* work may have been left before the first turn */
+    l->mark_us = clock_mono_us();
     while (!l->stop) {
-        int n = wait_events(l, events, more);
+        int n = l->pause_fn ? wait_marked(l, events, more) : wait_events(l, events, more);
         if (n < 0 && errno != EINTR)
             return ERR_SYSTEM;
         l->now_ms = clock_mono_ms();
+        l->events = n > 0 ? (unsigned)n : 0;
+        if (l->paused_us)
+            tell_pause(l);
         for (int i = 0; i < n; i++)
             dispatch(l, &events[i]);
         if (l->timer_fn)

@@ -17,20 +17,30 @@
 #define LOOP_KINDS  16
 #define LOOP_EVENTS 256 /* events taken a turn */
 
+#define LOOP_SLEPT_US 20     /* a wait that took no longer has let nobody else onto the CPU */
+#define LOOP_PAUSE_US 500000 /* no event takes so long: whoever was away so long did not run */
+
 /* KEY has 32 bits; GEN 24 (compare with the low 24 bits of the object's generation). */
 typedef void (*loop_fn)(void *ctx, uint32_t key, uint32_t gen, uint32_t epoll_events);
 typedef bool (*loop_hook)(void *ctx);
+typedef void (*loop_pause_fn)(void *ctx, uint64_t ms);
 
 struct loop {
     int epfd;
     bool stop;
     uint32_t spin_us; /* looks for events so long before it sleeps: lower latency for a busy CPU; 0 = sleeps at once */
     uint64_t now_ms;  /* monotonic, read once a turn */
+    unsigned events;  /* taken this turn */
     struct wheel wheel;
     wheel_fn timer_fn; /* fires for every due timer of this loop */
     void *timer_ctx;
     loop_hook hook;
     void *hook_ctx;
+    loop_pause_fn pause_fn; /* the process stood still (stopped, or its machine was): hears of it before any event or timer */
+    void *pause_ctx;
+    uint64_t woke_us;   /* when it last woke from sleep; this and the next two only with PAUSE_FN */
+    uint64_t mark_us;   /* when it was last seen at work */
+    uint64_t paused_us; /* not told yet */
     struct {
         loop_fn fn;
         void *ctx;
@@ -54,6 +64,17 @@ MUST_CHECK int loop_rewatch(struct loop *l, int fd, uint32_t events, unsigned ki
 
 /* Stops watching; a descriptor about to be closed needs no call unless a copy of it lives on elsewhere. */
 void loop_unwatch(struct loop *l, int fd);
+
+/*
+ * At work at NOW_US (monotonic), after a sleep of ASLEEP_US that was asked for: what is missing since the last mark, if it is
+ * much, was a pause. For loops with PAUSE_FN, also in between events.
+ */
+static inline void loop_mark(struct loop *l, uint64_t now_us, uint64_t asleep_us) {
+    uint64_t away_us = now_us - l->mark_us;
+    if (away_us > asleep_us + LOOP_PAUSE_US)
+        l->paused_us += away_us - asleep_us;
+    l->mark_us = now_us;
+}
 
 /* Turns until l->stop is set. ERR_SYSTEM (errno) when epoll fails. */
 MUST_CHECK int loop_run(struct loop *l);

@@ -134,11 +134,8 @@ int accept_service(struct hand *h, struct conn *c) {
     return client_within(h, c, s->max_sessions_per_client, rate != h->gates[c->listener].rate_per_client ? rate : 0);
 }
 
-void accept_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
-    (void)gen;
-    (void)events;
-    struct hand *h = ctx;
-    /* as many as there are, though the last try finds none: what is accepted together is handed over together */
+/* As many as there are, though the last try finds none: what is accepted together is handed over together. */
+static void take_some(struct hand *h, int listening, uint16_t listener) {
     for (unsigned i = 0; i < HAND_ACCEPT_MAX && h->accepting; i++) {
         if (!budget_admits(h)) {
             accept_pause(h);
@@ -147,11 +144,12 @@ void accept_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
         }
         struct sockaddr_storage from;
         socklen_t len = sizeof(from);
-        int fd = accept4(h->sockets[key].fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = accept4(listening, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             struct addr peer;
             addr_from_sockaddr(&from, &peer);
-            conn_start(h, fd, h->sockets[key].listener, &peer);
+            conn_start(h, fd, listener, &peer);
+            pace(h);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             accept_pause(h);
             return;
@@ -160,6 +158,18 @@ void accept_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
         }
         /* everything else belongs to one connection that died in the queue (accept(2), "Error handling") */
     }
+}
+
+void accept_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
+    (void)gen;
+    (void)events;
+    struct hand *h = ctx;
+    take_some(h, h->sockets[key].fd, h->sockets[key].listener);
+}
+
+void accept_for_other(struct hand *h, int fd, uint16_t listener) {
+    take_some(h, fd, listener);
+    close(fd);
 }
 
 void accept_rest(struct hand *h) {

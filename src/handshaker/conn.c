@@ -19,6 +19,7 @@
 #define CONN_EVENTS   (EPOLLIN | EPOLLRDHUP | EPOLLET)
 #define CLOSING_READS 16   /* of a refused client's further bytes, an event */
 #define CLOSING_MS    1000 /* for the client to close first, so that our last bytes are not lost to a reset */
+#define LATE_MS       1000 /* for the answer to bytes of the client's that we were late to read */
 
 /* All states side by side. The handshake's deadline holds until the relay has the session; CLOSING has its own. */
 static const struct {
@@ -231,9 +232,31 @@ void conn_give_way(struct hand *h, struct conn *c) {
     conn_end(h, c);
 }
 
+static bool read_some(struct hand *h, struct conn *c);
+
+/* Whether a connection whose time is over has been waiting for us, and goes on. */
+static bool was_waiting_for_us(struct hand *h, struct conn *c) {
+    bool came = states[c->state].reads && read_some(h, c);
+    if (c->state == CONN_FLUSH && flush_out(h, c) && buf_len(&c->out) == 0)
+        conn_goto(h, c, CONN_DELIVER);
+    if (c->state == CONN_DELIVER)
+        deliver_last_try(h, c);
+    if (c->state == CONN_DEAD || c->state == CONN_CLOSING)
+        return true;
+    if (!came || c->late)
+        return false;
+    c->late = true;
+    wheel_arm(&h->loop.wheel, &c->timer, h->loop.now_ms + LATE_MS);
+    return true;
+}
+
 void conn_timeout(struct hand *h, struct conn *c) {
     if (c->state == CONN_CLOSING) {
         conn_end(h, c);
+        return;
+    }
+    if (was_waiting_for_us(h, c)) {
+        budget_charge(h, c);
         return;
     }
     c->stage = waiting_for(c);
@@ -315,26 +338,30 @@ static void drain(struct hand *h, struct conn *c) {
     }
 }
 
-static void read_some(struct hand *h, struct conn *c) {
+/* True when bytes of the client's came. */
+static bool read_some(struct hand *h, struct conn *c) {
+    bool came = false;
     while (states[c->state].reads) {
         size_t room = MIN((size_t)HAND_READ_MAX, HAND_IN_MAX - buf_len(&c->in));
         ssize_t n = recv(c->fd, h->read_scratch, room, 0);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno == EAGAIN)
-            return;
+            break;
         if (n <= 0) {
             ended_early(h, c, n < 0 ? ERR_HANDSHAKE_RESET : ERR_HANDSHAKE_CLOSED);
-            return;
+            break;
         }
+        came = true;
         if (buf_append(&c->in, h->read_scratch, (size_t)n) < 0) {
             conn_fail(h, c, buf_len(&c->in) + (size_t)n > HAND_IN_MAX ? ERR_LIMIT : ERR_NOMEM);
-            return;
+            break;
         }
         progress(h, c);
         if ((size_t)n < room && !c->end_told) /* a short read has emptied the socket */
-            return;
+            break;
     }
+    return came;
 }
 
 void conn_resume(struct hand *h, struct conn *c) {
@@ -342,7 +369,7 @@ void conn_resume(struct hand *h, struct conn *c) {
         return;
     progress(h, c);
     if (c->state != CONN_DEAD)
-        read_some(h, c); /* what came meanwhile has raised its event already */
+        (void)read_some(h, c); /* what came meanwhile has raised its event already */
     budget_charge(h, c);
 }
 
@@ -366,9 +393,10 @@ void conn_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
         if (c->state == CONN_CLOSING)
             drain(h, c);
         else
-            read_some(h, c);
+            (void)read_some(h, c); /* what came has been dealt with */
     }
     budget_charge(h, c);
+    pace(h);
 }
 
 static void local_address(int fd, struct addr *ret) {
@@ -413,6 +441,6 @@ void conn_start(struct hand *h, int fd, uint16_t listener, const struct addr *pe
     if (err < 0)
         conn_fail(h, c, err);
     else
-        read_some(h, c);
+        (void)read_some(h, c); /* what came has been dealt with */
     budget_charge(h, c);
 }

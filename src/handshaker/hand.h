@@ -27,6 +27,7 @@
 #define HAND_IN_MAX     (36 * 1024) /* bytes of a client's that may wait: one record and one read */
 #define HAND_OUT_MAX    (256 * 1024)
 #define HAND_ACCEPT_MAX 64 /* connections taken a turn and listener */
+#define HAND_SIGNERS    2  /* our own, and the next worker's for when ours hangs or is gone */
 
 /* What a descriptor in the loop is. */
 enum hand_kind { HAND_CONTROL, HAND_LISTENER, HAND_CONN, HAND_LINK, HAND_SIGNER };
@@ -65,6 +66,7 @@ struct conn {
     bool end_told;        /* epoll has said so: reads go on until they meet it, for it is said once */
     bool wants_out;       /* EPOLLOUT is watched */
     bool under_way;       /* libssl has taken the ClientHello: there is no way back */
+    bool late;            /* its time was over while its bytes lay unread: it got a little more, once */
     uint16_t listener;
     uint16_t service;
     uint16_t relay;
@@ -96,7 +98,11 @@ struct hand_service {
 struct hand_link {
     int fd; /* to the relay; -1 = none at present */
     bool blocked;
-    struct list queue; /* of conns, oldest first */
+    uint64_t blocked_ms; /* since when it has taken nothing more; 0 = it has room, as far as known */
+    uint32_t unread;     /* bytes of what was sent that the relay had not read when last looked at */
+    uint64_t looked_ms;  /* when that was */
+    uint64_t read_ms;    /* when it was last seen to have read some, or owed nothing */
+    struct list queue;   /* of conns, oldest first */
 };
 
 /* A listening socket. */
@@ -124,10 +130,11 @@ struct hand {
     struct slab conns;
     struct list dead; /* freed after the turn */
     struct hand_link links[CONF_WORKERS_MAX];
-    struct signer_link signer;
-    bool signer_told;            /* that it does not answer */
-    struct list unsigned_conns;  /* that wait for it, oldest first */
-    struct hand_socket *sockets; /* that listen; several may be of one address */
+    struct signer_link signers[HAND_SIGNERS];
+    bool signer_told[HAND_SIGNERS]; /* that it does not answer */
+    uint32_t signatures;            /* asked for */
+    struct list unsigned_conns;     /* that wait for a signer, oldest first */
+    struct hand_socket *sockets;    /* that listen; several may be of one address */
     size_t nsockets;
     bool accepting;
     bool draining;
@@ -138,7 +145,10 @@ struct hand {
     struct wtimer trim_timer;
     uint32_t relay_room;       /* sessions a relay can hold */
     struct wtimer resume;      /* accept again after running out of descriptors */
-    struct wtimer retry;       /* try the relays again whose queues were full */
+    struct wtimer retry;       /* look again at relays for which sessions wait */
+    uint64_t handed_us;        /* when sessions last went to a relay; this and the next two: pace.c */
+    uint64_t rested_us;        /* when others last had the CPU by our own doing, sleep apart */
+    uint32_t signed_before;    /* signatures asked for by then */
     struct wtimer drain_timer; /* the last moment of a drain */
     struct wtimer stats_timer;
     bool published; /* this turn: the figures of the process */
@@ -152,6 +162,9 @@ void accept_start(struct hand *h);
 
 /* Takes what waits in the queues now: nobody may serve these addresses after us. */
 void accept_rest(struct hand *h);
+
+/* Some of what waits at a socket of a handshaker that does not serve it now. FD is owned from here. */
+void accept_for_other(struct hand *h, int fd, uint16_t listener);
 void accept_stop(struct hand *h); /* for good: closes the listening sockets */
 
 /* Out of descriptors: stops accepting until h->resume fires. */
@@ -211,7 +224,7 @@ bool greet_again(struct hand *h, struct conn *c);
 
 /* signing.c: the signer, and those who wait for it. */
 void signing_init(struct hand *h);
-void signing_link(struct hand *h, int fd); /* FD is owned from here */
+void signing_link(struct hand *h, uint16_t signer, int fd); /* FD is owned from here */
 void signing_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
 bool signing_there(const struct hand *h);
 
@@ -239,5 +252,18 @@ void deliver_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
 /* Hands over what waits, as far as the relays take it. */
 void deliver_flush(struct hand *h);
 
-/* h->retry has fired. */
+/* The same for a few sessions, and only to relays that have read all they got before. False: there was nothing to send. */
+bool deliver_portion(struct hand *h);
+
+/* Whether sessions wait that could be handed over now. If they still do after a while, the relay is looked at. */
+bool deliver_waits(struct hand *h);
+
+/* C has waited too long: one more try, by any relay. */
+void deliver_last_try(struct hand *h, struct conn *c);
+
+/* pace.c: after each piece of work, and at the end of a turn (true: look for events before sleeping). */
+void pace(struct hand *h);
+bool pace_turn(struct hand *h);
+
+/* h->retry has fired: full links are tried again, and relays that stand are left. */
 void deliver_retry(struct hand *h);

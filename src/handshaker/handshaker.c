@@ -98,7 +98,7 @@ static void add_socket(struct hand *h, int fd, uint16_t listener) {
 
 static void link_peer(struct hand *h, const struct control_peer *peer, int fd) {
     if (peer->role == ROLE_SIGNER)
-        signing_link(h, fd);
+        signing_link(h, peer->index, fd);
     else
         deliver_link(h, peer->index, fd);
 }
@@ -156,8 +156,11 @@ static void serve(struct hand *h) {
 static void on_message(struct hand *h, struct ipc_msg *m) {
     struct control_peer peer;
     struct control_drain d;
+    uint16_t listener;
     if (m->type == CONTROL_LINK && control_read_peer(m, &peer) == 0 && peer.index < h->child.setup.workers)
         link_peer(h, &peer, m->fds[0]);
+    else if (m->type == CONTROL_LISTENER && control_read_listener(m, &listener) == 0 && listener < h->conf->nlisteners)
+        accept_for_other(h, m->fds[0], listener);
     else if (m->type == CONTROL_DRAIN && control_read_drain(m, &d) == 0)
         drain(h, &d);
     else if (m->type == CONTROL_CREDS)
@@ -207,11 +210,20 @@ static void timer_event(void *ctx, struct wtimer *t) {
     }
 }
 
-/* The end of a turn: finished handshakes leave together, dead connections go. */
+/* The process did not run: that is not counted against its clients. */
+static void paused(void *ctx, uint64_t ms) {
+    struct hand *h = ctx;
+    uint32_t slot = 0;
+    for (struct conn *c; (c = slab_next(&h->conns, &slot));)
+        if (wtimer_armed(&c->timer))
+            wheel_arm(&h->loop.wheel, &c->timer, c->timer.deadline_ms + ms);
+}
+
+/* The end of a turn: finished handshakes leave, dead connections go. */
 static bool turn_end(void *ctx) {
     struct hand *h = ctx;
     bool more = signing_turn(h);
-    deliver_flush(h);
+    more = pace_turn(h) || more;
     for (struct list *n; (n = list_shift(&h->dead));)
         slab_free(&h->conns, CONTAINER_OF(n, struct conn, link));
     drained(h);
@@ -246,6 +258,8 @@ static bool set_up(struct hand *h, int control) {
     h->loop.hook = turn_end;
     h->loop.hook_ctx = h;
     accept_gates(h);
+    h->loop.pause_fn = paused;
+    h->loop.pause_ctx = h;
     loop_on(&h->loop, HAND_CONTROL, control_event, h);
     loop_on(&h->loop, HAND_LISTENER, accept_event, h);
     loop_on(&h->loop, HAND_CONN, conn_event, h);

@@ -186,12 +186,18 @@ static void drained(struct relay *r) {
     (void)!control_send_number(r->child.control, CONTROL_DRAINED, r->cut); /* a lost supervisor shows on the control socket */
 }
 
+/* Told to stop: what is left is cut, and counted. */
 static void cut_all(struct relay *r) {
     uint32_t slot = 0;
     export_stop(r);
     import_end_all(r);
-    for (struct session *s; (s = slab_next(&r->sessions, &slot));)
+    for (struct session *s; (s = slab_next(&r->sessions, &slot));) {
+        bool ended =
+            s->state == SESSION_DEAD || (s->state == SESSION_CLOSING && s->down.wait.len == 0); /* the kernel sends it */
+        r->cut += !ended;
         session_cut(r, s);
+    }
+    (void)!control_send_number(r->child.control, CONTROL_DRAINED, r->cut); /* without a supervisor nobody counts */
 }
 
 /* ---- messages, timers, turns ---- */

@@ -1,7 +1,8 @@
 /*
- * One signer a handshaker, on the same CPU. Keys come as open files from the supervisor, requests over one link. While requests
- * come, it sleeps in recv() on the link: two system calls a signature, no epoll; the supervisor is heard in between. When none
- * have come for a moment, it sleeps in poll() on both.
+ * One signer a handshaker, on the same CPU. Keys come as open files from the supervisor, requests over the handshaker's link.
+ * While requests come, it sleeps in recv() on the link: two system calls a signature, no epoll; the supervisor is heard in
+ * between. When none have come for a moment, it sleeps in poll() on all it hears. The handshaker before it has a link too, and
+ * uses it while its own signer hangs or is gone.
  */
 #include "signer/signer.h"
 
@@ -28,14 +29,15 @@
 
 #define LULL_US     5000 /* without a request: no more are expected soon */
 #define TURN        16   /* requests between two looks at the supervisor's socket */
-#define HEAR        8    /* messages of the supervisor between two looks at the link */
+#define LINKS       2
+#define HEAR        8 /* messages of the supervisor between two looks at the link */
 #define REFUSALS_MS 10000
 
 struct signer {
     struct child child;
     struct keyring *keys;
-    int link; /* to the handshaker; -1 = none at present */
-    bool busy;
+    int links[LINKS]; /* to our own handshaker and to the one before; -1 = none at present */
+    bool busy;        /* our own one has asked just now */
     bool stop;
     bool gone;   /* GO has come */
     bool ready;  /* and READY has been said */
@@ -154,18 +156,18 @@ static void take_pass(struct signer *s, struct ipc_msg *m) {
 /* ---- the supervisor ---- */
 
 /* Its requests block for a moment, so that no other call is needed to wait for them. */
-static void take_link(struct signer *s, struct ipc_msg *m) {
+static void take_link(struct signer *s, uint16_t handshaker, struct ipc_msg *m) {
     const struct timeval lull = {0, LULL_US};
-    int fd = m->fds[0];
+    int fd = m->fds[0], *link = &s->links[handshaker == s->child.setup.index ? 0 : 1];
     m->nfds = 0;
-    if (s->link >= 0)
-        close(s->link);
-    s->link = -1;
+    if (*link >= 0)
+        close(*link);
+    *link = -1;
     if (fcntl(fd, F_SETFL, 0) < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &lull, sizeof(lull)) < 0) {
         close(fd);
         return;
     }
-    s->link = fd;
+    *link = fd;
 }
 
 static void on_message(struct signer *s, struct ipc_msg *m) {
@@ -173,7 +175,7 @@ static void on_message(struct signer *s, struct ipc_msg *m) {
     switch (m->type) {
     case CONTROL_LINK:
         if (control_read_peer(m, &peer) == 0 && peer.role == ROLE_HANDSHAKER)
-            take_link(s, m);
+            take_link(s, peer.index, m);
         break;
     case CONTROL_CREDS:
         begin_set(s, m);
@@ -221,19 +223,20 @@ static bool hear(struct signer *s) {
 /* ---- the handshaker ---- */
 
 /* An honest handshaker asks for nothing that is refused: somebody may have taken it over. */
-static void count_refusal(struct signer *s, int err) {
+static void count_refusal(struct signer *s, size_t link, int err) {
     uint64_t now = clock_mono_ms();
     s->refusals++;
     if (s->told_ms && now - s->told_ms < REFUSALS_MS)
         return;
-    voice_say(&s->child.voice, LOG_LEVEL_WARNING, "refused to sign %u requests of handshaker %u, the last one: %s", s->refusals,
-              s->child.setup.index, err_text(err));
+    unsigned asker = (s->child.setup.index + s->child.setup.workers - (unsigned)link) % s->child.setup.workers;
+    voice_say(&s->child.voice, LOG_LEVEL_WARNING, "refused to sign %u requests, the last one of handshaker %u: %s", s->refusals,
+              asker, err_text(err));
     s->refusals = 0;
     s->told_ms = now;
 }
 
 /* False when the link breaks the rules or is full of answers that nobody reads. */
-static bool answer(struct signer *s, const struct ipc_msg *m) {
+static bool answer(struct signer *s, size_t link, const struct ipc_msg *m) {
     static uint8_t sig[SIGN_SIGNATURE_MAX], body[2 + SIGN_ANSWER_MAX];
     struct sign_request q;
     size_t sig_len = 0, len = 0;
@@ -243,7 +246,7 @@ static bool answer(struct signer *s, const struct ipc_msg *m) {
     a.err = keyring_sign(s->keys, &q, sig, &sig_len);
     a.signature = span_of(sig, sig_len);
     if (a.err < 0)
-        count_refusal(s, a.err);
+        count_refusal(s, link, a.err);
     uint16_t type = a.err < 0 ? SIGN_REFUSED : SIGN_DONE;
     body[0] = (uint8_t)(type >> 8);
     body[1] = (uint8_t)type;
@@ -251,25 +254,25 @@ static bool answer(struct signer *s, const struct ipc_msg *m) {
         return false;
     ssize_t n;
     do {
-        n = send(s->link, body, 2 + len, MSG_DONTWAIT | MSG_NOSIGNAL);
+        n = send(s->links[link], body, 2 + len, MSG_DONTWAIT | MSG_NOSIGNAL);
     } while (n < 0 && errno == EINTR);
     return n == (ssize_t)(2 + len);
 }
 
 /* Descriptors that somebody may have sent along are dropped by the kernel: none were asked for. */
-static bool serve_link(struct signer *s, bool wait) {
+static bool serve_link(struct signer *s, size_t link, bool wait) {
     static uint8_t buf[2 + SIGN_REQUEST_MAX + 1]; /* one more: what is too long shows */
     for (unsigned i = 0; i < TURN; i++) {
-        ssize_t n = recv(s->link, buf, sizeof(buf), wait ? 0 : MSG_DONTWAIT);
+        ssize_t n = recv(s->links[link], buf, sizeof(buf), wait ? 0 : MSG_DONTWAIT);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno == EAGAIN)
             return i > 0;
         struct ipc_msg m = {.type = n >= 2 ? (uint16_t)(buf[0] << 8 | buf[1]) : 0, .nfds = 0};
         m.body = span_of(buf + 2, n >= 2 ? (size_t)n - 2 : 0);
-        if (n < 2 || !answer(s, &m)) { /* its end, or nonsense: the handshaker is started anew, or should be */
-            close(s->link);
-            s->link = -1;
+        if (n < 2 || !answer(s, link, &m)) { /* its end, or nonsense: the handshaker is started anew, or should be */
+            close(s->links[link]);
+            s->links[link] = -1;
             return true;
         }
     }
@@ -279,17 +282,20 @@ static bool serve_link(struct signer *s, bool wait) {
 /* ---- life ---- */
 
 /* Requests that come before the first keys wait for them. */
-static bool may_serve(const struct signer *s) {
-    return s->link >= 0 && keyring_has(s->keys);
+static bool may_serve(const struct signer *s, size_t link) {
+    return s->links[link] >= 0 && keyring_has(s->keys);
 }
 
-static void wait_for_both(struct signer *s) {
-    struct pollfd p[2] = {{.fd = s->child.control, .events = POLLIN}, {.fd = may_serve(s) ? s->link : -1, .events = POLLIN}};
-    if (poll(p, 2, -1) < 0 && errno != EINTR)
+static void wait_for_all(struct signer *s) {
+    struct pollfd p[1 + LINKS] = {{.fd = s->child.control, .events = POLLIN}};
+    for (size_t i = 0; i < LINKS; i++)
+        p[1 + i] = (struct pollfd){.fd = may_serve(s, i) ? s->links[i] : -1, .events = POLLIN};
+    if (poll(p, ARRAY_LEN(p), -1) < 0 && errno != EINTR)
         s->stop = true;
 }
 
 static void serve(struct signer *s) {
+    bool other = false; /* the handshaker before ours has asked just now: then nobody is waited for alone */
     while (!s->stop) {
         bool heard = hear(s);
         if (!s->ready && s->gone && !s->reading && keyring_has(s->keys)) {
@@ -297,9 +303,10 @@ static void serve(struct signer *s) {
             if (control_send(s->child.control, CONTROL_READY) < 0)
                 return;
         }
-        s->busy = may_serve(s) && serve_link(s, s->busy && !heard);
-        if (!heard && !s->busy && !s->stop)
-            wait_for_both(s);
+        s->busy = may_serve(s, 0) && serve_link(s, 0, s->busy && !heard && !other);
+        other = may_serve(s, 1) && serve_link(s, 1, false);
+        if (!heard && !s->busy && !other && !s->stop)
+            wait_for_all(s);
     }
 }
 
@@ -312,7 +319,7 @@ static void raise_lock_limit(void) {
 int signer_run(int control) {
     static struct signer s;
     struct conf *conf = NULL;
-    s.link = s.pass = -1;
+    s.links[0] = s.links[1] = s.pass = -1;
     raise_lock_limit();
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || vault_install() < 0 || !libcrypto_begin() ||
         child_begin(&s.child, control) < 0)

@@ -47,7 +47,7 @@ static void measure(struct super *s, uint32_t interval_us, struct balance_relay 
     uint16_t n = (uint16_t)s->now->conf->workers;
     for (uint16_t i = 0; i < n; i++) {
         const struct worker *w = generation_worker(s->now, ROLE_RELAY, i);
-        bool there = w->state == CHILD_READY && !w->hung;
+        bool there = w->state == CHILD_READY && w->silent_ms == 0;
         uint64_t cpu = there ? cpu_us(w->pid) : 0;
         relays[i] = (struct balance_relay){.sessions = board_relay_sessions(&b->board, i), .room = room};
         relays[i].there = there && b->last[i].pid == w->pid && cpu >= b->last[i].cpu_us;

@@ -50,8 +50,9 @@ struct worker {
     uint64_t last_end_ms; /* wall clock; 0 = never */
     int start_err;        /* why it was killed at its start, enum err; 0 = it was not */
     int last_status;      /* as from waitpid() */
-    unsigned silent;      /* pings in a row without an answer */
-    bool asked;           /* the last one has none yet */
+    uint64_t silent_ms;   /* for which it has not answered though it could have run */
+    uint64_t waited_us;   /* for a CPU in its life, when last looked at; only while it is silent */
+    bool asked;           /* the last ping has no answer yet */
     bool hung;
     bool stopping; /* told to stop: its end is no fault */
     struct moving moving;
@@ -137,6 +138,9 @@ void wiring_take_log(struct super *s);
 
 /* Rings of the old generation have no writer any more. */
 void wiring_end_rings(struct super *s, const struct generation *g);
+
+/* W, a handshaker, does not serve its sockets now: another one takes some of what waits there. */
+void wiring_cover(struct super *s, const struct worker *w);
 
 /* Has an old relay send its sessions to a new one. False when there is none that could take them now. */
 bool wiring_export(struct super *s, struct worker *old);

@@ -1,10 +1,13 @@
 #include "supervisor/heartbeat.h"
 
+#include <stdio.h>
+
 #include "base/err.h"
 #include "supervisor/super.h"
 
 #define PING_MS     2000
-#define HUNG_AFTER  5 /* pings without an answer */
+#define LOOK_MS     250 /* after a ping, for answers */
+#define HUNG_AFTER  5   /* pings without an answer */
 #define KILL_AFTER  15
 #define LOOKUP_MORE 12 /* times that for the resolver: it waits for name servers in one call */
 
@@ -20,44 +23,72 @@ static uint64_t interval_ms(void) {
     return watchdog_ms ? MAX(MIN(watchdog_ms / PARTS, (uint64_t)PING_MS), (uint64_t)PING_MIN_MS) : PING_MS;
 }
 
-static unsigned patience(const struct worker *w, unsigned usual, unsigned watched) {
-    return (notify_watchdog_usec() ? watched : usual) * (w->role == ROLE_RESOLVER ? LOOKUP_MORE : 1);
+static uint64_t patience_ms(const struct worker *w, unsigned usual, unsigned watched) {
+    return interval_ms() * (notify_watchdog_usec() ? watched : usual) * (w->role == ROLE_RESOLVER ? LOOKUP_MORE : 1);
 }
 
+/* In a drain too; not any more when it was told to end. */
 static bool is_asked(const struct super *s, const struct worker *w) {
-    return w->state >= CHILD_READY && !w->stopping && w->gen != s->coming;
+    return w->state >= CHILD_READY && !(w->stopping && wtimer_armed(&w->timer)) && w->gen != s->coming;
 }
 
 static bool may_be_killed(const struct worker *w) {
     return w->role != ROLE_RELAY || notify_watchdog_usec() != 0;
 }
 
-static void look_after(struct super *s, struct worker *w) {
-    if (!w->hung && w->silent >= patience(w, HUNG_AFTER, WATCHED_HUNG)) {
+uint64_t heartbeat_read_waited(FILE *schedstat) {
+    unsigned long long waited_ns;
+    return schedstat && fscanf(schedstat, "%*u %llu", &waited_ns) == 1 ? waited_ns / 1000 : 0;
+}
+
+/* Where the kernel does not tell, all time counts. */
+static uint64_t waited_us(const struct worker *w) {
+    char path[64];
+    (void)snprintf(path, sizeof(path), "/proc/%d/schedstat", (int)w->pid); /* it fits */
+    FILE *f = fopen(path, "re");
+    uint64_t us = heartbeat_read_waited(f);
+    if (f)
+        (void)fclose(f); /* read only */
+    return us;
+}
+
+/*
+ * Another interval without an answer. Time in which it wanted to run and had no CPU is not its fault; of the first interval it
+ * is not known. When we did not run ourselves, there was no interval.
+ */
+static void count_silence(struct worker *w) {
+    uint64_t now_us = waited_us(w), interval = interval_ms();
+    uint64_t waited_ms = w->silent_ms && now_us > w->waited_us ? (now_us - w->waited_us) / 1000 : 0;
+    w->waited_us = now_us;
+    w->silent_ms += interval - MIN(interval, waited_ms);
+}
+
+static void look_after(struct super *s, struct worker *w, uint64_t before_ms) {
+    uint64_t kill_ms = patience_ms(w, KILL_AFTER, WATCHED_KILL);
+    if (!w->hung && w->silent_ms >= patience_ms(w, HUNG_AFTER, WATCHED_HUNG)) {
         w->hung = s->dirty = true;
         voice_say(&s->voice, LOG_LEVEL_ERROR, "%s.%u (pid %d) does not answer: it hangs, or is stopped", role_name(w->role),
                   w->index, (int)w->pid);
     }
-    if (w->hung && w->silent == patience(w, KILL_AFTER, WATCHED_KILL) && may_be_killed(w)) {
+    if (w->hung && before_ms < kill_ms && w->silent_ms >= kill_ms && may_be_killed(w)) {
         voice_say(&s->voice, LOG_LEVEL_ERROR, "%s.%u (pid %d) is killed: it has not answered for %llu ms", role_name(w->role),
-                  w->index, (int)w->pid, (unsigned long long)w->silent * interval_ms());
+                  w->index, (int)w->pid, (unsigned long long)w->silent_ms);
         worker_kill(w);
     }
 }
 
 static void ask(struct super *s, struct worker *w) {
-    if (w->asked) /* the last one is not answered */
-        w->silent++;
-    else if (control_send(w->control, CONTROL_PING) == 0)
+    uint64_t before_ms = w->silent_ms;
+    if (!w->asked && control_send(w->control, CONTROL_PING) == 0)
         w->asked = true;
-    else /* its queue is full: it reads nothing */
-        w->silent++;
-    look_after(s, w);
+    else /* the last one is not answered, or its queue is full: it reads nothing */
+        count_silence(w);
+    look_after(s, w, before_ms);
 }
 
 void heartbeat_answer(struct super *s, struct worker *w) {
     w->asked = false;
-    w->silent = 0;
+    w->silent_ms = 0;
     if (!w->hung)
         return;
     w->hung = false;
@@ -66,10 +97,27 @@ void heartbeat_answer(struct super *s, struct worker *w) {
 }
 
 void heartbeat_begin(struct super *s) {
-    wheel_arm(&s->loop.wheel, &s->heartbeat.timer, s->loop.now_ms + interval_ms());
+    s->heartbeat.ask_ms = s->loop.now_ms + interval_ms();
+    wheel_arm(&s->loop.wheel, &s->heartbeat.timer, s->heartbeat.ask_ms);
 }
 
-void heartbeat_timer(struct super *s) {
+/* Its share of new connections, which the kernel goes on to give it, is another's until it answers. */
+static bool needs_cover(const struct super *s, const struct worker *w) {
+    return w->role == ROLE_HANDSHAKER && w->gen == s->now && s->stop.phase == STOP_NOT && (!worker_runs(w) || w->asked);
+}
+
+/* True when some of them have not answered yet. */
+static bool cover(struct super *s) {
+    bool any = false;
+    for (struct worker *w = NULL; (w = worker_next(s, w));)
+        if (needs_cover(s, w)) {
+            wiring_cover(s, w);
+            any = true;
+        }
+    return any;
+}
+
+static void ask_all(struct super *s) {
     bool well = true;
     for (struct worker *w = NULL; (w = worker_next(s, w));) {
         if (worker_runs(w) && is_asked(s, w))
@@ -78,5 +126,18 @@ void heartbeat_timer(struct super *s) {
     }
     if (well && notify_watchdog_usec())
         notify("WATCHDOG=1");
-    heartbeat_begin(s);
+    stop_advance(s); /* it may wait for one that has just shown that it does not answer */
+}
+
+/* Answers are there in a moment: one more look tells who may hang, and goes on while somebody may. */
+void heartbeat_timer(struct super *s) {
+    struct heartbeat *h = &s->heartbeat;
+    bool asks = s->loop.now_ms >= h->ask_ms, waits = false;
+    if (asks) {
+        h->ask_ms = s->loop.now_ms + interval_ms();
+        ask_all(s);
+    } else {
+        waits = cover(s);
+    }
+    wheel_arm(&s->loop.wheel, &h->timer, asks || waits ? MIN(s->loop.now_ms + LOOK_MS, h->ask_ms) : h->ask_ms);
 }

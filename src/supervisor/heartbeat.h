@@ -2,9 +2,12 @@
  * Whether the roles live: each is asked now and then from the supervisor, and answers from its event loop. One that does not is
  * told in the log and the roster. It is killed, and started anew, after a longer while when nobody's session is lost by it. A
  * relay's sessions would be, and it may only stand in a debugger: it is killed only when a service manager's watchdog would
- * otherwise end the whole proxy.
+ * otherwise end the whole proxy. Time in which a role waited for a CPU is not held against it.
  */
 #pragma once
+
+#include <stdint.h>
+#include <stdio.h>
 
 #include "base/wheel.h"
 
@@ -13,11 +16,15 @@ struct worker;
 
 struct heartbeat {
     struct wtimer timer;
+    uint64_t ask_ms; /* when the next pings are due */
 };
 
 /* The proxy serves: asks from now on. */
 void heartbeat_begin(struct super *s);
 void heartbeat_timer(struct super *s);
+
+/* Microseconds a process has waited for a CPU, of its /proc/PID/schedstat (NULL: there is none); 0 = not known. */
+uint64_t heartbeat_read_waited(FILE *schedstat);
 
 /* W has answered. */
 void heartbeat_answer(struct super *s, struct worker *w);

@@ -1,7 +1,8 @@
 /*
- * The ordered stop: handshakers finish what they have begun, relays let sessions finish, then all others go, the observer last
- * so that nothing said on the way is lost. A change of generations that is not decided yet is taken back; one that is goes on
- * to its end, so that its sessions are where they are looked for.
+ * The ordered stop: handshakers finish what they have begun while relays let sessions finish; when no handshaker has any left,
+ * relays are asked once more, for what has come meanwhile; then all others go, the observer last so that nothing said on the
+ * way is lost. A handshaker that does not answer is not waited for. A change of generations that is not decided yet is taken
+ * back; one that is goes on to its end, so that its sessions are where they are looked for.
  */
 #include "base/clock.h"
 #include "supervisor/super.h"
@@ -36,6 +37,14 @@ static void stop_roles(struct super *s, bool observers) {
 
 static bool all(const struct super *s, enum role role, enum child_state state) {
     return generation_all(&s->gens[0], role, state) && generation_all(&s->gens[1], role, state);
+}
+
+/* Whoever does not answer has nothing to give: its handshakes are lost already. */
+static bool handshakes_finished(struct super *s) {
+    for (struct worker *w = NULL; (w = worker_next(s, w));)
+        if (w->role == ROLE_HANDSHAKER && worker_runs(w) && w->state < CHILD_DRAINED && w->silent_ms == 0)
+            return false;
+    return true;
 }
 
 static bool others_gone(struct super *s) {
@@ -77,6 +86,8 @@ void stop_begin(struct super *s, enum drain_how how, uint64_t ms) {
     wheel_arm(&s->loop.wheel, &s->stop.timer, s->stop.until_ms + ANSWER_MS);
     listeners_keep(&s->listeners, &s->voice, NULL);
     drain_role(s, ROLE_HANDSHAKER);
+    if (!s->going) /* else they still get sessions of the old ones */
+        drain_role(s, ROLE_RELAY);
     stop_advance(s);
 }
 
@@ -100,7 +111,7 @@ static void say_stopped(struct super *s) {
 }
 
 void stop_advance(struct super *s) {
-    if (s->stop.phase == STOP_HANDSHAKERS && all(s, ROLE_HANDSHAKER, CHILD_DRAINED) && !s->going) {
+    if (s->stop.phase == STOP_HANDSHAKERS && handshakes_finished(s) && !s->going) {
         s->stop.phase = STOP_RELAYS;
         drain_role(s, ROLE_RELAY);
     }

@@ -21,10 +21,15 @@ static bool are_peers(enum role a, enum role b) {
     return (a == ROLE_RELAY && talks_to_relays(b)) || (a == ROLE_HANDSHAKER && b == ROLE_SIGNER);
 }
 
-/* A signer has one handshaker, of its number. */
+/* A handshaker has the signer of its number, and the next one for when that hangs. */
+static bool asks(const struct worker *handshaker, const struct worker *signer) {
+    return signer->index == handshaker->index || signer->index == (handshaker->index + 1u) % handshaker->gen->conf->workers;
+}
+
 static bool meet(const struct worker *a, const struct worker *b) {
-    bool others = a->role != ROLE_SIGNER && b->role != ROLE_SIGNER;
-    return (are_peers(a->role, b->role) || are_peers(b->role, a->role)) && (others || a->index == b->index);
+    if (!are_peers(a->role, b->role) && !are_peers(b->role, a->role))
+        return false;
+    return a->role == ROLE_SIGNER ? asks(b, a) : b->role == ROLE_SIGNER ? asks(a, b) : true;
 }
 
 static struct control_peer peer_of(const struct worker *w) {
@@ -108,15 +113,27 @@ void wiring_end_rings(struct super *s, const struct generation *g) {
 
 /* ---- introductions ---- */
 
-/* The sockets of a handshaker: of each group every n-th; one that stands alone is shared. */
-static int give_group(const struct listener *l, const struct worker *w, uint16_t i) {
+/* The sockets of a handshaker, to itself or to another: of each group every n-th; one that stands alone is shared. */
+static int give_group(const struct listener *l, const struct worker *w, const struct worker *to, uint16_t i) {
     uint32_t n = w->gen->conf->workers;
     int err = 0;
     if (l->nfds < n)
-        return control_send_listener(w->control, i, l->fds[w->index % l->nfds]);
+        return to == w ? control_send_listener(to->control, i, l->fds[w->index % l->nfds]) : 0;
     for (uint32_t k = w->index; k < l->nfds && err == 0; k += n)
-        err = control_send_listener(w->control, i, l->fds[k]);
+        err = control_send_listener(to->control, i, l->fds[k]);
     return err;
+}
+
+void wiring_cover(struct super *s, const struct worker *w) {
+    const struct conf *c = w->gen->conf;
+    for (uint16_t i = 1; i < c->workers; i++) {
+        const struct worker *to = generation_worker(w->gen, ROLE_HANDSHAKER, (uint16_t)((w->index + i) % c->workers));
+        if (to->state != CHILD_SERVING || to->silent_ms)
+            continue;
+        for (size_t k = 0; k < c->nlisteners; k++)
+            (void)!give_group(listeners_find(&s->listeners, c, k), w, to, (uint16_t)k); /* once more in a moment */
+        return;
+    }
 }
 
 static int give_creds(const struct worker *w) {
@@ -131,7 +148,7 @@ static int give_sockets(struct super *s, struct worker *w) {
     if (err == 0)
         err = give_creds(w);
     for (size_t i = 0; i < c->nlisteners && err == 0; i++)
-        err = give_group(listeners_find(&s->listeners, c, i), w, (uint16_t)i);
+        err = give_group(listeners_find(&s->listeners, c, i), w, w, (uint16_t)i);
     return err;
 }
 
@@ -168,7 +185,7 @@ static struct worker *importer_for(struct super *s, const struct worker *old) {
     for (uint32_t i = 0; i < n; i++) {
         uint16_t index = (uint16_t)((old->index + old->moving.tries + i) % n);
         struct worker *w = generation_worker(s->now, ROLE_RELAY, index);
-        if (w->state == CHILD_READY && !w->hung)
+        if (w->state == CHILD_READY && w->silent_ms == 0) /* one that hangs would keep what it is sent */
             return w;
     }
     return NULL;

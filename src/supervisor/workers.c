@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "supervisor/super.h"
+#include "wire/board.h"
 #include "wire/control_creds.h"
 #include "wire/control_export.h"
 
@@ -64,7 +65,7 @@ bool worker_begin(struct super *s, struct worker *w) {
     w->control = pair[0];
     w->state = CHILD_STARTING;
     w->stopping = w->hung = w->asked = false;
-    w->silent = 0;
+    w->silent_ms = 0;
     w->tag = ++s->tags;
     w->started_ms = s->loop.now_ms;
     w->started_wall_ms = clock_wall_us() / 1000;
@@ -133,9 +134,34 @@ static void say_end(struct super *s, const struct worker *w, int status) {
     voice_say(&s->voice, w->stopping ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, "%s.%u%s", role_name(w->role), w->index, line);
 }
 
+static void count_cut(struct super *s, struct worker *w, uint64_t cut) {
+    s->roster.cut += cut - MIN(cut, w->cut);
+    w->cut = cut;
+}
+
+/* Sessions that a stop has cut: as a relay says last, or, of one that had to be killed, as its row of the board says. */
+static void count_last_cut(struct super *s, struct worker *w) {
+    struct ipc_msg m;
+    struct board board;
+    uint64_t cut;
+    int err = 0;
+    if (w->role != ROLE_RELAY || !w->stopping || w->control < 0)
+        return;
+    while (ipc_recv(w->control, s->scratch, sizeof(s->scratch), control_to_supervisor, &m, &err) == STEP_DONE) {
+        if (m.type == CONTROL_DRAINED && control_read_number(&m, &cut) == 0)
+            count_cut(s, w, cut);
+        ipc_msg_close(&m);
+    }
+    if (board_map(w->gen->board_fd, &board) < 0)
+        return;
+    count_cut(s, w, w->cut + board_relay_sessions(&board, w->index));
+    board_unmap(&board);
+}
+
 static void ended(struct super *s, struct worker *w, int status) {
     if (s->loop.now_ms - w->started_ms > PROVED_MS)
         w->backoff_ms = BACKOFF_MIN_MS;
+    count_last_cut(s, w);
     if (s->now || w->stopping)
         say_end(s, w, status);
     if (w->control >= 0)
@@ -177,7 +203,9 @@ void workers_reap(struct super *s) {
 }
 
 void worker_timer(struct super *s, struct worker *w) {
-    if (worker_runs(w)) { /* was told to stop and has not */
+    if (worker_runs(w)) {
+        voice_say(&s->voice, LOG_LEVEL_WARNING, "%s.%u (pid %d) is killed: it was told to stop and has not", role_name(w->role),
+                  w->index, (int)w->pid);
         worker_kill(w);
         return;
     }
@@ -221,8 +249,7 @@ static void on_refused(struct super *s, const struct worker *w, struct span text
 
 static void on_drained(struct super *s, struct worker *w, uint64_t cut) {
     w->state = CHILD_DRAINED;
-    s->roster.cut += cut - MIN(cut, w->cut);
-    w->cut = cut;
+    count_cut(s, w, cut);
 }
 
 static void on_message(struct super *s, struct worker *w, struct ipc_msg *m) {

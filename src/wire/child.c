@@ -64,7 +64,6 @@ int child_wait(struct child *c, struct ipc_msg *ret) {
 
 #define RELAY_SLICE_NS     100000 /* the shortest there is */
 #define HANDSHAKE_SLICE_NS 300000
-#define HANDSHAKE_NICE     15
 
 /* As the kernel's sched_attr, up to the fields of its first version (sched_setattr(2)). */
 struct attributes {
@@ -76,23 +75,19 @@ struct attributes {
 };
 
 /*
- * Established sessions go first. A relay asks for short slices, so that the scheduler lets it in early (since Linux 6.12;
- * older ones take no notice). Who makes handshakes weighs little and never pushes a relay aside by waking up: with more weight,
- * a relay that has taken some new sessions owes CPU time and waits for the next tick while they go on. Slices that are short,
- * too, bring new clients in soon even when the relay is busy all the time.
+ * Short slices, so that the scheduler lets these roles in before an application's slice ends, and relays earlier still (since
+ * Linux 6.12; older ones take no notice). All weigh the same: with less weight, handshakes would starve as soon as others of
+ * the same scheduling group fill the CPUs. That a flood of handshakes leaves sessions alone is the handshaker's own doing
+ * (handshaker/pace.c).
  */
 static void take_turn(enum role role) {
     struct attributes a = {.size = sizeof(a), .policy = SCHED_OTHER, .runtime = RELAY_SLICE_NS};
-    if (role == ROLE_RELAY) {
-        a.nice = getpriority(PRIO_PROCESS, 0);
-    } else if (role == ROLE_HANDSHAKER || role == ROLE_SIGNER) {
-        a.policy = SCHED_BATCH;
-        a.nice = MIN(getpriority(PRIO_PROCESS, 0) + HANDSHAKE_NICE, 19);
+    if (role == ROLE_HANDSHAKER || role == ROLE_SIGNER)
         a.runtime = HANDSHAKE_SLICE_NS;
-    } else {
+    else if (role != ROLE_RELAY)
         return;
-    }
-    (void)syscall(SYS_sched_setattr, 0, &a, 0); /* where it is refused, all roles are equal */
+    a.nice = getpriority(PRIO_PROCESS, 0);
+    (void)syscall(SYS_sched_setattr, 0, &a, 0); /* where it is refused, slices are the host's */
 }
 
 /* The supervisor may be older or newer than we are: counters of another layout are not shared, and ours start anew. */

@@ -19,6 +19,14 @@ static unsigned waits;
 static unsigned fail_waits; /* calls that fail first */
 static int fail_with;
 static bool fail_create;
+static uint64_t skew_us, frozen_us; /* the clock is ahead; and goes on by so much in each wait */
+
+uint64_t __real_clock_mono_us(void);
+uint64_t __wrap_clock_mono_us(void);
+
+uint64_t __wrap_clock_mono_us(void) {
+    return __real_clock_mono_us() + skew_us;
+}
 
 int __real_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout);
 int __wrap_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout);
@@ -29,6 +37,7 @@ int __wrap_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout
     if (waits < ARRAY_LEN(timeouts))
         timeouts[waits] = timeout;
     waits++;
+    skew_us += frozen_us;
     if (fail_waits) {
         fail_waits--;
         errno = fail_with;
@@ -60,6 +69,7 @@ static void on_event(void *ctx, uint32_t key, uint32_t gen, uint32_t epoll_event
 
 static int setup(void **state) {
     waits = fail_waits = events_seen = 0;
+    frozen_us = 0;
     fail_create = false;
     return loop_init(&l) != 0 || pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK) != 0;
 }
@@ -187,6 +197,53 @@ static void the_loop_does_not_sleep_while_the_hook_has_work(void **state) {
     assert_int_equal(hook_calls, waits);
 }
 
+static uint64_t paused_ms;
+static unsigned pauses, events_before;
+
+static void on_pause(void *ctx, uint64_t ms) {
+    paused_ms += ms;
+    pauses++;
+    events_before = events_seen;
+}
+
+/* A second that was asked for is sleep; what is beyond it is not, and is told before the event is dealt with. */
+static void a_pause_is_told_before_events_and_timers(void **state) {
+    struct wtimer t = {0};
+    paused_ms = pauses = 0;
+    loop_on(&l, 0, on_event, &l);
+    assert_int_equal(loop_watch(&l, pipe_fds[0], EPOLLIN, 0, 1, 1), 0);
+    l.pause_fn = on_pause;
+    wheel_arm(&l.wheel, &t, l.now_ms + 1000000);
+    poke();
+    frozen_us = 12000000;
+    assert_int_equal(loop_run(&l), 0);
+    assert_int_equal(pauses, 1);
+    assert_in_range(paused_ms, 10900, 12000);
+    assert_int_equal(events_before, 0);
+    assert_true(l.woke_us > 0);
+}
+
+static void sleep_and_work_are_no_pause(void **state) {
+    struct wtimer t = {0};
+    pauses = 0;
+    loop_on(&l, 0, on_event, &l);
+    assert_int_equal(loop_watch(&l, pipe_fds[0], EPOLLIN, 0, 1, 1), 0);
+    l.pause_fn = on_pause;
+    poke();
+    frozen_us = 3600000000; /* nothing is armed: an hour of quiet */
+    assert_int_equal(loop_run(&l), 0);
+    wheel_arm(&l.wheel, &t, l.now_ms + 1000000);
+    l.stop = false;
+    frozen_us = 900000; /* of the second that it would have slept */
+    assert_int_equal(loop_run(&l), 0);
+    for (unsigned i = 0; i < 20; i++) /* a long turn of short pieces */
+        loop_mark(&l, l.mark_us + LOOP_PAUSE_US, 0);
+    assert_int_equal(pauses, 0);
+    assert_int_equal(l.paused_us, 0);
+    loop_mark(&l, l.mark_us + LOOP_PAUSE_US + 1, 0);
+    assert_int_equal(l.paused_us, LOOP_PAUSE_US + 1);
+}
+
 static void a_signal_is_no_error(void **state) {
     fail_waits = 3;
     fail_with = EINTR;
@@ -237,6 +294,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(timers_bound_the_sleep, setup, teardown),
         cmocka_unit_test_setup_teardown(a_far_timer_sleeps_a_second_at_most, setup, teardown),
         cmocka_unit_test_setup_teardown(the_loop_does_not_sleep_while_the_hook_has_work, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_pause_is_told_before_events_and_timers, setup, teardown),
+        cmocka_unit_test_setup_teardown(sleep_and_work_are_no_pause, setup, teardown),
         cmocka_unit_test_setup_teardown(a_signal_is_no_error, setup, teardown),
         cmocka_unit_test_setup_teardown(a_broken_epoll_ends_the_loop, setup, teardown),
         cmocka_unit_test_setup_teardown(without_descriptors_there_is_no_loop, setup, teardown),

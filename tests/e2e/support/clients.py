@@ -95,11 +95,15 @@ def lives(c, seconds=None):
         says_echo(c, b"are you there?")
         return True
     except (OSError, AssertionError):
-        # Python 3.13 leaves a connection's system error in OpenSSL's queue of this thread, and takes it for the next
-        # connection's; of all calls this one empties the queue.
-        with contextlib.suppress(ssl.SSLError):
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).set_ciphers("no such cipher")
+        forget_errors()
         return False
+
+
+def forget_errors():
+    """Python 3.13 leaves a connection's system error in OpenSSL's queue of this thread, and takes it for the next connection's; of
+    all calls this one empties the queue."""
+    with contextlib.suppress(ssl.SSLError):
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).set_ciphers("no such cipher")
 
 
 def reset(c):
