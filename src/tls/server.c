@@ -209,6 +209,8 @@ void tls_server_free(struct tls_server *s) {
 
 /* The highest version both sides speak, or 0. */
 static uint16_t shared_version(const struct tls_server *s, const struct hello *h) {
+    if (h->legacy_version <= 0x0300) /* RFC 8446 D.5; other values mean nothing beside supported_versions (4.2.1) */
+        return 0;
     bool has13 = h->versions.len ? hello_list_has(h->versions, TLS_1_3) : false;
     bool has12 = h->versions.len ? hello_list_has(h->versions, TLS_1_2) : h->legacy_version >= TLS_1_2;
     bool ours13 = false, ours12 = false;
@@ -256,6 +258,8 @@ int tls_server_check(const struct tls_server *s, const struct hello *h) {
     if (!shares_group(s, h, version))
         return ERR_NO_GROUP;
     if (s->strict_sni && certs_lookup(s->certs, s->service, h->sni) < CREDS_WILDCARD)
+        return ERR_UNKNOWN_NAME;
+    if (h->sni_other.len > HELLO_NAME_MAX) /* as libssl would answer */
         return ERR_UNKNOWN_NAME;
     if (!certs_has_sigalg(s->certs, s->service, h->sni, h->sigalgs, version))
         return ERR_NO_SIGALG;

@@ -81,7 +81,7 @@ static void meet(void) {
     size_t wire_len;
     int err = 0;
     hear_client();
-    MUST(hello_find(buf_span(&pending), scratch, &message, &wire_len, &err) == STEP_DONE);
+    MUST(hello_find(&(struct hello_scan){0}, buf_span(&pending), scratch, &message, &wire_len, &err) == STEP_DONE);
     MUST(hello_parse(message, &hello) == 0 && tls_server_check(server, &hello) == 0);
     MUST(handshake_new(server, &hello, &answer, &hs) == 0);
 }

@@ -29,6 +29,8 @@ static void check_hello(const struct hello *h, struct span message) {
     MUST(h->random.len == 32 && h->session_id.len <= 32 && h->suites.len >= 2);
     MUST(strlen(h->ja4) == HELLO_JA4_LEN);
     MUST(h->max_fragment_length <= 4 && (h->record_size_limit == 0 || h->record_size_limit >= 64));
+    check_span(h->sni_other, message);
+    MUST(!h->sni_other.len || (!h->sni[0] && !memchr(h->sni_other.p, 0, h->sni_other.len)));
     MUST(strspn(h->sni, "abcdefghijklmnopqrstuvwxyz0123456789-_.") == strlen(h->sni) && strlen(h->sni) <= HELLO_NAME_MAX);
     (void)hello_offers_alpn(h, span_str("h2"));
 }
@@ -44,19 +46,23 @@ static void parse(struct span message) {
 /* The answer to a prefix must be "more", or the answer to the whole. */
 static void check_prefix(struct span in, enum step whole_step, int whole_err) {
     static uint8_t scratch[HELLO_MESSAGE_MAX];
+    struct hello_scan scan = {0};
     struct span message;
     size_t wire_len;
     int err = 0;
-    enum step step = hello_find(in, scratch, &message, &wire_len, &err);
+    enum step step = hello_find(&scan, in, scratch, &message, &wire_len, &err);
     MUST(step == STEP_WANT_READ || (step == whole_step && err == whole_err));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static uint8_t scratch[HELLO_MESSAGE_MAX];
     struct span in = span_of(data, size), message;
+    struct hello_scan scan = {0};
     size_t wire_len = 0;
     int err = 0;
-    enum step step = hello_find(in, scratch, &message, &wire_len, &err);
+    if (size) /* the first half, then all: as one look at all */
+        (void)hello_find(&scan, span_of(data, size / 2), scratch, &message, &wire_len, &err);
+    enum step step = hello_find(&scan, in, scratch, &message, &wire_len, &err);
     switch (step) {
     case STEP_DONE:
         MUST(wire_len <= size && wire_len <= HELLO_WIRE_MAX && message.len >= 4 && message.len <= HELLO_MESSAGE_MAX);
