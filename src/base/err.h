@@ -67,7 +67,7 @@ enum alert {
       ALERT_NONE)                                                                                                              \
     /* ClientHello */                                                                                                          \
     X(ERR_HELLO_MALFORMED, "hello_malformed", "malformed ClientHello", ALERT_DECODE_ERROR)                                     \
-    X(ERR_HELLO_TOO_LONG, "hello_too_long", "ClientHello longer than 131,396 bytes", ALERT_DECODE_ERROR)                              \
+    X(ERR_HELLO_TOO_LONG, "hello_too_long", "ClientHello longer than 131,396 bytes", ALERT_DECODE_ERROR)                       \
     X(ERR_HELLO_UNEXPECTED, "hello_unexpected", "first message is no ClientHello", ALERT_UNEXPECTED_MESSAGE)                   \
     X(ERR_NO_VERSION, "no_shared_version", "no shared TLS version", ALERT_PROTOCOL_VERSION)                                    \
     X(ERR_NO_SUITE, "no_shared_suite", "no shared cipher suite", ALERT_HANDSHAKE_FAILURE)                                      \

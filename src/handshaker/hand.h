@@ -23,7 +23,7 @@
 #include "wire/child.h"
 #include "wire/facts.h"
 
-#define HAND_READ_MAX   (16 * 1024) /* bytes taken from a client at once */
+#define HAND_READ_MAX   (16 * 1024)                      /* bytes taken from a client at once */
 #define HAND_IN_MAX     (HELLO_WIRE_MAX + HAND_READ_MAX) /* bytes of a client's that may wait: a hello and one read */
 #define HAND_OUT_MAX    (256 * 1024)
 #define HAND_ACCEPT_MAX 64 /* connections taken a turn and listener */
@@ -79,8 +79,8 @@ struct conn {
     uint64_t accepted_us;  /* monotonic */
     uint64_t accepted_wall_us;
     struct hello_scan scan; /* of its ClientHello */
-    struct buf in;  /* the client's bytes that wait */
-    struct buf out; /* ours that have not left */
+    struct buf in;          /* the client's bytes that wait */
+    struct buf out;         /* ours that have not left */
     struct handshake *handshake;
     struct asked *asked;
     struct handshake_result *result; /* of a finished handshake, until handed over */

@@ -282,13 +282,10 @@ static bool may_resume(const struct client_auth *a, SSL_SESSION *session) {
 /* A ticket was opened, or not. What is not taken up means a full handshake, and a new ticket. */
 static SSL_TICKET_RETURN on_open(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t len,
                                  SSL_TICKET_STATUS status, void *arg) {
-    (void)ssl;
     (void)name;
     (void)len;
-    bool opened = status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW;
-    if (!opened || !may_resume(arg, session))
-        return SSL_TICKET_RETURN_IGNORE_RENEW;
-    return status == SSL_TICKET_SUCCESS_RENEW ? SSL_TICKET_RETURN_USE_RENEW : SSL_TICKET_RETURN_USE;
+    SSL_TICKET_RETURN judged = tickets_judge(ssl, session, status);
+    return judged != SSL_TICKET_RETURN_IGNORE_RENEW && !may_resume(arg, session) ? SSL_TICKET_RETURN_IGNORE_RENEW : judged;
 }
 
 int client_auth_recall(SSL *ssl, struct client_id *ret) {

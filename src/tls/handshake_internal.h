@@ -1,4 +1,4 @@
-/* What server.c and handshake.c share, and nobody else sees: libssl's side of a service and of a handshake. */
+/* What server.c, handshake.c and hs_*.c share, and nobody else sees: libssl's side of a service and of a handshake. */
 #pragma once
 
 #include <openssl/ssl.h>
@@ -23,12 +23,34 @@ struct tls_server {
     uint8_t service_binding[TICKET_BIND_LEN]; /* the part that does not change */
 };
 
-SSL *handshake_ssl(const struct handshake *h);
-
 /* libssl's certificate callback: it comes when a certificate is needed, so never for a session that is resumed. */
 int handshake_on_cert(SSL *ssl, void *arg);
 
 #define HANDSHAKE_DETAIL_MAX 512
+
+/* Holds the traffic secrets for a moment: wiped when freed, like all that libssl holds beside it. */
+struct handshake {
+    SSL *ssl;
+    struct hs_bio bio;
+    const struct suite *suite; /* set once done */
+    struct kdf_secrets told;   /* by our provider */
+    struct kdf_secrets logged; /* by libssl's key log, while it is on */
+    const struct tls_server *server;
+    uint16_t record_size_limit;
+    bool begun; /* a record was fed */
+    int err;
+    uint8_t alert; /* the peer's fatal alert */
+    char detail[HANDSHAKE_DETAIL_MAX];
+    char sni[HELLO_NAME_MAX + 1]; /* for the choice of certificates */
+    int cert_err;                 /* why there are none */
+    struct client_id *client;     /* once its certificate is verified */
+    int client_err;               /* or why it is refused */
+    bool judged;                  /* our rules looked at it, so CLIENT_ERR says more than libssl's alert */
+    bool alert_sent;              /* libssl has sent a fatal alert */
+    uint8_t *client_cert;         /* DER, from libssl's memory; only when it is to be told */
+};
+
+SSL *handshake_ssl(const struct handshake *h);
 
 /*
  * What became of the client's certificate: 0 and who it is (copied), or why it is refused and one line for the log. Returns

@@ -59,10 +59,11 @@ struct hello_scan {
 
 /*
  * Finds the ClientHello message at the front of the client's bytes and copies it together when it lies in several records.
- * IN are all of them so far; what SCAN has seen of them is not looked at again. STEP_WANT_READ: more bytes needed. STEP_DONE: *ret_message (borrows IN or SCRATCH), *ret_wire_len = bytes of IN its records
- * take. STEP_FAILED: *ret_err is ERR_HELLO_TOO_LONG, ERR_HELLO_UNEXPECTED, ERR_HELLO_MALFORMED, ERR_RECORD_VERSION,
- * ERR_RECORD_OVERFLOW or an err for what hello_sniff() found (ERR_PLAIN_HTTP, ERR_PLAIN_SSH, ERR_PROXY_UNEXPECTED, ERR_SSLV2,
- * ERR_NOT_TLS). Faults are told as early as the bytes show them; more than HELLO_WIRE_MAX bytes are never asked for.
+ * IN are all of them so far; what SCAN has seen of them is not looked at again. STEP_WANT_READ: more bytes needed. STEP_DONE:
+ * *ret_message (borrows IN or SCRATCH), *ret_wire_len = bytes of IN its records take. STEP_FAILED: *ret_err is
+ * ERR_HELLO_TOO_LONG, ERR_HELLO_UNEXPECTED, ERR_HELLO_MALFORMED, ERR_RECORD_VERSION, ERR_RECORD_OVERFLOW or an err for what
+ * hello_sniff() found (ERR_PLAIN_HTTP, ERR_PLAIN_SSH, ERR_PROXY_UNEXPECTED, ERR_SSLV2, ERR_NOT_TLS). Faults are told as early
+ * as the bytes show them; more than HELLO_WIRE_MAX bytes are never asked for.
  */
 enum step hello_find(struct hello_scan *scan, struct span in, uint8_t scratch[static HELLO_MESSAGE_MAX],
                      struct span *ret_message, size_t *ret_wire_len, int *ret_err);

@@ -542,10 +542,10 @@ static void names_are_normalised(void **state) {
 }
 
 static void what_is_no_name_counts_as_none(void **state) {
-    static const char *const cases[] = {".",     "..",         "a..b",      ".a",    "a..",          "a b",  "a/b",
-                                        "a\nb",  "a\x80z",     "*.a",       "[::1]", "a\xc3\xa4.b", "a%b",  "a:1",
-                                        "a\"b",  "a\\b",       "a@b",       "a\x7f", "<script>",     "::1",  "2001:db8::",
-                                        "1.2.3.4", "192.0.2.1.", "::1.2.3.4", " ",     "\xff"};
+    static const char *const cases[] = {
+        ".",        "..",    "a..b",        ".a",      "a..",        "a b",       "a/b",  "a\nb", "a\x80z",
+        "*.a",      "[::1]", "a\xc3\xa4.b", "a%b",     "a:1",        "a\"b",      "a\\b", "a@b",  "a\x7f",
+        "<script>", "::1",   "2001:db8::",  "1.2.3.4", "192.0.2.1.", "::1.2.3.4", " ",    "\xff"};
     struct hello h;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         assert_int_equal(parse_name(span_str(cases[i]), &h), 0);
@@ -557,7 +557,10 @@ static void what_is_no_name_counts_as_none(void **state) {
 }
 
 static void empty_names_and_zero_bytes_are_refused(void **state) {
-    static const struct span cases[] = {{NULL, 0}, {(const uint8_t *)"a\0b", 3}, {(const uint8_t *)"a\0", 2}, {(const uint8_t *)"\0", 1},
+    static const struct span cases[] = {{NULL, 0},
+                                        {(const uint8_t *)"a\0b", 3},
+                                        {(const uint8_t *)"a\0", 2},
+                                        {(const uint8_t *)"\0", 1},
                                         {(const uint8_t *)"::\0", 3}};
     struct hello h;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
