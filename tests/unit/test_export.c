@@ -188,7 +188,10 @@ static void every_version_is_read(void **state) {
     static const struct {
         const char *open, *waiting;
         uint8_t minor;
-    } files[] = {{"open-1.0", "waiting-1.0", 0}, {"open-1.1", "waiting-1.1", 1}, {"open-1.2", "waiting-1.2", 2}, {"open-1.3", "waiting-1.3", 3}};
+    } files[] = {{"open-1.0", "waiting-1.0", 0},
+                 {"open-1.1", "waiting-1.1", 1},
+                 {"open-1.2", "waiting-1.2", 2},
+                 {"open-1.3", "waiting-1.3", 3}};
     _Static_assert(EXPORT_MAJOR == 1 && EXPORT_MINOR == 3,
                    "a new version wants files of its own: see docs/hand-over-format.md");
     for (size_t i = 0; i < ARRAY_LEN(files); i++) {
