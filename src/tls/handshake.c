@@ -122,7 +122,7 @@ int handshake_note_client(struct handshake *h, int err, const struct client_id *
     free(h->client);
     h->client = copy;
     h->client_err = err;
-    h->judged = true;
+    h->judged = err < 0;
     if (err < 0)
         snprintf(h->detail, sizeof(h->detail), "%s", detail);
     return err;
@@ -157,6 +157,9 @@ enum step handshake_step(struct handshake *h, struct span *in) {
             return fail(h, err);
         if (in->len < len)
             return STEP_WANT_READ;
+        if (SSL_version(h->ssl) == TLS_1_3 && in->p[0] == CONTENT_CHANGE_CIPHER_SPEC &&
+            !record_is_dummy_ccs(span_of(in->p + RECORD_HEADER_LEN, len - RECORD_HEADER_LEN)))
+            return fail(h, ERR_RECORD_TYPE);
         hs_bio_feed(&h->bio, span_of(in->p, len));
         in->p += len;
         in->len -= len;

@@ -45,7 +45,7 @@ struct handshake {
     int cert_err;                 /* why there are none */
     struct client_id *client;     /* once its certificate is verified */
     int client_err;               /* or why it is refused */
-    bool judged;                  /* our rules looked at it, so CLIENT_ERR says more than libssl's alert */
+    bool judged;                  /* our rules refuse it: CLIENT_ERR says more than libssl's alert */
     bool alert_sent;              /* libssl has sent a fatal alert */
     uint8_t *client_cert;         /* DER, from libssl's memory; only when it is to be told */
 };

@@ -69,6 +69,11 @@ uint64_t record_seals_left(const struct suite *suite, const struct record_half *
  */
 MUST_CHECK int record_judge(uint8_t type, size_t len, size_t expansion);
 
+/* RFC 8446 5: the content of the only ChangeCipherSpec that a handshake of 1.3 passes over. */
+static inline bool record_is_dummy_ccs(struct span content) {
+    return content.len == 1 && content.p[0] == 1;
+}
+
 /*
  * The length of the whole record at the front of IN, from its header alone: 0 when fewer than 5 bytes are there,
  * ERR_RECORD_OVERFLOW, ERR_RECORD_VERSION (not 0x03xx), ERR_RECORD_TYPE (no content type of TLS).
