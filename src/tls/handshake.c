@@ -22,6 +22,7 @@ int handshake_new(const struct tls_server *s, const struct hello *hello, struct 
     h->server = s;
     h->bio.out = out;
     h->record_size_limit = hello->record_size_limit;
+    h->early_offered = hello->has_early_data;
     memcpy(h->sni, hello->sni, sizeof(h->sni));
     h->ssl = SSL_new(s->ctx);
     if (!h->ssl)
@@ -140,11 +141,31 @@ static enum step fail(struct handshake *h, int err) {
         h->client_err = client_auth_fault(h->ssl, ERR_GET_REASON(ERR_peek_last_error())); /* libssl's own comes last */
     if (h->client_err)
         err = h->client_err;
+    h->judged = h->judged || h->client_err == ERR_CLIENT_CERT_LARGE; /* a limit of ours, nothing malformed */
     if (reason && !h->detail[0])
         snprintf(h->detail, sizeof(h->detail), "%s", reason);
     ERR_clear_error();
     h->err = h->alert ? ERR_PEER_ALERT : err;
     return STEP_FAILED;
+}
+
+/* libssl's state after a HelloRetryRequest, and after our Finished, which comes with the secrets. */
+static bool awaits_second_hello(const struct handshake *h) {
+    return SSL_get_state(h->ssl) == TLS_ST_EARLY_DATA && !h->told.server_len && !h->logged.server_len;
+}
+
+/*
+ * What is ours to say of a whole record before libssl sees it: STEP_DONE, it shall. STEP_WANT_READ: it is passed over, as
+ * early data before the second hello is (RFC 8446 4.2.10), which libssl takes for plain and finds too long. STEP_FAILED.
+ */
+static enum step judge_record(struct handshake *h, uint8_t type, struct span content) {
+    bool is_1_3 = SSL_version(h->ssl) == TLS_1_3;
+    if (is_1_3 && type == CONTENT_CHANGE_CIPHER_SPEC && !record_is_dummy_ccs(content))
+        return fail(h, ERR_RECORD_TYPE);
+    if (!is_1_3 || type != CONTENT_APPLICATION_DATA || !h->early_offered || !awaits_second_hello(h))
+        return STEP_DONE;
+    h->early_skipped += content.len;
+    return h->early_skipped > HANDSHAKE_EARLY_SKIPPED || content.len == 0 ? fail(h, ERR_RECORD_TYPE) : STEP_WANT_READ;
 }
 
 enum step handshake_step(struct handshake *h, struct span *in) {
@@ -157,12 +178,15 @@ enum step handshake_step(struct handshake *h, struct span *in) {
             return fail(h, err);
         if (in->len < len)
             return STEP_WANT_READ;
-        if (SSL_version(h->ssl) == TLS_1_3 && in->p[0] == CONTENT_CHANGE_CIPHER_SPEC &&
-            !record_is_dummy_ccs(span_of(in->p + RECORD_HEADER_LEN, len - RECORD_HEADER_LEN)))
-            return fail(h, ERR_RECORD_TYPE);
-        hs_bio_feed(&h->bio, span_of(in->p, len));
+        struct span record = span_of(in->p, len);
         in->p += len;
         in->len -= len;
+        enum step judged = judge_record(h, record.p[0], span_of(record.p + RECORD_HEADER_LEN, len - RECORD_HEADER_LEN));
+        if (judged == STEP_FAILED)
+            return STEP_FAILED;
+        if (judged == STEP_WANT_READ)
+            continue;
+        hs_bio_feed(&h->bio, record);
         h->begun = true;
 
         size_t out_before = buf_len(h->bio.out);
@@ -206,8 +230,8 @@ const char *handshake_waiting_for(const struct handshake *h) {
     case TLS_ST_BEFORE:
     case TLS_ST_SR_CLNT_HELLO:
         return "ClientHello";
-    case TLS_ST_EARLY_DATA: /* libssl's state after a HelloRetryRequest and after our Finished, which comes with the secrets */
-        return h->told.server_len || h->logged.server_len ? "client Finished" : "second ClientHello";
+    case TLS_ST_EARLY_DATA:
+        return awaits_second_hello(h) ? "second ClientHello" : "client Finished";
     case TLS_ST_SW_SRVR_DONE:
         return "ClientKeyExchange";
     case TLS_ST_SR_KEY_EXCH:

@@ -28,6 +28,12 @@ int handshake_on_cert(SSL *ssl, void *arg);
 
 #define HANDSHAKE_DETAIL_MAX 512
 
+/*
+ * Early data that is passed over (RFC 8446 4.2.10). Our tickets allow none; a client with another's goes by what that one's
+ * maker allowed. 64 KiB, and what protection adds to them in records of a usual size.
+ */
+#define HANDSHAKE_EARLY_SKIPPED (64 * 1024 + 1024)
+
 /* Holds the traffic secrets for a moment: wiped when freed, like all that libssl holds beside it. */
 struct handshake {
     SSL *ssl;
@@ -37,7 +43,9 @@ struct handshake {
     struct kdf_secrets logged; /* by libssl's key log, while it is on */
     const struct tls_server *server;
     uint16_t record_size_limit;
-    bool begun; /* a record was fed */
+    bool begun;           /* a record was fed */
+    bool early_offered;   /* the client sends early data, which is passed over */
+    size_t early_skipped; /* bytes of it between a HelloRetryRequest and its answer */
     int err;
     uint8_t alert; /* the peer's fatal alert */
     char detail[HANDSHAKE_DETAIL_MAX];
