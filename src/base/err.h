@@ -33,6 +33,7 @@ enum alert {
     ALERT_INTERNAL_ERROR = 80,
     ALERT_USER_CANCELED = 90,
     ALERT_NO_RENEGOTIATION = 100,
+    ALERT_MISSING_EXTENSION = 109,
     ALERT_UNRECOGNIZED_NAME = 112,
     ALERT_CERTIFICATE_REQUIRED = 116,
     ALERT_NO_APPLICATION_PROTOCOL = 120,
@@ -75,6 +76,8 @@ enum alert {
     X(ERR_NO_SIGALG, "no_shared_sigalg", "no signature algorithm that our certificates serve", ALERT_HANDSHAKE_FAILURE)        \
     X(ERR_UNKNOWN_NAME, "unknown_name", "no certificate for the server name asked for", ALERT_UNRECOGNIZED_NAME)               \
     X(ERR_NO_ALPN, "no_shared_alpn", "no shared application protocol", ALERT_NO_APPLICATION_PROTOCOL)                          \
+    X(ERR_HELLO_LACKS, "missing_extension", "an extension is missing that a TLS 1.3 ClientHello must have",                    \
+      ALERT_MISSING_EXTENSION)                                                                                                 \
     /* handshake */                                                                                                            \
     X(ERR_HANDSHAKE, "handshake_failed", "handshake failed", ALERT_HANDSHAKE_FAILURE)                                          \
     X(ERR_HANDSHAKE_TIMEOUT, "handshake_timeout", "handshake not done in time", ALERT_NONE)                                    \

@@ -319,6 +319,13 @@ static int read_early_data(struct rd r, struct hello *h) {
     return rd_end(&r) ? 0 : ERR_HELLO_MALFORMED;
 }
 
+/* RFC 8446 4.2.9. */
+static int read_psk_modes(struct rd r, struct hello *h) {
+    (void)r; /* which they are is libssl's business */
+    h->has_psk_modes = true;
+    return 0;
+}
+
 /* RFC 8446 4.2.11: identities with their ages, and as many binders. */
 static int read_pre_shared_key(struct rd r, struct hello *h) {
     h->has_psk = true;
@@ -344,7 +351,7 @@ static const struct {
 } extension_table[] = {
     {0, read_server_name}, {1, read_max_fragment_length}, {10, read_groups},     {13, read_sigalgs},
     {16, read_alpn},       {28, read_record_size_limit},  {42, read_early_data}, {EXT_PRE_SHARED_KEY, read_pre_shared_key},
-    {43, read_versions},   {51, read_key_share},
+    {43, read_versions},   {45, read_psk_modes},          {51, read_key_share},
 };
 
 static int read_extension(uint16_t type, struct span data, struct hello *h) {
@@ -448,6 +455,13 @@ int hello_parse(struct span message, struct hello *ret) {
     ja4_write(&facts, h.ja4);
     *ret = h;
     return 0;
+}
+
+int hello_judge_1_3(const struct hello *h) {
+    bool has_groups = h->groups.len > 0, has_sigalgs = h->sigalgs.len > 0;
+    if (h->has_psk ? !h->has_psk_modes : !has_groups || !has_sigalgs)
+        return ERR_HELLO_LACKS;
+    return has_groups == h->has_key_share ? 0 : ERR_HELLO_LACKS;
 }
 
 bool hello_list_has(struct span list, uint16_t value) {

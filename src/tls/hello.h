@@ -42,6 +42,7 @@ struct hello {
     struct span sni_other;        /* what was sent as host_name and is none: counts as none sent; no zero byte in it */
     bool has_key_share;
     bool has_psk;
+    bool has_psk_modes;
     bool has_early_data;
     uint16_t record_size_limit;  /* RFC 8449, 0 = none sent; plain bytes, in 1.3 with the content type */
     uint8_t max_fragment_length; /* RFC 6066 4 code (1-4), 0 = none sent */
@@ -75,6 +76,11 @@ enum step hello_find(struct hello_scan *scan, struct span in, uint8_t scratch[st
  * record_size_limit out of range.
  */
 MUST_CHECK int hello_parse(struct span message, struct hello *ret);
+
+/*
+ * Whether a hello that leads to TLS 1.3 has the extensions that it must have (RFC 8446 9.2, 4.2.9): 0 or ERR_HELLO_LACKS.
+ */
+MUST_CHECK int hello_judge_1_3(const struct hello *h);
 
 /* Whether a raw u16 list holds a value. */
 bool hello_list_has(struct span list, uint16_t value);

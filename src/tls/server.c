@@ -266,6 +266,9 @@ int tls_server_check(const struct tls_server *s, const struct hello *h) {
     uint16_t version = shared_version(s, h);
     if (!version)
         return ERR_NO_VERSION;
+    int err = version == TLS_1_3 ? hello_judge_1_3(h) : 0;
+    if (err < 0)
+        return err;
     if (!shares_suite(s, h, version))
         return ERR_NO_SUITE;
     if (!shares_group(s, h, version))

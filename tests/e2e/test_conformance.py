@@ -109,6 +109,13 @@ def test_key_shares_that_do_not_fit_the_groups(p):
         refuses(p, records(message(extensions)), ILLEGAL, "illegal_parameter")
 
 
+@pytest.mark.parametrize("lacks", [[hello.SIGALGS], [hello.GROUPS], [hello.SHARES], [hello.GROUPS, hello.SHARES]],
+                         ids=["signature_algorithms", "groups", "shares", "groups and shares"])
+def test_an_extension_that_1_3_must_have(p, lacks):
+    refuses(p, records(message({k: v for k, v in usual().items() if k not in lacks})), 109, "missing_extension")
+    takes(p, records(message(usual(False))))
+
+
 def test_many_key_shares(p):
     """As many as there may be, unless the list of groups is long, too: looking them all up is the work of many handshakes."""
     for groups, shares, good in ((300, 300, True), (1000, 1000, True), (20000, 50, True), (2000, 2000, False), (20000, 1000, False)):

@@ -103,9 +103,14 @@ def test_a_reader_that_asks_with_every_record_until_it_is_answered(parts):
     lives_on(r)
 
 
+def bytes_out(p):
+    """Of all live sessions."""
+    return sum(s["bytes_out"] for s in p.admin.json("/sessions.json")["sessions"])
+
+
 def all_left(p, n):
-    """The proxy has nothing left to send of N bytes."""
-    until(lambda: sum(s["bytes_out"] for s in p.admin.json("/sessions.json")["sessions"]) == n, f"{n} bytes read from the backend")
+    """The proxy has nothing left to read of N bytes."""
+    until(lambda: bytes_out(p) == n, f"{n} bytes read from the backend")
 
 
 @pytest.mark.parametrize("moves", [False, True], ids=["", "moved"])
@@ -221,12 +226,11 @@ def test_requests_while_our_answer_waits_cost_one(parts):
     gone = threading.Event()
     p = parts.proxy(parts.backend(sender(40 * MB, gone)))
     r = begin(p)
-    until(lambda: p.admin.json("/sessions.json")["sessions"][0]["bytes_out"] > MB, "data on its way")
+    until(lambda: bytes_out(p) > MB, "data on its way")
     seen = [-1]
 
     def stands():
-        now = p.admin.json("/sessions.json")["sessions"][0]["bytes_out"]
-        seen.append(now)
+        seen.append(bytes_out(p))
         return len(seen) > 4 and len(set(seen[-4:])) == 1
     until(stands, "the socket is full")
     for _ in range(40):

@@ -687,6 +687,32 @@ static void pre_shared_key_is_last_and_whole(void **state) {
         assert_int_equal(parse_with(41, span_of(good.p, n), &h), ERR_HELLO_MALFORMED);
 }
 
+/* RFC 8446 9.2, 4.2.9: each set of the extensions in question. */
+static void what_a_hello_of_1_3_must_have(void **state) {
+    enum { GROUPS = 1, SIGALGS = 2, SHARES = 4, MODES = 8, PSK = 16 };
+    for (unsigned set = 0; set < 32; set++) {
+        struct hello h;
+        struct draft *d = fresh();
+        extend(d, 43, LITERAL("\x02\x03\x04"));
+        if (set & GROUPS)
+            extend(d, 10, LITERAL("\x00\x02\x00\x1d"));
+        if (set & SIGALGS)
+            extend(d, 13, LITERAL("\x00\x02\x04\x03"));
+        if (set & SHARES)
+            extend(d, 51, LITERAL("\x00\x05\x00\x1d\x00\x01x"));
+        if (set & MODES)
+            extend(d, 45, LITERAL("\x01\x01"));
+        if (set & PSK)
+            extend(d, 41, LITERAL("\x00\x07\x00\x01i\x00\x00\x00\x00\x00\x21" BINDER));
+        assert_int_equal(hello_parse(finish(d), &h), 0);
+        static const unsigned good[] = {GROUPS | SIGALGS | SHARES, MODES | PSK, MODES | PSK | GROUPS | SHARES};
+        bool is_good = false;
+        for (size_t i = 0; i < ARRAY_LEN(good); i++)
+            is_good |= (set & ~(unsigned)(set & PSK ? SIGALGS : MODES)) == good[i];
+        assert_int_equal(hello_judge_1_3(&h), is_good ? 0 : ERR_HELLO_LACKS);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sniffs_protocols),
@@ -729,6 +755,7 @@ int main(void) {
         cmocka_unit_test(a_long_extension_passes),
         cmocka_unit_test(shares_are_of_groups_that_are_listed_and_once),
         cmocka_unit_test(pre_shared_key_is_last_and_whole),
+        cmocka_unit_test(what_a_hello_of_1_3_must_have),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
