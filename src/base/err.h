@@ -33,6 +33,7 @@ enum alert {
     ALERT_INTERNAL_ERROR = 80,
     ALERT_USER_CANCELED = 90,
     ALERT_NO_RENEGOTIATION = 100,
+    ALERT_MISSING_EXTENSION = 109,
     ALERT_UNRECOGNIZED_NAME = 112,
     ALERT_CERTIFICATE_REQUIRED = 116,
     ALERT_NO_APPLICATION_PROTOCOL = 120,
@@ -67,7 +68,7 @@ enum alert {
       ALERT_NONE)                                                                                                              \
     /* ClientHello */                                                                                                          \
     X(ERR_HELLO_MALFORMED, "hello_malformed", "malformed ClientHello", ALERT_DECODE_ERROR)                                     \
-    X(ERR_HELLO_TOO_LONG, "hello_too_long", "ClientHello longer than 16 KiB", ALERT_DECODE_ERROR)                              \
+    X(ERR_HELLO_TOO_LONG, "hello_too_long", "ClientHello longer than 131,396 bytes", ALERT_DECODE_ERROR)                       \
     X(ERR_HELLO_UNEXPECTED, "hello_unexpected", "first message is no ClientHello", ALERT_UNEXPECTED_MESSAGE)                   \
     X(ERR_NO_VERSION, "no_shared_version", "no shared TLS version", ALERT_PROTOCOL_VERSION)                                    \
     X(ERR_NO_SUITE, "no_shared_suite", "no shared cipher suite", ALERT_HANDSHAKE_FAILURE)                                      \
@@ -75,6 +76,8 @@ enum alert {
     X(ERR_NO_SIGALG, "no_shared_sigalg", "no signature algorithm that our certificates serve", ALERT_HANDSHAKE_FAILURE)        \
     X(ERR_UNKNOWN_NAME, "unknown_name", "no certificate for the server name asked for", ALERT_UNRECOGNIZED_NAME)               \
     X(ERR_NO_ALPN, "no_shared_alpn", "no shared application protocol", ALERT_NO_APPLICATION_PROTOCOL)                          \
+    X(ERR_HELLO_LACKS, "missing_extension", "an extension is missing that a TLS 1.3 ClientHello must have",                    \
+      ALERT_MISSING_EXTENSION)                                                                                                 \
     /* handshake */                                                                                                            \
     X(ERR_HANDSHAKE, "handshake_failed", "handshake failed", ALERT_HANDSHAKE_FAILURE)                                          \
     X(ERR_HANDSHAKE_TIMEOUT, "handshake_timeout", "handshake not done in time", ALERT_NONE)                                    \

@@ -186,7 +186,7 @@ static void default_suites(struct load *l, struct conf_service *s) {
 }
 
 static void default_groups(struct load *l, struct conf_service *s) {
-    static const char *const wanted[] = {"X25519MLKEM768", "x25519", "secp256r1", "secp384r1"};
+    static const char *const wanted[] = {"X25519MLKEM768", "x25519", "secp256r1", "secp384r1", "secp521r1"};
     s->groups = conf_alloc(l->conf, sizeof(wanted) / sizeof(wanted[0]) * sizeof(*s->groups));
     for (size_t w = 0; w < ARRAY_LEN(wanted); w++) {
         uint16_t id = 0;

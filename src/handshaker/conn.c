@@ -175,14 +175,18 @@ static bool flush_out(struct hand *h, struct conn *c) {
     return true;
 }
 
-/* The plaintext alert or answer that a reason calls for; libssl has put its own alert into OUT already. */
+/* The alert or answer that a reason calls for, unless libssl has put its own alert into OUT already. */
 static void put_answer(struct conn *c, int reason) {
     if (reason == ERR_PLAIN_HTTP) {
         (void)!buf_append(&c->out, http_answer, sizeof(http_answer) - 1); /* without memory: no answer */
         return;
     }
+    if (c->handshake) {
+        handshake_alert(c->handshake, reason);
+        return;
+    }
     int alert = err_alert(reason);
-    if (c->handshake || alert == ALERT_NONE)
+    if (alert == ALERT_NONE)
         return;
     const uint8_t record[] = {CONTENT_ALERT, 3, 3, 0, 2, 2, (uint8_t)alert};
     (void)!buf_append(&c->out, record, sizeof(record));

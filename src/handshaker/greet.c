@@ -2,6 +2,7 @@
  * The first bytes of a connection: PROXY header, ClientHello, choice of the service, checks that need no libssl.
  * A client that is refused here has cost no SSL object.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,7 +55,11 @@ static enum route_match match_name(void *ctx, uint16_t service, const char *name
 static struct asked *asked_of(const struct hello *hello) {
     struct asked *a = malloc(sizeof(*a));
     if (a) {
+        const struct span *other = &hello->sni_other;
         memcpy(a->sni, hello->sni, sizeof(a->sni));
+        a->sni_is_name = other->len == 0;
+        if (other->len)
+            snprintf(a->sni, sizeof(a->sni), "%.*s", (int)other->len, (const char *)other->p);
         memcpy(a->ja4, hello->ja4, sizeof(a->ja4));
         a->named = (struct sketch_ref){0};
     }
@@ -91,7 +96,7 @@ bool greet_hello(struct hand *h, struct conn *c) {
     struct span message;
     size_t wire_len = 0;
     int err = 0;
-    switch (hello_find(buf_span(&c->in), h->hello_scratch, &message, &wire_len, &err)) {
+    switch (hello_find(&c->scan, buf_span(&c->in), h->hello_scratch, &message, &wire_len, &err)) {
     case STEP_DONE:
         break;
     case STEP_WANT_READ:
@@ -124,7 +129,7 @@ bool greet_again(struct hand *h, struct conn *c) {
     struct hello hello;
     size_t wire_len = 0;
     int err = ERR_HELLO_MALFORMED; /* it was well formed before */
-    if (hello_find(buf_span(&c->in), h->hello_scratch, &message, &wire_len, &err) == STEP_DONE)
+    if (hello_find(&c->scan, buf_span(&c->in), h->hello_scratch, &message, &wire_len, &err) == STEP_DONE)
         err = hello_parse(message, &hello);
     return begin_handshake(h, c, &hello, err);
 }

@@ -23,8 +23,8 @@
 #include "wire/child.h"
 #include "wire/facts.h"
 
-#define HAND_READ_MAX   (16 * 1024) /* bytes taken from a client at once */
-#define HAND_IN_MAX     (36 * 1024) /* bytes of a client's that may wait: one record and one read */
+#define HAND_READ_MAX   (16 * 1024)                      /* bytes taken from a client at once */
+#define HAND_IN_MAX     (HELLO_WIRE_MAX + HAND_READ_MAX) /* bytes of a client's that may wait: a hello and one read */
 #define HAND_OUT_MAX    (256 * 1024)
 #define HAND_ACCEPT_MAX 64 /* connections taken a turn and listener */
 #define HAND_SIGNERS    2  /* our own, and the next worker's for when ours hangs or is gone */
@@ -46,7 +46,8 @@ enum conn_state {
 
 /* Known from the ClientHello on, and only then in memory. */
 struct asked {
-    char sni[HELLO_NAME_MAX + 1];
+    char sni[HELLO_NAME_MAX + 1]; /* any bytes but zero when it is no host name; cut when too long */
+    bool sni_is_name;
     char ja4[HELLO_JA4_LEN + 1];
     struct sketch_ref named; /* place of its client's verified name in the counters; none before the handshake is done */
 };
@@ -79,8 +80,9 @@ struct conn {
     uint64_t unique_id[2]; /* a number of 128 bits: names it in the log, the PROXY header and trace points */
     uint64_t accepted_us;  /* monotonic */
     uint64_t accepted_wall_us;
-    struct buf in;  /* the client's bytes that wait */
-    struct buf out; /* ours that have not left */
+    struct hello_scan scan; /* of its ClientHello */
+    struct buf in;          /* the client's bytes that wait */
+    struct buf out;         /* ours that have not left */
     struct handshake *handshake;
     struct asked *asked;
     struct handshake_result *result; /* of a finished handshake, until handed over */
@@ -88,6 +90,11 @@ struct conn {
     uint16_t counted_at;       /* block of its service in the counters; 0 = not yet */
     struct sketch_ref tracked; /* place of its client's address in them */
 };
+
+/* The name it goes by, "" = none. */
+static inline const char *conn_asked_name(const struct conn *c) {
+    return c->asked && c->asked->sni_is_name ? c->asked->sni : "";
+}
 
 /* A service as this role needs it. */
 struct hand_service {

@@ -53,7 +53,7 @@ void tally_hello(struct hand *h, const struct conn *c) {
     (void)h;
     if (TRACE_ON(hello)) {
         struct traced t = traced(c);
-        TRACE(hello, &t.id[0], &t.client[0], &c->asked->sni[0], t.us);
+        TRACE(hello, &t.id[0], &t.client[0], conn_asked_name(c), t.us);
     }
 }
 
@@ -130,7 +130,7 @@ void tally_leave(struct hand *h, struct conn *c) {
 }
 
 static enum served_as served_as(const struct hand *h, const struct conn *c, uint32_t ret_entries[static CREDS_SLOTS]) {
-    const char *sni = c->asked ? c->asked->sni : "";
+    const char *sni = conn_asked_name(c);
     const struct creds *store = h->certs ? certs_store(h->certs) : NULL;
     enum creds_match match = store ? creds_choose(store, c->service, sni, ret_entries) : CREDS_NO_MATCH;
     if (match == CREDS_EXACT || match == CREDS_WILDCARD)
@@ -160,7 +160,7 @@ void tally_served(const struct hand *h, const struct conn *c, struct facts *ret)
 
 static struct stats_block *name_block(struct hand *h, struct conn *c, enum served_as as) {
     char name[SERVED_NAME_MAX];
-    return block(h, STATS_NAME, service_of(h, c), facts_served_name(as, span_str(c->asked ? c->asked->sni : ""), name));
+    return block(h, STATS_NAME, service_of(h, c), facts_served_name(as, span_str(conn_asked_name(c)), name));
 }
 
 static struct stats_block *suite_block(struct hand *h, const struct conn *c) {

@@ -396,13 +396,15 @@ static struct layout layout_of(const struct relay *r, const struct session *s) {
 static void down_seal(struct relay *r, struct session *s, size_t n, const struct layout *l) {
     struct record_run run;
     int err = record_run_begin(&run, &r->contexts, plane_suite(&s->plane), &s->plane.out, true);
-    size_t total = 0;
+    size_t total = 0, records = 0;
     for (size_t limit = l->first; n > 0 && err == 0; limit = l->full) {
         size_t plain = MIN(n, limit), len = 0;
         err = record_seal(&run, CONTENT_APPLICATION_DATA, r->out + total, plain, &len);
         total += err == 0 ? len : 0;
         n -= plain;
+        records++;
     }
+    plane_progress(&s->plane, records);
     if (total)
         flow_put_client(r, s, span_of(r->out, total));
     if (err < 0)

@@ -83,8 +83,7 @@ static bool take_plane(struct session *s, const struct export_session *x) {
     p->out_max = from->out_max;
     p->post_len = from->post_len;
     memcpy(p->post, from->post, from->post_len);
-    p->empty_records = from->empty_records;
-    p->key_updates_idle = from->key_updates_idle;
+    p->idle_records = from->idle_records;
     p->renegotiations = from->renegotiations;
     p->alert_seen = from->alert_seen;
     p->key_update_owed = from->key_update_owed;

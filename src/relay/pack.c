@@ -84,8 +84,7 @@ static void plane_of(const struct plane *p, struct export_plane *to) {
     to->out_max = p->out_max;
     to->post_len = (uint8_t)MIN(p->post_len, sizeof(to->post));
     memcpy(to->post, p->post, to->post_len);
-    to->empty_records = p->empty_records;
-    to->key_updates_idle = p->key_updates_idle;
+    to->idle_records = p->idle_records;
     to->renegotiations = p->renegotiations;
     to->alert_seen = p->alert_seen;
     to->key_update_owed = p->key_update_owed;

@@ -6,6 +6,7 @@
 #include "base/crc32c.h"
 #include "base/text.h"
 #include "tls/cert_alg.h"
+#include "tls/hostname.h"
 #include "tls/sig_scheme.h"
 #include "tls/suite.h"
 
@@ -134,8 +135,9 @@ static uint8_t *write_tlvs(struct wr *w, const struct conf_service *service, con
     unsigned tlvs = service->proxy_tlvs;
     if (tlvs & TLV_ALPN && f->alpn.len)
         write_tlv(w, PP2_ALPN, f->alpn);
-    if (tlvs & TLV_AUTHORITY && f->sni.len)
-        write_tlv(w, PP2_AUTHORITY, f->sni);
+    char name[HOSTNAME_MAX + 1]; /* the facts tell whatever the client has sent */
+    if (tlvs & TLV_AUTHORITY && hostname_asked(f->sni, name) == 0)
+        write_tlv(w, PP2_AUTHORITY, span_str(name));
     if (tlvs & TLV_UNIQUE_ID)
         write_tlv(w, PP2_UNIQUE_ID, span_of(f->unique_id, sizeof(f->unique_id)));
     if (tlvs & TLV_SSL && f->tls_version)

@@ -359,10 +359,10 @@ static bool may_resume(const struct client_auth *a, SSL_SESSION *session) {
 static SSL_TICKET_RETURN on_open(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t len,
                                  SSL_TICKET_STATUS status, void *arg) {
     (void)name, (void)len, (void)arg;
-    bool opened = status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW;
-    if (!opened || !may_resume(handshake_rules(SSL_get_app_data(ssl)), session))
+    SSL_TICKET_RETURN judged = tickets_judge(ssl, session, status);
+    if (judged != SSL_TICKET_RETURN_IGNORE_RENEW && !may_resume(handshake_rules(SSL_get_app_data(ssl)), session))
         return SSL_TICKET_RETURN_IGNORE_RENEW;
-    return status == SSL_TICKET_SUCCESS_RENEW ? SSL_TICKET_RETURN_USE_RENEW : SSL_TICKET_RETURN_USE;
+    return judged;
 }
 
 int client_auth_recall(SSL *ssl, struct client_id *ret) {

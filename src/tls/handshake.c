@@ -9,29 +9,9 @@
 #include "base/secret.h"
 #include "tls/client_auth.h"
 #include "tls/handshake_internal.h"
+#include "tls/hs_alert.h"
+#include "tls/hs_keys.h"
 #include "tls/key_provider.h"
-#include "tls/keysched.h"
-
-/* Holds the traffic secrets for a moment: wiped when freed, like all that libssl holds beside it. */
-struct handshake {
-    SSL *ssl;
-    struct hs_bio bio;
-    const struct suite *suite; /* set once done */
-    struct kdf_secrets told;   /* by our provider */
-    struct kdf_secrets logged; /* by libssl's key log, while it is on */
-    const struct tls_server *server;
-    uint8_t rules[TICKET_BIND_LEN]; /* what the server's tickets were bound to when libssl was last told */
-    uint16_t record_size_limit;
-    bool begun; /* a record was fed */
-    int err;
-    uint8_t alert; /* the peer's fatal alert */
-    char detail[HANDSHAKE_DETAIL_MAX];
-    char sni[HELLO_NAME_MAX + 1]; /* for the choice of certificates */
-    int cert_err;                 /* why there are none */
-    struct client_id *client;     /* once its certificate is verified */
-    int client_err;               /* or why it is refused */
-    uint8_t *client_cert;         /* DER, from libssl's memory; only when it is to be told */
-};
 
 /*
  * Tells libssl what tickets are good for: those of the present rules. Rules may change while a handshake is under way, and a
@@ -57,6 +37,7 @@ int handshake_new(const struct tls_server *s, const struct hello *hello, struct 
     h->server = s;
     h->bio.out = out;
     h->record_size_limit = hello->record_size_limit;
+    h->early_offered = hello->has_early_data;
     memcpy(h->sni, hello->sni, sizeof(h->sni));
     h->ssl = SSL_new(s->ctx);
     if (!h->ssl)
@@ -136,6 +117,8 @@ void handshake_on_secret(const SSL *ssl, const char *line) {
 
 void handshake_on_info(const SSL *ssl, int where, int ret) {
     struct handshake *h = SSL_get_app_data(ssl);
+    if (where == SSL_CB_WRITE_ALERT && ret >> 8 == SSL3_AL_FATAL)
+        h->alert_sent = true;
     if (where != SSL_CB_READ_ALERT)
         return;
     uint8_t alert = (uint8_t)(ret & 0xff);
@@ -153,6 +136,7 @@ int handshake_note_client(struct handshake *h, int err, const struct client_id *
     free(h->client);
     h->client = copy;
     h->client_err = err;
+    h->judged = err < 0;
     if (err < 0)
         snprintf(h->detail, sizeof(h->detail), "%s", detail);
     return err;
@@ -166,53 +150,6 @@ const struct client_id *handshake_client(const struct handshake *h) {
     return h->client;
 }
 
-/*
- * A fatal alert as the first record under the server's application key. In 1.3 a client hears of its certificate only then,
- * when it takes the handshake for done.
- */
-static int seal_alert(struct handshake *h, enum alert alert, uint8_t out[static PLANE_CONTROL_MAX], size_t *ret_len) {
-    const struct kdf_secrets *s = h->logged.server_len ? &h->logged : &h->told;
-    struct engine_contexts contexts;
-    struct plane p = {.out_max = RECORD_PLAIN_MAX};
-    const struct suite *suite = suite_by_id(SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(h->ssl)));
-    if (!suite || s->server_len != hash_len(suite->hash))
-        return ERR_LEAVE;
-    p.suite_id = suite->id;
-    memcpy(p.out.secret, s->server, s->server_len);
-    int err = keysched_traffic_key(suite, p.out.secret, p.out.key, p.out.iv);
-    engine_contexts_init(&contexts, &engine_libcrypto);
-    if (err == 0)
-        err = plane_alert(&p, &contexts, alert, out, ret_len);
-    engine_contexts_fini(&contexts);
-    plane_wipe(&p);
-    return err;
-}
-
-/*
- * libssl has one alert for many reasons, ours says which. Its alert, the only record behind OUT_BEFORE, has not left yet and
- * never will: in 1.3 ours goes out under the same number. When ours cannot be made, its stays.
- */
-static void put_better_alert(struct handshake *h, size_t out_before) {
-    int alert = err_alert(h->client_err);
-    struct buf *out = h->bio.out;
-    uint8_t record[PLANE_CONTROL_MAX];
-    size_t len = 0;
-    bool tls13 = SSL_version(h->ssl) == TLS_1_3;
-    if (!tls13 && h->client_err == ERR_CLIENT_CERT_MISSING) /* RFC 5246 7.4.6 */
-        alert = ALERT_HANDSHAKE_FAILURE;
-    if (alert == ALERT_NONE || h->bio.out_since_feed != 1 || h->bio.header_len != 0 || buf_len(out) <= out_before)
-        return;
-    if (tls13 && seal_alert(h, (enum alert)alert, record, &len) < 0)
-        return;
-    if (!tls13) {
-        const uint8_t plain[] = {CONTENT_ALERT, 3, 3, 0, 2, 2, (uint8_t)alert};
-        memcpy(record, plain, sizeof(plain));
-        len = sizeof(plain);
-    }
-    if (buf_len(out) - out_before == len) /* the same kind of record, so the same length */
-        memcpy(out->p + out->off + out_before, record, len);
-}
-
 /* Turns libssl's error queue into one of our reasons. */
 static enum step fail(struct handshake *h, int err) {
     unsigned long code = ERR_peek_error();
@@ -221,6 +158,7 @@ static enum step fail(struct handshake *h, int err) {
         h->client_err = client_auth_fault(h->ssl, ERR_GET_REASON(ERR_peek_last_error())); /* libssl's own comes last */
     if (h->client_err)
         err = h->client_err;
+    h->judged = h->judged || h->client_err == ERR_CLIENT_CERT_LARGE; /* a limit of ours, nothing malformed */
     if (reason && !h->detail[0])
         snprintf(h->detail, sizeof(h->detail), "%s", reason);
     ERR_clear_error();
@@ -228,18 +166,44 @@ static enum step fail(struct handshake *h, int err) {
     return STEP_FAILED;
 }
 
+/* libssl's state after a HelloRetryRequest, and after our Finished, which comes with the secrets. */
+static bool awaits_second_hello(const struct handshake *h) {
+    return SSL_get_state(h->ssl) == TLS_ST_EARLY_DATA && !h->told.server_len && !h->logged.server_len;
+}
+
+/*
+ * What is ours to say of a whole record before libssl sees it: STEP_DONE, it shall. STEP_WANT_READ: it is passed over, as
+ * early data before the second hello is (RFC 8446 4.2.10), which libssl takes for plain and finds too long. STEP_FAILED.
+ */
+static enum step judge_record(struct handshake *h, uint8_t type, struct span content) {
+    bool is_1_3 = SSL_version(h->ssl) == TLS_1_3;
+    if (is_1_3 && type == CONTENT_CHANGE_CIPHER_SPEC && !record_is_dummy_ccs(content))
+        return fail(h, ERR_RECORD_TYPE);
+    if (!is_1_3 || type != CONTENT_APPLICATION_DATA || !h->early_offered || !awaits_second_hello(h))
+        return STEP_DONE;
+    h->early_skipped += content.len;
+    return h->early_skipped > HANDSHAKE_EARLY_SKIPPED || content.len == 0 ? fail(h, ERR_RECORD_TYPE) : STEP_WANT_READ;
+}
+
 enum step handshake_step(struct handshake *h, struct span *in) {
     for (;;) {
         if (in->len < RECORD_HEADER_LEN)
             return STEP_WANT_READ;
         size_t len = RECORD_HEADER_LEN + (size_t)(in->p[3] << 8 | in->p[4]);
-        if (len > RECORD_WIRE_MAX)
-            return fail(h, ERR_RECORD_OVERFLOW);
+        int err = record_judge(in->p[0], len - RECORD_HEADER_LEN, hs_keys_expansion(h, in->p[0]));
+        if (err < 0)
+            return fail(h, err);
         if (in->len < len)
             return STEP_WANT_READ;
-        hs_bio_feed(&h->bio, span_of(in->p, len));
+        struct span record = span_of(in->p, len);
         in->p += len;
         in->len -= len;
+        enum step judged = judge_record(h, record.p[0], span_of(record.p + RECORD_HEADER_LEN, len - RECORD_HEADER_LEN));
+        if (judged == STEP_FAILED)
+            return STEP_FAILED;
+        if (judged == STEP_WANT_READ)
+            continue;
+        hs_bio_feed(&h->bio, record);
         h->begun = true;
 
         if (rules_changed(h) && !bind_tickets(h))
@@ -251,8 +215,8 @@ enum step handshake_step(struct handshake *h, struct span *in) {
         kdf_provider_watch(NULL);
         if (h->bio.overflow)
             return fail(h, ERR_LIMIT);
-        if (done == 1)
-            return h->bio.in.len == 0 ? STEP_DONE : fail(h, ERR_LEAVE);
+        if (done == 1) /* a key ends with its record (RFC 8446 5.1) */
+            return h->bio.in.len == 0 && !SSL_has_pending(h->ssl) ? STEP_DONE : fail(h, ERR_RECORD_TYPE);
         int ours = h->cert_err ? h->cert_err : key_provider_error();
         if (ours) {
             ERR_clear_error(); /* libssl knows no more than that it failed */
@@ -260,8 +224,8 @@ enum step handshake_step(struct handshake *h, struct span *in) {
         }
         if (SSL_get_error(h->ssl, done) != SSL_ERROR_WANT_READ) { /* a close_notify shows as an end */
             (void)fail(h, SSL_get_shutdown(h->ssl) & SSL_RECEIVED_SHUTDOWN ? ERR_HANDSHAKE_CLOSED : ERR_HANDSHAKE);
-            if (h->client_err)
-                put_better_alert(h, out_before);
+            if (h->judged && h->client_err)
+                hs_alert_replace(h, out_before);
             return STEP_FAILED;
         }
         if (h->bio.in.len != 0) /* libssl wants more although it was given more: not to be waited for */
@@ -285,8 +249,8 @@ const char *handshake_waiting_for(const struct handshake *h) {
     case TLS_ST_BEFORE:
     case TLS_ST_SR_CLNT_HELLO:
         return "ClientHello";
-    case TLS_ST_EARLY_DATA: /* libssl's state after a HelloRetryRequest and after our Finished, which comes with the secrets */
-        return h->told.server_len || h->logged.server_len ? "client Finished" : "second ClientHello";
+    case TLS_ST_EARLY_DATA:
+        return awaits_second_hello(h) ? "second ClientHello" : "client Finished";
     case TLS_ST_SW_SRVR_DONE:
         return "ClientKeyExchange";
     case TLS_ST_SR_KEY_EXCH:
@@ -297,48 +261,10 @@ const char *handshake_waiting_for(const struct handshake *h) {
     }
 }
 
-/* TLS 1.3: the secrets as they are; reading starts anew, writing goes on behind the tickets. */
-static int take_tls13(const struct handshake *h, struct plane *p) {
-    size_t len = hash_len(h->suite->hash);
-    const struct kdf_secrets *s = h->logged.client_len ? &h->logged : &h->told;
-    if (s->client_len != len || s->server_len != len)
-        return ERR_LEAVE;
-    memcpy(p->in.secret, s->client, len);
-    memcpy(p->out.secret, s->server, len);
-    p->in.seq = 0;
-    p->out.seq = h->bio.out_since_feed;
-    int err = keysched_traffic_key(h->suite, p->in.secret, p->in.key, p->in.iv);
-    return err < 0 ? err : keysched_traffic_key(h->suite, p->out.secret, p->out.key, p->out.iv);
-}
-
 bool handshake_secrets_agree(const struct handshake *h) {
     const struct kdf_secrets *a = &h->told, *b = &h->logged;
     return a->client_len && a->client_len == b->client_len && a->server_len == b->server_len &&
            secret_eq(a->client, b->client, a->client_len) && secret_eq(a->server, b->server, a->server_len);
-}
-
-/* TLS 1.2: exactly the two Finished messages were protected, one each way. */
-static int take_tls12(const struct handshake *h, struct plane *p) {
-    if (h->bio.in_protected != 1 || h->bio.out_protected != 1)
-        return ERR_LEAVE;
-    uint8_t master[48], client_random[32], server_random[32];
-    struct keysched_tls12 keys;
-    int err = ERR_LEAVE;
-    if (SSL_SESSION_get_master_key(SSL_get_session(h->ssl), master, sizeof(master)) == sizeof(master) &&
-        SSL_get_client_random(h->ssl, client_random, 32) == 32 && SSL_get_server_random(h->ssl, server_random, 32) == 32)
-        err = keysched_tls12_block(h->suite, master, client_random, server_random, &keys);
-    if (err == 0) {
-        memcpy(p->in.key, keys.client_key, sizeof(p->in.key));
-        memcpy(p->in.iv, keys.client_iv, sizeof(p->in.iv));
-        memcpy(p->out.key, keys.server_key, sizeof(p->out.key));
-        memcpy(p->out.iv, keys.server_iv, sizeof(p->out.iv));
-        p->in.seq = p->out.seq = 1;
-        /* libssl began its explicit nonces at random: going on from there can never repeat one */
-        p->out.explicit_nonce = h->bio.out_first8 + 1;
-    }
-    secret_wipe(master, sizeof(master));
-    secret_wipe(&keys, sizeof(keys));
-    return err;
 }
 
 /* The group as the IANA registry numbers it. */
@@ -440,18 +366,6 @@ static int settle_client(struct handshake *h, struct handshake_result *ret) {
     return 0;
 }
 
-/* libssl is content and the client is not let in: its alert is the first record of the session that it does not get. */
-static void refuse_session(struct handshake *h, struct plane *p, int err) {
-    struct engine_contexts contexts;
-    uint8_t record[PLANE_CONTROL_MAX];
-    size_t len = 0;
-    enum alert alert = (enum alert)err_alert(err);
-    engine_contexts_init(&contexts, &engine_libcrypto);
-    if (alert != ALERT_NONE && plane_alert(p, &contexts, alert, record, &len) == 0)
-        (void)!buf_append(h->bio.out, record, len); /* without memory: the end of TCP alone */
-    engine_contexts_fini(&contexts);
-}
-
 /* The certificate that was shown, or that stands for the name of a session that was resumed without one. */
 static X509 *our_cert(const struct handshake *h) {
     X509 *shown = SSL_get_certificate(h->ssl);
@@ -470,12 +384,9 @@ int handshake_finish(struct handshake *h, struct handshake_result *ret) {
     memset(ret, 0, sizeof(*ret));
     ret->plane.suite_id = h->suite->id;
     ret->plane.out_max = plain_limit(h, version);
-    int err = version == TLS_1_3 ? take_tls13(h, &ret->plane) : take_tls12(h, &ret->plane);
-    if (err == 0) {
-        err = settle_client(h, ret);
-        if (err < 0)
-            refuse_session(h, &ret->plane, err);
-    }
+    int err = settle_client(h, ret);
+    if (err == 0)
+        err = hs_keys_take(h, &ret->plane);
     if (err < 0) {
         plane_wipe(&ret->plane);
         return err;

@@ -82,6 +82,12 @@ void handshake_free(struct handshake *h);
  */
 enum step handshake_step(struct handshake *h, struct span *in);
 
+/*
+ * Puts the fatal alert that ERR calls for into OUT, protected as the client expects it at this point; nothing when there is
+ * none, when libssl has sent one, or the client. The handshake can then only be freed.
+ */
+void handshake_alert(struct handshake *h, int err);
+
 /* Why it failed; *ret_alert is the client's alert with ERR_PEER_ALERT. */
 int handshake_error(const struct handshake *h, uint8_t *ret_alert);
 

@@ -1,4 +1,4 @@
-/* What server.c and handshake.c share, and nobody else sees: libssl's side of a service and of a handshake. */
+/* What server.c, handshake.c and hs_*.c share, and nobody else sees: libssl's side of a service and of a handshake. */
 #pragma once
 
 #include <openssl/ssl.h>
@@ -26,12 +26,43 @@ struct tls_server {
 /* libssl's, for keys, signatures and chains of either side: what is computable in less than 2^112 steps is refused. */
 #define TLS_SECURITY_LEVEL 2
 
-SSL *handshake_ssl(const struct handshake *h);
-
 /* libssl's certificate callback: it comes when a certificate is needed, so never for a session that is resumed. */
 int handshake_on_cert(SSL *ssl, void *arg);
 
 #define HANDSHAKE_DETAIL_MAX 512
+
+/*
+ * Early data that is passed over (RFC 8446 4.2.10). Our tickets allow none; a client with another's goes by what that one's
+ * maker allowed. 64 KiB, and what protection adds to them in records of a usual size.
+ */
+#define HANDSHAKE_EARLY_SKIPPED (64 * 1024 + 1024)
+
+/* Holds the traffic secrets for a moment: wiped when freed, like all that libssl holds beside it. */
+struct handshake {
+    SSL *ssl;
+    struct hs_bio bio;
+    const struct suite *suite; /* set once done */
+    struct kdf_secrets told;   /* by our provider */
+    struct kdf_secrets logged; /* by libssl's key log, while it is on */
+    const struct tls_server *server;
+    uint8_t rules[TICKET_BIND_LEN]; /* what the server's tickets were bound to when libssl was last told */
+    uint16_t record_size_limit;
+    bool begun;           /* a record was fed */
+    bool early_offered;   /* the client sends early data, which is passed over */
+    size_t early_skipped; /* bytes of it between a HelloRetryRequest and its answer */
+    int err;
+    uint8_t alert; /* the peer's fatal alert */
+    char detail[HANDSHAKE_DETAIL_MAX];
+    char sni[HELLO_NAME_MAX + 1]; /* for the choice of certificates */
+    int cert_err;                 /* why there are none */
+    struct client_id *client;     /* once its certificate is verified */
+    int client_err;               /* or why it is refused */
+    bool judged;                  /* our rules refuse it: CLIENT_ERR says more than libssl's alert */
+    bool alert_sent;              /* libssl has sent a fatal alert */
+    uint8_t *client_cert;         /* DER, from libssl's memory; only when it is to be told */
+};
+
+SSL *handshake_ssl(const struct handshake *h);
 
 /*
  * What became of the client's certificate: 0 and who it is (copied), or why it is refused and one line for the log. Returns

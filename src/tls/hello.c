@@ -16,7 +16,7 @@
 
 _Static_assert(HELLO_JA4_LEN == JA4_LEN, "one length of a fingerprint");
 _Static_assert(HELLO_NAME_MAX == HOSTNAME_MAX, "one length of a name");
-_Static_assert(HELLO_MESSAGE_MAX / 2 <= JA4_LIST_MAX, "every list of a hello fits");
+_Static_assert(UINT16_MAX / 2 <= JA4_LIST_MAX, "every list of a hello fits");
 
 /* ---- what speaks here ---- */
 
@@ -99,9 +99,10 @@ struct wire_record {
     size_t len;
 };
 
-static enum step read_record(struct span in, size_t off, bool first, struct wire_record *ret, int *ret_err) {
+static enum step read_record(struct span in, size_t off, struct wire_record *ret, int *ret_err) {
     struct rd r = rd_of(span_of(in.p + off, in.len - off));
-    uint8_t type = rd_u8(&r), major = rd_u8(&r), minor = rd_u8(&r);
+    uint8_t type = rd_u8(&r), major = rd_u8(&r);
+    (void)rd_u8(&r); /* RFC 8446 5.1, RFC 5246 E.1: any minor version */
     size_t len = rd_u16(&r);
     if (r.bad)
         return STEP_WANT_READ;
@@ -109,12 +110,12 @@ static enum step read_record(struct span in, size_t off, bool first, struct wire
     int err = 0;
     if (type != RECORD_HANDSHAKE)
         err = ERR_HELLO_UNEXPECTED;
-    else if (major != 3 || (first && minor > 4))
+    else if (major != 3)
         err = ERR_RECORD_VERSION;
     else if (len > RECORD_LEN_MAX)
         err = ERR_RECORD_OVERFLOW;
-    else if (len == 0) /* RFC 8446 5.1 */
-        err = ERR_HELLO_MALFORMED;
+    else if (len == 0) /* RFC 8446 5.1, 5.4 */
+        err = ERR_HELLO_UNEXPECTED;
     if (err) {
         *ret_err = err;
         return STEP_FAILED;
@@ -124,36 +125,33 @@ static enum step read_record(struct span in, size_t off, bool first, struct wire
     return STEP_DONE;
 }
 
-/* Where the message lies. */
-struct extent {
-    uint8_t head[MESSAGE_HEADER_LEN];
-    size_t seen;     /* bytes of the message in whole records */
-    size_t need;     /* its length, 0 while unknown */
-    size_t wire_len; /* bytes of those records */
-};
-
 /* Looks at the message's own header as soon as bytes of it are here. */
-static int look_at_head(struct extent *e, struct span part) {
-    for (size_t i = 0; i < part.len && e->seen + i < MESSAGE_HEADER_LEN; i++)
-        e->head[e->seen + i] = part.p[i];
-    size_t have = e->seen + part.len;
-    if (have >= 1 && e->head[0] != CLIENT_HELLO)
+static int look_at_head(struct hello_scan *scan, struct span part) {
+    for (size_t i = 0; i < part.len && scan->seen + i < MESSAGE_HEADER_LEN; i++)
+        scan->head[scan->seen + i] = part.p[i];
+    size_t have = scan->seen + part.len;
+    if (have >= 1 && scan->head[0] != CLIENT_HELLO)
         return ERR_HELLO_UNEXPECTED;
-    if (have < MESSAGE_HEADER_LEN || e->need)
+    if (have < MESSAGE_HEADER_LEN || scan->need)
         return 0;
-    e->need = MESSAGE_HEADER_LEN + ((size_t)e->head[1] << 16 | (size_t)e->head[2] << 8 | e->head[3]);
-    return e->need > HELLO_MESSAGE_MAX ? ERR_HELLO_TOO_LONG : 0;
+    scan->need = MESSAGE_HEADER_LEN + ((uint32_t)scan->head[1] << 16 | (uint32_t)scan->head[2] << 8 | scan->head[3]);
+    return scan->need > HELLO_MESSAGE_MAX ? ERR_HELLO_TOO_LONG : 0;
 }
 
-static enum step measure(struct span in, struct extent *e, int *ret_err) {
-    for (unsigned n = 0; n < HELLO_RECORDS_MAX; n++) {
+static bool is_whole(const struct hello_scan *scan) {
+    return scan->need && scan->seen == scan->need;
+}
+
+/* Goes on through the records behind those that were seen whole. */
+static enum step measure(struct hello_scan *scan, struct span in, int *ret_err) {
+    while (!is_whole(scan)) {
         struct wire_record rec;
-        enum step step = read_record(in, e->wire_len, n == 0, &rec, ret_err);
+        enum step step = read_record(in, scan->wire_len, &rec, ret_err);
         if (step != STEP_DONE)
             return step;
-        int err = look_at_head(e, rec.part);
+        int err = scan->records < HELLO_RECORDS_MAX ? look_at_head(scan, rec.part) : ERR_HELLO_MALFORMED;
         /* Nothing may follow in the same record: no message can come before our answer (RFC 8446 5.1). */
-        if (!err && e->need && e->seen + rec.len > e->need)
+        if (!err && scan->need && scan->seen + rec.len > scan->need)
             err = ERR_HELLO_UNEXPECTED;
         if (err) {
             *ret_err = err;
@@ -161,13 +159,11 @@ static enum step measure(struct span in, struct extent *e, int *ret_err) {
         }
         if (rec.part.len < rec.len)
             return STEP_WANT_READ;
-        e->seen += rec.len;
-        e->wire_len += RECORD_HEADER_LEN + rec.len;
-        if (e->need && e->seen == e->need)
-            return STEP_DONE;
+        scan->records++;
+        scan->seen += (uint32_t)rec.len;
+        scan->wire_len += (uint32_t)(RECORD_HEADER_LEN + rec.len);
     }
-    *ret_err = ERR_HELLO_MALFORMED;
-    return STEP_FAILED;
+    return STEP_DONE;
 }
 
 /* Copies the contents of records that measure() found whole. */
@@ -182,8 +178,8 @@ static void gather(struct span in, size_t wire_len, uint8_t *to) {
     }
 }
 
-enum step hello_find(struct span in, uint8_t scratch[static HELLO_MESSAGE_MAX], struct span *ret_message, size_t *ret_wire_len,
-                     int *ret_err) {
+enum step hello_find(struct hello_scan *scan, struct span in, uint8_t scratch[static HELLO_MESSAGE_MAX],
+                     struct span *ret_message, size_t *ret_wire_len, int *ret_err) {
     enum sniff sniff = hello_sniff(in);
     if (sniff == SNIFF_MORE)
         return STEP_WANT_READ;
@@ -191,18 +187,34 @@ enum step hello_find(struct span in, uint8_t scratch[static HELLO_MESSAGE_MAX], 
         *ret_err = err_of_sniff(sniff);
         return STEP_FAILED;
     }
-    struct extent e = {.need = 0};
-    enum step step = measure(in, &e, ret_err);
+    enum step step = measure(scan, in, ret_err);
     if (step != STEP_DONE)
         return step;
-    if (e.wire_len == RECORD_HEADER_LEN + e.need) {
-        *ret_message = span_of(in.p + RECORD_HEADER_LEN, e.need);
+    if (scan->records == 1) {
+        *ret_message = span_of(in.p + RECORD_HEADER_LEN, scan->need);
     } else {
-        gather(in, e.wire_len, scratch);
-        *ret_message = span_of(scratch, e.need);
+        gather(in, scan->wire_len, scratch);
+        *ret_message = span_of(scratch, scan->need);
     }
-    *ret_wire_len = e.wire_len;
+    *ret_wire_len = scan->wire_len;
     return STEP_DONE;
+}
+
+/* ---- sets of 16-bit numbers ---- */
+
+struct numbers {
+    uint64_t bits[65536 / 64];
+};
+
+static bool has(const struct numbers *set, uint16_t v) {
+    return set->bits[v / 64] >> v % 64 & 1;
+}
+
+/* False when it was there. */
+static bool add(struct numbers *set, uint16_t v) {
+    bool is_new = !has(set, v);
+    set->bits[v / 64] |= UINT64_C(1) << v % 64;
+    return is_new;
 }
 
 /* A cursor over a vector read before; a bad one over a vector that was not there. */
@@ -217,18 +229,29 @@ static bool is_u16_list(const struct rd *r, struct span list) {
     return rd_end(r) && list.len > 0 && list.len % 2 == 0;
 }
 
-/* RFC 6066 3. Names of other types than host_name are passed over; none is registered. */
+/*
+ * RFC 6066 3. Names of other types than host_name are passed over; none is registered. Clients that were given an address, or
+ * anything else that is no host name, send that: they have no name.
+ */
 static int read_server_name(struct rd r, struct hello *h) {
     struct rd list = rd_inside(rd_vec16(&r));
     if (!rd_end(&r) || rd_left(&list) == 0)
         return ERR_HELLO_MALFORMED;
+    bool named = false;
     while (rd_left(&list) > 0) {
         uint8_t type = rd_u8(&list);
         struct span name = rd_vec16(&list);
         if (list.bad)
             return ERR_HELLO_MALFORMED;
-        if (type == 0 && (h->sni[0] || hostname_read(name, false, h->sni) < 0))
+        if (type != 0)
+            continue;
+        if (named) /* no more than one of a type */
+            return ERR_RECORD_ILLEGAL;
+        if (name.len == 0 || memchr(name.p, 0, name.len))
             return ERR_HELLO_MALFORMED;
+        named = true;
+        if (hostname_asked(name, h->sni) < 0)
+            h->sni_other = name;
     }
     return 0;
 }
@@ -296,6 +319,13 @@ static int read_early_data(struct rd r, struct hello *h) {
     return rd_end(&r) ? 0 : ERR_HELLO_MALFORMED;
 }
 
+/* RFC 8446 4.2.9. */
+static int read_psk_modes(struct rd r, struct hello *h) {
+    (void)r; /* which they are is libssl's business */
+    h->has_psk_modes = true;
+    return 0;
+}
+
 /* RFC 8446 4.2.11: identities with their ages, and as many binders. */
 static int read_pre_shared_key(struct rd r, struct hello *h) {
     h->has_psk = true;
@@ -321,7 +351,7 @@ static const struct {
 } extension_table[] = {
     {0, read_server_name}, {1, read_max_fragment_length}, {10, read_groups},     {13, read_sigalgs},
     {16, read_alpn},       {28, read_record_size_limit},  {42, read_early_data}, {EXT_PRE_SHARED_KEY, read_pre_shared_key},
-    {43, read_versions},   {51, read_key_share},
+    {43, read_versions},   {45, read_psk_modes},          {51, read_key_share},
 };
 
 static int read_extension(uint16_t type, struct span data, struct hello *h) {
@@ -331,37 +361,55 @@ static int read_extension(uint16_t type, struct span data, struct hello *h) {
     return 0;
 }
 
-/* Extension types in the order they came. */
+/* Extension types in the order they came, as many as a block can hold. */
 struct seen {
-    uint16_t types[HELLO_EXTENSIONS_MAX];
+    uint16_t types[UINT16_MAX / 4];
     size_t n;
 };
 
-/* False for a second one of a type, and for more than anybody sends. */
-static bool note_type(struct seen *seen, uint16_t type) {
-    if (seen->n == ARRAY_LEN(seen->types))
-        return false;
-    for (size_t i = 0; i < seen->n; i++)
-        if (seen->types[i] == type)
-            return false;
-    seen->types[seen->n++] = type;
-    return true;
-}
-
-static int read_extensions(struct span block, struct hello *h, struct seen *seen) {
+static int read_extensions(struct span block, struct hello *h, struct seen *ret_seen) {
     struct rd r = rd_of(block);
+    struct numbers types = {0};
+    ret_seen->n = 0;
     while (rd_left(&r) > 0) {
         if (h->has_psk)
             return ERR_RECORD_ILLEGAL; /* it must be the last one */
         uint16_t type = rd_u16(&r);
         struct span data = rd_vec16(&r);
-        if (r.bad || !note_type(seen, type))
+        if (r.bad)
             return ERR_HELLO_MALFORMED;
+        if (!add(&types, type)) /* RFC 8446 4.2 */
+            return ERR_RECORD_ILLEGAL;
+        ret_seen->types[ret_seen->n++] = type;
         int err = read_extension(type, data, h);
         if (err)
             return err;
     }
     return 0;
+}
+
+/* ---- what the fields of a TLS 1.3 hello owe each other ---- */
+
+/* RFC 8446 4.2.8: one share of a group, and of groups that the client lists. Without a list another rule is broken. */
+static int judge_shares(const struct hello *h) {
+    struct numbers listed = {0}, sent = {0};
+    if (h->groups.len == 0 || h->key_shares.len == 0)
+        return 0;
+    for (struct rd r = rd_of(h->groups); rd_left(&r) > 0;)
+        (void)add(&listed, rd_u16(&r));
+    for (struct rd r = rd_of(h->key_shares); rd_left(&r) > 0; (void)rd_vec16(&r)) {
+        uint16_t group = rd_u16(&r);
+        if (!has(&listed, group) || !add(&sent, group))
+            return ERR_RECORD_ILLEGAL;
+    }
+    return 0;
+}
+
+static int judge_compression(const struct hello *h, struct span methods) {
+    if (!memchr(methods.p, 0, methods.len)) /* RFC 5246 7.4.1.2: null must be there */
+        return ERR_RECORD_ILLEGAL;
+    bool is_1_3 = hello_list_has(h->versions, TLS_1_3);
+    return is_1_3 && methods.len != 1 ? ERR_RECORD_ILLEGAL : 0; /* RFC 8446 4.1.2 */
 }
 
 /* ---- the message ---- */
@@ -383,16 +431,17 @@ int hello_parse(struct span message, struct hello *ret) {
     struct span block = span_of(message.p, 0);
     if (!body.bad && rd_left(&body) > 0) /* clients before TLS 1.2 may leave the block out */
         block = rd_vec16(&body);
-    if (!rd_end(&body) || h.session_id.len > 32 || h.suites.len == 0 || h.suites.len % 2 != 0 || compression.len == 0 ||
-        !memchr(compression.p, 0, compression.len))
+    if (!rd_end(&body) || h.session_id.len > 32 || h.suites.len == 0 || h.suites.len % 2 != 0 || compression.len == 0)
         return ERR_HELLO_MALFORMED;
 
-    struct seen seen = {.n = 0};
+    static struct seen seen; /* on the stack its clearing would cost more than all the rest */
     int err = read_extensions(block, &h, &seen);
+    if (err == 0)
+        err = judge_compression(&h, compression);
+    if (err == 0 && hello_list_has(h.versions, TLS_1_3))
+        err = judge_shares(&h);
     if (err)
         return err;
-    if (compression.len != 1 && hello_list_has(h.versions, TLS_1_3)) /* RFC 8446 4.1.2 */
-        return ERR_RECORD_ILLEGAL;
 
     const struct ja4_facts facts = {
         .legacy_version = h.legacy_version,
@@ -406,6 +455,13 @@ int hello_parse(struct span message, struct hello *ret) {
     ja4_write(&facts, h.ja4);
     *ret = h;
     return 0;
+}
+
+int hello_judge_1_3(const struct hello *h) {
+    bool has_groups = h->groups.len > 0, has_sigalgs = h->sigalgs.len > 0;
+    if (h->has_psk ? !h->has_psk_modes : !has_groups || !has_sigalgs)
+        return ERR_HELLO_LACKS;
+    return has_groups == h->has_key_share ? 0 : ERR_HELLO_LACKS;
 }
 
 bool hello_list_has(struct span list, uint16_t value) {

@@ -14,12 +14,12 @@
 #include "base/span.h"
 #include "base/step.h"
 
-#define HELLO_MESSAGE_MAX    16384 /* bytes of the handshake message, header included */
-#define HELLO_RECORDS_MAX    2048  /* records one message may be cut into */
-#define HELLO_WIRE_MAX       (HELLO_MESSAGE_MAX + 5 * HELLO_RECORDS_MAX)
-#define HELLO_EXTENSIONS_MAX 128
-#define HELLO_NAME_MAX       255
-#define HELLO_JA4_LEN        36
+/* All that the fields of a ClientHello can hold, and the message's header: the bound of libssl, too. */
+#define HELLO_MESSAGE_MAX (4 + 131396)
+#define HELLO_RECORDS_MAX 4096 /* records one message may be cut into */
+#define HELLO_WIRE_MAX    (HELLO_MESSAGE_MAX + 5 * HELLO_RECORDS_MAX)
+#define HELLO_NAME_MAX    255
+#define HELLO_JA4_LEN     36
 
 /* What speaks on this connection, judged by its first bytes. */
 enum sniff { SNIFF_MORE, SNIFF_TLS, SNIFF_SSLV2, SNIFF_HTTP, SNIFF_SSH, SNIFF_PROXY, SNIFF_OTHER };
@@ -39,30 +39,48 @@ struct hello {
     struct span versions;         /* supported_versions, u16 each; empty = none sent */
     struct span alpn;             /* ProtocolName vectors (u8 length each); empty = none sent */
     char sni[HELLO_NAME_MAX + 1]; /* host_name in lower case, "" = none sent; letters, digits, '-', '_' and '.' only */
+    struct span sni_other;        /* what was sent as host_name and is none: counts as none sent; no zero byte in it */
     bool has_key_share;
     bool has_psk;
+    bool has_psk_modes;
     bool has_early_data;
     uint16_t record_size_limit;  /* RFC 8449, 0 = none sent; plain bytes, in 1.3 with the content type */
     uint8_t max_fragment_length; /* RFC 6066 4 code (1-4), 0 = none sent */
     char ja4[HELLO_JA4_LEN + 1]; /* FoxIO JA4, "t13d1516h2_8daaf6152771_e5627efa2ab1" */
 };
 
-/*
- * Finds the ClientHello message at the front of the client's bytes and copies it together when it lies in several records.
- * STEP_WANT_READ: more bytes needed. STEP_DONE: *ret_message (borrows IN or SCRATCH), *ret_wire_len = bytes of IN its records
- * take. STEP_FAILED: *ret_err is ERR_HELLO_TOO_LONG, ERR_HELLO_UNEXPECTED, ERR_HELLO_MALFORMED, ERR_RECORD_VERSION,
- * ERR_RECORD_OVERFLOW or an err for what hello_sniff() found (ERR_PLAIN_HTTP, ERR_PLAIN_SSH, ERR_PROXY_UNEXPECTED, ERR_SSLV2,
- * ERR_NOT_TLS). Faults are told as early as the bytes show them; more than HELLO_WIRE_MAX bytes are never asked for.
- */
-enum step hello_find(struct span in, uint8_t scratch[static HELLO_MESSAGE_MAX], struct span *ret_message, size_t *ret_wire_len,
-                     int *ret_err);
+/* How far hello_find() has come with one client's bytes. Zeros in the beginning. */
+struct hello_scan {
+    uint32_t wire_len; /* bytes of its records that are whole */
+    uint32_t seen;     /* bytes of the message in them */
+    uint32_t need;     /* the message's length, 0 while unknown */
+    uint16_t records;
+    uint8_t head[4]; /* of the message */
+};
 
 /*
- * Reads a whole ClientHello handshake message. ERR_HELLO_MALFORMED (duplicate extensions and bad names included),
- * ERR_RECORD_ILLEGAL for well-formed values that an RFC answers with illegal_parameter (pre_shared_key not last, compression
- * in a TLS 1.3 hello, max_fragment_length and record_size_limit out of range).
+ * Finds the ClientHello message at the front of the client's bytes and copies it together when it lies in several records.
+ * IN are all of them so far; what SCAN has seen of them is not looked at again. STEP_WANT_READ: more bytes needed. STEP_DONE:
+ * *ret_message (borrows IN or SCRATCH), *ret_wire_len = bytes of IN its records take. STEP_FAILED: *ret_err is
+ * ERR_HELLO_TOO_LONG, ERR_HELLO_UNEXPECTED, ERR_HELLO_MALFORMED, ERR_RECORD_VERSION, ERR_RECORD_OVERFLOW or an err for what
+ * hello_sniff() found (ERR_PLAIN_HTTP, ERR_PLAIN_SSH, ERR_PROXY_UNEXPECTED, ERR_SSLV2, ERR_NOT_TLS). Faults are told as early
+ * as the bytes show them; more than HELLO_WIRE_MAX bytes are never asked for.
+ */
+enum step hello_find(struct hello_scan *scan, struct span in, uint8_t scratch[static HELLO_MESSAGE_MAX],
+                     struct span *ret_message, size_t *ret_wire_len, int *ret_err);
+
+/*
+ * Reads a whole ClientHello handshake message, in time linear in its length. ERR_HELLO_MALFORMED, or ERR_RECORD_ILLEGAL for
+ * well-formed values that an RFC answers with illegal_parameter: an extension twice, two host names, pre_shared_key not last,
+ * no null compression, any other in a TLS 1.3 hello, key shares that do not fit the groups, max_fragment_length and
+ * record_size_limit out of range.
  */
 MUST_CHECK int hello_parse(struct span message, struct hello *ret);
+
+/*
+ * Whether a hello that leads to TLS 1.3 has the extensions that it must have (RFC 8446 9.2, 4.2.9): 0 or ERR_HELLO_LACKS.
+ */
+MUST_CHECK int hello_judge_1_3(const struct hello *h);
 
 /* Whether a raw u16 list holds a value. */
 bool hello_list_has(struct span list, uint16_t value);

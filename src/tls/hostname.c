@@ -1,5 +1,6 @@
 #include "tls/hostname.h"
 
+#include <arpa/inet.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -34,5 +35,15 @@ int hostname_read(struct span text, bool wildcard, char ret[static HOSTNAME_MAX 
     for (i = 0; i < len; i++)
         ret[i] = (char)lower(text.p[i]);
     ret[len] = '\0';
+    return 0;
+}
+
+int hostname_asked(struct span text, char ret[static HOSTNAME_MAX + 1]) {
+    char name[HOSTNAME_MAX + 1];
+    struct in_addr address;
+    int err = hostname_read(text, false, name);
+    if (err < 0 || inet_pton(AF_INET, name, &address) == 1)
+        return ERR_FORMAT;
+    memcpy(ret, name, strlen(name) + 1);
     return 0;
 }

@@ -14,3 +14,6 @@
  * A-labels of IDNA stay as they are. ERR_FORMAT.
  */
 MUST_CHECK int hostname_read(struct span text, bool wildcard, char ret[static HOSTNAME_MAX + 1]);
+
+/* As a client may ask for it: no wildcard, and no literal address (RFC 6066 3). *RET is written only on success. ERR_FORMAT. */
+MUST_CHECK int hostname_asked(struct span text, char ret[static HOSTNAME_MAX + 1]);

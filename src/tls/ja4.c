@@ -33,7 +33,7 @@ static void sift_down(uint16_t *v, size_t root, size_t n) {
     }
 }
 
-/* Heapsort: a hostile hello brings 8,000 suites, so no quadratic case; and qsort() may allocate. */
+/* Heapsort: a hostile hello brings 32,000 suites, so no quadratic case; and qsort() may allocate. */
 static void sort_u16(uint16_t *v, size_t n) {
     for (size_t i = n / 2; i-- > 0;)
         sift_down(v, i, n);

@@ -20,7 +20,7 @@ struct ja4_facts {
     size_t nextensions; /* at most JA4_LIST_MAX */
 };
 
-#define JA4_LIST_MAX 8192
+#define JA4_LIST_MAX 32768
 
 /* Writes the fingerprint with its zero. */
 void ja4_write(const struct ja4_facts *f, char ret[static JA4_LEN + 1]);

@@ -19,16 +19,22 @@ static bool is_flag(const bool *flag) {
 bool plane_valid(const struct plane *p) {
     if (!plane_suite(p) || p->out_max == 0 || p->out_max > RECORD_PLAIN_MAX || p->post_len >= sizeof p->post)
         return false;
+    if (p->idle_records > PLANE_IDLE_MAX || p->idle_records < -PLANE_SAVED_MAX)
+        return false;
     return is_flag(&p->key_update_owed) && is_flag(&p->no_renegotiation_owed) && is_flag(&p->close_seen) &&
            is_flag(&p->close_sent);
+}
+
+void plane_progress(struct plane *p, size_t n) {
+    int saved = p->idle_records < 0 ? -p->idle_records : 0;
+    p->idle_records = (int16_t)-MIN((size_t)saved + n, (size_t)PLANE_SAVED_MAX);
 }
 
 /* Hands out the plain bytes of a data record. */
 static int take_data(struct plane *p, struct span plain, struct plane_opened *ret) {
     if (plain.len == 0)
-        return post_count_empty(p);
-    p->empty_records = 0;
-    p->key_updates_idle = 0;
+        return post_count_idle(p);
+    plane_progress(p, 1);
     ret->iov[ret->niov++] = (struct iovec){.iov_base = (void *)(uintptr_t)plain.p, .iov_len = plain.len};
     ret->plain_len += plain.len;
     return 0;

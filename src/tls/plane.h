@@ -19,9 +19,15 @@
 
 #define PLANE_IOV_MAX            64  /* plain runs one plane_open() hands out */
 #define PLANE_CONTROL_MAX        512 /* room that plane_control() and plane_alert() need */
-#define PLANE_EMPTY_MAX          32  /* records without data in a row before the session ends */
-#define PLANE_KEY_UPDATES_MAX    64  /* KeyUpdates with no data between them before the session ends */
 #define PLANE_RENEGOTIATIONS_MAX 8   /* refused ones in TLS 1.2 before the session ends */
+
+/*
+ * Records without data (empty ones, warnings, KeyUpdates) that the client may send in a row before the session ends, and
+ * what it may save up beyond: one for each record with data, in either direction. A client that renews its keys by what it
+ * receives asks again with every record until our answer has come through behind all that is under way (some MiB).
+ */
+#define PLANE_IDLE_MAX  64
+#define PLANE_SAVED_MAX 512
 
 /*
  * Seals left under one key when something must be done about it: a KeyUpdate of our own in 1.3; the end of the session, with
@@ -37,11 +43,10 @@ struct plane {
     uint16_t out_max; /* plain bytes a record we send may hold (max_fragment_length, record_size_limit) */
     uint8_t post[5];  /* start of a handshake message not yet complete; 1.2: its header, with the bytes still to come */
     uint8_t post_len;
-    uint8_t empty_records;    /* records in a row that carried no data */
-    uint8_t key_updates_idle; /* KeyUpdates of the peer's since its last data */
-    uint8_t renegotiations;   /* refused so far */
-    uint8_t alert_seen;       /* description of the peer's fatal alert */
-    bool key_update_owed;     /* the peer asked us to update our key */
+    int16_t idle_records;   /* of the peer's, in a row, without data; negative = saved up */
+    uint8_t renegotiations; /* refused so far */
+    uint8_t alert_seen;     /* description of the peer's fatal alert */
+    bool key_update_owed;   /* the peer asked us to update our key */
     bool no_renegotiation_owed;
     bool close_seen; /* close_notify came: what follows is ignored (RFC 8446 6.1) */
     bool close_sent;
@@ -62,6 +67,9 @@ struct plane_opened {
     struct iovec iov[PLANE_IOV_MAX]; /* plain runs, inside the input's memory */
     int err;                         /* for STEP_FAILED */
 };
+
+/* Data went through in N records, either way: what the peer sends without data is no flood. */
+void plane_progress(struct plane *p, size_t n);
 
 /*
  * Opens the whole records at the front of IN, in place, until the input or the room for runs ends.

@@ -16,10 +16,10 @@
 #define UPDATE_NOT_REQUESTED 0
 #define UPDATE_REQUESTED     1
 
-int post_count_empty(struct plane *p) {
-    if (p->empty_records >= PLANE_EMPTY_MAX)
+int post_count_idle(struct plane *p) {
+    if (p->idle_records >= PLANE_IDLE_MAX)
         return ERR_RECORD_FLOOD;
-    p->empty_records++;
+    p->idle_records++;
     return 0;
 }
 
@@ -44,7 +44,7 @@ enum step post_alert(struct plane *p, const struct suite *suite, struct span bod
         harmless = level == ALERT_LEVEL_WARN;
     }
     if (harmless) {
-        *ret_err = post_count_empty(p);
+        *ret_err = post_count_idle(p);
         return *ret_err ? STEP_FAILED : STEP_DONE;
     }
     p->alert_seen = description;
@@ -94,12 +94,11 @@ static int take_key_update(struct plane *p, const struct suite *suite, struct sp
         return 0;
     }
 
-    if (p->key_updates_idle >= PLANE_KEY_UPDATES_MAX)
-        return ERR_RECORD_FLOOD;
-    rc = post_next_key(suite, &p->in);
+    rc = post_count_idle(p);
+    if (rc == 0)
+        rc = post_next_key(suite, &p->in);
     if (rc)
         return rc;
-    p->key_updates_idle++;
     p->key_updates_in++;
     p->key_update_owed = p->key_update_owed || p->post[MSG_HEADER_LEN] == UPDATE_REQUESTED;
     *ret_rekeyed = true;
@@ -152,6 +151,6 @@ int post_handshake(struct plane *p, const struct suite *suite, struct span body,
         return ERR_RECORD_TYPE; /* RFC 8446 5.4; RFC 5246 6.2.1 forbids it too */
     if (suite->version == TLS_1_3)
         return take_key_update(p, suite, body, ret_rekeyed);
-    int rc = post_count_empty(p);
+    int rc = post_count_idle(p);
     return rc ? rc : skip_client_hello(p, body);
 }

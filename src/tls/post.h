@@ -22,7 +22,7 @@ enum step post_alert(struct plane *p, const struct suite *suite, struct span bod
 MUST_CHECK int post_handshake(struct plane *p, const struct suite *suite, struct span body, bool *ret_rekeyed);
 
 /* Counts a record that carried no data. ERR_RECORD_FLOOD. */
-MUST_CHECK int post_count_empty(struct plane *p);
+MUST_CHECK int post_count_idle(struct plane *p);
 
 /* Moves a half to the next traffic secret (RFC 8446 7.2), its key and number 0. ERR_CRYPTO; the half is unchanged then. */
 MUST_CHECK int post_next_key(const struct suite *suite, struct record_half *half);

@@ -101,6 +101,13 @@ int record_seal(struct record_run *run, enum content_type type, uint8_t *rec, si
     return 0;
 }
 
+int record_judge(uint8_t type, size_t len, size_t expansion) {
+    if (len > RECORD_PLAIN_MAX + expansion)
+        return ERR_RECORD_OVERFLOW;
+    bool never_empty = type == CONTENT_ALERT || type == CONTENT_HANDSHAKE;
+    return never_empty && len == expansion ? ERR_RECORD_TYPE : 0;
+}
+
 int record_frame(const struct suite *suite, const uint8_t *in, size_t in_len) {
     if (in_len < RECORD_HEADER_LEN)
         return 0;

@@ -63,6 +63,18 @@ MUST_CHECK int record_seal(struct record_run *run, enum content_type type, uint8
 uint64_t record_seals_left(const struct suite *suite, const struct record_half *half);
 
 /*
+ * Whether a record with this header may be part of a handshake: LEN is what its header says, of which protection takes
+ * EXPANSION bytes (0 = none). ERR_RECORD_OVERFLOW: more than 2^14 bytes of content (RFC 8446 5.1, 5.2, 5.4; RFC 5246 6.2).
+ * ERR_RECORD_TYPE: an empty alert, or nothing of a handshake message. In 1.3 the inside has yet to be looked at.
+ */
+MUST_CHECK int record_judge(uint8_t type, size_t len, size_t expansion);
+
+/* RFC 8446 5: the content of the only ChangeCipherSpec that a handshake of 1.3 passes over. */
+static inline bool record_is_dummy_ccs(struct span content) {
+    return content.len == 1 && content.p[0] == 1;
+}
+
+/*
  * The length of the whole record at the front of IN, from its header alone: 0 when fewer than 5 bytes are there,
  * ERR_RECORD_OVERFLOW, ERR_RECORD_VERSION (not 0x03xx), ERR_RECORD_TYPE (no content type of TLS).
  */

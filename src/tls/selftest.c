@@ -44,7 +44,8 @@ static bool begin(struct talk *t, const struct tls_server *s) {
     int err = 0;
     struct hello hello;
     (void)SSL_do_handshake(t->client); /* wants to read now; a failure shows as a missing hello */
-    if (hello_find(said(t), t->scratch, &message, &wire_len, &err) != STEP_DONE || hello_parse(message, &hello) < 0)
+    if (hello_find(&(struct hello_scan){0}, said(t), t->scratch, &message, &wire_len, &err) != STEP_DONE ||
+        hello_parse(message, &hello) < 0)
         return false;
     if (handshake_new(s, &hello, &t->out, &t->server) < 0)
         return false;

@@ -9,6 +9,8 @@
 #include "tls/handshake_internal.h"
 
 /* Joins names with ':' as libssl's setters want them. */
+#define SHARE_LOOKUPS_MAX (1 << 20) /* about as long as a signature takes; clients send a handful of shares */
+
 static void join(struct text *t, const char *name) {
     if (t->len)
         text_add(t, ":");
@@ -116,6 +118,7 @@ static int set_rules(struct tls_server *s, const struct tls_policy *p, struct ti
     SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_num_tickets(ctx, 1);
+    SSL_CTX_set_recv_max_early_data(ctx, HANDSHAKE_EARLY_SKIPPED);
     SSL_CTX_set_keylog_callback(ctx, handshake_on_secret);
     SSL_CTX_set_info_callback(ctx, handshake_on_info);
     SSL_CTX_set_cert_cb(ctx, handshake_on_cert, NULL);
@@ -208,6 +211,8 @@ void tls_server_free(struct tls_server *s) {
 
 /* The highest version both sides speak, or 0. */
 static uint16_t shared_version(const struct tls_server *s, const struct hello *h) {
+    if (h->legacy_version <= 0x0300) /* RFC 8446 D.5; other values mean nothing beside supported_versions (4.2.1) */
+        return 0;
     bool has13 = h->versions.len ? hello_list_has(h->versions, TLS_1_3) : false;
     bool has12 = h->versions.len ? hello_list_has(h->versions, TLS_1_2) : h->legacy_version >= TLS_1_2;
     bool ours13 = false, ours12 = false;
@@ -239,6 +244,16 @@ static bool shares_group(const struct tls_server *s, const struct hello *h, uint
     return false;
 }
 
+/* libssl looks every key share up in the client's list of groups, and has no bound for it. */
+static bool shares_are_few(const struct hello *h) {
+    size_t n = 0;
+    for (struct rd r = rd_of(h->key_shares); rd_left(&r) > 0; n++) {
+        (void)rd_u16(&r);
+        (void)rd_vec16(&r);
+    }
+    return n * (h->groups.len / 2) <= SHARE_LOOKUPS_MAX;
+}
+
 static bool shares_alpn(const struct tls_server *s, const struct hello *h) {
     for (struct rd r = rd_of(buf_span(&s->alpn)); rd_left(&r);)
         if (hello_offers_alpn(h, rd_vec8(&r)))
@@ -250,11 +265,18 @@ int tls_server_check(const struct tls_server *s, const struct hello *h) {
     uint16_t version = shared_version(s, h);
     if (!version)
         return ERR_NO_VERSION;
+    int err = version == TLS_1_3 ? hello_judge_1_3(h) : 0;
+    if (err < 0)
+        return err;
     if (!shares_suite(s, h, version))
         return ERR_NO_SUITE;
     if (!shares_group(s, h, version))
         return ERR_NO_GROUP;
+    if (!shares_are_few(h))
+        return ERR_LIMIT;
     if (s->strict_sni && certs_lookup(s->certs, s->service, h->sni) < CREDS_WILDCARD)
+        return ERR_UNKNOWN_NAME;
+    if (h->sni_other.len > HELLO_NAME_MAX) /* as libssl would answer */
         return ERR_UNKNOWN_NAME;
     if (!certs_has_sigalg(s->certs, s->service, h->sni, h->sigalgs, version))
         return ERR_NO_SIGALG;

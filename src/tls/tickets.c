@@ -128,8 +128,24 @@ static int ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPH
     return seal ? 1 : taken_up(ssl, t, k);
 }
 
+SSL_TICKET_RETURN tickets_judge(const SSL *ssl, const SSL_SESSION *session, SSL_TICKET_STATUS status) {
+    bool opened = status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW;
+    if (!opened || SSL_SESSION_get_protocol_version(session) != SSL_version(ssl))
+        return SSL_TICKET_RETURN_IGNORE_RENEW;
+    return status == SSL_TICKET_SUCCESS_RENEW ? SSL_TICKET_RETURN_USE_RENEW : SSL_TICKET_RETURN_USE;
+}
+
+static SSL_TICKET_RETURN on_open(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t len,
+                                 SSL_TICKET_STATUS status, void *arg) {
+    (void)name;
+    (void)len;
+    (void)arg;
+    return tickets_judge(ssl, session, status);
+}
+
 int tickets_attach(struct tickets *t, SSL_CTX *ctx) {
-    if (SSL_CTX_set_app_data(ctx, t) != 1 || SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, ticket_key) != 1)
+    if (SSL_CTX_set_app_data(ctx, t) != 1 || SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, ticket_key) != 1 ||
+        SSL_CTX_set_session_ticket_cb(ctx, NULL, on_open, NULL) != 1)
         return ERR_CRYPTO;
     SSL_CTX_set_timeout(ctx, TICKETS_LIFETIME_S);
     return 0;

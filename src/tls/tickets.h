@@ -16,7 +16,7 @@
 #define TICKETS_SECRET_MAX 4096
 #define TICKETS_PEER_MAX                                                                                                       \
     8192 /* DER of a client's certificate: with a larger one the session has no ticket, since its ticket                       \
-            would not fit into a ClientHello of 16 KiB */
+            would make the next ClientHello larger than 16 KiB, which many between us and the client do not pass */
 #define TICKETS_LIFETIME_S 3600 /* what clients are told: so long their tickets are opened for sure */
 
 struct tickets;
@@ -27,6 +27,12 @@ struct tickets;
  */
 struct tickets *tickets_new(struct span secret);
 void tickets_free(struct tickets *t);
+
+/*
+ * What libssl is to do with a ticket that came to STATUS when it was opened as SESSION: one of another version of TLS counts
+ * as a ticket of somebody else's, so a full handshake follows.
+ */
+SSL_TICKET_RETURN tickets_judge(const SSL *ssl, const SSL_SESSION *session, SSL_TICKET_STATUS status);
 
 /* Makes CTX seal and open its tickets with T (kept; must outlive CTX). ERR_CRYPTO. */
 MUST_CHECK int tickets_attach(struct tickets *t, SSL_CTX *ctx);

@@ -70,8 +70,8 @@ static void pack_plane(struct wr *w, const struct export_plane *p) {
     wr_u16(w, p->suite);
     wr_u16(w, p->out_max);
     wr_vec8(w, span_of(p->post, p->post_len));
-    wr_u8(w, p->empty_records);
-    wr_u8(w, p->key_updates_idle);
+    wr_u8(w, 0);
+    wr_u8(w, (uint8_t)MIN(MAX(p->idle_records, 0), UINT8_MAX)); /* all that minors before 3 know of it */
     wr_u8(w, p->renegotiations);
     wr_u8(w, p->alert_seen);
     wr_u8(w, (uint8_t)flags);
@@ -79,6 +79,7 @@ static void pack_plane(struct wr *w, const struct export_plane *p) {
     wr_u32(w, p->key_updates_out);
     pack_half(w, &p->in);
     pack_half(w, &p->out);
+    wr_u16(w, (uint16_t)p->idle_records);
 }
 
 static void pack_backend(struct wr *w, const struct export_session *s) {
@@ -176,7 +177,8 @@ static void unpack_half(struct rd *r, struct handoff_half *ret) {
     rd_copy(r, ret->iv, sizeof(ret->iv));
 }
 
-static void unpack_plane(struct rd *r, bool later, struct export_plane *ret) {
+static void unpack_plane(struct rd *r, uint8_t minor, struct export_plane *ret) {
+    bool later = minor > EXPORT_MINOR;
     ret->suite = rd_u16(r);
     ret->out_max = rd_u16(r);
     struct span post = rd_vec8(r);
@@ -184,8 +186,8 @@ static void unpack_plane(struct rd *r, bool later, struct export_plane *ret) {
     if (!r->bad && post.len)
         memcpy(ret->post, post.p, post.len);
     ret->post_len = (uint8_t)post.len;
-    ret->empty_records = rd_u8(r);
-    ret->key_updates_idle = rd_u8(r);
+    uint8_t empty_records = rd_u8(r), key_updates = rd_u8(r);
+    ret->idle_records = MAX(empty_records, key_updates); /* in minors before 3 two counters, and nothing saved up */
     ret->renegotiations = rd_u8(r);
     ret->alert_seen = rd_u8(r);
     uint8_t flags = rd_u8(r);
@@ -198,6 +200,8 @@ static void unpack_plane(struct rd *r, bool later, struct export_plane *ret) {
     ret->key_updates_out = rd_u32(r);
     unpack_half(r, &ret->in);
     unpack_half(r, &ret->out);
+    if (minor >= 3)
+        ret->idle_records = (int16_t)rd_u16(r);
     end_of(r, later);
 }
 
@@ -227,7 +231,7 @@ static void unpack_backend(struct rd *r, struct export_session *ret) {
 
 /* What facts of an older minor lack, all of it "not known" as zeros: since 0 sig_scheme, cert_sig, cert_key, cert_key_bits, no
  * verified client; since 1 served_as, cert_file. */
-static const uint8_t facts_grew[EXPORT_MINOR] = {9, 2};
+static const uint8_t facts_grew[EXPORT_MINOR] = {9, 2, 0};
 
 static void unpack_facts(struct rd *r, uint8_t minor, struct facts *ret) {
     static uint8_t older[FACTS_LEAN_MAX];
@@ -250,11 +254,10 @@ static void unpack_facts(struct rd *r, uint8_t minor, struct facts *ret) {
 
 /* Facts and plane: parts with a length of their own, so that either can grow. */
 static void unpack_parts(struct rd *r, uint8_t minor, struct export_session *ret) {
-    bool later = minor > EXPORT_MINOR;
     unpack_facts(r, minor, &ret->facts);
     struct rd plane = rd_of(rd_vec16(r));
     if (ret->flags & EXPORT_TLS)
-        unpack_plane(&plane, later, &ret->plane);
+        unpack_plane(&plane, minor, &ret->plane);
     else
         refuse_if(&plane, rd_left(&plane) > 0);
     refuse_if(r, plane.bad || (ret->facts.tls_version != 0) != ((ret->flags & EXPORT_TLS) != 0));

@@ -16,7 +16,7 @@
 #include "wire/handoff.h"
 
 #define EXPORT_MAJOR 1
-#define EXPORT_MINOR 2 /* 0: facts end behind JA4; 1: behind the verified client */
+#define EXPORT_MINOR 3 /* 0: facts end behind JA4; 1: behind the verified client; 2: the plane behind its directions */
 
 #define EXPORT_NEVER     UINT64_MAX
 #define EXPORT_TIME_MAX  (UINT64_C(1) << 48) /* of any time span here, but for EXPORT_NEVER */
@@ -58,7 +58,8 @@ struct export_plane {
     uint16_t suite, out_max;
     uint8_t post[4]; /* start of a handshake message that is not complete */
     uint8_t post_len;
-    uint8_t empty_records, key_updates_idle, renegotiations, alert_seen;
+    int16_t idle_records; /* in a row without data; negative = so many are saved up */
+    uint8_t renegotiations, alert_seen;
     bool key_update_owed, no_renegotiation_owed, close_seen, close_sent;
     uint32_t key_updates_in, key_updates_out;
     struct handoff_half in, out;

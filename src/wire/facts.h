@@ -51,7 +51,7 @@ struct facts {
     uint64_t start_wall_us;
     uint64_t start_mono_us; /* TCP connection accepted */
     uint32_t handshake_us;
-    struct span sni;     /* at most 255 bytes */
+    struct span sni;     /* as the client sent it, so maybe no host name; at most 255 bytes */
     struct span alpn;    /* at most 255 bytes */
     struct span ja4;     /* at most FACTS_JA4_MAX bytes */
     uint16_t sig_scheme; /* with which we signed, as in the IANA registry; 0 = resumed, nothing was signed */

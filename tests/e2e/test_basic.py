@@ -131,7 +131,7 @@ def test_suites_as_configured_and_nothing_else(parts):
         says_echo(c)
 
 
-@pytest.mark.parametrize("group,name", [("X25519", "x25519"), ("P-256", "secp256r1"), ("P-384", "secp384r1")])
+@pytest.mark.parametrize("group,name", [("X25519", "x25519"), ("P-256", "secp256r1"), ("P-384", "secp384r1"), ("P-521", "secp521r1")])
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
 def test_groups(parts, group, name, version):
     p = parts.proxy(parts.backend())

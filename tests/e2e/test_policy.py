@@ -71,7 +71,7 @@ def test_sslscan_finds_what_we_offer_and_no_more(parts, proxy, patience):
     assert [c for v, c in offered if v == "TLSv1.3"] == SUITES_13
     assert [c for v, c in offered if v == "TLSv1.2"] == SUITES_12
     groups = {(g.get("sslversion"), g.get("name").split(" ")[0]) for g in test.findall("group")}
-    assert groups == {(v, g) for v in ("TLSv1.2", "TLSv1.3") for g in ("x25519", "secp256r1", "secp384r1")}
+    assert groups == {(v, g) for v in ("TLSv1.2", "TLSv1.3") for g in ("x25519", "secp256r1", "secp384r1", "secp521r1")}
     renegotiation = test.find("renegotiation")
     assert renegotiation.get("supported") == "0"
     assert all(h.get("vulnerable") == "0" for h in test.findall("heartbleed"))

@@ -1,8 +1,9 @@
 /*
  * Our side of the handshake with a client that is libssl's until the input says otherwise: after its valid hello its bytes are
  * cut, changed, repeated, left out, or replaced by any others. Beside memory safety: input is taken in whole records and never
- * twice, what we answer is whole records, failures have a known reason, a plane that comes out is valid; and a client that
- * nobody meddled with gets its session.
+ * twice, what we answer is whole records, failures have a known reason and at most one alert of ours, a plane that comes out is
+ * valid; and a client that nobody meddled with gets its session, however its records are cut and whatever dummy
+ * ChangeCipherSpec records it sends in 1.3.
  *
  * Input: a byte that chooses the client, then steps: a byte, some with a length and bytes.
  */
@@ -17,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define STEPS_MAX 200
 
-enum op { OP_HONEST, OP_RAW, OP_RECORD, OP_CHANGE, OP_CUT, OP_REPEAT, OP_TAKE, OP_TAKE_PART, OP_COUNT };
+enum op { OP_HONEST, OP_RAW, OP_RECORD, OP_CHANGE, OP_CUT, OP_REPEAT, OP_TAKE, OP_TAKE_PART, OP_CCS, OP_COUNT };
 
 static struct tls_server *server;
 static SSL_CTX *client_ctx;
@@ -28,6 +29,7 @@ static BIO *from_client, *to_client;
 static struct handshake *hs;
 static struct buf pending, answer;
 static bool meddled;
+static unsigned dummies; /* ChangeCipherSpec records of our making */
 
 static void hear_client(void) {
     uint8_t bytes[16 * 1024];
@@ -73,15 +75,32 @@ static void open_client(uint8_t choice) {
         MUST(SSL_set_session(client, session) == 1);
 }
 
+/* The hello is in one record: from here on it is in records of PIECE bytes. */
+static void cut_hello(size_t piece) {
+    static uint8_t hello[4096];
+    struct span s = buf_span(&pending);
+    MUST(s.len > RECORD_HEADER_LEN && s.len <= sizeof(hello));
+    memcpy(hello, s.p, s.len);
+    size_t len = s.len;
+    buf_consume(&pending, len);
+    for (size_t at = RECORD_HEADER_LEN; at < len; at += piece) {
+        size_t n = MIN(piece, len - at);
+        const uint8_t header[] = {CONTENT_HANDSHAKE, 3, (uint8_t)at, (uint8_t)(n >> 8), (uint8_t)n};
+        MUST(buf_append(&pending, header, sizeof(header)) == 0 && buf_append(&pending, hello + at, n) == 0);
+    }
+}
+
 /* A handshake made from the client's own hello. */
-static void meet(void) {
+static void meet(uint8_t choice) {
     static uint8_t scratch[HELLO_MESSAGE_MAX];
     struct span message;
     struct hello hello;
     size_t wire_len;
     int err = 0;
     hear_client();
-    MUST(hello_find(buf_span(&pending), scratch, &message, &wire_len, &err) == STEP_DONE);
+    if (choice & 0xf0)
+        cut_hello((size_t)(choice >> 4) * (choice >> 4));
+    MUST(hello_find(&(struct hello_scan){0}, buf_span(&pending), scratch, &message, &wire_len, &err) == STEP_DONE);
     MUST(hello_parse(message, &hello) == 0 && tls_server_check(server, &hello) == 0);
     MUST(handshake_new(server, &hello, &answer, &hs) == 0);
 }
@@ -100,6 +119,10 @@ static enum step take(size_t n) {
         uint8_t alert = 0;
         int err = handshake_error(hs, &alert);
         MUST(err_known(err) && (err == ERR_PEER_ALERT) == (alert != 0));
+        handshake_alert(hs, err);
+        size_t once = buf_len(&answer);
+        handshake_alert(hs, ERR_RECORD_OVERFLOW);
+        MUST(buf_len(&answer) == once || err_alert(err) == ALERT_NONE);
     }
     MUST(ERR_peek_error() == 0);
     buf_consume(&pending, (size_t)(in.p - start));
@@ -136,6 +159,13 @@ static void append_record(struct rd *r) {
     meddled = true;
 }
 
+/* Behind a whole record of an honest client of 1.3 it means nothing. */
+static void append_dummy(void) {
+    static const uint8_t ccs[] = {CONTENT_CHANGE_CIPHER_SPEC, 3, 3, 0, 1, 1};
+    MUST(buf_append(&pending, ccs, sizeof(ccs)) == 0);
+    meddled = meddled || SSL_version(client) != TLS_1_3 || SSL_is_init_finished(client) || ++dummies > 16;
+}
+
 static enum step one_op(struct rd *r) {
     struct span s;
     size_t n;
@@ -166,6 +196,9 @@ static enum step one_op(struct rd *r) {
         return STEP_WANT_READ;
     case OP_TAKE_PART:
         return take(rd_u8(r));
+    case OP_CCS:
+        append_dummy();
+        return STEP_WANT_READ;
     default:
         return take(SIZE_MAX);
     }
@@ -199,8 +232,9 @@ static void close_all(void) {
 static void run(uint8_t choice, struct rd *r) {
     enum step step = STEP_WANT_READ;
     meddled = false;
+    dummies = 0;
     open_client(choice);
-    meet();
+    meet(choice);
     for (unsigned i = 0; i < STEPS_MAX && step == STEP_WANT_READ && rd_left(r); i++)
         step = one_op(r);
     for (int i = 0; i < 4 && step == STEP_WANT_READ; i++) {

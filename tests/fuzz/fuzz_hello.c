@@ -29,6 +29,8 @@ static void check_hello(const struct hello *h, struct span message) {
     MUST(h->random.len == 32 && h->session_id.len <= 32 && h->suites.len >= 2);
     MUST(strlen(h->ja4) == HELLO_JA4_LEN);
     MUST(h->max_fragment_length <= 4 && (h->record_size_limit == 0 || h->record_size_limit >= 64));
+    check_span(h->sni_other, message);
+    MUST(!h->sni_other.len || (!h->sni[0] && !memchr(h->sni_other.p, 0, h->sni_other.len)));
     MUST(strspn(h->sni, "abcdefghijklmnopqrstuvwxyz0123456789-_.") == strlen(h->sni) && strlen(h->sni) <= HELLO_NAME_MAX);
     (void)hello_offers_alpn(h, span_str("h2"));
 }
@@ -41,22 +43,26 @@ static void parse(struct span message) {
         check_hello(&h, message);
 }
 
-/* The answer to a prefix must be "more", or the answer to the whole. */
-static void check_prefix(struct span in, enum step whole_step, int whole_err) {
+/* The answer to a prefix must be "more", or the answer to the whole; and after "more" the whole has the same answer. */
+static void check_prefix(struct span in, size_t n, enum step whole_step, int whole_err) {
     static uint8_t scratch[HELLO_MESSAGE_MAX];
+    struct hello_scan scan = {0};
     struct span message;
     size_t wire_len;
     int err = 0;
-    enum step step = hello_find(in, scratch, &message, &wire_len, &err);
+    enum step step = hello_find(&scan, span_of(in.p, n), scratch, &message, &wire_len, &err);
     MUST(step == STEP_WANT_READ || (step == whole_step && err == whole_err));
+    if (step == STEP_WANT_READ)
+        MUST(hello_find(&scan, in, scratch, &message, &wire_len, &err) == whole_step && err == whole_err);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static uint8_t scratch[HELLO_MESSAGE_MAX];
     struct span in = span_of(data, size), message;
+    struct hello_scan scan = {0};
     size_t wire_len = 0;
     int err = 0;
-    enum step step = hello_find(in, scratch, &message, &wire_len, &err);
+    enum step step = hello_find(&scan, in, scratch, &message, &wire_len, &err);
     switch (step) {
     case STEP_DONE:
         MUST(wire_len <= size && wire_len <= HELLO_WIRE_MAX && message.len >= 4 && message.len <= HELLO_MESSAGE_MAX);
@@ -69,9 +75,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         MUST(step == STEP_WANT_READ && size < HELLO_WIRE_MAX);
     }
     if (size)
-        check_prefix(span_of(data, size / 2), step, err);
+        check_prefix(in, size / 2, step, err);
     if (size)
-        check_prefix(span_of(data, size - 1), step, err);
+        check_prefix(in, size - 1, step, err);
     parse(in);
     return 0;
 }

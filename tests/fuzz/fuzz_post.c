@@ -38,7 +38,7 @@ static int byte_by_byte(struct plane *p, struct span body) {
     bool rekeyed = false;
     int rc = 0;
     for (size_t i = 0; i < body.len && rc == 0; i++) {
-        p->empty_records = 0;
+        p->idle_records = 0;
         rc = post_handshake(p, peer.suite, span_of(body.p + i, 1), &rekeyed);
     }
     return rc;
@@ -52,7 +52,7 @@ static bool one_handshake(struct plane *p, struct span body) {
     MUST(rekeyed == (p->key_updates_in != before.key_updates_in));
     MUST(rekeyed == (memcmp(&p->in, &before.in, sizeof p->in) != 0));
     MUST(memcmp(&p->out, &before.out, sizeof p->out) == 0);
-    if (peer.suite->version == TLS_1_2 && body.len > 0 && before.empty_records < PLANE_EMPTY_MAX) {
+    if (peer.suite->version == TLS_1_2 && body.len > 0 && before.idle_records < PLANE_IDLE_MAX) {
         MUST(byte_by_byte(&other, body) == rc);
         MUST(rc || (other.post_len == p->post_len && memcmp(other.post, p->post, p->post_len) == 0));
         MUST(other.renegotiations == p->renegotiations && other.no_renegotiation_owed == p->no_renegotiation_owed);
@@ -72,11 +72,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (kind % 4 == 0)
             going = one_alert(p, body);
         else if (kind % 4 == 1)
-            p->empty_records = p->key_updates_idle = 0; /* data came */
+            plane_progress(p, body.len); /* data came or went */
         else
             going = one_handshake(p, body);
         MUST(plane_valid(p));
-        MUST(p->empty_records <= PLANE_EMPTY_MAX && p->key_updates_idle <= PLANE_KEY_UPDATES_MAX);
+        MUST(p->idle_records <= PLANE_IDLE_MAX && p->idle_records >= -PLANE_SAVED_MAX);
         MUST(p->renegotiations <= PLANE_RENEGOTIATIONS_MAX);
     }
     return 0;

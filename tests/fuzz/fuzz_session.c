@@ -65,7 +65,7 @@ static void say(uint8_t amount) {
 
 /* Without data between them only so many are borne. */
 static void update_key(bool ask) {
-    if (!bench.way.suite || bench.way.suite->version != TLS_1_3 || !may_speak() || updates_in_a_row == PLANE_KEY_UPDATES_MAX)
+    if (!bench.way.suite || bench.way.suite->version != TLS_1_3 || !may_speak() || updates_in_a_row == PLANE_IDLE_MAX)
         return;
     client_update_key(ask);
     updates_in_a_row++;

@@ -73,7 +73,7 @@ static inline void read_hello(struct hello *ret) {
     struct span message;
     size_t wire_len;
     int err = 0;
-    assert_int_equal(hello_find(buf_span(&pending), scratch, &message, &wire_len, &err), STEP_DONE);
+    assert_int_equal(hello_find(&(struct hello_scan){0}, buf_span(&pending), scratch, &message, &wire_len, &err), STEP_DONE);
     assert_int_equal(hello_parse(message, ret), 0);
 }
 

@@ -22,7 +22,7 @@ struct draft {
     bool no_block;
     struct wr ext;
     uint8_t ext_bytes[HELLO_MESSAGE_MAX + 64];
-    uint8_t bytes[2 * HELLO_MESSAGE_MAX];
+    uint8_t bytes[HELLO_MESSAGE_MAX + 64];
 };
 
 static struct draft draft;

@@ -319,6 +319,7 @@ static void take_all_but_the_last_record(void) {
 static void finish_is_refused(void) {
     assert_int_equal(step_all(), STEP_DONE);
     assert_int_equal(handshake_finish(hs, &result), ERR_CLIENT_CERT_REVOKED);
+    handshake_alert(hs, ERR_CLIENT_CERT_REVOKED);
     alert_says_revoked();
     leave();
     use(root, NULL, 0);

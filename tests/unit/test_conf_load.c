@@ -249,9 +249,10 @@ static void test_defaults(void **state) {
     assert_int_equal(s->mode, MODE_TERMINATE);
     assert_int_equal(s->min_version, 0x0303);
     assert_int_equal(s->nsuites, 3);
-    assert_int_equal(s->ngroups, 3); /* without the one that libssl lacks, and without secp521r1 */
+    assert_int_equal(s->ngroups, 4); /* without the one that libssl lacks */
     assert_int_equal(s->groups[0], 0x001d);
     assert_int_equal(s->groups[2], 0x0018);
+    assert_int_equal(s->groups[3], 0x0019);
     assert_false(s->strict_sni);
     assert_int_equal(s->balance, BALANCE_LEAST_SESSIONS);
     assert_int_equal(s->truncation, TRUNCATION_CLOSE);

@@ -147,7 +147,7 @@ static unsigned read_link(size_t relay, unsigned n) {
     unsigned count = 0;
     while (count < n && ipc_recv(relays[relay], scratch, sizeof(scratch), handoff_rules, &m, &err) == STEP_DONE) {
         struct board_row row = board_row(&h.child.board, ROLE_RELAY, (uint16_t)relay);
-        board_session(&row, 0, (const uint8_t[16]){0}, 1);
+        board_session(&row, 0, &(struct addr){0}, 1);
         ipc_msg_close(&m);
         count++;
     }

@@ -140,7 +140,8 @@ static void a_certificate_that_cannot_be_used_fails_with_an_alert(void **state) 
 
 static void records_that_make_no_sense_fail(void **state) {
     static const uint8_t too_long[] = {22, 3, 3, 0x41, 0x50}, data_record[] = {23, 3, 3, 0, 1, 0},
-                         wrong[] = {99, 3, 3, 0, 1, 0}, old[] = {22, 9, 9, 0, 1, 0}, empty[] = {22, 3, 3, 0, 0};
+                         wrong[] = {99, 3, 3, 0, 1, 0}, old[] = {22, 9, 9, 0, 1, 0}, empty[] = {22, 3, 3, 0, 0},
+                         empty_alert[] = {21, 3, 3, 0, 0}, long_plain[] = {22, 3, 3, 0x40, 1};
     static const struct {
         const uint8_t *p;
         size_t len;
@@ -150,20 +151,104 @@ static void records_that_make_no_sense_fail(void **state) {
         {data_record, sizeof(data_record), ERR_HANDSHAKE},
         {wrong, sizeof(wrong), ERR_HANDSHAKE},
         {old, sizeof(old), ERR_HANDSHAKE},
-        {empty, sizeof(empty), ERR_HANDSHAKE},
+        {empty, sizeof(empty), ERR_RECORD_TYPE},
+        {empty_alert, sizeof(empty_alert), ERR_RECORD_TYPE},
+        {long_plain, sizeof(long_plain), ERR_RECORD_OVERFLOW},
     };
     for (size_t v = 0; v < 2; v++)
         for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
             client_speaks(both_versions[v]);
             meet(server);
             assert_int_equal(step_all(), STEP_WANT_READ);
-            for (int n = 0; n < 40 && rows[i].p == empty; n++) /* some are borne */
-                assert_int_equal(buf_append(&pending, rows[i].p, rows[i].len), 0);
             assert_int_equal(buf_append(&pending, rows[i].p, rows[i].len), 0);
             assert_int_equal(step_all(), STEP_FAILED);
             expect_failed(rows[i].err);
             leave();
         }
+}
+
+/* ---- our own alerts, which the client must be able to read ---- */
+
+/* What the client makes of our answer: the alert it was told, -1 = none. */
+static int alert_heard(void) {
+    uint8_t byte;
+    answer_client();
+    ERR_clear_error();
+    if (SSL_do_handshake(client) == 1) /* in 1.3 it may be done already */
+        (void)SSL_read(client, &byte, 1);
+    int reason = ERR_GET_REASON(ERR_peek_error());
+    ERR_clear_error();
+    return reason > SSL_AD_REASON_OFFSET ? reason - SSL_AD_REASON_OFFSET : -1;
+}
+
+static void fault_is_told(const uint8_t *record, size_t len, int want_err, int want_alert) {
+    assert_int_equal(buf_append(&pending, record, len), 0);
+    assert_int_equal(step_all(), STEP_FAILED);
+    expect_failed(want_err);
+    handshake_alert(hs, want_err);
+    size_t once = buf_len(&answer);
+    handshake_alert(hs, want_err); /* only one */
+    assert_int_equal(buf_len(&answer), once);
+    assert_int_equal(alert_heard(), want_alert);
+    leave();
+}
+
+/* Each point of a handshake at which the client speaks, and what protects our alert there. */
+enum point { FLIGHT_1_3, RETRY_1_3, FLIGHT_1_2, RESUMED_1_2, RESUMED_1_3, POINTS };
+
+static void come_to(enum point point, SSL_SESSION *sessions[2]) {
+    bool is_1_2 = point == FLIGHT_1_2 || point == RESUMED_1_2;
+    client_speaks(is_1_2 ? TLS_1_2 : TLS_1_3);
+    if (point == RETRY_1_3)
+        client_groups("P-521:P-256");
+    if (point == RESUMED_1_2 || point == RESUMED_1_3)
+        assert_int_equal(SSL_set_session(client, sessions[is_1_2 ? 0 : 1]), 1);
+    meet(server);
+    assert_int_equal(step_all(), STEP_WANT_READ);
+    assert_int_equal(buf_len(&pending), 0);
+}
+
+static void our_own_faults_are_told_at_every_point(void **state) {
+    static const uint8_t too_long[] = {23, 3, 3, 0x41, 0x01}, inner_too_long[] = {23, 3, 3, 0x40, 0x12},
+                         empty[] = {22, 3, 3, 0, 0}, empty_alert[] = {21, 3, 3, 0, 0};
+    SSL_SESSION *sessions[] = {session_with(server, TLS_1_2), session_with(server, TLS_1_3)};
+    for (enum point p = 0; p < POINTS; p++) {
+        come_to(p, sessions);
+        fault_is_told(too_long, sizeof(too_long), ERR_RECORD_OVERFLOW, 22);
+        come_to(p, sessions);
+        fault_is_told(inner_too_long, sizeof(inner_too_long), ERR_RECORD_OVERFLOW, 22);
+        come_to(p, sessions);
+        fault_is_told(empty, sizeof(empty), ERR_RECORD_TYPE, 10);
+        come_to(p, sessions);
+        fault_is_told(empty_alert, sizeof(empty_alert), ERR_RECORD_TYPE, 10);
+    }
+    SSL_SESSION_free(sessions[0]);
+    SSL_SESSION_free(sessions[1]);
+}
+
+/* Faults that show when all is done: the tickets before the alert have used up numbers. */
+static void an_alert_behind_the_handshake_is_read(void **state) {
+    for (size_t v = 0; v < 2; v++) {
+        client_speaks(both_versions[v]);
+        meet(server);
+        assert_int_equal(shake(), STEP_DONE);
+        handshake_alert(hs, ERR_CLIENT_CERT_REVOKED);
+        assert_int_equal(alert_heard(), 44);
+        leave();
+    }
+}
+
+static void no_alert_answers_the_clients(void **state) {
+    client_speaks(TLS_1_2);
+    meet(server);
+    assert_int_equal(step_all(), STEP_WANT_READ);
+    size_t before = buf_len(&answer);
+    plain_alert(2, 40);
+    assert_int_equal(step_all(), STEP_FAILED);
+    handshake_alert(hs, ERR_PEER_ALERT);
+    handshake_alert(hs, ERR_RECORD_OVERFLOW);
+    assert_int_equal(buf_len(&answer), before);
+    leave();
 }
 
 static void an_answer_that_does_not_fit_fails(void **state) {
@@ -206,6 +291,9 @@ int main(void) {
         cmocka_unit_test_teardown(a_changed_byte_fails_with_an_alert_for_the_client, clean_up),
         cmocka_unit_test_teardown(a_certificate_that_cannot_be_used_fails_with_an_alert, clean_up),
         cmocka_unit_test_teardown(records_that_make_no_sense_fail, clean_up),
+        cmocka_unit_test_teardown(our_own_faults_are_told_at_every_point, clean_up),
+        cmocka_unit_test_teardown(an_alert_behind_the_handshake_is_read, clean_up),
+        cmocka_unit_test_teardown(no_alert_answers_the_clients, clean_up),
         cmocka_unit_test_teardown(an_answer_that_does_not_fit_fails, clean_up),
         cmocka_unit_test_teardown(nothing_is_taken_out_before_it_is_done, clean_up),
         cmocka_unit_test_teardown(freed_at_any_point, clean_up),

@@ -22,7 +22,7 @@ static void ja4_published_example(void **state) {
                            "example.org");
             break;
         case 0x0033:
-            data = LITERAL("\x00\x05\x3a\x3a\x00\x01\x00");
+            data = LITERAL("\x00\x05\x5a\x5a\x00\x01\x00");
             break;
         case 0x0010:
             data = LITERAL("\x00\x0c\x02h2\x08http/1.1");

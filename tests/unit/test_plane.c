@@ -95,18 +95,47 @@ static void empty_records_are_fine_until_they_are_a_flood(void **state) {
     for (size_t i = 0; suite_at(i); i += 3) {
         start(suite_at(i)->id);
         for (int round = 0; round < 3; round++) {
-            for (int n = 0; n < PLANE_EMPTY_MAX; n++)
+            for (int n = 0; n < PLANE_IDLE_MAX; n++)
                 put_data("");
             expect_silence();
             put_data("x");
             expect_data("x");
         }
-        for (int n = 0; n < PLANE_EMPTY_MAX; n++)
+        for (int n = 0; n < PLANE_IDLE_MAX + 1; n++) /* one was saved up */
             put_data("");
         expect_silence();
         put_data("");
         expect_failure(ERR_RECORD_FLOOD);
     }
+}
+
+/* A client that only reads: what we send it counts as well, and saves up for what is under way. */
+static void data_that_we_send_is_no_idleness(void **state) {
+    start(suite_at(0)->id);
+    for (int n = 0; n < PLANE_IDLE_MAX; n++)
+        put_data("");
+    expect_silence();
+    plane_progress(&peer.plane, 1);
+    for (int n = 0; n < PLANE_IDLE_MAX + 1; n++)
+        put_data("");
+    expect_silence();
+    put_data("");
+    expect_failure(ERR_RECORD_FLOOD);
+}
+
+static void what_is_saved_up_is_bounded(void **state) {
+    start(suite_at(0)->id);
+    for (int n = 0; n < 10; n++)
+        plane_progress(&peer.plane, SIZE_MAX / 2);
+    assert_true(plane_valid(&peer.plane));
+    for (int n = 0; n < PLANE_SAVED_MAX + PLANE_IDLE_MAX; n++) {
+        put_data("");
+        if (n % 50 == 0)
+            expect_silence();
+    }
+    expect_silence();
+    put_data("");
+    expect_failure(ERR_RECORD_FLOOD);
 }
 
 static void other_types_are_refused(void **state) {
@@ -291,6 +320,8 @@ int main(void) {
         cmocka_unit_test(data_before_a_fault_is_valid),
         cmocka_unit_test(bad_headers_fail_at_once),
         cmocka_unit_test(empty_records_are_fine_until_they_are_a_flood),
+        cmocka_unit_test(data_that_we_send_is_no_idleness),
+        cmocka_unit_test(what_is_saved_up_is_bounded),
         cmocka_unit_test(other_types_are_refused),
         cmocka_unit_test(a_plain_change_cipher_spec_is_too_late),
         cmocka_unit_test(we_send_alerts_at_the_right_level),

@@ -11,6 +11,7 @@
 #include "base/crc32c.h"
 #include "relay/proxy_header.h"
 #include "tls/cert_alg.h"
+#include "tls/hostname.h"
 #include "tls/suite.h"
 
 #define SIG "\r\n\r\n\0\r\nQUIT\n"
@@ -127,6 +128,16 @@ static void v2_alpn_and_authority(void **state) {
                                                                                       "example.org");
 }
 
+/* The facts say what the client has sent; what is no host name is none to the backend. */
+static void v2_authority_is_a_host_name(void **state) {
+    static const char *const other[] = {"::1", "192.0.2.1", "a b", "a\xc3\xa4.example", "*.example.org", "."};
+    struct facts f = facts_of("1.2.3.4:258", "5.6.7.8:443");
+    for (size_t i = 0; i < ARRAY_LEN(other); i++) {
+        f.sni = span_str(other[i]);
+        assert_bytes(header(PROXY_SEND_V2, TLV_AUTHORITY, &f), V4_HEAD("\x0c"));
+    }
+}
+
 static void v2_what_is_not_known_is_left_out(void **state) {
     struct facts f = facts_of("1.2.3.4:258", "5.6.7.8:443");
     f.sni = f.alpn = (struct span){NULL, 0};
@@ -233,7 +244,12 @@ static void the_longest_header_fits(void **state) {
     f.suite = 0xc02c;
     f.tls_version = TLS_1_2;
     f.group = 0x11ec;
-    f.sni = f.alpn = f.id.cn = span_of(bytes, 255);
+    char name[HOSTNAME_MAX]; /* in labels of 15 */
+    for (size_t i = 0; i < sizeof(name); i++)
+        name[i] = i % 16 == 15 ? '.' : 'a';
+    name[sizeof(name) - 1] = 'a';
+    f.sni = span_of(name, sizeof(name));
+    f.alpn = f.id.cn = span_of(bytes, 255);
     f.id.name = span_of(bytes, FACTS_NAME_MAX);
     f.id.cert = span_of(bytes, sizeof(bytes));
     assert_true(header(PROXY_SEND_V2, ~0u, &f).len > FACTS_CERT_MAX + FACTS_NAME_MAX + 3 * 255);
@@ -326,6 +342,7 @@ int main(void) {
         cmocka_unit_test(v2_mixed_families_go_as_ipv6),
         cmocka_unit_test(v2_unknown_client_is_local_and_bare),
         cmocka_unit_test(v2_alpn_and_authority),
+        cmocka_unit_test(v2_authority_is_a_host_name),
         cmocka_unit_test(v2_what_is_not_known_is_left_out),
         cmocka_unit_test(v2_unique_id_is_raw),
         cmocka_unit_test(v2_ssl_of_tls_1_3),

@@ -175,6 +175,76 @@ static void a_resumed_session_needs_no_key(void **state) {
     }
 }
 
+/* ---- a ticket of one version shown in the other: passed over, without an alert ---- */
+
+static const uint8_t *shown;
+static size_t shown_len;
+
+/* libssl's client: our ticket as the identity of a key that is not ours. */
+static int show_as_psk(SSL *ssl, const EVP_MD *md, const unsigned char **ret_id, size_t *ret_len, SSL_SESSION **ret) {
+    static const uint8_t suite[] = {0x13, 0x01};
+    uint8_t key[32] = {7};
+    SSL_SESSION *s = SSL_SESSION_new();
+    assert_non_null(s);
+    assert_int_equal(SSL_SESSION_set1_master_key(s, key, sizeof(key)), 1);
+    assert_int_equal(SSL_SESSION_set_cipher(s, SSL_CIPHER_find(ssl, suite)), 1);
+    assert_int_equal(SSL_SESSION_set_protocol_version(s, TLS_1_3), 1);
+    *ret_id = shown;
+    *ret_len = shown_len;
+    *ret = s;
+    return 1;
+}
+
+static void a_ticket_of_1_2_is_no_psk(void **state) {
+    SSL_SESSION *session = session_with(server, TLS_1_2);
+    SSL_SESSION_get0_ticket(session, &shown, &shown_len);
+    assert_true(shown_len > 0);
+    client_speaks(TLS_1_3);
+    SSL_set_psk_use_session_callback(client, show_as_psk);
+    establish(server);
+    assert_false(result.resumed);
+    talk_and_close();
+    leave();
+    SSL_SESSION_free(session);
+}
+
+static void a_ticket_of_1_3_resumes_nothing_in_1_2(void **state) {
+    SSL_SESSION *session = session_with(server, TLS_1_3);
+    SSL_SESSION_get0_ticket(session, &shown, &shown_len);
+    client_speaks(TLS_1_2);
+    assert_int_equal(SSL_set_session_ticket_ext(client, (void *)(uintptr_t)shown, (int)shown_len), 1);
+    establish(server);
+    assert_false(result.resumed);
+    talk_and_close();
+    leave();
+    SSL_SESSION_free(session);
+}
+
+/* RFC 8446 4.2.10: what a client sends ahead under a ticket of somebody else's is passed over. */
+static void early_data_of_a_foreign_ticket_is_passed_over(void **state) {
+    static const size_t sizes[] = {1, 16384, 40000, 65536};
+    struct tickets *others = service_tickets(9);
+    struct tls_policy p = service_policy("web");
+    struct tls_server *s = service_new(&p, certs, others);
+    for (size_t i = 0; i < 2 * ARRAY_LEN(sizes); i++) {
+        size_t n;
+        SSL_SESSION *session = session_with(s, TLS_1_3);
+        assert_int_equal(SSL_SESSION_set_max_early_data(session, UINT32_MAX), 1);
+        client_speaks(TLS_1_3);
+        assert_int_equal(SSL_set_session(client, session), 1);
+        if (i % 2)
+            client_groups("P-521:P-256"); /* a retry comes between */
+        assert_int_equal(SSL_write_early_data(client, data, sizes[i / 2], &n), 1);
+        establish(server);
+        assert_false(result.resumed);
+        talk_and_close();
+        leave();
+        SSL_SESSION_free(session);
+    }
+    tls_server_free(s);
+    tickets_free(others);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(the_same_service_resumes_its_sessions, clean_up),
@@ -186,6 +256,9 @@ int main(void) {
         cmocka_unit_test_teardown(other_versions_or_suites_mean_a_full_handshake, clean_up),
         cmocka_unit_test_teardown(a_resumed_session_can_be_resumed_after_a_retry, clean_up),
         cmocka_unit_test_teardown(a_resumed_session_needs_no_key, clean_up),
+        cmocka_unit_test_teardown(a_ticket_of_1_2_is_no_psk, clean_up),
+        cmocka_unit_test_teardown(a_ticket_of_1_3_resumes_nothing_in_1_2, clean_up),
+        cmocka_unit_test_teardown(early_data_of_a_foreign_ticket_is_passed_over, clean_up),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -140,8 +140,11 @@ static void groups_must_be_shared(void **state) {
     hello.groups = span_of(NULL, 0); /* RFC 8422 4: any */
     expect(0);
     hello.versions = LIST("\x03\x04");
-    expect(ERR_NO_GROUP);
+    expect(ERR_HELLO_LACKS);
     hello.has_psk = true;
+    expect(ERR_HELLO_LACKS);
+    hello.has_psk_modes = true;
+    hello.has_key_share = false;
     expect(0);
 }
 

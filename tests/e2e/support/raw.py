@@ -96,31 +96,53 @@ class Half12:
         return head[0], plain
 
 
-class RawSession:
-    """After the handshake: send_record(), send_bytes(), read_record()."""
+def in_pieces(n):
+    """For RawSession: all that the client says in the handshake in records of N bytes."""
+    def rewrite(records):
+        for kind, plain, sealed in records:
+            step = n if kind == HANDSHAKE else len(plain)
+            for i in range(0, len(plain), step):
+                yield kind, plain[i:i + step], sealed
+    return rewrite
 
-    def __init__(self, port, version=clients.V13, ciphers=None, name="localhost", **options):
+
+class RawSession:
+    """
+    After the handshake: send_record(), send_bytes(), read_record(). REWRITE makes of each flight of the client's, a list of
+    (content type, plain bytes, is sealed), the one that is sent.
+    """
+
+    def __init__(self, port, version=clients.V13, ciphers=None, name="localhost", rewrite=None, ctx=None, **options):
         self.socket = clients.tcp(port, **options)
         self.received = b""
         self.version = version
-        ctx = clients.context(version=version, ciphers=ciphers)
-        fd, log = tempfile.mkstemp()
+        self.rewrite = rewrite
+        self.ccs_sent, self.sealed = False, 1
+        self.flight_halves = None
+        ctx = ctx or clients.context(version=version, ciphers=ciphers)
+        fd, self.log = tempfile.mkstemp()
         os.close(fd)
-        ctx.keylog_filename = log
+        ctx.keylog_filename = self.log
         try:
             self._handshake(ctx, name)
-            with open(log) as f:
-                rows = [line.split() for line in f if line.strip() and line[0] != "#"]
+            self._read_log()
+        except BaseException:
+            self.socket.close()
+            raise
         finally:
-            os.unlink(log)
+            os.unlink(self.log)
+        self._take_over()
+
+    def _read_log(self):
+        with open(self.log) as f:
+            rows = [line.split() for line in f if line.strip() and line[0] != "#"]
         self.secrets = {row[0]: bytes.fromhex(row[2]) for row in rows}
         self.client_random = bytes.fromhex(rows[0][1])
-        self._take_over()
 
     def _handshake(self, ctx, name):
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        o = ctx.wrap_bio(incoming, outgoing, server_hostname=name)
-        wire = b""
+        self.object = o = ctx.wrap_bio(incoming, outgoing, server_hostname=name)
+        self.wire = b""
         while True:
             try:
                 o.do_handshake()
@@ -128,38 +150,71 @@ class RawSession:
             except ssl.SSLWantReadError:
                 self._flush(outgoing)
                 record = self._raw_record()
-                wire += record
+                self.wire += record
                 incoming.write(record)
         self._flush(outgoing)
         self.suite = o.cipher()[0]
-        self.server_random = wire[11:43]
-        self.object = o
+        self.server_random = self.wire[11:43]
 
     def _flush(self, outgoing):
         data = outgoing.read()
         if data:
-            self.socket.sendall(data)
+            self.socket.sendall(self._rewritten(data) if self.rewrite else data)
+
+    def _rewritten(self, data):
+        records = []
+        while data:
+            kind, head = data[0], data[:5]
+            body, data = data[5:5 + struct.unpack("!H", head[3:])[0]], data[5 + struct.unpack("!H", head[3:])[0]:]
+            sealed = kind == DATA or (self.ccs_sent and self.version == clients.V12)
+            self.ccs_sent = self.ccs_sent or kind == CHANGE_CIPHER
+            if sealed:
+                kind, body = self._flight_half(0).open(head, body)
+            records.append((kind, body, sealed))
+        out = b""
+        for kind, plain, sealed in self.rewrite(records):
+            out += self._flight_half(1).seal(kind, plain) if sealed else struct.pack("!BHH", kind, 0x0303, len(plain)) + plain
+        if self.flight_halves:
+            self.sealed = self.flight_halves[1].seq
+        return out
+
+    def _flight_half(self, i):
+        """The client's keys of the handshake, once to open what its library made, once to seal what is made of it."""
+        if self.flight_halves is None:
+            self._read_log()
+            self.suite = self.object.cipher()[0]
+            self.server_random = self.wire[11:43]
+            if self.version == clients.V13:
+                secret = self.secrets["CLIENT_HANDSHAKE_TRAFFIC_SECRET"]
+                self.flight_halves = [Half13(self._suite13(), secret, 0) for _ in range(2)]
+            else:
+                self.flight_halves = [self._halves12()[0] for _ in range(2)]
+        return self.flight_halves[i]
 
     def _raw_record(self):
         head = clients.receive(self.socket, 5)
         return head + clients.receive(self.socket, struct.unpack("!H", head[3:5])[0])
 
-    def _take_over(self):
+    def _suite13(self):
         hash_ = hashes.SHA384() if "SHA384" in self.suite else hashes.SHA256()
-        is_chacha = "CHACHA" in self.suite
-        key_len = 16 if "128" in self.suite else 32
-        aead = ChaCha20Poly1305 if is_chacha else AESGCM
+        return hash_, 16 if "128" in self.suite else 32, ChaCha20Poly1305 if "CHACHA" in self.suite else AESGCM
+
+    def _take_over(self):
         if self.version == clients.V13:
-            suite = (hash_, key_len, aead)
-            self.out = Half13(suite, self.secrets["CLIENT_TRAFFIC_SECRET_0"], 0)
-            self.into = Half13(suite, self.secrets["SERVER_TRAFFIC_SECRET_0"], 0)
+            self.out = Half13(self._suite13(), self.secrets["CLIENT_TRAFFIC_SECRET_0"], 0)
+            self.into = Half13(self._suite13(), self.secrets["SERVER_TRAFFIC_SECRET_0"], 0)
             return
+        self.out, self.into = self._halves12()
+        self.out.seq, self.into.seq = self.sealed, 1
+
+    def _halves12(self):
+        hash_, key_len, aead = self._suite13()
+        is_chacha = "CHACHA" in self.suite
         iv_len = 12 if is_chacha else 4
         block = prf12(hash_, self.secrets["CLIENT_RANDOM"], b"key expansion", self.server_random + self.client_random,
                       2 * (key_len + iv_len))
         keys, ivs = block[:2 * key_len], block[2 * key_len:]
-        self.out = Half12(aead(keys[:key_len]), ivs[:iv_len], 1, is_chacha)
-        self.into = Half12(aead(keys[key_len:]), ivs[iv_len:], 1, is_chacha)
+        return Half12(aead(keys[:key_len]), ivs[:iv_len], 0, is_chacha), Half12(aead(keys[key_len:]), ivs[iv_len:], 0, is_chacha)
 
     def send_bytes(self, data):
         self.socket.sendall(data)
@@ -213,4 +268,4 @@ class RawSession:
         self.socket.close()
 
 
-__all__ = ["RawSession", "InvalidTag", "CHANGE_CIPHER", "ALERT", "HANDSHAKE", "DATA", "CLOSE_NOTIFY"]
+__all__ = ["RawSession", "in_pieces", "InvalidTag", "CHANGE_CIPHER", "ALERT", "HANDSHAKE", "DATA", "CLOSE_NOTIFY"]
