@@ -325,8 +325,8 @@ static void an_answer_is_written_only_on_success(void **state) {
 
 /* What the relay writes, the handshaker of the next tls-off reads. */
 static void our_own_headers_come_back(void **state) {
-    static const char *const ends[][2] = {{"1.2.3.4:5", "6.7.8.9:10"}, {"[2001:db8::1]:5", "[::1]:443"},
-                                         {"[2001:db8::1]:5", "6.7.8.9:443"}};
+    static const char *const ends[][2] = {
+        {"1.2.3.4:5", "6.7.8.9:10"}, {"[2001:db8::1]:5", "[::1]:443"}, {"[2001:db8::1]:5", "6.7.8.9:443"}};
     static const enum proxy_send sends[] = {PROXY_SEND_V1, PROXY_SEND_V2};
     for (size_t i = 0; i < ARRAY_LEN(ends); i++)
         for (size_t k = 0; k < ARRAY_LEN(sends); k++) {
