@@ -135,8 +135,7 @@ static uint64_t keepalive_of(const struct conf *c, size_t i) {
     return CONF_NEVER;
 }
 
-/* Options are set at each reload: they may have changed, and sockets of an older version or of the service manager have none.
- */
+/* Options are set at each reload: they may have changed, and sockets that somebody else has made have none. */
 static bool listen_group(struct listener *l, const char *congestion, uint64_t keepalive_ms) {
     for (uint32_t k = 0; k < l->nfds; k++) {
         tcp_keepalive(l->fds[k], keepalive_ms);

@@ -4,6 +4,7 @@ import itertools
 import os
 import re
 import resource
+import signal
 import socket
 import subprocess
 import threading
@@ -320,3 +321,58 @@ def test_no_port_is_left_as_a_reason(parts, few_ports):
     for x in [r, *held]:
         x.socket.close()
     until(lambda: len(p.events("session")) == len(held) + 1, "all ended")
+
+
+# --- dead peers
+
+
+def timers(port, kind):
+    """Of established connections with PORT at either end, ours and the test's own."""
+    rows = subprocess.run(["ss", "-Htno", "state", "established", f"( sport = :{port} )", "or", f"( dport = :{port} )"],
+                          capture_output=True, text=True, check=True).stdout.splitlines()
+    return [row.split()[-1] for row in rows if f"timer:({kind}," in row]
+
+
+def keepalive_timers(port):
+    return timers(port, "keepalive")
+
+
+def in_flight(port):
+    return timers(port, "on")
+
+
+def test_keepalive_is_on(parts):
+    """The test's own sockets have no timer: one is the proxy's towards the client, one towards the backend."""
+    b = parts.backend(where="tcp")
+    p = parts.proxy(b)
+    with connect(p.port) as c:
+        c.sendall(b"x")
+        assert receive(c, 1) == b"x"
+        until(lambda: len(keepalive_timers(p.port)) == len(keepalive_timers(b.port)) == 1, "on")  # once all is acknowledged
+        rewritten = p.config_file.read_text()
+        p.config_file.write_text(rewritten + '\n[service.web.timeouts]\nkeepalive = "none"\n')
+        p.signal(signal.SIGHUP)
+        p.wait_event("log", message=lambda m: m.startswith("reload done"))
+        assert keepalive_timers(p.port) == keepalive_timers(b.port) == []  # it has moved, and has what the service has now
+        with connect(p.port) as d:
+            d.sendall(b"x")
+            assert receive(d, 1) == b"x"
+            until(lambda: not in_flight(p.port) and not in_flight(b.port), "all is acknowledged")
+            assert keepalive_timers(p.port) == keepalive_timers(b.port) == []
+            p.config_file.write_text(rewritten)
+            p.signal(signal.SIGHUP)
+            p.wait_event("log", count=2, message=lambda m: m.startswith("reload done"))
+            until(lambda: len(keepalive_timers(p.port)) == len(keepalive_timers(b.port)) == 2, "both have it")
+            d.unwrap().close()
+        c.unwrap().close()
+
+
+def test_a_client_that_is_gone_without_a_word(parts, few_ports):
+    p = parts.proxy(parts.backend(), timeouts={"idle": "none", "keepalive": "1s"}, listen=["127.0.0.1:44000"])
+    r = RawSession(p.port, source=("127.0.0.1", 30000))
+    r.send_record(23, b"x")
+    assert r.read_n(1) == b"x"
+    until(lambda: keepalive_timers(p.port), "nothing is in flight")
+    subprocess.run(["ip", "link", "set", "lo", "down"], check=True)
+    assert p.wait_session()["client_end"] == "reset"
+    r.socket.close()
