@@ -6,7 +6,7 @@
 
 #include "base/defs.h"
 
-#define UNSENT_MAX (128 * 1024)
+#define UNSENT_MAX (512 * 1024)
 
 static void set(int fd, int level, int option, int value) {
     (void)setsockopt(fd, level, option, &value, sizeof(value));

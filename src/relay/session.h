@@ -60,8 +60,9 @@ struct flow {
     uint64_t bytes;    /* plain bytes moved */
     uint8_t state;     /* enum flow_state */
     uint8_t chunk_shift;
-    bool readable; /* the source may have bytes */
-    bool blocked;  /* the sink took no more; an event will tell */
+    bool readable;    /* the source may have bytes */
+    bool blocked;     /* the sink took no more; an event will tell */
+    uint32_t mark_us; /* low bits of the time when window_moved() last looked; 0 = never */
 };
 
 struct session {

@@ -376,3 +376,79 @@ def test_a_client_that_is_gone_without_a_word(parts, few_ports):
     subprocess.run(["ip", "link", "set", "lo", "down"], check=True)
     assert p.wait_session()["client_end"] == "reset"
     r.socket.close()
+
+
+# --- what the kernel holds
+
+
+def held(p):
+    """Bytes in the TCP sockets of the relay: received and not read, sent and not acknowledged."""
+    relay = p.roles()["relay"][0]
+    rows = subprocess.run(["ss", "-Htnmp", "state", "connected"], capture_output=True, text=True, check=True).stdout
+    found = re.findall(rf"pid={relay},.*\n?.*skmem:\(r(\d+),rb\d+,t\d+,tb\d+,f\d+,w(\d+)", rows)
+    return sum(int(r) + int(w) for r, w in found)
+
+
+def settled(p):
+    """When nothing has moved for twenty looks."""
+    seen = []
+
+    def still():
+        seen.append(held(p))
+        return len(seen) > 20 and len(set(seen[-20:])) == 1
+
+    until(still, "nothing moves any more", every=0.05)
+    return seen[-1]
+
+
+HELD_MAX = 3_000_000  # a window of 512 KiB takes up to twice its size, and half a megabyte may wait to be sent; else it is 6 and more
+
+
+def pour(c):
+    """Sends for as long as it can; then the other side's turn is over as well."""
+    c.recv(1)
+    while True:
+        c.sendall(bytes(262144))
+
+
+@pytest.mark.parametrize("fast_first", [False, True])
+def test_a_client_that_stops_reading(parts, fast_first):
+    b = parts.backend(pour, where="tcp")
+    p = parts.proxy(b, top={"workers": 1})
+    with connect(p.port) as c:
+        c.sendall(b"x")
+        if fast_first:
+            receive(c, 200_000_000)
+        assert settled(p) < HELD_MAX
+    p.wait_session()
+
+
+def test_a_backend_that_stops_reading(parts):
+    over = threading.Event()
+
+    def reads_a_while(c):
+        n = 0
+        while n < 100_000_000:
+            n += len(c.recv(262144))
+        over.wait()
+
+    b = parts.backend(reads_a_while, where="tcp")
+    p = parts.proxy(b, top={"workers": 1})
+    with connect(p.port) as c:
+        c.sendall(bytes(100_000_000))
+        c.settimeout(None)
+        sender = threading.Thread(target=send_on, args=(c,), daemon=True)
+        sender.start()
+        assert settled(p) < HELD_MAX
+        over.set()
+        c.shutdown(socket.SHUT_RDWR)
+        sender.join()
+    p.wait_session()
+
+
+def send_on(c):
+    try:
+        while True:
+            c.sendall(bytes(262144))
+    except OSError:
+        pass
