@@ -68,8 +68,7 @@ static void close_attempt(struct session *s) {
 
 /* ---- faults ---- */
 
-/* What is to be thought of a connect that did not succeed at once. A Unix socket says EAGAIN when the queue of its peer is
- * full. */
+/* What is to be thought of a connect that did not succeed at once. EAGAIN of a Unix socket: the queue of its peer is full. */
 static enum attempt judge(int error) {
     switch (error) {
     case EINPROGRESS:
@@ -148,15 +147,13 @@ static void attempt_failed(struct relay *r, struct session *s, int error) {
 /* The backend has no place now. Only a queue that does not move is its fault. */
 static void no_room(struct relay *r, struct session *s, int error) {
     uint32_t out_ms = 0;
-    remember(r, s, error);
-    if (error == EAGAIN && !is_tcp(r, s)) {
-        if (!s->in_line)
-            counts_backend(r, s, STATS_BACKLOG_FULL);
-        if (backends_full(backends_of(r, s), s->backend, r->loop.now_ms, &out_ms))
-            say_out(r, s, error, out_ms);
-    } else {
-        s->connect_errno = EADDRNOTAVAIL;
-    }
+    remember(r, s, is_tcp(r, s) ? EADDRNOTAVAIL : error); /* TCP has said EAGAIN for it, too */
+    if (is_tcp(r, s))
+        return;
+    if (!s->in_line)
+        counts_backend(r, s, STATS_BACKLOG_FULL);
+    if (backends_full(backends_of(r, s), s->backend, r->loop.now_ms, &out_ms))
+        say_out(r, s, error, out_ms);
 }
 
 /* Ours, not a backend's: logged and counted as such. */
