@@ -63,7 +63,7 @@ enum alert {
     X(ERR_CLIENT_RATE, "client_rate", "too many handshakes per second from this client", ALERT_NONE)                           \
     X(ERR_CLIENT_SESSIONS, "client_sessions", "too many sessions from this client", ALERT_NONE)                                \
     X(ERR_SERVICE_SESSIONS, "service_sessions", "too many sessions in this service", ALERT_NONE)                               \
-    X(ERR_OUT_OF_FDS, "out_of_descriptors", "out of file descriptors", ALERT_NONE)                                             \
+    X(ERR_OUT_OF_FDS, "out_of_descriptors", "out of file descriptors", ALERT_INTERNAL_ERROR)                                   \
     X(ERR_GAVE_WAY, "gave_way", "memory or descriptors for handshakes were used up, and this client held most of them",        \
       ALERT_NONE)                                                                                                              \
     /* ClientHello */                                                                                                          \
@@ -123,6 +123,8 @@ enum alert {
     X(ERR_BACKEND_REFUSED, "backend_refused", "no backend took the connection", ALERT_INTERNAL_ERROR)                          \
     X(ERR_BACKEND_TIMEOUT, "backend_timeout", "no backend took the connection in time", ALERT_INTERNAL_ERROR)                  \
     X(ERR_BACKEND_BACKLOG, "backend_backlog", "the backend's queue of connections stayed full", ALERT_INTERNAL_ERROR)          \
+    X(ERR_NO_LOCAL_PORT, "no_local_port", "no local address or port is left for a connection to the backend",                  \
+      ALERT_INTERNAL_ERROR)                                                                                                    \
     X(ERR_BACKEND_RESET, "backend_reset", "the backend reset the connection", ALERT_NONE)                                      \
     /* end of a session */                                                                                                     \
     X(ERR_CLIENT_RESET, "client_reset", "the client reset the connection", ALERT_NONE)                                         \

@@ -63,7 +63,9 @@ static void put_totals(const json_t *s, size_t width) {
     put_rate(&t, "sessions", json_object_get(rates, "sessions"), sessions, admin_number(totals, "sessions_total"), false);
     put_rate(&t, "handshakes", json_object_get(rates, "handshakes"), now,
              admin_number(handshakes, "full") + admin_number(handshakes, "resumed"), false);
-    put_rate(&t, "failed", json_object_get(rates, "failed"), "", failed_of(handshakes), false);
+    put_rate(&t, "failed handshakes", json_object_get(rates, "failed"), "", failed_of(handshakes), false);
+    put_rate(&t, "failed sessions", json_object_get(rates, "sessions_failed"), "",
+             admin_number(totals, "sessions_failed_total"), false);
     put_rate(&t, "bytes in", json_object_get(rates, "bytes_in"), "", admin_number(totals, "bytes_in_total"), true);
     put_rate(&t, "bytes out", json_object_get(rates, "bytes_out"), "", admin_number(totals, "bytes_out_total"), true);
     table_end(&t, stdout, width);
@@ -100,12 +102,23 @@ static void put_services(const json_t *s, size_t width) {
     table_begin(&t, "~service, backend|state|>sessions|>in all|>in|>out|>failed");
     json_array_foreach(json_object_get(s, "services"), i, service) {
         put_traffic(&t, admin_text(service, "name"), admin_text(service, "mode"), service, "",
-                    failed_of(json_object_get(service, "handshakes")));
+                    failed_of(json_object_get(service, "handshakes")) + admin_number(service, "sessions_failed_total"));
         json_array_foreach(json_object_get(service, "backends"), j, backend)
             put_traffic(&t, admin_text(backend, "name"), admin_text(backend, "state"), backend, "  ",
                         admin_number(backend, "connects_failed_total"));
     }
     table_end(&t, stdout, width);
+}
+
+/* What last went wrong with each backend, and how long ago. */
+static void put_faults(const json_t *s) {
+    char age[HUMAN_MAX];
+    size_t i, j;
+    json_t *service, *backend;
+    json_array_foreach(json_object_get(s, "services"), i, service)
+        json_array_foreach(json_object_get(service, "backends"), j, backend) if (json_object_get(backend, "last_fault"))
+            printf("last fault of %s: %s, %s ago\n", admin_text(backend, "name"), admin_text(backend, "last_fault"),
+                   human_seconds(admin_number(s, "time") - admin_number(backend, "last_fault_time"), age));
 }
 
 static void put_processes(const json_t *s, size_t width) {
@@ -189,6 +202,7 @@ int cmd_status(int argc, char **argv) {
         put_times(s, width);
         putchar('\n');
         put_services(s, width);
+        put_faults(s);
         if (json_array_size(json_object_get(s, "processes")) > 0)
             putchar('\n');
         put_processes(s, width);

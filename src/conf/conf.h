@@ -93,7 +93,7 @@ struct conf_service {
     bool proxy_accept; /* required, from these networks */
     struct cidr *proxy_trust;
     size_t nproxy_trust;
-    uint64_t handshake_ms, connect_ms, idle_ms, linger_ms;                                /* CONF_NEVER = none */
+    uint64_t handshake_ms, connect_ms, idle_ms, linger_ms, keepalive_ms;                  /* CONF_NEVER = none */
     uint64_t max_sessions, max_sessions_per_client, max_handshakes_per_client_per_second; /* 0 = no limit */
     uint64_t max_bytes_per_client;                                                        /* a second; 0 = no limit */
 };

@@ -109,6 +109,7 @@ void load_service_defaults(struct conf_service *s) {
     s->idle_ms = 10 * 60 * 1000;
     s->linger_ms = 5 * 1000;
     s->max_sessions_per_client = 1024;
+    s->keepalive_ms = 2 * 60 * 1000;
 }
 
 /* CPUs this process may run on; a set larger than cpu_set_t (more than 1024) cannot be asked for and gives the maximum. */

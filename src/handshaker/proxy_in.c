@@ -49,9 +49,13 @@ static bool take_field(struct span *line, bool last, char *to, size_t cap) {
     return true;
 }
 
-static bool take_ip(struct span *line, int family, uint8_t to[static 16]) {
+/* An address in the canonical text of either family, as it stands there. */
+static bool take_ip(struct span *line, struct addr *to) {
     char text[ADDR_TEXT_MAX];
-    return take_field(line, false, text, sizeof(text)) && inet_pton(family, text, to) == 1;
+    if (!take_field(line, false, text, sizeof(text)))
+        return false;
+    to->family = strchr(text, ':') ? AF_INET6 : AF_INET;
+    return inet_pton(to->family, text, to->ip) == 1;
 }
 
 /* Decimal without leading zeros (2.1). */
@@ -66,24 +70,28 @@ static bool take_port(struct span *line, bool last, uint16_t *to) {
     return true;
 }
 
-/* LINE: what stands between "PROXY " and the line's end. */
+/*
+ * LINE: what stands between "PROXY " and the line's end. Senders that learned the client from another header may have ends of
+ * two families, and name the protocol by one of them; so the name has to be true of one address, not of both.
+ */
 static bool parse_v1(struct span line, struct proxy_in *ret) {
     char proto[8];
+    struct addr src = {0}, dst = {0};
     if (span_has_prefix(line, "UNKNOWN") && (line.len == 7 || line.p[7] == ' ')) {
         ret->local = true;
         return true;
     }
     if (!take_field(&line, false, proto, sizeof(proto)))
         return false;
-    int family = strcmp(proto, "TCP4") == 0 ? AF_INET : strcmp(proto, "TCP6") == 0 ? AF_INET6 : AF_UNSPEC;
-    uint8_t src[16], dst[16];
-    uint16_t sport = 0, dport = 0;
-    if (family == AF_UNSPEC || !take_ip(&line, family, src) || !take_ip(&line, family, dst) ||
-        !take_port(&line, false, &sport) || !take_port(&line, true, &dport))
+    bool tcp4 = strcmp(proto, "TCP4") == 0, tcp6 = strcmp(proto, "TCP6") == 0;
+    if (!(tcp4 || tcp6) || !take_ip(&line, &src) || !take_ip(&line, &dst) || !take_port(&line, false, &src.port) ||
+        !take_port(&line, true, &dst.port))
         return false;
-    ret->client = named(family, src, sport);
-    ret->service = named(family, dst, dport);
-    return true;
+    ret->client = named(src.family, src.ip, src.port);
+    ret->service = named(dst.family, dst.ip, dst.port);
+    if (tcp6)
+        return src.family == AF_INET6 || dst.family == AF_INET6;
+    return ret->client.family == AF_INET || ret->service.family == AF_INET;
 }
 
 static enum step read_v1(struct span in, struct proxy_in *ret, int *ret_err) {

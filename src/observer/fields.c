@@ -32,6 +32,7 @@ static bool is_ours(int reason) {
     case ERR_BACKEND_REFUSED:
     case ERR_BACKEND_TIMEOUT:
     case ERR_BACKEND_BACKLOG:
+    case ERR_NO_LOCAL_PORT:
         return true;
     default:
         return false;

@@ -109,6 +109,7 @@ static void row_values(const struct stats_row *row, uint64_t ret[static FIGURES]
     ret[FIGURE_SESSIONS] = row->values[STATS_SESSIONS];
     ret[FIGURE_HANDSHAKES] = row->values[STATS_HANDSHAKES_FULL] + row->values[STATS_HANDSHAKES_RESUMED];
     ret[FIGURE_FAILED] = row->values[STATS_HANDSHAKES_FAILED];
+    ret[FIGURE_SESSIONS_FAILED] = row->values[STATS_SESSIONS_FAILED];
 }
 
 static void feed_rows(struct figures *f, uint64_t totals[static FIGURES]) {

@@ -14,7 +14,7 @@
 #define HISTORY_SECONDS  60
 
 /* The values rates are kept of, of a service or backend, and of all services together. */
-enum figure { FIGURE_IN, FIGURE_OUT, FIGURE_SESSIONS, FIGURE_HANDSHAKES, FIGURE_FAILED, FIGURES };
+enum figure { FIGURE_IN, FIGURE_OUT, FIGURE_SESSIONS, FIGURE_HANDSHAKES, FIGURE_FAILED, FIGURE_SESSIONS_FAILED, FIGURES };
 
 /* How a series is named: 'c' and a client's name, 'v' and a verified name, or a kind, service and name. */
 #define FIGURE_KEY_MAX 512

@@ -115,7 +115,8 @@ void json_put_rates(json_t *o, const char *name, const double rates[static RATES
         json_put_real(member, spans[i], rates[i]);
 }
 
-static const char *const figure_names[FIGURES] = {"bytes_in", "bytes_out", "sessions", "handshakes", "failed"};
+static const char *const figure_names[FIGURES] = {"bytes_in",   "bytes_out", "sessions",
+                                                  "handshakes", "failed",    "sessions_failed"};
 
 static void put_rates(struct admin *a, json_t *top) {
     json_t *o = json_put_object(top, "rates");
@@ -193,11 +194,20 @@ static void put_crowded(struct admin *a, json_t *list) {
     }
 }
 
+/* What keeps a backend from being of use to a relay; NULL. */
+static const char *backend_trouble(const struct admin *a, const struct stats_row *b) {
+    if (b->values[STATS_NO_ADDRESS_NOW] > 0)
+        return "has no address: its name does not resolve";
+    if (b->values[STATS_OUT_NOW] >= a->conf->workers)
+        return "is left out";
+    return b->values[STATS_FULL_NOW] > 0 ? "has a full queue of connections" : NULL;
+}
+
 /* What an operator should look at, in sentences. */
 static void put_degraded(struct admin *a, json_t *top) {
     const struct roster *r = &a->figures.roster;
     json_t *list = json_put_array(top, "degraded");
-    char line[256];
+    char line[320];
     if (a->log->waits_since_ms && a->loop->now_ms >= a->log->waits_since_ms + LOG_PATIENCE_MS) {
         (void)snprintf(line, sizeof(line), "the log takes no lines: whoever reads it does not read; %llu events dropped so far",
                        (unsigned long long)a->log->dropped);
@@ -218,9 +228,10 @@ static void put_degraded(struct admin *a, json_t *top) {
     }
     for (size_t i = 0; i < a->figures.sums.nrows; i++) {
         const struct stats_row *b = &a->figures.sums.rows[i];
-        if (b->kind != STATS_BACKEND || b->values[STATS_OUT_NOW] < a->conf->workers)
+        const char *what = backend_trouble(a, b);
+        if (b->kind != STATS_BACKEND || !what)
             continue;
-        (void)snprintf(line, sizeof(line), "backend %.150s of %.64s is left out", b->name, b->service);
+        (void)snprintf(line, sizeof(line), "backend %.150s of %.64s %s", b->name, b->service, what);
         (void)json_array_append_new(list, json_string(line));
     }
     put_crowded(a, list);

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "observer/json.h"
 #include "observer/status.h"
+#include "wire/backend_fault.h"
 
 void status_handshakes(struct admin *a, json_t *object, const char *service) {
     const struct stats_sums *s = &a->figures.sums;
@@ -97,15 +98,26 @@ static void put_traffic(struct admin *a, json_t *o, enum stats_kind kind, const 
     json_put_rates(o, "rate_sessions", sessions);
 }
 
+static const char *backend_state(const struct admin *a, const struct stats_row *row) {
+    uint64_t out = MAX(value(row, STATS_OUT_NOW), value(row, STATS_NO_ADDRESS_NOW));
+    if (out > 0)
+        return out < a->conf->workers ? "partly" : "down";
+    return value(row, STATS_FULL_NOW) > 0 ? "full" : "up";
+}
+
 static void put_backend(struct admin *a, json_t *o, const char *service, const char *name, enum status_extent extent) {
     const struct stats_row *row = stats_sums_find(&a->figures.sums, STATS_BACKEND, service, name);
-    uint64_t out = value(row, STATS_OUT_NOW);
     json_put_text(o, "name", name);
-    json_put_text(o, "state", out == 0 ? "up" : out < a->conf->workers ? "partly" : "down");
+    json_put_text(o, "state", backend_state(a, row));
     put_traffic(a, o, STATS_BACKEND, service, name, row);
     json_put_u64(o, "connects_failed_total", value(row, STATS_CONNECTS_FAILED));
     json_put_u64(o, "backlog_full_total", value(row, STATS_BACKLOG_FULL));
     json_put_u64(o, "left_out_total", value(row, STATS_LEFT_OUT));
+    uint64_t fault = value(row, STATS_LAST_FAULT);
+    if (fault) {
+        json_put_text(o, "last_fault", backend_fault_text(backend_fault_error(fault)));
+        json_put_real(o, "last_fault_time", (double)backend_fault_ms(fault) / 1000);
+    }
     if (extent == STATUS_LIVE)
         return;
     struct stats_hist_row connect = {0};

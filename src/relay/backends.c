@@ -102,12 +102,23 @@ void backends_leave(struct backends *b, uint16_t i) {
     b->list[i].on_trial = false;
 }
 
-void backends_connected(struct backends *b, uint16_t i) {
+bool backends_connected(struct backends *b, uint16_t i) {
     MUST(i < b->service->nbackends);
     struct backend *x = &b->list[i];
+    bool was_out = x->failures >= BACKEND_FAILURES_OUT;
     x->failures = 0;
     x->out_until_ms = 0;
+    x->full_since_ms = 0;
     x->on_trial = false;
+    return was_out;
+}
+
+static uint32_t put_out(struct backend *x, uint64_t now_ms) {
+    uint32_t longest = x->conf->kind == BACKEND_TCP ? BACKEND_OUT_MAX_MS : BACKEND_OUT_UNIX_MS;
+    uint32_t doubled = MIN(x->failures - BACKEND_FAILURES_OUT, 6u);
+    uint32_t out_ms = MIN(1000u << doubled, longest);
+    x->out_until_ms = now_ms + out_ms;
+    return out_ms;
 }
 
 bool backends_failed(struct backends *b, uint16_t i, uint64_t now_ms, uint32_t *ret_out_ms) {
@@ -116,15 +127,27 @@ bool backends_failed(struct backends *b, uint16_t i, uint64_t now_ms, uint32_t *
     /* Connects begun before it was put out say nothing new; counting them would jump the time from one second to sixty. */
     if (x->out_until_ms > now_ms)
         return false;
+    x->full_since_ms = 0; /* it is something else now */
     x->on_trial = false;
     if (x->failures < UINT32_MAX)
         x->failures++;
     if (x->failures < BACKEND_FAILURES_OUT)
         return false;
-    uint32_t doubled = MIN(x->failures - BACKEND_FAILURES_OUT, 6u);
-    uint32_t out_ms = MIN(1000u << doubled, (uint32_t)BACKEND_OUT_MAX_MS);
-    x->out_until_ms = now_ms + out_ms;
-    *ret_out_ms = out_ms;
+    *ret_out_ms = put_out(x, now_ms);
+    return true;
+}
+
+bool backends_full(struct backends *b, uint16_t i, uint64_t now_ms, uint32_t *ret_out_ms) {
+    MUST(i < b->service->nbackends);
+    struct backend *x = &b->list[i];
+    uint64_t patience_ms = MIN(b->service->connect_ms / 2, (uint64_t)BACKEND_STALL_MS);
+    if (x->full_since_ms == 0)
+        x->full_since_ms = now_ms;
+    if (now_ms - x->full_since_ms < patience_ms || x->out_until_ms > now_ms)
+        return false;
+    x->on_trial = false;
+    x->failures = x->failures < BACKEND_FAILURES_OUT ? BACKEND_FAILURES_OUT : x->failures + (x->failures < UINT32_MAX);
+    *ret_out_ms = put_out(x, now_ms);
     return true;
 }
 

@@ -2,8 +2,8 @@
  * The backends of one service as one relay sees them: which one gets the next session, which ones are left out for now.
  *
  * Choosing is by the service's balance rule among the backends that are in; a backend whose connects failed
- * BACKEND_FAILURES_OUT times in a row is left out for 1, 2, 4 ... 60 seconds, then gets one session on trial. When all are
- * out, the one whose time ends first is tried.
+ * BACKEND_FAILURES_OUT times in a row, or whose queue of connections does not move, is left out for 1, 2, 4 ... 60 seconds (a
+ * Unix socket: 1 second), then gets one session on trial. When all are out, the one whose time ends first is tried.
  * No I/O here: the caller connects and reports.
  */
 #pragma once
@@ -21,6 +21,10 @@
 /* One refused connect may be a restart of the application; it is a pattern after this many. */
 #define BACKEND_FAILURES_OUT 3
 #define BACKEND_OUT_MAX_MS   60000
+#define BACKEND_OUT_UNIX_MS  1000 /* of a Unix socket at the most: to try one costs a session nothing */
+
+/* A queue that is full is no fault; one that has not moved for so long is, or for half of the time to connect. */
+#define BACKEND_STALL_MS 1000
 
 /* How long an address that failed is passed over while its name has others. */
 #define BACKEND_ADDR_OUT_MS 10000
@@ -31,6 +35,11 @@ struct backend {
     uint32_t sessions; /* ours, now (connecting included) */
     uint32_t failures; /* connects failed in a row */
     uint64_t out_until_ms;
+    uint64_t full_since_ms;               /* its queue of connections was full, and there was no success since; 0 = not so */
+    uint64_t said_ms;                     /* a first failure is not logged before */
+    uint64_t error_ms;                    /* when the last fault was */
+    int error;                            /* errno of it; 0 = none so far */
+    bool was_told;                        /* to the observer: that something was wrong with it */
     bool on_trial;                        /* one session is trying it after a time out */
     struct addr addrs[BACKEND_ADDRS_MAX]; /* TCP: what the name means at present */
     uint8_t naddrs;
@@ -62,11 +71,14 @@ void backends_join(struct backends *b, uint16_t i);
 /* The session on backend I is over, or its connect was given up. */
 void backends_leave(struct backends *b, uint16_t i);
 
-/* How a connect to backend I went. */
-void backends_connected(struct backends *b, uint16_t i);
+/* A connect to backend I succeeded. True when it had been put out (for the log). */
+bool backends_connected(struct backends *b, uint16_t i);
 
-/* True when this failure puts it out (for the log); *ret_out_ms for how long. */
+/* A connect failed. True when that puts it out (for the log); *ret_out_ms for how long. */
 bool backends_failed(struct backends *b, uint16_t i, uint64_t now_ms, uint32_t *ret_out_ms);
+
+/* Its queue of connections is full. True when it has been so for too long, which puts it out; *ret_out_ms for how long. */
+bool backends_full(struct backends *b, uint16_t i, uint64_t now_ms, uint32_t *ret_out_ms);
 
 /*
  * New addresses of a named TCP backend (at most BACKEND_ADDRS_MAX are kept, the port is the configuration's). Indices come from

@@ -1,10 +1,9 @@
 /*
- * From a session to a backend: choice, connect without blocking, the next backend after a failure, and the wait for a Unix
- * socket whose queue of connections is full (a state, not an error).
+ * From a session to a backend: choice, connect without blocking, the next backend after a failure. A backend whose queue of
+ * connections is full is passed over for the others; when none has a place, the session waits in the queue of its service, and
+ * the same when this process lacks descriptors, memory or ports (docs/decisions/028). Waiting is a state, not an error.
  */
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -12,16 +11,32 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "relay/backend_socket.h"
 #include "relay/proxy_header.h"
 #include "relay/session.h"
+#include "wire/backend_fault.h"
 #include "wire/resolved.h"
 
-#define UNIX_SNDBUF   (1024 * 1024) /* as far as the host allows: a quarter off bulk uploads */
-#define RETRY_MS      WHEEL_TICK_MS /* between looks at a full backlog, when no turn comes sooner */
-#define BACKLOG_BATCH 64
+#define RETRY_MS       WHEEL_TICK_MS /* between looks at the queues, when no turn comes sooner */
+#define SHORT_RETRY_MS 20            /* the same while it is we who lack something: each look costs more then */
+#define QUEUE_BATCH    64            /* sessions looked at, a service and look */
+#define SAY_MS         10000         /* between warnings of a kind */
+
+/* What an attempt came to. */
+enum attempt {
+    ATTEMPT_DONE,
+    ATTEMPT_PENDING, /* an event will tell */
+    ATTEMPT_FAILED,  /* that is the backend's doing */
+    ATTEMPT_NO_ROOM, /* its queue is full, or no port is left towards it: another backend may do */
+    ATTEMPT_SHORT,   /* we have no descriptor or memory: no other backend would do */
+};
 
 static struct backends *backends_of(struct relay *r, const struct session *s) {
     return &r->services[s->service].backends;
+}
+
+static bool is_tcp(struct relay *r, const struct session *s) {
+    return session_service(r, s)->backends[s->backend].kind == BACKEND_TCP;
 }
 
 void connect_leave_line(struct relay *r, struct session *s) {
@@ -32,37 +47,135 @@ void connect_leave_line(struct relay *r, struct session *s) {
     r->backlog_waiters--;
 }
 
-void connect_leave(struct relay *r, struct session *s) {
+static void leave_backend(struct relay *r, struct session *s) {
     if (!s->on_backend)
         return;
     s->on_backend = false;
     counts_on_backend(r, s, false);
-    connect_leave_line(r, s);
     backends_leave(backends_of(r, s), s->backend);
 }
 
-/* This attempt failed: the backend is told so, the session is free for the next one. */
-static void attempt_failed(struct relay *r, struct session *s, const char *why) {
-    struct backends *b = backends_of(r, s);
-    uint32_t out_ms = 0;
-    uint16_t i = s->backend;
-    counts_backend(r, s, STATS_CONNECTS_FAILED);
-    if (backends_failed(b, i, r->loop.now_ms, &out_ms)) {
-        counts_backend(r, s, STATS_LEFT_OUT);
-        voice_say(&r->child.voice, LOG_LEVEL_WARNING, "service %s: backend %s: %s; left out for %u ms", b->service->name,
-                  b->list[i].conf->text, why, out_ms);
-    }
-    s->tried |= 1ull << i;
-    s->retries++;
-    connect_leave(r, s);
+void connect_leave(struct relay *r, struct session *s) {
+    connect_leave_line(r, s);
+    leave_backend(r, s);
+}
+
+static void close_attempt(struct session *s) {
     if (s->backend_fd >= 0)
         close(s->backend_fd);
     s->backend_fd = -1;
 }
 
+/* ---- faults ---- */
+
+/* What is to be thought of a connect that did not succeed at once. EAGAIN of a Unix socket: the queue of its peer is full. */
+static enum attempt judge(int error) {
+    switch (error) {
+    case EINPROGRESS:
+        return ATTEMPT_PENDING;
+    case EAGAIN:
+    case EADDRNOTAVAIL:
+        return ATTEMPT_NO_ROOM;
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case ENOBUFS:
+        return ATTEMPT_SHORT;
+    default:
+        return ATTEMPT_FAILED;
+    }
+}
+
+/* Why a session ends that has waited in vain. */
+static int reason_of(int error) {
+    switch (error) {
+    case EAGAIN:
+        return ERR_BACKEND_BACKLOG;
+    case EADDRNOTAVAIL:
+        return ERR_NO_LOCAL_PORT;
+    case EMFILE:
+    case ENFILE:
+        return ERR_OUT_OF_FDS;
+    default:
+        return ERR_NOMEM;
+    }
+}
+
+static void say_out(struct relay *r, const struct session *s, int error, uint32_t out_ms) {
+    const struct backend *x = &backends_of(r, s)->list[s->backend];
+    uint32_t times = x->failures - BACKEND_FAILURES_OUT + 1;
+    counts_backend(r, s, STATS_LEFT_OUT);
+    if (times & (times - 1)) /* each further one says the same: the first, second, fourth, eighth ... is logged */
+        return;
+    voice_say(&r->child.voice, LOG_LEVEL_WARNING, "service %s: backend %s: %s; left out for %u ms", session_service(r, s)->name,
+              x->conf->text, backend_fault_text(error), out_ms);
+}
+
+/* The first failure after a success is logged as well: by the time of the third, whoever looks has met it already. */
+static void say_fault(struct relay *r, const struct session *s, int error) {
+    struct backend *x = &backends_of(r, s)->list[s->backend];
+    if (x->failures != 1 || r->loop.now_ms < x->said_ms)
+        return;
+    x->said_ms = r->loop.now_ms + SAY_MS;
+    voice_say(&r->child.voice, LOG_LEVEL_WARNING, "service %s: backend %s: %s", session_service(r, s)->name, x->conf->text,
+              backend_fault_text(error));
+}
+
+static void remember(struct relay *r, struct session *s, int error) {
+    struct backend *x = &backends_of(r, s)->list[s->backend];
+    s->connect_errno = (uint16_t)error;
+    x->error = error;
+    x->error_ms = r->loop.now_ms;
+}
+
+/* This attempt failed: the backend is told so, the session is free for the next one. */
+static void attempt_failed(struct relay *r, struct session *s, int error) {
+    struct backends *b = backends_of(r, s);
+    uint32_t out_ms = 0;
+    counts_backend(r, s, STATS_CONNECTS_FAILED);
+    remember(r, s, error);
+    if (backends_failed(b, s->backend, r->loop.now_ms, &out_ms))
+        say_out(r, s, error, out_ms);
+    else
+        say_fault(r, s, error);
+    s->tried |= 1ull << s->backend;
+    s->retries++;
+    leave_backend(r, s);
+    close_attempt(s);
+}
+
+/* The backend has no place now. Only a queue that does not move is its fault. */
+static void no_room(struct relay *r, struct session *s, int error) {
+    uint32_t out_ms = 0;
+    remember(r, s, is_tcp(r, s) ? EADDRNOTAVAIL : error); /* TCP has said EAGAIN for it, too */
+    if (is_tcp(r, s))
+        return;
+    if (!s->in_line)
+        counts_backend(r, s, STATS_BACKLOG_FULL);
+    if (backends_full(backends_of(r, s), s->backend, r->loop.now_ms, &out_ms))
+        say_out(r, s, error, out_ms);
+}
+
+/* Ours, not a backend's: logged and counted as such. */
+static void say_short(struct relay *r, const struct session *s) {
+    r->retry_ms = r->loop.now_ms + SHORT_RETRY_MS;
+    if (s->in_line)
+        return;
+    counts_process(&r->child.stats, STATS_CONNECT_SHORT);
+    if (r->loop.now_ms < r->short_said_ms)
+        return;
+    r->short_said_ms = r->loop.now_ms + SAY_MS;
+    voice_say(&r->child.voice, LOG_LEVEL_WARNING, "tls-off itself cannot connect to backends now: %s; sessions wait",
+              backend_fault_text(s->connect_errno));
+}
+
+/* ---- success ---- */
+
 static void connected(struct relay *r, struct session *s) {
     const struct conf_service *service = session_service(r, s);
-    backends_connected(backends_of(r, s), s->backend);
+    if (backends_connected(backends_of(r, s), s->backend))
+        voice_say(&r->child.voice, LOG_LEVEL_INFO, "service %s: backend %s takes sessions again", service->name,
+                  service->backends[s->backend].text);
     s->connected = true;
     s->connect_us = (uint32_t)(clock_mono_us() - s->connect_begun_us);
     counts_connected(r, s);
@@ -84,14 +197,7 @@ static void connected(struct relay *r, struct session *s) {
         session_goto(r, s, SESSION_OPEN);
 }
 
-/* The queue of the backend is full: in line behind those who came before. */
-void connect_stand_in_line(struct relay *r, struct session *s) {
-    list_push(&r->services[s->service].waiters[s->backend], &s->link);
-    s->in_line = true;
-    r->backlog_waiters++;
-    if (!wtimer_armed(&r->backlog_timer))
-        wheel_arm(&r->loop.wheel, &r->backlog_timer, r->loop.now_ms + RETRY_MS);
-}
+/* ---- attempts ---- */
 
 static bool addrs_left(struct relay *r, const struct session *s) {
     return s->addrs_tried < backends_of(r, s)->list[s->backend].naddrs;
@@ -112,54 +218,32 @@ static void arm_attempt(struct relay *r, struct session *s) {
     wheel_arm(&r->loop.wheel, &s->timer, r->loop.now_ms + (others_left(r, s) ? left / 2 : left));
 }
 
-enum attempt { ATTEMPT_DONE, ATTEMPT_PENDING, ATTEMPT_FAILED };
-
-int connect_socket(sa_family_t family) {
-    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1, sndbuf = UNIX_SNDBUF;
-    if (fd < 0)
-        return -1;
-    /* both only make it faster */
-    if (family == AF_UNIX)
-        (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &sndbuf, sizeof(sndbuf));
-    else
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    return fd;
-}
-
-/* TCP connects are watched for their result; a full Unix backlog puts the session in line. */
-static enum attempt pending(struct relay *r, struct session *s, int error) {
-    if (error == EAGAIN) {
-        s->retries++;
-        counts_backend(r, s, STATS_BACKLOG_FULL);
-        connect_stand_in_line(r, s);
-        return ATTEMPT_PENDING;
-    }
-    if (error != EINPROGRESS)
-        return ATTEMPT_FAILED;
-    arm_attempt(r, s);
-    uint32_t events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
-    if (loop_watch(&r->loop, s->backend_fd, events, RELAY_BACKEND, s->item.slot, LOOP_GEN(s->item.gen)) < 0)
-        return ATTEMPT_FAILED;
-    return ATTEMPT_PENDING;
-}
-
-/* One address of the backend; errno when that failed. */
-static enum attempt attempt_addr(struct relay *r, struct session *s, const struct sockaddr_storage *to, socklen_t len) {
-    s->backend_fd = connect_socket(to->ss_family);
-    if (s->backend_fd < 0)
-        return ATTEMPT_FAILED;
-    if (connect(s->backend_fd, (const struct sockaddr *)to, len) == 0) {
+/* One address of the backend. TCP connects are watched for their result. *ret_error when it did not succeed at once. */
+static enum attempt attempt_addr(struct relay *r, struct session *s, const struct sockaddr_storage *to, socklen_t len,
+                                 int *ret_error) {
+    const uint32_t events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+    s->backend_fd = backend_socket(to->ss_family, session_service(r, s)->keepalive_ms);
+    if (s->backend_fd >= 0 && connect(s->backend_fd, (const struct sockaddr *)to, len) == 0) {
         if (to->ss_family == AF_UNIX)
             return ATTEMPT_DONE;
         errno = EINPROGRESS; /* at once, over loopback: its event follows like any other */
     }
-    return pending(r, s, errno);
+    enum attempt a = judge(errno);
+    if (a == ATTEMPT_PENDING &&
+        loop_watch(&r->loop, s->backend_fd, events, RELAY_BACKEND, s->item.slot, LOOP_GEN(s->item.gen)) == 0) {
+        arm_attempt(r, s);
+        return a;
+    }
+    *ret_error = errno;
+    close_attempt(s);
+    return a == ATTEMPT_PENDING ? ATTEMPT_SHORT : a;
 }
 
 /* The connect to one address failed. True when its name has another that is to be tried: the backend has not failed yet. */
-static bool next_addr(struct relay *r, struct session *s) {
+static bool next_addr(struct relay *r, struct session *s, enum attempt how) {
     struct backends *b = backends_of(r, s);
     uint8_t n = b->list[s->backend].naddrs;
+    s->addr_failed = s->addr_failed || how == ATTEMPT_FAILED;
     if (n < 2) /* a Unix socket, too */
         return false;
     backends_addr_failed(b, s->backend, s->addr, r->loop.now_ms);
@@ -169,63 +253,127 @@ static bool next_addr(struct relay *r, struct session *s) {
     s->addrs_tried++;
     s->retries++;
     counts_backend(r, s, STATS_CONNECTS_FAILED);
-    if (s->backend_fd >= 0)
-        close(s->backend_fd);
-    s->backend_fd = -1;
+    close_attempt(s);
     return true;
 }
 
+/* The addresses of the backend that the session is on, from the present one. It is on it no more when none took it. */
 static enum attempt attempt(struct relay *r, struct session *s) {
     struct sockaddr_storage to;
     socklen_t len = 0;
+    int error = EDESTADDRREQ;
+    enum attempt a = ATTEMPT_FAILED;
     do {
-        if (backends_sockaddr(backends_of(r, s), s->backend, s->addr, &to, &len) < 0) {
-            attempt_failed(r, s, "its name has no address (yet)");
-            return ATTEMPT_FAILED;
-        }
-        enum attempt a = attempt_addr(r, s, &to, len);
-        if (a != ATTEMPT_FAILED)
-            return a;
-    } while (next_addr(r, s));
-    attempt_failed(r, s, strerror(errno));
-    return ATTEMPT_FAILED;
+        if (backends_sockaddr(backends_of(r, s), s->backend, s->addr, &to, &len) < 0)
+            break;
+        a = attempt_addr(r, s, &to, len, &error);
+    } while ((a == ATTEMPT_FAILED || a == ATTEMPT_NO_ROOM) && next_addr(r, s, a));
+    if (a == ATTEMPT_DONE || a == ATTEMPT_PENDING)
+        return a;
+    if (a == ATTEMPT_NO_ROOM && s->addr_failed) /* where there was room, nobody answered */
+        a = ATTEMPT_FAILED;
+    if (a == ATTEMPT_FAILED)
+        attempt_failed(r, s, error);
+    else if (a == ATTEMPT_NO_ROOM)
+        no_room(r, s, error);
+    else
+        s->connect_errno = (uint16_t)error;
+    leave_backend(r, s);
+    return a;
 }
 
-/* Tries backends until one takes the session, is being waited for, or all are tried. */
-void connect_try(struct relay *r, struct session *s) {
+/* Backends one after the other, without those in *FULL, to which those are added that have no room now. */
+static enum attempt try_backends(struct relay *r, struct session *s, uint64_t *full) {
     struct facts f;
     uint8_t key[16];
+    uint16_t waits_for = BACKEND_NONE;
+    int error = EAGAIN;
     session_facts(s, &f);
     addr_client_key(&f.client, key);
     for (;;) {
-        s->backend = backends_pick(backends_of(r, s), key, s->tried, r->loop.now_ms);
-        if (s->backend == BACKEND_NONE) {
-            session_fail(r, s, ERR_BACKEND_REFUSED);
-            return;
-        }
-        s->on_backend = true;
-        s->addr = backends_addr(backends_of(r, s), s->backend, r->loop.now_ms);
-        s->addrs_tried = 1;
-        counts_on_backend(r, s, true);
-        switch (attempt(r, s)) {
-        case ATTEMPT_DONE:
-            connected(r, s);
-            return;
-        case ATTEMPT_PENDING:
-            return;
-        default:
+        uint16_t i = backends_pick(backends_of(r, s), key, s->tried | *full, r->loop.now_ms);
+        if (i == BACKEND_NONE)
             break;
-        }
+        s->backend = i;
+        s->on_backend = true;
+        s->addr = backends_addr(backends_of(r, s), i, r->loop.now_ms);
+        s->addrs_tried = 1;
+        s->addr_failed = false;
+        counts_on_backend(r, s, true);
+        enum attempt a = attempt(r, s);
+        if (a != ATTEMPT_FAILED && a != ATTEMPT_NO_ROOM)
+            return a;
+        if (a == ATTEMPT_FAILED)
+            continue;
+        *full |= 1ull << i;
+        waits_for = i;
+        error = s->connect_errno;
+    }
+    uint64_t waited_for = *full & ~s->tried;
+    if (!waited_for)
+        return ATTEMPT_FAILED;
+    if (waits_for == BACKEND_NONE) { /* all of them were known to be full */
+        waits_for = (uint16_t)__builtin_ctzll(waited_for);
+        error = backends_of(r, s)->list[waits_for].error;
+    }
+    s->backend = waits_for;
+    s->connect_errno = (uint16_t)error;
+    return ATTEMPT_NO_ROOM;
+}
+
+/* ---- the queue of a service ---- */
+
+/* Behind those who came before. */
+static void join_queue(struct relay *r, struct session *s) {
+    if (s->in_line)
+        return;
+    s->retries++;
+    list_push(r->services[s->service].waiters, &s->link);
+    s->in_line = true;
+    r->backlog_waiters++;
+    if (s->deadline_ms != CONF_NEVER) /* an attempt may have had a time of its own */
+        wheel_arm(&r->loop.wheel, &s->timer, s->deadline_ms);
+    if (!wtimer_armed(&r->backlog_timer))
+        wheel_arm(&r->loop.wheel, &r->backlog_timer, r->loop.now_ms + RETRY_MS);
+}
+
+static void act_on(struct relay *r, struct session *s, enum attempt a) {
+    switch (a) {
+    case ATTEMPT_DONE:
+        connect_leave_line(r, s);
+        connected(r, s);
+        break;
+    case ATTEMPT_PENDING:
+        connect_leave_line(r, s);
+        break;
+    case ATTEMPT_FAILED:
+        connect_leave_line(r, s);
+        session_fail(r, s, ERR_BACKEND_REFUSED);
+        break;
+    case ATTEMPT_SHORT:
+        r->short_errno = s->connect_errno;
+        say_short(r, s);
+        join_queue(r, s);
+        break;
+    case ATTEMPT_NO_ROOM:
+        if (s->connect_errno == EADDRNOTAVAIL)
+            say_short(r, s);
+        join_queue(r, s);
+        break;
     }
 }
 
-/* After a connect that failed: the next address of the backend's name, else the next backend. */
-static void try_next(struct relay *r, struct session *s, int error) {
-    bool more = next_addr(r, s);
-    if (!more)
-        attempt_failed(r, s, strerror(error));
-    if (!more || attempt(r, s) == ATTEMPT_FAILED)
-        connect_try(r, s);
+/* Nobody overtakes those who wait: what they wait for is not tried before they have. */
+void connect_try(struct relay *r, struct session *s) {
+    struct relay_service *service = &r->services[s->service];
+    if (r->short_errno) {
+        s->connect_errno = r->short_errno;
+        join_queue(r, s);
+        return;
+    }
+    if (list_empty(service->waiters))
+        service->full = 0;
+    act_on(r, s, try_backends(r, s, &service->full));
 }
 
 void connect_begin(struct relay *r, struct session *s) {
@@ -233,66 +381,85 @@ void connect_begin(struct relay *r, struct session *s) {
     connect_try(r, s);
 }
 
-void connect_event(struct relay *r, struct session *s, uint32_t events) {
-    int error = 0;
-    socklen_t len = sizeof(error);
-    if (!(events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) || s->in_line)
-        return;
-    if (getsockopt(s->backend_fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
-        error = errno;
-    if (error == 0 && !(events & (EPOLLERR | EPOLLHUP))) {
-        connected(r, s);
-        s->down.readable = events & (EPOLLIN | EPOLLRDHUP);
-        return;
+/* In order of arrival, until no backend has room. False when we lack something ourselves. */
+static bool serve_queue(struct relay *r, struct relay_service *service) {
+    size_t n = service->conf->nbackends;
+    uint64_t all = n >= 64 ? UINT64_MAX : (1ull << n) - 1;
+    struct list *next = service->waiters->next;
+    service->full = 0;
+    for (int i = 0; i < QUEUE_BATCH && next != service->waiters && service->full != all; i++) {
+        struct session *s = CONTAINER_OF(next, struct session, link);
+        next = next->next;
+        enum attempt a = try_backends(r, s, &service->full);
+        act_on(r, s, a);
+        if (a == ATTEMPT_SHORT)
+            return false;
     }
-    try_next(r, s, error ? error : ECONNREFUSED);
-}
-
-void connect_timeout(struct relay *r, struct session *s) {
-    bool in_line = s->in_line;
-    if (r->loop.now_ms < s->deadline_ms) { /* this attempt's time is over, the session's is not */
-        wheel_arm(&r->loop.wheel, &s->timer, s->deadline_ms);
-        try_next(r, s, ETIMEDOUT);
-        return;
-    }
-    if (!in_line) {
-        backends_addr_failed(backends_of(r, s), s->backend, s->addr, r->loop.now_ms);
-        attempt_failed(r, s, strerror(ETIMEDOUT));
-    }
-    session_fail(r, s, in_line ? ERR_BACKEND_BACKLOG : ERR_BACKEND_TIMEOUT);
-}
-
-/* In order of arrival, until the backlog is full again. */
-static void retry_one_backend(struct relay *r, struct list *waiters) {
-    for (int i = 0; i < BACKLOG_BATCH && !list_empty(waiters); i++) {
-        struct session *s = CONTAINER_OF(waiters->next, struct session, link);
-        struct sockaddr_storage to;
-        socklen_t len = 0;
-        int err = backends_sockaddr(backends_of(r, s), s->backend, s->addr, &to, &len);
-        if (err == 0 && connect(s->backend_fd, (struct sockaddr *)&to, len) < 0) {
-            if (errno == EAGAIN)
-                return;
-            err = ERR_SYSTEM;
-        }
-        int error = errno;
-        connect_leave_line(r, s);
-        if (err == 0) {
-            connected(r, s);
-        } else {
-            attempt_failed(r, s, strerror(error));
-            connect_try(r, s);
-        }
-    }
+    return true;
 }
 
 void connect_retry_waiters(struct relay *r) {
     if (r->backlog_waiters == 0)
         return;
-    for (size_t i = 0; i < r->nservices; i++)
-        for (size_t j = 0; r->services[i].conf && j < r->services[i].conf->nbackends; j++)
-            retry_one_backend(r, &r->services[i].waiters[j]);
+    if (r->loop.now_ms >= r->retry_ms) {
+        r->retry_ms = r->loop.now_ms + 1; /* often enough, however short turns are */
+        r->short_errno = 0;
+        for (size_t i = 0; i < r->nservices; i++)
+            if (r->services[i].conf && !serve_queue(r, &r->services[i]))
+                break;
+    }
     if (r->backlog_waiters && !wtimer_armed(&r->backlog_timer))
         wheel_arm(&r->loop.wheel, &r->backlog_timer, r->loop.now_ms + RETRY_MS);
+}
+
+/* ---- what comes of an attempt ---- */
+
+/* After a connect that failed: the next address of the backend's name, else the next backend. */
+static void try_next(struct relay *r, struct session *s, int error) {
+    if (!next_addr(r, s, ATTEMPT_FAILED)) {
+        attempt_failed(r, s, error);
+        connect_try(r, s);
+        return;
+    }
+    enum attempt a = attempt(r, s);
+    if (a == ATTEMPT_FAILED || a == ATTEMPT_NO_ROOM)
+        connect_try(r, s);
+    else
+        act_on(r, s, a);
+}
+
+void connect_event(struct relay *r, struct session *s, uint32_t events) {
+    int error = 0;
+    socklen_t len = sizeof(error);
+    if (!(events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) || !s->on_backend)
+        return;
+    if (getsockopt(s->backend_fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+        error = errno;
+    bool itself = error == 0 && backend_socket_is_itself(s->backend_fd);
+    if (error == 0 && !itself && !(events & (EPOLLERR | EPOLLHUP))) {
+        connected(r, s);
+        s->down.readable = events & (EPOLLIN | EPOLLRDHUP);
+        return;
+    }
+    if (itself) { /* at once, lest the application finds its port taken */
+        socket_close_reset(s->backend_fd);
+        s->backend_fd = -1;
+    }
+    try_next(r, s, error ? error : ECONNREFUSED);
+}
+
+void connect_timeout(struct relay *r, struct session *s) {
+    if (r->loop.now_ms < s->deadline_ms) { /* this attempt's time is over, the session's is not */
+        wheel_arm(&r->loop.wheel, &s->timer, s->deadline_ms);
+        try_next(r, s, ETIMEDOUT);
+        return;
+    }
+    bool waits = !s->on_backend;
+    if (!waits) {
+        backends_addr_failed(backends_of(r, s), s->backend, s->addr, r->loop.now_ms);
+        attempt_failed(r, s, ETIMEDOUT);
+    }
+    session_fail(r, s, waits ? reason_of(s->connect_errno) : ERR_BACKEND_TIMEOUT);
 }
 
 void connect_resolved(struct relay *r, const struct ipc_msg *m) {

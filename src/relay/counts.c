@@ -8,6 +8,7 @@
 #include "base/trace.h"
 #include "relay/session.h"
 #include "tls/suite.h"
+#include "wire/backend_fault.h"
 
 #define PUBLISH_MS 1000
 
@@ -234,18 +235,29 @@ void counts_first_byte(struct relay *r, const struct session *s) {
 
 /* ---- the process ---- */
 
-/* Which backends this relay leaves out at present. */
+static void store(struct stats_block *b, enum stats_value v, uint64_t to) {
+    __atomic_store_n(&b->values[v], to, __ATOMIC_RELAXED);
+}
+
+/* What is wrong with this relay's backends at present. */
 static void publish_backends(struct relay *r) {
+    uint64_t wall_ms = clock_wall_us() / 1000;
     for (size_t i = 0; i < r->conf->nservices; i++) {
         const struct backends *list = &r->services[i].backends;
         for (size_t j = 0; j < list->service->nbackends; j++) {
-            const struct backend *b = &list->list[j];
-            if (b->out_until_ms == 0) /* was never left out: needs no block to say so */
+            struct backend *b = &list->list[j];
+            bool no_address = b->conf->kind == BACKEND_TCP && b->naddrs == 0;
+            if (b->error == 0 && !no_address && !b->was_told) /* nothing ever was: needs no block to say so */
                 continue;
+            b->was_told = true;
             struct stats_block *block =
                 stats_block(page_of(r), STATS_BACKEND, span_str(list->service->name), span_str(b->conf->text));
             bool out = b->out_until_ms > r->loop.now_ms || b->on_trial;
-            __atomic_store_n(&block->values[STATS_OUT_NOW], out, __ATOMIC_RELAXED);
+            store(block, STATS_OUT_NOW, out);
+            store(block, STATS_FULL_NOW, b->full_since_ms != 0);
+            store(block, STATS_NO_ADDRESS_NOW, no_address);
+            if (b->error)
+                store(block, STATS_LAST_FAULT, backend_fault_pack(wall_ms - (r->loop.now_ms - b->error_ms), b->error));
         }
     }
 }

@@ -140,10 +140,6 @@ static void freeze(struct exporting *e, struct relay *r, struct session *s) {
         e->heard_ms = r->loop.now_ms;
 }
 
-static bool waits_for_backlog(struct relay *r, const struct session *s) {
-    return s->state == SESSION_CONNECTING && session_service(r, s)->backends[s->backend].kind != BACKEND_TCP;
-}
-
 /* Watched anew, whatever happened meanwhile is told again. */
 bool move_watch_again(struct relay *r, struct session *s) {
     bool out = s->state == SESSION_CONNECTING || s->backend_wants_out;
@@ -152,7 +148,7 @@ bool move_watch_again(struct relay *r, struct session *s) {
     if (s->client_fd >= 0 &&
         loop_rewatch(&r->loop, s->client_fd, client, RELAY_CLIENT, s->item.slot, LOOP_GEN(s->item.gen)) < 0)
         return false;
-    return s->backend_fd < 0 || waits_for_backlog(r, s) ||
+    return s->backend_fd < 0 ||
            loop_rewatch(&r->loop, s->backend_fd, backend, RELAY_BACKEND, s->item.slot, LOOP_GEN(s->item.gen)) == 0;
 }
 
@@ -161,8 +157,8 @@ static void take_back(struct relay *r, struct session *s) {
     list_remove(&s->link);
     s->moving = false;
     s->up.blocked = s->down.blocked = false;
-    if (waits_for_backlog(r, s))
-        connect_stand_in_line(r, s);
+    if (s->state == SESSION_CONNECTING && !s->on_backend)
+        connect_try(r, s);
     if (!move_watch_again(r, s))
         session_fail(r, s, ERR_SYSTEM);
     else if (s->state != SESSION_CONNECTING)

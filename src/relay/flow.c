@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "relay/session.h"
+#include "relay/window.h"
 
 #define FLUSH_IOV        64
 #define DOWN_RECORDS_MAX 64                    /* records sealed for one write */
@@ -117,6 +118,7 @@ static void put_backend(struct relay *r, struct session *s, const struct iovec *
     size_t sent = 0;
     s->up.bytes += len;
     if (len) {
+        window_moved(s->client_fd, s->up.bytes - len, s->up.bytes, &s->up.mark_us);
         counts_bytes(r, s, STATS_BYTES_IN, len);
         rate_spend(s, len);
     }
@@ -445,6 +447,7 @@ static bool down_got(struct relay *r, struct session *s, ssize_t n, size_t chunk
     if (s->down.bytes == 0)
         counts_first_byte(r, s);
     s->down.bytes += (uint64_t)n;
+    window_moved(s->backend_fd, s->down.bytes - (uint64_t)n, s->down.bytes, &s->down.mark_us);
     counts_bytes(r, s, STATS_BYTES_OUT, (uint64_t)n);
     rate_spend(s, (size_t)n);
     return true;

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/tcp_options.h"
 #include "relay/move.h"
 #include "relay/services.h"
 #include "wire/export.h"
@@ -39,10 +40,10 @@ static bool carry_valid(const struct export_session *x) {
 static bool state_valid(const struct export_session *x) {
     bool connected = x->flags & EXPORT_CONNECTED, backend_fd = x->flags & EXPORT_BACKEND_FD;
     bool in_line = x->flags & EXPORT_IN_LINE;
-    bool tcp = x->backend_kind == BACKEND_TCP + 1;
+    bool tcp = x->backend_kind == BACKEND_TCP + 1; /* connects to other kinds take no time */
     switch (x->state) {
     case SESSION_CONNECTING: /* the first bytes for a backend are made when it is there */
-        return !connected && x->backend_kind && in_line == !backend_fd && in_line != tcp && total(&x->up.wait) == 0 &&
+        return !connected && x->backend_kind && in_line == !backend_fd && (in_line || tcp) && total(&x->up.wait) == 0 &&
                x->up.state == FLOW_OPEN && x->down.state == FLOW_OPEN && x->deadline_ms != EXPORT_NEVER;
     case SESSION_OPEN:
         return connected && backend_fd && !in_line;
@@ -159,23 +160,21 @@ static void take_times(struct relay *r, struct session *s, const struct export_s
     }
 }
 
-/* The backend's side: its descriptor, its figures, its line. */
-static bool take_backend(struct relay *r, struct session *s, const struct export_session *x, int backend_fd) {
-    if (s->backend == BACKEND_NONE || (backend_fd < 0 && !(x->flags & EXPORT_IN_LINE)))
-        return true;
-    s->backend_fd = backend_fd >= 0 ? backend_fd : connect_socket(AF_UNIX);
-    if (s->backend_fd < 0)
-        return false;
+/* The backend's side: its descriptor, its figures. Who waits in line is on none. */
+static void take_backend(struct relay *r, struct session *s, int backend_fd) {
+    if (s->backend == BACKEND_NONE || backend_fd < 0)
+        return;
+    s->backend_fd = backend_fd;
     backends_join(&r->services[s->service].backends, s->backend);
     s->on_backend = true;
-    return true;
 }
 
-/* In line means not yet connecting: there is nothing to watch. */
-static bool is_watched(struct relay *r, const struct session *s) {
-    if (s->backend_fd < 0)
-        return false;
-    return s->state != SESSION_CONNECTING || session_service(r, s)->backends[s->backend].kind == BACKEND_TCP;
+/* As the service has it now, whatever the two sockets were made with: they may be older than the key. Nothing on a Unix socket.
+ */
+static void keep_alive(const struct session *s, uint64_t quiet_ms) {
+    tcp_keepalive(s->client_fd, quiet_ms);
+    if (s->backend_fd >= 0)
+        tcp_keepalive(s->backend_fd, quiet_ms);
 }
 
 static bool watch(struct relay *r, struct session *s) {
@@ -184,7 +183,7 @@ static bool watch(struct relay *r, struct session *s) {
     uint32_t client = SESSION_CLIENT_EVENTS | (s->client_wants_out ? EPOLLOUT : 0u);
     if (loop_watch(&r->loop, s->client_fd, client, RELAY_CLIENT, slot, gen) < 0)
         return false;
-    if (!is_watched(r, s))
+    if (s->backend_fd < 0)
         return true;
     bool tcp = session_service(r, s)->backends[s->backend].kind == BACKEND_TCP;
     s->backend_wants_out = tcp || s->up.wait.len > 0;
@@ -222,7 +221,10 @@ static bool take_place(struct relay *r, struct session *s, const struct export_s
         return false;
     f.service = s->service;
     take_times(r, s, x);
-    return session_keep_facts(s, &f) && take_backend(r, s, x, backend_fd) && watch(r, s);
+    take_backend(r, s, backend_fd);
+    if (services_counted_as(r, s->service) != SERVICES_NONE)
+        keep_alive(s, session_service(r, s)->keepalive_ms);
+    return session_keep_facts(s, &f) && watch(r, s);
 }
 
 /* Everything but descriptors; those left in the session are closed as well. */
@@ -300,10 +302,8 @@ void import_activate(struct relay *r, struct session *s, bool late) {
     counts_begin(r, s, &f, true);
     if (s->on_backend)
         counts_on_backend(r, s, true);
-    if (s->state == SESSION_CONNECTING && s->backend == BACKEND_NONE)
+    if (s->state == SESSION_CONNECTING && !s->on_backend)
         connect_try(r, s);
-    else if (s->state == SESSION_CONNECTING && !is_watched(r, s))
-        connect_stand_in_line(r, s);
     else if (late && !move_watch_again(r, s))
         session_fail(r, s, ERR_SYSTEM);
     if (s->state != SESSION_CONNECTING && (late || has_business(s)))

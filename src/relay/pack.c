@@ -39,8 +39,8 @@ bool pack_has_room(const struct pack *p) {
 
 /* ---- a session in the format's terms ---- */
 
-static uint32_t flags_of(struct relay *r, const struct session *s) {
-    bool in_line = s->state == SESSION_CONNECTING && session_service(r, s)->backends[s->backend].kind != BACKEND_TCP;
+static uint32_t flags_of(const struct session *s) {
+    bool in_line = s->state == SESSION_CONNECTING && !s->on_backend;
     return (s->tls ? EXPORT_TLS : 0u) | (s->backend_fd >= 0 && !in_line ? EXPORT_BACKEND_FD : 0u) |
            (s->early && s->carry.len ? EXPORT_EARLY : 0u) | (s->connected ? EXPORT_CONNECTED : 0u) |
            (in_line ? EXPORT_IN_LINE : 0u) | (s->client_shut ? EXPORT_CLIENT_SHUT : 0u) |
@@ -134,7 +134,7 @@ static void times_of(struct relay *r, const struct session *s, struct export_ses
 }
 
 static void fill(struct relay *r, const struct session *s, struct export_session *to) {
-    to->flags = flags_of(r, s);
+    to->flags = flags_of(s);
     to->state = s->state;
     to->client_end = s->client_end;
     to->backend_end = s->backend_end;

@@ -13,12 +13,10 @@ struct adopted {
 
 /* Everything of a service but its conf. */
 static bool begin_service(struct relay_service *to, const struct conf_service *conf) {
-    size_t n = conf->nbackends;
-    struct list *waiters = calloc(MAX(n, (size_t)1), sizeof(struct list));
+    struct list *waiters = malloc(sizeof(*waiters)); /* of its own: the table of services may move */
     if (!waiters)
         return false;
-    for (size_t j = 0; j < n; j++)
-        list_init(&waiters[j]);
+    list_init(waiters);
     *to = (struct relay_service){.conf = conf, .waiters = waiters};
     backends_init(&to->backends, conf);
     return true;

@@ -14,8 +14,11 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/text.h"
+#include "relay/backend_socket.h"
 #include "relay/move.h"
 #include "relay/services.h"
+#include "wire/backend_fault.h"
 
 #define DRAIN_READS  16 /* of a closing client's further bytes, a turn */
 #define OUTQ_POLL_MS 10 /* between looks whether all bytes have reached the client */
@@ -223,21 +226,20 @@ static void tell(struct relay *r, const struct session *s) {
     e.client_end = s->client_end;
     e.backend_end = s->backend_end;
     e.retries = s->retries;
+    char fault[EVENT_NAME_MAX + 128];
+    struct text t = text_of(fault, sizeof(fault));
+    if (!s->connected && s->connect_errno && s->backend != BACKEND_NONE) {
+        text_addf(&t, "%s: %s", service->backends[s->backend].text, backend_fault_text(s->connect_errno));
+        e.text = span_of(fault, t.len);
+    }
     (void)event_put(&r->child.voice.ring, &e); /* the ring counts what it drops */
-}
-
-/* A close that the other side sees as a reset. Unix sockets know none: there the close itself is the sign. */
-static void close_reset(int fd) {
-    struct linger hard = {.l_onoff = 1, .l_linger = 0};
-    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
-    close(fd);
 }
 
 static void close_client(struct session *s, bool reset) {
     if (s->client_fd < 0)
         return;
     if (reset)
-        close_reset(s->client_fd);
+        socket_close_reset(s->client_fd);
     else
         close(s->client_fd);
     s->client_fd = -1;
@@ -248,7 +250,7 @@ static void close_backend(struct relay *r, struct session *s) {
     if (s->backend_fd < 0)
         return;
     if (s->reset_backend)
-        close_reset(s->backend_fd);
+        socket_close_reset(s->backend_fd);
     else
         close(s->backend_fd);
     s->backend_fd = -1;

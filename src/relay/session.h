@@ -60,8 +60,9 @@ struct flow {
     uint64_t bytes;    /* plain bytes moved */
     uint8_t state;     /* enum flow_state */
     uint8_t chunk_shift;
-    bool readable; /* the source may have bytes */
-    bool blocked;  /* the sink took no more; an event will tell */
+    bool readable;    /* the source may have bytes */
+    bool blocked;     /* the sink took no more; an event will tell */
+    uint32_t mark_us; /* low bits of the time when window_moved() last looked; 0 = never */
 };
 
 struct session {
@@ -93,7 +94,8 @@ struct session {
     bool client_wants_out;
     bool connected;    /* a backend took it */
     bool on_backend;   /* counted at its backend */
-    bool in_line;      /* waits for the backlog of its backend */
+    bool in_line;      /* in the queue of its service: no backend has room */
+    bool addr_failed;  /* an address of its backend's name, in this attempt */
     bool client_shut;  /* we have ended our side of TCP */
     bool client_fin;   /* the client has ended its side of TCP */
     bool reset_client; /* end with a reset, after all bytes have left */
@@ -105,7 +107,8 @@ struct session {
     bool fed;       /* its turn has come */
     uint8_t addr;   /* which of its backend's addresses is being tried, and how many have been, it included; 0 = not known */
     uint8_t addrs_tried;
-    uint32_t down_ms; /* low bits of the time when bytes last came from the backend */
+    uint16_t connect_errno; /* why the last attempt to connect did not succeed */
+    uint32_t down_ms;       /* low bits of the time when bytes last came from the backend */
     struct session_counts counts;
     struct rate_limiter *rate; /* NULL = none (yet) */
     struct plane plane;
@@ -115,7 +118,8 @@ struct session {
 struct relay_service {
     const struct conf_service *conf; /* NULL = this place is free */
     struct backends backends;
-    struct list *waiters; /* a list a backend: sessions that wait for its backlog */
+    struct list *waiters; /* sessions for which no backend has room, in order of arrival */
+    uint64_t full;        /* backends that had none when WAITERS were last looked at */
     struct adopted *adopted;
 };
 
@@ -135,15 +139,17 @@ struct relay {
     struct list ready, starved, dead;
     int links[CONF_WORKERS_MAX]; /* to handshakers; -1 = none */
     int resolver;
-    int observer; /* asks for our sessions; -1 = none */
-    uint32_t backlog_waiters;
-    uint32_t room;     /* sessions at the most */
-    bool links_paused; /* full: no session is taken */
+    int observer;             /* asks for our sessions; -1 = none */
+    uint32_t backlog_waiters; /* sessions in the queues of all services */
+    uint64_t retry_ms;        /* they are not looked at before */
+    uint16_t short_errno;     /* what we lack for any connect; 0 = nothing, as far as known */
+    uint32_t room;            /* sessions at the most */
+    bool links_paused;        /* full: no session is taken */
     bool draining;
     enum drain_how drain_how;
     uint64_t drain_until_ms;
-    uint64_t cut;                           /* sessions ended by force in a drain */
-    uint64_t starved_told_ms, full_told_ms; /* warnings that have had their turn */
+    uint64_t cut;                                          /* sessions ended by force in a drain */
+    uint64_t starved_told_ms, full_told_ms, short_said_ms; /* warnings that have had their turn */
     struct wtimer backlog_timer, drain_timer, pause_timer, stats_timer;
     bool published; /* this turn: the figures of the process */
     struct buckets rate_buckets;
@@ -226,13 +232,8 @@ void connect_event(struct relay *r, struct session *s, uint32_t events);
 void connect_timeout(struct relay *r, struct session *s);
 void connect_retry_waiters(struct relay *r);
 
-/* For a session that another relay began to connect: it takes its place in the line of its backend (unconnected socket), or
- * tries a backend that it has not tried. */
-void connect_stand_in_line(struct relay *r, struct session *s);
+/* For a session that is on no backend, another relay's among them: one that it has not tried, or the queue of its service. */
 void connect_try(struct relay *r, struct session *s);
-
-/* A socket for a backend of that kind; -1 (errno). */
-int connect_socket(sa_family_t family);
 
 /* The session no longer waits for a backlog; no longer counts at its backend. Both may be called at any time. */
 void connect_leave_line(struct relay *r, struct session *s);

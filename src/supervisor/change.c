@@ -295,6 +295,10 @@ void change_exported(struct super *s, struct worker *old, const struct control_e
         return;
     s->change.moved += e->moved - MIN(e->moved, old->moving.counted);
     old->moving.counted = e->moved;
+    if (!e->broken && !old->moving.all) { /* a share: the next one goes to another relay */
+        old->moving.started = false;
+        old->moving.counted = 0;
+    }
     if (!e->broken)
         return;
     old->moving = (struct moving){.tries = old->moving.tries + 1};

@@ -30,6 +30,9 @@ struct moving {
     bool started;     /* an EXPORT is under way */
     uint32_t tries;   /* links that broke */
     uint64_t counted; /* sessions moved by the present EXPORT, as far as told */
+    uint32_t shares;  /* given to new relays so far, when there is another number of them */
+    uint32_t share;   /* sessions, each */
+    bool all;         /* the EXPORT is of all that is left */
 };
 
 /* One child process, or the place of one. */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/tcp_options.h"
 
 #define BACKLOG 4096 /* the kernel cuts it to net.core.somaxconn */
 
@@ -125,8 +126,20 @@ static void say(struct voice *v, const struct conf *c, size_t i, const struct li
     voice_say(v, LOG_LEVEL_INFO, "listening on %s for %s", addr_text(&l->real, address), names);
 }
 
-static bool listen_group(struct listener *l, const char *congestion) {
+/* All services of an address have the same (conf/check.c). */
+static uint64_t keepalive_of(const struct conf *c, size_t i) {
+    for (size_t j = 0; j < c->nservices; j++)
+        for (size_t k = 0; k < c->services[j].nlisteners; k++)
+            if (c->services[j].listeners[k] == i)
+                return c->services[j].keepalive_ms;
+    return CONF_NEVER;
+}
+
+/* Options are set at each reload: they may have changed, and sockets that somebody else has made have none. */
+static bool listen_group(struct listener *l, const char *congestion, uint64_t keepalive_ms) {
     for (uint32_t k = 0; k < l->nfds; k++) {
+        tcp_keepalive(l->fds[k], keepalive_ms);
+        tcp_bound_unsent(l->fds[k]);
         if (congestion[0] && setsockopt(l->fds[k], IPPROTO_TCP, TCP_CONGESTION, congestion, (socklen_t)strlen(congestion)) < 0)
             return false;
         if (k < l->nlistening)
@@ -142,7 +155,7 @@ bool listeners_listen(struct listeners *l, struct voice *v, const struct conf *c
     for (size_t i = 0; i < c->nlisteners; i++) {
         struct listener *one = listeners_find(l, c, i);
         bool is_new = one->nlistening == 0;
-        if (!listen_group(one, c->tcp_congestion)) {
+        if (!listen_group(one, c->tcp_congestion, keepalive_of(c, i))) {
             say_fault(why, "cannot listen on", &one->real);
             return false;
         }

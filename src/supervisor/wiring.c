@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "supervisor/super.h"
+#include "wire/board.h"
 #include "wire/control_creds.h"
 #include "wire/control_export.h"
 
@@ -204,7 +205,34 @@ int wiring_move(const struct worker *from, const struct worker *to, const struct
     return err;
 }
 
+/* So many sessions each new relay gets of an old one. 0: their number is the same, each has its successor. */
+static uint32_t share_of(const struct super *s, const struct worker *old) {
+    struct board b;
+    if (s->now->conf->workers == old->gen->conf->workers || board_map(old->gen->board_fd, &b) < 0)
+        return 0;
+    uint32_t share = board_relay_sessions(&b, old->index) / s->now->conf->workers;
+    board_unmap(&b);
+    return share;
+}
+
+/* The next new relay that gets a share, before the one that gets the rest. True when sessions are under way. */
+static bool export_share(struct super *s, struct worker *old) {
+    uint32_t n = s->now->conf->workers;
+    if (old->moving.shares == 0)
+        old->moving.share = share_of(s, old);
+    while (old->moving.share && old->moving.shares + 1 < n) {
+        const struct worker *to = generation_worker(s->now, ROLE_RELAY, (uint16_t)((old->index + ++old->moving.shares) % n));
+        if (to->state == CHILD_READY && !to->hung &&
+            wiring_move(old, to, &(struct control_export){old->moving.share, EXPORT_ANY}) == 0)
+            return true;
+    }
+    return false;
+}
+
 bool wiring_export(struct super *s, struct worker *old) {
+    if (old->moving.tries == 0 && export_share(s, old))
+        return true;
     const struct worker *to = importer_for(s, old);
-    return to && wiring_move(old, to, &(struct control_export){EXPORT_ALL, EXPORT_ANY}) == 0;
+    old->moving.all = to && wiring_move(old, to, &(struct control_export){EXPORT_ALL, EXPORT_ANY}) == 0;
+    return old->moving.all;
 }

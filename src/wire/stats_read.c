@@ -139,7 +139,7 @@ static int add_row(struct stats_sums *to, struct stats_fold *f, const struct sta
     }
     struct stats_row *sum = &to->rows[*slot - 1];
     for (unsigned v = 0; v < STATS_VALUE_COUNT; v++)
-        sum->values[v] += row->values[v];
+        sum->values[v] = v == STATS_LAST_FAULT ? MAX(sum->values[v], row->values[v]) : sum->values[v] + row->values[v];
     if (with_hists)
         add_hists(&to->hists[(uintptr_t)sum->hists - 1], hists);
     return 0;

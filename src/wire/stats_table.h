@@ -24,7 +24,10 @@
     X(STATS_KEY_UPDATES_OUT, "key_updates_out", false, "KeyUpdates sent.")                                                     \
     X(STATS_THROTTLED, "throttled", false, "Times a session waited for its client's byte rate.")                               \
     X(STATS_COUNT, "count", false, "Ends with this reason.")                                                                   \
-    X(STATS_OUT_NOW, "out_now", true, "Relays that leave this backend out at present.")
+    X(STATS_OUT_NOW, "out_now", true, "Relays that leave this backend out at present.")                                        \
+    X(STATS_FULL_NOW, "full_now", true, "Relays that found the queue of this backend full and have had no success since.")     \
+    X(STATS_NO_ADDRESS_NOW, "no_address_now", true, "Relays that know no address of this backend's name.")                     \
+    X(STATS_LAST_FAULT, "last_fault", false, "The last fault of this backend (wire/backend_fault.h); not added up.")
 
 /* Values of one process. */
 #define STATS_PROCESS_TABLE(X)                                                                                                 \
@@ -37,7 +40,7 @@
     X(STATS_HANDSHAKE_BYTES, "handshake_bytes", true, "Memory of connections that are no session yet.")                        \
     X(STATS_LIBSSL_NOW, "libssl_now", true, "Handshakes for which libssl is at work.")                                         \
     X(STATS_QUEUE, "queue", true, "Finished handshakes that wait for a relay.")                                                \
-    X(STATS_BACKLOG_WAITERS, "backlog_waiters", true, "Sessions that wait in line for a full backend.")                        \
+    X(STATS_BACKLOG_WAITERS, "backlog_waiters", true, "Sessions that wait: no backend has room for them.")                     \
     X(STATS_STARVED, "starved", false, "Times a session waited for buffer memory.")                                            \
     X(STATS_THROTTLED_NOW, "throttled_now", true, "Sessions that wait for their client's byte rate.")                          \
     X(STATS_ACCEPTED, "accepted", false, "Connections accepted.")                                                              \
@@ -48,7 +51,9 @@
     X(STATS_MOVED_IN, "moved_in", false, "Sessions a relay took from another relay.")                                          \
     X(STATS_REFUSED, "refused", false, "Sessions that could not be taken over.")                                               \
     X(STATS_GAVE_WAY, "gave_way", false, "Unfinished handshakes that gave way to others.")                                     \
-    X(STATS_GAVE_WAY_MS, "gave_way_ms", true, "When one last did, monotonic milliseconds; 0 = none has.")
+    X(STATS_GAVE_WAY_MS, "gave_way_ms", true, "When one last did, monotonic milliseconds; 0 = none has.")                      \
+    X(STATS_CONNECT_SHORT, "connect_short", false,                                                                             \
+      "Sessions that waited since we had no descriptor, memory or port to connect.")
 
 /* Distributions, microseconds; in blocks of services, backends and suites. */
 #define STATS_HIST_TABLE(X)                                                                                                    \

@@ -19,7 +19,7 @@ from support.waiting import until  # noqa: E402
 TEST_SECONDS = int(os.environ.get("E2E_TEST_SECONDS", "600" if SANITIZED else "180"))
 
 # Sessions whose log line may name a backend that never got them.
-NOT_REACHED = ("backend_refused", "backend_timeout", "backend_backlog")
+NOT_REACHED = ("backend_refused", "backend_timeout", "backend_backlog", "no_local_port", "out_of_descriptors")
 
 processes.adopt_orphans()
 

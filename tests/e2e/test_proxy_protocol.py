@@ -1,4 +1,5 @@
 """The PROXY protocol: what a backend is told, and what is taken from a load balancer in front."""
+import ipaddress
 import struct
 
 import pytest
@@ -152,6 +153,18 @@ def test_header_of_a_trusted_sender(parts, make, a, b):
     p = parts.proxy(parts.backend(told), proxy_protocol={**TRUSTED, "send": "v2"})
     through(p.port, before=make(a, b))
     assert told.first()["source"] == a and told.first()["destination"] == b
+    text = f"[{a[0]}]:{a[1]}" if ":" in a[0] else f"{a[0]}:{a[1]}"
+    assert p.wait_session()["client"] == text
+
+
+@pytest.mark.parametrize("protocol,a,b", [("TCP6", CLIENT6, SERVER), ("TCP4", CLIENT, SERVER6), ("TCP6", CLIENT, SERVER6)])
+def test_header_with_mixed_families(parts, protocol, a, b):
+    """As nginx' stream module writes it when it has learned the client from a header of its own."""
+    told = Told(proxy_header.read_v2)
+    p = parts.proxy(parts.backend(told), proxy_protocol={**TRUSTED, "send": "v2"})
+    through(p.port, before=f"PROXY {protocol} {a[0]} {b[0]} {a[1]} {b[1]}\r\n".encode())
+    mapped = [end if ":" in end[0] else (str(ipaddress.ip_address(f"::ffff:{end[0]}")), end[1]) for end in (a, b)]
+    assert [told.first()["source"], told.headers[0]["destination"]] == mapped
     text = f"[{a[0]}]:{a[1]}" if ":" in a[0] else f"{a[0]}:{a[1]}"
     assert p.wait_session()["client"] == text
 

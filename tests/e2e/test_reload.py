@@ -269,6 +269,28 @@ def test_workers_change(parts):
         c.unwrap().close()
 
 
+def sessions_by_relay(p, generation):
+    return [x["sessions"] for x in p.admin.json("/status.json")["processes"]
+            if x["role"] == "relay" and x["generation"] == generation]
+
+
+@pytest.mark.parametrize("steps", [(2, 1, 2), (1, 3), (3, 2)])
+def test_sessions_are_spread_over_another_number_of_workers(parts, steps):
+    """At once, by the reload itself: balance would need three intervals."""
+    p = parts.proxy(parts.backend(), top={"workers": steps[0]})
+    sessions = [connect(p.port) for _ in range(60)]
+    for number, workers in enumerate(steps[1:], 1):
+        rewrite(p, lambda t: t.update(workers=workers))
+        reload(p, number)
+        until(lambda: sum(sessions_by_relay(p, number)) == len(sessions), "figures are published")
+        share = len(sessions) / workers
+        assert all(share - 8 <= n <= share + 8 for n in sessions_by_relay(p, number)), sessions_by_relay(p, number)
+    assert not p.events("log", message=lambda m: m.startswith("balance:"))
+    for c in sessions:
+        says_echo(c)
+        c.unwrap().close()
+
+
 def test_addresses_come_and_go(parts):
     p = parts.proxy(parts.backend())
     with socket.socket() as s:

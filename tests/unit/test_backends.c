@@ -28,6 +28,14 @@ static struct conf_service service_of(enum balance balance, size_t n) {
     return (struct conf_service){.name = "web", .backends = confs, .nbackends = n, .balance = balance};
 }
 
+/* The same over TCP. */
+static struct conf_service tcp_service_of(enum balance balance, size_t n) {
+    struct conf_service s = service_of(balance, n);
+    for (size_t i = 0; i < n; i++)
+        confs[i].kind = BACKEND_TCP;
+    return s;
+}
+
 static void begin(struct backends *b, const struct conf_service *s) {
     backends_init(b, s);
     b->turn = 0;
@@ -247,7 +255,7 @@ static void one_failure_puts_nobody_out(void **state) {
 
 static void the_time_out_grows_to_a_minute(void **state) {
     static const uint32_t seconds[] = {1, 2, 4, 8, 16, 32, 60, 60, 60};
-    struct conf_service s = service_of(BALANCE_ROUND_ROBIN, 2);
+    struct conf_service s = tcp_service_of(BALANCE_ROUND_ROBIN, 2);
     struct backends b;
     uint64_t now = T0;
     begin(&b, &s);
@@ -269,7 +277,7 @@ static void the_time_out_grows_to_a_minute(void **state) {
 }
 
 static void failures_begun_before_it_went_out_do_not_count(void **state) {
-    struct conf_service s = service_of(BALANCE_ROUND_ROBIN, 2);
+    struct conf_service s = tcp_service_of(BALANCE_ROUND_ROBIN, 2);
     struct backends b;
     uint32_t out_ms = 0;
     begin(&b, &s);
@@ -295,7 +303,7 @@ static void after_the_time_one_session_tries(void **state) {
 }
 
 static void a_trial_that_fails_puts_it_out_for_longer(void **state) {
-    struct conf_service s = service_of(BALANCE_LEAST_SESSIONS, 2);
+    struct conf_service s = tcp_service_of(BALANCE_LEAST_SESSIONS, 2);
     struct backends b;
     uint32_t out_ms = 0;
     begin(&b, &s);
@@ -306,6 +314,66 @@ static void a_trial_that_fails_puts_it_out_for_longer(void **state) {
     assert_int_equal(out_ms, 2000);
     assert_int_equal(pick(&b, 0, T0 + 2999), 1);
     assert_int_equal(pick(&b, 0, T0 + 3000), 0);
+    backends_fini(&b);
+}
+
+static void a_unix_socket_is_never_out_for_longer_than_a_second(void **state) {
+    struct conf_service s = service_of(BALANCE_ROUND_ROBIN, 2);
+    struct backends b;
+    begin(&b, &s);
+    for (uint64_t now = T0; now < T0 + 20000; now += 1000)
+        assert_int_equal(put_out(&b, 0, now), 1000);
+    backends_fini(&b);
+}
+
+static void a_full_queue_is_a_fault_when_it_does_not_move(void **state) {
+    struct conf_service s = service_of(BALANCE_ROUND_ROBIN, 2);
+    struct backends b;
+    uint32_t out_ms = 0;
+    s.connect_ms = 60000;
+    begin(&b, &s);
+    for (uint64_t t = 0; t < BACKEND_STALL_MS; t += 100)
+        assert_false(backends_full(&b, 0, T0 + t, &out_ms));
+    assert_false(backends_connected(&b, 0)); /* it moves: all begins anew */
+    assert_false(backends_full(&b, 0, T0 + 1000, &out_ms));
+    assert_false(backends_full(&b, 0, T0 + 1999, &out_ms));
+    assert_true(backends_full(&b, 0, T0 + 2000, &out_ms));
+    assert_int_equal(out_ms, 1000);
+    assert_false(backends_full(&b, 0, T0 + 2500, &out_ms)); /* is out already */
+    assert_int_equal(pick(&b, 0, T0 + 2999), 1);
+    assert_int_equal(pick(&b, 0, T0 + 3000), 0);           /* the trial */
+    assert_true(backends_full(&b, 0, T0 + 3000, &out_ms)); /* and it is full still */
+    backends_leave(&b, 0);
+    b.turn = 0;
+    assert_int_equal(pick(&b, 0, T0 + 3001), 1);
+    assert_true(backends_connected(&b, 0)); /* one of those that asked all the same got in */
+    b.turn = 0;
+    assert_int_equal(pick(&b, 0, T0 + 3001), 0);
+    backends_fini(&b);
+}
+
+static void a_short_time_to_connect_is_halved(void **state) {
+    struct conf_service s = service_of(BALANCE_ROUND_ROBIN, 2);
+    struct backends b;
+    uint32_t out_ms = 0;
+    s.connect_ms = 400;
+    begin(&b, &s);
+    assert_false(backends_full(&b, 0, T0, &out_ms));
+    assert_false(backends_full(&b, 0, T0 + 199, &out_ms));
+    assert_true(backends_full(&b, 0, T0 + 200, &out_ms));
+    backends_fini(&b);
+}
+
+static void a_refusal_ends_the_time_of_a_full_queue(void **state) {
+    struct conf_service s = service_of(BALANCE_ROUND_ROBIN, 2);
+    struct backends b;
+    uint32_t out_ms = 0;
+    s.connect_ms = 60000;
+    begin(&b, &s);
+    assert_false(backends_full(&b, 0, T0, &out_ms));
+    assert_false(backends_failed(&b, 0, T0 + 900, &out_ms)); /* it was started anew */
+    assert_false(backends_full(&b, 0, T0 + 1500, &out_ms));
+    assert_true(backends_full(&b, 0, T0 + 2500, &out_ms));
     backends_fini(&b);
 }
 
@@ -542,6 +610,10 @@ int main(void) {
         cmocka_unit_test(failures_begun_before_it_went_out_do_not_count),
         cmocka_unit_test(after_the_time_one_session_tries),
         cmocka_unit_test(a_trial_that_fails_puts_it_out_for_longer),
+        cmocka_unit_test(a_unix_socket_is_never_out_for_longer_than_a_second),
+        cmocka_unit_test(a_full_queue_is_a_fault_when_it_does_not_move),
+        cmocka_unit_test(a_short_time_to_connect_is_halved),
+        cmocka_unit_test(a_refusal_ends_the_time_of_a_full_queue),
         cmocka_unit_test(a_trial_given_up_makes_room_for_the_next),
         cmocka_unit_test(when_all_are_out_the_first_to_return_is_tried),
         cmocka_unit_test(a_single_backend_is_always_tried),

@@ -80,6 +80,19 @@ static void v1_addresses(void **state) {
         "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535", "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535");
 }
 
+/* nginx' stream module names the protocol by the client alone, which it may have learned from another header. */
+static void v1_families_may_be_mixed(void **state) {
+    expect_header(LIT("PROXY TCP6 2001:db8::1 192.0.2.1 5 443\r\n"), "[2001:db8::1]:5", "192.0.2.1:443");
+    expect_header(LIT("PROXY TCP4 192.0.2.1 2001:db8::1 5 443\r\n"), "192.0.2.1:5", "[2001:db8::1]:443");
+    expect_header(LIT("PROXY TCP6 192.0.2.1 2001:db8::1 5 443\r\n"), "192.0.2.1:5", "[2001:db8::1]:443");
+    expect_header(LIT("PROXY TCP4 2001:db8::1 192.0.2.1 5 443\r\n"), "[2001:db8::1]:5", "192.0.2.1:443");
+    expect_header(LIT("PROXY TCP6 2001:db8::1 ::ffff:192.0.2.1 5 443\r\n"), "[2001:db8::1]:5", "192.0.2.1:443");
+    expect_header(LIT("PROXY TCP6 ::ffff:192.0.2.9 192.0.2.1 5 443\r\n"), "192.0.2.9:5", "192.0.2.1:443");
+    expect_header(LIT("PROXY TCP4 ::ffff:192.0.2.9 192.0.2.1 5 443\r\n"), "192.0.2.9:5", "192.0.2.1:443");
+    expect_header(LIT("PROXY TCP4 ::ffff:192.0.2.9 ::ffff:192.0.2.1 5 443\r\n"), "192.0.2.9:5", "192.0.2.1:443");
+    expect_steady(LIT("PROXY TCP6 2001:db8::1 192.0.2.1 5 443\r\n"));
+}
+
 static void v1_unknown_is_local(void **state) {
     expect_local(LIT("PROXY UNKNOWN\r\n"));
     expect_local(LIT("PROXY UNKNOWN what ever ends in a line\r\n"));
@@ -129,6 +142,13 @@ static void v1_malformed(void **state) {
         "PROXY TCP4 ::1 ::1 1 2\r\n",
         "PROXY TCP6 1.2.3.4 5.6.7.8 1 2\r\n",
         "PROXY TCP6 ::1%lo ::1 1 2\r\n",
+        "PROXY TCP6 2001:db8::1 fe80::1%eth0 1 2\r\n",
+        "PROXY TCP6 2001:db8::1 192.0.2.01 1 2\r\n",
+        "PROXY TCP6 2001:db8::1 192.0.2.1:443 1 2\r\n",
+        "PROXY TCP6 2001:db8::1 192.0.2.1 1 65536\r\n",
+        "PROXY TCP6 2001:db8::1 192.0.2.1 1 02\r\n",
+        "PROXY TCP6 2001:db8::1 192.0.2.1\r\n",
+        "PROXY TCP6 02001:db8::1 ::1 1 2\r\n",
         "PROXY TCP6 [::1] ::1 1 2\r\n",
         "PROXY TCP5 1.2.3.4 5.6.7.8 1 2\r\n",
         "PROXY UDP4 1.2.3.4 5.6.7.8 1 2\r\n",
@@ -150,6 +170,11 @@ static void v2_addresses(void **state) {
                           "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01"
                           "\0\x01\0\x02"),
                   "1.2.3.4:1", "[::1]:2");
+    expect_header(LIT(SIG "\x21\x21\x00\x24"
+                          "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01"
+                          "\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\x00\x02\x01"
+                          "\0\x01\0\x02"),
+                  "[2001:db8::1]:1", "192.0.2.1:2");
 }
 
 static void v2_other_families_are_local(void **state) {
@@ -300,7 +325,8 @@ static void an_answer_is_written_only_on_success(void **state) {
 
 /* What the relay writes, the handshaker of the next tls-off reads. */
 static void our_own_headers_come_back(void **state) {
-    static const char *const ends[][2] = {{"1.2.3.4:5", "6.7.8.9:10"}, {"[2001:db8::1]:5", "[::1]:443"}};
+    static const char *const ends[][2] = {
+        {"1.2.3.4:5", "6.7.8.9:10"}, {"[2001:db8::1]:5", "[::1]:443"}, {"[2001:db8::1]:5", "6.7.8.9:443"}};
     static const enum proxy_send sends[] = {PROXY_SEND_V1, PROXY_SEND_V2};
     for (size_t i = 0; i < ARRAY_LEN(ends); i++)
         for (size_t k = 0; k < ARRAY_LEN(sends); k++) {
@@ -324,6 +350,7 @@ static void our_own_headers_come_back(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(v1_addresses),
+        cmocka_unit_test(v1_families_may_be_mixed),
         cmocka_unit_test(v1_unknown_is_local),
         cmocka_unit_test(v1_takes_107_bytes_and_no_more),
         cmocka_unit_test(v1_malformed),

@@ -45,7 +45,7 @@ def tcp(port, host="127.0.0.1", source=None, receive_buffer=None):
     if receive_buffer:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     if source:
-        s.bind((source, 0))
+        s.bind(source if isinstance(source, tuple) else (source, 0))
     s.connect((host, port))
     return s
 

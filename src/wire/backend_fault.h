@@ -1,0 +1,22 @@
+/*
+ * Faults of connects to backends: how a relay tells the observer of the last one, and what people read. A fault is an errno,
+ * or one of those that stand for what errno does not know: EAGAIN (the queue of connections is full), EDESTADDRREQ (the name
+ * has no address).
+ */
+#pragma once
+
+#include <stdint.h>
+
+/* When and what, as one number of which a later one is the greater. 0 = there was none. */
+static inline uint64_t backend_fault_pack(uint64_t wall_ms, int error) {
+    return wall_ms << 16 | (uint16_t)error;
+}
+static inline int backend_fault_error(uint64_t fault) {
+    return (int)(fault & UINT16_MAX);
+}
+static inline uint64_t backend_fault_ms(uint64_t fault) {
+    return fault >> 16;
+}
+
+/* Never NULL; good until the next call. */
+const char *backend_fault_text(int error);
