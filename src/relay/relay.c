@@ -89,9 +89,10 @@ void relay_read_links(struct relay *r) {
             link_event(r, i, 0, 0);
 }
 
+/* What cannot be watched now is tried again with all others after a pause: the peer sees a full queue, and goes elsewhere. */
 static void watch_link(struct relay *r, uint16_t i) {
-    if (r->links[i] >= 0 && loop_watch(&r->loop, r->links[i], EPOLLIN, RELAY_LINK, i, 0) < 0)
-        voice_say(&r->child.voice, LOG_LEVEL_ERROR, "cannot watch the link to handshaker.%u: %m", i);
+    if (r->links[i] >= 0 && !r->links_paused && loop_watch(&r->loop, r->links[i], EPOLLIN, RELAY_LINK, i, 0) < 0)
+        pause_links(r, strerror(errno));
 }
 
 static void look_for_room(struct relay *r) {
@@ -104,6 +105,12 @@ static void look_for_room(struct relay *r) {
         watch_link(r, i);
 }
 
+static void lose_resolver(struct relay *r) {
+    loop_unwatch(&r->loop, r->resolver);
+    close(r->resolver);
+    r->resolver = -1;
+}
+
 static void resolver_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     (void)key;
     (void)gen;
@@ -114,30 +121,39 @@ static void resolver_event(void *ctx, uint32_t key, uint32_t gen, uint32_t event
     enum step step = ipc_recv(r->resolver, r->child.scratch, sizeof(r->child.scratch), resolved_rules, &m, &err);
     if (step == STEP_DONE)
         connect_resolved(r, &m);
-    if (step == STEP_EOF || (step == STEP_FAILED && err != ERR_FORMAT)) {
-        loop_unwatch(&r->loop, r->resolver);
-        close(r->resolver);
-        r->resolver = -1;
-    }
+    if (step == STEP_EOF || (step == STEP_FAILED && err != ERR_FORMAT))
+        lose_resolver(r);
 }
 
-/* A peer, or one that takes the place of a dead one. */
-static bool take_link(struct relay *r, const struct ipc_msg *m) {
+static bool take_resolver(struct relay *r, int fd) {
+    if (r->resolver >= 0)
+        lose_resolver(r);
+    r->resolver = fd;
+    if (loop_watch(&r->loop, fd, EPOLLIN, RELAY_RESOLVER, 0, 0) == 0)
+        return true;
+    lose_resolver(r);
+    return false;
+}
+
+/*
+ * A peer, or one that takes the place of a dead one. The descriptor is owned from here in every case. False: there is no link
+ * (errno), or the message is not one.
+ */
+static bool take_link(struct relay *r, struct ipc_msg *m) {
     struct control_peer peer;
-    if (control_read_peer(m, &peer) < 0 || peer.index >= r->child.setup.workers)
+    if (control_read_peer(m, &peer) < 0 || peer.index >= r->child.setup.workers) {
+        ipc_msg_close(m);
+        errno = EBADMSG;
         return false;
+    }
     if (peer.role == ROLE_OBSERVER)
         return listing_take_link(r, m->fds[0]);
-    int *place = peer.role == ROLE_RESOLVER ? &r->resolver : &r->links[peer.index];
-    if (*place >= 0) {
-        loop_unwatch(&r->loop, *place);
-        close(*place);
-    }
-    *place = m->fds[0];
     if (peer.role == ROLE_RESOLVER)
-        return loop_watch(&r->loop, r->resolver, EPOLLIN, RELAY_RESOLVER, 0, 0) == 0;
-    if (!r->links_paused)
-        watch_link(r, peer.index);
+        return take_resolver(r, m->fds[0]);
+    if (r->links[peer.index] >= 0)
+        lose_link(r, peer.index);
+    r->links[peer.index] = m->fds[0];
+    watch_link(r, peer.index);
     return true;
 }
 
@@ -199,8 +215,11 @@ static void cut_all(struct relay *r) {
 static void on_message(struct relay *r, struct ipc_msg *m) {
     struct control_drain d;
     struct control_export x;
-    if (m->type == CONTROL_LINK && take_link(r, m))
+    if (m->type == CONTROL_LINK) {
+        if (!take_link(r, m))
+            voice_say(&r->child.voice, LOG_LEVEL_ERROR, "cannot take up a link to another role: %m");
         return;
+    }
     if (m->type == CONTROL_EXPORT && control_read_export(m, &x) == 0) {
         export_begin(r, &x, m->fds[0]);
         return;
@@ -359,10 +378,12 @@ static bool prepare(struct relay *r) {
             return false;
         if (m.type == CONTROL_GO)
             return true;
-        if (m.type != CONTROL_LINK || !take_link(r, &m)) {
+        if (m.type != CONTROL_LINK) {
             ipc_msg_close(&m);
             return false;
         }
+        if (!take_link(r, &m))
+            return false;
     }
 }
 

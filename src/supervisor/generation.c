@@ -15,12 +15,12 @@
 #define RING_SIZE      (1024 * 1024)
 #define BACKOFF_MIN_MS 100
 
-/*
- * Our own file for the first one, which is there even when it has been replaced on disk since; the file on disk for all others.
- */
+const char *generation_binary(const struct super *s) {
+    return s->now ? s->exe_path : "/proc/self/exe";
+}
+
 static int open_binary(const struct super *s) {
-    const char *path = s->now ? s->exe_path : "/proc/self/exe";
-    int fd = open(path, O_PATH | O_CLOEXEC);
+    int fd = open(generation_binary(s), O_PATH | O_CLOEXEC);
     if (fd < 0 || faccessat(fd, "", X_OK, AT_EMPTY_PATH | AT_EACCESS) == 0)
         return fd;
     int error = errno;

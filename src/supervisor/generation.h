@@ -80,6 +80,12 @@ struct generation {
 
 /* generation.c */
 
+/*
+ * The file the next one is started from. Our own for the first one, which is there even when it has been replaced on disk
+ * since; the file on disk for all others.
+ */
+const char *generation_binary(const struct super *s);
+
 /* The next one, with its binary opened; NULL with the reason in ERRNO when that is not to be had. */
 struct generation *generation_new(struct super *s);
 
