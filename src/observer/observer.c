@@ -170,6 +170,18 @@ static void keep_up(void *ctx) {
         (void)sweep(o, false); /* the timer comes for the rest */
 }
 
+/* No role has business on the admin socket: it may have been taken over, and would be the operator. */
+static bool is_barred(void *ctx, int32_t pid) {
+    struct observer *o = ctx;
+    char text[64];
+    struct text t = text_of(text, sizeof(text));
+    if (!figures_is_own_process(&o->admin.figures, pid))
+        return false;
+    text_addf(&t, "refused, it comes from our own process %d", (int)pid);
+    warn_own(o, "a connection to the admin socket", text);
+    return true;
+}
+
 static void on_timer(void *ctx, struct wtimer *t) {
     struct observer *o = ctx;
     if (t == &o->second) {
@@ -327,7 +339,7 @@ static bool open_log(struct observer *o) {
 }
 
 static bool start_admin(struct observer *o) {
-    const struct http_setup setup = {&o->loop, KIND_HTTP, admin_answer, keep_up, o, &o->admin};
+    const struct http_setup setup = {&o->loop, KIND_HTTP, admin_answer, keep_up, is_barred, o, &o->admin};
     o->admin = (struct admin){
         .conf = o->conf,
         .child = &o->child,

@@ -387,19 +387,22 @@ static bool prepare(struct relay *r) {
     }
 }
 
-/* TCP connections go to the ports of backends, nowhere else. */
+/* TCP connections go to the ports of backends, nowhere else; abstract sockets only where a backend is one. */
 static bool close_walls(struct relay *r) {
     size_t n = 0;
     for (size_t i = 0; i < r->conf->nservices; i++)
         n += r->conf->services[i].nbackends;
     uint16_t *ports = calloc(MAX(n, 1), sizeof(*ports));
     MUST(ports);
-    n = 0;
+    struct walls walls = {.user = r->conf->user, .ports = ports};
     for (size_t i = 0; i < r->conf->nservices; i++)
-        for (size_t j = 0; j < r->conf->services[i].nbackends; j++)
-            if (r->conf->services[i].backends[j].kind == BACKEND_TCP)
-                ports[n++] = r->conf->services[i].backends[j].port;
-    int err = child_close_walls(&r->child, &(struct walls){.user = r->conf->user, .ports = ports, .nports = n});
+        for (size_t j = 0; j < r->conf->services[i].nbackends; j++) {
+            const struct conf_backend *b = &r->conf->services[i].backends[j];
+            if (b->kind == BACKEND_TCP)
+                ports[walls.nports++] = b->port;
+            walls.abstract_sockets = walls.abstract_sockets || b->kind == BACKEND_UNIX_ABSTRACT;
+        }
+    int err = child_close_walls(&r->child, &walls);
     free(ports);
     return err == 0;
 }

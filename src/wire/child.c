@@ -152,6 +152,9 @@ static void say_missing(struct child *c, unsigned missing) {
         {WALLS_NO_LANDLOCK,
          "this kernel has no Landlock: files are guarded by the user's rights and the system call filter only"},
         {WALLS_NO_PORTS, "this kernel's Landlock knows no TCP ports: relays could connect to others than the backends'"},
+        {WALLS_NO_SCOPES,
+         "this kernel's Landlock has no scopes: signals are held back by the system call filter alone, and abstract Unix sockets "
+         "are open to roles that may connect"},
         {WALLS_NO_SECCOMP, "no system call filters in this kernel or build"},
     };
     for (size_t i = 0; i < ARRAY_LEN(lines); i++)

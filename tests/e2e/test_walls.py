@@ -101,3 +101,24 @@ def test_an_ordinary_user_gets_what_is_possible_and_hears_what_is_missing(parts,
             process.terminate()
             process.stderr.read()
             assert process.wait(DEADLINE) == 0
+
+
+def test_a_role_cannot_be_the_operator(parts):
+    """The admin socket as a backend: the relay that connects there is one of our own processes, and is sent away."""
+    b = parts.backend()
+    socket = parts.folder / "proxy2" / "admin.sock"
+    services = {"web": parts.service(b), "mirror": parts.service(f"unix:{socket}")}
+    p = parts.prepare(services=services)
+    assert p.folder == socket.parent
+    p.start()
+    with connect(p.address("mirror")[1]) as c:
+        try:
+            c.sendall(b"POST /stop HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+            assert c.recv(1000) == b""
+        except OSError:
+            pass  # cut: as good an answer
+    relay = p.roles()["relay"][0]
+    p.wait_text(f"a connection to the admin socket: refused, it comes from our own process {relay}")
+    assert p.admin.json("/status.json")["state"] == "serving"
+    with connect(p.address("web")[1]) as c:
+        says_echo(c)
