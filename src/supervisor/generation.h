@@ -59,7 +59,7 @@ struct worker {
     struct wtimer timer;   /* restart, or the last moment of a stop */
     struct keys_pump keys; /* signers: what they are still to be given */
     uint32_t taken;        /* the last set they have taken */
-    bool owes;             /* the answer to a set */
+    struct keys_owed owed; /* answers to sets it was given */
 };
 
 #define VERSION_MAX            64
@@ -134,6 +134,9 @@ void worker_timer(struct super *s, struct worker *w);
 
 /* Takes note of every child that has ended. */
 void workers_reap(struct super *s);
+
+/* messages.c: the next message of W, whose socket has something. */
+void worker_hear(struct super *s, struct worker *w);
 
 /* wiring.c: who talks to whom, and what each is given. */
 MUST_CHECK int wiring_introduce(struct super *s, struct worker *w);

@@ -41,7 +41,7 @@ bool helper_start(struct super *s, enum helper_kind kind, enum role role, int ex
         return false;
     pid_t pid = spawn_role(exe_fd, role, 0, pair[1]);
     close(pair[1]);
-    *h = (struct helper){.pid = pid, .control = pair[0], .tag = ++s->tags, .fn = fn};
+    *h = (struct helper){.pid = pid, .role = role, .control = pair[0], .tag = ++s->tags, .fn = fn};
     if (pid > 0 && loop_watch(&s->loop, h->control, EPOLLIN, SUPER_HELPER, kind, LOOP_GEN(h->tag)) == 0)
         return true;
     close(h->control);
@@ -73,7 +73,7 @@ void helper_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     int err = 0;
     if (h->pid == 0 || LOOP_GEN(h->tag) != gen)
         return;
-    enum step step = ipc_recv(h->control, s->scratch, sizeof(s->scratch), control_to_supervisor, &m, &err);
+    enum step step = control_hear(h->control, h->role, s->scratch, sizeof(s->scratch), &m, &err);
     if (step == STEP_WANT_READ)
         return;
     if (step == STEP_FAILED)

@@ -20,6 +20,7 @@ typedef void (*helper_fn)(struct super *s, struct ipc_msg *m);
 
 struct helper {
     pid_t pid; /* 0 = none */
+    enum role role;
     int control;
     uint32_t tag;
     helper_fn fn;

@@ -170,7 +170,9 @@ static void value_worker(struct io *io, struct worker *w) {
     VALUE(io, w->keys.set);
     VALUE(io, w->keys.next);
     VALUE(io, w->taken);
-    VALUE(io, w->owes);
+    VALUE(io, w->owed.sets[0]);
+    VALUE(io, w->owed.sets[1]);
+    VALUE(io, w->owed.excused);
     value_fd(io, &w->control);
     value_fd(io, &w->ring);
     VALUE(io, due_ms);
@@ -186,6 +188,7 @@ static void value_generation(struct io *io, struct generation *g) {
     value_fd(io, &g->snapshot_fd);
     value_fd(io, &g->secrets_fd);
     VALUE(io, g->creds.number);
+    VALUE(io, g->creds.nth);
     value_fd(io, &g->creds.fd);
     VALUE(io, g->read_s);
     value_fd(io, &g->board_fd);
@@ -214,6 +217,7 @@ static void value_super(struct io *io, struct super *s) {
     value_listeners(io, &s->listeners);
     VALUE(io, s->creds.told_s);
     VALUE(io, s->creds.told_day);
+    VALUE(io, s->creds.last);
     VALUE(io, s->tags);
     VALUE(io, s->generations);
     if (bad(io, s->generations == 0))

@@ -14,8 +14,6 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "supervisor/super.h"
-#include "wire/control_creds.h"
-#include "wire/control_export.h"
 
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 10000
@@ -144,7 +142,7 @@ static void ended(struct super *s, struct worker *w, int status) {
     w->pid = 0;
     w->keys = (struct keys_pump){0};
     w->taken = 0;
-    w->owes = false;
+    w->owed = (struct keys_owed){.excused = 0};
     w->state = CHILD_NONE;
     (void)!stats_bury(s->stats_fd, w->role, w->index, w->gen->number); /* fails only without memory: its gauges then stay */
     w->last_status = status;
@@ -191,72 +189,9 @@ void worker_timer(struct super *s, struct worker *w) {
     wheel_arm(&s->loop.wheel, &w->timer, s->loop.now_ms + BACKOFF_MAX_MS);
 }
 
-/* ---- what they say ---- */
-
-static void say_again(struct super *s, const struct worker *w) {
-    if (s->serving && w->gen == s->now && w->restarts)
-        voice_say(&s->voice, LOG_LEVEL_INFO, "%s.%u serves again (pid %d)", role_name(w->role), w->index, (int)w->pid);
-}
-
-static void on_ready(struct super *s, struct worker *w) {
-    w->state = CHILD_READY;
-    if (w->role != ROLE_HANDSHAKER)
-        say_again(s, w);
-    else if (w->gen == s->now && control_send(w->control, CONTROL_SERVE) < 0)
-        worker_kill(w);
-}
-
-static void on_serving(struct super *s, struct worker *w) {
-    w->state = CHILD_SERVING;
-    say_again(s, w);
-}
-
-static void on_refused(struct super *s, const struct worker *w, struct span text) {
-    if (w->gen == s->coming)
-        change_refuse(s, "%.*s", (int)text.len, (const char *)text.p);
-    else
-        voice_say(&s->voice, LOG_LEVEL_ERROR, "%s.%u cannot serve: %.*s", role_name(w->role), w->index, (int)text.len,
-                  (const char *)text.p);
-}
-
-static void on_drained(struct super *s, struct worker *w, uint64_t cut) {
-    w->state = CHILD_DRAINED;
-    s->roster.cut += cut - MIN(cut, w->cut);
-    w->cut = cut;
-}
-
-static void on_message(struct super *s, struct worker *w, struct ipc_msg *m) {
-    uint64_t cut;
-    struct control_command c;
-    struct control_exported e;
-    struct span text;
-    uint32_t set;
-    if (m->type == CONTROL_READY && w->state == CHILD_STARTING)
-        on_ready(s, w);
-    else if (m->type == CONTROL_SERVING && w->state == CHILD_READY)
-        on_serving(s, w);
-    else if (m->type == CONTROL_REFUSED)
-        on_refused(s, w, m->body);
-    else if (m->type == CONTROL_DRAINED && control_read_number(m, &cut) == 0)
-        on_drained(s, w, cut);
-    else if (m->type == CONTROL_EXPORTED && w->role == ROLE_RELAY && control_read_exported(m, &e) == 0)
-        change_exported(s, w, &e);
-    else if (m->type == CONTROL_COMMAND && w->role == ROLE_OBSERVER && control_read_command(m, &c) == 0)
-        command_take(s, &c);
-    else if (m->type == CONTROL_PONG)
-        heartbeat_answer(s, w);
-    else if (m->type == CONTROL_KEYS_TAKEN && control_read_keys_taken(m, &set) == 0)
-        creds_taken(s, w, set);
-    else if (m->type == CONTROL_KEYS_REFUSED && control_read_keys_refused(m, &set, &text) == 0)
-        creds_refused(s, w, set, text);
-    ipc_msg_close(m);
-}
-
 void worker_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     struct super *s = ctx;
     struct generation *g = &s->gens[key >> 16];
-    struct ipc_msg m;
-    int err = 0;
     if ((key & 0xffff) >= g->nworkers)
         return;
     struct worker *w = &g->workers[key & 0xffff];
@@ -264,18 +199,5 @@ void worker_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
         return;
     if (events & EPOLLOUT)
         keys_pump(s, w);
-    enum step step = ipc_recv(w->control, s->scratch, sizeof(s->scratch), control_to_supervisor, &m, &err);
-    if (step == STEP_WANT_READ)
-        return;
-    if (step != STEP_DONE) { /* gone, or talking nonsense: either way it ends, and workers_reap() goes on */
-        loop_unwatch(&s->loop, w->control);
-        if (step == STEP_FAILED)
-            worker_kill(w);
-        return;
-    }
-    if (m.type != CONTROL_PONG)
-        s->dirty = true;
-    on_message(s, w, &m);
-    change_advance(s);
-    stop_advance(s);
+    worker_hear(s, w);
 }

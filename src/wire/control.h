@@ -76,9 +76,18 @@ enum control_type {
 
 #define CONTROL_TEXT_MAX (32 * 1024)
 
-/* What a child accepts from the supervisor, and the supervisor from a child. */
+/* What a child accepts from the supervisor, and the supervisor from some child. */
 extern const struct ipc_rule control_to_child[];
 extern const struct ipc_rule control_to_supervisor[];
+
+/*
+ * As ipc_recv(), for the supervisor: a message that is not for SENDER to send is ERR_FORMAT, with its type in RET. One table
+ * says who may send what.
+ */
+enum step control_hear(int fd, enum role sender, void *scratch, size_t cap, struct ipc_msg *ret, int *ret_err);
+
+/* "KEYS_REFUSED": of a type for the supervisor; static storage. */
+const char *control_type_name(uint16_t type);
 
 struct control_setup {
     enum role role;
