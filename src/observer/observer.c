@@ -1,7 +1,6 @@
 #include "observer/observer.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -304,13 +303,6 @@ static void on_control(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
 
 /* ---- start ---- */
 
-/* Without the standard streams, the next descriptor opened would get their number, and log lines would land in it. */
-static void fill_streams(void) {
-    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) < 0)
-            return;
-}
-
 static bool read_conf(struct observer *o) {
     int err = snapshot_read(o->child.snapshot_fd, &o->conf);
     close(o->child.snapshot_fd);
@@ -424,7 +416,6 @@ static void finish(struct observer *o) {
 int observer_run(int control_fd, const struct format_names *names) {
     static struct observer o;
     o.names = names;
-    fill_streams();
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a log over a size limit is a full disk like any other */
     if (child_begin(&o.child, control_fd) < 0)

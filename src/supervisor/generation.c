@@ -99,7 +99,8 @@ static bool terminates(const struct conf *c) {
 
 static bool add_worker(const struct super *s, struct generation *g, enum role role, uint16_t index) {
     struct worker *w = &g->workers[g->nworkers];
-    *w = (struct worker){.gen = g, .role = role, .index = index, .control = -1, .ring = -1, .backoff_ms = BACKOFF_MIN_MS};
+    *w = (struct worker){
+        .gen = g, .role = role, .index = index, .control = -1, .ring = -1, .words = -1, .backoff_ms = BACKOFF_MIN_MS};
     w->cpu = role_of_worker(role) ? placement_cpu(s, index) : -1;
     g->nworkers++;
     return ring_create(RING_SIZE, &w->ring) == 0;

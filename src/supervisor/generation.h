@@ -41,6 +41,7 @@ struct worker {
     pid_t pid;
     int control; /* -1 = none */
     int ring;    /* memfd of its ring; survives restarts */
+    int words;   /* what it writes to standard error; -1 = nothing is kept */
     int32_t cpu;
     uint32_t tag; /* of this process in the event loop */
     uint32_t restarts;

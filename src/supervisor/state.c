@@ -175,6 +175,7 @@ static void value_worker(struct io *io, struct worker *w) {
     VALUE(io, w->owed.excused);
     value_fd(io, &w->control);
     value_fd(io, &w->ring);
+    value_fd(io, &w->words);
     VALUE(io, due_ms);
     w->timer.deadline_ms = io->r ? due_ms : w->timer.deadline_ms; /* armed by whoever resumes */
     bad(io, (unsigned)w->role >= ROLE_COUNT || (unsigned)w->state > CHILD_DRAINED || w->ring < 0);

@@ -12,9 +12,11 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/fds.h"
 #include "base/text.h"
 #include "conf/snapshot.h"
 #include "supervisor/activation.h"
+#include "supervisor/environment.h"
 #include "supervisor/exe.h"
 #include "supervisor/state.h"
 #include "supervisor/super.h"
@@ -161,10 +163,16 @@ static int run(struct super *s) {
     return err < 0 || s->failed ? 1 : 0;
 }
 
+/* All that the starter had open is closed, but for what was meant for us. */
+static void close_inherited(int ready_fd) {
+    fds_close_from(activation_end(), ready_fd);
+}
+
 static struct super super;
 
 int supervisor_run(const struct control_request *what, int ready_fd) {
     struct super *s = &super;
+    close_inherited(ready_fd);
     s->request = *what;
     s->exe_path = exe_path_find();
     s->ready_fd = ready_fd;
@@ -178,6 +186,7 @@ int supervisor_run(const struct control_request *what, int ready_fd) {
     raise_limits();
     if (!close_walls() || !take_sockets(s))
         return 1;
+    environment_clean();
     if (!set_up_loop(s) || !share(s)) {
         fprintf(stderr, "tls-off: cannot start: %m\n");
         return 1;
@@ -222,6 +231,8 @@ int supervisor_run_on(int state_fd) {
     s->ready_fd = s->signal_fd = s->page_fd = -1;
     creds_init(&s->creds);
     unsetenv(TAKEOVER_VARIABLE);
+    environment_clean();
+    fds_end_at_exec(STDERR_FILENO + 1);
     (void)prctl(PR_SET_NAME, "tls-off"); /* exec by descriptor has made it a number */
     if (!resume(s, state_fd) || !close_walls()) {
         fprintf(stderr, "tls-off: the supervisor's new code cannot take over: %m\n");

@@ -48,13 +48,29 @@ int worker_attach(struct super *s, struct worker *w) {
     return loop_watch(&s->loop, w->control, events_of(w), SUPER_CHILD, key_of(s, w), LOOP_GEN(w->tag));
 }
 
+/* An observer has the stream that the log goes to, as we were given it; all else has none of ours. */
+static pid_t spawn(const struct worker *w, int child_end) {
+    enum log_target log = w->role == ROLE_OBSERVER ? w->gen->conf->log_target : LOG_TO_FILE;
+    const struct spawn child = {
+        .exe_fd = w->gen->exe_fd,
+        .role = w->role,
+        .index = w->index,
+        .control = child_end,
+        .out = log == LOG_TO_STDOUT ? STDOUT_FILENO : -1,
+        .err = log == LOG_TO_STDERR ? STDERR_FILENO : w->words,
+    };
+    return spawn_role(&child);
+}
+
 bool worker_begin(struct super *s, struct worker *w) {
     int pair[2];
     if (ipc_pair(CONTROL_SNDBUF, pair) < 0)
         return false;
-    w->pid = spawn_role(w->gen->exe_fd, w->role, w->index, pair[1]);
+    w->words = words_new();
+    w->pid = w->words >= 0 ? spawn(w, pair[1]) : -1;
     close(pair[1]);
     if (w->pid < 0) {
+        words_tell(s, w);
         w->pid = 0;
         close(pair[0]);
         return false;
@@ -136,6 +152,7 @@ static void ended(struct super *s, struct worker *w, int status) {
         w->backoff_ms = BACKOFF_MIN_MS;
     if (s->now || w->stopping)
         say_end(s, w, status);
+    words_tell(s, w);
     if (w->control >= 0)
         close(w->control);
     w->control = -1;

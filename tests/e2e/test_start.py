@@ -32,7 +32,7 @@ def test_a_start_with_few_descriptors_ends_with_a_word_or_serves(parts, descript
               limits={resource.RLIMIT_NOFILE: descriptors})
     p.start()
     try:
-        first = p.wait_text(r"listening on|Too many open files|out of descriptors|could not|cannot|refused")
+        first = p.wait_text(r"listening on|Too many open files|out of descriptors|could not|cannot|refused|is gone")
         if "listening" in first.string:
             p.signal(signal.SIGTERM)
             assert p.wait_exit() == 0
