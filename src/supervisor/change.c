@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "supervisor/activation.h"
+#include "supervisor/logfile.h"
 #include "supervisor/super.h"
 #include "supervisor/takeover.h"
 #include "wire/board.h"
@@ -115,12 +116,18 @@ static bool open_admin(struct super *s, struct text *why) {
     return well;
 }
 
+static bool open_log(struct generation *g, struct text *why) {
+    if (g->conf->log_target == LOG_TO_FILE)
+        g->log_fd = logfile_open(g->conf, why);
+    return g->conf->log_target != LOG_TO_FILE || g->log_fd >= 0;
+}
+
 static void start(struct super *s) {
     char line[2048];
     struct text why = text_of(line, sizeof(line));
     struct generation *g = s->coming;
     bool fits = s->now || activation_check(&s->listeners, g->conf, &why);
-    if (!fits || !listeners_bind(&s->listeners, g->conf, &why) || !open_admin(s, &why))
+    if (!fits || !listeners_bind(&s->listeners, g->conf, &why) || !open_log(g, &why) || !open_admin(s, &why))
         change_refuse(s, "%s", line);
     else if (!generation_start(s, g))
         change_refuse(s, "its processes cannot be started: %s", strerror(errno));

@@ -36,7 +36,7 @@ struct generation *generation_new(struct super *s) {
     if (fd < 0)
         return NULL;
     *g = (struct generation){.used = true, .number = s->generations, .exe_fd = fd};
-    g->snapshot_fd = g->secrets_fd = g->board_fd = g->creds.fd = -1;
+    g->snapshot_fd = g->secrets_fd = g->board_fd = g->log_fd = g->creds.fd = -1;
     g->read_s = clock_wall_us() / 1000000;
     s->generations++;
     return g;
@@ -148,6 +148,7 @@ void generation_free(struct super *s, struct generation *g) {
     close_one(g->secrets_fd);
     creds_set_free(&g->creds);
     close_one(g->board_fd);
+    close_one(g->log_fd);
     close_one(g->exe_fd);
     *g = (struct generation){0};
 }

@@ -193,6 +193,7 @@ static void value_generation(struct io *io, struct generation *g) {
     value_fd(io, &g->creds.fd);
     VALUE(io, g->read_s);
     value_fd(io, &g->board_fd);
+    value_fd(io, &g->log_fd);
     size_t n = count(io, g->nworkers, GENERATION_WORKERS_MAX);
     if (io->r) {
         g->workers = calloc(n + 1, sizeof(*g->workers));

@@ -18,6 +18,7 @@
 #include "supervisor/activation.h"
 #include "supervisor/environment.h"
 #include "supervisor/exe.h"
+#include "supervisor/logfile.h"
 #include "supervisor/state.h"
 #include "supervisor/super.h"
 #include "supervisor/takeover.h"
@@ -34,16 +35,33 @@ static void on_end_signal(struct super *s) {
         stop_at_once(s);
 }
 
+/* By its name, which may be another file now. In vain: the old one stays. */
+static void reopen_log(struct super *s) {
+    char line[512];
+    struct text why = text_of(line, sizeof(line));
+    struct generation *g = s->now;
+    if (!g || g->conf->log_target != LOG_TO_FILE)
+        return;
+    int fd = logfile_open(g->conf, &why);
+    if (fd < 0) {
+        voice_say(&s->voice, LOG_LEVEL_WARNING, "the log file could not be reopened, the old one stays: %s", line);
+        return;
+    }
+    if (g->log_fd >= 0)
+        close(g->log_fd);
+    g->log_fd = fd;
+    struct worker *observer = generation_worker(g, ROLE_OBSERVER, 0);
+    if (worker_runs(observer) && ipc_send(observer->control, CONTROL_LOG, span_of(NULL, 0), &fd, 1) < 0)
+        worker_kill(observer); /* its successor gets it */
+}
+
 static void on_signal(struct super *s, uint32_t signal) {
-    struct worker *observer;
     switch (signal) {
     case SIGCHLD:
         workers_reap(s);
         break;
     case SIGUSR1:
-        observer = s->now ? generation_worker(s->now, ROLE_OBSERVER, 0) : NULL;
-        if (observer && worker_runs(observer))
-            (void)!control_send(observer->control, CONTROL_REOPEN); /* one that is gone is started anew, and opens it */
+        reopen_log(s);
         break;
     case SIGHUP:
         command_signal(s, COMMAND_RELOAD);

@@ -29,7 +29,7 @@ const struct ipc_rule control_to_child[] = {
     {CONTROL_RING, 1, PEER_LEN, PEER_LEN},
     {CONTROL_ADMIN, 1, ADMIN_LEN, ADMIN_LEN},
     {CONTROL_GO, 0, 0, 0},
-    {CONTROL_REOPEN, 0, 0, 0},
+    {CONTROL_LOG, 1, 0, 0},
     {CONTROL_DRAIN, 0, DRAIN_LEN, DRAIN_LEN},
     {CONTROL_STOP, 0, 0, 0},
     {CONTROL_REQUEST, 0, REQUEST_MIN, CONTROL_TEXT_MAX},

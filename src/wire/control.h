@@ -11,7 +11,8 @@
  *   LINK (a peer was restarted) ---->
  *   PING                      ------>
  *                             <------  PONG    (child_recv() answers)
- *   REOPEN, DRAIN, STOP       ------>
+ *   DRAIN, STOP               ------>
+ *   LOG (the file anew)       ------>          (observer; the first one follows SETUP)
  *                             <------  DRAINED
  *   EXPORT (link), to a relay ------>
  *   IMPORT (link), to another ------>
@@ -35,7 +36,7 @@
 #include "base/ipc.h"
 #include "wire/roles.h"
 
-#define CONTROL_PROTOCOL 1
+#define CONTROL_PROTOCOL 2
 
 enum control_type {
     CONTROL_SETUP = 1, /* fds: snapshot, board, ring, stats */
@@ -46,7 +47,7 @@ enum control_type {
     CONTROL_GO,
     CONTROL_READY,
     CONTROL_REFUSED, /* body: text for the operator */
-    CONTROL_REOPEN,  /* log file */
+    CONTROL_LOG,     /* fds: the log file; replaces an earlier one; observer only */
     CONTROL_DRAIN,   /* stop accepting; body: how, milliseconds to finish in */
     CONTROL_DRAINED, /* body: sessions cut */
     CONTROL_STOP,

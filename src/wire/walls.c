@@ -28,7 +28,7 @@ static const struct rights {
     bool becomes_user; /* gives up root */
     bool connects;     /* TCP to the ports it is told */
     bool any_port;     /* TCP to any port */
-    bool walled_files; /* Landlock: only FOLDERS, and the folder it is told; else any */
+    bool walled_files; /* Landlock: only FOLDERS; else any */
 } rights[ROLE_COUNT] = {
     [ROLE_CONFIG] =
         {
@@ -72,7 +72,7 @@ static const struct rights {
         },
     [ROLE_OBSERVER] =
         {
-            .calls = CALLS_LOOP | CALLS_ACCEPT | CALLS_READ_FILES | CALLS_WRITE_FILES | CALLS_LOG,
+            .calls = CALLS_LOOP | CALLS_ACCEPT | CALLS_READ_FILES | CALLS_LOG,
             .becomes_user = true,
             .walled_files = true,
             .folders = {{"/etc/localtime", REACH_READ}, {"/usr/share/zoneinfo", REACH_READ}, {"/proc", REACH_READ}},
@@ -152,10 +152,9 @@ static bool has_local_names(void) {
 }
 
 static int close_files(const struct rights *r, const struct walls *walls, unsigned *missing, struct text *why) {
-    struct reach_row rows[FOLDERS_MAX + 1];
     struct reach_rules rules = {
         .any_file = !r->walled_files,
-        .rows = rows,
+        .rows = r->folders,
         .any_port = r->any_port,
         .ports = walls->ports,
         .nports = r->connects ? walls->nports : 0,
@@ -163,9 +162,7 @@ static int close_files(const struct rights *r, const struct walls *walls, unsign
     };
     int abi = 0;
     for (size_t i = 0; i < FOLDERS_MAX && r->folders[i].path; i++)
-        rows[rules.nrows++] = r->folders[i];
-    if (walls->folder)
-        rows[rules.nrows++] = (struct reach_row){walls->folder, REACH_WRITE};
+        rules.nrows++;
     if (!walls_reach(&rules, &abi))
         return refuse(why, "Landlock");
     *missing |= abi < 1 ? WALLS_NO_LANDLOCK : abi < REACH_ABI_PORTS ? WALLS_NO_PORTS : 0;

@@ -18,7 +18,6 @@
 /* What the table cannot know. Texts and lists are borrowed during the call. */
 struct walls {
     const char *user;      /* to become when started as root; NULL = stay who we are */
-    const char *folder;    /* the one in which the role may make and write files; NULL = none */
     const uint16_t *ports; /* TCP ports it may connect to, where the table lets it connect at all */
     size_t nports;
     bool abstract_sockets; /* some backend is one: the role may connect to abstract Unix sockets, where it may connect at all */

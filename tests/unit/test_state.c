@@ -59,7 +59,8 @@ static void fill(struct super *s) {
     g->exe_fd = some_fd();
     g->snapshot_fd = some_fd();
     g->secrets_fd = some_fd();
-    g->creds = (struct creds_set){.number = 2, .fd = some_fd()};
+    g->log_fd = some_fd();
+    g->creds = (struct creds_set){.number = 2, .nth = 2, .fd = some_fd()};
     g->workers = calloc(2, sizeof(*g->workers));
     g->nworkers = 2;
     fill_worker(&g->workers[0], g, ROLE_OBSERVER, 0);
@@ -102,7 +103,7 @@ static void what_is_written_is_read(void **state) {
     int fd;
     fill(&one);
     assert_int_equal(state_write(&one, &fd, &fds), 0);
-    assert_int_equal(fds.n, 2 + 1 + 2 + 5 + 1 + 3);
+    assert_int_equal(fds.n, 2 + 1 + 2 + 6 + 1 + 3);
     assert_int_equal(state_read(&two, fd), 0);
     assert_string_equal(two.exe_path, one.exe_path);
     assert_true(span_eq(two.request.file, one.request.file));
