@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/owner.h"
 #include "base/text.h"
 #include "supervisor/super.h"
 #include "wire/control_creds.h"
@@ -30,9 +31,13 @@ static int open_file(const char *file, struct text *why) {
         text_addf(why, "%s: cannot be opened: %s", file, strerror(errno));
         return -1;
     }
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+    bool regular = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+    if (regular && owner_is_trusted(st.st_uid))
         return fd;
-    text_addf(why, "%s: found no regular file, expected a PEM file", file);
+    if (regular)
+        text_addf(why, "%s: the file is owned by user %u, expected %s", file, (unsigned)st.st_uid, owner_expected());
+    else
+        text_addf(why, "%s: found no regular file, expected a PEM file", file);
     close(fd);
     return -1;
 }

@@ -585,3 +585,42 @@ def test_a_refused_set_is_tried_again_though_no_file_changes(parts, files):
     resource.prlimit(p.pid, resource.RLIMIT_NOFILE, (soft, hard))
     p.wait_text("certificates changed")
     assert served(p) == "CN=new"
+
+
+# --- whose files
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
+@pytest.mark.parametrize("what", ["key", "passphrase", "secret"])
+def test_secrets_of_another_user_are_refused(parts, files, what):
+    """By check, by a start, and by a renewal, which leaves what is in use."""
+    chain, key = files.make("old")
+    phrase, secret = files / "phrase", files / "ticket.secret"
+    phrase.write_text("open\n")
+    secret.write_bytes(os.urandom(48))
+    secret.chmod(0o600)
+    key = serialization.load_pem_private_key(key, None).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"open"))
+    files.put("a.pem", chain)
+    files.put("a.key", key)
+    victim = {"key": files / "a.key", "passphrase": phrase, "secret": secret}[what]
+    entry = {**files.entry(), "passphrase": str(phrase)}
+    p = parts.prepare(parts.backend(), certificates=[entry], top={"tickets": {"secret_file": str(secret)}})
+    status, out, err = command("check", p.config_file)
+    assert status == 0, out + err
+    os.chown(victim, 65534, 65534)
+    wanted = rf"{re.escape(str(victim))}\"?:? .*owned by user 65534, expected root"
+    status, out, err = command("check", p.config_file)
+    assert status == 1 and re.search(wanted, out + err), out + err
+    status, out, err = command("run", p.config_file)
+    assert status == 1 and re.search(wanted, out + err), out + err
+    os.chown(victim, 0, 0)
+    p.start()
+    os.chown(victim, 65534, 65534)
+    p.signal(signal.SIGHUP)
+    p.wait_text("reload refused.*owned by user 65534")
+    if what == "key":
+        files.put("a.key", key)
+        os.chown(files / "a.key", 65534, 65534)
+        refused(p, "owned by user 65534")
+    assert served(p) == "CN=old"
