@@ -354,6 +354,19 @@ bool relay_make(struct relay *r) {
     return r->in && r->out && slab_init(&r->sessions, sizeof(struct session), r->room, true) == 0;
 }
 
+/* The shared table only where some service has a rate. Sessions of others, taken over from before, are limited here alone. */
+static bool open_rates(struct relay *r) {
+    bool has_rates = false, well = true;
+    for (size_t i = 0; i < r->conf->nservices; i++)
+        has_rates = has_rates || r->conf->services[i].max_bytes_per_client;
+    if (r->child.stats_fd >= 0) {
+        well = !has_rates || stats_open_buckets(&r->child.stats, r->child.stats_fd) == 0;
+        close(r->child.stats_fd);
+        r->child.stats_fd = -1;
+    }
+    return well;
+}
+
 static bool set_up(struct relay *r, int control) {
     if (child_begin(&r->child, control) < 0 || snapshot_read(r->child.snapshot_fd, &r->conf) < 0) {
         child_refuse(&r->child, "relay: cannot read what the supervisor gave: %m");
@@ -363,7 +376,7 @@ static bool set_up(struct relay *r, int control) {
     r->child.voice.level = r->conf->log_level;
     r->row = board_row(&r->child.board, ROLE_RELAY, r->child.setup.index);
     board_row_reset(&r->row);
-    if (!relay_make(r)) {
+    if (!open_rates(r) || !relay_make(r)) {
         child_refuse(&r->child, "relay: cannot start: %m");
         return false;
     }
