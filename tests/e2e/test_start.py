@@ -46,8 +46,8 @@ def test_a_start_with_few_descriptors_ends_with_a_word_or_serves(parts, descript
 
 
 def test_the_room_for_sessions_is_told_at_start(parts):
-    p = parts.proxy(parts.backend(), limits_of_process={resource.RLIMIT_NOFILE: 100}, top={"workers": 1})
-    found = p.wait_text(r"room for (\d+) sessions: 1 relays with 100 descriptors")
+    p = parts.proxy(parts.backend(), limits_of_process={resource.RLIMIT_NOFILE: 400}, top={"workers": 1})
+    found = p.wait_text(r"room for (\d+) sessions: 1 relays with 400 descriptors")
     room = int(found.group(1))
     assert '"warning"' in found.string
     held = []
