@@ -119,9 +119,9 @@ int accept_client(struct hand *h, struct conn *c) {
 }
 
 void accept_charge(struct hand *h, const struct conn *c) {
-    uint8_t key[16];
-    addr_client_key(&c->client, key);
-    board_handshake(&h->row, key, h->loop.now_ms);
+    uint64_t rate = h->services[c->service].conf->max_handshakes_per_client_per_second;
+    if (rate)
+        (void)!board_handshake(&h->row, &c->client, rate, h->loop.now_ms); /* an empty bucket refuses the next one anyway */
 }
 
 int accept_service(struct hand *h, struct conn *c) {
