@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
+#include "base/fds.h"
 #include "cli/check.h"
 #include "cli/command.h"
 #include "cli/probes.h"
@@ -115,6 +116,8 @@ static int run_command(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
+    if (!fds_fill_streams())
+        return 1;
     int resumed = supervisor_resume(argv);
     if (resumed >= 0)
         return resumed;

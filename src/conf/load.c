@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pwd.h>
-#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +14,7 @@
 
 #include "base/err.h"
 #include "base/text.h"
+#include "conf/cpus.h"
 #include "conf/loader.h"
 #include "conf/schema.h"
 
@@ -112,14 +112,6 @@ void load_service_defaults(struct conf_service *s) {
     s->keepalive_ms = 2 * 60 * 1000;
 }
 
-/* CPUs this process may run on; a set larger than cpu_set_t (more than 1024) cannot be asked for and gives the maximum. */
-static uint32_t usable_cpus(void) {
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof(set), &set) != 0)
-        return CONF_WORKERS_MAX;
-    return (uint32_t)MAX(1, MIN(CPU_COUNT(&set), CONF_WORKERS_MAX));
-}
-
 static void default_state_dir(struct load *l) {
     char path[PATH_MAX];
     struct text t = text_of(path, sizeof(path));
@@ -201,8 +193,9 @@ static void default_groups(struct load *l, struct conf_service *s) {
 
 void load_environment(struct load *l) {
     struct conf *c = l->conf;
+    uint32_t cpus = c->workers ? 0 : cpus_usable("");
     if (c->workers == 0)
-        c->workers = usable_cpus();
+        c->workers = MIN(cpus, (uint32_t)CONF_WORKERS_MAX);
     if (c->handshake_memory == 0)
         default_handshake_memory(c);
     settle_user(l);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/owner.h"
 #include "base/rand.h"
 #include "base/secret.h"
 
@@ -21,11 +22,13 @@ static int close_with(int fd, int err) {
     return err;
 }
 
-/* What the mode and size say. */
+/* What owner, mode and size say. */
 static int judge(const char *file, const struct stat *st, struct text *why) {
     size_t before = why->len;
     if (!S_ISREG(st->st_mode))
         text_addf(why, "\"%s\" is no file, expected %d to %d random bytes", file, TICKET_SECRET_MIN, TICKET_SECRET_MAX);
+    else if (!owner_is_trusted(st->st_uid))
+        text_addf(why, "\"%s\" is owned by user %u, expected %s", file, (unsigned)st->st_uid, owner_expected());
     else if (st->st_mode & FORBIDDEN)
         text_addf(why, "\"%s\" has mode %03o, expected 600 (or 640): who reads it can resume and, with TLS 1.2, read sessions",
                   file, st->st_mode & 0777u);

@@ -15,10 +15,13 @@
 
 #define REST_ROUNDS 64 /* of HAND_ACCEPT_MAX: as many as a queue holds */
 
+/* None stays deaf: what cannot be watched now is tried again with the others after a pause. */
 static void watch_all(struct hand *h) {
     for (size_t i = 0; i < h->nsockets; i++)
-        if (h->sockets[i].fd >= 0 && loop_watch(&h->loop, h->sockets[i].fd, EPOLLIN, HAND_LISTENER, (uint32_t)i, 0) < 0)
-            voice_say(&h->child.voice, LOG_LEVEL_ERROR, "cannot watch a listening socket: %m");
+        if (h->sockets[i].fd >= 0 && loop_watch(&h->loop, h->sockets[i].fd, EPOLLIN, HAND_LISTENER, (uint32_t)i, 0) < 0) {
+            accept_pause(h);
+            return;
+        }
 }
 
 void accept_start(struct hand *h) {

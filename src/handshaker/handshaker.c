@@ -58,11 +58,12 @@ static bool make_services(struct hand *h) {
     return true;
 }
 
-static bool take_secret(struct hand *h, int fd) {
+static bool take_secret(struct hand *h, struct ipc_msg *m) {
     struct stat st;
+    int fd = m->fds[0];
     size_t len = fstat(fd, &st) == 0 && st.st_size > 0 ? (size_t)st.st_size : 0;
     void *secret = len && len <= TICKETS_SECRET_MAX ? mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0) : MAP_FAILED;
-    close(fd);
+    ipc_msg_close(m);
     if (secret == MAP_FAILED)
         return false;
     (void)mlock(secret, len); /* over the limit: it may be swapped, as libssl's own memory may */
@@ -113,7 +114,7 @@ static bool prepare(struct hand *h) {
             return false;
         if (m.type == CONTROL_GO)
             return true;
-        if (m.type == CONTROL_SECRETS && take_secret(h, m.fds[0]))
+        if (m.type == CONTROL_SECRETS && take_secret(h, &m))
             continue;
         if (m.type == CONTROL_CREDS && creds_take_first(h, &m))
             continue;

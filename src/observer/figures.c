@@ -43,6 +43,20 @@ int figures_take_roster(struct figures *f, int fd) {
     return 0;
 }
 
+static void read_roster(struct figures *f) {
+    if (f->roster_page.shared)
+        f->has_roster = roster_read(&f->roster_page, &f->roster) || f->has_roster;
+}
+
+bool figures_is_own_process(struct figures *f, int32_t pid) {
+    read_roster(f);
+    const struct roster_process *p = f->roster.processes;
+    for (size_t i = 0; f->has_roster && pid > 0 && i < ROSTER_PROCESSES && p[i].state != ROSTER_NO_PROCESS; i++)
+        if (p[i].pid == pid)
+            return true;
+    return false;
+}
+
 int figures_take_creds(struct figures *f, int fd) {
     struct creds creds;
     int err = creds_map(fd, &creds);
@@ -59,8 +73,7 @@ static bool is_fresh(uint64_t read_ms, uint64_t now_ms) {
 }
 
 void figures_refresh(struct figures *f, uint64_t now_ms) {
-    if (f->roster_page.shared) /* always: it costs little, and a result is asked for when it is there */
-        f->has_roster = roster_read(&f->roster_page, &f->roster) || f->has_roster;
+    read_roster(f); /* always: it costs little, and a result is asked for when it is there */
     if (is_fresh(f->read_ms, now_ms))
         return;
     f->read_ms = now_ms;

@@ -40,6 +40,9 @@ void figures_fini(struct figures *f);
 
 /* New pages; the descriptors stay the caller's. What cannot be read leaves the old one. Errors as the mapping's. */
 MUST_CHECK int figures_take_roster(struct figures *f, int fd);
+
+/* One of our own processes; false as long as there is no roster. */
+bool figures_is_own_process(struct figures *f, int32_t pid);
 MUST_CHECK int figures_take_creds(struct figures *f, int fd);
 
 /* Reads what is older than FIGURES_FRESH_MS, and the roster each time. */

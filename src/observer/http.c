@@ -80,6 +80,15 @@ static void make_room(struct http_socket *s) {
     end_conn(oldest);
 }
 
+/* Who is at the other end of a Unix socket, as the kernel knows it. */
+static bool is_barred(const struct http_socket *s, int fd) {
+    struct ucred peer;
+    socklen_t len = sizeof(peer);
+    const struct http_setup *setup = &s->http->setup;
+    return s->local && setup->is_barred && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
+           setup->is_barred(setup->before_ctx, (int32_t)peer.pid);
+}
+
 static struct http_conn *begin_conn(struct http_socket *s, struct MHD_Connection *connection) {
     const union MHD_ConnectionInfo *info = mhd.get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     struct http_conn *c = calloc(1, sizeof(*c));
@@ -93,6 +102,10 @@ static struct http_conn *begin_conn(struct http_socket *s, struct MHD_Connection
     goto_state(c, CONN_IDLE);
     s->nconns++;
     s->http->counts.connections_total++;
+    if (is_barred(s, c->fd)) {
+        s->http->counts.refused_total++;
+        end_conn(c);
+    }
     make_room(s);
     return c;
 }

@@ -62,7 +62,8 @@ struct http_setup {
     unsigned kind;
     http_answer_fn answer;
     void (*before_answer)(void *before_ctx);
-    void *before_ctx;
+    bool (*is_barred)(void *before_ctx, int32_t pid); /* this process may not speak on the Unix socket */
+    void *before_ctx;                                 /* of both */
     void *ctx;
 };
 MUST_CHECK int http_new(const struct http_setup *setup, struct http **ret);

@@ -1,8 +1,6 @@
 #include "observer/observer.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
@@ -170,6 +168,18 @@ static void keep_up(void *ctx) {
         (void)sweep(o, false); /* the timer comes for the rest */
 }
 
+/* No role has business on the admin socket: it may have been taken over, and would be the operator. */
+static bool is_barred(void *ctx, int32_t pid) {
+    struct observer *o = ctx;
+    char text[64];
+    struct text t = text_of(text, sizeof(text));
+    if (!figures_is_own_process(&o->admin.figures, pid))
+        return false;
+    text_addf(&t, "refused, it comes from our own process %d", (int)pid);
+    warn_own(o, "a connection to the admin socket", text);
+    return true;
+}
+
 static void on_timer(void *ctx, struct wtimer *t) {
     struct observer *o = ctx;
     if (t == &o->second) {
@@ -228,10 +238,9 @@ static void take_admin(struct observer *o, enum admin_kind kind, int fd) {
         warn_own(o, "an admin socket is not served", err == ERR_SYSTEM ? strerror(errno) : err_text(err));
 }
 
-static void reopen(struct observer *o) {
+static void take_log(struct observer *o, int fd) {
     (void)sweep(o, false); /* what happened before belongs into the old file; the rest comes with the next sweep */
-    if (sink_reopen(&o->sink) < 0)
-        warn_own(o, "the log file could not be reopened, the old one stays", strerror(errno));
+    sink_use(&o->sink, fd);
 }
 
 static void on_message(struct observer *o, struct ipc_msg *m) {
@@ -249,6 +258,10 @@ static void on_message(struct observer *o, struct ipc_msg *m) {
         take_admin(o, kind, m->fds[0]);
         return;
     }
+    if (m->type == CONTROL_LOG) {
+        take_log(o, m->fds[0]);
+        return;
+    }
     if (m->type == CONTROL_ROSTER && figures_take_roster(&o->admin.figures, m->fds[0]) < 0)
         warn_own(o, "the roster", "not readable; what runs is not told");
     if (m->type == CONTROL_CREDS && figures_take_creds(&o->admin.figures, m->fds[0]) < 0)
@@ -256,8 +269,6 @@ static void on_message(struct observer *o, struct ipc_msg *m) {
     ipc_msg_close(m);
     if (m->type == CONTROL_RING_END && control_read_peer(m, &who) == 0)
         end_ring(o, &who);
-    if (m->type == CONTROL_REOPEN)
-        reopen(o);
     if (m->type == CONTROL_STOP)
         o->loop.stop = true;
     if (m->type == CONTROL_DRAIN) {
@@ -292,13 +303,6 @@ static void on_control(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
 
 /* ---- start ---- */
 
-/* Without the standard streams, the next descriptor opened would get their number, and log lines would land in it. */
-static void fill_streams(void) {
-    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) < 0)
-            return;
-}
-
 static bool read_conf(struct observer *o) {
     int err = snapshot_read(o->child.snapshot_fd, &o->conf);
     close(o->child.snapshot_fd);
@@ -307,27 +311,39 @@ static bool read_conf(struct observer *o) {
     return err == 0;
 }
 
-/* Opened with the rights we still have; reopening must do with those of the user. */
+/* The log file comes from the supervisor, right after SETUP. */
+static bool receive_log(struct observer *o, int *ret_fd) {
+    struct ipc_msg m;
+    *ret_fd = -1;
+    if (o->conf->log_target != LOG_TO_FILE)
+        return true;
+    if (child_wait(&o->child, &m) < 0)
+        return false;
+    if (m.type == CONTROL_LOG) {
+        *ret_fd = m.fds[0];
+        return true;
+    }
+    ipc_msg_close(&m);
+    return false;
+}
+
 static bool open_log(struct observer *o) {
     char line[512];
     struct text why = text_of(line, sizeof(line)), no_http = text_of(o->no_http, sizeof(o->no_http));
+    int fd;
     if (mhd_load(&no_http) < 0 && !no_http.len)
         text_add(&no_http, "libmicrohttpd is not usable");
-    if (sink_open(&o->sink, o->conf, &why) < 0) {
+    if (!receive_log(o, &fd))
+        return false;
+    if (sink_open(&o->sink, o->conf, fd, &why) < 0) {
         child_refuse(&o->child, "%s", line);
         return false;
     }
-    sink_give_to(&o->sink, o->conf->user);
-    char folder[PATH_MAX] = "";
-    const char *slash = o->conf->log_file ? strrchr(o->conf->log_file, '/') : NULL;
-    struct text t = text_of(folder, sizeof(folder));
-    if (slash)
-        text_add_span(&t, span_of(o->conf->log_file, (size_t)(slash - o->conf->log_file) + 1));
-    return child_close_walls(&o->child, &(struct walls){.user = o->conf->user, .folder = slash ? folder : NULL}) == 0;
+    return child_close_walls(&o->child, &(struct walls){.user = o->conf->user}) == 0;
 }
 
 static bool start_admin(struct observer *o) {
-    const struct http_setup setup = {&o->loop, KIND_HTTP, admin_answer, keep_up, o, &o->admin};
+    const struct http_setup setup = {&o->loop, KIND_HTTP, admin_answer, keep_up, is_barred, o, &o->admin};
     o->admin = (struct admin){
         .conf = o->conf,
         .child = &o->child,
@@ -412,7 +428,6 @@ static void finish(struct observer *o) {
 int observer_run(int control_fd, const struct format_names *names) {
     static struct observer o;
     o.names = names;
-    fill_streams();
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a log over a size limit is a full disk like any other */
     if (child_begin(&o.child, control_fd) < 0)

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <pwd.h>
 #include <string.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -20,13 +19,16 @@ static const struct sink_ops *ops_of(enum log_target target) {
     }
 }
 
-int sink_open(struct sink *s, const struct conf *conf, struct text *why) {
+int sink_open(struct sink *s, const struct conf *conf, int file, struct text *why) {
     memset(s, 0, sizeof(*s));
     s->ops = ops_of(conf->log_target);
     s->format = conf->log_format;
     s->fd = conf->log_target == LOG_TO_STDOUT ? STDOUT_FILENO : STDERR_FILENO;
-    if (conf->log_target == LOG_TO_FILE)
+    if (conf->log_target == LOG_TO_FILE) {
         s->path = conf->log_file;
+        s->fd = file;
+        s->is_own = true;
+    }
     int err = s->ops->open(s, why);
     if (err < 0)
         s->ops = NULL;
@@ -79,16 +81,15 @@ const char *sink_error_text(int error) {
     return error == EAGAIN ? "whoever reads it does not read" : strerror(error);
 }
 
-int sink_reopen(struct sink *s) {
-    return s->ops->reopen ? s->ops->reopen(s) : 0;
-}
-
-void sink_give_to(struct sink *s, const char *user) {
-    if (!s->path || !user || geteuid() != 0)
+void sink_use(struct sink *s, int file) {
+    if (s->ops != &sink_file_ops || !s->path) {
+        close(file);
         return;
-    const struct passwd *p = getpwnam(user);
-    if (p)
-        (void)!fchown(s->fd, p->pw_uid, (gid_t)-1); /* the descriptor stays good; only a later reopening would miss it */
+    }
+    sink_flush(s);
+    close(s->fd);
+    s->fd = file;
+    s->torn = false;
 }
 
 int sink_priority(enum log_level level) {

@@ -19,13 +19,12 @@
 
 struct sink;
 
-/* One target. REOPEN may be NULL: nothing to do. PUT is called while there is room. */
+/* One target. PUT is called while there is room. */
 struct sink_ops {
     /* ERR_SYSTEM, ERR_UNSUPPORTED with a sentence in WHY. */
     int (*open)(struct sink *s, struct text *why);
     void (*put)(struct sink *s, const struct fields *f);
     void (*flush)(struct sink *s);
-    int (*reopen)(struct sink *s);
     void (*close)(struct sink *s);
 };
 
@@ -45,8 +44,11 @@ struct sink {
 
 extern const struct sink_ops sink_file_ops, sink_syslog_ops, sink_journal_ops;
 
-/* What the configuration says; keeps its file name. Large: static storage. Errors of the target with a sentence in WHY. */
-MUST_CHECK int sink_open(struct sink *s, const struct conf *conf, struct text *why);
+/*
+ * What the configuration says; FILE is the log file, owned from here, where it names one. Large: static storage. Errors of the
+ * target with a sentence in WHY.
+ */
+MUST_CHECK int sink_open(struct sink *s, const struct conf *conf, int file, struct text *why);
 void sink_close(struct sink *s);
 
 /* Whether a line that is put now is kept. Tries to make room. */
@@ -65,11 +67,8 @@ void sink_wait(struct sink *s, int timeout_ms);
 /* What to call the error of a loss. */
 const char *sink_error_text(int error);
 
-/* A log file opened anew by its name; the old one stays in use when that fails. ERR_SYSTEM (errno). */
-MUST_CHECK int sink_reopen(struct sink *s);
-
-/* The owner of a log file that was just made, so that it may reopen it later without the rights of root. */
-void sink_give_to(struct sink *s, const char *user);
+/* Goes on in another log file, owned from here; what is kept still goes into the one before. */
+void sink_use(struct sink *s, int file);
 
 /* syslog's number for a level; the journal uses the same. */
 int sink_priority(enum log_level level);

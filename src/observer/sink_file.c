@@ -4,32 +4,21 @@
  * before the next one begins, so a reader never takes two halves for one line.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/err.h"
 #include "base/nowait.h"
 #include "observer/sink.h"
 
-static int open_path(const char *path) {
-    return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
-}
-
 static int file_open(struct sink *s, struct text *why) {
-    if (!s->path) {
-        int fd = nowait_open(s->fd);
-        s->is_own = fd >= 0;
-        s->fd = s->is_own ? fd : s->fd;
+    (void)why;
+    if (s->path) /* it has come open */
         return 0;
-    }
-    s->is_own = true;
-    s->fd = open_path(s->path);
-    if (s->fd >= 0)
-        return 0;
-    text_addf(why, "log file %s: %s", s->path, strerror(errno));
-    return ERR_SYSTEM;
+    int fd = nowait_open(s->fd);
+    s->is_own = fd >= 0;
+    s->fd = s->is_own ? fd : s->fd;
+    return 0;
 }
 
 /* Pipes take so much whole or not at all: cut at the end of a line, no reader sees half of one, whoever else writes there. */
@@ -92,19 +81,6 @@ static void file_put(struct sink *s, const struct fields *f) {
     s->batch_len += t.len;
 }
 
-static int file_reopen(struct sink *s) {
-    if (!s->path)
-        return 0;
-    int fd = open_path(s->path);
-    if (fd < 0)
-        return ERR_SYSTEM;
-    file_flush(s);
-    close(s->fd);
-    s->fd = fd;
-    s->torn = false;
-    return 0;
-}
-
 static void file_close(struct sink *s) {
     if (s->batch_len > 0)
         sink_lose(s, EAGAIN, count_lines(s->batch, s->batch_len));
@@ -112,4 +88,4 @@ static void file_close(struct sink *s) {
         close(s->fd);
 }
 
-const struct sink_ops sink_file_ops = {file_open, file_put, file_flush, file_reopen, file_close};
+const struct sink_ops sink_file_ops = {file_open, file_put, file_flush, file_close};

@@ -56,4 +56,4 @@ static void journal_put(struct sink *s, const struct fields *f) {
     datagram_flush(s);
 }
 
-const struct sink_ops sink_journal_ops = {journal_open, journal_put, datagram_flush, NULL, datagram_end};
+const struct sink_ops sink_journal_ops = {journal_open, journal_put, datagram_flush, datagram_end};

@@ -37,4 +37,4 @@ static void syslog_put(struct sink *s, const struct fields *f) {
     datagram_flush(s);
 }
 
-const struct sink_ops sink_syslog_ops = {syslog_open, syslog_put, datagram_flush, NULL, datagram_end};
+const struct sink_ops sink_syslog_ops = {syslog_open, syslog_put, datagram_flush, datagram_end};

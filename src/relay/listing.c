@@ -97,5 +97,8 @@ bool listing_take_link(struct relay *r, int fd) {
     if (r->observer >= 0)
         lose_observer(r);
     r->observer = fd;
-    return loop_watch(&r->loop, fd, EPOLLIN, RELAY_OBSERVER, 0, 0) == 0;
+    if (loop_watch(&r->loop, fd, EPOLLIN, RELAY_OBSERVER, 0, 0) == 0)
+        return true;
+    lose_observer(r);
+    return false;
 }

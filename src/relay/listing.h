@@ -3,7 +3,7 @@
 
 #include "relay/session.h"
 
-/* Takes over the link to an observer. False when it cannot be watched. */
+/* Takes over the link to an observer, and owns FD in every case. False when it cannot be watched (errno). */
 MUST_CHECK bool listing_take_link(struct relay *r, int fd);
 
 /* A handler of the loop. */

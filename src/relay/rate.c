@@ -37,7 +37,7 @@ struct rate_limiter {
 
 bool rate_init(struct relay *r) {
     list_init(&r->rate_fed);
-    r->rate_buckets = buckets_of(stats_buckets(&r->child.stats), &r->child.stats.key);
+    r->rate_buckets = buckets_of(r->child.stats.buckets, &r->child.stats.key);
     r->rate_chains = calloc(CHAINS, sizeof(struct rate_limiter *));
     return r->rate_chains && slab_init(&r->rate_limiters, sizeof(struct rate_limiter), r->room, false) == 0;
 }

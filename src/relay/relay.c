@@ -89,9 +89,10 @@ void relay_read_links(struct relay *r) {
             link_event(r, i, 0, 0);
 }
 
+/* What cannot be watched now is tried again with all others after a pause: the peer sees a full queue, and goes elsewhere. */
 static void watch_link(struct relay *r, uint16_t i) {
-    if (r->links[i] >= 0 && loop_watch(&r->loop, r->links[i], EPOLLIN, RELAY_LINK, i, 0) < 0)
-        voice_say(&r->child.voice, LOG_LEVEL_ERROR, "cannot watch the link to handshaker.%u: %m", i);
+    if (r->links[i] >= 0 && !r->links_paused && loop_watch(&r->loop, r->links[i], EPOLLIN, RELAY_LINK, i, 0) < 0)
+        pause_links(r, strerror(errno));
 }
 
 static void look_for_room(struct relay *r) {
@@ -104,6 +105,12 @@ static void look_for_room(struct relay *r) {
         watch_link(r, i);
 }
 
+static void lose_resolver(struct relay *r) {
+    loop_unwatch(&r->loop, r->resolver);
+    close(r->resolver);
+    r->resolver = -1;
+}
+
 static void resolver_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     (void)key;
     (void)gen;
@@ -114,30 +121,39 @@ static void resolver_event(void *ctx, uint32_t key, uint32_t gen, uint32_t event
     enum step step = ipc_recv(r->resolver, r->child.scratch, sizeof(r->child.scratch), resolved_rules, &m, &err);
     if (step == STEP_DONE)
         connect_resolved(r, &m);
-    if (step == STEP_EOF || (step == STEP_FAILED && err != ERR_FORMAT)) {
-        loop_unwatch(&r->loop, r->resolver);
-        close(r->resolver);
-        r->resolver = -1;
-    }
+    if (step == STEP_EOF || (step == STEP_FAILED && err != ERR_FORMAT))
+        lose_resolver(r);
 }
 
-/* A peer, or one that takes the place of a dead one. */
-static bool take_link(struct relay *r, const struct ipc_msg *m) {
+static bool take_resolver(struct relay *r, int fd) {
+    if (r->resolver >= 0)
+        lose_resolver(r);
+    r->resolver = fd;
+    if (loop_watch(&r->loop, fd, EPOLLIN, RELAY_RESOLVER, 0, 0) == 0)
+        return true;
+    lose_resolver(r);
+    return false;
+}
+
+/*
+ * A peer, or one that takes the place of a dead one. The descriptor is owned from here in every case. False: there is no link
+ * (errno), or the message is not one.
+ */
+static bool take_link(struct relay *r, struct ipc_msg *m) {
     struct control_peer peer;
-    if (control_read_peer(m, &peer) < 0 || peer.index >= r->child.setup.workers)
+    if (control_read_peer(m, &peer) < 0 || peer.index >= r->child.setup.workers) {
+        ipc_msg_close(m);
+        errno = EBADMSG;
         return false;
+    }
     if (peer.role == ROLE_OBSERVER)
         return listing_take_link(r, m->fds[0]);
-    int *place = peer.role == ROLE_RESOLVER ? &r->resolver : &r->links[peer.index];
-    if (*place >= 0) {
-        loop_unwatch(&r->loop, *place);
-        close(*place);
-    }
-    *place = m->fds[0];
     if (peer.role == ROLE_RESOLVER)
-        return loop_watch(&r->loop, r->resolver, EPOLLIN, RELAY_RESOLVER, 0, 0) == 0;
-    if (!r->links_paused)
-        watch_link(r, peer.index);
+        return take_resolver(r, m->fds[0]);
+    if (r->links[peer.index] >= 0)
+        lose_link(r, peer.index);
+    r->links[peer.index] = m->fds[0];
+    watch_link(r, peer.index);
     return true;
 }
 
@@ -205,8 +221,11 @@ static void cut_all(struct relay *r) {
 static void on_message(struct relay *r, struct ipc_msg *m) {
     struct control_drain d;
     struct control_export x;
-    if (m->type == CONTROL_LINK && take_link(r, m))
+    if (m->type == CONTROL_LINK) {
+        if (!take_link(r, m))
+            voice_say(&r->child.voice, LOG_LEVEL_ERROR, "cannot take up a link to another role: %m");
         return;
+    }
     if (m->type == CONTROL_EXPORT && control_read_export(m, &x) == 0) {
         export_begin(r, &x, m->fds[0]);
         return;
@@ -341,6 +360,19 @@ bool relay_make(struct relay *r) {
     return r->in && r->out && slab_init(&r->sessions, sizeof(struct session), r->room, true) == 0;
 }
 
+/* The shared table only where some service has a rate. Sessions of others, taken over from before, are limited here alone. */
+static bool open_rates(struct relay *r) {
+    bool has_rates = false, well = true;
+    for (size_t i = 0; i < r->conf->nservices; i++)
+        has_rates = has_rates || r->conf->services[i].max_bytes_per_client;
+    if (r->child.stats_fd >= 0) {
+        well = !has_rates || stats_open_buckets(&r->child.stats, r->child.stats_fd) == 0;
+        close(r->child.stats_fd);
+        r->child.stats_fd = -1;
+    }
+    return well;
+}
+
 static bool set_up(struct relay *r, int control) {
     if (child_begin(&r->child, control) < 0 || snapshot_read(r->child.snapshot_fd, &r->conf) < 0) {
         child_refuse(&r->child, "relay: cannot read what the supervisor gave: %m");
@@ -350,7 +382,7 @@ static bool set_up(struct relay *r, int control) {
     r->child.voice.level = r->conf->log_level;
     r->row = board_row(&r->child.board, ROLE_RELAY, r->child.setup.index);
     board_row_reset(&r->row);
-    if (!relay_make(r)) {
+    if (!open_rates(r) || !relay_make(r)) {
         child_refuse(&r->child, "relay: cannot start: %m");
         return false;
     }
@@ -365,26 +397,31 @@ static bool prepare(struct relay *r) {
             return false;
         if (m.type == CONTROL_GO)
             return true;
-        if (m.type != CONTROL_LINK || !take_link(r, &m)) {
+        if (m.type != CONTROL_LINK) {
             ipc_msg_close(&m);
             return false;
         }
+        if (!take_link(r, &m))
+            return false;
     }
 }
 
-/* TCP connections go to the ports of backends, nowhere else. */
+/* TCP connections go to the ports of backends, nowhere else; abstract sockets only where a backend is one. */
 static bool close_walls(struct relay *r) {
     size_t n = 0;
     for (size_t i = 0; i < r->conf->nservices; i++)
         n += r->conf->services[i].nbackends;
     uint16_t *ports = calloc(MAX(n, 1), sizeof(*ports));
     MUST(ports);
-    n = 0;
+    struct walls walls = {.user = r->conf->user, .ports = ports};
     for (size_t i = 0; i < r->conf->nservices; i++)
-        for (size_t j = 0; j < r->conf->services[i].nbackends; j++)
-            if (r->conf->services[i].backends[j].kind == BACKEND_TCP)
-                ports[n++] = r->conf->services[i].backends[j].port;
-    int err = child_close_walls(&r->child, &(struct walls){.user = r->conf->user, .ports = ports, .nports = n});
+        for (size_t j = 0; j < r->conf->services[i].nbackends; j++) {
+            const struct conf_backend *b = &r->conf->services[i].backends[j];
+            if (b->kind == BACKEND_TCP)
+                ports[walls.nports++] = b->port;
+            walls.abstract_sockets = walls.abstract_sockets || b->kind == BACKEND_UNIX_ABSTRACT;
+        }
+    int err = child_close_walls(&r->child, &walls);
     free(ports);
     return err == 0;
 }

@@ -86,14 +86,20 @@ static bool take_all(struct listeners *l, uint64_t n, const char *names, struct 
     return true;
 }
 
-/* A variable that is there and not meant for us is somebody else's business. */
-bool activation_take(struct listeners *l, struct text *why) {
+/* How many were passed. A variable that is there and not meant for us is somebody else's business. */
+static uint64_t passed(void) {
     const char *pid_text = getenv("LISTEN_PID"), *n_text = getenv("LISTEN_FDS");
     uint64_t pid, n;
     bool ours = pid_text && n_text && text_parse_u64(pid_text, INT32_MAX, &pid) == 0 && pid == (uint64_t)getpid();
-    bool well = true;
-    if (ours && text_parse_u64(n_text, CONF_LISTENERS_MAX * CONF_WORKERS_MAX, &n) == 0)
-        well = take_all(l, n, getenv("LISTEN_FDNAMES"), why);
+    return ours && text_parse_u64(n_text, CONF_LISTENERS_MAX * CONF_WORKERS_MAX, &n) == 0 ? n : 0;
+}
+
+int activation_end(void) {
+    return FIRST_FD + (int)passed();
+}
+
+bool activation_take(struct listeners *l, struct text *why) {
+    bool well = take_all(l, passed(), getenv("LISTEN_FDNAMES"), why);
     unsetenv("LISTEN_PID"); /* not for our children */
     unsetenv("LISTEN_FDS");
     unsetenv("LISTEN_FDNAMES");

@@ -7,6 +7,9 @@
 #include "base/text.h"
 #include "supervisor/listeners.h"
 
+/* The first descriptor behind those that were passed; before activation_take(). */
+int activation_end(void);
+
 /* Takes what was passed; nothing is no fault. False, with a sentence in WHY. Once, at the start. */
 bool activation_take(struct listeners *l, struct text *why);
 

@@ -23,6 +23,15 @@ void admin_init(struct admin_sockets *a) {
     *a = (struct admin_sockets){.unix_fd = -1, .tcp_fd = -1};
 }
 
+/*
+ * All that is done to a socket file that is there is done below the descriptor of its folder, and to a descriptor of the file
+ * itself: whoever may write in the folder can put something else under its name, and nothing of ours touches that. (Binding
+ * follows no link and makes a file or fails; it goes by the whole name, which ss(8) and the like then show.)
+ */
+static const char *name_in_folder(const char *path) {
+    return strrchr(path, '/') + 1;
+}
+
 static struct sockaddr_un address_of(const char *path) {
     struct sockaddr_un sun = {.sun_family = AF_UNIX};
     memcpy(sun.sun_path, path, strnlen(path, sizeof(sun.sun_path) - 1));
@@ -47,10 +56,10 @@ static void lock_folder(int fd) {
 }
 
 /* Nobody answers at what a dead process left behind. Anything else than a socket is never touched. */
-static bool is_stale(const char *path) {
+static bool is_stale(int folder, const char *path) {
     struct sockaddr_un sun = address_of(path);
     struct stat st;
-    if (lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode)) {
+    if (fstatat(folder, name_in_folder(path), &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISSOCK(st.st_mode)) {
         errno = EEXIST;
         return false;
     }
@@ -62,32 +71,57 @@ static bool is_stale(const char *path) {
     return refused;
 }
 
-/* Born with the rights it shall have: nobody slips in between. */
-static int bind_closed(int fd, const char *path, const struct conf_admin *c) {
-    struct sockaddr_un sun = address_of(path);
+/* The file itself, by a descriptor that can only be looked at. -1: it is no socket with this name alone (errno). */
+static int pin(int folder, const char *name, struct stat *ret_st) {
+    int fd = openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || (fstat(fd, ret_st) == 0 && S_ISSOCK(ret_st->st_mode) && ret_st->st_nlink == 1))
+        return fd;
+    close(fd);
+    errno = EEXIST;
+    return -1;
+}
+
+static bool give_rights(int pinned, const struct conf_admin *c) {
+    char name[32];
+    struct text t = text_of(name, sizeof(name));
+    text_addf(&t, "/proc/self/fd/%d", pinned);
+    if ((c->uid != UINT32_MAX || c->gid != UINT32_MAX) && fchownat(pinned, "", c->uid, c->gid, AT_EMPTY_PATH) < 0)
+        return false;
+    return chmod(name, c->mode) == 0;
+}
+
+/* Born closed, then given the rights it shall have: nobody slips in between. What it is, is kept in A. */
+static int bind_closed(int fd, int folder, const struct conf_admin *c, struct admin_sockets *a) {
+    const char *name = name_in_folder(c->socket);
+    struct sockaddr_un sun = address_of(c->socket);
+    struct stat st = {.st_dev = 0};
     mode_t before = umask(0177);
     int failed = bind(fd, (struct sockaddr *)&sun, sizeof(sun));
     umask(before);
     if (failed)
         return -1;
-    if ((c->uid == UINT32_MAX && c->gid == UINT32_MAX) || lchown(path, c->uid, c->gid) == 0)
-        if (chmod(path, c->mode) == 0 && listen(fd, BACKLOG) == 0)
-            return 0;
+    int pinned = pin(folder, name, &st);
+    bool well = pinned >= 0 && st.st_uid == geteuid() && give_rights(pinned, c) && listen(fd, BACKLOG) == 0;
     int error = errno;
-    (void)unlink(path); /* was made a moment ago */
+    if (pinned >= 0)
+        close(pinned);
+    a->dev = st.st_dev;
+    a->ino = st.st_ino;
+    if (!well)
+        (void)unlinkat(folder, name, 0); /* was made a moment ago */
     errno = error;
-    return -1;
+    return well ? 0 : -1;
 }
 
-static int open_unix(const struct conf_admin *c) {
-    const char *path = c->socket;
+static int open_unix(const struct conf_admin *c, struct admin_sockets *a) {
+    const char *path = c->socket, *name = name_in_folder(path);
     int folder = open_folder(path, !c->socket_given);
     int fd = folder < 0 ? -1 : socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd >= 0) {
         lock_folder(folder);
-        bool well = bind_closed(fd, path, c) == 0;
-        if (!well && errno == EADDRINUSE && is_stale(path) && unlink(path) == 0)
-            well = bind_closed(fd, path, c) == 0;
+        bool well = bind_closed(fd, folder, c, a) == 0;
+        if (!well && errno == EADDRINUSE && is_stale(folder, path) && unlinkat(folder, name, 0) == 0)
+            well = bind_closed(fd, folder, c, a) == 0;
         int error = errno;
         if (!well)
             close(fd);
@@ -116,23 +150,12 @@ static int open_tcp(const struct addr *a) {
     return -1;
 }
 
-/* Whose file it is later: only that one is taken away. */
-static void remember(struct admin_sockets *a, const char *path) {
-    struct stat st;
-    struct text t = text_of(a->path, sizeof(a->path));
-    text_add(&t, path);
-    if (lstat(path, &st) == 0) {
-        a->dev = st.st_dev;
-        a->ino = st.st_ino;
-    }
-}
-
 static bool take_unix(struct admin_sockets *a, const struct conf_admin *c, struct text *why) {
-    a->unix_fd = open_unix(c);
-    if (a->unix_fd >= 0) {
-        remember(a, c->socket);
+    struct text t = text_of(a->path, sizeof(a->path));
+    text_add(&t, c->socket);
+    a->unix_fd = open_unix(c, a);
+    if (a->unix_fd >= 0)
         return true;
-    }
     text_addf(why, "admin socket %s: %s", c->socket, errno == EADDRINUSE ? "another process serves there" : strerror(errno));
     return !c->socket_given;
 }
@@ -157,8 +180,12 @@ static void close_unix(struct admin_sockets *a) {
         return;
     close(a->unix_fd);
     a->unix_fd = -1;
-    if (lstat(a->path, &st) == 0 && st.st_dev == a->dev && st.st_ino == a->ino)
-        (void)unlink(a->path); /* one that cannot be taken away is stale, which the next start sees */
+    int folder = open_folder(a->path, false);
+    const char *name = name_in_folder(a->path);
+    if (folder >= 0 && fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev == a->dev && st.st_ino == a->ino)
+        (void)unlinkat(folder, name, 0); /* one that cannot be taken away is stale, which the next start sees */
+    if (folder >= 0)
+        close(folder);
 }
 
 void admin_close(struct admin_sockets *a) {
@@ -181,10 +208,19 @@ static bool listens_on(int fd, const struct addr *a) {
 
 /* Another mode or owner is set in place: the connections that wait stay. */
 static bool keep_unix(struct admin_sockets *a, const struct conf_admin *new, struct text *why) {
-    if (lchown(a->path, new->uid, new->gid) == 0 && chmod(a->path, new->mode) == 0)
-        return true;
-    text_addf(why, "admin socket %s: %s", a->path, strerror(errno));
-    return false;
+    struct stat st;
+    int folder = open_folder(a->path, false);
+    int pinned = folder >= 0 ? pin(folder, name_in_folder(a->path), &st) : -1;
+    bool ours = pinned >= 0 && st.st_dev == a->dev && st.st_ino == a->ino;
+    bool well = ours && give_rights(pinned, new);
+    if (!well)
+        text_addf(why, "admin socket %s: %s", a->path,
+                  pinned >= 0 && !ours ? "found another file in its place" : strerror(errno));
+    if (pinned >= 0)
+        close(pinned);
+    if (folder >= 0)
+        close(folder);
+    return well;
 }
 
 bool admin_change(struct admin_sockets *a, const struct conf_admin *new, struct text *why) {

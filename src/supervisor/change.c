@@ -4,20 +4,24 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/text.h"
 #include "supervisor/activation.h"
+#include "supervisor/logfile.h"
 #include "supervisor/super.h"
 #include "supervisor/takeover.h"
+#include "wire/board.h"
 #include "wire/control_export.h"
 
 #define FINISH_MAX_MS 60000 /* for handshakes without a time limit */
 #define MOVE_MS       30000 /* for sessions to be moved, before those that cannot be have drain_timeout left */
 #define MOVE_TRIES    5
 #define GRACE_MS      5000
+#define ROOM_LOW      1000 /* sessions: so few are seldom meant */
 
 static void goto_stage(struct super *s, enum change_stage next);
 
@@ -83,11 +87,16 @@ static void fill_held(struct super *s) {
         q->held[q->nheld++] = s->now->conf->admin.listen;
 }
 
+/* At the first start the name of our own file is of no use: it is opened through /proc. */
+static const char *proc_hint(void) {
+    return access("/proc/self", F_OK) < 0 ? " (/proc has to be mounted)" : "";
+}
+
 static void configure(struct super *s) {
     fill_held(s);
     s->coming = generation_new(s);
     if (!s->coming)
-        change_refuse(s, "%s cannot be started: %s", s->exe_path, strerror(errno));
+        change_refuse(s, "%s cannot be started: %s%s", generation_binary(s), strerror(errno), proc_hint());
     else if (!helper_start(s, HELPER_CONFIG, ROLE_CONFIG, s->coming->exe_fd, on_configured) ||
              control_send_request(s->helpers[HELPER_CONFIG].control, &s->request) < 0)
         change_refuse(s, "the config process cannot be started: %s", strerror(errno));
@@ -107,12 +116,18 @@ static bool open_admin(struct super *s, struct text *why) {
     return well;
 }
 
+static bool open_log(struct generation *g, struct text *why) {
+    if (g->conf->log_target == LOG_TO_FILE)
+        g->log_fd = logfile_open(g->conf, why);
+    return g->conf->log_target != LOG_TO_FILE || g->log_fd >= 0;
+}
+
 static void start(struct super *s) {
     char line[2048];
     struct text why = text_of(line, sizeof(line));
     struct generation *g = s->coming;
     bool fits = s->now || activation_check(&s->listeners, g->conf, &why);
-    if (!fits || !listeners_bind(&s->listeners, g->conf, &why) || !open_admin(s, &why))
+    if (!fits || !listeners_bind(&s->listeners, g->conf, &why) || !open_log(g, &why) || !open_admin(s, &why))
         change_refuse(s, "%s", line);
     else if (!generation_start(s, g))
         change_refuse(s, "its processes cannot be started: %s", strerror(errno));
@@ -239,7 +254,20 @@ static void drain(struct super *s, enum role role, uint64_t ms) {
     }
 }
 
+/* Long before the first "full" operators should know where it is. All roles run under the limit of the supervisor. */
+static void say_room(struct super *s) {
+    struct rlimit files;
+    uint16_t workers = (uint16_t)s->now->conf->workers;
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+        return;
+    uint64_t room = (uint64_t)workers * board_relay_cap(files.rlim_cur, workers);
+    voice_say(&s->voice, room < ROOM_LOW ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO,
+              "room for %llu sessions: %u relays with %llu descriptors each (RLIMIT_NOFILE)", (unsigned long long)room, workers,
+              (unsigned long long)files.rlim_cur);
+}
+
 static void finish(struct super *s) {
+    say_room(s);
     creds_serve(s);
     if (!s->serving)
         say_ready(s);
@@ -444,7 +472,7 @@ void change_late(struct super *s) {
 void change_begin(struct super *s) {
     struct change *c = &s->change;
     bool wanted = s->now ? command_reload_waits(s) : s->generations == 0;
-    if (c->stage != CHANGE_NONE || !wanted || s->stop.phase != STOP_NOT)
+    if (c->stage != CHANGE_NONE || !wanted || s->stop.phase != STOP_NOT || s->loop.stop)
         return;
     command_run_reloads(s);
     creds_cancel(s);

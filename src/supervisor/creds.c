@@ -11,13 +11,15 @@
 #include "wire/control_creds.h"
 #include "wire/creds_expiry.h"
 
-#define QUIET_MS    200   /* without an event: whoever writes is done */
-#define NOISE_MS    2000  /* longer than that is not waited for quiet */
-#define COST_FACTOR 20    /* looking at files takes at most this part of our time */
-#define READ_MS     60000 /* limits of the stages */
-#define TAKE_MS     60000
-#define TELL_S      60 /* between two looks at what has expired, where files are not looked at */
-#define DAY_S       86400
+#define QUIET_MS     200   /* without an event: whoever writes is done */
+#define NOISE_MS     2000  /* longer than that is not waited for quiet */
+#define COST_FACTOR  20    /* looking at files takes at most this part of our time */
+#define READ_MS      60000 /* limits of the stages */
+#define TAKE_MS      60000
+#define RETRY_MIN_MS 5000
+#define RETRY_MAX_MS 300000
+#define TELL_S       60 /* between two looks at what has expired, where files are not looked at */
+#define DAY_S        86400
 
 static uint64_t wall_s(void) {
     return clock_wall_us() / 1000000;
@@ -31,6 +33,7 @@ int creds_set_take(struct creds_set *c, uint32_t number, int fd) {
     }
     c->fd = fd;
     c->number = number;
+    c->nth = 1;
     return 0;
 }
 
@@ -75,9 +78,9 @@ static void rest(struct super *s) {
     wheel_cancel(&s->loop.wheel, &c->deadline);
     for (size_t i = 0; s->now && c->next.number && i < s->now->nworkers; i++) {
         struct worker *w = &s->now->workers[i];
-        if (w->keys.set == c->next.number) { /* it has not been given all keys, so it will not answer */
+        if (w->keys.set == c->next.number) { /* it has not been given all keys, and need not answer */
             w->keys = (struct keys_pump){0};
-            w->owes = false;
+            keys_excuse(w, c->next.number);
         }
     }
     creds_set_free(&c->next);
@@ -94,9 +97,18 @@ static void say_lines(struct super *s, enum log_level level, const char *before,
     }
 }
 
+/* What was missing may come without a change of the files: memory, descriptors, a signer that lives. */
 static void refuse(struct super *s, struct span text) {
+    struct creds_change *c = &s->creds;
     say_lines(s, LOG_LEVEL_ERROR, "certificates refused, those in use stay: ", text);
     rest(s);
+    c->retry_ms = c->retry_ms ? MIN(2 * c->retry_ms, (uint32_t)RETRY_MAX_MS) : RETRY_MIN_MS;
+    wheel_arm(&s->loop.wheel, &c->retry, s->loop.now_ms + c->retry_ms);
+}
+
+static void forget_refusal(struct super *s) {
+    s->creds.retry_ms = 0;
+    wheel_cancel(&s->loop.wheel, &s->creds.retry);
 }
 
 static void look_soon(struct super *s, uint64_t ms) {
@@ -132,9 +144,10 @@ static void use_next(struct super *s) {
     s->now->creds = c->next;
     c->next = (struct creds_set){.fd = -1};
     tell_handshakers(s);
+    forget_refusal(s);
     c->told_day = (int64_t)wall_s() / DAY_S; /* the config role has just told */
     voice_say(&s->voice, LOG_LEVEL_INFO, "certificates changed: %u in use, set %u", creds_entries(&s->now->creds.store),
-              s->now->creds.number);
+              s->now->creds.nth);
     rest(s);
 }
 
@@ -149,13 +162,11 @@ static bool all_taken(const struct super *s) {
 
 void creds_taken(struct super *s, struct worker *w, uint32_t set) {
     w->taken = set;
-    w->owes = false;
     if (s->creds.stage == CREDS_TAKING && w->gen == s->now && all_taken(s))
         use_next(s);
 }
 
 void creds_refused(struct super *s, struct worker *w, uint32_t set, struct span text) {
-    w->owes = false;
     if (s->creds.stage == CREDS_TAKING && w->gen == s->now && set == s->creds.next.number)
         refuse(s, text);
 }
@@ -169,7 +180,6 @@ static void take(struct super *s) {
         struct worker *w = &s->now->workers[i];
         if (w->role != ROLE_SIGNER)
             continue;
-        w->taken = 0; /* the number may be one that was refused before */
         if (worker_runs(w) && keys_give_set(s, w, &c->next) < 0)
             worker_kill(w);
     }
@@ -197,11 +207,14 @@ static void on_read(struct super *s, struct ipc_msg *m) {
             ipc_msg_close(m);
         return;
     }
-    int err = creds_set_take(&c->next, s->now->creds.number + 1, m->fds[0]);
+    c->last = MAX(c->last, s->now->creds.number) + 1;
+    int err = creds_set_take(&c->next, c->last, m->fds[0]);
+    c->next.nth = s->now->creds.nth + 1;
     if (err < 0) {
         refuse(s, span_str(err_text(err)));
     } else if (is_same(&c->next.store, &s->now->creds.store)) {
         voice_say(&s->voice, LOG_LEVEL_DEBUG, "certificates were read again: nothing has changed");
+        forget_refusal(s);
         rest(s);
     } else {
         say_lines(s, LOG_LEVEL_WARNING, "", m->body);
@@ -222,10 +235,10 @@ static void read_again(struct super *s) {
         refuse(s, span_str(strerror(errno)));
 }
 
-/* A set is numbered like the one that was refused before it: no old answer may be taken for a new one. */
+/* A signer still reads the keys of a set before; more than two are never under way. */
 static bool answers_are_due(const struct super *s) {
     for (size_t i = 0; i < s->now->nworkers; i++)
-        if (s->now->workers[i].owes)
+        if (keys_owe(&s->now->workers[i].owed))
             return true;
     return false;
 }
@@ -247,7 +260,19 @@ static void look(struct super *s) {
     if (signature == c->signature)
         return;
     c->signature = signature;
+    forget_refusal(s); /* of other files */
     read_again(s);
+}
+
+/* The same files once more. */
+static void retry(struct super *s) {
+    struct creds_change *c = &s->creds;
+    if (s->stop.phase != STOP_NOT)
+        return;
+    if (s->change.stage != CHANGE_NONE || c->stage != CREDS_RESTING || answers_are_due(s))
+        wheel_arm(&s->loop.wheel, &c->retry, s->loop.now_ms + NOISE_MS);
+    else
+        read_again(s);
 }
 
 static void arm_poll(struct super *s) {
@@ -262,6 +287,7 @@ void creds_serve(struct super *s) {
     uint64_t newest;
     bool first = c->told_s == 0;
     c->stage = CREDS_RESTING;
+    forget_refusal(s);
     creds_watch(s);
     c->signature = creds_look(s->now->conf, &newest);
     /* what was written while the configuration was read may have been read before or after */
@@ -279,6 +305,8 @@ bool creds_timer(struct super *s, struct wtimer *t) {
     struct creds_change *c = &s->creds;
     if (t == &c->quiet) {
         look(s);
+    } else if (t == &c->retry) {
+        retry(s);
     } else if (t == &c->poll) {
         tell_expiry(s);
         if (s->now->conf->watch_ms != CONF_NEVER && !wtimer_armed(&c->quiet))

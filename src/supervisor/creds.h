@@ -1,7 +1,8 @@
 /*
  * Credentials while the proxy runs: the files that the configuration names are watched; what has changed is read by the config
  * role, its keys are taken by the signers, and then handshakers use it, all of it or nothing. No process is started anew for
- * it and no session notices. A set that cannot be taken is told in the log, and the one in use stays.
+ * it and no session notices. A set that cannot be taken is told in the log, the one in use stays,
+ * and the files are read again after a pause that grows: what was missing may be there then.
  */
 #pragma once
 
@@ -18,7 +19,8 @@ struct worker;
 
 /* A store with its number, as a generation has one in use. */
 struct creds_set {
-    uint32_t number; /* 0 = none */
+    uint32_t number; /* 0 = none; no two tries have the same */
+    uint32_t nth;    /* of those that were used: for people */
     int fd;
     struct creds store;
 };
@@ -43,10 +45,13 @@ struct creds_change {
     uint64_t first_ms;      /* of the events that wait for quiet; 0 = none */
     int64_t told_s;         /* when expiry was last looked at */
     int64_t told_day;       /* and told of */
+    uint32_t last;          /* number given to a set: each try has its own, so no old answer is taken for a new one */
+    uint32_t retry_ms;      /* the last pause before a refused set was tried again; 0 = none was refused */
     int inotify;            /* -1 = none */
     struct wtimer quiet;    /* events have stopped coming */
     struct wtimer poll;     /* looks even without events */
     struct wtimer deadline; /* of the stage */
+    struct wtimer retry;    /* what was refused is tried again */
 };
 
 /* Before anything else. */
@@ -92,6 +97,25 @@ MUST_CHECK int keys_give_set(struct super *s, struct worker *w, const struct cre
 
 /* Goes on, when there is something to give and room for it. */
 void keys_pump(struct super *s, struct worker *w);
+
+/*
+ * Answers that a signer owes, by the number of the set: the one in use and the one being taken. One that was given up before it
+ * was given as a whole may be answered or not.
+ */
+struct keys_owed {
+    uint32_t sets[2]; /* 0 = none */
+    uint32_t excused;
+};
+
+/* An answer to SET has come from W; false when none was owed. */
+MUST_CHECK bool keys_answered(struct worker *w, uint32_t set);
+
+/* No answer to SET is waited for any more. */
+void keys_excuse(struct worker *w, uint32_t set);
+
+static inline bool keys_owe(const struct keys_owed *o) {
+    return o->sets[0] || o->sets[1];
+}
 
 static inline bool keys_wait(const struct keys_pump *p) {
     return p->set != 0;

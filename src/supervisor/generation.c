@@ -15,12 +15,12 @@
 #define RING_SIZE      (1024 * 1024)
 #define BACKOFF_MIN_MS 100
 
-/*
- * Our own file for the first one, which is there even when it has been replaced on disk since; the file on disk for all others.
- */
+const char *generation_binary(const struct super *s) {
+    return s->now ? s->exe_path : "/proc/self/exe";
+}
+
 static int open_binary(const struct super *s) {
-    const char *path = s->now ? s->exe_path : "/proc/self/exe";
-    int fd = open(path, O_PATH | O_CLOEXEC);
+    int fd = open(generation_binary(s), O_PATH | O_CLOEXEC);
     if (fd < 0 || faccessat(fd, "", X_OK, AT_EMPTY_PATH | AT_EACCESS) == 0)
         return fd;
     int error = errno;
@@ -36,7 +36,7 @@ struct generation *generation_new(struct super *s) {
     if (fd < 0)
         return NULL;
     *g = (struct generation){.used = true, .number = s->generations, .exe_fd = fd};
-    g->snapshot_fd = g->secrets_fd = g->board_fd = g->creds.fd = -1;
+    g->snapshot_fd = g->secrets_fd = g->board_fd = g->log_fd = g->creds.fd = -1;
     g->read_s = clock_wall_us() / 1000000;
     s->generations++;
     return g;
@@ -99,7 +99,8 @@ static bool terminates(const struct conf *c) {
 
 static bool add_worker(const struct super *s, struct generation *g, enum role role, uint16_t index) {
     struct worker *w = &g->workers[g->nworkers];
-    *w = (struct worker){.gen = g, .role = role, .index = index, .control = -1, .ring = -1, .backoff_ms = BACKOFF_MIN_MS};
+    *w = (struct worker){
+        .gen = g, .role = role, .index = index, .control = -1, .ring = -1, .words = -1, .backoff_ms = BACKOFF_MIN_MS};
     w->cpu = role_of_worker(role) ? placement_cpu(s, index) : -1;
     g->nworkers++;
     return ring_create(RING_SIZE, &w->ring) == 0;
@@ -147,6 +148,7 @@ void generation_free(struct super *s, struct generation *g) {
     close_one(g->secrets_fd);
     creds_set_free(&g->creds);
     close_one(g->board_fd);
+    close_one(g->log_fd);
     close_one(g->exe_fd);
     *g = (struct generation){0};
 }

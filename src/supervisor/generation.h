@@ -44,6 +44,7 @@ struct worker {
     pid_t pid;
     int control; /* -1 = none */
     int ring;    /* memfd of its ring; survives restarts */
+    int words;   /* what it writes to standard error; -1 = nothing is kept */
     int32_t cpu;
     uint32_t tag; /* of this process in the event loop */
     uint32_t restarts;
@@ -63,7 +64,7 @@ struct worker {
     struct wtimer timer;   /* restart, or the last moment of a stop */
     struct keys_pump keys; /* signers: what they are still to be given */
     uint32_t taken;        /* the last set they have taken */
-    bool owes;             /* the answer to a set */
+    struct keys_owed owed; /* answers to sets it was given */
 };
 
 #define VERSION_MAX            64
@@ -76,6 +77,7 @@ struct generation {
     int exe_fd;                /* its binary: all its processes are of the same file, whatever happens on disk */
     struct conf *conf;
     int snapshot_fd, secrets_fd, board_fd;
+    int log_fd;             /* the log file; -1 = the log goes elsewhere */
     struct creds_set creds; /* in use */
     uint64_t read_s;        /* when its files began to be read, seconds since 1970 */
     struct worker *workers;
@@ -83,6 +85,12 @@ struct generation {
 };
 
 /* generation.c */
+
+/*
+ * The file the next one is started from. Our own for the first one, which is there even when it has been replaced on disk
+ * since; the file on disk for all others.
+ */
+const char *generation_binary(const struct super *s);
 
 /* The next one, with its binary opened; NULL with the reason in ERRNO when that is not to be had. */
 struct generation *generation_new(struct super *s);
@@ -127,11 +135,17 @@ void worker_stop(struct super *s, struct worker *w);
 
 /* Without another word: nothing of it is needed. */
 void worker_kill(struct worker *w);
+
+/* CUT sessions of this worker have been cut in a stop, all told: a later figure takes the place of an earlier one. */
+void worker_count_cut(struct super *s, struct worker *w, uint64_t cut);
 void worker_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
 void worker_timer(struct super *s, struct worker *w);
 
 /* Takes note of every child that has ended. */
 void workers_reap(struct super *s);
+
+/* messages.c: the next message of W, whose socket has something. */
+void worker_hear(struct super *s, struct worker *w);
 
 /* wiring.c: who talks to whom, and what each is given. */
 MUST_CHECK int wiring_introduce(struct super *s, struct worker *w);

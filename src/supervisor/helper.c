@@ -8,28 +8,47 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/fds.h"
+#include "supervisor/environment.h"
 #include "supervisor/super.h"
 
-/* In the child, until exec: only async-signal-safe calls. The descriptor of the binary may lie where the socket has to be. */
-static void exec_role(int exe_fd, const char *role, const char *number, int child_end) {
+#define HIGH (ROLE_CONTROL_FD + 1) /* above all numbers that a child is given */
+
+/* TO is FD, kept over exec; -1: /dev/null. */
+static bool place(int fd, int to) {
+    if (fd < 0)
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    return fd == to ? fcntl(fd, F_SETFD, 0) == 0 : fd >= 0 && dup2(fd, to) >= 0;
+}
+
+/* In the child, until exec: only async-signal-safe calls. What is given may lie where something else has to be. */
+static void exec_role(const struct spawn *p, const char *number, char **environment) {
     sigset_t none;
     sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL); /* cannot fail with these arguments */
-    if (exe_fd == ROLE_CONTROL_FD)
-        exe_fd = fcntl(exe_fd, F_DUPFD_CLOEXEC, ROLE_CONTROL_FD + 1);
-    bool there = child_end == ROLE_CONTROL_FD ? fcntl(child_end, F_SETFD, 0) == 0 : dup2(child_end, ROLE_CONTROL_FD) >= 0;
-    const char *argv[] = {"tls-off", "--role", role, "--index", number, NULL};
-    if (there && exe_fd >= 0)
-        (void)syscall(SYS_execveat, exe_fd, "", argv, environ, AT_EMPTY_PATH); /* returns only when it failed */
+    int exe = fcntl(p->exe_fd, F_DUPFD_CLOEXEC, HIGH), control = fcntl(p->control, F_DUPFD_CLOEXEC, HIGH);
+    int out = p->out < 0 ? -1 : fcntl(p->out, F_DUPFD_CLOEXEC, HIGH),
+        err = p->err < 0 ? -1 : fcntl(p->err, F_DUPFD_CLOEXEC, HIGH);
+    bool there = exe >= 0 && control >= 0 && (p->out < 0 || out >= 0) && (p->err < 0 || err >= 0);
+    there = there && place(-1, STDIN_FILENO) && place(out, STDOUT_FILENO) && place(err, STDERR_FILENO);
+    there = there && place(control, ROLE_CONTROL_FD);
+    fds_end_at_exec(HIGH);
+    const char *argv[] = {"tls-off", "--role", role_name(p->role), "--index", number, NULL};
+    if (there)
+        (void)syscall(SYS_execveat, exe, "", argv, environment, AT_EMPTY_PATH); /* returns only when it failed */
+    static const char failed[] =
+        "tls-off: a role cannot be started: its descriptors or its binary are not to be had (RLIMIT_NOFILE?)\n";
+    (void)!write(p->err, failed, sizeof(failed) - 1); /* told with its end, in whatever way there is */
     _exit(127);
 }
 
-pid_t spawn_role(int exe_fd, enum role role, uint16_t index, int child_end) {
+pid_t spawn_role(const struct spawn *p) {
     char number[8];
-    snprintf(number, sizeof(number), "%u", index);
+    snprintf(number, sizeof(number), "%u", p->index);
+    char **environment = environment_of(p->role);
     pid_t pid = fork();
     if (pid == 0)
-        exec_role(exe_fd, role_name(role), number, child_end);
+        exec_role(p, number, environment);
     return pid;
 }
 
@@ -39,9 +58,10 @@ bool helper_start(struct super *s, enum helper_kind kind, enum role role, int ex
     helper_end(s, kind);
     if (ipc_pair(0, pair) < 0)
         return false;
-    pid_t pid = spawn_role(exe_fd, role, 0, pair[1]);
+    const struct spawn child = {.exe_fd = exe_fd, .role = role, .control = pair[1], .out = -1, .err = STDERR_FILENO};
+    pid_t pid = spawn_role(&child);
     close(pair[1]);
-    *h = (struct helper){.pid = pid, .control = pair[0], .tag = ++s->tags, .fn = fn};
+    *h = (struct helper){.pid = pid, .role = role, .control = pair[0], .tag = ++s->tags, .fn = fn};
     if (pid > 0 && loop_watch(&s->loop, h->control, EPOLLIN, SUPER_HELPER, kind, LOOP_GEN(h->tag)) == 0)
         return true;
     close(h->control);
@@ -73,7 +93,7 @@ void helper_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     int err = 0;
     if (h->pid == 0 || LOOP_GEN(h->tag) != gen)
         return;
-    enum step step = ipc_recv(h->control, s->scratch, sizeof(s->scratch), control_to_supervisor, &m, &err);
+    enum step step = control_hear(h->control, h->role, s->scratch, sizeof(s->scratch), &m, &err);
     if (step == STEP_WANT_READ)
         return;
     if (step == STEP_FAILED)

@@ -20,6 +20,7 @@ typedef void (*helper_fn)(struct super *s, struct ipc_msg *m);
 
 struct helper {
     pid_t pid; /* 0 = none */
+    enum role role;
     int control;
     uint32_t tag;
     helper_fn fn;
@@ -32,5 +33,14 @@ bool helper_start(struct super *s, enum helper_kind kind, enum role role, int ex
 void helper_end(struct super *s, enum helper_kind kind);
 void helper_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
 
-/* Starts the binary EXE_FD as ROLE, with the child's end of the control socket as descriptor 3. -1 on failure (errno). */
-pid_t spawn_role(int exe_fd, enum role role, uint16_t index, int child_end);
+/* What a child is to have. */
+struct spawn {
+    int exe_fd; /* the binary */
+    enum role role;
+    uint16_t index;
+    int control;  /* its end of the control socket: descriptor 3 */
+    int out, err; /* standard output and error; -1 = /dev/null. Input is /dev/null always */
+};
+
+/* Starts it with these descriptors and no others, and with its role's part of the environment. -1 on failure (errno). */
+pid_t spawn_role(const struct spawn *p);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/owner.h"
 #include "base/text.h"
 #include "supervisor/super.h"
 #include "wire/control_creds.h"
@@ -30,9 +31,13 @@ static int open_file(const char *file, struct text *why) {
         text_addf(why, "%s: cannot be opened: %s", file, strerror(errno));
         return -1;
     }
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+    bool regular = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+    if (regular && owner_is_trusted(st.st_uid))
         return fd;
-    text_addf(why, "%s: found no regular file, expected a PEM file", file);
+    if (regular)
+        text_addf(why, "%s: the file is owned by user %u, expected %s", file, (unsigned)st.st_uid, owner_expected());
+    else
+        text_addf(why, "%s: found no regular file, expected a PEM file", file);
     close(fd);
     return -1;
 }
@@ -54,12 +59,32 @@ static int give_key(struct worker *w, const struct creds_set *set, struct text *
     return err < 0 ? err : give_file(w, CONTROL_KEY, k.file, why);
 }
 
+static void owe(struct keys_owed *o, uint32_t set) {
+    o->sets[o->sets[0] ? 1 : 0] = set;
+}
+
+bool keys_answered(struct worker *w, uint32_t set) {
+    uint32_t *places[] = {&w->owed.sets[0], &w->owed.sets[1], &w->owed.excused};
+    for (size_t i = 0; i < ARRAY_LEN(places) && set; i++)
+        if (*places[i] == set) {
+            *places[i] = 0;
+            return true;
+        }
+    return false;
+}
+
+void keys_excuse(struct worker *w, uint32_t set) {
+    if (keys_answered(w, set))
+        w->owed.excused = set;
+}
+
 static int begin_set(struct worker *w, const struct creds_set *set) {
     const struct control_creds c = {set->number, creds_keys(&set->store)};
     int err = control_send_creds(w->control, &c, set->fd);
     if (err == 0)
         w->keys = (struct keys_pump){.set = c.nkeys ? c.set : 0};
-    w->owes = w->owes || err == 0;
+    if (err == 0)
+        owe(&w->owed, set->number);
     return err;
 }
 

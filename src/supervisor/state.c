@@ -170,9 +170,12 @@ static void value_worker(struct io *io, struct worker *w) {
     VALUE(io, w->keys.set);
     VALUE(io, w->keys.next);
     VALUE(io, w->taken);
-    VALUE(io, w->owes);
+    VALUE(io, w->owed.sets[0]);
+    VALUE(io, w->owed.sets[1]);
+    VALUE(io, w->owed.excused);
     value_fd(io, &w->control);
     value_fd(io, &w->ring);
+    value_fd(io, &w->words);
     VALUE(io, due_ms);
     w->timer.deadline_ms = io->r ? due_ms : w->timer.deadline_ms; /* armed by whoever resumes */
     bad(io, (unsigned)w->role >= ROLE_COUNT || (unsigned)w->state > CHILD_DRAINED || w->ring < 0);
@@ -186,9 +189,11 @@ static void value_generation(struct io *io, struct generation *g) {
     value_fd(io, &g->snapshot_fd);
     value_fd(io, &g->secrets_fd);
     VALUE(io, g->creds.number);
+    VALUE(io, g->creds.nth);
     value_fd(io, &g->creds.fd);
     VALUE(io, g->read_s);
     value_fd(io, &g->board_fd);
+    value_fd(io, &g->log_fd);
     size_t n = count(io, g->nworkers, GENERATION_WORKERS_MAX);
     if (io->r) {
         g->workers = calloc(n + 1, sizeof(*g->workers));
@@ -214,6 +219,7 @@ static void value_super(struct io *io, struct super *s) {
     value_listeners(io, &s->listeners);
     VALUE(io, s->creds.told_s);
     VALUE(io, s->creds.told_day);
+    VALUE(io, s->creds.last);
     VALUE(io, s->tags);
     VALUE(io, s->generations);
     if (bad(io, s->generations == 0))

@@ -17,6 +17,7 @@
 #include "supervisor/helper.h"
 #include "supervisor/listeners.h"
 #include "supervisor/placement.h"
+#include "supervisor/words.h"
 #include "wire/control.h"
 #include "wire/event.h"
 #include "wire/roster.h"

@@ -12,10 +12,13 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/fds.h"
 #include "base/text.h"
 #include "conf/snapshot.h"
 #include "supervisor/activation.h"
+#include "supervisor/environment.h"
 #include "supervisor/exe.h"
+#include "supervisor/logfile.h"
 #include "supervisor/state.h"
 #include "supervisor/super.h"
 #include "supervisor/takeover.h"
@@ -32,16 +35,33 @@ static void on_end_signal(struct super *s) {
         stop_at_once(s);
 }
 
+/* By its name, which may be another file now. In vain: the old one stays. */
+static void reopen_log(struct super *s) {
+    char line[512];
+    struct text why = text_of(line, sizeof(line));
+    struct generation *g = s->now;
+    if (!g || g->conf->log_target != LOG_TO_FILE)
+        return;
+    int fd = logfile_open(g->conf, &why);
+    if (fd < 0) {
+        voice_say(&s->voice, LOG_LEVEL_WARNING, "the log file could not be reopened, the old one stays: %s", line);
+        return;
+    }
+    if (g->log_fd >= 0)
+        close(g->log_fd);
+    g->log_fd = fd;
+    struct worker *observer = generation_worker(g, ROLE_OBSERVER, 0);
+    if (worker_runs(observer) && ipc_send(observer->control, CONTROL_LOG, span_of(NULL, 0), &fd, 1) < 0)
+        worker_kill(observer); /* its successor gets it */
+}
+
 static void on_signal(struct super *s, uint32_t signal) {
-    struct worker *observer;
     switch (signal) {
     case SIGCHLD:
         workers_reap(s);
         break;
     case SIGUSR1:
-        observer = s->now ? generation_worker(s->now, ROLE_OBSERVER, 0) : NULL;
-        if (observer && worker_runs(observer))
-            (void)!control_send(observer->control, CONTROL_REOPEN); /* one that is gone is started anew, and opens it */
+        reopen_log(s);
         break;
     case SIGHUP:
         command_signal(s, COMMAND_RELOAD);
@@ -161,10 +181,16 @@ static int run(struct super *s) {
     return err < 0 || s->failed ? 1 : 0;
 }
 
+/* All that the starter had open is closed, but for what was meant for us. */
+static void close_inherited(int ready_fd) {
+    fds_close_from(activation_end(), ready_fd);
+}
+
 static struct super super;
 
 int supervisor_run(const struct control_request *what, int ready_fd) {
     struct super *s = &super;
+    close_inherited(ready_fd);
     s->request = *what;
     s->exe_path = exe_path_find();
     s->ready_fd = ready_fd;
@@ -178,6 +204,7 @@ int supervisor_run(const struct control_request *what, int ready_fd) {
     raise_limits();
     if (!close_walls() || !take_sockets(s))
         return 1;
+    environment_clean();
     if (!set_up_loop(s) || !share(s)) {
         fprintf(stderr, "tls-off: cannot start: %m\n");
         return 1;
@@ -222,6 +249,8 @@ int supervisor_run_on(int state_fd) {
     s->ready_fd = s->signal_fd = s->page_fd = -1;
     creds_init(&s->creds);
     unsetenv(TAKEOVER_VARIABLE);
+    environment_clean();
+    fds_end_at_exec(STDERR_FILENO + 1);
     (void)prctl(PR_SET_NAME, "tls-off"); /* exec by descriptor has made it a number */
     if (!resume(s, state_fd) || !close_walls()) {
         fprintf(stderr, "tls-off: the supervisor's new code cannot take over: %m\n");

@@ -165,6 +165,8 @@ int wiring_introduce(struct super *s, struct worker *w) {
     };
     const int fds[4] = {g->snapshot_fd, g->board_fd, w->ring, s->stats_fd};
     int err = control_send_setup(w->control, &setup, fds);
+    if (err == 0 && w->role == ROLE_OBSERVER && g->log_fd >= 0)
+        err = ipc_send(w->control, CONTROL_LOG, span_of(NULL, 0), &g->log_fd, 1);
     if (err == 0 && w->role == ROLE_OBSERVER)
         err = give_rings_of(g, w);
     if (err == 0 && w->role == ROLE_OBSERVER && owns_log(s, w))

@@ -15,8 +15,6 @@
 #include "base/text.h"
 #include "supervisor/super.h"
 #include "wire/board.h"
-#include "wire/control_creds.h"
-#include "wire/control_export.h"
 
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 10000
@@ -51,13 +49,29 @@ int worker_attach(struct super *s, struct worker *w) {
     return loop_watch(&s->loop, w->control, events_of(w), SUPER_CHILD, key_of(s, w), LOOP_GEN(w->tag));
 }
 
+/* An observer has the stream that the log goes to, as we were given it; all else has none of ours. */
+static pid_t spawn(const struct worker *w, int child_end) {
+    enum log_target log = w->role == ROLE_OBSERVER ? w->gen->conf->log_target : LOG_TO_FILE;
+    const struct spawn child = {
+        .exe_fd = w->gen->exe_fd,
+        .role = w->role,
+        .index = w->index,
+        .control = child_end,
+        .out = log == LOG_TO_STDOUT ? STDOUT_FILENO : -1,
+        .err = log == LOG_TO_STDERR ? STDERR_FILENO : w->words,
+    };
+    return spawn_role(&child);
+}
+
 bool worker_begin(struct super *s, struct worker *w) {
     int pair[2];
     if (ipc_pair(CONTROL_SNDBUF, pair) < 0)
         return false;
-    w->pid = spawn_role(w->gen->exe_fd, w->role, w->index, pair[1]);
+    w->words = words_new();
+    w->pid = w->words >= 0 ? spawn(w, pair[1]) : -1;
     close(pair[1]);
     if (w->pid < 0) {
+        words_tell(s, w);
         w->pid = 0;
         close(pair[0]);
         return false;
@@ -134,7 +148,7 @@ static void say_end(struct super *s, const struct worker *w, int status) {
     voice_say(&s->voice, w->stopping ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, "%s.%u%s", role_name(w->role), w->index, line);
 }
 
-static void count_cut(struct super *s, struct worker *w, uint64_t cut) {
+void worker_count_cut(struct super *s, struct worker *w, uint64_t cut) {
     s->roster.cut += cut - MIN(cut, w->cut);
     w->cut = cut;
 }
@@ -147,14 +161,14 @@ static void count_last_cut(struct super *s, struct worker *w) {
     int err = 0;
     if (w->role != ROLE_RELAY || !w->stopping || w->control < 0)
         return;
-    while (ipc_recv(w->control, s->scratch, sizeof(s->scratch), control_to_supervisor, &m, &err) == STEP_DONE) {
+    while (control_hear(w->control, w->role, s->scratch, sizeof(s->scratch), &m, &err) == STEP_DONE) {
         if (m.type == CONTROL_DRAINED && control_read_number(&m, &cut) == 0)
-            count_cut(s, w, cut);
+            worker_count_cut(s, w, cut);
         ipc_msg_close(&m);
     }
     if (board_map(w->gen->board_fd, &board) < 0)
         return;
-    count_cut(s, w, w->cut + board_relay_sessions(&board, w->index));
+    worker_count_cut(s, w, w->cut + board_relay_sessions(&board, w->index));
     board_unmap(&board);
 }
 
@@ -164,13 +178,14 @@ static void ended(struct super *s, struct worker *w, int status) {
     count_last_cut(s, w);
     if (s->now || w->stopping)
         say_end(s, w, status);
+    words_tell(s, w);
     if (w->control >= 0)
         close(w->control);
     w->control = -1;
     w->pid = 0;
     w->keys = (struct keys_pump){0};
     w->taken = 0;
-    w->owes = false;
+    w->owed = (struct keys_owed){.excused = 0};
     w->state = CHILD_NONE;
     (void)!stats_bury(s->stats_fd, w->role, w->index, w->gen->number); /* fails only without memory: its gauges then stay */
     w->last_status = status;
@@ -219,71 +234,9 @@ void worker_timer(struct super *s, struct worker *w) {
     wheel_arm(&s->loop.wheel, &w->timer, s->loop.now_ms + BACKOFF_MAX_MS);
 }
 
-/* ---- what they say ---- */
-
-static void say_again(struct super *s, const struct worker *w) {
-    if (s->serving && w->gen == s->now && w->restarts)
-        voice_say(&s->voice, LOG_LEVEL_INFO, "%s.%u serves again (pid %d)", role_name(w->role), w->index, (int)w->pid);
-}
-
-static void on_ready(struct super *s, struct worker *w) {
-    w->state = CHILD_READY;
-    if (w->role != ROLE_HANDSHAKER)
-        say_again(s, w);
-    else if (w->gen == s->now && control_send(w->control, CONTROL_SERVE) < 0)
-        worker_kill(w);
-}
-
-static void on_serving(struct super *s, struct worker *w) {
-    w->state = CHILD_SERVING;
-    say_again(s, w);
-}
-
-static void on_refused(struct super *s, const struct worker *w, struct span text) {
-    if (w->gen == s->coming)
-        change_refuse(s, "%.*s", (int)text.len, (const char *)text.p);
-    else
-        voice_say(&s->voice, LOG_LEVEL_ERROR, "%s.%u cannot serve: %.*s", role_name(w->role), w->index, (int)text.len,
-                  (const char *)text.p);
-}
-
-static void on_drained(struct super *s, struct worker *w, uint64_t cut) {
-    w->state = CHILD_DRAINED;
-    count_cut(s, w, cut);
-}
-
-static void on_message(struct super *s, struct worker *w, struct ipc_msg *m) {
-    uint64_t cut;
-    struct control_command c;
-    struct control_exported e;
-    struct span text;
-    uint32_t set;
-    if (m->type == CONTROL_READY && w->state == CHILD_STARTING)
-        on_ready(s, w);
-    else if (m->type == CONTROL_SERVING && w->state == CHILD_READY)
-        on_serving(s, w);
-    else if (m->type == CONTROL_REFUSED)
-        on_refused(s, w, m->body);
-    else if (m->type == CONTROL_DRAINED && control_read_number(m, &cut) == 0)
-        on_drained(s, w, cut);
-    else if (m->type == CONTROL_EXPORTED && w->role == ROLE_RELAY && control_read_exported(m, &e) == 0)
-        change_exported(s, w, &e);
-    else if (m->type == CONTROL_COMMAND && w->role == ROLE_OBSERVER && control_read_command(m, &c) == 0)
-        command_take(s, &c);
-    else if (m->type == CONTROL_PONG)
-        heartbeat_answer(s, w);
-    else if (m->type == CONTROL_KEYS_TAKEN && control_read_keys_taken(m, &set) == 0)
-        creds_taken(s, w, set);
-    else if (m->type == CONTROL_KEYS_REFUSED && control_read_keys_refused(m, &set, &text) == 0)
-        creds_refused(s, w, set, text);
-    ipc_msg_close(m);
-}
-
 void worker_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     struct super *s = ctx;
     struct generation *g = &s->gens[key >> 16];
-    struct ipc_msg m;
-    int err = 0;
     if ((key & 0xffff) >= g->nworkers)
         return;
     struct worker *w = &g->workers[key & 0xffff];
@@ -291,18 +244,5 @@ void worker_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
         return;
     if (events & EPOLLOUT)
         keys_pump(s, w);
-    enum step step = ipc_recv(w->control, s->scratch, sizeof(s->scratch), control_to_supervisor, &m, &err);
-    if (step == STEP_WANT_READ)
-        return;
-    if (step != STEP_DONE) { /* gone, or talking nonsense: either way it ends, and workers_reap() goes on */
-        loop_unwatch(&s->loop, w->control);
-        if (step == STEP_FAILED)
-            worker_kill(w);
-        return;
-    }
-    if (m.type != CONTROL_PONG)
-        s->dirty = true;
-    on_message(s, w, &m);
-    change_advance(s);
-    stop_advance(s);
+    worker_hear(s, w);
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/owner.h"
 #include "tls/key_judge.h"
 #include "tls/pem_file.h"
 #include "tls/pem_scan.h"
@@ -271,6 +272,15 @@ static int check(const struct cert_chain *c, struct span pem, struct span pass, 
     return ERR_FORMAT;
 }
 
+/* A key, or what opens one, of somebody else: he can have us serve with his. */
+static int read_owned(const char *file, const char *wanted, struct pem_file *ret, struct text *why) {
+    int err = pem_file_read(file, wanted, ret, why);
+    if (err || owner_is_trusted(ret->owner))
+        return err;
+    text_addf(why, "%s: the file is owned by user %u, expected %s", file, (unsigned)ret->owner, owner_expected());
+    return ERR_FORMAT;
+}
+
 int key_read_check(const struct cert_chain *c, const char *file, const char *passphrase, struct text *why) {
     struct pem_file f = {.p = NULL}, pass = {.p = NULL};
     struct span line = span_of(NULL, 0);
@@ -278,13 +288,13 @@ int key_read_check(const struct cert_chain *c, const char *file, const char *pas
     int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(c->leaf), &spki);
     int err = len > 0 ? 0 : refuse(why, ERR_NOMEM, file, "out of memory");
     if (!err && passphrase)
-        err = pem_file_read(passphrase, "a passphrase", &pass, why);
+        err = read_owned(passphrase, "a passphrase", &pass, why);
     if (pass.p)
         line = span_of(pass.p, strcspn((const char *)pass.p, "\r\n"));
     if (!err && passphrase && line.len == 0)
         err = refuse(why, ERR_FORMAT, passphrase, "found an empty first line, expected the passphrase");
     if (!err)
-        err = pem_file_read(file, "a PEM file", &f, why);
+        err = read_owned(file, "a PEM file", &f, why);
     const struct creds_key wanted = {c->kind, file, passphrase, span_of(spki, len > 0 ? (size_t)len : 0)};
     if (!err)
         err = check(c, pem_file_span(&f), line, &wanted, why);

@@ -65,6 +65,7 @@ static int judge(int fd, const char *file, const char *wanted, struct pem_file *
     if (st.st_size > PEM_FILE_MAX)
         return refuse(why, ERR_FORMAT, file, "the file is longer than 1 MiB");
     f->mode = st.st_mode & 07777;
+    f->owner = st.st_uid;
     f->stamp = stamp_of(&st);
     *ret_size = (size_t)st.st_size;
     return 0;

@@ -19,7 +19,8 @@ struct pem_file {
     uint8_t *p;
     size_t len;
     size_t cap;
-    mode_t mode;    /* permissions */
+    mode_t mode; /* permissions */
+    uid_t owner;
     uint64_t stamp; /* changes when the file is written or replaced */
 };
 

@@ -227,14 +227,44 @@ static int write_whole(int fd, const uint8_t *p, size_t len) {
     return 0;
 }
 
+/*
+ * A file below the descriptor of the folder: whoever may put another folder in the place of ours does not lead us there. SHOWN
+ * is its name for people.
+ */
+struct place {
+    char path[64];
+    char shown[PATH_MAX];
+};
+
+static void place_file(struct place *p, int folder_fd, const char *folder, const char *name) {
+    struct text path = text_of(p->path, sizeof(p->path)), shown = text_of(p->shown, sizeof(p->shown));
+    text_addf(&path, "/proc/self/fd/%d/%s", folder_fd, name);
+    text_addf(&shown, "%s/%s", folder, name);
+}
+
+/* Only a file that is ours, under this name alone; else it is made anew. */
+static bool make_private(const struct place *key) {
+    char name[32];
+    struct stat st;
+    struct text t = text_of(name, sizeof(name));
+    int fd = open(key->path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    text_addf(&t, "/proc/self/fd/%d", fd);
+    bool well = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1 && st.st_uid == geteuid() &&
+                chmod(name, 0600) == 0;
+    if (fd >= 0)
+        close(fd);
+    return well;
+}
+
 /* Writes to a name of its own in the same folder, then renames: nobody ever sees half a file. */
-static int write_file(const char *path, BIO *bytes, mode_t mode, struct text *why) {
+static int write_file(const struct place *to, BIO *bytes, mode_t mode, struct text *why) {
+    const char *path = to->path;
     char temporary[PATH_MAX];
     struct text t = text_of(temporary, sizeof(temporary));
     text_addf(&t, "%s.XXXXXX", path);
     int fd = mkostemp(temporary, O_CLOEXEC);
     if (fd < 0)
-        return refuse_errno(why, path, "cannot be written");
+        return refuse_errno(why, to->shown, "cannot be written");
 
     char *p = NULL;
     long len = BIO_get_mem_data(bytes, &p);
@@ -252,11 +282,11 @@ static int write_file(const char *path, BIO *bytes, mode_t mode, struct text *wh
         return 0;
     (void)unlink(temporary); /* the first fault is the one to tell */
     errno = saved;
-    return refuse_errno(why, path, "cannot be written");
+    return refuse_errno(why, to->shown, "cannot be written");
 }
 
 /* The key goes first: after a crash between the two they do not match, and the next start makes new ones. */
-static int write_pair(const char *crt, const char *key, const char *names, struct text *why) {
+static int write_pair(const struct place *crt, const struct place *key, const char *names, struct text *why) {
     EVP_PKEY *pkey = NULL;
     X509 *cert = NULL;
     BIO *key_pem = BIO_new(BIO_s_mem()), *cert_pem = BIO_new(BIO_s_mem()); /* both wiped by BIO_free() */
@@ -265,7 +295,7 @@ static int write_pair(const char *crt, const char *key, const char *names, struc
         PEM_write_bio_PKCS8PrivateKey(key_pem, pkey, NULL, NULL, 0, NULL, NULL) != 1 ||
         PEM_write_bio_X509(cert_pem, cert) != 1) {
         const char *reason = ERR_reason_error_string(ERR_peek_last_error());
-        text_addf(why, "%s: a self-signed certificate cannot be made: %s", crt, reason ? reason : "no reason given");
+        text_addf(why, "%s: a self-signed certificate cannot be made: %s", crt->shown, reason ? reason : "no reason given");
         goto out;
     }
     err = write_file(key, key_pem, 0600, why);
@@ -296,12 +326,8 @@ static int judge_names(const char *names, struct text *why) {
 }
 
 int selfsigned_ensure(const char *folder, const char *names, int *ret_made, struct text *why) {
-    char crt[PATH_MAX], key[PATH_MAX];
-    struct text crt_text = text_of(crt, sizeof(crt)), key_text = text_of(key, sizeof(key));
-    text_addf(&crt_text, "%s/self-signed.crt", folder);
-    text_addf(&key_text, "%s/self-signed.key", folder);
-
-    if (crt_text.cut || key_text.cut) {
+    struct place crt, key;
+    if (strlen(folder) + sizeof("/self-signed.key.XXXXXX") > PATH_MAX) {
         text_addf(why, "%s: the folder's name is too long", folder);
         return ERR_FORMAT;
     }
@@ -310,14 +336,16 @@ int selfsigned_ensure(const char *folder, const char *names, int *ret_made, stru
         err = make_folder(folder, why);
     if (err)
         return err;
-    if (still_good(crt, key, names)) {
-        if (chmod(key, 0600) < 0)
-            return refuse_errno(why, key, "cannot be made private");
-        *ret_made = 0;
-        return 0;
-    }
-    err = write_pair(crt, key, names, why);
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return refuse_errno(why, folder, "cannot be written");
+    place_file(&crt, fd, folder, "self-signed.crt");
+    place_file(&key, fd, folder, "self-signed.key");
+    bool good = still_good(crt.path, key.path, names) && make_private(&key);
+    if (!good)
+        err = write_pair(&crt, &key, names, why);
+    close(fd);
     if (!err)
-        *ret_made = 1;
+        *ret_made = !good;
     return err;
 }

@@ -1,5 +1,6 @@
 /*
- * Layout: one header, then a row per relay, then a row per handshaker, each beginning on a page. A row holds its sums, one
+ * Layout: one header, then a row per relay, then a row per handshaker, each beginning on a page, so that a process can have the
+ * right to write its own alone. A row holds its sums, one
  * counter a service and the client table.
  *
  * The client table is a set-associative table: 8 slots a set, found by a keyed hash, so clients cannot aim at a set. A slot
@@ -17,12 +18,14 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/rand.h"
+#include "wire/shared.h"
 
 #define BOARD_MAGIC  0x746f2d626f617264u /* "to-board" */
 #define BOARD_SEALS  (F_SEAL_SHRINK | F_SEAL_GROW)
@@ -100,11 +103,14 @@ int board_map(int fd, struct board *ret) {
     if (st.st_size < (off_t)PAGE || st.st_size > (off_t)board_size(CONF_WORKERS_MAX))
         return ERR_FORMAT;
     size_t size = (size_t)st.st_size;
-    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (p == MAP_FAILED)
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+        return ERR_SYSTEM;
+    void *p = shared_map(fd, 0, size);
+    if (!p)
         return ERR_SYSTEM;
 
-    struct board b = {.shared = p, .size = size};
+    struct board b = {.shared = p, .size = size, .most = (uint32_t)MIN(files.rlim_cur, (rlim_t)UINT32_MAX)};
     b.workers = LOAD(&b.shared->workers);
     b.services = LOAD(&b.shared->services);
     if (b.shared->magic != BOARD_MAGIC || b.workers == 0 || b.workers > CONF_WORKERS_MAX || b.services > CONF_SERVICES_MAX ||
@@ -126,10 +132,18 @@ static struct board_row_shared *row_at(const struct board *b, size_t n) {
     return (void *)((uint8_t *)b->shared + PAGE + n * ROW_SIZE);
 }
 
-struct board_row board_row(struct board *b, enum role role, uint16_t index) {
+static size_t row_number(const struct board *b, enum role role, uint16_t index) {
     MUST((role == ROLE_RELAY || role == ROLE_HANDSHAKER) && index < b->workers);
-    size_t n = role == ROLE_RELAY ? index : (size_t)b->workers + index;
-    return (struct board_row){b, row_at(b, n)};
+    return role == ROLE_RELAY ? index : (size_t)b->workers + index;
+}
+
+int board_open_row(struct board *b, int fd, enum role role, uint16_t index) {
+    size_t n = row_number(b, role, index);
+    return shared_make_writable(row_at(b, n), fd, PAGE + n * ROW_SIZE, ROW_SIZE) ? 0 : ERR_SYSTEM;
+}
+
+struct board_row board_row(struct board *b, enum role role, uint16_t index) {
+    return (struct board_row){b, row_at(b, row_number(b, role, index))};
 }
 
 static bool touched(const struct board_row_shared *s, size_t set) {
@@ -253,13 +267,18 @@ void board_session(struct board_row *r, uint16_t service, const struct addr *cli
     board_client(r, client, change);
 }
 
+/* Whatever another process has written there. */
+static uint32_t plausible(const struct board *b, uint32_t count) {
+    return count <= b->most ? count : 0;
+}
+
 /* Over the first ROWS rows: those of relays come first. */
 static uint64_t service_sum(const struct board *b, uint16_t service, size_t rows) {
     if (service >= b->services)
         return 0;
     uint64_t sum = 0;
     for (size_t i = 0; i < rows; i++)
-        sum += LOAD(&row_at(b, i)->services[service]);
+        sum += plausible(b, LOAD(&row_at(b, i)->services[service]));
     return sum;
 }
 
@@ -288,7 +307,7 @@ static struct slot read_slot(struct board_row_shared *s, uint64_t tag) {
 static uint64_t net_sessions(const struct board *b, const struct addr_net *net, size_t rows) {
     uint64_t tag = tag_of(b, net, 0), sum = 0;
     for (size_t i = 0; i < rows; i++)
-        sum += read_slot(row_at(b, i), tag).live;
+        sum += plausible(b, read_slot(row_at(b, i), tag).live);
     return sum;
 }
 
@@ -317,10 +336,13 @@ bool board_client_established_over(const struct board *b, const struct addr *cli
 /* ---- rates ---- */
 
 /* The bucket of all handshakers together is the latest of theirs; each one goes on from there in its own row. */
-static uint64_t paid_until(const struct board *b, uint64_t tag) {
+static uint64_t paid_until(const struct board *b, uint64_t tag, uint64_t now_ns) {
     uint64_t latest = 0;
-    for (size_t i = b->workers; i < 2u * b->workers; i++)
-        latest = MAX(latest, read_slot(row_at(b, i), tag).until_ns);
+    for (size_t i = b->workers; i < 2u * b->workers; i++) {
+        uint64_t until = read_slot(row_at(b, i), tag).until_ns;
+        if (until <= now_ns + 2 * NS) /* one handshake costs a second at the most: later is nonsense, and refuses nobody */
+            latest = MAX(latest, until);
+    }
     return latest;
 }
 
@@ -331,7 +353,7 @@ bool board_handshake(struct board_row *r, const struct addr *client, uint64_t li
     for (size_t i = n; i-- > 0;) { /* the widest network first: who has one cannot fill the table with its parts */
         uint64_t cost = limit < NS / nets[i].share ? NS / (limit * nets[i].share) : 0;
         tags[i] = tag_of(r->board, &nets[i], limit);
-        until[i] = MAX(paid_until(r->board, tags[i]), now > NS ? now - NS : 0) + cost;
+        until[i] = MAX(paid_until(r->board, tags[i], now), now > NS ? now - NS : 0) + cost;
         if (until[i] > now)
             return false;
     }

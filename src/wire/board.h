@@ -21,12 +21,19 @@ struct board {
     struct board_shared *shared;
     uint16_t workers;
     uint16_t services;
+    uint32_t most; /* sessions or handshakes of one process: more cannot be, and do not count */
     size_t size;
 };
 
 /* A sealed-size memfd for that many workers and services, all zero, with a random key for client tables. ERR_SYSTEM. */
 MUST_CHECK int board_create(uint16_t workers, uint16_t services, int *ret_fd);
+
+/* All of it to be read; rows that are to be written are opened with board_open_row(). FD may be closed then. ERR_FORMAT,
+ * ERR_SYSTEM. */
 MUST_CHECK int board_map(int fd, struct board *ret);
+
+/* The one row that this process may write; that of a role and index that have one (board_row()). ERR_SYSTEM. */
+MUST_CHECK int board_open_row(struct board *b, int fd, enum role role, uint16_t index);
 void board_unmap(struct board *b);
 
 /* One process' row: the sole writer. ROLE_RELAY or ROLE_HANDSHAKER, index below workers (MUST). */

@@ -7,6 +7,13 @@
 #define STALE_NS   UINT64_C(2000000000) /* paid for so long ago, a place may be taken; longer than any burst */
 #define NS         UINT64_C(1000000000)
 
+/*
+ * What is paid for later than that nobody has booked: it is nonsense, and the bucket is full. Each relay waits for one booking
+ * a client at the most; a few of them may have been larger than the one at hand.
+ */
+#define AHEAD_NS       (120 * NS)
+#define AHEAD_BOOKINGS 256
+
 struct bucket_place {
     uint64_t tag; /* 0 = free */
     uint64_t until_ns;
@@ -41,6 +48,8 @@ static bool claim(struct bucket_place *place, uint64_t tag, uint64_t now_ns) {
 
 /* NULL when the set is full of clients that are being limited. Two that claim at once agree on the first of the set. */
 static struct bucket_place *find_or_claim(const struct buckets *b, uint64_t tag, uint64_t now_ns) {
+    if (!b->places)
+        return NULL;
     struct bucket_place *set = &b->places[tag % SETS * SET_PLACES], *found = find(set, tag);
     for (unsigned i = 0; !found && i < SET_PLACES; i++)
         if (claim(&set[i], tag, now_ns)) {
@@ -57,9 +66,10 @@ uint64_t bucket_book(const struct buckets *b, struct bucket *of, uint64_t bytes,
         of->place = find_or_claim(b, of->tag, now_ns);
     uint64_t *until = of->place ? &of->place->until_ns : &of->own_ns;
     uint64_t full = now_ns > burst_ns ? now_ns - burst_ns : 0;
+    uint64_t cost = bytes * NS / rate, ahead = MAX(AHEAD_NS, AHEAD_BOOKINGS * cost);
     for (;;) {
-        uint64_t was = LOAD(until), from = MAX(was, full);
-        if (swap(until, was, from + bytes * NS / rate))
+        uint64_t was = LOAD(until), from = was > now_ns + ahead ? full : MAX(was, full);
+        if (swap(until, was, from + cost))
             return from;
     }
 }

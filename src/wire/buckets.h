@@ -24,7 +24,7 @@ struct buckets {
     struct hash_key key;
 };
 
-/* MEMORY of BUCKETS_SIZE bytes, zero at first, shared. */
+/* MEMORY of BUCKETS_SIZE bytes, zero at first, shared; NULL: each bucket is of this process alone. */
 struct buckets buckets_of(void *memory, const struct hash_key *key);
 
 /* One client's bucket as one process knows it. */
@@ -39,7 +39,7 @@ struct bucket bucket_of(const struct buckets *b, struct span service, const uint
 
 /*
  * Books BYTES at RATE bytes a second (at least 1). Returns the time from which on they may move; that may have passed, by no
- * more than BURST_NS.
+ * more than BURST_NS. A bucket that others have moved on for minutes counts as full.
  */
 uint64_t bucket_book(const struct buckets *b, struct bucket *of, uint64_t bytes, uint64_t rate, uint64_t burst_ns,
                      uint64_t now_ns);

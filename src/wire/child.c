@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "wire/shared.h"
 
 /* CPU -1: any that we began with. An unusable number is no reason to stop: then all stays as it is. */
 static void take_cpu(const struct child *c, int32_t cpu) {
@@ -95,9 +96,23 @@ static int open_stats(struct child *c, int fd) {
     c->stats_fd = -1;
     int err = stats_open(fd, c->setup.role, c->setup.index, c->setup.generation, &c->stats);
     if (err == ERR_FORMAT)
-        err = stats_open_private(&c->stats);
-    else if (err == 0 && c->setup.role == ROLE_OBSERVER)
-        c->stats_fd = fd;
+        return stats_open_private(&c->stats);
+    if (err == 0 && c->setup.role == ROLE_OBSERVER)
+        c->stats_fd = shared_reader(fd);
+    else if (err == 0 && c->setup.role == ROLE_RELAY)
+        c->stats_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    return err;
+}
+
+/* Who counts has a row of its own; who neither counts nor tells has no board at all. */
+static int open_board(struct child *c, int fd) {
+    enum role role = c->setup.role;
+    bool counts = role == ROLE_RELAY || role == ROLE_HANDSHAKER;
+    if (!counts && role != ROLE_OBSERVER)
+        return 0;
+    int err = board_map(fd, &c->board);
+    if (err == 0 && counts)
+        err = c->setup.index < c->board.workers ? board_open_row(&c->board, fd, role, c->setup.index) : ERR_FORMAT;
     return err;
 }
 
@@ -114,7 +129,7 @@ int child_begin(struct child *c, int control) {
     if (m.type == CONTROL_SETUP)
         err = control_read_setup(&m, &c->setup);
     if (err == 0)
-        err = board_map(m.fds[1], &c->board);
+        err = open_board(c, m.fds[1]);
     if (err == 0)
         err = ring_map(m.fds[2], &c->voice.ring);
     if (err == 0)
@@ -126,8 +141,7 @@ int child_begin(struct child *c, int control) {
     c->snapshot_fd = m.fds[0];
     close(m.fds[1]);
     close(m.fds[2]);
-    if (c->stats_fd < 0)
-        close(m.fds[3]);
+    close(m.fds[3]);
     c->voice.role = c->setup.role;
     c->voice.index = c->setup.index;
     c->voice.level = LOG_LEVEL_INFO;
@@ -147,6 +161,9 @@ static void say_missing(struct child *c, unsigned missing) {
         {WALLS_NO_LANDLOCK,
          "this kernel has no Landlock: files are guarded by the user's rights and the system call filter only"},
         {WALLS_NO_PORTS, "this kernel's Landlock knows no TCP ports: relays could connect to others than the backends'"},
+        {WALLS_NO_SCOPES,
+         "this kernel's Landlock has no scopes: signals are held back by the system call filter alone, and abstract Unix sockets "
+         "are open to roles that may connect"},
         {WALLS_NO_SECCOMP, "no system call filters in this kernel or build"},
     };
     for (size_t i = 0; i < ARRAY_LEN(lines); i++)

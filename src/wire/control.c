@@ -29,7 +29,7 @@ const struct ipc_rule control_to_child[] = {
     {CONTROL_RING, 1, PEER_LEN, PEER_LEN},
     {CONTROL_ADMIN, 1, ADMIN_LEN, ADMIN_LEN},
     {CONTROL_GO, 0, 0, 0},
-    {CONTROL_REOPEN, 0, 0, 0},
+    {CONTROL_LOG, 1, 0, 0},
     {CONTROL_DRAIN, 0, DRAIN_LEN, DRAIN_LEN},
     {CONTROL_STOP, 0, 0, 0},
     {CONTROL_REQUEST, 0, REQUEST_MIN, CONTROL_TEXT_MAX},
@@ -48,20 +48,66 @@ const struct ipc_rule control_to_child[] = {
     {0, 0, 0, 0},
 };
 
+/*
+ * What the supervisor takes, and from whom. WORKERS are all that live as long as their generation; the config role and the heir
+ * of the supervisor give one answer and end.
+ */
+#define FROM(role) (1u << ROLE_##role)
+#define WORKERS    (FROM(OBSERVER) | FROM(RESOLVER) | FROM(RELAY) | FROM(HANDSHAKER) | FROM(SIGNER))
+
+/* clang-format off */
+#define TO_SUPERVISOR(X)                                                                                                       \
+    /* type, descriptors, body from, to, senders */                                                                           \
+    X(READY, 0, 0, 0, WORKERS | FROM(SUPERVISOR))                                                                              \
+    X(REFUSED, 0, 0, CONTROL_TEXT_MAX, WORKERS | FROM(CONFIG) | FROM(SUPERVISOR))                                              \
+    X(DRAINED, 0, NUMBER_LEN, NUMBER_LEN, FROM(RELAY) | FROM(HANDSHAKER))                                                      \
+    X(CONFIGURED, 3, CONFIGURED_MIN, CONTROL_TEXT_MAX, FROM(CONFIG))                                                           \
+    X(EXPORTED, 0, EXPORTED_LEN, EXPORTED_LEN, FROM(RELAY))                                                                    \
+    X(SERVING, 0, 0, 0, FROM(HANDSHAKER))                                                                                      \
+    X(PONG, 0, 0, 0, WORKERS)                                                                                                  \
+    X(COMMAND, 0, COMMAND_LEN, COMMAND_LEN, FROM(OBSERVER))                                                                    \
+    X(CREDS_READ, 1, 0, CONTROL_TEXT_MAX, FROM(CONFIG))                                                                        \
+    X(KEYS_TAKEN, 0, SET_LEN, SET_LEN, FROM(SIGNER))                                                                           \
+    X(KEYS_REFUSED, 0, SET_LEN, CONTROL_TEXT_MAX, FROM(SIGNER))
+/* clang-format on */
+
 const struct ipc_rule control_to_supervisor[] = {
-    {CONTROL_READY, 0, 0, 0},
-    {CONTROL_REFUSED, 0, 0, CONTROL_TEXT_MAX},
-    {CONTROL_DRAINED, 0, NUMBER_LEN, NUMBER_LEN},
-    {CONTROL_CONFIGURED, 3, CONFIGURED_MIN, CONTROL_TEXT_MAX},
-    {CONTROL_EXPORTED, 0, EXPORTED_LEN, EXPORTED_LEN},
-    {CONTROL_SERVING, 0, 0, 0},
-    {CONTROL_PONG, 0, 0, 0},
-    {CONTROL_COMMAND, 0, COMMAND_LEN, COMMAND_LEN},
-    {CONTROL_CREDS_READ, 1, 0, CONTROL_TEXT_MAX},
-    {CONTROL_KEYS_TAKEN, 0, SET_LEN, SET_LEN},
-    {CONTROL_KEYS_REFUSED, 0, SET_LEN, CONTROL_TEXT_MAX},
-    {0, 0, 0, 0},
+#define RULE(type, fds, min, max, senders) {CONTROL_##type, fds, min, max},
+    TO_SUPERVISOR(RULE)
+#undef RULE
+        {0, 0, 0, 0},
 };
+
+static const struct sender {
+    uint16_t type;
+    unsigned roles;
+    const char *name;
+} senders[] = {
+#define SENDER(type, fds, min, max, senders) {CONTROL_##type, senders, #type},
+    TO_SUPERVISOR(SENDER)
+#undef SENDER
+};
+
+static const struct sender *sender_of(uint16_t type) {
+    for (size_t i = 0; i < ARRAY_LEN(senders); i++)
+        if (senders[i].type == type)
+            return &senders[i];
+    return NULL;
+}
+
+const char *control_type_name(uint16_t type) {
+    const struct sender *s = sender_of(type);
+    return s ? s->name : "unknown, or torn";
+}
+
+enum step control_hear(int fd, enum role sender, void *scratch, size_t cap, struct ipc_msg *ret, int *ret_err) {
+    enum step step = ipc_recv(fd, scratch, cap, control_to_supervisor, ret, ret_err);
+    if (step != STEP_DONE || sender_of(ret->type)->roles & 1u << sender)
+        return step;
+    ipc_msg_close(ret);
+    *ret_err = ERR_FORMAT;
+    return STEP_FAILED;
+}
 
 int control_send_setup(int fd, const struct control_setup *s, const int fds[static 4]) {
     uint8_t body[SETUP_LEN];

@@ -11,7 +11,8 @@
  *   LINK (a peer was restarted) ---->
  *   PING                      ------>
  *                             <------  PONG    (child_recv() answers)
- *   REOPEN, DRAIN, STOP       ------>
+ *   DRAIN, STOP               ------>
+ *   LOG (the file anew)       ------>          (observer; the first one follows SETUP)
  *                             <------  DRAINED
  *   EXPORT (link), to a relay ------>
  *   IMPORT (link), to another ------>
@@ -35,7 +36,7 @@
 #include "base/ipc.h"
 #include "wire/roles.h"
 
-#define CONTROL_PROTOCOL 1
+#define CONTROL_PROTOCOL 2
 
 enum control_type {
     CONTROL_SETUP = 1, /* fds: snapshot, board, ring, stats */
@@ -46,7 +47,7 @@ enum control_type {
     CONTROL_GO,
     CONTROL_READY,
     CONTROL_REFUSED, /* body: text for the operator */
-    CONTROL_REOPEN,  /* log file */
+    CONTROL_LOG,     /* fds: the log file; replaces an earlier one; observer only */
     CONTROL_DRAIN,   /* stop accepting; body: how, milliseconds to finish in */
     CONTROL_DRAINED, /* body: sessions cut */
     CONTROL_STOP,
@@ -76,9 +77,18 @@ enum control_type {
 
 #define CONTROL_TEXT_MAX (32 * 1024)
 
-/* What a child accepts from the supervisor, and the supervisor from a child. */
+/* What a child accepts from the supervisor, and the supervisor from some child. */
 extern const struct ipc_rule control_to_child[];
 extern const struct ipc_rule control_to_supervisor[];
+
+/*
+ * As ipc_recv(), for the supervisor: a message that is not for SENDER to send is ERR_FORMAT, with its type in RET. One table
+ * says who may send what.
+ */
+enum step control_hear(int fd, enum role sender, void *scratch, size_t cap, struct ipc_msg *ret, int *ret_err);
+
+/* "KEYS_REFUSED": of a type for the supervisor; static storage. */
+const char *control_type_name(uint16_t type);
 
 struct control_setup {
     enum role role;

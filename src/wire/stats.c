@@ -223,15 +223,19 @@ static int open_sketches(struct stats_page *p) {
 static int open_area(int fd, size_t number, struct stats_page *ret) {
     MUST(stats_blocks_off(STATS_KIND_COUNT) <= STATS_CLIENTS_OFF);
     struct stats_page p = {.statm_fd = -1};
-    struct stats_head *head = p.head = map(fd, 0, STATS_HEAD_SIZE);
+    struct stats_head head = {.magic = 0};
+    const uint8_t touched = 1;
+    off_t at = (off_t)(offsetof(struct stats_head, touched) + number);
     p.area = map(fd, fd < 0 ? 0 : stats_area_off(number), STATS_AREA_SIZE);
+    p.buckets = fd < 0 ? map(fd, 0, BUCKETS_SIZE) : NULL;
     p.index = calloc(INDEX_SLOTS, sizeof(*p.index));
-    if (!p.head || !p.area || !p.index) {
+    bool well = p.area && p.index && (fd >= 0 || p.buckets);
+    well = well && (fd < 0 || (pread(fd, &head, sizeof(head), 0) == (ssize_t)sizeof(head) && pwrite(fd, &touched, 1, at) == 1));
+    if (!well) {
         stats_close(&p);
         return ERR_SYSTEM;
     }
-    p.key = head->key;
-    __atomic_store_n(&head->touched[number], 1, __ATOMIC_RELAXED);
+    p.key = head.key;
     take_over(&p);
     int err = open_sketches(&p);
     if (err < 0) {
@@ -268,8 +272,8 @@ int stats_open_private(struct stats_page *ret) {
 void stats_close(struct stats_page *p) {
     sketch_close(&p->clients);
     sketch_close(&p->names);
-    if (p->head)
-        munmap(p->head, STATS_HEAD_SIZE);
+    if (p->buckets)
+        munmap(p->buckets, BUCKETS_SIZE);
     if (p->area)
         munmap(p->area, STATS_AREA_SIZE);
     if (p->statm_fd >= 0)
@@ -294,8 +298,10 @@ void stats_process_set(struct stats_page *p, enum stats_process v, uint64_t to) 
     __atomic_store_n(&p->area->process[v], to, __ATOMIC_RELAXED);
 }
 
-void *stats_buckets(const struct stats_page *p) {
-    return (uint8_t *)p->head + STATS_BUCKETS_OFF;
+int stats_open_buckets(struct stats_page *p, int fd) {
+    if (!p->buckets)
+        p->buckets = map(fd, STATS_BUCKETS_OFF, BUCKETS_SIZE);
+    return p->buckets ? 0 : ERR_SYSTEM;
 }
 
 /* "size resident shared ..." in pages (proc(5)). */

@@ -51,7 +51,7 @@ struct stats_area;
 /* One process' own area: the sole writer. */
 struct stats_page {
     struct stats_area *area;
-    void *head;      /* of the memfd: hash key, buckets of limits */
+    void *buckets;   /* of byte rates (buckets.h), shared by all relays; NULL = this process keeps none */
     uint16_t *index; /* hash table of the blocks: handles, 0 = free */
     struct hash_key key;
     int statm_fd;         /* /proc/self/statm, kept open: it cannot be opened any more once the walls are up */
@@ -113,8 +113,9 @@ static inline void stats_observe(struct stats_block *b, enum stats_hist h, uint6
 void stats_process_add(struct stats_page *p, enum stats_process v, uint64_t by);
 void stats_process_set(struct stats_page *p, enum stats_process v, uint64_t to);
 
-/* The table of byte rates (buckets.h), shared by all processes. */
-void *stats_buckets(const struct stats_page *p);
+/* For relays that keep byte rates: the only memory that several processes write to. FD as for stats_open(). ERR_SYSTEM (errno).
+ */
+MUST_CHECK int stats_open_buckets(struct stats_page *p, int fd);
 
 /* Publishes CPU time and memory of this process; about once a second, by the role's own timer. */
 void stats_publish_self(struct stats_page *p);

@@ -28,12 +28,13 @@ static const struct rights {
     bool becomes_user; /* gives up root */
     bool connects;     /* TCP to the ports it is told */
     bool any_port;     /* TCP to any port */
-    bool walled_files; /* Landlock: only FOLDERS, and the folder it is told */
+    bool walled_files; /* Landlock: only FOLDERS; else any */
 } rights[ROLE_COUNT] = {
     [ROLE_CONFIG] =
         {
             /* reads what the operator names, as root where we are root: no Landlock, as it may be anywhere */
-            .calls = CALLS_LOOP | CALLS_READ_FILES | CALLS_WRITE_FILES | CALLS_RESOLVE | CALLS_CHECK,
+            .calls = CALLS_LOOP | CALLS_READ_FILES | CALLS_WRITE_FILES | CALLS_RESOLVE | CALLS_USERS | CALLS_CHECK,
+            .any_port = true,
             .caps = CAP(DAC_OVERRIDE) | CAP(DAC_READ_SEARCH) | CAP(FOWNER) | CAP(CHOWN) | CAP(NET_BIND_SERVICE),
         },
     [ROLE_HANDSHAKER] =
@@ -71,7 +72,7 @@ static const struct rights {
         },
     [ROLE_OBSERVER] =
         {
-            .calls = CALLS_LOOP | CALLS_ACCEPT | CALLS_READ_FILES | CALLS_WRITE_FILES | CALLS_LOG,
+            .calls = CALLS_LOOP | CALLS_ACCEPT | CALLS_READ_FILES | CALLS_LOG,
             .becomes_user = true,
             .walled_files = true,
             .folders = {{"/etc/localtime", REACH_READ}, {"/usr/share/zoneinfo", REACH_READ}, {"/proc", REACH_READ}},
@@ -140,25 +141,40 @@ static int close_process(struct text *why) {
     return 0;
 }
 
+/* Name services that a C library may ask over a Unix socket, when they run here. */
+static bool has_local_names(void) {
+    static const char *const sockets[] = {"/run/nscd/socket", "/run/systemd/resolve/io.systemd.Resolve",
+                                          "/run/avahi-daemon/socket"};
+    for (size_t i = 0; i < ARRAY_LEN(sockets); i++)
+        if (access(sockets[i], F_OK) == 0)
+            return true;
+    return false;
+}
+
 static int close_files(const struct rights *r, const struct walls *walls, unsigned *missing, struct text *why) {
-    struct reach_row rows[FOLDERS_MAX + 1];
-    size_t n = 0;
+    struct reach_rules rules = {
+        .any_file = !r->walled_files,
+        .rows = r->folders,
+        .any_port = r->any_port,
+        .ports = walls->ports,
+        .nports = r->connects ? walls->nports : 0,
+        .abstract_sockets = r->connects && walls->abstract_sockets,
+    };
     int abi = 0;
     for (size_t i = 0; i < FOLDERS_MAX && r->folders[i].path; i++)
-        rows[n++] = r->folders[i];
-    if (walls->folder)
-        rows[n++] = (struct reach_row){walls->folder, REACH_WRITE};
-    if (!walls_reach(rows, n, r->any_port, walls->ports, r->connects ? walls->nports : 0, &abi))
+        rules.nrows++;
+    if (!walls_reach(&rules, &abi))
         return refuse(why, "Landlock");
-    *missing |= abi < 1 ? WALLS_NO_LANDLOCK : abi < 4 ? WALLS_NO_PORTS : 0;
+    *missing |= abi < 1 ? WALLS_NO_LANDLOCK : abi < REACH_ABI_PORTS ? WALLS_NO_PORTS : 0;
+    *missing |= abi >= 1 && abi < REACH_ABI_SCOPES ? WALLS_NO_SCOPES : 0;
     return 0;
 }
 
-static int close_calls(const struct rights *r, unsigned *missing, struct text *why) {
+static int close_calls(const struct rights *r, unsigned local_names, unsigned *missing, struct text *why) {
     const struct rlimit none = {0, 0};
     if (!(r->calls & CALLS_RESOLVE) && setrlimit(RLIMIT_NPROC, &none) < 0)
         return refuse(why, "no processes");
-    if (walls_calls(r->calls))
+    if (walls_calls(r->calls | (r->calls & CALLS_RESOLVE ? local_names : 0)))
         return 0;
     if (errno != ENOSYS)
         return refuse(why, "seccomp");
@@ -169,7 +185,7 @@ static int close_calls(const struct rights *r, unsigned *missing, struct text *w
 int walls_close(enum role role, const struct walls *walls, unsigned *ret_missing, struct text *why) {
     MUST(role < ROLE_COUNT && rights[role].calls);
     const struct rights *r = &rights[role];
-    unsigned missing = 0;
+    unsigned missing = 0, local_names = has_local_names() ? CALLS_LOCAL_NAMES : 0;
     int err = 0;
     bound(r->caps);
     if (r->becomes_user && geteuid() != 0)
@@ -180,10 +196,10 @@ int walls_close(enum role role, const struct walls *walls, unsigned *ret_missing
         err = keep_caps(r->caps, why);
     if (err == 0)
         err = close_process(why);
-    if (err == 0 && r->walled_files)
+    if (err == 0)
         err = close_files(r, walls, &missing, why);
     if (err == 0)
-        err = close_calls(r, &missing, why);
+        err = close_calls(r, local_names, &missing, why);
     if (err == 0)
         *ret_missing = missing;
     return err;

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,9 +18,9 @@
 /* What the table cannot know. Texts and lists are borrowed during the call. */
 struct walls {
     const char *user;      /* to become when started as root; NULL = stay who we are */
-    const char *folder;    /* the one in which the role may make and write files; NULL = none */
     const uint16_t *ports; /* TCP ports it may connect to, where the table lets it connect at all */
     size_t nports;
+    bool abstract_sockets; /* some backend is one: the role may connect to abstract Unix sockets, where it may connect at all */
 };
 
 /* Protections that this kernel, or this user, cannot give: not a fault, but worth a line. */
@@ -27,6 +28,7 @@ enum walls_missing {
     WALLS_NO_USER = 1,     /* not root: all roles stay one user */
     WALLS_NO_LANDLOCK = 2, /* no Landlock in this kernel */
     WALLS_NO_PORTS = 4,    /* Landlock older than ABI 4: TCP ports are not restricted */
+    WALLS_NO_SCOPES = 16,  /* Landlock older than ABI 6: signals and abstract sockets are up to the system call filter */
     WALLS_NO_SECCOMP = 8,  /* no seccomp filters in this kernel, or in this build */
 };
 

@@ -7,7 +7,11 @@
  * would make always end it.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/netlink.h>
 #include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -32,13 +36,18 @@ struct call {
     int nr;
     unsigned groups;
     unsigned nargs;
-    struct scmp_arg_cmp args[2];
+    struct scmp_arg_cmp args[3];
 };
 
 /* clang-format off */
 #define CALL(name, groups)          {SCMP_SYS(name), groups, 0, {{0, 0, 0, 0}}}
 #define CALL_IF(name, groups, ...)  {SCMP_SYS(name), groups, 1, {__VA_ARGS__}}
 #define CALL_IF2(name, groups, ...) {SCMP_SYS(name), groups, 2, {__VA_ARGS__}}
+#define CALL_IF3(name, groups, ...) {SCMP_SYS(name), groups, 3, {__VA_ARGS__}}
+#define FCNTL(command)              CALL_IF(fcntl, LOOP, EQ(1, command))
+#define OPTION(groups, level, name) CALL_IF2(setsockopt, groups, EQ(1, level), EQ(2, name))
+#define SOCKET(groups, family, kind, protocol) \
+    CALL_IF3(socket, groups, EQ(0, family), MASKED(1, KIND_MASK, kind), EQ(2, protocol))
 /* clang-format on */
 
 static const struct call calls[] = {
@@ -66,17 +75,41 @@ static const struct call calls[] = {
     CALL(getsockname, LOOP),
     CALL(getpeername, LOOP),
     CALL(getsockopt, LOOP),
-    CALL_IF(setsockopt, LOOP, EQ(1, SOL_SOCKET)),
-    CALL_IF(setsockopt, LOOP, EQ(1, 6 /* TCP */)),
     CALL_IF(ioctl, LOOP, EQ(1, SIOCOUTQ)),
     CALL_IF(ioctl, LOOP, EQ(1, FIONREAD)),
     CALL_IF(ioctl, LOOP, EQ(1, FIONBIO)),
-    CALL(fcntl, LOOP),
     CALL(lseek, LOOP),
     CALL_IF(newfstatat, LOOP, EQ(3, 0x1000 /* AT_EMPTY_PATH */)),
     CALL(fstat, LOOP),
     CALL(dup, LOOP),
     CALL(dup3, LOOP),
+
+    /* no F_SETOWN, F_SETSIG, F_NOTIFY, F_SETLEASE, O_ASYNC: they send signals, to anybody of the same user */
+    FCNTL(F_GETFL),
+    FCNTL(F_GETFD),
+    FCNTL(F_SETFD),
+    FCNTL(F_DUPFD),
+    FCNTL(F_DUPFD_CLOEXEC),
+    FCNTL(F_GET_SEALS),
+    FCNTL(F_ADD_SEALS),
+    CALL_IF2(fcntl, LOOP, EQ(1, F_SETFL), MASKED(2, O_ASYNC, 0)),
+
+    /* how long to wait and how much to hold: nothing that chooses a device, a filter, a mark or another protocol */
+    OPTION(LOOP, SOL_SOCKET, SO_RCVTIMEO),
+    OPTION(LOOP, SOL_SOCKET, SO_SNDTIMEO),
+    OPTION(LOOP, SOL_SOCKET, SO_RCVBUF),
+    OPTION(LOOP, SOL_SOCKET, SO_SNDBUF),
+    OPTION(LOOP, SOL_SOCKET, SO_LINGER),
+    OPTION(LOOP, SOL_SOCKET, SO_KEEPALIVE),
+    OPTION(LOOP, IPPROTO_TCP, TCP_NODELAY),
+    OPTION(LOOP, IPPROTO_TCP, TCP_CORK),
+    OPTION(LOOP, IPPROTO_TCP, TCP_QUICKACK),
+    OPTION(LOOP, IPPROTO_TCP, TCP_KEEPIDLE),
+    OPTION(LOOP, IPPROTO_TCP, TCP_KEEPINTVL),
+    OPTION(LOOP, IPPROTO_TCP, TCP_KEEPCNT),
+    OPTION(LOOP, IPPROTO_TCP, TCP_USER_TIMEOUT),
+    OPTION(LOOP, IPPROTO_TCP, TCP_WINDOW_CLAMP),
+    OPTION(LOOP, IPPROTO_TCP, TCP_NOTSENT_LOWAT),
 
     /* memory, but never code */
     CALL_IF(mmap, LOOP, NOT_EXEC),
@@ -125,18 +158,22 @@ static const struct call calls[] = {
     CALL(accept, CALLS_ACCEPT),
 
     CALL(connect, CALLS_CONNECT | CALLS_RESOLVE | CALLS_LOG | CALLS_CHECK),
-    CALL_IF2(socket, CALLS_CONNECT | CALLS_CHECK, EQ(0, AF_UNIX), MASKED(1, KIND_MASK, SOCK_STREAM)),
-    CALL_IF2(socket, CALLS_CONNECT | CALLS_CHECK, EQ(0, AF_INET), MASKED(1, KIND_MASK, SOCK_STREAM)),
-    CALL_IF2(socket, CALLS_CONNECT | CALLS_CHECK, EQ(0, AF_INET6), MASKED(1, KIND_MASK, SOCK_STREAM)),
+    SOCKET(CALLS_CONNECT | CALLS_USERS | CALLS_LOCAL_NAMES, AF_UNIX, SOCK_STREAM, 0),
+    SOCKET(CALLS_LOG, AF_UNIX, SOCK_DGRAM, 0),
+    SOCKET(CALLS_CONNECT | CALLS_RESOLVE | CALLS_CHECK, AF_INET, SOCK_STREAM, 0),
+    SOCKET(CALLS_CONNECT | CALLS_RESOLVE | CALLS_CHECK, AF_INET6, SOCK_STREAM, 0),
+    SOCKET(CALLS_RESOLVE, AF_INET, SOCK_DGRAM, 0),
+    SOCKET(CALLS_RESOLVE, AF_INET6, SOCK_DGRAM, 0),
+    SOCKET(CALLS_RESOLVE, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE),
     CALL(pipe2, CALLS_CONNECT), /* a relay's will: relay/export.c */
     CALL(bind, CALLS_CHECK | CALLS_RESOLVE),
     CALL(listen, CALLS_CHECK),
-    CALL_IF(socket, CALLS_LOG | CALLS_RESOLVE, EQ(0, AF_UNIX)),
-    CALL_IF(socket, CALLS_RESOLVE, EQ(0, AF_INET)),
-    CALL_IF(socket, CALLS_RESOLVE, EQ(0, AF_INET6)),
-    CALL_IF(socket, CALLS_RESOLVE, EQ(0, AF_NETLINK)),
-    CALL(setsockopt, CALLS_RESOLVE),
-    CALL(ioctl, CALLS_RESOLVE),
+    OPTION(CALLS_CHECK, SOL_SOCKET, SO_REUSEADDR),
+    OPTION(CALLS_CHECK, IPPROTO_IPV6, IPV6_V6ONLY),
+    OPTION(CALLS_LOG, SOL_SOCKET, SO_SNDBUFFORCE), /* libsystemd, for long entries */
+    OPTION(CALLS_RESOLVE, IPPROTO_IP, IP_RECVERR),
+    OPTION(CALLS_RESOLVE, IPPROTO_IP, IP_MTU_DISCOVER),
+    OPTION(CALLS_RESOLVE, IPPROTO_IPV6, IPV6_RECVERR),
     CALL(mmap, CALLS_RESOLVE),
     CALL(mprotect, CALLS_RESOLVE),
 
@@ -196,6 +233,17 @@ static const int deadly[] = {
 #define OTHERWISE SCMP_ACT_ERRNO(EPERM)
 #endif
 
+/*
+ * What the C library tries before it goes another way: never more than an error, or nobody could resolve a name in a build that
+ * ends the process. In others it is what happens anyway, and libseccomp takes no rule that says so.
+ */
+static int refuse_softly(scmp_filter_ctx ctx, unsigned groups) {
+    const struct scmp_arg_cmp local[] = {EQ(0, AF_UNIX)};
+    if (OTHERWISE != SCMP_ACT_KILL_PROCESS || !(groups & CALLS_RESOLVE) || groups & (CALLS_USERS | CALLS_LOCAL_NAMES))
+        return 0;
+    return seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 1, local);
+}
+
 /* Signals reach only ourselves: abort() needs that. */
 static int allow_own_signals(scmp_filter_ctx ctx) {
     const struct scmp_arg_cmp self[] = {EQ(0, getpid())};
@@ -207,6 +255,8 @@ static int add_rules(scmp_filter_ctx ctx, unsigned groups) {
     for (size_t i = 0; i < ARRAY_LEN(calls) && err == 0; i++)
         if (calls[i].groups & groups)
             err = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, calls[i].nr, calls[i].nargs, calls[i].args);
+    if (err == 0)
+        err = refuse_softly(ctx, groups);
     for (size_t i = 0; i < ARRAY_LEN(deadly) && err == 0 && OTHERWISE != SCMP_ACT_KILL_PROCESS; i++)
         err = seccomp_rule_add(ctx, SCMP_ACT_KILL_PROCESS, deadly[i], 0);
     return err;

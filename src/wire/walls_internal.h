@@ -22,8 +22,10 @@ enum calls {
     CALLS_RESOLVE = 8, /* what the C library's resolver does: UDP, netlink, reading files, loading libraries */
     CALLS_READ_FILES = 16,
     CALLS_WRITE_FILES = 32,
-    CALLS_LOG = 64,    /* Unix datagrams to syslog and journal; an eventfd for the HTTP server */
-    CALLS_CHECK = 128, /* trying whether an address can be listened on */
+    CALLS_LOG = 64,          /* Unix datagrams to syslog and journal; an eventfd for the HTTP server */
+    CALLS_CHECK = 128,       /* trying whether an address can be listened on */
+    CALLS_USERS = 256,       /* asking local daemons for users: nscd, sssd, systemd */
+    CALLS_LOCAL_NAMES = 512, /* asking local daemons for addresses: nscd, systemd-resolved, avahi */
 };
 
 /* Loads the filter: only these calls. False: errno; ENOSYS when the kernel has no filters. */
@@ -37,9 +39,21 @@ struct reach_row {
     enum reach reach;
 };
 
-/*
- * Landlock: only these paths, and TCP connections only to these ports (PORTS NULL: to none; ANY_PORT: to all); no signals
- * to processes outside. *ret_abi: what the kernel has, 0 = none. False: errno.
- */
-MUST_CHECK bool walls_reach(const struct reach_row *rows, size_t nrows, bool any_port, const uint16_t *ports, size_t nports,
-                            int *ret_abi);
+/* What Landlock lets through. */
+struct reach_rules {
+    bool any_file; /* else only ROWS */
+    const struct reach_row *rows;
+    size_t nrows;
+    bool any_port; /* TCP connections; else only to PORTS */
+    const uint16_t *ports;
+    size_t nports;
+    bool abstract_sockets; /* connects to abstract Unix sockets of processes outside */
+};
+
+/* Landlock: only what RULES let through, and no signals to processes outside. *ret_abi: what the kernel has, 0 = none. False:
+ * errno. */
+MUST_CHECK bool walls_reach(const struct reach_rules *rules, int *ret_abi);
+
+/* ABI with which Landlock got a kind of restriction. */
+#define REACH_ABI_PORTS  4
+#define REACH_ABI_SCOPES 6

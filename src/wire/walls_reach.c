@@ -11,17 +11,18 @@
 
 #include "wire/walls_internal.h"
 
-#define FS_ALL_ABI1  ((UINT64_C(1) << 13) - 1)
-#define FS_REFER     (UINT64_C(1) << 13) /* ABI 2 */
-#define FS_TRUNCATE  (UINT64_C(1) << 14) /* ABI 3 */
-#define FS_IOCTL_DEV (UINT64_C(1) << 15) /* ABI 5 */
-#define FS_FILE      (LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_EXECUTE | FS_TRUNCATE)
-#define FS_READ      (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_EXECUTE)
-#define FS_WRITE     (FS_READ | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG | FS_TRUNCATE)
-#define NET_BIND     UINT64_C(1) /* ABI 4 */
-#define NET_CONNECT  UINT64_C(2)
-#define SCOPE_SIGNAL UINT64_C(2) /* ABI 6 */
-#define RULE_PORT    2
+#define FS_ALL_ABI1    ((UINT64_C(1) << 13) - 1)
+#define FS_REFER       (UINT64_C(1) << 13) /* ABI 2 */
+#define FS_TRUNCATE    (UINT64_C(1) << 14) /* ABI 3 */
+#define FS_IOCTL_DEV   (UINT64_C(1) << 15) /* ABI 5 */
+#define FS_FILE        (LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_EXECUTE | FS_TRUNCATE)
+#define FS_READ        (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_EXECUTE)
+#define FS_WRITE       (FS_READ | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG | FS_TRUNCATE)
+#define NET_BIND       UINT64_C(1) /* ABI 4 */
+#define NET_CONNECT    UINT64_C(2)
+#define SCOPE_ABSTRACT UINT64_C(1) /* ABI 6 */
+#define SCOPE_SIGNAL   UINT64_C(2)
+#define RULE_PORT      2
 
 /* As the kernel's landlock_ruleset_attr of ABI 6; older kernels take its beginning. */
 struct ruleset {
@@ -60,32 +61,33 @@ static bool allow_port(int ruleset, uint16_t port) {
     return syscall(SYS_landlock_add_rule, ruleset, RULE_PORT, &rule, 0) == 0;
 }
 
-static int make_ruleset(int abi, bool any_port, uint64_t *ret_fs) {
-    struct ruleset r = {.fs = fs_of(abi)};
-    if (abi >= 4)
-        r.net = any_port ? NET_BIND : NET_BIND | NET_CONNECT;
-    if (abi >= 6)
-        r.scoped = SCOPE_SIGNAL;
+static int make_ruleset(int abi, const struct reach_rules *rules, uint64_t *ret_fs) {
+    struct ruleset r = {.fs = rules->any_file ? 0 : fs_of(abi)};
+    if (abi >= REACH_ABI_PORTS)
+        r.net = rules->any_port ? NET_BIND : NET_BIND | NET_CONNECT;
+    if (abi >= REACH_ABI_PORTS && rules->any_file) /* who is to try addresses binds them */
+        r.net = 0;
+    if (abi >= REACH_ABI_SCOPES)
+        r.scoped = rules->abstract_sockets ? SCOPE_SIGNAL : SCOPE_SIGNAL | SCOPE_ABSTRACT;
     *ret_fs = r.fs;
-    size_t size = abi >= 6 ? sizeof(r) : abi >= 4 ? 2 * sizeof(uint64_t) : sizeof(uint64_t);
+    size_t size = abi >= REACH_ABI_SCOPES ? sizeof(r) : abi >= REACH_ABI_PORTS ? 2 * sizeof(uint64_t) : sizeof(uint64_t);
     return (int)syscall(SYS_landlock_create_ruleset, &r, size, 0);
 }
 
-bool walls_reach(const struct reach_row *rows, size_t nrows, bool any_port, const uint16_t *ports, size_t nports,
-                 int *ret_abi) {
+bool walls_reach(const struct reach_rules *rules, int *ret_abi) {
     int abi = WALLS_ARE_OPEN ? 0 : (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
     *ret_abi = MAX(abi, 0);
-    if (abi < 1)
+    if (abi < 1 || (rules->any_file && abi < REACH_ABI_SCOPES)) /* nothing that could be restricted */
         return true;
     uint64_t fs = 0;
-    int ruleset = make_ruleset(abi, any_port, &fs);
+    int ruleset = make_ruleset(abi, rules, &fs);
     if (ruleset < 0)
         return false;
     bool well = true;
-    for (size_t i = 0; i < nrows && well; i++)
-        well = rows[i].reach == REACH_NONE || allow_path(ruleset, fs, &rows[i]);
-    for (size_t i = 0; i < nports && well && abi >= 4 && !any_port; i++)
-        well = allow_port(ruleset, ports[i]);
+    for (size_t i = 0; i < rules->nrows && well; i++)
+        well = rules->rows[i].reach == REACH_NONE || allow_path(ruleset, fs, &rules->rows[i]);
+    for (size_t i = 0; i < rules->nports && well && abi >= REACH_ABI_PORTS && !rules->any_port; i++)
+        well = allow_port(ruleset, rules->ports[i]);
     well = well && syscall(SYS_landlock_restrict_self, ruleset, 0) == 0;
     int error = errno;
     close(ruleset);

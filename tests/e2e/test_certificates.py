@@ -1,9 +1,12 @@
 """Certificates while the proxy runs: files change in all the ways in which they do, and whatever is wrong is told and not used."""
+import ctypes
 import datetime
 import os
 import re
+import resource
 import shutil
 import signal
+import socket
 import subprocess
 
 import pytest
@@ -20,6 +23,7 @@ from support.proxy import command
 from support.waiting import DEADLINE, until
 
 CHANGED = r"certificates changed: .* set (\d+)"
+KEYS_REFUSED = 33  # wire/control.h
 REFUSED = "certificates refused, those in use stay: "
 
 
@@ -48,6 +52,16 @@ def refused(p, phrase):
 def lasting(p):
     """{role: [pids]} without the short-lived config role."""
     return {role: pids for role, pids in p.roles().items() if role not in (None, "config")}
+
+
+def borrowed_control_socket(pid):
+    """What code in the role PID could use: its socket to the supervisor."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    pidfd = os.pidfd_open(pid)
+    fd = libc.syscall(438, pidfd, 3, 0)  # pidfd_getfd
+    os.close(pidfd)
+    assert fd >= 0, os.strerror(ctypes.get_errno())
+    return socket.socket(fileno=fd)
 
 
 class Files:
@@ -539,3 +553,74 @@ def test_a_response_that_ends_is_not_stapled_any_more(parts, files):
     assert stapled(p)
     p.wait_text(r"a\.pem: the OCSP response for it has ended; it is not stapled any more", deadline=DEADLINE + 15)
     assert not stapled(p)
+
+
+# --- who may speak of them, and what is tried again
+
+
+def test_a_refusal_by_another_role_than_the_signer_ends_that_role(parts, files):
+    """A relay that was taken over says that keys are refused; the certificates change all the same."""
+    files.put_pair("old")
+    p = parts.proxy(parts.backend(), certificates=[files.entry()])
+    p.allow_killed_roles = True
+    relay = p.roles()["relay"][0]
+    with borrowed_control_socket(relay) as control:
+        for number in range(2, 6):
+            control.send(KEYS_REFUSED.to_bytes(2, "big") + number.to_bytes(4, "big") + b"no")
+    files.put_pair("new")
+    changed(p)
+    p.wait_text(rf"relay\.0 \(pid {relay}\) broke the rules with a message \(KEYS_REFUSED\)")
+    p.wait_text(r"relay\.0 serves again")
+    assert served(p) == "CN=new"
+    assert not any(REFUSED in line for line in p.lines)
+
+
+def test_a_refused_set_is_tried_again_though_no_file_changes(parts, files):
+    files.put_pair("old")
+    p = parts.proxy(parts.backend(), certificates=[files.entry()], top={"watch_interval": "1s"})
+    soft, hard = resource.prlimit(p.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(p.pid, resource.RLIMIT_NOFILE, (3, hard))  # the supervisor opens nothing any more
+    files.put_pair("new")
+    refused(p, "Too many open files")
+    resource.prlimit(p.pid, resource.RLIMIT_NOFILE, (soft, hard))
+    p.wait_text("certificates changed")
+    assert served(p) == "CN=new"
+
+
+# --- whose files
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
+@pytest.mark.parametrize("what", ["key", "passphrase", "secret"])
+def test_secrets_of_another_user_are_refused(parts, files, what):
+    """By check, by a start, and by a renewal, which leaves what is in use."""
+    chain, key = files.make("old")
+    phrase, secret = files / "phrase", files / "ticket.secret"
+    phrase.write_text("open\n")
+    secret.write_bytes(os.urandom(48))
+    secret.chmod(0o600)
+    key = serialization.load_pem_private_key(key, None).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"open"))
+    files.put("a.pem", chain)
+    files.put("a.key", key)
+    victim = {"key": files / "a.key", "passphrase": phrase, "secret": secret}[what]
+    entry = {**files.entry(), "passphrase": str(phrase)}
+    p = parts.prepare(parts.backend(), certificates=[entry], top={"tickets": {"secret_file": str(secret)}})
+    status, out, err = command("check", p.config_file)
+    assert status == 0, out + err
+    os.chown(victim, 65534, 65534)
+    wanted = rf"{re.escape(str(victim))}\"?:? .*owned by user 65534, expected root"
+    status, out, err = command("check", p.config_file)
+    assert status == 1 and re.search(wanted, out + err), out + err
+    status, out, err = command("run", p.config_file)
+    assert status == 1 and re.search(wanted, out + err), out + err
+    os.chown(victim, 0, 0)
+    p.start()
+    os.chown(victim, 65534, 65534)
+    p.signal(signal.SIGHUP)
+    p.wait_text("reload refused.*owned by user 65534")
+    if what == "key":
+        files.put("a.key", key)
+        os.chown(files / "a.key", 65534, 65534)
+        refused(p, "owned by user 65534")
+    assert served(p) == "CN=old"

@@ -199,3 +199,90 @@ def test_syslog(parts):
             p.stop()
         finally:
             os.unlink("/dev/log")
+
+
+# --- started as root, with a user: whose rights open the log
+
+NOBODY = 65534
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs two users")
+
+
+def shared(parts, owner):
+    """A folder for the log, of root's or of nobody's, and a proxy for nobody that logs there."""
+    parts.folder.chmod(0o755)
+    folder = parts.folder / "logs"
+    folder.mkdir(mode=0o755)
+    os.chown(folder, owner, owner)
+    b = parts.backend()
+    os.chmod(b.url.removeprefix("unix:"), 0o666)
+    return folder / "tls-off.log", parts.prepare(b, log={"target": str(folder / "tls-off.log")}, top={"user": "nobody"})
+
+
+def said(file, what):
+    until(lambda: any(what in line for line in lines_of(file)), f"{what} in {file}")
+
+
+@needs_root
+@pytest.mark.parametrize("owner", [0, NOBODY])
+@pytest.mark.parametrize("create", [None, 0, NOBODY])
+def test_rotation_where_the_user_has_no_right(parts, owner, create):
+    """logrotate without "create" and with it, in a folder of root's and in one of the user's; twice, and after a reload."""
+    file, p = shared(parts, owner)
+    if create == 0 and owner == NOBODY:
+        pytest.skip("a file of root's that the user may not write")
+    p.start()
+    said(file, "ready: ")
+    for n in range(3):
+        moved = file.with_suffix(f".{n}")
+        file.rename(moved)
+        if create is not None:
+            file.touch(mode=0o640)
+            os.chown(file, create, create)
+        if n == 1:
+            p.signal(signal.SIGHUP)
+            said(file, "reload done")
+            continue
+        p.signal(signal.SIGUSR1)
+        until(file.exists, "a new file")
+        one_session_at(p, moved, file)
+        assert file.stat().st_uid == (NOBODY if create is None else create)
+
+
+def one_session_at(p, *files):
+    text = "\n".join(line for f in files[0].parent.iterdir() for line in lines_of(f))
+    before = sum('"event":"session"' in line for line in lines_of(files[-1]))
+    with connect(int(re.search(r"listening on 127\.0\.0\.1:(\d+)", text)[1])) as c:
+        says_echo(c)
+        c.unwrap()
+    until(lambda: sum('"event":"session"' in line for line in lines_of(files[-1])) > before, "the session in the new file")
+
+
+@needs_root
+@pytest.mark.parametrize("what", ["link", "hard link", "fifo"])
+def test_what_the_user_puts_in_the_place_of_the_log_is_not_used(parts, what):
+    """At a rotation and at a reload: root neither writes there nor gives it away, and the old file stays in use."""
+    file, p = shared(parts, NOBODY)
+    victim = parts.folder / "victim"
+    victim.write_text("of root\n")
+    victim.chmod(0o600)
+    p.start()
+    said(file, "ready: ")
+    moved = file.with_suffix(".1")
+    file.rename(moved)
+    if what == "link":
+        file.symlink_to(victim)
+    elif what == "hard link":
+        os.link(victim, file)
+    else:
+        os.mkfifo(file, 0o666)
+        os.chown(file, NOBODY, NOBODY)
+    p.signal(signal.SIGUSR1)
+    said(moved, "could not be reopened")
+    p.signal(signal.SIGHUP)
+    said(moved, "reload refused")
+    assert victim.read_text() == "of root\n"
+    assert victim.stat().st_uid == 0 and victim.stat().st_mode & 0o7777 == 0o600
+    file.unlink()
+    p.signal(signal.SIGHUP)
+    said(file, "reload done")
+    assert file.stat().st_uid == NOBODY

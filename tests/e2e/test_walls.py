@@ -101,3 +101,60 @@ def test_an_ordinary_user_gets_what_is_possible_and_hears_what_is_missing(parts,
             process.terminate()
             process.stderr.read()
             assert process.wait(DEADLINE) == 0
+
+
+def test_a_role_cannot_be_the_operator(parts):
+    """The admin socket as a backend: the relay that connects there is one of our own processes, and is sent away."""
+    b = parts.backend()
+    socket = parts.folder / "proxy2" / "admin.sock"
+    services = {"web": parts.service(b), "mirror": parts.service(f"unix:{socket}")}
+    p = parts.prepare(services=services)
+    assert p.folder == socket.parent
+    p.start()
+    with connect(p.address("mirror")[1]) as c:
+        try:
+            c.sendall(b"POST /stop HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+            assert c.recv(1000) == b""
+        except OSError:
+            pass  # cut: as good an answer
+    relay = p.roles()["relay"][0]
+    p.wait_text(f"a connection to the admin socket: refused, it comes from our own process {relay}")
+    assert p.admin.json("/status.json")["state"] == "serving"
+    with connect(p.address("web")[1]) as c:
+        says_echo(c)
+
+
+def shared_memory(pid, name):
+    """[(rights, bytes)] of the mappings of that memfd."""
+    found = []
+    for line in pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines():
+        place, rights, *_, target = line.split(None, 5)[:6] if f"memfd:{name}" in line else ("", "", "")
+        if target:
+            begin, end = (int(n, 16) for n in place.split("-"))
+            found.append((rights, end - begin))
+    return found
+
+
+@pytest.mark.parametrize("rate", [0, 1000000])
+def test_each_role_writes_only_its_own_figures(parts, rate):
+    b = parts.backend(where="tcp")
+    limits = {"limits": {"bytes_per_second_per_client": rate}} if rate else {}
+    p = parts.proxy(services={"web": parts.service(f"tcp:localhost:{b.port}", **limits)}, top={"workers": 2})
+    rows, areas = set(), set()
+    for role, pids in p.roles().items():
+        for pid in pids:
+            board, stats = shared_memory(pid, "tls-off-board"), shared_memory(pid, "tls-off-stats")
+            writable = [size for rights, size in board if "w" in rights]
+            if role in ("signer", "resolver"):
+                assert not board, role
+            elif role == "observer":
+                assert board and not writable, board
+            else:
+                assert len(writable) == 1 and len(board) > 1, (role, board)
+                rows.add(writable[0])
+            own = [size for rights, size in stats if "w" in rights]
+            assert len(own) == (2 if rate and role == "relay" else 1), (role, stats)
+            areas.add(max(own))
+            targets = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+            assert not [t for t in targets if "tls-off-board" in t or "tls-off-stats" in t], targets
+    assert len(rows) == 1 and len(areas) == 1

@@ -212,7 +212,8 @@ static inline void bench_begin(uint64_t memory) {
     relay.child.setup = (struct control_setup){.role = ROLE_RELAY, .workers = 1};
     relay.child.control = -1;
     relay.child.voice = (struct voice){.role = ROLE_RELAY, .level = LOG_LEVEL_ERROR};
-    MUST(board_create(1, 1, &fd) == 0 && board_map(fd, &relay.child.board) == 0);
+    MUST(board_create(1, 1, &fd) == 0 && board_map(fd, &relay.child.board) == 0 &&
+         board_open_row(&relay.child.board, fd, ROLE_RELAY, 0) == 0);
     close(fd);
     MUST(ring_create(64 * 1024, &fd) == 0 && ring_map(fd, &relay.child.voice.ring) == 0);
     close(fd);

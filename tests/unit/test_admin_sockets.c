@@ -183,10 +183,103 @@ static void test_given_to_an_observer(void **state) {
     admin_close(&a);
 }
 
+/* ---- something else in its place ---- */
+
+static char victim[96];
+static void (*after_bind)(void); /* what somebody does who may write in the folder */
+
+int __real_bind(int fd, const struct sockaddr *to, socklen_t len);
+int __wrap_bind(int fd, const struct sockaddr *to, socklen_t len);
+int __wrap_bind(int fd, const struct sockaddr *to, socklen_t len) {
+    int result = __real_bind(fd, to, len);
+    if (result == 0 && to->sa_family == AF_UNIX && after_bind)
+        after_bind();
+    return result;
+}
+
+static void make_victim(void) {
+    (void)snprintf(victim, sizeof(victim), "%s.victim", folder);
+    FILE *f = fopen(victim, "we");
+    assert_non_null(f);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(chmod(victim, 0600), 0);
+}
+
+static void assert_untouched(void) {
+    struct stat st;
+    assert_int_equal(stat(victim, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+    assert_true(st.st_uid == geteuid() && st.st_gid == getegid());
+    assert_int_equal(unlink(victim), 0);
+}
+
+static void put_link(void) {
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(symlink(victim, path), 0);
+}
+
+static void put_hard_link(void) {
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(link(victim, path), 0);
+}
+
+static void put_other_socket(void) {
+    struct sockaddr_un sun = {.sun_family = AF_UNIX};
+    assert_int_equal(unlink(path), 0);
+    memcpy(sun.sun_path, path, strlen(path));
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(__real_bind(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
+    close(fd);
+    assert_int_equal(chmod(path, 0600), 0);
+}
+
+static void test_a_reload_gives_no_rights_to_what_took_its_place(void **state) {
+    static void (*const put[])(void) = {put_link, put_hard_link, put_other_socket};
+    (void)state;
+    for (size_t i = 0; i < sizeof(put) / sizeof(put[0]); i++) {
+        struct admin_sockets a;
+        struct conf_admin c = wanted();
+        struct stat st;
+        make_victim();
+        admin_init(&a);
+        assert_true(admin_open(&a, &c, &why));
+        put[i]();
+        c.mode = 0666;
+        c.gid = 12;
+        assert_false(admin_change(&a, &c, &why));
+        assert_non_null(strstr(reason, path));
+        assert_int_equal(lstat(path, &st), 0);
+        assert_true(S_ISLNK(st.st_mode) || (st.st_mode & 07777) == 0600);
+        admin_close(&a);
+        assert_int_equal(unlink(path), 0); /* not ours: it is still there */
+        assert_untouched();
+    }
+}
+
+static void test_at_birth_neither(void **state) {
+    static void (*const put[])(void) = {put_link, put_hard_link};
+    (void)state;
+    for (size_t i = 0; i < sizeof(put) / sizeof(put[0]); i++) {
+        struct admin_sockets a;
+        struct conf_admin c = wanted();
+        make_victim();
+        c.mode = 0666;
+        c.gid = 12;
+        admin_init(&a);
+        after_bind = put[i];
+        assert_false(admin_open(&a, &c, &why));
+        after_bind = NULL;
+        admin_close(&a);
+        assert_untouched();
+    }
+}
+
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, make_folder, remove_folder)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        CASE(test_a_reload_gives_no_rights_to_what_took_its_place),
+        CASE(test_at_birth_neither),
         CASE(test_opened_with_its_mode_and_gone_at_the_end),
         CASE(test_a_stale_file_is_replaced),
         CASE(test_a_socket_that_answers_is_not),

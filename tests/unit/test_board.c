@@ -1,11 +1,13 @@
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -27,7 +29,13 @@ static int board_fd;
 static int open_board(void **state) {
     if (board_create(WORKERS, SERVICES, &board_fd) < 0)
         return -1;
-    return board_map(board_fd, &board);
+    if (board_map(board_fd, &board) < 0)
+        return -1;
+    for (uint16_t i = 0; i < WORKERS; i++) /* this process is all of them */
+        if (board_open_row(&board, board_fd, ROLE_RELAY, i) < 0 || board_open_row(&board, board_fd, ROLE_HANDSHAKER, i) < 0)
+            return -1;
+    board.most = UINT32_MAX; /* more than this machine may let processes have */
+    return 0;
 }
 
 static int close_board(void **state) {
@@ -316,7 +324,7 @@ static void two_processes_see_the_same(void **state) {
     pid_t pid = fork();
     if (pid == 0) {
         struct board mine;
-        if (board_map(board_fd, &mine) < 0)
+        if (board_map(board_fd, &mine) < 0 || board_open_row(&mine, board_fd, ROLE_HANDSHAKER, 0) < 0)
             _exit(1);
         struct board_row row = board_row(&mine, ROLE_HANDSHAKER, 0);
         board_session(&row, 2, client(3), 1);
@@ -375,8 +383,81 @@ static void a_row_out_of_range_is_our_fault(void **state) {
 
 #define WITH_BOARD(test) cmocka_unit_test_setup_teardown(test, open_board, close_board)
 
+/* ---- least rights ---- */
+
+/* Whether this process may write at P, tried in another one; also after asking for the right. */
+static bool may_write(void *p, bool asks) {
+    int status;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        (void)signal(SIGSEGV, SIG_DFL); /* cmocka's would go on with the test */
+        uintptr_t page = (uintptr_t)p & ~(uintptr_t)4095;
+        if (asks && mprotect((void *)page, 4096, PROT_READ | PROT_WRITE) < 0)
+            _exit(1);
+        *(volatile uint8_t *)p = 0;
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static void only_the_own_row_can_be_written(void **state) {
+    for (unsigned own = 0; own < 2u * WORKERS; own++) {
+        struct board mine;
+        enum role role = own < WORKERS ? ROLE_RELAY : ROLE_HANDSHAKER;
+        uint16_t index = (uint16_t)(own % WORKERS);
+        assert_int_equal(board_map(board_fd, &mine), 0);
+        assert_false(may_write(mine.shared, true));
+        assert_int_equal(board_open_row(&mine, board_fd, role, index), 0);
+        assert_false(may_write(mine.shared, true));
+        for (unsigned other = 0; other < 2u * WORKERS; other++) {
+            struct board_row r = board_row(&mine, other < WORKERS ? ROLE_RELAY : ROLE_HANDSHAKER, (uint16_t)(other % WORKERS));
+            assert_int_equal(may_write(r.shared, false), other == own);
+            assert_int_equal(may_write(r.shared, true), other == own);
+        }
+        struct board_row r = board_row(&mine, role, index);
+        board_row_reset(&r);
+        board_unmap(&mine);
+    }
+}
+
+/* What cannot be is not counted, whoever has written it: nobody is refused for it. */
+static void nonsense_refuses_nobody(void **state) {
+    static const uint32_t nonsense[] = {UINT32_MAX, 0x7fffffff, 1u << 24};
+    const struct rlimit few = {1000, 4096};
+    struct rlimit before;
+    struct board mine;
+    const struct addr *c = client(7);
+    struct board_row row = board_row(&board, ROLE_RELAY, 0), other = board_row(&board, ROLE_HANDSHAKER, 1);
+    board_session(&other, 1, c, 1);
+    board_session(&row, 1, c, 1);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    assert_int_equal(board_map(board_fd, &mine), 0);
+    assert_int_equal(board_service_sessions(&mine, 1), 2);
+    assert_int_equal(board_client_sessions(&mine, c), 2);
+    board_service(&row, 1, 999);
+    board_client(&row, c, 999);
+    assert_int_equal(board_service_sessions(&mine, 1), 1001); /* as many as there can be */
+    assert_int_equal(board_client_sessions(&mine, c), 1001);
+    for (size_t i = 0; i < ARRAY_LEN(nonsense); i++) {
+        board_service(&row, 1, (int)(nonsense[i] / 2));
+        board_client(&row, c, (int)(nonsense[i] / 2));
+        assert_int_equal(board_service_sessions(&mine, 1), 1);
+        assert_int_equal(board_service_established(&mine, 1), 0);
+        assert_int_equal(board_client_sessions(&mine, c), 1);
+        assert_false(board_client_over(&mine, c, 1));
+        assert_false(board_client_established_over(&mine, c, 1));
+    }
+    board_unmap(&mine);
+    (void)setrlimit(RLIMIT_NOFILE, &before); /* the next test's board has its own */
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        WITH_BOARD(only_the_own_row_can_be_written),
+        WITH_BOARD(nonsense_refuses_nobody),
         WITH_BOARD(starts_at_nothing),
         WITH_BOARD(sessions_are_summed_over_rows),
         WITH_BOARD(a_service_out_of_range_is_nobody),

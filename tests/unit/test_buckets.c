@@ -114,12 +114,52 @@ static void nothing_is_lost_between_processes(void **state) {
     assert_int_equal(book(&b, 1, NOW), NOW - BURST + (uint64_t)PROCESSES * BOOKINGS * 10 * 1000);
 }
 
+/* A time that nobody can have booked: the bucket is full, and goes on from now. */
+static void a_time_far_ahead_is_nonsense(void **state) {
+    static const uint64_t ahead[] = {UINT64_MAX, UINT64_MAX / 2, NOW + 3600 * UINT64_C(1000000000)};
+    for (size_t i = 0; i < ARRAY_LEN(ahead); i++) {
+        struct bucket a = bucket("web", 1), b = bucket("web", 1);
+        (void)book(&a, 1000, NOW);
+        *(uint64_t *)((uint8_t *)a.place + 8) = ahead[i]; /* behind its tag */
+        assert_int_equal(book(&a, 1000, NOW), NOW - BURST);
+        assert_int_equal(book(&b, 1000, NOW), NOW - BURST + 1000 * UINT64_C(1000000000) / RATE);
+        assert_int_equal(munmap(buckets.places, BUCKETS_SIZE), 0);
+        assert_int_equal(open_table(state), 0);
+    }
+}
+
+/* 64 relays that each wait for a booking of the smallest rate: far ahead, and right. */
+static void a_long_row_of_bookings_is_none(void **state) {
+    struct bucket b = bucket("web", 2);
+    uint64_t last = 0;
+    for (unsigned i = 0; i < 64; i++) {
+        uint64_t from = bucket_book(&buckets, &b, 32 * 1024, 1024, BURST, NOW);
+        assert_true(from > last);
+        last = from;
+    }
+    assert_true(last > NOW + 30 * 60 * UINT64_C(1000000000));
+}
+
+static void without_a_table_each_process_has_its_own(void **state) {
+    struct buckets none = buckets_of(NULL, &(struct hash_key){1, 2});
+    uint8_t key[16] = {1};
+    struct bucket a = bucket_of(&none, span_str("web"), key);
+    assert_int_equal(bucket_book(&none, &a, RATE, RATE, BURST, NOW), NOW - BURST);
+    assert_int_equal(bucket_book(&none, &a, RATE, RATE, BURST, NOW), NOW - BURST + UINT64_C(1000000000));
+}
+
 int main(void) {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, open_table, close_table)
     const struct CMUnitTest tests[] = {
-        CASE(bookings_are_served_one_after_the_other),  CASE(a_pause_gives_a_burst_and_no_more),
-        CASE(all_who_know_the_client_share_its_bucket), CASE(a_place_goes_on_when_it_is_paid_for),
-        CASE(without_a_place_a_process_keeps_its_own),  CASE(one_whose_place_was_taken_finds_another),
+        CASE(a_time_far_ahead_is_nonsense),
+        CASE(a_long_row_of_bookings_is_none),
+        CASE(without_a_table_each_process_has_its_own),
+        CASE(bookings_are_served_one_after_the_other),
+        CASE(a_pause_gives_a_burst_and_no_more),
+        CASE(all_who_know_the_client_share_its_bucket),
+        CASE(a_place_goes_on_when_it_is_paid_for),
+        CASE(without_a_place_a_process_keeps_its_own),
+        CASE(one_whose_place_was_taken_finds_another),
         CASE(nothing_is_lost_between_processes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

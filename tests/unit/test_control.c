@@ -152,7 +152,7 @@ static void request_of_another_protocol_is_told_apart(void **state) {
 }
 
 static void bare_messages_and_texts_pass_the_rules(void **state) {
-    const enum control_type to_child[] = {CONTROL_GO, CONTROL_SERVE, CONTROL_PING, CONTROL_REOPEN, CONTROL_STOP};
+    const enum control_type to_child[] = {CONTROL_GO, CONTROL_SERVE, CONTROL_PING, CONTROL_STOP};
     for (size_t i = 0; i < ARRAY_LEN(to_child); i++) {
         assert_int_equal(control_send(ends[0], to_child[i]), 0);
         assert_int_equal(received(control_to_child).type, to_child[i]);
@@ -346,8 +346,8 @@ static void request_beyond_the_limits_is_not_sent(void **state) {
     assert_int_equal(control_send_request(ends[0], &r), ERR_LIMIT);
 }
 
-#define PROTOCOL "\x00\x00\x00\x01"
-_Static_assert(CONTROL_PROTOCOL == 1, "as in PROTOCOL");
+#define PROTOCOL "\x00\x00\x00\x02"
+_Static_assert(CONTROL_PROTOCOL == 2, "as in PROTOCOL");
 
 static void broken_requests_are_refused(void **state) {
     static const struct {

@@ -85,6 +85,11 @@ static int setup(void **state) {
     if (board_create(RELAYS, 1, &board_fd) < 0 || board_map(board_fd, &h.child.board) < 0 || loop_init(&h.loop) < 0 ||
         slab_init(&h.conns, sizeof(struct conn), 10 * MANY, true) < 0 || stats_open_private(&h.child.stats) < 0)
         return 1;
+    for (uint16_t i = 0; i < RELAYS; i++)
+        if (board_open_row(&h.child.board, board_fd, ROLE_RELAY, i) < 0)
+            return 1;
+    if (board_open_row(&h.child.board, board_fd, ROLE_HANDSHAKER, 0) < 0)
+        return 1;
     close(board_fd);
     h.row = board_row(&h.child.board, ROLE_HANDSHAKER, 0);
     h.loop.hook = turn_end;

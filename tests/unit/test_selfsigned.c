@@ -267,6 +267,24 @@ static void closes_an_open_key(void **state) {
     assert_int_equal(mode_of(key()), 0600);
 }
 
+/* A link or a second name in the place of the key: its target keeps its rights, and a new pair takes its place. */
+static void what_the_key_leads_to_is_left_alone(void **state) {
+    char elsewhere[256];
+    struct stat st;
+    snprintf(elsewhere, sizeof(elsewhere), "%s", make_path(folder, "elsewhere"));
+    for (unsigned hard = 0; hard < 2; hard++) {
+        assert_true(made("") || hard);
+        assert_int_equal(rename(key(), elsewhere), 0);
+        assert_int_equal(chmod(elsewhere, 0644), 0);
+        assert_int_equal(hard ? link(elsewhere, key()) : symlink(elsewhere, key()), 0);
+        assert_true(made(""));
+        assert_int_equal(mode_of(elsewhere), 0644);
+        assert_int_equal(lstat(key(), &st), 0);
+        assert_true(S_ISREG(st.st_mode) && st.st_nlink == 1 && (st.st_mode & 07777) == 0600);
+        assert_int_equal(unlink(elsewhere), 0);
+    }
+}
+
 static void umask_takes_nothing_away(void **state) {
     mode_t before = umask(0777);
     bool was_made = made("");
@@ -350,6 +368,7 @@ int main(void) {
         CASE(bad_names_are_told),
         CASE(makes_the_folder),
         CASE(closes_an_open_key),
+        CASE(what_the_key_leads_to_is_left_alone),
         CASE(umask_takes_nothing_away),
         CASE(impossible_folders_are_told),
         CASE(failed_writes_leave_nothing),

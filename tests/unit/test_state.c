@@ -28,6 +28,8 @@ static void fill_worker(struct worker *w, struct generation *g, enum role role, 
     *w = (struct worker){.gen = g, .role = role, .index = index, .state = CHILD_READY, .pid = 100 + index, .cpu = -1};
     w->control = some_fd();
     w->ring = some_fd();
+    w->words = index ? -1 : some_fd();
+    w->owed = (struct keys_owed){{0, 7}, 6};
     w->restarts = 3;
     w->last_status = -1;
     w->started_ms = UINT64_MAX;
@@ -57,7 +59,8 @@ static void fill(struct super *s) {
     g->exe_fd = some_fd();
     g->snapshot_fd = some_fd();
     g->secrets_fd = some_fd();
-    g->creds = (struct creds_set){.number = 2, .fd = some_fd()};
+    g->log_fd = some_fd();
+    g->creds = (struct creds_set){.number = 2, .nth = 2, .fd = some_fd()};
     g->workers = calloc(2, sizeof(*g->workers));
     g->nworkers = 2;
     fill_worker(&g->workers[0], g, ROLE_OBSERVER, 0);
@@ -100,7 +103,7 @@ static void what_is_written_is_read(void **state) {
     int fd;
     fill(&one);
     assert_int_equal(state_write(&one, &fd, &fds), 0);
-    assert_int_equal(fds.n, 2 + 1 + 2 + 5 + 1 + 2);
+    assert_int_equal(fds.n, 2 + 1 + 2 + 6 + 1 + 3);
     assert_int_equal(state_read(&two, fd), 0);
     assert_string_equal(two.exe_path, one.exe_path);
     assert_true(span_eq(two.request.file, one.request.file));
@@ -121,6 +124,7 @@ static void what_is_written_is_read(void **state) {
         assert_ptr_equal(b->gen, two.now);
         assert_true(a->role == b->role && a->index == b->index && a->state == b->state && a->pid == b->pid);
         assert_true(a->control == b->control && a->ring == b->ring && a->cpu == b->cpu && a->last_status == b->last_status);
+        assert_true(a->words == b->words && memcmp(&a->owed, &b->owed, sizeof(a->owed)) == 0);
         assert_true(a->started_ms == b->started_ms && a->restarts == b->restarts);
     }
     close(fd);

@@ -7,7 +7,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
+#include <linux/netlink.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -32,6 +34,8 @@
 #include <cmocka.h>
 
 #include "base/err.h"
+
+#define AF_XDP_ 44
 
 enum outcome { DONE, REFUSED, KILLED, BROKEN, OPEN /* a sanitizer's build has no filters */ };
 
@@ -183,6 +187,40 @@ static int make_an_eventfd(void) {
     return fd < 0 ? -1 : close(fd);
 }
 
+/* ---- by argument: what is tried is set before the fork ---- */
+
+static struct { int a, b, c; } tried;
+
+static int open_a_socket(void) {
+    int fd = socket(tried.a, tried.b | SOCK_CLOEXEC, tried.c);
+    return fd < 0 ? -1 : close(fd);
+}
+
+static int own_fd; /* a TCP socket that every role has */
+
+/* 0 when the kernel was let see it, whatever it thinks of the value. */
+static int set_an_option(void) {
+    int one = 1;
+    return setsockopt(own_fd, tried.a, tried.b, &one, sizeof(one)) == 0 || (errno != EPERM && errno != EACCES) ? 0 : -1;
+}
+
+static int do_fcntl(void) {
+    return fcntl(own_fd, tried.a, tried.b) >= 0 || (errno != EPERM && errno != EACCES) ? 0 : -1;
+}
+
+static struct sockaddr_un abstract_name;
+
+static int connect_to_abstract(void) {
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    int ret = connect(fd, (const struct sockaddr *)&abstract_name, sizeof(abstract_name));
+    int error = errno;
+    close(fd);
+    errno = error;
+    return ret;
+}
+
 #define BIT(role) (1u << (role))
 
 /* Every attempt, and the roles that may do it. */
@@ -193,7 +231,7 @@ static const struct row {
 } rows[] = {
     {"read /etc/passwd", read_a_file, BIT(ROLE_RESOLVER) | BIT(ROLE_CONFIG)},
     {"make a file in /tmp", make_a_file, BIT(ROLE_CONFIG)},
-    {"append to the log", write_the_log, BIT(ROLE_OBSERVER) | BIT(ROLE_CONFIG)},
+    {"append to the log by its name", write_the_log, BIT(ROLE_CONFIG)},
     {"connect to a backend's port", connect_to_backend, BIT(ROLE_RELAY) | BIT(ROLE_RESOLVER) | BIT(ROLE_CONFIG)},
     {"connect to another port", connect_elsewhere, BIT(ROLE_RESOLVER) | BIT(ROLE_CONFIG)},
     {"open a UDP socket", open_udp, BIT(ROLE_RESOLVER) | BIT(ROLE_CONFIG)},
@@ -215,12 +253,34 @@ static const struct row {
     {"make an eventfd, as its HTTP server does", make_an_eventfd, BIT(ROLE_OBSERVER)},
 };
 
+/* An older kernel: only its version of Landlock is not the real one. */
+static long kernel_abi, pretended_abi;
+long __real_syscall(long nr, ...);
+long __wrap_syscall(long nr, ...);
+long __wrap_syscall(long nr, ...) {
+    long a[6];
+    va_list ap;
+    va_start(ap, nr);
+    for (size_t i = 0; i < ARRAY_LEN(a); i++)
+        a[i] = va_arg(ap, long);
+    va_end(ap);
+    bool asked = nr == SYS_landlock_create_ruleset && a[2] == 1 /* version */;
+    return asked && pretended_abi ? (kernel_abi = pretended_abi) : __real_syscall(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+static bool abstract_backends;
+static unsigned missing_here; /* what walls_close() told */
+
+static int scopes_are_told(void) {
+    bool expected = kernel_abi >= 1 && kernel_abi < 6;
+    return expected == !!(missing_here & WALLS_NO_SCOPES) ? 0 : -1;
+}
+
 /* Closes the walls of ROLE and tries; the answer is the exit status. */
 static void in_role(enum role role, attempt fn) {
     char line[256];
     struct text why = text_of(line, sizeof(line));
-    const struct walls walls = {
-        .user = "nobody", .folder = role == ROLE_OBSERVER ? folder : NULL, .ports = &backend_port, .nports = 1};
+    const struct walls walls = {.user = "nobody", .ports = &backend_port, .nports = 1, .abstract_sockets = abstract_backends};
     unsigned missing = 0;
     if (walls_close(role, &walls, &missing, &why) < 0) {
         fprintf(stderr, "%s: %s\n", role_name(role), line);
@@ -228,6 +288,7 @@ static void in_role(enum role role, attempt fn) {
     }
     if (missing & WALLS_NO_SECCOMP)
         _exit(OPEN);
+    missing_here = missing;
     errno = 0;
     _exit(fn() == 0 ? DONE : errno == EPERM || errno == EACCES ? REFUSED : BROKEN);
 }
@@ -275,8 +336,153 @@ static void test_observer(void **state) {
     check_role(ROLE_OBSERVER);
 }
 
+static void test_signer(void **state) {
+    check_role(ROLE_SIGNER);
+}
+
 static void test_config(void **state) {
     check_role(ROLE_CONFIG);
+}
+
+/* One thing in every role: done by those of ROLES, held back in all others. */
+static unsigned wrong_in_roles(const char *what, attempt fn, unsigned roles) {
+    unsigned wrong = 0;
+    for (unsigned role = ROLE_CONFIG; role < ROLE_COUNT; role++) {
+        enum outcome o = outcome_of((enum role)role, fn);
+        bool right = roles & BIT(role) ? o == DONE : o == REFUSED || o == KILLED;
+        if (!right)
+            print_error("%s: %s (%d, %d, %d): outcome %d\n", role_name((enum role)role), what, tried.a, tried.b, tried.c,
+                        (int)o);
+        wrong += !right;
+    }
+    return wrong;
+}
+
+static void test_every_kind_of_socket_in_every_role(void **state) {
+    static const int families[] = {AF_UNIX,  AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_KEY,  AF_APPLETALK,
+                                   AF_VSOCK, AF_ALG,  AF_CAN,   AF_TIPC,    AF_RDS,    AF_XDP_, AF_BLUETOOTH};
+    static const int kinds[] = {SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_RDM, SOCK_SEQPACKET};
+    const unsigned relay = BIT(ROLE_RELAY), resolver = BIT(ROLE_RESOLVER), config = BIT(ROLE_CONFIG);
+    unsigned local = access("/run/nscd/socket", F_OK) == 0 || access("/run/systemd/resolve/io.systemd.Resolve", F_OK) == 0 ||
+                             access("/run/avahi-daemon/socket", F_OK) == 0
+                         ? resolver
+                         : 0;
+    const struct {
+        int family, kind;
+        unsigned roles;
+    } allowed[] = {
+        {AF_UNIX, SOCK_STREAM, relay | config | local},     {AF_UNIX, SOCK_DGRAM, BIT(ROLE_OBSERVER)},
+        {AF_INET, SOCK_STREAM, relay | resolver | config},  {AF_INET, SOCK_DGRAM, resolver | config},
+        {AF_INET6, SOCK_STREAM, relay | resolver | config}, {AF_INET6, SOCK_DGRAM, resolver | config},
+        {AF_NETLINK, SOCK_RAW, resolver | config},
+    };
+    unsigned wrong = 0;
+    if (outcome_of(ROLE_RELAY, make_data) == OPEN)
+        skip();
+    for (size_t i = 0; i < ARRAY_LEN(families); i++)
+        for (size_t j = 0; j < ARRAY_LEN(kinds); j++) {
+            unsigned roles = 0;
+            for (size_t k = 0; k < ARRAY_LEN(allowed); k++)
+                roles |= allowed[k].family == families[i] && allowed[k].kind == kinds[j] ? allowed[k].roles : 0;
+            tried.a = families[i];
+            tried.b = kinds[j];
+            tried.c = 0;
+            wrong += wrong_in_roles("socket", open_a_socket, roles);
+        }
+    assert_int_equal(wrong, 0);
+}
+
+static void test_other_protocols_of_allowed_families(void **state) {
+    static const int others[][3] = {
+        {AF_NETLINK, SOCK_RAW, NETLINK_AUDIT},   {AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG},
+        {AF_NETLINK, SOCK_RAW, NETLINK_GENERIC}, {AF_INET, SOCK_STREAM, 262 /* MPTCP */},
+        {AF_INET, SOCK_STREAM, IPPROTO_SCTP},    {AF_INET, SOCK_DGRAM, IPPROTO_ICMP},
+        {AF_INET6, SOCK_DGRAM, IPPROTO_ICMPV6},
+    };
+    unsigned wrong = 0;
+    if (outcome_of(ROLE_RELAY, make_data) == OPEN)
+        skip();
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        memcpy(&tried, others[i], sizeof(tried));
+        wrong += wrong_in_roles("socket", open_a_socket, 0);
+    }
+    assert_int_equal(wrong, 0);
+}
+
+static void test_options_of_sockets(void **state) {
+    static const int refused[][2] = {
+        {SOL_SOCKET, SO_ATTACH_FILTER},
+        {SOL_SOCKET, SO_ATTACH_BPF},
+        {SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF},
+        {SOL_SOCKET, SO_BINDTODEVICE},
+        {SOL_SOCKET, SO_MARK},
+        {SOL_SOCKET, SO_DEBUG},
+        {SOL_SOCKET, SO_LOCK_FILTER},
+        {SOL_SOCKET, SO_REUSEPORT},
+        {IPPROTO_TCP, 31 /* TCP_ULP */},
+        {IPPROTO_TCP, TCP_REPAIR},
+        {IPPROTO_TCP, 14 /* TCP_MD5SIG */},
+        {IPPROTO_IP, IP_TRANSPARENT},
+    };
+    unsigned wrong = 0;
+    if (outcome_of(ROLE_RELAY, make_data) == OPEN)
+        skip();
+    for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
+        tried.a = refused[i][0];
+        tried.b = refused[i][1];
+        wrong += wrong_in_roles("setsockopt", set_an_option, 0);
+    }
+    tried.a = IPPROTO_TCP;
+    tried.b = TCP_NODELAY;
+    wrong += wrong_in_roles("setsockopt", set_an_option, ~0u);
+    assert_int_equal(wrong, 0);
+}
+
+static void test_commands_of_fcntl(void **state) {
+    static const int refused[][2] = {{F_SETOWN, 1},         {F_SETSIG, SIGKILL}, {F_SETFL, O_NONBLOCK | O_ASYNC},
+                                     {F_SETLEASE, F_WRLCK}, {F_NOTIFY, 2},       {F_SETPIPE_SZ, 4096},
+                                     {F_SETOWN_EX, 0},      {F_SETLK, 0}};
+    static const int allowed[][2] = {
+        {F_GETFL, 0}, {F_SETFL, O_NONBLOCK}, {F_GETFD, 0}, {F_SETFD, FD_CLOEXEC}, {F_GET_SEALS, 0}};
+    unsigned wrong = 0;
+    if (outcome_of(ROLE_RELAY, make_data) == OPEN)
+        skip();
+    for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
+        tried.a = refused[i][0];
+        tried.b = refused[i][1];
+        wrong += wrong_in_roles("fcntl", do_fcntl, 0);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(allowed); i++) {
+        tried.a = allowed[i][0];
+        tried.b = allowed[i][1];
+        wrong += wrong_in_roles("fcntl", do_fcntl, ~0u);
+    }
+    assert_int_equal(wrong, 0);
+}
+
+static bool kernel_has_scopes(void) {
+    return syscall(SYS_landlock_create_ruleset, NULL, 0, 1 /* version */) >= 6;
+}
+
+/* A relay reaches them only where a backend is one. */
+static void test_abstract_sockets(void **state) {
+    if (outcome_of(ROLE_RELAY, make_data) == OPEN || !kernel_has_scopes())
+        skip();
+    abstract_backends = true;
+    assert_int_equal(wrong_in_roles("connect to an abstract socket", connect_to_abstract, BIT(ROLE_RELAY)), 0);
+    abstract_backends = false;
+    assert_int_equal(wrong_in_roles("connect to an abstract socket", connect_to_abstract, 0), 0);
+}
+
+/* Told by walls_close() of kernels that lack them. */
+static void test_missing_scopes_are_told(void **state) {
+    if (outcome_of(ROLE_RELAY, make_data) == OPEN || !kernel_has_scopes())
+        skip();
+    unsigned wrong = 0;
+    for (pretended_abi = 1; pretended_abi <= 6; pretended_abi++)
+        wrong += wrong_in_roles("scopes", scopes_are_told, ~0u);
+    pretended_abi = 0;
+    assert_int_equal(wrong, 0);
 }
 
 static void remove_log(void) {
@@ -357,6 +563,13 @@ static uint16_t listener(int *ret_fd) {
 static int set_up(void **state) {
     static int fds[2];
     backend_port = listener(&fds[0]);
+    own_fd = fds[0];
+    abstract_name.sun_family = AF_UNIX;
+    snprintf(abstract_name.sun_path + 1, sizeof(abstract_name.sun_path) - 1, "tls-off-walls-%d", (int)getpid());
+    static int abstract;
+    abstract = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (bind(abstract, (struct sockaddr *)&abstract_name, sizeof(abstract_name)) < 0 || listen(abstract, 64) < 0)
+        return -1;
     foreign_port = listener(&fds[1]);
     if (!mkdtemp(folder) || chmod(folder, 0777) < 0)
         return -1;
@@ -384,6 +597,13 @@ int main(void) {
         cmocka_unit_test(test_resolver),
         cmocka_unit_test(test_observer),
         cmocka_unit_test(test_config),
+        cmocka_unit_test(test_signer),
+        cmocka_unit_test(test_every_kind_of_socket_in_every_role),
+        cmocka_unit_test(test_other_protocols_of_allowed_families),
+        cmocka_unit_test(test_options_of_sockets),
+        cmocka_unit_test(test_commands_of_fcntl),
+        cmocka_unit_test(test_abstract_sockets),
+        cmocka_unit_test(test_missing_scopes_are_told),
         cmocka_unit_test(test_process_flags),
         cmocka_unit_test(test_unknown_user),
     };

@@ -1,0 +1,13 @@
+/*
+ * What of the environment a process of ours has: an allow list for each role. Whoever starts us may have secrets in his, and
+ * no role needs them.
+ */
+#pragma once
+
+#include "wire/roles.h"
+
+/* The supervisor's own: only what some role needs is left of it. */
+void environment_clean(void);
+
+/* For exec; borrows from the supervisor's own, valid until the next call. */
+char **environment_of(enum role role);

@@ -1,0 +1,155 @@
+/*
+ * What children say. Who may say what is in control.h (control_hear()); here is when: each type with the states of its sender
+ * in which it makes sense. Whatever comes from another role, at another time or torn is that child's fault, and ends it:
+ * it may have been taken over, and what it says about others must not count.
+ */
+#include <sys/epoll.h>
+
+#include "base/err.h"
+#include "supervisor/super.h"
+#include "wire/control_creds.h"
+#include "wire/control_export.h"
+
+static void say_again(struct super *s, const struct worker *w) {
+    if (s->serving && w->gen == s->now && w->restarts)
+        voice_say(&s->voice, LOG_LEVEL_INFO, "%s.%u serves again (pid %d)", role_name(w->role), w->index, (int)w->pid);
+}
+
+static bool on_ready(struct super *s, struct worker *w, const struct ipc_msg *m) {
+    (void)m;
+    w->state = CHILD_READY;
+    if (w->role != ROLE_HANDSHAKER)
+        say_again(s, w);
+    else if (w->gen == s->now && control_send(w->control, CONTROL_SERVE) < 0)
+        worker_kill(w);
+    return true;
+}
+
+/* Only those of the serving generation have been told to. */
+static bool on_serving(struct super *s, struct worker *w, const struct ipc_msg *m) {
+    (void)m;
+    if (w->gen == s->coming)
+        return false;
+    w->state = CHILD_SERVING;
+    say_again(s, w);
+    return true;
+}
+
+static bool on_refused(struct super *s, struct worker *w, const struct ipc_msg *m) {
+    struct span text = m->body;
+    if (w->gen == s->coming)
+        change_refuse(s, "%.*s", (int)text.len, (const char *)text.p);
+    else
+        voice_say(&s->voice, LOG_LEVEL_ERROR, "%s.%u cannot serve: %.*s", role_name(w->role), w->index, (int)text.len,
+                  (const char *)text.p);
+    return true;
+}
+
+/* Told to drain are all in a stop, and those of the generation that goes. */
+static bool on_drained(struct super *s, struct worker *w, const struct ipc_msg *m) {
+    uint64_t cut;
+    bool told = s->stop.phase != STOP_NOT || w->gen == s->going;
+    if (!told || control_read_number(m, &cut) < 0)
+        return false;
+    w->state = CHILD_DRAINED;
+    worker_count_cut(s, w, cut);
+    return true;
+}
+
+static bool on_exported(struct super *s, struct worker *w, const struct ipc_msg *m) {
+    struct control_exported e;
+    if (control_read_exported(m, &e) < 0)
+        return false;
+    change_exported(s, w, &e);
+    return true;
+}
+
+static bool on_command(struct super *s, struct worker *w, const struct ipc_msg *m) {
+    struct control_command c;
+    (void)w;
+    if (control_read_command(m, &c) < 0)
+        return false;
+    command_take(s, &c);
+    return true;
+}
+
+static bool on_pong(struct super *s, struct worker *w, const struct ipc_msg *m) {
+    (void)m;
+    heartbeat_answer(s, w);
+    return true;
+}
+
+static bool on_keys_taken(struct super *s, struct worker *w, const struct ipc_msg *m) {
+    uint32_t set;
+    if (control_read_keys_taken(m, &set) < 0 || !keys_answered(w, set))
+        return false;
+    creds_taken(s, w, set);
+    return true;
+}
+
+static bool on_keys_refused(struct super *s, struct worker *w, const struct ipc_msg *m) {
+    uint32_t set;
+    struct span text;
+    if (control_read_keys_refused(m, &set, &text) < 0 || !keys_answered(w, set))
+        return false;
+    creds_refused(s, w, set, text);
+    return true;
+}
+
+#define IN(state) (1u << (state))
+#define SERVES    (IN(CHILD_READY) | IN(CHILD_SERVING) | IN(CHILD_DRAINED))
+
+static const struct {
+    uint16_t type;
+    unsigned states;
+    bool (*take)(struct super *s, struct worker *w, const struct ipc_msg *m); /* false: against the rules */
+} messages[] = {
+    {CONTROL_READY, IN(CHILD_STARTING), on_ready},
+    {CONTROL_REFUSED, IN(CHILD_STARTING), on_refused},
+    {CONTROL_SERVING, IN(CHILD_READY), on_serving},
+    {CONTROL_DRAINED, SERVES, on_drained},
+    {CONTROL_EXPORTED, SERVES, on_exported},
+    {CONTROL_COMMAND, SERVES, on_command},
+    {CONTROL_PONG, IN(CHILD_STARTING) | SERVES, on_pong},
+    {CONTROL_KEYS_TAKEN, IN(CHILD_STARTING) | SERVES, on_keys_taken},
+    {CONTROL_KEYS_REFUSED, SERVES, on_keys_refused},
+};
+
+static bool take(struct super *s, struct worker *w, const struct ipc_msg *m) {
+    for (size_t i = 0; i < ARRAY_LEN(messages); i++)
+        if (messages[i].type == m->type)
+            return messages[i].states & IN(w->state) && messages[i].take(s, w, m);
+    return false;
+}
+
+/* Its end is noticed like any other; nothing it has still sent is read. */
+static void end_breaker(struct super *s, struct worker *w, uint16_t type) {
+    voice_say(&s->voice, LOG_LEVEL_ERROR, "%s.%u (pid %d) broke the rules with a message (%s) and is killed",
+              role_name(w->role), w->index, (int)w->pid, control_type_name(type));
+    loop_unwatch(&s->loop, w->control);
+    worker_kill(w);
+}
+
+void worker_hear(struct super *s, struct worker *w) {
+    struct ipc_msg m = {.type = 0};
+    int err = 0;
+    switch (control_hear(w->control, w->role, s->scratch, sizeof(s->scratch), &m, &err)) {
+    case STEP_WANT_READ:
+        return;
+    case STEP_DONE:
+        if (m.type != CONTROL_PONG)
+            s->dirty = true;
+        if (!take(s, w, &m))
+            end_breaker(s, w, m.type);
+        ipc_msg_close(&m);
+        break;
+    case STEP_FAILED:
+        end_breaker(s, w, m.type);
+        return;
+    default: /* gone: workers_reap() goes on */
+        loop_unwatch(&s->loop, w->control);
+        return;
+    }
+    change_advance(s);
+    stop_advance(s);
+}
