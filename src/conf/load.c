@@ -104,6 +104,8 @@ void load_service_defaults(struct conf_service *s) {
     s->connect_ms = 3 * 1000;
     s->idle_ms = 10 * 60 * 1000;
     s->linger_ms = 5 * 1000;
+    s->half_closed_ms = CONF_HALF_CLOSED_MS;
+    s->partial_record_ms = CONF_PARTIAL_RECORD_MS;
 }
 
 /* CPUs this process may run on; a set larger than cpu_set_t (more than 1024) cannot be asked for and gives the maximum. */

@@ -258,6 +258,8 @@ static void test_defaults(void **state) {
     assert_int_equal(s->connect_ms, 3000);
     assert_int_equal(s->idle_ms, 600000);
     assert_int_equal(s->linger_ms, 5000);
+    assert_int_equal(s->half_closed_ms, 30000);
+    assert_int_equal(s->partial_record_ms, 30000);
     assert_int_equal(s->max_sessions + s->max_sessions_per_client + s->max_handshakes_per_client_per_second, 0);
     assert_int_equal(s->nalpn, 0);
     conf_free(c);
@@ -293,6 +295,7 @@ static void test_every_key_reaches_its_field(void **state) {
         "trust = [\"10.0.0.0/8\", \"::1\"]\n[service.b.client_auth]\nmode = \"optional\"\nca = \"ca\"\ncrl = \"/crl\"\ndepth = 2\n"
         "allow = [\"cn:a\", \"dns:*.b\"]\n"
         "[service.b.timeouts]\nhandshake = \"250ms\"\nconnect = \"2h\"\nidle = \"none\"\nlinger = \"0s\"\n"
+        "half_closed = \"none\"\npartial_record = \"7s\"\n"
         "[service.b.limits]\nsessions = 1\nsessions_per_client = 2\nhandshakes_per_client_per_second = 3\n"
         "bytes_per_second_per_client = 1024\n"
         "[service.a]\nlisten = [\"127.0.0.1:9\"]\nbackends = [\"unix:/x\"]\nmode = \"passthrough\"\n"
@@ -367,6 +370,8 @@ static void test_every_key_reaches_its_field(void **state) {
     assert_int_equal(s->connect_ms, 7200000);
     assert_true(s->idle_ms == CONF_NEVER);
     assert_int_equal(s->linger_ms, 0);
+    assert_int_equal(s->half_closed_ms, CONF_NEVER);
+    assert_int_equal(s->partial_record_ms, 7000);
     assert_int_equal(s->max_sessions, 1);
     assert_int_equal(s->max_sessions_per_client, 2);
     assert_int_equal(s->max_bytes_per_client, 1024);
