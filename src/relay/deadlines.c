@@ -9,6 +9,7 @@
 #include "relay/session.h"
 
 #define MOVING_MS 50 /* between looks whether a session that was due is back */
+#define LOOKS     8  /* at a half-closed session in its time, while the kernel holds bytes of it */
 
 void session_arm(struct relay *r, struct session *s, uint64_t in_ms) {
     s->deadline_ms = in_ms == CONF_NEVER ? CONF_NEVER : r->loop.now_ms + in_ms;
@@ -54,11 +55,31 @@ static uint32_t unsent_by_kernel(int fd) {
     return fd >= 0 && ioctl(fd, SIOCOUTQ, &n) == 0 ? (uint32_t)n : 0;
 }
 
-/* A slow reader empties the kernel's buffers for long before it takes a byte of ours: it is silent only when that stands. */
-static bool sinks_read(struct session *s) {
+/* Never 0, which is "not looked at". */
+static uint32_t unsent(const struct session *s) {
+    return 1 + unsent_by_kernel(s->client_fd) + unsent_by_kernel(s->backend_fd);
+}
+
+/* When to look: sooner while the kernel holds bytes, for only looks tell whether it gets rid of them. */
+static uint64_t half_closed_look_ms(const struct session *s, uint64_t allowed_ms) {
+    return s->unsent > 1 ? allowed_ms / LOOKS + 1 : allowed_ms;
+}
+
+void session_look_half_closed(struct relay *r, struct session *s) {
+    uint64_t allowed_ms = session_service(r, s)->half_closed_ms;
+    if (allowed_ms == CONF_NEVER)
+        return;
+    if (!s->unsent)
+        s->unsent = unsent(s);
+    session_look_at(r, s, s->active_ms + half_closed_look_ms(s, allowed_ms));
+}
+
+/* A slow reader empties the kernel's buffers for long before it takes a byte of ours: that is no silence. */
+static void see_kernel_move(struct relay *r, struct session *s) {
     uint32_t before = s->unsent;
-    s->unsent = unsent_by_kernel(s->client_fd) + unsent_by_kernel(s->backend_fd);
-    return s->unsent && s->unsent != before;
+    s->unsent = unsent(s);
+    if (s->unsent != before)
+        s->active_ms = r->loop.now_ms;
 }
 
 /* The side whose direction is over has had its time; it is not waited for again. */
@@ -73,9 +94,11 @@ static void open_timeout(struct relay *r, struct session *s) {
     const struct conf_service *c = session_service(r, s);
     if (s->throttled) /* it is we who are slow */
         s->active_ms = r->loop.now_ms;
+    if (session_half_closed(s) && c->half_closed_ms != CONF_NEVER) {
+        see_kernel_move(r, s);
+        session_look_at(r, s, r->loop.now_ms + half_closed_look_ms(s, c->half_closed_ms));
+    }
     struct due d = due_of(r, s);
-    if (d.reason == ERR_HALF_CLOSED && d.at_ms <= r->loop.now_ms && sinks_read(s))
-        d.at_ms = r->loop.now_ms + c->half_closed_ms / 4 + 1;
     if (d.at_ms > r->loop.now_ms) {
         if (d.at_ms != CONF_NEVER)
             session_look_at(r, s, d.at_ms);

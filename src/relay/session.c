@@ -383,11 +383,10 @@ static void settle(struct relay *r, struct session *s) {
     }
     bool up_over = s->up.state == FLOW_SHUT || s->up.state == FLOW_BROKEN;
     bool down_over = s->down.state == FLOW_SHUT || s->down.state == FLOW_BROKEN;
-    uint64_t ms = session_service(r, s)->half_closed_ms;
     if (up_over && down_over)
         session_goto(r, s, SESSION_CLOSING);
-    else if (session_half_closed(s) && ms != CONF_NEVER)
-        session_look_at(r, s, s->active_ms + ms);
+    else if (session_half_closed(s))
+        session_look_half_closed(r, s);
 }
 
 /* A closing client's bytes are dropped up to its end, a share each turn. */

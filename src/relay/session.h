@@ -107,7 +107,7 @@ struct session {
     uint8_t addr;   /* which of its backend's addresses is being tried, and how many have been, it included; 0 = not known */
     uint8_t addrs_tried;
     uint32_t down_ms; /* low bits of the time when bytes last came from the backend */
-    uint32_t unsent;  /* of a half-closed session, at the last look: bytes that its sinks have yet to take */
+    uint32_t unsent;  /* of a half-closed session, at the last look: bytes that its sinks have yet to take, and one */
     struct session_counts counts;
     struct rate_limiter *rate; /* NULL = none (yet) */
     struct hold *hold;         /* of memory; NULL = none */
@@ -219,8 +219,9 @@ void session_arm(struct relay *r, struct session *s, uint64_t in_ms);
 void session_look_at(struct relay *r, struct session *s, uint64_t at_ms);
 void session_timeout(struct relay *r, struct session *s);
 
-/* One direction of an open session is over. */
+/* One direction of an open session is over; after each piece of work on such a one. */
 bool session_half_closed(const struct session *s);
+void session_look_half_closed(struct relay *r, struct session *s);
 
 /* flow.c */
 void flow_up(struct relay *r, struct session *s);
