@@ -243,6 +243,7 @@ void connect_event(struct relay *r, struct session *s, uint32_t events) {
     if (error == 0 && !(events & (EPOLLERR | EPOLLHUP))) {
         connected(r, s);
         s->down.readable = events & (EPOLLIN | EPOLLRDHUP);
+        s->backend_ended = events & EPOLLRDHUP; /* no other event will tell */
         return;
     }
     try_next(r, s, error ? error : ECONNREFUSED);
