@@ -101,7 +101,7 @@ def test_it_shows_while_it_lasts_and_no_longer(parts):
     def short():
         return [line for line in p.admin.json("/status.json")["degraded"] if "buffer_memory" in line]
 
-    crowd = gather(does_not_read, p.port, 2 * CROWD)
+    crowd = gather(lacks_a_byte, p.port)
     until(short, "degraded")
     until(lambda: evicted(p), "sessions that end for it")
     metrics = p.admin.ask("/metrics").text

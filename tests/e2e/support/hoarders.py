@@ -1,4 +1,5 @@
 """Clients that make the proxy hold bytes: each a way to use up `buffer_memory`, at which nobody else may lose."""
+import contextlib
 import selectors
 import socket
 import ssl
@@ -7,13 +8,14 @@ from . import clients
 
 FLOOD, STALL = b"F", b"S"  # the first byte says what the backend shall do; anything else is echoed
 RECORD = 16384
+POUR_MAX = 16 << 20
 CHUNK = b"f" * 65536
 
 
 class Hoarder:
     """A TLS client whose records can be written in parts; without SERVER_NAME (passthrough) bytes go as they are."""
 
-    def __init__(self, port, source=None, version=None, tls=True, receive_buffer=8192):
+    def __init__(self, port, source=None, version=None, tls=True, receive_buffer=None):
         self.socket = clients.tcp(port, source=source, receive_buffer=receive_buffer)
         self.tls = None
         if not tls:
@@ -38,14 +40,12 @@ class Hoarder:
     def say(self, data):
         self.socket.sendall(self.seal(data))
 
-    def pour(self, most):
-        """As much as is taken, without waiting."""
-        self.socket.setblocking(False)
-        try:
-            for _ in range(most // RECORD):
+    def pour(self):
+        """As much as is taken: what both kernels and the proxy hold."""
+        self.socket.settimeout(0.05)
+        with contextlib.suppress(TimeoutError):
+            for _ in range(POUR_MAX // RECORD):
                 self.socket.sendall(self.seal(b"u" * RECORD))
-        except BlockingIOError:
-            pass
 
     def close(self):
         self.socket.close()
@@ -75,7 +75,7 @@ def is_not_read(port, **options):
     """Sends more than the backend will ever read."""
     c = Hoarder(port, **options)
     c.say(STALL)
-    c.pour(1 << 20)
+    c.pour()
     return c
 
 
@@ -83,7 +83,7 @@ def neither(port, **options):
     """Both at once: the backend floods and does not read."""
     c = Hoarder(port, **options)
     c.say(FLOOD + STALL)
-    c.pour(1 << 20)
+    c.pour()
     return c
 
 
