@@ -24,10 +24,6 @@ void session_look_at(struct relay *r, struct session *s, uint64_t at_ms) {
         wheel_arm(&r->loop.wheel, &s->timer, at_ms);
 }
 
-bool session_half_closed(const struct session *s) {
-    return s->state == SESSION_OPEN && (s->up.state != FLOW_OPEN || s->down.state != FLOW_OPEN);
-}
-
 /* What an open session ends for, and when. */
 struct due {
     uint64_t at_ms;

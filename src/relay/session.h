@@ -219,8 +219,12 @@ void session_arm(struct relay *r, struct session *s, uint64_t in_ms);
 void session_look_at(struct relay *r, struct session *s, uint64_t at_ms);
 void session_timeout(struct relay *r, struct session *s);
 
-/* One direction of an open session is over; after each piece of work on such a one. */
-bool session_half_closed(const struct session *s);
+/* One direction of an open session is over. */
+static inline bool session_half_closed(const struct session *s) {
+    return s->state == SESSION_OPEN && (s->up.state != FLOW_OPEN || s->down.state != FLOW_OPEN);
+}
+
+/* After each piece of work on such a one. */
 void session_look_half_closed(struct relay *r, struct session *s);
 
 /* flow.c */

@@ -110,8 +110,8 @@ def step(s, c, what):
     try:
         if what == "flood":
             c.setblocking(False)
-            c.send(CHUNK)
-            return
+            while True:
+                c.send(CHUNK)
         data = c.recv(65536)
         if not data:
             raise ConnectionResetError
