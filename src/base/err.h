@@ -131,6 +131,8 @@ enum alert {
     X(ERR_TRUNCATED, "truncated", "the client ended TCP without close_notify", ALERT_NONE)                                     \
     X(ERR_IDLE, "idle_timeout", "no bytes either way for the idle time", ALERT_NONE)                                           \
     X(ERR_LINGER, "linger_timeout", "the client did not close in time", ALERT_NONE)                                            \
+    X(ERR_HALF_CLOSED, "half_closed_timeout", "one direction had ended, and the other stayed silent", ALERT_NONE)              \
+    X(ERR_PARTIAL_RECORD, "partial_record_timeout", "the client sent a part of a record and not the rest", ALERT_NONE)         \
     X(ERR_STOPPED, "stopped", "tls-off was stopped", ALERT_NONE)                                                               \
     X(ERR_NO_BUFFERS, "no_buffers", "the memory for waiting bytes is used up", ALERT_INTERNAL_ERROR)
 

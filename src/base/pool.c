@@ -4,7 +4,6 @@
  */
 #include "base/pool.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,13 +35,7 @@ static size_t append_cost(size_t n) {
 }
 
 void pool_init(struct pool *p, size_t budget) {
-    *p = (struct pool){.budget = budget};
-}
-
-size_t pool_room(const struct pool *p) {
-    size_t left = p->used < p->budget ? p->budget - p->used : 0;
-    size_t rest = left % BLOCK_FULL / BLOCK_ROUND * BLOCK_ROUND;
-    return left / BLOCK_FULL * BLOCK_FULL_CAP + (rest > BLOCK_HEAD ? rest - BLOCK_HEAD : 0);
+    *p = (struct pool){.budget = budget, .limit = budget};
 }
 
 static void free_block(struct chain_block *b) {
@@ -88,14 +81,12 @@ static void fill(struct chain_block *b, struct span *bytes) {
     *bytes = span_of(bytes->p + n, bytes->len - n);
 }
 
-static int append(struct pool *p, struct chain *c, struct span bytes, bool over) {
+int chain_append(struct pool *p, struct chain *c, struct span bytes) {
     size_t spare = c->tail ? c->tail->cap - c->tail->len : 0;
     size_t more = bytes.len > spare ? bytes.len - spare : 0;
     size_t len = c->len + bytes.len;
     struct chain_block *first = NULL, *last = NULL;
     if (more) {
-        if (!over && more > pool_room(p))
-            return ERR_NO_BUFFERS;
         first = make_blocks(more, &last);
         if (!first)
             return ERR_NOMEM;
@@ -117,12 +108,17 @@ static int append(struct pool *p, struct chain *c, struct span bytes, bool over)
     return 0;
 }
 
-int chain_append(struct pool *p, struct chain *c, struct span bytes) {
-    return append(p, c, bytes, false);
+int chain_append_moved(struct pool *p, struct chain *c, struct span bytes) {
+    int err = chain_append(p, c, bytes);
+    p->limit = MAX(p->limit, p->used);
+    return err;
 }
 
-int chain_append_over(struct pool *p, struct chain *c, struct span bytes) {
-    return append(p, c, bytes, true);
+size_t chain_cost(const struct chain *c) {
+    size_t cost = 0;
+    for (const struct chain_block *b = c->head; b; b = b->next)
+        cost += BLOCK_HEAD + b->cap;
+    return cost;
 }
 
 unsigned chain_iov(const struct chain *c, struct iovec *iov, unsigned max) {
@@ -160,6 +156,7 @@ void chain_consume(struct pool *p, struct chain *c, size_t n) {
             return;
         c->head = b->next;
         p->used -= BLOCK_HEAD + b->cap;
+        p->limit = MAX(p->budget, MIN(p->limit, p->used));
         free_block(b);
     }
     c->tail = NULL;

@@ -2,11 +2,13 @@
  * Memory for bytes that wait in a relay: one budget for all sessions, and per flow a chain of blocks leased from it.
  *
  * An idle flow holds nothing. Blocks are as large as what they hold (rounded up), are wiped when they go, and go as soon as
- * their bytes are gone. When the budget is used up chain_append() says ERR_NO_BUFFERS: callers therefore ask pool_room()
- * before they read, so that bytes once read can always be kept.
+ * their bytes are gone. Bytes once read can always be kept: nothing here refuses them. Whoever owns the pool looks at
+ * pool_over() after each piece of work and ends what holds too much, so the budget is exceeded by one piece of work at the
+ * most.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -16,6 +18,7 @@
 
 struct pool {
     size_t budget; /* bytes, overhead of blocks included */
+    size_t limit;  /* the budget, or what is left of more that came from another process */
     size_t used;
     size_t peak;
 };
@@ -31,14 +34,25 @@ struct chain {
 
 void pool_init(struct pool *p, size_t budget);
 
-/* Bytes that chain_append() can still take, over all chains; 0 when the budget is used up. */
-size_t pool_room(const struct pool *p);
+/* More is held than may be: something has to go. */
+static inline bool pool_over(const struct pool *p) {
+    return p->used > p->limit;
+}
 
-/* Appends a copy, all or nothing. ERR_NO_BUFFERS when over the budget, ERR_NOMEM. */
+/* More than half of the budget is used: time to ask for less at once. */
+static inline bool pool_pressed(const struct pool *p) {
+    return p->used > p->budget / 2;
+}
+
+/* Appends a copy, all or nothing. ERR_NOMEM. */
 MUST_CHECK int chain_append(struct pool *p, struct chain *c, struct span bytes);
 
-/* The same for bytes that are there already and must be kept, whatever the budget: another process held them. ERR_NOMEM. */
-MUST_CHECK int chain_append_over(struct pool *p, struct chain *c, struct span bytes);
+/* The same for bytes that another process held, within a budget of its own: the limit rises to what they need, and falls again
+ * as bytes leave. ERR_NOMEM. */
+MUST_CHECK int chain_append_moved(struct pool *p, struct chain *c, struct span bytes);
+
+/* What its blocks count for in the pool. */
+size_t chain_cost(const struct chain *c);
 
 /* Fills at most MAX entries with the waiting bytes from the front; returns how many. Valid until the chain changes. */
 unsigned chain_iov(const struct chain *c, struct iovec *iov, unsigned max);

@@ -25,6 +25,10 @@
 #define CONF_SOCKET_PATH_MAX  107        /* sun_path, its zero not counted */
 #define CONF_NEVER            UINT64_MAX /* a timeout of "none" */
 
+/* As long as nothing else is said. */
+#define CONF_HALF_CLOSED_MS    30000
+#define CONF_PARTIAL_RECORD_MS 30000
+
 enum log_target { LOG_TO_STDERR, LOG_TO_STDOUT, LOG_TO_FILE, LOG_TO_SYSLOG, LOG_TO_JOURNAL };
 enum log_format { LOG_AS_TEXT, LOG_AS_JSON, LOG_AS_LOGFMT };
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
@@ -93,7 +97,8 @@ struct conf_service {
     bool proxy_accept; /* required, from these networks */
     struct cidr *proxy_trust;
     size_t nproxy_trust;
-    uint64_t handshake_ms, connect_ms, idle_ms, linger_ms, keepalive_ms;                  /* CONF_NEVER = none */
+    uint64_t handshake_ms, connect_ms, idle_ms, linger_ms, half_closed_ms, partial_record_ms,
+        keepalive_ms;                                                                     /* CONF_NEVER = none */
     uint64_t max_sessions, max_sessions_per_client, max_handshakes_per_client_per_second; /* 0 = no limit */
     uint64_t max_bytes_per_client;                                                        /* a second; 0 = no limit */
 };

@@ -110,6 +110,8 @@ void load_service_defaults(struct conf_service *s) {
     s->linger_ms = 5 * 1000;
     s->max_sessions_per_client = 1024;
     s->keepalive_ms = 2 * 60 * 1000;
+    s->half_closed_ms = CONF_HALF_CLOSED_MS;
+    s->partial_record_ms = CONF_PARTIAL_RECORD_MS;
 }
 
 static void default_state_dir(struct load *l) {

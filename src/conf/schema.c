@@ -212,6 +212,8 @@ const struct key_row key_rows[KEY_COUNT] = {
     [KEY_TIMEOUT_IDLE]      = ROW("service.*.timeouts.idle", TOML_STRING, read_duration, SERVICE(idle_ms), .min = 1),
     [KEY_TIMEOUT_LINGER]    = ROW("service.*.timeouts.linger", TOML_STRING, read_duration, SERVICE(linger_ms)),
     [KEY_TIMEOUT_KEEPALIVE] = ROW("service.*.timeouts.keepalive", TOML_STRING, read_duration, SERVICE(keepalive_ms), .min = 1000, .max = TCP_KEEPALIVE_MAX_S * 1000),
+    [KEY_TIMEOUT_HALF_CLOSED]    = ROW("service.*.timeouts.half_closed", TOML_STRING, read_duration, SERVICE(half_closed_ms), .min = 1),
+    [KEY_TIMEOUT_PARTIAL_RECORD] = ROW("service.*.timeouts.partial_record", TOML_STRING, read_duration, SERVICE(partial_record_ms), .min = 1),
 
     [KEY_LIMIT_SESSIONS]            = ROW("service.*.limits.sessions", TOML_INTEGER, read_integer, SERVICE(max_sessions), .max = LIMIT_MAX),
     [KEY_LIMIT_SESSIONS_PER_CLIENT] = ROW("service.*.limits.sessions_per_client", TOML_INTEGER, read_integer, SERVICE(max_sessions_per_client), .max = LIMIT_MAX),

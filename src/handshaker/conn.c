@@ -167,7 +167,7 @@ static bool watch_room(struct hand *h, struct conn *c) {
 static bool flush_out(struct hand *h, struct conn *c) {
     while (buf_len(&c->out)) {
         struct span s = buf_span(&c->out);
-        ssize_t n = send(c->fd, s.p, s.len, MSG_NOSIGNAL);
+        ssize_t n = send(c->fd, s.p, s.len, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0)
             return (errno == EAGAIN || errno == EINTR) && watch_room(h, c);
         buf_consume(&c->out, (size_t)n);
@@ -331,7 +331,7 @@ static void ended_early(struct hand *h, struct conn *c, int reason) {
 /* A refused client: only its end is of interest. What it goes on sending is dropped, up to a bound. */
 static void drain(struct hand *h, struct conn *c) {
     for (int i = 0; i < CLOSING_READS; i++) {
-        ssize_t n = recv(c->fd, h->read_scratch, sizeof(h->read_scratch), 0);
+        ssize_t n = recv(c->fd, h->read_scratch, sizeof(h->read_scratch), MSG_DONTWAIT);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             return;
         if (n <= 0) {
@@ -347,7 +347,7 @@ static bool read_some(struct hand *h, struct conn *c) {
     bool came = false;
     while (states[c->state].reads) {
         size_t room = MIN((size_t)HAND_READ_MAX, HAND_IN_MAX - buf_len(&c->in));
-        ssize_t n = recv(c->fd, h->read_scratch, room, 0);
+        ssize_t n = recv(c->fd, h->read_scratch, room, MSG_DONTWAIT);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno == EAGAIN)

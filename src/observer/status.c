@@ -235,6 +235,14 @@ static void put_degraded(struct admin *a, json_t *top) {
         (void)json_array_append_new(list, json_string(line));
     }
     put_crowded(a, list);
+    for (size_t i = 0; i < a->figures.sums.nprocesses; i++) {
+        const struct stats_process_row *p = &a->figures.sums.processes[i];
+        if (!p->values[STATS_MEMORY_SHORT])
+            continue;
+        (void)snprintf(line, sizeof(line), "buffer_memory of %s.%u is used up: those who hold most of it lose sessions",
+                       role_name((enum role)p->role), p->index);
+        (void)json_array_append_new(list, json_string(line));
+    }
 }
 
 json_t *status_json(struct admin *a, enum status_extent extent) {

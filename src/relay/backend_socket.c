@@ -36,8 +36,11 @@ bool backend_socket_is_itself(int fd) {
     return a.family != AF_UNSPEC && a.port == b.port && a.family == b.family && memcmp(a.ip, b.ip, sizeof(a.ip)) == 0;
 }
 
-void socket_close_reset(int fd) {
-    struct linger hard = {.l_onoff = 1, .l_linger = 0};
-    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
-    close(fd);
+void socket_close(int *fd, bool reset) {
+    struct linger linger = {.l_onoff = reset, .l_linger = 0};
+    if (*fd < 0)
+        return;
+    (void)setsockopt(*fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+    close(*fd);
+    *fd = -1;
 }

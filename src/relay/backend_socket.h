@@ -14,5 +14,8 @@ int backend_socket(sa_family_t family, uint64_t keepalive_ms);
  */
 bool backend_socket_is_itself(int fd);
 
-/* A close that the other side sees as a reset. Unix sockets know none: there the close itself is the sign. */
-void socket_close_reset(int fd);
+/*
+ * Closes *FD (-1 = there is none). With RESET the other side sees a reset; Unix sockets know none, there the close itself is
+ * the sign. Without, nothing lingers: whoever else had the socket could have made close() wait for its bytes.
+ */
+void socket_close(int *fd, bool reset);

@@ -439,11 +439,11 @@ void connect_event(struct relay *r, struct session *s, uint32_t events) {
     if (error == 0 && !itself && !(events & (EPOLLERR | EPOLLHUP))) {
         connected(r, s);
         s->down.readable = events & (EPOLLIN | EPOLLRDHUP);
+        s->backend_ended = events & EPOLLRDHUP; /* no other event will tell */
         return;
     }
     if (itself) { /* at once, lest the application finds its port taken */
-        socket_close_reset(s->backend_fd);
-        s->backend_fd = -1;
+        socket_close(&s->backend_fd, true);
     }
     try_next(r, s, error ? error : ECONNREFUSED);
 }

@@ -268,6 +268,7 @@ void counts_publish(struct relay *r) {
     stats_process_set(p, STATS_SLAB_BYTES, (uint64_t)r->sessions.used * sizeof(struct session));
     stats_process_set(p, STATS_POOL_BYTES, r->pool.used);
     stats_process_set(p, STATS_POOL_PEAK_BYTES, r->pool.peak);
+    stats_process_set(p, STATS_MEMORY_SHORT, r->pool.used >= r->pool.budget / 8 * 7);
     stats_process_set(p, STATS_BACKLOG_WAITERS, r->backlog_waiters);
     publish_backends(r);
     stats_publish_self(p);

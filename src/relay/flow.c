@@ -13,29 +13,12 @@
 #include "relay/window.h"
 
 #define FLUSH_IOV        64
-#define DOWN_RECORDS_MAX 64                    /* records sealed for one write */
-#define BURST_GAP_MS     1000                  /* a pause after which TCP begins with its initial window again */
-#define SPARE_ROOM       (2 * RECORD_WIRE_MAX) /* beyond the chunk: a carried record, overhead of records */
-#define STARVED_TELL_MS  10000
+#define DOWN_RECORDS_MAX 64   /* records sealed for one write */
+#define BURST_GAP_MS     1000 /* a pause after which TCP begins with its initial window again */
 
-/* Bytes to read now; 0 = the session waits: its client has moved enough, or the memory for waiting bytes is used up. */
-static size_t chunk_of(struct relay *r, struct session *s, struct flow *f) {
-    size_t chunk = rate_room(r, s, (size_t)1 << f->chunk_shift), room = pool_room(&r->pool);
-    if (chunk == 0)
-        return 0;
-    if (room < chunk + SPARE_ROOM)
-        chunk = MIN(chunk, (size_t)1 << CHUNK_MIN_SHIFT);
-    if (room >= chunk + SPARE_ROOM)
-        return chunk;
-    if (r->loop.now_ms >= r->starved_told_ms) {
-        r->starved_told_ms = r->loop.now_ms + STARVED_TELL_MS;
-        voice_say(&r->child.voice, LOG_LEVEL_WARNING, "buffer_memory is used up: reading pauses where readers are slow");
-    }
-    counts_process(&r->child.stats, STATS_STARVED);
-    list_remove(&s->link);
-    s->listed = false;
-    list_push(&r->starved, &s->link);
-    return 0;
+/* Bytes to read now; 0 = the session waits, as its client has moved enough. */
+static size_t chunk_of(struct relay *r, struct session *s, const struct flow *f) {
+    return rate_room(r, s, hold_chunk(r, s, (size_t)1 << f->chunk_shift));
 }
 
 /* Full reads that went out whole call for larger ones, a blocked sink for smaller ones. */
@@ -48,18 +31,18 @@ static void adapt(struct flow *f, bool full) {
 
 static void keep(struct relay *r, struct session *s, struct flow *f, struct span bytes) {
     int err = chain_append(&r->pool, &f->wait, bytes);
-    if (err < 0) { /* only without memory: room was asked for before reading */
+    if (err < 0) {
         f->state = FLOW_BROKEN;
         session_fail(r, s, err);
     }
 }
 
 /* Sends as much of a chain as the socket takes: 1 all, 0 blocked, -1 broken (errno). */
-static int flush(struct relay *r, int fd, struct flow *f) {
+static int flush(struct relay *r, struct session *s, int fd, struct flow *f) {
     while (f->wait.len) {
         struct iovec iov[FLUSH_IOV];
         struct msghdr msg = {.msg_iov = iov, .msg_iovlen = chain_iov(&f->wait, iov, FLUSH_IOV)};
-        ssize_t n = sendmsg(fd, &msg, MSG_NOSIGNAL);
+        ssize_t n = sendmsg(fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0) {
@@ -67,6 +50,7 @@ static int flush(struct relay *r, int fd, struct flow *f) {
             return f->blocked ? 0 : -1;
         }
         chain_consume(&r->pool, &f->wait, (size_t)n);
+        s->active_ms = r->loop.now_ms;
     }
     f->blocked = false;
     return 1;
@@ -102,7 +86,7 @@ static void up_shut(struct session *s) {
 bool flow_flush_up(struct relay *r, struct session *s) {
     if (s->backend_fd < 0 || s->up.state == FLOW_BROKEN)
         return false;
-    int done = flush(r, s->backend_fd, &s->up);
+    int done = flush(r, s, s->backend_fd, &s->up);
     if (done < 0) {
         up_broken(r, s);
         return false;
@@ -126,7 +110,7 @@ static void put_backend(struct relay *r, struct session *s, const struct iovec *
         return;
     if (s->up.wait.len == 0) {
         struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = niov};
-        ssize_t n = sendmsg(s->backend_fd, &msg, MSG_NOSIGNAL);
+        ssize_t n = sendmsg(s->backend_fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno != EAGAIN && errno != EINTR) {
             up_broken(r, s);
             return;
@@ -141,8 +125,9 @@ static void put_backend(struct relay *r, struct session *s, const struct iovec *
     }
 }
 
-static void up_eof(struct session *s, enum side_end how) {
+static void up_eof(struct relay *r, struct session *s, enum side_end how) {
     s->client_end = (uint8_t)how;
+    s->active_ms = r->loop.now_ms;
     if (s->up.state == FLOW_OPEN)
         s->up.state = FLOW_EOF_SEEN;
     up_shut(s);
@@ -169,7 +154,7 @@ static void up_fin(struct relay *r, struct session *s) {
     if (s->up.state != FLOW_OPEN)
         return;
     if (!s->tls) {
-        up_eof(s, END_CLOSE);
+        up_eof(r, s, END_CLOSE);
         return;
     }
     counts_add(r, s, STATS_TRUNCATIONS, 1);
@@ -179,7 +164,7 @@ static void up_fin(struct relay *r, struct session *s) {
         session_fail(r, s, ERR_TRUNCATED);
         return;
     }
-    up_eof(s, END_TRUNCATED);
+    up_eof(r, s, END_TRUNCATED);
 }
 
 /* Opens all whole records of IN and writes their plain bytes; keeps what is no whole record. */
@@ -197,12 +182,12 @@ static void up_open(struct relay *r, struct session *s, uint8_t *in, size_t len)
         counts_add(r, s, STATS_KEY_UPDATES_IN, s->plane.key_updates_in - key_updates);
 
     if (step == STEP_EOF) {
-        up_eof(s, END_CLOSE);
+        up_eof(r, s, END_CLOSE);
     } else if (step == STEP_FAILED) {
         s->reset_backend = session_service(r, s)->truncation == TRUNCATION_RESET; /* what came is a part, not the whole */
         session_fail(r, s, opened.err);
     } else if (len && s->state == SESSION_OPEN && chain_append(&r->pool, &s->carry, span_of(in, len)) < 0) {
-        session_fail(r, s, ERR_NO_BUFFERS);
+        session_fail(r, s, ERR_NOMEM);
     }
 }
 
@@ -217,7 +202,7 @@ static void up_take(struct relay *r, struct session *s, size_t len) {
 
 /* The client after its end or ours: only TCP's own end is of interest. */
 static void up_discard(struct relay *r, struct session *s) {
-    ssize_t n = recv(s->client_fd, r->in, (size_t)1 << CHUNK_MIN_SHIFT, 0);
+    ssize_t n = recv(s->client_fd, r->in, (size_t)1 << CHUNK_MIN_SHIFT, MSG_DONTWAIT);
     if (n == 0) {
         s->client_fin = true;
         s->up.readable = false;
@@ -235,7 +220,7 @@ static void up_read(struct relay *r, struct session *s) {
     size_t carried = chain_peek(&s->carry, r->in, HANDOFF_EARLY_MAX);
     ssize_t n = 0;
     if (!s->early) {
-        n = recv(s->client_fd, r->in + carried, chunk, 0);
+        n = recv(s->client_fd, r->in + carried, chunk, MSG_DONTWAIT);
         if (n < 0 && errno == EINTR)
             return;
         if (n < 0) {
@@ -261,8 +246,11 @@ static void up_read(struct relay *r, struct session *s) {
 }
 
 void flow_up(struct relay *r, struct session *s) {
-    if (s->up.wait.len && !s->early && !flow_flush_up(r, s))
-        return;
+    if (s->up.wait.len && !s->early) {
+        if (!flow_flush_up(r, s))
+            return;
+        hold_excuse(r, s);
+    }
     if (s->up.state == FLOW_OPEN && (s->up.readable || s->early))
         up_read(r, s);
     else if (s->up.state != FLOW_OPEN && s->up.state != FLOW_BROKEN && s->up.readable)
@@ -293,7 +281,7 @@ static void client_want_out(struct relay *r, struct session *s) {
 bool flow_flush_down(struct relay *r, struct session *s) {
     if (s->client_fd < 0 || s->down.state == FLOW_BROKEN)
         return false;
-    int done = flush(r, s->client_fd, &s->down);
+    int done = flush(r, s, s->client_fd, &s->down);
     if (done == 0)
         client_want_out(r, s);
     if (done < 0) {
@@ -310,7 +298,7 @@ static void put_client(struct relay *r, struct session *s, struct span bytes, in
     if (s->down.state == FLOW_BROKEN || bytes.len == 0)
         return;
     if (s->down.wait.len == 0) {
-        ssize_t n = send(s->client_fd, bytes.p, bytes.len, MSG_NOSIGNAL | flags);
+        ssize_t n = send(s->client_fd, bytes.p, bytes.len, MSG_NOSIGNAL | MSG_DONTWAIT | flags);
         if (n < 0 && errno != EAGAIN && errno != EINTR) {
             flow_client_reset(r, s);
             return;
@@ -350,6 +338,7 @@ static void put_control(struct relay *r, struct session *s) {
 
 static void down_eof(struct relay *r, struct session *s) {
     s->backend_end = END_CLOSE;
+    s->active_ms = r->loop.now_ms;
     s->down.readable = false;
     flow_put_alert(r, s, ALERT_CLOSE_NOTIFY);
     if (s->down.state == FLOW_OPEN)
@@ -423,7 +412,8 @@ static ssize_t down_read(struct relay *r, struct session *s, size_t chunk, const
         at += take + l->overhead;
         chunk -= take;
     }
-    return readv(s->backend_fd, iov, (int)niov);
+    struct msghdr msg = {.msg_iov = iov, .msg_iovlen = niov};
+    return recvmsg(s->backend_fd, &msg, MSG_DONTWAIT);
 }
 
 /* Takes note of what a read came to. False when it brought no bytes. */
@@ -465,7 +455,7 @@ static void down_take(struct relay *r, struct session *s) {
         if (down_got(r, s, n, chunk))
             down_seal(r, s, (size_t)n, &l);
     } else {
-        n = recv(s->backend_fd, r->out, chunk, 0);
+        n = recv(s->backend_fd, r->out, chunk, MSG_DONTWAIT);
         if (down_got(r, s, n, chunk))
             flow_put_client(r, s, span_of(r->out, (size_t)n));
     }

@@ -3,6 +3,7 @@
  * the link ends, the exporter's will tells whose the unanswered ones are. docs/hand-over-format.md has the reasoning.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -109,17 +110,18 @@ void import_end_all(struct relay *r) {
 
 /* ---- the will ---- */
 
+/* A byte or the end is all there can be, and poll() tells them apart: reading could make us wait. */
 static enum fate read_will(const struct importing *m) {
-    uint8_t byte;
-    ssize_t n;
+    struct pollfd p = {.fd = m->will, .events = POLLIN};
+    int n;
     if (m->will < 0)
         return FATE_SERVES; /* we cannot know: then nothing is ours */
     do {
-        n = read(m->will, &byte, 1);
+        n = poll(&p, 1, 0);
     } while (n < 0 && errno == EINTR);
-    if (n < 0)
-        return errno == EAGAIN ? FATE_UNKNOWN : FATE_SERVES;
-    return n == 0 ? FATE_DEAD : FATE_SERVES;
+    if (n == 0)
+        return FATE_UNKNOWN;
+    return n == 1 && p.revents == POLLHUP ? FATE_DEAD : FATE_SERVES;
 }
 
 /* The link has ended. What is staged becomes ours or is dropped as soon as the fate is known. */
@@ -221,7 +223,7 @@ static bool take_bytes(struct relay *r, struct importing *m, const struct export
     struct span bytes;
     if (export_bytes_unpack(msg, &part, &bytes) < 0 || m->ahead[part].len + bytes.len > EXPORT_WAIT_MAX)
         return false;
-    return chain_append_over(&r->pool, &m->ahead[part], bytes) == 0;
+    return chain_append_moved(&r->pool, &m->ahead[part], bytes) == 0;
 }
 
 /* False when the exporter broke the rules, or we are out of memory. */

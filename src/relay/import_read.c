@@ -3,7 +3,6 @@
  * (wire/export.c); here it is seen that they agree with each other, with the table of states and with what the record plane and
  * the flows rely on.
  */
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -61,12 +60,6 @@ static bool makes_sense(const struct export_session *x) {
     return flow_valid(&x->up) && flow_valid(&x->down) && carry_valid(x) && state_valid(x) && times_valid(x);
 }
 
-/* A descriptor that could make this process wait, or is no socket, would be taken for one of a client. */
-static bool fd_fits(int fd) {
-    int flags = fcntl(fd, F_GETFL);
-    return flags >= 0 && (flags & O_NONBLOCK) && (flags & O_ACCMODE) == O_RDWR;
-}
-
 /* ---- the parts ---- */
 
 static void half_from(const struct handoff_half *from, struct record_half *to) {
@@ -103,7 +96,7 @@ static bool take_bytes(struct relay *r, struct chain *to, struct chain *ahead, c
         return false;
     *to = *ahead;
     *ahead = (struct chain){0};
-    return b->here.len == 0 || chain_append_over(&r->pool, to, b->here) == 0;
+    return b->here.len == 0 || chain_append_moved(&r->pool, to, b->here) == 0;
 }
 
 static bool take_reason(struct session *s, struct span name) {
@@ -254,8 +247,8 @@ static void unwatch(struct relay *r, struct session *s) {
 
 enum export_result import_session(struct relay *r, const struct export_session *x, int client_fd, int backend_fd,
                                   struct chain ahead[static EXPORT_PARTS], struct session **ret, const char **ret_why) {
-    bool fits = fd_fits(client_fd) && (backend_fd < 0 || fd_fits(backend_fd));
-    *ret_why = fits ? "state, flows and flags do not agree" : "a descriptor is no socket that can be waited for";
+    bool fits = session_socket_fits(client_fd, false) && (backend_fd < 0 || session_socket_fits(backend_fd, true));
+    *ret_why = fits ? "state, flows and flags do not agree" : "a descriptor is no stream socket of TCP or of a backend";
     if (!fits || !makes_sense(x))
         return EXPORT_IS_REFUSED;
     struct session *s = r->sessions.used < r->room ? slab_alloc(&r->sessions) : NULL;
@@ -300,6 +293,7 @@ void import_activate(struct relay *r, struct session *s, bool late) {
     session_facts(s, &f);
     session_count(r, s, 1);
     counts_begin(r, s, &f, true);
+    hold_settle(r, s);
     if (s->on_backend)
         counts_on_backend(r, s, true);
     if (s->state == SESSION_CONNECTING && !s->on_backend)

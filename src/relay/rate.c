@@ -145,6 +145,7 @@ static void wake(struct relay *r, struct rate_limiter *l) {
     for (struct list *node; n-- && (node = list_shift(&l->line));) {
         struct session *s = CONTAINER_OF(node, struct session, link);
         rate_leave_line(s);
+        hold_excuse(r, s);
         s->fed = true;
         session_ready(r, s);
     }

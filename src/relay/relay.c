@@ -23,7 +23,6 @@
 #define FULL_TELL_MS  10000 /* between warnings that it is full */
 #define DRAIN_TICK_MS 50
 #define QUIET_MS      1000 /* a session that moved no byte for so long has nothing in flight */
-#define STARVED_ROOM  (256 * 1024)
 
 /* No session is taken until look_for_room() finds some: they stay in the queue, and handshakers look elsewhere. */
 static void pause_links(struct relay *r, const char *why) {
@@ -293,16 +292,12 @@ static bool turn_end(void *ctx) {
     struct list now;
     list_init(&now);
     connect_retry_waiters(r);
-    if (!list_empty(&r->starved) && pool_room(&r->pool) >= STARVED_ROOM)
-        for (struct list *n; (n = list_shift(&r->starved));)
-            session_ready(r, CONTAINER_OF(n, struct session, link));
     if (!list_empty(&r->ready)) { /* takes over the whole list */
         now = r->ready;
         now.next->prev = now.prev->next = &now;
         list_init(&r->ready);
     }
-    for (struct list *n; (n = list_shift(&now));)
-        session_pump(r, CONTAINER_OF(n, struct session, link));
+    session_work(r, &now);
     rate_turn(r);
     free_dead(r);
     bool more = export_turn(r);
@@ -344,7 +339,6 @@ bool relay_make(struct relay *r) {
         r->links[i] = -1;
     r->resolver = r->observer = -1;
     list_init(&r->ready);
-    list_init(&r->starved);
     list_init(&r->dead);
     list_init(&r->importing);
     if (!engine || getrlimit(RLIMIT_NOFILE, &files) < 0 || loop_init(&r->loop) < 0 || !services_make(r))
@@ -353,7 +347,7 @@ bool relay_make(struct relay *r) {
     engine_contexts_init(&r->contexts, engine);
     pool_init(&r->pool, r->conf->buffer_memory);
     r->room = board_relay_cap(files.rlim_cur, r->child.setup.workers);
-    if (!rate_init(r))
+    if (!rate_init(r) || !hold_init(r))
         return false;
     r->in = make_scratch();
     r->out = make_scratch();
@@ -437,6 +431,7 @@ int relay_run(int control) {
     int err = loop_run(&r.loop);
     cut_all(&r);
     engine_contexts_fini(&r.contexts);
+    hold_fini(&r);
     rate_fini(&r);
     slab_fini(&r.sessions);
     return err < 0 ? 1 : 0;

@@ -70,6 +70,8 @@ static struct adopted *make_adopted(const struct relay *r, const struct export_s
     } else {
         a->conf.idle_ms = x->idle_timeout_ms;
         a->conf.linger_ms = x->linger_timeout_ms;
+        a->conf.half_closed_ms = CONF_HALF_CLOSED_MS; /* neither comes with a session */
+        a->conf.partial_record_ms = CONF_PARTIAL_RECORD_MS;
         a->conf.connect_ms = x->connect_timeout_ms;
         a->conf.truncation = (enum truncation)x->truncation;
         a->conf.mode = x->flags & EXPORT_TLS ? MODE_TERMINATE : MODE_PASSTHROUGH;

@@ -22,9 +22,8 @@
 
 #define DRAIN_READS  16 /* of a closing client's further bytes, a turn */
 #define OUTQ_POLL_MS 10 /* between looks whether all bytes have reached the client */
-#define MOVING_MS    50 /* between looks whether a session that was due is back */
 
-/* All states side by side: bits of the legal next ones. Deadlines are set in session_goto(). */
+/* All states side by side: bits of the legal next ones. Deadlines are set in session_goto(), kept in deadlines.c. */
 static const uint8_t next_states[SESSION_STATES] = {
 #define TO(s) (1u << SESSION_##s)
     [SESSION_CONNECTING] = TO(OPEN) | TO(CLOSING) | TO(DEAD),
@@ -68,14 +67,6 @@ void session_ready(struct relay *r, struct session *s) {
     s->listed = true;
 }
 
-void session_arm(struct relay *r, struct session *s, uint64_t in_ms) {
-    s->deadline_ms = in_ms == CONF_NEVER ? CONF_NEVER : r->loop.now_ms + in_ms;
-    if (in_ms == CONF_NEVER)
-        wheel_cancel(&r->loop.wheel, &s->timer);
-    else
-        wheel_arm(&r->loop.wheel, &s->timer, s->deadline_ms);
-}
-
 void session_goto(struct relay *r, struct session *s, enum session_state state) {
     MUST(next_states[s->state] & 1u << state);
     const struct conf_service *service = session_service(r, s);
@@ -97,6 +88,14 @@ void session_goto(struct relay *r, struct session *s, enum session_state state) 
 }
 
 /* ---- birth ---- */
+
+/* S has just had a share of work. It may be dead afterwards. */
+static void keep_to_budget(struct relay *r, struct session *s) {
+    if (!pool_over(&r->pool))
+        return;
+    hold_settle(r, s);
+    hold_enforce(r);
+}
 
 static void half_in(const struct handoff_half *from, struct record_half *to) {
     to->seq = from->seq;
@@ -142,8 +141,17 @@ bool session_keep_facts(struct session *s, const struct facts *f) {
     return true;
 }
 
+bool session_socket_fits(int fd, bool unix_too) {
+    int type = 0, domain = 0;
+    socklen_t len = sizeof(int);
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0)
+        return false;
+    return type == SOCK_STREAM && (domain == AF_INET || domain == AF_INET6 || (unix_too && domain == AF_UNIX));
+}
+
 static bool fill(struct relay *r, struct session *s, const struct handoff *h) {
-    if (h->facts.service >= r->conf->nservices || (s->tls && !take_keys(s, h)) || !session_keep_facts(s, &h->facts))
+    if (!session_socket_fits(s->client_fd, false) || h->facts.service >= r->conf->nservices || (s->tls && !take_keys(s, h)) ||
+        !session_keep_facts(s, &h->facts))
         return false;
     s->service = h->facts.service;
     s->early = h->early.len > 0;
@@ -204,6 +212,8 @@ void session_start(struct relay *r, const struct ipc_msg *m) {
         session_stop(r, s, over);
     else
         connect_begin(r, s);
+    hold_settle(r, s);
+    keep_to_budget(r, s);
     export_wake(r);
 }
 
@@ -235,31 +245,16 @@ static void tell(struct relay *r, const struct session *s) {
     (void)event_put(&r->child.voice.ring, &e); /* the ring counts what it drops */
 }
 
-static void close_client(struct session *s, bool reset) {
-    if (s->client_fd < 0)
-        return;
-    if (reset)
-        socket_close_reset(s->client_fd);
-    else
-        close(s->client_fd);
-    s->client_fd = -1;
-}
-
 static void close_backend(struct relay *r, struct session *s) {
     connect_leave(r, s);
-    if (s->backend_fd < 0)
-        return;
-    if (s->reset_backend)
-        socket_close_reset(s->backend_fd);
-    else
-        close(s->backend_fd);
-    s->backend_fd = -1;
+    socket_close(&s->backend_fd, s->reset_backend);
 }
 
 void session_bury(struct relay *r, struct session *s) {
     chain_free(&r->pool, &s->up.wait);
     chain_free(&r->pool, &s->down.wait);
     chain_free(&r->pool, &s->carry);
+    hold_release(r, s);
     plane_wipe(&s->plane);
     free(s->facts);
     s->facts = NULL;
@@ -275,7 +270,7 @@ void session_end(struct relay *r, struct session *s) {
     tell(r, s);
     counts_end(r, s, false);
     close_backend(r, s);
-    close_client(s, s->reset_client);
+    socket_close(&s->client_fd, s->reset_client);
     session_bury(r, s);
 }
 
@@ -292,6 +287,13 @@ void session_cut(struct relay *r, struct session *s) {
         return;
     s->reason = s->reason ? s->reason : ERR_STOPPED;
     mark_cut(s);
+    session_end(r, s);
+}
+
+void session_evict(struct relay *r, struct session *s) {
+    s->reason = s->reason ? s->reason : ERR_NO_BUFFERS;
+    mark_cut(s);
+    s->reset_client = s->reset_backend = true;
     session_end(r, s);
 }
 
@@ -318,35 +320,6 @@ void session_stop(struct relay *r, struct session *s, int reason) {
     if (s->state != SESSION_CLOSING)
         flow_put_alert(r, s, ALERT_CLOSE_NOTIFY);
     session_fail(r, s, reason);
-}
-
-void session_timeout(struct relay *r, struct session *s) {
-    uint64_t idle_ms = session_service(r, s)->idle_ms;
-    if (s->moving) { /* comes back, or is gone soon */
-        wheel_arm(&r->loop.wheel, &s->timer, r->loop.now_ms + MOVING_MS);
-        return;
-    }
-    switch (s->state) {
-    case SESSION_CONNECTING:
-        connect_timeout(r, s);
-        break;
-    case SESSION_OPEN:    /* lazy: bytes have moved since it was armed */
-        if (s->throttled) /* it is we who are slow */
-            s->active_ms = r->loop.now_ms;
-        if (s->active_ms + idle_ms > r->loop.now_ms)
-            wheel_arm(&r->loop.wheel, &s->timer, s->active_ms + idle_ms);
-        else
-            session_stop(r, s, ERR_IDLE);
-        break;
-    default:
-        if (r->loop.now_ms < s->deadline_ms) {
-            session_ready(r, s);
-            break;
-        }
-        if (!s->reason)
-            s->reason = ERR_LINGER;
-        session_end(r, s);
-    }
 }
 
 /* ---- closing ---- */
@@ -387,7 +360,7 @@ static bool client_done(struct relay *r, struct session *s) {
         (void)shutdown(s->client_fd, SHUT_WR); /* fails only when the client is gone: its reads tell */
     }
     for (int i = 0; i < DRAIN_READS && s->up.readable; i++) {
-        ssize_t n = recv(s->client_fd, r->in, (size_t)1 << CHUNK_MIN_SHIFT, 0);
+        ssize_t n = recv(s->client_fd, r->in, (size_t)1 << CHUNK_MIN_SHIFT, MSG_DONTWAIT);
         if (n > 0 || (n < 0 && errno == EINTR))
             continue;
         s->up.readable = false;
@@ -416,6 +389,8 @@ static void settle(struct relay *r, struct session *s) {
     bool down_over = s->down.state == FLOW_SHUT || s->down.state == FLOW_BROKEN;
     if (up_over && down_over)
         session_goto(r, s, SESSION_CLOSING);
+    else if (session_half_closed(s))
+        session_look_half_closed(r, s);
 }
 
 /* A closing client's bytes are dropped up to its end, a share each turn. */
@@ -431,19 +406,52 @@ static bool has_work(const struct session *s) {
     return up || down;
 }
 
-void session_pump(struct relay *r, struct session *s) {
-    s->listed = false;
-    if (s->state == SESSION_OPEN)
-        flow_up(r, s);
+/* All but what the client says to the backend. */
+static void pump_rest(struct relay *r, struct session *s) {
     if (s->state == SESSION_OPEN)
         flow_down(r, s);
     settle(r, s);
     if (s->state == SESSION_CLOSING)
         closing_step(r, s);
     s->fed = false;
-    bool starving = !list_empty(&s->link) && !s->listed; /* put aside until there is memory */
-    if (has_work(s) && !starving)
+    if (s->hold || s->up.wait.len || s->down.wait.len || s->carry.len)
+        hold_settle(r, s);
+    if (has_work(s) && !s->throttled)
         session_ready(r, s);
+}
+
+/* Backends and clients are each woken for a run of messages instead of by turns: a third off the tail of echoes at saturation.
+ */
+void session_work(struct relay *r, struct list *ready) {
+    struct list rest;
+    list_init(&rest);
+    for (struct list *n; (n = list_shift(ready));) {
+        struct session *s = CONTAINER_OF(n, struct session, link);
+        s->listed = false;
+        list_push(&rest, &s->link);
+        if (s->state == SESSION_OPEN)
+            flow_up(r, s);
+        if (s->throttled || s->listed) /* it has gone into another list */
+            pump_rest(r, s);
+        keep_to_budget(r, s);
+    }
+    for (struct list *n; (n = list_shift(&rest));) {
+        struct session *s = CONTAINER_OF(n, struct session, link);
+        pump_rest(r, s);
+        keep_to_budget(r, s);
+    }
+}
+
+/*
+ * The client's connection is broken, and we would not find out by reading, as its bytes may not be read at present: they wait
+ * for the backend or for the client's byte rate. What waits has the linger time from now on, not the idle time.
+ */
+static bool client_broken(const struct session *s) {
+    int error = 0;
+    socklen_t len = sizeof(error);
+    if (s->state != SESSION_OPEN || !(s->throttled || s->up.wait.len))
+        return false;
+    return getsockopt(s->client_fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error != 0;
 }
 
 void session_client_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
@@ -455,7 +463,7 @@ void session_client_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events
         s->up.readable = true;
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         s->client_ended = true;
-    if (events & EPOLLOUT)
+    if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
         s->down.blocked = false;
     if (s->moving) /* its descriptors are watched anew when it comes back: that tells again */
         return;
@@ -464,6 +472,8 @@ void session_client_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events
             flow_client_reset(r, s);
         return;
     }
+    if (events & EPOLLERR && client_broken(s))
+        flow_client_reset(r, s);
     session_ready(r, s);
 }
 

@@ -16,6 +16,7 @@
 #include "conf/conf.h"
 #include "relay/backends.h"
 #include "relay/counts.h"
+#include "relay/hold.h"
 #include "relay/rate.h"
 #include "tls/plane.h"
 #include "wire/buckets.h"
@@ -67,7 +68,7 @@ struct flow {
 
 struct session {
     struct slab_item item;
-    struct list link; /* in the ready, starved, waiting or dead list, or in none */
+    struct list link; /* in the ready, waiting or dead list, in a limiter's line, or in none */
     struct wtimer timer;
     int client_fd, backend_fd; /* -1 = none */
     struct flow up, down;
@@ -109,8 +110,10 @@ struct session {
     uint8_t addrs_tried;
     uint16_t connect_errno; /* why the last attempt to connect did not succeed */
     uint32_t down_ms;       /* low bits of the time when bytes last came from the backend */
+    uint32_t unsent;        /* of a half-closed session, at the last look: bytes that its sinks have yet to take, and one */
     struct session_counts counts;
     struct rate_limiter *rate; /* NULL = none (yet) */
+    struct hold *hold;         /* of memory; NULL = none */
     struct plane plane;
 };
 
@@ -136,7 +139,7 @@ struct relay {
     struct slab sessions;
     struct pool pool;
     struct engine_contexts contexts;
-    struct list ready, starved, dead;
+    struct list ready, dead;
     int links[CONF_WORKERS_MAX]; /* to handshakers; -1 = none */
     int resolver;
     int observer;             /* asks for our sessions; -1 = none */
@@ -148,14 +151,15 @@ struct relay {
     bool draining;
     enum drain_how drain_how;
     uint64_t drain_until_ms;
-    uint64_t cut;                                          /* sessions ended by force in a drain */
-    uint64_t starved_told_ms, full_told_ms, short_said_ms; /* warnings that have had their turn */
+    uint64_t cut;                         /* sessions ended by force in a drain */
+    uint64_t full_told_ms, short_said_ms; /* warnings that have had their turn */
     struct wtimer backlog_timer, drain_timer, pause_timer, stats_timer;
     bool published; /* this turn: the figures of the process */
     struct buckets rate_buckets;
     struct slab rate_limiters;
     struct rate_limiter **rate_chains;
     struct list rate_fed;        /* limiters with something left for those in line */
+    struct holders holders;      /* of memory for waiting bytes */
     uint8_t *in, *out;           /* SCRATCH_LEN each, shared by all sessions */
     struct exporting *exporting; /* NULL = none */
     struct list importing;
@@ -181,17 +185,23 @@ void session_stop(struct relay *r, struct session *s, int reason);
 void session_cut(struct relay *r, struct session *s);
 void session_end(struct relay *r, struct session *s);
 
+/* The same for want of memory: both sides see a reset, and nothing of it is kept, here or in the kernel. */
+void session_evict(struct relay *r, struct session *s);
+
 /* Its end here, when its descriptors are closed and nothing is left to tell: wiped, and freed at the turn's end. */
 void session_bury(struct relay *r, struct session *s);
-void session_timeout(struct relay *r, struct session *s);
 void session_client_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
 void session_backend_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
+
+/* A stream socket of TCP, or of the Unix domain. That it does not block is not relied on: the flag is shared with whoever sent
+ * it, and every call says MSG_DONTWAIT. */
+bool session_socket_fits(int fd, bool unix_too);
 
 /* Queues the session for this turn's work. */
 void session_ready(struct relay *r, struct session *s);
 
-/* One fair share of work for a ready session. */
-void session_pump(struct relay *r, struct session *s);
+/* One fair share of work for each session of READY: first what clients say to all backends, then the rest of each. */
+void session_work(struct relay *r, struct list *ready);
 const struct conf_service *session_service(const struct relay *r, const struct session *s);
 
 /* The backend has its header: the client's certificate is not kept for it any longer. */
@@ -203,11 +213,25 @@ MUST_CHECK bool session_keep_facts(struct session *s, const struct facts *f);
 /* Adds CHANGE to what the board says of its service and client. */
 void session_count(struct relay *r, const struct session *s, int change);
 
-/* Arms the session's timer for its state's deadline IN_MS from now; CONF_NEVER = none. */
-void session_arm(struct relay *r, struct session *s, uint64_t in_ms);
-
 /* The session's facts as kept; spans borrow the session. */
 void session_facts(const struct session *s, struct facts *ret);
+
+/*
+ * deadlines.c: sets the state's deadline, IN_MS from now (CONF_NEVER = none), and the session's timer for it. The timer is
+ * lazy: it may come early, and session_timeout() finds out what is due, and when to look again. session_look_at() makes it
+ * come at that time, if it is not to come before.
+ */
+void session_arm(struct relay *r, struct session *s, uint64_t in_ms);
+void session_look_at(struct relay *r, struct session *s, uint64_t at_ms);
+void session_timeout(struct relay *r, struct session *s);
+
+/* One direction of an open session is over. */
+static inline bool session_half_closed(const struct session *s) {
+    return s->state == SESSION_OPEN && (s->up.state != FLOW_OPEN || s->down.state != FLOW_OPEN);
+}
+
+/* After each piece of work on such a one. */
+void session_look_half_closed(struct relay *r, struct session *s);
 
 /* flow.c */
 void flow_up(struct relay *r, struct session *s);

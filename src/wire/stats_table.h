@@ -41,7 +41,8 @@
     X(STATS_LIBSSL_NOW, "libssl_now", true, "Handshakes for which libssl is at work.")                                         \
     X(STATS_QUEUE, "queue", true, "Finished handshakes that wait for a relay.")                                                \
     X(STATS_BACKLOG_WAITERS, "backlog_waiters", true, "Sessions that wait: no backend has room for them.")                     \
-    X(STATS_STARVED, "starved", false, "Times a session waited for buffer memory.")                                            \
+    X(STATS_EVICTED, "evicted", false, "Sessions ended because buffer_memory was used up.")                                    \
+    X(STATS_MEMORY_SHORT, "memory_short", true, "1 while buffer_memory is used up, or nearly.")                                \
     X(STATS_THROTTLED_NOW, "throttled_now", true, "Sessions that wait for their client's byte rate.")                          \
     X(STATS_ACCEPTED, "accepted", false, "Connections accepted.")                                                              \
     X(STATS_ACCEPT_PAUSES, "accept_pauses", false, "Times accepting paused: no descriptors or memory.")                        \

@@ -15,6 +15,7 @@
 #include <seccomp.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -100,6 +101,8 @@ static const struct call calls[] = {
     OPTION(LOOP, SOL_SOCKET, SO_RCVBUF),
     OPTION(LOOP, SOL_SOCKET, SO_SNDBUF),
     OPTION(LOOP, SOL_SOCKET, SO_LINGER),
+    OPTION(LOOP, SOL_SOCKET, SO_BUF_LOCK),
+    OPTION(LOOP, SOL_SOCKET, SO_RCVLOWAT),
     OPTION(LOOP, SOL_SOCKET, SO_KEEPALIVE),
     OPTION(LOOP, IPPROTO_TCP, TCP_NODELAY),
     OPTION(LOOP, IPPROTO_TCP, TCP_CORK),
@@ -170,10 +173,11 @@ static const struct call calls[] = {
     CALL(listen, CALLS_CHECK),
     OPTION(CALLS_CHECK, SOL_SOCKET, SO_REUSEADDR),
     OPTION(CALLS_CHECK, IPPROTO_IPV6, IPV6_V6ONLY),
-    OPTION(CALLS_LOG, SOL_SOCKET, SO_SNDBUFFORCE), /* libsystemd, for long entries */
     OPTION(CALLS_RESOLVE, IPPROTO_IP, IP_RECVERR),
     OPTION(CALLS_RESOLVE, IPPROTO_IP, IP_MTU_DISCOVER),
     OPTION(CALLS_RESOLVE, IPPROTO_IPV6, IPV6_RECVERR),
+    CALL_IF(prctl, CALLS_USERS | CALLS_RESOLVE,
+            EQ(0, PR_CAPBSET_READ)), /* libcap, when a module of the C library's brings it along */
     CALL(mmap, CALLS_RESOLVE),
     CALL(mprotect, CALLS_RESOLVE),
 

@@ -266,6 +266,8 @@ static void test_defaults(void **state) {
     assert_int_equal(s->max_sessions + s->max_handshakes_per_client_per_second, 0);
     assert_int_equal(s->max_sessions_per_client, 1024);
     assert_int_equal(s->keepalive_ms, 120000);
+    assert_int_equal(s->half_closed_ms, 30000);
+    assert_int_equal(s->partial_record_ms, 30000);
     assert_int_equal(s->nalpn, 0);
     conf_free(c);
 }
@@ -284,28 +286,8 @@ static void test_client_auth_reaches_its_fields(void **state) {
     conf_free(c);
 }
 
-static void test_every_key_reaches_its_field(void **state) {
-    struct conf *c = load_well(
-        "workers = 3\nstate_dir = \"state\"\nengine = \"libcrypto\"\ntcp_congestion = \"reno\"\n"
-        "busy_poll_us = 50\ndrain_timeout = \"1m\"\nwatch_interval = \"none\"\nbuffer_memory = \"64MiB\"\nhandshake_memory = \"32MiB\"\n"
-        "[tickets]\nsecret_file = \"t.secret\"\n[log]\ntarget = \"x.log\"\nformat = \"logfmt\"\nlevel = \"debug\"\n"
-        "[admin]\nsocket = \"a.sock\"\nsocket_mode = \"660\"\nsocket_owner = \"root\"\nsocket_group = \"root\"\n"
-        "listen = \"[::1]:9901\"\n"
-        "[service.b]\nlisten = [\"127.0.0.1:0\", \"[::1]:0\", \"127.0.0.1:0\", \"127.0.0.1:9\"]\n"
-        "backends = [\"unix:/x\", \"unix:y\", \"unix:@z\", \"tcp:1.2.3.4:80\", \"tcp:[::1]:81\", \"tcp:db-1.lan:82\"]\n"
-        "certificates = [{ key = \"k\", passphrase = \"p\", cert = \"/c\" }, \"d/\"]\nalpn = [\"h2\", \"http/1.1\"]\n"
-        "min_version = \"1.3\"\ncipher_suites = [\"TLS_CHACHA20_POLY1305_SHA256\"]\ngroups = [\"P-384\", \"X25519\"]\n"
-        "strict_sni = true\nbalance = \"client-hash\"\ntruncation = \"reset\"\n"
-        "[service.b.proxy_protocol]\nsend = \"v2\"\ntlvs = [\"alpn\", \"crc32c\"]\naccept = \"required\"\n"
-        "trust = [\"10.0.0.0/8\", \"::1\"]\n[service.b.client_auth]\nmode = \"optional\"\nca = \"ca\"\ncrl = \"/crl\"\ndepth = 2\n"
-        "allow = [\"cn:a\", \"dns:*.b\"]\n"
-        "[service.b.timeouts]\nhandshake = \"250ms\"\nconnect = \"2h\"\nidle = \"none\"\nlinger = \"0s\"\n"
-        "keepalive = \"30s\"\n"
-        "[service.b.limits]\nsessions = 1\nsessions_per_client = 2\nhandshakes_per_client_per_second = 3\n"
-        "bytes_per_second_per_client = 1024\n"
-        "[service.a]\nlisten = [\"127.0.0.1:9\"]\nbackends = [\"unix:/x\"]\nmode = \"passthrough\"\n"
-        "proxy_protocol = { accept = \"required\", trust = [\"10.0.0.0/8\", \"::1\"] }\n"
-        "timeouts = { handshake = \"250ms\", keepalive = \"30s\" }\n");
+/* Of the text of test_every_key_reaches_its_field(). */
+static void assert_top_keys(const struct conf *c) {
     const struct conf_service *s = &c->services[0];
     assert_int_equal(c->workers, 3);
     assert_string_equal(c->state_dir, "/etc/tls-off/state");
@@ -335,7 +317,9 @@ static void test_every_key_reaches_its_field(void **state) {
     assert_int_equal(c->services[1].nlisteners, 1);
     assert_int_equal(c->services[1].listeners[0], s->listeners[3]);
     assert_int_equal(c->services[1].mode, MODE_PASSTHROUGH);
+}
 
+static void assert_service_keys(const struct conf_service *s) {
     assert_int_equal(s->nbackends, 6);
     assert_string_equal(s->backends[1].path, "/etc/tls-off/y");
     assert_string_equal(s->backends[1].text, "unix:y");
@@ -377,10 +361,39 @@ static void test_every_key_reaches_its_field(void **state) {
     assert_true(s->idle_ms == CONF_NEVER);
     assert_int_equal(s->linger_ms, 0);
     assert_int_equal(s->keepalive_ms, 30000);
+    assert_int_equal(s->half_closed_ms, CONF_NEVER);
+    assert_int_equal(s->partial_record_ms, 7000);
     assert_int_equal(s->max_sessions, 1);
     assert_int_equal(s->max_sessions_per_client, 2);
     assert_int_equal(s->max_bytes_per_client, 1024);
     assert_int_equal(s->max_handshakes_per_client_per_second, 3);
+}
+
+static void test_every_key_reaches_its_field(void **state) {
+    struct conf *c = load_well(
+        "workers = 3\nstate_dir = \"state\"\nengine = \"libcrypto\"\ntcp_congestion = \"reno\"\n"
+        "busy_poll_us = 50\ndrain_timeout = \"1m\"\nwatch_interval = \"none\"\nbuffer_memory = \"64MiB\"\nhandshake_memory = \"32MiB\"\n"
+        "[tickets]\nsecret_file = \"t.secret\"\n[log]\ntarget = \"x.log\"\nformat = \"logfmt\"\nlevel = \"debug\"\n"
+        "[admin]\nsocket = \"a.sock\"\nsocket_mode = \"660\"\nsocket_owner = \"root\"\nsocket_group = \"root\"\n"
+        "listen = \"[::1]:9901\"\n"
+        "[service.b]\nlisten = [\"127.0.0.1:0\", \"[::1]:0\", \"127.0.0.1:0\", \"127.0.0.1:9\"]\n"
+        "backends = [\"unix:/x\", \"unix:y\", \"unix:@z\", \"tcp:1.2.3.4:80\", \"tcp:[::1]:81\", \"tcp:db-1.lan:82\"]\n"
+        "certificates = [{ key = \"k\", passphrase = \"p\", cert = \"/c\" }, \"d/\"]\nalpn = [\"h2\", \"http/1.1\"]\n"
+        "min_version = \"1.3\"\ncipher_suites = [\"TLS_CHACHA20_POLY1305_SHA256\"]\ngroups = [\"P-384\", \"X25519\"]\n"
+        "strict_sni = true\nbalance = \"client-hash\"\ntruncation = \"reset\"\n"
+        "[service.b.proxy_protocol]\nsend = \"v2\"\ntlvs = [\"alpn\", \"crc32c\"]\naccept = \"required\"\n"
+        "trust = [\"10.0.0.0/8\", \"::1\"]\n[service.b.client_auth]\nmode = \"optional\"\nca = \"ca\"\ncrl = \"/crl\"\ndepth = 2\n"
+        "allow = [\"cn:a\", \"dns:*.b\"]\n"
+        "[service.b.timeouts]\nhandshake = \"250ms\"\nconnect = \"2h\"\nidle = \"none\"\nlinger = \"0s\"\n"
+        "keepalive = \"30s\"\n"
+        "half_closed = \"none\"\npartial_record = \"7s\"\n"
+        "[service.b.limits]\nsessions = 1\nsessions_per_client = 2\nhandshakes_per_client_per_second = 3\n"
+        "bytes_per_second_per_client = 1024\n"
+        "[service.a]\nlisten = [\"127.0.0.1:9\"]\nbackends = [\"unix:/x\"]\nmode = \"passthrough\"\n"
+        "proxy_protocol = { accept = \"required\", trust = [\"10.0.0.0/8\", \"::1\"] }\n"
+        "timeouts = { handshake = \"250ms\", keepalive = \"30s\" }\n");
+    assert_top_keys(c);
+    assert_service_keys(&c->services[0]);
     conf_free(c);
 }
 

@@ -195,11 +195,14 @@ static void any_changed_byte_is_borne(void **state) {
 
 static void odd_descriptors_are_refused(void **state) {
     uint32_t number = intercept(&tls13);
-    int blocking[2], file = open("/dev/null", O_RDWR | O_CLOEXEC);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, blocking), 0);
-    int odd[][2] = {
-        {blocking[0], offered.fds[1]}, {offered.fds[0], blocking[0]}, {file, offered.fds[1]}, {offered.fds[0], file}};
+    int packets[2], datagrams[2], file = open("/dev/null", O_RDWR | O_CLOEXEC);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, packets), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, datagrams), 0);
+    int odd[][2] = {{packets[0], offered.fds[1]},    {offered.fds[0], packets[0]}, {datagrams[0], offered.fds[1]},
+                    {offered.fds[0], datagrams[0]},  {file, offered.fds[1]},       {offered.fds[0], file},
+                    {offered.fds[0], offered.fds[1]}};
     for (size_t i = 0; i < ARRAY_LEN(odd); i++) {
+        bench_true_domains = i == ARRAY_LEN(odd) - 1; /* a Unix socket can be a backend's only */
         assert_int_equal(ipc_send(import_link, EXPORT_SESSIONS, offered.body, odd[i], 2), 0);
         turn_other(2);
         assert_int_not_equal(answered(), EXPORT_IS_TAKEN);
@@ -207,8 +210,11 @@ static void odd_descriptors_are_refused(void **state) {
     assert_int_equal(ipc_send(import_link, EXPORT_SESSIONS, offered.body, offered.fds, 1), 0);
     turn_other(2);
     assert_int_equal(answered(), EXPORT_IS_REFUSED);
-    close(blocking[0]);
-    close(blocking[1]);
+    bench_true_domains = false;
+    for (size_t i = 0; i < 2; i++) {
+        close(packets[i]);
+        close(datagrams[i]);
+    }
     close(file);
     expect_dropped(number);
 }

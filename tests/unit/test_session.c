@@ -247,6 +247,188 @@ static void a_client_that_does_not_close_is_left_after_the_linger_time(void **st
 }
 
 /* More than one turn's share of a closing client's bytes, and then its end, are all there already. */
+/* ---- one direction is over ---- */
+
+/* Second by second: what the kernel has got rid of shows only to those that look. */
+static void pass_ms(uint64_t ms) {
+    for (; ms >= 1000; ms -= 1000)
+        bench_later(1000);
+    bench_later(ms);
+}
+
+/* Neither side closes: whoever has been told an end has had its time, the other one gets the linger time. */
+static void a_half_closed_session_may_be_silent_for_a_while(void **state) {
+    for (size_t i = 0; ways(i); i++) {
+        for (unsigned by_client = 0; by_client < 2; by_client++) {
+            open_and_talk(ways(i));
+            bench_later(25000);
+            if (by_client)
+                client_end();
+            else
+                backend_end();
+            bench_settle();
+            pass_ms(bench_service.half_closed_ms - 100);
+            assert_non_null(bench_session());
+            assert_int_equal(bench_session()->state, SESSION_OPEN);
+            pass_ms(1200 + bench_service.half_closed_ms / 8 + (BENCH_MOVES ? bench_service.half_closed_ms : 0));
+            bench_settle();
+            assert_true(bench.client_heard_fin && (bench.backend_heard_fin || !by_client));
+            struct event e = expect_over(ERR_HALF_CLOSED);
+            assert_int_equal(e.client_end, !by_client ? END_CUT : ways(i)->suite ? END_TRUNCATED : END_CLOSE);
+            assert_int_equal(e.backend_end, by_client ? END_CUT : END_CLOSE);
+        }
+    }
+}
+
+static void a_half_closed_session_that_moves_bytes_goes_on(void **state) {
+    for (size_t i = 0; ways(i); i++) {
+        for (unsigned by_client = 0; by_client < 2; by_client++) {
+            open_and_talk(ways(i));
+            if (by_client)
+                client_end();
+            else
+                backend_end();
+            for (int k = 0; k < 20; k++) {
+                if (by_client)
+                    backend_write(10);
+                else
+                    client_say(10);
+                bench_settle();
+                bench_later(bench_service.half_closed_ms - 1000);
+            }
+            assert_int_equal(bench.up_got, bench.up_sent);
+            assert_int_equal(bench.down_got, bench.down_sent);
+            if (by_client)
+                backend_end();
+            else if (ways(i)->suite)
+                client_say_close();
+            bench_settle();
+            client_end();
+            bench_settle();
+            (void)expect_over(0);
+        }
+    }
+}
+
+/* For long a slow reader takes only what the kernel holds: that is no silence either. */
+static void a_half_closed_sessions_slow_reader_gets_all(void **state) {
+    uint64_t idle_ms = bench_service.idle_ms;
+    bench_service.idle_ms = CONF_NEVER;
+    for (size_t i = 0; ways(i); i++) {
+        open_and_talk(ways(i));
+        for (int k = 0; k < 20; k++) {
+            backend_write(60000);
+            bench_turn();
+        }
+        backend_end();
+        bench_turns(3);
+        for (int k = 0; bench.down_got < bench.down_sent && k < 10000; k++) {
+            client_read(9000);
+            bench_later(bench_service.half_closed_ms / 5);
+        }
+        assert_int_equal(bench.down_got, bench.down_sent);
+        if (ways(i)->suite)
+            client_say_close();
+        bench_settle();
+        client_end();
+        bench_settle();
+        (void)expect_over(0);
+    }
+    bench_service.idle_ms = idle_ms;
+}
+
+static void a_half_closed_sessions_reader_that_stops_is_not_waited_for(void **state) {
+    bench_moves = 0; /* each move allows a look more */
+    for (size_t i = 0; ways(i); i++) {
+        open_and_talk(ways(i));
+        for (int k = 0; k < 20; k++) {
+            backend_write(60000);
+            bench_turn();
+        }
+        client_end();
+        bench_turns(3);
+        pass_ms(bench_service.half_closed_ms * 9 / 8 + 1100);
+        pass_ms(bench_service.linger_ms + 100);
+        bench_expect_gone();
+        assert_int_equal(bench_event().reason, ERR_HALF_CLOSED);
+        bench_close();
+    }
+    bench_moves = BENCH_MOVES;
+}
+
+static void half_closed_may_be_none(void **state) {
+    uint64_t ms = bench_service.half_closed_ms;
+    bench_service.half_closed_ms = CONF_NEVER;
+    open_and_talk(&tls13);
+    backend_end();
+    bench_settle();
+    bench_later(ms * 2 - 5000); /* idle is a minute */
+    assert_non_null(bench_session());
+    bench_later(10000);
+    client_end();
+    bench_settle();
+    assert_int_equal(expect_over(ERR_IDLE).backend_end, END_CLOSE);
+    bench_service.half_closed_ms = ms;
+}
+
+/* ---- descriptors ---- */
+
+static int relay_fd(bool client) {
+    return client ? bench_session()->client_fd : bench_session()->backend_fd;
+}
+
+/* Whoever else has a socket can take its O_NONBLOCK away, or make close() wait: nothing here waits for it. */
+static void descriptors_that_block_hold_nobody_up(void **state) {
+    bench_moves = 0;
+    alarm(60);
+    for (size_t i = 0; ways(i); i++) {
+        struct bench_way way = *ways(i);
+        way.client_sndbuf = way.backend_sndbuf = 1;
+        bench_open(&way);
+        for (unsigned client = 0; client < 2; client++)
+            MUST(fcntl(relay_fd(client), F_SETFL, 0) == 0);
+        for (int k = 0; k < 20; k++) {
+            client_say(16384);
+            client_write(SIZE_MAX);
+            backend_write(60000);
+            bench_turn(); /* neither reads */
+        }
+        bench_settle();
+        assert_int_equal(bench.up_got, bench.up_sent);
+        assert_int_equal(bench.down_got, bench.down_sent);
+        backend_end();
+        bench_settle();
+        if (way.suite)
+            client_say_close();
+        bench_settle();
+        client_end();
+        bench_settle();
+        (void)expect_over(0);
+    }
+    alarm(0);
+    bench_moves = BENCH_MOVES;
+}
+
+/* A handed-over descriptor has to be a stream socket of TCP. */
+static void odd_descriptors_are_not_taken(void **state) {
+    static const int kinds[] = {SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM};
+    open_and_talk(&plain);
+    backend_end();
+    bench_settle();
+    client_end();
+    bench_settle();
+    (void)expect_over(0);
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        int fds[2];
+        MUST(socketpair(AF_UNIX, kinds[i] | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) == 0);
+        bench_true_domains = kinds[i] == SOCK_STREAM;
+        bench_hand_off(fds[1]);
+        assert_int_equal(relay.sessions.used, 0);
+        bench_true_domains = false;
+        close(fds[0]);
+    }
+}
+
 static void a_closing_clients_rest_is_read_to_its_end(void **state) {
     static uint8_t rest[200 * 1024];
     int large = 4 * 1024 * 1024;
@@ -583,6 +765,13 @@ int main(void) {
         cmocka_unit_test(key_updates_are_answered_also_while_nothing_else_moves),
         cmocka_unit_test(an_idle_session_is_ended_in_good_order),
         cmocka_unit_test(a_client_that_does_not_close_is_left_after_the_linger_time),
+        cmocka_unit_test(a_half_closed_session_may_be_silent_for_a_while),
+        cmocka_unit_test(a_half_closed_session_that_moves_bytes_goes_on),
+        cmocka_unit_test(a_half_closed_sessions_slow_reader_gets_all),
+        cmocka_unit_test(a_half_closed_sessions_reader_that_stops_is_not_waited_for),
+        cmocka_unit_test(half_closed_may_be_none),
+        cmocka_unit_test(descriptors_that_block_hold_nobody_up),
+        cmocka_unit_test(odd_descriptors_are_not_taken),
         cmocka_unit_test(a_closing_clients_rest_is_read_to_its_end),
         cmocka_unit_test(without_a_backend_the_client_is_told),
         cmocka_unit_test(all_addresses_of_a_name_are_tried),

@@ -102,6 +102,8 @@ static void assert_same_service(const struct conf_service *a, const struct conf_
     assert_int_equal(a->idle_ms, b->idle_ms);
     assert_int_equal(a->linger_ms, b->linger_ms);
     assert_int_equal(a->keepalive_ms, b->keepalive_ms);
+    assert_int_equal(a->half_closed_ms, b->half_closed_ms);
+    assert_int_equal(a->partial_record_ms, b->partial_record_ms);
     assert_int_equal(a->max_sessions, b->max_sessions);
     assert_int_equal(a->max_sessions_per_client, b->max_sessions_per_client);
     assert_int_equal(a->max_bytes_per_client, b->max_bytes_per_client);
