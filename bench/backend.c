@@ -45,7 +45,8 @@ static bool again(void) {
     return errno == EAGAIN || errno == EINTR;
 }
 
-/* Like servers in use, asks for room only while there is none: a Unix socket would otherwise wake us at each read of its peer. */
+/* Like servers in use, asks for room only while there is none: a Unix socket would otherwise wake us at each read of its peer.
+ */
 static bool watch(struct client *c, int operation, bool out) {
     struct epoll_event ev = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET | (out ? EPOLLOUT : 0u), .data.ptr = c};
     c->wants_out = out;

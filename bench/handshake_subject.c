@@ -141,7 +141,7 @@ static void product_end(struct subject *s) {
     struct handshake_result result;
     make_must(handshake_finish(s->handshake, &result) == 0, "finish");
     make_must(result.resumed == (s->session != NULL), "resumption");
-    plane_wipe(&result.plane);
+    record_layer_wipe(&result.record_layer);
     handshake_free(s->handshake);
     s->handshake = NULL;
 }

@@ -42,14 +42,14 @@ static void start_one(int client) {
     memset(&h.in, 1, sizeof(h.in));
     memset(&h.out, 2, sizeof(h.out));
     h.in.seq = h.out.seq = 7;
-    h.facts.client =
+    h.conn_info.client =
         (struct addr){.family = AF_INET, .port = (uint16_t)client, .ip = {192, 0, (uint8_t)(client >> 8), (uint8_t)client}};
-    h.facts.local = (struct addr){.family = AF_INET, .port = 443, .ip = {192, 0, 2, 2}};
-    h.facts.tls_version = TLS_1_3;
-    h.facts.suite = 0x1301;
-    h.facts.sni = span_str("www.example.org");
-    h.facts.alpn = span_str("h2");
-    h.facts.ja4 = span_str("t13d1516h2_8daaf6152771_e5627efa2ab1");
+    h.conn_info.local = (struct addr){.family = AF_INET, .port = 443, .ip = {192, 0, 2, 2}};
+    h.conn_info.tls_version = TLS_1_3;
+    h.conn_info.suite = 0x1301;
+    h.conn_info.sni = span_str("www.example.org");
+    h.conn_info.alpn = span_str("h2");
+    h.conn_info.ja4 = span_str("t13d1516h2_8daaf6152771_e5627efa2ab1");
     struct wr w = wr_of(body, sizeof(body));
     handoff_pack(&w, &h, HANDOFF_SESSION);
     MUST(wr_end(&w));

@@ -73,10 +73,10 @@ static EVP_PKEY *get(void *ctx, const struct creds *store, uint32_t key) {
 struct certs *signer_subject_certs(const char *key_type) {
     static const struct certs_keys keys = {get, NULL, NULL};
     struct certs *certs = NULL;
-    char *folder = make_folder(), line[256];
+    char *dir = make_dir(), line[256];
     struct text why = text_of(line, sizeof(line));
     struct shop *shop = shop_new();
-    const char *path = make_path(folder, "pair.pem");
+    const char *path = make_path(dir, "pair.pem");
     EVP_PKEY *key = make_key(key_type);
     X509 *cert = make_cert(key, &(struct make_spec){.cn = SERVICE_NAME, .san = "DNS:" SERVICE_NAME});
     int fd = -1;
@@ -89,6 +89,6 @@ struct certs *signer_subject_certs(const char *key_type) {
     X509_free(cert);
     EVP_PKEY_free(key);
     shop_free(shop);
-    make_folder_remove(folder);
+    make_dir_remove(dir);
     return certs;
 }

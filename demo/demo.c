@@ -48,32 +48,32 @@ struct demo {
     size_t bodies; /* bytes held by all requests; the server's thread only */
 };
 
-static json_t *exchange_facts(struct demo *d, int fd, json_t *facts) {
+static json_t *exchange_conn_info(struct demo *d, int fd, json_t *conn_info) {
     MUST(fd >= 0 && (size_t)fd < d->nhanded);
     pthread_mutex_lock(&d->lock);
     json_t *before = d->handed[fd];
-    d->handed[fd] = facts;
+    d->handed[fd] = conn_info;
     pthread_mutex_unlock(&d->lock);
     return before;
 }
 
 /* From the door. The server closes FD in any case. */
-static void on_connection(void *ctx, int fd, json_t *facts) {
+static void on_connection(void *ctx, int fd, json_t *conn_info) {
     static const struct sockaddr_un nobody = {.sun_family = AF_UNIX};
     struct demo *d = ctx;
-    json_decref(exchange_facts(d, fd, facts)); /* of one that the server dropped before it began */
+    json_decref(exchange_conn_info(d, fd, conn_info)); /* of one that the server dropped before it began */
     if (MHD_add_connection(d->daemon, fd, (const struct sockaddr *)&nobody, sizeof(nobody.sun_family)) != MHD_YES)
         (void)fprintf(stderr, "connection refused: %s\n", strerror(errno));
 }
 
-static void on_change(void *ctx, struct MHD_Connection *c, void **ret_facts, enum MHD_ConnectionNotificationCode what) {
+static void on_change(void *ctx, struct MHD_Connection *c, void **ret_conn_info, enum MHD_ConnectionNotificationCode what) {
     if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
-        json_decref(*ret_facts);
-        *ret_facts = NULL;
+        json_decref(*ret_conn_info);
+        *ret_conn_info = NULL;
         return;
     }
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
-    *ret_facts = info ? exchange_facts(ctx, info->connect_fd, NULL) : NULL;
+    *ret_conn_info = info ? exchange_conn_info(ctx, info->connect_fd, NULL) : NULL;
 }
 
 static void drop_body(struct demo *d, struct request *r) {
@@ -132,15 +132,15 @@ static enum MHD_Result answer_refusal(struct MHD_Connection *c, unsigned status)
         c, status, status == MHD_HTTP_CONTENT_TOO_LARGE ? "a body may have 64 MiB\n" : "too many bytes are held already\n");
 }
 
-static enum MHD_Result answer_json(struct MHD_Connection *c, const json_t *facts) {
-    char *text = json_dumps(facts, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+static enum MHD_Result answer_json(struct MHD_Connection *c, const json_t *conn_info) {
+    char *text = json_dumps(conn_info, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
     if (!text)
         return MHD_NO;
     return answer(c, MHD_HTTP_OK, "application/json",
                   MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE));
 }
 
-static enum MHD_Result answer_page(struct MHD_Connection *c, const json_t *facts) {
+static enum MHD_Result answer_page(struct MHD_Connection *c, const json_t *conn_info) {
     char nonce[32], policy[256];
     struct text n = text_of(nonce, sizeof(nonce)), p = text_of(policy, sizeof(policy));
     text_addf(&n, "%016llx", (unsigned long long)rand_u64());
@@ -149,7 +149,7 @@ static enum MHD_Result answer_page(struct MHD_Connection *c, const json_t *facts
               "img-src data:; base-uri 'none'",
               nonce, nonce);
     size_t len = 0;
-    char *page = page_write(facts, nonce, &len);
+    char *page = page_write(conn_info, nonce, &len);
     if (!page)
         return MHD_NO;
     struct MHD_Response *r = MHD_create_response_from_buffer(len, page, MHD_RESPMEM_MUST_FREE);
@@ -181,9 +181,9 @@ static enum MHD_Result answer_request(struct MHD_Connection *c, const char *path
     if (!is_one_of(method, MHD_HTTP_METHOD_GET, MHD_HTTP_METHOD_HEAD))
         return answer_plain(c, MHD_HTTP_METHOD_NOT_ALLOWED, "GET, POST or PUT\n");
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    json_t *facts = facts_of_request(c, method, path, version, info ? info->socket_context : NULL);
-    enum MHD_Result ok = strcmp(path, "/facts") == 0 ? answer_json(c, facts) : answer_page(c, facts);
-    json_decref(facts);
+    json_t *conn_info = conn_info_of_request(c, method, path, version, info ? info->socket_context : NULL);
+    enum MHD_Result ok = strcmp(path, "/facts") == 0 ? answer_json(c, conn_info) : answer_page(c, conn_info);
+    json_decref(conn_info);
     return ok;
 }
 

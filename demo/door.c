@@ -108,7 +108,7 @@ static bool advance(struct door *d, struct caller *c, uint64_t now_ms) {
     if (step == STEP_WANT_READ && now_ms < c->deadline_ms)
         return true;
     if (step == STEP_DONE) {
-        d->fn(d->ctx, c->fd, in.len ? facts_of_header(span_of(c->head, in.len), &in) : NULL);
+        d->fn(d->ctx, c->fd, in.len ? conn_info_of_header(span_of(c->head, in.len), &in) : NULL);
     } else {
         if (step != STEP_EOF)
             (void)fprintf(stderr, "connection closed: %s\n",

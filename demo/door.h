@@ -11,7 +11,7 @@
 #include "base/defs.h"
 
 /* Takes the descriptor and FACTS (NULL: the connection began without a PROXY header). */
-typedef void (*door_fn)(void *ctx, int fd, json_t *facts);
+typedef void (*door_fn)(void *ctx, int fd, json_t *conn_info);
 
 /* A listening socket at PATH; a socket file that nobody listens on any more is replaced. Negative: errno tells. */
 MUST_CHECK int door_open(const char *path);

@@ -75,7 +75,7 @@ static void add_tlvs(json_t *o, struct rd *r) {
     }
 }
 
-json_t *facts_of_header(struct span header, const struct proxy_in *in) {
+json_t *conn_info_of_header(struct span header, const struct proxy_in *in) {
     static const char *const keys[] = {"tls_version", "cipher",    "alpn",   "authority", "client_name",
                                        "client",      "unique_id", "verify", "crc32c"};
     json_t *o = json_object();
@@ -116,7 +116,8 @@ static enum MHD_Result add_field(void *ctx, enum MHD_ValueKind kind, const char 
     return MHD_YES;
 }
 
-json_t *facts_of_request(struct MHD_Connection *c, const char *method, const char *path, const char *version, json_t *proxy) {
+json_t *conn_info_of_request(struct MHD_Connection *c, const char *method, const char *path, const char *version,
+                             json_t *proxy) {
     json_t *o = json_object(), *headers = json_object(), *query = json_object();
     (void)MHD_get_connection_values(c, MHD_HEADER_KIND, add_field, headers);
     (void)MHD_get_connection_values(c, MHD_GET_ARGUMENT_KIND, add_field, query);

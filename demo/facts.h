@@ -9,7 +9,8 @@
 struct MHD_Connection;
 
 /* A PROXY header that proxy_in_read() found whole: addresses, and for version 2 what its TLVs tell. Null when out of memory. */
-json_t *facts_of_header(struct span header, const struct proxy_in *in);
+json_t *conn_info_of_header(struct span header, const struct proxy_in *in);
 
 /* The request as it came; PROXY (may be NULL) is borrowed. */
-json_t *facts_of_request(struct MHD_Connection *c, const char *method, const char *path, const char *version, json_t *proxy);
+json_t *conn_info_of_request(struct MHD_Connection *c, const char *method, const char *path, const char *version,
+                             json_t *proxy);

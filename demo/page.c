@@ -142,19 +142,19 @@ static void write_proxy(FILE *f, const json_t *proxy) {
                   json_is_true(json_object_get(proxy, "local")) ? ", local" : "");
 }
 
-static void write_request(FILE *f, const json_t *facts) {
+static void write_request(FILE *f, const json_t *conn_info) {
     const char *name;
-    json_t *value, *headers = json_object_get(facts, "headers");
+    json_t *value, *headers = json_object_get(conn_info, "headers");
     (void)fputs("<section><h2>The request</h2><dl>\n", f);
-    row(f, "Method", text_of_key(facts, "method"));
-    row(f, "Path", text_of_key(facts, "path"));
-    row(f, "Protocol", text_of_key(facts, "http"));
+    row(f, "Method", text_of_key(conn_info, "method"));
+    row(f, "Path", text_of_key(conn_info, "path"));
+    row(f, "Protocol", text_of_key(conn_info, "http"));
     json_object_foreach(headers, name, value) row(f, name, json_string_value(value));
     (void)fputs("</dl></section>\n", f);
 }
 
-static void write_document(FILE *f, const json_t *facts, const char *nonce) {
-    const json_t *proxy = json_object_get(facts, "proxy");
+static void write_document(FILE *f, const json_t *conn_info, const char *nonce) {
+    const json_t *proxy = json_object_get(conn_info, "proxy");
     (void)fprintf(f,
                   "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
                   "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
@@ -166,16 +166,16 @@ static void write_document(FILE *f, const json_t *facts, const char *nonce) {
     write_chips(f, proxy);
     (void)fputs("<div class=\"grid\">\n", f);
     write_proxy(f, proxy);
-    write_request(f, facts);
+    write_request(f, conn_info);
     (void)fprintf(f, "%s</div></main>\n<script nonce=\"%s\">\n%s</script></body></html>\n", form, nonce, script);
 }
 
-char *page_write(const json_t *facts, const char *nonce, size_t *ret_len) {
+char *page_write(const json_t *conn_info, const char *nonce, size_t *ret_len) {
     char *page = NULL;
     FILE *f = open_memstream(&page, ret_len);
     if (!f)
         return NULL;
-    write_document(f, facts, nonce);
+    write_document(f, conn_info, nonce);
     bool bad = ferror(f);
     if (fclose(f) != 0 || bad) {
         free(page);

@@ -9,9 +9,9 @@
 #include <sys/stat.h>
 
 #include "base/fds.h"
+#include "cli/capabilities.h"
 #include "cli/check.h"
 #include "cli/command.h"
-#include "cli/probes.h"
 #include "cli/run.h"
 #include "cli/show.h"
 #include "cli/ticket_secret.h"
@@ -27,7 +27,7 @@
 #include "tls/libcrypto.h"
 #include "tls/suite.h"
 #include "wire/roles.h"
-#include "wire/walls.h"
+#include "wire/sandbox.h"
 
 static const char *suite_name(uint16_t id) {
     const struct suite *s = suite_by_id(id);
@@ -40,11 +40,11 @@ static const char *group_name(uint16_t id) {
 }
 
 /* What the config role reads is the operator's, yet a parser is a parser. */
-static bool close_config_walls(void) {
+static bool enter_config_sandbox(void) {
     char line[256];
     struct text why = text_of(line, sizeof(line));
     unsigned missing;
-    if (walls_close(ROLE_CONFIG, &(struct walls){.user = NULL}, &missing, &why) == 0)
+    if (sandbox_enter(ROLE_CONFIG, &(struct sandbox){.user = NULL}, &missing, &why) == 0)
         return true;
     fprintf(stderr, "tls-off: config: %s\n", line);
     return false;
@@ -62,11 +62,11 @@ static int run_role(enum role role) {
         return 1;
     switch (role) {
     case ROLE_SUPERVISOR:
-        return supervisor_rehearse(ROLE_CONTROL_FD);
+        return supervisor_dry_run(ROLE_CONTROL_FD);
     case ROLE_CONFIG:
-        if (!close_config_walls())
+        if (!enter_config_sandbox())
             return 1;
-        return config_role_run(ROLE_CONTROL_FD, tls_probes(0));
+        return config_role_run(ROLE_CONTROL_FD, tls_capabilities(0));
     case ROLE_OBSERVER:
         return observer_run(ROLE_CONTROL_FD, &names);
     case ROLE_RESOLVER:

@@ -79,18 +79,18 @@ static bool takes_uri(struct span rule, struct span uri) {
     return rule.len == uri.len; /* both end with a slash */
 }
 
-bool client_rule_takes(const struct client_rule *r, enum named_by by, struct span value) {
+bool client_rule_takes(const struct client_rule *r, enum identity_source by, struct span value) {
     if (r->by != by)
         return false;
     switch (by) {
-    case NAMED_BY_DNS:
+    case IDENTITY_DNS:
         return takes_host(r->value, value);
-    case NAMED_BY_URI:
+    case IDENTITY_URI:
         return takes_uri(r->value, value);
-    case NAMED_BY_SPKI:
+    case IDENTITY_SPKI:
         return value.len == sizeof(r->spki) && memcmp(value.p, r->spki, sizeof(r->spki)) == 0;
-    case NAMED_BY_CN:
-    case NAMED_BY_OU:
+    case IDENTITY_CN:
+    case IDENTITY_OU:
         return span_eq(r->value, value);
     default:
         return false;
@@ -193,18 +193,18 @@ static int read_spki(struct client_rule *r, struct text *why) {
 
 int client_rule_read(const char *text, struct client_rule *ret, struct text *why) {
     const char *rest = NULL;
-    struct client_rule r = {.by = named_by_prefix(text, &rest)};
-    if (r.by == NAMED_BY_NOTHING)
+    struct client_rule r = {.by = identity_source_prefix(text, &rest)};
+    if (r.by == IDENTITY_NOTHING)
         return refuse(why, "a rule that begins with \"dns:\", \"uri:\", \"cn:\", \"ou:\" or \"spki-sha256:\"");
     r.value = span_str(rest);
     if (r.value.len == 0 || strlen(text) > CLIENT_RULE_MAX)
         return refuse(why, "1 to 500 bytes behind the colon");
     int err = 0;
-    if (r.by == NAMED_BY_DNS)
+    if (r.by == IDENTITY_DNS)
         err = read_dns(&r, why);
-    else if (r.by == NAMED_BY_URI)
+    else if (r.by == IDENTITY_URI)
         err = read_uri(&r, why);
-    else if (r.by == NAMED_BY_SPKI)
+    else if (r.by == IDENTITY_SPKI)
         err = read_spki(&r, why);
     if (err == 0)
         *ret = r;

@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #include "base/defs.h"
-#include "base/named_by.h"
+#include "base/identity_source.h"
 #include "base/span.h"
 #include "base/text.h"
 
@@ -23,7 +23,7 @@
 #define CLIENT_RULE_SPKI_LEN 32
 
 struct client_rule {
-    enum named_by by;
+    enum identity_source by;
     struct span value; /* behind the colon; borrows the text */
     uint8_t spki[CLIENT_RULE_SPKI_LEN];
 };
@@ -32,4 +32,4 @@ struct client_rule {
 MUST_CHECK int client_rule_read(const char *text, struct client_rule *ret, struct text *why);
 
 /* Whether a certificate's name of this kind is what the rule says; VALUE is outside bytes, for NAMED_BY_SPKI the digest. */
-bool client_rule_takes(const struct client_rule *r, enum named_by by, struct span value);
+bool client_rule_takes(const struct client_rule *r, enum identity_source by, struct span value);

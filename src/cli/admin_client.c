@@ -125,7 +125,7 @@ json_t *admin_ask(const struct admin_args *a, const char *method, const char *ta
 }
 
 int admin_print_json(const json_t *tree) {
-    return json_dumpf(tree, stdout, JSON_COMPACT) == 0 && putchar('\n') >= 0 && fflush(stdout) == 0 ? EXIT_WELL : EXIT_INPUT;
+    return json_dumpf(tree, stdout, JSON_COMPACT) == 0 && putchar('\n') >= 0 && fflush(stdout) == 0 ? EXIT_OK : EXIT_INPUT;
 }
 
 void admin_print_lines(FILE *to, const char *head, const char *text) {

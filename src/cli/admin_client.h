@@ -9,7 +9,7 @@
 #include "base/defs.h"
 #include "conf/conf.h"
 
-enum { EXIT_WELL, EXIT_INPUT, EXIT_USAGE, EXIT_NOBODY };
+enum { EXIT_OK, EXIT_INPUT, EXIT_USAGE, EXIT_NOBODY };
 
 struct admin_args {
     char path[CONF_SOCKET_PATH_MAX + 1];

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/probes.h"
+#include "cli/capabilities.h"
 #include "conf/load.h"
 #include "tls/cert_load.h"
 
@@ -27,14 +27,14 @@ int cmd_check(int argc, char **argv) {
     }
     const char *file = argv[1];
     struct faults f;
-    faults_init(&f);
-    struct conf *c = conf_load_file(file, LOAD_FOR_CHECK, tls_probes(CERT_LOAD_KEYS), &f);
+    diagnostics_init(&f);
+    struct conf *c = conf_load_file(file, LOAD_FOR_CHECK, tls_capabilities(CERT_LOAD_KEYS), &f);
     int ret = c ? 0 : 1;
     if (f.text)
         (void)fputs(f.text, stderr); /* nowhere left to complain */
     if (c && (printf("%s: ok\n", file) < 0 || fflush(stdout) != 0))
         ret = 1;
     conf_free(c);
-    faults_fini(&f);
+    diagnostics_fini(&f);
     return ret;
 }

@@ -70,13 +70,13 @@ static uint64_t hand_in(const struct wish *w, int *ret_exit) {
     return id;
 }
 
-static int tell(const struct wish *w, const json_t *o, bool well) {
+static int tell(const struct wish *w, const json_t *o, bool ok) {
     const char *text = admin_text(o, "text");
     if (w->args.json)
         (void)admin_print_json(o); /* the exit status says what counts */
-    else if (text[0] || !well)
-        admin_print_lines(well ? stdout : stderr, well ? "" : "tls-off: refused:", text);
-    return well ? EXIT_WELL : EXIT_INPUT;
+    else if (text[0] || !ok)
+        admin_print_lines(ok ? stdout : stderr, ok ? "" : "tls-off: refused:", text);
+    return ok ? EXIT_OK : EXIT_INPUT;
 }
 
 /* One look. -1: no result yet. *RET_UNKNOWN: it answered, and knows of no such wish. */
@@ -140,11 +140,11 @@ static int await(const struct wish *w, uint64_t id) {
 }
 
 static int run(int argc, char **argv, const char *usage, struct wish *w, admin_flag_fn flag) {
-    int status = EXIT_WELL;
+    int status = EXIT_OK;
     if (!admin_args_read(argc, argv, usage, NULL, flag, w, &w->args))
         return EXIT_USAGE;
     if (w->args.help)
-        return EXIT_WELL;
+        return EXIT_OK;
     uint64_t id = hand_in(w, &status);
     return id ? await(w, id) : status;
 }

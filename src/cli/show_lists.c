@@ -71,7 +71,7 @@ static json_t *ask(int argc, char **argv, const char *path, const char *usage, a
         *ret_exit = EXIT_USAGE;
         return NULL;
     }
-    *ret_exit = EXIT_WELL;
+    *ret_exit = EXIT_OK;
     if (!l->limited && !l->args.json)
         admin_add_query(&l->t, "limit", LIMIT_DEFAULT);
     return l->args.help ? NULL : admin_ask(&l->args, "GET", l->target, ret_exit);

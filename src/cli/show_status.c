@@ -6,8 +6,8 @@
 #include "cli/show.h"
 #include "cli/table.h"
 
-#define EXPIRY_TOLD_DAYS 30
-#define CERTS_TOLD       10
+#define EXPIRY_SHOWN_DAYS 30
+#define CERTS_SHOWN       10
 
 static const char usage[] =
     "usage: tls-off status [--admin PATH] [--json]\n"
@@ -168,7 +168,7 @@ static void put_certificates(const json_t *s, size_t width) {
         struct tm tm;
         char day[16] = "";
         const char *name = json_string_value(json_array_get(json_object_get(c, "names"), 0));
-        if (t.rows > CERTS_TOLD || admin_number(c, "days_left") > EXPIRY_TOLD_DAYS)
+        if (t.rows > CERTS_SHOWN || admin_number(c, "days_left") > EXPIRY_SHOWN_DAYS)
             break;
         if (services == 0)
             continue;
@@ -187,7 +187,7 @@ static void put_certificates(const json_t *s, size_t width) {
 
 int cmd_status(int argc, char **argv) {
     struct admin_args a;
-    int status = EXIT_WELL;
+    int status = EXIT_OK;
     if (!admin_args_read(argc, argv, usage, NULL, NULL, NULL, &a))
         return EXIT_USAGE;
     json_t *s = a.help ? NULL : admin_ask(&a, "GET", "/status.json", &status);
@@ -207,7 +207,7 @@ int cmd_status(int argc, char **argv) {
             putchar('\n');
         put_processes(s, width);
         put_certificates(s, width);
-        status = fflush(stdout) == 0 ? EXIT_WELL : EXIT_INPUT;
+        status = fflush(stdout) == 0 ? EXIT_OK : EXIT_INPUT;
     }
     json_decref(s);
     return status;

@@ -215,7 +215,7 @@ int cmd_top(int argc, char **argv) {
     if (!admin_args_read(argc, argv, usage, NULL, NULL, NULL, &t.args))
         return EXIT_USAGE;
     if (t.args.help)
-        return EXIT_WELL;
+        return EXIT_OK;
     if (t.args.json || !isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)) {
         fprintf(stderr, "tls-off top: needs a terminal; `tls-off status --json` is for programs\n");
         return EXIT_USAGE;
@@ -233,5 +233,5 @@ int cmd_top(int argc, char **argv) {
     loop(&t);
     (void)curses.endwin(); /* nothing more to be done about a terminal that is gone */
     top_free(&t);
-    return EXIT_WELL;
+    return EXIT_OK;
 }

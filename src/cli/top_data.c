@@ -81,11 +81,11 @@ static bool fetch_status(struct top *t, int *ret_err) {
 
 bool top_fetch(struct top *t) {
     int err = 0;
-    bool well = fetch_status(t, &err) && (t->followed[0] ? fetch_followed(t, &err) : fetch_clients(t, &err));
-    if (!well && t->err == 0)
+    bool ok = fetch_status(t, &err) && (t->followed[0] ? fetch_followed(t, &err) : fetch_clients(t, &err));
+    if (!ok && t->err == 0)
         t->since_ms = clock_mono_ms();
-    t->err = well ? 0 : err;
-    return well;
+    t->err = ok ? 0 : err;
+    return ok;
 }
 
 void top_free(struct top *t) {

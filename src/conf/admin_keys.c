@@ -23,12 +23,12 @@ void read_admin_mode(struct reading *r, const struct toml_node *node) {
     const char *s = node->string[0] == '0' ? node->string + 1 : node->string;
     uint32_t mode = 0;
     size_t n = strlen(s);
-    bool well = n == 3;
-    for (size_t i = 0; i < n && well; i++) {
-        well = s[i] >= '0' && s[i] <= '7' && !(s[i] & 1);
+    bool ok = n == 3;
+    for (size_t i = 0; i < n && ok; i++) {
+        ok = s[i] >= '0' && s[i] <= '7' && !(s[i] & 1);
         mode = mode << 3 | (uint32_t)(s[i] - '0');
     }
-    if (well && (mode & 0600) == 0600)
+    if (ok && (mode & 0600) == 0600)
         r->l->conf->admin.mode = mode;
     else
         reading_refuse(r, node, "an octal mode like \"0600\" or \"0660\"");

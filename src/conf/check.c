@@ -64,7 +64,7 @@ static void check_suites(struct load *l, size_t i) {
     bool fits = s->mode == MODE_PASSTHROUGH || s->nsuites == 0;
     for (size_t k = 0; k < s->nsuites && !fits; k++) {
         uint16_t id = 0, version = 0;
-        for (size_t j = 0; l->probes->suite_at(j, &id, &version) && !fits; j++)
+        for (size_t j = 0; l->capabilities->suite_at(j, &id, &version) && !fits; j++)
             fits = id == s->suites[k] && version >= s->min_version;
     }
     if (!fits)

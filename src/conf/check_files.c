@@ -51,7 +51,7 @@ static bool make_selfsigned(struct load *l) {
     if (l->flags & LOAD_FOR_CHECK)
         return true;
     make_parents(l->conf->state_dir);
-    if (l->probes->ensure_selfsigned(l->conf->state_dir, &made, &why) == 0)
+    if (l->capabilities->ensure_selfsigned(l->conf->state_dir, &made, &why) == 0)
         return true;
     load_error(l, load_top_at(l, KEY_STATE_DIR), "state_dir", "%s",
                why.len ? reason : "the self-made certificate cannot be kept there");
@@ -63,12 +63,12 @@ static bool use_selfsigned(struct load *l, size_t i) {
     struct conf *c = l->conf;
     struct conf_service *s = &c->services[i];
     char name[PATH_MAX];
-    const char *folder = load_path(l, c->state_dir), *pair[2];
+    const char *dir = load_path(l, c->state_dir), *pair[2];
     if (!make_selfsigned(l))
         return false;
     for (size_t k = 0; k < 2; k++) {
         struct text t = text_of(name, sizeof(name));
-        text_addf(&t, "%s/%s", folder ? folder : "", k == 0 ? SELFSIGNED_CERT : SELFSIGNED_KEY);
+        text_addf(&t, "%s/%s", dir ? dir : "", k == 0 ? SELFSIGNED_CERT : SELFSIGNED_KEY);
         pair[k] = conf_strdup(c, name);
     }
     s->certs = conf_alloc(c, sizeof(*s->certs));
@@ -91,7 +91,7 @@ static void check_certs(struct load *l) {
         if (selfsigned)
             made = made && use_selfsigned(l, i);
         /* a check makes none, so there may be none to look at */
-        conf_creds_service(c, i, selfsigned && (!made || (l->flags & LOAD_FOR_CHECK)), l->probes, say_there, l);
+        conf_creds_service(c, i, selfsigned && (!made || (l->flags & LOAD_FOR_CHECK)), l->capabilities, say_there, l);
     }
 }
 
@@ -105,8 +105,8 @@ static void check_state_dir(struct load *l) {
 /* The file itself must be a writable file, or not be there and its folder writable. */
 static void check_log_file(struct load *l) {
     const char *file = l->conf->log_file;
-    char folder[PATH_MAX];
-    struct text t = text_of(folder, sizeof(folder));
+    char dir[PATH_MAX];
+    struct text t = text_of(dir, sizeof(dir));
     const char *slash = strrchr(file, '/');
     struct stat st;
     text_add_span(&t, span_of(file, MAX((size_t)(slash - file), (size_t)1)));
@@ -116,12 +116,10 @@ static void check_log_file(struct load *l) {
             load_error(l, at, "log.target", "found the folder \"%s\", expected a file name", file);
         else if (access(file, W_OK) != 0)
             load_error(l, at, "log.target", "found \"%s\", which cannot be written: %s", file, strerror(errno));
-    } else if (stat(folder, &st) != 0 || !S_ISDIR(st.st_mode)) {
-        load_error(l, at, "log.target", "found \"%s\", expected a file in a folder that exists (\"%s\" does not)", file,
-                   folder);
-    } else if (access(folder, W_OK | X_OK) != 0) {
-        load_error(l, at, "log.target", "found \"%s\", but nothing can be written to \"%s\": %s", file, folder,
-                   strerror(errno));
+    } else if (stat(dir, &st) != 0 || !S_ISDIR(st.st_mode)) {
+        load_error(l, at, "log.target", "found \"%s\", expected a file in a folder that exists (\"%s\" does not)", file, dir);
+    } else if (access(dir, W_OK | X_OK) != 0) {
+        load_error(l, at, "log.target", "found \"%s\", but nothing can be written to \"%s\": %s", file, dir, strerror(errno));
     }
 }
 
@@ -176,7 +174,7 @@ void check_files(struct load *l) {
     check_certs(l);
     check_log(l);
     check_congestion(l);
-    if (!l->probes->engine_usable(l->conf->engine))
+    if (!l->capabilities->engine_usable(l->conf->engine))
         load_error(l, load_top_at(l, KEY_ENGINE), "engine", "found \"%s\", which does not work on this machine",
                    l->conf->engine);
 }

@@ -162,7 +162,7 @@ static bool is_shared(const struct conf *c, uint16_t service, uint16_t listener)
 static void gather_names(const struct load *l, struct names *ret) {
     for (uint16_t i = 0; i < l->conf->nservices; i++) {
         ret->service = i;
-        l->probes->each_name(l->probes->creds, i, take_name, ret);
+        l->capabilities->each_name(l->capabilities->creds, i, take_name, ret);
     }
     if (ret->n)
         qsort(ret->all, ret->n, sizeof(*ret->all), by_service);

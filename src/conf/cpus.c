@@ -27,10 +27,10 @@ static FILE *open_below(const char *root, const char *path) {
 }
 
 /* The first line of a file, without its end; false when there is none. */
-static bool first_line(const char *root, const char *folder, const char *file, char to[static 64]) {
+static bool first_line(const char *root, const char *dir, const char *file, char to[static 64]) {
     char name[PATH_MAX];
     struct text t = text_of(name, sizeof(name));
-    text_addf(&t, "%s/%s", folder, file);
+    text_addf(&t, "%s/%s", dir, file);
     FILE *f = t.cut ? NULL : open_below(root, name);
     bool there = f && fgets(to, 64, f);
     if (f)
@@ -49,34 +49,34 @@ static uint32_t round_up(const char *quota_us, const char *period_us) {
 }
 
 /* Of one group. */
-static uint32_t quota_of(const char *root, const char *folder) {
+static uint32_t quota_of(const char *root, const char *dir) {
     char quota[64], period[64];
-    if (first_line(root, folder, "cpu.max", quota)) {
+    if (first_line(root, dir, "cpu.max", quota)) {
         char *space = strchr(quota, ' ');
         if (!space)
             return UINT32_MAX;
         *space = 0;
         return round_up(quota, space + 1);
     }
-    if (first_line(root, folder, "cpu.cfs_quota_us", quota) && first_line(root, folder, "cpu.cfs_period_us", period))
+    if (first_line(root, dir, "cpu.cfs_quota_us", quota) && first_line(root, dir, "cpu.cfs_period_us", period))
         return round_up(quota, period);
     return UINT32_MAX;
 }
 
 /* Of the group at PATH below MOUNT, and of all its parents there. */
 static uint32_t quota_up(const char *root, const char *mount, const char *path) {
-    char folder[PATH_MAX];
-    struct text t = text_of(folder, sizeof(folder));
+    char dir[PATH_MAX];
+    struct text t = text_of(dir, sizeof(dir));
     text_addf(&t, "%s%s", mount, strcmp(path, "/") == 0 ? "" : path);
     uint32_t least = UINT32_MAX;
     size_t top = strlen(mount);
     if (t.cut)
         return least;
     for (;;) {
-        uint32_t n = quota_of(root, folder);
+        uint32_t n = quota_of(root, dir);
         least = MIN(least, n);
-        char *slash = strrchr(folder, '/');
-        if (!slash || (size_t)(slash - folder) < top)
+        char *slash = strrchr(dir, '/');
+        if (!slash || (size_t)(slash - dir) < top)
             return least;
         *slash = 0;
     }

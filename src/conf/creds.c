@@ -18,7 +18,7 @@ static void warn(void *ctx, const char *text) {
     p->say(p->ctx, p->service, p->k, false, text);
 }
 
-static void load_one(const struct conf_cert *cert, const struct conf_probes *probes, struct place *p) {
+static void load_one(const struct conf_cert *cert, const struct conf_capabilities *capabilities, struct place *p) {
     char reason[WHY_MAX];
     struct text why = text_of(reason, sizeof(reason));
     struct stat st;
@@ -26,39 +26,39 @@ static void load_one(const struct conf_cert *cert, const struct conf_probes *pro
     if (!cert->key && stat(cert->cert, &st) == 0 && !S_ISDIR(st.st_mode))
         text_addf(&why, "found the file \"%s\", expected a folder or { cert = \"FILE\", key = \"FILE\" }", cert->cert);
     else
-        err = probes->add_certs(probes->creds, cert, &why, warn, p);
+        err = capabilities->add_certs(capabilities->creds, cert, &why, warn, p);
     if (err)
         p->say(p->ctx, p->service, p->k, true, why.len ? reason : cert->cert);
 }
 
 /* What clients' certificates are held against. */
-static void load_clients(const struct conf_service *s, const struct conf_probes *probes, struct place *p) {
+static void load_clients(const struct conf_service *s, const struct conf_capabilities *capabilities, struct place *p) {
     char reason[WHY_MAX];
     struct text why = text_of(reason, sizeof(reason));
     if (s->client_auth == CLIENT_AUTH_NONE || !s->client_ca) /* that it is missing has been said */
         return;
     p->k = CONF_CREDS_CA;
-    int err = probes->add_client_ca(probes->creds, s->client_ca, &why, warn, p);
+    int err = capabilities->add_client_ca(capabilities->creds, s->client_ca, &why, warn, p);
     if (err == 0 && s->client_crl) {
         p->k = CONF_CREDS_CRL;
-        err = probes->add_client_crl(probes->creds, s->client_crl, &why, warn, p);
+        err = capabilities->add_client_crl(capabilities->creds, s->client_crl, &why, warn, p);
     }
     if (err)
         p->say(p->ctx, p->service, p->k, true, why.len ? reason : "out of memory");
 }
 
-void conf_creds_service(const struct conf *c, size_t i, bool skip, const struct conf_probes *probes, conf_creds_fn say,
-                        void *ctx) {
+void conf_creds_service(const struct conf *c, size_t i, bool skip, const struct conf_capabilities *capabilities,
+                        conf_creds_fn say, void *ctx) {
     const struct conf_service *s = &c->services[i];
     struct place p = {say, ctx, i, 0};
-    if (probes->add_service(probes->creds, s->name) < 0) {
+    if (capabilities->add_service(capabilities->creds, s->name) < 0) {
         say(ctx, i, 0, true, "out of memory");
         return;
     }
     for (; !skip && p.k < s->ncerts; p.k++)
-        load_one(&s->certs[p.k], probes, &p);
+        load_one(&s->certs[p.k], capabilities, &p);
     if (!skip)
-        load_clients(s, probes, &p);
+        load_clients(s, capabilities, &p);
 }
 
 struct naming {
@@ -71,13 +71,13 @@ static void say_by_key(void *ctx, size_t service, size_t k, bool is_error, const
     char key[128];
     const char *of = k == CONF_CREDS_CA ? "client_auth.ca" : k == CONF_CREDS_CRL ? "client_auth.crl" : "certificates";
     (void)snprintf(key, sizeof(key), "service.%s.%s", n->c->services[service].name, of); /* cut is fine in a message */
-    faults_add(n->f, is_error, "certificates", key, "%s", text);
+    diagnostics_add(n->f, is_error, "certificates", key, "%s", text);
 }
 
-bool conf_creds_load(const struct conf *c, const struct conf_probes *probes, struct faults *f) {
+bool conf_creds_load(const struct conf *c, const struct conf_capabilities *capabilities, struct faults *f) {
     struct naming n = {c, f};
     for (size_t i = 0; i < c->nservices; i++)
-        conf_creds_service(c, i, false, probes, say_by_key, &n);
-    faults_close(f);
+        conf_creds_service(c, i, false, capabilities, say_by_key, &n);
+    diagnostics_close(f);
     return f->errors == 0;
 }

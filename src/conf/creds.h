@@ -18,8 +18,8 @@
 typedef void (*conf_creds_fn)(void *ctx, size_t service, size_t k, bool is_error, const char *text);
 
 /* Service I, the next in order: all that its keys name. SKIP: its certificates are left out. */
-void conf_creds_service(const struct conf *c, size_t i, bool skip, const struct conf_probes *probes, conf_creds_fn say,
-                        void *ctx);
+void conf_creds_service(const struct conf *c, size_t i, bool skip, const struct conf_capabilities *capabilities,
+                        conf_creds_fn say, void *ctx);
 
 /* All services of a running configuration; faults are named by their keys. True when there was no error. */
-bool conf_creds_load(const struct conf *c, const struct conf_probes *probes, struct faults *f);
+bool conf_creds_load(const struct conf *c, const struct conf_capabilities *capabilities, struct faults *f);

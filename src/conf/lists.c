@@ -4,8 +4,8 @@
 #include "base/client_rule.h"
 #include "base/err.h"
 #include "base/text.h"
-#include "conf/nearest.h"
 #include "conf/schema.h"
+#include "conf/suggestion.h"
 
 /* Says so when the list is too long; how many items to read. */
 static size_t list_len(struct reading *r, const struct toml_node *list, size_t max) {
@@ -111,7 +111,7 @@ static const char *pair_file(struct reading *r, const struct toml_node *n, const
 static void read_pair(struct reading *r, const struct toml_node *item, struct conf_cert *ret) {
     static const char *const names[] = {"cert", "key", "passphrase", NULL};
     const char *files[3] = {NULL};
-    bool well = true;
+    bool ok = true;
     for (size_t i = 0; i < item->nchildren; i++) {
         size_t k = 0;
         while (names[k] && strcmp(item->children[i].key, names[k]) != 0)
@@ -125,9 +125,9 @@ static void read_pair(struct reading *r, const struct toml_node *item, struct co
             files[k] = pair_file(r, n, names[k]);
         else if (k < 2)
             load_error(r->l, item->at, r->key, "found no \"%s\", expected { cert = \"FILE\", key = \"FILE\" }", names[k]);
-        well = well && (files[k] || (!n && k == 2));
+        ok = ok && (files[k] || (!n && k == 2));
     }
-    if (well)
+    if (ok)
         *ret = (struct conf_cert){.cert = files[0], .key = files[1], .passphrase = files[2]};
 }
 
@@ -169,7 +169,7 @@ void read_alpn(struct reading *r, const struct toml_node *node) {
 }
 
 static void refuse_name(struct reading *r, const struct toml_node *item, const struct nearest *near, const char *what) {
-    const char *best = nearest_get(near);
+    const char *best = suggestion_get(near);
     if (best)
         reading_refuse(r, item, "%s, perhaps \"%s\"", what, best);
     else
@@ -194,8 +194,8 @@ void read_suites(struct reading *r, const struct toml_node *node) {
         struct nearest near = {.word = item->string};
         uint16_t id = 0, version = 0;
         const char *name;
-        for (size_t j = 0; (name = r->l->probes->suite_at(j, &id, &version)); j++) {
-            nearest_offer(&near, name);
+        for (size_t j = 0; (name = r->l->capabilities->suite_at(j, &id, &version)); j++) {
+            suggestion_offer(&near, name);
             if (strcmp(name, item->string) == 0)
                 break;
         }
@@ -227,8 +227,8 @@ void read_groups(struct reading *r, const struct toml_node *node) {
         uint16_t id = 0;
         bool usable = false;
         const char *name;
-        for (size_t j = 0; (name = r->l->probes->group_at(j, &id, &usable)); j++) {
-            nearest_offer(&near, name);
+        for (size_t j = 0; (name = r->l->capabilities->group_at(j, &id, &usable)); j++) {
+            suggestion_offer(&near, name);
             if (strcasecmp(name, group_alias(item->string)) == 0)
                 break;
         }

@@ -33,7 +33,7 @@ static void PRINTF_LIKE(5, 0)
     if (at.line && l->file)
         text_addf(&t, ":%u:%u", at.line, at.column);
     (void)vsnprintf(line, sizeof(line), fmt, args); /* cut is fine in a message */
-    faults_add(l->faults, is_error, position, key, "%s", line);
+    diagnostics_add(l->faults, is_error, position, key, "%s", line);
 }
 
 void load_error(struct load *l, struct toml_pos at, const char *key, const char *fmt, ...) {
@@ -176,7 +176,7 @@ static void settle_user(struct load *l) {
 static void default_suites(struct load *l, struct conf_service *s) {
     uint16_t id = 0, version = 0;
     s->suites = conf_alloc(l->conf, CONF_LIST_MAX * sizeof(*s->suites));
-    for (size_t i = 0; s->nsuites < CONF_LIST_MAX && l->probes->suite_at(i, &id, &version); i++)
+    for (size_t i = 0; s->nsuites < CONF_LIST_MAX && l->capabilities->suite_at(i, &id, &version); i++)
         s->suites[s->nsuites++] = id;
 }
 
@@ -187,7 +187,7 @@ static void default_groups(struct load *l, struct conf_service *s) {
         uint16_t id = 0;
         bool usable = false;
         const char *name;
-        for (size_t i = 0; (name = l->probes->group_at(i, &id, &usable)); i++)
+        for (size_t i = 0; (name = l->capabilities->group_at(i, &id, &usable)); i++)
             if (usable && strcasecmp(name, wanted[w]) == 0)
                 s->groups[s->ngroups++] = id;
     }
@@ -233,15 +233,16 @@ static ssize_t read_whole(const char *file, char *to, size_t cap) {
     return got < 0 ? -1 : (ssize_t)n;
 }
 
-static void load_init(struct load *l, const char *file, unsigned flags, const struct conf_probes *probes, struct faults *f) {
-    *l = (struct load){.conf = conf_new(), .faults = f, .probes = probes, .flags = flags, .file = file};
+static void load_init(struct load *l, const char *file, unsigned flags, const struct conf_capabilities *capabilities,
+                      struct faults *f) {
+    *l = (struct load){.conf = conf_new(), .faults = f, .capabilities = capabilities, .flags = flags, .file = file};
     load_defaults(l);
 }
 
 /* The conf, or NULL when anything was wrong. */
 static struct conf *load_end(struct load *l) {
     toml_free(l->root);
-    faults_close(l->faults);
+    diagnostics_close(l->faults);
     if (l->faults->errors == 0)
         return l->conf;
     conf_free(l->conf);
@@ -257,7 +258,7 @@ static void load_rest(struct load *l) {
 }
 
 /* The folder of FILE, absolute and without resolving links: the operator's own view of where things are. */
-static bool set_folder(struct load *l, const char *file) {
+static bool set_dir(struct load *l, const char *file) {
     struct text t = text_of(l->dir, sizeof(l->dir));
     const char *slash = strrchr(file, '/');
     char cwd[PATH_MAX];
@@ -273,12 +274,12 @@ static bool set_folder(struct load *l, const char *file) {
     return !t.cut;
 }
 
-struct conf *conf_load_file(const char *file, unsigned flags, const struct conf_probes *probes, struct faults *f) {
+struct conf *conf_load_file(const char *file, unsigned flags, const struct conf_capabilities *capabilities, struct faults *f) {
     struct load l;
-    load_init(&l, file, flags, probes, f);
+    load_init(&l, file, flags, capabilities, f);
     char *text = malloc(TOML_FILE_MAX + 1);
     MUST(text);
-    ssize_t n = set_folder(&l, file) ? read_whole(file, text, TOML_FILE_MAX + 1) : -1;
+    ssize_t n = set_dir(&l, file) ? read_whole(file, text, TOML_FILE_MAX + 1) : -1;
     if (n < 0)
         load_error(&l, (struct toml_pos){0, 0}, NULL, "cannot be read: %s", strerror(errno));
     else if (load_schema(&l, text, (size_t)n))
@@ -304,9 +305,9 @@ static void read_flag_list(struct load *l, enum conf_key k, key_read_fn read, co
 }
 
 struct conf *conf_load_flags(const char *const *listen, size_t nlisten, const char *const *backend, size_t nbackend,
-                             const struct conf_probes *probes, struct faults *f) {
+                             const struct conf_capabilities *capabilities, struct faults *f) {
     struct load l;
-    load_init(&l, NULL, 0, probes, f);
+    load_init(&l, NULL, 0, capabilities, f);
     struct conf *c = l.conf;
     c->services = conf_alloc(c, sizeof(*c->services));
     c->nservices = 1;

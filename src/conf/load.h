@@ -10,7 +10,7 @@
 #include "base/text.h"
 #include "conf/conf.h"
 
-#define FAULTS_TEXT_MAX (24 * 1024) /* fits one control message */
+#define DIAGNOSTICS_TEXT_MAX (24 * 1024) /* fits one control message */
 
 /* Faults found, as lines of text: errors, which stop a start, before warnings, which do not. Bounded; further ones are counted.
  */
@@ -21,14 +21,15 @@ struct faults {
     unsigned errors, warnings, dropped;
 };
 
-void faults_init(struct faults *f);
-void faults_fini(struct faults *f);
+void diagnostics_init(struct faults *f);
+void diagnostics_fini(struct faults *f);
 
 /* Adds one line. POSITION: "file:line:column" or "file", KEY may be NULL. */
-void faults_add(struct faults *f, bool is_error, const char *position, const char *key, const char *fmt, ...) PRINTF_LIKE(5, 6);
+void diagnostics_add(struct faults *f, bool is_error, const char *position, const char *key, const char *fmt, ...)
+    PRINTF_LIKE(5, 6);
 
 /* Adds the line that tells how many were left out, if any were. After it nothing may be added. */
-void faults_close(struct faults *f);
+void diagnostics_close(struct faults *f);
 
 /*
  * What the loader must know of TLS without knowing TLS: given by the caller, who may. Functions that return int give 0 or a
@@ -37,7 +38,7 @@ void faults_close(struct faults *f);
 typedef void (*conf_warn_fn)(void *ctx, const char *text);
 typedef void (*conf_name_fn)(void *ctx, const char *name);
 
-struct conf_probes {
+struct conf_capabilities {
     /* Addresses whose asker listens there already: they are not tried. */
     const struct addr *held;
     size_t nheld;
@@ -62,7 +63,7 @@ struct conf_probes {
     int (*seal)(void *creds, int *ret_fd);
 
     /* self-signed.crt and self-signed.key are in FOLDER; *ret_made tells whether they were made just now. */
-    int (*ensure_selfsigned)(const char *folder, int *ret_made, struct text *why);
+    int (*ensure_selfsigned)(const char *dir, int *ret_made, struct text *why);
 
     /* Cipher suites in our order and groups, by the names of the IANA registry; NULL past the end. *ret_version: the only
      * TLS version of that suite. *ret_usable: whether the library at hand has that group. */
@@ -77,9 +78,9 @@ struct conf_probes {
 #define LOAD_FOR_CHECK 1u
 
 /* Reads and checks FILE, all that it names included. NULL when there were errors; the faults say which. */
-struct conf *conf_load_file(const char *file, unsigned flags, const struct conf_probes *probes, struct faults *f);
+struct conf *conf_load_file(const char *file, unsigned flags, const struct conf_capabilities *capabilities, struct faults *f);
 
 /* The shortest use: one service "default" from addresses to listen on and backends; a self-made certificate is kept in the
  * state folder. */
 struct conf *conf_load_flags(const char *const *listen, size_t nlisten, const char *const *backend, size_t nbackend,
-                             const struct conf_probes *probes, struct faults *f);
+                             const struct conf_capabilities *capabilities, struct faults *f);

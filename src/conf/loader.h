@@ -91,7 +91,7 @@ struct service_origin {
 struct load {
     struct conf *conf;
     struct faults *faults;
-    const struct conf_probes *probes;
+    const struct conf_capabilities *capabilities;
     unsigned flags;
     const char *file;   /* as the operator named it; NULL = the command line */
     char dir[PATH_MAX]; /* absolute; where relative file names start */

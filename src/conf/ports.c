@@ -171,8 +171,8 @@ static void say_in_use(struct load *l, const struct origin *o, const struct addr
 
 /* Given by the service manager, or at a reload. */
 static bool is_held(const struct load *l, const struct addr *a) {
-    for (size_t i = 0; i < l->probes->nheld; i++) {
-        const struct addr *b = &l->probes->held[i];
+    for (size_t i = 0; i < l->capabilities->nheld; i++) {
+        const struct addr *b = &l->capabilities->held[i];
         if (a->family == b->family && a->port == b->port && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0)
             return true;
     }

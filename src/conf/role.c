@@ -35,18 +35,18 @@ static const char *keep(struct texts *t, struct span s) {
     return copy;
 }
 
-static struct conf *load(const struct control_request *req, const struct conf_probes *probes, struct faults *f) {
+static struct conf *load(const struct control_request *req, const struct conf_capabilities *capabilities, struct faults *f) {
     struct texts t = {.n = 0};
     const char *listen[CONTROL_FLAGS_MAX], *backend[CONTROL_FLAGS_MAX];
     struct conf *c = NULL;
     if (req->file.len > 0) {
-        c = conf_load_file(keep(&t, req->file), 0, probes, f);
+        c = conf_load_file(keep(&t, req->file), 0, capabilities, f);
     } else {
         for (size_t i = 0; i < req->nlisten; i++)
             listen[i] = keep(&t, req->listen[i]);
         for (size_t i = 0; i < req->nbackend; i++)
             backend[i] = keep(&t, req->backend[i]);
-        c = conf_load_flags(listen, req->nlisten, backend, req->nbackend, probes, f);
+        c = conf_load_flags(listen, req->nlisten, backend, req->nbackend, capabilities, f);
     }
     for (size_t i = 0; i < t.n; i++)
         free(t.all[i]);
@@ -84,7 +84,7 @@ static int answer_creds(int fd, struct span warnings, int store) {
     return err;
 }
 
-static int answer_conf(int fd, const struct conf *c, const struct conf_probes *probes, const struct faults *f) {
+static int answer_conf(int fd, const struct conf *c, const struct conf_capabilities *capabilities, const struct faults *f) {
     int fds[3] = {-1, -1, -1};
     char text[PATH_MAX + 256] = "";
     struct text reason = text_of(text, sizeof(text));
@@ -92,18 +92,18 @@ static int answer_conf(int fd, const struct conf *c, const struct conf_probes *p
     if (err == 0)
         err = ticket_secret_memfd(c->ticket_secret, &fds[1], &reason);
     if (err == 0)
-        err = probes->seal(probes->creds, &fds[2]);
+        err = capabilities->seal(capabilities->creds, &fds[2]);
     if (err == 0) {
         err = answer_configured(fd, span_of(f->text, f->len), fds);
     } else {
         struct faults why;
-        faults_init(&why);
-        faults_add(&why, true, "configuration", NULL, "cannot be handed over: %s",
-                   reason.len         ? text
-                   : err == ERR_LIMIT ? "it is too large"
-                                      : strerror(errno));
+        diagnostics_init(&why);
+        diagnostics_add(&why, true, "configuration", NULL, "cannot be handed over: %s",
+                        reason.len         ? text
+                        : err == ERR_LIMIT ? "it is too large"
+                                           : strerror(errno));
         err = refuse(fd, span_of(why.text, why.len));
-        faults_fini(&why);
+        diagnostics_fini(&why);
     }
     for (size_t i = 0; i < ARRAY_LEN(fds); i++)
         if (fds[i] >= 0)
@@ -112,49 +112,49 @@ static int answer_conf(int fd, const struct conf *c, const struct conf_probes *p
 }
 
 /* Only what the certificates' keys of the running configuration name is read. */
-static int serve_creds(int fd, const struct ipc_msg *m, const struct conf_probes *probes) {
+static int serve_creds(int fd, const struct ipc_msg *m, const struct conf_capabilities *capabilities) {
     struct conf *c = NULL;
     struct faults f;
     int store = -1;
     int err = snapshot_read(m->fds[0], &c);
     if (err)
         return err;
-    faults_init(&f);
-    bool well = conf_creds_load(c, probes, &f);
-    if (well && probes->seal(probes->creds, &store) < 0) {
-        faults_add(&f, true, "certificates", NULL, "the store cannot be made: %s", strerror(errno));
-        well = false;
+    diagnostics_init(&f);
+    bool ok = conf_creds_load(c, capabilities, &f);
+    if (ok && capabilities->seal(capabilities->creds, &store) < 0) {
+        diagnostics_add(&f, true, "certificates", NULL, "the store cannot be made: %s", strerror(errno));
+        ok = false;
     }
-    err = well ? answer_creds(fd, span_of(f.text, f.len), store) : refuse(fd, span_of(f.text, f.len));
+    err = ok ? answer_creds(fd, span_of(f.text, f.len), store) : refuse(fd, span_of(f.text, f.len));
     if (store >= 0)
         (void)close(store); /* memory only */
-    faults_fini(&f);
+    diagnostics_fini(&f);
     conf_free(c);
     return err;
 }
 
-static int serve(int fd, const struct ipc_msg *m, const struct conf_probes *probes) {
+static int serve(int fd, const struct ipc_msg *m, const struct conf_capabilities *capabilities) {
     struct control_request req;
     struct faults f;
     if (m->type == CONTROL_REQUEST_CREDS)
-        return serve_creds(fd, m, probes);
+        return serve_creds(fd, m, capabilities);
     int err = m->type == CONTROL_REQUEST ? control_read_request(m, &req) : ERR_FORMAT;
     if (err == ERR_UNSUPPORTED)
         return refuse(fd, span_str(OTHER_PROTOCOL));
     if (err)
         return err;
-    faults_init(&f);
-    struct conf_probes with_held = *probes;
+    diagnostics_init(&f);
+    struct conf_capabilities with_held = *capabilities;
     with_held.held = req.held;
     with_held.nheld = req.nheld;
     struct conf *c = load(&req, &with_held, &f);
-    err = c ? answer_conf(fd, c, probes, &f) : refuse(fd, span_of(f.text, f.len));
+    err = c ? answer_conf(fd, c, capabilities, &f) : refuse(fd, span_of(f.text, f.len));
     conf_free(c);
-    faults_fini(&f);
+    diagnostics_fini(&f);
     return err;
 }
 
-int config_role_run(int control_fd, const struct conf_probes *probes) {
+int config_role_run(int control_fd, const struct conf_capabilities *capabilities) {
     size_t cap = IPC_BODY_MAX + 2;
     void *scratch = malloc(cap);
     MUST(scratch);
@@ -169,7 +169,7 @@ int config_role_run(int control_fd, const struct conf_probes *probes) {
     }
     int ret = 1;
     if (step == STEP_DONE) {
-        ret = serve(control_fd, &m, probes) == 0 ? 0 : 1;
+        ret = serve(control_fd, &m, capabilities) == 0 ? 0 : 1;
         ipc_msg_close(&m);
     }
     free(scratch);

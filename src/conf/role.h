@@ -7,4 +7,4 @@
 #include "conf/load.h"
 
 /* Serves CONTROL_REQUEST on CONTROL_FD. The process' exit status: 0 when it answered, 1 when it could not. */
-int config_role_run(int control_fd, const struct conf_probes *probes);
+int config_role_run(int control_fd, const struct conf_capabilities *capabilities);

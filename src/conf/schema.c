@@ -7,7 +7,7 @@
 #include "base/err.h"
 #include "base/tcp_options.h"
 #include "base/text.h"
-#include "conf/nearest.h"
+#include "conf/suggestion.h"
 
 #define NAMES_MAX   (KEY_COUNT + 8)
 #define SECTION_MAX 64 /* longest section of the table, and then some */
@@ -263,11 +263,11 @@ void reading_unknown_key(struct load *l, const struct toml_node *node, const cha
     struct text t = text_of(key, sizeof(key)), a = text_of(all, sizeof(all));
     struct nearest near = {.word = node->key};
     for (size_t i = 0; names[i]; i++) {
-        nearest_offer(&near, names[i]);
+        suggestion_offer(&near, names[i]);
         text_addf(&a, "%s\"%s\"", i == 0 ? "" : names[i + 1] ? ", " : " or ", names[i]);
     }
     text_addf(&t, "%s%s%.100s", section, section[0] ? "." : "", node->key);
-    const char *best = nearest_get(&near);
+    const char *best = suggestion_get(&near);
     if (best)
         load_error(l, node->key_at, key, "found an unknown key, expected \"%s\"", best);
     else
@@ -310,8 +310,8 @@ static void unknown_key(struct load *l, const struct toml_node *node, const stru
     known_names(s->path, store, names);
     struct nearest near = {.word = node->key};
     for (size_t i = 0; names[i]; i++)
-        nearest_offer(&near, names[i]);
-    if (nearest_get(&near) || !belongs_elsewhere(l, node, s))
+        suggestion_offer(&near, names[i]);
+    if (suggestion_get(&near) || !belongs_elsewhere(l, node, s))
         reading_unknown_key(l, node, s->shown, names);
 }
 

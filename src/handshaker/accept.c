@@ -10,15 +10,15 @@
 #include "conf/route.h"
 #include "handshaker/hand.h"
 
-#define PAUSE_MS 100
-#define TELL_MS  10000
+#define PAUSE_MS     100
+#define LOG_EVERY_MS 10000
 
 #define REST_ROUNDS 64 /* of HAND_ACCEPT_MAX: as many as a queue holds */
 
 /* None stays deaf: what cannot be watched now is tried again with the others after a pause. */
 static void watch_all(struct hand *h) {
     for (size_t i = 0; i < h->nsockets; i++)
-        if (h->sockets[i].fd >= 0 && loop_watch(&h->loop, h->sockets[i].fd, EPOLLIN, HAND_LISTENER, (uint32_t)i, 0) < 0) {
+        if (h->sockets[i].fd >= 0 && loop_watch(&h->loop, h->sockets[i].fd, EPOLLIN, HANDSHAKER_LISTENER, (uint32_t)i, 0) < 0) {
             accept_pause(h);
             return;
         }
@@ -53,10 +53,10 @@ void accept_stop(struct hand *h) {
 }
 
 void accept_pause(struct hand *h) {
-    if (h->loop.now_ms >= h->limits_told_ms + TELL_MS || h->limits_told_ms == 0) {
-        h->limits_told_ms = h->loop.now_ms;
-        voice_say(&h->child.voice, LOG_LEVEL_WARNING,
-                  "out of descriptors, or of memory for handshakes: accepting pauses until some are free");
+    if (h->loop.now_ms >= h->limits_logged_ms + LOG_EVERY_MS || h->limits_logged_ms == 0) {
+        h->limits_logged_ms = h->loop.now_ms;
+        log_msg(&h->child.log, LOG_LEVEL_WARNING,
+                "out of descriptors, or of memory for handshakes: accepting pauses until some are free");
     }
     stats_process_add(&h->child.stats, STATS_ACCEPT_PAUSES, 1);
     unwatch_all(h);
@@ -105,32 +105,33 @@ int accept_peer(const struct hand *h, const struct conn *c) {
  */
 static int client_within(struct hand *h, struct conn *c, uint64_t sessions, uint64_t rate) {
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    if (sessions && board_client_over(&h->child.board, &c->client, sessions))
+    if (sessions && scoreboard_client_over(&h->child.scoreboard, &c->client, sessions))
         return ERR_CLIENT_SESSIONS;
-    return rate && !board_handshake(&h->row, &c->client, rate, h->loop.now_ms) ? ERR_CLIENT_RATE : 0;
+    return rate && !scoreboard_handshake(&h->row, &c->client, rate, h->loop.now_ms) ? ERR_CLIENT_RATE : 0;
 }
 
 int accept_client(struct hand *h, struct conn *c) {
     const struct hand_gate *g = &h->gates[c->listener];
-    board_client(&h->row, &c->client, 1);
+    scoreboard_client(&h->row, &c->client, 1);
     c->client_counted = true;
-    tally_client(h, c);
+    conn_metrics_client(h, c);
     return client_within(h, c, g->sessions_per_client, g->rate_per_client);
 }
 
 void accept_charge(struct hand *h, const struct conn *c) {
     uint64_t rate = h->services[c->service].conf->max_handshakes_per_client_per_second;
     if (rate)
-        (void)!board_handshake(&h->row, &c->client, rate, h->loop.now_ms); /* of an empty bucket nothing more is to be had */
+        (void)!scoreboard_handshake(&h->row, &c->client, rate,
+                                    h->loop.now_ms); /* of an empty bucket nothing more is to be had */
 }
 
 int accept_service(struct hand *h, struct conn *c) {
     const struct conf_service *s = h->services[c->service].conf;
     uint64_t rate = s->max_handshakes_per_client_per_second;
-    board_service(&h->row, c->service, 1);
+    scoreboard_service(&h->row, c->service, 1);
     c->service_counted = true;
-    tally_service(h, c);
-    if (s->max_sessions && board_service_sessions(&h->child.board, c->service) > s->max_sessions)
+    conn_metrics_service(h, c);
+    if (s->max_sessions && scoreboard_service_sessions(&h->child.scoreboard, c->service) > s->max_sessions)
         return ERR_SERVICE_SESSIONS;
     if (!c->client_counted)
         return 0;
@@ -139,7 +140,7 @@ int accept_service(struct hand *h, struct conn *c) {
 
 /* As many as there are, though the last try finds none: what is accepted together is handed over together. */
 static void take_some(struct hand *h, int listening, uint16_t listener) {
-    for (unsigned i = 0; i < HAND_ACCEPT_MAX && h->accepting; i++) {
+    for (unsigned i = 0; i < HANDSHAKER_ACCEPT_MAX && h->accepting; i++) {
         if (!budget_admits(h)) {
             accept_pause(h);
             h->waits_for_room = true;

@@ -11,7 +11,7 @@
 #define HEADER_SHARES 4                  /* a connection is charged before its PROXY header */
 #define HEADER_MS     100                /* for a PROXY header, which is sent first of all, */
 #define HANDSHAKE_MS  1000               /* and for everything else: then a connection may be made to give way to a new one */
-#define TELL_MS       10000              /* between two lines of the log */
+#define LOG_EVERY_MS  10000              /* between two lines of the log */
 #define TRIM_MS       200                /* memory is given back so long after it was left */
 #define TRIM_BYTES    (4u * 1024 * 1024) /* if it is at least so much */
 
@@ -165,12 +165,12 @@ int budget_enter(struct hand *h, struct conn *c) {
 
 static void tell(struct hand *h, const struct conn *c) {
     char client[ADDR_TEXT_MAX];
-    if (h->budget_told_ms && h->loop.now_ms < h->budget_told_ms + TELL_MS)
+    if (h->budget_told_ms && h->loop.now_ms < h->budget_told_ms + LOG_EVERY_MS)
         return;
     h->budget_told_ms = h->loop.now_ms;
-    voice_say(&h->child.voice, LOG_LEVEL_WARNING,
-              "memory or descriptors for handshakes are used up: unfinished ones of whoever holds most give way, now of %s",
-              addr_ip_text(&c->client, client));
+    log_msg(&h->child.log, LOG_LEVEL_WARNING,
+            "memory or descriptors for handshakes are used up: unfinished ones of whoever holds most give way, now of %s",
+            addr_ip_text(&c->client, client));
 }
 
 static struct conn *next_to_go(const struct budget *b) {

@@ -60,8 +60,8 @@ bool clients_take(struct hand *h, const struct creds *store, struct text *why) {
     }
     for (size_t i = 0; i < h->conf->nservices; i++)
         if (h->services[i].server && tls_server_use_clients(h->services[i].server, fresh[i]) < 0)
-            voice_say(&h->child.voice, LOG_LEVEL_ERROR,
-                      "service %s: libssl does not take new rules for clients, the old ones stay", h->conf->services[i].name);
+            log_msg(&h->child.log, LOG_LEVEL_ERROR, "service %s: libssl does not take new rules for clients, the old ones stay",
+                    h->conf->services[i].name);
     free(fresh);
     return true;
 }

@@ -52,12 +52,12 @@ void conn_goto(struct hand *h, struct conn *c, enum conn_state state) {
 }
 
 /* Borrows R. */
-static void client_facts(const struct handshake_result *r, struct facts_client *ret) {
-    _Static_assert(CLIENT_NAME_MAX <= FACTS_NAME_MAX && CLIENT_SERIAL_MAX <= FACTS_SERIAL_MAX, "all of it fits");
-    _Static_assert(CLIENT_CERT_MAX <= FACTS_CERT_MAX && CLIENT_CN_MAX <= 255, "all of it fits");
+static void client_conn_info(const struct handshake_result *r, struct conn_info_client *ret) {
+    _Static_assert(CLIENT_NAME_MAX <= CONN_INFO_NAME_MAX && CLIENT_SERIAL_MAX <= CONN_INFO_SERIAL_MAX, "all of it fits");
+    _Static_assert(CLIENT_CERT_MAX <= CONN_INFO_CERT_MAX && CLIENT_CN_MAX <= 255, "all of it fits");
     const struct client_id *id = r->client;
     ret->verified = true;
-    ret->named_by = id->named_by;
+    ret->identity_source = id->identity_source;
     ret->name = span_of(id->name, id->name_len);
     ret->cn = span_of(id->cn, id->cn_len);
     ret->serial = span_of(id->serial, id->serial_len);
@@ -65,7 +65,7 @@ static void client_facts(const struct handshake_result *r, struct facts_client *
     ret->cert = r->client_cert;
 }
 
-void conn_facts(const struct hand *h, const struct conn *c, struct facts *ret) {
+void conn_fill_info(const struct hand *h, const struct conn *c, struct conn_info *ret) {
     (void)h;
     memset(ret, 0, sizeof(*ret));
     memcpy(ret->unique_id, c->unique_id, sizeof(ret->unique_id));
@@ -92,8 +92,8 @@ void conn_facts(const struct hand *h, const struct conn *c, struct facts *ret) {
         ret->cert_key = c->result->our_cert.key;
         ret->cert_key_bits = c->result->our_cert.bits;
         if (c->result->client)
-            client_facts(c->result, &ret->id);
-        tally_served(h, c, ret);
+            client_conn_info(c->result, &ret->id);
+        conn_metrics_served(h, c, ret);
     }
 }
 
@@ -103,7 +103,7 @@ static const char *waiting_for(const struct conn *c) {
 }
 
 /* One event a failed connection: reason, and the detail that only this place knows. */
-static void tell_failure(struct hand *h, struct conn *c) {
+static void report_failure(struct hand *h, struct conn *c) {
     char detail[640] = "";
     struct text t = text_of(detail, sizeof(detail));
     if (c->stage)
@@ -119,29 +119,29 @@ static void tell_failure(struct hand *h, struct conn *c) {
     e.alert = c->alert;
     e.text = span_of(detail, t.len);
     e.duration_us = clock_mono_us() - c->accepted_us;
-    conn_facts(h, c, &e.facts);
+    conn_fill_info(h, c, &e.conn_info);
     e.service = span_str(h->services[c->service].conf->name);
-    (void)event_put(&h->child.voice.ring, &e); /* the ring counts what it drops */
+    (void)event_put(&h->child.log.ring, &e); /* the ring counts what it drops */
 }
 
 void conn_count(struct hand *h, const struct conn *c, int change) {
     if (c->client_counted)
-        board_client(&h->row, &c->client, change);
+        scoreboard_client(&h->row, &c->client, change);
     if (c->service_counted)
-        board_service(&h->row, c->service, change);
+        scoreboard_service(&h->row, c->service, change);
 }
 
 void conn_end(struct hand *h, struct conn *c) {
     if (c->state == CONN_DEAD)
         return;
     conn_count(h, c, -1);
-    tally_leave(h, c);
+    conn_metrics_leave(h, c);
     budget_leave(h, c);
     list_remove(&c->link);
     wheel_cancel(&h->loop.wheel, &c->timer);
     handshake_free(c->handshake);
     if (c->result) {
-        plane_wipe(&c->result->plane);
+        record_layer_wipe(&c->result->record_layer);
         free(c->result);
     }
     free(c->asked);
@@ -160,7 +160,7 @@ static bool watch_room(struct hand *h, struct conn *c) {
     if (c->wants_out)
         return true;
     c->wants_out = true;
-    return loop_rewatch(&h->loop, c->fd, CONN_EVENTS | EPOLLOUT, HAND_CONN, c->item.slot, LOOP_GEN(c->item.gen)) == 0;
+    return loop_rewatch(&h->loop, c->fd, CONN_EVENTS | EPOLLOUT, HANDSHAKER_CONN, c->item.slot, LOOP_GEN(c->item.gen)) == 0;
 }
 
 /* Sends what can be sent. False when the client is gone. */
@@ -211,8 +211,8 @@ void conn_fail(struct hand *h, struct conn *c, int reason) {
         return;
     c->reason = reason;
     put_answer(c, reason);
-    tell_failure(h, c);
-    tally_failed(h, c);
+    report_failure(h, c);
+    conn_metrics_failed(h, c);
     if (reason <= ERR_CLIENT_NOT_ALLOWED && reason >= ERR_CLIENT_CERT_UNKNOWN_CA)
         accept_charge(h, c);
     handshake_free(c->handshake); /* nothing large is kept for a client that may take its time to go */
@@ -230,8 +230,8 @@ void conn_give_way(struct hand *h, struct conn *c) {
     if (!c->reason) {
         c->reason = ERR_GAVE_WAY;
         c->stage = waiting_for(c);
-        tell_failure(h, c);
-        tally_failed(h, c);
+        report_failure(h, c);
+        conn_metrics_failed(h, c);
     }
     conn_end(h, c);
 }
@@ -278,7 +278,7 @@ static void finish(struct hand *h, struct conn *c) {
         conn_fail(h, c, err);
         return;
     }
-    tally_done(h, c);
+    conn_metrics_done(h, c);
     if (!flush_out(h, c)) {
         conn_fail(h, c, ERR_HANDSHAKE_RESET);
         return;
@@ -346,7 +346,7 @@ static void drain(struct hand *h, struct conn *c) {
 static bool read_some(struct hand *h, struct conn *c) {
     bool came = false;
     while (states[c->state].reads) {
-        size_t room = MIN((size_t)HAND_READ_MAX, HAND_IN_MAX - buf_len(&c->in));
+        size_t room = MIN((size_t)HANDSHAKER_READ_MAX, HANDSHAKER_IN_MAX - buf_len(&c->in));
         ssize_t n = recv(c->fd, h->read_scratch, room, MSG_DONTWAIT);
         if (n < 0 && errno == EINTR)
             continue;
@@ -358,11 +358,11 @@ static bool read_some(struct hand *h, struct conn *c) {
         }
         came = true;
         if (buf_append(&c->in, h->read_scratch, (size_t)n) < 0) {
-            conn_fail(h, c, buf_len(&c->in) + (size_t)n > HAND_IN_MAX ? ERR_LIMIT : ERR_NOMEM);
+            conn_fail(h, c, buf_len(&c->in) + (size_t)n > HANDSHAKER_IN_MAX ? ERR_LIMIT : ERR_NOMEM);
             break;
         }
         progress(h, c);
-        if ((size_t)n < room && !c->end_told) /* a short read has emptied the socket */
+        if ((size_t)n < room && !c->end_reported) /* a short read has emptied the socket */
             break;
     }
     return came;
@@ -392,7 +392,7 @@ void conn_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
         }
     }
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-        c->end_told = true;
+        c->end_reported = true;
     if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
         if (c->state == CONN_CLOSING)
             drain(h, c);
@@ -423,8 +423,8 @@ void conn_start(struct hand *h, int fd, uint16_t listener, const struct addr *pe
     c->unique_id[1] = rand_u64();
     list_init(&c->link);
     list_init(&c->held);
-    buf_init(&c->in, HAND_IN_MAX);
-    buf_init(&c->out, HAND_OUT_MAX);
+    buf_init(&c->in, HANDSHAKER_IN_MAX);
+    buf_init(&c->out, HANDSHAKER_OUT_MAX);
     c->fd = fd;
     c->listener = listener;
     c->service = h->gates[listener].service;
@@ -432,7 +432,7 @@ void conn_start(struct hand *h, int fd, uint16_t listener, const struct addr *pe
     local_address(fd, &c->local);
     c->accepted_us = clock_mono_us();
     c->accepted_wall_us = clock_wall_us();
-    tally_accepted(h, c);
+    conn_metrics_accepted(h, c);
     const struct conf_service *s = h->services[c->service].conf;
     c->state = s->proxy_accept ? CONN_HEADER : CONN_HELLO;
     if (s->handshake_ms != CONF_NEVER)
@@ -440,7 +440,7 @@ void conn_start(struct hand *h, int fd, uint16_t listener, const struct addr *pe
     int err = s->proxy_accept ? accept_peer(h, c) : accept_client(h, c);
     if (err == 0)
         err = budget_enter(h, c);
-    if (err == 0 && loop_watch(&h->loop, fd, CONN_EVENTS, HAND_CONN, c->item.slot, LOOP_GEN(c->item.gen)) < 0)
+    if (err == 0 && loop_watch(&h->loop, fd, CONN_EVENTS, HANDSHAKER_CONN, c->item.slot, LOOP_GEN(c->item.gen)) < 0)
         err = ERR_SYSTEM;
     if (err < 0)
         conn_fail(h, c, err);

@@ -65,7 +65,7 @@ void creds_take(struct hand *h, struct ipc_msg *m) {
     struct text why = text_of(line, sizeof(line));
     struct certs *certs = open_set(h, m, &why);
     if (!certs || !clients_take(h, certs_store(certs), &why)) {
-        voice_say(&h->child.voice, LOG_LEVEL_ERROR, "new certificates are not used: %s", line);
+        log_msg(&h->child.log, LOG_LEVEL_ERROR, "new certificates are not used: %s", line);
         certs_free(certs);
         return;
     }

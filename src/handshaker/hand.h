@@ -14,23 +14,23 @@
 #include "base/slab.h"
 #include "conf/conf.h"
 #include "handshaker/budget.h"
+#include "handshaker/conn_metrics.h"
 #include "handshaker/signer_link.h"
-#include "handshaker/tally.h"
 #include "tls/certs.h"
 #include "tls/client_auth.h"
 #include "tls/handshake.h"
 #include "tls/tickets.h"
 #include "wire/child.h"
-#include "wire/facts.h"
+#include "wire/conn_info.h"
 
-#define HAND_READ_MAX   (16 * 1024)                      /* bytes taken from a client at once */
-#define HAND_IN_MAX     (HELLO_WIRE_MAX + HAND_READ_MAX) /* bytes of a client's that may wait: a hello and one read */
-#define HAND_OUT_MAX    (256 * 1024)
-#define HAND_ACCEPT_MAX 64 /* connections taken a turn and listener */
-#define HAND_SIGNERS    2  /* our own, and the next worker's for when ours hangs or is gone */
+#define HANDSHAKER_READ_MAX   (16 * 1024)                            /* bytes taken from a client at once */
+#define HANDSHAKER_IN_MAX     (HELLO_WIRE_MAX + HANDSHAKER_READ_MAX) /* bytes of a client's that may wait: a hello and one read */
+#define HANDSHAKER_OUT_MAX    (256 * 1024)
+#define HANDSHAKER_ACCEPT_MAX 64 /* connections taken a turn and listener */
+#define HANDSHAKER_SIGNERS    2  /* our own, and the next worker's for when ours hangs or is gone */
 
 /* What a descriptor in the loop is. */
-enum hand_kind { HAND_CONTROL, HAND_LISTENER, HAND_CONN, HAND_LINK, HAND_SIGNER };
+enum handshaker_kind { HANDSHAKER_CONTROL, HANDSHAKER_LISTENER, HANDSHAKER_CONN, HANDSHAKER_LINK, HANDSHAKER_SIGNER };
 
 enum conn_state {
     CONN_HEADER,    /* a PROXY header is to come first */
@@ -64,7 +64,7 @@ struct conn {
     bool client_counted;  /* in the figures of its client */
     bool service_counted; /* in the figures of its service */
     bool fin_seen;        /* a read met the end of what the client sends */
-    bool end_told;        /* epoll has said so: reads go on until they meet it, for it is said once */
+    bool end_reported;    /* epoll has said so: reads go on until they meet it, for it is said once */
     bool wants_out;       /* EPOLLOUT is watched */
     bool under_way;       /* libssl has taken the ClientHello: there is no way back */
     bool late;            /* its time was over while its bytes lay unread: it got a little more, once */
@@ -97,12 +97,12 @@ static inline const char *conn_asked_name(const struct conn *c) {
 }
 
 /* A service as this role needs it. */
-struct hand_service {
+struct handshaker_service {
     const struct conf_service *conf;
     struct tls_server *server; /* NULL in passthrough mode */
 };
 
-struct hand_link {
+struct handshaker_link {
     int fd; /* to the relay; -1 = none at present */
     bool blocked;
     uint64_t blocked_ms; /* since when it has taken nothing more; 0 = it has room, as far as known */
@@ -113,7 +113,7 @@ struct hand_link {
 };
 
 /* A listening socket. */
-struct hand_socket {
+struct handshaker_socket {
     int fd;            /* -1 = closed */
     uint16_t listener; /* which of conf.listeners */
 };
@@ -129,24 +129,24 @@ struct hand {
     struct child child;
     struct loop loop;
     struct conf *conf;
-    struct hand_service *services;
+    struct handshaker_service *services;
     struct hand_gate *gates; /* a listener each */
     struct tickets *tickets;
     struct certs *certs; /* of all services; replaced as a whole */
-    struct board_row row;
+    struct scoreboard_row row;
     struct slab conns;
     struct list dead; /* freed after the turn */
-    struct hand_link links[CONF_WORKERS_MAX];
-    struct signer_link signers[HAND_SIGNERS];
-    bool signer_told[HAND_SIGNERS]; /* that it does not answer */
-    uint32_t signatures;            /* asked for */
-    struct list unsigned_conns;     /* that wait for a signer, oldest first */
-    struct hand_socket *sockets;    /* that listen; several may be of one address */
+    struct handshaker_link links[CONF_WORKERS_MAX];
+    struct signer_link signers[HANDSHAKER_SIGNERS];
+    bool signer_notified[HANDSHAKER_SIGNERS]; /* that it does not answer */
+    uint32_t signatures;                      /* asked for */
+    struct list unsigned_conns;               /* that wait for a signer, oldest first */
+    struct handshaker_socket *sockets;        /* that listen; several may be of one address */
     size_t nsockets;
     bool accepting;
     bool draining;
-    uint64_t limits_told_ms; /* when running out of descriptors was last logged */
-    uint64_t budget_told_ms; /* when giving way was */
+    uint64_t limits_logged_ms; /* when running out of descriptors was last logged */
+    uint64_t budget_told_ms;   /* when giving way was */
     struct budget budget;
     bool waits_for_room; /* accepting pauses until the budget has some */
     struct wtimer trim_timer;
@@ -160,7 +160,7 @@ struct hand {
     struct wtimer stats_timer;
     bool published; /* this turn: the figures of the process */
     uint8_t hello_scratch[HELLO_MESSAGE_MAX];
-    uint8_t read_scratch[HAND_READ_MAX];
+    uint8_t read_scratch[HANDSHAKER_READ_MAX];
 };
 
 /* accept.c */
@@ -216,7 +216,7 @@ void conn_end(struct hand *h, struct conn *c);
 void conn_goto(struct hand *h, struct conn *c, enum conn_state state);
 
 /* What the log says of it so far. Borrows C. */
-void conn_facts(const struct hand *h, const struct conn *c, struct facts *ret);
+void conn_fill_info(const struct hand *h, const struct conn *c, struct conn_info *ret);
 
 /* creds.c: a set of credentials from the supervisor; the message's descriptor is closed. False: it cannot be used. */
 bool creds_take_first(struct hand *h, struct ipc_msg *m);

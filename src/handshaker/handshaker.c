@@ -16,7 +16,7 @@
 
 #define OWN_FDS_MAX 4096 /* where descriptors that are no connections lie */
 
-static bool make_service(struct hand *h, const struct conf_service *s, struct hand_service *ret, struct text *why) {
+static bool make_service(struct hand *h, const struct conf_service *s, struct handshaker_service *ret, struct text *why) {
     ret->conf = s;
     if (s->mode == MODE_PASSTHROUGH)
         return true;
@@ -35,13 +35,13 @@ static bool make_service(struct hand *h, const struct conf_service *s, struct ha
         .nalpn = s->nalpn,
         .strict_sni = s->strict_sni,
         .clients = clients,
-        .tells_client_cert = s->proxy_send == PROXY_SEND_V2 && (s->proxy_tlvs & TLV_CLIENT_CERT),
+        .reports_client_cert = s->proxy_send == PROXY_SEND_V2 && (s->proxy_tlvs & TLV_CLIENT_CERT),
     };
     ret->server = tls_server_new(&policy, h->certs, h->tickets, why);
     if (!ret->server)
         return false;
     if (!tls_server_selftest(ret->server))
-        voice_say(&h->child.voice, LOG_LEVEL_DEBUG, "service %s: secrets are taken from the key log", s->name);
+        log_msg(&h->child.log, LOG_LEVEL_DEBUG, "service %s: secrets are taken from the key log", s->name);
     return true;
 }
 
@@ -77,7 +77,7 @@ static uint32_t relay_room(uint16_t workers) {
     struct rlimit r;
     if (getrlimit(RLIMIT_NOFILE, &r) < 0)
         return 1;
-    return board_relay_cap(r.rlim_cur, workers);
+    return scoreboard_relay_cap(r.rlim_cur, workers);
 }
 
 /* Descriptors for connections: those that are free now, less some for links that are replaced while both are there. */
@@ -94,7 +94,7 @@ static uint64_t descriptors_left(const struct hand *h) {
 static void add_socket(struct hand *h, int fd, uint16_t listener) {
     h->sockets = realloc(h->sockets, (h->nsockets + 1) * sizeof(*h->sockets));
     MUST(h->sockets);
-    h->sockets[h->nsockets++] = (struct hand_socket){fd, listener};
+    h->sockets[h->nsockets++] = (struct handshaker_socket){fd, listener};
 }
 
 static void link_peer(struct hand *h, const struct control_peer *peer, int fd) {
@@ -202,7 +202,7 @@ static void timer_event(void *ctx, struct wtimer *t) {
     } else if (t == &h->trim_timer) {
         budget_trim(h);
     } else if (t == &h->stats_timer) {
-        tally_publish(h);
+        conn_metrics_publish(h);
     } else if (t == &h->drain_timer) {
         for (struct conn *c; (c = slab_next(&h->conns, &slot));)
             conn_end(h, c);
@@ -228,7 +228,7 @@ static bool turn_end(void *ctx) {
     for (struct list *n; (n = list_shift(&h->dead));)
         slab_free(&h->conns, CONTAINER_OF(n, struct conn, link));
     drained(h);
-    tally_turn(h);
+    conn_metrics_turn(h);
     return more;
 }
 
@@ -239,7 +239,7 @@ static bool set_up(struct hand *h, int control) {
         return false;
     }
     close(h->child.snapshot_fd);
-    h->child.voice.level = h->conf->log_level;
+    h->child.log.level = h->conf->log_level;
     for (size_t i = 0; i < CONF_WORKERS_MAX; i++) {
         h->links[i].fd = -1;
         list_init(&h->links[i].queue);
@@ -247,8 +247,8 @@ static bool set_up(struct hand *h, int control) {
     list_init(&h->dead);
     signing_init(h);
     h->relay_room = relay_room(h->child.setup.workers);
-    h->row = board_row(&h->child.board, ROLE_HANDSHAKER, h->child.setup.index);
-    board_row_reset(&h->row);
+    h->row = scoreboard_row(&h->child.scoreboard, ROLE_HANDSHAKER, h->child.setup.index);
+    scoreboard_row_reset(&h->row);
     if (getrlimit(RLIMIT_NOFILE, &files) < 0 || loop_init(&h->loop) < 0 ||
         slab_init(&h->conns, sizeof(struct conn), (uint32_t)MIN(files.rlim_cur, (rlim_t)1 << 20), true) < 0) {
         child_refuse(&h->child, "handshaker: cannot start: %m");
@@ -261,11 +261,11 @@ static bool set_up(struct hand *h, int control) {
     accept_gates(h);
     h->loop.pause_fn = paused;
     h->loop.pause_ctx = h;
-    loop_on(&h->loop, HAND_CONTROL, control_event, h);
-    loop_on(&h->loop, HAND_LISTENER, accept_event, h);
-    loop_on(&h->loop, HAND_CONN, conn_event, h);
-    loop_on(&h->loop, HAND_LINK, deliver_event, h);
-    loop_on(&h->loop, HAND_SIGNER, signing_event, h);
+    loop_on(&h->loop, HANDSHAKER_CONTROL, control_event, h);
+    loop_on(&h->loop, HANDSHAKER_LISTENER, accept_event, h);
+    loop_on(&h->loop, HANDSHAKER_CONN, conn_event, h);
+    loop_on(&h->loop, HANDSHAKER_LINK, deliver_event, h);
+    loop_on(&h->loop, HANDSHAKER_SIGNER, signing_event, h);
     return true;
 }
 
@@ -274,9 +274,9 @@ int handshaker_run(int control) {
     if (!set_up(&h, control) || !prepare(&h) || !h.tickets || !make_services(&h))
         return 1;
     budget_init(&h.budget, h.conf->handshake_memory, descriptors_left(&h));
-    if (child_close_walls(&h.child, &(struct walls){.user = h.conf->user}) < 0)
+    if (child_enter_sandbox(&h.child, &(struct sandbox){.user = h.conf->user}) < 0)
         return 1;
-    if (loop_watch(&h.loop, control, EPOLLIN, HAND_CONTROL, 0, 0) < 0 || control_send(control, CONTROL_READY) < 0)
+    if (loop_watch(&h.loop, control, EPOLLIN, HANDSHAKER_CONTROL, 0, 0) < 0 || control_send(control, CONTROL_READY) < 0)
         return 1;
     int err = loop_run(&h.loop);
     tickets_free(h.tickets);

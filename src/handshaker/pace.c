@@ -13,13 +13,13 @@
 #include "base/clock.h"
 #include "handshaker/hand.h"
 
-#define HAND_OVER_US 250 /* between two portions */
-#define RUN_US       200 /* without sleep, before others get the CPU */
+#define HANDSHAKER_OVER_US 250 /* between two portions */
+#define RUN_US             200 /* without sleep, before others get the CPU */
 
 void pace(struct hand *h) {
     uint64_t now_us = clock_mono_us();
     loop_mark(&h->loop, now_us, 0);
-    if (now_us - h->handed_us >= HAND_OVER_US && deliver_portion(h))
+    if (now_us - h->handed_us >= HANDSHAKER_OVER_US && deliver_portion(h))
         h->handed_us = now_us;
     if (h->signatures != h->signed_before) { /* the signer ran while we waited for it */
         h->signed_before = h->signatures;

@@ -22,7 +22,7 @@ void admin_reply_json(struct http_reply *r, json_t *tree) {
 
 void admin_second(struct admin *a) {
     stats_publish_self(&a->child->stats);
-    figures_second(&a->figures, a->loop->now_ms);
+    stats_view_second(&a->stats_view, a->loop->now_ms);
     live_second(a->live);
     http_second(a->http);
 }

@@ -8,10 +8,10 @@
 
 #include "base/loop.h"
 #include "conf/conf.h"
-#include "observer/figures.h"
 #include "observer/http.h"
 #include "observer/observer.h"
 #include "observer/sessions.h"
+#include "observer/stats_view.h"
 #include "wire/child.h"
 
 #define ADMIN_ASKED 16
@@ -38,7 +38,7 @@ struct admin {
     struct loop *loop;
     const struct format_names *names;
     const struct log_counts *log;
-    struct figures figures;
+    struct stats_view stats_view;
     struct live *live; /* the dashboard's streams */
     struct sessions sessions;
     struct asked asked[ADMIN_ASKED]; /* a ring */

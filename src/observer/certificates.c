@@ -4,15 +4,15 @@
 #include "observer/json.h"
 #include "observer/status.h"
 
-#define NAMES_TOLD 16
+#define NAMES_SHOWN 16
 
 static void put_certificate(struct admin *a, json_t *o, uint32_t entry, int64_t now) {
-    const struct creds *c = &a->figures.creds;
+    const struct creds *c = &a->stats_view.creds;
     struct creds_entry e = creds_entry(c, entry);
     struct creds_cert leaf = creds_cert(c, entry, 0);
     json_put_text(o, "service", e.service < creds_services(c) ? creds_service(c, e.service).name : NULL);
     json_t *names = json_put_array(o, "names");
-    for (uint32_t i = 0; i < MIN(e.nnames, (uint32_t)NAMES_TOLD); i++)
+    for (uint32_t i = 0; i < MIN(e.nnames, (uint32_t)NAMES_SHOWN); i++)
         (void)json_array_append_new(names, json_text(span_str(creds_name(c, entry, i))));
     json_put_u64(o, "names_total", e.nnames);
     json_put_text(o, "issuer", e.issuer);
@@ -46,9 +46,9 @@ size_t status_expiring(const struct creds *c, uint32_t *list, size_t max) {
 
 void status_certificates(struct admin *a, json_t *list, size_t limit) {
     static uint32_t order[STATUS_CERTIFICATES_MAX];
-    if (!a->figures.creds.head)
+    if (!a->stats_view.creds.head)
         return;
-    size_t n = status_expiring(&a->figures.creds, order, MIN(limit, (size_t)STATUS_CERTIFICATES_MAX));
+    size_t n = status_expiring(&a->stats_view.creds, order, MIN(limit, (size_t)STATUS_CERTIFICATES_MAX));
     for (size_t i = 0; i < n; i++)
         put_certificate(a, json_append_object(list), order[i], (int64_t)(clock_wall_us() / 1000000));
 }
@@ -61,7 +61,7 @@ void certificates_answer(struct admin *a, const struct http_request *q, struct h
         return;
     }
     json_t *top = json_object();
-    json_put_u64(top, "total", a->figures.creds.head ? creds_entries(&a->figures.creds) : 0);
+    json_put_u64(top, "total", a->stats_view.creds.head ? creds_entries(&a->stats_view.creds) : 0);
     status_certificates(a, json_put_array(top, "certificates"), (size_t)limit);
     admin_reply_json(r, top);
 }

@@ -15,11 +15,11 @@ struct place {
     double by;
 };
 
-static double weight(const struct figures *f, const struct stats_client *c, enum client_sort sort) {
+static double weight(const struct stats_view *f, const struct stats_client *c, enum client_sort sort) {
     switch (sort) {
     case CLIENTS_BY_RATE: /* who is silent now still stands by what it moved a while ago */
-        return (figures_client_rate(f, c, FIGURE_IN, 0) + figures_client_rate(f, c, FIGURE_OUT, 0)) * 1e6 +
-               figures_client_rate(f, c, FIGURE_IN, 2) + figures_client_rate(f, c, FIGURE_OUT, 2);
+        return (stats_view_client_rate(f, c, FIGURE_IN, 0) + stats_view_client_rate(f, c, FIGURE_OUT, 0)) * 1e6 +
+               stats_view_client_rate(f, c, FIGURE_IN, 2) + stats_view_client_rate(f, c, FIGURE_OUT, 2);
     case CLIENTS_BY_SESSIONS:
         return (double)c->values[SKETCH_SESSIONS_NOW];
     case CLIENTS_BY_FAILED:
@@ -37,12 +37,12 @@ static int by_weight(const void *x, const void *y) {
 }
 
 static json_t *client_object(struct admin *a, const struct stats_client *c) {
-    const struct figures *f = &a->figures;
+    const struct stats_view *f = &a->stats_view;
     json_t *o = json_object();
     double in[RATES_SPANS], out[RATES_SPANS];
     for (unsigned i = 0; i < RATES_SPANS; i++) {
-        in[i] = figures_client_rate(f, c, FIGURE_IN, i);
-        out[i] = figures_client_rate(f, c, FIGURE_OUT, i);
+        in[i] = stats_view_client_rate(f, c, FIGURE_IN, i);
+        out[i] = stats_view_client_rate(f, c, FIGURE_OUT, i);
     }
     json_put_text(o, "client", c->name);
     json_put_bool(o, "verified", c->verified);
@@ -64,13 +64,13 @@ static json_t *client_object(struct admin *a, const struct stats_client *c) {
 
 /* The clients wanted, in order; to be freed. NULL for want of memory. */
 static struct place *pick(struct admin *a, const struct client_query *query, size_t *ret_n) {
-    figures_refresh_clients(&a->figures, a->loop->now_ms);
-    const struct stats_clients *all = &a->figures.clients;
+    stats_view_refresh_clients(&a->stats_view, a->loop->now_ms);
+    const struct stats_clients *all = &a->stats_view.clients;
     struct place *places = calloc(MAX(all->n, 1), sizeof(*places));
     size_t n = 0;
     for (size_t i = 0; places && i < all->n; i++)
         if (!query->client || strcmp(all->rows[i].name, query->client) == 0)
-            places[n++] = (struct place){&all->rows[i], weight(&a->figures, &all->rows[i], query->sort)};
+            places[n++] = (struct place){&all->rows[i], weight(&a->stats_view, &all->rows[i], query->sort)};
     if (n > 1)
         qsort(places, n, sizeof(*places), by_weight);
     *ret_n = MIN(n, query->limit);
@@ -91,14 +91,14 @@ json_t *clients_json(struct admin *a, const struct client_query *query) {
 static bool write_clients(struct admin *a, const struct client_query *query, struct buf *to) {
     size_t n;
     struct place *places = pick(a, query, &n);
-    bool well = places && buf_append(to, "[", 1) == 0;
-    for (size_t i = 0; i < n && well; i++) {
+    bool ok = places && buf_append(to, "[", 1) == 0;
+    for (size_t i = 0; i < n && ok; i++) {
         json_t *o = client_object(a, places[i].client);
-        well = (i == 0 || buf_append(to, ",\n", 2) == 0) && admin_write_json(to, o);
+        ok = (i == 0 || buf_append(to, ",\n", 2) == 0) && admin_write_json(to, o);
         json_decref(o);
     }
     free(places);
-    return well && buf_append(to, "]\n", 2) == 0;
+    return ok && buf_append(to, "]\n", 2) == 0;
 }
 
 static bool read_sort(const char *text, enum client_sort *ret) {

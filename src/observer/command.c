@@ -62,13 +62,13 @@ static bool was_asked(const struct admin *a, uint64_t id, enum command_kind kind
     return false;
 }
 
-static void tell(const struct roster_command *c, struct http_reply *r) {
+static void tell(const struct proctab_command *c, struct http_reply *r) {
     json_t *o = json_object();
-    char text[ROSTER_TEXT_MAX + 1];
+    char text[PROCTAB_TEXT_MAX + 1];
     (void)snprintf(text, sizeof(text), "%.*s", (int)strnlen(c->text, sizeof(c->text)), c->text);
     json_put_u64(o, "id", c->id);
     json_put_text(o, "command", names[c->kind]);
-    json_put_text(o, "state", roster_result_name(c->result));
+    json_put_text(o, "state", proctab_result_name(c->result));
     json_put_lines(o, "text", text);
     json_put_real(o, "asked", (double)c->asked_ms / 1000);
     if (c->ended_ms)
@@ -83,8 +83,8 @@ void command_get(struct admin *a, const struct http_request *q, struct http_repl
         http_reply_line(r, 404, "expected the number of a command");
         return;
     }
-    figures_refresh(&a->figures, a->loop->now_ms);
-    const struct roster_command *c = a->figures.has_roster ? roster_command(&a->figures.roster, id) : NULL;
+    stats_view_refresh(&a->stats_view, a->loop->now_ms);
+    const struct proctab_command *c = a->stats_view.has_proctab ? proctab_command(&a->stats_view.proctab, id) : NULL;
     if (c && c->kind == kind)
         tell(c, r);
     else if (was_asked(a, id, kind))

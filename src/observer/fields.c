@@ -135,35 +135,35 @@ static void add_hex(struct fields *f, const char *name, struct span bytes) {
 }
 
 /* A client with a verified certificate. */
-static void add_client(struct fields *f, const struct facts_client *c) {
+static void add_client(struct fields *f, const struct conn_info_client *c) {
     add_span(f, "client_name", c->name);
-    add_span(f, "client_named_by", span_str(named_by_text(c->named_by)));
+    add_span(f, "client_named_by", span_str(identity_source_text(c->identity_source)));
     add_span(f, "client_cn", c->cn);
     add_hex(f, "client_serial", c->serial);
     add_hex(f, "client_fingerprint", span_of(c->fingerprint, sizeof(c->fingerprint)));
 }
 
-static void add_facts(struct fields *f, const struct event *e, const struct format_names *names) {
-    const struct facts *facts = &e->facts;
+static void add_conn_info(struct fields *f, const struct event *e, const struct format_names *names) {
+    const struct conn_info *conn_info = &e->conn_info;
     size_t start;
     add(f, "service", e->service.len ? e->service : span_str("?"), false);
     start = f->space.len;
-    text_add_hex(&f->space, span_of(facts->unique_id, sizeof(facts->unique_id)));
+    text_add_hex(&f->space, span_of(conn_info->unique_id, sizeof(conn_info->unique_id)));
     add(f, "unique_id", since(f, start), false);
-    add_addr(f, "client", &facts->client);
-    add_addr(f, "peer", &facts->peer);
-    add_addr(f, "local", &facts->local);
-    if (facts->tls_version != 0)
-        add_text(f, "tls_version", facts->tls_version == 0x0304 ? "TLSv1.3" : "TLSv1.2");
-    add_code(f, "cipher_suite", facts->suite, names->suite);
-    add_code(f, "group", facts->group, names->group);
-    if (facts->tls_version != 0)
-        add(f, "resumed", span_str(facts->resumed ? "true" : "false"), true);
-    add_span(f, "sni", facts->sni);
-    add_span(f, "alpn", facts->alpn);
-    add_span(f, "ja4", facts->ja4);
-    if (facts->id.verified)
-        add_client(f, &facts->id);
+    add_addr(f, "client", &conn_info->client);
+    add_addr(f, "peer", &conn_info->peer);
+    add_addr(f, "local", &conn_info->local);
+    if (conn_info->tls_version != 0)
+        add_text(f, "tls_version", conn_info->tls_version == 0x0304 ? "TLSv1.3" : "TLSv1.2");
+    add_code(f, "cipher_suite", conn_info->suite, names->suite);
+    add_code(f, "group", conn_info->group, names->group);
+    if (conn_info->tls_version != 0)
+        add(f, "resumed", span_str(conn_info->resumed ? "true" : "false"), true);
+    add_span(f, "sni", conn_info->sni);
+    add_span(f, "alpn", conn_info->alpn);
+    add_span(f, "ja4", conn_info->ja4);
+    if (conn_info->id.verified)
+        add_client(f, &conn_info->id);
 }
 
 static void add_reason(struct fields *f, const struct event *e) {
@@ -184,8 +184,8 @@ static void add_traffic(struct fields *f, const struct event *e) {
     add_span(f, "backend", e->backend);
     add_number(f, "bytes_in", e->bytes_in);
     add_number(f, "bytes_out", e->bytes_out);
-    if (e->facts.tls_version != 0)
-        add_ms(f, "handshake_ms", e->facts.handshake_us);
+    if (e->conn_info.tls_version != 0)
+        add_ms(f, "handshake_ms", e->conn_info.handshake_us);
     if (reached)
         add_ms(f, "connect_ms", e->connect_us);
     add_ms(f, "duration_ms", e->duration_us);
@@ -202,7 +202,7 @@ void fields_of_event(const struct event *e, const struct format_names *names, st
         add(ret, "message", e->text, false);
         return;
     }
-    add_facts(ret, e, names);
+    add_conn_info(ret, e, names);
     if (e->kind == EVENT_SESSION)
         add_traffic(ret, e);
     else

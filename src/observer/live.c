@@ -91,7 +91,7 @@ static struct message *make_snapshot(struct live *l) {
     json_t *top = json_object(), *status = status_json(l->admin, STATUS_LIVE);
     const struct client_query busiest = {.limit = LIVE_CLIENTS, .sort = CLIENTS_BY_RATE};
     (void)json_object_set_new(top, "clients", clients_json(l->admin, &busiest)); /* for want of memory they are missing */
-    json_put_u64(top, "clients_tracked", l->admin->figures.clients.n);
+    json_put_u64(top, "clients_tracked", l->admin->stats_view.clients.n);
     (void)json_object_set_new(top, "status", status);
     struct message *m = message_of("snapshot", top);
     if (!m) {
@@ -130,7 +130,7 @@ static void keep_second(struct live *l) {
     struct second *s = &l->seconds[l->nseconds++ % LIVE_SECONDS];
     s->wall_ms = clock_wall_us() / 1000;
     for (unsigned t = 0; t < TOTALS; t++)
-        s->totals[t] = figures_sum(&l->admin->figures, STATS_SERVICE, values[t]);
+        s->totals[t] = stats_view_sum(&l->admin->stats_view, STATS_SERVICE, values[t]);
 }
 
 /* ---- streams ---- */
@@ -238,7 +238,7 @@ static void cut(const struct stream *s) {
 
 void live_second(struct live *l) {
     uint64_t now_ms = l->admin->loop->now_ms;
-    figures_refresh(&l->admin->figures, now_ms);
+    stats_view_refresh(&l->admin->stats_view, now_ms);
     keep_second(l);
     message_unref(&l->latest);
     message_unref(&l->history);

@@ -12,8 +12,8 @@
 #include "observer/exposition.h"
 #include "observer/status.h"
 
-#define CERTIFICATES_TOLD 100
-#define BUCKETS_BY        2 /* of our buckets one of so many is told: powers of two */
+#define CERTIFICATES_SHOWN 100
+#define BUCKETS_BY         2 /* of our buckets one of so many is told: powers of two */
 
 /* A value of labelled blocks as a metric. Rows of one name stand together; WHAT tells them apart (label, value). */
 static const struct metric {
@@ -68,9 +68,9 @@ static const struct metric {
      "",
      "Sessions that met a full queue of the backend.",
      {NULL, NULL}},
-    {STATS_BACKEND, STATS_LEFT_OUT, "backend_left_out", "", "Times it was left out after failed connects.", {NULL, NULL}},
+    {STATS_BACKEND, STATS_EJECTED, "backend_left_out", "", "Times it was left out after failed connects.", {NULL, NULL}},
     {STATS_BACKEND,
-     STATS_OUT_NOW,
+     STATS_EJECTED_NOW,
      "backend_relays_without",
      "",
      "Relays that leave this backend out at present.",
@@ -130,7 +130,7 @@ static void with(struct exposition_label labels[static LABELS_MAX], struct expos
 }
 
 static void put_rows(struct admin *a, struct exposition *x, const struct metric *m) {
-    const struct stats_sums *s = &a->figures.sums;
+    const struct stats_sums *s = &a->stats_view.sums;
     for (size_t i = 0; i < s->nrows; i++) {
         struct exposition_label labels[LABELS_MAX];
         char version[16];
@@ -192,7 +192,7 @@ static const struct {
 
 /* Services with their buckets; of the many backends only what an average takes. */
 static void put_distributions(struct admin *a, struct exposition *x) {
-    const struct stats_sums *s = &a->figures.sums;
+    const struct stats_sums *s = &a->stats_view.sums;
     for (size_t d = 0; d < ARRAY_LEN(distributions); d++) {
         bool whole = distributions[d].kind == STATS_SERVICE;
         exposition_family(x, whole ? EXPOSE_HISTOGRAM : EXPOSE_SUMMARY, distributions[d].name, "seconds",
@@ -233,8 +233,8 @@ static const struct {
     {STATS_GAVE_WAY, "process_evicted_handshakes", "", "Unfinished handshakes that gave way to others.", 1},
     {STATS_HANDED_OVER, "process_handed_over_sessions", "", "Sessions a handshaker gave to relays.", 1},
     {STATS_TAKEN, "process_taken_sessions", "", "Sessions a relay took from handshakers.", 1},
-    {STATS_MOVED_OUT, "process_moved_out_sessions", "", "Sessions a relay gave to another relay.", 1},
-    {STATS_MOVED_IN, "process_moved_in_sessions", "", "Sessions a relay took from another relay.", 1},
+    {STATS_MIGRATED_OUT, "process_moved_out_sessions", "", "Sessions a relay gave to another relay.", 1},
+    {STATS_MIGRATED_IN, "process_moved_in_sessions", "", "Sessions a relay took from another relay.", 1},
     {STATS_REFUSED, "process_refused_sessions", "", "Sessions that could not be taken over.", 1},
     {STATS_CONNECT_SHORT, "process_short_connects", "",
      "Sessions that waited: no descriptor, memory or port was left to connect.", 1},
@@ -256,7 +256,7 @@ static bool place_sum(const struct stats_sums *s, size_t at, enum stats_process 
 }
 
 static void put_processes(struct admin *a, struct exposition *x) {
-    const struct stats_sums *s = &a->figures.sums;
+    const struct stats_sums *s = &a->stats_view.sums;
     for (size_t m = 0; m < ARRAY_LEN(process_metrics); m++) {
         bool gauge = stats_process_is_gauge(process_metrics[m].value);
         exposition_family(x, gauge ? EXPOSE_GAUGE : EXPOSE_COUNTER, process_metrics[m].name, process_metrics[m].unit,
@@ -294,12 +294,13 @@ static void put_states(struct admin *a, struct exposition *x) {
     }
 }
 
-static void put_roster(struct admin *a, struct exposition *x) {
-    const struct roster *r = &a->figures.roster;
-    const struct exposition_label build[] = {{"version", a->figures.has_roster ? r->version : TLS_OFF_VERSION}, {NULL, NULL}};
+static void put_proctab(struct admin *a, struct exposition *x) {
+    const struct proctab *r = &a->stats_view.proctab;
+    const struct exposition_label build[] = {{"version", a->stats_view.has_proctab ? r->version : TLS_OFF_VERSION},
+                                             {NULL, NULL}};
     exposition_family(x, EXPOSE_INFO, "build", "", "What serves.");
     exposition_number(x, build, 1);
-    if (!a->figures.has_roster)
+    if (!a->stats_view.has_proctab)
         return;
     put_states(a, x);
     exposition_family(x, EXPOSE_GAUGE, "start_time_seconds", "seconds", "When the proxy was started, since 1970.");
@@ -324,7 +325,7 @@ static void put_limits(struct admin *a, struct exposition *x) {
 }
 
 static void put_observer(struct admin *a, struct exposition *x) {
-    const struct stats_clients *c = &a->figures.clients;
+    const struct stats_clients *c = &a->stats_view.clients;
     struct http_counts h = http_counts(a->http);
     put_one(x, EXPOSE_GAUGE, "tracked_clients", "", "Clients whose figures are kept.", c->n);
     put_one(x, EXPOSE_GAUGE, "clients_floor_bytes", "bytes", "No client that is not tracked has moved more.", c->floor);
@@ -341,9 +342,9 @@ static void put_observer(struct admin *a, struct exposition *x) {
 }
 
 static void put_certificates(struct admin *a, struct exposition *x) {
-    uint32_t list[CERTIFICATES_TOLD];
-    const struct creds *c = &a->figures.creds;
-    size_t n = c->head ? status_expiring(c, list, CERTIFICATES_TOLD) : 0;
+    uint32_t list[CERTIFICATES_SHOWN];
+    const struct creds *c = &a->stats_view.creds;
+    size_t n = c->head ? status_expiring(c, list, CERTIFICATES_SHOWN) : 0;
     exposition_family(x, EXPOSE_GAUGE, "certificate_expiry_seconds", "seconds",
                       "When a certificate ends, since 1970; those that end first.");
     for (size_t i = 0; i < n; i++) {
@@ -369,9 +370,9 @@ void metrics_answer(struct admin *a, const struct http_request *q, struct http_r
     struct exposition x = {.to = &r->body, .open_metrics = wants_open_metrics(q)};
     r->type = x.open_metrics ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
                              : "text/plain; version=0.0.4; charset=utf-8";
-    figures_refresh(&a->figures, a->loop->now_ms);
-    figures_refresh_clients(&a->figures, a->loop->now_ms);
-    put_roster(a, &x);
+    stats_view_refresh(&a->stats_view, a->loop->now_ms);
+    stats_view_refresh_clients(&a->stats_view, a->loop->now_ms);
+    put_proctab(a, &x);
     put_labelled(a, &x);
     put_distributions(a, &x);
     put_processes(a, &x);

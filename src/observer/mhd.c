@@ -1,17 +1,17 @@
 #include "observer/mhd.h"
 
+#include "base/dlopen.h"
 #include "base/err.h"
-#include "base/late.h"
 
 struct mhd mhd;
 
 int mhd_load(struct text *why) {
     struct late l;
-    int err = late_open("libmicrohttpd.so.12", &l, why);
+    int err = dlopen_open("libmicrohttpd.so.12", &l, why);
     if (err < 0)
         return err;
-#define FIND(name) late_find(&l, "MHD_" #name, &mhd.name, sizeof(mhd.name), why);
+#define FIND(name) dlopen_find(&l, "MHD_" #name, &mhd.name, sizeof(mhd.name), why);
     MHD_FUNCTIONS(FIND)
 #undef FIND
-    return l.well ? 0 : ERR_UNSUPPORTED;
+    return l.ok ? 0 : ERR_UNSUPPORTED;
 }

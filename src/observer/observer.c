@@ -106,7 +106,7 @@ static void warn_own(struct observer *o, const char *what, const char *why) {
 
 /* ---- sweeps ---- */
 
-static void tell_losses(struct observer *o, struct source *s, bool now) {
+static void report_losses(struct observer *o, struct source *s, bool now) {
     uint64_t dropped, broken;
     if (!source_losses(s, o->loop.now_ms, now, &dropped, &broken))
         return;
@@ -152,7 +152,7 @@ static enum sweep sweep(struct observer *o, bool last) {
     for (size_t i = 0; i < o->sources.n && sink_has_room(&o->sink); i++) {
         if (source_read(&o->sources.list[i], SWEEP_LIMIT, on_event, o))
             result = SWEEP_MORE;
-        tell_losses(o, &o->sources.list[i], last);
+        report_losses(o, &o->sources.list[i], last);
     }
     if (last)
         sampling_end(&o->sampling, o->loop.now_ms, on_sampled, o);
@@ -173,7 +173,7 @@ static bool is_barred(void *ctx, int32_t pid) {
     struct observer *o = ctx;
     char text[64];
     struct text t = text_of(text, sizeof(text));
-    if (!figures_is_own_process(&o->admin.figures, pid))
+    if (!stats_view_is_own_process(&o->admin.stats_view, pid))
         return false;
     text_addf(&t, "refused, it comes from our own process %d", (int)pid);
     warn_own(o, "a connection to the admin socket", text);
@@ -199,7 +199,7 @@ static void on_timer(void *ctx, struct wtimer *t) {
 static void read_rest(struct observer *o, struct source *s) {
     for (unsigned i = 0; i < OLD_SWEEPS && source_read(s, SWEEP_LIMIT, on_last_event, o); i++)
         continue;
-    tell_losses(o, s, true);
+    report_losses(o, s, true);
 }
 
 /* Takes a ring; what its predecessor still holds comes first. The descriptor is closed here. */
@@ -262,9 +262,9 @@ static void on_message(struct observer *o, struct ipc_msg *m) {
         take_log(o, m->fds[0]);
         return;
     }
-    if (m->type == CONTROL_ROSTER && figures_take_roster(&o->admin.figures, m->fds[0]) < 0)
+    if (m->type == CONTROL_PROCTAB && figures_take_proctab(&o->admin.stats_view, m->fds[0]) < 0)
         warn_own(o, "the roster", "not readable; what runs is not told");
-    if (m->type == CONTROL_CREDS && figures_take_creds(&o->admin.figures, m->fds[0]) < 0)
+    if (m->type == CONTROL_CREDS && stats_view_take_creds(&o->admin.stats_view, m->fds[0]) < 0)
         warn_own(o, "the credential store", "not readable; certificates are not told");
     ipc_msg_close(m);
     if (m->type == CONTROL_RING_END && control_read_peer(m, &who) == 0)
@@ -339,7 +339,7 @@ static bool open_log(struct observer *o) {
         child_refuse(&o->child, "%s", line);
         return false;
     }
-    return child_close_walls(&o->child, &(struct walls){.user = o->conf->user}) == 0;
+    return child_enter_sandbox(&o->child, &(struct sandbox){.user = o->conf->user}) == 0;
 }
 
 static bool start_admin(struct observer *o) {
@@ -352,11 +352,11 @@ static bool start_admin(struct observer *o) {
         .log = &o->log,
     };
     sessions_start(&o->admin, KIND_RELAY);
-    bool well = figures_init(&o->admin.figures, o->child.stats_fd);
+    bool ok = stats_view_init(&o->admin.stats_view, o->child.stats_fd);
     if (o->child.stats_fd >= 0)
         close(o->child.stats_fd);
     o->admin.live = live_new(&o->admin);
-    return well && o->admin.live && http_new(&setup, &o->admin.http) == 0;
+    return ok && o->admin.live && http_new(&setup, &o->admin.http) == 0;
 }
 
 static bool start_loop(struct observer *o) {
@@ -371,7 +371,7 @@ static bool start_loop(struct observer *o) {
     struct source *own =
         sources_of(&o->sources, &(struct control_peer){ROLE_OBSERVER, o->child.setup.index, o->child.setup.generation});
     MUST(own);
-    own->ring = o->child.voice.ring;
+    own->ring = o->child.log.ring;
     return true;
 }
 
@@ -411,17 +411,17 @@ static void finish(struct observer *o) {
     live_free(o->admin.live);
     sessions_fini(&o->admin.sessions);
     http_free(o->admin.http);
-    figures_fini(&o->admin.figures);
+    stats_view_fini(&o->admin.stats_view);
     last_sweeps(o); /* whoever still speaks now is not heard any more */
     sink_close(&o->sink);
     if (o->sink.lost > o->lost_reported) /* our ring is read by the next observer */
-        voice_say(&o->child.voice, LOG_LEVEL_WARNING, "%llu log lines lost: %s",
-                  (unsigned long long)(o->sink.lost - o->lost_reported), sink_error_text(o->sink.error));
+        log_msg(&o->child.log, LOG_LEVEL_WARNING, "%llu log lines lost: %s",
+                (unsigned long long)(o->sink.lost - o->lost_reported), sink_error_text(o->sink.error));
     sampling_fini(&o->sampling);
     sources_fini(&o->sources);
     loop_fini(&o->loop);
     conf_free(o->conf);
-    board_unmap(&o->child.board);
+    scoreboard_unmap(&o->child.scoreboard);
     close(o->child.control);
 }
 
@@ -434,7 +434,7 @@ int observer_run(int control_fd, const struct format_names *names) {
         return 1;
     if (!read_conf(&o) || !open_log(&o) || !start_loop(&o))
         return 1;
-    bool well = take_rings(&o) && serve(&o);
+    bool ok = take_rings(&o) && serve(&o);
     finish(&o);
-    return well ? 0 : 1;
+    return ok ? 0 : 1;
 }

@@ -23,7 +23,7 @@ struct listing_query {
     struct wtimer timer;
     struct http_reply reply;
     struct listing_ask ask;
-    char service[256], name[FACTS_NAME_MAX + 1];
+    char service[256], name[CONN_INFO_NAME_MAX + 1];
     struct control_peer at; /* the relay being asked */
     size_t rows, limit;
     json_t *missing;
@@ -76,8 +76,8 @@ static bool put(struct listing_query *q, const char *text) {
     return buf_append(&q->reply.body, text, strlen(text)) == 0;
 }
 
-static void put_facts(struct admin *a, json_t *o, const struct facts *f) {
-    char text[ADDR_TEXT_MAX], id[2 * FACTS_UNIQUE_ID_LEN + 1];
+static void put_conn_info(struct admin *a, json_t *o, const struct conn_info *f) {
+    char text[ADDR_TEXT_MAX], id[2 * CONN_INFO_UNIQUE_ID_LEN + 1];
     struct text t = text_of(id, sizeof(id));
     uint64_t wall_us = clock_wall_us();
     const char *suite = f->suite ? a->names->suite(f->suite) : NULL, *group = f->group ? a->names->group(f->group) : NULL;
@@ -100,12 +100,12 @@ static void put_facts(struct admin *a, json_t *o, const struct facts *f) {
     json_put_real(o, "handshake_ms", (double)f->handshake_us / 1000);
 }
 
-static json_t *session_object(struct listing_query *q, const struct listing_row *row, const struct facts *f) {
+static json_t *session_object(struct listing_query *q, const struct listing_row *row, const struct conn_info *f) {
     static const char *const states[LISTING_STATES] = {"connecting", "open", "closing", "moving"};
     json_t *o = json_object();
     char relay[32];
     (void)snprintf(relay, sizeof(relay), "relay.%u", q->at.index);
-    put_facts(q->sessions->admin, o, f);
+    put_conn_info(q->sessions->admin, o, f);
     (void)json_object_set_new_nocheck(o, "service", json_text(row->service));
     (void)json_object_set_new_nocheck(o, "backend", row->backend.len ? json_text(row->backend) : json_null());
     json_put_text(o, "state", states[row->state]);
@@ -121,12 +121,12 @@ static json_t *session_object(struct listing_query *q, const struct listing_row 
     return o;
 }
 
-static bool put_row(struct listing_query *q, const struct listing_row *row, const struct facts *f) {
+static bool put_row(struct listing_query *q, const struct listing_row *row, const struct conn_info *f) {
     json_t *o = session_object(q, row, f);
-    bool well = put(q, q->rows ? ",\n" : "") && admin_write_json(&q->reply.body, o);
+    bool ok = put(q, q->rows ? ",\n" : "") && admin_write_json(&q->reply.body, o);
     json_decref(o);
     q->rows++;
-    return well;
+    return ok;
 }
 
 static void free_query(struct listing_query *q) {
@@ -215,10 +215,10 @@ static void go_on(struct listing_query *q) {
 
 static void take_page(struct listing_query *q, struct listing_reader *page) {
     struct listing_row row;
-    struct facts facts;
+    struct conn_info conn_info;
     uint32_t next = page->next;
     while (page->rows > 0) {
-        if (listing_read_row(page, &row, &facts) < 0 || !put_row(q, &row, &facts)) {
+        if (listing_read_row(page, &row, &conn_info) < 0 || !put_row(q, &row, &conn_info)) {
             add_missing(q);
             next = LISTING_END;
             break;

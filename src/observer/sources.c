@@ -2,7 +2,7 @@
 
 #include "base/err.h"
 
-#define TELL_EVERY_MS 1000
+#define REPORT_EVERY_MS 1000
 
 static bool is_peer(const struct control_peer *a, const struct control_peer *b) {
     return a->role == b->role && a->index == b->index && a->generation == b->generation;
@@ -54,7 +54,7 @@ uint64_t source_dropped(struct source *s) {
 bool source_losses(struct source *s, uint64_t now_ms, bool now, uint64_t *ret_dropped, uint64_t *ret_broken) {
     if (s->dropped == 0 && s->broken == 0)
         return false;
-    if (!now && s->said_ms != 0 && now_ms < s->said_ms + TELL_EVERY_MS)
+    if (!now && s->said_ms != 0 && now_ms < s->said_ms + REPORT_EVERY_MS)
         return false;
     *ret_dropped = s->dropped;
     *ret_broken = s->broken;

@@ -13,10 +13,10 @@
 
 #define CROWDED_MS 10000 /* since a handshake last had to give way */
 
-static bool has_ready(const struct roster *r, enum role role) {
-    for (size_t i = 0; i < ROSTER_PROCESSES && r->processes[i].state != ROSTER_NO_PROCESS; i++) {
-        const struct roster_process *p = &r->processes[i];
-        if (p->role == role && p->generation == r->generation && p->state == ROSTER_READY)
+static bool has_ready(const struct proctab *r, enum role role) {
+    for (size_t i = 0; i < PROCTAB_PROCESSES && r->processes[i].state != PROCTAB_NO_PROCESS; i++) {
+        const struct proctab_process *p = &r->processes[i];
+        if (p->role == role && p->generation == r->generation && p->state == PROCTAB_READY)
             return true;
     }
     return false;
@@ -24,37 +24,37 @@ static bool has_ready(const struct roster *r, enum role role) {
 
 /* Whether new sessions are served, if perhaps by fewer processes than there should be. */
 static bool is_serving(const struct admin *a) {
-    const struct roster *r = &a->figures.roster;
-    return (r->phase == ROSTER_SERVING || r->phase == ROSTER_RELOADING) && has_ready(r, ROLE_RELAY) &&
+    const struct proctab *r = &a->stats_view.proctab;
+    return (r->phase == PROCTAB_SERVING || r->phase == PROCTAB_RELOADING) && has_ready(r, ROLE_RELAY) &&
            has_ready(r, ROLE_HANDSHAKER);
 }
 
 const char *status_state(const struct admin *a) {
-    const struct roster *r = &a->figures.roster;
-    if (!a->figures.has_roster)
+    const struct proctab *r = &a->stats_view.proctab;
+    if (!a->stats_view.has_proctab)
         return "unknown";
-    if (r->phase == ROSTER_SERVING && (r->degraded > 0 || !is_serving(a)))
+    if (r->phase == PROCTAB_SERVING && (r->degraded > 0 || !is_serving(a)))
         return "degraded";
-    return roster_phase_name(r->phase);
+    return proctab_phase_name(r->phase);
 }
 
 void ready_answer(struct admin *a, const struct http_request *q, struct http_reply *r) {
     (void)q;
-    figures_refresh(&a->figures, a->loop->now_ms);
-    bool ready = !a->figures.has_roster || is_serving(a);
+    stats_view_refresh(&a->stats_view, a->loop->now_ms);
+    bool ready = !a->stats_view.has_proctab || is_serving(a);
     http_reply_line(r, ready ? 200 : 503, ready ? "ready" : status_state(a));
 }
 
 static void put_head(struct admin *a, json_t *top) {
-    const struct roster *r = &a->figures.roster;
+    const struct proctab *r = &a->stats_view.proctab;
     uint64_t wall_ms = clock_wall_us() / 1000;
     char host[256] = "";
     (void)gethostname(host, sizeof(host) - 1); /* no name is a name as well */
     json_put_real(top, "time", (double)wall_ms / 1000);
-    json_put_text(top, "version", a->figures.has_roster ? r->version : TLS_OFF_VERSION);
+    json_put_text(top, "version", a->stats_view.has_proctab ? r->version : TLS_OFF_VERSION);
     json_put_text(top, "hostname", host);
     json_put_text(top, "state", status_state(a));
-    if (!a->figures.has_roster)
+    if (!a->stats_view.has_proctab)
         return;
     json_put_u64(top, "pid", (uint64_t)MAX(r->pid, 0));
     json_put_u64(top, "generation", r->generation);
@@ -69,42 +69,42 @@ static void put_head(struct admin *a, json_t *top) {
 }
 
 /* The latest that has ended, or runs. */
-static const struct roster_command *last_reload(const struct roster *r) {
-    const struct roster_command *last = NULL;
-    for (size_t i = 0; i < ROSTER_COMMANDS; i++)
+static const struct proctab_command *last_reload(const struct proctab *r) {
+    const struct proctab_command *last = NULL;
+    for (size_t i = 0; i < PROCTAB_COMMANDS; i++)
         if (r->commands[i].kind == COMMAND_RELOAD && (!last || r->commands[i].asked_ms > last->asked_ms))
             last = &r->commands[i];
     return last;
 }
 
 static void put_reload(struct admin *a, json_t *top) {
-    const struct roster_command *c = a->figures.has_roster ? last_reload(&a->figures.roster) : NULL;
+    const struct proctab_command *c = a->stats_view.has_proctab ? last_reload(&a->stats_view.proctab) : NULL;
     json_t *o = c ? json_put_object(top, "last_reload") : NULL;
     if (!c) {
         (void)json_object_set_new(top, "last_reload", json_null()); /* for want of memory it is missing */
         return;
     }
-    char text[ROSTER_TEXT_MAX + 1];
+    char text[PROCTAB_TEXT_MAX + 1];
     struct text t = text_of(text, sizeof(text));
     text_add_span(&t, span_of(c->text, strnlen(c->text, sizeof(c->text))));
     json_put_real(o, "time", (double)c->asked_ms / 1000);
-    json_put_text(o, "result", roster_result_name(c->result));
+    json_put_text(o, "result", proctab_result_name(c->result));
     json_put_lines(o, "text", text);
     if (c->ended_ms >= c->asked_ms)
         json_put_u64(o, "duration_ms", c->ended_ms - c->asked_ms);
 }
 
 static void put_totals(struct admin *a, json_t *top) {
-    struct figures *f = &a->figures;
+    struct stats_view *f = &a->stats_view;
     json_t *o = json_put_object(top, "totals");
-    json_put_u64(o, "sessions", figures_sum(f, STATS_SERVICE, STATS_SESSIONS_NOW));
-    json_put_u64(o, "sessions_total", figures_sum(f, STATS_SERVICE, STATS_SESSIONS));
-    json_put_u64(o, "sessions_failed_total", figures_sum(f, STATS_SERVICE, STATS_SESSIONS_FAILED));
-    json_put_u64(o, "truncations_total", figures_sum(f, STATS_SERVICE, STATS_TRUNCATIONS));
-    json_put_u64(o, "bytes_in_total", figures_sum(f, STATS_SERVICE, STATS_BYTES_IN));
-    json_put_u64(o, "bytes_out_total", figures_sum(f, STATS_SERVICE, STATS_BYTES_OUT));
-    json_put_u64(o, "accepted_total", figures_process_sum(f, STATS_ACCEPTED));
-    json_put_u64(o, "moved_between_relays_total", figures_process_sum(f, STATS_MOVED_IN));
+    json_put_u64(o, "sessions", stats_view_sum(f, STATS_SERVICE, STATS_SESSIONS_NOW));
+    json_put_u64(o, "sessions_total", stats_view_sum(f, STATS_SERVICE, STATS_SESSIONS));
+    json_put_u64(o, "sessions_failed_total", stats_view_sum(f, STATS_SERVICE, STATS_SESSIONS_FAILED));
+    json_put_u64(o, "truncations_total", stats_view_sum(f, STATS_SERVICE, STATS_TRUNCATIONS));
+    json_put_u64(o, "bytes_in_total", stats_view_sum(f, STATS_SERVICE, STATS_BYTES_IN));
+    json_put_u64(o, "bytes_out_total", stats_view_sum(f, STATS_SERVICE, STATS_BYTES_OUT));
+    json_put_u64(o, "accepted_total", stats_view_process_sum(f, STATS_ACCEPTED));
+    json_put_u64(o, "moved_between_relays_total", stats_view_process_sum(f, STATS_MIGRATED_IN));
     status_handshakes(a, json_put_object(o, "handshakes"), NULL);
 }
 
@@ -115,25 +115,25 @@ void json_put_rates(json_t *o, const char *name, const double rates[static RATES
         json_put_real(member, spans[i], rates[i]);
 }
 
-static const char *const figure_names[FIGURES] = {"bytes_in",   "bytes_out", "sessions",
-                                                  "handshakes", "failed",    "sessions_failed"};
+static const char *const figure_names[STATS_VIEW] = {"bytes_in",   "bytes_out", "sessions",
+                                                     "handshakes", "failed",    "sessions_failed"};
 
 static void put_rates(struct admin *a, json_t *top) {
     json_t *o = json_put_object(top, "rates");
-    for (unsigned v = 0; v < FIGURES; v++) {
+    for (unsigned v = 0; v < STATS_VIEW; v++) {
         double rates[RATES_SPANS];
         for (unsigned i = 0; i < RATES_SPANS; i++)
-            rates[i] = figures_total_rate(&a->figures, (enum figure)v, i);
+            rates[i] = stats_view_total_rate(&a->stats_view, (enum figure)v, i);
         json_put_rates(o, figure_names[v], rates);
     }
 }
 
 /* Second by second, the last one last. */
 static void put_history(struct admin *a, json_t *top) {
-    const struct figures *f = &a->figures;
+    const struct stats_view *f = &a->stats_view;
     json_t *o = json_put_object(top, "history");
     uint64_t n = MIN(f->seconds, (uint64_t)HISTORY_SECONDS);
-    for (unsigned v = 0; v < FIGURES; v++) {
+    for (unsigned v = 0; v < STATS_VIEW; v++) {
         json_t *list = json_put_array(o, figure_names[v]);
         for (uint64_t i = f->seconds - n; i < f->seconds; i++)
             (void)json_array_append_new(list, json_integer((json_int_t)f->history[i % HISTORY_SECONDS][v]));
@@ -148,17 +148,17 @@ static uint64_t descriptors(void) {
 }
 
 uint64_t status_sessions_max(const struct admin *a) {
-    return (uint64_t)board_relay_cap(descriptors(), (uint16_t)a->conf->workers) * a->conf->workers;
+    return (uint64_t)scoreboard_relay_cap(descriptors(), (uint16_t)a->conf->workers) * a->conf->workers;
 }
 
 static void put_limits(struct admin *a, json_t *top) {
-    const struct figures *f = &a->figures;
+    const struct stats_view *f = &a->stats_view;
     json_t *o = json_put_object(top, "limits");
     json_put_u64(o, "descriptors_a_process", descriptors());
     json_put_u64(o, "sessions_max", status_sessions_max(a));
-    json_put_u64(o, "buffer_bytes", figures_process_sum(f, STATS_POOL_BYTES));
+    json_put_u64(o, "buffer_bytes", stats_view_process_sum(f, STATS_POOL_BYTES));
     json_put_u64(o, "buffer_bytes_max", a->conf->buffer_memory * a->conf->workers);
-    json_put_u64(o, "handshake_bytes", figures_process_sum(f, STATS_HANDSHAKE_BYTES));
+    json_put_u64(o, "handshake_bytes", stats_view_process_sum(f, STATS_HANDSHAKE_BYTES));
     json_put_u64(o, "handshake_bytes_max", a->conf->handshake_memory * a->conf->workers);
 }
 
@@ -173,7 +173,7 @@ static void put_log(struct admin *a, json_t *top) {
 }
 
 static void put_clients(struct admin *a, json_t *top) {
-    const struct stats_clients *c = &a->figures.clients;
+    const struct stats_clients *c = &a->stats_view.clients;
     json_t *o = json_put_object(top, "clients");
     json_put_u64(o, "tracked", c->n);
     json_put_u64(o, "floor_bytes", c->floor);
@@ -183,8 +183,8 @@ static void put_clients(struct admin *a, json_t *top) {
 /* Handshakers whose budget was used up a moment ago. */
 static void put_crowded(struct admin *a, json_t *list) {
     char line[128];
-    for (size_t i = 0; i < a->figures.sums.nprocesses; i++) {
-        const struct stats_process_row *p = &a->figures.sums.processes[i];
+    for (size_t i = 0; i < a->stats_view.sums.nprocesses; i++) {
+        const struct stats_process_row *p = &a->stats_view.sums.processes[i];
         uint64_t last_ms = p->values[STATS_GAVE_WAY_MS];
         if (!last_ms || a->loop->now_ms > last_ms + CROWDED_MS)
             continue;
@@ -198,14 +198,14 @@ static void put_crowded(struct admin *a, json_t *list) {
 static const char *backend_trouble(const struct admin *a, const struct stats_row *b) {
     if (b->values[STATS_NO_ADDRESS_NOW] > 0)
         return "has no address: its name does not resolve";
-    if (b->values[STATS_OUT_NOW] >= a->conf->workers)
+    if (b->values[STATS_EJECTED_NOW] >= a->conf->workers)
         return "is left out";
     return b->values[STATS_FULL_NOW] > 0 ? "has a full queue of connections" : NULL;
 }
 
 /* What an operator should look at, in sentences. */
 static void put_degraded(struct admin *a, json_t *top) {
-    const struct roster *r = &a->figures.roster;
+    const struct proctab *r = &a->stats_view.proctab;
     json_t *list = json_put_array(top, "degraded");
     char line[320];
     if (a->log->waits_since_ms && a->loop->now_ms >= a->log->waits_since_ms + LOG_PATIENCE_MS) {
@@ -218,16 +218,17 @@ static void put_degraded(struct admin *a, json_t *top) {
                        (unsigned long long)a->log->lost_unreported, sink_error_text(a->log->lost_error));
         (void)json_array_append_new(list, json_string(line));
     }
-    for (size_t i = 0; a->figures.has_roster && i < ROSTER_PROCESSES && r->processes[i].state != ROSTER_NO_PROCESS; i++) {
-        const struct roster_process *p = &r->processes[i];
-        bool bad = p->state == ROSTER_DOWN || p->state == ROSTER_HUNG;
+    for (size_t i = 0; a->stats_view.has_proctab && i < PROCTAB_PROCESSES && r->processes[i].state != PROCTAB_NO_PROCESS; i++) {
+        const struct proctab_process *p = &r->processes[i];
+        bool bad = p->state == PROCTAB_DOWN || p->state == PROCTAB_HUNG;
         if (!bad || p->generation != r->generation)
             continue;
-        (void)snprintf(line, sizeof(line), "%s.%u is %s", role_name((enum role)p->role), p->index, roster_state_name(p->state));
+        (void)snprintf(line, sizeof(line), "%s.%u is %s", role_name((enum role)p->role), p->index,
+                       proctab_state_name(p->state));
         (void)json_array_append_new(list, json_string(line));
     }
-    for (size_t i = 0; i < a->figures.sums.nrows; i++) {
-        const struct stats_row *b = &a->figures.sums.rows[i];
+    for (size_t i = 0; i < a->stats_view.sums.nrows; i++) {
+        const struct stats_row *b = &a->stats_view.sums.rows[i];
         const char *what = backend_trouble(a, b);
         if (b->kind != STATS_BACKEND || !what)
             continue;
@@ -235,8 +236,8 @@ static void put_degraded(struct admin *a, json_t *top) {
         (void)json_array_append_new(list, json_string(line));
     }
     put_crowded(a, list);
-    for (size_t i = 0; i < a->figures.sums.nprocesses; i++) {
-        const struct stats_process_row *p = &a->figures.sums.processes[i];
+    for (size_t i = 0; i < a->stats_view.sums.nprocesses; i++) {
+        const struct stats_process_row *p = &a->stats_view.sums.processes[i];
         if (!p->values[STATS_MEMORY_SHORT])
             continue;
         (void)snprintf(line, sizeof(line), "buffer_memory of %s.%u is used up: those who hold most of it lose sessions",
@@ -247,8 +248,8 @@ static void put_degraded(struct admin *a, json_t *top) {
 
 json_t *status_json(struct admin *a, enum status_extent extent) {
     json_t *top = json_object();
-    figures_refresh(&a->figures, a->loop->now_ms);
-    figures_refresh_clients(&a->figures, a->loop->now_ms);
+    stats_view_refresh(&a->stats_view, a->loop->now_ms);
+    stats_view_refresh_clients(&a->stats_view, a->loop->now_ms);
     put_head(a, top);
     put_degraded(a, top);
     put_reload(a, top);

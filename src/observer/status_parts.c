@@ -9,7 +9,7 @@
 #include "wire/backend_fault.h"
 
 void status_handshakes(struct admin *a, json_t *object, const char *service) {
-    const struct stats_sums *s = &a->figures.sums;
+    const struct stats_sums *s = &a->stats_view.sums;
     json_t *failed = json_object();
     uint64_t full = 0, resumed = 0, now = 0;
     for (size_t i = 0; i < s->nrows; i++) {
@@ -56,7 +56,7 @@ static void put_histogram(json_t *object, const char *name, const struct stats_h
 }
 
 void status_histograms(struct admin *a, json_t *object, enum stats_kind kind, const char *service, const char *name) {
-    const struct stats_sums *s = &a->figures.sums;
+    const struct stats_sums *s = &a->stats_view.sums;
     struct stats_hist_row sums[STATS_HIST_COUNT] = {0};
     for (size_t i = 0; i < s->nrows; i++) {
         const struct stats_row *row = &s->rows[i];
@@ -89,9 +89,9 @@ static void put_traffic(struct admin *a, json_t *o, enum stats_kind kind, const 
     json_put_u64(o, "bytes_out_total", value(row, STATS_BYTES_OUT));
     double in[RATES_SPANS], out[RATES_SPANS], sessions[RATES_SPANS];
     for (unsigned i = 0; i < RATES_SPANS; i++) {
-        in[i] = figures_row_rate(&a->figures, kind, service, name, FIGURE_IN, i);
-        out[i] = figures_row_rate(&a->figures, kind, service, name, FIGURE_OUT, i);
-        sessions[i] = figures_row_rate(&a->figures, kind, service, name, FIGURE_SESSIONS, i);
+        in[i] = stats_view_row_rate(&a->stats_view, kind, service, name, FIGURE_IN, i);
+        out[i] = stats_view_row_rate(&a->stats_view, kind, service, name, FIGURE_OUT, i);
+        sessions[i] = stats_view_row_rate(&a->stats_view, kind, service, name, FIGURE_SESSIONS, i);
     }
     json_put_rates(o, "rate_in", in);
     json_put_rates(o, "rate_out", out);
@@ -99,20 +99,20 @@ static void put_traffic(struct admin *a, json_t *o, enum stats_kind kind, const 
 }
 
 static const char *backend_state(const struct admin *a, const struct stats_row *row) {
-    uint64_t out = MAX(value(row, STATS_OUT_NOW), value(row, STATS_NO_ADDRESS_NOW));
+    uint64_t out = MAX(value(row, STATS_EJECTED_NOW), value(row, STATS_NO_ADDRESS_NOW));
     if (out > 0)
         return out < a->conf->workers ? "partly" : "down";
     return value(row, STATS_FULL_NOW) > 0 ? "full" : "up";
 }
 
 static void put_backend(struct admin *a, json_t *o, const char *service, const char *name, enum status_extent extent) {
-    const struct stats_row *row = stats_sums_find(&a->figures.sums, STATS_BACKEND, service, name);
+    const struct stats_row *row = stats_sums_find(&a->stats_view.sums, STATS_BACKEND, service, name);
     json_put_text(o, "name", name);
     json_put_text(o, "state", backend_state(a, row));
     put_traffic(a, o, STATS_BACKEND, service, name, row);
     json_put_u64(o, "connects_failed_total", value(row, STATS_CONNECTS_FAILED));
     json_put_u64(o, "backlog_full_total", value(row, STATS_BACKLOG_FULL));
-    json_put_u64(o, "left_out_total", value(row, STATS_LEFT_OUT));
+    json_put_u64(o, "left_out_total", value(row, STATS_EJECTED));
     uint64_t fault = value(row, STATS_LAST_FAULT);
     if (fault) {
         json_put_text(o, "last_fault", backend_fault_text(backend_fault_error(fault)));
@@ -127,7 +127,7 @@ static void put_backend(struct admin *a, json_t *o, const char *service, const c
 }
 
 static void put_service(struct admin *a, json_t *o, const struct conf_service *s, enum status_extent extent) {
-    const struct stats_row *row = stats_sums_find(&a->figures.sums, STATS_SERVICE, s->name, "");
+    const struct stats_row *row = stats_sums_find(&a->stats_view.sums, STATS_SERVICE, s->name, "");
     char text[ADDR_TEXT_MAX];
     json_put_text(o, "name", s->name);
     json_put_text(o, "mode", s->mode == MODE_PASSTHROUGH ? "passthrough" : "terminate");
@@ -152,8 +152,8 @@ void status_services(struct admin *a, json_t *list, enum status_extent extent) {
 
 /* ---- processes ---- */
 
-static const struct stats_process_row *figures_of(const struct admin *a, const struct roster_process *p) {
-    const struct stats_sums *s = &a->figures.sums;
+static const struct stats_process_row *stats_view_of(const struct admin *a, const struct proctab_process *p) {
+    const struct stats_sums *s = &a->stats_view.sums;
     for (size_t i = 0; i < s->nprocesses; i++)
         if (s->processes[i].role == (enum role)p->role && s->processes[i].index == p->index &&
             s->processes[i].parity == (p->generation & 1))
@@ -161,7 +161,7 @@ static const struct stats_process_row *figures_of(const struct admin *a, const s
     return NULL;
 }
 
-static void put_last_end(json_t *o, const struct roster_process *p) {
+static void put_last_end(json_t *o, const struct proctab_process *p) {
     char text[128];
     if (p->last_end_ms == 0)
         return;
@@ -174,13 +174,13 @@ static void put_last_end(json_t *o, const struct roster_process *p) {
     json_put_real(o, "last_end_time", (double)p->last_end_ms / 1000);
 }
 
-static void put_process(struct admin *a, json_t *o, const struct roster_process *p) {
-    const struct stats_process_row *row = figures_of(a, p);
+static void put_process(struct admin *a, json_t *o, const struct proctab_process *p) {
+    const struct stats_process_row *row = stats_view_of(a, p);
     json_put_text(o, "role", role_name((enum role)p->role));
     json_put_u64(o, "index", p->index);
     json_put_u64(o, "generation", p->generation);
     json_put_u64(o, "pid", (uint64_t)MAX(p->pid, 0));
-    json_put_text(o, "state", roster_state_name(p->state));
+    json_put_text(o, "state", proctab_state_name(p->state));
     json_put_u64(o, "restarts_total", p->restarts);
     json_put_real(o, "started", (double)p->started_ms / 1000);
     if (p->cpu >= 0)
@@ -197,7 +197,7 @@ static void put_process(struct admin *a, json_t *o, const struct roster_process 
 }
 
 void status_processes(struct admin *a, json_t *list) {
-    const struct roster *r = &a->figures.roster;
-    for (size_t i = 0; a->figures.has_roster && i < ROSTER_PROCESSES && r->processes[i].state != ROSTER_NO_PROCESS; i++)
+    const struct proctab *r = &a->stats_view.proctab;
+    for (size_t i = 0; a->stats_view.has_proctab && i < PROCTAB_PROCESSES && r->processes[i].state != PROCTAB_NO_PROCESS; i++)
         put_process(a, json_append_object(list), &r->processes[i]);
 }

@@ -34,7 +34,7 @@ void backends_fini(struct backends *b) {
 }
 
 static bool is_in(const struct backend *x, uint64_t now_ms) {
-    return x->out_until_ms <= now_ms && !x->on_trial;
+    return x->out_until_ms <= now_ms && !x->half_open;
 }
 
 static uint64_t rendezvous_weight(const struct backend *x, const uint8_t client[static 16]) {
@@ -82,7 +82,7 @@ uint16_t backends_pick(struct backends *b, const uint8_t client[static 16], uint
     if (best == BACKEND_NONE)
         best = last_hope;
     else if (b->list[best].failures >= BACKEND_FAILURES_OUT)
-        b->list[best].on_trial = true;
+        b->list[best].half_open = true;
     if (best != BACKEND_NONE) {
         b->turn = best + 1u;
         b->list[best].sessions++;
@@ -99,7 +99,7 @@ void backends_leave(struct backends *b, uint16_t i) {
     MUST(i < b->service->nbackends && b->list[i].sessions > 0);
     b->list[i].sessions--;
     /* It may be the trial that was given up without an outcome. If it was another, one more session gets to try: no harm. */
-    b->list[i].on_trial = false;
+    b->list[i].half_open = false;
 }
 
 bool backends_connected(struct backends *b, uint16_t i) {
@@ -109,7 +109,7 @@ bool backends_connected(struct backends *b, uint16_t i) {
     x->failures = 0;
     x->out_until_ms = 0;
     x->full_since_ms = 0;
-    x->on_trial = false;
+    x->half_open = false;
     return was_out;
 }
 
@@ -128,7 +128,7 @@ bool backends_failed(struct backends *b, uint16_t i, uint64_t now_ms, uint32_t *
     if (x->out_until_ms > now_ms)
         return false;
     x->full_since_ms = 0; /* it is something else now */
-    x->on_trial = false;
+    x->half_open = false;
     if (x->failures < UINT32_MAX)
         x->failures++;
     if (x->failures < BACKEND_FAILURES_OUT)
@@ -145,7 +145,7 @@ bool backends_full(struct backends *b, uint16_t i, uint64_t now_ms, uint32_t *re
         x->full_since_ms = now_ms;
     if (now_ms - x->full_since_ms < patience_ms || x->out_until_ms > now_ms)
         return false;
-    x->on_trial = false;
+    x->half_open = false;
     x->failures = x->failures < BACKEND_FAILURES_OUT ? BACKEND_FAILURES_OUT : x->failures + (x->failures < UINT32_MAX);
     *ret_out_ms = put_out(x, now_ms);
     return true;

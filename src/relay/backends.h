@@ -40,7 +40,7 @@ struct backend {
     uint64_t error_ms;                    /* when the last fault was */
     int error;                            /* errno of it; 0 = none so far */
     bool was_told;                        /* to the observer: that something was wrong with it */
-    bool on_trial;                        /* one session is trying it after a time out */
+    bool half_open;                       /* one session is trying it after a time out */
     struct addr addrs[BACKEND_ADDRS_MAX]; /* TCP: what the name means at present */
     uint8_t naddrs;
     uint8_t next_addr;     /* the one to try next */

@@ -39,10 +39,10 @@ static bool is_tcp(struct relay *r, const struct session *s) {
     return session_service(r, s)->backends[s->backend].kind == BACKEND_TCP;
 }
 
-void connect_leave_line(struct relay *r, struct session *s) {
-    if (!s->in_line)
+void connect_dequeue(struct relay *r, struct session *s) {
+    if (!s->queued)
         return;
-    s->in_line = false;
+    s->queued = false;
     list_remove(&s->link);
     r->backlog_waiters--;
 }
@@ -51,12 +51,12 @@ static void leave_backend(struct relay *r, struct session *s) {
     if (!s->on_backend)
         return;
     s->on_backend = false;
-    counts_on_backend(r, s, false);
+    session_metrics_on_backend(r, s, false);
     backends_leave(backends_of(r, s), s->backend);
 }
 
 void connect_leave(struct relay *r, struct session *s) {
-    connect_leave_line(r, s);
+    connect_dequeue(r, s);
     leave_backend(r, s);
 }
 
@@ -104,11 +104,11 @@ static int reason_of(int error) {
 static void say_out(struct relay *r, const struct session *s, int error, uint32_t out_ms) {
     const struct backend *x = &backends_of(r, s)->list[s->backend];
     uint32_t times = x->failures - BACKEND_FAILURES_OUT + 1;
-    counts_backend(r, s, STATS_LEFT_OUT);
+    session_metrics_backend(r, s, STATS_EJECTED);
     if (times & (times - 1)) /* each further one says the same: the first, second, fourth, eighth ... is logged */
         return;
-    voice_say(&r->child.voice, LOG_LEVEL_WARNING, "service %s: backend %s: %s; left out for %u ms", session_service(r, s)->name,
-              x->conf->text, backend_fault_text(error), out_ms);
+    log_msg(&r->child.log, LOG_LEVEL_WARNING, "service %s: backend %s: %s; left out for %u ms", session_service(r, s)->name,
+            x->conf->text, backend_fault_text(error), out_ms);
 }
 
 /* The first failure after a success is logged as well: by the time of the third, whoever looks has met it already. */
@@ -117,8 +117,8 @@ static void say_fault(struct relay *r, const struct session *s, int error) {
     if (x->failures != 1 || r->loop.now_ms < x->said_ms)
         return;
     x->said_ms = r->loop.now_ms + SAY_MS;
-    voice_say(&r->child.voice, LOG_LEVEL_WARNING, "service %s: backend %s: %s", session_service(r, s)->name, x->conf->text,
-              backend_fault_text(error));
+    log_msg(&r->child.log, LOG_LEVEL_WARNING, "service %s: backend %s: %s", session_service(r, s)->name, x->conf->text,
+            backend_fault_text(error));
 }
 
 static void remember(struct relay *r, struct session *s, int error) {
@@ -132,7 +132,7 @@ static void remember(struct relay *r, struct session *s, int error) {
 static void attempt_failed(struct relay *r, struct session *s, int error) {
     struct backends *b = backends_of(r, s);
     uint32_t out_ms = 0;
-    counts_backend(r, s, STATS_CONNECTS_FAILED);
+    session_metrics_backend(r, s, STATS_CONNECTS_FAILED);
     remember(r, s, error);
     if (backends_failed(b, s->backend, r->loop.now_ms, &out_ms))
         say_out(r, s, error, out_ms);
@@ -150,8 +150,8 @@ static void no_room(struct relay *r, struct session *s, int error) {
     remember(r, s, is_tcp(r, s) ? EADDRNOTAVAIL : error); /* TCP has said EAGAIN for it, too */
     if (is_tcp(r, s))
         return;
-    if (!s->in_line)
-        counts_backend(r, s, STATS_BACKLOG_FULL);
+    if (!s->queued)
+        session_metrics_backend(r, s, STATS_BACKLOG_FULL);
     if (backends_full(backends_of(r, s), s->backend, r->loop.now_ms, &out_ms))
         say_out(r, s, error, out_ms);
 }
@@ -159,14 +159,14 @@ static void no_room(struct relay *r, struct session *s, int error) {
 /* Ours, not a backend's: logged and counted as such. */
 static void say_short(struct relay *r, const struct session *s) {
     r->retry_ms = r->loop.now_ms + SHORT_RETRY_MS;
-    if (s->in_line)
+    if (s->queued)
         return;
-    counts_process(&r->child.stats, STATS_CONNECT_SHORT);
+    session_metrics_process(&r->child.stats, STATS_CONNECT_SHORT);
     if (r->loop.now_ms < r->short_said_ms)
         return;
     r->short_said_ms = r->loop.now_ms + SAY_MS;
-    voice_say(&r->child.voice, LOG_LEVEL_WARNING, "tls-off itself cannot connect to backends now: %s; sessions wait",
-              backend_fault_text(s->connect_errno));
+    log_msg(&r->child.log, LOG_LEVEL_WARNING, "tls-off itself cannot connect to backends now: %s; sessions wait",
+            backend_fault_text(s->connect_errno));
 }
 
 /* ---- success ---- */
@@ -174,15 +174,15 @@ static void say_short(struct relay *r, const struct session *s) {
 static void connected(struct relay *r, struct session *s) {
     const struct conf_service *service = session_service(r, s);
     if (backends_connected(backends_of(r, s), s->backend))
-        voice_say(&r->child.voice, LOG_LEVEL_INFO, "service %s: backend %s takes sessions again", service->name,
-                  service->backends[s->backend].text);
+        log_msg(&r->child.log, LOG_LEVEL_INFO, "service %s: backend %s takes sessions again", service->name,
+                service->backends[s->backend].text);
     s->connected = true;
     s->connect_us = (uint32_t)(clock_mono_us() - s->connect_begun_us);
-    counts_connected(r, s);
-    struct facts f;
+    session_metrics_connected(r, s);
+    struct conn_info f;
     uint8_t header[PROXY_HEADER_MAX];
     struct wr w = wr_of(header, sizeof(header));
-    session_facts(s, &f);
+    session_conn_info(s, &f);
     proxy_header_write(&w, service, &f);
     bool unix_socket = service->backends[s->backend].kind != BACKEND_TCP;
     uint32_t events = EPOLLIN | EPOLLRDHUP | EPOLLET | (unix_socket ? 0u : (uint32_t)EPOLLOUT);
@@ -252,7 +252,7 @@ static bool next_addr(struct relay *r, struct session *s, enum attempt how) {
     s->addr = (uint8_t)((s->addr + 1) % n);
     s->addrs_tried++;
     s->retries++;
-    counts_backend(r, s, STATS_CONNECTS_FAILED);
+    session_metrics_backend(r, s, STATS_CONNECTS_FAILED);
     close_attempt(s);
     return true;
 }
@@ -284,11 +284,11 @@ static enum attempt attempt(struct relay *r, struct session *s) {
 
 /* Backends one after the other, without those in *FULL, to which those are added that have no room now. */
 static enum attempt try_backends(struct relay *r, struct session *s, uint64_t *full) {
-    struct facts f;
+    struct conn_info f;
     uint8_t key[16];
     uint16_t waits_for = BACKEND_NONE;
     int error = EAGAIN;
-    session_facts(s, &f);
+    session_conn_info(s, &f);
     addr_client_key(&f.client, key);
     for (;;) {
         uint16_t i = backends_pick(backends_of(r, s), key, s->tried | *full, r->loop.now_ms);
@@ -299,7 +299,7 @@ static enum attempt try_backends(struct relay *r, struct session *s, uint64_t *f
         s->addr = backends_addr(backends_of(r, s), i, r->loop.now_ms);
         s->addrs_tried = 1;
         s->addr_failed = false;
-        counts_on_backend(r, s, true);
+        session_metrics_on_backend(r, s, true);
         enum attempt a = attempt(r, s);
         if (a != ATTEMPT_FAILED && a != ATTEMPT_NO_ROOM)
             return a;
@@ -325,11 +325,11 @@ static enum attempt try_backends(struct relay *r, struct session *s, uint64_t *f
 
 /* Behind those who came before. */
 static void join_queue(struct relay *r, struct session *s) {
-    if (s->in_line)
+    if (s->queued)
         return;
     s->retries++;
     list_push(r->services[s->service].waiters, &s->link);
-    s->in_line = true;
+    s->queued = true;
     r->backlog_waiters++;
     if (s->deadline_ms != CONF_NEVER) /* an attempt may have had a time of its own */
         wheel_arm(&r->loop.wheel, &s->timer, s->deadline_ms);
@@ -340,14 +340,14 @@ static void join_queue(struct relay *r, struct session *s) {
 static void act_on(struct relay *r, struct session *s, enum attempt a) {
     switch (a) {
     case ATTEMPT_DONE:
-        connect_leave_line(r, s);
+        connect_dequeue(r, s);
         connected(r, s);
         break;
     case ATTEMPT_PENDING:
-        connect_leave_line(r, s);
+        connect_dequeue(r, s);
         break;
     case ATTEMPT_FAILED:
-        connect_leave_line(r, s);
+        connect_dequeue(r, s);
         session_fail(r, s, ERR_BACKEND_REFUSED);
         break;
     case ATTEMPT_SHORT:

@@ -87,7 +87,7 @@ static bool connect_link(struct relay *r, struct exporting *e) {
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
         return false;
     e->will = ends[1];
-    int err = ipc_send(e->link, EXPORT_WILL, span_of(NULL, 0), &ends[0], 1);
+    int err = ipc_send(e->link, EXPORT_LIVENESS, span_of(NULL, 0), &ends[0], 1);
     close(ends[0]);
     return err == 0 && loop_watch(&r->loop, e->link, EPOLLIN, RELAY_EXPORT, 0, 0) == 0;
 }
@@ -108,7 +108,7 @@ void export_begin(struct relay *r, const struct control_export *what, int link) 
     for (struct session *s; (s = slab_next(&r->sessions, &slot));)
         s->stays = false;
     if (!connect_link(r, e)) {
-        voice_say(&r->child.voice, LOG_LEVEL_WARNING, "cannot give sessions to another relay: %m");
+        log_msg(&r->child.log, LOG_LEVEL_WARNING, "cannot give sessions to another relay: %m");
         tell(r, 0, true);
         unmake(e);
         return;
@@ -130,8 +130,8 @@ void export_wake(struct relay *r) {
 /* ---- one session ---- */
 
 static void freeze(struct exporting *e, struct relay *r, struct session *s) {
-    connect_leave_line(r, s);
-    rate_leave_line(s);
+    connect_dequeue(r, s);
+    rate_dequeue(s);
     list_remove(&s->link);
     s->listed = false;
     s->moving = true;
@@ -176,12 +176,12 @@ void move_forget(struct relay *r, struct session *s) {
         close(s->backend_fd);
     }
     s->client_fd = s->backend_fd = -1;
-    session_bury(r, s);
+    session_release(r, s);
 }
 
 static void gone(struct relay *r, struct exporting *e, struct session *s) {
     session_count(r, s, -1);
-    counts_end(r, s, true);
+    session_metrics_end(r, s, true);
     move_forget(r, s);
     e->moved++;
     e->told = UNTOLD;
@@ -241,7 +241,7 @@ static bool read_answers(struct relay *r, struct exporting *e) {
 static void close_link(struct relay *r, struct exporting *e) {
     static const uint8_t alive = 1;
     if ((write(e->will, &alive, 1) < 0 && errno != EPIPE /* the importer is gone */) || shutdown(e->link, SHUT_RDWR) < 0)
-        voice_say(&r->child.voice, LOG_LEVEL_ERROR, "the link to another relay cannot be ended in good order: %m");
+        log_msg(&r->child.log, LOG_LEVEL_ERROR, "the link to another relay cannot be ended in good order: %m");
     (void)read_answers(r, e); /* up to the end, which shutdown() has made */
     loop_unwatch(&r->loop, e->link);
 }
@@ -348,7 +348,7 @@ static bool send_message(struct relay *r, struct exporting *e) {
 }
 
 /* Nothing flies and nothing can be sent. */
-static void tell_dry(struct relay *r, struct exporting *e) {
+static void report_dry(struct relay *r, struct exporting *e) {
     if (e->max != EXPORT_ALL) {
         end(r, false);
         return;
@@ -387,7 +387,7 @@ bool export_turn(struct relay *r) {
     }
     keep_time(r, e);
     if (e->nflying == 0 && (e->dry || resting || (e->max != EXPORT_ALL && e->moved >= e->max))) {
-        tell_dry(r, e);
+        report_dry(r, e);
         return r->exporting && !r->exporting->dry && !resting;
     }
     return !e->blocked && !resting && e->nopen < OPEN_MAX && !e->dry;
@@ -399,7 +399,7 @@ bool export_timer(struct relay *r, const struct wtimer *t) {
         return false;
     e->blocked = false;
     if (e->nflying && r->loop.now_ms >= e->heard_ms + MOVE_STALL_MS) {
-        voice_say(&r->child.voice, LOG_LEVEL_WARNING, "the relay that takes sessions over does not answer");
+        log_msg(&r->child.log, LOG_LEVEL_WARNING, "the relay that takes sessions over does not answer");
         end(r, true);
     } else if (r->loop.now_ms >= e->rest_until_ms) {
         e->dry = false;

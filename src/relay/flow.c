@@ -103,8 +103,8 @@ static void put_backend(struct relay *r, struct session *s, const struct iovec *
     s->up.bytes += len;
     if (len) {
         window_moved(s->client_fd, s->up.bytes - len, s->up.bytes, &s->up.mark_us);
-        counts_bytes(r, s, STATS_BYTES_IN, len);
-        rate_spend(s, len);
+        session_metrics_bytes(r, s, STATS_BYTES_IN, len);
+        rate_consume(s, len);
     }
     if (s->up.state == FLOW_BROKEN || len == 0)
         return;
@@ -157,7 +157,7 @@ static void up_fin(struct relay *r, struct session *s) {
         up_eof(r, s, END_CLOSE);
         return;
     }
-    counts_add(r, s, STATS_TRUNCATIONS, 1);
+    session_metrics_add(r, s, STATS_TRUNCATIONS, 1);
     if (session_service(r, s)->truncation == TRUNCATION_RESET) {
         s->client_end = END_TRUNCATED;
         s->reset_backend = true;
@@ -169,24 +169,24 @@ static void up_fin(struct relay *r, struct session *s) {
 
 /* Opens all whole records of IN and writes their plain bytes; keeps what is no whole record. */
 static void up_open(struct relay *r, struct session *s, uint8_t *in, size_t len) {
-    struct plane_opened opened;
+    struct record_layer_opened opened;
     enum step step;
-    uint32_t key_updates = s->plane.key_updates_in;
+    uint32_t key_updates = s->record_layer.key_updates_in;
     do {
-        step = plane_open(&s->plane, &r->contexts, in, len, &opened);
+        step = record_layer_open(&s->record_layer, &r->contexts, in, len, &opened);
         put_backend(r, s, opened.iov, opened.niov, opened.plain_len);
         in += opened.consumed;
         len -= opened.consumed;
     } while (step == STEP_DONE && s->state == SESSION_OPEN);
-    if (s->plane.key_updates_in != key_updates)
-        counts_add(r, s, STATS_KEY_UPDATES_IN, s->plane.key_updates_in - key_updates);
+    if (s->record_layer.key_updates_in != key_updates)
+        session_metrics_add(r, s, STATS_KEY_UPDATES_IN, s->record_layer.key_updates_in - key_updates);
 
     if (step == STEP_EOF) {
         up_eof(r, s, END_CLOSE);
     } else if (step == STEP_FAILED) {
         s->reset_backend = session_service(r, s)->truncation == TRUNCATION_RESET; /* what came is a part, not the whole */
         session_fail(r, s, opened.err);
-    } else if (len && s->state == SESSION_OPEN && chain_append(&r->pool, &s->carry, span_of(in, len)) < 0) {
+    } else if (len && s->state == SESSION_OPEN && chain_append(&r->pool, &s->partial, span_of(in, len)) < 0) {
         session_fail(r, s, ERR_NOMEM);
     }
 }
@@ -217,9 +217,9 @@ static void up_read(struct relay *r, struct session *s) {
     size_t chunk = chunk_of(r, s, &s->up);
     if (chunk == 0)
         return;
-    size_t carried = chain_peek(&s->carry, r->in, HANDOFF_EARLY_MAX);
+    size_t carried = chain_peek(&s->partial, r->in, HANDOFF_READ_AHEAD_MAX);
     ssize_t n = 0;
-    if (!s->early) {
+    if (!s->read_ahead) {
         n = recv(s->client_fd, r->in + carried, chunk, MSG_DONTWAIT);
         if (n < 0 && errno == EINTR)
             return;
@@ -236,9 +236,9 @@ static void up_read(struct relay *r, struct session *s) {
         if ((size_t)n < chunk && !s->client_ended) /* a short read has emptied the socket */
             s->up.readable = false;
     }
-    s->early = false;
+    s->read_ahead = false;
     s->active_ms = r->loop.now_ms;
-    chain_free(&r->pool, &s->carry);
+    chain_free(&r->pool, &s->partial);
     up_take(r, s, carried + (size_t)n);
     if (s->state == SESSION_OPEN && s->up.wait.len)
         (void)flow_flush_up(r, s); /* a first write also carries the PROXY header */
@@ -246,12 +246,12 @@ static void up_read(struct relay *r, struct session *s) {
 }
 
 void flow_up(struct relay *r, struct session *s) {
-    if (s->up.wait.len && !s->early) {
+    if (s->up.wait.len && !s->read_ahead) {
         if (!flow_flush_up(r, s))
             return;
         hold_excuse(r, s);
     }
-    if (s->up.state == FLOW_OPEN && (s->up.readable || s->early))
+    if (s->up.state == FLOW_OPEN && (s->up.readable || s->read_ahead))
         up_read(r, s);
     else if (s->up.state != FLOW_OPEN && s->up.state != FLOW_BROKEN && s->up.readable)
         up_discard(r, s);
@@ -315,25 +315,25 @@ void flow_put_client(struct relay *r, struct session *s, struct span bytes) {
 }
 
 void flow_put_alert(struct relay *r, struct session *s, enum alert alert) {
-    uint8_t record[PLANE_CONTROL_MAX];
+    uint8_t record[RECORD_LAYER_CONTROL_MAX];
     size_t len = 0;
-    if (!s->tls || s->plane.close_sent || s->down.state == FLOW_BROKEN)
+    if (!s->tls || s->record_layer.close_sent || s->down.state == FLOW_BROKEN)
         return;
-    if (plane_alert(&s->plane, &r->contexts, alert, record, &len) == 0)
+    if (record_layer_alert(&s->record_layer, &r->contexts, alert, record, &len) == 0)
         put_client(r, s, span_of(record, len), MSG_MORE); /* the end of our side follows at once, in the same segment */
 }
 
 static void put_control(struct relay *r, struct session *s) {
-    uint8_t records[PLANE_CONTROL_MAX];
+    uint8_t records[RECORD_LAYER_CONTROL_MAX];
     size_t len = 0;
-    uint32_t key_updates = s->plane.key_updates_out;
-    int err = plane_control(&s->plane, &r->contexts, records, &len);
+    uint32_t key_updates = s->record_layer.key_updates_out;
+    int err = record_layer_control(&s->record_layer, &r->contexts, records, &len);
     if (err < 0)
         session_fail(r, s, err);
     else
         flow_put_client(r, s, span_of(records, len));
-    if (s->plane.key_updates_out != key_updates)
-        counts_add(r, s, STATS_KEY_UPDATES_OUT, s->plane.key_updates_out - key_updates);
+    if (s->record_layer.key_updates_out != key_updates)
+        session_metrics_add(r, s, STATS_KEY_UPDATES_OUT, s->record_layer.key_updates_out - key_updates);
 }
 
 static void down_eof(struct relay *r, struct session *s) {
@@ -375,8 +375,8 @@ struct layout {
 #define FIRST_RECORD (10 * 1428 - RECORD_OVERHEAD_MAX)
 
 static struct layout layout_of(const struct relay *r, const struct session *s) {
-    const struct suite *suite = plane_suite(&s->plane);
-    struct layout l = {.prefix = record_prefix(suite), .first = s->plane.out_max, .full = s->plane.out_max};
+    const struct suite *suite = record_layer_suite(&s->record_layer);
+    struct layout l = {.prefix = record_prefix(suite), .first = s->record_layer.out_max, .full = s->record_layer.out_max};
     l.overhead = l.prefix + AEAD_TAG_LEN + (suite->version == TLS_1_3 ? 1 : 0);
     if (s->down.bytes == 0 || (uint32_t)r->loop.now_ms - s->down_ms > BURST_GAP_MS)
         l.first = MIN(l.first, (size_t)FIRST_RECORD);
@@ -386,7 +386,7 @@ static struct layout layout_of(const struct relay *r, const struct session *s) {
 /* Seals N plain bytes laid out by L and sends them at once. */
 static void down_seal(struct relay *r, struct session *s, size_t n, const struct layout *l) {
     struct record_run run;
-    int err = record_run_begin(&run, &r->contexts, plane_suite(&s->plane), &s->plane.out, true);
+    int err = record_run_begin(&run, &r->contexts, record_layer_suite(&s->record_layer), &s->record_layer.out, true);
     size_t total = 0, records = 0;
     for (size_t limit = l->first; n > 0 && err == 0; limit = l->full) {
         size_t plain = MIN(n, limit), len = 0;
@@ -395,7 +395,7 @@ static void down_seal(struct relay *r, struct session *s, size_t n, const struct
         n -= plain;
         records++;
     }
-    plane_progress(&s->plane, records);
+    record_layer_progress(&s->record_layer, records);
     if (total)
         flow_put_client(r, s, span_of(r->out, total));
     if (err < 0)
@@ -435,11 +435,11 @@ static bool down_got(struct relay *r, struct session *s, ssize_t n, size_t chunk
     s->active_ms = r->loop.now_ms;
     s->down_ms = (uint32_t)r->loop.now_ms;
     if (s->down.bytes == 0)
-        counts_first_byte(r, s);
+        session_metrics_first_byte(r, s);
     s->down.bytes += (uint64_t)n;
     window_moved(s->backend_fd, s->down.bytes - (uint64_t)n, s->down.bytes, &s->down.mark_us);
-    counts_bytes(r, s, STATS_BYTES_OUT, (uint64_t)n);
-    rate_spend(s, (size_t)n);
+    session_metrics_bytes(r, s, STATS_BYTES_OUT, (uint64_t)n);
+    rate_consume(s, (size_t)n);
     return true;
 }
 
@@ -465,7 +465,7 @@ static void down_take(struct relay *r, struct session *s) {
 void flow_down(struct relay *r, struct session *s) {
     if (s->down.wait.len && !flow_flush_down(r, s))
         return;
-    if (s->tls && plane_control_owed(&s->plane) && s->down.state == FLOW_OPEN)
+    if (s->tls && record_layer_control_owed(&s->record_layer) && s->down.state == FLOW_OPEN)
         put_control(r, s);
     if (s->state == SESSION_OPEN && s->down.state == FLOW_OPEN && s->down.readable && s->down.wait.len == 0)
         down_take(r, s);

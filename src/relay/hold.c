@@ -7,14 +7,14 @@
 #include "base/hash.h"
 #include "relay/session.h"
 
-#define CHAINS      1024u
-#define CHUNK_SHARE 64                             /* of the budget: the most that is read at once, */
-#define CHUNK_MIN   ((size_t)1 << CHUNK_MIN_SHIFT) /* but this in any case; the most from half of the budget on, */
-#define CHUNK_LEAST ((size_t)4096)                 /* and this for clients that hold a large share of it: */
-#define LARGE_SHARE 16                             /* one part in so many */
-#define BLOCKED_MS  1000                           /* a session whose peers read makes progress within that time */
-#define LOOK_AT     64    /* clients of a class, and sessions of a client, that are looked at before one is chosen */
-#define TELL_MS     10000 /* between warnings */
+#define CHAINS       1024u
+#define CHUNK_SHARE  64                             /* of the budget: the most that is read at once, */
+#define CHUNK_MIN    ((size_t)1 << CHUNK_MIN_SHIFT) /* but this in any case; the most from half of the budget on, */
+#define CHUNK_LEAST  ((size_t)4096)                 /* and this for clients that hold a large share of it: */
+#define LARGE_SHARE  16                             /* one part in so many */
+#define BLOCKED_MS   1000                           /* a session whose peers read makes progress within that time */
+#define LOOK_AT      64    /* clients of a class, and sessions of a client, that are looked at before one is chosen */
+#define LOG_EVERY_MS 10000 /* between warnings */
 
 struct hold_client {
     struct slab_item item;
@@ -83,9 +83,9 @@ static void set_bytes(struct relay *r, struct hold_client *c, size_t bytes) {
 
 /* NULL when there is no memory. */
 static struct hold_client *client_of(struct relay *r, const struct session *s) {
-    struct facts f;
+    struct conn_info f;
     uint8_t key[16];
-    session_facts(s, &f);
+    session_conn_info(s, &f);
     addr_client_key(&f.client, key);
     struct hold_client **chain = chain_of(r, key), *c = *chain;
     while (c && memcmp(c->key, key, sizeof(key)) != 0)
@@ -159,7 +159,7 @@ static bool side_settle(struct hold_side *side, bool waits, uint64_t moved, uint
 }
 
 void hold_settle(struct relay *r, struct session *s) {
-    size_t bytes = chain_cost(&s->up.wait) + chain_cost(&s->down.wait) + chain_cost(&s->carry);
+    size_t bytes = chain_cost(&s->up.wait) + chain_cost(&s->down.wait) + chain_cost(&s->partial);
     if (bytes == 0) {
         hold_release(r, s);
         return;
@@ -171,9 +171,9 @@ void hold_settle(struct relay *r, struct session *s) {
     uint64_t before = since(h), now_ms = is_new ? s->active_ms : r->loop.now_ms;
     /* Nothing is read up while bytes wait up, nor down while they wait down: reading is what changes these. A record of no
      * bytes counts as well. */
-    bool changed = side_settle(&h->up, s->up.wait.len || s->carry.len, s->up.bytes + s->plane.in.seq, now_ms);
+    bool changed = side_settle(&h->up, s->up.wait.len || s->partial.len, s->up.bytes + s->record_layer.in.seq, now_ms);
     (void)side_settle(&h->down, s->down.wait.len, s->down.bytes, now_ms);
-    if (changed || s->carry.len == 0)
+    if (changed || s->partial.len == 0)
         h->record_ms = now_ms;
     if (since(h) != before) {
         list_remove(&h->in_client);
@@ -192,7 +192,7 @@ void hold_excuse(const struct relay *r, const struct session *s) {
 }
 
 uint64_t hold_record_ms(const struct session *s) {
-    bool owes = s->hold && s->tls && s->carry.len && !s->early && s->up.wait.len == 0 && !s->throttled;
+    bool owes = s->hold && s->tls && s->partial.len && !s->read_ahead && s->up.wait.len == 0 && !s->throttled;
     return owes && s->state == SESSION_OPEN ? s->hold->record_ms : 0;
 }
 
@@ -251,13 +251,13 @@ static struct hold *choose(struct relay *r) {
 static void say(struct relay *r) {
     struct holders *h = &r->holders;
     h->untold++;
-    counts_process(&r->child.stats, STATS_EVICTED);
-    if (r->loop.now_ms < h->told_ms)
+    session_metrics_process(&r->child.stats, STATS_EVICTED);
+    if (r->loop.now_ms < h->logged_ms)
         return;
-    voice_say(&r->child.voice, LOG_LEVEL_WARNING,
-              "buffer_memory is used up: %u session(s) ended (no_buffers), blocked longest of the clients that hold most",
-              h->untold);
-    h->told_ms = r->loop.now_ms + TELL_MS;
+    log_msg(&r->child.log, LOG_LEVEL_WARNING,
+            "buffer_memory is used up: %u session(s) ended (no_buffers), blocked longest of the clients that hold most",
+            h->untold);
+    h->logged_ms = r->loop.now_ms + LOG_EVERY_MS;
     h->untold = 0;
 }
 

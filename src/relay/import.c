@@ -15,7 +15,7 @@
 #include "wire/export.h"
 
 #define MESSAGES_TURN 4    /* of one link, a turn */
-#define WILL_MS       1000 /* how long a dying exporter's will is waited for */
+#define LIVENESS_MS   1000 /* how long a dying exporter's will is waited for */
 
 /* What is known of an exporter whose link has ended. */
 enum fate {
@@ -36,7 +36,7 @@ struct importing {
     uint32_t number;
     uint16_t n;        /* sessions to be answered; 0 = none */
     bool answer_waits; /* the link takes no answer at present */
-    bool version_told;
+    bool version_logged;
     const char *why;     /* the last session was refused */
     struct wtimer timer; /* for the will */
 };
@@ -55,7 +55,7 @@ void import_begin(struct relay *r, int link) {
     if (m)
         m->body = secret_alloc(IPC_BODY_MAX, NULL);
     if (!m || !m->body || loop_watch(&r->loop, link, EPOLLIN, RELAY_IMPORT, (uint32_t)link, 0) < 0) {
-        voice_say(&r->child.voice, LOG_LEVEL_ERROR, "cannot take sessions over from another relay: %m");
+        log_msg(&r->child.log, LOG_LEVEL_ERROR, "cannot take sessions over from another relay: %m");
         if (m)
             secret_free(m->body, IPC_BODY_MAX);
         free(m);
@@ -111,7 +111,7 @@ void import_end_all(struct relay *r) {
 /* ---- the will ---- */
 
 /* A byte or the end is all there can be, and poll() tells them apart: reading could make us wait. */
-static enum fate read_will(const struct importing *m) {
+static enum fate read_liveness(const struct importing *m) {
     struct pollfd p = {.fd = m->will, .events = POLLIN};
     int n;
     if (m->will < 0)
@@ -126,7 +126,7 @@ static enum fate read_will(const struct importing *m) {
 
 /* The link has ended. What is staged becomes ours or is dropped as soon as the fate is known. */
 static void learn_fate(struct relay *r, struct importing *m) {
-    m->fate = read_will(m);
+    m->fate = read_liveness(m);
     if (m->fate == FATE_DEAD)
         activate_staged(r, m, true);
     else if (m->fate == FATE_SERVES)
@@ -134,10 +134,10 @@ static void learn_fate(struct relay *r, struct importing *m) {
 }
 
 /* Its descriptors close one after the other: the end of the will follows that of the link. */
-static bool wait_for_will(struct relay *r, struct importing *m) {
+static bool wait_for_liveness(struct relay *r, struct importing *m) {
     loop_unwatch(&r->loop, m->link);
-    wheel_arm(&r->loop.wheel, &m->timer, r->loop.now_ms + WILL_MS);
-    return loop_watch(&r->loop, m->will, EPOLLIN, RELAY_WILL, (uint32_t)m->link, 0) == 0;
+    wheel_arm(&r->loop.wheel, &m->timer, r->loop.now_ms + LIVENESS_MS);
+    return loop_watch(&r->loop, m->will, EPOLLIN, RELAY_LIVENESS, (uint32_t)m->link, 0) == 0;
 }
 
 /* ---- a batch ---- */
@@ -154,16 +154,16 @@ static enum export_result stage(struct relay *r, struct importing *m, const stru
     static struct export_session x; /* 1.5 KB, wiped at the end */
     struct session *s = NULL;
     int err = export_unpack(blob, b->major, b->minor, &x);
-    if (err == ERR_UNSUPPORTED && !m->version_told) {
-        m->version_told = true;
-        voice_say(&r->child.voice, LOG_LEVEL_ERROR, "sessions come in format %u.%u, which this build does not read", b->major,
-                  b->minor);
+    if (err == ERR_UNSUPPORTED && !m->version_logged) {
+        m->version_logged = true;
+        log_msg(&r->child.log, LOG_LEVEL_ERROR, "sessions come in format %u.%u, which this build does not read", b->major,
+                b->minor);
     }
     enum export_result result = EXPORT_IS_REFUSED;
     m->why = err ? err_text(err) : "number of descriptors";
     if (err == 0 && ((x.flags & EXPORT_BACKEND_FD) != 0) == (nfds == 2))
         result = import_session(r, &x, fds[0], nfds == 2 ? fds[1] : -1, m->ahead, &s, &m->why);
-    secret_wipe(&x.plane, sizeof(x.plane));
+    secret_wipe(&x.record_layer, sizeof(x.record_layer));
     drop_ahead(r, m); /* what was not used belongs to nobody */
     if (result == EXPORT_IS_TAKEN)
         list_push(&m->staged, &s->link);
@@ -197,8 +197,8 @@ static bool stage_batch(struct relay *r, struct importing *m, struct export_msg 
     close_fds(msg, used, msg->nfds - used);
     msg->nfds = 0;
     if (refused)
-        voice_say(&r->child.voice, LOG_LEVEL_ERROR, "%u of %u sessions from another relay could not be taken over: %s", refused,
-                  b.n, m->why ? m->why : err_text(ERR_FORMAT));
+        log_msg(&r->child.log, LOG_LEVEL_ERROR, "%u of %u sessions from another relay could not be taken over: %s", refused,
+                b.n, m->why ? m->why : err_text(ERR_FORMAT));
     return true;
 }
 
@@ -229,7 +229,7 @@ static bool take_bytes(struct relay *r, struct importing *m, const struct export
 /* False when the exporter broke the rules, or we are out of memory. */
 static bool take_message(struct relay *r, struct importing *m, struct export_msg *msg) {
     switch (msg->type) {
-    case EXPORT_WILL:
+    case EXPORT_LIVENESS:
         if (msg->nfds != 1 || m->will >= 0)
             return false;
         m->will = msg->fds[0];
@@ -266,8 +266,8 @@ static bool read_one(struct relay *r, struct importing *m, bool *ret_more) {
     export_msg_close(&msg);
     secret_wipe(m->body, msg.body.len); /* keys were in it */
     if (!fine)
-        voice_say(&r->child.voice, LOG_LEVEL_ERROR, "sessions of another relay cannot be taken over: %s",
-                  msg.fds_lost ? err_text(ERR_OUT_OF_FDS) : "it broke the rules, or memory is used up");
+        log_msg(&r->child.log, LOG_LEVEL_ERROR, "sessions of another relay cannot be taken over: %s",
+                msg.fds_lost ? err_text(ERR_OUT_OF_FDS) : "it broke the rules, or memory is used up");
     return fine;
 }
 
@@ -280,7 +280,7 @@ static bool go_on(struct relay *r, struct importing *m) {
         if (!read_one(r, m, &more))
             return false;
     if (m->fate == FATE_UNKNOWN)
-        return wait_for_will(r, m);
+        return wait_for_liveness(r, m);
     uint32_t events = m->answer_waits ? EPOLLOUT : EPOLLIN;
     return loop_rewatch(&r->loop, m->link, events, RELAY_IMPORT, (uint32_t)m->link, 0) == 0;
 }
@@ -295,14 +295,14 @@ void import_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
 }
 
 /* Back to the link: there may be more of the dead exporter's messages. */
-static void will_read(struct relay *r, struct importing *m) {
+static void liveness_read(struct relay *r, struct importing *m) {
     wheel_cancel(&r->loop.wheel, &m->timer);
     loop_unwatch(&r->loop, m->will);
     if (m->fate == FATE_UNKNOWN || loop_watch(&r->loop, m->link, EPOLLIN, RELAY_IMPORT, (uint32_t)m->link, 0) < 0)
         finish(r, m);
 }
 
-void import_will_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
+void import_liveness_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     (void)gen;
     (void)events;
     struct relay *r = ctx;
@@ -311,7 +311,7 @@ void import_will_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
         return;
     learn_fate(r, m);
     if (m->fate != FATE_UNKNOWN)
-        will_read(r, m);
+        liveness_read(r, m);
 }
 
 bool import_timer(struct relay *r, const struct wtimer *t) {

@@ -29,25 +29,25 @@ static bool flow_valid(const struct export_flow *f) {
     return f->chunk_shift >= CHUNK_MIN_SHIFT && f->chunk_shift <= CHUNK_MAX_SHIFT && (may_wait || total(&f->wait) == 0);
 }
 
-static bool carry_valid(const struct export_session *x) {
-    size_t n = total(&x->carry);
-    if (x->flags & EXPORT_EARLY)
-        return n > 0 && n <= HANDOFF_EARLY_MAX;
+static bool partial_valid(const struct export_session *x) {
+    size_t n = total(&x->partial);
+    if (x->flags & EXPORT_READ_AHEAD)
+        return n > 0 && n <= HANDOFF_READ_AHEAD_MAX;
     return n == 0 || (x->flags & EXPORT_TLS && n < RECORD_WIRE_MAX);
 }
 
 static bool state_valid(const struct export_session *x) {
     bool connected = x->flags & EXPORT_CONNECTED, backend_fd = x->flags & EXPORT_BACKEND_FD;
-    bool in_line = x->flags & EXPORT_IN_LINE;
+    bool queued = x->flags & EXPORT_QUEUED;
     bool tcp = x->backend_kind == BACKEND_TCP + 1; /* connects to other kinds take no time */
     switch (x->state) {
     case SESSION_CONNECTING: /* the first bytes for a backend are made when it is there */
-        return !connected && x->backend_kind && in_line == !backend_fd && (in_line || tcp) && total(&x->up.wait) == 0 &&
+        return !connected && x->backend_kind && queued == !backend_fd && (queued || tcp) && total(&x->up.wait) == 0 &&
                x->up.state == FLOW_OPEN && x->down.state == FLOW_OPEN && x->deadline_ms != EXPORT_NEVER;
     case SESSION_OPEN:
-        return connected && backend_fd && !in_line;
+        return connected && backend_fd && !queued;
     default:
-        return !in_line && (!backend_fd || x->backend_kind) && (!connected || x->backend_kind);
+        return !queued && (!backend_fd || x->backend_kind) && (!connected || x->backend_kind);
     }
 }
 
@@ -57,12 +57,12 @@ static bool times_valid(const struct export_session *x) {
 }
 
 static bool makes_sense(const struct export_session *x) {
-    return flow_valid(&x->up) && flow_valid(&x->down) && carry_valid(x) && state_valid(x) && times_valid(x);
+    return flow_valid(&x->up) && flow_valid(&x->down) && partial_valid(x) && state_valid(x) && times_valid(x);
 }
 
 /* ---- the parts ---- */
 
-static void half_from(const struct handoff_half *from, struct record_half *to) {
+static void half_from(const struct handoff_keys *from, struct traffic_keys *to) {
     to->seq = from->seq;
     to->explicit_nonce = from->explicit_nonce;
     memcpy(to->secret, from->secret, sizeof(to->secret));
@@ -70,9 +70,9 @@ static void half_from(const struct handoff_half *from, struct record_half *to) {
     memcpy(to->iv, from->iv, sizeof(to->iv));
 }
 
-static bool take_plane(struct session *s, const struct export_session *x) {
-    const struct export_plane *from = &x->plane;
-    struct plane *p = &s->plane;
+static bool take_record_layer(struct session *s, const struct export_session *x) {
+    const struct export_record_layer *from = &x->record_layer;
+    struct record_layer *p = &s->record_layer;
     p->suite_id = from->suite;
     p->out_max = from->out_max;
     p->post_len = from->post_len;
@@ -88,7 +88,8 @@ static bool take_plane(struct session *s, const struct export_session *x) {
     p->key_updates_out = from->key_updates_out;
     half_from(&from->in, &p->in);
     half_from(&from->out, &p->out);
-    return plane_valid(p) && plane_suite(p)->version == x->facts.tls_version && p->in.seq < SEQ_MAX && p->out.seq < SEQ_MAX;
+    return record_layer_valid(p) && record_layer_suite(p)->version == x->conn_info.tls_version && p->in.seq < SEQ_MAX &&
+           p->out.seq < SEQ_MAX;
 }
 
 static bool take_bytes(struct relay *r, struct chain *to, struct chain *ahead, const struct export_bytes *b) {
@@ -105,7 +106,7 @@ static bool take_reason(struct session *s, struct span name) {
 
 static void take_flags(struct session *s, uint32_t flags) {
     s->tls = flags & EXPORT_TLS;
-    s->early = flags & EXPORT_EARLY;
+    s->read_ahead = flags & EXPORT_READ_AHEAD;
     s->connected = flags & EXPORT_CONNECTED;
     s->client_shut = flags & EXPORT_CLIENT_SHUT;
     s->client_fin = flags & EXPORT_CLIENT_FIN;
@@ -119,7 +120,7 @@ static bool take_service(struct relay *r, struct session *s, const struct export
     if (service != SERVICES_NONE && x->backend_kind)
         backend = services_backend(r, service, x->backend);
     if (service == SERVICES_NONE || (backend == BACKEND_NONE && x->backend_kind && x->state != SESSION_CONNECTING)) {
-        service = services_adopt(r, x);
+        service = services_inherit(r, x);
         backend = x->backend_kind ? 0 : BACKEND_NONE;
     }
     if (service == SERVICES_NONE)
@@ -201,15 +202,15 @@ static bool take_content(struct relay *r, struct session *s, const struct export
     take_flags(s, x->flags);
     take_flow(&s->up, &x->up);
     take_flow(&s->down, &x->down);
-    return (!s->tls || take_plane(s, x)) && take_reason(s, x->reason) &&
+    return (!s->tls || take_record_layer(s, x)) && take_reason(s, x->reason) &&
            take_bytes(r, &s->up.wait, &ahead[EXPORT_PART_UP], &x->up.wait) &&
            take_bytes(r, &s->down.wait, &ahead[EXPORT_PART_DOWN], &x->down.wait) &&
-           take_bytes(r, &s->carry, &ahead[EXPORT_PART_CARRY], &x->carry);
+           take_bytes(r, &s->partial, &ahead[EXPORT_PART_PARTIAL], &x->partial);
 }
 
 /* What may also fail for want of memory or descriptors. */
 static bool take_place(struct relay *r, struct session *s, const struct export_session *x, int backend_fd) {
-    struct facts f = x->facts;
+    struct conn_info f = x->conn_info;
     if (!take_service(r, s, x))
         return false;
     f.service = s->service;
@@ -217,7 +218,7 @@ static bool take_place(struct relay *r, struct session *s, const struct export_s
     take_backend(r, s, backend_fd);
     if (services_counted_as(r, s->service) != SERVICES_NONE)
         keep_alive(s, session_service(r, s)->keepalive_ms);
-    return session_keep_facts(s, &f) && watch(r, s);
+    return session_keep_conn_info(s, &f) && watch(r, s);
 }
 
 /* Everything but descriptors; those left in the session are closed as well. */
@@ -231,8 +232,8 @@ static void undo(struct relay *r, struct session *s) {
         close(s->backend_fd);
     chain_free(&r->pool, &s->up.wait);
     chain_free(&r->pool, &s->down.wait);
-    chain_free(&r->pool, &s->carry);
-    free(s->facts);
+    chain_free(&r->pool, &s->partial);
+    free(s->conn_info);
     slab_free(&r->sessions, s); /* wipes keys */
     if (service != SERVICES_NONE)
         services_leave(r, service);
@@ -283,19 +284,19 @@ void import_drop(struct relay *r, struct session *s) {
 
 /* Something to do that no event will tell. */
 static bool has_business(const struct session *s) {
-    return s->state == SESSION_CLOSING || s->early || s->up.wait.len || s->down.wait.len || s->up.state != FLOW_OPEN ||
-           s->down.state != FLOW_OPEN || (s->tls && plane_control_owed(&s->plane));
+    return s->state == SESSION_CLOSING || s->read_ahead || s->up.wait.len || s->down.wait.len || s->up.state != FLOW_OPEN ||
+           s->down.state != FLOW_OPEN || (s->tls && record_layer_control_owed(&s->record_layer));
 }
 
 void import_activate(struct relay *r, struct session *s, bool late) {
-    struct facts f;
+    struct conn_info f;
     s->moving = false;
-    session_facts(s, &f);
+    session_conn_info(s, &f);
     session_count(r, s, 1);
-    counts_begin(r, s, &f, true);
+    session_metrics_begin(r, s, &f, true);
     hold_settle(r, s);
     if (s->on_backend)
-        counts_on_backend(r, s, true);
+        session_metrics_on_backend(r, s, true);
     if (s->state == SESSION_CONNECTING && !s->on_backend)
         connect_try(r, s);
     else if (late && !move_watch_again(r, s))

@@ -19,7 +19,7 @@ static void lose_observer(struct relay *r) {
 }
 
 static bool fits(const struct relay *r, const struct session *s, const struct listing_ask *a) {
-    struct facts f;
+    struct conn_info f;
     uint8_t client[16];
     if (s->state == SESSION_DEAD)
         return false;
@@ -27,7 +27,7 @@ static bool fits(const struct relay *r, const struct session *s, const struct li
         return false;
     if (!a->by_client && !a->name.len)
         return true;
-    session_facts(s, &f);
+    session_conn_info(s, &f);
     addr_client_key(&f.client, client);
     return (!a->by_client || memcmp(client, a->client, sizeof(client)) == 0) && (!a->name.len || span_eq(a->name, f.id.name));
 }
@@ -36,7 +36,7 @@ static struct listing_row row_of(const struct relay *r, const struct session *s)
     static const uint8_t states[SESSION_STATES] = {
         [SESSION_CONNECTING] = LISTING_CONNECTING, [SESSION_OPEN] = LISTING_OPEN, [SESSION_CLOSING] = LISTING_CLOSING};
     const struct conf_service *service = session_service(r, s);
-    struct listing_row row = {.state = s->moving ? LISTING_MOVING : states[s->state], .service = span_str(service->name)};
+    struct listing_row row = {.state = s->moving ? LISTING_MIGRATING : states[s->state], .service = span_str(service->name)};
     if (s->backend < service->nbackends)
         row.backend = span_str(service->backends[s->backend].text);
     row.bytes_in = s->up.bytes;
@@ -46,7 +46,7 @@ static struct listing_row row_of(const struct relay *r, const struct session *s)
     row.idle_ms = r->loop.now_ms > s->active_ms ? r->loop.now_ms - s->active_ms : 0;
     row.connect_us = s->connect_us;
     row.retries = s->retries;
-    row.facts = span_of(s->facts, s->facts_len);
+    row.conn_info = span_of(s->conn_info, s->conn_info_len);
     return row;
 }
 

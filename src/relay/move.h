@@ -42,7 +42,7 @@ void import_begin(struct relay *r, int link);
 /* Ends all imports: what was not acknowledged is dropped. */
 void import_end_all(struct relay *r);
 void import_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
-void import_will_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
+void import_liveness_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
 bool import_timer(struct relay *r, const struct wtimer *t);
 
 /* import_read.c: builds a frozen session of X with these descriptors (BACKEND_FD -1 = none). On failure they are still the

@@ -40,10 +40,10 @@ bool pack_has_room(const struct pack *p) {
 /* ---- a session in the format's terms ---- */
 
 static uint32_t flags_of(const struct session *s) {
-    bool in_line = s->state == SESSION_CONNECTING && !s->on_backend;
-    return (s->tls ? EXPORT_TLS : 0u) | (s->backend_fd >= 0 && !in_line ? EXPORT_BACKEND_FD : 0u) |
-           (s->early && s->carry.len ? EXPORT_EARLY : 0u) | (s->connected ? EXPORT_CONNECTED : 0u) |
-           (in_line ? EXPORT_IN_LINE : 0u) | (s->client_shut ? EXPORT_CLIENT_SHUT : 0u) |
+    bool queued = s->state == SESSION_CONNECTING && !s->on_backend;
+    return (s->tls ? EXPORT_TLS : 0u) | (s->backend_fd >= 0 && !queued ? EXPORT_BACKEND_FD : 0u) |
+           (s->read_ahead && s->partial.len ? EXPORT_READ_AHEAD : 0u) | (s->connected ? EXPORT_CONNECTED : 0u) |
+           (queued ? EXPORT_QUEUED : 0u) | (s->client_shut ? EXPORT_CLIENT_SHUT : 0u) |
            (s->client_fin ? EXPORT_CLIENT_FIN : 0u) | (s->reset_client ? EXPORT_RESET_CLIENT : 0u) |
            (s->reset_backend ? EXPORT_RESET_BACKEND : 0u);
 }
@@ -57,7 +57,7 @@ static const struct chain *waiting(const struct session *s, unsigned part) {
     case EXPORT_PART_DOWN:
         return s->down.state == FLOW_BROKEN ? &none : &s->down.wait;
     default:
-        return &s->carry;
+        return &s->partial;
     }
 }
 
@@ -71,7 +71,7 @@ static struct export_bytes bytes_of(const struct session *s, unsigned part, bool
     return (struct export_bytes){.here = here};
 }
 
-static void half_of(const struct record_half *from, struct handoff_half *to) {
+static void half_of(const struct traffic_keys *from, struct handoff_keys *to) {
     to->seq = from->seq;
     to->explicit_nonce = from->explicit_nonce;
     memcpy(to->secret, from->secret, sizeof(to->secret));
@@ -79,7 +79,7 @@ static void half_of(const struct record_half *from, struct handoff_half *to) {
     memcpy(to->iv, from->iv, sizeof(to->iv));
 }
 
-static void plane_of(const struct plane *p, struct export_plane *to) {
+static void record_layer_of(const struct record_layer *p, struct export_record_layer *to) {
     to->suite = p->suite_id;
     to->out_max = p->out_max;
     to->post_len = (uint8_t)MIN(p->post_len, sizeof(to->post));
@@ -143,9 +143,9 @@ static void fill(struct relay *r, const struct session *s, struct export_session
     to->down = (struct export_flow){.bytes = s->down.bytes, .state = s->down.state, .chunk_shift = s->down.chunk_shift};
     times_of(r, s, to);
     service_of(r, s, to);
-    session_facts(s, &to->facts);
+    session_conn_info(s, &to->conn_info);
     if (s->tls)
-        plane_of(&s->plane, &to->plane);
+        record_layer_of(&s->record_layer, &to->record_layer);
 }
 
 /* ---- into the message ---- */
@@ -162,7 +162,7 @@ bool pack_session(struct pack *p, struct relay *r, struct session *s) {
     fill(r, s, &x);
     x.up.wait = bytes_of(s, EXPORT_PART_UP, ahead, r->out, &used);
     x.down.wait = bytes_of(s, EXPORT_PART_DOWN, ahead, r->out, &used);
-    x.carry = bytes_of(s, EXPORT_PART_CARRY, ahead, r->out, &used);
+    x.partial = bytes_of(s, EXPORT_PART_PARTIAL, ahead, r->out, &used);
 
     bool two = x.flags & EXPORT_BACKEND_FD;
     struct wr w = wr_of(p->body + p->len, IPC_BODY_MAX - p->len);
@@ -170,7 +170,7 @@ bool pack_session(struct pack *p, struct relay *r, struct session *s) {
     size_t at = w.len;
     wr_u24(&w, 0);
     export_pack(&w, &x);
-    secret_wipe(&x.plane, sizeof(x.plane));
+    secret_wipe(&x.record_layer, sizeof(x.record_layer));
     if (!wr_end(&w)) {
         secret_wipe(w.p, w.len);
         return false;

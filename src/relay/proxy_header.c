@@ -29,7 +29,7 @@ enum { PP2_CLIENT_SSL = 0x01, PP2_CLIENT_CERT_CONN = 0x02, PP2_CLIENT_CERT_SESS 
 /* 2.2.6: zero when the client presented a certificate and it was verified, not zero otherwise. */
 enum { VERIFIED = 0, VERIFY_NO_CERTIFICATE = 1 };
 
-#define SSL_BLOCK_MAX (768 + FACTS_CERT_MAX)
+#define SSL_BLOCK_MAX (768 + CONN_INFO_CERT_MAX)
 
 /* Both ends in one family, as both versions demand: mixed ones as IPv6 with the IPv4 one mapped. */
 struct ends {
@@ -48,7 +48,7 @@ static struct addr mapped(const struct addr *a) {
 }
 
 /* An unknown destination is told as the unspecified address: the source still matters to the backend. */
-static struct ends ends_of(const struct facts *f) {
+static struct ends ends_of(const struct conn_info *f) {
     struct ends e = {f->client, f->local};
     if (e.dst.family == AF_UNSPEC)
         e.dst = (struct addr){.family = e.src.family};
@@ -61,7 +61,7 @@ static bool is_known(const struct addr *a) {
     return a->family == AF_INET || a->family == AF_INET6;
 }
 
-static void write_v1(struct wr *w, const struct facts *f) {
+static void write_v1(struct wr *w, const struct conn_info *f) {
     char line[108], src[ADDR_TEXT_MAX], dst[ADDR_TEXT_MAX];
     struct text t = text_of(line, sizeof(line));
     if (is_known(&f->client)) {
@@ -85,23 +85,23 @@ static void write_name(struct wr *w, uint8_t type, const char *name) {
 }
 
 /* Names as haproxy has them. */
-static void write_our_certificate(struct wr *w, const struct facts *f) {
+static void write_our_certificate(struct wr *w, const struct conn_info *f) {
     char key[CERT_ALG_KEY_MAX];
     const struct cert_alg alg = {f->cert_sig, f->cert_key, f->cert_key_bits};
     write_name(w, PP2_SSL_SIG_ALG, cert_alg_sig_name(alg.sig));
     write_name(w, PP2_SSL_KEY_ALG, cert_alg_key_name(&alg, key));
 }
 
-static void write_client(struct wr *w, unsigned tlvs, bool has_rules, const struct facts_client *c) {
-    if (c->cn.len && (!has_rules || c->named_by == NAMED_BY_CN))
+static void write_client(struct wr *w, unsigned tlvs, bool has_rules, const struct conn_info_client *c) {
+    if (c->cn.len && (!has_rules || c->identity_source == IDENTITY_CN))
         write_tlv(w, PP2_SSL_CN, c->cn);
     if (tlvs & TLV_CLIENT_CERT && c->cert.len)
         write_tlv(w, PP2_SSL_CLIENT_CERT, c->cert);
 }
 
 /* The name that let the client in, of whatever kind. */
-static void write_client_name(struct wr *w, const struct facts_client *c) {
-    struct span kind = span_str(named_by_text(c->named_by));
+static void write_client_name(struct wr *w, const struct conn_info_client *c) {
+    struct span kind = span_str(identity_source_text(c->identity_source));
     wr_u8(w, PROXY_HEADER_CLIENT);
     wr_u16(w, (uint16_t)(kind.len + 1 + c->name.len));
     wr_span(w, kind);
@@ -109,7 +109,7 @@ static void write_client_name(struct wr *w, const struct facts_client *c) {
     wr_span(w, c->name);
 }
 
-static void write_ssl(struct wr *w, unsigned tlvs, bool has_rules, const struct facts *f) {
+static void write_ssl(struct wr *w, unsigned tlvs, bool has_rules, const struct conn_info *f) {
     uint8_t mem[SSL_BLOCK_MAX];
     struct wr in = wr_of(mem, sizeof(mem));
     unsigned bits = PP2_CLIENT_SSL;
@@ -131,7 +131,7 @@ static void write_ssl(struct wr *w, unsigned tlvs, bool has_rules, const struct 
 }
 
 /* Returns where the checksum goes, NULL when none is wanted. */
-static uint8_t *write_tlvs(struct wr *w, const struct conf_service *service, const struct facts *f) {
+static uint8_t *write_tlvs(struct wr *w, const struct conf_service *service, const struct conn_info *f) {
     unsigned tlvs = service->proxy_tlvs;
     if (tlvs & TLV_ALPN && f->alpn.len)
         write_tlv(w, PP2_ALPN, f->alpn);
@@ -150,7 +150,7 @@ static uint8_t *write_tlvs(struct wr *w, const struct conf_service *service, con
     return w->bad ? NULL : w->p + w->len - 4;
 }
 
-static void write_addresses(struct wr *w, const struct facts *f) {
+static void write_addresses(struct wr *w, const struct conn_info *f) {
     struct ends e = ends_of(f);
     size_t n = e.src.family == AF_INET ? 4 : 16;
     wr_bytes(w, e.src.ip, n);
@@ -159,7 +159,7 @@ static void write_addresses(struct wr *w, const struct facts *f) {
     wr_u16(w, e.dst.port);
 }
 
-static void write_v2(struct wr *w, const struct conf_service *service, const struct facts *f) {
+static void write_v2(struct wr *w, const struct conf_service *service, const struct conn_info *f) {
     size_t start = w->len;
     bool known = is_known(&f->client);
     wr_bytes(w, signature, sizeof(signature));
@@ -181,7 +181,7 @@ static void write_v2(struct wr *w, const struct conf_service *service, const str
     }
 }
 
-void proxy_header_write(struct wr *w, const struct conf_service *service, const struct facts *f) {
+void proxy_header_write(struct wr *w, const struct conf_service *service, const struct conn_info *f) {
     switch (service->proxy_send) {
     case PROXY_SEND_NONE:
         break;

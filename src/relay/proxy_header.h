@@ -11,11 +11,11 @@
 
 #include "base/wr.h"
 #include "conf/conf.h"
-#include "wire/facts.h"
+#include "wire/conn_info.h"
 
-#define PROXY_HEADER_MAX (1536 + 32 + FACTS_NAME_MAX + FACTS_CERT_MAX)
+#define PROXY_HEADER_MAX (1536 + 32 + CONN_INFO_NAME_MAX + CONN_INFO_CERT_MAX)
 #define PROXY_HEADER_CLIENT                                                                                                    \
     0xe0 /* PP2_TYPE_MIN_CUSTOM; the value is "kind:name" as a rule has it, "uri:spiffe://example.org/web" */
 
 /* Writes nothing when the service sends none. An unknown client gives UNKNOWN (v1) or LOCAL (v2). */
-void proxy_header_write(struct wr *w, const struct conf_service *service, const struct facts *f);
+void proxy_header_write(struct wr *w, const struct conf_service *service, const struct conn_info *f);

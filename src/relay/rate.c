@@ -10,9 +10,9 @@
 #define CHAINS      1024u
 #define MS_NS       UINT64_C(1000000)
 #define BURST_NS    (100 * MS_NS) /* of the rate, after a pause; also what a late timer does not lose */
-#define PORTION_MS  20            /* of the rate are booked at once, */
-#define PORTION_MIN (16 * 1024)
-#define PORTION_MAX (4 * 1024 * 1024)
+#define QUANTUM_MS  20            /* of the rate are booked at once, */
+#define QUANTUM_MIN (16 * 1024)
+#define QUANTUM_MAX (4 * 1024 * 1024)
 #define KEEP_MS     200  /* an unspent portion is good for so long */
 #define SHARE_MIN   4096 /* bytes a session is woken for */
 #define READ_MIN    1024 /* nobody reads less at once; what is too much is paid for later */
@@ -25,10 +25,10 @@ struct rate_limiter {
     struct wtimer timer;       /* until the portion that was booked may be spent */
     struct bucket bucket;
     uint64_t rate;
-    uint64_t booked;  /* bytes that the timer will bring */
-    uint64_t fed_ms;  /* when the last portion came */
-    int64_t left;     /* of it; below 0: read beyond it */
-    uint32_t waiting; /* sessions in line */
+    uint64_t booked;    /* bytes that the timer will bring */
+    uint64_t refill_ms; /* when the last portion came */
+    int64_t left;       /* of it; below 0: read beyond it */
+    uint32_t waiting;   /* sessions in line */
     uint32_t sessions;
     uint32_t share; /* of the last portion for each that was woken */
     uint16_t service;
@@ -36,7 +36,7 @@ struct rate_limiter {
 };
 
 bool rate_init(struct relay *r) {
-    list_init(&r->rate_fed);
+    list_init(&r->rate_refilled);
     r->rate_buckets = buckets_of(r->child.stats.buckets, &r->child.stats.key);
     r->rate_chains = calloc(CHAINS, sizeof(struct rate_limiter *));
     return r->rate_chains && slab_init(&r->rate_limiters, sizeof(struct rate_limiter), r->room, false) == 0;
@@ -59,9 +59,9 @@ static struct rate_limiter *join(struct relay *r, struct session *s) {
     const struct conf_service *service = session_service(r, s);
     if (s->rate)
         return s->rate;
-    struct facts f;
+    struct conn_info f;
     uint8_t client[16];
-    session_facts(s, &f);
+    session_conn_info(s, &f);
     addr_client_key(&f.client, client);
     struct rate_limiter **chain = chain_of(r, s->service, client), *l = *chain;
     while (l && (l->service != s->service || memcmp(l->client, client, sizeof(client)) != 0))
@@ -82,7 +82,7 @@ static struct rate_limiter *join(struct relay *r, struct session *s) {
     return l;
 }
 
-void rate_leave_line(struct session *s) {
+void rate_dequeue(struct session *s) {
     if (!s->throttled)
         return;
     s->throttled = false;
@@ -93,7 +93,7 @@ void rate_leave(struct relay *r, struct session *s) {
     struct rate_limiter *l = s->rate;
     if (!l)
         return;
-    rate_leave_line(s);
+    rate_dequeue(s);
     s->rate = NULL;
     if (--l->sessions)
         return;
@@ -110,15 +110,15 @@ void rate_leave(struct relay *r, struct session *s) {
 
 static void feed(struct relay *r, struct rate_limiter *l, uint64_t bytes) {
     l->left += (int64_t)bytes;
-    l->fed_ms = r->loop.now_ms;
+    l->refill_ms = r->loop.now_ms;
 }
 
 /* Books what the debt asks for and a portion on top. True when it may be spent at once, else the timer will bring it. */
 static bool book(struct relay *r, struct rate_limiter *l) {
-    uint64_t portion = l->rate * PORTION_MS / 1000, now_ns = r->loop.now_ms * MS_NS;
-    portion = MIN(MAX(portion, (uint64_t)PORTION_MIN), (uint64_t)PORTION_MAX);
-    uint64_t bytes = portion + (l->left < 0 ? (uint64_t)-l->left : 0);
-    uint64_t from_ns = bucket_book(&r->rate_buckets, &l->bucket, bytes, l->rate, BURST_NS, now_ns);
+    uint64_t quantum = l->rate * QUANTUM_MS / 1000, now_ns = r->loop.now_ms * MS_NS;
+    quantum = MIN(MAX(quantum, (uint64_t)QUANTUM_MIN), (uint64_t)QUANTUM_MAX);
+    uint64_t bytes = quantum + (l->left < 0 ? (uint64_t)-l->left : 0);
+    uint64_t from_ns = bucket_reserve(&r->rate_buckets, &l->bucket, bytes, l->rate, BURST_NS, now_ns);
     if (l->left < 0) /* what was read too much has to be paid for before, not after */
         from_ns += (uint64_t)-l->left * 1000 * MS_NS / l->rate;
     if (from_ns <= now_ns) {
@@ -132,7 +132,7 @@ static bool book(struct relay *r, struct rate_limiter *l) {
 
 /* What nobody has spent for a while is not kept for a burst. */
 static void expire(struct relay *r, struct rate_limiter *l) {
-    if (l->left > 0 && r->loop.now_ms > l->fed_ms + KEEP_MS)
+    if (l->left > 0 && r->loop.now_ms > l->refill_ms + KEEP_MS)
         l->left = 0;
 }
 
@@ -144,13 +144,13 @@ static void wake(struct relay *r, struct rate_limiter *l) {
     l->share = (uint32_t)MIN(MAX(l->left / n, (int64_t)READ_MIN), (int64_t)UINT32_MAX);
     for (struct list *node; n-- && (node = list_shift(&l->line));) {
         struct session *s = CONTAINER_OF(node, struct session, link);
-        rate_leave_line(s);
+        rate_dequeue(s);
         hold_excuse(r, s);
         s->fed = true;
         session_ready(r, s);
     }
     list_remove(&l->fed);
-    list_push(&r->rate_fed, &l->fed); /* looked at again when they have had their share */
+    list_push(&r->rate_refilled, &l->fed); /* looked at again when they have had their share */
 }
 
 bool rate_timer(struct relay *r, const struct wtimer *t) {
@@ -166,7 +166,7 @@ bool rate_timer(struct relay *r, const struct wtimer *t) {
 void rate_turn(struct relay *r) {
     struct list now;
     list_init(&now);
-    for (struct list *n; (n = list_shift(&r->rate_fed));)
+    for (struct list *n; (n = list_shift(&r->rate_refilled));)
         list_push(&now, n);
     for (struct list *n; (n = list_shift(&now));) {
         struct rate_limiter *l = CONTAINER_OF(n, struct rate_limiter, fed);
@@ -177,13 +177,13 @@ void rate_turn(struct relay *r) {
 
 /* ---- sessions ---- */
 
-static void stand_in_line(struct relay *r, struct session *s) {
+static void enqueue(struct relay *r, struct session *s) {
     list_remove(&s->link);
     s->listed = false;
     list_push(&s->rate->line, &s->link);
     s->throttled = true;
     s->rate->waiting++;
-    counts_add(r, s, STATS_THROTTLED, 1);
+    session_metrics_add(r, s, STATS_THROTTLED, 1);
 }
 
 bool rate_waits(const struct session *s) {
@@ -203,18 +203,18 @@ size_t rate_room(struct relay *r, struct session *s, size_t want) {
     s->fed = false;
     expire(r, l);
     if (!fed && l->waiting) { /* others came before */
-        stand_in_line(r, s);
+        enqueue(r, s);
         return 0;
     }
     if (l->left <= 0 && (l->booked || !book(r, l))) {
-        stand_in_line(r, s);
+        enqueue(r, s);
         return 0;
     }
     size_t most = fed ? MIN((size_t)l->left, l->share) : (size_t)l->left;
     return MIN(want, MAX(most, (size_t)READ_MIN));
 }
 
-void rate_spend(struct session *s, size_t bytes) {
+void rate_consume(struct session *s, size_t bytes) {
     if (s->rate)
         s->rate->left -= (int64_t)bytes;
 }

@@ -25,13 +25,13 @@ void rate_fini(struct relay *r);
 size_t rate_room(struct relay *r, struct session *s, size_t want);
 
 /* Plain bytes that were read. */
-void rate_spend(struct session *s, size_t bytes);
+void rate_consume(struct session *s, size_t bytes);
 
 /* It stands in line, and nothing but its turn would help it. */
 bool rate_waits(const struct session *s);
 
 /* It goes out of the line, which it was in or not. */
-void rate_leave_line(struct session *s);
+void rate_dequeue(struct session *s);
 
 /* The session is here no more. */
 void rate_leave(struct relay *r, struct session *s);

@@ -20,7 +20,7 @@
 #include "wire/resolved.h"
 
 #define PAUSE_MS      20    /* between looks for room when full */
-#define FULL_TELL_MS  10000 /* between warnings that it is full */
+#define FULL_LOG_MS   10000 /* between warnings that it is full */
 #define DRAIN_TICK_MS 50
 #define QUIET_MS      1000 /* a session that moved no byte for so long has nothing in flight */
 
@@ -33,10 +33,10 @@ static void pause_links(struct relay *r, const char *why) {
         if (r->links[i] >= 0)
             loop_unwatch(&r->loop, r->links[i]);
     wheel_arm(&r->loop.wheel, &r->pause_timer, r->loop.now_ms + PAUSE_MS);
-    if (r->loop.now_ms < r->full_told_ms)
+    if (r->loop.now_ms < r->full_logged_ms)
         return;
-    r->full_told_ms = r->loop.now_ms + FULL_TELL_MS;
-    voice_say(&r->child.voice, LOG_LEVEL_WARNING, "%s: no session is taken at %u sessions", why, r->sessions.used);
+    r->full_logged_ms = r->loop.now_ms + FULL_LOG_MS;
+    log_msg(&r->child.log, LOG_LEVEL_WARNING, "%s: no session is taken at %u sessions", why, r->sessions.used);
 }
 
 static void lose_link(struct relay *r, uint32_t i) {
@@ -47,7 +47,7 @@ static void lose_link(struct relay *r, uint32_t i) {
 
 static void link_fault(struct relay *r, uint32_t i, int err) {
     if (err == ERR_FORMAT)
-        voice_say(&r->child.voice, LOG_LEVEL_ERROR, "handshaker.%u sent a malformed message", i);
+        log_msg(&r->child.log, LOG_LEVEL_ERROR, "handshaker.%u sent a malformed message", i);
     else if (err == ERR_OUT_OF_FDS)
         pause_links(r, err_text(err));
     else
@@ -222,7 +222,7 @@ static void on_message(struct relay *r, struct ipc_msg *m) {
     struct control_export x;
     if (m->type == CONTROL_LINK) {
         if (!take_link(r, m))
-            voice_say(&r->child.voice, LOG_LEVEL_ERROR, "cannot take up a link to another role: %m");
+            log_msg(&r->child.log, LOG_LEVEL_ERROR, "cannot take up a link to another role: %m");
         return;
     }
     if (m->type == CONTROL_EXPORT && control_read_export(m, &x) == 0) {
@@ -272,7 +272,7 @@ static void timer_event(void *ctx, struct wtimer *t) {
     else if (t == &r->pause_timer)
         look_for_room(r);
     else if (t == &r->stats_timer)
-        counts_publish(r);
+        session_metrics_publish(r);
     else if (!rate_timer(r, t) && !export_timer(r, t) && !import_timer(r, t))
         session_timeout(r, CONTAINER_OF(t, struct session, timer));
 }
@@ -303,7 +303,7 @@ static bool turn_end(void *ctx) {
     bool more = export_turn(r);
     free_dead(r); /* those that an export which ended let go */
     drained(r);
-    counts_turn(r);
+    session_metrics_turn(r);
     return more || !list_empty(&r->ready);
 }
 
@@ -329,7 +329,7 @@ static void wire_up(struct relay *r) {
     loop_on(&r->loop, RELAY_OBSERVER, listing_event, r);
     loop_on(&r->loop, RELAY_EXPORT, export_event, r);
     loop_on(&r->loop, RELAY_IMPORT, import_event, r);
-    loop_on(&r->loop, RELAY_WILL, import_will_event, r);
+    loop_on(&r->loop, RELAY_LIVENESS, import_liveness_event, r);
 }
 
 bool relay_make(struct relay *r) {
@@ -346,7 +346,7 @@ bool relay_make(struct relay *r) {
     wire_up(r);
     engine_contexts_init(&r->contexts, engine);
     pool_init(&r->pool, r->conf->buffer_memory);
-    r->room = board_relay_cap(files.rlim_cur, r->child.setup.workers);
+    r->room = scoreboard_relay_cap(files.rlim_cur, r->child.setup.workers);
     if (!rate_init(r) || !hold_init(r))
         return false;
     r->in = make_scratch();
@@ -356,15 +356,15 @@ bool relay_make(struct relay *r) {
 
 /* The shared table only where some service has a rate. Sessions of others, taken over from before, are limited here alone. */
 static bool open_rates(struct relay *r) {
-    bool has_rates = false, well = true;
+    bool has_rates = false, ok = true;
     for (size_t i = 0; i < r->conf->nservices; i++)
         has_rates = has_rates || r->conf->services[i].max_bytes_per_client;
     if (r->child.stats_fd >= 0) {
-        well = !has_rates || stats_open_buckets(&r->child.stats, r->child.stats_fd) == 0;
+        ok = !has_rates || stats_open_buckets(&r->child.stats, r->child.stats_fd) == 0;
         close(r->child.stats_fd);
         r->child.stats_fd = -1;
     }
-    return well;
+    return ok;
 }
 
 static bool set_up(struct relay *r, int control) {
@@ -373,9 +373,9 @@ static bool set_up(struct relay *r, int control) {
         return false;
     }
     close(r->child.snapshot_fd);
-    r->child.voice.level = r->conf->log_level;
-    r->row = board_row(&r->child.board, ROLE_RELAY, r->child.setup.index);
-    board_row_reset(&r->row);
+    r->child.log.level = r->conf->log_level;
+    r->row = scoreboard_row(&r->child.scoreboard, ROLE_RELAY, r->child.setup.index);
+    scoreboard_row_reset(&r->row);
     if (!open_rates(r) || !relay_make(r)) {
         child_refuse(&r->child, "relay: cannot start: %m");
         return false;
@@ -401,21 +401,21 @@ static bool prepare(struct relay *r) {
 }
 
 /* TCP connections go to the ports of backends, nowhere else; abstract sockets only where a backend is one. */
-static bool close_walls(struct relay *r) {
+static bool enter_sandbox(struct relay *r) {
     size_t n = 0;
     for (size_t i = 0; i < r->conf->nservices; i++)
         n += r->conf->services[i].nbackends;
     uint16_t *ports = calloc(MAX(n, 1), sizeof(*ports));
     MUST(ports);
-    struct walls walls = {.user = r->conf->user, .ports = ports};
+    struct sandbox sandbox = {.user = r->conf->user, .ports = ports};
     for (size_t i = 0; i < r->conf->nservices; i++)
         for (size_t j = 0; j < r->conf->services[i].nbackends; j++) {
             const struct conf_backend *b = &r->conf->services[i].backends[j];
             if (b->kind == BACKEND_TCP)
-                ports[walls.nports++] = b->port;
-            walls.abstract_sockets = walls.abstract_sockets || b->kind == BACKEND_UNIX_ABSTRACT;
+                ports[sandbox.nports++] = b->port;
+            sandbox.abstract_sockets = sandbox.abstract_sockets || b->kind == BACKEND_UNIX_ABSTRACT;
         }
-    int err = child_close_walls(&r->child, &walls);
+    int err = child_enter_sandbox(&r->child, &sandbox);
     free(ports);
     return err == 0;
 }
@@ -424,7 +424,7 @@ int relay_run(int control) {
     static struct relay r;
     if (!set_up(&r, control) || !prepare(&r))
         return 1;
-    if (!close_walls(&r))
+    if (!enter_sandbox(&r))
         return 1;
     if (loop_watch(&r.loop, control, EPOLLIN, RELAY_CONTROL, 0, 0) < 0 || control_send(control, CONTROL_READY) < 0)
         return 1;

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct adopted {
+struct inherited {
     struct conf_service conf;
     struct conf_backend backend;
     uint32_t sessions;
@@ -59,8 +59,8 @@ static char *put_text(char **at, struct span text) {
 }
 
 /* NULL when out of memory. */
-static struct adopted *make_adopted(const struct relay *r, const struct export_session *x) {
-    struct adopted *a = calloc(1, sizeof(*a) + x->service.len + x->backend.len + x->backend_path.len + 3);
+static struct inherited *make_inherited(const struct relay *r, const struct export_session *x) {
+    struct inherited *a = calloc(1, sizeof(*a) + x->service.len + x->backend.len + x->backend_path.len + 3);
     if (!a)
         return NULL;
     char *at = a->texts;
@@ -104,7 +104,7 @@ static struct relay_service *free_place(struct relay *r) {
     for (size_t i = r->conf->nservices; i < r->nservices; i++)
         if (!r->services[i].conf)
             return &r->services[i];
-    if (r->nservices >= r->conf->nservices + SERVICES_ADOPTED_MAX)
+    if (r->nservices >= r->conf->nservices + SERVICES_INHERITED_MAX)
         return NULL;
     struct relay_service *more = realloc(r->services, (r->nservices + 1) * sizeof(*more));
     if (!more)
@@ -114,14 +114,14 @@ static struct relay_service *free_place(struct relay *r) {
     return &more[r->nservices++];
 }
 
-uint16_t services_adopt(struct relay *r, const struct export_session *x) {
-    struct adopted *a = make_adopted(r, x);
+uint16_t services_inherit(struct relay *r, const struct export_session *x) {
+    struct inherited *a = make_inherited(r, x);
     if (!a)
         return SERVICES_NONE;
     for (size_t i = r->conf->nservices; i < r->nservices; i++) {
         if (r->services[i].conf && same_service(r->services[i].conf, &a->conf)) {
             free(a);
-            r->services[i].adopted->sessions++;
+            r->services[i].inherited->sessions++;
             return (uint16_t)i;
         }
     }
@@ -130,22 +130,22 @@ uint16_t services_adopt(struct relay *r, const struct export_session *x) {
         free(a);
         return SERVICES_NONE;
     }
-    place->adopted = a;
+    place->inherited = a;
     a->sessions = 1;
     return (uint16_t)(place - r->services);
 }
 
 void services_leave(struct relay *r, uint16_t service) {
     struct relay_service *s = &r->services[service];
-    if (!s->adopted || --s->adopted->sessions > 0)
+    if (!s->inherited || --s->inherited->sessions > 0)
         return;
     backends_fini(&s->backends);
     free(s->waiters);
-    free(s->adopted);
+    free(s->inherited);
     *s = (struct relay_service){0};
 }
 
 uint16_t services_counted_as(const struct relay *r, uint16_t service) {
     const struct relay_service *s = &r->services[service];
-    return s->adopted ? s->adopted->counted_as : service;
+    return s->inherited ? s->inherited->counted_as : service;
 }

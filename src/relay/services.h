@@ -8,8 +8,8 @@
 #include "relay/session.h"
 #include "wire/export.h"
 
-#define SERVICES_NONE        UINT16_MAX
-#define SERVICES_ADOPTED_MAX 4096 /* at a time */
+#define SERVICES_NONE          UINT16_MAX
+#define SERVICES_INHERITED_MAX 4096 /* at a time */
 
 /* Those of the configuration. False when out of memory. */
 MUST_CHECK bool services_make(struct relay *r);
@@ -25,7 +25,7 @@ uint16_t services_backend(const struct relay *r, uint16_t service, struct span t
  * that name, otherwise as X says; its one backend is X's. Counts the session on it: services_leave(). SERVICES_NONE when out of
  * memory.
  */
-uint16_t services_adopt(struct relay *r, const struct export_session *x);
+uint16_t services_inherit(struct relay *r, const struct export_session *x);
 
 /* A session of this service is freed. Does nothing for services of the configuration. */
 void services_leave(struct relay *r, uint16_t service);

@@ -37,31 +37,31 @@ const struct conf_service *session_service(const struct relay *r, const struct s
     return r->services[s->service].conf;
 }
 
-void session_facts(const struct session *s, struct facts *ret) {
-    struct rd rd = rd_of(span_of(s->facts, s->facts_len));
-    facts_unpack(&rd, ret); /* packed by ourselves */
+void session_conn_info(const struct session *s, struct conn_info *ret) {
+    struct rd rd = rd_of(span_of(s->conn_info, s->conn_info_len));
+    conn_info_unpack(&rd, ret); /* packed by ourselves */
 }
 
 /*
  * Whom limits of sessions are about. A load balancer that is trusted to name clients is none itself: what it has on its own
  * account (PROXY LOCAL and UNKNOWN) counts for nobody.
  */
-static struct addr limited_client(const struct relay *r, const struct session *s, const struct facts *f) {
+static struct addr limited_client(const struct relay *r, const struct session *s, const struct conn_info *f) {
     bool nobody = session_service(r, s)->proxy_accept && f->peer.family == AF_UNSPEC;
     return nobody ? (struct addr){.family = AF_UNSPEC} : f->client;
 }
 
 void session_count(struct relay *r, const struct session *s, int change) {
-    struct facts f;
-    session_facts(s, &f);
+    struct conn_info f;
+    session_conn_info(s, &f);
     struct addr client = limited_client(r, s, &f);
-    board_session(&r->row, services_counted_as(r, s->service), &client, change);
+    scoreboard_session(&r->row, services_counted_as(r, s->service), &client, change);
 }
 
 void session_ready(struct relay *r, struct session *s) {
     if (s->listed || s->moving || s->state == SESSION_DEAD || rate_waits(s))
         return;
-    rate_leave_line(s);
+    rate_dequeue(s);
     list_remove(&s->link);
     list_push(&r->ready, &s->link);
     s->listed = true;
@@ -70,7 +70,7 @@ void session_ready(struct relay *r, struct session *s) {
 void session_goto(struct relay *r, struct session *s, enum session_state state) {
     MUST(next_states[s->state] & 1u << state);
     const struct conf_service *service = session_service(r, s);
-    connect_leave_line(r, s);
+    connect_dequeue(r, s);
     s->state = (uint8_t)state;
     switch (state) {
     case SESSION_OPEN:
@@ -97,7 +97,7 @@ static void keep_to_budget(struct relay *r, struct session *s) {
     hold_enforce(r);
 }
 
-static void half_in(const struct handoff_half *from, struct record_half *to) {
+static void half_in(const struct handoff_keys *from, struct traffic_keys *to) {
     to->seq = from->seq;
     to->explicit_nonce = from->explicit_nonce;
     memcpy(to->secret, from->secret, sizeof(to->secret));
@@ -106,38 +106,38 @@ static void half_in(const struct handoff_half *from, struct record_half *to) {
 }
 
 static bool take_keys(struct session *s, const struct handoff *h) {
-    s->plane.suite_id = h->facts.suite;
-    s->plane.out_max = h->out_max;
-    half_in(&h->in, &s->plane.in);
-    half_in(&h->out, &s->plane.out);
-    return plane_valid(&s->plane);
+    s->record_layer.suite_id = h->conn_info.suite;
+    s->record_layer.out_max = h->out_max;
+    half_in(&h->in, &s->record_layer.in);
+    half_in(&h->out, &s->record_layer.out);
+    return record_layer_valid(&s->record_layer);
 }
 
-void session_forget_cert(struct session *s, struct facts *f) {
-    uint8_t packed[FACTS_LEAN_MAX];
+void session_forget_cert(struct session *s, struct conn_info *f) {
+    uint8_t packed[CONN_INFO_LEAN_MAX];
     struct wr w = wr_of(packed, sizeof(packed));
     if (f->id.cert.len == 0)
         return;
     f->id.cert = span_of(NULL, 0);
-    facts_pack(&w, f);
+    conn_info_pack(&w, f);
     uint8_t *smaller = wr_end(&w) ? malloc(w.len) : NULL;
     if (!smaller) /* then it is kept a while longer */
         return;
     memcpy(smaller, packed, w.len);
-    free(s->facts);
-    s->facts = smaller;
-    s->facts_len = (uint16_t)w.len;
+    free(s->conn_info);
+    s->conn_info = smaller;
+    s->conn_info_len = (uint16_t)w.len;
 }
 
-bool session_keep_facts(struct session *s, const struct facts *f) {
-    uint8_t packed[FACTS_PACKED_MAX];
+bool session_keep_conn_info(struct session *s, const struct conn_info *f) {
+    uint8_t packed[CONN_INFO_PACKED_MAX];
     struct wr w = wr_of(packed, sizeof(packed));
-    facts_pack(&w, f);
-    s->facts = wr_end(&w) ? malloc(w.len) : NULL;
-    if (!s->facts)
+    conn_info_pack(&w, f);
+    s->conn_info = wr_end(&w) ? malloc(w.len) : NULL;
+    if (!s->conn_info)
         return false;
-    memcpy(s->facts, packed, w.len);
-    s->facts_len = (uint16_t)w.len;
+    memcpy(s->conn_info, packed, w.len);
+    s->conn_info_len = (uint16_t)w.len;
     return true;
 }
 
@@ -150,12 +150,12 @@ bool session_socket_fits(int fd, bool unix_too) {
 }
 
 static bool fill(struct relay *r, struct session *s, const struct handoff *h) {
-    if (!session_socket_fits(s->client_fd, false) || h->facts.service >= r->conf->nservices || (s->tls && !take_keys(s, h)) ||
-        !session_keep_facts(s, &h->facts))
+    if (!session_socket_fits(s->client_fd, false) || h->conn_info.service >= r->conf->nservices ||
+        (s->tls && !take_keys(s, h)) || !session_keep_conn_info(s, &h->conn_info))
         return false;
-    s->service = h->facts.service;
-    s->early = h->early.len > 0;
-    if (s->early && chain_append(&r->pool, &s->carry, h->early) < 0)
+    s->service = h->conn_info.service;
+    s->read_ahead = h->read_ahead.len > 0;
+    if (s->read_ahead && chain_append(&r->pool, &s->partial, h->read_ahead) < 0)
         return false;
     return loop_watch(&r->loop, s->client_fd, SESSION_CLIENT_EVENTS, RELAY_CLIENT, s->item.slot, LOOP_GEN(s->item.gen)) == 0;
 }
@@ -164,17 +164,17 @@ static bool fill(struct relay *r, struct session *s, const struct handoff *h) {
  * Handshakers keep the limits; but a session on its way between two processes is in nobody's figures, and as many more may
  * pass as are under way. Here they arrive: whoever is over the limit of established ones goes, before any backend hears of it.
  */
-static int over_limit(const struct relay *r, const struct session *s, const struct facts *f) {
+static int over_limit(const struct relay *r, const struct session *s, const struct conn_info *f) {
     const struct conf_service *service = session_service(r, s);
     if (!service->max_sessions_per_client && !service->max_sessions)
         return 0;
     struct addr client = limited_client(r, s, f);
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* of two relays that count one each at this moment, one sees both */
     if (service->max_sessions_per_client &&
-        board_client_established_over(&r->child.board, &client, service->max_sessions_per_client))
+        scoreboard_client_established_over(&r->child.scoreboard, &client, service->max_sessions_per_client))
         return ERR_CLIENT_SESSIONS;
     if (service->max_sessions &&
-        board_service_established(&r->child.board, services_counted_as(r, s->service)) > service->max_sessions)
+        scoreboard_service_established(&r->child.scoreboard, services_counted_as(r, s->service)) > service->max_sessions)
         return ERR_SERVICE_SESSIONS;
     return 0;
 }
@@ -183,8 +183,8 @@ void session_start(struct relay *r, const struct ipc_msg *m) {
     struct handoff h;
     struct session *s = handoff_unpack(m, &h) == 0 ? slab_alloc(&r->sessions) : NULL;
     if (!s) {
-        counts_process(&r->child.stats, STATS_REFUSED);
-        voice_say(&r->child.voice, LOG_LEVEL_ERROR, "a session handed over could not be taken");
+        session_metrics_process(&r->child.stats, STATS_REFUSED);
+        log_msg(&r->child.log, LOG_LEVEL_ERROR, "a session handed over could not be taken");
         close(m->fds[0]);
         return;
     }
@@ -195,19 +195,19 @@ void session_start(struct relay *r, const struct ipc_msg *m) {
     s->up.chunk_shift = s->down.chunk_shift = CHUNK_MIN_SHIFT;
     s->tls = m->type == HANDOFF_SESSION;
     if (!fill(r, s, &h)) {
-        counts_process(&r->child.stats, STATS_REFUSED);
-        voice_say(&r->child.voice, LOG_LEVEL_ERROR, "a session handed over could not be taken");
+        session_metrics_process(&r->child.stats, STATS_REFUSED);
+        log_msg(&r->child.log, LOG_LEVEL_ERROR, "a session handed over could not be taken");
         close(s->client_fd);
-        chain_free(&r->pool, &s->carry);
-        free(s->facts);
+        chain_free(&r->pool, &s->partial);
+        free(s->conn_info);
         slab_free(&r->sessions, s);
         return;
     }
     session_count(r, s, 1);
-    counts_begin(r, s, &h.facts, false);
+    session_metrics_begin(r, s, &h.conn_info, false);
     s->active_ms = r->loop.now_ms;
     session_arm(r, s, session_service(r, s)->connect_ms);
-    int over = over_limit(r, s, &h.facts);
+    int over = over_limit(r, s, &h.conn_info);
     if (over)
         session_stop(r, s, over);
     else
@@ -221,10 +221,10 @@ void session_start(struct relay *r, const struct ipc_msg *m) {
 
 static void tell(struct relay *r, const struct session *s) {
     struct event e = {.kind = EVENT_SESSION, .level = LOG_LEVEL_INFO, .wall_us = clock_wall_us(), .role = ROLE_RELAY};
-    session_facts(s, &e.facts);
+    session_conn_info(s, &e.conn_info);
     e.index = r->child.setup.index;
     e.reason = s->reason;
-    e.alert = s->plane.alert_seen;
+    e.alert = s->record_layer.alert_seen;
     const struct conf_service *service = session_service(r, s);
     e.service = span_str(service->name);
     if (s->backend != BACKEND_NONE)
@@ -232,7 +232,7 @@ static void tell(struct relay *r, const struct session *s) {
     e.bytes_in = s->up.bytes;
     e.bytes_out = s->down.bytes;
     e.connect_us = s->connect_us;
-    e.duration_us = clock_mono_us() - e.facts.start_mono_us;
+    e.duration_us = clock_mono_us() - e.conn_info.start_mono_us;
     e.client_end = s->client_end;
     e.backend_end = s->backend_end;
     e.retries = s->retries;
@@ -242,7 +242,7 @@ static void tell(struct relay *r, const struct session *s) {
         text_addf(&t, "%s: %s", service->backends[s->backend].text, backend_fault_text(s->connect_errno));
         e.text = span_of(fault, t.len);
     }
-    (void)event_put(&r->child.voice.ring, &e); /* the ring counts what it drops */
+    (void)event_put(&r->child.log.ring, &e); /* the ring counts what it drops */
 }
 
 static void close_backend(struct relay *r, struct session *s) {
@@ -250,14 +250,14 @@ static void close_backend(struct relay *r, struct session *s) {
     socket_close(&s->backend_fd, s->reset_backend);
 }
 
-void session_bury(struct relay *r, struct session *s) {
+void session_release(struct relay *r, struct session *s) {
     chain_free(&r->pool, &s->up.wait);
     chain_free(&r->pool, &s->down.wait);
-    chain_free(&r->pool, &s->carry);
+    chain_free(&r->pool, &s->partial);
     hold_release(r, s);
-    plane_wipe(&s->plane);
-    free(s->facts);
-    s->facts = NULL;
+    record_layer_wipe(&s->record_layer);
+    free(s->conn_info);
+    s->conn_info = NULL;
     session_goto(r, s, SESSION_DEAD);
     list_remove(&s->link);
     list_push(&r->dead, &s->link);
@@ -268,10 +268,10 @@ void session_end(struct relay *r, struct session *s) {
         return;
     session_count(r, s, -1); /* first: who reads of the end finds its place free */
     tell(r, s);
-    counts_end(r, s, false);
+    session_metrics_end(r, s, false);
     close_backend(r, s);
     socket_close(&s->client_fd, s->reset_client);
-    session_bury(r, s);
+    session_release(r, s);
 }
 
 /* Sides whose end nobody has seen were ended by us. */
@@ -307,12 +307,12 @@ void session_fail(struct relay *r, struct session *s, int reason) {
     int alert = err_alert(reason);
     if (alert != ALERT_NONE) {
         flow_put_alert(r, s, (enum alert)alert);
-        s->plane.close_sent = true;
+        s->record_layer.close_sent = true;
     }
     if (s->state == SESSION_CLOSING) /* the alert met a client that is gone */
         return;
     mark_cut(s);
-    chain_free(&r->pool, &s->carry);
+    chain_free(&r->pool, &s->partial);
     session_goto(r, s, SESSION_CLOSING);
 }
 
@@ -401,7 +401,7 @@ static bool has_rest(const struct session *s) {
 static bool has_work(const struct session *s) {
     if (s->state != SESSION_OPEN)
         return s->state == SESSION_CLOSING && has_rest(s);
-    bool up = s->up.wait.len ? !s->up.blocked : (s->up.readable || s->early) && s->up.state != FLOW_BROKEN;
+    bool up = s->up.wait.len ? !s->up.blocked : (s->up.readable || s->read_ahead) && s->up.state != FLOW_BROKEN;
     bool down = s->down.wait.len ? !s->down.blocked : s->down.readable && s->down.state == FLOW_OPEN;
     return up || down;
 }
@@ -414,7 +414,7 @@ static void pump_rest(struct relay *r, struct session *s) {
     if (s->state == SESSION_CLOSING)
         closing_step(r, s);
     s->fed = false;
-    if (s->hold || s->up.wait.len || s->down.wait.len || s->carry.len)
+    if (s->hold || s->up.wait.len || s->down.wait.len || s->partial.len)
         hold_settle(r, s);
     if (has_work(s) && !s->throttled)
         session_ready(r, s);

@@ -15,17 +15,17 @@
 #include "base/slab.h"
 #include "conf/conf.h"
 #include "relay/backends.h"
-#include "relay/counts.h"
 #include "relay/hold.h"
 #include "relay/rate.h"
-#include "tls/plane.h"
+#include "relay/session_metrics.h"
+#include "tls/record_layer.h"
 #include "wire/buckets.h"
 #include "wire/child.h"
 #include "wire/handoff.h"
 
 #define CHUNK_MIN_SHIFT 14 /* 16 KiB a system call at first, */
 #define CHUNK_MAX_SHIFT 18 /* up to 256 KiB for a bulk session */
-#define SCRATCH_LEN     ((1u << CHUNK_MAX_SHIFT) + HANDOFF_EARLY_MAX + 64 * RECORD_OVERHEAD_MAX)
+#define SCRATCH_LEN     ((1u << CHUNK_MAX_SHIFT) + HANDOFF_READ_AHEAD_MAX + 64 * RECORD_OVERHEAD_MAX)
 
 #define SESSION_CLIENT_EVENTS (EPOLLIN | EPOLLRDHUP | EPOLLET) /* of every client's socket */
 
@@ -38,7 +38,7 @@ enum relay_kind {
     RELAY_OBSERVER,
     RELAY_EXPORT,
     RELAY_IMPORT,
-    RELAY_WILL
+    RELAY_LIVENESS
 };
 
 enum session_state {
@@ -72,12 +72,12 @@ struct session {
     struct wtimer timer;
     int client_fd, backend_fd; /* -1 = none */
     struct flow up, down;
-    struct chain carry;   /* the client's bytes that are no whole record yet */
+    struct chain partial; /* the client's bytes that are no whole record yet */
     uint64_t deadline_ms; /* of the state; CONF_NEVER = none */
     uint64_t active_ms;   /* bytes last moved */
     uint64_t tried;       /* backends whose connect failed */
-    uint8_t *facts;       /* packed */
-    uint16_t facts_len;
+    uint8_t *conn_info;   /* packed */
+    uint16_t conn_info_len;
     uint16_t service;
     uint16_t backend; /* BACKEND_NONE = none chosen */
     uint16_t retries;
@@ -87,7 +87,7 @@ struct session {
     uint8_t state;                   /* enum session_state */
     uint8_t client_end, backend_end; /* enum side_end */
     bool tls;                        /* false: bytes pass as they are */
-    bool early;                      /* CARRY may hold whole records */
+    bool read_ahead;                 /* CARRY may hold whole records */
     bool client_ended;               /* events told of an end: read until it shows */
     bool backend_ended;
     bool backend_gone;      /* the backend reads no more either */
@@ -95,7 +95,7 @@ struct session {
     bool client_wants_out;
     bool connected;    /* a backend took it */
     bool on_backend;   /* counted at its backend */
-    bool in_line;      /* in the queue of its service: no backend has room */
+    bool queued;       /* in the queue of its service: no backend has room */
     bool addr_failed;  /* an address of its backend's name, in this attempt */
     bool client_shut;  /* we have ended our side of TCP */
     bool client_fin;   /* the client has ended its side of TCP */
@@ -111,10 +111,10 @@ struct session {
     uint16_t connect_errno; /* why the last attempt to connect did not succeed */
     uint32_t down_ms;       /* low bits of the time when bytes last came from the backend */
     uint32_t unsent;        /* of a half-closed session, at the last look: bytes that its sinks have yet to take, and one */
-    struct session_counts counts;
+    struct session_metrics counts;
     struct rate_limiter *rate; /* NULL = none (yet) */
     struct hold *hold;         /* of memory; NULL = none */
-    struct plane plane;
+    struct record_layer record_layer;
 };
 
 /* See services.h. */
@@ -123,7 +123,7 @@ struct relay_service {
     struct backends backends;
     struct list *waiters; /* sessions for which no backend has room, in order of arrival */
     uint64_t full;        /* backends that had none when WAITERS were last looked at */
-    struct adopted *adopted;
+    struct inherited *inherited;
 };
 
 struct exporting; /* export.c */
@@ -135,7 +135,7 @@ struct relay {
     struct conf *conf;
     struct relay_service *services; /* conf->nservices of the configuration, then adopted ones */
     size_t nservices;
-    struct board_row row;
+    struct scoreboard_row row;
     struct slab sessions;
     struct pool pool;
     struct engine_contexts contexts;
@@ -151,14 +151,14 @@ struct relay {
     bool draining;
     enum drain_how drain_how;
     uint64_t drain_until_ms;
-    uint64_t cut;                         /* sessions ended by force in a drain */
-    uint64_t full_told_ms, short_said_ms; /* warnings that have had their turn */
+    uint64_t cut;                           /* sessions ended by force in a drain */
+    uint64_t full_logged_ms, short_said_ms; /* warnings that have had their turn */
     struct wtimer backlog_timer, drain_timer, pause_timer, stats_timer;
     bool published; /* this turn: the figures of the process */
     struct buckets rate_buckets;
     struct slab rate_limiters;
     struct rate_limiter **rate_chains;
-    struct list rate_fed;        /* limiters with something left for those in line */
+    struct list rate_refilled;   /* limiters with something left for those in line */
     struct holders holders;      /* of memory for waiting bytes */
     uint8_t *in, *out;           /* SCRATCH_LEN each, shared by all sessions */
     struct exporting *exporting; /* NULL = none */
@@ -189,7 +189,7 @@ void session_end(struct relay *r, struct session *s);
 void session_evict(struct relay *r, struct session *s);
 
 /* Its end here, when its descriptors are closed and nothing is left to tell: wiped, and freed at the turn's end. */
-void session_bury(struct relay *r, struct session *s);
+void session_release(struct relay *r, struct session *s);
 void session_client_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
 void session_backend_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
 
@@ -205,16 +205,16 @@ void session_work(struct relay *r, struct list *ready);
 const struct conf_service *session_service(const struct relay *r, const struct session *s);
 
 /* The backend has its header: the client's certificate is not kept for it any longer. */
-void session_forget_cert(struct session *s, struct facts *f); /* F: its facts; only good for throwing away then */
+void session_forget_cert(struct session *s, struct conn_info *f); /* F: its facts; only good for throwing away then */
 
 /* Keeps F, packed, as the session's. False when out of memory. */
-MUST_CHECK bool session_keep_facts(struct session *s, const struct facts *f);
+MUST_CHECK bool session_keep_conn_info(struct session *s, const struct conn_info *f);
 
 /* Adds CHANGE to what the board says of its service and client. */
 void session_count(struct relay *r, const struct session *s, int change);
 
 /* The session's facts as kept; spans borrow the session. */
-void session_facts(const struct session *s, struct facts *ret);
+void session_conn_info(const struct session *s, struct conn_info *ret);
 
 /*
  * deadlines.c: sets the state's deadline, IN_MS from now (CONF_NEVER = none), and the session's timer for it. The timer is
@@ -260,6 +260,6 @@ void connect_retry_waiters(struct relay *r);
 void connect_try(struct relay *r, struct session *s);
 
 /* The session no longer waits for a backlog; no longer counts at its backend. Both may be called at any time. */
-void connect_leave_line(struct relay *r, struct session *s);
+void connect_dequeue(struct relay *r, struct session *s);
 void connect_leave(struct relay *r, struct session *s);
 void connect_resolved(struct relay *r, const struct ipc_msg *m);

@@ -88,21 +88,21 @@ static void collect(const struct addrinfo *list, uint16_t port, struct resolved 
     }
 }
 
-static void say_failed(const struct name *x, int failure, int why, struct voice *voice) {
-    voice_say(voice, LOG_LEVEL_WARNING, "service %s: the name of backend %s does not resolve: %s; %s", x->service->name,
-              x->backend->text, failure == EAI_SYSTEM ? strerror(why) : gai_strerror(failure),
-              x->now.n ? "its last known addresses stay in use" : "it cannot be used until it does");
+static void say_failed(const struct name *x, int failure, int why, struct log *log) {
+    log_msg(log, LOG_LEVEL_WARNING, "service %s: the name of backend %s does not resolve: %s; %s", x->service->name,
+            x->backend->text, failure == EAI_SYSTEM ? strerror(why) : gai_strerror(failure),
+            x->now.n ? "its last known addresses stay in use" : "it cannot be used until it does");
 }
 
-static void say_changed(const struct name *x, struct voice *voice) {
+static void say_changed(const struct name *x, struct log *log) {
     char line[(ADDR_TEXT_MAX + 2) * RESOLVED_ADDRS_MAX], one[ADDR_TEXT_MAX];
     struct text t = text_of(line, sizeof(line));
     for (size_t i = 0; i < x->now.n; i++)
         text_addf(&t, "%s%s", i ? ", " : "", addr_text(&x->now.addrs[i], one));
-    voice_say(voice, LOG_LEVEL_INFO, "service %s: backend %s is at %s", x->service->name, x->backend->text, line);
+    log_msg(log, LOG_LEVEL_INFO, "service %s: backend %s is at %s", x->service->name, x->backend->text, line);
 }
 
-bool names_resolve(struct name *x, struct voice *voice) {
+bool names_resolve(struct name *x, struct log *log) {
     const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     struct resolved fresh = {.service = x->now.service, .backend = x->now.backend};
     struct addrinfo *list = NULL;
@@ -118,18 +118,18 @@ bool names_resolve(struct name *x, struct voice *voice) {
     x->failure = failure;
     if (failure != 0) {
         if (failure != before)
-            say_failed(x, failure, why, voice);
+            say_failed(x, failure, why, log);
         return false;
     }
     if (same_addrs(&fresh, &x->now)) {
         if (before != 0)
-            voice_say(voice, LOG_LEVEL_INFO, "service %s: the name of backend %s resolves again, to the same addresses",
-                      x->service->name, x->backend->text);
+            log_msg(log, LOG_LEVEL_INFO, "service %s: the name of backend %s resolves again, to the same addresses",
+                    x->service->name, x->backend->text);
         return true;
     }
     x->now = fresh;
     x->version++;
-    say_changed(x, voice);
+    say_changed(x, log);
     return true;
 }
 

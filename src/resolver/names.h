@@ -42,7 +42,7 @@ void names_fini(struct names *t);
 void names_link(struct names *t, uint16_t index, int fd);
 
 /* Asks for one name again; waits as long as that takes. Tells VOICE what has changed. False when it does not resolve. */
-bool names_resolve(struct name *x, struct voice *voice);
+bool names_resolve(struct name *x, struct log *log);
 
 /* Tells every linked relay what it does not know. False when some relay could not take it now. */
 bool names_deliver(struct names *t);

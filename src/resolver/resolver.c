@@ -66,26 +66,26 @@ static void wait_for_message(struct resolver *r, int timeout_ms) {
 
 /* All names once. True when all of them resolve. Listens between two names, as each may take long. */
 static bool resolve_all(struct resolver *r) {
-    bool well = true;
+    bool ok = true;
     for (size_t i = 0; i < r->names.n && !r->stop; i++) {
-        if (!names_resolve(&r->names.list[i], &r->child.voice))
-            well = false;
+        if (!names_resolve(&r->names.list[i], &r->child.log))
+            ok = false;
         hear(r);
     }
-    return well;
+    return ok;
 }
 
 static void serve(struct resolver *r) {
     while (!r->started && !r->stop)
         wait_for_message(r, -1);
-    bool told_ready = false;
+    bool reported_ready = false;
     while (!r->stop) {
-        bool well = resolve_all(r);
-        well = names_deliver(&r->names) && well;
-        uint64_t again_ms = clock_mono_ms() + (well ? AGAIN_MS : AFTER_FAILURE_MS);
-        if (!told_ready && !r->stop && control_send(r->child.control, CONTROL_READY) != 0)
+        bool ok = resolve_all(r);
+        ok = names_deliver(&r->names) && ok;
+        uint64_t again_ms = clock_mono_ms() + (ok ? AGAIN_MS : AFTER_FAILURE_MS);
+        if (!reported_ready && !r->stop && control_send(r->child.control, CONTROL_READY) != 0)
             r->stop = true;
-        told_ready = true;
+        reported_ready = true;
         for (uint64_t now; !r->stop && (now = clock_mono_ms()) < again_ms;) {
             wait_for_message(r, (int)(again_ms - now));
             if (!names_deliver(&r->names)) /* a relay linked just now is told at once */
@@ -104,9 +104,9 @@ int resolver_run(int control_fd) {
         child_refuse(&r.child, "resolver: cannot start: %s", err_text(err));
         return 1;
     }
-    if (child_close_walls(&r.child, &(struct walls){.user = r.conf->user}) < 0)
+    if (child_enter_sandbox(&r.child, &(struct sandbox){.user = r.conf->user}) < 0)
         return 1;
-    r.child.voice.level = r.conf->log_level;
+    r.child.log.level = r.conf->log_level;
     names_init(&r.names, r.conf);
     serve(&r);
     names_fini(&r.names);

@@ -13,7 +13,7 @@
 #include "base/err.h"
 #include "base/rd.h"
 #include "base/wr.h"
-#include "signer/vault.h"
+#include "signer/secure_heap.h"
 #include "tls/key_read.h"
 
 #define NUMBERS     8
@@ -48,7 +48,7 @@ static int read_file(int fd, const char *file, size_t max, char **ret, size_t *r
         return ERR_FORMAT;
     }
     size_t cap = (size_t)st.st_size + 1, len = 0;
-    char *p = vault_alloc(cap);
+    char *p = secure_heap_alloc(cap);
     if (!p)
         return refuse(why, ERR_NOMEM, file, "out of memory");
     ssize_t n = 1;
@@ -69,7 +69,7 @@ static int read_file(int fd, const char *file, size_t max, char **ret, size_t *r
         text_addf(why, "%s: cannot be read: %s", file, strerror(errno));
     else
         (void)refuse(why, err, file, len ? "the file changed while it was read" : "the file is empty");
-    vault_free(p);
+    secure_heap_free(p);
     return err;
 }
 
@@ -88,7 +88,7 @@ static bool keep_der(const struct key_der *k, struct key_parts *ret) {
         len += 2 + k->numbers[i].len;
     if (k->kind == CREDS_ED25519)
         len -= 2;
-    uint8_t *bytes = vault_alloc(len);
+    uint8_t *bytes = secure_heap_alloc(len);
     struct wr w = wr_of(bytes, bytes ? len : 0);
     for (size_t i = 0; i < n && k->kind != CREDS_ED25519; i++)
         put_big_endian(&w, k->numbers[i]);
@@ -134,23 +134,23 @@ static int put_key(struct wr *w, EVP_PKEY *key, enum creds_kind kind) {
 
 static int keep(EVP_PKEY *key, enum creds_kind kind, const char *file, struct key_parts *ret, struct text *why) {
     size_t cap = kind == CREDS_RSA ? 8 * (size_t)EVP_PKEY_get_size(key) : 64; /* n and d, and six of half their length */
-    uint8_t *scratch = vault_alloc(cap);
+    uint8_t *scratch = secure_heap_alloc(cap);
     struct wr w = wr_of(scratch, scratch ? cap : 0);
     int err = scratch ? put_key(&w, key, kind) : ERR_NOMEM;
     struct key_parts p = {.kind = kind, .len = w.len};
-    p.bytes = err ? NULL : vault_alloc(w.len);
+    p.bytes = err ? NULL : secure_heap_alloc(w.len);
     if (p.bytes) {
         memcpy(p.bytes, scratch, w.len);
         *ret = p;
     } else {
         err = refuse(why, ERR_NOMEM, file, "out of memory");
     }
-    vault_free(scratch);
+    secure_heap_free(scratch);
     return err;
 }
 
 void key_parts_fini(struct key_parts *p) {
-    vault_free(p->bytes);
+    secure_heap_free(p->bytes);
     p->bytes = NULL;
 }
 
@@ -208,7 +208,7 @@ int key_load(int fd, int pass_fd, const struct creds_key *wanted, struct key_par
     else if (!err && !keep_der(&found.plain, ret))
         err = refuse(why, ERR_NOMEM, wanted->file, "out of memory");
     key_found_fini(&found);
-    vault_free(pem);
-    vault_free(pass);
+    secure_heap_free(pem);
+    secure_heap_free(pass);
     return err == ERR_NOT_FOUND ? ERR_FORMAT : err;
 }

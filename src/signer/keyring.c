@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "signer/vault.h"
+#include "signer/secure_heap.h"
 #include "tls/sha2.h"
 
 struct keyset {
@@ -39,12 +39,12 @@ struct keyring *keyring_new(void) {
     if (!r)
         return NULL;
     r->whole = EVP_MD_CTX_new();
-    bool well = r->whole != NULL;
+    bool ok = r->whole != NULL;
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         r->md[i] = EVP_MD_fetch(NULL, names[i], NULL);
-        well = well && r->md[i];
+        ok = ok && r->md[i];
     }
-    if (well)
+    if (ok)
         return r;
     keyring_free(r);
     return NULL;
@@ -100,7 +100,7 @@ int keyring_take(struct keyring *r, uint32_t index, int fd, int pass_fd, struct 
     const struct creds_key wanted = creds_key(&r->store, index);
     int err = key_load(fd, wanted.pass_file ? pass_fd : -1, &wanted, &s->keys[index], why);
     s->taken += err == 0;
-    vault_wipe_stack();
+    secure_heap_wipe_stack();
     return err;
 }
 
@@ -237,6 +237,6 @@ int keyring_sign(struct keyring *r, const struct sign_request *q, uint8_t sig[st
         close_key(o); /* begins anew next time */
         ERR_clear_error();
     }
-    vault_wipe_stack();
+    secure_heap_wipe_stack();
     return err;
 }

@@ -21,7 +21,7 @@
 #include "base/secret.h"
 #include "conf/snapshot.h"
 #include "signer/keyring.h"
-#include "signer/vault.h"
+#include "signer/secure_heap.h"
 #include "tls/libcrypto.h"
 #include "wire/child.h"
 #include "wire/control_creds.h"
@@ -51,7 +51,7 @@ struct signer {
     char line[2048];
     struct text why;
     unsigned refusals; /* requests refused and not yet told */
-    uint64_t told_ms;
+    uint64_t logged_ms;
 };
 
 /* ---- sets of keys ---- */
@@ -59,14 +59,14 @@ struct signer {
 /* In order of what can be done about it. */
 static void say_unlocked(struct signer *s) {
     struct rlimit r = {0, 0};
-    if (!vault_unlocked())
+    if (!secure_heap_unlocked())
         return;
     (void)getrlimit(RLIMIT_MEMLOCK, &r);
-    voice_say(
-        &s->child.voice, LOG_LEVEL_WARNING,
+    log_msg(
+        &s->child.log, LOG_LEVEL_WARNING,
         "%zu KB of %zu KB for private keys are not locked in memory and could be swapped: the limit of locked memory is %llu KB "
         "(LimitMEMLOCK, ulimit -l)",
-        vault_unlocked() / 1024, vault_held() / 1024, (unsigned long long)r.rlim_cur / 1024);
+        secure_heap_unlocked() / 1024, secure_heap_held() / 1024, (unsigned long long)r.rlim_cur / 1024);
 }
 
 static void drop_pass(struct signer *s) {
@@ -226,13 +226,13 @@ static bool hear(struct signer *s) {
 static void count_refusal(struct signer *s, size_t link, int err) {
     uint64_t now = clock_mono_ms();
     s->refusals++;
-    if (s->told_ms && now - s->told_ms < REFUSALS_MS)
+    if (s->logged_ms && now - s->logged_ms < REFUSALS_MS)
         return;
     unsigned asker = (s->child.setup.index + s->child.setup.workers - (unsigned)link) % s->child.setup.workers;
-    voice_say(&s->child.voice, LOG_LEVEL_WARNING, "refused to sign %u requests, the last one of handshaker %u: %s", s->refusals,
-              asker, err_text(err));
+    log_msg(&s->child.log, LOG_LEVEL_WARNING, "refused to sign %u requests, the last one of handshaker %u: %s", s->refusals,
+            asker, err_text(err));
     s->refusals = 0;
-    s->told_ms = now;
+    s->logged_ms = now;
 }
 
 /* False when the link breaks the rules or is full of answers that nobody reads. */
@@ -321,7 +321,7 @@ int signer_run(int control) {
     struct conf *conf = NULL;
     s.links[0] = s.links[1] = s.pass = -1;
     raise_lock_limit();
-    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || vault_install() < 0 || !libcrypto_begin() ||
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || secure_heap_install() < 0 || !libcrypto_begin() ||
         child_begin(&s.child, control) < 0)
         return 1;
     int err = snapshot_read(s.child.snapshot_fd, &conf);
@@ -331,8 +331,8 @@ int signer_run(int control) {
         child_refuse(&s.child, "signer: cannot start: %s", err_text(err ? err : ERR_NOMEM));
         return 1;
     }
-    s.child.voice.level = conf->log_level;
-    err = child_close_walls(&s.child, &(struct walls){.user = conf->user}); /* before the first key is looked at */
+    s.child.log.level = conf->log_level;
+    err = child_enter_sandbox(&s.child, &(struct sandbox){.user = conf->user}); /* before the first key is looked at */
     conf_free(conf);
     if (err < 0)
         return 1;

@@ -99,11 +99,11 @@ int activation_end(void) {
 }
 
 bool activation_take(struct listeners *l, struct text *why) {
-    bool well = take_all(l, passed(), getenv("LISTEN_FDNAMES"), why);
+    bool ok = take_all(l, passed(), getenv("LISTEN_FDNAMES"), why);
     unsetenv("LISTEN_PID"); /* not for our children */
     unsetenv("LISTEN_FDS");
     unsetenv("LISTEN_FDNAMES");
-    return well;
+    return ok;
 }
 
 static bool is_wanted(const struct listeners *l, const struct conf *c, const struct listener *one) {
@@ -114,15 +114,15 @@ static bool is_wanted(const struct listeners *l, const struct conf *c, const str
 }
 
 bool activation_check(const struct listeners *l, const struct conf *c, struct text *why) {
-    bool well = true;
+    bool ok = true;
     for (size_t k = 0; k < l->n; k++) {
         char address[ADDR_TEXT_MAX];
         if (!l->list[k].given || is_wanted(l, c, &l->list[k]))
             continue;
         (void)addr_text(&l->list[k].real, address); /* returns ADDRESS */
-        text_addf(why, "%sthe service manager passed a socket of %s, but no service has \"%s\" in its listen", well ? "" : "; ",
+        text_addf(why, "%sthe service manager passed a socket of %s, but no service has \"%s\" in its listen", ok ? "" : "; ",
                   address, address);
-        well = false;
+        ok = false;
     }
-    return well;
+    return ok;
 }

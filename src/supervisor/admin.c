@@ -28,7 +28,7 @@ void admin_init(struct admin_sockets *a) {
  * itself: whoever may write in the folder can put something else under its name, and nothing of ours touches that. (Binding
  * follows no link and makes a file or fails; it goes by the whole name, which ss(8) and the like then show.)
  */
-static const char *name_in_folder(const char *path) {
+static const char *name_in_dir(const char *path) {
     return strrchr(path, '/') + 1;
 }
 
@@ -39,27 +39,27 @@ static struct sockaddr_un address_of(const char *path) {
 }
 
 /* The folder PATH lies in; made when it is ours to make (the default place). -1 (errno). */
-static int open_folder(const char *path, bool make) {
-    char folder[CONF_SOCKET_PATH_MAX + 1];
-    struct text t = text_of(folder, sizeof(folder));
+static int open_dir(const char *path, bool make) {
+    char dir[CONF_SOCKET_PATH_MAX + 1];
+    struct text t = text_of(dir, sizeof(dir));
     const char *slash = strrchr(path, '/');
     text_add_span(&t, span_of(path, MAX((size_t)(slash - path), (size_t)1)));
-    if (make && mkdir(folder, 0755) < 0 && errno != EEXIST && errno != ENOENT)
+    if (make && mkdir(dir, 0755) < 0 && errno != EEXIST && errno != ENOENT)
         return -1;
-    return open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
 /* Two that start at once must not take the same stale file for their own. Somebody else's lock is waited for a moment only. */
-static void lock_folder(int fd) {
+static void lock_dir(int fd) {
     for (int i = 0; i < LOCK_TRIES && flock(fd, LOCK_EX | LOCK_NB) < 0; i++)
         (void)poll(NULL, 0, LOCK_PAUSE_MS); /* a pause */
 }
 
 /* Nobody answers at what a dead process left behind. Anything else than a socket is never touched. */
-static bool is_stale(int folder, const char *path) {
+static bool is_stale(int dir, const char *path) {
     struct sockaddr_un sun = address_of(path);
     struct stat st;
-    if (fstatat(folder, name_in_folder(path), &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISSOCK(st.st_mode)) {
+    if (fstatat(dir, name_in_dir(path), &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISSOCK(st.st_mode)) {
         errno = EEXIST;
         return false;
     }
@@ -72,8 +72,8 @@ static bool is_stale(int folder, const char *path) {
 }
 
 /* The file itself, by a descriptor that can only be looked at. -1: it is no socket with this name alone (errno). */
-static int pin(int folder, const char *name, struct stat *ret_st) {
-    int fd = openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+static int pin(int dir, const char *name, struct stat *ret_st) {
+    int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 || (fstat(fd, ret_st) == 0 && S_ISSOCK(ret_st->st_mode) && ret_st->st_nlink == 1))
         return fd;
     close(fd);
@@ -91,8 +91,8 @@ static bool give_rights(int pinned, const struct conf_admin *c) {
 }
 
 /* Born closed, then given the rights it shall have: nobody slips in between. What it is, is kept in A. */
-static int bind_closed(int fd, int folder, const struct conf_admin *c, struct admin_sockets *a) {
-    const char *name = name_in_folder(c->socket);
+static int bind_closed(int fd, int dir, const struct conf_admin *c, struct admin_sockets *a) {
+    const char *name = name_in_dir(c->socket);
     struct sockaddr_un sun = address_of(c->socket);
     struct stat st = {.st_dev = 0};
     mode_t before = umask(0177);
@@ -100,37 +100,37 @@ static int bind_closed(int fd, int folder, const struct conf_admin *c, struct ad
     umask(before);
     if (failed)
         return -1;
-    int pinned = pin(folder, name, &st);
-    bool well = pinned >= 0 && st.st_uid == geteuid() && give_rights(pinned, c) && listen(fd, BACKLOG) == 0;
+    int pinned = pin(dir, name, &st);
+    bool ok = pinned >= 0 && st.st_uid == geteuid() && give_rights(pinned, c) && listen(fd, BACKLOG) == 0;
     int error = errno;
     if (pinned >= 0)
         close(pinned);
     a->dev = st.st_dev;
     a->ino = st.st_ino;
-    if (!well)
-        (void)unlinkat(folder, name, 0); /* was made a moment ago */
+    if (!ok)
+        (void)unlinkat(dir, name, 0); /* was made a moment ago */
     errno = error;
-    return well ? 0 : -1;
+    return ok ? 0 : -1;
 }
 
 static int open_unix(const struct conf_admin *c, struct admin_sockets *a) {
-    const char *path = c->socket, *name = name_in_folder(path);
-    int folder = open_folder(path, !c->socket_given);
-    int fd = folder < 0 ? -1 : socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    const char *path = c->socket, *name = name_in_dir(path);
+    int dir = open_dir(path, !c->socket_given);
+    int fd = dir < 0 ? -1 : socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd >= 0) {
-        lock_folder(folder);
-        bool well = bind_closed(fd, folder, c, a) == 0;
-        if (!well && errno == EADDRINUSE && is_stale(folder, path) && unlinkat(folder, name, 0) == 0)
-            well = bind_closed(fd, folder, c, a) == 0;
+        lock_dir(dir);
+        bool ok = bind_closed(fd, dir, c, a) == 0;
+        if (!ok && errno == EADDRINUSE && is_stale(dir, path) && unlinkat(dir, name, 0) == 0)
+            ok = bind_closed(fd, dir, c, a) == 0;
         int error = errno;
-        if (!well)
+        if (!ok)
             close(fd);
-        fd = well ? fd : -1;
+        fd = ok ? fd : -1;
         errno = error;
     }
     int error = errno;
-    if (folder >= 0)
-        close(folder); /* and the lock with it */
+    if (dir >= 0)
+        close(dir); /* and the lock with it */
     errno = error;
     return fd;
 }
@@ -180,12 +180,12 @@ static void close_unix(struct admin_sockets *a) {
         return;
     close(a->unix_fd);
     a->unix_fd = -1;
-    int folder = open_folder(a->path, false);
-    const char *name = name_in_folder(a->path);
-    if (folder >= 0 && fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev == a->dev && st.st_ino == a->ino)
-        (void)unlinkat(folder, name, 0); /* one that cannot be taken away is stale, which the next start sees */
-    if (folder >= 0)
-        close(folder);
+    int dir = open_dir(a->path, false);
+    const char *name = name_in_dir(a->path);
+    if (dir >= 0 && fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev == a->dev && st.st_ino == a->ino)
+        (void)unlinkat(dir, name, 0); /* one that cannot be taken away is stale, which the next start sees */
+    if (dir >= 0)
+        close(dir);
 }
 
 void admin_close(struct admin_sockets *a) {
@@ -209,18 +209,18 @@ static bool listens_on(int fd, const struct addr *a) {
 /* Another mode or owner is set in place: the connections that wait stay. */
 static bool keep_unix(struct admin_sockets *a, const struct conf_admin *new, struct text *why) {
     struct stat st;
-    int folder = open_folder(a->path, false);
-    int pinned = folder >= 0 ? pin(folder, name_in_folder(a->path), &st) : -1;
+    int dir = open_dir(a->path, false);
+    int pinned = dir >= 0 ? pin(dir, name_in_dir(a->path), &st) : -1;
     bool ours = pinned >= 0 && st.st_dev == a->dev && st.st_ino == a->ino;
-    bool well = ours && give_rights(pinned, new);
-    if (!well)
+    bool ok = ours && give_rights(pinned, new);
+    if (!ok)
         text_addf(why, "admin socket %s: %s", a->path,
                   pinned >= 0 && !ours ? "found another file in its place" : strerror(errno));
     if (pinned >= 0)
         close(pinned);
-    if (folder >= 0)
-        close(folder);
-    return well;
+    if (dir >= 0)
+        close(dir);
+    return ok;
 }
 
 bool admin_change(struct admin_sockets *a, const struct conf_admin *new, struct text *why) {
@@ -261,15 +261,15 @@ int admin_give(const struct admin_sockets *a, int control) {
     return err;
 }
 
-void admin_say(const struct admin_sockets *a, struct voice *v) {
+void admin_say(const struct admin_sockets *a, struct log *v) {
     struct sockaddr_storage ss;
     socklen_t len = sizeof(ss);
     struct addr address;
     char text[ADDR_TEXT_MAX];
     if (a->unix_fd >= 0)
-        voice_say(v, LOG_LEVEL_INFO, "admin socket: %s", a->path);
+        log_msg(v, LOG_LEVEL_INFO, "admin socket: %s", a->path);
     if (a->tcp_fd >= 0 && getsockname(a->tcp_fd, (struct sockaddr *)&ss, &len) == 0) {
         addr_from_sockaddr(&ss, &address);
-        voice_say(v, LOG_LEVEL_INFO, "admin address, read only: http://%s/", addr_text(&address, text));
+        log_msg(v, LOG_LEVEL_INFO, "admin address, read only: http://%s/", addr_text(&address, text));
     }
 }

@@ -38,4 +38,4 @@ void admin_close(struct admin_sockets *a);
 /* Sends the sockets to an observer that is being introduced. */
 MUST_CHECK int admin_give(const struct admin_sockets *a, int control);
 
-void admin_say(const struct admin_sockets *a, struct voice *v);
+void admin_say(const struct admin_sockets *a, struct log *v);

@@ -11,8 +11,8 @@
 
 #include "base/err.h"
 #include "supervisor/super.h"
-#include "wire/board.h"
 #include "wire/control_export.h"
+#include "wire/scoreboard.h"
 
 /* CPU time that a process has used; 0 when it is not to be had. */
 static uint64_t cpu_us(pid_t pid) {
@@ -25,19 +25,19 @@ static uint64_t cpu_us(pid_t pid) {
 
 static uint32_t room_of(const struct super *s) {
     struct rlimit files;
-    return getrlimit(RLIMIT_NOFILE, &files) == 0 ? board_relay_cap(files.rlim_cur, (uint16_t)s->now->conf->workers) : 0;
+    return getrlimit(RLIMIT_NOFILE, &files) == 0 ? scoreboard_relay_cap(files.rlim_cur, (uint16_t)s->now->conf->workers) : 0;
 }
 
 /* The board of the generation that serves, mapped once. */
-static bool map_board(struct super *s) {
+static bool map_scoreboard(struct super *s) {
     struct balancing *b = &s->balancing;
-    if (b->generation == s->now->number && b->board.shared)
+    if (b->generation == s->now->number && b->scoreboard.shared)
         return true;
-    board_unmap(&b->board);
+    scoreboard_unmap(&b->scoreboard);
     memset(b->last, 0, sizeof(b->last));
     b->rule = (struct balance_rule){0};
     b->generation = s->now->number;
-    return board_map(s->now->board_fd, &b->board) == 0;
+    return scoreboard_map(s->now->scoreboard_fd, &b->scoreboard) == 0;
 }
 
 /* Figures since the last time; a relay that was not there then has none. */
@@ -49,7 +49,7 @@ static void measure(struct super *s, uint32_t interval_us, struct balance_relay 
         const struct worker *w = generation_worker(s->now, ROLE_RELAY, i);
         bool there = w->state == CHILD_READY && w->silent_ms == 0;
         uint64_t cpu = there ? cpu_us(w->pid) : 0;
-        relays[i] = (struct balance_relay){.sessions = board_relay_sessions(&b->board, i), .room = room};
+        relays[i] = (struct balance_relay){.sessions = scoreboard_relay_sessions(&b->scoreboard, i), .room = room};
         relays[i].there = there && b->last[i].pid == w->pid && cpu >= b->last[i].cpu_us;
         if (relays[i].there)
             relays[i].busy = (uint32_t)MIN((cpu - b->last[i].cpu_us) * 1000 / interval_us, UINT64_C(1000));
@@ -64,13 +64,13 @@ static void carry_out(struct super *s, const struct balance_move *m, const struc
     const struct control_export what = {m->count, m->why == BALANCE_BY_CPU ? EXPORT_ACTIVE : EXPORT_IDLE};
     int err = wiring_move(from, to, &what);
     if (err < 0)
-        voice_say(&s->voice, LOG_LEVEL_WARNING, "balance: sessions cannot be moved: %s", err_text(err));
+        log_msg(&s->log, LOG_LEVEL_WARNING, "balance: sessions cannot be moved: %s", err_text(err));
     else if (m->why == BALANCE_BY_CPU)
-        voice_say(&s->voice, LOG_LEVEL_INFO, "balance: %u active sessions go from relay.%u (CPU %u%%) to relay.%u (%u%%)",
-                  m->count, m->from, a->busy / 10, m->to, z->busy / 10);
+        log_msg(&s->log, LOG_LEVEL_INFO, "balance: %u active sessions go from relay.%u (CPU %u%%) to relay.%u (%u%%)", m->count,
+                m->from, a->busy / 10, m->to, z->busy / 10);
     else
-        voice_say(&s->voice, LOG_LEVEL_INFO, "balance: %u sessions go from relay.%u (of its %u) to relay.%u (%u)", m->count,
-                  m->from, a->sessions, m->to, z->sessions);
+        log_msg(&s->log, LOG_LEVEL_INFO, "balance: %u sessions go from relay.%u (of its %u) to relay.%u (%u)", m->count,
+                m->from, a->sessions, m->to, z->sessions);
 }
 
 static void look(struct super *s) {
@@ -78,7 +78,8 @@ static void look(struct super *s) {
     struct balance_move move;
     uint64_t interval_ms = s->loop.now_ms - s->balancing.looked_ms;
     s->balancing.looked_ms = s->loop.now_ms;
-    if (!s->now || s->now->conf->workers < 2 || s->change.stage != CHANGE_NONE || s->stop.phase != STOP_NOT || !map_board(s))
+    if (!s->now || s->now->conf->workers < 2 || s->change.stage != TRANSITION_NONE || s->stop.phase != STOP_NOT ||
+        !map_scoreboard(s))
         return;
     measure(s, (uint32_t)MIN(interval_ms * 1000, (uint64_t)UINT32_MAX), relays);
     if (balance_step(&s->balancing.rule, relays, s->now->conf->workers, &move))
@@ -96,5 +97,5 @@ void balancing_timer(struct super *s) {
 }
 
 void balancing_end(struct super *s) {
-    board_unmap(&s->balancing.board);
+    scoreboard_unmap(&s->balancing.scoreboard);
 }

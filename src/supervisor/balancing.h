@@ -8,13 +8,13 @@
 #include "base/wheel.h"
 #include "conf/conf.h"
 #include "supervisor/balance.h"
-#include "wire/board.h"
+#include "wire/scoreboard.h"
 
 struct super;
 
 struct balancing {
     struct balance_rule rule;
-    struct board board; /* of GENERATION */
+    struct scoreboard scoreboard; /* of GENERATION */
     uint32_t generation;
     uint64_t looked_ms;
     struct {

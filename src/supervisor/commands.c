@@ -8,15 +8,15 @@
 #include "base/text.h"
 #include "supervisor/super.h"
 
-static bool is_open(const struct roster_command *c) {
-    return c->result == ROSTER_QUEUED || c->result == ROSTER_RUNNING;
+static bool is_open(const struct proctab_command *c) {
+    return c->result == PROCTAB_QUEUED || c->result == PROCTAB_RUNNING;
 }
 
 /* An empty place, or the one of the oldest that has its result; NULL when all wait. */
-static struct roster_command *place(struct super *s) {
-    struct roster_command *best = NULL;
-    for (size_t i = 0; i < ROSTER_COMMANDS; i++) {
-        struct roster_command *c = &s->roster.commands[i];
+static struct proctab_command *place(struct super *s) {
+    struct proctab_command *best = NULL;
+    for (size_t i = 0; i < PROCTAB_COMMANDS; i++) {
+        struct proctab_command *c = &s->proctab.commands[i];
         if (c->kind == 0)
             return c;
         if (!is_open(c) && (!best || c->ended_ms < best->ended_ms))
@@ -25,34 +25,34 @@ static struct roster_command *place(struct super *s) {
     return best;
 }
 
-static void set_result(struct roster_command *c, enum roster_result result, const char *text) {
+static void set_result(struct proctab_command *c, enum proctab_result result, const char *text) {
     struct text t = text_of(c->text, sizeof(c->text));
     text_add(&t, text);
     c->result = (uint16_t)result;
-    c->ended_ms = result == ROSTER_QUEUED || result == ROSTER_RUNNING ? 0 : clock_wall_us() / 1000;
+    c->ended_ms = result == PROCTAB_QUEUED || result == PROCTAB_RUNNING ? 0 : clock_wall_us() / 1000;
 }
 
 void command_take(struct super *s, const struct control_command *what) {
-    struct roster_command *c = place(s);
+    struct proctab_command *c = place(s);
     if (!c) {
-        voice_say(&s->voice, LOG_LEVEL_WARNING, "a command was not taken: %d wait already", ROSTER_COMMANDS);
+        log_msg(&s->log, LOG_LEVEL_WARNING, "a command was not taken: %d wait already", PROCTAB_COMMANDS);
         return;
     }
     memset(c, 0, sizeof(*c));
     c->id = what->id;
     c->kind = (uint16_t)what->kind;
     c->asked_ms = clock_wall_us() / 1000;
-    set_result(c, ROSTER_QUEUED, "");
+    set_result(c, PROCTAB_QUEUED, "");
     s->dirty = true;
     if (s->stop.phase != STOP_NOT && what->kind == COMMAND_RELOAD) {
-        set_result(c, ROSTER_REFUSED, "the proxy is stopping");
+        set_result(c, PROCTAB_REFUSED, "the proxy is stopping");
         return;
     }
     if (what->kind == COMMAND_RELOAD) {
-        change_begin(s);
+        transition_begin(s);
         return;
     }
-    set_result(c, ROSTER_RUNNING, "");
+    set_result(c, PROCTAB_RUNNING, "");
     uint64_t ms = what->ms ? what->ms : s->now ? s->now->conf->drain_ms : 0;
     stop_begin(s, what->kind == COMMAND_DRAIN ? DRAIN_PATIENT : DRAIN_QUICK, ms);
 }
@@ -62,23 +62,23 @@ void command_signal(struct super *s, enum command_kind kind) {
 }
 
 bool command_reload_waits(const struct super *s) {
-    for (size_t i = 0; i < ROSTER_COMMANDS; i++)
-        if (s->roster.commands[i].kind == COMMAND_RELOAD && s->roster.commands[i].result == ROSTER_QUEUED)
+    for (size_t i = 0; i < PROCTAB_COMMANDS; i++)
+        if (s->proctab.commands[i].kind == COMMAND_RELOAD && s->proctab.commands[i].result == PROCTAB_QUEUED)
             return true;
     return false;
 }
 
 void command_run_reloads(struct super *s) {
-    for (size_t i = 0; i < ROSTER_COMMANDS; i++)
-        if (s->roster.commands[i].kind == COMMAND_RELOAD && s->roster.commands[i].result == ROSTER_QUEUED)
-            s->roster.commands[i].result = ROSTER_RUNNING;
+    for (size_t i = 0; i < PROCTAB_COMMANDS; i++)
+        if (s->proctab.commands[i].kind == COMMAND_RELOAD && s->proctab.commands[i].result == PROCTAB_QUEUED)
+            s->proctab.commands[i].result = PROCTAB_RUNNING;
     s->dirty = true;
 }
 
-void command_end(struct super *s, enum command_kind kind, enum roster_result result, const char *text) {
-    for (size_t i = 0; i < ROSTER_COMMANDS; i++)
-        if (s->roster.commands[i].kind == kind && is_open(&s->roster.commands[i]))
-            if (kind != COMMAND_RELOAD || s->roster.commands[i].result == ROSTER_RUNNING || s->stop.phase != STOP_NOT)
-                set_result(&s->roster.commands[i], result, text);
+void command_end(struct super *s, enum command_kind kind, enum proctab_result result, const char *text) {
+    for (size_t i = 0; i < PROCTAB_COMMANDS; i++)
+        if (s->proctab.commands[i].kind == kind && is_open(&s->proctab.commands[i]))
+            if (kind != COMMAND_RELOAD || s->proctab.commands[i].result == PROCTAB_RUNNING || s->stop.phase != STOP_NOT)
+                set_result(&s->proctab.commands[i], result, text);
     s->dirty = true;
 }

@@ -18,7 +18,7 @@
 #define TAKE_MS      60000
 #define RETRY_MIN_MS 5000
 #define RETRY_MAX_MS 300000
-#define TELL_S       60 /* between two looks at what has expired, where files are not looked at */
+#define LOG_EVERY_S  60 /* between two looks at what has expired, where files are not looked at */
 #define DAY_S        86400
 
 static uint64_t wall_s(void) {
@@ -54,19 +54,19 @@ void creds_init(struct creds_change *c) {
 
 static void say_warning(void *ctx, const char *line) {
     struct super *s = ctx;
-    voice_say(&s->voice, LOG_LEVEL_WARNING, "%s", line);
+    log_msg(&s->log, LOG_LEVEL_WARNING, "%s", line);
 }
 
 /* Certificates once a day; responses that are over, when they are. */
-static void tell_expiry(struct super *s) {
+static void report_expiry(struct super *s) {
     struct creds_change *c = &s->creds;
     int64_t now = (int64_t)wall_s();
-    if (c->told_s)
-        creds_ocsp_warn(&s->now->creds.store, c->told_s, now, say_warning, s);
-    c->told_s = now;
-    if (c->told_day == now / DAY_S)
+    if (c->logged_s)
+        creds_ocsp_warn(&s->now->creds.store, c->logged_s, now, say_warning, s);
+    c->logged_s = now;
+    if (c->logged_day == now / DAY_S)
         return;
-    c->told_day = now / DAY_S;
+    c->logged_day = now / DAY_S;
     creds_expiry_warn(&s->now->creds.store, now, say_warning, s);
 }
 
@@ -93,7 +93,7 @@ static void say_lines(struct super *s, enum log_level level, const char *before,
         next = memchr(p, '\n', (size_t)(end - p));
         next = next ? next : end;
         if (next > p)
-            voice_say(&s->voice, level, "%s%.*s", before, (int)(next - p), (const char *)p);
+            log_msg(&s->log, level, "%s%.*s", before, (int)(next - p), (const char *)p);
     }
 }
 
@@ -127,7 +127,7 @@ void creds_cancel(struct super *s) {
 
 /* ---- taking a set ---- */
 
-static void tell_handshakers(struct super *s) {
+static void notify_handshakers(struct super *s) {
     struct generation *g = s->now;
     const struct control_creds set = {g->creds.number, creds_keys(&g->creds.store)};
     for (size_t i = 0; i < g->nworkers; i++) {
@@ -143,11 +143,11 @@ static void use_next(struct super *s) {
     creds_set_free(&s->now->creds);
     s->now->creds = c->next;
     c->next = (struct creds_set){.fd = -1};
-    tell_handshakers(s);
+    notify_handshakers(s);
     forget_refusal(s);
-    c->told_day = (int64_t)wall_s() / DAY_S; /* the config role has just told */
-    voice_say(&s->voice, LOG_LEVEL_INFO, "certificates changed: %u in use, set %u", creds_entries(&s->now->creds.store),
-              s->now->creds.nth);
+    c->logged_day = (int64_t)wall_s() / DAY_S; /* the config role has just told */
+    log_msg(&s->log, LOG_LEVEL_INFO, "certificates changed: %u in use, set %u", creds_entries(&s->now->creds.store),
+            s->now->creds.nth);
     rest(s);
 }
 
@@ -213,7 +213,7 @@ static void on_read(struct super *s, struct ipc_msg *m) {
     if (err < 0) {
         refuse(s, span_str(err_text(err)));
     } else if (is_same(&c->next.store, &s->now->creds.store)) {
-        voice_say(&s->voice, LOG_LEVEL_DEBUG, "certificates were read again: nothing has changed");
+        log_msg(&s->log, LOG_LEVEL_DEBUG, "certificates were read again: nothing has changed");
         forget_refusal(s);
         rest(s);
     } else {
@@ -249,7 +249,7 @@ static void look(struct super *s) {
     c->first_ms = 0;
     if (s->stop.phase != STOP_NOT)
         return;
-    if (s->change.stage != CHANGE_NONE || c->stage != CREDS_RESTING || answers_are_due(s)) {
+    if (s->change.stage != TRANSITION_NONE || c->stage != CREDS_RESTING || answers_are_due(s)) {
         look_soon(s, NOISE_MS);
         return;
     }
@@ -269,7 +269,7 @@ static void retry(struct super *s) {
     struct creds_change *c = &s->creds;
     if (s->stop.phase != STOP_NOT)
         return;
-    if (s->change.stage != CHANGE_NONE || c->stage != CREDS_RESTING || answers_are_due(s))
+    if (s->change.stage != TRANSITION_NONE || c->stage != CREDS_RESTING || answers_are_due(s))
         wheel_arm(&s->loop.wheel, &c->retry, s->loop.now_ms + NOISE_MS);
     else
         read_again(s);
@@ -279,13 +279,13 @@ static void arm_poll(struct super *s) {
     if (s->now->conf->watch_ms != CONF_NEVER)
         wheel_arm(&s->loop.wheel, &s->creds.poll, s->loop.now_ms + s->now->conf->watch_ms);
     else /* for the times of certificates */
-        wheel_arm(&s->loop.wheel, &s->creds.poll, s->loop.now_ms + TELL_S * 1000);
+        wheel_arm(&s->loop.wheel, &s->creds.poll, s->loop.now_ms + LOG_EVERY_S * 1000);
 }
 
 void creds_serve(struct super *s) {
     struct creds_change *c = &s->creds;
     uint64_t newest;
-    bool first = c->told_s == 0;
+    bool first = c->logged_s == 0;
     c->stage = CREDS_RESTING;
     forget_refusal(s);
     creds_watch(s);
@@ -296,8 +296,8 @@ void creds_serve(struct super *s) {
     if (c->signature == 0)
         look_soon(s, NOISE_MS);
     if (!first)
-        c->told_day = (int64_t)wall_s() / DAY_S; /* the config role has just told */
-    tell_expiry(s);
+        c->logged_day = (int64_t)wall_s() / DAY_S; /* the config role has just told */
+    report_expiry(s);
     arm_poll(s);
 }
 
@@ -308,7 +308,7 @@ bool creds_timer(struct super *s, struct wtimer *t) {
     } else if (t == &c->retry) {
         retry(s);
     } else if (t == &c->poll) {
-        tell_expiry(s);
+        report_expiry(s);
         if (s->now->conf->watch_ms != CONF_NEVER && !wtimer_armed(&c->quiet))
             look_soon(s, 0);
         arm_poll(s);

@@ -43,8 +43,8 @@ struct creds_change {
     uint64_t look_cost_ms; /* so long the last look at the files took */
     uint64_t looked_ms;
     uint64_t first_ms;      /* of the events that wait for quiet; 0 = none */
-    int64_t told_s;         /* when expiry was last looked at */
-    int64_t told_day;       /* and told of */
+    int64_t logged_s;       /* when expiry was last looked at */
+    int64_t logged_day;     /* and told of */
     uint32_t last;          /* number given to a set: each try has its own, so no old answer is taken for a new one */
     uint32_t retry_ms;      /* the last pause before a refused set was tried again; 0 = none was refused */
     int inotify;            /* -1 = none */

@@ -22,7 +22,7 @@
     (IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF |        \
      IN_ONLYDIR)
 
-typedef void (*path_fn)(void *ctx, const char *path, bool is_folder);
+typedef void (*path_fn)(void *ctx, const char *path, bool is_dir);
 
 /* ---- what is named ---- */
 
@@ -76,12 +76,12 @@ static uint64_t mix(uint64_t h, uint64_t v) {
 }
 
 /* Names are told apart by all their bytes. The sum does not depend on the order in which a folder is read. */
-static void look_at(struct look *l, int folder, const char *name) {
+static void look_at(struct look *l, int dir, const char *name) {
     struct stat st;
     uint64_t h = 1;
     for (const char *p = name; *p; p++)
         h = mix(h, (uint8_t)*p);
-    if (fstatat(folder, name, &st, 0) != 0) {
+    if (fstatat(dir, name, &st, 0) != 0) {
         l->sum += mix(h, (uint64_t)errno);
         return;
     }
@@ -94,9 +94,9 @@ static void look_at(struct look *l, int folder, const char *name) {
     l->newest = MAX(l->newest, (uint64_t)MAX(st.st_mtim.tv_sec, st.st_ctim.tv_sec));
 }
 
-static void look_into(void *ctx, const char *path, bool is_folder) {
+static void look_into(void *ctx, const char *path, bool is_dir) {
     struct look *l = ctx;
-    DIR *d = is_folder ? opendir(path) : NULL;
+    DIR *d = is_dir ? opendir(path) : NULL;
     if (!d) {
         look_at(l, AT_FDCWD, path);
         return;
@@ -117,24 +117,24 @@ uint64_t creds_look(const struct conf *c, uint64_t *ret_newest) {
 /* ---- watching ---- */
 
 /* What cannot be watched is looked at by the clock. */
-static void watch_folder_of(int fd, const char *path) {
-    char folder[PATH_MAX];
+static void watch_dir_of(int fd, const char *path) {
+    char dir[PATH_MAX];
     const char *slash = strrchr(path, '/');
-    struct text t = text_of(folder, sizeof(folder));
+    struct text t = text_of(dir, sizeof(dir));
     if (!slash)
         return;
     text_add_span(&t, span_of(path, MAX((size_t)(slash - path), (size_t)1)));
-    (void)inotify_add_watch(fd, folder, EVENTS);
+    (void)inotify_add_watch(fd, dir, EVENTS);
 }
 
-static void watch_path(void *ctx, const char *path, bool is_folder) {
+static void watch_path(void *ctx, const char *path, bool is_dir) {
     const int *fd = ctx;
     char *real = realpath(path, NULL);
-    watch_folder_of(*fd, path);
-    if (is_folder)
+    watch_dir_of(*fd, path);
+    if (is_dir)
         (void)inotify_add_watch(*fd, path, EVENTS);
     else if (real && strcmp(real, path) != 0)
-        watch_folder_of(*fd, real);
+        watch_dir_of(*fd, real);
     free(real);
 }
 
@@ -146,7 +146,7 @@ void creds_watch(struct super *s) {
     }
     c->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     if (c->inotify < 0 || loop_watch(&s->loop, c->inotify, EPOLLIN, SUPER_CREDS, 0, 0) < 0) {
-        voice_say(&s->voice, LOG_LEVEL_WARNING, "files of certificates are only looked at by the clock: inotify: %m");
+        log_msg(&s->log, LOG_LEVEL_WARNING, "files of certificates are only looked at by the clock: inotify: %m");
         if (c->inotify >= 0)
             close(c->inotify);
         c->inotify = -1;

@@ -32,8 +32,8 @@ const char *exe_path_find(void) {
     const char *name = called_by();
     struct text t = text_of(path, sizeof(path));
     if (name && name[0] != '/') {
-        char folder[PATH_MAX];
-        text_addf(&t, "%s/", getcwd(folder, sizeof(folder)) ? folder : ".");
+        char dir[PATH_MAX];
+        text_addf(&t, "%s/", getcwd(dir, sizeof(dir)) ? dir : ".");
     }
     text_add(&t, name ? name : "");
     if (!t.cut && is_us(path) && strncmp(path, "/proc/", 6) != 0 && strncmp(path, "/dev/", 5) != 0)

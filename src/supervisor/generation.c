@@ -10,7 +10,7 @@
 #include "base/err.h"
 #include "conf/snapshot.h"
 #include "supervisor/super.h"
-#include "wire/board.h"
+#include "wire/scoreboard.h"
 
 #define RING_SIZE      (1024 * 1024)
 #define BACKOFF_MIN_MS 100
@@ -36,7 +36,7 @@ struct generation *generation_new(struct super *s) {
     if (fd < 0)
         return NULL;
     *g = (struct generation){.used = true, .number = s->generations, .exe_fd = fd};
-    g->snapshot_fd = g->secrets_fd = g->board_fd = g->log_fd = g->creds.fd = -1;
+    g->snapshot_fd = g->secrets_fd = g->scoreboard_fd = g->log_fd = g->creds.fd = -1;
     g->read_s = clock_wall_us() / 1000000;
     s->generations++;
     return g;
@@ -73,7 +73,7 @@ int generation_configure(struct super *s, struct generation *g, const struct ipc
     if (err == 0 && s->now)
         err = keep_secret(s->now, g);
     if (err == 0)
-        err = board_create((uint16_t)g->conf->workers, (uint16_t)g->conf->nservices, &g->board_fd);
+        err = scoreboard_create((uint16_t)g->conf->workers, (uint16_t)g->conf->nservices, &g->scoreboard_fd);
     if (err == 0)
         *ret_warnings = c.warnings;
     return err;
@@ -111,12 +111,12 @@ static bool make_workers(const struct super *s, struct generation *g) {
     uint16_t n = (uint16_t)g->conf->workers;
     g->workers = calloc(3 * (size_t)n + 2, sizeof(*g->workers));
     MUST(g->workers);
-    bool well = add_worker(s, g, ROLE_OBSERVER, 0) && (!has_names(g->conf) || add_worker(s, g, ROLE_RESOLVER, 0));
-    for (uint16_t i = 0; i < n && well; i++)
-        well = add_worker(s, g, ROLE_RELAY, i);
-    for (uint16_t i = 0; i < n && well; i++)
-        well = (!terminates(g->conf) || add_worker(s, g, ROLE_SIGNER, i)) && add_worker(s, g, ROLE_HANDSHAKER, i);
-    return well;
+    bool ok = add_worker(s, g, ROLE_OBSERVER, 0) && (!has_names(g->conf) || add_worker(s, g, ROLE_RESOLVER, 0));
+    for (uint16_t i = 0; i < n && ok; i++)
+        ok = add_worker(s, g, ROLE_RELAY, i);
+    for (uint16_t i = 0; i < n && ok; i++)
+        ok = (!terminates(g->conf) || add_worker(s, g, ROLE_SIGNER, i)) && add_worker(s, g, ROLE_HANDSHAKER, i);
+    return ok;
 }
 
 /* All are wired before the first one serves: who is ready has all its links. */
@@ -147,7 +147,7 @@ void generation_free(struct super *s, struct generation *g) {
     close_one(g->snapshot_fd);
     close_one(g->secrets_fd);
     creds_set_free(&g->creds);
-    close_one(g->board_fd);
+    close_one(g->scoreboard_fd);
     close_one(g->log_fd);
     close_one(g->exe_fd);
     *g = (struct generation){0};

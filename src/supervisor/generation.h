@@ -76,7 +76,7 @@ struct generation {
     char version[VERSION_MAX]; /* of its binary */
     int exe_fd;                /* its binary: all its processes are of the same file, whatever happens on disk */
     struct conf *conf;
-    int snapshot_fd, secrets_fd, board_fd;
+    int snapshot_fd, secrets_fd, scoreboard_fd;
     int log_fd;             /* the log file; -1 = the log goes elsewhere */
     struct creds_set creds; /* in use */
     uint64_t read_s;        /* when its files began to be read, seconds since 1970 */

@@ -29,7 +29,7 @@ static uint64_t patience_ms(const struct worker *w, unsigned usual, unsigned wat
 
 /* In a drain too; not any more when it was told to end. */
 static bool is_asked(const struct super *s, const struct worker *w) {
-    return w->state >= CHILD_READY && !(w->stopping && wtimer_armed(&w->timer)) && w->gen != s->coming;
+    return w->state >= CHILD_READY && !(w->stopping && wtimer_armed(&w->timer)) && w->gen != s->next;
 }
 
 static bool may_be_killed(const struct worker *w) {
@@ -67,12 +67,12 @@ static void look_after(struct super *s, struct worker *w, uint64_t before_ms) {
     uint64_t kill_ms = patience_ms(w, KILL_AFTER, WATCHED_KILL);
     if (!w->hung && w->silent_ms >= patience_ms(w, HUNG_AFTER, WATCHED_HUNG)) {
         w->hung = s->dirty = true;
-        voice_say(&s->voice, LOG_LEVEL_ERROR, "%s.%u (pid %d) does not answer: it hangs, or is stopped", role_name(w->role),
-                  w->index, (int)w->pid);
+        log_msg(&s->log, LOG_LEVEL_ERROR, "%s.%u (pid %d) does not answer: it hangs, or is stopped", role_name(w->role),
+                w->index, (int)w->pid);
     }
     if (w->hung && before_ms < kill_ms && w->silent_ms >= kill_ms && may_be_killed(w)) {
-        voice_say(&s->voice, LOG_LEVEL_ERROR, "%s.%u (pid %d) is killed: it has not answered for %llu ms", role_name(w->role),
-                  w->index, (int)w->pid, (unsigned long long)w->silent_ms);
+        log_msg(&s->log, LOG_LEVEL_ERROR, "%s.%u (pid %d) is killed: it has not answered for %llu ms", role_name(w->role),
+                w->index, (int)w->pid, (unsigned long long)w->silent_ms);
         worker_kill(w);
     }
 }
@@ -93,7 +93,7 @@ void heartbeat_answer(struct super *s, struct worker *w) {
         return;
     w->hung = false;
     s->dirty = true;
-    voice_say(&s->voice, LOG_LEVEL_INFO, "%s.%u (pid %d) answers again", role_name(w->role), w->index, (int)w->pid);
+    log_msg(&s->log, LOG_LEVEL_INFO, "%s.%u (pid %d) answers again", role_name(w->role), w->index, (int)w->pid);
 }
 
 void heartbeat_begin(struct super *s) {
@@ -118,13 +118,13 @@ static bool cover(struct super *s) {
 }
 
 static void ask_all(struct super *s) {
-    bool well = true;
+    bool ok = true;
     for (struct worker *w = NULL; (w = worker_next(s, w));) {
         if (worker_runs(w) && is_asked(s, w))
             ask(s, w);
-        well = well && !(worker_runs(w) && w->hung);
+        ok = ok && !(worker_runs(w) && w->hung);
     }
-    if (well && notify_watchdog_usec())
+    if (ok && notify_watchdog_usec())
         notify("WATCHDOG=1");
     stop_advance(s); /* it may wait for one that has just shown that it does not answer */
 }

@@ -100,12 +100,12 @@ static void end_set(struct super *s, struct worker *w) {
 static void cannot(struct super *s, struct worker *w, const char *why) {
     uint32_t set = w->keys.set;
     w->keys = (struct keys_pump){0};
-    if (w->gen == s->coming) {
-        change_refuse(s, "%s", why);
+    if (w->gen == s->next) {
+        transition_refuse(s, "%s", why);
     } else if (w->gen == s->now && set == s->creds.next.number) {
         creds_refused(s, w, set, span_str(why));
     } else {
-        voice_say(&s->voice, LOG_LEVEL_ERROR, "%s.%u cannot be given its keys: %s", role_name(w->role), w->index, why);
+        log_msg(&s->log, LOG_LEVEL_ERROR, "%s.%u cannot be given its keys: %s", role_name(w->role), w->index, why);
         worker_kill(w);
     }
 }

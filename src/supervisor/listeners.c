@@ -53,11 +53,11 @@ static int bound(const struct addr *a, bool reuseport) {
     int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;
-    bool well = set(fd, SOL_SOCKET, SO_REUSEADDR, 1) == 0;
-    well = well && (ss.ss_family != AF_INET6 || set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1) == 0);
-    well = well && (!reuseport || set(fd, SOL_SOCKET, SO_REUSEPORT, 1) == 0);
-    well = well && set(fd, IPPROTO_TCP, TCP_NODELAY, 1) == 0;
-    if (well && bind(fd, (struct sockaddr *)&ss, len) == 0)
+    bool ok = set(fd, SOL_SOCKET, SO_REUSEADDR, 1) == 0;
+    ok = ok && (ss.ss_family != AF_INET6 || set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1) == 0);
+    ok = ok && (!reuseport || set(fd, SOL_SOCKET, SO_REUSEPORT, 1) == 0);
+    ok = ok && set(fd, IPPROTO_TCP, TCP_NODELAY, 1) == 0;
+    if (ok && bind(fd, (struct sockaddr *)&ss, len) == 0)
         return fd;
     int error = errno;
     close(fd);
@@ -70,11 +70,11 @@ static bool is_free(const struct addr *a) {
     int fd = a->port ? bound(a, false) : -1;
     if (fd < 0)
         return a->port == 0;
-    bool well = listen(fd, 1) == 0;
+    bool ok = listen(fd, 1) == 0;
     int error = errno;
     close(fd);
     errno = error;
-    return well;
+    return ok;
 }
 
 /* The group has a socket for each of WORKERS. False: errno. */
@@ -101,7 +101,7 @@ static void say_fault(struct text *why, const char *what, const struct addr *a) 
 }
 
 bool listeners_bind(struct listeners *l, const struct conf *c, struct text *why) {
-    bool well = true;
+    bool ok = true;
     for (size_t i = 0; i < c->nlisteners; i++) {
         struct listener *one = listeners_find(l, c, i);
         if (!one)
@@ -109,21 +109,21 @@ bool listeners_bind(struct listeners *l, const struct conf *c, struct text *why)
         if (fill_group(one, c->workers))
             continue;
         say_fault(why, "cannot listen on", &c->listeners[i]);
-        well = false;
+        ok = false;
     }
-    return well;
+    return ok;
 }
 
 /* ---- listening ---- */
 
-static void say(struct voice *v, const struct conf *c, size_t i, const struct listener *l) {
+static void say(struct log *v, const struct conf *c, size_t i, const struct listener *l) {
     char names[512], address[ADDR_TEXT_MAX];
     struct text t = text_of(names, sizeof(names));
     for (size_t j = 0; j < c->nservices; j++)
         for (size_t k = 0; k < c->services[j].nlisteners; k++)
             if (c->services[j].listeners[k] == i)
                 text_addf(&t, "%s%s", t.len ? "," : "", c->services[j].name);
-    voice_say(v, LOG_LEVEL_INFO, "listening on %s for %s", addr_text(&l->real, address), names);
+    log_msg(v, LOG_LEVEL_INFO, "listening on %s for %s", addr_text(&l->real, address), names);
 }
 
 /* All services of an address have the same (conf/check.c). */
@@ -151,7 +151,7 @@ static bool listen_group(struct listener *l, const char *congestion, uint64_t ke
     return true;
 }
 
-bool listeners_listen(struct listeners *l, struct voice *v, const struct conf *c, struct text *why) {
+bool listeners_listen(struct listeners *l, struct log *v, const struct conf *c, struct text *why) {
     for (size_t i = 0; i < c->nlisteners; i++) {
         struct listener *one = listeners_find(l, c, i);
         bool is_new = one->nlistening == 0;
@@ -200,14 +200,14 @@ static bool needed(const struct listeners *l, const struct conf *c, const struct
     return false;
 }
 
-void listeners_keep(struct listeners *l, struct voice *v, const struct conf *c) {
+void listeners_keep(struct listeners *l, struct log *v, const struct conf *c) {
     char text[ADDR_TEXT_MAX];
     for (size_t k = 0; k < l->n; k++) {
         struct listener *one = &l->list[k];
         if (needed(l, c, one))
             continue;
         if (c)
-            voice_say(v, LOG_LEVEL_INFO, "no longer listening on %s", addr_text(&one->real, text));
+            log_msg(v, LOG_LEVEL_INFO, "no longer listening on %s", addr_text(&one->real, text));
         close_from(one, 0);
     }
     drop_empty(l);

@@ -36,14 +36,14 @@ struct listeners {
 bool listeners_bind(struct listeners *l, const struct conf *c, struct text *why);
 
 /* All that C needs listen; those that are new are told. False, with a sentence in WHY. */
-bool listeners_listen(struct listeners *l, struct voice *v, const struct conf *c, struct text *why);
+bool listeners_listen(struct listeners *l, struct log *v, const struct conf *c, struct text *why);
 
 /* The generation has taken up what was bound for it; or it does not come, and what was new is closed. */
 void listeners_taken(struct listeners *l);
 void listeners_unbind(struct listeners *l);
 
 /* Closes those that C (NULL: nobody) does not need. */
-void listeners_keep(struct listeners *l, struct voice *v, const struct conf *c);
+void listeners_keep(struct listeners *l, struct log *v, const struct conf *c);
 
 /* Those of C's listener number I; NULL when they have not been bound. */
 struct listener *listeners_find(const struct listeners *l, const struct conf *c, size_t i);

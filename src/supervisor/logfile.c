@@ -27,28 +27,28 @@
 
 /* FOLDER is an O_PATH descriptor; NAME is what is left of the path: one step, once the walk has ended. */
 struct walk {
-    int folder;
+    int dir;
     char rest[PATH_MAX];
     unsigned links;
 };
 
 /* In a sticky folder entries of root's stay what they are, but anybody may add some. */
-static bool is_roots(int folder, bool sticky_too) {
+static bool is_roots(int dir, bool sticky_too) {
     struct stat st;
-    return fstat(folder, &st) == 0 && st.st_uid == 0 && (!(st.st_mode & 022) || (sticky_too && st.st_mode & S_ISVTX));
+    return fstat(dir, &st) == 0 && st.st_uid == 0 && (!(st.st_mode & 022) || (sticky_too && st.st_mode & S_ISVTX));
 }
 
 static bool go_to(struct walk *w, int fd) {
-    if (w->folder >= 0)
-        close(w->folder);
-    w->folder = fd;
+    if (w->dir >= 0)
+        close(w->dir);
+    w->dir = fd;
     return fd >= 0;
 }
 
 /* A link of root's: its text takes the place of its name. */
 static bool follow(struct walk *w, const char *name, const char *behind) {
     char target[PATH_MAX], rest[PATH_MAX];
-    ssize_t n = readlinkat(w->folder, name, target, sizeof(target));
+    ssize_t n = readlinkat(w->dir, name, target, sizeof(target));
     struct text t = text_of(rest, sizeof(rest));
     if (n <= 0 || n == (ssize_t)sizeof(target) || ++w->links > LINKS_MAX)
         return false;
@@ -63,9 +63,9 @@ static bool follow(struct walk *w, const char *name, const char *behind) {
 /* What a walk has come to: a folder where root alone may write; one of root's where others may, too; anything else. */
 enum ground { GROUND_ROOTS, GROUND_SHARED, GROUND_LOOSE };
 
-static enum ground ground_of(int folder) {
+static enum ground ground_of(int dir) {
     struct stat st;
-    if (fstat(folder, &st) < 0 || st.st_uid != 0)
+    if (fstat(dir, &st) < 0 || st.st_uid != 0)
         return GROUND_LOOSE;
     return st.st_mode & 022 ? GROUND_SHARED : GROUND_ROOTS;
 }
@@ -84,15 +84,15 @@ static enum ground walk(struct walk *w, const char *path) {
         struct stat st;
         struct text n = text_of(name, sizeof(name));
         text_add_span(&n, span_of(p, len));
-        bool there = !n.cut && len && fstatat(w->folder, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+        bool there = !n.cut && len && fstatat(w->dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
         if (there && S_ISLNK(st.st_mode)) {
-            if (!is_roots(w->folder, false) || !follow(w, name, behind))
+            if (!is_roots(w->dir, false) || !follow(w, name, behind))
                 return GROUND_LOOSE;
         } else if (!*behind) {
             memmove(w->rest, name, n.len + 1);
-            return len ? ground_of(w->folder) : GROUND_LOOSE;
-        } else if (there && is_roots(w->folder, true) &&
-                   go_to(w, openat(w->folder, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC))) {
+            return len ? ground_of(w->dir) : GROUND_LOOSE;
+        } else if (there && is_roots(w->dir, true) &&
+                   go_to(w, openat(w->dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC))) {
             memmove(w->rest, behind, strlen(behind) + 1);
         } else {
             return GROUND_LOOSE;
@@ -104,10 +104,10 @@ static enum ground walk(struct walk *w, const char *path) {
 
 /* Where only root could have put it. What is there keeps its owner; what is made here is the user's. */
 static int open_as_root(const struct walk *w, const struct passwd *user) {
-    int fd = openat(w->folder, w->rest, FLAGS);
+    int fd = openat(w->dir, w->rest, FLAGS);
     if (fd >= 0 || errno != ENOENT)
         return fd;
-    fd = openat(w->folder, w->rest, FLAGS | O_CREAT | O_EXCL, MODE);
+    fd = openat(w->dir, w->rest, FLAGS | O_CREAT | O_EXCL, MODE);
     if (fd >= 0 && user)
         (void)!fchown(fd, user->pw_uid, (gid_t)-1); /* for people who read it: the descriptor is good without */
     return fd;
@@ -147,16 +147,16 @@ static int take(int fd, const char *path, const char *as, enum ground ground, st
     bool devices_too = ground == GROUND_ROOTS;
     if (fd < 0)
         return refuse(why, path, as, errno == ELOOP ? "found a symbolic link, expected a regular file" : strerror(errno));
-    bool well = fstat(fd, &st) == 0 && (S_ISREG(st.st_mode) || (devices_too && S_ISCHR(st.st_mode)));
-    if (well && (ground != GROUND_SHARED || (st.st_uid == 0 && st.st_nlink == 1)))
+    bool ok = fstat(fd, &st) == 0 && (S_ISREG(st.st_mode) || (devices_too && S_ISCHR(st.st_mode)));
+    if (ok && (ground != GROUND_SHARED || (st.st_uid == 0 && st.st_nlink == 1)))
         return fd;
     close(fd);
-    return refuse(why, path, as, well ? "found a file of others, expected one of root's" : "found no regular file");
+    return refuse(why, path, as, ok ? "found a file of others, expected one of root's" : "found no regular file");
 }
 
 int logfile_open(const struct conf *c, struct text *why) {
     const char *path = c->log_file;
-    struct walk w = {.folder = -1};
+    struct walk w = {.dir = -1};
     if (geteuid() != 0)
         return take(open(path, FLAGS | O_CREAT, MODE), path, NULL, GROUND_ROOTS, why);
     const struct passwd *user = c->user ? getpwnam(c->user) : NULL;
@@ -169,7 +169,7 @@ int logfile_open(const struct conf *c, struct text *why) {
         fd = take(open_as_user(path, user), path, user->pw_name, GROUND_LOOSE, why);
     else
         fd = refuse(why, path, "root", "found a folder on its way that is not there or not root's alone");
-    if (w.folder >= 0)
-        close(w.folder);
+    if (w.dir >= 0)
+        close(w.dir);
     return fd;
 }

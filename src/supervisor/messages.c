@@ -12,7 +12,7 @@
 
 static void say_again(struct super *s, const struct worker *w) {
     if (s->serving && w->gen == s->now && w->restarts)
-        voice_say(&s->voice, LOG_LEVEL_INFO, "%s.%u serves again (pid %d)", role_name(w->role), w->index, (int)w->pid);
+        log_msg(&s->log, LOG_LEVEL_INFO, "%s.%u serves again (pid %d)", role_name(w->role), w->index, (int)w->pid);
 }
 
 static bool on_ready(struct super *s, struct worker *w, const struct ipc_msg *m) {
@@ -28,7 +28,7 @@ static bool on_ready(struct super *s, struct worker *w, const struct ipc_msg *m)
 /* Only those of the serving generation have been told to. */
 static bool on_serving(struct super *s, struct worker *w, const struct ipc_msg *m) {
     (void)m;
-    if (w->gen == s->coming)
+    if (w->gen == s->next)
         return false;
     w->state = CHILD_SERVING;
     say_again(s, w);
@@ -37,18 +37,18 @@ static bool on_serving(struct super *s, struct worker *w, const struct ipc_msg *
 
 static bool on_refused(struct super *s, struct worker *w, const struct ipc_msg *m) {
     struct span text = m->body;
-    if (w->gen == s->coming)
-        change_refuse(s, "%.*s", (int)text.len, (const char *)text.p);
+    if (w->gen == s->next)
+        transition_refuse(s, "%.*s", (int)text.len, (const char *)text.p);
     else
-        voice_say(&s->voice, LOG_LEVEL_ERROR, "%s.%u cannot serve: %.*s", role_name(w->role), w->index, (int)text.len,
-                  (const char *)text.p);
+        log_msg(&s->log, LOG_LEVEL_ERROR, "%s.%u cannot serve: %.*s", role_name(w->role), w->index, (int)text.len,
+                (const char *)text.p);
     return true;
 }
 
 /* Told to drain are all in a stop, and those of the generation that goes. */
 static bool on_drained(struct super *s, struct worker *w, const struct ipc_msg *m) {
     uint64_t cut;
-    bool told = s->stop.phase != STOP_NOT || w->gen == s->going;
+    bool told = s->stop.phase != STOP_NOT || w->gen == s->previous;
     if (!told || control_read_number(m, &cut) < 0)
         return false;
     w->state = CHILD_DRAINED;
@@ -60,7 +60,7 @@ static bool on_exported(struct super *s, struct worker *w, const struct ipc_msg 
     struct control_exported e;
     if (control_read_exported(m, &e) < 0)
         return false;
-    change_exported(s, w, &e);
+    transition_exported(s, w, &e);
     return true;
 }
 
@@ -124,8 +124,8 @@ static bool take(struct super *s, struct worker *w, const struct ipc_msg *m) {
 
 /* Its end is noticed like any other; nothing it has still sent is read. */
 static void end_breaker(struct super *s, struct worker *w, uint16_t type) {
-    voice_say(&s->voice, LOG_LEVEL_ERROR, "%s.%u (pid %d) broke the rules with a message (%s) and is killed",
-              role_name(w->role), w->index, (int)w->pid, control_type_name(type));
+    log_msg(&s->log, LOG_LEVEL_ERROR, "%s.%u (pid %d) broke the rules with a message (%s) and is killed", role_name(w->role),
+            w->index, (int)w->pid, control_type_name(type));
     loop_unwatch(&s->loop, w->control);
     worker_kill(w);
 }
@@ -150,6 +150,6 @@ void worker_hear(struct super *s, struct worker *w) {
         loop_unwatch(&s->loop, w->control);
         return;
     }
-    change_advance(s);
+    transition_advance(s);
     stop_advance(s);
 }

@@ -11,8 +11,8 @@ static bool set_free(struct placement_rule *p, uint32_t least, uint32_t most) {
     p->steady = least < PLACEMENT_FULL && most > PLACEMENT_ROOM ? p->steady + 1 : 0;
     if (p->steady < PLACEMENT_STEADY)
         return false;
-    bool early = p->stay && p->kept < PLACEMENT_FREE_MIN;
-    p->stay = early ? MIN(2 * p->stay, (unsigned)PLACEMENT_FREE_MAX) : PLACEMENT_FREE_MIN;
+    bool read_ahead = p->stay && p->kept < PLACEMENT_FREE_MIN;
+    p->stay = read_ahead ? MIN(2 * p->stay, (unsigned)PLACEMENT_FREE_MAX) : PLACEMENT_FREE_MIN;
     p->left = p->stay;
     return true;
 }
@@ -88,17 +88,16 @@ static void place_all(struct super *s) {
 /* While generations change, the new one is as free as the old one is. */
 static void look(struct super *s) {
     uint32_t least, most;
-    if (!measure(&s->placement, &least, &most) || !s->now || s->change.stage != CHANGE_NONE || s->stop.phase != STOP_NOT)
+    if (!measure(&s->placement, &least, &most) || !s->now || s->change.stage != TRANSITION_NONE || s->stop.phase != STOP_NOT)
         return;
     if (!placement_step(&s->placement.rule, least, most))
         return;
     place_all(s);
     if (s->placement.rule.free)
-        voice_say(&s->voice, LOG_LEVEL_INFO,
-                  "a CPU is full (idle %u%%) and another is not (%u%%): workers run where there is room", least / 10,
-                  most / 10);
+        log_msg(&s->log, LOG_LEVEL_INFO, "a CPU is full (idle %u%%) and another is not (%u%%): workers run where there is room",
+                least / 10, most / 10);
     else
-        voice_say(&s->voice, LOG_LEVEL_INFO, "each worker keeps to one CPU again");
+        log_msg(&s->log, LOG_LEVEL_INFO, "each worker keeps to one CPU again");
 }
 
 /* After a take-over the workers are as the supervisor before has left them. */

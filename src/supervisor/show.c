@@ -5,26 +5,26 @@
 #include "base/text.h"
 #include "supervisor/super.h"
 
-static enum roster_phase phase_of(const struct super *s) {
+static enum proctab_phase phase_of(const struct super *s) {
     if (s->stop.phase != STOP_NOT)
-        return s->stop.how == DRAIN_PATIENT && s->stop.phase <= STOP_RELAYS ? ROSTER_DRAINING : ROSTER_STOPPING;
+        return s->stop.how == DRAIN_PATIENT && s->stop.phase <= STOP_RELAYS ? PROCTAB_DRAINING : PROCTAB_STOPPING;
     if (!s->serving)
-        return ROSTER_STARTING;
-    return s->change.stage == CHANGE_NONE || s->change.stage == CHANGE_REHEARSING ? ROSTER_SERVING : ROSTER_RELOADING;
+        return PROCTAB_STARTING;
+    return s->change.stage == TRANSITION_NONE || s->change.stage == TRANSITION_DRY_RUN ? PROCTAB_SERVING : PROCTAB_RELOADING;
 }
 
-static enum roster_state state_of(const struct super *s, const struct worker *w) {
+static enum proctab_state state_of(const struct super *s, const struct worker *w) {
     if (!worker_runs(w))
-        return ROSTER_DOWN;
+        return PROCTAB_DOWN;
     if (w->hung)
-        return ROSTER_HUNG;
-    if (w->stopping || w->gen == s->going || w->state == CHILD_DRAINED)
-        return ROSTER_LEAVING;
-    return w->state == CHILD_STARTING ? ROSTER_PREPARING : ROSTER_READY;
+        return PROCTAB_HUNG;
+    if (w->stopping || w->gen == s->previous || w->state == CHILD_DRAINED)
+        return PROCTAB_LEAVING;
+    return w->state == CHILD_STARTING ? PROCTAB_PREPARING : PROCTAB_READY;
 }
 
-static void show_worker(const struct super *s, const struct worker *w, struct roster_process *p) {
-    *p = (struct roster_process){
+static void show_worker(const struct super *s, const struct worker *w, struct proctab_process *p) {
+    *p = (struct proctab_process){
         .role = (uint8_t)w->role,
         .state = (uint8_t)state_of(s, w),
         .index = w->index,
@@ -39,29 +39,29 @@ static void show_worker(const struct super *s, const struct worker *w, struct ro
 }
 
 static void show_binary(struct super *s) {
-    struct text binary = text_of(s->roster.binary, sizeof(s->roster.binary));
-    struct text version = text_of(s->roster.version, sizeof(s->roster.version));
+    struct text binary = text_of(s->proctab.binary, sizeof(s->proctab.binary));
+    struct text version = text_of(s->proctab.version, sizeof(s->proctab.version));
     text_add(&binary, s->exe_path);
     text_add(&version, s->now ? s->now->version : TLS_OFF_VERSION);
 }
 
 static void show_processes(struct super *s) {
-    struct roster *r = &s->roster;
+    struct proctab *r = &s->proctab;
     size_t n = 0;
     r->degraded = 0;
-    for (struct worker *w = NULL; n < ROSTER_PROCESSES && (w = worker_next(s, w));) {
+    for (struct worker *w = NULL; n < PROCTAB_PROCESSES && (w = worker_next(s, w));) {
         if (w->gen != s->now && !worker_runs(w)) /* nothing comes after it */
             continue;
         show_worker(s, w, &r->processes[n]);
-        bool well = r->processes[n].state == ROSTER_READY || s->stop.phase != STOP_NOT;
-        r->degraded += w->gen == s->now && s->serving && !well;
+        bool ok = r->processes[n].state == PROCTAB_READY || s->stop.phase != STOP_NOT;
+        r->degraded += w->gen == s->now && s->serving && !ok;
         n++;
     }
-    memset(&r->processes[n], 0, (ROSTER_PROCESSES - n) * sizeof(r->processes[0]));
+    memset(&r->processes[n], 0, (PROCTAB_PROCESSES - n) * sizeof(r->processes[0]));
 }
 
 /* Said to the service manager when it changes. */
-static void tell_degraded(uint32_t before, uint32_t now) {
+static void report_degraded(uint32_t before, uint32_t now) {
     char line[96];
     struct text t = text_of(line, sizeof(line));
     if (now == before)
@@ -74,13 +74,13 @@ static void tell_degraded(uint32_t before, uint32_t now) {
 }
 
 void show(struct super *s) {
-    uint32_t before = s->roster.degraded;
+    uint32_t before = s->proctab.degraded;
     s->dirty = false;
     show_binary(s);
     show_processes(s);
-    tell_degraded(before, s->roster.degraded);
-    s->roster.phase = phase_of(s);
-    s->roster.generation = s->now ? s->now->number : 0;
+    report_degraded(before, s->proctab.degraded);
+    s->proctab.phase = phase_of(s);
+    s->proctab.generation = s->now ? s->now->number : 0;
     if (s->page.shared)
-        roster_write(&s->page, &s->roster);
+        proctab_write(&s->page, &s->proctab);
 }

@@ -102,7 +102,7 @@ static void value_request(struct io *io, struct control_request *q) {
         value_text(io, &q->backend[i]);
 }
 
-static void value_roster(struct io *io, struct roster *r) {
+static void value_proctab(struct io *io, struct proctab *r) {
     VALUE(io, r->started_ms);
     VALUE(io, r->reloads);
     VALUE(io, r->reloads_refused);
@@ -110,8 +110,8 @@ static void value_roster(struct io *io, struct roster *r) {
     VALUE(io, r->reload_ms);
     VALUE(io, r->moved);
     VALUE(io, r->cut);
-    for (size_t i = 0; i < ROSTER_COMMANDS; i++) {
-        struct roster_command *c = &r->commands[i];
+    for (size_t i = 0; i < PROCTAB_COMMANDS; i++) {
+        struct proctab_command *c = &r->commands[i];
         VALUE(io, c->id);
         VALUE(io, c->kind);
         VALUE(io, c->result);
@@ -192,7 +192,7 @@ static void value_generation(struct io *io, struct generation *g) {
     VALUE(io, g->creds.nth);
     value_fd(io, &g->creds.fd);
     VALUE(io, g->read_s);
-    value_fd(io, &g->board_fd);
+    value_fd(io, &g->scoreboard_fd);
     value_fd(io, &g->log_fd);
     size_t n = count(io, g->nworkers, GENERATION_WORKERS_MAX);
     if (io->r) {
@@ -212,13 +212,13 @@ static void value_super(struct io *io, struct super *s) {
     s->exe_path = (const char *)exe.p;
     value_request(io, &s->request);
     notify_value(io->w, io->r);
-    value_roster(io, &s->roster);
-    value_fd(io, &s->voice_ring);
+    value_proctab(io, &s->proctab);
+    value_fd(io, &s->log_ring);
     value_fd(io, &s->stats_fd);
     value_admin(io, &s->admin);
     value_listeners(io, &s->listeners);
-    VALUE(io, s->creds.told_s);
-    VALUE(io, s->creds.told_day);
+    VALUE(io, s->creds.logged_s);
+    VALUE(io, s->creds.logged_day);
     VALUE(io, s->creds.last);
     VALUE(io, s->tags);
     VALUE(io, s->generations);
@@ -285,7 +285,7 @@ static int parse(struct super *s, struct span bytes, int *fds, size_t *ret_nfds)
         return ERR_UNSUPPORTED;
     value_super(&io, s);
     *ret_nfds = io.nfds;
-    s->roster.pid = (int32_t)pid;
+    s->proctab.pid = (int32_t)pid;
     return rd_end(&r) ? 0 : ERR_FORMAT;
 }
 

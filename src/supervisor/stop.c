@@ -15,7 +15,7 @@ static uint64_t drain_left(const struct super *s) {
 
 static void drain_role(struct super *s, enum role role) {
     for (struct worker *w = NULL; (w = worker_next(s, w));) {
-        if (w->role != role || w->gen == s->coming)
+        if (w->role != role || w->gen == s->next)
             continue;
         if (!worker_runs(w)) {
             wheel_cancel(&s->loop.wheel, &w->timer); /* no restarts any more */
@@ -63,8 +63,8 @@ static void stop_others(struct super *s) {
 /* A first start or a change under way that was not decided. */
 static void take_back(struct super *s) {
     creds_cancel(s);
-    if (s->coming)
-        change_refuse(s, "the proxy is stopping");
+    if (s->next)
+        transition_refuse(s, "the proxy is stopping");
 }
 
 void stop_begin(struct super *s, enum drain_how how, uint64_t ms) {
@@ -74,19 +74,19 @@ void stop_begin(struct super *s, enum drain_how how, uint64_t ms) {
     s->stop.how = how;
     s->stop.until_ms = s->loop.now_ms + (ms == CONF_NEVER ? UINT32_MAX : MIN(ms, UINT32_MAX));
     s->stop.phase = STOP_HANDSHAKERS;
-    s->roster.drain_until_ms = clock_wall_us() / 1000 + drain_left(s);
+    s->proctab.drain_until_ms = clock_wall_us() / 1000 + drain_left(s);
     s->dirty = true;
     take_back(s);
     notify("STOPPING=1\nSTATUS=stopping");
-    voice_say(&s->voice, LOG_LEVEL_INFO,
-              how == DRAIN_PATIENT ? "draining: no new sessions; those there are have %llu ms to end"
-                                   : "stopping: sessions may finish what is in flight for %llu ms",
-              (unsigned long long)drain_left(s));
+    log_msg(&s->log, LOG_LEVEL_INFO,
+            how == DRAIN_PATIENT ? "draining: no new sessions; those there are have %llu ms to end"
+                                 : "stopping: sessions may finish what is in flight for %llu ms",
+            (unsigned long long)drain_left(s));
     /* relays and handshakers keep the time themselves; this one is for those that do not answer */
     wheel_arm(&s->loop.wheel, &s->stop.timer, s->stop.until_ms + ANSWER_MS);
-    listeners_keep(&s->listeners, &s->voice, NULL);
+    listeners_keep(&s->listeners, &s->log, NULL);
     drain_role(s, ROLE_HANDSHAKER);
-    if (!s->going) /* else they still get sessions of the old ones */
+    if (!s->previous) /* else they still get sessions of the old ones */
         drain_role(s, ROLE_RELAY);
     stop_advance(s);
 }
@@ -102,16 +102,16 @@ void stop_at_once(struct super *s) {
 static void say_stopped(struct super *s) {
     char line[96];
     struct text t = text_of(line, sizeof(line));
-    text_addf(&t, "%llu sessions were cut", (unsigned long long)s->roster.cut);
-    voice_say(&s->voice, LOG_LEVEL_INFO, "stopped: %s", line);
-    command_end(s, COMMAND_DRAIN, ROSTER_DONE, line);
-    command_end(s, COMMAND_STOP, ROSTER_DONE, line);
-    command_end(s, COMMAND_RELOAD, ROSTER_REFUSED, "the proxy has stopped");
+    text_addf(&t, "%llu sessions were cut", (unsigned long long)s->proctab.cut);
+    log_msg(&s->log, LOG_LEVEL_INFO, "stopped: %s", line);
+    command_end(s, COMMAND_DRAIN, PROCTAB_DONE, line);
+    command_end(s, COMMAND_STOP, PROCTAB_DONE, line);
+    command_end(s, COMMAND_RELOAD, PROCTAB_REFUSED, "the proxy has stopped");
     show(s);
 }
 
 void stop_advance(struct super *s) {
-    if (s->stop.phase == STOP_HANDSHAKERS && handshakes_finished(s) && !s->going) {
+    if (s->stop.phase == STOP_HANDSHAKERS && handshakes_finished(s) && !s->previous) {
         s->stop.phase = STOP_RELAYS;
         drain_role(s, ROLE_RELAY);
     }

@@ -10,17 +10,17 @@
 #include "conf/conf.h"
 #include "supervisor/admin.h"
 #include "supervisor/balancing.h"
-#include "supervisor/change.h"
 #include "supervisor/creds.h"
 #include "supervisor/generation.h"
 #include "supervisor/heartbeat.h"
 #include "supervisor/helper.h"
 #include "supervisor/listeners.h"
 #include "supervisor/placement.h"
+#include "supervisor/transition.h"
 #include "supervisor/words.h"
 #include "wire/control.h"
 #include "wire/event.h"
-#include "wire/roster.h"
+#include "wire/proctab.h"
 #include "wire/stats.h"
 
 enum super_kind { SUPER_SIGNAL, SUPER_CHILD, SUPER_HELPER, SUPER_CREDS };
@@ -32,11 +32,11 @@ struct super {
     struct control_request request; /* what to load; texts live as long as the process */
     const char *exe_path;           /* the file a reload starts */
 
-    struct generation gens[2]; /* by parity of their number */
-    struct generation *now;    /* the one that serves, from its switch on; NULL before the first */
-    struct generation *coming; /* being made */
-    struct generation *going;  /* was replaced */
-    uint32_t generations;      /* made so far */
+    struct generation gens[2];   /* by parity of their number */
+    struct generation *now;      /* the one that serves, from its switch on; NULL before the first */
+    struct generation *next;     /* being made */
+    struct generation *previous; /* was replaced */
+    uint32_t generations;        /* made so far */
     struct change change;
     struct creds_change creds;
     struct helper helpers[HELPERS];
@@ -46,8 +46,8 @@ struct super {
     struct balancing balancing;
     struct placement placement;
 
-    struct voice voice;
-    int voice_ring;
+    struct log log;
+    int log_ring;
     int stats_fd; /* counters: one for our whole life, also over reloads */
     int signal_fd;
     int ready_fd;  /* -1 = none, or told */
@@ -55,8 +55,8 @@ struct super {
     bool failed;   /* the start failed */
     uint32_t tags; /* of processes started so far: names one in the event loop */
 
-    struct roster roster; /* written to the page when DIRTY, at the end of a turn */
-    struct roster_page page;
+    struct proctab proctab; /* written to the page when DIRTY, at the end of a turn */
+    struct proctab_page page;
     int page_fd;
     bool dirty;
 
@@ -101,7 +101,7 @@ bool command_reload_waits(const struct super *s);
 void command_run_reloads(struct super *s);
 
 /* All that run of KIND get their result. */
-void command_end(struct super *s, enum command_kind kind, enum roster_result result, const char *text);
+void command_end(struct super *s, enum command_kind kind, enum proctab_result result, const char *text);
 
 /* show.c: fills the roster from what is, and publishes it. */
 void show(struct super *s);

@@ -19,12 +19,12 @@
 #include "supervisor/environment.h"
 #include "supervisor/exe.h"
 #include "supervisor/logfile.h"
+#include "supervisor/reexec.h"
 #include "supervisor/state.h"
 #include "supervisor/super.h"
-#include "supervisor/takeover.h"
-#include "wire/walls.h"
+#include "wire/sandbox.h"
 
-#define VOICE_RING_SIZE (256 * 1024)
+#define LOG_RING_SIZE (256 * 1024)
 
 /* One ends everything in order; the next one at once. In a patient drain the first one makes it an ordinary stop. */
 static void on_end_signal(struct super *s) {
@@ -44,7 +44,7 @@ static void reopen_log(struct super *s) {
         return;
     int fd = logfile_open(g->conf, &why);
     if (fd < 0) {
-        voice_say(&s->voice, LOG_LEVEL_WARNING, "the log file could not be reopened, the old one stays: %s", line);
+        log_msg(&s->log, LOG_LEVEL_WARNING, "the log file could not be reopened, the old one stays: %s", line);
         return;
     }
     if (g->log_fd >= 0)
@@ -86,7 +86,7 @@ static void timer_event(void *ctx, struct wtimer *t) {
     if (t == &s->stop.timer)
         stop_at_once(s);
     else if (t == &s->change.timer)
-        change_late(s);
+        transition_late(s);
     else if (t == &s->heartbeat.timer)
         heartbeat_timer(s);
     else if (t == &s->balancing.timer)
@@ -140,12 +140,12 @@ static bool set_up_loop(struct super *s) {
     s->loop.timer_ctx = s;
     s->loop.hook = turn_end;
     s->loop.hook_ctx = s;
-    return take_signals(s) && roster_create(&s->page_fd, &s->page) == 0;
+    return take_signals(s) && proctab_create(&s->page_fd, &s->page) == 0;
 }
 
 static bool share(struct super *s) {
-    return stats_create(&s->stats_fd) == 0 && ring_create(VOICE_RING_SIZE, &s->voice_ring) == 0 &&
-           ring_map(s->voice_ring, &s->voice.ring) == 0;
+    return stats_create(&s->stats_fd) == 0 && ring_create(LOG_RING_SIZE, &s->log_ring) == 0 &&
+           ring_map(s->log_ring, &s->log.ring) == 0;
 }
 
 static bool take_sockets(struct super *s) {
@@ -157,10 +157,10 @@ static bool take_sockets(struct super *s) {
     return false;
 }
 
-static bool close_walls(void) {
+static bool enter_sandbox(void) {
     char line[256];
     struct text why = text_of(line, sizeof(line));
-    if (walls_supervisor(&why) == 0)
+    if (sandbox_supervisor(&why) == 0)
         return true;
     fprintf(stderr, "tls-off: %s\n", line);
     return false;
@@ -172,11 +172,11 @@ static int run(struct super *s) {
     int err = loop_run(&s->loop);
     balancing_end(s);
     admin_close(&s->admin);
-    listeners_keep(&s->listeners, &s->voice, NULL);
+    listeners_keep(&s->listeners, &s->log, NULL);
     for (size_t i = 0; i < ARRAY_LEN(s->gens); i++)
         if (s->gens[i].used && generation_gone(&s->gens[i], ROLE_COUNT))
             generation_free(s, &s->gens[i]);
-    roster_unmap(&s->page);
+    proctab_unmap(&s->page);
     loop_fini(&s->loop);
     return err < 0 || s->failed ? 1 : 0;
 }
@@ -194,24 +194,24 @@ int supervisor_run(const struct control_request *what, int ready_fd) {
     s->request = *what;
     s->exe_path = exe_path_find();
     s->ready_fd = ready_fd;
-    s->signal_fd = s->voice_ring = s->page_fd = s->stats_fd = -1;
-    s->voice.level = LOG_LEVEL_INFO;
-    s->roster.pid = (int32_t)getpid();
-    s->roster.started_ms = clock_wall_us() / 1000;
+    s->signal_fd = s->log_ring = s->page_fd = s->stats_fd = -1;
+    s->log.level = LOG_LEVEL_INFO;
+    s->proctab.pid = (int32_t)getpid();
+    s->proctab.started_ms = clock_wall_us() / 1000;
     admin_init(&s->admin);
     creds_init(&s->creds);
     notify_init();
     raise_limits();
-    if (!close_walls() || !take_sockets(s))
+    if (!enter_sandbox() || !take_sockets(s))
         return 1;
     environment_clean();
     if (!set_up_loop(s) || !share(s)) {
         fprintf(stderr, "tls-off: cannot start: %m\n");
         return 1;
     }
-    voice_say(&s->voice, LOG_LEVEL_INFO, "tls-off " TLS_OFF_VERSION " starts (pid %d)", (int)getpid());
-    change_begin(s);
-    change_advance(s);
+    log_msg(&s->log, LOG_LEVEL_INFO, "tls-off " TLS_OFF_VERSION " starts (pid %d)", (int)getpid());
+    transition_begin(s);
+    transition_advance(s);
     return run(s);
 }
 
@@ -219,13 +219,13 @@ int supervisor_run(const struct control_request *what, int ready_fd) {
 
 /* Where the predecessor stopped. Timers of restarts go on; an observer gets the new roster. */
 static bool resume(struct super *s, int state_fd) {
-    if (state_read(s, state_fd) < 0 || state_adopt(s) < 0 || s->roster.pid != (int32_t)getpid())
+    if (state_read(s, state_fd) < 0 || state_adopt(s) < 0 || s->proctab.pid != (int32_t)getpid())
         return false;
     close(state_fd);
-    if (!set_up_loop(s) || ring_map(s->voice_ring, &s->voice.ring) < 0 || snapshot_read(s->now->snapshot_fd, &s->now->conf) < 0)
+    if (!set_up_loop(s) || ring_map(s->log_ring, &s->log.ring) < 0 || snapshot_read(s->now->snapshot_fd, &s->now->conf) < 0)
         return false;
     s->serving = true;
-    s->voice.level = s->now->conf->log_level;
+    s->log.level = s->now->conf->log_level;
     if (creds_map(s->now->creds.fd, &s->now->creds.store) < 0)
         return false;
     for (struct worker *w = NULL; (w = worker_next(s, w));) {
@@ -239,7 +239,7 @@ static bool resume(struct super *s, int state_fd) {
     show(s); /* before anybody reads it */
     for (struct worker *w = NULL; (w = worker_next(s, w));)
         if (worker_runs(w) && w->role == ROLE_OBSERVER &&
-            ipc_send(w->control, CONTROL_ROSTER, span_of(NULL, 0), &s->page_fd, 1) < 0)
+            ipc_send(w->control, CONTROL_PROCTAB, span_of(NULL, 0), &s->page_fd, 1) < 0)
             worker_kill(w); /* its successor gets it */
     return true;
 }
@@ -248,19 +248,19 @@ int supervisor_run_on(int state_fd) {
     struct super *s = &super;
     s->ready_fd = s->signal_fd = s->page_fd = -1;
     creds_init(&s->creds);
-    unsetenv(TAKEOVER_VARIABLE);
+    unsetenv(REEXEC_VARIABLE);
     environment_clean();
     fds_end_at_exec(STDERR_FILENO + 1);
     (void)prctl(PR_SET_NAME, "tls-off"); /* exec by descriptor has made it a number */
-    if (!resume(s, state_fd) || !close_walls()) {
+    if (!resume(s, state_fd) || !enter_sandbox()) {
         fprintf(stderr, "tls-off: the supervisor's new code cannot take over: %m\n");
         return 1;
     }
-    voice_say(&s->voice, LOG_LEVEL_INFO, "the supervisor runs tls-off " TLS_OFF_VERSION " (pid %d)", (int)getpid());
+    log_msg(&s->log, LOG_LEVEL_INFO, "the supervisor runs tls-off " TLS_OFF_VERSION " (pid %d)", (int)getpid());
     creds_serve(s);
     heartbeat_begin(s);
     workers_reap(s);
-    change_begin(s);
-    change_advance(s);
+    transition_begin(s);
+    transition_advance(s);
     return run(s);
 }

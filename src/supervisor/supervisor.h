@@ -19,4 +19,4 @@ int supervisor_run_on(int state_fd);
 int supervisor_resume(char **argv);
 
 /* ROLE_SUPERVISOR as a child: looks whether the state of the running supervisor could be taken over. The exit status. */
-int supervisor_rehearse(int control_fd);
+int supervisor_dry_run(int control_fd);

@@ -7,9 +7,9 @@
 
 #include "base/err.h"
 #include "supervisor/super.h"
-#include "wire/board.h"
 #include "wire/control_creds.h"
 #include "wire/control_export.h"
+#include "wire/scoreboard.h"
 
 #define LINK_SNDBUF (1024 * 1024)
 
@@ -78,22 +78,22 @@ static int give_rings_of(const struct generation *g, const struct worker *observ
 /* Rings have one reader. Those of the generation itself are its observer's; all others, and the admin sockets, belong to the
  * observer of the generation that serves, once the one before has ended. */
 static bool owns_log(const struct super *s, const struct worker *observer) {
-    bool first = !s->now && observer->gen == s->coming;
-    return first || (observer->gen == s->now && (!s->going || generation_gone(s->going, ROLE_OBSERVER)));
+    bool first = !s->now && observer->gen == s->next;
+    return first || (observer->gen == s->now && (!s->previous || generation_gone(s->previous, ROLE_OBSERVER)));
 }
 
 static int give_log(struct super *s, const struct worker *observer) {
     const struct control_peer self = {ROLE_SUPERVISOR, 0, 0};
-    int err = control_send_peer(observer->control, CONTROL_RING, &self, s->voice_ring);
+    int err = control_send_peer(observer->control, CONTROL_RING, &self, s->log_ring);
     if (err == 0)
-        err = ipc_send(observer->control, CONTROL_ROSTER, span_of(NULL, 0), &s->page_fd, 1);
+        err = ipc_send(observer->control, CONTROL_PROCTAB, span_of(NULL, 0), &s->page_fd, 1);
     if (err == 0)
         err = admin_give(&s->admin, observer->control);
-    if (err == 0 && s->going)
-        err = give_rings_of(s->going, observer);
-    for (size_t i = 0; err == 0 && s->going && i < s->going->nworkers; i++) /* whose sessions it can tell of then */
-        if (worker_runs(&s->going->workers[i]) && s->going->workers[i].role == ROLE_RELAY)
-            err = link_two(observer, &s->going->workers[i]);
+    if (err == 0 && s->previous)
+        err = give_rings_of(s->previous, observer);
+    for (size_t i = 0; err == 0 && s->previous && i < s->previous->nworkers; i++) /* whose sessions it can tell of then */
+        if (worker_runs(&s->previous->workers[i]) && s->previous->workers[i].role == ROLE_RELAY)
+            err = link_two(observer, &s->previous->workers[i]);
     return err;
 }
 
@@ -163,7 +163,7 @@ int wiring_introduce(struct super *s, struct worker *w) {
         .generation = g->number,
         .restarts = w->restarts,
     };
-    const int fds[4] = {g->snapshot_fd, g->board_fd, w->ring, s->stats_fd};
+    const int fds[4] = {g->snapshot_fd, g->scoreboard_fd, w->ring, s->stats_fd};
     int err = control_send_setup(w->control, &setup, fds);
     if (err == 0 && w->role == ROLE_OBSERVER && g->log_fd >= 0)
         err = ipc_send(w->control, CONTROL_LOG, span_of(NULL, 0), &g->log_fd, 1);
@@ -209,11 +209,11 @@ int wiring_move(const struct worker *from, const struct worker *to, const struct
 
 /* So many sessions each new relay gets of an old one. 0: their number is the same, each has its successor. */
 static uint32_t share_of(const struct super *s, const struct worker *old) {
-    struct board b;
-    if (s->now->conf->workers == old->gen->conf->workers || board_map(old->gen->board_fd, &b) < 0)
+    struct scoreboard b;
+    if (s->now->conf->workers == old->gen->conf->workers || scoreboard_map(old->gen->scoreboard_fd, &b) < 0)
         return 0;
-    uint32_t share = board_relay_sessions(&b, old->index) / s->now->conf->workers;
-    board_unmap(&b);
+    uint32_t share = scoreboard_relay_sessions(&b, old->index) / s->now->conf->workers;
+    scoreboard_unmap(&b);
     return share;
 }
 

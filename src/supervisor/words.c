@@ -23,8 +23,7 @@ int words_new(void) {
 /* At the first start to stderr, as nobody reads the log yet. */
 static void tell_line(struct super *s, const struct worker *w, const char *line, int len) {
     if (s->now)
-        voice_say(&s->voice, LOG_LEVEL_ERROR, "%s.%u (pid %d) said: %.*s", role_name(w->role), w->index, (int)w->pid, len,
-                  line);
+        log_msg(&s->log, LOG_LEVEL_ERROR, "%s.%u (pid %d) said: %.*s", role_name(w->role), w->index, (int)w->pid, len, line);
     else
         fprintf(stderr, "tls-off: %s.%u said: %.*s\n", role_name(w->role), w->index, len, line);
 }

@@ -14,7 +14,7 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "supervisor/super.h"
-#include "wire/board.h"
+#include "wire/scoreboard.h"
 
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 10000
@@ -145,18 +145,18 @@ static void say_end(struct super *s, const struct worker *w, int status) {
     add_end(&t, w, status);
     if (restarts(s, w) && !w->stopping)
         text_addf(&t, "; starting it anew in %u ms", w->backoff_ms);
-    voice_say(&s->voice, w->stopping ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, "%s.%u%s", role_name(w->role), w->index, line);
+    log_msg(&s->log, w->stopping ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, "%s.%u%s", role_name(w->role), w->index, line);
 }
 
 void worker_count_cut(struct super *s, struct worker *w, uint64_t cut) {
-    s->roster.cut += cut - MIN(cut, w->cut);
+    s->proctab.cut += cut - MIN(cut, w->cut);
     w->cut = cut;
 }
 
 /* Sessions that a stop has cut: as a relay says last, or, of one that had to be killed, as its row of the board says. */
 static void count_last_cut(struct super *s, struct worker *w) {
     struct ipc_msg m;
-    struct board board;
+    struct scoreboard scoreboard;
     uint64_t cut;
     int err = 0;
     if (w->role != ROLE_RELAY || !w->stopping || w->control < 0)
@@ -166,10 +166,10 @@ static void count_last_cut(struct super *s, struct worker *w) {
             worker_count_cut(s, w, cut);
         ipc_msg_close(&m);
     }
-    if (board_map(w->gen->board_fd, &board) < 0)
+    if (scoreboard_map(w->gen->scoreboard_fd, &scoreboard) < 0)
         return;
-    worker_count_cut(s, w, w->cut + board_relay_sessions(&board, w->index));
-    board_unmap(&board);
+    worker_count_cut(s, w, w->cut + scoreboard_relay_sessions(&scoreboard, w->index));
+    scoreboard_unmap(&scoreboard);
 }
 
 static void ended(struct super *s, struct worker *w, int status) {
@@ -187,7 +187,7 @@ static void ended(struct super *s, struct worker *w, int status) {
     w->taken = 0;
     w->owed = (struct keys_owed){.excused = 0};
     w->state = CHILD_NONE;
-    (void)!stats_bury(s->stats_fd, w->role, w->index, w->gen->number); /* fails only without memory: its gauges then stay */
+    (void)!stats_release(s->stats_fd, w->role, w->index, w->gen->number); /* fails only without memory: its gauges then stay */
     w->last_status = status;
     w->last_end_ms = clock_wall_us() / 1000;
     s->dirty = true;
@@ -195,13 +195,13 @@ static void ended(struct super *s, struct worker *w, int status) {
     if (restarts(s, w)) {
         wheel_arm(&s->loop.wheel, &w->timer, s->loop.now_ms + w->backoff_ms);
         w->backoff_ms = MIN(w->backoff_ms * 2, (uint32_t)BACKOFF_MAX_MS);
-    } else if (w->gen == s->going) {
+    } else if (w->gen == s->previous) {
         s->change.lost += w->role == ROLE_RELAY && !w->stopping;
-    } else if (w->gen == s->coming) {
+    } else if (w->gen == s->next) {
         char how[200];
         struct text t = text_of(how, sizeof(how));
         add_end(&t, w, status);
-        change_refuse(s, "%s.%u %s before it was ready", role_name(w->role), w->index, how);
+        transition_refuse(s, "%s.%u %s before it was ready", role_name(w->role), w->index, how);
     }
 }
 
@@ -213,24 +213,24 @@ void workers_reap(struct super *s) {
                 ended(s, w, status);
                 break;
             }
-    change_advance(s);
+    transition_advance(s);
     stop_advance(s);
 }
 
 void worker_timer(struct super *s, struct worker *w) {
     if (worker_runs(w)) {
-        voice_say(&s->voice, LOG_LEVEL_WARNING, "%s.%u (pid %d) is killed: it was told to stop and has not", role_name(w->role),
-                  w->index, (int)w->pid);
+        log_msg(&s->log, LOG_LEVEL_WARNING, "%s.%u (pid %d) is killed: it was told to stop and has not", role_name(w->role),
+                w->index, (int)w->pid);
         worker_kill(w);
         return;
     }
     w->restarts++;
-    s->roster.restarts++;
+    s->proctab.restarts++;
     if (worker_begin(s, w)) {
         worker_go(w);
         return;
     }
-    voice_say(&s->voice, LOG_LEVEL_ERROR, "cannot start %s.%u: %m", role_name(w->role), w->index);
+    log_msg(&s->log, LOG_LEVEL_ERROR, "cannot start %s.%u: %m", role_name(w->role), w->index);
     wheel_arm(&s->loop.wheel, &w->timer, s->loop.now_ms + BACKOFF_MAX_MS);
 }
 

@@ -144,9 +144,9 @@ void cert_chain_fini(struct cert_chain *c) {
 
 int64_t cert_chain_time(const ASN1_TIME *t) {
     struct tm tm;
-    bool well = ASN1_TIME_to_tm(t, &tm) == 1;
+    bool ok = ASN1_TIME_to_tm(t, &tm) == 1;
     ERR_clear_error();
-    return well ? (int64_t)timegm(&tm) : INT64_MIN;
+    return ok ? (int64_t)timegm(&tm) : INT64_MIN;
 }
 
 /* ---- names ---- */

@@ -46,7 +46,7 @@ MUST_CHECK int cert_load_files(struct cert_load *l, const struct cert_load_pair 
  * Hidden files, folders and certificates without a key are passed over. A folder with no pair is an error. When pairs are
  * bad, all of them are told (separated by "; ") and the good ones are added.
  */
-MUST_CHECK int cert_load_folder(struct cert_load *l, const char *folder, struct text *why, cert_warn_fn warn, void *ctx);
+MUST_CHECK int cert_load_dir(struct cert_load *l, const char *dir, struct text *why, cert_warn_fn warn, void *ctx);
 
 size_t cert_load_count(const struct cert_load *l);
 

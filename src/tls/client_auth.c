@@ -13,8 +13,8 @@
 #include "tls/handshake_internal.h"
 #include "tls/sha2.h"
 
-#define NAMES_TOLD_MAX 64 /* CA names sent to clients, so that they can choose among their certificates */
-#define CLOCK_SKEW_S   3600
+#define NAMES_LOGGED_MAX 64 /* CA names sent to clients, so that they can choose among their certificates */
+#define CLOCK_SKEW_S     3600
 
 struct client_auth {
     bool required;
@@ -59,7 +59,7 @@ static int add_ca(struct client_auth *a, struct span der) {
     const uint8_t *p = der.p;
     X509 *x = d2i_X509(NULL, &p, (long)der.len);
     int err = x && X509_STORE_add_cert(a->store, x) == 1 ? 0 : ERR_FORMAT;
-    if (err == 0 && sk_X509_NAME_num(a->names) < NAMES_TOLD_MAX) {
+    if (err == 0 && sk_X509_NAME_num(a->names) < NAMES_LOGGED_MAX) {
         X509_NAME *name = X509_NAME_dup(X509_get_subject_name(x));
         if (!name || !sk_X509_NAME_push(a->names, name)) {
             X509_NAME_free(name);

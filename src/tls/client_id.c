@@ -15,7 +15,7 @@ size_t client_id_pack(const struct client_id *id, uint8_t to[static CLIENT_ID_PA
     if (id->verified) {
         wr_u64(&w, (uint64_t)id->verified_s);
         wr_u64(&w, (uint64_t)id->expires_s);
-        wr_u8(&w, id->named_by);
+        wr_u8(&w, id->identity_source);
         wr_bytes(&w, id->fingerprint, sizeof(id->fingerprint));
         wr_vec16(&w, span_of(id->name, id->name_len));
         wr_vec8(&w, span_of(id->cn, id->cn_len));
@@ -46,12 +46,12 @@ int client_id_unpack(struct span packed, struct client_id *ret) {
     if (id.verified) {
         id.verified_s = (int64_t)rd_u64(&r);
         id.expires_s = (int64_t)rd_u64(&r);
-        id.named_by = rd_u8(&r);
+        id.identity_source = rd_u8(&r);
         rd_copy(&r, id.fingerprint, sizeof(id.fingerprint));
         id.name_len = (uint16_t)take(&r, rd_vec16(&r), id.name, sizeof(id.name));
         id.cn_len = (uint8_t)take(&r, rd_vec8(&r), id.cn, sizeof(id.cn));
         id.serial_len = (uint8_t)take(&r, rd_vec8(&r), id.serial, sizeof(id.serial));
-        if (id.named_by >= NAMED_BY_COUNT || (id.named_by == NAMED_BY_NOTHING) != (id.name_len == 0))
+        if (id.identity_source >= IDENTITY_COUNT || (id.identity_source == IDENTITY_NOTHING) != (id.name_len == 0))
             return ERR_FORMAT;
     }
     if (!rd_end(&r))

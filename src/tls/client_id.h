@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #include "base/defs.h"
-#include "base/named_by.h"
+#include "base/identity_source.h"
 #include "base/span.h"
 
 #define CLIENT_NAME_MAX   512
@@ -19,10 +19,10 @@
 #define CLIENT_ID_PACKED  (CLIENT_NAME_MAX + CLIENT_CN_MAX + CLIENT_SERIAL_MAX + 32 + 32)
 
 struct client_id {
-    bool verified;      /* false: no certificate was asked for, or none was sent */
-    int64_t verified_s; /* when, seconds since 1970; a resumed session keeps it */
-    int64_t expires_s;  /* the end of the first certificate of its chain to end */
-    uint8_t named_by;   /* enum named_by */
+    bool verified;           /* false: no certificate was asked for, or none was sent */
+    int64_t verified_s;      /* when, seconds since 1970; a resumed session keeps it */
+    int64_t expires_s;       /* the end of the first certificate of its chain to end */
+    uint8_t identity_source; /* enum named_by */
     uint8_t fingerprint[32];
     uint16_t name_len;
     uint8_t cn_len, serial_len;

@@ -18,12 +18,12 @@ struct search {
 };
 
 /* Without rules: which kind of name says most. */
-static size_t rank(enum named_by by) {
-    static const uint8_t ranks[NAMED_BY_COUNT] = {[NAMED_BY_URI] = 1, [NAMED_BY_DNS] = 2, [NAMED_BY_CN] = 3, [NAMED_BY_OU] = 4};
+static size_t rank(enum identity_source by) {
+    static const uint8_t ranks[IDENTITY_COUNT] = {[IDENTITY_URI] = 1, [IDENTITY_DNS] = 2, [IDENTITY_CN] = 3, [IDENTITY_OU] = 4};
     return ranks[by] ? ranks[by] : SIZE_MAX;
 }
 
-static size_t rule_that_takes(const struct search *s, enum named_by by, struct span value) {
+static size_t rule_that_takes(const struct search *s, enum identity_source by, struct span value) {
     if (s->nrules == 0)
         return rank(by);
     for (size_t i = 0; i < s->nrules; i++)
@@ -32,16 +32,16 @@ static size_t rule_that_takes(const struct search *s, enum named_by by, struct s
     return SIZE_MAX;
 }
 
-static void hold(struct search *s, enum named_by by, struct span value) {
+static void hold(struct search *s, enum identity_source by, struct span value) {
     size_t found = value.len ? rule_that_takes(s, by, value) : SIZE_MAX;
-    bool later_cn = found == s->best && by == NAMED_BY_CN && s->nrules == 0; /* of several the last is the most specific */
+    bool later_cn = found == s->best && by == IDENTITY_CN && s->nrules == 0; /* of several the last is the most specific */
     if ((found >= s->best && !later_cn) || found == SIZE_MAX || (s->nrules == 0 && value.len > CLIENT_NAME_MAX))
         return;
     s->too_long = value.len > CLIENT_NAME_MAX;
     s->best = found;
     if (s->too_long)
         return;
-    s->id->named_by = (uint8_t)by;
+    s->id->identity_source = (uint8_t)by;
     s->id->name_len = (uint16_t)value.len;
     memcpy(s->id->name, value.p, value.len);
 }
@@ -57,7 +57,7 @@ static int hold_alternative_names(struct search *s, X509 *cert) {
         if (name->type != GEN_DNS && name->type != GEN_URI)
             continue;
         const ASN1_IA5STRING *text = name->type == GEN_DNS ? name->d.dNSName : name->d.uniformResourceIdentifier;
-        hold(s, name->type == GEN_DNS ? NAMED_BY_DNS : NAMED_BY_URI,
+        hold(s, name->type == GEN_DNS ? IDENTITY_DNS : IDENTITY_URI,
              span_of(ASN1_STRING_get0_data(text), (size_t)ASN1_STRING_length(text)));
     }
     GENERAL_NAMES_free(names);
@@ -70,14 +70,14 @@ static void keep_cn(struct client_id *id, struct span cn) {
 }
 
 /* Each value of a kind in the subject, as UTF-8; one with a zero byte is no text. */
-static void hold_subject(struct search *s, X509 *cert, int nid, enum named_by by) {
+static void hold_subject(struct search *s, X509 *cert, int nid, enum identity_source by) {
     const X509_NAME *subject = X509_get_subject_name(cert);
     for (int at = -1; (at = X509_NAME_get_index_by_NID(subject, nid, at)) >= 0;) {
         uint8_t *utf8 = NULL;
         int len = ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
         if (len > 0 && !memchr(utf8, 0, (size_t)len)) {
             hold(s, by, span_of(utf8, (size_t)len));
-            if (by == NAMED_BY_CN && len <= CLIENT_CN_MAX)
+            if (by == IDENTITY_CN && len <= CLIENT_CN_MAX)
                 keep_cn(s->id, span_of(utf8, (size_t)len));
         }
         OPENSSL_free(utf8);
@@ -102,7 +102,7 @@ static int hold_key(struct search *s, X509 *cert) {
         return ERR_CLIENT_CERT_BAD;
     digest(span_of(der, (size_t)len), pin);
     OPENSSL_free(der);
-    size_t found = s->nrules ? rule_that_takes(s, NAMED_BY_SPKI, span_of(pin, sizeof(pin))) : SIZE_MAX;
+    size_t found = s->nrules ? rule_that_takes(s, IDENTITY_SPKI, span_of(pin, sizeof(pin))) : SIZE_MAX;
     if (found >= s->best)
         return 0;
     for (size_t i = 0; i < sizeof(pin); i++) {
@@ -111,7 +111,7 @@ static int hold_key(struct search *s, X509 *cert) {
     }
     s->best = found;
     s->too_long = false;
-    s->id->named_by = NAMED_BY_SPKI;
+    s->id->identity_source = IDENTITY_SPKI;
     s->id->name_len = sizeof(hex);
     memcpy(s->id->name, hex, sizeof(hex));
     return 0;
@@ -138,11 +138,11 @@ int client_names_judge(X509 *cert, const struct client_rule *rules, size_t nrule
     if (err == 0)
         err = hold_alternative_names(&s, cert);
     if (err == 0) {
-        hold_subject(&s, cert, NID_commonName, NAMED_BY_CN);
-        hold_subject(&s, cert, NID_organizationalUnitName, NAMED_BY_OU);
+        hold_subject(&s, cert, NID_commonName, IDENTITY_CN);
+        hold_subject(&s, cert, NID_organizationalUnitName, IDENTITY_OU);
         err = hold_key(&s, cert);
     }
-    if (err == 0 && ret->named_by == NAMED_BY_CN && ret->name_len <= CLIENT_CN_MAX) /* there may be others */
+    if (err == 0 && ret->identity_source == IDENTITY_CN && ret->name_len <= CLIENT_CN_MAX) /* there may be others */
         keep_cn(ret, span_of(ret->name, ret->name_len));
     ERR_clear_error();
     if (err < 0)

@@ -359,7 +359,7 @@ static int settle_client(struct handshake *h, struct handshake_result *ret) {
     if (err < 0)
         return err;
     ret->client = verified ? h->client : NULL;
-    X509 *cert = verified && h->server->tells_client_cert ? SSL_get0_peer_certificate(h->ssl) : NULL;
+    X509 *cert = verified && h->server->reports_client_cert ? SSL_get0_peer_certificate(h->ssl) : NULL;
     int len = cert ? i2d_X509(cert, NULL) : 0;
     if (len > 0 && len <= CLIENT_CERT_MAX && i2d_X509(cert, &h->client_cert) == len)
         ret->client_cert = span_of(h->client_cert, (size_t)len);
@@ -382,13 +382,13 @@ int handshake_finish(struct handshake *h, struct handshake_result *ret) {
         return ERR_LEAVE;
 
     memset(ret, 0, sizeof(*ret));
-    ret->plane.suite_id = h->suite->id;
-    ret->plane.out_max = plain_limit(h, version);
+    ret->record_layer.suite_id = h->suite->id;
+    ret->record_layer.out_max = plain_limit(h, version);
     int err = settle_client(h, ret);
     if (err == 0)
-        err = hs_keys_take(h, &ret->plane);
+        err = hs_keys_take(h, &ret->record_layer);
     if (err < 0) {
-        plane_wipe(&ret->plane);
+        record_layer_wipe(&ret->record_layer);
         return err;
     }
     ret->version = version;

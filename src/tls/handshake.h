@@ -20,7 +20,7 @@
 #include "tls/certs.h"
 #include "tls/client_id.h"
 #include "tls/hello.h"
-#include "tls/plane.h"
+#include "tls/record_layer.h"
 #include "tls/tickets.h"
 
 /* What a service wants. Arrays are borrowed during tls_server_new() only. */
@@ -36,7 +36,7 @@ struct tls_policy {
     size_t nalpn;
     bool strict_sni;
     struct client_auth *clients; /* NULL = clients are not asked for certificates; taken over, also on failure */
-    bool tells_client_cert;      /* handshake_result.client_cert is wanted */
+    bool reports_client_cert;    /* handshake_result.client_cert is wanted */
 };
 
 struct client_auth;
@@ -99,7 +99,7 @@ const char *handshake_waiting_for(const struct handshake *h);
 
 /* What is known at the end. ALPN borrows the handshake. */
 struct handshake_result {
-    struct plane plane;
+    struct record_layer record_layer;
     uint16_t version;
     uint16_t suite;
     uint16_t group; /* 0 = none was used (TLS 1.2 resumed) */

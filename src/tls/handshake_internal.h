@@ -17,7 +17,7 @@ struct tls_server {
     uint16_t *suites, *groups;
     size_t nsuites, ngroups;
     struct client_auth *clients; /* NULL = none are asked for */
-    bool tells_client_cert;
+    bool reports_client_cert;
     struct buf alpn;                          /* ProtocolName vectors in our order */
     uint8_t binding[TICKET_BIND_LEN];         /* of its tickets */
     uint8_t service_binding[TICKET_BIND_LEN]; /* the part that does not change */

@@ -443,7 +443,7 @@ int hello_parse(struct span message, struct hello *ret) {
     if (err)
         return err;
 
-    const struct ja4_facts facts = {
+    const struct ja4_conn_info conn_info = {
         .legacy_version = h.legacy_version,
         .versions = h.versions,
         .suites = h.suites,
@@ -452,7 +452,7 @@ int hello_parse(struct span message, struct hello *ret) {
         .extensions = seen.types,
         .nextensions = seen.n,
     };
-    ja4_write(&facts, h.ja4);
+    ja4_write(&conn_info, h.ja4);
     *ret = h;
     return 0;
 }

@@ -6,7 +6,8 @@
 #include "tls/hs_keys.h"
 
 /* A fatal alert as the client expects it now: in plain, or as the next record under our key. */
-static int make_alert(const struct handshake *h, enum alert alert, uint8_t out[static PLANE_CONTROL_MAX], size_t *ret_len) {
+static int make_alert(const struct handshake *h, enum alert alert, uint8_t out[static RECORD_LAYER_CONTROL_MAX],
+                      size_t *ret_len) {
     const uint8_t plain[] = {CONTENT_ALERT, 3, 3, 0, 2, 2, (uint8_t)alert};
     if (!hs_keys_protect(h)) {
         memcpy(out, plain, sizeof(plain));
@@ -14,18 +15,18 @@ static int make_alert(const struct handshake *h, enum alert alert, uint8_t out[s
         return 0;
     }
     struct engine_contexts contexts;
-    struct plane p = {.out_max = RECORD_PLAIN_MAX};
+    struct record_layer p = {.out_max = RECORD_PLAIN_MAX};
     engine_contexts_init(&contexts, &engine_libcrypto);
     int err = hs_keys_take_out(h, &p);
     if (err == 0)
-        err = plane_alert(&p, &contexts, alert, out, ret_len);
+        err = record_layer_alert(&p, &contexts, alert, out, ret_len);
     engine_contexts_fini(&contexts);
-    plane_wipe(&p);
+    record_layer_wipe(&p);
     return err;
 }
 
 void handshake_alert(struct handshake *h, int err) {
-    uint8_t record[PLANE_CONTROL_MAX];
+    uint8_t record[RECORD_LAYER_CONTROL_MAX];
     size_t len = 0;
     int alert = err_alert(err);
     if (alert == ALERT_NONE || h->alert_sent || h->alert)
@@ -40,7 +41,7 @@ void handshake_alert(struct handshake *h, int err) {
 void hs_alert_replace(struct handshake *h, size_t out_before) {
     int alert = err_alert(h->client_err);
     struct buf *out = h->bio.out;
-    uint8_t record[PLANE_CONTROL_MAX];
+    uint8_t record[RECORD_LAYER_CONTROL_MAX];
     size_t len = 0;
     if (alert == ALERT_NONE || h->bio.out_since_feed != 1 || h->bio.header_len != 0 || buf_len(out) <= out_before)
         return;

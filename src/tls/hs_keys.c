@@ -15,7 +15,7 @@ static const struct kdf_secrets *secrets_of(const struct handshake *h) {
     return h->logged.server_len ? &h->logged : &h->told;
 }
 
-static int set_half(const struct suite *suite, const uint8_t *secret, size_t len, struct record_half *half) {
+static int set_half(const struct suite *suite, const uint8_t *secret, size_t len, struct traffic_keys *half) {
     if (len != hash_len(suite->hash))
         return ERR_LEAVE;
     memcpy(half->secret, secret, len);
@@ -34,14 +34,14 @@ static int tls12_keys(const struct handshake *h, const struct suite *suite, stru
 }
 
 /* TLS 1.3: the application key is used from our Finished on; then only tickets, behind the client's, use up numbers of it. */
-static int take_out13(const struct handshake *h, const struct suite *suite, struct plane *p) {
+static int take_out13(const struct handshake *h, const struct suite *suite, struct record_layer *p) {
     const struct kdf_secrets *s = secrets_of(h);
     p->out.seq = SSL_is_init_finished(h->ssl) ? h->bio.out_since_feed : 0;
     return set_half(suite, s->server, s->server_len, &p->out);
 }
 
 /* TLS 1.2: every record behind a ChangeCipherSpec has used up a number: Finished may come in several. */
-static void set_halves12(const struct handshake *h, const struct keysched_tls12 *keys, struct plane *p) {
+static void set_halves12(const struct handshake *h, const struct keysched_tls12 *keys, struct record_layer *p) {
     memcpy(p->in.key, keys->client_key, sizeof(p->in.key));
     memcpy(p->in.iv, keys->client_iv, sizeof(p->in.iv));
     memcpy(p->out.key, keys->server_key, sizeof(p->out.key));
@@ -52,7 +52,7 @@ static void set_halves12(const struct handshake *h, const struct keysched_tls12 
     p->out.explicit_nonce = h->bio.out_first8 + 1;
 }
 
-static int take12(const struct handshake *h, const struct suite *suite, struct plane *p) {
+static int take12(const struct handshake *h, const struct suite *suite, struct record_layer *p) {
     struct keysched_tls12 keys;
     int err = tls12_keys(h, suite, &keys);
     if (err == 0)
@@ -61,7 +61,7 @@ static int take12(const struct handshake *h, const struct suite *suite, struct p
     return err;
 }
 
-int hs_keys_take(const struct handshake *h, struct plane *p) {
+int hs_keys_take(const struct handshake *h, struct record_layer *p) {
     const struct suite *suite = suite_of(h);
     if (!suite)
         return ERR_LEAVE;
@@ -76,7 +76,7 @@ bool hs_keys_protect(const struct handshake *h) {
     return SSL_version(h->ssl) == TLS_1_3 ? secrets_of(h)->server_len != 0 : h->bio.out_ccs;
 }
 
-int hs_keys_take_out(const struct handshake *h, struct plane *p) {
+int hs_keys_take_out(const struct handshake *h, struct record_layer *p) {
     const struct suite *suite = suite_of(h);
     if (!suite)
         return ERR_LEAVE;

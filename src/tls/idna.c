@@ -8,12 +8,12 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/dlopen.h"
 #include "base/err.h"
-#include "base/late.h"
 #include "base/text.h"
 
 static struct {
-    bool tried, well;
+    bool tried, ok;
     __typeof__(idn2_to_ascii_8z) *to_ascii;
     __typeof__(idn2_free) *release;
 } lib;
@@ -23,14 +23,14 @@ static bool open_lib(void) {
     char line[256];
     struct text why = text_of(line, sizeof(line)); /* callers say in their own words what they miss */
     if (lib.tried)
-        return lib.well;
+        return lib.ok;
     lib.tried = true;
-    if (late_open("libidn2.so.0", &l, &why) < 0)
+    if (dlopen_open("libidn2.so.0", &l, &why) < 0)
         return false;
-    late_find(&l, "idn2_to_ascii_8z", &lib.to_ascii, sizeof(lib.to_ascii), &why);
-    late_find(&l, "idn2_free", &lib.release, sizeof(lib.release), &why);
-    lib.well = l.well;
-    return lib.well;
+    dlopen_find(&l, "idn2_to_ascii_8z", &lib.to_ascii, sizeof(lib.to_ascii), &why);
+    dlopen_find(&l, "idn2_free", &lib.release, sizeof(lib.release), &why);
+    lib.ok = l.ok;
+    return lib.ok;
 }
 
 static bool is_ascii(struct span s) {

@@ -101,7 +101,7 @@ static void write_hash(const uint16_t *sorted, size_t n, struct span sigalgs, ch
     }
 }
 
-static const char *version_text(const struct ja4_facts *f) {
+static const char *version_text(const struct ja4_conn_info *f) {
     uint16_t max = f->versions.len ? 0 : f->legacy_version;
     for (size_t i = 0; i < f->versions.len / 2; i++) {
         uint16_t v = u16_at(f->versions, i);
@@ -141,7 +141,7 @@ static void write_count(size_t n, char ret[static 2]) {
 }
 
 /* Fills LIST with the sorted extensions but SNI and ALPN; returns its length. *RET_COUNT has both. */
-static size_t sorted_extensions(const struct ja4_facts *f, uint16_t *list, size_t *ret_count, bool *ret_sni) {
+static size_t sorted_extensions(const struct ja4_conn_info *f, uint16_t *list, size_t *ret_count, bool *ret_sni) {
     size_t n = 0, count = 0;
     *ret_sni = false;
     for (size_t i = 0; i < MIN(f->nextensions, JA4_LIST_MAX); i++) {
@@ -158,7 +158,7 @@ static size_t sorted_extensions(const struct ja4_facts *f, uint16_t *list, size_
     return n;
 }
 
-void ja4_write(const struct ja4_facts *f, char ret[static JA4_LEN + 1]) {
+void ja4_write(const struct ja4_conn_info *f, char ret[static JA4_LEN + 1]) {
     static const struct span none = {NULL, 0};
     char text[JA4_LEN + 1] = "tvvsccccaa_bbbbbbbbbbbb_cccccccccccc";
     static uint16_t list[JA4_LIST_MAX]; /* on the stack its clearing would cost more than all the rest */

@@ -10,7 +10,7 @@
 #define JA4_LEN 36 /* "t13d1516h2_8daaf6152771_e5627efa2ab1" */
 
 /* What a fingerprint is made of, GREASE included. Borrows all it points at. */
-struct ja4_facts {
+struct ja4_conn_info {
     uint16_t legacy_version;
     struct span versions; /* supported_versions, u16 each; empty = none sent */
     struct span suites;   /* u16 each; at most JA4_LIST_MAX */
@@ -23,4 +23,4 @@ struct ja4_facts {
 #define JA4_LIST_MAX 32768
 
 /* Writes the fingerprint with its zero. */
-void ja4_write(const struct ja4_facts *f, char ret[static JA4_LEN + 1]);
+void ja4_write(const struct ja4_conn_info *f, char ret[static JA4_LEN + 1]);

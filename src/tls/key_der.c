@@ -64,17 +64,17 @@ static size_t field_len(enum creds_kind kind) {
 
 static bool read_rsa(struct span der, struct key_der *ret) {
     struct rd outer = rd_of(der), r = rd_of(element(&outer, TAG_SEQUENCE));
-    bool well = small_integer(&r, 0); /* two primes */
+    bool ok = small_integer(&r, 0); /* two primes */
     for (size_t i = 0; i < KEY_DER_NUMBERS; i++)
         ret->numbers[i] = integer(&r);
     ret->kind = CREDS_RSA;
-    return well && rd_end(&r) && rd_end(&outer);
+    return ok && rd_end(&r) && rd_end(&outer);
 }
 
 /* KIND is known from PKCS#8; of a file of its own the curve stands inside. */
 static bool read_ec(struct span der, bool known, enum creds_kind kind, struct key_der *ret) {
     struct rd outer = rd_of(der), r = rd_of(element(&outer, TAG_SEQUENCE));
-    bool well = small_integer(&r, 1);
+    bool ok = small_integer(&r, 1);
     struct span secret = element(&r, TAG_OCTETS);
     if (rd_left(&r) && r.p[0] == TAG_PARAMETERS) {
         struct span curve = element(&r, TAG_PARAMETERS);
@@ -86,22 +86,22 @@ static bool read_ec(struct span der, bool known, enum creds_kind kind, struct ke
                 found = true;
             }
         }
-        well = well && found;
+        ok = ok && found;
     } else {
-        well = well && known;
+        ok = ok && known;
     }
     if (rd_left(&r)) /* a public key beside it is not believed: it can be worked out */
         (void)element(&r, TAG_PUBLIC);
     ret->kind = kind;
     ret->numbers[0] = secret;
-    return well && rd_end(&r) && rd_end(&outer) && secret.len == field_len(kind);
+    return ok && rd_end(&r) && rd_end(&outer) && secret.len == field_len(kind);
 }
 
 static bool read_pkcs8(struct span der, struct key_der *ret) {
     struct rd outer = rd_of(der), r = rd_of(element(&outer, TAG_SEQUENCE));
-    bool well = small_integer(&r, 0); /* version 1, without a public key of its own */
+    bool ok = small_integer(&r, 0); /* version 1, without a public key of its own */
     struct span id = element(&r, TAG_SEQUENCE), inside = element(&r, TAG_OCTETS);
-    if (!well || !rd_end(&outer) || !rd_end(&r))
+    if (!ok || !rd_end(&outer) || !rd_end(&r))
         return false;
     for (size_t i = 0; i < ARRAY_LEN(algorithms); i++) {
         if (!span_eq(id, span_of(algorithms[i].id, algorithms[i].len)))
@@ -131,12 +131,12 @@ bool key_der_is(const struct key_der *k, struct span point, struct span spki) {
     struct rd outer = rd_of(spki), r = rd_of(element(&outer, TAG_SEQUENCE));
     struct span id = element(&r, TAG_SEQUENCE);
     struct rd bits = rd_of(element(&r, TAG_BITS));
-    bool well = rd_u8(&bits) == 0 && rd_end(&outer) && rd_end(&r);
+    bool ok = rd_u8(&bits) == 0 && rd_end(&outer) && rd_end(&r);
     struct span key = rd_bytes(&bits, rd_left(&bits));
     const struct algorithm *a = &algorithms[0];
     while (a->kind != k->kind)
         a++;
-    if (!well || !span_eq(id, span_of(a->id, a->len)))
+    if (!ok || !span_eq(id, span_of(a->id, a->len)))
         return false;
     if (k->kind != CREDS_RSA)
         return point.len && span_eq(point, key);

@@ -97,7 +97,7 @@ static bool import_rsa(struct remote_key *k, const OSSL_PARAM params[]) {
     const OSSL_PARAM *n = OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_RSA_N);
     const OSSL_PARAM *e = OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_RSA_E);
     BIGNUM *bn = NULL;
-    bool well = false;
+    bool ok = false;
     if (!n || !e || !OSSL_PARAM_get_uint64(e, &k->e) || !OSSL_PARAM_get_BN(n, &bn))
         goto out;
     uint8_t bytes[KEY_SIGNATURE_MAX];
@@ -106,10 +106,10 @@ static bool import_rsa(struct remote_key *k, const OSSL_PARAM params[]) {
         goto out;
     k->bits = BN_num_bits(bn);
     k->signature_len = (size_t)len;
-    well = take_point(k, bytes, (size_t)len);
+    ok = take_point(k, bytes, (size_t)len);
 out:
     BN_free(bn);
-    return well;
+    return ok;
 }
 
 /* Curves by the names libcrypto has for them. */
@@ -136,12 +136,12 @@ static bool take_ec_point(struct remote_key *k, const uint8_t *p, size_t len) {
     uint8_t plain[1 + 2 * 48];
     EC_GROUP *group = EC_GROUP_new_by_curve_name(k->bits == 384 ? NID_secp384r1 : NID_X9_62_prime256v1);
     EC_POINT *point = group ? EC_POINT_new(group) : NULL;
-    bool well = point && EC_POINT_oct2point(group, point, p, len, NULL) == 1 &&
-                EC_POINT_point2oct(group, point, POINT_CONVERSION_UNCOMPRESSED, plain, sizeof(plain), NULL) == whole &&
-                take_point(k, plain, whole);
+    bool ok = point && EC_POINT_oct2point(group, point, p, len, NULL) == 1 &&
+              EC_POINT_point2oct(group, point, POINT_CONVERSION_UNCOMPRESSED, plain, sizeof(plain), NULL) == whole &&
+              take_point(k, plain, whole);
     EC_POINT_free(point);
     EC_GROUP_free(group);
-    return well;
+    return ok;
 }
 
 static bool import_ec(struct remote_key *k, const OSSL_PARAM params[]) {

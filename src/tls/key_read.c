@@ -80,14 +80,14 @@ static bool rsa_fits(const struct key_der *k) {
     BN_CTX *ctx = BN_CTX_new();
     p = BN_bin2bn(k->numbers[3].p, (int)k->numbers[3].len, NULL);
     q = BN_bin2bn(k->numbers[4].p, (int)k->numbers[4].len, NULL);
-    bool well = n && p && q && product && ctx && BN_mul(product, p, q, ctx) == 1 && BN_cmp(product, n) == 0 &&
-                BN_num_bits(n) >= KEY_RSA_BITS_MIN && BN_num_bits(n) <= KEY_RSA_BITS_MAX;
+    bool ok = n && p && q && product && ctx && BN_mul(product, p, q, ctx) == 1 && BN_cmp(product, n) == 0 &&
+              BN_num_bits(n) >= KEY_RSA_BITS_MIN && BN_num_bits(n) <= KEY_RSA_BITS_MAX;
     BN_clear_free(p);
     BN_clear_free(q);
     BN_free(product);
     BN_free(n);
     BN_CTX_free(ctx);
-    return well;
+    return ok;
 }
 
 static bool is_wanted(const struct key_der *k, const struct creds_key *wanted) {

@@ -45,12 +45,12 @@ static X509 *issuer_of(const struct cert_chain *c) {
 /* Signed by the issuer, or by one whom the issuer let sign responses: the issuer is all the trust there is. */
 static bool is_signed(OCSP_BASICRESP *basic, const struct cert_chain *c, X509 *issuer) {
     X509_STORE *store = X509_STORE_new();
-    bool well = store && X509_STORE_add_cert(store, issuer) == 1 && X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN) == 1;
+    bool ok = store && X509_STORE_add_cert(store, issuer) == 1 && X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN) == 1;
     STACK_OF(X509) *helpers = sk_X509_dup(c->others);
-    well = well && helpers && sk_X509_push(helpers, issuer) > 0 && OCSP_basic_verify(basic, helpers, store, 0) == 1;
+    ok = ok && helpers && sk_X509_push(helpers, issuer) > 0 && OCSP_basic_verify(basic, helpers, store, 0) == 1;
     sk_X509_free(helpers);
     X509_STORE_free(store);
-    return well;
+    return ok;
 }
 
 /* The certificate's single response: the id may be made with any hash, so each is tried with its own. */

@@ -72,11 +72,11 @@ static struct span label_of(struct span line, const char *word) {
         memcmp(line.p + DASHES_LEN, word, strlen(word)) != 0 || memcmp(line.p + line.len - DASHES_LEN, DASHES, DASHES_LEN) != 0)
         return span_of(NULL, 0);
     struct span label = span_of(line.p + head, line.len - head - DASHES_LEN);
-    bool well = true;
+    bool ok = true;
     for (size_t i = 0; i < label.len; i++)
-        well = well &&
-               (label.p[i] == ' ' ? i > 0 && i + 1 < label.len : label.p[i] > ' ' && label.p[i] < 0x7f && label.p[i] != '-');
-    return well ? label : span_of(NULL, 0);
+        ok =
+            ok && (label.p[i] == ' ' ? i > 0 && i + 1 < label.len : label.p[i] > ' ' && label.p[i] < 0x7f && label.p[i] != '-');
+    return ok ? label : span_of(NULL, 0);
 }
 
 /* What is left of a line, in upper case, when dashes, blanks and everything beyond ASCII are taken out of it. */
@@ -208,11 +208,11 @@ int pem_block_decode(const struct pem_block *b, const char *file, uint8_t *to, s
     int len = 0, rest = 0;
     if (ctx)
         EVP_DecodeInit(ctx);
-    bool well = ctx && b->body.len && !memchr(b->body.p, '-', b->body.len) &&
-                EVP_DecodeUpdate(ctx, to, &len, b->body.p, (int)b->body.len) >= 0 && EVP_DecodeFinal(ctx, to + len, &rest) == 1;
+    bool ok = ctx && b->body.len && !memchr(b->body.p, '-', b->body.len) &&
+              EVP_DecodeUpdate(ctx, to, &len, b->body.p, (int)b->body.len) >= 0 && EVP_DecodeFinal(ctx, to + len, &rest) == 1;
     EVP_ENCODE_CTX_free(ctx);
     *ret_len = (size_t)len + (size_t)rest;
-    if (well && *ret_len)
+    if (ok && *ret_len)
         return 0;
     text_addf(why, "%s: block %u (line %u) cannot be read: expected base64 alone, in whole groups of four", file, b->n,
               b->line);

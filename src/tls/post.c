@@ -16,14 +16,14 @@
 #define UPDATE_NOT_REQUESTED 0
 #define UPDATE_REQUESTED     1
 
-int post_count_idle(struct plane *p) {
-    if (p->idle_records >= PLANE_IDLE_MAX)
+int post_count_idle(struct record_layer *p) {
+    if (p->idle_records >= RECORD_LAYER_IDLE_MAX)
         return ERR_RECORD_FLOOD;
     p->idle_records++;
     return 0;
 }
 
-enum step post_alert(struct plane *p, const struct suite *suite, struct span body, int *ret_err) {
+enum step post_alert(struct record_layer *p, const struct suite *suite, struct span body, int *ret_err) {
     if (body.len != 2) {
         *ret_err = body.len == 0 ? ERR_RECORD_TYPE : ERR_RECORD_DECODE; /* RFC 8446 5.4, 6 */
         return STEP_FAILED;
@@ -52,8 +52,8 @@ enum step post_alert(struct plane *p, const struct suite *suite, struct span bod
     return STEP_FAILED;
 }
 
-int post_next_key(const struct suite *suite, struct record_half *half) {
-    struct record_half next = *half;
+int post_next_key(const struct suite *suite, struct traffic_keys *half) {
+    struct traffic_keys next = *half;
     int rc = keysched_next_secret(suite, next.secret);
     if (rc == 0)
         rc = keysched_traffic_key(suite, next.secret, next.key, next.iv);
@@ -78,7 +78,7 @@ static int judge_key_update(const uint8_t *msg, size_t len) {
 }
 
 /* TLS 1.3: the only message a client may send is KeyUpdate, and a key ends with its record (RFC 8446 5.1). */
-static int take_key_update(struct plane *p, const struct suite *suite, struct span body, bool *ret_rekeyed) {
+static int take_key_update(struct record_layer *p, const struct suite *suite, struct span body, bool *ret_rekeyed) {
     size_t n = MIN(body.len, (size_t)KEY_UPDATE_LEN - p->post_len);
     size_t have = p->post_len + n;
     memcpy(p->post + p->post_len, body.p, n);
@@ -105,11 +105,11 @@ static int take_key_update(struct plane *p, const struct suite *suite, struct sp
     return 0;
 }
 
-static uint32_t hello_left(const struct plane *p) {
+static uint32_t hello_left(const struct record_layer *p) {
     return (uint32_t)p->post[1] << 16 | (uint32_t)p->post[2] << 8 | p->post[3];
 }
 
-static void set_hello_left(struct plane *p, uint32_t left) {
+static void set_hello_left(struct record_layer *p, uint32_t left) {
     p->post[1] = (uint8_t)(left >> 16);
     p->post[2] = (uint8_t)(left >> 8);
     p->post[3] = (uint8_t)left;
@@ -119,7 +119,7 @@ static void set_hello_left(struct plane *p, uint32_t left) {
  * TLS 1.2: a ClientHello here asks to renegotiate, and is answered by a warning (RFC 5246 7.2.2). It is skipped over, not
  * kept: of a message under way only the header is remembered, its length counting down.
  */
-static int skip_client_hello(struct plane *p, struct span body) {
+static int skip_client_hello(struct record_layer *p, struct span body) {
     while (body.len > 0) {
         if (p->post_len < MSG_HEADER_LEN) {
             p->post[p->post_len++] = body.p[0];
@@ -138,7 +138,7 @@ static int skip_client_hello(struct plane *p, struct span body) {
         if (n < left)
             break;
         p->post_len = 0;
-        if (p->renegotiations >= PLANE_RENEGOTIATIONS_MAX)
+        if (p->renegotiations >= RECORD_LAYER_RENEGOTIATIONS_MAX)
             return ERR_RECORD_FLOOD;
         p->renegotiations++;
         p->no_renegotiation_owed = true;
@@ -146,7 +146,7 @@ static int skip_client_hello(struct plane *p, struct span body) {
     return 0;
 }
 
-int post_handshake(struct plane *p, const struct suite *suite, struct span body, bool *ret_rekeyed) {
+int post_handshake(struct record_layer *p, const struct suite *suite, struct span body, bool *ret_rekeyed) {
     if (body.len == 0)
         return ERR_RECORD_TYPE; /* RFC 8446 5.4; RFC 5246 6.2.1 forbids it too */
     if (suite->version == TLS_1_3)

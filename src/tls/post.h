@@ -8,21 +8,21 @@
 
 #include "base/defs.h"
 #include "base/span.h"
-#include "tls/plane.h"
+#include "tls/record_layer.h"
 
 /*
  * One alert record's content. STEP_DONE: of no consequence. STEP_EOF: close_notify, noted. STEP_FAILED: *ret_err.
  */
-enum step post_alert(struct plane *p, const struct suite *suite, struct span body, int *ret_err);
+enum step post_alert(struct record_layer *p, const struct suite *suite, struct span body, int *ret_err);
 
 /*
  * One handshake record's content: the whole or a part of one message. *ret_rekeyed tells that the key for opening is another
  * now. ERR_RECORD_TYPE, ERR_RECORD_DECODE, ERR_RECORD_ILLEGAL, ERR_RECORD_FLOOD, ERR_CRYPTO.
  */
-MUST_CHECK int post_handshake(struct plane *p, const struct suite *suite, struct span body, bool *ret_rekeyed);
+MUST_CHECK int post_handshake(struct record_layer *p, const struct suite *suite, struct span body, bool *ret_rekeyed);
 
 /* Counts a record that carried no data. ERR_RECORD_FLOOD. */
-MUST_CHECK int post_count_idle(struct plane *p);
+MUST_CHECK int post_count_idle(struct record_layer *p);
 
 /* Moves a half to the next traffic secret (RFC 8446 7.2), its key and number 0. ERR_CRYPTO; the half is unchanged then. */
-MUST_CHECK int post_next_key(const struct suite *suite, struct record_half *half);
+MUST_CHECK int post_next_key(const struct suite *suite, struct traffic_keys *half);

@@ -7,7 +7,7 @@
 #define AAD_MAX 13
 
 int record_run_begin(struct record_run *run, struct engine_contexts *contexts, const struct suite *suite,
-                     struct record_half *half, bool seal) {
+                     struct traffic_keys *half, bool seal) {
     void *ctx = engine_contexts_load(contexts, suite->aead, seal, half->key);
     if (!ctx)
         return ERR_CRYPTO;
@@ -57,13 +57,13 @@ static struct span make_aad(const struct record_run *run, const uint8_t *header,
     return span_of(room, AAD_MAX);
 }
 
-uint64_t record_seals_left(const struct suite *suite, const struct record_half *half) {
+uint64_t record_seals_left(const struct suite *suite, const struct traffic_keys *half) {
     uint64_t limit = suite_seal_limit(suite);
     return half->seq < limit ? limit - half->seq : 0;
 }
 
 /* A number used twice under one key would give the key away; the limits end a key long before. */
-static void next_number(struct record_half *half) {
+static void next_number(struct traffic_keys *half) {
     MUST(half->seq != UINT64_MAX);
     half->seq++;
 }
@@ -71,7 +71,7 @@ static void next_number(struct record_half *half) {
 int record_seal(struct record_run *run, enum content_type type, uint8_t *rec, size_t plain_len, size_t *ret_len) {
     uint8_t nonce[AEAD_NONCE_LEN], aad_room[AAD_MAX];
     const struct suite *suite = run->suite;
-    struct record_half *half = run->half;
+    struct traffic_keys *half = run->half;
     bool is_1_3 = suite->version == TLS_1_3;
     size_t prefix = record_prefix(suite);
     uint8_t *data = rec + prefix;

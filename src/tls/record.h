@@ -30,7 +30,7 @@ enum content_type {
 };
 
 /* The state of one direction: plain data, moved between processes as it is. Raw keys only. */
-struct record_half {
+struct traffic_keys {
     uint64_t seq;                 /* of the next record; under the present key in 1.3, of the connection in 1.2 */
     uint64_t explicit_nonce;      /* TLS 1.2 AES-GCM, sealing: explicit nonce of the next record; only ever counts up */
     uint8_t secret[HASH_LEN_MAX]; /* TLS 1.3 traffic secret; zero in 1.2 */
@@ -40,7 +40,7 @@ struct record_half {
 
 /* A batch of records of one direction under one key: the key is loaded once. Borrows all it points at. */
 struct record_run {
-    struct record_half *half;
+    struct traffic_keys *half;
     const struct suite *suite;
     const struct engine *engine;
     void *ctx;
@@ -48,7 +48,7 @@ struct record_run {
 
 /* Loads the half's present key into a working context. To be begun anew after every change of key. ERR_CRYPTO. */
 MUST_CHECK int record_run_begin(struct record_run *run, struct engine_contexts *contexts, const struct suite *suite,
-                                struct record_half *half, bool seal);
+                                struct traffic_keys *half, bool seal);
 
 /* Bytes before the plain bytes of a sealed record: 5, or 13 with an explicit nonce. */
 size_t record_prefix(const struct suite *suite);
@@ -60,7 +60,7 @@ size_t record_prefix(const struct suite *suite);
 MUST_CHECK int record_seal(struct record_run *run, enum content_type type, uint8_t *rec, size_t plain_len, size_t *ret_len);
 
 /* Records this half may still seal under its present key. */
-uint64_t record_seals_left(const struct suite *suite, const struct record_half *half);
+uint64_t record_seals_left(const struct suite *suite, const struct traffic_keys *half);
 
 /*
  * Whether a record with this header may be part of a handshake: LEN is what its header says, of which protection takes

@@ -195,21 +195,21 @@ static int refuse_errno(struct text *why, const char *path, const char *what) {
 }
 
 /* Makes the folder and those above it that are missing. */
-static int make_folder(const char *folder, struct text *why) {
+static int make_dir(const char *dir, struct text *why) {
     char path[PATH_MAX];
-    size_t len = strlen(folder);
+    size_t len = strlen(dir);
     if (len == 0 || len >= sizeof(path)) {
         errno = len ? ENAMETOOLONG : ENOENT;
-        return refuse_errno(why, folder, "cannot make the folder");
+        return refuse_errno(why, dir, "cannot make the folder");
     }
-    memcpy(path, folder, len + 1);
+    memcpy(path, dir, len + 1);
     for (size_t i = 1; i <= len; i++) {
         if (path[i] != '/' && path[i] != '\0')
             continue;
         path[i] = '\0';
         if (mkdir(path, 0700) < 0 && errno != EEXIST)
             return refuse_errno(why, path, "cannot make the folder");
-        path[i] = folder[i];
+        path[i] = dir[i];
     }
     return 0;
 }
@@ -236,10 +236,10 @@ struct place {
     char shown[PATH_MAX];
 };
 
-static void place_file(struct place *p, int folder_fd, const char *folder, const char *name) {
+static void place_file(struct place *p, int dir_fd, const char *dir, const char *name) {
     struct text path = text_of(p->path, sizeof(p->path)), shown = text_of(p->shown, sizeof(p->shown));
-    text_addf(&path, "/proc/self/fd/%d/%s", folder_fd, name);
-    text_addf(&shown, "%s/%s", folder, name);
+    text_addf(&path, "/proc/self/fd/%d/%s", dir_fd, name);
+    text_addf(&shown, "%s/%s", dir, name);
 }
 
 /* Only a file that is ours, under this name alone; else it is made anew. */
@@ -249,11 +249,11 @@ static bool make_private(const struct place *key) {
     struct text t = text_of(name, sizeof(name));
     int fd = open(key->path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     text_addf(&t, "/proc/self/fd/%d", fd);
-    bool well = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1 && st.st_uid == geteuid() &&
-                chmod(name, 0600) == 0;
+    bool ok = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1 && st.st_uid == geteuid() &&
+              chmod(name, 0600) == 0;
     if (fd >= 0)
         close(fd);
-    return well;
+    return ok;
 }
 
 /* Writes to a name of its own in the same folder, then renames: nobody ever sees half a file. */
@@ -325,22 +325,22 @@ static int judge_names(const char *names, struct text *why) {
     return 0;
 }
 
-int selfsigned_ensure(const char *folder, const char *names, int *ret_made, struct text *why) {
+int selfsigned_ensure(const char *dir, const char *names, int *ret_made, struct text *why) {
     struct place crt, key;
-    if (strlen(folder) + sizeof("/self-signed.key.XXXXXX") > PATH_MAX) {
-        text_addf(why, "%s: the folder's name is too long", folder);
+    if (strlen(dir) + sizeof("/self-signed.key.XXXXXX") > PATH_MAX) {
+        text_addf(why, "%s: the folder's name is too long", dir);
         return ERR_FORMAT;
     }
     int err = judge_names(names, why);
     if (!err)
-        err = make_folder(folder, why);
+        err = make_dir(dir, why);
     if (err)
         return err;
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return refuse_errno(why, folder, "cannot be written");
-    place_file(&crt, fd, folder, "self-signed.crt");
-    place_file(&key, fd, folder, "self-signed.key");
+        return refuse_errno(why, dir, "cannot be written");
+    place_file(&crt, fd, dir, "self-signed.crt");
+    place_file(&key, fd, dir, "self-signed.key");
     bool good = still_good(crt.path, key.path, names) && make_private(&key);
     if (!good)
         err = write_pair(&crt, &key, names, why);

@@ -10,4 +10,4 @@
  * those above it. NAMES: further DNS names or IP addresses, comma-separated, may be "". *ret_made tells whether new ones were
  * written. On failure a message is added to WHY. ERR_FORMAT (bad NAMES), ERR_SYSTEM, ERR_CRYPTO.
  */
-MUST_CHECK int selfsigned_ensure(const char *folder, const char *names, int *ret_made, struct text *why);
+MUST_CHECK int selfsigned_ensure(const char *dir, const char *names, int *ret_made, struct text *why);

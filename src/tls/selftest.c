@@ -30,12 +30,12 @@ static struct span said(const struct talk *t) {
 static bool use_own_cert(SSL *ssl) {
     EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *x = X509_new();
-    bool well = key && x && X509_set_version(x, X509_VERSION_3) == 1 && X509_gmtime_adj(X509_getm_notBefore(x), 0) &&
-                X509_gmtime_adj(X509_getm_notAfter(x), 60) && X509_set_pubkey(x, key) == 1 &&
-                X509_sign(x, key, EVP_sha256()) > 0 && SSL_use_cert_and_key(ssl, x, key, NULL, 1) == 1;
+    bool ok = key && x && X509_set_version(x, X509_VERSION_3) == 1 && X509_gmtime_adj(X509_getm_notBefore(x), 0) &&
+              X509_gmtime_adj(X509_getm_notAfter(x), 60) && X509_set_pubkey(x, key) == 1 &&
+              X509_sign(x, key, EVP_sha256()) > 0 && SSL_use_cert_and_key(ssl, x, key, NULL, 1) == 1;
     X509_free(x);
     EVP_PKEY_free(key);
-    return well;
+    return ok;
 }
 
 static bool begin(struct talk *t, const struct tls_server *s) {

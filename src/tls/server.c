@@ -160,7 +160,7 @@ struct tls_server *tls_server_new(const struct tls_policy *policy, struct certs 
     s->min_version = policy->min_version;
     s->strict_sni = policy->strict_sni;
     s->clients = policy->clients;
-    s->tells_client_cert = policy->tells_client_cert;
+    s->reports_client_cert = policy->reports_client_cert;
     s->nsuites = policy->nsuites;
     s->ngroups = policy->ngroups;
     buf_init(&s->alpn, 64 * 256);

@@ -60,8 +60,8 @@ static struct bucket_place *find_or_claim(const struct buckets *b, uint64_t tag,
     return found;
 }
 
-uint64_t bucket_book(const struct buckets *b, struct bucket *of, uint64_t bytes, uint64_t rate, uint64_t burst_ns,
-                     uint64_t now_ns) {
+uint64_t bucket_reserve(const struct buckets *b, struct bucket *of, uint64_t bytes, uint64_t rate, uint64_t burst_ns,
+                        uint64_t now_ns) {
     if (!of->place || LOAD(&of->place->tag) != of->tag)
         of->place = find_or_claim(b, of->tag, now_ns);
     uint64_t *until = of->place ? &of->place->until_ns : &of->own_ns;

@@ -41,5 +41,5 @@ struct bucket bucket_of(const struct buckets *b, struct span service, const uint
  * Books BYTES at RATE bytes a second (at least 1). Returns the time from which on they may move; that may have passed, by no
  * more than BURST_NS. A bucket that others have moved on for minutes counts as full.
  */
-uint64_t bucket_book(const struct buckets *b, struct bucket *of, uint64_t bytes, uint64_t rate, uint64_t burst_ns,
-                     uint64_t now_ns);
+uint64_t bucket_reserve(const struct buckets *b, struct bucket *of, uint64_t bytes, uint64_t rate, uint64_t burst_ns,
+                        uint64_t now_ns);

@@ -105,14 +105,15 @@ static int open_stats(struct child *c, int fd) {
 }
 
 /* Who counts has a row of its own; who neither counts nor tells has no board at all. */
-static int open_board(struct child *c, int fd) {
+static int open_scoreboard(struct child *c, int fd) {
     enum role role = c->setup.role;
     bool counts = role == ROLE_RELAY || role == ROLE_HANDSHAKER;
     if (!counts && role != ROLE_OBSERVER)
         return 0;
-    int err = board_map(fd, &c->board);
+    int err = scoreboard_map(fd, &c->scoreboard);
     if (err == 0 && counts)
-        err = c->setup.index < c->board.workers ? board_open_row(&c->board, fd, role, c->setup.index) : ERR_FORMAT;
+        err =
+            c->setup.index < c->scoreboard.workers ? scoreboard_open_row(&c->scoreboard, fd, role, c->setup.index) : ERR_FORMAT;
     return err;
 }
 
@@ -129,9 +130,9 @@ int child_begin(struct child *c, int control) {
     if (m.type == CONTROL_SETUP)
         err = control_read_setup(&m, &c->setup);
     if (err == 0)
-        err = open_board(c, m.fds[1]);
+        err = open_scoreboard(c, m.fds[1]);
     if (err == 0)
-        err = ring_map(m.fds[2], &c->voice.ring);
+        err = ring_map(m.fds[2], &c->log.ring);
     if (err == 0)
         err = open_stats(c, m.fds[3]);
     if (err < 0) {
@@ -142,9 +143,9 @@ int child_begin(struct child *c, int control) {
     close(m.fds[1]);
     close(m.fds[2]);
     close(m.fds[3]);
-    c->voice.role = c->setup.role;
-    c->voice.index = c->setup.index;
-    c->voice.level = LOG_LEVEL_INFO;
+    c->log.role = c->setup.role;
+    c->log.index = c->setup.index;
+    c->log.level = LOG_LEVEL_INFO;
     if (sched_getaffinity(0, sizeof(c->cpus), &c->cpus) == 0)
         take_cpu(c, c->setup.cpu);
     take_turn(c->setup.role);
@@ -157,25 +158,25 @@ static void say_missing(struct child *c, unsigned missing) {
         unsigned bit;
         const char *text;
     } lines[] = {
-        {WALLS_NO_USER, "not started as root: all roles run as the same user"},
-        {WALLS_NO_LANDLOCK,
+        {SANDBOX_NO_USER, "not started as root: all roles run as the same user"},
+        {SANDBOX_NO_LANDLOCK,
          "this kernel has no Landlock: files are guarded by the user's rights and the system call filter only"},
-        {WALLS_NO_PORTS, "this kernel's Landlock knows no TCP ports: relays could connect to others than the backends'"},
-        {WALLS_NO_SCOPES,
+        {SANDBOX_NO_PORTS, "this kernel's Landlock knows no TCP ports: relays could connect to others than the backends'"},
+        {SANDBOX_NO_SCOPES,
          "this kernel's Landlock has no scopes: signals are held back by the system call filter alone, and abstract Unix sockets "
          "are open to roles that may connect"},
-        {WALLS_NO_SECCOMP, "no system call filters in this kernel or build"},
+        {SANDBOX_NO_SECCOMP, "no system call filters in this kernel or build"},
     };
     for (size_t i = 0; i < ARRAY_LEN(lines); i++)
         if (missing & lines[i].bit)
-            voice_say(&c->voice, LOG_LEVEL_INFO, "walls: %s", lines[i].text);
+            log_msg(&c->log, LOG_LEVEL_INFO, "walls: %s", lines[i].text);
 }
 
-int child_close_walls(struct child *c, const struct walls *walls) {
+int child_enter_sandbox(struct child *c, const struct sandbox *sandbox) {
     char line[256];
     struct text why = text_of(line, sizeof(line));
     unsigned missing = 0;
-    int err = walls_close(c->setup.role, walls, &missing, &why);
+    int err = sandbox_enter(c->setup.role, sandbox, &missing, &why);
     if (err < 0)
         child_refuse(c, "%s: %s", role_name(c->setup.role), line);
     else if (c->setup.role == ROLE_OBSERVER)

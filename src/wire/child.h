@@ -8,11 +8,11 @@
 
 #include "base/defs.h"
 #include "base/ipc.h"
-#include "wire/board.h"
 #include "wire/control.h"
 #include "wire/event.h"
+#include "wire/sandbox.h"
+#include "wire/scoreboard.h"
 #include "wire/stats.h"
-#include "wire/walls.h"
 
 #define CHILD_SCRATCH_LEN (IPC_BODY_MAX + 2)
 
@@ -21,10 +21,10 @@ struct child {
     struct control_setup setup;
     cpu_set_t cpus;  /* that we may run on */
     int snapshot_fd; /* the configuration: snapshot_read() it, then close it */
-    struct board board;
+    struct scoreboard scoreboard;
     struct stats_page stats; /* our own counters */
     int stats_fd; /* everybody's: for the observer to read, for a relay's byte rates; they close it. -1 in other roles */
-    struct voice voice;
+    struct log log;
     uint8_t scratch[CHILD_SCRATCH_LEN]; /* for control messages */
 };
 
@@ -46,7 +46,7 @@ enum step child_recv(struct child *c, struct ipc_msg *ret, int *ret_err);
  * Gives up every right the role does not need, for good (walls.h): to be called when all is open that has to be. On failure
  * the supervisor has been told. ERR_NOT_FOUND, ERR_SYSTEM.
  */
-MUST_CHECK int child_close_walls(struct child *c, const struct walls *walls);
+MUST_CHECK int child_enter_sandbox(struct child *c, const struct sandbox *sandbox);
 
 /* Tells the supervisor why this child cannot serve; the caller then exits. */
 void child_refuse(struct child *c, const char *fmt, ...) PRINTF_LIKE(2, 3);

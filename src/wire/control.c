@@ -37,7 +37,7 @@ const struct ipc_rule control_to_child[] = {
     {CONTROL_IMPORT, 1, 0, 0},
     {CONTROL_SERVE, 0, 0, 0},
     {CONTROL_PING, 0, 0, 0},
-    {CONTROL_ROSTER, 1, 0, 0},
+    {CONTROL_PROCTAB, 1, 0, 0},
     {CONTROL_RING_END, 0, PEER_LEN, PEER_LEN},
     {CONTROL_STATE, 1, 0, 0},
     {CONTROL_REQUEST_CREDS, 1, 0, 0},

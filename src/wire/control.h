@@ -62,7 +62,7 @@ enum control_type {
     CONTROL_PING,    /* a role that does not answer PONG hangs */
     CONTROL_PONG,
     CONTROL_COMMAND,       /* observer: what an operator asks for */
-    CONTROL_ROSTER,        /* fds: the roster (wire/roster.h); replaces an earlier one; observer only */
+    CONTROL_PROCTAB,       /* fds: the roster (wire/proctab.h); replaces an earlier one; observer only */
     CONTROL_RING_END,      /* the writer of that ring is gone: read the rest, let it go; observer only */
     CONTROL_STATE,         /* fds: the supervisor's state, for a rehearsal of taking it over */
     CONTROL_REQUEST_CREDS, /* fds: snapshot; this and the next six: wire/control_creds.h */

@@ -31,9 +31,9 @@ static void pack(struct wr *w, const struct event *e) {
     wr_vec16(w, span_of(e->text.p, MIN(e->text.len, (size_t)EVENT_TEXT_MAX)));
     if (e->kind == EVENT_LINE)
         return;
-    struct facts lean = e->facts; /* nobody reads a certificate in a log */
+    struct conn_info lean = e->conn_info; /* nobody reads a certificate in a log */
     lean.id.cert = span_of(NULL, 0);
-    facts_pack(w, &lean);
+    conn_info_pack(w, &lean);
     pack_name(w, e->service);
     wr_vec8(w, e->reason ? span_str(err_name(e->reason)) : span_of(NULL, 0));
     wr_u8(w, e->alert);
@@ -56,8 +56,8 @@ bool event_put(struct ring *ring, const struct event *e) {
     return wr_end(&w) && ring_put(ring, wr_written(&w));
 }
 
-static void read_facts(struct rd *r, struct event *e) {
-    facts_unpack(r, &e->facts);
+static void read_conn_info(struct rd *r, struct event *e) {
+    conn_info_unpack(r, &e->conn_info);
     e->service = rd_vec16(r);
     struct span reason = rd_vec8(r);
     e->alert = rd_u8(r);
@@ -96,14 +96,14 @@ int event_read(struct span record, struct event *ret) {
     if (role >= ROLE_COUNT || ret->level > LOG_LEVEL_DEBUG || ret->text.len > EVENT_TEXT_MAX)
         r.bad = true;
     if (kind != EVENT_LINE)
-        read_facts(&r, ret);
+        read_conn_info(&r, ret);
     if (kind == EVENT_SESSION)
         read_session(&r, ret);
     return rd_end(&r) ? 0 : ERR_FORMAT;
 }
 
 /* Before the observer is there, or without it: the operator still has to learn of it. */
-static void say_to_stderr(const struct voice *v, struct span text) {
+static void say_to_stderr(const struct log *v, struct span text) {
     char line[EVENT_TEXT_MAX + 64];
     int n = snprintf(line, sizeof(line), "tls-off: %s.%u: %.*s\n", role_name(v->role), v->index, (int)text.len,
                      (const char *)text.p);
@@ -112,7 +112,7 @@ static void say_to_stderr(const struct voice *v, struct span text) {
         return;
 }
 
-void voice_say(struct voice *v, enum log_level level, const char *fmt, ...) {
+void log_msg(struct log *v, enum log_level level, const char *fmt, ...) {
     if (level > v->level)
         return;
     char text[EVENT_TEXT_MAX + 1];

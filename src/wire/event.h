@@ -11,14 +11,14 @@
 #include "base/ring.h"
 #include "base/span.h"
 #include "conf/conf.h"
-#include "wire/facts.h"
+#include "wire/conn_info.h"
 #include "wire/roles.h"
 
 enum event_kind { EVENT_LINE = 1, EVENT_SESSION, EVENT_FAILURE };
 
 #define EVENT_TEXT_MAX   1024
 #define EVENT_NAME_MAX   512 /* of a service, of a backend: longer ones are cut */
-#define EVENT_PACKED_MAX (FACTS_LEAN_MAX + EVENT_TEXT_MAX + 2 * EVENT_NAME_MAX + 256)
+#define EVENT_PACKED_MAX (CONN_INFO_LEAN_MAX + EVENT_TEXT_MAX + 2 * EVENT_NAME_MAX + 256)
 
 /* How one side of a session ended. */
 enum side_end { END_OPEN, END_CLOSE, END_TRUNCATED, END_RESET, END_CUT, END_COUNT };
@@ -33,12 +33,12 @@ struct event {
     uint16_t index;
     uint8_t level; /* enum log_level */
 
-    struct span text;    /* EVENT_LINE: the sentence. EVENT_FAILURE: detail ("waiting for client Finished"), may be empty */
-    struct facts facts;  /* EVENT_SESSION, EVENT_FAILURE; its service is an index of the writer's own */
-    struct span service; /* its name; empty = not known yet */
-    int reason;          /* enum err, 0 = well */
-    uint8_t alert;       /* with ERR_PEER_ALERT: its description */
-    struct span backend; /* EVENT_SESSION: as the configuration writes it; empty = none tried */
+    struct span text; /* EVENT_LINE: the sentence. EVENT_FAILURE: detail ("waiting for client Finished"), may be empty */
+    struct conn_info conn_info;   /* EVENT_SESSION, EVENT_FAILURE; its service is an index of the writer's own */
+    struct span service;          /* its name; empty = not known yet */
+    int reason;                   /* enum err, 0 = well */
+    uint8_t alert;                /* with ERR_PEER_ALERT: its description */
+    struct span backend;          /* EVENT_SESSION: as the configuration writes it; empty = none tried */
     uint64_t bytes_in, bytes_out; /* plain bytes from and to the client */
     uint32_t connect_us;
     uint64_t duration_us;
@@ -53,10 +53,10 @@ bool event_put(struct ring *ring, const struct event *e);
 MUST_CHECK int event_read(struct span record, struct event *ret);
 
 /* A role's own voice: who it is and where its lines go. Lines go to stderr while there is no ring. */
-struct voice {
+struct log {
     struct ring ring; /* shared == NULL: none yet */
     enum role role;
     uint16_t index;
     enum log_level level; /* lines above it are not put */
 };
-void voice_say(struct voice *v, enum log_level level, const char *fmt, ...) PRINTF_LIKE(3, 4);
+void log_msg(struct log *v, enum log_level level, const char *fmt, ...) PRINTF_LIKE(3, 4);

@@ -13,11 +13,11 @@
 
 /* Bits of the plane's flags. */
 enum {
-    PLANE_KEY_UPDATE_OWED = 1,
-    PLANE_NO_RENEGOTIATION_OWED = 2,
-    PLANE_CLOSE_SEEN = 4,
-    PLANE_CLOSE_SENT = 8,
-    PLANE_KNOWN = 15
+    RECORD_LAYER_KEY_UPDATE_OWED = 1,
+    RECORD_LAYER_NO_RENEGOTIATION_OWED = 2,
+    RECORD_LAYER_CLOSE_SEEN = 4,
+    RECORD_LAYER_CLOSE_SENT = 8,
+    RECORD_LAYER_KNOWN = 15
 };
 
 /* ---- writing ---- */
@@ -56,7 +56,7 @@ static void end_part(struct wr *w, size_t at) {
     w->p[at + 1] = (uint8_t)n;
 }
 
-static void pack_half(struct wr *w, const struct handoff_half *h) {
+static void pack_half(struct wr *w, const struct handoff_keys *h) {
     wr_u64(w, h->seq);
     wr_u64(w, h->explicit_nonce);
     wr_vec8(w, span_of(h->secret, sizeof(h->secret)));
@@ -64,9 +64,10 @@ static void pack_half(struct wr *w, const struct handoff_half *h) {
     wr_bytes(w, h->iv, sizeof(h->iv));
 }
 
-static void pack_plane(struct wr *w, const struct export_plane *p) {
-    unsigned flags = (p->key_update_owed ? PLANE_KEY_UPDATE_OWED : 0) | (p->close_seen ? PLANE_CLOSE_SEEN : 0) |
-                     (p->no_renegotiation_owed ? PLANE_NO_RENEGOTIATION_OWED : 0) | (p->close_sent ? PLANE_CLOSE_SENT : 0);
+static void pack_record_layer(struct wr *w, const struct export_record_layer *p) {
+    unsigned flags = (p->key_update_owed ? RECORD_LAYER_KEY_UPDATE_OWED : 0) | (p->close_seen ? RECORD_LAYER_CLOSE_SEEN : 0) |
+                     (p->no_renegotiation_owed ? RECORD_LAYER_NO_RENEGOTIATION_OWED : 0) |
+                     (p->close_sent ? RECORD_LAYER_CLOSE_SENT : 0);
     wr_u16(w, p->suite);
     wr_u16(w, p->out_max);
     wr_vec8(w, span_of(p->post, p->post_len));
@@ -104,7 +105,7 @@ void export_pack(struct wr *w, const struct export_session *s) {
     wr_vec8(w, s->reason);
     pack_flow(w, &s->up);
     pack_flow(w, &s->down);
-    pack_bytes(w, &s->carry);
+    pack_bytes(w, &s->partial);
     wr_u64(w, s->deadline_ms);
     wr_u64(w, s->timer_ms);
     wr_u64(w, s->idle_ms);
@@ -113,13 +114,13 @@ void export_pack(struct wr *w, const struct export_session *s) {
     wr_u32(w, s->connect_us);
     wr_u16(w, s->retries);
     pack_backend(w, s);
-    size_t facts = begin_part(w);
-    facts_pack(w, &s->facts);
-    end_part(w, facts);
-    size_t plane = begin_part(w);
+    size_t conn_info = begin_part(w);
+    conn_info_pack(w, &s->conn_info);
+    end_part(w, conn_info);
+    size_t record_layer = begin_part(w);
     if (s->flags & EXPORT_TLS)
-        pack_plane(w, &s->plane);
-    end_part(w, plane);
+        pack_record_layer(w, &s->record_layer);
+    end_part(w, record_layer);
 }
 
 /* ---- reading ---- */
@@ -169,7 +170,7 @@ static void unpack_key(struct rd *r, uint8_t *to, size_t n) {
         memcpy(to, s.p, n);
 }
 
-static void unpack_half(struct rd *r, struct handoff_half *ret) {
+static void unpack_half(struct rd *r, struct handoff_keys *ret) {
     ret->seq = rd_u64(r);
     ret->explicit_nonce = rd_u64(r);
     unpack_key(r, ret->secret, sizeof(ret->secret));
@@ -177,7 +178,7 @@ static void unpack_half(struct rd *r, struct handoff_half *ret) {
     rd_copy(r, ret->iv, sizeof(ret->iv));
 }
 
-static void unpack_plane(struct rd *r, uint8_t minor, struct export_plane *ret) {
+static void unpack_record_layer(struct rd *r, uint8_t minor, struct export_record_layer *ret) {
     bool later = minor > EXPORT_MINOR;
     ret->suite = rd_u16(r);
     ret->out_max = rd_u16(r);
@@ -191,11 +192,11 @@ static void unpack_plane(struct rd *r, uint8_t minor, struct export_plane *ret) 
     ret->renegotiations = rd_u8(r);
     ret->alert_seen = rd_u8(r);
     uint8_t flags = rd_u8(r);
-    ret->key_update_owed = flags & PLANE_KEY_UPDATE_OWED;
-    ret->no_renegotiation_owed = flags & PLANE_NO_RENEGOTIATION_OWED;
-    ret->close_seen = flags & PLANE_CLOSE_SEEN;
-    ret->close_sent = flags & PLANE_CLOSE_SENT;
-    refuse_if(r, flags > PLANE_KNOWN && !later);
+    ret->key_update_owed = flags & RECORD_LAYER_KEY_UPDATE_OWED;
+    ret->no_renegotiation_owed = flags & RECORD_LAYER_NO_RENEGOTIATION_OWED;
+    ret->close_seen = flags & RECORD_LAYER_CLOSE_SEEN;
+    ret->close_sent = flags & RECORD_LAYER_CLOSE_SENT;
+    refuse_if(r, flags > RECORD_LAYER_KNOWN && !later);
     ret->key_updates_in = rd_u32(r);
     ret->key_updates_out = rd_u32(r);
     unpack_half(r, &ret->in);
@@ -231,36 +232,36 @@ static void unpack_backend(struct rd *r, struct export_session *ret) {
 
 /* What facts of an older minor lack, all of it "not known" as zeros: since 0 sig_scheme, cert_sig, cert_key, cert_key_bits, no
  * verified client; since 1 served_as, cert_file. */
-static const uint8_t facts_grew[EXPORT_MINOR] = {9, 2, 0};
+static const uint8_t conn_info_grew[EXPORT_MINOR] = {9, 2, 0};
 
-static void unpack_facts(struct rd *r, uint8_t minor, struct facts *ret) {
-    static uint8_t older[FACTS_LEAN_MAX];
+static void unpack_conn_info(struct rd *r, uint8_t minor, struct conn_info *ret) {
+    static uint8_t older[CONN_INFO_LEAN_MAX];
     struct span packed = rd_vec16(r);
-    struct rd facts = rd_of(packed);
+    struct rd conn_info = rd_of(packed);
     if (minor < EXPORT_MINOR) {
-        size_t grew = facts_grew[minor];
+        size_t grew = conn_info_grew[minor];
         if (r->bad || packed.len > sizeof(older) - grew) {
             r->bad = true;
             return;
         }
         memset(older, 0, sizeof(older));
         memcpy(older, packed.p, packed.len);
-        facts = rd_of(span_of(older, packed.len + grew));
+        conn_info = rd_of(span_of(older, packed.len + grew));
     }
-    facts_unpack(&facts, ret);
-    end_of(&facts, minor > EXPORT_MINOR);
-    refuse_if(r, facts.bad);
+    conn_info_unpack(&conn_info, ret);
+    end_of(&conn_info, minor > EXPORT_MINOR);
+    refuse_if(r, conn_info.bad);
 }
 
 /* Facts and plane: parts with a length of their own, so that either can grow. */
 static void unpack_parts(struct rd *r, uint8_t minor, struct export_session *ret) {
-    unpack_facts(r, minor, &ret->facts);
-    struct rd plane = rd_of(rd_vec16(r));
+    unpack_conn_info(r, minor, &ret->conn_info);
+    struct rd record_layer = rd_of(rd_vec16(r));
     if (ret->flags & EXPORT_TLS)
-        unpack_plane(&plane, minor, &ret->plane);
+        unpack_record_layer(&record_layer, minor, &ret->record_layer);
     else
-        refuse_if(&plane, rd_left(&plane) > 0);
-    refuse_if(r, plane.bad || (ret->facts.tls_version != 0) != ((ret->flags & EXPORT_TLS) != 0));
+        refuse_if(&record_layer, rd_left(&record_layer) > 0);
+    refuse_if(r, record_layer.bad || (ret->conn_info.tls_version != 0) != ((ret->flags & EXPORT_TLS) != 0));
 }
 
 int export_unpack(struct span blob, uint8_t major, uint8_t minor, struct export_session *ret) {
@@ -279,7 +280,7 @@ int export_unpack(struct span blob, uint8_t major, uint8_t minor, struct export_
     ret->reason = rd_vec8(&r);
     unpack_flow(&r, &ret->up);
     unpack_flow(&r, &ret->down);
-    unpack_bytes(&r, &ret->carry);
+    unpack_bytes(&r, &ret->partial);
     ret->deadline_ms = unpack_time(&r);
     ret->timer_ms = unpack_time(&r);
     ret->idle_ms = unpack_span_of_time(&r);
@@ -292,6 +293,6 @@ int export_unpack(struct span blob, uint8_t major, uint8_t minor, struct export_
     end_of(&r, later);
     if (!r.bad)
         return 0;
-    secret_wipe(&ret->plane, sizeof(ret->plane));
+    secret_wipe(&ret->record_layer, sizeof(ret->record_layer));
     return ERR_FORMAT;
 }

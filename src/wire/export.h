@@ -12,7 +12,7 @@
 #pragma once
 
 #include "base/defs.h"
-#include "wire/facts.h"
+#include "wire/conn_info.h"
 #include "wire/handoff.h"
 
 #define EXPORT_MAJOR 1
@@ -28,9 +28,9 @@
 enum export_flag {
     EXPORT_TLS = 1 << 0,        /* there is a plane; otherwise bytes pass as they are */
     EXPORT_BACKEND_FD = 1 << 1, /* a descriptor of the backend's socket follows the client's */
-    EXPORT_EARLY = 1 << 2,      /* carry may hold whole records */
+    EXPORT_READ_AHEAD = 1 << 2, /* carry may hold whole records */
     EXPORT_CONNECTED = 1 << 3,  /* a backend took it */
-    EXPORT_IN_LINE = 1 << 4,    /* waits for the backlog of its backend */
+    EXPORT_QUEUED = 1 << 4,     /* waits for the backlog of its backend */
     EXPORT_CLIENT_SHUT = 1 << 5,
     EXPORT_CLIENT_FIN = 1 << 6,
     EXPORT_RESET_CLIENT = 1 << 7,
@@ -54,7 +54,7 @@ struct export_flow {
     struct export_bytes wait;
 };
 
-struct export_plane {
+struct export_record_layer {
     uint16_t suite, out_max;
     uint8_t post[4]; /* start of a handshake message that is not complete */
     uint8_t post_len;
@@ -62,7 +62,7 @@ struct export_plane {
     uint8_t renegotiations, alert_seen;
     bool key_update_owed, no_renegotiation_owed, close_seen, close_sent;
     uint32_t key_updates_in, key_updates_out;
-    struct handoff_half in, out;
+    struct handoff_keys in, out;
 };
 
 /* Spans borrow what was read or what is to be written. */
@@ -72,7 +72,7 @@ struct export_session {
     uint8_t client_end, backend_end;
     struct span reason; /* short name of the first fault (base/err.h); empty = none */
     struct export_flow up, down;
-    struct export_bytes carry;
+    struct export_bytes partial;
     uint64_t deadline_ms;   /* time left to the state's deadline, */
     uint64_t timer_ms;      /* to the next look at it; EXPORT_NEVER = none */
     uint64_t idle_ms;       /* since bytes last moved, */
@@ -89,8 +89,8 @@ struct export_session {
     uint8_t ntried;
     struct span tried[EXPORT_TRIED_MAX]; /* backends whose connect failed */
 
-    struct facts facts; /* facts.service means nothing here */
-    struct export_plane plane;
+    struct conn_info conn_info; /* facts.service means nothing here */
+    struct export_record_layer record_layer;
 };
 
 /* Packs one session into W. Keys are in W's memory then: the caller wipes it. */

@@ -21,10 +21,10 @@
 #define EXPORT_BATCH_MAX 96          /* sessions a message */
 #define EXPORT_BYTES_MAX (48 * 1024) /* waiting bytes a message */
 
-enum export_type { EXPORT_WILL = 1, EXPORT_BYTES, EXPORT_SESSIONS, EXPORT_TAKEN };
+enum export_type { EXPORT_LIVENESS = 1, EXPORT_BYTES, EXPORT_SESSIONS, EXPORT_TAKEN };
 
 /* Whose bytes are in a BYTES message. */
-enum export_part { EXPORT_PART_UP, EXPORT_PART_DOWN, EXPORT_PART_CARRY, EXPORT_PARTS };
+enum export_part { EXPORT_PART_UP, EXPORT_PART_DOWN, EXPORT_PART_PARTIAL, EXPORT_PARTS };
 
 /* What became of a session. */
 enum export_result {

@@ -5,18 +5,18 @@
 #include "base/err.h"
 
 /* Leads every body, so that a later generation may still read what an earlier one sends. */
-#define HANDOFF_VERSION   2
-#define HANDOFF_FACTS_MIN 60 /* facts with every address and text empty */
-#define HANDOFF_HALF_LEN  108
-#define OUT_MAX           16384 /* RFC 8446 5.1 */
+#define HANDOFF_VERSION  2
+#define HANDOFF_INFO_MIN 60 /* facts with every address and text empty */
+#define HANDOFF_KEYS_LEN 108
+#define OUT_MAX          16384 /* RFC 8446 5.1 */
 
 const struct ipc_rule handoff_rules[] = {
-    {HANDOFF_SESSION, 1, 2 + HANDOFF_FACTS_MIN + 2 * HANDOFF_HALF_LEN + 4, HANDOFF_BODY_MAX},
-    {HANDOFF_PASSTHROUGH, 1, 2 + HANDOFF_FACTS_MIN + 2, HANDOFF_BODY_MAX},
+    {HANDOFF_SESSION, 1, 2 + HANDOFF_INFO_MIN + 2 * HANDOFF_KEYS_LEN + 4, HANDOFF_BODY_MAX},
+    {HANDOFF_PASSTHROUGH, 1, 2 + HANDOFF_INFO_MIN + 2, HANDOFF_BODY_MAX},
     {0, 0, 0, 0},
 };
 
-static void pack_half(struct wr *w, const struct handoff_half *h) {
+static void pack_half(struct wr *w, const struct handoff_keys *h) {
     wr_u64(w, h->seq);
     wr_u64(w, h->explicit_nonce);
     wr_bytes(w, h->secret, sizeof(h->secret));
@@ -24,7 +24,7 @@ static void pack_half(struct wr *w, const struct handoff_half *h) {
     wr_bytes(w, h->iv, sizeof(h->iv));
 }
 
-static void unpack_half(struct rd *r, struct handoff_half *ret) {
+static void unpack_half(struct rd *r, struct handoff_keys *ret) {
     ret->seq = rd_u64(r);
     ret->explicit_nonce = rd_u64(r);
     rd_copy(r, ret->secret, sizeof(ret->secret));
@@ -34,14 +34,14 @@ static void unpack_half(struct rd *r, struct handoff_half *ret) {
 
 void handoff_pack(struct wr *w, const struct handoff *h, enum handoff_type type) {
     wr_u16(w, HANDOFF_VERSION);
-    facts_pack(w, &h->facts);
+    conn_info_pack(w, &h->conn_info);
     if (type == HANDOFF_SESSION) {
         pack_half(w, &h->in);
         pack_half(w, &h->out);
         wr_u16(w, h->out_max);
     }
-    w->bad = w->bad || h->early.len > HANDOFF_EARLY_MAX;
-    wr_vec16(w, h->early);
+    w->bad = w->bad || h->read_ahead.len > HANDOFF_READ_AHEAD_MAX;
+    wr_vec16(w, h->read_ahead);
 }
 
 int handoff_unpack(const struct ipc_msg *m, struct handoff *ret) {
@@ -52,7 +52,7 @@ int handoff_unpack(const struct ipc_msg *m, struct handoff *ret) {
     struct rd r = rd_of(m->body);
     if (rd_u16(&r) != HANDOFF_VERSION)
         return ERR_FORMAT;
-    facts_unpack(&r, &ret->facts);
+    conn_info_unpack(&r, &ret->conn_info);
     if (m->type == HANDOFF_SESSION) {
         unpack_half(&r, &ret->in);
         unpack_half(&r, &ret->out);
@@ -60,12 +60,12 @@ int handoff_unpack(const struct ipc_msg *m, struct handoff *ret) {
         if (ret->out_max == 0 || ret->out_max > OUT_MAX)
             r.bad = true;
     }
-    ret->early = rd_vec16(&r);
-    if (ret->early.len > HANDOFF_EARLY_MAX)
+    ret->read_ahead = rd_vec16(&r);
+    if (ret->read_ahead.len > HANDOFF_READ_AHEAD_MAX)
         r.bad = true;
 
     /* Keys belong to a version and a suite; bytes passed through belong to neither. */
-    if ((m->type == HANDOFF_SESSION) != (ret->facts.tls_version != 0))
+    if ((m->type == HANDOFF_SESSION) != (ret->conn_info.tls_version != 0))
         r.bad = true;
     return rd_end(&r) ? 0 : ERR_FORMAT;
 }

@@ -5,20 +5,20 @@
 #pragma once
 
 #include "base/ipc.h"
-#include "wire/facts.h"
+#include "wire/conn_info.h"
 
 enum handoff_type {
     HANDOFF_SESSION = 1,     /* fds: client */
     HANDOFF_PASSTHROUGH = 2, /* fds: client; no keys, EARLY goes to the backend as it is */
 };
 
-#define HANDOFF_EARLY_MAX (40 * 1024)
-#define HANDOFF_BODY_MAX  (HANDOFF_EARLY_MAX + FACTS_PACKED_MAX + 1024)
+#define HANDOFF_READ_AHEAD_MAX (40 * 1024)
+#define HANDOFF_BODY_MAX       (HANDOFF_READ_AHEAD_MAX + CONN_INFO_PACKED_MAX + 1024)
 
 extern const struct ipc_rule handoff_rules[];
 
 /* One direction's keys as the record plane keeps them. */
-struct handoff_half {
+struct handoff_keys {
     uint64_t seq;
     uint64_t explicit_nonce;
     uint8_t secret[48];
@@ -27,10 +27,10 @@ struct handoff_half {
 };
 
 struct handoff {
-    struct facts facts;
-    struct handoff_half in, out; /* from and to the client */
+    struct conn_info conn_info;
+    struct handoff_keys in, out; /* from and to the client */
     uint16_t out_max;            /* plain bytes a record to the client may hold */
-    struct span early;           /* bytes of the client's behind the handshake, not yet opened */
+    struct span read_ahead;      /* bytes of the client's behind the handshake, not yet opened */
 };
 
 /* Packs into W. The keys are in W's memory then: the caller wipes it after sending. */

@@ -3,7 +3,7 @@
 #include "base/err.h"
 
 #define ASK_MIN  (4 + 4 + 2 + 1 + 16 + 2 + 1)
-#define ASK_MAX  (ASK_MIN + FACTS_NAME_MAX + 255)
+#define ASK_MAX  (ASK_MIN + CONN_INFO_NAME_MAX + 255)
 #define PAGE_MIN (4 + 4 + 2)
 
 const struct ipc_rule listing_to_relay[] = {
@@ -65,7 +65,7 @@ bool listing_page_add(struct listing_page *p, const struct listing_row *row) {
     wr_u64(w, row->idle_ms);
     wr_u32(w, row->connect_us);
     wr_u16(w, row->retries);
-    wr_vec16(w, row->facts);
+    wr_vec16(w, row->conn_info);
     if (!wr_end(w)) {
         p->w = before;
         return false;
@@ -92,7 +92,7 @@ int listing_read(const struct ipc_msg *m, struct listing_reader *ret) {
     return 0;
 }
 
-int listing_read_row(struct listing_reader *l, struct listing_row *ret, struct facts *ret_facts) {
+int listing_read_row(struct listing_reader *l, struct listing_row *ret, struct conn_info *ret_conn_info) {
     struct listing_row row = {.state = rd_u8(&l->r)};
     row.service = rd_vec8(&l->r);
     row.backend = rd_vec16(&l->r);
@@ -103,12 +103,12 @@ int listing_read_row(struct listing_reader *l, struct listing_row *ret, struct f
     row.idle_ms = rd_u64(&l->r);
     row.connect_us = rd_u32(&l->r);
     row.retries = rd_u16(&l->r);
-    row.facts = rd_vec16(&l->r);
-    struct rd facts = rd_of(row.facts);
+    row.conn_info = rd_vec16(&l->r);
+    struct rd conn_info = rd_of(row.conn_info);
     if (l->rows == 0 || l->r.bad || row.state >= LISTING_STATES)
         return ERR_FORMAT;
-    facts_unpack(&facts, ret_facts);
-    if (!rd_end(&facts) || (--l->rows == 0 && !rd_end(&l->r)))
+    conn_info_unpack(&conn_info, ret_conn_info);
+    if (!rd_end(&conn_info) || (--l->rows == 0 && !rd_end(&l->r)))
         return ERR_FORMAT;
     *ret = row;
     return 0;

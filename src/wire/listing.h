@@ -12,7 +12,7 @@
 #include "base/rd.h"
 #include "base/span.h"
 #include "base/wr.h"
-#include "wire/facts.h"
+#include "wire/conn_info.h"
 
 #define LISTING_ROWS_MAX 64   /* a page */
 #define LISTING_SCAN     1024 /* sessions looked at for a page */
@@ -36,7 +36,7 @@ struct listing_ask {
 MUST_CHECK int listing_ask_send(int fd, const struct listing_ask *a);
 MUST_CHECK int listing_ask_read(const struct ipc_msg *m, struct listing_ask *ret);
 
-enum listing_state { LISTING_CONNECTING, LISTING_OPEN, LISTING_CLOSING, LISTING_MOVING, LISTING_STATES };
+enum listing_state { LISTING_CONNECTING, LISTING_OPEN, LISTING_CLOSING, LISTING_MIGRATING, LISTING_STATES };
 
 struct listing_row {
     uint8_t state;       /* enum listing_state */
@@ -47,7 +47,7 @@ struct listing_row {
     uint64_t idle_ms;
     uint32_t connect_us;
     uint16_t retries;
-    struct span facts; /* packed */
+    struct span conn_info; /* packed */
 };
 
 /* A page being written, and sent with what comes next (LISTING_END: nothing). */
@@ -69,4 +69,4 @@ struct listing_reader {
     uint16_t rows; /* still to come */
 };
 MUST_CHECK int listing_read(const struct ipc_msg *m, struct listing_reader *ret);
-MUST_CHECK int listing_read_row(struct listing_reader *l, struct listing_row *ret, struct facts *ret_facts);
+MUST_CHECK int listing_read_row(struct listing_reader *l, struct listing_row *ret, struct conn_info *ret_conn_info);

@@ -229,9 +229,9 @@ static int open_area(int fd, size_t number, struct stats_page *ret) {
     p.area = map(fd, fd < 0 ? 0 : stats_area_off(number), STATS_AREA_SIZE);
     p.buckets = fd < 0 ? map(fd, 0, BUCKETS_SIZE) : NULL;
     p.index = calloc(INDEX_SLOTS, sizeof(*p.index));
-    bool well = p.area && p.index && (fd >= 0 || p.buckets);
-    well = well && (fd < 0 || (pread(fd, &head, sizeof(head), 0) == (ssize_t)sizeof(head) && pwrite(fd, &touched, 1, at) == 1));
-    if (!well) {
+    bool ok = p.area && p.index && (fd >= 0 || p.buckets);
+    ok = ok && (fd < 0 || (pread(fd, &head, sizeof(head), 0) == (ssize_t)sizeof(head) && pwrite(fd, &touched, 1, at) == 1));
+    if (!ok) {
         stats_close(&p);
         return ERR_SYSTEM;
     }
@@ -282,7 +282,7 @@ void stats_close(struct stats_page *p) {
     *p = (struct stats_page){.statm_fd = -1};
 }
 
-int stats_bury(int fd, enum role role, uint16_t index, unsigned parity) {
+int stats_release(int fd, enum role role, uint16_t index, unsigned parity) {
     struct stats_page p;
     int err = open_of(fd, role, index, parity, &p);
     if (err == 0)

@@ -73,7 +73,7 @@ MUST_CHECK int stats_open_private(struct stats_page *ret);
 void stats_close(struct stats_page *p);
 
 /* The supervisor, when a process has ended: what was "now" in its area is so no more. ERR_FORMAT, ERR_SYSTEM (errno). */
-MUST_CHECK int stats_bury(int fd, enum role role, uint16_t index, unsigned parity);
+MUST_CHECK int stats_release(int fd, enum role role, uint16_t index, unsigned parity);
 
 /*
  * The block of a label, made when it is not there; that of "other" when there is no room. Never NULL, valid as long as the

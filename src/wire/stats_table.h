@@ -19,12 +19,12 @@
     X(STATS_TRUNCATIONS, "truncations", false, "Sessions whose client ended TCP without close_notify.")                        \
     X(STATS_CONNECTS_FAILED, "connects_failed", false, "Connects to backends that failed.")                                    \
     X(STATS_BACKLOG_FULL, "backlog_full", false, "Sessions that met a full queue of a backend.")                               \
-    X(STATS_LEFT_OUT, "left_out", false, "Times a backend was left out after failed connects.")                                \
+    X(STATS_EJECTED, "left_out", false, "Times a backend was left out after failed connects.")                                 \
     X(STATS_KEY_UPDATES_IN, "key_updates_in", false, "KeyUpdates received.")                                                   \
     X(STATS_KEY_UPDATES_OUT, "key_updates_out", false, "KeyUpdates sent.")                                                     \
     X(STATS_THROTTLED, "throttled", false, "Times a session waited for its client's byte rate.")                               \
     X(STATS_COUNT, "count", false, "Ends with this reason.")                                                                   \
-    X(STATS_OUT_NOW, "out_now", true, "Relays that leave this backend out at present.")                                        \
+    X(STATS_EJECTED_NOW, "out_now", true, "Relays that leave this backend out at present.")                                    \
     X(STATS_FULL_NOW, "full_now", true, "Relays that found the queue of this backend full and have had no success since.")     \
     X(STATS_NO_ADDRESS_NOW, "no_address_now", true, "Relays that know no address of this backend's name.")                     \
     X(STATS_LAST_FAULT, "last_fault", false, "The last fault of this backend (wire/backend_fault.h); not added up.")
@@ -48,8 +48,8 @@
     X(STATS_ACCEPT_PAUSES, "accept_pauses", false, "Times accepting paused: no descriptors or memory.")                        \
     X(STATS_HANDED_OVER, "handed_over", false, "Sessions a handshaker gave to relays.")                                        \
     X(STATS_TAKEN, "taken", false, "Sessions a relay took from handshakers.")                                                  \
-    X(STATS_MOVED_OUT, "moved_out", false, "Sessions a relay gave to another relay.")                                          \
-    X(STATS_MOVED_IN, "moved_in", false, "Sessions a relay took from another relay.")                                          \
+    X(STATS_MIGRATED_OUT, "moved_out", false, "Sessions a relay gave to another relay.")                                       \
+    X(STATS_MIGRATED_IN, "moved_in", false, "Sessions a relay took from another relay.")                                       \
     X(STATS_REFUSED, "refused", false, "Sessions that could not be taken over.")                                               \
     X(STATS_GAVE_WAY, "gave_way", false, "Unfinished handshakes that gave way to others.")                                     \
     X(STATS_GAVE_WAY_MS, "gave_way_ms", true, "When one last did, monotonic milliseconds; 0 = none has.")                      \

@@ -18,10 +18,10 @@ static bool family_ok(const struct addr *a) {
 }
 
 static void check(const struct handoff *h, const struct ipc_msg *m) {
-    const struct facts *f = &h->facts;
+    const struct conn_info *f = &h->conn_info;
     MUST(family_ok(&f->client) && family_ok(&f->peer) && family_ok(&f->local));
-    MUST(f->sni.len <= 255 && f->alpn.len <= 255 && f->ja4.len <= FACTS_JA4_MAX);
-    MUST(h->early.len <= HANDOFF_EARLY_MAX && h->out_max <= 16384);
+    MUST(f->sni.len <= 255 && f->alpn.len <= 255 && f->ja4.len <= CONN_INFO_JA4_MAX);
+    MUST(h->read_ahead.len <= HANDOFF_READ_AHEAD_MAX && h->out_max <= 16384);
     MUST((m->type == HANDOFF_SESSION) == (f->tls_version == 0x0303 || f->tls_version == 0x0304));
 
     struct wr w = wr_of(again, sizeof(again));

@@ -31,7 +31,7 @@ static struct buf pending, answer;
 static bool meddled;
 static unsigned dummies; /* ChangeCipherSpec records of our making */
 
-static void hear_client(void) {
+static void receive_client(void) {
     uint8_t bytes[16 * 1024];
     (void)SSL_do_handshake(client); /* progress shows in the bytes */
     ERR_clear_error();
@@ -97,7 +97,7 @@ static void meet(uint8_t choice) {
     struct hello hello;
     size_t wire_len;
     int err = 0;
-    hear_client();
+    receive_client();
     if (choice & 0xf0)
         cut_hello((size_t)(choice >> 4) * (choice >> 4));
     MUST(hello_find(&(struct hello_scan){0}, buf_span(&pending), scratch, &message, &wire_len, &err) == STEP_DONE);
@@ -172,7 +172,7 @@ static enum step one_op(struct rd *r) {
     switch (rd_u8(r) % OP_COUNT) {
     case OP_HONEST:
         answer_client();
-        hear_client();
+        receive_client();
         return STEP_WANT_READ;
     case OP_RAW:
         s = rd_vec8(r);
@@ -210,10 +210,10 @@ static void finish(enum step step) {
     MUST(step == STEP_DONE || err == ERR_LEAVE);
     MUST(err == 0 || meddled);
     if (err == 0) {
-        MUST(plane_valid(&result.plane));
-        plane_wipe(&result.plane);
+        MUST(record_layer_valid(&result.record_layer));
+        record_layer_wipe(&result.record_layer);
         answer_client();
-        hear_client();
+        receive_client();
         MUST(meddled || SSL_is_init_finished(client));
     }
 }
@@ -241,7 +241,7 @@ static void run(uint8_t choice, struct rd *r) {
         step = take(SIZE_MAX);
         answer_client();
         if (step == STEP_WANT_READ)
-            hear_client();
+            receive_client();
     }
     MUST(meddled || step == STEP_DONE);
     finish(step);

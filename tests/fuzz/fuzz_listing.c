@@ -8,14 +8,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void read_page(const struct ipc_msg *m) {
     struct listing_reader l;
     struct listing_row row;
-    struct facts f;
+    struct conn_info f;
     unsigned rows = 0;
     int err = listing_read(m, &l);
     while (err == 0 && l.rows > 0) {
         err = listing_read_row(&l, &row, &f);
         MUST(err == 0 || err == ERR_FORMAT);
         if (err == 0)
-            MUST(++rows <= LISTING_ROWS_MAX && row.state < LISTING_STATES && row.facts.len <= m->body.len);
+            MUST(++rows <= LISTING_ROWS_MAX && row.state < LISTING_STATES && row.conn_info.len <= m->body.len);
     }
 }
 

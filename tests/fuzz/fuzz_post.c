@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct record_peer peer;
 
-static bool one_alert(struct plane *p, struct span body) {
+static bool one_alert(struct record_layer *p, struct span body) {
     int err = 0;
     enum step step = post_alert(p, peer.suite, body, &err);
     if (step == STEP_DONE)
@@ -34,7 +34,7 @@ static bool one_alert(struct plane *p, struct span body) {
 }
 
 /* The same bytes, one a record. */
-static int byte_by_byte(struct plane *p, struct span body) {
+static int byte_by_byte(struct record_layer *p, struct span body) {
     bool rekeyed = false;
     int rc = 0;
     for (size_t i = 0; i < body.len && rc == 0; i++) {
@@ -44,15 +44,15 @@ static int byte_by_byte(struct plane *p, struct span body) {
     return rc;
 }
 
-static bool one_handshake(struct plane *p, struct span body) {
-    struct plane before = *p, other = *p;
+static bool one_handshake(struct record_layer *p, struct span body) {
+    struct record_layer before = *p, other = *p;
     bool rekeyed = false;
     int rc = post_handshake(p, peer.suite, body, &rekeyed);
     MUST(rc == 0 || rc == ERR_RECORD_TYPE || rc == ERR_RECORD_DECODE || rc == ERR_RECORD_ILLEGAL || rc == ERR_RECORD_FLOOD);
     MUST(rekeyed == (p->key_updates_in != before.key_updates_in));
     MUST(rekeyed == (memcmp(&p->in, &before.in, sizeof p->in) != 0));
     MUST(memcmp(&p->out, &before.out, sizeof p->out) == 0);
-    if (peer.suite->version == TLS_1_2 && body.len > 0 && before.idle_records < PLANE_IDLE_MAX) {
+    if (peer.suite->version == TLS_1_2 && body.len > 0 && before.idle_records < RECORD_LAYER_IDLE_MAX) {
         MUST(byte_by_byte(&other, body) == rc);
         MUST(rc || (other.post_len == p->post_len && memcmp(other.post, p->post, p->post_len) == 0));
         MUST(other.renegotiations == p->renegotiations && other.no_renegotiation_owed == p->no_renegotiation_owed);
@@ -63,7 +63,7 @@ static bool one_handshake(struct plane *p, struct span body) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct rd r = rd_of(span_of(data, size));
     peer_init(&peer, suite_at(rd_u8(&r) % 9), &engine_libcrypto);
-    struct plane *p = &peer.plane;
+    struct record_layer *p = &peer.record_layer;
 
     bool going = true;
     while (going && !r.bad && rd_left(&r) > 0) {
@@ -72,12 +72,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (kind % 4 == 0)
             going = one_alert(p, body);
         else if (kind % 4 == 1)
-            plane_progress(p, body.len); /* data came or went */
+            record_layer_progress(p, body.len); /* data came or went */
         else
             going = one_handshake(p, body);
-        MUST(plane_valid(p));
-        MUST(p->idle_records <= PLANE_IDLE_MAX && p->idle_records >= -PLANE_SAVED_MAX);
-        MUST(p->renegotiations <= PLANE_RENEGOTIATIONS_MAX);
+        MUST(record_layer_valid(p));
+        MUST(p->idle_records <= RECORD_LAYER_IDLE_MAX && p->idle_records >= -RECORD_LAYER_SAVED_MAX);
+        MUST(p->renegotiations <= RECORD_LAYER_RENEGOTIATIONS_MAX);
     }
     return 0;
 }

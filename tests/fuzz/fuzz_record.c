@@ -24,9 +24,9 @@ static uint8_t expected[WIRE_MAX]; /* data sealed and not yet handed out */
 static size_t wire_len, expected_len;
 static bool tainted; /* something was sent that a peer of ours would not send: the plane may fail from here on */
 
-static void check_opened(const struct plane_opened *o, size_t in_len) {
+static void check_opened(const struct record_layer_opened *o, size_t in_len) {
     size_t sum = 0;
-    MUST(o->consumed <= in_len && o->niov <= PLANE_IOV_MAX);
+    MUST(o->consumed <= in_len && o->niov <= RECORD_LAYER_IOV_MAX);
     for (unsigned i = 0; i < o->niov; i++) {
         const uint8_t *p = o->iov[i].iov_base;
         MUST(p >= wire && p + o->iov[i].iov_len <= wire + in_len);
@@ -42,19 +42,19 @@ static void check_opened(const struct plane_opened *o, size_t in_len) {
 
 /* Gives the plane the first LEN bytes sent. False when the session is over. */
 static bool flush(size_t len) {
-    struct plane_opened o;
+    struct record_layer_opened o;
     enum step step;
     do {
-        uint32_t updates = peer.plane.key_updates_in;
-        step = plane_open(&peer.plane, &peer.contexts, wire, len, &o);
+        uint32_t updates = peer.record_layer.key_updates_in;
+        step = record_layer_open(&peer.record_layer, &peer.contexts, wire, len, &o);
         MUST(step == STEP_DONE || step == STEP_WANT_READ || step == STEP_EOF || step == STEP_FAILED);
-        MUST((step == STEP_FAILED) == (o.err != 0) && plane_valid(&peer.plane));
+        MUST((step == STEP_FAILED) == (o.err != 0) && record_layer_valid(&peer.record_layer));
         MUST(o.err == 0 || err_known(o.err));
         check_opened(&o, len);
         memmove(wire, wire + o.consumed, wire_len - o.consumed);
         wire_len -= o.consumed;
         len -= o.consumed;
-        for (; updates != peer.plane.key_updates_in; updates++)
+        for (; updates != peer.record_layer.key_updates_in; updates++)
             peer_next_key(&peer, &peer.out);
     } while (step == STEP_DONE);
     MUST(step != STEP_FAILED || tainted);
@@ -64,13 +64,13 @@ static bool flush(size_t len) {
 
 /* The plane writes what it owes; the peer must understand it. */
 static bool control(void) {
-    uint8_t out[PLANE_CONTROL_MAX];
+    uint8_t out[RECORD_LAYER_CONTROL_MAX];
     size_t n = 0;
     enum content_type type;
     struct span plain;
-    bool owed = plane_control_owed(&peer.plane);
-    MUST(plane_control(&peer.plane, &peer.contexts, out, &n) == 0);
-    MUST(owed == (n > 0) && n <= sizeof out && !plane_control_owed(&peer.plane));
+    bool owed = record_layer_control_owed(&peer.record_layer);
+    MUST(record_layer_control(&peer.record_layer, &peer.contexts, out, &n) == 0);
+    MUST(owed == (n > 0) && n <= sizeof out && !record_layer_control_owed(&peer.record_layer));
     if (n == 0)
         return true;
     MUST(record_frame(peer.suite, out, n) == (int)n);
@@ -162,6 +162,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         going = one_op(&r);
     if (going && flush(wire_len) && !tainted)
         MUST(wire_len == 0 && expected_len == 0);
-    plane_wipe(&peer.plane);
+    record_layer_wipe(&peer.record_layer);
     return 0;
 }

@@ -67,7 +67,7 @@ static void say(uint8_t amount) {
 
 /* Without data between them only so many are borne. */
 static void update_key(bool ask) {
-    if (!bench.way.suite || bench.way.suite->version != TLS_1_3 || !may_speak() || updates_in_a_row == PLANE_IDLE_MAX)
+    if (!bench.way.suite || bench.way.suite->version != TLS_1_3 || !may_speak() || updates_in_a_row == RECORD_LAYER_IDLE_MAX)
         return;
     client_update_key(ask);
     updates_in_a_row++;
@@ -204,9 +204,9 @@ static void choose(struct rd *r) {
     static const uint16_t limits[] = {RECORD_PLAIN_MAX, 1, 64, 512, 1400};
     struct bench_way way = {.suite = suite_at(rd_u8(r) % 10)}; /* the tenth is none */
     uint8_t flags = rd_u8(r);
-    way.early = rd_u8(r) * (size_t)140;
+    way.read_ahead = rd_u8(r) * (size_t)140;
     way.out_max = limits[rd_u8(r) % ARRAY_LEN(limits)];
-    way.early_torn = flags & 1;
+    way.read_ahead_torn = flags & 1;
     way.no_accept = flags & 2;
     way.client_sndbuf = flags & 4 ? 1 : 0;
     way.backend_sndbuf = flags & 8 ? 1 : 0;

@@ -22,10 +22,10 @@ static void make_ring(void) {
     struct creds store;
     char line[256];
     struct text why = text_of(line, sizeof(line));
-    char *folder = make_folder();
+    char *dir = make_dir();
     for (size_t i = 0; i < ARRAY_LEN(types); i++) {
         EVP_PKEY *key = make_key(types[i]);
-        items[i] = (struct store_item){.file = make_path(folder, types[i]), .kind = (enum creds_kind)i, .key = key};
+        items[i] = (struct store_item){.file = make_path(dir, types[i]), .kind = (enum creds_kind)i, .key = key};
         key_write(items[i].file, key, FORM_PKCS8, NULL);
         sizes[i] = (size_t)EVP_PKEY_get_size(key);
     }
@@ -41,7 +41,7 @@ static void make_ring(void) {
     keyring_commit(ring);
     creds_unmap(&store);
     close(fd);
-    make_folder_remove(folder);
+    make_dir_remove(dir);
 }
 
 /* The first byte: how the message comes (0: as it is; else with a set and key that are there, so that more gets further). */

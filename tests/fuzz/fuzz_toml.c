@@ -48,24 +48,24 @@ static void through_snapshot(const struct conf *c) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const struct conf_probes probes = {.suite_at = suite_at, .group_at = group_at};
+    static const struct conf_capabilities capabilities = {.suite_at = suite_at, .group_at = group_at};
     struct faults f;
-    faults_init(&f);
-    struct load l = {.conf = conf_new(), .faults = &f, .probes = &probes, .file = "f.toml", .dir = "/d"};
+    diagnostics_init(&f);
+    struct load l = {.conf = conf_new(), .faults = &f, .capabilities = &capabilities, .file = "f.toml", .dir = "/d"};
     load_defaults(&l);
     if (load_schema(&l, (const char *)data, size)) {
         load_environment(&l);
         check_keys(&l);
     }
     toml_free(l.root);
-    faults_close(&f);
-    if (f.len != (f.text ? strlen(f.text) : 0) || f.len >= FAULTS_TEXT_MAX)
+    diagnostics_close(&f);
+    if (f.len != (f.text ? strlen(f.text) : 0) || f.len >= DIAGNOSTICS_TEXT_MAX)
         abort();
     if (f.errors == 0) {
         add_cert(l.conf);
         through_snapshot(l.conf);
     }
     conf_free(l.conf);
-    faults_fini(&f);
+    diagnostics_fini(&f);
     return 0;
 }

@@ -105,10 +105,10 @@ static inline int shop_add_files(struct shop *s, const char *cert, const char *k
     return err;
 }
 
-static inline int shop_add_folder(struct shop *s, const char *folder, struct text *why) {
+static inline int shop_add_dir(struct shop *s, const char *dir, struct text *why) {
     char command[600], name[512];
-    int err = cert_load_folder(s->load, folder, why, shop_warn, s);
-    snprintf(command, sizeof(command), "ls %s/*.key %s/*.pem 2>/dev/null", folder, folder);
+    int err = cert_load_dir(s->load, dir, why, shop_warn, s);
+    snprintf(command, sizeof(command), "ls %s/*.key %s/*.pem 2>/dev/null", dir, dir);
     FILE *list = popen(command, "r");
     while (list && fgets(name, sizeof(name), list)) {
         name[strcspn(name, "\n")] = '\0';

@@ -18,7 +18,7 @@
 /* Key generation is slow, so every test shares these. */
 static struct {
     EVP_PKEY *rsa, *rsa2, *p256, *p256b, *p384, *ed25519;
-    char *folder;
+    char *dir;
 } m;
 
 static char why_bytes[4096];
@@ -42,7 +42,7 @@ static inline int teardown_all(void **state) {
 }
 
 static inline int setup(void **state) {
-    m.folder = make_folder();
+    m.dir = make_dir();
     why = text_of(why_bytes, sizeof(why_bytes));
     *state = shop_new();
     return *state ? 0 : -1;
@@ -50,21 +50,21 @@ static inline int setup(void **state) {
 
 static inline int teardown(void **state) {
     shop_free(*state);
-    make_folder_remove(m.folder);
+    make_dir_remove(m.dir);
     return 0;
 }
 
-static inline const char *in_folder(const char *name) {
-    return make_path(m.folder, name);
+static inline const char *in_dir(const char *name) {
+    return make_path(m.dir, name);
 }
 
 /* Writes a pair of files and adds it. */
 static inline int add_spec(struct shop *c, EVP_PKEY *key, const struct make_spec *spec) {
     X509 *x = make_cert(key, spec);
-    make_pem(in_folder("cert.pem"), x, NULL, NULL, NULL);
-    make_pem(in_folder("key.pem"), NULL, NULL, NULL, key);
+    make_pem(in_dir("cert.pem"), x, NULL, NULL, NULL);
+    make_pem(in_dir("key.pem"), NULL, NULL, NULL, key);
     X509_free(x);
-    return shop_add_files(c, in_folder("cert.pem"), in_folder("key.pem"), &why);
+    return shop_add_files(c, in_dir("cert.pem"), in_dir("key.pem"), &why);
 }
 
 static inline void add(struct shop *c, EVP_PKEY *key, const char *cn, const char *san) {
@@ -87,7 +87,7 @@ static inline void assert_refused(struct shop *c, int err, int want, const char 
 }
 
 static inline int add_pair(struct shop *c) {
-    return shop_add_files(c, in_folder("cert.pem"), in_folder("key.pem"), &why);
+    return shop_add_files(c, in_dir("cert.pem"), in_dir("key.pem"), &why);
 }
 
 /* ---- a handshake in memory ---- */
@@ -128,8 +128,8 @@ static inline const char *served(struct shop *c, const char *name, const char *c
 static inline void write_good_pair(void) {
     const struct make_spec spec = {.cn = "x", .san = "DNS:www.example.org"};
     X509 *x = make_cert(m.p256, &spec);
-    make_pem(in_folder("cert.pem"), x, NULL, NULL, NULL);
-    make_pem(in_folder("key.pem"), NULL, NULL, NULL, m.p256);
+    make_pem(in_dir("cert.pem"), x, NULL, NULL, NULL);
+    make_pem(in_dir("key.pem"), NULL, NULL, NULL, m.p256);
     X509_free(x);
 }
 
@@ -137,8 +137,8 @@ static inline void write_named(const char *cert, const char *key, EVP_PKEY *pkey
     const struct make_spec spec = {.cn = cn};
     X509 *x = make_cert(pkey, &spec);
     bool same = key && strcmp(cert, key) == 0;
-    make_pem(in_folder(cert), x, NULL, NULL, same ? pkey : NULL);
+    make_pem(in_dir(cert), x, NULL, NULL, same ? pkey : NULL);
     if (key && !same)
-        make_pem(in_folder(key), NULL, NULL, NULL, pkey);
+        make_pem(in_dir(key), NULL, NULL, NULL, pkey);
     X509_free(x);
 }

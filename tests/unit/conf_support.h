@@ -52,11 +52,11 @@ static int stub_client_file(void *creds, const char *file, struct text *why, con
     return ERR_FORMAT;
 }
 
-static int stub_selfsigned(const char *folder, int *ret_made, struct text *why) {
+static int stub_selfsigned(const char *dir, int *ret_made, struct text *why) {
     *ret_made = 1;
-    if (!strstr(folder, "bad"))
+    if (!strstr(dir, "bad"))
         return 0;
-    text_addf(why, "%s cannot be made", folder);
+    text_addf(why, "%s cannot be made", dir);
     return ERR_SYSTEM;
 }
 
@@ -95,7 +95,7 @@ static bool stub_engine_usable(const char *name) {
     return true;
 }
 
-static const struct conf_probes stub_probes = {
+static const struct conf_capabilities stub_capabilities = {
     .add_service = stub_service,
     .add_certs = stub_certs,
     .add_client_ca = stub_client_file,
@@ -110,14 +110,15 @@ static const struct conf_probes stub_probes = {
 
 /* The steps of conf_load_file() that look at the text alone, as "t.toml" in "/etc/tls-off". NULL when anything is wrong. */
 static inline struct conf *load_text(const char *text, size_t len, struct faults *f) {
-    struct load l = {.conf = conf_new(), .faults = f, .probes = &stub_probes, .file = "t.toml", .dir = "/etc/tls-off"};
+    struct load l = {
+        .conf = conf_new(), .faults = f, .capabilities = &stub_capabilities, .file = "t.toml", .dir = "/etc/tls-off"};
     load_defaults(&l);
     if (load_schema(&l, text, len)) {
         load_environment(&l);
         check_keys(&l);
     }
     toml_free(l.root);
-    faults_close(f);
+    diagnostics_close(f);
     if (f->errors == 0)
         return l.conf;
     conf_free(l.conf);

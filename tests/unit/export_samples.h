@@ -5,8 +5,8 @@
 
 #include "wire/export.h"
 
-static inline struct handoff_half sample_half(uint8_t seed) {
-    struct handoff_half h = {.seq = 1000u + seed, .explicit_nonce = 2000u + seed};
+static inline struct handoff_keys sample_half(uint8_t seed) {
+    struct handoff_keys h = {.seq = 1000u + seed, .explicit_nonce = 2000u + seed};
     for (size_t i = 0; i < sizeof(h.secret); i++)
         h.secret[i] = (uint8_t)(seed + i);
     for (size_t i = 0; i < sizeof(h.key); i++)
@@ -26,7 +26,7 @@ static inline struct export_session sample_export(void) {
         .reason = span_str("idle_timeout"),
         .up = {.bytes = 0x0102030405060708, .state = EXPORT_FLOW_EOF_SEEN, .chunk_shift = 15, .wait = {.here = span_str("up")}},
         .down = {.bytes = 99, .state = EXPORT_FLOW_OPEN, .chunk_shift = 18, .wait = {.ahead = 70000}},
-        .carry = {.here = span_str("carried")},
+        .partial = {.here = span_str("carried")},
         .deadline_ms = 599000,
         .timer_ms = EXPORT_NEVER,
         .idle_ms = 1000,
@@ -43,34 +43,34 @@ static inline struct export_session sample_export(void) {
         .backend_path = span_str("/run/app.sock"),
         .ntried = 2,
         .tried = {span_str("unix:/a"), span_str("tcp:b:80")},
-        .facts = sample_facts(),
-        .plane = {.suite = 0x1301,
-                  .out_max = 16384,
-                  .post = {24, 0, 0},
-                  .post_len = 3,
-                  .idle_records = -5,
-                  .renegotiations = 6,
-                  .alert_seen = 7,
-                  .key_update_owed = true,
-                  .close_seen = true,
-                  .key_updates_in = 8,
-                  .key_updates_out = 9},
+        .conn_info = sample_conn_info(),
+        .record_layer = {.suite = 0x1301,
+                         .out_max = 16384,
+                         .post = {24, 0, 0},
+                         .post_len = 3,
+                         .idle_records = -5,
+                         .renegotiations = 6,
+                         .alert_seen = 7,
+                         .key_update_owed = true,
+                         .close_seen = true,
+                         .key_updates_in = 8,
+                         .key_updates_out = 9},
     };
-    s.plane.in = sample_half(1);
-    s.plane.out = sample_half(2);
-    s.facts.service = 0;
-    s.facts.id = sample_client();
+    s.record_layer.in = sample_half(1);
+    s.record_layer.out = sample_half(2);
+    s.conn_info.service = 0;
+    s.conn_info.id = sample_client();
     return s;
 }
 
 /* One that stands in line for its backend; bytes pass as they are. */
 static inline struct export_session sample_waiting(void) {
     struct export_session s = {
-        .flags = EXPORT_IN_LINE | EXPORT_EARLY,
+        .flags = EXPORT_QUEUED | EXPORT_READ_AHEAD,
         .state = EXPORT_STATE_CONNECTING,
         .up = {.chunk_shift = 14},
         .down = {.chunk_shift = 14},
-        .carry = {.here = span_str("hello")},
+        .partial = {.here = span_str("hello")},
         .deadline_ms = 3000,
         .timer_ms = 2900,
         .connecting_us = 100000,
@@ -81,21 +81,21 @@ static inline struct export_session sample_waiting(void) {
         .backend_kind = BACKEND_UNIX_ABSTRACT + 1,
         .backend = span_str("unix:@db"),
         .backend_path = span_str("db"),
-        .facts = sample_facts(),
+        .conn_info = sample_conn_info(),
     };
-    s.facts.tls_version = s.facts.suite = s.facts.group = 0;
-    s.facts.service = 0;
+    s.conn_info.tls_version = s.conn_info.suite = s.conn_info.group = 0;
+    s.conn_info.service = 0;
     return s;
 }
 
-static inline void assert_same_half(const struct handoff_half *a, const struct handoff_half *b) {
+static inline void assert_same_half(const struct handoff_keys *a, const struct handoff_keys *b) {
     assert_true(a->seq == b->seq && a->explicit_nonce == b->explicit_nonce);
     assert_memory_equal(a->secret, b->secret, sizeof(a->secret));
     assert_memory_equal(a->key, b->key, sizeof(a->key));
     assert_memory_equal(a->iv, b->iv, sizeof(a->iv));
 }
 
-static inline void assert_same_plane(const struct export_plane *a, const struct export_plane *b) {
+static inline void assert_same_record_layer(const struct export_record_layer *a, const struct export_record_layer *b) {
     assert_true(a->suite == b->suite && a->out_max == b->out_max && a->post_len == b->post_len);
     assert_memory_equal(a->post, b->post, sizeof(a->post));
     assert_int_equal(a->idle_records, b->idle_records);
@@ -117,7 +117,7 @@ static inline void assert_same_export(const struct export_session *a, const stru
     assert_true(a->client_end == b->client_end && a->backend_end == b->backend_end && span_eq(a->reason, b->reason));
     assert_same_flow(&a->up, &b->up);
     assert_same_flow(&a->down, &b->down);
-    assert_true(a->carry.ahead == b->carry.ahead && span_eq(a->carry.here, b->carry.here));
+    assert_true(a->partial.ahead == b->partial.ahead && span_eq(a->partial.here, b->partial.here));
     assert_true(a->deadline_ms == b->deadline_ms && a->timer_ms == b->timer_ms && a->idle_ms == b->idle_ms);
     assert_true(a->down_idle_ms == b->down_idle_ms && a->connecting_us == b->connecting_us);
     assert_true(a->connect_us == b->connect_us && a->retries == b->retries);
@@ -128,6 +128,6 @@ static inline void assert_same_export(const struct export_session *a, const stru
     assert_int_equal(a->ntried, b->ntried);
     for (size_t i = 0; i < a->ntried; i++)
         assert_true(span_eq(a->tried[i], b->tried[i]));
-    assert_same_facts(&a->facts, &b->facts);
-    assert_same_plane(&a->plane, &b->plane);
+    assert_same_conn_info(&a->conn_info, &b->conn_info);
+    assert_same_record_layer(&a->record_layer, &b->record_layer);
 }

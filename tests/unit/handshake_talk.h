@@ -38,7 +38,7 @@ static inline int teardown(void **state) {
 static inline void leave(void) {
     handshake_free(hs);
     hs = NULL;
-    plane_wipe(&plane);
+    record_layer_wipe(&record_layer);
     buf_fini(&answer);
     buf_fini(&pending);
     disconnect();
@@ -53,7 +53,7 @@ static inline int clean_up(void **state) {
 }
 
 /* What the client has to say goes to the end of PENDING. */
-static inline void hear_client(void) {
+static inline void receive_client(void) {
     (void)SSL_do_handshake(client); /* progress shows in the bytes */
     int n = BIO_read(from_client, wire, sizeof wire);
     if (n > 0)
@@ -80,7 +80,7 @@ static inline void read_hello(struct hello *ret) {
 /* The client of CLIENT speaks first, and a handshake of SERVER's is made from its hello. */
 static inline void meet(const struct tls_server *with) {
     struct hello hello;
-    hear_client();
+    receive_client();
     read_hello(&hello);
     assert_int_equal(tls_server_check(with, &hello), 0);
     assert_int_equal(handshake_new(with, &hello, &answer, &hs), 0);
@@ -105,7 +105,7 @@ static inline enum step shake(void) {
     enum step step = step_all();
     for (int i = 0; i < 5 && step == STEP_WANT_READ; i++) {
         answer_client();
-        hear_client();
+        receive_client();
         step = step_all();
     }
     return step;
@@ -114,8 +114,8 @@ static inline enum step shake(void) {
 /* Takes the session out of libssl; the client gets the last flight. */
 static inline void leave_libssl(void) {
     assert_int_equal(handshake_finish(hs, &result), 0);
-    assert_true(plane_valid(&result.plane));
-    plane = result.plane;
+    assert_true(record_layer_valid(&result.record_layer));
+    record_layer = result.record_layer;
     answer_client();
     (void)SSL_do_handshake(client);
     assert_true(SSL_is_init_finished(client));
@@ -140,10 +140,10 @@ static inline void talk_and_close(void) {
     both_ways(16384);
     both_ways(100000);
     assert_int_equal(SSL_shutdown(client), 0);
-    assert_int_equal(plane_take(&n, &err), STEP_EOF);
-    plane_sends(1000);
+    assert_int_equal(record_layer_take(&n, &err), STEP_EOF);
+    record_layer_sends(1000);
     client_takes(1000);
-    assert_int_equal(plane_alert(&plane, &contexts, ALERT_CLOSE_NOTIFY, out, &n), 0);
+    assert_int_equal(record_layer_alert(&record_layer, &contexts, ALERT_CLOSE_NOTIFY, out, &n), 0);
     assert_int_equal(BIO_write(to_client, out, (int)n), (int)n);
     assert_int_equal(SSL_shutdown(client), 1);
 }

@@ -9,20 +9,20 @@
 
 /* Certificates, RSA and EC, of SERVICE_NAME and its subdomains. The first is the default. */
 static inline struct certs *service_certs(const char *const *key_types, size_t n) {
-    char *folder = make_folder();
+    char *dir = make_dir();
     struct shop *shop = shop_new();
     char sentence[512];
     for (size_t i = 0; i < n; i++) {
         struct text why = text_of(sentence, sizeof(sentence));
         EVP_PKEY *key = make_key(key_types[i]);
         X509 *cert = make_cert(key, &(struct make_spec){.cn = SERVICE_NAME, .san = "DNS:" SERVICE_NAME ",DNS:*." SERVICE_NAME});
-        const char *path = make_path(folder, "pair.pem");
+        const char *path = make_path(dir, "pair.pem");
         make_pem(path, cert, NULL, NULL, key);
         make_must(shop_add_files(shop, path, path, &why) == 0, sentence);
         X509_free(cert);
         EVP_PKEY_free(key);
     }
-    make_folder_remove(folder);
+    make_dir_remove(dir);
     return shop_leave(shop);
 }
 

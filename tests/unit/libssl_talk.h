@@ -9,14 +9,14 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "tls/plane.h"
+#include "tls/record_layer.h"
 
 static struct engine_contexts contexts;
 
 /* One connection: CLIENT is libssl, PLANE is ours; bytes pass through two memory BIOs that belong to CLIENT. */
 static SSL *client;
 static BIO *from_client, *to_client;
-static struct plane plane;
+static struct record_layer record_layer;
 
 static uint8_t wire[512 * 1024], out[2 * RECORD_WIRE_MAX];
 static uint8_t data[300 * 1024], got[300 * 1024];
@@ -59,13 +59,13 @@ static inline void disconnect(void) {
 }
 
 /* Reads what the client has sent until nothing is left; the plain bytes go to GOT. */
-static inline enum step plane_take(size_t *ret_len, int *ret_err) {
+static inline enum step record_layer_take(size_t *ret_len, int *ret_err) {
     int n = BIO_read(from_client, wire, sizeof wire);
     size_t len = n > 0 ? (size_t)n : 0, off = 0, plain = 0;
-    struct plane_opened opened;
+    struct record_layer_opened opened;
     enum step step;
     do {
-        step = plane_open(&plane, &contexts, wire + off, len - off, &opened);
+        step = record_layer_open(&record_layer, &contexts, wire + off, len - off, &opened);
         for (unsigned i = 0; i < opened.niov; i++) {
             memcpy(got + plain, opened.iov[i].iov_base, opened.iov[i].iov_len);
             plain += opened.iov[i].iov_len;
@@ -83,22 +83,22 @@ static inline void client_sends(size_t len) {
     size_t n = 0;
     int err;
     assert_int_equal(SSL_write(client, data, (int)len), (int)len);
-    assert_int_equal(plane_take(&n, &err), STEP_WANT_READ);
+    assert_int_equal(record_layer_take(&n, &err), STEP_WANT_READ);
     assert_int_equal(n, len);
     assert_memory_equal(got, data, len);
 }
 
 /* Control first, then LEN bytes in records of at most out_max. */
-static inline void plane_sends(size_t len) {
-    const struct suite *with = plane_suite(&plane);
+static inline void record_layer_sends(size_t len) {
+    const struct suite *with = record_layer_suite(&record_layer);
     struct record_run run;
     size_t n;
-    assert_int_equal(plane_control(&plane, &contexts, out, &n), 0);
+    assert_int_equal(record_layer_control(&record_layer, &contexts, out, &n), 0);
     if (n > 0)
         assert_int_equal(BIO_write(to_client, out, (int)n), (int)n);
-    assert_int_equal(record_run_begin(&run, &contexts, with, &plane.out, true), 0);
+    assert_int_equal(record_run_begin(&run, &contexts, with, &record_layer.out, true), 0);
     for (size_t off = 0; off < len;) {
-        size_t part = MIN(len - off, (size_t)plane.out_max);
+        size_t part = MIN(len - off, (size_t)record_layer.out_max);
         memcpy(out + record_prefix(with), data + off, part);
         assert_int_equal(record_seal(&run, CONTENT_APPLICATION_DATA, out, part, &n), 0);
         assert_int_equal(BIO_write(to_client, out, (int)n), (int)n);
@@ -119,6 +119,6 @@ static inline void client_takes(size_t len) {
 
 static inline void both_ways(size_t len) {
     client_sends(len);
-    plane_sends(len);
+    record_layer_sends(len);
     client_takes(len);
 }

@@ -83,10 +83,10 @@ static inline X509 *make_cert(EVP_PKEY *key, const struct make_spec *spec) {
 }
 
 /* A folder that make_folder_remove() takes away with all that is in it. */
-static inline char *make_folder(void) {
-    char *folder = strdup("/tmp/tls-off-test-XXXXXX");
-    make_must(folder && mkdtemp(folder), "folder");
-    return folder;
+static inline char *make_dir(void) {
+    char *dir = strdup("/tmp/tls-off-test-XXXXXX");
+    make_must(dir && mkdtemp(dir), "folder");
+    return dir;
 }
 
 static inline int make_remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw) {
@@ -94,17 +94,17 @@ static inline int make_remove_one(const char *path, const struct stat *st, int f
     return remove(path);
 }
 
-static inline void make_folder_remove(char *folder) {
-    make_must(nftw(folder, make_remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0, folder);
-    free(folder);
+static inline void make_dir_remove(char *dir) {
+    make_must(nftw(dir, make_remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0, dir);
+    free(dir);
 }
 
 /* A name in a folder; one of four static buffers in turn. */
-static inline const char *make_path(const char *folder, const char *name) {
+static inline const char *make_path(const char *dir, const char *name) {
     static char paths[4][512];
     static unsigned next;
     char *path = paths[next++ % 4];
-    snprintf(path, sizeof(paths[0]), "%s/%s", folder, name);
+    snprintf(path, sizeof(paths[0]), "%s/%s", dir, name);
     return path;
 }
 

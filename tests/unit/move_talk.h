@@ -14,8 +14,8 @@
 
 #include "relay_bench.h"
 
-static int control;                    /* the supervisor's end of the exporter's control socket */
-static int link_fd = -1, will_fd = -1; /* the test's ends, where it plays the importer */
+static int control;                        /* the supervisor's end of the exporter's control socket */
+static int link_fd = -1, liveness_fd = -1; /* the test's ends, where it plays the importer */
 static uint8_t scratch[IPC_BODY_MAX];
 static struct export_msg offered; /* the last SESSIONS message */
 static struct bench_way tls13, plain;
@@ -84,9 +84,9 @@ static inline void begin_export(uint32_t max) {
     export_begin(&relay, &(struct control_export){max, EXPORT_ANY}, ends[0]);
     link_fd = ends[1];
     assert_true(next_message());
-    assert_int_equal(offered.type, EXPORT_WILL);
+    assert_int_equal(offered.type, EXPORT_LIVENESS);
     assert_int_equal(offered.nfds, 1);
-    will_fd = offered.fds[0];
+    liveness_fd = offered.fds[0];
     offered.nfds = 0;
 }
 
@@ -122,9 +122,9 @@ static inline void leave_link(void) {
     close_offer();
     if (link_fd >= 0)
         close(link_fd);
-    if (will_fd >= 0)
-        close(will_fd);
-    link_fd = will_fd = -1;
+    if (liveness_fd >= 0)
+        close(liveness_fd);
+    link_fd = liveness_fd = -1;
 }
 
 /* What the exporter told the supervisor last; nothing more is there. */
@@ -139,7 +139,7 @@ static inline struct control_exported told(void) {
     return x;
 }
 
-static inline void expect_told(uint32_t moved, uint32_t kept, bool broken) {
+static inline void expect_reported(uint32_t moved, uint32_t kept, bool broken) {
     struct control_exported x = told();
     assert_int_equal(x.moved, moved);
     assert_int_equal(x.kept, kept);
@@ -151,8 +151,8 @@ static inline void expect_silence(void) {
 }
 
 /* 1: the exporter says that it lives; 0: it is dead; -1: nothing. */
-static inline int will_says(void) {
+static inline int liveness_says(void) {
     uint8_t byte;
-    ssize_t n = read(will_fd, &byte, 1);
+    ssize_t n = read(liveness_fd, &byte, 1);
     return n < 0 ? -1 : (int)n;
 }

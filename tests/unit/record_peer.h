@@ -10,18 +10,18 @@
 #include "base/defs.h"
 #include "tls/engine.h"
 #include "tls/keysched.h"
-#include "tls/plane.h"
 #include "tls/record.h"
+#include "tls/record_layer.h"
 
 struct record_peer {
     const struct suite *suite;
     struct engine_contexts contexts;
-    struct plane plane;
-    struct record_half out; /* what the plane opens */
-    struct record_half in;  /* what the plane seals */
+    struct record_layer record_layer;
+    struct traffic_keys out; /* what the plane opens */
+    struct traffic_keys in;  /* what the plane seals */
 };
 
-static inline void peer_half(struct record_half *h, const struct suite *suite, uint8_t seed) {
+static inline void peer_half(struct traffic_keys *h, const struct suite *suite, uint8_t seed) {
     memset(h, 0, sizeof *h);
     if (suite->version == TLS_1_3) {
         for (size_t i = 0; i < hash_len(suite->hash); i++)
@@ -43,10 +43,10 @@ static inline void peer_init(struct record_peer *p, const struct suite *suite, c
     engine_contexts_init(&p->contexts, engine);
     peer_half(&p->out, suite, 1);
     peer_half(&p->in, suite, 101);
-    p->plane.in = p->out;
-    p->plane.out = p->in;
-    p->plane.suite_id = suite->id;
-    p->plane.out_max = RECORD_PLAIN_MAX;
+    p->record_layer.in = p->out;
+    p->record_layer.out = p->in;
+    p->record_layer.suite_id = suite->id;
+    p->record_layer.out_max = RECORD_PLAIN_MAX;
 }
 
 static inline void peer_fini(struct record_peer *p) {
@@ -94,7 +94,7 @@ static inline int peer_open(struct record_peer *p, uint8_t *rec, size_t len, enu
 }
 
 /* Moves a half of the peer's to the next key, as a KeyUpdate does. */
-static inline void peer_next_key(struct record_peer *p, struct record_half *h) {
+static inline void peer_next_key(struct record_peer *p, struct traffic_keys *h) {
     MUST(keysched_next_secret(p->suite, h->secret) == 0);
     MUST(keysched_traffic_key(p->suite, h->secret, h->key, h->iv) == 0);
     h->seq = 0;

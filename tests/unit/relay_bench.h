@@ -70,10 +70,10 @@ static char bench_path[32], bench_text[40];
 struct bench_way {
     const struct suite *suite; /* NULL = bytes pass as they are */
     uint16_t out_max;
-    size_t early;      /* plain bytes that came with the hand-off */
-    bool early_torn;   /* the last record of them is not whole */
-    bool no_accept;    /* the backend takes the connection later: bench_accept() */
-    int client_sndbuf; /* the relay's buffers towards the client and the backend; 0 = large */
+    size_t read_ahead;    /* plain bytes that came with the hand-off */
+    bool read_ahead_torn; /* the last record of them is not whole */
+    bool no_accept;       /* the backend takes the connection later: bench_accept() */
+    int client_sndbuf;    /* the relay's buffers towards the client and the backend; 0 = large */
     int backend_sndbuf;
 };
 
@@ -224,17 +224,17 @@ static inline void bench_begin(uint64_t memory) {
     relay.conf = &bench_conf;
     relay.child.setup = (struct control_setup){.role = ROLE_RELAY, .workers = 1};
     relay.child.control = -1;
-    relay.child.voice = (struct voice){.role = ROLE_RELAY, .level = LOG_LEVEL_ERROR};
-    MUST(board_create(1, 1, &fd) == 0 && board_map(fd, &relay.child.board) == 0 &&
-         board_open_row(&relay.child.board, fd, ROLE_RELAY, 0) == 0);
+    relay.child.log = (struct log){.role = ROLE_RELAY, .level = LOG_LEVEL_ERROR};
+    MUST(scoreboard_create(1, 1, &fd) == 0 && scoreboard_map(fd, &relay.child.scoreboard) == 0 &&
+         scoreboard_open_row(&relay.child.scoreboard, fd, ROLE_RELAY, 0) == 0);
     close(fd);
-    MUST(ring_create(64 * 1024, &fd) == 0 && ring_map(fd, &relay.child.voice.ring) == 0);
+    MUST(ring_create(64 * 1024, &fd) == 0 && ring_map(fd, &relay.child.log.ring) == 0);
     close(fd);
     MUST(stats_open_private(&relay.child.stats) == 0);
-    relay.row = board_row(&relay.child.board, ROLE_RELAY, 0);
+    relay.row = scoreboard_row(&relay.child.scoreboard, ROLE_RELAY, 0);
     bench_other.conf = relay.conf;
     bench_other.child = relay.child;
-    bench_other.row = board_row(&relay.child.board, ROLE_RELAY, 0);
+    bench_other.row = scoreboard_row(&relay.child.scoreboard, ROLE_RELAY, 0);
     MUST(relay_make(&relay) && relay_make(&bench_other));
     bench_turn_end = relay.loop.hook;
     relay.loop.hook = bench_other.loop.hook = bench_one_turn;
@@ -243,7 +243,7 @@ static inline void bench_begin(uint64_t memory) {
 /* Whatever events there are, nobody asks. */
 static inline void bench_drop_events(void) {
     static uint8_t record[RING_RECORD_MAX];
-    while (ring_get(&relay.child.voice.ring, record) > 0)
+    while (ring_get(&relay.child.log.ring, record) > 0)
         ;
 }
 
@@ -252,14 +252,14 @@ static inline struct event bench_event(void) {
     static uint8_t record[RING_RECORD_MAX];
     struct event e = {0}, last = {0};
     unsigned sessions = 0;
-    for (int n; (n = ring_get(&relay.child.voice.ring, record)) > 0;) {
+    for (int n; (n = ring_get(&relay.child.log.ring, record)) > 0;) {
         MUST(event_read(span_of(record, (size_t)n), &e) == 0);
         if (e.kind == EVENT_SESSION) {
             last = e;
             sessions++;
         }
     }
-    last.facts.sni = last.facts.alpn = last.facts.ja4 = span_of(NULL, 0);
+    last.conn_info.sni = last.conn_info.alpn = last.conn_info.ja4 = span_of(NULL, 0);
     MUST(sessions == bench.born);
     return last;
 }
@@ -439,7 +439,7 @@ static inline void backend_leave(void) {
 
 /* ---- a session ---- */
 
-static inline void half_out(const struct record_half *from, struct handoff_half *to) {
+static inline void half_out(const struct traffic_keys *from, struct handoff_keys *to) {
     to->seq = from->seq;
     to->explicit_nonce = from->explicit_nonce;
     memcpy(to->secret, from->secret, sizeof(to->secret));
@@ -452,24 +452,24 @@ static inline void bench_hand_off(int fd) {
     static uint8_t body[HANDOFF_BODY_MAX];
     struct handoff h = {.out_max = bench.way.out_max};
     enum handoff_type type = bench.way.suite ? HANDOFF_SESSION : HANDOFF_PASSTHROUGH;
-    h.facts.client = (struct addr){.family = AF_INET, .port = 1234, .ip = {192, 0, 2, 1}};
-    h.facts.local = (struct addr){.family = AF_INET, .port = 443, .ip = {192, 0, 2, 2}};
+    h.conn_info.client = (struct addr){.family = AF_INET, .port = 1234, .ip = {192, 0, 2, 1}};
+    h.conn_info.local = (struct addr){.family = AF_INET, .port = 443, .ip = {192, 0, 2, 2}};
     if (bench.way.suite) {
-        h.facts.tls_version = bench.way.suite->version;
-        h.facts.suite = bench.way.suite->id;
-        half_out(&bench.peer.plane.in, &h.in);
-        half_out(&bench.peer.plane.out, &h.out);
+        h.conn_info.tls_version = bench.way.suite->version;
+        h.conn_info.suite = bench.way.suite->id;
+        half_out(&bench.peer.record_layer.in, &h.in);
+        half_out(&bench.peer.record_layer.out, &h.out);
         h.out.explicit_nonce = UINT64_MAX - 2; /* libssl begins anywhere; it may wrap */
     }
     struct wr head = wr_of(bench.header, sizeof(bench.header));
-    proxy_header_write(&head, &bench_service, &h.facts);
+    proxy_header_write(&head, &bench_service, &h.conn_info);
     MUST(wr_end(&head));
     bench.header_len = bench.header_left = head.len;
 
-    h.early = buf_span(&bench.to_relay);
-    if (h.early.len && bench.way.early_torn)
-        h.early.len = h.early.len - MIN(h.early.len, 7);
-    MUST(h.early.len <= HANDOFF_EARLY_MAX);
+    h.read_ahead = buf_span(&bench.to_relay);
+    if (h.read_ahead.len && bench.way.read_ahead_torn)
+        h.read_ahead.len = h.read_ahead.len - MIN(h.read_ahead.len, 7);
+    MUST(h.read_ahead.len <= HANDOFF_READ_AHEAD_MAX);
     struct wr w = wr_of(body, sizeof(body));
     handoff_pack(&w, &h, type);
     MUST(wr_end(&w));
@@ -478,7 +478,7 @@ static inline void bench_hand_off(int fd) {
     session_start(&relay, &m);
     bench_in_relay = false;
     bench.born = relay.sessions.used;
-    buf_consume(&bench.to_relay, h.early.len);
+    buf_consume(&bench.to_relay, h.read_ahead.len);
 }
 
 /* A new session; the relay must have none. */
@@ -500,8 +500,8 @@ static inline void bench_open(const struct bench_way *way) {
     peer_init(p, way->suite ? way->suite : suite_at(0), &engine_libcrypto);
     if (contexts.engine)
         p->contexts = contexts; /* made once: keys are loaded anew for every batch */
-    while (bench.up_sent < way->early)
-        client_say(MIN(way->early - (size_t)bench.up_sent, (size_t)RECORD_PLAIN_MAX));
+    while (bench.up_sent < way->read_ahead)
+        client_say(MIN(way->read_ahead - (size_t)bench.up_sent, (size_t)RECORD_PLAIN_MAX));
 
     MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) == 0);
     if (way->client_sndbuf)
@@ -537,8 +537,9 @@ static inline void bench_expect_gone(void) {
     MUST(relay.services[0].backends.list[0].sessions == 0 && relay.backlog_waiters == 0);
     MUST(list_empty(&relay.ready) && list_empty(&relay.dead));
     MUST(relay.holders.holds.used == 0 && relay.holders.clients.used == 0);
-    MUST(board_relay_sessions(&relay.child.board, 0) == 0 && board_service_sessions(&relay.child.board, 0) == 0);
-    MUST(board_client_sessions(&relay.child.board, &from) == 0);
+    MUST(scoreboard_relay_sessions(&relay.child.scoreboard, 0) == 0 &&
+         scoreboard_service_sessions(&relay.child.scoreboard, 0) == 0);
+    MUST(scoreboard_client_sessions(&relay.child.scoreboard, &from) == 0);
     const struct stats_block *service = stats_block(&relay.child.stats, STATS_SERVICE, span_str("web"), span_of("", 0));
     MUST(service->values[STATS_SESSIONS] > 0 && service->values[STATS_SESSIONS_NOW] == 0);
     struct sketch_ref client = sketch_find(&relay.child.stats.clients, span_of(key, sizeof(key)));

@@ -16,23 +16,23 @@
 
 #include "wire/control.h"
 
-static char folder[64], path[CONF_SOCKET_PATH_MAX + 1], reason[512];
+static char dir[64], path[CONF_SOCKET_PATH_MAX + 1], reason[512];
 static struct text why;
 
-static int make_folder(void **state) {
+static int make_dir(void **state) {
     (void)state;
     struct text t = text_of(path, sizeof(path));
-    (void)snprintf(folder, sizeof(folder), "/tmp/tls-off-test-XXXXXX");
-    assert_non_null(mkdtemp(folder));
-    text_addf(&t, "%s/admin.sock", folder);
+    (void)snprintf(dir, sizeof(dir), "/tmp/tls-off-test-XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    text_addf(&t, "%s/admin.sock", dir);
     why = text_of(reason, sizeof(reason));
     return 0;
 }
 
-static int remove_folder(void **state) {
+static int remove_dir(void **state) {
     (void)state;
     (void)unlink(path);
-    return rmdir(folder);
+    return rmdir(dir);
 }
 
 static struct conf_admin wanted(void) {
@@ -43,9 +43,9 @@ static bool answers(void) {
     struct sockaddr_un sun = {.sun_family = AF_UNIX};
     memcpy(sun.sun_path, path, strlen(path));
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool well = connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == 0;
+    bool ok = connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == 0;
     close(fd);
-    return well;
+    return ok;
 }
 
 static void test_opened_with_its_mode_and_gone_at_the_end(void **state) {
@@ -198,7 +198,7 @@ int __wrap_bind(int fd, const struct sockaddr *to, socklen_t len) {
 }
 
 static void make_victim(void) {
-    (void)snprintf(victim, sizeof(victim), "%s.victim", folder);
+    (void)snprintf(victim, sizeof(victim), "%s.victim", dir);
     FILE *f = fopen(victim, "we");
     assert_non_null(f);
     assert_int_equal(fclose(f), 0);
@@ -274,7 +274,7 @@ static void test_at_birth_neither(void **state) {
     }
 }
 
-#define CASE(fn) cmocka_unit_test_setup_teardown(fn, make_folder, remove_folder)
+#define CASE(fn) cmocka_unit_test_setup_teardown(fn, make_dir, remove_dir)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -162,7 +162,7 @@ static void no_move_is_larger_than_a_share(void **state) {
 }
 
 /* Whatever the figures: moves make sense, and constant numbers of sessions end even. */
-static void any_figures_come_to_rest(void **state) {
+static void any_loads_come_to_rest(void **state) {
     uint64_t random = 88172645463325252u;
     for (unsigned round = 0; round < 200; round++) {
         begin(1 + round % 4);
@@ -193,7 +193,7 @@ int main(void) {
         cmocka_unit_test(who_is_not_there_has_no_part),
         cmocka_unit_test(room_is_respected),
         cmocka_unit_test(no_move_is_larger_than_a_share),
-        cmocka_unit_test(any_figures_come_to_rest),
+        cmocka_unit_test(any_loads_come_to_rest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,7 +36,7 @@ static struct bucket bucket(const char *service, uint32_t client) {
 }
 
 static uint64_t book(struct bucket *b, uint64_t bytes, uint64_t now) {
-    return bucket_book(&buckets, b, bytes, RATE, BURST, now);
+    return bucket_reserve(&buckets, b, bytes, RATE, BURST, now);
 }
 
 static void bookings_are_served_one_after_the_other(void **state) {
@@ -133,7 +133,7 @@ static void a_long_row_of_bookings_is_none(void **state) {
     struct bucket b = bucket("web", 2);
     uint64_t last = 0;
     for (unsigned i = 0; i < 64; i++) {
-        uint64_t from = bucket_book(&buckets, &b, 32 * 1024, 1024, BURST, NOW);
+        uint64_t from = bucket_reserve(&buckets, &b, 32 * 1024, 1024, BURST, NOW);
         assert_true(from > last);
         last = from;
     }
@@ -144,8 +144,8 @@ static void without_a_table_each_process_has_its_own(void **state) {
     struct buckets none = buckets_of(NULL, &(struct hash_key){1, 2});
     uint8_t key[16] = {1};
     struct bucket a = bucket_of(&none, span_str("web"), key);
-    assert_int_equal(bucket_book(&none, &a, RATE, RATE, BURST, NOW), NOW - BURST);
-    assert_int_equal(bucket_book(&none, &a, RATE, RATE, BURST, NOW), NOW - BURST + UINT64_C(1000000000));
+    assert_int_equal(bucket_reserve(&none, &a, RATE, RATE, BURST, NOW), NOW - BURST);
+    assert_int_equal(bucket_reserve(&none, &a, RATE, RATE, BURST, NOW), NOW - BURST + UINT64_C(1000000000));
 }
 
 int main(void) {

@@ -71,12 +71,12 @@ static int emptied(void **state) {
     for (unsigned i = 0; i < CONNS; i++)
         budget_leave(&h, &conns[i]);
     wheel_cancel(&h.loop.wheel, &h.trim_timer);
-    bool well = h.budget.used == 0 && h.budget.nheap == 0;
+    bool ok = h.budget.used == 0 && h.budget.nheap == 0;
     for (size_t i = 0; i < BUDGET_CHAINS; i++)
-        well = well && !h.budget.chains[i];
+        ok = ok && !h.budget.chains[i];
     free(h.budget.heap);
     stats_close(&h.child.stats);
-    return well ? 0 : -1;
+    return ok ? 0 : -1;
 }
 
 static struct addr client_of(unsigned n) {

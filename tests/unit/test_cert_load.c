@@ -25,21 +25,21 @@ static void bad_files_are_told(void **state) {
     static const char *const files[] = {"cert.pem", "key.pem"};
     for (int i = 0; i < 2; i++) {
         write_good_pair();
-        unlink(in_folder(files[i]));
+        unlink(in_dir(files[i]));
         assert_refused(c, add_pair(c), ERR_SYSTEM, "cannot be opened: No such file or directory");
-        mkdir(in_folder(files[i]), 0700);
+        mkdir(in_dir(files[i]), 0700);
         assert_refused(c, add_pair(c), ERR_FORMAT, "found a folder");
-        rmdir(in_folder(files[i]));
-        assert_int_equal(mkfifo(in_folder(files[i]), 0600), 0);
+        rmdir(in_dir(files[i]));
+        assert_int_equal(mkfifo(in_dir(files[i]), 0600), 0);
         assert_refused(c, add_pair(c), ERR_FORMAT, "no regular file");
-        unlink(in_folder(files[i]));
-        make_file(in_folder(files[i]), "", 0);
+        unlink(in_dir(files[i]));
+        make_file(in_dir(files[i]), "", 0);
         assert_refused(c, add_pair(c), ERR_FORMAT, "empty");
-        make_file(in_folder(files[i]), "hello\0there", 11);
+        make_file(in_dir(files[i]), "hello\0there", 11);
         assert_refused(c, add_pair(c), ERR_FORMAT, i ? "found no private key" : "found no certificate");
-        assert_int_equal(truncate(in_folder(files[i]), 1024 * 1024 + 1), 0);
+        assert_int_equal(truncate(in_dir(files[i]), 1024 * 1024 + 1), 0);
         assert_refused(c, add_pair(c), ERR_FORMAT, "longer than 1 MiB");
-        assert_int_equal(truncate(in_folder(files[i]), 1024 * 1024), 0);
+        assert_int_equal(truncate(in_dir(files[i]), 1024 * 1024), 0);
         assert_refused(c, add_pair(c), ERR_FORMAT, i ? "found no private key" : "found no certificate");
     }
     write_good_pair();
@@ -68,29 +68,29 @@ static void reads_fail_and_come_in_pieces(void **state) {
 static void swapped_files_are_told(void **state) {
     struct shop *c = *state;
     write_good_pair();
-    assert_refused(c, shop_add_files(c, in_folder("key.pem"), in_folder("cert.pem"), &why), ERR_FORMAT, "found no certificate");
+    assert_refused(c, shop_add_files(c, in_dir("key.pem"), in_dir("cert.pem"), &why), ERR_FORMAT, "found no certificate");
 }
 
 static void broken_certificates_are_told(void **state) {
     struct shop *c = *state;
     write_good_pair();
     static const char broken[] = "-----BEGIN CERTIFICATE-----\nMIIBAAAA\n-----END CERTIFICATE-----\n";
-    make_file(in_folder("cert.pem"), broken, sizeof(broken) - 1);
+    make_file(in_dir("cert.pem"), broken, sizeof(broken) - 1);
     assert_refused(c, add_pair(c), ERR_FORMAT, "certificate 1 of the file cannot be read");
 
     write_good_pair();
-    FILE *f = fopen(in_folder("cert.pem"), "a");
+    FILE *f = fopen(in_dir("cert.pem"), "a");
     assert_non_null(f);
     fputs(broken, f);
     fclose(f);
     assert_refused(c, add_pair(c), ERR_FORMAT, "certificate 2 of the file cannot be read");
 
     static const char cut[] = "-----BEGIN CERTIFICATE-----\nMIIBAAAA\n";
-    make_file(in_folder("cert.pem"), cut, sizeof(cut) - 1);
+    make_file(in_dir("cert.pem"), cut, sizeof(cut) - 1);
     assert_refused(c, add_pair(c), ERR_FORMAT, "cannot be read");
     static const char bad_key[] = "-----BEGIN PRIVATE KEY-----\nMIIBAAAA\n-----END PRIVATE KEY-----\n";
     write_good_pair();
-    make_file(in_folder("key.pem"), bad_key, sizeof(bad_key) - 1);
+    make_file(in_dir("key.pem"), bad_key, sizeof(bad_key) - 1);
     assert_refused(c, add_pair(c), ERR_FORMAT, "the private key cannot be read");
 }
 
@@ -103,8 +103,8 @@ static void broken_alternative_names_are_told(void **state) {
     X509_EXTENSION *e = X509_EXTENSION_create_by_NID(NULL, NID_subject_alt_name, 0, junk);
     assert_int_equal(X509_add_ext(x, e, -1), 1);
     assert_true(X509_sign(x, m.p256, EVP_sha256()) > 0);
-    make_pem(in_folder("cert.pem"), x, NULL, NULL, NULL);
-    make_pem(in_folder("key.pem"), NULL, NULL, NULL, m.p256);
+    make_pem(in_dir("cert.pem"), x, NULL, NULL, NULL);
+    make_pem(in_dir("key.pem"), NULL, NULL, NULL, m.p256);
     X509_EXTENSION_free(e);
     ASN1_OCTET_STRING_free(junk);
     X509_free(x);
@@ -116,14 +116,14 @@ static void encrypted_keys_are_told(void **state) {
     write_good_pair();
     BIO *bio = BIO_new(BIO_s_mem());
     assert_int_equal(PEM_write_bio_PKCS8PrivateKey(bio, m.p256, EVP_aes_256_cbc(), "secret", 6, NULL, NULL), 1);
-    make_bio_file(in_folder("key.pem"), bio);
+    make_bio_file(in_dir("key.pem"), bio);
     assert_refused(c, add_pair(c), ERR_FORMAT, "the key is encrypted, expected passphrase = ");
 
     bio = BIO_new(BIO_s_mem());
     assert_int_equal(
         PEM_write_bio_PrivateKey_traditional(bio, m.p256, EVP_aes_128_cbc(), (const unsigned char *)"secret", 6, NULL, NULL),
         1);
-    make_bio_file(in_folder("key.pem"), bio);
+    make_bio_file(in_dir("key.pem"), bio);
     assert_refused(c, add_pair(c), ERR_FORMAT, "the key is encrypted, expected passphrase = ");
 }
 
@@ -133,13 +133,13 @@ static void traditional_keys_are_taken(void **state) {
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
         const struct make_spec spec = {.cn = "x", .san = "DNS:www.example.org"};
         X509 *x = make_cert(keys[i], &spec);
-        make_pem(in_folder("cert.pem"), x, NULL, NULL, NULL);
+        make_pem(in_dir("cert.pem"), x, NULL, NULL, NULL);
         X509_free(x);
         BIO *bio = BIO_new(BIO_s_mem());
         if (i == 0) /* as `openssl ecparam -genkey` writes it: prime256v1 in a block of its own */
             BIO_puts(bio, "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n");
         assert_int_equal(PEM_write_bio_PrivateKey_traditional(bio, keys[i], NULL, NULL, 0, NULL, NULL), 1);
-        make_bio_file(in_folder("key.pem"), bio);
+        make_bio_file(in_dir("key.pem"), bio);
         assert_int_equal(add_pair(c), 0);
     }
 }
@@ -167,15 +167,15 @@ static void other_keys_are_told(void **state) {
 static void keys_of_others_are_told(void **state) {
     struct shop *c = *state;
     write_good_pair();
-    make_pem(in_folder("key.pem"), NULL, NULL, NULL, m.p256b);
+    make_pem(in_dir("key.pem"), NULL, NULL, NULL, m.p256b);
     assert_refused(c, add_pair(c), ERR_FORMAT, "the key does not match the certificate in ");
-    make_pem(in_folder("key.pem"), NULL, NULL, NULL, m.rsa);
+    make_pem(in_dir("key.pem"), NULL, NULL, NULL, m.rsa);
     assert_refused(c, add_pair(c), ERR_FORMAT, "the key does not match the certificate in ");
 
     /* the usual mistake: the chain in the wrong order */
     const struct make_spec spec = {.cn = "x", .san = "DNS:www.example.org"};
     X509 *leaf = make_cert(m.rsa, &spec), *ca = make_cert(m.rsa2, &spec);
-    make_pem(in_folder("cert.pem"), ca, leaf, NULL, NULL);
+    make_pem(in_dir("cert.pem"), ca, leaf, NULL, NULL);
     assert_refused(c, add_pair(c), ERR_FORMAT, "belongs to certificate 2 of the file, expected it to belong to the first");
     X509_free(leaf);
     X509_free(ca);
@@ -191,7 +191,7 @@ static void failure_keeps_what_was_there(void **state) {
 
 /* ---- folders ---- */
 
-static void folder_of_pairs(void **state) {
+static void dir_of_pairs(void **state) {
     struct shop *c = *state;
     write_named("c.pem", "c.pem", m.p256, "c.example.org");
     write_named("b.crt", "b.key", m.rsa, "b.example.org");
@@ -199,12 +199,12 @@ static void folder_of_pairs(void **state) {
     write_named(".hidden.pem", ".hidden.key", m.p256, "hidden.example.org");
     write_named("lonely.pem", NULL, m.p256, "lonely.example.org");
     write_named("lonely2.crt", NULL, m.p256, "lonely2.example.org");
-    make_file(in_folder("README"), "x", 1);
-    make_file(in_folder("other.key"), "x", 1);
-    mkdir(in_folder("folder.pem"), 0700);
-    mkdir(in_folder("sub"), 0700);
-    assert_int_equal(symlink("/nonexistent", in_folder("dangling.pem")), 0);
-    assert_int_equal(shop_add_folder(c, m.folder, &why), 0);
+    make_file(in_dir("README"), "x", 1);
+    make_file(in_dir("other.key"), "x", 1);
+    mkdir(in_dir("folder.pem"), 0700);
+    mkdir(in_dir("sub"), 0700);
+    assert_int_equal(symlink("/nonexistent", in_dir("dangling.pem")), 0);
+    assert_int_equal(shop_add_dir(c, m.dir, &why), 0);
     assert_int_equal(shop_count(c), 3);
     assert_string_equal(served(c, "a.example.org", NULL, TLS_1_3), "a.example.org");
     assert_string_equal(served(c, "b.example.org", NULL, TLS_1_3), "b.example.org");
@@ -214,23 +214,23 @@ static void folder_of_pairs(void **state) {
     assert_string_equal(served(c, "", NULL, TLS_1_3), "a.example.org"); /* first by name */
 }
 
-static void folder_without_pairs(void **state) {
+static void dir_without_pairs(void **state) {
     struct shop *c = *state;
     write_named("cert.pem", NULL, m.p256, "x.example.org");
-    assert_refused(c, shop_add_folder(c, m.folder, &why), ERR_FORMAT, "found no certificate with its key");
-    assert_refused(c, shop_add_folder(c, "/nonexistent", &why), ERR_SYSTEM, "the folder cannot be read");
-    assert_refused(c, shop_add_folder(c, in_folder("cert.pem"), &why), ERR_SYSTEM, "the folder cannot be read");
+    assert_refused(c, shop_add_dir(c, m.dir, &why), ERR_FORMAT, "found no certificate with its key");
+    assert_refused(c, shop_add_dir(c, "/nonexistent", &why), ERR_SYSTEM, "the folder cannot be read");
+    assert_refused(c, shop_add_dir(c, in_dir("cert.pem"), &why), ERR_SYSTEM, "the folder cannot be read");
 }
 
-static void folder_tells_every_fault(void **state) {
+static void dir_tells_every_fault(void **state) {
     struct shop *c = *state;
     write_named("a.pem", "a.key", m.p256, "a.example.org");
-    make_pem(in_folder("a.key"), NULL, NULL, NULL, m.rsa);
+    make_pem(in_dir("a.key"), NULL, NULL, NULL, m.rsa);
     write_named("b.pem", "b.key", m.p256, "b.example.org");
     write_named("c.pem", "c.key", m.p256, "c.example.org");
-    make_file(in_folder("c.key"), "", 0);
+    make_file(in_dir("c.key"), "", 0);
     write_named("d.pem", "d.key", m.p256, "d.example.org");
-    assert_int_equal(shop_add_folder(c, m.folder, &why), ERR_FORMAT);
+    assert_int_equal(shop_add_dir(c, m.dir, &why), ERR_FORMAT);
     assert_non_null(strstr(why.p, "a.key: the key does not match"));
     assert_non_null(strstr(why.p, "; "));
     assert_non_null(strstr(why.p, "c.key: the file is empty"));
@@ -273,20 +273,20 @@ static void warns_of_the_chain(void **state) {
     X509 *ca = make_cert(m.rsa, &ca_spec);
     const struct make_spec leaf_spec = {.cn = "leaf", .issuer = ca, .issuer_key = m.rsa};
     X509 *leaf = make_cert(m.p256, &leaf_spec);
-    make_pem(in_folder("x.pem"), leaf, ca, NULL, m.p256);
+    make_pem(in_dir("x.pem"), leaf, ca, NULL, m.p256);
     X509_free(leaf);
     X509_free(ca);
-    assert_int_equal(shop_add_folder(c, m.folder, &why), 0);
+    assert_int_equal(shop_add_dir(c, m.dir, &why), 0);
     assert_non_null(strstr(c->warned, "certificate 2 of the chain expired on "));
 }
 
 static void warns_of_open_keys(void **state) {
     struct shop *c = *state;
     write_good_pair();
-    assert_int_equal(chmod(in_folder("key.pem"), 0640), 0);
+    assert_int_equal(chmod(in_dir("key.pem"), 0640), 0);
     assert_int_equal(add_pair(c), 0);
     assert_null(strstr(c->warned, "open to other users"));
-    assert_int_equal(chmod(in_folder("key.pem"), 0644), 0);
+    assert_int_equal(chmod(in_dir("key.pem"), 0644), 0);
     assert_int_equal(add_pair(c), 0);
     assert_non_null(strstr(c->warned, "key.pem: the private key is open to other users (mode 0644), expected 0600 or 0640"));
 }
@@ -297,7 +297,7 @@ static void names_served_by_another_are_told(void **state) {
     struct shop *c = *state;
     write_named("a.pem", "a.pem", m.p256, "www.example.org");
     write_named("b.pem", "b.pem", m.rsa, "www.example.org"); /* another kind of key: both serve it */
-    assert_int_equal(shop_add_folder(c, m.folder, &why), 0);
+    assert_int_equal(shop_add_dir(c, m.dir, &why), 0);
     assert_string_equal(c->warned, "");
     add(c, m.p256b, "x", "DNS:one.example.org,DNS:www.example.org,DNS:www.example.org");
     assert_non_null(strstr(c->warned, "cert.pem: the name www.example.org (and 1 more) is served by "));
@@ -311,15 +311,15 @@ static void passphrases_are_read_from_their_file(void **state) {
     char paths[4][512];
     static const char *const names[] = {"cert.pem", "key.pem", "pass", "nowhere"};
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        snprintf(paths[i], sizeof(paths[i]), "%s", in_folder(names[i]));
+        snprintf(paths[i], sizeof(paths[i]), "%s", in_dir(names[i]));
     struct cert_load_pair pair = {.cert = paths[0], .key = paths[1], .passphrase = paths[2]};
     write_good_pair();
     assert_int_equal(PEM_write_bio_PKCS8PrivateKey(bio, m.p256, EVP_aes_256_cbc(), "secret", 6, NULL, NULL), 1);
-    make_bio_file(in_folder("key.pem"), bio);
-    make_file(in_folder("pass"), "wrong\n", 6);
+    make_bio_file(in_dir("key.pem"), bio);
+    make_file(in_dir("pass"), "wrong\n", 6);
     assert_int_equal(cert_load_files(c->load, &pair, &why, NULL, NULL), ERR_FORMAT);
     assert_non_null(strstr(why.p, "key.pem: the key cannot be decrypted with the passphrase in "));
-    make_file(in_folder("pass"), "secret\r\nmore\n", 14);
+    make_file(in_dir("pass"), "secret\r\nmore\n", 14);
     assert_int_equal(cert_load_files(c->load, &pair, &why, NULL, NULL), 0);
     pair.passphrase = paths[3];
     why = text_of(why_bytes, sizeof(why_bytes));
@@ -341,9 +341,9 @@ int main(void) {
         CASE(other_keys_are_told),
         CASE(keys_of_others_are_told),
         CASE(failure_keeps_what_was_there),
-        CASE(folder_of_pairs),
-        CASE(folder_without_pairs),
-        CASE(folder_tells_every_fault),
+        CASE(dir_of_pairs),
+        CASE(dir_without_pairs),
+        CASE(dir_tells_every_fault),
         CASE(warns_of_times),
         CASE(warns_of_the_chain),
         CASE(warns_of_open_keys),

@@ -223,8 +223,8 @@ static void chain_is_sent(void **state) {
     X509 *ca = make_cert(m.rsa, &ca_spec);
     const struct make_spec leaf_spec = {.cn = "leaf", .san = "DNS:www.example.org", .issuer = ca, .issuer_key = m.rsa};
     X509 *leaf = make_cert(m.p256, &leaf_spec);
-    make_pem(in_folder("both.pem"), leaf, ca, NULL, m.p256); /* the key in the same file */
-    assert_int_equal(shop_add_files(c, in_folder("both.pem"), in_folder("both.pem"), &why), 0);
+    make_pem(in_dir("both.pem"), leaf, ca, NULL, m.p256); /* the key in the same file */
+    assert_int_equal(shop_add_files(c, in_dir("both.pem"), in_dir("both.pem"), &why), 0);
     X509_free(leaf);
     X509_free(ca);
 
@@ -248,8 +248,8 @@ static void weak_chain_is_refused_at_once(void **state) {
     X509 *ca = make_cert(weak, &ca_spec);
     const struct make_spec leaf_spec = {.cn = "leaf", .san = "DNS:www.example.org", .issuer = ca, .issuer_key = weak};
     X509 *leaf = make_cert(m.p256, &leaf_spec);
-    make_pem(in_folder("cert.pem"), leaf, ca, NULL, NULL);
-    make_pem(in_folder("key.pem"), NULL, NULL, NULL, m.p256);
+    make_pem(in_dir("cert.pem"), leaf, ca, NULL, NULL);
+    make_pem(in_dir("key.pem"), NULL, NULL, NULL, m.p256);
     assert_refused(c, add_pair(c), ERR_FORMAT, "libssl refuses the certificate: ca key too small");
     X509_free(leaf);
     X509_free(ca);
@@ -268,8 +268,8 @@ static void more_certificates_than_the_cache_holds(void **state) {
         snprintf(cn, sizeof(cn), "h%u.example.org", i);
         snprintf(san, sizeof(san), "DNS:h%u.example.org", i);
         X509 *x = make_cert(m.p256, &(struct make_spec){.cn = cn, .san = san, .issuer = ca, .issuer_key = m.rsa2});
-        make_pem(in_folder("cert.pem"), x, ca, NULL, NULL);
-        make_pem(in_folder("key.pem"), NULL, NULL, NULL, m.p256);
+        make_pem(in_dir("cert.pem"), x, ca, NULL, NULL);
+        make_pem(in_dir("key.pem"), NULL, NULL, NULL, m.p256);
         X509_free(x);
         assert_int_equal(add_pair(c), 0);
     }

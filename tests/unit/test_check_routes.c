@@ -24,26 +24,26 @@ static void each_name(void *creds, size_t service, conf_name_fn take, void *ctx)
 /* The faults of a configuration whose services have these names. */
 static const char *said_of(const char *toml, const char *one, const char *two, const char *three, unsigned *ret_errors) {
     static char text[4096];
-    struct conf_probes probes = stub_probes;
-    probes.each_name = each_name;
+    struct conf_capabilities capabilities = stub_capabilities;
+    capabilities.each_name = each_name;
     names_of[0] = one;
     names_of[1] = two;
     names_of[2] = three;
     struct faults f;
-    faults_init(&f);
-    struct load l = {.conf = conf_new(), .faults = &f, .probes = &probes, .file = "t.toml", .dir = "/etc/tls-off"};
+    diagnostics_init(&f);
+    struct load l = {.conf = conf_new(), .faults = &f, .capabilities = &capabilities, .file = "t.toml", .dir = "/etc/tls-off"};
     load_defaults(&l);
     assert_true(load_schema(&l, toml, strlen(toml)));
     load_environment(&l);
     check_keys(&l);
     check_routes(&l);
     toml_free(l.root);
-    faults_close(&f);
+    diagnostics_close(&f);
     struct text t = text_of(text, sizeof(text));
     text_add(&t, f.text ? f.text : "");
     *ret_errors = f.errors;
     conf_free(l.conf);
-    faults_fini(&f);
+    diagnostics_fini(&f);
     return text;
 }
 

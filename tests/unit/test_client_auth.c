@@ -54,7 +54,7 @@ static int all_setup(void **state) {
     ca = make_cert(ca_key, &(struct make_spec){.cn = "clients authority", .ca = true});
     struct tls_policy p = service_policy("strict");
     p.clients = rules(NULL);
-    p.tells_client_cert = true;
+    p.reports_client_cert = true;
     strict = service_new(&p, certs, tickets);
     return 0;
 }
@@ -181,7 +181,7 @@ static void new_rules_end_old_tickets_and_the_same_rules_do_not(void **state) {
 /* The client's last word is its Finished in 1.3, so it is refused after it. What it is told then. */
 static int alert_heard;
 
-static void hear_alert(const SSL *ssl, int where, int ret) {
+static void receive_alert(const SSL *ssl, int where, int ret) {
     (void)ssl;
     if (where == SSL_CB_READ_ALERT)
         alert_heard = ret & 0xff;
@@ -190,7 +190,7 @@ static void hear_alert(const SSL *ssl, int where, int ret) {
 static void refused(int reason, int alert) {
     uint8_t peer_alert = 0;
     alert_heard = -1;
-    SSL_set_info_callback(client, hear_alert);
+    SSL_set_info_callback(client, receive_alert);
     meet(strict);
     assert_int_equal(shake(), STEP_FAILED);
     assert_int_equal(handshake_error(hs, &peer_alert), reason);
@@ -268,7 +268,7 @@ static void rules_without_a_ca_are_none(void **state) {
 /* ---- what a ticket carries ---- */
 
 static struct client_id sample_id(void) {
-    struct client_id id = {.verified = true, .verified_s = 1700000000, .expires_s = 1800000000, .named_by = NAMED_BY_CN};
+    struct client_id id = {.verified = true, .verified_s = 1700000000, .expires_s = 1800000000, .identity_source = IDENTITY_CN};
     id.name_len = CLIENT_NAME_MAX;
     id.cn_len = CLIENT_CN_MAX;
     id.serial_len = CLIENT_SERIAL_MAX;
@@ -300,7 +300,7 @@ static void what_makes_no_sense_in_a_ticket_is_refused(void **state) {
     static const struct {
         size_t at;
         uint8_t value;
-    } bad[] = {{0, 0}, {0, 2}, {1, 2}, {18, NAMED_BY_COUNT}, {18, NAMED_BY_NOTHING}, {51, 0xff}, {52, 1}};
+    } bad[] = {{0, 0}, {0, 2}, {1, 2}, {18, IDENTITY_COUNT}, {18, IDENTITY_NOTHING}, {51, 0xff}, {52, 1}};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         uint8_t before = packed[bad[i].at];
         packed[bad[i].at] = bad[i].value;

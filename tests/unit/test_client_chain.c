@@ -158,7 +158,7 @@ static void stays_out(int reason, X509 *cert, X509 *other) {
 
 /* ---- revocation ---- */
 
-static void faults_about_the_anchors_own_revocation_do_not_count(void **state) {
+static void diagnostics_about_the_anchors_own_revocation_do_not_count(void **state) {
     static const char *const scopes[] = {"critical,onlyuser:TRUE", NULL};
     for (size_t i = 0; i < ARRAY_LEN(scopes); i++) {
         struct crl_spec own = {root, root_key, scopes[i], NULL, false};
@@ -332,7 +332,7 @@ static void a_crl_counts_that_comes_before_the_clients_finished(void **state) {
         meet(strict);
         assert_int_equal(step_all(), STEP_WANT_READ);
         answer_client();
-        hear_client();
+        receive_client();
         take_all_but_the_last_record();
         use(root, revokes_robot(), 1);
         finish_is_refused();
@@ -348,7 +348,7 @@ static void new_rules_may_let_in_whom_the_old_ones_did(void **state) {
         meet(strict);
         assert_int_equal(step_all(), STEP_WANT_READ);
         answer_client();
-        hear_client();
+        receive_client();
         take_all_but_the_last_record();
         use(root, &other, 1);
         assert_int_equal(step_all(), STEP_DONE);
@@ -379,7 +379,7 @@ static void a_crl_counts_that_comes_while_a_session_is_resumed(void **state) {
         meet(strict);
         assert_int_equal(step_all(), STEP_WANT_READ);
         answer_client();
-        hear_client();
+        receive_client();
         take_all_but_the_last_record();
         use(root, revokes_robot(), 1);
         finish_is_refused();
@@ -432,7 +432,7 @@ static void write_openssl_conf(char path[static 64]) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(faults_about_the_anchors_own_revocation_do_not_count, each_teardown),
+        cmocka_unit_test_teardown(diagnostics_about_the_anchors_own_revocation_do_not_count, each_teardown),
         cmocka_unit_test_teardown(below_the_anchor_everything_counts, each_teardown),
         cmocka_unit_test_teardown(an_anchor_that_a_crl_names_is_not_trusted, each_teardown),
         cmocka_unit_test_teardown(a_chain_longer_than_depth_allows_is_not_decoded, each_teardown),

@@ -15,8 +15,8 @@ static bool takes(const char *rule, const char *kind_and_value) {
     struct text why = text_of(said, sizeof(said));
     struct client_rule r;
     const char *value = NULL;
-    enum named_by by = named_by_prefix(kind_and_value, &value);
-    assert_int_not_equal(by, NAMED_BY_NOTHING);
+    enum identity_source by = identity_source_prefix(kind_and_value, &value);
+    assert_int_not_equal(by, IDENTITY_NOTHING);
     if (client_rule_read(rule, &r, &why) != 0)
         fail_msg("%s: %s", rule, said);
     return client_rule_takes(&r, by, span_str(value));
@@ -107,12 +107,12 @@ static void subjects(void **state) {
 static void bytes_behind_a_zero_count(void **state) {
     static const struct {
         const char *rule;
-        enum named_by by;
+        enum identity_source by;
         struct span value;
     } rows[] = {
-        {"cn:robot", NAMED_BY_CN, {(const uint8_t *)"robot\0x", 7}},
-        {"dns:a.org", NAMED_BY_DNS, {(const uint8_t *)"a.org\0.evil", 11}},
-        {"uri:x://a/b", NAMED_BY_URI, {(const uint8_t *)"x://a/b\0c", 9}},
+        {"cn:robot", IDENTITY_CN, {(const uint8_t *)"robot\0x", 7}},
+        {"dns:a.org", IDENTITY_DNS, {(const uint8_t *)"a.org\0.evil", 11}},
+        {"uri:x://a/b", IDENTITY_URI, {(const uint8_t *)"x://a/b\0c", 9}},
     };
     char said[256];
     for (size_t i = 0; i < 3; i++) {
@@ -137,10 +137,10 @@ static void public_keys(void **state) {
         struct text why = text_of(said, sizeof(said));
         struct client_rule r;
         assert_int_equal(client_rule_read(rules[i], &r, &why), 0);
-        assert_true(client_rule_takes(&r, NAMED_BY_SPKI, span_of(digest, 32)));
-        assert_false(client_rule_takes(&r, NAMED_BY_SPKI, span_of(digest, 31)));
+        assert_true(client_rule_takes(&r, IDENTITY_SPKI, span_of(digest, 32)));
+        assert_false(client_rule_takes(&r, IDENTITY_SPKI, span_of(digest, 31)));
         digest[31] ^= 1;
-        assert_false(client_rule_takes(&r, NAMED_BY_SPKI, span_of(digest, 32)));
+        assert_false(client_rule_takes(&r, IDENTITY_SPKI, span_of(digest, 32)));
         digest[31] ^= 1;
     }
 }

@@ -31,10 +31,10 @@ static void write_file(const char *name, const char *text) {
 }
 
 static struct conf *load_file(const char *name, const char *toml, unsigned flags, struct faults *f) {
-    faults_init(f);
+    diagnostics_init(f);
     if (toml)
         write_file(name, toml);
-    return conf_load_file(name, flags, &stub_probes, f);
+    return conf_load_file(name, flags, &stub_capabilities, f);
 }
 
 static void assert_said(const struct faults *f, const char *fmt, const char *arg) {
@@ -53,17 +53,17 @@ static void assert_refused(const char *toml, const char *fmt) {
     assert_null(c);
     assert_said(&f, fmt, dir);
     assert_int_equal(f.errors, 1);
-    faults_fini(&f);
+    diagnostics_fini(&f);
 }
 
 static void test_files_that_cannot_be_read(void **state) {
     struct faults f;
     assert_null(load_file("nowhere.toml", NULL, 0, &f));
     assert_string_equal(f.text, "nowhere.toml: cannot be read: No such file or directory\n");
-    faults_fini(&f);
+    diagnostics_fini(&f);
     assert_null(load_file("/", NULL, 0, &f));
     assert_string_equal(f.text, "/: cannot be read: Is a directory\n");
-    faults_fini(&f);
+    diagnostics_fini(&f);
 }
 
 static void test_names_start_from_the_folder_of_the_file(void **state) {
@@ -80,7 +80,7 @@ static void test_names_start_from_the_folder_of_the_file(void **state) {
         assert_string_equal(c->services[0].certs[0].cert, "/abs");
         assert_string_equal(c->services[0].certs[1].cert + strlen(expected), "/c");
         conf_free(c);
-        faults_fini(&f);
+        diagnostics_fini(&f);
     }
 }
 
@@ -101,33 +101,33 @@ static void test_warnings_about_certificates(void **state) {
     assert_non_null(c);
     assert_said(&f, "t.toml:4:17: warning: service.a.certificates: old.pem expires within 3 days\n", dir);
     conf_free(c);
-    faults_fini(&f);
+    diagnostics_fini(&f);
 }
 
 static void say_many(struct faults *f, bool is_error, unsigned n, const char *what) {
     for (unsigned i = 0; i < n; i++)
-        faults_add(f, is_error, "t.toml:1:1", NULL, "%s %u", what, i);
+        diagnostics_add(f, is_error, "t.toml:1:1", NULL, "%s %u", what, i);
 }
 
 static void test_errors_come_before_warnings(void **state) {
     struct faults f;
-    faults_init(&f);
+    diagnostics_init(&f);
     say_many(&f, false, 2, "careful");
     say_many(&f, true, 2, "wrong");
     say_many(&f, false, 1, "later");
-    faults_close(&f);
+    diagnostics_close(&f);
     assert_string_equal(f.text, "t.toml:1:1: wrong 0\nt.toml:1:1: wrong 1\nt.toml:1:1: warning: careful 0\n"
                                 "t.toml:1:1: warning: careful 1\nt.toml:1:1: warning: later 0\n");
-    faults_fini(&f);
+    diagnostics_fini(&f);
 }
 
 /* However many warnings there are, and whatever comes first: an error is among the lines that are kept. */
 static void test_warnings_give_way_to_errors(void **state) {
     struct faults f;
-    faults_init(&f);
+    diagnostics_init(&f);
     say_many(&f, false, 10000, "careful");
     say_many(&f, true, 3, "wrong");
-    faults_close(&f);
+    diagnostics_close(&f);
     assert_ptr_equal(
         strstr(f.text, "t.toml:1:1: wrong 0\nt.toml:1:1: wrong 1\nt.toml:1:1: wrong 2\nt.toml:1:1: warning: careful 0\n"),
         f.text);
@@ -141,7 +141,7 @@ static void test_warnings_give_way_to_errors(void **state) {
     say_many(&f, true, 10000, "wrong");
     assert_null(strstr(f.text, "warning"));
     assert_int_equal(f.errors, 10003);
-    faults_fini(&f);
+    diagnostics_fini(&f);
 }
 
 static void test_without_certificates_the_self_made_one_is_used(void **state) {
@@ -156,7 +156,7 @@ static void test_without_certificates_the_self_made_one_is_used(void **state) {
                 expected);
     assert_int_equal(access("deep/er", F_OK), 0);
     conf_free(c);
-    faults_fini(&f);
+    diagnostics_fini(&f);
     assert_refused("state_dir = \"bad\"\n" SERVICE, "t.toml:1:13: state_dir: %s/bad cannot be made\n");
 }
 
@@ -166,7 +166,7 @@ static void test_check_writes_nothing(void **state) {
     assert_non_null(c);
     assert_int_equal(access("bad", F_OK), -1);
     conf_free(c);
-    faults_fini(&f);
+    diagnostics_fini(&f);
 }
 
 static void test_a_state_folder_that_is_a_file(void **state) {
@@ -186,7 +186,7 @@ static void test_log_files(void **state) {
     assert_non_null(c);
     assert_int_equal(c->log_target, LOG_TO_FILE);
     conf_free(c);
-    faults_fini(&f);
+    diagnostics_fini(&f);
 }
 
 static void test_congestion_control(void **state) {
@@ -208,17 +208,17 @@ static void test_users(void **state) {
             "");
     }
     conf_free(c);
-    faults_fini(&f);
+    diagnostics_fini(&f);
     c = load_file("t.toml", "user = \"\"\n" SERVICE, 0, &f);
     assert_non_null(c);
     assert_null(c->user);
     conf_free(c);
-    faults_fini(&f);
+    diagnostics_fini(&f);
     c = load_file("t.toml", "user = \"daemon\"\n" SERVICE, 0, &f);
     if (geteuid() == 0 && getpwnam("daemon"))
         assert_string_equal(c->user, "daemon");
     conf_free(c);
-    faults_fini(&f);
+    diagnostics_fini(&f);
 }
 
 static void test_a_port_in_use(void **state) {
@@ -249,7 +249,7 @@ static void test_everything_wrong_is_told_in_one_run(void **state) {
                                0, &f);
     assert_null(c);
     assert_int_equal(f.errors, 5);
-    faults_fini(&f);
+    diagnostics_fini(&f);
 }
 
 static void test_flags(void **state) {
@@ -257,8 +257,8 @@ static void test_flags(void **state) {
     static const char *const backends[] = {"unix:app.sock"};
     struct faults f;
     char expected[128];
-    faults_init(&f);
-    struct conf *c = conf_load_flags(listen_on, 1, backends, 1, &stub_probes, &f);
+    diagnostics_init(&f);
+    struct conf *c = conf_load_flags(listen_on, 1, backends, 1, &stub_capabilities, &f);
     assert_non_null(c);
     assert_int_equal(c->nservices, 1);
     assert_string_equal(c->services[0].name, "default");
@@ -269,24 +269,24 @@ static void test_flags(void **state) {
     assert_said(&f, "command line: warning: no certificate named: using the self-made one in %s/self-signed.crt\n",
                 c->state_dir);
     conf_free(c);
-    faults_fini(&f);
+    diagnostics_fini(&f);
 }
 
 static void test_broken_flags(void **state) {
     static const char *const listen_on[] = {"localhost:1"};
     static const char *const backends[] = {"app.sock"};
     struct faults f;
-    faults_init(&f);
-    assert_null(conf_load_flags(listen_on, 1, backends, 1, &stub_probes, &f));
+    diagnostics_init(&f);
+    assert_null(conf_load_flags(listen_on, 1, backends, 1, &stub_capabilities, &f));
     assert_said(&f, "command line: --listen: found \"localhost:1\", expected \"IP:PORT\" or \"[IPv6]:PORT\"\n", "");
     assert_said(
         &f, "command line: --backend: found \"app.sock\", expected \"unix:/PATH\", \"unix:@NAME\" or \"tcp:HOST:PORT\"\n", "");
-    faults_fini(&f);
-    faults_init(&f);
-    assert_null(conf_load_flags(NULL, 0, NULL, 0, &stub_probes, &f));
+    diagnostics_fini(&f);
+    diagnostics_init(&f);
+    assert_null(conf_load_flags(NULL, 0, NULL, 0, &stub_capabilities, &f));
     assert_said(&f, "command line: --listen: found none, expected at least one \"IP:PORT\"\n", "");
     assert_said(&f, "command line: --backend: found none, expected at least one like \"unix:/run/app.sock\"\n", "");
-    faults_fini(&f);
+    diagnostics_fini(&f);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, make_dir, remove_dir)

@@ -199,7 +199,7 @@ static void test_broken_texts_are_told_exactly(void **state) {
     for (size_t i = 0; i < ARRAY_LEN(table); i++) {
         char lines[4096];
         struct faults f;
-        faults_init(&f);
+        diagnostics_init(&f);
         struct conf *c = load_text(table[i].toml, strlen(table[i].toml), &f);
         error_lines(&f, lines, sizeof(lines));
         size_t len = strlen(table[i].lines);
@@ -209,24 +209,24 @@ static void test_broken_texts_are_told_exactly(void **state) {
             wrong++;
         }
         assert_null(c);
-        faults_fini(&f);
+        diagnostics_fini(&f);
     }
     assert_int_equal(wrong, 0);
 }
 
-static struct conf *load_well(const char *toml) {
+static struct conf *load_ok(const char *toml) {
     struct faults f;
-    faults_init(&f);
+    diagnostics_init(&f);
     struct conf *c = load_text(toml, strlen(toml), &f);
     if (f.errors)
         print_error("%s", f.text);
     assert_non_null(c);
-    faults_fini(&f);
+    diagnostics_fini(&f);
     return c;
 }
 
 static void test_defaults(void **state) {
-    struct conf *c = load_well(SERVICE);
+    struct conf *c = load_ok(SERVICE);
     const struct conf_service *s = &c->services[0];
     assert_in_range(c->workers, 1, CONF_WORKERS_MAX);
     assert_string_equal(c->engine, "auto");
@@ -273,9 +273,8 @@ static void test_defaults(void **state) {
 }
 
 static void test_client_auth_reaches_its_fields(void **state) {
-    struct conf *c =
-        load_well("[service.b]\nlisten = [\"127.0.0.1:0\"]\nbackends = [\"unix:/x\"]\n[service.b.client_auth]\n"
-                  "mode = \"optional\"\nca = \"ca\"\ncrl = \"/crl\"\ndepth = 2\nallow = [\"cn:a\", \"dns:*.b\"]\n");
+    struct conf *c = load_ok("[service.b]\nlisten = [\"127.0.0.1:0\"]\nbackends = [\"unix:/x\"]\n[service.b.client_auth]\n"
+                             "mode = \"optional\"\nca = \"ca\"\ncrl = \"/crl\"\ndepth = 2\nallow = [\"cn:a\", \"dns:*.b\"]\n");
     const struct conf_service *s = &c->services[0];
     assert_int_equal(s->client_auth, CLIENT_AUTH_OPTIONAL);
     assert_string_equal(s->client_ca, "/etc/tls-off/ca");
@@ -370,7 +369,7 @@ static void assert_service_keys(const struct conf_service *s) {
 }
 
 static void test_every_key_reaches_its_field(void **state) {
-    struct conf *c = load_well(
+    struct conf *c = load_ok(
         "workers = 3\nstate_dir = \"state\"\nengine = \"libcrypto\"\ntcp_congestion = \"reno\"\n"
         "busy_poll_us = 50\ndrain_timeout = \"1m\"\nwatch_interval = \"none\"\nbuffer_memory = \"64MiB\"\nhandshake_memory = \"32MiB\"\n"
         "[tickets]\nsecret_file = \"t.secret\"\n[log]\ntarget = \"x.log\"\nformat = \"logfmt\"\nlevel = \"debug\"\n"
@@ -401,7 +400,7 @@ static void test_unix_paths_fit_a_socket_address(void **state) {
     char toml[512], path[256];
     for (int len = 106; len <= 108; len++) {
         struct faults f;
-        faults_init(&f);
+        diagnostics_init(&f);
         memset(path, 'x', sizeof(path));
         path[0] = '/';
         (void)snprintf(toml, sizeof(toml), HEAD "backends = [\"unix:%.*s\", \"unix:@%.*s\"]\n", len, path, len, path);
@@ -409,14 +408,14 @@ static void test_unix_paths_fit_a_socket_address(void **state) {
         assert_int_equal(f.errors, len > 107 ? 2 : 0);
         assert_int_equal(c != NULL, len <= 107);
         conf_free(c);
-        faults_fini(&f);
+        diagnostics_fini(&f);
     }
 }
 
 static void test_host_names(void **state) {
     static const struct {
         const char *backend;
-        bool well;
+        bool ok;
     } cases[] = {{"tcp:localhost:1", true},  {"tcp:a_b.c-d.e:65535", true}, {"tcp:300.1.1.1:80", false},
                  {"tcp:1.2.3:80", false},    {"tcp:h:65536", false},        {"tcp:h:", false},
                  {"tcp::80", false},         {"tcp:::1:80", false},         {"tcp:a..b:80", false},
@@ -426,13 +425,13 @@ static void test_host_names(void **state) {
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         char toml[256];
         struct faults f;
-        faults_init(&f);
+        diagnostics_init(&f);
         (void)snprintf(toml, sizeof(toml), HEAD "backends = [\"%s\"]\n", cases[i].backend);
         struct conf *c = load_text(toml, strlen(toml), &f);
-        if ((c != NULL) != cases[i].well)
+        if ((c != NULL) != cases[i].ok)
             fail_msg("%s: %s", cases[i].backend, f.text);
         conf_free(c);
-        faults_fini(&f);
+        diagnostics_fini(&f);
     }
 }
 
@@ -456,15 +455,15 @@ static char *long_text(const char *head, const char *fmt, size_t n, const char *
     return p;
 }
 
-static void assert_limit(char *toml, bool well, const char *part) {
+static void assert_limit(char *toml, bool ok, const char *part) {
     struct faults f;
-    faults_init(&f);
+    diagnostics_init(&f);
     struct conf *c = load_text(toml, strlen(toml), &f);
-    assert_int_equal(c != NULL, well);
-    if (!well && !strstr(f.text, part))
+    assert_int_equal(c != NULL, ok);
+    if (!ok && !strstr(f.text, part))
         fail_msg("no \"%s\" in: %s", part, f.text);
     conf_free(c);
-    faults_fini(&f);
+    diagnostics_fini(&f);
     free(toml);
 }
 
@@ -501,7 +500,7 @@ static void test_passthrough_warns_of_idle_keys(void **state) {
     const char *toml = SERVICE "mode = \"passthrough\"\ncertificates = [\"d/\"]\nmin_version = \"1.3\"\n"
                                "proxy_protocol.trust = [\"1.2.3.4\"]\n";
     struct faults f;
-    faults_init(&f);
+    diagnostics_init(&f);
     struct conf *c = load_text(toml, strlen(toml), &f);
     assert_non_null(c);
     assert_int_equal(c->services[0].ncerts, 0);
@@ -510,7 +509,7 @@ static void test_passthrough_warns_of_idle_keys(void **state) {
     assert_non_null(
         strstr(f.text, "t.toml:7:24: warning: service.a.proxy_protocol.trust: has no effect while \"accept\" is \"none\"\n"));
     conf_free(c);
-    faults_fini(&f);
+    diagnostics_fini(&f);
 }
 
 /* A file of the source tree, to be freed. */
@@ -528,14 +527,14 @@ static char *source_text(const char *name, size_t *ret_len) {
 static void test_the_example_is_accepted(void **state) {
     size_t n;
     struct faults f;
-    faults_init(&f);
+    diagnostics_init(&f);
     char *text = source_text("docs/examples/tls-off.toml", &n);
     struct conf *c = load_text(text, n, &f);
     if (f.errors)
         fail_msg("%s", f.text);
     assert_non_null(c);
     conf_free(c);
-    faults_fini(&f);
+    diagnostics_fini(&f);
     free(text);
 }
 

@@ -23,7 +23,7 @@ static int ask(const struct control_request *req, struct ipc_msg *ret) {
         assert_int_equal(control_send_request(fds[0], req), 0);
     else
         assert_int_equal(shutdown(fds[0], SHUT_WR), 0);
-    int status = config_role_run(fds[1], &stub_probes);
+    int status = config_role_run(fds[1], &stub_capabilities);
     (void)close(fds[1]);
     enum step step = ipc_recv(fds[0], scratch, sizeof(scratch), control_to_supervisor, ret, &err);
     assert_int_equal(step, status == 0 ? STEP_DONE : STEP_EOF);
@@ -43,7 +43,7 @@ static void test_another_protocol_is_refused_in_words(void **state) {
     int fds[2], err = 0;
     assert_int_equal(ipc_pair(0, fds), 0);
     assert_int_equal(ipc_send(fds[0], CONTROL_REQUEST, span_of(body, sizeof(body)), NULL, 0), 0);
-    assert_int_equal(config_role_run(fds[1], &stub_probes), 0);
+    assert_int_equal(config_role_run(fds[1], &stub_capabilities), 0);
     assert_int_equal(ipc_recv(fds[0], scratch, sizeof(scratch), control_to_supervisor, &m, &err), STEP_DONE);
     assert_int_equal(m.type, CONTROL_REFUSED);
     assert_body_has(&m, "it takes a stop and a start");
@@ -108,13 +108,13 @@ static void make_config(const char *config, const char *secret, size_t n) {
 }
 
 static void test_the_secret_comes_from_the_file_named(void **state) {
-    char folder[] = "/tmp/tls-off-test-XXXXXX", config[64], secret[64];
+    char dir[] = "/tmp/tls-off-test-XXXXXX", config[64], secret[64];
     uint8_t found[200];
     struct conf *c = NULL;
     struct ipc_msg m;
-    assert_non_null(mkdtemp(folder));
-    (void)snprintf(config, sizeof(config), "%s/t.toml", folder);
-    (void)snprintf(secret, sizeof(secret), "%s/secret", folder);
+    assert_non_null(mkdtemp(dir));
+    (void)snprintf(config, sizeof(config), "%s/t.toml", dir);
+    (void)snprintf(secret, sizeof(secret), "%s/secret", dir);
     struct control_request req = {.file = span_str(config)};
 
     make_config(config, secret, 100);
@@ -137,7 +137,7 @@ static void test_the_secret_comes_from_the_file_named(void **state) {
     ipc_msg_close(&m);
     assert_int_equal(unlink(secret), 0);
     assert_int_equal(unlink(config), 0);
-    assert_int_equal(rmdir(folder), 0);
+    assert_int_equal(rmdir(dir), 0);
 }
 
 static void test_a_missing_file_is_refused(void **state) {
@@ -158,7 +158,7 @@ static void test_a_message_that_is_no_request_ends_the_role(void **state) {
     int fds[2];
     assert_int_equal(ipc_pair(0, fds), 0);
     assert_int_equal(control_send(fds[0], CONTROL_GO), 0);
-    assert_int_equal(config_role_run(fds[1], &stub_probes), 1);
+    assert_int_equal(config_role_run(fds[1], &stub_capabilities), 1);
     (void)close(fds[0]);
     (void)close(fds[1]);
 }

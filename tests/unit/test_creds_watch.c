@@ -13,14 +13,14 @@
 #include "make_cert.h"
 #include "supervisor/creds.h"
 
-static char *folder;
+static char *dir;
 static struct conf conf;
 static struct conf_service service;
 static struct conf_cert certs[2];
 static char paths[4][512];
 
 static const char *in(const char *name) {
-    return make_path(folder, name);
+    return make_path(dir, name);
 }
 
 static void put(const char *name, const char *text) {
@@ -29,9 +29,9 @@ static void put(const char *name, const char *text) {
 
 static int setup(void **state) {
     static const char *const names[] = {"a.pem", "a.key", "pass", "folder"};
-    folder = make_folder();
+    dir = make_dir();
     for (size_t i = 0; i < 4; i++)
-        snprintf(paths[i], sizeof(paths[i]), "%s/%s", folder, names[i]);
+        snprintf(paths[i], sizeof(paths[i]), "%s/%s", dir, names[i]);
     certs[0] = (struct conf_cert){.cert = paths[0], .key = paths[1], .passphrase = paths[2]};
     certs[1] = (struct conf_cert){.cert = paths[3]};
     service = (struct conf_service){.certs = certs, .ncerts = 2};
@@ -43,7 +43,7 @@ static int setup(void **state) {
 }
 
 static int teardown(void **state) {
-    make_folder_remove(folder);
+    make_dir_remove(dir);
     return 0;
 }
 

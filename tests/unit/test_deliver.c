@@ -25,7 +25,7 @@ static struct hand h;
 static int relays[RELAYS];   /* their ends of the links */
 static unsigned got[RELAYS]; /* sessions they have read */
 static struct conf_service conf = {.name = "web", .mode = MODE_PASSTHROUGH};
-static struct hand_service service = {.conf = &conf};
+static struct handshaker_service service = {.conf = &conf};
 static int spare;
 static unsigned sleeps; /* of the loop, that had to be looked at */
 static bool watching;
@@ -72,7 +72,7 @@ static void on_timer(void *ctx, struct wtimer *t) {
 }
 
 static int setup(void **state) {
-    int board_fd, pair[2];
+    int scoreboard_fd, pair[2];
     memset(&h, 0, sizeof(h));
     memset(got, 0, sizeof(got));
     h.child.setup = (struct control_setup){.role = ROLE_HANDSHAKER, .index = 0, .workers = RELAYS};
@@ -82,21 +82,22 @@ static int setup(void **state) {
     sleeps = 0;
     watching = false;
     spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (board_create(RELAYS, 1, &board_fd) < 0 || board_map(board_fd, &h.child.board) < 0 || loop_init(&h.loop) < 0 ||
-        slab_init(&h.conns, sizeof(struct conn), 10 * MANY, true) < 0 || stats_open_private(&h.child.stats) < 0)
+    if (scoreboard_create(RELAYS, 1, &scoreboard_fd) < 0 || scoreboard_map(scoreboard_fd, &h.child.scoreboard) < 0 ||
+        loop_init(&h.loop) < 0 || slab_init(&h.conns, sizeof(struct conn), 10 * MANY, true) < 0 ||
+        stats_open_private(&h.child.stats) < 0)
         return 1;
     for (uint16_t i = 0; i < RELAYS; i++)
-        if (board_open_row(&h.child.board, board_fd, ROLE_RELAY, i) < 0)
+        if (scoreboard_open_row(&h.child.scoreboard, scoreboard_fd, ROLE_RELAY, i) < 0)
             return 1;
-    if (board_open_row(&h.child.board, board_fd, ROLE_HANDSHAKER, 0) < 0)
+    if (scoreboard_open_row(&h.child.scoreboard, scoreboard_fd, ROLE_HANDSHAKER, 0) < 0)
         return 1;
-    close(board_fd);
-    h.row = board_row(&h.child.board, ROLE_HANDSHAKER, 0);
+    close(scoreboard_fd);
+    h.row = scoreboard_row(&h.child.scoreboard, ROLE_HANDSHAKER, 0);
     h.loop.hook = turn_end;
     h.loop.pause_fn = on_pause;
     h.loop.timer_fn = on_timer;
     h.loop.hook_ctx = h.loop.timer_ctx = &h;
-    loop_on(&h.loop, HAND_LINK, deliver_event, &h);
+    loop_on(&h.loop, HANDSHAKER_LINK, deliver_event, &h);
     for (uint16_t i = 0; i < RELAYS; i++) {
         h.links[i].fd = -1;
         list_init(&h.links[i].queue);
@@ -120,7 +121,7 @@ static int teardown(void **state) {
         close(h.links[i].fd);
     }
     slab_fini(&h.conns);
-    board_unmap(&h.child.board);
+    scoreboard_unmap(&h.child.scoreboard);
     loop_fini(&h.loop);
     close(spare);
     return 0;
@@ -131,8 +132,8 @@ static struct conn *finished(void) {
     struct conn *c = slab_alloc(&h.conns);
     assert_non_null(c);
     list_init(&c->link);
-    buf_init(&c->in, HAND_IN_MAX);
-    buf_init(&c->out, HAND_OUT_MAX);
+    buf_init(&c->in, HANDSHAKER_IN_MAX);
+    buf_init(&c->out, HANDSHAKER_OUT_MAX);
     c->fd = dup(spare);
     c->state = CONN_HELLO;
     conn_goto(&h, c, CONN_DELIVER);
@@ -151,8 +152,8 @@ static unsigned read_link(size_t relay, unsigned n) {
     int err;
     unsigned count = 0;
     while (count < n && ipc_recv(relays[relay], scratch, sizeof(scratch), handoff_rules, &m, &err) == STEP_DONE) {
-        struct board_row row = board_row(&h.child.board, ROLE_RELAY, (uint16_t)relay);
-        board_session(&row, 0, &(struct addr){0}, 1);
+        struct scoreboard_row row = scoreboard_row(&h.child.scoreboard, ROLE_RELAY, (uint16_t)relay);
+        scoreboard_session(&row, 0, &(struct addr){0}, 1);
         ipc_msg_close(&m);
         count++;
     }
@@ -182,8 +183,8 @@ static void on_work(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
 static void no_session_stays_behind_while_the_loop_sleeps(void **state) {
     char bytes[30] = "";
     assert_int_equal(pipe2(work, O_CLOEXEC | O_NONBLOCK), 0);
-    loop_on(&h.loop, HAND_CONN, on_work, &h);
-    assert_int_equal(loop_watch(&h.loop, work[0], EPOLLIN, HAND_CONN, 0, 0), 0);
+    loop_on(&h.loop, HANDSHAKER_CONN, on_work, &h);
+    assert_int_equal(loop_watch(&h.loop, work[0], EPOLLIN, HANDSHAKER_CONN, 0, 0), 0);
     watching = true;
     turns = 0;
     assert_int_equal(write(work[1], bytes, sizeof(bytes)), sizeof(bytes));

@@ -46,7 +46,7 @@ static void a_session_survives(void **state) {
     assert_int_equal(out.role, ROLE_RELAY);
     assert_int_equal(out.index, 3);
     assert_int_equal(out.level, LOG_LEVEL_INFO);
-    assert_same_facts(&out.facts, &e.facts);
+    assert_same_conn_info(&out.conn_info, &e.conn_info);
     assert_int_equal(out.reason, ERR_PEER_ALERT);
     assert_int_equal(out.alert, 42);
     assert_true(span_eq(out.service, e.service));
@@ -60,7 +60,7 @@ static void a_session_survives(void **state) {
 }
 
 static void a_failure_survives(void **state) {
-    struct event e = {.kind = EVENT_FAILURE, .role = ROLE_HANDSHAKER, .facts = sample_facts()};
+    struct event e = {.kind = EVENT_FAILURE, .role = ROLE_HANDSHAKER, .conn_info = sample_conn_info()};
     e.text = span_str("waiting for client Finished");
     e.service = span_str("mail");
     e.reason = ERR_NOMEM; /* the first of the table */
@@ -72,7 +72,7 @@ static void a_failure_survives(void **state) {
     assert_true(out.duration_us == UINT64_MAX);
     assert_true(span_eq(out.service, e.service));
     assert_int_equal(out.backend.len, 0);
-    assert_same_facts(&out.facts, &e.facts);
+    assert_same_conn_info(&out.conn_info, &e.conn_info);
 }
 
 static void a_line_survives_and_is_bounded(void **state) {
@@ -91,12 +91,12 @@ static void largest_event_fits_a_record(void **state) {
     static uint8_t text[EVENT_TEXT_MAX];
     struct event e = sample_session();
     e.text = span_of(text, sizeof(text));
-    e.facts.sni = e.facts.alpn = span_of(text, 255);
-    e.facts.client = e.facts.local = e.facts.peer = sample_inet6(1, 1);
-    e.facts.id = sample_client();
-    e.facts.id.name = span_of(text, FACTS_NAME_MAX);
-    e.facts.id.cn = span_of(text, 255);
-    e.facts.id.serial = span_of(text, FACTS_SERIAL_MAX);
+    e.conn_info.sni = e.conn_info.alpn = span_of(text, 255);
+    e.conn_info.client = e.conn_info.local = e.conn_info.peer = sample_inet6(1, 1);
+    e.conn_info.id = sample_client();
+    e.conn_info.id.name = span_of(text, CONN_INFO_NAME_MAX);
+    e.conn_info.id.cn = span_of(text, 255);
+    e.conn_info.id.serial = span_of(text, CONN_INFO_SERIAL_MAX);
     e.service = e.backend = span_of(text, sizeof(text));
     struct event out = carried(&e);
     assert_int_equal(out.service.len, EVENT_NAME_MAX);
@@ -106,11 +106,11 @@ static void largest_event_fits_a_record(void **state) {
 
 static void the_clients_certificate_stays_out_of_events(void **state) {
     struct event e = sample_session();
-    e.facts.id = sample_client();
+    e.conn_info.id = sample_client();
     struct event out = carried(&e);
-    assert_int_equal(out.facts.id.cert.len, 0);
-    out.facts.id.cert = e.facts.id.cert;
-    assert_same_client(&out.facts.id, &e.facts.id);
+    assert_int_equal(out.conn_info.id.cert.len, 0);
+    out.conn_info.id.cert = e.conn_info.id.cert;
+    assert_same_client(&out.conn_info.id, &e.conn_info.id);
 }
 
 static void every_cut_and_every_tail_is_refused(void **state) {
@@ -171,7 +171,7 @@ static void values_out_of_range_are_refused(void **state) {
     e.level = LOG_LEVEL_DEBUG + 1;
     assert_true(refused(&e));
     e = sample_session();
-    e.facts.tls_version = 0x0301;
+    e.conn_info.tls_version = 0x0301;
     assert_true(refused(&e));
     e = sample_session();
     assert_false(refused(&e));
@@ -198,12 +198,12 @@ static void a_full_ring_counts(void **state) {
     assert_int_equal(ring_dropped(&ring), 2);
 }
 
-static void a_voice_puts_lines_up_to_its_level(void **state) {
-    struct voice v = {.ring = ring, .role = ROLE_RESOLVER, .index = 1, .level = LOG_LEVEL_WARNING};
+static void a_log_puts_lines_up_to_its_level(void **state) {
+    struct log v = {.ring = ring, .role = ROLE_RESOLVER, .index = 1, .level = LOG_LEVEL_WARNING};
     struct event out;
-    voice_say(&v, LOG_LEVEL_INFO, "not %s", "heard");
+    log_msg(&v, LOG_LEVEL_INFO, "not %s", "heard");
     assert_int_equal(ring_get(&ring, record), 0);
-    voice_say(&v, LOG_LEVEL_WARNING, "heard %d", 1);
+    log_msg(&v, LOG_LEVEL_WARNING, "heard %d", 1);
     assert_int_equal(event_read(taken(), &out), 0);
     assert_int_equal(out.kind, EVENT_LINE);
     assert_int_equal(out.role, ROLE_RESOLVER);
@@ -216,24 +216,24 @@ static void a_voice_puts_lines_up_to_its_level(void **state) {
 static void a_long_line_is_cut(void **state) {
     static char text[3000];
     memset(text, 'y', sizeof(text) - 1);
-    struct voice v = {.ring = ring, .level = LOG_LEVEL_DEBUG};
+    struct log v = {.ring = ring, .level = LOG_LEVEL_DEBUG};
     struct event out;
-    voice_say(&v, LOG_LEVEL_INFO, "%s", text);
+    log_msg(&v, LOG_LEVEL_INFO, "%s", text);
     assert_int_equal(event_read(taken(), &out), 0);
     assert_int_equal(out.text.len, EVENT_TEXT_MAX);
 }
 
-static void a_voice_without_a_ring_goes_to_stderr(void **state) {
+static void a_log_without_a_ring_goes_to_stderr(void **state) {
     char got[2048] = "";
     static char text[3000];
     memset(text, 'z', sizeof(text) - 1);
     int pipe_fds[2], old = dup(STDERR_FILENO);
-    struct voice v = {.role = ROLE_SUPERVISOR, .level = LOG_LEVEL_INFO};
+    struct log v = {.role = ROLE_SUPERVISOR, .level = LOG_LEVEL_INFO};
     assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
     assert_true(dup2(pipe_fds[1], STDERR_FILENO) >= 0);
-    voice_say(&v, LOG_LEVEL_ERROR, "told %s", "plainly");
+    log_msg(&v, LOG_LEVEL_ERROR, "told %s", "plainly");
     ssize_t first = read(pipe_fds[0], got, sizeof(got) - 1);
-    voice_say(&v, LOG_LEVEL_ERROR, "%s", text);
+    log_msg(&v, LOG_LEVEL_ERROR, "%s", text);
     char longer[4096];
     ssize_t second = read(pipe_fds[0], longer, sizeof(longer));
     assert_true(dup2(old, STDERR_FILENO) >= 0);
@@ -267,9 +267,9 @@ int main(void) {
         WITH_RING(values_out_of_range_are_refused),
         WITH_RING(unknown_kinds_are_refused),
         WITH_RING(a_full_ring_counts),
-        WITH_RING(a_voice_puts_lines_up_to_its_level),
+        WITH_RING(a_log_puts_lines_up_to_its_level),
         WITH_RING(a_long_line_is_cut),
-        cmocka_unit_test(a_voice_without_a_ring_goes_to_stderr),
+        cmocka_unit_test(a_log_without_a_ring_goes_to_stderr),
         cmocka_unit_test(ends_have_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

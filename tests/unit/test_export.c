@@ -46,12 +46,12 @@ static void every_cut_and_every_tail_is_refused(void **state) {
 }
 
 static void keys_of_a_refused_session_are_wiped(void **state) {
-    static const struct export_plane none;
+    static const struct export_record_layer none;
     struct export_session s = sample_export(), out;
     struct span bytes = packed(&s);
     blob[bytes.len] = 0;
     assert_int_equal(export_unpack(span_of(bytes.p, bytes.len + 1), EXPORT_MAJOR, EXPORT_MINOR, &out), ERR_FORMAT);
-    assert_memory_equal(&out.plane, &none, sizeof(none));
+    assert_memory_equal(&out.record_layer, &none, sizeof(none));
 }
 
 /* What a later minor adds stands at the ends of its three parts, and is passed over. */
@@ -59,15 +59,16 @@ static void a_later_minor_is_read_as_far_as_known(void **state) {
     struct export_session s = sample_export(), out;
     struct span now = packed(&s);
     static uint8_t later[sizeof(blob)];
-    size_t plane_len = 0;
-    for (size_t at = now.len - 2; at > 0 && plane_len == 0; at--) /* the plane is the last part: its length leads to the end */
+    size_t record_layer_len = 0;
+    for (size_t at = now.len - 2; at > 0 && record_layer_len == 0;
+         at--) /* the plane is the last part: its length leads to the end */
         if ((size_t)(blob[at] << 8 | blob[at + 1]) == now.len - at - 2 && now.len - at > 200)
-            plane_len = now.len - at - 2;
-    assert_true(plane_len > 0);
-    size_t head = now.len - plane_len - 2;
+            record_layer_len = now.len - at - 2;
+    assert_true(record_layer_len > 0);
+    size_t head = now.len - record_layer_len - 2;
     memcpy(later, now.p, now.len);
-    later[head] = (uint8_t)((plane_len + 3) >> 8);
-    later[head + 1] = (uint8_t)(plane_len + 3);
+    later[head] = (uint8_t)((record_layer_len + 3) >> 8);
+    later[head + 1] = (uint8_t)(record_layer_len + 3);
     memset(later + now.len, 0xee, 3 + 9); /* 3 bytes more of the plane, 9 of the session */
     later[0] = 0x80;                      /* an unknown flag */
     assert_int_equal(export_unpack(span_of(later, now.len + 12), EXPORT_MAJOR, EXPORT_MINOR + 1, &out), 0);
@@ -129,7 +130,7 @@ static void spoil_flags(struct export_session *s) {
     s->flags |= EXPORT_FLAGS_KNOWN + 1;
 }
 static void spoil_version(struct export_session *s) {
-    s->facts.tls_version = 0;
+    s->conn_info.tls_version = 0;
 }
 static void spoil_long_text(struct export_session *s) {
     static char text[EXPORT_TEXT_MAX + 1];
@@ -165,23 +166,23 @@ static struct span file_of(const char *name) {
     return span_of(blob, (size_t)n);
 }
 
-static void forget_what_1_0_lacks(struct facts *f) {
+static void forget_what_1_0_lacks(struct conn_info *f) {
     f->sig_scheme = f->cert_key_bits = f->cert_sig = f->cert_key = 0;
-    f->id = (struct facts_client){0};
+    f->id = (struct conn_info_client){0};
 }
 
-static void forget_what_1_1_lacks(struct facts *f) {
-    f->served_as = SERVED_NO_NAME;
+static void forget_what_1_1_lacks(struct conn_info *f) {
+    f->matched_name = SERVED_NO_NAME;
     f->cert_file = span_of(NULL, 0);
 }
 
 static void forget_what_is_newer(struct export_session *s, uint8_t minor) {
     if (minor < 1)
-        forget_what_1_0_lacks(&s->facts);
+        forget_what_1_0_lacks(&s->conn_info);
     if (minor < 2)
-        forget_what_1_1_lacks(&s->facts);
+        forget_what_1_1_lacks(&s->conn_info);
     if (minor < 3 && s->flags & EXPORT_TLS)
-        s->plane.idle_records = 5; /* the larger one of two counters that the files have */
+        s->record_layer.idle_records = 5; /* the larger one of two counters that the files have */
 }
 
 static void every_version_is_read(void **state) {
@@ -316,12 +317,12 @@ static void bytes_ahead_survive(void **state) {
 #define WITH_LINK(test) cmocka_unit_test_setup_teardown(test, open_link, close_link)
 
 /* For a new version: writes the two files of today's into a folder. */
-static int write_files(const char *folder) {
+static int write_files(const char *dir) {
     const struct export_session all[] = {sample_export(), sample_waiting()};
     const char *const names[] = {"open", "waiting"};
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         char path[512];
-        snprintf(path, sizeof(path), "%s/%s-%d.%d", folder, names[i], EXPORT_MAJOR, EXPORT_MINOR);
+        snprintf(path, sizeof(path), "%s/%s-%d.%d", dir, names[i], EXPORT_MAJOR, EXPORT_MINOR);
         struct span s = packed(&all[i]);
         FILE *f = fopen(path, "wx");
         if (!f || fwrite(s.p, 1, s.len, f) != s.len || fclose(f) != 0)

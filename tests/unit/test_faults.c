@@ -2,34 +2,34 @@
 
 static void test_lines_are_composed(void **state) {
     struct faults f;
-    faults_init(&f);
-    faults_add(&f, true, "a.toml:1:2", "workers", "found %d, expected %s", 7, "less");
-    faults_add(&f, false, "a.toml", NULL, "odd");
-    faults_close(&f);
+    diagnostics_init(&f);
+    diagnostics_add(&f, true, "a.toml:1:2", "workers", "found %d, expected %s", 7, "less");
+    diagnostics_add(&f, false, "a.toml", NULL, "odd");
+    diagnostics_close(&f);
     assert_string_equal(f.text, "a.toml:1:2: workers: found 7, expected less\na.toml: warning: odd\n");
     assert_int_equal(f.len, strlen(f.text));
     assert_int_equal(f.errors, 1);
     assert_int_equal(f.warnings, 1);
     assert_int_equal(f.dropped, 0);
-    faults_fini(&f);
+    diagnostics_fini(&f);
 }
 
 static void test_nothing_added_gives_no_text(void **state) {
     struct faults f;
-    faults_init(&f);
-    faults_close(&f);
+    diagnostics_init(&f);
+    diagnostics_close(&f);
     assert_null(f.text);
     assert_int_equal(f.len, 0);
-    faults_fini(&f);
-    faults_fini(&f);
+    diagnostics_fini(&f);
+    diagnostics_fini(&f);
 }
 
 static void test_control_bytes_never_pass(void **state) {
     struct faults f;
-    faults_init(&f);
-    faults_add(&f, true, "a\nb", "k\x1b[31m", "x\ty\x7fz\r\n\n");
+    diagnostics_init(&f);
+    diagnostics_add(&f, true, "a\nb", "k\x1b[31m", "x\ty\x7fz\r\n\n");
     assert_string_equal(f.text, "a b: k [31m: x y z\n");
-    faults_fini(&f);
+    diagnostics_fini(&f);
 }
 
 static void test_a_long_line_is_cut(void **state) {
@@ -37,34 +37,34 @@ static void test_a_long_line_is_cut(void **state) {
     char *long_name = calloc(1, 5001);
     assert_non_null(long_name);
     memset(long_name, 'x', 5000);
-    faults_init(&f);
-    faults_add(&f, true, long_name, long_name, "%s", long_name);
-    faults_add(&f, true, "p", NULL, "%s", long_name);
-    faults_add(&f, true, "p", NULL, "end");
+    diagnostics_init(&f);
+    diagnostics_add(&f, true, long_name, long_name, "%s", long_name);
+    diagnostics_add(&f, true, "p", NULL, "%s", long_name);
+    diagnostics_add(&f, true, "p", NULL, "end");
     assert_in_range(f.len, 1, 3000);
     assert_string_equal(f.text + f.len - 7, "p: end\n");
-    faults_fini(&f);
+    diagnostics_fini(&f);
     free(long_name);
 }
 
 static void test_a_flood_is_counted(void **state) {
     struct faults f;
-    faults_init(&f);
+    diagnostics_init(&f);
     for (unsigned i = 0; i < 5000; i++)
-        faults_add(&f, i % 2, "a.toml:1:1", "key", "fault number %u", i);
+        diagnostics_add(&f, i % 2, "a.toml:1:1", "key", "fault number %u", i);
     unsigned dropped = f.dropped;
     assert_true(dropped > 0);
     assert_int_equal(f.errors, 2500);
     assert_int_equal(f.warnings, 2500);
-    faults_close(&f);
-    assert_true(f.len < FAULTS_TEXT_MAX);
+    diagnostics_close(&f);
+    assert_true(f.len < DIAGNOSTICS_TEXT_MAX);
     assert_int_equal(f.len, strlen(f.text));
     unsigned lines = 0;
     for (size_t i = 0; i < f.len; i++)
         lines += f.text[i] == '\n';
     assert_int_equal(lines, 5000 - dropped + 1);
     assert_non_null(strstr(f.text, "more lines like these\n"));
-    faults_fini(&f);
+    diagnostics_fini(&f);
 }
 
 int main(void) {

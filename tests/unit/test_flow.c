@@ -202,13 +202,13 @@ static void everything_passes_through_small_buffers_and_records(void **state) {
         }
 }
 
-static void early_bytes_come_first(void **state) {
+static void read_ahead_comes_first(void **state) {
     static const size_t sizes[] = {1, 500, 16384, 38000};
     for (size_t i = 0; i == 0 || suite_at(i - 1); i++)
         for (size_t k = 0; k < 2 * ARRAY_LEN(sizes); k++) {
             struct bench_way way = way_of(i ? suite_at(i - 1) : NULL);
-            way.early = sizes[k / 2];
-            way.early_torn = k & 1;
+            way.read_ahead = sizes[k / 2];
+            way.read_ahead_torn = k & 1;
             converse(&way);
             expect_all_passed(&way);
         }
@@ -231,8 +231,8 @@ static const struct bench_way *fault_ways(size_t i) {
     ways[2] = way_of(NULL);
     ways[3] = ways[0];
     ways[3].client_sndbuf = ways[3].backend_sndbuf = 1;
-    ways[0].early = 20000;
-    ways[0].early_torn = true;
+    ways[0].read_ahead = 20000;
+    ways[0].read_ahead_torn = true;
     return i < ARRAY_LEN(ways) ? &ways[i] : NULL;
 }
 
@@ -423,7 +423,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(everything_passes_in_every_suite_and_without),
         CASE(everything_passes_through_small_buffers_and_records),
-        CASE(early_bytes_come_first),
+        CASE(read_ahead_comes_first),
         CASE(every_call_may_be_short_or_interrupted_or_too_soon),
         CASE(every_call_may_meet_a_reset),
         CASE(every_allocation_may_fail),

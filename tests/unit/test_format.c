@@ -58,12 +58,12 @@ static void session_as_json(void **state) {
 
 static void a_verified_client_is_named(void **state) {
     struct event e = sample_session();
-    e.facts.id = sample_client();
+    e.conn_info.id = sample_client();
     assert_non_null(strstr(formatted(LOG_AS_LOGFMT, &e),
                            " client_name=spiffe://example.org/ns/a/sa/robot client_named_by=uri client_cn=robot "
                            "client_serial=01fe80 "
                            "client_fingerprint=303132333435363738393a3b3c3d3e3f404142434445464748494a4b4c4d4e4f backend="));
-    e.facts.id = (struct facts_client){.verified = true};
+    e.conn_info.id = (struct conn_info_client){.verified = true};
     formatted(LOG_AS_LOGFMT, &e);
     assert_null(strstr(line, " client_name"));
     assert_non_null(strstr(line, " client_fingerprint=0000"));
@@ -71,7 +71,7 @@ static void a_verified_client_is_named(void **state) {
 
 static void what_is_not_known_is_left_out(void **state) {
     struct event e = {.kind = EVENT_FAILURE, .wall_us = 0, .role = ROLE_HANDSHAKER, .level = LOG_LEVEL_INFO};
-    e.facts.client = sample_inet(1, 1);
+    e.conn_info.client = sample_inet(1, 1);
     e.service = span_str("mail");
     e.reason = ERR_PLAIN_HTTP;
     e.duration_us = 999;
@@ -94,8 +94,8 @@ static void failure_tells_detail_and_alert(void **state) {
 
 static void unknown_numbers_are_shown(void **state) {
     struct event e = sample_session();
-    e.facts.suite = 0xcafe;
-    e.facts.group = 0x11ec;
+    e.conn_info.suite = 0xcafe;
+    e.conn_info.group = 0x11ec;
     formatted(LOG_AS_LOGFMT, &e);
     assert_non_null(strstr(line, " cipher_suite=0xcafe group=0x11ec "));
 }
@@ -112,7 +112,7 @@ static void names_that_are_not_there(void **state) {
 
 static void passthrough_has_no_handshake(void **state) {
     struct event e = sample_session();
-    e.facts.tls_version = e.facts.suite = e.facts.group = 0;
+    e.conn_info.tls_version = e.conn_info.suite = e.conn_info.group = 0;
     formatted(LOG_AS_LOGFMT, &e);
     const char *const absent[] = {" tls_version=", " cipher_suite=", " group=", " resumed=", " handshake_ms="};
     for (size_t i = 0; i < ARRAY_LEN(absent); i++)
@@ -173,7 +173,7 @@ static void what_is_ours_to_mend_is_a_warning(void **state) {
 static void assert_shown(struct span sni, const char *logfmt, const char *json) {
     struct event e = sample_session();
     char want[2048];
-    e.facts.sni = sni;
+    e.conn_info.sni = sni;
     snprintf(want, sizeof(want), " sni=%s alpn=", logfmt);
     assert_non_null(strstr(formatted(LOG_AS_LOGFMT, &e), want));
     assert_non_null(strstr(formatted(LOG_AS_TEXT, &e), want));
@@ -225,7 +225,7 @@ static void no_byte_breaks_a_line(void **state) {
     for (unsigned a = 0; a < 256; a++)
         for (unsigned b = 0; b < 256; b++) {
             const uint8_t sni[] = {(uint8_t)a, (uint8_t)b};
-            e.facts.sni = span_of(sni, 2);
+            e.conn_info.sni = span_of(sni, 2);
             for (unsigned format = LOG_AS_TEXT; format <= LOG_AS_LOGFMT; format++)
                 for (const char *p = formatted((enum log_format)format, &e); *p; p++)
                     if ((uint8_t)*p < 0x20 || *p == 0x7f)
@@ -247,18 +247,18 @@ static void the_longest_line_fits(void **state) {
     e.reason = ERR_PEER_ALERT;
     e.alert = 255;
     e.text = span_of(text, sizeof(text));
-    e.facts.sni = e.facts.alpn = span_of(text, 255);
-    e.facts.ja4 = span_of(text, FACTS_JA4_MAX);
-    e.facts.id = sample_client();
-    e.facts.id.name = span_of(text, FACTS_NAME_MAX);
-    e.facts.id.cn = span_of(text, 255);
-    e.facts.id.serial = span_of(text, FACTS_SERIAL_MAX);
-    e.facts.client = e.facts.local = e.facts.peer =
+    e.conn_info.sni = e.conn_info.alpn = span_of(text, 255);
+    e.conn_info.ja4 = span_of(text, CONN_INFO_JA4_MAX);
+    e.conn_info.id = sample_client();
+    e.conn_info.id.name = span_of(text, CONN_INFO_NAME_MAX);
+    e.conn_info.id.cn = span_of(text, 255);
+    e.conn_info.id.serial = span_of(text, CONN_INFO_SERIAL_MAX);
+    e.conn_info.client = e.conn_info.local = e.conn_info.peer =
         (struct addr){.family = AF_INET6, .port = 65535, .ip = {255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255}};
-    e.facts.suite = e.facts.group = UINT16_MAX;
+    e.conn_info.suite = e.conn_info.group = UINT16_MAX;
     e.bytes_in = e.bytes_out = e.duration_us = e.wall_us = UINT64_MAX;
     e.wall_us = UINT64_C(253402300799999999);
-    e.facts.handshake_us = e.connect_us = UINT32_MAX;
+    e.conn_info.handshake_us = e.connect_us = UINT32_MAX;
     e.retries = e.index = UINT16_MAX;
     for (unsigned format = LOG_AS_TEXT; format <= LOG_AS_LOGFMT; format++) {
         formatted((enum log_format)format, &e);

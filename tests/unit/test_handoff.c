@@ -4,9 +4,9 @@
 #include "wire/handoff.h"
 
 static uint8_t memory[HANDOFF_BODY_MAX + 64];
-static uint8_t early[HANDOFF_EARLY_MAX + 1];
+static uint8_t read_ahead[HANDOFF_READ_AHEAD_MAX + 1];
 
-static void fill_half(struct handoff_half *h, uint8_t from) {
+static void fill_half(struct handoff_keys *h, uint8_t from) {
     h->seq = UINT64_C(0x0102030405060708) + from;
     h->explicit_nonce = UINT64_MAX - from;
     memset(h->secret, from, sizeof(h->secret));
@@ -15,7 +15,7 @@ static void fill_half(struct handoff_half *h, uint8_t from) {
 }
 
 static struct handoff sample(void) {
-    struct handoff h = {.facts = sample_facts(), .out_max = 16384, .early = span_str("early bytes")};
+    struct handoff h = {.conn_info = sample_conn_info(), .out_max = 16384, .read_ahead = span_str("early bytes")};
     fill_half(&h.in, 10);
     fill_half(&h.out, 20);
     return h;
@@ -39,7 +39,7 @@ static void a_session_survives(void **state) {
     struct handoff h = sample(), out;
     struct ipc_msg m = packed(&h, HANDOFF_SESSION);
     assert_int_equal(handoff_unpack(&m, &out), 0);
-    assert_same_facts(&h.facts, &out.facts);
+    assert_same_conn_info(&h.conn_info, &out.conn_info);
     assert_memory_equal(h.in.key, out.in.key, sizeof(h.in.key));
     assert_int_equal(h.in.seq, out.in.seq);
     assert_int_equal(h.out.seq, out.out.seq);
@@ -48,13 +48,13 @@ static void a_session_survives(void **state) {
     assert_memory_equal(h.out.key, out.out.key, sizeof(h.out.key));
     assert_memory_equal(h.out.iv, out.out.iv, sizeof(h.out.iv));
     assert_int_equal(out.out_max, 16384);
-    assert_true(span_eq(out.early, h.early));
+    assert_true(span_eq(out.read_ahead, h.read_ahead));
 }
 
 static void passthrough_carries_no_keys(void **state) {
-    static const struct handoff_half none;
+    static const struct handoff_keys none;
     struct handoff h = sample(), out;
-    h.facts.tls_version = 0;
+    h.conn_info.tls_version = 0;
     struct ipc_msg m = packed(&h, HANDOFF_PASSTHROUGH);
     for (size_t i = 0; i + 8 < m.body.len; i++)
         assert_memory_not_equal(m.body.p + i, h.in.key, 8);
@@ -62,29 +62,29 @@ static void passthrough_carries_no_keys(void **state) {
     assert_memory_equal(&out.in, &none, sizeof(none));
     assert_memory_equal(&out.out, &none, sizeof(none));
     assert_int_equal(out.out_max, 0);
-    assert_true(span_eq(out.early, h.early));
+    assert_true(span_eq(out.read_ahead, h.read_ahead));
 }
 
-static void most_early_bytes_fit(void **state) {
+static void most_read_ahead_fits(void **state) {
     uint8_t longest[255] = {0};
     struct handoff h = sample(), out;
-    static const uint8_t cert[FACTS_CERT_MAX];
-    h.facts.sni = h.facts.alpn = span_of(longest, sizeof(longest));
-    h.facts.id = sample_client();
-    h.facts.id.name = span_of(cert, FACTS_NAME_MAX);
-    h.facts.id.cert = span_of(cert, sizeof(cert));
-    h.early = span_of(early, HANDOFF_EARLY_MAX);
+    static const uint8_t cert[CONN_INFO_CERT_MAX];
+    h.conn_info.sni = h.conn_info.alpn = span_of(longest, sizeof(longest));
+    h.conn_info.id = sample_client();
+    h.conn_info.id.name = span_of(cert, CONN_INFO_NAME_MAX);
+    h.conn_info.id.cert = span_of(cert, sizeof(cert));
+    h.read_ahead = span_of(read_ahead, HANDOFF_READ_AHEAD_MAX);
     struct ipc_msg m = packed(&h, HANDOFF_SESSION);
     assert_true(m.body.len <= HANDOFF_BODY_MAX);
     assert_true(m.body.len <= rule_of(HANDOFF_SESSION)->max_len);
     assert_true(m.body.len <= IPC_BODY_MAX);
     assert_int_equal(handoff_unpack(&m, &out), 0);
-    assert_int_equal(out.early.len, HANDOFF_EARLY_MAX);
+    assert_int_equal(out.read_ahead.len, HANDOFF_READ_AHEAD_MAX);
 }
 
-static void more_early_bytes_are_refused(void **state) {
+static void more_read_ahead_is_refused(void **state) {
     struct handoff h = sample();
-    h.early = span_of(early, HANDOFF_EARLY_MAX + 1);
+    h.read_ahead = span_of(read_ahead, HANDOFF_READ_AHEAD_MAX + 1);
     struct wr w = wr_of(memory, sizeof(memory));
     handoff_pack(&w, &h, HANDOFF_SESSION);
     assert_false(wr_end(&w));
@@ -95,7 +95,7 @@ static void smallest_messages_keep_to_the_rules(void **state) {
     struct ipc_msg m = packed(&h, HANDOFF_PASSTHROUGH);
     assert_int_equal(m.body.len, rule_of(HANDOFF_PASSTHROUGH)->min_len);
     assert_int_equal(handoff_unpack(&m, &out), 0);
-    h.facts.tls_version = 0x0303;
+    h.conn_info.tls_version = 0x0303;
     m = packed(&h, HANDOFF_SESSION);
     assert_int_equal(m.body.len, rule_of(HANDOFF_SESSION)->min_len);
     assert_int_equal(handoff_unpack(&m, &out), 0);
@@ -128,7 +128,7 @@ static void type_and_tls_version_agree(void **state) {
     struct handoff h = sample(), out;
     struct ipc_msg m = packed(&h, HANDOFF_PASSTHROUGH);
     assert_int_equal(handoff_unpack(&m, &out), ERR_FORMAT);
-    h.facts.tls_version = 0;
+    h.conn_info.tls_version = 0;
     m = packed(&h, HANDOFF_SESSION);
     assert_int_equal(handoff_unpack(&m, &out), ERR_FORMAT);
     m.type = 3;
@@ -149,8 +149,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_session_survives),
         cmocka_unit_test(passthrough_carries_no_keys),
-        cmocka_unit_test(most_early_bytes_fit),
-        cmocka_unit_test(more_early_bytes_are_refused),
+        cmocka_unit_test(most_read_ahead_fits),
+        cmocka_unit_test(more_read_ahead_is_refused),
         cmocka_unit_test(smallest_messages_keep_to_the_rules),
         cmocka_unit_test(every_cut_and_every_tail_is_refused),
         cmocka_unit_test(another_version_is_refused),

@@ -26,10 +26,10 @@ static void every_suite_leads_to_a_session_that_goes_on(void **state) {
         assert_int_equal(result.group, 0x001d);
         assert_false(result.resumed);
         assert_int_equal(result.alpn.len, 0);
-        assert_int_equal(plane.out_max, RECORD_PLAIN_MAX);
+        assert_int_equal(record_layer.out_max, RECORD_PLAIN_MAX);
         if (suite_at(i)->version == TLS_1_3)
-            assert_int_equal(plane.out.seq, 1); /* one ticket went out under the application key */
-        assert_int_equal(plane.in.seq, suite_at(i)->version == TLS_1_3 ? 0 : 1);
+            assert_int_equal(record_layer.out.seq, 1); /* one ticket went out under the application key */
+        assert_int_equal(record_layer.in.seq, suite_at(i)->version == TLS_1_3 ? 0 : 1);
         talk_and_close();
         leave();
     }
@@ -103,7 +103,7 @@ static void a_waiting_handshake_holds_about_what_is_said(void **state) {
     for (size_t v = 0; v < 2; v++) {
         struct hello hello;
         client_speaks(both_versions[v]);
-        hear_client();
+        receive_client();
         read_hello(&hello);
         size_t before = mallinfo2().uordblks;
         for (size_t i = 0; i < ARRAY_LEN(many); i++) {
@@ -213,7 +213,7 @@ static void a_hello_retry_is_followed(void **state) {
         assert_int_equal(step_all(), STEP_WANT_READ);
         assert_string_equal(handshake_waiting_for(hs), "second ClientHello");
         answer_client();
-        hear_client();
+        receive_client();
         assert_int_equal(step_all(), STEP_WANT_READ);
         assert_string_equal(handshake_waiting_for(hs), "client Finished");
         assert_int_equal(shake(), STEP_DONE);
@@ -281,7 +281,7 @@ static void max_fragment_length_is_kept(void **state) {
             client_speaks(both_versions[v]);
             assert_int_equal(SSL_set_tlsext_max_fragment_length(client, code), 1);
             establish(server);
-            assert_int_equal(plane.out_max, 256 << code);
+            assert_int_equal(record_layer.out_max, 256 << code);
             talk_and_close();
             leave();
         }
@@ -301,7 +301,7 @@ static void max_fragment_length_is_kept_when_resumed(void **state) {
         assert_int_equal(SSL_set_tlsext_max_fragment_length(client, 1), 1);
         establish(server);
         assert_true(result.resumed);
-        assert_int_equal(plane.out_max, 512);
+        assert_int_equal(record_layer.out_max, 512);
         talk_and_close();
         leave();
         SSL_SESSION_free(session);
@@ -339,7 +339,7 @@ static void record_size_limit_is_kept(void **state) {
             assert_int_equal(SSL_set_min_proto_version(client, both_versions[v]), 1);
             assert_int_equal(SSL_set_max_proto_version(client, both_versions[v]), 1);
             establish(server);
-            assert_int_equal(plane.out_max, limits[i] - (both_versions[v] == TLS_1_3)); /* 1.3: with the content type */
+            assert_int_equal(record_layer.out_max, limits[i] - (both_versions[v] == TLS_1_3)); /* 1.3: with the content type */
             both_ways(3000);
             leave();
         }
@@ -370,7 +370,7 @@ static void a_hello_in_tiny_records_is_understood(void **state) {
         for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
             struct hello hello;
             client_speaks(both_versions[v]);
-            hear_client();
+            receive_client();
             cut_hello(sizes[i]);
             read_hello(&hello);
             assert_int_equal(handshake_new(server, &hello, &answer, &hs), 0);
@@ -398,7 +398,7 @@ static void input_may_come_byte_by_byte(void **state) {
             }
             answer_client();
             if (step == STEP_WANT_READ)
-                hear_client();
+                receive_client();
         }
         assert_int_equal(step, STEP_DONE);
         assert_int_equal(buf_len(&pending), 0);
@@ -411,9 +411,9 @@ static void input_may_come_byte_by_byte(void **state) {
 /* The client may send data in the same segment as Finished; in 1.2 only when it resumes, as Finished is its last word then. */
 static void expect_data_behind_finished(size_t len) {
     size_t taken = 0;
-    struct plane_opened opened;
+    struct record_layer_opened opened;
     assert_int_equal(SSL_write(client, data, (int)len), (int)len);
-    hear_client();
+    receive_client();
     assert_int_equal(step_all(), STEP_DONE);
     assert_true(buf_len(&pending) > len);
     leave_libssl();
@@ -421,7 +421,7 @@ static void expect_data_behind_finished(size_t len) {
     size_t n = buf_len(&pending), off = 0;
     memcpy(wire, buf_span(&pending).p, n);
     while (off < n) {
-        enum step step = plane_open(&plane, &contexts, wire + off, n - off, &opened);
+        enum step step = record_layer_open(&record_layer, &contexts, wire + off, n - off, &opened);
         assert_true(step == STEP_DONE || step == STEP_WANT_READ);
         assert_true(opened.consumed > 0);
         for (unsigned i = 0; i < opened.niov; i++) {
@@ -470,7 +470,7 @@ static void what_is_waited_for_is_named_in_1_3(void **state) {
     assert_int_equal(step_all(), STEP_WANT_READ);
     assert_string_equal(handshake_waiting_for(hs), "client Finished");
     answer_client();
-    hear_client();
+    receive_client();
     assert_int_equal(step_with(6), STEP_WANT_READ); /* the ChangeCipherSpec of middlebox compatibility */
     assert_string_equal(handshake_waiting_for(hs), "client Finished");
     assert_int_equal(step_all(), STEP_DONE);
@@ -484,7 +484,7 @@ static void what_is_waited_for_is_named_in_1_2(void **state) {
     assert_int_equal(step_all(), STEP_WANT_READ);
     assert_string_equal(handshake_waiting_for(hs), "ClientKeyExchange");
     answer_client();
-    hear_client();
+    receive_client();
     struct span s = buf_span(&pending);
     size_t key_exchange = RECORD_HEADER_LEN + (size_t)(s.p[3] << 8 | s.p[4]);
     assert_int_equal(step_with(key_exchange), STEP_WANT_READ);
@@ -503,7 +503,7 @@ static void what_is_waited_for_is_named_when_resuming_1_2(void **state) {
     assert_int_equal(step_all(), STEP_WANT_READ);
     assert_string_equal(handshake_waiting_for(hs), "ChangeCipherSpec");
     answer_client();
-    hear_client();
+    receive_client();
     assert_int_equal(step_with(6), STEP_WANT_READ);
     assert_string_equal(handshake_waiting_for(hs), "client Finished");
     assert_int_equal(step_all(), STEP_DONE);

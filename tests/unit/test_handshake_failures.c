@@ -87,7 +87,7 @@ static void a_changed_byte_fails_with_an_alert_for_the_client(void **state) {
         meet(server);
         assert_int_equal(step_all(), STEP_WANT_READ);
         answer_client();
-        hear_client();
+        receive_client();
         struct span s = buf_span(&pending);
         ((uint8_t *)(uintptr_t)s.p)[s.len - 1] ^= 1; /* in the tag of Finished */
         assert_int_equal(step_all(), STEP_FAILED);

@@ -71,12 +71,12 @@ static void sniffs_protocols(void **state) {
         struct span bytes = cases[i].bytes;
         assert_int_equal(hello_sniff(bytes), cases[i].want);
         /* once it has an answer, more bytes do not change it */
-        enum sniff early = SNIFF_MORE;
+        enum sniff read_ahead = SNIFF_MORE;
         for (size_t n = 0; n <= bytes.len; n++) {
             enum sniff s = hello_sniff(span_of(bytes.p, n));
-            if (early != SNIFF_MORE)
-                assert_int_equal(s, early);
-            early = s;
+            if (read_ahead != SNIFF_MORE)
+                assert_int_equal(s, read_ahead);
+            read_ahead = s;
         }
     }
 }

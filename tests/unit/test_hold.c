@@ -46,10 +46,10 @@ static struct addr address_of(const struct guest *g) {
 }
 
 /* A session of that client; EARLY bytes come with it. TLS ones can only be told parts of records. */
-static void join(struct guest *g, uint8_t who, bool tls, struct span early) {
+static void join(struct guest *g, uint8_t who, bool tls, struct span read_ahead) {
     static uint8_t body[HANDOFF_BODY_MAX];
     enum handoff_type type = tls ? HANDOFF_SESSION : HANDOFF_PASSTHROUGH;
-    struct handoff h = {.out_max = RECORD_PLAIN_MAX, .early = early};
+    struct handoff h = {.out_max = RECORD_PLAIN_MAX, .read_ahead = read_ahead};
     int fds[2], small = 1;
     g->address[0] = 192;
     g->address[3] = who;
@@ -57,13 +57,13 @@ static void join(struct guest *g, uint8_t who, bool tls, struct span early) {
     MUST(__real_setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)) == 0);
     bench_sndbuf = 1;
     g->client = fds[0];
-    h.facts.client = address_of(g);
-    h.facts.local = (struct addr){.family = AF_INET, .port = 443, .ip = {192, 0, 2, 2}};
+    h.conn_info.client = address_of(g);
+    h.conn_info.local = (struct addr){.family = AF_INET, .port = 443, .ip = {192, 0, 2, 2}};
     if (tls) {
-        h.facts.tls_version = TLS_1_3;
-        h.facts.suite = 0x1301;
-        half_out(&bench.peer.plane.in, &h.in);
-        half_out(&bench.peer.plane.out, &h.out);
+        h.conn_info.tls_version = TLS_1_3;
+        h.conn_info.suite = 0x1301;
+        half_out(&bench.peer.record_layer.in, &h.in);
+        half_out(&bench.peer.record_layer.out, &h.out);
     }
     struct wr w = wr_of(body, sizeof(body));
     handoff_pack(&w, &h, type);
@@ -115,11 +115,11 @@ static size_t hear(int fd) {
 static void note_ends(void) {
     static uint8_t record[RING_RECORD_MAX];
     struct event e;
-    for (int n; (n = ring_get(&relay.child.voice.ring, record)) > 0;) {
+    for (int n; (n = ring_get(&relay.child.log.ring, record)) > 0;) {
         MUST(event_read(span_of(record, (size_t)n), &e) == 0);
         if (e.kind != EVENT_SESSION)
             continue;
-        uint8_t who = e.facts.client.ip[e.facts.client.family == AF_INET6 ? 11 : 3];
+        uint8_t who = e.conn_info.client.ip[e.conn_info.client.family == AF_INET6 ? 11 : 3];
         ended[who]++;
         ended_for[who] = e.reason;
     }

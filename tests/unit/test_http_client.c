@@ -98,11 +98,11 @@ static pid_t serve(int fd, const char *answer, size_t len, bool hang) {
     }
     char request[1024];
     int c = accept(fd, NULL, NULL);
-    bool well = c >= 0 && read(c, request, sizeof(request)) > 0 && write(c, answer, len / 2) >= 0 &&
-                write(c, answer + len / 2, len - len / 2) >= 0;
-    while (hang && well)
+    bool ok = c >= 0 && read(c, request, sizeof(request)) > 0 && write(c, answer, len / 2) >= 0 &&
+              write(c, answer + len / 2, len - len / 2) >= 0;
+    while (hang && ok)
         pause();
-    _exit(!well);
+    _exit(!ok);
 }
 
 static int ask(const char *answer, size_t len, bool hang, struct http_answer *ret) {

@@ -13,7 +13,7 @@
 #include "key_store.h"
 #include "make_cert.h"
 #include "sign_samples.h"
-#include "signer/vault.h"
+#include "signer/secure_heap.h"
 
 static const char *const types[] = {"RSA:2048", "EC:P-256", "EC:P-384", "ED25519"};
 #define TYPES ARRAY_LEN(types)
@@ -26,7 +26,7 @@ static struct text why;
 
 static int make_all(void **state) {
     (void)state;
-    folder = make_folder();
+    folder = make_dir();
     for (size_t i = 0; i < TYPES; i++)
         keys[i] = make_key(types[i]);
     return 0;
@@ -36,7 +36,7 @@ static int free_all(void **state) {
     (void)state;
     for (size_t i = 0; i < TYPES; i++)
         EVP_PKEY_free(keys[i]);
-    make_folder_remove(folder);
+    make_dir_remove(folder);
     return 0;
 }
 
@@ -465,7 +465,7 @@ static void wiped_when_dropped(void **state) {
     for (size_t i = 0; i < 32; i++)
         swapped[i] = secret[31 - i];
     it.key = key;
-    vault_wipe_stack(); /* what this test has left there */
+    secure_heap_wipe_stack(); /* what this test has left there */
     assert_int_equal(take(1, &it, 1), 0);
     EVP_PKEY_free(key);
     uint8_t tbs[SIGN_TBS_MAX];
@@ -499,7 +499,7 @@ int main(void) {
         CASE(closed_descriptor),
         CASE(wiped_when_dropped),
     };
-    if (vault_install() < 0)
+    if (secure_heap_install() < 0)
         return 1;
     return cmocka_run_group_tests(tests, make_all, free_all);
 }

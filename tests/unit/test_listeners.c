@@ -14,7 +14,7 @@
 #include "supervisor/listeners.h"
 
 static struct listeners all;
-static struct voice quiet = {.level = LOG_LEVEL_ERROR};
+static struct log quiet = {.level = LOG_LEVEL_ERROR};
 static char line[1024];
 static bool fail_listen;
 

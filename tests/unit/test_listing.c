@@ -18,9 +18,9 @@ static struct ipc_msg receive(int fd, const struct ipc_rule *rules) {
 }
 
 static struct listing_row sample_row(uint8_t *memory, size_t cap) {
-    struct facts f = sample_facts();
+    struct conn_info f = sample_conn_info();
     struct wr w = wr_of(memory, cap);
-    facts_pack(&w, &f);
+    conn_info_pack(&w, &f);
     assert_true(wr_end(&w));
     return (struct listing_row){
         .state = LISTING_OPEN,
@@ -33,7 +33,7 @@ static struct listing_row sample_row(uint8_t *memory, size_t cap) {
         .idle_ms = 4,
         .connect_us = 5,
         .retries = 6,
-        .facts = wr_written(&w),
+        .conn_info = wr_written(&w),
     };
 }
 
@@ -63,7 +63,7 @@ static void test_a_question(void **state) {
 
 /* Sends a page of N rows; the message stays in the scratch memory. */
 static struct ipc_msg make_page(unsigned n, uint32_t next) {
-    uint8_t memory[FACTS_PACKED_MAX];
+    uint8_t memory[CONN_INFO_PACKED_MAX];
     struct listing_row row = sample_row(memory, sizeof(memory));
     int pair[2];
     listing_page_begin(&page, 17);
@@ -80,7 +80,7 @@ static struct ipc_msg make_page(unsigned n, uint32_t next) {
 static void test_a_page(void **state) {
     struct listing_reader l;
     struct listing_row row;
-    struct facts f, wanted = sample_facts();
+    struct conn_info f, wanted = sample_conn_info();
     (void)state;
     for (unsigned n = 0; n <= LISTING_ROWS_MAX; n += 32) {
         struct ipc_msg m = make_page(n, 99);
@@ -110,7 +110,7 @@ static void test_cut_pages_and_bits_that_flip(void **state) {
         bool cut = i >= len * 8;
         struct listing_reader l;
         struct listing_row row;
-        struct facts f;
+        struct conn_info f;
         unsigned rows = 0;
         if (!cut)
             bytes[i / 8] ^= (uint8_t)(1u << i % 8);
@@ -130,7 +130,7 @@ static void test_cut_pages_and_bits_that_flip(void **state) {
 
 static void test_a_full_page_leaves_the_row_out_whole(void **state) {
     static char long_name[60000];
-    uint8_t memory[FACTS_PACKED_MAX];
+    uint8_t memory[CONN_INFO_PACKED_MAX];
     struct listing_row row = sample_row(memory, sizeof(memory));
     (void)state;
     listing_page_begin(&page, 1);

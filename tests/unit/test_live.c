@@ -109,7 +109,7 @@ static int set_up(void **state) {
                        .resume_connection = resume};
     loop = (struct loop){.now_ms = 1000000};
     admin = (struct admin){.conf = &conf, .log = &counts, .loop = &loop};
-    assert_true(figures_init(&admin.figures, -1));
+    assert_true(stats_view_init(&admin.stats_view, -1));
     admin.live = live_new(&admin);
     return admin.live ? 0 : -1;
 }
@@ -128,7 +128,7 @@ static int tear_down(void **state) {
         assert_false(connections[i].suspended);
         end(&connections[i]);
     }
-    figures_fini(&admin.figures);
+    stats_view_fini(&admin.stats_view);
     return 0;
 }
 

@@ -45,18 +45,18 @@ static int end(void **state) {
     return system(command); /* NOLINT(cert-env33-c): a folder of this test */
 }
 
-static int open_as(char *user, const char *folder, const char *name) {
+static int open_as(char *user, const char *dir, const char *name) {
     struct conf c = {.user = user, .log_target = LOG_TO_FILE, .log_file = path};
     struct text why = text_of(line, sizeof(line));
-    (void)snprintf(path, sizeof(path), "%s/%s", folder, name);
+    (void)snprintf(path, sizeof(path), "%s/%s", dir, name);
     int fd = logfile_open(&c, &why);
     assert_int_equal(geteuid(), 0);
     return fd;
 }
 
-static int open_log(const char *folder, const char *name) {
+static int open_log(const char *dir, const char *name) {
     static char nobody[] = "nobody";
-    return open_as(nobody, folder, name);
+    return open_as(nobody, dir, name);
 }
 
 static uid_t owner(const char *of) {
@@ -177,7 +177,7 @@ static void folders_that_others_may_write(void **state) {
 }
 
 /* As /tmp: root that stays root uses what is its own there, and nothing else. */
-static void a_sticky_folder(void **state) {
+static void a_sticky_dir(void **state) {
     (void)state;
     char log[160];
     assert_int_equal(chmod(top, 01777), 0);
@@ -235,7 +235,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(made_and_found_in_both_folders),   TEST(what_root_has_made_keeps_its_owner),
         TEST(neighbours_in_a_folder_of_others), TEST(steps_of_others),
-        TEST(folders_that_others_may_write),    TEST(a_sticky_folder),
+        TEST(folders_that_others_may_write),    TEST(a_sticky_dir),
         TEST(links_of_roots_are_followed),      TEST(what_is_not_there_is_told),
     };
     if (geteuid() != 0)

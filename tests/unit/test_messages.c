@@ -42,11 +42,11 @@ static void on_child(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
 static int set_up(void **state) {
     int fd;
     (void)state;
-    if (loop_init(&s.loop) < 0 || ring_create(64 * 1024, &fd) < 0 || ring_map(fd, &s.voice.ring) < 0)
+    if (loop_init(&s.loop) < 0 || ring_create(64 * 1024, &fd) < 0 || ring_map(fd, &s.log.ring) < 0)
         return -1;
     close(fd);
     loop_on(&s.loop, SUPER_CHILD, on_child, &s);
-    s.voice.level = LOG_LEVEL_ERROR;
+    s.log.level = LOG_LEVEL_ERROR;
     s.stats_fd = s.page_fd = -1;
     return 0;
 }
@@ -60,12 +60,12 @@ static void begin(enum role role, enum child_state state, enum place place) {
     *g = (struct generation){.used = true, .conf = &conf, .workers = &worker, .nworkers = 1};
     other = (struct generation){.used = true, .conf = &conf};
     s.now = place == OF_NOW ? g : &other;
-    s.coming = place == OF_COMING ? g : NULL;
-    s.going = place == OF_GOING ? g : NULL;
-    s.change = (struct change){.stage = CHANGE_NONE};
+    s.next = place == OF_COMING ? g : NULL;
+    s.previous = place == OF_GOING ? g : NULL;
+    s.change = (struct change){.stage = TRANSITION_NONE};
     s.stop.phase = STOP_NOT;
     s.loop.stop = true; /* no command makes it begin anything */
-    s.roster.cut = 0;
+    s.proctab.cut = 0;
     s.creds.stage = CREDS_RESTING;
     assert_int_equal(ipc_pair(0, pair), 0);
     child = pair[0];
@@ -76,7 +76,7 @@ static void begin(enum role role, enum child_state state, enum place place) {
 
 static void end(void) {
     static uint8_t record[RING_RECORD_MAX];
-    while (ring_get(&s.voice.ring, record) > 0)
+    while (ring_get(&s.log.ring, record) > 0)
         continue;
     close(child);
     close(worker.control);
@@ -110,20 +110,20 @@ static const unsigned workers =
     BIT(ROLE_OBSERVER) | BIT(ROLE_RESOLVER) | BIT(ROLE_RELAY) | BIT(ROLE_HANDSHAKER) | BIT(ROLE_SIGNER);
 static const unsigned starting = BIT(CHILD_STARTING), ready = BIT(CHILD_READY);
 static const unsigned serves = BIT(CHILD_READY) | BIT(CHILD_SERVING) | BIT(CHILD_DRAINED);
-static const unsigned now = BIT(OF_NOW), coming = BIT(OF_COMING), going = BIT(OF_GOING);
+static const unsigned now = BIT(OF_NOW), next = BIT(OF_COMING), previous = BIT(OF_GOING);
 
 /* The whole contract. Types that are not listed are nobody's. */
 static const struct {
     uint16_t type;
     unsigned roles, states, places;
 } allowed[] = {
-    {CONTROL_READY, workers, starting, now | coming | going},
-    {CONTROL_REFUSED, workers, starting, now | coming | going},
-    {CONTROL_SERVING, BIT(ROLE_HANDSHAKER), ready, now | going},
-    {CONTROL_DRAINED, BIT(ROLE_HANDSHAKER) | BIT(ROLE_RELAY), serves, going},
-    {CONTROL_EXPORTED, BIT(ROLE_RELAY), serves, now | coming | going},
-    {CONTROL_COMMAND, BIT(ROLE_OBSERVER), serves, now | coming | going},
-    {CONTROL_PONG, workers, starting | serves, now | coming | going},
+    {CONTROL_READY, workers, starting, now | next | previous},
+    {CONTROL_REFUSED, workers, starting, now | next | previous},
+    {CONTROL_SERVING, BIT(ROLE_HANDSHAKER), ready, now | previous},
+    {CONTROL_DRAINED, BIT(ROLE_HANDSHAKER) | BIT(ROLE_RELAY), serves, previous},
+    {CONTROL_EXPORTED, BIT(ROLE_RELAY), serves, now | next | previous},
+    {CONTROL_COMMAND, BIT(ROLE_OBSERVER), serves, now | next | previous},
+    {CONTROL_PONG, workers, starting | serves, now | next | previous},
 };
 
 static bool may(uint16_t type, enum role role, enum child_state state, enum place place) {
@@ -144,7 +144,7 @@ static void every_type_from_every_role_in_every_state(void **unused) {
                     assert_int_equal(send_one(type), 0);
                     worker_hear(&s, &worker);
                     bool right = may(type, worker.role, (enum child_state)state, (enum place)place);
-                    bool is_changed = worker.state != (enum child_state)state || s.roster.cut;
+                    bool is_changed = worker.state != (enum child_state)state || s.proctab.cut;
                     if (kills != !right || (!right && is_changed))
                         print_error("type %u from %s in state %u of generation %u: killed %u times\n", type,
                                     role_name(worker.role), state, place, kills);
@@ -159,12 +159,12 @@ static void drained_in_a_stop(void **unused) {
     (void)unused;
     begin(ROLE_RELAY, CHILD_READY, OF_NOW);
     s.stop.phase = STOP_HANDSHAKERS;
-    s.going = s.now; /* keeps the stop from going on */
+    s.previous = s.now; /* keeps the stop from going on */
     assert_int_equal(send_one(CONTROL_DRAINED), 0);
     worker_hear(&s, &worker);
     assert_int_equal(kills, 0);
     assert_int_equal(worker.state, CHILD_DRAINED);
-    assert_int_equal(s.roster.cut, 3);
+    assert_int_equal(s.proctab.cut, 3);
     end();
 }
 

@@ -36,12 +36,12 @@ static void a_full_importer_is_asked_again(void **state) {
         assert_int_equal(bench.up_got, bench.up_sent);
         assert_false(next_message());
         if (i == 0)
-            expect_told(0, 1, false);
+            expect_reported(0, 1, false);
         bench_later(300);
     }
     leave_link();
     bench_settle();
-    expect_told(0, 1, true);
+    expect_reported(0, 1, true);
     expect_alive_and_finish();
 }
 
@@ -50,14 +50,14 @@ static void what_is_refused_stays(void **state) {
     begin_export(EXPORT_ALL);
     assert_int_equal(reply_one(expect_offer(), EXPORT_IS_REFUSED), 0);
     bench_settle();
-    expect_told(0, 1, false);
+    expect_reported(0, 1, false);
     bench_later(10000);
     assert_false(next_message());
     expect_alive_and_finish();
-    expect_told(0, 0, false); /* and so it is empty in the end */
+    expect_reported(0, 0, false); /* and so it is empty in the end */
     leave_link();
     bench_turns(3);
-    expect_told(0, 0, true);
+    expect_reported(0, 0, true);
 }
 
 static void what_is_taken_is_forgotten_without_a_word(void **state) {
@@ -65,7 +65,7 @@ static void what_is_taken_is_forgotten_without_a_word(void **state) {
     begin_export(EXPORT_ALL);
     assert_int_equal(reply_one(expect_offer(), EXPORT_IS_TAKEN), 0);
     bench_settle();
-    expect_told(1, 0, false);
+    expect_reported(1, 0, false);
     bench_later(100);
     bench_expect_gone();
     assert_false(bench.client_heard_fin || bench.client_heard_reset || bench.backend_heard_fin);
@@ -89,8 +89,8 @@ static void wrong_answers_end_the_link(void **state) {
         uint8_t results[2] = {wrong[i].result, wrong[i].result};
         assert_int_equal(reply(expect_offer() + wrong[i].off, results, wrong[i].n), 0);
         bench_settle();
-        expect_told(0, 1, true);
-        assert_int_equal(will_says(), 1);
+        expect_reported(0, 1, true);
+        assert_int_equal(liveness_says(), 1);
         leave_link();
         expect_alive_and_finish();
     }
@@ -103,7 +103,7 @@ static void an_answer_to_nothing_ends_the_link(void **state) {
     assert_int_equal(reply_one(number, EXPORT_NO_ROOM), 0);
     assert_int_equal(reply_one(number, EXPORT_IS_TAKEN), 0);
     bench_settle();
-    expect_told(0, 1, true);
+    expect_reported(0, 1, true);
     leave_link();
     expect_alive_and_finish();
 }
@@ -116,7 +116,7 @@ static void an_importer_that_dies_has_nothing(void **state) {
     (void)expect_offer();
     leave_link();
     bench_settle();
-    expect_told(0, 1, true);
+    expect_reported(0, 1, true);
     expect_alive_and_finish();
 }
 
@@ -126,7 +126,7 @@ static void an_importer_that_answers_and_dies_had_it(void **state) {
     assert_int_equal(reply_one(expect_offer(), EXPORT_IS_TAKEN), 0);
     leave_link();
     bench_settle();
-    expect_told(1, 0, true);
+    expect_reported(1, 0, true);
     assert_true(bench.client_heard_fin || bench.client_heard_reset);
     bench.born = 0;
     bench_expect_gone();
@@ -141,8 +141,8 @@ static void a_silent_importer_is_given_up(void **state) {
     expect_silence();
     bench_later(200);
     bench_turns(3);
-    expect_told(0, 1, true);
-    assert_int_equal(will_says(), 1);
+    expect_reported(0, 1, true);
+    assert_int_equal(liveness_says(), 1);
     assert_int_equal(reply_one(number, EXPORT_IS_TAKEN), ERR_CLOSED); /* too late: it cannot believe to have it */
     leave_link();
     expect_alive_and_finish();
@@ -165,16 +165,16 @@ static void another_export_takes_the_place_of_the_first(void **state) {
     open_and_talk(&tls13);
     begin_export(EXPORT_ALL);
     (void)expect_offer();
-    int old_link = link_fd, old_will = will_fd;
+    int old_link = link_fd, old_liveness = liveness_fd;
     close_offer();
     begin_export(EXPORT_ALL);
     uint8_t byte;
-    assert_int_equal(read(old_will, &byte, 1), 1);
+    assert_int_equal(read(old_liveness, &byte, 1), 1);
     close(old_link);
-    close(old_will);
+    close(old_liveness);
     assert_int_equal(reply_one(expect_offer(), EXPORT_NO_ROOM), 0);
     bench_settle();
-    expect_told(0, 1, false);
+    expect_reported(0, 1, false);
     leave_link();
     bench_settle();
     (void)told();
@@ -230,7 +230,7 @@ static void a_full_link_is_waited_for(void **state) {
     assert_int_equal(ahead, waits);
     close(ends[1]);
     bench_settle();
-    expect_told(0, 1, true);
+    expect_reported(0, 1, true);
     expect_alive_and_finish();
 }
 
@@ -241,7 +241,7 @@ static void a_link_without_any_room_is_no_link(void **state) {
     while (ipc_send(ends[0], EXPORT_BYTES, span_of(scratch, 100), NULL, 0) == 0)
         ;
     export_begin(&relay, &(struct control_export){EXPORT_ALL, EXPORT_ANY}, ends[0]); /* not even the will can leave */
-    expect_told(0, 1, true);
+    expect_reported(0, 1, true);
     close(ends[1]);
     expect_alive_and_finish();
 }
@@ -252,7 +252,7 @@ static void open_many(unsigned n, int *clients) {
     for (unsigned i = 0; i < n; i++) {
         int fds[2];
         MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) == 0);
-        struct handoff h = {.facts = {.client = {.family = AF_INET, .ip = {192, 0, 2, 1}}}};
+        struct handoff h = {.conn_info = {.client = {.family = AF_INET, .ip = {192, 0, 2, 1}}}};
         uint8_t body[1024];
         struct wr w = wr_of(body, sizeof(body));
         handoff_pack(&w, &h, HANDOFF_PASSTHROUGH);
@@ -297,7 +297,7 @@ static void so_many_move_and_no_more(void **state) {
         bench_turn_of(&relay);
         bench_turn_of(&bench_other);
     }
-    expect_told(SOME, ALL - SOME, false);
+    expect_reported(SOME, ALL - SOME, false);
     assert_int_equal(relay.sessions.used, ALL - SOME);
     assert_int_equal(bench_other.sessions.used, SOME);
     assert_true(list_empty(&bench_other.importing));
@@ -324,7 +324,7 @@ static void who_shall_go_first_does(void **state) {
             bench_turn_of(&relay);
             bench_turn_of(&bench_other);
         }
-        expect_told(want, ALL - want, false);
+        expect_reported(want, ALL - want, false);
         uint32_t slot = 0;
         for (const struct session *s; (s = slab_next(&bench_other.sessions, &slot));)
             active += s->up.bytes > 0;
@@ -336,7 +336,7 @@ static void who_shall_go_first_does(void **state) {
             bench_turn_of(&relay);
             bench_turn_of(&bench_other);
         }
-        expect_told(ALL - want, 0, false);
+        expect_reported(ALL - want, 0, false);
         end_many(ALL, clients);
     }
 }
@@ -354,7 +354,7 @@ static void without_room_the_rest_stays(void **state) {
         bench_turn_of(&relay);
         bench_turn_of(&bench_other);
     }
-    expect_told(ROOM, ALL - ROOM, false);
+    expect_reported(ROOM, ALL - ROOM, false);
     assert_int_equal(bench_other.sessions.used, ROOM);
     bench_other.room = room;
     bench_ms += 300;
@@ -362,7 +362,7 @@ static void without_room_the_rest_stays(void **state) {
         bench_turn_of(&relay);
         bench_turn_of(&bench_other);
     }
-    expect_told(ALL, 0, false);
+    expect_reported(ALL, 0, false);
     export_stop(&relay);
     end_many(ALL, clients);
 }

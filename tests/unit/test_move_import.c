@@ -14,7 +14,7 @@ void *__wrap_malloc(size_t n) {
 
 /* ---- the test between two relays ---- */
 
-static int import_link = -1, import_will = -1;
+static int import_link = -1, import_liveness = -1;
 
 /* The session of RELAY is offered; its message is the test's to pass on, change, or keep. */
 static uint32_t intercept(const struct bench_way *way) {
@@ -26,8 +26,8 @@ static uint32_t intercept(const struct bench_way *way) {
     assert_int_equal(pipe2(will, O_CLOEXEC | O_NONBLOCK), 0);
     import_begin(&bench_other, ends[1]);
     import_link = ends[0];
-    import_will = will[1];
-    assert_int_equal(ipc_send(import_link, EXPORT_WILL, span_of(NULL, 0), &will[0], 1), 0);
+    import_liveness = will[1];
+    assert_int_equal(ipc_send(import_link, EXPORT_LIVENESS, span_of(NULL, 0), &will[0], 1), 0);
     close(will[0]);
     bench_turn_of(&bench_other);
     return number;
@@ -55,10 +55,10 @@ static void close_import_link(void) {
     import_link = -1;
 }
 
-static void close_import_will(void) {
-    if (import_will >= 0)
-        close(import_will);
-    import_will = -1;
+static void close_import_liveness(void) {
+    if (import_liveness >= 0)
+        close(import_liveness);
+    import_liveness = -1;
 }
 
 static void turn_other(int n) {
@@ -67,7 +67,7 @@ static void turn_other(int n) {
 }
 
 /* RELAY forgets its copy, as a dead process would; the other one's session comes to it, and lives. */
-static void expect_heir(uint32_t number) {
+static void expect_successor(uint32_t number) {
     assert_int_equal(bench_other.sessions.used, 1);
     assert_int_equal(reply_one(number, EXPORT_IS_TAKEN), 0);
     bench_turns(3);
@@ -91,7 +91,7 @@ static void expect_dropped(uint32_t number) {
     export_stop(&relay);
     assert_false(bench.client_heard_fin || bench.client_heard_reset || bench.backend_heard_fin || bench.backend_heard_reset);
     close_import_link();
-    close_import_will();
+    close_import_liveness();
     turn_other(2);
     assert_true(list_empty(&bench_other.importing));
     expect_alive_and_finish();
@@ -101,15 +101,15 @@ static void a_dead_exporter_leaves_its_sessions(void **state) {
     uint32_t number = intercept(&tls13);
     pass_on();
     close_import_link(); /* before anything was read */
-    close_import_will();
+    close_import_liveness();
     turn_other(3);
-    expect_heir(number);
+    expect_successor(number);
 }
 
 static void an_exporter_that_lives_on_keeps_them(void **state) {
     uint32_t number = intercept(&tls13);
     pass_on();
-    assert_int_equal(write(import_will, "", 1), 1);
+    assert_int_equal(write(import_liveness, "", 1), 1);
     close_import_link();
     turn_other(3);
     expect_dropped(number);
@@ -125,11 +125,11 @@ static void a_dying_exporters_will_is_waited_for(void **state) {
     client_write(SIZE_MAX);
     turn_other(3);
     assert_int_equal(bench.up_got, 1000); /* nobody moves it yet */
-    close_import_will();
+    close_import_liveness();
     turn_other(3);
     backend_read(SIZE_MAX);
     assert_int_equal(bench.up_got, 1100);
-    expect_heir(number);
+    expect_successor(number);
 }
 
 static void without_a_will_nothing_is_inherited(void **state) {
@@ -148,10 +148,10 @@ static void what_is_answered_is_at_work(void **state) {
     turn_other(2);
     assert_int_equal(answered(), EXPORT_IS_TAKEN);
     close_import_link();
-    assert_int_equal(write(import_will, "", 1), 1); /* whatever it says now comes too late */
-    close_import_will();
+    assert_int_equal(write(import_liveness, "", 1), 1); /* whatever it says now comes too late */
+    close_import_liveness();
     turn_other(3);
-    expect_heir(number);
+    expect_successor(number);
 }
 
 /* The message with sockets that nobody minds being used. */
@@ -261,9 +261,9 @@ static void without_memory_nothing_is_lost(void **state) {
         assert_int_equal(bench_other.sessions.used, 0);
     }
     assert_true(failures > 0);
-    expect_heir(number);
+    expect_successor(number);
     close_import_link();
-    close_import_will();
+    close_import_liveness();
     turn_other(2);
 }
 
@@ -275,7 +275,7 @@ static void broken_messages_end_the_link(void **state) {
                {EXPORT_SESSIONS, {(const uint8_t *)"\1\1\0\0\0\1\0\0", 8}},
                {EXPORT_BYTES, {(const uint8_t *)"\7x", 2}},
                {EXPORT_TAKEN, {(const uint8_t *)"x", 1}},
-               {EXPORT_WILL, {NULL, 0}},
+               {EXPORT_LIVENESS, {NULL, 0}},
                {77, {NULL, 0}}};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         uint32_t number = intercept(&plain);

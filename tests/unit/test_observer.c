@@ -12,25 +12,25 @@
 #include "base/ring.h"
 #include "conf/snapshot.h"
 #include "observer/observer.h"
-#include "wire/board.h"
 #include "wire/control.h"
+#include "wire/scoreboard.h"
 #include "wire/stats.h"
 
 #define RING_SIZE (64u * 1024)
 #define WAIT_MS   20000
 
-static char folder[64], file[96], other[96];
+static char dir[64], file[96], other[96];
 static char content[1024 * 1024];
 static pid_t pid;
 static int control = -1;
 static uint8_t scratch[IPC_BODY_MAX + 2];
 
 static int begin(void **state) {
-    snprintf(folder, sizeof(folder), "/tmp/test_observer.XXXXXX");
-    if (!mkdtemp(folder))
+    snprintf(dir, sizeof(dir), "/tmp/test_observer.XXXXXX");
+    if (!mkdtemp(dir))
         return -1;
-    snprintf(file, sizeof(file), "%s/log", folder);
-    snprintf(other, sizeof(other), "%s/log.1", folder);
+    snprintf(file, sizeof(file), "%s/log", dir);
+    snprintf(other, sizeof(other), "%s/log.1", dir);
     return 0;
 }
 
@@ -43,13 +43,13 @@ static int end(void **state) {
     pid = 0;
     (void)unlink(file);
     (void)unlink(other);
-    return rmdir(folder);
+    return rmdir(dir);
 }
 
 static int snapshot_fd(const char *target, const char *format, const char *level) {
     char text[1024];
     struct faults f;
-    faults_init(&f);
+    diagnostics_init(&f);
     snprintf(text, sizeof(text),
              "workers = 1\nstate_dir = \"/tmp\"\n[log]\ntarget = \"%s\"\nformat = \"%s\"\nlevel = \"%s\"\n"
              "[service.web]\nmode = \"passthrough\"\nlisten = [\"127.0.0.1:0\"]\nbackends = [\"unix:/x\", \"unix:/y\"]\n",
@@ -61,7 +61,7 @@ static int snapshot_fd(const char *target, const char *format, const char *level
     int fd;
     assert_int_equal(snapshot_write(c, &fd), 0);
     conf_free(c);
-    faults_fini(&f);
+    diagnostics_fini(&f);
     return fd;
 }
 
@@ -83,7 +83,7 @@ static void start_process(int stderr_fd) {
 
 static void send_setup(int snapshot) {
     int fds[4] = {snapshot, -1, -1, -1};
-    assert_int_equal(board_create(1, 1, &fds[1]), 0);
+    assert_int_equal(scoreboard_create(1, 1, &fds[1]), 0);
     assert_int_equal(ring_create(RING_SIZE, &fds[2]), 0);
     assert_int_equal(stats_create(&fds[3]), 0);
     const struct control_setup setup = {.role = ROLE_OBSERVER, .workers = 1, .cpu = -1};
@@ -163,28 +163,28 @@ static unsigned count(const char *what) {
     return n;
 }
 
-static struct voice voice_of(const struct ring *ring, enum role role) {
-    return (struct voice){.ring = *ring, .role = role, .level = LOG_LEVEL_DEBUG};
+static struct log log_of(const struct ring *ring, enum role role) {
+    return (struct log){.ring = *ring, .role = role, .level = LOG_LEVEL_DEBUG};
 }
 
 static void lines_and_sessions_reach_the_file(void **state) {
     begin_to_file("info");
-    struct ring early = give_ring(ROLE_SUPERVISOR, 0);
-    struct voice v = voice_of(&early, ROLE_SUPERVISOR);
-    voice_say(&v, LOG_LEVEL_INFO, "before the start");
+    struct ring read_ahead = give_ring(ROLE_SUPERVISOR, 0);
+    struct log v = log_of(&read_ahead, ROLE_SUPERVISOR);
+    log_msg(&v, LOG_LEVEL_INFO, "before the start");
     go();
     struct ring late = give_ring(ROLE_RELAY, 0);
     struct event e = sample_session();
     e.backend = span_str("unix:/y");
     assert_true(event_put(&late, &e));
-    voice_say(&v, LOG_LEVEL_DEBUG, "too quiet");
+    log_msg(&v, LOG_LEVEL_DEBUG, "too quiet");
     assert_int_equal(stop(), 0);
     read_file(file);
     assert_int_equal(count("event=log role=supervisor.0 message=\"before the start\"\n"), 1);
     assert_int_equal(count("event=session role=relay.0 service=web "), 1); /* the ring's name, not the event's */
     assert_int_equal(count(" backend=unix:/y "), 1);
     assert_int_equal(count("\n"), 2 + count("message=\"walls: ")); /* what this kernel or user lacks */
-    ring_unmap(&early);
+    ring_unmap(&read_ahead);
     ring_unmap(&late);
 }
 
@@ -196,8 +196,8 @@ static void sweeps_come_by_themselves(void **state) {
     send_setup(snapshot_fd("stderr", "text", "info"));
     struct ring ring = give_ring(ROLE_RELAY, 0);
     go();
-    struct voice v = voice_of(&ring, ROLE_RELAY);
-    voice_say(&v, LOG_LEVEL_INFO, "heard");
+    struct log v = log_of(&ring, ROLE_RELAY);
+    log_msg(&v, LOG_LEVEL_INFO, "heard");
     content[0] = 0;
     struct pollfd p = {.fd = ends[0], .events = POLLIN};
     for (size_t have = 0; !strstr(content, " INFO relay.0 heard\n");) { /* what the walls lack may come before */
@@ -216,14 +216,14 @@ static void a_new_ring_replaces_the_old_after_its_last_words(void **state) {
     begin_to_file("info");
     struct ring old = give_ring(ROLE_RELAY, 0);
     go();
-    struct voice v = voice_of(&old, ROLE_RELAY);
-    voice_say(&v, LOG_LEVEL_INFO, "last words");
+    struct log v = log_of(&old, ROLE_RELAY);
+    log_msg(&v, LOG_LEVEL_INFO, "last words");
     struct ring new = give_ring(ROLE_RELAY, 0);
     v.ring = new;
-    voice_say(&v, LOG_LEVEL_INFO, "first words");
+    log_msg(&v, LOG_LEVEL_INFO, "first words");
     drain();
     v.ring = old;
-    voice_say(&v, LOG_LEVEL_INFO, "from the grave");
+    log_msg(&v, LOG_LEVEL_INFO, "from the grave");
     assert_int_equal(stop(), 0);
     read_file(file);
     assert_int_equal(count("last words"), 1);
@@ -256,8 +256,8 @@ static void a_broken_ring_is_survived(void **state) {
     go();
     assert_true(ring_put(&ring, span_str("this is no event")));
     memset(ring.shared, 0xff, 4096); /* offsets that make no sense */
-    struct voice v = voice_of(&good, ROLE_HANDSHAKER);
-    voice_say(&v, LOG_LEVEL_INFO, "still heard");
+    struct log v = log_of(&good, ROLE_HANDSHAKER);
+    log_msg(&v, LOG_LEVEL_INFO, "still heard");
     drain();
     assert_int_equal(stop(), 0);
     read_file(file);
@@ -313,12 +313,12 @@ static void reopen_moves_to_the_new_file(void **state) {
     begin_to_file("info");
     struct ring ring = give_ring(ROLE_RELAY, 0);
     go();
-    struct voice v = voice_of(&ring, ROLE_RELAY);
-    voice_say(&v, LOG_LEVEL_INFO, "old times");
+    struct log v = log_of(&ring, ROLE_RELAY);
+    log_msg(&v, LOG_LEVEL_INFO, "old times");
     assert_int_equal(rename(file, other), 0);
     give_log();
     drain();
-    voice_say(&v, LOG_LEVEL_INFO, "new times");
+    log_msg(&v, LOG_LEVEL_INFO, "new times");
     assert_int_equal(stop(), 0);
     read_file(other);
     assert_int_equal(count("old times"), 1);
@@ -332,8 +332,8 @@ static void the_end_of_the_supervisor_is_the_end(void **state) {
     begin_to_file("info");
     struct ring ring = give_ring(ROLE_RELAY, 0);
     go();
-    struct voice v = voice_of(&ring, ROLE_RELAY);
-    voice_say(&v, LOG_LEVEL_INFO, "orphaned");
+    struct log v = log_of(&ring, ROLE_RELAY);
+    log_msg(&v, LOG_LEVEL_INFO, "orphaned");
     close(control);
     control = -1;
     int status;
@@ -355,8 +355,8 @@ static void a_full_disk_ends_nothing(void **state) {
     send_setup(snapshot_fd("stderr", "json", "info"));
     struct ring ring = give_ring(ROLE_RELAY, 0);
     go();
-    struct voice v = voice_of(&ring, ROLE_RELAY);
-    voice_say(&v, LOG_LEVEL_INFO, "nowhere");
+    struct log v = log_of(&ring, ROLE_RELAY);
+    log_msg(&v, LOG_LEVEL_INFO, "nowhere");
     drain();
     drain();
     assert_int_equal(stop(), 0);
@@ -377,9 +377,9 @@ static void lost_lines_are_told_when_writing_works_again(void **state) {
     go();
     drain(); /* what it says of itself is written */
     set_full(true);
-    struct voice v = voice_of(&ring, ROLE_RELAY);
+    struct log v = log_of(&ring, ROLE_RELAY);
     for (unsigned i = 0; i < 7; i++)
-        voice_say(&v, LOG_LEVEL_INFO, "nowhere");
+        log_msg(&v, LOG_LEVEL_INFO, "nowhere");
     drain();
     set_full(false);
     give_log();

@@ -15,7 +15,7 @@
 static struct {
     EVP_PKEY *ca_key, *leaf_key, *other_key;
     X509 *ca, *leaf, *other_leaf, *other_ca, *delegate, *helper;
-    char *folder;
+    char *dir;
     struct cert_chain chain;
     struct ocsp_file got;
     char sentence[1024];
@@ -50,8 +50,8 @@ static int teardown_all(void **state) {
 
 static int setup(void **state) {
     static char file[PATH_MAX];
-    m.folder = make_folder();
-    snprintf(file, sizeof(file), "%s/a.pem", m.folder);
+    m.dir = make_dir();
+    snprintf(file, sizeof(file), "%s/a.pem", m.dir);
     m.chain = (struct cert_chain){.file = file, .leaf = m.leaf, .others = sk_X509_new_null()};
     return sk_X509_push(m.chain.others, m.ca) == 1 ? 0 : -1;
 }
@@ -59,7 +59,7 @@ static int setup(void **state) {
 static int teardown(void **state) {
     ocsp_file_fini(&m.got);
     sk_X509_free(m.chain.others);
-    make_folder_remove(m.folder);
+    make_dir_remove(m.dir);
     return 0;
 }
 
@@ -75,7 +75,7 @@ static struct make_ocsp good(void) {
 }
 
 static void write_response(const struct make_ocsp *o) {
-    make_ocsp_file(make_path(m.folder, "a.ocsp"), o);
+    make_ocsp_file(make_path(m.dir, "a.ocsp"), o);
 }
 
 static void assert_refused(const char *phrase) {
@@ -112,24 +112,24 @@ static void a_good_one_is_taken(void **state) {
 
 static void both_names_are_looked_for(void **state) {
     struct make_ocsp o = good();
-    make_ocsp_file(make_path(m.folder, "a.pem.ocsp"), &o);
+    make_ocsp_file(make_path(m.dir, "a.pem.ocsp"), &o);
     assert_int_equal(load(), 0);
     assert_non_null(m.got.bytes.p);
-    make_file(make_path(m.folder, "a.ocsp"), "no", 2); /* comes first */
+    make_file(make_path(m.dir, "a.ocsp"), "no", 2); /* comes first */
     assert_refused("found no OCSP response, expected one in DER");
 }
 
 static void junk_is_told(void **state) {
     struct make_ocsp o = good();
-    make_file(make_path(m.folder, "a.ocsp"), "", 0);
+    make_file(make_path(m.dir, "a.ocsp"), "", 0);
     assert_refused("the file is empty, expected an OCSP response");
     write_response(&o);
-    FILE *f = fopen(make_path(m.folder, "a.ocsp"), "a");
+    FILE *f = fopen(make_path(m.dir, "a.ocsp"), "a");
     fputs("more", f);
     fclose(f);
     assert_refused("found no OCSP response");
     static const char pem[] = "-----BEGIN OCSP RESPONSE-----\nAAEC\n-----END OCSP RESPONSE-----\n";
-    make_file(make_path(m.folder, "a.ocsp"), pem, sizeof(pem) - 1);
+    make_file(make_path(m.dir, "a.ocsp"), pem, sizeof(pem) - 1);
     assert_refused("expected one in DER; block 1 (line 1) is \"OCSP RESPONSE\" in PEM");
     o.response_status = OCSP_RESPONSE_STATUS_TRYLATER;
     write_response(&o);
@@ -223,10 +223,10 @@ static void it_reaches_clients_that_ask(void **state) {
     struct stat st;
     struct shop *shop = shop_new();
     m.why = text_of(m.sentence, sizeof(m.sentence));
-    make_pem(make_path(m.folder, "a.pem"), m.leaf, m.ca, NULL, m.leaf_key);
+    make_pem(make_path(m.dir, "a.pem"), m.leaf, m.ca, NULL, m.leaf_key);
     write_response(&o);
-    assert_int_equal(stat(make_path(m.folder, "a.ocsp"), &st), 0);
-    assert_int_equal(shop_add_folder(shop, m.folder, &m.why), 0);
+    assert_int_equal(stat(make_path(m.dir, "a.ocsp"), &st), 0);
+    assert_int_equal(shop_add_dir(shop, m.dir, &m.why), 0);
     assert_string_equal(shop->warned, "");
     for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
         assert_int_equal(ask(shop, version, true), st.st_size);
@@ -240,9 +240,9 @@ static void one_not_begun_is_held_back(void **state) {
     struct shop *shop = shop_new();
     m.why = text_of(m.sentence, sizeof(m.sentence));
     o.begins_s = 1000;
-    make_pem(make_path(m.folder, "a.pem"), m.leaf, m.ca, NULL, m.leaf_key);
+    make_pem(make_path(m.dir, "a.pem"), m.leaf, m.ca, NULL, m.leaf_key);
     write_response(&o);
-    assert_int_equal(shop_add_folder(shop, m.folder, &m.why), 0);
+    assert_int_equal(shop_add_dir(shop, m.dir, &m.why), 0);
     assert_int_equal(ask(shop, TLS1_3_VERSION, true), 0);
     shop_free(shop);
 }
@@ -252,9 +252,9 @@ static void a_wrong_one_does_not_refuse_the_certificate(void **state) {
     struct shop *shop = shop_new();
     m.why = text_of(m.sentence, sizeof(m.sentence));
     o.status = V_OCSP_CERTSTATUS_REVOKED;
-    make_pem(make_path(m.folder, "a.pem"), m.leaf, m.ca, NULL, m.leaf_key);
+    make_pem(make_path(m.dir, "a.pem"), m.leaf, m.ca, NULL, m.leaf_key);
     write_response(&o);
-    assert_int_equal(shop_add_folder(shop, m.folder, &m.why), 0);
+    assert_int_equal(shop_add_dir(shop, m.dir, &m.why), 0);
     assert_non_null(strstr(shop->warned, "expected \"good\"; it is not stapled"));
     assert_int_equal(ask(shop, TLS1_3_VERSION, true), 0);
     shop_free(shop);

@@ -84,10 +84,10 @@ int __wrap_bind(int fd, const struct sockaddr *sa, socklen_t len) {
 }
 
 static void check_lines(unsigned flags, const char *addr, struct faults *f) {
-    struct load l = {.conf = conf_new(), .faults = f, .probes = &stub_probes, .flags = flags, .file = "t.toml"};
+    struct load l = {.conf = conf_new(), .faults = f, .capabilities = &stub_capabilities, .flags = flags, .file = "t.toml"};
     struct addr a = addr_of(addr);
     struct origin o = {{2, 10}, "service.a.listen"};
-    faults_init(f);
+    diagnostics_init(f);
     l.conf->listeners = &a;
     l.conf->nlisteners = 1;
     l.listeners = &o;
@@ -102,13 +102,13 @@ static void test_no_permission_comes_with_a_hint(void **state) {
     assert_string_equal(f.text,
                         "t.toml:2:10: service.a.listen: found \"127.0.0.1:443\", which this user may not listen on: it takes "
                         "root, CAP_NET_BIND_SERVICE, or a lower net.ipv4.ip_unprivileged_port_start\n");
-    faults_fini(&f);
+    diagnostics_fini(&f);
     bind_errno = ENOBUFS;
     check_lines(0, "127.0.0.1:443", &f);
     assert_string_equal(f.text,
                         "t.toml:2:10: service.a.listen: found \"127.0.0.1:443\", which cannot be listened on: No buffer space "
                         "available\n");
-    faults_fini(&f);
+    diagnostics_fini(&f);
     bind_errno = 0;
 }
 
@@ -119,7 +119,7 @@ static void test_an_unknown_holder(void **state) {
     bind_errno = 0;
     assert_string_equal(
         f.text, "t.toml:2:10: service.a.listen: found \"127.0.0.1:1\" in use by another process, expected a free address\n");
-    faults_fini(&f);
+    diagnostics_fini(&f);
 }
 
 static void test_another_tls_off_is_a_warning_for_check_only(void **state) {
@@ -134,17 +134,17 @@ static void test_another_tls_off_is_a_warning_for_check_only(void **state) {
     (void)snprintf(line, sizeof(line), "t.toml:2:10: warning: service.a.listen: \"%s\" is in use by tls-off (process %d)\n",
                    text, (int)getpid());
     assert_string_equal(f.text, line);
-    faults_fini(&f);
+    diagnostics_fini(&f);
     check_lines(0, text, &f);
     assert_int_equal(f.errors, 1);
-    faults_fini(&f);
+    diagnostics_fini(&f);
     assert_int_equal(prctl(PR_SET_NAME, "test_ports"), 0);
     check_lines(LOAD_FOR_CHECK, text, &f);
     (void)snprintf(line, sizeof(line),
                    "t.toml:2:10: service.a.listen: found \"%s\" in use by test_ports (process %d), expected a free address\n",
                    text, (int)getpid());
     assert_string_equal(f.text, line);
-    faults_fini(&f);
+    diagnostics_fini(&f);
     (void)close(fd);
 }
 

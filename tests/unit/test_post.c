@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "plane_talk.h"
+#include "record_layer_talk.h"
 
 /* ---- alerts ---- */
 
@@ -22,14 +22,14 @@ static void close_notify_ends_the_input(void **state) {
             assert_int_equal(take(), STEP_EOF);
             assert_int_equal(opened.niov, 1);
             assert_memory_equal(opened.iov[0].iov_base, "last", 4);
-            assert_true(peer.plane.close_seen);
+            assert_true(peer.record_layer.close_seen);
 
             memset(wire, 0xee, 100);
             wire_len = 100;
             assert_int_equal(take(), STEP_EOF);
             assert_int_equal(opened.consumed, 100);
             assert_int_equal(opened.niov, 0);
-            expect_plane_can_send(); /* half-closed only */
+            expect_record_layer_can_send(); /* half-closed only */
         }
 }
 
@@ -39,7 +39,7 @@ static void fatal_alerts_fail(void **state) {
         put_alert(2, 49);
         put_data("ignored");
         expect_failure(ERR_PEER_ALERT);
-        assert_int_equal(peer.plane.alert_seen, 49);
+        assert_int_equal(peer.record_layer.alert_seen, 49);
         assert_int_equal(opened.niov, 0);
     }
 }
@@ -51,13 +51,13 @@ static void warnings_are_fatal_in_1_3(void **state) {
         start_1_3();
         put_alert(1, (uint8_t)description);
         expect_failure(ERR_PEER_ALERT);
-        assert_int_equal(peer.plane.alert_seen, description);
+        assert_int_equal(peer.record_layer.alert_seen, description);
     }
 }
 
 static void warnings_are_ignored_but_counted_in_1_2(void **state) {
     start_1_2();
-    for (int n = 0; n < PLANE_IDLE_MAX; n++)
+    for (int n = 0; n < RECORD_LAYER_IDLE_MAX; n++)
         put_alert(1, ALERT_NO_RENEGOTIATION);
     expect_silence();
     put_alert(1, 41);
@@ -68,7 +68,7 @@ static void user_canceled_is_ignored_but_counted(void **state) {
     static const uint16_t ids[] = {0x1301, 0xc02b};
     for (int i = 0; i < 2; i++) {
         start(ids[i]);
-        for (int n = 0; n < PLANE_IDLE_MAX; n++)
+        for (int n = 0; n < RECORD_LAYER_IDLE_MAX; n++)
             put_alert(1, ALERT_USER_CANCELED);
         expect_silence();
         put_alert(1, ALERT_USER_CANCELED);
@@ -90,7 +90,7 @@ static void malformed_alerts_fail(void **state) {
             start(ids[i]);
             put(CONTENT_ALERT, bytes, len);
             expect_failure(len == 0 ? ERR_RECORD_TYPE : ERR_RECORD_DECODE);
-            assert_false(peer.plane.close_seen);
+            assert_false(peer.record_layer.close_seen);
         }
     start_1_2();
     put_alert(3, 10);
@@ -108,10 +108,10 @@ static void a_key_update_changes_the_key(void **state) {
         assert_int_equal(take(), STEP_WANT_READ);
         assert_int_equal(opened.niov, 2);
         assert_memory_equal(opened.iov[1].iov_base, "after", 5);
-        assert_int_equal(peer.plane.key_updates_in, 1);
-        assert_int_equal(peer.plane.in.seq, 1);
-        assert_false(plane_control_owed(&peer.plane));
-        assert_int_equal(plane_control(&peer.plane, &peer.contexts, control, &control_len), 0);
+        assert_int_equal(peer.record_layer.key_updates_in, 1);
+        assert_int_equal(peer.record_layer.in.seq, 1);
+        assert_false(record_layer_control_owed(&peer.record_layer));
+        assert_int_equal(record_layer_control(&peer.record_layer, &peer.contexts, control, &control_len), 0);
         assert_int_equal(control_len, 0);
     }
 }
@@ -122,13 +122,13 @@ static void a_requested_key_update_is_answered(void **state) {
         put_key_update(1);
         put_data("x");
         expect_data("x");
-        struct record_half before = peer.plane.out;
+        struct traffic_keys before = peer.record_layer.out;
         expect_key_update();
-        assert_memory_not_equal(peer.plane.out.secret, before.secret, sizeof before.secret);
-        assert_memory_not_equal(peer.plane.out.key, before.key, 16);
-        assert_int_equal(peer.plane.out.seq, 0);
-        assert_int_equal(peer.plane.key_updates_out, 1);
-        expect_plane_can_send();
+        assert_memory_not_equal(peer.record_layer.out.secret, before.secret, sizeof before.secret);
+        assert_memory_not_equal(peer.record_layer.out.key, before.key, 16);
+        assert_int_equal(peer.record_layer.out.seq, 0);
+        assert_int_equal(peer.record_layer.key_updates_out, 1);
+        expect_record_layer_can_send();
     }
 }
 
@@ -139,13 +139,13 @@ static void several_requests_get_one_answer(void **state) {
     put_key_update(0);
     expect_silence();
     expect_key_update();
-    assert_int_equal(peer.plane.key_updates_in, 3);
-    assert_int_equal(peer.plane.key_updates_out, 1);
-    expect_plane_can_send();
+    assert_int_equal(peer.record_layer.key_updates_in, 3);
+    assert_int_equal(peer.record_layer.key_updates_out, 1);
+    expect_record_layer_can_send();
     put_key_update(1);
     expect_silence();
     expect_key_update();
-    expect_plane_can_send();
+    expect_record_layer_can_send();
 }
 
 static void a_key_update_may_come_in_parts(void **state) {
@@ -154,8 +154,8 @@ static void a_key_update_may_come_in_parts(void **state) {
         start_1_3();
         put(CONTENT_HANDSHAKE, msg, cut);
         expect_silence();
-        assert_int_equal(peer.plane.key_updates_in, 0);
-        assert_true(plane_valid(&peer.plane));
+        assert_int_equal(peer.record_layer.key_updates_in, 0);
+        assert_true(record_layer_valid(&peer.record_layer));
         put(CONTENT_HANDSHAKE, msg + cut, sizeof msg - cut);
         peer_next_key(&peer, &peer.out);
         put_data("x");
@@ -185,7 +185,7 @@ static void nothing_comes_between_the_parts(void **state) {
     put(CONTENT_HANDSHAKE, msg, 3);
     put_alert(1, ALERT_CLOSE_NOTIFY);
     expect_failure(ERR_RECORD_TYPE);
-    assert_false(peer.plane.close_seen);
+    assert_false(peer.record_layer.close_seen);
 }
 
 static void nothing_follows_a_key_update_in_its_record(void **state) {
@@ -194,7 +194,7 @@ static void nothing_follows_a_key_update_in_its_record(void **state) {
         start_1_3();
         put(CONTENT_HANDSHAKE, two, len);
         expect_failure(ERR_RECORD_TYPE);
-        assert_int_equal(peer.plane.key_updates_in, 0);
+        assert_int_equal(peer.record_layer.key_updates_in, 0);
     }
 }
 
@@ -216,33 +216,33 @@ static void malformed_key_updates_fail(void **state) {
         start_1_3();
         put(CONTENT_HANDSHAKE, rows[i].msg, rows[i].len);
         expect_failure(rows[i].err);
-        assert_int_equal(peer.plane.key_updates_in, 0);
-        assert_true(plane_valid(&peer.plane));
-        assert_false(plane_control_owed(&peer.plane));
+        assert_int_equal(peer.record_layer.key_updates_in, 0);
+        assert_true(record_layer_valid(&peer.record_layer));
+        assert_false(record_layer_control_owed(&peer.record_layer));
     }
 }
 
 static void key_updates_without_data_are_a_flood(void **state) {
     start_1_3();
     for (int round = 0; round < 2; round++) {
-        for (int n = 0; n < PLANE_IDLE_MAX; n++)
+        for (int n = 0; n < RECORD_LAYER_IDLE_MAX; n++)
             put_key_update(n & 1);
         expect_silence();
         put_data("x");
         expect_data("x");
     }
-    for (int n = 0; n < PLANE_IDLE_MAX; n++)
+    for (int n = 0; n < RECORD_LAYER_IDLE_MAX; n++)
         put_key_update(0);
     expect_silence();
     put_data(""); /* is no data */
     put_key_update(0);
     expect_failure(ERR_RECORD_FLOOD);
-    assert_int_equal(peer.plane.key_updates_in, 3 * PLANE_IDLE_MAX);
+    assert_int_equal(peer.record_layer.key_updates_in, 3 * RECORD_LAYER_IDLE_MAX);
 }
 
 static void old_keys_open_nothing_after_an_update(void **state) {
     start_1_3();
-    struct record_half old = peer.out;
+    struct traffic_keys old = peer.out;
     put_key_update(0);
     old.seq++;
     peer.out = old;
@@ -272,8 +272,8 @@ static void renegotiation_is_refused_by_a_warning(void **state) {
         put_data("go on");
         expect_data("go on");
         expect_control(CONTENT_ALERT, refusal, sizeof refusal);
-        expect_plane_can_send();
-        assert_false(peer.plane.close_sent);
+        expect_record_layer_can_send();
+        assert_false(peer.record_layer.close_sent);
     }
 }
 
@@ -281,7 +281,7 @@ static void a_hello_in_parts_is_one_attempt(void **state) {
     start_1_2();
     put_client_hello(60000, 16384);
     expect_silence();
-    assert_int_equal(peer.plane.renegotiations, 1);
+    assert_int_equal(peer.record_layer.renegotiations, 1);
     expect_control(CONTENT_ALERT, refusal, sizeof refusal);
 
     static const size_t pieces[] = {10, 17, 25};
@@ -290,26 +290,26 @@ static void a_hello_in_parts_is_one_attempt(void **state) {
         put_client_hello(200, pieces[i]);
         put_data("x"); /* data may come between and after them in 1.2 */
         expect_data("x");
-        assert_int_equal(peer.plane.renegotiations, 1);
-        assert_int_equal(peer.plane.post_len, 0);
+        assert_int_equal(peer.record_layer.renegotiations, 1);
+        assert_int_equal(peer.record_layer.post_len, 0);
     }
     for (size_t cut = 1; cut <= 6; cut++) {
         start_1_2();
         static const uint8_t hello[] = {1, 0, 0, 2, 9, 9, 1, 0, 0, 0};
         put(CONTENT_HANDSHAKE, hello, cut);
         assert_int_equal(take(), STEP_WANT_READ);
-        assert_true(plane_valid(&peer.plane));
+        assert_true(record_layer_valid(&peer.record_layer));
         put_data("x");
         expect_data("x");
         put(CONTENT_HANDSHAKE, hello + cut, sizeof hello - cut);
         expect_silence();
-        assert_int_equal(peer.plane.renegotiations, 2);
+        assert_int_equal(peer.record_layer.renegotiations, 2);
     }
 }
 
 static void renegotiation_attempts_are_counted(void **state) {
     start_1_2();
-    for (int n = 0; n < PLANE_RENEGOTIATIONS_MAX; n++) {
+    for (int n = 0; n < RECORD_LAYER_RENEGOTIATIONS_MAX; n++) {
         put_client_hello(50, 16384);
         put_data("x");
         expect_data("x");

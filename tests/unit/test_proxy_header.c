@@ -24,8 +24,8 @@ static struct addr addr_of(const char *text) {
     return a;
 }
 
-static struct facts facts_of(const char *client, const char *local) {
-    struct facts f = {.tls_version = TLS_1_3, .suite = 0x1301};
+static struct conn_info conn_info_of(const char *client, const char *local) {
+    struct conn_info f = {.tls_version = TLS_1_3, .suite = 0x1301};
     if (client)
         f.client = addr_of(client);
     if (local)
@@ -37,7 +37,7 @@ static struct facts facts_of(const char *client, const char *local) {
     return f;
 }
 
-static struct span header(enum proxy_send send, unsigned tlvs, const struct facts *f) {
+static struct span header(enum proxy_send send, unsigned tlvs, const struct conn_info *f) {
     const struct conf_service s = {.proxy_send = send, .proxy_tlvs = tlvs};
     struct wr w = wr_of(mem, sizeof(mem));
     proxy_header_write(&w, &s, f);
@@ -53,53 +53,53 @@ static struct span header(enum proxy_send send, unsigned tlvs, const struct fact
     } while (0)
 
 static void none_writes_nothing(void **state) {
-    struct facts f = facts_of("1.2.3.4:5", "6.7.8.9:10");
+    struct conn_info f = conn_info_of("1.2.3.4:5", "6.7.8.9:10");
     assert_int_equal(header(PROXY_SEND_NONE, ~0u, &f).len, 0);
 }
 
 static void v1_ipv4(void **state) {
-    struct facts f = facts_of("192.168.0.1:56324", "192.168.0.11:443");
+    struct conn_info f = conn_info_of("192.168.0.1:56324", "192.168.0.11:443");
     assert_bytes(header(PROXY_SEND_V1, ~0u, &f), "PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\n");
 }
 
 static void v1_ipv6(void **state) {
-    struct facts f = facts_of("[2001:db8::1]:1", "[::1]:65535");
+    struct conn_info f = conn_info_of("[2001:db8::1]:1", "[::1]:65535");
     assert_bytes(header(PROXY_SEND_V1, 0, &f), "PROXY TCP6 2001:db8::1 ::1 1 65535\r\n");
 }
 
 static void v1_longest_address_fits_107_bytes(void **state) {
-    struct facts f =
-        facts_of("[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535", "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535");
+    struct conn_info f =
+        conn_info_of("[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535", "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535");
     struct span h = header(PROXY_SEND_V1, 0, &f);
     assert_int_equal(h.len, 104);
     assert_memory_equal(h.p + h.len - 2, "\r\n", 2);
 }
 
 static void v1_mixed_families_go_as_ipv6(void **state) {
-    struct facts f = facts_of("1.2.3.4:5", "[::1]:443");
+    struct conn_info f = conn_info_of("1.2.3.4:5", "[::1]:443");
     assert_bytes(header(PROXY_SEND_V1, 0, &f), "PROXY TCP6 ::ffff:1.2.3.4 ::1 5 443\r\n");
 }
 
 static void v1_unknown_client(void **state) {
-    struct facts f = facts_of(NULL, "1.2.3.4:443");
+    struct conn_info f = conn_info_of(NULL, "1.2.3.4:443");
     assert_bytes(header(PROXY_SEND_V1, 0, &f), "PROXY UNKNOWN\r\n");
 }
 
 static void v1_unknown_destination_is_the_unspecified_address(void **state) {
-    struct facts f = facts_of("1.2.3.4:5", NULL);
+    struct conn_info f = conn_info_of("1.2.3.4:5", NULL);
     assert_bytes(header(PROXY_SEND_V1, 0, &f), "PROXY TCP4 1.2.3.4 0.0.0.0 5 0\r\n");
-    f = facts_of("[::1]:5", NULL);
+    f = conn_info_of("[::1]:5", NULL);
     assert_bytes(header(PROXY_SEND_V1, 0, &f), "PROXY TCP6 ::1 :: 5 0\r\n");
 }
 
 static void v2_ipv4_without_tlvs(void **state) {
-    struct facts f = facts_of("1.2.3.4:258", "5.6.7.8:443");
+    struct conn_info f = conn_info_of("1.2.3.4:258", "5.6.7.8:443");
     assert_bytes(header(PROXY_SEND_V2, 0, &f), SIG "\x21\x11\x00\x0c"
                                                    "\x01\x02\x03\x04\x05\x06\x07\x08\x01\x02\x01\xbb");
 }
 
 static void v2_ipv6_without_tlvs(void **state) {
-    struct facts f = facts_of("[2001:db8::1]:258", "[::1]:443");
+    struct conn_info f = conn_info_of("[2001:db8::1]:258", "[::1]:443");
     assert_bytes(header(PROXY_SEND_V2, 0, &f), SIG "\x21\x21\x00\x24"
                                                    "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01"
                                                    "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01"
@@ -107,7 +107,7 @@ static void v2_ipv6_without_tlvs(void **state) {
 }
 
 static void v2_mixed_families_go_as_ipv6(void **state) {
-    struct facts f = facts_of("[2001:db8::1]:258", "1.2.3.4:443");
+    struct conn_info f = conn_info_of("[2001:db8::1]:258", "1.2.3.4:443");
     assert_bytes(header(PROXY_SEND_V2, 0, &f), SIG "\x21\x21\x00\x24"
                                                    "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01"
                                                    "\0\0\0\0\0\0\0\0\0\0\xff\xff\x01\x02\x03\x04"
@@ -115,14 +115,14 @@ static void v2_mixed_families_go_as_ipv6(void **state) {
 }
 
 static void v2_unknown_client_is_local_and_bare(void **state) {
-    struct facts f = facts_of(NULL, "1.2.3.4:443");
+    struct conn_info f = conn_info_of(NULL, "1.2.3.4:443");
     assert_bytes(header(PROXY_SEND_V2, ~0u, &f), SIG "\x20\x00\x00\x00");
 }
 
 #define V4_HEAD(len) SIG "\x21\x11\x00" len "\x01\x02\x03\x04\x05\x06\x07\x08\x01\x02\x01\xbb"
 
 static void v2_alpn_and_authority(void **state) {
-    struct facts f = facts_of("1.2.3.4:258", "5.6.7.8:443");
+    struct conn_info f = conn_info_of("1.2.3.4:258", "5.6.7.8:443");
     assert_bytes(header(PROXY_SEND_V2, TLV_ALPN | TLV_AUTHORITY, &f), V4_HEAD("\x1f") "\x01\x00\x02h2"
                                                                                       "\x02\x00\x0b"
                                                                                       "example.org");
@@ -131,7 +131,7 @@ static void v2_alpn_and_authority(void **state) {
 /* The facts say what the client has sent; what is no host name is none to the backend. */
 static void v2_authority_is_a_host_name(void **state) {
     static const char *const other[] = {"::1", "192.0.2.1", "a b", "a\xc3\xa4.example", "*.example.org", "."};
-    struct facts f = facts_of("1.2.3.4:258", "5.6.7.8:443");
+    struct conn_info f = conn_info_of("1.2.3.4:258", "5.6.7.8:443");
     for (size_t i = 0; i < ARRAY_LEN(other); i++) {
         f.sni = span_str(other[i]);
         assert_bytes(header(PROXY_SEND_V2, TLV_AUTHORITY, &f), V4_HEAD("\x0c"));
@@ -139,27 +139,27 @@ static void v2_authority_is_a_host_name(void **state) {
 }
 
 static void v2_what_is_not_known_is_left_out(void **state) {
-    struct facts f = facts_of("1.2.3.4:258", "5.6.7.8:443");
+    struct conn_info f = conn_info_of("1.2.3.4:258", "5.6.7.8:443");
     f.sni = f.alpn = (struct span){NULL, 0};
     f.tls_version = 0; /* passthrough */
     assert_bytes(header(PROXY_SEND_V2, TLV_ALPN | TLV_AUTHORITY | TLV_SSL, &f), V4_HEAD("\x0c"));
 }
 
 static void v2_unique_id_is_raw(void **state) {
-    struct facts f = facts_of("1.2.3.4:258", "5.6.7.8:443");
+    struct conn_info f = conn_info_of("1.2.3.4:258", "5.6.7.8:443");
     assert_bytes(header(PROXY_SEND_V2, TLV_UNIQUE_ID, &f),
                  V4_HEAD("\x1f") "\x05\x00\x10\xa0\xa1\xa2\xa3\xa4\xa5\xa6\xa7\xa8\xa9\xaa\xab\xac\xad\xae\xaf");
 }
 
 static void v2_ssl_of_tls_1_3(void **state) {
-    struct facts f = facts_of("1.2.3.4:258", "5.6.7.8:443");
+    struct conn_info f = conn_info_of("1.2.3.4:258", "5.6.7.8:443");
     assert_bytes(header(PROXY_SEND_V2, TLV_SSL, &f), V4_HEAD("\x37") "\x20\x00\x28\x01\x00\x00\x00\x01"
                                                                      "\x21\x00\x07TLSv1.3"
                                                                      "\x23\x00\x16TLS_AES_128_GCM_SHA256");
 }
 
 static void v2_ssl_of_tls_1_2(void **state) {
-    struct facts f = facts_of("1.2.3.4:258", "5.6.7.8:443");
+    struct conn_info f = conn_info_of("1.2.3.4:258", "5.6.7.8:443");
     f.tls_version = TLS_1_2;
     f.suite = 0xc02f;
     assert_bytes(header(PROXY_SEND_V2, TLV_SSL, &f), V4_HEAD("\x3c") "\x20\x00\x2d\x01\x00\x00\x00\x01"
@@ -169,7 +169,7 @@ static void v2_ssl_of_tls_1_2(void **state) {
 }
 
 /* A header's SSL block: its client bits and verify result, and what follows them. */
-static struct span ssl_block(unsigned tlvs, const struct facts *f, uint8_t *ret_bits, uint32_t *ret_verify) {
+static struct span ssl_block(unsigned tlvs, const struct conn_info *f, uint8_t *ret_bits, uint32_t *ret_verify) {
     struct span h = header(PROXY_SEND_V2, tlvs, f);
     struct rd r = rd_of(span_of(h.p + 16 + 12, h.len - 16 - 12));
     assert_int_equal(rd_u8(&r), 0x20);
@@ -180,14 +180,15 @@ static struct span ssl_block(unsigned tlvs, const struct facts *f, uint8_t *ret_
     return rd_bytes(&in, rd_left(&in));
 }
 
-static struct facts facts_with_client(void) {
-    struct facts f = facts_of("1.2.3.4:258", "5.6.7.8:443");
+static struct conn_info conn_info_with_client(void) {
+    struct conn_info f = conn_info_of("1.2.3.4:258", "5.6.7.8:443");
     f.group = 0x0017;
     f.sig_scheme = 0x0403;
     f.cert_sig = CERT_SIG_ECDSA_SHA256;
     f.cert_key = CERT_KEY_EC;
     f.cert_key_bits = 256;
-    f.id = (struct facts_client){.verified = true, .named_by = NAMED_BY_CN, .name = span_str("robot"), .cn = span_str("robot")};
+    f.id = (struct conn_info_client){
+        .verified = true, .identity_source = IDENTITY_CN, .name = span_str("robot"), .cn = span_str("robot")};
     f.id.cert = span_str("DER");
     return f;
 }
@@ -206,8 +207,8 @@ static struct facts facts_with_client(void) {
 static void v2_ssl_tells_our_side(void **state) {
     uint8_t bits;
     uint32_t verify;
-    struct facts f = facts_with_client();
-    f.id = (struct facts_client){0};
+    struct conn_info f = conn_info_with_client();
+    f.id = (struct conn_info_client){0};
     assert_bytes(ssl_block(TLV_SSL | TLV_CLIENT_CERT, &f, &bits, &verify), SERVER_SIDE);
     assert_int_equal(bits, 0x01);
     assert_int_not_equal(verify, 0);
@@ -216,7 +217,7 @@ static void v2_ssl_tells_our_side(void **state) {
 static void v2_ssl_tells_of_a_verified_client(void **state) {
     uint8_t bits;
     uint32_t verify;
-    struct facts f = facts_with_client();
+    struct conn_info f = conn_info_with_client();
     assert_bytes(ssl_block(TLV_SSL, &f, &bits, &verify), SERVER_SIDE "\x22\x00\x05robot");
     assert_int_equal(bits, 0x07); /* TLS, a certificate in this connection and in this session */
     assert_int_equal(verify, 0);
@@ -230,7 +231,7 @@ static void v2_ssl_tells_of_a_verified_client(void **state) {
 static void v2_ssl_of_a_resumed_session_says_that_the_certificate_came_earlier(void **state) {
     uint8_t bits;
     uint32_t verify;
-    struct facts f = facts_with_client();
+    struct conn_info f = conn_info_with_client();
     f.resumed = true;
     (void)ssl_block(TLV_SSL, &f, &bits, &verify);
     assert_int_equal(bits, 0x05);
@@ -238,8 +239,8 @@ static void v2_ssl_of_a_resumed_session_says_that_the_certificate_came_earlier(v
 }
 
 static void the_longest_header_fits(void **state) {
-    static uint8_t bytes[FACTS_CERT_MAX];
-    struct facts f = facts_with_client();
+    static uint8_t bytes[CONN_INFO_CERT_MAX];
+    struct conn_info f = conn_info_with_client();
     f.client = addr_of("[2001:db8::1]:258");
     f.suite = 0xc02c;
     f.tls_version = TLS_1_2;
@@ -250,16 +251,17 @@ static void the_longest_header_fits(void **state) {
     name[sizeof(name) - 1] = 'a';
     f.sni = span_of(name, sizeof(name));
     f.alpn = f.id.cn = span_of(bytes, 255);
-    f.id.name = span_of(bytes, FACTS_NAME_MAX);
+    f.id.name = span_of(bytes, CONN_INFO_NAME_MAX);
     f.id.cert = span_of(bytes, sizeof(bytes));
-    assert_true(header(PROXY_SEND_V2, ~0u, &f).len > FACTS_CERT_MAX + FACTS_NAME_MAX + 3 * 255);
+    assert_true(header(PROXY_SEND_V2, ~0u, &f).len > CONN_INFO_CERT_MAX + CONN_INFO_NAME_MAX + 3 * 255);
 }
 
 static void v2_tells_the_name_that_let_the_client_in(void **state) {
-    struct facts f = facts_of("1.2.3.4:258", "5.6.7.8:443");
-    f.id = (struct facts_client){.verified = true, .named_by = NAMED_BY_URI, .name = span_str("a:b"), .cn = span_str("robot")};
+    struct conn_info f = conn_info_of("1.2.3.4:258", "5.6.7.8:443");
+    f.id = (struct conn_info_client){
+        .verified = true, .identity_source = IDENTITY_URI, .name = span_str("a:b"), .cn = span_str("robot")};
     assert_bytes(header(PROXY_SEND_V2, TLV_CLIENT_NAME, &f), V4_HEAD("\x16") "\xe0\x00\x07uri:a:b");
-    f.id.named_by = NAMED_BY_NOTHING; /* let in for its CA alone */
+    f.id.identity_source = IDENTITY_NOTHING; /* let in for its CA alone */
     f.id.name = span_of(NULL, 0);
     assert_bytes(header(PROXY_SEND_V2, TLV_CLIENT_NAME, &f), V4_HEAD("\x0c"));
     f.id.verified = false;
@@ -269,7 +271,7 @@ static void v2_tells_the_name_that_let_the_client_in(void **state) {
 static void every_suite_has_a_name_that_fits(void **state) {
     const struct suite *suite;
     for (size_t i = 0; (suite = suite_at(i)); i++) {
-        struct facts f = facts_of("1.2.3.4:258", "5.6.7.8:443");
+        struct conn_info f = conn_info_of("1.2.3.4:258", "5.6.7.8:443");
         f.tls_version = suite->version;
         f.suite = suite->id;
         struct span h = header(PROXY_SEND_V2, TLV_SSL, &f);
@@ -281,12 +283,12 @@ static void every_suite_has_a_name_that_fits(void **state) {
 
 /* Computed elsewhere, bit by bit from the polynomial. */
 static void v2_crc32c_of_a_known_header(void **state) {
-    struct facts f = facts_of("1.2.3.4:258", "5.6.7.8:443");
+    struct conn_info f = conn_info_of("1.2.3.4:258", "5.6.7.8:443");
     assert_bytes(header(PROXY_SEND_V2, TLV_CRC32C, &f), V4_HEAD("\x13") "\x03\x00\x04\xe8\x8f\x56\x3d");
 }
 
 static void v2_crc32c_is_over_the_whole_header(void **state) {
-    struct facts f = facts_of("1.2.3.4:258", "5.6.7.8:443");
+    struct conn_info f = conn_info_of("1.2.3.4:258", "5.6.7.8:443");
     struct span h = header(PROXY_SEND_V2, ~0u, &f);
     uint8_t copy[PROXY_HEADER_MAX];
     memcpy(copy, h.p, h.len);
@@ -299,7 +301,7 @@ static void v2_crc32c_is_over_the_whole_header(void **state) {
 }
 
 static void it_may_stand_behind_other_bytes(void **state) {
-    struct facts f = facts_of("1.2.3.4:258", "5.6.7.8:443");
+    struct conn_info f = conn_info_of("1.2.3.4:258", "5.6.7.8:443");
     struct span alone = header(PROXY_SEND_V2, ~0u, &f);
     uint8_t copy[PROXY_HEADER_MAX];
     memcpy(copy, alone.p, alone.len);
@@ -313,7 +315,7 @@ static void it_may_stand_behind_other_bytes(void **state) {
 }
 
 static void what_does_not_fit_is_told_and_not_written(void **state) {
-    struct facts f = facts_of("[ffff::ffff]:65535", "[ffff::fffe]:65535");
+    struct conn_info f = conn_info_of("[ffff::ffff]:65535", "[ffff::fffe]:65535");
     size_t whole = header(PROXY_SEND_V2, ~0u, &f).len;
     static const enum proxy_send sends[] = {PROXY_SEND_V1, PROXY_SEND_V2};
     for (size_t k = 0; k < ARRAY_LEN(sends); k++) {

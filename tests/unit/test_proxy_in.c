@@ -333,7 +333,8 @@ static void our_own_headers_come_back(void **state) {
             uint8_t mem[PROXY_HEADER_MAX];
             struct wr w = wr_of(mem, sizeof(mem));
             const struct conf_service s = {.proxy_send = sends[k], .proxy_tlvs = ~0u};
-            struct facts f = {.tls_version = TLS_1_3, .suite = 0x1301, .sni = span_str("a.example"), .alpn = span_str("h2")};
+            struct conn_info f = {
+                .tls_version = TLS_1_3, .suite = 0x1301, .sni = span_str("a.example"), .alpn = span_str("h2")};
             assert_int_equal(addr_parse(ends[i][0], &f.client), 0);
             assert_int_equal(addr_parse(ends[i][1], &f.local), 0);
             proxy_header_write(&w, &s, &f);

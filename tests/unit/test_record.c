@@ -27,7 +27,7 @@ static int fill(void **state) {
 static void check_rfc8448(const uint8_t *secret, uint64_t seq, enum content_type type, struct span content,
                           const uint8_t *sealed, size_t sealed_len) {
     struct engine_contexts contexts;
-    struct record_half half = {.seq = seq};
+    struct traffic_keys half = {.seq = seq};
     struct record_run run;
     enum content_type got_type;
     struct span got;
@@ -70,17 +70,17 @@ static void check_round_trip(struct record_peer *p, size_t len) {
     struct record_run run;
     enum content_type type;
     struct span got;
-    uint64_t seq = p->plane.in.seq;
+    uint64_t seq = p->record_layer.in.seq;
     size_t n = peer_seal(p, CONTENT_APPLICATION_DATA, plain, len, rec);
     assert_int_equal(n, record_prefix(p->suite) + len + AEAD_TAG_LEN + (p->suite->version == TLS_1_3));
     assert_int_equal(record_frame(p->suite, rec, n), n);
-    assert_int_equal(record_run_begin(&run, &p->contexts, p->suite, &p->plane.in, false), 0);
+    assert_int_equal(record_run_begin(&run, &p->contexts, p->suite, &p->record_layer.in, false), 0);
     assert_int_equal(record_open(&run, rec, n, &type, &got), 0);
     assert_int_equal(type, CONTENT_APPLICATION_DATA);
     assert_int_equal(got.len, len);
     assert_memory_equal(got.p, plain, len);
     assert_true(got.p >= rec && got.p + got.len <= rec + n);
-    assert_int_equal(p->plane.in.seq, seq + 1);
+    assert_int_equal(p->record_layer.in.seq, seq + 1);
 }
 
 static void every_length_comes_back_for_every_suite(void **state) {
@@ -108,7 +108,7 @@ static void many_records_share_one_run(void **state) {
             assert_int_equal(record_seal(&seal, CONTENT_APPLICATION_DATA, rec + off[r], 100 + r, &n), 0);
             off[r + 1] = off[r] + n;
         }
-        assert_int_equal(record_run_begin(&open, &p.contexts, p.suite, &p.plane.in, false), 0);
+        assert_int_equal(record_run_begin(&open, &p.contexts, p.suite, &p.record_layer.in, false), 0);
         for (size_t r = 0; r < 20; r++) {
             enum content_type type;
             struct span got;
@@ -121,12 +121,12 @@ static void many_records_share_one_run(void **state) {
 }
 
 static int open_copy(struct record_peer *p, size_t n, enum content_type *type, struct span *got) {
-    struct record_half half = p->plane.in;
+    struct traffic_keys half = p->record_layer.in;
     struct record_run run;
     memcpy(copy, rec, n);
     assert_int_equal(record_run_begin(&run, &p->contexts, p->suite, &half, false), 0);
     int rc = record_open(&run, copy, n, type, got);
-    assert_int_equal(half.seq, p->plane.in.seq + (rc == 0 || rc == ERR_RECORD_TYPE));
+    assert_int_equal(half.seq, p->record_layer.in.seq + (rc == 0 || rc == ERR_RECORD_TYPE));
     return rc;
 }
 
@@ -149,7 +149,7 @@ static void a_flipped_bit_anywhere_is_refused(void **state) {
         /* 1.2 authenticates the type too. */
         rec[0] = CONTENT_ALERT;
         struct record_run run;
-        assert_int_equal(record_run_begin(&run, &p.contexts, p.suite, &p.plane.in, false), 0);
+        assert_int_equal(record_run_begin(&run, &p.contexts, p.suite, &p.record_layer.in, false), 0);
         assert_int_equal(record_open(&run, rec, n, &type, &got), p.suite->version == TLS_1_3 ? ERR_RECORD_TYPE : ERR_BAD_MAC);
         peer_fini(&p);
     }
@@ -169,7 +169,7 @@ static void a_truncated_record_is_refused(void **state) {
             rec[3] = 0;
             rec[4] = (uint8_t)(len - RECORD_HEADER_LEN);
             assert_int_equal(record_frame(p.suite, rec, len), len);
-            assert_int_equal(record_run_begin(&run, &p.contexts, p.suite, &p.plane.in, false), 0);
+            assert_int_equal(record_run_begin(&run, &p.contexts, p.suite, &p.record_layer.in, false), 0);
             assert_int_equal(record_open(&run, rec, len, &type, &got), ERR_BAD_MAC);
         }
         peer_fini(&p);
@@ -192,7 +192,7 @@ static void records_out_of_order_are_refused(void **state) {
 static int open_inner(struct record_peer *p, uint8_t outer, size_t inner_len, enum content_type *type, struct span *got) {
     struct record_run run;
     size_t n = peer_seal_inner(p, outer, plain, inner_len, rec);
-    assert_int_equal(record_run_begin(&run, &p->contexts, p->suite, &p->plane.in, false), 0);
+    assert_int_equal(record_run_begin(&run, &p->contexts, p->suite, &p->record_layer.in, false), 0);
     return record_open(&run, rec, n, type, got);
 }
 
@@ -268,7 +268,7 @@ static void tls12_plaintext_may_have_16384_bytes_and_no_more(void **state) {
         size_t n = record_prefix(p.suite) + 16385 + AEAD_TAG_LEN;
         memset(rec, 0, n);
         rec[0] = 23;
-        assert_int_equal(record_run_begin(&run, &p.contexts, p.suite, &p.plane.in, false), 0);
+        assert_int_equal(record_run_begin(&run, &p.contexts, p.suite, &p.record_layer.in, false), 0);
         assert_int_equal(record_open(&run, rec, n, &type, &got), ERR_RECORD_OVERFLOW);
         peer_fini(&p);
     }
@@ -324,7 +324,7 @@ static void sealing_ends_at_the_keys_limit(void **state) {
         assert_int_equal(record_seal(&run, CONTENT_APPLICATION_DATA, rec, 10, &n), 0);
         assert_int_equal(record_seals_left(p.suite, &p.out), 0);
 
-        struct record_half before = p.out;
+        struct traffic_keys before = p.out;
         n = 77;
         memset(rec, 0x55, 64);
         memcpy(copy, rec, 64);
@@ -347,10 +347,10 @@ static void opening_never_wraps_the_number(void **state) {
         struct span got;
         peer_init(&p, suite_at(i), engine_find("auto"));
         size_t n = peer_seal(&p, CONTENT_APPLICATION_DATA, plain, 10, rec);
-        p.plane.in.seq = UINT64_MAX;
-        assert_int_equal(record_run_begin(&run, &p.contexts, p.suite, &p.plane.in, false), 0);
+        p.record_layer.in.seq = UINT64_MAX;
+        assert_int_equal(record_run_begin(&run, &p.contexts, p.suite, &p.record_layer.in, false), 0);
         assert_int_equal(record_open(&run, rec, n, &type, &got), ERR_KEY_LIMIT);
-        assert_true(p.plane.in.seq == UINT64_MAX);
+        assert_true(p.record_layer.in.seq == UINT64_MAX);
         peer_fini(&p);
     }
 }

@@ -23,8 +23,8 @@
 #include "death.h"
 #include "resolver/names.h"
 #include "resolver/resolver.h"
-#include "wire/board.h"
 #include "wire/control.h"
+#include "wire/scoreboard.h"
 #include "wire/stats.h"
 
 #define ANSWERS_MAX 20
@@ -137,7 +137,7 @@ static struct conf *make_conf(void) {
 struct fixture {
     struct conf *conf;
     struct names names;
-    struct voice voice;
+    struct log log;
     int ring_fd;
 };
 
@@ -147,15 +147,15 @@ static int set_up(void **state) {
     memset(server, 0, sizeof(*server));
     f->conf = make_conf();
     names_init(&f->names, f->conf);
-    f->voice.level = LOG_LEVEL_INFO;
-    f->voice.role = ROLE_RESOLVER;
-    return ring_create(64 * 1024, &f->ring_fd) || ring_map(f->ring_fd, &f->voice.ring);
+    f->log.level = LOG_LEVEL_INFO;
+    f->log.role = ROLE_RESOLVER;
+    return ring_create(64 * 1024, &f->ring_fd) || ring_map(f->ring_fd, &f->log.ring);
 }
 
 static int tear_down(void **state) {
     struct fixture *f = *state;
     names_fini(&f->names);
-    ring_unmap(&f->voice.ring);
+    ring_unmap(&f->log.ring);
     close(f->ring_fd);
     conf_free(f->conf);
     free(f);
@@ -167,7 +167,7 @@ static const char *said(struct fixture *f) {
     static uint8_t record[RING_RECORD_MAX];
     static char line[EVENT_TEXT_MAX + 1];
     struct event e;
-    int n = ring_get(&f->voice.ring, record);
+    int n = ring_get(&f->log.ring, record);
     line[0] = 0;
     if (n == 0)
         return line;
@@ -188,7 +188,7 @@ static void only_names_are_asked_for(void **state) {
     for (size_t i = 0; i < 3; i++) {
         assert_int_equal(f->names.list[i].now.service, services[i]);
         assert_int_equal(f->names.list[i].now.backend, backends[i]);
-        assert_true(names_resolve(&f->names.list[i], &f->voice));
+        assert_true(names_resolve(&f->names.list[i], &f->log));
         assert_string_equal(asked_host, hosts[i]);
     }
 }
@@ -198,7 +198,7 @@ static void answers_become_addresses_with_the_port(void **state) {
     struct name *x = &f->names.list[0];
     static const char *const want[] = {"10.0.0.1:80", "[fd00::1]:80", "10.0.0.2:80"};
     answer("10.0.0.1", "fd00::1", "10.0.0.1", "10.0.0.2", NULL);
-    assert_true(names_resolve(x, &f->voice));
+    assert_true(names_resolve(x, &f->log));
     assert_int_equal(x->now.n, 3);
     for (int i = 0; i < 3; i++) {
         char text[ADDR_TEXT_MAX];
@@ -218,7 +218,7 @@ static void sixteen_addresses_are_kept(void **state) {
         (void)addr_to_sockaddr(&a, &server->answers[i]);
     }
     server->n = ANSWERS_MAX;
-    assert_true(names_resolve(x, &f->voice));
+    assert_true(names_resolve(x, &f->log));
     assert_int_equal(x->now.n, RESOLVED_ADDRS_MAX);
 }
 
@@ -226,17 +226,17 @@ static void another_order_is_no_change(void **state) {
     struct fixture *f = *state;
     struct name *x = &f->names.list[0];
     answer("10.0.0.1", "10.0.0.2", "fd00::1", NULL);
-    assert_true(names_resolve(x, &f->voice));
+    assert_true(names_resolve(x, &f->log));
     (void)said(f);
     uint32_t version = x->version;
     answer("fd00::1", "10.0.0.2", "10.0.0.1", NULL);
-    assert_true(names_resolve(x, &f->voice));
+    assert_true(names_resolve(x, &f->log));
     assert_int_equal(x->version, version);
     assert_string_equal(said(f), "");
     answer("fd00::1", "10.0.0.2", NULL);
-    assert_true(names_resolve(x, &f->voice));
+    assert_true(names_resolve(x, &f->log));
     answer("fd00::1", "10.0.0.2", "10.0.0.1", NULL);
-    assert_true(names_resolve(x, &f->voice));
+    assert_true(names_resolve(x, &f->log));
     assert_int_equal(x->version, version + 2);
 }
 
@@ -244,11 +244,11 @@ static void a_failure_is_told_once_and_forgets_nothing(void **state) {
     struct fixture *f = *state;
     struct name *x = &f->names.list[0];
     answer("10.0.0.1", NULL);
-    assert_true(names_resolve(x, &f->voice));
+    assert_true(names_resolve(x, &f->log));
     (void)said(f);
     server->failure = EAI_AGAIN;
     for (int i = 0; i < 3; i++)
-        assert_false(names_resolve(x, &f->voice));
+        assert_false(names_resolve(x, &f->log));
     const char *line = said(f);
     assert_non_null(strstr(line, "service web: the name of backend tcp:app.test:80 does not resolve: "));
     assert_non_null(strstr(line, gai_strerror(EAI_AGAIN)));
@@ -257,11 +257,11 @@ static void a_failure_is_told_once_and_forgets_nothing(void **state) {
     assert_int_equal(x->now.n, 1);
 
     server->failure = EAI_NONAME; /* another reason is news */
-    assert_false(names_resolve(x, &f->voice));
+    assert_false(names_resolve(x, &f->log));
     assert_non_null(strstr(said(f), gai_strerror(EAI_NONAME)));
     server->failure = 0;
     uint32_t version = x->version;
-    assert_true(names_resolve(x, &f->voice));
+    assert_true(names_resolve(x, &f->log));
     assert_non_null(strstr(said(f), "resolves again"));
     assert_int_equal(x->version, version);
 }
@@ -270,7 +270,7 @@ static void a_name_that_never_resolved_cannot_be_used(void **state) {
     struct fixture *f = *state;
     server->failure = EAI_SYSTEM;
     server->why = ENETDOWN;
-    assert_false(names_resolve(&f->names.list[0], &f->voice));
+    assert_false(names_resolve(&f->names.list[0], &f->log));
     const char *line = said(f);
     assert_non_null(strstr(line, strerror(ENETDOWN)));
     assert_non_null(strstr(line, "cannot be used"));
@@ -281,7 +281,7 @@ static void an_answer_without_usable_addresses_is_a_failure(void **state) {
     struct fixture *f = *state;
     answer("10.0.0.1", NULL);
     server->answers[0].ss_family = AF_UNIX;
-    assert_false(names_resolve(&f->names.list[0], &f->voice));
+    assert_false(names_resolve(&f->names.list[0], &f->log));
     assert_non_null(strstr(said(f), "does not resolve"));
 }
 
@@ -307,7 +307,7 @@ static bool told(int fd, struct resolved *ret) {
 
 static void resolve_all(struct fixture *f) {
     for (size_t i = 0; i < f->names.n; i++)
-        assert_true(names_resolve(&f->names.list[i], &f->voice));
+        assert_true(names_resolve(&f->names.list[i], &f->log));
 }
 
 static void each_relay_is_told_what_it_does_not_know(void **state) {
@@ -331,7 +331,7 @@ static void each_relay_is_told_what_it_does_not_know(void **state) {
     assert_false(told(a, &r)); /* nothing is new */
 
     answer("10.0.0.2", NULL);
-    assert_true(names_resolve(&f->names.list[1], &f->voice));
+    assert_true(names_resolve(&f->names.list[1], &f->log));
     assert_true(names_deliver(&f->names));
     assert_true(told(a, &r));
     assert_int_equal(r.service, 1);
@@ -439,10 +439,10 @@ static int snapshot_of_names(void) {
 }
 
 static struct child_role start_role(struct fixture *f, int snapshot_fd) {
-    int pair[2], board_fd = -1;
+    int pair[2], scoreboard_fd = -1;
     assert_int_equal(ipc_pair(0, pair), 0);
     assert_int_equal(pipe2(asked_fd, O_CLOEXEC | O_NONBLOCK), 0);
-    assert_int_equal(board_create(2, 2, &board_fd), 0);
+    assert_int_equal(scoreboard_create(2, 2, &scoreboard_fd), 0);
     struct child_role r = {.control = pair[0], .pid = fork()};
     assert_true(r.pid >= 0);
     if (r.pid == 0) {
@@ -456,10 +456,10 @@ static struct child_role start_role(struct fixture *f, int snapshot_fd) {
     const struct control_setup setup = {.role = ROLE_RESOLVER, .workers = 2, .cpu = -1};
     int stats_fd;
     assert_int_equal(stats_create(&stats_fd), 0);
-    const int fds[4] = {snapshot_fd, board_fd, f->ring_fd, stats_fd};
+    const int fds[4] = {snapshot_fd, scoreboard_fd, f->ring_fd, stats_fd};
     assert_int_equal(control_send_setup(r.control, &setup, fds), 0);
     close(snapshot_fd);
-    close(board_fd);
+    close(scoreboard_fd);
     close(stats_fd);
     return r;
 }
@@ -496,7 +496,7 @@ static int give_link(const struct child_role *r, uint16_t index) {
     return fds[1];
 }
 
-static void expect_told(int fd, uint8_t last_byte) {
+static void expect_reported(int fd, uint8_t last_byte) {
     struct resolved r;
     wait_readable(fd);
     assert_true(told(fd, &r));
@@ -522,8 +522,8 @@ static void the_role_serves_from_setup_to_stop(void **state) {
     expect_from_role(&r, CONTROL_READY);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(next_question(), 0);
-        expect_told(a, 1);
-        expect_told(b, 1);
+        expect_reported(a, 1);
+        expect_reported(b, 1);
     }
     for (int round = 1; round <= 3; round++)
         for (int i = 0; i < 3; i++)
@@ -531,11 +531,11 @@ static void the_role_serves_from_setup_to_stop(void **state) {
     assert_false(told(a, &unused)); /* nothing had changed */
     answer("10.0.0.2", NULL);
     for (int i = 0; i < 3; i++)
-        expect_told(a, 2);
+        expect_reported(a, 2);
 
     int c = give_link(&r, 0); /* the relay was restarted */
     for (int i = 0; i < 3; i++)
-        expect_told(c, 2);
+        expect_reported(c, 2);
     assert_int_equal(control_send(r.control, CONTROL_STOP), 0);
     expect_end(&r, 0);
     close(a);
@@ -555,7 +555,7 @@ static void the_role_asks_sooner_after_a_failure(void **state) {
             assert_int_equal(next_question(), round * 5000);
     answer("10.0.0.3", NULL);
     for (int i = 0; i < 3; i++)
-        expect_told(a, 3);
+        expect_reported(a, 3);
     close(r.control); /* the supervisor is gone */
     r.control = -1;
     expect_end(&r, 0);

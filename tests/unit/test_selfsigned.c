@@ -52,35 +52,35 @@ int __wrap_rename(const char *from, const char *to) {
     return fail_now(&faults.rename_at, EACCES) ? -1 : __real_rename(from, to);
 }
 
-static char *folder;
+static char *dir;
 static char why_bytes[2048];
 static struct text why;
 
 static int setup(void **state) {
     memset(&faults, 0, sizeof(faults));
-    folder = make_folder();
+    dir = make_dir();
     why = text_of(why_bytes, sizeof(why_bytes));
     return 0;
 }
 
 static int teardown(void **state) {
     memset(&faults, 0, sizeof(faults));
-    make_folder_remove(folder);
+    make_dir_remove(dir);
     return 0;
 }
 
 static const char *crt(void) {
-    return make_path(folder, "self-signed.crt");
+    return make_path(dir, "self-signed.crt");
 }
 
 static const char *key(void) {
-    return make_path(folder, "self-signed.key");
+    return make_path(dir, "self-signed.key");
 }
 
 /* Whether a call that must go well made new files. */
 static bool made(const char *names) {
     int flag = -1;
-    int err = selfsigned_ensure(folder, names, &flag, &why);
+    int err = selfsigned_ensure(dir, names, &flag, &why);
     if (err)
         print_message("%s\n", why.p);
     assert_int_equal(err, 0);
@@ -103,8 +103,8 @@ static mode_t mode_of(const char *path) {
     return st.st_mode & 07777;
 }
 
-static int files_in_folder(void) {
-    DIR *d = opendir(folder);
+static int files_in_dir(void) {
+    DIR *d = opendir(dir);
     assert_non_null(d);
     int n = 0;
     while (readdir(d))
@@ -116,7 +116,7 @@ static int files_in_folder(void) {
 static void makes_once(void **state) {
     assert_true(made(""));
     assert_int_equal(mode_of(key()), 0600);
-    assert_int_equal(files_in_folder(), 2);
+    assert_int_equal(files_in_dir(), 2);
     assert_false(made(""));
     assert_false(made(""));
 }
@@ -242,22 +242,22 @@ static void bad_names_are_told(void **state) {
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         int flag = -1;
         why = text_of(why_bytes, sizeof(why_bytes));
-        assert_int_equal(selfsigned_ensure(folder, cases[i], &flag, &why), ERR_FORMAT);
+        assert_int_equal(selfsigned_ensure(dir, cases[i], &flag, &why), ERR_FORMAT);
         assert_int_equal(flag, -1);
         assert_non_null(strstr(why.p, "expected DNS names or IP addresses"));
     }
     assert_non_null(strstr(why.p, "\"a\nb\""));
-    assert_int_equal(files_in_folder(), 0);
+    assert_int_equal(files_in_dir(), 0);
 }
 
-static void makes_the_folder(void **state) {
-    const char *deep = make_path(folder, "a/b//c");
+static void makes_the_dir(void **state) {
+    const char *deep = make_path(dir, "a/b//c");
     int flag = -1;
     assert_int_equal(selfsigned_ensure(deep, "", &flag, &why), 0);
     assert_int_equal(flag, 1);
     assert_int_equal(mode_of(deep), 0700);
-    assert_int_equal(mode_of(make_path(folder, "a")), 0700);
-    assert_int_equal(mode_of(make_path(folder, "a/b/c/self-signed.key")), 0600);
+    assert_int_equal(mode_of(make_path(dir, "a")), 0700);
+    assert_int_equal(mode_of(make_path(dir, "a/b/c/self-signed.key")), 0600);
 }
 
 static void closes_an_open_key(void **state) {
@@ -271,7 +271,7 @@ static void closes_an_open_key(void **state) {
 static void what_the_key_leads_to_is_left_alone(void **state) {
     char elsewhere[256];
     struct stat st;
-    snprintf(elsewhere, sizeof(elsewhere), "%s", make_path(folder, "elsewhere"));
+    snprintf(elsewhere, sizeof(elsewhere), "%s", make_path(dir, "elsewhere"));
     for (unsigned hard = 0; hard < 2; hard++) {
         assert_true(made("") || hard);
         assert_int_equal(rename(key(), elsewhere), 0);
@@ -307,9 +307,9 @@ static void assert_fails(const char *where, const char *phrase) {
 
 static void impossible_folders_are_told(void **state) {
     char name[PATH_MAX + 10];
-    make_file(make_path(folder, "file"), "x", 1);
-    assert_fails(make_path(folder, "file"), "cannot be written: Not a directory");
-    assert_fails(make_path(folder, "file/sub"), "cannot make the folder: Not a directory");
+    make_file(make_path(dir, "file"), "x", 1);
+    assert_fails(make_path(dir, "file"), "cannot be written: Not a directory");
+    assert_fails(make_path(dir, "file/sub"), "cannot make the folder: Not a directory");
     assert_fails("/proc/nothing/here", "cannot make the folder");
     memset(name, 'a', sizeof(name));
     name[sizeof(name) - 1] = '\0';
@@ -322,14 +322,14 @@ static void impossible_folders_are_told(void **state) {
 static void failed_writes_leave_nothing(void **state) {
     faults.write_errno = ENOSPC;
     faults.write_at = 1;
-    assert_fails(folder, "self-signed.key: cannot be written: No space left on device");
-    assert_int_equal(files_in_folder(), 0);
+    assert_fails(dir, "self-signed.key: cannot be written: No space left on device");
+    assert_int_equal(files_in_dir(), 0);
     faults.fsync_at = 1;
-    assert_fails(folder, "self-signed.key: cannot be written: Input/output error");
-    assert_int_equal(files_in_folder(), 0);
+    assert_fails(dir, "self-signed.key: cannot be written: Input/output error");
+    assert_int_equal(files_in_dir(), 0);
     faults.rename_at = 1;
-    assert_fails(folder, "self-signed.key: cannot be written: Permission denied");
-    assert_int_equal(files_in_folder(), 0);
+    assert_fails(dir, "self-signed.key: cannot be written: Permission denied");
+    assert_int_equal(files_in_dir(), 0);
     assert_true(made(""));
 }
 
@@ -338,9 +338,9 @@ static void failure_between_the_two_heals(void **state) {
     assert_true(made(""));
     faults.rename_at = 2;
     int flag = -1;
-    assert_int_equal(selfsigned_ensure(folder, "new.example.org", &flag, &why), ERR_SYSTEM);
+    assert_int_equal(selfsigned_ensure(dir, "new.example.org", &flag, &why), ERR_SYSTEM);
     assert_non_null(strstr(why.p, "self-signed.crt: cannot be written: Permission denied"));
-    assert_int_equal(files_in_folder(), 2);
+    assert_int_equal(files_in_dir(), 2);
     assert_true(made(""));
     assert_false(made(""));
 }
@@ -366,7 +366,7 @@ int main(void) {
         CASE(renews_in_the_last_week),
         CASE(new_names_need_a_new_one),
         CASE(bad_names_are_told),
-        CASE(makes_the_folder),
+        CASE(makes_the_dir),
         CASE(closes_an_open_key),
         CASE(what_the_key_leads_to_is_left_alone),
         CASE(umask_takes_nothing_away),

@@ -625,7 +625,7 @@ static void a_full_backlog_is_waited_for(void **state) {
         int fds[64];
         struct bench_way way = *ways(i);
         way.no_accept = true;
-        way.early = 3000;
+        way.read_ahead = 3000;
         fill_backlog(fds);
         int spare = dup(0);
         bench_open(&way);

@@ -38,16 +38,16 @@ ssize_t __wrap_write(int fd, const void *p, size_t n) {
 
 static struct sink sink;
 static struct fields fields;
-static char folder[64], file[96], other[96];
+static char dir[64], file[96], other[96];
 static char content[512 * 1024];
 static int stderr_before;
 
 static int begin(void **state) {
-    snprintf(folder, sizeof(folder), "/tmp/test_sink.XXXXXX");
-    if (!mkdtemp(folder))
+    snprintf(dir, sizeof(dir), "/tmp/test_sink.XXXXXX");
+    if (!mkdtemp(dir))
         return -1;
-    snprintf(file, sizeof(file), "%s/log", folder);
-    snprintf(other, sizeof(other), "%s/log.1", folder);
+    snprintf(file, sizeof(file), "%s/log", dir);
+    snprintf(other, sizeof(other), "%s/log.1", dir);
     room = at_most = SIZE_MAX;
     fault = 0;
     writes = 0;
@@ -60,7 +60,7 @@ static int end(void **state) {
     sink_close(&sink);
     (void)unlink(file);
     (void)unlink(other);
-    return rmdir(folder);
+    return rmdir(dir);
 }
 
 /* As the supervisor opens it. */

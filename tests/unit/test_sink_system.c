@@ -121,7 +121,7 @@ static void journal_takes_the_longest_event(void **state) {
     struct event e = sample_session();
     e.reason = ERR_PEER_ALERT;
     e.text = span_of(text, sizeof(text));
-    e.facts.sni = e.facts.alpn = span_of(text, 255);
+    e.conn_info.sni = e.conn_info.alpn = span_of(text, 255);
     fields_of_event(&e, &sample_names, &fields);
     sink_put(&sink, &fields);
     assert_non_null(strstr(got, "\nTLS_OFF_ALERT=close_notify\n")); /* the last one */

@@ -22,11 +22,11 @@ static const char rich[] =
 
 static struct conf *rich_conf(void) {
     struct faults f;
-    faults_init(&f);
+    diagnostics_init(&f);
     struct conf *c = load_text(rich, sizeof(rich) - 1, &f);
     if (f.errors)
         print_error("%s", f.text);
-    faults_fini(&f);
+    diagnostics_fini(&f);
     assert_non_null(c);
     c->user = "nobody";
     return c;

@@ -41,10 +41,10 @@ static void fill(struct super *s) {
     s->request.file = span_str("/etc/tls-off.toml");
     s->request.nlisten = 1;
     s->request.listen[0] = span_str("127.0.0.1:0");
-    s->roster.reloads = 7;
-    s->roster.moved = UINT64_MAX;
-    s->roster.commands[5] = (struct roster_command){.id = 9, .kind = COMMAND_RELOAD, .result = ROSTER_REFUSED, .text = "no"};
-    s->voice_ring = some_fd();
+    s->proctab.reloads = 7;
+    s->proctab.moved = UINT64_MAX;
+    s->proctab.commands[5] = (struct proctab_command){.id = 9, .kind = COMMAND_RELOAD, .result = PROCTAB_REFUSED, .text = "no"};
+    s->log_ring = some_fd();
     s->stats_fd = some_fd();
     s->admin = (struct admin_sockets){.unix_fd = some_fd(), .tcp_fd = -1, .path = "/run/a.sock", .dev = 1, .ino = UINT64_MAX};
     struct listener *l = listeners_add(&s->listeners, &(struct addr){AF_INET, 0, {127, 0, 0, 1}}, 1);
@@ -55,7 +55,7 @@ static void fill(struct super *s) {
     s->generations = 4;
     s->now = &s->gens[1];
     struct generation *g = s->now;
-    *g = (struct generation){.used = true, .number = 3, .version = "1.2.3", .board_fd = some_fd()};
+    *g = (struct generation){.used = true, .number = 3, .version = "1.2.3", .scoreboard_fd = some_fd()};
     g->exe_fd = some_fd();
     g->snapshot_fd = some_fd();
     g->secrets_fd = some_fd();
@@ -108,10 +108,10 @@ static void what_is_written_is_read(void **state) {
     assert_string_equal(two.exe_path, one.exe_path);
     assert_true(span_eq(two.request.file, one.request.file));
     assert_true(span_eq(two.request.listen[0], one.request.listen[0]));
-    assert_int_equal(two.roster.reloads, 7);
-    assert_true(two.roster.moved == UINT64_MAX);
-    assert_memory_equal(two.roster.commands, one.roster.commands, sizeof(one.roster.commands));
-    assert_int_equal(two.roster.pid, getpid());
+    assert_int_equal(two.proctab.reloads, 7);
+    assert_true(two.proctab.moved == UINT64_MAX);
+    assert_memory_equal(two.proctab.commands, one.proctab.commands, sizeof(one.proctab.commands));
+    assert_int_equal(two.proctab.pid, getpid());
     assert_memory_equal(&two.admin, &one.admin, sizeof(one.admin));
     assert_int_equal(two.listeners.n, 1);
     assert_memory_equal(two.listeners.list, one.listeners.list, sizeof(struct listener));
@@ -136,15 +136,15 @@ static void descriptors_are_adopted_or_missed(void **state) {
     int fd;
     forget_read(&two);
     assert_int_equal(state_write(&one, &fd, &fds), 0);
-    assert_int_equal(fcntl(one.voice_ring, F_SETFD, 0), 0);
+    assert_int_equal(fcntl(one.log_ring, F_SETFD, 0), 0);
     assert_int_equal(state_read(&two, fd), 0);
     assert_int_equal(state_adopt(&two), 0);
-    assert_int_equal(fcntl(one.voice_ring, F_GETFD), FD_CLOEXEC);
+    assert_int_equal(fcntl(one.log_ring, F_GETFD), FD_CLOEXEC);
     forget_read(&two);
     assert_int_equal(state_read(&two, fd), 0);
-    close(one.voice_ring);
+    close(one.log_ring);
     assert_int_equal(state_adopt(&two), ERR_FORMAT);
-    one.voice_ring = some_fd();
+    one.log_ring = some_fd();
     close(fd);
     free(fds.list);
 }

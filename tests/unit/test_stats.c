@@ -153,7 +153,7 @@ static void the_dead_have_nothing_now(void **state) {
     assert_int_equal(stats_sums_read(&reader, &sums), 0);
     assert_true(sums.processes[0].values[STATS_RSS_BYTES] > 100000);
     stats_close(&p);
-    assert_int_equal(stats_bury(fd, ROLE_RELAY, 0, 0), 0);
+    assert_int_equal(stats_release(fd, ROLE_RELAY, 0, 0), 0);
     const struct stats_row *r = row(STATS_SERVICE, "web", "");
     assert_int_equal(r->values[STATS_SESSIONS_NOW], 0);
     assert_int_equal(r->values[STATS_BYTES_OUT], 40);

@@ -17,7 +17,7 @@
 
 #include "base/err.h"
 
-static char folder[] = "/tmp/tls-off-secret-XXXXXX", file[64], said[512];
+static char dir[] = "/tmp/tls-off-secret-XXXXXX", file[64], said[512];
 static int write_fails, fsync_fails;
 
 ssize_t __real_write(int fd, const void *p, size_t n);
@@ -39,13 +39,13 @@ int __wrap_fsync(int fd) {
 }
 
 static int setup(void **state) {
-    assert_non_null(mkdtemp(folder));
-    (void)snprintf(file, sizeof(file), "%s/secret", folder);
+    assert_non_null(mkdtemp(dir));
+    (void)snprintf(file, sizeof(file), "%s/secret", dir);
     return 0;
 }
 
 static int teardown(void **state) {
-    return rmdir(folder);
+    return rmdir(dir);
 }
 
 static int remove_file(void **state) {

@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
+#include "wire/conn_info.h"
 #include "wire/event.h"
-#include "wire/facts.h"
 
 static inline struct addr sample_inet(uint8_t last, uint16_t port) {
     return (struct addr){.family = AF_INET, .port = port, .ip = {192, 0, 2, last}};
@@ -20,8 +20,8 @@ static inline struct addr sample_inet6(uint8_t last, uint16_t port) {
     return (struct addr){.family = AF_INET6, .port = port, .ip = {0x20, 0x01, 0x0d, 0xb8, [15] = last}};
 }
 
-static inline struct facts sample_facts(void) {
-    struct facts f = {
+static inline struct conn_info sample_conn_info(void) {
+    struct conn_info f = {
         .service = 1,
         .client = sample_inet(1, 5678),
         .peer = sample_inet6(2, 40000),
@@ -40,7 +40,7 @@ static inline struct facts sample_facts(void) {
         .cert_sig = 5,
         .cert_key = 2,
         .cert_key_bits = 256,
-        .served_as = SERVED_WILDCARD,
+        .matched_name = SERVED_WILDCARD,
         .cert_file = span_str("/etc/tls/fullchain.pem"),
     };
     for (size_t i = 0; i < sizeof(f.unique_id); i++)
@@ -49,10 +49,10 @@ static inline struct facts sample_facts(void) {
 }
 
 /* A verified client with every field set; the texts are static. */
-static inline struct facts_client sample_client(void) {
-    struct facts_client c = {
+static inline struct conn_info_client sample_client(void) {
+    struct conn_info_client c = {
         .verified = true,
-        .named_by = NAMED_BY_URI,
+        .identity_source = IDENTITY_URI,
         .name = span_str("spiffe://example.org/ns/a/sa/robot"),
         .cn = span_str("robot"),
         .serial = span_str("\x01\xfe\x80"),
@@ -63,9 +63,9 @@ static inline struct facts_client sample_client(void) {
     return c;
 }
 
-static inline void assert_same_client(const struct facts_client *a, const struct facts_client *b) {
+static inline void assert_same_client(const struct conn_info_client *a, const struct conn_info_client *b) {
     assert_int_equal(a->verified, b->verified);
-    assert_int_equal(a->named_by, b->named_by);
+    assert_int_equal(a->identity_source, b->identity_source);
     assert_true(span_eq(a->name, b->name));
     assert_true(span_eq(a->cn, b->cn));
     assert_true(span_eq(a->serial, b->serial));
@@ -79,7 +79,7 @@ static inline void assert_same_addr(const struct addr *a, const struct addr *b) 
     assert_memory_equal(a->ip, b->ip, sizeof(a->ip));
 }
 
-static inline void assert_same_facts(const struct facts *a, const struct facts *b) {
+static inline void assert_same_conn_info(const struct conn_info *a, const struct conn_info *b) {
     assert_memory_equal(a->unique_id, b->unique_id, sizeof(a->unique_id));
     assert_int_equal(a->service, b->service);
     assert_same_addr(&a->client, &b->client);
@@ -99,7 +99,7 @@ static inline void assert_same_facts(const struct facts *a, const struct facts *
     assert_int_equal(a->cert_sig, b->cert_sig);
     assert_int_equal(a->cert_key, b->cert_key);
     assert_int_equal(a->cert_key_bits, b->cert_key_bits);
-    assert_int_equal(a->served_as, b->served_as);
+    assert_int_equal(a->matched_name, b->matched_name);
     assert_true(span_eq(a->cert_file, b->cert_file));
     assert_same_client(&a->id, &b->id);
 }
@@ -111,7 +111,7 @@ static inline struct event sample_session(void) {
         .role = ROLE_RELAY,
         .index = 3,
         .level = LOG_LEVEL_INFO,
-        .facts = sample_facts(),
+        .conn_info = sample_conn_info(),
         .service = span_str("web"),
         .backend = span_str("unix:/run/b.sock"),
         .bytes_in = 1000,

@@ -1,0 +1,107 @@
+#include "cli/capabilities.h"
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "tls/cert_load.h"
+#include "tls/client_files.h"
+#include "tls/engine.h"
+#include "tls/selfsigned.h"
+#include "tls/suite.h"
+
+static int add_service(void *creds, const char *name) {
+    return cert_load_service(creds, name);
+}
+
+static int add_certs(void *creds, const struct conf_cert *cert, struct text *why, conf_warn_fn warn, void *ctx) {
+    const struct cert_load_pair pair = {cert->cert, cert->key, cert->passphrase};
+    return cert->key ? cert_load_files(creds, &pair, why, warn, ctx) : cert_load_dir(creds, cert->cert, why, warn, ctx);
+}
+
+static void each_name(void *creds, size_t service, conf_name_fn take, void *ctx) {
+    creds_writer_names(cert_load_writer(creds), (uint32_t)service, take, ctx);
+}
+
+static int seal(void *creds, int *ret_fd) {
+    return cert_load_seal(creds, ret_fd);
+}
+
+static int put_ca(void *creds, struct span der) {
+    return creds_add_client_ca(cert_load_writer(creds), der);
+}
+
+static int put_crl(void *creds, struct span der) {
+    return creds_add_client_crl(cert_load_writer(creds), der);
+}
+
+static int add_client_ca(void *creds, const char *file, struct text *why, conf_warn_fn warn, void *ctx) {
+    const struct client_sink sink = {put_ca, creds, warn, ctx};
+    return client_files_ca(file, &sink, why);
+}
+
+static int add_client_crl(void *creds, const char *file, struct text *why, conf_warn_fn warn, void *ctx) {
+    const struct client_sink sink = {put_crl, creds, warn, ctx};
+    return client_files_crl(file, &sink, why);
+}
+
+static int ensure_selfsigned(const char *dir, int *ret_made, struct text *why) {
+    return selfsigned_ensure(dir, "", ret_made, why);
+}
+
+static const char *probe_suite_at(size_t i, uint16_t *ret_id, uint16_t *ret_version) {
+    const struct suite *s = suite_at(i);
+    if (!s)
+        return NULL;
+    *ret_id = s->id;
+    *ret_version = s->version;
+    return s->name;
+}
+
+static bool group_works(const char *openssl_name) {
+    char name[64]; /* libssl's macro takes away a const */
+    struct text t = text_of(name, sizeof(name));
+    text_add(&t, openssl_name);
+    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    bool works = ctx && SSL_CTX_set1_groups_list(ctx, name) == 1;
+    SSL_CTX_free(ctx);
+    ERR_clear_error();
+    return works;
+}
+
+/* Asking libssl is slow beside the many times it is asked for, and its answer stays the same. */
+static const char *probe_group_at(size_t i, uint16_t *ret_id, bool *ret_usable) {
+    static enum { UNASKED, MISSING, USABLE } known[16];
+    const struct group *g = group_at(i);
+    if (!g || i >= ARRAY_LEN(known))
+        return NULL;
+    if (known[i] == UNASKED)
+        known[i] = group_works(g->openssl_name) ? USABLE : MISSING;
+    *ret_id = g->id;
+    *ret_usable = known[i] == USABLE;
+    return g->name;
+}
+
+static bool engine_usable(const char *name) {
+    return engine_find(name) != NULL;
+}
+
+const struct conf_capabilities *tls_capabilities(unsigned flags) {
+    static struct conf_capabilities capabilities = {
+        .add_service = add_service,
+        .add_certs = add_certs,
+        .add_client_ca = add_client_ca,
+        .add_client_crl = add_client_crl,
+        .each_name = each_name,
+        .seal = seal,
+        .ensure_selfsigned = ensure_selfsigned,
+        .suite_at = probe_suite_at,
+        .group_at = probe_group_at,
+        .engine_usable = engine_usable,
+    };
+    if (!capabilities.creds)
+        capabilities.creds = cert_load_new(flags);
+    MUST(capabilities.creds); /* out of memory at a start */
+    return &capabilities;
+}

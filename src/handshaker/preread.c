@@ -1,0 +1,135 @@
+/*
+ * The first bytes of a connection: PROXY header, ClientHello, choice of the service, checks that need no libssl.
+ * A client that is refused here has cost no SSL object.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "conf/route.h"
+#include "handshaker/hand.h"
+#include "handshaker/proxy_in.h"
+
+bool greet_header(struct hand *h, struct conn *c) {
+    struct proxy_in header;
+    int err = 0;
+    switch (proxy_in_read(buf_span(&c->in), &header, &err)) {
+    case STEP_DONE:
+        break;
+    case STEP_WANT_READ:
+        return false;
+    default:
+        conn_fail(h, c, err);
+        return false;
+    }
+    buf_consume(&c->in, header.len);
+    err = 0;
+    if (!header.local) { /* else it is the load balancer's own: no client to be counted */
+        c->client = header.client;
+        c->local = header.service;
+        err = accept_client(h, c);
+        if (err == 0)
+            err = budget_enter(h, c);
+    }
+    if (err < 0) {
+        conn_fail(h, c, err);
+        return false;
+    }
+    conn_goto(h, c, CONN_HELLO);
+    return true;
+}
+
+static enum route_match match_name(void *ctx, uint16_t service, const char *name) {
+    const struct hand *h = ctx;
+    switch (certs_lookup(h->certs, service, name)) {
+    case CREDS_EXACT:
+        return ROUTE_EXACT;
+    case CREDS_WILDCARD:
+        return ROUTE_WILDCARD;
+    default:
+        return ROUTE_NO_MATCH;
+    }
+}
+
+static struct asked *asked_of(const struct hello *hello) {
+    struct asked *a = malloc(sizeof(*a));
+    if (a) {
+        const struct span *other = &hello->sni_other;
+        memcpy(a->sni, hello->sni, sizeof(a->sni));
+        a->sni_is_name = other->len == 0;
+        if (other->len)
+            snprintf(a->sni, sizeof(a->sni), "%.*s", (int)other->len, (const char *)other->p);
+        memcpy(a->ja4, hello->ja4, sizeof(a->ja4));
+        a->named = (struct sketch_ref){0};
+    }
+    return a;
+}
+
+static int enter_service(struct hand *h, struct conn *c, const struct hello *hello) {
+    const struct route_ask ask = {.listener = c->listener, .name = hello->sni, .alpn = hello->alpn};
+    c->service = route(h->conf, &ask, match_name, h).service;
+    c->asked = asked_of(hello);
+    if (!c->asked)
+        return ERR_NOMEM;
+    conn_metrics_hello(h, c);
+    return accept_service(h, c);
+}
+
+/* For sure: a TLS 1.3 client without a ticket. The others are tried. */
+static bool needs_signature(const struct hello *hello) {
+    return !hello->has_psk && hello_list_has(hello->versions, TLS_1_3);
+}
+
+static bool begin_handshake(struct hand *h, struct conn *c, const struct hello *hello, int err) {
+    if (err == 0)
+        err = handshake_new(h->services[c->service].server, hello, &c->out, &c->handshake);
+    if (err < 0) {
+        conn_fail(h, c, err);
+        return false;
+    }
+    conn_goto(h, c, CONN_HANDSHAKE);
+    return true;
+}
+
+bool greet_hello(struct hand *h, struct conn *c) {
+    struct span message;
+    size_t wire_len = 0;
+    int err = 0;
+    switch (hello_find(&c->scan, buf_span(&c->in), h->hello_scratch, &message, &wire_len, &err)) {
+    case STEP_DONE:
+        break;
+    case STEP_WANT_READ:
+        return false;
+    default:
+        conn_fail(h, c, err);
+        return false;
+    }
+    struct hello hello;
+    err = hello_parse(message, &hello);
+    if (err == 0)
+        err = enter_service(h, c, &hello);
+    const struct handshaker_service *s = &h->services[c->service];
+    if (err == 0 && !s->server) {
+        conn_metrics_done(h, c);
+        conn_goto(h, c, CONN_DELIVER);
+        return true;
+    }
+    if (err == 0)
+        err = tls_server_check(s->server, &hello);
+    if (err == 0 && !signing_there(h) && needs_signature(&hello)) {
+        signing_wait(h, c);
+        return false;
+    }
+    return begin_handshake(h, c, &hello, err);
+}
+
+bool greet_again(struct hand *h, struct conn *c) {
+    struct span message;
+    struct hello hello;
+    size_t wire_len = 0;
+    int err = ERR_HELLO_MALFORMED; /* it was well formed before */
+    if (hello_find(&c->scan, buf_span(&c->in), h->hello_scratch, &message, &wire_len, &err) == STEP_DONE)
+        err = hello_parse(message, &hello);
+    return begin_handshake(h, c, &hello, err);
+}

@@ -1,0 +1,23 @@
+/*
+ * The heap of a process that holds private keys: libcrypto's own (CRYPTO_set_mem_functions). Everything that libcrypto
+ * allocates here, keys, their parts inside Montgomery contexts and scratch numbers alike, lies in pages that are locked as far
+ * as the limit allows and left out of core dumps, and is wiped when it is freed. One thread only.
+ */
+#pragma once
+
+#include <stddef.h>
+
+#include "base/defs.h"
+
+/* Takes over. To be called before anything else of libcrypto; ERR_CRYPTO when that has allocated already, ERR_NOMEM. */
+MUST_CHECK int secure_heap_install(void);
+
+void *secure_heap_alloc(size_t n); /* NULL when out of memory; not zeroed */
+void secure_heap_free(void *p);    /* wipes; NULL is fine */
+
+/* Wipes what calls from here have left on the stack: libcrypto works with secret numbers there. */
+void secure_heap_wipe_stack(void);
+
+/* Bytes held in pages, and how many of those the system would not lock. */
+size_t secure_heap_held(void);
+size_t secure_heap_unlocked(void);

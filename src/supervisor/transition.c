@@ -1,0 +1,488 @@
+#include "supervisor/transition.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/text.h"
+#include "supervisor/activation.h"
+#include "supervisor/logfile.h"
+#include "supervisor/reexec.h"
+#include "supervisor/super.h"
+#include "wire/control_export.h"
+#include "wire/scoreboard.h"
+
+#define FINISH_MAX_MS 60000 /* for handshakes without a time limit */
+#define MOVE_MS       30000 /* for sessions to be moved, before those that cannot be have drain_timeout left */
+#define MOVE_TRIES    5
+#define GRACE_MS      5000
+#define ROOM_LOW      1000 /* sessions: so few are seldom meant */
+
+static void goto_stage(struct super *s, enum transition_stage next);
+
+static void arm(struct super *s, uint64_t ms) {
+    wheel_arm(&s->loop.wheel, &s->change.timer, s->loop.now_ms + ms);
+}
+
+/* ---- before the switch: everything can be taken back ---- */
+
+void transition_refuse(struct super *s, const char *fmt, ...) {
+    struct change *c = &s->change;
+    bool decided = c->stage == TRANSITION_UNDOING || c->stage > TRANSITION_SWITCHING;
+    if (c->refused || c->stage == TRANSITION_NONE || decided)
+        return;
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(c->text, sizeof(c->text), fmt, ap); /* cut when too long */
+    va_end(ap);
+    c->refused = true;
+    goto_stage(s, TRANSITION_UNDOING);
+}
+
+/* Every line of TEXT: to the log, save what ends the first start, which is told to whoever has asked for it. */
+static void say_lines(struct super *s, enum log_level level, const char *before, struct span text) {
+    const char *p = (const char *)text.p;
+    for (size_t at = 0, n; at < text.len; at += n + 1) {
+        const char *end = memchr(p + at, '\n', text.len - at);
+        n = end ? (size_t)(end - p) - at : text.len - at;
+        if (s->now || level == LOG_LEVEL_WARNING)
+            log_msg(&s->log, level, "%s%.*s", before, (int)n, p + at);
+        else
+            fprintf(stderr, "%s%.*s\n", s->change.is_located ? "" : "tls-off: ", (int)n, p + at);
+    }
+}
+
+static void on_configured(struct super *s, struct ipc_msg *m) {
+    struct generation *g = s->next;
+    if (!m || (m->type != CONTROL_CONFIGURED && m->type != CONTROL_REFUSED)) {
+        transition_refuse(s, "the config process ended without an answer");
+        if (m)
+            ipc_msg_close(m);
+    } else if (m->type == CONTROL_REFUSED) {
+        s->change.is_located = true;
+        transition_refuse(s, "%.*s", (int)m->body.len, (const char *)m->body.p);
+    } else {
+        struct span warnings;
+        int err = generation_configure(s, g, m, &warnings);
+        if (err < 0)
+            transition_refuse(s, "the configuration cannot be taken over: %s", err_text(err));
+        else
+            say_lines(s, LOG_LEVEL_WARNING, "", warnings);
+    }
+    transition_advance(s);
+}
+
+/* What we listen on already. */
+static void fill_held(struct super *s) {
+    struct control_request *q = &s->request;
+    q->nheld = 0;
+    for (size_t i = 0; i < s->listeners.n && q->nheld < CONTROL_HELD_MAX; i++)
+        q->held[q->nheld++] = s->listeners.list[i].asked;
+    if (s->now && s->admin.tcp_fd >= 0 && q->nheld < CONTROL_HELD_MAX)
+        q->held[q->nheld++] = s->now->conf->admin.listen;
+}
+
+/* At the first start the name of our own file is of no use: it is opened through /proc. */
+static const char *proc_hint(void) {
+    return access("/proc/self", F_OK) < 0 ? " (/proc has to be mounted)" : "";
+}
+
+static void configure(struct super *s) {
+    fill_held(s);
+    s->next = generation_new(s);
+    if (!s->next)
+        transition_refuse(s, "%s cannot be started: %s%s", generation_binary(s), strerror(errno), proc_hint());
+    else if (!helper_start(s, HELPER_CONFIG, ROLE_CONFIG, s->next->exe_fd, on_configured) ||
+             control_send_request(s->helpers[HELPER_CONFIG].control, &s->request) < 0)
+        transition_refuse(s, "the config process cannot be started: %s", strerror(errno));
+}
+
+static bool is_configured(struct super *s) {
+    return s->next->conf != NULL && s->next->scoreboard_fd >= 0;
+}
+
+/* The first start opens the admin sockets; later ones change them at the switch. */
+static bool open_admin(struct super *s, struct text *why) {
+    if (s->now)
+        return true;
+    bool ok = admin_open(&s->admin, &s->next->conf->admin, why);
+    if (ok && why->len)
+        fprintf(stderr, "tls-off: %s; going on without it (admin.socket names another)\n", why->p);
+    return ok;
+}
+
+static bool open_log(struct generation *g, struct text *why) {
+    if (g->conf->log_target == LOG_TO_FILE)
+        g->log_fd = logfile_open(g->conf, why);
+    return g->conf->log_target != LOG_TO_FILE || g->log_fd >= 0;
+}
+
+static void start(struct super *s) {
+    char line[2048];
+    struct text why = text_of(line, sizeof(line));
+    struct generation *g = s->next;
+    bool fits = s->now || activation_check(&s->listeners, g->conf, &why);
+    if (!fits || !listeners_bind(&s->listeners, g->conf, &why) || !open_log(g, &why) || !open_admin(s, &why))
+        transition_refuse(s, "%s", line);
+    else if (!generation_start(s, g))
+        transition_refuse(s, "its processes cannot be started: %s", strerror(errno));
+}
+
+static bool is_started(struct super *s) {
+    return generation_ready(s->next, ROLE_COUNT);
+}
+
+static void refuse_late(struct super *s) {
+    for (size_t i = 0; s->next && i < s->next->nworkers; i++) {
+        const struct worker *w = &s->next->workers[i];
+        if (w->state < CHILD_READY)
+            transition_refuse(s, "%s.%u was not ready in time", role_name(w->role), w->index);
+    }
+    transition_refuse(s, "the configuration was not read in time");
+}
+
+static void undo(struct super *s) {
+    helper_end(s, HELPER_CONFIG);
+    s->dirty = true;
+}
+
+/* The observer goes last: what the others have said may be the reason. */
+static void work_undo(struct super *s) {
+    struct generation *g = s->next;
+    bool others = false;
+    for (size_t i = 0; g && i < g->nworkers; i++) {
+        if (g->workers[i].role == ROLE_OBSERVER || !worker_runs(&g->workers[i]))
+            continue;
+        worker_stop(s, &g->workers[i]);
+        others = true;
+    }
+    if (g && g->nworkers && !others)
+        worker_stop(s, generation_worker(g, ROLE_OBSERVER, 0));
+}
+
+static bool is_undone(struct super *s) {
+    return !s->next || generation_gone(s->next, ROLE_COUNT);
+}
+
+static void kill_all(struct super *s) {
+    for (struct worker *w = NULL; (w = worker_next(s, w));)
+        if (w->gen == s->next || w->gen == s->previous)
+            worker_kill(w);
+}
+
+/* ---- the switch ---- */
+
+/* The last that can go wrong. */
+static bool open_all(struct super *s, struct text *why) {
+    struct generation *g = s->next;
+    if (s->now && !admin_change(&s->admin, &g->conf->admin, why))
+        return false;
+    if (listeners_listen(&s->listeners, &s->log, g->conf, why))
+        return true;
+    char ignored[512];
+    struct text t = text_of(ignored, sizeof(ignored));
+    if (s->now && !admin_change(&s->admin, &s->now->conf->admin, &t))
+        log_msg(&s->log, LOG_LEVEL_ERROR, "%s", ignored);
+    return false;
+}
+
+static void switch_over(struct super *s) {
+    char line[2048];
+    struct text why = text_of(line, sizeof(line));
+    if (!open_all(s, &why)) {
+        transition_refuse(s, "%s", line);
+        return;
+    }
+    listeners_taken(&s->listeners);
+    s->previous = s->now;
+    s->now = s->next;
+    s->next = NULL;
+    s->log.level = s->now->conf->log_level;
+    if (!s->previous)
+        admin_say(&s->admin, &s->log);
+    s->proctab.reload_ms = clock_wall_us() / 1000;
+    s->dirty = true;
+    for (size_t i = 0; i < s->now->nworkers; i++) {
+        struct worker *w = &s->now->workers[i];
+        if (w->role == ROLE_HANDSHAKER && worker_runs(w) && control_send(w->control, CONTROL_SERVE) < 0)
+            worker_kill(w);
+    }
+}
+
+static bool is_switched(struct super *s) {
+    return generation_ready(s->now, ROLE_HANDSHAKER) && generation_all(s->now, ROLE_HANDSHAKER, CHILD_SERVING);
+}
+
+static void go_on(struct super *s) {
+    goto_stage(s, s->change.stage + 1);
+}
+
+/* ---- after it: the old generation ends ---- */
+
+static void say_ready(struct super *s) {
+    s->serving = true;
+    show(s); /* whoever asks after READY=1 is told the same */
+    log_msg(&s->log, LOG_LEVEL_INFO, "ready: %u handshakers, %u relays", s->now->conf->workers, s->now->conf->workers);
+    notify("READY=1\nSTATUS=serving");
+    heartbeat_begin(s);
+    if (s->ready_fd < 0)
+        return;
+    if (write(s->ready_fd, "\n", 1) != 1)
+        log_msg(&s->log, LOG_LEVEL_WARNING, "--ready-fd: %m");
+    close(s->ready_fd);
+    s->ready_fd = -1;
+}
+
+/* The longest a handshake of this generation may take. */
+static uint64_t handshake_ms(const struct conf *c) {
+    uint64_t ms = 0;
+    for (size_t i = 0; i < c->nservices; i++)
+        ms = MAX(ms, MIN(c->services[i].handshake_ms, (uint64_t)FINISH_MAX_MS));
+    return ms;
+}
+
+static void drain(struct super *s, enum role role, uint64_t ms) {
+    for (size_t i = 0; i < s->previous->nworkers; i++) {
+        struct worker *w = &s->previous->workers[i];
+        if (w->role == role && worker_runs(w) && control_send_drain(w->control, &(struct control_drain){DRAIN_PATIENT, ms}) < 0)
+            worker_kill(w);
+    }
+}
+
+/* Long before the first "full" operators should know where it is. All roles run under the limit of the supervisor. */
+static void say_room(struct super *s) {
+    struct rlimit files;
+    uint16_t workers = (uint16_t)s->now->conf->workers;
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+        return;
+    uint64_t room = (uint64_t)workers * scoreboard_relay_cap(files.rlim_cur, workers);
+    log_msg(&s->log, room < ROOM_LOW ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO,
+            "room for %llu sessions: %u relays with %llu descriptors each (RLIMIT_NOFILE)", (unsigned long long)room, workers,
+            (unsigned long long)files.rlim_cur);
+}
+
+static void finish(struct super *s) {
+    say_room(s);
+    creds_serve(s);
+    if (!s->serving)
+        say_ready(s);
+    if (!s->previous)
+        return;
+    log_msg(&s->log, LOG_LEVEL_INFO, "generation %u serves: tls-off %s", s->now->number, s->now->version);
+    worker_stop(s, generation_worker(s->previous, ROLE_OBSERVER, 0));
+    drain(s, ROLE_HANDSHAKER, handshake_ms(s->previous->conf));
+    arm(s, handshake_ms(s->previous->conf) + GRACE_MS);
+}
+
+/* Whatever of the old generation has finished goes; whatever has not begun to move begins. */
+static void work_finish(struct super *s) {
+    for (size_t i = 0; s->previous && i < s->previous->nworkers; i++) {
+        struct worker *w = &s->previous->workers[i];
+        if (w->state == CHILD_DRAINED)
+            worker_stop(s, w);
+        else if (w->role == ROLE_RELAY && worker_runs(w) && !w->moving.started && w->moving.tries < MOVE_TRIES)
+            w->moving.started = wiring_export(s, w);
+    }
+    if (s->previous && !s->change.log_taken && generation_gone(s->previous, ROLE_OBSERVER)) {
+        s->change.log_taken = true;
+        wiring_take_log(s);
+    }
+}
+
+static bool is_finished(struct super *s) {
+    return !s->previous || (s->change.log_taken && generation_gone(s->previous, ROLE_HANDSHAKER));
+}
+
+/* Handshakers end everything at their deadline; this is for those that do not. */
+static void finish_late(struct super *s) {
+    for (size_t i = 0; i < s->previous->nworkers; i++)
+        if (s->previous->workers[i].role == ROLE_HANDSHAKER || s->previous->workers[i].role == ROLE_OBSERVER)
+            worker_kill(&s->previous->workers[i]);
+}
+
+/* No session comes any more: a relay without any is done. Those that cannot move end by themselves, or at the deadline. */
+static void move(struct super *s) {
+    if (!s->previous)
+        return;
+    uint64_t ms = MOVE_MS + MIN(s->now->conf->drain_ms, (uint64_t)UINT32_MAX);
+    drain(s, ROLE_RELAY, ms);
+    arm(s, ms + GRACE_MS);
+}
+
+static bool is_moved(struct super *s) {
+    return !s->previous || generation_gone(s->previous, ROLE_RELAY);
+}
+
+void transition_exported(struct super *s, struct worker *old, const struct control_exported *e) {
+    if (old->gen != s->previous)
+        return;
+    s->change.moved += e->moved - MIN(e->moved, old->moving.counted);
+    old->moving.counted = e->moved;
+    if (!e->broken && !old->moving.all) { /* a share: the next one goes to another relay */
+        old->moving.started = false;
+        old->moving.counted = 0;
+    }
+    if (!e->broken)
+        return;
+    old->moving = (struct moving){.tries = old->moving.tries + 1};
+    log_msg(&s->log, LOG_LEVEL_WARNING,
+            "relay.%u of generation %u could not move %u sessions: the relay that took them is gone", old->index,
+            old->gen->number, e->kept);
+}
+
+static void leave(struct super *s) {
+    for (size_t i = 0; s->previous && i < s->previous->nworkers; i++)
+        worker_stop(s, &s->previous->workers[i]);
+}
+
+static bool is_left(struct super *s) {
+    return !s->previous || generation_gone(s->previous, ROLE_COUNT);
+}
+
+/* ---- the results ---- */
+
+static void end_refused(struct super *s) {
+    struct change *c = &s->change;
+    if (s->next) {
+        s->generations = s->next->number; /* the next one is to take its place: its number has the right parity */
+        generation_free(s, s->next);
+    }
+    s->next = NULL;
+    listeners_unbind(&s->listeners);
+    struct span text = span_str(c->text);
+    if (!s->now) {
+        say_lines(s, LOG_LEVEL_ERROR, "", text);
+        s->failed = s->stop.phase == STOP_NOT;
+        s->loop.stop = true;
+        return;
+    }
+    s->proctab.reloads_refused++;
+    say_lines(s, LOG_LEVEL_ERROR, "reload refused, nothing was changed: ", text);
+    command_end(s, COMMAND_RELOAD, PROCTAB_REFUSED, c->text);
+    notify("READY=1\nSTATUS=serving; the last reload was refused");
+}
+
+static void end_done(struct super *s) {
+    struct change *c = &s->change;
+    char line[512];
+    struct text t = text_of(line, sizeof(line));
+    if (!s->previous)
+        return;
+    wiring_end_rings(s, s->previous);
+    generation_free(s, s->previous);
+    s->previous = NULL;
+    listeners_keep(&s->listeners, &s->log, s->now->conf);
+    s->proctab.reloads++;
+    s->proctab.moved += c->moved;
+    text_addf(&t, "generation %u serves, tls-off %s; %llu sessions were moved in %llu ms", s->now->number, s->now->version,
+              (unsigned long long)c->moved, (unsigned long long)(s->loop.now_ms - c->began_ms));
+    uint64_t cut = s->proctab.cut - c->cut_before;
+    if (cut)
+        text_addf(&t, ", %llu could not be and were cut", (unsigned long long)cut);
+    if (c->lost)
+        text_addf(&t, "; %u old relays died with the sessions they had left", c->lost);
+    log_msg(&s->log, cut || c->lost ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "reload done: %s", line);
+    command_end(s, COMMAND_RELOAD, PROCTAB_DONE, line);
+    notify("READY=1\nSTATUS=serving");
+}
+
+/* The old generation is gone and the reload over. What is left concerns the supervisor alone. */
+static void dry_run(struct super *s) {
+    bool was_reload = s->previous != NULL;
+    end_done(s);
+    if (!was_reload || s->stop.phase != STOP_NOT || !reexec_dry_run(s))
+        s->change.successor_answered = true;
+}
+
+static bool is_rehearsed(struct super *s) {
+    return reexec_dry_run_done(s);
+}
+
+static void dry_run_late(struct super *s) {
+    helper_end(s, HELPER_SUCCESSOR);
+    log_msg(&s->log, LOG_LEVEL_WARNING, "the supervisor keeps its old code: the rehearsal of a change took too long");
+    s->change.successor_answered = true;
+}
+
+static void rest(struct super *s) {
+    reexec_exec(s);
+    if (s->change.refused)
+        end_refused(s);
+    s->change.refused = s->change.successor_willing = false;
+    transition_begin(s);
+}
+
+/* ---- the machine ---- */
+
+static const struct stage {
+    const char *name;
+    uint32_t limit_ms; /* 0 = none, or set by ENTER */
+    enum transition_stage next;
+    void (*enter)(struct super *s); /* once */
+    void (*work)(struct super *s);  /* whenever something has happened; may be NULL */
+    bool (*over)(struct super *s);
+    void (*late)(struct super *s); /* the time is over */
+} stages[TRANSITION_STAGES] = {
+    [TRANSITION_NONE] = {"none", 0, TRANSITION_NONE, rest, NULL, NULL, NULL},
+    [TRANSITION_CONFIGURING] = {"configuring", 60000, TRANSITION_STARTING, configure, NULL, is_configured, refuse_late},
+    [TRANSITION_STARTING] = {"starting", 60000, TRANSITION_SWITCHING, start, NULL, is_started, refuse_late},
+    [TRANSITION_UNDOING] = {"undoing", 10000, TRANSITION_NONE, undo, work_undo, is_undone, kill_all},
+    [TRANSITION_SWITCHING] = {"switching", 10000, TRANSITION_FINISHING, switch_over, NULL, is_switched, go_on},
+    [TRANSITION_FINISHING] = {"finishing", 0, TRANSITION_MOVING, finish, work_finish, is_finished, finish_late},
+    [TRANSITION_MOVING] = {"moving", 0, TRANSITION_LEAVING, move, work_finish, is_moved, go_on},
+    [TRANSITION_LEAVING] = {"leaving", GRACE_MS, TRANSITION_DRY_RUN, leave, NULL, is_left, kill_all},
+    [TRANSITION_DRY_RUN] = {"rehearsing", 10000, TRANSITION_NONE, dry_run, NULL, is_rehearsed, dry_run_late},
+};
+
+static void goto_stage(struct super *s, enum transition_stage next) {
+    s->change.stage = next;
+    s->dirty = true;
+    wheel_cancel(&s->loop.wheel, &s->change.timer);
+    if (s->now)
+        log_msg(&s->log, LOG_LEVEL_DEBUG, "change: %s", stages[next].name);
+    if (stages[next].limit_ms)
+        arm(s, stages[next].limit_ms);
+    stages[next].enter(s);
+}
+
+void transition_advance(struct super *s) {
+    while (s->change.stage != TRANSITION_NONE) {
+        const struct stage *now = &stages[s->change.stage];
+        if (now->work)
+            now->work(s);
+        if (!now->over(s))
+            return;
+        goto_stage(s, now->next);
+    }
+}
+
+void transition_late(struct super *s) {
+    const struct stage *now = &stages[s->change.stage];
+    log_msg(&s->log, LOG_LEVEL_WARNING, "change of generations: %s takes too long", now->name);
+    if (now->late)
+        now->late(s);
+    transition_advance(s);
+}
+
+void transition_begin(struct super *s) {
+    struct change *c = &s->change;
+    bool wanted = s->now ? command_reload_waits(s) : s->generations == 0;
+    if (c->stage != TRANSITION_NONE || !wanted || s->stop.phase != STOP_NOT || s->loop.stop)
+        return;
+    command_run_reloads(s);
+    creds_cancel(s);
+    *c = (struct change){.began_ms = s->loop.now_ms, .cut_before = s->proctab.cut};
+    if (s->now) {
+        char line[128];
+        struct text t = text_of(line, sizeof(line));
+        text_addf(&t, "RELOADING=1\nMONOTONIC_USEC=%llu\nSTATUS=reloading", (unsigned long long)clock_mono_us());
+        notify(line);
+        log_msg(&s->log, LOG_LEVEL_INFO, "reload: starting %s", s->exe_path);
+    }
+    goto_stage(s, TRANSITION_CONFIGURING);
+}

@@ -1,0 +1,60 @@
+/*
+ * The change from one generation to the next: the first start, a reload, an upgrade; all are the same. A table of stages, each
+ * with a time limit, says what happens in which order; until the switch everything can be taken back, after it everything goes
+ * on to the end. The supervisor never waits: signals, children and restarts are served meanwhile.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/defs.h"
+#include "base/wheel.h"
+
+struct super;
+struct worker;
+
+enum transition_stage {
+    TRANSITION_NONE,
+    TRANSITION_CONFIGURING, /* the new binary reads and checks the configuration */
+    TRANSITION_STARTING,    /* its processes start */
+    TRANSITION_UNDOING,     /* it was refused: they end again */
+    TRANSITION_SWITCHING,   /* it serves; its handshakers begin to accept */
+    TRANSITION_FINISHING,   /* old handshakers finish what they have begun */
+    TRANSITION_MOVING,      /* old relays send their sessions over */
+    TRANSITION_LEAVING,     /* old processes end */
+    TRANSITION_DRY_RUN,     /* the new binary looks whether it could be the supervisor */
+    TRANSITION_STAGES,
+};
+
+#define TRANSITION_TEXT_MAX 4096
+
+struct change {
+    enum transition_stage stage;
+    bool refused;
+    bool is_located;                /* each line of the text names its place in a file */
+    char text[TRANSITION_TEXT_MAX]; /* why it was refused */
+    uint64_t began_ms;
+    uint64_t moved;      /* sessions */
+    uint64_t cut_before; /* roster.cut at the begin */
+    uint32_t lost;       /* old relays that died with their sessions */
+    bool log_taken;      /* the new observer has it */
+    bool successor_answered, successor_willing;
+    struct wtimer timer; /* the limit of the stage */
+};
+
+/* Begins a change when none is under way and something waits for it. */
+void transition_begin(struct super *s);
+
+/* Something has happened: goes on to the next stage when this one is over. */
+void transition_advance(struct super *s);
+
+/* The time of the stage is over. */
+void transition_late(struct super *s);
+
+/* It cannot be: before the switch only. */
+void transition_refuse(struct super *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* An old relay says how far it is. */
+struct control_exported;
+void transition_exported(struct super *s, struct worker *old, const struct control_exported *e);
