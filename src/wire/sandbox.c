@@ -134,7 +134,7 @@ static int become(const char *user, struct text *why) {
 /* After the change of user, which sets the first of these anew. */
 static int close_process(struct text *why) {
     const struct rlimit none = {0, 0};
-    if (prctl(PR_SET_DUMPABLE, SANDBOX_ARE_OPEN ? 1 : 0, 0, 0, 0) < 0 || setrlimit(RLIMIT_CORE, &none) < 0)
+    if (prctl(PR_SET_DUMPABLE, SANDBOX_IS_OPEN ? 1 : 0, 0, 0, 0) < 0 || setrlimit(RLIMIT_CORE, &none) < 0)
         return refuse(why, "core dumps cannot be switched off");
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return refuse(why, "no_new_privs");

@@ -267,7 +267,7 @@ static int add_rules(scmp_filter_ctx ctx, unsigned groups) {
 }
 
 bool sandbox_calls(unsigned groups) {
-    if (SANDBOX_ARE_OPEN) {
+    if (SANDBOX_IS_OPEN) {
         errno = ENOSYS;
         return false;
     }

@@ -9,9 +9,9 @@
 
 /* A sanitizer's build: it looks for leaks by ptrace, and what it reports goes to files, by calls that no role needs. */
 #ifdef SANDBOX_OPEN
-#define SANDBOX_ARE_OPEN true
+#define SANDBOX_IS_OPEN true
 #else
-#define SANDBOX_ARE_OPEN false
+#define SANDBOX_IS_OPEN false
 #endif
 
 /* Groups of system calls; a role has several. What each holds: walls_calls.c. */

@@ -75,7 +75,7 @@ static int make_ruleset(int abi, const struct reach_rules *rules, uint64_t *ret_
 }
 
 bool sandbox_reach(const struct reach_rules *rules, int *ret_abi) {
-    int abi = SANDBOX_ARE_OPEN ? 0 : (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    int abi = SANDBOX_IS_OPEN ? 0 : (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
     *ret_abi = MAX(abi, 0);
     if (abi < 1 || (rules->any_file && abi < REACH_ABI_SCOPES)) /* nothing that could be restricted */
         return true;

@@ -121,6 +121,7 @@ static int teardown(void **state) {
         close(h.links[i].fd);
     }
     slab_fini(&h.conns);
+    stats_close(&h.child.stats);
     scoreboard_unmap(&h.child.scoreboard);
     loop_fini(&h.loop);
     close(spare);
