@@ -19,23 +19,23 @@ struct generation;
 
 enum child_state {
     CHILD_NONE,     /* not running; may wait for its restart */
-    CHILD_STARTING, /* told to go, not ready yet */
+    CHILD_STARTING, /* GO was sent, not ready yet */
     CHILD_READY,
     CHILD_SERVING, /* handshakers: accepts */
     CHILD_DRAINED, /* finished with its work */
 };
 
-/* How far the moving of an old relay's sessions is. */
-struct moving {
+/* How far the migration of an old relay's sessions is. */
+struct migration {
     bool started;     /* an EXPORT is under way */
     uint32_t tries;   /* links that broke */
-    uint64_t counted; /* sessions moved by the present EXPORT, as far as told */
-    uint32_t shares;  /* given to new relays so far, when there is another number of them */
+    uint64_t counted; /* sessions moved by the present EXPORT, as last reported */
+    uint32_t shares;  /* given to new relays so far, when their number differs */
     uint32_t share;   /* sessions, each */
-    bool all;         /* the EXPORT is of all that is left */
+    bool all;         /* the EXPORT is of all that remain */
 };
 
-/* One child process, or the place of one. */
+/* One child process, or its slot. */
 struct worker {
     struct generation *gen;
     enum role role;
@@ -55,16 +55,16 @@ struct worker {
     int start_err;        /* why it was killed at its start, enum err; 0 = it was not */
     int last_status;      /* as from waitpid() */
     uint64_t silent_ms;   /* for which it has not answered though it could have run */
-    uint64_t waited_us;   /* for a CPU in its life, when last looked at; only while it is silent */
+    uint64_t waited_us;   /* for a CPU in its life, at the last check; only while it is silent */
     bool asked;           /* the last ping has no answer yet */
     bool hung;
-    bool stopping; /* told to stop: its end is no fault */
-    struct moving moving;
-    uint64_t cut;          /* sessions, as it has told */
-    struct wtimer timer;   /* restart, or the last moment of a stop */
-    struct keys_pump keys; /* signers: what they are still to be given */
+    bool stopping; /* STOP was sent: its end is no fault */
+    struct migration migration;
+    uint64_t cut;          /* sessions, as it has reported */
+    struct wtimer timer;   /* restart, or the deadline of a stop */
+    struct keys_pump keys; /* signers: what they are still to be sent */
     uint32_t taken;        /* the last set they have taken */
-    struct keys_owed owed; /* answers to sets it was given */
+    struct keys_owed owed; /* answers to sets it was sent */
 };
 
 #define VERSION_MAX            64
@@ -92,13 +92,13 @@ struct generation {
  */
 const char *generation_binary(const struct super *s);
 
-/* The next one, with its binary opened; NULL with the reason in ERRNO when that is not to be had. */
+/* The next one, with its binary opened; NULL (errno) when that fails. */
 struct generation *generation_new(struct super *s);
 
-/* What the config role has answered is taken over: descriptors of M are owned from here; warnings borrow it. 0, or why not. */
+/* Takes the answer of the config role: descriptors of M are owned from here; warnings borrow it. 0, or the error. */
 MUST_CHECK int generation_configure(struct super *s, struct generation *g, const struct ipc_msg *m, struct span *ret_warnings);
 
-/* All its processes are started, wired and told to go. False: errno. */
+/* Starts and wires all its processes and sends them GO. False: errno. */
 MUST_CHECK bool generation_start(struct super *s, struct generation *g);
 
 /* Must have no process any more. */
@@ -119,35 +119,35 @@ struct worker *generation_worker(struct generation *g, enum role role, uint16_t 
 /* Over all workers of both generations, from NULL to NULL. */
 struct worker *worker_next(struct super *s, struct worker *w);
 
-/* Its control socket is watched from now on; also by a supervisor that has taken over. ERR_SYSTEM (errno). */
+/* Watches its control socket; also after a re-exec. ERR_SYSTEM (errno). */
 MUST_CHECK int worker_attach(struct super *s, struct worker *w);
 
 /* Forks and introduces it; it serves after worker_go(). */
 MUST_CHECK bool worker_begin(struct super *s, struct worker *w);
 void worker_go(struct worker *w);
 
-/* Hears of room in its queue too while it is to be given keys. ERR_SYSTEM (errno). */
+/* Watches for room in its queue too while keys are to be sent. ERR_SYSTEM (errno). */
 MUST_CHECK int worker_watch(struct super *s, struct worker *w);
 static inline bool worker_runs(const struct worker *w) {
     return w->state != CHILD_NONE;
 }
 void worker_stop(struct super *s, struct worker *w);
 
-/* Without another word: nothing of it is needed. */
+/* Kills it at once. */
 void worker_kill(struct worker *w);
 
-/* CUT sessions of this worker have been cut in a stop, all told: a later figure takes the place of an earlier one. */
+/* CUT sessions of this worker in total have been cut in a stop: a later number replaces an earlier one. */
 void worker_count_cut(struct super *s, struct worker *w, uint64_t cut);
 void worker_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
 void worker_timer(struct super *s, struct worker *w);
 
-/* Takes note of every child that has ended. */
+/* Reaps every child that has ended. */
 void workers_reap(struct super *s);
 
-/* messages.c: the next message of W, whose socket has something. */
-void worker_hear(struct super *s, struct worker *w);
+/* messages.c: receives the next message of W, whose socket is readable. */
+void worker_receive(struct super *s, struct worker *w);
 
-/* wiring.c: who talks to whom, and what each is given. */
+/* wiring.c: which processes are linked, and what each receives. */
 MUST_CHECK int wiring_introduce(struct super *s, struct worker *w);
 
 /* The observer of the serving generation takes over the log: rings and admin sockets that the old one had. */
@@ -156,7 +156,7 @@ void wiring_take_log(struct super *s);
 /* Rings of the old generation have no writer any more. */
 void wiring_end_rings(struct super *s, const struct generation *g);
 
-/* W, a handshaker, does not serve its sockets now: another one takes some of what waits there. */
+/* W, a handshaker, does not serve its sockets now: another one accepts some of their backlog. */
 void wiring_cover(struct super *s, const struct worker *w);
 
 /* Has an old relay send its sessions to a new one. False when there is none that could take them now. */

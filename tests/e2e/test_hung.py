@@ -335,7 +335,7 @@ def test_a_stop_counts_the_sessions_of_a_hung_relay(parts):
         close_all(made[other])
         assert p.wait_exit(60) == 0
     assert cut(p) == len(made[hung])
-    p.wait_event("log", level="warning", message=lambda m: "is killed: it was told to stop and has not" in m)
+    p.wait_event("log", level="warning", message=lambda m: "is killed: it has not stopped in time" in m)
     close_all(made[hung])
 
 

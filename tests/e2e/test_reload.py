@@ -220,7 +220,7 @@ def test_a_supervisor_that_cannot_be_taken_over_stays(own_binary):
     replace(p, content.replace(b"usot", b"usOt"))
     p.signal(signal.SIGHUP)
     message(p, "reload done: generation 1 serves")
-    assert "cannot be read" in message(p, "the supervisor keeps its old code until it is started anew: ")
+    assert "cannot be read" in message(p, "the supervisor keeps its old code until it is restarted: ")
     says_echo(c)
     assert os.readlink(f"/proc/{p.pid}/exe") == p.binary + " (deleted)"
     replace(p, content)
