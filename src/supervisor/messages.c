@@ -124,8 +124,8 @@ static bool dispatch_message(struct super *s, struct worker *w, const struct ipc
 
 /* Its end is noticed like any other; nothing it has still sent is read. */
 static void kill_rule_breaker(struct super *s, struct worker *w, uint16_t type) {
-    log_msg(&s->log, LOG_LEVEL_ERROR, "%s.%u (pid %d) broke the rules with a message (%s) and is killed",
-            role_name(w->role), w->index, (int)w->pid, control_type_name(type));
+    log_msg(&s->log, LOG_LEVEL_ERROR, "%s.%u (pid %d) broke the rules with a message (%s) and is killed", role_name(w->role),
+            w->index, (int)w->pid, control_type_name(type));
     loop_unwatch(&s->loop, w->control);
     worker_kill(w);
 }
