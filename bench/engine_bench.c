@@ -1,6 +1,6 @@
 /*
  * What an AEAD engine costs a record, without anything around it: nanoseconds to load a key, to seal and to open, for the
- * record sizes that matter. Usage: engine_bench [milliseconds a figure]. Each figure is the median of 9 rounds, best in
+ * record sizes that matter. Usage: engine_bench [milliseconds per value]. Each value is the median of 9 rounds, best in
  * brackets.
  */
 #include <inttypes.h>
@@ -91,7 +91,7 @@ int main(int argc, char **argv) {
     static const size_t lens[] = {64, 1400, 16384};
     uint64_t total_ms = 90;
     if (argc > 1 && text_parse_u64(argv[1], 1000000, &total_ms) != 0) {
-        fprintf(stderr, "usage: engine_bench [milliseconds a figure]\n");
+        fprintf(stderr, "usage: engine_bench [milliseconds per value]\n");
         return 2;
     }
     printf("%-10s %-18s %6s   %s\n", "engine", "AEAD", "bytes", "ns: load key      seal            open          GB/s sealed");

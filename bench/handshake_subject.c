@@ -175,7 +175,7 @@ static void primitives(struct subject *s) {
 
 enum work { WORK_STEP, WORK_END };
 
-/* All that is timed, in one function that callgrind can be told to look at alone. */
+/* All that is timed, in one function that callgrind can measure alone. */
 __attribute__((noinline)) static void server_work(struct subject *s, enum work work, struct span in) {
     if (s->variant == VARIANT_PRIMITIVES)
         primitives(s);

@@ -1,4 +1,4 @@
-"""The blog post's experiment: response time of POST echoes by body size, node by itself and behind proxies."""
+"""The blog post's experiment: response time of POST echoes by body size, node alone and behind proxies."""
 import json
 import os
 import pathlib
@@ -8,7 +8,7 @@ import subprocess
 import time
 
 from . import procs, work
-from .experiments import say, turned
+from .experiments import progress, turned
 from .peers import FLOOR, OURS, TEMPLATES, Peer, StartError, free_port, run_on
 
 BEHIND = [OURS, "haproxy", "hitch", "nginx", FLOOR]
@@ -22,11 +22,11 @@ CONNECTIONS = 100
 class Node:
     def __init__(self, site, kind, processes=None, cpus=None):
         self.kind = kind
-        self.where = str(site.folder / f"node-{processes or 0}.sock") if kind == "sock" else str(free_port())
+        self.where = str(site.directory / f"node-{processes or 0}.sock") if kind == "sock" else str(free_port())
         # All of the application's CPUs but one: wrk's. On two CPUs that is one process.
         processes = processes or (max(1, len(site.cpus.all) - 1) if len(site.cpus.all) > 3 else 1)
-        command = ["node", str(TEMPLATES / "echo.js"), kind, self.where, str(processes), str(site.folder / "ecdsa.pem"),
-                   str(site.folder / "ecdsa.key")]
+        command = ["node", str(TEMPLATES / "echo.js"), kind, self.where, str(processes), str(site.directory / "ecdsa.pem"),
+                   str(site.directory / "ecdsa.key")]
         environment = dict(os.environ, BENCH_CIPHERS="TLS_AES_128_GCM_SHA256:ECDHE-ECDSA-AES128-GCM-SHA256")
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment,
                                         preexec_fn=run_on(cpus or site.cpus.proxy))
@@ -95,7 +95,7 @@ def start_all(site, settings, results):
 
 def run_node(site, settings, results, changed):
     if not shutil.which("node") or not shutil.which("wrk"):
-        results.note("node or wrk is missing: its experiment was left out")
+        results.note("node or wrk is missing: its experiment was skipped")
         return
     sizes = [100, 10000] if settings.quick else [10, 100, 1000, 10000]
     seconds, rounds = (2, 2) if settings.quick else (5, settings.rounds)
@@ -113,7 +113,7 @@ def run_node(site, settings, results, changed):
                         results.note(f"{name}, body of {size}: {e}")
                         continue
                     results.add("node", f"node-{size}", f"POST echo, {size} B", "ms", name, round_, {**figures, "x": size})
-            say(f"node and wrk: round {round_ + 1} of {rounds}")
+            progress(f"node and wrk: round {round_ + 1} of {rounds}")
             changed()
     finally:
         for _, _, peer in places.values():
@@ -133,12 +133,12 @@ def one_start(peer, url, seconds):
     """A hundred connections at once, then a request on each after the other: by our own client, which times handshakes, and by wrk."""
     site, cpus = peer.site, peer.cpus
     with work.Load(peer, "web", cpus=cpus, connections=CONNECTIONS, size=START_BODY, seconds=seconds) as load:
-        load.hear()
-        load.say()
-        own = load.hear()
-        load.say()
-        load.hear()
-        load.say()
+        load.receive_line()
+        load.send_line()
+        own = load.receive_line()
+        load.send_line()
+        load.receive_line()
+        load.send_line()
     wrk = run_wrk(site, url, START_BODY, seconds, threads=START_CPUS, cpus=cpus)
     if own["handshakes"] < CONNECTIONS:
         raise work.LoadError(f"only {own['handshakes']} of {CONNECTIONS} handshakes were made")
@@ -151,7 +151,7 @@ def one_start(peer, url, seconds):
 
 def run_start(site, settings, results, changed):
     if not shutil.which("node") or not shutil.which("wrk"):
-        results.note("node or wrk is missing: the experiment with new clients was left out")
+        results.note("node or wrk is missing: the experiment with new clients was skipped")
         return
     cpus = site.cpus.all[:START_CPUS]
     seconds, rounds = (2, 2) if settings.quick else (4, settings.rounds)
@@ -171,7 +171,7 @@ def run_start(site, settings, results, changed):
                     results.add("start", "start", "handshakes beside a busy application", "ms", name, round_, one_start(peers[name], url, seconds))
                 except (StartError, work.LoadError, OSError, ValueError, KeyError) as e:
                     results.note(f"{name}, start: {e}")
-            say(f"New clients of a busy application: round {round_ + 1} of {rounds}")
+            progress(f"New clients of a busy application: round {round_ + 1} of {rounds}")
             changed()
     finally:
         for peer in peers.values():

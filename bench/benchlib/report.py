@@ -79,7 +79,7 @@ def machine_lines(machine):
 
 
 def strangers(results):
-    """How much the figures are to be trusted."""
+    """How reliable the results are."""
     shares = [s["foreign_busy"] for s in results.samples if "foreign_busy" in s]
     if not shares:
         return []

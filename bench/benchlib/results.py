@@ -1,4 +1,4 @@
-"""Samples, and what they say: medians, spreads, ratios of the same round."""
+"""Samples and their statistics: medians, spreads, ratios of the same round."""
 import statistics
 
 from .peers import FLOOR, OURS, TLS_PEERS
