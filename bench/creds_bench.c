@@ -92,7 +92,7 @@ int main(int argc, char **argv) {
            c.len / 1024, (sealed - began) / 1e6, (mapped - sealed) / 1e6);
     run(&c, "exact", "www.host", (uint32_t)n);
     run(&c, "wildcard", "shop.host", (uint32_t)n);
-    run(&c, "nobody", "www.other", (uint32_t)n);
+    run(&c, "no match", "www.other", (uint32_t)n);
     creds_unmap(&c);
     close(fd);
     return 0;

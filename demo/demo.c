@@ -58,10 +58,10 @@ static json_t *exchange_conn_info(struct demo *d, int fd, json_t *conn_info) {
 
 /* From the door. The server closes FD in any case. */
 static void on_connection(void *ctx, int fd, json_t *conn_info) {
-    static const struct sockaddr_un nobody = {.sun_family = AF_UNIX};
+    static const struct sockaddr_un unnamed = {.sun_family = AF_UNIX};
     struct demo *d = ctx;
     json_decref(exchange_conn_info(d, fd, conn_info)); /* of one that the server dropped before it began */
-    if (MHD_add_connection(d->daemon, fd, (const struct sockaddr *)&nobody, sizeof(nobody.sun_family)) != MHD_YES)
+    if (MHD_add_connection(d->daemon, fd, (const struct sockaddr *)&unnamed, sizeof(unnamed.sun_family)) != MHD_YES)
         (void)fprintf(stderr, "connection refused: %s\n", strerror(errno));
 }
 

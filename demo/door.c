@@ -15,10 +15,11 @@
 #include "handshaker/proxy_in.h"
 #include "request_info.h"
 
-#define CALLERS_MAX   512
-#define HEADER_MS     5000
-#define BACKLOG       4096
-#define UNDECIDED_LEN 6 /* this many bytes distinguish a PROXY header from a request: "POST /" and "PROXY " both begin with P  \
+#define CALLERS_MAX 512
+#define HEADER_MS   5000
+#define BACKLOG     4096
+#define UNDECIDED_LEN                                                                                                          \
+    6                   /* this many bytes distinguish a PROXY header from a request: "POST /" and "PROXY " both begin with P  \
                          */
 #define UNDECIDED_MS 10 /* fewer stay in the socket, which poll() would call readable again and again */
 #define PAUSE_MS     50 /* out of descriptors */

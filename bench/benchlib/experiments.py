@@ -65,11 +65,11 @@ def run_case(stage, settings, group, case, round_):
         if not peer:
             continue
         try:
-            figures = work.measure(peer, case.mode, cert=case.cert, seconds=settings.seconds, **case.options)
+            stats = work.measure(peer, case.mode, cert=case.cert, seconds=settings.seconds, **case.options)
         except (work.LoadError, ValueError) as e:
             stage.results.note(f"{name}, {case.title}: {e}")
             continue
-        stage.results.add(group, case.key, case.title, case.unit, name, round_, figures)
+        stage.results.add(group, case.key, case.title, case.unit, name, round_, stats)
 
 
 def run_group(site, settings, results, group, changed=lambda: None):

@@ -57,25 +57,25 @@ def run_wrk(site, url, size, seconds, threads=1, cpus=None):
     after = os.times()
     if done.returncode:
         raise StartError("wrk: " + done.stderr.strip()[-300:])
-    figures = json.loads(done.stdout.splitlines()[-1])
-    figures["generator_busy"] = (after.children_user + after.children_system - before.children_user - before.children_system) / seconds
-    return figures
+    stats = json.loads(done.stdout.splitlines()[-1])
+    stats["generator_busy"] = (after.children_user + after.children_system - before.children_user - before.children_system) / seconds
+    return stats
 
 
 def one(site, url, node, peer, size, seconds):
     node_pids = procs.tree(node.process.pid)
     proxy_pids = peer.pids() if peer else []
     node_before, proxy_before, host = procs.cpu_of(node_pids), procs.cpu_of(proxy_pids), procs.host_busy()
-    figures = run_wrk(site, url, size, seconds)
+    stats = run_wrk(site, url, size, seconds)
     busy = sum(t - host[c] for c, t in procs.host_busy().items() if c in site.cpus.all)
     node_cpu = procs.grown(node_before, procs.cpu_of(node_pids))
     proxy_cpu = procs.grown(proxy_before, procs.cpu_of(proxy_pids))
-    requests = figures["requests"]
-    figures.update(cost=figures["p50_us"] / 1e3, p99_ms=figures["p99_us"] / 1e3, rate=requests / figures["seconds"], node_us=node_cpu * 1e6 / requests,
-                   proxy_us=proxy_cpu * 1e6 / requests, both_us=(proxy_cpu + node_cpu) * 1e6 / requests, proxy_busy=proxy_cpu / figures["seconds"],
-                   app_busy=(proxy_cpu + node_cpu) / figures["seconds"],
-                   foreign_busy=max(0.0, busy - node_cpu - proxy_cpu - figures["generator_busy"] * seconds) / seconds)
-    return figures
+    requests = stats["requests"]
+    stats.update(cost=stats["p50_us"] / 1e3, p99_ms=stats["p99_us"] / 1e3, rate=requests / stats["seconds"], node_us=node_cpu * 1e6 / requests,
+                   proxy_us=proxy_cpu * 1e6 / requests, both_us=(proxy_cpu + node_cpu) * 1e6 / requests, proxy_busy=proxy_cpu / stats["seconds"],
+                   app_busy=(proxy_cpu + node_cpu) / stats["seconds"],
+                   foreign_busy=max(0.0, busy - node_cpu - proxy_cpu - stats["generator_busy"] * seconds) / seconds)
+    return stats
 
 
 def start_all(site, settings, results):
@@ -108,11 +108,11 @@ def run_node(site, settings, results, changed):
                 for name in turned(list(places), round_):
                     url, node, peer = places[name]
                     try:
-                        figures = one(site, url, node, peer, size, seconds)
+                        stats = one(site, url, node, peer, size, seconds)
                     except (StartError, ValueError, ZeroDivisionError) as e:
                         results.note(f"{name}, body of {size}: {e}")
                         continue
-                    results.add("node", f"node-{size}", f"POST echo, {size} B", "ms", name, round_, {**figures, "x": size})
+                    results.add("node", f"node-{size}", f"POST echo, {size} B", "ms", name, round_, {**stats, "x": size})
             progress(f"node and wrk: round {round_ + 1} of {rounds}")
             changed()
     finally:
@@ -142,7 +142,7 @@ def one_start(peer, url, seconds):
     wrk = run_wrk(site, url, START_BODY, seconds, threads=START_CPUS, cpus=cpus)
     if own["handshakes"] < CONNECTIONS:
         raise work.LoadError(f"only {own['handshakes']} of {CONNECTIONS} handshakes were made")
-    ms = lambda figures, name: figures[name] / 1e3
+    ms = lambda stats, name: stats[name] / 1e3
     return {"cost": ms(own, "handshake_p50_us"), "handshake_p50_ms": ms(own, "handshake_p50_us"),
             "handshake_p99_ms": ms(own, "handshake_p99_us"), "p50_ms": ms(own, "p50_us"), "p99_ms": ms(own, "p99_us"),
             "rate": own["ops"] / own["seconds"], "load_us": own["cpu_ms"] * 1e3 / own["ops"], "errors": own["errors"] + wrk["errors"],

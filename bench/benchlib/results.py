@@ -11,8 +11,8 @@ class Results:
         self.samples = []  # dicts with group, case, title, unit, peer, round, cost and the rest
         self.notes = []
 
-    def add(self, group, case, title, unit, peer, round_, figures):
-        self.samples.append({"group": group, "case": case, "title": title, "unit": unit, "peer": peer, "round": round_, **figures})
+    def add(self, group, case, title, unit, peer, round_, stats):
+        self.samples.append({"group": group, "case": case, "title": title, "unit": unit, "peer": peer, "round": round_, **stats})
 
     def note(self, text):
         if text not in self.notes:

@@ -33,11 +33,11 @@ def hold_idle(peer, count, look):
     with work.Load(peer, "idle", connections=count) as load:
         load.receive_line(300)
         time.sleep(0.3)
-        figure = look()
+        stat = look()
         load.send_line()
         load.receive_line()
         load.send_line()
-    return figure
+    return stat
 
 
 def hold_silent(peer, count, look):
@@ -105,9 +105,9 @@ def flooded(peer, seconds, rate):
         meter = work.Meter(peer, [load for load in (victim, flood) if load])
         meter.start()
         victim.send_line()
-        figures = victim.receive_line()
+        stats = victim.receive_line()
         cost = meter.stop()
-        result = {**figures, **cost, "cost": figures["p99_us"]}
+        result = {**stats, **cost, "cost": stats["p99_us"]}
         if flood:
             theirs = flood.receive_line()
             result.update(flood_rate=theirs["ops"] / theirs["seconds"], flood_p50_us=theirs["p50_us"], flood_p99_us=theirs["p99_us"],
@@ -132,11 +132,11 @@ def run_flood(site, settings, results, changed):
                         if not peer:
                             continue
                         try:
-                            figures = flooded(peer, seconds, rate)
+                            stats = flooded(peer, seconds, rate)
                         except (work.LoadError, OSError) as e:
                             results.note(f"{name}, flood of {title}: {e}")
                             continue
-                        results.add("flood", f"flood-{case}", title, "us", name, round_, figures)
+                        results.add("flood", f"flood-{case}", title, "us", name, round_, stats)
                 progress(f"Handshake flood: round {round_ + 1}")
                 changed()
     finally:
@@ -152,9 +152,9 @@ def with_memory(peer, connections, **options):
     def look():
         _, seen["own"] = procs.memory(peer.pids())
 
-    figures = work.measure(peer, "echo", connections=connections, before_close=look, **options)
-    figures["session_bytes"] = max(0, seen["own"] - before) / connections
-    return figures
+    stats = work.measure(peer, "echo", connections=connections, before_close=look, **options)
+    stats["session_bytes"] = max(0, seen["own"] - before) / connections
+    return stats
 
 
 def run_sessions(site, settings, results, changed):
@@ -164,9 +164,9 @@ def run_sessions(site, settings, results, changed):
     for round_ in range(1 if settings.quick else min(3, settings.rounds)):
         for count in counts:
             def one(peer):
-                figures = with_memory(peer, count, active=min(count, 100), size=100, seconds=settings.seconds)
+                stats = with_memory(peer, count, active=min(count, 100), size=100, seconds=settings.seconds)
                 results.add("sessions", f"sessions-{count}", f"{count} sessions, {min(count, 100)} requests under way", "us", peer.name,
-                            round_, {**figures, "x": count})
+                            round_, {**stats, "x": count})
             each_fresh(site, settings, results, names, round_, one)
         progress(f"Growth by sessions: round {round_ + 1}")
         changed()

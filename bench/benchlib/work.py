@@ -125,12 +125,12 @@ def measure(peer, mode, before_close=None, **options):
         raise LoadError("no operation was completed")
     if options.get("resume") and result["resumed"] < 0.98 * result["ops"]:
         raise LoadError(f"only {result['resumed']} of {result['ops']} sessions were resumed")
-    figures = {**result, **cost, "version": ready["version"], "cipher": ready["cipher"]}
-    figures["rate"] = result["ops"] / result["seconds"] if result["seconds"] else 0
-    figures["gb"] = result["bytes"] / 1e9
+    stats = {**result, **cost, "version": ready["version"], "cipher": ready["cipher"]}
+    stats["rate"] = result["ops"] / result["seconds"] if result["seconds"] else 0
+    stats["gb"] = result["bytes"] / 1e9
     if mode in ("down", "up"):
-        figures["cost"] = cost["proxy_cpu_s"] * 1e3 / figures["gb"]
-        figures["mb_per_s"] = result["bytes"] / 1e6 / result["seconds"]
+        stats["cost"] = cost["proxy_cpu_s"] * 1e3 / stats["gb"]
+        stats["mb_per_s"] = result["bytes"] / 1e6 / result["seconds"]
     else:
-        figures["cost"] = cost["proxy_cpu_s"] * 1e6 / result["ops"]
-    return figures
+        stats["cost"] = cost["proxy_cpu_s"] * 1e6 / result["ops"]
+    return stats

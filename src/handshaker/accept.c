@@ -105,8 +105,8 @@ int accept_peer(const struct handshaker *h, const struct conn *c) {
 }
 
 /*
- * Sessions first: what they refuse takes nothing from the rate. Each handshaker has counted before it looks, so of two that let
- * in the last one at the same moment at least one sees both.
+ * Sessions first: what they refuse takes nothing from the rate. Each handshaker counts before it compares, so of two that
+ * accept the last one at the same time at least one sees both.
  */
 static int client_within(struct handshaker *h, struct conn *c, uint64_t sessions, uint64_t rate) {
     __atomic_thread_fence(__ATOMIC_SEQ_CST);

@@ -38,18 +38,18 @@ struct budget {
 /* MAX bytes, DESCRIPTORS for connections (at least 1). */
 void budget_init(struct budget *b, uint64_t max, uint64_t descriptors);
 
-/* C, which is new or of another client than before, counts for c->client from now on. ERR_NOMEM: for nobody. */
+/* C, which is new or of another client than before, counts for c->client from now on. ERR_NOMEM: for none. */
 MUST_CHECK int budget_enter(struct handshaker *h, struct conn *c);
 
 /* C has grown or shrunk. Closes connections while the budget is exceeded; C may be dead afterwards. */
 void budget_charge(struct handshaker *h, struct conn *c);
 
-/* C is gone. */
+/* C has ended. */
 void budget_leave(struct handshaker *h, struct conn *c);
 
 /*
- * Whether one more connection may be accepted. Where there is no room, the connection that is next to give way does so if it
- * had its time; else accepting is to wait, since it may soon be done, and nobody is lost who waits in the kernel's queue.
+ * Whether one more connection may be accepted. Without room, evicts the next connection if that had its time; else accepting
+ * waits, since that one may soon be done, and connections in the kernel's queue are not lost.
  */
 bool budget_admits(struct handshaker *h);
 

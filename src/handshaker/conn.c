@@ -211,7 +211,7 @@ static void closing_step(struct handshaker *h, struct conn *c) {
     if (c->fin_seen)
         conn_end(h, c);
     else
-        (void)shutdown(c->fd, SHUT_WR); /* a client that is gone shows at the next read */
+        (void)shutdown(c->fd, SHUT_WR); /* a client that is gone is noticed at the next read */
 }
 
 void conn_fail(struct handshaker *h, struct conn *c, int reason) {
@@ -405,7 +405,7 @@ void conn_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
         if (c->state == CONN_CLOSING)
             drain(h, c);
         else
-            (void)read_some(h, c); /* what came has been dealt with */
+            (void)read_some(h, c); /* all input is processed */
     }
     budget_charge(h, c);
     pace(h);
@@ -453,6 +453,6 @@ void conn_start(struct handshaker *h, int fd, uint16_t listener, const struct ad
     if (err < 0)
         conn_fail(h, c, err);
     else
-        (void)read_some(h, c); /* what came has been dealt with */
+        (void)read_some(h, c); /* all input is processed */
     budget_charge(h, c);
 }

@@ -21,7 +21,7 @@ struct handshaker;
 struct holder;
 
 enum conn_state {
-    CONN_HEADER,    /* a PROXY header is to come first */
+    CONN_HEADER,    /* a PROXY header must come first */
     CONN_HELLO,     /* the ClientHello is not complete */
     CONN_HANDSHAKE, /* libssl is at work */
     CONN_SIGNER,    /* the signer is gone or stuck; nothing has been sent yet */

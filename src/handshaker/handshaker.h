@@ -88,7 +88,7 @@ struct handshaker {
     uint64_t handed_us;        /* when sessions last went to a relay; this and the next two: pace.c */
     uint64_t yielded_us;       /* when we last yielded the CPU, other than by sleeping */
     uint32_t signed_before;    /* signatures asked for by then */
-    struct wtimer drain_timer; /* the last moment of a drain */
+    struct wtimer drain_timer; /* the deadline of a drain */
     struct wtimer stats_timer;
     bool published; /* this turn: the gauges of the process */
     uint8_t hello_scratch[HELLO_MESSAGE_MAX];

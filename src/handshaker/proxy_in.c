@@ -49,7 +49,7 @@ static bool take_field(struct span *line, bool last, char *to, size_t cap) {
     return true;
 }
 
-/* An address in the canonical text of either family, as it stands there. */
+/* An address in the canonical text of either family. */
 static bool take_ip(struct span *line, struct addr *to) {
     char text[ADDR_TEXT_MAX];
     if (!take_field(line, false, text, sizeof(text)))
@@ -142,7 +142,7 @@ static bool parse_v2(struct rd *r, uint8_t command, uint8_t family, struct span 
     const uint8_t unix_len = 2 * 108;
     bool is_stream = (family & 0xf) == 1;
     if (command == 0 || (family & 0xf) == 0 || family >> 4 == 0) {
-        ret->local = true; /* the block is to be discarded unread */
+        ret->local = true; /* the block must be discarded unread */
         return true;
     }
     if (family >> 4 == 3) {

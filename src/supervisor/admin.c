@@ -110,7 +110,7 @@ static int bind_closed(int fd, int dir, const struct conf_admin *c, struct admin
     a->dev = st.st_dev;
     a->ino = st.st_ino;
     if (!ok)
-        (void)unlinkat(dir, name, 0); /* was made a moment ago */
+        (void)unlinkat(dir, name, 0); /* was just made */
     errno = error;
     return ok ? 0 : -1;
 }

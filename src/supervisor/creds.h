@@ -110,7 +110,7 @@ struct keys_owed {
 /* W has answered SET; false when no answer was owed. */
 MUST_CHECK bool keys_answered(struct worker *w, uint32_t set);
 
-/* No answer to SET is waited for any more. */
+/* No longer waits for an answer to SET. */
 void keys_excuse(struct worker *w, uint32_t set);
 
 static inline bool keys_owe(const struct keys_owed *o) {

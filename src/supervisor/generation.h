@@ -101,7 +101,7 @@ MUST_CHECK int generation_configure(struct super *s, struct generation *g, const
 /* Starts and wires all its processes and sends them GO. False: errno. */
 MUST_CHECK bool generation_start(struct super *s, struct generation *g);
 
-/* Must have no process any more. */
+/* It must have no process left. */
 void generation_free(struct super *s, struct generation *g);
 
 /* Every process of ROLE that runs is in this state or further. */
@@ -153,7 +153,7 @@ MUST_CHECK int wiring_introduce(struct super *s, struct worker *w);
 /* The observer of the serving generation takes over the log: rings and admin sockets that the old one had. */
 void wiring_take_log(struct super *s);
 
-/* Rings of the old generation have no writer any more. */
+/* Rings of the old generation have no writer left. */
 void wiring_end_rings(struct super *s, const struct generation *g);
 
 /* W, a handshaker, does not serve its sockets now: another one accepts some of their backlog. */

@@ -33,7 +33,7 @@ bool helper_start(struct super *s, enum helper_kind kind, enum role role, int ex
 void helper_end(struct super *s, enum helper_kind kind);
 void helper_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
 
-/* What a child is to have. */
+/* What a child gets. */
 struct spawn {
     int exe_fd; /* the binary */
     enum role role;

@@ -48,8 +48,8 @@ static bool on_refused(struct super *s, struct worker *w, const struct ipc_msg *
 /* DRAIN was sent to all in a stop, and to those of the previous generation. */
 static bool on_drained(struct super *s, struct worker *w, const struct ipc_msg *m) {
     uint64_t cut;
-    bool told = s->stop.phase != STOP_NOT || w->gen == s->previous;
-    if (!told || control_read_number(m, &cut) < 0)
+    bool drains = s->stop.phase != STOP_NOT || w->gen == s->previous;
+    if (!drains || control_read_number(m, &cut) < 0)
         return false;
     w->state = CHILD_DRAINED;
     worker_count_cut(s, w, cut);

@@ -18,7 +18,7 @@ static void drain_role(struct super *s, enum role role) {
         if (w->role != role || w->gen == s->next)
             continue;
         if (!worker_runs(w)) {
-            wheel_cancel(&s->loop.wheel, &w->timer); /* no restarts any more */
+            wheel_cancel(&s->loop.wheel, &w->timer); /* no more restarts */
             continue;
         }
         w->stopping = true;

@@ -93,7 +93,7 @@ void stop_advance(struct super *s);
 /* commands.c: commands of operators, by signal or by the observer; results are in the process table. */
 void command_take(struct super *s, const struct control_command *c);
 
-/* A command that nobody waits for: a signal. */
+/* A command without a waiting client: a signal. */
 void command_signal(struct super *s, enum command_kind kind);
 
 /* Whether a reload is queued; command_run_reloads() starts all that are. */
