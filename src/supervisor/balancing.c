@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 #include "supervisor/super.h"
+#include "supervisor/wiring.h"
 #include "wire/control_export.h"
 #include "wire/scoreboard.h"
 

@@ -2,10 +2,13 @@
  * Commands of operators. A command has a slot in the process table from the moment it arrives; its result is read there, if
  * need be through another observer than the one that received it.
  */
+#include "supervisor/commands.h"
+
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "supervisor/stop.h"
 #include "supervisor/super.h"
 
 static bool is_open(const struct proctab_command *c) {

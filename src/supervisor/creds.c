@@ -7,7 +7,10 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "supervisor/creds_watch.h"
+#include "supervisor/keys.h"
 #include "supervisor/super.h"
+#include "supervisor/workers.h"
 #include "wire/control_creds.h"
 #include "wire/creds_expiry.h"
 

@@ -4,6 +4,8 @@
  * are only hints; a check computes one number from every file's identity and times. A check now and then without an event
  * serves file systems where inotify reports nothing.
  */
+#include "supervisor/creds_watch.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "conf/snapshot.h"
 #include "supervisor/super.h"
+#include "supervisor/workers.h"
 #include "wire/scoreboard.h"
 
 #define RING_SIZE      (1024 * 1024)

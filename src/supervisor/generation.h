@@ -12,6 +12,7 @@
 #include "base/wheel.h"
 #include "conf/conf.h"
 #include "supervisor/creds.h"
+#include "supervisor/keys.h"
 #include "wire/control.h"
 
 struct super;
@@ -84,8 +85,6 @@ struct generation {
     size_t nworkers;
 };
 
-/* generation.c */
-
 /*
  * The file the next one is started from. Our own for the first one, which is there even when it has been replaced on disk
  * since; the file on disk for all others.
@@ -113,55 +112,3 @@ bool generation_gone(const struct generation *g, enum role role);
 /* All places of ROLE (ROLE_COUNT: of all roles) have a process that is ready. */
 bool generation_ready(const struct generation *g, enum role role);
 struct worker *generation_worker(struct generation *g, enum role role, uint16_t index);
-
-/* workers.c: one process. */
-
-/* Over all workers of both generations, from NULL to NULL. */
-struct worker *worker_next(struct super *s, struct worker *w);
-
-/* Watches its control socket; also after a re-exec. ERR_SYSTEM (errno). */
-MUST_CHECK int worker_attach(struct super *s, struct worker *w);
-
-/* Forks and introduces it; it serves after worker_go(). */
-MUST_CHECK bool worker_begin(struct super *s, struct worker *w);
-void worker_go(struct worker *w);
-
-/* Watches for room in its queue too while keys are to be sent. ERR_SYSTEM (errno). */
-MUST_CHECK int worker_watch(struct super *s, struct worker *w);
-static inline bool worker_runs(const struct worker *w) {
-    return w->state != CHILD_NONE;
-}
-void worker_stop(struct super *s, struct worker *w);
-
-/* Kills it at once. */
-void worker_kill(struct worker *w);
-
-/* CUT sessions of this worker in total have been cut in a stop: a later number replaces an earlier one. */
-void worker_count_cut(struct super *s, struct worker *w, uint64_t cut);
-void worker_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
-void worker_timer(struct super *s, struct worker *w);
-
-/* Reaps every child that has ended. */
-void workers_reap(struct super *s);
-
-/* messages.c: receives the next message of W, whose socket is readable. */
-void worker_receive(struct super *s, struct worker *w);
-
-/* wiring.c: which processes are linked, and what each receives. */
-MUST_CHECK int wiring_introduce(struct super *s, struct worker *w);
-
-/* The observer of the serving generation takes over the log: rings and admin sockets that the old one had. */
-void wiring_take_log(struct super *s);
-
-/* Rings of the old generation have no writer left. */
-void wiring_end_rings(struct super *s, const struct generation *g);
-
-/* W, a handshaker, does not serve its sockets now: another one accepts some of their backlog. */
-void wiring_cover(struct super *s, const struct worker *w);
-
-/* Has an old relay send its sessions to a new one. False when there is none that could take them now. */
-bool wiring_export(struct super *s, struct worker *old);
-
-/* Has one relay send sessions to another. ERR_SYSTEM (errno), ERR_CLOSED, ERR_AGAIN. */
-struct control_export;
-MUST_CHECK int wiring_move(const struct worker *from, const struct worker *to, const struct control_export *what);

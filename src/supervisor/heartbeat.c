@@ -3,7 +3,11 @@
 #include <stdio.h>
 
 #include "base/err.h"
+#include "supervisor/notify.h"
+#include "supervisor/stop.h"
 #include "supervisor/super.h"
+#include "supervisor/wiring.h"
+#include "supervisor/workers.h"
 
 #define PING_MS     2000
 #define LOOK_MS     250 /* after a ping, for answers */

@@ -2,6 +2,8 @@
  * The supervisor has the rights to open key files and reads nothing of them; signers read them and may open none. A few
  * thousand do not fit into a socket at once, so they go as there is room.
  */
+#include "supervisor/keys.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -13,6 +15,7 @@
 #include "base/owner.h"
 #include "base/text.h"
 #include "supervisor/super.h"
+#include "supervisor/workers.h"
 #include "wire/control_creds.h"
 
 #define KEYS_A_TURN 64

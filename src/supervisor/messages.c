@@ -3,10 +3,16 @@
  * its sender in which it is valid. A message from another role, at another time or malformed is that child's fault, and ends
  * it: it may be compromised, and what it says about others must not count.
  */
+#include "supervisor/messages.h"
+
 #include <sys/epoll.h>
 
 #include "base/err.h"
+#include "supervisor/commands.h"
+#include "supervisor/keys.h"
+#include "supervisor/stop.h"
 #include "supervisor/super.h"
+#include "supervisor/workers.h"
 #include "wire/control_creds.h"
 #include "wire/control_export.h"
 

@@ -2,6 +2,8 @@
  * The service manager's protocol, sd_notify(3): lines of text in one datagram to the socket that it has named. Its environment
  * variables are read once and removed: no child shall speak in our name.
  */
+#include "supervisor/notify.h"
+
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>

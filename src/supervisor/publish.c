@@ -1,9 +1,13 @@
 /* The process table: what operators and scripts see of the processes, filled from the supervisor's state. */
+#include "supervisor/publish.h"
+
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "supervisor/notify.h"
 #include "supervisor/super.h"
+#include "supervisor/workers.h"
 
 static enum proctab_phase phase_of(const struct super *s) {
     if (s->stop.phase != STOP_NOT)

@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 #include "base/text.h"
+#include "supervisor/publish.h"
 #include "supervisor/state.h"
 #include "supervisor/super.h"
 #include "supervisor/supervisor.h"

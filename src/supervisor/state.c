@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/rd.h"
 #include "base/wr.h"
+#include "supervisor/notify.h"
 #include "supervisor/super.h"
 #include "wire/addr_pack.h"
 

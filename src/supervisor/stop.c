@@ -4,8 +4,14 @@
  * lost. A handshaker that does not answer is not waited for. A transition that is not decided yet is undone; one that is
  * continues to its end, so that its sessions are where they are expected.
  */
+#include "supervisor/stop.h"
+
 #include "base/clock.h"
+#include "supervisor/commands.h"
+#include "supervisor/notify.h"
+#include "supervisor/publish.h"
 #include "supervisor/super.h"
+#include "supervisor/workers.h"
 
 #define ANSWER_MS 1000 /* for those that miss the deadline */
 

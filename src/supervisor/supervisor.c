@@ -16,12 +16,17 @@
 #include "base/text.h"
 #include "conf/snapshot.h"
 #include "supervisor/activation.h"
+#include "supervisor/commands.h"
 #include "supervisor/environment.h"
 #include "supervisor/exe.h"
 #include "supervisor/logfile.h"
+#include "supervisor/notify.h"
+#include "supervisor/publish.h"
 #include "supervisor/reexec.h"
 #include "supervisor/state.h"
+#include "supervisor/stop.h"
 #include "supervisor/super.h"
+#include "supervisor/workers.h"
 #include "wire/sandbox.h"
 
 #define LOG_RING_SIZE (256 * 1024)

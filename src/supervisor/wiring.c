@@ -2,11 +2,15 @@
  * Which processes are linked, and what each receives. Links are made within a generation; the only ones between two generations
  * are those over which old relays migrate their sessions.
  */
+#include "supervisor/wiring.h"
+
 #include <errno.h>
 #include <unistd.h>
 
 #include "base/err.h"
+#include "supervisor/keys.h"
 #include "supervisor/super.h"
+#include "supervisor/workers.h"
 #include "wire/control_creds.h"
 #include "wire/control_export.h"
 #include "wire/scoreboard.h"

@@ -2,6 +2,8 @@
  * One child process: started, watched, restarted with a growing pause when it dies. A child belongs to the generation that
  * serves, to the next one (its death refuses the transition) or to the previous one (it is not restarted).
  */
+#include "supervisor/workers.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,7 +15,11 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/text.h"
+#include "supervisor/keys.h"
+#include "supervisor/messages.h"
+#include "supervisor/stop.h"
 #include "supervisor/super.h"
+#include "supervisor/wiring.h"
 #include "wire/scoreboard.h"
 
 #define BACKOFF_MIN_MS 100

@@ -12,6 +12,7 @@
 #include "conf/conf.h"
 #include "make_cert.h"
 #include "supervisor/creds.h"
+#include "supervisor/creds_watch.h"
 
 static char *dir;
 static struct conf conf;

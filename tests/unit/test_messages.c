@@ -14,7 +14,10 @@
 #include <cmocka.h>
 
 #include "base/err.h"
+#include "supervisor/keys.h"
+#include "supervisor/messages.h"
 #include "supervisor/super.h"
+#include "supervisor/workers.h"
 #include "wire/control_creds.h"
 #include "wire/control_export.h"
 

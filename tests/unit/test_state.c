@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/err.h"
+#include "supervisor/keys.h"
 #include "supervisor/state.h"
 #include "supervisor/super.h"
 
