@@ -57,10 +57,10 @@ static bool no_room(struct client *c) {
     return again() && (c->wants_out || watch(c, EPOLL_CTL_MOD, true));
 }
 
-/* Sends what is owed. False: the connection is gone. */
+/* Sends what is pending. False: the connection is gone. */
 static bool give(struct client *c) {
     if (!c->give_left)
-        return true; /* what `echo` holds may be a request that is still coming */
+        return true; /* what `echo` holds may be an incomplete request */
     while (c->give_left) {
         const uint8_t *p = filling;
         size_t n = c->give_left < sizeof filling ? (size_t)c->give_left : sizeof filling;

@@ -1,7 +1,7 @@
 /*
  * What choosing a certificate by name costs: a store of N certificates with two names each (www.hostI.example,
- * *.hostI.example), asked for exact names, for names that a wildcard covers, and for names of nobody, in an order that no cache
- * foresees. CPU time of this process.
+ * *.hostI.example), asked for exact names, for names that a wildcard covers, and for unknown names, in an order that no cache
+ * predicts. CPU time of this process.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +27,7 @@ static void no_digest(struct span bytes, uint8_t ret[static CREDS_DIGEST_LEN]) {
 }
 
 static void add(struct creds_writer *w, uint32_t i) {
-    static uint8_t der[900]; /* as long as a leaf; told apart by its beginning */
+    static uint8_t der[900]; /* as long as a leaf; distinguished by its beginning */
     char file[64], spki[64], name[64];
     memcpy(der, &i, sizeof(i));
     snprintf(file, sizeof(file), "/certs/host%u.pem", i);
@@ -92,7 +92,7 @@ int main(int argc, char **argv) {
            c.len / 1024, (sealed - began) / 1e6, (mapped - sealed) / 1e6);
     run(&c, "exact", "www.host", (uint32_t)n);
     run(&c, "wildcard", "shop.host", (uint32_t)n);
-    run(&c, "nobody", "www.other", (uint32_t)n);
+    run(&c, "no match", "www.other", (uint32_t)n);
     creds_unmap(&c);
     close(fd);
     return 0;

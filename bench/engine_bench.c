@@ -1,6 +1,6 @@
 /*
  * What an AEAD engine costs a record, without anything around it: nanoseconds to load a key, to seal and to open, for the
- * record sizes that matter. Usage: engine_bench [milliseconds a figure]. Each figure is the median of 9 rounds, best in
+ * record sizes that matter. Usage: engine_bench [milliseconds per value]. Each value is the median of 9 rounds, best in
  * brackets.
  */
 #include <inttypes.h>
@@ -23,7 +23,7 @@ struct subject {
     size_t len;
 };
 
-struct figure {
+struct result {
     double median, best;
 };
 
@@ -50,7 +50,7 @@ static int compare(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static bool measure(const struct subject *s, enum work work, uint64_t round_us, struct figure *ret) {
+static bool measure(const struct subject *s, enum work work, uint64_t round_us, struct result *ret) {
     double ns[ROUNDS];
     for (int r = 0; r < ROUNDS; r++) {
         uint64_t n = 0, start = clock_mono_us(), now;
@@ -64,13 +64,13 @@ static bool measure(const struct subject *s, enum work work, uint64_t round_us, 
         ns[r] = (double)(now - start) * 1000 / (double)n;
     }
     qsort(ns, ROUNDS, sizeof ns[0], compare);
-    *ret = (struct figure){ns[ROUNDS / 2], ns[0]};
+    *ret = (struct result){ns[ROUNDS / 2], ns[0]};
     return true;
 }
 
 static bool bench(const struct engine *e, enum aead_id aead, size_t len, uint64_t round_us) {
     struct subject s = {.engine = e, .ctx = {e->ctx_new(aead, false), e->ctx_new(aead, true)}, .len = len};
-    struct figure f[WORK_COUNT];
+    struct result f[WORK_COUNT];
     bool good = s.ctx[0] && s.ctx[1] && e->set_key(s.ctx[0], key) == 0 && e->set_key(s.ctx[1], key) == 0 &&
                 measure(&s, LOAD_KEY, round_us, &f[LOAD_KEY]) && measure(&s, SEAL, round_us, &f[SEAL]);
     if (good) {
@@ -91,7 +91,7 @@ int main(int argc, char **argv) {
     static const size_t lens[] = {64, 1400, 16384};
     uint64_t total_ms = 90;
     if (argc > 1 && text_parse_u64(argv[1], 1000000, &total_ms) != 0) {
-        fprintf(stderr, "usage: engine_bench [milliseconds a figure]\n");
+        fprintf(stderr, "usage: engine_bench [milliseconds per value]\n");
         return 2;
     }
     printf("%-10s %-18s %6s   %s\n", "engine", "AEAD", "bytes", "ns: load key      seal            open          GB/s sealed");

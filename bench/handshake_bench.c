@@ -1,12 +1,11 @@
 /*
  * What a handshake costs the server, and what each of our savings is worth: see handshake_subject.h for the rows.
  *
- *   handshake_bench [rounds [first]]            the table: microseconds of one handshake, best block and median of the blocks;
- *                                               from variant FIRST on
- *   handshake_bench VARIANT SCENARIO COUNT      so many handshakes of one kind (numbers as in the table), for callgrind:
- *                                               valgrind --tool=callgrind --toggle-collect=server_work
+ * handshake_bench [rounds [first]]            the table: microseconds of one handshake, best block and median of the blocks;
+ * from variant FIRST on handshake_bench VARIANT SCENARIO COUNT      so many handshakes of one kind (numbers as in the table),
+ * for callgrind: valgrind --tool=callgrind --toggle-collect=server_work
  *
- * A block is a process of its own, so that no variant is warmed or burdened by another; its figure is the median of its
+ * A block is a process of its own, so that no variant is warmed or burdened by another; its result is the median of its
  * handshakes, which keeps out those that were interrupted. The blocks of all variants take turns, so that a machine that
  * changes its speed changes all.
  */
@@ -63,7 +62,7 @@ static double measure(enum variant v, const struct scenario *scenario) {
     return median(us, HANDSHAKES);
 }
 
-/* The figure of a block in a process of its own. */
+/* The result of a block in a process of its own. */
 static double block(enum variant v, const struct scenario *scenario) {
     int fds[2], status = 0;
     double us = 0;

@@ -33,7 +33,7 @@ struct subject {
     struct hs_bio feed;
     struct buf reply;
     struct handshake *handshake;
-    struct kdf_secrets told;
+    struct kdf_secrets secrets;
     char logged[2][2 * HASH_LEN_MAX + 1];
     bool done;
 };
@@ -104,7 +104,7 @@ static void libssl_step(struct subject *s, struct span in) {
         (void)BIO_reset(SSL_get_wbio(s->ssl));
         return;
     }
-    kdf_provider_watch(&s->told);
+    kdf_provider_watch(&s->secrets);
     while (in.len && !s->done) {
         size_t len = RECORD_HEADER_LEN + (size_t)(in.p[3] << 8 | in.p[4]);
         hs_bio_feed(&s->feed, span_of(in.p, len));
@@ -175,7 +175,7 @@ static void primitives(struct subject *s) {
 
 enum work { WORK_STEP, WORK_END };
 
-/* All that is timed, in one function that callgrind can be told to look at alone. */
+/* All that is timed, in one function that callgrind can measure alone. */
 __attribute__((noinline)) static void server_work(struct subject *s, enum work work, struct span in) {
     if (s->variant == VARIANT_PRIMITIVES)
         primitives(s);

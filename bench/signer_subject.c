@@ -55,7 +55,7 @@ static void start(const struct creds *store, const char *key_file) {
         keyring_commit(ring);
         close(pair[0]);
         signer_link_init(&end);
-        make_must(signer_link_open(&end, pair[1]) == 0, "link"); /* blocks for a moment: more than this bench leaves */
+        make_must(signer_link_open(&end, pair[1]) == 0, "link"); /* more blocks than this bench uses */
         serve(end.fd, ring);
     }
     close(pair[1]);

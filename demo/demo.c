@@ -1,13 +1,12 @@
 /*
  * A small application to try tls-off with: an HTTP server on a Unix socket that reads a PROXY header in front of each
- * connection, gives back what is sent to it, and shows what it was told.
+ * connection, returns what is sent to it, and shows what it received.
  *
- *   POST, PUT (any path)   the body again
- *   GET /facts             the request and the PROXY facts as JSON
- *   GET (any other path)   the same as a page
+ * POST, PUT (any path)   the body again GET /info             the request and the PROXY header as JSON GET (any other path) the
+ * same as a page
  *
- * The main thread is the door (door.h); libmicrohttpd's thread serves. Facts pass from one to the other in a table by
- * descriptor, since the library takes connections but no words along with them.
+ * The main thread is the door (door.h); libmicrohttpd's thread serves. The info of a connection passes between them in a table
+ * by descriptor, since the library accepts connections without any context.
  */
 #include <errno.h>
 #include <microhttpd.h>
@@ -25,8 +24,8 @@
 #include "base/rand.h"
 #include "base/text.h"
 #include "door.h"
-#include "facts.h"
 #include "page.h"
+#include "request_info.h"
 
 #define BODY_MAX     ((size_t)64 << 20)
 #define BODIES_MAX   ((size_t)512 << 20) /* of all requests together */
@@ -43,7 +42,7 @@ struct request {
 struct demo {
     struct MHD_Daemon *daemon;
     pthread_mutex_t lock; /* of handed */
-    json_t **handed;      /* by descriptor: facts of a connection on its way to the server */
+    json_t **handed;      /* by descriptor: the info of a connection on its way to the server */
     size_t nhanded;
     size_t bodies; /* bytes held by all requests; the server's thread only */
 };
@@ -59,10 +58,10 @@ static json_t *exchange_conn_info(struct demo *d, int fd, json_t *conn_info) {
 
 /* From the door. The server closes FD in any case. */
 static void on_connection(void *ctx, int fd, json_t *conn_info) {
-    static const struct sockaddr_un nobody = {.sun_family = AF_UNIX};
+    static const struct sockaddr_un unnamed = {.sun_family = AF_UNIX};
     struct demo *d = ctx;
     json_decref(exchange_conn_info(d, fd, conn_info)); /* of one that the server dropped before it began */
-    if (MHD_add_connection(d->daemon, fd, (const struct sockaddr *)&nobody, sizeof(nobody.sun_family)) != MHD_YES)
+    if (MHD_add_connection(d->daemon, fd, (const struct sockaddr *)&unnamed, sizeof(unnamed.sun_family)) != MHD_YES)
         (void)fprintf(stderr, "connection refused: %s\n", strerror(errno));
 }
 
@@ -106,7 +105,7 @@ static void keep_body(struct demo *d, struct request *r, const char *from, size_
 }
 
 static void set_header(struct MHD_Response *r, const char *name, const char *value) {
-    (void)MHD_add_response_header(r, name, value); /* one that it refuses (line breaks in it) is better left out */
+    (void)MHD_add_response_header(r, name, value); /* one that it refuses (line breaks in it) is omitted */
 }
 
 static enum MHD_Result answer(struct MHD_Connection *c, unsigned status, const char *type, struct MHD_Response *r) {
@@ -181,8 +180,8 @@ static enum MHD_Result answer_request(struct MHD_Connection *c, const char *path
     if (!is_one_of(method, MHD_HTTP_METHOD_GET, MHD_HTTP_METHOD_HEAD))
         return answer_plain(c, MHD_HTTP_METHOD_NOT_ALLOWED, "GET, POST or PUT\n");
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    json_t *conn_info = conn_info_of_request(c, method, path, version, info ? info->socket_context : NULL);
-    enum MHD_Result ok = strcmp(path, "/facts") == 0 ? answer_json(c, conn_info) : answer_page(c, conn_info);
+    json_t *conn_info = info_of_request(c, method, path, version, info ? info->socket_context : NULL);
+    enum MHD_Result ok = strcmp(path, "/info") == 0 ? answer_json(c, conn_info) : answer_page(c, conn_info);
     json_decref(conn_info);
     return ok;
 }

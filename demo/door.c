@@ -12,15 +12,17 @@
 
 #include "base/clock.h"
 #include "base/err.h"
-#include "facts.h"
 #include "handshaker/proxy_in.h"
+#include "request_info.h"
 
-#define CALLERS_MAX   512
-#define HEADER_MS     5000
-#define BACKLOG       4096
-#define UNDECIDED_LEN 6  /* that many bytes tell a PROXY header from a request: "POST /" and "PROXY " both begin with P */
-#define UNDECIDED_MS  10 /* fewer stay in the socket, which poll() would call readable again and again */
-#define PAUSE_MS      50 /* out of descriptors */
+#define CALLERS_MAX 512
+#define HEADER_MS   5000
+#define BACKLOG     4096
+#define UNDECIDED_LEN                                                                                                          \
+    6                   /* this many bytes distinguish a PROXY header from a request: "POST /" and "PROXY " both begin with P  \
+                         */
+#define UNDECIDED_MS 10 /* fewer stay in the socket, which poll() would call readable again and again */
+#define PAUSE_MS     50 /* out of descriptors */
 
 struct caller {
     int fd;
@@ -71,8 +73,8 @@ int door_open(const char *path) {
 }
 
 /*
- * Goes on with a caller's header. Bytes are looked at in the socket and taken out only when they surely belong to it.
- * STEP_DONE: ret->len tells how long it was, 0 = there is none.
+ * Continues with a caller's header. Bytes are peeked in the socket and read only when they belong to it for sure. STEP_DONE:
+ * ret->len is its length, 0 = there is none.
  */
 static enum step read_header(struct caller *c, struct proxy_in *ret) {
     *ret = (struct proxy_in){0};
@@ -94,7 +96,7 @@ static enum step read_header(struct caller *c, struct proxy_in *ret) {
             return STEP_WANT_READ;
         size_t ours = (step == STEP_DONE ? ret->len : seen) - c->have;
         if (recv(c->fd, c->head + c->have, ours, MSG_DONTWAIT) != (ssize_t)ours)
-            return STEP_FAILED; /* what was there a moment ago */
+            return STEP_FAILED; /* what was just peeked */
         c->have += ours;
         if (step == STEP_DONE)
             return STEP_DONE;
@@ -108,7 +110,7 @@ static bool advance(struct door *d, struct caller *c, uint64_t now_ms) {
     if (step == STEP_WANT_READ && now_ms < c->deadline_ms)
         return true;
     if (step == STEP_DONE) {
-        d->fn(d->ctx, c->fd, in.len ? conn_info_of_header(span_of(c->head, in.len), &in) : NULL);
+        d->fn(d->ctx, c->fd, in.len ? info_of_header(span_of(c->head, in.len), &in) : NULL);
     } else {
         if (step != STEP_EOF)
             (void)fprintf(stderr, "connection closed: %s\n",

@@ -94,7 +94,7 @@ static void row(FILE *f, const char *name, const char *value) {
     (void)fputs("<dt>", f);
     escape(f, name);
     (void)fputs(value ? "</dt><dd>" : "</dt><dd class=\"none\">", f);
-    escape(f, value ? value : "not told");
+    escape(f, value ? value : "not sent");
     (void)fputs("</dd>\n", f);
 }
 
@@ -161,7 +161,7 @@ static void write_document(FILE *f, const json_t *conn_info, const char *nonce) 
                   "<title>tls-off demo</title><link rel=\"icon\" href=\"data:,\">\n<style nonce=\"%s\">\n%s</style></head>\n"
                   "<body><main>\n<h1>It came through.</h1>\n"
                   "<p>tls-off took the TLS off this connection; the application behind it saw plain HTTP on a Unix socket, and "
-                  "this is all it was told. The same as JSON: <a href=\"/facts\">/facts</a>.</p>\n",
+                  "this is all it received. The same as JSON: <a href=\"/info\">/info</a>.</p>\n",
                   nonce, style);
     write_chips(f, proxy);
     (void)fputs("<div class=\"grid\">\n", f);

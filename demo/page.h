@@ -4,5 +4,5 @@
 #include <jansson.h>
 #include <stddef.h>
 
-/* FACTS as facts_of_request() makes them; NONCE names our own style and script. Free the result. NULL: out of memory. */
+/* CONN_INFO as info_of_request() makes it; NONCE names our own style and script. Free the result. NULL: out of memory. */
 char *page_write(const json_t *conn_info, const char *nonce, size_t *ret_len);

@@ -1,6 +1,6 @@
 /*
- * The one entry of all processes: a command from the command line, or a role when the supervisor has started us (--role NAME
- * --index N, with the control socket as descriptor 3).
+ * The entry point of all processes: a command from the command line, or a role started by the supervisor (--role NAME --index
+ * N, with the control socket as descriptor 3).
  */
 #include <signal.h>
 #include <stdio.h>
@@ -39,7 +39,7 @@ static const char *group_name(uint16_t id) {
     return g ? g->name : NULL;
 }
 
-/* What the config role reads is the operator's, yet a parser is a parser. */
+/* The config role reads only the operator's files, but it is a parser. */
 static bool enter_config_sandbox(void) {
     char line[256];
     struct text why = text_of(line, sizeof(line));
@@ -105,7 +105,7 @@ static void usage(FILE *to) {
     fputs("usage: tls-off COMMAND [ARGUMENTS]\n       tls-off CONFIG.toml\n\n", to);
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
         fprintf(to, "  %-13s %s\n", commands[i].name, commands[i].help);
-    fputs("\ntls-off COMMAND --help tells more.\n", to);
+    fputs("\ntls-off COMMAND --help shows more.\n", to);
 }
 
 static int run_command(int argc, char **argv) {

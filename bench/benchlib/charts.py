@@ -40,21 +40,21 @@ def node_groups(results):
             for c in results.cases("node")]
 
 
-def draw(results, machine, folder):
+def draw(results, machine, directory):
     where = f"{machine['date'].split()[0]}, {machine['cpus']} CPUs"
-    svg.points_chart(folder / "response-time.svg", "Median response time of POST echoes by body size",
+    svg.points_chart(directory / "response-time.svg", "Median response time of POST echoes by body size",
                      f"node by itself and behind proxies on one CPU, wrk on another; each point a run; {where}", node_groups(results),
                      "body size (bytes)", "median response time (ms)")
     for group, words in (("echo", "µs a request"), ("connections", "µs a connection"), ("bulk", "ms a gigabyte")):
         title = "Proxy CPU time: " + cases.GROUPS[group][0].lower()
-        svg.bars_chart(folder / f"cpu-{group}.svg", title, f"{words}; {SPREAD}; {where}", panels(results, group, words.split()[0]))
-    svg.bars_chart(folder / "memory.svg", "Process memory", f"PSS of all processes of a proxy; {where}",
+        svg.bars_chart(directory / f"cpu-{group}.svg", title, f"{words}; {SPREAD}; {where}", panels(results, group, words.split()[0]))
+    svg.bars_chart(directory / "memory.svg", "Process memory", f"PSS of all processes of a proxy; {where}",
                    panels(results, "memory", "", ("memory-idle", "memory-closed", "memory-hello")))
-    svg.points_chart(folder / "flood.svg", "Echo latency (p99) on established sessions under a flood of handshakes",
+    svg.points_chart(directory / "flood.svg", "Echo latency (p99) on established sessions under a flood of handshakes",
                      f"RSA-2048, full handshakes; each point a run; {where}", flood_groups(results), "flood", "p99 (ms), logarithmic", log=True)
-    svg.lines_chart(folder / "sessions.svg", "Proxy CPU time of a request by number of sessions",
+    svg.lines_chart(directory / "sessions.svg", "Proxy CPU time of a request by number of sessions",
                     f"at most 100 requests under way; median, smallest and largest; {where}", by_x(results, "sessions"), "sessions",
                     "µs a request")
-    svg.lines_chart(folder / "workers.svg", "Proxy CPU time of a request by number of workers",
+    svg.lines_chart(directory / "workers.svg", "Proxy CPU time of a request by number of workers",
                     f"200 connections; median, smallest and largest; {where}", by_x(results, "workers", "workers-echo"), "workers",
                     "µs a request")

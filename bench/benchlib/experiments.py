@@ -21,7 +21,7 @@ class Settings:
         return not self.only or any(key.startswith(o) for o in self.only)
 
 
-def say(text):
+def progress(text):
     print(text, file=sys.stderr, flush=True)
 
 
@@ -65,11 +65,11 @@ def run_case(stage, settings, group, case, round_):
         if not peer:
             continue
         try:
-            figures = work.measure(peer, case.mode, cert=case.cert, seconds=settings.seconds, **case.options)
+            stats = work.measure(peer, case.mode, cert=case.cert, seconds=settings.seconds, **case.options)
         except (work.LoadError, ValueError) as e:
             stage.results.note(f"{name}, {case.title}: {e}")
             continue
-        stage.results.add(group, case.key, case.title, case.unit, name, round_, figures)
+        stage.results.add(group, case.key, case.title, case.unit, name, round_, stats)
 
 
 def run_group(site, settings, results, group, changed=lambda: None):
@@ -82,5 +82,5 @@ def run_group(site, settings, results, group, changed=lambda: None):
         for round_ in range(settings.rounds):
             for case in chosen:
                 run_case(stage, settings, group, case, round_)
-            say(f"{title}: round {round_ + 1} of {settings.rounds}, {time.monotonic() - began:.0f} s")
+            progress(f"{title}: round {round_ + 1} of {settings.rounds}, {time.monotonic() - began:.0f} s")
             changed()

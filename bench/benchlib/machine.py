@@ -15,7 +15,7 @@ MARK = "TLS_OFF_BENCH_NETNS"
 
 
 def own_network(arguments):
-    """Goes on in a network namespace of its own where that is allowed: free ports, nobody else's connections, and cubic."""
+    """Continues in a network namespace of its own where that is allowed: free ports, no other connections, and cubic."""
     if os.environ.get(MARK) or os.geteuid() != 0 or not shutil.which("unshare"):
         return
     probe = subprocess.run(["unshare", "--net", "true"], capture_output=True)

@@ -1,4 +1,4 @@
-"""The blog post's experiment: response time of POST echoes by body size, node by itself and behind proxies."""
+"""The blog post's experiment: response time of POST echoes by body size, node alone and behind proxies."""
 import json
 import os
 import pathlib
@@ -8,7 +8,7 @@ import subprocess
 import time
 
 from . import procs, work
-from .experiments import say, turned
+from .experiments import progress, turned
 from .peers import FLOOR, OURS, TEMPLATES, Peer, StartError, free_port, run_on
 
 BEHIND = [OURS, "haproxy", "hitch", "nginx", FLOOR]
@@ -22,11 +22,11 @@ CONNECTIONS = 100
 class Node:
     def __init__(self, site, kind, processes=None, cpus=None):
         self.kind = kind
-        self.where = str(site.folder / f"node-{processes or 0}.sock") if kind == "sock" else str(free_port())
+        self.where = str(site.directory / f"node-{processes or 0}.sock") if kind == "sock" else str(free_port())
         # All of the application's CPUs but one: wrk's. On two CPUs that is one process.
         processes = processes or (max(1, len(site.cpus.all) - 1) if len(site.cpus.all) > 3 else 1)
-        command = ["node", str(TEMPLATES / "echo.js"), kind, self.where, str(processes), str(site.folder / "ecdsa.pem"),
-                   str(site.folder / "ecdsa.key")]
+        command = ["node", str(TEMPLATES / "echo.js"), kind, self.where, str(processes), str(site.directory / "ecdsa.pem"),
+                   str(site.directory / "ecdsa.key")]
         environment = dict(os.environ, BENCH_CIPHERS="TLS_AES_128_GCM_SHA256:ECDHE-ECDSA-AES128-GCM-SHA256")
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment,
                                         preexec_fn=run_on(cpus or site.cpus.proxy))
@@ -57,25 +57,25 @@ def run_wrk(site, url, size, seconds, threads=1, cpus=None):
     after = os.times()
     if done.returncode:
         raise StartError("wrk: " + done.stderr.strip()[-300:])
-    figures = json.loads(done.stdout.splitlines()[-1])
-    figures["generator_busy"] = (after.children_user + after.children_system - before.children_user - before.children_system) / seconds
-    return figures
+    stats = json.loads(done.stdout.splitlines()[-1])
+    stats["generator_busy"] = (after.children_user + after.children_system - before.children_user - before.children_system) / seconds
+    return stats
 
 
 def one(site, url, node, peer, size, seconds):
     node_pids = procs.tree(node.process.pid)
     proxy_pids = peer.pids() if peer else []
     node_before, proxy_before, host = procs.cpu_of(node_pids), procs.cpu_of(proxy_pids), procs.host_busy()
-    figures = run_wrk(site, url, size, seconds)
+    stats = run_wrk(site, url, size, seconds)
     busy = sum(t - host[c] for c, t in procs.host_busy().items() if c in site.cpus.all)
     node_cpu = procs.grown(node_before, procs.cpu_of(node_pids))
     proxy_cpu = procs.grown(proxy_before, procs.cpu_of(proxy_pids))
-    requests = figures["requests"]
-    figures.update(cost=figures["p50_us"] / 1e3, p99_ms=figures["p99_us"] / 1e3, rate=requests / figures["seconds"], node_us=node_cpu * 1e6 / requests,
-                   proxy_us=proxy_cpu * 1e6 / requests, both_us=(proxy_cpu + node_cpu) * 1e6 / requests, proxy_busy=proxy_cpu / figures["seconds"],
-                   app_busy=(proxy_cpu + node_cpu) / figures["seconds"],
-                   foreign_busy=max(0.0, busy - node_cpu - proxy_cpu - figures["generator_busy"] * seconds) / seconds)
-    return figures
+    requests = stats["requests"]
+    stats.update(cost=stats["p50_us"] / 1e3, p99_ms=stats["p99_us"] / 1e3, rate=requests / stats["seconds"], node_us=node_cpu * 1e6 / requests,
+                   proxy_us=proxy_cpu * 1e6 / requests, both_us=(proxy_cpu + node_cpu) * 1e6 / requests, proxy_busy=proxy_cpu / stats["seconds"],
+                   app_busy=(proxy_cpu + node_cpu) / stats["seconds"],
+                   foreign_busy=max(0.0, busy - node_cpu - proxy_cpu - stats["generator_busy"] * seconds) / seconds)
+    return stats
 
 
 def start_all(site, settings, results):
@@ -95,7 +95,7 @@ def start_all(site, settings, results):
 
 def run_node(site, settings, results, changed):
     if not shutil.which("node") or not shutil.which("wrk"):
-        results.note("node or wrk is missing: its experiment was left out")
+        results.note("node or wrk is missing: its experiment was skipped")
         return
     sizes = [100, 10000] if settings.quick else [10, 100, 1000, 10000]
     seconds, rounds = (2, 2) if settings.quick else (5, settings.rounds)
@@ -108,12 +108,12 @@ def run_node(site, settings, results, changed):
                 for name in turned(list(places), round_):
                     url, node, peer = places[name]
                     try:
-                        figures = one(site, url, node, peer, size, seconds)
+                        stats = one(site, url, node, peer, size, seconds)
                     except (StartError, ValueError, ZeroDivisionError) as e:
                         results.note(f"{name}, body of {size}: {e}")
                         continue
-                    results.add("node", f"node-{size}", f"POST echo, {size} B", "ms", name, round_, {**figures, "x": size})
-            say(f"node and wrk: round {round_ + 1} of {rounds}")
+                    results.add("node", f"node-{size}", f"POST echo, {size} B", "ms", name, round_, {**stats, "x": size})
+            progress(f"node and wrk: round {round_ + 1} of {rounds}")
             changed()
     finally:
         for _, _, peer in places.values():
@@ -133,16 +133,16 @@ def one_start(peer, url, seconds):
     """A hundred connections at once, then a request on each after the other: by our own client, which times handshakes, and by wrk."""
     site, cpus = peer.site, peer.cpus
     with work.Load(peer, "web", cpus=cpus, connections=CONNECTIONS, size=START_BODY, seconds=seconds) as load:
-        load.hear()
-        load.say()
-        own = load.hear()
-        load.say()
-        load.hear()
-        load.say()
+        load.receive_line()
+        load.send_line()
+        own = load.receive_line()
+        load.send_line()
+        load.receive_line()
+        load.send_line()
     wrk = run_wrk(site, url, START_BODY, seconds, threads=START_CPUS, cpus=cpus)
     if own["handshakes"] < CONNECTIONS:
         raise work.LoadError(f"only {own['handshakes']} of {CONNECTIONS} handshakes were made")
-    ms = lambda figures, name: figures[name] / 1e3
+    ms = lambda stats, name: stats[name] / 1e3
     return {"cost": ms(own, "handshake_p50_us"), "handshake_p50_ms": ms(own, "handshake_p50_us"),
             "handshake_p99_ms": ms(own, "handshake_p99_us"), "p50_ms": ms(own, "p50_us"), "p99_ms": ms(own, "p99_us"),
             "rate": own["ops"] / own["seconds"], "load_us": own["cpu_ms"] * 1e3 / own["ops"], "errors": own["errors"] + wrk["errors"],
@@ -151,7 +151,7 @@ def one_start(peer, url, seconds):
 
 def run_start(site, settings, results, changed):
     if not shutil.which("node") or not shutil.which("wrk"):
-        results.note("node or wrk is missing: the experiment with new clients was left out")
+        results.note("node or wrk is missing: the experiment with new clients was skipped")
         return
     cpus = site.cpus.all[:START_CPUS]
     seconds, rounds = (2, 2) if settings.quick else (4, settings.rounds)
@@ -171,7 +171,7 @@ def run_start(site, settings, results, changed):
                     results.add("start", "start", "handshakes beside a busy application", "ms", name, round_, one_start(peers[name], url, seconds))
                 except (StartError, work.LoadError, OSError, ValueError, KeyError) as e:
                     results.note(f"{name}, start: {e}")
-            say(f"New clients of a busy application: round {round_ + 1} of {rounds}")
+            progress(f"New clients of a busy application: round {round_ + 1} of {rounds}")
             changed()
     finally:
         for peer in peers.values():

@@ -19,7 +19,7 @@ IANA12 = {"aes128": "AES_128_GCM_SHA256", "aes256": "AES_256_GCM_SHA384", "chach
 KINDS = {
     "tls-off": ("tls-off.toml", ["@BINARY@", "run", "@CONFIG@"]),
     "haproxy": ("haproxy.cfg", ["haproxy", "-db", "-q", "-f", "@CONFIG@"]),
-    "nginx": ("nginx.conf", ["nginx", "-p", "@FOLDER@", "-e", "stderr", "-c", "@CONFIG@"]),
+    "nginx": ("nginx.conf", ["nginx", "-p", "@DIRECTORY@", "-e", "stderr", "-c", "@CONFIG@"]),
     "hitch": ("hitch.conf", ["hitch", "--config=@CONFIG@"]),
     "stunnel": ("stunnel.conf", ["stunnel4", "@CONFIG@"]),
     "haproxy-plain": ("haproxy-plain.cfg", ["haproxy", "-db", "-q", "-f", "@CONFIG@"]),
@@ -43,20 +43,20 @@ def run_on(cpus):
 
 
 class Site:
-    """What all peers share: a folder, certificates, the backend."""
+    """What all peers share: a directory, certificates, the backend."""
 
-    def __init__(self, folder, tools, binary, cpus, fds, engine="auto"):
-        self.folder, self.tools, self.binary, self.cpus, self.fds, self.engine = folder, tools, binary, cpus, fds, engine
-        self.backend_path = folder / "app.sock"
+    def __init__(self, directory, tools, binary, cpus, fds, engine="auto"):
+        self.directory, self.tools, self.binary, self.cpus, self.fds, self.engine = directory, tools, binary, cpus, fds, engine
+        self.backend_path = directory / "app.sock"
         self.backend = None
         for kind, how in (("ecdsa", ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]), ("rsa", ["rsa:2048"])):
             self._make_certificate(kind, how)
 
     def _make_certificate(self, kind, how):
-        cert, key = self.folder / f"{kind}.pem", self.folder / f"{kind}.key"
+        cert, key = self.directory / f"{kind}.pem", self.directory / f"{kind}.key"
         subprocess.run(["openssl", "req", "-x509", "-newkey", *how, "-nodes", "-days", "30", "-subj", "/CN=localhost", "-addext",
                         "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", cert], check=True, capture_output=True)
-        (self.folder / f"{kind}.both").write_text(cert.read_text() + key.read_text())
+        (self.directory / f"{kind}.both").write_text(cert.read_text() + key.read_text())
 
     def start_backend(self):
         self.backend = subprocess.Popen([self.tools / "bench-backend", self.backend_path], stdout=subprocess.PIPE,
@@ -79,13 +79,13 @@ class Peer:
         self.port = free_port()
         self.tls = name != FLOOR
         self.cpus = cpus or site.cpus.for_workers(workers)
-        self.folder = site.folder / f"{name}-{self.port}"
-        self.folder.mkdir()
+        self.directory = site.directory / f"{name}-{self.port}"
+        self.directory.mkdir()
         self.process = None
         template, command = KINDS[name]
         words = self._words(cert, backend or site.backend_path, suites)
-        words["CONFIG"] = str(self.folder / template)
-        (self.folder / template).write_text(fill(TEMPLATES.joinpath(template).read_text(), words))
+        words["CONFIG"] = str(self.directory / template)
+        (self.directory / template).write_text(fill(TEMPLATES.joinpath(template).read_text(), words))
         self.command = [fill(w, words) for w in command]
 
     def _words(self, cert, backend, suites):
@@ -94,9 +94,9 @@ class Peer:
         twelve = [f"ECDHE-{a}-{SUITES12[s]}" for s in suites for a in ("ECDSA", "RSA")]
         iana = [SUITES13[s] for s in suites] + [f"TLS_ECDHE_{a}_WITH_{IANA12[s]}" for s in suites for a in ("ECDSA", "RSA")]
         return {
-            "BINARY": self.site.binary, "FOLDER": str(self.folder), "PORT": str(self.port), "BACKEND": str(backend),
-            "CERT": str(self.site.folder / f"{cert}.pem"), "KEY": str(self.site.folder / f"{cert}.key"),
-            "PEM": str(self.site.folder / f"{cert}.both"), "USER": user.pw_name, "GROUP": grp.getgrgid(user.pw_gid).gr_name,
+            "BINARY": self.site.binary, "DIRECTORY": str(self.directory), "PORT": str(self.port), "BACKEND": str(backend),
+            "CERT": str(self.site.directory / f"{cert}.pem"), "KEY": str(self.site.directory / f"{cert}.key"),
+            "PEM": str(self.site.directory / f"{cert}.both"), "USER": user.pw_name, "GROUP": grp.getgrgid(user.pw_gid).gr_name,
             "WORKERS": str(self.workers), "FDS": str(fds), "SESSIONS": str((fds - 100) // 2), "ENGINE": self.site.engine,
             "SUITES13": ":".join(SUITES13[s] for s in suites), "CIPHERS12": ":".join(twelve),
             "SUITES_TOML": ", ".join(f'"{s}"' for s in iana), "NGINX_STREAM": "/usr/lib/nginx/modules/ngx_stream_module.so",
@@ -106,8 +106,8 @@ class Peer:
 
     def start(self, own_session=True):
         # A session of its own is a scheduling group of its own (kernel.sched_autogroup), the same for all of them.
-        self.log = open(self.folder / "log", "wb")
-        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, cwd=self.folder,
+        self.log = open(self.directory / "log", "wb")
+        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, cwd=self.directory,
                                         preexec_fn=run_on(self.cpus), start_new_session=own_session)
         deadline = time.monotonic() + 10
         while True:
@@ -117,7 +117,7 @@ class Peer:
             except OSError:
                 if self.process.poll() is not None or time.monotonic() > deadline:
                     self.stop()
-                    raise StartError(f"{self.name} did not start: " + (self.folder / "log").read_text(errors="replace")[-600:]) from None
+                    raise StartError(f"{self.name} did not start: " + (self.directory / "log").read_text(errors="replace")[-600:]) from None
                 time.sleep(0.01)
         time.sleep(0.1)  # roles that start after the listener
         self._hold_to_cpus()
@@ -152,7 +152,7 @@ class Peer:
             self.process.wait()
         self.log.close()
         self.process = None
-        shutil.rmtree(self.folder / "state", ignore_errors=True)
+        shutil.rmtree(self.directory / "state", ignore_errors=True)
 
 
 def fill(text, words):

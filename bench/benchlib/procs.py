@@ -37,13 +37,13 @@ def reaped(pid):
 
 def cpu_of(pids):
     """By pid, so that two readings can be subtracted even when a process came in between."""
-    figures = {}
+    stats = {}
     for pid in pids:
         try:
-            figures[pid] = cpu_clock(pid) + reaped(pid)
+            stats[pid] = cpu_clock(pid) + reaped(pid)
         except OSError:
             continue
-    return figures
+    return stats
 
 
 def grown(before, after):

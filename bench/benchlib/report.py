@@ -79,7 +79,7 @@ def machine_lines(machine):
 
 
 def strangers(results):
-    """How much the figures are to be trusted."""
+    """How reliable the results are."""
     shares = [s["foreign_busy"] for s in results.samples if "foreign_busy" in s]
     if not shares:
         return []
@@ -90,7 +90,7 @@ def strangers(results):
 
 def markdown(results, machine, extra=()):
     parts = ["# Benchmark", "", *(f"- {line}" for line in machine_lines(machine)),
-             f"- {machine['rounds']} interleaved rounds of {machine['seconds']} s; figures are medians (smallest-largest)"
+             f"- {machine['rounds']} interleaved rounds of {machine['seconds']} s; stats are medians (smallest-largest)"
              + (f"; all of it took {machine['took_s']} s" if "took_s" in machine else ""), *strangers(results), ""]
     titles = {g: t for g, (t, _) in cases.GROUPS.items()}
     for group in results.groups():

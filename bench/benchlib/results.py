@@ -1,4 +1,4 @@
-"""Samples, and what they say: medians, spreads, ratios of the same round."""
+"""Samples and their statistics: medians, spreads, ratios of the same round."""
 import statistics
 
 from .peers import FLOOR, OURS, TLS_PEERS
@@ -11,8 +11,8 @@ class Results:
         self.samples = []  # dicts with group, case, title, unit, peer, round, cost and the rest
         self.notes = []
 
-    def add(self, group, case, title, unit, peer, round_, figures):
-        self.samples.append({"group": group, "case": case, "title": title, "unit": unit, "peer": peer, "round": round_, **figures})
+    def add(self, group, case, title, unit, peer, round_, stats):
+        self.samples.append({"group": group, "case": case, "title": title, "unit": unit, "peer": peer, "round": round_, **stats})
 
     def note(self, text):
         if text not in self.notes:

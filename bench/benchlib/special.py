@@ -4,7 +4,7 @@ import socket
 import time
 
 from . import procs, work
-from .experiments import Stage, say, turned
+from .experiments import Stage, progress, turned
 from .peers import FLOOR, OURS, TLS_PEERS, Peer, StartError
 
 ALL = [OURS, *TLS_PEERS, FLOOR]
@@ -31,13 +31,13 @@ def each_fresh(site, settings, results, names, round_, work_on, **options):
 def hold_idle(peer, count, look):
     """COUNT sessions that have passed 20 kB each way and then wait; LOOK is called while they do. All closed on return."""
     with work.Load(peer, "idle", connections=count) as load:
-        load.hear(300)
+        load.receive_line(300)
         time.sleep(0.3)
-        figure = look()
-        load.say()
-        load.hear()
-        load.say()
-    return figure
+        stat = look()
+        load.send_line()
+        load.receive_line()
+        load.send_line()
+    return stat
 
 
 def hold_silent(peer, count, look):
@@ -82,7 +82,7 @@ def run_memory(site, settings, results, changed):
     count = min(2000 if settings.quick else 5000, (site.fds - 300) // 2)
     for round_ in range(1 if settings.quick else min(3, settings.rounds)):
         each_fresh(site, settings, results, ALL, round_, lambda peer: memory_of(peer, count, round_, results))
-        say(f"Memory: round {round_ + 1}")
+        progress(f"Memory: round {round_ + 1}")
         changed()
 
 
@@ -96,20 +96,20 @@ def flooded(peer, seconds, rate):
     flood = victim = None
     try:
         victim = work.Load(peer, "echo", cert="rsa", realtime=True, connections=10, size=100, rate=1000, seconds=seconds)
-        victim.hear()
+        victim.receive_line()
         if rate is not None:
             flood = work.Load(peer, "connect", cert="rsa", connections=128, size=100, seconds=seconds + 1, rate=rate)
-            flood.hear()
-            flood.say()
+            flood.receive_line()
+            flood.send_line()
             time.sleep(0.5)
         meter = work.Meter(peer, [load for load in (victim, flood) if load])
         meter.start()
-        victim.say()
-        figures = victim.hear()
+        victim.send_line()
+        stats = victim.receive_line()
         cost = meter.stop()
-        result = {**figures, **cost, "cost": figures["p99_us"]}
+        result = {**stats, **cost, "cost": stats["p99_us"]}
         if flood:
-            theirs = flood.hear()
+            theirs = flood.receive_line()
             result.update(flood_rate=theirs["ops"] / theirs["seconds"], flood_p50_us=theirs["p50_us"], flood_p99_us=theirs["p99_us"],
                           flood_errors=theirs["errors"])
         return result
@@ -132,12 +132,12 @@ def run_flood(site, settings, results, changed):
                         if not peer:
                             continue
                         try:
-                            figures = flooded(peer, seconds, rate)
+                            stats = flooded(peer, seconds, rate)
                         except (work.LoadError, OSError) as e:
                             results.note(f"{name}, flood of {title}: {e}")
                             continue
-                        results.add("flood", f"flood-{case}", title, "us", name, round_, figures)
-                say(f"Handshake flood: round {round_ + 1}")
+                        results.add("flood", f"flood-{case}", title, "us", name, round_, stats)
+                progress(f"Handshake flood: round {round_ + 1}")
                 changed()
     finally:
         os.sched_setscheduler(site.backend.pid, policy, os.sched_param(0))
@@ -152,9 +152,9 @@ def with_memory(peer, connections, **options):
     def look():
         _, seen["own"] = procs.memory(peer.pids())
 
-    figures = work.measure(peer, "echo", connections=connections, before_close=look, **options)
-    figures["session_bytes"] = max(0, seen["own"] - before) / connections
-    return figures
+    stats = work.measure(peer, "echo", connections=connections, before_close=look, **options)
+    stats["session_bytes"] = max(0, seen["own"] - before) / connections
+    return stats
 
 
 def run_sessions(site, settings, results, changed):
@@ -164,11 +164,11 @@ def run_sessions(site, settings, results, changed):
     for round_ in range(1 if settings.quick else min(3, settings.rounds)):
         for count in counts:
             def one(peer):
-                figures = with_memory(peer, count, active=min(count, 100), size=100, seconds=settings.seconds)
+                stats = with_memory(peer, count, active=min(count, 100), size=100, seconds=settings.seconds)
                 results.add("sessions", f"sessions-{count}", f"{count} sessions, {min(count, 100)} requests under way", "us", peer.name,
-                            round_, {**figures, "x": count})
+                            round_, {**stats, "x": count})
             each_fresh(site, settings, results, names, round_, one)
-        say(f"Growth by sessions: round {round_ + 1}")
+        progress(f"Growth by sessions: round {round_ + 1}")
         changed()
 
 
@@ -189,5 +189,5 @@ def run_workers(site, settings, results, changed):
                 results.add("workers", f"workers-connect-{workers}", f"full handshake ECDSA, {workers} worker{'s' * (workers > 1)}", "us",
                             peer.name, round_, {**full, "x": workers})
             each_fresh(site, settings, results, [OURS, "haproxy", "nginx", "hitch"], round_, one, workers=workers)
-        say(f"Growth by workers: round {round_ + 1}")
+        progress(f"Growth by workers: round {round_ + 1}")
         changed()

@@ -34,8 +34,8 @@ class Load:
         if realtime:
             make_realtime(self.process.pid)
 
-    def hear(self, seconds=120):
-        """The next line; an error when it does not come."""
+    def receive_line(self, seconds=120):
+        """The next line; an error without one."""
         readable, _, _ = select.select([self.process.stdout], [], [], seconds)
         line = self.process.stdout.readline() if readable else b""
         if not line:
@@ -43,7 +43,7 @@ class Load:
             raise LoadError(self.process.stderr.read().decode(errors="replace").strip() or "load generator: no answer")
         return json.loads(line)
 
-    def say(self):
+    def send_line(self):
         self.process.stdin.write(b"\n")
         self.process.stdin.flush()
 
@@ -66,7 +66,7 @@ class Load:
 
 
 def make_realtime(pid):
-    """Whoever measures latency must not wait for the load beside it. Without the right to: said by the figures' noise."""
+    """A process that measures latency must not wait for the load beside it. Without the privilege the results are noisier."""
     try:
         os.sched_setscheduler(pid, os.SCHED_FIFO, os.sched_param(10))
     except PermissionError:
@@ -110,27 +110,27 @@ class Meter:
 def measure(peer, mode, before_close=None, **options):
     """Figures of one run, as they are written to latest.json. BEFORE_CLOSE is called while the connections are still open."""
     with Load(peer, mode, **options) as load:
-        ready = load.hear()
+        ready = load.receive_line()
         meter = Meter(peer, [load])
         meter.start()
-        load.say()
-        result = load.hear()
+        load.send_line()
+        result = load.receive_line()
         cost = meter.stop()
         if before_close:
             before_close()
-        load.say()
-        load.hear()
-        load.say()
+        load.send_line()
+        load.receive_line()
+        load.send_line()
     if not result["ops"]:
         raise LoadError("no operation was completed")
     if options.get("resume") and result["resumed"] < 0.98 * result["ops"]:
         raise LoadError(f"only {result['resumed']} of {result['ops']} sessions were resumed")
-    figures = {**result, **cost, "version": ready["version"], "cipher": ready["cipher"]}
-    figures["rate"] = result["ops"] / result["seconds"] if result["seconds"] else 0
-    figures["gb"] = result["bytes"] / 1e9
+    stats = {**result, **cost, "version": ready["version"], "cipher": ready["cipher"]}
+    stats["rate"] = result["ops"] / result["seconds"] if result["seconds"] else 0
+    stats["gb"] = result["bytes"] / 1e9
     if mode in ("down", "up"):
-        figures["cost"] = cost["proxy_cpu_s"] * 1e3 / figures["gb"]
-        figures["mb_per_s"] = result["bytes"] / 1e6 / result["seconds"]
+        stats["cost"] = cost["proxy_cpu_s"] * 1e3 / stats["gb"]
+        stats["mb_per_s"] = result["bytes"] / 1e6 / result["seconds"]
     else:
-        figures["cost"] = cost["proxy_cpu_s"] * 1e6 / result["ops"]
-    return figures
+        stats["cost"] = cost["proxy_cpu_s"] * 1e6 / result["ops"]
+    return stats

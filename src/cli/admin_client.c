@@ -14,7 +14,7 @@
 
 #define ANSWER_MS 10000
 
-/* Where a tls-off of this user has its socket when nobody says otherwise (tls-off.toml(5)). */
+/* The default socket paths of a tls-off of this user (tls-off.toml(5)). */
 static void default_path(struct text *t) {
     const char *named = getenv("TLS_OFF_ADMIN"), *run = getenv("XDG_RUNTIME_DIR"), *state = getenv("XDG_STATE_HOME");
     const char *home = getenv("HOME");
@@ -91,12 +91,12 @@ int admin_unreachable(const struct admin_args *a, int err) {
                       : err == ERR_NOT_FOUND ? "no tls-off answers there"
                       : err == ERR_AGAIN     ? "no answer in time"
                       : err == ERR_CLOSED    ? "the connection ended without an answer"
-                                             : "the answer is none of tls-off's";
+                                             : "the answer is not from tls-off";
     fprintf(stderr, "tls-off: %s: %s\n", a->path, why);
     return EXIT_NOBODY;
 }
 
-static json_t *refused(const struct http_answer *answer, int *ret_exit) {
+static json_t *print_refusal(const struct http_answer *answer, int *ret_exit) {
     struct span body = buf_span(&answer->body);
     fprintf(stderr, "tls-off: refused (%u): %.*s%s", answer->status, (int)MIN(body.len, 1000u), (const char *)body.p,
             body.p && body.len && body.p[body.len - 1] == '\n' ? "" : "\n");
@@ -114,7 +114,7 @@ json_t *admin_ask(const struct admin_args *a, const char *method, const char *ta
     struct span body = buf_span(&answer.body);
     json_t *tree = NULL;
     if (answer.status / 100 != 2) {
-        (void)refused(&answer, ret_exit);
+        (void)print_refusal(&answer, ret_exit);
     } else {
         tree = json_loadb((const char *)body.p, body.len, 0, NULL);
         if (!tree)

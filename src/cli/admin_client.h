@@ -1,4 +1,6 @@
-/* What the commands that speak to a running tls-off share: their flags, its socket, its answers, and how failure is told. */
+/*
+ * What the commands that connect to a running tls-off share: their flags, its socket, its answers, and how errors are reported.
+ */
 #pragma once
 
 #include <jansson.h>
@@ -17,8 +19,7 @@ struct admin_args {
     bool help;
 };
 
-/* A command's own flag: false when it is none of its own; a flag with a wrong value says so and sets *RET_WRONG. VALUE may be
- * NULL. */
+/* A command's own flag: false when it is none of its own; a wrong value sets *RET_WRONG. VALUE may be NULL. */
 typedef bool (*admin_flag_fn)(void *ctx, const char *flag, const char *value, bool *ret_wrong);
 
 /*
@@ -28,7 +29,7 @@ typedef bool (*admin_flag_fn)(void *ctx, const char *flag, const char *value, bo
 MUST_CHECK bool admin_args_read(int argc, char **argv, const char *usage, const char *const *switches, admin_flag_fn flag,
                                 void *ctx, struct admin_args *a);
 
-/* Parsed JSON of a 2xx answer; on failure NULL, and *RET_EXIT tells the exit status; what went wrong is on stderr. */
+/* Parsed JSON of a 2xx answer; on failure NULL, the exit status in *RET_EXIT, and the error on stderr. */
 json_t *admin_ask(const struct admin_args *a, const char *method, const char *target, int *ret_exit);
 
 /* As an exit status, with a line on stderr: what http_ask() failed with. */
@@ -37,10 +38,10 @@ int admin_unreachable(const struct admin_args *a, int err);
 /* The tree on one line. The exit status. */
 int admin_print_json(const json_t *tree);
 
-/* A head and a text of one or more lines: one behind the head, several below it, each with two blanks before it. */
+/* A head and a text: a single line follows the head, several go below it, each indented by two blanks. */
 void admin_print_lines(FILE *to, const char *head, const char *text);
 
-/* Members, with a default for what is not there. */
+/* Members, with a default for missing ones. */
 double admin_number(const json_t *o, const char *name);
 const char *admin_text(const json_t *o, const char *name);
 

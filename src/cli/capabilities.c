@@ -70,7 +70,7 @@ static bool group_works(const char *openssl_name) {
     return works;
 }
 
-/* Asking libssl is slow beside the many times it is asked for, and its answer stays the same. */
+/* Cached: asking libssl is slow and its answer never changes. */
 static const char *probe_group_at(size_t i, uint16_t *ret_id, bool *ret_usable) {
     static enum { UNASKED, MISSING, USABLE } known[16];
     const struct group *g = group_at(i);

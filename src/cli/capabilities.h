@@ -1,4 +1,4 @@
-/* What the configuration's loader must know of TLS, answered by src/tls: the loader itself knows no OpenSSL. */
+/* What the configuration loader must know of TLS, from src/tls: the loader itself does not use OpenSSL. */
 #pragma once
 
 #include "conf/load.h"

@@ -13,7 +13,7 @@ static const char usage[] =
     "Reads the configuration in FILE and checks it, the files it names and the addresses it listens on.\n"
     "Every fault is a line with its place, the key, what was found and what was expected.\n"
     "\n"
-    "Exit status: 0 well (warnings included), 1 the configuration is wrong, 2 wrong usage.\n";
+    "Exit status: 0 valid (warnings included), 1 the configuration is wrong, 2 wrong usage.\n";
 
 int cmd_check(int argc, char **argv) {
     if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))

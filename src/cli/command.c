@@ -1,4 +1,4 @@
-/* `tls-off reload`, `drain`, `stop`: the wish is handed in, then its result is asked for until there is one. */
+/* `tls-off reload`, `drain`, `stop`: posts the command, then polls for its result. */
 #include "cli/command.h"
 
 #include <poll.h>
@@ -14,8 +14,8 @@
 
 #define PAUSE_MS   50
 #define ANSWER_MS  5000
-#define UNKNOWN_MS 10000 /* a command nobody knows any more after that was lost */
-#define LOST_MS    10000 /* nobody answers for so long: it is gone */
+#define UNKNOWN_MS 10000 /* a command still unknown after that was lost */
+#define LOST_MS    10000 /* no answer for this long: it is gone */
 
 static const char reload_usage[] =
     "usage: tls-off reload [--admin PATH] [--json]\n"
@@ -23,13 +23,13 @@ static const char reload_usage[] =
     "Takes up the configuration and the program that are on disk now, without losing a session. Waits until the new\n"
     "generation serves and every session has been moved.\n"
     "\n"
-    "Exit status: 0 done, 1 refused (the reason is told; what ran goes on running), 2 wrong usage, 3 no running tls-off\n"
+    "Exit status: 0 done, 1 refused (the reason is printed; nothing has changed), 2 wrong usage, 3 no running tls-off\n"
     "reached.\n";
 
 static const char drain_usage[] =
     "usage: tls-off drain [--timeout DURATION] [--admin PATH] [--json]\n"
     "\n"
-    "No new connections are taken; sessions may end by themselves. Waits until the last one has ended, or those left at\n"
+    "No new connections are accepted; sessions may end on their own. Waits until the last one has ended, or those left at\n"
     "the timeout (\"30s\", \"10m\", \"1h\"; default: drain_timeout of the configuration) have been cut. Then tls-off ends.\n"
     "\n"
     "Exit status: 0 done, 1 refused, 2 wrong usage, 3 no running tls-off reached.\n";
@@ -40,23 +40,23 @@ static const char stop_usage[] = "usage: tls-off stop [--admin PATH] [--json]\n"
                                  "\n"
                                  "Exit status: 0 stopped, 1 refused, 2 wrong usage, 3 no running tls-off reached.\n";
 
-struct wish {
+struct admin_command {
     struct admin_args args;
     const char *name;
     uint64_t drain_ms; /* 0 = not given */
-    bool ends;         /* the proxy's end is what was wished for */
+    bool ends;         /* the command ends the proxy */
 };
 
 static bool drain_flag(void *ctx, const char *flag, const char *value, bool *ret_wrong) {
-    struct wish *w = ctx;
+    struct admin_command *w = ctx;
     if (strcmp(flag, "--timeout") != 0)
         return false;
     *ret_wrong = value_duration(value, &w->drain_ms) < 0 || w->drain_ms == 0 || w->drain_ms == CONF_NEVER;
     return true;
 }
 
-/* The number the wish was given; 0 on failure, with *RET_EXIT. */
-static uint64_t hand_in(const struct wish *w, int *ret_exit) {
+/* The command's number; 0 on failure, with *RET_EXIT. */
+static uint64_t post_command(const struct admin_command *w, int *ret_exit) {
     char target[64];
     struct text t = text_of(target, sizeof(target));
     text_addf(&t, "/%s", w->name);
@@ -70,7 +70,7 @@ static uint64_t hand_in(const struct wish *w, int *ret_exit) {
     return id;
 }
 
-static int tell(const struct wish *w, const json_t *o, bool ok) {
+static int print_result(const struct admin_command *w, const json_t *o, bool ok) {
     const char *text = admin_text(o, "text");
     if (w->args.json)
         (void)admin_print_json(o); /* the exit status says what counts */
@@ -79,8 +79,8 @@ static int tell(const struct wish *w, const json_t *o, bool ok) {
     return ok ? EXIT_OK : EXIT_INPUT;
 }
 
-/* One look. -1: no result yet. *RET_UNKNOWN: it answered, and knows of no such wish. */
-static int look(const struct wish *w, const char *target, int *ret_err, bool *ret_unknown) {
+/* Polls once. -1: no result yet. *RET_UNKNOWN: it answered, and knows no such command. */
+static int poll_result(const struct admin_command *w, const char *target, int *ret_err, bool *ret_unknown) {
     struct http_answer answer;
     int status = -1;
     *ret_err = http_ask(w->args.path, "GET", target, clock_mono_ms() + ANSWER_MS, &answer);
@@ -92,21 +92,21 @@ static int look(const struct wish *w, const char *target, int *ret_err, bool *re
     const char *state = admin_text(o, "state");
     *ret_unknown = answer.status == 404;
     if (strcmp(state, "done") == 0 || strcmp(state, "refused") == 0)
-        status = tell(w, o, state[0] == 'd');
+        status = print_result(w, o, state[0] == 'd');
     json_decref(o);
     buf_fini(&answer.body);
     return status;
 }
 
-static int ended(const struct wish *w) {
+static int print_ended(const struct admin_command *w) {
     json_t *o = json_pack("{s:s, s:s}", "command", w->name, "state", "done");
-    int status = tell(w, o, true);
+    int status = print_result(w, o, true);
     json_decref(o);
     return status;
 }
 
-/* Observers come and go meanwhile: a failed look is tried again for a while. */
-static int await(const struct wish *w, uint64_t id) {
+/* Observers are replaced meanwhile: a failed poll is repeated for some time. */
+static int await_result(const struct admin_command *w, uint64_t id) {
     char target[64];
     struct text t = text_of(target, sizeof(target));
     uint64_t answered_ms = clock_mono_ms(), known_ms = answered_ms;
@@ -114,52 +114,51 @@ static int await(const struct wish *w, uint64_t id) {
     for (;;) {
         int err;
         bool unknown;
-        int status = look(w, target, &err, &unknown);
+        int status = poll_result(w, target, &err, &unknown);
         uint64_t now_ms = clock_mono_ms();
         if (status >= 0)
             return status;
         if (err == ERR_NOT_FOUND && w->ends)
-            return ended(w);
+            return print_ended(w);
         answered_ms = err == 0 ? now_ms : answered_ms;
         known_ms = err == 0 && !unknown ? now_ms : known_ms;
         if (err == ERR_NOT_FOUND) {
-            fprintf(
-                stderr,
-                "tls-off: nobody answers at %s any more: the %s has moved the admin socket, or tls-off has ended; its log tells\n",
-                w->args.path, w->name);
+            fprintf(stderr,
+                    "tls-off: no answer at %s anymore: the %s has moved the admin socket, or tls-off has ended; see its log\n",
+                    w->args.path, w->name);
             return EXIT_NOBODY;
         }
         if (err < 0 && now_ms > answered_ms + LOST_MS)
             return admin_unreachable(&w->args, err);
         if (unknown && now_ms > known_ms + UNKNOWN_MS) {
-            fprintf(stderr, "tls-off: the %s was lost: nobody knows of it any more\n", w->name);
+            fprintf(stderr, "tls-off: the %s was lost: tls-off does not know it anymore\n", w->name);
             return EXIT_INPUT;
         }
         (void)poll(NULL, 0, PAUSE_MS); /* a pause */
     }
 }
 
-static int run(int argc, char **argv, const char *usage, struct wish *w, admin_flag_fn flag) {
+static int run_admin_command(int argc, char **argv, const char *usage, struct admin_command *w, admin_flag_fn flag) {
     int status = EXIT_OK;
     if (!admin_args_read(argc, argv, usage, NULL, flag, w, &w->args))
         return EXIT_USAGE;
     if (w->args.help)
         return EXIT_OK;
-    uint64_t id = hand_in(w, &status);
-    return id ? await(w, id) : status;
+    uint64_t id = post_command(w, &status);
+    return id ? await_result(w, id) : status;
 }
 
 int cmd_reload(int argc, char **argv) {
-    struct wish w = {.name = "reload"};
-    return run(argc, argv, reload_usage, &w, NULL);
+    struct admin_command w = {.name = "reload"};
+    return run_admin_command(argc, argv, reload_usage, &w, NULL);
 }
 
 int cmd_drain(int argc, char **argv) {
-    struct wish w = {.name = "drain", .ends = true};
-    return run(argc, argv, drain_usage, &w, drain_flag);
+    struct admin_command w = {.name = "drain", .ends = true};
+    return run_admin_command(argc, argv, drain_usage, &w, drain_flag);
 }
 
 int cmd_stop(int argc, char **argv) {
-    struct wish w = {.name = "stop", .ends = true};
-    return run(argc, argv, stop_usage, &w, NULL);
+    struct admin_command w = {.name = "stop", .ends = true};
+    return run_admin_command(argc, argv, stop_usage, &w, NULL);
 }

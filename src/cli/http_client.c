@@ -17,7 +17,7 @@
 
 /* ---- the head ---- */
 
-/* The next line without its end; false when it is not whole yet. */
+/* The next line without its end; false when it is incomplete. */
 static bool next_line(struct span *rest, struct span *ret) {
     const uint8_t *end = rest->len ? memchr(rest->p, '\n', rest->len) : NULL;
     if (!end)
@@ -126,7 +126,7 @@ static int open_socket(const char *path, uint64_t deadline_ms, int *ret_fd) {
     while (connect(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0) {
         int err = errno == ENOENT || errno == ECONNREFUSED ? ERR_NOT_FOUND : ERR_SYSTEM;
         if (errno == EAGAIN &&
-            clock_mono_ms() < deadline_ms) { /* its queue is full: a Unix socket does not say when it has room */
+            clock_mono_ms() < deadline_ms) { /* its queue is full: a Unix socket does not report when it has room */
             (void)poll(NULL, 0, 10);         /* a pause */
             continue;
         }

@@ -28,8 +28,8 @@ struct http_answer {
 };
 
 /*
- * Asks for TARGET by METHOD at the socket PATH. ERR_NOT_FOUND: nobody is there (no socket, or nobody listens); ERR_CLOSED: it
- * hung up in the middle; ERR_AGAIN: the DEADLINE (clock_mono_ms()) came; ERR_FORMAT, ERR_LIMIT: no answer of ours;
+ * Asks for TARGET by METHOD at the socket PATH. ERR_NOT_FOUND: no socket, or none that listens; ERR_CLOSED: closed before the
+ * end of the answer; ERR_AGAIN: the DEADLINE (clock_mono_ms()) has passed; ERR_FORMAT, ERR_LIMIT: not an answer of tls-off;
  * ERR_SYSTEM (errno).
  */
 MUST_CHECK int http_ask(const char *path, const char *method, const char *target, uint64_t deadline_ms,

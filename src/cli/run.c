@@ -14,7 +14,7 @@ static const char usage[] = "usage: tls-off run CONFIG.toml [--ready-fd N]\n"
                             "  --backend BACKEND  unix:/path, unix:@abstract, tcp:host:port; may be repeated\n"
                             "  --ready-fd N       writes one newline to descriptor N once every role serves\n"
                             "\n"
-                            "Without a configuration file the certificate is a self-made one, kept in the state folder.\n"
+                            "Without a configuration file the certificate is self-signed, kept in the state directory.\n"
                             "Signals: TERM, INT stop (a second one at once), HUP reloads, USR1 reopens the log file.\n";
 
 struct arguments {

@@ -7,7 +7,7 @@
 #include "cli/table.h"
 
 #define LIMIT_DEFAULT "20"
-#define WIDE          100 /* columns of a terminal from which on all figures of a client are shown */
+#define WIDE          100 /* columns of a terminal that show all columns of a client */
 
 static const char clients_usage[] =
     "usage: tls-off clients [--sort KEY] [--limit N] [--client NAME] [--admin PATH] [--json]\n"
@@ -18,9 +18,9 @@ static const char clients_usage[] =
     "\n"
     "Plain bytes from and to each client; exact since it is tracked, which it is while it is among the busiest\n"
     "(thousands). Rates are those of the last 1, 10 and 60 seconds, both ways together. \"full\" and \"resumed\" are\n"
-    "handshakes; they are left out where the terminal has fewer than 100 columns. --json has all figures.\n"
+    "handshakes; they are omitted where the terminal has fewer than 100 columns. --json has all values.\n"
     "\n"
-    "Exit status: 0 well, 1 the list was refused, 2 wrong usage, 3 no running tls-off reached.\n";
+    "Exit status: 0 done, 1 the list was refused, 2 wrong usage, 3 no running tls-off reached.\n";
 
 static const char sessions_usage[] =
     "usage: tls-off sessions [--service NAME] [--client NAME] [--limit N] [--admin PATH] [--json]\n"
@@ -31,7 +31,7 @@ static const char sessions_usage[] =
     "\n"
     "Live sessions, asked of the relays; the unique id is that of the log and of the PROXY header.\n"
     "\n"
-    "Exit status: 0 well, 1 the list was refused, 2 wrong usage, 3 no running tls-off reached.\n";
+    "Exit status: 0 done, 1 the list was refused, 2 wrong usage, 3 no running tls-off reached.\n";
 
 struct lists {
     struct admin_args args;
@@ -61,9 +61,9 @@ static bool session_flag(void *ctx, const char *flag, const char *value, bool *r
     return strcmp(flag, "--sort") != 0 && list_flag(ctx, flag, value, ret_wrong);
 }
 
-/* Fills in what is asked for. NULL with *RET_EXIT: nothing more is to be done. */
-static json_t *ask(int argc, char **argv, const char *path, const char *usage, admin_flag_fn flag, struct lists *l,
-                   int *ret_exit) {
+/* Requests a list. NULL with *RET_EXIT: nothing more to do. */
+static json_t *request_list(int argc, char **argv, const char *path, const char *usage, admin_flag_fn flag, struct lists *l,
+                            int *ret_exit) {
     l->t = text_of(l->target, sizeof(l->target));
     text_add(&l->t, path);
     l->limited = false;
@@ -81,7 +81,7 @@ static double both(const json_t *o, const char *span) {
     return admin_number(json_object_get(o, "rate_in"), span) + admin_number(json_object_get(o, "rate_out"), span);
 }
 
-/* Full and resumed ones, as two cells in front of others; TO is returned. */
+/* Full and resumed handshakes, as two cells in front of others; returns TO. */
 static const char *handshakes(const json_t *c, char *to, size_t cap) {
     char full[HUMAN_MAX], resumed[HUMAN_MAX];
     (void)snprintf(to, cap, "%s\t%s\t", human_count(admin_number(c, "handshakes_full_total"), full),
@@ -113,7 +113,7 @@ static void print_clients(const json_t *list) {
 int cmd_clients(int argc, char **argv) {
     struct lists l;
     int status;
-    json_t *list = ask(argc, argv, "/clients.json", clients_usage, client_flag, &l, &status);
+    json_t *list = request_list(argc, argv, "/clients.json", clients_usage, client_flag, &l, &status);
     if (list && l.args.json)
         status = admin_print_json(list);
     else if (list)
@@ -146,7 +146,7 @@ static void print_sessions(const json_t *answer) {
 int cmd_sessions(int argc, char **argv) {
     struct lists l;
     int status;
-    json_t *answer = ask(argc, argv, "/sessions.json", sessions_usage, session_flag, &l, &status);
+    json_t *answer = request_list(argc, argv, "/sessions.json", sessions_usage, session_flag, &l, &status);
     if (answer && l.args.json)
         status = admin_print_json(json_object_get(answer, "sessions"));
     else if (answer)

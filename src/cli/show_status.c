@@ -15,7 +15,7 @@ static const char usage[] =
     "State of the running proxy: traffic, services and backends, processes, certificates that end soon.\n"
     "--json gives everything there is, as /status.json does (docs/admin.md).\n"
     "\n"
-    "Exit status: 0 well, 2 wrong usage, 3 no running tls-off reached.\n";
+    "Exit status: 0 done, 2 wrong usage, 3 no running tls-off reached.\n";
 
 static void put_head(const json_t *s) {
     char age[HUMAN_MAX];
@@ -110,7 +110,7 @@ static void put_services(const json_t *s, size_t width) {
     table_end(&t, stdout, width);
 }
 
-/* What last went wrong with each backend, and how long ago. */
+/* The last fault of each backend, and how long ago. */
 static void put_faults(const json_t *s) {
     char age[HUMAN_MAX];
     size_t i, j;
@@ -156,7 +156,7 @@ static size_t services_with(const json_t *list, size_t i) {
     return n;
 }
 
-/* The list comes with the earliest end first; a certificate is one row, however many services have it. */
+/* The list is sorted by expiry; a certificate is one row, however many services have it. */
 static void put_certificates(const json_t *s, size_t width) {
     struct table t;
     size_t i;

@@ -148,7 +148,7 @@ const char *human_bytes(double v, char to[static HUMAN_MAX]) {
 }
 
 const char *human_seconds(double v, char to[static HUMAN_MAX]) {
-    v = MAX(MIN(v, 8.64e9), 0.0); /* 99999 days: no answer of ours is longer */
+    v = MAX(MIN(v, 8.64e9), 0.0); /* 99999 days: no value is longer */
     if (v < 1)
         (void)snprintf(to, HUMAN_MAX, "%.*f ms", v < 0.00995 ? 2 : v < 0.0995 ? 1 : 0, v * 1000);
     else if (v < 60)

@@ -14,18 +14,18 @@
 
 struct table {
     size_t columns, rows, cap;
-    int elastic;    /* the column that gives way when the width is not enough */
+    int elastic;    /* the column that shrinks when the width is not enough */
     unsigned right; /* bits of columns that hold numbers */
     char (*cells)[TABLE_CELL];
 };
 
-/* HEAD: names parted by '|', one that begins with '>' is a number, with '~' the elastic one. */
+/* HEAD: names separated by '|'; one that begins with '>' is a number, with '~' the elastic one. */
 void table_begin(struct table *t, const char *head);
 
-/* The cells of one row, parted by '\t'; what is too many is left out. */
+/* The cells of one row, separated by '\t'; extra ones are dropped. */
 void table_row(struct table *t, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-/* Prints within WIDTH and empties the table. Rows without any (but the head) print nothing. */
+/* Prints within WIDTH and empties the table. A table without rows prints nothing. */
 void table_end(struct table *t, FILE *to, size_t width);
 
 /* Columns a text takes; bytes of what fits into N columns. */
@@ -33,8 +33,8 @@ size_t table_columns(const char *s);
 size_t table_clip(const char *s, size_t n);
 
 /*
- * Adds S in WIDTH columns. Of what does not fit the middle gives way to a '~': addresses and names differ at their ends, most
- * at the latter one.
+ * Adds S in WIDTH columns. When it does not fit, a '~' replaces the middle: addresses and names differ at their ends, mostly at
+ * the last one.
  */
 void table_shorten(struct text *to, const char *s, size_t width);
 

@@ -9,7 +9,7 @@
 static const char usage[] =
     "usage: tls-off ticket-secret new FILE\n"
     "\n"
-    "Writes 64 random bytes to FILE (mode 0600), for \"secret_file\" in [tickets]. A file that is there is left alone.\n"
+    "Writes 64 random bytes to FILE (mode 0600), for \"secret_file\" in [tickets]. An existing file is not changed.\n"
     "Machines with the same secret resume each other's sessions; copy it the way you copy private keys.\n"
     "\n"
     "Exit status: 0 made, 1 not made, 2 wrong usage.\n";

@@ -22,9 +22,9 @@ static const char usage[] =
     "usage: tls-off top [--admin PATH]\n"
     "\n"
     "The running proxy, live: totals with the last minute, clients by rate, services and backends, failed\n"
-    "handshakes by reason, processes. ? tells the keys. It goes on through reloads and restarts.\n"
+    "handshakes by reason, processes. ? shows the keys. It continues through reloads and restarts.\n"
     "\n"
-    "Exit status: 0 well, 1 ncurses is not to be had, 2 wrong usage or no terminal, 3 no running tls-off\n"
+    "Exit status: 0 done, 1 ncurses is not available, 2 wrong usage or no terminal, 3 no running tls-off\n"
     "reached.\n";
 
 static volatile sig_atomic_t asked_to_end;
@@ -34,7 +34,9 @@ static void on_end(int signal) {
     asked_to_end = 1;
 }
 
-/* Set before ncurses starts, which leaves alone what is not the default: the terminal is restored on the ordinary way out. */
+/*
+ * Set before ncurses starts, which keeps handlers that are not the default: the terminal is restored on the ordinary way out.
+ */
 static void take_signals(void) {
     struct sigaction act = {.sa_handler = on_end};
     sigemptyset(&act.sa_mask);
@@ -47,7 +49,7 @@ static void take_signals(void) {
 /* ---- keys ---- */
 
 /* While the filter is typed, keys are its letters. */
-static void type(struct top *t, int key) {
+static void edit_filter(struct top *t, int key) {
     size_t n = strlen(t->filter);
     if (key == '\n' || key == '\r' || key == KEY_ENTER) {
         t->typing = false;
@@ -79,17 +81,17 @@ static void back(struct top *t) {
 }
 
 /* Chooses another client where a list of them is shown, scrolls where another list is. */
-static void go(struct top *t, int rows) {
+static void move_selection(struct top *t, int rows) {
     if (t->view == TOP_OVERVIEW || t->view == TOP_CLIENTS || t->followed[0])
         top_select(t, rows);
     else
         t->scroll = rows < 0 && t->scroll < (unsigned)-rows ? 0 : t->scroll + (unsigned)rows;
 }
 
-/* True when other figures are wanted at once. */
+/* True when other data is needed at once. */
 static bool on_key(struct top *t, int key) {
     if (t->typing) {
-        type(t, key);
+        edit_filter(t, key);
         return false;
     }
     switch (key) {
@@ -112,17 +114,17 @@ static bool on_key(struct top *t, int key) {
         return !t->paused;
     case KEY_UP:
     case 'k':
-        go(t, -1);
+        move_selection(t, -1);
         return false;
     case KEY_DOWN:
     case 'j':
-        go(t, 1);
+        move_selection(t, 1);
         return false;
     case KEY_PPAGE:
-        go(t, -10);
+        move_selection(t, -10);
         return false;
     case KEY_NPAGE:
-        go(t, 10);
+        move_selection(t, 10);
         return false;
     case '\n':
     case '\r':
@@ -149,7 +151,7 @@ static bool on_key(struct top *t, int key) {
     }
 }
 
-/* All keys that wait. True when other figures are wanted at once. */
+/* All keys that wait. True when other data is needed at once. */
 static bool take_keys(struct top *t) {
     bool fetch = false;
     for (int key; (key = curses.wgetch(t->window)) != ERR;)
@@ -159,9 +161,9 @@ static bool take_keys(struct top *t) {
 
 /* ---- the terminal ---- */
 
-static bool begin(struct top *t) {
+static bool open_screen(struct top *t) {
     const char *no_color = getenv("NO_COLOR");
-    (void)setlocale(LC_ALL, ""); /* without it ASCII is what is shown */
+    (void)setlocale(LC_ALL, ""); /* without it only ASCII is shown */
     t->utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
     take_signals();
     t->window = curses.initscr();
@@ -187,12 +189,12 @@ static void wait_until(uint64_t next_ms) {
     uint64_t now_ms = clock_mono_ms();
     struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
     if (now_ms < next_ms)
-        (void)poll(&p, 1, (int)(next_ms - now_ms)); /* whatever it was, the loop looks */
+        (void)poll(&p, 1, (int)(next_ms - now_ms)); /* the loop checks what it was */
     if (p.revents & (POLLHUP | POLLERR | POLLNVAL))
         asked_to_end = 1; /* the terminal is gone */
 }
 
-static void loop(struct top *t) {
+static void run_screen(struct top *t) {
     uint64_t next_ms = clock_mono_ms() + TICK_MS;
     top_draw(t);
     while (!asked_to_end) {
@@ -202,7 +204,7 @@ static void loop(struct top *t) {
             fetch = fetch || !t->paused;
             next_ms = clock_mono_ms() + TICK_MS;
         }
-        if (fetch && !asked_to_end && !top_fetch(t)) /* a proxy that changes its generation is back in a moment */
+        if (fetch && !asked_to_end && !top_fetch(t)) /* a proxy that reloads is back soon */
             next_ms = clock_mono_ms() + FAILING_MS;
         top_draw(t);
     }
@@ -225,13 +227,13 @@ int cmd_top(int argc, char **argv) {
         top_free(&t);
         return status;
     }
-    if (curses_load(&why) < 0 || !begin(&t)) {
+    if (curses_load(&why) < 0 || !open_screen(&t)) {
         fprintf(stderr, "tls-off top: %s\n", why.len ? line : "the terminal is not usable");
         top_free(&t);
         return EXIT_INPUT;
     }
-    loop(&t);
-    (void)curses.endwin(); /* nothing more to be done about a terminal that is gone */
+    run_screen(&t);
+    (void)curses.endwin(); /* the terminal is gone: nothing to do */
     top_free(&t);
     return EXIT_OK;
 }

@@ -1,4 +1,4 @@
-/* `tls-off top`: the running proxy in a terminal, once a second, for as long as one likes. What its files share. */
+/* `tls-off top`: the running proxy in a terminal, once a second. What its files share. */
 #pragma once
 
 #include "cli/admin_client.h"
@@ -36,7 +36,7 @@ extern const char *const top_sorts[];
 /* ARGV[0] is "top". Returns the exit status. */
 int cmd_top(int argc, char **argv);
 
-/* top_data.c: asks for everything the present view needs. False when nobody answers; what was there stays. */
+/* top_data.c: requests everything the present view needs. False without an answer; the old data stays. */
 bool top_fetch(struct top *t);
 void top_free(struct top *t);
 

@@ -1,4 +1,4 @@
-/* What `top` shows, as the admin socket tells it. */
+/* The data of `top`, from the admin socket. */
 #include <string.h>
 #include <strings.h>
 
@@ -8,7 +8,7 @@
 #include "cli/http_client.h"
 #include "cli/top.h"
 
-#define PATIENCE_MS 1500 /* a key pressed meanwhile has to wait so long at the most */
+#define PATIENCE_MS 1500 /* a key pressed meanwhile waits at most this long */
 #define CLIENTS_MAX "300"
 
 const char *const top_sorts[] = {"rate", "bytes", "sessions", "failed", "client", NULL};
@@ -64,7 +64,7 @@ static bool fetch_clients(struct top *t, int *ret_err) {
     return replace(t, target, &t->clients, ret_err);
 }
 
-/* Keeps the one before; answers that come from the same moment replace each other. */
+/* Keeps the previous answer; answers of the same moment replace each other. */
 static bool fetch_status(struct top *t, int *ret_err) {
     json_t *new = get(t, "/status.json", ret_err);
     if (!new)

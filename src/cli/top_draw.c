@@ -1,6 +1,6 @@
 /*
- * The screen of `top`, drawn anew each time from what was fetched last. Everything is said in words and numbers; colour only
- * repeats what needs attention: red is wrong, yellow will be soon.
+ * The screen of `top`, redrawn each time from what was fetched last. Everything is shown in words and numbers; color only marks
+ * what needs attention: red is wrong, yellow will be soon.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -21,7 +21,7 @@ struct place {
     struct top *t;
     int row, rows, width;
     unsigned page;   /* rows that a list has in its view */
-    unsigned listed; /* rows of the list that scrolls, those seen and those not */
+    unsigned listed; /* rows of the list that scrolls, visible or not */
 };
 
 static void set_tone(struct top *t, enum tone tone) {
@@ -32,8 +32,8 @@ static void set_tone(struct top *t, enum tone tone) {
 }
 
 /* One piece of text at a column, cut at the window's edge. */
-static void put(struct place *p, int column, enum tone tone, const char *fmt, ...) PRINTF_LIKE(4, 5);
-static void put(struct place *p, int column, enum tone tone, const char *fmt, ...) {
+static void draw_text(struct place *p, int column, enum tone tone, const char *fmt, ...) PRINTF_LIKE(4, 5);
+static void draw_text(struct place *p, int column, enum tone tone, const char *fmt, ...) {
     char text[1024];
     va_list ap;
     va_start(ap, fmt);
@@ -62,33 +62,34 @@ static void draw_title(struct place *p) {
     struct tm tm;
     text_addf(&t, "tls-off %s  %s  up %s  generation %.0f", admin_text(s, "version"), admin_text(s, "hostname"),
               human_seconds(admin_number(s, "uptime_seconds"), age), admin_number(s, "generation"));
-    put(p, 0, STRONG, "%s", line);
-    put(p, (int)table_columns(line) + 2, is_bad_state(state) ? BAD : STRONG, "%s%s", state, p->t->paused ? "  PAUSED" : "");
+    draw_text(p, 0, STRONG, "%s", line);
+    draw_text(p, (int)table_columns(line) + 2, is_bad_state(state) ? BAD : STRONG, "%s%s", state,
+              p->t->paused ? "  PAUSED" : "");
     if (localtime_r(&now, &tm) && strftime(line, sizeof(line), "%H:%M:%S", &tm) > 0)
-        put(p, p->width - 8, PLAIN, "%s", line);
+        draw_text(p, p->width - 8, PLAIN, "%s", line);
     p->row++;
 }
 
-/* What is wrong, or will be soon: at most two lines, none when all is well. */
+/* What is wrong, or will be soon: at most two lines, none without a problem. */
 static void draw_attention(struct place *p) {
     const json_t *s = p->t->status, *c = json_array_get(json_object_get(s, "certificates"), 0), *d;
     size_t i;
     if (p->t->err < 0) {
-        put(p, 0, BAD, "no answer for %.0f s, trying: these are the last figures",
-            (double)(clock_mono_ms() - p->t->since_ms) / 1000);
+        draw_text(p, 0, BAD, "no answer for %.0f s, trying again: this is the last data",
+                  (double)(clock_mono_ms() - p->t->since_ms) / 1000);
         p->row++;
         return;
     }
     json_array_foreach(json_object_get(s, "degraded"), i, d) {
         if (i == 2)
             break;
-        put(p, 0, BAD, "%s", json_string_value(d));
+        draw_text(p, 0, BAD, "%s", json_string_value(d));
         p->row++;
     }
     if (c && admin_number(c, "days_left") < 14) {
         const char *name = json_string_value(json_array_get(json_object_get(c, "names"), 0));
-        put(p, 0, admin_number(c, "days_left") < 1 ? BAD : SOON, "certificate %s ends in %.0f days",
-            name ? name : admin_text(c, "file"), admin_number(c, "days_left"));
+        draw_text(p, 0, admin_number(c, "days_left") < 1 ? BAD : SOON, "certificate %s ends in %.0f days",
+                  name ? name : admin_text(c, "file"), admin_number(c, "days_left"));
         p->row++;
     }
 }
@@ -120,7 +121,7 @@ static void draw_spark(struct place *p, int column, const double *v, size_t n) {
         size_t height = v[i] <= 0 ? 0 : 1 + (size_t)(v[i] / max * 7.001);
         text_add(&t, (p->t->utf8 ? bars : signs)[MIN(height, 8u)]);
     }
-    put(p, p->width - (int)shown, PLAIN, "%s", line);
+    draw_text(p, p->width - (int)shown, PLAIN, "%s", line);
 }
 
 static size_t history_of(const json_t *s, const char *name, double v[static TOP_SECONDS]) {
@@ -138,9 +139,9 @@ static void draw_total(struct place *p, const char *label, const char *name, boo
     size_t n = history_of(p->t->status, name, v);
     const char *(*human)(double, char *) =
         bytes ? (const char *(*)(double, char *))human_bytes : (const char *(*)(double, char *))human_count;
-    put(p, 0, FAINT, "%s", label);
-    put(p, 9, tone, "%10s/s", human(admin_number(rates, "1s"), now));
-    put(p, 22, FAINT, "max %s", human(largest(v, n), peak));
+    draw_text(p, 0, FAINT, "%s", label);
+    draw_text(p, 9, tone, "%10s/s", human(admin_number(rates, "1s"), now));
+    draw_text(p, 22, FAINT, "max %s", human(largest(v, n), peak));
     draw_spark(p, 36, v, n);
     p->row++;
 }
@@ -162,12 +163,12 @@ static void draw_totals(struct place *p) {
     draw_total(p, "out", "bytes_out", true, STRONG);
     draw_total(p, "handsh.", "handshakes", false, STRONG);
     draw_total(p, "failed", "failed", false, failing ? BAD : STRONG);
-    put(p, 0, FAINT, "sessions");
-    put(p, 9, STRONG, "%10s", human_count(admin_number(totals, "sessions"), a));
-    put(p, 22, FAINT, "%s in all  failed %s of %s  p50 %s p99 %s", human_count(admin_number(totals, "sessions_total"), b),
-        human_count(failed_of(handshakes), a),
-        human_count(failed_of(handshakes) + admin_number(handshakes, "full") + admin_number(handshakes, "resumed"), c),
-        human_seconds(admin_number(times, "p50"), d), human_seconds(admin_number(times, "p99"), e));
+    draw_text(p, 0, FAINT, "sessions");
+    draw_text(p, 9, STRONG, "%10s", human_count(admin_number(totals, "sessions"), a));
+    draw_text(p, 22, FAINT, "%s in all  failed %s of %s  p50 %s p99 %s", human_count(admin_number(totals, "sessions_total"), b),
+              human_count(failed_of(handshakes), a),
+              human_count(failed_of(handshakes) + admin_number(handshakes, "full") + admin_number(handshakes, "resumed"), c),
+              human_seconds(admin_number(times, "p50"), d), human_seconds(admin_number(times, "p99"), e));
     p->row += 2;
 }
 
@@ -182,10 +183,10 @@ static void draw_cell(struct place *p, int width, enum tone tone, const char *na
     char text[TOP_TEXT];
     struct text t = text_of(text, sizeof(text));
     table_shorten(&t, name, (size_t)MAX(width - 1, 0));
-    put(p, 0, tone, "%s", text);
+    draw_text(p, 0, tone, "%s", text);
 }
 
-/* Whether the next row of a list that scrolls is seen. */
+/* Whether the next row of a list that scrolls is visible. */
 static bool takes_row(struct place *p, int last) {
     p->listed++;
     return p->listed > p->t->scroll && p->row < last;
@@ -199,11 +200,11 @@ static void draw_client(struct place *p, const json_t *c) {
     char a[HUMAN_MAX], b[HUMAN_MAX], d[HUMAN_MAX], e[HUMAN_MAX], f[HUMAN_MAX], g[HUMAN_MAX];
     double failed = admin_number(c, "failed_total");
     draw_cell(p, at, chosen ? CHOSEN : STRONG, admin_text(c, "client"));
-    put(p, at, PLAIN, "%8.0f%10s%9s%9s%9s%9s%7s", admin_number(c, "sessions"), human_bytes(top_rate(c, "1s"), a),
-        human_bytes(top_rate(c, "10s"), b), human_bytes(top_rate(c, "60s"), d), human_bytes(admin_number(c, "bytes_in"), e),
-        human_bytes(admin_number(c, "bytes_out"), f), "");
+    draw_text(p, at, PLAIN, "%8.0f%10s%9s%9s%9s%9s%7s", admin_number(c, "sessions"), human_bytes(top_rate(c, "1s"), a),
+              human_bytes(top_rate(c, "10s"), b), human_bytes(top_rate(c, "60s"), d),
+              human_bytes(admin_number(c, "bytes_in"), e), human_bytes(admin_number(c, "bytes_out"), f), "");
     if (failed > 0)
-        put(p, at + 54, SOON, "%7s", human_count(failed, g));
+        draw_text(p, at + 54, SOON, "%7s", human_count(failed, g));
     p->row++;
 }
 
@@ -211,7 +212,8 @@ static void draw_clients(struct place *p, int last) {
     int at = name_width(p, CLIENT_NUMBERS);
     size_t i, shown = 0, before = 0, room = (size_t)MAX(last - p->row - 1, 0);
     json_t *c;
-    put(p, 0, HEAD, "%-*s%8s%10s%9s%9s%9s%9s%7s", at, "CLIENTS", "sessions", "B/s 1 s", "10 s", "60 s", "in", "out", "failed");
+    draw_text(p, 0, HEAD, "%-*s%8s%10s%9s%9s%9s%9s%7s", at, "CLIENTS", "sessions", "B/s 1 s", "10 s", "60 s", "in", "out",
+              "failed");
     p->row++;
     json_array_foreach(p->t->clients, i, c) { /* so far down that the selected one is seen */
         if (!top_passes(p->t, admin_text(c, "client")))
@@ -229,7 +231,7 @@ static void draw_clients(struct place *p, int last) {
             draw_client(p, c);
     }
     if (shown == 0)
-        put(p, 0, FAINT, p->t->filter[0] ? "no client fits the filter" : "no client yet");
+        draw_text(p, 0, FAINT, p->t->filter[0] ? "no client fits the filter" : "no client yet");
     p->row = MAX(p->row, last);
 }
 
@@ -240,12 +242,12 @@ static void draw_traffic(struct place *p, const char *indent, const json_t *o, c
     char a[HUMAN_MAX], b[HUMAN_MAX], c[HUMAN_MAX], d[HUMAN_MAX], e[HUMAN_MAX], name[TOP_TEXT];
     (void)snprintf(name, sizeof(name), "%s%s", indent, admin_text(o, "name"));
     draw_cell(p, at, indent[0] ? PLAIN : STRONG, name);
-    put(p, at, bad ? BAD : PLAIN, "%11s", state);
-    put(p, at + 11, PLAIN, "%8s%8s%9s%9s", human_count(admin_number(o, "sessions"), a),
-        human_count(admin_number(json_object_get(o, "rate_sessions"), "1s"), b),
-        human_bytes(admin_number(json_object_get(o, "rate_in"), "1s"), c),
-        human_bytes(admin_number(json_object_get(o, "rate_out"), "1s"), d));
-    put(p, at + 45, failed > 0 ? SOON : PLAIN, "%8s", human_count(failed, e));
+    draw_text(p, at, bad ? BAD : PLAIN, "%11s", state);
+    draw_text(p, at + 11, PLAIN, "%8s%8s%9s%9s", human_count(admin_number(o, "sessions"), a),
+              human_count(admin_number(json_object_get(o, "rate_sessions"), "1s"), b),
+              human_bytes(admin_number(json_object_get(o, "rate_in"), "1s"), c),
+              human_bytes(admin_number(json_object_get(o, "rate_out"), "1s"), d));
+    draw_text(p, at + 45, failed > 0 ? SOON : PLAIN, "%8s", human_count(failed, e));
     p->row++;
 }
 
@@ -253,8 +255,8 @@ static void draw_services(struct place *p, int last) {
     int at = name_width(p, SERVICE_NUMBERS);
     size_t i, j;
     json_t *s, *b;
-    put(p, 0, HEAD, "%-*s%11s%8s%8s%9s%9s%8s", at, "SERVICES, BACKENDS", "state", "sess.", "new/s", "in B/s", "out B/s",
-        "failed");
+    draw_text(p, 0, HEAD, "%-*s%11s%8s%8s%9s%9s%8s", at, "SERVICES, BACKENDS", "state", "sess.", "new/s", "in B/s", "out B/s",
+              "failed");
     p->row++;
     json_array_foreach(json_object_get(p->t->status, "services"), i, s) {
         if (takes_row(p, last))
@@ -271,10 +273,10 @@ static void draw_services(struct place *p, int last) {
 static void draw_failures(struct place *p, int last) {
     const json_t *failed = json_object_get(json_object_get(json_object_get(p->t->status, "totals"), "handshakes"), "failed");
     json_t *left = json_copy((json_t *)(uintptr_t)failed), *n;
-    put(p, 0, HEAD, "%-*s", p->width - 1, "FAILED HANDSHAKES, BY REASON");
+    draw_text(p, 0, HEAD, "%-*s", p->width - 1, "FAILED HANDSHAKES, BY REASON");
     p->row++;
     if (json_object_size(left) == 0)
-        put(p, 0, FAINT, "none");
+        draw_text(p, 0, FAINT, "none");
     while (json_object_size(left) > 0) { /* the most frequent one each time */
         const char *reason, *most = NULL;
         double count = -1;
@@ -285,7 +287,7 @@ static void draw_failures(struct place *p, int last) {
             }
         }
         if (top_passes(p->t, most) && takes_row(p, last))
-            put(p, 0, PLAIN, "%12.0f  %s", count, most), p->row++;
+            draw_text(p, 0, PLAIN, "%12.0f  %s", count, most), p->row++;
         (void)json_object_del(left, most);
     }
     json_decref(left);
@@ -295,8 +297,8 @@ static void draw_failures(struct place *p, int last) {
 static void draw_processes(struct place *p, int last) {
     size_t i;
     json_t *o;
-    put(p, 0, HEAD, "%-15s%5s%9s  %-10s%10s%10s%9s%9s", "PROCESS", "gen.", "pid", "state", "cpu %", "memory", "objects",
-        "restarts");
+    draw_text(p, 0, HEAD, "%-15s%5s%9s  %-10s%10s%10s%9s%9s", "PROCESS", "gen.", "pid", "state", "cpu %", "memory", "objects",
+              "restarts");
     p->row++;
     json_array_foreach(json_object_get(p->t->status, "processes"), i, o) {
         char name[48], cpu[16] = "", memory[HUMAN_MAX], objects[HUMAN_MAX];
@@ -307,12 +309,12 @@ static void draw_processes(struct place *p, int last) {
             continue;
         if (top_cpu(p->t, o) >= 0)
             (void)snprintf(cpu, sizeof(cpu), "%.1f", top_cpu(p->t, o));
-        put(p, 0, STRONG, "%-15s", name);
-        put(p, 15, PLAIN, "%5.0f%9.0f", admin_number(o, "generation"), admin_number(o, "pid"));
-        put(p, 31, bad ? BAD : PLAIN, "%s", state);
-        put(p, 41, PLAIN, "%10s%10s%9s%9.0f", cpu, human_bytes(admin_number(o, "memory_bytes"), memory),
-            human_count(admin_number(o, "sessions") + admin_number(o, "handshakes"), objects),
-            admin_number(o, "restarts_total"));
+        draw_text(p, 0, STRONG, "%-15s", name);
+        draw_text(p, 15, PLAIN, "%5.0f%9.0f", admin_number(o, "generation"), admin_number(o, "pid"));
+        draw_text(p, 31, bad ? BAD : PLAIN, "%s", state);
+        draw_text(p, 41, PLAIN, "%10s%10s%9s%9.0f", cpu, human_bytes(admin_number(o, "memory_bytes"), memory),
+                  human_count(admin_number(o, "sessions") + admin_number(o, "handshakes"), objects),
+                  admin_number(o, "restarts_total"));
         p->row++;
     }
     p->row = MAX(p->row, last);
@@ -323,20 +325,20 @@ static void draw_processes(struct place *p, int last) {
 static void draw_sessions(struct place *p, int last) {
     size_t i;
     json_t *s;
-    put(p, 0, HEAD, "%-14s%-12s%-11s%9s%9s%10s%10s", "UNIQUE ID", "service", "state", "age", "idle", "in", "out");
+    draw_text(p, 0, HEAD, "%-14s%-12s%-11s%9s%9s%10s%10s", "UNIQUE ID", "service", "state", "age", "idle", "in", "out");
     p->row++;
     json_array_foreach(json_object_get(p->t->sessions, "sessions"), i, s) {
         char age[HUMAN_MAX], idle[HUMAN_MAX], in[HUMAN_MAX], out[HUMAN_MAX];
         if (p->row >= last)
             break;
-        put(p, 0, PLAIN, "%-14.12s%-12.11s%-11s%9s%9s%10s%10s", admin_text(s, "id"), admin_text(s, "service"),
-            admin_text(s, "state"), human_seconds(admin_number(s, "age_seconds"), age),
-            human_seconds(admin_number(s, "idle_seconds"), idle), human_bytes(admin_number(s, "bytes_in"), in),
-            human_bytes(admin_number(s, "bytes_out"), out));
+        draw_text(p, 0, PLAIN, "%-14.12s%-12.11s%-11s%9s%9s%10s%10s", admin_text(s, "id"), admin_text(s, "service"),
+                  admin_text(s, "state"), human_seconds(admin_number(s, "age_seconds"), age),
+                  human_seconds(admin_number(s, "idle_seconds"), idle), human_bytes(admin_number(s, "bytes_in"), in),
+                  human_bytes(admin_number(s, "bytes_out"), out));
         p->row++;
     }
     if (json_array_size(json_object_get(p->t->sessions, "sessions")) == 0)
-        put(p, 0, FAINT, "no session now");
+        draw_text(p, 0, FAINT, "no session now");
     p->row = MAX(p->row, last);
 }
 
@@ -347,20 +349,21 @@ static void draw_followed(struct place *p, int last) {
     size_t n = MIN(p->t->nhistory, (unsigned)TOP_SECONDS);
     for (size_t i = 0; i < n; i++)
         v[i] = p->t->history[(p->t->nhistory - n + i) % TOP_SECONDS];
-    put(p, 0, STRONG, "client %s", p->t->followed);
-    put(p, p->width - 14, FAINT, "Esc: all again");
+    draw_text(p, 0, STRONG, "client %s", p->t->followed);
+    draw_text(p, p->width - 14, FAINT, "Esc: all again");
     p->row++;
     if (!c)
-        put(p, 0, FAINT, "not tracked any more");
-    put(p, 0, PLAIN, "%10s/s", human_bytes(top_rate(c, "1s"), a));
-    put(p, 14, FAINT, "10 s %s/s  60 s %s/s", human_bytes(top_rate(c, "10s"), b), human_bytes(top_rate(c, "60s"), d));
+        draw_text(p, 0, FAINT, "not tracked any more");
+    draw_text(p, 0, PLAIN, "%10s/s", human_bytes(top_rate(c, "1s"), a));
+    draw_text(p, 14, FAINT, "10 s %s/s  60 s %s/s", human_bytes(top_rate(c, "10s"), b), human_bytes(top_rate(c, "60s"), d));
     p->row++;
     draw_spark(p, 12, v, n);
-    put(p, 0, FAINT, "both ways");
+    draw_text(p, 0, FAINT, "both ways");
     p->row++;
-    put(p, 0, PLAIN, "in %s  out %s  handshakes %.0f full, %.0f resumed, %.0f failed",
-        human_bytes(admin_number(c, "bytes_in"), a), human_bytes(admin_number(c, "bytes_out"), b),
-        admin_number(c, "handshakes_full_total"), admin_number(c, "handshakes_resumed_total"), admin_number(c, "failed_total"));
+    draw_text(p, 0, PLAIN, "in %s  out %s  handshakes %.0f full, %.0f resumed, %.0f failed",
+              human_bytes(admin_number(c, "bytes_in"), a), human_bytes(admin_number(c, "bytes_out"), b),
+              admin_number(c, "handshakes_full_total"), admin_number(c, "handshakes_resumed_total"),
+              admin_number(c, "failed_total"));
     p->row += 2;
     draw_sessions(p, last);
 }
@@ -380,13 +383,13 @@ static void draw_help(struct place *p) {
         "that became no session; of a backend: connects. p50 and p99 are those of",
         "handshakes. The bars are the last 60 seconds, the latest at the right.",
     };
-    put(p, 0, HEAD, "%-*s", p->width - 1, "KEYS");
+    draw_text(p, 0, HEAD, "%-*s", p->width - 1, "KEYS");
     p->row++;
     for (size_t i = 0; i < ARRAY_LEN(lines); i++, p->row++)
-        put(p, 0, PLAIN, "%s", lines[i]);
+        draw_text(p, 0, PLAIN, "%s", lines[i]);
 }
 
-/* Lines that services and backends want in the overview, with their head. */
+/* Lines that services and backends need in the overview, with their head. */
 static int service_lines(const struct top *t) {
     size_t i, n = 1;
     json_t *s;
@@ -431,10 +434,10 @@ static void draw_foot(struct place *p) {
     struct top *t = p->t;
     p->row = p->rows - 1;
     if (t->typing)
-        put(p, 0, STRONG, "filter: %s_", t->filter);
+        draw_text(p, 0, STRONG, "filter: %s_", t->filter);
     else
-        put(p, 0, FAINT, "order: %s%s%s   ? help  s order  / filter  p pause  Enter follow  q quit", top_sorts[t->sort],
-            t->filter[0] ? "  filter: " : "", t->filter);
+        draw_text(p, 0, FAINT, "order: %s%s%s   ? help  s order  / filter  p pause  Enter follow  q quit", top_sorts[t->sort],
+                  t->filter[0] ? "  filter: " : "", t->filter);
 }
 
 static void draw_all(struct place *p) {

@@ -1,4 +1,6 @@
-/* Taking connections: bounded a turn, paused while descriptors are short, refused where a client is over its limits. */
+/* Accepts connections: see accept.h. */
+#include "handshaker/accept.h"
+
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -8,15 +10,18 @@
 
 #include "base/err.h"
 #include "conf/route.h"
-#include "handshaker/hand.h"
+#include "handshaker/conn.h"
+#include "handshaker/conn_metrics.h"
+#include "handshaker/handshaker.h"
+#include "handshaker/pace.h"
 
 #define PAUSE_MS     100
 #define LOG_EVERY_MS 10000
 
-#define REST_ROUNDS 64 /* of HAND_ACCEPT_MAX: as many as a queue holds */
+#define REST_ROUNDS 64 /* of HANDSHAKER_ACCEPT_MAX: as many as a queue holds */
 
-/* None stays deaf: what cannot be watched now is tried again with the others after a pause. */
-static void watch_all(struct hand *h) {
+/* A socket that cannot be watched now is tried again with the others after a pause. */
+static void watch_all(struct handshaker *h) {
     for (size_t i = 0; i < h->nsockets; i++)
         if (h->sockets[i].fd >= 0 && loop_watch(&h->loop, h->sockets[i].fd, EPOLLIN, HANDSHAKER_LISTENER, (uint32_t)i, 0) < 0) {
             accept_pause(h);
@@ -24,7 +29,7 @@ static void watch_all(struct hand *h) {
         }
 }
 
-void accept_start(struct hand *h) {
+void accept_start(struct handshaker *h) {
     if (h->accepting || h->draining)
         return;
     h->waits_for_room = false;
@@ -33,7 +38,7 @@ void accept_start(struct hand *h) {
     watch_all(h);
 }
 
-static void unwatch_all(struct hand *h) {
+static void unwatch_all(struct handshaker *h) {
     if (!h->accepting)
         return;
     h->accepting = false;
@@ -42,7 +47,7 @@ static void unwatch_all(struct hand *h) {
             loop_unwatch(&h->loop, h->sockets[i].fd);
 }
 
-void accept_stop(struct hand *h) {
+void accept_stop(struct handshaker *h) {
     unwatch_all(h);
     wheel_cancel(&h->loop.wheel, &h->resume);
     for (size_t i = 0; i < h->nsockets; i++)
@@ -52,7 +57,7 @@ void accept_stop(struct hand *h) {
         }
 }
 
-void accept_pause(struct hand *h) {
+void accept_pause(struct handshaker *h) {
     if (h->loop.now_ms >= h->limits_logged_ms + LOG_EVERY_MS || h->limits_logged_ms == 0) {
         h->limits_logged_ms = h->loop.now_ms;
         log_msg(&h->child.log, LOG_LEVEL_WARNING,
@@ -68,15 +73,15 @@ static uint64_t wider(uint64_t a, uint64_t b) {
     return a && b ? MAX(a, b) : 0;
 }
 
-static struct hand_gate gate_of(const struct conf *c, uint16_t listener) {
-    struct hand_gate g = {.service = 0};
+static struct handshaker_gate gate_of(const struct conf *c, uint16_t listener) {
+    struct handshaker_gate g = {.service = 0};
     bool first = true;
     for (uint16_t i = 0; i < c->nservices; i++) {
         const struct conf_service *s = &c->services[i];
         if (!route_is_at(s, listener))
             continue;
         if (first)
-            g = (struct hand_gate){s->max_sessions_per_client, s->max_handshakes_per_client_per_second, i};
+            g = (struct handshaker_gate){s->max_sessions_per_client, s->max_handshakes_per_client_per_second, i};
         first = false;
         g.sessions_per_client = wider(g.sessions_per_client, s->max_sessions_per_client);
         g.rate_per_client = wider(g.rate_per_client, s->max_handshakes_per_client_per_second);
@@ -84,14 +89,14 @@ static struct hand_gate gate_of(const struct conf *c, uint16_t listener) {
     return g;
 }
 
-void accept_gates(struct hand *h) {
+void accept_gates(struct handshaker *h) {
     h->gates = calloc(h->conf->nlisteners, sizeof(*h->gates));
     MUST(h->gates);
     for (uint16_t i = 0; i < h->conf->nlisteners; i++)
         h->gates[i] = gate_of(h->conf, i);
 }
 
-int accept_peer(const struct hand *h, const struct conn *c) {
+int accept_peer(const struct handshaker *h, const struct conn *c) {
     const struct conf_service *s = h->services[c->service].conf;
     for (size_t i = 0; i < s->nproxy_trust; i++)
         if (cidr_has(&s->proxy_trust[i], &c->peer))
@@ -100,32 +105,31 @@ int accept_peer(const struct hand *h, const struct conn *c) {
 }
 
 /*
- * Sessions first: what they refuse takes nothing from the rate. Each handshaker has counted before it looks, so of two that let
- * in the last one at the same moment at least one sees both.
+ * Sessions first: what they refuse takes nothing from the rate. Each handshaker counts before it compares, so of two that
+ * accept the last one at the same time at least one sees both.
  */
-static int client_within(struct hand *h, struct conn *c, uint64_t sessions, uint64_t rate) {
+static int client_within(struct handshaker *h, struct conn *c, uint64_t sessions, uint64_t rate) {
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (sessions && scoreboard_client_over(&h->child.scoreboard, &c->client, sessions))
         return ERR_CLIENT_SESSIONS;
     return rate && !scoreboard_handshake(&h->row, &c->client, rate, h->loop.now_ms) ? ERR_CLIENT_RATE : 0;
 }
 
-int accept_client(struct hand *h, struct conn *c) {
-    const struct hand_gate *g = &h->gates[c->listener];
+int accept_client(struct handshaker *h, struct conn *c) {
+    const struct handshaker_gate *g = &h->gates[c->listener];
     scoreboard_client(&h->row, &c->client, 1);
     c->client_counted = true;
     conn_metrics_client(h, c);
     return client_within(h, c, g->sessions_per_client, g->rate_per_client);
 }
 
-void accept_charge(struct hand *h, const struct conn *c) {
+void accept_charge(struct handshaker *h, const struct conn *c) {
     uint64_t rate = h->services[c->service].conf->max_handshakes_per_client_per_second;
     if (rate)
-        (void)!scoreboard_handshake(&h->row, &c->client, rate,
-                                    h->loop.now_ms); /* of an empty bucket nothing more is to be had */
+        (void)!scoreboard_handshake(&h->row, &c->client, rate, h->loop.now_ms); /* the bucket may be empty already */
 }
 
-int accept_service(struct hand *h, struct conn *c) {
+int accept_service(struct handshaker *h, struct conn *c) {
     const struct conf_service *s = h->services[c->service].conf;
     uint64_t rate = s->max_handshakes_per_client_per_second;
     scoreboard_service(&h->row, c->service, 1);
@@ -138,8 +142,8 @@ int accept_service(struct hand *h, struct conn *c) {
     return client_within(h, c, s->max_sessions_per_client, rate != h->gates[c->listener].rate_per_client ? rate : 0);
 }
 
-/* As many as there are, though the last try finds none: what is accepted together is handed over together. */
-static void take_some(struct hand *h, int listening, uint16_t listener) {
+/* Accepts until none is left, at the price of one more call: what is accepted together is handed over together. */
+static void accept_some(struct handshaker *h, int listening, uint16_t listener) {
     for (unsigned i = 0; i < HANDSHAKER_ACCEPT_MAX && h->accepting; i++) {
         if (!budget_admits(h)) {
             accept_pause(h);
@@ -160,23 +164,23 @@ static void take_some(struct hand *h, int listening, uint16_t listener) {
         } else if (errno == EAGAIN) {
             return;
         }
-        /* everything else belongs to one connection that died in the queue (accept(2), "Error handling") */
+        /* every other error belongs to one connection that died in the queue (accept(2), "Error handling") */
     }
 }
 
 void accept_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     (void)gen;
     (void)events;
-    struct hand *h = ctx;
-    take_some(h, h->sockets[key].fd, h->sockets[key].listener);
+    struct handshaker *h = ctx;
+    accept_some(h, h->sockets[key].fd, h->sockets[key].listener);
 }
 
-void accept_for_other(struct hand *h, int fd, uint16_t listener) {
-    take_some(h, fd, listener);
+void accept_for_other(struct handshaker *h, int fd, uint16_t listener) {
+    accept_some(h, fd, listener);
     close(fd);
 }
 
-void accept_rest(struct hand *h) {
+void accept_backlog(struct handshaker *h) {
     for (uint32_t i = 0; i < h->nsockets; i++)
         for (unsigned n = 0; n < REST_ROUNDS && h->accepting && h->sockets[i].fd >= 0; n++) {
             uint32_t before = h->conns.used;

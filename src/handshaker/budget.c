@@ -6,14 +6,16 @@
 
 #include "base/err.h"
 #include "base/rand.h"
-#include "handshaker/hand.h"
+#include "handshaker/accept.h"
+#include "handshaker/conn.h"
+#include "handshaker/handshaker.h"
 
 #define HEADER_SHARES 4                  /* a connection is charged before its PROXY header */
 #define HEADER_MS     100                /* for a PROXY header, which is sent first of all, */
 #define HANDSHAKE_MS  1000               /* and for everything else: then a connection may be made to give way to a new one */
 #define LOG_EVERY_MS  10000              /* between two lines of the log */
-#define TRIM_MS       200                /* memory is given back so long after it was left */
-#define TRIM_BYTES    (4u * 1024 * 1024) /* if it is at least so much */
+#define TRIM_MS       200                /* memory is given back this long after it was freed */
+#define TRIM_BYTES    (4u * 1024 * 1024) /* if it is at least this much */
 
 struct holder {
     struct holder *next; /* in its chain */
@@ -30,33 +32,33 @@ void budget_init(struct budget *b, uint64_t max, uint64_t descriptors) {
 
 /* ---- the order of holders ---- */
 
-static void put(struct budget *b, size_t place, struct holder *o) {
+static void heap_put(struct budget *b, size_t place, struct holder *o) {
     b->heap[place] = o;
     o->place = place;
 }
 
-static void rise(struct budget *b, struct holder *o) {
+static void heap_rise(struct budget *b, struct holder *o) {
     size_t at = o->place;
     for (size_t up; at > 0 && b->heap[up = (at - 1) / 2]->charged < o->charged; at = up)
-        put(b, at, b->heap[up]);
-    put(b, at, o);
+        heap_put(b, at, b->heap[up]);
+    heap_put(b, at, o);
 }
 
-static void sink(struct budget *b, struct holder *o) {
+static void heap_sink(struct budget *b, struct holder *o) {
     size_t at = o->place;
     for (size_t down; (down = 2 * at + 1) < b->nheap; at = down) {
         if (down + 1 < b->nheap && b->heap[down + 1]->charged > b->heap[down]->charged)
             down++;
         if (b->heap[down]->charged <= o->charged)
             break;
-        put(b, at, b->heap[down]);
+        heap_put(b, at, b->heap[down]);
     }
-    put(b, at, o);
+    heap_put(b, at, o);
 }
 
-static void settle(struct budget *b, struct holder *o) {
-    rise(b, o);
-    sink(b, o);
+static void heap_settle(struct budget *b, struct holder *o) {
+    heap_rise(b, o);
+    heap_sink(b, o);
 }
 
 /* ---- holders ---- */
@@ -82,7 +84,7 @@ static struct holder *holder_new(struct budget *b, const uint8_t key[static 16])
     list_init(&o->conns);
     o->next = *chain;
     *chain = o;
-    put(b, b->nheap++, o);
+    heap_put(b, b->nheap++, o);
     return o;
 }
 
@@ -92,8 +94,8 @@ static void holder_free(struct budget *b, struct holder *o) {
         at = &(*at)->next;
     *at = o->next;
     if (last != o) {
-        put(b, o->place, last);
-        settle(b, last);
+        heap_put(b, o->place, last);
+        heap_settle(b, last);
     }
     free(o);
 }
@@ -113,8 +115,8 @@ static struct holder *holder_of(struct budget *b, const struct addr *client) {
 /* ---- charges ---- */
 
 uint64_t budget_bytes_of(const struct conn *c) {
-    return sizeof(*c) + c->in.cap + c->out.cap + (c->asked ? sizeof(*c->asked) : 0) + (c->result ? sizeof(*c->result) : 0) +
-           (c->handshake ? HANDSHAKE_BYTES : 0);
+    return sizeof(*c) + c->in.cap + c->out.cap + (c->hello_info ? sizeof(*c->hello_info) : 0) +
+           (c->result ? sizeof(*c->result) : 0) + (c->handshake ? HANDSHAKE_BYTES : 0);
 }
 
 static void charge(struct budget *b, struct conn *c, uint64_t to) {
@@ -122,7 +124,7 @@ static void charge(struct budget *b, struct conn *c, uint64_t to) {
     c->holder->charged += to - c->charged;
     c->charged = to;
     b->peak = MAX(b->peak, b->used);
-    settle(b, c->holder);
+    heap_settle(b, c->holder);
 }
 
 static uint64_t least_of(const struct budget *b, bool before_header) {
@@ -133,7 +135,7 @@ static bool trims(const struct budget *b) {
     return b->peak - b->used >= TRIM_BYTES && b->used < b->peak / 4;
 }
 
-void budget_leave(struct hand *h, struct conn *c) {
+void budget_leave(struct handshaker *h, struct conn *c) {
     struct budget *b = &h->budget;
     struct holder *o = c->holder;
     if (!o)
@@ -149,7 +151,7 @@ void budget_leave(struct hand *h, struct conn *c) {
         wheel_arm(&h->loop.wheel, &h->trim_timer, h->loop.now_ms + TRIM_MS);
 }
 
-int budget_enter(struct hand *h, struct conn *c) {
+int budget_enter(struct handshaker *h, struct conn *c) {
     struct holder *o = holder_of(&h->budget, &c->client);
     if (!o)
         return ERR_NOMEM;
@@ -161,30 +163,31 @@ int budget_enter(struct hand *h, struct conn *c) {
     return 0;
 }
 
-/* ---- giving way ---- */
+/* ---- eviction ---- */
 
-static void tell(struct hand *h, const struct conn *c) {
+static void log_giving_way(struct handshaker *h, const struct conn *c) {
     char client[ADDR_TEXT_MAX];
-    if (h->budget_told_ms && h->loop.now_ms < h->budget_told_ms + LOG_EVERY_MS)
+    if (h->budget_logged_ms && h->loop.now_ms < h->budget_logged_ms + LOG_EVERY_MS)
         return;
-    h->budget_told_ms = h->loop.now_ms;
-    log_msg(&h->child.log, LOG_LEVEL_WARNING,
-            "memory or descriptors for handshakes are used up: unfinished ones of whoever holds most give way, now of %s",
-            addr_ip_text(&c->client, client));
+    h->budget_logged_ms = h->loop.now_ms;
+    log_msg(
+        &h->child.log, LOG_LEVEL_WARNING,
+        "memory or descriptors for handshakes are used up: unfinished ones of the client that holds most are closed, now of %s",
+        addr_ip_text(&c->client, client));
 }
 
 static struct conn *next_to_go(const struct budget *b) {
     return b->nheap ? CONTAINER_OF(b->heap[0]->conns.next, struct conn, held) : NULL;
 }
 
-static void give_way(struct hand *h, struct conn *c) {
-    tell(h, c);
+static void give_way(struct handshaker *h, struct conn *c) {
+    log_giving_way(h, c);
     stats_process_add(&h->child.stats, STATS_GAVE_WAY, 1);
     stats_process_set(&h->child.stats, STATS_GAVE_WAY_MS, h->loop.now_ms);
     conn_give_way(h, c);
 }
 
-void budget_charge(struct hand *h, struct conn *c) {
+void budget_charge(struct handshaker *h, struct conn *c) {
     struct budget *b = &h->budget;
     if (!c->holder)
         return;
@@ -193,7 +196,7 @@ void budget_charge(struct hand *h, struct conn *c) {
         give_way(h, next_to_go(b));
 }
 
-bool budget_admits(struct hand *h) {
+bool budget_admits(struct handshaker *h) {
     struct budget *b = &h->budget;
     if (b->used + b->least <= b->max)
         return true;
@@ -205,11 +208,11 @@ bool budget_admits(struct hand *h) {
     return true;
 }
 
-/* What a burst has taken lies in the heap between what is in use, and stays there until the allocator is told. */
-void budget_trim(struct hand *h) {
+/* What a burst has freed lies in the heap between blocks in use, and stays there until malloc_trim(). */
+void budget_trim(struct handshaker *h) {
     struct budget *b = &h->budget;
     if (!trims(b))
         return;
-    (void)malloc_trim(0); /* nothing to be given back is fine */
+    (void)malloc_trim(0); /* it is fine when nothing can be given back */
     b->peak = b->used;
 }

@@ -2,9 +2,9 @@
  * What connections that are no session yet may hold of this process, shared out between clients.
  *
  * Memory and descriptors are one currency: each connection is charged the bytes it holds, but at least its share of the
- * descriptors (bytes of the budget / descriptors), and four times as much before its PROXY header, so that those who may send
+ * descriptors (bytes of the budget / descriptors), and four times as much before its PROXY header, so that those that may send
  * one never hold more than a quarter. When the budget is used up, the oldest connection of the client that holds most gives
- * way. A client is here whoever can have one network: an IPv4 address or an IPv6 /48.
+ * way. A client here is one network: an IPv4 address or an IPv6 /48.
  *
  * Giving way needs no memory: a client's place in the order was made when its first connection came.
  */
@@ -20,7 +20,7 @@
 
 #define BUDGET_CHAINS 4096
 
-struct hand;
+struct handshaker;
 struct conn;
 struct holder;
 
@@ -31,30 +31,30 @@ struct budget {
     uint64_t peak;  /* of USED since memory was last given back */
     struct hash_key key;
     struct holder *chains[BUDGET_CHAINS];
-    struct holder **heap; /* whoever holds most is first */
+    struct holder **heap; /* the holder of most is first */
     size_t nheap, cap;
 };
 
 /* MAX bytes, DESCRIPTORS for connections (at least 1). */
 void budget_init(struct budget *b, uint64_t max, uint64_t descriptors);
 
-/* C, which is new or of another client than before, counts for c->client from now on. ERR_NOMEM: for nobody. */
-MUST_CHECK int budget_enter(struct hand *h, struct conn *c);
+/* C, which is new or of another client than before, counts for c->client from now on. ERR_NOMEM: for none. */
+MUST_CHECK int budget_enter(struct handshaker *h, struct conn *c);
 
-/* C has grown or shrunk: then it or others may have to go, so it may be dead afterwards. */
-void budget_charge(struct hand *h, struct conn *c);
+/* C has grown or shrunk. Closes connections while the budget is exceeded; C may be dead afterwards. */
+void budget_charge(struct handshaker *h, struct conn *c);
 
-/* C is gone. */
-void budget_leave(struct hand *h, struct conn *c);
+/* C has ended. */
+void budget_leave(struct handshaker *h, struct conn *c);
 
 /*
- * Whether one more connection may be accepted. Where there is no room, the connection that is next to give way does so if it
- * had its time; else accepting is to wait, since it may soon be done, and nobody is lost who waits in the kernel's queue.
+ * Whether one more connection may be accepted. Without room, evicts the next connection if that had its time; else accepting
+ * waits, since that one may soon be done, and connections in the kernel's queue are not lost.
  */
-bool budget_admits(struct hand *h);
+bool budget_admits(struct handshaker *h);
 
 /* Bytes that C itself holds. */
 uint64_t budget_bytes_of(const struct conn *c);
 
 /* h->trim_timer has fired. */
-void budget_trim(struct hand *h);
+void budget_trim(struct handshaker *h);

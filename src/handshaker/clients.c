@@ -1,8 +1,11 @@
-/* Client authentication, from the credential store to libssl: at the start, and anew with every set of credentials. */
+/* Client authentication: rules are made at the start and again with every set of credentials. */
+#include "handshaker/clients.h"
+
 #include <stdlib.h>
 
 #include "base/err.h"
-#include "handshaker/hand.h"
+#include "handshaker/handshaker.h"
+#include "tls/client_auth.h"
 
 /* All spans of one kind; NULL when out of memory. */
 static struct span *list_of(const struct creds *store, uint32_t service, uint32_t n,
@@ -49,7 +52,7 @@ static void free_all(struct client_auth **fresh, size_t n) {
     free(fresh);
 }
 
-bool clients_take(struct hand *h, const struct creds *store, struct text *why) {
+bool clients_take(struct handshaker *h, const struct creds *store, struct text *why) {
     struct client_auth **fresh = calloc(h->conf->nservices, sizeof(struct client_auth *));
     MUST(fresh);
     for (size_t i = 0; i < h->conf->nservices; i++) {

@@ -1,6 +1,8 @@
 /*
  * The life of one connection until it is a session: states, deadlines, bytes in and out, and the end with its reason.
  */
+#include "handshaker/conn.h"
+
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -14,12 +16,18 @@
 #include "base/err.h"
 #include "base/rand.h"
 #include "base/secret.h"
-#include "handshaker/hand.h"
+#include "handshaker/accept.h"
+#include "handshaker/conn_metrics.h"
+#include "handshaker/handoff_queue.h"
+#include "handshaker/handshaker.h"
+#include "handshaker/pace.h"
+#include "handshaker/preread.h"
+#include "handshaker/signing.h"
 
 #define CONN_EVENTS   (EPOLLIN | EPOLLRDHUP | EPOLLET)
 #define CLOSING_READS 16   /* of a refused client's further bytes, an event */
 #define CLOSING_MS    1000 /* for the client to close first, so that our last bytes are not lost to a reset */
-#define LATE_MS       1000 /* for the answer to bytes of the client's that we were late to read */
+#define LATE_MS       1000 /* to answer bytes that we were late to read */
 
 /* All states side by side. The handshake's deadline holds until the relay has the session; CLOSING has its own. */
 static const struct {
@@ -29,11 +37,11 @@ static const struct {
 } states[CONN_STATES] = {
 #define TO(s) (1u << CONN_##s)
     [CONN_HEADER] = {"PROXY header", true, TO(HELLO) | TO(CLOSING) | TO(DEAD)},
-    [CONN_HELLO] = {"ClientHello", true, TO(HANDSHAKE) | TO(SIGNER) | TO(DELIVER) | TO(CLOSING) | TO(DEAD)},
+    [CONN_HELLO] = {"ClientHello", true, TO(HANDSHAKE) | TO(SIGNER) | TO(QUEUED) | TO(CLOSING) | TO(DEAD)},
     [CONN_HANDSHAKE] = {NULL, true, TO(SIGNER) | TO(FLUSH) | TO(CLOSING) | TO(DEAD)},
     [CONN_SIGNER] = {"the signer", false, TO(HANDSHAKE) | TO(CLOSING) | TO(DEAD)},
-    [CONN_FLUSH] = {"the client to read", false, TO(DELIVER) | TO(DEAD)},
-    [CONN_DELIVER] = {"a relay", false, TO(CLOSING) | TO(DEAD)},
+    [CONN_FLUSH] = {"the client to read", false, TO(QUEUED) | TO(DEAD)},
+    [CONN_QUEUED] = {"a relay", false, TO(CLOSING) | TO(DEAD)},
     [CONN_CLOSING] = {"", false, TO(DEAD)},
     [CONN_DEAD] = {"", false, 0},
 #undef TO
@@ -42,13 +50,13 @@ static const struct {
 static const char http_answer[] = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
                                   "This port speaks TLS. Use https:// instead of http://.\n";
 
-void conn_goto(struct hand *h, struct conn *c, enum conn_state state) {
+void conn_goto(struct handshaker *h, struct conn *c, enum conn_state state) {
     MUST(states[c->state].next & 1u << state);
     c->state = (uint8_t)state;
     if (state == CONN_CLOSING)
         wheel_arm(&h->loop.wheel, &c->timer, h->loop.now_ms + CLOSING_MS);
-    if (state == CONN_DELIVER)
-        deliver_queue(h, c);
+    if (state == CONN_QUEUED)
+        handoff_queue_add(h, c);
 }
 
 /* Borrows R. */
@@ -65,7 +73,7 @@ static void client_conn_info(const struct handshake_result *r, struct conn_info_
     ret->cert = r->client_cert;
 }
 
-void conn_fill_info(const struct hand *h, const struct conn *c, struct conn_info *ret) {
+void conn_fill_info(const struct handshaker *h, const struct conn *c, struct conn_info *ret) {
     (void)h;
     memset(ret, 0, sizeof(*ret));
     memcpy(ret->unique_id, c->unique_id, sizeof(ret->unique_id));
@@ -77,9 +85,9 @@ void conn_fill_info(const struct hand *h, const struct conn *c, struct conn_info
     ret->start_wall_us = c->accepted_wall_us;
     ret->start_mono_us = c->accepted_us;
     ret->handshake_us = c->handshake_us;
-    if (c->asked) {
-        ret->sni = span_str(c->asked->sni);
-        ret->ja4 = span_str(c->asked->ja4);
+    if (c->hello_info) {
+        ret->sni = span_str(c->hello_info->sni);
+        ret->ja4 = span_str(c->hello_info->ja4);
     }
     if (c->result) {
         ret->tls_version = c->result->version;
@@ -102,8 +110,8 @@ static const char *waiting_for(const struct conn *c) {
     return text ? text : handshake_waiting_for(c->handshake);
 }
 
-/* One event a failed connection: reason, and the detail that only this place knows. */
-static void report_failure(struct hand *h, struct conn *c) {
+/* One event per failed connection: the reason, and the detail known only here. */
+static void report_failure(struct handshaker *h, struct conn *c) {
     char detail[640] = "";
     struct text t = text_of(detail, sizeof(detail));
     if (c->stage)
@@ -124,14 +132,14 @@ static void report_failure(struct hand *h, struct conn *c) {
     (void)event_put(&h->child.log.ring, &e); /* the ring counts what it drops */
 }
 
-void conn_count(struct hand *h, const struct conn *c, int change) {
+void conn_count(struct handshaker *h, const struct conn *c, int change) {
     if (c->client_counted)
         scoreboard_client(&h->row, &c->client, change);
     if (c->service_counted)
         scoreboard_service(&h->row, c->service, change);
 }
 
-void conn_end(struct hand *h, struct conn *c) {
+void conn_end(struct handshaker *h, struct conn *c) {
     if (c->state == CONN_DEAD)
         return;
     conn_count(h, c, -1);
@@ -144,27 +152,27 @@ void conn_end(struct hand *h, struct conn *c) {
         record_layer_wipe(&c->result->record_layer);
         free(c->result);
     }
-    free(c->asked);
+    free(c->hello_info);
     buf_fini(&c->in);
     buf_fini(&c->out);
     close(c->fd);
     c->handshake = NULL;
     c->result = NULL;
-    c->asked = NULL;
+    c->hello_info = NULL;
     conn_goto(h, c, CONN_DEAD);
     list_push(&h->dead, &c->link);
 }
 
-/* Most clients take all at once: their sockets are asked for room only after they had none. False when it cannot be asked. */
-static bool watch_room(struct hand *h, struct conn *c) {
+/* Most clients take all at once: EPOLLOUT is watched only after a short write. False when that fails. */
+static bool watch_room(struct handshaker *h, struct conn *c) {
     if (c->wants_out)
         return true;
     c->wants_out = true;
     return loop_rewatch(&h->loop, c->fd, CONN_EVENTS | EPOLLOUT, HANDSHAKER_CONN, c->item.slot, LOOP_GEN(c->item.gen)) == 0;
 }
 
-/* Sends what can be sent. False when the client is gone. */
-static bool flush_out(struct hand *h, struct conn *c) {
+/* Sends what the socket takes. False when the client is gone. */
+static bool flush_out(struct handshaker *h, struct conn *c) {
     while (buf_len(&c->out)) {
         struct span s = buf_span(&c->out);
         ssize_t n = send(c->fd, s.p, s.len, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -192,8 +200,8 @@ static void put_answer(struct conn *c, int reason) {
     (void)!buf_append(&c->out, record, sizeof(record));
 }
 
-/* The end of a connection that got its answer: gone at once when the client is, otherwise when it has closed or time is up. */
-static void closing_step(struct hand *h, struct conn *c) {
+/* Ends a connection that got its answer: when the client has closed, or when the time is up. */
+static void closing_step(struct handshaker *h, struct conn *c) {
     if (!flush_out(h, c)) {
         conn_end(h, c);
         return;
@@ -203,10 +211,10 @@ static void closing_step(struct hand *h, struct conn *c) {
     if (c->fin_seen)
         conn_end(h, c);
     else
-        (void)shutdown(c->fd, SHUT_WR); /* a client that is gone shows at the next read */
+        (void)shutdown(c->fd, SHUT_WR); /* a client that is gone is noticed at the next read */
 }
 
-void conn_fail(struct hand *h, struct conn *c, int reason) {
+void conn_fail(struct handshaker *h, struct conn *c, int reason) {
     if (c->reason)
         return;
     c->reason = reason;
@@ -215,10 +223,10 @@ void conn_fail(struct hand *h, struct conn *c, int reason) {
     conn_metrics_failed(h, c);
     if (reason <= ERR_CLIENT_NOT_ALLOWED && reason >= ERR_CLIENT_CERT_UNKNOWN_CA)
         accept_charge(h, c);
-    handshake_free(c->handshake); /* nothing large is kept for a client that may take its time to go */
+    handshake_free(c->handshake); /* nothing large is kept for a client that may be slow to close */
     c->handshake = NULL;
     bool over_limit = reason == ERR_CLIENT_RATE || reason == ERR_CLIENT_SESSIONS || reason == ERR_PROXY_UNTRUSTED;
-    if (over_limit || reason == ERR_HANDSHAKE_RESET || c->state == CONN_DELIVER || c->state == CONN_FLUSH) {
+    if (over_limit || reason == ERR_HANDSHAKE_RESET || c->state == CONN_QUEUED || c->state == CONN_FLUSH) {
         conn_end(h, c);
         return;
     }
@@ -226,7 +234,7 @@ void conn_fail(struct hand *h, struct conn *c, int reason) {
     closing_step(h, c);
 }
 
-void conn_give_way(struct hand *h, struct conn *c) {
+void conn_give_way(struct handshaker *h, struct conn *c) {
     if (!c->reason) {
         c->reason = ERR_GAVE_WAY;
         c->stage = waiting_for(c);
@@ -236,15 +244,15 @@ void conn_give_way(struct hand *h, struct conn *c) {
     conn_end(h, c);
 }
 
-static bool read_some(struct hand *h, struct conn *c);
+static bool read_some(struct handshaker *h, struct conn *c);
 
-/* Whether a connection whose time is over has been waiting for us, and goes on. */
-static bool was_waiting_for_us(struct hand *h, struct conn *c) {
+/* Whether a connection whose time is over was waiting for us: then it continues. */
+static bool was_waiting_for_us(struct handshaker *h, struct conn *c) {
     bool came = states[c->state].reads && read_some(h, c);
     if (c->state == CONN_FLUSH && flush_out(h, c) && buf_len(&c->out) == 0)
-        conn_goto(h, c, CONN_DELIVER);
-    if (c->state == CONN_DELIVER)
-        deliver_last_try(h, c);
+        conn_goto(h, c, CONN_QUEUED);
+    if (c->state == CONN_QUEUED)
+        handoff_queue_last_try(h, c);
     if (c->state == CONN_DEAD || c->state == CONN_CLOSING)
         return true;
     if (!came || c->late)
@@ -254,7 +262,7 @@ static bool was_waiting_for_us(struct hand *h, struct conn *c) {
     return true;
 }
 
-void conn_timeout(struct hand *h, struct conn *c) {
+void conn_timeout(struct handshaker *h, struct conn *c) {
     if (c->state == CONN_CLOSING) {
         conn_end(h, c);
         return;
@@ -264,13 +272,13 @@ void conn_timeout(struct hand *h, struct conn *c) {
         return;
     }
     c->stage = waiting_for(c);
-    int reason = c->state == CONN_DELIVER ? ERR_NO_RELAY : c->state == CONN_SIGNER ? ERR_SIGNER_TIMEOUT : ERR_HANDSHAKE_TIMEOUT;
+    int reason = c->state == CONN_QUEUED ? ERR_NO_RELAY : c->state == CONN_SIGNER ? ERR_SIGNER_TIMEOUT : ERR_HANDSHAKE_TIMEOUT;
     conn_fail(h, c, reason);
     budget_charge(h, c);
 }
 
-/* libssl is done: takes the session out of it and sends its last bytes on their way. */
-static void finish(struct hand *h, struct conn *c) {
+/* libssl is done: exports the session and sends its last bytes. */
+static void finish_handshake(struct handshaker *h, struct conn *c) {
     c->handshake_us = (uint32_t)(clock_mono_us() - c->accepted_us);
     c->result = calloc(1, sizeof(*c->result));
     int err = c->result ? handshake_finish(c->handshake, c->result) : ERR_NOMEM;
@@ -285,10 +293,10 @@ static void finish(struct hand *h, struct conn *c) {
     }
     conn_goto(h, c, CONN_FLUSH);
     if (buf_len(&c->out) == 0)
-        conn_goto(h, c, CONN_DELIVER);
+        conn_goto(h, c, CONN_QUEUED);
 }
 
-static void handshake_on(struct hand *h, struct conn *c) {
+static void handshake_on(struct handshaker *h, struct conn *c) {
     struct span left = buf_span(&c->in);
     size_t before = left.len;
     enum step step = handshake_step(c->handshake, &left);
@@ -306,30 +314,30 @@ static void handshake_on(struct hand *h, struct conn *c) {
     c->under_way = true;
     buf_consume(&c->in, before - left.len);
     if (step == STEP_DONE)
-        finish(h, c);
+        finish_handshake(h, c);
     else if (!flush_out(h, c))
         conn_fail(h, c, ERR_HANDSHAKE_RESET);
 }
 
-/* Goes on with the bytes at hand as far as they lead. */
-static void progress(struct hand *h, struct conn *c) {
-    if (c->state == CONN_HEADER && !greet_header(h, c))
+/* Processes the bytes that wait, as far as they go. */
+static void advance_conn(struct handshaker *h, struct conn *c) {
+    if (c->state == CONN_HEADER && !preread_header(h, c))
         return;
-    if (c->state == CONN_HELLO && (buf_len(&c->in) == 0 || !greet_hello(h, c)))
+    if (c->state == CONN_HELLO && (buf_len(&c->in) == 0 || !preread_hello(h, c)))
         return;
     if (c->state == CONN_HANDSHAKE)
         handshake_on(h, c);
 }
 
 /* The client has ended its side before there was a session. */
-static void ended_early(struct hand *h, struct conn *c, int reason) {
+static void ended_early(struct handshaker *h, struct conn *c, int reason) {
     c->fin_seen = true;
     c->stage = waiting_for(c);
     conn_fail(h, c, reason);
 }
 
-/* A refused client: only its end is of interest. What it goes on sending is dropped, up to a bound. */
-static void drain(struct hand *h, struct conn *c) {
+/* A refused client: only its end is of interest. What it still sends is dropped, up to a bound. */
+static void drain(struct handshaker *h, struct conn *c) {
     for (int i = 0; i < CLOSING_READS; i++) {
         ssize_t n = recv(c->fd, h->read_scratch, sizeof(h->read_scratch), MSG_DONTWAIT);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -342,8 +350,8 @@ static void drain(struct hand *h, struct conn *c) {
     }
 }
 
-/* True when bytes of the client's came. */
-static bool read_some(struct hand *h, struct conn *c) {
+/* True when bytes from the client were read. */
+static bool read_some(struct handshaker *h, struct conn *c) {
     bool came = false;
     while (states[c->state].reads) {
         size_t room = MIN((size_t)HANDSHAKER_READ_MAX, HANDSHAKER_IN_MAX - buf_len(&c->in));
@@ -361,24 +369,24 @@ static bool read_some(struct hand *h, struct conn *c) {
             conn_fail(h, c, buf_len(&c->in) + (size_t)n > HANDSHAKER_IN_MAX ? ERR_LIMIT : ERR_NOMEM);
             break;
         }
-        progress(h, c);
+        advance_conn(h, c);
         if ((size_t)n < room && !c->end_reported) /* a short read has emptied the socket */
             break;
     }
     return came;
 }
 
-void conn_resume(struct hand *h, struct conn *c) {
-    if (!greet_again(h, c))
+void conn_resume(struct handshaker *h, struct conn *c) {
+    if (!preread_again(h, c))
         return;
-    progress(h, c);
+    advance_conn(h, c);
     if (c->state != CONN_DEAD)
-        (void)read_some(h, c); /* what came meanwhile has raised its event already */
+        (void)read_some(h, c); /* bytes that arrived meanwhile have raised their event already */
     budget_charge(h, c);
 }
 
 void conn_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
-    struct hand *h = ctx;
+    struct handshaker *h = ctx;
     struct conn *c = slab_get(&h->conns, key, gen);
     if (!c || c->state == CONN_DEAD)
         return;
@@ -388,7 +396,7 @@ void conn_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
         } else if (!flush_out(h, c)) {
             conn_fail(h, c, ERR_HANDSHAKE_RESET);
         } else if (c->state == CONN_FLUSH && buf_len(&c->out) == 0) {
-            conn_goto(h, c, CONN_DELIVER);
+            conn_goto(h, c, CONN_QUEUED);
         }
     }
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
@@ -397,7 +405,7 @@ void conn_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
         if (c->state == CONN_CLOSING)
             drain(h, c);
         else
-            (void)read_some(h, c); /* what came has been dealt with */
+            (void)read_some(h, c); /* all input is processed */
     }
     budget_charge(h, c);
     pace(h);
@@ -412,14 +420,14 @@ static void local_address(int fd, struct addr *ret) {
         addr_from_sockaddr(&ss, ret);
 }
 
-void conn_start(struct hand *h, int fd, uint16_t listener, const struct addr *peer) {
+void conn_start(struct handshaker *h, int fd, uint16_t listener, const struct addr *peer) {
     struct conn *c = slab_alloc(&h->conns);
     if (!c) {
         close(fd);
         accept_pause(h);
         return;
     }
-    c->unique_id[0] = rand_u64(); /* from stock: no system call each */
+    c->unique_id[0] = rand_u64(); /* from a pool: no system call each */
     c->unique_id[1] = rand_u64();
     list_init(&c->link);
     list_init(&c->held);
@@ -445,6 +453,6 @@ void conn_start(struct hand *h, int fd, uint16_t listener, const struct addr *pe
     if (err < 0)
         conn_fail(h, c, err);
     else
-        (void)read_some(h, c); /* what came has been dealt with */
+        (void)read_some(h, c); /* all input is processed */
     budget_charge(h, c);
 }

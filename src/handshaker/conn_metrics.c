@@ -6,24 +6,25 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "base/trace.h"
-#include "handshaker/hand.h"
+#include "handshaker/conn.h"
+#include "handshaker/handshaker.h"
 #include "tls/suite.h"
 
 #define PUBLISH_MS 1000
 
-static struct stats_page *page_of(struct hand *h) {
+static struct stats_page *page_of(struct handshaker *h) {
     return &h->child.stats;
 }
 
-static struct span service_of(const struct hand *h, const struct conn *c) {
+static struct span service_of(const struct handshaker *h, const struct conn *c) {
     return span_str(h->services[c->service].conf->name);
 }
 
-static struct stats_block *block(struct hand *h, enum stats_kind kind, struct span service, struct span name) {
+static struct stats_block *block_of_kind(struct handshaker *h, enum stats_kind kind, struct span service, struct span name) {
     return stats_block(page_of(h), kind, service, name);
 }
 
-/* ---- who watches ---- */
+/* ---- tracing ---- */
 
 struct traced {
     char id[TRACE_ID_MAX], client[ADDR_TEXT_MAX];
@@ -37,7 +38,7 @@ static struct traced traced(const struct conn *c) {
     return t;
 }
 
-void conn_metrics_accepted(struct hand *h, const struct conn *c) {
+void conn_metrics_accepted(struct handshaker *h, const struct conn *c) {
     if (STATS_OFF)
         return;
     stats_process_add(page_of(h), STATS_ACCEPTED, 1);
@@ -47,17 +48,17 @@ void conn_metrics_accepted(struct hand *h, const struct conn *c) {
     }
 }
 
-void conn_metrics_hello(struct hand *h, const struct conn *c) {
+void conn_metrics_hello(struct handshaker *h, const struct conn *c) {
     if (STATS_OFF)
         return;
     (void)h;
     if (TRACE_ON(hello)) {
         struct traced t = traced(c);
-        TRACE(hello, &t.id[0], &t.client[0], conn_asked_name(c), t.us);
+        TRACE(hello, &t.id[0], &t.client[0], conn_sni(c), t.us);
     }
 }
 
-void conn_metrics_handed_over(struct hand *h, const struct conn *c, uint16_t relay) {
+void conn_metrics_handed_over(struct handshaker *h, const struct conn *c, uint16_t relay) {
     if (STATS_OFF)
         return;
     stats_process_add(page_of(h), STATS_HANDED_OVER, 1);
@@ -69,53 +70,53 @@ void conn_metrics_handed_over(struct hand *h, const struct conn *c, uint16_t rel
 
 /* ---- clients ---- */
 
-static struct sketch_ref track(struct sketch *k, struct span client) {
+static struct sketch_ref track_in_sketch(struct sketch *k, struct span client) {
     struct sketch_ref ref = sketch_find(k, client);
     sketch_live(k, ref, 1);
     sketch_add(k, ref, SKETCH_HANDSHAKES, 1);
     return ref;
 }
 
-void conn_metrics_client(struct hand *h, struct conn *c) {
+void conn_metrics_client(struct handshaker *h, struct conn *c) {
     if (STATS_OFF)
         return;
     uint8_t key[16];
     addr_client_key(&c->client, key);
-    c->tracked = track(&page_of(h)->clients, span_of(key, sizeof(key)));
+    c->tracked = track_in_sketch(&page_of(h)->clients, span_of(key, sizeof(key)));
 }
 
 /*
- * Only a handshake that is done has proved the name, by the client's signature or by its ticket. Before that anybody could show
- * somebody else's certificate: what fails there, a refusal by the rules too, is the address' alone.
+ * Only a finished handshake has proved the name, by the client's signature or by its ticket. Before that anyone could show
+ * another client's certificate: failures there, refusals by the rules too, count for the address alone.
  */
-static void track_name(struct hand *h, struct conn *c) {
+static void track_name(struct handshaker *h, struct conn *c) {
     struct sketch *k = &page_of(h)->names;
     const struct client_id *id = c->result->client;
     uint8_t key[SKETCH_KEY_MAX];
     if (id && id->name_len)
-        c->asked->named = track(k, sketch_name_key(k, span_of(id->name, id->name_len), key));
+        c->hello_info->named = track_in_sketch(k, sketch_name_key(k, span_of(id->name, id->name_len), key));
 }
 
-/* Not when a place went to somebody else meanwhile: what was lost is in the error of who comes next. */
-static void add_to_client(struct hand *h, const struct conn *c, enum sketch_value v) {
+/* Not when the entry went to another client meanwhile: what was lost is in the error of the next one. */
+static void add_to_client(struct handshaker *h, const struct conn *c, enum sketch_value v) {
     struct sketch *clients = &page_of(h)->clients, *names = &page_of(h)->names;
     if (sketch_holds(clients, c->tracked))
         sketch_add(clients, c->tracked, v, 1);
-    if (c->asked && sketch_holds(names, c->asked->named))
-        sketch_add(names, c->asked->named, v, 1);
+    if (c->hello_info && sketch_holds(names, c->hello_info->named))
+        sketch_add(names, c->hello_info->named, v, 1);
 }
 
 /* ---- connections ---- */
 
-void conn_metrics_service(struct hand *h, struct conn *c) {
+void conn_metrics_service(struct handshaker *h, struct conn *c) {
     if (STATS_OFF)
         return;
-    struct stats_block *b = block(h, STATS_SERVICE, service_of(h, c), span_of("", 0));
+    struct stats_block *b = block_of_kind(h, STATS_SERVICE, service_of(h, c), span_of("", 0));
     c->counted_at = stats_handle(page_of(h), b);
     stats_change(b, STATS_HANDSHAKES_NOW, 1);
 }
 
-void conn_metrics_leave(struct hand *h, struct conn *c) {
+void conn_metrics_leave(struct handshaker *h, struct conn *c) {
     if (STATS_OFF)
         return;
     if (c->counted_at)
@@ -123,14 +124,15 @@ void conn_metrics_leave(struct hand *h, struct conn *c) {
     sketch_live(&page_of(h)->clients, c->tracked, -1);
     c->counted_at = 0;
     c->tracked = (struct sketch_ref){0};
-    if (!c->asked)
+    if (!c->hello_info)
         return;
-    sketch_live(&page_of(h)->names, c->asked->named, -1);
-    c->asked->named = (struct sketch_ref){0};
+    sketch_live(&page_of(h)->names, c->hello_info->named, -1);
+    c->hello_info->named = (struct sketch_ref){0};
 }
 
-static enum matched_name matched_name(const struct hand *h, const struct conn *c, uint32_t ret_entries[static CREDS_SLOTS]) {
-    const char *sni = conn_asked_name(c);
+static enum matched_name matched_name(const struct handshaker *h, const struct conn *c,
+                                      uint32_t ret_entries[static CREDS_SLOTS]) {
+    const char *sni = conn_sni(c);
     const struct creds *store = h->certs ? certs_store(h->certs) : NULL;
     enum creds_match match = store ? creds_choose(store, c->service, sni, ret_entries) : CREDS_NO_MATCH;
     if (match == CREDS_EXACT || match == CREDS_WILDCARD)
@@ -139,7 +141,7 @@ static enum matched_name matched_name(const struct hand *h, const struct conn *c
 }
 
 /* The file of the certificate that libssl chose: of the kinds there are for this name it is the one with this key. */
-static struct span cert_file(const struct hand *h, const struct conn *c, const uint32_t entries[static CREDS_SLOTS]) {
+static struct span cert_file(const struct handshaker *h, const struct conn *c, const uint32_t entries[static CREDS_SLOTS]) {
     static const enum creds_slot slots[] = {
         [CERT_KEY_RSA] = CREDS_SLOT_RSA, [CERT_KEY_EC] = CREDS_SLOT_EC, [CERT_KEY_ED25519] = CREDS_SLOT_ED25519};
     uint8_t key = c->result->our_cert.key;
@@ -150,7 +152,7 @@ static struct span cert_file(const struct hand *h, const struct conn *c, const u
     return span_of(file.p + over, file.len - over);
 }
 
-void conn_metrics_served(const struct hand *h, const struct conn *c, struct conn_info *ret) {
+void conn_metrics_served(const struct handshaker *h, const struct conn *c, struct conn_info *ret) {
     if (STATS_OFF)
         return;
     uint32_t entries[CREDS_SLOTS] = {CREDS_NONE, CREDS_NONE, CREDS_NONE};
@@ -158,12 +160,12 @@ void conn_metrics_served(const struct hand *h, const struct conn *c, struct conn
     ret->cert_file = cert_file(h, c, entries);
 }
 
-static struct stats_block *name_block(struct hand *h, struct conn *c, enum matched_name as) {
+static struct stats_block *name_block(struct handshaker *h, struct conn *c, enum matched_name as) {
     char name[MATCHED_NAME_MAX];
-    return block(h, STATS_NAME, service_of(h, c), conn_info_served_name(as, span_str(conn_asked_name(c)), name));
+    return block_of_kind(h, STATS_NAME, service_of(h, c), conn_info_served_name(as, span_str(conn_sni(c)), name));
 }
 
-static struct stats_block *suite_block(struct hand *h, const struct conn *c) {
+static struct stats_block *suite_block(struct handshaker *h, const struct conn *c) {
     char name[96];
     struct text t = text_of(name, sizeof(name));
     const struct suite *suite = c->result ? suite_by_id(c->result->suite) : NULL;
@@ -173,13 +175,13 @@ static struct stats_block *suite_block(struct hand *h, const struct conn *c) {
     } else {
         text_add(&t, "passthrough");
     }
-    return block(h, STATS_SUITE, span_of("", 0), span_of(name, t.len));
+    return block_of_kind(h, STATS_SUITE, span_of("", 0), span_of(name, t.len));
 }
 
-void conn_metrics_done(struct hand *h, struct conn *c) {
+void conn_metrics_done(struct handshaker *h, struct conn *c) {
     if (STATS_OFF)
         return;
-    struct stats_block *service = block(h, STATS_SERVICE, service_of(h, c), span_of("", 0)), *suite = suite_block(h, c);
+    struct stats_block *service = block_of_kind(h, STATS_SERVICE, service_of(h, c), span_of("", 0)), *suite = suite_block(h, c);
     if (!c->result) {
         stats_add(service, STATS_PASSED_THROUGH, 1);
         stats_add(suite, STATS_PASSED_THROUGH, 1);
@@ -192,7 +194,7 @@ void conn_metrics_done(struct hand *h, struct conn *c) {
     conn_metrics_served(h, c, &served);
     stats_add(name_block(h, c, (enum matched_name)served.matched_name), v, 1);
     if (served.cert_file.len)
-        stats_add(block(h, STATS_CERT, service_of(h, c), served.cert_file), v, 1);
+        stats_add(block_of_kind(h, STATS_CERT, service_of(h, c), served.cert_file), v, 1);
     stats_observe(service, STATS_HANDSHAKE_US, c->handshake_us);
     stats_observe(suite, STATS_HANDSHAKE_US, c->handshake_us);
     track_name(h, c);
@@ -204,14 +206,14 @@ void conn_metrics_done(struct hand *h, struct conn *c) {
     }
 }
 
-void conn_metrics_failed(struct hand *h, struct conn *c) {
+void conn_metrics_failed(struct handshaker *h, struct conn *c) {
     if (STATS_OFF)
         return;
     struct span service = service_of(h, c);
-    stats_add(block(h, STATS_SERVICE, service, span_of("", 0)), STATS_HANDSHAKES_FAILED, 1);
-    stats_add(block(h, STATS_REASON, service, span_str(err_name(c->reason))), STATS_COUNT, 1);
+    stats_add(block_of_kind(h, STATS_SERVICE, service, span_of("", 0)), STATS_HANDSHAKES_FAILED, 1);
+    stats_add(block_of_kind(h, STATS_REASON, service, span_str(err_name(c->reason))), STATS_COUNT, 1);
     uint32_t entries[CREDS_SLOTS];
-    if (c->asked)
+    if (c->hello_info)
         stats_add(name_block(h, c, matched_name(h, c, entries)), STATS_HANDSHAKES_FAILED, 1);
     add_to_client(h, c, SKETCH_FAILED);
     if (TRACE_ON(failed)) {
@@ -222,13 +224,13 @@ void conn_metrics_failed(struct hand *h, struct conn *c) {
 
 /* ---- the process ---- */
 
-void conn_metrics_publish(struct hand *h) {
+void conn_metrics_publish(struct handshaker *h) {
     struct stats_page *p = page_of(h);
     uint32_t slot = 0;
     uint64_t libssl = 0, queue = 0, bytes = 0;
     for (struct conn *c; (c = slab_next(&h->conns, &slot));) {
         libssl += c->handshake != NULL;
-        queue += c->state == CONN_DELIVER;
+        queue += c->state == CONN_QUEUED;
         bytes += budget_bytes_of(c);
     }
     stats_process_set(p, STATS_OBJECTS, h->conns.used);
@@ -240,8 +242,8 @@ void conn_metrics_publish(struct hand *h) {
     h->published = true;
 }
 
-/* One that does nothing is not woken to say so: the turn in which the timer fired does not arm it again by itself. */
-void conn_metrics_turn(struct hand *h) {
+/* An idle process is not woken to publish: the turn in which the timer fired does not arm it again on its own. */
+void conn_metrics_turn(struct handshaker *h) {
     if (STATS_OFF)
         return;
     if (!h->published && !wtimer_armed(&h->stats_timer))

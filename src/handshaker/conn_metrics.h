@@ -6,35 +6,35 @@
 
 #include "wire/stats.h"
 
-struct hand;
+struct handshaker;
 struct conn;
 
-/* It begins: accepted, or its ClientHello has been read. Only for who traces. */
-void conn_metrics_accepted(struct hand *h, const struct conn *c);
-void conn_metrics_hello(struct hand *h, const struct conn *c);
+/* It was accepted; its ClientHello has been read. For trace points only. */
+void conn_metrics_accepted(struct handshaker *h, const struct conn *c);
+void conn_metrics_hello(struct handshaker *h, const struct conn *c);
 
-/* A relay has it. */
-void conn_metrics_handed_over(struct hand *h, const struct conn *c, uint16_t relay);
+/* It was handed to a relay. */
+void conn_metrics_handed_over(struct handshaker *h, const struct conn *c, uint16_t relay);
 
 /* Its client is known. */
-void conn_metrics_client(struct hand *h, struct conn *c);
+void conn_metrics_client(struct handshaker *h, struct conn *c);
 
 /* Its service is known. */
-void conn_metrics_service(struct hand *h, struct conn *c);
+void conn_metrics_service(struct handshaker *h, struct conn *c);
 
-/* As what the client of a finished handshake was served: name and certificate. */
+/* What the client of a finished handshake was served: matched name and certificate. */
 struct conn_info;
-void conn_metrics_served(const struct hand *h, const struct conn *c, struct conn_info *ret);
+void conn_metrics_served(const struct handshaker *h, const struct conn *c, struct conn_info *ret);
 
 /* The handshake (in passthrough mode: the ClientHello) has led to a session. A verified name counts from here. */
-void conn_metrics_done(struct hand *h, struct conn *c);
+void conn_metrics_done(struct handshaker *h, struct conn *c);
 
-/* It came to nothing: c->reason. */
-void conn_metrics_failed(struct hand *h, struct conn *c);
+/* It failed: c->reason. */
+void conn_metrics_failed(struct handshaker *h, struct conn *c);
 
-/* It is a handshake no more. */
-void conn_metrics_leave(struct hand *h, struct conn *c);
+/* It is no longer a handshake. */
+void conn_metrics_leave(struct handshaker *h, struct conn *c);
 
 /* About once a second while something happens: h->stats_timer fired, and the end of a turn. */
-void conn_metrics_publish(struct hand *h);
-void conn_metrics_turn(struct hand *h);
+void conn_metrics_publish(struct handshaker *h);
+void conn_metrics_turn(struct handshaker *h);

@@ -1,13 +1,15 @@
 /*
- * Hand-over of finished connections to relays: queued a relay, sent in batches when pace.c says so, never waiting.
+ * Hands finished connections to relays: one queue per relay, sent in batches when pace.c says so, never blocking.
  *
  * The relay of the same number shares our CPU and is preferred; another one only when loads differ clearly, because waking a
  * process on another CPU costs more than a small difference in load.
  *
- * A relay that hangs is told by what it leaves unread of ours, for its own figures then stand still: it gets no more until it
- * reads again, and what waits for a link that stays full goes to others. What lies in its link is its own: it has it when it
- * goes on, and it is lost when the relay is killed, as all its sessions are.
+ * A relay that hangs is recognized by what it leaves unread of ours, since its own scoreboard row then stays as it is: it gets
+ * no more until it reads again, and what is queued for a link that stays full goes to others. What is in its link belongs to
+ * it: it reads it when it continues, and it is lost when the relay is killed, as all its sessions are.
  */
+#include "handshaker/handoff_queue.h"
+
 #include <errno.h>
 #include <linux/sockios.h>
 #include <stdlib.h>
@@ -18,15 +20,17 @@
 
 #include "base/err.h"
 #include "base/secret.h"
-#include "handshaker/hand.h"
+#include "handshaker/conn.h"
+#include "handshaker/conn_metrics.h"
+#include "handshaker/handshaker.h"
 #include "wire/handoff.h"
 
 #define BATCH_MAX 16
 #define RETRY_MS  20
 #define NEAR_MIN  8 /* sessions that our own relay may have more than the emptiest, and a quarter on top */
 
-#define PORTION      2    /* sessions that a relay takes without falling behind its others */
-#define STANDS_MS    100  /* a relay that owes us a read for so long, or whose link is full for so long, is passed over */
+#define FEW          2    /* sessions that a relay takes without delaying its others */
+#define STALLED_MS   100  /* a relay that has read nothing, or whose link is full, for this long is passed over */
 #define MESSAGE_SIZE 1280 /* what the kernel counts for a usual message */
 
 /* Packed messages hold keys for a moment: locked and wiped. */
@@ -39,8 +43,8 @@ static uint32_t unread_of(const struct handshaker_link *l) {
     return ioctl(l->fd, SIOCOUTQ, &unread) == 0 && unread > 0 ? (uint32_t)unread : 0;
 }
 
-/* A relay that had read all when last looked at is not asked again before something was sent. */
-static void look(const struct hand *h, struct handshaker_link *l) {
+/* A relay that had read all at the last check is not checked again before something is sent. */
+static void update_unread(const struct handshaker *h, struct handshaker_link *l) {
     uint32_t before = l->unread;
     if (before == 0)
         return;
@@ -50,54 +54,54 @@ static void look(const struct hand *h, struct handshaker_link *l) {
         l->read_ms = h->loop.now_ms;
 }
 
-static bool stands(const struct hand *h, const struct handshaker_link *l) {
-    return (l->unread && l->read_ms + STANDS_MS <= h->loop.now_ms) ||
-           (l->blocked_ms && l->blocked_ms + STANDS_MS <= h->loop.now_ms);
+static bool is_stalled(const struct handshaker *h, const struct handshaker_link *l) {
+    return (l->unread && l->read_ms + STALLED_MS <= h->loop.now_ms) ||
+           (l->blocked_ms && l->blocked_ms + STALLED_MS <= h->loop.now_ms);
 }
 
-/* What a relay has, and what it has been sent besides. */
-static uint32_t load_of(const struct hand *h, uint16_t relay) {
+/* Sessions that a relay has, plus those sent to it and not yet read. */
+static uint32_t load_of(const struct handshaker *h, uint16_t relay) {
     return scoreboard_relay_sessions(&h->child.scoreboard, relay) + (h->links[relay].unread + MESSAGE_SIZE - 1) / MESSAGE_SIZE;
 }
 
-/* In the worst case any relay at all; first those that take sessions now. */
+/* Relays that take sessions now, else any that has room. */
 enum choice { CHOOSE_READY, CHOOSE_ROOM };
 
-static bool may_choose(const struct hand *h, uint16_t relay, enum choice how) {
+static bool is_candidate(const struct handshaker *h, uint16_t relay, enum choice how) {
     const struct handshaker_link *l = &h->links[relay];
-    return l->fd >= 0 && load_of(h, relay) < h->relay_room && (how == CHOOSE_ROOM || (!l->blocked && !stands(h, l)));
+    return l->fd >= 0 && load_of(h, relay) < h->relay_room && (how == CHOOSE_ROOM || (!l->blocked && !is_stalled(h, l)));
 }
 
 /* UINT16_MAX: none. */
-static uint16_t choose(const struct hand *h, enum choice how) {
+static uint16_t choose(const struct handshaker *h, enum choice how) {
     uint16_t own = h->child.setup.index, best = UINT16_MAX;
     uint32_t best_load = UINT32_MAX;
     for (uint16_t i = 0; i < h->child.setup.workers; i++)
-        if (may_choose(h, i, how) && load_of(h, i) < best_load) {
+        if (is_candidate(h, i, how) && load_of(h, i) < best_load) {
             best = i;
             best_load = load_of(h, i);
         }
-    if (best == UINT16_MAX || !may_choose(h, own, how))
+    if (best == UINT16_MAX || !is_candidate(h, own, how))
         return best;
     return load_of(h, own) <= best_load + best_load / 4 + NEAR_MIN ? own : best;
 }
 
-static uint16_t choose_relay(struct hand *h) {
+static uint16_t choose_relay(struct handshaker *h) {
     for (uint16_t i = 0; i < h->child.setup.workers; i++)
         if (h->links[i].looked_ms != h->loop.now_ms)
-            look(h, &h->links[i]);
+            update_unread(h, &h->links[i]);
     uint16_t relay = choose(h, CHOOSE_READY);
     if (relay == UINT16_MAX)
         relay = choose(h, CHOOSE_ROOM);
     return relay == UINT16_MAX ? h->child.setup.index : relay;
 }
 
-void deliver_queue(struct hand *h, struct conn *c) {
+void handoff_queue_add(struct handshaker *h, struct conn *c) {
     c->relay = choose_relay(h);
     list_push(&h->links[c->relay].queue, &c->link);
 }
 
-static void half_out(const struct traffic_keys *from, struct handoff_keys *to) {
+static void keys_out(const struct traffic_keys *from, struct handoff_keys *to) {
     to->seq = from->seq;
     to->explicit_nonce = from->explicit_nonce;
     memcpy(to->secret, from->secret, sizeof(to->secret));
@@ -106,14 +110,14 @@ static void half_out(const struct traffic_keys *from, struct handoff_keys *to) {
 }
 
 /* False when W has no room for it. */
-static bool pack(const struct hand *h, const struct conn *c, struct wr *w, struct ipc_out *ret) {
+static bool pack_session(const struct handshaker *h, const struct conn *c, struct wr *w, struct ipc_out *ret) {
     struct handoff m;
     memset(&m, 0, sizeof(m));
     conn_fill_info(h, c, &m.conn_info);
     enum handoff_type type = c->result ? HANDOFF_SESSION : HANDOFF_PASSTHROUGH;
     if (c->result) {
-        half_out(&c->result->record_layer.in, &m.in);
-        half_out(&c->result->record_layer.out, &m.out);
+        keys_out(&c->result->record_layer.in, &m.in);
+        keys_out(&c->result->record_layer.out, &m.out);
         m.out_max = c->result->record_layer.out_max;
     }
     m.read_ahead = buf_span(&c->in);
@@ -125,7 +129,7 @@ static bool pack(const struct hand *h, const struct conn *c, struct wr *w, struc
     return wr_end(w);
 }
 
-static void link_lost(struct hand *h, uint16_t relay) {
+static void link_lost(struct handshaker *h, uint16_t relay) {
     struct handshaker_link *l = &h->links[relay];
     if (l->fd >= 0) {
         loop_unwatch(&h->loop, l->fd);
@@ -137,42 +141,42 @@ static void link_lost(struct hand *h, uint16_t relay) {
     l->unread = 0;
 }
 
-/* Those that wait for a relay that is gone or stands go to another one; without any they wait for it until their deadline. */
-static void move_queue(struct hand *h, uint16_t from) {
+/* Sessions queued for a relay that is gone or stalled go to another one; without one they wait until their deadline. */
+static void move_queue(struct handshaker *h, uint16_t from) {
     struct list waiting;
     list_init(&waiting);
     for (struct list *n; (n = list_shift(&h->links[from].queue));)
         list_push(&waiting, n);
     for (struct list *n; (n = list_shift(&waiting));)
-        deliver_queue(h, CONTAINER_OF(n, struct conn, link));
+        handoff_queue_add(h, CONTAINER_OF(n, struct conn, link));
 }
 
-/* The relay's every read would be an event, and wake us for nothing: room is asked for only while it is needed. */
-static void watch_room(struct hand *h, uint16_t relay, bool want) {
+/* Each read of the relay would be an event and wake us for nothing: EPOLLOUT is watched only while it is needed. */
+static void watch_link_room(struct handshaker *h, uint16_t relay, bool want) {
     (void)!loop_rewatch(&h->loop, h->links[relay].fd, EPOLLET | (want ? EPOLLOUT : 0u), HANDSHAKER_LINK, relay,
                         0); /* timer: retry */
 }
 
-/* Those from number FROM to before TO in a queue leave our figures, or come back. */
-static void count_some(struct hand *h, struct list *queue, unsigned from, unsigned to, int change) {
+/* Removes the queued sessions FROM to before TO from our session counts (-1), or puts them back (1). */
+static void count_range(struct handshaker *h, struct list *queue, unsigned from, unsigned to, int change) {
     struct list *node = queue->next;
     for (unsigned i = 0; i < to; i++, node = node->next)
         if (i >= from)
             conn_count(h, CONTAINER_OF(node, struct conn, link), change);
 }
 
-/* Of a kernel short of memory no event will tell that it has some: hence the timer. */
-static void full(struct hand *h, uint16_t relay) {
+/* A kernel short of memory reports no event once it has some: hence the timer. */
+static void mark_full(struct handshaker *h, uint16_t relay) {
     struct handshaker_link *l = &h->links[relay];
     l->blocked = true;
     if (!l->blocked_ms)
         l->blocked_ms = h->loop.now_ms;
-    watch_room(h, relay, true);
+    watch_link_room(h, relay, true);
     wheel_arm(&h->loop.wheel, &h->retry, h->loop.now_ms + RETRY_MS);
 }
 
-/* The relay has been sent N messages: of at least a byte each, until somebody looks. */
-static void sent_some(const struct hand *h, struct handshaker_link *l, unsigned n) {
+/* N messages were sent to the relay: counted as one unread byte each until the next check. */
+static void note_sent(const struct handshaker *h, struct handshaker_link *l, unsigned n) {
     l->blocked_ms = 0;
     if (l->unread == 0)
         l->read_ms = h->loop.now_ms;
@@ -180,23 +184,23 @@ static void sent_some(const struct hand *h, struct handshaker_link *l, unsigned 
 }
 
 /*
- * Sends one batch. False when the relay takes no more now. Sessions leave our figures before the relay can count them: counted
- * twice, even for a moment, a client at its limit would be refused what it may have.
+ * Sends one batch. False when the relay takes no more now. Sessions leave our counts before the relay can count them: a client
+ * at its limit, counted twice even for a moment, would be refused what it may have.
  */
-static bool send_batch(struct hand *h, uint16_t relay, unsigned most) {
+static bool send_batch(struct handshaker *h, uint16_t relay, unsigned most) {
     struct handshaker_link *l = &h->links[relay];
     struct ipc_out out[BATCH_MAX];
     struct wr w = wr_of(batch_scratch, BATCH_SCRATCH);
     unsigned n = 0;
     for (struct list *node = l->queue.next; node != &l->queue && n < most; node = node->next, n++)
-        if (!pack(h, CONTAINER_OF(node, struct conn, link), &w, &out[n]))
+        if (!pack_session(h, CONTAINER_OF(node, struct conn, link), &w, &out[n]))
             break;
-    count_some(h, &l->queue, 0, n, -1);
+    count_range(h, &l->queue, 0, n, -1);
     int sent = ipc_send_many(l->fd, out, n);
-    count_some(h, &l->queue, sent > 0 ? (unsigned)sent : 0, n, 1);
+    count_range(h, &l->queue, sent > 0 ? (unsigned)sent : 0, n, 1);
     secret_wipe(batch_scratch, w.len);
     if (sent == ERR_AGAIN) {
-        full(h, relay);
+        mark_full(h, relay);
         return false;
     }
     if (sent < 0) {
@@ -206,38 +210,38 @@ static bool send_batch(struct hand *h, uint16_t relay, unsigned most) {
     }
     for (int i = 0; i < sent; i++) {
         struct conn *c = CONTAINER_OF(l->queue.next, struct conn, link);
-        c->client_counted = c->service_counted = false; /* the relay's business now */
+        c->client_counted = c->service_counted = false; /* the relay counts it now */
         conn_metrics_handed_over(h, c, relay);
         loop_unwatch(&h->loop, c->fd); /* closing our copy is not enough: the relay's keeps it in our epoll set */
         conn_end(h, c);
     }
-    sent_some(h, l, (unsigned)sent);
+    note_sent(h, l, (unsigned)sent);
     return true;
 }
 
-/* Sessions wait for this relay, and it takes them. */
+/* Sessions are queued for this relay, and it takes them. */
 static bool may_send(const struct handshaker_link *l) {
     return l->fd >= 0 && !l->blocked && !list_empty(&l->queue);
 }
 
-void deliver_flush(struct hand *h) {
+void handoff_queue_flush(struct handshaker *h) {
     for (uint16_t i = 0; i < h->child.setup.workers; i++)
         while (may_send(&h->links[i]) && send_batch(h, i, BATCH_MAX))
             continue;
 }
 
-bool deliver_portion(struct hand *h) {
+bool handoff_queue_send_few(struct handshaker *h) {
     bool any = false;
     for (uint16_t i = 0; i < h->child.setup.workers; i++) {
         if (!may_send(&h->links[i]))
             continue;
-        look(h, &h->links[i]);
-        any = (h->links[i].unread == 0 && send_batch(h, i, PORTION)) || any;
+        update_unread(h, &h->links[i]);
+        any = (h->links[i].unread == 0 && send_batch(h, i, FEW)) || any;
     }
     return any;
 }
 
-bool deliver_waits(struct hand *h) {
+bool handoff_queue_waits(struct handshaker *h) {
     bool any = false;
     for (uint16_t i = 0; i < h->child.setup.workers; i++)
         any = any || may_send(&h->links[i]);
@@ -246,29 +250,29 @@ bool deliver_waits(struct hand *h) {
     return any;
 }
 
-/* What waits for a relay that stands goes to others, if there are any that take it. */
-static void leave_standing(struct hand *h) {
+/* What is queued for a stalled relay goes to others, if any takes it. */
+static void reroute_stalled(struct handshaker *h) {
     for (uint16_t i = 0; i < h->child.setup.workers; i++)
-        look(h, &h->links[i]);
+        update_unread(h, &h->links[i]);
     for (uint16_t i = 0; i < h->child.setup.workers; i++)
-        if (stands(h, &h->links[i]) && !list_empty(&h->links[i].queue) && choose(h, CHOOSE_READY) != UINT16_MAX)
+        if (is_stalled(h, &h->links[i]) && !list_empty(&h->links[i].queue) && choose(h, CHOOSE_READY) != UINT16_MAX)
             move_queue(h, i);
 }
 
-void deliver_retry(struct hand *h) {
-    leave_standing(h);
+void handoff_queue_retry(struct handshaker *h) {
+    reroute_stalled(h);
     for (uint16_t i = 0; i < h->child.setup.workers; i++)
         h->links[i].blocked = false;
 }
 
-void deliver_last_try(struct hand *h, struct conn *c) {
+void handoff_queue_last_try(struct handshaker *h, struct conn *c) {
     list_remove(&c->link);
-    deliver_queue(h, c);
+    handoff_queue_add(h, c);
     h->links[c->relay].blocked = false;
-    deliver_flush(h);
+    handoff_queue_flush(h);
 }
 
-void deliver_link(struct hand *h, uint16_t relay, int fd) {
+void handoff_queue_link(struct handshaker *h, uint16_t relay, int fd) {
     if (!batch_scratch)
         batch_scratch = secret_alloc(BATCH_SCRATCH, NULL);
     link_lost(h, relay);
@@ -278,19 +282,19 @@ void deliver_link(struct hand *h, uint16_t relay, int fd) {
         return;
     }
     h->links[relay].fd = fd;
-    for (uint16_t i = 0; i < h->child.setup.workers; i++) /* sessions that had no relay to go to */
+    for (uint16_t i = 0; i < h->child.setup.workers; i++) /* sessions that had no relay */
         if (h->links[i].fd < 0)
             move_queue(h, i);
 }
 
-void deliver_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
+void handoff_queue_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     (void)gen;
-    struct hand *h = ctx;
+    struct handshaker *h = ctx;
     if (events & (EPOLLHUP | EPOLLERR)) {
         link_lost(h, (uint16_t)key);
         move_queue(h, (uint16_t)key);
     } else if (events & EPOLLOUT) {
         h->links[key].blocked = false;
-        watch_room(h, (uint16_t)key, false);
+        watch_link_room(h, (uint16_t)key, false);
     }
 }

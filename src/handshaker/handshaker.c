@@ -12,11 +12,18 @@
 
 #include "base/err.h"
 #include "conf/snapshot.h"
-#include "handshaker/hand.h"
+#include "handshaker/accept.h"
+#include "handshaker/cert_set.h"
+#include "handshaker/clients.h"
+#include "handshaker/conn.h"
+#include "handshaker/conn_metrics.h"
+#include "handshaker/handoff_queue.h"
+#include "handshaker/pace.h"
+#include "handshaker/signing.h"
 
-#define OWN_FDS_MAX 4096 /* where descriptors that are no connections lie */
+#define OWN_FDS_MAX 4096 /* descriptors that are no connections are below this */
 
-static bool make_service(struct hand *h, const struct conf_service *s, struct handshaker_service *ret, struct text *why) {
+static bool make_service(struct handshaker *h, const struct conf_service *s, struct handshaker_service *ret, struct text *why) {
     ret->conf = s;
     if (s->mode == MODE_PASSTHROUGH)
         return true;
@@ -45,7 +52,7 @@ static bool make_service(struct hand *h, const struct conf_service *s, struct ha
     return true;
 }
 
-static bool make_services(struct hand *h) {
+static bool make_services(struct handshaker *h) {
     char line[1024];
     struct text why = text_of(line, sizeof(line));
     h->services = calloc(h->conf->nservices, sizeof(*h->services));
@@ -58,7 +65,7 @@ static bool make_services(struct hand *h) {
     return true;
 }
 
-static bool take_secret(struct hand *h, struct ipc_msg *m) {
+static bool take_secret(struct handshaker *h, struct ipc_msg *m) {
     struct stat st;
     int fd = m->fds[0];
     size_t len = fstat(fd, &st) == 0 && st.st_size > 0 ? (size_t)st.st_size : 0;
@@ -66,14 +73,14 @@ static bool take_secret(struct hand *h, struct ipc_msg *m) {
     ipc_msg_close(m);
     if (secret == MAP_FAILED)
         return false;
-    (void)mlock(secret, len); /* over the limit: it may be swapped, as libssl's own memory may */
+    (void)mlock(secret, len); /* over the limit it may be swapped, as libssl's own memory may */
     h->tickets = tickets_new(span_of(secret, len));
     munmap(secret, len);
     return h->tickets != NULL;
 }
 
 /* Half of the descriptors of a relay are clients, half backends; some are for itself. All roles have the same limit. */
-static uint32_t relay_room(uint16_t workers) {
+static uint32_t sessions_per_relay(uint16_t workers) {
     struct rlimit r;
     if (getrlimit(RLIMIT_NOFILE, &r) < 0)
         return 1;
@@ -81,7 +88,7 @@ static uint32_t relay_room(uint16_t workers) {
 }
 
 /* Descriptors for connections: those that are free now, less some for links that are replaced while both are there. */
-static uint64_t descriptors_left(const struct hand *h) {
+static uint64_t descriptors_left(const struct handshaker *h) {
     struct rlimit r;
     uint64_t open = 0, own = 8u + h->child.setup.workers;
     if (getrlimit(RLIMIT_NOFILE, &r) < 0)
@@ -91,21 +98,21 @@ static uint64_t descriptors_left(const struct hand *h) {
     return r.rlim_cur > open + own ? r.rlim_cur - open - own : 1;
 }
 
-static void add_socket(struct hand *h, int fd, uint16_t listener) {
+static void add_socket(struct handshaker *h, int fd, uint16_t listener) {
     h->sockets = realloc(h->sockets, (h->nsockets + 1) * sizeof(*h->sockets));
     MUST(h->sockets);
     h->sockets[h->nsockets++] = (struct handshaker_socket){fd, listener};
 }
 
-static void link_peer(struct hand *h, const struct control_peer *peer, int fd) {
+static void link_peer(struct handshaker *h, const struct control_peer *peer, int fd) {
     if (peer->role == ROLE_SIGNER)
         signing_link(h, peer->index, fd);
     else
-        deliver_link(h, peer->index, fd);
+        handoff_queue_link(h, peer->index, fd);
 }
 
 /* Messages before GO. False when this process cannot serve. */
-static bool prepare(struct hand *h) {
+static bool receive_until_go(struct handshaker *h) {
     for (;;) {
         struct ipc_msg m;
         uint16_t listener;
@@ -116,7 +123,7 @@ static bool prepare(struct hand *h) {
             return true;
         if (m.type == CONTROL_SECRETS && take_secret(h, &m))
             continue;
-        if (m.type == CONTROL_CREDS && creds_take_first(h, &m))
+        if (m.type == CONTROL_CREDS && cert_set_take_first(h, &m))
             continue;
         if (m.type == CONTROL_LISTENER && control_read_listener(&m, &listener) == 0 && listener < h->conf->nlisteners) {
             add_socket(h, m.fds[0], listener);
@@ -129,17 +136,18 @@ static bool prepare(struct hand *h) {
     }
 }
 
-static void drained(struct hand *h) {
+static void report_drained(struct handshaker *h) {
     if (h->draining && h->conns.used == 0) {
-        (void)!control_send_number(h->child.control, CONTROL_DRAINED, 0); /* a lost supervisor shows on the control socket */
+        (void)!control_send_number(h->child.control, CONTROL_DRAINED,
+                                   0); /* a lost supervisor is noticed on the control socket */
         h->draining = false;
     }
 }
 
-/* No new connections. In a quick stop those that have not sent their hello have nothing to lose. */
-static void drain(struct hand *h, const struct control_drain *d) {
+/* No new connections. A quick stop ends those that have not sent their hello. */
+static void begin_drain(struct handshaker *h, const struct control_drain *d) {
     if (d->how == DRAIN_PATIENT)
-        accept_rest(h);
+        accept_backlog(h);
     accept_stop(h);
     h->draining = true;
     uint32_t slot = 0;
@@ -149,12 +157,12 @@ static void drain(struct hand *h, const struct control_drain *d) {
     wheel_arm(&h->loop.wheel, &h->drain_timer, h->loop.now_ms + d->ms);
 }
 
-static void serve(struct hand *h) {
+static void begin_accepting(struct handshaker *h) {
     accept_start(h);
-    (void)!control_send(h->child.control, CONTROL_SERVING); /* a lost supervisor shows on the control socket */
+    (void)!control_send(h->child.control, CONTROL_SERVING); /* a lost supervisor is noticed on the control socket */
 }
 
-static void on_message(struct hand *h, struct ipc_msg *m) {
+static void on_message(struct handshaker *h, struct ipc_msg *m) {
     struct control_peer peer;
     struct control_drain d;
     uint16_t listener;
@@ -163,13 +171,13 @@ static void on_message(struct hand *h, struct ipc_msg *m) {
     else if (m->type == CONTROL_LISTENER && control_read_listener(m, &listener) == 0 && listener < h->conf->nlisteners)
         accept_for_other(h, m->fds[0], listener);
     else if (m->type == CONTROL_DRAIN && control_read_drain(m, &d) == 0)
-        drain(h, &d);
+        begin_drain(h, &d);
     else if (m->type == CONTROL_CREDS)
-        creds_take(h, m);
+        cert_set_take(h, m);
     else if (m->type == CONTROL_STOP)
         h->loop.stop = true;
     else if (m->type == CONTROL_SERVE)
-        serve(h);
+        begin_accepting(h);
     else
         ipc_msg_close(m);
 }
@@ -178,7 +186,7 @@ static void control_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events
     (void)key;
     (void)gen;
     (void)events;
-    struct hand *h = ctx;
+    struct handshaker *h = ctx;
     struct ipc_msg m;
     int err = 0;
     switch (child_recv(&h->child, &m, &err)) {
@@ -187,18 +195,18 @@ static void control_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events
         break;
     case STEP_WANT_READ:
         break;
-    default: /* without a supervisor there is no reason to be */
+    default: /* without a supervisor the process ends */
         h->loop.stop = true;
     }
 }
 
 static void timer_event(void *ctx, struct wtimer *t) {
-    struct hand *h = ctx;
+    struct handshaker *h = ctx;
     uint32_t slot = 0;
     if (t == &h->resume) {
         accept_start(h);
     } else if (t == &h->retry) {
-        deliver_retry(h);
+        handoff_queue_retry(h);
     } else if (t == &h->trim_timer) {
         budget_trim(h);
     } else if (t == &h->stats_timer) {
@@ -211,31 +219,31 @@ static void timer_event(void *ctx, struct wtimer *t) {
     }
 }
 
-/* The process did not run: that is not counted against its clients. */
-static void paused(void *ctx, uint64_t ms) {
-    struct hand *h = ctx;
+/* The process did not run for MS: deadlines move by as much. */
+static void shift_deadlines(void *ctx, uint64_t ms) {
+    struct handshaker *h = ctx;
     uint32_t slot = 0;
     for (struct conn *c; (c = slab_next(&h->conns, &slot));)
         if (wtimer_armed(&c->timer))
             wheel_arm(&h->loop.wheel, &c->timer, c->timer.deadline_ms + ms);
 }
 
-/* The end of a turn: finished handshakes leave, dead connections go. */
+/* The end of a turn: finished handshakes are sent, dead connections are freed. */
 static bool turn_end(void *ctx) {
-    struct hand *h = ctx;
+    struct handshaker *h = ctx;
     bool more = signing_turn(h);
     more = pace_turn(h) || more;
     for (struct list *n; (n = list_shift(&h->dead));)
         slab_free(&h->conns, CONTAINER_OF(n, struct conn, link));
-    drained(h);
+    report_drained(h);
     conn_metrics_turn(h);
     return more;
 }
 
-static bool set_up(struct hand *h, int control) {
+static bool set_up(struct handshaker *h, int control) {
     struct rlimit files;
     if (child_begin(&h->child, control) < 0 || snapshot_read(h->child.snapshot_fd, &h->conf) < 0) {
-        child_refuse(&h->child, "handshaker: cannot read what the supervisor gave: %m");
+        child_refuse(&h->child, "handshaker: cannot read what the supervisor sent: %m");
         return false;
     }
     close(h->child.snapshot_fd);
@@ -246,7 +254,7 @@ static bool set_up(struct hand *h, int control) {
     }
     list_init(&h->dead);
     signing_init(h);
-    h->relay_room = relay_room(h->child.setup.workers);
+    h->relay_room = sessions_per_relay(h->child.setup.workers);
     h->row = scoreboard_row(&h->child.scoreboard, ROLE_HANDSHAKER, h->child.setup.index);
     scoreboard_row_reset(&h->row);
     if (getrlimit(RLIMIT_NOFILE, &files) < 0 || loop_init(&h->loop) < 0 ||
@@ -259,19 +267,19 @@ static bool set_up(struct hand *h, int control) {
     h->loop.hook = turn_end;
     h->loop.hook_ctx = h;
     accept_gates(h);
-    h->loop.pause_fn = paused;
+    h->loop.pause_fn = shift_deadlines;
     h->loop.pause_ctx = h;
     loop_on(&h->loop, HANDSHAKER_CONTROL, control_event, h);
     loop_on(&h->loop, HANDSHAKER_LISTENER, accept_event, h);
     loop_on(&h->loop, HANDSHAKER_CONN, conn_event, h);
-    loop_on(&h->loop, HANDSHAKER_LINK, deliver_event, h);
+    loop_on(&h->loop, HANDSHAKER_LINK, handoff_queue_event, h);
     loop_on(&h->loop, HANDSHAKER_SIGNER, signing_event, h);
     return true;
 }
 
 int handshaker_run(int control) {
-    static struct hand h;
-    if (!set_up(&h, control) || !prepare(&h) || !h.tickets || !make_services(&h))
+    static struct handshaker h;
+    if (!set_up(&h, control) || !receive_until_go(&h) || !h.tickets || !make_services(&h))
         return 1;
     budget_init(&h.budget, h.conf->handshake_memory, descriptors_left(&h));
     if (child_enter_sandbox(&h.child, &(struct sandbox){.user = h.conf->user}) < 0)

@@ -1,7 +1,99 @@
-/* The handshaker role: owns TCP connections until their handshake is done, then hands them to a relay. */
+/*
+ * The handshaker role: owns TCP connections until their handshake is done, then hands them to a relay. The state of the
+ * process.
+ */
 #pragma once
 
-#include "conf/conf.h"
+#include <stdbool.h>
+#include <stdint.h>
 
-/* Serves until told to stop; returns the process' exit status. CONTROL is the socket to the supervisor. */
+#include "base/list.h"
+#include "base/loop.h"
+#include "base/slab.h"
+#include "conf/conf.h"
+#include "handshaker/budget.h"
+#include "handshaker/signer_link.h"
+#include "tls/certs.h"
+#include "tls/handshake.h"
+#include "tls/tickets.h"
+#include "wire/child.h"
+#include "wire/scoreboard.h"
+
+#define HANDSHAKER_READ_MAX   (16 * 1024)                            /* bytes read from a client at once */
+#define HANDSHAKER_IN_MAX     (HELLO_WIRE_MAX + HANDSHAKER_READ_MAX) /* bytes of a client that may wait: a hello and one read */
+#define HANDSHAKER_OUT_MAX    (256 * 1024)
+#define HANDSHAKER_ACCEPT_MAX 64 /* connections taken a turn and listener */
+#define HANDSHAKER_SIGNERS    2  /* our own, and the next worker's while ours hangs or is gone */
+
+/* What a descriptor in the loop is. */
+enum handshaker_kind { HANDSHAKER_CONTROL, HANDSHAKER_LISTENER, HANDSHAKER_CONN, HANDSHAKER_LINK, HANDSHAKER_SIGNER };
+
+/* A service as this role needs it. */
+struct handshaker_service {
+    const struct conf_service *conf;
+    struct tls_server *server; /* NULL in passthrough mode */
+};
+
+struct handshaker_link {
+    int fd; /* to the relay; -1 = none at present */
+    bool blocked;
+    uint64_t blocked_ms; /* since when it has taken nothing more; 0 = it has room, as far as known */
+    uint32_t unread;     /* bytes of what was sent that the relay had not read when last looked at */
+    uint64_t looked_ms;  /* when that was */
+    uint64_t read_ms;    /* when it was last seen to have read some, or had nothing unread */
+    struct list queue;   /* of conns, oldest first */
+};
+
+/* A listening socket. */
+struct handshaker_socket {
+    int fd;            /* -1 = closed */
+    uint16_t listener; /* which of conf.listeners */
+};
+
+/* Limits at a listener before the service is known: the widest limits of its services, 0 = none. */
+struct handshaker_gate {
+    uint64_t sessions_per_client;
+    uint64_t rate_per_client;
+    uint16_t service; /* the first one, in whose name connections are refused */
+};
+
+struct handshaker {
+    struct child child;
+    struct loop loop;
+    struct conf *conf;
+    struct handshaker_service *services;
+    struct handshaker_gate *gates; /* a listener each */
+    struct tickets *tickets;
+    struct certs *certs; /* of all services; replaced as a whole */
+    struct scoreboard_row row;
+    struct slab conns;
+    struct list dead; /* freed after the turn */
+    struct handshaker_link links[CONF_WORKERS_MAX];
+    struct signer_link signers[HANDSHAKER_SIGNERS];
+    bool signer_notified[HANDSHAKER_SIGNERS]; /* that it does not answer */
+    uint32_t signatures;                      /* asked for */
+    struct list unsigned_conns;               /* that wait for a signer, oldest first */
+    struct handshaker_socket *sockets;        /* that listen; several may be of one address */
+    size_t nsockets;
+    bool accepting;
+    bool draining;
+    uint64_t limits_logged_ms; /* when running out of descriptors was last logged */
+    uint64_t budget_logged_ms; /* when an eviction was last logged */
+    struct budget budget;
+    bool waits_for_room; /* accepting pauses until the budget has some */
+    struct wtimer trim_timer;
+    uint32_t relay_room;       /* sessions a relay can hold */
+    struct wtimer resume;      /* accept again after running out of descriptors */
+    struct wtimer retry;       /* check again relays for which sessions wait */
+    uint64_t handed_us;        /* when sessions last went to a relay; this and the next two: pace.c */
+    uint64_t yielded_us;       /* when we last yielded the CPU, other than by sleeping */
+    uint32_t signed_before;    /* signatures asked for by then */
+    struct wtimer drain_timer; /* the deadline of a drain */
+    struct wtimer stats_timer;
+    bool published; /* this turn: the gauges of the process */
+    uint8_t hello_scratch[HELLO_MESSAGE_MAX];
+    uint8_t read_scratch[HANDSHAKER_READ_MAX];
+};
+
+/* Serves until it receives STOP; returns the exit status. CONTROL is the socket to the supervisor. */
 int handshaker_run(int control);

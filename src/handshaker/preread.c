@@ -1,17 +1,23 @@
 /*
- * The first bytes of a connection: PROXY header, ClientHello, choice of the service, checks that need no libssl.
- * A client that is refused here has cost no SSL object.
+ * The first bytes of a connection: PROXY header, ClientHello, choice of the service, checks that need no libssl. A client
+ * refused here has cost no SSL object.
  */
+#include "handshaker/preread.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
 #include "conf/route.h"
-#include "handshaker/hand.h"
+#include "handshaker/accept.h"
+#include "handshaker/conn.h"
+#include "handshaker/conn_metrics.h"
+#include "handshaker/handshaker.h"
 #include "handshaker/proxy_in.h"
+#include "handshaker/signing.h"
 
-bool greet_header(struct hand *h, struct conn *c) {
+bool preread_header(struct handshaker *h, struct conn *c) {
     struct proxy_in header;
     int err = 0;
     switch (proxy_in_read(buf_span(&c->in), &header, &err)) {
@@ -41,7 +47,7 @@ bool greet_header(struct hand *h, struct conn *c) {
 }
 
 static enum route_match match_name(void *ctx, uint16_t service, const char *name) {
-    const struct hand *h = ctx;
+    const struct handshaker *h = ctx;
     switch (certs_lookup(h->certs, service, name)) {
     case CREDS_EXACT:
         return ROUTE_EXACT;
@@ -52,8 +58,8 @@ static enum route_match match_name(void *ctx, uint16_t service, const char *name
     }
 }
 
-static struct asked *asked_of(const struct hello *hello) {
-    struct asked *a = malloc(sizeof(*a));
+static struct hello_info *asked_of(const struct hello *hello) {
+    struct hello_info *a = malloc(sizeof(*a));
     if (a) {
         const struct span *other = &hello->sni_other;
         memcpy(a->sni, hello->sni, sizeof(a->sni));
@@ -66,22 +72,22 @@ static struct asked *asked_of(const struct hello *hello) {
     return a;
 }
 
-static int enter_service(struct hand *h, struct conn *c, const struct hello *hello) {
+static int enter_service(struct handshaker *h, struct conn *c, const struct hello *hello) {
     const struct route_ask ask = {.listener = c->listener, .name = hello->sni, .alpn = hello->alpn};
     c->service = route(h->conf, &ask, match_name, h).service;
-    c->asked = asked_of(hello);
-    if (!c->asked)
+    c->hello_info = asked_of(hello);
+    if (!c->hello_info)
         return ERR_NOMEM;
     conn_metrics_hello(h, c);
     return accept_service(h, c);
 }
 
-/* For sure: a TLS 1.3 client without a ticket. The others are tried. */
+/* Certain only for a TLS 1.3 client without a ticket. The others are tried. */
 static bool needs_signature(const struct hello *hello) {
     return !hello->has_psk && hello_list_has(hello->versions, TLS_1_3);
 }
 
-static bool begin_handshake(struct hand *h, struct conn *c, const struct hello *hello, int err) {
+static bool begin_handshake(struct handshaker *h, struct conn *c, const struct hello *hello, int err) {
     if (err == 0)
         err = handshake_new(h->services[c->service].server, hello, &c->out, &c->handshake);
     if (err < 0) {
@@ -92,7 +98,7 @@ static bool begin_handshake(struct hand *h, struct conn *c, const struct hello *
     return true;
 }
 
-bool greet_hello(struct hand *h, struct conn *c) {
+bool preread_hello(struct handshaker *h, struct conn *c) {
     struct span message;
     size_t wire_len = 0;
     int err = 0;
@@ -112,7 +118,7 @@ bool greet_hello(struct hand *h, struct conn *c) {
     const struct handshaker_service *s = &h->services[c->service];
     if (err == 0 && !s->server) {
         conn_metrics_done(h, c);
-        conn_goto(h, c, CONN_DELIVER);
+        conn_goto(h, c, CONN_QUEUED);
         return true;
     }
     if (err == 0)
@@ -124,7 +130,7 @@ bool greet_hello(struct hand *h, struct conn *c) {
     return begin_handshake(h, c, &hello, err);
 }
 
-bool greet_again(struct hand *h, struct conn *c) {
+bool preread_again(struct handshaker *h, struct conn *c) {
     struct span message;
     struct hello hello;
     size_t wire_len = 0;

@@ -1,4 +1,4 @@
-/* See proxy_in.h. Nothing of a header is believed before all of it is here and checked. */
+/* See proxy_in.h. A header is used only when it is complete and checked. */
 #include "handshaker/proxy_in.h"
 
 #include <arpa/inet.h>
@@ -17,7 +17,7 @@ enum { PP2_CRC32C = 0x03 };
 
 static const uint8_t v2_signature[12] = "\r\n\r\n\0\r\nQUIT\n";
 
-/* How far IN goes along with MAGIC: all of it, as far as it has come, or not at all. */
+/* How far IN matches MAGIC: whole, so far, or not at all. */
 enum match { MATCH_NO, MATCH_SO_FAR, MATCH_ALL };
 
 static enum match match(struct span in, const void *magic, size_t n) {
@@ -37,7 +37,7 @@ static struct addr named(int family, const void *ip, uint16_t port) {
     return a;
 }
 
-/* Cuts the next field off the front of LINE: up to one space, or to the end when it is the LAST. */
+/* Takes the next field from the front of LINE: up to one space, or to the end when it is the LAST. */
 static bool take_field(struct span *line, bool last, char *to, size_t cap) {
     const uint8_t *space = line->len ? memchr(line->p, ' ', line->len) : NULL;
     size_t n = space ? (size_t)(space - line->p) : line->len;
@@ -49,7 +49,7 @@ static bool take_field(struct span *line, bool last, char *to, size_t cap) {
     return true;
 }
 
-/* An address in the canonical text of either family, as it stands there. */
+/* An address in the canonical text of either family. */
 static bool take_ip(struct span *line, struct addr *to) {
     char text[ADDR_TEXT_MAX];
     if (!take_field(line, false, text, sizeof(text)))
@@ -137,12 +137,12 @@ static bool check_tlvs(struct rd *r, struct span header) {
     return rd_end(r);
 }
 
-/* R stands behind the fixed 16 bytes. */
+/* R is behind the fixed 16 bytes. */
 static bool parse_v2(struct rd *r, uint8_t command, uint8_t family, struct span header, struct proxy_in *ret) {
     const uint8_t unix_len = 2 * 108;
     bool is_stream = (family & 0xf) == 1;
     if (command == 0 || (family & 0xf) == 0 || family >> 4 == 0) {
-        ret->local = true; /* the block is to be discarded unread */
+        ret->local = true; /* the block must be discarded unread */
         return true;
     }
     if (family >> 4 == 3) {

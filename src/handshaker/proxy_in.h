@@ -21,7 +21,7 @@ struct proxy_in {
 };
 
 /*
- * STEP_WANT_READ: a header so far. STEP_DONE: *ret is filled. STEP_FAILED: *ret_err is ERR_PROXY_MISSING (these bytes begin no
- * header) or ERR_PROXY_MALFORMED (bad field, over the bound, wrong CRC32C).
+ * STEP_WANT_READ: the beginning of a header. STEP_DONE: *ret is filled. STEP_FAILED: *ret_err is ERR_PROXY_MISSING (these bytes
+ * begin no header) or ERR_PROXY_MALFORMED (bad field, over the bound, wrong CRC32C).
  */
 enum step proxy_in_read(struct span in, struct proxy_in *ret, int *ret_err);

@@ -81,7 +81,7 @@ static int take_answer(struct signer_link *l, const struct sign_answer *a, uint8
 int signer_link_ask(void *ctx, struct key_name name, uint16_t scheme, struct span tbs, uint8_t *sig, size_t cap,
                     size_t *ret_len) {
     struct signer_link *l = ctx;
-    uint8_t buf[2 + SIGN_ANSWER_MAX + 1]; /* one more: what is too long shows */
+    uint8_t buf[2 + SIGN_ANSWER_MAX + 1]; /* one more, so that a message that is too long is noticed */
     struct sign_answer a;
     if (l->state == SIGNER_STUCK)
         signer_link_look(l);
@@ -95,7 +95,7 @@ int signer_link_ask(void *ctx, struct key_name name, uint16_t scheme, struct spa
     while (l->state == SIGNER_THERE)
         switch (receive(l, 0, buf, sizeof(buf), &a)) {
         case REPLY_ANSWER:
-            if (a.number == q.number) /* others come too late, for requests that were given up */
+            if (a.number == q.number) /* others are late answers to abandoned requests */
                 return take_answer(l, &a, sig, cap, ret_len);
             break;
         case REPLY_NONE:

@@ -1,7 +1,7 @@
 /*
  * The handshaker's end of the link to its signer: one request at a time, answered while the caller waits, for a quarter of a
- * second at most. A signer that does not answer by then is stuck: nothing more is asked, so nobody waits again, until its
- * answer comes after all.
+ * second at most. A signer that does not answer by then is stuck: it is asked nothing more, so nothing waits again, until its
+ * late answer arrives.
  */
 #pragma once
 
@@ -13,7 +13,7 @@
 #include "base/span.h"
 #include "tls/key_provider.h"
 
-#define SIGNER_ANSWER_MS 250 /* its work takes 0.03 to 5 ms; the rest is for a busy machine */
+#define SIGNER_ANSWER_MS 250 /* a signature takes 0.03 to 5 ms; the rest is for a busy machine */
 
 enum signer_state { SIGNER_GONE, SIGNER_THERE, SIGNER_STUCK };
 
@@ -39,5 +39,5 @@ void signer_link_close(struct signer_link *l);
 int signer_link_ask(void *ctx, struct key_name name, uint16_t scheme, struct span tbs, uint8_t *sig, size_t cap,
                     size_t *ret_len);
 
-/* Takes note of what has happened to the link meanwhile, without waiting: a late answer, its end. */
+/* Processes what has happened to the link meanwhile, without blocking: a late answer, its end. */
 void signer_link_look(struct signer_link *l);

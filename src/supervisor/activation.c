@@ -53,7 +53,7 @@ static struct listener *place_of(struct listeners *l, const struct addr *a) {
     return listeners_add(l, a, 0);
 }
 
-static bool take(struct listeners *l, int fd, const char *name, struct text *why) {
+static bool take_socket(struct listeners *l, int fd, const char *name, struct text *why) {
     struct addr a;
     const int one = 1;
     int flags = fcntl(fd, F_GETFL);
@@ -67,7 +67,7 @@ static bool take(struct listeners *l, int fd, const char *name, struct text *why
                   CONF_WORKERS_MAX);
         return false;
     }
-    /* as we make them ourselves; what accept() gives inherits it */
+    /* like our own sockets; accepted ones inherit it */
     if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) < 0) {
         text_addf(why, "descriptor %d (%s), passed by the service manager: %s", fd, name, strerror(errno));
         return false;
@@ -78,15 +78,15 @@ static bool take(struct listeners *l, int fd, const char *name, struct text *why
     return true;
 }
 
-static bool take_all(struct listeners *l, uint64_t n, const char *names, struct text *why) {
+static bool take_sockets_passed(struct listeners *l, uint64_t n, const char *names, struct text *why) {
     char name[NAME_MAX_LEN];
     for (uint64_t i = 0; i < n; i++)
-        if (!take(l, FIRST_FD + (int)i, name_of(names, i, name), why))
+        if (!take_socket(l, FIRST_FD + (int)i, name_of(names, i, name), why))
             return false;
     return true;
 }
 
-/* How many were passed. A variable that is there and not meant for us is somebody else's business. */
+/* How many were passed. A variable that is meant for another process is ignored. */
 static uint64_t passed(void) {
     const char *pid_text = getenv("LISTEN_PID"), *n_text = getenv("LISTEN_FDS");
     uint64_t pid, n;
@@ -99,7 +99,7 @@ int activation_end(void) {
 }
 
 bool activation_take(struct listeners *l, struct text *why) {
-    bool ok = take_all(l, passed(), getenv("LISTEN_FDNAMES"), why);
+    bool ok = take_sockets_passed(l, passed(), getenv("LISTEN_FDNAMES"), why);
     unsetenv("LISTEN_PID"); /* not for our children */
     unsetenv("LISTEN_FDS");
     unsetenv("LISTEN_FDNAMES");

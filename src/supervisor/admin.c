@@ -24,9 +24,9 @@ void admin_init(struct admin_sockets *a) {
 }
 
 /*
- * All that is done to a socket file that is there is done below the descriptor of its folder, and to a descriptor of the file
- * itself: whoever may write in the folder can put something else under its name, and nothing of ours touches that. (Binding
- * follows no link and makes a file or fails; it goes by the whole name, which ss(8) and the like then show.)
+ * An existing socket file is handled below the descriptor of its directory and through a descriptor of the file itself: anyone
+ * who may write in the directory can put something else under its name, and that is never touched. (Binding follows no link and
+ * makes a file or fails; it uses the whole name, which ss(8) and the like then show.)
  */
 static const char *name_in_dir(const char *path) {
     return strrchr(path, '/') + 1;
@@ -38,7 +38,7 @@ static struct sockaddr_un address_of(const char *path) {
     return sun;
 }
 
-/* The folder PATH lies in; made when it is ours to make (the default place). -1 (errno). */
+/* The directory of PATH; created when it is the default one. -1 (errno). */
 static int open_dir(const char *path, bool make) {
     char dir[CONF_SOCKET_PATH_MAX + 1];
     struct text t = text_of(dir, sizeof(dir));
@@ -49,13 +49,15 @@ static int open_dir(const char *path, bool make) {
     return open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
-/* Two that start at once must not take the same stale file for their own. Somebody else's lock is waited for a moment only. */
+/*
+ * Two instances that start at once must not replace the same stale file. A lock of another process is waited for only briefly.
+ */
 static void lock_dir(int fd) {
     for (int i = 0; i < LOCK_TRIES && flock(fd, LOCK_EX | LOCK_NB) < 0; i++)
         (void)poll(NULL, 0, LOCK_PAUSE_MS); /* a pause */
 }
 
-/* Nobody answers at what a dead process left behind. Anything else than a socket is never touched. */
+/* A socket left by a dead process does not answer. Anything but a socket is never touched. */
 static bool is_stale(int dir, const char *path) {
     struct sockaddr_un sun = address_of(path);
     struct stat st;
@@ -90,7 +92,7 @@ static bool give_rights(int pinned, const struct conf_admin *c) {
     return chmod(name, c->mode) == 0;
 }
 
-/* Born closed, then given the rights it shall have: nobody slips in between. What it is, is kept in A. */
+/* Created without any rights, then given those configured: no client connects in between. Its identity is kept in A. */
 static int bind_closed(int fd, int dir, const struct conf_admin *c, struct admin_sockets *a) {
     const char *name = name_in_dir(c->socket);
     struct sockaddr_un sun = address_of(c->socket);
@@ -108,7 +110,7 @@ static int bind_closed(int fd, int dir, const struct conf_admin *c, struct admin
     a->dev = st.st_dev;
     a->ino = st.st_ino;
     if (!ok)
-        (void)unlinkat(dir, name, 0); /* was made a moment ago */
+        (void)unlinkat(dir, name, 0); /* was just made */
     errno = error;
     return ok ? 0 : -1;
 }
@@ -183,7 +185,7 @@ static void close_unix(struct admin_sockets *a) {
     int dir = open_dir(a->path, false);
     const char *name = name_in_dir(a->path);
     if (dir >= 0 && fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev == a->dev && st.st_ino == a->ino)
-        (void)unlinkat(dir, name, 0); /* one that cannot be taken away is stale, which the next start sees */
+        (void)unlinkat(dir, name, 0); /* one that cannot be removed is stale, which the next start notices */
     if (dir >= 0)
         close(dir);
 }
@@ -206,7 +208,7 @@ static bool listens_on(int fd, const struct addr *a) {
     return have.family == a->family && memcmp(have.ip, a->ip, sizeof(have.ip)) == 0 && (a->port == 0 || a->port == have.port);
 }
 
-/* Another mode or owner is set in place: the connections that wait stay. */
+/* Another mode or owner is set in place: queued connections stay. */
 static bool keep_unix(struct admin_sockets *a, const struct conf_admin *new, struct text *why) {
     struct stat st;
     int dir = open_dir(a->path, false);
@@ -261,7 +263,7 @@ int admin_give(const struct admin_sockets *a, int control) {
     return err;
 }
 
-void admin_say(const struct admin_sockets *a, struct log *v) {
+void admin_log(const struct admin_sockets *a, struct log *v) {
     struct sockaddr_storage ss;
     socklen_t len = sizeof(ss);
     struct addr address;

@@ -1,6 +1,6 @@
 /*
  * The admin sockets: opened by the supervisor, with the rights it has, and served by the observer. They outlive every observer
- * and every reload, so whoever asks during one waits a moment instead of being refused.
+ * and every reload, so a client that asks during one waits briefly instead of being refused.
  */
 #pragma once
 
@@ -14,28 +14,28 @@
 struct admin_sockets {
     int unix_fd, tcp_fd; /* -1 = none */
     char path[CONF_SOCKET_PATH_MAX + 1];
-    dev_t dev; /* of the socket file we made: only that one is taken away again */
+    dev_t dev; /* of the socket file we made: only that one is removed */
     ino_t ino;
 };
 
 void admin_init(struct admin_sockets *a);
 
 /*
- * Opens what C asks for. A stale socket file is replaced when nobody answers at it. False: what the operator has configured is
- * not to be had. WHY may hold a sentence either way: a default socket that another instance has is gone without.
+ * Opens what C asks for. A stale socket file, at which nothing answers, is replaced. False: what the operator has configured is
+ * not available. WHY may hold a sentence either way: without a default socket that another instance has, the start continues.
  */
 MUST_CHECK bool admin_open(struct admin_sockets *a, const struct conf_admin *c, struct text *why);
 
 /*
  * For a reload: what NEW asks for, keeping what is open already; nothing is closed when that fails (false, reason in WHY).
- * Connections that wait in a kept socket are not lost.
+ * Connections queued at a kept socket are not lost.
  */
 MUST_CHECK bool admin_change(struct admin_sockets *a, const struct conf_admin *new, struct text *why);
 
-/* Closes, and takes the socket file away. */
+/* Closes, and removes the socket file. */
 void admin_close(struct admin_sockets *a);
 
 /* Sends the sockets to an observer that is being introduced. */
 MUST_CHECK int admin_give(const struct admin_sockets *a, int control);
 
-void admin_say(const struct admin_sockets *a, struct log *v);
+void admin_log(const struct admin_sockets *a, struct log *v);

@@ -12,7 +12,7 @@ static uint32_t value_of(const struct balance_relay *r, enum balance_why why) {
     return why == BALANCE_BY_CPU ? r->busy : r->sessions;
 }
 
-/* The two that lie farthest apart. A relay without room takes nothing. */
+/* The two relays farthest apart. A relay without room takes nothing. */
 static struct pair farthest(const struct balance_relay *relays, size_t n, enum balance_why why) {
     struct pair p = {.high = n, .low = n};
     for (size_t i = 0; i < n; i++) {
@@ -41,7 +41,7 @@ static bool uneven_sessions(const struct balance_relay *relays, const struct pai
     return p->found && p->gap > BALANCE_GAP && p->gap > low / 2;
 }
 
-/* Half of what lies between them makes them even; by CPU as if all sessions of the busy one cost the same. */
+/* Half of the difference makes them even; by CPU as if all sessions of the busy one cost the same. */
 static uint32_t count_of(const struct balance_relay *relays, const struct pair *p, enum balance_why why) {
     const struct balance_relay *high = &relays[p->high], *low = &relays[p->low];
     uint64_t count = p->gap / 2;
@@ -52,8 +52,8 @@ static uint32_t count_of(const struct balance_relay *relays, const struct pair *
     return (uint32_t)MIN(MAX(count, 1u), (uint64_t)BALANCE_MOVE_MAX);
 }
 
-/* Whether the last move has helped, once there are figures of the time after it. */
-static void judge(struct balance_rule *b, const struct pair *now) {
+/* Checks whether the last move has helped, once an interval after it was measured. */
+static void adjust_pause(struct balance_rule *b, const struct pair *now) {
     bool helped = !now->found || (uint64_t)now->gap * 3 < (uint64_t)b->last_gap * 2;
     b->pause = helped ? BALANCE_PAUSE : MIN(b->pause * 2, (unsigned)BALANCE_PAUSE_MAX);
     b->left = helped ? 0 : b->pause;
@@ -70,7 +70,7 @@ bool balance_step(struct balance_rule *b, const struct balance_relay *relays, si
     if (b->left > 0)
         b->left--;
     if (b->left == 0 && b->last_gap)
-        judge(b, b->last_why == BALANCE_BY_CPU ? &cpu : &sessions);
+        adjust_pause(b, b->last_why == BALANCE_BY_CPU ? &cpu : &sessions);
     if (why == BALANCE_EVEN || b->steady < BALANCE_STEADY || b->left > 0)
         return false;
     const struct pair *p = why == BALANCE_BY_CPU ? &cpu : &sessions;

@@ -1,11 +1,11 @@
 /*
  * When live sessions move between the relays of one generation, how many, and from which to which: a rule without any I/O,
- * asked at even intervals, with the figures of the interval.
+ * asked at even intervals, with the measurements of the interval.
  *
- * New sessions already go to the least loaded relay; this is for what long-lived ones leave behind: a relay that died and came
- * back empty, workers whose sessions are busier than others'. Two things are looked at, in this order: CPU time, when a relay
- * is busy; the number of sessions. Either must be uneven for BALANCE_STEADY intervals in a row. After a move there is a pause;
- * when the move has not helped (one heavy session cannot be divided), the pause before the next one doubles.
+ * New sessions already go to the least loaded relay; this is for what long-lived ones leave uneven: a relay that died and
+ * restarted empty, workers whose sessions are busier than others'. Two values are compared, in this order: CPU time, when a
+ * relay is busy; the number of sessions. Either must be uneven for BALANCE_STEADY intervals in a row. After a move there is a
+ * pause; when the move has not helped (one heavy session cannot be divided), the pause before the next one doubles.
  */
 #pragma once
 
@@ -17,7 +17,7 @@
 #define BALANCE_STEADY      3    /* intervals */
 #define BALANCE_PAUSE       5    /* intervals after a move, at first, */
 #define BALANCE_PAUSE_MAX   320  /* and at most: about ten minutes */
-#define BALANCE_BUSY        500  /* per mille of a CPU: below that nobody waits for anybody */
+#define BALANCE_BUSY        500  /* per mille of a CPU: below that no process waits */
 #define BALANCE_BUSY_GAP    250  /* per mille between two relays */
 #define BALANCE_GAP         64   /* sessions; and one has half as many again as the other */
 #define BALANCE_MOVE_MAX    2000 /* sessions at a time */
@@ -32,13 +32,13 @@ struct balance_relay {
 
 enum balance_why { BALANCE_EVEN, BALANCE_BY_CPU, BALANCE_BY_SESSIONS };
 
-/* Zero-initialised is a start. */
+/* Starts zero-initialized. */
 struct balance_rule {
     enum balance_why why; /* what has been uneven so far */
     unsigned steady;      /* for so many intervals */
     unsigned pause, left; /* intervals: after the last move; still to go */
     enum balance_why last_why;
-    uint32_t last_gap; /* before the last move; 0 = judged already */
+    uint32_t last_gap; /* before the last move; 0 = evaluated already */
 };
 
 struct balance_move {
@@ -47,5 +47,5 @@ struct balance_move {
     enum balance_why why; /* BALANCE_BY_CPU: active sessions go first; BALANCE_BY_SESSIONS: idle ones */
 };
 
-/* The figures of one interval. True when sessions are to be moved. */
+/* Evaluates one interval. True when sessions are to be moved. */
 bool balance_step(struct balance_rule *b, const struct balance_relay *relays, size_t n, struct balance_move *ret);

@@ -11,10 +11,11 @@
 
 #include "base/err.h"
 #include "supervisor/super.h"
+#include "supervisor/wiring.h"
 #include "wire/control_export.h"
 #include "wire/scoreboard.h"
 
-/* CPU time that a process has used; 0 when it is not to be had. */
+/* CPU time that a process has used; 0 when not available. */
 static uint64_t cpu_us(pid_t pid) {
     clockid_t clock;
     struct timespec t;
@@ -28,7 +29,7 @@ static uint32_t room_of(const struct super *s) {
     return getrlimit(RLIMIT_NOFILE, &files) == 0 ? scoreboard_relay_cap(files.rlim_cur, (uint16_t)s->now->conf->workers) : 0;
 }
 
-/* The board of the generation that serves, mapped once. */
+/* The scoreboard of the generation that serves, mapped once. */
 static bool map_scoreboard(struct super *s) {
     struct balancing *b = &s->balancing;
     if (b->generation == s->now->number && b->scoreboard.shared)
@@ -40,7 +41,7 @@ static bool map_scoreboard(struct super *s) {
     return scoreboard_map(s->now->scoreboard_fd, &b->scoreboard) == 0;
 }
 
-/* Figures since the last time; a relay that was not there then has none. */
+/* Measurements since the last time; a relay that did not exist then has none. */
 static void measure(struct super *s, uint32_t interval_us, struct balance_relay *relays) {
     struct balancing *b = &s->balancing;
     uint32_t room = room_of(s);
@@ -58,7 +59,7 @@ static void measure(struct super *s, uint32_t interval_us, struct balance_relay 
     }
 }
 
-static void carry_out(struct super *s, const struct balance_move *m, const struct balance_relay *relays) {
+static void begin_move(struct super *s, const struct balance_move *m, const struct balance_relay *relays) {
     struct worker *from = generation_worker(s->now, ROLE_RELAY, m->from), *to = generation_worker(s->now, ROLE_RELAY, m->to);
     const struct balance_relay *a = &relays[m->from], *z = &relays[m->to];
     const struct control_export what = {m->count, m->why == BALANCE_BY_CPU ? EXPORT_ACTIVE : EXPORT_IDLE};
@@ -66,24 +67,24 @@ static void carry_out(struct super *s, const struct balance_move *m, const struc
     if (err < 0)
         log_msg(&s->log, LOG_LEVEL_WARNING, "balance: sessions cannot be moved: %s", err_text(err));
     else if (m->why == BALANCE_BY_CPU)
-        log_msg(&s->log, LOG_LEVEL_INFO, "balance: %u active sessions go from relay.%u (CPU %u%%) to relay.%u (%u%%)", m->count,
-                m->from, a->busy / 10, m->to, z->busy / 10);
+        log_msg(&s->log, LOG_LEVEL_INFO, "balance: moving %u active sessions from relay.%u (CPU %u%%) to relay.%u (%u%%)",
+                m->count, m->from, a->busy / 10, m->to, z->busy / 10);
     else
-        log_msg(&s->log, LOG_LEVEL_INFO, "balance: %u sessions go from relay.%u (of its %u) to relay.%u (%u)", m->count,
+        log_msg(&s->log, LOG_LEVEL_INFO, "balance: moving %u sessions from relay.%u (of its %u) to relay.%u (%u)", m->count,
                 m->from, a->sessions, m->to, z->sessions);
 }
 
-static void look(struct super *s) {
+static void balance_relays(struct super *s) {
     struct balance_relay relays[CONF_WORKERS_MAX];
     struct balance_move move;
     uint64_t interval_ms = s->loop.now_ms - s->balancing.looked_ms;
     s->balancing.looked_ms = s->loop.now_ms;
-    if (!s->now || s->now->conf->workers < 2 || s->change.stage != TRANSITION_NONE || s->stop.phase != STOP_NOT ||
+    if (!s->now || s->now->conf->workers < 2 || s->transition.stage != TRANSITION_NONE || s->stop.phase != STOP_NOT ||
         !map_scoreboard(s))
         return;
     measure(s, (uint32_t)MIN(interval_ms * 1000, (uint64_t)UINT32_MAX), relays);
     if (balance_step(&s->balancing.rule, relays, s->now->conf->workers, &move))
-        carry_out(s, &move, relays);
+        begin_move(s, &move, relays);
 }
 
 void balancing_begin(struct super *s) {
@@ -92,7 +93,7 @@ void balancing_begin(struct super *s) {
 }
 
 void balancing_timer(struct super *s) {
-    look(s);
+    balance_relays(s);
     wheel_arm(&s->loop.wheel, &s->balancing.timer, s->loop.now_ms + BALANCE_INTERVAL_MS);
 }
 

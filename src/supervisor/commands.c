@@ -1,19 +1,22 @@
 /*
- * What operators ask for. A command is a place in the roster from the moment it comes; who asked looks for its result there, if
- * need be through another observer than the one that took it.
+ * Commands of operators. A command has a slot in the process table from the moment it arrives; its result is read there, if
+ * need be through another observer than the one that received it.
  */
+#include "supervisor/commands.h"
+
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "supervisor/stop.h"
 #include "supervisor/super.h"
 
 static bool is_open(const struct proctab_command *c) {
     return c->result == PROCTAB_QUEUED || c->result == PROCTAB_RUNNING;
 }
 
-/* An empty place, or the one of the oldest that has its result; NULL when all wait. */
-static struct proctab_command *place(struct super *s) {
+/* An empty slot, or that of the oldest command with a result; NULL when all wait. */
+static struct proctab_command *free_command_slot(struct super *s) {
     struct proctab_command *best = NULL;
     for (size_t i = 0; i < PROCTAB_COMMANDS; i++) {
         struct proctab_command *c = &s->proctab.commands[i];
@@ -33,9 +36,9 @@ static void set_result(struct proctab_command *c, enum proctab_result result, co
 }
 
 void command_take(struct super *s, const struct control_command *what) {
-    struct proctab_command *c = place(s);
+    struct proctab_command *c = free_command_slot(s);
     if (!c) {
-        log_msg(&s->log, LOG_LEVEL_WARNING, "a command was not taken: %d wait already", PROCTAB_COMMANDS);
+        log_msg(&s->log, LOG_LEVEL_WARNING, "a command was dropped: %d wait already", PROCTAB_COMMANDS);
         return;
     }
     memset(c, 0, sizeof(*c));

@@ -7,18 +7,21 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "supervisor/creds_watch.h"
+#include "supervisor/keys.h"
 #include "supervisor/super.h"
+#include "supervisor/workers.h"
 #include "wire/control_creds.h"
 #include "wire/creds_expiry.h"
 
-#define QUIET_MS     200   /* without an event: whoever writes is done */
-#define NOISE_MS     2000  /* longer than that is not waited for quiet */
-#define COST_FACTOR  20    /* looking at files takes at most this part of our time */
+#define QUIET_MS     200   /* without an event: the writer is done */
+#define NOISE_MS     2000  /* the longest wait for quiet */
+#define COST_FACTOR  20    /* checking files takes at most 1/20 of our time */
 #define READ_MS      60000 /* limits of the stages */
 #define TAKE_MS      60000
 #define RETRY_MIN_MS 5000
 #define RETRY_MAX_MS 300000
-#define LOG_EVERY_S  60 /* between two looks at what has expired, where files are not looked at */
+#define LOG_EVERY_S  60 /* between two checks for expiry, where files are not checked */
 #define DAY_S        86400
 
 static uint64_t wall_s(void) {
@@ -45,50 +48,50 @@ void creds_set_free(struct creds_set *c) {
     *c = (struct creds_set){.fd = -1};
 }
 
-void creds_init(struct creds_change *c) {
+void creds_init(struct creds_reload *c) {
     c->inotify = -1;
     c->next.fd = -1;
 }
 
 /* ---- expiry ---- */
 
-static void say_warning(void *ctx, const char *line) {
+static void log_warning_line(void *ctx, const char *line) {
     struct super *s = ctx;
     log_msg(&s->log, LOG_LEVEL_WARNING, "%s", line);
 }
 
-/* Certificates once a day; responses that are over, when they are. */
+/* Certificates once a day; OCSP responses when they expire. */
 static void report_expiry(struct super *s) {
-    struct creds_change *c = &s->creds;
+    struct creds_reload *c = &s->creds;
     int64_t now = (int64_t)wall_s();
     if (c->logged_s)
-        creds_ocsp_warn(&s->now->creds.store, c->logged_s, now, say_warning, s);
+        creds_ocsp_warn(&s->now->creds.store, c->logged_s, now, log_warning_line, s);
     c->logged_s = now;
     if (c->logged_day == now / DAY_S)
         return;
     c->logged_day = now / DAY_S;
-    creds_expiry_warn(&s->now->creds.store, now, say_warning, s);
+    creds_expiry_warn(&s->now->creds.store, now, log_warning_line, s);
 }
 
-/* ---- the end of a change ---- */
+/* ---- the end of a reload ---- */
 
-static void rest(struct super *s) {
-    struct creds_change *c = &s->creds;
+static void enter_creds_idle(struct super *s) {
+    struct creds_reload *c = &s->creds;
     helper_end(s, HELPER_CREDS);
     wheel_cancel(&s->loop.wheel, &c->deadline);
     for (size_t i = 0; s->now && c->next.number && i < s->now->nworkers; i++) {
         struct worker *w = &s->now->workers[i];
-        if (w->keys.set == c->next.number) { /* it has not been given all keys, and need not answer */
+        if (w->keys.set == c->next.number) { /* it has not been sent all keys, and need not answer */
             w->keys = (struct keys_pump){0};
             keys_excuse(w, c->next.number);
         }
     }
     creds_set_free(&c->next);
-    c->stage = CREDS_RESTING;
+    c->stage = CREDS_IDLE;
 }
 
-/* Every line of TEXT. */
-static void say_lines(struct super *s, enum log_level level, const char *before, struct span text) {
+/* Logs every line of TEXT. */
+static void log_each_line(struct super *s, enum log_level level, const char *before, struct span text) {
     for (const uint8_t *p = text.p, *end = text.p + text.len, *next; p < end; p = next + 1) {
         next = memchr(p, '\n', (size_t)(end - p));
         next = next ? next : end;
@@ -97,11 +100,11 @@ static void say_lines(struct super *s, enum log_level level, const char *before,
     }
 }
 
-/* What was missing may come without a change of the files: memory, descriptors, a signer that lives. */
-static void refuse(struct super *s, struct span text) {
-    struct creds_change *c = &s->creds;
-    say_lines(s, LOG_LEVEL_ERROR, "certificates refused, those in use stay: ", text);
-    rest(s);
+/* What was missing may return without a change of the files: memory, descriptors, a signer. */
+static void refuse_creds(struct super *s, struct span text) {
+    struct creds_reload *c = &s->creds;
+    log_each_line(s, LOG_LEVEL_ERROR, "certificates refused, those in use stay: ", text);
+    enter_creds_idle(s);
     c->retry_ms = c->retry_ms ? MIN(2 * c->retry_ms, (uint32_t)RETRY_MAX_MS) : RETRY_MIN_MS;
     wheel_arm(&s->loop.wheel, &c->retry, s->loop.now_ms + c->retry_ms);
 }
@@ -112,16 +115,16 @@ static void forget_refusal(struct super *s) {
 }
 
 static void look_soon(struct super *s, uint64_t ms) {
-    struct creds_change *c = &s->creds;
+    struct creds_reload *c = &s->creds;
     uint64_t at = MAX(s->loop.now_ms + ms, c->looked_ms + COST_FACTOR * c->look_cost_ms);
     wheel_arm(&s->loop.wheel, &c->quiet, at);
 }
 
 void creds_cancel(struct super *s) {
-    if (s->creds.stage == CREDS_RESTING)
+    if (s->creds.stage == CREDS_IDLE)
         return;
-    rest(s);
-    s->creds.signature = 0; /* not looked into after all */
+    enter_creds_idle(s);
+    s->creds.signature = 0; /* not read after all */
     look_soon(s, NOISE_MS);
 }
 
@@ -134,21 +137,21 @@ static void notify_handshakers(struct super *s) {
         struct worker *w = &g->workers[i];
         bool wants = w->role == ROLE_HANDSHAKER || w->role == ROLE_OBSERVER;
         if (wants && worker_runs(w) && control_send_creds(w->control, &set, g->creds.fd) < 0)
-            worker_kill(w); /* its successor is given what is in use */
+            worker_kill(w); /* its successor is sent what is in use */
     }
 }
 
 static void use_next(struct super *s) {
-    struct creds_change *c = &s->creds;
+    struct creds_reload *c = &s->creds;
     creds_set_free(&s->now->creds);
     s->now->creds = c->next;
     c->next = (struct creds_set){.fd = -1};
     notify_handshakers(s);
     forget_refusal(s);
-    c->logged_day = (int64_t)wall_s() / DAY_S; /* the config role has just told */
+    c->logged_day = (int64_t)wall_s() / DAY_S; /* the config role has just logged it */
     log_msg(&s->log, LOG_LEVEL_INFO, "certificates changed: %u in use, set %u", creds_entries(&s->now->creds.store),
             s->now->creds.nth);
-    rest(s);
+    enter_creds_idle(s);
 }
 
 static bool all_taken(const struct super *s) {
@@ -168,12 +171,12 @@ void creds_taken(struct super *s, struct worker *w, uint32_t set) {
 
 void creds_refused(struct super *s, struct worker *w, uint32_t set, struct span text) {
     if (s->creds.stage == CREDS_TAKING && w->gen == s->now && set == s->creds.next.number)
-        refuse(s, text);
+        refuse_creds(s, text);
 }
 
-/* A signer that does not run now is given this set too when it is started. */
-static void take(struct super *s) {
-    struct creds_change *c = &s->creds;
+/* A signer that does not run now is sent this set when it is started. */
+static void give_set_to_signers(struct super *s) {
+    struct creds_reload *c = &s->creds;
     c->stage = CREDS_TAKING;
     wheel_arm(&s->loop.wheel, &c->deadline, s->loop.now_ms + TAKE_MS);
     for (size_t i = 0; i < s->now->nworkers; i++) {
@@ -192,17 +195,17 @@ static bool is_same(const struct creds *a, const struct creds *b) {
     return memcmp(creds_digest(a), creds_digest(b), CREDS_DIGEST_LEN) == 0 && creds_key_stamp(a) == creds_key_stamp(b);
 }
 
-static void on_read(struct super *s, struct ipc_msg *m) {
-    struct creds_change *c = &s->creds;
+static void on_creds_read(struct super *s, struct ipc_msg *m) {
+    struct creds_reload *c = &s->creds;
     if (s->stop.phase != STOP_NOT) {
         if (m)
             ipc_msg_close(m);
-        rest(s);
+        enter_creds_idle(s);
         return;
     }
     if (!m || m->type != CONTROL_CREDS_READ) {
         bool refused = m && m->type == CONTROL_REFUSED;
-        refuse(s, refused ? m->body : span_str("the config process ended without an answer"));
+        refuse_creds(s, refused ? m->body : span_str("the config process ended without an answer"));
         if (m)
             ipc_msg_close(m);
         return;
@@ -211,31 +214,31 @@ static void on_read(struct super *s, struct ipc_msg *m) {
     int err = creds_set_take(&c->next, c->last, m->fds[0]);
     c->next.nth = s->now->creds.nth + 1;
     if (err < 0) {
-        refuse(s, span_str(err_text(err)));
+        refuse_creds(s, span_str(err_text(err)));
     } else if (is_same(&c->next.store, &s->now->creds.store)) {
         log_msg(&s->log, LOG_LEVEL_DEBUG, "certificates were read again: nothing has changed");
         forget_refusal(s);
-        rest(s);
+        enter_creds_idle(s);
     } else {
-        say_lines(s, LOG_LEVEL_WARNING, "", m->body);
-        take(s);
+        log_each_line(s, LOG_LEVEL_WARNING, "", m->body);
+        give_set_to_signers(s);
     }
 }
 
-/* ---- noticing ---- */
+/* ---- noticing changes ---- */
 
-static void read_again(struct super *s) {
-    struct creds_change *c = &s->creds;
+static void read_files_again(struct super *s) {
+    struct creds_reload *c = &s->creds;
     c->stage = CREDS_READING;
     c->asked_s = wall_s();
-    creds_watch(s); /* before the files are read: what changes later is an event */
+    creds_watch(s); /* before the files are read: later changes are events */
     wheel_arm(&s->loop.wheel, &c->deadline, s->loop.now_ms + READ_MS);
-    if (!helper_start(s, HELPER_CREDS, ROLE_CONFIG, s->now->exe_fd, on_read) ||
+    if (!helper_start(s, HELPER_CREDS, ROLE_CONFIG, s->now->exe_fd, on_creds_read) ||
         control_send_request_creds(s->helpers[HELPER_CREDS].control, s->now->snapshot_fd) < 0)
-        refuse(s, span_str(strerror(errno)));
+        refuse_creds(s, span_str(strerror(errno)));
 }
 
-/* A signer still reads the keys of a set before; more than two are never under way. */
+/* A signer still reads the keys of an earlier set; there are never more than two at once. */
 static bool answers_are_due(const struct super *s) {
     for (size_t i = 0; i < s->now->nworkers; i++)
         if (keys_owe(&s->now->workers[i].owed))
@@ -243,13 +246,13 @@ static bool answers_are_due(const struct super *s) {
     return false;
 }
 
-static void look(struct super *s) {
-    struct creds_change *c = &s->creds;
+static void look_for_changes(struct super *s) {
+    struct creds_reload *c = &s->creds;
     uint64_t newest;
     c->first_ms = 0;
     if (s->stop.phase != STOP_NOT)
         return;
-    if (s->change.stage != TRANSITION_NONE || c->stage != CREDS_RESTING || answers_are_due(s)) {
+    if (s->transition.stage != TRANSITION_NONE || c->stage != CREDS_IDLE || answers_are_due(s)) {
         look_soon(s, NOISE_MS);
         return;
     }
@@ -261,18 +264,18 @@ static void look(struct super *s) {
         return;
     c->signature = signature;
     forget_refusal(s); /* of other files */
-    read_again(s);
+    read_files_again(s);
 }
 
-/* The same files once more. */
-static void retry(struct super *s) {
-    struct creds_change *c = &s->creds;
+/* Reads the same files once more. */
+static void retry_refused_set(struct super *s) {
+    struct creds_reload *c = &s->creds;
     if (s->stop.phase != STOP_NOT)
         return;
-    if (s->change.stage != TRANSITION_NONE || c->stage != CREDS_RESTING || answers_are_due(s))
+    if (s->transition.stage != TRANSITION_NONE || c->stage != CREDS_IDLE || answers_are_due(s))
         wheel_arm(&s->loop.wheel, &c->retry, s->loop.now_ms + NOISE_MS);
     else
-        read_again(s);
+        read_files_again(s);
 }
 
 static void arm_poll(struct super *s) {
@@ -283,10 +286,10 @@ static void arm_poll(struct super *s) {
 }
 
 void creds_serve(struct super *s) {
-    struct creds_change *c = &s->creds;
+    struct creds_reload *c = &s->creds;
     uint64_t newest;
     bool first = c->logged_s == 0;
-    c->stage = CREDS_RESTING;
+    c->stage = CREDS_IDLE;
     forget_refusal(s);
     creds_watch(s);
     c->signature = creds_look(s->now->conf, &newest);
@@ -296,24 +299,25 @@ void creds_serve(struct super *s) {
     if (c->signature == 0)
         look_soon(s, NOISE_MS);
     if (!first)
-        c->logged_day = (int64_t)wall_s() / DAY_S; /* the config role has just told */
+        c->logged_day = (int64_t)wall_s() / DAY_S; /* the config role has just logged it */
     report_expiry(s);
     arm_poll(s);
 }
 
 bool creds_timer(struct super *s, struct wtimer *t) {
-    struct creds_change *c = &s->creds;
+    struct creds_reload *c = &s->creds;
     if (t == &c->quiet) {
-        look(s);
+        look_for_changes(s);
     } else if (t == &c->retry) {
-        retry(s);
+        retry_refused_set(s);
     } else if (t == &c->poll) {
         report_expiry(s);
         if (s->now->conf->watch_ms != CONF_NEVER && !wtimer_armed(&c->quiet))
             look_soon(s, 0);
         arm_poll(s);
     } else if (t == &c->deadline) {
-        refuse(s, span_str(c->stage == CREDS_READING ? "they were not read in time" : "signers did not take the keys in time"));
+        refuse_creds(
+            s, span_str(c->stage == CREDS_READING ? "they were not read in time" : "signers did not take the keys in time"));
     } else {
         return false;
     }
@@ -325,8 +329,8 @@ void creds_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     (void)gen;
     (void)events;
     struct super *s = ctx;
-    struct creds_change *c = &s->creds;
-    char unread[4096]; /* that something happened is all we want to know */
+    struct creds_reload *c = &s->creds;
+    char unread[4096]; /* only that something happened matters */
     while (c->inotify >= 0 && read(c->inotify, unread, sizeof(unread)) > 0)
         continue;
     if (c->first_ms == 0)

@@ -1,8 +1,8 @@
 /*
  * Credentials while the proxy runs: the files that the configuration names are watched; what has changed is read by the config
- * role, its keys are taken by the signers, and then handshakers use it, all of it or nothing. No process is started anew for
- * it and no session notices. A set that cannot be taken is told in the log, the one in use stays,
- * and the files are read again after a pause that grows: what was missing may be there then.
+ * role, its keys are taken by the signers, and then handshakers use it, all of it or nothing. No process is restarted for it
+ * and no session notices. A set that cannot be used is logged, the one in use stays, and the files are read again after a
+ * growing pause: what was missing may exist by then.
  */
 #pragma once
 
@@ -30,37 +30,37 @@ MUST_CHECK int creds_set_take(struct creds_set *c, uint32_t number, int fd);
 void creds_set_free(struct creds_set *c);
 
 enum creds_stage {
-    CREDS_RESTING,
+    CREDS_IDLE,
     CREDS_READING, /* the config role reads the files */
     CREDS_TAKING,  /* the signers read the keys */
 };
 
-struct creds_change {
+struct creds_reload {
     enum creds_stage stage;
     struct creds_set next; /* being taken */
-    uint64_t signature;    /* of the files as they were last looked into */
+    uint64_t signature;    /* of the files as they were last checked */
     uint64_t asked_s;      /* when they were, seconds since 1970 */
-    uint64_t look_cost_ms; /* so long the last look at the files took */
+    uint64_t look_cost_ms; /* duration of the last check of the files */
     uint64_t looked_ms;
     uint64_t first_ms;      /* of the events that wait for quiet; 0 = none */
-    int64_t logged_s;       /* when expiry was last looked at */
-    int64_t logged_day;     /* and told of */
-    uint32_t last;          /* number given to a set: each try has its own, so no old answer is taken for a new one */
+    int64_t logged_s;       /* when expiry was last checked */
+    int64_t logged_day;     /* and logged */
+    uint32_t last;          /* number of a set: each try has its own, so no old answer is mistaken for a new one */
     uint32_t retry_ms;      /* the last pause before a refused set was tried again; 0 = none was refused */
     int inotify;            /* -1 = none */
-    struct wtimer quiet;    /* events have stopped coming */
-    struct wtimer poll;     /* looks even without events */
+    struct wtimer quiet;    /* events have stopped */
+    struct wtimer poll;     /* checks even without events */
     struct wtimer deadline; /* of the stage */
     struct wtimer retry;    /* what was refused is tried again */
 };
 
 /* Before anything else. */
-void creds_init(struct creds_change *c);
+void creds_init(struct creds_reload *c);
 
 /* A generation serves: its files are watched from now on. */
 void creds_serve(struct super *s);
 
-/* Another generation is on its way, or the end: a change that is not done is dropped. */
+/* A transition or the stop begins: an unfinished reload of credentials is dropped. */
 void creds_cancel(struct super *s);
 
 /* One of the timers above? */
@@ -72,51 +72,3 @@ void creds_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
 /* A signer has taken the keys of SET, or cannot. */
 void creds_taken(struct super *s, struct worker *w, uint32_t set);
 void creds_refused(struct super *s, struct worker *w, uint32_t set, struct span text);
-
-/* creds_watch.c */
-
-/* Watches all that the configuration in use names; what was watched before is forgotten. */
-void creds_watch(struct super *s);
-
-/* A number for the state of all those files; *RET_NEWEST: when the last of them was changed, seconds since 1970. */
-struct conf;
-uint64_t creds_look(const struct conf *c, uint64_t *ret_newest);
-
-/* keys.c: private keys go to signers as open files. */
-
-struct keys_pump {
-    uint32_t set; /* 0 = nothing to give */
-    uint32_t next;
-};
-
-/* The set in use, and the one being taken when there is one; for a signer that has just been started. */
-MUST_CHECK int keys_give(struct super *s, struct worker *w);
-
-/* SET for a signer that runs. */
-MUST_CHECK int keys_give_set(struct super *s, struct worker *w, const struct creds_set *set);
-
-/* Goes on, when there is something to give and room for it. */
-void keys_pump(struct super *s, struct worker *w);
-
-/*
- * Answers that a signer owes, by the number of the set: the one in use and the one being taken. One that was given up before it
- * was given as a whole may be answered or not.
- */
-struct keys_owed {
-    uint32_t sets[2]; /* 0 = none */
-    uint32_t excused;
-};
-
-/* An answer to SET has come from W; false when none was owed. */
-MUST_CHECK bool keys_answered(struct worker *w, uint32_t set);
-
-/* No answer to SET is waited for any more. */
-void keys_excuse(struct worker *w, uint32_t set);
-
-static inline bool keys_owe(const struct keys_owed *o) {
-    return o->sets[0] || o->sets[1];
-}
-
-static inline bool keys_wait(const struct keys_pump *p) {
-    return p->set != 0;
-}

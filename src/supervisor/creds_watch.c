@@ -1,9 +1,11 @@
 /*
- * Whether files have changed. inotify says when to look: on the folders that hold what is named, where names are replaced, and
- * on those where links lead to; so a write, a rename over a file, and the exchange of a link above it (as Kubernetes does) all
- * show. What has happened is not believed from events but seen by looking: every file's identity and times make one number.
- * A look now and then without an event serves file systems where inotify says nothing.
+ * Whether files have changed. inotify says when to check: it watches the directories of the named files and those that links
+ * lead to, so a write, a rename over a file, and the exchange of a link above it (as Kubernetes does) are all noticed. Events
+ * are only hints; a check computes one number from every file's identity and times. A check now and then without an event
+ * serves file systems where inotify reports nothing.
  */
+#include "supervisor/creds_watch.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -24,9 +26,9 @@
 
 typedef void (*path_fn)(void *ctx, const char *path, bool is_dir);
 
-/* ---- what is named ---- */
+/* ---- the named files ---- */
 
-/* The two names under which a response may lie beside a certificate: see tls/ocsp_file.h. */
+/* The two names that a response beside a certificate may have: see tls/ocsp_file.h. */
 static void each_ocsp(const char *cert, path_fn fn, void *ctx) {
     char path[PATH_MAX];
     size_t len = strlen(cert);
@@ -63,7 +65,7 @@ static void each_path(const struct conf *c, path_fn fn, void *ctx) {
     }
 }
 
-/* ---- looking ---- */
+/* ---- checking ---- */
 
 struct look {
     uint64_t sum;
@@ -75,7 +77,7 @@ static uint64_t mix(uint64_t h, uint64_t v) {
     return h ^ h >> 32;
 }
 
-/* Names are told apart by all their bytes. The sum does not depend on the order in which a folder is read. */
+/* Names are distinguished by all their bytes. The sum does not depend on the order in which a directory is read. */
 static void look_at(struct look *l, int dir, const char *name) {
     struct stat st;
     uint64_t h = 1;
@@ -116,7 +118,7 @@ uint64_t creds_look(const struct conf *c, uint64_t *ret_newest) {
 
 /* ---- watching ---- */
 
-/* What cannot be watched is looked at by the clock. */
+/* What cannot be watched is checked by the clock. */
 static void watch_dir_of(int fd, const char *path) {
     char dir[PATH_MAX];
     const char *slash = strrchr(path, '/');
@@ -139,14 +141,14 @@ static void watch_path(void *ctx, const char *path, bool is_dir) {
 }
 
 void creds_watch(struct super *s) {
-    struct creds_change *c = &s->creds;
+    struct creds_reload *c = &s->creds;
     if (c->inotify >= 0) {
         loop_unwatch(&s->loop, c->inotify);
         close(c->inotify);
     }
     c->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     if (c->inotify < 0 || loop_watch(&s->loop, c->inotify, EPOLLIN, SUPER_CREDS, 0, 0) < 0) {
-        log_msg(&s->log, LOG_LEVEL_WARNING, "files of certificates are only looked at by the clock: inotify: %m");
+        log_msg(&s->log, LOG_LEVEL_WARNING, "files of certificates are only checked by the clock: inotify: %m");
         if (c->inotify >= 0)
             close(c->inotify);
         c->inotify = -1;

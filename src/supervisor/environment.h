@@ -1,6 +1,6 @@
 /*
- * What of the environment a process of ours has: an allow list for each role. Whoever starts us may have secrets in his, and
- * no role needs them.
+ * The environment of each process: an allow list for each role. The starter's environment may hold secrets, and no role needs
+ * them.
  */
 #pragma once
 

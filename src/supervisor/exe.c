@@ -19,7 +19,7 @@ static bool is_us(const char *name) {
     return stat("/proc/self/exe", &us) == 0 && stat(name, &it) == 0 && us.st_dev == it.st_dev && us.st_ino == it.st_ino;
 }
 
-/* What execve() was called with: a shell has looked it up in PATH already. The kernel keeps it beside the environment. */
+/* What execve() was called with, already looked up in PATH. The kernel keeps it beside the environment. */
 static const char *called_by(void) {
     union {
         unsigned long in;

@@ -3,6 +3,6 @@
 
 /*
  * An absolute name, living as long as the process. As it was called when that is the same file, so that a symbolic link that is
- * pointed elsewhere is followed at the next reload; otherwise what the kernel calls it.
+ * changed is followed at the next reload; otherwise what the kernel calls it.
  */
 const char *exe_path_find(void);

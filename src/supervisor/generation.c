@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "conf/snapshot.h"
 #include "supervisor/super.h"
+#include "supervisor/workers.h"
 #include "wire/scoreboard.h"
 
 #define RING_SIZE      (1024 * 1024)
@@ -119,7 +120,7 @@ static bool make_workers(const struct super *s, struct generation *g) {
     return ok;
 }
 
-/* All are wired before the first one serves: who is ready has all its links. */
+/* All are wired before the first one serves: a process that is ready has all its links. */
 bool generation_start(struct super *s, struct generation *g) {
     if (!make_workers(s, g))
         return false;

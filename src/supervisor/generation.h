@@ -12,6 +12,7 @@
 #include "base/wheel.h"
 #include "conf/conf.h"
 #include "supervisor/creds.h"
+#include "supervisor/keys.h"
 #include "wire/control.h"
 
 struct super;
@@ -19,23 +20,23 @@ struct generation;
 
 enum child_state {
     CHILD_NONE,     /* not running; may wait for its restart */
-    CHILD_STARTING, /* told to go, not ready yet */
+    CHILD_STARTING, /* GO was sent, not ready yet */
     CHILD_READY,
     CHILD_SERVING, /* handshakers: accepts */
     CHILD_DRAINED, /* finished with its work */
 };
 
-/* How far the moving of an old relay's sessions is. */
-struct moving {
+/* How far the migration of an old relay's sessions is. */
+struct migration {
     bool started;     /* an EXPORT is under way */
     uint32_t tries;   /* links that broke */
-    uint64_t counted; /* sessions moved by the present EXPORT, as far as told */
-    uint32_t shares;  /* given to new relays so far, when there is another number of them */
+    uint64_t counted; /* sessions moved by the present EXPORT, as last reported */
+    uint32_t shares;  /* given to new relays so far, when their number differs */
     uint32_t share;   /* sessions, each */
-    bool all;         /* the EXPORT is of all that is left */
+    bool all;         /* the EXPORT is of all that remain */
 };
 
-/* One child process, or the place of one. */
+/* One child process, or its slot. */
 struct worker {
     struct generation *gen;
     enum role role;
@@ -55,16 +56,16 @@ struct worker {
     int start_err;        /* why it was killed at its start, enum err; 0 = it was not */
     int last_status;      /* as from waitpid() */
     uint64_t silent_ms;   /* for which it has not answered though it could have run */
-    uint64_t waited_us;   /* for a CPU in its life, when last looked at; only while it is silent */
+    uint64_t waited_us;   /* for a CPU in its life, at the last check; only while it is silent */
     bool asked;           /* the last ping has no answer yet */
     bool hung;
-    bool stopping; /* told to stop: its end is no fault */
-    struct moving moving;
-    uint64_t cut;          /* sessions, as it has told */
-    struct wtimer timer;   /* restart, or the last moment of a stop */
-    struct keys_pump keys; /* signers: what they are still to be given */
+    bool stopping; /* STOP was sent: its end is no fault */
+    struct migration migration;
+    uint64_t cut;          /* sessions, as it has reported */
+    struct wtimer timer;   /* restart, or the deadline of a stop */
+    struct keys_pump keys; /* signers: what they are still to be sent */
     uint32_t taken;        /* the last set they have taken */
-    struct keys_owed owed; /* answers to sets it was given */
+    struct keys_owed owed; /* answers to sets it was sent */
 };
 
 #define VERSION_MAX            64
@@ -84,24 +85,22 @@ struct generation {
     size_t nworkers;
 };
 
-/* generation.c */
-
 /*
  * The file the next one is started from. Our own for the first one, which is there even when it has been replaced on disk
  * since; the file on disk for all others.
  */
 const char *generation_binary(const struct super *s);
 
-/* The next one, with its binary opened; NULL with the reason in ERRNO when that is not to be had. */
+/* The next one, with its binary opened; NULL (errno) when that fails. */
 struct generation *generation_new(struct super *s);
 
-/* What the config role has answered is taken over: descriptors of M are owned from here; warnings borrow it. 0, or why not. */
+/* Takes the answer of the config role: descriptors of M are owned from here; warnings borrow it. 0, or the error. */
 MUST_CHECK int generation_configure(struct super *s, struct generation *g, const struct ipc_msg *m, struct span *ret_warnings);
 
-/* All its processes are started, wired and told to go. False: errno. */
+/* Starts and wires all its processes and sends them GO. False: errno. */
 MUST_CHECK bool generation_start(struct super *s, struct generation *g);
 
-/* Must have no process any more. */
+/* It must have no process left. */
 void generation_free(struct super *s, struct generation *g);
 
 /* Every process of ROLE that runs is in this state or further. */
@@ -113,55 +112,3 @@ bool generation_gone(const struct generation *g, enum role role);
 /* All places of ROLE (ROLE_COUNT: of all roles) have a process that is ready. */
 bool generation_ready(const struct generation *g, enum role role);
 struct worker *generation_worker(struct generation *g, enum role role, uint16_t index);
-
-/* workers.c: one process. */
-
-/* Over all workers of both generations, from NULL to NULL. */
-struct worker *worker_next(struct super *s, struct worker *w);
-
-/* Its control socket is watched from now on; also by a supervisor that has taken over. ERR_SYSTEM (errno). */
-MUST_CHECK int worker_attach(struct super *s, struct worker *w);
-
-/* Forks and introduces it; it serves after worker_go(). */
-MUST_CHECK bool worker_begin(struct super *s, struct worker *w);
-void worker_go(struct worker *w);
-
-/* Hears of room in its queue too while it is to be given keys. ERR_SYSTEM (errno). */
-MUST_CHECK int worker_watch(struct super *s, struct worker *w);
-static inline bool worker_runs(const struct worker *w) {
-    return w->state != CHILD_NONE;
-}
-void worker_stop(struct super *s, struct worker *w);
-
-/* Without another word: nothing of it is needed. */
-void worker_kill(struct worker *w);
-
-/* CUT sessions of this worker have been cut in a stop, all told: a later figure takes the place of an earlier one. */
-void worker_count_cut(struct super *s, struct worker *w, uint64_t cut);
-void worker_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
-void worker_timer(struct super *s, struct worker *w);
-
-/* Takes note of every child that has ended. */
-void workers_reap(struct super *s);
-
-/* messages.c: the next message of W, whose socket has something. */
-void worker_hear(struct super *s, struct worker *w);
-
-/* wiring.c: who talks to whom, and what each is given. */
-MUST_CHECK int wiring_introduce(struct super *s, struct worker *w);
-
-/* The observer of the serving generation takes over the log: rings and admin sockets that the old one had. */
-void wiring_take_log(struct super *s);
-
-/* Rings of the old generation have no writer any more. */
-void wiring_end_rings(struct super *s, const struct generation *g);
-
-/* W, a handshaker, does not serve its sockets now: another one takes some of what waits there. */
-void wiring_cover(struct super *s, const struct worker *w);
-
-/* Has an old relay send its sessions to a new one. False when there is none that could take them now. */
-bool wiring_export(struct super *s, struct worker *old);
-
-/* Has one relay send sessions to another. ERR_SYSTEM (errno), ERR_CLOSED, ERR_AGAIN. */
-struct control_export;
-MUST_CHECK int wiring_move(const struct worker *from, const struct worker *to, const struct control_export *what);

@@ -3,7 +3,11 @@
 #include <stdio.h>
 
 #include "base/err.h"
+#include "supervisor/notify.h"
+#include "supervisor/stop.h"
 #include "supervisor/super.h"
+#include "supervisor/wiring.h"
+#include "supervisor/workers.h"
 
 #define PING_MS     2000
 #define LOOK_MS     250 /* after a ping, for answers */
@@ -27,7 +31,7 @@ static uint64_t patience_ms(const struct worker *w, unsigned usual, unsigned wat
     return interval_ms() * (notify_watchdog_usec() ? watched : usual) * (w->role == ROLE_RESOLVER ? LOOKUP_MORE : 1);
 }
 
-/* In a drain too; not any more when it was told to end. */
+/* In a drain too, but not after STOP was sent. */
 static bool is_asked(const struct super *s, const struct worker *w) {
     return w->state >= CHILD_READY && !(w->stopping && wtimer_armed(&w->timer)) && w->gen != s->next;
 }
@@ -41,7 +45,7 @@ uint64_t heartbeat_read_waited(FILE *schedstat) {
     return schedstat && fscanf(schedstat, "%*u %llu", &waited_ns) == 1 ? waited_ns / 1000 : 0;
 }
 
-/* Where the kernel does not tell, all time counts. */
+/* Where the kernel does not report it, all time counts. */
 static uint64_t waited_us(const struct worker *w) {
     char path[64];
     (void)snprintf(path, sizeof(path), "/proc/%d/schedstat", (int)w->pid); /* it fits */
@@ -53,8 +57,8 @@ static uint64_t waited_us(const struct worker *w) {
 }
 
 /*
- * Another interval without an answer. Time in which it wanted to run and had no CPU is not its fault; of the first interval it
- * is not known. When we did not run ourselves, there was no interval.
+ * Another interval without an answer. Time in which it was runnable without a CPU does not count; for the first interval it is
+ * not known. When we did not run ourselves, there was no interval.
  */
 static void count_silence(struct worker *w) {
     uint64_t now_us = waited_us(w), interval = interval_ms();
@@ -77,7 +81,7 @@ static void look_after(struct super *s, struct worker *w, uint64_t before_ms) {
     }
 }
 
-static void ask(struct super *s, struct worker *w) {
+static void ping_worker(struct super *s, struct worker *w) {
     uint64_t before_ms = w->silent_ms;
     if (!w->asked && control_send(w->control, CONTROL_PING) == 0)
         w->asked = true;
@@ -101,7 +105,7 @@ void heartbeat_begin(struct super *s) {
     wheel_arm(&s->loop.wheel, &s->heartbeat.timer, s->heartbeat.ask_ms);
 }
 
-/* Its share of new connections, which the kernel goes on to give it, is another's until it answers. */
+/* Its share of new connections, which the kernel still queues for it, goes to another until it answers. */
 static bool needs_cover(const struct super *s, const struct worker *w) {
     return w->role == ROLE_HANDSHAKER && w->gen == s->now && s->stop.phase == STOP_NOT && (!worker_runs(w) || w->asked);
 }
@@ -121,15 +125,15 @@ static void ask_all(struct super *s) {
     bool ok = true;
     for (struct worker *w = NULL; (w = worker_next(s, w));) {
         if (worker_runs(w) && is_asked(s, w))
-            ask(s, w);
+            ping_worker(s, w);
         ok = ok && !(worker_runs(w) && w->hung);
     }
     if (ok && notify_watchdog_usec())
         notify("WATCHDOG=1");
-    stop_advance(s); /* it may wait for one that has just shown that it does not answer */
+    stop_advance(s); /* it may wait for one that was just found not to answer */
 }
 
-/* Answers are there in a moment: one more look tells who may hang, and goes on while somebody may. */
+/* Answers arrive quickly: one more check shows which processes may hang, and repeats while any may. */
 void heartbeat_timer(struct super *s) {
     struct heartbeat *h = &s->heartbeat;
     bool asks = s->loop.now_ms >= h->ask_ms, waits = false;

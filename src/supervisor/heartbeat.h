@@ -1,8 +1,8 @@
 /*
- * Whether the roles live: each is asked now and then from the supervisor, and answers from its event loop. One that does not is
- * told in the log and the roster. It is killed, and started anew, after a longer while when nobody's session is lost by it. A
- * relay's sessions would be, and it may only stand in a debugger: it is killed only when a service manager's watchdog would
- * otherwise end the whole proxy. Time in which a role waited for a CPU is not held against it.
+ * Whether the roles respond: the supervisor pings each at intervals, and it answers from its event loop. One that does not is
+ * reported in the log and the process table. It is killed and restarted after a longer time when no session is lost by that. A
+ * relay's sessions would be, and it may only be stopped in a debugger: it is killed only when a service manager's watchdog
+ * would otherwise end the whole proxy. Time in which a role waited for a CPU is not held against it.
  */
 #pragma once
 
@@ -19,7 +19,7 @@ struct heartbeat {
     uint64_t ask_ms; /* when the next pings are due */
 };
 
-/* The proxy serves: asks from now on. */
+/* The proxy serves: pings from now on. */
 void heartbeat_begin(struct super *s);
 void heartbeat_timer(struct super *s);
 

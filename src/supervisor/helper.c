@@ -12,16 +12,16 @@
 #include "supervisor/environment.h"
 #include "supervisor/super.h"
 
-#define HIGH (ROLE_CONTROL_FD + 1) /* above all numbers that a child is given */
+#define HIGH (ROLE_CONTROL_FD + 1) /* above all numbers that a child gets */
 
 /* TO is FD, kept over exec; -1: /dev/null. */
-static bool place(int fd, int to) {
+static bool place_fd(int fd, int to) {
     if (fd < 0)
         fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     return fd == to ? fcntl(fd, F_SETFD, 0) == 0 : fd >= 0 && dup2(fd, to) >= 0;
 }
 
-/* In the child, until exec: only async-signal-safe calls. What is given may lie where something else has to be. */
+/* In the child, until exec: only async-signal-safe calls. A descriptor may have the number that another one needs. */
 static void exec_role(const struct spawn *p, const char *number, char **environment) {
     sigset_t none;
     sigemptyset(&none);
@@ -30,15 +30,15 @@ static void exec_role(const struct spawn *p, const char *number, char **environm
     int out = p->out < 0 ? -1 : fcntl(p->out, F_DUPFD_CLOEXEC, HIGH),
         err = p->err < 0 ? -1 : fcntl(p->err, F_DUPFD_CLOEXEC, HIGH);
     bool there = exe >= 0 && control >= 0 && (p->out < 0 || out >= 0) && (p->err < 0 || err >= 0);
-    there = there && place(-1, STDIN_FILENO) && place(out, STDOUT_FILENO) && place(err, STDERR_FILENO);
-    there = there && place(control, ROLE_CONTROL_FD);
+    there = there && place_fd(-1, STDIN_FILENO) && place_fd(out, STDOUT_FILENO) && place_fd(err, STDERR_FILENO);
+    there = there && place_fd(control, ROLE_CONTROL_FD);
     fds_end_at_exec(HIGH);
     const char *argv[] = {"tls-off", "--role", role_name(p->role), "--index", number, NULL};
     if (there)
         (void)syscall(SYS_execveat, exe, "", argv, environment, AT_EMPTY_PATH); /* returns only when it failed */
     static const char failed[] =
-        "tls-off: a role cannot be started: its descriptors or its binary are not to be had (RLIMIT_NOFILE?)\n";
-    (void)!write(p->err, failed, sizeof(failed) - 1); /* told with its end, in whatever way there is */
+        "tls-off: a role cannot be started: its descriptors or its binary are not available (RLIMIT_NOFILE?)\n";
+    (void)!write(p->err, failed, sizeof(failed) - 1); /* reported with its end */
     _exit(127);
 }
 
@@ -97,7 +97,7 @@ void helper_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     if (step == STEP_WANT_READ)
         return;
     if (step == STEP_FAILED)
-        (void)kill(h->pid, SIGKILL); /* it talks nonsense */
+        (void)kill(h->pid, SIGKILL); /* its message is invalid */
     forget(s, h);
     h->fn(s, step == STEP_DONE ? &m : NULL);
 }

@@ -1,6 +1,6 @@
 /*
- * Short-lived children that are asked one thing and give one answer, or end without: the config role, and the rehearsal of a
- * change of the supervisor's own code. Nobody waits for them: the answer comes through the event loop.
+ * Short-lived children that get one request and give one answer, or end without: the config role, and the dry run of the
+ * successor. Nothing blocks on them: the answer arrives through the event loop.
  */
 #pragma once
 
@@ -29,11 +29,11 @@ struct helper {
 /* Starts it from the binary EXE_FD; its socket is helper.control. False: errno. */
 bool helper_start(struct super *s, enum helper_kind kind, enum role role, int exe_fd, helper_fn fn);
 
-/* Ends it, when it runs: nothing of it is wanted any more. */
+/* Ends it, when it runs. */
 void helper_end(struct super *s, enum helper_kind kind);
 void helper_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
 
-/* What a child is to have. */
+/* What a child gets. */
 struct spawn {
     int exe_fd; /* the binary */
     enum role role;

@@ -2,6 +2,8 @@
  * The supervisor has the rights to open key files and reads nothing of them; signers read them and may open none. A few
  * thousand do not fit into a socket at once, so they go as there is room.
  */
+#include "supervisor/keys.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -13,6 +15,7 @@
 #include "base/owner.h"
 #include "base/text.h"
 #include "supervisor/super.h"
+#include "supervisor/workers.h"
 #include "wire/control_creds.h"
 
 #define KEYS_A_TURN 64
@@ -42,7 +45,7 @@ static int open_file(const char *file, struct text *why) {
     return -1;
 }
 
-/* ERR_NOT_FOUND: a file is not to be had, which is in WHY. */
+/* ERR_NOT_FOUND: a file cannot be opened; the reason is in WHY. */
 static int give_file(struct worker *w, uint16_t type, const char *file, struct text *why) {
     const struct control_key k = {w->keys.set, w->keys.next};
     int fd = open_file(file, why);
@@ -88,13 +91,13 @@ static int begin_set(struct worker *w, const struct creds_set *set) {
     return err;
 }
 
-/* Done with one set: a signer that was started in the middle of a change gets the other one too. */
+/* Done with one set: a signer that was started during a reload gets the other one too. */
 static void end_set(struct super *s, struct worker *w) {
     const struct creds_set *next = &s->creds.next;
     bool more = w->gen == s->now && s->creds.stage == CREDS_TAKING && w->keys.set != next->number;
     w->keys = (struct keys_pump){0};
     if (more && begin_set(w, next) < 0)
-        worker_kill(w); /* started anew like any other */
+        worker_kill(w); /* restarted like any other */
 }
 
 static void cannot(struct super *s, struct worker *w, const char *why) {
@@ -138,7 +141,7 @@ int keys_give(struct super *s, struct worker *w) {
 }
 
 int keys_give_set(struct super *s, struct worker *w, const struct creds_set *set) {
-    if (keys_wait(&w->keys) && w->keys.set == w->gen->creds.number) /* still on its way: this one follows by itself */
+    if (keys_wait(&w->keys) && w->keys.set == w->gen->creds.number) /* still being sent: this one follows on its own */
         return 0;
     int err = begin_set(w, set);
     return err < 0 ? err : worker_watch(s, w);

@@ -42,7 +42,7 @@ struct listener *listeners_add(struct listeners *l, const struct addr *asked, ui
 
 /* ---- sockets ---- */
 
-static int set(int fd, int level, int option, int value) {
+static int set_socket_option(int fd, int level, int option, int value) {
     return setsockopt(fd, level, option, &value, sizeof(value));
 }
 
@@ -53,10 +53,10 @@ static int bound(const struct addr *a, bool reuseport) {
     int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;
-    bool ok = set(fd, SOL_SOCKET, SO_REUSEADDR, 1) == 0;
-    ok = ok && (ss.ss_family != AF_INET6 || set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1) == 0);
-    ok = ok && (!reuseport || set(fd, SOL_SOCKET, SO_REUSEPORT, 1) == 0);
-    ok = ok && set(fd, IPPROTO_TCP, TCP_NODELAY, 1) == 0;
+    bool ok = set_socket_option(fd, SOL_SOCKET, SO_REUSEADDR, 1) == 0;
+    ok = ok && (ss.ss_family != AF_INET6 || set_socket_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1) == 0);
+    ok = ok && (!reuseport || set_socket_option(fd, SOL_SOCKET, SO_REUSEPORT, 1) == 0);
+    ok = ok && set_socket_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) == 0;
     if (ok && bind(fd, (struct sockaddr *)&ss, len) == 0)
         return fd;
     int error = errno;
@@ -65,7 +65,7 @@ static int bound(const struct addr *a, bool reuseport) {
     return -1;
 }
 
-/* Anybody of the same user may join a SO_REUSEPORT group: a first look without it finds a port that is taken. */
+/* Any process of the same user may join a SO_REUSEPORT group: a first bind without it finds a port that is taken. */
 static bool is_free(const struct addr *a) {
     int fd = a->port ? bound(a, false) : -1;
     if (fd < 0)
@@ -94,7 +94,7 @@ static bool fill_group(struct listener *l, uint32_t workers) {
     return true;
 }
 
-static void say_fault(struct text *why, const char *what, const struct addr *a) {
+static void describe_listen_fault(struct text *why, const char *what, const struct addr *a) {
     int error = errno;
     char text[ADDR_TEXT_MAX];
     text_addf(why, "%s%s %s: %s", why->len ? "; " : "", what, addr_text(a, text), strerror(error));
@@ -108,7 +108,7 @@ bool listeners_bind(struct listeners *l, const struct conf *c, struct text *why)
             one = listeners_add(l, &c->listeners[i], nth_of(c, i));
         if (fill_group(one, c->workers))
             continue;
-        say_fault(why, "cannot listen on", &c->listeners[i]);
+        describe_listen_fault(why, "cannot listen on", &c->listeners[i]);
         ok = false;
     }
     return ok;
@@ -116,7 +116,7 @@ bool listeners_bind(struct listeners *l, const struct conf *c, struct text *why)
 
 /* ---- listening ---- */
 
-static void say(struct log *v, const struct conf *c, size_t i, const struct listener *l) {
+static void log_listening(struct log *v, const struct conf *c, size_t i, const struct listener *l) {
     char names[512], address[ADDR_TEXT_MAX];
     struct text t = text_of(names, sizeof(names));
     for (size_t j = 0; j < c->nservices; j++)
@@ -135,7 +135,7 @@ static uint64_t keepalive_of(const struct conf *c, size_t i) {
     return CONF_NEVER;
 }
 
-/* Options are set at each reload: they may have changed, and sockets that somebody else has made have none. */
+/* Options are set at each reload: they may have changed, and inherited sockets have none. */
 static bool listen_group(struct listener *l, const char *congestion, uint64_t keepalive_ms) {
     for (uint32_t k = 0; k < l->nfds; k++) {
         tcp_keepalive(l->fds[k], keepalive_ms);
@@ -156,11 +156,11 @@ bool listeners_listen(struct listeners *l, struct log *v, const struct conf *c, 
         struct listener *one = listeners_find(l, c, i);
         bool is_new = one->nlistening == 0;
         if (!listen_group(one, c->tcp_congestion, keepalive_of(c, i))) {
-            say_fault(why, "cannot listen on", &one->real);
+            describe_listen_fault(why, "cannot listen on", &one->real);
             return false;
         }
         if (is_new || one->given)
-            say(v, c, i, one);
+            log_listening(v, c, i, one);
     }
     return true;
 }

@@ -3,8 +3,8 @@
  * sockets, so that no connection in a queue is ever lost.
  *
  * Each address has a group of sockets (SO_REUSEPORT), at least one a handshaker; a group never shrinks, handshakers take
- * several when there are fewer of them. Sockets are bound before a generation starts, when errors still are a refusal, and
- * listened on at its switch: one that nobody serves yet must not get connections.
+ * several when there are fewer of them. Sockets are bound before a generation starts, when an error is still a refusal, and
+ * listened on at its switch: one that is not served yet must not get connections.
  */
 #pragma once
 
@@ -23,7 +23,7 @@ struct listener {
     bool given; /* by the service manager: no other sockets join it */
     uint32_t nfds;
     uint32_t nlistening; /* the first ones of them */
-    uint32_t nserved;    /* those that a generation has taken up */
+    uint32_t nserved;    /* those that a generation serves */
     int fds[CONF_WORKERS_MAX];
 };
 
@@ -32,17 +32,17 @@ struct listeners {
     size_t n;
 };
 
-/* Everything C needs is bound; what is there already is kept. False, with sentences in WHY. */
+/* Binds everything C needs; what is bound already is kept. False, with sentences in WHY. */
 bool listeners_bind(struct listeners *l, const struct conf *c, struct text *why);
 
-/* All that C needs listen; those that are new are told. False, with a sentence in WHY. */
+/* Listens on all that C needs and logs the new ones. False, with a sentence in WHY. */
 bool listeners_listen(struct listeners *l, struct log *v, const struct conf *c, struct text *why);
 
-/* The generation has taken up what was bound for it; or it does not come, and what was new is closed. */
+/* The generation serves what was bound for it; or it was refused, and what was new is closed. */
 void listeners_taken(struct listeners *l);
 void listeners_unbind(struct listeners *l);
 
-/* Closes those that C (NULL: nobody) does not need. */
+/* Closes those that C (NULL: none) does not need. */
 void listeners_keep(struct listeners *l, struct log *v, const struct conf *c);
 
 /* Those of C's listener number I; NULL when they have not been bound. */

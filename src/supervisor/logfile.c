@@ -1,8 +1,8 @@
 /*
- * A name below a folder that others may write leads wherever they want: a symbolic link, a hard link or a FIFO in the place of
- * the log, a link in the place of a folder. So root walks the path itself, folder by folder, as long as each is root's alone,
- * and follows links only there, where root has made them. With the first folder of others root is out, and the user's own
- * rights must do.
+ * A name below a directory that others may write leads wherever they want: a symbolic link, a hard link or a FIFO in place of
+ * the log, a link in place of a directory. So root walks the path itself, step by step, while each directory is writable by
+ * root alone, and follows links only there, where root has made them. From the first directory of others on, the user's own
+ * rights must suffice.
  */
 #include "supervisor/logfile.h"
 
@@ -25,14 +25,14 @@
 
 /* ---- the walk ---- */
 
-/* FOLDER is an O_PATH descriptor; NAME is what is left of the path: one step, once the walk has ended. */
+/* DIR is an O_PATH descriptor; NAME is the rest of the path: one step, once the walk has ended. */
 struct walk {
     int dir;
     char rest[PATH_MAX];
     unsigned links;
 };
 
-/* In a sticky folder entries of root's stay what they are, but anybody may add some. */
+/* In a sticky directory root's entries stay as they are, but anyone may add some. */
 static bool is_roots(int dir, bool sticky_too) {
     struct stat st;
     return fstat(dir, &st) == 0 && st.st_uid == 0 && (!(st.st_mode & 022) || (sticky_too && st.st_mode & S_ISVTX));
@@ -45,7 +45,7 @@ static bool go_to(struct walk *w, int fd) {
     return fd >= 0;
 }
 
-/* A link of root's: its text takes the place of its name. */
+/* A link made by root: its text replaces its name. */
 static bool follow(struct walk *w, const char *name, const char *behind) {
     char target[PATH_MAX], rest[PATH_MAX];
     ssize_t n = readlinkat(w->dir, name, target, sizeof(target));
@@ -60,7 +60,7 @@ static bool follow(struct walk *w, const char *name, const char *behind) {
     return true;
 }
 
-/* What a walk has come to: a folder where root alone may write; one of root's where others may, too; anything else. */
+/* Where a walk ends: a directory where root alone may write; one of root's where others may, too; anything else. */
 enum ground { GROUND_ROOTS, GROUND_SHARED, GROUND_LOOSE };
 
 static enum ground ground_of(int dir) {
@@ -70,7 +70,7 @@ static enum ground ground_of(int dir) {
     return st.st_mode & 022 ? GROUND_SHARED : GROUND_ROOTS;
 }
 
-/* To the last folder of PATH. GROUND_LOOSE: some step is not root's alone, or cannot be made. */
+/* Walks to the last directory of PATH. GROUND_LOOSE: some step is not root's alone, or fails. */
 static enum ground walk(struct walk *w, const char *path) {
     struct text t = text_of(w->rest, sizeof(w->rest));
     text_add(&t, path);
@@ -109,7 +109,7 @@ static int open_as_root(const struct walk *w, const struct passwd *user) {
         return fd;
     fd = openat(w->dir, w->rest, FLAGS | O_CREAT | O_EXCL, MODE);
     if (fd >= 0 && user)
-        (void)!fchown(fd, user->pw_uid, (gid_t)-1); /* for people who read it: the descriptor is good without */
+        (void)!fchown(fd, user->pw_uid, (gid_t)-1); /* only for people who read it: the descriptor works without */
     return fd;
 }
 
@@ -136,39 +136,41 @@ static int open_as_user(const char *path, const struct passwd *user) {
     return fd;
 }
 
-static int refuse(struct text *why, const char *path, const char *as, const char *what) {
+static int describe_open_failure(struct text *why, const char *path, const char *as, const char *what) {
     text_addf(why, "log file %s: cannot be opened%s%s: %s", path, as ? " with the rights of " : "", as ? as : "", what);
     return -1;
 }
 
-/* Nothing that only looks like a file; a device where root has said so. */
-static int take(int fd, const char *path, const char *as, enum ground ground, struct text *why) {
+/* Accepts a regular file only, or a device where only root can have put it. */
+static int check_opened(int fd, const char *path, const char *as, enum ground ground, struct text *why) {
     struct stat st;
     bool devices_too = ground == GROUND_ROOTS;
     if (fd < 0)
-        return refuse(why, path, as, errno == ELOOP ? "found a symbolic link, expected a regular file" : strerror(errno));
+        return describe_open_failure(why, path, as,
+                                     errno == ELOOP ? "found a symbolic link, expected a regular file" : strerror(errno));
     bool ok = fstat(fd, &st) == 0 && (S_ISREG(st.st_mode) || (devices_too && S_ISCHR(st.st_mode)));
     if (ok && (ground != GROUND_SHARED || (st.st_uid == 0 && st.st_nlink == 1)))
         return fd;
     close(fd);
-    return refuse(why, path, as, ok ? "found a file of others, expected one of root's" : "found no regular file");
+    return describe_open_failure(why, path, as,
+                                 ok ? "found a file of others, expected one of root's" : "found no regular file");
 }
 
 int logfile_open(const struct conf *c, struct text *why) {
     const char *path = c->log_file;
     struct walk w = {.dir = -1};
     if (geteuid() != 0)
-        return take(open(path, FLAGS | O_CREAT, MODE), path, NULL, GROUND_ROOTS, why);
+        return check_opened(open(path, FLAGS | O_CREAT, MODE), path, NULL, GROUND_ROOTS, why);
     const struct passwd *user = c->user ? getpwnam(c->user) : NULL;
     bool stays_root = !user || user->pw_uid == 0;
     enum ground ground = walk(&w, path);
     int fd;
     if (ground == GROUND_ROOTS || (ground == GROUND_SHARED && stays_root))
-        fd = take(open_as_root(&w, user), path, NULL, ground, why);
+        fd = check_opened(open_as_root(&w, user), path, NULL, ground, why);
     else if (!stays_root)
-        fd = take(open_as_user(path, user), path, user->pw_name, GROUND_LOOSE, why);
+        fd = check_opened(open_as_user(path, user), path, user->pw_name, GROUND_LOOSE, why);
     else
-        fd = refuse(why, path, "root", "found a folder on its way that is not there or not root's alone");
+        fd = describe_open_failure(why, path, "root", "found a directory on its way that is missing or not root's alone");
     if (w.dir >= 0)
         close(w.dir);
     return fd;

@@ -1,16 +1,22 @@
 /*
- * What children say. Who may say what is in control.h (control_hear()); here is when: each type with the states of its sender
- * in which it makes sense. Whatever comes from another role, at another time or torn is that child's fault, and ends it:
- * it may have been taken over, and what it says about others must not count.
+ * Messages of children. Which role may send what is in control.h (control_hear()); here is when: each type with the states of
+ * its sender in which it is valid. A message from another role, at another time or malformed is that child's fault, and ends
+ * it: it may be compromised, and what it says about others must not count.
  */
+#include "supervisor/messages.h"
+
 #include <sys/epoll.h>
 
 #include "base/err.h"
+#include "supervisor/commands.h"
+#include "supervisor/keys.h"
+#include "supervisor/stop.h"
 #include "supervisor/super.h"
+#include "supervisor/workers.h"
 #include "wire/control_creds.h"
 #include "wire/control_export.h"
 
-static void say_again(struct super *s, const struct worker *w) {
+static void log_serving_again(struct super *s, const struct worker *w) {
     if (s->serving && w->gen == s->now && w->restarts)
         log_msg(&s->log, LOG_LEVEL_INFO, "%s.%u serves again (pid %d)", role_name(w->role), w->index, (int)w->pid);
 }
@@ -19,19 +25,19 @@ static bool on_ready(struct super *s, struct worker *w, const struct ipc_msg *m)
     (void)m;
     w->state = CHILD_READY;
     if (w->role != ROLE_HANDSHAKER)
-        say_again(s, w);
+        log_serving_again(s, w);
     else if (w->gen == s->now && control_send(w->control, CONTROL_SERVE) < 0)
         worker_kill(w);
     return true;
 }
 
-/* Only those of the serving generation have been told to. */
+/* Only those of the serving generation have received SERVE. */
 static bool on_serving(struct super *s, struct worker *w, const struct ipc_msg *m) {
     (void)m;
     if (w->gen == s->next)
         return false;
     w->state = CHILD_SERVING;
-    say_again(s, w);
+    log_serving_again(s, w);
     return true;
 }
 
@@ -45,11 +51,11 @@ static bool on_refused(struct super *s, struct worker *w, const struct ipc_msg *
     return true;
 }
 
-/* Told to drain are all in a stop, and those of the generation that goes. */
+/* DRAIN was sent to all in a stop, and to those of the previous generation. */
 static bool on_drained(struct super *s, struct worker *w, const struct ipc_msg *m) {
     uint64_t cut;
-    bool told = s->stop.phase != STOP_NOT || w->gen == s->previous;
-    if (!told || control_read_number(m, &cut) < 0)
+    bool drains = s->stop.phase != STOP_NOT || w->gen == s->previous;
+    if (!drains || control_read_number(m, &cut) < 0)
         return false;
     w->state = CHILD_DRAINED;
     worker_count_cut(s, w, cut);
@@ -102,7 +108,7 @@ static bool on_keys_refused(struct super *s, struct worker *w, const struct ipc_
 static const struct {
     uint16_t type;
     unsigned states;
-    bool (*take)(struct super *s, struct worker *w, const struct ipc_msg *m); /* false: against the rules */
+    bool (*take)(struct super *s, struct worker *w, const struct ipc_msg *m); /* false: a violation */
 } messages[] = {
     {CONTROL_READY, IN(CHILD_STARTING), on_ready},
     {CONTROL_REFUSED, IN(CHILD_STARTING), on_refused},
@@ -115,7 +121,7 @@ static const struct {
     {CONTROL_KEYS_REFUSED, SERVES, on_keys_refused},
 };
 
-static bool take(struct super *s, struct worker *w, const struct ipc_msg *m) {
+static bool dispatch_message(struct super *s, struct worker *w, const struct ipc_msg *m) {
     for (size_t i = 0; i < ARRAY_LEN(messages); i++)
         if (messages[i].type == m->type)
             return messages[i].states & IN(w->state) && messages[i].take(s, w, m);
@@ -123,14 +129,14 @@ static bool take(struct super *s, struct worker *w, const struct ipc_msg *m) {
 }
 
 /* Its end is noticed like any other; nothing it has still sent is read. */
-static void end_breaker(struct super *s, struct worker *w, uint16_t type) {
+static void kill_rule_breaker(struct super *s, struct worker *w, uint16_t type) {
     log_msg(&s->log, LOG_LEVEL_ERROR, "%s.%u (pid %d) broke the rules with a message (%s) and is killed", role_name(w->role),
             w->index, (int)w->pid, control_type_name(type));
     loop_unwatch(&s->loop, w->control);
     worker_kill(w);
 }
 
-void worker_hear(struct super *s, struct worker *w) {
+void worker_receive(struct super *s, struct worker *w) {
     struct ipc_msg m = {.type = 0};
     int err = 0;
     switch (control_hear(w->control, w->role, s->scratch, sizeof(s->scratch), &m, &err)) {
@@ -139,14 +145,14 @@ void worker_hear(struct super *s, struct worker *w) {
     case STEP_DONE:
         if (m.type != CONTROL_PONG)
             s->dirty = true;
-        if (!take(s, w, &m))
-            end_breaker(s, w, m.type);
+        if (!dispatch_message(s, w, &m))
+            kill_rule_breaker(s, w, m.type);
         ipc_msg_close(&m);
         break;
     case STEP_FAILED:
-        end_breaker(s, w, m.type);
+        kill_rule_breaker(s, w, m.type);
         return;
-    default: /* gone: workers_reap() goes on */
+    default: /* gone: workers_reap() does the rest */
         loop_unwatch(&s->loop, w->control);
         return;
     }

@@ -1,7 +1,9 @@
 /*
- * The service manager's protocol, sd_notify(3): lines of text in one datagram to the socket that it has named. What it said in
- * the environment is read once and taken out: no child of ours shall speak in our name.
+ * The service manager's protocol, sd_notify(3): lines of text in one datagram to the socket that it has named. Its environment
+ * variables are read once and removed: no child shall speak in our name.
  */
+#include "supervisor/notify.h"
+
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +19,7 @@
 
 static struct {
     struct sockaddr_un to;
-    socklen_t len; /* 0 = nobody listens */
+    socklen_t len; /* 0 = no socket */
     uint64_t watchdog_usec;
 } manager;
 
@@ -72,7 +74,7 @@ void notify(const char *state) {
     int fd = manager.len ? socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0) : -1;
     if (fd < 0)
         return;
-    /* a manager that does not listen is no reason to stop */
+    /* a manager that does not read is no reason to stop */
     (void)!sendto(fd, state, strlen(state), MSG_NOSIGNAL | MSG_DONTWAIT, (struct sockaddr *)&manager.to, manager.len);
     close(fd);
 }

@@ -32,7 +32,7 @@ void placement_read_idle(FILE *stat, const cpu_set_t *set, uint64_t idle[static 
         unsigned cpu;
         unsigned long long idles, waits;
         if (sscanf(line, "cpu%u %*u %*u %*u %llu %llu", &cpu, &idles, &waits) == 3 && cpu < CPU_SETSIZE && CPU_ISSET(cpu, set))
-            idle[cpu] = idles + waits; /* for a disk: nobody runs there */
+            idle[cpu] = idles + waits; /* for a disk: no process runs there */
     }
 }
 
@@ -52,7 +52,7 @@ static bool measure(struct placement *p, uint32_t *ret_least, uint32_t *ret_most
     for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++) {
         if (!CPU_ISSET(cpu, &set))
             continue;
-        if (!p->idle[cpu] || p->idle[cpu] < last.idle[cpu]) /* new, or its figures went back, as they may */
+        if (!p->idle[cpu] || p->idle[cpu] < last.idle[cpu]) /* new, or its counters went back, as they may */
             return false;
         uint32_t idle = (uint32_t)((p->idle[cpu] - last.idle[cpu]) * 1000 / MAX(ticks, UINT64_C(1)));
         *ret_least = MIN(*ret_least, idle);
@@ -80,15 +80,16 @@ static void place_all(struct super *s) {
         w->cpu = placement_cpu(s, w->index);
         uint64_t cpu = w->cpu < 0 ? 0 : (uint64_t)w->cpu + 1;
         if (w->control >= 0)
-            (void)!control_send_number(w->control, CONTROL_CPU, cpu); /* who is lost shows on its socket */
+            (void)!control_send_number(w->control, CONTROL_CPU, cpu); /* a lost worker is noticed on its socket */
     }
     s->dirty = true;
 }
 
-/* While generations change, the new one is as free as the old one is. */
-static void look(struct super *s) {
+/* During a transition the next generation is placed as the present one. */
+static void check_placement(struct super *s) {
     uint32_t least, most;
-    if (!measure(&s->placement, &least, &most) || !s->now || s->change.stage != TRANSITION_NONE || s->stop.phase != STOP_NOT)
+    if (!measure(&s->placement, &least, &most) || !s->now || s->transition.stage != TRANSITION_NONE ||
+        s->stop.phase != STOP_NOT)
         return;
     if (!placement_step(&s->placement.rule, least, most))
         return;
@@ -100,7 +101,7 @@ static void look(struct super *s) {
         log_msg(&s->log, LOG_LEVEL_INFO, "each worker keeps to one CPU again");
 }
 
-/* After a take-over the workers are as the supervisor before has left them. */
+/* After a re-exec the workers are as the previous supervisor left them. */
 void placement_begin(struct super *s) {
     const struct worker *first = s->now ? generation_worker(s->now, ROLE_RELAY, 0) : NULL;
     if (first && first->cpu < 0)
@@ -109,6 +110,6 @@ void placement_begin(struct super *s) {
 }
 
 void placement_timer(struct super *s) {
-    look(s);
+    check_placement(s);
     wheel_arm(&s->loop.wheel, &s->placement.timer, s->loop.now_ms + PLACEMENT_INTERVAL_MS);
 }

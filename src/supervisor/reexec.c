@@ -11,24 +11,25 @@
 
 #include "base/err.h"
 #include "base/text.h"
+#include "supervisor/publish.h"
 #include "supervisor/state.h"
 #include "supervisor/super.h"
 #include "supervisor/supervisor.h"
 
 static char **arguments;
 
-/* ---- the rehearsal, seen from the supervisor ---- */
+/* ---- the dry run, in the supervisor ---- */
 
 static void on_successor(struct super *s, struct ipc_msg *m) {
-    struct change *c = &s->change;
+    struct transition *c = &s->transition;
     c->successor_answered = true;
     c->successor_willing = m && m->type == CONTROL_READY;
     if (m && m->type == CONTROL_REFUSED)
-        log_msg(&s->log, LOG_LEVEL_WARNING, "the supervisor keeps its old code until it is started anew: %.*s",
-                (int)m->body.len, (const char *)m->body.p);
+        log_msg(&s->log, LOG_LEVEL_WARNING, "the supervisor keeps its old code until it is restarted: %.*s", (int)m->body.len,
+                (const char *)m->body.p);
     else if (!c->successor_willing)
         log_msg(&s->log, LOG_LEVEL_WARNING,
-                "the supervisor keeps its old code: the rehearsal of a change ended without an answer");
+                "the supervisor keeps its old code: the dry run of its successor ended without an answer");
     if (m)
         ipc_msg_close(m);
     transition_advance(s);
@@ -51,14 +52,14 @@ bool reexec_dry_run(struct super *s) {
 }
 
 bool reexec_dry_run_done(const struct super *s) {
-    return s->change.successor_answered;
+    return s->transition.successor_answered;
 }
 
-/* ---- the step ---- */
+/* ---- the re-exec ---- */
 
-static void keep_open(const struct state_fds *fds, bool keep) {
+static void set_inheritable(const struct state_fds *fds, bool keep) {
     for (size_t i = 0; i < fds->n; i++)
-        (void)fcntl(fds->list[i], F_SETFD, keep ? 0 : FD_CLOEXEC); /* one that is not there will be missed by the successor */
+        (void)fcntl(fds->list[i], F_SETFD, keep ? 0 : FD_CLOEXEC); /* the successor reports one that is missing */
 }
 
 void reexec_exec(struct super *s) {
@@ -66,27 +67,27 @@ void reexec_exec(struct super *s) {
     int fd;
     struct state_fds fds;
     struct text t = text_of(number, sizeof(number));
-    if (!s->change.successor_willing || s->stop.phase != STOP_NOT)
+    if (!s->transition.successor_willing || s->stop.phase != STOP_NOT)
         return;
-    creds_cancel(s); /* its successor looks again */
-    show(s);
+    creds_cancel(s); /* its successor checks again */
+    publish_proctab(s);
     if (state_write(s, &fd, &fds) < 0) {
         log_msg(&s->log, LOG_LEVEL_WARNING, "the supervisor keeps its old code: %m");
         return;
     }
     text_addf(&t, "%d", fd);
-    keep_open(&fds, true);
+    set_inheritable(&fds, true);
     (void)fcntl(fd, F_SETFD, 0); /* without it there is no successor: exec is followed by an error */
     if (setenv(REEXEC_VARIABLE, number, 1) == 0)
         (void)syscall(SYS_execveat, s->now->exe_fd, "", arguments, environ, AT_EMPTY_PATH); /* returns only when it failed */
     log_msg(&s->log, LOG_LEVEL_WARNING, "the supervisor keeps its old code: %m");
     unsetenv(REEXEC_VARIABLE);
-    keep_open(&fds, false);
+    set_inheritable(&fds, false);
     close(fd);
     free(fds.list);
 }
 
-/* ---- the other side ---- */
+/* ---- the successor ---- */
 
 int supervisor_resume(char **argv) {
     arguments = argv;
@@ -98,7 +99,7 @@ int supervisor_resume(char **argv) {
     return status;
 }
 
-static int refuse(int control, const char *why, int err) {
+static int refuse_dry_run(int control, const char *why, int err) {
     char line[256];
     struct text t = text_of(line, sizeof(line));
     text_addf(&t, "tls-off " TLS_OFF_VERSION ": %s: %s", why, err_text(err));
@@ -113,13 +114,13 @@ int supervisor_dry_run(int control_fd) {
     enum step step;
     do {
         struct pollfd p = {.fd = control_fd, .events = POLLIN};
-        (void)poll(&p, 1, -1); /* whatever ends it, the next call tells */
+        (void)poll(&p, 1, -1); /* the next call reports any error */
         step = ipc_recv(control_fd, s.scratch, sizeof(s.scratch), control_to_child, &m, &err);
     } while (step == STEP_WANT_READ);
     if (step != STEP_DONE || m.type != CONTROL_STATE)
         return 1;
     err = state_read(&s, m.fds[0]);
     if (err < 0)
-        return refuse(control_fd, "the state of the running supervisor cannot be read", err);
+        return refuse_dry_run(control_fd, "the state of the running supervisor cannot be read", err);
     return control_send(control_fd, CONTROL_READY) == 0 ? 0 : 1;
 }

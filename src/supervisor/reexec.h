@@ -1,18 +1,18 @@
 /*
- * The supervisor takes up its own new code: it execs the binary of the generation that serves, in place, so that its pid and
- * its children stay. First a child of that binary rehearses it: it reads the state, and only when it says that it could go on
- * from there, the step is made. Otherwise the old supervisor stays with the new generation, and says so.
+ * The supervisor replaces its own code: it execs the binary of the generation that serves, in place, so that its pid and its
+ * children stay. First a child of that binary makes a dry run: it reads the state, and only when it answers that it can
+ * continue from there, the exec follows. Otherwise the old supervisor stays with the new generation, and logs why.
  */
 #pragma once
 
 #include <stdbool.h>
 
-/* In the environment of the process that was just begun: the number of the state's descriptor. */
+/* In the environment of the successor: the number of the state's descriptor. */
 #define REEXEC_VARIABLE "TLS_OFF_STATE"
 
 struct super;
 
-/* Starts the rehearsal. False, with a line in the log, when that cannot be. */
+/* Starts the dry run. False, with a line in the log, when that fails. */
 bool reexec_dry_run(struct super *s);
 
 /* Whether it has an answer. */

@@ -1,4 +1,4 @@
-/* One description of the layout serves both directions: what is written in some order is read in the same. */
+/* One description of the layout serves both directions: it is read in the order in which it is written. */
 #include "supervisor/state.h"
 
 #include <errno.h>
@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/rd.h"
 #include "base/wr.h"
+#include "supervisor/notify.h"
 #include "supervisor/super.h"
 #include "wire/addr_pack.h"
 
@@ -32,18 +33,18 @@ static bool bad(struct io *io, bool is_bad) {
     return *sticky;
 }
 
-static uint64_t number(struct io *io, size_t bytes, uint64_t v) {
+static uint64_t value_number(struct io *io, size_t bytes, uint64_t v) {
     if (io->r)
         return rd_uint(io->r, bytes);
     wr_uint(io->w, v, bytes);
     return v;
 }
 
-/* Any plain variable, by its size; signs come back as they were. */
-#define VALUE(io, x) ((x) = (__typeof__(x))number((io), sizeof(x), (uint64_t)(x)))
+/* Any plain variable, by its size; signs are preserved. */
+#define VALUE(io, x) ((x) = (__typeof__(x))value_number((io), sizeof(x), (uint64_t)(x)))
 
 static void value_fd(struct io *io, int *fd) {
-    *fd = (int32_t)number(io, sizeof(int32_t), (uint64_t)*fd);
+    *fd = (int32_t)value_number(io, sizeof(int32_t), (uint64_t)*fd);
     if (*fd >= 0 && !bad(io, io->nfds == FDS_MAX))
         io->fds[io->nfds++] = *fd;
 }
@@ -85,8 +86,8 @@ static void value_addr(struct io *io, struct addr *a) {
 }
 
 /* A count of items up to MAX; 0 when it makes no sense. */
-static size_t count(struct io *io, size_t n, size_t max) {
-    n = number(io, sizeof(uint32_t), n);
+static size_t value_count(struct io *io, size_t n, size_t max) {
+    n = value_number(io, sizeof(uint32_t), n);
     return bad(io, n > max) ? 0 : n;
 }
 
@@ -94,10 +95,10 @@ static size_t count(struct io *io, size_t n, size_t max) {
 
 static void value_request(struct io *io, struct control_request *q) {
     value_text(io, &q->file);
-    q->nlisten = (uint16_t)count(io, q->nlisten, CONTROL_FLAGS_MAX);
+    q->nlisten = (uint16_t)value_count(io, q->nlisten, CONTROL_FLAGS_MAX);
     for (size_t i = 0; i < q->nlisten; i++)
         value_text(io, &q->listen[i]);
-    q->nbackend = (uint16_t)count(io, q->nbackend, CONTROL_FLAGS_MAX);
+    q->nbackend = (uint16_t)value_count(io, q->nbackend, CONTROL_FLAGS_MAX);
     for (size_t i = 0; i < q->nbackend; i++)
         value_text(io, &q->backend[i]);
 }
@@ -136,14 +137,14 @@ static void value_listener(struct io *io, struct listener *l) {
     VALUE(io, l->given);
     VALUE(io, l->nserved);
     VALUE(io, l->nlistening);
-    l->nfds = (uint32_t)count(io, l->nfds, CONF_WORKERS_MAX);
+    l->nfds = (uint32_t)value_count(io, l->nfds, CONF_WORKERS_MAX);
     bad(io, l->nserved > l->nfds || l->nlistening > l->nfds);
     for (uint32_t i = 0; i < l->nfds; i++)
         value_fd(io, &l->fds[i]);
 }
 
 static void value_listeners(struct io *io, struct listeners *all) {
-    size_t n = count(io, all->n, CONF_LISTENERS_MAX);
+    size_t n = value_count(io, all->n, CONF_LISTENERS_MAX);
     if (io->r) {
         all->list = calloc(n + 1, sizeof(*all->list));
         MUST(all->list);
@@ -177,7 +178,7 @@ static void value_worker(struct io *io, struct worker *w) {
     value_fd(io, &w->ring);
     value_fd(io, &w->words);
     VALUE(io, due_ms);
-    w->timer.deadline_ms = io->r ? due_ms : w->timer.deadline_ms; /* armed by whoever resumes */
+    w->timer.deadline_ms = io->r ? due_ms : w->timer.deadline_ms; /* armed by the successor */
     bad(io, (unsigned)w->role >= ROLE_COUNT || (unsigned)w->state > CHILD_DRAINED || w->ring < 0);
     bad(io, (w->state == CHILD_NONE) != (w->pid == 0) || w->pid < 0 || (w->control < 0) != (w->pid == 0));
 }
@@ -194,7 +195,7 @@ static void value_generation(struct io *io, struct generation *g) {
     VALUE(io, g->read_s);
     value_fd(io, &g->scoreboard_fd);
     value_fd(io, &g->log_fd);
-    size_t n = count(io, g->nworkers, GENERATION_WORKERS_MAX);
+    size_t n = value_count(io, g->nworkers, GENERATION_WORKERS_MAX);
     if (io->r) {
         g->workers = calloc(n + 1, sizeof(*g->workers));
         MUST(g->workers);
@@ -289,7 +290,7 @@ static int parse(struct super *s, struct span bytes, int *fds, size_t *ret_nfds)
     return rd_end(&r) ? 0 : ERR_FORMAT;
 }
 
-/* Reads with the list of descriptors kept for state_adopt(). */
+/* Reads with the list of descriptors kept for state_inherit(). */
 static struct state_fds met;
 
 int state_read(struct super *s, int fd) {
@@ -310,7 +311,7 @@ int state_read(struct super *s, int fd) {
     return err;
 }
 
-int state_adopt(struct super *s) {
+int state_inherit(struct super *s) {
     (void)s;
     for (size_t i = 0; i < met.n; i++)
         if (fcntl(met.list[i], F_SETFD, FD_CLOEXEC) < 0)

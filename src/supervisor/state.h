@@ -1,9 +1,9 @@
 /*
  * The supervisor's state for its successor in the same process: what it knows, and the numbers of the descriptors it holds, in
- * a sealed memfd. Written only while nothing but one generation exists, so there is no half-way state to carry.
+ * a sealed memfd. Written only while just one generation exists, so there is no transition to describe.
  *
- * STATE_VERSION is raised with every change of the layout. A successor that cannot read what it is given says so in a
- * rehearsal, before anything depends on it (takeover.h).
+ * STATE_VERSION is raised with every change of the layout. A successor that cannot read it says so in the dry run, before
+ * anything depends on it (reexec.h).
  */
 #pragma once
 
@@ -27,9 +27,9 @@ MUST_CHECK int state_write(struct super *s, int *ret_fd, struct state_fds *ret_f
 
 /*
  * Fills S, which must be all zero. ERR_UNSUPPORTED: another version; ERR_FORMAT, ERR_SYSTEM (errno). Descriptors are numbers
- * only: whether they are there is looked at with state_adopt().
+ * only: state_inherit() checks them.
  */
 MUST_CHECK int state_read(struct super *s, int fd);
 
-/* The descriptors of a state just read become ours, close-on-exec again. ERR_FORMAT when one is not there. */
-MUST_CHECK int state_adopt(struct super *s);
+/* Takes over the descriptors of a state just read, close-on-exec again. ERR_FORMAT when one is missing. */
+MUST_CHECK int state_inherit(struct super *s);

@@ -1,13 +1,19 @@
 /*
  * The ordered stop: handshakers finish what they have begun while relays let sessions finish; when no handshaker has any left,
- * relays are asked once more, for what has come meanwhile; then all others go, the observer last so that nothing said on the
- * way is lost. A handshaker that does not answer is not waited for. A change of generations that is not decided yet is taken
- * back; one that is goes on to its end, so that its sessions are where they are looked for.
+ * relays are drained once more, for what has arrived meanwhile; then all others stop, the observer last so that no log line is
+ * lost. A handshaker that does not answer is not waited for. A transition that is not decided yet is undone; one that is
+ * continues to its end, so that its sessions are where they are expected.
  */
-#include "base/clock.h"
-#include "supervisor/super.h"
+#include "supervisor/stop.h"
 
-#define ANSWER_MS 1000 /* for those that do not keep the time themselves */
+#include "base/clock.h"
+#include "supervisor/commands.h"
+#include "supervisor/notify.h"
+#include "supervisor/publish.h"
+#include "supervisor/super.h"
+#include "supervisor/workers.h"
+
+#define ANSWER_MS 1000 /* for those that miss the deadline */
 
 static uint64_t drain_left(const struct super *s) {
     return s->stop.until_ms > s->loop.now_ms ? s->stop.until_ms - s->loop.now_ms : 0;
@@ -18,7 +24,7 @@ static void drain_role(struct super *s, enum role role) {
         if (w->role != role || w->gen == s->next)
             continue;
         if (!worker_runs(w)) {
-            wheel_cancel(&s->loop.wheel, &w->timer); /* no restarts any more */
+            wheel_cancel(&s->loop.wheel, &w->timer); /* no more restarts */
             continue;
         }
         w->stopping = true;
@@ -35,11 +41,11 @@ static void stop_roles(struct super *s, bool observers) {
             worker_stop(s, w);
 }
 
-static bool all(const struct super *s, enum role role, enum child_state state) {
+static bool all_in_state(const struct super *s, enum role role, enum child_state state) {
     return generation_all(&s->gens[0], role, state) && generation_all(&s->gens[1], role, state);
 }
 
-/* Whoever does not answer has nothing to give: its handshakes are lost already. */
+/* One that does not answer is not waited for: its handshakes are lost already. */
 static bool handshakes_finished(struct super *s) {
     for (struct worker *w = NULL; (w = worker_next(s, w));)
         if (w->role == ROLE_HANDSHAKER && worker_runs(w) && w->state < CHILD_DRAINED && w->silent_ms == 0)
@@ -60,8 +66,8 @@ static void stop_others(struct super *s) {
     stop_roles(s, false);
 }
 
-/* A first start or a change under way that was not decided. */
-static void take_back(struct super *s) {
+/* Undoes a first start or a transition that is not decided. */
+static void cancel_undecided(struct super *s) {
     creds_cancel(s);
     if (s->next)
         transition_refuse(s, "the proxy is stopping");
@@ -76,13 +82,13 @@ void stop_begin(struct super *s, enum drain_how how, uint64_t ms) {
     s->stop.phase = STOP_HANDSHAKERS;
     s->proctab.drain_until_ms = clock_wall_us() / 1000 + drain_left(s);
     s->dirty = true;
-    take_back(s);
+    cancel_undecided(s);
     notify("STOPPING=1\nSTATUS=stopping");
     log_msg(&s->log, LOG_LEVEL_INFO,
             how == DRAIN_PATIENT ? "draining: no new sessions; those there are have %llu ms to end"
                                  : "stopping: sessions may finish what is in flight for %llu ms",
             (unsigned long long)drain_left(s));
-    /* relays and handshakers keep the time themselves; this one is for those that do not answer */
+    /* relays and handshakers enforce the deadline themselves; this timer is for those that do not answer */
     wheel_arm(&s->loop.wheel, &s->stop.timer, s->stop.until_ms + ANSWER_MS);
     listeners_keep(&s->listeners, &s->log, NULL);
     drain_role(s, ROLE_HANDSHAKER);
@@ -94,12 +100,12 @@ void stop_begin(struct super *s, enum drain_how how, uint64_t ms) {
 void stop_at_once(struct super *s) {
     if (s->stop.phase >= STOP_OTHERS)
         return;
-    take_back(s);
+    cancel_undecided(s);
     stop_others(s);
     stop_advance(s);
 }
 
-static void say_stopped(struct super *s) {
+static void report_stopped(struct super *s) {
     char line[96];
     struct text t = text_of(line, sizeof(line));
     text_addf(&t, "%llu sessions were cut", (unsigned long long)s->proctab.cut);
@@ -107,7 +113,7 @@ static void say_stopped(struct super *s) {
     command_end(s, COMMAND_DRAIN, PROCTAB_DONE, line);
     command_end(s, COMMAND_STOP, PROCTAB_DONE, line);
     command_end(s, COMMAND_RELOAD, PROCTAB_REFUSED, "the proxy has stopped");
-    show(s);
+    publish_proctab(s);
 }
 
 void stop_advance(struct super *s) {
@@ -115,11 +121,11 @@ void stop_advance(struct super *s) {
         s->stop.phase = STOP_RELAYS;
         drain_role(s, ROLE_RELAY);
     }
-    if (s->stop.phase == STOP_RELAYS && all(s, ROLE_RELAY, CHILD_DRAINED))
+    if (s->stop.phase == STOP_RELAYS && all_in_state(s, ROLE_RELAY, CHILD_DRAINED))
         stop_others(s);
     if (s->stop.phase == STOP_OTHERS && others_gone(s)) {
         s->stop.phase = STOP_OBSERVER;
-        say_stopped(s);
+        report_stopped(s);
         stop_roles(s, true);
     }
     if (s->stop.phase == STOP_OBSERVER && generation_gone(&s->gens[0], ROLE_COUNT) && generation_gone(&s->gens[1], ROLE_COUNT))

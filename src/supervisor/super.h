@@ -1,4 +1,4 @@
-/* What the files of the supervisor share. Nothing here leaves this folder. */
+/* What the files of the supervisor share. No other directory includes it. */
 #pragma once
 
 #include <stdbool.h>
@@ -36,9 +36,9 @@ struct super {
     struct generation *now;      /* the one that serves, from its switch on; NULL before the first */
     struct generation *next;     /* being made */
     struct generation *previous; /* was replaced */
-    uint32_t generations;        /* made so far */
-    struct change change;
-    struct creds_change creds;
+    uint32_t generations;        /* started so far */
+    struct transition transition;
+    struct creds_reload creds;
     struct helper helpers[HELPERS];
     struct listeners listeners;
     struct admin_sockets admin;
@@ -50,7 +50,7 @@ struct super {
     int log_ring;
     int stats_fd; /* counters: one for our whole life, also over reloads */
     int signal_fd;
-    int ready_fd;  /* -1 = none, or told */
+    int ready_fd;  /* -1 = none, or written */
     bool serving;  /* every role was ready once */
     bool failed;   /* the start failed */
     uint32_t tags; /* of processes started so far: names one in the event loop */
@@ -68,40 +68,3 @@ struct super {
     } stop;
     uint8_t scratch[IPC_BODY_MAX + 2];
 };
-
-/* notify.c: the service manager. It is spoken to only when it has asked for that. */
-void notify_init(void);
-
-/* What was taken from the environment, for the state: one of the two is NULL. */
-struct wr;
-struct rd;
-void notify_value(struct wr *w, struct rd *r);
-
-/* How often it wants to hear that all is well; 0 = it does not. */
-uint64_t notify_watchdog_usec(void);
-
-/* STATE as in sd_notify(3), "READY=1". */
-void notify(const char *state);
-
-/* stop.c */
-void stop_begin(struct super *s, enum drain_how how, uint64_t ms);
-void stop_at_once(struct super *s);
-
-/* Goes on to the next phase of a stop when the present one is over. */
-void stop_advance(struct super *s);
-
-/* commands.c: what operators ask for, by signal or by the observer; results stand in the roster. */
-void command_take(struct super *s, const struct control_command *c);
-
-/* A wish without an asker who waits: a signal. */
-void command_signal(struct super *s, enum command_kind kind);
-
-/* Whether a reload waits; command_run_reloads() makes all that wait run. */
-bool command_reload_waits(const struct super *s);
-void command_run_reloads(struct super *s);
-
-/* All that run of KIND get their result. */
-void command_end(struct super *s, enum command_kind kind, enum proctab_result result, const char *text);
-
-/* show.c: fills the roster from what is, and publishes it. */
-void show(struct super *s);

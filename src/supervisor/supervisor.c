@@ -16,12 +16,17 @@
 #include "base/text.h"
 #include "conf/snapshot.h"
 #include "supervisor/activation.h"
+#include "supervisor/commands.h"
 #include "supervisor/environment.h"
 #include "supervisor/exe.h"
 #include "supervisor/logfile.h"
+#include "supervisor/notify.h"
+#include "supervisor/publish.h"
 #include "supervisor/reexec.h"
 #include "supervisor/state.h"
+#include "supervisor/stop.h"
 #include "supervisor/super.h"
+#include "supervisor/workers.h"
 #include "wire/sandbox.h"
 
 #define LOG_RING_SIZE (256 * 1024)
@@ -35,7 +40,7 @@ static void on_end_signal(struct super *s) {
         stop_at_once(s);
 }
 
-/* By its name, which may be another file now. In vain: the old one stays. */
+/* Reopens it by name, which may be another file now. On failure the old one stays. */
 static void reopen_log(struct super *s) {
     char line[512];
     struct text why = text_of(line, sizeof(line));
@@ -85,7 +90,7 @@ static void timer_event(void *ctx, struct wtimer *t) {
     struct super *s = ctx;
     if (t == &s->stop.timer)
         stop_at_once(s);
-    else if (t == &s->change.timer)
+    else if (t == &s->transition.timer)
         transition_late(s);
     else if (t == &s->heartbeat.timer)
         heartbeat_timer(s);
@@ -100,7 +105,7 @@ static void timer_event(void *ctx, struct wtimer *t) {
 static bool turn_end(void *ctx) {
     struct super *s = ctx;
     if (s->dirty)
-        show(s);
+        publish_proctab(s);
     return false;
 }
 
@@ -122,7 +127,7 @@ static void raise_limits(void) {
     struct rlimit r;
     if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur != r.rlim_max) {
         r.rlim_cur = r.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &r); /* the old limit is what all roles then go by */
+        (void)setrlimit(RLIMIT_NOFILE, &r); /* all roles then use the old limit */
     }
     const struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
     if (geteuid() == 0)
@@ -143,7 +148,7 @@ static bool set_up_loop(struct super *s) {
     return take_signals(s) && proctab_create(&s->page_fd, &s->page) == 0;
 }
 
-static bool share(struct super *s) {
+static bool make_shared_pages(struct super *s) {
     return stats_create(&s->stats_fd) == 0 && ring_create(LOG_RING_SIZE, &s->log_ring) == 0 &&
            ring_map(s->log_ring, &s->log.ring) == 0;
 }
@@ -166,7 +171,7 @@ static bool enter_sandbox(void) {
     return false;
 }
 
-static int run(struct super *s) {
+static int run_supervisor_loop(struct super *s) {
     balancing_begin(s);
     placement_begin(s);
     int err = loop_run(&s->loop);
@@ -205,21 +210,21 @@ int supervisor_run(const struct control_request *what, int ready_fd) {
     if (!enter_sandbox() || !take_sockets(s))
         return 1;
     environment_clean();
-    if (!set_up_loop(s) || !share(s)) {
+    if (!set_up_loop(s) || !make_shared_pages(s)) {
         fprintf(stderr, "tls-off: cannot start: %m\n");
         return 1;
     }
     log_msg(&s->log, LOG_LEVEL_INFO, "tls-off " TLS_OFF_VERSION " starts (pid %d)", (int)getpid());
     transition_begin(s);
     transition_advance(s);
-    return run(s);
+    return run_supervisor_loop(s);
 }
 
 /* ---- the same process, new code ---- */
 
-/* Where the predecessor stopped. Timers of restarts go on; an observer gets the new roster. */
+/* Continues where the predecessor stopped. Timers of restarts continue; an observer gets the new process table. */
 static bool resume(struct super *s, int state_fd) {
-    if (state_read(s, state_fd) < 0 || state_adopt(s) < 0 || s->proctab.pid != (int32_t)getpid())
+    if (state_read(s, state_fd) < 0 || state_inherit(s) < 0 || s->proctab.pid != (int32_t)getpid())
         return false;
     close(state_fd);
     if (!set_up_loop(s) || ring_map(s->log_ring, &s->log.ring) < 0 || snapshot_read(s->now->snapshot_fd, &s->now->conf) < 0)
@@ -236,7 +241,7 @@ static bool resume(struct super *s, int state_fd) {
         else if (worker_attach(s, w) < 0)
             return false;
     }
-    show(s); /* before anybody reads it */
+    publish_proctab(s); /* before anyone reads it */
     for (struct worker *w = NULL; (w = worker_next(s, w));)
         if (worker_runs(w) && w->role == ROLE_OBSERVER &&
             ipc_send(w->control, CONTROL_PROCTAB, span_of(NULL, 0), &s->page_fd, 1) < 0)
@@ -262,5 +267,5 @@ int supervisor_run_on(int state_fd) {
     workers_reap(s);
     transition_begin(s);
     transition_advance(s);
-    return run(s);
+    return run_supervisor_loop(s);
 }

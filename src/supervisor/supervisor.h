@@ -1,6 +1,6 @@
 /*
  * The supervisor role: starts all other processes, keeps the listening sockets and shared pages, restarts what dies, and stops
- * everything in order. It never reads an outsider's bytes, TOML or a private key.
+ * everything in order. It never reads a peer's bytes, TOML or a private key.
  */
 #pragma once
 
@@ -9,14 +9,14 @@
 /* Runs the proxy in the foreground; returns the exit status. READY_FD: gets one newline once every role serves; -1 = none. */
 int supervisor_run(const struct control_request *what, int ready_fd);
 
-/* Runs on from the state in STATE_FD: the process was begun by its predecessor's exec. The exit status. */
+/* Continues from the state in STATE_FD, after the predecessor's exec. The exit status. */
 int supervisor_run_on(int state_fd);
 
 /*
- * What main() calls first. Keeps ARGV for the time when the supervisor takes up new code; when this process is begun by that,
- * runs on, and returns the exit status. -1 otherwise.
+ * main() calls this first. Keeps ARGV for a re-exec of the supervisor; in a process started by one, continues and returns the
+ * exit status. -1 otherwise.
  */
 int supervisor_resume(char **argv);
 
-/* ROLE_SUPERVISOR as a child: looks whether the state of the running supervisor could be taken over. The exit status. */
+/* ROLE_SUPERVISOR as a child: the dry run, which reads the state of the running supervisor. The exit status. */
 int supervisor_dry_run(int control_fd);

@@ -11,41 +11,46 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "supervisor/activation.h"
+#include "supervisor/commands.h"
 #include "supervisor/logfile.h"
+#include "supervisor/notify.h"
+#include "supervisor/publish.h"
 #include "supervisor/reexec.h"
 #include "supervisor/super.h"
+#include "supervisor/wiring.h"
+#include "supervisor/workers.h"
 #include "wire/control_export.h"
 #include "wire/scoreboard.h"
 
 #define FINISH_MAX_MS 60000 /* for handshakes without a time limit */
-#define MOVE_MS       30000 /* for sessions to be moved, before those that cannot be have drain_timeout left */
+#define MOVE_MS       30000 /* for the migration of sessions, before those that cannot migrate have drain_timeout left */
 #define MOVE_TRIES    5
 #define GRACE_MS      5000
-#define ROOM_LOW      1000 /* sessions: so few are seldom meant */
+#define ROOM_LOW      1000 /* sessions: less is rarely intended */
 
 static void goto_stage(struct super *s, enum transition_stage next);
 
-static void arm(struct super *s, uint64_t ms) {
-    wheel_arm(&s->loop.wheel, &s->change.timer, s->loop.now_ms + ms);
+static void arm_stage_timer(struct super *s, uint64_t ms) {
+    wheel_arm(&s->loop.wheel, &s->transition.timer, s->loop.now_ms + ms);
 }
 
-/* ---- before the switch: everything can be taken back ---- */
+/* ---- before the switch: everything can be undone ---- */
 
 void transition_refuse(struct super *s, const char *fmt, ...) {
-    struct change *c = &s->change;
+    struct transition *c = &s->transition;
     bool decided = c->stage == TRANSITION_UNDOING || c->stage > TRANSITION_SWITCHING;
     if (c->refused || c->stage == TRANSITION_NONE || decided)
         return;
     va_list ap;
     va_start(ap, fmt);
-    (void)vsnprintf(c->text, sizeof(c->text), fmt, ap); /* cut when too long */
+    (void)vsnprintf(c->text, sizeof(c->text), fmt, ap); /* truncated when too long */
     va_end(ap);
     c->refused = true;
     goto_stage(s, TRANSITION_UNDOING);
 }
 
-/* Every line of TEXT: to the log, save what ends the first start, which is told to whoever has asked for it. */
-static void say_lines(struct super *s, enum log_level level, const char *before, struct span text) {
+/* Every line of TEXT: to the log, but to stderr what ends the first start. */
+static void report_lines(struct super *s, enum log_level level, const char *before, struct span text) {
     const char *p = (const char *)text.p;
     for (size_t at = 0, n; at < text.len; at += n + 1) {
         const char *end = memchr(p + at, '\n', text.len - at);
@@ -53,7 +58,7 @@ static void say_lines(struct super *s, enum log_level level, const char *before,
         if (s->now || level == LOG_LEVEL_WARNING)
             log_msg(&s->log, level, "%s%.*s", before, (int)n, p + at);
         else
-            fprintf(stderr, "%s%.*s\n", s->change.is_located ? "" : "tls-off: ", (int)n, p + at);
+            fprintf(stderr, "%s%.*s\n", s->transition.is_located ? "" : "tls-off: ", (int)n, p + at);
     }
 }
 
@@ -64,7 +69,7 @@ static void on_configured(struct super *s, struct ipc_msg *m) {
         if (m)
             ipc_msg_close(m);
     } else if (m->type == CONTROL_REFUSED) {
-        s->change.is_located = true;
+        s->transition.is_located = true;
         transition_refuse(s, "%.*s", (int)m->body.len, (const char *)m->body.p);
     } else {
         struct span warnings;
@@ -72,7 +77,7 @@ static void on_configured(struct super *s, struct ipc_msg *m) {
         if (err < 0)
             transition_refuse(s, "the configuration cannot be taken over: %s", err_text(err));
         else
-            say_lines(s, LOG_LEVEL_WARNING, "", warnings);
+            report_lines(s, LOG_LEVEL_WARNING, "", warnings);
     }
     transition_advance(s);
 }
@@ -87,12 +92,12 @@ static void fill_held(struct super *s) {
         q->held[q->nheld++] = s->now->conf->admin.listen;
 }
 
-/* At the first start the name of our own file is of no use: it is opened through /proc. */
+/* At the first start our own file is opened through /proc, not by name. */
 static const char *proc_hint(void) {
     return access("/proc/self", F_OK) < 0 ? " (/proc has to be mounted)" : "";
 }
 
-static void configure(struct super *s) {
+static void enter_configuring(struct super *s) {
     fill_held(s);
     s->next = generation_new(s);
     if (!s->next)
@@ -112,7 +117,7 @@ static bool open_admin(struct super *s, struct text *why) {
         return true;
     bool ok = admin_open(&s->admin, &s->next->conf->admin, why);
     if (ok && why->len)
-        fprintf(stderr, "tls-off: %s; going on without it (admin.socket names another)\n", why->p);
+        fprintf(stderr, "tls-off: %s; continuing without it (admin.socket names another)\n", why->p);
     return ok;
 }
 
@@ -122,7 +127,7 @@ static bool open_log(struct generation *g, struct text *why) {
     return g->conf->log_target != LOG_TO_FILE || g->log_fd >= 0;
 }
 
-static void start(struct super *s) {
+static void enter_starting(struct super *s) {
     char line[2048];
     struct text why = text_of(line, sizeof(line));
     struct generation *g = s->next;
@@ -137,7 +142,7 @@ static bool is_started(struct super *s) {
     return generation_ready(s->next, ROLE_COUNT);
 }
 
-static void refuse_late(struct super *s) {
+static void refuse_not_ready(struct super *s) {
     for (size_t i = 0; s->next && i < s->next->nworkers; i++) {
         const struct worker *w = &s->next->workers[i];
         if (w->state < CHILD_READY)
@@ -146,12 +151,12 @@ static void refuse_late(struct super *s) {
     transition_refuse(s, "the configuration was not read in time");
 }
 
-static void undo(struct super *s) {
+static void enter_undoing(struct super *s) {
     helper_end(s, HELPER_CONFIG);
     s->dirty = true;
 }
 
-/* The observer goes last: what the others have said may be the reason. */
+/* The observer stops last: the log lines of the others may give the reason. */
 static void work_undo(struct super *s) {
     struct generation *g = s->next;
     bool others = false;
@@ -177,8 +182,8 @@ static void kill_all(struct super *s) {
 
 /* ---- the switch ---- */
 
-/* The last that can go wrong. */
-static bool open_all(struct super *s, struct text *why) {
+/* The last step that can fail. */
+static bool open_sockets(struct super *s, struct text *why) {
     struct generation *g = s->next;
     if (s->now && !admin_change(&s->admin, &g->conf->admin, why))
         return false;
@@ -191,10 +196,10 @@ static bool open_all(struct super *s, struct text *why) {
     return false;
 }
 
-static void switch_over(struct super *s) {
+static void enter_switching(struct super *s) {
     char line[2048];
     struct text why = text_of(line, sizeof(line));
-    if (!open_all(s, &why)) {
+    if (!open_sockets(s, &why)) {
         transition_refuse(s, "%s", line);
         return;
     }
@@ -204,7 +209,7 @@ static void switch_over(struct super *s) {
     s->next = NULL;
     s->log.level = s->now->conf->log_level;
     if (!s->previous)
-        admin_say(&s->admin, &s->log);
+        admin_log(&s->admin, &s->log);
     s->proctab.reload_ms = clock_wall_us() / 1000;
     s->dirty = true;
     for (size_t i = 0; i < s->now->nworkers; i++) {
@@ -218,15 +223,15 @@ static bool is_switched(struct super *s) {
     return generation_ready(s->now, ROLE_HANDSHAKER) && generation_all(s->now, ROLE_HANDSHAKER, CHILD_SERVING);
 }
 
-static void go_on(struct super *s) {
-    goto_stage(s, s->change.stage + 1);
+static void goto_next_stage(struct super *s) {
+    goto_stage(s, s->transition.stage + 1);
 }
 
 /* ---- after it: the old generation ends ---- */
 
-static void say_ready(struct super *s) {
+static void announce_ready(struct super *s) {
     s->serving = true;
-    show(s); /* whoever asks after READY=1 is told the same */
+    publish_proctab(s); /* a client that asks after READY=1 gets the same answer */
     log_msg(&s->log, LOG_LEVEL_INFO, "ready: %u handshakers, %u relays", s->now->conf->workers, s->now->conf->workers);
     notify("READY=1\nSTATUS=serving");
     heartbeat_begin(s);
@@ -246,7 +251,7 @@ static uint64_t handshake_ms(const struct conf *c) {
     return ms;
 }
 
-static void drain(struct super *s, enum role role, uint64_t ms) {
+static void drain_previous(struct super *s, enum role role, uint64_t ms) {
     for (size_t i = 0; i < s->previous->nworkers; i++) {
         struct worker *w = &s->previous->workers[i];
         if (w->role == role && worker_runs(w) && control_send_drain(w->control, &(struct control_drain){DRAIN_PATIENT, ms}) < 0)
@@ -254,8 +259,8 @@ static void drain(struct super *s, enum role role, uint64_t ms) {
     }
 }
 
-/* Long before the first "full" operators should know where it is. All roles run under the limit of the supervisor. */
-static void say_room(struct super *s) {
+/* Operators should know the limit long before it is reached. All roles run under the limit of the supervisor. */
+static void log_room(struct super *s) {
     struct rlimit files;
     uint16_t workers = (uint16_t)s->now->conf->workers;
     if (getrlimit(RLIMIT_NOFILE, &files) < 0)
@@ -266,36 +271,36 @@ static void say_room(struct super *s) {
             (unsigned long long)files.rlim_cur);
 }
 
-static void finish(struct super *s) {
-    say_room(s);
+static void enter_finishing(struct super *s) {
+    log_room(s);
     creds_serve(s);
     if (!s->serving)
-        say_ready(s);
+        announce_ready(s);
     if (!s->previous)
         return;
     log_msg(&s->log, LOG_LEVEL_INFO, "generation %u serves: tls-off %s", s->now->number, s->now->version);
     worker_stop(s, generation_worker(s->previous, ROLE_OBSERVER, 0));
-    drain(s, ROLE_HANDSHAKER, handshake_ms(s->previous->conf));
-    arm(s, handshake_ms(s->previous->conf) + GRACE_MS);
+    drain_previous(s, ROLE_HANDSHAKER, handshake_ms(s->previous->conf));
+    arm_stage_timer(s, handshake_ms(s->previous->conf) + GRACE_MS);
 }
 
-/* Whatever of the old generation has finished goes; whatever has not begun to move begins. */
+/* Stops what is drained of the old generation, and starts the migration of relays that have not begun. */
 static void work_finish(struct super *s) {
     for (size_t i = 0; s->previous && i < s->previous->nworkers; i++) {
         struct worker *w = &s->previous->workers[i];
         if (w->state == CHILD_DRAINED)
             worker_stop(s, w);
-        else if (w->role == ROLE_RELAY && worker_runs(w) && !w->moving.started && w->moving.tries < MOVE_TRIES)
-            w->moving.started = wiring_export(s, w);
+        else if (w->role == ROLE_RELAY && worker_runs(w) && !w->migration.started && w->migration.tries < MOVE_TRIES)
+            w->migration.started = wiring_export(s, w);
     }
-    if (s->previous && !s->change.log_taken && generation_gone(s->previous, ROLE_OBSERVER)) {
-        s->change.log_taken = true;
+    if (s->previous && !s->transition.log_taken && generation_gone(s->previous, ROLE_OBSERVER)) {
+        s->transition.log_taken = true;
         wiring_take_log(s);
     }
 }
 
 static bool is_finished(struct super *s) {
-    return !s->previous || (s->change.log_taken && generation_gone(s->previous, ROLE_HANDSHAKER));
+    return !s->previous || (s->transition.log_taken && generation_gone(s->previous, ROLE_HANDSHAKER));
 }
 
 /* Handshakers end everything at their deadline; this is for those that do not. */
@@ -305,37 +310,37 @@ static void finish_late(struct super *s) {
             worker_kill(&s->previous->workers[i]);
 }
 
-/* No session comes any more: a relay without any is done. Those that cannot move end by themselves, or at the deadline. */
-static void move(struct super *s) {
+/* No more sessions arrive: a relay without any is done. Those that cannot migrate end on their own, or at the deadline. */
+static void enter_migrating(struct super *s) {
     if (!s->previous)
         return;
     uint64_t ms = MOVE_MS + MIN(s->now->conf->drain_ms, (uint64_t)UINT32_MAX);
-    drain(s, ROLE_RELAY, ms);
-    arm(s, ms + GRACE_MS);
+    drain_previous(s, ROLE_RELAY, ms);
+    arm_stage_timer(s, ms + GRACE_MS);
 }
 
-static bool is_moved(struct super *s) {
+static bool is_migrated(struct super *s) {
     return !s->previous || generation_gone(s->previous, ROLE_RELAY);
 }
 
 void transition_exported(struct super *s, struct worker *old, const struct control_exported *e) {
     if (old->gen != s->previous)
         return;
-    s->change.moved += e->moved - MIN(e->moved, old->moving.counted);
-    old->moving.counted = e->moved;
-    if (!e->broken && !old->moving.all) { /* a share: the next one goes to another relay */
-        old->moving.started = false;
-        old->moving.counted = 0;
+    s->transition.moved += e->moved - MIN(e->moved, old->migration.counted);
+    old->migration.counted = e->moved;
+    if (!e->broken && !old->migration.all) { /* one share is done: the next one goes to another relay */
+        old->migration.started = false;
+        old->migration.counted = 0;
     }
     if (!e->broken)
         return;
-    old->moving = (struct moving){.tries = old->moving.tries + 1};
+    old->migration = (struct migration){.tries = old->migration.tries + 1};
     log_msg(&s->log, LOG_LEVEL_WARNING,
             "relay.%u of generation %u could not move %u sessions: the relay that took them is gone", old->index,
             old->gen->number, e->kept);
 }
 
-static void leave(struct super *s) {
+static void enter_leaving(struct super *s) {
     for (size_t i = 0; s->previous && i < s->previous->nworkers; i++)
         worker_stop(s, &s->previous->workers[i]);
 }
@@ -347,28 +352,28 @@ static bool is_left(struct super *s) {
 /* ---- the results ---- */
 
 static void end_refused(struct super *s) {
-    struct change *c = &s->change;
+    struct transition *c = &s->transition;
     if (s->next) {
-        s->generations = s->next->number; /* the next one is to take its place: its number has the right parity */
+        s->generations = s->next->number; /* the next one reuses its slot: its number must have the same parity */
         generation_free(s, s->next);
     }
     s->next = NULL;
     listeners_unbind(&s->listeners);
     struct span text = span_str(c->text);
     if (!s->now) {
-        say_lines(s, LOG_LEVEL_ERROR, "", text);
+        report_lines(s, LOG_LEVEL_ERROR, "", text);
         s->failed = s->stop.phase == STOP_NOT;
         s->loop.stop = true;
         return;
     }
     s->proctab.reloads_refused++;
-    say_lines(s, LOG_LEVEL_ERROR, "reload refused, nothing was changed: ", text);
+    report_lines(s, LOG_LEVEL_ERROR, "reload refused, nothing was changed: ", text);
     command_end(s, COMMAND_RELOAD, PROCTAB_REFUSED, c->text);
     notify("READY=1\nSTATUS=serving; the last reload was refused");
 }
 
 static void end_done(struct super *s) {
-    struct change *c = &s->change;
+    struct transition *c = &s->transition;
     char line[512];
     struct text t = text_of(line, sizeof(line));
     if (!s->previous)
@@ -391,29 +396,29 @@ static void end_done(struct super *s) {
     notify("READY=1\nSTATUS=serving");
 }
 
-/* The old generation is gone and the reload over. What is left concerns the supervisor alone. */
-static void dry_run(struct super *s) {
+/* The old generation is gone and the reload over. The rest concerns the supervisor alone. */
+static void enter_dry_run(struct super *s) {
     bool was_reload = s->previous != NULL;
     end_done(s);
     if (!was_reload || s->stop.phase != STOP_NOT || !reexec_dry_run(s))
-        s->change.successor_answered = true;
+        s->transition.successor_answered = true;
 }
 
-static bool is_rehearsed(struct super *s) {
+static bool is_dry_run_over(struct super *s) {
     return reexec_dry_run_done(s);
 }
 
 static void dry_run_late(struct super *s) {
     helper_end(s, HELPER_SUCCESSOR);
-    log_msg(&s->log, LOG_LEVEL_WARNING, "the supervisor keeps its old code: the rehearsal of a change took too long");
-    s->change.successor_answered = true;
+    log_msg(&s->log, LOG_LEVEL_WARNING, "the supervisor keeps its old code: the dry run of its successor took too long");
+    s->transition.successor_answered = true;
 }
 
-static void rest(struct super *s) {
+static void enter_idle(struct super *s) {
     reexec_exec(s);
-    if (s->change.refused)
+    if (s->transition.refused)
         end_refused(s);
-    s->change.refused = s->change.successor_willing = false;
+    s->transition.refused = s->transition.successor_willing = false;
     transition_begin(s);
 }
 
@@ -424,35 +429,36 @@ static const struct stage {
     uint32_t limit_ms; /* 0 = none, or set by ENTER */
     enum transition_stage next;
     void (*enter)(struct super *s); /* once */
-    void (*work)(struct super *s);  /* whenever something has happened; may be NULL */
+    void (*work)(struct super *s);  /* after every event; may be NULL */
     bool (*over)(struct super *s);
     void (*late)(struct super *s); /* the time is over */
 } stages[TRANSITION_STAGES] = {
-    [TRANSITION_NONE] = {"none", 0, TRANSITION_NONE, rest, NULL, NULL, NULL},
-    [TRANSITION_CONFIGURING] = {"configuring", 60000, TRANSITION_STARTING, configure, NULL, is_configured, refuse_late},
-    [TRANSITION_STARTING] = {"starting", 60000, TRANSITION_SWITCHING, start, NULL, is_started, refuse_late},
-    [TRANSITION_UNDOING] = {"undoing", 10000, TRANSITION_NONE, undo, work_undo, is_undone, kill_all},
-    [TRANSITION_SWITCHING] = {"switching", 10000, TRANSITION_FINISHING, switch_over, NULL, is_switched, go_on},
-    [TRANSITION_FINISHING] = {"finishing", 0, TRANSITION_MOVING, finish, work_finish, is_finished, finish_late},
-    [TRANSITION_MOVING] = {"moving", 0, TRANSITION_LEAVING, move, work_finish, is_moved, go_on},
-    [TRANSITION_LEAVING] = {"leaving", GRACE_MS, TRANSITION_DRY_RUN, leave, NULL, is_left, kill_all},
-    [TRANSITION_DRY_RUN] = {"rehearsing", 10000, TRANSITION_NONE, dry_run, NULL, is_rehearsed, dry_run_late},
+    [TRANSITION_NONE] = {"none", 0, TRANSITION_NONE, enter_idle, NULL, NULL, NULL},
+    [TRANSITION_CONFIGURING] = {"configuring", 60000, TRANSITION_STARTING, enter_configuring, NULL, is_configured,
+                                refuse_not_ready},
+    [TRANSITION_STARTING] = {"starting", 60000, TRANSITION_SWITCHING, enter_starting, NULL, is_started, refuse_not_ready},
+    [TRANSITION_UNDOING] = {"undoing", 10000, TRANSITION_NONE, enter_undoing, work_undo, is_undone, kill_all},
+    [TRANSITION_SWITCHING] = {"switching", 10000, TRANSITION_FINISHING, enter_switching, NULL, is_switched, goto_next_stage},
+    [TRANSITION_FINISHING] = {"finishing", 0, TRANSITION_MIGRATING, enter_finishing, work_finish, is_finished, finish_late},
+    [TRANSITION_MIGRATING] = {"migrating", 0, TRANSITION_LEAVING, enter_migrating, work_finish, is_migrated, goto_next_stage},
+    [TRANSITION_LEAVING] = {"leaving", GRACE_MS, TRANSITION_DRY_RUN, enter_leaving, NULL, is_left, kill_all},
+    [TRANSITION_DRY_RUN] = {"dry run", 10000, TRANSITION_NONE, enter_dry_run, NULL, is_dry_run_over, dry_run_late},
 };
 
 static void goto_stage(struct super *s, enum transition_stage next) {
-    s->change.stage = next;
+    s->transition.stage = next;
     s->dirty = true;
-    wheel_cancel(&s->loop.wheel, &s->change.timer);
+    wheel_cancel(&s->loop.wheel, &s->transition.timer);
     if (s->now)
-        log_msg(&s->log, LOG_LEVEL_DEBUG, "change: %s", stages[next].name);
+        log_msg(&s->log, LOG_LEVEL_DEBUG, "transition: %s", stages[next].name);
     if (stages[next].limit_ms)
-        arm(s, stages[next].limit_ms);
+        arm_stage_timer(s, stages[next].limit_ms);
     stages[next].enter(s);
 }
 
 void transition_advance(struct super *s) {
-    while (s->change.stage != TRANSITION_NONE) {
-        const struct stage *now = &stages[s->change.stage];
+    while (s->transition.stage != TRANSITION_NONE) {
+        const struct stage *now = &stages[s->transition.stage];
         if (now->work)
             now->work(s);
         if (!now->over(s))
@@ -462,21 +468,21 @@ void transition_advance(struct super *s) {
 }
 
 void transition_late(struct super *s) {
-    const struct stage *now = &stages[s->change.stage];
-    log_msg(&s->log, LOG_LEVEL_WARNING, "change of generations: %s takes too long", now->name);
+    const struct stage *now = &stages[s->transition.stage];
+    log_msg(&s->log, LOG_LEVEL_WARNING, "transition: %s takes too long", now->name);
     if (now->late)
         now->late(s);
     transition_advance(s);
 }
 
 void transition_begin(struct super *s) {
-    struct change *c = &s->change;
+    struct transition *c = &s->transition;
     bool wanted = s->now ? command_reload_waits(s) : s->generations == 0;
     if (c->stage != TRANSITION_NONE || !wanted || s->stop.phase != STOP_NOT || s->loop.stop)
         return;
     command_run_reloads(s);
     creds_cancel(s);
-    *c = (struct change){.began_ms = s->loop.now_ms, .cut_before = s->proctab.cut};
+    *c = (struct transition){.began_ms = s->loop.now_ms, .cut_before = s->proctab.cut};
     if (s->now) {
         char line[128];
         struct text t = text_of(line, sizeof(line));

@@ -1,7 +1,7 @@
 /*
- * The change from one generation to the next: the first start, a reload, an upgrade; all are the same. A table of stages, each
- * with a time limit, says what happens in which order; until the switch everything can be taken back, after it everything goes
- * on to the end. The supervisor never waits: signals, children and restarts are served meanwhile.
+ * The transition from one generation to the next: the first start, a reload, an upgrade; all are the same. A table of stages,
+ * each with a time limit, gives the order; until the switch everything can be undone, after it everything continues to the end.
+ * The supervisor never blocks: signals, children and restarts are served meanwhile.
  */
 #pragma once
 
@@ -21,40 +21,40 @@ enum transition_stage {
     TRANSITION_UNDOING,     /* it was refused: they end again */
     TRANSITION_SWITCHING,   /* it serves; its handshakers begin to accept */
     TRANSITION_FINISHING,   /* old handshakers finish what they have begun */
-    TRANSITION_MOVING,      /* old relays send their sessions over */
+    TRANSITION_MIGRATING,   /* old relays migrate their sessions */
     TRANSITION_LEAVING,     /* old processes end */
-    TRANSITION_DRY_RUN,     /* the new binary looks whether it could be the supervisor */
+    TRANSITION_DRY_RUN,     /* the new binary checks whether it could be the supervisor */
     TRANSITION_STAGES,
 };
 
 #define TRANSITION_TEXT_MAX 4096
 
-struct change {
+struct transition {
     enum transition_stage stage;
     bool refused;
     bool is_located;                /* each line of the text names its place in a file */
     char text[TRANSITION_TEXT_MAX]; /* why it was refused */
     uint64_t began_ms;
     uint64_t moved;      /* sessions */
-    uint64_t cut_before; /* roster.cut at the begin */
+    uint64_t cut_before; /* proctab.cut at the beginning */
     uint32_t lost;       /* old relays that died with their sessions */
     bool log_taken;      /* the new observer has it */
     bool successor_answered, successor_willing;
     struct wtimer timer; /* the limit of the stage */
 };
 
-/* Begins a change when none is under way and something waits for it. */
+/* Begins a transition when none is under way and a reload is queued. */
 void transition_begin(struct super *s);
 
-/* Something has happened: goes on to the next stage when this one is over. */
+/* After every event: enters the next stage when this one is over. */
 void transition_advance(struct super *s);
 
 /* The time of the stage is over. */
 void transition_late(struct super *s);
 
-/* It cannot be: before the switch only. */
+/* Refuses the transition; before the switch only. */
 void transition_refuse(struct super *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-/* An old relay says how far it is. */
+/* An old relay reports its progress. */
 struct control_exported;
 void transition_exported(struct super *s, struct worker *old, const struct control_exported *e);

@@ -1,19 +1,23 @@
 /*
- * Who talks to whom, and what each process is given. Links are made within a generation; the only ones between two are those
- * over which old relays send their sessions.
+ * Which processes are linked, and what each receives. Links are made within a generation; the only ones between two generations
+ * are those over which old relays migrate their sessions.
  */
+#include "supervisor/wiring.h"
+
 #include <errno.h>
 #include <unistd.h>
 
 #include "base/err.h"
+#include "supervisor/keys.h"
 #include "supervisor/super.h"
+#include "supervisor/workers.h"
 #include "wire/control_creds.h"
 #include "wire/control_export.h"
 #include "wire/scoreboard.h"
 
 #define LINK_SNDBUF (1024 * 1024)
 
-/* Which roles talk to each other: relays are the ones with something to say to others. */
+/* Which roles are linked to relays. */
 static bool talks_to_relays(enum role r) {
     return r == ROLE_HANDSHAKER || r == ROLE_RESOLVER || r == ROLE_OBSERVER;
 }
@@ -22,7 +26,7 @@ static bool are_peers(enum role a, enum role b) {
     return (a == ROLE_RELAY && talks_to_relays(b)) || (a == ROLE_HANDSHAKER && b == ROLE_SIGNER);
 }
 
-/* A handshaker has the signer of its number, and the next one for when that hangs. */
+/* A handshaker has the signer of its number, and the next one while that hangs. */
 static bool asks(const struct worker *handshaker, const struct worker *signer) {
     return signer->index == handshaker->index || signer->index == (handshaker->index + 1u) % handshaker->gen->conf->workers;
 }
@@ -91,7 +95,7 @@ static int give_log(struct super *s, const struct worker *observer) {
         err = admin_give(&s->admin, observer->control);
     if (err == 0 && s->previous)
         err = give_rings_of(s->previous, observer);
-    for (size_t i = 0; err == 0 && s->previous && i < s->previous->nworkers; i++) /* whose sessions it can tell of then */
+    for (size_t i = 0; err == 0 && s->previous && i < s->previous->nworkers; i++) /* whose sessions it can then list */
         if (worker_runs(&s->previous->workers[i]) && s->previous->workers[i].role == ROLE_RELAY)
             err = link_two(observer, &s->previous->workers[i]);
     return err;
@@ -132,7 +136,7 @@ void wiring_cover(struct super *s, const struct worker *w) {
         if (to->state != CHILD_SERVING || to->silent_ms)
             continue;
         for (size_t k = 0; k < c->nlisteners; k++)
-            (void)!give_group(listeners_find(&s->listeners, c, k), w, to, (uint16_t)k); /* once more in a moment */
+            (void)!give_group(listeners_find(&s->listeners, c, k), w, to, (uint16_t)k); /* try again soon */
         return;
     }
 }
@@ -180,13 +184,13 @@ int wiring_introduce(struct super *s, struct worker *w) {
     return err == 0 ? link_all(w) : err;
 }
 
-/* ---- moving sessions ---- */
+/* ---- migrating sessions ---- */
 
-/* The new relay of the same number, or the next one when it is not there or links to it have broken. */
+/* The new relay of the same number, or the next one when it is missing or links to it have broken. */
 static struct worker *importer_for(struct super *s, const struct worker *old) {
     uint32_t n = s->now->conf->workers;
     for (uint32_t i = 0; i < n; i++) {
-        uint16_t index = (uint16_t)((old->index + old->moving.tries + i) % n);
+        uint16_t index = (uint16_t)((old->index + old->migration.tries + i) % n);
         struct worker *w = generation_worker(s->now, ROLE_RELAY, index);
         if (w->state == CHILD_READY && w->silent_ms == 0) /* one that hangs would keep what it is sent */
             return w;
@@ -207,7 +211,7 @@ int wiring_move(const struct worker *from, const struct worker *to, const struct
     return err;
 }
 
-/* So many sessions each new relay gets of an old one. 0: their number is the same, each has its successor. */
+/* How many sessions each new relay gets of an old one. 0: their number is the same, each has its successor. */
 static uint32_t share_of(const struct super *s, const struct worker *old) {
     struct scoreboard b;
     if (s->now->conf->workers == old->gen->conf->workers || scoreboard_map(old->gen->scoreboard_fd, &b) < 0)
@@ -220,21 +224,21 @@ static uint32_t share_of(const struct super *s, const struct worker *old) {
 /* The next new relay that gets a share, before the one that gets the rest. True when sessions are under way. */
 static bool export_share(struct super *s, struct worker *old) {
     uint32_t n = s->now->conf->workers;
-    if (old->moving.shares == 0)
-        old->moving.share = share_of(s, old);
-    while (old->moving.share && old->moving.shares + 1 < n) {
-        const struct worker *to = generation_worker(s->now, ROLE_RELAY, (uint16_t)((old->index + ++old->moving.shares) % n));
+    if (old->migration.shares == 0)
+        old->migration.share = share_of(s, old);
+    while (old->migration.share && old->migration.shares + 1 < n) {
+        const struct worker *to = generation_worker(s->now, ROLE_RELAY, (uint16_t)((old->index + ++old->migration.shares) % n));
         if (to->state == CHILD_READY && !to->hung &&
-            wiring_move(old, to, &(struct control_export){old->moving.share, EXPORT_ANY}) == 0)
+            wiring_move(old, to, &(struct control_export){old->migration.share, EXPORT_ANY}) == 0)
             return true;
     }
     return false;
 }
 
 bool wiring_export(struct super *s, struct worker *old) {
-    if (old->moving.tries == 0 && export_share(s, old))
+    if (old->migration.tries == 0 && export_share(s, old))
         return true;
     const struct worker *to = importer_for(s, old);
-    old->moving.all = to && wiring_move(old, to, &(struct control_export){EXPORT_ALL, EXPORT_ANY}) == 0;
-    return old->moving.all;
+    old->migration.all = to && wiring_move(old, to, &(struct control_export){EXPORT_ALL, EXPORT_ANY}) == 0;
+    return old->migration.all;
 }

@@ -20,15 +20,15 @@ int words_new(void) {
     return -1;
 }
 
-/* At the first start to stderr, as nobody reads the log yet. */
-static void tell_line(struct super *s, const struct worker *w, const char *line, int len) {
+/* At the first start to stderr, as no observer reads the log yet. */
+static void log_words_line(struct super *s, const struct worker *w, const char *line, int len) {
     if (s->now)
         log_msg(&s->log, LOG_LEVEL_ERROR, "%s.%u (pid %d) said: %.*s", role_name(w->role), w->index, (int)w->pid, len, line);
     else
         fprintf(stderr, "tls-off: %s.%u said: %.*s\n", role_name(w->role), w->index, len, line);
 }
 
-void words_tell(struct super *s, struct worker *w) {
+void words_log(struct super *s, struct worker *w) {
     char text[WORDS_MAX];
     ssize_t n = w->words >= 0 ? pread(w->words, text, sizeof(text), 0) : 0;
     const char *end = text + strnlen(text, n > 0 ? (size_t)n : 0);
@@ -36,7 +36,7 @@ void words_tell(struct super *s, struct worker *w) {
         next = memchr(p, '\n', (size_t)(end - p));
         next = next ? next : end;
         if (next > p)
-            tell_line(s, w, p, (int)(next - p));
+            log_words_line(s, w, p, (int)(next - p));
     }
     if (w->words >= 0)
         close(w->words);

@@ -1,7 +1,9 @@
 /*
- * One child process: started, heard, restarted with a growing pause when it dies. A child belongs to the generation that
- * serves, to one that is coming (its death refuses the change) or to one that is going (its death is its end).
+ * One child process: started, watched, restarted with a growing pause when it dies. A child belongs to the generation that
+ * serves, to the next one (its death refuses the transition) or to the previous one (it is not restarted).
  */
+#include "supervisor/workers.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,12 +15,16 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/text.h"
+#include "supervisor/keys.h"
+#include "supervisor/messages.h"
+#include "supervisor/stop.h"
 #include "supervisor/super.h"
+#include "supervisor/wiring.h"
 #include "wire/scoreboard.h"
 
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 10000
-#define PROVED_MS      30000 /* a child that lived so long begins anew with the shortest pause */
+#define PROVED_MS      30000 /* a child that lived this long starts again with the shortest pause */
 #define STOP_GRACE_MS  2000  /* between STOP and SIGKILL */
 #define CONTROL_SNDBUF (1024 * 1024)
 
@@ -49,7 +55,7 @@ int worker_attach(struct super *s, struct worker *w) {
     return loop_watch(&s->loop, w->control, events_of(w), SUPER_CHILD, key_of(s, w), LOOP_GEN(w->tag));
 }
 
-/* An observer has the stream that the log goes to, as we were given it; all else has none of ours. */
+/* An observer has the stream that the log goes to; no other role has a stream of ours. */
 static pid_t spawn(const struct worker *w, int child_end) {
     enum log_target log = w->role == ROLE_OBSERVER ? w->gen->conf->log_target : LOG_TO_FILE;
     const struct spawn child = {
@@ -71,7 +77,7 @@ bool worker_begin(struct super *s, struct worker *w) {
     w->pid = w->words >= 0 ? spawn(w, pair[1]) : -1;
     close(pair[1]);
     if (w->pid < 0) {
-        words_tell(s, w);
+        words_log(s, w);
         w->pid = 0;
         close(pair[0]);
         return false;
@@ -119,7 +125,7 @@ void worker_stop(struct super *s, struct worker *w) {
 
 /* ---- ends and restarts ---- */
 
-/* Only what serves is started anew; an old generation is on its way out, a coming one is refused. */
+/* Only the serving generation is restarted; the previous one ends, the next one is refused. */
 static bool restarts(const struct super *s, const struct worker *w) {
     return s->stop.phase == STOP_NOT && w->gen == s->now;
 }
@@ -136,7 +142,7 @@ static void add_end(struct text *t, const struct worker *w, int status) {
         text_addf(t, "ended with status %d", WEXITSTATUS(status));
 }
 
-static void say_end(struct super *s, const struct worker *w, int status) {
+static void log_end(struct super *s, const struct worker *w, int status) {
     char line[280];
     struct text t = text_of(line, sizeof(line));
     if (w->gen != s->now && s->now)
@@ -144,7 +150,7 @@ static void say_end(struct super *s, const struct worker *w, int status) {
     text_addf(&t, " (pid %d) ", (int)w->pid);
     add_end(&t, w, status);
     if (restarts(s, w) && !w->stopping)
-        text_addf(&t, "; starting it anew in %u ms", w->backoff_ms);
+        text_addf(&t, "; restarting it in %u ms", w->backoff_ms);
     log_msg(&s->log, w->stopping ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, "%s.%u%s", role_name(w->role), w->index, line);
 }
 
@@ -153,7 +159,7 @@ void worker_count_cut(struct super *s, struct worker *w, uint64_t cut) {
     w->cut = cut;
 }
 
-/* Sessions that a stop has cut: as a relay says last, or, of one that had to be killed, as its row of the board says. */
+/* Sessions that a stop has cut: as a relay reports, or, for one that had to be killed, as its row of the scoreboard says. */
 static void count_last_cut(struct super *s, struct worker *w) {
     struct ipc_msg m;
     struct scoreboard scoreboard;
@@ -177,8 +183,8 @@ static void ended(struct super *s, struct worker *w, int status) {
         w->backoff_ms = BACKOFF_MIN_MS;
     count_last_cut(s, w);
     if (s->now || w->stopping)
-        say_end(s, w, status);
-    words_tell(s, w);
+        log_end(s, w, status);
+    words_log(s, w);
     if (w->control >= 0)
         close(w->control);
     w->control = -1;
@@ -196,7 +202,7 @@ static void ended(struct super *s, struct worker *w, int status) {
         wheel_arm(&s->loop.wheel, &w->timer, s->loop.now_ms + w->backoff_ms);
         w->backoff_ms = MIN(w->backoff_ms * 2, (uint32_t)BACKOFF_MAX_MS);
     } else if (w->gen == s->previous) {
-        s->change.lost += w->role == ROLE_RELAY && !w->stopping;
+        s->transition.lost += w->role == ROLE_RELAY && !w->stopping;
     } else if (w->gen == s->next) {
         char how[200];
         struct text t = text_of(how, sizeof(how));
@@ -219,7 +225,7 @@ void workers_reap(struct super *s) {
 
 void worker_timer(struct super *s, struct worker *w) {
     if (worker_runs(w)) {
-        log_msg(&s->log, LOG_LEVEL_WARNING, "%s.%u (pid %d) is killed: it was told to stop and has not", role_name(w->role),
+        log_msg(&s->log, LOG_LEVEL_WARNING, "%s.%u (pid %d) is killed: it has not stopped in time", role_name(w->role),
                 w->index, (int)w->pid);
         worker_kill(w);
         return;
@@ -244,5 +250,5 @@ void worker_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
         return;
     if (events & EPOLLOUT)
         keys_pump(s, w);
-    worker_hear(s, w);
+    worker_receive(s, w);
 }

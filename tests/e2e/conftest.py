@@ -37,7 +37,7 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture(autouse=True)
 def deadline():
-    """No test runs for ever."""
+    """No test runs forever."""
 
     def too_late(*_):
         raise TimeoutError(f"the test took more than {TEST_SECONDS} s")
@@ -51,13 +51,13 @@ def deadline():
 
 @pytest.fixture(scope="session")
 def pki():
-    folder = tempfile.mkdtemp(prefix="tls-off-pki.")
-    yield Pki(folder)
-    shutil.rmtree(folder)
+    directory = tempfile.mkdtemp(prefix="tls-off-pki.")
+    yield Pki(directory)
+    shutil.rmtree(directory)
 
 
 @pytest.fixture
-def folder():
+def directory():
     """A short path: names of Unix sockets may have 107 bytes."""
     path = pathlib.Path(tempfile.mkdtemp(prefix="tls-off."))
     yield path
@@ -65,7 +65,7 @@ def folder():
 
 
 @pytest.fixture(autouse=True)
-def guard(folder):
+def guard(directory):
     before = set(processes.descendants(os.getpid()))
     yield
 
@@ -81,7 +81,7 @@ def guard(folder):
         raise AssertionError(f"processes left behind: {names}") from None
     finally:
         reap()
-    sockets = [p for p in folder.rglob("*") if p.is_socket()]
+    sockets = [p for p in directory.rglob("*") if p.is_socket()]
     assert not sockets, f"socket files left behind: {sockets}"
 
 
@@ -98,13 +98,13 @@ def reap():
 class Parts:
     """What a test starts: backends and proxies. All end with it."""
 
-    def __init__(self, folder, pki):
-        self.folder, self.pki = folder, pki
+    def __init__(self, directory, pki):
+        self.directory, self.pki = directory, pki
         self.proxies, self.backends = [], []
         self.number = itertools.count(1)
 
     def socket_path(self):
-        return str(self.folder / f"app{next(self.number)}.sock")
+        return str(self.directory / f"app{next(self.number)}.sock")
 
     def backend(self, handler=backends.echo, where=None, backlog=128, **options):
         """A scriptable server; WHERE: None = a Unix socket, "@name", "tcp" or an address."""
@@ -133,7 +133,7 @@ class Parts:
         options = {k: keys.pop(k) for k in ("limits_of_process", "environment") if k in keys}
         if services is None:
             services = {"web": self.service(backend, **keys)}
-        where = self.folder / f"proxy{next(self.number)}"
+        where = self.directory / f"proxy{next(self.number)}"
         where.mkdir()
         p = Proxy(where, configuration(where, services, log, **(top or {})), limits=options.get("limits_of_process"),
                   environment=options.get("environment"))
@@ -178,8 +178,8 @@ class Parts:
 
 
 @pytest.fixture
-def parts(folder, pki, guard, request):
-    p = Parts(folder, pki)
+def parts(directory, pki, guard, request):
+    p = Parts(directory, pki)
     yield p
     report = getattr(request.node, "report_call", None)
     failed = report is None or report.failed

@@ -1,4 +1,4 @@
-"""The admin sockets: what is served where, by which methods, and what malformed, giant, slow and many requests come to: nothing."""
+"""The admin sockets: what is served where, by which methods; malformed, giant, slow and many requests do no harm."""
 import os
 import re
 import socket
@@ -15,7 +15,7 @@ from support.waiting import DEADLINE
 
 
 @pytest.fixture
-def p(parts, folder):
+def p(parts, directory):
     return parts.proxy(parts.backend(), top={"admin": {"socket": "admin.sock", "listen": "127.0.0.1:0"}})
 
 
@@ -204,7 +204,7 @@ def test_a_thousand_silent_connections(p, tcp):
 
 
 def test_late_requests_are_ended(p):
-    """Somebody who sends a byte now and then does not keep a connection for ever."""
+    """A client that sends a byte now and then does not keep a connection forever."""
     with p.admin.connect() as s:
         s.sendall(b"GET /healthz HTTP/1.1\r\n")
         begin = time.monotonic()

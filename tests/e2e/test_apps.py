@@ -14,8 +14,8 @@ from support.waiting import DEADLINE
 
 
 def redis(parts):
-    path = parts.folder / "redis.sock"
-    server = parts.server("redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--appendonly", "no", "--dir", parts.folder)
+    path = parts.directory / "redis.sock"
+    server = parts.server("redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--appendonly", "no", "--dir", parts.directory)
     server.wait_socket(path)
     return f"unix:{path}"
 

@@ -1,4 +1,4 @@
-"""Backends that fail, hang or are full, and what we lack ourselves: who gets the session, who is blamed, what the operator reads."""
+"""Backends that fail, hang or are full, and resources missing on our side: which backend gets the session, what is blamed, what the operator reads."""
 import ctypes
 import itertools
 import os
@@ -42,7 +42,7 @@ def degraded(p):
 
 @pytest.mark.parametrize("balance", ["round-robin", "least-sessions", "client-hash"])
 def test_a_full_queue_is_passed_over(parts, balance):
-    """One of two hangs: no session waits for it, and it is put out."""
+    """One of two hangs: no session waits for it, and it is ejected."""
     (hung, fillers), well = full_backlog(parts), parts.backend()
     p = parts.proxy([hung, well], balance=balance, timeouts={"connect": "60s"})
     host = itertools.cycle(range(1, 255))
@@ -93,7 +93,7 @@ def test_full_and_absent(parts):
 
 
 def test_all_queues_are_full(parts):
-    """Sessions wait for whichever has room first, in the order in which they came."""
+    """Sessions wait for the first backend with room, in order of arrival."""
     (a, fill_a), (b, fill_b) = full_backlog(parts), full_backlog(parts)
     p = parts.proxy([a, b], balance="round-robin", timeouts={"connect": "60s"}, top={"workers": 1})
     waiting = []
@@ -132,7 +132,7 @@ def backlog_waiters(p):
 
 
 def test_a_replaced_socket_is_found_soon(parts):
-    """The application is started anew with a fresh socket while its backend is out."""
+    """The application is restarted with a fresh socket while its backend is ejected."""
     (hung, fillers), well = full_backlog(parts), parts.backend()
     p = parts.proxy([hung, well], balance="round-robin", timeouts={"connect": "60s"})
     until(lambda: says(p.port) or p.events("log", message=lambda m: "is full; left out" in m), "out")
@@ -150,12 +150,12 @@ def test_a_replaced_socket_is_found_soon(parts):
 # --- what failed, and why
 
 
-def test_the_first_failure_is_told(parts):
-    """Another backend takes the session: its event tells nothing, but the log does."""
+def test_the_first_failure_is_reported(parts):
+    """Another backend takes the session: its event does not mention it, but the log does."""
     well = parts.backend()
     p = parts.proxy(["unix:/nowhere/app.sock", well], balance="round-robin")
     until(lambda: says(p.port) or p.events("log", level="warning", message=lambda m: "unix:/nowhere/app.sock: No such file" in m),
-          "told at once")
+          "reported at once")
     until(lambda: backend_of(p, "unix:/nowhere/app.sock").get("last_fault"), "last fault")
     assert backend_of(p, "unix:/nowhere/app.sock")["last_fault"] == "No such file or directory"
 
@@ -179,13 +179,13 @@ def test_a_session_that_fails_tells_backend_and_errno(parts):
 
 def test_a_name_without_address_is_degraded(parts):
     p = parts.proxy(["tcp:no-such-host.invalid:80"])
-    until(lambda: any("no-such-host.invalid:80 of web has no address" in line for line in degraded(p)), "told without a session")
+    until(lambda: any("no-such-host.invalid:80 of web has no address" in line for line in degraded(p)), "reported without a session")
     assert backend_of(p, "tcp:no-such-host.invalid:80")["state"] == "down"
     assert alert_after_handshake(p.port) == (2, 80)
     assert p.wait_session()["detail"] == "tcp:no-such-host.invalid:80: its name has no address (yet)"
 
 
-# --- what we lack ourselves
+# --- resources missing on our side
 
 
 def leave_one_descriptor(pid):
@@ -254,7 +254,7 @@ def few_ports():
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_a_connect_to_itself_is_refused(parts, few_ports, host):
-    """Nobody listens at a port from which the kernel may connect: TCP would join the socket with itself."""
+    """Nothing listens at a port from which the kernel may connect: TCP would connect the socket to itself."""
     text = f"[{host}]" if ":" in host else host
     for target in few_ports:  # which of them the kernel gives depends on the parity of its first guess
         url = f"tcp:{text}:{target}"
@@ -283,7 +283,7 @@ def listener_at(port):
 
 
 def echo_until_reset(c):
-    """Resets the connection when it is told to, so that its port is free at once."""
+    """Resets the connection on command, so that its port is free at once."""
     while (data := c.recv(65536)) and data != b"reset":
         c.sendall(data)
     if data:
@@ -353,7 +353,7 @@ def test_keepalive_is_on(parts):
         p.config_file.write_text(rewritten + '\n[service.web.timeouts]\nkeepalive = "none"\n')
         p.signal(signal.SIGHUP)
         p.wait_event("log", message=lambda m: m.startswith("reload done"))
-        assert keepalive_timers(p.port) == keepalive_timers(b.port) == []  # it has moved, and has what the service has now
+        assert keepalive_timers(p.port) == keepalive_timers(b.port) == []  # it has migrated, and has the service's present setting
         with connect(p.port) as d:
             d.sendall(b"x")
             assert receive(d, 1) == b"x"

@@ -24,9 +24,9 @@ SUITES_12 = [
 def test_curl_posts_and_gets_it_back(parts, pki, version):
     p = parts.proxy(parts.backend(http_echo), alpn=["http/1.1"])
     data = os.urandom(300_000)
-    body = parts.folder / "body"
+    body = parts.directory / "body"
     body.write_bytes(data)
-    answer = parts.folder / "answer"
+    answer = parts.directory / "answer"
     run("curl", "-sS", "--fail", "--cacert", pki.ca, f"--tlsv{version}", "--tls-max", version, "--data-binary", f"@{body}",
         "-o", answer, "-w", "%{http_version} %{num_connects}", f"https://localhost:{p.port}/", "--ipv4")
     assert answer.read_bytes() == data
@@ -45,7 +45,7 @@ def test_curl_reuses_one_connection(parts, pki):
 
 
 def h2_backend(parts):
-    root = parts.folder / "root"
+    root = parts.directory / "root"
     root.mkdir()
     (root / "page").write_bytes(b"y" * 1_000_000)
     s = parts.server("nghttpd", "--no-tls", "-a", "127.0.0.1", "-d", root, "0")
@@ -55,7 +55,7 @@ def h2_backend(parts):
 def test_curl_speaks_http2(parts, pki):
     p = parts.proxy(h2_backend(parts), alpn=["h2"])
     out = run("curl", "-sS", "--ipv4", "--fail", "--http2", "--cacert", pki.ca, "-w", "%{http_version} %{size_download}", "-o",
-              parts.folder / "page", f"https://localhost:{p.port}/page")
+              parts.directory / "page", f"https://localhost:{p.port}/page")
     assert out == "2 1000000"
     assert p.wait_session()["alpn"] == "h2"
 
@@ -70,9 +70,9 @@ def test_nghttp_with_many_streams(parts):
 def test_every_suite_of_tls13(parts, suite):
     p = parts.proxy(parts.backend())
     c = s_client(p.port, "-tls1_3", "-ciphersuites", suite)
-    c.hear("Verify return code")
-    c.say("hello\n")
-    c.hear("hello\n")
+    c.wait_for("Verify return code")
+    c.send("hello\n")
+    c.wait_for("hello\n")
     _, said = c.end()
     assert suite in said
     e = p.wait_session()
@@ -84,9 +84,9 @@ def test_every_suite_of_tls13(parts, suite):
 def test_every_suite_of_tls12(parts, suite, iana):
     p = parts.proxy(parts.backend())
     c = s_client(p.port, "-tls1_2", "-cipher", suite)
-    c.hear("Verify return code")
-    c.say("hello\n")
-    c.hear("hello\n")
+    c.wait_for("Verify return code")
+    c.send("hello\n")
+    c.wait_for("hello\n")
     _, said = c.end()
     assert suite in said
     e = p.wait_session()
@@ -104,9 +104,9 @@ def test_every_suite_carries_bulk(parts, suite):
     total = 0
     for n in (1, 15, 16, 17, 1399, 16383, 16384, 16385, 100_000, 300_000):
         line = (f"{n}:".encode() + b"z" * n)[:n - 1] + b"\n"
-        c.say(line)
+        c.send(line)
         total += len(line)
-        c.hear(line)
+        c.wait_for(line)
     c.end()
     e = p.wait_session()
     assert e["bytes_in"] == e["bytes_out"] == total
@@ -136,7 +136,7 @@ def test_suites_as_configured_and_nothing_else(parts):
 def test_groups(parts, group, name, version):
     p = parts.proxy(parts.backend())
     c = s_client(p.port, "-groups", group, version)
-    c.hear("Verify return code")
+    c.wait_for("Verify return code")
     c.end()
     assert p.wait_session()["group"].lower() == name
 
@@ -145,9 +145,9 @@ def test_hello_retry_request(parts):
     """The client's key share is for a group that we do not take, but it offers one that we do."""
     p = parts.proxy(parts.backend(), groups=["secp384r1"])
     c = s_client(p.port, "-groups", "X25519:P-384", "-tls1_3")
-    c.hear("Verify return code")
-    c.say("hello\n")
-    c.hear("hello\n")
+    c.wait_for("Verify return code")
+    c.send("hello\n")
+    c.wait_for("hello\n")
     c.end()
     assert p.wait_session()["group"] == "secp384r1"
 
@@ -202,8 +202,8 @@ def test_certificate_by_name(parts, pki, named, asked, found, version):
     assert (p.wait_session().get("sni") or None) == (asked.lower() if asked else None)
 
 
-def test_certificates_of_a_folder(parts, pki, folder):
-    certs = folder / "certs"
+def test_certificates_of_a_directory(parts, pki, directory):
+    certs = directory / "certs"
     certs.mkdir()
     for name, domain in (("first", "first.test"), ("second", "second.test")):
         entry = pki.leaf(name, "p256", [domain])
@@ -220,7 +220,7 @@ def test_certificates_of_a_folder(parts, pki, folder):
 def test_rsa_only_client_gets_the_rsa_certificate(parts, pki):
     p = parts.proxy(parts.backend(), certificates=[pki.ecdsa, pki.rsa])
     c = s_client(p.port, "-tls1_3", "-sigalgs", "rsa_pss_rsae_sha256")
-    c.hear("Peer signature type: ")
+    c.wait_for("Peer signature type: ")
     _, said = c.end()
     assert "Peer signature type: RSA-PSS" in said or "Peer signature type: rsa_pss_rsae_sha256" in said  # OpenSSL 3.0; 3.5
 
@@ -232,7 +232,7 @@ def test_strict_sni_serves_what_it_knows(parts, pki, named):
 
 
 def test_two_services_on_one_listener_by_name(parts, pki, named):
-    first, second = parts.backend(tell(b"first")), parts.backend(tell(b"second"))
+    first, second = parts.backend(backend_sends(b"first")), parts.backend(backend_sends(b"second"))
     port = clients.free_port()
     here = [f"127.0.0.1:{port}"]
     p = parts.proxy(services={"first": {**parts.service(first, certificates=[named["one"]]), "listen": here},
@@ -246,7 +246,7 @@ def test_two_services_on_one_listener_by_name(parts, pki, named):
 
 
 def test_two_services_on_one_listener_by_alpn(parts):
-    first, second = parts.backend(tell(b"web")), parts.backend(tell(b"mqtt"))
+    first, second = parts.backend(backend_sends(b"web")), parts.backend(backend_sends(b"mqtt"))
     port = clients.free_port()
     here = [f"127.0.0.1:{port}"]
     parts.proxy(services={"first": {**parts.service(first, alpn=["http/1.1"]), "listen": here},
@@ -257,7 +257,7 @@ def test_two_services_on_one_listener_by_alpn(parts):
             assert clients.receive_all(c) == answer
 
 
-def tell(what):
+def backend_sends(what):
     def handler(c):
         c.sendall(what)
 
@@ -298,21 +298,21 @@ def test_resumption_by_ticket_in_any_worker(parts, version):
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
 def test_resumption_by_openssl(parts, version):
     p = parts.proxy(parts.backend(), top={"workers": 2})
-    kept = parts.folder / "session.pem"
+    kept = parts.directory / "session.pem"
     for how, says in (("-sess_out", "New, TLSv1"), ("-sess_in", "Reused, TLSv1")):
         c = s_client(p.port, version, how, kept)
-        c.hear(says)
-        c.say("hello\n")
-        c.hear("hello\n")
+        c.wait_for(says)
+        c.send("hello\n")
+        c.wait_for("hello\n")
         c.end()
 
 
 def test_one_ticket_for_a_full_handshake(parts):
     p = parts.proxy(parts.backend())
     c = s_client(p.port, "-tls1_3", "-msg")
-    c.hear("Verify return code")
-    c.say("hello\n")
-    c.hear("hello\n")
+    c.wait_for("Verify return code")
+    c.send("hello\n")
+    c.wait_for("hello\n")
     _, said = c.end()
     assert said.count("NewSessionTicket") == 1
 
@@ -372,16 +372,16 @@ def test_a_first_message_with_the_handshake(parts):
 
 
 def test_a_backend_that_speaks_first(parts):
-    p = parts.proxy(parts.backend(tell(b"220 mail ready\r\n")))
+    p = parts.proxy(parts.backend(backend_sends(b"220 mail ready\r\n")))
     with connect(p.port) as c:
         assert clients.receive_all(c) == b"220 mail ready\r\n"
 
 
 def test_small_fragments_for_a_client_that_asks(parts):
-    p = parts.proxy(parts.backend(tell(b"q" * 20_000)))
+    p = parts.proxy(parts.backend(backend_sends(b"q" * 20_000)))
     for version in ("-tls1_2", "-tls1_3"):
         c = s_client(p.port, version, "-maxfraglen", "512", "-msg")
-        c.hear("q" * 200)
+        c.wait_for("q" * 200)
         _, said = c.end()
         lengths = [int(x, 16) for x in re.findall(r"<<< .*\[length ([0-9a-f]+)\]", said)]
         assert lengths and max(lengths) <= 0x1000

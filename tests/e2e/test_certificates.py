@@ -1,4 +1,4 @@
-"""Certificates while the proxy runs: files change in all the ways in which they do, and whatever is wrong is told and not used."""
+"""Certificates while the proxy runs: files change in every usual way, and whatever is wrong is logged and not used."""
 import ctypes
 import datetime
 import os
@@ -65,15 +65,15 @@ def borrowed_control_socket(pid):
 
 
 class Files:
-    """A folder of the test's own, and the authority that makes what goes into it."""
+    """A directory of the test's own, and the authority that signs its certificates."""
 
-    def __init__(self, folder, pki):
-        self.folder = folder / "certs"
-        self.folder.mkdir()
+    def __init__(self, directory, pki):
+        self.directory = directory / "certs"
+        self.directory.mkdir()
         self.pki = pki
 
     def __truediv__(self, name):
-        return self.folder / name
+        return self.directory / name
 
     def make(self, cn, kind="p256", **options):
         """(chain, key) as bytes: the leaf and its authority."""
@@ -83,10 +83,10 @@ class Files:
 
     def put(self, name, content):
         """Written beside and renamed over, as deployment tools do."""
-        new = self.folder / (name + ".new~")
+        new = self.directory / (name + ".new~")
         new.write_bytes(content)
         new.chmod(0o600)
-        os.replace(new, self.folder / name)
+        os.replace(new, self.directory / name)
 
     def put_pair(self, cn, stem="a", **options):
         chain, key = self.make(cn, **options)
@@ -95,12 +95,12 @@ class Files:
         return chain, key
 
     def entry(self, stem="a"):
-        return {"cert": str(self.folder / (stem + ".pem")), "key": str(self.folder / (stem + ".key"))}
+        return {"cert": str(self.directory / (stem + ".pem")), "key": str(self.directory / (stem + ".key"))}
 
 
 @pytest.fixture
-def files(folder, pki):
-    return Files(folder, pki)
+def files(directory, pki):
+    return Files(directory, pki)
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_written_in_place(web, files):
 def test_both_in_one_file(parts, files):
     chain, key = files.make("old")
     files.put("a.pem", key + chain)
-    p = parts.proxy(parts.backend(), certificates=[str(files.folder)])
+    p = parts.proxy(parts.backend(), certificates=[str(files.directory)])
     assert served(p) == "CN=old"
     chain, key = files.make("new", kind="rsa")
     files.put("a.pem", chain + key)
@@ -160,12 +160,12 @@ def kubernetes_version(files, number, cn):
     os.replace(files / "..data_tmp", files / "..data")
 
 
-@pytest.mark.parametrize("by_folder", [False, True])
-def test_symlink_swap_as_kubernetes_does(parts, files, by_folder):
+@pytest.mark.parametrize("by_directory", [False, True])
+def test_symlink_swap_as_kubernetes_does(parts, files, by_directory):
     kubernetes_version(files, 1, "old")
     for name in ("tls.crt", "tls.key"):
         (files / name).symlink_to("..data/" + name)
-    entry = str(files.folder) if by_folder else {"cert": str(files / "tls.crt"), "key": str(files / "tls.key")}
+    entry = str(files.directory) if by_directory else {"cert": str(files / "tls.crt"), "key": str(files / "tls.key")}
     p = parts.proxy(parts.backend(), certificates=[entry])
     assert served(p) == "CN=old"
     kubernetes_version(files, 2, "new")
@@ -174,10 +174,10 @@ def test_symlink_swap_as_kubernetes_does(parts, files, by_folder):
     assert served(p) == "CN=new"
 
 
-def test_where_nobody_tells_it_is_looked(parts, files, folder):
-    """Through another hard link, in a folder that is not watched: the file's own folder hears of no event."""
+def test_where_nobody_tells_it_is_looked(parts, files, directory):
+    """Through another hard link, in a directory that is not watched: the file's own directory has no event."""
     files.put_pair("old")
-    other = folder / "elsewhere"
+    other = directory / "elsewhere"
     other.mkdir()
     for name in ("a.pem", "a.key"):
         os.link(files / name, other / name)
@@ -189,9 +189,9 @@ def test_where_nobody_tells_it_is_looked(parts, files, folder):
     assert served(p) == "CN=new"
 
 
-def test_a_folder_grows_and_shrinks(parts, files):
+def test_a_directory_grows_and_shrinks(parts, files):
     files.put_pair("first.test", "a")
-    p = parts.proxy(parts.backend(), certificates=[str(files.folder) + "/"])
+    p = parts.proxy(parts.backend(), certificates=[str(files.directory) + "/"])
     assert served(p, "second.test") == "CN=first.test"
     files.put_pair("second.test", "b")
     changed(p)
@@ -201,7 +201,7 @@ def test_a_folder_grows_and_shrinks(parts, files):
     assert served(p, "second.test") == "CN=first.test"
 
 
-def test_what_did_not_change_is_not_told(web, files):
+def test_what_did_not_change_is_not_reported(web, files):
     for name in ("a.pem", "a.key"):
         files.put(name, (files / name).read_bytes())
     (files / "unrelated").write_text("x")
@@ -242,7 +242,7 @@ def missing_key(files):
     (files / "a.key").unlink()
 
 
-def a_folder(files):
+def a_directory(files):
     (files / "a.key").unlink()
     (files / "a.key").mkdir()
 
@@ -270,7 +270,7 @@ FAULTS = [
     (empty_key, r"a\.key: the file is empty"),
     (missing_certificate, r"a\.pem: cannot be opened: No such file"),
     (missing_key, r"a\.key: cannot be opened: No such file"),
-    (a_folder, r"a\.key: found a folder"),
+    (a_directory, r"a\.key: found a folder"),
     (unreadable, r"a\.key: found no regular file"),
     (weak_key, r"a\.pem: found an RSA key of 1024 bits, expected 2048 or more"),
     (swapped, r"a\.pem: found no certificate"),
@@ -303,7 +303,7 @@ def test_a_bad_set_is_refused_and_the_last_good_stays(web, files, weak_keys, spo
 
 @pytest.mark.parametrize("spoil,phrase", FAULTS, ids=[f.__name__ for f, _ in FAULTS])
 def test_a_bad_set_at_the_start(parts, files, weak_keys, spoil, phrase):
-    """`check` says it, and the proxy does not start."""
+    """`check` reports it, and the proxy does not start."""
     files.put_pair("old")
     spoil(files)
     p = parts.prepare(parts.backend(), certificates=[files.entry()])
@@ -318,21 +318,21 @@ def test_a_bad_set_at_the_start(parts, files, weak_keys, spoil, phrase):
     assert re.search(phrase, p.text()), p.text()
 
 
-def test_a_folder_vanishes_and_comes_back(parts, files):
+def test_a_directory_vanishes_and_comes_back(parts, files):
     files.put_pair("old")
-    p = parts.proxy(parts.backend(), certificates=[str(files.folder)])
-    away = files.folder.with_name("away")
-    files.folder.rename(away)
+    p = parts.proxy(parts.backend(), certificates=[str(files.directory)])
+    away = files.directory.with_name("away")
+    files.directory.rename(away)
     refused(p, "certs: the folder cannot be read: No such file")
     assert served(p) == "CN=old"
-    away.rename(files.folder)
+    away.rename(files.directory)
     files.put_pair("new")
     changed(p)
     assert served(p) == "CN=new"
 
 
 def test_half_a_renewal_waits_for_the_other_half(web, files):
-    """A certificate whose key comes much later: told, and taken up when it has come."""
+    """A certificate whose key arrives much later: logged, and used once the key is there."""
     chain, key = files.make("new")
     files.put("a.pem", chain)
     refused(web, r"a\.key")
@@ -345,7 +345,7 @@ def test_half_a_renewal_waits_for_the_other_half(web, files):
 def test_one_bad_pair_of_many_refuses_them_all(parts, files):
     files.put_pair("first.test", "a")
     files.put_pair("second.test", "b")
-    p = parts.proxy(parts.backend(), certificates=[str(files.folder)])
+    p = parts.proxy(parts.backend(), certificates=[str(files.directory)])
     files.put("a.key", b"")
     files.put_pair("changed.test", "b")
     refused(p, r"a\.key: the file is empty")
@@ -353,7 +353,7 @@ def test_one_bad_pair_of_many_refuses_them_all(parts, files):
     assert served(p, "changed.test") == "CN=first.test"
 
 
-# --- what is taken, with a word
+# --- what is used, with a warning
 
 
 def test_expired_and_not_yet_valid_are_taken_with_a_warning(parts, files):
@@ -373,7 +373,7 @@ def test_expired_and_not_yet_valid_are_taken_with_a_warning(parts, files):
     assert served(p) == "CN=new"
 
 
-def test_soon_to_expire_is_told_at_the_start_and_at_a_change(parts, files):
+def test_soon_to_expire_is_reported_at_the_start_and_at_a_change(parts, files):
     files.put_pair("old", days=3)
     p = parts.proxy(parts.backend(), certificates=[files.entry()])
     assert p.wait_event(level="warning", message=lambda t: "a.pem: certificate 1 of the chain expires on " in t and re.search("in [23] days", t))
@@ -381,11 +381,11 @@ def test_soon_to_expire_is_told_at_the_start_and_at_a_change(parts, files):
     assert p.wait_event(level="warning", message=lambda t: "a.pem: certificate 1 of the chain expires on " in t and re.search("in [78] days", t))
 
 
-def test_a_name_of_two_certificates_is_told(parts, files):
+def test_a_name_of_two_certificates_is_reported(parts, files):
     files.put_pair("same.test", "a")
     files.put_pair("same.test", "b")
     files.put_pair("same.test", "c", kind="rsa")  # another kind of key: both serve the name
-    p = parts.prepare(parts.backend(), certificates=[str(files.folder)])
+    p = parts.prepare(parts.backend(), certificates=[str(files.directory)])
     status, _, said = command("check", p.config_file)
     assert status == 0
     assert "b.pem: the name same.test is served by" in said and "a.pem, which comes first" in said
@@ -401,10 +401,10 @@ def test_a_name_of_two_certificates_is_told(parts, files):
 def test_the_kind_of_key_follows_what_the_client_offers(parts, files, version):
     for stem, kind in (("a", "p256"), ("b", "rsa"), ("c", "ed25519")):
         files.put_pair("same.test", stem, kind=kind)
-    p = parts.proxy(parts.backend(), certificates=[str(files.folder)])
+    p = parts.proxy(parts.backend(), certificates=[str(files.directory)])
     for sigalgs, kind in (("ecdsa_secp256r1_sha256", "ECDSA"), ("rsa_pss_rsae_sha256", "RSA-PSS"), ("ed25519", "ed25519")):
         c = s_client(p.port, version, "-servername", "same.test", "-sigalgs", sigalgs)
-        c.hear("Peer signature type: ")
+        c.wait_for("Peer signature type: ")
         _, said = c.end()
         assert any(f"Peer signature type: {name}" in said for name in (kind, sigalgs))  # OpenSSL 3.0; 3.5
 
@@ -417,14 +417,14 @@ def test_names_beyond_ascii(parts, files):
     files.put("b.pem", certificate.public_bytes(serialization.Encoding.PEM))
     files.put("b.key", pem_of(key))
     files.put_pair("xn--fa-hia.test", "c")
-    p = parts.proxy(parts.backend(), certificates=[str(files.folder)], strict_sni=True)
+    p = parts.proxy(parts.backend(), certificates=[str(files.directory)], strict_sni=True)
     assert served(p, "xn--bcher-kva.test") == "CN=bücher.test"
     assert served(p, "xn--fa-hia.test") == "CN=xn--fa-hia.test"
 
 
 def test_the_chain_goes_out_as_configured(web, files):
     c = s_client(web.port, "-showcerts")
-    c.hear("test authority")
+    c.wait_for("test authority")
     status, said = c.end()
     chain = (files / "a.pem").read_text()
     sent = said if isinstance(said, str) else said.decode()
@@ -432,11 +432,11 @@ def test_the_chain_goes_out_as_configured(web, files):
         assert block.split("-----BEGIN CERTIFICATE-----")[1].strip() in sent
 
 
-# --- processes that come and go
+# --- processes that start and end
 
 
 @pytest.mark.parametrize("role", ["handshaker", "signer"])
-def test_a_process_started_anew_has_the_present_set(web, files, role):
+def test_a_process_started_again_has_the_present_set(web, files, role):
     web.allow_killed_roles = True
     files.put_pair("new")
     changed(web)
@@ -479,7 +479,7 @@ def response(files, chain, status=ocsp.OCSPCertStatus.GOOD, seconds=3600):
 
 def stapled(p, version="-tls1_3"):
     c = s_client(p.port, version, "-status", "-servername", "localhost")
-    c.hear("OCSP response:")
+    c.wait_for("OCSP response:")
     _, said = c.end()
     said = said if isinstance(said, str) else said.decode(errors="replace")
     assert ("Cert Status: good" in said) != ("OCSP response: no response sent" in said), said
@@ -494,7 +494,7 @@ def test_a_response_is_stapled_for_who_asks(parts, files, name):
     for version in ("-tls1_2", "-tls1_3"):
         assert stapled(p, version)
         c = s_client(p.port, version, "-servername", "localhost")
-        c.hear("Verify return code")
+        c.wait_for("Verify return code")
         _, said = c.end()
         assert "OCSP Response" not in (said if isinstance(said, str) else said.decode(errors="replace"))
     assert not p.events(level="warning", message=lambda t: "ocsp" in t)
@@ -533,17 +533,17 @@ WRONG = [(revoked_response, 'found status "revoked", expected "good"'), (old_res
 
 
 @pytest.mark.parametrize("make,phrase", WRONG, ids=[m.__name__ for m, _ in WRONG])
-def test_a_wrong_response_is_told_once_and_not_stapled(parts, files, make, phrase):
+def test_a_wrong_response_is_reported_once_and_not_stapled(parts, files, make, phrase):
     chain, _ = files.put_pair("localhost")
     files.put("a.ocsp", make(files, chain))
     p = parts.proxy(parts.backend(), certificates=[files.entry()], top={"watch_interval": "1s"})
-    told = {"level": "warning", "message": lambda t: "a.ocsp: " in t and phrase in t and "it is not stapled" in t}
-    assert p.wait_event(**told)
+    warning = {"level": "warning", "message": lambda t: "a.ocsp: " in t and phrase in t and "it is not stapled" in t}
+    assert p.wait_event(**warning)
     assert not stapled(p) and not stapled(p, "-tls1_2")
     files.put("a.ocsp", response(files, chain))
     changed(p)
     assert stapled(p)
-    assert len(p.events(**told)) == 1
+    assert len(p.events(**warning)) == 1
 
 
 def test_a_response_that_ends_is_not_stapled_any_more(parts, files):
@@ -555,11 +555,11 @@ def test_a_response_that_ends_is_not_stapled_any_more(parts, files):
     assert not stapled(p)
 
 
-# --- who may speak of them, and what is tried again
+# --- which role may report them, and what is tried again
 
 
 def test_a_refusal_by_another_role_than_the_signer_ends_that_role(parts, files):
-    """A relay that was taken over says that keys are refused; the certificates change all the same."""
+    """A compromised relay reports that keys are refused; the certificates change all the same."""
     files.put_pair("old")
     p = parts.proxy(parts.backend(), certificates=[files.entry()])
     p.allow_killed_roles = True
@@ -579,7 +579,7 @@ def test_a_refused_set_is_tried_again_though_no_file_changes(parts, files):
     files.put_pair("old")
     p = parts.proxy(parts.backend(), certificates=[files.entry()], top={"watch_interval": "1s"})
     soft, hard = resource.prlimit(p.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(p.pid, resource.RLIMIT_NOFILE, (3, hard))  # the supervisor opens nothing any more
+    resource.prlimit(p.pid, resource.RLIMIT_NOFILE, (3, hard))  # the supervisor cannot open files
     files.put_pair("new")
     refused(p, "Too many open files")
     resource.prlimit(p.pid, resource.RLIMIT_NOFILE, (soft, hard))

@@ -1,4 +1,4 @@
-"""Chains that are served although some clients will stumble over them: `check` and the log say so, and say nothing of good ones."""
+"""Chains that are served although some clients fail with them: `check` and the log warn of them, and not of good ones."""
 import datetime
 
 import pytest
@@ -87,9 +87,9 @@ ODD = {
 }
 
 
-def put(folder, made):
+def put(directory, made):
     certificates, key = made
-    cert, key_file = folder / "leaf.pem", folder / "leaf.key"
+    cert, key_file = directory / "leaf.pem", directory / "leaf.key"
     cert.write_bytes(b"".join(map(pem, certificates)))
     key_file.write_bytes(pem_of(key))
     key_file.chmod(0o600)
@@ -103,36 +103,36 @@ def check(p, **options):
 
 
 @pytest.mark.parametrize("what", GOOD)
-def test_nothing_is_said_of_good_chains(parts, folder, what):
-    p = parts.prepare(parts.backend(), certificates=[put(folder, GOOD[what]())])
+def test_nothing_is_said_of_good_chains(parts, directory, what):
+    p = parts.prepare(parts.backend(), certificates=[put(directory, GOOD[what]())])
     assert check(p) == []
 
 
 @pytest.mark.parametrize("what", ODD)
-def test_odd_chains_are_told_and_served(parts, folder, what):
+def test_odd_chains_are_reported_and_served(parts, directory, what):
     make, says = ODD[what]
-    p = parts.proxy(parts.backend(), certificates=[put(folder, make())])
+    p = parts.proxy(parts.backend(), certificates=[put(directory, make())])
     assert any(says in line for line in check(p)), check(p)
     assert p.wait_event(level="warning", message=lambda t: "leaf.pem" in t and says in t)
     with connect(p.port, context()) as c:
         says_echo(c)
 
 
-def test_they_are_told_when_a_file_changes(parts, folder):
-    p = parts.proxy(parts.backend(), certificates=[put(folder, GOOD["whole"]())])
-    put(folder, ODD["no intermediate"][0]())
+def test_they_are_reported_when_a_file_changes(parts, directory):
+    p = parts.proxy(parts.backend(), certificates=[put(directory, GOOD["whole"]())])
+    put(directory, ODD["no intermediate"][0]())
     assert p.wait_event(level="warning", message=lambda t: ODD["no intermediate"][1] in t)
 
 
-def test_a_root_that_the_system_has_is_not_missed(parts, folder):
-    (folder / "roots.pem").write_bytes(pem(ROOT.certificate))
-    p = parts.prepare(parts.backend(), certificates=[put(folder, chain(ROOT))])
+def test_a_root_that_the_system_has_is_not_missed(parts, directory):
+    (directory / "roots.pem").write_bytes(pem(ROOT.certificate))
+    p = parts.prepare(parts.backend(), certificates=[put(directory, chain(ROOT))])
     assert any("is missing" in line for line in check(p, environment={"SSL_CERT_FILE": "/dev/null", "SSL_CERT_DIR": "/dev/null"}))
-    assert check(p, environment={"SSL_CERT_FILE": str(folder / "roots.pem")}) == []
+    assert check(p, environment={"SSL_CERT_FILE": str(directory / "roots.pem")}) == []
 
 
-def test_an_intermediate_signed_by_sha1_is_refused(parts, folder):
+def test_an_intermediate_signed_by_sha1_is_refused(parts, directory):
     weak = Issuer("weak", ROOT, hash=hashes.SHA1())
-    p = parts.prepare(parts.backend(), certificates=[put(folder, chain(weak, weak))])
+    p = parts.prepare(parts.backend(), certificates=[put(directory, chain(weak, weak))])
     status, out, err = command("check", p.config_file)
     assert status == 1 and "leaf.pem: libssl refuses the certificate: ca md too weak" in out + err

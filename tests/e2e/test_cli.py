@@ -1,4 +1,4 @@
-"""The commands that speak to a running tls-off: what they print, in 80 columns, and their exit status."""
+"""The commands that connect to a running tls-off: what they print, in 80 columns, and their exit status."""
 import fcntl
 import json
 import os
@@ -60,21 +60,21 @@ def test_help_and_wrong_usage(name):
 
 
 @pytest.mark.parametrize("name", ["status", "clients", "sessions", "reload", "drain", "stop"])
-def test_nobody_there(folder, name):
-    status, out, err = command(name, "--admin", folder / "none.sock")
+def test_nobody_there(directory, name):
+    status, out, err = command(name, "--admin", directory / "none.sock")
     assert status == 3 and not out and "no tls-off answers there" in err
-    s = socket.socket(socket.AF_UNIX)  # a file that nobody listens at
-    s.bind(str(folder / "stale.sock"))
+    s = socket.socket(socket.AF_UNIX)  # a socket file without a listener
+    s.bind(str(directory / "stale.sock"))
     s.close()
-    status, out, err = command(name, "--admin", folder / "stale.sock")
-    (folder / "stale.sock").unlink()
+    status, out, err = command(name, "--admin", directory / "stale.sock")
+    (directory / "stale.sock").unlink()
     assert status == 3 and not out and "no tls-off answers there" in err
 
 
 @pytest.mark.parametrize("answer", [b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{", b"HTTP/1.1 200 OK\r\n\r\nno json", b""])
-def test_somebody_else_there(folder, answer):
+def test_somebody_else_there(directory, answer):
     listener = socket.socket(socket.AF_UNIX)
-    path = folder / "other.sock"
+    path = directory / "other.sock"
     listener.bind(str(path))
     listener.listen()
 
@@ -116,7 +116,7 @@ def test_status(p):
 
 def test_nothing_is_cut_for_a_pipe(parts):
     """grep finds every name; a terminal of 80 columns shows both ends of it."""
-    urls = [f"unix:{parts.folder}/{'a' * 40}-{i}.sock" for i in (1, 2)]
+    urls = [f"unix:{parts.directory}/{'a' * 40}-{i}.sock" for i in (1, 2)]
     p = parts.proxy(urls)
     out = tls_off(p, "status")[1]
     assert all(re.search(rf"^  {re.escape(url)} +up ", out, re.M) for url in urls), out
@@ -125,7 +125,7 @@ def test_nothing_is_cut_for_a_pipe(parts):
 
 
 def test_every_fault_of_a_refused_reload_is_a_line(p):
-    """Faults before warnings, one a line, in each place that says why."""
+    """Errors before warnings, one a line, wherever they are shown."""
     good = p.config_file.read_text()
     p.config_file.write_text(good.replace("workers = 1", "workers = -1\nwokers = 1").replace("[log]", "[log]\nformt = 1"))
     assert p.config_file.read_text().count("\n") >= good.count("\n") + 2
@@ -191,14 +191,14 @@ def test_reloads_keep_sessions_and_the_socket(p):
             assert status == 0 and not err, (out, err)
             assert re.search(rf"generation {i + 1} serves", out), out
             assert os.stat(p.admin_socket).st_ino == inode
-            for _ in range(30):  # also while the supervisor takes up its new code
+            for _ in range(30):  # also while the supervisor re-execs
                 now = p.admin.json("/status.json")
                 assert now["generation"] == i + 1 and now["pid"] == p.pid and len(now["processes"]) >= 4, now
         says_echo(c)
 
 
 def test_a_reload_changes_the_admin_sockets(parts):
-    """The mode in place, the path and the address by new ones; what cannot be had refuses the reload."""
+    """The mode in place, the path and the address by new ones; what is not available refuses the reload."""
     p = parts.proxy(parts.backend(), top={"admin": {"socket": "admin.sock", "listen": "127.0.0.1:0"}})
     good = p.config_file.read_text()
     p.config_file.write_text(good.replace('[admin]', '[admin]\nsocket_mode = "0660"'))
@@ -207,12 +207,12 @@ def test_a_reload_changes_the_admin_sockets(parts):
     assert os.stat(p.admin_socket).st_mode & 0o777 == 0o660 and os.stat(p.admin_socket).st_ino == inode
     assert p.admin.ask("/healthz", tcp=True).status == 200
 
-    p.config_file.write_text(good.replace("admin.sock", "no/such/folder.sock"))
+    p.config_file.write_text(good.replace("admin.sock", "no/such/directory.sock"))
     status, _, err = tls_off(p, "reload")
-    assert status == 1 and "no/such/folder.sock" in err
+    assert status == 1 and "no/such/directory.sock" in err
     assert p.admin.ask("/healthz").status == 200
 
-    moved = p.folder / "moved.sock"
+    moved = p.directory / "moved.sock"
     p.config_file.write_text(good.replace("admin.sock", "moved.sock"))
     tls_off(p, "reload")  # may lose sight of it
     until(lambda: moved.exists() and not p.admin_socket.exists(), "the socket has moved")

@@ -1,4 +1,4 @@
-"""Clients with certificates: who comes in, under which name, and what the others are told."""
+"""Clients with certificates: which are accepted, under which name, and which alert the others get."""
 import base64
 import datetime
 import hashlib
@@ -20,8 +20,8 @@ VERSIONS = pytest.mark.parametrize("version", [V12, V13], ids=["1.2", "1.3"])
 
 
 @pytest.fixture
-def ca(folder):
-    return Issuer(folder, "clients authority")
+def ca(directory):
+    return Issuer(directory, "clients authority")
 
 
 def service(parts, ca, mode="required", handler=None, **more):
@@ -38,7 +38,7 @@ def with_cert(client, version=None):
 
 
 def comes_in(p, ctx, session=None, name="localhost"):
-    """An echo through the proxy; the TLS connection's facts."""
+    """An echo through the proxy; info about the TLS connection."""
     with connect(p.port, ctx, name=name, session=session) as c:
         says_echo(c)
         return {"reused": c.session_reused, "session": c.session}
@@ -49,14 +49,14 @@ ALERTS = {42: "bad certificate", 43: "unsupported certificate", 44: "certificate
 
 
 def refused(p, ctx, alert, reason, version=None):
-    """The client is told by an alert; the log names the reason."""
+    """The client gets an alert; the log names the reason."""
     before = len(p.events(reason=reason))
     with pytest.raises(ssl.SSLError) as e:
         with connect(p.port, ctx) as c:
-            c.sendall(b"x")  # in 1.3 the client hears of its certificate only after its Finished
+            c.sendall(b"x")  # in 1.3 the client learns about its certificate only after its Finished
             c.recv(1)
-    told = str(e.value).lower().replace("_", " ")
-    assert ALERTS[alert] in told, told
+    alert_text = str(e.value).lower().replace("_", " ")
+    assert ALERTS[alert] in alert_text, alert_text
     event = p.wait_failure(reason, count=before + 1)
     assert event["event"] == "failed" and "client_name" not in event
     return event
@@ -81,7 +81,7 @@ def test_optional_takes_both_but_no_wrong_certificate(parts, ca, version):
     assert "client_name" not in p.wait_session()
     comes_in(p, with_cert(ca.client("robot"), version))
     assert p.wait_session(count=2)["client_name"] == "robot"
-    stranger = Issuer(parts.folder, "another authority").client("robot")
+    stranger = Issuer(parts.directory, "another authority").client("robot")
     refused(p, with_cert(stranger, version), 48, "client_cert_unknown_ca")
 
 
@@ -100,7 +100,7 @@ def test_certificates_that_do_not_hold(parts, ca, version):
     e = refused(p, with_cert(ca.client("old", days=-1, start=-30), version), 45, "client_cert_expired")
     assert "CN = old" in e["detail"] and "issued by CN = clients authority" in e["detail"] and "serial " in e["detail"]
     refused(p, with_cert(ca.client("early", start=2), version), 45, "client_cert_not_yet_valid")
-    refused(p, with_cert(Issuer(parts.folder, "stranger").client("robot"), version), 48, "client_cert_unknown_ca")
+    refused(p, with_cert(Issuer(parts.directory, "stranger").client("robot"), version), 48, "client_cert_unknown_ca")
     refused(p, with_cert(ca.client("server", usage=(SERVER,)), version), 43, "client_cert_usage")
     comes_in(p, with_cert(ca.client("both", usage=(SERVER, CLIENT)), version))
     comes_in(p, with_cert(ca.client("any", usage=None), version))  # RFC 5280 4.2.1.12: no list of usages, no restriction
@@ -117,14 +117,14 @@ def test_revoked_and_crl_out_of_date(parts, ca, version):
     stale.wait_text("stale.crl: CRL 1 was due to be replaced on .* clients of that CA are refused until it is")
     assert refused(stale, with_cert(good, version), 46, "client_crl_out_of_date")["level"] == "warning"
 
-    other = Issuer(parts.folder, "other authority")
+    other = Issuer(parts.directory, "other authority")
     missing = service(parts, ca, crl=str(other.crl([], name="other.crl")))
     assert refused(missing, with_cert(good, version), 46, "client_crl_missing")["level"] == "warning"
 
 
 @VERSIONS
 def test_the_key_must_be_its_own(parts, ca, version):
-    """Somebody shows a certificate whose key is not his: openssl can be made to by files that do not match."""
+    """A client shows a certificate without its key: openssl does so with files that do not match."""
     p = service(parts, ca)
     robot, other = ca.client("robot"), ca.client("other")
     with pytest.raises(ssl.SSLError):
@@ -134,8 +134,8 @@ def test_the_key_must_be_its_own(parts, ca, version):
 
 @VERSIONS
 def test_chains_and_depth(parts, ca, version):
-    middle = Issuer(parts.folder, "middle", parent=ca)
-    low = Issuer(parts.folder, "low", parent=middle)
+    middle = Issuer(parts.directory, "middle", parent=ca)
+    low = Issuer(parts.directory, "low", parent=middle)
     near, far = middle.client("near", chain=[middle]), low.client("far", chain=[low, middle])
     p = service(parts, ca)
     for c in (near, far):
@@ -153,21 +153,21 @@ def test_chains_and_depth(parts, ca, version):
 
 @VERSIONS
 def test_every_certificate_below_the_ca_is_covered_by_a_crl(parts, ca, version):
-    middle = Issuer(parts.folder, "middle", parent=ca)
+    middle = Issuer(parts.directory, "middle", parent=ca)
     client = middle.client("robot", chain=[middle])
     own, above = ca.crl([], name="ca.crl").read_bytes(), middle.crl([], name="middle.crl").read_bytes()
-    both = parts.folder / "both.crl"
+    both = parts.directory / "both.crl"
     both.write_bytes(own + above)
     comes_in(service(parts, ca, crl=str(both)), with_cert(client, version))
-    half = service(parts, ca, crl=str(parts.folder / "ca.crl"))
+    half = service(parts, ca, crl=str(parts.directory / "ca.crl"))
     refused(half, with_cert(client, version), 46, "client_crl_missing")
 
-    revoking = parts.folder / "revoking.crl"
+    revoking = parts.directory / "revoking.crl"
     revoking.write_bytes(ca.crl([type("M", (), {"certificate": middle.certificate})], name="x.crl").read_bytes() + above)
     refused(service(parts, ca, crl=str(revoking)), with_cert(client, version), 44, "client_cert_revoked")
 
     # what is trusted as it stands needs no CRL
-    comes_in(service(parts, middle, crl=str(parts.folder / "middle.crl")), with_cert(client, version))
+    comes_in(service(parts, middle, crl=str(parts.directory / "middle.crl")), with_cert(client, version))
 
 
 @VERSIONS
@@ -216,7 +216,7 @@ def test_a_pin_in_base64(parts, ca):
     refused(p, with_cert(ca.client("x")), 49, "client_not_allowed")
 
 
-# --- what the backend is told
+# --- what the backend receives
 
 
 def header_of(parts, ca, ctx, session=None, allow=(), **more):
@@ -231,8 +231,8 @@ def header_of(parts, ca, ctx, session=None, allow=(), **more):
             c.sendall(data)
 
     p = service(parts, ca, handler=handler, proxy_protocol={"send": "v2", **more}, **({"allow": allow} if allow else {}))
-    facts = comes_in(p, ctx)
-    comes_in(p, ctx, session=facts["session"])
+    info = comes_in(p, ctx)
+    comes_in(p, ctx, session=info["session"])
     return headers
 
 
@@ -248,8 +248,8 @@ def test_the_proxy_header_names_the_client(parts, ca, version):
 
 
 @VERSIONS
-def test_the_backend_is_told_the_name_that_the_rule_took(parts, ca, version):
-    """The client writes its own common name, and two of them; who goes by it must not be deceived."""
+def test_the_backend_gets_the_name_that_the_rule_took(parts, ca, version):
+    """The client chooses its own common names, two of them; a backend that uses the name must not be deceived."""
     client = ca.client("admin", uri=["spiffe://example.org/low"])
     for h in header_of(parts, ca, with_cert(client, version), allow=["uri:spiffe://example.org/*"]):
         assert h["tlvs"][proxy_header.CLIENT] == b"uri:spiffe://example.org/low"
@@ -258,7 +258,7 @@ def test_the_backend_is_told_the_name_that_the_rule_took(parts, ca, version):
         assert h["tlvs"][proxy_header.CLIENT] == b"cn:robot" and h["ssl"]["tlvs"][proxy_header.SSL_CN] == b"robot"
 
 
-def test_of_two_common_names_one_is_told_everywhere(parts, ca):
+def test_of_two_common_names_one_is_used_everywhere(parts, ca):
     for allow, name in ((["cn:robot"], "robot"), ([], "admin")):
         p = service(parts, ca, **({"allow": allow} if allow else {}))
         comes_in(p, with_cert(ca.client(["robot", "admin"])))
@@ -266,13 +266,13 @@ def test_of_two_common_names_one_is_told_everywhere(parts, ca):
         assert (e["client_name"], e["client_cn"], e["client_named_by"]) == (name, name, "cn")
 
 
-def test_the_name_is_not_told_when_it_is_not_wanted(parts, ca):
+def test_the_name_is_not_sent_when_it_is_not_wanted(parts, ca):
     for h in header_of(parts, ca, with_cert(ca.client("robot")), tlvs=["ssl"]):
         assert proxy_header.CLIENT not in h["tlvs"]
 
 
 @VERSIONS
-def test_the_certificate_itself_is_told_when_wanted(parts, ca, version):
+def test_the_certificate_itself_is_sent_when_wanted(parts, ca, version):
     client = ca.client("robot")
     first, second = header_of(parts, ca, with_cert(client, version), tlvs=["ssl", "client-cert", "crc32c"])
     for h in (first, second):
@@ -297,8 +297,8 @@ def test_a_resumed_session_keeps_the_name(parts, ca, version):
 
 @VERSIONS
 def test_a_ticket_without_a_name_does_not_pass_where_one_is_required(parts, ca, version):
-    """nginx CVE-2025-23419: a session of a service that asks nobody, taken to one that asks everybody."""
-    secret = parts.folder / "t.secret"
+    """nginx CVE-2025-23419: a session of a service that asks for no certificate, resumed at one that requires one."""
+    secret = parts.directory / "t.secret"
     assert command("ticket-secret", "new", secret)[0] == 0
     top = {"tickets": {"secret_file": str(secret)}}
     open_, strict, optional = (parts.proxy(parts.backend(), top=top, client_auth=auth)
@@ -316,7 +316,7 @@ def test_a_ticket_without_a_name_does_not_pass_where_one_is_required(parts, ca, 
 
 @VERSIONS
 def test_other_rules_mean_a_full_handshake(parts, ca, version):
-    secret = parts.folder / "t.secret"
+    secret = parts.directory / "t.secret"
     assert command("ticket-secret", "new", secret)[0] == 0
     top = {"tickets": {"secret_file": str(secret)}}
     client = ca.client("robot")
@@ -344,8 +344,8 @@ def test_a_certificate_too_large_for_a_ticket_still_comes_in(parts, ca, version)
 
 
 def test_a_refused_certificate_counts_twice_against_the_clients_rate(parts, ca):
-    """Three of four handshakes a second would be within the limit, were it not for what they showed."""
-    stranger = with_cert(Issuer(parts.folder, "stranger").client("robot"))
+    """Three of four handshakes a second would be within the limit, but for the certificates they showed."""
+    stranger = with_cert(Issuer(parts.directory, "stranger").client("robot"))
     p = service(parts, ca, limits={"handshakes_per_client_per_second": 4})
     for _ in range(3):
         with pytest.raises(OSError):
@@ -357,8 +357,8 @@ def test_a_refused_certificate_counts_twice_against_the_clients_rate(parts, ca):
 
 @VERSIONS
 def test_a_chain_of_strangers_is_not_decoded(parts, ca, version):
-    """70 certificates that nobody asked for; the log tells how many there were."""
-    many = Issuer(parts.folder, "somebody")
+    """70 unsolicited certificates; the log has their number."""
+    many = Issuer(parts.directory, "somebody")
     p = service(parts, ca)
     e = refused(p, with_cert(many.client("robot", chain=[many] * 70), version), 42, "client_cert_depth")
     assert "found 71 certificates, expected at most 7" in e["detail"]
@@ -404,7 +404,7 @@ def test_a_crl_that_is_replaced_counts_without_a_reload(parts, ca, version):
 @VERSIONS
 @pytest.mark.parametrize("resumed", [False, True], ids=["full", "resumed"])
 def test_a_crl_counts_for_handshakes_that_began_before_it(parts, ca, version, resumed):
-    """The client has heard our flight when the list comes; its answer is judged by the new one."""
+    """The client has received our flight when the CRL arrives; its answer is checked against the new one."""
     client = ca.client("robot")
     file = ca.crl([])
     p = service(parts, ca, crl=str(file))
@@ -441,7 +441,7 @@ def test_a_crl_counts_for_handshakes_that_began_before_it(parts, ca, version, re
 
 
 def test_a_ca_that_is_replaced_counts_without_a_reload(parts, ca):
-    other = Issuer(parts.folder, "other authority")
+    other = Issuer(parts.directory, "other authority")
     p = service(parts, ca)
     comes_in(p, with_cert(ca.client("robot")))
     set_file(ca.file, other.file.read_bytes())
@@ -458,9 +458,9 @@ def test_a_ca_that_is_replaced_counts_without_a_reload(parts, ca):
     ("ca", lambda f: f.mkdir(), "found a folder, expected a file of certificates"),
     ("crl", lambda f: f.write_bytes(b""), "the file is empty, expected at least one CRL"),
     ("crl", lambda f: f.write_text("x"), 'found no CRL, expected "-----BEGIN X509 CRL-----"'),
-], ids=["empty", "no-pem", "broken", "missing", "folder", "empty-crl", "no-crl"])
+], ids=["empty", "no-pem", "broken", "missing", "directory", "empty-crl", "no-crl"])
 def test_bad_files_are_refused_with_a_plain_message(parts, ca, key, make, says):
-    file = parts.folder / "bad"
+    file = parts.directory / "bad"
     make(file)
     auth = {"mode": "required", "ca": str(ca.file), key: str(file)}
     p = parts.prepare(parts.backend(), client_auth=auth)
@@ -490,20 +490,20 @@ def scope(**what):
 
 @VERSIONS
 def test_a_crl_for_users_only_says_nothing_of_the_ca(parts, ca, version):
-    p = service(parts, ca, crl=crl_with(ca, parts.folder / "users.crl", scope(only_contains_user_certs=True)))
+    p = service(parts, ca, crl=crl_with(ca, parts.directory / "users.crl", scope(only_contains_user_certs=True)))
     comes_in(p, with_cert(ca.client("robot"), version))
 
 
 def test_a_delta_crl_is_refused(parts, ca):
-    """Taken for the whole, it would let in whom the whole one keeps out."""
+    """Taken for the complete CRL, it would accept clients that the complete one revokes."""
     p = parts.prepare(parts.backend(), client_auth={"mode": "required", "ca": str(ca.file), "crl": crl_with(
-        ca, parts.folder / "delta.crl", x509.DeltaCRLIndicator(1))})
+        ca, parts.directory / "delta.crl", x509.DeltaCRLIndicator(1))})
     status, out, err = command("check", p.config_file)
     assert status == 1 and "delta.crl: CRL 1 is a delta CRL" in out + err
 
 
-def test_a_crl_in_parts_is_told(parts, ca):
-    file = crl_with(ca, parts.folder / "some.crl", scope(only_some_reasons=frozenset([x509.ReasonFlags.key_compromise])))
+def test_a_crl_in_parts_is_reported(parts, ca):
+    file = crl_with(ca, parts.directory / "some.crl", scope(only_some_reasons=frozenset([x509.ReasonFlags.key_compromise])))
     p = service(parts, ca, crl=file)
     p.wait_text("some.crl: CRL 1 is indirect or for some reasons only")
     refused(p, with_cert(ca.client("robot")), 46, "client_crl_missing")
@@ -532,7 +532,7 @@ def test_keys_that_make_no_sense(parts, auth, says):
 
 def test_a_crl_in_der(parts, ca):
     bad = ca.client("bad")
-    der = parts.folder / "der.crl"
+    der = parts.directory / "der.crl"
     subprocess.run(["openssl", "crl", "-in", ca.crl([bad]), "-outform", "DER", "-out", der], check=True)
     p = service(parts, ca, crl=str(der))
     refused(p, with_cert(bad), 44, "client_cert_revoked")
@@ -559,11 +559,11 @@ def test_curl_openssl_and_gnutls(parts, pki, ca):
     echo = service(parts, ca)
     for version in ("-tls1_2", "-tls1_3"):
         c = s_client(echo.port, version, "-cert", client.cert, "-key", client.key)
-        c.hear("Acceptable client certificate CA names")
-        c.hear("clients authority")
-        c.hear("Verify return code")
-        c.say("hello\n")
-        c.hear("hello\n")
+        c.wait_for("Acceptable client certificate CA names")
+        c.wait_for("clients authority")
+        c.wait_for("Verify return code")
+        c.send("hello\n")
+        c.wait_for("hello\n")
         c.end()
     said = run("gnutls-cli", "--x509cafile", pki.ca, "--x509certfile", client.cert, "--x509keyfile", client.key, "-p", echo.port, "localhost",
                data=b"hello gnutls\n")

@@ -1,4 +1,4 @@
-"""Configuration and commands: what is wrong is said plainly, all at once, and nothing is half-started."""
+"""Configuration and commands: every error is reported plainly, all at once, and nothing is half-started."""
 import getpass
 import re
 import socket
@@ -13,12 +13,12 @@ from support.proxy import Proxy, command, configuration
 
 @pytest.fixture
 def good(parts):
-    return configuration(parts.folder, {"web": parts.service("unix:/nowhere/app.sock")})
+    return configuration(parts.directory, {"web": parts.service("unix:/nowhere/app.sock")})
 
 
 def check(parts, config):
-    """(status, all that was said)"""
-    file = parts.folder / "config.toml"
+    """(status, all output)"""
+    file = parts.directory / "config.toml"
     file.write_text(config if isinstance(config, str) else toml.dumps(config))
     status, out, err = command("check", file)
     return status, out + err
@@ -55,7 +55,7 @@ def broken(good, path, value):
     ("service.web.backends", [], r"service\.web\.backends"),
     ("service.web.backends", ["unix:/" + "x" * 120], r"service\.web\.backends"),
     ("service.web.certificates", [{"cert": "nowhere.pem", "key": "nowhere.key"}], r"nowhere\.pem"),
-    ("service.web.certificates", ["no-such-folder/"], r"no-such-folder"),
+    ("service.web.certificates", ["no-such-directory/"], r"no-such-directory"),
     ("service.web.min_version", "1.1", r'service\.web\.min_version: found "1\.1", expected .*"1\.2".*"1\.3"'),
     ("service.web.cipher_suites", ["TLS_RSA_WITH_AES_128_CBC_SHA"], r"service\.web\.cipher_suites.*TLS_RSA_WITH_AES_128_CBC_SHA"),
     ("service.web.groups", ["secp999r9"], r"service\.web\.groups.*secp999r9"),
@@ -104,7 +104,7 @@ def test_no_toml(parts):
 
 
 def test_missing_file(parts):
-    status, out, err = command("check", parts.folder / "absent.toml")
+    status, out, err = command("check", parts.directory / "absent.toml")
     assert status == 1 and "absent.toml" in out + err
 
 
@@ -120,7 +120,7 @@ def test_key_of_another_certificate(parts, pki, good):
 
 
 def test_certificate_that_is_none(parts, pki, good):
-    file = parts.folder / "noise.pem"
+    file = parts.directory / "noise.pem"
     file.write_text("noise\n")
     status, said = check(parts, broken(good, "service.web.certificates", [{"cert": str(file), "key": pki.ecdsa["key"]}]))
     assert status == 1 and "noise.pem" in said
@@ -128,7 +128,7 @@ def test_certificate_that_is_none(parts, pki, good):
 
 def test_relative_names_are_relative_to_the_file(parts, pki, good):
     for name, content in (("c.pem", open(pki.ecdsa["cert"]).read()), ("c.key", open(pki.ecdsa["key"]).read())):
-        (parts.folder / name).write_text(content)
+        (parts.directory / name).write_text(content)
     status, said = check(parts, broken(good, "service.web.certificates", [{"cert": "c.pem", "key": "c.key"}]))
     assert status == 0, said
 
@@ -143,7 +143,7 @@ def test_expired_certificate_is_a_warning(parts, pki, good):
 
 
 def starts_nothing(parts, config, status=1):
-    p = Proxy(parts.folder / "bad", config, ready=False)
+    p = Proxy(parts.directory / "bad", config, ready=False)
     p.start()
     assert p.wait_exit() == status, p.text()
     p.check_faults()
@@ -157,7 +157,7 @@ def test_run_with_a_broken_file(parts, good):
 
 
 def test_run_with_a_missing_file(parts):
-    p = Proxy(parts.folder / "bad", arguments=["run", str(parts.folder / "absent.toml")], ready=False).start()
+    p = Proxy(parts.directory / "bad", arguments=["run", str(parts.directory / "absent.toml")], ready=False).start()
     assert p.wait_exit() == 1 and "absent.toml" in p.text()
 
 
@@ -176,7 +176,7 @@ def test_address_that_is_not_ours(parts, good):
 
 
 def test_log_file_that_cannot_be_written(parts, good):
-    said = starts_nothing(parts, broken(good, "log.target", str(parts.folder / "absent" / "file.log")))
+    said = starts_nothing(parts, broken(good, "log.target", str(parts.directory / "absent" / "file.log")))
     assert "file.log" in said
 
 
@@ -218,8 +218,8 @@ def test_a_role_started_by_hand_says_no(role):
 
 def test_shortest_use(parts):
     b = parts.backend()
-    p = Proxy(parts.folder / "short", arguments=["run", "--listen", "127.0.0.1:0", "--backend", b.url],
-              environment={"XDG_STATE_HOME": str(parts.folder / "state"), "HOME": str(parts.folder)})
+    p = Proxy(parts.directory / "short", arguments=["run", "--listen", "127.0.0.1:0", "--backend", b.url],
+              environment={"XDG_STATE_HOME": str(parts.directory / "state"), "HOME": str(parts.directory)})
     parts.proxies.append(p)
     p.start()
     port = int(p.wait_text(r"listening on 127\.0\.0\.1:(\d+) for").group(1))
@@ -227,7 +227,7 @@ def test_shortest_use(parts):
     with clients.connect(port) as c:
         says_echo(c)
         c.unwrap()
-    keys = list(parts.folder.rglob("*.key")) + list(parts.folder.rglob("self-signed.key"))
+    keys = list(parts.directory.rglob("*.key")) + list(parts.directory.rglob("self-signed.key"))
     if getpass.getuser() != "root":  # root keeps it in /var/lib
         assert keys
     for key in keys:
@@ -236,11 +236,11 @@ def test_shortest_use(parts):
 
 def test_self_made_certificate_is_kept(parts, good):
     b = parts.backend()
-    state = parts.folder / "state"
+    state = parts.directory / "state"
     seen = set()
     for i in range(2):
         service = {"listen": ["127.0.0.1:0"], "backends": [b.url]}
-        p = Proxy(parts.folder / f"p{i}", configuration(parts.folder, {"web": service}, state_dir=str(state)))
+        p = Proxy(parts.directory / f"p{i}", configuration(parts.directory, {"web": service}, state_dir=str(state)))
         parts.proxies.append(p)
         p.start()
         with clients.connect(p.port) as c:

@@ -1,4 +1,4 @@
-"""What the RFCs say of hellos, records and alerts, by clients that keep to them in odd ways, and by some that do not."""
+"""What the RFCs require of hellos, records and alerts, with clients that comply in odd ways, and with some that do not."""
 import ssl
 import struct
 import subprocess
@@ -32,7 +32,7 @@ def p(parts):
 
 
 def first_answer(port, data):
-    """The first record that the server says, and what follows it up to its end when it is no ServerHello."""
+    """The first record that the server sends, and, unless it is a ServerHello, what follows up to the end."""
     with tcp(port) as s:
         s.sendall(data)
         head = clients.receive(s, 5)
@@ -184,7 +184,7 @@ def test_finished_of_1_2_at_every_byte(p, ciphers, n):
 @BOTH
 @pytest.mark.parametrize("mode", ["optional", "required"])
 def test_with_a_certificate_in_small_records_and_in_one(parts, version, mode):
-    ca = Issuer(parts.folder, "clients authority")
+    ca = Issuer(parts.directory, "clients authority")
     client = ca.client()
     p = parts.proxy(parts.backend(), client_auth={"mode": mode, "ca": str(ca.file)})
 
@@ -292,7 +292,7 @@ def test_a_client_that_asks_for_an_address_is_served(parts, version):
     flag = "-tls1_3" if version == V13 else "-tls1_2"
     for name in ("::1", "192.0.2.7"):
         c = s_client(p.port, flag, "-servername", name)
-        c.hear("ok")
+        c.wait_for("ok")
         c.end()
         assert p.wait_session(sni=name)["sni"] == name
     assert len(headers) == 2 and all(0x02 not in h["tlvs"] for h in headers)
@@ -329,7 +329,7 @@ def test_ccs_behind_the_hello(parts, n, retried, size):
 @pytest.mark.parametrize("retried", [False, True], ids=["", "retried"])
 def test_bad_ccs_behind_the_hello(parts, bad, retried):
     p = parts.proxy(parts.backend(), **({"groups": ["secp384r1"]} if retried else {}))
-    assert told_after_the_hello(p, V13, bad) == UNEXPECTED
+    assert alert_after_the_hello(p, V13, bad) == UNEXPECTED
 
 
 def test_ccs_before_and_within_the_hello(p):
@@ -339,8 +339,8 @@ def test_ccs_before_and_within_the_hello(p):
 
 
 def test_ccs_behind_a_hello_of_1_2(p):
-    """There it is a message, and comes at the wrong moment (RFC 5246 7.1)."""
-    assert told_after_the_hello(p, V12, CCS) == UNEXPECTED
+    """There it is a message, and arrives at the wrong time (RFC 5246 7.1)."""
+    assert alert_after_the_hello(p, V12, CCS) == UNEXPECTED
 
 
 # --- faults in the midst of a handshake: the alert, as the client can read it
@@ -350,7 +350,7 @@ def number_of(error):
     return next(n for name, n in ALERTS.items() if error.reason.endswith("ALERT_" + name))
 
 
-def told_after_the_hello(p, version, data, ctx=None):
+def alert_after_the_hello(p, version, data, ctx=None):
     """DATA instead of the client's second flight; the alert that its library reads."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     o = (ctx or context(version=version)).wrap_bio(incoming, outgoing, server_hostname="localhost")
@@ -376,7 +376,7 @@ def told_after_the_hello(p, version, data, ctx=None):
 @pytest.mark.parametrize("retried", [False, True], ids=["", "retried"])
 def test_faults_of_records_behind_the_hello(parts, version, data, alert, retried):
     p = parts.proxy(parts.backend(), **({"groups": ["secp384r1"]} if retried else {}))
-    assert told_after_the_hello(p, version, data) == alert
+    assert alert_after_the_hello(p, version, data) == alert
 
 
 @BOTH
@@ -403,7 +403,7 @@ def test_faults_of_records_when_resuming(p, version):
         assert number_of(e.value) == alert
 
 
-def told_for(p, version, rewrite, ctx=None):
+def alert_for(p, version, rewrite, ctx=None):
     """The alert for a client whose flights are changed."""
     try:
         r = RawSession(p.port, version, rewrite=rewrite, ctx=ctx)
@@ -432,19 +432,19 @@ def test_bytes_behind_finished_in_its_record(p):
         kind, plain, sealed = flight[-1]
         return [*flight[:-1], (kind, plain + b"\x18\0\0\x01\0", sealed)]
     for version in (V12, V13):
-        assert told_for(p, version, in_last_flight(more)) == UNEXPECTED
+        assert alert_for(p, version, in_last_flight(more)) == UNEXPECTED
 
 
 def test_an_inner_plaintext_that_is_too_long(p):
     def padded(flight):
         return [(kind, plain + bytes([HANDSHAKE]) + bytes(16384 - len(plain)) + b"" if sealed else plain, sealed) for kind, plain, sealed in flight]
-    assert told_for(p, V13, in_last_flight(padded)) == OVERFLOW
+    assert alert_for(p, V13, in_last_flight(padded)) == OVERFLOW
 
 
 @pytest.mark.parametrize("kind", [HANDSHAKE, ALERT])
 def test_an_empty_sealed_record(p, kind):
-    assert told_for(p, V13, in_last_flight(lambda flight: [(kind, b"", True), *flight])) == UNEXPECTED
-    assert told_for(p, V12, in_last_flight(lambda flight: [*flight[:-1], (kind, b"", True), flight[-1]])) == UNEXPECTED
+    assert alert_for(p, V13, in_last_flight(lambda flight: [(kind, b"", True), *flight])) == UNEXPECTED
+    assert alert_for(p, V12, in_last_flight(lambda flight: [*flight[:-1], (kind, b"", True), flight[-1]])) == UNEXPECTED
 
 
 # --- certificates of clients: whose alert (RFC 8446 4.4.3, 6.2; RFC 5246 7.2.2)
@@ -481,22 +481,22 @@ CERTIFICATE, CERTIFICATE_VERIFY = 11, 15
     ids=["cut", "tail", "nothing", "proof cut", "proof with a tail", "a byte of proof", "no scheme", "RSA for EC", "wrong"])
 @pytest.mark.parametrize("mode", ["optional", "required"])
 def test_malformed_messages_of_a_client_with_a_certificate(parts, version, kind, change, alert, mode):
-    ca = Issuer(parts.folder, "clients authority")
+    ca = Issuer(parts.directory, "clients authority")
     client = ca.client()
     p = parts.proxy(parts.backend(), client_auth={"mode": mode, "ca": str(ca.file)})
     ctx = context(version=version)
     ctx.load_cert_chain(client.cert, client.key)
-    assert told_for(p, version, change_message(kind, change), ctx) == alert
+    assert alert_for(p, version, change_message(kind, change), ctx) == alert
 
 
 @BOTH
 def test_a_broken_finished_beside_client_certificates(parts, version):
-    ca = Issuer(parts.folder, "clients authority")
+    ca = Issuer(parts.directory, "clients authority")
     client = ca.client()
     p = parts.proxy(parts.backend(), client_auth={"mode": "required", "ca": str(ca.file)})
     ctx = context(version=version)
     ctx.load_cert_chain(client.cert, client.key)
-    assert told_for(p, version, change_message(20, flipped), ctx) == DECRYPT
+    assert alert_for(p, version, change_message(20, flipped), ctx) == DECRYPT
 
 
 # --- early data of a ticket that is not ours (RFC 8446 4.2.10)
@@ -505,7 +505,7 @@ def test_a_broken_finished_beside_client_certificates(parts, version):
 @pytest.fixture(scope="module")
 def foreign_session(tmp_path_factory, pki):
     """A session file of another server, which allows 100,000 bytes of early data."""
-    folder = tmp_path_factory.mktemp("foreign")
+    directory = tmp_path_factory.mktemp("foreign")
     port = clients.free_port()
     server = subprocess.Popen(["openssl", "s_server", "-accept", str(port), "-cert", pki.ecdsa["cert"], "-key", pki.ecdsa["key"], "-www",
                                "-max_early_data", "100000"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -517,10 +517,10 @@ def foreign_session(tmp_path_factory, pki):
             except OSError:
                 return False
         until(listens, "openssl s_server listens")
-        file = folder / "session"
+        file = directory / "session"
         c = s_client(port, "-tls1_3", "-ign_eof", "-sess_out", file)
-        c.say("GET / HTTP/1.0\r\n\r\n")
-        c.hear("Max Early Data: 100000")
+        c.send("GET / HTTP/1.0\r\n\r\n")
+        c.wait_for("Max Early Data: 100000")
         c.end()
         yield file
     finally:
@@ -536,9 +536,9 @@ def test_early_data_of_a_foreign_ticket(p, foreign_session, tmp_path, size, good
     groups = ["-groups", "X448:X25519"] if retried else []
     c = s_client(p.port, "-tls1_3", "-sess_in", foreign_session, "-early_data", data, *groups)
     if good:
-        c.hear("Early data was rejected")
-        c.say("after it\n")
-        c.hear("after it\n")
+        c.wait_for("Early data was rejected")
+        c.send("after it\n")
+        c.wait_for("after it\n")
         c.end()
     else:
         _, said = c.end()
@@ -554,7 +554,7 @@ def test_p521_is_offered_last(p, version):
     flag = "-tls1_3" if version == V13 else "-tls1_2"
     for groups, used in (("P-521", "secp521r1"), ("P-521:P-384", "secp384r1" if version == V12 else None)):
         c = s_client(p.port, flag, "-groups", groups)
-        c.hear("Verify return code")
+        c.wait_for("Verify return code")
         c.end()
         if used:
             p.wait_session(group=used)

@@ -35,7 +35,7 @@ def owner(c, pids):
 
 
 class Load:
-    """Sessions that come and go meanwhile. They may fail: what counts is that they go on afterwards."""
+    """Sessions that begin and end meanwhile. They may fail, but must work again afterwards."""
 
     def __init__(self, port):
         self.port, self.done, self.stopping = port, 0, False
@@ -97,7 +97,7 @@ def kill(p, role, number, sessions, load):
 
 
 def stop(p, role, sessions, load):
-    """The worst hang: sessions of all others go on; afterwards all do."""
+    """The worst hang: sessions of all other relays continue; afterwards all do."""
     relays = p.roles()["relay"]
     victim = random.choice(p.roles()[role])
     os.kill(victim, signal.SIGSTOP)
@@ -148,18 +148,18 @@ def test_what_died_is_in_the_status(parts):
     assert status()["restarts_total"] == 0 and status()["state"] == "serving"
     victim = p.roles()["relay"][0]
     os.kill(victim, signal.SIGSTOP)
-    assert until(lambda: (status() or {}).get("state") == "degraded", "degraded service is told", deadline=40)
+    assert until(lambda: (status() or {}).get("state") == "degraded", "degraded service is reported", deadline=40)
     os.kill(victim, signal.SIGCONT)
     until(lambda: status()["state"] == "serving", "it answers again")
     os.kill(victim, signal.SIGKILL)
     again(p, "relay", 2, victim)
-    until(lambda: status()["restarts_total"] == 1 and status()["state"] == "serving", "the restart is told")
+    until(lambda: status()["restarts_total"] == 1 and status()["state"] == "serving", "the restart is reported")
 
 
 @pytest.mark.parametrize("role", ["relay", "handshaker", "signer", "observer"])
 @pytest.mark.parametrize("when", ["starting", "moving"])
 def test_deaths_during_a_reload(parts, role, when):
-    """Of the old generation, and of the new one while it starts: the reload ends, with a result, and service goes on."""
+    """Of the old generation, and of the new one while it starts: the reload ends with a result, and service continues."""
     p = parts.proxy(parts.backend(), top={"workers": 2, "drain_timeout": "1s"})
     p.allow_killed_roles = True
     sessions = [connect(p.port) for _ in range(6)]
@@ -177,7 +177,7 @@ def test_deaths_during_a_reload(parts, role, when):
         if victim:
             os.kill(victim, signal.SIGKILL)
     except ProcessLookupError:
-        pass  # it had gone in good order
+        pass  # it had ended in good order
     p.wait_event("log", message=lambda m: m.startswith(("reload done", "reload refused")), deadline=60)
     until(lambda: {r: len(x) for r, x in p.roles().items()} == {r: len(x) for r, x in old.items()}, lambda: f"{p.roles()}")
     with connect(p.port) as c:

@@ -136,7 +136,7 @@ def test_a_reload_repeats_nothing(parts):
     counted(p, sessions=0, sessions_total=6)
 
 
-def test_clients_are_told_apart(parts):
+def test_clients_are_distinguished(parts):
     """By address, IPv6 by /64."""
     p = parts.proxy(parts.backend(), proxy_protocol={"accept": "required", "trust": ["127.0.0.0/8"]})
 
@@ -158,9 +158,9 @@ def test_clients_are_told_apart(parts):
     assert clients == {**{f"192.0.2.{i}": 100 + i for i in range(40)}, "2001:db8::/64": 2000, "2001:db8:0:1::/64": 300}
 
 
-def test_verified_names_are_clients_too(parts, folder):
+def test_verified_names_are_clients_too(parts, directory):
     """One address, two certificates: each name has its own bytes."""
-    ca = Issuer(folder, "clients authority")
+    ca = Issuer(directory, "clients authority")
     p = parts.proxy(parts.backend(), client_auth={"mode": "required", "ca": str(ca.file)})
     for client, n in ((ca.client("robot", dns=["robot.example"]), 3000), (ca.client("other", uri=["spiffe://example.org/other"]), 500)):
         ctx = context()
@@ -192,13 +192,13 @@ def handshakes(p):
 
 
 @pytest.mark.parametrize("version", [V12, V13], ids=["1.2", "1.3"])
-def test_handshakes_count_for_the_name_they_prove(parts, folder, version):
-    """Full and resumed, over handshakers and reloads. Who proves none, or is refused, counts for the address alone."""
-    ca = Issuer(folder, "clients authority")
+def test_handshakes_count_for_the_name_they_prove(parts, directory, version):
+    """Full and resumed, over handshakers and reloads. A client that proves none, or is refused, counts for the address alone."""
+    ca = Issuer(directory, "clients authority")
     p = parts.proxy(parts.backend(), top={"workers": 2}, client_auth={
         "mode": "optional", "ca": str(ca.file), "allow": ["dns:*.example", "uri:spiffe://example.org/*"]})
     robot = with_cert(ca.client("robot", dns=["robot.example"]), version)
-    long_name = "spiffe://example.org/" + "long/" * 40  # longer than a place in the figures keeps
+    long_name = "spiffe://example.org/" + "long/" * 40  # longer than an entry of the counters keeps
     other = with_cert(ca.client("other", uri=[long_name]), version)
     barred = with_cert(ca.client("barred", dns=["barred.invalid"]), version)
     nobody = with_cert(None, version)
@@ -229,9 +229,9 @@ def test_handshakes_count_for_the_name_they_prove(parts, folder, version):
     until(lambda: verified() == [4, 10], verified)  # long names are cut the same in every process
 
 
-def test_a_client_lost_after_its_handshake_failed_by_name(parts, folder):
-    """It proves its name, and is gone before its session begins."""
-    ca = Issuer(folder, "clients authority")
+def test_a_client_lost_after_its_handshake_failed_by_name(parts, directory):
+    """It proves its name, and disconnects before its session begins."""
+    ca = Issuer(directory, "clients authority")
     p = parts.proxy(parts.backend(), top={"workers": 1}, client_auth={"mode": "required", "ca": str(ca.file)})
     s = tcp(p.port)
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()

@@ -1,6 +1,5 @@
 """
-The dashboard in headless Chromium: it shows what goes on under load with right figures, lives through the end of an observer and a
-reload, asks nobody else for anything, and can be used by keyboard, by ear, on a phone and in the dark.
+The dashboard in headless Chromium: it shows correct values under load, survives the end of an observer and a reload, requests nothing from elsewhere, and can be used by keyboard, with a screen reader, on a phone and in the dark.
 """
 import os
 import re
@@ -23,12 +22,12 @@ def p(parts):
 
 
 @pytest.fixture
-def open_page(p, folder):
-    """Opens the page and waits for its first figures."""
+def open_page(p, directory):
+    """Opens the page and waits for its first data."""
     browsers = []
 
     def start(**options):
-        b = Browser(folder / f"chromium{len(browsers)}", **options)
+        b = Browser(directory / f"chromium{len(browsers)}", **options)
         browsers.append(b)
         b.open(url(p))
         live(b)
@@ -48,7 +47,7 @@ def live(b, deadline=DEADLINE):
 
 
 class Load:
-    """Clients at addresses of their own, each in a session that echoes blocks until it is told to stop."""
+    """Clients at addresses of their own, each in a session that echoes blocks until it is stopped."""
 
     def __init__(self, p, clients=6):
         self.p, self.stopping = p, threading.Event()
@@ -71,7 +70,7 @@ class Load:
                         if self.stopping.wait(0.05):
                             break
                     c.unwrap()
-        except Exception as e:  # told by the test's own thread
+        except Exception as e:  # reported by the test's own thread
             self.errors.append(f"{address}: {e!r}")
 
     def stop(self):
@@ -98,7 +97,7 @@ def figure(b, label):
     return b.js("return document.querySelector(`.figure[aria-label=\"${arguments[0]}\"] .big`).textContent", label)
 
 
-def facts(b):
+def client_info(b):
     return dict(b.js("return [...document.querySelectorAll('#follow-facts div')].map((e) => [e.children[0].textContent, e.children[1].textContent])"))
 
 
@@ -130,12 +129,12 @@ def test_under_load(p, open_page, load):
     assert {"supervisor", "observer", "handshaker", "relay"} <= set(roles) and roles.count("relay") == 2
     pids = set(map(int, re.findall(r"pid (\d+)", b.text("#process-picture"))))
     assert pids == set(p.pids())
-    # when all is quiet the figures are those that the clients counted
+    # when all is quiet the values are those that the clients counted
     load.stop()
     for address in ("127.0.2.1", "127.0.2.4"):
         b.click(f"[aria-label='Follow {address}']")
         for way in ("Received in all", "Sent in all"):
-            b.until(lambda: abs(number(facts(b)[way]) - load.moved[address]) <= load.moved[address] * 0.006, f"{way} of {address}")
+            b.until(lambda: abs(number(client_info(b)[way]) - load.moved[address]) <= load.moved[address] * 0.006, f"{way} of {address}")
     b.until(lambda: figure(b, "Sessions") == "0", "no session left")
     b.until(lambda: number(figure(b, "To clients")) == 0, "quiet")
     check_console(b)
@@ -145,7 +144,7 @@ def test_under_load(p, open_page, load):
 
 
 def test_the_policy_holds(p, open_page):
-    """What a flaw of the page would be used for is refused, and the console would tell the other tests of it."""
+    """What an attacker would do with a flaw of the page is refused, and shows in the console that the other tests check."""
     b = open_page()
     check_console(b)
     b.js("""const s = document.createElement('script'); try { s.textContent = 'window.hacked = 1'; document.body.append(s); } catch {}
@@ -194,8 +193,8 @@ def test_following_a_client_by_keyboard(p, open_page, load):
     b.until("document.querySelector('#follow-title').textContent === 'Followed client'", "followed")
     assert b.text("#follow-name") == "127.0.2.3" and b.js("return location.hash") == "#client=127.0.2.3"
     assert b.find("[aria-label='Follow 127.0.2.3']").get_attribute("aria-pressed") == "true"
-    before = number(facts(b)["Received in all"])
-    b.until(lambda: number(facts(b)["Received in all"]) > before, "its figures move")
+    before = number(client_info(b)["Received in all"])
+    b.until(lambda: number(client_info(b)["Received in all"]) > before, "its values change")
     # rows that move each second do not take the focus away
     assert b.focused() == "Follow 127.0.2.3"
     b.js("location.reload()")
@@ -232,7 +231,7 @@ def test_the_end_of_an_observer_is_no_end_for_the_page(p, open_page):
     b.until(lambda: str(p.roles()["observer"][0]) in b.text("#process-picture"), "the new observer's figures")
     assert p.roles()["observer"][0] != observer
     b.until("document.body.dataset.stale === undefined", "not faint any more")
-    b.until(lambda: "observer was started anew" in b.text("#findings"), "told as a finding")
+    b.until(lambda: "observer was started anew" in b.text("#findings"), "reported as a finding")
     # what the page knew it still knows
     assert int(b.js("return document.querySelector('#throughput .plot').getAttribute('aria-valuemax')")) >= int(points or 0)
     assert not [m for m in b.console() if "ERR_" not in m and "Failed to load" not in m]
@@ -245,7 +244,7 @@ def test_a_reload_reconnects(p, open_page, load):
     p.signal(signal.SIGHUP)
     b.until(lambda: b.text("#processes-note").rsplit(" ", 1)[1] == str(int(before) + 1), "the next generation")
     live(b)
-    b.until("document.querySelector('#version').textContent.includes('reloaded')", "told beside the version")
+    b.until("document.querySelector('#version').textContent.includes('reloaded')", "reported beside the version")
     b.until(lambda: (number(figure(b, "To clients")) or 0) > 1000, "throughput goes on")
     load.stop()
 
@@ -258,7 +257,7 @@ def test_without_an_observer_the_page_says_so(p, open_page):
     try:
         b.until("document.body.dataset.stale !== undefined", "faint", DEADLINE)
         b.until(lambda: b.text("#link-text").startswith("Lost ") and b.text("#verdict-state") == "No connection", "told in words")
-        b.until("document.title.startsWith('! ')", "told in the title")
+        b.until("document.title.startsWith('! ')", "reported in the title")
     finally:
         try:
             os.kill(observer, signal.SIGCONT)
@@ -295,7 +294,7 @@ def test_keyboard_and_names(p, open_page, load):
     live(b)
     b.press(Keys.TAB, Keys.ENTER)
     assert b.focused() == "main", "the first link skips what is above the figures"
-    # a chart's cursor moves by arrows, and says what it points at
+    # a chart's cursor moves by arrows, and announces what it points at
     b.until("Number(document.querySelector('#throughput .plot').getAttribute('aria-valuemax')) >= 3", "some seconds to point at")
     b.js("document.querySelector('#throughput .plot').focus()")
     b.press(Keys.ARROW_LEFT, Keys.ARROW_LEFT)

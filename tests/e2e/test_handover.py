@@ -22,12 +22,12 @@ SUITES_12 = ("ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384", "
 SUITES_13 = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
 NOT_REQUESTED, REQUESTED = b"\x18\0\0\x01\0", b"\x18\0\0\x01\x01"
 MB = 1 << 20
-# Seconds: what a session has, what of it passes over reloads, and when it would be over at the earliest had one begun it anew.
+# Seconds: what a session has, what of it passes over reloads, and when it would be over at the earliest had it been restarted.
 TIME, MOST, ANEW = 10, 8, 15
 
 
 class Reloading:
-    """A proxy and how often it was told to begin anew."""
+    """A proxy and the number of its reloads."""
 
     def __init__(self, p):
         self.p, self.done = p, 0
@@ -114,7 +114,7 @@ def test_each_suite_of_tls13(parts, suite):
 
 
 def test_new_sessions_all_the_time(parts):
-    """Somebody connects without a pause while reloads happen: no connect is refused, no session fails."""
+    """A client connects without a pause during reloads: no connect is refused, no session fails."""
     p = parts.proxy(parts.backend(), top={"workers": 2})
     reload = reloading(p)
     port, faults, made, over = p.port, [], [0], threading.Event()
@@ -148,7 +148,7 @@ def test_new_sessions_all_the_time(parts):
 
 
 def test_half_closed_by_the_client(parts):
-    """The client has said close_notify; the backend's answer comes after the reload."""
+    """The client has sent close_notify; the backend's answer arrives after the reload."""
     go = threading.Event()
 
     def answer(c):
@@ -176,7 +176,7 @@ def test_half_closed_by_the_client(parts):
 
 
 def test_half_closed_by_the_backend(parts):
-    """The backend has shut down its writing side; what the client still says arrives after the reload."""
+    """The backend has shut down its writing side; what the client still sends arrives after the reload."""
     heard = []
 
     def shut(c):
@@ -366,7 +366,7 @@ def test_waiting_for_a_backend(parts, where):
 
 
 def test_connect_timeout_goes_on(parts):
-    """The time to connect is not begun anew by a reload."""
+    """A reload does not restart the connect timeout."""
     b = parts.backend(backlog=0, accepting=False)
     p = parts.proxy(b, timeouts={"connect": f"{TIME}s"})
     reload = reloading(p)
@@ -405,7 +405,7 @@ def test_closing(parts):
 
 
 def rewrite(p, change):
-    """Changes the configuration as CHANGE(text) says."""
+    """Changes the configuration by CHANGE(text)."""
     text = p.config_file.read_text()
     changed = change(text)
     assert changed != text
@@ -582,7 +582,7 @@ def many_sessions(parts):
 
 
 def left_in(pid):
-    """About how many sessions a relay holds: two sockets each. 0 when it is gone."""
+    """About how many sessions a relay holds: two sockets each. 0 when it has ended."""
     try:
         return processes.descriptors(pid) // 2
     except OSError:
@@ -629,7 +629,7 @@ def test_the_exporter_is_killed(parts, many_descriptors):
     there = [c for c in sessions if lives(c)]
     lost = MANY - len(there)
     print(f"{lost} of {MANY} sessions lost with an old relay that had {left}; the others were offered")
-    assert 0 < lost < left  # some of those that it still held had been offered: the new relay is their heir
+    assert 0 < lost < left  # some of those that it still held had been offered: the new relay has them
     for c in sessions:
         c.close()
     p.wait_session(count=len(there))

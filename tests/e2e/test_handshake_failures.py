@@ -1,4 +1,4 @@
-"""What bad beginnings get: the right alert, a reason in the log, an end by the deadline; and nobody else notices."""
+"""What bad beginnings get: the right alert, a reason in the log, an end by the deadline; and no other client notices."""
 import os
 import re
 import signal
@@ -126,8 +126,8 @@ def test_truncated_hello(p):
     p.wait_failure("handshake_closed")
 
 
-def test_bytes_and_the_end_told_at_once(p):
-    """Both lie there when the handshaker hears of either: an edge that is told once."""
+def test_bytes_and_the_end_reported_at_once(p):
+    """Both are there when the handshaker gets the event: an edge that is reported once."""
     hello = hello_bytes(context())
     s = tcp(p.port)
     until(lambda: process_accepted(p) == 2, "it is accepted after the one that lives, and read for nothing")

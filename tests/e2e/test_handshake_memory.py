@@ -1,4 +1,4 @@
-"""What unfinished handshakes may hold, who gives way when it is used up, and that memory comes back."""
+"""What unfinished handshakes may hold, which are evicted when it is used up, and that memory is given back."""
 import contextlib
 import os
 import re
@@ -17,7 +17,7 @@ HOUR = {"handshake": "1h"}
 
 
 class HalfOpen:
-    """A client that has sent its ClientHello, and goes on when it is told to."""
+    """A client that has sent its ClientHello, and continues on command."""
 
     def __init__(self, port, source, hello=None):
         self.socket = tcp(port, source=source)
@@ -66,7 +66,7 @@ def test_the_oldest_of_whoever_holds_most_give_way(parts):
         until(lambda: not greedy[70].is_there(), "the end of all that are too many")
         until(lambda: evicted(p) == [c.is_there() for c in greedy].count(False), "the last end")
         there = [c.is_there() for c in greedy]
-        assert 20 < sum(there) < 60 and there == sorted(there)  # the oldest are gone
+        assert 20 < sum(there) < 60 and there == sorted(there)  # the oldest are closed
         assert p.admin.json("/status.json")["degraded"] == ["handshaker.0: memory or descriptors for handshakes are used up"]
         assert modest[0].is_there()
         with connect(p.port, source=MODEST) as c:
@@ -93,7 +93,7 @@ def test_bytes_that_wait_are_held_against_their_sender(parts, what):
 
 
 def test_what_waits_for_the_signer_counts(parts):
-    """It stands still, and connections pile up with their ClientHellos, each of which is held against its client."""
+    """It hangs, and connections pile up with their ClientHellos, each of which is charged to its client."""
     p = parts.proxy(parts.backend(), top={"workers": 1, "handshake_memory": "1MiB"}, timeouts=HOUR)
     (signer,) = p.roles()["signer"]
     hello = clients.hello_bytes(context(alpn=["x" * 200] * 60))
@@ -137,7 +137,7 @@ def test_one_client_cannot_have_all_descriptors(parts):
 
 
 def test_a_load_balancer_cannot_have_all_descriptors(parts):
-    """It is trusted, but what has said no header holds a quarter at the most; those who come behind it are served."""
+    """It is trusted, but connections without a header hold a quarter at most; clients behind it are served."""
     p = few_descriptors(parts, 200, timeouts=HOUR, top={"workers": 1},
                         proxy_protocol={"accept": "required", "trust": ["127.0.0.0/8"]})
     (handshaker,) = p.roles()["handshaker"]

@@ -1,6 +1,5 @@
 """
-Processes that stand still. A hung one costs what is its own, and nothing else; one that was only away for a while goes on where
-it was, and nobody is judged by the time in which he could not be served.
+Processes that hang. A hung one costs what is its own, and nothing else; one that was only stopped for some time continues where it was, and time in which a client could not be served does not count against it.
 """
 import contextlib
 import os
@@ -23,7 +22,7 @@ def state_of(pid):
 
 @contextlib.contextmanager
 def stopped(*pids):
-    """Those that still run afterwards go on."""
+    """Those that still run afterwards continue."""
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     until(lambda: all(state_of(pid) == "T" for pid in pids), "stopped")
@@ -81,7 +80,7 @@ def close_all(sessions):
 
 @pytest.mark.parametrize("workers", [2, 4])
 def test_a_hung_relay_costs_its_own_share_only(parts, workers):
-    """Each handshaker finds out by itself, with what it has sent by then; afterwards nobody is sent there."""
+    """Each handshaker finds out on its own, with what it has sent by then; afterwards no session is sent there."""
     p = proxy_of(parts, workers)
     with stopped(relays(p)[0]):
         n, first = served(p.port, CLIENTS)
@@ -168,7 +167,7 @@ def all_at_once(port, n):
 
 
 def test_another_takes_what_waits_for_a_hung_handshaker(parts):
-    """The kernel goes on to give it its share of new connections."""
+    """The kernel still queues its share of new connections for it."""
     p = proxy_of(parts, 2)
     hung = p.roles()["handshaker"][0]
     with stopped(hung):
@@ -194,7 +193,7 @@ def test_the_next_signer_signs_for_one_that_hangs(parts, how):
 
 
 def test_all_signers_hang(parts):
-    """Nobody is there to ask: they wait, and go on when one is back."""
+    """No signer answers: they wait, and continue when one is back."""
     p = proxy_of(parts, 2)
     results = []
     with stopped(*p.roles()["signer"]):
@@ -211,7 +210,7 @@ def test_all_signers_hang(parts):
 
 @pytest.mark.parametrize("who", ["handshaker", "all"])
 def test_what_came_during_a_pause_is_served(parts, who):
-    """The deadline of a handshake passes while nobody runs; the client's part had come by then."""
+    """The deadline of a handshake passes while no process runs; the client's part had arrived by then."""
     p = parts.proxy(parts.backend(), timeouts={"handshake": "4s"})
     waiting = []
     for _ in range(10):
@@ -254,7 +253,7 @@ def test_what_came_during_a_pause_is_served(parts, who):
 
 
 def test_a_client_that_sends_nothing_still_ends(parts):
-    """A pause is no reason to wait for ever: the deadline holds again afterwards."""
+    """A pause is no reason to wait forever: the deadline holds again afterwards."""
     p = parts.proxy(parts.backend(), timeouts={"handshake": "1s"})
     s = tcp(p.port)
     s.sendall(hello_bytes(context())[:100])
@@ -297,7 +296,7 @@ def sessions_by_relay(p, n):
 
 
 def test_a_stop_beside_a_hung_handshaker(parts):
-    """Quiet sessions end in good order and none is cut; nobody waits for drain_timeout."""
+    """Quiet sessions end in good order and none is cut, without waiting for drain_timeout."""
     p = proxy_of(parts, 2, drain_timeout="1h")
     sessions = [c for some in sessions_by_relay(p, 24).values() for c in some]
     with stopped(p.roles()["handshaker"][0]):
@@ -335,7 +334,7 @@ def test_a_stop_counts_the_sessions_of_a_hung_relay(parts):
         close_all(made[other])
         assert p.wait_exit(60) == 0
     assert cut(p) == len(made[hung])
-    p.wait_event("log", level="warning", message=lambda m: "is killed: it was told to stop and has not" in m)
+    p.wait_event("log", level="warning", message=lambda m: "is killed: it has not stopped in time" in m)
     close_all(made[hung])
 
 

@@ -1,4 +1,4 @@
-"""What processes have from whoever started the proxy: nothing but what was meant for them. Each role against a list."""
+"""What processes inherit from the starter of the proxy: nothing but what is meant for them. Each role against a list."""
 import os
 import pathlib
 import re
@@ -29,17 +29,17 @@ DESCRIPTORS = {  # what is behind those from 3 on
 QUIET = r"/dev/null|/memfd:tls-off-words.*"
 
 
-def script(folder, lines):
+def script(directory, lines):
     """In the place of the binary: does LINES, and becomes it."""
-    file = folder / "start"
+    file = directory / "start"
     file.write_text("#!/bin/bash\n" + lines + f'\nexec {BINARY} "$@"\n')
     file.chmod(0o755)
     return str(file)
 
 
 def behind(pid):
-    folder = f"/proc/{pid}/fd"
-    return {int(fd): os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)}
+    directory = f"/proc/{pid}/fd"
+    return {int(fd): os.readlink(f"{directory}/{fd}") for fd in os.listdir(directory)}
 
 
 def names(pid):
@@ -65,7 +65,7 @@ def started(parts, lines, log=None):
     """With a resolver too, and with secrets around."""
     b = parts.backend(where="tcp")
     p = parts.prepare(f"tcp:localhost:{b.port}", log=log, environment={**SECRETS, "TZ": "UTC", "RES_OPTIONS": "timeout:2"})
-    p.binary = script(parts.folder, lines)
+    p.binary = script(parts.directory, lines)
     return p
 
 
@@ -101,7 +101,7 @@ def test_nothing_of_the_starter_is_in_a_role(parts):
 
 
 def test_closed_streams_are_null_everywhere(parts):
-    log = parts.folder / "log.json"
+    log = parts.directory / "log.json"
     p = started(parts, "exec 0<&- 1>&- 2>&-", log={"target": str(log)})
     p.start()
     for pid in p.pids():
@@ -114,7 +114,7 @@ def test_closed_streams_are_null_everywhere(parts):
 
 @pytest.mark.parametrize("closed", ["0<&-", "1>&-", "0<&- 1>&-"])
 def test_some_closed_streams(parts, closed):
-    p = started(parts, f"exec {closed}", log={"target": str(parts.folder / "log.json")})
+    p = started(parts, f"exec {closed}", log={"target": str(parts.directory / "log.json")})
     p.start()
     check_roles(p)
 
@@ -131,7 +131,7 @@ def test_the_log_on_standard_output(parts):
 
 @pytest.mark.skipif(SANITIZED, reason="sanitizers have files of their own for what they say")
 def test_last_words_are_in_the_log(parts):
-    """What a role writes to its standard error is told when it has ended: here by a descriptor borrowed from it."""
+    """What a role writes to its standard error is logged when it has ended: here by a descriptor borrowed from it."""
     p = parts.proxy(parts.backend())
     p.allow_killed_roles = True
     relay = p.roles()["relay"][0]

@@ -13,17 +13,17 @@ REFUSED = "certificates refused, those in use stay: "
 
 
 class Openssl:
-    """Keys and self-signed certificates in a folder of the test's own, by the command line."""
+    """Keys and self-signed certificates in a directory of the test's own, by the command line."""
 
-    def __init__(self, folder):
-        self.folder = folder / "keys"
-        self.folder.mkdir()
+    def __init__(self, directory):
+        self.directory = directory / "keys"
+        self.directory.mkdir()
 
     def __truediv__(self, name):
-        return self.folder / name
+        return self.directory / name
 
     def __call__(self, *arguments):
-        done = subprocess.run(["openssl", *map(str, arguments)], cwd=self.folder, capture_output=True)
+        done = subprocess.run(["openssl", *map(str, arguments)], cwd=self.directory, capture_output=True)
         assert done.returncode == 0, done.stderr.decode()
 
     def key(self, name, *options):
@@ -43,8 +43,8 @@ class Openssl:
 
 
 @pytest.fixture
-def openssl(folder):
-    return Openssl(folder)
+def openssl(directory):
+    return Openssl(directory)
 
 
 def ec_form(curve, *form, key_too=True):
@@ -207,10 +207,10 @@ NEAR = {
 
 @pytest.mark.parametrize("what", NEAR)
 @pytest.mark.parametrize("where", ["chain", "ca"])
-def test_what_looks_like_a_certificate_is_not_passed_over(parts, pki, folder, where, what):
+def test_what_looks_like_a_certificate_is_not_passed_over(parts, pki, directory, where, what):
     """The second block of two: the first alone would have been taken."""
     first = pathlib.Path(pki.ecdsa["cert"] if where == "chain" else pki.ca).read_bytes()
-    file = folder / "two.pem"
+    file = directory / "two.pem"
     file.write_bytes(spoil(first + pki.ca.read_bytes(), 2, NEAR[what]))
     keys = {"certificates": [{"cert": str(file), "key": pki.ecdsa["key"]}]}
     if where == "ca":
@@ -221,10 +221,10 @@ def test_what_looks_like_a_certificate_is_not_passed_over(parts, pki, folder, wh
     assert status == 1 and f"two.pem: block 2 (line {line}) cannot be read" in out + err, out + err
 
 
-def test_an_intermediate_with_settings_of_trust_goes_out_with_its_leaf(parts, pki, folder):
+def test_an_intermediate_with_settings_of_trust_goes_out_with_its_leaf(parts, pki, directory):
     done = subprocess.run(["openssl", "x509", "-in", pki.ca, "-trustout"], capture_output=True, check=True)
     assert b"BEGIN TRUSTED CERTIFICATE" in done.stdout
-    file = folder / "chain.pem"
+    file = directory / "chain.pem"
     file.write_bytes(pathlib.Path(pki.ecdsa["cert"]).read_bytes() + done.stdout)
     p = parts.proxy(parts.backend(), certificates=[{"cert": str(file), "key": pki.ecdsa["key"]}])
     shown = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{p.port}", "-showcerts"], stdin=subprocess.DEVNULL,
@@ -232,11 +232,11 @@ def test_an_intermediate_with_settings_of_trust_goes_out_with_its_leaf(parts, pk
     assert shown.count(b"BEGIN CERTIFICATE") >= 2 and b"test authority" in shown
 
 
-def test_blocks_that_nobody_takes_are_told(parts, pki, folder):
+def test_blocks_that_nobody_takes_are_reported(parts, pki, directory):
     request = b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n"
-    file = folder / "chain.pem"
+    file = directory / "chain.pem"
     file.write_bytes(pathlib.Path(pki.ecdsa["cert"]).read_bytes() + request)
-    ca = folder / "ca.pem"
+    ca = directory / "ca.pem"
     ca.write_bytes(pki.ca.read_bytes() + request)
     p = parts.proxy(parts.backend(), certificates=[{"cert": str(file), "key": pki.ecdsa["key"]}],
                     client_auth={"mode": "optional", "ca": str(ca)})

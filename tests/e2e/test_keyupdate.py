@@ -22,14 +22,14 @@ def p(parts):
 @pytest.mark.parametrize("command", ["K", "k"])
 def test_openssl_updates_its_key(p, command):
     c = s_client(p.port, "-tls1_3")
-    c.hear("Verify return code")
+    c.wait_for("Verify return code")
     for i in range(5):
-        c.say(f"line {i}\n")
-        c.hear(f"line {i}\n")
-        c.say(command + "\n")
-        c.hear("KEYUPDATE", count=i + 1)
-    c.say("the end\n")
-    c.hear("the end\n")
+        c.send(f"line {i}\n")
+        c.wait_for(f"line {i}\n")
+        c.send(command + "\n")
+        c.wait_for("KEYUPDATE", count=i + 1)
+    c.send("the end\n")
+    c.wait_for("the end\n")
     _, said = c.end()
     assert ":error:" not in said
     assert p.wait_session(tls_version="TLSv1.3")["client_end"] == "close"
@@ -155,11 +155,11 @@ def test_flood_of_updates(p):
 
 def test_openssl_tries_to_renegotiate(p):
     c = s_client(p.port, "-tls1_2")
-    c.hear("Verify return code")
-    c.say("hello\n")
-    c.hear("hello\n")
-    c.say("R\n")
-    c.hear("RENEGOTIATING")
+    c.wait_for("Verify return code")
+    c.send("hello\n")
+    c.wait_for("hello\n")
+    c.send("R\n")
+    c.wait_for("RENEGOTIATING")
     _, said = c.end()
     assert "no renegotiation" in said.lower()
 

@@ -81,7 +81,7 @@ def test_sessions_per_client(parts, workers):
 
 @pytest.mark.parametrize("limits", [{"sessions_per_client": 20}, {"sessions": 20}], ids=["client", "service"])
 def test_a_crowd_at_once_stays_within_the_limit(parts, limits):
-    """Many handshakes of one moment, over two workers: sessions on their way between processes are not forgotten."""
+    """Many simultaneous handshakes over two workers: sessions in transit between processes are counted."""
     b = parts.backend()
     p = parts.proxy(b, limits=limits, top={"workers": 2})
     for _ in range(5):
@@ -154,7 +154,7 @@ def test_a_rate_lets_its_number_through(parts, workers):
         served += comes_in(p.port, "127.0.0.5")
         tries += 1
     took = time.monotonic() - began
-    assert tries > 2 * served, "the client was not eager enough to tell"
+    assert tries > 2 * served, "the client was not eager enough to show it"
     assert 0.7 * rate * took < served <= 1.1 * rate * took + 2
     assert comes_in(p.port, "127.0.0.6")
     p.signal(signal.SIGHUP)

@@ -1,4 +1,4 @@
-"""The dashboard's stream: what it tells, and that slow, many and vanished readers cost nothing and nobody."""
+"""The dashboard's stream: what it sends, and that slow, many and vanished readers do no harm."""
 import json
 import signal
 import socket
@@ -97,16 +97,16 @@ def test_a_new_page_gets_what_was_before(p):
         says_echo(c, bytes(1000))
     until(lambda: p.admin.json("/status.json")["totals"]["bytes_out_total"] == 1000, "counted")
 
-    def told():
+    def complete_history():
         s = Stream(p)
-        if s.head() != 200:  # those that went stay until the next second
+        if s.head() != 200:  # closed ones are counted until the next second
             s.close()
             return None
         history = s.next()[2]
         s.close()
         return len(history["time"]) >= 3 and history["bytes_out"][-1] == 1000 and history["full"][-1] == 1 and history
 
-    history = until(told, "seconds kept")
+    history = until(complete_history, "seconds kept")
     assert history["time"] == sorted(history["time"]) and len(history["time"]) <= 300
     assert time.time() - history["time"][-1] < 10
 

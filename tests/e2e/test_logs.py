@@ -1,4 +1,4 @@
-"""What the operator reads: one event a session with all facts, in every format and to every target; a flood cannot fill a disk."""
+"""What the operator reads: one event per session with all its info, in every format and to every target; a flood cannot fill a disk."""
 import json
 import os
 import re
@@ -88,7 +88,7 @@ def lines_of(path):
 
 @pytest.mark.parametrize("name", [signal.SIGUSR1])
 def test_file_is_reopened(parts, name):
-    file, moved = parts.folder / "tls-off.log", parts.folder / "tls-off.log.1"
+    file, moved = parts.directory / "tls-off.log", parts.directory / "tls-off.log.1"
     p = parts.prepare(parts.backend(), log={"target": str(file)}).start()
 
     def port():
@@ -145,13 +145,13 @@ def test_flood_of_bad_clients_is_sampled(parts):
 
 
 def test_a_log_that_nobody_reads_stops_no_traffic(parts):
-    """stderr is a pipe that is full: sessions go on."""
+    """stderr is a pipe that is full: sessions continue."""
     b = parts.backend()
     p = parts.prepare(b)
     ready_read, ready_write = os.pipe()
     from support.proxy import BINARY
 
-    port_file = parts.folder / "port"
+    port_file = parts.directory / "port"
     process = subprocess.Popen([BINARY, "run", str(p.config_file), "--ready-fd", str(ready_write)], stderr=subprocess.PIPE,
                                stdout=subprocess.DEVNULL, pass_fds=[ready_write])
     os.close(ready_write)
@@ -208,14 +208,14 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs two users")
 
 
 def shared(parts, owner):
-    """A folder for the log, of root's or of nobody's, and a proxy for nobody that logs there."""
-    parts.folder.chmod(0o755)
-    folder = parts.folder / "logs"
-    folder.mkdir(mode=0o755)
-    os.chown(folder, owner, owner)
+    """A directory for the log, owned by root or by the user nobody, and a proxy for nobody that logs there."""
+    parts.directory.chmod(0o755)
+    directory = parts.directory / "logs"
+    directory.mkdir(mode=0o755)
+    os.chown(directory, owner, owner)
     b = parts.backend()
     os.chmod(b.url.removeprefix("unix:"), 0o666)
-    return folder / "tls-off.log", parts.prepare(b, log={"target": str(folder / "tls-off.log")}, top={"user": "nobody"})
+    return directory / "tls-off.log", parts.prepare(b, log={"target": str(directory / "tls-off.log")}, top={"user": "nobody"})
 
 
 def said(file, what):
@@ -226,7 +226,7 @@ def said(file, what):
 @pytest.mark.parametrize("owner", [0, NOBODY])
 @pytest.mark.parametrize("create", [None, 0, NOBODY])
 def test_rotation_where_the_user_has_no_right(parts, owner, create):
-    """logrotate without "create" and with it, in a folder of root's and in one of the user's; twice, and after a reload."""
+    """logrotate without "create" and with it, in a directory of root's and in one of the user's; twice, and after a reload."""
     file, p = shared(parts, owner)
     if create == 0 and owner == NOBODY:
         pytest.skip("a file of root's that the user may not write")
@@ -262,7 +262,7 @@ def one_session_at(p, *files):
 def test_what_the_user_puts_in_the_place_of_the_log_is_not_used(parts, what):
     """At a rotation and at a reload: root neither writes there nor gives it away, and the old file stays in use."""
     file, p = shared(parts, NOBODY)
-    victim = parts.folder / "victim"
+    victim = parts.directory / "victim"
     victim.write_text("of root\n")
     victim.chmod(0o600)
     p.start()

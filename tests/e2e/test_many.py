@@ -61,7 +61,7 @@ def test_memory_comes_back(parts):
             c.close()
         until(lambda: not b.open, "end of all sessions at the backend")
 
-    # The first ones bring heaps to their size, which depends on how many handshakes meet, and a moment may hold a chunk:
+    # The first ones bring heaps to their size, which depends on how many handshakes meet, and one phase may hold a chunk:
     # what four waves leave at least has to end growing. 64 bytes kept of each session would be 128 KB.
     sizes, grown = [], True
     while grown and len(sizes) < 24:

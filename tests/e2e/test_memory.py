@@ -206,7 +206,7 @@ def test_with_tcp_a_close_is_a_half_close(parts):
 def test_a_backend_that_never_answers_is_not_waited_for(parts, where):
     p = parts.proxy(parts.backend(lambda c: (c.recv(10), hoarders.select_hang_up(c)), where=where), timeouts={"half_closed": "500ms"})
     c = Hoarder(p.port)
-    c.say(b"?")
+    c.send(b"?")
     c.socket.shutdown(socket.SHUT_WR)
     e = p.wait_session(reason="half_closed_timeout")
     assert e["client_end"] == "truncated" and e["backend_end"] == "cut"

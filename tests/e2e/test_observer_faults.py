@@ -1,4 +1,4 @@
-"""The log and its process in trouble: traffic goes on, nothing waits, and what is lost is counted to the last line and told afterwards."""
+"""The log and its process in trouble: traffic continues, nothing waits, and what is lost is counted to the last line and reported afterwards."""
 import json
 import os
 import re
@@ -37,7 +37,7 @@ def counter(p, name):
 
 def test_a_full_disk(parts):
     """/dev/full under the name of the log file; then there is room again."""
-    file = parts.folder / "tls-off.log"
+    file = parts.directory / "tls-off.log"
     file.symlink_to("/dev/full")
     p = parts.prepare(parts.backend(), log={"target": str(file)}).start()
     port = port_of(p)
@@ -51,7 +51,7 @@ def test_a_full_disk(parts):
     sessions(port, 5)
 
     def accounted():
-        """Sessions that are written, and lines told as lost."""
+        """Sessions that are written, and lines reported as lost."""
         events = parsed(file.read_text())
         lost = [e["message"] for e in events if "log lines lost" in e.get("message", "")]
         return (sum(e["event"] == "session" for e in events),
@@ -65,7 +65,7 @@ def test_a_full_disk(parts):
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
 def test_a_disk_that_runs_full_and_is_cleared(parts):
     """Each session is in the log, or counted as lost; a line cut by the full disk is not taken for two."""
-    disk = parts.folder / "disk"
+    disk = parts.directory / "disk"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=777", "tmpfs", str(disk)], check=True)
     try:
@@ -79,12 +79,12 @@ def test_a_disk_that_runs_full_and_is_cleared(parts):
         os.truncate(file, 0)
         sessions(port, 20)
 
-        def told():
+        def written_and_lost():
             events = [json.loads(x) for x in before.splitlines()[:-1] + file.read_text().splitlines() if is_json(x)]
             lost = [int(e["message"].split()[0]) for e in events if "log lines lost" in e.get("message", "")]
             return sum(e["event"] == "session" for e in events) + sum(lost) if lost else 0
 
-        until(lambda: told() >= 220, lambda: f"{told()} of 220 sessions are written or told as lost")
+        until(lambda: written_and_lost() >= 220, lambda: f"{written_and_lost()} of 220 sessions are written or reported as lost")
         assert counter(p, "log_lost_lines_total") > 0
         p.stop()
         torn = [x for x in file.read_text().splitlines() if x and not is_json(x)]
@@ -94,7 +94,7 @@ def test_a_disk_that_runs_full_and_is_cleared(parts):
 
 
 def test_a_log_that_nobody_reads(parts):
-    """A container's log driver that stands still: admin sockets, traffic and reloads do not. Lines wait; what is lost is counted."""
+    """A container's log driver that hangs: admin sockets, traffic and reloads do not. Lines wait; what is lost is counted."""
     p = parts.proxy(parts.backend())
     p.allow_lost_lines = True
     port, admin = p.port, p.admin
@@ -120,7 +120,7 @@ def test_a_log_that_nobody_reads(parts):
         p.reading.set()
 
     def accounted():
-        """Written, and said to be lost (at the end of the first observer); some of the lost lines may not be of sessions."""
+        """Written, and reported as lost (at the end of the first observer); some of the lost lines may not be of sessions."""
         reported = sum(int(re.match(r"\d+", e["message"]).group()) for e in p.events() if "log lines lost" in e.get("message", ""))
         return len(p.events("session")), reported
 
@@ -138,7 +138,7 @@ def is_json(line):
 
 def test_rotation_by_reload(parts):
     """Old events to the old file, whatever its name is now; those of after the reload to a new one; none lost, none twice."""
-    file, moved = parts.folder / "tls-off.log", parts.folder / "tls-off.log.1"
+    file, moved = parts.directory / "tls-off.log", parts.directory / "tls-off.log.1"
     p = parts.prepare(parts.backend(), log={"target": str(file)}).start()
     port = port_of(p)
 
@@ -159,7 +159,7 @@ def test_rotation_by_reload(parts):
 
 
 def test_a_stopped_observer_under_load(parts):
-    """Rings run over; nobody waits; every event that did not come through is counted."""
+    """Rings overflow; nothing waits; every event that was dropped is counted."""
     p = parts.proxy(parts.backend())
     p.allow_killed_roles = True
     observer, = p.roles()["observer"]
@@ -213,7 +213,7 @@ def test_a_silent_observer_keeps_nobody_waiting_at_the_admin_socket(parts):
 
 @pytest.mark.skipif(os.geteuid() != 0 or os.path.exists("/dev/log"), reason="needs /dev/log for itself")
 def test_a_dead_and_a_silent_syslog(parts):
-    """Nobody there, a daemon that does not read, a daemon that dies and comes back: no traffic waits, losses are told."""
+    """No daemon, a daemon that does not read, a daemon that dies and returns: no traffic waits, losses are reported."""
     def daemon():
         log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         log.bind("/dev/log")
@@ -226,13 +226,13 @@ def test_a_dead_and_a_silent_syslog(parts):
         return re.search(pattern, found[-1])
 
     try:
-        p = parts.prepare(parts.backend(), log={"target": "syslog"}).start()  # nobody there
+        p = parts.prepare(parts.backend(), log={"target": "syslog"}).start()  # no daemon
         port = port_of(p)
         sessions(port, 20)
         with daemon() as log:
             sessions(port, 1)
             assert int(wait_for(log, rb"(\d+) log lines lost: ").group(1)) > 0
-            sessions(port, 600)  # nobody reads: its queue fills up
+            sessions(port, 600)  # the daemon does not read: its queue fills up
             assert p.admin.ask("/healthz").status == 200
             missing = 600
             while missing:  # they waited where they were

@@ -35,8 +35,8 @@ FILES = {
 
 
 @pytest.fixture(params=FILES)
-def environment(request, folder):
-    file = folder / "openssl.cnf"
+def environment(request, directory):
+    file = directory / "openssl.cnf"
     file.write_text("config_diagnostics = 1\n" + FILES[request.param])
     return {"OPENSSL_CONF": str(file)}
 
@@ -50,7 +50,7 @@ def weak(monkeypatch):
 
 
 def test_policy_is_ours(parts, environment, weak):
-    ca = Issuer(parts.folder, "clients authority")
+    ca = Issuer(parts.directory, "clients authority")
     p = parts.proxy(parts.backend(), client_auth={"mode": "required", "ca": str(ca.file)}, environment=environment)
     status, out, err = command("check", p.config_file, environment=environment)
     assert status == 0, out + err

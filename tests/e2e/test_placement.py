@@ -14,7 +14,7 @@ from support.waiting import until
 ALL = sorted(os.sched_getaffinity(0))
 WORKER = ("handshaker", "relay", "signer")
 
-# The kernel's figures of the real CPUs are those of whatever else runs here: the proxy sees a file of the test in their place.
+# The kernel's times of the real CPUs depend on what else runs here: the proxy sees a file of the test instead.
 WRAPPER = """#!/bin/sh
 exec unshare -m sh -c 'mount --bind {stat} /proc/stat && exec {binary} "$@"' tls-off "$@"
 """
@@ -25,7 +25,7 @@ def can_mount():
 
 
 class Figures:
-    """/proc/stat of a machine whose first CPU is as idle as it is told, and whose others idle."""
+    """/proc/stat of a machine whose first CPU is as idle as given, and whose others idle."""
 
     def __init__(self, file):
         self.file, self.first_idles = file, True
@@ -57,7 +57,7 @@ class Figures:
 
 @pytest.fixture
 def figures(parts):
-    f = Figures(parts.folder / "stat")
+    f = Figures(parts.directory / "stat")
     yield f
     f.close()
 
@@ -75,7 +75,7 @@ def cpus(p):
 @pytest.mark.skipif(not can_mount(), reason="may not mount")
 def test_workers_leave_a_full_cpu(parts, figures):
     p = parts.prepare(parts.backend(), top={"workers": 2})
-    wrapper = parts.folder / "wrapper"
+    wrapper = parts.directory / "wrapper"
     wrapper.write_text(WRAPPER.format(stat=figures.file, binary=BINARY))
     wrapper.chmod(0o755)
     p.binary = str(wrapper)

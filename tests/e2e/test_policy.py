@@ -1,4 +1,4 @@
-"""What others say of our defaults: testssl.sh and sslscan find nothing at fault; and what must hold is asked for directly."""
+"""What scanners report about the defaults: testssl.sh and sslscan find no fault; and what must hold is tested directly."""
 import json
 import re
 import signal
@@ -45,7 +45,7 @@ def proxy(parts):
 
 
 def test_testssl_finds_nothing_at_fault(parts, pki, proxy, patience):
-    found = parts.folder / "testssl.json"
+    found = parts.directory / "testssl.json"
     done = subprocess.run(
         ["testssl", "--quiet", "--color", "0", "--warnings", "off", "--protocols", "--std", "--fs", "--server-preference", "--server-defaults",
          "--vulnerable", "--add-ca", str(pki.ca), "--jsonfile", str(found), f"localhost:{proxy.port}"],
@@ -61,7 +61,7 @@ def test_testssl_finds_nothing_at_fault(parts, pki, proxy, patience):
 
 
 def test_sslscan_finds_what_we_offer_and_no_more(parts, proxy, patience):
-    found = parts.folder / "sslscan.xml"
+    found = parts.directory / "sslscan.xml"
     done = subprocess.run(["sslscan", "--no-colour", f"--xml={found}", f"localhost:{proxy.port}"], capture_output=True, text=True, check=True,
                           timeout=SCAN_SECONDS)
     test = xml.etree.ElementTree.parse(found).getroot().find("ssltest")
@@ -75,7 +75,7 @@ def test_sslscan_finds_what_we_offer_and_no_more(parts, proxy, patience):
     renegotiation = test.find("renegotiation")
     assert renegotiation.get("supported") == "0"
     assert all(h.get("vulnerable") == "0" for h in test.findall("heartbleed"))
-    assert "Server supports TLS Fallback SCSV" in done.stdout  # the XML does not say
+    assert "Server supports TLS Fallback SCSV" in done.stdout  # the XML does not contain it
 
 
 # --- asked for directly

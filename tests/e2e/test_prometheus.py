@@ -1,4 +1,4 @@
-"""What contrib/ has for Prometheus and Grafana: rules that are right by themselves, and that fit the metrics of a running tls-off."""
+"""What contrib/ has for Prometheus and Grafana: rules that are valid on their own, and that fit the metrics of a running tls-off."""
 import json
 import os
 import re
@@ -68,19 +68,19 @@ def test_the_grafana_dashboard_is_in_order():
 class Prometheus:
     """A real one on loopback that scrapes every half second; its data and its end are the test's."""
 
-    def __init__(self, folder, target):
-        folder.mkdir()
+    def __init__(self, directory, target):
+        directory.mkdir()
         config = (PROMETHEUS / "prometheus.yml").read_text()
         for old, new in (("15s", "500ms"), ("127.0.0.1:9901", target), ("rules.yml", str(PROMETHEUS / "rules.yml"))):
             assert old in config, old
             config = config.replace(old, new)
-        (folder / "prometheus.yml").write_text(config)
+        (directory / "prometheus.yml").write_text(config)
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             self.port = s.getsockname()[1]
-        self.log = open(folder / "log", "w+")
+        self.log = open(directory / "log", "w+")
         self.process = subprocess.Popen(
-            ["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data", f"--web.listen-address=127.0.0.1:{self.port}"],
+            ["prometheus", f"--config.file={directory}/prometheus.yml", f"--storage.tsdb.path={directory}/data", f"--web.listen-address=127.0.0.1:{self.port}"],
             stdout=self.log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
         until(self.is_ready, lambda: f"Prometheus is ready\n{self.said()}")
 
@@ -171,8 +171,8 @@ def test_metrics_are_well_formed(p, accept):
     assert "tls_off_service_received_bytes_total{" in answer.text
 
 
-def test_every_name_in_contrib_is_a_metric(p, folder):
-    prometheus = Prometheus(folder / "prometheus", "%s:%d" % p.admin.address)
+def test_every_name_in_contrib_is_a_metric(p, directory):
+    prometheus = Prometheus(directory / "prometheus", "%s:%d" % p.admin.address)
     try:
         until(lambda: [r for r in prometheus.query('up{job="tls-off"}') if r["value"][1] == "1"], lambda: f"scraped\n{prometheus.api('targets')}")
         until(lambda: "tls_off_build_info" in prometheus.names(), "names")
@@ -181,7 +181,7 @@ def test_every_name_in_contrib_is_a_metric(p, folder):
         assert len(used) > 50
         unknown = {(where, name) for where, expression in used for name in names_in(expression) if name not in known}
         assert not unknown, sorted(known)
-        # each is an expression that Prometheus takes, and the figures are those of what was done
+        # each is an expression that Prometheus takes, and the values are those of what was done
         for where, expression in used:
             if "label_values" not in expression:
                 prometheus.query(filled(expression))
@@ -200,9 +200,9 @@ def test_every_name_in_contrib_is_a_metric(p, folder):
         prometheus.end()
 
 
-def test_alerts_of_a_dead_backend_and_a_dead_process(parts, folder):
+def test_alerts_of_a_dead_backend_and_a_dead_process(parts, directory):
     q = parts.prepare(services={"dead": parts.service("tcp:127.0.0.1:1")}, top={"admin": {"socket": "admin.sock", "listen": "127.0.0.1:0"}}).start()
-    prometheus = Prometheus(folder / "prometheus", "%s:%d" % q.admin.address)
+    prometheus = Prometheus(directory / "prometheus", "%s:%d" % q.admin.address)
     try:
         def try_again():
             try:

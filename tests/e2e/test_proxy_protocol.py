@@ -1,4 +1,4 @@
-"""The PROXY protocol: what a backend is told, and what is taken from a load balancer in front."""
+"""The PROXY protocol: what a backend receives, and what is accepted from a load balancer in front."""
 import ipaddress
 import struct
 
@@ -11,7 +11,7 @@ from support.waiting import until
 TRUSTED = {"accept": "required", "trust": ["127.0.0.0/8"]}
 
 
-class Told:
+class HeaderRecorder:
     """A backend that keeps each header it reads, and then echoes."""
 
     def __init__(self, read):
@@ -44,29 +44,29 @@ def through(port, ctx=None, before=b"", name="localhost", data=b"after the heade
 
 
 def test_v1_is_sent(parts):
-    told = Told(proxy_header.read_v1)
-    p = parts.proxy(parts.backend(told), proxy_protocol={"send": "v1"})
+    recorder = HeaderRecorder(proxy_header.read_v1)
+    p = parts.proxy(parts.backend(recorder), proxy_protocol={"send": "v1"})
     own = through(p.port)
-    assert told.first() == ["PROXY", "TCP4", "127.0.0.1", "127.0.0.1", str(own[1]), str(p.port)]
+    assert recorder.first() == ["PROXY", "TCP4", "127.0.0.1", "127.0.0.1", str(own[1]), str(p.port)]
 
 
 def test_v1_is_sent_for_ipv6(parts):
-    told = Told(proxy_header.read_v1)
-    p = parts.proxy(parts.backend(told), listen=["[::1]:0"], proxy_protocol={"send": "v1"})
+    recorder = HeaderRecorder(proxy_header.read_v1)
+    p = parts.proxy(parts.backend(recorder), listen=["[::1]:0"], proxy_protocol={"send": "v1"})
     port = int(p.wait_text(r"listening on \[::1\]:(\d+) for web").group(1))
     with clients.connect(port, host="::1") as c:
         own = c.getsockname()
         clients.says_echo(c)
-    assert told.first() == ["PROXY", "TCP6", "::1", "::1", str(own[1]), str(port)]
+    assert recorder.first() == ["PROXY", "TCP6", "::1", "::1", str(own[1]), str(port)]
 
 
 @pytest.mark.parametrize("version,says", [(V12, b"TLSv1.2"), (V13, b"TLSv1.3")])
 def test_v2_with_all_tlvs(parts, version, says):
-    told = Told(proxy_header.read_v2)
-    p = parts.proxy(parts.backend(told), alpn=["http/1.1"], proxy_protocol={"send": "v2"})
+    recorder = HeaderRecorder(proxy_header.read_v2)
+    p = parts.proxy(parts.backend(recorder), alpn=["http/1.1"], proxy_protocol={"send": "v2"})
     ctx = context(version=version, alpn=["http/1.1"])
     own = through(p.port, ctx)
-    h = told.first()
+    h = recorder.first()
     assert (h["command"], h["family"]) == (1, 0x11)
     assert h["source"] == own and h["destination"] == ("127.0.0.1", p.port)
     assert h["tlvs"][proxy_header.ALPN] == b"http/1.1"
@@ -85,11 +85,11 @@ def test_v2_with_all_tlvs(parts, version, says):
 
 
 def test_unique_id_is_the_one_of_the_log(parts):
-    told = Told(proxy_header.read_v2)
-    p = parts.proxy(parts.backend(told), proxy_protocol={"send": "v2"})
+    recorder = HeaderRecorder(proxy_header.read_v2)
+    p = parts.proxy(parts.backend(recorder), proxy_protocol={"send": "v2"})
     for _ in range(3):
         through(p.port)
-    ids = {h["tlvs"][proxy_header.UNIQUE_ID] for h in told.headers}
+    ids = {h["tlvs"][proxy_header.UNIQUE_ID] for h in recorder.headers}
     assert len(ids) == 3
     p.wait_session(count=3)
     logged = {e["unique_id"].replace("-", "").lower() for e in p.events("session")}
@@ -97,35 +97,35 @@ def test_unique_id_is_the_one_of_the_log(parts):
 
 
 def test_v2_without_alpn_and_name(parts):
-    told = Told(proxy_header.read_v2)
-    p = parts.proxy(parts.backend(told), proxy_protocol={"send": "v2"})
+    recorder = HeaderRecorder(proxy_header.read_v2)
+    p = parts.proxy(parts.backend(recorder), proxy_protocol={"send": "v2"})
     through(p.port, name=None)
-    assert proxy_header.ALPN not in told.first()["tlvs"]
-    assert proxy_header.AUTHORITY not in told.first()["tlvs"]
+    assert proxy_header.ALPN not in recorder.first()["tlvs"]
+    assert proxy_header.AUTHORITY not in recorder.first()["tlvs"]
 
 
 @pytest.mark.parametrize("names,kinds", [([], set()), (["alpn"], {proxy_header.ALPN}), (["crc32c"], {proxy_header.CRC32C}),
                                          (["ssl", "unique-id"], {proxy_header.SSL, proxy_header.UNIQUE_ID})])
 def test_v2_with_chosen_tlvs(parts, names, kinds):
-    told = Told(proxy_header.read_v2)
-    p = parts.proxy(parts.backend(told), alpn=["http/1.1"], proxy_protocol={"send": "v2", "tlvs": names})
+    recorder = HeaderRecorder(proxy_header.read_v2)
+    p = parts.proxy(parts.backend(recorder), alpn=["http/1.1"], proxy_protocol={"send": "v2", "tlvs": names})
     through(p.port, context(alpn=["http/1.1"]))
-    assert set(told.first()["tlvs"]) == kinds
+    assert set(recorder.first()["tlvs"]) == kinds
 
 
 def test_header_comes_even_when_the_client_says_nothing(parts):
-    told = Told(proxy_header.read_v2)
-    p = parts.proxy(parts.backend(told), proxy_protocol={"send": "v2"})
+    recorder = HeaderRecorder(proxy_header.read_v2)
+    p = parts.proxy(parts.backend(recorder), proxy_protocol={"send": "v2"})
     with clients.connect(p.port) as c:
-        told.first()
+        recorder.first()
         c.unwrap()
 
 
 def test_passthrough_sends_a_header_too(parts, pki):
-    told = Told(proxy_header.read_v2)
+    recorder = HeaderRecorder(proxy_header.read_v2)
 
     def swallow(c):
-        told.headers.append(proxy_header.read_v2(c))
+        recorder.headers.append(proxy_header.read_v2(c))
         c.recv(65536)
 
     service = parts.service(parts.backend(swallow), mode="passthrough", proxy_protocol={"send": "v2"})
@@ -134,7 +134,7 @@ def test_passthrough_sends_a_header_too(parts, pki):
     s = tcp(p.port)
     s.sendall(clients.hello_bytes(context()))
     own = s.getsockname()
-    assert told.first()["source"] == own
+    assert recorder.first()["source"] == own
     until_closed(s)
     s.close()
 
@@ -149,10 +149,10 @@ CLIENT6, SERVER6 = ("2001:db8::7", 4711), ("2001:db8::8", 443)
                                   lambda a, b: proxy_header.v2(a, b, extra=b"\xe0\0\x05hello")], ids=["v1", "v2", "v2-crc", "v2-tlv"])
 @pytest.mark.parametrize("a,b", [(CLIENT, SERVER), (CLIENT6, SERVER6)], ids=["ipv4", "ipv6"])
 def test_header_of_a_trusted_sender(parts, make, a, b):
-    told = Told(proxy_header.read_v2)
-    p = parts.proxy(parts.backend(told), proxy_protocol={**TRUSTED, "send": "v2"})
+    recorder = HeaderRecorder(proxy_header.read_v2)
+    p = parts.proxy(parts.backend(recorder), proxy_protocol={**TRUSTED, "send": "v2"})
     through(p.port, before=make(a, b))
-    assert told.first()["source"] == a and told.first()["destination"] == b
+    assert recorder.first()["source"] == a and recorder.first()["destination"] == b
     text = f"[{a[0]}]:{a[1]}" if ":" in a[0] else f"{a[0]}:{a[1]}"
     assert p.wait_session()["client"] == text
 
@@ -160,11 +160,11 @@ def test_header_of_a_trusted_sender(parts, make, a, b):
 @pytest.mark.parametrize("protocol,a,b", [("TCP6", CLIENT6, SERVER), ("TCP4", CLIENT, SERVER6), ("TCP6", CLIENT, SERVER6)])
 def test_header_with_mixed_families(parts, protocol, a, b):
     """As nginx' stream module writes it when it has learned the client from a header of its own."""
-    told = Told(proxy_header.read_v2)
-    p = parts.proxy(parts.backend(told), proxy_protocol={**TRUSTED, "send": "v2"})
+    recorder = HeaderRecorder(proxy_header.read_v2)
+    p = parts.proxy(parts.backend(recorder), proxy_protocol={**TRUSTED, "send": "v2"})
     through(p.port, before=f"PROXY {protocol} {a[0]} {b[0]} {a[1]} {b[1]}\r\n".encode())
     mapped = [end if ":" in end[0] else (str(ipaddress.ip_address(f"::ffff:{end[0]}")), end[1]) for end in (a, b)]
-    assert [told.first()["source"], told.headers[0]["destination"]] == mapped
+    assert [recorder.first()["source"], recorder.headers[0]["destination"]] == mapped
     text = f"[{a[0]}]:{a[1]}" if ":" in a[0] else f"{a[0]}:{a[1]}"
     assert p.wait_session()["client"] == text
 
@@ -206,7 +206,7 @@ def test_untrusted_sender(parts):
 
 
 def test_strangers_are_closed_at_once(parts):
-    """Who they are is known before they say anything: nothing is held, no time is waited for, no limit is needed."""
+    """Their identity is known before they send anything: no memory, no timeout and no limit is needed."""
     p = parts.proxy(parts.backend(), proxy_protocol={"accept": "required", "trust": ["127.0.0.7/32"]}, timeouts={"handshake": "none"})
     (handshaker,) = p.roles()["handshaker"]
     base = processes.descriptors(handshaker)
@@ -225,7 +225,7 @@ def test_strangers_are_closed_at_once(parts):
 
 @pytest.mark.parametrize("header", [b"PROXY UNKNOWN\r\n", proxy_header.v2(command=0)], ids=["unknown", "local"])
 def test_a_load_balancer_is_no_client(parts, header):
-    """Its own connections are health checks; neither they nor those before their header count for anybody."""
+    """Its own connections are health checks; neither they nor those before their header count for a client."""
     p = parts.proxy(parts.backend(), proxy_protocol=TRUSTED, limits={"sessions_per_client": 1, "handshakes_per_client_per_second": 1},
                     timeouts={"handshake": "60s"})
     waiting = [tcp(p.port) for _ in range(5)]

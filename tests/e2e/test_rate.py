@@ -134,7 +134,7 @@ def test_passthrough(parts):
 
 
 def test_clients_do_not_share(parts):
-    """Two clients have a rate each; one that is not limited out of hours of its own waits for nobody."""
+    """Two clients have a rate each; one that is not limited does not wait for the others."""
     p = parts.proxy(parts.backend(endless), limits={"bytes_per_second_per_client": RATE}, top={"workers": 1})
     watches = [Stopwatch(), Stopwatch()]
     end = time.monotonic() + SECONDS

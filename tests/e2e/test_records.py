@@ -23,7 +23,7 @@ def p(parts):
 
 
 def ends_with(p, r, alert, reason):
-    """The session R gets this fatal alert, TCP ends, and the log says why."""
+    """The session R gets this fatal alert, TCP ends, and the log has the reason."""
     assert r.read_alert() == (2, alert)
     assert r.read_record() is None
     r.socket.close()

@@ -348,7 +348,7 @@ def test_backend_resets(parts):
 
 
 def test_backend_resets_a_session_passed_through(parts):
-    """Without TLS of ours only a reset can tell the client that this was not all."""
+    """In passthrough only a reset can show the client that the data is incomplete."""
 
     def handler(c):
         c.recv(65536)
@@ -370,7 +370,7 @@ def test_backend_resets_a_session_passed_through(parts):
 
 
 def test_backend_closes_with_unread_bytes_and_its_answer_arrives(parts):
-    """Its Unix socket is reset then; what it had said is still delivered."""
+    """Its Unix socket is reset then; what it had sent is still delivered."""
 
     def rude(c):
         c.recv(10)

@@ -1,4 +1,4 @@
-"""Reload is upgrade: a second generation from the files on disk takes over, the first one goes, and no client notices."""
+"""Reload is upgrade: a second generation from the files on disk takes over, the first one ends, and no client notices."""
 import os
 import shutil
 import signal
@@ -26,7 +26,7 @@ def count(p, beginning):
 
 
 def settled(p, number):
-    """The NUMBER-th reload is over, and the supervisor has taken up its code."""
+    """The NUMBER-th reload is over, and the supervisor has re-executed."""
     line = message(p, "reload done", number)
     message(p, "the supervisor runs tls-off", number)
     return line
@@ -122,7 +122,7 @@ def test_a_refused_configuration_changes_nothing(parts, what):
     if what == "no file":
         p.config_file.unlink()
     elif what == "log file":
-        rewrite(p, lambda t: t["log"].update(target=str(p.folder / "missing" / "log")))
+        rewrite(p, lambda t: t["log"].update(target=str(p.directory / "missing" / "log")))
     else:
         p.config_file.write_text({"unknown key": "wrokers = 1\n" + well, "no TOML": "= =" + well}[what])
     p.signal(signal.SIGHUP)
@@ -139,7 +139,7 @@ def test_a_refused_configuration_changes_nothing(parts, what):
 @pytest.fixture
 def own_binary(parts):
     """A proxy started from a copy of the binary, which a test may replace."""
-    copy = parts.folder / "tls-off"
+    copy = parts.directory / "tls-off"
     shutil.copy(BINARY, copy)
     p = parts.prepare(parts.backend(), top={"workers": 2})
     p.binary = str(copy)
@@ -180,14 +180,14 @@ def test_upgrade_to_another_binary(own_binary):
 
 
 def test_a_link_pointed_elsewhere_is_followed(parts):
-    one, two, link = (parts.folder / n for n in ("one", "two", "tls-off"))
+    one, two, link = (parts.directory / n for n in ("one", "two", "tls-off"))
     shutil.copy(BINARY, one)
     link.symlink_to(one)
     p = parts.prepare(parts.backend())
     p.binary = str(link)
     p.start()
     shutil.copy(BINARY, two)
-    other = parts.folder / "other"
+    other = parts.directory / "other"
     other.symlink_to(two)
     other.rename(link)
     reload(p, 1)
@@ -220,7 +220,7 @@ def test_a_supervisor_that_cannot_be_taken_over_stays(own_binary):
     replace(p, content.replace(b"usot", b"usOt"))
     p.signal(signal.SIGHUP)
     message(p, "reload done: generation 1 serves")
-    assert "cannot be read" in message(p, "the supervisor keeps its old code until it is started anew: ")
+    assert "cannot be read" in message(p, "the supervisor keeps its old code until it is restarted: ")
     says_echo(c)
     assert os.readlink(f"/proc/{p.pid}/exe") == p.binary + " (deleted)"
     replace(p, content)
@@ -261,7 +261,7 @@ def test_workers_change(parts):
     for number, workers in enumerate((3, 2, 4, 1), 1):
         rewrite(p, lambda t: t.update(workers=workers))
         reload(p, number)
-        assert len(p.roles()["relay"]) == len(p.roles()["handshaker"]) == workers  # those of before have gone when it is done
+        assert len(p.roles()["relay"]) == len(p.roles()["handshaker"]) == workers  # the old ones have ended when it is done
         for c in sessions:
             says_echo(c)
     caller.stop()
@@ -305,7 +305,7 @@ def test_addresses_come_and_go(parts):
     message(p, f"no longer listening on 127.0.0.1:{port}")
     with socket.socket() as s:
         assert s.connect_ex(("127.0.0.1", port)) != 0
-    says_echo(c)  # its session is not the address' business any more
+    says_echo(c)  # its session no longer counts for the address
     c.unwrap().close()
     with connect(p.port) as c:
         says_echo(c)
@@ -324,7 +324,7 @@ def test_an_address_that_is_taken_refuses(parts):
 
 
 def test_reloads_that_come_together(parts):
-    """Those that come while one runs cause one more, not more."""
+    """Requests that arrive while one runs cause one more, not more."""
     p = parts.proxy(parts.backend())
     for number in range(1, 4):
         (relay,) = p.roles()["relay"]
@@ -368,7 +368,7 @@ def test_stop_in_the_middle(parts):
         c = connect(p.port)
         says_echo(c)
         p.signal(signal.SIGHUP)
-        time.sleep(i * 0.004)  # the moment is what is tried
+        time.sleep(i * 0.004)  # the point in time is what is tested
         p.signal(signal.SIGTERM)
         assert p.wait_exit() == 0, p.text()
         assert count(p, "stopped: 0 sessions were cut") == 1
@@ -460,10 +460,10 @@ def test_log_lines_are_not_lost(parts):
     until(lambda: len(p.events("session")) == done, lambda: f"{len(p.events('session'))} of {done} sessions in the log")
 
 
-def test_log_file_is_opened_anew(parts):
-    log = parts.folder / "log"
+def test_log_file_is_opened_again(parts):
+    log = parts.directory / "log"
     p = parts.proxy(parts.backend(), log={"target": str(log), "format": "logfmt"})
     until(lambda: "listening on" in log.read_text(), "the log")
-    log.rename(parts.folder / "log.1")
+    log.rename(parts.directory / "log.1")
     p.signal(signal.SIGHUP)
     until(lambda: log.exists() and "the supervisor runs" in log.read_text(), "the new log")

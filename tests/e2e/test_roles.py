@@ -1,4 +1,4 @@
-"""The processes: any may be killed, the supervisor stays and starts it again, and nobody suffers whom it did not serve."""
+"""The processes: any may be killed, the supervisor stays and restarts it, and only the clients that it served notice."""
 import os
 import signal
 import socket
@@ -118,7 +118,7 @@ def test_every_role_killed_in_turn(p):
     served(p)
 
 
-def test_killed_role_is_told_in_the_log(p):
+def test_killed_role_is_reported_in_the_log(p):
     kill_and_see_it_again(p, "handshaker")
     p.wait_text(r"handshaker.*(killed|signal|ended|died|restart)")
 
@@ -223,7 +223,7 @@ def test_killed_supervisor_leaves_no_process(parts):
     until(lambda: not [c for c in children if processes.role_of(c)], lambda: f"end of {[processes.command_line(c) for c in children]}")
     p.wait_exit()
     p.expected_status = -signal.SIGKILL
-    (p.folder / "admin.sock").unlink()  # nobody was left to take it away; the next start does
+    (p.directory / "admin.sock").unlink()  # no process was left to remove it; the next start does
 
 
 def test_listening_port_is_free_after_the_end(parts):
@@ -242,7 +242,7 @@ def test_listening_port_is_free_after_the_end(parts):
 
 def test_sd_notify(parts):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
-        path = parts.folder / "notify"
+        path = parts.directory / "notify"
         s.bind(str(path))
         s.settimeout(DEADLINE)
         try:
@@ -259,7 +259,7 @@ def test_secrets_are_not_in_environment_or_arguments(p):
 
 
 def test_descriptors_of_children(p):
-    """No role holds what it has not been given: no listening socket outside supervisor and handshakers."""
+    """No role holds what it was not given: no listening socket outside supervisor and handshakers."""
     for role, pids in p.roles().items():
         if role in ("handshaker", "supervisor"):
             continue
@@ -268,7 +268,7 @@ def test_descriptors_of_children(p):
 
 
 def test_handshakers_and_relays_do_no_harm_under_a_storm(p):
-    """Connections that come and go while handshakers are killed: afterwards all is as before."""
+    """Connections that begin and end while handshakers are killed: afterwards all is as before."""
     for i in range(100):
         try:
             c = connect(p.port, context())

@@ -1,4 +1,4 @@
-"""Which service of an address a client reaches, and what `check` says about what nobody can reach."""
+"""Which service of an address a client reaches, and what `check` reports about unreachable services."""
 import ssl
 
 import pytest
@@ -23,7 +23,7 @@ def certificates(pki):
 
 
 class Address:
-    """Services of one address; each of them tells its name to whoever reaches it."""
+    """Services of one address; each of them sends its name to the client."""
 
     def __init__(self, parts, tables):
         self.port = clients.free_port()
@@ -51,7 +51,7 @@ class Address:
 @pytest.mark.parametrize("order", [("public", "admin"), ("admin", "public")])
 def test_a_protocol_leads_around_nobody(parts, certificates, order, version):
     """The name belongs to a service that wants certificates; the client asks for what only the wildcard's service speaks."""
-    ca = Issuer(parts.folder, "people")
+    ca = Issuer(parts.directory, "people")
     tables = {"public": {"certificates": [certificates["wild"]], "alpn": ["http/1.1"]},
               "admin": {"certificates": [certificates["exact"]], "alpn": ["h2"], "client_auth": {"mode": "required", "ca": str(ca.file)}}}
     a = Address(parts, {name: tables[name] for name in order})
@@ -98,7 +98,7 @@ def test_where_all_are_strict_strangers_are_refused(parts, certificates):
     a.proxy.wait_failure("unknown_name", count=2)
 
 
-def test_services_that_share_a_certificate_are_told_apart_by_protocol(parts, certificates):
+def test_services_that_share_a_certificate_are_distinguished_by_protocol(parts, certificates):
     shared = [certificates["wild"]]
     a = Address(parts, {"web": {"certificates": shared, "alpn": ["h2", "http/1.1"]}, "mqtt": {"certificates": shared, "alpn": ["mqtt"]}})
     assert a.reached(PUBLIC, "mqtt") == "mqtt"
@@ -110,11 +110,11 @@ def test_services_that_share_a_certificate_are_told_apart_by_protocol(parts, cer
 
 
 def check(parts, tables):
-    """(status, what was said) of services that all listen on one address, if they do not say otherwise."""
+    """(status, output) for services that all listen on one address unless they set another."""
     port = clients.free_port()
     services = {name: {"listen": [f"127.0.0.1:{port}"], "backends": ["unix:/nowhere/app.sock"], **keys} for name, keys in tables.items()}
-    file = parts.folder / "config.toml"
-    file.write_text(toml.dumps(configuration(parts.folder, services)))
+    file = parts.directory / "config.toml"
+    file.write_text(toml.dumps(configuration(parts.directory, services)))
     status, out, err = command("check", file)
     return status, out + err
 

@@ -1,4 +1,4 @@
-"""The running roles have closed their walls; what the walls hold back is tried call by call in tests/unit/test_sandbox.c."""
+"""The running roles have entered their sandboxes; what a sandbox denies is tested call by call in tests/unit/test_sandbox.c."""
 import os
 import pathlib
 import re
@@ -70,11 +70,11 @@ def test_roles_of_one_user_cannot_look_at_each_other(parts):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs two users")
-def test_an_ordinary_user_gets_what_is_possible_and_hears_what_is_missing(parts, folder):
+def test_an_ordinary_user_gets_what_is_possible_and_hears_what_is_missing(parts, directory):
     b = parts.backend()
     os.chmod(b.url.removeprefix("unix:"), 0o666)
-    os.chmod(folder, 0o755)
-    home = folder / "home"
+    os.chmod(directory, 0o755)
+    home = directory / "home"
     home.mkdir()
     os.chown(home, NOBODY, NOBODY)
     binary = home / "tls-off-copy"
@@ -106,10 +106,10 @@ def test_an_ordinary_user_gets_what_is_possible_and_hears_what_is_missing(parts,
 def test_a_role_cannot_be_the_operator(parts):
     """The admin socket as a backend: the relay that connects there is one of our own processes, and is sent away."""
     b = parts.backend()
-    socket = parts.folder / "proxy2" / "admin.sock"
+    socket = parts.directory / "proxy2" / "admin.sock"
     services = {"web": parts.service(b), "mirror": parts.service(f"unix:{socket}")}
     p = parts.prepare(services=services)
-    assert p.folder == socket.parent
+    assert p.directory == socket.parent
     p.start()
     with connect(p.address("mirror")[1]) as c:
         try:

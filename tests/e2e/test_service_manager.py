@@ -1,4 +1,4 @@
-"""systemd's side of it: what is said to the service manager, its watchdog, sockets it has opened, its unit files."""
+"""systemd: notifications to the service manager, its watchdog, sockets it has opened, its unit files."""
 import os
 import pathlib
 import re
@@ -20,9 +20,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 class Manager:
     """The socket that the service manager listens on."""
 
-    def __init__(self, folder, abstract=False):
+    def __init__(self, directory, abstract=False):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.path = f"\0tls-off-test-{os.getpid()}" if abstract else str(folder / "notify")
+        self.path = f"\0tls-off-test-{os.getpid()}" if abstract else str(directory / "notify")
         self.socket.bind(self.path)
         self.said = []  # (time, {name: value})
 
@@ -30,7 +30,7 @@ class Manager:
     def name(self):
         return self.path.replace("\0", "@")
 
-    def hear(self, seconds=DEADLINE):
+    def wait_for(self, seconds=DEADLINE):
         self.socket.settimeout(seconds)
         try:
             text = self.socket.recv(4096).decode()
@@ -43,7 +43,7 @@ class Manager:
         """The next message with NAME (and VALUE)."""
         end = time.monotonic() + DEADLINE
         while time.monotonic() < end:
-            m = self.hear(end - time.monotonic())
+            m = self.wait_for(end - time.monotonic())
             if m and name in m and (value is None or m[name] == value):
                 return m
         raise TooLate(f"no {name}={value} in {self.said}")
@@ -56,7 +56,7 @@ class Manager:
 
 @pytest.fixture
 def manager(parts):
-    m = Manager(parts.folder)
+    m = Manager(parts.directory)
     yield m
     m.close()
 
@@ -80,7 +80,7 @@ def test_start_reload_stop(parts, manager):
 
 
 def test_abstract_socket(parts):
-    m = Manager(parts.folder, abstract=True)
+    m = Manager(parts.directory, abstract=True)
     parts.proxy(parts.backend(), environment={"NOTIFY_SOCKET": m.name})
     m.wait("READY", "1")
     m.close()
@@ -150,9 +150,9 @@ def test_a_hung_supervisor_does_not_feed(parts, manager):
     p = watched(parts, manager, 1)
     manager.wait("WATCHDOG", "1")
     p.signal(signal.SIGSTOP)
-    while manager.hear(0.3):
+    while manager.wait_for(0.3):
         pass
-    assert manager.hear(1) is None
+    assert manager.wait_for(1) is None
     p.signal(signal.SIGCONT)
     manager.wait("WATCHDOG", "1")
 
@@ -197,7 +197,7 @@ def test_a_passed_socket_is_used(parts):
         says_echo(c)
         c.unwrap()
     p.stop()
-    waits = socket.create_connection(s.getsockname())  # the manager's copy goes on
+    waits = socket.create_connection(s.getsockname())  # the manager's copy still listens
     waits.close()
     s.close()
 
@@ -276,7 +276,7 @@ def test_units_are_what_systemd_knows(parts):
     if subprocess.run(["sh", "-c", "command -v systemd-analyze"], capture_output=True).returncode:
         pytest.skip("systemd-analyze is not here")
     text = (ROOT / "contrib/systemd/tls-off.service.in").read_text().replace("@sbindir@/tls-off", BINARY)
-    (parts.folder / "tls-off.service").write_text(text)
-    (parts.folder / "tls-off.socket").write_text((ROOT / "contrib/systemd/tls-off.socket").read_text())
-    done = subprocess.run(["systemd-analyze", "verify", *map(str, parts.folder.glob("tls-off.*"))], capture_output=True, text=True)
+    (parts.directory / "tls-off.service").write_text(text)
+    (parts.directory / "tls-off.socket").write_text((ROOT / "contrib/systemd/tls-off.socket").read_text())
+    done = subprocess.run(["systemd-analyze", "verify", *map(str, parts.directory.glob("tls-off.*"))], capture_output=True, text=True)
     assert not re.search(r"Unknown|Failed to parse|Invalid", done.stderr), done.stderr

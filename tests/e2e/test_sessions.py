@@ -20,7 +20,7 @@ def sessions(p, query=""):
     return p.admin.json("/sessions.json" + query)
 
 
-def told(p, n, query=""):
+def all_open(p, n, query=""):
     """All N sessions, once they have arrived at their relays."""
 
     def all_of_them():
@@ -35,7 +35,7 @@ def test_no_session(p):
     assert command("sessions", "--admin", p.admin_socket) == (0, "no session\n", "")
 
 
-def test_a_session_is_told_whole(p):
+def test_a_session_is_reported_whole(p):
     with connect(p.port) as c:
         says_echo(c, b"x" * 5000)
         s, = until(lambda: [s for s in sessions(p)["sessions"] if s["bytes_out"] == 5000], "the session")
@@ -55,7 +55,7 @@ def test_pages_hold_each_session_once(p):
     try:
         for c in many:
             says_echo(c)  # ends of sessions that moved bytes are never sampled in the log
-        everything = {s["id"] for s in told(p, 150)["sessions"]}
+        everything = {s["id"] for s in all_open(p, 150)["sessions"]}
         for limit in (1, 7, 64, 149, 150, 151):
             found, after, pages = [], "", 0
             while True:
@@ -81,7 +81,7 @@ def test_filters(parts):
     with connect(p.address("web")[1]) as a, connect(p.address("api")[1]) as b:
         says_echo(a)
         says_echo(b)
-        told(p, 2)
+        all_open(p, 2)
         for name in ("web", "api"):
             assert [s["service"] for s in sessions(p, f"?service={name}")["sessions"]] == [name]
         assert len(sessions(p, "?client=127.0.0.1")["sessions"]) == 2
@@ -104,7 +104,7 @@ def test_a_stopped_relay_is_named_and_waited_for_a_moment_only(p):
     until(lambda: sessions(p)["missing"] == [], "it answers again")
 
 
-def test_a_killed_relay_and_observer_are_linked_anew(p):
+def test_a_killed_relay_and_observer_are_linked_again(p):
     p.allow_killed_roles = True
     for role in ("relay", "observer"):
         before = p.roles()[role][0]
@@ -125,9 +125,9 @@ def test_a_killed_relay_and_observer_are_linked_anew(p):
 def test_ids_stay_over_a_reload(p):
     with connect(p.port) as c:
         says_echo(c)
-        before = told(p, 1)["sessions"][0]
+        before = all_open(p, 1)["sessions"][0]
         assert command("reload", "--admin", p.admin_socket)[0] == 0
         says_echo(c)
-        after = told(p, 1)["sessions"][0]
+        after = all_open(p, 1)["sessions"][0]
         assert after["id"] == before["id"] and after["generation"] == before["generation"] + 1
         assert after["bytes_in"] > before["bytes_in"]

@@ -93,16 +93,16 @@ FORMS = [("PKCS8", None), ("TraditionalOpenSSL", None), ("PKCS8", b"correct hors
 
 @pytest.mark.parametrize("form,passphrase", FORMS)
 @pytest.mark.parametrize("kind", ["rsa", "p256"])
-def test_forms_of_key_files(parts, leaves, folder, kind, form, passphrase):
+def test_forms_of_key_files(parts, leaves, directory, kind, form, passphrase):
     how = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
-    file = folder / "its.key"
+    file = directory / "its.key"
     file.write_bytes(private(leaves[kind]).private_bytes(serialization.Encoding.PEM, getattr(serialization.PrivateFormat, form), how))
     file.chmod(0o600)
     entry = {"cert": leaves[kind]["cert"], "key": str(file)}
     if passphrase:
-        (folder / "its.pass").write_bytes(passphrase + b"\n")
-        (folder / "its.pass").chmod(0o600)
-        entry["passphrase"] = str(folder / "its.pass")
+        (directory / "its.pass").write_bytes(passphrase + b"\n")
+        (directory / "its.pass").chmod(0o600)
+        entry["passphrase"] = str(directory / "its.pass")
     p = parts.proxy(parts.backend(), certificates=[entry])
     assert command("check", p.config_file)[0] == 0
     with connect(p.port) as c:
@@ -149,7 +149,7 @@ def test_needles_tell_keys_apart():
 
 
 class Storm:
-    """Full handshakes from several threads until told to stop."""
+    """Full handshakes from several threads until stopped."""
 
     def __init__(self, port, contexts, threads=3):
         self.port, self.contexts, self.stopped = port, contexts, threading.Event()
@@ -281,7 +281,7 @@ def ticket(p, ctx):
 
 @pytest.mark.parametrize("version", [V12, V13])
 def test_stopped_signer(parts, leaves, version):
-    """The worst hang there is: full handshakes fail by their deadline, everything else goes on."""
+    """The worst hang there is: full handshakes fail by their deadline, everything else continues."""
     p = parts.proxy(parts.backend(), certificates=[leaves["p256"]], timeouts={"handshake": "5s"})
     ctx = context(version=version)
     session = ticket(p, ctx)
@@ -358,7 +358,7 @@ def test_retried_hello_cannot_wait(parts, leaves):
 
 
 def refused(parts, entry):
-    """What a start says that must not come to be."""
+    """The output of a start that must be refused."""
     p = parts.prepare(parts.backend(), certificates=[entry])
     p.wants_ready = False
     p.expected_status = 1
@@ -367,8 +367,8 @@ def refused(parts, entry):
     return "\n".join(p.lines), command("check", p.config_file)
 
 
-def key_file(folder, data):
-    file = folder / "bad.key"
+def key_file(directory, data):
+    file = directory / "bad.key"
     file.write_bytes(data)
     file.chmod(0o600)
     return str(file)
@@ -389,31 +389,31 @@ BAD = [
 
 
 @pytest.mark.parametrize("what,make,message", BAD, ids=[b[0] for b in BAD])
-def test_bad_keys(parts, leaves, folder, what, make, message):
-    file = key_file(folder, make())
+def test_bad_keys(parts, leaves, directory, what, make, message):
+    file = key_file(directory, make())
     log, (status, out, err) = refused(parts, {"cert": leaves["p256"]["cert"], "key": file})
     assert message in log and file in log, log
     assert status == 1
     assert file in out + err, (out, err)
 
 
-def test_passphrases(parts, leaves, folder):
+def test_passphrases(parts, leaves, directory):
     key = private(leaves["p256"])
     data = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
                              serialization.BestAvailableEncryption(b"secret"))
-    file = key_file(folder, data)
+    file = key_file(directory, data)
     entry = {"cert": leaves["p256"]["cert"], "key": file}
     log, (status, out, err) = refused(parts, entry)
     assert f'{file}: the key is encrypted, expected passphrase = "FILE" beside it' in log
     assert status == 1 and "encrypted" in out + err
 
-    wrong = folder / "wrong.pass"
+    wrong = directory / "wrong.pass"
     wrong.write_text("guess\n")
     wrong.chmod(0o600)
     log, (status, out, err) = refused(parts, {**entry, "passphrase": str(wrong)})
     assert f"{file}: the key cannot be decrypted with the passphrase in {wrong}" in log
     assert status == 1 and "decrypt" in out + err
 
-    log, (status, out, err) = refused(parts, {**entry, "passphrase": str(folder / "none.pass")})
+    log, (status, out, err) = refused(parts, {**entry, "passphrase": str(directory / "none.pass")})
     assert "none.pass" in log and "No such file" in log
     assert status == 1 and "none.pass" in out + err

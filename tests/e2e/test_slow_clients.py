@@ -20,7 +20,7 @@ def client_hello():
 
 def test_a_flight_that_does_not_fit_the_sockets_arrives_when_the_client_reads(parts):
     chain = pathlib.Path(parts.pki.ecdsa["cert"])
-    long_chain = parts.folder / "long.pem"
+    long_chain = parts.directory / "long.pem"
     big = parts.pki.leaf("big", "p256", [f"name-{i}.of-a-certificate-with-many.example.org" for i in range(300)])
     long_chain.write_bytes(chain.read_bytes() + pathlib.Path(big["cert"]).read_bytes() * 12)
     p = parts.proxy(parts.backend(), certificates=[{"cert": str(long_chain), "key": parts.pki.ecdsa["key"]}])

@@ -1,4 +1,4 @@
-"""The first start: what is missing is said once, and the process ends; what the machine allows is told before it is used up."""
+"""The first start: what is missing is reported once, and the process ends; what the machine allows is logged before it is used up."""
 import os
 import re
 import resource
@@ -17,8 +17,8 @@ WITHOUT_PROC = "mount -t tmpfs none /proc && exec \"$0\" \"$@\""
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs a mount namespace")
 def test_a_start_without_proc_ends_and_names_it(parts):
-    config = parts.folder / "config.toml"
-    config.write_text(toml.dumps(configuration(parts.folder, {"web": parts.service("unix:/nowhere/app.sock")})))
+    config = parts.directory / "config.toml"
+    config.write_text(toml.dumps(configuration(parts.directory, {"web": parts.service("unix:/nowhere/app.sock")})))
     r = subprocess.run(["unshare", "-m", "sh", "-c", WITHOUT_PROC, BINARY, "run", str(config)], stdin=subprocess.DEVNULL,
                        capture_output=True, text=True, timeout=DEADLINE)
     assert r.returncode == 1, r.stderr
@@ -28,7 +28,7 @@ def test_a_start_without_proc_ends_and_names_it(parts):
 @pytest.mark.parametrize("descriptors", range(6, 46, 4))
 def test_a_start_with_few_descriptors_ends_with_a_word_or_serves(parts, descriptors):
     """Each step of the start meets the end of its descriptors once."""
-    p = Proxy(parts.folder / "p", configuration(parts.folder / "p", {"web": parts.service(parts.backend())}), ready=False,
+    p = Proxy(parts.directory / "p", configuration(parts.directory / "p", {"web": parts.service(parts.backend())}), ready=False,
               limits={resource.RLIMIT_NOFILE: descriptors})
     p.start()
     try:
@@ -45,7 +45,7 @@ def test_a_start_with_few_descriptors_ends_with_a_word_or_serves(parts, descript
             p.wait_exit()
 
 
-def test_the_room_for_sessions_is_told_at_start(parts):
+def test_the_room_for_sessions_is_reported_at_start(parts):
     p = parts.proxy(parts.backend(), limits_of_process={resource.RLIMIT_NOFILE: 400}, top={"workers": 1})
     found = p.wait_text(r"room for (\d+) sessions: 1 relays with 400 descriptors")
     room = int(found.group(1))

@@ -12,8 +12,8 @@ from support.proxy import command
 VERSIONS = pytest.mark.parametrize("version", [V12, V13], ids=["1.2", "1.3"])
 
 
-def secret_in(folder, name="ticket.secret"):
-    path = folder / name
+def secret_in(directory, name="ticket.secret"):
+    path = directory / name
     status, _, said = command("ticket-secret", "new", path)
     assert status == 0 and not said, said
     return str(path)
@@ -39,7 +39,7 @@ def resumed(p, ctx, session, name="localhost"):
 
 @VERSIONS
 def test_instances_with_one_secret_resume_each_others_sessions(parts, version):
-    secret = secret_in(parts.folder)
+    secret = secret_in(parts.directory)
     a, b = with_secret(parts, secret), with_secret(parts, secret)
     ctx = context(version=version)
     for first, second in ((a, b), (b, a)):
@@ -50,7 +50,7 @@ def test_instances_with_one_secret_resume_each_others_sessions(parts, version):
 
 @VERSIONS
 def test_instances_with_other_secrets_do_not(parts, version):
-    a, b, c = (with_secret(parts, secret_in(parts.folder, name)) for name in ("a", "b", "c"))
+    a, b, c = (with_secret(parts, secret_in(parts.directory, name)) for name in ("a", "b", "c"))
     c_random = parts.proxy(parts.backend())
     ctx = context(version=version)
     session = session_of(a, ctx)
@@ -61,7 +61,7 @@ def test_instances_with_other_secrets_do_not(parts, version):
 
 @VERSIONS
 def test_a_session_outlives_a_restart(parts, version):
-    secret = secret_in(parts.folder)
+    secret = secret_in(parts.directory)
     ctx = context(version=version)
     before = with_secret(parts, secret)
     session = session_of(before, ctx)
@@ -71,7 +71,7 @@ def test_a_session_outlives_a_restart(parts, version):
 
 @VERSIONS
 def test_a_session_outlives_a_reload(parts, version):
-    """Random as the secret is, a new generation goes on with it."""
+    """Even a random secret is kept by a new generation."""
     p = parts.proxy(parts.backend())
     ctx = context(version=version)
     session = session_of(p, ctx)
@@ -82,14 +82,14 @@ def test_a_session_outlives_a_reload(parts, version):
 
 
 def test_openssl_and_gnutls_resume_at_another_instance(parts, pki):
-    secret = secret_in(parts.folder)
+    secret = secret_in(parts.directory)
     a, b = with_secret(parts, secret), with_secret(parts, secret)
-    kept = parts.folder / "session.pem"
+    kept = parts.directory / "session.pem"
     for p, how, says in ((a, "-sess_out", "New, TLSv1.3"), (b, "-sess_in", "Reused, TLSv1.3")):
         c = s_client(p.port, "-tls1_3", "-servername", "localhost", how, kept)
-        c.hear(says)
-        c.say("hello\n")
-        c.hear("hello\n")
+        c.wait_for(says)
+        c.send("hello\n")
+        c.wait_for("hello\n")
         c.end()
     said = run("gnutls-cli", "--x509cafile", pki.ca, "--resume", "--waitresumption", "-p", a.port, "localhost", data=b"hi\n")
     assert "This is a resumed session" in said
@@ -99,7 +99,7 @@ def test_openssl_and_gnutls_resume_at_another_instance(parts, pki):
 
 
 def two_services(parts, **second):
-    """Two services on one address, told apart by their names; the second may be stricter than the first."""
+    """Two services on one address, distinguished by their names; the second may be stricter than the first."""
     open_cert = parts.pki.leaf("open", "p256", ["open.example.org"])
     strict_cert = parts.pki.leaf("strict", "p256", ["strict.example.org"])
     b = parts.backend()
@@ -142,13 +142,13 @@ def test_a_ticket_of_one_name_is_none_of_another_of_the_same_service(parts, vers
 
 
 def test_early_data_is_never_offered(parts):
-    """0-RTT data can be replayed: a ticket that allowed it would say how much."""
+    """0-RTT data can be replayed: a ticket that allowed it would contain the limit."""
     p = parts.proxy(parts.backend())
-    kept = parts.folder / "session.pem"
+    kept = parts.directory / "session.pem"
     c = s_client(p.port, "-tls1_3", "-sess_out", kept)
-    c.hear("Verify return code")
-    c.say("hello\n")
-    c.hear("hello\n")
+    c.wait_for("Verify return code")
+    c.send("hello\n")
+    c.wait_for("hello\n")
     _, said = c.end()
     assert "Max Early Data: 0" in said
     text = subprocess.run(["openssl", "sess_id", "-in", kept, "-noout", "-text"], capture_output=True, text=True, check=True).stdout
@@ -159,22 +159,22 @@ def test_early_data_is_never_offered(parts):
 
 
 def test_a_secret_is_made_for_its_owner_alone_and_never_overwritten(parts):
-    path = parts.folder / "t.secret"
-    secret = secret_in(parts.folder, "t.secret")
+    path = parts.directory / "t.secret"
+    secret = secret_in(parts.directory, "t.secret")
     assert stat.S_IMODE(os.stat(secret).st_mode) == 0o600
     before = path.read_bytes()
     assert len(before) == 64
     status, _, said = command("ticket-secret", "new", path)
     assert status == 1 and "File exists" in said and "never overwritten" in said
     assert path.read_bytes() == before
-    assert secret_in(parts.folder, "other") and (parts.folder / "other").read_bytes() != before
+    assert secret_in(parts.directory, "other") and (parts.directory / "other").read_bytes() != before
 
 
 @pytest.mark.parametrize("arguments", [[], ["new"], ["make", "x"], ["new", "a", "b"], ["new", "--force"]])
 def test_wrong_usage_of_the_command(parts, arguments):
-    status, _, said = command("ticket-secret", *arguments, cwd=parts.folder)
+    status, _, said = command("ticket-secret", *arguments, cwd=parts.directory)
     assert status == 2 and "usage:" in said
-    assert not list(parts.folder.glob("[ab]"))
+    assert not list(parts.directory.glob("[ab]"))
 
 
 def test_the_command_helps():
@@ -188,9 +188,9 @@ def test_the_command_helps():
     (lambda f: f.mkdir(), "is no file"),
     (lambda f: f.write_bytes(b"x" * 64), "holds one byte over and over"),
     (lambda f: (f.write_bytes(os.urandom(64)), f.chmod(0o644)), "has mode 644, expected 600"),
-], ids=["missing", "short", "folder", "placeholder", "mode"])
+], ids=["missing", "short", "directory", "placeholder", "mode"])
 def test_a_bad_secret_is_refused_by_check_and_by_run(parts, make, says):
-    secret = parts.folder / "t.secret"
+    secret = parts.directory / "t.secret"
     make(secret)
     if secret.is_file() and "mode" not in says:
         secret.chmod(0o600)

@@ -1,4 +1,4 @@
-"""The scripts around the build: what they leave on a machine, when they are interrupted too, and that they do as they are asked."""
+"""The scripts around the build: what they leave on a machine, when they are interrupted too, and that they do what is asked."""
 import os
 import shutil
 import signal
@@ -120,7 +120,7 @@ def meson(tmp_path):
     return configure
 
 
-def test_options_reach_a_build_folder_that_exists(meson):
+def test_options_reach_a_build_directory_that_exists(meson):
     assert meson() == ["setup b --buildtype=release"]
     assert meson() == []
     assert meson("--prefix=/opt/x") == ["configure b --prefix=/opt/x"]

@@ -13,13 +13,13 @@ from support.waiting import DEADLINE, until
 
 
 class Terminal:
-    """A tmux server of its own with one pane, in which a shell runs `top` and tells what it left."""
+    """A tmux server of its own with one pane, in which a shell runs `top` and prints what it left."""
 
-    def __init__(self, folder, proxy, width=80, height=24, environment=None):
-        self.folder, self.socket = folder, folder / "tmux.sock"
-        script = folder / "top.sh"
-        script.write_text(f"stty -g > {folder}/before\n{BINARY} top --admin {proxy.admin_socket}\n"
-                          f"echo EXIT $?\nstty -g > {folder}/after\nexec cat\n")
+    def __init__(self, directory, proxy, width=80, height=24, environment=None):
+        self.directory, self.socket = directory, directory / "tmux.sock"
+        script = directory / "top.sh"
+        script.write_text(f"stty -g > {directory}/before\n{BINARY} top --admin {proxy.admin_socket}\n"
+                          f"echo EXIT $?\nstty -g > {directory}/after\nexec cat\n")
         self.tmux("-f", "/dev/null", "-u", "new-session", "-d", "-x", str(width), "-y", str(height), f"sh {script}",
                   environment={"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TERM": "xterm-256color", **(environment or {})})
 
@@ -49,9 +49,9 @@ class Terminal:
     def left_as_it_was(self, status=0):
         """After the end of `top`."""
         self.shows(rf"^EXIT {status}$")
-        until((self.folder / "after").exists, "the shell has looked")
-        until(lambda: (self.folder / "after").read_text(), "the shell has written it down")
-        assert (self.folder / "before").read_text() == (self.folder / "after").read_text()
+        until((self.directory / "after").exists, "the shell has looked")
+        until(lambda: (self.directory / "after").read_text(), "the shell has written it down")
+        assert (self.directory / "before").read_text() == (self.directory / "after").read_text()
         assert self.tmux("display-message", "-p", "#{alternate_on} #{cursor_flag}").split() == ["0", "1"]
 
     def children(self):
@@ -80,11 +80,11 @@ def p(parts):
 
 
 @pytest.fixture
-def terminal(folder, p):
+def terminal(directory, p):
     terminals = []
 
     def open_terminal(proxy=p, **options):
-        terminals.append(Terminal(folder, proxy, **options))
+        terminals.append(Terminal(directory, proxy, **options))
         return terminals[-1]
 
     yield open_terminal
@@ -120,7 +120,7 @@ def test_the_overview_says_it_all_in_80_by_24(p, terminal):
 
 
 def test_every_backend_can_be_reached(parts, terminal):
-    """More rows than lines: they scroll, and names that differ at their end only are told apart."""
+    """More rows than lines: they scroll, and names that differ only at their end are distinguished."""
     p = parts.proxy([f"tcp:127.0.0.1:{port}" for port in range(18081, 18121)])
     t = terminal(p)
     t.keys("3")
@@ -213,7 +213,7 @@ def test_it_survives_reloads_and_a_silent_observer(p, terminal):
         observer, = p.roles()["observer"]
         os.kill(observer, signal.SIGSTOP)
         t.shows(r"^no answer for \d+ s, trying")
-        t.shows(r"^127\.0\.0\.1 ")  # the last figures stay
+        t.shows(r"^127\.0\.0\.1 ")  # the last data stays
         os.kill(observer, signal.SIGCONT)
         t.hides("no answer")
         t.keys("q")
@@ -237,7 +237,7 @@ def test_it_ends_with_its_terminal(p, terminal):
     until(lambda: pid not in processes.descendants(os.getpid()), "top has ended")
 
 
-def test_colour_only_with_meaning_and_not_at_all_when_not_wanted(p, terminal, folder):
+def test_colour_only_with_meaning_and_not_at_all_when_not_wanted(p, terminal, directory):
     t = terminal()
     t.shows("^CLIENTS")
     colours = r"\x1b\[[0-9;]*\b3[0-7]m"
@@ -248,7 +248,7 @@ def test_colour_only_with_meaning_and_not_at_all_when_not_wanted(p, terminal, fo
     t.left_as_it_was()
     t.close()
     for name in ("before", "after"):
-        (folder / name).unlink()
+        (directory / name).unlink()
     t = terminal(environment={"NO_COLOR": "1"})
     t.shows(r"^127\.0\.0\.1 .* 1$")
     assert not re.search(colours, t.screen("-e"))
@@ -265,16 +265,16 @@ def test_without_utf8_the_bars_are_ascii(p, terminal):
         assert t.screen().isascii()
 
 
-def test_what_cannot_be(p, folder):
+def test_what_cannot_be(p, directory):
     status, _, err = command("top", "--admin", p.admin_socket)
     assert status == 2 and "needs a terminal" in err
     assert command("top", "--help")[0] == 0
     assert command("top", "--nonsense", "x")[0] == 2
 
 
-def test_nobody_there_leaves_the_terminal_alone(folder, p, terminal):
-    p.admin_socket.rename(folder / "aside.sock")
+def test_nobody_there_leaves_the_terminal_alone(directory, p, terminal):
+    p.admin_socket.rename(directory / "aside.sock")
     t = terminal()
     t.shows(r"no tls-off answers there")
     t.left_as_it_was(status=3)
-    (folder / "aside.sock").rename(p.admin_socket)
+    (directory / "aside.sock").rename(p.admin_socket)

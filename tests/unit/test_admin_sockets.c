@@ -1,4 +1,4 @@
-/* The supervisor's admin sockets: who may have which path, what is replaced, what is taken away, and what a reload keeps. */
+/* The supervisor's admin sockets: who may have which path, what is replaced, what is removed, and what a reload keeps. */
 #include "supervisor/admin.h"
 
 #include <errno.h>
@@ -86,7 +86,7 @@ static void test_a_socket_that_answers_is_not(void **state) {
     assert_true(admin_open(&first, &c, &why));
     assert_false(admin_open(&second, &c, &why));
     assert_non_null(strstr(reason, "another process serves there"));
-    c.socket_given = false; /* at the default place: without it, but with a word */
+    c.socket_given = false; /* at the default path: without it, but with a warning */
     why = text_of(reason, sizeof(reason));
     assert_true(admin_open(&second, &c, &why));
     assert_int_equal(second.unix_fd, -1);
@@ -122,7 +122,7 @@ static void test_a_successors_file_is_not_taken_away(void **state) {
     admin_init(&a);
     admin_init(&b);
     assert_true(admin_open(&a, &c, &why));
-    assert_int_equal(unlink(path), 0); /* somebody tidied up, and another instance took the place */
+    assert_int_equal(unlink(path), 0); /* the file was removed, and another instance made its own */
     assert_true(admin_open(&b, &c, &why));
     admin_close(&a);
     assert_true(answers());
@@ -146,7 +146,7 @@ static void test_a_reload_keeps_what_stays(void **state) {
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0660);
 
-    new.socket = "/no-such-folder/x.sock"; /* what cannot be had changes nothing */
+    new.socket = "/no-such-folder/x.sock"; /* a path that is not available changes nothing */
     assert_false(admin_change(&a, &new, &why));
     assert_true(answers());
 
@@ -183,10 +183,10 @@ static void test_given_to_an_observer(void **state) {
     admin_close(&a);
 }
 
-/* ---- something else in its place ---- */
+/* ---- another file in its place ---- */
 
 static char victim[96];
-static void (*after_bind)(void); /* what somebody does who may write in the folder */
+static void (*after_bind)(void); /* as anyone could who may write in the directory */
 
 int __real_bind(int fd, const struct sockaddr *to, socklen_t len);
 int __wrap_bind(int fd, const struct sockaddr *to, socklen_t len);

@@ -1,4 +1,4 @@
-/* The rule of balance between relays, played over intervals with made-up figures. */
+/* The rule of balance between relays, played over intervals with made-up numbers. */
 #include "supervisor/balance.h"
 
 #include <setjmp.h>
@@ -22,7 +22,7 @@ static void begin(size_t count) {
         relays[i] = (struct balance_relay){.there = true, .room = 10000};
 }
 
-/* Intervals until something moves; LIMIT when nothing does. */
+/* Intervals until sessions move; LIMIT when none do. */
 static unsigned until_move(unsigned limit) {
     for (unsigned i = 0; i < limit; i++)
         if (balance_step(&b, relays, n, &move))
@@ -161,7 +161,7 @@ static void no_move_is_larger_than_a_share(void **state) {
     assert_int_equal(relays[1].sessions, 4000);
 }
 
-/* Whatever the figures: moves make sense, and constant numbers of sessions end even. */
+/* For any numbers: moves make sense, and constant numbers of sessions end even. */
 static void any_loads_come_to_rest(void **state) {
     uint64_t random = 88172645463325252u;
     for (unsigned round = 0; round < 200; round++) {

@@ -1,4 +1,6 @@
-/* Who gives way when the budget of handshakes is used up: always the oldest of whoever holds most, and without taking memory.
+/*
+ * Which connection is evicted when the budget of handshakes is used up: always the oldest of the client that holds most, and
+ * without allocating.
  */
 #include "handshaker/budget.h"
 
@@ -13,14 +15,16 @@
 #include <cmocka.h>
 
 #include "base/err.h"
-#include "handshaker/hand.h"
+#include "handshaker/accept.h"
+#include "handshaker/conn.h"
+#include "handshaker/handshaker.h"
 
 #define CONNS 4000
 #define KIB   1024u
 
-static struct hand h;
+static struct handshaker h;
 static struct conn conns[CONNS];
-static unsigned gone[CONNS], ngone; /* by number, in the order in which they gave way */
+static unsigned gone[CONNS], ngone; /* by number, in the order of eviction */
 static bool no_memory, trimmed;
 
 void *__real_calloc(size_t n, size_t size);
@@ -28,8 +32,8 @@ void *__real_reallocarray(void *p, size_t n, size_t size);
 void *__wrap_calloc(size_t n, size_t size);
 void *__wrap_reallocarray(void *p, size_t n, size_t size);
 int __wrap_malloc_trim(size_t pad);
-void __wrap_conn_give_way(struct hand *hand, struct conn *c);
-void __wrap_accept_start(struct hand *hand);
+void __wrap_conn_give_way(struct handshaker *hs, struct conn *c);
+void __wrap_accept_start(struct handshaker *hs);
 
 void *__wrap_calloc(size_t n, size_t size) {
     return no_memory ? NULL : __real_calloc(n, size);
@@ -44,13 +48,13 @@ int __wrap_malloc_trim(size_t pad) {
     return 1;
 }
 
-void __wrap_conn_give_way(struct hand *hand, struct conn *c) {
+void __wrap_conn_give_way(struct handshaker *hs, struct conn *c) {
     gone[ngone++] = (unsigned)(c - conns);
-    budget_leave(hand, c);
+    budget_leave(hs, c);
 }
 
-void __wrap_accept_start(struct hand *hand) {
-    hand->waits_for_room = false;
+void __wrap_accept_start(struct handshaker *hs) {
+    hs->waits_for_room = false;
 }
 
 static int fresh(void **state) {
@@ -60,7 +64,7 @@ static int fresh(void **state) {
     no_memory = trimmed = false;
     wheel_init(&h.loop.wheel, 0);
     h.loop.now_ms = 1000000;
-    h.budget_told_ms = h.loop.now_ms; /* nobody listens */
+    h.budget_logged_ms = h.loop.now_ms; /* no log */
     if (stats_open_private(&h.child.stats) < 0)
         return -1;
     budget_init(&h.budget, 64 * KIB, 1000000);
@@ -143,7 +147,7 @@ static uint64_t most_held(uint64_t of[static 256]) {
     return most;
 }
 
-/* Whatever comes, grows, goes to another client and ends: the sums hold, and who is asked to go holds most. */
+/* For any order of connections that begin, grow, change their client and end: the sums hold, and the one evicted holds most. */
 static void any_order(void **state) {
     uint64_t of[256];
     srand(1);
@@ -199,7 +203,7 @@ static void descriptors_are_shared_like_memory(void **state) {
     assert_true(budget_admits(&h));
     come(99, 2, 0);
     assert_int_equal(ngone, 0);
-    assert_false(budget_admits(&h)); /* those that hold most have hardly come */
+    assert_false(budget_admits(&h)); /* those that hold most are too new */
     h.loop.now_ms += 1000;
     for (unsigned i = 0; i < 50; i++) {
         assert_true(budget_admits(&h));

@@ -12,6 +12,7 @@
 #include "conf/conf.h"
 #include "make_cert.h"
 #include "supervisor/creds.h"
+#include "supervisor/creds_watch.h"
 
 static char *dir;
 static struct conf conf;
@@ -52,7 +53,7 @@ static uint64_t look(void) {
     return creds_look(&conf, &newest);
 }
 
-/* Whatever was done since BEFORE shows; and nothing more. */
+/* Any change since BEFORE is noticed; and nothing more. */
 static uint64_t assert_seen(uint64_t before) {
     uint64_t now = look();
     assert_true(now != before);

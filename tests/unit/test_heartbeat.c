@@ -1,4 +1,4 @@
-/* What a process has waited for a CPU, as the kernel tells it. */
+/* How long a process has waited for a CPU, as the kernel reports it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* The command line's HTTP client: heads cut anywhere, heads that lie, and servers that hang, hang up or talk too much. */
+/* The command line's HTTP client: heads cut anywhere, heads that lie, and servers that hang, disconnect or send too much. */
 #include "cli/http_client.h"
 
 #include <errno.h>
@@ -74,7 +74,7 @@ static void test_heads_that_are_none(void **state) {
     free(endless);
 }
 
-/* ---- against a server that says what it is told ---- */
+/* ---- against a server with given answers ---- */
 
 static char path[64];
 
@@ -88,7 +88,7 @@ static int bound(void) {
     return fd;
 }
 
-/* Answers one request in two pieces; then hangs up, or stays silent until it is ended. */
+/* Answers one request in two pieces; then disconnects, or stays silent until it is ended. */
 static pid_t serve(int fd, const char *answer, size_t len, bool hang) {
     assert_int_equal(listen(fd, 1), 0);
     pid_t pid = fork();

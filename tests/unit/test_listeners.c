@@ -84,7 +84,7 @@ static void what_was_bound_for_a_refused_generation_is_closed(void **state) {
     assert_true(take(&small));
     assert_true(listeners_bind(&all, &large, &why));
     assert_int_equal(all.n, 3);
-    assert_false(is_listening(listeners_find(&all, &large, 0)->fds[2])); /* nobody would serve it */
+    assert_false(is_listening(listeners_find(&all, &large, 0)->fds[2])); /* no service would use it */
     listeners_unbind(&all);
     assert_int_equal(all.n, 1);
     assert_int_equal(all.list[0].nfds, 1);

@@ -1,4 +1,4 @@
-/* The log file as root opens it for a proxy whose user is nobody: whatever nobody puts in its way. Needs root. */
+/* The log file as root opens it for a proxy whose user is nobody, whatever that user puts in the way. Needs root. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
@@ -42,7 +42,7 @@ static int end(void **state) {
     char command[128];
     (void)state;
     (void)snprintf(command, sizeof(command), "rm -r %s", top);
-    return system(command); /* NOLINT(cert-env33-c): a folder of this test */
+    return system(command); /* NOLINT(cert-env33-c): a directory of this test */
 }
 
 static int open_as(char *user, const char *dir, const char *name) {
@@ -140,7 +140,7 @@ static void neighbours_in_a_folder_of_others(void **state) {
     assert_int_equal(rmdir(name), 0);
 }
 
-/* A folder on the way, or a link to one, that others have made. */
+/* A directory on the way, or a link to one, that others have made. */
 static void steps_of_others(void **state) {
     (void)state;
     char name[160];
@@ -176,7 +176,7 @@ static void folders_that_others_may_write(void **state) {
     }
 }
 
-/* As /tmp: root that stays root uses what is its own there, and nothing else. */
+/* As /tmp: root that stays root uses only what is its own there. */
 static void a_sticky_dir(void **state) {
     (void)state;
     char log[160];
@@ -197,7 +197,7 @@ static void a_sticky_dir(void **state) {
     assert_refused(open_log(top, "log"));
 }
 
-/* Where only root could make them, links are root's word. */
+/* Where only root could make them, links are trusted. */
 static void links_of_roots_are_followed(void **state) {
     (void)state;
     char name[160], loop[160];
@@ -213,7 +213,7 @@ static void links_of_roots_are_followed(void **state) {
     (void)snprintf(loop, sizeof(loop), "%s/loop", ours);
     assert_int_equal(symlink("loop", loop), 0);
     assert_refused(open_log(ours, "loop"));
-    (void)snprintf(name, sizeof(name), "%s/out", ours); /* and end where others are at home */
+    (void)snprintf(name, sizeof(name), "%s/out", ours); /* and end in a directory of others */
     (void)snprintf(loop, sizeof(loop), "%s/inner", theirs);
     assert_int_equal(symlink(loop, name), 0);
     assert_int_equal(symlink(victim, loop), 0);

@@ -1,6 +1,6 @@
 /*
- * What a child may say to the supervisor: every type of message from every role in every state. Who breaks the rules is killed
- * and changes nothing.
+ * What a child may say to the supervisor: every type of message from every role in every state. A sender that breaks the rules
+ * is killed and changes nothing.
  */
 #include <setjmp.h>
 #include <signal.h>
@@ -14,7 +14,10 @@
 #include <cmocka.h>
 
 #include "base/err.h"
+#include "supervisor/keys.h"
+#include "supervisor/messages.h"
 #include "supervisor/super.h"
+#include "supervisor/workers.h"
 #include "wire/control_creds.h"
 #include "wire/control_export.h"
 
@@ -62,11 +65,11 @@ static void begin(enum role role, enum child_state state, enum place place) {
     s.now = place == OF_NOW ? g : &other;
     s.next = place == OF_COMING ? g : NULL;
     s.previous = place == OF_GOING ? g : NULL;
-    s.change = (struct change){.stage = TRANSITION_NONE};
+    s.transition = (struct transition){.stage = TRANSITION_NONE};
     s.stop.phase = STOP_NOT;
-    s.loop.stop = true; /* no command makes it begin anything */
+    s.loop.stop = true; /* no command starts anything */
     s.proctab.cut = 0;
-    s.creds.stage = CREDS_RESTING;
+    s.creds.stage = CREDS_IDLE;
     assert_int_equal(ipc_pair(0, pair), 0);
     child = pair[0];
     worker = (struct worker){.gen = g, .role = role, .state = state, .pid = PID, .control = pair[1], .ring = -1};
@@ -112,7 +115,7 @@ static const unsigned starting = BIT(CHILD_STARTING), ready = BIT(CHILD_READY);
 static const unsigned serves = BIT(CHILD_READY) | BIT(CHILD_SERVING) | BIT(CHILD_DRAINED);
 static const unsigned now = BIT(OF_NOW), next = BIT(OF_COMING), previous = BIT(OF_GOING);
 
-/* The whole contract. Types that are not listed are nobody's. */
+/* The whole contract. Types that are not listed are valid from no role. */
 static const struct {
     uint16_t type;
     unsigned roles, states, places;
@@ -142,7 +145,7 @@ static void every_type_from_every_role_in_every_state(void **unused) {
                 for (unsigned place = 0; place < PLACES; place++) {
                     begin((enum role)role, (enum child_state)state, (enum place)place);
                     assert_int_equal(send_one(type), 0);
-                    worker_hear(&s, &worker);
+                    worker_receive(&s, &worker);
                     bool right = may(type, worker.role, (enum child_state)state, (enum place)place);
                     bool is_changed = worker.state != (enum child_state)state || s.proctab.cut;
                     if (kills != !right || (!right && is_changed))
@@ -154,14 +157,14 @@ static void every_type_from_every_role_in_every_state(void **unused) {
     assert_int_equal(wrong, 0);
 }
 
-/* A relay told to drain by a stop. */
+/* A relay that a stop drains. */
 static void drained_in_a_stop(void **unused) {
     (void)unused;
     begin(ROLE_RELAY, CHILD_READY, OF_NOW);
     s.stop.phase = STOP_HANDSHAKERS;
-    s.previous = s.now; /* keeps the stop from going on */
+    s.previous = s.now; /* keeps the stop from continuing */
     assert_int_equal(send_one(CONTROL_DRAINED), 0);
-    worker_hear(&s, &worker);
+    worker_receive(&s, &worker);
     assert_int_equal(kills, 0);
     assert_int_equal(worker.state, CHILD_DRAINED);
     assert_int_equal(s.proctab.cut, 3);
@@ -177,7 +180,7 @@ static void keys_only_from_signers_that_owe_them(void **unused) {
                 begin((enum role)role, CHILD_READY, OF_NOW);
                 worker.owed.sets[owed % 2] = owed;
                 assert_int_equal(send_one(types[i]), 0);
-                worker_hear(&s, &worker);
+                worker_receive(&s, &worker);
                 assert_int_equal(kills, role != ROLE_SIGNER || owed != 7);
                 end();
             }
@@ -189,13 +192,13 @@ static void an_answer_is_owed_once(void **unused) {
     worker.owed.sets[0] = 7;
     for (unsigned i = 0; i < 2; i++) {
         assert_int_equal(send_one(CONTROL_KEYS_TAKEN), 0);
-        worker_hear(&s, &worker);
+        worker_receive(&s, &worker);
         assert_int_equal(kills, i);
     }
     end();
 }
 
-/* A set that was given up: its signer may have answered already, once. */
+/* An abandoned set: its signer may have answered already, once. */
 static void an_excused_answer_may_come(void **unused) {
     (void)unused;
     begin(ROLE_SIGNER, CHILD_READY, OF_NOW);
@@ -204,7 +207,7 @@ static void an_excused_answer_may_come(void **unused) {
     assert_false(keys_owe(&worker.owed));
     for (unsigned i = 0; i < 2; i++) {
         assert_int_equal(send_one(CONTROL_KEYS_REFUSED), 0);
-        worker_hear(&s, &worker);
+        worker_receive(&s, &worker);
         assert_int_equal(kills, i);
     }
     keys_excuse(&worker, 8); /* was never owed */

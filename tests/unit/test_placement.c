@@ -1,4 +1,4 @@
-/* When workers leave their CPUs and return: the rule over intervals with made-up figures, and the kernel's own as text. */
+/* When workers are unpinned and pinned again: the rule over intervals with made-up numbers, and the kernel's as text. */
 #include "supervisor/placement.h"
 
 #include <setjmp.h>

@@ -24,7 +24,7 @@
 /* The bytes of a string literal, zeros within it included. */
 #define LIT(s) span_of("" s "", sizeof(s) - 1)
 
-/* Reads from memory that ends where IN ends, so that the sanitizer sees a step too far. */
+/* Reads from memory that ends where IN ends, so that the sanitizer reports a read past it. */
 static enum step read_exact(struct span in, struct proxy_in *ret, int *ret_err) {
     uint8_t *copy = malloc(in.len + 1);
     assert_non_null(copy);
@@ -203,10 +203,10 @@ static void v2_malformed(void **state) {
     const struct span bad[] = {
         LIT(SIG "\x11\x11\x00\x0c" V4),                    /* version 1 */
         LIT(SIG "\x31\x11\x00\x0c" V4),                    /* version 3 */
-        LIT(SIG "\x22\x11\x00\x0c" V4),                    /* a command of nobody's */
+        LIT(SIG "\x22\x11\x00\x0c" V4),                    /* an unknown command */
         LIT(SIG "\x2f\x11\x00\x0c" V4),                    /* another */
-        LIT(SIG "\x21\x41\x00\x0c" V4),                    /* a family of nobody's */
-        LIT(SIG "\x21\x13\x00\x0c" V4),                    /* a transport of nobody's */
+        LIT(SIG "\x21\x41\x00\x0c" V4),                    /* an unknown family */
+        LIT(SIG "\x21\x13\x00\x0c" V4),                    /* an unknown transport */
         LIT(SIG "\x21\x11\x00\x0b\1\2\3\4\5\6\7\1\2\3\4"), /* too short for its family */
         LIT(SIG "\x21\x21\x00\x0c" V4),                    /* the same */
         LIT(SIG "\x21\x31\x00\x0c" V4),                    /* the same */
@@ -217,7 +217,7 @@ static void v2_malformed(void **state) {
         LIT(SIG "\x21\x11\x00\x12" V4 "\x03\x00\x03"
                 "abc"),                                /* a checksum of three bytes */
         LIT(SIG "\x21\x11\x00\x0f" V4 "\x03\x00\x00"), /* and of none */
-        LIT(SIG "\x21\x11\x08\x01"),                   /* over the bound, told before it is here */
+        LIT(SIG "\x21\x11\x08\x01"),                   /* over the bound, refused before it has arrived */
         LIT(SIG "\x21\x11\xff\xff"),
         LIT(SIG "\x20\x00\xff\xff"),
     };

@@ -154,7 +154,7 @@ static void its_end_is_noticed(void **state) {
     signer_link_look(&l); /* harmless */
 }
 
-/* It dies with the question unread: the kernel tells a reset. */
+/* It dies with the request unread: the kernel reports a reset. */
 static void its_death_is_noticed_while_waiting(void **state) {
     (void)state;
     assert_int_equal(ask(), ERR_SIGNER_TIMEOUT);

@@ -1,4 +1,4 @@
-/* The supervisor's state over exec: what is written is read, whatever is broken is refused. */
+/* The supervisor's state over exec: what is written is read, what is malformed is refused. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/err.h"
+#include "supervisor/keys.h"
 #include "supervisor/state.h"
 #include "supervisor/super.h"
 
@@ -138,12 +139,12 @@ static void descriptors_are_adopted_or_missed(void **state) {
     assert_int_equal(state_write(&one, &fd, &fds), 0);
     assert_int_equal(fcntl(one.log_ring, F_SETFD, 0), 0);
     assert_int_equal(state_read(&two, fd), 0);
-    assert_int_equal(state_adopt(&two), 0);
+    assert_int_equal(state_inherit(&two), 0);
     assert_int_equal(fcntl(one.log_ring, F_GETFD), FD_CLOEXEC);
     forget_read(&two);
     assert_int_equal(state_read(&two, fd), 0);
     close(one.log_ring);
-    assert_int_equal(state_adopt(&two), ERR_FORMAT);
+    assert_int_equal(state_inherit(&two), ERR_FORMAT);
     one.log_ring = some_fd();
     close(fd);
     free(fds.list);

@@ -113,7 +113,7 @@ def sink(c):
 
 
 def answer_after_eof(c):
-    """Reads all until the end, then tells its length and SHA-256, and closes."""
+    """Reads all until the end, then sends its length and SHA-256, and closes."""
     h, n = hashlib.sha256(), 0
     while True:
         data = c.recv(262144)

@@ -1,4 +1,4 @@
-"""Headless Chromium, driven through ChromeDriver: a page as people see it, and what the browser says about it."""
+"""Headless Chromium, driven through ChromeDriver: a page as people see it, and what the browser reports about it."""
 import base64
 import json
 import os
@@ -16,7 +16,7 @@ from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 
 CHROMIUM, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
-# Nothing of the browser's own may go out to anybody.
+# The browser itself must not contact any host.
 QUIET = ["--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--no-default-browser-check", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--disable-extensions", "--disable-breakpad", "--disable-crash-reporter",
          "--disable-dev-shm-usage", "--disable-features=Translate,OptimizationHints,MediaRouter", "--hide-scrollbars"]
@@ -43,14 +43,14 @@ return found;
 
 
 class Browser:
-    """One window. FOLDER is its own, and goes with the test."""
+    """One window. DIRECTORY is its own, and is removed with the test."""
 
-    def __init__(self, folder, width=1440, height=900, theme="light"):
-        folder = pathlib.Path(folder)
-        folder.mkdir(parents=True)
+    def __init__(self, directory, width=1440, height=900, theme="light"):
+        directory = pathlib.Path(directory)
+        directory.mkdir(parents=True)
         options = webdriver.ChromeOptions()
         options.binary_location = CHROMIUM
-        flags = QUIET + [f"--user-data-dir={folder}", f"--window-size={width},{height}"] + (["--no-sandbox"] if os.getuid() == 0 else [])
+        flags = QUIET + [f"--user-data-dir={directory}", f"--window-size={width},{height}"] + (["--no-sandbox"] if os.getuid() == 0 else [])
         for flag in flags:
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
@@ -120,7 +120,7 @@ class Browser:
         picture = self.cdp("Page.captureScreenshot", captureBeyondViewport=whole, clip=clip)
         pathlib.Path(path).write_bytes(base64.b64decode(picture["data"]))
 
-    # --- what it says
+    # --- what it reports
 
     def console(self):
         """Messages since the last call: errors of scripts, violations of the policy, failed loads."""

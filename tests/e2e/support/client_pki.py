@@ -22,15 +22,15 @@ def pem(certificate):
 class Issuer:
     """A CA; its certificate is in FILE."""
 
-    def __init__(self, folder, name, parent=None, path_length=None):
-        self.folder = pathlib.Path(folder)
+    def __init__(self, directory, name, parent=None, path_length=None):
+        self.directory = pathlib.Path(directory)
         self.key = new_key("p256")
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self.parent = parent
         builder = builder_of(self.name, self.key.public_key(), (parent or self).name, -30, 3650)
         builder = builder.add_extension(x509.BasicConstraints(True, path_length), critical=True)
         self.certificate = builder.sign((parent or self).key, hashes.SHA256())
-        self.file = self.folder / f"{name.replace(' ', '-')}.pem"
+        self.file = self.directory / f"{name.replace(' ', '-')}.pem"
         self.file.write_bytes(pem(self.certificate))
 
     def client(self, cn="robot", ou=None, dns=(), uri=(), usage=(CLIENT,), days=30, start=-1, kind="p256", chain=(), serial=None):
@@ -45,7 +45,7 @@ class Issuer:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         if usage:
             builder = builder.add_extension(x509.ExtendedKeyUsage(usage), critical=False)
-        return Client(self.folder, builder.sign(self.key, hashes.SHA256()), key, [i.certificate for i in chain])
+        return Client(self.directory, builder.sign(self.key, hashes.SHA256()), key, [i.certificate for i in chain])
 
     def crl(self, revoked=(), days=7, start=-1, name=None):
         """A CRL that lists these clients; the file's name."""
@@ -55,7 +55,7 @@ class Issuer:
             builder = builder.add_revoked_certificate(
                 x509.RevokedCertificateBuilder().serial_number(c.certificate.serial_number).revocation_date(now()).build())
         data = builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-        file = self.folder / (name or "clients.crl")
+        file = self.directory / (name or "clients.crl")
         file.write_bytes(data)
         return file
 
@@ -69,11 +69,11 @@ def builder_of(subject, public_key, issuer, start, days, serial=None):
 class Client:
     number = 0
 
-    def __init__(self, folder, certificate, key, chain):
+    def __init__(self, directory, certificate, key, chain):
         Client.number += 1
         self.certificate = certificate
-        self.cert = folder / f"client{Client.number}.pem"
-        self.key = folder / f"client{Client.number}.key"
+        self.cert = directory / f"client{Client.number}.pem"
+        self.key = directory / f"client{Client.number}.key"
         self.cert.write_bytes(b"".join(map(pem, [certificate, *chain])))
         self.key.write_bytes(pem_of(key))
 

@@ -1,4 +1,4 @@
-"""TLS clients: Python's ssl, openssl s_client held in a conversation, and ClientHello bytes to send by hand."""
+"""TLS clients: Python's ssl, openssl s_client driven interactively, and ClientHello bytes to send by hand."""
 import contextlib
 import os
 import socket
@@ -33,7 +33,7 @@ def context(pki=None, version=None, alpn=None, ciphers=None):
 
 
 def free_port():
-    """A port that nobody listens on, for what must know it before it starts."""
+    """A port without a listener, for servers that must know it before they start."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
@@ -88,7 +88,7 @@ def says_echo(c, data=b"hello, world"):
 
 
 def lives(c, seconds=None):
-    """Whether a session echoes. One that is gone shows its end, and nothing in between."""
+    """Whether a session echoes. A dead one must show its end, and nothing in between."""
     if seconds:
         c.settimeout(seconds)
     try:
@@ -152,7 +152,7 @@ def s_client(port, *arguments, deadline=DEADLINE):
 
 
 class SClient:
-    """openssl s_client: say(), hear(), end()."""
+    """openssl s_client: send(), wait_for(), end()."""
 
     def __init__(self, port, *arguments, deadline=DEADLINE):
         self.deadline = deadline
@@ -175,12 +175,12 @@ class SClient:
             if not piece:
                 return
 
-    def say(self, data):
+    def send(self, data):
         self.process.stdin.write(data if isinstance(data, bytes) else data.encode())
         self.process.stdin.flush()
 
-    def hear(self, wanted, count=1):
-        """Waits until WANTED was said COUNT times."""
+    def wait_for(self, wanted, count=1):
+        """Waits until WANTED was printed COUNT times."""
         wanted = wanted if isinstance(wanted, bytes) else wanted.encode()
         end = time.monotonic() + self.deadline
         with self.changed:
@@ -191,7 +191,7 @@ class SClient:
                 self.changed.wait(left)
 
     def end(self):
-        """Closes its input, which makes it say close_notify and leave. Returns (status, all it said)."""
+        """Closes its input, which makes it send close_notify and exit. Returns (status, output)."""
         try:
             self.process.stdin.close()
         except BrokenPipeError:
@@ -208,7 +208,7 @@ class SClient:
 
 
 def run(*arguments, deadline=DEADLINE, data=None, check=True):
-    """A client program that ends by itself; its output as text."""
+    """A client program that ends on its own; its output as text."""
     done = subprocess.run([str(a) for a in arguments], input=data, capture_output=True, timeout=deadline)
     text = done.stdout.decode(errors="replace")
     if check:

@@ -24,7 +24,7 @@ def u16s(numbers):
 
 
 def share(group):
-    """A key share that the server can use, of a key that nobody keeps."""
+    """A key share that the server can use, of a key that is not kept."""
     if group == X25519:
         public = x25519.X25519PrivateKey.generate().public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     else:

@@ -1,4 +1,4 @@
-"""Clients that make the proxy hold bytes: each a way to use up `buffer_memory`, at which nobody else may lose."""
+"""Clients that make the proxy hold bytes: each a way to use up `buffer_memory`, which must not hurt other clients."""
 import contextlib
 import selectors
 import socket
@@ -6,7 +6,7 @@ import ssl
 
 from . import clients
 
-FLOOD, STALL = b"F", b"S"  # the first byte says what the backend shall do; anything else is echoed
+FLOOD, STALL = b"F", b"S"  # the first byte is the command to the backend; anything else is echoed
 RECORD = 16384
 POUR_MAX = 16 << 20
 CHUNK = b"f" * 65536
@@ -37,7 +37,7 @@ class Hoarder:
         self.tls.write(data)
         return self.out.read()
 
-    def say(self, data):
+    def send(self, data):
         self.socket.sendall(self.seal(data))
 
     def pour(self):
@@ -67,14 +67,14 @@ def header_only(port, **options):
 def does_not_read(port, **options):
     """Asks for more than it will ever read."""
     c = Hoarder(port, **options)
-    c.say(FLOOD)
+    c.send(FLOOD)
     return c
 
 
 def is_not_read(port, **options):
     """Sends more than the backend will ever read."""
     c = Hoarder(port, **options)
-    c.say(STALL)
+    c.send(STALL)
     c.pour()
     return c
 
@@ -82,7 +82,7 @@ def is_not_read(port, **options):
 def neither(port, **options):
     """Both at once: the backend floods and does not read."""
     c = Hoarder(port, **options)
-    c.say(FLOOD + STALL)
+    c.send(FLOOD + STALL)
     c.pour()
     return c
 
@@ -149,7 +149,7 @@ def handler(c):
 
 
 def select_hang_up(c):
-    """Until the other side has gone."""
+    """Until the other side has closed."""
     import select
     p = select.poll()
     p.register(c, 0)

@@ -24,12 +24,12 @@ def pem_of(key):
 
 
 class Pki:
-    def __init__(self, folder):
-        self.folder = pathlib.Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, directory):
+        self.directory = pathlib.Path(directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
         self.ca_key = new_key("p256")
         self.ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
-        self.ca = self.folder / "ca.pem"
+        self.ca = self.directory / "ca.pem"
         certificate = self._sign(self.ca_name, self.ca_key.public_key(), [], 3650, is_ca=True)
         self.ca.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         self.ecdsa = self.leaf("ecdsa", "p256", ["localhost", "127.0.0.1", "::1"])
@@ -56,7 +56,7 @@ class Pki:
         key = new_key(kind)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
         certificate = self._sign(subject, key.public_key(), names, days)
-        cert_file, key_file = self.folder / f"{name}.pem", self.folder / f"{name}.key"
+        cert_file, key_file = self.directory / f"{name}.pem", self.directory / f"{name}.key"
         cert_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         key_file.write_bytes(pem_of(key))
         key_file.chmod(0o600)

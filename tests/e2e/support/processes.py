@@ -1,4 +1,4 @@
-"""What /proc says of processes: children, roles, descriptors, memory."""
+"""What /proc shows of processes: children, roles, descriptors, memory."""
 import ctypes
 import os
 import pathlib
@@ -9,7 +9,7 @@ ACCEPTS = 0x10000  # __SO_ACCEPTCON of the kernel, in /proc/net/unix
 
 
 def adopt_orphans():
-    """Whatever a process started by a test leaves behind becomes our child, where the guard sees it."""
+    """What a process started by a test leaves behind becomes our child, where the guard sees it."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 

@@ -1,4 +1,4 @@
-"""tls-off as the tests see it: a configuration, a process with its roles, log lines, and an end that is looked at."""
+"""tls-off as the tests see it: a configuration, a process with its roles, log lines, and an end that is checked."""
 import getpass
 import json
 import os
@@ -43,12 +43,12 @@ os.execv(arguments[0], arguments)
 
 
 class Proxy:
-    """Started by Proxy.start(); ended, and looked at, by Proxy.stop()."""
+    """Started by Proxy.start(); ended, and checked, by Proxy.stop()."""
 
-    def __init__(self, folder, config=None, arguments=None, environment=None, limits=None, ready=True):
-        self.folder = pathlib.Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.config_file = self.folder / "config.toml"
+    def __init__(self, directory, config=None, arguments=None, environment=None, limits=None, ready=True):
+        self.directory = pathlib.Path(directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.config_file = self.directory / "config.toml"
         if config is not None:
             self.config_file.write_text(config if isinstance(config, str) else toml.dumps(config))
         self.binary = BINARY
@@ -57,7 +57,7 @@ class Proxy:
         self.environment = environment or {}
         self.limits = limits or {}
         self.lines = []  # every line of stderr, as it came
-        self.reading = threading.Event()  # cleared: nobody reads stderr
+        self.reading = threading.Event()  # cleared: stderr is not read
         self.reading.set()
         self.changed = threading.Condition()
         self.process = None
@@ -67,14 +67,14 @@ class Proxy:
         self.expected_status = 0
         self.is_ready = False
         self.wants_ready = ready
-        self.admin_socket = self.folder / "admin.sock"
+        self.admin_socket = self.directory / "admin.sock"
 
     # --- start
 
     def start(self):
         environment = dict(os.environ, **self.environment)
         if SANITIZED:
-            logs = self.folder / "sanitizer"
+            logs = self.directory / "sanitizer"
             for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS"):
                 environment[name] = environment.get(name, "") + f":log_path={logs}"
         ready_read, ready_write = os.pipe()
@@ -92,7 +92,7 @@ class Proxy:
         self.process = subprocess.Popen(
             arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment,
             pass_fds=[ready_write, *(s.fileno() for s in self.passed)], start_new_session=True,
-            preexec_fn=set_limits if self.limits else None, cwd=self.folder)
+            preexec_fn=set_limits if self.limits else None, cwd=self.directory)
         os.close(ready_write)
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
@@ -152,7 +152,7 @@ class Proxy:
         return self.wait_event("session", count=count, **fields)
 
     def wait_failure(self, reason, count=1, **fields):
-        """A handshake that came to nothing, for this reason."""
+        """A handshake that failed, for this reason."""
         return self.wait_event(count=count, reason=reason, **fields)
 
     def wait_text(self, pattern, deadline=DEADLINE):
@@ -249,11 +249,11 @@ class Proxy:
         for line in self.lines:
             assert not SANITIZER.search(line), "sanitizer report:\n" + self.text()
             assert self.allow_killed_roles or not KILLED.search(line), line
-        for report in self.folder.glob("sanitizer.*"):
+        for report in self.directory.glob("sanitizer.*"):
             raise AssertionError(report.read_text()[:10000])
 
     def kill(self):
-        """Ends all at once, without a look; what a failed test needs."""
+        """Ends all at once, without checks, for a failed test."""
         if self.process is None:
             return
         for pid in self.pids():
@@ -263,7 +263,7 @@ class Proxy:
                 pass
         self.process.wait()
         self.reader.join(5)
-        self.admin_socket.unlink(missing_ok=True)  # nobody was left to take it away
+        self.admin_socket.unlink(missing_ok=True)  # no process was left to remove it
 
 
 def parsed(line):
@@ -287,9 +287,9 @@ def matches(e, event, fields):
     return True
 
 
-def configuration(folder, services, log=None, **top):
-    """The usual configuration: JSON to stderr, one worker, everything in FOLDER."""
-    table = {"workers": 1, "user": getpass.getuser(), "state_dir": str(folder / "state"), "admin": {"socket": str(folder / "admin.sock")}}
+def configuration(directory, services, log=None, **top):
+    """The usual configuration: JSON to stderr, one worker, everything in DIRECTORY."""
+    table = {"workers": 1, "user": getpass.getuser(), "state_dir": str(directory / "state"), "admin": {"socket": str(directory / "admin.sock")}}
     table.update(top)
     table["log"] = {"target": "stderr", "format": "json", "level": "info", **(log or {})}
     table["service"] = services
@@ -297,7 +297,7 @@ def configuration(folder, services, log=None, **top):
 
 
 def command(*arguments, cwd=None, deadline=DEADLINE, environment=None):
-    """Runs a subcommand that ends by itself; (status, stdout, stderr)."""
+    """Runs a subcommand that ends on its own; (status, stdout, stderr)."""
     done = subprocess.run([BINARY, *map(str, arguments)], capture_output=True, text=True, timeout=deadline, cwd=cwd,
                           stdin=subprocess.DEVNULL, env=dict(os.environ, **(environment or {})))
     assert not SANITIZER.search(done.stderr), done.stderr

@@ -97,7 +97,7 @@ class Half12:
 
 
 def in_pieces(n):
-    """For RawSession: all that the client says in the handshake in records of N bytes."""
+    """For RawSession: all that the client sends in the handshake in records of N bytes."""
     def rewrite(records):
         for kind, plain, sealed in records:
             step = n if kind == HANDSHAKE else len(plain)
@@ -261,7 +261,7 @@ class RawSession:
         assert self.read_n(len(data)) == data
 
     def close(self):
-        """Says close_notify and waits for the other side's end."""
+        """Sends close_notify and waits for the other side's end."""
         self.send_record(ALERT, CLOSE_NOTIFY)
         while self.read_record() is not None:
             pass

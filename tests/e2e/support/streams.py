@@ -7,7 +7,7 @@ import time
 
 from .waiting import DEADLINE, until
 
-BLOCK = os.urandom(1 << 20)  # what a session says: this, from its own place on, for ever
+BLOCK = os.urandom(1 << 20)  # what a session sends: this, from its own offset on, forever
 PIECE = 16384
 
 
@@ -23,7 +23,7 @@ class Stream:
         self.sent = self.got = 0
         self.fault = None
         self.heard = None
-        self.pause = 0.0  # the longest time between two pieces heard
+        self.pause = 0.0  # the longest time between two pieces received
 
 
 class Streams:
@@ -33,8 +33,8 @@ class Streams:
         self.selector = selectors.DefaultSelector()
         self.streams = []
         self.saying, self.ended = True, False
-        self.silent = False  # the thread knows that nothing more is to be said
-        self.gap = 1 / rate if rate else 0  # seconds between two rounds of saying
+        self.silent = False  # the thread knows that nothing more is to be sent
+        self.gap = 1 / rate if rate else 0  # seconds between two rounds of sending
         for i, c in enumerate(connections):
             c.setblocking(False)
             s = Stream(c, i * 7919, window)
@@ -98,7 +98,7 @@ class Streams:
         until(lambda: all(s.fault is not None or s.got - before[s] >= more for s in self.streams), "bytes of every session", deadline)
 
     def finish(self, deadline=DEADLINE):
-        """All that was said has come back; the connections can be used otherwise again."""
+        """All that was sent has come back; the connections are free for other use."""
         self.saying = False
         until(lambda: self.silent and all(s.fault is not None or s.sent == s.got for s in self.streams),
               lambda: f"the end of all streams: {[(s.sent, s.got) for s in self.streams if s.sent != s.got][:5]}", deadline)

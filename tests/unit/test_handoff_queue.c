@@ -14,20 +14,23 @@
 #include <cmocka.h>
 
 #include "base/err.h"
-#include "handshaker/hand.h"
+#include "handshaker/conn.h"
+#include "handshaker/handoff_queue.h"
+#include "handshaker/handshaker.h"
+#include "handshaker/pace.h"
 #include "wire/handoff.h"
 
 #define RELAYS    3
-#define STANDS_MS 150  /* more than a relay may owe a read */
+#define STANDS_MS 150  /* more than a relay may go without a read */
 #define MANY      2000 /* more than a link takes */
 
-static struct hand h;
+static struct handshaker h;
 static int relays[RELAYS];   /* their ends of the links */
 static unsigned got[RELAYS]; /* sessions they have read */
 static struct conf_service conf = {.name = "web", .mode = MODE_PASSTHROUGH};
 static struct handshaker_service service = {.conf = &conf};
 static int spare;
-static unsigned sleeps; /* of the loop, that had to be looked at */
+static unsigned sleeps; /* of the loop */
 static bool watching;
 
 int __real_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout);
@@ -50,10 +53,10 @@ int __wrap_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout
 }
 
 static bool turn_end(void *ctx) {
-    struct hand *hand = ctx;
-    bool more = pace_turn(hand);
-    for (struct list *n; (n = list_shift(&hand->dead));)
-        slab_free(&hand->conns, CONTAINER_OF(n, struct conn, link));
+    struct handshaker *hs = ctx;
+    bool more = pace_turn(hs);
+    for (struct list *n; (n = list_shift(&hs->dead));)
+        slab_free(&hs->conns, CONTAINER_OF(n, struct conn, link));
     return more;
 }
 
@@ -66,7 +69,7 @@ static struct wtimer soon;
 
 static void on_timer(void *ctx, struct wtimer *t) {
     if (t == &h.retry)
-        deliver_retry(ctx);
+        handoff_queue_retry(ctx);
     else
         h.loop.stop = true;
 }
@@ -97,7 +100,7 @@ static int setup(void **state) {
     h.loop.pause_fn = on_pause;
     h.loop.timer_fn = on_timer;
     h.loop.hook_ctx = h.loop.timer_ctx = &h;
-    loop_on(&h.loop, HANDSHAKER_LINK, deliver_event, &h);
+    loop_on(&h.loop, HANDSHAKER_LINK, handoff_queue_event, &h);
     for (uint16_t i = 0; i < RELAYS; i++) {
         h.links[i].fd = -1;
         list_init(&h.links[i].queue);
@@ -105,7 +108,7 @@ static int setup(void **state) {
     for (uint16_t i = 0; i < RELAYS; i++) {
         if (ipc_pair(0, pair) < 0)
             return 1;
-        deliver_link(&h, i, pair[0]);
+        handoff_queue_link(&h, i, pair[0]);
         relays[i] = pair[1];
     }
     return 0;
@@ -137,7 +140,7 @@ static struct conn *finished(void) {
     buf_init(&c->out, HANDSHAKER_OUT_MAX);
     c->fd = dup(spare);
     c->state = CONN_HELLO;
-    conn_goto(&h, c, CONN_DELIVER);
+    conn_goto(&h, c, CONN_QUEUED);
     return c;
 }
 
@@ -180,7 +183,7 @@ static void on_work(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
         h.loop.stop = true;
 }
 
-/* Portions leave something behind in nearly every turn, as nobody reads; yet it all is gone before the loop sleeps. */
+/* In nearly every turn something stays queued, as no relay reads; yet all is sent before the loop sleeps. */
 static void no_session_stays_behind_while_the_loop_sleeps(void **state) {
     char bytes[30] = "";
     assert_int_equal(pipe2(work, O_CLOEXEC | O_NONBLOCK), 0);
@@ -191,7 +194,7 @@ static void no_session_stays_behind_while_the_loop_sleeps(void **state) {
     assert_int_equal(write(work[1], bytes, sizeof(bytes)), sizeof(bytes));
     assert_int_equal(loop_run(&h.loop), 0);
     unsigned left = length(&h.links[0].queue) + length(&h.links[1].queue) + length(&h.links[2].queue);
-    assert_true(left > 0); /* the last turn had an event: what is left waits for one more look */
+    assert_true(left > 0); /* the last turn had an event: what is left waits for one more poll */
 
     wheel_arm(&h.loop.wheel, &soon, h.loop.now_ms + 30);
     h.loop.stop = false;
@@ -202,17 +205,17 @@ static void no_session_stays_behind_while_the_loop_sleeps(void **state) {
     close(work[1]);
 }
 
-/* While more is to be done, a relay gets two, and no more before it has read those. */
+/* While there is more to do, a relay gets two, and no more before it has read those. */
 static void portions_wait_for_the_relay(void **state) {
     finish_many(6);
-    assert_true(deliver_portion(&h));
-    assert_false(deliver_portion(&h));
+    assert_true(handoff_queue_send_few(&h));
+    assert_false(handoff_queue_send_few(&h));
     assert_int_equal(read_link(0, 1), 1);
-    assert_false(deliver_portion(&h));
+    assert_false(handoff_queue_send_few(&h));
     assert_int_equal(read_link(0, 1), 1);
-    assert_true(deliver_portion(&h));
+    assert_true(handoff_queue_send_few(&h));
     assert_int_equal(read_link(0, MANY), 2);
-    assert_true(deliver_waits(&h));
+    assert_true(handoff_queue_waits(&h));
 }
 
 /* ---- to whom ---- */
@@ -220,7 +223,7 @@ static void portions_wait_for_the_relay(void **state) {
 static void hangs(uint16_t relay) {
     h.child.setup.index = relay; /* our own, which is preferred */
     finish_many(1);
-    deliver_flush(&h);
+    handoff_queue_flush(&h);
     assert_int_equal(h.links[relay].unread > 0, 1);
     later(STANDS_MS);
 }
@@ -228,17 +231,17 @@ static void hangs(uint16_t relay) {
 static void own_relay_is_preferred(void **state) {
     for (unsigned i = 0; i < 8; i++) {
         finish_many(1);
-        deliver_flush(&h);
+        handoff_queue_flush(&h);
         read_link(0, MANY);
     }
     assert_int_equal(got[0], 8);
 }
 
-/* Its figures on the board stand still; what it has been sent counts nevertheless, before it is known to hang. */
+/* Its scoreboard row does not change; what was sent to it counts nevertheless, before it is known to hang. */
 static void unread_sessions_are_load(void **state) {
     for (unsigned i = 0; i < 90; i++) {
         finish_many(1);
-        deliver_flush(&h);
+        handoff_queue_flush(&h);
         later(1);
     }
     for (size_t i = 0; i < RELAYS; i++)
@@ -252,16 +255,16 @@ static void a_relay_that_reads_nothing_is_passed_over(void **state) {
     hangs(0);
     for (unsigned i = 0; i < 200; i++) {
         finish_many(1);
-        deliver_flush(&h);
+        handoff_queue_flush(&h);
         read_link(1, MANY);
         read_link(2, MANY);
         later(1);
     }
     assert_int_equal(got[1] + got[2], 200);
     assert_true(got[1] > 50 && got[2] > 50);
-    assert_int_equal(read_link(0, MANY), 1); /* it goes on */
+    assert_int_equal(read_link(0, MANY), 1); /* it continues */
     finish_many(1);
-    deliver_flush(&h);
+    handoff_queue_flush(&h);
     assert_int_equal(read_link(0, MANY), 1);
 }
 
@@ -270,20 +273,20 @@ static void all_but_one_hang(void **state) {
     hangs(1);
     for (unsigned i = 0; i < 300; i++) {
         finish_many(1);
-        deliver_flush(&h);
+        handoff_queue_flush(&h);
         read_link(2, MANY);
         later(1);
     }
     assert_int_equal(got[2], 300);
 }
 
-/* Sessions wait in links rather than to be refused; who goes on first has his. */
+/* Sessions wait in links rather than being refused; the relay that continues first has its own. */
 static void all_hang(void **state) {
     for (uint16_t i = 0; i < RELAYS; i++)
         hangs(i);
     for (unsigned i = 0; i < 30; i++) {
         finish_many(1);
-        deliver_flush(&h);
+        handoff_queue_flush(&h);
         later(1);
     }
     assert_int_equal(length(&h.links[0].queue) + length(&h.links[1].queue) + length(&h.links[2].queue), 0);
@@ -297,7 +300,7 @@ static void all_hang(void **state) {
 static void fill_all(void) {
     do {
         finish_many(16);
-        deliver_flush(&h);
+        handoff_queue_flush(&h);
     } while (!h.links[0].blocked || !h.links[1].blocked || !h.links[2].blocked);
 }
 
@@ -307,23 +310,23 @@ static void a_queue_whose_link_is_full_moves(void **state) {
     unsigned waiting = length(&h.links[0].queue) + length(&h.links[1].queue) + length(&h.links[2].queue);
     assert_true(waiting > 0);
     later(STANDS_MS);
-    deliver_retry(&h);
-    deliver_flush(&h);
+    handoff_queue_retry(&h);
+    handoff_queue_flush(&h);
     assert_int_equal(length(&h.links[0].queue) + length(&h.links[1].queue) + length(&h.links[2].queue), waiting);
     unsigned in_links = 0;
     for (unsigned i = 0; i < 2000 && (length(&h.links[0].queue) || length(&h.links[2].queue) || length(&h.links[1].queue));
          i++) {
         in_links += read_link(1, 16);
         later(20);
-        deliver_event(&h, 1, 0, EPOLLOUT);
-        deliver_retry(&h);
-        deliver_flush(&h);
+        handoff_queue_event(&h, 1, 0, EPOLLOUT);
+        handoff_queue_retry(&h);
+        handoff_queue_flush(&h);
     }
     assert_int_equal(length(&h.links[0].queue) + length(&h.links[1].queue) + length(&h.links[2].queue), 0);
     assert_true(in_links > 16);
 }
 
-/* The last moment of a connection whose relay hangs is not its end while another takes it. */
+/* A connection whose relay hangs does not end at its deadline while another relay takes it. */
 static void the_last_try_goes_to_another(void **state) {
     hangs(0);
     struct conn *c = finished();

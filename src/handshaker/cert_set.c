@@ -1,12 +1,15 @@
 /*
- * Sets of credentials: the first before this process serves, later ones while it does. A set is taken as a whole; handshakes
- * that have begun keep the objects they hold, so nobody waits and nothing is torn.
+ * A set is taken as a whole. Handshakes that have begun keep the objects they hold, so nothing waits and no handshake mixes two
+ * sets.
  */
+#include "handshaker/cert_set.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
-#include "handshaker/hand.h"
+#include "handshaker/clients.h"
+#include "handshaker/handshaker.h"
 #include "tls/key_provider.h"
 #include "wire/control_creds.h"
 
@@ -17,7 +20,7 @@ static EVP_PKEY *get_key(void *ctx, const struct creds *store, uint32_t key) {
 }
 
 /* The store must be made for the services that run here. */
-static bool fits(const struct hand *h, const struct creds *store) {
+static bool store_matches_conf(const struct handshaker *h, const struct creds *store) {
     if (creds_services(store) != h->conf->nservices)
         return false;
     for (uint32_t i = 0; i < creds_services(store); i++) {
@@ -29,7 +32,7 @@ static bool fits(const struct hand *h, const struct creds *store) {
     return true;
 }
 
-static struct certs *open_set(const struct hand *h, struct ipc_msg *m, struct text *why) {
+static struct certs *open_set(const struct handshaker *h, struct ipc_msg *m, struct text *why) {
     struct certs *certs = NULL;
     struct control_creds *set = calloc(1, sizeof(*set));
     MUST(set);
@@ -43,14 +46,14 @@ static struct certs *open_set(const struct hand *h, struct ipc_msg *m, struct te
         free(set);
         return NULL;
     }
-    if (fits(h, certs_store(certs)))
+    if (store_matches_conf(h, certs_store(certs)))
         return certs;
     text_add(why, "the credential store is not of this configuration");
     certs_free(certs);
     return NULL;
 }
 
-bool creds_take_first(struct hand *h, struct ipc_msg *m) {
+bool cert_set_take_first(struct handshaker *h, struct ipc_msg *m) {
     char line[1024];
     struct text why = text_of(line, sizeof(line));
     certs_free(h->certs);
@@ -60,7 +63,7 @@ bool creds_take_first(struct hand *h, struct ipc_msg *m) {
     return h->certs != NULL;
 }
 
-void creds_take(struct hand *h, struct ipc_msg *m) {
+void cert_set_take(struct handshaker *h, struct ipc_msg *m) {
     char line[1024];
     struct text why = text_of(line, sizeof(line));
     struct certs *certs = open_set(h, m, &why);

@@ -1,5 +1,5 @@
-/* See facts.h. Bytes that are no UTF-8 are shown as '?': whoever sent them must not be able to break the JSON. */
-#include "facts.h"
+/* See request_info.h. Bytes that are not UTF-8 are shown as '?': a sender must not be able to break the JSON. */
+#include "request_info.h"
 
 #include <ctype.h>
 #include <microhttpd.h>
@@ -37,7 +37,7 @@ static json_t *addr_json(const struct addr *a) {
     return a->family == AF_UNSPEC ? json_null() : json_string(addr_text(a, to));
 }
 
-/* Facts are for show: one that cannot be set for want of memory is left out. */
+/* A member that cannot be set for lack of memory is omitted. */
 static void set(json_t *o, const char *key, json_t *value) {
     (void)!json_object_set_new(o, key, value);
 }
@@ -75,7 +75,7 @@ static void add_tlvs(json_t *o, struct rd *r) {
     }
 }
 
-json_t *conn_info_of_header(struct span header, const struct proxy_in *in) {
+json_t *info_of_header(struct span header, const struct proxy_in *in) {
     static const char *const keys[] = {"tls_version", "cipher",    "alpn",   "authority", "client_name",
                                        "client",      "unique_id", "verify", "crc32c"};
     json_t *o = json_object();
@@ -116,8 +116,7 @@ static enum MHD_Result add_field(void *ctx, enum MHD_ValueKind kind, const char 
     return MHD_YES;
 }
 
-json_t *conn_info_of_request(struct MHD_Connection *c, const char *method, const char *path, const char *version,
-                             json_t *proxy) {
+json_t *info_of_request(struct MHD_Connection *c, const char *method, const char *path, const char *version, json_t *proxy) {
     json_t *o = json_object(), *headers = json_object(), *query = json_object();
     (void)MHD_get_connection_values(c, MHD_HEADER_KIND, add_field, headers);
     (void)MHD_get_connection_values(c, MHD_GET_ARGUMENT_KIND, add_field, query);

@@ -1,16 +1,21 @@
-/* The roster: what operators and scripts see of the processes, filled from what the supervisor knows. */
+/* The process table: what operators and scripts see of the processes, filled from the supervisor's state. */
+#include "supervisor/publish.h"
+
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "supervisor/notify.h"
 #include "supervisor/super.h"
+#include "supervisor/workers.h"
 
 static enum proctab_phase phase_of(const struct super *s) {
     if (s->stop.phase != STOP_NOT)
         return s->stop.how == DRAIN_PATIENT && s->stop.phase <= STOP_RELAYS ? PROCTAB_DRAINING : PROCTAB_STOPPING;
     if (!s->serving)
         return PROCTAB_STARTING;
-    return s->change.stage == TRANSITION_NONE || s->change.stage == TRANSITION_DRY_RUN ? PROCTAB_SERVING : PROCTAB_RELOADING;
+    return s->transition.stage == TRANSITION_NONE || s->transition.stage == TRANSITION_DRY_RUN ? PROCTAB_SERVING
+                                                                                               : PROCTAB_RELOADING;
 }
 
 static enum proctab_state state_of(const struct super *s, const struct worker *w) {
@@ -23,7 +28,7 @@ static enum proctab_state state_of(const struct super *s, const struct worker *w
     return w->state == CHILD_STARTING ? PROCTAB_PREPARING : PROCTAB_READY;
 }
 
-static void show_worker(const struct super *s, const struct worker *w, struct proctab_process *p) {
+static void fill_process(const struct super *s, const struct worker *w, struct proctab_process *p) {
     *p = (struct proctab_process){
         .role = (uint8_t)w->role,
         .state = (uint8_t)state_of(s, w),
@@ -38,21 +43,21 @@ static void show_worker(const struct super *s, const struct worker *w, struct pr
     };
 }
 
-static void show_binary(struct super *s) {
+static void fill_binary(struct super *s) {
     struct text binary = text_of(s->proctab.binary, sizeof(s->proctab.binary));
     struct text version = text_of(s->proctab.version, sizeof(s->proctab.version));
     text_add(&binary, s->exe_path);
     text_add(&version, s->now ? s->now->version : TLS_OFF_VERSION);
 }
 
-static void show_processes(struct super *s) {
+static void fill_processes(struct super *s) {
     struct proctab *r = &s->proctab;
     size_t n = 0;
     r->degraded = 0;
     for (struct worker *w = NULL; n < PROCTAB_PROCESSES && (w = worker_next(s, w));) {
-        if (w->gen != s->now && !worker_runs(w)) /* nothing comes after it */
+        if (w->gen != s->now && !worker_runs(w)) /* it is not restarted */
             continue;
-        show_worker(s, w, &r->processes[n]);
+        fill_process(s, w, &r->processes[n]);
         bool ok = r->processes[n].state == PROCTAB_READY || s->stop.phase != STOP_NOT;
         r->degraded += w->gen == s->now && s->serving && !ok;
         n++;
@@ -60,7 +65,7 @@ static void show_processes(struct super *s) {
     memset(&r->processes[n], 0, (PROCTAB_PROCESSES - n) * sizeof(r->processes[0]));
 }
 
-/* Said to the service manager when it changes. */
+/* Notifies the service manager when it changes. */
 static void report_degraded(uint32_t before, uint32_t now) {
     char line[96];
     struct text t = text_of(line, sizeof(line));
@@ -73,11 +78,11 @@ static void report_degraded(uint32_t before, uint32_t now) {
     notify(line);
 }
 
-void show(struct super *s) {
+void publish_proctab(struct super *s) {
     uint32_t before = s->proctab.degraded;
     s->dirty = false;
-    show_binary(s);
-    show_processes(s);
+    fill_binary(s);
+    fill_processes(s);
     report_degraded(before, s->proctab.degraded);
     s->proctab.phase = phase_of(s);
     s->proctab.generation = s->now ? s->now->number : 0;

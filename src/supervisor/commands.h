@@ -1,0 +1,21 @@
+/* Commands of operators, by signal or by the observer; results are in the process table. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "wire/control.h"
+#include "wire/proctab.h"
+
+struct super;
+
+void command_take(struct super *s, const struct control_command *c);
+
+/* A command without a waiting client: a signal. */
+void command_signal(struct super *s, enum command_kind kind);
+
+/* Whether a reload is queued; command_run_reloads() starts all that are. */
+bool command_reload_waits(const struct super *s);
+void command_run_reloads(struct super *s);
+
+/* Sets the result of all running commands of KIND. */
+void command_end(struct super *s, enum command_kind kind, enum proctab_result result, const char *text);

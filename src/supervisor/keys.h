@@ -1,0 +1,48 @@
+/* Private keys go to signers as open files. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/defs.h"
+
+struct super;
+struct worker;
+struct creds_set;
+
+struct keys_pump {
+    uint32_t set; /* 0 = nothing to send */
+    uint32_t next;
+};
+
+/* The set in use, and the one being taken when there is one; for a signer that has just been started. */
+MUST_CHECK int keys_give(struct super *s, struct worker *w);
+
+/* SET for a signer that runs. */
+MUST_CHECK int keys_give_set(struct super *s, struct worker *w, const struct creds_set *set);
+
+/* Continues, when there is something to send and room for it. */
+void keys_pump(struct super *s, struct worker *w);
+
+/*
+ * Answers that a signer owes, by the number of the set: the one in use and the one being taken. A set abandoned before it was
+ * sent as a whole may be answered or not.
+ */
+struct keys_owed {
+    uint32_t sets[2]; /* 0 = none */
+    uint32_t excused;
+};
+
+/* W has answered SET; false when no answer was owed. */
+MUST_CHECK bool keys_answered(struct worker *w, uint32_t set);
+
+/* No longer waits for an answer to SET. */
+void keys_excuse(struct worker *w, uint32_t set);
+
+static inline bool keys_owe(const struct keys_owed *o) {
+    return o->sets[0] || o->sets[1];
+}
+
+static inline bool keys_wait(const struct keys_pump *p) {
+    return p->set != 0;
+}
