@@ -45,8 +45,10 @@ static const char http_answer[] = "HTTP/1.1 400 Bad Request\r\nContent-Type: tex
 void conn_goto(struct hand *h, struct conn *c, enum conn_state state) {
     MUST(states[c->state].next & 1u << state);
     c->state = (uint8_t)state;
-    if (state == CONN_CLOSING)
+    if (state == CONN_CLOSING) {
+        list_remove(&c->link); /* a signer that comes back finds only those that still wait for it */
         wheel_arm(&h->loop.wheel, &c->timer, h->loop.now_ms + CLOSING_MS);
+    }
     if (state == CONN_DELIVER)
         deliver_queue(h, c);
 }

@@ -32,9 +32,8 @@ static bool fits(const struct hand *h, const struct creds *store) {
 static struct certs *open_set(const struct hand *h, struct ipc_msg *m, struct text *why) {
     struct certs *certs = NULL;
     struct control_creds *set = calloc(1, sizeof(*set));
-    MUST(set);
     const struct certs_keys keys = {get_key, free, set};
-    int err = control_read_creds(m, set);
+    int err = set ? control_read_creds(m, set) : ERR_NOMEM;
     if (err == 0)
         err = certs_open(m->fds[0], &keys, &certs);
     ipc_msg_close(m);
