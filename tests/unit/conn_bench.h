@@ -178,7 +178,8 @@ static inline void bench_sign(struct bench_signer *s, enum bench_signs how) {
     int err = 0;
     bool was_inside = bench_inside;
     bench_inside = false;
-    while (s->fd >= 0 && how != SIGNS_LATE && ipc_recv(s->fd, scratch, sizeof(scratch), sign_to_signer, &m, &err) == STEP_DONE) {
+    while (s->fd >= 0 && how != SIGNS_LATE &&
+           ipc_recv(s->fd, scratch, sizeof(scratch), sign_to_signer, &m, &err) == STEP_DONE) {
         MUST(sign_read_request(&m, &q) == 0 && sign_shape(q.tbs) != SIGN_SHAPE_NONE);
         if (how != SIGNS_DIES) {
             bench_answer(s, &q, how);
@@ -271,7 +272,8 @@ static inline struct bench_client *client_connect(unsigned n, enum bench_listene
     c->fd = fds[0];
     c->theirs = fds[1];
     c->ip = ip;
-    (void)!__real_send(bench_listeners[listener], &number, 1, MSG_DONTWAIT | MSG_NOSIGNAL); /* its queue may be full or closed */
+    (void)!__real_send(bench_listeners[listener], &number, 1,
+                       MSG_DONTWAIT | MSG_NOSIGNAL); /* its queue may be full or closed */
     return c;
 }
 
@@ -589,7 +591,7 @@ static inline void bench_check_conn(const struct conn *c) {
     MUST(fcntl(c->fd, F_GETFD) >= 0);
     MUST((c->reason != 0) == (c->state == CONN_CLOSING));
     MUST((c->handshake != NULL) == (c->state == CONN_HANDSHAKE || ((c->state == CONN_FLUSH || c->state == CONN_DELIVER) &&
-                                                                    hand->services[c->service].server)));
+                                                                   hand->services[c->service].server)));
     MUST(c->state != CONN_DELIVER || buf_len(&c->out) == 0);
     MUST(c->state == CONN_CLOSING || c->holder);
     bench_check_lists(c);

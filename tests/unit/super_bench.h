@@ -1,10 +1,11 @@
 /*
  * A supervisor in this process, as supervisor_run() makes it, whose children are played here: fork() starts none, each has its
- * end of the control socket, and does what it is told to at every turn, or not (bench_does). The clock stands until it is moved.
- * A script runs while the supervisor would sleep in its loop; afterwards all must be closed.
+ * end of the control socket, and does what it is told to at every turn, or not (bench_does). The clock stands until it is
+ * moved. A script runs while the supervisor would sleep in its loop; afterwards all must be closed.
  *
  * Link with --wrap: loop_run, fork, waitpid, kill, ipc_pair, environment_of, environment_clean, fds_close_from,
- * sandbox_supervisor, syscall (exec), clock_mono_ms, and those that can be made to fail: sendmsg, memfd_create, epoll_ctl, close.
+ * sandbox_supervisor, syscall (exec), clock_mono_ms, and those that can be made to fail: sendmsg, memfd_create, epoll_ctl,
+ * close.
  */
 #pragma once
 
@@ -205,9 +206,18 @@ static inline int bench_snapshot(void) {
     c->listeners[0] = (struct addr){.family = AF_INET, .ip = {127, 0, 0, 1}};
     c->services = conf_alloc(c, sizeof(*c->services));
     struct conf_service *s = &c->services[0];
-    *s = (struct conf_service){.name = "web", .mode = MODE_PASSTHROUGH, .handshake_ms = 1000, .connect_ms = 1000,
-                               .idle_ms = 60000, .linger_ms = 1000, .half_closed_ms = 1000, .partial_record_ms = 1000,
-                               .keepalive_ms = CONF_NEVER, .min_version = 0x0303, .nlisteners = 1, .nbackends = 1};
+    *s = (struct conf_service){.name = "web",
+                               .mode = MODE_PASSTHROUGH,
+                               .handshake_ms = 1000,
+                               .connect_ms = 1000,
+                               .idle_ms = 60000,
+                               .linger_ms = 1000,
+                               .half_closed_ms = 1000,
+                               .partial_record_ms = 1000,
+                               .keepalive_ms = CONF_NEVER,
+                               .min_version = 0x0303,
+                               .nlisteners = 1,
+                               .nbackends = 1};
     s->listeners = conf_alloc(c, sizeof(*s->listeners));
     s->suites = s->groups = conf_alloc(c, sizeof(*s->suites));
     s->nsuites = s->ngroups = 1;

@@ -1,6 +1,6 @@
 /*
- * The change from one generation to the next with children that do what they should, say nothing, refuse or die, in every stage;
- * a stop or another reload in the middle; and a fault at the n-th call for every n. super_bench.h looks after every turn
+ * The change from one generation to the next with children that do what they should, say nothing, refuse or die, in every
+ * stage; a stop or another reload in the middle; and a fault at the n-th call for every n. super_bench.h looks after every turn
  * whether all is in order.
  */
 #include <setjmp.h>
