@@ -181,7 +181,7 @@ static void give_way(struct hand *h, struct conn *c) {
     tell(h, c);
     stats_process_add(&h->child.stats, STATS_GAVE_WAY, 1);
     stats_process_set(&h->child.stats, STATS_GAVE_WAY_MS, h->loop.now_ms);
-    conn_give_way(h, c);
+    conn_cut(h, c, ERR_GAVE_WAY);
 }
 
 void budget_charge(struct hand *h, struct conn *c) {

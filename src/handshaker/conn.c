@@ -228,9 +228,9 @@ void conn_fail(struct hand *h, struct conn *c, int reason) {
     closing_step(h, c);
 }
 
-void conn_give_way(struct hand *h, struct conn *c) {
-    if (!c->reason) {
-        c->reason = ERR_GAVE_WAY;
+void conn_cut(struct hand *h, struct conn *c, int reason) {
+    if (!c->reason && c->state != CONN_DEAD) { /* the dead stay until the end of the turn */
+        c->reason = reason;
         c->stage = waiting_for(c);
         report_failure(h, c);
         conn_metrics_failed(h, c);

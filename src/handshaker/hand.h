@@ -202,8 +202,9 @@ void conn_timeout(struct hand *h, struct conn *c);
 /* Ends the connection with a reason: the alert or answer it calls for is sent, and the event is put. */
 void conn_fail(struct hand *h, struct conn *c, int reason);
 
-/* Ends it without an answer, and without taking memory: it holds most while others need room. */
-void conn_give_way(struct hand *h, struct conn *c);
+/* Ends it without an answer, and without taking memory: it holds most while others need room, or the time of a drain is over.
+ */
+void conn_cut(struct hand *h, struct conn *c, int reason);
 
 /* It has waited for the signer long enough. */
 void conn_resume(struct hand *h, struct conn *c);

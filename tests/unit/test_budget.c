@@ -28,7 +28,7 @@ void *__real_reallocarray(void *p, size_t n, size_t size);
 void *__wrap_calloc(size_t n, size_t size);
 void *__wrap_reallocarray(void *p, size_t n, size_t size);
 int __wrap_malloc_trim(size_t pad);
-void __wrap_conn_give_way(struct hand *hand, struct conn *c);
+void __wrap_conn_cut(struct hand *hand, struct conn *c, int reason);
 void __wrap_accept_start(struct hand *hand);
 
 void *__wrap_calloc(size_t n, size_t size) {
@@ -44,7 +44,7 @@ int __wrap_malloc_trim(size_t pad) {
     return 1;
 }
 
-void __wrap_conn_give_way(struct hand *hand, struct conn *c) {
+void __wrap_conn_cut(struct hand *hand, struct conn *c, int reason) {
     gone[ngone++] = (unsigned)(c - conns);
     budget_leave(hand, c);
 }

@@ -165,7 +165,7 @@ static void each_state_is_spared_a_pause(void **state) {
 }
 
 static void drains(enum drain_how how, uint64_t ms) {
-    bench_run.drained = true;
+    bench_run.drained = how == DRAIN_QUICK; /* those without a hello end without an event */
     assert_int_equal(control_send_drain(bench_control, &(struct control_drain){how, ms}), 0);
     bench_obey();
 }
@@ -180,15 +180,30 @@ static void each_state_in_a_drain(void **state) {
             bench_later(510);
             assert_int_equal(state_now(), CONN_DEAD);
             assert_false(hand->draining);
+            assert_int_equal(bench_run.failures, !quick || reached[i].state > CONN_HELLO);
             end(NULL);
         }
+}
+
+/* What has left in the turn in which the time is over has its end already. */
+static void a_session_leaves_as_the_drain_ends(void **state) {
+    struct bench_client *c = client_connect(0, LISTEN_PASS, 1);
+    client_tls(c, TLS_1_3);
+    bench_turn();
+    drains(DRAIN_PATIENT, 500);
+    bench_us += 510000;
+    hand->handed_us = 0; /* a portion is due */
+    client_step(c, SIZE_MAX);
+    bench_turn();
+    assert_int_equal(handed(), 1);
+    assert_int_equal(bench_run.failures, 0);
 }
 
 static void each_state_gives_way(void **state) {
     for (size_t i = 0; i < ARRAY_LEN(reached); i++) {
         reach(i);
         bench_inside = true;
-        conn_give_way(hand, only());
+        conn_cut(hand, only(), ERR_GAVE_WAY);
         bench_inside = false;
         bench_turn();
         assert_int_equal(state_now(), CONN_DEAD);
@@ -407,6 +422,7 @@ int main(void) {
         cmocka_unit_test(each_state_sees_the_client_end),
         cmocka_unit_test(each_state_is_spared_a_pause),
         cmocka_unit_test(each_state_in_a_drain),
+        cmocka_unit_test_setup_teardown(a_session_leaves_as_the_drain_ends, begin, end),
         cmocka_unit_test(each_state_gives_way),
         cmocka_unit_test_setup_teardown(whole_handshakes, begin, end),
         cmocka_unit_test_setup_teardown(a_byte_at_a_time, begin, end),
