@@ -201,6 +201,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!begun)
         bench_begin();
     begun = true;
+    bench_run.fds = 0; /* between two inputs the fuzzer opens some: its symbolizer stays */
     bench_begin_run();
     struct rd r = rd_of(span_of(data, size));
     for (unsigned i = 0; i < EVENTS_MAX && rd_left(&r) >= 3; i++) {
