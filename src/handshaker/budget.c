@@ -184,7 +184,7 @@ static void give_way(struct handshaker *h, struct conn *c) {
     log_giving_way(h, c);
     stats_process_add(&h->child.stats, STATS_GAVE_WAY, 1);
     stats_process_set(&h->child.stats, STATS_GAVE_WAY_MS, h->loop.now_ms);
-    conn_give_way(h, c);
+    conn_cut(h, c, ERR_GAVE_WAY);
 }
 
 void budget_charge(struct handshaker *h, struct conn *c) {

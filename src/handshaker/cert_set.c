@@ -35,9 +35,8 @@ static bool store_matches_conf(const struct handshaker *h, const struct creds *s
 static struct certs *open_set(const struct handshaker *h, struct ipc_msg *m, struct text *why) {
     struct certs *certs = NULL;
     struct control_creds *set = calloc(1, sizeof(*set));
-    MUST(set);
     const struct certs_keys keys = {get_key, free, set};
-    int err = control_read_creds(m, set);
+    int err = set ? control_read_creds(m, set) : ERR_NOMEM;
     if (err == 0)
         err = certs_open(m->fds[0], &keys, &certs);
     ipc_msg_close(m);

@@ -54,7 +54,10 @@ static void free_all(struct client_auth **fresh, size_t n) {
 
 bool clients_take(struct handshaker *h, const struct creds *store, struct text *why) {
     struct client_auth **fresh = calloc(h->conf->nservices, sizeof(struct client_auth *));
-    MUST(fresh);
+    if (!fresh) {
+        text_add(why, "out of memory");
+        return false;
+    }
     for (size_t i = 0; i < h->conf->nservices; i++) {
         if (!clients_make(&h->conf->services[i], store, (uint32_t)i, &fresh[i], why)) {
             free_all(fresh, h->conf->nservices);

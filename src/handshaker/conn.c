@@ -53,8 +53,10 @@ static const char http_answer[] = "HTTP/1.1 400 Bad Request\r\nContent-Type: tex
 void conn_goto(struct handshaker *h, struct conn *c, enum conn_state state) {
     MUST(states[c->state].next & 1u << state);
     c->state = (uint8_t)state;
-    if (state == CONN_CLOSING)
+    if (state == CONN_CLOSING) {
+        list_remove(&c->link); /* a signer that comes back finds only those that still wait for it */
         wheel_arm(&h->loop.wheel, &c->timer, h->loop.now_ms + CLOSING_MS);
+    }
     if (state == CONN_QUEUED)
         handoff_queue_add(h, c);
 }
@@ -234,9 +236,9 @@ void conn_fail(struct handshaker *h, struct conn *c, int reason) {
     closing_step(h, c);
 }
 
-void conn_give_way(struct handshaker *h, struct conn *c) {
-    if (!c->reason) {
-        c->reason = ERR_GAVE_WAY;
+void conn_cut(struct handshaker *h, struct conn *c, int reason) {
+    if (!c->reason && c->state != CONN_DEAD) { /* the dead stay until the end of the turn */
+        c->reason = reason;
         c->stage = waiting_for(c);
         report_failure(h, c);
         conn_metrics_failed(h, c);

@@ -93,8 +93,10 @@ void conn_timeout(struct handshaker *h, struct conn *c);
 /* Ends the connection with a reason: sends the alert or answer it calls for, and logs the event. */
 void conn_fail(struct handshaker *h, struct conn *c, int reason);
 
-/* Ends it without an answer and without allocating: its client holds most of the budget. */
-void conn_give_way(struct handshaker *h, struct conn *c);
+/*
+ * Ends it without an answer, and without taking memory: it holds most while others need room, or the time of a drain is over.
+ */
+void conn_cut(struct handshaker *h, struct conn *c, int reason);
 
 /* The signer answers again. */
 void conn_resume(struct handshaker *h, struct conn *c);

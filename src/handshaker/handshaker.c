@@ -213,7 +213,7 @@ static void timer_event(void *ctx, struct wtimer *t) {
         conn_metrics_publish(h);
     } else if (t == &h->drain_timer) {
         for (struct conn *c; (c = slab_next(&h->conns, &slot));)
-            conn_end(h, c);
+            conn_cut(h, c, ERR_STOPPED);
     } else {
         conn_timeout(h, CONTAINER_OF(t, struct conn, timer));
     }

@@ -32,7 +32,7 @@ void *__real_reallocarray(void *p, size_t n, size_t size);
 void *__wrap_calloc(size_t n, size_t size);
 void *__wrap_reallocarray(void *p, size_t n, size_t size);
 int __wrap_malloc_trim(size_t pad);
-void __wrap_conn_give_way(struct handshaker *hs, struct conn *c);
+void __wrap_conn_cut(struct handshaker *hs, struct conn *c, int reason);
 void __wrap_accept_start(struct handshaker *hs);
 
 void *__wrap_calloc(size_t n, size_t size) {
@@ -48,7 +48,7 @@ int __wrap_malloc_trim(size_t pad) {
     return 1;
 }
 
-void __wrap_conn_give_way(struct handshaker *hs, struct conn *c) {
+void __wrap_conn_cut(struct handshaker *hs, struct conn *c, int reason) {
     gone[ngone++] = (unsigned)(c - conns);
     budget_leave(hs, c);
 }

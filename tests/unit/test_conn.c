@@ -1,0 +1,441 @@
+/*
+ * The life of a connection before it is a session, state by state: what leads from one to the next, what happens in each when
+ * the client ends, resets or says nothing, when signer and relay are late, gone and back, in a drain, over a limit; and a fault
+ * at the n-th call for every n. After every turn conn_bench.h looks whether all is in order.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "conn_bench.h"
+
+static int set_up(void **state) {
+    bench_begin();
+    return 0;
+}
+
+static int begin(void **state) {
+    bench_begin_run();
+    return 0;
+}
+
+static int end(void **state) {
+    bench_end_run();
+    return 0;
+}
+
+static struct conn *only(void) {
+    uint32_t slot = 0;
+    struct conn *c = slab_next(&hand->conns, &slot);
+    assert_int_equal(hand->conns.used, c != NULL);
+    return c;
+}
+
+static int state_now(void) {
+    const struct conn *c = only();
+    return c ? c->state : CONN_DEAD;
+}
+
+static uint64_t handed(void) {
+    return bench_count(STATS_HANDED_OVER) - bench_run.handed;
+}
+
+static void steps(struct bench_client *c, unsigned n) {
+    while (n--) {
+        client_step(c, SIZE_MAX);
+        bench_turns(2);
+    }
+}
+
+static void time_out(void) {
+    bench_later(14000); /* the longest handshake_ms */
+    bench_turn();
+}
+
+static void signers_are(enum bench_signs how) {
+    bench_signers[0].how = bench_signers[1].how = how;
+}
+
+static void relays_die(void) {
+    bench_relay_dies(0);
+    bench_relay_dies(1);
+    bench_turns(2);
+}
+
+/* ---- each state, and a connection in it ---- */
+
+static struct bench_client *in_header(void) {
+    return client_connect(0, LISTEN_PROXY, 1);
+}
+
+static struct bench_client *in_hello(void) {
+    struct bench_client *c = client_connect(0, LISTEN_WEB, 1);
+    client_tls(c, TLS_1_3);
+    client_step(c, 50);
+    return c;
+}
+
+static struct bench_client *in_handshake(void) {
+    struct bench_client *c = client_connect(0, LISTEN_WEB, 1);
+    client_tls(c, TLS_1_3);
+    client_step(c, SIZE_MAX);
+    return c;
+}
+
+static struct bench_client *in_signer(void) {
+    signers_are(SIGNS_LATE);
+    return in_handshake();
+}
+
+static struct bench_client *in_deliver(void) {
+    relays_die();
+    struct bench_client *c = client_connect(0, LISTEN_PASS, 1);
+    client_tls(c, TLS_1_3);
+    client_step(c, SIZE_MAX);
+    return c;
+}
+
+static struct bench_client *in_closing(void) {
+    struct bench_client *c = client_connect(0, LISTEN_WEB, 1);
+    client_says(c, "GET / HTTP/1.1\r\n", 16);
+    return c;
+}
+
+static const struct {
+    enum conn_state state;
+    struct bench_client *(*reach)(void);
+    bool ends_with_client; /* its end is seen at once; else at the deadline */
+} reached[] = {
+    {CONN_HEADER, in_header, true},  {CONN_HELLO, in_hello, true},     {CONN_HANDSHAKE, in_handshake, true},
+    {CONN_SIGNER, in_signer, false}, {CONN_QUEUED, in_deliver, false}, {CONN_CLOSING, in_closing, true},
+};
+
+static struct bench_client *reach(size_t i) {
+    begin(NULL);
+    struct bench_client *c = reached[i].reach();
+    bench_turns(2);
+    assert_int_equal(state_now(), reached[i].state);
+    return c;
+}
+
+/* Nobody says anything any more: each has its deadline, tells of it once, and goes. */
+static void each_state_has_a_deadline(void **state) {
+    for (size_t i = 0; i < ARRAY_LEN(reached); i++) {
+        reach(i);
+        time_out();
+        assert_true(state_now() == CONN_CLOSING || state_now() == CONN_DEAD);
+        bench_later(1100);
+        assert_int_equal(state_now(), CONN_DEAD);
+        assert_int_equal(bench_run.failures, 1);
+        end(NULL);
+    }
+}
+
+static void each_state_sees_the_client_end(void **state) {
+    for (size_t i = 0; i < ARRAY_LEN(reached); i++)
+        for (int leaves = 0; leaves < 2; leaves++) {
+            struct bench_client *c = reach(i);
+            if (leaves)
+                client_leave(c);
+            else
+                client_end(c);
+            bench_turns(2);
+            assert_int_equal(state_now() == CONN_DEAD, reached[i].ends_with_client);
+            time_out();
+            bench_later(1100);
+            assert_int_equal(state_now(), CONN_DEAD);
+            assert_int_equal(bench_run.failures, 1);
+            end(NULL);
+        }
+}
+
+/* The process did not run for a while: that is nobody's fault. */
+static void each_state_is_spared_a_pause(void **state) {
+    for (size_t i = 0; i < ARRAY_LEN(reached); i++) {
+        reach(i);
+        hand->loop.paused_us = 60000000;
+        bench_us += 60000000;
+        bench_turn();
+        assert_int_equal(state_now(), reached[i].state);
+        end(NULL);
+    }
+}
+
+static void drains(enum drain_how how, uint64_t ms) {
+    bench_run.drained = how == DRAIN_QUICK; /* those without a hello end without an event */
+    assert_int_equal(control_send_drain(bench_control, &(struct control_drain){how, ms}), 0);
+    bench_obey();
+}
+
+/* In a stop those that have said nothing go at once, all others when it is over. */
+static void each_state_in_a_drain(void **state) {
+    for (size_t i = 0; i < ARRAY_LEN(reached); i++)
+        for (int quick = 0; quick < 2; quick++) {
+            reach(i);
+            drains(quick ? DRAIN_QUICK : DRAIN_PATIENT, 500);
+            assert_int_equal(state_now(), quick && reached[i].state <= CONN_HELLO ? CONN_DEAD : reached[i].state);
+            bench_later(510);
+            assert_int_equal(state_now(), CONN_DEAD);
+            assert_false(hand->draining);
+            assert_int_equal(bench_run.failures, !quick || reached[i].state > CONN_HELLO);
+            end(NULL);
+        }
+}
+
+/* What has left in the turn in which the time is over has its end already. */
+static void a_session_leaves_as_the_drain_ends(void **state) {
+    struct bench_client *c = client_connect(0, LISTEN_PASS, 1);
+    client_tls(c, TLS_1_3);
+    bench_turn();
+    drains(DRAIN_PATIENT, 500);
+    bench_us += 510000;
+    hand->handed_us = 0; /* a portion is due */
+    client_step(c, SIZE_MAX);
+    bench_turn();
+    assert_int_equal(handed(), 1);
+    assert_int_equal(bench_run.failures, 0);
+}
+
+static void each_state_gives_way(void **state) {
+    for (size_t i = 0; i < ARRAY_LEN(reached); i++) {
+        reach(i);
+        bench_inside = true;
+        conn_cut(hand, only(), ERR_GAVE_WAY);
+        bench_inside = false;
+        bench_turn();
+        assert_int_equal(state_now(), CONN_DEAD);
+        assert_int_equal(bench_run.failures, 1);
+        end(NULL);
+    }
+}
+
+/* ---- the way to a session ---- */
+
+static void whole_handshakes(void **state) {
+    static const uint16_t versions[] = {TLS_1_2, TLS_1_3};
+    for (size_t i = 0; i < ARRAY_LEN(versions); i++) {
+        struct bench_client *c = client_connect((unsigned)i, LISTEN_WEB, 1);
+        client_tls(c, versions[i]);
+        steps(c, 4);
+        assert_true(SSL_is_init_finished(c->ssl));
+        assert_int_equal(handed(), i + 1);
+    }
+    assert_int_equal(bench_relay_reads(0, 9) + bench_relay_reads(1, 9), 2);
+}
+
+static void a_byte_at_a_time(void **state) {
+    struct bench_client *c = client_connect(0, LISTEN_WEB, 1);
+    client_tls(c, TLS_1_3);
+    for (unsigned i = 0; i < 2000 && handed() == 0; i++) {
+        client_step(c, 1);
+        bench_turn();
+    }
+    assert_int_equal(handed(), 1);
+}
+
+static void behind_a_load_balancer(void **state) {
+    static const char header[] = "PROXY TCP4 10.0.0.5 192.0.2.1 1000 443\r\n";
+    struct bench_client *c = client_connect(0, LISTEN_PROXY, 1);
+    client_says(c, header, 20);
+    bench_turn();
+    assert_int_equal(state_now(), CONN_HEADER);
+    client_says(c, header + 20, sizeof(header) - 21);
+    bench_turn();
+    assert_int_equal(state_now(), CONN_HELLO);
+    assert_int_equal(only()->client.ip[3], 5);
+    client_tls(c, TLS_1_3);
+    steps(c, 4);
+    assert_int_equal(handed(), 1);
+}
+
+static void strangers_name_no_clients(void **state) {
+    client_connect(0, LISTEN_PROXY, 8);
+    bench_turn();
+    assert_int_equal(state_now(), CONN_DEAD);
+    client_says(client_connect(1, LISTEN_PROXY, 1), "\x16\x03\x01", 3);
+    bench_turn();
+    assert_int_equal(state_now(), CONN_CLOSING);
+    assert_int_equal(only()->reason, ERR_PROXY_MISSING);
+    assert_int_equal(bench_run.failures, 2);
+}
+
+static void limits_refuse(void **state) {
+    for (unsigned i = 0; i < 3; i++)
+        client_connect(i, LISTEN_LIMITED, 1); /* two a client */
+    bench_turn();
+    assert_int_equal(hand->conns.used, 2);
+    assert_int_equal(bench_run.failures, 1);
+    for (unsigned i = 3; i < 8; i++)
+        client_leave(client_connect(i, LISTEN_LIMITED, 2)); /* never accepted: they cost nothing */
+    bench_turn();
+    assert_int_equal(bench_run.failures, 1);
+}
+
+static void new_credentials_in_the_middle(void **state) {
+    struct bench_client *c = in_handshake();
+    bench_turn();
+    bench_new_creds(true);
+    bench_new_creds(false);
+    bench_obey();
+    steps(c, 3);
+    assert_int_equal(handed(), 1);
+    c = client_connect(1, LISTEN_WEB, 1);
+    client_tls(c, TLS_1_2);
+    steps(c, 4);
+    assert_int_equal(handed(), 2);
+}
+
+/* ---- signers ---- */
+
+static void what_signers_may_do(void **state) {
+    static const int reasons[SIGNS_COUNT] = {
+        [SIGNS_REFUSES] = ERR_SIGNER_REFUSED, [SIGNS_WRONG] = 0 /* the client sees it */, [SIGNS_WELL] = 0};
+    for (enum bench_signs how = SIGNS_WELL; how < SIGNS_COUNT; how++) {
+        begin(NULL);
+        signers_are(how);
+        struct bench_client *c = in_handshake();
+        bench_turns(2);
+        bool waits = how == SIGNS_LATE || how == SIGNS_OTHER || how == SIGNS_JUNK || how == SIGNS_DIES;
+        assert_int_equal(state_now(), waits ? CONN_SIGNER : how == SIGNS_REFUSES ? CONN_CLOSING : CONN_HANDSHAKE);
+        assert_int_equal(only()->reason, reasons[how]);
+        bench_signer_comes(0);
+        bench_obey();
+        bench_turns(2);
+        steps(c, 4);
+        assert_int_equal(handed(), how != SIGNS_REFUSES && how != SIGNS_WRONG);
+        end(NULL);
+    }
+}
+
+static void the_next_signer_is_asked(void **state) {
+    bench_signers[0].how = SIGNS_LATE;
+    steps(in_handshake(), 3);
+    assert_int_equal(handed(), 1);
+}
+
+/* A refused connection that has not gone yet does not wait any more: the signer's return must not find it. */
+static void a_signer_comes_back_after_the_deadline(void **state) {
+    for (int comes = 0; comes < 2; comes++) {
+        reach(3);
+        bench_later(10100);
+        assert_int_equal(state_now(), CONN_CLOSING);
+        assert_true(list_empty(&hand->unsigned_conns));
+        if (comes)
+            bench_signer_comes(0);
+        else
+            bench_sign(&bench_signers[0], SIGNS_WELL);
+        bench_obey();
+        bench_turns(2);
+        assert_int_equal(state_now(), CONN_CLOSING);
+        end(NULL);
+    }
+}
+
+/* ---- relays ---- */
+
+static void a_relay_comes_back(void **state) {
+    in_deliver();
+    bench_turns(2);
+    bench_relay_comes(1);
+    bench_obey();
+    bench_turn();
+    assert_int_equal(handed(), 1);
+    assert_int_equal(bench_relay_reads(1, 9), 1);
+}
+
+/* A full link wakes the handshaker when there is room, and nothing is lost that was not handed over. */
+static void relays_are_full(void **state) {
+    unsigned got = 0;
+    for (unsigned i = 0; i < 400 && state_now() != CONN_QUEUED; i++) {
+        struct bench_client *c = client_connect(i % BENCH_CLIENTS, LISTEN_PASS, 1);
+        client_tls(c, TLS_1_3);
+        client_step(c, SIZE_MAX);
+        bench_turns(2);
+    }
+    assert_int_equal(state_now(), CONN_QUEUED);
+    for (unsigned i = 0; i < 50 && state_now() == CONN_QUEUED; i++) {
+        got += bench_relay_reads(0, 1) + bench_relay_reads(1, 1);
+        bench_later(20);
+    }
+    assert_int_equal(state_now(), CONN_DEAD);
+    got += bench_relay_reads(0, 999) + bench_relay_reads(1, 999);
+    assert_int_equal(got, handed());
+    assert_int_equal(bench_run.failures, 0);
+}
+
+/* ---- a fault at the n-th call ---- */
+
+static void client_of_tls(unsigned n, enum bench_listener listener, uint16_t version) {
+    struct bench_client *c = client_connect(n, listener, (uint8_t)(1 + n));
+    if (listener == LISTEN_PROXY)
+        client_says(c, "PROXY TCP4 10.0.0.5 192.0.2.1 1000 443\r\n", 40);
+    client_tls(c, version);
+}
+
+static void a_day(void) {
+    client_of_tls(0, LISTEN_WEB, TLS_1_3);
+    client_of_tls(1, LISTEN_PROXY, TLS_1_2);
+    client_of_tls(2, LISTEN_PASS, TLS_1_3);
+    client_of_tls(3, LISTEN_LIMITED, TLS_1_3);
+    client_says(client_connect(4, LISTEN_WEB, 5), "GET / HTTP/1.1\r\n", 16);
+    for (unsigned i = 0; i < 5; i++) {
+        for (unsigned n = 0; n < 4; n++)
+            client_step(&bench_clients[n], i == 1 ? 40 : SIZE_MAX);
+        if (i == 2)
+            bench_relay_comes(0);
+        if (i == 3)
+            bench_new_creds(true);
+        bench_later(30);
+    }
+    bench_obey();
+    bench_signer_comes(0);
+    bench_obey();
+}
+
+/* Each call of a day that can fail does so, once; whatever that ends, all the rest goes on and the next day is a good one. */
+static void a_fault_at_every_call(void **state) {
+    unsigned calls = 0;
+    for (unsigned n = 0; n <= calls; n++) {
+        begin(NULL);
+        bench_fail_at = n;
+        a_day();
+        if (n == 0)
+            calls = bench_calls;
+        bench_fail_at = 0;
+        bench_later(200);
+        uint64_t accepted = bench_count(STATS_ACCEPTED) - bench_run.accepted;
+        end(NULL);
+        assert_true(accepted >= 4 || n > 0);
+    }
+    assert_true(calls > 60);
+    begin(NULL);
+    a_day();
+    assert_int_equal(handed(), 4);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_state_has_a_deadline),
+        cmocka_unit_test(each_state_sees_the_client_end),
+        cmocka_unit_test(each_state_is_spared_a_pause),
+        cmocka_unit_test(each_state_in_a_drain),
+        cmocka_unit_test_setup_teardown(a_session_leaves_as_the_drain_ends, begin, end),
+        cmocka_unit_test(each_state_gives_way),
+        cmocka_unit_test_setup_teardown(whole_handshakes, begin, end),
+        cmocka_unit_test_setup_teardown(a_byte_at_a_time, begin, end),
+        cmocka_unit_test_setup_teardown(behind_a_load_balancer, begin, end),
+        cmocka_unit_test_setup_teardown(strangers_name_no_clients, begin, end),
+        cmocka_unit_test_setup_teardown(limits_refuse, begin, end),
+        cmocka_unit_test_setup_teardown(new_credentials_in_the_middle, begin, end),
+        cmocka_unit_test(what_signers_may_do),
+        cmocka_unit_test_setup_teardown(the_next_signer_is_asked, begin, end),
+        cmocka_unit_test(a_signer_comes_back_after_the_deadline),
+        cmocka_unit_test_setup_teardown(a_relay_comes_back, begin, end),
+        cmocka_unit_test_setup_teardown(relays_are_full, begin, end),
+        cmocka_unit_test(a_fault_at_every_call),
+    };
+    return cmocka_run_group_tests(tests, set_up, NULL);
+}
