@@ -120,9 +120,8 @@ int accept_client(struct hand *h, struct conn *c) {
 
 void accept_charge(struct hand *h, const struct conn *c) {
     uint64_t rate = h->services[c->service].conf->max_handshakes_per_client_per_second;
-    if (rate)
-        (void)!scoreboard_handshake(&h->row, &c->client, rate,
-                                    h->loop.now_ms); /* of an empty bucket nothing more is to be had */
+    if (rate && c->client_counted) /* of an empty bucket nothing more is to be had */
+        (void)!scoreboard_handshake(&h->row, &c->client, rate, h->loop.now_ms);
 }
 
 int accept_service(struct hand *h, struct conn *c) {
