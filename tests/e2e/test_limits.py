@@ -289,7 +289,7 @@ def test_timeouts_of_none_outlive_the_defaults(parts):
     until_closed(hasty)
     p.wait_failure("handshake_timeout")
     assert p.wait_session(service="default")["reason"] == "linger_timeout"
-    assert not p.events("session", service="none") and not p.events("failure", service="none")
+    assert not p.events("session", service="none") and not p.events("failed", service="none")
 
 
 def test_idle_none(parts):
@@ -399,7 +399,7 @@ def test_slow_handshakes_and_others_do_not_hold_each_other_up(parts):
         until(lambda: sum(processes.traffic_sockets(p.roles()["handshaker"]).values()) == n, "all slow handshakes at once")
         with connect(p.port) as c:
             says_echo(c)
-    assert not p.events("failure")
+    assert not p.events("failed")
     for s in slow:
         s.finish()
 
