@@ -125,8 +125,8 @@ int accept_client(struct handshaker *h, struct conn *c) {
 
 void accept_charge(struct handshaker *h, const struct conn *c) {
     uint64_t rate = h->services[c->service].conf->max_handshakes_per_client_per_second;
-    if (rate)
-        (void)!scoreboard_handshake(&h->row, &c->client, rate, h->loop.now_ms); /* the bucket may be empty already */
+    if (rate && c->client_counted) /* of an empty bucket nothing more is to be had */
+        (void)!scoreboard_handshake(&h->row, &c->client, rate, h->loop.now_ms);
 }
 
 int accept_service(struct handshaker *h, struct conn *c) {

@@ -141,13 +141,23 @@ static int describe_open_failure(struct text *why, const char *path, const char 
     return -1;
 }
 
+static const char *open_fault(int error) {
+    switch (error) {
+    case ELOOP:
+        return "found a symbolic link, expected a regular file";
+    case ENXIO: /* a FIFO that nobody reads, a socket, a device without a driver */
+        return "found no regular file";
+    default:
+        return strerror(error);
+    }
+}
+
 /* Accepts a regular file only, or a device where only root can have put it. */
 static int check_opened(int fd, const char *path, const char *as, enum ground ground, struct text *why) {
     struct stat st;
     bool devices_too = ground == GROUND_ROOTS;
     if (fd < 0)
-        return describe_open_failure(why, path, as,
-                                     errno == ELOOP ? "found a symbolic link, expected a regular file" : strerror(errno));
+        return describe_open_failure(why, path, as, open_fault(errno));
     bool ok = fstat(fd, &st) == 0 && (S_ISREG(st.st_mode) || (devices_too && S_ISCHR(st.st_mode)));
     if (ok && (ground != GROUND_SHARED || (st.st_uid == 0 && st.st_nlink == 1)))
         return fd;

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from support import proxy_header
 from support.client_pki import CLIENT, SERVER, Issuer, now
-from support.clients import V12, V13, connect, context, run, s_client, says_echo
+from support.clients import V12, V13, connect, context, run, s_client, says_echo, tcp
 from support.proxy import command
 from support.waiting import DEADLINE, until
 
@@ -353,6 +353,23 @@ def test_a_refused_certificate_counts_twice_against_the_clients_rate(parts, ca):
     with pytest.raises(OSError):
         comes_in(p, with_cert(ca.client("robot")))
     p.wait_failure("client_rate")
+
+
+def test_a_refused_certificate_of_a_load_balancer_counts_for_nobody(parts, ca):
+    """Its health checks are no client's, so they take nothing from what its address has at another service."""
+    rate = {"limits": {"handshakes_per_client_per_second": 4}}
+    strict = {"client_auth": {"mode": "required", "ca": str(ca.file)}, "proxy_protocol": {"accept": "required", "trust": ["127.0.0.0/8"]}}
+    p = parts.proxy(services={"strict": {**parts.service(parts.backend()), **strict, **rate}, "free": {**parts.service(parts.backend()), **rate}})
+    stranger = with_cert(Issuer(parts.folder, "stranger").client("robot"))
+    for _ in range(4):
+        s = tcp(p.address("strict")[1], source="127.0.0.5")
+        s.sendall(proxy_header.v2(command=0))
+        with pytest.raises(OSError), stranger.wrap_socket(s, server_hostname="localhost", suppress_ragged_eofs=False) as c:
+            says_echo(c)
+    p.wait_failure("client_cert_unknown_ca", count=4)
+    for _ in range(3):
+        with connect(p.address("free")[1], source="127.0.0.5") as c:
+            says_echo(c)
 
 
 @VERSIONS

@@ -1,14 +1,18 @@
 """Limits and timeouts: what is over them ends or is refused, with its reason; what is under them is untouched."""
 import concurrent.futures
+import contextlib
 import re
 import resource
+import select
 import signal
+import socket
+import ssl
 import threading
 import time
 
 import pytest
 
-from support import clients, proxy_header
+from support import clients, processes, proxy_header
 from support.clients import connect, context, says_echo, tcp, until_closed
 from support.raw import DATA, RawSession
 from support.waiting import DEADLINE, until
@@ -235,12 +239,71 @@ def test_networks_of_ipv6_have_shares(parts, format, share):
         s.close()
 
 
-def test_handshake_timeout_none(parts):
-    """A timeout of "none" is none."""
-    p = parts.proxy(parts.backend(), timeouts={"handshake": "none", "idle": "none", "linger": "none"})
-    with connect(p.port) as c:
-        says_echo(c)
-        c.unwrap()
+class SlowHandshake:
+    """A client whose handshake goes on when say() is called, and waits otherwise."""
+
+    def __init__(self, port, **options):
+        self.socket = tcp(port, **options)
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.object = context().wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self.object.do_handshake()
+        self.unsaid = self.outgoing.read()
+
+    def say(self, n):
+        """The next N bytes of the ClientHello."""
+        self.socket.sendall(self.unsaid[:n])
+        self.unsaid = self.unsaid[n:]
+
+    def finish(self):
+        """The rest of the handshake, and an echo."""
+        self.say(len(self.unsaid))
+        self._complete(self.object.do_handshake)
+        self.object.write(b"hello")
+        assert self._complete(self.object.read, 5) == b"hello"
+        self.socket.close()
+
+    def _complete(self, call, *arguments):
+        while True:
+            try:
+                return call(*arguments)
+            except ssl.SSLWantReadError:
+                self.socket.sendall(self.outgoing.read())
+                data = self.socket.recv(65536)
+                assert data, "the end of the connection"
+                self.incoming.write(data)
+
+
+def test_timeouts_of_none_outlive_the_defaults(parts):
+    """Beside each connection that may take its time is one, made later, that has the default; when that has ended the other lives."""
+    b = parts.backend(lambda c: c.shutdown(socket.SHUT_WR))
+    free = {"handshake": "none", "linger": "none", "half_closed": "none"}
+    p = parts.proxy(services={"none": parts.service(b, timeouts=free), "default": parts.service(b)})
+    forever, default = p.address("none")[1], p.address("default")[1]
+    patient, hasty = SlowHandshake(forever), tcp(default)
+    patient.say(50)
+    not_closing, closed = connect(forever), connect(default)
+    for c in (not_closing, closed):
+        assert clients.receive_all(c) == b""
+        c = c.unwrap()  # close_notify, and no end of TCP
+    until_closed(hasty)
+    p.wait_failure("handshake_timeout")
+    assert p.wait_session(service="default")["reason"] == "linger_timeout"
+    assert not p.events("session", service="none") and not p.events("failed", service="none")
+
+
+def test_idle_none(parts):
+    b = parts.backend()
+    p = parts.proxy(services={"none": parts.service(b, timeouts={"idle": "none"}), "short": parts.service(b, timeouts={"idle": "500ms"})})
+    with connect(p.address("none")[1]) as patient:
+        says_echo(patient)
+        for n in range(1, 4):
+            with connect(p.address("short")[1]) as c:
+                says_echo(c)
+                assert clients.receive_all(c) == b""
+            p.wait_session(n, service="short", reason="idle_timeout")
+        says_echo(patient)
+        patient.unwrap()
 
 
 def with_few_descriptors(parts, n, **keys):
@@ -325,23 +388,46 @@ def test_limits_are_per_service(parts):
                 says_echo(c)
 
 
-def test_a_slow_handshake_does_not_hold_up_others(parts):
-    p = parts.proxy(parts.backend(), timeouts={"handshake": "20s"})
-    slow = [tcp(p.port) for _ in range(50)]
-    for s in slow:
-        s.sendall(clients.hello_bytes(context())[:50])
-    for _ in range(20):
+def test_slow_handshakes_and_others_do_not_hold_each_other_up(parts):
+    """Others are served between any two bytes of the slow ones, and these come to their sessions nevertheless."""
+    n = 50
+    p = parts.proxy(parts.backend(), timeouts={"handshake": "60s"})
+    slow = [SlowHandshake(p.port) for _ in range(n)]
+    for _ in range(10):
+        for s in slow:
+            s.say(7)
+        until(lambda: sum(processes.traffic_sockets(p.roles()["handshaker"]).values()) == n, "all slow handshakes at once")
         with connect(p.port) as c:
             says_echo(c)
+    assert not p.events("failed")
     for s in slow:
-        s.close()
+        s.finish()
 
 
 def test_silent_connections_are_closed_all(parts):
-    p = parts.proxy(parts.backend(), timeouts={"handshake": "500ms"})
-    silent = [tcp(p.port) for _ in range(200)]
+    """Each one when its own time is over, not before; who speaks in time is served."""
+    n, timeout = 200, 1.0
+    p = parts.proxy(parts.backend(), timeouts={"handshake": "1s"})
+    begun, silent = {}, []
+    with connect(p.port) as session:
+        for _ in range(n):
+            before = time.monotonic()
+            silent.append(tcp(p.port))
+            begun[silent[-1]] = before
+        waiting = set(silent)
+        while waiting:
+            ended, _, _ = select.select(list(waiting), [], [], DEADLINE)
+            assert ended, f"{len(waiting)} are left"
+            for s in ended:
+                assert time.monotonic() - begun[s] >= timeout * 0.95
+                assert until_closed(s)[0] == b""
+                waiting.remove(s)
+            with connect(p.port) as other:
+                says_echo(other)
+        says_echo(session)
+    timed_out = r'tls_off_service_failed_handshakes_total\{[^}]*reason="handshake_timeout"[^}]*\} ' + str(n)
+    until(lambda: re.search(timed_out, p.admin.ask("/metrics").text), "all of them counted", every=0.1)
     for s in silent:
-        until_closed(s)
         s.close()
 
 

@@ -251,10 +251,16 @@ def test_rotation_where_the_user_has_no_right(parts, owner, create):
 def one_session_at(p, *files):
     text = "\n".join(line for f in files[0].parent.iterdir() for line in lines_of(f))
     before = sum('"event":"session"' in line for line in lines_of(files[-1]))
-    with connect(int(re.search(r"listening on 127\.0\.0\.1:(\d+)", text)[1])) as c:
-        says_echo(c)
-        c.unwrap()
-    until(lambda: sum('"event":"session"' in line for line in lines_of(files[-1])) > before, "the session in the new file")
+    port = int(re.search(r"listening on 127\.0\.0\.1:(\d+)", text)[1])
+
+    def is_there():
+        """A file that was there before the signal does not tell when it is in use: sessions until then go to the old one."""
+        with connect(port) as c:
+            says_echo(c)
+            c.unwrap()
+        return sum('"event":"session"' in line for line in lines_of(files[-1])) > before
+
+    until(is_there, "a session in the new file", every=0.1)
 
 
 @needs_root

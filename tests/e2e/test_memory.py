@@ -1,11 +1,13 @@
 """One client may use up the memory for bytes that wait. It may not stop the others: they are served at once, whatever it does."""
 import contextlib
 import socket
+import ssl
+import struct
 import time
 
 import pytest
 
-from support import hoarders
+from support import clients, hoarders
 from support.clients import V12, V13, connect, context, lives, says_echo
 from support.hoarders import ATTACKS, Hoarder, abort, does_not_read, header_only, is_not_read, lacks_a_byte
 from support.waiting import until
@@ -138,6 +140,32 @@ def test_the_rest_of_a_record_has_a_deadline(parts):
         says_echo(other)
     for each in c:
         each.close()
+
+
+@pytest.mark.parametrize("version", [V12, V13])
+def test_a_partial_record_that_came_with_the_handshake_has_its_time_too(parts, version):
+    """The relay gets these bytes from the handshaker, and no event of the socket tells of them."""
+    p = parts.proxy(parts.backend(), timeouts={"idle": "none", "partial_record": "1s"})
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    o = context(version=version).wrap_bio(incoming, outgoing, server_hostname="localhost")
+    partial = struct.pack("!BHH", 23, 0x0303, 16384) + bytes(10)
+    with clients.tcp(p.port) as s:
+        done, flights = False, 0
+        while not done:
+            try:
+                o.do_handshake()
+                done = True
+            except ssl.SSLWantReadError:
+                pass
+            flight = outgoing.read()
+            if flight:
+                flights += 1
+                s.sendall(flight + (partial if flights == 2 else b""))  # behind Finished
+            if not done:
+                incoming.write(s.recv(65536))
+        assert flights == 2
+        clients.until_closed(s)
+    p.wait_session(reason="partial_record_timeout")
 
 
 def test_a_trickle_does_not_move_the_deadline(parts):

@@ -241,6 +241,26 @@ def test_a_load_balancer_is_no_client(parts, header):
         s.close()
 
 
+@pytest.mark.parametrize("make", [proxy_header.v1, proxy_header.v2], ids=["v1", "v2"])
+def test_an_ipv4_address_in_ipv6_is_the_same_client(parts, make):
+    """However a load balancer writes it, a client has its limit once."""
+    p = parts.proxy(parts.backend(), proxy_protocol=TRUSTED, limits={"sessions_per_client": 2})
+    plain, mapped = make(CLIENT, SERVER), make(("::ffff:192.0.2.7", 4712), ("::ffff:192.0.2.8", 443))
+    held = []
+    for header in (plain, mapped):
+        s = tcp(p.port)
+        s.sendall(header)
+        held.append(context().wrap_socket(s, server_hostname="localhost", suppress_ragged_eofs=False))
+        clients.says_echo(held[-1])
+    for n, header in enumerate((plain, mapped), 1):
+        with tcp(p.port) as s:
+            s.sendall(header)
+            until_closed(s)
+        assert p.wait_failure("client_sessions", count=n)["client"].startswith(CLIENT[0])
+    for c in held:
+        c.close()
+
+
 def test_header_missing(parts):
     p = parts.proxy(parts.backend(), proxy_protocol=TRUSTED)
     refused(p, clients.hello_bytes(context()), "proxy_missing")

@@ -25,6 +25,8 @@
 #include "base/err.h"
 #include "conf/snapshot.h"
 #include "creds_samples.h"
+#include "supervisor/commands.h"
+#include "supervisor/stop.h"
 #include "supervisor/super.h"
 #include "supervisor/supervisor.h"
 #include "supervisor/workers.h"

@@ -129,6 +129,7 @@ static void neighbours_in_a_folder_of_others(void **state) {
     assert_int_equal(mkfifo(name, 0666), 0);
     assert_int_equal(chown(name, NOBODY, NOBODY), 0);
     assert_refused(open_log(theirs, "log"));
+    assert_non_null(strstr(line, "regular file"));
     int reader = open(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     assert_refused(open_log(theirs, "log"));
     assert_non_null(strstr(line, "regular file"));
