@@ -111,7 +111,8 @@ static bool is_near(struct span line) {
     if (line.len && line.p[0] == '#') /* the operator has taken it out */
         return false;
     for (size_t i = 0; i < ARRAY_LEN(frames); i++)
-        if (line.len && memmem(line.p, line.len, frames[i], strlen(frames[i]))) /* quoted, or behind a text without an end of line */
+        if (line.len &&
+            memmem(line.p, line.len, frames[i], strlen(frames[i]))) /* quoted, or behind a text without an end of line */
             return true;
     size_t len = bare_text(line, bare);
     for (size_t i = 0; i < ARRAY_LEN(known); i++)

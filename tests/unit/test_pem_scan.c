@@ -49,9 +49,9 @@ static void blocks_are_read_in_every_usual_dress(void **state) {
         {BEGIN "AAEC\n-----END CERTIFICATE-----", 1}, /* no end of line at the end */
         {"subject=CN = begin certificate of something\n" BLOCK "Bag Attributes\n" BLOCK, 2},
         {"#-----BEGIN CERTIFICATE-----\n#AAEC\n # -----END CERTIFICATE-----\n" BLOCK, 1}, /* taken out */
-        {"\xef\xbb\xbf" BLOCK "\xef\xbb\xbf" BLOCK, 2},                              /* byte order marks */
-        {"-----BEGIN CERTIFICATE-----\r\nAAEC\r\n-----END CERTIFICATE-----\r\n", 1}, /* CR LF */
-        {"-----BEGIN CERTIFICATE-----\rAAEC\r-----END CERTIFICATE-----\r", 1},       /* CR alone */
+        {"\xef\xbb\xbf" BLOCK "\xef\xbb\xbf" BLOCK, 2},                                   /* byte order marks */
+        {"-----BEGIN CERTIFICATE-----\r\nAAEC\r\n-----END CERTIFICATE-----\r\n", 1},      /* CR LF */
+        {"-----BEGIN CERTIFICATE-----\rAAEC\r-----END CERTIFICATE-----\r", 1},            /* CR alone */
         {"  -----BEGIN CERTIFICATE-----\n  AAEC\n  -----END CERTIFICATE-----  \n", 1},
         {"-----BEGIN CERTIFICATE-----\t \nAA\nEC\n\n-----END CERTIFICATE-----\n", 1},
         {"-----BEGIN SOMETHING NEW-----\nAAEC\n-----END SOMETHING NEW-----\n", 1},

@@ -105,7 +105,8 @@ static void a_mark_stands_behind_whole_characters(void **state) {
         text_mark_cut(&t);
         assert_int_equal(t.len, strlen(mem));
         assert_in_range(t.len, 3, cap - 1);
-        static const char *const want[] = {"...", "a...", "a...", "a\xc3\xa4...", "a\xc3\xa4...", "a\xc3\xa4...", "a\xc3\xa4\xe2\x82\xac..."};
+        static const char *const want[] = {
+            "...", "a...", "a...", "a\xc3\xa4...", "a\xc3\xa4...", "a\xc3\xa4...", "a\xc3\xa4\xe2\x82\xac..."};
         assert_string_equal(mem, want[cap - 4]);
     }
     struct text whole = text_of(mem, sizeof(mem));
