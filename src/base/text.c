@@ -42,6 +42,38 @@ void text_addf(struct text *t, const char *fmt, ...) {
     t->len += MIN((size_t)n, room - 1);
 }
 
+static size_t count_lines(const char *s) {
+    size_t n = *s && s[strlen(s) - 1] != '\n';
+    for (; *s; s++)
+        n += *s == '\n';
+    return n;
+}
+
+void text_add_lines(struct text *t, const char *lines) {
+    static const size_t last_line = sizeof("and 18446744073709551615 more lines\n");
+    size_t room = t->cap - 1 - t->len, len = strlen(lines);
+    if (len <= room) {
+        text_add(t, lines);
+        return;
+    }
+    const char *end = room > last_line ? memrchr(lines, '\n', room - last_line) : NULL;
+    size_t n = end ? (size_t)(end - lines) + 1 : 0;
+    text_add_span(t, span_of(lines, n));
+    text_addf(t, "and %zu more lines\n", count_lines(lines + n));
+    t->cut = true;
+}
+
+void text_mark_cut(struct text *t) {
+    static const char mark[] = "...";
+    if (!t->cut || t->cap < sizeof(mark))
+        return;
+    t->len = MIN(t->len, t->cap - sizeof(mark));
+    while (t->len > 0 && ((unsigned char)t->p[t->len] & 0xc0) == 0x80)
+        t->len--;
+    memcpy(t->p + t->len, mark, sizeof(mark));
+    t->len += sizeof(mark) - 1;
+}
+
 void text_add_hex(struct text *t, struct span bytes) {
     static const char digits[] = "0123456789abcdef";
     for (size_t i = 0; i < bytes.len && !t->cut; i++) {

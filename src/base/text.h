@@ -19,6 +19,10 @@ struct text text_of(char *p, size_t cap);
 void text_add(struct text *t, const char *s);
 void text_add_span(struct text *t, struct span s);
 void text_addf(struct text *t, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* As many whole lines as have room; when those are not all, "and 7 more lines" behind them. */
+void text_add_lines(struct text *t, const char *lines);
+/* Text that was cut, in UTF-8, ends in "..." behind a whole character from here. */
+void text_mark_cut(struct text *t);
 void text_add_hex(struct text *t, struct span bytes);
 
 /* Decimal digits only, whole text. ERR_FORMAT, or ERR_LIMIT above MAX. */

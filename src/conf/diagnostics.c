@@ -53,8 +53,10 @@ void diagnostics_add(struct faults *f, bool is_error, const char *position, cons
     va_start(args, fmt);
     int n = vsnprintf(t.p + t.len, t.cap - t.len, fmt, args);
     va_end(args);
+    t.cut = t.cut || (n > 0 && (size_t)n >= t.cap - t.len);
     if (n > 0)
         t.len += MIN((size_t)n, t.cap - t.len - 1);
+    text_mark_cut(&t);
 
     for (size_t i = 0; i < t.len; i++)
         if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)

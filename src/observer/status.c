@@ -207,7 +207,7 @@ static const char *backend_trouble(const struct admin *a, const struct stats_row
 static void put_degraded(struct admin *a, json_t *top) {
     const struct proctab *r = &a->stats_view.proctab;
     json_t *list = json_put_array(top, "degraded");
-    char line[320];
+    char line[STATS_NAME_MAX + STATS_SERVICE_MAX + 128];
     if (a->log->waits_since_ms && a->loop->now_ms >= a->log->waits_since_ms + LOG_PATIENCE_MS) {
         (void)snprintf(line, sizeof(line), "the log takes no lines: whoever reads it does not read; %llu events dropped so far",
                        (unsigned long long)a->log->dropped);
@@ -232,7 +232,7 @@ static void put_degraded(struct admin *a, json_t *top) {
         const char *what = backend_trouble(a, b);
         if (b->kind != STATS_BACKEND || !what)
             continue;
-        (void)snprintf(line, sizeof(line), "backend %.150s of %.64s %s", b->name, b->service, what);
+        (void)snprintf(line, sizeof(line), "backend %s of %s %s", b->name, b->service, what);
         (void)json_array_append_new(list, json_string(line));
     }
     put_crowded(a, list);

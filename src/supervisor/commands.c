@@ -30,7 +30,7 @@ static struct proctab_command *free_command_slot(struct super *s) {
 
 static void set_result(struct proctab_command *c, enum proctab_result result, const char *text) {
     struct text t = text_of(c->text, sizeof(c->text));
-    text_add(&t, text);
+    text_add_lines(&t, text);
     c->result = (uint16_t)result;
     c->ended_ms = result == PROCTAB_QUEUED || result == PROCTAB_RUNNING ? 0 : clock_wall_us() / 1000;
 }

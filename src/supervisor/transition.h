@@ -10,6 +10,7 @@
 
 #include "base/defs.h"
 #include "base/wheel.h"
+#include "conf/load.h"
 
 struct super;
 struct worker;
@@ -27,7 +28,7 @@ enum transition_stage {
     TRANSITION_STAGES,
 };
 
-#define TRANSITION_TEXT_MAX 4096
+#define TRANSITION_TEXT_MAX DIAGNOSTICS_TEXT_MAX
 
 struct transition {
     enum transition_stage stage;

@@ -108,8 +108,11 @@ static bool is_bare(const char *bare, size_t len, const char *word, const char *
 static bool is_near(struct span line) {
     static const char *const frames[] = {DASHES "BEGIN", DASHES "END"};
     char bare[SHOWN_MAX];
+    if (line.len && line.p[0] == '#') /* the operator has taken it out */
+        return false;
     for (size_t i = 0; i < ARRAY_LEN(frames); i++)
-        if (line.len >= strlen(frames[i]) && memcmp(line.p, frames[i], strlen(frames[i])) == 0)
+        if (line.len &&
+            memmem(line.p, line.len, frames[i], strlen(frames[i]))) /* quoted, or behind a text without an end of line */
             return true;
     size_t len = bare_text(line, bare);
     for (size_t i = 0; i < ARRAY_LEN(known); i++)

@@ -14,7 +14,7 @@
 #define SANDBOX_IS_OPEN false
 #endif
 
-/* Groups of system calls; a role has several. What each holds: walls_calls.c. */
+/* Groups of system calls; a role has several. What each holds: sandbox_calls.c. */
 enum calls {
     CALLS_LOOP = 1,    /* event loop, messages, descriptors that are there, memory, time, an orderly end */
     CALLS_ACCEPT = 2,  /* connections from listening sockets that are there */

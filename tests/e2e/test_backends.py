@@ -185,6 +185,12 @@ def test_a_name_without_address_is_degraded(parts):
     assert p.wait_session()["detail"] == "tcp:no-such-host.invalid:80: its name has no address (yet)"
 
 
+def test_long_names_that_differ_in_the_port_are_told_apart(parts):
+    backends = [f"tcp:{'a' * 60}.{'b' * 60}.{'c' * 60}.{'d' * 50}.invalid:{port}" for port in (8001, 8002)]
+    p = parts.proxy(services={"s" * 64: parts.service(backends)})
+    until(lambda: all(any(f"{b} of {'s' * 64} has no address" in line for line in degraded(p)) for b in backends), "both are told")
+
+
 # --- resources missing on our side
 
 

@@ -111,6 +111,22 @@ def test_live_sessions_stay(parts):
     until(lambda: len(p.events("session", client_end="close")) == 16, "16 ends in good order")
 
 
+def test_more_faults_than_have_room_are_told_in_whole_lines(parts):
+    p = parts.proxy(parts.backend())
+    well = p.config_file.read_text()
+    p.config_file.write_text("".join(f"wrokers{i} = 1\n" for i in range(100)) + well + f'["{"ö" * 1200}"]\n')
+    p.signal(signal.SIGHUP)
+    until(lambda: (p.admin.json("/status.json")["last_reload"] or {}).get("result") == "refused", "the reload has ended")
+    lines = p.admin.json("/status.json")["last_reload"]["text"].splitlines()
+    *faults, last = lines
+    assert faults and all(line.endswith('"') or "expected" in line for line in faults) and "\ufffd" not in "".join(lines), lines
+    told = int(last.removeprefix("and ").removesuffix(" more lines"))
+    until(lambda: len([line for line in p.lines if "reload refused" in line]) > len(faults), "the log has them all")
+    assert len(faults) + told >= 100
+    p.config_file.write_text(well)
+    reload(p, 1)
+
+
 @pytest.mark.parametrize("what", ["unknown key", "no TOML", "no file", "log file"])
 def test_a_refused_configuration_changes_nothing(parts, what):
     p = parts.proxy(parts.backend(), top={"workers": 2})

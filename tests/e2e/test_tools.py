@@ -143,7 +143,18 @@ def test_mirror_in_either_format(tmp_path):
     function = text[text.index("mirror() {"):text.index("\n}\n", text.index("mirror() {")) + 3].replace("/etc/apt", str(tmp_path))
     deb822 = "Types: deb\nURIs: http://example.org/debian\nSuites: bookworm\nComponents: main\n"
     one_line = "deb [signed-by=/x] http://example.org/debian bookworm main\n"
-    for name, content, wanted in [("a.sources", deb822, "http://example.org/debian"), ("a.list", one_line, "http://example.org/debian"), ("none", "", "")]:
+    others = deb822.replace("example", "other")
+    good = "http://example.org/debian"
+    for name, content, wanted in [
+        ("a.sources", deb822, good), ("a.list", one_line, good), ("none", "", ""),
+        ("a.sources", "".join(line + "\n" for line in reversed(deb822.splitlines())), good),
+        ("a.sources", deb822.replace("URIs: ", "uris:\n\t").replace("Components: ", "components:\tcontrib "), good),
+        ("a.sources", "# Types: deb\nEnabled: no\n" + others + "\n" + deb822, good), ("a.sources", others.replace("deb\n", "deb-src\n", 1) + "\n" + deb822, good),
+        ("a.sources", others.replace("debian\n", "debian-security\n") + "\n" + deb822, good),
+        ("a.sources", others.replace("http:", "mirror+file:"), ""), ("a.sources", others.replace("main", "mainline"), ""),
+        ("a.list", "deb cdrom:[A disk]/ bookworm main\ndeb http://other.org/ bookworm non-free # main\n# deb http://other.org/ x main\n" + one_line, good),
+        ("a.list", one_line.replace("/x", "/x arch=amd64"), good),
+    ]:
         shutil.rmtree(tmp_path)
         tmp_path.mkdir()
         (tmp_path / name).write_text(content)

@@ -48,9 +48,10 @@ static void blocks_are_read_in_every_usual_dress(void **state) {
         {BLOCK BLOCK, 2},
         {BEGIN "AAEC\n-----END CERTIFICATE-----", 1}, /* no end of line at the end */
         {"subject=CN = begin certificate of something\n" BLOCK "Bag Attributes\n" BLOCK, 2},
-        {"\xef\xbb\xbf" BLOCK "\xef\xbb\xbf" BLOCK, 2},                              /* byte order marks */
-        {"-----BEGIN CERTIFICATE-----\r\nAAEC\r\n-----END CERTIFICATE-----\r\n", 1}, /* CR LF */
-        {"-----BEGIN CERTIFICATE-----\rAAEC\r-----END CERTIFICATE-----\r", 1},       /* CR alone */
+        {"#-----BEGIN CERTIFICATE-----\n#AAEC\n # -----END CERTIFICATE-----\n" BLOCK, 1}, /* taken out */
+        {"\xef\xbb\xbf" BLOCK "\xef\xbb\xbf" BLOCK, 2},                                   /* byte order marks */
+        {"-----BEGIN CERTIFICATE-----\r\nAAEC\r\n-----END CERTIFICATE-----\r\n", 1},      /* CR LF */
+        {"-----BEGIN CERTIFICATE-----\rAAEC\r-----END CERTIFICATE-----\r", 1},            /* CR alone */
         {"  -----BEGIN CERTIFICATE-----\n  AAEC\n  -----END CERTIFICATE-----  \n", 1},
         {"-----BEGIN CERTIFICATE-----\t \nAA\nEC\n\n-----END CERTIFICATE-----\n", 1},
         {"-----BEGIN SOMETHING NEW-----\nAAEC\n-----END SOMETHING NEW-----\n", 1},
@@ -78,6 +79,10 @@ static void what_looks_like_a_block_is_told(void **state) {
         {"-----BEGIN X509 CRL--\n", "block 1 (line 1)"},
         {"----- BEGIN RSA PRIVATE KEY -----\n", "block 1 (line 1)"},
         {"-----END CERTIFICATE-----\n" BLOCK, "block 1 (line 1)"}, /* its begin was lost */
+        {BLOCK "> -----BEGIN CERTIFICATE-----\n> AAEC\n> -----END CERTIFICATE-----\n",
+         "x.pem: block 2 (line 4) cannot be read: found \"> -----BEGIN CERTIFICATE-----\""},
+        {"issuer=CN = x" BLOCK, "block 1 (line 1) cannot be read: found \"issuer=CN = x-----BEGIN CERTIFICATE-----\""},
+        {BEGIN "AAEC-----END CERTIFICATE-----\n" END, "found \"AAEC-----END CERTIFICATE-----\" in it"},
         {"-----END CERTIFICATE----------BEGIN CERTIFICATE-----\n", "block 1 (line 1)"},
         {"text\n" BEGIN "AAEC\n", "block 1 (line 2) cannot be read: found no end, expected \"-----END CERTIFICATE-----\""},
         {BEGIN "AAEC\n" BLOCK, "block 1 (line 1) cannot be read: found \"-----BEGIN CERTIFICATE-----\" in it"},

@@ -74,6 +74,47 @@ static void after_a_cut_nothing_more_is_added(void **state) {
     assert_true(t.cut);
 }
 
+static void lines_are_taken_whole(void **state) {
+    char mem[60];
+    struct text t = text_of(mem, sizeof(mem));
+    text_add_lines(&t, "one\ntwo\n");
+    assert_string_equal(mem, "one\ntwo\n");
+    assert_false(t.cut);
+
+    t = text_of(mem, sizeof(mem));
+    text_add_lines(&t, "a first line\na second line\na third line\na fourth line\na fifth");
+    assert_string_equal(mem, "a first line\nand 4 more lines\n");
+    assert_true(t.cut);
+
+    t = text_of(mem, sizeof(mem));
+    text_add_lines(&t, "a line that is longer than all the room there is, and thus none that can be taken\nsecond\n");
+    assert_string_equal(mem, "and 2 more lines\n");
+
+    char exact[sizeof("one\ntwo")];
+    t = text_of(exact, sizeof(exact));
+    text_add_lines(&t, "one\ntwo");
+    assert_string_equal(exact, "one\ntwo");
+    assert_false(t.cut);
+}
+
+static void a_mark_stands_behind_whole_characters(void **state) {
+    char mem[10];
+    for (size_t cap = 4; cap <= sizeof(mem); cap++) {
+        struct text t = text_of(mem, cap);
+        text_add(&t, "a\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80zzz");
+        text_mark_cut(&t);
+        assert_int_equal(t.len, strlen(mem));
+        assert_in_range(t.len, 3, cap - 1);
+        static const char *const want[] = {
+            "...", "a...", "a...", "a\xc3\xa4...", "a\xc3\xa4...", "a\xc3\xa4...", "a\xc3\xa4\xe2\x82\xac..."};
+        assert_string_equal(mem, want[cap - 4]);
+    }
+    struct text whole = text_of(mem, sizeof(mem));
+    text_add(&whole, "whole");
+    text_mark_cut(&whole);
+    assert_string_equal(mem, "whole");
+}
+
 static void numbers_are_read(void **state) {
     uint64_t v = 7;
     assert_int_equal(text_parse_u64("0", 0, &v), 0);
@@ -110,6 +151,8 @@ int main(void) {
         cmocka_unit_test(exactly_full_is_not_cut),
         cmocka_unit_test(every_way_of_adding_cuts_at_the_end),
         cmocka_unit_test(after_a_cut_nothing_more_is_added),
+        cmocka_unit_test(lines_are_taken_whole),
+        cmocka_unit_test(a_mark_stands_behind_whole_characters),
         cmocka_unit_test(numbers_are_read),
         cmocka_unit_test(only_digits_are_numbers),
         cmocka_unit_test(large_numbers_are_refused),
