@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
-#include "conf/creds.h"
+#include "conf/conf_creds.h"
 #include "conf/loader.h"
 #include "conf/ticket_secret.h"
 

@@ -15,14 +15,14 @@ struct held {
     uint16_t service;
 };
 
-struct names {
+struct cert_names {
     struct held *all; /* in order of service, then of name */
     size_t n, cap;
     uint16_t service; /* of those that are being added */
 };
 
 static void take_name(void *ctx, const char *name) {
-    struct names *x = ctx;
+    struct cert_names *x = ctx;
     if (x->n == x->cap) {
         x->cap = MAX(2 * x->cap, (size_t)64);
         x->all = reallocarray(x->all, x->cap, sizeof(*x->all));
@@ -38,20 +38,20 @@ static int by_service(const void *a, const void *b) {
     return x->service != y->service ? (x->service < y->service ? -1 : 1) : strcmp(x->name, y->name);
 }
 
-static void names_free(struct names *x) {
+static void names_free(struct cert_names *x) {
     for (size_t i = 0; i < x->n; i++)
         free(x->all[i].name);
     free(x->all);
 }
 
-static bool has(const struct names *x, uint16_t service, char *name) {
+static bool has(const struct cert_names *x, uint16_t service, char *name) {
     const struct held wanted = {name, service};
     return x->n && bsearch(&wanted, x->all, x->n, sizeof(*x->all), by_service) != NULL;
 }
 
 /* As creds_choose() finds certificates. A wildcard's own text stands for any of its names that nobody has exactly. */
 static enum route_match match(void *ctx, uint16_t service, const char *name) {
-    const struct names *x = ctx;
+    const struct cert_names *x = ctx;
     char pattern[CONF_NAME_MAX + 2];
     struct text t = text_of(pattern, sizeof(pattern));
     const char *dot = strchr(name, '.');
@@ -66,7 +66,7 @@ static enum route_match match(void *ctx, uint16_t service, const char *name) {
 /* One service at one of its addresses. */
 struct reach {
     const struct conf *c;
-    struct names *names;
+    struct cert_names *names;
     size_t first, end; /* its own names */
     uint16_t service, listener;
     uint16_t rival; /* who has what it asked for last */
@@ -159,7 +159,7 @@ static bool is_shared(const struct conf *c, uint16_t service, uint16_t listener)
     return false;
 }
 
-static void gather_names(const struct load *l, struct names *ret) {
+static void gather_names(const struct load *l, struct cert_names *ret) {
     for (uint16_t i = 0; i < l->conf->nservices; i++) {
         ret->service = i;
         l->capabilities->each_name(l->capabilities->creds, i, take_name, ret);
@@ -171,7 +171,7 @@ static void gather_names(const struct load *l, struct names *ret) {
 /* After a fault of a certificate not all names are known; it has been said. */
 void check_routes(struct load *l) {
     const struct conf *c = l->conf;
-    struct names names = {.n = 0};
+    struct cert_names names = {.n = 0};
     if (l->faults->errors)
         return;
     gather_names(l, &names);

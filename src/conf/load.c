@@ -234,7 +234,7 @@ static ssize_t read_whole(const char *file, char *to, size_t cap) {
 }
 
 static void load_init(struct load *l, const char *file, unsigned flags, const struct conf_capabilities *capabilities,
-                      struct faults *f) {
+                      struct diagnostics *f) {
     *l = (struct load){.conf = conf_new(), .faults = f, .capabilities = capabilities, .flags = flags, .file = file};
     load_defaults(l);
 }
@@ -274,7 +274,8 @@ static bool set_dir(struct load *l, const char *file) {
     return !t.cut;
 }
 
-struct conf *conf_load_file(const char *file, unsigned flags, const struct conf_capabilities *capabilities, struct faults *f) {
+struct conf *conf_load_file(const char *file, unsigned flags, const struct conf_capabilities *capabilities,
+                            struct diagnostics *f) {
     struct load l;
     load_init(&l, file, flags, capabilities, f);
     char *text = malloc(TOML_FILE_MAX + 1);
@@ -305,7 +306,7 @@ static void read_flag_list(struct load *l, enum conf_key k, key_read_fn read, co
 }
 
 struct conf *conf_load_flags(const char *const *listen, size_t nlisten, const char *const *backend, size_t nbackend,
-                             const struct conf_capabilities *capabilities, struct faults *f) {
+                             const struct conf_capabilities *capabilities, struct diagnostics *f) {
     struct load l;
     load_init(&l, NULL, 0, capabilities, f);
     struct conf *c = l.conf;

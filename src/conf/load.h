@@ -14,22 +14,22 @@
 
 /* Faults found, as lines of text: errors, which stop a start, before warnings, which do not. Bounded; further ones are counted.
  */
-struct faults {
+struct diagnostics {
     char *text; /* all lines, each ended by '\n' */
     size_t len, cap;
     size_t errors_len; /* where the warnings begin */
     unsigned errors, warnings, dropped;
 };
 
-void diagnostics_init(struct faults *f);
-void diagnostics_fini(struct faults *f);
+void diagnostics_init(struct diagnostics *f);
+void diagnostics_fini(struct diagnostics *f);
 
 /* Adds one line. POSITION: "file:line:column" or "file", KEY may be NULL. */
-void diagnostics_add(struct faults *f, bool is_error, const char *position, const char *key, const char *fmt, ...)
+void diagnostics_add(struct diagnostics *f, bool is_error, const char *position, const char *key, const char *fmt, ...)
     PRINTF_LIKE(5, 6);
 
 /* Adds the line that tells how many were left out, if any were. After it nothing may be added. */
-void diagnostics_close(struct faults *f);
+void diagnostics_close(struct diagnostics *f);
 
 /*
  * What the loader must know of TLS without knowing TLS: given by the caller, who may. Functions that return int give 0 or a
@@ -78,9 +78,10 @@ struct conf_capabilities {
 #define LOAD_FOR_CHECK 1u
 
 /* Reads and checks FILE, all that it names included. NULL when there were errors; the faults say which. */
-struct conf *conf_load_file(const char *file, unsigned flags, const struct conf_capabilities *capabilities, struct faults *f);
+struct conf *conf_load_file(const char *file, unsigned flags, const struct conf_capabilities *capabilities,
+                            struct diagnostics *f);
 
 /* The shortest use: one service "default" from addresses to listen on and backends; a self-made certificate is kept in the
  * state folder. */
 struct conf *conf_load_flags(const char *const *listen, size_t nlisten, const char *const *backend, size_t nbackend,
-                             const struct conf_capabilities *capabilities, struct faults *f);
+                             const struct conf_capabilities *capabilities, struct diagnostics *f);

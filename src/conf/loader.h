@@ -90,7 +90,7 @@ struct service_origin {
 
 struct load {
     struct conf *conf;
-    struct faults *faults;
+    struct diagnostics *faults;
     const struct conf_capabilities *capabilities;
     unsigned flags;
     const char *file;   /* as the operator named it; NULL = the command line */

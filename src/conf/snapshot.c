@@ -375,7 +375,7 @@ int snapshot_parse(struct span bytes, struct conf **ret) {
     return 0;
 }
 
-static int write_all(int fd, struct span s) {
+static int write_span(int fd, struct span s) {
     while (s.len > 0) {
         ssize_t n = write(fd, s.p, s.len);
         if (n < 0 && errno == EINTR)
@@ -391,7 +391,7 @@ static int sealed_memfd(struct span s, int *ret_fd) {
     int fd = memfd_create("tls-off-conf", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return ERR_SYSTEM;
-    if (write_all(fd, s) != 0 || fcntl(fd, F_ADD_SEALS, SEALS) != 0) {
+    if (write_span(fd, s) != 0 || fcntl(fd, F_ADD_SEALS, SEALS) != 0) {
         int saved = errno;
         (void)close(fd); /* memory only */
         errno = saved;

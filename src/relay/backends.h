@@ -39,7 +39,7 @@ struct backend {
     uint64_t said_ms;                     /* a first failure is not logged before */
     uint64_t error_ms;                    /* when the last fault was */
     int error;                            /* errno of it; 0 = none so far */
-    bool was_told;                        /* to the observer: that something was wrong with it */
+    bool was_reported;                    /* to the observer: that something was wrong with it */
     bool half_open;                       /* one session is trying it after a time out */
     struct addr addrs[BACKEND_ADDRS_MAX]; /* TCP: what the name means at present */
     uint8_t naddrs;

@@ -69,7 +69,7 @@ static void close_attempt(struct session *s) {
 /* ---- faults ---- */
 
 /* What is to be thought of a connect that did not succeed at once. EAGAIN of a Unix socket: the queue of its peer is full. */
-static enum attempt judge(int error) {
+static enum attempt classify_error(int error) {
     switch (error) {
     case EINPROGRESS:
         return ATTEMPT_PENDING;
@@ -228,7 +228,7 @@ static enum attempt attempt_addr(struct relay *r, struct session *s, const struc
             return ATTEMPT_DONE;
         errno = EINPROGRESS; /* at once, over loopback: its event follows like any other */
     }
-    enum attempt a = judge(errno);
+    enum attempt a = classify_error(errno);
     if (a == ATTEMPT_PENDING &&
         loop_watch(&r->loop, s->backend_fd, events, RELAY_BACKEND, s->item.slot, LOOP_GEN(s->item.gen)) == 0) {
         arm_attempt(r, s);

@@ -114,7 +114,7 @@ static void open_timeout(struct relay *r, struct session *s) {
 }
 
 void session_timeout(struct relay *r, struct session *s) {
-    if (s->moving) { /* comes back, or is gone soon */
+    if (s->migrating) { /* comes back, or is gone soon */
         wheel_arm(&r->loop.wheel, &s->timer, r->loop.now_ms + MOVING_MS);
         return;
     }

@@ -29,7 +29,7 @@ static void adapt(struct flow *f, bool full) {
         f->chunk_shift++;
 }
 
-static void keep(struct relay *r, struct session *s, struct flow *f, struct span bytes) {
+static void keep_waiting(struct relay *r, struct session *s, struct flow *f, struct span bytes) {
     int err = chain_append(&r->pool, &f->wait, bytes);
     if (err < 0) {
         f->state = FLOW_BROKEN;
@@ -121,7 +121,7 @@ static void put_backend(struct relay *r, struct session *s, const struct iovec *
         size_t skip = MIN(sent, iov[i].iov_len);
         sent -= skip;
         if (skip < iov[i].iov_len)
-            keep(r, s, &s->up, span_of((uint8_t *)iov[i].iov_base + skip, iov[i].iov_len - skip));
+            keep_waiting(r, s, &s->up, span_of((uint8_t *)iov[i].iov_base + skip, iov[i].iov_len - skip));
     }
 }
 
@@ -307,7 +307,7 @@ static void put_client(struct relay *r, struct session *s, struct span bytes, in
             bytes = span_of(bytes.p + n, bytes.len - (size_t)n);
     }
     if (bytes.len)
-        keep(r, s, &s->down, bytes);
+        keep_waiting(r, s, &s->down, bytes);
 }
 
 void flow_put_client(struct relay *r, struct session *s, struct span bytes) {

@@ -11,7 +11,7 @@
 
 #include "base/err.h"
 #include "base/secret.h"
-#include "relay/move.h"
+#include "relay/migrate.h"
 #include "wire/export.h"
 
 #define MESSAGES_TURN 4    /* of one link, a turn */
@@ -27,7 +27,7 @@ enum fate {
 
 struct importing {
     struct list link_in_relay;
-    int link, will;
+    int link, liveness;
     uint8_t *body; /* IPC_BODY_MAX bytes of secret memory */
     enum fate fate;
     struct chain ahead[EXPORT_PARTS]; /* bytes of the session that comes next */
@@ -63,7 +63,7 @@ void import_begin(struct relay *r, int link) {
         return;
     }
     m->link = link;
-    m->will = -1;
+    m->liveness = -1;
     list_init(&m->staged);
     list_push(&r->importing, &m->link_in_relay);
 }
@@ -88,15 +88,15 @@ static void activate_staged(struct relay *r, struct importing *m, bool late) {
 }
 
 /* Everything of the import; sessions that were not answered are dropped. */
-static void finish(struct relay *r, struct importing *m) {
+static void end_import(struct relay *r, struct importing *m) {
     drop_staged(r, m);
     drop_ahead(r, m);
     wheel_cancel(&r->loop.wheel, &m->timer);
     loop_unwatch(&r->loop, m->link);
     close(m->link);
-    if (m->will >= 0) {
-        loop_unwatch(&r->loop, m->will);
-        close(m->will);
+    if (m->liveness >= 0) {
+        loop_unwatch(&r->loop, m->liveness);
+        close(m->liveness);
     }
     list_remove(&m->link_in_relay);
     secret_free(m->body, IPC_BODY_MAX);
@@ -105,16 +105,16 @@ static void finish(struct relay *r, struct importing *m) {
 
 void import_end_all(struct relay *r) {
     while (!list_empty(&r->importing))
-        finish(r, CONTAINER_OF(r->importing.next, struct importing, link_in_relay));
+        end_import(r, CONTAINER_OF(r->importing.next, struct importing, link_in_relay));
 }
 
 /* ---- the will ---- */
 
 /* A byte or the end is all there can be, and poll() tells them apart: reading could make us wait. */
 static enum fate read_liveness(const struct importing *m) {
-    struct pollfd p = {.fd = m->will, .events = POLLIN};
+    struct pollfd p = {.fd = m->liveness, .events = POLLIN};
     int n;
-    if (m->will < 0)
+    if (m->liveness < 0)
         return FATE_SERVES; /* we cannot know: then nothing is ours */
     do {
         n = poll(&p, 1, 0);
@@ -137,7 +137,7 @@ static void learn_fate(struct relay *r, struct importing *m) {
 static bool wait_for_liveness(struct relay *r, struct importing *m) {
     loop_unwatch(&r->loop, m->link);
     wheel_arm(&r->loop.wheel, &m->timer, r->loop.now_ms + LIVENESS_MS);
-    return loop_watch(&r->loop, m->will, EPOLLIN, RELAY_LIVENESS, (uint32_t)m->link, 0) == 0;
+    return loop_watch(&r->loop, m->liveness, EPOLLIN, RELAY_LIVENESS, (uint32_t)m->link, 0) == 0;
 }
 
 /* ---- a batch ---- */
@@ -203,7 +203,7 @@ static bool stage_batch(struct relay *r, struct importing *m, struct export_msg 
 }
 
 /* From the moment that an answer is sent, what it takes is ours. */
-static void answer(struct relay *r, struct importing *m) {
+static void answer_batch(struct relay *r, struct importing *m) {
     uint8_t body[EXPORT_TAKEN_MAX];
     struct wr w = wr_of(body, sizeof(body));
     export_taken_pack(&w, &(struct export_taken){.number = m->number, .results = span_of(m->results, m->n)});
@@ -230,9 +230,9 @@ static bool take_bytes(struct relay *r, struct importing *m, const struct export
 static bool take_message(struct relay *r, struct importing *m, struct export_msg *msg) {
     switch (msg->type) {
     case EXPORT_LIVENESS:
-        if (msg->nfds != 1 || m->will >= 0)
+        if (msg->nfds != 1 || m->liveness >= 0)
             return false;
-        m->will = msg->fds[0];
+        m->liveness = msg->fds[0];
         msg->nfds = 0;
         return true;
     case EXPORT_BYTES:
@@ -241,7 +241,7 @@ static bool take_message(struct relay *r, struct importing *m, struct export_msg
         if (!stage_batch(r, m, msg))
             return false;
         if (m->fate == FATE_LIVES)
-            answer(r, m);
+            answer_batch(r, m);
         else if (m->fate == FATE_DEAD)
             activate_staged(r, m, false);
         else if (m->fate == FATE_SERVES)
@@ -272,10 +272,10 @@ static bool read_one(struct relay *r, struct importing *m, bool *ret_more) {
 }
 
 /* An answer that found no room is sent before anything else is read. */
-static bool go_on(struct relay *r, struct importing *m) {
+static bool import_step(struct relay *r, struct importing *m) {
     bool more = true;
     if (m->answer_waits)
-        answer(r, m);
+        answer_batch(r, m);
     for (int i = 0; i < MESSAGES_TURN && more && !m->answer_waits && m->fate != FATE_UNKNOWN; i++)
         if (!read_one(r, m, &more))
             return false;
@@ -290,16 +290,16 @@ void import_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     (void)events;
     struct relay *r = ctx;
     struct importing *m = import_at(r, key);
-    if (m && !go_on(r, m))
-        finish(r, m);
+    if (m && !import_step(r, m))
+        end_import(r, m);
 }
 
 /* Back to the link: there may be more of the dead exporter's messages. */
 static void liveness_read(struct relay *r, struct importing *m) {
     wheel_cancel(&r->loop.wheel, &m->timer);
-    loop_unwatch(&r->loop, m->will);
+    loop_unwatch(&r->loop, m->liveness);
     if (m->fate == FATE_UNKNOWN || loop_watch(&r->loop, m->link, EPOLLIN, RELAY_IMPORT, (uint32_t)m->link, 0) < 0)
-        finish(r, m);
+        end_import(r, m);
 }
 
 void import_liveness_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
@@ -319,7 +319,7 @@ bool import_timer(struct relay *r, const struct wtimer *t) {
         struct importing *m = CONTAINER_OF(n, struct importing, link_in_relay);
         if (t != &m->timer)
             continue;
-        finish(r, m);
+        end_import(r, m);
         return true;
     }
     return false;

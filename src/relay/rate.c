@@ -50,7 +50,7 @@ void rate_fini(struct relay *r) {
 
 /* ---- who shares a limiter ---- */
 
-static struct rate_limiter **chain_of(struct relay *r, uint16_t service, const uint8_t client[static 16]) {
+static struct rate_limiter **limiter_chain(struct relay *r, uint16_t service, const uint8_t client[static 16]) {
     return &r->rate_chains[(hash_bytes(&r->rate_buckets.key, span_of(client, 16)) + service) % CHAINS];
 }
 
@@ -63,7 +63,7 @@ static struct rate_limiter *join(struct relay *r, struct session *s) {
     uint8_t client[16];
     session_conn_info(s, &f);
     addr_client_key(&f.client, client);
-    struct rate_limiter **chain = chain_of(r, s->service, client), *l = *chain;
+    struct rate_limiter **chain = limiter_chain(r, s->service, client), *l = *chain;
     while (l && (l->service != s->service || memcmp(l->client, client, sizeof(client)) != 0))
         l = l->next;
     if (!l && (l = slab_alloc(&r->rate_limiters))) {
@@ -97,7 +97,7 @@ void rate_leave(struct relay *r, struct session *s) {
     s->rate = NULL;
     if (--l->sessions)
         return;
-    struct rate_limiter **at = chain_of(r, l->service, l->client);
+    struct rate_limiter **at = limiter_chain(r, l->service, l->client);
     while (*at != l)
         at = &(*at)->next;
     *at = l->next;

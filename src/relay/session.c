@@ -16,7 +16,7 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "relay/backend_socket.h"
-#include "relay/move.h"
+#include "relay/migrate.h"
 #include "relay/services.h"
 #include "wire/backend_fault.h"
 
@@ -59,7 +59,7 @@ void session_count(struct relay *r, const struct session *s, int change) {
 }
 
 void session_ready(struct relay *r, struct session *s) {
-    if (s->listed || s->moving || s->state == SESSION_DEAD || rate_waits(s))
+    if (s->listed || s->migrating || s->state == SESSION_DEAD || rate_waits(s))
         return;
     rate_dequeue(s);
     list_remove(&s->link);
@@ -149,7 +149,7 @@ bool session_socket_fits(int fd, bool unix_too) {
     return type == SOCK_STREAM && (domain == AF_INET || domain == AF_INET6 || (unix_too && domain == AF_UNIX));
 }
 
-static bool fill(struct relay *r, struct session *s, const struct handoff *h) {
+static bool take_handoff(struct relay *r, struct session *s, const struct handoff *h) {
     if (!session_socket_fits(s->client_fd, false) || h->conn_info.service >= r->conf->nservices ||
         (s->tls && !take_keys(s, h)) || !session_keep_conn_info(s, &h->conn_info))
         return false;
@@ -194,7 +194,7 @@ void session_start(struct relay *r, const struct ipc_msg *m) {
     s->backend = BACKEND_NONE;
     s->up.chunk_shift = s->down.chunk_shift = CHUNK_MIN_SHIFT;
     s->tls = m->type == HANDOFF_SESSION;
-    if (!fill(r, s, &h)) {
+    if (!take_handoff(r, s, &h)) {
         session_metrics_process(&r->child.stats, STATS_REFUSED);
         log_msg(&r->child.log, LOG_LEVEL_ERROR, "a session handed over could not be taken");
         close(s->client_fd);
@@ -219,7 +219,7 @@ void session_start(struct relay *r, const struct ipc_msg *m) {
 
 /* ---- end ---- */
 
-static void tell(struct relay *r, const struct session *s) {
+static void report_session(struct relay *r, const struct session *s) {
     struct event e = {.kind = EVENT_SESSION, .level = LOG_LEVEL_INFO, .wall_us = clock_wall_us(), .role = ROLE_RELAY};
     session_conn_info(s, &e.conn_info);
     e.index = r->child.setup.index;
@@ -267,7 +267,7 @@ void session_end(struct relay *r, struct session *s) {
     if (s->state == SESSION_DEAD)
         return;
     session_count(r, s, -1); /* first: who reads of the end finds its place free */
-    tell(r, s);
+    report_session(r, s);
     session_metrics_end(r, s, false);
     close_backend(r, s);
     socket_close(&s->client_fd, s->reset_client);
@@ -378,7 +378,7 @@ static void closing_step(struct relay *r, struct session *s) {
 /* ---- work ---- */
 
 /* What both flows have come to. */
-static void settle(struct relay *r, struct session *s) {
+static void settle_flows(struct relay *r, struct session *s) {
     if (s->state != SESSION_OPEN)
         return;
     if (s->backend_gone && s->down.state != FLOW_OPEN && s->up.state == FLOW_OPEN) {
@@ -410,7 +410,7 @@ static bool has_work(const struct session *s) {
 static void pump_rest(struct relay *r, struct session *s) {
     if (s->state == SESSION_OPEN)
         flow_down(r, s);
-    settle(r, s);
+    settle_flows(r, s);
     if (s->state == SESSION_CLOSING)
         closing_step(r, s);
     s->fed = false;
@@ -465,7 +465,7 @@ void session_client_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events
         s->client_ended = true;
     if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
         s->down.blocked = false;
-    if (s->moving) /* its descriptors are watched anew when it comes back: that tells again */
+    if (s->migrating) /* its descriptors are watched anew when it comes back: that tells again */
         return;
     if (s->state == SESSION_CONNECTING) {
         if (events & (EPOLLHUP | EPOLLERR))
@@ -480,7 +480,7 @@ void session_client_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events
 void session_backend_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     struct relay *r = ctx;
     struct session *s = slab_get(&r->sessions, key, gen);
-    if (!s || s->state == SESSION_DEAD || s->backend_fd < 0 || s->moving)
+    if (!s || s->state == SESSION_DEAD || s->backend_fd < 0 || s->migrating)
         return;
     if (s->state == SESSION_CONNECTING) {
         connect_event(r, s, events);

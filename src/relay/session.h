@@ -102,7 +102,7 @@ struct session {
     bool reset_client; /* end with a reset, after all bytes have left */
     bool reset_backend;
     bool listed;    /* in the ready list */
-    bool moving;    /* on its way from or to another relay: nothing is done with it */
+    bool migrating; /* on its way from or to another relay: nothing is done with it */
     bool stays;     /* the relay that this one exports to cannot take it */
     bool throttled; /* in line for its client's byte rate */
     bool fed;       /* its turn has come */

@@ -40,7 +40,7 @@ static void on_message(struct resolver *r, struct ipc_msg *m) {
 }
 
 /* Handles what the supervisor has sent; a lost or broken supervisor ends this process. */
-static void hear(struct resolver *r) {
+static void resolver_control(struct resolver *r) {
     while (!r->stop) {
         struct ipc_msg m;
         int err = 0;
@@ -61,7 +61,7 @@ static void wait_for_message(struct resolver *r, int timeout_ms) {
     if (poll(&p, 1, timeout_ms) < 0 && errno != EINTR)
         r->stop = true;
     else
-        hear(r);
+        resolver_control(r);
 }
 
 /* All names once. True when all of them resolve. Listens between two names, as each may take long. */
@@ -70,12 +70,12 @@ static bool resolve_all(struct resolver *r) {
     for (size_t i = 0; i < r->names.n && !r->stop; i++) {
         if (!names_resolve(&r->names.list[i], &r->child.log))
             ok = false;
-        hear(r);
+        resolver_control(r);
     }
     return ok;
 }
 
-static void serve(struct resolver *r) {
+static void resolver_loop(struct resolver *r) {
     while (!r->started && !r->stop)
         wait_for_message(r, -1);
     bool reported_ready = false;
@@ -108,7 +108,7 @@ int resolver_run(int control_fd) {
         return 1;
     r.child.log.level = r.conf->log_level;
     names_init(&r.names, r.conf);
-    serve(&r);
+    resolver_loop(&r);
     names_fini(&r.names);
     conf_free(r.conf);
     return 0;

@@ -199,7 +199,7 @@ static void on_message(struct signer *s, struct ipc_msg *m) {
 }
 
 /* Handles what the supervisor has sent; true when there was something. A lost or broken supervisor ends this process. */
-static bool hear(struct signer *s) {
+static bool handle_control(struct signer *s) {
     unsigned n = 0;
     while (n < HEAR && !s->stop) {
         struct ipc_msg m;
@@ -236,7 +236,7 @@ static void count_refusal(struct signer *s, size_t link, int err) {
 }
 
 /* False when the link breaks the rules or is full of answers that nobody reads. */
-static bool answer(struct signer *s, size_t link, const struct ipc_msg *m) {
+static bool answer_request(struct signer *s, size_t link, const struct ipc_msg *m) {
     static uint8_t sig[SIGN_SIGNATURE_MAX], body[2 + SIGN_ANSWER_MAX];
     struct sign_request q;
     size_t sig_len = 0, len = 0;
@@ -270,7 +270,7 @@ static bool serve_link(struct signer *s, size_t link, bool wait) {
             return i > 0;
         struct ipc_msg m = {.type = n >= 2 ? (uint16_t)(buf[0] << 8 | buf[1]) : 0, .nfds = 0};
         m.body = span_of(buf + 2, n >= 2 ? (size_t)n - 2 : 0);
-        if (n < 2 || !answer(s, link, &m)) { /* its end, or nonsense: the handshaker is started anew, or should be */
+        if (n < 2 || !answer_request(s, link, &m)) { /* its end, or nonsense: the handshaker is started anew, or should be */
             close(s->links[link]);
             s->links[link] = -1;
             return true;
@@ -294,10 +294,10 @@ static void wait_for_all(struct signer *s) {
         s->stop = true;
 }
 
-static void serve(struct signer *s) {
+static void signer_loop(struct signer *s) {
     bool other = false; /* the handshaker before ours has asked just now: then nobody is waited for alone */
     while (!s->stop) {
-        bool heard = hear(s);
+        bool heard = handle_control(s);
         if (!s->ready && s->gone && !s->reading && keyring_has(s->keys)) {
             s->ready = true;
             if (control_send(s->child.control, CONTROL_READY) < 0)
@@ -336,7 +336,7 @@ int signer_run(int control) {
     conf_free(conf);
     if (err < 0)
         return 1;
-    serve(&s);
+    signer_loop(&s);
     keyring_free(s.keys);
     return s.failed ? 1 : 0;
 }

@@ -93,7 +93,7 @@ struct creds_writer *cert_load_writer(struct cert_load *l) {
     return l->writer;
 }
 
-static void digest(struct span bytes, uint8_t ret[static CREDS_DIGEST_LEN]) {
+static void sha256_of(struct span bytes, uint8_t ret[static CREDS_DIGEST_LEN]) {
     union sha2 s;
     uint8_t out[HASH_LEN_MAX];
     sha2_begin(HASH_SHA256, &s);
@@ -103,7 +103,7 @@ static void digest(struct span bytes, uint8_t ret[static CREDS_DIGEST_LEN]) {
 }
 
 int cert_load_seal(struct cert_load *l, int *ret_fd) {
-    return creds_seal(l->writer, digest, ret_fd);
+    return creds_seal(l->writer, sha256_of, ret_fd);
 }
 
 /* ---- what a certificate says, as plain data ---- */
@@ -223,7 +223,7 @@ static int take_name(void *ctx, const char *name) {
     return 0;
 }
 
-static void say(const struct saying *s, const char *line) {
+static void warn_line(const struct saying *s, const char *line) {
     if (s->warn)
         s->warn(s->ctx, line);
 }
@@ -233,7 +233,7 @@ static void warn_of_times(const struct saying *s, const struct candidate *c) {
         char line[PATH_MAX + 160];
         struct text t = text_of(line, sizeof(line));
         if (creds_expiry_say(&t, s->file, i + 1, c->certs[i].not_before, c->certs[i].not_after, s->l->now))
-            say(s, line);
+            warn_line(s, line);
     }
 }
 
@@ -245,7 +245,7 @@ static void warn_of_mode(const struct saying *s, const struct candidate *c) {
         return;
     text_addf(&t, "%s: the private key is open to other users (mode %04o), expected 0600 or 0640", c->pair->key,
               (unsigned)c->key.mode);
-    say(s, line);
+    warn_line(s, line);
 }
 
 static void warn_of_names(const struct saying *s) {
@@ -257,7 +257,7 @@ static void warn_of_names(const struct saying *s) {
     if (s->more)
         text_addf(&t, " (and %u more)", s->more);
     text_addf(&t, " is served by %s, which comes first", creds_writer_cert_file(s->l->writer, s->other));
-    say(s, line);
+    warn_line(s, line);
 }
 
 /* A response that is no good is left out: stale ones are common, and no reason to refuse a renewed certificate. */
@@ -267,12 +267,12 @@ static void load_ocsp(const struct saying *s, struct candidate *c) {
     if (ocsp_file_load(&c->chain, s->l->now, &c->ocsp, &t) == 0)
         return;
     text_add(&t, "; it is not stapled");
-    say(s, line);
+    warn_line(s, line);
 }
 
 /* ---- adding ---- */
 
-static int add(struct cert_load *l, struct candidate *c, struct saying *s, struct text *why) {
+static int add_entry(struct cert_load *l, struct candidate *c, struct saying *s, struct text *why) {
     load_ocsp(s, c);
     const struct creds_new_entry e = {
         .kind = c->chain.kind,
@@ -318,7 +318,7 @@ int cert_load_files(struct cert_load *l, const struct cert_load_pair *p, struct 
     if (!err) /* before anything is in the store */
         err = cert_chain_names(&c->chain, no_name, NULL, why);
     if (!err)
-        err = add(l, c, &s, why);
+        err = add_entry(l, c, &s, why);
     if (!err && warn)
         cert_warn(&c->chain, c->ocsp.bytes.len > 0, &l->roots, &w);
     if (!err) {

@@ -92,7 +92,7 @@ static int add_rules(struct client_auth *a, const struct client_policy *p, struc
     return 0;
 }
 
-static int fill(struct client_auth *a, const struct client_policy *p, struct text *why) {
+static int load_policy(struct client_auth *a, const struct client_policy *p, struct text *why) {
     int err = a->store && a->names && p->nca > 0 ? 0 : ERR_FORMAT;
     for (size_t i = 0; i < p->nca && !err; i++)
         err = add_ca(a, p->ca[i]);
@@ -121,7 +121,7 @@ struct client_auth *client_auth_new(const struct client_policy *p, struct text *
         a->names = sk_X509_NAME_new_null();
         digest_of(p, a->digest);
     }
-    if (a && fill(a, p, why) == 0) {
+    if (a && load_policy(a, p, why) == 0) {
         ERR_clear_error();
         return a;
     }

@@ -103,7 +103,7 @@ static int mb_open(void *opaque, const uint8_t nonce[static AEAD_NONCE_LEN], str
     return rc;
 }
 
-static bool judge(void) {
+static bool probe_manager(void) {
     IMB_ARCH arch = IMB_ARCH_NONE;
     manager = alloc_mb_mgr(0);
     if (!manager)
@@ -120,7 +120,7 @@ static bool judge(void) {
 static bool mb_usable(void) {
     static bool judged, good;
     if (!judged)
-        good = judge();
+        good = probe_manager();
     judged = true;
     return good;
 }

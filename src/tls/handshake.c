@@ -168,7 +168,7 @@ static enum step fail(struct handshake *h, int err) {
 
 /* libssl's state after a HelloRetryRequest, and after our Finished, which comes with the secrets. */
 static bool awaits_second_hello(const struct handshake *h) {
-    return SSL_get_state(h->ssl) == TLS_ST_EARLY_DATA && !h->told.server_len && !h->logged.server_len;
+    return SSL_get_state(h->ssl) == TLS_ST_EARLY_DATA && !h->provided.server_len && !h->logged.server_len;
 }
 
 /*
@@ -210,7 +210,7 @@ enum step handshake_step(struct handshake *h, struct span *in) {
             return fail(h, ERR_CRYPTO);
         size_t out_before = buf_len(h->bio.out);
         ERR_clear_error();
-        kdf_provider_watch(&h->told);
+        kdf_provider_watch(&h->provided);
         int done = SSL_do_handshake(h->ssl);
         kdf_provider_watch(NULL);
         if (h->bio.overflow)
@@ -262,7 +262,7 @@ const char *handshake_waiting_for(const struct handshake *h) {
 }
 
 bool handshake_secrets_agree(const struct handshake *h) {
-    const struct kdf_secrets *a = &h->told, *b = &h->logged;
+    const struct kdf_secrets *a = &h->provided, *b = &h->logged;
     return a->client_len && a->client_len == b->client_len && a->server_len == b->server_len &&
            secret_eq(a->client, b->client, a->client_len) && secret_eq(a->server, b->server, a->server_len);
 }

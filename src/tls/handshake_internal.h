@@ -41,9 +41,9 @@ int handshake_on_cert(SSL *ssl, void *arg);
 struct handshake {
     SSL *ssl;
     struct hs_bio bio;
-    const struct suite *suite; /* set once done */
-    struct kdf_secrets told;   /* by our provider */
-    struct kdf_secrets logged; /* by libssl's key log, while it is on */
+    const struct suite *suite;   /* set once done */
+    struct kdf_secrets provided; /* by our provider */
+    struct kdf_secrets logged;   /* by libssl's key log, while it is on */
     const struct tls_server *server;
     uint8_t rules[TICKET_BIND_LEN]; /* what the server's tickets were bound to when libssl was last told */
     uint16_t record_size_limit;

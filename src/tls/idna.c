@@ -19,7 +19,7 @@ static struct {
 } lib;
 
 static bool open_lib(void) {
-    struct late l;
+    struct dlopen_table l;
     char line[256];
     struct text why = text_of(line, sizeof(line)); /* callers say in their own words what they miss */
     if (lib.tried)

@@ -201,7 +201,7 @@ static int security_bits(const struct remote_key *k) {
     return k->kind == REMOTE_EC ? k->bits / 2 : 128;
 }
 
-static int tell(OSSL_PARAM params[], const char *name, int value) {
+static int set_int_param(OSSL_PARAM params[], const char *name, int value) {
     OSSL_PARAM *p = OSSL_PARAM_locate(params, name);
     return !p || OSSL_PARAM_set_int(p, value);
 }
@@ -213,8 +213,9 @@ static int tell_text(OSSL_PARAM params[], const char *name, const char *value) {
 
 static int key_get(void *key, OSSL_PARAM params[]) {
     const struct remote_key *k = key;
-    if (!tell(params, OSSL_PKEY_PARAM_BITS, k->bits) || !tell(params, OSSL_PKEY_PARAM_SECURITY_BITS, security_bits(k)) ||
-        !tell(params, OSSL_PKEY_PARAM_MAX_SIZE, (int)k->signature_len))
+    if (!set_int_param(params, OSSL_PKEY_PARAM_BITS, k->bits) ||
+        !set_int_param(params, OSSL_PKEY_PARAM_SECURITY_BITS, security_bits(k)) ||
+        !set_int_param(params, OSSL_PKEY_PARAM_MAX_SIZE, (int)k->signature_len))
         return 0;
     if (k->kind == REMOTE_ED25519)
         return tell_text(params, OSSL_PKEY_PARAM_MANDATORY_DIGEST, "");
@@ -309,7 +310,7 @@ const OSSL_ALGORITHM key_provider_keymgmts[] = {
 
 /* ---- making one ---- */
 
-static EVP_PKEY *make(const char *type, const OSSL_PARAM public_half[], struct key_name name) {
+static EVP_PKEY *make_key(const char *type, const OSSL_PARAM public_half[], struct key_name name) {
     OSSL_PARAM numbers[3] = {OSSL_PARAM_construct_uint32(PARAM_SET, &name.set),
                              OSSL_PARAM_construct_uint32(PARAM_KEY, &name.key), OSSL_PARAM_construct_end()};
     OSSL_PARAM *all = OSSL_PARAM_merge(public_half, numbers);
@@ -340,7 +341,7 @@ EVP_PKEY *key_provider_key_like(const EVP_PKEY *plain, struct key_name name) {
     EVP_PKEY *key = NULL;
     ERR_set_mark();
     if (kdf_provider_load() && EVP_PKEY_todata(plain, EVP_PKEY_PUBLIC_KEY, &public_half) == 1)
-        key = make(EVP_PKEY_get0_type_name(plain), public_half, name);
+        key = make_key(EVP_PKEY_get0_type_name(plain), public_half, name);
     OSSL_PARAM_free(public_half);
     ERR_pop_to_mark();
     return key;

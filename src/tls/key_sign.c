@@ -140,7 +140,7 @@ static uint16_t scheme_of(const struct signing *s) {
     return (uint16_t)((nth + 2) << 8 | (s->key->kind == REMOTE_RSA ? 1 : 3));
 }
 
-static int ask(const struct signing *s, struct span tbs, uint8_t *sig, size_t *ret_len) {
+static int request_signature(const struct signing *s, struct span tbs, uint8_t *sig, size_t *ret_len) {
     size_t len = 0;
     uint16_t scheme = scheme_of(s);
     if (!scheme)
@@ -168,7 +168,7 @@ static int sign_all(void *ctx, unsigned char *sig, size_t *ret_len, size_t cap, 
     }
     if (cap < s->key->signature_len)
         return 0;
-    int err = ask(s, span_of(tbs, tbs_len), sig, ret_len);
+    int err = request_signature(s, span_of(tbs, tbs_len), sig, ret_len);
     if (err < 0)
         last_error = err;
     return err == 0;

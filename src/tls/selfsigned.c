@@ -171,7 +171,7 @@ static int fill_in(X509 *x, EVP_PKEY *key, const char *names) {
     return X509_sign(x, key, EVP_sha256()) > 0 ? 0 : ERR_CRYPTO;
 }
 
-static int make(const char *names, EVP_PKEY **ret_key, X509 **ret_cert) {
+static int make_selfsigned(const char *names, EVP_PKEY **ret_key, X509 **ret_cert) {
     int err = ERR_CRYPTO;
     EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *x = X509_new();
@@ -189,7 +189,7 @@ static int make(const char *names, EVP_PKEY **ret_key, X509 **ret_cert) {
 
 /* ---- files ---- */
 
-static int refuse_errno(struct text *why, const char *path, const char *what) {
+static int selfsigned_errno(struct text *why, const char *path, const char *what) {
     text_addf(why, "%s: %s: %s", path, what, strerror(errno));
     return ERR_SYSTEM;
 }
@@ -200,7 +200,7 @@ static int make_dir(const char *dir, struct text *why) {
     size_t len = strlen(dir);
     if (len == 0 || len >= sizeof(path)) {
         errno = len ? ENAMETOOLONG : ENOENT;
-        return refuse_errno(why, dir, "cannot make the folder");
+        return selfsigned_errno(why, dir, "cannot make the folder");
     }
     memcpy(path, dir, len + 1);
     for (size_t i = 1; i <= len; i++) {
@@ -208,7 +208,7 @@ static int make_dir(const char *dir, struct text *why) {
             continue;
         path[i] = '\0';
         if (mkdir(path, 0700) < 0 && errno != EEXIST)
-            return refuse_errno(why, path, "cannot make the folder");
+            return selfsigned_errno(why, path, "cannot make the folder");
         path[i] = dir[i];
     }
     return 0;
@@ -231,19 +231,19 @@ static int write_whole(int fd, const uint8_t *p, size_t len) {
  * A file below the descriptor of the folder: whoever may put another folder in the place of ours does not lead us there. SHOWN
  * is its name for people.
  */
-struct place {
+struct dir_file {
     char path[64];
     char shown[PATH_MAX];
 };
 
-static void place_file(struct place *p, int dir_fd, const char *dir, const char *name) {
+static void place_file(struct dir_file *p, int dir_fd, const char *dir, const char *name) {
     struct text path = text_of(p->path, sizeof(p->path)), shown = text_of(p->shown, sizeof(p->shown));
     text_addf(&path, "/proc/self/fd/%d/%s", dir_fd, name);
     text_addf(&shown, "%s/%s", dir, name);
 }
 
 /* Only a file that is ours, under this name alone; else it is made anew. */
-static bool make_private(const struct place *key) {
+static bool make_private(const struct dir_file *key) {
     char name[32];
     struct stat st;
     struct text t = text_of(name, sizeof(name));
@@ -257,14 +257,14 @@ static bool make_private(const struct place *key) {
 }
 
 /* Writes to a name of its own in the same folder, then renames: nobody ever sees half a file. */
-static int write_file(const struct place *to, BIO *bytes, mode_t mode, struct text *why) {
+static int write_file(const struct dir_file *to, BIO *bytes, mode_t mode, struct text *why) {
     const char *path = to->path;
     char temporary[PATH_MAX];
     struct text t = text_of(temporary, sizeof(temporary));
     text_addf(&t, "%s.XXXXXX", path);
     int fd = mkostemp(temporary, O_CLOEXEC);
     if (fd < 0)
-        return refuse_errno(why, to->shown, "cannot be written");
+        return selfsigned_errno(why, to->shown, "cannot be written");
 
     char *p = NULL;
     long len = BIO_get_mem_data(bytes, &p);
@@ -282,16 +282,16 @@ static int write_file(const struct place *to, BIO *bytes, mode_t mode, struct te
         return 0;
     (void)unlink(temporary); /* the first fault is the one to tell */
     errno = saved;
-    return refuse_errno(why, to->shown, "cannot be written");
+    return selfsigned_errno(why, to->shown, "cannot be written");
 }
 
 /* The key goes first: after a crash between the two they do not match, and the next start makes new ones. */
-static int write_pair(const struct place *crt, const struct place *key, const char *names, struct text *why) {
+static int write_pair(const struct dir_file *crt, const struct dir_file *key, const char *names, struct text *why) {
     EVP_PKEY *pkey = NULL;
     X509 *cert = NULL;
     BIO *key_pem = BIO_new(BIO_s_mem()), *cert_pem = BIO_new(BIO_s_mem()); /* both wiped by BIO_free() */
     int err = ERR_CRYPTO;
-    if (!key_pem || !cert_pem || make(names, &pkey, &cert) < 0 ||
+    if (!key_pem || !cert_pem || make_selfsigned(names, &pkey, &cert) < 0 ||
         PEM_write_bio_PKCS8PrivateKey(key_pem, pkey, NULL, NULL, 0, NULL, NULL) != 1 ||
         PEM_write_bio_X509(cert_pem, cert) != 1) {
         const char *reason = ERR_reason_error_string(ERR_peek_last_error());
@@ -326,7 +326,7 @@ static int judge_names(const char *names, struct text *why) {
 }
 
 int selfsigned_ensure(const char *dir, const char *names, int *ret_made, struct text *why) {
-    struct place crt, key;
+    struct dir_file crt, key;
     if (strlen(dir) + sizeof("/self-signed.key.XXXXXX") > PATH_MAX) {
         text_addf(why, "%s: the folder's name is too long", dir);
         return ERR_FORMAT;
@@ -338,7 +338,7 @@ int selfsigned_ensure(const char *dir, const char *names, int *ret_made, struct 
         return err;
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return refuse_errno(why, dir, "cannot be written");
+        return selfsigned_errno(why, dir, "cannot be written");
     place_file(&crt, fd, dir, "self-signed.crt");
     place_file(&key, fd, dir, "self-signed.key");
     bool good = still_good(crt.path, key.path, names) && make_private(&key);

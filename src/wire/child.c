@@ -23,7 +23,7 @@ static void take_cpu(const struct child *c, int32_t cpu) {
 }
 
 /* Answers what every role answers alike. */
-static bool answer(const struct child *c, const struct ipc_msg *m) {
+static bool answer_common(const struct child *c, const struct ipc_msg *m) {
     uint64_t cpu;
     if (m->type == CONTROL_PING)
         (void)!control_send(c->control, CONTROL_PONG); /* a lost supervisor shows on the control socket */
@@ -37,7 +37,7 @@ static bool answer(const struct child *c, const struct ipc_msg *m) {
 enum step child_recv(struct child *c, struct ipc_msg *ret, int *ret_err) {
     struct ipc_msg m;
     enum step step = ipc_recv(c->control, c->scratch, sizeof(c->scratch), control_to_child, &m, ret_err);
-    if (step == STEP_DONE && answer(c, &m))
+    if (step == STEP_DONE && answer_common(c, &m))
         return STEP_WANT_READ;
     if (step == STEP_DONE)
         *ret = m;

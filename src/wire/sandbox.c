@@ -84,13 +84,13 @@ static const struct rights {
     (CAP(CHOWN) | CAP(DAC_OVERRIDE) | CAP(DAC_READ_SEARCH) | CAP(FOWNER) | CAP(KILL) | CAP(SETGID) | CAP(SETUID) |             \
      CAP(SETPCAP) | CAP(NET_BIND_SERVICE) | CAP(NET_ADMIN) | CAP(IPC_LOCK) | CAP(SYS_NICE) | CAP(SYS_RESOURCE))
 
-static int refuse(struct text *why, const char *what) {
+static int failed_call(struct text *why, const char *what) {
     text_addf(why, "%s: %s", what, strerror(errno));
     return ERR_SYSTEM;
 }
 
 /* Of CAPS those that we have: a container may have fewer than root elsewhere. */
-static void choose(uint64_t caps, capng_type_t sets) {
+static void keep_capabilities(uint64_t caps, capng_type_t sets) {
     uint64_t have = 0;
     if (capng_get_caps_process() == 0)
         for (unsigned i = 0; i <= CAP_LAST_CAP; i++)
@@ -106,17 +106,17 @@ static void choose(uint64_t caps, capng_type_t sets) {
  * program is ever started that could gain by it.
  */
 static void bound(uint64_t caps) {
-    choose(caps, CAPNG_BOUNDING_SET);
+    keep_capabilities(caps, CAPNG_BOUNDING_SET);
     if (geteuid() == 0)
         (void)capng_apply(CAPNG_SELECT_BOUNDS);
 }
 
 static int keep_caps(uint64_t caps, struct text *why) {
-    choose(caps, CAPNG_EFFECTIVE | CAPNG_PERMITTED);
-    return capng_apply(CAPNG_SELECT_CAPS) == 0 ? 0 : refuse(why, "capabilities cannot be dropped");
+    keep_capabilities(caps, CAPNG_EFFECTIVE | CAPNG_PERMITTED);
+    return capng_apply(CAPNG_SELECT_CAPS) == 0 ? 0 : failed_call(why, "capabilities cannot be dropped");
 }
 
-static int become(const char *user, struct text *why) {
+static int become_user(const char *user, struct text *why) {
     errno = 0;
     const struct passwd *p = getpwnam(user);
     if (!p) {
@@ -135,9 +135,9 @@ static int become(const char *user, struct text *why) {
 static int close_process(struct text *why) {
     const struct rlimit none = {0, 0};
     if (prctl(PR_SET_DUMPABLE, SANDBOX_ARE_OPEN ? 1 : 0, 0, 0, 0) < 0 || setrlimit(RLIMIT_CORE, &none) < 0)
-        return refuse(why, "core dumps cannot be switched off");
+        return failed_call(why, "core dumps cannot be switched off");
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-        return refuse(why, "no_new_privs");
+        return failed_call(why, "no_new_privs");
     return 0;
 }
 
@@ -164,7 +164,7 @@ static int close_files(const struct rights *r, const struct sandbox *sandbox, un
     for (size_t i = 0; i < DIRS_MAX && r->dirs[i].path; i++)
         rules.nrows++;
     if (!sandbox_reach(&rules, &abi))
-        return refuse(why, "Landlock");
+        return failed_call(why, "Landlock");
     *missing |= abi < 1 ? SANDBOX_NO_LANDLOCK : abi < REACH_ABI_PORTS ? SANDBOX_NO_PORTS : 0;
     *missing |= abi >= 1 && abi < REACH_ABI_SCOPES ? SANDBOX_NO_SCOPES : 0;
     return 0;
@@ -173,11 +173,11 @@ static int close_files(const struct rights *r, const struct sandbox *sandbox, un
 static int close_calls(const struct rights *r, unsigned local_names, unsigned *missing, struct text *why) {
     const struct rlimit none = {0, 0};
     if (!(r->calls & CALLS_RESOLVE) && setrlimit(RLIMIT_NPROC, &none) < 0)
-        return refuse(why, "no processes");
+        return failed_call(why, "no processes");
     if (sandbox_calls(r->calls | (r->calls & CALLS_RESOLVE ? local_names : 0)))
         return 0;
     if (errno != ENOSYS)
-        return refuse(why, "seccomp");
+        return failed_call(why, "seccomp");
     *missing |= SANDBOX_NO_SECCOMP;
     return 0;
 }
@@ -191,7 +191,7 @@ int sandbox_enter(enum role role, const struct sandbox *sandbox, unsigned *ret_m
     if (r->becomes_user && geteuid() != 0)
         missing |= SANDBOX_NO_USER;
     else if (r->becomes_user && sandbox->user)
-        err = become(sandbox->user, why);
+        err = become_user(sandbox->user, why);
     if (err == 0)
         err = keep_caps(r->caps, why);
     if (err == 0)

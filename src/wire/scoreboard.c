@@ -200,7 +200,7 @@ static uint64_t tag_of(const struct scoreboard *b, const struct addr_net *net, u
 }
 
 /* The client's own slot, or NULL. */
-static struct slot *find(struct scoreboard_row_shared *s, uint64_t tag) {
+static struct slot *find_slot(struct scoreboard_row_shared *s, uint64_t tag) {
     size_t n = tag % SETS;
     if (!touched(s, n))
         return NULL;
@@ -225,7 +225,7 @@ static struct slot *spare_slot(struct slot *set) {
 /* The client's own slot, found or taken, or the shared one. A reader that still holds the old tag of a slot looks at the tag
  * again after reading, so it never takes one client's count for another's. */
 static struct slot *find_or_take(struct scoreboard_row_shared *s, uint64_t tag) {
-    struct slot *slot = find(s, tag);
+    struct slot *slot = find_slot(s, tag);
     if (slot)
         return slot;
     struct set *set = &s->sets[tag % SETS];
@@ -247,7 +247,7 @@ void scoreboard_service(struct scoreboard_row *r, uint16_t service, int change) 
 
 /* What began in the shared slot may end after the client got its own: the own one goes down first. */
 static void change_live(struct scoreboard_row_shared *s, uint64_t tag, int change) {
-    struct slot *slot = change > 0 ? find_or_take(s, tag) : find(s, tag);
+    struct slot *slot = change > 0 ? find_or_take(s, tag) : find_slot(s, tag);
     if (change < 0 && (!slot || LOAD(&slot->live) == 0) && touched(s, tag % SETS))
         slot = &s->sets[tag % SETS].rest;
     if (slot)
@@ -292,7 +292,7 @@ uint64_t scoreboard_service_established(const struct scoreboard *b, uint16_t ser
 
 /* What a row has of one client: in its own slot, else in the shared one; nothing when the slot changes hands just now. */
 static struct slot read_slot(struct scoreboard_row_shared *s, uint64_t tag) {
-    const struct slot *slot = find(s, tag);
+    const struct slot *slot = find_slot(s, tag);
     bool own = slot != NULL;
     if (!own && !touched(s, tag % SETS))
         return (struct slot){0};

@@ -246,7 +246,7 @@ static int open_area(int fd, size_t number, struct stats_page *ret) {
     return 0;
 }
 
-static int begin(int err, struct stats_page *p) {
+static int begin_page(int err, struct stats_page *p) {
     if (err < 0)
         return err;
     p->statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC); /* without it memory is told as 0 */
@@ -262,11 +262,11 @@ static int open_of(int fd, enum role role, uint16_t index, unsigned parity, stru
 }
 
 int stats_open(int fd, enum role role, uint16_t index, unsigned parity, struct stats_page *ret) {
-    return begin(open_of(fd, role, index, parity, ret), ret);
+    return begin_page(open_of(fd, role, index, parity, ret), ret);
 }
 
 int stats_open_private(struct stats_page *ret) {
-    return begin(open_area(-1, 0, ret), ret);
+    return begin_page(open_area(-1, 0, ret), ret);
 }
 
 void stats_close(struct stats_page *p) {

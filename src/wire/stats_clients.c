@@ -12,13 +12,13 @@
 #include "wire/stats_layout.h"
 #include "wire/stats_read.h"
 
-struct wanted {
+struct client_match {
     const struct stats_clients *clients;
     const struct stats_client *row;
 };
 
 static bool same_client(const void *ctx, uint32_t row) {
-    const struct wanted *w = ctx;
+    const struct client_match *w = ctx;
     const struct stats_client *c = &w->clients->rows[row];
     return c->verified == w->row->verified && strcmp(c->name, w->row->name) == 0;
 }
@@ -72,7 +72,7 @@ static int add_sketch(struct stats_clients *to, struct stats_fold *f, const stru
         struct stats_client row = {0};
         if (!sketch_read(k, capacity, i, &e) || !name_row(&row, &e, verified))
             continue;
-        const struct wanted w = {to, &row};
+        const struct client_match w = {to, &row};
         uint32_t *slot = stats_fold_find(f, hash_bytes(&key, span_str(row.name)), same_client, &w);
         if (!*slot && (to->n + 1) * 2 > f->size) /* an area that came into use meanwhile: the next reading has it */
             return 0;

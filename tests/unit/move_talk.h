@@ -3,7 +3,7 @@
  */
 #pragma once
 
-#include "relay/move.h"
+#include "relay/migrate.h"
 
 #include <setjmp.h>
 #include <signal.h>

@@ -24,7 +24,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "record_peer.h"
-#include "relay/move.h"
+#include "relay/migrate.h"
 #include "relay/proxy_header.h"
 #include "relay/session.h"
 #include "wire/control_export.h"

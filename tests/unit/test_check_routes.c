@@ -29,7 +29,7 @@ static const char *said_of(const char *toml, const char *one, const char *two, c
     names_of[0] = one;
     names_of[1] = two;
     names_of[2] = three;
-    struct faults f;
+    struct diagnostics f;
     diagnostics_init(&f);
     struct load l = {.conf = conf_new(), .faults = &f, .capabilities = &capabilities, .file = "t.toml", .dir = "/etc/tls-off"};
     load_defaults(&l);

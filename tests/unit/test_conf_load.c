@@ -183,7 +183,7 @@ static const struct broken table[] = {
 };
 
 /* The lines that are no warnings. */
-static void error_lines(const struct faults *f, char *to, size_t cap) {
+static void error_lines(const struct diagnostics *f, char *to, size_t cap) {
     struct text t = text_of(to, cap);
     for (const char *p = f->text; p && *p;) {
         size_t n = strcspn(p, "\n") + 1;
@@ -198,7 +198,7 @@ static void test_broken_texts_are_told_exactly(void **state) {
     unsigned wrong = 0;
     for (size_t i = 0; i < ARRAY_LEN(table); i++) {
         char lines[4096];
-        struct faults f;
+        struct diagnostics f;
         diagnostics_init(&f);
         struct conf *c = load_text(table[i].toml, strlen(table[i].toml), &f);
         error_lines(&f, lines, sizeof(lines));
@@ -215,7 +215,7 @@ static void test_broken_texts_are_told_exactly(void **state) {
 }
 
 static struct conf *load_ok(const char *toml) {
-    struct faults f;
+    struct diagnostics f;
     diagnostics_init(&f);
     struct conf *c = load_text(toml, strlen(toml), &f);
     if (f.errors)
@@ -399,7 +399,7 @@ static void test_every_key_reaches_its_field(void **state) {
 static void test_unix_paths_fit_a_socket_address(void **state) {
     char toml[512], path[256];
     for (int len = 106; len <= 108; len++) {
-        struct faults f;
+        struct diagnostics f;
         diagnostics_init(&f);
         memset(path, 'x', sizeof(path));
         path[0] = '/';
@@ -424,7 +424,7 @@ static void test_host_names(void **state) {
                  {"tcp:x1:80", true},        {"TCP:h:80", false},           {"tcp:h", false}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         char toml[256];
-        struct faults f;
+        struct diagnostics f;
         diagnostics_init(&f);
         (void)snprintf(toml, sizeof(toml), HEAD "backends = [\"%s\"]\n", cases[i].backend);
         struct conf *c = load_text(toml, strlen(toml), &f);
@@ -456,7 +456,7 @@ static char *long_text(const char *head, const char *fmt, size_t n, const char *
 }
 
 static void assert_limit(char *toml, bool ok, const char *part) {
-    struct faults f;
+    struct diagnostics f;
     diagnostics_init(&f);
     struct conf *c = load_text(toml, strlen(toml), &f);
     assert_int_equal(c != NULL, ok);
@@ -499,7 +499,7 @@ static void test_a_zero_byte_is_refused(void **state) {
 static void test_passthrough_warns_of_idle_keys(void **state) {
     const char *toml = SERVICE "mode = \"passthrough\"\ncertificates = [\"d/\"]\nmin_version = \"1.3\"\n"
                                "proxy_protocol.trust = [\"1.2.3.4\"]\n";
-    struct faults f;
+    struct diagnostics f;
     diagnostics_init(&f);
     struct conf *c = load_text(toml, strlen(toml), &f);
     assert_non_null(c);
@@ -526,7 +526,7 @@ static char *source_text(const char *name, size_t *ret_len) {
 
 static void test_the_example_is_accepted(void **state) {
     size_t n;
-    struct faults f;
+    struct diagnostics f;
     diagnostics_init(&f);
     char *text = source_text("docs/examples/tls-off.toml", &n);
     struct conf *c = load_text(text, n, &f);

@@ -48,7 +48,7 @@ static int end(void **state) {
 
 static int snapshot_fd(const char *target, const char *format, const char *level) {
     char text[1024];
-    struct faults f;
+    struct diagnostics f;
     diagnostics_init(&f);
     snprintf(text, sizeof(text),
              "workers = 1\nstate_dir = \"/tmp\"\n[log]\ntarget = \"%s\"\nformat = \"%s\"\nlevel = \"%s\"\n"

@@ -1,7 +1,7 @@
 /*
  * Live sessions to and from another relay (wire/export_link.h): what the relay's turn asks of the two sides.
  *
- * A session that moves is frozen (session.moving): the exporter does nothing with it from the moment its state is read until
+ * A session that moves is frozen (session.migrating): the exporter does nothing with it from the moment its state is read until
  * the importer has answered or can never answer; the importer does nothing with it before its answer has been sent. So never do
  * two relays move bytes of one session, and there is no moment at which nobody will.
  */
@@ -57,7 +57,7 @@ void import_activate(struct relay *r, struct session *s, bool late);
 void import_drop(struct relay *r, struct session *s);
 
 /* Watches both sides anew: whatever has happened since is told again. False (errno) when that is not possible. */
-MUST_CHECK bool move_watch_again(struct relay *r, struct session *s);
+MUST_CHECK bool migrate_watch_again(struct relay *r, struct session *s);
 
 /* What is not watched or counted any more is freed; descriptors are closed without a word to the other sides. */
-void move_forget(struct relay *r, struct session *s);
+void migrate_forget(struct relay *r, struct session *s);

@@ -22,4 +22,4 @@ void conf_creds_service(const struct conf *c, size_t i, bool skip, const struct 
                         conf_creds_fn say, void *ctx);
 
 /* All services of a running configuration; faults are named by their keys. True when there was no error. */
-bool conf_creds_load(const struct conf *c, const struct conf_capabilities *capabilities, struct faults *f);
+bool conf_creds_load(const struct conf *c, const struct conf_capabilities *capabilities, struct diagnostics *f);

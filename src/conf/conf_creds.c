@@ -1,4 +1,4 @@
-#include "conf/creds.h"
+#include "conf/conf_creds.h"
 
 #include <stdio.h>
 #include <sys/stat.h>
@@ -7,18 +7,18 @@
 
 #define WHY_MAX 1024 /* as long as a fault may be */
 
-struct place {
+struct cert_place {
     conf_creds_fn say;
     void *ctx;
     size_t service, k;
 };
 
 static void warn(void *ctx, const char *text) {
-    const struct place *p = ctx;
+    const struct cert_place *p = ctx;
     p->say(p->ctx, p->service, p->k, false, text);
 }
 
-static void load_one(const struct conf_cert *cert, const struct conf_capabilities *capabilities, struct place *p) {
+static void load_one(const struct conf_cert *cert, const struct conf_capabilities *capabilities, struct cert_place *p) {
     char reason[WHY_MAX];
     struct text why = text_of(reason, sizeof(reason));
     struct stat st;
@@ -32,7 +32,7 @@ static void load_one(const struct conf_cert *cert, const struct conf_capabilitie
 }
 
 /* What clients' certificates are held against. */
-static void load_clients(const struct conf_service *s, const struct conf_capabilities *capabilities, struct place *p) {
+static void load_clients(const struct conf_service *s, const struct conf_capabilities *capabilities, struct cert_place *p) {
     char reason[WHY_MAX];
     struct text why = text_of(reason, sizeof(reason));
     if (s->client_auth == CLIENT_AUTH_NONE || !s->client_ca) /* that it is missing has been said */
@@ -50,7 +50,7 @@ static void load_clients(const struct conf_service *s, const struct conf_capabil
 void conf_creds_service(const struct conf *c, size_t i, bool skip, const struct conf_capabilities *capabilities,
                         conf_creds_fn say, void *ctx) {
     const struct conf_service *s = &c->services[i];
-    struct place p = {say, ctx, i, 0};
+    struct cert_place p = {say, ctx, i, 0};
     if (capabilities->add_service(capabilities->creds, s->name) < 0) {
         say(ctx, i, 0, true, "out of memory");
         return;
@@ -63,7 +63,7 @@ void conf_creds_service(const struct conf *c, size_t i, bool skip, const struct 
 
 struct naming {
     const struct conf *c;
-    struct faults *f;
+    struct diagnostics *f;
 };
 
 static void say_by_key(void *ctx, size_t service, size_t k, bool is_error, const char *text) {
@@ -74,7 +74,7 @@ static void say_by_key(void *ctx, size_t service, size_t k, bool is_error, const
     diagnostics_add(n->f, is_error, "certificates", key, "%s", text);
 }
 
-bool conf_creds_load(const struct conf *c, const struct conf_capabilities *capabilities, struct faults *f) {
+bool conf_creds_load(const struct conf *c, const struct conf_capabilities *capabilities, struct diagnostics *f) {
     struct naming n = {c, f};
     for (size_t i = 0; i < c->nservices; i++)
         conf_creds_service(c, i, false, capabilities, say_by_key, &n);
