@@ -182,7 +182,7 @@ static bool from_base64(struct span s, uint8_t to[static CLIENT_RULE_SPKI_LEN]) 
             to[n++] = (uint8_t)(held >> bits);
         }
     }
-    return (held & 3) == 0; /* bits that stand for nothing */
+    return (held & 3) == 0; /* unused bits */
 }
 
 static int read_spki(struct client_rule *r, struct text *why) {

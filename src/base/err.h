@@ -74,7 +74,7 @@ enum alert {
     X(ERR_NO_SUITE, "no_shared_suite", "no shared cipher suite", ALERT_HANDSHAKE_FAILURE)                                      \
     X(ERR_NO_GROUP, "no_shared_group", "no shared key exchange group", ALERT_HANDSHAKE_FAILURE)                                \
     X(ERR_NO_SIGALG, "no_shared_sigalg", "no signature algorithm that our certificates serve", ALERT_HANDSHAKE_FAILURE)        \
-    X(ERR_UNKNOWN_NAME, "unknown_name", "no certificate for the server name asked for", ALERT_UNRECOGNIZED_NAME)               \
+    X(ERR_UNKNOWN_NAME, "unknown_name", "no certificate for the requested server name", ALERT_UNRECOGNIZED_NAME)               \
     X(ERR_NO_ALPN, "no_shared_alpn", "no shared application protocol", ALERT_NO_APPLICATION_PROTOCOL)                          \
     X(ERR_HELLO_LACKS, "missing_extension", "an extension is missing that a TLS 1.3 ClientHello must have",                    \
       ALERT_MISSING_EXTENSION)                                                                                                 \

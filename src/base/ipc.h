@@ -34,7 +34,7 @@ struct ipc_msg {
     struct span body;
 };
 
-/* A connected pair, close-on-exec, non-blocking; SNDBUF bytes of send buffer asked for each way (0 = the host's default). */
+/* A connected pair, close-on-exec, non-blocking; SNDBUF bytes of send buffer requested each way (0 = the host's default). */
 MUST_CHECK int ipc_pair(int sndbuf, int ret_fds[static 2]);
 
 /*

@@ -5,7 +5,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-/* Root's, and those of whoever starts us. */
+/* Root's, and those of the process that starts us. */
 static inline bool owner_is_trusted(uid_t owner) {
     return owner == 0 || owner == geteuid();
 }

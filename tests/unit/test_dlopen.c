@@ -31,7 +31,7 @@ static void no_library(void **state) {
     assert_non_null(strstr(line, "libnosuch-tls-off.so.99"));
 }
 
-static void the_first_function_that_is_missing_is_told(void **state) {
+static void the_first_function_that_is_missing_is_reported(void **state) {
     char line[200];
     struct text why = text_of(line, sizeof(line));
     struct dlopen_table l;
@@ -48,7 +48,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_function_is_found_and_works),
         cmocka_unit_test(no_library),
-        cmocka_unit_test(the_first_function_that_is_missing_is_told),
+        cmocka_unit_test(the_first_function_that_is_missing_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
