@@ -1,6 +1,6 @@
 /*
  * See resolver.h. A loop over poll(): this role has nothing to do while it waits for a name server, so it waits in
- * getaddrinfo() itself. Only the supervisor is heard from outside.
+ * getaddrinfo() itself. Only the supervisor's messages are read.
  */
 #include "resolver/resolver.h"
 
@@ -88,7 +88,7 @@ static void resolver_loop(struct resolver *r) {
         reported_ready = true;
         for (uint64_t now; !r->stop && (now = clock_mono_ms()) < again_ms;) {
             wait_for_message(r, (int)(again_ms - now));
-            if (!names_deliver(&r->names)) /* a relay linked just now is told at once */
+            if (!names_deliver(&r->names)) /* a relay linked just now gets everything at once */
                 again_ms = MIN(again_ms, clock_mono_ms() + AFTER_FAILURE_MS);
         }
     }

@@ -34,7 +34,7 @@ static int key_load_error(struct text *why, int err, const char *file, const cha
 
 /* ---- reading ---- */
 
-/* All of a file, in the vault, with a zero behind it; the caller's. */
+/* All of a file, in the secure heap, with a zero behind it; the caller's. */
 static int read_key_file(int fd, const char *file, size_t max, char **ret, size_t *ret_len, struct text *why) {
     struct stat st;
     if (fstat(fd, &st) < 0) {

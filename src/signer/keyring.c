@@ -27,7 +27,7 @@ struct open_key {
 
 struct keyring {
     struct keyset present, previous, next;
-    struct creds store; /* of NEXT */
+    struct creds store; /* of the next set */
     EVP_MD *md[3];      /* SHA-256, 384, 512 */
     EVP_MD_CTX *whole;  /* Ed25519 signs whole messages */
     struct open_key open[KEYRING_OPEN];
@@ -234,7 +234,7 @@ int keyring_sign(struct keyring *r, const struct sign_request *q, uint8_t sig[st
         return ERR_NOMEM;
     int err = p->kind == CREDS_ED25519 ? sign_whole(r, o, q, sig, ret_len) : sign_digest(r, o, p->kind, q, sig, ret_len);
     if (err < 0) {
-        close_key(o); /* begins anew next time */
+        close_key(o); /* begins again next time */
         ERR_clear_error();
     }
     secure_heap_wipe_stack();

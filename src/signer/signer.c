@@ -1,8 +1,8 @@
 /*
  * One signer a handshaker, on the same CPU. Keys come as open files from the supervisor, requests over the handshaker's link.
- * While requests come, it sleeps in recv() on the link: two system calls a signature, no epoll; the supervisor is heard in
- * between. When none have come for a moment, it sleeps in poll() on all it hears. The handshaker before it has a link too, and
- * uses it while its own signer hangs or is gone.
+ * While requests come, it sleeps in recv() on the link: two system calls a signature, no epoll; the supervisor's messages are
+ * read in between. When none have come for a moment, it sleeps in poll() on all its sockets. The handshaker before it has a
+ * link too, and uses it while its own signer hangs or is gone.
  */
 #include "signer/signer.h"
 
@@ -37,10 +37,10 @@ struct signer {
     struct child child;
     struct keyring *keys;
     int links[LINKS]; /* to our own handshaker and to the one before; -1 = none at present */
-    bool busy;        /* our own one has asked just now */
+    bool busy;        /* our own one has sent a request just now */
     bool stop;
     bool gone;   /* GO has come */
-    bool ready;  /* and READY has been said */
+    bool ready;  /* and READY has been sent */
     bool failed; /* the first set was refused */
     struct creds store;
     uint32_t set; /* being read */
@@ -50,7 +50,7 @@ struct signer {
     bool refused; /* some key of SET was */
     char line[2048];
     struct text why;
-    unsigned refusals; /* requests refused and not yet told */
+    unsigned refusals; /* requests refused and not yet logged */
     uint64_t logged_ms;
 };
 
@@ -120,7 +120,7 @@ static void begin_set(struct signer *s, struct ipc_msg *m) {
     }
 }
 
-/* All bad keys are told, as far as there is room. */
+/* All bad keys are reported, as far as there is room. */
 static void take_key(struct signer *s, const struct ipc_msg *m) {
     struct control_key k;
     char line[512];
@@ -259,7 +259,7 @@ static bool answer_request(struct signer *s, size_t link, const struct ipc_msg *
     return n == (ssize_t)(2 + len);
 }
 
-/* Descriptors that somebody may have sent along are dropped by the kernel: none were asked for. */
+/* Descriptors that somebody may have sent along are dropped by the kernel: none are expected. */
 static bool serve_link(struct signer *s, size_t link, bool wait) {
     static uint8_t buf[2 + SIGN_REQUEST_MAX + 1]; /* one more: what is too long shows */
     for (unsigned i = 0; i < TURN; i++) {
@@ -270,7 +270,7 @@ static bool serve_link(struct signer *s, size_t link, bool wait) {
             return i > 0;
         struct ipc_msg m = {.type = n >= 2 ? (uint16_t)(buf[0] << 8 | buf[1]) : 0, .nfds = 0};
         m.body = span_of(buf + 2, n >= 2 ? (size_t)n - 2 : 0);
-        if (n < 2 || !answer_request(s, link, &m)) { /* its end, or nonsense: the handshaker is started anew, or should be */
+        if (n < 2 || !answer_request(s, link, &m)) { /* its end, or nonsense: the handshaker is started again, or should be */
             close(s->links[link]);
             s->links[link] = -1;
             return true;
@@ -295,7 +295,7 @@ static void wait_for_all(struct signer *s) {
 }
 
 static void signer_loop(struct signer *s) {
-    bool other = false; /* the handshaker before ours has asked just now: then nobody is waited for alone */
+    bool other = false; /* the previous handshaker has sent a request just now: then wait for both */
     while (!s->stop) {
         bool heard = handle_control(s);
         if (!s->ready && s->gone && !s->reading && keyring_has(s->keys)) {
@@ -313,7 +313,7 @@ static void signer_loop(struct signer *s) {
 /* While we are root, if we are: afterwards the limit is the user's. */
 static void raise_lock_limit(void) {
     const struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY};
-    (void)setrlimit(RLIMIT_MEMLOCK, &all); /* say_unlocked() tells when it matters */
+    (void)setrlimit(RLIMIT_MEMLOCK, &all); /* warn_unlocked() tells when it matters */
 }
 
 int signer_run(int control) {
