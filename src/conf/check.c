@@ -114,7 +114,7 @@ static void check_sharing(struct load *l, size_t i) {
             disagree(l, i, KEY_PROXY_TRUST, j, listener);
         if (s->handshake_ms != first->handshake_ms)
             disagree(l, i, KEY_TIMEOUT_HANDSHAKE, j, listener);
-        if (s->keepalive_ms != first->keepalive_ms) /* the listening socket has it, and whoever it accepts inherits it */
+        if (s->keepalive_ms != first->keepalive_ms) /* the listening socket has it, and accepted sockets inherit it */
             disagree(l, i, KEY_TIMEOUT_KEEPALIVE, j, listener);
         return;
     }

@@ -1,5 +1,5 @@
 /*
- * What no client can reach, by the rule that the handshakers go by (route.h): every service is asked for at each of its
+ * What no client can reach, by the rule that the handshakers go by (route.h): every service is requested at each of its
  * addresses by each of its names and protocols, and by none. Whatever ClientHello leads to a service, one of these does.
  */
 #include <stdlib.h>
@@ -49,7 +49,7 @@ static bool has(const struct cert_names *x, uint16_t service, char *name) {
     return x->n && bsearch(&wanted, x->all, x->n, sizeof(*x->all), by_service) != NULL;
 }
 
-/* As creds_choose() finds certificates. A wildcard's own text stands for any of its names that nobody has exactly. */
+/* As creds_choose() finds certificates. A wildcard's own text represents any of its names that nobody has exactly. */
 static enum route_match match(void *ctx, uint16_t service, const char *name) {
     const struct cert_names *x = ctx;
     char pattern[CONF_NAME_MAX + 2];
@@ -69,7 +69,7 @@ struct reach {
     struct cert_names *names;
     size_t first, end; /* its own names */
     uint16_t service, listener;
-    uint16_t rival; /* who has what it asked for last */
+    uint16_t rival; /* who has what it requested last */
 };
 
 static bool reaches(struct reach *r, const char *name, struct span alpn) {

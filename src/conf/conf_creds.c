@@ -24,18 +24,18 @@ static void load_one(const struct conf_cert *cert, const struct conf_capabilitie
     struct stat st;
     int err = ERR_FORMAT;
     if (!cert->key && stat(cert->cert, &st) == 0 && !S_ISDIR(st.st_mode))
-        text_addf(&why, "found the file \"%s\", expected a folder or { cert = \"FILE\", key = \"FILE\" }", cert->cert);
+        text_addf(&why, "found the file \"%s\", expected a directory or { cert = \"FILE\", key = \"FILE\" }", cert->cert);
     else
         err = capabilities->add_certs(capabilities->creds, cert, &why, warn, p);
     if (err)
         p->say(p->ctx, p->service, p->k, true, why.len ? reason : cert->cert);
 }
 
-/* What clients' certificates are held against. */
+/* What clients' certificates are checked against. */
 static void load_clients(const struct conf_service *s, const struct conf_capabilities *capabilities, struct cert_place *p) {
     char reason[WHY_MAX];
     struct text why = text_of(reason, sizeof(reason));
-    if (s->client_auth == CLIENT_AUTH_NONE || !s->client_ca) /* that it is missing has been said */
+    if (s->client_auth == CLIENT_AUTH_NONE || !s->client_ca) /* that it is missing has been reported */
         return;
     p->k = CONF_CREDS_CA;
     int err = capabilities->add_client_ca(capabilities->creds, s->client_ca, &why, warn, p);

@@ -1,4 +1,4 @@
-/* Keys whose value is a list. Every item has a position of its own; a bad item is left out and the rest is read on. */
+/* Keys whose value is a list. Every item has a position of its own; a bad item is skipped and the rest is read. */
 #include <string.h>
 
 #include "base/client_rule.h"
@@ -147,7 +147,7 @@ void read_certificates(struct reading *r, const struct toml_node *node) {
             r->origin->cert_at[s->ncerts] = item->at;
             s->certs[s->ncerts++] = cert;
         } else if (item->kind != TOML_TABLE) {
-            reading_refuse(r, item, "{ cert = \"FILE\", key = \"FILE\" } or the name of a folder");
+            reading_refuse(r, item, "{ cert = \"FILE\", key = \"FILE\" } or the name of a directory");
         }
     }
 }

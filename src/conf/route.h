@@ -1,5 +1,5 @@
 /*
- * Which service of an address a client belongs to. One pure function with one ordered rule, asked by the handshakers for each
+ * Which service of an address a client belongs to. One pure function with one ordered rule, called by the handshakers for each
  * ClientHello and by the check for what no ClientHello can reach:
  *
  *   1. the name: a service that has it before one with a wildcard for it, before one that gives its default certificate to

@@ -237,7 +237,7 @@ static const char *below(const char *row_path, const char *section) {
     return strncmp(row_path, section, n) == 0 && row_path[n] == '.' ? row_path + n + 1 : NULL;
 }
 
-/* The names that may stand directly in a section, each once, ended by NULL. Names of sections are copied into STORE. */
+/* The names that may be directly in a section, each once, ended by NULL. Names of sections are copied into STORE. */
 static void known_names(const char *section, char store[NAMES_MAX][SECTION_MAX], const char *names[static NAMES_MAX + 1]) {
     size_t n = 0;
     for (size_t k = 0; k < KEY_COUNT; k++) {
@@ -287,7 +287,7 @@ static const char *find_elsewhere(const char *name) {
     return found;
 }
 
-/* A key that exists, but in another section: a better hint than the nearest name here. */
+/* A key that exists, but in another section: a better hint than the most similar name here. */
 static bool belongs_elsewhere(struct load *l, const struct toml_node *node, const struct section *s) {
     const char *path = find_elsewhere(node->key), *last = path ? strrchr(path, '.') : NULL;
     char key[CONF_KEY_TEXT_MAX];

@@ -1,6 +1,6 @@
 /*
  * The snapshot's bytes: magic, version, then every field in the order of struct conf. A list is its count and its items, a text
- * its length and its bytes; a text that may be NULL has a byte before it that says so. Writing and reading stand side by side
+ * its length and its bytes; a text that may be NULL has a flag byte before it. Writing and reading are side by side
  * for each part, so that no field can be forgotten on one side only.
  */
 #include "conf/snapshot.h"

@@ -8,7 +8,7 @@
 /* Single edits (insert, remove, replace, swap of neighbours) from A to B, case ignored; SIZE_MAX for words too long. */
 size_t suggestion_distance(const char *a, const char *b);
 
-/* A running choice of the nearest of several words. Zero-initialise with WORD set. */
+/* A running choice of the most similar of several words. Zero-initialise with WORD set. */
 struct nearest {
     const char *word;
     const char *best; /* borrowed from the caller; NULL = none seen */

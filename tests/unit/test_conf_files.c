@@ -66,7 +66,7 @@ static void test_files_that_cannot_be_read(void **state) {
     diagnostics_fini(&f);
 }
 
-static void test_names_start_from_the_folder_of_the_file(void **state) {
+static void test_names_start_from_the_directory_of_the_file(void **state) {
     static const char *const ways[] = {"sub/t.toml", "./sub/t.toml"};
     char expected[256];
     assert_int_equal(mkdir("sub", 0700), 0);
@@ -92,7 +92,7 @@ static void test_certificates_are_looked_at(void **state) {
     write_file("file", "");
     assert_refused(SERVICE "certificates = [\"file\"]\n",
                    "t.toml:4:17: service.a.certificates: found the file \"%s/file\", expected a "
-                   "folder or { cert = \"FILE\", key = \"FILE\" }\n");
+                   "directory or { cert = \"FILE\", key = \"FILE\" }\n");
 }
 
 static void test_warnings_about_certificates(void **state) {
@@ -144,7 +144,7 @@ static void test_warnings_give_way_to_errors(void **state) {
     diagnostics_fini(&f);
 }
 
-static void test_without_certificates_the_self_made_one_is_used(void **state) {
+static void test_without_certificates_the_self_signed_one_is_used(void **state) {
     struct diagnostics f;
     struct conf *c = load_file("t.toml", "state_dir = \"deep/er/state\"\n" SERVICE, 0, &f);
     char expected[128];
@@ -152,7 +152,7 @@ static void test_without_certificates_the_self_made_one_is_used(void **state) {
     (void)snprintf(expected, sizeof(expected), "%s/deep/er/state/self-signed.crt", dir);
     assert_int_equal(c->services[0].ncerts, 1);
     assert_string_equal(c->services[0].certs[0].cert, expected);
-    assert_said(&f, "t.toml:2:1: warning: service.a.certificates: no certificate named: using the self-made one in %s",
+    assert_said(&f, "t.toml:2:1: warning: service.a.certificates: no certificate named: using the self-signed one in %s",
                 expected);
     assert_int_equal(access("deep/er", F_OK), 0);
     conf_free(c);
@@ -169,19 +169,20 @@ static void test_check_writes_nothing(void **state) {
     diagnostics_fini(&f);
 }
 
-static void test_a_state_folder_that_is_a_file(void **state) {
+static void test_a_state_directory_that_is_a_file(void **state) {
     write_file("file", "");
-    assert_refused("state_dir = \"file\"\n" SERVICE, "t.toml:1:13: state_dir: found the file \"%s/file\", expected a folder\n");
+    assert_refused("state_dir = \"file\"\n" SERVICE,
+                   "t.toml:1:13: state_dir: found the file \"%s/file\", expected a directory\n");
 }
 
 static void test_log_files(void **state) {
     struct diagnostics f;
     assert_refused(
         "[log]\ntarget = \"sub/no/a.log\"\n" SERVICE,
-        "t.toml:2:10: log.target: found \"%1$s/sub/no/a.log\", expected a file in a folder that exists (\"%1$s/sub/no\" does "
+        "t.toml:2:10: log.target: found \"%1$s/sub/no/a.log\", expected a file in a directory that exists (\"%1$s/sub/no\" does "
         "not)\n");
     assert_refused("[log]\ntarget = \".\"\n" SERVICE,
-                   "t.toml:2:10: log.target: found the folder \"%s/.\", expected a file name\n");
+                   "t.toml:2:10: log.target: found the directory \"%s/.\", expected a file name\n");
     struct conf *c = load_file("t.toml", "[log]\ntarget = \"a.log\"\n" SERVICE, 0, &f);
     assert_non_null(c);
     assert_int_equal(c->log_target, LOG_TO_FILE);
@@ -241,7 +242,7 @@ static void test_a_port_in_use(void **state) {
     (void)close(fd);
 }
 
-static void test_everything_wrong_is_told_in_one_run(void **state) {
+static void test_everything_wrong_is_reported_in_one_run(void **state) {
     struct diagnostics f;
     struct conf *c = load_file("t.toml",
                                "workers = 99\n[service.a]\nlisten = [\"203.0.113.7:1\"]\nbackends = []\n"
@@ -266,7 +267,7 @@ static void test_flags(void **state) {
     (void)snprintf(expected, sizeof(expected), "%s/app.sock", dir);
     assert_string_equal(c->services[0].backends[0].path, expected);
     assert_int_equal(c->services[0].ncerts, 1);
-    assert_said(&f, "command line: warning: no certificate named: using the self-made one in %s/self-signed.crt\n",
+    assert_said(&f, "command line: warning: no certificate named: using the self-signed one in %s/self-signed.crt\n",
                 c->state_dir);
     conf_free(c);
     diagnostics_fini(&f);
@@ -294,19 +295,19 @@ static void test_broken_flags(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(test_files_that_cannot_be_read),
-        CASE(test_names_start_from_the_folder_of_the_file),
+        CASE(test_names_start_from_the_directory_of_the_file),
         CASE(test_certificates_are_looked_at),
         CASE(test_warnings_about_certificates),
         CASE(test_errors_come_before_warnings),
         CASE(test_warnings_give_way_to_errors),
-        CASE(test_without_certificates_the_self_made_one_is_used),
+        CASE(test_without_certificates_the_self_signed_one_is_used),
         CASE(test_check_writes_nothing),
-        CASE(test_a_state_folder_that_is_a_file),
+        CASE(test_a_state_directory_that_is_a_file),
         CASE(test_log_files),
         CASE(test_congestion_control),
         CASE(test_users),
         CASE(test_a_port_in_use),
-        CASE(test_everything_wrong_is_told_in_one_run),
+        CASE(test_everything_wrong_is_reported_in_one_run),
         CASE(test_flags),
         CASE(test_broken_flags),
     };

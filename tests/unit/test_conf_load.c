@@ -97,8 +97,8 @@ static const struct broken table[] = {
     {SERVICE "alpn = [\"h2\", \"\"]\n",
      "t.toml:4:15: service.a.alpn: found \"\", expected a protocol name of 1 to 255 bytes (RFC 7301)\n"},
     {SERVICE "certificates = [\"\", 3, { cert = \"a\" }]\n",
-     "t.toml:4:17: service.a.certificates: found \"\", expected { cert = \"FILE\", key = \"FILE\" } or the name of a folder\n"
-     "t.toml:4:21: service.a.certificates: found 3, expected { cert = \"FILE\", key = \"FILE\" } or the name of a folder\n"
+     "t.toml:4:17: service.a.certificates: found \"\", expected { cert = \"FILE\", key = \"FILE\" } or the name of a directory\n"
+     "t.toml:4:21: service.a.certificates: found 3, expected { cert = \"FILE\", key = \"FILE\" } or the name of a directory\n"
      "t.toml:4:24: service.a.certificates: found no \"key\", expected { cert = \"FILE\", key = \"FILE\" }\n"},
     {SERVICE "certificates = [{ cert = \"a\", kye = \"b\", key = 4 }]\n",
      "t.toml:4:31: service.a.certificates.kye: found an unknown key, expected \"key\"\n"
@@ -132,7 +132,7 @@ static const struct broken table[] = {
     {"[admin]\nsocket = \"/0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
      "0123456\"\n" SERVICE,
      "t.toml:2:10: admin.socket: found "
-     "\"/0123456789012345678901234567890123456789012345678901234567890123456789012345678...\", expected a file name of at most 107 bytes, folder "
+     "\"/0123456789012345678901234567890123456789012345678901234567890123456789012345678...\", expected a file name of at most 107 bytes, directory "
      "included, or \"\" for no socket\n"},
     {"[admin]\nsokcet = 1\n" SERVICE, "t.toml:2:1: admin.sokcet: found an unknown key, expected \"socket\"\n"},
     {"[tickets]\nsecret_file = \"\"\n" SERVICE,
@@ -194,7 +194,7 @@ static void error_lines(const struct diagnostics *f, char *to, size_t cap) {
     }
 }
 
-static void test_broken_texts_are_told_exactly(void **state) {
+static void test_broken_texts_are_reported_exactly(void **state) {
     unsigned wrong = 0;
     for (size_t i = 0; i < ARRAY_LEN(table); i++) {
         char lines[4096];
@@ -558,7 +558,7 @@ static void test_every_key_is_in_the_manual(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_broken_texts_are_told_exactly),
+        cmocka_unit_test(test_broken_texts_are_reported_exactly),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_client_auth_reaches_its_fields),
         cmocka_unit_test(test_every_key_reaches_its_field),

@@ -29,7 +29,7 @@ static void test_long_words_are_not_compared(void **state) {
     assert_null(suggestion_get(&n));
 }
 
-static void test_the_nearest_is_told_when_near_enough(void **state) {
+static void test_the_nearest_is_reported_when_near_enough(void **state) {
     struct nearest n = {.word = "sesions"};
     assert_null(suggestion_get(&n));
     suggestion_offer(&n, "balance");
@@ -46,7 +46,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_distances),
         cmocka_unit_test(test_long_words_are_not_compared),
-        cmocka_unit_test(test_the_nearest_is_told_when_near_enough),
+        cmocka_unit_test(test_the_nearest_is_reported_when_near_enough),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
