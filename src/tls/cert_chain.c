@@ -24,7 +24,7 @@ static const char *crypto_reason(void) {
 
 /* ---- the chain ---- */
 
-/* Behind a trusted one stand settings for OpenSSL's own tools. */
+/* A trusted one ends with settings for OpenSSL's own tools. */
 static X509 *decode(const uint8_t *der, size_t len, bool trusted) {
     const uint8_t *p = der;
     X509 *x = d2i_X509(NULL, &p, (long)len);

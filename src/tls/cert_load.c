@@ -23,7 +23,7 @@ struct cert_load {
     struct creds_writer *writer;
     struct cert_known known;
     struct cert_roots roots;
-    SSL_CTX *taster; /* libssl's own opinion of a chain, asked when it is loaded instead of at a handshake */
+    SSL_CTX *taster; /* libssl's own check of a chain, at loading instead of at a handshake */
     unsigned flags;
     size_t count;
     int64_t now;
@@ -34,7 +34,7 @@ struct candidate {
     const struct cert_load_pair *pair;
     struct cert_chain chain;
     struct ocsp_file ocsp;
-    struct pem_file key; /* what its file says of itself; no bytes */
+    struct pem_file key; /* properties of its file; no bytes */
     struct creds_cert certs[CREDS_CHAIN_MAX];
     uint32_t ncerts;
     uint8_t *ders[CREDS_CHAIN_MAX];
@@ -165,7 +165,7 @@ static int take_chain(struct candidate *c, struct text *why) {
 
 /*
  * Everything is done with the chain that a handshake does with it: libssl has rules of its own (security level: weak hashes and
- * keys anywhere in the chain), and so has the provider whose key will stand beside it.
+ * keys anywhere in the chain), and so has the provider whose key will be beside it.
  */
 static int taste(struct cert_load *l, const struct cert_chain *c, struct text *why) {
     EVP_PKEY *key = key_provider_key_like(X509_get0_pubkey(c->leaf), (struct key_name){0, 0});
@@ -260,7 +260,7 @@ static void warn_of_names(const struct saying *s) {
     warn_line(s, line);
 }
 
-/* A response that is no good is left out: stale ones are common, and no reason to refuse a renewed certificate. */
+/* A response that is not valid is skipped: stale ones are common, and no reason to refuse a renewed certificate. */
 static void load_ocsp(const struct saying *s, struct candidate *c) {
     char line[2 * PATH_MAX + 256];
     struct text t = text_of(line, sizeof(line));

@@ -10,13 +10,13 @@
 
 #define STATUS_REQUEST 5 /* RFC 7633: the TLS extension that a client must see answered */
 
-/* The certificates of a file, as they stand there. */
+/* The certificates of a file, in its order. */
 struct row {
     const struct cert_chain *chain;
     const struct cert_warning *w;
     int n;
     X509 *at[CREDS_CHAIN_MAX];
-    bool linked[CREDS_CHAIN_MAX]; /* it stands above the leaf, by whatever path */
+    bool linked[CREDS_CHAIN_MAX]; /* it is above the leaf, by any path */
 };
 
 void cert_roots_fini(struct cert_roots *r) {
@@ -86,7 +86,7 @@ static bool issued_one_before(const struct row *r, int i, int n) {
     return false;
 }
 
-/* What stands above the leaf, or above what does: there may be several paths, since CAs sign each other. */
+/* What is above the leaf, or above what is: there may be several paths, since CAs sign each other. */
 static void link_all(struct row *r) {
     r->linked[0] = true;
     for (bool more = true; more;) {

@@ -1,5 +1,5 @@
 /*
- * Two caches of a few ways a set: one of entries (leaf, chain, key), one of the certificates that stand behind leaves. An
+ * Two caches of a few ways a set: one of entries (leaf, chain, key), one of the certificates behind leaves. An
  * object lives as long as somebody holds a reference, so what is dropped here stays good for the handshakes that use it.
  */
 #include "tls/certs.h"
@@ -41,7 +41,7 @@ struct certs {
     struct made_ca cas[CA_SETS][WAYS];
 };
 
-/* A response hangs on its leaf, for whoever gives the leaf out. */
+/* A response is attached to its leaf. */
 struct staple {
     int64_t from, until;
     int len;

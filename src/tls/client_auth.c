@@ -200,7 +200,7 @@ static int reason_of(int x509_error) {
 }
 
 /*
- * The CA's own certificate is trusted as it stands: whatever is wrong with what is known of its revocation (no CRL, another
+ * The CA's own certificate is trusted as it is: whatever is wrong with what is known of its revocation (no CRL, another
  * scope, out of date, signed by somebody else) is no fault. That a CRL names it is.
  */
 static int on_fault(int ok, X509_STORE_CTX *ctx) {
@@ -225,10 +225,10 @@ static int64_t first_end(const STACK_OF(X509) * chain) {
     return end;
 }
 
-/* How chains are held against A, whatever libssl was set to before. */
+/* How chains are checked against A, whatever libssl was set to before. */
 static bool set_param(const struct client_auth *a, X509_STORE_CTX *ctx) {
     X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(ctx);
-    unsigned long flags = X509_V_FLAG_PARTIAL_CHAIN; /* an intermediate in the CA file is trusted as it stands */
+    unsigned long flags = X509_V_FLAG_PARTIAL_CHAIN; /* an intermediate in the CA file is trusted as it is */
     if (a->has_crl)
         flags |= X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL;
     X509_VERIFY_PARAM_set_depth(param, (int)a->depth);
@@ -282,7 +282,8 @@ static int verify(X509_STORE_CTX *ctx, void *arg) {
 
 /* ---- before a certificate is decoded ---- */
 
-/* Certificates in a Certificate message (RFC 8446 4.4.2, RFC 5246 7.4.6), up to where it is malformed, which libssl will say.
+/* Certificates in a Certificate message (RFC 8446 4.4.2, RFC 5246 7.4.6), up to where it is malformed, which libssl will
+ * report.
  */
 static size_t count_certificates(struct span message, bool tls13) {
     struct rd r = rd_of(message);

@@ -14,7 +14,7 @@
 #include "base/err.h"
 #include "tls/pem_scan.h"
 
-/* One of the two kinds of file, and what is told of it. */
+/* One of the two kinds of file, and its messages. */
 struct kind {
     const char *what;     /* "certificate" */
     const char *expected; /* of a file without one */
@@ -56,7 +56,7 @@ static int read_some(int fd, const char *file, uint8_t *to, size_t cap, size_t *
 
 static int check_client_file(const char *file, const struct stat *st, const struct kind *k, struct text *why) {
     if (!S_ISREG(st->st_mode)) {
-        text_addf(why, "%s: found %s, expected a file of %ss", file, S_ISDIR(st->st_mode) ? "a folder" : "no regular file",
+        text_addf(why, "%s: found %s, expected a file of %ss", file, S_ISDIR(st->st_mode) ? "a directory" : "no regular file",
                   k->what);
         return ERR_FORMAT;
     }
@@ -161,7 +161,7 @@ static int each_crl(const struct client_sink *sink, const char *file, int n, voi
     return err;
 }
 
-/* OpenSSL's settings of trust may stand behind a certificate. */
+/* OpenSSL's settings of trust may follow a certificate. */
 static void *ca_from_der(const uint8_t **p, long len) {
     return d2i_X509_AUX(NULL, p, len);
 }
@@ -221,7 +221,7 @@ static int take_block(const struct pem_block *b, const char *file, const struct 
     return err;
 }
 
-/* Everything of the kind in a PEM file; other blocks are told. */
+/* Everything of the kind in a PEM file; other blocks are reported. */
 static int read_pem(const char *file, const struct kind *k, struct span text, const struct client_sink *sink,
                     struct text *why) {
     struct pem_scan scan = pem_scan_of(text, file);

@@ -1,6 +1,6 @@
 /*
  * The files behind client authentication: CA certificates (PEM, or one in DER) and CRLs (PEM, or one in DER). Outside bytes:
- * bounded, and every way in which they can be wrong is told in a sentence that names the file, what was found and what was
+ * bounded, and every way in which they can be wrong is reported in a sentence that names the file, what was found and what was
  * expected.
  */
 #pragma once

@@ -14,7 +14,7 @@
 #include "tls/key_provider.h"
 
 /*
- * Tells libssl what tickets are good for: those of the present rules. Rules may change while a handshake is under way, and a
+ * Binds libssl's tickets: those of the present rules. Rules may change while a handshake is under way, and a
  * second ClientHello is held against the new ones.
  */
 static bool bind_tickets(struct handshake *h) {
@@ -172,7 +172,7 @@ static bool awaits_second_hello(const struct handshake *h) {
 }
 
 /*
- * What is ours to say of a whole record before libssl sees it: STEP_DONE, it shall. STEP_WANT_READ: it is passed over, as
+ * Our check of a whole record before libssl sees it: STEP_DONE, pass it to libssl. STEP_WANT_READ: it is passed over, as
  * early data before the second hello is (RFC 8446 4.2.10), which libssl takes for plain and finds too long. STEP_FAILED.
  */
 static enum step judge_record(struct handshake *h, uint8_t type, struct span content) {
@@ -286,7 +286,7 @@ static uint16_t group_used(SSL *ssl) {
     }
 }
 
-/* What we have signed with, as the IANA registry numbers it; libssl tells the hash and the kind of the key. */
+/* What we have signed with, as the IANA registry numbers it; libssl gives the hash and the kind of the key. */
 static uint16_t scheme_used(SSL *ssl) {
     static const struct {
         int type, hash;
@@ -366,7 +366,7 @@ static int settle_client(struct handshake *h, struct handshake_result *ret) {
     return 0;
 }
 
-/* The certificate that was shown, or that stands for the name of a session that was resumed without one. */
+/* The certificate that was sent, or that stands for the name of a session that was resumed without one. */
 static X509 *our_cert(const struct handshake *h) {
     X509 *shown = SSL_get_certificate(h->ssl);
     return shown ? shown : certs_leaf(h->server->certs, h->server->service, h->sni);

@@ -5,7 +5,7 @@
 
 #include "base/err.h"
 
-/* By hand, since the locale must have no say. */
+/* Written out, since the locale must not matter. */
 static bool is_label_char(uint8_t c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
 }

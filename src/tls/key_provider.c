@@ -156,7 +156,7 @@ static bool import_ec(struct remote_key *k, const OSSL_PARAM params[]) {
 
 static bool import_ed25519(struct remote_key *k, const OSSL_PARAM params[]) {
     const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_PUB_KEY);
-    k->bits = 256; /* as OpenSSL's own say */
+    k->bits = 256; /* as OpenSSL's own report */
     k->signature_len = 64;
     return p && p->data_type == OSSL_PARAM_OCTET_STRING && p->data_size == ED25519_LEN && take_point(k, p->data, p->data_size);
 }
@@ -164,7 +164,7 @@ static bool import_ed25519(struct remote_key *k, const OSSL_PARAM params[]) {
 static int key_import(void *key, int selection, const OSSL_PARAM params[]) {
     struct remote_key *k = key;
     const OSSL_PARAM *set = OSSL_PARAM_locate_const(params, PARAM_SET), *number = OSSL_PARAM_locate_const(params, PARAM_KEY);
-    (void)selection; /* a private half is nobody's business here: it is not looked at */
+    (void)selection; /* a private half is ignored */
     if ((set && !OSSL_PARAM_get_uint32(set, &k->name.set)) || (number && !OSSL_PARAM_get_uint32(number, &k->name.key)))
         return 0;
     k->remote = set && number;
@@ -192,9 +192,9 @@ static const OSSL_PARAM *import_types(int selection) {
     return known;
 }
 
-/* ---- telling what is public ---- */
+/* ---- public parameters ---- */
 
-/* Security strengths of NIST SP 800-57 part 1, as libcrypto's own keys tell them. */
+/* Security strengths of NIST SP 800-57 part 1, as libcrypto's own keys report them. */
 static int security_bits(const struct remote_key *k) {
     if (k->kind == REMOTE_RSA)
         return BN_security_bits(k->bits, -1);
@@ -238,7 +238,7 @@ static const OSSL_PARAM *key_gettable(void *provider) {
     return known;
 }
 
-/* OSSL_PARAM has no const form; whoever gets these only reads. */
+/* OSSL_PARAM has no const form; the receiver only reads. */
 static char *unconst_text(const char *s) {
     union {
         const char *in;
@@ -247,7 +247,7 @@ static char *unconst_text(const char *s) {
     return u.out;
 }
 
-/* The public half only: whoever asks for a private one gets nothing, and so no copy of the key ends at another provider. */
+/* The public half only: a request for a private one gets nothing, and so no copy of the key ends at another provider. */
 static int key_export(void *key, int selection, OSSL_CALLBACK *give, void *arg) {
     const struct remote_key *k = key;
     uint64_t e = k->e;

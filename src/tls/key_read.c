@@ -28,7 +28,7 @@ void key_found_fini(struct key_found *f) {
     memset(f, 0, sizeof(*f));
 }
 
-/* What libcrypto is told when it asks, and whether it asked. */
+/* The passphrase for libcrypto, and whether it was needed. */
 struct passphrase_query {
     struct span passphrase; /* empty = none was named */
     bool asked;
@@ -44,7 +44,7 @@ static int give_passphrase(char *buf, int size, int writing, void *ctx) {
     return (int)a->passphrase.len;
 }
 
-/* ---- the usual forms, by hand ---- */
+/* ---- the usual forms, parsed here ---- */
 
 /* The public point of a secret number; its length, or 0. */
 static size_t ec_point(enum creds_kind kind, struct span secret, uint8_t to[static POINT_MAX]) {
@@ -200,7 +200,7 @@ static int match_key(const struct pem_block *b, struct span pass, const struct c
 
 /* ---- files ---- */
 
-/* The first key that fits. Of several that do not, the first is told; that there are more is added. */
+/* The first key that fits. Of several that do not, the first is reported; that there are more is added. */
 int key_read(struct span pem, struct span pass, const struct creds_key *wanted, struct key_found *ret, struct text *why) {
     struct pem_scan scan = pem_scan_of(pem, wanted->file);
     struct pem_block b;

@@ -60,7 +60,7 @@ static int check_pem_file(int fd, const char *file, const char *wanted, struct p
     if (fstat(fd, &st) < 0)
         return pem_file_errno(why, file, "cannot be read");
     if (!S_ISREG(st.st_mode)) {
-        text_addf(why, "%s: found %s, expected %s", file, S_ISDIR(st.st_mode) ? "a folder" : "no regular file", wanted);
+        text_addf(why, "%s: found %s, expected %s", file, S_ISDIR(st.st_mode) ? "a directory" : "no regular file", wanted);
         return ERR_FORMAT;
     }
     if (st.st_size > PEM_FILE_MAX)

@@ -1,6 +1,6 @@
 /*
  * The blocks of a PEM file (RFC 7468), in their order. libcrypto's reader passes over whatever it does not take for a block, so
- * that a certificate behind a lost dash is not missed; here whatever looks like the begin or end of a block is one, or an error
+ * that a certificate behind a lost dash is not missed; here all that looks like the begin or end of a block is one, or an error
  * with the number of the block and of its line. Other text between blocks is nobody's business.
  *
  * Lines may end by LF, CR LF or CR; a byte order mark of UTF-8, and blanks around a line, are passed over.

@@ -68,7 +68,7 @@ static int next_entry(const char **list, bool *ret_any, struct entry *ret) {
 static bool names_it(X509 *leaf, const struct entry *e) {
     if (e->ip_len)
         return X509_check_ip(leaf, e->ip, (size_t)e->ip_len, 0) == 1;
-    /* a wildcard must stand there as it is; for X509_check_host() it would be no name */
+    /* a wildcard must be there literally; for X509_check_host() it would be no name */
     GENERAL_NAMES *names = X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
     bool found = false;
     for (int i = 0; !found && i < sk_GENERAL_NAME_num(names); i++) {
@@ -163,7 +163,7 @@ static int fill_in(X509 *x, EVP_PKEY *key, const char *names) {
         X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const uint8_t *)COMMON_NAME, -1, -1, 0) != 1 ||
         X509_set_issuer_name(x, subject) != 1)
         return ERR_CRYPTO;
-    /* no CA: whoever trusts this certificate trusts it for this server alone */
+    /* no CA: trust in this certificate is trust in this server alone */
     if (!add_extension(x, NID_basic_constraints, "critical,CA:FALSE") ||
         !add_extension(x, NID_key_usage, "critical,digitalSignature") || !add_extension(x, NID_ext_key_usage, "serverAuth") ||
         !add_extension(x, NID_subject_key_identifier, "hash") || add_alt_names(x, names) < 0)
@@ -194,13 +194,13 @@ static int selfsigned_errno(struct text *why, const char *path, const char *what
     return ERR_SYSTEM;
 }
 
-/* Makes the folder and those above it that are missing. */
+/* Makes the directory and those above it that are missing. */
 static int make_dir(const char *dir, struct text *why) {
     char path[PATH_MAX];
     size_t len = strlen(dir);
     if (len == 0 || len >= sizeof(path)) {
         errno = len ? ENAMETOOLONG : ENOENT;
-        return selfsigned_errno(why, dir, "cannot make the folder");
+        return selfsigned_errno(why, dir, "cannot make the directory");
     }
     memcpy(path, dir, len + 1);
     for (size_t i = 1; i <= len; i++) {
@@ -208,7 +208,7 @@ static int make_dir(const char *dir, struct text *why) {
             continue;
         path[i] = '\0';
         if (mkdir(path, 0700) < 0 && errno != EEXIST)
-            return selfsigned_errno(why, path, "cannot make the folder");
+            return selfsigned_errno(why, path, "cannot make the directory");
         path[i] = dir[i];
     }
     return 0;
@@ -228,7 +228,7 @@ static int write_whole(int fd, const uint8_t *p, size_t len) {
 }
 
 /*
- * A file below the descriptor of the folder: whoever may put another folder in the place of ours does not lead us there. SHOWN
+ * A file below the descriptor of the directory: replacing the directory does not redirect us. SHOWN
  * is its name for people.
  */
 struct dir_file {
@@ -242,7 +242,7 @@ static void place_file(struct dir_file *p, int dir_fd, const char *dir, const ch
     text_addf(&shown, "%s/%s", dir, name);
 }
 
-/* Only a file that is ours, under this name alone; else it is made anew. */
+/* Only a file that is ours, under this name alone; else it is made again. */
 static bool make_private(const struct dir_file *key) {
     char name[32];
     struct stat st;
@@ -256,7 +256,7 @@ static bool make_private(const struct dir_file *key) {
     return ok;
 }
 
-/* Writes to a name of its own in the same folder, then renames: nobody ever sees half a file. */
+/* Writes to a name of its own in the same directory, then renames: no reader ever sees a partial file. */
 static int write_file(const struct dir_file *to, BIO *bytes, mode_t mode, struct text *why) {
     const char *path = to->path;
     char temporary[PATH_MAX];
@@ -280,7 +280,7 @@ static int write_file(const struct dir_file *to, BIO *bytes, mode_t mode, struct
     }
     if (ok)
         return 0;
-    (void)unlink(temporary); /* the first fault is the one to tell */
+    (void)unlink(temporary); /* the first fault is the one to report */
     errno = saved;
     return selfsigned_errno(why, to->shown, "cannot be written");
 }
@@ -328,7 +328,7 @@ static int judge_names(const char *names, struct text *why) {
 int selfsigned_ensure(const char *dir, const char *names, int *ret_made, struct text *why) {
     struct dir_file crt, key;
     if (strlen(dir) + sizeof("/self-signed.key.XXXXXX") > PATH_MAX) {
-        text_addf(why, "%s: the folder's name is too long", dir);
+        text_addf(why, "%s: the directory's name is too long", dir);
         return ERR_FORMAT;
     }
     int err = judge_names(names, why);

@@ -1,5 +1,5 @@
 /*
- * One TLS 1.3 handshake with ourselves in memory, before strangers come: does our provider tell what libssl's key log tells?
+ * One TLS 1.3 handshake with ourselves in memory, before clients come: does our provider give the secrets of libssl's key log?
  * With a key of its own, made for it: the real ones are with the signer, which need not be there yet.
  */
 #include <openssl/err.h>
