@@ -16,6 +16,6 @@ bool backend_socket_is_itself(int fd);
 
 /*
  * Closes *FD (-1 = there is none). With RESET the other side sees a reset; Unix sockets know none, there the close itself is
- * the sign. Without, nothing lingers: whoever else had the socket could have made close() wait for its bytes.
+ * the sign. Without, nothing lingers: a process that shared the socket could have made close() wait for its bytes.
  */
 void socket_close(int *fd, bool reset);

@@ -25,7 +25,7 @@
 /* What an attempt came to. */
 enum attempt {
     ATTEMPT_DONE,
-    ATTEMPT_PENDING, /* an event will tell */
+    ATTEMPT_PENDING, /* an event follows */
     ATTEMPT_FAILED,  /* that is the backend's doing */
     ATTEMPT_NO_ROOM, /* its queue is full, or no port is left towards it: another backend may do */
     ATTEMPT_SHORT,   /* we have no descriptor or memory: no other backend would do */
@@ -68,7 +68,7 @@ static void close_attempt(struct session *s) {
 
 /* ---- faults ---- */
 
-/* What is to be thought of a connect that did not succeed at once. EAGAIN of a Unix socket: the queue of its peer is full. */
+/* Classifies a connect that did not succeed at once. EAGAIN of a Unix socket: the queue of its peer is full. */
 static enum attempt classify_error(int error) {
     switch (error) {
     case EINPROGRESS:
@@ -107,11 +107,11 @@ static void say_out(struct relay *r, const struct session *s, int error, uint32_
     session_metrics_backend(r, s, STATS_EJECTED);
     if (times & (times - 1)) /* each further one says the same: the first, second, fourth, eighth ... is logged */
         return;
-    log_msg(&r->child.log, LOG_LEVEL_WARNING, "service %s: backend %s: %s; left out for %u ms", session_service(r, s)->name,
+    log_msg(&r->child.log, LOG_LEVEL_WARNING, "service %s: backend %s: %s; ejected for %u ms", session_service(r, s)->name,
             x->conf->text, backend_fault_text(error), out_ms);
 }
 
-/* The first failure after a success is logged as well: by the time of the third, whoever looks has met it already. */
+/* The first failure after a success is logged as well: by the third, clients have noticed. */
 static void say_fault(struct relay *r, const struct session *s, int error) {
     struct backend *x = &backends_of(r, s)->list[s->backend];
     if (x->failures != 1 || r->loop.now_ms < x->said_ms)
@@ -128,7 +128,7 @@ static void remember(struct relay *r, struct session *s, int error) {
     x->error_ms = r->loop.now_ms;
 }
 
-/* This attempt failed: the backend is told so, the session is free for the next one. */
+/* This attempt failed: the backend is charged with it, the session is free for the next one. */
 static void attempt_failed(struct relay *r, struct session *s, int error) {
     struct backends *b = backends_of(r, s);
     uint32_t out_ms = 0;
@@ -439,7 +439,7 @@ void connect_event(struct relay *r, struct session *s, uint32_t events) {
     if (error == 0 && !itself && !(events & (EPOLLERR | EPOLLHUP))) {
         connected(r, s);
         s->down.readable = events & (EPOLLIN | EPOLLRDHUP);
-        s->backend_ended = events & EPOLLRDHUP; /* no other event will tell */
+        s->backend_ended = events & EPOLLRDHUP; /* no other event follows */
         return;
     }
     if (itself) { /* at once, lest the application finds its port taken */

@@ -1,6 +1,6 @@
 /*
- * The giving side: freezes sessions, sends them in batches, forgets what the importer has acknowledged, and takes back
- * everything else when the link ends. docs/hand-over-format.md tells why no session can be lost or owned twice.
+ * The exporter: freezes sessions, sends them in batches, forgets what the importer has acknowledged, and takes back
+ * everything else when the link ends. docs/hand-over-format.md shows why no session can be lost or owned twice.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,13 +18,13 @@
 
 #define OPEN_MAX     4    /* batches sent and not yet answered: what bounds the pause of a session */
 #define BATCHES_TURN 2    /* sent a turn: other sessions want their share */
-#define ACTIVE_MS    5000 /* a session that has moved bytes within that time */
+#define ACTIVE_MS    5000 /* a session that has relayed bytes within that time */
 #define TICK_MS      20   /* between looks at a link that takes or answers nothing */
 #define UNREPORTED   UINT32_MAX
 #define REST_MS      200 /* after the importer had no room */
 
 struct exporting {
-    int link, liveness; /* WILL: the writing end */
+    int link, liveness; /* LIVENESS: the writing end */
     uint32_t max, moved;
     enum export_first first; /* EXPORT_ANY when those that go first are gone */
     uint32_t number;         /* of the last batch */
@@ -40,7 +40,7 @@ struct exporting {
     uint32_t cursor;    /* slot to look at next */
     bool dry;           /* no session is left that can move */
     bool blocked;       /* the link takes no more */
-    uint32_t reported;  /* how many are left, as the supervisor knows; UNREPORTED */
+    uint32_t reported;  /* how many are left, as reported to the supervisor; UNREPORTED */
     uint64_t rest_until_ms;
     struct wtimer timer;
 };
@@ -81,7 +81,7 @@ static void exporting_free(struct exporting *e) {
     free(e);
 }
 
-/* The link and the will: see wire/export_link.h. */
+/* The link and the liveness pipe: see wire/export_link.h. */
 static bool connect_link(struct relay *r, struct exporting *e) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
@@ -140,7 +140,7 @@ static void freeze(struct exporting *e, struct relay *r, struct session *s) {
         e->heard_ms = r->loop.now_ms;
 }
 
-/* Watched anew, whatever happened meanwhile is told again. */
+/* Watching again reports all that happened meanwhile. */
 bool migrate_watch_again(struct relay *r, struct session *s) {
     bool out = s->state == SESSION_CONNECTING || s->backend_wants_out;
     uint32_t client = SESSION_CLIENT_EVENTS | (s->client_wants_out ? EPOLLOUT : 0u);
@@ -235,8 +235,8 @@ static bool read_answers(struct relay *r, struct exporting *e) {
 /* ---- end ---- */
 
 /*
- * In this order: the will says that we live; the importer can send no more answers; those it has sent are heard. What is not
- * answered then never will be, and nobody but us has it.
+ * In this order: the liveness pipe says that we live; the importer can send no more answers; those it has sent are read. What
+ * is not answered then never will be, and nobody but us has it.
  */
 static void close_link(struct relay *r, struct exporting *e) {
     static const uint8_t alive = 1;
@@ -246,7 +246,7 @@ static void close_link(struct relay *r, struct exporting *e) {
     loop_unwatch(&r->loop, e->link);
 }
 
-/* How many sessions have moved. */
+/* How many sessions have been migrated. */
 static uint32_t stop(struct relay *r, struct exporting *e) {
     close_link(r, e);
     wheel_cancel(&r->loop.wheel, &e->timer);
@@ -263,7 +263,7 @@ void export_stop(struct relay *r) {
         (void)stop(r, r->exporting); /* nobody asks */
 }
 
-/* The same, with a word to the supervisor. */
+/* The same, reported to the supervisor. */
 static void end_export(struct relay *r, bool broken) {
     uint32_t moved = stop(r, r->exporting);
     report_exported(r, moved, broken);
@@ -280,7 +280,7 @@ void export_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
 
 /* ---- sending ---- */
 
-/* Balance moves what is there to stay; at the end of a relay's life everything goes. */
+/* Balancing migrates long-lived sessions; a relay that ends migrates all. */
 static bool may_move(const struct relay *r, const struct exporting *e, const struct session *s) {
     if (s->migrating || s->stays || s->state == SESSION_DEAD)
         return false;
@@ -399,7 +399,7 @@ bool export_timer(struct relay *r, const struct wtimer *t) {
         return false;
     e->blocked = false;
     if (e->nflying && r->loop.now_ms >= e->heard_ms + MOVE_STALL_MS) {
-        log_msg(&r->child.log, LOG_LEVEL_WARNING, "the relay that takes sessions over does not answer");
+        log_msg(&r->child.log, LOG_LEVEL_WARNING, "the importing relay does not answer");
         end_export(r, true);
     } else if (r->loop.now_ms >= e->rest_until_ms) {
         e->dry = false;

@@ -1,6 +1,6 @@
 /*
- * Moving bytes: read once, open or seal in place, write through at once; what the sink does not take waits in leased memory,
- * and the source is not read again before it has left.
+ * Relays bytes: reads once, opens or seals in place, writes through at once; what the sink does not take waits in leased
+ * memory, and the source is not read again before it has left.
  */
 #include <errno.h>
 #include <string.h>
@@ -16,7 +16,7 @@
 #define DOWN_RECORDS_MAX 64   /* records sealed for one write */
 #define BURST_GAP_MS     1000 /* a pause after which TCP begins with its initial window again */
 
-/* Bytes to read now; 0 = the session waits, as its client has moved enough. */
+/* Bytes to read now; 0 = the session waits, for its client's byte rate. */
 static size_t chunk_of(struct relay *r, struct session *s, const struct flow *f) {
     return rate_room(r, s, hold_chunk(r, s, (size_t)1 << f->chunk_shift));
 }
@@ -58,7 +58,7 @@ static int flush(struct relay *r, struct session *s, int fd, struct flow *f) {
 
 /* ---- up: client to backend ---- */
 
-/* A Unix socket reports "writable" at every read of its peer: it is asked only while it is needed. */
+/* A Unix socket reports "writable" at every read of its peer: it is watched only while it is needed. */
 static void backend_want_out(struct relay *r, struct session *s, bool want) {
     if (s->backend_wants_out == want || s->backend_fd < 0)
         return;
@@ -80,7 +80,7 @@ static void up_shut(struct session *s) {
     if (s->up.state != FLOW_EOF_SEEN || s->up.wait.len)
         return;
     s->up.state = FLOW_SHUT;
-    (void)shutdown(s->backend_fd, SHUT_WR); /* fails only when the backend is gone: its reads tell */
+    (void)shutdown(s->backend_fd, SHUT_WR); /* fails only when the backend is gone: its reads show it */
 }
 
 bool flow_flush_up(struct relay *r, struct session *s) {
@@ -241,7 +241,7 @@ static void up_read(struct relay *r, struct session *s) {
     chain_free(&r->pool, &s->partial);
     up_take(r, s, carried + (size_t)n);
     if (s->state == SESSION_OPEN && s->up.wait.len)
-        (void)flow_flush_up(r, s); /* a first write also carries the PROXY header */
+        (void)flow_flush_up(r, s); /* a first write also has the PROXY header */
     adapt(&s->up, (size_t)n == chunk);
 }
 
@@ -265,10 +265,10 @@ static void down_shut(struct session *s) {
         return;
     s->down.state = FLOW_SHUT;
     s->client_shut = true;
-    (void)shutdown(s->client_fd, SHUT_WR); /* fails only when the client is gone: its reads tell */
+    (void)shutdown(s->client_fd, SHUT_WR); /* fails only when the client is gone: its reads show it */
 }
 
-/* Most clients take all at once: "writable" is asked for only after it was not, and from then on. */
+/* Most clients take all at once: "writable" is watched only after it was not, and from then on. */
 static void client_want_out(struct relay *r, struct session *s) {
     if (s->client_wants_out)
         return;
@@ -360,7 +360,7 @@ static void down_reset(struct relay *r, struct session *s) {
 }
 
 /*
- * How the next read is laid out as records in the out scratch: the plain bytes of each come to lie where they will be sealed,
+ * How the next read is laid out as records in the out scratch: the plain bytes of each are placed where they will be sealed,
  * so that all records touch and leave in one write.
  */
 struct layout {

@@ -235,7 +235,7 @@ static struct hold *oldest_of_class(struct list *class) {
 
 /*
  * From the largest clients down, the first that has been blocked for a while; when none has, of the largest. Those that are on
- * their way to another relay will free what they hold soon: nobody who moves bytes ends in their place.
+ * their way to another relay will free what they hold soon: no active session ends in their place.
  */
 static struct hold *choose_victim(struct relay *r) {
     struct hold *largest = NULL;

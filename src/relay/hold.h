@@ -31,7 +31,7 @@ struct holders {
     struct hold_client **chains;     /* of clients, by address */
     struct list class[HOLD_CLASSES]; /* of clients, by what they hold */
     uint64_t logged_ms;              /* the warning may be said again */
-    uint32_t unlogged;               /* sessions that ended since the last one */
+    uint32_t unlogged;               /* sessions that ended since the last line */
 };
 
 /* Before anything else, once. False without memory. */

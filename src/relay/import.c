@@ -1,6 +1,6 @@
 /*
- * The taking side: reads batches, builds frozen sessions, answers, and lets them go to work when the answer has been sent. When
- * the link ends, the exporter's will tells whose the unanswered ones are. docs/hand-over-format.md has the reasoning.
+ * The importer: reads batches, builds frozen sessions, answers, and activates them when the answer has been sent. When
+ * the link ends, the exporter's liveness pipe decides who owns the unanswered ones. docs/hand-over-format.md has the reasoning.
  */
 #include <errno.h>
 #include <poll.h>
@@ -15,13 +15,13 @@
 #include "wire/export.h"
 
 #define MESSAGES_TURN 4    /* of one link, a turn */
-#define LIVENESS_MS   1000 /* how long a dying exporter's will is waited for */
+#define LIVENESS_MS   1000 /* how long to wait for a dying exporter's liveness pipe */
 
 /* What is known of an exporter whose link has ended. */
 enum fate {
     FATE_LIVES,   /* the link is fine */
-    FATE_UNKNOWN, /* the link has ended, the will says nothing yet */
-    FATE_DEAD,    /* we are its heir */
+    FATE_UNKNOWN, /* the link has ended, the liveness pipe shows nothing yet */
+    FATE_DEAD,    /* we own its sessions */
     FATE_SERVES,  /* it lives and goes on with what we have not answered */
 };
 
@@ -38,7 +38,7 @@ struct importing {
     bool answer_waits; /* the link takes no answer at present */
     bool version_logged;
     const char *why;     /* the last session was refused */
-    struct wtimer timer; /* for the will */
+    struct wtimer timer; /* for the liveness pipe */
 };
 
 static struct importing *import_at(struct relay *r, uint32_t key) {
@@ -108,9 +108,9 @@ void import_end_all(struct relay *r) {
         end_import(r, CONTAINER_OF(r->importing.next, struct importing, link_in_relay));
 }
 
-/* ---- the will ---- */
+/* ---- the liveness pipe ---- */
 
-/* A byte or the end is all there can be, and poll() tells them apart: reading could make us wait. */
+/* A byte or the end is all there can be, and poll() distinguishes them: reading could block. */
 static enum fate read_liveness(const struct importing *m) {
     struct pollfd p = {.fd = m->liveness, .events = POLLIN};
     int n;
@@ -133,7 +133,7 @@ static void learn_fate(struct relay *r, struct importing *m) {
         drop_staged(r, m);
 }
 
-/* Its descriptors close one after the other: the end of the will follows that of the link. */
+/* Its descriptors close one after the other: the end of the liveness pipe follows that of the link. */
 static bool wait_for_liveness(struct relay *r, struct importing *m) {
     loop_unwatch(&r->loop, m->link);
     wheel_arm(&r->loop.wheel, &m->timer, r->loop.now_ms + LIVENESS_MS);
@@ -197,8 +197,8 @@ static bool stage_batch(struct relay *r, struct importing *m, struct export_msg 
     close_fds(msg, used, msg->nfds - used);
     msg->nfds = 0;
     if (refused)
-        log_msg(&r->child.log, LOG_LEVEL_ERROR, "%u of %u sessions from another relay could not be taken over: %s", refused,
-                b.n, m->why ? m->why : err_text(ERR_FORMAT));
+        log_msg(&r->child.log, LOG_LEVEL_ERROR, "%u of %u sessions from another relay could not be imported: %s", refused, b.n,
+                m->why ? m->why : err_text(ERR_FORMAT));
     return true;
 }
 
@@ -260,13 +260,13 @@ static bool read_one(struct relay *r, struct importing *m, bool *ret_more) {
     *ret_more = step == STEP_DONE;
     if (step == STEP_WANT_READ)
         return true;
-    if (step != STEP_DONE) /* all has been read: nothing is staged but what waits for the will */
+    if (step != STEP_DONE) /* all has been read: nothing is staged but what waits for the liveness pipe */
         return false;
     bool fine = take_message(r, m, &msg);
     export_msg_close(&msg);
     secret_wipe(m->body, msg.body.len); /* keys were in it */
     if (!fine)
-        log_msg(&r->child.log, LOG_LEVEL_ERROR, "sessions of another relay cannot be taken over: %s",
+        log_msg(&r->child.log, LOG_LEVEL_ERROR, "sessions of another relay cannot be imported: %s",
                 msg.fds_lost ? err_text(ERR_OUT_OF_FDS) : "it broke the rules, or memory is used up");
     return fine;
 }

@@ -1,6 +1,6 @@
 /*
- * From the format to a session: what comes is looked at as if a stranger had sent it. Fields are in range already
- * (wire/export.c); here it is seen that they agree with each other, with the table of states and with what the record plane and
+ * From the format to a session: the input is checked as if an attacker had sent it. Fields are in range already
+ * (wire/export.c); here they are checked against each other, the table of states and what the record layer and
  * the flows rely on.
  */
 #include <stdlib.h>
@@ -154,7 +154,7 @@ static void take_times(struct relay *r, struct session *s, const struct export_s
     }
 }
 
-/* The backend's side: its descriptor, its figures. Who waits in line is on none. */
+/* The backend's side: its descriptor, its metrics. A queued session has none. */
 static void take_backend(struct relay *r, struct session *s, int backend_fd) {
     if (s->backend == BACKEND_NONE || backend_fd < 0)
         return;
@@ -282,7 +282,7 @@ void import_drop(struct relay *r, struct session *s) {
     undo_session(r, s);
 }
 
-/* Something to do that no event will tell. */
+/* Work that no event announces. */
 static bool has_business(const struct session *s) {
     return s->state == SESSION_CLOSING || s->read_ahead || s->up.wait.len || s->down.wait.len || s->up.state != FLOW_OPEN ||
            s->down.state != FLOW_OPEN || (s->tls && record_layer_control_owed(&s->record_layer));

@@ -1,6 +1,6 @@
 /*
- * Live sessions for the observer. One page a turn: at most LISTING_SCAN sessions are looked at, so that whoever asks without
- * end slows traffic by no more than that.
+ * Live sessions for the observer. One page a turn: at most LISTING_SCAN sessions are looked at, so that endless requests slow
+ * traffic by no more than that.
  */
 #include "relay/listing.h"
 
@@ -63,13 +63,13 @@ static void answer_listing(struct relay *r, const struct listing_ask *a) {
             continue;
         if (!full)
             row = session_row(r, s);
-        if (!full && (listing_page_add(&page, &row) || page.rows == 0)) /* what no page has room for is left out */
+        if (!full && (listing_page_add(&page, &row) || page.rows == 0)) /* what no page has room for is omitted */
             continue;
         next = slot - 1;
         break;
     }
     int err = listing_page_send(r->observer, &page, next);
-    if (err < 0 && err != ERR_AGAIN) /* with its queue full it asks again by itself */
+    if (err < 0 && err != ERR_AGAIN) /* with its queue full it asks again on its own */
         lose_observer(r);
 }
 

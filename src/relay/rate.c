@@ -13,7 +13,7 @@
 #define QUANTUM_MS  20            /* of the rate are booked at once, */
 #define QUANTUM_MIN (16 * 1024)
 #define QUANTUM_MAX (4 * 1024 * 1024)
-#define KEEP_MS     200  /* an unspent portion is good for so long */
+#define KEEP_MS     200  /* an unconsumed quantum is valid so long */
 #define SHARE_MIN   4096 /* bytes a session is woken for */
 #define READ_MIN    1024 /* nobody reads less at once; what is too much is paid for later */
 
@@ -21,16 +21,16 @@ struct rate_limiter {
     struct slab_item item;
     struct rate_limiter *next; /* in its chain */
     struct list line;          /* sessions that wait */
-    struct list fed;           /* in r->rate_fed: has something left for those in line */
-    struct wtimer timer;       /* until the portion that was booked may be spent */
+    struct list fed;           /* in r->rate_fed: has something left for queued sessions */
+    struct wtimer timer;       /* until the reserved quantum may be consumed */
     struct bucket bucket;
     uint64_t rate;
-    uint64_t booked;    /* bytes that the timer will bring */
-    uint64_t refill_ms; /* when the last portion came */
+    uint64_t booked;    /* bytes that the timer refills */
+    uint64_t refill_ms; /* the last refill */
     int64_t left;       /* of it; below 0: read beyond it */
-    uint32_t waiting;   /* sessions in line */
+    uint32_t waiting;   /* queued sessions */
     uint32_t sessions;
-    uint32_t share; /* of the last portion for each that was woken */
+    uint32_t share; /* of the last quantum for each that was woken */
     uint16_t service;
     uint8_t client[16];
 };
@@ -106,14 +106,14 @@ void rate_leave(struct relay *r, struct session *s) {
     slab_free(&r->rate_limiters, l);
 }
 
-/* ---- portions ---- */
+/* ---- refill ---- */
 
 static void feed(struct relay *r, struct rate_limiter *l, uint64_t bytes) {
     l->left += (int64_t)bytes;
     l->refill_ms = r->loop.now_ms;
 }
 
-/* Books what the debt asks for and a portion on top. True when it may be spent at once, else the timer will bring it. */
+/* Reserves the debt and a quantum on top. True when it may be consumed at once, else the timer refills it. */
 static bool book(struct relay *r, struct rate_limiter *l) {
     uint64_t quantum = l->rate * QUANTUM_MS / 1000, now_ns = r->loop.now_ms * MS_NS;
     quantum = MIN(MAX(quantum, (uint64_t)QUANTUM_MIN), (uint64_t)QUANTUM_MAX);
@@ -136,7 +136,7 @@ static void expire(struct relay *r, struct rate_limiter *l) {
         l->left = 0;
 }
 
-/* Wakes as many of those in line as the rest of the portion feeds, in the order in which they came. */
+/* Wakes as many queued sessions as the rest of the quantum allows, in order. */
 static void wake(struct relay *r, struct rate_limiter *l) {
     uint32_t n = MIN(l->waiting, (uint32_t)MIN(l->left / SHARE_MIN + 1, (int64_t)UINT16_MAX));
     if (l->left <= 0 || n == 0)

@@ -22,7 +22,7 @@
 #define PAUSE_MS      20    /* between looks for room when full */
 #define FULL_LOG_MS   10000 /* between warnings that it is full */
 #define DRAIN_TICK_MS 50
-#define QUIET_MS      1000 /* a session that moved no byte for so long has nothing in flight */
+#define QUIET_MS      1000 /* a session that relayed no byte for so long has nothing in flight */
 
 /* No session is taken until look_for_room() finds some: they stay in the queue, and handshakers look elsewhere. */
 static void pause_links(struct relay *r, const char *why) {
@@ -201,7 +201,7 @@ static void drained(struct relay *r) {
     (void)!control_send_number(r->child.control, CONTROL_DRAINED, r->cut); /* a lost supervisor shows on the control socket */
 }
 
-/* Told to stop: what is left is cut, and counted. */
+/* Asked to stop: what is left is cut, and counted. */
 static void cut_all(struct relay *r) {
     uint32_t slot = 0;
     export_stop(r);

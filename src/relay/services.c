@@ -83,7 +83,7 @@ static struct inherited *make_inherited(const struct relay *r, const struct expo
     a->backend.kind = x->backend_kind ? (enum backend_kind)(x->backend_kind - 1) : BACKEND_UNIX;
     a->backend.text = put_text(&at, x->backend);
     a->backend.path = put_text(&at, x->backend_path);
-    a->backend.is_name = true; /* no address came with it: none can be connected to anew */
+    a->backend.is_name = true; /* no address came with it: none can be connected to again */
     return a;
 }
 

@@ -1,5 +1,6 @@
 /*
- * The life of one session: birth from a hand-off message, states and deadlines, the end with its reason, the event that tells.
+ * The life of one session: birth from a hand-off message, states and deadlines, the end with its reason, the event that reports
+ * it.
  */
 #include "relay/session.h"
 
@@ -43,8 +44,8 @@ void session_conn_info(const struct session *s, struct conn_info *ret) {
 }
 
 /*
- * Whom limits of sessions are about. A load balancer that is trusted to name clients is none itself: what it has on its own
- * account (PROXY LOCAL and UNKNOWN) counts for nobody.
+ * The client that limits of sessions count. A load balancer that is trusted to name clients is none itself: what it has on its
+ * own account (PROXY LOCAL and UNKNOWN) counts for nobody.
  */
 static struct addr limited_client(const struct relay *r, const struct session *s, const struct conn_info *f) {
     bool nobody = session_service(r, s)->proxy_accept && f->peer.family == AF_UNSPEC;
@@ -161,8 +162,8 @@ static bool take_handoff(struct relay *r, struct session *s, const struct handof
 }
 
 /*
- * Handshakers keep the limits; but a session on its way between two processes is in nobody's figures, and as many more may
- * pass as are under way. Here they arrive: whoever is over the limit of established ones goes, before any backend hears of it.
+ * Handshakers keep the limits; but a session on its way between two processes is in nobody's metrics, and as many more may pass
+ * as are under way. Here they arrive: a session over the limit of established ones ends, before any backend sees it.
  */
 static int over_limit(const struct relay *r, const struct session *s, const struct conn_info *f) {
     const struct conf_service *service = session_service(r, s);
@@ -357,7 +358,7 @@ static bool client_done(struct relay *r, struct session *s) {
         return reset_due(r, s, s->client_fd);
     if (!s->client_shut) {
         s->client_shut = true;
-        (void)shutdown(s->client_fd, SHUT_WR); /* fails only when the client is gone: its reads tell */
+        (void)shutdown(s->client_fd, SHUT_WR); /* fails only when the client is gone: its reads show it */
     }
     for (int i = 0; i < DRAIN_READS && s->up.readable; i++) {
         ssize_t n = recv(s->client_fd, r->in, (size_t)1 << CHUNK_MIN_SHIFT, MSG_DONTWAIT);
@@ -377,7 +378,7 @@ static void closing_step(struct relay *r, struct session *s) {
 
 /* ---- work ---- */
 
-/* What both flows have come to. */
+/* Acts on the state of both flows. */
 static void settle_flows(struct relay *r, struct session *s) {
     if (s->state != SESSION_OPEN)
         return;
@@ -465,7 +466,7 @@ void session_client_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events
         s->client_ended = true;
     if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
         s->down.blocked = false;
-    if (s->migrating) /* its descriptors are watched anew when it comes back: that tells again */
+    if (s->migrating) /* its descriptors are watched again when it comes back: that reports it */
         return;
     if (s->state == SESSION_CONNECTING) {
         if (events & (EPOLLHUP | EPOLLERR))

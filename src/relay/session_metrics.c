@@ -37,7 +37,7 @@ static uint16_t suite_handle(struct relay *r, const struct conn_info *f) {
     return handle_of(r, STATS_SUITE, span_of("", 0), span_of(name, t.len));
 }
 
-/* ---- who watches ---- */
+/* ---- traces ---- */
 
 struct session_trace {
     char id[TRACE_ID_MAX], client[ADDR_TEXT_MAX];
@@ -247,7 +247,7 @@ static void publish_backends(struct relay *r) {
         for (size_t j = 0; j < list->service->nbackends; j++) {
             struct backend *b = &list->list[j];
             bool no_address = b->conf->kind == BACKEND_TCP && b->naddrs == 0;
-            if (b->error == 0 && !no_address && !b->was_reported) /* nothing ever was: needs no block to say so */
+            if (b->error == 0 && !no_address && !b->was_reported) /* never failed: needs no block */
                 continue;
             b->was_reported = true;
             struct stats_block *block =
@@ -275,7 +275,7 @@ void session_metrics_publish(struct relay *r) {
     r->published = true;
 }
 
-/* A relay that does nothing is not woken to say so: the turn in which the timer fired does not arm it again by itself. */
+/* A relay that does nothing is not woken to say so: the turn in which the timer fired does not arm it again on its own. */
 void session_metrics_turn(struct relay *r) {
     if (STATS_OFF)
         return;

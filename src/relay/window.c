@@ -23,7 +23,7 @@ static void set_option(int fd, int level, int name, int value) {
 
 /*
  * A window of WANT bytes. SO_RCVBUF would stop at rmem_max; a low-water mark makes the kernel provide as much as that needs, up
- * to what it would have given by itself. Only with the lock off, and the lock is what keeps it from growing further.
+ * to what it would have given on its own. Only with the lock off, and the lock is what keeps it from growing further.
  */
 static void set_window(int fd, int want, bool smaller) {
     if (smaller)
