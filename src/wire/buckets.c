@@ -9,7 +9,7 @@
 
 /*
  * What is paid for later than that nobody has booked: it is nonsense, and the bucket is full. Each relay waits for one booking
- * a client at the most; a few of them may have been larger than the one at hand.
+ * a client at the most; a few of them may have been larger than this one.
  */
 #define AHEAD_NS       (120 * NS)
 #define AHEAD_BOOKINGS 256

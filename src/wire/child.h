@@ -1,6 +1,6 @@
 /*
- * What every child process does first and in the same way: hear from the supervisor who it is, map what it shares with others,
- * take its place on a CPU, and later close the walls around itself.
+ * What every child process does first and in the same way: receive its identity from the supervisor, map what it shares with
+ * others, bind to a CPU, and later enter the sandbox.
  */
 #pragma once
 
@@ -43,10 +43,10 @@ MUST_CHECK int child_wait(struct child *c, struct ipc_msg *ret);
 enum step child_recv(struct child *c, struct ipc_msg *ret, int *ret_err);
 
 /*
- * Gives up every right the role does not need, for good (walls.h): to be called when all is open that has to be. On failure
- * the supervisor has been told. ERR_NOT_FOUND, ERR_SYSTEM.
+ * Gives up every right the role does not need, for good (sandbox.h): to be called when all is open that has to be. On failure
+ * the supervisor has been notified. ERR_NOT_FOUND, ERR_SYSTEM.
  */
 MUST_CHECK int child_enter_sandbox(struct child *c, const struct sandbox *sandbox);
 
-/* Tells the supervisor why this child cannot serve; the caller then exits. */
+/* Reports to the supervisor why this child cannot serve; the caller then exits. */
 void child_refuse(struct child *c, const char *fmt, ...) PRINTF_LIKE(2, 3);

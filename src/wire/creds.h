@@ -114,7 +114,7 @@ struct creds_key creds_key(const struct creds *c, uint32_t key);
 /* ---- choosing by server name ---- */
 
 /*
- * The entries that serve NAME (lower case, no trailing dot; "" = none asked for), one a slot or CREDS_NONE: an exact name beats
- * a wildcard of one label, a wildcard beats the default. A slot that the better row leaves empty is filled from the wildcard's.
+ * The entries that serve NAME (lower case, no trailing dot; "" = none requested), one a slot or CREDS_NONE: an exact name beats
+ * a wildcard of one label, a wildcard beats the default. A slot that is empty in the better row comes from the wildcard's.
  */
 enum creds_match creds_choose(const struct creds *c, uint32_t service, const char *name, uint32_t ret[static CREDS_SLOTS]);

@@ -32,7 +32,7 @@ struct index {
 
 struct creds_writer {
     struct grow services, entries, keys, certs, refs, bytes, rows;
-    struct grow known; /* refs of bytes that stand there already */
+    struct grow known; /* refs of bytes that are there already */
     struct index known_index, key_index;
     struct hash_key hash_key;
     struct grow names; /* rows of the service at work, in the order they came */
@@ -82,7 +82,7 @@ static uint32_t *index_find(const struct creds_writer *w, struct index *x, uint6
     return &x->slots[i];
 }
 
-/* Makes room for one more: HASH_OF tells where the present ones go. */
+/* Makes room for one more: HASH_OF gives the hashes of the present ones. */
 static int index_room(struct creds_writer *w, struct index *x,
                       uint64_t (*hash_of)(const struct creds_writer *w, uint32_t number)) {
     if (2 * (x->used + 1) <= x->n)

@@ -11,7 +11,7 @@
 #define KEY_MAX    32
 #define POST_MAX   4
 
-/* Bits of the plane's flags. */
+/* Bits of the record layer's flags. */
 enum {
     RECORD_LAYER_KEY_UPDATE_OWED = 1,
     RECORD_LAYER_NO_RENEGOTIATION_OWED = 2,
@@ -230,8 +230,8 @@ static void unpack_backend(struct rd *r, struct export_session *ret) {
         ret->tried[i] = unpack_text(r);
 }
 
-/* What facts of an older minor lack, all of it "not known" as zeros: since 0 sig_scheme, cert_sig, cert_key, cert_key_bits, no
- * verified client; since 1 served_as, cert_file. */
+/* What connection info of an older minor lacks, all of it "not known" as zeros: since 0 sig_scheme, cert_sig, cert_key,
+ * cert_key_bits, no verified client; since 1 matched_name, cert_file. */
 static const uint8_t conn_info_grew[EXPORT_MINOR] = {9, 2, 0};
 
 static void unpack_conn_info(struct rd *r, uint8_t minor, struct conn_info *ret) {
@@ -253,7 +253,7 @@ static void unpack_conn_info(struct rd *r, uint8_t minor, struct conn_info *ret)
     refuse_if(r, conn_info.bad);
 }
 
-/* Facts and plane: parts with a length of their own, so that either can grow. */
+/* Connection info and record layer: parts with a length of their own, so that either can grow. */
 static void unpack_parts(struct rd *r, uint8_t minor, struct export_session *ret) {
     unpack_conn_info(r, minor, &ret->conn_info);
     struct rd record_layer = rd_of(rd_vec16(r));

@@ -1,10 +1,11 @@
 /*
  * What runs, as the supervisor knows it: one page it alone writes and the observer reads. Processes of both generations with
- * their states, and the results of what operators asked for, so that a new observer can answer for the one that took the order.
+ * their states, and the results of what operators asked for, so that a new observer can answer for the one that got the
+ * command.
  *
- * The page is read as a whole: roster_read() gives a consistent copy or nothing. It belongs to one supervisor image; after the
- * supervisor has taken up new code, the observer gets a new page (CONTROL_ROSTER) in which figures and results go on.
- * ROSTER_LAYOUT tells versions apart; a page of another layout is refused, and the next one is waited for.
+ * The page is read as a whole: proctab_read() gives a consistent copy or nothing. It belongs to one supervisor image; after the
+ * supervisor has taken up new code, the observer gets a new page (CONTROL_PROCTAB) in which stats and results continue.
+ * PROCTAB_LAYOUT distinguishes versions; a page of another layout is refused, and the next one is waited for.
  */
 #pragma once
 
@@ -30,8 +31,8 @@ enum proctab_state {
     PROCTAB_PREPARING, /* started, not ready */
     PROCTAB_READY,     /* serves, or waits for its generation to take over */
     PROCTAB_HUNG,      /* has not answered for a while */
-    PROCTAB_LEAVING,   /* of the old generation, or told to stop: finishes what it has */
-    PROCTAB_DOWN,      /* has died; is started anew soon */
+    PROCTAB_LEAVING,   /* of the old generation, or asked to stop: finishes what it has */
+    PROCTAB_DOWN,      /* has died; is restarted soon */
     PROCTAB_STATES,
 };
 
@@ -72,7 +73,7 @@ struct proctab {
     uint32_t reloads_refused;
     uint64_t restarts;       /* of roles that died, over all generations */
     uint64_t reload_ms;      /* wall clock: when the serving generation took over */
-    uint64_t moved;          /* sessions handed from old generations to new ones */
+    uint64_t moved;          /* sessions migrated from old generations to new ones */
     uint64_t cut;            /* sessions cut by a drain or stop that has begun */
     uint64_t drain_until_ms; /* wall clock; 0 = no drain under way */
     struct proctab_process processes[PROCTAB_PROCESSES];

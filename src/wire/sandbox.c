@@ -25,10 +25,10 @@ static const struct rights {
     uint64_t caps; /* kept */
     struct reach_row dirs[DIRS_MAX];
     unsigned calls;
-    bool becomes_user; /* gives up root */
-    bool connects;     /* TCP to the ports it is told */
-    bool any_port;     /* TCP to any port */
-    bool walled_files; /* Landlock: only FOLDERS; else any */
+    bool becomes_user;   /* gives up root */
+    bool connects;       /* TCP to the configured ports */
+    bool any_port;       /* TCP to any port */
+    bool landlock_files; /* Landlock: only DIRS; else any */
 } rights[ROLE_COUNT] = {
     [ROLE_CONFIG] =
         {
@@ -41,28 +41,28 @@ static const struct rights {
         {
             .calls = CALLS_LOOP | CALLS_ACCEPT,
             .becomes_user = true,
-            .walled_files = true,
+            .landlock_files = true,
         },
     [ROLE_SIGNER] =
         {
             /* reads keys from descriptors that it is given */
             .calls = CALLS_LOOP,
             .becomes_user = true,
-            .walled_files = true,
+            .landlock_files = true,
         },
     [ROLE_RELAY] =
         {
             .calls = CALLS_LOOP | CALLS_CONNECT,
             .becomes_user = true,
             .connects = true,
-            .walled_files = true,
+            .landlock_files = true,
         },
     [ROLE_RESOLVER] =
         {
             .calls = CALLS_LOOP | CALLS_RESOLVE,
             .becomes_user = true,
             .any_port = true, /* a name server may answer anywhere */
-            .walled_files = true,
+            .landlock_files = true,
             .dirs = {{"/etc", REACH_READ},
                      {"/lib", REACH_READ},
                      {"/lib64", REACH_READ},
@@ -74,7 +74,7 @@ static const struct rights {
         {
             .calls = CALLS_LOOP | CALLS_ACCEPT | CALLS_READ_FILES | CALLS_LOG,
             .becomes_user = true,
-            .walled_files = true,
+            .landlock_files = true,
             .dirs = {{"/etc/localtime", REACH_READ}, {"/usr/share/zoneinfo", REACH_READ}, {"/proc", REACH_READ}},
         },
 };
@@ -131,7 +131,7 @@ static int become_user(const char *user, struct text *why) {
     return 0;
 }
 
-/* After the change of user, which sets the first of these anew. */
+/* After the change of user, which sets the first of these again. */
 static int close_process(struct text *why) {
     const struct rlimit none = {0, 0};
     if (prctl(PR_SET_DUMPABLE, SANDBOX_ARE_OPEN ? 1 : 0, 0, 0, 0) < 0 || setrlimit(RLIMIT_CORE, &none) < 0)
@@ -153,7 +153,7 @@ static bool has_local_names(void) {
 
 static int close_files(const struct rights *r, const struct sandbox *sandbox, unsigned *missing, struct text *why) {
     struct reach_rules rules = {
-        .any_file = !r->walled_files,
+        .any_file = !r->landlock_files,
         .rows = r->dirs,
         .any_port = r->any_port,
         .ports = sandbox->ports,

@@ -144,7 +144,7 @@ static const struct call calls[] = {
     CALL(sched_yield, LOOP),
     CALL(sched_getaffinity, LOOP),
     CALL_IF(sched_setaffinity, LOOP, EQ(0, 0) /* our own */),
-    CALL_IF(prlimit64, LOOP, EQ(2, 0) /* asked only */),
+    CALL_IF(prlimit64, LOOP, EQ(2, 0) /* read only */),
     CALL(getrlimit, LOOP),
     CALL(sysinfo, LOOP),
     CALL(getcpu, LOOP),
@@ -168,7 +168,7 @@ static const struct call calls[] = {
     SOCKET(CALLS_RESOLVE, AF_INET, SOCK_DGRAM, 0),
     SOCKET(CALLS_RESOLVE, AF_INET6, SOCK_DGRAM, 0),
     SOCKET(CALLS_RESOLVE, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE),
-    CALL(pipe2, CALLS_CONNECT), /* a relay's will: relay/export.c */
+    CALL(pipe2, CALLS_CONNECT), /* a relay's liveness pipe: relay/export.c */
     CALL(bind, CALLS_CHECK | CALLS_RESOLVE),
     CALL(listen, CALLS_CHECK),
     OPTION(CALLS_CHECK, SOL_SOCKET, SO_REUSEADDR),

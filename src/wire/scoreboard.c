@@ -36,8 +36,8 @@
 #define NS               UINT64_C(1000000000)
 
 /*
- * A slot is about sessions of a client, or about handshakes of a client under one limit. TAG is 0 while it is empty or changes
- * hands. UNTIL_NS is a token bucket in one word: the time at which all handshakes let in so far will have been paid for.
+ * A slot is for sessions of a client, or for handshakes of a client under one limit. TAG is 0 while it is empty or reassigned.
+ * UNTIL_NS is a token bucket in one word: the time at which all handshakes let in so far will have been paid for.
  */
 struct slot {
     uint64_t tag;
@@ -76,7 +76,7 @@ static size_t scoreboard_size(uint16_t workers) {
 
 int scoreboard_create(uint16_t workers, uint16_t services, int *ret_fd) {
     MUST(workers > 0 && workers <= CONF_WORKERS_MAX && services <= CONF_SERVICES_MAX);
-    int fd = memfd_create("tls-off-board", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int fd = memfd_create("tls-off-scoreboard", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return ERR_SYSTEM;
 
@@ -290,7 +290,7 @@ uint64_t scoreboard_service_established(const struct scoreboard *b, uint16_t ser
     return service_sum(b, service, b->workers);
 }
 
-/* What a row has of one client: in its own slot, else in the shared one; nothing when the slot changes hands just now. */
+/* What a row has of one client: in its own slot, else in the shared one; nothing when the slot is being reassigned. */
 static struct slot read_slot(struct scoreboard_row_shared *s, uint64_t tag) {
     const struct slot *slot = find_slot(s, tag);
     bool own = slot != NULL;

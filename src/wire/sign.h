@@ -26,7 +26,7 @@ enum sign_type {
 #define SIGN_SIGNATURE_MAX 1024 /* RSA of 8192 bits */
 
 struct sign_request {
-    uint32_t number; /* of the request: an answer that comes too late is told by it */
+    uint32_t number; /* of the request: identifies an answer that comes too late */
     uint32_t set;    /* of credentials */
     uint32_t key;    /* in that set */
     uint16_t scheme; /* IANA registry "TLS SignatureScheme" */

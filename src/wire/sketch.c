@@ -26,7 +26,7 @@ struct sketch_order {
     uint32_t buckets; /* a power of two */
     uint16_t *first;  /* chains of entries by hash */
     uint16_t *next;
-    uint16_t *at;   /* where an entry stands in its heap */
+    uint16_t *at;   /* the position of an entry in its heap */
     uint64_t *keys; /* the estimate it was placed there with */
     struct heap idle, live;
 };
@@ -138,7 +138,7 @@ static uint16_t look_up(const struct sketch *k, struct span client) {
     return NOWHERE;
 }
 
-/* ---- change of hands ---- */
+/* ---- reassignment ---- */
 
 /* Idle ones give way first; when most are alive, the smallest of all (the bound of the error depends on it). */
 static uint16_t choose_victim(struct sketch *k) {

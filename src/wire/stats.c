@@ -249,7 +249,7 @@ static int open_area(int fd, size_t number, struct stats_page *ret) {
 static int begin_page(int err, struct stats_page *p) {
     if (err < 0)
         return err;
-    p->statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC); /* without it memory is told as 0 */
+    p->statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC); /* without it memory is reported as 0 */
     stats_publish_self(p);
     return 0;
 }

@@ -54,7 +54,7 @@ struct stats_page {
     void *buckets;   /* of byte rates (buckets.h), shared by all relays; NULL = this process keeps none */
     uint16_t *index; /* hash table of the blocks: handles, 0 = free */
     struct hash_key key;
-    int statm_fd;         /* /proc/self/statm, kept open: it cannot be opened any more once the walls are up */
+    int statm_fd;         /* /proc/self/statm, kept open: it cannot be opened from inside the sandbox */
     uint64_t cpu_base_us; /* of predecessors */
     struct sketch clients, names;
 };

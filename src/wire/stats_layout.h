@@ -5,7 +5,7 @@
 #include "wire/stats_read.h"
 
 #define STATS_MAGIC     0x746f2d7374617473u /* "to-stats" */
-#define STATS_FORM      2                   /* changes with the form of blocks and sketches; the tables tell of themselves */
+#define STATS_FORM      2 /* changes with the form of blocks and sketches; the tables have versions of their own */
 #define STATS_ROLES_MAX 12
 #define STATS_AREAS     (STATS_ROLES_MAX * 2 * STATS_INDEX_MAX)
 

@@ -64,7 +64,7 @@ bool stats_fold_begin(struct stats_fold *f, size_t rows) {
 
 /* ---- blocks ---- */
 
-/* A block as it stands, label included; false when it makes no sense. */
+/* A block as it is, label included; false when it makes no sense. */
 static bool read_block(const struct stats_area *a, enum stats_kind kind, uint32_t i, struct stats_row *ret,
                        struct stats_hist_row hists[STATS_HIST_COUNT]) {
     const struct stats_block *b =
@@ -108,7 +108,8 @@ static void add_hists(struct stats_hist_row *to, const struct stats_hist_row *fr
     }
 }
 
-/* Rows point at their histograms only at the end, when the array no longer moves: until then the pointer is a number + 1. */
+/* Rows point at their histograms only at the end, when the array is no longer reallocated: until then the pointer is a number
+ * + 1. */
 static int add_row(struct stats_sums *to, struct stats_fold *f, const struct stats_row *row,
                    const struct stats_hist_row *hists) {
     static const struct hash_key key = {0x73746174, 0x726f7773};

@@ -183,7 +183,7 @@ static void lines_and_sessions_reach_the_file(void **state) {
     assert_int_equal(count("event=log role=supervisor.0 message=\"before the start\"\n"), 1);
     assert_int_equal(count("event=session role=relay.0 service=web "), 1); /* the ring's name, not the event's */
     assert_int_equal(count(" backend=unix:/y "), 1);
-    assert_int_equal(count("\n"), 2 + count("message=\"walls: ")); /* what this kernel or user lacks */
+    assert_int_equal(count("\n"), 2 + count("message=\"sandbox: ")); /* what this kernel or user lacks */
     ring_unmap(&read_ahead);
     ring_unmap(&late);
 }
