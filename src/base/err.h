@@ -1,5 +1,5 @@
 /*
- * Every error and every reason for which a session ends, in one table: name, text for people, TLS alert to send.
+ * Every error and every reason for which a session ends, in one table: name, text, TLS alert to send.
  *
  * A fallible function returns 0 or one of these (all negative). The short name (without ERR_, lower case) is what logs and
  * metrics call the reason, so names are part of the interface: never reuse one for another meaning. New ones go at the end
@@ -147,7 +147,7 @@ enum err {
 /* Short stable name ("no_shared_suite"); "ok" for 0 and "unknown" for a number outside the table. Static storage. */
 const char *err_name(int err);
 
-/* One sentence for people, no full stop. Static storage. */
+/* One sentence, no full stop. Static storage. */
 const char *err_text(int err);
 
 /* The alert to send for this error, or ALERT_NONE when silence or another answer is right. */

@@ -2,7 +2,7 @@
  * Typed, size-capped messages between roles over SOCK_SEQPACKET, with descriptors.
  *
  * One message is one packet: type (u16), body. A receiver gives a table of the types it accepts with their sizes and number
- * of descriptors; anything else is an error of that peer (ERR_FORMAT), its descriptors are closed, and nobody crashes.
+ * of descriptors; anything else is an error of that peer (ERR_FORMAT), its descriptors are closed, and this process goes on.
  */
 #pragma once
 

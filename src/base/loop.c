@@ -85,7 +85,7 @@ static int wait_marked(struct loop *l, struct epoll_event *events, bool more) {
     int n = epoll_wait(l->epfd, events, LOOP_EVENTS, asked_ms);
     int saved = errno;
     uint64_t now_us = clock_mono_us();
-    /* without a timer it may sleep for ever, and nobody minds how long it was */
+    /* without a timer it may sleep for ever, of any length */
     loop_mark(l, now_us, asked_ms < 0 ? now_us - before_us : (uint64_t)asked_ms * 1000);
     if (now_us - before_us > LOOP_SLEPT_US)
         l->woke_us = now_us;

@@ -17,7 +17,7 @@
 #define LOOP_KINDS  16
 #define LOOP_EVENTS 256 /* events taken a turn */
 
-#define LOOP_SLEPT_US 20     /* a wait that took no longer has let nobody else onto the CPU */
+#define LOOP_SLEPT_US 20     /* a wait that took no longer has let no other process onto the CPU */
 #define LOOP_PAUSE_US 500000 /* no event takes so long: a process that was away so long did not run */
 
 /* KEY has 32 bits; GEN 24 (compare with the low 24 bits of the object's generation). */
@@ -66,7 +66,7 @@ MUST_CHECK int loop_rewatch(struct loop *l, int fd, uint32_t events, unsigned ki
 void loop_unwatch(struct loop *l, int fd);
 
 /*
- * At work at NOW_US (monotonic), after a sleep of ASLEEP_US that was asked for: what is missing since the last mark, if it is
+ * At work at NOW_US (monotonic), after a sleep of ASLEEP_US that was requested: what is missing since the last mark, if it is
  * much, was a pause. For loops with PAUSE_FN, also in between events.
  */
 static inline void loop_mark(struct loop *l, uint64_t now_us, uint64_t asleep_us) {

@@ -1,4 +1,4 @@
-/* Whose files are believed: a secret that somebody else owns is one that he can change, and knows. */
+/* Trusted owners of files: another owner of a secret can read and change it. */
 #pragma once
 
 #include <stdbool.h>

@@ -159,7 +159,7 @@ static void check_congestion(struct load *l) {
     }
     load_error(l, load_top_at(l, KEY_TCP_CONGESTION), "tcp_congestion",
                "found \"%s\", expected one that this kernel has loaded: %s", wanted,
-               names[0] ? names : "(the kernel does not tell which)");
+               names[0] ? names : "(the kernel does not report which)");
 }
 
 static void check_ticket_secret(struct load *l) {

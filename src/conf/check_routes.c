@@ -49,7 +49,7 @@ static bool has(const struct cert_names *x, uint16_t service, char *name) {
     return x->n && bsearch(&wanted, x->all, x->n, sizeof(*x->all), by_service) != NULL;
 }
 
-/* As creds_choose() finds certificates. A wildcard's own text represents any of its names that nobody has exactly. */
+/* As creds_choose() finds certificates. A wildcard's own text represents any of its names without an exact entry. */
 static enum route_match match(void *ctx, uint16_t service, const char *name) {
     const struct cert_names *x = ctx;
     char pattern[CONF_NAME_MAX + 2];
@@ -78,7 +78,7 @@ static bool reaches(struct reach *r, const char *name, struct span alpn) {
     return r->rival == r->service;
 }
 
-/* With some protocol of its own, one that nobody speaks (no text has a zero), or none. */
+/* With some protocol of its own, one that no client speaks (no text has a zero), or none. */
 static bool name_reaches(struct reach *r, const char *name) {
     static const uint8_t unheard_of[] = {1, 0};
     const struct conf_service *s = &r->c->services[r->service];

@@ -1,5 +1,5 @@
 /*
- * The configuration as one plain checked struct. Made from TOML by the config role (conf/load.h), carried to the other roles
+ * The configuration as one plain checked struct. Made from TOML by the config role (conf/load.h), passed to the other roles
  * as a sealed snapshot (conf/snapshot.h). Its readers may trust every field: ranges, files and references are checked.
  *
  * All text and arrays belong to the struct's own arena: valid as long as the struct, never freed one by one.

@@ -206,7 +206,7 @@ void read_suites(struct reading *r, const struct toml_node *node) {
     }
 }
 
-/* The IANA registry calls the NIST curves by their SEC 2 names; people use these. */
+/* The IANA registry calls the NIST curves by their SEC 2 names; operators use these. */
 static const char *group_alias(const char *name) {
     static const char *const aliases[][2] = {{"P-256", "secp256r1"}, {"P-384", "secp384r1"}, {"P-521", "secp521r1"}};
     for (size_t i = 0; i < ARRAY_LEN(aliases); i++)

@@ -3,7 +3,7 @@
  * ClientHello and by the check for what no ClientHello can reach:
  *
  *   1. the name: a service that has it before one with a wildcard for it, before one that gives its default certificate to
- * names that nobody has (terminating, without strict_sni), before passthrough, which knows no names;
+ * names that no service has (terminating, without strict_sni), before passthrough, which knows no names;
  *   2. among equals the protocol (ALPN): one that is shared before none being agreed on, before none being shared;
  *   3. among equals the first in the file.
  *

@@ -49,7 +49,7 @@ static const char *get_text(struct rd *r, struct conf *c, size_t max) {
     return text;
 }
 
-/* A text that must be there, of MIN to MAX bytes; "" when it is not, so that nobody meets NULL. */
+/* A text that must be there, of MIN to MAX bytes; "" when it is not, so that it is never NULL. */
 static const char *need_text(struct rd *r, struct conf *c, size_t min, size_t max) {
     const char *s = get_text(r, c, max);
     if (!s || strlen(s) < min)

@@ -270,7 +270,7 @@ static enum attempt attempt(struct relay *r, struct session *s) {
     } while ((a == ATTEMPT_FAILED || a == ATTEMPT_NO_ROOM) && next_addr(r, s, a));
     if (a == ATTEMPT_DONE || a == ATTEMPT_PENDING)
         return a;
-    if (a == ATTEMPT_NO_ROOM && s->addr_failed) /* where there was room, nobody answered */
+    if (a == ATTEMPT_NO_ROOM && s->addr_failed) /* the backend had room and did not answer */
         a = ATTEMPT_FAILED;
     if (a == ATTEMPT_FAILED)
         attempt_failed(r, s, error);

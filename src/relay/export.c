@@ -25,7 +25,7 @@
 
 struct exporting {
     int link, liveness; /* LIVENESS: the writing end */
-    uint32_t max, moved;
+    uint32_t max, migrated;
     enum export_first first; /* EXPORT_ANY when those that go first are gone */
     uint32_t number;         /* of the last batch */
     struct list flying;      /* frozen sessions, oldest first, through session.link */
@@ -53,8 +53,8 @@ static uint32_t sessions_of(const struct relay *r) {
     return r->sessions.used - dead;
 }
 
-static void report_exported(struct relay *r, uint32_t moved, bool broken) {
-    struct control_exported x = {.moved = moved, .kept = sessions_of(r), .broken = broken};
+static void report_exported(struct relay *r, uint32_t migrated, bool broken) {
+    struct control_exported x = {.moved = migrated, .kept = sessions_of(r), .broken = broken};
     (void)!control_send_exported(r->child.control, &x); /* a lost supervisor shows on the control socket */
 }
 
@@ -183,7 +183,7 @@ static void gone(struct relay *r, struct exporting *e, struct session *s) {
     session_count(r, s, -1);
     session_metrics_end(r, s, true);
     migrate_forget(r, s);
-    e->moved++;
+    e->migrated++;
     e->reported = UNREPORTED;
 }
 
@@ -236,7 +236,7 @@ static bool read_answers(struct relay *r, struct exporting *e) {
 
 /*
  * In this order: the liveness pipe says that we live; the importer can send no more answers; those it has sent are read. What
- * is not answered then never will be, and nobody but us has it.
+ * is not answered then never will be, and only we have it.
  */
 static void close_link(struct relay *r, struct exporting *e) {
     static const uint8_t alive = 1;
@@ -253,20 +253,20 @@ static uint32_t stop(struct relay *r, struct exporting *e) {
     r->exporting = NULL;
     while (!list_empty(&e->flying))
         take_back(r, CONTAINER_OF(e->flying.next, struct session, link));
-    uint32_t moved = e->moved;
+    uint32_t migrated = e->migrated;
     exporting_free(e);
-    return moved;
+    return migrated;
 }
 
 void export_stop(struct relay *r) {
     if (r->exporting)
-        (void)stop(r, r->exporting); /* nobody asks */
+        (void)stop(r, r->exporting); /* not requested */
 }
 
 /* The same, reported to the supervisor. */
 static void end_export(struct relay *r, bool broken) {
-    uint32_t moved = stop(r, r->exporting);
-    report_exported(r, moved, broken);
+    uint32_t migrated = stop(r, r->exporting);
+    report_exported(r, migrated, broken);
 }
 
 void export_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
@@ -292,7 +292,7 @@ static bool may_move(const struct relay *r, const struct exporting *e, const str
 
 static struct session *next_session(struct relay *r, struct exporting *e) {
     bool from_start = e->cursor == 0;
-    if (e->dry || (e->max != EXPORT_ALL && e->moved + e->nflying >= e->max))
+    if (e->dry || (e->max != EXPORT_ALL && e->migrated + e->nflying >= e->max))
         return NULL;
     for (;;) {
         struct session *s = slab_next(&r->sessions, &e->cursor);
@@ -360,7 +360,7 @@ static void report_dry(struct relay *r, struct exporting *e) {
     if (!e->dry) /* some came */
         return;
     e->reported = r->sessions.used;
-    report_exported(r, e->moved, false);
+    report_exported(r, e->migrated, false);
 }
 
 static void keep_time(struct relay *r, struct exporting *e) {
@@ -386,7 +386,7 @@ bool export_turn(struct relay *r) {
         }
     }
     keep_time(r, e);
-    if (e->nflying == 0 && (e->dry || resting || (e->max != EXPORT_ALL && e->moved >= e->max))) {
+    if (e->nflying == 0 && (e->dry || resting || (e->max != EXPORT_ALL && e->migrated >= e->max))) {
         report_dry(r, e);
         return r->exporting && !r->exporting->dry && !resting;
     }

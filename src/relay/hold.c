@@ -114,7 +114,7 @@ static void leave_client(struct relay *r, struct hold_client *c) {
 
 /* ---- sessions ---- */
 
-/* NULL when there is no memory: its bytes count, but nobody answers for them. */
+/* NULL when there is no memory: its bytes count, but for no client. */
 static struct hold *begin_hold(struct relay *r, struct session *s) {
     struct hold *h = slab_alloc(&r->holders.holds);
     struct hold_client *c = h ? client_of(r, s) : NULL;

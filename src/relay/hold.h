@@ -2,7 +2,7 @@
  * Who holds the memory for bytes that wait, and who has to let go of it when the budget is used up.
  *
  * Nothing ever waits for memory: a read may always keep what its sink does not take, so a partial record can be finished, an
- * end is seen, and a session whose peers read is served whatever others hold. The price is paid by those that make us hold
+ * end is seen, and a session whose peers read is served whatever others hold. The cost is on the clients that make us hold
  * bytes. Their sessions are accounted to their client (an IPv4 address or an IPv6 /64), and when more is held than
  * `buffer_memory` allows, the session without progress for longest among the clients that hold most ends with `no_buffers`.
  *

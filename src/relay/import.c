@@ -164,7 +164,7 @@ static enum export_result stage(struct relay *r, struct importing *m, const stru
     if (err == 0 && ((x.flags & EXPORT_BACKEND_FD) != 0) == (nfds == 2))
         result = import_session(r, &x, fds[0], nfds == 2 ? fds[1] : -1, m->ahead, &s, &m->why);
     secret_wipe(&x.record_layer, sizeof(x.record_layer));
-    drop_ahead(r, m); /* what was not used belongs to nobody */
+    drop_ahead(r, m); /* descriptors that were not used */
     if (result == EXPORT_IS_TAKEN)
         list_push(&m->staged, &s->link);
     return result;

@@ -53,7 +53,7 @@ enum export_result import_session(struct relay *r, const struct export_session *
 /* Activates an imported session, counted from now on. LATE: events may have passed unseen since it was built. */
 void import_activate(struct relay *r, struct session *s, bool late);
 
-/* Forgets a session that was not taken: nobody sees anything of it, for the other relay goes on with it. */
+/* Forgets a session that was not taken: neither peer notices, for the other relay continues it. */
 void import_drop(struct relay *r, struct session *s);
 
 /* Watches both sides again: all that has happened since is reported again. False (errno) when that is not possible. */

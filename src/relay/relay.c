@@ -212,7 +212,7 @@ static void cut_all(struct relay *r) {
         r->cut += !ended;
         session_cut(r, s);
     }
-    (void)!control_send_number(r->child.control, CONTROL_DRAINED, r->cut); /* without a supervisor nobody counts */
+    (void)!control_send_number(r->child.control, CONTROL_DRAINED, r->cut); /* without a supervisor there is no scoreboard */
 }
 
 /* ---- messages, timers, turns ---- */

@@ -45,7 +45,7 @@ void session_conn_info(const struct session *s, struct conn_info *ret) {
 
 /*
  * The client that limits of sessions count. A load balancer that is trusted to name clients is none itself: what it has on its
- * own account (PROXY LOCAL and UNKNOWN) counts for nobody.
+ * own account (PROXY LOCAL and UNKNOWN) counts for no client.
  */
 static struct addr limited_client(const struct relay *r, const struct session *s, const struct conn_info *f) {
     bool nobody = session_service(r, s)->proxy_accept && f->peer.family == AF_UNSPEC;
@@ -162,8 +162,8 @@ static bool take_handoff(struct relay *r, struct session *s, const struct handof
 }
 
 /*
- * Handshakers keep the limits; but a session on its way between two processes is in nobody's metrics, and as many more may pass
- * as are under way. Here they arrive: a session over the limit of established ones ends, before any backend sees it.
+ * Handshakers keep the limits; but a session on its way between two processes is in no process' metrics, and as many more may
+ * pass as are under way. Here they arrive: a session over the limit of established ones ends, before any backend sees it.
  */
 static int over_limit(const struct relay *r, const struct session *s, const struct conn_info *f) {
     const struct conf_service *service = session_service(r, s);
@@ -275,7 +275,7 @@ void session_end(struct relay *r, struct session *s) {
     session_release(r, s);
 }
 
-/* Sides whose end nobody has seen were ended by us. */
+/* Sides whose end was not seen were ended by us. */
 static void mark_cut(struct session *s) {
     if (s->client_end == END_OPEN)
         s->client_end = END_CUT;
@@ -383,7 +383,7 @@ static void settle_flows(struct relay *r, struct session *s) {
     if (s->state != SESSION_OPEN)
         return;
     if (s->backend_gone && s->down.state != FLOW_OPEN && s->up.state == FLOW_OPEN) {
-        s->up.state = FLOW_BROKEN; /* nobody is left to read it */
+        s->up.state = FLOW_BROKEN; /* there is no reader left */
         chain_free(&r->pool, &s->up.wait);
     }
     bool up_over = s->up.state == FLOW_SHUT || s->up.state == FLOW_BROKEN;
@@ -414,7 +414,7 @@ static void pump_rest(struct relay *r, struct session *s) {
     settle_flows(r, s);
     if (s->state == SESSION_CLOSING)
         closing_step(r, s);
-    s->fed = false;
+    s->refilled = false;
     if (s->hold || s->up.wait.len || s->down.wait.len || s->partial.len)
         hold_settle(r, s);
     if (has_work(s) && !s->throttled)

@@ -105,7 +105,7 @@ struct session {
     bool migrating; /* on its way from or to another relay: frozen */
     bool stays;     /* the relay that this one exports to cannot take it */
     bool throttled; /* queued for its client's byte rate */
-    bool fed;       /* its turn has come */
+    bool refilled;  /* its turn has come */
     uint8_t addr;   /* which of its backend's addresses is being tried, and how many have been, it included; 0 = not known */
     uint8_t addrs_tried;
     uint16_t connect_errno; /* why the last attempt to connect did not succeed */

@@ -88,7 +88,7 @@ static void track_again(struct relay *r, struct session *s) {
 
 /* ---- the life of a session ---- */
 
-void session_metrics_begin(struct relay *r, struct session *s, const struct conn_info *f, bool moved) {
+void session_metrics_begin(struct relay *r, struct session *s, const struct conn_info *f, bool migrated) {
     if (STATS_OFF)
         return;
     struct span service = span_str(session_service(r, s)->name);
@@ -102,28 +102,28 @@ void session_metrics_begin(struct relay *r, struct session *s, const struct conn
     }
     if (f->cert_file.len)
         s->counts.at[COUNT_CERT] = handle_of(r, STATS_CERT, service, f->cert_file);
-    track(r, s, f, !moved);
+    track(r, s, f, !migrated);
     for (unsigned c = 0; c < SESSION_METRICS; c++) {
         struct stats_block *b = block_at(r, s, (enum session_count)c);
         if (!b)
             continue;
         stats_change(b, STATS_SESSIONS_NOW, 1);
-        if (!moved)
+        if (!migrated)
             stats_add(b, STATS_SESSIONS, 1);
     }
-    stats_process_add(page_of(r), moved ? STATS_MIGRATED_IN : STATS_TAKEN, 1);
+    stats_process_add(page_of(r), migrated ? STATS_MIGRATED_IN : STATS_TAKEN, 1);
 }
 
-void session_metrics_end(struct relay *r, struct session *s, bool moved) {
+void session_metrics_end(struct relay *r, struct session *s, bool migrated) {
     struct stats_page *p = page_of(r);
     rate_leave(r, s);
     if (STATS_OFF)
         return;
-    if (!moved && TRACE_ON(end)) {
+    if (!migrated && TRACE_ON(end)) {
         struct session_trace t = trace_of(r, s);
         TRACE(end, &t.id[0], &t.client[0], s->reason ? err_name(s->reason) : "", t.us, s->up.bytes, s->down.bytes);
     }
-    if (!moved && s->reason) {
+    if (!migrated && s->reason) {
         session_metrics_add(r, s, STATS_SESSIONS_FAILED, 1);
         struct span service = span_str(session_service(r, s)->name);
         stats_add(stats_block(p, STATS_END, service, span_str(err_name(s->reason))), STATS_COUNT, 1);
@@ -135,7 +135,7 @@ void session_metrics_end(struct relay *r, struct session *s, bool moved) {
     }
     sketch_live(&p->clients, s->counts.client, -1);
     sketch_live(&p->names, s->counts.verified, -1);
-    if (moved)
+    if (migrated)
         stats_process_add(p, STATS_MIGRATED_OUT, 1);
     memset(&s->counts, 0, sizeof(s->counts));
 }
@@ -163,7 +163,7 @@ void session_metrics_bytes(struct relay *r, struct session *s, enum stats_value 
         if (c->at[i])
             stats_bump((uint64_t *)(void *)(value + (size_t)c->at[i] * 64), bytes);
     if (!sketch_holds(&p->clients, c->client) || (c->verified_too && !sketch_holds(&p->names, c->verified)))
-        track_again(r, s); /* somebody heavier had its place */
+        track_again(r, s); /* a larger client had its place */
     if (sketch_holds(&p->clients, c->client))
         sketch_add(&p->clients, c->client, what, bytes);
     if (c->verified_too && sketch_holds(&p->names, c->verified))

@@ -154,7 +154,7 @@ void key_parts_fini(struct key_parts *p) {
     p->bytes = NULL;
 }
 
-/* OSSL_PARAM has no const form; whoever gets these only reads. */
+/* OSSL_PARAM has no const form; the receiver only reads. */
 static uint8_t *unconst(const uint8_t *p) {
     union {
         const uint8_t *in;

@@ -24,7 +24,7 @@ struct key_parts {
 };
 
 /*
- * Reads the key in FD (by pread: its offset is nobody's), with the passphrase in PASS_FD (-1 = none; WANTED names its file).
+ * Reads the key in FD (by pread: its offset is not used), with the passphrase in PASS_FD (-1 = none; WANTED names its file).
  * WANTED: which key it must be. Descriptors stay the caller's. ERR_FORMAT, ERR_SYSTEM, ERR_NOMEM, with a message in WHY.
  */
 MUST_CHECK int key_load(int fd, int pass_fd, const struct creds_key *wanted, struct key_parts *ret, struct text *why);

@@ -222,7 +222,7 @@ static bool handle_control(struct signer *s) {
 
 /* ---- the handshaker ---- */
 
-/* An honest handshaker asks for nothing that is refused: somebody may have taken it over. */
+/* An honest handshaker asks for nothing that is refused: it may be compromised. */
 static void count_refusal(struct signer *s, size_t link, int err) {
     uint64_t now = clock_mono_ms();
     s->refusals++;
@@ -235,7 +235,7 @@ static void count_refusal(struct signer *s, size_t link, int err) {
     s->logged_ms = now;
 }
 
-/* False when the link breaks the rules or is full of answers that nobody reads. */
+/* False when the link breaks the rules or is full of unread answers. */
 static bool answer_request(struct signer *s, size_t link, const struct ipc_msg *m) {
     static uint8_t sig[SIGN_SIGNATURE_MAX], body[2 + SIGN_ANSWER_MAX];
     struct sign_request q;
@@ -259,7 +259,7 @@ static bool answer_request(struct signer *s, size_t link, const struct ipc_msg *
     return n == (ssize_t)(2 + len);
 }
 
-/* Descriptors that somebody may have sent along are dropped by the kernel: none are expected. */
+/* Descriptors that the peer may have sent along are dropped by the kernel: none are expected. */
 static bool serve_link(struct signer *s, size_t link, bool wait) {
     static uint8_t buf[2 + SIGN_REQUEST_MAX + 1]; /* one more: what is too long shows */
     for (unsigned i = 0; i < TURN; i++) {
@@ -313,7 +313,7 @@ static void signer_loop(struct signer *s) {
 /* While we are root, if we are: afterwards the limit is the user's. */
 static void raise_lock_limit(void) {
     const struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY};
-    (void)setrlimit(RLIMIT_MEMLOCK, &all); /* warn_unlocked() tells when it matters */
+    (void)setrlimit(RLIMIT_MEMLOCK, &all); /* warn_unlocked() reports it when it matters */
 }
 
 int signer_run(int control) {

@@ -141,7 +141,7 @@ static void describe(struct candidate *c) {
     BIO *issuer = BIO_new(BIO_s_mem()), *serial = BIO_new(BIO_s_mem());
     if (issuer)
         (void)X509_NAME_print_ex(issuer, X509_get_issuer_name(c->chain.leaf), 0, XN_FLAG_ONELINE & ~ASN1_STRFLGS_ESC_MSB);
-    if (serial) /* what cannot be printed is left empty: it is for people only */
+    if (serial) /* what cannot be printed is left empty: it is for display only */
         (void)i2a_ASN1_INTEGER(serial, X509_get0_serialNumber(c->chain.leaf));
     text_of_bio(issuer, c->issuer, sizeof(c->issuer));
     text_of_bio(serial, c->serial, sizeof(c->serial));

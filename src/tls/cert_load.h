@@ -1,6 +1,6 @@
 /*
  * From files and directories to a credential store (wire/creds.h). Runs in the config role and in `tls-off check`: every chain
- * is read, judged and put into the store with its names, its OCSP response and the file of its key. Private keys are not read,
+ * is read, checked and put into the store with its names, its OCSP response and the file of its key. Private keys are not read,
  * save with CERT_LOAD_KEYS; where a file holds a key beside the chain, its bytes lie in memory for keys and are wiped.
  */
 #pragma once

@@ -1,6 +1,6 @@
 /*
  * Two caches of a few ways a set: one of entries (leaf, chain, key), one of the certificates behind leaves. An
- * object lives as long as somebody holds a reference, so what is dropped here stays good for the handshakes that use it.
+ * object lives as long as there is a reference, so what is dropped here stays good for the handshakes that use it.
  */
 #include "tls/certs.h"
 

@@ -201,7 +201,7 @@ static int reason_of(int x509_error) {
 
 /*
  * The CA's own certificate is trusted as it is: whatever is wrong with what is known of its revocation (no CRL, another
- * scope, out of date, signed by somebody else) is no fault. That a CRL names it is.
+ * scope, out of date, signed by another issuer) is no fault. That a CRL names it is.
  */
 static int on_fault(int ok, X509_STORE_CTX *ctx) {
     int error = X509_STORE_CTX_get_error(ctx), depth = X509_STORE_CTX_get_error_depth(ctx);
@@ -324,7 +324,7 @@ static void on_message(int sent, int version, int type, const void *buf, size_t 
 
 /* ---- tickets ---- */
 
-/* A ticket is about to be sealed: it carries what is known of the client. A session that was resumed has it already. */
+/* A ticket is about to be sealed: it holds what is known of the client. A session that was resumed has it already. */
 static int on_seal(SSL *ssl, void *arg) {
     (void)arg;
     uint8_t packed[CLIENT_ID_PACKED];

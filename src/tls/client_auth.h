@@ -5,7 +5,7 @@
  * Bounds on what a client can make us do. Its Certificate message has at most CLIENT_CHAIN_MAX bytes (fewer where DEPTH is
  * small) and CLIENT_CHAIN_SPARE certificates more than DEPTH; both are looked at before libssl decodes the first key. Its own
  * certificate has at most CLIENT_NAMES_MAX names. Signatures of a chain are checked from the CA downwards, so that the keys of
- * strangers are decoded, but never computed with.
+ * unverified clients are decoded, but never computed with.
  */
 #pragma once
 

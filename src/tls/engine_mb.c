@@ -99,7 +99,7 @@ static int mb_open(void *opaque, const uint8_t nonce[static AEAD_NONCE_LEN], str
     if (rc == 0 && !secret_eq(computed, tag, AEAD_TAG_LEN))
         rc = ERR_BAD_MAC;
     if (rc)
-        secret_wipe(data, len); /* decrypted before it was judged */
+        secret_wipe(data, len); /* decrypted before it was checked */
     return rc;
 }
 

@@ -328,8 +328,8 @@ static bool is_of_present_rules(const struct handshake *h) {
 }
 
 /*
- * Rules that came into use after the client was judged judge it now. A session that was resumed has no more than the client's
- * own certificate: one with intermediates is refused, and comes in by a full handshake.
+ * Rules that came into use after the client was checked apply to it now. A session that was resumed has no more than the
+ * client's own certificate: one with intermediates is refused, and comes in by a full handshake.
  */
 static int judge_anew(struct handshake *h) {
     X509 *cert = SSL_get0_peer_certificate(h->ssl);

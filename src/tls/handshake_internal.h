@@ -1,4 +1,4 @@
-/* What server.c, handshake.c and hs_*.c share, and nobody else sees: libssl's side of a service and of a handshake. */
+/* What server.c, handshake.c and hs_*.c share, private to these files: libssl's side of a service and of a handshake. */
 #pragma once
 
 #include <openssl/ssl.h>
@@ -57,7 +57,7 @@ struct handshake {
     int cert_err;                 /* why there are none */
     struct client_id *client;     /* once its certificate is verified */
     int client_err;               /* or why it is refused */
-    bool judged;                  /* our rules refuse it: CLIENT_ERR says more than libssl's alert */
+    bool judged;                  /* our rules refuse it: CLIENT_ERR is more precise than libssl's alert */
     bool alert_sent;              /* libssl has sent a fatal alert */
     uint8_t *client_cert;         /* DER, from libssl's memory; only when it is to be sent to the backend */
 };
@@ -73,7 +73,7 @@ MUST_CHECK int handshake_note_client(struct handshake *h, int err, const struct 
 /* The rules for clients that are in use at this moment; NULL = no client certificates are requested. */
 const struct client_auth *handshake_rules(const struct handshake *h);
 
-/* Who the client is, by the certificate it has shown in this handshake; NULL = nobody so far. */
+/* Who the client is, by the certificate it has shown in this handshake; NULL = none so far. */
 const struct client_id *handshake_client(const struct handshake *h);
 
 /* libssl's key-log callback: takes the application traffic secrets, where our provider is not trusted to. */

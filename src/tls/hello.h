@@ -22,7 +22,7 @@
 #define HELLO_NAME_MAX    255
 #define HELLO_JA4_LEN     36
 
-/* What speaks on this connection, judged by its first bytes. */
+/* What speaks on this connection, by its first bytes. */
 enum sniff { SNIFF_MORE, SNIFF_TLS, SNIFF_SSLV2, SNIFF_HTTP, SNIFF_SSH, SNIFF_PROXY, SNIFF_OTHER };
 
 /* SNIFF_MORE while the bytes so far allow more than one answer. At most 16 bytes are looked at. */

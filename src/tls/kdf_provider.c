@@ -255,7 +255,7 @@ bool kdf_provider_load(void) {
         usual = OSSL_PROVIDER_load(NULL, "default");
     if (!usual || OSSL_PROVIDER_add_builtin(NULL, "tls-off", provider_init) != 1)
         return false;
-    /* our KEYMGMTs have the usual names: nobody gets one who does not ask for it */
+    /* our KEYMGMTs have the usual names: only an explicit request gets one */
     if (EVP_set_default_properties(NULL, KEY_PROVIDER_AVOIDED) != 1)
         return false;
     loaded = OSSL_PROVIDER_load(NULL, "tls-off");

@@ -272,7 +272,7 @@ static int check(const struct cert_chain *c, struct span pem, struct span pass, 
     return ERR_FORMAT;
 }
 
-/* A key, or what opens one, of somebody else: he can have us serve with his. */
+/* A key, or what opens one, of another owner, who can replace it. */
 static int read_owned(const char *file, const char *wanted, struct pem_file *ret, struct text *why) {
     int err = pem_file_read(file, wanted, ret, why);
     if (err || owner_is_trusted(ret->owner))

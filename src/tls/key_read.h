@@ -1,5 +1,5 @@
 /*
- * The private key of a certificate out of a PEM file that may hold several: read, decrypted, judged (key_judge.h) and compared
+ * The private key of a certificate out of a PEM file that may hold several: read, decrypted, checked (key_judge.h) and compared
  * with the public key it must belong to. Signers and `tls-off check` read keys here and nowhere else, so what one of them takes
  * the other takes. Files are outside input: every way in which they can be wrong is reported in a sentence that names the file,
  * what was found and what was expected.

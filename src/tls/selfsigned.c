@@ -229,7 +229,7 @@ static int write_whole(int fd, const uint8_t *p, size_t len) {
 
 /*
  * A file below the descriptor of the directory: replacing the directory does not redirect us. SHOWN
- * is its name for people.
+ * is its name for messages.
  */
 struct dir_file {
     char path[64];
@@ -310,7 +310,7 @@ out:
     return err;
 }
 
-/* The names come from the user, so they are judged before anything is written. */
+/* The names come from the user, so they are checked before anything is written. */
 static int judge_names(const char *names, struct text *why) {
     for (bool any = true; any;) {
         struct entry e;

@@ -30,7 +30,7 @@ void tickets_free(struct tickets *t);
 
 /*
  * What libssl is to do with a ticket that came to STATUS when it was opened as SESSION: one of another version of TLS counts
- * as a ticket of somebody else's, so a full handshake follows.
+ * as a ticket of another server's, so a full handshake follows.
  */
 SSL_TICKET_RETURN tickets_judge(const SSL *ssl, const SSL_SESSION *session, SSL_TICKET_STATUS status);
 

@@ -4,11 +4,11 @@
 
 #define SET_PLACES 8u
 #define SETS       (BUCKETS_SIZE / (SET_PLACES * sizeof(struct bucket_place)))
-#define STALE_NS   UINT64_C(2000000000) /* paid for so long ago, a place may be taken; longer than any burst */
+#define STALE_NS   UINT64_C(2000000000) /* refilled so long ago, a place may be taken; longer than any burst */
 #define NS         UINT64_C(1000000000)
 
 /*
- * What is paid for later than that nobody has booked: it is nonsense, and the bucket is full. Each relay waits for one booking
+ * A time later than that was never reserved: it is nonsense, and the bucket is full. Each relay waits for one reservation
  * a client at the most; a few of them may have been larger than this one.
  */
 #define AHEAD_NS       (120 * NS)

@@ -1,11 +1,11 @@
 /*
  * Byte rates that several processes keep together: a table of token buckets in shared memory, one for each limited client of a
- * service. It outlives generations, so a reload gives nobody a fresh allowance.
+ * service. It outlives generations, so a reload gives no client a fresh allowance.
  *
  * A bucket is one word, the time at which all that was reserved so far will be refilled. Reserving N bytes advances it by N /
  * rate and gives the time from which those bytes may be relayed: reservations are served in the order in which they were made.
  * A bucket whose time has passed is full, the same as none, so its place can go to another client. This
- * is the only place where processes write to the same memory (compare-and-swap, once a booking, not once a packet).
+ * is the only place where processes write to the same memory (compare-and-swap, once per reservation, not once per packet).
  */
 #pragma once
 

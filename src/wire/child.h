@@ -23,7 +23,7 @@ struct child {
     int snapshot_fd; /* the configuration: snapshot_read() it, then close it */
     struct scoreboard scoreboard;
     struct stats_page stats; /* our own counters */
-    int stats_fd; /* everybody's: for the observer to read, for a relay's byte rates; they close it. -1 in other roles */
+    int stats_fd; /* all areas: for the observer to read, for a relay's byte rates; they close it. -1 in other roles */
     struct log log;
     uint8_t scratch[CHILD_SCRATCH_LEN]; /* for control messages */
 };

@@ -31,7 +31,7 @@ static void pack(struct wr *w, const struct event *e) {
     wr_vec16(w, span_of(e->text.p, MIN(e->text.len, (size_t)EVENT_TEXT_MAX)));
     if (e->kind == EVENT_LINE)
         return;
-    struct conn_info lean = e->conn_info; /* nobody reads a certificate in a log */
+    struct conn_info lean = e->conn_info; /* no certificates in the log */
     lean.id.cert = span_of(NULL, 0);
     conn_info_pack(w, &lean);
     pack_name(w, e->service);

@@ -238,7 +238,7 @@ static const int deadly[] = {
 #endif
 
 /*
- * What the C library tries before it goes another way: never more than an error, or nobody could resolve a name in a build that
+ * What the C library tries before it goes another way: never more than an error, or names could not be resolved in a build that
  * ends the process. In others it is what happens anyway, and libseccomp takes no rule that says so.
  */
 static int refuse_softly(scmp_filter_ctx ctx, unsigned groups) {

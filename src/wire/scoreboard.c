@@ -37,7 +37,7 @@
 
 /*
  * A slot is for sessions of a client, or for handshakes of a client under one limit. TAG is 0 while it is empty or reassigned.
- * UNTIL_NS is a token bucket in one word: the time at which all handshakes let in so far will have been paid for.
+ * UNTIL_NS is a token bucket in one word: the time at which all handshakes let in so far will be refilled.
  */
 struct slot {
     uint64_t tag;
@@ -210,7 +210,7 @@ static struct slot *find_slot(struct scoreboard_row_shared *s, uint64_t tag) {
     return NULL;
 }
 
-/* An empty slot, or the one without live entries that was paid for first; NULL when all are alive. */
+/* An empty slot, or the one without live entries that refills first; NULL when all are alive. */
 static struct slot *spare_slot(struct slot *set) {
     struct slot *oldest = NULL;
     for (size_t i = 0; i < SET_SLOTS; i++) {
@@ -340,7 +340,7 @@ static uint64_t paid_until(const struct scoreboard *b, uint64_t tag, uint64_t no
     uint64_t latest = 0;
     for (size_t i = b->workers; i < 2u * b->workers; i++) {
         uint64_t until = read_slot(row_at(b, i), tag).until_ns;
-        if (until <= now_ns + 2 * NS) /* one handshake costs a second at the most: later is nonsense, and refuses nobody */
+        if (until <= now_ns + 2 * NS) /* one handshake costs a second at the most: later is nonsense, and refuses no client */
             latest = MAX(latest, until);
     }
     return latest;

@@ -219,7 +219,7 @@ void sketch_live(struct sketch *k, struct sketch_ref ref, int change) {
 
 /* ---- begin and end ---- */
 
-/* A predecessor may have died half-way, or have written nonsense: such an entry is nobody's, and the first to be taken. */
+/* A predecessor may have died half-way, or have written nonsense: such an entry has no owner, and the first to be taken. */
 static void take_entry(struct sketch *k, uint16_t i) {
     struct sketch_entry *e = entry_at(k, i);
     bool bad = (e->seq & 1) || e->seq == 0 || e->key_len > SKETCH_KEY_MAX || look_up(k, entry_key(e)) != NOWHERE;

@@ -68,7 +68,7 @@ MUST_CHECK int stats_create(int *ret_fd);
  */
 MUST_CHECK int stats_open(int fd, enum role role, uint16_t index, unsigned parity, struct stats_page *ret);
 
-/* An area of nobody, in private memory: for tests, and for a process that was given a memfd of another layout. ERR_SYSTEM. */
+/* An unowned area, in private memory: for tests, and for a process that was given a memfd of another layout. ERR_SYSTEM. */
 MUST_CHECK int stats_open_private(struct stats_page *ret);
 void stats_close(struct stats_page *p);
 

@@ -23,7 +23,7 @@ static bool same_client(const void *ctx, uint32_t row) {
     return c->verified == w->row->verified && strcmp(c->name, w->row->name) == 0;
 }
 
-/* The 16 bytes of addr_client_key() as people read them. */
+/* The 16 bytes of addr_client_key() as text. */
 static void address_text(const uint8_t key[static 16], char *to, size_t cap) {
     static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
     char text[INET6_ADDRSTRLEN] = "?";

@@ -58,7 +58,7 @@ MUST_CHECK int stats_check_fd(int fd);
 
 /* ---- for the two readers ---- */
 
-/* Area number I; NULL when nobody ever had it. */
+/* Area number I; NULL when it was never used. */
 const struct stats_area *stats_area_of(const struct stats_reader *r, size_t i);
 static inline enum role stats_role_of(size_t area) {
     return (enum role)(area / STATS_INDEX_MAX / 2);

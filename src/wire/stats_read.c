@@ -29,7 +29,7 @@ void stats_reader_close(struct stats_reader *r) {
     r->head = NULL;
 }
 
-/* Area number I; NULL when nobody ever had it. */
+/* Area number I; NULL when it was never used. */
 const struct stats_area *stats_area_of(const struct stats_reader *r, size_t i) {
     if (!LOAD(&r->head->touched[i]))
         return NULL;
