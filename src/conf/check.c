@@ -33,7 +33,7 @@ static void check_passthrough(struct load *l, size_t i) {
     s->ncerts = 0;
 }
 
-/* Who asks for certificates must say whose; who does not ask should not believe that clients are kept out. */
+/* A service that requests certificates must name the CA; one that does not must not look as if it refused clients. */
 static void check_client_auth(struct load *l, size_t i) {
     static const enum conf_key others[] = {KEY_CLIENT_AUTH_CA, KEY_CLIENT_AUTH_CRL, KEY_CLIENT_AUTH_DEPTH,
                                            KEY_CLIENT_AUTH_ALLOW};

@@ -16,7 +16,7 @@
 #define WHY_MAX         512
 
 /* A fault of a file goes to the value that named it. */
-static void say_there(void *ctx, size_t service, size_t k, bool is_error, const char *text) {
+static void report_there(void *ctx, size_t service, size_t k, bool is_error, const char *text) {
     struct load *l = ctx;
     const struct service_origin *o = &l->services[service];
     if (k == CONF_CREDS_CA || k == CONF_CREDS_CRL) {
@@ -91,7 +91,7 @@ static void check_certs(struct load *l) {
         if (selfsigned)
             made = made && use_selfsigned(l, i);
         /* a check makes none, so there may be none to look at */
-        conf_creds_service(c, i, selfsigned && (!made || (l->flags & LOAD_FOR_CHECK)), l->capabilities, say_there, l);
+        conf_creds_service(c, i, selfsigned && (!made || (l->flags & LOAD_FOR_CHECK)), l->capabilities, report_there, l);
     }
 }
 

@@ -91,7 +91,7 @@ static bool name_reaches(struct reach *r, const char *name) {
     return reaches(r, name, span_of(unheard_of, sizeof(unheard_of))) || reaches(r, name, span_of(NULL, 0));
 }
 
-static void say_unreachable(struct load *l, const struct reach *r, const char *name, bool is_error) {
+static void report_unreachable(struct load *l, const struct reach *r, const char *name, bool is_error) {
     const struct conf *c = r->c;
     const struct conf_service *s = &c->services[r->service], *rival = &c->services[r->rival];
     char addr[ADDR_TEXT_MAX];
@@ -131,7 +131,7 @@ static void check_reach(struct load *l, struct reach *r) {
     if (lost)
         r->rival = lost_to;
     if (!reached || lost)
-        say_unreachable(l, r, lost, !reached);
+        report_unreachable(l, r, lost, !reached);
 }
 
 /* Of services that share a name a client chooses by its protocols, so it may choose the one that asks less of it. */
@@ -168,7 +168,7 @@ static void gather_names(const struct load *l, struct cert_names *ret) {
         qsort(ret->all, ret->n, sizeof(*ret->all), by_service);
 }
 
-/* After a fault of a certificate not all names are known; it has been said. */
+/* After a fault of a certificate not all names are known; it has been reported. */
 void check_routes(struct load *l) {
     const struct conf *c = l->conf;
     struct cert_names names = {.n = 0};

@@ -25,7 +25,7 @@
 #define CONF_SOCKET_PATH_MAX  107        /* sun_path, its zero not counted */
 #define CONF_NEVER            UINT64_MAX /* a timeout of "none" */
 
-/* As long as nothing else is said. */
+/* Defaults. */
 #define CONF_HALF_CLOSED_MS    30000
 #define CONF_PARTIAL_RECORD_MS 30000
 

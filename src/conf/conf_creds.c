@@ -8,14 +8,14 @@
 #define WHY_MAX 1024 /* as long as a fault may be */
 
 struct cert_place {
-    conf_creds_fn say;
+    conf_creds_fn report;
     void *ctx;
     size_t service, k;
 };
 
 static void warn(void *ctx, const char *text) {
     const struct cert_place *p = ctx;
-    p->say(p->ctx, p->service, p->k, false, text);
+    p->report(p->ctx, p->service, p->k, false, text);
 }
 
 static void load_one(const struct conf_cert *cert, const struct conf_capabilities *capabilities, struct cert_place *p) {
@@ -28,7 +28,7 @@ static void load_one(const struct conf_cert *cert, const struct conf_capabilitie
     else
         err = capabilities->add_certs(capabilities->creds, cert, &why, warn, p);
     if (err)
-        p->say(p->ctx, p->service, p->k, true, why.len ? reason : cert->cert);
+        p->report(p->ctx, p->service, p->k, true, why.len ? reason : cert->cert);
 }
 
 /* What clients' certificates are checked against. */
@@ -44,15 +44,15 @@ static void load_clients(const struct conf_service *s, const struct conf_capabil
         err = capabilities->add_client_crl(capabilities->creds, s->client_crl, &why, warn, p);
     }
     if (err)
-        p->say(p->ctx, p->service, p->k, true, why.len ? reason : "out of memory");
+        p->report(p->ctx, p->service, p->k, true, why.len ? reason : "out of memory");
 }
 
 void conf_creds_service(const struct conf *c, size_t i, bool skip, const struct conf_capabilities *capabilities,
-                        conf_creds_fn say, void *ctx) {
+                        conf_creds_fn report, void *ctx) {
     const struct conf_service *s = &c->services[i];
-    struct cert_place p = {say, ctx, i, 0};
+    struct cert_place p = {report, ctx, i, 0};
     if (capabilities->add_service(capabilities->creds, s->name) < 0) {
-        say(ctx, i, 0, true, "out of memory");
+        report(ctx, i, 0, true, "out of memory");
         return;
     }
     for (; !skip && p.k < s->ncerts; p.k++)

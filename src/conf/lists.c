@@ -168,7 +168,7 @@ void read_alpn(struct reading *r, const struct toml_node *node) {
     }
 }
 
-static void refuse_name(struct reading *r, const struct toml_node *item, const struct nearest *near, const char *what) {
+static void refuse_name(struct reading *r, const struct toml_node *item, const struct suggestion *near, const char *what) {
     const char *best = suggestion_get(near);
     if (best)
         reading_refuse(r, item, "%s, perhaps \"%s\"", what, best);
@@ -191,7 +191,7 @@ void read_suites(struct reading *r, const struct toml_node *node) {
         const struct toml_node *item = &node->children[i];
         if (!wants_string(r, item) || comes_again(r, node, i))
             continue;
-        struct nearest near = {.word = item->string};
+        struct suggestion near = {.word = item->string};
         uint16_t id = 0, version = 0;
         const char *name;
         for (size_t j = 0; (name = r->l->capabilities->suite_at(j, &id, &version)); j++) {
@@ -223,7 +223,7 @@ void read_groups(struct reading *r, const struct toml_node *node) {
         const struct toml_node *item = &node->children[i];
         if (!wants_string(r, item))
             continue;
-        struct nearest near = {.word = item->string};
+        struct suggestion near = {.word = item->string};
         uint16_t id = 0;
         bool usable = false;
         const char *name;

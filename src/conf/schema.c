@@ -261,7 +261,7 @@ static void known_names(const char *section, char store[NAMES_MAX][SECTION_MAX],
 void reading_unknown_key(struct load *l, const struct toml_node *node, const char *section, const char *const *names) {
     char key[CONF_KEY_TEXT_MAX], all[512];
     struct text t = text_of(key, sizeof(key)), a = text_of(all, sizeof(all));
-    struct nearest near = {.word = node->key};
+    struct suggestion near = {.word = node->key};
     for (size_t i = 0; names[i]; i++) {
         suggestion_offer(&near, names[i]);
         text_addf(&a, "%s\"%s\"", i == 0 ? "" : names[i + 1] ? ", " : " or ", names[i]);
@@ -308,7 +308,7 @@ static void unknown_key(struct load *l, const struct toml_node *node, const stru
     char store[NAMES_MAX][SECTION_MAX];
     const char *names[NAMES_MAX + 1];
     known_names(s->path, store, names);
-    struct nearest near = {.word = node->key};
+    struct suggestion near = {.word = node->key};
     for (size_t i = 0; names[i]; i++)
         suggestion_offer(&near, names[i]);
     if (suggestion_get(&near) || !belongs_elsewhere(l, node, s))

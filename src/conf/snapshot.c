@@ -93,7 +93,7 @@ static void get_addr(struct rd *r, struct addr *ret) {
         r->bad = r->bad || ret->ip[i] != 0;
 }
 
-static void put_backend(struct wr *w, const struct conf_backend *b) {
+static void put_conf_backend(struct wr *w, const struct conf_backend *b) {
     wr_u8(w, (uint8_t)b->kind);
     put_text(w, b->text);
     put_text(w, b->path);
@@ -170,7 +170,7 @@ static void put_service_lists(struct wr *w, const struct conf_service *s) {
     put_ids(w, s->listeners, s->nlisteners);
     wr_u16(w, (uint16_t)s->nbackends);
     for (size_t i = 0; i < s->nbackends; i++)
-        put_backend(w, &s->backends[i]);
+        put_conf_backend(w, &s->backends[i]);
     put_certs(w, s);
     wr_u16(w, (uint16_t)s->nalpn);
     for (size_t i = 0; i < s->nalpn; i++)

@@ -36,7 +36,7 @@ size_t suggestion_distance(const char *a, const char *b) {
     return above[nb];
 }
 
-void suggestion_offer(struct nearest *n, const char *candidate) {
+void suggestion_offer(struct suggestion *n, const char *candidate) {
     size_t d = suggestion_distance(n->word, candidate);
     if (d == SIZE_MAX || (n->best && d >= n->distance))
         return;
@@ -44,7 +44,7 @@ void suggestion_offer(struct nearest *n, const char *candidate) {
     n->distance = d;
 }
 
-const char *suggestion_get(const struct nearest *n) {
+const char *suggestion_get(const struct suggestion *n) {
     size_t len = strnlen(n->word, SUGGESTION_WORD_MAX);
     return n->best && n->distance <= MAX(1, len / 3 + 1) ? n->best : NULL;
 }

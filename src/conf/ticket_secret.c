@@ -22,7 +22,7 @@ static int close_with(int fd, int err) {
     return err;
 }
 
-/* What owner, mode and size say. */
+/* Checks owner, mode and size. */
 static int check_secret_file(const char *file, const struct stat *st, struct text *why) {
     size_t before = why->len;
     if (!S_ISREG(st->st_mode))
@@ -47,7 +47,7 @@ static bool is_uniform(const uint8_t *p, size_t n) {
 }
 
 /* The bytes of FILE into TO; their number, or an error with a sentence in WHY. */
-static int read_secret(const char *file, uint8_t to[static TICKET_SECRET_MAX], struct text *why) {
+static int read_secret_file(const char *file, uint8_t to[static TICKET_SECRET_MAX], struct text *why) {
     struct stat st;
     int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0 || fstat(fd, &st) != 0) {
@@ -76,7 +76,7 @@ static int read_secret(const char *file, uint8_t to[static TICKET_SECRET_MAX], s
 
 int ticket_secret_check(const char *file, struct text *why) {
     uint8_t *secret = secret_alloc(TICKET_SECRET_MAX, NULL);
-    int n = secret ? read_secret(file, secret, why) : ERR_NOMEM;
+    int n = secret ? read_secret_file(file, secret, why) : ERR_NOMEM;
     if (!secret)
         text_add(why, "out of memory");
     secret_free(secret, TICKET_SECRET_MAX);
@@ -112,7 +112,7 @@ int ticket_secret_memfd(const char *file, int *ret_fd, struct text *why) {
         return ERR_SYSTEM;
     int n = TICKET_SECRET_NEW;
     if (file)
-        n = read_secret(file, secret, why);
+        n = read_secret_file(file, secret, why);
     else
         rand_bytes(secret, TICKET_SECRET_NEW);
     int err = n < 0 ? n : sealed_memfd(secret, (size_t)n, ret_fd);

@@ -36,7 +36,7 @@ struct backend {
     uint32_t failures; /* connects failed in a row */
     uint64_t out_until_ms;
     uint64_t full_since_ms;               /* its queue of connections was full, and there was no success since; 0 = not so */
-    uint64_t said_ms;                     /* a first failure is not logged before */
+    uint64_t logged_ms;                   /* a first failure is not logged before */
     uint64_t error_ms;                    /* when the last fault was */
     int error;                            /* errno of it; 0 = none so far */
     bool was_reported;                    /* its failure, to the observer */

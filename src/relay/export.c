@@ -235,8 +235,8 @@ static bool read_answers(struct relay *r, struct exporting *e) {
 /* ---- end ---- */
 
 /*
- * In this order: the liveness pipe says that we live; the importer can send no more answers; those it has sent are read. What
- * is not answered then never will be, and only we have it.
+ * In this order: a byte in the liveness pipe shows that we live; the importer can send no more answers; those it has sent are
+ * read. What is not answered then never will be, and only we have it.
  */
 static void close_link(struct relay *r, struct exporting *e) {
     static const uint8_t alive = 1;

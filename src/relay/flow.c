@@ -98,7 +98,7 @@ bool flow_flush_up(struct relay *r, struct session *s) {
 }
 
 /* Plain runs to the backend: written through when nothing waits before them. */
-static void put_backend(struct relay *r, struct session *s, const struct iovec *iov, unsigned niov, size_t len) {
+static void write_to_backend(struct relay *r, struct session *s, const struct iovec *iov, unsigned niov, size_t len) {
     size_t sent = 0;
     s->up.bytes += len;
     if (len) {
@@ -134,7 +134,7 @@ static void up_eof(struct relay *r, struct session *s, enum side_end how) {
 }
 
 void flow_client_reset(struct relay *r, struct session *s) {
-    /* many clients answer our last bytes with a reset, having said and got all they wanted */
+    /* many clients answer our last bytes with a reset, having sent and received all they need */
     bool was_over = s->state == SESSION_CLOSING || (s->client_end == END_CLOSE && s->down.state != FLOW_OPEN);
     s->client_fin = true;
     s->up.readable = s->down.readable = false;
@@ -174,7 +174,7 @@ static void up_open(struct relay *r, struct session *s, uint8_t *in, size_t len)
     uint32_t key_updates = s->record_layer.key_updates_in;
     do {
         step = record_layer_open(&s->record_layer, &r->contexts, in, len, &opened);
-        put_backend(r, s, opened.iov, opened.niov, opened.plain_len);
+        write_to_backend(r, s, opened.iov, opened.niov, opened.plain_len);
         in += opened.consumed;
         len -= opened.consumed;
     } while (step == STEP_DONE && s->state == SESSION_OPEN);
@@ -196,7 +196,7 @@ static void up_take(struct relay *r, struct session *s, size_t len) {
         up_open(r, s, r->in, len);
     } else if (len) {
         struct iovec iov = {r->in, len};
-        put_backend(r, s, &iov, 1, len);
+        write_to_backend(r, s, &iov, 1, len);
     }
 }
 
@@ -347,8 +347,8 @@ static void down_eof(struct relay *r, struct session *s) {
 }
 
 /*
- * A backend that ended by a reset has not said all, and the client must not take it for a whole answer. Over TLS the missing
- * close_notify says so, and spares the client a reset that could swallow bytes it has not read; otherwise only a reset can.
+ * A backend that ended by a reset has not sent all, and the client must not take it for a whole answer. Over TLS the missing
+ * close_notify shows it, and spares the client a reset that could swallow bytes it has not read; otherwise only a reset can.
  */
 static void down_reset(struct relay *r, struct session *s) {
     s->backend_end = END_RESET;

@@ -237,7 +237,7 @@ static struct hold *oldest_of_class(struct list *class) {
  * From the largest clients down, the first that has been blocked for a while; when none has, of the largest. Those that are on
  * their way to another relay will free what they hold soon: no active session ends in their place.
  */
-static struct hold *choose_victim(struct relay *r) {
+static struct hold *choose_eviction(struct relay *r) {
     struct hold *largest = NULL;
     for (size_t i = HOLD_CLASSES; i-- > 0;) {
         struct hold *h = oldest_of_class(&r->holders.class[i]);
@@ -263,7 +263,7 @@ static void log_eviction(struct relay *r) {
 
 void hold_enforce(struct relay *r) {
     while (pool_over(&r->pool)) {
-        struct hold *h = choose_victim(r);
+        struct hold *h = choose_eviction(r);
         if (!h)
             return;
         log_eviction(r);

@@ -30,7 +30,7 @@ struct holders {
     struct slab clients;             /* one a client with such sessions */
     struct hold_client **chains;     /* of clients, by address */
     struct list class[HOLD_CLASSES]; /* of clients, by what they hold */
-    uint64_t logged_ms;              /* the warning may be said again */
+    uint64_t logged_ms;              /* the warning may be logged again */
     uint32_t unlogged;               /* sessions that ended since the last line */
 };
 

@@ -26,7 +26,7 @@ bool export_turn(struct relay *r);
 /* A session came or came back: there may be one to give away. */
 void export_wake(struct relay *r);
 
-/* Takes back what was not acknowledged, without a word to the supervisor; nothing when there is no export. */
+/* Takes back what was not acknowledged, without a report to the supervisor; nothing when there is no export. */
 void export_stop(struct relay *r);
 void export_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
 
@@ -46,7 +46,7 @@ void import_liveness_event(void *ctx, uint32_t key, uint32_t gen, uint32_t event
 bool import_timer(struct relay *r, const struct wtimer *t);
 
 /* import_read.c: builds a frozen session of X with these descriptors (BACKEND_FD -1 = none). On failure they are still the
- * caller's, and *ret_why says in a few words what was wrong. */
+ * caller's, and *ret_why has a few words on what was wrong. */
 enum export_result import_session(struct relay *r, const struct export_session *x, int client_fd, int backend_fd,
                                   struct chain ahead[static EXPORT_PARTS], struct session **ret, const char **ret_why);
 

@@ -212,12 +212,12 @@ static void cut_all(struct relay *r) {
         r->cut += !ended;
         session_cut(r, s);
     }
-    (void)!control_send_number(r->child.control, CONTROL_DRAINED, r->cut); /* without a supervisor there is no scoreboard */
+    (void)!control_send_number(r->child.control, CONTROL_DRAINED, r->cut); /* a lost supervisor needs no number */
 }
 
 /* ---- messages, timers, turns ---- */
 
-static void on_message(struct relay *r, struct ipc_msg *m) {
+static void relay_on_message(struct relay *r, struct ipc_msg *m) {
     struct control_drain d;
     struct control_export x;
     if (m->type == CONTROL_LINK) {
@@ -254,7 +254,7 @@ static void control_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events
     int err = 0;
     switch (child_recv(&r->child, &m, &err)) {
     case STEP_DONE:
-        on_message(r, &m);
+        relay_on_message(r, &m);
         break;
     case STEP_WANT_READ:
         break;

@@ -22,7 +22,7 @@ uint16_t services_backend(const struct relay *r, uint16_t service, struct span t
 
 /*
  * A service for a session that came as X and finds no backend of its own here: as the configuration has it when there is one of
- * that name, otherwise as X says; its one backend is X's. Counts the session on it: services_leave(). SERVICES_NONE when out of
+ * that name, otherwise as in X; its one backend is X's. Counts the session on it: services_leave(). SERVICES_NONE when out of
  * memory.
  */
 uint16_t services_inherit(struct relay *r, const struct export_session *x);

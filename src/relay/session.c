@@ -407,7 +407,7 @@ static bool has_work(const struct session *s) {
     return up || down;
 }
 
-/* All but what the client says to the backend. */
+/* All but the client's bytes to the backend. */
 static void pump_rest(struct relay *r, struct session *s) {
     if (s->state == SESSION_OPEN)
         flow_down(r, s);
@@ -432,7 +432,7 @@ void session_work(struct relay *r, struct list *ready) {
         list_push(&rest, &s->link);
         if (s->state == SESSION_OPEN)
             flow_up(r, s);
-        if (s->throttled || s->listed) /* it has gone into another list */
+        if (s->throttled || s->listed) /* it has moved to another list */
             pump_rest(r, s);
         keep_to_budget(r, s);
     }

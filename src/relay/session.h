@@ -151,8 +151,8 @@ struct relay {
     bool draining;
     enum drain_how drain_how;
     uint64_t drain_until_ms;
-    uint64_t cut;                           /* sessions ended by force in a drain */
-    uint64_t full_logged_ms, short_said_ms; /* warnings that have had their turn */
+    uint64_t cut;                             /* sessions ended by force in a drain */
+    uint64_t full_logged_ms, short_logged_ms; /* warnings that have had their turn */
     struct wtimer backlog_timer, drain_timer, pause_timer, stats_timer;
     bool published; /* this turn: the metrics of the process */
     struct buckets rate_buckets;
@@ -166,7 +166,7 @@ struct relay {
 };
 
 /*
- * relay.c: everything that can fail before a relay may say that it serves, and its handlers. CONF, ROW and the number of
+ * relay.c: everything that can fail before a relay may report ready, and its handlers. CONF, ROW and the number of
  * workers are set. False: errno, as far as it is known.
  */
 MUST_CHECK bool relay_make(struct relay *r);
@@ -200,7 +200,7 @@ bool session_socket_fits(int fd, bool unix_too);
 /* Queues the session for this turn's work. */
 void session_ready(struct relay *r, struct session *s);
 
-/* One fair share of work for each session of READY: first what clients say to all backends, then the rest of each. */
+/* One fair share of work for each session of READY: first the clients' bytes to all backends, then the rest of each. */
 void session_work(struct relay *r, struct list *ready);
 const struct conf_service *session_service(const struct relay *r, const struct session *s);
 

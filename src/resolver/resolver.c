@@ -25,7 +25,7 @@ struct resolver {
     bool stop;
 };
 
-static void on_message(struct resolver *r, struct ipc_msg *m) {
+static void resolver_on_message(struct resolver *r, struct ipc_msg *m) {
     struct control_peer peer;
     if (m->type == CONTROL_LINK && control_read_peer(m, &peer) == 0 && peer.role == ROLE_RELAY &&
         peer.index < CONF_WORKERS_MAX) {
@@ -46,7 +46,7 @@ static void resolver_control(struct resolver *r) {
         int err = 0;
         switch (child_recv(&r->child, &m, &err)) {
         case STEP_DONE:
-            on_message(r, &m);
+            resolver_on_message(r, &m);
             break;
         case STEP_WANT_READ:
             return;

@@ -130,7 +130,7 @@ void keyring_drop(struct keyring *r) {
 
 /* ---- signing ---- */
 
-static const struct key_parts *find_key(const struct keyring *r, uint32_t set, uint32_t index) {
+static const struct key_parts *keyring_find(const struct keyring *r, uint32_t set, uint32_t index) {
     const struct keyset *s = NULL;
     if (r->present.used && r->present.set == set)
         s = &r->present;
@@ -221,7 +221,7 @@ static int sign_whole(struct keyring *r, struct open_key *o, const struct sign_r
 }
 
 int keyring_sign(struct keyring *r, const struct sign_request *q, uint8_t sig[static SIGN_SIGNATURE_MAX], size_t *ret_len) {
-    const struct key_parts *p = find_key(r, q->set, q->key);
+    const struct key_parts *p = keyring_find(r, q->set, q->key);
     if (!p)
         return ERR_NOT_FOUND;
     enum sign_shape shape = sign_shape(q->tbs);

@@ -27,11 +27,11 @@
 #include "wire/control_creds.h"
 #include "wire/sign.h"
 
-#define LULL_US     5000 /* without a request: no more are expected soon */
-#define TURN        16   /* requests between two looks at the supervisor's socket */
-#define LINKS       2
-#define HEAR        8 /* messages of the supervisor between two looks at the link */
-#define REFUSALS_MS 10000
+#define LULL_US       5000 /* without a request: no more are expected soon */
+#define TURN          16   /* requests between two looks at the supervisor's socket */
+#define LINKS         2
+#define CONTROL_BATCH 8 /* messages of the supervisor between two looks at the link */
+#define REFUSALS_MS   10000
 
 struct signer {
     struct child child;
@@ -57,7 +57,7 @@ struct signer {
 /* ---- sets of keys ---- */
 
 /* In order of what can be done about it. */
-static void say_unlocked(struct signer *s) {
+static void warn_unlocked(struct signer *s) {
     struct rlimit r = {0, 0};
     if (!secure_heap_unlocked())
         return;
@@ -87,7 +87,7 @@ static void end_set(struct signer *s) {
         s->failed = !s->ready;
     } else {
         keyring_commit(s->keys);
-        say_unlocked(s);
+        warn_unlocked(s);
         (void)!control_send_keys_taken(s->child.control, s->set); /* a lost supervisor shows on the control socket */
     }
     creds_unmap(&s->store);
@@ -170,7 +170,7 @@ static void take_link(struct signer *s, uint16_t handshaker, struct ipc_msg *m) 
     *link = fd;
 }
 
-static void on_message(struct signer *s, struct ipc_msg *m) {
+static void signer_on_message(struct signer *s, struct ipc_msg *m) {
     struct control_peer peer;
     switch (m->type) {
     case CONTROL_LINK:
@@ -201,12 +201,12 @@ static void on_message(struct signer *s, struct ipc_msg *m) {
 /* Handles what the supervisor has sent; true when there was something. A lost or broken supervisor ends this process. */
 static bool handle_control(struct signer *s) {
     unsigned n = 0;
-    while (n < HEAR && !s->stop) {
+    while (n < CONTROL_BATCH && !s->stop) {
         struct ipc_msg m;
         int err = 0;
         switch (child_recv(&s->child, &m, &err)) {
         case STEP_DONE:
-            on_message(s, &m);
+            signer_on_message(s, &m);
             n++;
             break;
         case STEP_WANT_READ:
@@ -297,15 +297,15 @@ static void wait_for_all(struct signer *s) {
 static void signer_loop(struct signer *s) {
     bool other = false; /* the previous handshaker has sent a request just now: then wait for both */
     while (!s->stop) {
-        bool heard = handle_control(s);
+        bool handled = handle_control(s);
         if (!s->ready && s->gone && !s->reading && keyring_has(s->keys)) {
             s->ready = true;
             if (control_send(s->child.control, CONTROL_READY) < 0)
                 return;
         }
-        s->busy = may_serve(s, 0) && serve_link(s, 0, s->busy && !heard && !other);
+        s->busy = may_serve(s, 0) && serve_link(s, 0, s->busy && !handled && !other);
         other = may_serve(s, 1) && serve_link(s, 1, false);
-        if (!heard && !s->busy && !other && !s->stop)
+        if (!handled && !s->busy && !other && !s->stop)
             wait_for_all(s);
     }
 }

@@ -45,7 +45,7 @@ struct candidate {
 };
 
 /* Warnings of one pair, and where its names go. */
-struct saying {
+struct load_warnings {
     struct cert_load *l;
     const char *file;
     cert_warn_fn warn;
@@ -106,7 +106,7 @@ int cert_load_seal(struct cert_load *l, int *ret_fd) {
     return creds_seal(l->writer, sha256_of, ret_fd);
 }
 
-/* ---- what a certificate says, as plain data ---- */
+/* ---- a certificate's properties, as plain data ---- */
 
 static void candidate_fini(struct candidate *c) {
     for (uint32_t i = 0; i < c->ncerts; i++)
@@ -208,7 +208,7 @@ static int judge_pair(struct cert_load *l, struct candidate *c, const struct cer
 /* ---- names and warnings ---- */
 
 static int take_name(void *ctx, const char *name) {
-    struct saying *s = ctx;
+    struct load_warnings *s = ctx;
     uint32_t other;
     int err = creds_add_name(s->l->writer, name, &other);
     if (err || other == CREDS_NONE)
@@ -223,12 +223,12 @@ static int take_name(void *ctx, const char *name) {
     return 0;
 }
 
-static void warn_line(const struct saying *s, const char *line) {
+static void warn_line(const struct load_warnings *s, const char *line) {
     if (s->warn)
         s->warn(s->ctx, line);
 }
 
-static void warn_of_times(const struct saying *s, const struct candidate *c) {
+static void warn_of_times(const struct load_warnings *s, const struct candidate *c) {
     for (uint32_t i = 0; i < c->ncerts; i++) {
         char line[PATH_MAX + 160];
         struct text t = text_of(line, sizeof(line));
@@ -238,7 +238,7 @@ static void warn_of_times(const struct saying *s, const struct candidate *c) {
 }
 
 /* A group that may read it is the administrator's choice (Debian's ssl-cert). */
-static void warn_of_mode(const struct saying *s, const struct candidate *c) {
+static void warn_of_mode(const struct load_warnings *s, const struct candidate *c) {
     char line[PATH_MAX + 160];
     struct text t = text_of(line, sizeof(line));
     if (!(c->key.mode & (S_IWGRP | S_IRWXO)))
@@ -248,7 +248,7 @@ static void warn_of_mode(const struct saying *s, const struct candidate *c) {
     warn_line(s, line);
 }
 
-static void warn_of_names(const struct saying *s) {
+static void warn_of_names(const struct load_warnings *s) {
     char line[2 * PATH_MAX + 512];
     struct text t = text_of(line, sizeof(line));
     if (s->other == CREDS_NONE)
@@ -261,7 +261,7 @@ static void warn_of_names(const struct saying *s) {
 }
 
 /* A response that is not valid is skipped: stale ones are common, and no reason to refuse a renewed certificate. */
-static void load_ocsp(const struct saying *s, struct candidate *c) {
+static void load_ocsp(const struct load_warnings *s, struct candidate *c) {
     char line[2 * PATH_MAX + 256];
     struct text t = text_of(line, sizeof(line));
     if (ocsp_file_load(&c->chain, s->l->now, &c->ocsp, &t) == 0)
@@ -272,7 +272,7 @@ static void load_ocsp(const struct saying *s, struct candidate *c) {
 
 /* ---- adding ---- */
 
-static int add_entry(struct cert_load *l, struct candidate *c, struct saying *s, struct text *why) {
+static int add_candidate(struct cert_load *l, struct candidate *c, struct load_warnings *s, struct text *why) {
     load_ocsp(s, c);
     const struct creds_new_entry e = {
         .kind = c->chain.kind,
@@ -312,13 +312,13 @@ int cert_load_files(struct cert_load *l, const struct cert_load_pair *p, struct 
         return ERR_NOMEM;
     }
     c->pair = p;
-    struct saying s = {.l = l, .file = p->cert, .warn = warn, .ctx = ctx, .other = CREDS_NONE};
+    struct load_warnings s = {.l = l, .file = p->cert, .warn = warn, .ctx = ctx, .other = CREDS_NONE};
     const struct cert_warning w = {warn, ctx};
     int err = judge_pair(l, c, warn ? &w : NULL, why);
     if (!err) /* before anything is in the store */
         err = cert_chain_names(&c->chain, no_name, NULL, why);
     if (!err)
-        err = add_entry(l, c, &s, why);
+        err = add_candidate(l, c, &s, why);
     if (!err && warn)
         cert_warn(&c->chain, c->ocsp.bytes.len > 0, &l->roots, &w);
     if (!err) {

@@ -24,7 +24,7 @@ void cert_roots_fini(struct cert_roots *r) {
     r->store = NULL;
 }
 
-/* ---- saying it ---- */
+/* ---- output ---- */
 
 struct line {
     char bytes[PATH_MAX + 512];
@@ -54,7 +54,7 @@ static void add_name(struct line *l, const X509_NAME *name) {
 }
 
 /* "FILE: certificate 2 of the file ("CN = x") REST" */
-static void warn_of_cert(const struct row *r, int i, const char *rest) {
+static void warn_chain_cert(const struct row *r, int i, const char *rest) {
     struct line l;
     begin_warning(&l, r);
     text_addf(&l.t, "certificate %d of the file (", i + 1);
@@ -62,7 +62,7 @@ static void warn_of_cert(const struct row *r, int i, const char *rest) {
     end_warning(&l, r, rest);
 }
 
-static void warn_of(const struct row *r, const char *what) {
+static void warn_chain(const struct row *r, const char *what) {
     struct line l;
     begin_warning(&l, r);
     end_warning(&l, r, what);
@@ -128,11 +128,12 @@ static void warn_of_links(struct row *r, struct cert_roots *roots) {
     for (int i = 1; i < r->n; i++) {
         strangers = strangers || !r->linked[i];
         if (!r->linked[i])
-            warn_of_cert(r, i, ") issued none of the others: it is sent for nothing");
+            warn_chain_cert(r, i, ") issued none of the others: it is sent for nothing");
         else if (!issued_one_before(r, i, i))
-            warn_of_cert(r, i, ") stands before the one that it issued, expected each certificate behind those that it issued");
+            warn_chain_cert(r, i,
+                            ") stands before the one that it issued, expected each certificate behind those that it issued");
         if (r->linked[i] && X509_check_ca(r->at[i]) == 0)
-            warn_of_cert(r, i, ") is of no CA, expected that of an issuer");
+            warn_chain_cert(r, i, ") is of no CA, expected that of an issuer");
     }
     for (int i = 0; i < r->n; i++) {
         /* a root at the end need not be sent: an intermediate without its issuer is usual, unless there is a gap */
@@ -166,24 +167,25 @@ static void warn_of_ec(const struct row *r, const EVP_PKEY *key) {
         return;
     if (EVP_PKEY_get_utf8_string_param(key, OSSL_PKEY_PARAM_EC_ENCODING, encoding, sizeof(encoding), NULL) == 1 &&
         strcmp(encoding, OSSL_PKEY_EC_ENCODING_EXPLICIT) == 0)
-        warn_of(r, "the certificate's key spells its curve out instead of naming it, which many clients refuse");
+        warn_chain(r, "the certificate's key spells its curve out instead of naming it, which many clients refuse");
     if (EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof(point), &len) == 1 && len &&
         point[0] != POINT_CONVERSION_UNCOMPRESSED)
-        warn_of(r, "the certificate's key is a point in compressed or hybrid form, which many clients refuse");
+        warn_chain(r, "the certificate's key is a point in compressed or hybrid form, which many clients refuse");
 }
 
 static void warn_of_leaf(const struct row *r, bool stapled) {
     X509 *leaf = r->chain->leaf;
     uint32_t flags = X509_get_extension_flags(leaf);
     if (flags & EXFLAG_XKUSAGE && !(X509_get_extended_key_usage(leaf) & (XKU_SSL_SERVER | XKU_ANYEKU)))
-        warn_of(r, "the certificate is not for TLS servers (extendedKeyUsage without serverAuth): clients refuse it");
+        warn_chain(r, "the certificate is not for TLS servers (extendedKeyUsage without serverAuth): clients refuse it");
     if (flags & EXFLAG_KUSAGE && !(X509_get_key_usage(leaf) & KU_DIGITAL_SIGNATURE))
-        warn_of(
+        warn_chain(
             r,
             "the certificate's key may not sign (keyUsage without digitalSignature), as it must in every handshake: many clients "
             "refuse it");
     if (!stapled && must_be_stapled(leaf))
-        warn_of(r, "the certificate demands a stapled OCSP response (must-staple), and there is none: many clients refuse it");
+        warn_chain(r,
+                   "the certificate demands a stapled OCSP response (must-staple), and there is none: many clients refuse it");
     warn_of_ec(r, X509_get0_pubkey(leaf));
 }
 

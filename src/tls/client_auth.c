@@ -302,10 +302,10 @@ static size_t count_certificates(struct span message, bool tls13) {
 
 /*
  * libssl decodes every key of a Certificate message, each of which can cost 0.2 ms, before it asks about any. This callback
- * comes when the message is whole and not yet parsed. It cannot say no, but it can make a message that is too long malformed:
+ * comes when the message is whole and not yet parsed. It cannot refuse, but it can make a message that is too long malformed:
  * its list then claims to be longer than the message, at which libssl stops before the first certificate.
  */
-static void on_message(int sent, int version, int type, const void *buf, size_t len, SSL *ssl, void *arg) {
+static void on_tls_message(int sent, int version, int type, const void *buf, size_t len, SSL *ssl, void *arg) {
     (void)version, (void)arg;
     const uint8_t *p = buf;
     if (sent || type != SSL3_RT_HANDSHAKE || len <= SSL3_HM_HEADER_LENGTH || p[0] != SSL3_MT_CERTIFICATE)
@@ -378,10 +378,11 @@ int client_auth_recall(SSL *ssl, struct client_id *ret) {
 #endif
 
 int client_auth_attach(const struct client_auth *a, SSL_CTX *ctx) {
-    SSL_CTX_set_options(ctx, SSL_OP_NO_RX_CERTIFICATE_COMPRESSION); /* RFC 8879: on_message() would not see what is inside */
+    SSL_CTX_set_options(ctx,
+                        SSL_OP_NO_RX_CERTIFICATE_COMPRESSION); /* RFC 8879: on_tls_message() would not see what is inside */
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | (a->required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), NULL);
     SSL_CTX_set_cert_verify_callback(ctx, verify, NULL);
-    SSL_CTX_set_msg_callback(ctx, on_message);
+    SSL_CTX_set_msg_callback(ctx, on_tls_message);
     SSL_CTX_set_max_cert_list(ctx, MIN(CLIENT_CHAIN_MAX, CLIENT_LEAF_MAX + CLIENT_ISSUER_MAX * ((long)a->depth + 2)));
     if (SSL_CTX_set_session_ticket_cb(ctx, on_seal, on_open, NULL) != 1)
         return ERR_CRYPTO;
@@ -400,8 +401,7 @@ int client_auth_fault(const SSL *ssl, int reason) {
     OSSL_HANDSHAKE_STATE state = SSL_get_state(ssl);
     if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
         return ERR_CLIENT_CERT_MISSING;
-    if (reason ==
-        SSL_R_EXCESSIVE_MESSAGE_SIZE) /* no other message of a client's grows; 3.5 says so before it enters the state */
+    if (reason == SSL_R_EXCESSIVE_MESSAGE_SIZE) /* no other message of a client's grows; 3.5 fails before it enters the state */
         return ERR_CLIENT_CERT_LARGE;
     if (state == TLS_ST_SR_CERT)
         return ERR_CLIENT_CERT_BAD;

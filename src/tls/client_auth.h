@@ -66,7 +66,7 @@ MUST_CHECK int client_auth_announce(const struct client_auth *a, SSL_CTX *ctx);
 struct handshake;
 MUST_CHECK int client_auth_judge(const struct client_auth *a, struct handshake *h, X509 *cert, STACK_OF(X509) * others);
 
-/* What the session that was resumed says of its client. ERR_FORMAT. */
+/* The client of the resumed session. ERR_FORMAT. */
 MUST_CHECK int client_auth_recall(SSL *ssl, struct client_id *ret);
 
 /*

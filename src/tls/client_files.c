@@ -94,8 +94,8 @@ static bool is_past(const ASN1_TIME *t) {
     return t && X509_cmp_current_time(t) < 0;
 }
 
-static void warn_of(const struct client_sink *sink, const char *file, int n, const char *what, const char *happened,
-                    const ASN1_TIME *when, const char *then) {
+static void warn_block(const struct client_sink *sink, const char *file, int n, const char *what, const char *happened,
+                       const ASN1_TIME *when, const char *then) {
     char line[PATH_MAX + 200], date[32] = "?";
     struct text t = text_of(line, sizeof(line));
     struct tm tm;
@@ -123,7 +123,7 @@ static int each_ca(const struct client_sink *sink, const char *file, int n, void
         return ERR_FORMAT;
     }
     if (is_past(X509_get0_notAfter(x)))
-        warn_of(sink, file, n, "certificate", "expired", X509_get0_notAfter(x), "clients below it are refused");
+        warn_block(sink, file, n, "certificate", "expired", X509_get0_notAfter(x), "clients below it are refused");
     int len = i2d_X509(x, &der);
     int err = len > 0 ? sink->put(sink->ctx, span_of(der, (size_t)len)) : ERR_NOMEM;
     OPENSSL_free(der);
@@ -153,8 +153,8 @@ static int each_crl(const struct client_sink *sink, const char *file, int n, voi
         sink->warn(sink->warn_ctx, line);
     }
     if (is_past(X509_CRL_get0_nextUpdate(crl)))
-        warn_of(sink, file, n, "CRL", "was due to be replaced", X509_CRL_get0_nextUpdate(crl),
-                "clients of that CA are refused until it is");
+        warn_block(sink, file, n, "CRL", "was due to be replaced", X509_CRL_get0_nextUpdate(crl),
+                   "clients of that CA are refused until it is");
     int len = i2d_X509_CRL(crl, &der);
     int err = len > 0 ? sink->put(sink->ctx, span_of(der, (size_t)len)) : ERR_NOMEM;
     OPENSSL_free(der);
@@ -246,7 +246,7 @@ static int read_pem(const char *file, const struct kind *k, struct span text, co
     return ERR_FORMAT;
 }
 
-static int read_one(const char *file, const struct kind *k, const struct client_sink *sink, struct text *why) {
+static int read_client_blocks(const char *file, const struct kind *k, const struct client_sink *sink, struct text *why) {
     uint8_t *p = NULL;
     size_t len = 0;
     int err = read_client_file(file, k, &p, &len, why);
@@ -259,9 +259,9 @@ static int read_one(const char *file, const struct kind *k, const struct client_
 }
 
 int client_files_ca(const char *file, const struct client_sink *sink, struct text *why) {
-    return read_one(file, &cas, sink, why);
+    return read_client_blocks(file, &cas, sink, why);
 }
 
 int client_files_crl(const char *file, const struct client_sink *sink, struct text *why) {
-    return read_one(file, &crls, sink, why);
+    return read_client_blocks(file, &crls, sink, why);
 }

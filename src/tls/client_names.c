@@ -17,7 +17,7 @@ struct search {
     struct client_id *id;
 };
 
-/* Without rules: which kind of name says most. */
+/* Without rules: which kind of name is the most specific. */
 static size_t rank(enum identity_source by) {
     static const uint8_t ranks[IDENTITY_COUNT] = {[IDENTITY_URI] = 1, [IDENTITY_DNS] = 2, [IDENTITY_CN] = 3, [IDENTITY_OU] = 4};
     return ranks[by] ? ranks[by] : SIZE_MAX;

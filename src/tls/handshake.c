@@ -338,7 +338,8 @@ static int judge_anew(struct handshake *h) {
     return client_auth_judge(h->server->clients, h, cert, SSL_get_peer_cert_chain(h->ssl)) == X509_V_OK ? 0 : h->client_err;
 }
 
-/* Who the client is: known from this handshake, or from the one that is resumed. Nobody passes here whom the rules keep out. */
+/* Who the client is: known from this handshake, or from the one that is resumed. No client that the rules refuse passes here.
+ */
 static int settle_client(struct handshake *h, struct handshake_result *ret) {
     const struct client_auth *clients = h->server->clients;
     int err = 0;

@@ -168,7 +168,7 @@ static int judge_match(EVP_PKEY *key, enum creds_kind kind, const struct creds_k
                              "the key is damaged: its public and its private half do not belong together");
 }
 
-static int say_unreadable(const struct creds_key *wanted, const struct passphrase_query *a, struct text *why) {
+static int explain_unreadable(const struct creds_key *wanted, const struct passphrase_query *a, struct text *why) {
     const char *reason = ERR_reason_error_string(ERR_peek_last_error());
     if (a->asked && !wanted->pass_file)
         (void)key_error(why, 0, wanted->file, "the key is encrypted, expected passphrase = \"FILE\" beside it");
@@ -188,7 +188,7 @@ static int match_key(const struct pem_block *b, struct span pass, const struct c
     if (take_plain(b, wanted, ret))
         return 0;
     EVP_PKEY *key = parse_key(b, &a);
-    int err = key ? key_judge(wanted->file, key, &kind, why) : say_unreadable(wanted, &a, why);
+    int err = key ? key_judge(wanted->file, key, &kind, why) : explain_unreadable(wanted, &a, why);
     if (!err)
         err = judge_match(key, kind, wanted, why);
     if (err)

@@ -117,7 +117,7 @@ static int check_basic(OCSP_BASICRESP *basic, const struct cert_chain *c, const 
 }
 
 /* PEM is the usual mistake. */
-static void say_blocks(const struct ocsp_file *o, struct text *why) {
+static void explain_blocks(const struct ocsp_file *o, struct text *why) {
     char message[1];
     struct text unused = text_of(message, sizeof(message));
     struct pem_scan s = pem_scan_of(pem_file_span(&o->bytes), "");
@@ -133,7 +133,7 @@ static int parse_response(const struct cert_chain *c, const char *file, int64_t 
     int err = 0;
     if (!response || p != end) {
         err = ocsp_error(why, file, "found no OCSP response, expected one in DER");
-        say_blocks(o, why);
+        explain_blocks(o, why);
     } else if (OCSP_response_status(response) != OCSP_RESPONSE_STATUS_SUCCESSFUL) {
         text_addf(why, "%s: the responder answered \"%s\", expected \"successful\"", file,
                   OCSP_response_status_str(OCSP_response_status(response)));

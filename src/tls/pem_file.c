@@ -25,7 +25,7 @@ static int pem_file_errno(struct text *why, const char *file, const char *what) 
     return ERR_SYSTEM;
 }
 
-/* Reads until the end of the file; it must not have grown past what fstat() said. */
+/* Reads until the end of the file; it must not have grown past the size from fstat(). */
 static int read_whole(int fd, const char *file, const char *wanted, struct pem_file *f, struct text *why) {
     while (f->len < f->cap) {
         ssize_t n = read(fd, f->p + f->len, f->cap - f->len);

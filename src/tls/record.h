@@ -63,7 +63,7 @@ MUST_CHECK int record_seal(struct record_run *run, enum content_type type, uint8
 uint64_t record_seals_left(const struct suite *suite, const struct traffic_keys *half);
 
 /*
- * Whether a record with this header may be part of a handshake: LEN is what its header says, of which protection takes
+ * Whether a record with this header may be part of a handshake: LEN is the header's, of which protection takes
  * EXPANSION bytes (0 = none). ERR_RECORD_OVERFLOW: more than 2^14 bytes of content (RFC 8446 5.1, 5.2, 5.4; RFC 5246 6.2).
  * ERR_RECORD_TYPE: an empty alert, or nothing of a handshake message. In 1.3 the inside has yet to be looked at.
  */

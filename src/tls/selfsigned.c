@@ -63,7 +63,7 @@ static int next_entry(const char **list, bool *ret_any, struct entry *ret) {
     return len ? read_entry(span_of(p, len), ret) : 0;
 }
 
-/* ---- is what lies there good enough ---- */
+/* ---- are the present files good enough ---- */
 
 static bool names_it(X509 *leaf, const struct entry *e) {
     if (e->ip_len)
@@ -106,7 +106,7 @@ static bool still_good(const char *crt, const char *key, const char *names) {
 
 /* ---- making one ---- */
 
-static bool add_entry(GENERAL_NAMES *to, const struct entry *e) {
+static bool add_san(GENERAL_NAMES *to, const struct entry *e) {
     GENERAL_NAME *n = GENERAL_NAME_new();
     ASN1_STRING *s = e->ip_len ? ASN1_OCTET_STRING_new() : ASN1_IA5STRING_new();
     const void *data = e->ip_len ? (const void *)e->ip : e->name;
@@ -126,9 +126,9 @@ static int add_alt_names(X509 *x, const char *names) {
     bool ok = list != NULL;
     struct entry e;
     for (size_t i = 0; ok && i < ARRAY_LEN(own_names); i++)
-        ok = read_entry(span_str(own_names[i]), &e) == 0 && add_entry(list, &e);
+        ok = read_entry(span_str(own_names[i]), &e) == 0 && add_san(list, &e);
     for (bool any = true; ok && any;)
-        ok = next_entry(&names, &any, &e) == 0 && (!any || add_entry(list, &e));
+        ok = next_entry(&names, &any, &e) == 0 && (!any || add_san(list, &e));
     if (ok && X509_add1_ext_i2d(x, NID_subject_alt_name, list, 0, X509V3_ADD_DEFAULT) == 1)
         err = 0;
     GENERAL_NAMES_free(list);
@@ -171,7 +171,7 @@ static int fill_in(X509 *x, EVP_PKEY *key, const char *names) {
     return X509_sign(x, key, EVP_sha256()) > 0 ? 0 : ERR_CRYPTO;
 }
 
-static int make_selfsigned(const char *names, EVP_PKEY **ret_key, X509 **ret_cert) {
+static int make_key_and_cert(const char *names, EVP_PKEY **ret_key, X509 **ret_cert) {
     int err = ERR_CRYPTO;
     EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *x = X509_new();
@@ -291,7 +291,7 @@ static int write_pair(const struct dir_file *crt, const struct dir_file *key, co
     X509 *cert = NULL;
     BIO *key_pem = BIO_new(BIO_s_mem()), *cert_pem = BIO_new(BIO_s_mem()); /* both wiped by BIO_free() */
     int err = ERR_CRYPTO;
-    if (!key_pem || !cert_pem || make_selfsigned(names, &pkey, &cert) < 0 ||
+    if (!key_pem || !cert_pem || make_key_and_cert(names, &pkey, &cert) < 0 ||
         PEM_write_bio_PKCS8PrivateKey(key_pem, pkey, NULL, NULL, 0, NULL, NULL) != 1 ||
         PEM_write_bio_X509(cert_pem, cert) != 1) {
         const char *reason = ERR_reason_error_string(ERR_peek_last_error());

@@ -153,7 +153,7 @@ int child_begin(struct child *c, int control) {
 }
 
 /* All roles have the same kernel: one of them logs. */
-static void say_missing(struct child *c, unsigned missing) {
+static void log_missing(struct child *c, unsigned missing) {
     static const struct {
         unsigned bit;
         const char *text;
@@ -180,7 +180,7 @@ int child_enter_sandbox(struct child *c, const struct sandbox *sandbox) {
     if (err < 0)
         child_refuse(c, "%s: %s", role_name(c->setup.role), line);
     else if (c->setup.role == ROLE_OBSERVER)
-        say_missing(c, missing);
+        log_missing(c, missing);
     return err;
 }
 

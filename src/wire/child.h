@@ -29,7 +29,7 @@ struct child {
 };
 
 /*
- * Waits for SETUP on CONTROL and does what it says. ERR_FORMAT, ERR_CLOSED, ERR_SYSTEM (errno). C is large: static storage.
+ * Waits for SETUP on CONTROL and applies it. ERR_FORMAT, ERR_CLOSED, ERR_SYSTEM (errno). C is large: static storage.
  */
 MUST_CHECK int child_begin(struct child *c, int control);
 

@@ -25,7 +25,7 @@
  * The two sides need not be of the same version: at a reload the supervisor starts the binary that is now on disk, and takes
  * up its new code itself only at the end. CONTROL_PROTOCOL is raised with every change of what processes of different roles
  * exchange (messages here, rings, scoreboard) that the other version would not understand; a newer binary then refuses the
- * REQUEST of a running supervisor, with a text that says so. REQUEST's first field and REFUSED never change.
+ * REQUEST of a running supervisor, with a text about it. REQUEST's first field and REFUSED never change.
  */
 #pragma once
 
@@ -83,7 +83,7 @@ extern const struct ipc_rule control_to_supervisor[];
 
 /*
  * As ipc_recv(), for the supervisor: a message that is not for SENDER to send is ERR_FORMAT, with its type in RET. One table
- * says who may send what.
+ * defines who may send what.
  */
 enum step control_hear(int fd, enum role sender, void *scratch, size_t cap, struct ipc_msg *ret, int *ret_err);
 

@@ -1,6 +1,6 @@
 /*
  * How the supervisor has live sessions migrated from one relay to another: at a reload from old to new relays, and between
- * relays of one generation for balance. What the two say to each other over the link is in wire/export.h.
+ * relays of one generation for balance. For the messages on the link see wire/export_link.h.
  *
  * The link is an ipc_pair() made by the supervisor, a fresh one for every EXPORT. The exporter gets one end and how many
  * sessions to move at the most; EXPORT_ALL: all it has, and those that handshakers still send, until it is asked to stop. The

@@ -5,7 +5,7 @@
  *
  * It is made by the config role (wire/creds_write.h). The layout is checked once, when it is mapped, since a role trusts no
  * other role; after that every accessor gives what lies within the mapping. Spans and texts borrow the mapping.
- * What the DER says is not looked at here: its parser treats it as outside bytes.
+ * The DER is not parsed here: its parser treats it as outside bytes.
  */
 #pragma once
 

@@ -29,7 +29,7 @@ const char *side_end_name(unsigned end);
 struct event {
     enum event_kind kind;
     uint64_t wall_us;
-    enum role role; /* who says it */
+    enum role role; /* the source */
     uint16_t index;
     uint8_t level; /* enum log_level */
 

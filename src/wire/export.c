@@ -56,7 +56,7 @@ static void end_part(struct wr *w, size_t at) {
     w->p[at + 1] = (uint8_t)n;
 }
 
-static void pack_half(struct wr *w, const struct handoff_keys *h) {
+static void export_pack_keys(struct wr *w, const struct handoff_keys *h) {
     wr_u64(w, h->seq);
     wr_u64(w, h->explicit_nonce);
     wr_vec8(w, span_of(h->secret, sizeof(h->secret)));
@@ -78,8 +78,8 @@ static void pack_record_layer(struct wr *w, const struct export_record_layer *p)
     wr_u8(w, (uint8_t)flags);
     wr_u32(w, p->key_updates_in);
     wr_u32(w, p->key_updates_out);
-    pack_half(w, &p->in);
-    pack_half(w, &p->out);
+    export_pack_keys(w, &p->in);
+    export_pack_keys(w, &p->out);
     wr_u16(w, (uint16_t)p->idle_records);
 }
 
@@ -170,7 +170,7 @@ static void unpack_key(struct rd *r, uint8_t *to, size_t n) {
         memcpy(to, s.p, n);
 }
 
-static void unpack_half(struct rd *r, struct handoff_keys *ret) {
+static void export_unpack_keys(struct rd *r, struct handoff_keys *ret) {
     ret->seq = rd_u64(r);
     ret->explicit_nonce = rd_u64(r);
     unpack_key(r, ret->secret, sizeof(ret->secret));
@@ -199,8 +199,8 @@ static void unpack_record_layer(struct rd *r, uint8_t minor, struct export_recor
     refuse_if(r, flags > RECORD_LAYER_KNOWN && !later);
     ret->key_updates_in = rd_u32(r);
     ret->key_updates_out = rd_u32(r);
-    unpack_half(r, &ret->in);
-    unpack_half(r, &ret->out);
+    export_unpack_keys(r, &ret->in);
+    export_unpack_keys(r, &ret->out);
     if (minor >= 3)
         ret->idle_records = (int16_t)rd_u16(r);
     end_of(r, later);

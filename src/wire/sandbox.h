@@ -34,7 +34,7 @@ enum sandbox_missing {
 
 /*
  * Becomes SANDBOX->user and enters the sandbox of ROLE, for good. *ret_missing: what could not be had.
- * ERR_NOT_FOUND (no such user), ERR_SYSTEM; WHY then says what failed.
+ * ERR_NOT_FOUND (no such user), ERR_SYSTEM; WHY then has what failed.
  */
 MUST_CHECK int sandbox_enter(enum role role, const struct sandbox *sandbox, unsigned *ret_missing, struct text *why);
 

@@ -239,7 +239,7 @@ static const int deadly[] = {
 
 /*
  * What the C library tries before it goes another way: never more than an error, or names could not be resolved in a build that
- * ends the process. In others it is what happens anyway, and libseccomp takes no rule that says so.
+ * ends the process. In others it is what happens anyway, and libseccomp accepts no rule for it.
  */
 static int refuse_softly(scmp_filter_ctx ctx, unsigned groups) {
     const struct scmp_arg_cmp local[] = {EQ(0, AF_UNIX)};

@@ -27,7 +27,7 @@
 #include "base/rand.h"
 #include "wire/shared.h"
 
-#define SCOREBOARD_MAGIC 0x746f2d626f617264u /* "to-board" */
+#define SCOREBOARD_MAGIC 0x746f2d626f617264u /* "to-scoreboard" */
 #define SCOREBOARD_SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
 #define PAGE             4096u
 #define SET_SLOTS        8u

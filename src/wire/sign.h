@@ -4,7 +4,7 @@
  * A request names a key, a signature scheme and ALL the bytes to be signed; there are two kinds of bytes that a TLS server
  * signs, and nothing else is ever signed (sign_shape()). There is no other operation: no decryption, no raw digest, no export.
  * Both sides use these functions, so they cannot disagree, and neither believes the other: the signer sizes its answer by the
- * key, the handshaker compares the answer with what its certificate says.
+ * key, the handshaker compares the answer with its certificate.
  */
 #pragma once
 

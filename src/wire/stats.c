@@ -3,7 +3,7 @@
  * areas. All sizes are fixed, so that processes of different configurations find each other's areas.
  *
  * Only pages written to exist. Readers look at an area only when its byte in the head is set, and there only at what its
- * header says is used, so that they call no page into being by looking.
+ * header marks as used, so that they call no page into being by looking.
  */
 #include "wire/stats.h"
 

@@ -37,7 +37,7 @@ struct stats_hist_shared {
 };
 
 struct stats_block {
-    uint16_t len; /* of NAME; the block is in use when the area says so */
+    uint16_t len; /* of NAME; the block is in use when the area marks it */
     uint16_t service_len;
     uint32_t kind; /* enum stats_kind */
     char service[STATS_SERVICE_MAX];

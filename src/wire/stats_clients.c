@@ -50,7 +50,7 @@ static bool name_row(struct stats_client *row, const struct sketch_entry *e, boo
 }
 
 /* What one entry adds; FLOOR is of its sketch. Handshakers know connections, relays sessions. */
-static void add_entry(struct stats_client *c, const struct sketch_entry *e, uint64_t floor, bool relay) {
+static void add_client_entry(struct stats_client *c, const struct sketch_entry *e, uint64_t floor, bool relay) {
     if (e->since_wall_us && (!c->since_wall_us || e->since_wall_us < c->since_wall_us))
         c->since_wall_us = e->since_wall_us;
     for (unsigned v = 0; v < SKETCH_VALUES; v++)
@@ -84,7 +84,7 @@ static int add_sketch(struct stats_clients *to, struct stats_fold *f, const stru
             to->rows[to->n] = row;
             *slot = (uint32_t)++to->n;
         }
-        add_entry(&to->rows[*slot - 1], &e, floor, relay);
+        add_client_entry(&to->rows[*slot - 1], &e, floor, relay);
     }
     return 0;
 }
