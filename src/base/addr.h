@@ -1,5 +1,5 @@
 /*
- * Socket addresses: reading, printing, networks, and the key under which limits and figures know a client.
+ * Socket addresses: reading, printing, networks, and the key under which limits and stats know a client.
  * IPv4-mapped IPv6 addresses are turned into IPv4 at the door (addr_from_sockaddr), so one client has one name.
  */
 #pragma once
@@ -51,7 +51,7 @@ struct cidr {
 MUST_CHECK int cidr_parse(const char *text, struct cidr *ret);
 bool cidr_has(const struct cidr *c, const struct addr *a);
 
-/* The client for limits and figures: an IPv4 address, or the /64 of an IPv6 address (as 16 bytes, IPv4 mapped). */
+/* The client for limits and stats: an IPv4 address, or the /64 of an IPv6 address (as 16 bytes, IPv4 mapped). */
 void addr_client_key(const struct addr *a, uint8_t ret[static 16]);
 
 /*

@@ -4,12 +4,12 @@
 
 #include "base/err.h"
 
-static uint8_t lower(uint8_t c) {
+static uint8_t lower_byte(uint8_t c) {
     return c >= 'A' && c <= 'Z' ? (uint8_t)(c + 'a' - 'A') : c;
 }
 
 static bool is_host_char(uint8_t c) {
-    c = lower(c);
+    c = lower_byte(c);
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
 }
 
@@ -29,7 +29,7 @@ static bool same_host(struct span a, struct span b) {
     if (a.len != b.len)
         return false;
     for (size_t i = 0; i < a.len; i++)
-        if (lower(a.p[i]) != lower(b.p[i]))
+        if (lower_byte(a.p[i]) != lower_byte(b.p[i]))
             return false;
     return true;
 }
@@ -99,7 +99,7 @@ bool client_rule_takes(const struct client_rule *r, enum identity_source by, str
 
 /* ---- reading ---- */
 
-static int refuse(struct text *why, const char *expected) {
+static int bad_rule(struct text *why, const char *expected) {
     text_add(why, expected);
     return ERR_FORMAT;
 }
@@ -111,7 +111,7 @@ static int read_dns(struct client_rule *r, struct text *why) {
         host = span_of(host.p + 2, host.len - 2);
     size_t len = host.len;
     if (!read_host(&host))
-        return refuse(why, "\"dns:\" and a host name in ASCII, with \"*.\" in front for any one label");
+        return bad_rule(why, "\"dns:\" and a host name in ASCII, with \"*.\" in front for any one label");
     r->value.len -= len - host.len;
     return 0;
 }
@@ -132,20 +132,20 @@ static int read_uri(struct client_rule *r, struct text *why) {
     size_t path = path_at(r->value);
     bool star = false;
     if (path == 0)
-        return refuse(why, "\"uri:\" and a URI with its scheme, like \"uri:spiffe://example.org/ns/prod/*\"");
+        return bad_rule(why, "\"uri:\" and a URI with its scheme, like \"uri:spiffe://example.org/ns/prod/*\"");
     for (size_t i = 0; i < r->value.len; i++) {
         uint8_t c = r->value.p[i];
         if (c <= ' ' || c >= 0x7f)
-            return refuse(why, "a URI of visible ASCII characters");
+            return bad_rule(why, "a URI of visible ASCII characters");
         if (c == '*' && (star || i < path))
-            return refuse(why, "at most one '*' in each segment of the path, and none before the path");
+            return bad_rule(why, "at most one '*' in each segment of the path, and none before the path");
         star = c == '*' || (star && c != '/');
     }
     return 0;
 }
 
 static int hex_digit(uint8_t c) {
-    c = lower(c);
+    c = lower_byte(c);
     if (c >= '0' && c <= '9')
         return c - '0';
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
@@ -182,23 +182,23 @@ static bool from_base64(struct span s, uint8_t to[static CLIENT_RULE_SPKI_LEN]) 
             to[n++] = (uint8_t)(held >> bits);
         }
     }
-    return (held & 3) == 0; /* bits that stand for nothing */
+    return (held & 3) == 0; /* unused bits */
 }
 
 static int read_spki(struct client_rule *r, struct text *why) {
     if (from_hex(r->value, r->spki) || from_base64(r->value, r->spki))
         return 0;
-    return refuse(why, "\"spki-sha256:\" and 64 hexadecimal digits, or 44 characters of base64");
+    return bad_rule(why, "\"spki-sha256:\" and 64 hexadecimal digits, or 44 characters of base64");
 }
 
 int client_rule_read(const char *text, struct client_rule *ret, struct text *why) {
     const char *rest = NULL;
     struct client_rule r = {.by = identity_source_prefix(text, &rest)};
     if (r.by == IDENTITY_NOTHING)
-        return refuse(why, "a rule that begins with \"dns:\", \"uri:\", \"cn:\", \"ou:\" or \"spki-sha256:\"");
+        return bad_rule(why, "a rule that begins with \"dns:\", \"uri:\", \"cn:\", \"ou:\" or \"spki-sha256:\"");
     r.value = span_str(rest);
     if (r.value.len == 0 || strlen(text) > CLIENT_RULE_MAX)
-        return refuse(why, "1 to 500 bytes behind the colon");
+        return bad_rule(why, "1 to 500 bytes behind the colon");
     int err = 0;
     if (r.by == IDENTITY_DNS)
         err = read_dns(&r, why);

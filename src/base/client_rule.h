@@ -31,5 +31,5 @@ struct client_rule {
 /* Reads TEXT (kept by the rule). ERR_FORMAT, with what was expected in WHY. */
 MUST_CHECK int client_rule_read(const char *text, struct client_rule *ret, struct text *why);
 
-/* Whether a certificate's name of this kind is what the rule says; VALUE is outside bytes, for NAMED_BY_SPKI the digest. */
+/* Whether a certificate's name of this kind matches the rule; VALUE is outside bytes, for IDENTITY_SPKI the digest. */
 bool client_rule_takes(const struct client_rule *r, enum identity_source by, struct span value);

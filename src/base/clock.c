@@ -1,4 +1,4 @@
-/* Clocks, read through the vDSO: cheap enough to be asked at every turn. */
+/* Clocks, read through the vDSO: cheap enough to read at every turn. */
 #include "base/clock.h"
 
 #include <time.h>

@@ -1,4 +1,4 @@
-/* Clocks. Monotonic for deadlines and durations, wall for what people read. */
+/* Clocks. Monotonic for deadlines and durations, wall-clock time for what people read. */
 #pragma once
 
 #include <stddef.h>

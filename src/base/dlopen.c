@@ -5,15 +5,15 @@
 
 #include "base/err.h"
 
-int dlopen_open(const char *name, struct late *ret, struct text *why) {
-    *ret = (struct late){.name = name, .library = dlopen(name, RTLD_NOW | RTLD_LOCAL)};
+int dlopen_open(const char *name, struct dlopen_table *ret, struct text *why) {
+    *ret = (struct dlopen_table){.name = name, .library = dlopen(name, RTLD_NOW | RTLD_LOCAL)};
     ret->ok = ret->library != NULL;
     if (!ret->ok)
         text_add(why, dlerror());
     return ret->ok ? 0 : ERR_UNSUPPORTED;
 }
 
-void dlopen_find(struct late *l, const char *function, void *place, size_t size, struct text *why) {
+void dlopen_find(struct dlopen_table *l, const char *function, void *place, size_t size, struct text *why) {
     void *found = dlsym(l->library, function);
     MUST(size == sizeof(found));
     memcpy(place, &found, size); /* a function through an object pointer, which POSIX allows and ISO C does not spell */

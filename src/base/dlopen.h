@@ -10,14 +10,14 @@
 #include "base/defs.h"
 #include "base/text.h"
 
-struct late {
+struct dlopen_table {
     const char *name;
     void *library;
     bool ok; /* all that was looked for is there */
 };
 
 /* ERR_UNSUPPORTED with a sentence in WHY. What is loaded stays until the process ends. NAME is static text. */
-MUST_CHECK int dlopen_open(const char *name, struct late *ret, struct text *why);
+MUST_CHECK int dlopen_open(const char *name, struct dlopen_table *ret, struct text *why);
 
 /* Puts the function's address into PLACE, a pointer of SIZE bytes; else NULL there and, the first time, the reason in WHY. */
-void dlopen_find(struct late *l, const char *function, void *place, size_t size, struct text *why);
+void dlopen_find(struct dlopen_table *l, const char *function, void *place, size_t size, struct text *why);

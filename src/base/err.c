@@ -17,7 +17,7 @@ static const struct err_row err_rows[] = {
 #undef ERR_ROW_
 };
 
-static const struct err_row *row_of(int err) {
+static const struct err_row *err_row_of(int err) {
     return err_known(err) ? &err_rows[err - ERR_BASE_ - 1] : NULL;
 }
 
@@ -26,14 +26,14 @@ bool err_known(int err) {
 }
 
 const char *err_name(int err) {
-    const struct err_row *row = row_of(err);
+    const struct err_row *row = err_row_of(err);
     if (row)
         return row->name;
     return err == 0 ? "ok" : "unknown";
 }
 
 const char *err_text(int err) {
-    const struct err_row *row = row_of(err);
+    const struct err_row *row = err_row_of(err);
     if (row)
         return row->text;
     return err == 0 ? "ok" : "unknown error";
@@ -49,7 +49,7 @@ bool err_by_name(struct span name, int *ret_err) {
 }
 
 int err_alert(int err) {
-    const struct err_row *row = row_of(err);
+    const struct err_row *row = err_row_of(err);
     return row ? row->alert : ALERT_NONE;
 }
 

@@ -1,5 +1,5 @@
 /*
- * Every error and every reason for which a session ends, in one table: name, text for people, TLS alert to send.
+ * Every error and every reason for which a session ends, in one table: name, text, TLS alert to send.
  *
  * A fallible function returns 0 or one of these (all negative). The short name (without ERR_, lower case) is what logs and
  * metrics call the reason, so names are part of the interface: never reuse one for another meaning. New ones go at the end
@@ -74,7 +74,7 @@ enum alert {
     X(ERR_NO_SUITE, "no_shared_suite", "no shared cipher suite", ALERT_HANDSHAKE_FAILURE)                                      \
     X(ERR_NO_GROUP, "no_shared_group", "no shared key exchange group", ALERT_HANDSHAKE_FAILURE)                                \
     X(ERR_NO_SIGALG, "no_shared_sigalg", "no signature algorithm that our certificates serve", ALERT_HANDSHAKE_FAILURE)        \
-    X(ERR_UNKNOWN_NAME, "unknown_name", "no certificate for the server name asked for", ALERT_UNRECOGNIZED_NAME)               \
+    X(ERR_UNKNOWN_NAME, "unknown_name", "no certificate for the requested server name", ALERT_UNRECOGNIZED_NAME)               \
     X(ERR_NO_ALPN, "no_shared_alpn", "no shared application protocol", ALERT_NO_APPLICATION_PROTOCOL)                          \
     X(ERR_HELLO_LACKS, "missing_extension", "an extension is missing that a TLS 1.3 ClientHello must have",                    \
       ALERT_MISSING_EXTENSION)                                                                                                 \
@@ -147,7 +147,7 @@ enum err {
 /* Short stable name ("no_shared_suite"); "ok" for 0 and "unknown" for a number outside the table. Static storage. */
 const char *err_name(int err);
 
-/* One sentence for people, no full stop. Static storage. */
+/* One sentence, no full stop. Static storage. */
 const char *err_text(int err);
 
 /* The alert to send for this error, or ALERT_NONE when silence or another answer is right. */

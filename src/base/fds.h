@@ -1,4 +1,4 @@
-/* Descriptors that came from whoever started this process. */
+/* Descriptors inherited from the process that started this one. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,4 +1,4 @@
-/* SipHash with one round a word and three at the end: enough against collisions aimed at a table, and twice as fast as 2-4. */
+/* SipHash with one round per word, three at the end: enough against collisions aimed at a table, twice as fast as 2-4. */
 #include "base/hash.h"
 
 struct sip {

@@ -1,4 +1,4 @@
-/* By which part of its certificate a client is let in: a word of the configuration, of the log and of the rules. */
+/* The part of its certificate by which a client is admitted: a name in the configuration, the log and the rules. */
 #pragma once
 
 #include <stddef.h>
@@ -17,5 +17,5 @@ enum identity_source {
 /* "dns", "uri", "cn", "ou", "spki-sha256"; "" for nothing and for a number out of range. Static storage. */
 const char *identity_source_text(unsigned identity_source);
 
-/* The kind in front of "dns:*.example.org"; *RET_REST is what follows its colon. NAMED_BY_NOTHING when there is none. */
+/* The kind in front of "dns:*.example.org"; *RET_REST is what follows its colon. IDENTITY_NOTHING when there is none. */
 enum identity_source identity_source_prefix(const char *text, const char **ret_rest);

@@ -1,6 +1,6 @@
 /*
- * Messages between roles. Everything that comes from the other side is checked before it is handed on, and a descriptor is
- * either in the message handed on or closed here.
+ * Messages between roles. Everything that comes from the other side is checked before it is passed on, and a descriptor is
+ * either in the message passed on or closed here.
  */
 #include "base/ipc.h"
 

@@ -2,7 +2,7 @@
  * Typed, size-capped messages between roles over SOCK_SEQPACKET, with descriptors.
  *
  * One message is one packet: type (u16), body. A receiver gives a table of the types it accepts with their sizes and number
- * of descriptors; anything else is an error of that peer (ERR_FORMAT), its descriptors are closed, and nobody crashes.
+ * of descriptors; anything else is an error of that peer (ERR_FORMAT), its descriptors are closed, and this process goes on.
  */
 #pragma once
 
@@ -34,7 +34,7 @@ struct ipc_msg {
     struct span body;
 };
 
-/* A connected pair, close-on-exec, non-blocking; SNDBUF bytes of send buffer asked for each way (0 = the host's default). */
+/* A connected pair, close-on-exec, non-blocking; SNDBUF bytes of send buffer requested each way (0 = the host's default). */
 MUST_CHECK int ipc_pair(int sndbuf, int ret_fds[static 2]);
 
 /*

@@ -51,7 +51,7 @@ int loop_rewatch(struct loop *l, int fd, uint32_t events, unsigned kind, uint32_
 }
 
 void loop_unwatch(struct loop *l, int fd) {
-    (void)control(l, EPOLL_CTL_DEL, fd, 0, 0); /* not watched any more is what was asked for */
+    (void)control(l, EPOLL_CTL_DEL, fd, 0, 0); /* the caller wants it unwatched */
 }
 
 static void dispatch(struct loop *l, const struct epoll_event *e) {
@@ -67,7 +67,7 @@ static int wait_ms(const struct loop *l) {
     return wheel_wait_ms(&l->wheel, clock_mono_ms(), LOOP_WAIT_MAX_MS);
 }
 
-/* Waits for events; first without sleeping for as long as the loop is told to spin. */
+/* Waits for events; first without sleeping for as long as the loop is set to spin. */
 static int wait_events(struct loop *l, struct epoll_event *events, bool more) {
     int n = epoll_wait(l->epfd, events, LOOP_EVENTS, more || l->spin_us ? 0 : wait_ms(l));
     if (n != 0 || more || !l->spin_us)
@@ -85,7 +85,7 @@ static int wait_marked(struct loop *l, struct epoll_event *events, bool more) {
     int n = epoll_wait(l->epfd, events, LOOP_EVENTS, asked_ms);
     int saved = errno;
     uint64_t now_us = clock_mono_us();
-    /* without a timer it may sleep for ever, and nobody minds how long it was */
+    /* without a timer it may sleep for ever, of any length */
     loop_mark(l, now_us, asked_ms < 0 ? now_us - before_us : (uint64_t)asked_ms * 1000);
     if (now_us - before_us > LOOP_SLEPT_US)
         l->woke_us = now_us;

@@ -17,8 +17,8 @@
 #define LOOP_KINDS  16
 #define LOOP_EVENTS 256 /* events taken a turn */
 
-#define LOOP_SLEPT_US 20     /* a wait that took no longer has let nobody else onto the CPU */
-#define LOOP_PAUSE_US 500000 /* no event takes so long: whoever was away so long did not run */
+#define LOOP_SLEPT_US 20     /* a wait that took no longer has let no other process onto the CPU */
+#define LOOP_PAUSE_US 500000 /* no event takes so long: a process that was away so long did not run */
 
 /* KEY has 32 bits; GEN 24 (compare with the low 24 bits of the object's generation). */
 typedef void (*loop_fn)(void *ctx, uint32_t key, uint32_t gen, uint32_t epoll_events);
@@ -36,11 +36,11 @@ struct loop {
     void *timer_ctx;
     loop_hook hook;
     void *hook_ctx;
-    loop_pause_fn pause_fn; /* the process stood still (stopped, or its machine was): hears of it before any event or timer */
+    loop_pause_fn pause_fn; /* the process did not run (stopped, or its machine was): called before any event or timer */
     void *pause_ctx;
     uint64_t woke_us;   /* when it last woke from sleep; this and the next two only with PAUSE_FN */
     uint64_t mark_us;   /* when it was last seen at work */
-    uint64_t paused_us; /* not told yet */
+    uint64_t paused_us; /* not reported yet */
     struct {
         loop_fn fn;
         void *ctx;
@@ -66,7 +66,7 @@ MUST_CHECK int loop_rewatch(struct loop *l, int fd, uint32_t events, unsigned ki
 void loop_unwatch(struct loop *l, int fd);
 
 /*
- * At work at NOW_US (monotonic), after a sleep of ASLEEP_US that was asked for: what is missing since the last mark, if it is
+ * At work at NOW_US (monotonic), after a sleep of ASLEEP_US that was requested: what is missing since the last mark, if it is
  * much, was a pause. For loops with PAUSE_FN, also in between events.
  */
 static inline void loop_mark(struct loop *l, uint64_t now_us, uint64_t asleep_us) {

@@ -1,4 +1,4 @@
-/* Writing to descriptors that are shared with strangers, so that O_NONBLOCK may not be set on them. */
+/* Writing to descriptors that are shared with other processes, so that O_NONBLOCK may not be set on them. */
 #pragma once
 
 #include <stddef.h>

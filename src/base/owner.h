@@ -1,11 +1,11 @@
-/* Whose files are believed: a secret that somebody else owns is one that he can change, and knows. */
+/* Trusted owners of files: another owner of a secret can read and change it. */
 #pragma once
 
 #include <stdbool.h>
 #include <sys/types.h>
 #include <unistd.h>
 
-/* Root's, and those of whoever starts us. */
+/* Root's, and those of the process that starts us. */
 static inline bool owner_is_trusted(uid_t owner) {
     return owner == 0 || owner == geteuid();
 }

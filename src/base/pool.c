@@ -72,7 +72,7 @@ out:
 }
 
 /* Fills a block's spare room from the front of BYTES. */
-static void fill(struct chain_block *b, struct span *bytes) {
+static void fill_block(struct chain_block *b, struct span *bytes) {
     size_t n = MIN(bytes->len, b->cap - b->len);
     if (n == 0)
         return;
@@ -92,9 +92,9 @@ int chain_append(struct pool *p, struct chain *c, struct span bytes) {
             return ERR_NOMEM;
     }
     if (c->tail)
-        fill(c->tail, &bytes);
+        fill_block(c->tail, &bytes);
     for (struct chain_block *b = first; b; b = b->next)
-        fill(b, &bytes);
+        fill_block(b, &bytes);
     if (first) {
         if (c->tail)
             c->tail->next = first;

@@ -2,7 +2,7 @@
  * Memory for bytes that wait in a relay: one budget for all sessions, and per flow a chain of blocks leased from it.
  *
  * An idle flow holds nothing. Blocks are as large as what they hold (rounded up), are wiped when they go, and go as soon as
- * their bytes are gone. Bytes once read can always be kept: nothing here refuses them. Whoever owns the pool looks at
+ * their bytes are gone. Bytes once read can always be kept: nothing here refuses them. The owner of the pool looks at
  * pool_over() after each piece of work and ends what holds too much, so the budget is exceeded by one piece of work at the
  * most.
  */

@@ -1,7 +1,7 @@
 /*
  * The ring. Head and tail count bytes since the ring was made and never wrap in practice; the place in the data is their low
  * bits. A record is its length (u32) and its bytes, padded to 8, and may lie around the end. Every copy masks the place, so
- * whatever numbers stand in the shared page, no access leaves the mapping.
+ * whatever numbers are in the shared page, no access leaves the mapping.
  */
 #include "base/ring.h"
 

@@ -1,4 +1,4 @@
-/* Pages for keys. Locking is a wish (the limit may forbid it); keeping keys out of core dumps and of children is not. */
+/* Pages for keys. Locking is best effort (the limit may forbid it); keeping keys out of core dumps and of children is not. */
 #include "base/secret.h"
 
 #include <stdint.h>

@@ -1,5 +1,5 @@
 /*
- * Memory for keys: whole pages, locked as far as the limit allows, left out of core dumps and of forked children, wiped
+ * Memory for keys: whole pages, locked as far as the limit allows, excluded from core dumps and from forked children, wiped
  * before it goes.
  */
 #pragma once
@@ -10,7 +10,7 @@
 /* Overwrites in a way no compiler removes. */
 void secret_wipe(void *p, size_t n);
 
-/* Zeroed pages for N bytes; NULL when out of memory. *ret_locked (may be NULL) tells whether they are locked. */
+/* Zeroed pages for N bytes; NULL when out of memory. *ret_locked (may be NULL): whether they are locked. */
 void *secret_alloc(size_t n, bool *ret_locked);
 
 /* Wipes and unmaps N bytes got from secret_alloc(). NULL is fine. */

@@ -1,6 +1,6 @@
 /*
  * The region is committed and given back in chunks at its upper end; a bitmap with one level above it (one bit a full word)
- * finds the lowest free slot. Objects are wiped when freed, so a slot is all zero whenever it is handed out.
+ * finds the lowest free slot. Objects are wiped when freed, so a slot is all zero whenever it is allocated.
  */
 #include "base/slab.h"
 

@@ -1,10 +1,10 @@
 /*
  * Objects of one size in one reserved region: a slot number and a generation name an object across events, so that a late
- * event for a freed object finds a mismatch instead of a stranger. Generations come from one counter a slab and are compared
- * in 24 bits, as event tags carry them (LOOP_GEN): a name is used again only after 16 million others.
+ * event for a freed object finds a mismatch instead of another object. Generations come from one counter a slab and are
+ * compared in 24 bits, as event tags carry them (LOOP_GEN): a name is used again only after 16 million others.
  *
- * Slots are handed out lowest first, the region is committed as it grows and given back to the kernel page by page as its
- * upper end empties. A secret slab is locked in memory (as far as the limit allows), left out of core dumps, and its objects
+ * Slots are allocated lowest first, the region is committed as it grows and given back to the kernel page by page as its
+ * upper end empties. A secret slab is locked in memory (as far as the limit allows), excluded from core dumps, and its objects
  * are wiped when freed.
  */
 #pragma once

@@ -1,4 +1,4 @@
-/* A borrowed run of bytes. A span never owns; whoever hands one out says how long it stays valid. */
+/* A borrowed run of bytes. A span never owns; the function that returns one says how long it stays valid. */
 #pragma once
 
 #include <stdbool.h>

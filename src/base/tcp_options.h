@@ -1,6 +1,7 @@
 /*
  * Options of TCP sockets that more than one role sets. All of them are inherited by connections that a listening socket
- * accepts, so that clients' sockets cost no system call for them. None is needed for a session to work: failures are not told.
+ * accepts, so that clients' sockets cost no system call for them. None is needed for a session to work: failures are not
+ * reported.
  */
 #pragma once
 
@@ -10,8 +11,8 @@
 #define TCP_KEEPALIVE_MAX_S  32767 /* the kernel's */
 
 /*
- * A peer that is silent for QUIET_MS is asked whether it is there, and given up when it has not answered for as long again.
- * UINT64_MAX = nobody is asked. Times are rounded to seconds, one at least.
+ * A peer that is silent for QUIET_MS is probed, and given up when it has not answered for as long again.
+ * UINT64_MAX = no probes. Times are rounded to seconds, one at least.
  */
 void tcp_keepalive(int fd, uint64_t quiet_ms);
 

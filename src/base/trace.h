@@ -2,7 +2,7 @@
  * Trace points (USDT, sys/sdt.h) for bpftrace, perf and systemtap: provider "tls_off", one a step in the life of a connection.
  * Arguments are texts and numbers, the first two always the unique id (hex, as in the log) and the client's address.
  *
- * A point that nobody watches is a load and a branch: arguments are made only while TRACE_ON(). Without sys/sdt.h at build
+ * A point that is not traced is a load and a branch: arguments are made only while TRACE_ON(). Without sys/sdt.h at build
  * time nothing of it is there.
  *
  *     accept(id, client, client's port)

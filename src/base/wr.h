@@ -1,6 +1,6 @@
 /*
  * Writing cursor into memory of the caller's, big-endian, with a sticky error: what does not fit is not written, and wr_end()
- * says so once. Nothing is ever written past the capacity.
+ * reports it once. Nothing is ever written past the capacity.
  */
 #pragma once
 

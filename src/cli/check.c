@@ -26,7 +26,7 @@ int cmd_check(int argc, char **argv) {
         return 2;
     }
     const char *file = argv[1];
-    struct faults f;
+    struct diagnostics f;
     diagnostics_init(&f);
     struct conf *c = conf_load_file(file, LOAD_FOR_CHECK, tls_capabilities(CERT_LOAD_KEYS), &f);
     int ret = c ? 0 : 1;

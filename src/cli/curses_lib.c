@@ -6,7 +6,7 @@
 struct curses curses;
 
 int curses_load(struct text *why) {
-    struct late l;
+    struct dlopen_table l;
     int err = dlopen_open("libncursesw.so.6", &l, why);
     if (err < 0)
         return err;

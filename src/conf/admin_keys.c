@@ -14,7 +14,7 @@ void read_admin_socket(struct reading *r, const struct toml_node *node) {
     a->socket_given = true;
     a->socket = path;
     if (node->string[0] && (!path || strlen(path) > CONF_SOCKET_PATH_MAX))
-        reading_refuse(r, node, "a file name of at most %d bytes, folder included, or \"\" for no socket",
+        reading_refuse(r, node, "a file name of at most %d bytes, directory included, or \"\" for no socket",
                        CONF_SOCKET_PATH_MAX);
 }
 
@@ -61,7 +61,7 @@ void read_admin_listen(struct reading *r, const struct toml_node *node) {
         reading_refuse(r, node, "a loopback address like \"127.0.0.1:9901\" or \"[::1]:9901\"");
 }
 
-/* The same order as in the documentation: whoever runs `tls-off status` looks for the socket in the same way. */
+/* The same order as in the documentation: `tls-off status` looks for the socket in the same way. */
 void admin_defaults(struct load *l) {
     struct conf_admin *a = &l->conf->admin;
     char path[CONF_SOCKET_PATH_MAX + 1];

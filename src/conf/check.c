@@ -33,7 +33,7 @@ static void check_passthrough(struct load *l, size_t i) {
     s->ncerts = 0;
 }
 
-/* Who asks for certificates must say whose; who does not ask should not believe that clients are kept out. */
+/* A service that requests certificates must name the CA; one that does not must not look as if it refused clients. */
 static void check_client_auth(struct load *l, size_t i) {
     static const enum conf_key others[] = {KEY_CLIENT_AUTH_CA, KEY_CLIENT_AUTH_CRL, KEY_CLIENT_AUTH_DEPTH,
                                            KEY_CLIENT_AUTH_ALLOW};
@@ -114,7 +114,7 @@ static void check_sharing(struct load *l, size_t i) {
             disagree(l, i, KEY_PROXY_TRUST, j, listener);
         if (s->handshake_ms != first->handshake_ms)
             disagree(l, i, KEY_TIMEOUT_HANDSHAKE, j, listener);
-        if (s->keepalive_ms != first->keepalive_ms) /* the listening socket has it, and whoever it accepts inherits it */
+        if (s->keepalive_ms != first->keepalive_ms) /* the listening socket has it, and accepted sockets inherit it */
             disagree(l, i, KEY_TIMEOUT_KEEPALIVE, j, listener);
         return;
     }

@@ -1,4 +1,4 @@
-/* What the keys name on this machine: certificates, folders, the log's target, congestion control, the engine. */
+/* What the keys name on this machine: certificates, directories, the log's target, congestion control, the engine. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
-#include "conf/creds.h"
+#include "conf/conf_creds.h"
 #include "conf/loader.h"
 #include "conf/ticket_secret.h"
 
@@ -16,7 +16,7 @@
 #define WHY_MAX         512
 
 /* A fault of a file goes to the value that named it. */
-static void say_there(void *ctx, size_t service, size_t k, bool is_error, const char *text) {
+static void report_there(void *ctx, size_t service, size_t k, bool is_error, const char *text) {
     struct load *l = ctx;
     const struct service_origin *o = &l->services[service];
     if (k == CONF_CREDS_CA || k == CONF_CREDS_CRL) {
@@ -33,7 +33,7 @@ static void say_there(void *ctx, size_t service, size_t k, bool is_error, const 
         load_warning(l, at, key, "%s", text);
 }
 
-/* Like mkdir -p for what is above PATH; what fails here fails again, with a reason, in the folder itself. */
+/* Like mkdir -p for what is above PATH; what fails here fails again, with a reason, in the directory itself. */
 static void make_parents(const char *path) {
     char part[PATH_MAX];
     for (const char *p = strchr(path + 1, '/'); p; p = strchr(p + 1, '/')) {
@@ -54,11 +54,11 @@ static bool make_selfsigned(struct load *l) {
     if (l->capabilities->ensure_selfsigned(l->conf->state_dir, &made, &why) == 0)
         return true;
     load_error(l, load_top_at(l, KEY_STATE_DIR), "state_dir", "%s",
-               why.len ? reason : "the self-made certificate cannot be kept there");
+               why.len ? reason : "the self-signed certificate cannot be kept there");
     return false;
 }
 
-/* The service gets the self-made certificate. False when there is none, which has been said. */
+/* The service gets the self-signed certificate. False when there is none, which has been reported. */
 static bool use_selfsigned(struct load *l, size_t i) {
     struct conf *c = l->conf;
     struct conf_service *s = &c->services[i];
@@ -75,11 +75,11 @@ static bool use_selfsigned(struct load *l, size_t i) {
     s->certs[0] = (struct conf_cert){.cert = pair[0], .key = pair[1]};
     s->ncerts = 1;
     load_warning(l, load_at(l, i, KEY_CERTIFICATES), l->file ? load_key(l, i, KEY_CERTIFICATES) : NULL,
-                 "no certificate named: using the self-made one in %s", pair[0]);
+                 "no certificate named: using the self-signed one in %s", pair[0]);
     return true;
 }
 
-/* A service that terminates and names no certificates gets the self-made one. */
+/* A service that terminates and names no certificates gets the self-signed one. */
 static void check_certs(struct load *l) {
     struct conf *c = l->conf;
     bool made = true;
@@ -87,22 +87,22 @@ static void check_certs(struct load *l) {
         const struct conf_service *s = &c->services[i];
         const struct toml_node *given = l->services[i].node[KEY_CERTIFICATES];
         bool selfsigned = s->mode == MODE_TERMINATE && s->ncerts == 0 &&
-                          !(given && (given->kind != TOML_ARRAY || given->nchildren > 0)); /* wrong ones have been told */
+                          !(given && (given->kind != TOML_ARRAY || given->nchildren > 0)); /* wrong ones have been reported */
         if (selfsigned)
             made = made && use_selfsigned(l, i);
         /* a check makes none, so there may be none to look at */
-        conf_creds_service(c, i, selfsigned && (!made || (l->flags & LOAD_FOR_CHECK)), l->capabilities, say_there, l);
+        conf_creds_service(c, i, selfsigned && (!made || (l->flags & LOAD_FOR_CHECK)), l->capabilities, report_there, l);
     }
 }
 
 static void check_state_dir(struct load *l) {
     struct stat st;
     if (stat(l->conf->state_dir, &st) == 0 && !S_ISDIR(st.st_mode))
-        load_error(l, load_top_at(l, KEY_STATE_DIR), "state_dir", "found the file \"%s\", expected a folder",
+        load_error(l, load_top_at(l, KEY_STATE_DIR), "state_dir", "found the file \"%s\", expected a directory",
                    l->conf->state_dir);
 }
 
-/* The file itself must be a writable file, or not be there and its folder writable. */
+/* The file itself must be a writable file, or not be there and its directory writable. */
 static void check_log_file(struct load *l) {
     const char *file = l->conf->log_file;
     char dir[PATH_MAX];
@@ -113,11 +113,12 @@ static void check_log_file(struct load *l) {
     struct toml_pos at = load_top_at(l, KEY_LOG_TARGET);
     if (stat(file, &st) == 0) {
         if (S_ISDIR(st.st_mode))
-            load_error(l, at, "log.target", "found the folder \"%s\", expected a file name", file);
+            load_error(l, at, "log.target", "found the directory \"%s\", expected a file name", file);
         else if (access(file, W_OK) != 0)
             load_error(l, at, "log.target", "found \"%s\", which cannot be written: %s", file, strerror(errno));
     } else if (stat(dir, &st) != 0 || !S_ISDIR(st.st_mode)) {
-        load_error(l, at, "log.target", "found \"%s\", expected a file in a folder that exists (\"%s\" does not)", file, dir);
+        load_error(l, at, "log.target", "found \"%s\", expected a file in a directory that exists (\"%s\" does not)", file,
+                   dir);
     } else if (access(dir, W_OK | X_OK) != 0) {
         load_error(l, at, "log.target", "found \"%s\", but nothing can be written to \"%s\": %s", file, dir, strerror(errno));
     }
@@ -158,7 +159,7 @@ static void check_congestion(struct load *l) {
     }
     load_error(l, load_top_at(l, KEY_TCP_CONGESTION), "tcp_congestion",
                "found \"%s\", expected one that this kernel has loaded: %s", wanted,
-               names[0] ? names : "(the kernel does not tell which)");
+               names[0] ? names : "(the kernel does not report which)");
 }
 
 static void check_ticket_secret(struct load *l) {

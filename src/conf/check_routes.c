@@ -1,5 +1,5 @@
 /*
- * What no client can reach, by the rule that the handshakers go by (route.h): every service is asked for at each of its
+ * What no client can reach, by the rule that the handshakers go by (route.h): every service is requested at each of its
  * addresses by each of its names and protocols, and by none. Whatever ClientHello leads to a service, one of these does.
  */
 #include <stdlib.h>
@@ -15,14 +15,14 @@ struct held {
     uint16_t service;
 };
 
-struct names {
+struct cert_names {
     struct held *all; /* in order of service, then of name */
     size_t n, cap;
     uint16_t service; /* of those that are being added */
 };
 
 static void take_name(void *ctx, const char *name) {
-    struct names *x = ctx;
+    struct cert_names *x = ctx;
     if (x->n == x->cap) {
         x->cap = MAX(2 * x->cap, (size_t)64);
         x->all = reallocarray(x->all, x->cap, sizeof(*x->all));
@@ -38,20 +38,20 @@ static int by_service(const void *a, const void *b) {
     return x->service != y->service ? (x->service < y->service ? -1 : 1) : strcmp(x->name, y->name);
 }
 
-static void names_free(struct names *x) {
+static void names_free(struct cert_names *x) {
     for (size_t i = 0; i < x->n; i++)
         free(x->all[i].name);
     free(x->all);
 }
 
-static bool has(const struct names *x, uint16_t service, char *name) {
+static bool has(const struct cert_names *x, uint16_t service, char *name) {
     const struct held wanted = {name, service};
     return x->n && bsearch(&wanted, x->all, x->n, sizeof(*x->all), by_service) != NULL;
 }
 
-/* As creds_choose() finds certificates. A wildcard's own text stands for any of its names that nobody has exactly. */
+/* As creds_choose() finds certificates. A wildcard's own text represents any of its names without an exact entry. */
 static enum route_match match(void *ctx, uint16_t service, const char *name) {
-    const struct names *x = ctx;
+    const struct cert_names *x = ctx;
     char pattern[CONF_NAME_MAX + 2];
     struct text t = text_of(pattern, sizeof(pattern));
     const char *dot = strchr(name, '.');
@@ -66,10 +66,10 @@ static enum route_match match(void *ctx, uint16_t service, const char *name) {
 /* One service at one of its addresses. */
 struct reach {
     const struct conf *c;
-    struct names *names;
+    struct cert_names *names;
     size_t first, end; /* its own names */
     uint16_t service, listener;
-    uint16_t rival; /* who has what it asked for last */
+    uint16_t rival; /* who has what it requested last */
 };
 
 static bool reaches(struct reach *r, const char *name, struct span alpn) {
@@ -78,7 +78,7 @@ static bool reaches(struct reach *r, const char *name, struct span alpn) {
     return r->rival == r->service;
 }
 
-/* With some protocol of its own, one that nobody speaks (no text has a zero), or none. */
+/* With some protocol of its own, one that no client speaks (no text has a zero), or none. */
 static bool name_reaches(struct reach *r, const char *name) {
     static const uint8_t unheard_of[] = {1, 0};
     const struct conf_service *s = &r->c->services[r->service];
@@ -91,7 +91,7 @@ static bool name_reaches(struct reach *r, const char *name) {
     return reaches(r, name, span_of(unheard_of, sizeof(unheard_of))) || reaches(r, name, span_of(NULL, 0));
 }
 
-static void say_unreachable(struct load *l, const struct reach *r, const char *name, bool is_error) {
+static void report_unreachable(struct load *l, const struct reach *r, const char *name, bool is_error) {
     const struct conf *c = r->c;
     const struct conf_service *s = &c->services[r->service], *rival = &c->services[r->rival];
     char addr[ADDR_TEXT_MAX];
@@ -131,7 +131,7 @@ static void check_reach(struct load *l, struct reach *r) {
     if (lost)
         r->rival = lost_to;
     if (!reached || lost)
-        say_unreachable(l, r, lost, !reached);
+        report_unreachable(l, r, lost, !reached);
 }
 
 /* Of services that share a name a client chooses by its protocols, so it may choose the one that asks less of it. */
@@ -159,7 +159,7 @@ static bool is_shared(const struct conf *c, uint16_t service, uint16_t listener)
     return false;
 }
 
-static void gather_names(const struct load *l, struct names *ret) {
+static void gather_names(const struct load *l, struct cert_names *ret) {
     for (uint16_t i = 0; i < l->conf->nservices; i++) {
         ret->service = i;
         l->capabilities->each_name(l->capabilities->creds, i, take_name, ret);
@@ -168,10 +168,10 @@ static void gather_names(const struct load *l, struct names *ret) {
         qsort(ret->all, ret->n, sizeof(*ret->all), by_service);
 }
 
-/* After a fault of a certificate not all names are known; it has been said. */
+/* After a fault of a certificate not all names are known; it has been reported. */
 void check_routes(struct load *l) {
     const struct conf *c = l->conf;
-    struct names names = {.n = 0};
+    struct cert_names names = {.n = 0};
     if (l->faults->errors)
         return;
     gather_names(l, &names);

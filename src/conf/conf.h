@@ -1,6 +1,6 @@
 /*
- * The configuration as one plain checked struct. Made from TOML by the config role (conf/load.h), carried to the other roles
- * as a sealed snapshot (conf/snapshot.h). Whoever holds one may trust every field: ranges, files and references are checked.
+ * The configuration as one plain checked struct. Made from TOML by the config role (conf/load.h), passed to the other roles
+ * as a sealed snapshot (conf/snapshot.h). Its readers may trust every field: ranges, files and references are checked.
  *
  * All text and arrays belong to the struct's own arena: valid as long as the struct, never freed one by one.
  */
@@ -25,7 +25,7 @@
 #define CONF_SOCKET_PATH_MAX  107        /* sun_path, its zero not counted */
 #define CONF_NEVER            UINT64_MAX /* a timeout of "none" */
 
-/* As long as nothing else is said. */
+/* Defaults. */
 #define CONF_HALF_CLOSED_MS    30000
 #define CONF_PARTIAL_RECORD_MS 30000
 
@@ -60,9 +60,9 @@ struct conf_backend {
     struct addr addr; /* TCP with a literal address */
 };
 
-/* Names of files, absolute. Key is NULL for a folder. */
+/* Names of files, absolute. Key is NULL for a directory. */
 struct conf_cert {
-    const char *cert; /* a file, or a folder when KEY is NULL */
+    const char *cert; /* a file, or a directory when KEY is NULL */
     const char *key;
     const char *passphrase; /* file with the passphrase of the key; NULL = the key is not encrypted */
 };
@@ -89,10 +89,10 @@ struct conf_service {
     enum proxy_send proxy_send;
     unsigned proxy_tlvs;
     enum client_auth_mode client_auth;
-    const char *client_ca;     /* file, absolute; NULL only when clients are not asked for certificates */
+    const char *client_ca;     /* file, absolute; NULL only when no client certificates are requested */
     const char *client_crl;    /* file, absolute; NULL = none */
     uint32_t client_depth;     /* certificates between a client's and the CA's */
-    const char **client_allow; /* rules as in base/client_rule.h, checked; none = whoever has a certificate of the CA */
+    const char **client_allow; /* rules as in base/client_rule.h, checked; none = anyone who has a certificate of the CA */
     size_t nclient_allow;
     bool proxy_accept; /* required, from these networks */
     struct cidr *proxy_trust;

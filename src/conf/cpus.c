@@ -113,7 +113,7 @@ static bool own_group(const char *root, bool v2, char ret_path[static GROUP_PATH
     return found;
 }
 
-/* Spaces and the like stand as \ooo in mountinfo. */
+/* Spaces and the like are \ooo in mountinfo. */
 static void unescape(char *s) {
     char *to = s;
     for (const char *p = s; *p; to++)
@@ -168,7 +168,7 @@ uint32_t cpus_quota(const char *root) {
     return least;
 }
 
-/* A mask larger than cpu_set_t (more than 1024) cannot be asked for. */
+/* A mask larger than cpu_set_t (more than 1024) cannot be requested. */
 uint32_t cpus_usable(const char *root) {
     cpu_set_t set;
     uint32_t mask = sched_getaffinity(0, sizeof(set), &set) == 0 ? (uint32_t)CPU_COUNT(&set) : UINT32_MAX;

@@ -7,8 +7,8 @@
 #include <stdint.h>
 
 /*
- * At least 1. ROOT stands before /proc and before the mount points that are read there: "" but in tests. A quota is rounded up;
- * those of all parents count, and what cannot be read is no quota.
+ * At least 1. ROOT is a prefix of /proc and of the mount points that are read there: "" but in tests. A quota is rounded
+ * up; those of all parents count, and what cannot be read is no quota.
  */
 uint32_t cpus_usable(const char *root);
 

@@ -7,19 +7,19 @@
 #include "conf/load.h"
 
 #define LINE_MAX_LEN 1024
-#define CLOSE_ROOM   64 /* kept free for the line of faults_close() */
+#define CLOSE_ROOM   64 /* kept free for the line of diagnostics_close() */
 
-void diagnostics_init(struct faults *f) {
-    *f = (struct faults){0};
+void diagnostics_init(struct diagnostics *f) {
+    *f = (struct diagnostics){0};
 }
 
-void diagnostics_fini(struct faults *f) {
+void diagnostics_fini(struct diagnostics *f) {
     free(f->text);
-    *f = (struct faults){0};
+    *f = (struct diagnostics){0};
 }
 
 /* AT: a place in the text between two lines. */
-static void insert(struct faults *f, size_t at, const char *line, size_t n) {
+static void insert(struct diagnostics *f, size_t at, const char *line, size_t n) {
     if (!f->text) {
         f->cap = DIAGNOSTICS_TEXT_MAX;
         f->text = calloc(1, f->cap);
@@ -33,7 +33,7 @@ static void insert(struct faults *f, size_t at, const char *line, size_t n) {
 }
 
 /* Warnings give way to an error, the last one first. False when N bytes find no room even so. */
-static bool make_room(struct faults *f, bool is_error, size_t n) {
+static bool drop_warnings(struct diagnostics *f, bool is_error, size_t n) {
     while (f->len + n + CLOSE_ROOM >= DIAGNOSTICS_TEXT_MAX) {
         if (!is_error || f->len == f->errors_len)
             return false;
@@ -45,7 +45,7 @@ static bool make_room(struct faults *f, bool is_error, size_t n) {
     return true;
 }
 
-void diagnostics_add(struct faults *f, bool is_error, const char *position, const char *key, const char *fmt, ...) {
+void diagnostics_add(struct diagnostics *f, bool is_error, const char *position, const char *key, const char *fmt, ...) {
     char line[LINE_MAX_LEN];
     struct text t = text_of(line, sizeof(line) - 1);
     text_addf(&t, "%s: %s%s%s", position, is_error ? "" : "warning: ", key ? key : "", key ? ": " : "");
@@ -69,7 +69,7 @@ void diagnostics_add(struct faults *f, bool is_error, const char *position, cons
         f->errors++;
     else
         f->warnings++;
-    if (!make_room(f, is_error, t.len)) {
+    if (!drop_warnings(f, is_error, t.len)) {
         f->dropped++;
         return;
     }
@@ -78,7 +78,7 @@ void diagnostics_add(struct faults *f, bool is_error, const char *position, cons
         f->errors_len += t.len;
 }
 
-void diagnostics_close(struct faults *f) {
+void diagnostics_close(struct diagnostics *f) {
     char line[CLOSE_ROOM];
     if (!f->dropped)
         return;

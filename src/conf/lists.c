@@ -1,4 +1,4 @@
-/* Keys whose value is a list. Every item has a position of its own; a bad item is left out and the rest is read on. */
+/* Keys whose value is a list. Every item has a position of its own; a bad item is skipped and the rest is read. */
 #include <string.h>
 
 #include "base/client_rule.h"
@@ -147,7 +147,7 @@ void read_certificates(struct reading *r, const struct toml_node *node) {
             r->origin->cert_at[s->ncerts] = item->at;
             s->certs[s->ncerts++] = cert;
         } else if (item->kind != TOML_TABLE) {
-            reading_refuse(r, item, "{ cert = \"FILE\", key = \"FILE\" } or the name of a folder");
+            reading_refuse(r, item, "{ cert = \"FILE\", key = \"FILE\" } or the name of a directory");
         }
     }
 }
@@ -168,7 +168,7 @@ void read_alpn(struct reading *r, const struct toml_node *node) {
     }
 }
 
-static void refuse_name(struct reading *r, const struct toml_node *item, const struct nearest *near, const char *what) {
+static void refuse_name(struct reading *r, const struct toml_node *item, const struct suggestion *near, const char *what) {
     const char *best = suggestion_get(near);
     if (best)
         reading_refuse(r, item, "%s, perhaps \"%s\"", what, best);
@@ -191,7 +191,7 @@ void read_suites(struct reading *r, const struct toml_node *node) {
         const struct toml_node *item = &node->children[i];
         if (!wants_string(r, item) || comes_again(r, node, i))
             continue;
-        struct nearest near = {.word = item->string};
+        struct suggestion near = {.word = item->string};
         uint16_t id = 0, version = 0;
         const char *name;
         for (size_t j = 0; (name = r->l->capabilities->suite_at(j, &id, &version)); j++) {
@@ -206,7 +206,7 @@ void read_suites(struct reading *r, const struct toml_node *node) {
     }
 }
 
-/* The IANA registry calls the NIST curves by their SEC 2 names; people use these. */
+/* The IANA registry calls the NIST curves by their SEC 2 names; operators use these. */
 static const char *group_alias(const char *name) {
     static const char *const aliases[][2] = {{"P-256", "secp256r1"}, {"P-384", "secp384r1"}, {"P-521", "secp521r1"}};
     for (size_t i = 0; i < ARRAY_LEN(aliases); i++)
@@ -223,7 +223,7 @@ void read_groups(struct reading *r, const struct toml_node *node) {
         const struct toml_node *item = &node->children[i];
         if (!wants_string(r, item))
             continue;
-        struct nearest near = {.word = item->string};
+        struct suggestion near = {.word = item->string};
         uint16_t id = 0;
         bool usable = false;
         const char *name;

@@ -130,7 +130,7 @@ static void default_state_dir(struct load *l) {
     }
     if (t.cut)
         load_error(l, (struct toml_pos){0, 0}, "state_dir",
-                   "found a home folder with a name too long, expected at most %d bytes", PATH_MAX - 1);
+                   "found a home directory with a name too long, expected at most %d bytes", PATH_MAX - 1);
     l->conf->state_dir = conf_strdup(l->conf, path);
 }
 
@@ -213,7 +213,7 @@ void load_environment(struct load *l) {
     }
 }
 
-/* At most TOML_FILE_MAX bytes; one more tells that there are too many. -1 with errno. */
+/* At most TOML_FILE_MAX bytes; one more shows that there are too many. -1 with errno. */
 static ssize_t read_whole(const char *file, char *to, size_t cap) {
     int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0)
@@ -234,7 +234,7 @@ static ssize_t read_whole(const char *file, char *to, size_t cap) {
 }
 
 static void load_init(struct load *l, const char *file, unsigned flags, const struct conf_capabilities *capabilities,
-                      struct faults *f) {
+                      struct diagnostics *f) {
     *l = (struct load){.conf = conf_new(), .faults = f, .capabilities = capabilities, .flags = flags, .file = file};
     load_defaults(l);
 }
@@ -257,7 +257,7 @@ static void load_rest(struct load *l) {
     check_ports(l);
 }
 
-/* The folder of FILE, absolute and without resolving links: the operator's own view of where things are. */
+/* The directory of FILE, absolute and without resolving links: the operator's own view of where things are. */
 static bool set_dir(struct load *l, const char *file) {
     struct text t = text_of(l->dir, sizeof(l->dir));
     const char *slash = strrchr(file, '/');
@@ -274,7 +274,8 @@ static bool set_dir(struct load *l, const char *file) {
     return !t.cut;
 }
 
-struct conf *conf_load_file(const char *file, unsigned flags, const struct conf_capabilities *capabilities, struct faults *f) {
+struct conf *conf_load_file(const char *file, unsigned flags, const struct conf_capabilities *capabilities,
+                            struct diagnostics *f) {
     struct load l;
     load_init(&l, file, flags, capabilities, f);
     char *text = malloc(TOML_FILE_MAX + 1);
@@ -305,7 +306,7 @@ static void read_flag_list(struct load *l, enum conf_key k, key_read_fn read, co
 }
 
 struct conf *conf_load_flags(const char *const *listen, size_t nlisten, const char *const *backend, size_t nbackend,
-                             const struct conf_capabilities *capabilities, struct faults *f) {
+                             const struct conf_capabilities *capabilities, struct diagnostics *f) {
     struct load l;
     load_init(&l, NULL, 0, capabilities, f);
     struct conf *c = l.conf;
@@ -319,7 +320,7 @@ struct conf *conf_load_flags(const char *const *listen, size_t nlisten, const ch
         read_flag_list(&l, KEY_BACKENDS, read_backends, backend, nbackend);
         load_rest(&l);
     } else {
-        load_error(&l, (struct toml_pos){0, 0}, NULL, "the working folder cannot be named: %s", strerror(errno));
+        load_error(&l, (struct toml_pos){0, 0}, NULL, "the working directory cannot be named: %s", strerror(errno));
     }
     return load_end(&l);
 }

@@ -14,22 +14,22 @@
 
 /* Faults found, as lines of text: errors, which stop a start, before warnings, which do not. Bounded; further ones are counted.
  */
-struct faults {
+struct diagnostics {
     char *text; /* all lines, each ended by '\n' */
     size_t len, cap;
     size_t errors_len; /* where the warnings begin */
     unsigned errors, warnings, dropped;
 };
 
-void diagnostics_init(struct faults *f);
-void diagnostics_fini(struct faults *f);
+void diagnostics_init(struct diagnostics *f);
+void diagnostics_fini(struct diagnostics *f);
 
 /* Adds one line. POSITION: "file:line:column" or "file", KEY may be NULL. */
-void diagnostics_add(struct faults *f, bool is_error, const char *position, const char *key, const char *fmt, ...)
+void diagnostics_add(struct diagnostics *f, bool is_error, const char *position, const char *key, const char *fmt, ...)
     PRINTF_LIKE(5, 6);
 
-/* Adds the line that tells how many were left out, if any were. After it nothing may be added. */
-void diagnostics_close(struct faults *f);
+/* Adds the line with the number of omitted faults, if any. After it nothing may be added. */
+void diagnostics_close(struct diagnostics *f);
 
 /*
  * What the loader must know of TLS without knowing TLS: given by the caller, who may. Functions that return int give 0 or a
@@ -49,7 +49,7 @@ struct conf_capabilities {
     /* Begins the next service of the store, in the order of conf.services. */
     int (*add_service)(void *creds, const char *name);
 
-    /* Reads, checks and adds a pair, or every pair of a folder (at least one). */
+    /* Reads, checks and adds a pair, or every pair of a directory (at least one). */
     int (*add_certs)(void *creds, const struct conf_cert *cert, struct text *why, conf_warn_fn warn, void *ctx);
 
     /* Reads, checks and adds the CA certificates, then the CRLs, of the service's client authentication. */
@@ -62,11 +62,11 @@ struct conf_capabilities {
     /* The store, sealed; nothing can be added then. ERR_LIMIT, ERR_NOMEM, ERR_SYSTEM (errno). */
     int (*seal)(void *creds, int *ret_fd);
 
-    /* self-signed.crt and self-signed.key are in FOLDER; *ret_made tells whether they were made just now. */
+    /* self-signed.crt and self-signed.key are in DIR; *ret_made: whether they were made just now. */
     int (*ensure_selfsigned)(const char *dir, int *ret_made, struct text *why);
 
     /* Cipher suites in our order and groups, by the names of the IANA registry; NULL past the end. *ret_version: the only
-     * TLS version of that suite. *ret_usable: whether the library at hand has that group. */
+     * TLS version of that suite. *ret_usable: whether the installed library has that group. */
     const char *(*suite_at)(size_t i, uint16_t *ret_id, uint16_t *ret_version);
     const char *(*group_at)(size_t i, uint16_t *ret_id, bool *ret_usable);
 
@@ -77,10 +77,11 @@ struct conf_capabilities {
 /* For `tls-off check`: nothing is written, and a port that another tls-off holds is a warning only. */
 #define LOAD_FOR_CHECK 1u
 
-/* Reads and checks FILE, all that it names included. NULL when there were errors; the faults say which. */
-struct conf *conf_load_file(const char *file, unsigned flags, const struct conf_capabilities *capabilities, struct faults *f);
+/* Reads and checks FILE, all that it names included. NULL when there were errors; the faults name them. */
+struct conf *conf_load_file(const char *file, unsigned flags, const struct conf_capabilities *capabilities,
+                            struct diagnostics *f);
 
-/* The shortest use: one service "default" from addresses to listen on and backends; a self-made certificate is kept in the
- * state folder. */
+/* The shortest use: one service "default" from addresses to listen on and backends; a self-signed certificate is kept in the
+ * state directory. */
 struct conf *conf_load_flags(const char *const *listen, size_t nlisten, const char *const *backend, size_t nbackend,
-                             const struct conf_capabilities *capabilities, struct faults *f);
+                             const struct conf_capabilities *capabilities, struct diagnostics *f);

@@ -1,7 +1,7 @@
 /*
  * Inside of the loader: what its steps share. One struct load lives for one conf_load_*() call; the steps run in the order
- * below, and each goes on after a fault, so that everything wrong is told at once. The conf may have gaps meanwhile: a key that
- * was refused keeps its default, a list that was refused is shorter or empty.
+ * below, and each goes on after a fault, so that everything wrong is reported at once. The conf may have gaps meanwhile: a key
+ * that was refused keeps its default, a list that was refused is shorter or empty.
  */
 #pragma once
 
@@ -85,12 +85,12 @@ struct service_origin {
     struct toml_pos at;                      /* its section */
     const struct toml_node *node[KEY_COUNT]; /* NULL = not given */
     struct toml_pos *cert_at;                /* one for each of conf_service.certs */
-    bool selfsigned;                         /* no certificates named: the self-made one */
+    bool selfsigned;                         /* no certificates named: the self-signed one */
 };
 
 struct load {
     struct conf *conf;
-    struct faults *faults;
+    struct diagnostics *faults;
     const struct conf_capabilities *capabilities;
     unsigned flags;
     const char *file;   /* as the operator named it; NULL = the command line */
@@ -109,7 +109,7 @@ void load_warning(struct load *l, struct toml_pos at, const char *key, const cha
 const char *load_key(struct load *l, size_t service, enum conf_key key);
 const char *load_top_key(enum conf_key key);
 
-/* Where a key of service I stands: its value, or the service's section when it is not given. */
+/* The position of a key of service I: its value, or the service's section when it is not given. */
 struct toml_pos load_at(const struct load *l, size_t service, enum conf_key key);
 struct toml_pos load_top_at(const struct load *l, enum conf_key key);
 
@@ -123,7 +123,7 @@ void load_service_defaults(struct conf_service *s);
 /* schema.c: every key of the file, one by one. False when the text is no TOML. */
 bool load_schema(struct load *l, const char *text, size_t len);
 
-/* load.c: what the machine decides for keys left open: workers, user, state folder, suites, groups. */
+/* load.c: defaults from the machine for keys that are not set: workers, user, state directory, suites, groups. */
 void load_environment(struct load *l);
 
 /* admin_keys.c: the admin socket's place when none is given. */
@@ -132,10 +132,10 @@ void admin_defaults(struct load *l);
 /* check.c: keys against each other. */
 void check_keys(struct load *l);
 
-/* check_files.c: what the keys name on this machine. May write a self-made certificate. */
+/* check_files.c: what the keys name on this machine. May write a self-signed certificate. */
 void check_files(struct load *l);
 
-/* check_routes.c: services and names that no client can reach. After the files, which tell the names. */
+/* check_routes.c: services and names that no client can reach. After the files, which have the names. */
 void check_routes(struct load *l);
 
 /* ports.c: whether each address can be listened on. */

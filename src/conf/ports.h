@@ -18,11 +18,11 @@ enum port_state {
 /* Tries to bind (not to listen) and lets go again. */
 enum port_state port_probe(const struct addr *a);
 
-/* Who listens on a port, as far as /proc tells this user. */
+/* Who listens on a port, as far as /proc shows this user. */
 struct port_holder {
     pid_t pid; /* 0 = not known */
     char name[32];
 };
 
-/* Looks for a listening socket that stands in the way of A. */
+/* Looks for a listening socket that conflicts with A. */
 void port_find_holder(const struct addr *a, struct port_holder *ret);

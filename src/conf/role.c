@@ -9,7 +9,7 @@
 
 #include "base/err.h"
 #include "base/ipc.h"
-#include "conf/creds.h"
+#include "conf/conf_creds.h"
 #include "conf/snapshot.h"
 #include "conf/ticket_secret.h"
 #include "wire/control.h"
@@ -26,7 +26,7 @@ struct texts {
     size_t n;
 };
 
-static const char *keep(struct texts *t, struct span s) {
+static const char *copy_text(struct texts *t, struct span s) {
     char *copy = calloc(1, s.len + 1);
     MUST(copy && t->n < TEXTS_MAX);
     if (s.len)
@@ -35,17 +35,18 @@ static const char *keep(struct texts *t, struct span s) {
     return copy;
 }
 
-static struct conf *load(const struct control_request *req, const struct conf_capabilities *capabilities, struct faults *f) {
+static struct conf *load(const struct control_request *req, const struct conf_capabilities *capabilities,
+                         struct diagnostics *f) {
     struct texts t = {.n = 0};
     const char *listen[CONTROL_FLAGS_MAX], *backend[CONTROL_FLAGS_MAX];
     struct conf *c = NULL;
     if (req->file.len > 0) {
-        c = conf_load_file(keep(&t, req->file), 0, capabilities, f);
+        c = conf_load_file(copy_text(&t, req->file), 0, capabilities, f);
     } else {
         for (size_t i = 0; i < req->nlisten; i++)
-            listen[i] = keep(&t, req->listen[i]);
+            listen[i] = copy_text(&t, req->listen[i]);
         for (size_t i = 0; i < req->nbackend; i++)
-            backend[i] = keep(&t, req->backend[i]);
+            backend[i] = copy_text(&t, req->backend[i]);
         c = conf_load_flags(listen, req->nlisten, backend, req->nbackend, capabilities, f);
     }
     for (size_t i = 0; i < t.n; i++)
@@ -59,7 +60,7 @@ static bool wait_room(int fd) {
     return poll(&p, 1, -1) >= 0 || errno == EINTR;
 }
 
-static int refuse(int fd, struct span text) {
+static int send_refused(int fd, struct span text) {
     int err;
     do {
         err = control_send_text(fd, CONTROL_REFUSED, text, NULL, 0);
@@ -84,7 +85,8 @@ static int answer_creds(int fd, struct span warnings, int store) {
     return err;
 }
 
-static int answer_conf(int fd, const struct conf *c, const struct conf_capabilities *capabilities, const struct faults *f) {
+static int answer_conf(int fd, const struct conf *c, const struct conf_capabilities *capabilities,
+                       const struct diagnostics *f) {
     int fds[3] = {-1, -1, -1};
     char text[PATH_MAX + 256] = "";
     struct text reason = text_of(text, sizeof(text));
@@ -96,13 +98,13 @@ static int answer_conf(int fd, const struct conf *c, const struct conf_capabilit
     if (err == 0) {
         err = answer_configured(fd, span_of(f->text, f->len), fds);
     } else {
-        struct faults why;
+        struct diagnostics why;
         diagnostics_init(&why);
         diagnostics_add(&why, true, "configuration", NULL, "cannot be handed over: %s",
                         reason.len         ? text
                         : err == ERR_LIMIT ? "it is too large"
                                            : strerror(errno));
-        err = refuse(fd, span_of(why.text, why.len));
+        err = send_refused(fd, span_of(why.text, why.len));
         diagnostics_fini(&why);
     }
     for (size_t i = 0; i < ARRAY_LEN(fds); i++)
@@ -114,7 +116,7 @@ static int answer_conf(int fd, const struct conf *c, const struct conf_capabilit
 /* Only what the certificates' keys of the running configuration name is read. */
 static int serve_creds(int fd, const struct ipc_msg *m, const struct conf_capabilities *capabilities) {
     struct conf *c = NULL;
-    struct faults f;
+    struct diagnostics f;
     int store = -1;
     int err = snapshot_read(m->fds[0], &c);
     if (err)
@@ -125,7 +127,7 @@ static int serve_creds(int fd, const struct ipc_msg *m, const struct conf_capabi
         diagnostics_add(&f, true, "certificates", NULL, "the store cannot be made: %s", strerror(errno));
         ok = false;
     }
-    err = ok ? answer_creds(fd, span_of(f.text, f.len), store) : refuse(fd, span_of(f.text, f.len));
+    err = ok ? answer_creds(fd, span_of(f.text, f.len), store) : send_refused(fd, span_of(f.text, f.len));
     if (store >= 0)
         (void)close(store); /* memory only */
     diagnostics_fini(&f);
@@ -133,14 +135,14 @@ static int serve_creds(int fd, const struct ipc_msg *m, const struct conf_capabi
     return err;
 }
 
-static int serve(int fd, const struct ipc_msg *m, const struct conf_capabilities *capabilities) {
+static int serve_request(int fd, const struct ipc_msg *m, const struct conf_capabilities *capabilities) {
     struct control_request req;
-    struct faults f;
+    struct diagnostics f;
     if (m->type == CONTROL_REQUEST_CREDS)
         return serve_creds(fd, m, capabilities);
     int err = m->type == CONTROL_REQUEST ? control_read_request(m, &req) : ERR_FORMAT;
     if (err == ERR_UNSUPPORTED)
-        return refuse(fd, span_str(OTHER_PROTOCOL));
+        return send_refused(fd, span_str(OTHER_PROTOCOL));
     if (err)
         return err;
     diagnostics_init(&f);
@@ -148,7 +150,7 @@ static int serve(int fd, const struct ipc_msg *m, const struct conf_capabilities
     with_held.held = req.held;
     with_held.nheld = req.nheld;
     struct conf *c = load(&req, &with_held, &f);
-    err = c ? answer_conf(fd, c, capabilities, &f) : refuse(fd, span_of(f.text, f.len));
+    err = c ? answer_conf(fd, c, capabilities, &f) : send_refused(fd, span_of(f.text, f.len));
     conf_free(c);
     diagnostics_fini(&f);
     return err;
@@ -169,7 +171,7 @@ int config_role_run(int control_fd, const struct conf_capabilities *capabilities
     }
     int ret = 1;
     if (step == STEP_DONE) {
-        ret = serve(control_fd, &m, capabilities) == 0 ? 0 : 1;
+        ret = serve_request(control_fd, &m, capabilities) == 0 ? 0 : 1;
         ipc_msg_close(&m);
     }
     free(scratch);

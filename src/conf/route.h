@@ -1,9 +1,9 @@
 /*
- * Which service of an address a client belongs to. One pure function with one ordered rule, asked by the handshakers for each
+ * Which service of an address a client belongs to. One pure function with one ordered rule, called by the handshakers for each
  * ClientHello and by the check for what no ClientHello can reach:
  *
  *   1. the name: a service that has it before one with a wildcard for it, before one that gives its default certificate to
- * names that nobody has (terminating, without strict_sni), before passthrough, which knows no names;
+ * names that no service has (terminating, without strict_sni), before passthrough, which knows no names;
  *   2. among equals the protocol (ALPN): one that is shared before none being agreed on, before none being shared;
  *   3. among equals the first in the file.
  *

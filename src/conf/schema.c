@@ -237,7 +237,7 @@ static const char *below(const char *row_path, const char *section) {
     return strncmp(row_path, section, n) == 0 && row_path[n] == '.' ? row_path + n + 1 : NULL;
 }
 
-/* The names that may stand directly in a section, each once, ended by NULL. Names of sections are copied into STORE. */
+/* The names that may be directly in a section, each once, ended by NULL. Names of sections are copied into STORE. */
 static void known_names(const char *section, char store[NAMES_MAX][SECTION_MAX], const char *names[static NAMES_MAX + 1]) {
     size_t n = 0;
     for (size_t k = 0; k < KEY_COUNT; k++) {
@@ -261,7 +261,7 @@ static void known_names(const char *section, char store[NAMES_MAX][SECTION_MAX],
 void reading_unknown_key(struct load *l, const struct toml_node *node, const char *section, const char *const *names) {
     char key[CONF_KEY_TEXT_MAX], all[512];
     struct text t = text_of(key, sizeof(key)), a = text_of(all, sizeof(all));
-    struct nearest near = {.word = node->key};
+    struct suggestion near = {.word = node->key};
     for (size_t i = 0; names[i]; i++) {
         suggestion_offer(&near, names[i]);
         text_addf(&a, "%s\"%s\"", i == 0 ? "" : names[i + 1] ? ", " : " or ", names[i]);
@@ -287,7 +287,7 @@ static const char *find_elsewhere(const char *name) {
     return found;
 }
 
-/* A key that exists, but in another section: a better hint than the nearest name here. */
+/* A key that exists, but in another section: a better hint than the most similar name here. */
 static bool belongs_elsewhere(struct load *l, const struct toml_node *node, const struct section *s) {
     const char *path = find_elsewhere(node->key), *last = path ? strrchr(path, '.') : NULL;
     char key[CONF_KEY_TEXT_MAX];
@@ -308,7 +308,7 @@ static void unknown_key(struct load *l, const struct toml_node *node, const stru
     char store[NAMES_MAX][SECTION_MAX];
     const char *names[NAMES_MAX + 1];
     known_names(s->path, store, names);
-    struct nearest near = {.word = node->key};
+    struct suggestion near = {.word = node->key};
     for (size_t i = 0; names[i]; i++)
         suggestion_offer(&near, names[i]);
     if (suggestion_get(&near) || !belongs_elsewhere(l, node, s))

@@ -22,7 +22,7 @@ struct reading {
 typedef void (*key_read_fn)(struct reading *r, const struct toml_node *node);
 
 struct key_row {
-    const char *path;    /* '*' stands for a service's name */
+    const char *path;    /* '*' is a service's name */
     enum toml_kind kind; /* wanted type */
     key_read_fn read;
     size_t offset, size; /* of the target */

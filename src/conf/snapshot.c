@@ -1,6 +1,6 @@
 /*
  * The snapshot's bytes: magic, version, then every field in the order of struct conf. A list is its count and its items, a text
- * its length and its bytes; a text that may be NULL has a byte before it that says so. Writing and reading stand side by side
+ * its length and its bytes; a text that may be NULL has a flag byte before it. Writing and reading are side by side
  * for each part, so that no field can be forgotten on one side only.
  */
 #include "conf/snapshot.h"
@@ -49,7 +49,7 @@ static const char *get_text(struct rd *r, struct conf *c, size_t max) {
     return text;
 }
 
-/* A text that must be there, of MIN to MAX bytes; "" when it is not, so that nobody meets NULL. */
+/* A text that must be there, of MIN to MAX bytes; "" when it is not, so that it is never NULL. */
 static const char *need_text(struct rd *r, struct conf *c, size_t min, size_t max) {
     const char *s = get_text(r, c, max);
     if (!s || strlen(s) < min)
@@ -93,7 +93,7 @@ static void get_addr(struct rd *r, struct addr *ret) {
         r->bad = r->bad || ret->ip[i] != 0;
 }
 
-static void put_backend(struct wr *w, const struct conf_backend *b) {
+static void put_conf_backend(struct wr *w, const struct conf_backend *b) {
     wr_u8(w, (uint8_t)b->kind);
     put_text(w, b->text);
     put_text(w, b->path);
@@ -170,7 +170,7 @@ static void put_service_lists(struct wr *w, const struct conf_service *s) {
     put_ids(w, s->listeners, s->nlisteners);
     wr_u16(w, (uint16_t)s->nbackends);
     for (size_t i = 0; i < s->nbackends; i++)
-        put_backend(w, &s->backends[i]);
+        put_conf_backend(w, &s->backends[i]);
     put_certs(w, s);
     wr_u16(w, (uint16_t)s->nalpn);
     for (size_t i = 0; i < s->nalpn; i++)
@@ -375,7 +375,7 @@ int snapshot_parse(struct span bytes, struct conf **ret) {
     return 0;
 }
 
-static int write_all(int fd, struct span s) {
+static int write_span(int fd, struct span s) {
     while (s.len > 0) {
         ssize_t n = write(fd, s.p, s.len);
         if (n < 0 && errno == EINTR)
@@ -391,7 +391,7 @@ static int sealed_memfd(struct span s, int *ret_fd) {
     int fd = memfd_create("tls-off-conf", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return ERR_SYSTEM;
-    if (write_all(fd, s) != 0 || fcntl(fd, F_ADD_SEALS, SEALS) != 0) {
+    if (write_span(fd, s) != 0 || fcntl(fd, F_ADD_SEALS, SEALS) != 0) {
         int saved = errno;
         (void)close(fd); /* memory only */
         errno = saved;

@@ -6,7 +6,7 @@
 
 #include "base/defs.h"
 
-static int lower(char c) {
+static int lower_char(char c) {
     return tolower((unsigned char)c);
 }
 
@@ -22,9 +22,9 @@ size_t suggestion_distance(const char *a, const char *b) {
     for (size_t i = 1; i <= na; i++) {
         row[0] = i;
         for (size_t j = 1; j <= nb; j++) {
-            size_t differs = lower(a[i - 1]) != lower(b[j - 1]);
+            size_t differs = lower_char(a[i - 1]) != lower_char(b[j - 1]);
             size_t d = MIN(MIN(above[j] + 1, row[j - 1] + 1), above[j - 1] + differs);
-            if (i > 1 && j > 1 && lower(a[i - 1]) == lower(b[j - 2]) && lower(a[i - 2]) == lower(b[j - 1]))
+            if (i > 1 && j > 1 && lower_char(a[i - 1]) == lower_char(b[j - 2]) && lower_char(a[i - 2]) == lower_char(b[j - 1]))
                 d = MIN(d, before[j - 2] + 1);
             row[j] = d;
         }
@@ -36,7 +36,7 @@ size_t suggestion_distance(const char *a, const char *b) {
     return above[nb];
 }
 
-void suggestion_offer(struct nearest *n, const char *candidate) {
+void suggestion_offer(struct suggestion *n, const char *candidate) {
     size_t d = suggestion_distance(n->word, candidate);
     if (d == SIZE_MAX || (n->best && d >= n->distance))
         return;
@@ -44,7 +44,7 @@ void suggestion_offer(struct nearest *n, const char *candidate) {
     n->distance = d;
 }
 
-const char *suggestion_get(const struct nearest *n) {
+const char *suggestion_get(const struct suggestion *n) {
     size_t len = strnlen(n->word, SUGGESTION_WORD_MAX);
     return n->best && n->distance <= MAX(1, len / 3 + 1) ? n->best : NULL;
 }

@@ -22,8 +22,8 @@ static int close_with(int fd, int err) {
     return err;
 }
 
-/* What owner, mode and size say. */
-static int judge(const char *file, const struct stat *st, struct text *why) {
+/* Checks owner, mode and size. */
+static int check_secret_file(const char *file, const struct stat *st, struct text *why) {
     size_t before = why->len;
     if (!S_ISREG(st->st_mode))
         text_addf(why, "\"%s\" is no file, expected %d to %d random bytes", file, TICKET_SECRET_MIN, TICKET_SECRET_MAX);
@@ -47,14 +47,14 @@ static bool is_uniform(const uint8_t *p, size_t n) {
 }
 
 /* The bytes of FILE into TO; their number, or an error with a sentence in WHY. */
-static int read_file(const char *file, uint8_t to[static TICKET_SECRET_MAX], struct text *why) {
+static int read_secret_file(const char *file, uint8_t to[static TICKET_SECRET_MAX], struct text *why) {
     struct stat st;
     int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0 || fstat(fd, &st) != 0) {
         text_addf(why, "\"%s\" cannot be read: %s", file, strerror(errno));
         return fd < 0 ? ERR_SYSTEM : close_with(fd, ERR_SYSTEM);
     }
-    if (judge(file, &st, why) < 0)
+    if (check_secret_file(file, &st, why) < 0)
         return close_with(fd, ERR_FORMAT);
     size_t want = (size_t)st.st_size, have = 0;
     while (have < want) {
@@ -76,14 +76,14 @@ static int read_file(const char *file, uint8_t to[static TICKET_SECRET_MAX], str
 
 int ticket_secret_check(const char *file, struct text *why) {
     uint8_t *secret = secret_alloc(TICKET_SECRET_MAX, NULL);
-    int n = secret ? read_file(file, secret, why) : ERR_NOMEM;
+    int n = secret ? read_secret_file(file, secret, why) : ERR_NOMEM;
     if (!secret)
         text_add(why, "out of memory");
     secret_free(secret, TICKET_SECRET_MAX);
     return n < 0 ? n : 0;
 }
 
-static int write_all(int fd, const uint8_t *p, size_t n) {
+static int write_secret(int fd, const uint8_t *p, size_t n) {
     while (n > 0) {
         ssize_t done = write(fd, p, n);
         if (done < 0 && errno == EINTR)
@@ -100,7 +100,7 @@ static int sealed_memfd(const uint8_t *p, size_t n, int *ret_fd) {
     int fd = memfd_create("tls-off-tickets", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return ERR_SYSTEM;
-    if (write_all(fd, p, n) < 0 || fcntl(fd, F_ADD_SEALS, SEALS) != 0)
+    if (write_secret(fd, p, n) < 0 || fcntl(fd, F_ADD_SEALS, SEALS) != 0)
         return close_with(fd, ERR_SYSTEM);
     *ret_fd = fd;
     return 0;
@@ -112,7 +112,7 @@ int ticket_secret_memfd(const char *file, int *ret_fd, struct text *why) {
         return ERR_SYSTEM;
     int n = TICKET_SECRET_NEW;
     if (file)
-        n = read_file(file, secret, why);
+        n = read_secret_file(file, secret, why);
     else
         rand_bytes(secret, TICKET_SECRET_NEW);
     int err = n < 0 ? n : sealed_memfd(secret, (size_t)n, ret_fd);
@@ -126,7 +126,7 @@ int ticket_secret_new(const char *file) {
     if (fd < 0)
         return ERR_SYSTEM;
     rand_bytes(secret, sizeof(secret));
-    int err = fchmod(fd, 0600) == 0 ? write_all(fd, secret, sizeof(secret)) : ERR_SYSTEM; /* an odd umask makes it less */
+    int err = fchmod(fd, 0600) == 0 ? write_secret(fd, secret, sizeof(secret)) : ERR_SYSTEM; /* an odd umask makes it less */
     secret_wipe(secret, sizeof(secret));
     if (err == 0 && fsync(fd) != 0)
         err = ERR_SYSTEM;

@@ -1,5 +1,5 @@
 /*
- * The secret behind the keys of session tickets: read from a file, or random, and carried in a sealed memfd of its own (see
+ * The secret behind the keys of session tickets: read from a file, or random, and kept in a sealed memfd of its own (see
  * docs/decisions/004). Nothing is kept in ordinary memory.
  */
 #pragma once

@@ -57,7 +57,7 @@ toml_pos position(const toml::source_region &r) {
     return {static_cast<uint32_t>(r.begin.line), static_cast<uint32_t>(r.begin.column)};
 }
 
-void say(toml_fault *fault, toml_pos at, std::string_view text) {
+void set_fault(toml_fault *fault, toml_pos at, std::string_view text) {
     fault->at = at;
     size_t n = std::min(text.size(), sizeof(fault->text) - 1);
     std::memcpy(fault->text, text.data(), n);
@@ -93,7 +93,7 @@ bool dots_are_few(std::string_view text, toml_fault *fault) {
         } else if (c == '#') {
             comment = true;
         } else if (c == '.' && ++dots > dots_max) {
-            say(fault, {line, column}, "more than 32 dots in one line");
+            set_fault(fault, {line, column}, "more than 32 dots in one line");
             return false;
         }
     }
@@ -139,7 +139,7 @@ bool copy_table(copier &c, const toml::table &from, toml_node *to, unsigned dept
         child->key = copy_text(key);
         child->key_at = position(m.key->source());
         if (key.find('\0') != key.npos) {
-            say(c.fault, child->key_at, "a zero byte in a key");
+            set_fault(c.fault, child->key_at, "a zero byte in a key");
             return false;
         }
         if (!copy_node(c, *m.value, child, depth + 1))
@@ -161,7 +161,7 @@ bool copy_string(copier &c, const std::string &from, toml_node *to) {
     to->kind = TOML_STRING;
     to->string = copy_text(from);
     if (from.find('\0') != from.npos) {
-        say(c.fault, to->at, "a zero byte in a text");
+        set_fault(c.fault, to->at, "a zero byte in a text");
         return false;
     }
     return true;
@@ -170,7 +170,7 @@ bool copy_string(copier &c, const std::string &from, toml_node *to) {
 bool copy_node(copier &c, const toml::node &from, toml_node *to, unsigned depth) {
     to->at = position(from.source());
     if (++c.nodes > TOML_NODES_MAX || depth > TOML_DEPTH_MAX) {
-        say(c.fault, to->at, depth > TOML_DEPTH_MAX ? "nested too deeply" : "too many values");
+        set_fault(c.fault, to->at, depth > TOML_DEPTH_MAX ? "nested too deeply" : "too many values");
         return false;
     }
     if (auto *t = from.as_table())
@@ -208,7 +208,7 @@ extern "C" struct toml_node *toml_read(const char *text, size_t len, struct toml
     std::string_view all{text, len};
     *ret_fault = {};
     if (len > TOML_FILE_MAX) {
-        say(ret_fault, {0, 0}, "larger than 1 MiB");
+        set_fault(ret_fault, {0, 0}, "larger than 1 MiB");
         return nullptr;
     }
     if (!dots_are_few(all, ret_fault))
@@ -218,7 +218,7 @@ extern "C" struct toml_node *toml_read(const char *text, size_t len, struct toml
         std::string why{parsed.error().description()};
         if (!why.empty())
             why[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(why[0])));
-        say(ret_fault, position(parsed.error().source()), why);
+        set_fault(ret_fault, position(parsed.error().source()), why);
         return nullptr;
     }
     copier c;

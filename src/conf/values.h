@@ -24,7 +24,7 @@ int value_word(const struct word *words, const char *text);
  */
 MUST_CHECK int value_backend(struct load *l, const char *text, struct conf_backend *ret, struct text *why);
 
-/* A value for people: "text" in quotes and cut, a number, "an array", ...; returns TO. */
+/* A value as text: "text" in quotes and cut, a number, "an array", ...; returns TO. */
 #define VALUE_SHOWN_MAX 128
 const char *value_shown(const struct toml_node *n, char to[static VALUE_SHOWN_MAX]);
 

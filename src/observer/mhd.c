@@ -6,7 +6,7 @@
 struct mhd mhd;
 
 int mhd_load(struct text *why) {
-    struct late l;
+    struct dlopen_table l;
     int err = dlopen_open("libmicrohttpd.so.12", &l, why);
     if (err < 0)
         return err;

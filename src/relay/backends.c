@@ -124,7 +124,7 @@ static uint32_t put_out(struct backend *x, uint64_t now_ms) {
 bool backends_failed(struct backends *b, uint16_t i, uint64_t now_ms, uint32_t *ret_out_ms) {
     MUST(i < b->service->nbackends);
     struct backend *x = &b->list[i];
-    /* Connects begun before it was put out say nothing new; counting them would jump the time from one second to sixty. */
+    /* Connects begun before it was ejected give no information; counting them would jump the time from one second to sixty. */
     if (x->out_until_ms > now_ms)
         return false;
     x->full_since_ms = 0; /* it is something else now */

@@ -1,9 +1,9 @@
 /*
- * The backends of one service as one relay sees them: which one gets the next session, which ones are left out for now.
+ * The backends of one service as one relay sees them: which one gets the next session, which ones are ejected for now.
  *
  * Choosing is by the service's balance rule among the backends that are in; a backend whose connects failed
- * BACKEND_FAILURES_OUT times in a row, or whose queue of connections does not move, is left out for 1, 2, 4 ... 60 seconds (a
- * Unix socket: 1 second), then gets one session on trial. When all are out, the one whose time ends first is tried.
+ * BACKEND_FAILURES_OUT times in a row, or whose queue of connections does not drain, is ejected for 1, 2, 4 ... 60 seconds (a
+ * Unix socket: 1 second), then is half-open: it gets one session. When all are ejected, the one whose time ends first is tried.
  * No I/O here: the caller connects and reports.
  */
 #pragma once
@@ -36,10 +36,10 @@ struct backend {
     uint32_t failures; /* connects failed in a row */
     uint64_t out_until_ms;
     uint64_t full_since_ms;               /* its queue of connections was full, and there was no success since; 0 = not so */
-    uint64_t said_ms;                     /* a first failure is not logged before */
+    uint64_t logged_ms;                   /* a first failure is not logged before */
     uint64_t error_ms;                    /* when the last fault was */
     int error;                            /* errno of it; 0 = none so far */
-    bool was_told;                        /* to the observer: that something was wrong with it */
+    bool was_reported;                    /* its failure, to the observer */
     bool half_open;                       /* one session is trying it after a time out */
     struct addr addrs[BACKEND_ADDRS_MAX]; /* TCP: what the name means at present */
     uint8_t naddrs;
@@ -61,7 +61,7 @@ void backends_fini(struct backends *b);
 /*
  * The backend for a client, not among the bits of TRIED (bit i = backend i); BACKEND_NONE when all are tried. Counts a session
  * on it: every pick is followed by one backends_leave(). client-hash is rendezvous hashing of CLIENT and the backend's text, so
- * that a backend that goes or comes moves only its own clients.
+ * that removing or adding a backend remaps only its own clients.
  */
 uint16_t backends_pick(struct backends *b, const uint8_t client[static 16], uint64_t tried, uint64_t now_ms);
 

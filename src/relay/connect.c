@@ -20,12 +20,12 @@
 #define RETRY_MS       WHEEL_TICK_MS /* between looks at the queues, when no turn comes sooner */
 #define SHORT_RETRY_MS 20            /* the same while it is we who lack something: each look costs more then */
 #define QUEUE_BATCH    64            /* sessions looked at, a service and look */
-#define SAY_MS         10000         /* between warnings of a kind */
+#define LOG_MS         10000         /* between warnings of a kind */
 
 /* What an attempt came to. */
 enum attempt {
     ATTEMPT_DONE,
-    ATTEMPT_PENDING, /* an event will tell */
+    ATTEMPT_PENDING, /* an event follows */
     ATTEMPT_FAILED,  /* that is the backend's doing */
     ATTEMPT_NO_ROOM, /* its queue is full, or no port is left towards it: another backend may do */
     ATTEMPT_SHORT,   /* we have no descriptor or memory: no other backend would do */
@@ -68,8 +68,8 @@ static void close_attempt(struct session *s) {
 
 /* ---- faults ---- */
 
-/* What is to be thought of a connect that did not succeed at once. EAGAIN of a Unix socket: the queue of its peer is full. */
-static enum attempt judge(int error) {
+/* Classifies a connect that did not succeed at once. EAGAIN of a Unix socket: the queue of its peer is full. */
+static enum attempt classify_error(int error) {
     switch (error) {
     case EINPROGRESS:
         return ATTEMPT_PENDING;
@@ -101,22 +101,22 @@ static int reason_of(int error) {
     }
 }
 
-static void say_out(struct relay *r, const struct session *s, int error, uint32_t out_ms) {
+static void log_ejected(struct relay *r, const struct session *s, int error, uint32_t out_ms) {
     const struct backend *x = &backends_of(r, s)->list[s->backend];
     uint32_t times = x->failures - BACKEND_FAILURES_OUT + 1;
     session_metrics_backend(r, s, STATS_EJECTED);
-    if (times & (times - 1)) /* each further one says the same: the first, second, fourth, eighth ... is logged */
+    if (times & (times - 1)) /* only the first, second, fourth, eighth are logged */
         return;
-    log_msg(&r->child.log, LOG_LEVEL_WARNING, "service %s: backend %s: %s; left out for %u ms", session_service(r, s)->name,
+    log_msg(&r->child.log, LOG_LEVEL_WARNING, "service %s: backend %s: %s; ejected for %u ms", session_service(r, s)->name,
             x->conf->text, backend_fault_text(error), out_ms);
 }
 
-/* The first failure after a success is logged as well: by the time of the third, whoever looks has met it already. */
-static void say_fault(struct relay *r, const struct session *s, int error) {
+/* The first failure after a success is logged as well: by the third, clients have noticed. */
+static void log_fault(struct relay *r, const struct session *s, int error) {
     struct backend *x = &backends_of(r, s)->list[s->backend];
-    if (x->failures != 1 || r->loop.now_ms < x->said_ms)
+    if (x->failures != 1 || r->loop.now_ms < x->logged_ms)
         return;
-    x->said_ms = r->loop.now_ms + SAY_MS;
+    x->logged_ms = r->loop.now_ms + LOG_MS;
     log_msg(&r->child.log, LOG_LEVEL_WARNING, "service %s: backend %s: %s", session_service(r, s)->name, x->conf->text,
             backend_fault_text(error));
 }
@@ -128,16 +128,16 @@ static void remember(struct relay *r, struct session *s, int error) {
     x->error_ms = r->loop.now_ms;
 }
 
-/* This attempt failed: the backend is told so, the session is free for the next one. */
+/* This attempt failed: the backend is charged with it, the session is free for the next one. */
 static void attempt_failed(struct relay *r, struct session *s, int error) {
     struct backends *b = backends_of(r, s);
     uint32_t out_ms = 0;
     session_metrics_backend(r, s, STATS_CONNECTS_FAILED);
     remember(r, s, error);
     if (backends_failed(b, s->backend, r->loop.now_ms, &out_ms))
-        say_out(r, s, error, out_ms);
+        log_ejected(r, s, error, out_ms);
     else
-        say_fault(r, s, error);
+        log_fault(r, s, error);
     s->tried |= 1ull << s->backend;
     s->retries++;
     leave_backend(r, s);
@@ -147,24 +147,24 @@ static void attempt_failed(struct relay *r, struct session *s, int error) {
 /* The backend has no place now. Only a queue that does not move is its fault. */
 static void no_room(struct relay *r, struct session *s, int error) {
     uint32_t out_ms = 0;
-    remember(r, s, is_tcp(r, s) ? EADDRNOTAVAIL : error); /* TCP has said EAGAIN for it, too */
+    remember(r, s, is_tcp(r, s) ? EADDRNOTAVAIL : error); /* TCP has failed with EAGAIN for it, too */
     if (is_tcp(r, s))
         return;
     if (!s->queued)
         session_metrics_backend(r, s, STATS_BACKLOG_FULL);
     if (backends_full(backends_of(r, s), s->backend, r->loop.now_ms, &out_ms))
-        say_out(r, s, error, out_ms);
+        log_ejected(r, s, error, out_ms);
 }
 
 /* Ours, not a backend's: logged and counted as such. */
-static void say_short(struct relay *r, const struct session *s) {
+static void log_short(struct relay *r, const struct session *s) {
     r->retry_ms = r->loop.now_ms + SHORT_RETRY_MS;
     if (s->queued)
         return;
     session_metrics_process(&r->child.stats, STATS_CONNECT_SHORT);
-    if (r->loop.now_ms < r->short_said_ms)
+    if (r->loop.now_ms < r->short_logged_ms)
         return;
-    r->short_said_ms = r->loop.now_ms + SAY_MS;
+    r->short_logged_ms = r->loop.now_ms + LOG_MS;
     log_msg(&r->child.log, LOG_LEVEL_WARNING, "tls-off itself cannot connect to backends now: %s; sessions wait",
             backend_fault_text(s->connect_errno));
 }
@@ -228,7 +228,7 @@ static enum attempt attempt_addr(struct relay *r, struct session *s, const struc
             return ATTEMPT_DONE;
         errno = EINPROGRESS; /* at once, over loopback: its event follows like any other */
     }
-    enum attempt a = judge(errno);
+    enum attempt a = classify_error(errno);
     if (a == ATTEMPT_PENDING &&
         loop_watch(&r->loop, s->backend_fd, events, RELAY_BACKEND, s->item.slot, LOOP_GEN(s->item.gen)) == 0) {
         arm_attempt(r, s);
@@ -270,7 +270,7 @@ static enum attempt attempt(struct relay *r, struct session *s) {
     } while ((a == ATTEMPT_FAILED || a == ATTEMPT_NO_ROOM) && next_addr(r, s, a));
     if (a == ATTEMPT_DONE || a == ATTEMPT_PENDING)
         return a;
-    if (a == ATTEMPT_NO_ROOM && s->addr_failed) /* where there was room, nobody answered */
+    if (a == ATTEMPT_NO_ROOM && s->addr_failed) /* the backend had room and did not answer */
         a = ATTEMPT_FAILED;
     if (a == ATTEMPT_FAILED)
         attempt_failed(r, s, error);
@@ -352,12 +352,12 @@ static void act_on(struct relay *r, struct session *s, enum attempt a) {
         break;
     case ATTEMPT_SHORT:
         r->short_errno = s->connect_errno;
-        say_short(r, s);
+        log_short(r, s);
         join_queue(r, s);
         break;
     case ATTEMPT_NO_ROOM:
         if (s->connect_errno == EADDRNOTAVAIL)
-            say_short(r, s);
+            log_short(r, s);
         join_queue(r, s);
         break;
     }
@@ -439,7 +439,7 @@ void connect_event(struct relay *r, struct session *s, uint32_t events) {
     if (error == 0 && !itself && !(events & (EPOLLERR | EPOLLHUP))) {
         connected(r, s);
         s->down.readable = events & (EPOLLIN | EPOLLRDHUP);
-        s->backend_ended = events & EPOLLRDHUP; /* no other event will tell */
+        s->backend_ended = events & EPOLLRDHUP; /* no other event follows */
         return;
     }
     if (itself) { /* at once, lest the application finds its port taken */

@@ -56,7 +56,7 @@ static uint32_t unsent(const struct session *s) {
     return 1 + unsent_by_kernel(s->client_fd) + unsent_by_kernel(s->backend_fd);
 }
 
-/* When to look: sooner while the kernel holds bytes, for only looks tell whether it gets rid of them. */
+/* When to look: sooner while the kernel holds bytes, for only a look shows whether it sends them. */
 static uint64_t half_closed_look_ms(const struct session *s, uint64_t allowed_ms) {
     return s->unsent > 1 ? allowed_ms / LOOKS + 1 : allowed_ms;
 }
@@ -114,7 +114,7 @@ static void open_timeout(struct relay *r, struct session *s) {
 }
 
 void session_timeout(struct relay *r, struct session *s) {
-    if (s->moving) { /* comes back, or is gone soon */
+    if (s->migrating) { /* comes back, or ends soon */
         wheel_arm(&r->loop.wheel, &s->timer, r->loop.now_ms + MOVING_MS);
         return;
     }

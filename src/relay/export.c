@@ -1,6 +1,6 @@
 /*
- * The giving side: freezes sessions, sends them in batches, forgets what the importer has acknowledged, and takes back
- * everything else when the link ends. docs/hand-over-format.md tells why no session can be lost or owned twice.
+ * The exporter: freezes sessions, sends them in batches, forgets what the importer has acknowledged, and takes back
+ * everything else when the link ends. docs/hand-over-format.md shows why no session can be lost or owned twice.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,19 +13,19 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/secret.h"
-#include "relay/move.h"
-#include "relay/pack.h"
+#include "relay/batch.h"
+#include "relay/migrate.h"
 
 #define OPEN_MAX     4    /* batches sent and not yet answered: what bounds the pause of a session */
 #define BATCHES_TURN 2    /* sent a turn: other sessions want their share */
-#define ACTIVE_MS    5000 /* a session that has moved bytes within that time */
+#define ACTIVE_MS    5000 /* a session that has relayed bytes within that time */
 #define TICK_MS      20   /* between looks at a link that takes or answers nothing */
-#define UNTOLD       UINT32_MAX
+#define UNREPORTED   UINT32_MAX
 #define REST_MS      200 /* after the importer had no room */
 
 struct exporting {
-    int link, will; /* WILL: the writing end */
-    uint32_t max, moved;
+    int link, liveness; /* LIVENESS: the writing end */
+    uint32_t max, migrated;
     enum export_first first; /* EXPORT_ANY when those that go first are gone */
     uint32_t number;         /* of the last batch */
     struct list flying;      /* frozen sessions, oldest first, through session.link */
@@ -35,12 +35,12 @@ struct exporting {
         uint16_t n;
     } open[OPEN_MAX]; /* batches sent, oldest first */
     unsigned nopen;
-    uint64_t heard_ms; /* the importer answered, or the first session since then was frozen */
-    struct pack pack;  /* the message being made, or one that waits for room in the link */
-    uint32_t cursor;   /* slot to look at next */
-    bool dry;          /* no session is left that can move */
-    bool blocked;      /* the link takes no more */
-    uint32_t told;     /* how many are left, as the supervisor knows; UNTOLD */
+    uint64_t heard_ms;  /* the importer answered, or the first session since then was frozen */
+    struct batch batch; /* the message being made, or one that waits for room in the link */
+    uint32_t cursor;    /* slot to look at next */
+    bool dry;           /* no session is left that can move */
+    bool blocked;       /* the link takes no more */
+    uint32_t reported;  /* how many are left, as reported to the supervisor; UNREPORTED */
     uint64_t rest_until_ms;
     struct wtimer timer;
 };
@@ -53,40 +53,40 @@ static uint32_t sessions_of(const struct relay *r) {
     return r->sessions.used - dead;
 }
 
-static void tell(struct relay *r, uint32_t moved, bool broken) {
-    struct control_exported x = {.moved = moved, .kept = sessions_of(r), .broken = broken};
+static void report_exported(struct relay *r, uint32_t migrated, bool broken) {
+    struct control_exported x = {.moved = migrated, .kept = sessions_of(r), .broken = broken};
     (void)!control_send_exported(r->child.control, &x); /* a lost supervisor shows on the control socket */
 }
 
 /* ---- begin ---- */
 
-static struct exporting *make(void) {
+static struct exporting *exporting_new(void) {
     struct exporting *e = calloc(1, sizeof(*e));
     if (!e)
         return NULL;
-    e->link = e->will = -1;
+    e->link = e->liveness = -1;
     list_init(&e->flying);
-    if (pack_init(&e->pack) == 0)
+    if (batch_init(&e->batch) == 0)
         return e;
     free(e);
     return NULL;
 }
 
-static void unmake(struct exporting *e) {
+static void exporting_free(struct exporting *e) {
     if (e->link >= 0)
         close(e->link);
-    if (e->will >= 0)
-        close(e->will);
-    pack_fini(&e->pack);
+    if (e->liveness >= 0)
+        close(e->liveness);
+    batch_fini(&e->batch);
     free(e);
 }
 
-/* The link and the will: see wire/export_link.h. */
+/* The link and the liveness pipe: see wire/export_link.h. */
 static bool connect_link(struct relay *r, struct exporting *e) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
         return false;
-    e->will = ends[1];
+    e->liveness = ends[1];
     int err = ipc_send(e->link, EXPORT_LIVENESS, span_of(NULL, 0), &ends[0], 1);
     close(ends[0]);
     return err == 0 && loop_watch(&r->loop, e->link, EPOLLIN, RELAY_EXPORT, 0, 0) == 0;
@@ -94,23 +94,23 @@ static bool connect_link(struct relay *r, struct exporting *e) {
 
 void export_begin(struct relay *r, const struct control_export *what, int link) {
     export_stop(r);
-    struct exporting *e = make();
+    struct exporting *e = exporting_new();
     if (!e) {
         close(link);
-        tell(r, 0, true);
+        report_exported(r, 0, true);
         return;
     }
     e->link = link;
     e->max = what->max;
     e->first = what->first;
-    e->told = UNTOLD;
+    e->reported = UNREPORTED;
     uint32_t slot = 0;
     for (struct session *s; (s = slab_next(&r->sessions, &slot));)
         s->stays = false;
     if (!connect_link(r, e)) {
         log_msg(&r->child.log, LOG_LEVEL_WARNING, "cannot give sessions to another relay: %m");
-        tell(r, 0, true);
-        unmake(e);
+        report_exported(r, 0, true);
+        exporting_free(e);
         return;
     }
     r->exporting = e;
@@ -124,7 +124,7 @@ void export_wake(struct relay *r) {
     if (!r->exporting)
         return;
     r->exporting->dry = false;
-    r->exporting->told = UNTOLD;
+    r->exporting->reported = UNREPORTED;
 }
 
 /* ---- one session ---- */
@@ -134,14 +134,14 @@ static void freeze(struct exporting *e, struct relay *r, struct session *s) {
     rate_dequeue(s);
     list_remove(&s->link);
     s->listed = false;
-    s->moving = true;
+    s->migrating = true;
     list_push(&e->flying, &s->link);
     if (e->nflying++ == 0)
         e->heard_ms = r->loop.now_ms;
 }
 
-/* Watched anew, whatever happened meanwhile is told again. */
-bool move_watch_again(struct relay *r, struct session *s) {
+/* Watching again reports all that happened meanwhile. */
+bool migrate_watch_again(struct relay *r, struct session *s) {
     bool out = s->state == SESSION_CONNECTING || s->backend_wants_out;
     uint32_t client = SESSION_CLIENT_EVENTS | (s->client_wants_out ? EPOLLOUT : 0u);
     uint32_t backend = EPOLLIN | EPOLLRDHUP | EPOLLET | (out ? EPOLLOUT : 0u);
@@ -155,17 +155,17 @@ bool move_watch_again(struct relay *r, struct session *s) {
 /* The session is ours as before. */
 static void take_back(struct relay *r, struct session *s) {
     list_remove(&s->link);
-    s->moving = false;
+    s->migrating = false;
     s->up.blocked = s->down.blocked = false;
     if (s->state == SESSION_CONNECTING && !s->on_backend)
         connect_try(r, s);
-    if (!move_watch_again(r, s))
+    if (!migrate_watch_again(r, s))
         session_fail(r, s, ERR_SYSTEM);
     else if (s->state != SESSION_CONNECTING)
         session_ready(r, s);
 }
 
-void move_forget(struct relay *r, struct session *s) {
+void migrate_forget(struct relay *r, struct session *s) {
     connect_leave(r, s);
     if (s->client_fd >= 0) {
         loop_unwatch(&r->loop, s->client_fd); /* the other relay's copy would keep it watched here */
@@ -182,14 +182,14 @@ void move_forget(struct relay *r, struct session *s) {
 static void gone(struct relay *r, struct exporting *e, struct session *s) {
     session_count(r, s, -1);
     session_metrics_end(r, s, true);
-    move_forget(r, s);
-    e->moved++;
-    e->told = UNTOLD;
+    migrate_forget(r, s);
+    e->migrated++;
+    e->reported = UNREPORTED;
 }
 
 /* ---- answers ---- */
 
-static void answer(struct relay *r, struct exporting *e, struct session *s, enum export_result result) {
+static void take_result(struct relay *r, struct exporting *e, struct session *s, enum export_result result) {
     e->nflying--;
     if (result == EXPORT_IS_TAKEN) {
         gone(r, e, s);
@@ -207,7 +207,7 @@ static bool take_answer(struct relay *r, struct exporting *e, const struct expor
     if (export_taken_unpack(m, &t) < 0 || e->nopen == 0 || t.number != e->open[0].number || t.results.len != e->open[0].n)
         return false;
     for (size_t i = 0; i < t.results.len; i++)
-        answer(r, e, CONTAINER_OF(e->flying.next, struct session, link), (enum export_result)t.results.p[i]);
+        take_result(r, e, CONTAINER_OF(e->flying.next, struct session, link), (enum export_result)t.results.p[i]);
     e->nopen--;
     memmove(&e->open[0], &e->open[1], e->nopen * sizeof(e->open[0]));
     e->heard_ms = r->loop.now_ms;
@@ -235,38 +235,38 @@ static bool read_answers(struct relay *r, struct exporting *e) {
 /* ---- end ---- */
 
 /*
- * In this order: the will says that we live; the importer can send no more answers; those it has sent are heard. What is not
- * answered then never will be, and nobody but us has it.
+ * In this order: a byte in the liveness pipe shows that we live; the importer can send no more answers; those it has sent are
+ * read. What is not answered then never will be, and only we have it.
  */
 static void close_link(struct relay *r, struct exporting *e) {
     static const uint8_t alive = 1;
-    if ((write(e->will, &alive, 1) < 0 && errno != EPIPE /* the importer is gone */) || shutdown(e->link, SHUT_RDWR) < 0)
+    if ((write(e->liveness, &alive, 1) < 0 && errno != EPIPE /* the importer is gone */) || shutdown(e->link, SHUT_RDWR) < 0)
         log_msg(&r->child.log, LOG_LEVEL_ERROR, "the link to another relay cannot be ended in good order: %m");
     (void)read_answers(r, e); /* up to the end, which shutdown() has made */
     loop_unwatch(&r->loop, e->link);
 }
 
-/* How many sessions have moved. */
+/* How many sessions have been migrated. */
 static uint32_t stop(struct relay *r, struct exporting *e) {
     close_link(r, e);
     wheel_cancel(&r->loop.wheel, &e->timer);
     r->exporting = NULL;
     while (!list_empty(&e->flying))
         take_back(r, CONTAINER_OF(e->flying.next, struct session, link));
-    uint32_t moved = e->moved;
-    unmake(e);
-    return moved;
+    uint32_t migrated = e->migrated;
+    exporting_free(e);
+    return migrated;
 }
 
 void export_stop(struct relay *r) {
     if (r->exporting)
-        (void)stop(r, r->exporting); /* nobody asks */
+        (void)stop(r, r->exporting); /* not requested */
 }
 
-/* The same, with a word to the supervisor. */
-static void end(struct relay *r, bool broken) {
-    uint32_t moved = stop(r, r->exporting);
-    tell(r, moved, broken);
+/* The same, reported to the supervisor. */
+static void end_export(struct relay *r, bool broken) {
+    uint32_t migrated = stop(r, r->exporting);
+    report_exported(r, migrated, broken);
 }
 
 void export_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
@@ -275,14 +275,14 @@ void export_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     (void)events;
     struct relay *r = ctx;
     if (r->exporting && !read_answers(r, r->exporting))
-        end(r, true);
+        end_export(r, true);
 }
 
 /* ---- sending ---- */
 
-/* Balance moves what is there to stay; at the end of a relay's life everything goes. */
+/* Balancing migrates long-lived sessions; a relay that ends migrates all. */
 static bool may_move(const struct relay *r, const struct exporting *e, const struct session *s) {
-    if (s->moving || s->stays || s->state == SESSION_DEAD)
+    if (s->migrating || s->stays || s->state == SESSION_DEAD)
         return false;
     if (e->max != EXPORT_ALL && s->state != SESSION_OPEN)
         return false;
@@ -292,7 +292,7 @@ static bool may_move(const struct relay *r, const struct exporting *e, const str
 
 static struct session *next_session(struct relay *r, struct exporting *e) {
     bool from_start = e->cursor == 0;
-    if (e->dry || (e->max != EXPORT_ALL && e->moved + e->nflying >= e->max))
+    if (e->dry || (e->max != EXPORT_ALL && e->migrated + e->nflying >= e->max))
         return NULL;
     for (;;) {
         struct session *s = slab_next(&r->sessions, &e->cursor);
@@ -312,14 +312,14 @@ static struct session *next_session(struct relay *r, struct exporting *e) {
 }
 
 /* Puts sessions into the message until it is full or none is left. */
-static void fill(struct relay *r, struct exporting *e) {
-    while (pack_has_room(&e->pack)) {
+static void fill_batch(struct relay *r, struct exporting *e) {
+    while (batch_has_room(&e->batch)) {
         struct session *s = next_session(r, e);
         if (!s)
             return;
         uint32_t at = s->item.slot;
-        if (!pack_session(&e->pack, r, s)) { /* comes first in the next one; freezing has not begun */
-            if (e->pack.n == 0) {
+        if (!batch_session(&e->batch, r, s)) { /* comes first in the next one; freezing has not begun */
+            if (e->batch.n == 0) {
                 s->stays = true; /* fits in no message at all */
                 continue;
             }
@@ -332,35 +332,35 @@ static void fill(struct relay *r, struct exporting *e) {
 
 /* Sends what is made. False when the link takes no more now, or the export is over. */
 static bool send_message(struct relay *r, struct exporting *e) {
-    int err = pack_send(&e->pack, e->link, e->number + 1);
+    int err = batch_send(&e->batch, e->link, e->number + 1);
     if (err == ERR_AGAIN) {
         e->blocked = true;
         return false;
     }
     if (err < 0) {
-        end(r, true);
+        end_export(r, true);
         return false;
     }
     e->open[e->nopen].number = ++e->number;
-    e->open[e->nopen++].n = e->pack.n;
-    pack_clear(&e->pack);
+    e->open[e->nopen++].n = e->batch.n;
+    batch_clear(&e->batch);
     return true;
 }
 
 /* Nothing flies and nothing can be sent. */
 static void report_dry(struct relay *r, struct exporting *e) {
     if (e->max != EXPORT_ALL) {
-        end(r, false);
+        end_export(r, false);
         return;
     }
     bool empty = r->sessions.used == 0; /* the dead have just been freed */
-    if (e->told != UNTOLD && !(empty && e->told > 0))
+    if (e->reported != UNREPORTED && !(empty && e->reported > 0))
         return;
     relay_read_links(r);
     if (!e->dry) /* some came */
         return;
-    e->told = r->sessions.used;
-    tell(r, e->moved, false);
+    e->reported = r->sessions.used;
+    report_exported(r, e->migrated, false);
 }
 
 static void keep_time(struct relay *r, struct exporting *e) {
@@ -375,9 +375,9 @@ bool export_turn(struct relay *r) {
         return false;
     bool resting = r->loop.now_ms < e->rest_until_ms;
     for (int i = 0; i < BATCHES_TURN && e->nopen < OPEN_MAX && !e->blocked && !resting; i++) {
-        if (!e->pack.sealed)
-            fill(r, e);
-        if (e->pack.n == 0)
+        if (!e->batch.sealed)
+            fill_batch(r, e);
+        if (e->batch.n == 0)
             break;
         if (!send_message(r, e)) {
             if (!r->exporting)
@@ -386,7 +386,7 @@ bool export_turn(struct relay *r) {
         }
     }
     keep_time(r, e);
-    if (e->nflying == 0 && (e->dry || resting || (e->max != EXPORT_ALL && e->moved >= e->max))) {
+    if (e->nflying == 0 && (e->dry || resting || (e->max != EXPORT_ALL && e->migrated >= e->max))) {
         report_dry(r, e);
         return r->exporting && !r->exporting->dry && !resting;
     }
@@ -399,8 +399,8 @@ bool export_timer(struct relay *r, const struct wtimer *t) {
         return false;
     e->blocked = false;
     if (e->nflying && r->loop.now_ms >= e->heard_ms + MOVE_STALL_MS) {
-        log_msg(&r->child.log, LOG_LEVEL_WARNING, "the relay that takes sessions over does not answer");
-        end(r, true);
+        log_msg(&r->child.log, LOG_LEVEL_WARNING, "the importing relay does not answer");
+        end_export(r, true);
     } else if (r->loop.now_ms >= e->rest_until_ms) {
         e->dry = false;
     }

@@ -1,6 +1,6 @@
 /*
- * Moving bytes: read once, open or seal in place, write through at once; what the sink does not take waits in leased memory,
- * and the source is not read again before it has left.
+ * Relays bytes: reads once, opens or seals in place, writes through at once; what the sink does not take waits in leased
+ * memory, and the source is not read again before it has left.
  */
 #include <errno.h>
 #include <string.h>
@@ -16,7 +16,7 @@
 #define DOWN_RECORDS_MAX 64   /* records sealed for one write */
 #define BURST_GAP_MS     1000 /* a pause after which TCP begins with its initial window again */
 
-/* Bytes to read now; 0 = the session waits, as its client has moved enough. */
+/* Bytes to read now; 0 = the session waits, for its client's byte rate. */
 static size_t chunk_of(struct relay *r, struct session *s, const struct flow *f) {
     return rate_room(r, s, hold_chunk(r, s, (size_t)1 << f->chunk_shift));
 }
@@ -29,7 +29,7 @@ static void adapt(struct flow *f, bool full) {
         f->chunk_shift++;
 }
 
-static void keep(struct relay *r, struct session *s, struct flow *f, struct span bytes) {
+static void keep_waiting(struct relay *r, struct session *s, struct flow *f, struct span bytes) {
     int err = chain_append(&r->pool, &f->wait, bytes);
     if (err < 0) {
         f->state = FLOW_BROKEN;
@@ -58,7 +58,7 @@ static int flush(struct relay *r, struct session *s, int fd, struct flow *f) {
 
 /* ---- up: client to backend ---- */
 
-/* A Unix socket reports "writable" at every read of its peer: it is asked only while it is needed. */
+/* A Unix socket reports "writable" at every read of its peer: it is watched only while it is needed. */
 static void backend_want_out(struct relay *r, struct session *s, bool want) {
     if (s->backend_wants_out == want || s->backend_fd < 0)
         return;
@@ -80,7 +80,7 @@ static void up_shut(struct session *s) {
     if (s->up.state != FLOW_EOF_SEEN || s->up.wait.len)
         return;
     s->up.state = FLOW_SHUT;
-    (void)shutdown(s->backend_fd, SHUT_WR); /* fails only when the backend is gone: its reads tell */
+    (void)shutdown(s->backend_fd, SHUT_WR); /* fails only when the backend is gone: its reads show it */
 }
 
 bool flow_flush_up(struct relay *r, struct session *s) {
@@ -98,7 +98,7 @@ bool flow_flush_up(struct relay *r, struct session *s) {
 }
 
 /* Plain runs to the backend: written through when nothing waits before them. */
-static void put_backend(struct relay *r, struct session *s, const struct iovec *iov, unsigned niov, size_t len) {
+static void write_to_backend(struct relay *r, struct session *s, const struct iovec *iov, unsigned niov, size_t len) {
     size_t sent = 0;
     s->up.bytes += len;
     if (len) {
@@ -121,7 +121,7 @@ static void put_backend(struct relay *r, struct session *s, const struct iovec *
         size_t skip = MIN(sent, iov[i].iov_len);
         sent -= skip;
         if (skip < iov[i].iov_len)
-            keep(r, s, &s->up, span_of((uint8_t *)iov[i].iov_base + skip, iov[i].iov_len - skip));
+            keep_waiting(r, s, &s->up, span_of((uint8_t *)iov[i].iov_base + skip, iov[i].iov_len - skip));
     }
 }
 
@@ -134,7 +134,7 @@ static void up_eof(struct relay *r, struct session *s, enum side_end how) {
 }
 
 void flow_client_reset(struct relay *r, struct session *s) {
-    /* many clients answer our last bytes with a reset, having said and got all they wanted */
+    /* many clients answer our last bytes with a reset, having sent and received all they need */
     bool was_over = s->state == SESSION_CLOSING || (s->client_end == END_CLOSE && s->down.state != FLOW_OPEN);
     s->client_fin = true;
     s->up.readable = s->down.readable = false;
@@ -174,7 +174,7 @@ static void up_open(struct relay *r, struct session *s, uint8_t *in, size_t len)
     uint32_t key_updates = s->record_layer.key_updates_in;
     do {
         step = record_layer_open(&s->record_layer, &r->contexts, in, len, &opened);
-        put_backend(r, s, opened.iov, opened.niov, opened.plain_len);
+        write_to_backend(r, s, opened.iov, opened.niov, opened.plain_len);
         in += opened.consumed;
         len -= opened.consumed;
     } while (step == STEP_DONE && s->state == SESSION_OPEN);
@@ -196,7 +196,7 @@ static void up_take(struct relay *r, struct session *s, size_t len) {
         up_open(r, s, r->in, len);
     } else if (len) {
         struct iovec iov = {r->in, len};
-        put_backend(r, s, &iov, 1, len);
+        write_to_backend(r, s, &iov, 1, len);
     }
 }
 
@@ -241,7 +241,7 @@ static void up_read(struct relay *r, struct session *s) {
     chain_free(&r->pool, &s->partial);
     up_take(r, s, carried + (size_t)n);
     if (s->state == SESSION_OPEN && s->up.wait.len)
-        (void)flow_flush_up(r, s); /* a first write also carries the PROXY header */
+        (void)flow_flush_up(r, s); /* a first write also has the PROXY header */
     adapt(&s->up, (size_t)n == chunk);
 }
 
@@ -265,10 +265,10 @@ static void down_shut(struct session *s) {
         return;
     s->down.state = FLOW_SHUT;
     s->client_shut = true;
-    (void)shutdown(s->client_fd, SHUT_WR); /* fails only when the client is gone: its reads tell */
+    (void)shutdown(s->client_fd, SHUT_WR); /* fails only when the client is gone: its reads show it */
 }
 
-/* Most clients take all at once: "writable" is asked for only after it was not, and from then on. */
+/* Most clients take all at once: "writable" is watched only after it was not, and from then on. */
 static void client_want_out(struct relay *r, struct session *s) {
     if (s->client_wants_out)
         return;
@@ -307,7 +307,7 @@ static void put_client(struct relay *r, struct session *s, struct span bytes, in
             bytes = span_of(bytes.p + n, bytes.len - (size_t)n);
     }
     if (bytes.len)
-        keep(r, s, &s->down, bytes);
+        keep_waiting(r, s, &s->down, bytes);
 }
 
 void flow_put_client(struct relay *r, struct session *s, struct span bytes) {
@@ -347,8 +347,8 @@ static void down_eof(struct relay *r, struct session *s) {
 }
 
 /*
- * A backend that ended by a reset has not said all, and the client must not take it for a whole answer. Over TLS the missing
- * close_notify says so, and spares the client a reset that could swallow bytes it has not read; otherwise only a reset can.
+ * A backend that ended by a reset has not sent all, and the client must not take it for a whole answer. Over TLS the missing
+ * close_notify shows it, and spares the client a reset that could swallow bytes it has not read; otherwise only a reset can.
  */
 static void down_reset(struct relay *r, struct session *s) {
     s->backend_end = END_RESET;
@@ -360,7 +360,7 @@ static void down_reset(struct relay *r, struct session *s) {
 }
 
 /*
- * How the next read is laid out as records in the out scratch: the plain bytes of each come to lie where they will be sealed,
+ * How the next read is laid out as records in the out scratch: the plain bytes of each are placed where they will be sealed,
  * so that all records touch and leave in one write.
  */
 struct layout {

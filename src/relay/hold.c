@@ -60,7 +60,7 @@ void hold_fini(struct relay *r) {
 
 /* ---- clients ---- */
 
-static struct hold_client **chain_of(struct relay *r, const uint8_t key[static 16]) {
+static struct hold_client **hold_chain(struct relay *r, const uint8_t key[static 16]) {
     return &r->holders.chains[hash_bytes(&r->rate_buckets.key, span_of(key, 16)) % CHAINS];
 }
 
@@ -87,7 +87,7 @@ static struct hold_client *client_of(struct relay *r, const struct session *s) {
     uint8_t key[16];
     session_conn_info(s, &f);
     addr_client_key(&f.client, key);
-    struct hold_client **chain = chain_of(r, key), *c = *chain;
+    struct hold_client **chain = hold_chain(r, key), *c = *chain;
     while (c && memcmp(c->key, key, sizeof(key)) != 0)
         c = c->next;
     if (c || !(c = slab_alloc(&r->holders.clients)))
@@ -104,7 +104,7 @@ static struct hold_client *client_of(struct relay *r, const struct session *s) {
 static void leave_client(struct relay *r, struct hold_client *c) {
     if (!list_empty(&c->holds))
         return;
-    struct hold_client **at = chain_of(r, c->key);
+    struct hold_client **at = hold_chain(r, c->key);
     while (*at != c)
         at = &(*at)->next;
     *at = c->next;
@@ -114,8 +114,8 @@ static void leave_client(struct relay *r, struct hold_client *c) {
 
 /* ---- sessions ---- */
 
-/* NULL when there is no memory: its bytes count, but nobody answers for them. */
-static struct hold *begin(struct relay *r, struct session *s) {
+/* NULL when there is no memory: its bytes count, but for no client. */
+static struct hold *begin_hold(struct relay *r, struct session *s) {
     struct hold *h = slab_alloc(&r->holders.holds);
     struct hold_client *c = h ? client_of(r, s) : NULL;
     if (!c) {
@@ -143,7 +143,7 @@ void hold_release(struct relay *r, struct session *s) {
     slab_free(&r->holders.holds, h);
 }
 
-static uint64_t since(const struct hold *h) {
+static uint64_t hold_since_ms(const struct hold *h) {
     return MIN(h->up.since_ms, h->down.since_ms);
 }
 
@@ -165,17 +165,17 @@ void hold_settle(struct relay *r, struct session *s) {
         return;
     }
     bool is_new = !s->hold;
-    struct hold *h = is_new ? begin(r, s) : s->hold;
+    struct hold *h = is_new ? begin_hold(r, s) : s->hold;
     if (!h)
         return;
-    uint64_t before = since(h), now_ms = is_new ? s->active_ms : r->loop.now_ms;
+    uint64_t before = hold_since_ms(h), now_ms = is_new ? s->active_ms : r->loop.now_ms;
     /* Nothing is read up while bytes wait up, nor down while they wait down: reading is what changes these. A record of no
      * bytes counts as well. */
     bool changed = side_settle(&h->up, s->up.wait.len || s->partial.len, s->up.bytes + s->record_layer.in.seq, now_ms);
     (void)side_settle(&h->down, s->down.wait.len, s->down.bytes, now_ms);
     if (changed || s->partial.len == 0)
         h->record_ms = now_ms;
-    if (since(h) != before) {
+    if (hold_since_ms(h) != before) {
         list_remove(&h->in_client);
         list_push(&h->client->holds, &h->in_client);
     }
@@ -210,7 +210,7 @@ static struct hold *oldest_of_client(const struct hold_client *c) {
     int looks = LOOK_AT;
     for (struct list *n = c->holds.next; n != &c->holds && looks--; n = n->next) {
         struct hold *h = CONTAINER_OF(n, struct hold, in_client);
-        if (!h->session->moving)
+        if (!h->session->migrating)
             return h;
     }
     return NULL;
@@ -224,7 +224,7 @@ static struct hold *oldest_of_class(struct list *class) {
     for (bool end = list_empty(class); !end && looks--;) {
         struct hold_client *c = CONTAINER_OF(class->next, struct hold_client, in_class);
         struct hold *h = oldest_of_client(c);
-        if (h && (!oldest || since(h) < since(oldest)))
+        if (h && (!oldest || hold_since_ms(h) < hold_since_ms(oldest)))
             oldest = h;
         end = &c->in_class == last;
         list_remove(&c->in_class);
@@ -235,38 +235,38 @@ static struct hold *oldest_of_class(struct list *class) {
 
 /*
  * From the largest clients down, the first that has been blocked for a while; when none has, of the largest. Those that are on
- * their way to another relay will free what they hold soon: nobody who moves bytes ends in their place.
+ * their way to another relay will free what they hold soon: no active session ends in their place.
  */
-static struct hold *choose(struct relay *r) {
+static struct hold *choose_eviction(struct relay *r) {
     struct hold *largest = NULL;
     for (size_t i = HOLD_CLASSES; i-- > 0;) {
         struct hold *h = oldest_of_class(&r->holders.class[i]);
-        if (h && since(h) + BLOCKED_MS <= r->loop.now_ms)
+        if (h && hold_since_ms(h) + BLOCKED_MS <= r->loop.now_ms)
             return h;
         largest = largest ? largest : h;
     }
     return r->exporting ? NULL : largest;
 }
 
-static void say(struct relay *r) {
+static void log_eviction(struct relay *r) {
     struct holders *h = &r->holders;
-    h->untold++;
+    h->unlogged++;
     session_metrics_process(&r->child.stats, STATS_EVICTED);
     if (r->loop.now_ms < h->logged_ms)
         return;
     log_msg(&r->child.log, LOG_LEVEL_WARNING,
             "buffer_memory is used up: %u session(s) ended (no_buffers), blocked longest of the clients that hold most",
-            h->untold);
+            h->unlogged);
     h->logged_ms = r->loop.now_ms + LOG_EVERY_MS;
-    h->untold = 0;
+    h->unlogged = 0;
 }
 
 void hold_enforce(struct relay *r) {
     while (pool_over(&r->pool)) {
-        struct hold *h = choose(r);
+        struct hold *h = choose_eviction(r);
         if (!h)
             return;
-        say(r);
+        log_eviction(r);
         session_evict(r, h->session);
     }
 }

@@ -2,7 +2,7 @@
  * Who holds the memory for bytes that wait, and who has to let go of it when the budget is used up.
  *
  * Nothing ever waits for memory: a read may always keep what its sink does not take, so a partial record can be finished, an
- * end is seen, and a session whose peers read is served whatever others hold. The price is paid by those that make us hold
+ * end is seen, and a session whose peers read is served whatever others hold. The cost is on the clients that make us hold
  * bytes. Their sessions are accounted to their client (an IPv4 address or an IPv6 /64), and when more is held than
  * `buffer_memory` allows, the session without progress for longest among the clients that hold most ends with `no_buffers`.
  *
@@ -30,8 +30,8 @@ struct holders {
     struct slab clients;             /* one a client with such sessions */
     struct hold_client **chains;     /* of clients, by address */
     struct list class[HOLD_CLASSES]; /* of clients, by what they hold */
-    uint64_t logged_ms;              /* the warning may be said again */
-    uint32_t untold;                 /* sessions that ended since the last one */
+    uint64_t logged_ms;              /* the warning may be logged again */
+    uint32_t unlogged;               /* sessions that ended since the last line */
 };
 
 /* Before anything else, once. False without memory. */

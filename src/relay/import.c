@@ -1,6 +1,6 @@
 /*
- * The taking side: reads batches, builds frozen sessions, answers, and lets them go to work when the answer has been sent. When
- * the link ends, the exporter's will tells whose the unanswered ones are. docs/hand-over-format.md has the reasoning.
+ * The importer: reads batches, builds frozen sessions, answers, and activates them when the answer has been sent. When
+ * the link ends, the exporter's liveness pipe decides who owns the unanswered ones. docs/hand-over-format.md has the reasoning.
  */
 #include <errno.h>
 #include <poll.h>
@@ -11,23 +11,23 @@
 
 #include "base/err.h"
 #include "base/secret.h"
-#include "relay/move.h"
+#include "relay/migrate.h"
 #include "wire/export.h"
 
 #define MESSAGES_TURN 4    /* of one link, a turn */
-#define LIVENESS_MS   1000 /* how long a dying exporter's will is waited for */
+#define LIVENESS_MS   1000 /* how long to wait for a dying exporter's liveness pipe */
 
 /* What is known of an exporter whose link has ended. */
 enum fate {
     FATE_LIVES,   /* the link is fine */
-    FATE_UNKNOWN, /* the link has ended, the will says nothing yet */
-    FATE_DEAD,    /* we are its heir */
+    FATE_UNKNOWN, /* the link has ended, the liveness pipe shows nothing yet */
+    FATE_DEAD,    /* we own its sessions */
     FATE_SERVES,  /* it lives and goes on with what we have not answered */
 };
 
 struct importing {
     struct list link_in_relay;
-    int link, will;
+    int link, liveness;
     uint8_t *body; /* IPC_BODY_MAX bytes of secret memory */
     enum fate fate;
     struct chain ahead[EXPORT_PARTS]; /* bytes of the session that comes next */
@@ -38,7 +38,7 @@ struct importing {
     bool answer_waits; /* the link takes no answer at present */
     bool version_logged;
     const char *why;     /* the last session was refused */
-    struct wtimer timer; /* for the will */
+    struct wtimer timer; /* for the liveness pipe */
 };
 
 static struct importing *import_at(struct relay *r, uint32_t key) {
@@ -63,7 +63,7 @@ void import_begin(struct relay *r, int link) {
         return;
     }
     m->link = link;
-    m->will = -1;
+    m->liveness = -1;
     list_init(&m->staged);
     list_push(&r->importing, &m->link_in_relay);
 }
@@ -88,15 +88,15 @@ static void activate_staged(struct relay *r, struct importing *m, bool late) {
 }
 
 /* Everything of the import; sessions that were not answered are dropped. */
-static void finish(struct relay *r, struct importing *m) {
+static void end_import(struct relay *r, struct importing *m) {
     drop_staged(r, m);
     drop_ahead(r, m);
     wheel_cancel(&r->loop.wheel, &m->timer);
     loop_unwatch(&r->loop, m->link);
     close(m->link);
-    if (m->will >= 0) {
-        loop_unwatch(&r->loop, m->will);
-        close(m->will);
+    if (m->liveness >= 0) {
+        loop_unwatch(&r->loop, m->liveness);
+        close(m->liveness);
     }
     list_remove(&m->link_in_relay);
     secret_free(m->body, IPC_BODY_MAX);
@@ -105,16 +105,16 @@ static void finish(struct relay *r, struct importing *m) {
 
 void import_end_all(struct relay *r) {
     while (!list_empty(&r->importing))
-        finish(r, CONTAINER_OF(r->importing.next, struct importing, link_in_relay));
+        end_import(r, CONTAINER_OF(r->importing.next, struct importing, link_in_relay));
 }
 
-/* ---- the will ---- */
+/* ---- the liveness pipe ---- */
 
-/* A byte or the end is all there can be, and poll() tells them apart: reading could make us wait. */
+/* A byte or the end is all there can be, and poll() distinguishes them: reading could block. */
 static enum fate read_liveness(const struct importing *m) {
-    struct pollfd p = {.fd = m->will, .events = POLLIN};
+    struct pollfd p = {.fd = m->liveness, .events = POLLIN};
     int n;
-    if (m->will < 0)
+    if (m->liveness < 0)
         return FATE_SERVES; /* we cannot know: then nothing is ours */
     do {
         n = poll(&p, 1, 0);
@@ -133,11 +133,11 @@ static void learn_fate(struct relay *r, struct importing *m) {
         drop_staged(r, m);
 }
 
-/* Its descriptors close one after the other: the end of the will follows that of the link. */
+/* Its descriptors close one after the other: the end of the liveness pipe follows that of the link. */
 static bool wait_for_liveness(struct relay *r, struct importing *m) {
     loop_unwatch(&r->loop, m->link);
     wheel_arm(&r->loop.wheel, &m->timer, r->loop.now_ms + LIVENESS_MS);
-    return loop_watch(&r->loop, m->will, EPOLLIN, RELAY_LIVENESS, (uint32_t)m->link, 0) == 0;
+    return loop_watch(&r->loop, m->liveness, EPOLLIN, RELAY_LIVENESS, (uint32_t)m->link, 0) == 0;
 }
 
 /* ---- a batch ---- */
@@ -164,7 +164,7 @@ static enum export_result stage(struct relay *r, struct importing *m, const stru
     if (err == 0 && ((x.flags & EXPORT_BACKEND_FD) != 0) == (nfds == 2))
         result = import_session(r, &x, fds[0], nfds == 2 ? fds[1] : -1, m->ahead, &s, &m->why);
     secret_wipe(&x.record_layer, sizeof(x.record_layer));
-    drop_ahead(r, m); /* what was not used belongs to nobody */
+    drop_ahead(r, m); /* descriptors that were not used */
     if (result == EXPORT_IS_TAKEN)
         list_push(&m->staged, &s->link);
     return result;
@@ -197,13 +197,13 @@ static bool stage_batch(struct relay *r, struct importing *m, struct export_msg 
     close_fds(msg, used, msg->nfds - used);
     msg->nfds = 0;
     if (refused)
-        log_msg(&r->child.log, LOG_LEVEL_ERROR, "%u of %u sessions from another relay could not be taken over: %s", refused,
-                b.n, m->why ? m->why : err_text(ERR_FORMAT));
+        log_msg(&r->child.log, LOG_LEVEL_ERROR, "%u of %u sessions from another relay could not be imported: %s", refused, b.n,
+                m->why ? m->why : err_text(ERR_FORMAT));
     return true;
 }
 
 /* From the moment that an answer is sent, what it takes is ours. */
-static void answer(struct relay *r, struct importing *m) {
+static void answer_batch(struct relay *r, struct importing *m) {
     uint8_t body[EXPORT_TAKEN_MAX];
     struct wr w = wr_of(body, sizeof(body));
     export_taken_pack(&w, &(struct export_taken){.number = m->number, .results = span_of(m->results, m->n)});
@@ -230,9 +230,9 @@ static bool take_bytes(struct relay *r, struct importing *m, const struct export
 static bool take_message(struct relay *r, struct importing *m, struct export_msg *msg) {
     switch (msg->type) {
     case EXPORT_LIVENESS:
-        if (msg->nfds != 1 || m->will >= 0)
+        if (msg->nfds != 1 || m->liveness >= 0)
             return false;
-        m->will = msg->fds[0];
+        m->liveness = msg->fds[0];
         msg->nfds = 0;
         return true;
     case EXPORT_BYTES:
@@ -241,7 +241,7 @@ static bool take_message(struct relay *r, struct importing *m, struct export_msg
         if (!stage_batch(r, m, msg))
             return false;
         if (m->fate == FATE_LIVES)
-            answer(r, m);
+            answer_batch(r, m);
         else if (m->fate == FATE_DEAD)
             activate_staged(r, m, false);
         else if (m->fate == FATE_SERVES)
@@ -260,22 +260,22 @@ static bool read_one(struct relay *r, struct importing *m, bool *ret_more) {
     *ret_more = step == STEP_DONE;
     if (step == STEP_WANT_READ)
         return true;
-    if (step != STEP_DONE) /* all has been read: nothing is staged but what waits for the will */
+    if (step != STEP_DONE) /* all has been read: nothing is staged but what waits for the liveness pipe */
         return false;
     bool fine = take_message(r, m, &msg);
     export_msg_close(&msg);
     secret_wipe(m->body, msg.body.len); /* keys were in it */
     if (!fine)
-        log_msg(&r->child.log, LOG_LEVEL_ERROR, "sessions of another relay cannot be taken over: %s",
+        log_msg(&r->child.log, LOG_LEVEL_ERROR, "sessions of another relay cannot be imported: %s",
                 msg.fds_lost ? err_text(ERR_OUT_OF_FDS) : "it broke the rules, or memory is used up");
     return fine;
 }
 
 /* An answer that found no room is sent before anything else is read. */
-static bool go_on(struct relay *r, struct importing *m) {
+static bool import_step(struct relay *r, struct importing *m) {
     bool more = true;
     if (m->answer_waits)
-        answer(r, m);
+        answer_batch(r, m);
     for (int i = 0; i < MESSAGES_TURN && more && !m->answer_waits && m->fate != FATE_UNKNOWN; i++)
         if (!read_one(r, m, &more))
             return false;
@@ -290,16 +290,16 @@ void import_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     (void)events;
     struct relay *r = ctx;
     struct importing *m = import_at(r, key);
-    if (m && !go_on(r, m))
-        finish(r, m);
+    if (m && !import_step(r, m))
+        end_import(r, m);
 }
 
 /* Back to the link: there may be more of the dead exporter's messages. */
 static void liveness_read(struct relay *r, struct importing *m) {
     wheel_cancel(&r->loop.wheel, &m->timer);
-    loop_unwatch(&r->loop, m->will);
+    loop_unwatch(&r->loop, m->liveness);
     if (m->fate == FATE_UNKNOWN || loop_watch(&r->loop, m->link, EPOLLIN, RELAY_IMPORT, (uint32_t)m->link, 0) < 0)
-        finish(r, m);
+        end_import(r, m);
 }
 
 void import_liveness_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
@@ -319,7 +319,7 @@ bool import_timer(struct relay *r, const struct wtimer *t) {
         struct importing *m = CONTAINER_OF(n, struct importing, link_in_relay);
         if (t != &m->timer)
             continue;
-        finish(r, m);
+        end_import(r, m);
         return true;
     }
     return false;

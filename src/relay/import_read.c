@@ -1,6 +1,6 @@
 /*
- * From the format to a session: what comes is looked at as if a stranger had sent it. Fields are in range already
- * (wire/export.c); here it is seen that they agree with each other, with the table of states and with what the record plane and
+ * From the format to a session: the input is checked as if an attacker had sent it. Fields are in range already
+ * (wire/export.c); here they are checked against each other, the table of states and what the record layer and
  * the flows rely on.
  */
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/tcp_options.h"
-#include "relay/move.h"
+#include "relay/migrate.h"
 #include "relay/services.h"
 #include "wire/export.h"
 
@@ -154,7 +154,7 @@ static void take_times(struct relay *r, struct session *s, const struct export_s
     }
 }
 
-/* The backend's side: its descriptor, its figures. Who waits in line is on none. */
+/* The backend's side: its descriptor, its metrics. A queued session has none. */
 static void take_backend(struct relay *r, struct session *s, int backend_fd) {
     if (s->backend == BACKEND_NONE || backend_fd < 0)
         return;
@@ -222,7 +222,7 @@ static bool take_place(struct relay *r, struct session *s, const struct export_s
 }
 
 /* Everything but descriptors; those left in the session are closed as well. */
-static void undo(struct relay *r, struct session *s) {
+static void undo_session(struct relay *r, struct session *s) {
     uint16_t service = s->service;
     connect_leave(r, s);
     wheel_cancel(&r->loop.wheel, &s->timer);
@@ -256,7 +256,7 @@ enum export_result import_session(struct relay *r, const struct export_session *
     if (!s)
         return EXPORT_NO_ROOM;
     list_init(&s->link);
-    s->moving = true;
+    s->migrating = true;
     s->client_fd = client_fd;
     s->backend_fd = -1;
     s->backend = BACKEND_NONE;
@@ -272,17 +272,17 @@ enum export_result import_session(struct relay *r, const struct export_session *
     s->client_fd = -1;
     if (s->backend_fd == backend_fd)
         s->backend_fd = -1;
-    undo(r, s);
+    undo_session(r, s);
     *ret_why = "keys, suite or waiting bytes do not agree with the rest";
     return sound ? EXPORT_NO_ROOM : EXPORT_IS_REFUSED;
 }
 
 void import_drop(struct relay *r, struct session *s) {
     unwatch(r, s);
-    undo(r, s);
+    undo_session(r, s);
 }
 
-/* Something to do that no event will tell. */
+/* Work that no event announces. */
 static bool has_business(const struct session *s) {
     return s->state == SESSION_CLOSING || s->read_ahead || s->up.wait.len || s->down.wait.len || s->up.state != FLOW_OPEN ||
            s->down.state != FLOW_OPEN || (s->tls && record_layer_control_owed(&s->record_layer));
@@ -290,7 +290,7 @@ static bool has_business(const struct session *s) {
 
 void import_activate(struct relay *r, struct session *s, bool late) {
     struct conn_info f;
-    s->moving = false;
+    s->migrating = false;
     session_conn_info(s, &f);
     session_count(r, s, 1);
     session_metrics_begin(r, s, &f, true);
@@ -299,7 +299,7 @@ void import_activate(struct relay *r, struct session *s, bool late) {
         session_metrics_on_backend(r, s, true);
     if (s->state == SESSION_CONNECTING && !s->on_backend)
         connect_try(r, s);
-    else if (late && !move_watch_again(r, s))
+    else if (late && !migrate_watch_again(r, s))
         session_fail(r, s, ERR_SYSTEM);
     if (s->state != SESSION_CONNECTING && (late || has_business(s)))
         session_ready(r, s);

@@ -1,6 +1,6 @@
 /*
- * Live sessions for the observer. One page a turn: at most LISTING_SCAN sessions are looked at, so that whoever asks without
- * end slows traffic by no more than that.
+ * Live sessions for the observer. One page a turn: at most LISTING_SCAN sessions are looked at, so that endless requests slow
+ * traffic by no more than that.
  */
 #include "relay/listing.h"
 
@@ -18,7 +18,7 @@ static void lose_observer(struct relay *r) {
     r->observer = -1; /* its successor comes with a link of its own */
 }
 
-static bool fits(const struct relay *r, const struct session *s, const struct listing_ask *a) {
+static bool session_matches(const struct relay *r, const struct session *s, const struct listing_ask *a) {
     struct conn_info f;
     uint8_t client[16];
     if (s->state == SESSION_DEAD)
@@ -32,11 +32,11 @@ static bool fits(const struct relay *r, const struct session *s, const struct li
     return (!a->by_client || memcmp(client, a->client, sizeof(client)) == 0) && (!a->name.len || span_eq(a->name, f.id.name));
 }
 
-static struct listing_row row_of(const struct relay *r, const struct session *s) {
+static struct listing_row session_row(const struct relay *r, const struct session *s) {
     static const uint8_t states[SESSION_STATES] = {
         [SESSION_CONNECTING] = LISTING_CONNECTING, [SESSION_OPEN] = LISTING_OPEN, [SESSION_CLOSING] = LISTING_CLOSING};
     const struct conf_service *service = session_service(r, s);
-    struct listing_row row = {.state = s->moving ? LISTING_MIGRATING : states[s->state], .service = span_str(service->name)};
+    struct listing_row row = {.state = s->migrating ? LISTING_MIGRATING : states[s->state], .service = span_str(service->name)};
     if (s->backend < service->nbackends)
         row.backend = span_str(service->backends[s->backend].text);
     row.bytes_in = s->up.bytes;
@@ -50,7 +50,7 @@ static struct listing_row row_of(const struct relay *r, const struct session *s)
     return row;
 }
 
-static void answer(struct relay *r, const struct listing_ask *a) {
+static void answer_listing(struct relay *r, const struct listing_ask *a) {
     static struct listing_page page; /* large; one at a time */
     const unsigned rows = MIN(a->max, LISTING_ROWS_MAX);
     uint32_t slot = a->from, next = LISTING_END;
@@ -59,17 +59,17 @@ static void answer(struct relay *r, const struct listing_ask *a) {
     for (unsigned looked = 0; (s = slab_next(&r->sessions, &slot)); looked++) {
         struct listing_row row;
         bool full = looked == LISTING_SCAN || page.rows == rows;
-        if (!full && !fits(r, s, a))
+        if (!full && !session_matches(r, s, a))
             continue;
         if (!full)
-            row = row_of(r, s);
-        if (!full && (listing_page_add(&page, &row) || page.rows == 0)) /* what no page has room for is left out */
+            row = session_row(r, s);
+        if (!full && (listing_page_add(&page, &row) || page.rows == 0)) /* what no page has room for is omitted */
             continue;
         next = slot - 1;
         break;
     }
     int err = listing_page_send(r->observer, &page, next);
-    if (err < 0 && err != ERR_AGAIN) /* with its queue full it asks again by itself */
+    if (err < 0 && err != ERR_AGAIN) /* with its queue full it asks again on its own */
         lose_observer(r);
 }
 
@@ -84,7 +84,7 @@ void listing_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     switch (ipc_recv(r->observer, r->child.scratch, sizeof(r->child.scratch), listing_to_relay, &m, &err)) {
     case STEP_DONE:
         if (listing_ask_read(&m, &ask) == 0)
-            answer(r, &ask);
+            answer_listing(r, &ask);
         break;
     case STEP_WANT_READ:
         break;

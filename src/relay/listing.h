@@ -1,4 +1,4 @@
-/* The relay's sessions, told to the observer that asks for them (wire/listing.h). */
+/* The relay's sessions, listed for the observer (wire/listing.h). */
 #pragma once
 
 #include "relay/session.h"

@@ -47,7 +47,7 @@ static struct addr mapped(const struct addr *a) {
     return m;
 }
 
-/* An unknown destination is told as the unspecified address: the source still matters to the backend. */
+/* An unknown destination is sent as the unspecified address: the source still matters to the backend. */
 static struct ends ends_of(const struct conn_info *f) {
     struct ends e = {f->client, f->local};
     if (e.dst.family == AF_UNSPEC)
@@ -135,7 +135,7 @@ static uint8_t *write_tlvs(struct wr *w, const struct conf_service *service, con
     unsigned tlvs = service->proxy_tlvs;
     if (tlvs & TLV_ALPN && f->alpn.len)
         write_tlv(w, PP2_ALPN, f->alpn);
-    char name[HOSTNAME_MAX + 1]; /* the facts tell whatever the client has sent */
+    char name[HOSTNAME_MAX + 1]; /* the connection info has whatever the client has sent */
     if (tlvs & TLV_AUTHORITY && hostname_asked(f->sni, name) == 0)
         write_tlv(w, PP2_AUTHORITY, span_str(name));
     if (tlvs & TLV_UNIQUE_ID)

@@ -2,10 +2,10 @@
  * The PROXY protocol header a backend gets (haproxy's proxy-protocol.txt, versions 1 and 2), with the TLVs of the service:
  * PP2_TYPE_ALPN, AUTHORITY, CRC32C, UNIQUE_ID, SSL (version, cipher, group, our certificate's algorithms and signature; of a
  * client with a certificate, when wanted, the certificate itself), and of our own PROXY_HEADER_CLIENT: by which name a client
- * was let in.
+ * was admitted.
  *
- * PP2_SUBTYPE_SSL_CN is told only where a rule has taken that common name, or where the service has no rules: whoever goes by
- * it must not hear a name that the client chose and nobody looked at.
+ * PP2_SUBTYPE_SSL_CN is sent only where a rule matched that common name, or where the service has no rules: a backend that
+ * relies on it must not get a name that the client chose and nobody checked.
  */
 #pragma once
 

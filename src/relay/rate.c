@@ -10,27 +10,27 @@
 #define CHAINS      1024u
 #define MS_NS       UINT64_C(1000000)
 #define BURST_NS    (100 * MS_NS) /* of the rate, after a pause; also what a late timer does not lose */
-#define QUANTUM_MS  20            /* of the rate are booked at once, */
+#define QUANTUM_MS  20            /* of the rate are reserved at once, */
 #define QUANTUM_MIN (16 * 1024)
 #define QUANTUM_MAX (4 * 1024 * 1024)
-#define KEEP_MS     200  /* an unspent portion is good for so long */
+#define KEEP_MS     200  /* an unconsumed quantum is valid so long */
 #define SHARE_MIN   4096 /* bytes a session is woken for */
-#define READ_MIN    1024 /* nobody reads less at once; what is too much is paid for later */
+#define READ_MIN    1024 /* the least that is read at once; the excess is reserved later */
 
 struct rate_limiter {
     struct slab_item item;
     struct rate_limiter *next; /* in its chain */
     struct list line;          /* sessions that wait */
-    struct list fed;           /* in r->rate_fed: has something left for those in line */
-    struct wtimer timer;       /* until the portion that was booked may be spent */
+    struct list in_refilled;   /* in r->rate_refilled: has something left for queued sessions */
+    struct wtimer timer;       /* until the reserved quantum may be consumed */
     struct bucket bucket;
     uint64_t rate;
-    uint64_t booked;    /* bytes that the timer will bring */
-    uint64_t refill_ms; /* when the last portion came */
+    uint64_t reserved;  /* bytes that the timer refills */
+    uint64_t refill_ms; /* the last refill */
     int64_t left;       /* of it; below 0: read beyond it */
-    uint32_t waiting;   /* sessions in line */
+    uint32_t waiting;   /* queued sessions */
     uint32_t sessions;
-    uint32_t share; /* of the last portion for each that was woken */
+    uint32_t share; /* of the last quantum for each that was woken */
     uint16_t service;
     uint8_t client[16];
 };
@@ -50,7 +50,7 @@ void rate_fini(struct relay *r) {
 
 /* ---- who shares a limiter ---- */
 
-static struct rate_limiter **chain_of(struct relay *r, uint16_t service, const uint8_t client[static 16]) {
+static struct rate_limiter **limiter_chain(struct relay *r, uint16_t service, const uint8_t client[static 16]) {
     return &r->rate_chains[(hash_bytes(&r->rate_buckets.key, span_of(client, 16)) + service) % CHAINS];
 }
 
@@ -63,14 +63,14 @@ static struct rate_limiter *join(struct relay *r, struct session *s) {
     uint8_t client[16];
     session_conn_info(s, &f);
     addr_client_key(&f.client, client);
-    struct rate_limiter **chain = chain_of(r, s->service, client), *l = *chain;
+    struct rate_limiter **chain = limiter_chain(r, s->service, client), *l = *chain;
     while (l && (l->service != s->service || memcmp(l->client, client, sizeof(client)) != 0))
         l = l->next;
     if (!l && (l = slab_alloc(&r->rate_limiters))) {
         l->next = *chain;
         *chain = l;
         list_init(&l->line);
-        list_init(&l->fed);
+        list_init(&l->in_refilled);
         memcpy(l->client, client, sizeof(client));
         l->service = s->service;
         l->rate = service->max_bytes_per_client;
@@ -97,46 +97,46 @@ void rate_leave(struct relay *r, struct session *s) {
     s->rate = NULL;
     if (--l->sessions)
         return;
-    struct rate_limiter **at = chain_of(r, l->service, l->client);
+    struct rate_limiter **at = limiter_chain(r, l->service, l->client);
     while (*at != l)
         at = &(*at)->next;
     *at = l->next;
-    list_remove(&l->fed);
+    list_remove(&l->in_refilled);
     wheel_cancel(&r->loop.wheel, &l->timer);
     slab_free(&r->rate_limiters, l);
 }
 
-/* ---- portions ---- */
+/* ---- refill ---- */
 
-static void feed(struct relay *r, struct rate_limiter *l, uint64_t bytes) {
+static void wake_queued(struct relay *r, struct rate_limiter *l, uint64_t bytes) {
     l->left += (int64_t)bytes;
     l->refill_ms = r->loop.now_ms;
 }
 
-/* Books what the debt asks for and a portion on top. True when it may be spent at once, else the timer will bring it. */
-static bool book(struct relay *r, struct rate_limiter *l) {
+/* Reserves the debt and a quantum on top. True when it may be consumed at once, else the timer refills it. */
+static bool reserve(struct relay *r, struct rate_limiter *l) {
     uint64_t quantum = l->rate * QUANTUM_MS / 1000, now_ns = r->loop.now_ms * MS_NS;
     quantum = MIN(MAX(quantum, (uint64_t)QUANTUM_MIN), (uint64_t)QUANTUM_MAX);
     uint64_t bytes = quantum + (l->left < 0 ? (uint64_t)-l->left : 0);
     uint64_t from_ns = bucket_reserve(&r->rate_buckets, &l->bucket, bytes, l->rate, BURST_NS, now_ns);
-    if (l->left < 0) /* what was read too much has to be paid for before, not after */
+    if (l->left < 0) /* the excess that was read has to be refilled before, not after */
         from_ns += (uint64_t)-l->left * 1000 * MS_NS / l->rate;
     if (from_ns <= now_ns) {
-        feed(r, l, bytes);
+        wake_queued(r, l, bytes);
         return true;
     }
-    l->booked = bytes;
+    l->reserved = bytes;
     wheel_arm(&r->loop.wheel, &l->timer, (from_ns + MS_NS - 1) / MS_NS);
     return false;
 }
 
-/* What nobody has spent for a while is not kept for a burst. */
+/* What is not consumed for a while is not kept for a burst. */
 static void expire(struct relay *r, struct rate_limiter *l) {
     if (l->left > 0 && r->loop.now_ms > l->refill_ms + KEEP_MS)
         l->left = 0;
 }
 
-/* Wakes as many of those in line as the rest of the portion feeds, in the order in which they came. */
+/* Wakes as many queued sessions as the rest of the quantum allows, in order. */
 static void wake(struct relay *r, struct rate_limiter *l) {
     uint32_t n = MIN(l->waiting, (uint32_t)MIN(l->left / SHARE_MIN + 1, (int64_t)UINT16_MAX));
     if (l->left <= 0 || n == 0)
@@ -146,19 +146,19 @@ static void wake(struct relay *r, struct rate_limiter *l) {
         struct session *s = CONTAINER_OF(node, struct session, link);
         rate_dequeue(s);
         hold_excuse(r, s);
-        s->fed = true;
+        s->refilled = true;
         session_ready(r, s);
     }
-    list_remove(&l->fed);
-    list_push(&r->rate_refilled, &l->fed); /* looked at again when they have had their share */
+    list_remove(&l->in_refilled);
+    list_push(&r->rate_refilled, &l->in_refilled); /* looked at again when they have had their share */
 }
 
 bool rate_timer(struct relay *r, const struct wtimer *t) {
     if (!slab_owns(&r->rate_limiters, t))
         return false;
     struct rate_limiter *l = CONTAINER_OF((struct wtimer *)(uintptr_t)t, struct rate_limiter, timer);
-    feed(r, l, l->booked);
-    l->booked = 0;
+    wake_queued(r, l, l->reserved);
+    l->reserved = 0;
     wake(r, l);
     return true;
 }
@@ -169,8 +169,8 @@ void rate_turn(struct relay *r) {
     for (struct list *n; (n = list_shift(&r->rate_refilled));)
         list_push(&now, n);
     for (struct list *n; (n = list_shift(&now));) {
-        struct rate_limiter *l = CONTAINER_OF(n, struct rate_limiter, fed);
-        if (l->waiting && (l->left > 0 || (!l->booked && book(r, l))))
+        struct rate_limiter *l = CONTAINER_OF(n, struct rate_limiter, in_refilled);
+        if (l->waiting && (l->left > 0 || (!l->reserved && reserve(r, l))))
             wake(r, l);
     }
 }
@@ -199,18 +199,18 @@ size_t rate_room(struct relay *r, struct session *s, size_t want) {
         return want;
     if (s->throttled)
         return 0;
-    bool fed = s->fed;
-    s->fed = false;
+    bool refilled = s->refilled;
+    s->refilled = false;
     expire(r, l);
-    if (!fed && l->waiting) { /* others came before */
+    if (!refilled && l->waiting) { /* others came before */
         enqueue(r, s);
         return 0;
     }
-    if (l->left <= 0 && (l->booked || !book(r, l))) {
+    if (l->left <= 0 && (l->reserved || !reserve(r, l))) {
         enqueue(r, s);
         return 0;
     }
-    size_t most = fed ? MIN((size_t)l->left, l->share) : (size_t)l->left;
+    size_t most = refilled ? MIN((size_t)l->left, l->share) : (size_t)l->left;
     return MIN(want, MAX(most, (size_t)READ_MIN));
 }
 

@@ -1,9 +1,9 @@
 /*
- * bytes_per_second_per_client: reading waits, both ways, until the client may move bytes again. Nothing is dropped.
+ * bytes_per_second_per_client: reading waits, both ways, until the client may transfer bytes again. Nothing is dropped.
  *
- * All sessions of a client (of one service) in this relay share a limiter, which books portions from the client's bucket
- * (wire/buckets.h), shared by all relays. What was booked is spent as it is read; whoever finds nothing left stands in line,
- * and one timer a limiter wakes as many as the next portion feeds: a session that waits costs nothing.
+ * All sessions of a client (of one service) in this relay share a limiter, which reserves quanta from the client's bucket
+ * (wire/buckets.h), shared by all relays. What was reserved is consumed as it is read; a session that finds nothing left is
+ * queued, and one timer per limiter wakes as many as the next quantum allows: a session that waits costs nothing.
  */
 #pragma once
 
@@ -21,13 +21,13 @@ struct session;
 MUST_CHECK bool rate_init(struct relay *r);
 void rate_fini(struct relay *r);
 
-/* Bytes the session may read now, at most WANT; 0 when it has to wait: it is then in line, and will be made ready. */
+/* Bytes the session may read now, at most WANT; 0 when it has to wait: it is then queued, and will be made ready. */
 size_t rate_room(struct relay *r, struct session *s, size_t want);
 
 /* Plain bytes that were read. */
 void rate_consume(struct session *s, size_t bytes);
 
-/* It stands in line, and nothing but its turn would help it. */
+/* It is queued, and only a refill makes it ready. */
 bool rate_waits(const struct session *s);
 
 /* It goes out of the line, which it was in or not. */
@@ -39,5 +39,5 @@ void rate_leave(struct relay *r, struct session *s);
 /* True when T was a timer of ours. */
 bool rate_timer(struct relay *r, const struct wtimer *t);
 
-/* At the end of each turn: what is left of portions goes to those in line. */
+/* At the end of each turn: what is left of quanta goes to queued sessions. */
 void rate_turn(struct relay *r);

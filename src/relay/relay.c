@@ -14,7 +14,7 @@
 #include "base/secret.h"
 #include "conf/snapshot.h"
 #include "relay/listing.h"
-#include "relay/move.h"
+#include "relay/migrate.h"
 #include "relay/services.h"
 #include "relay/session.h"
 #include "wire/resolved.h"
@@ -22,7 +22,7 @@
 #define PAUSE_MS      20    /* between looks for room when full */
 #define FULL_LOG_MS   10000 /* between warnings that it is full */
 #define DRAIN_TICK_MS 50
-#define QUIET_MS      1000 /* a session that moved no byte for so long has nothing in flight */
+#define QUIET_MS      1000 /* a session that relayed no byte for so long has nothing in flight */
 
 /* No session is taken until look_for_room() finds some: they stay in the queue, and handshakers look elsewhere. */
 static void pause_links(struct relay *r, const char *why) {
@@ -171,7 +171,7 @@ static void drain_tick(struct relay *r) {
         export_stop(r); /* what it has not given away by now is cut */
     for (struct session *s; (s = slab_next(&r->sessions, &slot));) {
         bool quiet = !s->throttled && s->active_ms + QUIET_MS <= r->loop.now_ms && s->up.wait.len == 0 && s->down.wait.len == 0;
-        if (s->state == SESSION_DEAD || s->moving)
+        if (s->state == SESSION_DEAD || s->migrating)
             continue;
         if (s->state != SESSION_CLOSING && quiet && r->drain_how == DRAIN_QUICK) {
             session_stop(r, s, ERR_STOPPED);
@@ -201,7 +201,7 @@ static void drained(struct relay *r) {
     (void)!control_send_number(r->child.control, CONTROL_DRAINED, r->cut); /* a lost supervisor shows on the control socket */
 }
 
-/* Told to stop: what is left is cut, and counted. */
+/* Asked to stop: what is left is cut, and counted. */
 static void cut_all(struct relay *r) {
     uint32_t slot = 0;
     export_stop(r);
@@ -212,12 +212,12 @@ static void cut_all(struct relay *r) {
         r->cut += !ended;
         session_cut(r, s);
     }
-    (void)!control_send_number(r->child.control, CONTROL_DRAINED, r->cut); /* without a supervisor nobody counts */
+    (void)!control_send_number(r->child.control, CONTROL_DRAINED, r->cut); /* a lost supervisor needs no number */
 }
 
 /* ---- messages, timers, turns ---- */
 
-static void on_message(struct relay *r, struct ipc_msg *m) {
+static void relay_on_message(struct relay *r, struct ipc_msg *m) {
     struct control_drain d;
     struct control_export x;
     if (m->type == CONTROL_LINK) {
@@ -254,7 +254,7 @@ static void control_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events
     int err = 0;
     switch (child_recv(&r->child, &m, &err)) {
     case STEP_DONE:
-        on_message(r, &m);
+        relay_on_message(r, &m);
         break;
     case STEP_WANT_READ:
         break;
@@ -263,7 +263,7 @@ static void control_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events
     }
 }
 
-static void timer_event(void *ctx, struct wtimer *t) {
+static void relay_timer_event(void *ctx, struct wtimer *t) {
     struct relay *r = ctx;
     if (t == &r->backlog_timer)
         connect_retry_waiters(r);
@@ -287,7 +287,7 @@ static void free_dead(struct relay *r) {
 }
 
 /* A share of work for every session that was ready when the turn's end began; the dead go last. */
-static bool turn_end(void *ctx) {
+static bool relay_turn_end(void *ctx) {
     struct relay *r = ctx;
     struct list now;
     list_init(&now);
@@ -317,9 +317,9 @@ static uint8_t *make_scratch(void) {
 /* Whose turn it is when something happens. */
 static void wire_up(struct relay *r) {
     r->loop.spin_us = r->conf->busy_poll_us;
-    r->loop.timer_fn = timer_event;
+    r->loop.timer_fn = relay_timer_event;
     r->loop.timer_ctx = r;
-    r->loop.hook = turn_end;
+    r->loop.hook = relay_turn_end;
     r->loop.hook_ctx = r;
     loop_on(&r->loop, RELAY_CONTROL, control_event, r);
     loop_on(&r->loop, RELAY_LINK, link_event, r);

@@ -83,7 +83,7 @@ static struct inherited *make_inherited(const struct relay *r, const struct expo
     a->backend.kind = x->backend_kind ? (enum backend_kind)(x->backend_kind - 1) : BACKEND_UNIX;
     a->backend.text = put_text(&at, x->backend);
     a->backend.path = put_text(&at, x->backend_path);
-    a->backend.is_name = true; /* no address came with it: none can be connected to anew */
+    a->backend.is_name = true; /* no address came with it: none can be connected to again */
     return a;
 }
 
@@ -99,7 +99,7 @@ static bool same_service(const struct conf_service *a, const struct conf_service
            a->connect_ms == b->connect_ms && a->truncation == b->truncation && a->mode == b->mode;
 }
 
-/* A place for one more; NULL when there is none. The table may move: nobody keeps a pointer into it over a call. */
+/* A place for one more; NULL when there is none. The table may be reallocated: keep no pointer into it over a call. */
 static struct relay_service *free_place(struct relay *r) {
     for (size_t i = r->conf->nservices; i < r->nservices; i++)
         if (!r->services[i].conf)

@@ -1,7 +1,7 @@
 /*
- * The services of a relay: those of its configuration, and adopted ones: what a session that came from another relay needs of a
- * service or backend that this configuration does not have (any more). An adopted service lives as long as its sessions; no new
- * session is given to it.
+ * The services of a relay: those of its configuration, and inherited ones: what a session that came from another relay needs of
+ * a service or backend that this configuration does not have (any more). An inherited service lives as long as its sessions; no
+ * new session is given to it.
  */
 #pragma once
 
@@ -22,7 +22,7 @@ uint16_t services_backend(const struct relay *r, uint16_t service, struct span t
 
 /*
  * A service for a session that came as X and finds no backend of its own here: as the configuration has it when there is one of
- * that name, otherwise as X says; its one backend is X's. Counts the session on it: services_leave(). SERVICES_NONE when out of
+ * that name, otherwise as in X; its one backend is X's. Counts the session on it: services_leave(). SERVICES_NONE when out of
  * memory.
  */
 uint16_t services_inherit(struct relay *r, const struct export_session *x);
@@ -30,5 +30,5 @@ uint16_t services_inherit(struct relay *r, const struct export_session *x);
 /* A session of this service is freed. Does nothing for services of the configuration. */
 void services_leave(struct relay *r, uint16_t service);
 
-/* As which service its sessions stand on the board: an index of the configuration, or SERVICES_NONE. */
+/* The service of its sessions on the scoreboard: an index of the configuration, or SERVICES_NONE. */
 uint16_t services_counted_as(const struct relay *r, uint16_t service);

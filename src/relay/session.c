@@ -1,5 +1,6 @@
 /*
- * The life of one session: birth from a hand-off message, states and deadlines, the end with its reason, the event that tells.
+ * The life of one session: birth from a hand-off message, states and deadlines, the end with its reason, the event that reports
+ * it.
  */
 #include "relay/session.h"
 
@@ -16,7 +17,7 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "relay/backend_socket.h"
-#include "relay/move.h"
+#include "relay/migrate.h"
 #include "relay/services.h"
 #include "wire/backend_fault.h"
 
@@ -43,8 +44,8 @@ void session_conn_info(const struct session *s, struct conn_info *ret) {
 }
 
 /*
- * Whom limits of sessions are about. A load balancer that is trusted to name clients is none itself: what it has on its own
- * account (PROXY LOCAL and UNKNOWN) counts for nobody.
+ * The client that limits of sessions count. A load balancer that is trusted to name clients is none itself: what it has on its
+ * own account (PROXY LOCAL and UNKNOWN) counts for no client.
  */
 static struct addr limited_client(const struct relay *r, const struct session *s, const struct conn_info *f) {
     bool nobody = session_service(r, s)->proxy_accept && f->peer.family == AF_UNSPEC;
@@ -59,7 +60,7 @@ void session_count(struct relay *r, const struct session *s, int change) {
 }
 
 void session_ready(struct relay *r, struct session *s) {
-    if (s->listed || s->moving || s->state == SESSION_DEAD || rate_waits(s))
+    if (s->listed || s->migrating || s->state == SESSION_DEAD || rate_waits(s))
         return;
     rate_dequeue(s);
     list_remove(&s->link);
@@ -149,7 +150,7 @@ bool session_socket_fits(int fd, bool unix_too) {
     return type == SOCK_STREAM && (domain == AF_INET || domain == AF_INET6 || (unix_too && domain == AF_UNIX));
 }
 
-static bool fill(struct relay *r, struct session *s, const struct handoff *h) {
+static bool take_handoff(struct relay *r, struct session *s, const struct handoff *h) {
     if (!session_socket_fits(s->client_fd, false) || h->conn_info.service >= r->conf->nservices ||
         (s->tls && !take_keys(s, h)) || !session_keep_conn_info(s, &h->conn_info))
         return false;
@@ -161,8 +162,8 @@ static bool fill(struct relay *r, struct session *s, const struct handoff *h) {
 }
 
 /*
- * Handshakers keep the limits; but a session on its way between two processes is in nobody's figures, and as many more may
- * pass as are under way. Here they arrive: whoever is over the limit of established ones goes, before any backend hears of it.
+ * Handshakers keep the limits; but a session on its way between two processes is in no process' metrics, and as many more may
+ * pass as are under way. Here they arrive: a session over the limit of established ones ends, before any backend sees it.
  */
 static int over_limit(const struct relay *r, const struct session *s, const struct conn_info *f) {
     const struct conf_service *service = session_service(r, s);
@@ -194,7 +195,7 @@ void session_start(struct relay *r, const struct ipc_msg *m) {
     s->backend = BACKEND_NONE;
     s->up.chunk_shift = s->down.chunk_shift = CHUNK_MIN_SHIFT;
     s->tls = m->type == HANDOFF_SESSION;
-    if (!fill(r, s, &h)) {
+    if (!take_handoff(r, s, &h)) {
         session_metrics_process(&r->child.stats, STATS_REFUSED);
         log_msg(&r->child.log, LOG_LEVEL_ERROR, "a session handed over could not be taken");
         close(s->client_fd);
@@ -219,7 +220,7 @@ void session_start(struct relay *r, const struct ipc_msg *m) {
 
 /* ---- end ---- */
 
-static void tell(struct relay *r, const struct session *s) {
+static void report_session(struct relay *r, const struct session *s) {
     struct event e = {.kind = EVENT_SESSION, .level = LOG_LEVEL_INFO, .wall_us = clock_wall_us(), .role = ROLE_RELAY};
     session_conn_info(s, &e.conn_info);
     e.index = r->child.setup.index;
@@ -267,14 +268,14 @@ void session_end(struct relay *r, struct session *s) {
     if (s->state == SESSION_DEAD)
         return;
     session_count(r, s, -1); /* first: who reads of the end finds its place free */
-    tell(r, s);
+    report_session(r, s);
     session_metrics_end(r, s, false);
     close_backend(r, s);
     socket_close(&s->client_fd, s->reset_client);
     session_release(r, s);
 }
 
-/* Sides whose end nobody has seen were ended by us. */
+/* Sides whose end was not seen were ended by us. */
 static void mark_cut(struct session *s) {
     if (s->client_end == END_OPEN)
         s->client_end = END_CUT;
@@ -357,7 +358,7 @@ static bool client_done(struct relay *r, struct session *s) {
         return reset_due(r, s, s->client_fd);
     if (!s->client_shut) {
         s->client_shut = true;
-        (void)shutdown(s->client_fd, SHUT_WR); /* fails only when the client is gone: its reads tell */
+        (void)shutdown(s->client_fd, SHUT_WR); /* fails only when the client is gone: its reads show it */
     }
     for (int i = 0; i < DRAIN_READS && s->up.readable; i++) {
         ssize_t n = recv(s->client_fd, r->in, (size_t)1 << CHUNK_MIN_SHIFT, MSG_DONTWAIT);
@@ -377,12 +378,12 @@ static void closing_step(struct relay *r, struct session *s) {
 
 /* ---- work ---- */
 
-/* What both flows have come to. */
-static void settle(struct relay *r, struct session *s) {
+/* Acts on the state of both flows. */
+static void settle_flows(struct relay *r, struct session *s) {
     if (s->state != SESSION_OPEN)
         return;
     if (s->backend_gone && s->down.state != FLOW_OPEN && s->up.state == FLOW_OPEN) {
-        s->up.state = FLOW_BROKEN; /* nobody is left to read it */
+        s->up.state = FLOW_BROKEN; /* there is no reader left */
         chain_free(&r->pool, &s->up.wait);
     }
     bool up_over = s->up.state == FLOW_SHUT || s->up.state == FLOW_BROKEN;
@@ -406,14 +407,14 @@ static bool has_work(const struct session *s) {
     return up || down;
 }
 
-/* All but what the client says to the backend. */
+/* All but the client's bytes to the backend. */
 static void pump_rest(struct relay *r, struct session *s) {
     if (s->state == SESSION_OPEN)
         flow_down(r, s);
-    settle(r, s);
+    settle_flows(r, s);
     if (s->state == SESSION_CLOSING)
         closing_step(r, s);
-    s->fed = false;
+    s->refilled = false;
     if (s->hold || s->up.wait.len || s->down.wait.len || s->partial.len)
         hold_settle(r, s);
     if (has_work(s) && !s->throttled)
@@ -431,7 +432,7 @@ void session_work(struct relay *r, struct list *ready) {
         list_push(&rest, &s->link);
         if (s->state == SESSION_OPEN)
             flow_up(r, s);
-        if (s->throttled || s->listed) /* it has gone into another list */
+        if (s->throttled || s->listed) /* it has moved to another list */
             pump_rest(r, s);
         keep_to_budget(r, s);
     }
@@ -465,7 +466,7 @@ void session_client_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events
         s->client_ended = true;
     if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
         s->down.blocked = false;
-    if (s->moving) /* its descriptors are watched anew when it comes back: that tells again */
+    if (s->migrating) /* its descriptors are watched again when it comes back: that reports it */
         return;
     if (s->state == SESSION_CONNECTING) {
         if (events & (EPOLLHUP | EPOLLERR))
@@ -480,7 +481,7 @@ void session_client_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events
 void session_backend_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     struct relay *r = ctx;
     struct session *s = slab_get(&r->sessions, key, gen);
-    if (!s || s->state == SESSION_DEAD || s->backend_fd < 0 || s->moving)
+    if (!s || s->state == SESSION_DEAD || s->backend_fd < 0 || s->migrating)
         return;
     if (s->state == SESSION_CONNECTING) {
         connect_event(r, s, events);

@@ -1,8 +1,8 @@
 /*
- * What the files of the relay share: the process' state and one session's. Nothing here leaves this folder.
+ * What the files of the relay share: the process' state and one session's. Nothing here is used outside this directory.
  *
  * A session is two equal flows: up (client to backend, records opened) and down (backend to client, records sealed). An idle
- * session holds its struct and its packed facts, and nothing else.
+ * session holds its struct and its packed connection info, and nothing else.
  */
 #pragma once
 
@@ -51,18 +51,18 @@ enum session_state {
 
 enum flow_state {
     FLOW_OPEN,
-    FLOW_EOF_SEEN, /* the source has ended; what waits leaves, then the sink is told */
-    FLOW_SHUT,     /* the sink was told */
+    FLOW_EOF_SEEN, /* the source has ended; what waits leaves, then the sink is notified */
+    FLOW_SHUT,     /* the sink was notified */
     FLOW_BROKEN,   /* the sink takes no more */
 };
 
 struct flow {
     struct chain wait; /* bytes the sink has not taken */
-    uint64_t bytes;    /* plain bytes moved */
+    uint64_t bytes;    /* plain bytes relayed */
     uint8_t state;     /* enum flow_state */
     uint8_t chunk_shift;
     bool readable;    /* the source may have bytes */
-    bool blocked;     /* the sink took no more; an event will tell */
+    bool blocked;     /* the sink took no more; an event follows */
     uint32_t mark_us; /* low bits of the time when window_moved() last looked; 0 = never */
 };
 
@@ -74,7 +74,7 @@ struct session {
     struct flow up, down;
     struct chain partial; /* the client's bytes that are no whole record yet */
     uint64_t deadline_ms; /* of the state; CONF_NEVER = none */
-    uint64_t active_ms;   /* bytes last moved */
+    uint64_t active_ms;   /* bytes last relayed */
     uint64_t tried;       /* backends whose connect failed */
     uint8_t *conn_info;   /* packed */
     uint16_t conn_info_len;
@@ -87,8 +87,8 @@ struct session {
     uint8_t state;                   /* enum session_state */
     uint8_t client_end, backend_end; /* enum side_end */
     bool tls;                        /* false: bytes pass as they are */
-    bool read_ahead;                 /* CARRY may hold whole records */
-    bool client_ended;               /* events told of an end: read until it shows */
+    bool read_ahead;                 /* PARTIAL may hold whole records */
+    bool client_ended;               /* events announced an end: read until it shows */
     bool backend_ended;
     bool backend_gone;      /* the backend reads no more either */
     bool backend_wants_out; /* EPOLLOUT is watched */
@@ -102,10 +102,10 @@ struct session {
     bool reset_client; /* end with a reset, after all bytes have left */
     bool reset_backend;
     bool listed;    /* in the ready list */
-    bool moving;    /* on its way from or to another relay: nothing is done with it */
+    bool migrating; /* on its way from or to another relay: frozen */
     bool stays;     /* the relay that this one exports to cannot take it */
-    bool throttled; /* in line for its client's byte rate */
-    bool fed;       /* its turn has come */
+    bool throttled; /* queued for its client's byte rate */
+    bool refilled;  /* its turn has come */
     uint8_t addr;   /* which of its backend's addresses is being tried, and how many have been, it included; 0 = not known */
     uint8_t addrs_tried;
     uint16_t connect_errno; /* why the last attempt to connect did not succeed */
@@ -133,7 +133,7 @@ struct relay {
     struct child child;
     struct loop loop;
     struct conf *conf;
-    struct relay_service *services; /* conf->nservices of the configuration, then adopted ones */
+    struct relay_service *services; /* conf->nservices of the configuration, then inherited ones */
     size_t nservices;
     struct scoreboard_row row;
     struct slab sessions;
@@ -151,14 +151,14 @@ struct relay {
     bool draining;
     enum drain_how drain_how;
     uint64_t drain_until_ms;
-    uint64_t cut;                           /* sessions ended by force in a drain */
-    uint64_t full_logged_ms, short_said_ms; /* warnings that have had their turn */
+    uint64_t cut;                             /* sessions ended by force in a drain */
+    uint64_t full_logged_ms, short_logged_ms; /* warnings that have had their turn */
     struct wtimer backlog_timer, drain_timer, pause_timer, stats_timer;
-    bool published; /* this turn: the figures of the process */
+    bool published; /* this turn: the metrics of the process */
     struct buckets rate_buckets;
     struct slab rate_limiters;
     struct rate_limiter **rate_chains;
-    struct list rate_refilled;   /* limiters with something left for those in line */
+    struct list rate_refilled;   /* limiters with something left for queued sessions */
     struct holders holders;      /* of memory for waiting bytes */
     uint8_t *in, *out;           /* SCRATCH_LEN each, shared by all sessions */
     struct exporting *exporting; /* NULL = none */
@@ -166,8 +166,8 @@ struct relay {
 };
 
 /*
- * relay.c: everything that can fail before a relay may say that it serves, and its handlers. CONF, ROW and the number of
- * workers are set. False: errno tells, as far as it can.
+ * relay.c: everything that can fail before a relay may report ready, and its handlers. CONF, ROW and the number of
+ * workers are set. False: errno, as far as it is known.
  */
 MUST_CHECK bool relay_make(struct relay *r);
 
@@ -178,7 +178,7 @@ void session_goto(struct relay *r, struct session *s, enum session_state state);
 /* The first reason stays; sends the alert that is due and lets the session close. */
 void session_fail(struct relay *r, struct session *s, int reason);
 
-/* Ends a session by our own will (idle, stop): both sides get an orderly end. */
+/* Ends a session on our own account (idle, stop): both sides get an orderly end. */
 void session_stop(struct relay *r, struct session *s, int reason);
 
 /* Ends it on the spot because we stop, whatever is in flight. */
@@ -188,32 +188,32 @@ void session_end(struct relay *r, struct session *s);
 /* The same for want of memory: both sides see a reset, and nothing of it is kept, here or in the kernel. */
 void session_evict(struct relay *r, struct session *s);
 
-/* Its end here, when its descriptors are closed and nothing is left to tell: wiped, and freed at the turn's end. */
+/* Its end here, when its descriptors are closed and all is reported: wiped, and freed at the turn's end. */
 void session_release(struct relay *r, struct session *s);
 void session_client_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
 void session_backend_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
 
-/* A stream socket of TCP, or of the Unix domain. That it does not block is not relied on: the flag is shared with whoever sent
- * it, and every call says MSG_DONTWAIT. */
+/* A stream socket of TCP, or of the Unix domain. That it does not block is not relied on: the flag is shared with its sender,
+ * and every call uses MSG_DONTWAIT. */
 bool session_socket_fits(int fd, bool unix_too);
 
 /* Queues the session for this turn's work. */
 void session_ready(struct relay *r, struct session *s);
 
-/* One fair share of work for each session of READY: first what clients say to all backends, then the rest of each. */
+/* One fair share of work for each session of READY: first the clients' bytes to all backends, then the rest of each. */
 void session_work(struct relay *r, struct list *ready);
 const struct conf_service *session_service(const struct relay *r, const struct session *s);
 
 /* The backend has its header: the client's certificate is not kept for it any longer. */
-void session_forget_cert(struct session *s, struct conn_info *f); /* F: its facts; only good for throwing away then */
+void session_forget_cert(struct session *s, struct conn_info *f); /* F: its connection info; only to be dropped then */
 
 /* Keeps F, packed, as the session's. False when out of memory. */
 MUST_CHECK bool session_keep_conn_info(struct session *s, const struct conn_info *f);
 
-/* Adds CHANGE to what the board says of its service and client. */
+/* Adds CHANGE to the scoreboard's values of its service and client. */
 void session_count(struct relay *r, const struct session *s, int change);
 
-/* The session's facts as kept; spans borrow the session. */
+/* The session's connection info as kept; spans borrow the session. */
 void session_conn_info(const struct session *s, struct conn_info *ret);
 
 /*

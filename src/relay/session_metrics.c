@@ -37,18 +37,18 @@ static uint16_t suite_handle(struct relay *r, const struct conn_info *f) {
     return handle_of(r, STATS_SUITE, span_of("", 0), span_of(name, t.len));
 }
 
-/* ---- who watches ---- */
+/* ---- traces ---- */
 
-struct traced {
+struct session_trace {
     char id[TRACE_ID_MAX], client[ADDR_TEXT_MAX];
     const char *service;
     uint64_t us; /* since accept */
 };
 
-static struct traced traced(struct relay *r, const struct session *s) {
+static struct session_trace trace_of(struct relay *r, const struct session *s) {
     struct conn_info f;
     session_conn_info(s, &f);
-    struct traced t = {.service = session_service(r, s)->name, .us = clock_mono_us() - f.start_mono_us};
+    struct session_trace t = {.service = session_service(r, s)->name, .us = clock_mono_us() - f.start_mono_us};
     trace_id(f.unique_id, t.id);
     addr_ip_text(&f.client, t.client);
     return t;
@@ -56,7 +56,7 @@ static struct traced traced(struct relay *r, const struct session *s) {
 
 /* ---- clients ---- */
 
-static void hold(struct sketch *k, struct sketch_ref *ref, struct span client, bool begins) {
+static void hold_client(struct sketch *k, struct sketch_ref *ref, struct span client, bool begins) {
     if (sketch_holds(k, *ref))
         return;
     *ref = sketch_find(k, client);
@@ -70,11 +70,11 @@ static void track(struct relay *r, struct session *s, const struct conn_info *f,
     struct stats_page *p = page_of(r);
     uint8_t key[16];
     addr_client_key(&f->client, key);
-    hold(&p->clients, &s->counts.client, span_of(key, sizeof(key)), begins);
+    hold_client(&p->clients, &s->counts.client, span_of(key, sizeof(key)), begins);
     s->counts.verified_too = f->id.verified && f->id.name.len;
     if (s->counts.verified_too) {
         uint8_t name[SKETCH_KEY_MAX];
-        hold(&p->names, &s->counts.verified, sketch_name_key(&p->names, f->id.name, name), begins);
+        hold_client(&p->names, &s->counts.verified, sketch_name_key(&p->names, f->id.name, name), begins);
     }
 }
 
@@ -88,7 +88,7 @@ static void track_again(struct relay *r, struct session *s) {
 
 /* ---- the life of a session ---- */
 
-void session_metrics_begin(struct relay *r, struct session *s, const struct conn_info *f, bool moved) {
+void session_metrics_begin(struct relay *r, struct session *s, const struct conn_info *f, bool migrated) {
     if (STATS_OFF)
         return;
     struct span service = span_str(session_service(r, s)->name);
@@ -102,28 +102,28 @@ void session_metrics_begin(struct relay *r, struct session *s, const struct conn
     }
     if (f->cert_file.len)
         s->counts.at[COUNT_CERT] = handle_of(r, STATS_CERT, service, f->cert_file);
-    track(r, s, f, !moved);
+    track(r, s, f, !migrated);
     for (unsigned c = 0; c < SESSION_METRICS; c++) {
         struct stats_block *b = block_at(r, s, (enum session_count)c);
         if (!b)
             continue;
         stats_change(b, STATS_SESSIONS_NOW, 1);
-        if (!moved)
+        if (!migrated)
             stats_add(b, STATS_SESSIONS, 1);
     }
-    stats_process_add(page_of(r), moved ? STATS_MIGRATED_IN : STATS_TAKEN, 1);
+    stats_process_add(page_of(r), migrated ? STATS_MIGRATED_IN : STATS_TAKEN, 1);
 }
 
-void session_metrics_end(struct relay *r, struct session *s, bool moved) {
+void session_metrics_end(struct relay *r, struct session *s, bool migrated) {
     struct stats_page *p = page_of(r);
     rate_leave(r, s);
     if (STATS_OFF)
         return;
-    if (!moved && TRACE_ON(end)) {
-        struct traced t = traced(r, s);
+    if (!migrated && TRACE_ON(end)) {
+        struct session_trace t = trace_of(r, s);
         TRACE(end, &t.id[0], &t.client[0], s->reason ? err_name(s->reason) : "", t.us, s->up.bytes, s->down.bytes);
     }
-    if (!moved && s->reason) {
+    if (!migrated && s->reason) {
         session_metrics_add(r, s, STATS_SESSIONS_FAILED, 1);
         struct span service = span_str(session_service(r, s)->name);
         stats_add(stats_block(p, STATS_END, service, span_str(err_name(s->reason))), STATS_COUNT, 1);
@@ -135,7 +135,7 @@ void session_metrics_end(struct relay *r, struct session *s, bool moved) {
     }
     sketch_live(&p->clients, s->counts.client, -1);
     sketch_live(&p->names, s->counts.verified, -1);
-    if (moved)
+    if (migrated)
         stats_process_add(p, STATS_MIGRATED_OUT, 1);
     memset(&s->counts, 0, sizeof(s->counts));
 }
@@ -163,7 +163,7 @@ void session_metrics_bytes(struct relay *r, struct session *s, enum stats_value 
         if (c->at[i])
             stats_bump((uint64_t *)(void *)(value + (size_t)c->at[i] * 64), bytes);
     if (!sketch_holds(&p->clients, c->client) || (c->verified_too && !sketch_holds(&p->names, c->verified)))
-        track_again(r, s); /* somebody heavier had its place */
+        track_again(r, s); /* a larger client had its place */
     if (sketch_holds(&p->clients, c->client))
         sketch_add(&p->clients, c->client, what, bytes);
     if (c->verified_too && sketch_holds(&p->names, c->verified))
@@ -215,7 +215,7 @@ void session_metrics_connected(struct relay *r, const struct session *s) {
         stats_add(backend, STATS_SESSIONS, 1);
     observe(r, s, STATS_CONNECT_US, s->connect_us);
     if (TRACE_ON(connect)) {
-        struct traced t = traced(r, s);
+        struct session_trace t = trace_of(r, s);
         TRACE(connect, &t.id[0], &t.client[0], t.service, s->connect_us, session_service(r, s)->backends[s->backend].text);
     }
 }
@@ -228,7 +228,7 @@ void session_metrics_first_byte(struct relay *r, const struct session *s) {
     uint64_t us = clock_mono_us() - s->connect_begun_us;
     observe(r, s, STATS_FIRST_BYTE_US, us);
     if (TRACE_ON(first_byte)) {
-        struct traced t = traced(r, s);
+        struct session_trace t = trace_of(r, s);
         TRACE(first_byte, &t.id[0], &t.client[0], t.service, us);
     }
 }
@@ -247,9 +247,9 @@ static void publish_backends(struct relay *r) {
         for (size_t j = 0; j < list->service->nbackends; j++) {
             struct backend *b = &list->list[j];
             bool no_address = b->conf->kind == BACKEND_TCP && b->naddrs == 0;
-            if (b->error == 0 && !no_address && !b->was_told) /* nothing ever was: needs no block to say so */
+            if (b->error == 0 && !no_address && !b->was_reported) /* never failed: needs no block */
                 continue;
-            b->was_told = true;
+            b->was_reported = true;
             struct stats_block *block =
                 stats_block(page_of(r), STATS_BACKEND, span_str(list->service->name), span_str(b->conf->text));
             bool out = b->out_until_ms > r->loop.now_ms || b->half_open;
@@ -275,7 +275,7 @@ void session_metrics_publish(struct relay *r) {
     r->published = true;
 }
 
-/* A relay that does nothing is not woken to say so: the turn in which the timer fired does not arm it again by itself. */
+/* A relay that does nothing is not woken to say so: the turn in which the timer fired does not arm it again on its own. */
 void session_metrics_turn(struct relay *r) {
     if (STATS_OFF)
         return;

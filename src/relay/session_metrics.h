@@ -1,6 +1,6 @@
 /*
- * What sessions add to this relay's counters. A session remembers its places in them as small numbers, so that moved bytes are
- * a handful of plain additions; looking up happens when it begins, connects or ends.
+ * What sessions add to this relay's counters. A session remembers its places in them as small numbers, so that relayed bytes
+ * are a handful of plain additions; looking up happens when it begins, connects or ends.
  */
 #pragma once
 
@@ -18,15 +18,15 @@ enum session_count { COUNT_SERVICE, COUNT_BACKEND, COUNT_NAME, COUNT_CERT, COUNT
 /* Part of a session. */
 struct session_metrics {
     struct sketch_ref client, verified; /* none while the client is not tracked */
-    bool verified_too;                  /* its certificate tells its name */
+    bool verified_too;                  /* its certificate gives its name */
     uint16_t at[SESSION_METRICS];       /* blocks; 0 = none */
 };
 
-/* A session of F begins here. MOVED: from another relay, which has counted it already as one that began. */
-void session_metrics_begin(struct relay *r, struct session *s, const struct conn_info *f, bool moved);
+/* A session of F begins here. MIGRATED: from another relay, which has counted it already. */
+void session_metrics_begin(struct relay *r, struct session *s, const struct conn_info *f, bool migrated);
 
-/* It is here no more, its place at its client's byte rate included. MOVED: it goes on in another relay. */
-void session_metrics_end(struct relay *r, struct session *s, bool moved);
+/* It is here no more, its place at its client's byte rate included. MIGRATED: it goes on in another relay. */
+void session_metrics_end(struct relay *r, struct session *s, bool migrated);
 
 /* Adds to all that the session belongs to: service, backend, name, certificate, suite. */
 void session_metrics_add(struct relay *r, const struct session *s, enum stats_value v, uint64_t by);

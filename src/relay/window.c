@@ -23,7 +23,7 @@ static void set_option(int fd, int level, int name, int value) {
 
 /*
  * A window of WANT bytes. SO_RCVBUF would stop at rmem_max; a low-water mark makes the kernel provide as much as that needs, up
- * to what it would have given by itself. Only with the lock off, and the lock is what keeps it from growing further.
+ * to what it would have given on its own. Only with the lock off, and the lock is what keeps it from growing further.
  */
 static void set_window(int fd, int want, bool smaller) {
     if (smaller)
@@ -35,7 +35,7 @@ static void set_window(int fd, int want, bool smaller) {
     set_option(fd, SOL_SOCKET, SO_BUF_LOCK, SOCK_RCVBUF_LOCK);
 }
 
-static void look(int fd, uint64_t moved, uint32_t elapsed_us) {
+static void adjust_window(int fd, uint64_t moved, uint32_t elapsed_us) {
     struct tcp_info t = {0};
     socklen_t len = sizeof(t);
     if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &t, &len) < 0)
@@ -55,8 +55,8 @@ void window_moved(int fd, uint64_t before, uint64_t bytes, uint32_t *mark_us) {
         return;
     uint32_t now_us = (uint32_t)clock_mono_us();
     if (*mark_us)
-        look(fd, WINDOW_LOOK, now_us - *mark_us);
+        adjust_window(fd, WINDOW_LOOK, now_us - *mark_us);
     else
-        look(fd, 0, 1);
+        adjust_window(fd, 0, 1);
     *mark_us = now_us ? now_us : 1;
 }

@@ -10,10 +10,10 @@
 #include <stdint.h>
 
 #define WINDOW_MIN  (512 * 1024) /* bytes; the kernel takes up to twice as much memory for them */
-#define WINDOW_LOOK (256 * 1024) /* bytes moved between two looks */
+#define WINDOW_LOOK (256 * 1024) /* bytes relayed between two looks */
 
 /*
- * The flow that reads from FD has moved BYTES in all, BEFORE of them before this read. *MARK_US: the flow's, 0 at first. Does
+ * The flow that reads from FD has relayed BYTES in all, BEFORE of them before this read. *MARK_US: the flow's, 0 at first. Does
  * nothing on a Unix socket, which its sender's buffer bounds.
  */
 void window_moved(int fd, uint64_t before, uint64_t bytes, uint32_t *mark_us);

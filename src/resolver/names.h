@@ -1,8 +1,8 @@
 /*
- * The named backends of a configuration, what their names mean at present, and which relay has been told what.
+ * The named backends of a configuration, the addresses they resolve to at present, and what each relay has been sent.
  *
- * The last good addresses of a name stay until better ones come. A relay is told only what it does not know yet; one whose
- * socket is full is told at the next round, one whose socket is gone when it is linked anew.
+ * The last good addresses of a name stay until better ones come. A relay is sent only what it does not know yet; one whose
+ * socket is full is sent it at the next round, one whose socket is gone when it is linked again.
  */
 #pragma once
 
@@ -20,7 +20,7 @@ struct name {
     const struct conf_backend *backend;
     struct resolved now; /* n == 0: never resolved */
     uint32_t version;    /* counts changes of NOW */
-    int failure;         /* EAI_* of the last try, 0 = it went well */
+    int failure;         /* EAI_* of the last try, 0 = it succeeded */
 };
 
 struct names_relay {
@@ -41,8 +41,8 @@ void names_fini(struct names *t);
 /* The socket to a relay, owned from here on; an earlier one is closed. INDEX below CONF_WORKERS_MAX (MUST). */
 void names_link(struct names *t, uint16_t index, int fd);
 
-/* Asks for one name again; waits as long as that takes. Tells VOICE what has changed. False when it does not resolve. */
+/* Asks for one name again; waits as long as that takes. Logs what has changed. False when it does not resolve. */
 bool names_resolve(struct name *x, struct log *log);
 
-/* Tells every linked relay what it does not know. False when some relay could not take it now. */
+/* Sends every linked relay what it does not know. False when some relay could not take it now. */
 bool names_deliver(struct names *t);

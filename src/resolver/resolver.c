@@ -1,6 +1,6 @@
 /*
  * See resolver.h. A loop over poll(): this role has nothing to do while it waits for a name server, so it waits in
- * getaddrinfo() itself. Only the supervisor is heard from outside.
+ * getaddrinfo() itself. Only the supervisor's messages are read.
  */
 #include "resolver/resolver.h"
 
@@ -25,7 +25,7 @@ struct resolver {
     bool stop;
 };
 
-static void on_message(struct resolver *r, struct ipc_msg *m) {
+static void resolver_on_message(struct resolver *r, struct ipc_msg *m) {
     struct control_peer peer;
     if (m->type == CONTROL_LINK && control_read_peer(m, &peer) == 0 && peer.role == ROLE_RELAY &&
         peer.index < CONF_WORKERS_MAX) {
@@ -40,13 +40,13 @@ static void on_message(struct resolver *r, struct ipc_msg *m) {
 }
 
 /* Handles what the supervisor has sent; a lost or broken supervisor ends this process. */
-static void hear(struct resolver *r) {
+static void resolver_control(struct resolver *r) {
     while (!r->stop) {
         struct ipc_msg m;
         int err = 0;
         switch (child_recv(&r->child, &m, &err)) {
         case STEP_DONE:
-            on_message(r, &m);
+            resolver_on_message(r, &m);
             break;
         case STEP_WANT_READ:
             return;
@@ -61,7 +61,7 @@ static void wait_for_message(struct resolver *r, int timeout_ms) {
     if (poll(&p, 1, timeout_ms) < 0 && errno != EINTR)
         r->stop = true;
     else
-        hear(r);
+        resolver_control(r);
 }
 
 /* All names once. True when all of them resolve. Listens between two names, as each may take long. */
@@ -70,12 +70,12 @@ static bool resolve_all(struct resolver *r) {
     for (size_t i = 0; i < r->names.n && !r->stop; i++) {
         if (!names_resolve(&r->names.list[i], &r->child.log))
             ok = false;
-        hear(r);
+        resolver_control(r);
     }
     return ok;
 }
 
-static void serve(struct resolver *r) {
+static void resolver_loop(struct resolver *r) {
     while (!r->started && !r->stop)
         wait_for_message(r, -1);
     bool reported_ready = false;
@@ -88,7 +88,7 @@ static void serve(struct resolver *r) {
         reported_ready = true;
         for (uint64_t now; !r->stop && (now = clock_mono_ms()) < again_ms;) {
             wait_for_message(r, (int)(again_ms - now));
-            if (!names_deliver(&r->names)) /* a relay linked just now is told at once */
+            if (!names_deliver(&r->names)) /* a relay linked just now gets everything at once */
                 again_ms = MIN(again_ms, clock_mono_ms() + AFTER_FAILURE_MS);
         }
     }
@@ -108,7 +108,7 @@ int resolver_run(int control_fd) {
         return 1;
     r.child.log.level = r.conf->log_level;
     names_init(&r.names, r.conf);
-    serve(&r);
+    resolver_loop(&r);
     names_fini(&r.names);
     conf_free(r.conf);
     return 0;

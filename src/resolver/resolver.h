@@ -4,5 +4,5 @@
  */
 #pragma once
 
-/* Serves until told to stop; returns the process' exit status. CONTROL_FD is the socket to the supervisor. */
+/* Serves until it is asked to stop; returns the process' exit status. CONTROL_FD is the socket to the supervisor. */
 int resolver_run(int control_fd);

@@ -27,22 +27,22 @@ static const char *const rsa_numbers[NUMBERS] = {
     OSSL_PKEY_PARAM_RSA_FACTOR2, OSSL_PKEY_PARAM_RSA_EXPONENT1, OSSL_PKEY_PARAM_RSA_EXPONENT2, OSSL_PKEY_PARAM_RSA_COEFFICIENT1,
 };
 
-static int refuse(struct text *why, int err, const char *file, const char *message) {
+static int key_load_error(struct text *why, int err, const char *file, const char *message) {
     text_addf(why, "%s: %s", file, message);
     return err;
 }
 
 /* ---- reading ---- */
 
-/* All of a file, in the vault, with a zero behind it; the caller's. */
-static int read_file(int fd, const char *file, size_t max, char **ret, size_t *ret_len, struct text *why) {
+/* All of a file, in the secure heap, with a zero behind it; the caller's. */
+static int read_key_file(int fd, const char *file, size_t max, char **ret, size_t *ret_len, struct text *why) {
     struct stat st;
     if (fstat(fd, &st) < 0) {
         text_addf(why, "%s: cannot be read: %s", file, strerror(errno));
         return ERR_SYSTEM;
     }
     if (!S_ISREG(st.st_mode))
-        return refuse(why, ERR_FORMAT, file, "found no regular file");
+        return key_load_error(why, ERR_FORMAT, file, "found no regular file");
     if (st.st_size < 0 || (uint64_t)st.st_size > max) {
         text_addf(why, "%s: the file is longer than %zu bytes", file, max);
         return ERR_FORMAT;
@@ -50,7 +50,7 @@ static int read_file(int fd, const char *file, size_t max, char **ret, size_t *r
     size_t cap = (size_t)st.st_size + 1, len = 0;
     char *p = secure_heap_alloc(cap);
     if (!p)
-        return refuse(why, ERR_NOMEM, file, "out of memory");
+        return key_load_error(why, ERR_NOMEM, file, "out of memory");
     ssize_t n = 1;
     while (len < cap && n != 0) {
         n = pread(fd, p + len, cap - len, (off_t)len);
@@ -68,7 +68,7 @@ static int read_file(int fd, const char *file, size_t max, char **ret, size_t *r
     if (n < 0)
         text_addf(why, "%s: cannot be read: %s", file, strerror(errno));
     else
-        (void)refuse(why, err, file, len ? "the file changed while it was read" : "the file is empty");
+        (void)key_load_error(why, err, file, len ? "the file changed while it was read" : "the file is empty");
     secure_heap_free(p);
     return err;
 }
@@ -132,7 +132,7 @@ static int put_key(struct wr *w, EVP_PKEY *key, enum creds_kind kind) {
     return whole && wr_end(w) ? 0 : ERR_NOMEM;
 }
 
-static int keep(EVP_PKEY *key, enum creds_kind kind, const char *file, struct key_parts *ret, struct text *why) {
+static int keep_parts(EVP_PKEY *key, enum creds_kind kind, const char *file, struct key_parts *ret, struct text *why) {
     size_t cap = kind == CREDS_RSA ? 8 * (size_t)EVP_PKEY_get_size(key) : 64; /* n and d, and six of half their length */
     uint8_t *scratch = secure_heap_alloc(cap);
     struct wr w = wr_of(scratch, scratch ? cap : 0);
@@ -143,7 +143,7 @@ static int keep(EVP_PKEY *key, enum creds_kind kind, const char *file, struct ke
         memcpy(p.bytes, scratch, w.len);
         *ret = p;
     } else {
-        err = refuse(why, ERR_NOMEM, file, "out of memory");
+        err = key_load_error(why, ERR_NOMEM, file, "out of memory");
     }
     secure_heap_free(scratch);
     return err;
@@ -154,7 +154,7 @@ void key_parts_fini(struct key_parts *p) {
     p->bytes = NULL;
 }
 
-/* OSSL_PARAM has no const form; whoever gets these only reads. */
+/* OSSL_PARAM has no const form; the receiver only reads. */
 static uint8_t *unconst(const uint8_t *p) {
     union {
         const uint8_t *in;
@@ -194,19 +194,19 @@ int key_load(int fd, int pass_fd, const struct creds_key *wanted, struct key_par
     struct key_found found = {.key = NULL};
     char *pem = NULL, *pass = NULL;
     size_t len = 0, pass_len = 0;
-    int err = pass_fd >= 0 ? read_file(pass_fd, wanted->pass_file, KEY_PASS_MAX + 2, &pass, &pass_len, why) : 0;
+    int err = pass_fd >= 0 ? read_key_file(pass_fd, wanted->pass_file, KEY_PASS_MAX + 2, &pass, &pass_len, why) : 0;
     if (pass) /* its first line */
         pass_len = strcspn(pass, "\r\n");
     if (!err && pass_fd >= 0 && pass_len == 0)
-        err = refuse(why, ERR_FORMAT, wanted->pass_file, "found an empty first line, expected the passphrase");
+        err = key_load_error(why, ERR_FORMAT, wanted->pass_file, "found an empty first line, expected the passphrase");
     if (!err)
-        err = read_file(fd, wanted->file, KEY_FILE_MAX, &pem, &len, why);
+        err = read_key_file(fd, wanted->file, KEY_FILE_MAX, &pem, &len, why);
     if (!err)
         err = key_read(span_of(pem, len), span_of(pass, pass_len), wanted, &found, why);
     if (!err && found.key)
-        err = keep(found.key, wanted->kind, wanted->file, ret, why);
+        err = keep_parts(found.key, wanted->kind, wanted->file, ret, why);
     else if (!err && !keep_der(&found.plain, ret))
-        err = refuse(why, ERR_NOMEM, wanted->file, "out of memory");
+        err = key_load_error(why, ERR_NOMEM, wanted->file, "out of memory");
     key_found_fini(&found);
     secure_heap_free(pem);
     secure_heap_free(pass);

@@ -1,5 +1,5 @@
 /*
- * A private key from its file: read and judged as tls/key_read.h tells, and kept as bare numbers in the vault, since an
+ * A private key from its file: read and checked as in tls/key_read.h, and kept as bare numbers in the secure heap, since an
  * EVP_PKEY takes ten times the room.
  */
 #pragma once
@@ -20,12 +20,12 @@
 struct key_parts {
     enum creds_kind kind;
     size_t len;
-    uint8_t *bytes; /* in the vault; NULL = none here */
+    uint8_t *bytes; /* in the secure heap; NULL = none here */
 };
 
 /*
- * Reads the key in FD (by pread: its offset is nobody's), with the passphrase in PASS_FD (-1 = none; WANTED names its file).
- * WANTED says which key it must be. Descriptors stay the caller's. ERR_FORMAT, ERR_SYSTEM, ERR_NOMEM, with a message in WHY.
+ * Reads the key in FD (by pread: its offset is not used), with the passphrase in PASS_FD (-1 = none; WANTED names its file).
+ * WANTED: which key it must be. Descriptors stay the caller's. ERR_FORMAT, ERR_SYSTEM, ERR_NOMEM, with a message in WHY.
  */
 MUST_CHECK int key_load(int fd, int pass_fd, const struct creds_key *wanted, struct key_parts *ret, struct text *why);
 

@@ -26,8 +26,8 @@ struct open_key {
 };
 
 struct keyring {
-    struct keyset present, before, coming;
-    struct creds store; /* of COMING */
+    struct keyset present, previous, next;
+    struct creds store; /* of the next set */
     EVP_MD *md[3];      /* SHA-256, 384, 512 */
     EVP_MD_CTX *whole;  /* Ed25519 signs whole messages */
     struct open_key open[KEYRING_OPEN];
@@ -70,8 +70,8 @@ void keyring_free(struct keyring *r) {
     if (!r)
         return;
     keyset_fini(r, &r->present);
-    keyset_fini(r, &r->before);
-    keyset_fini(r, &r->coming);
+    keyset_fini(r, &r->previous);
+    keyset_fini(r, &r->next);
     for (size_t i = 0; i < ARRAY_LEN(r->md); i++)
         EVP_MD_free(r->md[i]);
     EVP_MD_CTX_free(r->whole);
@@ -89,12 +89,12 @@ int keyring_begin(struct keyring *r, uint32_t set, const struct creds *store) {
     if (!keys)
         return ERR_NOMEM;
     r->store = *store;
-    r->coming = (struct keyset){.used = true, .set = set, .n = n, .keys = keys};
+    r->next = (struct keyset){.used = true, .set = set, .n = n, .keys = keys};
     return 0;
 }
 
 int keyring_take(struct keyring *r, uint32_t index, int fd, int pass_fd, struct text *why) {
-    struct keyset *s = &r->coming;
+    struct keyset *s = &r->next;
     if (!s->used || index >= s->n || s->keys[index].bytes)
         return ERR_NOT_FOUND;
     const struct creds_key wanted = creds_key(&r->store, index);
@@ -105,19 +105,19 @@ int keyring_take(struct keyring *r, uint32_t index, int fd, int pass_fd, struct 
 }
 
 bool keyring_whole(const struct keyring *r) {
-    return r->coming.used && r->coming.taken == r->coming.n;
+    return r->next.used && r->next.taken == r->next.n;
 }
 
 void keyring_commit(struct keyring *r) {
     MUST(keyring_whole(r));
-    if (r->present.used && r->present.set == r->coming.set) { /* another attempt: what is in use is the one before */
+    if (r->present.used && r->present.set == r->next.set) { /* another attempt: what is in use is the one before */
         keyset_fini(r, &r->present);
     } else {
-        keyset_fini(r, &r->before);
-        r->before = r->present;
+        keyset_fini(r, &r->previous);
+        r->previous = r->present;
     }
-    r->present = r->coming;
-    r->coming = (struct keyset){.used = false};
+    r->present = r->next;
+    r->next = (struct keyset){.used = false};
 }
 
 bool keyring_has(const struct keyring *r) {
@@ -125,17 +125,17 @@ bool keyring_has(const struct keyring *r) {
 }
 
 void keyring_drop(struct keyring *r) {
-    keyset_fini(r, &r->coming);
+    keyset_fini(r, &r->next);
 }
 
 /* ---- signing ---- */
 
-static const struct key_parts *find(const struct keyring *r, uint32_t set, uint32_t index) {
+static const struct key_parts *keyring_find(const struct keyring *r, uint32_t set, uint32_t index) {
     const struct keyset *s = NULL;
     if (r->present.used && r->present.set == set)
         s = &r->present;
-    else if (r->before.used && r->before.set == set)
-        s = &r->before;
+    else if (r->previous.used && r->previous.set == set)
+        s = &r->previous;
     return s && index < s->n ? &s->keys[index] : NULL;
 }
 
@@ -176,8 +176,8 @@ static struct open_key *open_key(struct keyring *r, const struct key_parts *p, u
     return o->key ? o : NULL;
 }
 
-static int digest(const struct keyring *r, unsigned hash, struct span tbs, uint8_t to[static EVP_MAX_MD_SIZE],
-                  size_t *ret_len) {
+static int digest_tbs(const struct keyring *r, unsigned hash, struct span tbs, uint8_t to[static EVP_MAX_MD_SIZE],
+                      size_t *ret_len) {
     unsigned len = 0;
     if (hash == 2) {
         if (EVP_Digest(tbs.p, tbs.len, to, &len, r->md[2], NULL) != 1)
@@ -200,7 +200,7 @@ static int sign_digest(struct keyring *r, struct open_key *o, enum creds_kind ki
     size_t hash_len = 0, len = SIGN_SIGNATURE_MAX;
     int err = o->scheme == q->scheme ? 0 : open_for(r, o, kind, q->scheme);
     if (err == 0)
-        err = digest(r, hash_of(q->scheme), q->tbs, hash, &hash_len);
+        err = digest_tbs(r, hash_of(q->scheme), q->tbs, hash, &hash_len);
     if (err == 0 && EVP_PKEY_sign(o->ctx, sig, &len, hash, hash_len) != 1)
         err = ERR_CRYPTO;
     if (err == 0)
@@ -221,7 +221,7 @@ static int sign_whole(struct keyring *r, struct open_key *o, const struct sign_r
 }
 
 int keyring_sign(struct keyring *r, const struct sign_request *q, uint8_t sig[static SIGN_SIGNATURE_MAX], size_t *ret_len) {
-    const struct key_parts *p = find(r, q->set, q->key);
+    const struct key_parts *p = keyring_find(r, q->set, q->key);
     if (!p)
         return ERR_NOT_FOUND;
     enum sign_shape shape = sign_shape(q->tbs);
@@ -234,7 +234,7 @@ int keyring_sign(struct keyring *r, const struct sign_request *q, uint8_t sig[st
         return ERR_NOMEM;
     int err = p->kind == CREDS_ED25519 ? sign_whole(r, o, q, sig, ret_len) : sign_digest(r, o, p->kind, q, sig, ret_len);
     if (err < 0) {
-        close_key(o); /* begins anew next time */
+        close_key(o); /* begins again next time */
         ERR_clear_error();
     }
     secure_heap_wipe_stack();

@@ -23,7 +23,7 @@ struct keyring;
 struct keyring *keyring_new(void); /* NULL when out of memory */
 void keyring_free(struct keyring *r);
 
-/* A new set of N keys begins; one that was not finished is dropped. STORE (kept) says which keys. ERR_NOMEM, ERR_LIMIT. */
+/* A new set of N keys begins; one that was not finished is dropped. STORE (kept) names the keys. ERR_NOMEM, ERR_LIMIT. */
 MUST_CHECK int keyring_begin(struct keyring *r, uint32_t set, const struct creds *store);
 
 /* Reads key INDEX of the set that is being read. Errors and WHY as key_load(); ERR_NOT_FOUND without a message. */

@@ -56,7 +56,7 @@ static void *pages(size_t n, bool *ret_locked) {
     return p;
 }
 
-static struct block *cut(size_t cap) {
+static struct block *carve_block(size_t cap) {
     size_t n = sizeof(struct block) + cap;
     if (secure_heap.left < n) { /* the old rest is lost: less than one block of the largest class */
         bool locked = false;
@@ -93,7 +93,7 @@ void *secure_heap_alloc(size_t n) {
     if (b)
         secure_heap.unused[i] = b->next;
     else
-        b = cut(class_size(i));
+        b = carve_block(class_size(i));
     if (!b)
         return NULL;
     b->cap = class_size(i);

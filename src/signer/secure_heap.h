@@ -1,7 +1,7 @@
 /*
  * The heap of a process that holds private keys: libcrypto's own (CRYPTO_set_mem_functions). Everything that libcrypto
  * allocates here, keys, their parts inside Montgomery contexts and scratch numbers alike, lies in pages that are locked as far
- * as the limit allows and left out of core dumps, and is wiped when it is freed. One thread only.
+ * as the limit allows and excluded from core dumps, and is wiped when it is freed. One thread only.
  */
 #pragma once
 

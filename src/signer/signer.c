@@ -1,8 +1,8 @@
 /*
  * One signer a handshaker, on the same CPU. Keys come as open files from the supervisor, requests over the handshaker's link.
- * While requests come, it sleeps in recv() on the link: two system calls a signature, no epoll; the supervisor is heard in
- * between. When none have come for a moment, it sleeps in poll() on all it hears. The handshaker before it has a link too, and
- * uses it while its own signer hangs or is gone.
+ * While requests come, it sleeps in recv() on the link: two system calls a signature, no epoll; the supervisor's messages are
+ * read in between. When none have come for a moment, it sleeps in poll() on all its sockets. The handshaker before it has a
+ * link too, and uses it while its own signer hangs or is gone.
  */
 #include "signer/signer.h"
 
@@ -27,20 +27,20 @@
 #include "wire/control_creds.h"
 #include "wire/sign.h"
 
-#define LULL_US     5000 /* without a request: no more are expected soon */
-#define TURN        16   /* requests between two looks at the supervisor's socket */
-#define LINKS       2
-#define HEAR        8 /* messages of the supervisor between two looks at the link */
-#define REFUSALS_MS 10000
+#define LULL_US       5000 /* without a request: no more are expected soon */
+#define TURN          16   /* requests between two looks at the supervisor's socket */
+#define LINKS         2
+#define CONTROL_BATCH 8 /* messages of the supervisor between two looks at the link */
+#define REFUSALS_MS   10000
 
 struct signer {
     struct child child;
     struct keyring *keys;
     int links[LINKS]; /* to our own handshaker and to the one before; -1 = none at present */
-    bool busy;        /* our own one has asked just now */
+    bool busy;        /* our own one has sent a request just now */
     bool stop;
     bool gone;   /* GO has come */
-    bool ready;  /* and READY has been said */
+    bool ready;  /* and READY has been sent */
     bool failed; /* the first set was refused */
     struct creds store;
     uint32_t set; /* being read */
@@ -50,14 +50,14 @@ struct signer {
     bool refused; /* some key of SET was */
     char line[2048];
     struct text why;
-    unsigned refusals; /* requests refused and not yet told */
+    unsigned refusals; /* requests refused and not yet logged */
     uint64_t logged_ms;
 };
 
 /* ---- sets of keys ---- */
 
 /* In order of what can be done about it. */
-static void say_unlocked(struct signer *s) {
+static void warn_unlocked(struct signer *s) {
     struct rlimit r = {0, 0};
     if (!secure_heap_unlocked())
         return;
@@ -87,7 +87,7 @@ static void end_set(struct signer *s) {
         s->failed = !s->ready;
     } else {
         keyring_commit(s->keys);
-        say_unlocked(s);
+        warn_unlocked(s);
         (void)!control_send_keys_taken(s->child.control, s->set); /* a lost supervisor shows on the control socket */
     }
     creds_unmap(&s->store);
@@ -120,7 +120,7 @@ static void begin_set(struct signer *s, struct ipc_msg *m) {
     }
 }
 
-/* All bad keys are told, as far as there is room. */
+/* All bad keys are reported, as far as there is room. */
 static void take_key(struct signer *s, const struct ipc_msg *m) {
     struct control_key k;
     char line[512];
@@ -170,7 +170,7 @@ static void take_link(struct signer *s, uint16_t handshaker, struct ipc_msg *m) 
     *link = fd;
 }
 
-static void on_message(struct signer *s, struct ipc_msg *m) {
+static void signer_on_message(struct signer *s, struct ipc_msg *m) {
     struct control_peer peer;
     switch (m->type) {
     case CONTROL_LINK:
@@ -199,14 +199,14 @@ static void on_message(struct signer *s, struct ipc_msg *m) {
 }
 
 /* Handles what the supervisor has sent; true when there was something. A lost or broken supervisor ends this process. */
-static bool hear(struct signer *s) {
+static bool handle_control(struct signer *s) {
     unsigned n = 0;
-    while (n < HEAR && !s->stop) {
+    while (n < CONTROL_BATCH && !s->stop) {
         struct ipc_msg m;
         int err = 0;
         switch (child_recv(&s->child, &m, &err)) {
         case STEP_DONE:
-            on_message(s, &m);
+            signer_on_message(s, &m);
             n++;
             break;
         case STEP_WANT_READ:
@@ -222,7 +222,7 @@ static bool hear(struct signer *s) {
 
 /* ---- the handshaker ---- */
 
-/* An honest handshaker asks for nothing that is refused: somebody may have taken it over. */
+/* An honest handshaker asks for nothing that is refused: it may be compromised. */
 static void count_refusal(struct signer *s, size_t link, int err) {
     uint64_t now = clock_mono_ms();
     s->refusals++;
@@ -235,8 +235,8 @@ static void count_refusal(struct signer *s, size_t link, int err) {
     s->logged_ms = now;
 }
 
-/* False when the link breaks the rules or is full of answers that nobody reads. */
-static bool answer(struct signer *s, size_t link, const struct ipc_msg *m) {
+/* False when the link breaks the rules or is full of unread answers. */
+static bool answer_request(struct signer *s, size_t link, const struct ipc_msg *m) {
     static uint8_t sig[SIGN_SIGNATURE_MAX], body[2 + SIGN_ANSWER_MAX];
     struct sign_request q;
     size_t sig_len = 0, len = 0;
@@ -259,7 +259,7 @@ static bool answer(struct signer *s, size_t link, const struct ipc_msg *m) {
     return n == (ssize_t)(2 + len);
 }
 
-/* Descriptors that somebody may have sent along are dropped by the kernel: none were asked for. */
+/* Descriptors that the peer may have sent along are dropped by the kernel: none are expected. */
 static bool serve_link(struct signer *s, size_t link, bool wait) {
     static uint8_t buf[2 + SIGN_REQUEST_MAX + 1]; /* one more: what is too long shows */
     for (unsigned i = 0; i < TURN; i++) {
@@ -270,7 +270,7 @@ static bool serve_link(struct signer *s, size_t link, bool wait) {
             return i > 0;
         struct ipc_msg m = {.type = n >= 2 ? (uint16_t)(buf[0] << 8 | buf[1]) : 0, .nfds = 0};
         m.body = span_of(buf + 2, n >= 2 ? (size_t)n - 2 : 0);
-        if (n < 2 || !answer(s, link, &m)) { /* its end, or nonsense: the handshaker is started anew, or should be */
+        if (n < 2 || !answer_request(s, link, &m)) { /* its end, or nonsense: the handshaker is started again, or should be */
             close(s->links[link]);
             s->links[link] = -1;
             return true;
@@ -294,18 +294,18 @@ static void wait_for_all(struct signer *s) {
         s->stop = true;
 }
 
-static void serve(struct signer *s) {
-    bool other = false; /* the handshaker before ours has asked just now: then nobody is waited for alone */
+static void signer_loop(struct signer *s) {
+    bool other = false; /* the previous handshaker has sent a request just now: then wait for both */
     while (!s->stop) {
-        bool heard = hear(s);
+        bool handled = handle_control(s);
         if (!s->ready && s->gone && !s->reading && keyring_has(s->keys)) {
             s->ready = true;
             if (control_send(s->child.control, CONTROL_READY) < 0)
                 return;
         }
-        s->busy = may_serve(s, 0) && serve_link(s, 0, s->busy && !heard && !other);
+        s->busy = may_serve(s, 0) && serve_link(s, 0, s->busy && !handled && !other);
         other = may_serve(s, 1) && serve_link(s, 1, false);
-        if (!heard && !s->busy && !other && !s->stop)
+        if (!handled && !s->busy && !other && !s->stop)
             wait_for_all(s);
     }
 }
@@ -313,7 +313,7 @@ static void serve(struct signer *s) {
 /* While we are root, if we are: afterwards the limit is the user's. */
 static void raise_lock_limit(void) {
     const struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY};
-    (void)setrlimit(RLIMIT_MEMLOCK, &all); /* say_unlocked() tells when it matters */
+    (void)setrlimit(RLIMIT_MEMLOCK, &all); /* warn_unlocked() reports it when it matters */
 }
 
 int signer_run(int control) {
@@ -336,7 +336,7 @@ int signer_run(int control) {
     conf_free(conf);
     if (err < 0)
         return 1;
-    serve(&s);
+    signer_loop(&s);
     keyring_free(s.keys);
     return s.failed ? 1 : 0;
 }

@@ -24,7 +24,7 @@ static const struct {
 static const char *const keys[] = {
     [CERT_KEY_NONE] = NULL, [CERT_KEY_RSA] = "RSA", [CERT_KEY_EC] = "EC", [CERT_KEY_ED25519] = "ED25519"};
 
-static uint8_t key_of(const EVP_PKEY *key) {
+static uint8_t key_alg_of(const EVP_PKEY *key) {
     switch (EVP_PKEY_get_base_id(key)) {
     case EVP_PKEY_RSA:
     case EVP_PKEY_RSA_PSS:
@@ -47,7 +47,7 @@ struct cert_alg cert_alg_of(X509 *cert) {
     for (size_t i = CERT_SIG_RSA_SHA256; i < ARRAY_LEN(sigs); i++)
         if (sigs[i].nid == nid)
             a.sig = (uint8_t)i;
-    a.key = key_of(key);
+    a.key = key_alg_of(key);
     a.bits = (uint16_t)MIN(MAX(EVP_PKEY_get_bits(key), 0), UINT16_MAX);
     return a;
 }

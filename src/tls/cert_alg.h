@@ -1,4 +1,4 @@
-/* The algorithms of certificates that we present, as small numbers to pass on and as the names that backends are told. */
+/* The algorithms of certificates that we present, as small numbers to pass on and as the names that backends get. */
 #pragma once
 
 #include <openssl/types.h>

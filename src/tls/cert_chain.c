@@ -12,7 +12,7 @@
 #include "tls/key_judge.h"
 #include "tls/pem_scan.h"
 
-static int refuse(struct text *why, int err, const char *file, const char *message) {
+static int chain_error(struct text *why, int err, const char *file, const char *message) {
     text_addf(why, "%s: %s", file, message);
     return err;
 }
@@ -24,7 +24,7 @@ static const char *crypto_reason(void) {
 
 /* ---- the chain ---- */
 
-/* Behind a trusted one stand settings for OpenSSL's own tools. */
+/* A trusted one ends with settings for OpenSSL's own tools. */
 static X509 *decode(const uint8_t *der, size_t len, bool trusted) {
     const uint8_t *p = der;
     X509 *x = d2i_X509(NULL, &p, (long)len);
@@ -35,7 +35,7 @@ static X509 *decode(const uint8_t *der, size_t len, bool trusted) {
 }
 
 /* DER of LEN bytes, which is taken over, as one of those that were met before, or as a new one among them. */
-static X509 *meet(struct cert_known *k, uint8_t *der, size_t len, bool trusted) {
+static X509 *known_or_new(struct cert_known *k, uint8_t *der, size_t len, bool trusted) {
     for (size_t i = 0; k && i < CERT_KNOWN_MAX; i++)
         if (k->at[i].x && k->at[i].len == len && memcmp(k->at[i].der, der, len) == 0) {
             OPENSSL_free(der);
@@ -66,14 +66,14 @@ static int take_cert(const struct pem_block *b, unsigned n, struct cert_known *k
     size_t len = 0;
     uint8_t *der = OPENSSL_malloc(b->body.len + 1);
     if (!der)
-        return refuse(why, ERR_NOMEM, c->file, "out of memory");
+        return chain_error(why, ERR_NOMEM, c->file, "out of memory");
     int err = pem_block_decode(b, c->file, der, &len, why);
     if (err) {
         OPENSSL_free(der);
         return err;
     }
     ERR_clear_error();
-    X509 *x = meet(n > 1 ? known : NULL, der, len, b->kind == PEM_TRUSTED); /* leaves are hardly ever met twice */
+    X509 *x = known_or_new(n > 1 ? known : NULL, der, len, b->kind == PEM_TRUSTED); /* leaves are hardly ever met twice */
     if (!x) {
         text_addf(why, "%s: certificate %u of the file cannot be read: %s (block %u, line %u)", c->file, n, crypto_reason(),
                   b->n, b->line);
@@ -114,7 +114,7 @@ static int take_certs(struct span text, struct cert_known *known, const struct c
         }
     }
     if (!err && n == 0)
-        err = refuse(why, ERR_FORMAT, c->file, "found no certificate, expected \"-----BEGIN CERTIFICATE-----\"");
+        err = chain_error(why, ERR_FORMAT, c->file, "found no certificate, expected \"-----BEGIN CERTIFICATE-----\"");
     ERR_clear_error();
     return err;
 }
@@ -122,9 +122,9 @@ static int take_certs(struct span text, struct cert_known *known, const struct c
 int cert_chain_parse(const struct pem_file *f, const char *file, struct cert_known *known, const struct cert_warning *w,
                      struct cert_chain *ret, struct text *why) {
     struct cert_chain c = {.file = file, .others = sk_X509_new_null()};
-    int err = c.others ? take_certs(pem_file_span(f), known, w, &c, why) : refuse(why, ERR_NOMEM, file, "out of memory");
+    int err = c.others ? take_certs(pem_file_span(f), known, w, &c, why) : chain_error(why, ERR_NOMEM, file, "out of memory");
     if (!err && !X509_get0_pubkey(c.leaf))
-        err = refuse(why, ERR_FORMAT, file, "the certificate's public key cannot be read");
+        err = chain_error(why, ERR_FORMAT, file, "the certificate's public key cannot be read");
     if (!err)
         err = key_judge(file, X509_get0_pubkey(c.leaf), &c.kind, why);
     ERR_clear_error();
@@ -180,7 +180,7 @@ int cert_chain_names(const struct cert_chain *c, cert_name_fn each, void *ctx, s
     GENERAL_NAMES *names = X509_get_ext_d2i(c->leaf, NID_subject_alt_name, &critical, NULL);
     ERR_clear_error();
     if (!names && critical != -1)
-        return refuse(why, ERR_FORMAT, c->file, "the certificate's alternative names cannot be read");
+        return chain_error(why, ERR_FORMAT, c->file, "the certificate's alternative names cannot be read");
     bool hosts = false;
     for (int i = 0; !err && i < sk_GENERAL_NAME_num(names); i++) {
         const GENERAL_NAME *n = sk_GENERAL_NAME_value(names, i);

@@ -1,4 +1,4 @@
-/* A certificate chain from a PEM file, and what it says of itself; nothing here sees a private key. */
+/* A certificate chain from a PEM file, and its properties; nothing here sees a private key. */
 #pragma once
 
 #include <openssl/x509.h>

@@ -1,4 +1,4 @@
-/* A folder of certificates: which of its files belong together. */
+/* A directory of certificates: which of its files belong together. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -39,7 +39,7 @@ static bool has_key(const char *file) {
     return has;
 }
 
-/* Adds one file of a folder when it is half of a pair. *RET_PAIR tells. */
+/* Adds one file of a directory when it is half of a pair (*RET_PAIR). */
 static int add_one(struct cert_load *l, const char *dir, const char *name, bool *ret_pair, struct text *why, cert_warn_fn warn,
                    void *ctx) {
     char *cert = NULL, *key = NULL;
@@ -73,7 +73,7 @@ int cert_load_dir(struct cert_load *l, const char *dir, struct text *why, cert_w
     struct dirent **list = NULL;
     int n = scandir(dir, &list, is_candidate, by_name);
     if (n < 0) {
-        text_addf(why, "%s: the folder cannot be read: %s", dir, strerror(errno));
+        text_addf(why, "%s: the directory cannot be read: %s", dir, strerror(errno));
         return ERR_SYSTEM;
     }
     int err = 0;

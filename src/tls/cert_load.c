@@ -23,7 +23,7 @@ struct cert_load {
     struct creds_writer *writer;
     struct cert_known known;
     struct cert_roots roots;
-    SSL_CTX *taster; /* libssl's own opinion of a chain, asked when it is loaded instead of at a handshake */
+    SSL_CTX *taster; /* libssl's own check of a chain, at loading instead of at a handshake */
     unsigned flags;
     size_t count;
     int64_t now;
@@ -34,7 +34,7 @@ struct candidate {
     const struct cert_load_pair *pair;
     struct cert_chain chain;
     struct ocsp_file ocsp;
-    struct pem_file key; /* what its file says of itself; no bytes */
+    struct pem_file key; /* properties of its file; no bytes */
     struct creds_cert certs[CREDS_CHAIN_MAX];
     uint32_t ncerts;
     uint8_t *ders[CREDS_CHAIN_MAX];
@@ -45,7 +45,7 @@ struct candidate {
 };
 
 /* Warnings of one pair, and where its names go. */
-struct saying {
+struct load_warnings {
     struct cert_load *l;
     const char *file;
     cert_warn_fn warn;
@@ -93,7 +93,7 @@ struct creds_writer *cert_load_writer(struct cert_load *l) {
     return l->writer;
 }
 
-static void digest(struct span bytes, uint8_t ret[static CREDS_DIGEST_LEN]) {
+static void sha256_of(struct span bytes, uint8_t ret[static CREDS_DIGEST_LEN]) {
     union sha2 s;
     uint8_t out[HASH_LEN_MAX];
     sha2_begin(HASH_SHA256, &s);
@@ -103,10 +103,10 @@ static void digest(struct span bytes, uint8_t ret[static CREDS_DIGEST_LEN]) {
 }
 
 int cert_load_seal(struct cert_load *l, int *ret_fd) {
-    return creds_seal(l->writer, digest, ret_fd);
+    return creds_seal(l->writer, sha256_of, ret_fd);
 }
 
-/* ---- what a certificate says, as plain data ---- */
+/* ---- a certificate's properties, as plain data ---- */
 
 static void candidate_fini(struct candidate *c) {
     for (uint32_t i = 0; i < c->ncerts; i++)
@@ -141,7 +141,7 @@ static void describe(struct candidate *c) {
     BIO *issuer = BIO_new(BIO_s_mem()), *serial = BIO_new(BIO_s_mem());
     if (issuer)
         (void)X509_NAME_print_ex(issuer, X509_get_issuer_name(c->chain.leaf), 0, XN_FLAG_ONELINE & ~ASN1_STRFLGS_ESC_MSB);
-    if (serial) /* what cannot be printed is left empty: it is for people only */
+    if (serial) /* what cannot be printed is left empty: it is for display only */
         (void)i2a_ASN1_INTEGER(serial, X509_get0_serialNumber(c->chain.leaf));
     text_of_bio(issuer, c->issuer, sizeof(c->issuer));
     text_of_bio(serial, c->serial, sizeof(c->serial));
@@ -165,7 +165,7 @@ static int take_chain(struct candidate *c, struct text *why) {
 
 /*
  * Everything is done with the chain that a handshake does with it: libssl has rules of its own (security level: weak hashes and
- * keys anywhere in the chain), and so has the provider whose key will stand beside it.
+ * keys anywhere in the chain), and so has the provider whose key will be beside it.
  */
 static int taste(struct cert_load *l, const struct cert_chain *c, struct text *why) {
     EVP_PKEY *key = key_provider_key_like(X509_get0_pubkey(c->leaf), (struct key_name){0, 0});
@@ -208,7 +208,7 @@ static int judge_pair(struct cert_load *l, struct candidate *c, const struct cer
 /* ---- names and warnings ---- */
 
 static int take_name(void *ctx, const char *name) {
-    struct saying *s = ctx;
+    struct load_warnings *s = ctx;
     uint32_t other;
     int err = creds_add_name(s->l->writer, name, &other);
     if (err || other == CREDS_NONE)
@@ -223,32 +223,32 @@ static int take_name(void *ctx, const char *name) {
     return 0;
 }
 
-static void say(const struct saying *s, const char *line) {
+static void warn_line(const struct load_warnings *s, const char *line) {
     if (s->warn)
         s->warn(s->ctx, line);
 }
 
-static void warn_of_times(const struct saying *s, const struct candidate *c) {
+static void warn_of_times(const struct load_warnings *s, const struct candidate *c) {
     for (uint32_t i = 0; i < c->ncerts; i++) {
         char line[PATH_MAX + 160];
         struct text t = text_of(line, sizeof(line));
         if (creds_expiry_say(&t, s->file, i + 1, c->certs[i].not_before, c->certs[i].not_after, s->l->now))
-            say(s, line);
+            warn_line(s, line);
     }
 }
 
 /* A group that may read it is the administrator's choice (Debian's ssl-cert). */
-static void warn_of_mode(const struct saying *s, const struct candidate *c) {
+static void warn_of_mode(const struct load_warnings *s, const struct candidate *c) {
     char line[PATH_MAX + 160];
     struct text t = text_of(line, sizeof(line));
     if (!(c->key.mode & (S_IWGRP | S_IRWXO)))
         return;
     text_addf(&t, "%s: the private key is open to other users (mode %04o), expected 0600 or 0640", c->pair->key,
               (unsigned)c->key.mode);
-    say(s, line);
+    warn_line(s, line);
 }
 
-static void warn_of_names(const struct saying *s) {
+static void warn_of_names(const struct load_warnings *s) {
     char line[2 * PATH_MAX + 512];
     struct text t = text_of(line, sizeof(line));
     if (s->other == CREDS_NONE)
@@ -257,22 +257,22 @@ static void warn_of_names(const struct saying *s) {
     if (s->more)
         text_addf(&t, " (and %u more)", s->more);
     text_addf(&t, " is served by %s, which comes first", creds_writer_cert_file(s->l->writer, s->other));
-    say(s, line);
+    warn_line(s, line);
 }
 
-/* A response that is no good is left out: stale ones are common, and no reason to refuse a renewed certificate. */
-static void load_ocsp(const struct saying *s, struct candidate *c) {
+/* A response that is not valid is skipped: stale ones are common, and no reason to refuse a renewed certificate. */
+static void load_ocsp(const struct load_warnings *s, struct candidate *c) {
     char line[2 * PATH_MAX + 256];
     struct text t = text_of(line, sizeof(line));
     if (ocsp_file_load(&c->chain, s->l->now, &c->ocsp, &t) == 0)
         return;
     text_add(&t, "; it is not stapled");
-    say(s, line);
+    warn_line(s, line);
 }
 
 /* ---- adding ---- */
 
-static int add(struct cert_load *l, struct candidate *c, struct saying *s, struct text *why) {
+static int add_candidate(struct cert_load *l, struct candidate *c, struct load_warnings *s, struct text *why) {
     load_ocsp(s, c);
     const struct creds_new_entry e = {
         .kind = c->chain.kind,
@@ -312,13 +312,13 @@ int cert_load_files(struct cert_load *l, const struct cert_load_pair *p, struct 
         return ERR_NOMEM;
     }
     c->pair = p;
-    struct saying s = {.l = l, .file = p->cert, .warn = warn, .ctx = ctx, .other = CREDS_NONE};
+    struct load_warnings s = {.l = l, .file = p->cert, .warn = warn, .ctx = ctx, .other = CREDS_NONE};
     const struct cert_warning w = {warn, ctx};
     int err = judge_pair(l, c, warn ? &w : NULL, why);
     if (!err) /* before anything is in the store */
         err = cert_chain_names(&c->chain, no_name, NULL, why);
     if (!err)
-        err = add(l, c, &s, why);
+        err = add_candidate(l, c, &s, why);
     if (!err && warn)
         cert_warn(&c->chain, c->ocsp.bytes.len > 0, &l->roots, &w);
     if (!err) {

@@ -1,6 +1,6 @@
 /*
- * From files and folders to a credential store (wire/creds.h). Runs in the config role and in `tls-off check`: every chain is
- * read, judged and put into the store with its names, its OCSP response and the file of its key. Private keys are not read,
+ * From files and directories to a credential store (wire/creds.h). Runs in the config role and in `tls-off check`: every chain
+ * is read, checked and put into the store with its names, its OCSP response and the file of its key. Private keys are not read,
  * save with CERT_LOAD_KEYS; where a file holds a key beside the chain, its bytes lie in memory for keys and are wiped.
  */
 #pragma once
@@ -42,9 +42,9 @@ MUST_CHECK int cert_load_files(struct cert_load *l, const struct cert_load_pair 
                                void *ctx);
 
 /*
- * Adds every pair of a folder, by name: "x.pem" or "x.crt" with the key in "x.key", or in "x.pem" itself. In order of name.
- * Hidden files, folders and certificates without a key are passed over. A folder with no pair is an error. When pairs are
- * bad, all of them are told (separated by "; ") and the good ones are added.
+ * Adds every pair of a directory, by name: "x.pem" or "x.crt" with the key in "x.key", or in "x.pem" itself. In order of name.
+ * Hidden files, directories and certificates without a key are passed over. A directory with no pair is an error. When pairs
+ * are bad, all of them are reported (separated by "; ") and the good ones are added.
  */
 MUST_CHECK int cert_load_dir(struct cert_load *l, const char *dir, struct text *why, cert_warn_fn warn, void *ctx);
 

@@ -10,13 +10,13 @@
 
 #define STATUS_REQUEST 5 /* RFC 7633: the TLS extension that a client must see answered */
 
-/* The certificates of a file, as they stand there. */
+/* The certificates of a file, in its order. */
 struct row {
     const struct cert_chain *chain;
     const struct cert_warning *w;
     int n;
     X509 *at[CREDS_CHAIN_MAX];
-    bool linked[CREDS_CHAIN_MAX]; /* it stands above the leaf, by whatever path */
+    bool linked[CREDS_CHAIN_MAX]; /* it is above the leaf, by any path */
 };
 
 void cert_roots_fini(struct cert_roots *r) {
@@ -24,19 +24,19 @@ void cert_roots_fini(struct cert_roots *r) {
     r->store = NULL;
 }
 
-/* ---- saying it ---- */
+/* ---- output ---- */
 
 struct line {
     char bytes[PATH_MAX + 512];
     struct text t;
 };
 
-static void begin(struct line *l, const struct row *r) {
+static void begin_warning(struct line *l, const struct row *r) {
     l->t = text_of(l->bytes, sizeof(l->bytes));
     text_addf(&l->t, "%s: ", r->chain->file);
 }
 
-static void end(struct line *l, const struct row *r, const char *rest) {
+static void end_warning(struct line *l, const struct row *r, const char *rest) {
     text_add(&l->t, rest);
     r->w->fn(r->w->ctx, l->bytes);
 }
@@ -54,18 +54,18 @@ static void add_name(struct line *l, const X509_NAME *name) {
 }
 
 /* "FILE: certificate 2 of the file ("CN = x") REST" */
-static void say_of(const struct row *r, int i, const char *rest) {
+static void warn_chain_cert(const struct row *r, int i, const char *rest) {
     struct line l;
-    begin(&l, r);
+    begin_warning(&l, r);
     text_addf(&l.t, "certificate %d of the file (", i + 1);
     add_name(&l, X509_get_subject_name(r->at[i]));
-    end(&l, r, rest);
+    end_warning(&l, r, rest);
 }
 
-static void say(const struct row *r, const char *what) {
+static void warn_chain(const struct row *r, const char *what) {
     struct line l;
-    begin(&l, r);
-    end(&l, r, what);
+    begin_warning(&l, r);
+    end_warning(&l, r, what);
 }
 
 /* ---- who issued whom ---- */
@@ -86,7 +86,7 @@ static bool issued_one_before(const struct row *r, int i, int n) {
     return false;
 }
 
-/* What stands above the leaf, or above what does: there may be several paths, since CAs sign each other. */
+/* What is above the leaf, or above what is: there may be several paths, since CAs sign each other. */
 static void link_all(struct row *r) {
     r->linked[0] = true;
     for (bool more = true; more;) {
@@ -116,10 +116,10 @@ static bool is_of_root(struct cert_roots *roots, X509 *x) {
 
 static void warn_of_missing(const struct row *r, int i) {
     struct line l;
-    begin(&l, r);
+    begin_warning(&l, r);
     text_addf(&l.t, "the certificate of the issuer of certificate %d, ", i + 1);
     add_name(&l, X509_get_issuer_name(r->at[i]));
-    end(&l, r, ", is missing: clients that do not have it refuse the connection");
+    end_warning(&l, r, ", is missing: clients that do not have it refuse the connection");
 }
 
 static void warn_of_links(struct row *r, struct cert_roots *roots) {
@@ -128,11 +128,12 @@ static void warn_of_links(struct row *r, struct cert_roots *roots) {
     for (int i = 1; i < r->n; i++) {
         strangers = strangers || !r->linked[i];
         if (!r->linked[i])
-            say_of(r, i, ") issued none of the others: it is sent for nothing");
+            warn_chain_cert(r, i, ") issued none of the others: it is sent for nothing");
         else if (!issued_one_before(r, i, i))
-            say_of(r, i, ") stands before the one that it issued, expected each certificate behind those that it issued");
+            warn_chain_cert(r, i,
+                            ") stands before the one that it issued, expected each certificate behind those that it issued");
         if (r->linked[i] && X509_check_ca(r->at[i]) == 0)
-            say_of(r, i, ") is of no CA, expected that of an issuer");
+            warn_chain_cert(r, i, ") is of no CA, expected that of an issuer");
     }
     for (int i = 0; i < r->n; i++) {
         /* a root at the end need not be sent: an intermediate without its issuer is usual, unless there is a gap */
@@ -166,23 +167,25 @@ static void warn_of_ec(const struct row *r, const EVP_PKEY *key) {
         return;
     if (EVP_PKEY_get_utf8_string_param(key, OSSL_PKEY_PARAM_EC_ENCODING, encoding, sizeof(encoding), NULL) == 1 &&
         strcmp(encoding, OSSL_PKEY_EC_ENCODING_EXPLICIT) == 0)
-        say(r, "the certificate's key spells its curve out instead of naming it, which many clients refuse");
+        warn_chain(r, "the certificate's key spells its curve out instead of naming it, which many clients refuse");
     if (EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof(point), &len) == 1 && len &&
         point[0] != POINT_CONVERSION_UNCOMPRESSED)
-        say(r, "the certificate's key is a point in compressed or hybrid form, which many clients refuse");
+        warn_chain(r, "the certificate's key is a point in compressed or hybrid form, which many clients refuse");
 }
 
 static void warn_of_leaf(const struct row *r, bool stapled) {
     X509 *leaf = r->chain->leaf;
     uint32_t flags = X509_get_extension_flags(leaf);
     if (flags & EXFLAG_XKUSAGE && !(X509_get_extended_key_usage(leaf) & (XKU_SSL_SERVER | XKU_ANYEKU)))
-        say(r, "the certificate is not for TLS servers (extendedKeyUsage without serverAuth): clients refuse it");
+        warn_chain(r, "the certificate is not for TLS servers (extendedKeyUsage without serverAuth): clients refuse it");
     if (flags & EXFLAG_KUSAGE && !(X509_get_key_usage(leaf) & KU_DIGITAL_SIGNATURE))
-        say(r,
+        warn_chain(
+            r,
             "the certificate's key may not sign (keyUsage without digitalSignature), as it must in every handshake: many clients "
             "refuse it");
     if (!stapled && must_be_stapled(leaf))
-        say(r, "the certificate demands a stapled OCSP response (must-staple), and there is none: many clients refuse it");
+        warn_chain(r,
+                   "the certificate demands a stapled OCSP response (must-staple), and there is none: many clients refuse it");
     warn_of_ec(r, X509_get0_pubkey(leaf));
 }
 

@@ -1,6 +1,6 @@
 /*
- * Two caches of a few ways a set: one of entries (leaf, chain, key), one of the certificates that stand behind leaves. An
- * object lives as long as somebody holds a reference, so what is dropped here stays good for the handshakes that use it.
+ * Two caches of a few ways a set: one of entries (leaf, chain, key), one of the certificates behind leaves. An
+ * object lives as long as there is a reference, so what is dropped here stays good for the handshakes that use it.
  */
 #include "tls/certs.h"
 
@@ -41,7 +41,7 @@ struct certs {
     struct made_ca cas[CA_SETS][WAYS];
 };
 
-/* A response hangs on its leaf, for whoever gives the leaf out. */
+/* A response is attached to its leaf. */
 struct staple {
     int64_t from, until;
     int len;
@@ -96,14 +96,14 @@ void certs_staple(SSL_CTX *ctx) {
 
 /* ---- making ---- */
 
-static void unmake(struct made *m) {
+static void made_fini(struct made *m) {
     X509_free(m->leaf);
     sk_X509_pop_free(m->chain, X509_free);
     EVP_PKEY_free(m->key);
     memset(m, 0, sizeof(*m));
 }
 
-static X509 *parse(struct span der) {
+static X509 *parse_cert(struct span der) {
     const uint8_t *p = der.p;
     X509 *x = d2i_X509(NULL, &p, (long)der.len);
     if (x && p == der.p + der.len)
@@ -123,7 +123,7 @@ static X509 *ca_of(struct certs *c, struct span der) {
         if (m->used < oldest->used)
             oldest = m;
     }
-    X509 *x = parse(der);
+    X509 *x = parse_cert(der);
     if (!x || X509_up_ref(x) != 1) {
         X509_free(x);
         return NULL;
@@ -133,7 +133,7 @@ static X509 *ca_of(struct certs *c, struct span der) {
     return x;
 }
 
-static STACK_OF(X509) * chain_of(struct certs *c, uint32_t entry, uint32_t n) {
+static STACK_OF(X509) * make_chain(struct certs *c, uint32_t entry, uint32_t n) {
     STACK_OF(X509) *chain = sk_X509_new_reserve(NULL, (int)n);
     for (uint32_t i = 1; chain && i < n; i++) {
         X509 *x = ca_of(c, creds_cert(&c->store, entry, i).der);
@@ -146,13 +146,13 @@ static STACK_OF(X509) * chain_of(struct certs *c, uint32_t entry, uint32_t n) {
     return chain;
 }
 
-static bool make(struct certs *c, uint32_t entry, struct made *m) {
+static bool make_entry(struct certs *c, uint32_t entry, struct made *m) {
     struct creds_entry e = creds_entry(&c->store, entry);
-    unmake(m);
-    m->leaf = parse(creds_cert(&c->store, entry, 0).der);
-    m->chain = m->leaf ? chain_of(c, entry, e.nchain) : NULL;
+    made_fini(m);
+    m->leaf = parse_cert(creds_cert(&c->store, entry, 0).der);
+    m->chain = m->leaf ? make_chain(c, entry, e.nchain) : NULL;
     if (!m->chain) {
-        unmake(m);
+        made_fini(m);
         return false;
     }
     hang_staple(m->leaf, &e);
@@ -171,7 +171,7 @@ static struct made *made_of(struct certs *c, uint32_t entry) {
         if (m->used < oldest->used)
             oldest = m;
     }
-    if (!make(c, entry, oldest))
+    if (!make_entry(c, entry, oldest))
         return NULL;
     oldest->used = ++c->clock;
     return oldest;
@@ -195,7 +195,7 @@ void certs_free(struct certs *c) {
     if (!c)
         return;
     for (unsigned i = 0; i < SETS * WAYS; i++)
-        unmake(&c->made[i / WAYS][i % WAYS]);
+        made_fini(&c->made[i / WAYS][i % WAYS]);
     for (unsigned i = 0; i < CA_SETS * WAYS; i++)
         X509_free(c->cas[i / WAYS][i % WAYS].x);
     creds_unmap(&c->store);

@@ -38,7 +38,7 @@ void certs_free(struct certs *c);
 /* What was mapped; borrowed. */
 const struct creds *certs_store(const struct certs *c);
 
-/* How the best entry of a service for NAME (lower case, "" = none asked for) would be found. */
+/* How the best entry of a service for NAME (lower case, "" = none requested) would be found. */
 enum creds_match certs_lookup(const struct certs *c, uint32_t service, const char *name);
 
 /* Puts every entry for NAME into SSL (one per key type; libssl picks by the client's signature algorithms). ERR_CRYPTO. */

@@ -92,7 +92,7 @@ static int add_rules(struct client_auth *a, const struct client_policy *p, struc
     return 0;
 }
 
-static int fill(struct client_auth *a, const struct client_policy *p, struct text *why) {
+static int load_policy(struct client_auth *a, const struct client_policy *p, struct text *why) {
     int err = a->store && a->names && p->nca > 0 ? 0 : ERR_FORMAT;
     for (size_t i = 0; i < p->nca && !err; i++)
         err = add_ca(a, p->ca[i]);
@@ -121,7 +121,7 @@ struct client_auth *client_auth_new(const struct client_policy *p, struct text *
         a->names = sk_X509_NAME_new_null();
         digest_of(p, a->digest);
     }
-    if (a && fill(a, p, why) == 0) {
+    if (a && load_policy(a, p, why) == 0) {
         ERR_clear_error();
         return a;
     }
@@ -200,8 +200,8 @@ static int reason_of(int x509_error) {
 }
 
 /*
- * The CA's own certificate is trusted as it stands: whatever is wrong with what is known of its revocation (no CRL, another
- * scope, out of date, signed by somebody else) is no fault. That a CRL names it is.
+ * The CA's own certificate is trusted as it is: whatever is wrong with what is known of its revocation (no CRL, another
+ * scope, out of date, signed by another issuer) is no fault. That a CRL names it is.
  */
 static int on_fault(int ok, X509_STORE_CTX *ctx) {
     int error = X509_STORE_CTX_get_error(ctx), depth = X509_STORE_CTX_get_error_depth(ctx);
@@ -225,10 +225,10 @@ static int64_t first_end(const STACK_OF(X509) * chain) {
     return end;
 }
 
-/* How chains are held against A, whatever libssl was set to before. */
+/* How chains are checked against A, whatever libssl was set to before. */
 static bool set_param(const struct client_auth *a, X509_STORE_CTX *ctx) {
     X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(ctx);
-    unsigned long flags = X509_V_FLAG_PARTIAL_CHAIN; /* an intermediate in the CA file is trusted as it stands */
+    unsigned long flags = X509_V_FLAG_PARTIAL_CHAIN; /* an intermediate in the CA file is trusted as it is */
     if (a->has_crl)
         flags |= X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL;
     X509_VERIFY_PARAM_set_depth(param, (int)a->depth);
@@ -282,7 +282,8 @@ static int verify(X509_STORE_CTX *ctx, void *arg) {
 
 /* ---- before a certificate is decoded ---- */
 
-/* Certificates in a Certificate message (RFC 8446 4.4.2, RFC 5246 7.4.6), up to where it is malformed, which libssl will say.
+/* Certificates in a Certificate message (RFC 8446 4.4.2, RFC 5246 7.4.6), up to where it is malformed, which libssl will
+ * report.
  */
 static size_t count_certificates(struct span message, bool tls13) {
     struct rd r = rd_of(message);
@@ -301,10 +302,10 @@ static size_t count_certificates(struct span message, bool tls13) {
 
 /*
  * libssl decodes every key of a Certificate message, each of which can cost 0.2 ms, before it asks about any. This callback
- * comes when the message is whole and not yet parsed. It cannot say no, but it can make a message that is too long malformed:
+ * comes when the message is whole and not yet parsed. It cannot refuse, but it can make a message that is too long malformed:
  * its list then claims to be longer than the message, at which libssl stops before the first certificate.
  */
-static void on_message(int sent, int version, int type, const void *buf, size_t len, SSL *ssl, void *arg) {
+static void on_tls_message(int sent, int version, int type, const void *buf, size_t len, SSL *ssl, void *arg) {
     (void)version, (void)arg;
     const uint8_t *p = buf;
     if (sent || type != SSL3_RT_HANDSHAKE || len <= SSL3_HM_HEADER_LENGTH || p[0] != SSL3_MT_CERTIFICATE)
@@ -323,7 +324,7 @@ static void on_message(int sent, int version, int type, const void *buf, size_t 
 
 /* ---- tickets ---- */
 
-/* A ticket is about to be sealed: it carries what is known of the client. A session that was resumed has it already. */
+/* A ticket is about to be sealed: it holds what is known of the client. A session that was resumed has it already. */
 static int on_seal(SSL *ssl, void *arg) {
     (void)arg;
     uint8_t packed[CLIENT_ID_PACKED];
@@ -377,10 +378,11 @@ int client_auth_recall(SSL *ssl, struct client_id *ret) {
 #endif
 
 int client_auth_attach(const struct client_auth *a, SSL_CTX *ctx) {
-    SSL_CTX_set_options(ctx, SSL_OP_NO_RX_CERTIFICATE_COMPRESSION); /* RFC 8879: on_message() would not see what is inside */
+    SSL_CTX_set_options(ctx,
+                        SSL_OP_NO_RX_CERTIFICATE_COMPRESSION); /* RFC 8879: on_tls_message() would not see what is inside */
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | (a->required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), NULL);
     SSL_CTX_set_cert_verify_callback(ctx, verify, NULL);
-    SSL_CTX_set_msg_callback(ctx, on_message);
+    SSL_CTX_set_msg_callback(ctx, on_tls_message);
     SSL_CTX_set_max_cert_list(ctx, MIN(CLIENT_CHAIN_MAX, CLIENT_LEAF_MAX + CLIENT_ISSUER_MAX * ((long)a->depth + 2)));
     if (SSL_CTX_set_session_ticket_cb(ctx, on_seal, on_open, NULL) != 1)
         return ERR_CRYPTO;
@@ -399,8 +401,7 @@ int client_auth_fault(const SSL *ssl, int reason) {
     OSSL_HANDSHAKE_STATE state = SSL_get_state(ssl);
     if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
         return ERR_CLIENT_CERT_MISSING;
-    if (reason ==
-        SSL_R_EXCESSIVE_MESSAGE_SIZE) /* no other message of a client's grows; 3.5 says so before it enters the state */
+    if (reason == SSL_R_EXCESSIVE_MESSAGE_SIZE) /* no other message of a client's grows; 3.5 fails before it enters the state */
         return ERR_CLIENT_CERT_LARGE;
     if (state == TLS_ST_SR_CERT)
         return ERR_CLIENT_CERT_BAD;

@@ -5,7 +5,7 @@
  * Bounds on what a client can make us do. Its Certificate message has at most CLIENT_CHAIN_MAX bytes (fewer where DEPTH is
  * small) and CLIENT_CHAIN_SPARE certificates more than DEPTH; both are looked at before libssl decodes the first key. Its own
  * certificate has at most CLIENT_NAMES_MAX names. Signatures of a chain are checked from the CA downwards, so that the keys of
- * strangers are decoded, but never computed with.
+ * unverified clients are decoded, but never computed with.
  */
 #pragma once
 
@@ -35,7 +35,7 @@ struct client_policy {
     const struct span *crl; /* DER; with any, every certificate of a chain below the CA's must be covered by one */
     size_t ncrl;
     unsigned depth;           /* certificates between the client's and the CA's */
-    const char *const *allow; /* see base/client_rule.h; none = whoever has a certificate of the CA */
+    const char *const *allow; /* see base/client_rule.h; none = anyone who has a certificate of the CA */
     size_t nallow;
 };
 
@@ -56,21 +56,21 @@ bool client_auth_required(const struct client_auth *a);
  */
 MUST_CHECK int client_auth_attach(const struct client_auth *a, SSL_CTX *ctx);
 
-/* From now on CTX tells clients the CAs of A. ERR_CRYPTO. */
+/* From now on CTX sends clients the CAs of A. ERR_CRYPTO. */
 MUST_CHECK int client_auth_announce(const struct client_auth *a, SSL_CTX *ctx);
 
 /*
  * Holds CERT, with OTHERS to build its chain from (may be NULL), against A. The verdict is noted with H
- * (handshake_note_client()); what comes back is libcrypto's word for it, X509_V_OK or an error.
+ * (handshake_note_client()); the result is libcrypto's, X509_V_OK or an error.
  */
 struct handshake;
 MUST_CHECK int client_auth_judge(const struct client_auth *a, struct handshake *h, X509 *cert, STACK_OF(X509) * others);
 
-/* What the session that was resumed says of its client. ERR_FORMAT. */
+/* The client of the resumed session. ERR_FORMAT. */
 MUST_CHECK int client_auth_recall(SSL *ssl, struct client_id *ret);
 
 /*
- * Why the handshake failed, when it was for the client's certificate and libssl found it before we were asked (none was sent,
- * too many bytes, a wrong signature); otherwise 0. REASON is libssl's.
+ * Why the handshake failed, when it was for the client's certificate and libssl found it before our callback ran (none was
+ * sent, too many bytes, a wrong signature); otherwise 0. REASON is libssl's.
  */
 int client_auth_fault(const SSL *ssl, int reason);

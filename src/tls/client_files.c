@@ -14,7 +14,7 @@
 #include "base/err.h"
 #include "tls/pem_scan.h"
 
-/* One of the two kinds of file, and what is told of it. */
+/* One of the two kinds of file, and its messages. */
 struct kind {
     const char *what;     /* "certificate" */
     const char *expected; /* of a file without one */
@@ -25,12 +25,12 @@ struct kind {
     enum pem_kind blocks[2]; /* of PEM */
 };
 
-static int refuse(struct text *why, int err, const char *file, const char *message) {
+static int client_file_error(struct text *why, int err, const char *file, const char *message) {
     text_addf(why, "%s: %s", file, message);
     return err;
 }
 
-static int refuse_errno(struct text *why, const char *file) {
+static int client_file_errno(struct text *why, const char *file) {
     text_addf(why, "%s: cannot be read: %s", file, strerror(errno));
     return ERR_SYSTEM;
 }
@@ -44,19 +44,19 @@ static int read_some(int fd, const char *file, uint8_t *to, size_t cap, size_t *
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return refuse_errno(why, file);
+            return client_file_errno(why, file);
         if (n == 0) {
             *ret_len = len;
             return 0;
         }
         len += (size_t)n;
     }
-    return refuse(why, ERR_FORMAT, file, "the file changed while it was read");
+    return client_file_error(why, ERR_FORMAT, file, "the file changed while it was read");
 }
 
-static int judge(const char *file, const struct stat *st, const struct kind *k, struct text *why) {
+static int check_client_file(const char *file, const struct stat *st, const struct kind *k, struct text *why) {
     if (!S_ISREG(st->st_mode)) {
-        text_addf(why, "%s: found %s, expected a file of %ss", file, S_ISDIR(st->st_mode) ? "a folder" : "no regular file",
+        text_addf(why, "%s: found %s, expected a file of %ss", file, S_ISDIR(st->st_mode) ? "a directory" : "no regular file",
                   k->what);
         return ERR_FORMAT;
     }
@@ -72,17 +72,17 @@ static int judge(const char *file, const struct stat *st, const struct kind *k, 
 }
 
 /* *RET_P is to be freed, whatever comes back. */
-static int read_file(const char *file, const struct kind *k, uint8_t **ret_p, size_t *ret_len, struct text *why) {
+static int read_client_file(const char *file, const struct kind *k, uint8_t **ret_p, size_t *ret_len, struct text *why) {
     struct stat st;
     *ret_p = NULL;
     int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a FIFO must not block us */
     if (fd < 0)
-        return refuse_errno(why, file);
-    int err = fstat(fd, &st) == 0 ? judge(file, &st, k, why) : refuse_errno(why, file);
+        return client_file_errno(why, file);
+    int err = fstat(fd, &st) == 0 ? check_client_file(file, &st, k, why) : client_file_errno(why, file);
     if (err == 0) {
         *ret_p = malloc((size_t)st.st_size + 1);
         err = *ret_p ? read_some(fd, file, *ret_p, (size_t)st.st_size + 1, ret_len, why)
-                     : refuse(why, ERR_NOMEM, file, "out of memory");
+                     : client_file_error(why, ERR_NOMEM, file, "out of memory");
     }
     (void)close(fd); /* was only read */
     return err;
@@ -94,8 +94,8 @@ static bool is_past(const ASN1_TIME *t) {
     return t && X509_cmp_current_time(t) < 0;
 }
 
-static void warn_of(const struct client_sink *sink, const char *file, int n, const char *what, const char *happened,
-                    const ASN1_TIME *when, const char *then) {
+static void warn_block(const struct client_sink *sink, const char *file, int n, const char *what, const char *happened,
+                       const ASN1_TIME *when, const char *then) {
     char line[PATH_MAX + 200], date[32] = "?";
     struct text t = text_of(line, sizeof(line));
     struct tm tm;
@@ -123,7 +123,7 @@ static int each_ca(const struct client_sink *sink, const char *file, int n, void
         return ERR_FORMAT;
     }
     if (is_past(X509_get0_notAfter(x)))
-        warn_of(sink, file, n, "certificate", "expired", X509_get0_notAfter(x), "clients below it are refused");
+        warn_block(sink, file, n, "certificate", "expired", X509_get0_notAfter(x), "clients below it are refused");
     int len = i2d_X509(x, &der);
     int err = len > 0 ? sink->put(sink->ctx, span_of(der, (size_t)len)) : ERR_NOMEM;
     OPENSSL_free(der);
@@ -153,15 +153,15 @@ static int each_crl(const struct client_sink *sink, const char *file, int n, voi
         sink->warn(sink->warn_ctx, line);
     }
     if (is_past(X509_CRL_get0_nextUpdate(crl)))
-        warn_of(sink, file, n, "CRL", "was due to be replaced", X509_CRL_get0_nextUpdate(crl),
-                "clients of that CA are refused until it is");
+        warn_block(sink, file, n, "CRL", "was due to be replaced", X509_CRL_get0_nextUpdate(crl),
+                   "clients of that CA are refused until it is");
     int len = i2d_X509_CRL(crl, &der);
     int err = len > 0 ? sink->put(sink->ctx, span_of(der, (size_t)len)) : ERR_NOMEM;
     OPENSSL_free(der);
     return err;
 }
 
-/* OpenSSL's settings of trust may stand behind a certificate. */
+/* OpenSSL's settings of trust may follow a certificate. */
 static void *ca_from_der(const uint8_t **p, long len) {
     return d2i_X509_AUX(NULL, p, len);
 }
@@ -214,14 +214,14 @@ static int take_block(const struct pem_block *b, const char *file, const struct 
         return ERR_FORMAT;
     }
     uint8_t *der = malloc(b->body.len + 1);
-    int err = der ? pem_block_decode(b, file, der, &len, why) : refuse(why, ERR_NOMEM, file, "out of memory");
+    int err = der ? pem_block_decode(b, file, der, &len, why) : client_file_error(why, ERR_NOMEM, file, "out of memory");
     if (!err)
         err = take_der(file, k, n, span_of(der, len), sink, why);
     free(der);
     return err;
 }
 
-/* Everything of the kind in a PEM file; other blocks are told. */
+/* Everything of the kind in a PEM file; other blocks are reported. */
 static int read_pem(const char *file, const struct kind *k, struct span text, const struct client_sink *sink,
                     struct text *why) {
     struct pem_scan scan = pem_scan_of(text, file);
@@ -246,10 +246,10 @@ static int read_pem(const char *file, const struct kind *k, struct span text, co
     return ERR_FORMAT;
 }
 
-static int read_one(const char *file, const struct kind *k, const struct client_sink *sink, struct text *why) {
+static int read_client_blocks(const char *file, const struct kind *k, const struct client_sink *sink, struct text *why) {
     uint8_t *p = NULL;
     size_t len = 0;
-    int err = read_file(file, k, &p, &len, why);
+    int err = read_client_file(file, k, &p, &len, why);
     if (err == 0 && len > 0 && p[0] == 0x30)
         err = take_der(file, k, 1, span_of(p, len), sink, why);
     else if (err == 0)
@@ -259,9 +259,9 @@ static int read_one(const char *file, const struct kind *k, const struct client_
 }
 
 int client_files_ca(const char *file, const struct client_sink *sink, struct text *why) {
-    return read_one(file, &cas, sink, why);
+    return read_client_blocks(file, &cas, sink, why);
 }
 
 int client_files_crl(const char *file, const struct client_sink *sink, struct text *why) {
-    return read_one(file, &crls, sink, why);
+    return read_client_blocks(file, &crls, sink, why);
 }

@@ -1,6 +1,6 @@
 /*
  * The files behind client authentication: CA certificates (PEM, or one in DER) and CRLs (PEM, or one in DER). Outside bytes:
- * bounded, and every way in which they can be wrong is told in a sentence that names the file, what was found and what was
+ * bounded, and every way in which they can be wrong is reported in a sentence that names the file, what was found and what was
  * expected.
  */
 #pragma once
@@ -24,7 +24,7 @@ struct client_sink {
 /*
  * Reads a file of CA certificates, or of CRLs. Refused: a file without any, what looks like a PEM block and is none, a
  * certificate that is of no CA or has OpenSSL's settings of trust, a delta CRL. Warned of: what has expired or is out of date,
- * blocks and CRLs that are not used. ERR_FORMAT, ERR_SYSTEM, ERR_NOMEM, or what the sink said.
+ * blocks and CRLs that are not used. ERR_FORMAT, ERR_SYSTEM, ERR_NOMEM, or the sink's error.
  */
 MUST_CHECK int client_files_ca(const char *file, const struct client_sink *sink, struct text *why);
 MUST_CHECK int client_files_crl(const char *file, const struct client_sink *sink, struct text *why);

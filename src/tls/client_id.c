@@ -26,7 +26,7 @@ size_t client_id_pack(const struct client_id *id, uint8_t to[static CLIENT_ID_PA
 }
 
 /* Bytes of a vector into TO, as far as it may have them. */
-static size_t take(struct rd *r, struct span s, uint8_t *to, size_t max) {
+static size_t read_bytes(struct rd *r, struct span s, uint8_t *to, size_t max) {
     if (s.len > max) {
         r->bad = true;
         return 0;
@@ -48,9 +48,9 @@ int client_id_unpack(struct span packed, struct client_id *ret) {
         id.expires_s = (int64_t)rd_u64(&r);
         id.identity_source = rd_u8(&r);
         rd_copy(&r, id.fingerprint, sizeof(id.fingerprint));
-        id.name_len = (uint16_t)take(&r, rd_vec16(&r), id.name, sizeof(id.name));
-        id.cn_len = (uint8_t)take(&r, rd_vec8(&r), id.cn, sizeof(id.cn));
-        id.serial_len = (uint8_t)take(&r, rd_vec8(&r), id.serial, sizeof(id.serial));
+        id.name_len = (uint16_t)read_bytes(&r, rd_vec16(&r), id.name, sizeof(id.name));
+        id.cn_len = (uint8_t)read_bytes(&r, rd_vec8(&r), id.cn, sizeof(id.cn));
+        id.serial_len = (uint8_t)read_bytes(&r, rd_vec8(&r), id.serial, sizeof(id.serial));
         if (id.identity_source >= IDENTITY_COUNT || (id.identity_source == IDENTITY_NOTHING) != (id.name_len == 0))
             return ERR_FORMAT;
     }

@@ -15,14 +15,14 @@
 #define CLIENT_NAME_MAX   512
 #define CLIENT_CN_MAX     255
 #define CLIENT_SERIAL_MAX 32
-#define CLIENT_CERT_MAX   8192 /* DER, of the certificate told to backends */
+#define CLIENT_CERT_MAX   8192 /* DER, of the certificate sent to backends */
 #define CLIENT_ID_PACKED  (CLIENT_NAME_MAX + CLIENT_CN_MAX + CLIENT_SERIAL_MAX + 32 + 32)
 
 struct client_id {
-    bool verified;           /* false: no certificate was asked for, or none was sent */
+    bool verified;           /* false: no certificate was requested, or none was sent */
     int64_t verified_s;      /* when, seconds since 1970; a resumed session keeps it */
     int64_t expires_s;       /* the end of the first certificate of its chain to end */
-    uint8_t identity_source; /* enum named_by */
+    uint8_t identity_source; /* enum identity_source */
     uint8_t fingerprint[32];
     uint16_t name_len;
     uint8_t cn_len, serial_len;

@@ -17,7 +17,7 @@ struct search {
     struct client_id *id;
 };
 
-/* Without rules: which kind of name says most. */
+/* Without rules: which kind of name is the most specific. */
 static size_t rank(enum identity_source by) {
     static const uint8_t ranks[IDENTITY_COUNT] = {[IDENTITY_URI] = 1, [IDENTITY_DNS] = 2, [IDENTITY_CN] = 3, [IDENTITY_OU] = 4};
     return ranks[by] ? ranks[by] : SIZE_MAX;
@@ -32,7 +32,7 @@ static size_t rule_that_takes(const struct search *s, enum identity_source by, s
     return SIZE_MAX;
 }
 
-static void hold(struct search *s, enum identity_source by, struct span value) {
+static void consider_name(struct search *s, enum identity_source by, struct span value) {
     size_t found = value.len ? rule_that_takes(s, by, value) : SIZE_MAX;
     bool later_cn = found == s->best && by == IDENTITY_CN && s->nrules == 0; /* of several the last is the most specific */
     if ((found >= s->best && !later_cn) || found == SIZE_MAX || (s->nrules == 0 && value.len > CLIENT_NAME_MAX))
@@ -57,8 +57,8 @@ static int hold_alternative_names(struct search *s, X509 *cert) {
         if (name->type != GEN_DNS && name->type != GEN_URI)
             continue;
         const ASN1_IA5STRING *text = name->type == GEN_DNS ? name->d.dNSName : name->d.uniformResourceIdentifier;
-        hold(s, name->type == GEN_DNS ? IDENTITY_DNS : IDENTITY_URI,
-             span_of(ASN1_STRING_get0_data(text), (size_t)ASN1_STRING_length(text)));
+        consider_name(s, name->type == GEN_DNS ? IDENTITY_DNS : IDENTITY_URI,
+                      span_of(ASN1_STRING_get0_data(text), (size_t)ASN1_STRING_length(text)));
     }
     GENERAL_NAMES_free(names);
     return n <= CLIENT_NAMES_MAX ? 0 : ERR_CLIENT_CERT_LARGE;
@@ -76,7 +76,7 @@ static void hold_subject(struct search *s, X509 *cert, int nid, enum identity_so
         uint8_t *utf8 = NULL;
         int len = ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
         if (len > 0 && !memchr(utf8, 0, (size_t)len)) {
-            hold(s, by, span_of(utf8, (size_t)len));
+            consider_name(s, by, span_of(utf8, (size_t)len));
             if (by == IDENTITY_CN && len <= CLIENT_CN_MAX)
                 keep_cn(s->id, span_of(utf8, (size_t)len));
         }
@@ -84,7 +84,7 @@ static void hold_subject(struct search *s, X509 *cert, int nid, enum identity_so
     }
 }
 
-static void digest(struct span bytes, uint8_t ret[static 32]) {
+static void spki_digest(struct span bytes, uint8_t ret[static 32]) {
     uint8_t out[HASH_LEN_MAX];
     union sha2 s;
     sha2_begin(HASH_SHA256, &s);
@@ -100,7 +100,7 @@ static int hold_key(struct search *s, X509 *cert) {
     int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &der);
     if (len <= 0)
         return ERR_CLIENT_CERT_BAD;
-    digest(span_of(der, (size_t)len), pin);
+    spki_digest(span_of(der, (size_t)len), pin);
     OPENSSL_free(der);
     size_t found = s->nrules ? rule_that_takes(s, IDENTITY_SPKI, span_of(pin, sizeof(pin))) : SIZE_MAX;
     if (found >= s->best)
@@ -127,7 +127,7 @@ static int identify(X509 *cert, struct client_id *id) {
     int n = i2d_X509(cert, &der);
     if (n <= 0)
         return ERR_CLIENT_CERT_BAD;
-    digest(span_of(der, (size_t)n), id->fingerprint);
+    spki_digest(span_of(der, (size_t)n), id->fingerprint);
     OPENSSL_free(der);
     return 0;
 }

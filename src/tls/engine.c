@@ -57,16 +57,16 @@ static const struct known_answer known_answers[] = {
      "\x1a\xe1\x0b\x59\x4f\x09\xe2\x6a\x7e\x90\x2e\xcb\xd0\x60\x06\x91"},
 };
 
-static const uint8_t *bytes_of(const char *text) {
+static const uint8_t *text_bytes(const char *text) {
     return (const uint8_t *)text;
 }
 
 static bool seals_as_known(const struct engine *e, void *ctx, const struct known_answer *k) {
     uint8_t data[128], tag[AEAD_TAG_LEN];
     memcpy(data, k->plain, k->len);
-    if (e->set_key(ctx, bytes_of(k->key)) != 0)
+    if (e->set_key(ctx, text_bytes(k->key)) != 0)
         return false;
-    if (e->seal(ctx, bytes_of(k->nonce), span_of(k->aad, k->aad_len), data, k->len, tag) != 0)
+    if (e->seal(ctx, text_bytes(k->nonce), span_of(k->aad, k->aad_len), data, k->len, tag) != 0)
         return false;
     return memcmp(data, k->sealed, k->len) == 0 && memcmp(tag, k->tag, sizeof tag) == 0;
 }
@@ -77,13 +77,13 @@ static bool opens_as_known(const struct engine *e, void *ctx, const struct known
     struct span aad = span_of(k->aad, k->aad_len);
     memcpy(data, k->sealed, k->len);
     memcpy(tag, k->tag, sizeof tag);
-    if (e->set_key(ctx, bytes_of(k->key)) != 0)
+    if (e->set_key(ctx, text_bytes(k->key)) != 0)
         return false;
-    if (e->open(ctx, bytes_of(k->nonce), aad, data, k->len, tag) != 0 || memcmp(data, k->plain, k->len) != 0)
+    if (e->open(ctx, text_bytes(k->nonce), aad, data, k->len, tag) != 0 || memcmp(data, k->plain, k->len) != 0)
         return false;
     memcpy(data, k->sealed, k->len);
     tag[AEAD_TAG_LEN - 1] ^= 1;
-    return e->open(ctx, bytes_of(k->nonce), aad, data, k->len, tag) == ERR_BAD_MAC;
+    return e->open(ctx, text_bytes(k->nonce), aad, data, k->len, tag) == ERR_BAD_MAC;
 }
 
 bool engine_known_answers(const struct engine *e) {
@@ -107,7 +107,7 @@ static bool agree_at(const struct engine *e, void *const ctx[static 2], const st
     static const uint8_t header[] = {23, 3, 3, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
     uint8_t my_tag[AEAD_TAG_LEN], their_tag[AEAD_TAG_LEN];
     struct span aad = span_of(header, len & 1 ? sizeof header : 5);
-    const uint8_t *nonce = bytes_of(GCM_NONCE);
+    const uint8_t *nonce = text_bytes(GCM_NONCE);
     for (size_t i = 0; i < len; i++)
         mine[i] = theirs[i] = (uint8_t)(i * 7 + (i >> 8));
     if (e->seal(ctx[0], nonce, aad, mine, len, my_tag) != 0 || ref->seal(ref_ctx, nonce, aad, theirs, len, their_tag) != 0)
@@ -126,7 +126,7 @@ static bool agree_on(const struct engine *e, const struct engine *ref, enum aead
     static const size_t lens[] = {0, 1, 15, 16, 17, 64, 255, 256, 257, 511, 769, 1024, 1400, 2048, 4097, AGREE_LEN};
     void *ctx[2] = {e->ctx_new(aead, true), e->ctx_new(aead, false)};
     void *ref_ctx = ref->ctx_new(aead, true);
-    const uint8_t *key = bytes_of(GCM_KEY GCM_KEY);
+    const uint8_t *key = text_bytes(GCM_KEY GCM_KEY);
     bool good = ctx[0] && ctx[1] && ref_ctx && e->set_key(ctx[0], key) == 0 && e->set_key(ctx[1], key) == 0 &&
                 ref->set_key(ref_ctx, key) == 0;
     for (size_t i = 0; i < ARRAY_LEN(lens) && good; i++)

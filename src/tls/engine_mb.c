@@ -99,11 +99,11 @@ static int mb_open(void *opaque, const uint8_t nonce[static AEAD_NONCE_LEN], str
     if (rc == 0 && !secret_eq(computed, tag, AEAD_TAG_LEN))
         rc = ERR_BAD_MAC;
     if (rc)
-        secret_wipe(data, len); /* decrypted before it was judged */
+        secret_wipe(data, len); /* decrypted before it was checked */
     return rc;
 }
 
-static bool judge(void) {
+static bool probe_manager(void) {
     IMB_ARCH arch = IMB_ARCH_NONE;
     manager = alloc_mb_mgr(0);
     if (!manager)
@@ -120,7 +120,7 @@ static bool judge(void) {
 static bool mb_usable(void) {
     static bool judged, good;
     if (!judged)
-        good = judge();
+        good = probe_manager();
     judged = true;
     return good;
 }

@@ -14,7 +14,7 @@
 #include "tls/key_provider.h"
 
 /*
- * Tells libssl what tickets are good for: those of the present rules. Rules may change while a handshake is under way, and a
+ * Binds libssl's tickets: those of the present rules. Rules may change while a handshake is under way, and a
  * second ClientHello is held against the new ones.
  */
 static bool bind_tickets(struct handshake *h) {
@@ -168,11 +168,11 @@ static enum step fail(struct handshake *h, int err) {
 
 /* libssl's state after a HelloRetryRequest, and after our Finished, which comes with the secrets. */
 static bool awaits_second_hello(const struct handshake *h) {
-    return SSL_get_state(h->ssl) == TLS_ST_EARLY_DATA && !h->told.server_len && !h->logged.server_len;
+    return SSL_get_state(h->ssl) == TLS_ST_EARLY_DATA && !h->provided.server_len && !h->logged.server_len;
 }
 
 /*
- * What is ours to say of a whole record before libssl sees it: STEP_DONE, it shall. STEP_WANT_READ: it is passed over, as
+ * Our check of a whole record before libssl sees it: STEP_DONE, pass it to libssl. STEP_WANT_READ: it is passed over, as
  * early data before the second hello is (RFC 8446 4.2.10), which libssl takes for plain and finds too long. STEP_FAILED.
  */
 static enum step judge_record(struct handshake *h, uint8_t type, struct span content) {
@@ -210,7 +210,7 @@ enum step handshake_step(struct handshake *h, struct span *in) {
             return fail(h, ERR_CRYPTO);
         size_t out_before = buf_len(h->bio.out);
         ERR_clear_error();
-        kdf_provider_watch(&h->told);
+        kdf_provider_watch(&h->provided);
         int done = SSL_do_handshake(h->ssl);
         kdf_provider_watch(NULL);
         if (h->bio.overflow)
@@ -262,7 +262,7 @@ const char *handshake_waiting_for(const struct handshake *h) {
 }
 
 bool handshake_secrets_agree(const struct handshake *h) {
-    const struct kdf_secrets *a = &h->told, *b = &h->logged;
+    const struct kdf_secrets *a = &h->provided, *b = &h->logged;
     return a->client_len && a->client_len == b->client_len && a->server_len == b->server_len &&
            secret_eq(a->client, b->client, a->client_len) && secret_eq(a->server, b->server, a->server_len);
 }
@@ -286,7 +286,7 @@ static uint16_t group_used(SSL *ssl) {
     }
 }
 
-/* What we have signed with, as the IANA registry numbers it; libssl tells the hash and the kind of the key. */
+/* What we have signed with, as the IANA registry numbers it; libssl gives the hash and the kind of the key. */
 static uint16_t scheme_used(SSL *ssl) {
     static const struct {
         int type, hash;
@@ -328,8 +328,8 @@ static bool is_of_present_rules(const struct handshake *h) {
 }
 
 /*
- * Rules that came into use after the client was judged judge it now. A session that was resumed has no more than the client's
- * own certificate: one with intermediates is refused, and comes in by a full handshake.
+ * Rules that came into use after the client was checked apply to it now. A session that was resumed has no more than the
+ * client's own certificate: one with intermediates is refused, and comes in by a full handshake.
  */
 static int judge_anew(struct handshake *h) {
     X509 *cert = SSL_get0_peer_certificate(h->ssl);
@@ -338,7 +338,8 @@ static int judge_anew(struct handshake *h) {
     return client_auth_judge(h->server->clients, h, cert, SSL_get_peer_cert_chain(h->ssl)) == X509_V_OK ? 0 : h->client_err;
 }
 
-/* Who the client is: known from this handshake, or from the one that is resumed. Nobody passes here whom the rules keep out. */
+/* Who the client is: known from this handshake, or from the one that is resumed. No client that the rules refuse passes here.
+ */
 static int settle_client(struct handshake *h, struct handshake_result *ret) {
     const struct client_auth *clients = h->server->clients;
     int err = 0;
@@ -366,7 +367,7 @@ static int settle_client(struct handshake *h, struct handshake_result *ret) {
     return 0;
 }
 
-/* The certificate that was shown, or that stands for the name of a session that was resumed without one. */
+/* The certificate that was sent, or that stands for the name of a session that was resumed without one. */
 static X509 *our_cert(const struct handshake *h) {
     X509 *shown = SSL_get_certificate(h->ssl);
     return shown ? shown : certs_leaf(h->server->certs, h->server->service, h->sni);

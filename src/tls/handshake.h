@@ -2,8 +2,8 @@
  * One TLS handshake on the server's side: libssl does it through memory, then leaves. Bytes in, bytes out; no sockets, no time.
  *
  * A tls_server is what a service offers (certificates, versions, suites, groups, ALPN); handshakes are made from it. When a
- * handshake is done, handshake_finish() takes secrets, record numbers and facts out of libssl, as a record plane that goes on
- * exactly where libssl stopped.
+ * handshake is done, handshake_finish() takes secrets, record numbers and connection info out of libssl, as a record layer that
+ * goes on exactly where libssl stopped.
  */
 #pragma once
 
@@ -35,7 +35,7 @@ struct tls_policy {
     const char *const *alpn; /* in our order; none = ALPN is not spoken */
     size_t nalpn;
     bool strict_sni;
-    struct client_auth *clients; /* NULL = clients are not asked for certificates; taken over, also on failure */
+    struct client_auth *clients; /* NULL = no client certificates are requested; taken over, also on failure */
     bool reports_client_cert;    /* handshake_result.client_cert is wanted */
 };
 
@@ -51,14 +51,14 @@ void tls_server_use_certs(struct tls_server *s, struct certs *certs);
 
 /*
  * New rules for clients' certificates (taken over, also on failure; NULL where there were none). Whatever is not a session yet
- * is judged by them, handshakes under way too, at whatever point they are. Sessions of the old rules are not resumed.
+ * is checked by them, handshakes under way too, at whatever point they are. Sessions of the old rules are not resumed.
  * ERR_CRYPTO: the old ones stay.
  */
 MUST_CHECK int tls_server_use_clients(struct tls_server *s, struct client_auth *clients);
 void tls_server_free(struct tls_server *s);
 
 /*
- * Proves with a handshake in memory that our provider tells the secrets that libssl's key log tells (selftest.c), and spares
+ * Proves with a handshake in memory that our provider gives the same secrets as libssl's key log (selftest.c), and spares
  * later handshakes the key log. False when it does not (the key log stays on, at 20-50 us a handshake).
  */
 bool tls_server_selftest(struct tls_server *s);
@@ -76,7 +76,7 @@ MUST_CHECK int handshake_new(const struct tls_server *s, const struct hello *h, 
 void handshake_free(struct handshake *h);
 
 /*
- * Takes whole records from the front of *IN (which is moved on) until the handshake is done or more is needed.
+ * Takes whole records from the front of *IN (which is advanced) until the handshake is done or more is needed.
  * STEP_DONE: done; what is left of *IN belongs to the session. STEP_WANT_READ. STEP_FAILED: handshake_error(); OUT may hold
  * an alert that is to be sent.
  */
@@ -91,7 +91,7 @@ void handshake_alert(struct handshake *h, int err);
 /* Why it failed; *ret_alert is the client's alert with ERR_PEER_ALERT. */
 int handshake_error(const struct handshake *h, uint8_t *ret_alert);
 
-/* libssl's own word for the failure, for the log; "" when there is none. */
+/* libssl's own name of the failure, for the log; "" when there is none. */
 const char *handshake_detail(const struct handshake *h);
 
 /* What the client owes us now: "client Finished". Static storage. */

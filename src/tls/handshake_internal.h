@@ -1,4 +1,4 @@
-/* What server.c, handshake.c and hs_*.c share, and nobody else sees: libssl's side of a service and of a handshake. */
+/* What server.c, handshake.c and hs_*.c share, private to these files: libssl's side of a service and of a handshake. */
 #pragma once
 
 #include <openssl/ssl.h>
@@ -16,7 +16,7 @@ struct tls_server {
     bool strict_sni;
     uint16_t *suites, *groups;
     size_t nsuites, ngroups;
-    struct client_auth *clients; /* NULL = none are asked for */
+    struct client_auth *clients; /* NULL = none are requested */
     bool reports_client_cert;
     struct buf alpn;                          /* ProtocolName vectors in our order */
     uint8_t binding[TICKET_BIND_LEN];         /* of its tickets */
@@ -41,11 +41,11 @@ int handshake_on_cert(SSL *ssl, void *arg);
 struct handshake {
     SSL *ssl;
     struct hs_bio bio;
-    const struct suite *suite; /* set once done */
-    struct kdf_secrets told;   /* by our provider */
-    struct kdf_secrets logged; /* by libssl's key log, while it is on */
+    const struct suite *suite;   /* set once done */
+    struct kdf_secrets provided; /* by our provider */
+    struct kdf_secrets logged;   /* by libssl's key log, while it is on */
     const struct tls_server *server;
-    uint8_t rules[TICKET_BIND_LEN]; /* what the server's tickets were bound to when libssl was last told */
+    uint8_t rules[TICKET_BIND_LEN]; /* what the server's tickets were bound to when libssl last got them */
     uint16_t record_size_limit;
     bool begun;           /* a record was fed */
     bool early_offered;   /* the client sends early data, which is passed over */
@@ -57,9 +57,9 @@ struct handshake {
     int cert_err;                 /* why there are none */
     struct client_id *client;     /* once its certificate is verified */
     int client_err;               /* or why it is refused */
-    bool judged;                  /* our rules refuse it: CLIENT_ERR says more than libssl's alert */
+    bool judged;                  /* our rules refuse it: CLIENT_ERR is more precise than libssl's alert */
     bool alert_sent;              /* libssl has sent a fatal alert */
-    uint8_t *client_cert;         /* DER, from libssl's memory; only when it is to be told */
+    uint8_t *client_cert;         /* DER, from libssl's memory; only when it is to be sent to the backend */
 };
 
 SSL *handshake_ssl(const struct handshake *h);
@@ -70,10 +70,10 @@ SSL *handshake_ssl(const struct handshake *h);
  */
 MUST_CHECK int handshake_note_client(struct handshake *h, int err, const struct client_id *id, const char *detail);
 
-/* The rules for clients that are in use at this moment; NULL = none are asked for certificates. */
+/* The rules for clients that are in use at this moment; NULL = no client certificates are requested. */
 const struct client_auth *handshake_rules(const struct handshake *h);
 
-/* Who the client is, by the certificate it has shown in this handshake; NULL = nobody so far. */
+/* Who the client is, by the certificate it has shown in this handshake; NULL = none so far. */
 const struct client_id *handshake_client(const struct handshake *h);
 
 /* libssl's key-log callback: takes the application traffic secrets, where our provider is not trusted to. */
@@ -82,5 +82,5 @@ void handshake_on_secret(const SSL *ssl, const char *line);
 /* libssl's info callback: takes the peer's alerts. */
 void handshake_on_info(const SSL *ssl, int where, int ret);
 
-/* Whether provider and key log told the same application traffic secrets. */
+/* Whether provider and key log gave the same application traffic secrets. */
 bool handshake_secrets_agree(const struct handshake *h);

@@ -143,7 +143,7 @@ static bool is_whole(const struct hello_scan *scan) {
 }
 
 /* Goes on through the records behind those that were seen whole. */
-static enum step measure(struct hello_scan *scan, struct span in, int *ret_err) {
+static enum step measure_hello(struct hello_scan *scan, struct span in, int *ret_err) {
     while (!is_whole(scan)) {
         struct wire_record rec;
         enum step step = read_record(in, scan->wire_len, &rec, ret_err);
@@ -166,11 +166,11 @@ static enum step measure(struct hello_scan *scan, struct span in, int *ret_err) 
     return STEP_DONE;
 }
 
-/* Copies the contents of records that measure() found whole. */
+/* Copies the contents of records that measure_hello() found whole. */
 static void gather(struct span in, size_t wire_len, uint8_t *to) {
     struct rd r = rd_of(span_of(in.p, wire_len));
     while (rd_left(&r) > 0) {
-        (void)rd_bytes(&r, RECORD_HEADER_LEN - 2); /* checked by measure() */
+        (void)rd_bytes(&r, RECORD_HEADER_LEN - 2); /* checked by measure_hello() */
         struct span part = rd_vec16(&r);
         if (part.len > 0)
             memcpy(to, part.p, part.len);
@@ -187,7 +187,7 @@ enum step hello_find(struct hello_scan *scan, struct span in, uint8_t scratch[st
         *ret_err = err_of_sniff(sniff);
         return STEP_FAILED;
     }
-    enum step step = measure(scan, in, ret_err);
+    enum step step = measure_hello(scan, in, ret_err);
     if (step != STEP_DONE)
         return step;
     if (scan->records == 1) {
@@ -211,7 +211,7 @@ static bool has(const struct numbers *set, uint16_t v) {
 }
 
 /* False when it was there. */
-static bool add(struct numbers *set, uint16_t v) {
+static bool add_number(struct numbers *set, uint16_t v) {
     bool is_new = !has(set, v);
     set->bits[v / 64] |= UINT64_C(1) << v % 64;
     return is_new;
@@ -378,7 +378,7 @@ static int read_extensions(struct span block, struct hello *h, struct seen *ret_
         struct span data = rd_vec16(&r);
         if (r.bad)
             return ERR_HELLO_MALFORMED;
-        if (!add(&types, type)) /* RFC 8446 4.2 */
+        if (!add_number(&types, type)) /* RFC 8446 4.2 */
             return ERR_RECORD_ILLEGAL;
         ret_seen->types[ret_seen->n++] = type;
         int err = read_extension(type, data, h);
@@ -396,10 +396,10 @@ static int judge_shares(const struct hello *h) {
     if (h->groups.len == 0 || h->key_shares.len == 0)
         return 0;
     for (struct rd r = rd_of(h->groups); rd_left(&r) > 0;)
-        (void)add(&listed, rd_u16(&r));
+        (void)add_number(&listed, rd_u16(&r));
     for (struct rd r = rd_of(h->key_shares); rd_left(&r) > 0; (void)rd_vec16(&r)) {
         uint16_t group = rd_u16(&r);
-        if (!has(&listed, group) || !add(&sent, group))
+        if (!has(&listed, group) || !add_number(&sent, group))
             return ERR_RECORD_ILLEGAL;
     }
     return 0;

@@ -1,8 +1,9 @@
 /*
  * Our own bounded reader of the ClientHello (RFC 8446 4.1.2, RFC 5246 7.4.1.2, RFC 6066, RFC 7301), before any library sees it.
  *
- * It tells who is being asked for (SNI, ALPN), what the client can do (versions, suites, groups, signature algorithms), who the
- * client looks like (JA4), and refuses what is malformed. It keeps nothing between calls and allocates nothing.
+ * It gives the requested name and protocol (SNI, ALPN), what the client can do (versions, suites, groups, signature
+ * algorithms), who the client looks like (JA4), and refuses what is malformed. It keeps nothing between calls and allocates
+ * nothing.
  */
 #pragma once
 
@@ -21,7 +22,7 @@
 #define HELLO_NAME_MAX    255
 #define HELLO_JA4_LEN     36
 
-/* What speaks on this connection, judged by its first bytes. */
+/* What speaks on this connection, by its first bytes. */
 enum sniff { SNIFF_MORE, SNIFF_TLS, SNIFF_SSLV2, SNIFF_HTTP, SNIFF_SSH, SNIFF_PROXY, SNIFF_OTHER };
 
 /* SNIFF_MORE while the bytes so far allow more than one answer. At most 16 bytes are looked at. */
@@ -63,8 +64,8 @@ struct hello_scan {
  * IN are all of them so far; what SCAN has seen of them is not looked at again. STEP_WANT_READ: more bytes needed. STEP_DONE:
  * *ret_message (borrows IN or SCRATCH), *ret_wire_len = bytes of IN its records take. STEP_FAILED: *ret_err is
  * ERR_HELLO_TOO_LONG, ERR_HELLO_UNEXPECTED, ERR_HELLO_MALFORMED, ERR_RECORD_VERSION, ERR_RECORD_OVERFLOW or an err for what
- * hello_sniff() found (ERR_PLAIN_HTTP, ERR_PLAIN_SSH, ERR_PROXY_UNEXPECTED, ERR_SSLV2, ERR_NOT_TLS). Faults are told as early
- * as the bytes show them; more than HELLO_WIRE_MAX bytes are never asked for.
+ * hello_sniff() found (ERR_PLAIN_HTTP, ERR_PLAIN_SSH, ERR_PROXY_UNEXPECTED, ERR_SSLV2, ERR_NOT_TLS). Faults are reported as
+ * soon as the bytes show them; more than HELLO_WIRE_MAX bytes are never needed.
  */
 enum step hello_find(struct hello_scan *scan, struct span in, uint8_t scratch[static HELLO_MESSAGE_MAX],
                      struct span *ret_message, size_t *ret_wire_len, int *ret_err);

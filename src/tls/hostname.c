@@ -5,12 +5,12 @@
 
 #include "base/err.h"
 
-/* By hand, since the locale must have no say. */
+/* Written out, since the locale must not matter. */
 static bool is_label_char(uint8_t c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
 }
 
-static uint8_t lower(uint8_t c) {
+static uint8_t lower_label_byte(uint8_t c) {
     return c >= 'A' && c <= 'Z' ? (uint8_t)(c - 'A' + 'a') : c;
 }
 
@@ -26,14 +26,14 @@ int hostname_read(struct span text, bool wildcard, char ret[static HOSTNAME_MAX 
     bool label_empty = true;
     for (; i < len; i++) {
         bool dot = text.p[i] == '.';
-        if (dot ? label_empty : !is_label_char(lower(text.p[i])))
+        if (dot ? label_empty : !is_label_char(lower_label_byte(text.p[i])))
             return ERR_FORMAT;
         label_empty = dot;
     }
     if (label_empty)
         return ERR_FORMAT;
     for (i = 0; i < len; i++)
-        ret[i] = (char)lower(text.p[i]);
+        ret[i] = (char)lower_label_byte(text.p[i]);
     ret[len] = '\0';
     return 0;
 }

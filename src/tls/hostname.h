@@ -10,7 +10,7 @@
 
 /*
  * Reads a host name: letters, digits, '-', '_' and single dots between labels; one trailing dot is dropped, letters become
- * lower case. With WILDCARD a leading "*." is taken too. Nothing is said about what the labels mean: an IPv4 address passes,
+ * lower case. With WILDCARD a leading "*." is taken too. The meaning of the labels is not checked: an IPv4 address passes,
  * A-labels of IDNA stay as they are. ERR_FORMAT.
  */
 MUST_CHECK int hostname_read(struct span text, bool wildcard, char ret[static HOSTNAME_MAX + 1]);

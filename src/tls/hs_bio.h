@@ -1,6 +1,6 @@
 /*
  * The BIO through which libssl sees a connection during the handshake: it is fed one whole record at a time, and what it
- * writes is parsed far enough to count its records, because their number is where our record plane goes on.
+ * writes is parsed far enough to count its records, because their number is where our record layer continues.
  */
 #pragma once
 

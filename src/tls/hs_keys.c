@@ -12,7 +12,7 @@ static const struct suite *suite_of(const struct handshake *h) {
 }
 
 static const struct kdf_secrets *secrets_of(const struct handshake *h) {
-    return h->logged.server_len ? &h->logged : &h->told;
+    return h->logged.server_len ? &h->logged : &h->provided;
 }
 
 static int set_half(const struct suite *suite, const uint8_t *secret, size_t len, struct traffic_keys *half) {

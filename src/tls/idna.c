@@ -19,9 +19,9 @@ static struct {
 } lib;
 
 static bool open_lib(void) {
-    struct late l;
+    struct dlopen_table l;
     char line[256];
-    struct text why = text_of(line, sizeof(line)); /* callers say in their own words what they miss */
+    struct text why = text_of(line, sizeof(line)); /* callers have their own message */
     if (lib.tried)
         return lib.ok;
     lib.tried = true;

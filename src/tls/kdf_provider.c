@@ -66,7 +66,7 @@ static void kdf_free(void *ctx) {
         free(k);
 }
 
-static int take(const OSSL_PARAM *p, uint8_t *to, size_t cap, size_t *ret_len) {
+static int copy_octets(const OSSL_PARAM *p, uint8_t *to, size_t cap, size_t *ret_len) {
     if (p->data_type != OSSL_PARAM_OCTET_STRING || p->data_size > cap)
         return 0;
     if (p->data_size)
@@ -95,18 +95,18 @@ static int take_param(struct kdf *k, const OSSL_PARAM *p) {
         return take_digest(k, p);
     if (strcmp(p->key, OSSL_KDF_PARAM_KEY) == 0) {
         k->has_key = true;
-        return take(p, k->key, sizeof(k->key), &k->key_len);
+        return copy_octets(p, k->key, sizeof(k->key), &k->key_len);
     }
     if (strcmp(p->key, OSSL_KDF_PARAM_SALT) == 0) {
         k->has_salt = true;
-        return take(p, k->salt, sizeof(k->salt), &k->salt_len);
+        return copy_octets(p, k->salt, sizeof(k->salt), &k->salt_len);
     }
     if (strcmp(p->key, OSSL_KDF_PARAM_PREFIX) == 0)
-        return take(p, k->prefix, sizeof(k->prefix), &k->prefix_len);
+        return copy_octets(p, k->prefix, sizeof(k->prefix), &k->prefix_len);
     if (strcmp(p->key, OSSL_KDF_PARAM_LABEL) == 0)
-        return take(p, k->label, sizeof(k->label), &k->label_len);
+        return copy_octets(p, k->label, sizeof(k->label), &k->label_len);
     if (strcmp(p->key, OSSL_KDF_PARAM_DATA) == 0)
-        return take(p, k->data, sizeof(k->data), &k->data_len);
+        return copy_octets(p, k->data, sizeof(k->data), &k->data_len);
     return 1; /* unknown ones are ignored, as provider-base(7) asks */
 }
 
@@ -162,7 +162,7 @@ static int extract(const struct kdf *k, uint8_t *out, size_t out_len) {
     return 1;
 }
 
-static void show(const struct kdf *k, const uint8_t *secret, size_t len) {
+static void publish_secret(const struct kdf *k, const uint8_t *secret, size_t len) {
     struct span label = span_of(k->label, k->label_len);
     if (!watched || len > HASH_LEN_MAX)
         return;
@@ -184,7 +184,7 @@ static int kdf_derive(void *ctx, unsigned char *out, size_t out_len, const OSSL_
     if (k->mode != EVP_KDF_HKDF_MODE_EXPAND_ONLY ||
         !expand(k, span_of(k->key, k->key_len), span_of(k->data, k->data_len), out, out_len))
         return 0;
-    show(k, out, out_len);
+    publish_secret(k, out, out_len);
     return 1;
 }
 
@@ -255,7 +255,7 @@ bool kdf_provider_load(void) {
         usual = OSSL_PROVIDER_load(NULL, "default");
     if (!usual || OSSL_PROVIDER_add_builtin(NULL, "tls-off", provider_init) != 1)
         return false;
-    /* our KEYMGMTs have the usual names: nobody gets one who does not ask for it */
+    /* our KEYMGMTs have the usual names: only an explicit request gets one */
     if (EVP_set_default_properties(NULL, KEY_PROVIDER_AVOIDED) != 1)
         return false;
     loaded = OSSL_PROVIDER_load(NULL, "tls-off");

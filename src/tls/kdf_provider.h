@@ -1,6 +1,6 @@
 /*
  * Our own OpenSSL provider, built in: a lean TLS13-KDF (RFC 8446 7.1 over SHA-256 and SHA-384) in place of libssl's, which on
- * OpenSSL 3.0 spends a tenth of a handshake on building HMAC objects. As it computes every secret it also hands out the two we
+ * OpenSSL 3.0 spends a tenth of a handshake on building HMAC objects. As it computes every secret it also publishes the two we
  * take over, which spares the key-log callback and its hexadecimal text.
  *
  * It is preferred by the property query KDF_PROVIDER_QUERY of an SSL_CTX, so nothing else in the process changes. The same

@@ -7,7 +7,7 @@
 enum { TAG_INTEGER = 0x02, TAG_BITS = 0x03, TAG_OCTETS = 0x04, TAG_SEQUENCE = 0x30 };
 enum { TAG_PARAMETERS = 0xa0, TAG_PUBLIC = 0xa1 }; /* of SEC1 */
 
-/* Algorithms with their parameters, as they stand in an AlgorithmIdentifier. */
+/* Algorithms with their parameters, as in an AlgorithmIdentifier. */
 static const uint8_t id_rsa[] = {0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00};
 static const uint8_t id_p256[] = {0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06,
                                   0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07};
@@ -71,7 +71,7 @@ static bool read_rsa(struct span der, struct key_der *ret) {
     return ok && rd_end(&r) && rd_end(&outer);
 }
 
-/* KIND is known from PKCS#8; of a file of its own the curve stands inside. */
+/* KIND is known from PKCS#8; in SEC1 the curve is inside. */
 static bool read_ec(struct span der, bool known, enum creds_kind kind, struct key_der *ret) {
     struct rd outer = rd_of(der), r = rd_of(element(&outer, TAG_SEQUENCE));
     bool ok = small_integer(&r, 1);

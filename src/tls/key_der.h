@@ -1,5 +1,5 @@
 /*
- * The usual forms of private keys read by hand: PKCS#8 (RFC 5958), SEC1 (RFC 5915) and PKCS#1 (RFC 8017) in DER. libcrypto's
+ * The usual forms of private keys, parsed here: PKCS#8 (RFC 5958), SEC1 (RFC 5915) and PKCS#1 (RFC 8017) in DER. libcrypto's
  * decoders try every provider and format and take 0.3 ms a key, which ten thousand keys feel at each start. What is not plain
  * here is left to them: no answer is no fault.
  */

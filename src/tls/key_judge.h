@@ -1,5 +1,5 @@
 /*
- * Which keys are served: the one place that says so, for a certificate's public half when it is loaded and for a private key
+ * Which keys are served: the one place that decides, for a certificate's public half when it is loaded and for a private key
  * when it is read. What passes here can be shown and signed with in TLS 1.2 and 1.3.
  */
 #pragma once

@@ -156,7 +156,7 @@ static bool import_ec(struct remote_key *k, const OSSL_PARAM params[]) {
 
 static bool import_ed25519(struct remote_key *k, const OSSL_PARAM params[]) {
     const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_PUB_KEY);
-    k->bits = 256; /* as OpenSSL's own say */
+    k->bits = 256; /* as OpenSSL's own report */
     k->signature_len = 64;
     return p && p->data_type == OSSL_PARAM_OCTET_STRING && p->data_size == ED25519_LEN && take_point(k, p->data, p->data_size);
 }
@@ -164,7 +164,7 @@ static bool import_ed25519(struct remote_key *k, const OSSL_PARAM params[]) {
 static int key_import(void *key, int selection, const OSSL_PARAM params[]) {
     struct remote_key *k = key;
     const OSSL_PARAM *set = OSSL_PARAM_locate_const(params, PARAM_SET), *number = OSSL_PARAM_locate_const(params, PARAM_KEY);
-    (void)selection; /* a private half is nobody's business here: it is not looked at */
+    (void)selection; /* a private half is ignored */
     if ((set && !OSSL_PARAM_get_uint32(set, &k->name.set)) || (number && !OSSL_PARAM_get_uint32(number, &k->name.key)))
         return 0;
     k->remote = set && number;
@@ -192,16 +192,16 @@ static const OSSL_PARAM *import_types(int selection) {
     return known;
 }
 
-/* ---- telling what is public ---- */
+/* ---- public parameters ---- */
 
-/* Security strengths of NIST SP 800-57 part 1, as libcrypto's own keys tell them. */
+/* Security strengths of NIST SP 800-57 part 1, as libcrypto's own keys report them. */
 static int security_bits(const struct remote_key *k) {
     if (k->kind == REMOTE_RSA)
         return BN_security_bits(k->bits, -1);
     return k->kind == REMOTE_EC ? k->bits / 2 : 128;
 }
 
-static int tell(OSSL_PARAM params[], const char *name, int value) {
+static int set_int_param(OSSL_PARAM params[], const char *name, int value) {
     OSSL_PARAM *p = OSSL_PARAM_locate(params, name);
     return !p || OSSL_PARAM_set_int(p, value);
 }
@@ -213,8 +213,9 @@ static int tell_text(OSSL_PARAM params[], const char *name, const char *value) {
 
 static int key_get(void *key, OSSL_PARAM params[]) {
     const struct remote_key *k = key;
-    if (!tell(params, OSSL_PKEY_PARAM_BITS, k->bits) || !tell(params, OSSL_PKEY_PARAM_SECURITY_BITS, security_bits(k)) ||
-        !tell(params, OSSL_PKEY_PARAM_MAX_SIZE, (int)k->signature_len))
+    if (!set_int_param(params, OSSL_PKEY_PARAM_BITS, k->bits) ||
+        !set_int_param(params, OSSL_PKEY_PARAM_SECURITY_BITS, security_bits(k)) ||
+        !set_int_param(params, OSSL_PKEY_PARAM_MAX_SIZE, (int)k->signature_len))
         return 0;
     if (k->kind == REMOTE_ED25519)
         return tell_text(params, OSSL_PKEY_PARAM_MANDATORY_DIGEST, "");
@@ -237,7 +238,7 @@ static const OSSL_PARAM *key_gettable(void *provider) {
     return known;
 }
 
-/* OSSL_PARAM has no const form; whoever gets these only reads. */
+/* OSSL_PARAM has no const form; the receiver only reads. */
 static char *unconst_text(const char *s) {
     union {
         const char *in;
@@ -246,7 +247,7 @@ static char *unconst_text(const char *s) {
     return u.out;
 }
 
-/* The public half only: whoever asks for a private one gets nothing, and so no copy of the key ends at another provider. */
+/* The public half only: a request for a private one gets nothing, and so no copy of the key ends at another provider. */
 static int key_export(void *key, int selection, OSSL_CALLBACK *give, void *arg) {
     const struct remote_key *k = key;
     uint64_t e = k->e;
@@ -309,7 +310,7 @@ const OSSL_ALGORITHM key_provider_keymgmts[] = {
 
 /* ---- making one ---- */
 
-static EVP_PKEY *make(const char *type, const OSSL_PARAM public_half[], struct key_name name) {
+static EVP_PKEY *make_key(const char *type, const OSSL_PARAM public_half[], struct key_name name) {
     OSSL_PARAM numbers[3] = {OSSL_PARAM_construct_uint32(PARAM_SET, &name.set),
                              OSSL_PARAM_construct_uint32(PARAM_KEY, &name.key), OSSL_PARAM_construct_end()};
     OSSL_PARAM *all = OSSL_PARAM_merge(public_half, numbers);
@@ -340,7 +341,7 @@ EVP_PKEY *key_provider_key_like(const EVP_PKEY *plain, struct key_name name) {
     EVP_PKEY *key = NULL;
     ERR_set_mark();
     if (kdf_provider_load() && EVP_PKEY_todata(plain, EVP_PKEY_PUBLIC_KEY, &public_half) == 1)
-        key = make(EVP_PKEY_get0_type_name(plain), public_half, name);
+        key = make_key(EVP_PKEY_get0_type_name(plain), public_half, name);
     OSSL_PARAM_free(public_half);
     ERR_pop_to_mark();
     return key;

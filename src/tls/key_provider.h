@@ -1,7 +1,7 @@
 /*
  * Private keys that are elsewhere: our OpenSSL provider's KEYMGMT and SIGNATURE. Such a key has its public half, so libssl can
- * choose and compare it like any other, and a number; signing hands ALL bytes to be signed to a callback, which asks whoever
- * has the key. There is no private half to lose, no decryption, no signing of bare digests.
+ * choose and compare it like any other, and a number; signing passes ALL bytes to be signed to a callback, which asks the owner
+ * of the key. There is no private half to lose, no decryption, no signing of bare digests.
  *
  * The provider is loaded by kdf_provider_load(). Its keys are made here and nowhere else; every other key of the process stays
  * with OpenSSL's own provider.

@@ -9,7 +9,7 @@
 #include "tls/key_provider.h"
 
 /*
- * Property of these algorithms: a key of ours is asked for by it, everybody else prefers what has it not. Definitions may use
+ * Property of these algorithms: a key of ours is fetched by it, all others prefer algorithms without it. Definitions may use
  * only names that libcrypto knows from the start; this one is otherwise of encoders and decoders.
  */
 #define KEY_PROVIDER_WANTED  "structure=tls-off-key"

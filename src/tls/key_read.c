@@ -17,7 +17,7 @@
 
 #define POINT_MAX (1 + 2 * 48) /* of P-384, uncompressed */
 
-static int refuse(struct text *why, int err, const char *file, const char *message) {
+static int key_error(struct text *why, int err, const char *file, const char *message) {
     text_addf(why, "%s: %s", file, message);
     return err;
 }
@@ -28,14 +28,14 @@ void key_found_fini(struct key_found *f) {
     memset(f, 0, sizeof(*f));
 }
 
-/* What libcrypto is told when it asks, and whether it asked. */
-struct asked {
+/* The passphrase for libcrypto, and whether it was needed. */
+struct passphrase_query {
     struct span passphrase; /* empty = none was named */
     bool asked;
 };
 
 static int give_passphrase(char *buf, int size, int writing, void *ctx) {
-    struct asked *a = ctx;
+    struct passphrase_query *a = ctx;
     (void)writing;
     a->asked = true;
     if (a->passphrase.len == 0 || size < 0 || a->passphrase.len > (size_t)size)
@@ -44,7 +44,7 @@ static int give_passphrase(char *buf, int size, int writing, void *ctx) {
     return (int)a->passphrase.len;
 }
 
-/* ---- the usual forms, by hand ---- */
+/* ---- the usual forms, parsed here ---- */
 
 /* The public point of a secret number; its length, or 0. */
 static size_t ec_point(enum creds_kind kind, struct span secret, uint8_t to[static POINT_MAX]) {
@@ -122,7 +122,7 @@ static bool take_plain(const struct pem_block *b, const struct creds_key *wanted
 /* ---- everything else, by libcrypto ---- */
 
 /* The key of block B; NULL when it cannot be read, with libcrypto's reason in its queue. */
-static EVP_PKEY *parse(const struct pem_block *b, struct asked *a) {
+static EVP_PKEY *parse_key(const struct pem_block *b, struct passphrase_query *a) {
     size_t cap = PEM_TEXT_CAP(b);
     char *pem = OPENSSL_malloc(cap);
     BIO *bio = pem ? BIO_new_mem_buf(pem, (int)pem_block_text(b, pem)) : NULL;
@@ -156,7 +156,7 @@ static int judge_match(EVP_PKEY *key, enum creds_kind kind, const struct creds_k
         return ERR_NOT_FOUND;
     }
     if (!belongs(key, wanted->spki))
-        return refuse(
+        return key_error(
             why, ERR_NOT_FOUND, wanted->file,
             "the key does not match its certificate: found another key of the same kind, expected the certificate's own");
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
@@ -164,14 +164,14 @@ static int judge_match(EVP_PKEY *key, enum creds_kind kind, const struct creds_k
     EVP_PKEY_CTX_free(ctx);
     ERR_clear_error();
     return whole ? 0
-                 : refuse(why, ERR_FORMAT, wanted->file,
-                          "the key is damaged: its public and its private half do not belong together");
+                 : key_error(why, ERR_FORMAT, wanted->file,
+                             "the key is damaged: its public and its private half do not belong together");
 }
 
-static int say_unreadable(const struct creds_key *wanted, const struct asked *a, struct text *why) {
+static int explain_unreadable(const struct creds_key *wanted, const struct passphrase_query *a, struct text *why) {
     const char *reason = ERR_reason_error_string(ERR_peek_last_error());
     if (a->asked && !wanted->pass_file)
-        (void)refuse(why, 0, wanted->file, "the key is encrypted, expected passphrase = \"FILE\" beside it");
+        (void)key_error(why, 0, wanted->file, "the key is encrypted, expected passphrase = \"FILE\" beside it");
     else if (a->asked)
         text_addf(why, "%s: the key cannot be decrypted with the passphrase in %s", wanted->file, wanted->pass_file);
     else
@@ -181,14 +181,14 @@ static int say_unreadable(const struct creds_key *wanted, const struct asked *a,
 }
 
 /* Whether block B is the key that is wanted. */
-static int take(const struct pem_block *b, struct span pass, const struct creds_key *wanted, struct key_found *ret,
-                struct text *why) {
-    struct asked a = {pass, false};
+static int match_key(const struct pem_block *b, struct span pass, const struct creds_key *wanted, struct key_found *ret,
+                     struct text *why) {
+    struct passphrase_query a = {pass, false};
     enum creds_kind kind;
     if (take_plain(b, wanted, ret))
         return 0;
-    EVP_PKEY *key = parse(b, &a);
-    int err = key ? key_judge(wanted->file, key, &kind, why) : say_unreadable(wanted, &a, why);
+    EVP_PKEY *key = parse_key(b, &a);
+    int err = key ? key_judge(wanted->file, key, &kind, why) : explain_unreadable(wanted, &a, why);
     if (!err)
         err = judge_match(key, kind, wanted, why);
     if (err)
@@ -200,7 +200,7 @@ static int take(const struct pem_block *b, struct span pass, const struct creds_
 
 /* ---- files ---- */
 
-/* The first key that fits. Of several that do not, the first is told; that there are more is added. */
+/* The first key that fits. Of several that do not, the first is reported; that there are more is added. */
 int key_read(struct span pem, struct span pass, const struct creds_key *wanted, struct key_found *ret, struct text *why) {
     struct pem_scan scan = pem_scan_of(pem, wanted->file);
     struct pem_block b;
@@ -213,7 +213,7 @@ int key_read(struct span pem, struct span pass, const struct creds_key *wanted, 
         struct text t = text_of(said, sizeof(said));
         if (b.kind != PEM_KEY)
             continue;
-        int this_err = take(&b, pass, wanted, ret, &t);
+        int this_err = match_key(&b, pass, wanted, ret, &t);
         if (this_err == 0) {
             why->len = before;
             why->p[before] = '\0';
@@ -227,14 +227,14 @@ int key_read(struct span pem, struct span pass, const struct creds_key *wanted, 
     if (step == STEP_FAILED)
         return ERR_FORMAT;
     if (keys == 0)
-        return refuse(why, ERR_FORMAT, wanted->file, "found no private key, expected \"-----BEGIN PRIVATE KEY-----\"");
+        return key_error(why, ERR_FORMAT, wanted->file, "found no private key, expected \"-----BEGIN PRIVATE KEY-----\"");
     if (keys > 1)
         text_addf(why, " (the first of %u keys in the file, of which none is the certificate's)", keys);
     return err;
 }
 
 /* Whether the key is another certificate's of the chain: its place in the file, or 0. */
-static int place_of(const struct cert_chain *c, struct span pem, struct span pass, struct creds_key wanted) {
+static int chain_place_of(const struct cert_chain *c, struct span pem, struct span pass, struct creds_key wanted) {
     char message[1];
     int found = 0;
     for (int i = 0; !found && i < sk_X509_num(c->others); i++) {
@@ -263,7 +263,7 @@ static int check(const struct cert_chain *c, struct span pem, struct span pass, 
         return err;
     why->len = before;
     why->p[before] = '\0';
-    int place = place_of(c, pem, pass, *wanted);
+    int place = chain_place_of(c, pem, pass, *wanted);
     if (place)
         text_addf(why, "%s: the key in %s belongs to certificate %d of the file, expected it to belong to the first", c->file,
                   wanted->file, place);
@@ -272,7 +272,7 @@ static int check(const struct cert_chain *c, struct span pem, struct span pass, 
     return ERR_FORMAT;
 }
 
-/* A key, or what opens one, of somebody else: he can have us serve with his. */
+/* A key, or what opens one, of another owner, who can replace it. */
 static int read_owned(const char *file, const char *wanted, struct pem_file *ret, struct text *why) {
     int err = pem_file_read(file, wanted, ret, why);
     if (err || owner_is_trusted(ret->owner))
@@ -286,13 +286,13 @@ int key_read_check(const struct cert_chain *c, const char *file, const char *pas
     struct span line = span_of(NULL, 0);
     uint8_t *spki = NULL;
     int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(c->leaf), &spki);
-    int err = len > 0 ? 0 : refuse(why, ERR_NOMEM, file, "out of memory");
+    int err = len > 0 ? 0 : key_error(why, ERR_NOMEM, file, "out of memory");
     if (!err && passphrase)
         err = read_owned(passphrase, "a passphrase", &pass, why);
     if (pass.p)
         line = span_of(pass.p, strcspn((const char *)pass.p, "\r\n"));
     if (!err && passphrase && line.len == 0)
-        err = refuse(why, ERR_FORMAT, passphrase, "found an empty first line, expected the passphrase");
+        err = key_error(why, ERR_FORMAT, passphrase, "found an empty first line, expected the passphrase");
     if (!err)
         err = read_owned(file, "a PEM file", &f, why);
     const struct creds_key wanted = {c->kind, file, passphrase, span_of(spki, len > 0 ? (size_t)len : 0)};

@@ -1,10 +1,10 @@
 /*
- * The private key of a certificate out of a PEM file that may hold several: read, decrypted, judged (key_judge.h) and compared
+ * The private key of a certificate out of a PEM file that may hold several: read, decrypted, checked (key_judge.h) and compared
  * with the public key it must belong to. Signers and `tls-off check` read keys here and nowhere else, so what one of them takes
- * the other takes. Files are outside input: every way in which they can be wrong is told in a sentence that names the file,
+ * the other takes. Files are outside input: every way in which they can be wrong is reported in a sentence that names the file,
  * what was found and what was expected.
  *
- * Everything secret lies in memory of libcrypto's (OPENSSL_malloc()), which in a signer is its vault.
+ * Everything secret lies in memory of libcrypto's (OPENSSL_malloc()), which in a signer is the secure heap.
  */
 #pragma once
 
@@ -33,6 +33,6 @@ MUST_CHECK int key_read(struct span pem, struct span pass, const struct creds_ke
                         struct text *why);
 void key_found_fini(struct key_found *f);
 
-/* The same for a process that has the certificate at hand: the key in FILE must be the leaf's. The usual mistakes are told
+/* The same for a process that has the certificate: the key in FILE must be the leaf's. The usual mistakes are reported
  * apart. */
 MUST_CHECK int key_read_check(const struct cert_chain *c, const char *file, const char *passphrase, struct text *why);

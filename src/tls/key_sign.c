@@ -1,5 +1,5 @@
 /*
- * The keys' other half: SIGNATURE. libssl says digest and padding, then gives all bytes at once; together they are one of TLS'
+ * The keys' other half: SIGNATURE. libssl sets digest and padding, then gives all bytes at once; together they are one of TLS'
  * signature schemes, or nothing that a TLS server signs by.
  */
 #include <openssl/core_dispatch.h>
@@ -18,7 +18,7 @@ struct signing {
     const struct remote_key *key; /* libcrypto's EVP_PKEY outlives the context */
     unsigned hash_bits;           /* 256, 384, 512; 0 = none named */
     bool pss;
-    bool odd; /* something was asked for that TLS does not have */
+    bool odd; /* a parameter that TLS does not have */
 };
 
 static struct signing spare; /* libssl has one at a time: no allocation a signature */
@@ -140,7 +140,7 @@ static uint16_t scheme_of(const struct signing *s) {
     return (uint16_t)((nth + 2) << 8 | (s->key->kind == REMOTE_RSA ? 1 : 3));
 }
 
-static int ask(const struct signing *s, struct span tbs, uint8_t *sig, size_t *ret_len) {
+static int request_signature(const struct signing *s, struct span tbs, uint8_t *sig, size_t *ret_len) {
     size_t len = 0;
     uint16_t scheme = scheme_of(s);
     if (!scheme)
@@ -150,7 +150,7 @@ static int ask(const struct signing *s, struct span tbs, uint8_t *sig, size_t *r
     int err = asked(asked_ctx, s->key->name, scheme, tbs, sig, s->key->signature_len, &len);
     if (err < 0)
         return err;
-    /* whoever has the key sizes the answer by it, and so do we */
+    /* the owner of the key sizes the answer by it, and so do we */
     bool fits = s->key->kind == REMOTE_EC ? len > 0 && len <= s->key->signature_len : len == s->key->signature_len;
     if (!fits)
         return ERR_FORMAT;
@@ -168,7 +168,7 @@ static int sign_all(void *ctx, unsigned char *sig, size_t *ret_len, size_t cap, 
     }
     if (cap < s->key->signature_len)
         return 0;
-    int err = ask(s, span_of(tbs, tbs_len), sig, ret_len);
+    int err = request_signature(s, span_of(tbs, tbs_len), sig, ret_len);
     if (err < 0)
         last_error = err;
     return err == 0;

@@ -15,7 +15,7 @@ void ocsp_file_fini(struct ocsp_file *o) {
     pem_file_fini(&o->bytes);
 }
 
-static int refuse(struct text *why, const char *file, const char *message) {
+static int ocsp_error(struct text *why, const char *file, const char *message) {
     text_addf(why, "%s: %s", file, message);
     return ERR_FORMAT;
 }
@@ -86,7 +86,7 @@ static int judge_single(OCSP_SINGLERESP *single, const char *file, int64_t now, 
     o->from = this_update ? time_of(this_update) : INT64_MIN;
     o->until = next_update ? time_of(next_update) : CREDS_NEVER;
     if (o->from == INT64_MIN || o->until == INT64_MIN)
-        return refuse(why, file, "its times cannot be read");
+        return ocsp_error(why, file, "its times cannot be read");
     if (o->until > now)
         return 0;
     char date[32];
@@ -98,8 +98,8 @@ static int judge_single(OCSP_SINGLERESP *single, const char *file, int64_t now, 
     return ERR_FORMAT;
 }
 
-static int judge(OCSP_BASICRESP *basic, const struct cert_chain *c, const char *file, int64_t now, struct ocsp_file *o,
-                 struct text *why) {
+static int check_basic(OCSP_BASICRESP *basic, const struct cert_chain *c, const char *file, int64_t now, struct ocsp_file *o,
+                       struct text *why) {
     X509 *issuer = issuer_of(c);
     if (!issuer) {
         text_addf(why, "%s: cannot be checked: expected the issuer's certificate as the second one in %s", file, c->file);
@@ -111,12 +111,13 @@ static int judge(OCSP_BASICRESP *basic, const struct cert_chain *c, const char *
         return ERR_FORMAT;
     }
     if (!is_signed(basic, c, issuer))
-        return refuse(why, file, "the response is not signed by the certificate's issuer, nor by whom the issuer lets sign");
+        return ocsp_error(why, file,
+                          "the response is not signed by the certificate's issuer, nor by whom the issuer lets sign");
     return judge_single(single, file, now, o, why);
 }
 
 /* PEM is the usual mistake. */
-static void say_blocks(const struct ocsp_file *o, struct text *why) {
+static void explain_blocks(const struct ocsp_file *o, struct text *why) {
     char message[1];
     struct text unused = text_of(message, sizeof(message));
     struct pem_scan s = pem_scan_of(pem_file_span(&o->bytes), "");
@@ -125,21 +126,21 @@ static void say_blocks(const struct ocsp_file *o, struct text *why) {
         text_addf(why, "; block %u (line %u) is \"%.*s\" in PEM", b.n, b.line, (int)b.label.len, (const char *)b.label.p);
 }
 
-static int parse(const struct cert_chain *c, const char *file, int64_t now, struct ocsp_file *o, struct text *why) {
+static int parse_response(const struct cert_chain *c, const char *file, int64_t now, struct ocsp_file *o, struct text *why) {
     const uint8_t *p = o->bytes.p, *end = p + o->bytes.len;
     OCSP_RESPONSE *response = d2i_OCSP_RESPONSE(NULL, &p, (long)o->bytes.len);
     OCSP_BASICRESP *basic = NULL;
     int err = 0;
     if (!response || p != end) {
-        err = refuse(why, file, "found no OCSP response, expected one in DER");
-        say_blocks(o, why);
+        err = ocsp_error(why, file, "found no OCSP response, expected one in DER");
+        explain_blocks(o, why);
     } else if (OCSP_response_status(response) != OCSP_RESPONSE_STATUS_SUCCESSFUL) {
         text_addf(why, "%s: the responder answered \"%s\", expected \"successful\"", file,
                   OCSP_response_status_str(OCSP_response_status(response)));
         err = ERR_FORMAT;
     } else {
         basic = OCSP_response_get1_basic(response);
-        err = basic ? judge(basic, c, file, now, o, why) : refuse(why, file, "the response is of no kind we know");
+        err = basic ? check_basic(basic, c, file, now, o, why) : ocsp_error(why, file, "the response is of no kind we know");
     }
     OCSP_BASICRESP_free(basic);
     OCSP_RESPONSE_free(response);
@@ -153,7 +154,7 @@ int ocsp_file_load(const struct cert_chain *c, int64_t now, struct ocsp_file *re
         return 0;
     int err = pem_file_read(file, "an OCSP response", &ret->bytes, why);
     if (!err)
-        err = parse(c, file, now, ret, why);
+        err = parse_response(c, file, now, ret, why);
     if (err)
         ocsp_file_fini(ret);
     ERR_clear_error();

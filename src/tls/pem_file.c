@@ -15,24 +15,24 @@ void pem_file_fini(struct pem_file *f) {
     f->len = f->cap = 0;
 }
 
-static int refuse(struct text *why, int err, const char *file, const char *message) {
+static int pem_file_error(struct text *why, int err, const char *file, const char *message) {
     text_addf(why, "%s: %s", file, message);
     return err;
 }
 
-static int refuse_errno(struct text *why, const char *file, const char *what) {
+static int pem_file_errno(struct text *why, const char *file, const char *what) {
     text_addf(why, "%s: %s: %s", file, what, strerror(errno));
     return ERR_SYSTEM;
 }
 
-/* Reads until the end of the file; it must not have grown past what fstat() said. */
+/* Reads until the end of the file; it must not have grown past the size from fstat(). */
 static int read_whole(int fd, const char *file, const char *wanted, struct pem_file *f, struct text *why) {
     while (f->len < f->cap) {
         ssize_t n = read(fd, f->p + f->len, f->cap - f->len);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return refuse_errno(why, file, "cannot be read");
+            return pem_file_errno(why, file, "cannot be read");
         if (n == 0 && f->len)
             return 0;
         if (n == 0) {
@@ -41,7 +41,7 @@ static int read_whole(int fd, const char *file, const char *wanted, struct pem_f
         }
         f->len += (size_t)n;
     }
-    return refuse(why, ERR_FORMAT, file, "the file changed while it was read");
+    return pem_file_error(why, ERR_FORMAT, file, "the file changed while it was read");
 }
 
 /* Where it is and when it was written, as one number. */
@@ -54,16 +54,17 @@ static uint64_t stamp_of(const struct stat *st) {
     return stamp;
 }
 
-static int judge(int fd, const char *file, const char *wanted, struct pem_file *f, size_t *ret_size, struct text *why) {
+static int check_pem_file(int fd, const char *file, const char *wanted, struct pem_file *f, size_t *ret_size,
+                          struct text *why) {
     struct stat st;
     if (fstat(fd, &st) < 0)
-        return refuse_errno(why, file, "cannot be read");
+        return pem_file_errno(why, file, "cannot be read");
     if (!S_ISREG(st.st_mode)) {
-        text_addf(why, "%s: found %s, expected %s", file, S_ISDIR(st.st_mode) ? "a folder" : "no regular file", wanted);
+        text_addf(why, "%s: found %s, expected %s", file, S_ISDIR(st.st_mode) ? "a directory" : "no regular file", wanted);
         return ERR_FORMAT;
     }
     if (st.st_size > PEM_FILE_MAX)
-        return refuse(why, ERR_FORMAT, file, "the file is longer than 1 MiB");
+        return pem_file_error(why, ERR_FORMAT, file, "the file is longer than 1 MiB");
     f->mode = st.st_mode & 07777;
     f->owner = st.st_uid;
     f->stamp = stamp_of(&st);
@@ -76,8 +77,8 @@ static int open_file(const char *file, const char *wanted, struct pem_file *f, i
     *f = (struct pem_file){.p = NULL};
     int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a FIFO must not block us */
     if (fd < 0)
-        return refuse_errno(why, file, "cannot be opened");
-    int err = judge(fd, file, wanted, f, ret_size, why);
+        return pem_file_errno(why, file, "cannot be opened");
+    int err = check_pem_file(fd, file, wanted, f, ret_size, why);
     if (err)
         (void)close(fd); /* nothing was written */
     else
@@ -93,7 +94,7 @@ int pem_file_read(const char *file, const char *wanted, struct pem_file *ret, st
         return err;
     ret->cap = size + 1;
     ret->p = secret_alloc(ret->cap, NULL);
-    err = ret->p ? read_whole(fd, file, wanted, ret, why) : refuse(why, ERR_NOMEM, file, "out of memory");
+    err = ret->p ? read_whole(fd, file, wanted, ret, why) : pem_file_error(why, ERR_NOMEM, file, "out of memory");
     if (err)
         pem_file_fini(ret);
     (void)close(fd); /* nothing was written */

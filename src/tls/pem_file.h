@@ -1,7 +1,7 @@
 /*
  * The bytes of a file that the operator named: certificates, keys, responses. Files are outside input: bounded, regular files
- * only, and every way in which they can be wrong is told in a sentence that names the file and what was found. The bytes lie
- * in memory for keys, since any PEM file may hold one.
+ * only, and every way in which they can be wrong is reported in a sentence that names the file and what was found. The bytes
+ * lie in memory for keys, since any PEM file may hold one.
  */
 #pragma once
 
@@ -24,10 +24,10 @@ struct pem_file {
     uint64_t stamp; /* changes when the file is written or replaced */
 };
 
-/* Reads FILE; WANTED says what is expected in it ("a PEM file"). ERR_FORMAT, ERR_SYSTEM or ERR_NOMEM, with a message in WHY. */
+/* Reads FILE; WANTED: what is expected in it ("a PEM file"). ERR_FORMAT, ERR_SYSTEM or ERR_NOMEM, with a message in WHY. */
 MUST_CHECK int pem_file_read(const char *file, const char *wanted, struct pem_file *ret, struct text *why);
 
-/* Opens and closes it: all that can be said of FILE without reading it. *RET has no bytes then. */
+/* Opens and closes it: all checks of FILE that need no reading. *RET has no bytes then. */
 MUST_CHECK int pem_file_look(const char *file, const char *wanted, struct pem_file *ret, struct text *why);
 
 /* Wipes and frees; harmless on one that was not read. */

@@ -123,7 +123,7 @@ static bool is_near(struct span line) {
 
 /* ---- blocks ---- */
 
-static void show(struct text *to, struct span line) {
+static void quote_line(struct text *to, struct span line) {
     text_add(to, "\"");
     for (size_t i = 0; i < line.len && i < SHOWN_MAX; i++) {
         if (line.p[i] >= ' ' && line.p[i] < 0x7f)
@@ -136,7 +136,7 @@ static void show(struct text *to, struct span line) {
 
 static enum step refuse_line(const struct pem_scan *s, struct span line, struct text *why) {
     text_addf(why, "%s: block %u (line %u) cannot be read: found ", s->file, s->n, s->line);
-    show(why, line);
+    quote_line(why, line);
     text_add(why, ", expected \"-----BEGIN ...-----\" or \"-----END ...-----\", in this very form");
     return STEP_FAILED;
 }
@@ -166,7 +166,7 @@ static enum step find_end(struct pem_scan *s, struct pem_block *b, struct text *
     }
     text_addf(why, "%s: block %u (line %u) cannot be read: found ", s->file, b->n, b->line);
     if (line.len)
-        show(why, line);
+        quote_line(why, line);
     else
         text_add(why, "no end");
     text_addf(why, "%s, expected \"-----END %.*s-----\"", line.len ? " in it" : "", (int)b->label.len,
@@ -237,6 +237,6 @@ size_t pem_block_text(const struct pem_block *b, char *to) {
 
 void pem_block_unused(const struct pem_block *b, const char *file, struct text *to) {
     text_addf(to, "%s: block %u (line %u), ", file, b->n, b->line);
-    show(to, b->label);
+    quote_line(to, b->label);
     text_add(to, ", is not used");
 }

@@ -1,8 +1,8 @@
 /*
  * The blocks of a PEM file (RFC 7468), in their order. libcrypto's reader passes over whatever it does not take for a block, so
- * that a certificate behind a lost dash is not missed; here whatever looks like the begin or end of a block is one, or an error
- * with the number of the block and of its line. Other text between blocks is nobody's business, nor are lines that begin with
- * '#'.
+ * that a certificate behind a lost dash is not missed; here all that looks like the begin or end of a block is one, or an error
+ * with the number of the block and of its line. Other text between blocks is ignored, as are lines that begin
+ * with '#'.
  *
  * Lines may end by LF, CR LF or CR; a byte order mark of UTF-8, and blanks around a line, are passed over.
  */
@@ -51,7 +51,7 @@ MUST_CHECK int pem_block_decode(const struct pem_block *b, const char *file, uin
 #define PEM_TEXT_CAP(b) ((b)->body.len + 2 * (b)->label.len + 64)
 size_t pem_block_text(const struct pem_block *b, char *to);
 
-/* "block 2 (line 31), X509 CRL, is not used": for what a file holds and nobody takes. */
+/* "block 2 (line 31), X509 CRL, is not used": for blocks that are not used. */
 void pem_block_unused(const struct pem_block *b, const char *file, struct text *to);
 
 /* Whether BYTES hold a block of KIND; false too where they are no PEM. */

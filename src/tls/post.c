@@ -35,7 +35,7 @@ enum step post_alert(struct record_layer *p, const struct suite *suite, struct s
     }
 
     bool harmless;
-    if (suite->version == TLS_1_3) { /* RFC 8446 6: the level says nothing */
+    if (suite->version == TLS_1_3) { /* RFC 8446 6: the level is ignored */
         harmless = description == ALERT_USER_CANCELED;
     } else if (level != ALERT_LEVEL_WARN && level != ALERT_LEVEL_FATAL) {
         *ret_err = ERR_RECORD_ILLEGAL;

@@ -1,6 +1,6 @@
 /*
  * Record protection for one direction: framing, nonces, inner content type, padding, sequence numbers and key limits.
- * No I/O, no messages, no policy about what a record may carry: that is plane.h.
+ * No I/O, no messages, no policy about what a record may contain: that is record_layer.h.
  *
  * Everything happens in place. To seal, the caller leaves record_prefix() bytes before and RECORD_SUFFIX_MAX bytes behind the
  * plain bytes; to open, plain bytes come back inside the record's own memory.
@@ -29,7 +29,7 @@ enum content_type {
     CONTENT_APPLICATION_DATA = 23,
 };
 
-/* The state of one direction: plain data, moved between processes as it is. Raw keys only. */
+/* The state of one direction: plain data, copied between processes as it is. Raw keys only. */
 struct traffic_keys {
     uint64_t seq;                 /* of the next record; under the present key in 1.3, of the connection in 1.2 */
     uint64_t explicit_nonce;      /* TLS 1.2 AES-GCM, sealing: explicit nonce of the next record; only ever counts up */
@@ -46,7 +46,7 @@ struct record_run {
     void *ctx;
 };
 
-/* Loads the half's present key into a working context. To be begun anew after every change of key. ERR_CRYPTO. */
+/* Loads the direction's present key into a working context. To be begun again after every change of key. ERR_CRYPTO. */
 MUST_CHECK int record_run_begin(struct record_run *run, struct engine_contexts *contexts, const struct suite *suite,
                                 struct traffic_keys *half, bool seal);
 
@@ -54,16 +54,16 @@ MUST_CHECK int record_run_begin(struct record_run *run, struct engine_contexts *
 size_t record_prefix(const struct suite *suite);
 
 /*
- * Seals PLAIN_LEN bytes (0 to RECORD_PLAIN_MAX, MUST) that stand at REC + record_prefix(); *ret_len is the whole record's
+ * Seals PLAIN_LEN bytes (0 to RECORD_PLAIN_MAX, MUST) at REC + record_prefix(); *ret_len is the whole record's
  * length. ERR_KEY_LIMIT when this key has sealed all it may, ERR_CRYPTO. Nothing is consumed on failure.
  */
 MUST_CHECK int record_seal(struct record_run *run, enum content_type type, uint8_t *rec, size_t plain_len, size_t *ret_len);
 
-/* Records this half may still seal under its present key. */
+/* Records this direction may still seal under its present key. */
 uint64_t record_seals_left(const struct suite *suite, const struct traffic_keys *half);
 
 /*
- * Whether a record with this header may be part of a handshake: LEN is what its header says, of which protection takes
+ * Whether a record with this header may be part of a handshake: LEN is the header's, of which protection takes
  * EXPANSION bytes (0 = none). ERR_RECORD_OVERFLOW: more than 2^14 bytes of content (RFC 8446 5.1, 5.2, 5.4; RFC 5246 6.2).
  * ERR_RECORD_TYPE: an empty alert, or nothing of a handshake message. In 1.3 the inside has yet to be looked at.
  */

@@ -30,7 +30,7 @@ void record_layer_progress(struct record_layer *p, size_t n) {
     p->idle_records = (int16_t)-MIN((size_t)saved + n, (size_t)RECORD_LAYER_SAVED_MAX);
 }
 
-/* Hands out the plain bytes of a data record. */
+/* Returns the plain bytes of a data record. */
 static int take_data(struct record_layer *p, struct span plain, struct record_layer_opened *ret) {
     if (plain.len == 0)
         return post_count_idle(p);

@@ -1,9 +1,9 @@
 /*
- * The record plane of an established session: both directions, and all that may still happen inside them after the handshake
- * (alerts, close_notify, KeyUpdate both ways, refused renegotiation, limits on records that carry nothing).
+ * The record layer of an established session: both directions, and all that may still happen inside them after the handshake
+ * (alerts, close_notify, KeyUpdate both ways, refused renegotiation, limits on empty records).
  *
- * Bytes in, bytes out; sockets and time are strangers here. A plane is plain data of fixed size: it can be copied into a
- * message and carried on by another process.
+ * Bytes in, bytes out; it knows neither sockets nor time. A record layer is plain data of fixed size: it can be copied into a
+ * message and continued by another process.
  */
 #pragma once
 
@@ -17,8 +17,8 @@
 #include "base/step.h"
 #include "tls/record.h"
 
-#define RECORD_LAYER_IOV_MAX            64  /* plain runs one plane_open() hands out */
-#define RECORD_LAYER_CONTROL_MAX        512 /* room that plane_control() and plane_alert() need */
+#define RECORD_LAYER_IOV_MAX            64  /* plain runs one record_layer_open() returns */
+#define RECORD_LAYER_CONTROL_MAX        512 /* room that record_layer_control() and record_layer_alert() need */
 #define RECORD_LAYER_RENEGOTIATIONS_MAX 8   /* refused ones in TLS 1.2 before the session ends */
 
 /*
@@ -46,20 +46,20 @@ struct record_layer {
     int16_t idle_records;   /* of the peer's, in a row, without data; negative = saved up */
     uint8_t renegotiations; /* refused so far */
     uint8_t alert_seen;     /* description of the peer's fatal alert */
-    bool key_update_owed;   /* the peer asked us to update our key */
+    bool key_update_owed;   /* the peer requested an update of our key */
     bool no_renegotiation_owed;
     bool close_seen; /* close_notify came: what follows is ignored (RFC 8446 6.1) */
     bool close_sent;
     uint32_t key_updates_in, key_updates_out;
 };
 
-/* The suite; NULL cannot happen for a plane that plane_valid() accepted. */
+/* The suite; NULL cannot happen for a record layer that record_layer_valid() accepted. */
 const struct suite *record_layer_suite(const struct record_layer *p);
 
-/* Whether a plane that came from another process makes sense (suite known, lengths in range). */
+/* Whether a record layer that came from another process makes sense (suite known, lengths in range). */
 MUST_CHECK bool record_layer_valid(const struct record_layer *p);
 
-/* What plane_open() came to. */
+/* What record_layer_open() came to. */
 struct record_layer_opened {
     size_t consumed;  /* bytes of input used up: whole records only */
     size_t plain_len; /* sum of the runs */
@@ -75,20 +75,20 @@ void record_layer_progress(struct record_layer *p, size_t n);
  * Opens the whole records at the front of IN, in place, until the input or the room for runs ends.
  * STEP_DONE: runs are full, call again with the rest. STEP_WANT_READ: what is left is no whole record (less than
  * RECORD_WIRE_MAX). STEP_EOF: close_notify; all later input is to be ignored. STEP_FAILED: ret->err; plain runs before the
- * fault are valid. After any call, plane_control_owed() may have become true.
+ * fault are valid. After any call, record_layer_control_owed() may have become true.
  */
 enum step record_layer_open(struct record_layer *p, struct engine_contexts *contexts, uint8_t *in, size_t in_len,
                             struct record_layer_opened *ret);
 
 /*
- * Whether a control record must leave before the next data (KeyUpdate answered or due, no_renegotiation). To be asked before
- * every batch of records; a batch of less than PLANE_SEALS_LOW_1_2 records then never meets ERR_KEY_LIMIT.
+ * Whether a control record must leave before the next data (KeyUpdate answered or due, no_renegotiation). To be called before
+ * every batch of records; a batch of less than RECORD_LAYER_SEALS_LOW_1_2 records then never meets ERR_KEY_LIMIT.
  */
 bool record_layer_control_owed(const struct record_layer *p);
 
 /*
- * Writes all control records owed to OUT (PLANE_CONTROL_MAX bytes of room). The key may be another afterwards: begin a run of
- * one's own anew. ERR_KEY_LIMIT (1.2: the key is used up, but for an alert), ERR_CRYPTO.
+ * Writes all control records owed to OUT (RECORD_LAYER_CONTROL_MAX bytes of room). The key may be another afterwards: begin a
+ * run of one's own again. ERR_KEY_LIMIT (1.2: the key is used up, but for an alert), ERR_CRYPTO.
  */
 MUST_CHECK int record_layer_control(struct record_layer *p, struct engine_contexts *contexts, uint8_t *out, size_t *ret_len);
 

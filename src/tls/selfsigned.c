@@ -63,12 +63,12 @@ static int next_entry(const char **list, bool *ret_any, struct entry *ret) {
     return len ? read_entry(span_of(p, len), ret) : 0;
 }
 
-/* ---- is what lies there good enough ---- */
+/* ---- are the present files good enough ---- */
 
 static bool names_it(X509 *leaf, const struct entry *e) {
     if (e->ip_len)
         return X509_check_ip(leaf, e->ip, (size_t)e->ip_len, 0) == 1;
-    /* a wildcard must stand there as it is; for X509_check_host() it would be no name */
+    /* a wildcard must be there literally; for X509_check_host() it would be no name */
     GENERAL_NAMES *names = X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
     bool found = false;
     for (int i = 0; !found && i < sk_GENERAL_NAME_num(names); i++) {
@@ -106,7 +106,7 @@ static bool still_good(const char *crt, const char *key, const char *names) {
 
 /* ---- making one ---- */
 
-static bool add_entry(GENERAL_NAMES *to, const struct entry *e) {
+static bool add_san(GENERAL_NAMES *to, const struct entry *e) {
     GENERAL_NAME *n = GENERAL_NAME_new();
     ASN1_STRING *s = e->ip_len ? ASN1_OCTET_STRING_new() : ASN1_IA5STRING_new();
     const void *data = e->ip_len ? (const void *)e->ip : e->name;
@@ -126,9 +126,9 @@ static int add_alt_names(X509 *x, const char *names) {
     bool ok = list != NULL;
     struct entry e;
     for (size_t i = 0; ok && i < ARRAY_LEN(own_names); i++)
-        ok = read_entry(span_str(own_names[i]), &e) == 0 && add_entry(list, &e);
+        ok = read_entry(span_str(own_names[i]), &e) == 0 && add_san(list, &e);
     for (bool any = true; ok && any;)
-        ok = next_entry(&names, &any, &e) == 0 && (!any || add_entry(list, &e));
+        ok = next_entry(&names, &any, &e) == 0 && (!any || add_san(list, &e));
     if (ok && X509_add1_ext_i2d(x, NID_subject_alt_name, list, 0, X509V3_ADD_DEFAULT) == 1)
         err = 0;
     GENERAL_NAMES_free(list);
@@ -163,7 +163,7 @@ static int fill_in(X509 *x, EVP_PKEY *key, const char *names) {
         X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const uint8_t *)COMMON_NAME, -1, -1, 0) != 1 ||
         X509_set_issuer_name(x, subject) != 1)
         return ERR_CRYPTO;
-    /* no CA: whoever trusts this certificate trusts it for this server alone */
+    /* no CA: trust in this certificate is trust in this server alone */
     if (!add_extension(x, NID_basic_constraints, "critical,CA:FALSE") ||
         !add_extension(x, NID_key_usage, "critical,digitalSignature") || !add_extension(x, NID_ext_key_usage, "serverAuth") ||
         !add_extension(x, NID_subject_key_identifier, "hash") || add_alt_names(x, names) < 0)
@@ -171,7 +171,7 @@ static int fill_in(X509 *x, EVP_PKEY *key, const char *names) {
     return X509_sign(x, key, EVP_sha256()) > 0 ? 0 : ERR_CRYPTO;
 }
 
-static int make(const char *names, EVP_PKEY **ret_key, X509 **ret_cert) {
+static int make_key_and_cert(const char *names, EVP_PKEY **ret_key, X509 **ret_cert) {
     int err = ERR_CRYPTO;
     EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *x = X509_new();
@@ -189,18 +189,18 @@ static int make(const char *names, EVP_PKEY **ret_key, X509 **ret_cert) {
 
 /* ---- files ---- */
 
-static int refuse_errno(struct text *why, const char *path, const char *what) {
+static int selfsigned_errno(struct text *why, const char *path, const char *what) {
     text_addf(why, "%s: %s: %s", path, what, strerror(errno));
     return ERR_SYSTEM;
 }
 
-/* Makes the folder and those above it that are missing. */
+/* Makes the directory and those above it that are missing. */
 static int make_dir(const char *dir, struct text *why) {
     char path[PATH_MAX];
     size_t len = strlen(dir);
     if (len == 0 || len >= sizeof(path)) {
         errno = len ? ENAMETOOLONG : ENOENT;
-        return refuse_errno(why, dir, "cannot make the folder");
+        return selfsigned_errno(why, dir, "cannot make the directory");
     }
     memcpy(path, dir, len + 1);
     for (size_t i = 1; i <= len; i++) {
@@ -208,7 +208,7 @@ static int make_dir(const char *dir, struct text *why) {
             continue;
         path[i] = '\0';
         if (mkdir(path, 0700) < 0 && errno != EEXIST)
-            return refuse_errno(why, path, "cannot make the folder");
+            return selfsigned_errno(why, path, "cannot make the directory");
         path[i] = dir[i];
     }
     return 0;
@@ -228,22 +228,22 @@ static int write_whole(int fd, const uint8_t *p, size_t len) {
 }
 
 /*
- * A file below the descriptor of the folder: whoever may put another folder in the place of ours does not lead us there. SHOWN
- * is its name for people.
+ * A file below the descriptor of the directory: replacing the directory does not redirect us. SHOWN
+ * is its name for messages.
  */
-struct place {
+struct dir_file {
     char path[64];
     char shown[PATH_MAX];
 };
 
-static void place_file(struct place *p, int dir_fd, const char *dir, const char *name) {
+static void place_file(struct dir_file *p, int dir_fd, const char *dir, const char *name) {
     struct text path = text_of(p->path, sizeof(p->path)), shown = text_of(p->shown, sizeof(p->shown));
     text_addf(&path, "/proc/self/fd/%d/%s", dir_fd, name);
     text_addf(&shown, "%s/%s", dir, name);
 }
 
-/* Only a file that is ours, under this name alone; else it is made anew. */
-static bool make_private(const struct place *key) {
+/* Only a file that is ours, under this name alone; else it is made again. */
+static bool make_private(const struct dir_file *key) {
     char name[32];
     struct stat st;
     struct text t = text_of(name, sizeof(name));
@@ -256,15 +256,15 @@ static bool make_private(const struct place *key) {
     return ok;
 }
 
-/* Writes to a name of its own in the same folder, then renames: nobody ever sees half a file. */
-static int write_file(const struct place *to, BIO *bytes, mode_t mode, struct text *why) {
+/* Writes to a name of its own in the same directory, then renames: no reader ever sees a partial file. */
+static int write_file(const struct dir_file *to, BIO *bytes, mode_t mode, struct text *why) {
     const char *path = to->path;
     char temporary[PATH_MAX];
     struct text t = text_of(temporary, sizeof(temporary));
     text_addf(&t, "%s.XXXXXX", path);
     int fd = mkostemp(temporary, O_CLOEXEC);
     if (fd < 0)
-        return refuse_errno(why, to->shown, "cannot be written");
+        return selfsigned_errno(why, to->shown, "cannot be written");
 
     char *p = NULL;
     long len = BIO_get_mem_data(bytes, &p);
@@ -280,18 +280,18 @@ static int write_file(const struct place *to, BIO *bytes, mode_t mode, struct te
     }
     if (ok)
         return 0;
-    (void)unlink(temporary); /* the first fault is the one to tell */
+    (void)unlink(temporary); /* the first fault is the one to report */
     errno = saved;
-    return refuse_errno(why, to->shown, "cannot be written");
+    return selfsigned_errno(why, to->shown, "cannot be written");
 }
 
 /* The key goes first: after a crash between the two they do not match, and the next start makes new ones. */
-static int write_pair(const struct place *crt, const struct place *key, const char *names, struct text *why) {
+static int write_pair(const struct dir_file *crt, const struct dir_file *key, const char *names, struct text *why) {
     EVP_PKEY *pkey = NULL;
     X509 *cert = NULL;
     BIO *key_pem = BIO_new(BIO_s_mem()), *cert_pem = BIO_new(BIO_s_mem()); /* both wiped by BIO_free() */
     int err = ERR_CRYPTO;
-    if (!key_pem || !cert_pem || make(names, &pkey, &cert) < 0 ||
+    if (!key_pem || !cert_pem || make_key_and_cert(names, &pkey, &cert) < 0 ||
         PEM_write_bio_PKCS8PrivateKey(key_pem, pkey, NULL, NULL, 0, NULL, NULL) != 1 ||
         PEM_write_bio_X509(cert_pem, cert) != 1) {
         const char *reason = ERR_reason_error_string(ERR_peek_last_error());
@@ -310,7 +310,7 @@ out:
     return err;
 }
 
-/* The names come from the user, so they are judged before anything is written. */
+/* The names come from the user, so they are checked before anything is written. */
 static int judge_names(const char *names, struct text *why) {
     for (bool any = true; any;) {
         struct entry e;
@@ -326,9 +326,9 @@ static int judge_names(const char *names, struct text *why) {
 }
 
 int selfsigned_ensure(const char *dir, const char *names, int *ret_made, struct text *why) {
-    struct place crt, key;
+    struct dir_file crt, key;
     if (strlen(dir) + sizeof("/self-signed.key.XXXXXX") > PATH_MAX) {
-        text_addf(why, "%s: the folder's name is too long", dir);
+        text_addf(why, "%s: the directory's name is too long", dir);
         return ERR_FORMAT;
     }
     int err = judge_names(names, why);
@@ -338,7 +338,7 @@ int selfsigned_ensure(const char *dir, const char *names, int *ret_made, struct 
         return err;
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return refuse_errno(why, dir, "cannot be written");
+        return selfsigned_errno(why, dir, "cannot be written");
     place_file(&crt, fd, dir, "self-signed.crt");
     place_file(&key, fd, dir, "self-signed.key");
     bool good = still_good(crt.path, key.path, names) && make_private(&key);

@@ -1,5 +1,5 @@
 /*
- * One TLS 1.3 handshake with ourselves in memory, before strangers come: does our provider tell what libssl's key log tells?
+ * One TLS 1.3 handshake with ourselves in memory, before clients come: does our provider give the secrets of libssl's key log?
  * With a key of its own, made for it: the real ones are with the signer, which need not be there yet.
  */
 #include <openssl/err.h>
@@ -38,7 +38,7 @@ static bool use_own_cert(SSL *ssl) {
     return ok;
 }
 
-static bool begin(struct talk *t, const struct tls_server *s) {
+static bool begin_talk(struct talk *t, const struct tls_server *s) {
     struct span message;
     size_t wire_len = 0;
     int err = 0;
@@ -55,7 +55,7 @@ static bool begin(struct talk *t, const struct tls_server *s) {
 }
 
 /* Both sides in turn until the server is done. */
-static bool finish(struct talk *t) {
+static bool finish_talk(struct talk *t) {
     for (int i = 0; i < ROUNDS_MAX; i++) {
         struct span in = said(t);
         enum step step = handshake_step(t->server, &in);
@@ -91,7 +91,7 @@ bool tls_server_selftest(struct tls_server *s) {
     SSL_CTX *ctx = NULL;
     t.server = NULL;
     buf_init(&t.out, 256 * 1024);
-    bool agree = client_new(&t, &ctx) && begin(&t, s) && finish(&t) && handshake_secrets_agree(t.server);
+    bool agree = client_new(&t, &ctx) && begin_talk(&t, s) && finish_talk(&t) && handshake_secrets_agree(t.server);
     if (agree)
         SSL_CTX_set_keylog_callback(s->ctx, NULL);
     handshake_free(t.server);

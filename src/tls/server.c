@@ -35,8 +35,8 @@ static int set_suites(SSL_CTX *ctx, const struct tls_policy *p) {
 }
 
 /*
- * Within a tuple (parted by '/'; OpenSSL 3.5) libssl takes our first group among those the client has sent a share of. So a
- * hybrid group stands in a tuple before those behind it: a client that has it is asked for a share if need be
+ * Within a tuple (separated by '/'; OpenSSL 3.5) libssl takes our first group among those the client has sent a share of. So a
+ * hybrid group is in a tuple before those behind it: a client that has it gets a HelloRetryRequest if need be
  * (HelloRetryRequest). Between the others the order is not worth a round trip.
  */
 static int set_groups(SSL_CTX *ctx, const struct tls_policy *p) {

@@ -1,6 +1,6 @@
 /*
- * Faults of connects to backends: how a relay tells the observer of the last one, and what people read. A fault is an errno,
- * or one of those that stand for what errno does not know: EAGAIN (the queue of connections is full), EDESTADDRREQ (the name
+ * Faults of connects to backends: how a relay reports the last one to the observer, and its text. A fault is an errno,
+ * or a value for what errno does not know: EAGAIN (the queue of connections is full), EDESTADDRREQ (the name
  * has no address).
  */
 #pragma once

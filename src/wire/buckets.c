@@ -4,12 +4,12 @@
 
 #define SET_PLACES 8u
 #define SETS       (BUCKETS_SIZE / (SET_PLACES * sizeof(struct bucket_place)))
-#define STALE_NS   UINT64_C(2000000000) /* paid for so long ago, a place may be taken; longer than any burst */
+#define STALE_NS   UINT64_C(2000000000) /* refilled so long ago, a place may be taken; longer than any burst */
 #define NS         UINT64_C(1000000000)
 
 /*
- * What is paid for later than that nobody has booked: it is nonsense, and the bucket is full. Each relay waits for one booking
- * a client at the most; a few of them may have been larger than the one at hand.
+ * A time later than that was never reserved: it is nonsense, and the bucket is full. Each relay waits for one reservation
+ * a client at the most; a few of them may have been larger than this one.
  */
 #define AHEAD_NS       (120 * NS)
 #define AHEAD_BOOKINGS 256
@@ -34,7 +34,7 @@ struct bucket bucket_of(const struct buckets *b, struct span service, const uint
     return (struct bucket){.tag = tag ? tag : 1};
 }
 
-static struct bucket_place *find(struct bucket_place *set, uint64_t tag) {
+static struct bucket_place *find_place(struct bucket_place *set, uint64_t tag) {
     for (unsigned i = 0; i < SET_PLACES; i++)
         if (LOAD(&set[i].tag) == tag)
             return &set[i];
@@ -50,10 +50,10 @@ static bool claim(struct bucket_place *place, uint64_t tag, uint64_t now_ns) {
 static struct bucket_place *find_or_claim(const struct buckets *b, uint64_t tag, uint64_t now_ns) {
     if (!b->places)
         return NULL;
-    struct bucket_place *set = &b->places[tag % SETS * SET_PLACES], *found = find(set, tag);
+    struct bucket_place *set = &b->places[tag % SETS * SET_PLACES], *found = find_place(set, tag);
     for (unsigned i = 0; !found && i < SET_PLACES; i++)
         if (claim(&set[i], tag, now_ns)) {
-            found = find(set, tag);
+            found = find_place(set, tag);
             if (found && found != &set[i])
                 (void)swap(&set[i].tag, tag, 0); /* if it is another's by now, all the better */
         }

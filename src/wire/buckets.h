@@ -1,11 +1,11 @@
 /*
  * Byte rates that several processes keep together: a table of token buckets in shared memory, one for each limited client of a
- * service. It outlives generations, so a reload gives nobody a fresh allowance.
+ * service. It outlives generations, so a reload gives no client a fresh allowance.
  *
- * A bucket is one word, the time at which all that was booked so far will have been paid for. Booking N bytes moves it on by
- * N / rate and tells from when on those bytes may move: bookings are served in the order in which they were made, whoever makes
- * them. A bucket whose time has passed is full, the same as none, so its place can go to another client.
- * This is the only place where processes write to the same memory (compare-and-swap, once a booking, not once a packet).
+ * A bucket is one word, the time at which all that was reserved so far will be refilled. Reserving N bytes advances it by N /
+ * rate and gives the time from which those bytes may be relayed: reservations are served in the order in which they were made.
+ * A bucket whose time has passed is full, the same as none, so its place can go to another client. This
+ * is the only place where processes write to the same memory (compare-and-swap, once per reservation, not once per packet).
  */
 #pragma once
 
@@ -39,7 +39,7 @@ struct bucket bucket_of(const struct buckets *b, struct span service, const uint
 
 /*
  * Books BYTES at RATE bytes a second (at least 1). Returns the time from which on they may move; that may have passed, by no
- * more than BURST_NS. A bucket that others have moved on for minutes counts as full.
+ * more than BURST_NS. A bucket that others have advanced by minutes counts as full.
  */
 uint64_t bucket_reserve(const struct buckets *b, struct bucket *of, uint64_t bytes, uint64_t rate, uint64_t burst_ns,
                         uint64_t now_ns);

@@ -22,8 +22,8 @@ static void take_cpu(const struct child *c, int32_t cpu) {
     (void)sched_setaffinity(0, sizeof(set), &set); /* refused in some containers: only speed is lost */
 }
 
-/* Answers what every role answers alike. */
-static bool answer(const struct child *c, const struct ipc_msg *m) {
+/* Answers messages that are the same for every role. */
+static bool answer_common(const struct child *c, const struct ipc_msg *m) {
     uint64_t cpu;
     if (m->type == CONTROL_PING)
         (void)!control_send(c->control, CONTROL_PONG); /* a lost supervisor shows on the control socket */
@@ -37,7 +37,7 @@ static bool answer(const struct child *c, const struct ipc_msg *m) {
 enum step child_recv(struct child *c, struct ipc_msg *ret, int *ret_err) {
     struct ipc_msg m;
     enum step step = ipc_recv(c->control, c->scratch, sizeof(c->scratch), control_to_child, &m, ret_err);
-    if (step == STEP_DONE && answer(c, &m))
+    if (step == STEP_DONE && answer_common(c, &m))
         return STEP_WANT_READ;
     if (step == STEP_DONE)
         *ret = m;
@@ -91,7 +91,7 @@ static void take_turn(enum role role) {
     (void)syscall(SYS_sched_setattr, 0, &a, 0); /* where it is refused, slices are the host's */
 }
 
-/* The supervisor may be older or newer than we are: counters of another layout are not shared, and ours start anew. */
+/* The supervisor may be older or newer than we are: counters of another layout are not shared, and ours start at 0. */
 static int open_stats(struct child *c, int fd) {
     c->stats_fd = -1;
     int err = stats_open(fd, c->setup.role, c->setup.index, c->setup.generation, &c->stats);
@@ -104,7 +104,7 @@ static int open_stats(struct child *c, int fd) {
     return err;
 }
 
-/* Who counts has a row of its own; who neither counts nor tells has no board at all. */
+/* A role with metrics has a row of its own; one that neither counts nor reports has no scoreboard. */
 static int open_scoreboard(struct child *c, int fd) {
     enum role role = c->setup.role;
     bool counts = role == ROLE_RELAY || role == ROLE_HANDSHAKER;
@@ -152,8 +152,8 @@ int child_begin(struct child *c, int control) {
     return 0;
 }
 
-/* All roles are in the same kernel: one of them tells. */
-static void say_missing(struct child *c, unsigned missing) {
+/* All roles have the same kernel: one of them logs. */
+static void log_missing(struct child *c, unsigned missing) {
     static const struct {
         unsigned bit;
         const char *text;
@@ -169,7 +169,7 @@ static void say_missing(struct child *c, unsigned missing) {
     };
     for (size_t i = 0; i < ARRAY_LEN(lines); i++)
         if (missing & lines[i].bit)
-            log_msg(&c->log, LOG_LEVEL_INFO, "walls: %s", lines[i].text);
+            log_msg(&c->log, LOG_LEVEL_INFO, "sandbox: %s", lines[i].text);
 }
 
 int child_enter_sandbox(struct child *c, const struct sandbox *sandbox) {
@@ -180,7 +180,7 @@ int child_enter_sandbox(struct child *c, const struct sandbox *sandbox) {
     if (err < 0)
         child_refuse(c, "%s: %s", role_name(c->setup.role), line);
     else if (c->setup.role == ROLE_OBSERVER)
-        say_missing(c, missing);
+        log_missing(c, missing);
     return err;
 }
 

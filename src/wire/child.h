@@ -1,6 +1,6 @@
 /*
- * What every child process does first and in the same way: hear from the supervisor who it is, map what it shares with others,
- * take its place on a CPU, and later close the walls around itself.
+ * What every child process does first and in the same way: receive its identity from the supervisor, map what it shares with
+ * others, bind to a CPU, and later enter the sandbox.
  */
 #pragma once
 
@@ -23,13 +23,13 @@ struct child {
     int snapshot_fd; /* the configuration: snapshot_read() it, then close it */
     struct scoreboard scoreboard;
     struct stats_page stats; /* our own counters */
-    int stats_fd; /* everybody's: for the observer to read, for a relay's byte rates; they close it. -1 in other roles */
+    int stats_fd; /* all areas: for the observer to read, for a relay's byte rates; they close it. -1 in other roles */
     struct log log;
     uint8_t scratch[CHILD_SCRATCH_LEN]; /* for control messages */
 };
 
 /*
- * Waits for SETUP on CONTROL and does what it says. ERR_FORMAT, ERR_CLOSED, ERR_SYSTEM (errno). C is large: static storage.
+ * Waits for SETUP on CONTROL and applies it. ERR_FORMAT, ERR_CLOSED, ERR_SYSTEM (errno). C is large: static storage.
  */
 MUST_CHECK int child_begin(struct child *c, int control);
 
@@ -43,10 +43,10 @@ MUST_CHECK int child_wait(struct child *c, struct ipc_msg *ret);
 enum step child_recv(struct child *c, struct ipc_msg *ret, int *ret_err);
 
 /*
- * Gives up every right the role does not need, for good (walls.h): to be called when all is open that has to be. On failure
- * the supervisor has been told. ERR_NOT_FOUND, ERR_SYSTEM.
+ * Gives up every right the role does not need, for good (sandbox.h): to be called when all is open that has to be. On failure
+ * the supervisor has been notified. ERR_NOT_FOUND, ERR_SYSTEM.
  */
 MUST_CHECK int child_enter_sandbox(struct child *c, const struct sandbox *sandbox);
 
-/* Tells the supervisor why this child cannot serve; the caller then exits. */
+/* Reports to the supervisor why this child cannot serve; the caller then exits. */
 void child_refuse(struct child *c, const char *fmt, ...) PRINTF_LIKE(2, 3);

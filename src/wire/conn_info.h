@@ -1,5 +1,5 @@
 /*
- * What is known of a session: gathered by the handshaker, carried in the hand-off message, told to the backend in the PROXY
+ * What is known of a session: gathered by the handshaker, part of the hand-off message, sent to the backend in the PROXY
  * header and to the operator in the log event. One struct, one packing, so that no two places can name things differently.
  */
 #pragma once
@@ -24,15 +24,15 @@
 /* A client whose certificate was verified, in this connection or in the one that this one resumes. */
 struct conn_info_client {
     bool verified;           /* false: none was sent, and all the rest is empty */
-    uint8_t identity_source; /* enum named_by */
-    struct span name;        /* 1 to FACTS_NAME_MAX bytes, unless named by nothing */
+    uint8_t identity_source; /* enum identity_source */
+    struct span name;        /* 1 to CONN_INFO_NAME_MAX bytes, unless the source is none */
     struct span cn;          /* of the subject, UTF-8, at most 255 bytes */
-    struct span serial;      /* big-endian, at most FACTS_SERIAL_MAX bytes */
+    struct span serial;      /* big-endian, at most CONN_INFO_SERIAL_MAX bytes */
     uint8_t fingerprint[32]; /* SHA-256 of the certificate */
-    struct span cert;        /* DER, at most FACTS_CERT_MAX bytes; only where the service's PROXY header wants it */
+    struct span cert;        /* DER, at most CONN_INFO_CERT_MAX bytes; only where the service's PROXY header wants it */
 };
 
-/* What our certificates have for the server name asked for: what figures by name are kept under, so that clients cannot make
+/* What our certificates have for the requested server name: the label of stats by name, so that clients cannot make
  * up names. */
 enum matched_name { SERVED_NO_NAME, SERVED_OTHER, SERVED_WILDCARD, SERVED_EXACT, SERVED_COUNT };
 
@@ -41,7 +41,7 @@ enum matched_name { SERVED_NO_NAME, SERVED_OTHER, SERVED_WILDCARD, SERVED_EXACT,
 struct conn_info {
     uint8_t unique_id[CONN_INFO_UNIQUE_ID_LEN];
     uint16_t service;     /* index into conf.services */
-    struct addr client;   /* as told by the PROXY header when one is accepted */
+    struct addr client;   /* as the PROXY header says when one is accepted */
     struct addr peer;     /* the other end of the TCP connection, when it is another than CLIENT; else AF_UNSPEC */
     struct addr local;    /* the address the client reached */
     uint16_t tls_version; /* 0 = passthrough, or the handshake did not come so far */
@@ -53,13 +53,13 @@ struct conn_info {
     uint32_t handshake_us;
     struct span sni;     /* as the client sent it, so maybe no host name; at most 255 bytes */
     struct span alpn;    /* at most 255 bytes */
-    struct span ja4;     /* at most FACTS_JA4_MAX bytes */
+    struct span ja4;     /* at most CONN_INFO_JA4_MAX bytes */
     uint16_t sig_scheme; /* with which we signed, as in the IANA registry; 0 = resumed, nothing was signed */
     uint8_t cert_sig;    /* how our certificate is signed and what key it has: the numbers of tls/cert_alg.h */
     uint8_t cert_key;
     uint16_t cert_key_bits;
     struct conn_info_client id;
-    uint8_t matched_name;  /* enum served_as */
+    uint8_t matched_name;  /* enum matched_name */
     struct span cert_file; /* of the certificate that was presented, at most 255 bytes, else its end; empty = not known */
 };
 
@@ -68,5 +68,5 @@ void conn_info_pack(struct wr *w, const struct conn_info *f);
 /* Spans borrow what R reads. An overrun or a value out of range leaves R bad. */
 void conn_info_unpack(struct rd *r, struct conn_info *ret);
 
-/* "www.example.org", "*.example.org", "other", "" (none asked for), in TO or elsewhere. */
+/* "www.example.org", "*.example.org", "other", "" (none requested), in TO or elsewhere. */
 struct span conn_info_served_name(enum matched_name as, struct span sni, char to[static MATCHED_NAME_MAX]);

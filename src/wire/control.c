@@ -49,8 +49,8 @@ const struct ipc_rule control_to_child[] = {
 };
 
 /*
- * What the supervisor takes, and from whom. WORKERS are all that live as long as their generation; the config role and the heir
- * of the supervisor give one answer and end.
+ * What the supervisor takes, and from whom. WORKERS are all that live as long as their generation; the config role and the
+ * successor of the supervisor give one answer and end.
  */
 #define FROM(role) (1u << ROLE_##role)
 #define WORKERS    (FROM(OBSERVER) | FROM(RESOLVER) | FROM(RELAY) | FROM(HANDSHAKER) | FROM(SIGNER))

@@ -12,20 +12,20 @@
  *   PING                      ------>
  *                             <------  PONG    (child_recv() answers)
  *   DRAIN, STOP               ------>
- *   LOG (the file anew)       ------>          (observer; the first one follows SETUP)
+ *   LOG (file reopened)       ------>          (observer; the first one follows SETUP)
  *                             <------  DRAINED
  *   EXPORT (link), to a relay ------>
  *   IMPORT (link), to another ------>
  *                             <------  EXPORTED, of the first one
- *                             <------  COMMAND (observer: an operator's wish; its result is in the roster)
+ *                             <------  COMMAND (observer: an operator's command; its result is in the process table)
  *
  * The config role gets REQUEST and answers CONFIGURED or REFUSED. Every message has one packing and one unpacking function
  * here, so the two sides cannot disagree.
  *
  * The two sides need not be of the same version: at a reload the supervisor starts the binary that is now on disk, and takes
  * up its new code itself only at the end. CONTROL_PROTOCOL is raised with every change of what processes of different roles
- * exchange (messages here, rings, board) that the other version would not understand; a newer binary then refuses the
- * REQUEST of a running supervisor, with a text that says so. REQUEST's first field and REFUSED never change.
+ * exchange (messages here, rings, scoreboard) that the other version would not understand; a newer binary then refuses the
+ * REQUEST of a running supervisor, with a text about it. REQUEST's first field and REFUSED never change.
  */
 #pragma once
 
@@ -39,7 +39,7 @@
 #define CONTROL_PROTOCOL 2
 
 enum control_type {
-    CONTROL_SETUP = 1, /* fds: snapshot, board, ring, stats */
+    CONTROL_SETUP = 1, /* fds: snapshot, scoreboard, ring, stats */
     CONTROL_SECRETS,   /* fds: ticket secret; handshakers only */
     CONTROL_LISTENER,  /* fds: listening socket */
     CONTROL_LINK,      /* fds: socket to another role */
@@ -62,9 +62,9 @@ enum control_type {
     CONTROL_PING,    /* a role that does not answer PONG hangs */
     CONTROL_PONG,
     CONTROL_COMMAND,       /* observer: what an operator asks for */
-    CONTROL_PROCTAB,       /* fds: the roster (wire/proctab.h); replaces an earlier one; observer only */
+    CONTROL_PROCTAB,       /* fds: the process table (wire/proctab.h); replaces an earlier one; observer only */
     CONTROL_RING_END,      /* the writer of that ring is gone: read the rest, let it go; observer only */
-    CONTROL_STATE,         /* fds: the supervisor's state, for a rehearsal of taking it over */
+    CONTROL_STATE,         /* fds: the supervisor's state, for a dry run of the re-exec */
     CONTROL_REQUEST_CREDS, /* fds: snapshot; this and the next six: wire/control_creds.h */
     CONTROL_CREDS_READ,    /* fds: store; body: warnings as text */
     CONTROL_CREDS,         /* fds: store */
@@ -83,7 +83,7 @@ extern const struct ipc_rule control_to_supervisor[];
 
 /*
  * As ipc_recv(), for the supervisor: a message that is not for SENDER to send is ERR_FORMAT, with its type in RET. One table
- * says who may send what.
+ * defines who may send what.
  */
 enum step control_hear(int fd, enum role sender, void *scratch, size_t cap, struct ipc_msg *ret, int *ret_err);
 
@@ -95,7 +95,7 @@ struct control_setup {
     uint16_t index;      /* among the processes of this role */
     uint16_t workers;    /* handshakers and relays, each */
     int32_t cpu;         /* to run on; -1 = any */
-    uint32_t generation; /* counts reloads, from 0; all processes of one generation share snapshot, board and binary */
+    uint32_t generation; /* counts reloads, from 0; all processes of one generation share snapshot, scoreboard and binary */
     uint32_t restarts;   /* of this child within its generation */
 };
 MUST_CHECK int control_send_setup(int fd, const struct control_setup *s, const int fds[static 4]);
@@ -122,7 +122,7 @@ MUST_CHECK int control_read_admin(const struct ipc_msg *m, enum admin_kind *ret)
 /* For handshakers and relays. Both cut what is left when the time is over, and answer DRAINED when they have nothing left. */
 enum drain_how {
     DRAIN_QUICK,   /* a stop: connections without a hello and sessions with nothing in flight end at once, in good order */
-    DRAIN_PATIENT, /* whatever has begun may end by itself */
+    DRAIN_PATIENT, /* sessions that have begun may end on their own */
     DRAIN_HOWS,
 };
 struct control_drain {

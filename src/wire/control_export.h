@@ -1,17 +1,17 @@
 /*
- * How the supervisor has live sessions moved from one relay to another: at a reload from old to new relays, and between relays
- * of one generation for balance. What the two say to each other over the link is in wire/export.h.
+ * How the supervisor has live sessions migrated from one relay to another: at a reload from old to new relays, and between
+ * relays of one generation for balance. For the messages on the link see wire/export_link.h.
  *
  * The link is an ipc_pair() made by the supervisor, a fresh one for every EXPORT. The exporter gets one end and how many
- * sessions to move at the most; EXPORT_ALL: all it has, and those that handshakers still bring, until it is told to stop. The
+ * sessions to move at the most; EXPORT_ALL: all it has, and those that handshakers still send, until it is asked to stop. The
  * importer gets the other end; several exporters may feed one importer. A relay exports over one link at a time: another
  * EXPORT, as after the death of the importer, takes the place of the one before.
  *
  * EXPORTED answers an EXPORT:
- * - a number: once, when so many have been moved, none is left that can move, or the link broke;
+ * - a number: once, when so many have been migrated, none is left that can move, or the link broke;
  * - EXPORT_ALL: each time the last session has left (KEPT is 0 then), at once when there is none; and once when the link broke
  *   (KEPT > 0, or BROKEN): those kept are served on where they are, and another EXPORT may be sent. When all handshakers that
- * feed the relay are gone, an EXPORTED with KEPT 0 sent after that is the word that the relay may go. Sessions are counted as
+ * feed the relay are gone, an EXPORTED with KEPT 0 sent after that means that the relay may exit. Sessions are counted as
  * MOVED when the importer has acknowledged them.
  */
 #pragma once

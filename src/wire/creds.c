@@ -36,35 +36,35 @@ const char *creds_kind_name(enum creds_kind kind) {
 
 /* ---- tables ---- */
 
-static const void *at(const struct creds_head *h, uint32_t off) {
+static const void *table_at(const struct creds_head *h, uint32_t off) {
     return (const uint8_t *)h + off;
 }
 
 static const struct creds_service_rec *services(const struct creds_head *h) {
-    return at(h, h->services.off);
+    return table_at(h, h->services.off);
 }
 static const struct creds_entry_rec *entries(const struct creds_head *h) {
-    return at(h, h->entries.off);
+    return table_at(h, h->entries.off);
 }
 static const struct creds_key_rec *keys(const struct creds_head *h) {
-    return at(h, h->keys.off);
+    return table_at(h, h->keys.off);
 }
 static const struct creds_cert_rec *certs(const struct creds_head *h) {
-    return at(h, h->certs.off);
+    return table_at(h, h->certs.off);
 }
 static const struct creds_ref *refs(const struct creds_head *h) {
-    return at(h, h->refs.off);
+    return table_at(h, h->refs.off);
 }
 static const struct creds_row *rows(const struct creds_head *h) {
-    return at(h, h->rows.off);
+    return table_at(h, h->rows.off);
 }
 
-static struct span bytes_of(const struct creds_head *h, struct creds_ref r) {
-    return span_of(at(h, h->bytes.off + r.off), r.len);
+static struct span creds_bytes(const struct creds_head *h, struct creds_ref r) {
+    return span_of(table_at(h, h->bytes.off + r.off), r.len);
 }
 
 static const char *text_at(const struct creds_head *h, struct creds_ref r) {
-    return (const char *)bytes_of(h, r).p;
+    return (const char *)creds_bytes(h, r).p;
 }
 
 /* ---- the check ---- */
@@ -256,7 +256,7 @@ struct creds_service creds_service(const struct creds *c, uint32_t service) {
 }
 
 static struct span nth_ref(const struct creds *c, struct creds_range r, uint32_t n) {
-    return n < r.n ? bytes_of(c->head, refs(c->head)[r.first + n]) : span_of(NULL, 0);
+    return n < r.n ? creds_bytes(c->head, refs(c->head)[r.first + n]) : span_of(NULL, 0);
 }
 
 struct span creds_client_ca(const struct creds *c, uint32_t service, uint32_t n) {
@@ -289,7 +289,7 @@ struct creds_entry creds_entry(const struct creds *c, uint32_t entry) {
         .cert_file = text_at(c->head, e->cert_file),
         .issuer = text_at(c->head, e->issuer),
         .serial = text_at(c->head, e->serial),
-        .ocsp = bytes_of(c->head, e->ocsp),
+        .ocsp = creds_bytes(c->head, e->ocsp),
         .ocsp_from = e->ocsp_from,
         .ocsp_until = e->ocsp_until,
     };
@@ -299,7 +299,7 @@ struct creds_cert creds_cert(const struct creds *c, uint32_t entry, uint32_t n) 
     const struct creds_entry_rec *e = entry_rec(c, entry);
     MUST(n < e->certs.n);
     const struct creds_cert_rec *r = &certs(c->head)[e->certs.first + n];
-    return (struct creds_cert){bytes_of(c->head, r->der), r->not_before, r->not_after};
+    return (struct creds_cert){creds_bytes(c->head, r->der), r->not_before, r->not_after};
 }
 
 const char *creds_name(const struct creds *c, uint32_t entry, uint32_t n) {
@@ -319,25 +319,25 @@ struct creds_key creds_key(const struct creds *c, uint32_t key) {
         .kind = (enum creds_kind)k->kind,
         .file = text_at(c->head, k->file),
         .pass_file = k->pass_file.len ? text_at(c->head, k->pass_file) : NULL,
-        .spki = bytes_of(c->head, k->spki),
+        .spki = creds_bytes(c->head, k->spki),
     };
 }
 
 /* ---- choosing ---- */
 
-static const struct creds_row *find(const struct creds_head *h, const struct creds_service_rec *s, struct span name) {
+static const struct creds_row *find_row(const struct creds_head *h, const struct creds_service_rec *s, struct span name) {
     uint64_t hash = hash_bytes(&h->hash_key, name);
     for (uint32_t i = 0; i < s->rows.n; i++) {
         const struct creds_row *row = &rows(h)[s->rows.first + (((uint32_t)(hash >> 32) + i) & (s->rows.n - 1))];
         if (row->name.len == 0)
             break;
-        if (row->hash == (uint32_t)hash && span_eq(bytes_of(h, row->name), name))
+        if (row->hash == (uint32_t)hash && span_eq(creds_bytes(h, row->name), name))
             return row;
     }
     return NULL;
 }
 
-static void fill(uint32_t to[static CREDS_SLOTS], const uint32_t from[static CREDS_SLOTS]) {
+static void fill_slots(uint32_t to[static CREDS_SLOTS], const uint32_t from[static CREDS_SLOTS]) {
     for (unsigned s = 0; s < CREDS_SLOTS; s++)
         if (to[s] == CREDS_NONE)
             to[s] = from[s];
@@ -352,9 +352,9 @@ enum creds_match creds_choose(const struct creds *c, uint32_t service, const cha
     for (unsigned i = 0; i < CREDS_SLOTS; i++)
         ret[i] = CREDS_NONE;
     if (len && len <= NAME_MAX_LEN && name[0] != '*')
-        row = find(c->head, s, span_of(name, len));
+        row = find_row(c->head, s, span_of(name, len));
     if (row) {
-        fill(ret, row->entry);
+        fill_slots(ret, row->entry);
         match = CREDS_EXACT;
     }
     const char *dot = len <= NAME_MAX_LEN ? strchr(name, '.') : NULL;
@@ -362,14 +362,14 @@ enum creds_match creds_choose(const struct creds *c, uint32_t service, const cha
         char wildcard[NAME_MAX_LEN + 2] = "*";
         size_t rest = len - (size_t)(dot - name);
         memcpy(wildcard + 1, dot, rest);
-        row = find(c->head, s, span_of(wildcard, rest + 1));
+        row = find_row(c->head, s, span_of(wildcard, rest + 1));
         if (row)
-            fill(ret, row->entry);
+            fill_slots(ret, row->entry);
         if (row && match == CREDS_NO_MATCH)
             match = CREDS_WILDCARD;
     }
     if (match == CREDS_NO_MATCH && s->entries.n) {
-        fill(ret, s->fallback);
+        fill_slots(ret, s->fallback);
         match = CREDS_DEFAULT;
     }
     return match;

@@ -5,7 +5,7 @@
  *
  * It is made by the config role (wire/creds_write.h). The layout is checked once, when it is mapped, since a role trusts no
  * other role; after that every accessor gives what lies within the mapping. Spans and texts borrow the mapping.
- * What the DER says is not looked at here: whoever parses it treats it as outside bytes.
+ * The DER is not parsed here: its parser treats it as outside bytes.
  */
 #pragma once
 
@@ -79,7 +79,7 @@ struct creds_entry {
     uint32_t nchain; /* certificates, the leaf included */
     uint32_t nnames;
     const char *cert_file;
-    const char *issuer;            /* of the leaf, one line for people */
+    const char *issuer;            /* of the leaf, one line for display */
     const char *serial;            /* hex */
     struct span ocsp;              /* DER of a checked OCSPResponse; empty = none */
     int64_t ocsp_from, ocsp_until; /* seconds since 1970; CREDS_NEVER = no nextUpdate */
@@ -114,7 +114,7 @@ struct creds_key creds_key(const struct creds *c, uint32_t key);
 /* ---- choosing by server name ---- */
 
 /*
- * The entries that serve NAME (lower case, no trailing dot; "" = none asked for), one a slot or CREDS_NONE: an exact name beats
- * a wildcard of one label, a wildcard beats the default. A slot that the better row leaves empty is filled from the wildcard's.
+ * The entries that serve NAME (lower case, no trailing dot; "" = none requested), one a slot or CREDS_NONE: an exact name beats
+ * a wildcard of one label, a wildcard beats the default. A slot that is empty in the better row comes from the wildcard's.
  */
 enum creds_match creds_choose(const struct creds *c, uint32_t service, const char *name, uint32_t ret[static CREDS_SLOTS]);

@@ -11,12 +11,12 @@
 
 /*
  * Adds a line about certificate N (from 1, the leaf) of FILE when at NOW (seconds since 1970) it is expired, not yet valid, or
- * about to expire within CREDS_EXPIRY_DAYS. False when there is nothing to say.
+ * about to expire within CREDS_EXPIRY_DAYS. False when there is nothing to report.
  */
 bool creds_expiry_say(struct text *t, const char *file, uint32_t n, int64_t not_before, int64_t not_after, int64_t now);
 
 /* Calls LINE for every entry whose OCSP response has ended after BEFORE and by NOW. */
 void creds_ocsp_warn(const struct creds *c, int64_t before, int64_t now, void (*line)(void *ctx, const char *text), void *ctx);
 
-/* Calls LINE for every certificate of the store of which there is something to say, once for each file. */
+/* Calls LINE for every certificate of the store with something to report, once for each file. */
 void creds_expiry_warn(const struct creds *c, int64_t now, void (*line)(void *ctx, const char *text), void *ctx);

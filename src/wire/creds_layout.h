@@ -2,7 +2,7 @@
  * How a credential store lies in memory: a head, then tables of fixed records, then the bytes they refer to. Both sides are the
  * same binary on the same machine, so numbers have its byte order. Only creds.c and creds_write.c see this.
  *
- * Head and row tables are not in the digest: the table's hash is keyed at random, and the key stamp is told apart.
+ * Head and row tables are not in the digest: the table's hash is keyed at random, and the key stamp is compared separately.
  */
 #pragma once
 

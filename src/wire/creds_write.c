@@ -32,7 +32,7 @@ struct index {
 
 struct creds_writer {
     struct grow services, entries, keys, certs, refs, bytes, rows;
-    struct grow known; /* refs of bytes that stand there already */
+    struct grow known; /* refs of bytes that are there already */
     struct index known_index, key_index;
     struct hash_key hash_key;
     struct grow names; /* rows of the service at work, in the order they came */
@@ -82,7 +82,7 @@ static uint32_t *index_find(const struct creds_writer *w, struct index *x, uint6
     return &x->slots[i];
 }
 
-/* Makes room for one more: HASH_OF tells where the present ones go. */
+/* Makes room for one more: HASH_OF gives the hashes of the present ones. */
 static int index_room(struct creds_writer *w, struct index *x,
                       uint64_t (*hash_of)(const struct creds_writer *w, uint32_t number)) {
     if (2 * (x->used + 1) <= x->n)
@@ -126,7 +126,7 @@ static bool same_bytes(const struct creds_writer *w, uint32_t number, const void
 }
 
 /* All runs have a zero behind them, so that texts may share it. */
-static int keep(struct creds_writer *w, struct span s, struct creds_ref *ret) {
+static int intern_bytes(struct creds_writer *w, struct span s, struct creds_ref *ret) {
     if (index_room(w, &w->known_index, known_hash) < 0)
         return ERR_NOMEM;
     uint32_t *place = index_find(w, &w->known_index, hash_bytes(&w->hash_key, s), same_bytes, &s);
@@ -151,7 +151,7 @@ static int keep(struct creds_writer *w, struct span s, struct creds_ref *ret) {
 }
 
 static int keep_text(struct creds_writer *w, const char *text, struct creds_ref *ret) {
-    return keep(w, span_str(text), ret);
+    return intern_bytes(w, span_str(text), ret);
 }
 
 /* ---- the writer ---- */
@@ -256,7 +256,7 @@ static int keep_key(struct creds_writer *w, const struct creds_new_entry *e, uin
     if (err == 0)
         err = keep_text(w, e->pass_file ? e->pass_file : "", &k.pass_file);
     if (err == 0)
-        err = keep(w, e->spki, &k.spki);
+        err = intern_bytes(w, e->spki, &k.spki);
     if (err == 0)
         err = index_room(w, &w->key_index, key_hash);
     if (err)
@@ -281,7 +281,7 @@ static int keep_chain(struct creds_writer *w, const struct creds_new_entry *e, s
     *ret = (struct creds_range){(uint32_t)w->certs.n, e->nchain};
     for (uint32_t i = 0; i < e->nchain; i++) {
         struct creds_ref der;
-        int err = keep(w, e->chain[i].der, &der);
+        int err = intern_bytes(w, e->chain[i].der, &der);
         struct creds_cert_rec *r = err == 0 ? grow_add(&w->certs, 1) : NULL;
         if (!r)
             return err ? err : ERR_NOMEM;
@@ -311,7 +311,7 @@ int creds_add_entry(struct creds_writer *w, const struct creds_new_entry *e, uin
     if (err == 0)
         err = keep_text(w, e->serial, &rec.serial);
     if (err == 0)
-        err = keep(w, e->ocsp, &rec.ocsp);
+        err = intern_bytes(w, e->ocsp, &rec.ocsp);
     struct creds_entry_rec *to = err == 0 ? grow_add(&w->entries, 1) : NULL;
     if (!to)
         return err ? err : ERR_NOMEM;
@@ -334,7 +334,7 @@ static bool same_name(const struct creds_writer *w, uint32_t number, const void 
     return memcmp(&row->name, wanted, sizeof(row->name)) == 0;
 }
 
-static struct creds_row *row_of(struct creds_writer *w, struct creds_ref name) {
+static struct creds_row *creds_row_of(struct creds_writer *w, struct creds_ref name) {
     if (index_room(w, &w->name_index, name_hash) < 0)
         return NULL;
     uint32_t *place = index_find(w, &w->name_index, hash_bytes(&w->hash_key, span_of(&name, sizeof(name))), same_name, &name);
@@ -368,7 +368,7 @@ int creds_add_name(struct creds_writer *w, const char *name, uint32_t *ret_other
     struct creds_entry_rec *e = grow_at(&w->entries, entry);
     struct creds_ref ref;
     int err = keep_text(w, name, &ref);
-    struct creds_row *row = err == 0 ? row_of(w, ref) : NULL;
+    struct creds_row *row = err == 0 ? creds_row_of(w, ref) : NULL;
     struct creds_ref *list = row ? grow_add(&w->refs, 1) : NULL;
     if (!list)
         return err ? err : ERR_NOMEM;
@@ -409,7 +409,7 @@ static int add_der(struct creds_writer *w, struct creds_range *list, struct span
         list->first = (uint32_t)w->refs.n;
     if (list->first + list->n != w->refs.n)
         return ERR_LIMIT;
-    int err = keep(w, der, &ref);
+    int err = intern_bytes(w, der, &ref);
     struct creds_ref *to = err == 0 ? grow_add(&w->refs, 1) : NULL;
     if (!to)
         return err ? err : ERR_NOMEM;
@@ -429,7 +429,7 @@ int creds_add_client_crl(struct creds_writer *w, struct span der) {
 /* ---- sealing ---- */
 
 /* Where a table lies, behind what lies before it. */
-static bool place(struct creds_table *t, const struct grow *g, uint64_t *end) {
+static bool lay_out_table(struct creds_table *t, const struct grow *g, uint64_t *end) {
     uint64_t begin = (*end + 7) & ~(uint64_t)7;
     *end = begin + (uint64_t)g->n * g->size;
     if (*end > CREDS_MAX)
@@ -465,9 +465,10 @@ int creds_seal(struct creds_writer *w, creds_digest_fn digest, int *ret_fd) {
     if (err)
         return err;
     memset(&head, 0, sizeof(head));
-    if (!place(&head.services, &w->services, &end) || !place(&head.entries, &w->entries, &end) ||
-        !place(&head.keys, &w->keys, &end) || !place(&head.certs, &w->certs, &end) || !place(&head.refs, &w->refs, &end) ||
-        !place(&head.bytes, &w->bytes, &end) || !place(&head.rows, &w->rows, &end))
+    if (!lay_out_table(&head.services, &w->services, &end) || !lay_out_table(&head.entries, &w->entries, &end) ||
+        !lay_out_table(&head.keys, &w->keys, &end) || !lay_out_table(&head.certs, &w->certs, &end) ||
+        !lay_out_table(&head.refs, &w->refs, &end) || !lay_out_table(&head.bytes, &w->bytes, &end) ||
+        !lay_out_table(&head.rows, &w->rows, &end))
         return ERR_LIMIT;
     head.magic = CREDS_MAGIC;
     head.format = CREDS_FORMAT;

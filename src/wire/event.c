@@ -15,7 +15,7 @@ const char *side_end_name(unsigned end) {
     return end < END_COUNT ? names[end] : "unknown";
 }
 
-#define EVENT_VERSION 2 /* to be raised with every change of what pack() or facts_pack() write */
+#define EVENT_VERSION 2 /* to be raised with every change of what pack() or conn_info_pack() write */
 
 static void pack_name(struct wr *w, struct span name) {
     wr_vec16(w, span_of(name.p, MIN(name.len, (size_t)EVENT_NAME_MAX)));
@@ -31,7 +31,7 @@ static void pack(struct wr *w, const struct event *e) {
     wr_vec16(w, span_of(e->text.p, MIN(e->text.len, (size_t)EVENT_TEXT_MAX)));
     if (e->kind == EVENT_LINE)
         return;
-    struct conn_info lean = e->conn_info; /* nobody reads a certificate in a log */
+    struct conn_info lean = e->conn_info; /* no certificates in the log */
     lean.id.cert = span_of(NULL, 0);
     conn_info_pack(w, &lean);
     pack_name(w, e->service);
@@ -107,7 +107,7 @@ static void say_to_stderr(const struct log *v, struct span text) {
     char line[EVENT_TEXT_MAX + 64];
     int n = snprintf(line, sizeof(line), "tls-off: %s.%u: %.*s\n", role_name(v->role), v->index, (int)text.len,
                      (const char *)text.p);
-    /* Nobody is left to be told that stderr is gone. */
+    /* There is nowhere to report that stderr is gone. */
     if (n > 0 && nowait_write(STDERR_FILENO, line, MIN((size_t)n, sizeof(line) - 1)) < 0)
         return;
 }
@@ -127,7 +127,7 @@ void log_msg(struct log *v, enum log_level level, const char *fmt, ...) {
     e.level = (uint8_t)level;
     e.text = span_of(text, MIN((size_t)n, (size_t)EVENT_TEXT_MAX));
     if (v->ring.shared)
-        (void)event_put(&v->ring, &e); /* the ring counts what it drops, and the observer tells */
+        (void)event_put(&v->ring, &e); /* the ring counts what it drops, and the observer reports it */
     else
         say_to_stderr(v, e.text);
 }

@@ -29,14 +29,14 @@ const char *side_end_name(unsigned end);
 struct event {
     enum event_kind kind;
     uint64_t wall_us;
-    enum role role; /* who says it */
+    enum role role; /* the source */
     uint16_t index;
     uint8_t level; /* enum log_level */
 
     struct span text; /* EVENT_LINE: the sentence. EVENT_FAILURE: detail ("waiting for client Finished"), may be empty */
     struct conn_info conn_info;   /* EVENT_SESSION, EVENT_FAILURE; its service is an index of the writer's own */
     struct span service;          /* its name; empty = not known yet */
-    int reason;                   /* enum err, 0 = well */
+    int reason;                   /* enum err, 0 = ok */
     uint8_t alert;                /* with ERR_PEER_ALERT: its description */
     struct span backend;          /* EVENT_SESSION: as the configuration writes it; empty = none tried */
     uint64_t bytes_in, bytes_out; /* plain bytes from and to the client */
@@ -52,7 +52,7 @@ bool event_put(struct ring *ring, const struct event *e);
 /* Spans borrow RECORD. ERR_FORMAT. */
 MUST_CHECK int event_read(struct span record, struct event *ret);
 
-/* A role's own voice: who it is and where its lines go. Lines go to stderr while there is no ring. */
+/* A role's log: its identity and where its lines go. Lines go to stderr while there is no ring. */
 struct log {
     struct ring ring; /* shared == NULL: none yet */
     enum role role;

@@ -11,7 +11,7 @@
 #define KEY_MAX    32
 #define POST_MAX   4
 
-/* Bits of the plane's flags. */
+/* Bits of the record layer's flags. */
 enum {
     RECORD_LAYER_KEY_UPDATE_OWED = 1,
     RECORD_LAYER_NO_RENEGOTIATION_OWED = 2,
@@ -56,7 +56,7 @@ static void end_part(struct wr *w, size_t at) {
     w->p[at + 1] = (uint8_t)n;
 }
 
-static void pack_half(struct wr *w, const struct handoff_keys *h) {
+static void export_pack_keys(struct wr *w, const struct handoff_keys *h) {
     wr_u64(w, h->seq);
     wr_u64(w, h->explicit_nonce);
     wr_vec8(w, span_of(h->secret, sizeof(h->secret)));
@@ -78,8 +78,8 @@ static void pack_record_layer(struct wr *w, const struct export_record_layer *p)
     wr_u8(w, (uint8_t)flags);
     wr_u32(w, p->key_updates_in);
     wr_u32(w, p->key_updates_out);
-    pack_half(w, &p->in);
-    pack_half(w, &p->out);
+    export_pack_keys(w, &p->in);
+    export_pack_keys(w, &p->out);
     wr_u16(w, (uint16_t)p->idle_records);
 }
 
@@ -170,7 +170,7 @@ static void unpack_key(struct rd *r, uint8_t *to, size_t n) {
         memcpy(to, s.p, n);
 }
 
-static void unpack_half(struct rd *r, struct handoff_keys *ret) {
+static void export_unpack_keys(struct rd *r, struct handoff_keys *ret) {
     ret->seq = rd_u64(r);
     ret->explicit_nonce = rd_u64(r);
     unpack_key(r, ret->secret, sizeof(ret->secret));
@@ -199,8 +199,8 @@ static void unpack_record_layer(struct rd *r, uint8_t minor, struct export_recor
     refuse_if(r, flags > RECORD_LAYER_KNOWN && !later);
     ret->key_updates_in = rd_u32(r);
     ret->key_updates_out = rd_u32(r);
-    unpack_half(r, &ret->in);
-    unpack_half(r, &ret->out);
+    export_unpack_keys(r, &ret->in);
+    export_unpack_keys(r, &ret->out);
     if (minor >= 3)
         ret->idle_records = (int16_t)rd_u16(r);
     end_of(r, later);
@@ -230,8 +230,8 @@ static void unpack_backend(struct rd *r, struct export_session *ret) {
         ret->tried[i] = unpack_text(r);
 }
 
-/* What facts of an older minor lack, all of it "not known" as zeros: since 0 sig_scheme, cert_sig, cert_key, cert_key_bits, no
- * verified client; since 1 served_as, cert_file. */
+/* What connection info of an older minor lacks, all of it "not known" as zeros: since 0 sig_scheme, cert_sig, cert_key,
+ * cert_key_bits, no verified client; since 1 matched_name, cert_file. */
 static const uint8_t conn_info_grew[EXPORT_MINOR] = {9, 2, 0};
 
 static void unpack_conn_info(struct rd *r, uint8_t minor, struct conn_info *ret) {
@@ -253,7 +253,7 @@ static void unpack_conn_info(struct rd *r, uint8_t minor, struct conn_info *ret)
     refuse_if(r, conn_info.bad);
 }
 
-/* Facts and plane: parts with a length of their own, so that either can grow. */
+/* Connection info and record layer: parts with a length of their own, so that either can grow. */
 static void unpack_parts(struct rd *r, uint8_t minor, struct export_session *ret) {
     unpack_conn_info(r, minor, &ret->conn_info);
     struct rd record_layer = rd_of(rd_vec16(r));

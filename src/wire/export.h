@@ -3,8 +3,8 @@
  * happened. docs/hand-over-format.md has the layout, the conversation on the link and who owns a session at which moment.
  *
  * The reader may be of another build than the writer. MAJOR changes when an older reader would do harm, MINOR when it may
- * ignore what is new; new fields stand at the end of the session, of its facts or of its plane. Read are MAJOR with any minor,
- * and the major before. Every version that was ever released has a file in tests/vectors/handover.
+ * ignore what is new; new fields stand at the end of the session, of its connection info or of its record layer. Read are MAJOR
+ * with any minor, and the major before. Every version that was ever released has a file in tests/vectors/handover.
  *
  * Nothing here knows sockets or the relay's structs. What is read is in range field by field; whether the fields agree
  * with each other is for the relay (relay/import.c).
@@ -16,7 +16,8 @@
 #include "wire/handoff.h"
 
 #define EXPORT_MAJOR 1
-#define EXPORT_MINOR 3 /* 0: facts end behind JA4; 1: behind the verified client; 2: the plane behind its directions */
+#define EXPORT_MINOR                                                                                                           \
+    3 /* 0: connection info ends behind JA4; 1: behind the verified client; 2: the record layer behind its directions */
 
 #define EXPORT_NEVER     UINT64_MAX
 #define EXPORT_TIME_MAX  (UINT64_C(1) << 48) /* of any time span here, but for EXPORT_NEVER */
@@ -26,9 +27,9 @@
 
 /* Bits of export_session.flags. */
 enum export_flag {
-    EXPORT_TLS = 1 << 0,        /* there is a plane; otherwise bytes pass as they are */
+    EXPORT_TLS = 1 << 0,        /* there is a record layer; otherwise bytes pass as they are */
     EXPORT_BACKEND_FD = 1 << 1, /* a descriptor of the backend's socket follows the client's */
-    EXPORT_READ_AHEAD = 1 << 2, /* carry may hold whole records */
+    EXPORT_READ_AHEAD = 1 << 2, /* the partial record may hold whole records */
     EXPORT_CONNECTED = 1 << 3,  /* a backend took it */
     EXPORT_QUEUED = 1 << 4,     /* waits for the backlog of its backend */
     EXPORT_CLIENT_SHUT = 1 << 5,
@@ -75,7 +76,7 @@ struct export_session {
     struct export_bytes partial;
     uint64_t deadline_ms;   /* time left to the state's deadline, */
     uint64_t timer_ms;      /* to the next look at it; EXPORT_NEVER = none */
-    uint64_t idle_ms;       /* since bytes last moved, */
+    uint64_t idle_ms;       /* since bytes were last relayed, */
     uint32_t down_idle_ms;  /* since bytes last came from the backend */
     uint64_t connecting_us; /* since the connect began */
     uint32_t connect_us;    /* what it took */
@@ -89,13 +90,13 @@ struct export_session {
     uint8_t ntried;
     struct span tried[EXPORT_TRIED_MAX]; /* backends whose connect failed */
 
-    struct conn_info conn_info; /* facts.service means nothing here */
+    struct conn_info conn_info; /* conn_info.service means nothing here */
     struct export_record_layer record_layer;
 };
 
 /* Packs one session into W. Keys are in W's memory then: the caller wipes it. */
 void export_pack(struct wr *w, const struct export_session *s);
 
-/* Reads one session as written by a relay of that version; facts are good until the next call. ERR_FORMAT, ERR_UNSUPPORTED
- * (version). */
+/* Reads one session as written by a relay of that version; connection info is valid until the next call. ERR_FORMAT,
+ * ERR_UNSUPPORTED (version). */
 MUST_CHECK int export_unpack(struct span blob, uint8_t major, uint8_t minor, struct export_session *ret);

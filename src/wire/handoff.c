@@ -6,7 +6,7 @@
 
 /* Leads every body, so that a later generation may still read what an earlier one sends. */
 #define HANDOFF_VERSION  2
-#define HANDOFF_INFO_MIN 60 /* facts with every address and text empty */
+#define HANDOFF_INFO_MIN 60 /* connection info with every address and text empty */
 #define HANDOFF_KEYS_LEN 108
 #define OUT_MAX          16384 /* RFC 8446 5.1 */
 
@@ -16,7 +16,7 @@ const struct ipc_rule handoff_rules[] = {
     {0, 0, 0, 0},
 };
 
-static void pack_half(struct wr *w, const struct handoff_keys *h) {
+static void handoff_pack_keys(struct wr *w, const struct handoff_keys *h) {
     wr_u64(w, h->seq);
     wr_u64(w, h->explicit_nonce);
     wr_bytes(w, h->secret, sizeof(h->secret));
@@ -24,7 +24,7 @@ static void pack_half(struct wr *w, const struct handoff_keys *h) {
     wr_bytes(w, h->iv, sizeof(h->iv));
 }
 
-static void unpack_half(struct rd *r, struct handoff_keys *ret) {
+static void handoff_unpack_keys(struct rd *r, struct handoff_keys *ret) {
     ret->seq = rd_u64(r);
     ret->explicit_nonce = rd_u64(r);
     rd_copy(r, ret->secret, sizeof(ret->secret));
@@ -36,8 +36,8 @@ void handoff_pack(struct wr *w, const struct handoff *h, enum handoff_type type)
     wr_u16(w, HANDOFF_VERSION);
     conn_info_pack(w, &h->conn_info);
     if (type == HANDOFF_SESSION) {
-        pack_half(w, &h->in);
-        pack_half(w, &h->out);
+        handoff_pack_keys(w, &h->in);
+        handoff_pack_keys(w, &h->out);
         wr_u16(w, h->out_max);
     }
     w->bad = w->bad || h->read_ahead.len > HANDOFF_READ_AHEAD_MAX;
@@ -54,8 +54,8 @@ int handoff_unpack(const struct ipc_msg *m, struct handoff *ret) {
         return ERR_FORMAT;
     conn_info_unpack(&r, &ret->conn_info);
     if (m->type == HANDOFF_SESSION) {
-        unpack_half(&r, &ret->in);
-        unpack_half(&r, &ret->out);
+        handoff_unpack_keys(&r, &ret->in);
+        handoff_unpack_keys(&r, &ret->out);
         ret->out_max = rd_u16(&r);
         if (ret->out_max == 0 || ret->out_max > OUT_MAX)
             r.bad = true;

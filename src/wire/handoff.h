@@ -9,7 +9,7 @@
 
 enum handoff_type {
     HANDOFF_SESSION = 1,     /* fds: client */
-    HANDOFF_PASSTHROUGH = 2, /* fds: client; no keys, EARLY goes to the backend as it is */
+    HANDOFF_PASSTHROUGH = 2, /* fds: client; no keys, READ_AHEAD goes to the backend as it is */
 };
 
 #define HANDOFF_READ_AHEAD_MAX (40 * 1024)
@@ -17,7 +17,7 @@ enum handoff_type {
 
 extern const struct ipc_rule handoff_rules[];
 
-/* One direction's keys as the record plane keeps them. */
+/* One direction's keys as the record layer keeps them. */
 struct handoff_keys {
     uint64_t seq;
     uint64_t explicit_nonce;

@@ -1,6 +1,7 @@
 /*
- * Live sessions, as relays tell them to the observer: asked page by page, each a bounded piece of work between two turns of the
- * relay's traffic. A page may be empty and yet not be the last one: then a long row of sessions did not fit the question.
+ * Live sessions, as relays report them to the observer: requested page by page, each a bounded piece of work between two turns
+ * of the relay's traffic. A page may be empty and yet not be the last one: then a long row of sessions did not fit the
+ * question.
  */
 #pragma once
 

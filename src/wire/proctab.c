@@ -50,7 +50,7 @@ static void *map(int fd, int protection) {
 }
 
 int proctab_create(int *ret_fd, struct proctab_page *ret) {
-    int fd = memfd_create("tls-off-roster", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int fd = memfd_create("tls-off-proctab", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return ERR_SYSTEM;
     /* sealed after our own mapping is made: no later one can be written through */

@@ -1,10 +1,11 @@
 /*
  * What runs, as the supervisor knows it: one page it alone writes and the observer reads. Processes of both generations with
- * their states, and the results of what operators asked for, so that a new observer can answer for the one that took the order.
+ * their states, and the results of what operators asked for, so that a new observer can answer for the one that got the
+ * command.
  *
- * The page is read as a whole: roster_read() gives a consistent copy or nothing. It belongs to one supervisor image; after the
- * supervisor has taken up new code, the observer gets a new page (CONTROL_ROSTER) in which figures and results go on.
- * ROSTER_LAYOUT tells versions apart; a page of another layout is refused, and the next one is waited for.
+ * The page is read as a whole: proctab_read() gives a consistent copy or nothing. It belongs to one supervisor image; after the
+ * supervisor has taken up new code, the observer gets a new page (CONTROL_PROCTAB) in which stats and results continue.
+ * PROCTAB_LAYOUT distinguishes versions; a page of another layout is refused, and the next one is waited for.
  */
 #pragma once
 
@@ -30,8 +31,8 @@ enum proctab_state {
     PROCTAB_PREPARING, /* started, not ready */
     PROCTAB_READY,     /* serves, or waits for its generation to take over */
     PROCTAB_HUNG,      /* has not answered for a while */
-    PROCTAB_LEAVING,   /* of the old generation, or told to stop: finishes what it has */
-    PROCTAB_DOWN,      /* has died; is started anew soon */
+    PROCTAB_LEAVING,   /* of the old generation, or asked to stop: finishes what it has */
+    PROCTAB_DOWN,      /* has died; is restarted soon */
     PROCTAB_STATES,
 };
 
@@ -44,7 +45,7 @@ struct proctab_process {
     int32_t cpu; /* -1 = any */
     uint32_t restarts;
     int32_t last_status;  /* of its predecessor, as from waitpid(); meaningful when RESTARTS is not 0, or while DOWN */
-    uint64_t started_ms;  /* wall clock */
+    uint64_t started_ms;  /* wall-clock time */
     uint64_t last_end_ms; /* when its predecessor ended; 0 = never */
 };
 
@@ -55,7 +56,7 @@ struct proctab_command {
     uint16_t kind;   /* enum command_kind; 0 = an empty place */
     uint16_t result; /* enum roster_result */
     uint32_t unused;
-    uint64_t asked_ms; /* wall clock */
+    uint64_t asked_ms; /* wall-clock time */
     uint64_t ended_ms; /* 0 = not yet */
     char text[PROCTAB_TEXT_MAX];
 };
@@ -65,16 +66,16 @@ struct proctab {
     char binary[PROCTAB_NAME_MAX];  /* the file a reload starts */
     int32_t pid;
     uint32_t generation; /* the one that serves */
-    uint64_t started_ms; /* wall clock: the proxy, over all reloads */
+    uint64_t started_ms; /* wall-clock time: the proxy, over all reloads */
     uint32_t phase;      /* enum roster_phase */
     uint32_t degraded;   /* processes of the serving generation that should serve and do not */
     uint32_t reloads;    /* done */
     uint32_t reloads_refused;
     uint64_t restarts;       /* of roles that died, over all generations */
-    uint64_t reload_ms;      /* wall clock: when the serving generation took over */
-    uint64_t moved;          /* sessions handed from old generations to new ones */
+    uint64_t reload_ms;      /* wall-clock time: when the serving generation took over */
+    uint64_t moved;          /* sessions migrated from old generations to new ones */
     uint64_t cut;            /* sessions cut by a drain or stop that has begun */
-    uint64_t drain_until_ms; /* wall clock; 0 = no drain under way */
+    uint64_t drain_until_ms; /* wall-clock time; 0 = no drain under way */
     struct proctab_process processes[PROCTAB_PROCESSES];
     struct proctab_command commands[PROCTAB_COMMANDS]; /* the latest; a ring, no order is promised */
 };
@@ -87,7 +88,7 @@ struct proctab_page {
     struct proctab_shared *shared;
 };
 
-/* A page nobody but the one mapping in RET can write; the descriptor is for readers. ERR_SYSTEM (errno). */
+/* A page that only the mapping in RET can write; the descriptor is for readers. ERR_SYSTEM (errno). */
 MUST_CHECK int proctab_create(int *ret_fd, struct proctab_page *ret);
 
 /* For readers. ERR_FORMAT when it is of another layout, ERR_SYSTEM (errno). */

@@ -1,4 +1,4 @@
-/* What the resolver tells relays: the addresses a backend's host name means at present. */
+/* What the resolver sends to relays: the addresses a backend's host name resolves to at present. */
 #pragma once
 
 #include "base/addr.h"

@@ -25,10 +25,10 @@ static const struct rights {
     uint64_t caps; /* kept */
     struct reach_row dirs[DIRS_MAX];
     unsigned calls;
-    bool becomes_user; /* gives up root */
-    bool connects;     /* TCP to the ports it is told */
-    bool any_port;     /* TCP to any port */
-    bool walled_files; /* Landlock: only FOLDERS; else any */
+    bool becomes_user;   /* gives up root */
+    bool connects;       /* TCP to the configured ports */
+    bool any_port;       /* TCP to any port */
+    bool landlock_files; /* Landlock: only DIRS; else any */
 } rights[ROLE_COUNT] = {
     [ROLE_CONFIG] =
         {
@@ -41,28 +41,28 @@ static const struct rights {
         {
             .calls = CALLS_LOOP | CALLS_ACCEPT,
             .becomes_user = true,
-            .walled_files = true,
+            .landlock_files = true,
         },
     [ROLE_SIGNER] =
         {
             /* reads keys from descriptors that it is given */
             .calls = CALLS_LOOP,
             .becomes_user = true,
-            .walled_files = true,
+            .landlock_files = true,
         },
     [ROLE_RELAY] =
         {
             .calls = CALLS_LOOP | CALLS_CONNECT,
             .becomes_user = true,
             .connects = true,
-            .walled_files = true,
+            .landlock_files = true,
         },
     [ROLE_RESOLVER] =
         {
             .calls = CALLS_LOOP | CALLS_RESOLVE,
             .becomes_user = true,
             .any_port = true, /* a name server may answer anywhere */
-            .walled_files = true,
+            .landlock_files = true,
             .dirs = {{"/etc", REACH_READ},
                      {"/lib", REACH_READ},
                      {"/lib64", REACH_READ},
@@ -74,7 +74,7 @@ static const struct rights {
         {
             .calls = CALLS_LOOP | CALLS_ACCEPT | CALLS_READ_FILES | CALLS_LOG,
             .becomes_user = true,
-            .walled_files = true,
+            .landlock_files = true,
             .dirs = {{"/etc/localtime", REACH_READ}, {"/usr/share/zoneinfo", REACH_READ}, {"/proc", REACH_READ}},
         },
 };
@@ -84,13 +84,13 @@ static const struct rights {
     (CAP(CHOWN) | CAP(DAC_OVERRIDE) | CAP(DAC_READ_SEARCH) | CAP(FOWNER) | CAP(KILL) | CAP(SETGID) | CAP(SETUID) |             \
      CAP(SETPCAP) | CAP(NET_BIND_SERVICE) | CAP(NET_ADMIN) | CAP(IPC_LOCK) | CAP(SYS_NICE) | CAP(SYS_RESOURCE))
 
-static int refuse(struct text *why, const char *what) {
+static int failed_call(struct text *why, const char *what) {
     text_addf(why, "%s: %s", what, strerror(errno));
     return ERR_SYSTEM;
 }
 
 /* Of CAPS those that we have: a container may have fewer than root elsewhere. */
-static void choose(uint64_t caps, capng_type_t sets) {
+static void keep_capabilities(uint64_t caps, capng_type_t sets) {
     uint64_t have = 0;
     if (capng_get_caps_process() == 0)
         for (unsigned i = 0; i <= CAP_LAST_CAP; i++)
@@ -106,17 +106,17 @@ static void choose(uint64_t caps, capng_type_t sets) {
  * program is ever started that could gain by it.
  */
 static void bound(uint64_t caps) {
-    choose(caps, CAPNG_BOUNDING_SET);
+    keep_capabilities(caps, CAPNG_BOUNDING_SET);
     if (geteuid() == 0)
         (void)capng_apply(CAPNG_SELECT_BOUNDS);
 }
 
 static int keep_caps(uint64_t caps, struct text *why) {
-    choose(caps, CAPNG_EFFECTIVE | CAPNG_PERMITTED);
-    return capng_apply(CAPNG_SELECT_CAPS) == 0 ? 0 : refuse(why, "capabilities cannot be dropped");
+    keep_capabilities(caps, CAPNG_EFFECTIVE | CAPNG_PERMITTED);
+    return capng_apply(CAPNG_SELECT_CAPS) == 0 ? 0 : failed_call(why, "capabilities cannot be dropped");
 }
 
-static int become(const char *user, struct text *why) {
+static int become_user(const char *user, struct text *why) {
     errno = 0;
     const struct passwd *p = getpwnam(user);
     if (!p) {
@@ -131,13 +131,13 @@ static int become(const char *user, struct text *why) {
     return 0;
 }
 
-/* After the change of user, which sets the first of these anew. */
+/* After the change of user, which sets the first of these again. */
 static int close_process(struct text *why) {
     const struct rlimit none = {0, 0};
     if (prctl(PR_SET_DUMPABLE, SANDBOX_IS_OPEN ? 1 : 0, 0, 0, 0) < 0 || setrlimit(RLIMIT_CORE, &none) < 0)
-        return refuse(why, "core dumps cannot be switched off");
+        return failed_call(why, "core dumps cannot be switched off");
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-        return refuse(why, "no_new_privs");
+        return failed_call(why, "no_new_privs");
     return 0;
 }
 
@@ -153,7 +153,7 @@ static bool has_local_names(void) {
 
 static int close_files(const struct rights *r, const struct sandbox *sandbox, unsigned *missing, struct text *why) {
     struct reach_rules rules = {
-        .any_file = !r->walled_files,
+        .any_file = !r->landlock_files,
         .rows = r->dirs,
         .any_port = r->any_port,
         .ports = sandbox->ports,
@@ -164,7 +164,7 @@ static int close_files(const struct rights *r, const struct sandbox *sandbox, un
     for (size_t i = 0; i < DIRS_MAX && r->dirs[i].path; i++)
         rules.nrows++;
     if (!sandbox_reach(&rules, &abi))
-        return refuse(why, "Landlock");
+        return failed_call(why, "Landlock");
     *missing |= abi < 1 ? SANDBOX_NO_LANDLOCK : abi < REACH_ABI_PORTS ? SANDBOX_NO_PORTS : 0;
     *missing |= abi >= 1 && abi < REACH_ABI_SCOPES ? SANDBOX_NO_SCOPES : 0;
     return 0;
@@ -173,11 +173,11 @@ static int close_files(const struct rights *r, const struct sandbox *sandbox, un
 static int close_calls(const struct rights *r, unsigned local_names, unsigned *missing, struct text *why) {
     const struct rlimit none = {0, 0};
     if (!(r->calls & CALLS_RESOLVE) && setrlimit(RLIMIT_NPROC, &none) < 0)
-        return refuse(why, "no processes");
+        return failed_call(why, "no processes");
     if (sandbox_calls(r->calls | (r->calls & CALLS_RESOLVE ? local_names : 0)))
         return 0;
     if (errno != ENOSYS)
-        return refuse(why, "seccomp");
+        return failed_call(why, "seccomp");
     *missing |= SANDBOX_NO_SECCOMP;
     return 0;
 }
@@ -191,7 +191,7 @@ int sandbox_enter(enum role role, const struct sandbox *sandbox, unsigned *ret_m
     if (r->becomes_user && geteuid() != 0)
         missing |= SANDBOX_NO_USER;
     else if (r->becomes_user && sandbox->user)
-        err = become(sandbox->user, why);
+        err = become_user(sandbox->user, why);
     if (err == 0)
         err = keep_caps(r->caps, why);
     if (err == 0)

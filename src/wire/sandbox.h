@@ -1,9 +1,9 @@
 /*
- * The walls around a role: what a process may still do once it serves, whatever its code is made to do by a stranger.
+ * The sandbox of a role: what a process may still do once it serves, even when an attacker controls its code.
  *
- * One table (walls.c) holds the rights of all roles side by side: user, capabilities, system calls (seccomp), folders and TCP
- * ports (Landlock), limits. Closing the walls cannot be undone, and what is refused afterwards fails with EPERM or EACCES;
- * calls that no role has any honest use for (ptrace, exec, mount, bpf ...) end the process.
+ * One table (sandbox.c) holds the rights of all roles side by side: user, capabilities, system calls (seccomp), directories and
+ * TCP ports (Landlock), limits. Entering the sandbox cannot be undone, and what is refused afterwards fails with EPERM or
+ * EACCES; calls that no role has any honest use for (ptrace, exec, mount, bpf ...) end the process.
  */
 #pragma once
 
@@ -33,8 +33,8 @@ enum sandbox_missing {
 };
 
 /*
- * Becomes WALLS->user and closes the walls of ROLE around this process, for good. *ret_missing: what could not be had.
- * ERR_NOT_FOUND (no such user), ERR_SYSTEM; WHY then says what failed.
+ * Becomes SANDBOX->user and enters the sandbox of ROLE, for good. *ret_missing: what could not be had.
+ * ERR_NOT_FOUND (no such user), ERR_SYSTEM; WHY then has what failed.
  */
 MUST_CHECK int sandbox_enter(enum role role, const struct sandbox *sandbox, unsigned *ret_missing, struct text *why);
 

@@ -144,7 +144,7 @@ static const struct call calls[] = {
     CALL(sched_yield, LOOP),
     CALL(sched_getaffinity, LOOP),
     CALL_IF(sched_setaffinity, LOOP, EQ(0, 0) /* our own */),
-    CALL_IF(prlimit64, LOOP, EQ(2, 0) /* asked only */),
+    CALL_IF(prlimit64, LOOP, EQ(2, 0) /* read only */),
     CALL(getrlimit, LOOP),
     CALL(sysinfo, LOOP),
     CALL(getcpu, LOOP),
@@ -168,7 +168,7 @@ static const struct call calls[] = {
     SOCKET(CALLS_RESOLVE, AF_INET, SOCK_DGRAM, 0),
     SOCKET(CALLS_RESOLVE, AF_INET6, SOCK_DGRAM, 0),
     SOCKET(CALLS_RESOLVE, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE),
-    CALL(pipe2, CALLS_CONNECT), /* a relay's will: relay/export.c */
+    CALL(pipe2, CALLS_CONNECT), /* a relay's liveness pipe: relay/export.c */
     CALL(bind, CALLS_CHECK | CALLS_RESOLVE),
     CALL(listen, CALLS_CHECK),
     OPTION(CALLS_CHECK, SOL_SOCKET, SO_REUSEADDR),
@@ -238,8 +238,8 @@ static const int deadly[] = {
 #endif
 
 /*
- * What the C library tries before it goes another way: never more than an error, or nobody could resolve a name in a build that
- * ends the process. In others it is what happens anyway, and libseccomp takes no rule that says so.
+ * What the C library tries before it goes another way: never more than an error, or names could not be resolved in a build that
+ * ends the process. In others it is what happens anyway, and libseccomp accepts no rule for it.
  */
 static int refuse_softly(scmp_filter_ctx ctx, unsigned groups) {
     const struct scmp_arg_cmp local[] = {EQ(0, AF_UNIX)};

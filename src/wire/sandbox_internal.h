@@ -1,4 +1,4 @@
-/* What the files of the walls share. */
+/* Shared by the files of the sandbox. */
 #pragma once
 
 #include <stdbool.h>

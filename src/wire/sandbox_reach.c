@@ -1,6 +1,6 @@
 /*
- * Landlock by its system calls, since the C library has none for it. Constants of newer kernels than the headers' stand here;
- * what the running kernel does not know is left out of the request (landlock(7)).
+ * Landlock by its system calls, since the C library has none for it. Constants of newer kernels than the headers' are here;
+ * what the running kernel does not know is omitted from the request (landlock(7)).
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -27,7 +27,7 @@
 #include "base/rand.h"
 #include "wire/shared.h"
 
-#define SCOREBOARD_MAGIC 0x746f2d626f617264u /* "to-board" */
+#define SCOREBOARD_MAGIC 0x746f2d626f617264u /* "to-scoreboard" */
 #define SCOREBOARD_SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
 #define PAGE             4096u
 #define SET_SLOTS        8u
@@ -36,8 +36,8 @@
 #define NS               UINT64_C(1000000000)
 
 /*
- * A slot is about sessions of a client, or about handshakes of a client under one limit. TAG is 0 while it is empty or changes
- * hands. UNTIL_NS is a token bucket in one word: the time at which all handshakes let in so far will have been paid for.
+ * A slot is for sessions of a client, or for handshakes of a client under one limit. TAG is 0 while it is empty or reassigned.
+ * UNTIL_NS is a token bucket in one word: the time at which all handshakes let in so far will be refilled.
  */
 struct slot {
     uint64_t tag;
@@ -76,7 +76,7 @@ static size_t scoreboard_size(uint16_t workers) {
 
 int scoreboard_create(uint16_t workers, uint16_t services, int *ret_fd) {
     MUST(workers > 0 && workers <= CONF_WORKERS_MAX && services <= CONF_SERVICES_MAX);
-    int fd = memfd_create("tls-off-board", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int fd = memfd_create("tls-off-scoreboard", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return ERR_SYSTEM;
 
@@ -200,7 +200,7 @@ static uint64_t tag_of(const struct scoreboard *b, const struct addr_net *net, u
 }
 
 /* The client's own slot, or NULL. */
-static struct slot *find(struct scoreboard_row_shared *s, uint64_t tag) {
+static struct slot *find_slot(struct scoreboard_row_shared *s, uint64_t tag) {
     size_t n = tag % SETS;
     if (!touched(s, n))
         return NULL;
@@ -210,7 +210,7 @@ static struct slot *find(struct scoreboard_row_shared *s, uint64_t tag) {
     return NULL;
 }
 
-/* An empty slot, or the one without live entries that was paid for first; NULL when all are alive. */
+/* An empty slot, or the one without live entries that refills first; NULL when all are alive. */
 static struct slot *spare_slot(struct slot *set) {
     struct slot *oldest = NULL;
     for (size_t i = 0; i < SET_SLOTS; i++) {
@@ -225,7 +225,7 @@ static struct slot *spare_slot(struct slot *set) {
 /* The client's own slot, found or taken, or the shared one. A reader that still holds the old tag of a slot looks at the tag
  * again after reading, so it never takes one client's count for another's. */
 static struct slot *find_or_take(struct scoreboard_row_shared *s, uint64_t tag) {
-    struct slot *slot = find(s, tag);
+    struct slot *slot = find_slot(s, tag);
     if (slot)
         return slot;
     struct set *set = &s->sets[tag % SETS];
@@ -247,7 +247,7 @@ void scoreboard_service(struct scoreboard_row *r, uint16_t service, int change) 
 
 /* What began in the shared slot may end after the client got its own: the own one goes down first. */
 static void change_live(struct scoreboard_row_shared *s, uint64_t tag, int change) {
-    struct slot *slot = change > 0 ? find_or_take(s, tag) : find(s, tag);
+    struct slot *slot = change > 0 ? find_or_take(s, tag) : find_slot(s, tag);
     if (change < 0 && (!slot || LOAD(&slot->live) == 0) && touched(s, tag % SETS))
         slot = &s->sets[tag % SETS].rest;
     if (slot)
@@ -290,9 +290,9 @@ uint64_t scoreboard_service_established(const struct scoreboard *b, uint16_t ser
     return service_sum(b, service, b->workers);
 }
 
-/* What a row has of one client: in its own slot, else in the shared one; nothing when the slot changes hands just now. */
+/* What a row has of one client: in its own slot, else in the shared one; nothing when the slot is being reassigned. */
 static struct slot read_slot(struct scoreboard_row_shared *s, uint64_t tag) {
-    const struct slot *slot = find(s, tag);
+    const struct slot *slot = find_slot(s, tag);
     bool own = slot != NULL;
     if (!own && !touched(s, tag % SETS))
         return (struct slot){0};
@@ -340,7 +340,7 @@ static uint64_t paid_until(const struct scoreboard *b, uint64_t tag, uint64_t no
     uint64_t latest = 0;
     for (size_t i = b->workers; i < 2u * b->workers; i++) {
         uint64_t until = read_slot(row_at(b, i), tag).until_ns;
-        if (until <= now_ns + 2 * NS) /* one handshake costs a second at the most: later is nonsense, and refuses nobody */
+        if (until <= now_ns + 2 * NS) /* one handshake costs a second at the most: later is nonsense, and refuses no client */
             latest = MAX(latest, until);
     }
     return latest;

@@ -1,9 +1,10 @@
 /*
- * Figures that roles show each other, in one shared page area made by the supervisor: one writer a row, any number of readers,
- * no locks. A reader may see a figure a moment old, never a torn one.
+ * Metrics that roles share, in one shared page area made by the supervisor: one writer a row, any number of readers,
+ * no locks. A reader may see a value a moment old, never a torn one.
  *
- * Each handshaker and relay has a row of figures and a table of its clients (sessions or handshakes now, buckets of handshakes
- * let in). Limits over all processes are sums over rows, so a role that dies takes its own counts with it: board_row_reset().
+ * Each handshaker and relay has a row of metrics and a table of its clients (sessions or handshakes now, buckets of handshakes
+ * let in). Limits over all processes are sums over rows, so a role that dies takes its own counts with it:
+ * scoreboard_row_reset().
  */
 #pragma once
 

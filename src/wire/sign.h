@@ -4,7 +4,7 @@
  * A request names a key, a signature scheme and ALL the bytes to be signed; there are two kinds of bytes that a TLS server
  * signs, and nothing else is ever signed (sign_shape()). There is no other operation: no decryption, no raw digest, no export.
  * Both sides use these functions, so they cannot disagree, and neither believes the other: the signer sizes its answer by the
- * key, the handshaker compares the answer with what its certificate says.
+ * key, the handshaker compares the answer with its certificate.
  */
 #pragma once
 
@@ -26,7 +26,7 @@ enum sign_type {
 #define SIGN_SIGNATURE_MAX 1024 /* RSA of 8192 bits */
 
 struct sign_request {
-    uint32_t number; /* of the request: an answer that comes too late is told by it */
+    uint32_t number; /* of the request: identifies an answer that comes too late */
     uint32_t set;    /* of credentials */
     uint32_t key;    /* in that set */
     uint16_t scheme; /* IANA registry "TLS SignatureScheme" */

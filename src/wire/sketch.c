@@ -26,7 +26,7 @@ struct sketch_order {
     uint32_t buckets; /* a power of two */
     uint16_t *first;  /* chains of entries by hash */
     uint16_t *next;
-    uint16_t *at;   /* where an entry stands in its heap */
+    uint16_t *at;   /* the position of an entry in its heap */
     uint64_t *keys; /* the estimate it was placed there with */
     struct heap idle, live;
 };
@@ -52,7 +52,7 @@ static struct heap *heap_of(const struct sketch *k, uint16_t i) {
     return LOAD(&entry_at(k, i)->values[SKETCH_SESSIONS_NOW]) ? &k->order->live : &k->order->idle;
 }
 
-static void place(struct sketch_order *o, struct heap *h, uint32_t at, uint16_t i) {
+static void set_heap_item(struct sketch_order *o, struct heap *h, uint32_t at, uint16_t i) {
     h->items[at] = i;
     o->at[i] = (uint16_t)at;
 }
@@ -60,10 +60,10 @@ static void place(struct sketch_order *o, struct heap *h, uint32_t at, uint16_t 
 static void sift_up(struct sketch_order *o, struct heap *h, uint32_t at) {
     uint16_t i = h->items[at];
     while (at > 0 && o->keys[h->items[(at - 1) / 2]] > o->keys[i]) {
-        place(o, h, at, h->items[(at - 1) / 2]);
+        set_heap_item(o, h, at, h->items[(at - 1) / 2]);
         at = (at - 1) / 2;
     }
-    place(o, h, at, i);
+    set_heap_item(o, h, at, i);
 }
 
 static void sift_down(struct sketch_order *o, struct heap *h, uint32_t at) {
@@ -73,9 +73,9 @@ static void sift_down(struct sketch_order *o, struct heap *h, uint32_t at) {
             child++;
         if (o->keys[h->items[child]] >= o->keys[i])
             break;
-        place(o, h, at, h->items[child]);
+        set_heap_item(o, h, at, h->items[child]);
     }
-    place(o, h, at, i);
+    set_heap_item(o, h, at, i);
 }
 
 static void heap_push(struct sketch *k, struct heap *h, uint16_t i) {
@@ -89,7 +89,7 @@ static void heap_remove(struct sketch *k, struct heap *h, uint16_t i) {
     uint16_t last = h->items[--h->n];
     if (last == i)
         return;
-    place(k->order, h, at, last);
+    set_heap_item(k->order, h, at, last);
     sift_up(k->order, h, at);
     sift_down(k->order, h, k->order->at[last]);
 }
@@ -109,22 +109,22 @@ static uint16_t heap_top(struct sketch *k, struct heap *h) {
 
 /* ---- chains ---- */
 
-static uint16_t *chain_of(const struct sketch *k, struct span client) {
+static uint16_t *sketch_chain(const struct sketch *k, struct span client) {
     return &k->order->first[hash_bytes(&k->key, client) & (k->order->buckets - 1)];
 }
 
-static struct span key_of(const struct sketch_entry *e) {
+static struct span entry_key(const struct sketch_entry *e) {
     return span_of(e->key, e->key_len);
 }
 
 static void chain_in(struct sketch *k, uint16_t i) {
-    uint16_t *chain = chain_of(k, key_of(entry_at(k, i)));
+    uint16_t *chain = sketch_chain(k, entry_key(entry_at(k, i)));
     k->order->next[i] = *chain;
     *chain = i;
 }
 
 static void chain_out(struct sketch *k, uint16_t i) {
-    for (uint16_t *at = chain_of(k, key_of(entry_at(k, i))); *at != NOWHERE; at = &k->order->next[*at])
+    for (uint16_t *at = sketch_chain(k, entry_key(entry_at(k, i))); *at != NOWHERE; at = &k->order->next[*at])
         if (*at == i) {
             *at = k->order->next[i];
             return;
@@ -132,13 +132,13 @@ static void chain_out(struct sketch *k, uint16_t i) {
 }
 
 static uint16_t look_up(const struct sketch *k, struct span client) {
-    for (uint16_t i = *chain_of(k, client); i != NOWHERE; i = k->order->next[i])
-        if (span_eq(key_of(entry_at(k, i)), client))
+    for (uint16_t i = *sketch_chain(k, client); i != NOWHERE; i = k->order->next[i])
+        if (span_eq(entry_key(entry_at(k, i)), client))
             return i;
     return NOWHERE;
 }
 
-/* ---- change of hands ---- */
+/* ---- reassignment ---- */
 
 /* Idle ones give way first; when most are alive, the smallest of all (the bound of the error depends on it). */
 static uint16_t choose_victim(struct sketch *k) {
@@ -150,7 +150,7 @@ static uint16_t choose_victim(struct sketch *k) {
     return idle == NOWHERE || (live != NOWHERE && o->keys[live] < o->keys[idle]) ? live : idle;
 }
 
-static uint16_t make_room(struct sketch *k) {
+static uint16_t free_entry(struct sketch *k) {
     struct sketch_shared *s = k->shared;
     if (s->used < k->capacity) {
         uint16_t i = (uint16_t)s->used;
@@ -165,7 +165,7 @@ static uint16_t make_room(struct sketch *k) {
     return i;
 }
 
-static void fill(struct sketch *k, uint16_t i, struct span client) {
+static void fill_entry(struct sketch *k, uint16_t i, struct span client) {
     struct sketch_entry *e = entry_at(k, i);
     uint32_t seq = e->seq | 1u; /* a writer that died half-way has left an odd one */
     STORE(&e->seq, seq);
@@ -196,8 +196,8 @@ struct sketch_ref sketch_find(struct sketch *k, struct span client) {
     client = span_of(client.len ? (const void *)client.p : "", MIN(client.len, (size_t)SKETCH_KEY_MAX));
     uint16_t i = look_up(k, client);
     if (i == NOWHERE) {
-        i = make_room(k);
-        fill(k, i, client);
+        i = free_entry(k);
+        fill_entry(k, i, client);
         chain_in(k, i);
         heap_push(k, &k->order->idle, i);
     }
@@ -219,10 +219,10 @@ void sketch_live(struct sketch *k, struct sketch_ref ref, int change) {
 
 /* ---- begin and end ---- */
 
-/* A predecessor may have died half-way, or have written nonsense: such an entry is nobody's, and the first to be taken. */
+/* A predecessor may have died half-way, or have written nonsense: such an entry has no owner, and the first to be taken. */
 static void take_entry(struct sketch *k, uint16_t i) {
     struct sketch_entry *e = entry_at(k, i);
-    bool bad = (e->seq & 1) || e->seq == 0 || e->key_len > SKETCH_KEY_MAX || look_up(k, key_of(e)) != NOWHERE;
+    bool bad = (e->seq & 1) || e->seq == 0 || e->key_len > SKETCH_KEY_MAX || look_up(k, entry_key(e)) != NOWHERE;
     if (bad) {
         e->seq |= 1u;
         e->key_len = 0;

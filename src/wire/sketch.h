@@ -8,9 +8,9 @@
  *
  *     counted <= true <= counted + error,   error <= floor <= 2 W / m     (W = all that was counted, m = entries)
  *
- * Entries of clients that have something alive are spared as long as no more than half of all entries are; hence the 2 (with
+ * Entries of clients that have sessions are spared as long as no more than half of all entries are; hence the 2 (with
  * pure Space-Saving it is 1; the proof is in docs/decisions/020-client-sketch.md). An update of a tracked client is a few
- * plain additions; a change of hands costs O(log m).
+ * plain additions; a reassignment costs O(log m).
  */
 #pragma once
 
@@ -37,7 +37,7 @@ enum sketch_value {
     SKETCH_VALUES,
 };
 
-/* SEQ changes by one when the entry begins to change hands, and by one when it has: odd = in between, 0 = never used. */
+/* SEQ changes by one when the entry begins to be reassigned, and by one when it has: odd = in between, 0 = never used. */
 struct sketch_entry {
     uint32_t seq;
     uint32_t key_len;
@@ -63,7 +63,7 @@ struct sketch {
     struct sketch_order *order;
 };
 
-/* One client's place as an object remembers it. A place that changed hands is noticed; all zero is no place. */
+/* One client's place as an object remembers it. A place that was reassigned is noticed; all zero is no place. */
 struct sketch_ref {
     uint32_t seq;
     uint16_t entry;
@@ -75,13 +75,13 @@ size_t sketch_size(uint32_t capacity);
 MUST_CHECK int sketch_open(struct sketch *k, void *shared, uint32_t capacity, const struct hash_key *key);
 void sketch_close(struct sketch *k);
 
-/* The client's place, by a change of hands when it has none. KEY is cut at SKETCH_KEY_MAX. */
+/* The client's place, by a reassignment when it has none. KEY is cut at SKETCH_KEY_MAX. */
 struct sketch_ref sketch_find(struct sketch *k, struct span client);
 
 /* A name as a key, in TO when it has to be cut: its begin and a hash of all of it. */
 struct span sketch_name_key(const struct sketch *k, struct span name, uint8_t to[static SKETCH_KEY_MAX]);
 
-/* Something of the client begins to live or ends; nothing when the place has changed hands. */
+/* A session of the client begins or ends; nothing when the place was reassigned. */
 void sketch_live(struct sketch *k, struct sketch_ref ref, int change);
 
 /* Whether the place is still the client's: adding to it is plain additions then. */
@@ -93,5 +93,5 @@ static inline void sketch_add(struct sketch *k, struct sketch_ref ref, enum sket
     __atomic_store_n(value, __atomic_load_n(value, __ATOMIC_RELAXED) + by, __ATOMIC_RELAXED);
 }
 
-/* A reader's copy of one entry of someone else's sketch. False when there is none or it changes hands just now. */
+/* A reader's copy of one entry of someone else's sketch. False when there is none or it is being reassigned. */
 bool sketch_read(const struct sketch_shared *s, uint32_t capacity, uint32_t i, struct sketch_entry *ret);

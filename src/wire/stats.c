@@ -3,7 +3,7 @@
  * areas. All sizes are fixed, so that processes of different configurations find each other's areas.
  *
  * Only pages written to exist. Readers look at an area only when its byte in the head is set, and there only at what its
- * header says is used, so that they call no page into being by looking.
+ * header marks as used, so that they call no page into being by looking.
  */
 #include "wire/stats.h"
 
@@ -246,10 +246,10 @@ static int open_area(int fd, size_t number, struct stats_page *ret) {
     return 0;
 }
 
-static int begin(int err, struct stats_page *p) {
+static int begin_page(int err, struct stats_page *p) {
     if (err < 0)
         return err;
-    p->statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC); /* without it memory is told as 0 */
+    p->statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC); /* without it memory is reported as 0 */
     stats_publish_self(p);
     return 0;
 }
@@ -262,11 +262,11 @@ static int open_of(int fd, enum role role, uint16_t index, unsigned parity, stru
 }
 
 int stats_open(int fd, enum role role, uint16_t index, unsigned parity, struct stats_page *ret) {
-    return begin(open_of(fd, role, index, parity, ret), ret);
+    return begin_page(open_of(fd, role, index, parity, ret), ret);
 }
 
 int stats_open_private(struct stats_page *ret) {
-    return begin(open_area(-1, 0, ret), ret);
+    return begin_page(open_area(-1, 0, ret), ret);
 }
 
 void stats_close(struct stats_page *p) {

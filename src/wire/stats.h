@@ -37,7 +37,7 @@ struct stats_hist_shared {
 };
 
 struct stats_block {
-    uint16_t len; /* of NAME; the block is in use when the area says so */
+    uint16_t len; /* of NAME; the block is in use when the area marks it */
     uint16_t service_len;
     uint32_t kind; /* enum stats_kind */
     char service[STATS_SERVICE_MAX];
@@ -54,7 +54,7 @@ struct stats_page {
     void *buckets;   /* of byte rates (buckets.h), shared by all relays; NULL = this process keeps none */
     uint16_t *index; /* hash table of the blocks: handles, 0 = free */
     struct hash_key key;
-    int statm_fd;         /* /proc/self/statm, kept open: it cannot be opened any more once the walls are up */
+    int statm_fd;         /* /proc/self/statm, kept open: it cannot be opened from inside the sandbox */
     uint64_t cpu_base_us; /* of predecessors */
     struct sketch clients, names;
 };
@@ -68,7 +68,7 @@ MUST_CHECK int stats_create(int *ret_fd);
  */
 MUST_CHECK int stats_open(int fd, enum role role, uint16_t index, unsigned parity, struct stats_page *ret);
 
-/* An area of nobody, in private memory: for tests, and for a process that was given a memfd of another layout. ERR_SYSTEM. */
+/* An unowned area, in private memory: for tests, and for a process that was given a memfd of another layout. ERR_SYSTEM. */
 MUST_CHECK int stats_open_private(struct stats_page *ret);
 void stats_close(struct stats_page *p);
 

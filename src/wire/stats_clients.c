@@ -12,18 +12,18 @@
 #include "wire/stats_layout.h"
 #include "wire/stats_read.h"
 
-struct wanted {
+struct client_match {
     const struct stats_clients *clients;
     const struct stats_client *row;
 };
 
 static bool same_client(const void *ctx, uint32_t row) {
-    const struct wanted *w = ctx;
+    const struct client_match *w = ctx;
     const struct stats_client *c = &w->clients->rows[row];
     return c->verified == w->row->verified && strcmp(c->name, w->row->name) == 0;
 }
 
-/* The 16 bytes of addr_client_key() as people read them. */
+/* The 16 bytes of addr_client_key() as text. */
 static void address_text(const uint8_t key[static 16], char *to, size_t cap) {
     static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
     char text[INET6_ADDRSTRLEN] = "?";
@@ -50,7 +50,7 @@ static bool name_row(struct stats_client *row, const struct sketch_entry *e, boo
 }
 
 /* What one entry adds; FLOOR is of its sketch. Handshakers know connections, relays sessions. */
-static void add_entry(struct stats_client *c, const struct sketch_entry *e, uint64_t floor, bool relay) {
+static void add_client_entry(struct stats_client *c, const struct sketch_entry *e, uint64_t floor, bool relay) {
     if (e->since_wall_us && (!c->since_wall_us || e->since_wall_us < c->since_wall_us))
         c->since_wall_us = e->since_wall_us;
     for (unsigned v = 0; v < SKETCH_VALUES; v++)
@@ -72,7 +72,7 @@ static int add_sketch(struct stats_clients *to, struct stats_fold *f, const stru
         struct stats_client row = {0};
         if (!sketch_read(k, capacity, i, &e) || !name_row(&row, &e, verified))
             continue;
-        const struct wanted w = {to, &row};
+        const struct client_match w = {to, &row};
         uint32_t *slot = stats_fold_find(f, hash_bytes(&key, span_str(row.name)), same_client, &w);
         if (!*slot && (to->n + 1) * 2 > f->size) /* an area that came into use meanwhile: the next reading has it */
             return 0;
@@ -84,7 +84,7 @@ static int add_sketch(struct stats_clients *to, struct stats_fold *f, const stru
             to->rows[to->n] = row;
             *slot = (uint32_t)++to->n;
         }
-        add_entry(&to->rows[*slot - 1], &e, floor, relay);
+        add_client_entry(&to->rows[*slot - 1], &e, floor, relay);
     }
     return 0;
 }

@@ -5,7 +5,7 @@
 #include "wire/stats_read.h"
 
 #define STATS_MAGIC     0x746f2d7374617473u /* "to-stats" */
-#define STATS_FORM      2                   /* changes with the form of blocks and sketches; the tables tell of themselves */
+#define STATS_FORM      2 /* changes with the form of blocks and sketches; the tables have versions of their own */
 #define STATS_ROLES_MAX 12
 #define STATS_AREAS     (STATS_ROLES_MAX * 2 * STATS_INDEX_MAX)
 
@@ -58,7 +58,7 @@ MUST_CHECK int stats_check_fd(int fd);
 
 /* ---- for the two readers ---- */
 
-/* Area number I; NULL when nobody ever had it. */
+/* Area number I; NULL when it was never used. */
 const struct stats_area *stats_area_of(const struct stats_reader *r, size_t i);
 static inline enum role stats_role_of(size_t area) {
     return (enum role)(area / STATS_INDEX_MAX / 2);

@@ -29,7 +29,7 @@ void stats_reader_close(struct stats_reader *r) {
     r->head = NULL;
 }
 
-/* Area number I; NULL when nobody ever had it. */
+/* Area number I; NULL when it was never used. */
 const struct stats_area *stats_area_of(const struct stats_reader *r, size_t i) {
     if (!LOAD(&r->head->touched[i]))
         return NULL;
@@ -64,7 +64,7 @@ bool stats_fold_begin(struct stats_fold *f, size_t rows) {
 
 /* ---- blocks ---- */
 
-/* A block as it stands, label included; false when it makes no sense. */
+/* A block as it is, label included; false when it makes no sense. */
 static bool read_block(const struct stats_area *a, enum stats_kind kind, uint32_t i, struct stats_row *ret,
                        struct stats_hist_row hists[STATS_HIST_COUNT]) {
     const struct stats_block *b =
@@ -88,13 +88,13 @@ static bool read_block(const struct stats_area *a, enum stats_kind kind, uint32_
     return true;
 }
 
-struct wanted {
+struct label_match {
     const struct stats_sums *sums;
     const struct stats_row *row;
 };
 
 static bool same_label(const void *ctx, uint32_t row) {
-    const struct wanted *w = ctx;
+    const struct label_match *w = ctx;
     const struct stats_row *r = &w->sums->rows[row];
     return r->kind == w->row->kind && strcmp(r->service, w->row->service) == 0 && strcmp(r->name, w->row->name) == 0;
 }
@@ -108,11 +108,12 @@ static void add_hists(struct stats_hist_row *to, const struct stats_hist_row *fr
     }
 }
 
-/* Rows point at their histograms only at the end, when the array no longer moves: until then the pointer is a number + 1. */
+/* Rows point at their histograms only at the end, when the array is no longer reallocated: until then the pointer is a number
+ * + 1. */
 static int add_row(struct stats_sums *to, struct stats_fold *f, const struct stats_row *row,
                    const struct stats_hist_row *hists) {
     static const struct hash_key key = {0x73746174, 0x726f7773};
-    const struct wanted w = {to, row};
+    const struct label_match w = {to, row};
     uint64_t hash = hash_bytes(&key, span_str(row->service)) * 31 + hash_bytes(&key, span_str(row->name)) + row->kind;
     uint32_t *slot = stats_fold_find(f, hash, same_label, &w);
     bool with_hists = stats_kinds[row->kind].hists;

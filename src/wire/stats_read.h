@@ -16,13 +16,13 @@ struct stats_reader {
 MUST_CHECK int stats_reader_open(int fd, struct stats_reader *ret);
 void stats_reader_close(struct stats_reader *r);
 
-/* One process' own values; areas that were never used are left out. */
+/* One process' own values; areas that were never used are omitted. */
 struct stats_process_row {
     enum role role;
     uint16_t index;
     uint8_t parity;
     uint64_t values[STATS_PROCESS_COUNT];
-    /* how its sketches of clients stand: see sketch.h */
+    /* the state of its sketches of clients: see sketch.h */
     uint64_t clients_floor, clients_evicted;
     uint32_t clients_tracked;
 };
@@ -79,7 +79,7 @@ struct stats_client {
     char name[SKETCH_KEY_MAX + 8]; /* "192.0.2.7", "2001:db8::/64", or the verified name */
     bool verified;                 /* it is a verified name */
     uint64_t since_wall_us;        /* of the process that has tracked it longest */
-    uint64_t error;                /* bytes it may have moved beyond what is counted, at the most */
+    uint64_t error;                /* bytes it may have relayed beyond what is counted, at the most */
     uint64_t error_handshakes;     /* the same of handshakes: begun, or of any one outcome */
     uint64_t handshaking;          /* connections now that are no session yet */
     uint64_t values[SKETCH_VALUES];
@@ -88,8 +88,8 @@ struct stats_client {
 struct stats_clients {
     struct stats_client *rows; /* most bytes first */
     size_t n, cap;
-    uint64_t floor;   /* a client that is not in the list has moved no more bytes than this */
-    uint64_t evicted; /* times an entry changed hands */
+    uint64_t floor;   /* a client that is not in the list has relayed no more bytes than this */
+    uint64_t evicted; /* times an entry was reassigned */
 };
 
 /* Zero-initialised is empty; as with stats_sums. ERR_NOMEM. */

@@ -49,7 +49,7 @@ def test_a_full_queue_is_passed_over(parts, balance):
 
     def one_more():
         says(p.port, source=f"127.0.0.{next(host)}")  # by hash some of them belong to it
-        return p.events("log", message=lambda m: "its queue of connections is full; left out" in m)
+        return p.events("log", message=lambda m: "its queue of connections is full; ejected" in m)
 
     until(one_more, "the hung backend is put out")
     until(lambda: well.accepted == len(p.events("session")), "the other one had them all")
@@ -135,7 +135,7 @@ def test_a_replaced_socket_is_found_soon(parts):
     """The application is restarted with a fresh socket while its backend is ejected."""
     (hung, fillers), well = full_backlog(parts), parts.backend()
     p = parts.proxy([hung, well], balance="round-robin", timeouts={"connect": "60s"})
-    until(lambda: says(p.port) or p.events("log", message=lambda m: "is full; left out" in m), "out")
+    until(lambda: says(p.port) or p.events("log", message=lambda m: "is full; ejected" in m), "out")
     path = hung.listener.getsockname()
     os.unlink(path)
     fresh = parts.add(backends.Backend(backends.unix_listener(path), echo))

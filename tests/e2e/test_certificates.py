@@ -270,7 +270,7 @@ FAULTS = [
     (empty_key, r"a\.key: the file is empty"),
     (missing_certificate, r"a\.pem: cannot be opened: No such file"),
     (missing_key, r"a\.key: cannot be opened: No such file"),
-    (a_directory, r"a\.key: found a folder"),
+    (a_directory, r"a\.key: found a directory"),
     (unreadable, r"a\.key: found no regular file"),
     (weak_key, r"a\.pem: found an RSA key of 1024 bits, expected 2048 or more"),
     (swapped, r"a\.pem: found no certificate"),
@@ -323,7 +323,7 @@ def test_a_directory_vanishes_and_comes_back(parts, files):
     p = parts.proxy(parts.backend(), certificates=[str(files.directory)])
     away = files.directory.with_name("away")
     files.directory.rename(away)
-    refused(p, "certs: the folder cannot be read: No such file")
+    refused(p, "certs: the directory cannot be read: No such file")
     assert served(p) == "CN=old"
     away.rename(files.directory)
     files.put_pair("new")

@@ -472,7 +472,7 @@ def test_a_ca_that_is_replaced_counts_without_a_reload(parts, ca):
     ("ca", lambda f: f.write_text("hello\n"), 'found no certificate, expected "-----BEGIN CERTIFICATE-----"'),
     ("ca", lambda f: f.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), "certificate 1 of the file cannot be read"),
     ("ca", lambda f: None, "cannot be read: No such file or directory"),
-    ("ca", lambda f: f.mkdir(), "found a folder, expected a file of certificates"),
+    ("ca", lambda f: f.mkdir(), "found a directory, expected a file of certificates"),
     ("crl", lambda f: f.write_bytes(b""), "the file is empty, expected at least one CRL"),
     ("crl", lambda f: f.write_text("x"), 'found no CRL, expected "-----BEGIN X509 CRL-----"'),
 ], ids=["empty", "no-pem", "broken", "missing", "directory", "empty-crl", "no-crl"])

@@ -143,7 +143,7 @@ def test_each_role_writes_only_its_own_figures(parts, rate):
     rows, areas = set(), set()
     for role, pids in p.roles().items():
         for pid in pids:
-            board, stats = shared_memory(pid, "tls-off-board"), shared_memory(pid, "tls-off-stats")
+            board, stats = shared_memory(pid, "tls-off-scoreboard"), shared_memory(pid, "tls-off-stats")
             writable = [size for rights, size in board if "w" in rights]
             if role in ("signer", "resolver"):
                 assert not board, role
@@ -156,5 +156,5 @@ def test_each_role_writes_only_its_own_figures(parts, rate):
             assert len(own) == (2 if rate and role == "relay" else 1), (role, stats)
             areas.add(max(own))
             targets = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
-            assert not [t for t in targets if "tls-off-board" in t or "tls-off-stats" in t], targets
+            assert not [t for t in targets if "tls-off-scoreboard" in t or "tls-off-stats" in t], targets
     assert len(rows) == 1 and len(areas) == 1

@@ -1,8 +1,8 @@
 /*
  * Our side of the handshake with a client that is libssl's until the input says otherwise: after its valid hello its bytes are
  * cut, changed, repeated, left out, or replaced by any others. Beside memory safety: input is taken in whole records and never
- * twice, what we answer is whole records, failures have a known reason and at most one alert of ours, a plane that comes out is
- * valid; and a client that nobody meddled with gets its session, however its records are cut and whatever dummy
+ * twice, what we answer is whole records, failures have a known reason and at most one alert of ours, a record layer that comes
+ * out is valid; and a client that nobody meddled with gets its session, however its records are cut and whatever dummy
  * ChangeCipherSpec records it sends in 1.3.
  *
  * Input: a byte that chooses the client, then steps: a byte, some with a length and bytes.

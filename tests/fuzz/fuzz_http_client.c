@@ -1,4 +1,4 @@
-/* Heads of HTTP answers, as the command line reads them from whoever listens at the admin socket's path. */
+/* Heads of HTTP answers, as the command line reads them from the process that listens at the admin socket's path. */
 #include "cli/http_client.h"
 
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /*
  * The content of alert and handshake records after the handshake, without the encryption around it. Beside memory safety: the
- * plane stays valid, errors are of the known kinds, keys change exactly with the count of KeyUpdates, and in TLS 1.2 it makes
- * no difference how a message is cut into records.
+ * record layer stays valid, errors are of the known kinds, keys change exactly with the count of KeyUpdates, and in TLS 1.2 it
+ * makes no difference how a message is cut into records.
  *
  * Input: byte 0 chooses the suite; then records: a byte for the kind, a length byte, the content.
  */

@@ -1,7 +1,7 @@
 /*
  * A hostile client behind an honest handshake: the input is a list of records, each either sealed with the right key around
- * any content, or raw bytes. Beside memory safety: what the plane hands out is exactly the data that was sealed, in order,
- * wherever the input is cut; and whatever the plane owes and writes is understood by the peer.
+ * any content, or raw bytes. Beside memory safety: what the record layer hands out is exactly the data that was sealed, in
+ * order, wherever the input is cut; and whatever the record layer owes and writes is understood by the peer.
  *
  * Input: byte 0 chooses the suite; then operations, each a byte, mostly with a length and bytes.
  */
@@ -22,7 +22,7 @@ static struct record_peer peer;
 static uint8_t wire[WIRE_MAX];     /* sent and not yet consumed */
 static uint8_t expected[WIRE_MAX]; /* data sealed and not yet handed out */
 static size_t wire_len, expected_len;
-static bool tainted; /* something was sent that a peer of ours would not send: the plane may fail from here on */
+static bool tainted; /* something was sent that a peer of ours would not send: the record layer may fail from here on */
 
 static void check_opened(const struct record_layer_opened *o, size_t in_len) {
     size_t sum = 0;
@@ -40,7 +40,7 @@ static void check_opened(const struct record_layer_opened *o, size_t in_len) {
     expected_len -= sum;
 }
 
-/* Gives the plane the first LEN bytes sent. False when the session is over. */
+/* Gives the record layer the first LEN bytes sent. False when the session is over. */
 static bool flush(size_t len) {
     struct record_layer_opened o;
     enum step step;
@@ -62,7 +62,7 @@ static bool flush(size_t len) {
     return step == STEP_WANT_READ;
 }
 
-/* The plane writes what it owes; the peer must understand it. */
+/* The record layer writes what it owes; the peer must understand it. */
 static bool control(void) {
     uint8_t out[RECORD_LAYER_CONTROL_MAX];
     size_t n = 0;
@@ -149,7 +149,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct rd r = rd_of(span_of(data, size));
     const struct suite *suite = suite_at(rd_u8(&r) % 9);
 
-    struct engine_contexts kept = peer.contexts; /* made once: keys are loaded anew for every run */
+    struct engine_contexts kept = peer.contexts; /* made once: keys are loaded again for every run */
     peer_init(&peer, suite, &engine_libcrypto);
     if (ready)
         peer.contexts = kept;

@@ -169,7 +169,7 @@ static void happens(unsigned event, uint8_t amount) {
 }
 
 /* All that was said has arrived, and both ends know that it was all. */
-static void finish_well(void) {
+static void finish_ok(void) {
     bench_settle();
     if (bench.way.suite && may_speak())
         client_say_close();
@@ -238,7 +238,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (harmed)
         finish_anyhow();
     else
-        finish_well();
+        finish_ok();
     MUST(bench.key_updates <= updates_asked);
     bench_close();
     return 0;

@@ -49,7 +49,7 @@ static void through_snapshot(const struct conf *c) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const struct conf_capabilities capabilities = {.suite_at = suite_at, .group_at = group_at};
-    struct faults f;
+    struct diagnostics f;
     diagnostics_init(&f);
     struct load l = {.conf = conf_new(), .faults = &f, .capabilities = &capabilities, .file = "f.toml", .dir = "/d"};
     load_defaults(&l);

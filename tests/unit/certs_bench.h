@@ -1,4 +1,4 @@
-/* What tests of certificates share: keys, a folder of its own, pairs of files, and a client that says what it was given. */
+/* What tests of certificates share: keys, a directory of its own, pairs of files, and a client that says what it was given. */
 #pragma once
 
 #include <errno.h>
@@ -112,7 +112,7 @@ static inline const char *served(struct shop *c, const char *name, const char *c
     cn[0] = '\0';
     assert_int_equal(shop_use(c, name, server), 0);
     for (int i = 0; i < 10 && !(SSL_is_init_finished(client) && SSL_is_init_finished(server)); i++) {
-        (void)SSL_do_handshake(client); /* "want read" at each turn; the loop's condition tells */
+        (void)SSL_do_handshake(client); /* "want read" at each turn; the loop's condition decides */
         (void)SSL_do_handshake(server);
     }
     if (SSL_is_init_finished(client) && SSL_is_init_finished(server))

@@ -109,7 +109,7 @@ static const struct conf_capabilities stub_capabilities = {
 };
 
 /* The steps of conf_load_file() that look at the text alone, as "t.toml" in "/etc/tls-off". NULL when anything is wrong. */
-static inline struct conf *load_text(const char *text, size_t len, struct faults *f) {
+static inline struct conf *load_text(const char *text, size_t len, struct diagnostics *f) {
     struct load l = {
         .conf = conf_new(), .faults = f, .capabilities = &stub_capabilities, .file = "t.toml", .dir = "/etc/tls-off"};
     load_defaults(&l);

@@ -63,7 +63,7 @@ static inline struct export_session sample_export(void) {
     return s;
 }
 
-/* One that stands in line for its backend; bytes pass as they are. */
+/* One that is queued for its backend; bytes pass as they are. */
 static inline struct export_session sample_waiting(void) {
     struct export_session s = {
         .flags = EXPORT_QUEUED | EXPORT_READ_AHEAD,

@@ -1,4 +1,4 @@
-/* Our side of a handshake and libssl's client, in memory, up to the plane that goes on. After cmocka.h. */
+/* Our side of a handshake and libssl's client, in memory, up to the record layer that goes on. After cmocka.h. */
 #pragma once
 
 #include "hs_service.h"

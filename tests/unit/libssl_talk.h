@@ -1,6 +1,6 @@
 /*
- * A libssl client over memory, and a plane of ours that is its server once the handshake is done: what one says, the other must
- * make of it. After cmocka.h.
+ * A libssl client over memory, and a record layer of ours that is its server once the handshake is done: what one says, the
+ * other must make of it. After cmocka.h.
  */
 #pragma once
 
@@ -13,7 +13,7 @@
 
 static struct engine_contexts contexts;
 
-/* One connection: CLIENT is libssl, PLANE is ours; bytes pass through two memory BIOs that belong to CLIENT. */
+/* One connection: CLIENT is libssl, RECORD_LAYER is ours; bytes pass through two memory BIOs that belong to CLIENT. */
 static SSL *client;
 static BIO *from_client, *to_client;
 static struct record_layer record_layer;

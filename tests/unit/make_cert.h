@@ -1,4 +1,4 @@
-/* Keys, certificates and PEM files for tests, made by libcrypto in a folder of the test's own. */
+/* Keys, certificates and PEM files for tests, made by libcrypto in a directory of the test's own. */
 #pragma once
 
 #include <fcntl.h>
@@ -82,10 +82,10 @@ static inline X509 *make_cert(EVP_PKEY *key, const struct make_spec *spec) {
     return x;
 }
 
-/* A folder that make_folder_remove() takes away with all that is in it. */
+/* A directory that make_directory_remove() takes away with all that is in it. */
 static inline char *make_dir(void) {
     char *dir = strdup("/tmp/tls-off-test-XXXXXX");
-    make_must(dir && mkdtemp(dir), "folder");
+    make_must(dir && mkdtemp(dir), "directory");
     return dir;
 }
 
@@ -99,7 +99,7 @@ static inline void make_dir_remove(char *dir) {
     free(dir);
 }
 
-/* A name in a folder; one of four static buffers in turn. */
+/* A name in a directory; one of four static buffers in turn. */
 static inline const char *make_path(const char *dir, const char *name) {
     static char paths[4][512];
     static unsigned next;

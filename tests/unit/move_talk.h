@@ -3,7 +3,7 @@
  */
 #pragma once
 
-#include "relay/move.h"
+#include "relay/migrate.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -127,7 +127,7 @@ static inline void leave_link(void) {
     link_fd = liveness_fd = -1;
 }
 
-/* What the exporter told the supervisor last; nothing more is there. */
+/* What the exporter reported to the supervisor last; nothing more is there. */
 static inline struct control_exported told(void) {
     static uint8_t body[IPC_BODY_MAX + 2];
     struct control_exported x = {.moved = 9999};

@@ -1,4 +1,5 @@
-/* A conversation between a plane and its peer, for tests: what one says, what the other must make of it. After cmocka.h. */
+/* A conversation between a record layer and its peer, for tests: what one says, what the other must make of it. After cmocka.h.
+ */
 #pragma once
 
 #include <string.h>
@@ -58,7 +59,7 @@ static inline void put_key_update(uint8_t request) {
     peer_next_key(&peer, &peer.out);
 }
 
-/* The plane reads all that has been sent. */
+/* The record layer reads all that has been sent. */
 static inline enum step take(void) {
     enum step step = record_layer_open(&peer.record_layer, &peer.contexts, wire, wire_len, &opened);
     wire_len = 0;
@@ -70,7 +71,7 @@ static inline void expect_failure(int err) {
     assert_int_equal(opened.err, err);
 }
 
-/* The plane reads on, finds nothing wrong and no data. */
+/* The record layer reads on, finds nothing wrong and no data. */
 static inline void expect_silence(void) {
     size_t sent = wire_len;
     assert_int_equal(take(), STEP_WANT_READ);
@@ -88,7 +89,7 @@ static inline void expect_data(const char *text) {
     assert_memory_equal(opened.iov[0].iov_base, text, strlen(text));
 }
 
-/* The plane writes what it owes: exactly one record, which the peer opens. */
+/* The record layer writes what it owes: exactly one record, which the peer opens. */
 static inline void expect_control(enum content_type type, const void *msg, size_t len) {
     enum content_type got_type;
     struct span got;
@@ -109,7 +110,7 @@ static inline void expect_key_update(void) {
     peer_next_key(&peer, &peer.in);
 }
 
-/* The plane sends data that the peer understands. */
+/* The record layer sends data that the peer understands. */
 static inline void expect_record_layer_can_send(void) {
     struct record_run run;
     enum content_type type;

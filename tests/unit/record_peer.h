@@ -1,6 +1,6 @@
 /*
- * The other end of a record plane, for tests and fuzzers: a plane and the two halves of its peer under the same keys, and a way
- * to seal what no honest peer would seal.
+ * The other end of a record layer, for tests and fuzzers: a record layer and the two directions of its peer under the same
+ * keys, and a way to seal what no honest peer would seal.
  */
 #pragma once
 
@@ -17,8 +17,8 @@ struct record_peer {
     const struct suite *suite;
     struct engine_contexts contexts;
     struct record_layer record_layer;
-    struct traffic_keys out; /* what the plane opens */
-    struct traffic_keys in;  /* what the plane seals */
+    struct traffic_keys out; /* what the record layer opens */
+    struct traffic_keys in;  /* what the record layer seals */
 };
 
 static inline void peer_half(struct traffic_keys *h, const struct suite *suite, uint8_t seed) {
@@ -85,7 +85,7 @@ static inline size_t peer_seal_inner(struct record_peer *p, uint8_t outer, const
     return RECORD_HEADER_LEN + len + AEAD_TAG_LEN;
 }
 
-/* Opens one record that the plane sealed. */
+/* Opens one record that the record layer sealed. */
 static inline int peer_open(struct record_peer *p, uint8_t *rec, size_t len, enum content_type *ret_type,
                             struct span *ret_plain) {
     struct record_run run;

@@ -1,6 +1,6 @@
 /*
  * One session of the relay's own code in this process: a client that speaks records at one end, a backend at the other, and
- * a clock that stands until it is moved. Bytes are a pattern by their place in the stream, so that whatever arrives can be
+ * a clock that stops until it is advanced. Bytes are a pattern by their place in the stream, so that whatever arrives can be
  * checked at once: in order, nothing twice, nothing lost.
  *
  * Link with --wrap=clock_mono_ms, setsockopt (small socket buffers are what makes a side block) and getsockopt (the client's
@@ -24,7 +24,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "record_peer.h"
-#include "relay/move.h"
+#include "relay/migrate.h"
 #include "relay/proxy_header.h"
 #include "relay/session.h"
 #include "wire/control_export.h"
@@ -247,7 +247,7 @@ static inline void bench_drop_events(void) {
         ;
 }
 
-/* The event that told of the session's end: exactly one, if it ever began. */
+/* The event that reported the session's end: exactly one, if it ever began. */
 static inline struct event bench_event(void) {
     static uint8_t record[RING_RECORD_MAX];
     struct event e = {0}, last = {0};
@@ -447,7 +447,7 @@ static inline void half_out(const struct traffic_keys *from, struct handoff_keys
     memcpy(to->iv, from->iv, sizeof(to->iv));
 }
 
-/* The hand-off message as a handshaker would send it. Early bytes are taken from what the client has said. */
+/* The hand-off message as a handshaker would send it. The read-ahead is taken from what the client has said. */
 static inline void bench_hand_off(int fd) {
     static uint8_t body[HANDOFF_BODY_MAX];
     struct handoff h = {.out_max = bench.way.out_max};
@@ -499,7 +499,7 @@ static inline void bench_open(const struct bench_way *way) {
     close(spare);
     peer_init(p, way->suite ? way->suite : suite_at(0), &engine_libcrypto);
     if (contexts.engine)
-        p->contexts = contexts; /* made once: keys are loaded anew for every batch */
+        p->contexts = contexts; /* made once: keys are loaded again for every batch */
     while (bench.up_sent < way->read_ahead)
         client_say(MIN(way->read_ahead - (size_t)bench.up_sent, (size_t)RECORD_PLAIN_MAX));
 

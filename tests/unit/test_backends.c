@@ -334,7 +334,7 @@ static void a_full_queue_is_a_fault_when_it_does_not_move(void **state) {
     begin(&b, &s);
     for (uint64_t t = 0; t < BACKEND_STALL_MS; t += 100)
         assert_false(backends_full(&b, 0, T0 + t, &out_ms));
-    assert_false(backends_connected(&b, 0)); /* it moves: all begins anew */
+    assert_false(backends_connected(&b, 0)); /* it drains: all begins again */
     assert_false(backends_full(&b, 0, T0 + 1000, &out_ms));
     assert_false(backends_full(&b, 0, T0 + 1999, &out_ms));
     assert_true(backends_full(&b, 0, T0 + 2000, &out_ms));
@@ -415,7 +415,7 @@ static void a_single_backend_is_always_tried(void **state) {
     (void)put_out(&b, 0, T0);
     assert_int_equal(pick(&b, 0, T0), 0);
     assert_int_equal(pick(&b, 0, T0 + 1000), 0);
-    assert_int_equal(pick(&b, 0, T0 + 1000), 0); /* also while another is on trial */
+    assert_int_equal(pick(&b, 0, T0 + 1000), 0); /* also while another is half-open */
     backends_fini(&b);
 }
 

@@ -20,7 +20,7 @@ ssize_t __wrap_read(int fd, void *to, size_t n) {
 
 /* ---- files that are wrong ---- */
 
-static void bad_files_are_told(void **state) {
+static void bad_files_are_reported(void **state) {
     struct shop *c = *state;
     static const char *const files[] = {"cert.pem", "key.pem"};
     for (int i = 0; i < 2; i++) {
@@ -28,7 +28,7 @@ static void bad_files_are_told(void **state) {
         unlink(in_dir(files[i]));
         assert_refused(c, add_pair(c), ERR_SYSTEM, "cannot be opened: No such file or directory");
         mkdir(in_dir(files[i]), 0700);
-        assert_refused(c, add_pair(c), ERR_FORMAT, "found a folder");
+        assert_refused(c, add_pair(c), ERR_FORMAT, "found a directory");
         rmdir(in_dir(files[i]));
         assert_int_equal(mkfifo(in_dir(files[i]), 0600), 0);
         assert_refused(c, add_pair(c), ERR_FORMAT, "no regular file");
@@ -65,13 +65,13 @@ static void reads_fail_and_come_in_pieces(void **state) {
     }
 }
 
-static void swapped_files_are_told(void **state) {
+static void swapped_files_are_reported(void **state) {
     struct shop *c = *state;
     write_good_pair();
     assert_refused(c, shop_add_files(c, in_dir("key.pem"), in_dir("cert.pem"), &why), ERR_FORMAT, "found no certificate");
 }
 
-static void broken_certificates_are_told(void **state) {
+static void broken_certificates_are_reported(void **state) {
     struct shop *c = *state;
     write_good_pair();
     static const char broken[] = "-----BEGIN CERTIFICATE-----\nMIIBAAAA\n-----END CERTIFICATE-----\n";
@@ -94,7 +94,7 @@ static void broken_certificates_are_told(void **state) {
     assert_refused(c, add_pair(c), ERR_FORMAT, "the private key cannot be read");
 }
 
-static void broken_alternative_names_are_told(void **state) {
+static void broken_alternative_names_are_reported(void **state) {
     struct shop *c = *state;
     const struct make_spec spec = {.cn = "www.example.org"};
     X509 *x = make_cert(m.p256, &spec);
@@ -111,7 +111,7 @@ static void broken_alternative_names_are_told(void **state) {
     assert_refused(c, add_pair(c), ERR_FORMAT, "alternative names cannot be read");
 }
 
-static void encrypted_keys_are_told(void **state) {
+static void encrypted_keys_are_reported(void **state) {
     struct shop *c = *state;
     write_good_pair();
     BIO *bio = BIO_new(BIO_s_mem());
@@ -144,7 +144,7 @@ static void traditional_keys_are_taken(void **state) {
     }
 }
 
-static void other_keys_are_told(void **state) {
+static void other_keys_are_reported(void **state) {
     struct shop *c = *state;
     static const struct {
         const char *type, *phrase;
@@ -164,7 +164,7 @@ static void other_keys_are_told(void **state) {
     }
 }
 
-static void keys_of_others_are_told(void **state) {
+static void keys_of_others_are_reported(void **state) {
     struct shop *c = *state;
     write_good_pair();
     make_pem(in_dir("key.pem"), NULL, NULL, NULL, m.p256b);
@@ -189,7 +189,7 @@ static void failure_keeps_what_was_there(void **state) {
     assert_string_equal(served(c, "www.example.org", NULL, TLS_1_3), "x");
 }
 
-/* ---- folders ---- */
+/* ---- directories ---- */
 
 static void dir_of_pairs(void **state) {
     struct shop *c = *state;
@@ -201,7 +201,7 @@ static void dir_of_pairs(void **state) {
     write_named("lonely2.crt", NULL, m.p256, "lonely2.example.org");
     make_file(in_dir("README"), "x", 1);
     make_file(in_dir("other.key"), "x", 1);
-    mkdir(in_dir("folder.pem"), 0700);
+    mkdir(in_dir("directory.pem"), 0700);
     mkdir(in_dir("sub"), 0700);
     assert_int_equal(symlink("/nonexistent", in_dir("dangling.pem")), 0);
     assert_int_equal(shop_add_dir(c, m.dir, &why), 0);
@@ -218,11 +218,11 @@ static void dir_without_pairs(void **state) {
     struct shop *c = *state;
     write_named("cert.pem", NULL, m.p256, "x.example.org");
     assert_refused(c, shop_add_dir(c, m.dir, &why), ERR_FORMAT, "found no certificate with its key");
-    assert_refused(c, shop_add_dir(c, "/nonexistent", &why), ERR_SYSTEM, "the folder cannot be read");
-    assert_refused(c, shop_add_dir(c, in_dir("cert.pem"), &why), ERR_SYSTEM, "the folder cannot be read");
+    assert_refused(c, shop_add_dir(c, "/nonexistent", &why), ERR_SYSTEM, "the directory cannot be read");
+    assert_refused(c, shop_add_dir(c, in_dir("cert.pem"), &why), ERR_SYSTEM, "the directory cannot be read");
 }
 
-static void dir_tells_every_fault(void **state) {
+static void dir_reports_every_fault(void **state) {
     struct shop *c = *state;
     write_named("a.pem", "a.key", m.p256, "a.example.org");
     make_pem(in_dir("a.key"), NULL, NULL, NULL, m.rsa);
@@ -293,7 +293,7 @@ static void warns_of_open_keys(void **state) {
 
 /* ---- what is taken with a word ---- */
 
-static void names_served_by_another_are_told(void **state) {
+static void names_served_by_another_are_reported(void **state) {
     struct shop *c = *state;
     write_named("a.pem", "a.pem", m.p256, "www.example.org");
     write_named("b.pem", "b.pem", m.rsa, "www.example.org"); /* another kind of key: both serve it */
@@ -331,23 +331,23 @@ static void passphrases_are_read_from_their_file(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        CASE(bad_files_are_told),
+        CASE(bad_files_are_reported),
         CASE(reads_fail_and_come_in_pieces),
-        CASE(swapped_files_are_told),
-        CASE(broken_certificates_are_told),
-        CASE(broken_alternative_names_are_told),
-        CASE(encrypted_keys_are_told),
+        CASE(swapped_files_are_reported),
+        CASE(broken_certificates_are_reported),
+        CASE(broken_alternative_names_are_reported),
+        CASE(encrypted_keys_are_reported),
         CASE(traditional_keys_are_taken),
-        CASE(other_keys_are_told),
-        CASE(keys_of_others_are_told),
+        CASE(other_keys_are_reported),
+        CASE(keys_of_others_are_reported),
         CASE(failure_keeps_what_was_there),
         CASE(dir_of_pairs),
         CASE(dir_without_pairs),
-        CASE(dir_tells_every_fault),
+        CASE(dir_reports_every_fault),
         CASE(warns_of_times),
         CASE(warns_of_the_chain),
         CASE(warns_of_open_keys),
-        CASE(names_served_by_another_are_told),
+        CASE(names_served_by_another_are_reported),
         CASE(passphrases_are_read_from_their_file),
     };
     return cmocka_run_group_tests(tests, setup_all, teardown_all);

@@ -1,4 +1,4 @@
-/* Services and names that no client can reach are told, with both services and the line; what can be reached is not. */
+/* Services and names that no client can reach are reported, with both services and the line; what can be reached is not. */
 #include "conf_support.h"
 
 #define ONE          "[service.one]\nlisten = [\"127.0.0.1:7\"]\nbackends = [\"unix:/x\"]\n" /* lines 1 to 3 */
@@ -29,7 +29,7 @@ static const char *said_of(const char *toml, const char *one, const char *two, c
     names_of[0] = one;
     names_of[1] = two;
     names_of[2] = three;
-    struct faults f;
+    struct diagnostics f;
     diagnostics_init(&f);
     struct load l = {.conf = conf_new(), .faults = &f, .capabilities = &capabilities, .file = "t.toml", .dir = "/etc/tls-off"};
     load_defaults(&l);
@@ -54,8 +54,8 @@ static void assert_reached(const char *toml, const char *one, const char *two, c
         fail_msg("%s\n-- is told:\n%s", toml, said);
 }
 
-static void assert_told(const char *toml, const char *one, const char *two, const char *three, unsigned wanted,
-                        const char *line) {
+static void assert_reported(const char *toml, const char *one, const char *two, const char *three, unsigned wanted,
+                            const char *line) {
     unsigned errors = 0;
     const char *said = said_of(toml, one, two, three, &errors);
     if (!strstr(said, line) || errors != wanted)
@@ -63,14 +63,16 @@ static void assert_told(const char *toml, const char *one, const char *two, cons
 }
 
 static void passthrough_beside_termination(void **state) {
-    assert_told(
+    assert_reported(
         ONE TWO PASS, "a.org", NULL, NULL, 1,
         "t.toml:5:10: service.two.listen: service \"two\" can never be chosen at 127.0.0.1:7: service \"one\" takes every "
         "client that no other name belongs to, expected an address of its own for passthrough, or \"strict_sni\"");
-    assert_told(ONE PASS TWO, NULL, "a.org", NULL, 1, "t.toml:2:10: service.one.listen: service \"one\" can never be chosen");
-    assert_told(ONE PASS TWO PASS, NULL, NULL, NULL, 1, "t.toml:6:10: service.two.listen: service \"two\" can never be chosen");
-    assert_told(ONE STRICT TWO THREE PASS, "a.org", "b.org", NULL, 1, "service \"two\" takes every client");
-    assert_told(ONE H2 TWO PASS H2, "a.org", NULL, NULL, 1, "service.two.alpn: has no effect in passthrough mode");
+    assert_reported(ONE PASS TWO, NULL, "a.org", NULL, 1,
+                    "t.toml:2:10: service.one.listen: service \"one\" can never be chosen");
+    assert_reported(ONE PASS TWO PASS, NULL, NULL, NULL, 1,
+                    "t.toml:6:10: service.two.listen: service \"two\" can never be chosen");
+    assert_reported(ONE STRICT TWO THREE PASS, "a.org", "b.org", NULL, 1, "service \"two\" takes every client");
+    assert_reported(ONE H2 TWO PASS H2, "a.org", NULL, NULL, 1, "service.two.alpn: has no effect in passthrough mode");
     assert_reached(ONE STRICT TWO PASS, "a.org", NULL, NULL);
     assert_reached(ONE STRICT TWO PASS THREE STRICT, "a.org", NULL, "*.b.org");
     assert_reached(ONE PASS, NULL, NULL, NULL);
@@ -80,13 +82,13 @@ static void equals(void **state) {
     const char *line =
         "t.toml:5:10: service.two.listen: service \"two\" can never be chosen at 127.0.0.1:7: service \"one\" has its "
         "names and protocols, expected another address, certificates for other names, or other protocols";
-    assert_told(ONE TWO, "a.org", "a.org", NULL, 1, line);
-    assert_told(ONE TWO, "a.org b.org", "b.org", NULL, 1, line);
-    assert_told(ONE TWO, NULL, NULL, NULL, 1, line); /* both with the self-made certificate */
-    assert_told(ONE H2 TWO H2, "a.org", "a.org", NULL, 1,
-                "t.toml:6:10: service.two.listen: service \"two\" can never be chosen");
-    assert_told(ONE BOTH TWO H2, "*.a.org a.org", "a.org", NULL, 1, "t.toml:6:10: service.two.listen");
-    assert_told(ONE TWO THREE, "a.org", "a.org", "a.org", 2, "service \"three\" can never be chosen");
+    assert_reported(ONE TWO, "a.org", "a.org", NULL, 1, line);
+    assert_reported(ONE TWO, "a.org b.org", "b.org", NULL, 1, line);
+    assert_reported(ONE TWO, NULL, NULL, NULL, 1, line); /* both with the self-signed certificate */
+    assert_reported(ONE H2 TWO H2, "a.org", "a.org", NULL, 1,
+                    "t.toml:6:10: service.two.listen: service \"two\" can never be chosen");
+    assert_reported(ONE BOTH TWO H2, "*.a.org a.org", "a.org", NULL, 1, "t.toml:6:10: service.two.listen");
+    assert_reported(ONE TWO THREE, "a.org", "a.org", "a.org", 2, "service \"three\" can never be chosen");
     assert_reached(ONE H2 TWO BOTH, "a.org", "a.org", NULL);
     assert_reached(ONE H2 TWO, "a.org", "a.org", NULL); /* who offers something else alone */
     assert_reached(ONE TWO, "a.org", "*.org", NULL);
@@ -94,11 +96,11 @@ static void equals(void **state) {
 }
 
 static void a_name_is_lost(void **state) {
-    assert_told(
+    assert_reported(
         ONE TWO, "a.org b.org c.org", "x.org c.org b.org", NULL, 0,
         "t.toml:5:10: warning: service.two.listen: clients of 127.0.0.1:7 that ask for \"b.org\" always reach service \"one\", "
         "never \"two\"\n");
-    assert_told(ONE TWO, "*.org a.org", "*.org b.org", NULL, 0, "ask for \"*.org\" always reach service \"one\"");
+    assert_reported(ONE TWO, "*.org a.org", "*.org b.org", NULL, 0, "ask for \"*.org\" always reach service \"one\"");
     assert_reached(ONE TWO, "*.org a.org", "*.a.org b.org", NULL);
 }
 
@@ -106,28 +108,28 @@ static void addresses_are_looked_at_one_by_one(void **state) {
     const char *two = "[service.two]\nlisten = [\"127.0.0.1:8\", \"127.0.0.1:7\"]\nbackends = [\"unix:/x\"]\n";
     char toml[512];
     (void)snprintf(toml, sizeof(toml), ONE "%s", two);
-    assert_told(toml, "a.org", "a.org", NULL, 1, "service \"two\" can never be chosen at 127.0.0.1:7");
+    assert_reported(toml, "a.org", "a.org", NULL, 1, "service \"two\" can never be chosen at 127.0.0.1:7");
     assert_reached("[service.one]\nlisten = [\"0.0.0.0:7\"]\nbackends = [\"unix:/x\"]\n"
                    "[service.two]\nlisten = [\"[::]:7\"]\nbackends = [\"unix:/x\"]\n" PASS,
                    "a.org", NULL, NULL);
     assert_reached("[service.one]\nlisten = [\"127.0.0.1:0\"]\nbackends = [\"unix:/x\"]\n"
                    "[service.two]\nlisten = [\"127.0.0.1:0\"]\nbackends = [\"unix:/x\"]\n",
                    "a.org", "a.org", NULL);
-    assert_told(
+    assert_reported(
         "[service.one]\nlisten = [\"0.0.0.0:7\"]\nbackends = [\"unix:/x\"]\n"
         "[service.two]\nlisten = [\"127.0.0.1:7\"]\nbackends = [\"unix:/x\"]\n" PASS,
         "a.org", NULL, NULL, 1,
         "t.toml:5:11: service.two.listen: found \"127.0.0.1:7\", expected no address that overlaps with \"0.0.0.0:7\" of "
         "service.one.listen\n");
-    assert_told("[service.one]\nlisten = [\"[::ffff:127.0.0.1]:7\"]\nbackends = [\"unix:/x\"]\n" TWO, "a.org", "a.org", NULL, 1,
-                "service \"two\" can never be chosen at 127.0.0.1:7");
+    assert_reported("[service.one]\nlisten = [\"[::ffff:127.0.0.1]:7\"]\nbackends = [\"unix:/x\"]\n" TWO, "a.org", "a.org",
+                    NULL, 1, "service \"two\" can never be chosen at 127.0.0.1:7");
 }
 
 static void a_certificate_that_a_client_may_go_around(void **state) {
     static const char *const auth = "client_auth = {mode = \"required\", ca = \"c\"}\n";
     char toml[512];
     (void)snprintf(toml, sizeof(toml), ONE "alpn = [\"http/1.1\"]\n" TWO H2 "%s", auth);
-    assert_told(
+    assert_reported(
         toml, "a.org", "b.org a.org", NULL, 0,
         "warning: service.two.client_auth.mode: service \"one\" serves \"a.org\" at 127.0.0.1:7 too and asks less of clients, "
         "who choose between the two by ALPN\n");

@@ -178,7 +178,7 @@ static void new_rules_end_old_tickets_and_the_same_rules_do_not(void **state) {
     }
 }
 
-/* The client's last word is its Finished in 1.3, so it is refused after it. What it is told then. */
+/* The client's last word is its Finished in 1.3, so it is refused after it. What it receives then. */
 static int alert_heard;
 
 static void receive_alert(const SSL *ssl, int where, int ret) {
@@ -246,7 +246,7 @@ static void who_shows_none_is_refused(void **state) {
     }
 }
 
-/* With the key log and with our provider: the alert of 1.3 is sealed under a secret that either tells. */
+/* With the key log and with our provider: the alert of 1.3 is sealed under a secret from either. */
 static void alerts_are_right_after_the_selftest_too(void **state) {
     (void)tls_server_selftest(strict);
     who_shows_none_is_refused(state);

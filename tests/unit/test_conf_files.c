@@ -30,14 +30,14 @@ static void write_file(const char *name, const char *text) {
     assert_int_equal(fclose(f), 0);
 }
 
-static struct conf *load_file(const char *name, const char *toml, unsigned flags, struct faults *f) {
+static struct conf *load_file(const char *name, const char *toml, unsigned flags, struct diagnostics *f) {
     diagnostics_init(f);
     if (toml)
         write_file(name, toml);
     return conf_load_file(name, flags, &stub_capabilities, f);
 }
 
-static void assert_said(const struct faults *f, const char *fmt, const char *arg) {
+static void assert_said(const struct diagnostics *f, const char *fmt, const char *arg) {
     char line[512];
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
@@ -48,7 +48,7 @@ static void assert_said(const struct faults *f, const char *fmt, const char *arg
 }
 
 static void assert_refused(const char *toml, const char *fmt) {
-    struct faults f;
+    struct diagnostics f;
     struct conf *c = load_file("t.toml", toml, 0, &f);
     assert_null(c);
     assert_said(&f, fmt, dir);
@@ -57,7 +57,7 @@ static void assert_refused(const char *toml, const char *fmt) {
 }
 
 static void test_files_that_cannot_be_read(void **state) {
-    struct faults f;
+    struct diagnostics f;
     assert_null(load_file("nowhere.toml", NULL, 0, &f));
     assert_string_equal(f.text, "nowhere.toml: cannot be read: No such file or directory\n");
     diagnostics_fini(&f);
@@ -66,12 +66,12 @@ static void test_files_that_cannot_be_read(void **state) {
     diagnostics_fini(&f);
 }
 
-static void test_names_start_from_the_folder_of_the_file(void **state) {
+static void test_names_start_from_the_directory_of_the_file(void **state) {
     static const char *const ways[] = {"sub/t.toml", "./sub/t.toml"};
     char expected[256];
     assert_int_equal(mkdir("sub", 0700), 0);
     for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
-        struct faults f;
+        struct diagnostics f;
         struct conf *c = load_file(ways[i], "state_dir = \"s\"\n" SERVICE "certificates = [\"/abs\", \"c\"]\n", 0, &f);
         assert_non_null(c);
         (void)snprintf(expected, sizeof(expected), "%s/%.*s", dir, (int)(strrchr(ways[i], '/') - ways[i]), ways[i]);
@@ -92,11 +92,11 @@ static void test_certificates_are_looked_at(void **state) {
     write_file("file", "");
     assert_refused(SERVICE "certificates = [\"file\"]\n",
                    "t.toml:4:17: service.a.certificates: found the file \"%s/file\", expected a "
-                   "folder or { cert = \"FILE\", key = \"FILE\" }\n");
+                   "directory or { cert = \"FILE\", key = \"FILE\" }\n");
 }
 
 static void test_warnings_about_certificates(void **state) {
-    struct faults f;
+    struct diagnostics f;
     struct conf *c = load_file("t.toml", SERVICE "certificates = [{ cert = \"old.pem\", key = \"open.key\" }]\n", 0, &f);
     assert_non_null(c);
     assert_said(&f, "t.toml:4:17: warning: service.a.certificates: old.pem expires within 3 days\n", dir);
@@ -104,13 +104,13 @@ static void test_warnings_about_certificates(void **state) {
     diagnostics_fini(&f);
 }
 
-static void say_many(struct faults *f, bool is_error, unsigned n, const char *what) {
+static void say_many(struct diagnostics *f, bool is_error, unsigned n, const char *what) {
     for (unsigned i = 0; i < n; i++)
         diagnostics_add(f, is_error, "t.toml:1:1", NULL, "%s %u", what, i);
 }
 
 static void test_errors_come_before_warnings(void **state) {
-    struct faults f;
+    struct diagnostics f;
     diagnostics_init(&f);
     say_many(&f, false, 2, "careful");
     say_many(&f, true, 2, "wrong");
@@ -123,7 +123,7 @@ static void test_errors_come_before_warnings(void **state) {
 
 /* However many warnings there are, and whatever comes first: an error is among the lines that are kept. */
 static void test_warnings_give_way_to_errors(void **state) {
-    struct faults f;
+    struct diagnostics f;
     diagnostics_init(&f);
     say_many(&f, false, 10000, "careful");
     say_many(&f, true, 3, "wrong");
@@ -144,15 +144,15 @@ static void test_warnings_give_way_to_errors(void **state) {
     diagnostics_fini(&f);
 }
 
-static void test_without_certificates_the_self_made_one_is_used(void **state) {
-    struct faults f;
+static void test_without_certificates_the_self_signed_one_is_used(void **state) {
+    struct diagnostics f;
     struct conf *c = load_file("t.toml", "state_dir = \"deep/er/state\"\n" SERVICE, 0, &f);
     char expected[128];
     assert_non_null(c);
     (void)snprintf(expected, sizeof(expected), "%s/deep/er/state/self-signed.crt", dir);
     assert_int_equal(c->services[0].ncerts, 1);
     assert_string_equal(c->services[0].certs[0].cert, expected);
-    assert_said(&f, "t.toml:2:1: warning: service.a.certificates: no certificate named: using the self-made one in %s",
+    assert_said(&f, "t.toml:2:1: warning: service.a.certificates: no certificate named: using the self-signed one in %s",
                 expected);
     assert_int_equal(access("deep/er", F_OK), 0);
     conf_free(c);
@@ -161,7 +161,7 @@ static void test_without_certificates_the_self_made_one_is_used(void **state) {
 }
 
 static void test_check_writes_nothing(void **state) {
-    struct faults f;
+    struct diagnostics f;
     struct conf *c = load_file("t.toml", "state_dir = \"bad/state\"\n" SERVICE, LOAD_FOR_CHECK, &f);
     assert_non_null(c);
     assert_int_equal(access("bad", F_OK), -1);
@@ -169,19 +169,20 @@ static void test_check_writes_nothing(void **state) {
     diagnostics_fini(&f);
 }
 
-static void test_a_state_folder_that_is_a_file(void **state) {
+static void test_a_state_directory_that_is_a_file(void **state) {
     write_file("file", "");
-    assert_refused("state_dir = \"file\"\n" SERVICE, "t.toml:1:13: state_dir: found the file \"%s/file\", expected a folder\n");
+    assert_refused("state_dir = \"file\"\n" SERVICE,
+                   "t.toml:1:13: state_dir: found the file \"%s/file\", expected a directory\n");
 }
 
 static void test_log_files(void **state) {
-    struct faults f;
+    struct diagnostics f;
     assert_refused(
         "[log]\ntarget = \"sub/no/a.log\"\n" SERVICE,
-        "t.toml:2:10: log.target: found \"%1$s/sub/no/a.log\", expected a file in a folder that exists (\"%1$s/sub/no\" does "
+        "t.toml:2:10: log.target: found \"%1$s/sub/no/a.log\", expected a file in a directory that exists (\"%1$s/sub/no\" does "
         "not)\n");
     assert_refused("[log]\ntarget = \".\"\n" SERVICE,
-                   "t.toml:2:10: log.target: found the folder \"%s/.\", expected a file name\n");
+                   "t.toml:2:10: log.target: found the directory \"%s/.\", expected a file name\n");
     struct conf *c = load_file("t.toml", "[log]\ntarget = \"a.log\"\n" SERVICE, 0, &f);
     assert_non_null(c);
     assert_int_equal(c->log_target, LOG_TO_FILE);
@@ -195,7 +196,7 @@ static void test_congestion_control(void **state) {
 }
 
 static void test_users(void **state) {
-    struct faults f;
+    struct diagnostics f;
     struct conf *c = load_file("t.toml", "user = \"tls-off-nobody-has-this\"\n" SERVICE, 0, &f);
     if (geteuid() == 0) {
         assert_null(c);
@@ -241,8 +242,8 @@ static void test_a_port_in_use(void **state) {
     (void)close(fd);
 }
 
-static void test_everything_wrong_is_told_in_one_run(void **state) {
-    struct faults f;
+static void test_everything_wrong_is_reported_in_one_run(void **state) {
+    struct diagnostics f;
     struct conf *c = load_file("t.toml",
                                "workers = 99\n[service.a]\nlisten = [\"203.0.113.7:1\"]\nbackends = []\n"
                                "certificates = [\"bad/\"]\nmode = \"x\"\n",
@@ -255,7 +256,7 @@ static void test_everything_wrong_is_told_in_one_run(void **state) {
 static void test_flags(void **state) {
     static const char *const listen_on[] = {"127.0.0.1:0", "[::1]:0"};
     static const char *const backends[] = {"unix:app.sock"};
-    struct faults f;
+    struct diagnostics f;
     char expected[128];
     diagnostics_init(&f);
     struct conf *c = conf_load_flags(listen_on, 1, backends, 1, &stub_capabilities, &f);
@@ -266,7 +267,7 @@ static void test_flags(void **state) {
     (void)snprintf(expected, sizeof(expected), "%s/app.sock", dir);
     assert_string_equal(c->services[0].backends[0].path, expected);
     assert_int_equal(c->services[0].ncerts, 1);
-    assert_said(&f, "command line: warning: no certificate named: using the self-made one in %s/self-signed.crt\n",
+    assert_said(&f, "command line: warning: no certificate named: using the self-signed one in %s/self-signed.crt\n",
                 c->state_dir);
     conf_free(c);
     diagnostics_fini(&f);
@@ -275,7 +276,7 @@ static void test_flags(void **state) {
 static void test_broken_flags(void **state) {
     static const char *const listen_on[] = {"localhost:1"};
     static const char *const backends[] = {"app.sock"};
-    struct faults f;
+    struct diagnostics f;
     diagnostics_init(&f);
     assert_null(conf_load_flags(listen_on, 1, backends, 1, &stub_capabilities, &f));
     assert_said(&f, "command line: --listen: found \"localhost:1\", expected \"IP:PORT\" or \"[IPv6]:PORT\"\n", "");
@@ -294,19 +295,19 @@ static void test_broken_flags(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(test_files_that_cannot_be_read),
-        CASE(test_names_start_from_the_folder_of_the_file),
+        CASE(test_names_start_from_the_directory_of_the_file),
         CASE(test_certificates_are_looked_at),
         CASE(test_warnings_about_certificates),
         CASE(test_errors_come_before_warnings),
         CASE(test_warnings_give_way_to_errors),
-        CASE(test_without_certificates_the_self_made_one_is_used),
+        CASE(test_without_certificates_the_self_signed_one_is_used),
         CASE(test_check_writes_nothing),
-        CASE(test_a_state_folder_that_is_a_file),
+        CASE(test_a_state_directory_that_is_a_file),
         CASE(test_log_files),
         CASE(test_congestion_control),
         CASE(test_users),
         CASE(test_a_port_in_use),
-        CASE(test_everything_wrong_is_told_in_one_run),
+        CASE(test_everything_wrong_is_reported_in_one_run),
         CASE(test_flags),
         CASE(test_broken_flags),
     };

@@ -97,8 +97,8 @@ static const struct broken table[] = {
     {SERVICE "alpn = [\"h2\", \"\"]\n",
      "t.toml:4:15: service.a.alpn: found \"\", expected a protocol name of 1 to 255 bytes (RFC 7301)\n"},
     {SERVICE "certificates = [\"\", 3, { cert = \"a\" }]\n",
-     "t.toml:4:17: service.a.certificates: found \"\", expected { cert = \"FILE\", key = \"FILE\" } or the name of a folder\n"
-     "t.toml:4:21: service.a.certificates: found 3, expected { cert = \"FILE\", key = \"FILE\" } or the name of a folder\n"
+     "t.toml:4:17: service.a.certificates: found \"\", expected { cert = \"FILE\", key = \"FILE\" } or the name of a directory\n"
+     "t.toml:4:21: service.a.certificates: found 3, expected { cert = \"FILE\", key = \"FILE\" } or the name of a directory\n"
      "t.toml:4:24: service.a.certificates: found no \"key\", expected { cert = \"FILE\", key = \"FILE\" }\n"},
     {SERVICE "certificates = [{ cert = \"a\", kye = \"b\", key = 4 }]\n",
      "t.toml:4:31: service.a.certificates.kye: found an unknown key, expected \"key\"\n"
@@ -132,7 +132,7 @@ static const struct broken table[] = {
     {"[admin]\nsocket = \"/0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
      "0123456\"\n" SERVICE,
      "t.toml:2:10: admin.socket: found "
-     "\"/0123456789012345678901234567890123456789012345678901234567890123456789012345678...\", expected a file name of at most 107 bytes, folder "
+     "\"/0123456789012345678901234567890123456789012345678901234567890123456789012345678...\", expected a file name of at most 107 bytes, directory "
      "included, or \"\" for no socket\n"},
     {"[admin]\nsokcet = 1\n" SERVICE, "t.toml:2:1: admin.sokcet: found an unknown key, expected \"socket\"\n"},
     {"[tickets]\nsecret_file = \"\"\n" SERVICE,
@@ -183,7 +183,7 @@ static const struct broken table[] = {
 };
 
 /* The lines that are no warnings. */
-static void error_lines(const struct faults *f, char *to, size_t cap) {
+static void error_lines(const struct diagnostics *f, char *to, size_t cap) {
     struct text t = text_of(to, cap);
     for (const char *p = f->text; p && *p;) {
         size_t n = strcspn(p, "\n") + 1;
@@ -194,11 +194,11 @@ static void error_lines(const struct faults *f, char *to, size_t cap) {
     }
 }
 
-static void test_broken_texts_are_told_exactly(void **state) {
+static void test_broken_texts_are_reported_exactly(void **state) {
     unsigned wrong = 0;
     for (size_t i = 0; i < ARRAY_LEN(table); i++) {
         char lines[4096];
-        struct faults f;
+        struct diagnostics f;
         diagnostics_init(&f);
         struct conf *c = load_text(table[i].toml, strlen(table[i].toml), &f);
         error_lines(&f, lines, sizeof(lines));
@@ -215,7 +215,7 @@ static void test_broken_texts_are_told_exactly(void **state) {
 }
 
 static struct conf *load_ok(const char *toml) {
-    struct faults f;
+    struct diagnostics f;
     diagnostics_init(&f);
     struct conf *c = load_text(toml, strlen(toml), &f);
     if (f.errors)
@@ -399,7 +399,7 @@ static void test_every_key_reaches_its_field(void **state) {
 static void test_unix_paths_fit_a_socket_address(void **state) {
     char toml[512], path[256];
     for (int len = 106; len <= 108; len++) {
-        struct faults f;
+        struct diagnostics f;
         diagnostics_init(&f);
         memset(path, 'x', sizeof(path));
         path[0] = '/';
@@ -424,7 +424,7 @@ static void test_host_names(void **state) {
                  {"tcp:x1:80", true},        {"TCP:h:80", false},           {"tcp:h", false}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         char toml[256];
-        struct faults f;
+        struct diagnostics f;
         diagnostics_init(&f);
         (void)snprintf(toml, sizeof(toml), HEAD "backends = [\"%s\"]\n", cases[i].backend);
         struct conf *c = load_text(toml, strlen(toml), &f);
@@ -456,7 +456,7 @@ static char *long_text(const char *head, const char *fmt, size_t n, const char *
 }
 
 static void assert_limit(char *toml, bool ok, const char *part) {
-    struct faults f;
+    struct diagnostics f;
     diagnostics_init(&f);
     struct conf *c = load_text(toml, strlen(toml), &f);
     assert_int_equal(c != NULL, ok);
@@ -499,7 +499,7 @@ static void test_a_zero_byte_is_refused(void **state) {
 static void test_passthrough_warns_of_idle_keys(void **state) {
     const char *toml = SERVICE "mode = \"passthrough\"\ncertificates = [\"d/\"]\nmin_version = \"1.3\"\n"
                                "proxy_protocol.trust = [\"1.2.3.4\"]\n";
-    struct faults f;
+    struct diagnostics f;
     diagnostics_init(&f);
     struct conf *c = load_text(toml, strlen(toml), &f);
     assert_non_null(c);
@@ -526,7 +526,7 @@ static char *source_text(const char *name, size_t *ret_len) {
 
 static void test_the_example_is_accepted(void **state) {
     size_t n;
-    struct faults f;
+    struct diagnostics f;
     diagnostics_init(&f);
     char *text = source_text("docs/examples/tls-off.toml", &n);
     struct conf *c = load_text(text, n, &f);
@@ -558,7 +558,7 @@ static void test_every_key_is_in_the_manual(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_broken_texts_are_told_exactly),
+        cmocka_unit_test(test_broken_texts_are_reported_exactly),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_client_auth_reaches_its_fields),
         cmocka_unit_test(test_every_key_reaches_its_field),

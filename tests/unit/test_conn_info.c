@@ -15,7 +15,7 @@ static bool unpacks(struct span s, struct conn_info *ret) {
     return rd_end(&r);
 }
 
-/* Packs F, changes the byte at OFF, and tells whether the result is still taken. */
+/* Packs F, changes the byte at OFF, and returns whether the result is still accepted. */
 static bool taken_with_byte(const struct conn_info *f, size_t off, uint8_t value) {
     struct conn_info out;
     struct span s = packed(f);

@@ -145,7 +145,7 @@ static void answers_of_the_config_role_survive(void **state) {
 }
 
 /* What a later version asks: only the first field can be understood. */
-static void request_of_another_protocol_is_told_apart(void **state) {
+static void request_of_another_protocol_is_distinguished(void **state) {
     struct control_request r;
     struct ipc_msg m = {.type = CONTROL_REQUEST, .body = span_of("\xff\xff\xff\xff whatever", 13)};
     assert_int_equal(control_read_request(&m, &r), ERR_UNSUPPORTED);
@@ -426,7 +426,7 @@ int main(void) {
         WITH_PAIR(drains_survive),
         WITH_PAIR(commands_survive),
         WITH_PAIR(answers_of_the_config_role_survive),
-        cmocka_unit_test(request_of_another_protocol_is_told_apart),
+        cmocka_unit_test(request_of_another_protocol_is_distinguished),
         WITH_PAIR(bare_messages_and_texts_pass_the_rules),
         WITH_PAIR(long_text_is_cut_to_what_the_rules_take),
         WITH_PAIR(the_two_directions_do_not_mix),

@@ -1,4 +1,4 @@
-/* CPUs by cgroup quota: the files as kernels and container engines lay them out, below a folder of the test's own. */
+/* CPUs by cgroup quota: the files as kernels and container engines lay them out, below a directory of the test's own. */
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -27,10 +27,10 @@ static int remove_root(void **state) {
     char command[128];
     (void)state;
     (void)snprintf(command, sizeof(command), "rm -r %s", root);
-    return system(command); /* NOLINT(cert-env33-c): a folder of this test */
+    return system(command); /* NOLINT(cert-env33-c): a directory of this test */
 }
 
-/* With its folders. */
+/* With its directories. */
 static void put(const char *path, const char *text) {
     char name[512];
     int n = snprintf(name, sizeof(name), "%s%s", root, path);

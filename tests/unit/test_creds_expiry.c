@@ -20,7 +20,7 @@ static const char *say(int64_t from, int64_t until) {
     return creds_expiry_say(&t, "/a.pem", 1, from, until, NOW) ? said : NULL;
 }
 
-static void times_are_told_in_words(void **state) {
+static void times_are_reported_in_words(void **state) {
     assert_null(say(NOW - DAY, NOW + 14 * DAY));
     assert_string_equal(say(NOW - DAY, NOW + 14 * DAY - 1),
                         "/a.pem: certificate 1 of the chain expires on 2024-10-17, in 13 days");
@@ -54,7 +54,7 @@ static void add(struct creds_writer *w, const char *file, int64_t leaf_ends, int
     assert_int_equal(creds_add_entry(w, &e, &entry), 0);
 }
 
-static void every_file_is_told_once(void **state) {
+static void every_file_is_reported_once(void **state) {
     struct creds_writer *w = creds_writer_new();
     struct creds c;
     int fd;
@@ -88,8 +88,8 @@ static void every_file_is_told_once(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(times_are_told_in_words),
-        cmocka_unit_test(every_file_is_told_once),
+        cmocka_unit_test(times_are_reported_in_words),
+        cmocka_unit_test(every_file_is_reported_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -54,14 +54,14 @@ static void keys_of_a_refused_session_are_wiped(void **state) {
     assert_memory_equal(&out.record_layer, &none, sizeof(none));
 }
 
-/* What a later minor adds stands at the ends of its three parts, and is passed over. */
+/* What a later minor adds is at the ends of its three parts, and is passed over. */
 static void a_later_minor_is_read_as_far_as_known(void **state) {
     struct export_session s = sample_export(), out;
     struct span now = packed(&s);
     static uint8_t later[sizeof(blob)];
     size_t record_layer_len = 0;
     for (size_t at = now.len - 2; at > 0 && record_layer_len == 0;
-         at--) /* the plane is the last part: its length leads to the end */
+         at--) /* the record layer is the last part: its length leads to the end */
         if ((size_t)(blob[at] << 8 | blob[at + 1]) == now.len - at - 2 && now.len - at > 200)
             record_layer_len = now.len - at - 2;
     assert_true(record_layer_len > 0);
@@ -69,7 +69,7 @@ static void a_later_minor_is_read_as_far_as_known(void **state) {
     memcpy(later, now.p, now.len);
     later[head] = (uint8_t)((record_layer_len + 3) >> 8);
     later[head + 1] = (uint8_t)(record_layer_len + 3);
-    memset(later + now.len, 0xee, 3 + 9); /* 3 bytes more of the plane, 9 of the session */
+    memset(later + now.len, 0xee, 3 + 9); /* 3 bytes more of the record layer, 9 of the session */
     later[0] = 0x80;                      /* an unknown flag */
     assert_int_equal(export_unpack(span_of(later, now.len + 12), EXPORT_MAJOR, EXPORT_MINOR + 1, &out), 0);
     assert_same_export(&out, &s);
@@ -316,7 +316,7 @@ static void bytes_ahead_survive(void **state) {
 
 #define WITH_LINK(test) cmocka_unit_test_setup_teardown(test, open_link, close_link)
 
-/* For a new version: writes the two files of today's into a folder. */
+/* For a new version: writes the two files of today's into a directory. */
 static int write_files(const char *dir) {
     const struct export_session all[] = {sample_export(), sample_waiting()};
     const char *const names[] = {"open", "waiting"};

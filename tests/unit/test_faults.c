@@ -1,7 +1,7 @@
 #include "conf_support.h"
 
 static void test_lines_are_composed(void **state) {
-    struct faults f;
+    struct diagnostics f;
     diagnostics_init(&f);
     diagnostics_add(&f, true, "a.toml:1:2", "workers", "found %d, expected %s", 7, "less");
     diagnostics_add(&f, false, "a.toml", NULL, "odd");
@@ -15,7 +15,7 @@ static void test_lines_are_composed(void **state) {
 }
 
 static void test_nothing_added_gives_no_text(void **state) {
-    struct faults f;
+    struct diagnostics f;
     diagnostics_init(&f);
     diagnostics_close(&f);
     assert_null(f.text);
@@ -25,7 +25,7 @@ static void test_nothing_added_gives_no_text(void **state) {
 }
 
 static void test_control_bytes_never_pass(void **state) {
-    struct faults f;
+    struct diagnostics f;
     diagnostics_init(&f);
     diagnostics_add(&f, true, "a\nb", "k\x1b[31m", "x\ty\x7fz\r\n\n");
     assert_string_equal(f.text, "a b: k [31m: x y z\n");
@@ -33,7 +33,7 @@ static void test_control_bytes_never_pass(void **state) {
 }
 
 static void test_a_long_line_is_cut(void **state) {
-    struct faults f;
+    struct diagnostics f;
     char *long_name = calloc(1, 5001);
     assert_non_null(long_name);
     memset(long_name, 'x', 5000);
@@ -48,7 +48,7 @@ static void test_a_long_line_is_cut(void **state) {
 }
 
 static void test_a_flood_is_counted(void **state) {
-    struct faults f;
+    struct diagnostics f;
     diagnostics_init(&f);
     for (unsigned i = 0; i < 5000; i++)
         diagnostics_add(&f, i % 2, "a.toml:1:1", "key", "fault number %u", i);

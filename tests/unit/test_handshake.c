@@ -1,6 +1,6 @@
 /*
- * Our side of the handshake against libssl's client, and what follows it: the plane that handshake_finish() gives must go on
- * exactly where libssl stopped.
+ * Our side of the handshake against libssl's client, and what follows it: the record layer that handshake_finish() gives must
+ * go on exactly where libssl stopped.
  */
 #include "tls/handshake.h"
 
@@ -121,7 +121,7 @@ static void a_waiting_handshake_holds_about_what_is_said(void **state) {
         disconnect();
         buf_fini(&pending);
         if (before == 0)
-            skip(); /* a sanitizer's allocator does not tell */
+            skip(); /* a sanitizer's allocator does not report it */
         if (each < HANDSHAKE_BYTES / 2 || each > HANDSHAKE_BYTES * 2)
             fail_msg("%zu bytes each", each);
     }

@@ -1,4 +1,4 @@
-/* Handshakes that fail: the reason told to us, and the alert told to the client. */
+/* Handshakes that fail: our reason, and the alert sent to the client. */
 #include "tls/handshake.h"
 
 #include <setjmp.h>
@@ -19,7 +19,7 @@ static int refuse_certificate(int ok, X509_STORE_CTX *store) {
     return 0;
 }
 
-static void the_clients_alert_is_told(void **state) {
+static void the_clients_alert_is_reported(void **state) {
     for (size_t v = 0; v < 2; v++) {
         uint8_t alert = 0;
         client_speaks(both_versions[v]);
@@ -39,7 +39,7 @@ static void plain_alert(uint8_t level, uint8_t description) {
     assert_int_equal(buf_append(&pending, record, sizeof(record)), 0);
 }
 
-static void every_number_of_an_alert_is_told(void **state) {
+static void every_number_of_an_alert_is_reported(void **state) {
     for (unsigned d = 1; d < 128; d++) {
         uint8_t alert = 0;
         if (d == 90) /* user_canceled: close_notify follows (RFC 8446 6.1) */
@@ -169,7 +169,7 @@ static void records_that_make_no_sense_fail(void **state) {
 
 /* ---- our own alerts, which the client must be able to read ---- */
 
-/* What the client makes of our answer: the alert it was told, -1 = none. */
+/* What the client makes of our answer: the alert it received, -1 = none. */
 static int alert_heard(void) {
     uint8_t byte;
     answer_client();
@@ -181,7 +181,7 @@ static int alert_heard(void) {
     return reason > SSL_AD_REASON_OFFSET ? reason - SSL_AD_REASON_OFFSET : -1;
 }
 
-static void fault_is_told(const uint8_t *record, size_t len, int want_err, int want_alert) {
+static void fault_is_reported(const uint8_t *record, size_t len, int want_err, int want_alert) {
     assert_int_equal(buf_append(&pending, record, len), 0);
     assert_int_equal(step_all(), STEP_FAILED);
     expect_failed(want_err);
@@ -208,19 +208,19 @@ static void come_to(enum point point, SSL_SESSION *sessions[2]) {
     assert_int_equal(buf_len(&pending), 0);
 }
 
-static void our_own_faults_are_told_at_every_point(void **state) {
+static void our_own_faults_are_reported_at_every_point(void **state) {
     static const uint8_t too_long[] = {23, 3, 3, 0x41, 0x01}, inner_too_long[] = {23, 3, 3, 0x40, 0x12},
                          empty[] = {22, 3, 3, 0, 0}, empty_alert[] = {21, 3, 3, 0, 0};
     SSL_SESSION *sessions[] = {session_with(server, TLS_1_2), session_with(server, TLS_1_3)};
     for (enum point p = 0; p < POINTS; p++) {
         come_to(p, sessions);
-        fault_is_told(too_long, sizeof(too_long), ERR_RECORD_OVERFLOW, 22);
+        fault_is_reported(too_long, sizeof(too_long), ERR_RECORD_OVERFLOW, 22);
         come_to(p, sessions);
-        fault_is_told(inner_too_long, sizeof(inner_too_long), ERR_RECORD_OVERFLOW, 22);
+        fault_is_reported(inner_too_long, sizeof(inner_too_long), ERR_RECORD_OVERFLOW, 22);
         come_to(p, sessions);
-        fault_is_told(empty, sizeof(empty), ERR_RECORD_TYPE, 10);
+        fault_is_reported(empty, sizeof(empty), ERR_RECORD_TYPE, 10);
         come_to(p, sessions);
-        fault_is_told(empty_alert, sizeof(empty_alert), ERR_RECORD_TYPE, 10);
+        fault_is_reported(empty_alert, sizeof(empty_alert), ERR_RECORD_TYPE, 10);
     }
     SSL_SESSION_free(sessions[0]);
     SSL_SESSION_free(sessions[1]);
@@ -284,14 +284,14 @@ static void freed_at_any_point(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(the_clients_alert_is_told, clean_up),
-        cmocka_unit_test_teardown(every_number_of_an_alert_is_told, clean_up),
+        cmocka_unit_test_teardown(the_clients_alert_is_reported, clean_up),
+        cmocka_unit_test_teardown(every_number_of_an_alert_is_reported, clean_up),
         cmocka_unit_test_teardown(in_1_3_the_level_of_an_alert_is_ignored, clean_up),
         cmocka_unit_test_teardown(a_close_notify_is_the_end_of_the_handshake, clean_up),
         cmocka_unit_test_teardown(a_changed_byte_fails_with_an_alert_for_the_client, clean_up),
         cmocka_unit_test_teardown(a_certificate_that_cannot_be_used_fails_with_an_alert, clean_up),
         cmocka_unit_test_teardown(records_that_make_no_sense_fail, clean_up),
-        cmocka_unit_test_teardown(our_own_faults_are_told_at_every_point, clean_up),
+        cmocka_unit_test_teardown(our_own_faults_are_reported_at_every_point, clean_up),
         cmocka_unit_test_teardown(an_alert_behind_the_handshake_is_read, clean_up),
         cmocka_unit_test_teardown(no_alert_answers_the_clients, clean_up),
         cmocka_unit_test_teardown(an_answer_that_does_not_fit_fails, clean_up),

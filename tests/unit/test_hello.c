@@ -220,7 +220,7 @@ static void never_asks_for_more_than_wire_max(void **state) {
     assert_int_equal(find_err(span_of(in.p, HELLO_WIRE_MAX)), ERR_HELLO_MALFORMED);
 }
 
-static void too_long_is_told_at_the_length(void **state) {
+static void too_long_is_reported_at_the_length(void **state) {
     assert_int_equal(find_err(LITERAL("\x16\x03\x01\x40\x00\x01\x02\x01\x45")), ERR_HELLO_TOO_LONG);
     assert_int_equal(find_err(LITERAL("\x16\x03\x01\x40\x00\x01\xff\xff\xff")), ERR_HELLO_TOO_LONG);
     /* the length itself cut in two */
@@ -265,14 +265,14 @@ static void later_record_versions_do_not_matter(void **state) {
     assert_int_equal(find(in, &message, &wire_len, &err), STEP_DONE);
     wire[2] = 0x09;
     assert_int_equal(find(in, &message, &wire_len, &err), STEP_DONE);
-    wire[1] = 0x02; /* the major version tells TLS from something else */
+    wire[1] = 0x02; /* the major version distinguishes TLS from something else */
     assert_int_equal(find_err(in), ERR_NOT_TLS);
 }
 
 static void other_messages_are_unexpected(void **state) {
     assert_int_equal(find_err(LITERAL("\x16\x03\x01\x00\x10\x02")), ERR_HELLO_UNEXPECTED);
     assert_int_equal(find_err(LITERAL("\x16\x03\x01\x00\x10\x00")), ERR_HELLO_UNEXPECTED);
-    /* a second message in the hello's own record, told before its bytes are here */
+    /* a second message in the hello's own record, reported before its bytes are here */
     assert_int_equal(find_err(LITERAL("\x16\x03\x01\x00\x0a\x01\x00\x00\x05")), ERR_HELLO_UNEXPECTED);
 }
 
@@ -726,7 +726,7 @@ int main(void) {
         cmocka_unit_test(whole_records_are_not_looked_at_again),
         cmocka_unit_test(longest_message_is_taken),
         cmocka_unit_test(never_asks_for_more_than_wire_max),
-        cmocka_unit_test(too_long_is_told_at_the_length),
+        cmocka_unit_test(too_long_is_reported_at_the_length),
         cmocka_unit_test(refuses_bad_records),
         cmocka_unit_test(every_minor_version_of_a_record_passes),
         cmocka_unit_test(later_record_versions_do_not_matter),

@@ -1,6 +1,6 @@
 /*
- * Many sessions and little memory for bytes that wait: whoever makes us hold them pays, whoever reads is served. In its moving
- * form all sessions go to another relay and back after each so-many turns.
+ * Many sessions and little memory for bytes that wait: the client that makes us hold them pays, the client that reads is
+ * served. In its moving form all sessions go to another relay and back after each so-many turns.
  */
 #include "relay/hold.h"
 
@@ -45,7 +45,7 @@ static struct addr address_of(const struct guest *g) {
     return a;
 }
 
-/* A session of that client; EARLY bytes come with it. TLS ones can only be told parts of records. */
+/* A session of that client; READ_AHEAD bytes come with it. TLS ones can only be sent parts of records. */
 static void join(struct guest *g, uint8_t who, bool tls, struct span read_ahead) {
     static uint8_t body[HANDOFF_BODY_MAX];
     enum handoff_type type = tls ? HANDOFF_SESSION : HANDOFF_PASSTHROUGH;
@@ -236,7 +236,7 @@ static void a_session_whose_peers_read_is_served(void **state) {
     }
 }
 
-/* Not whoever holds something for longest, but of those that hold most. */
+/* Not the one that holds something for longest, but of those that hold most. */
 static void the_largest_pays_and_not_the_oldest(void **state) {
     begin_case();
     join(&by, 250, false, span_of(NULL, 0));

@@ -169,7 +169,7 @@ static void records_fed_after_the_change_cipher_spec_are_counted(void **state) {
     assert_int_equal(h.out_protected, 0);
 }
 
-static void feeding_begins_the_count_anew(void **state) {
+static void feeding_begins_the_count_again(void **state) {
     put(stream, FLIGHT_LEN);
     feed(stream, 15);
     assert_int_equal(h.out_since_feed, 0);
@@ -211,7 +211,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(without_a_record_reading_is_to_be_tried_again, setup, teardown),
         cmocka_unit_test_setup_teardown(a_record_is_read_in_pieces_and_no_further, setup, teardown),
         cmocka_unit_test_setup_teardown(records_fed_after_the_change_cipher_spec_are_counted, setup, teardown),
-        cmocka_unit_test_setup_teardown(feeding_begins_the_count_anew, setup, teardown),
+        cmocka_unit_test_setup_teardown(feeding_begins_the_count_again, setup, teardown),
         cmocka_unit_test_setup_teardown(flushing_succeeds_and_nothing_else_is_known, setup, teardown),
         cmocka_unit_test_setup_teardown(misuse_is_stopped, setup, teardown),
     };

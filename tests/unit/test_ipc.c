@@ -314,7 +314,7 @@ static void last_words_of_a_peer_that_did_not_listen_are_heard(void **state) {
     assert_int_equal(receive(&m, &err), STEP_EOF);
 }
 
-static void sending_to_a_closed_peer_is_told_without_a_signal(void **state) {
+static void sending_to_a_closed_peer_is_reported_without_a_signal(void **state) {
     close_end(1);
     assert_int_equal(ipc_send(ends[0], PLAIN, span_str("x"), NULL, 0), ERR_CLOSED);
     struct ipc_out out = {PLAIN, -1, span_str("x")};
@@ -359,7 +359,7 @@ static void batches_go_in_order_and_stop_where_the_queue_is_full(void **state) {
     assert_int_equal(got, sent + (n > 0 ? (unsigned)n : 0));
 }
 
-static void batches_carry_descriptors(void **state) {
+static void batches_have_descriptors(void **state) {
     struct ipc_out out[3] = {{PLAIN, -1, span_str("a")}, {ONE_FD, ends[0], span_str("b")}, {PLAIN, -1, span_str("c")}};
     struct ipc_msg m;
     int err;
@@ -483,10 +483,10 @@ int main(void) {
         ROW(runts_and_giants_are_refused),
         ROW(a_closed_peer_is_the_end),
         ROW(last_words_of_a_peer_that_did_not_listen_are_heard),
-        ROW(sending_to_a_closed_peer_is_told_without_a_signal),
+        ROW(sending_to_a_closed_peer_is_reported_without_a_signal),
         ROW(a_full_queue_says_again_and_recovers),
         ROW(batches_go_in_order_and_stop_where_the_queue_is_full),
-        ROW(batches_carry_descriptors),
+        ROW(batches_have_descriptors),
         ROW(a_batch_stops_before_a_message_that_is_too_large),
         ROW(running_out_of_descriptors_loses_one_message_only),
         ROW(failures_of_sending),

@@ -105,7 +105,7 @@ static void the_usual_forms(void **state) {
         }
 }
 
-static void other_keys_are_told_apart(void **state) {
+static void other_keys_are_distinguished(void **state) {
     (void)state;
     struct key_der k;
     for (size_t a = 0; a < TYPES; a++)
@@ -194,7 +194,7 @@ static void other_forms_are_left_to_others(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_usual_forms),
-        cmocka_unit_test(other_keys_are_told_apart),
+        cmocka_unit_test(other_keys_are_distinguished),
         cmocka_unit_test(cut_and_longer_ones),
         cmocka_unit_test(bent_bytes),
         cmocka_unit_test(other_forms_are_left_to_others),

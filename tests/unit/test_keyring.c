@@ -19,14 +19,14 @@ static const char *const types[] = {"RSA:2048", "EC:P-256", "EC:P-384", "ED25519
 #define TYPES ARRAY_LEN(types)
 
 static EVP_PKEY *keys[TYPES];
-static char *folder;
+static char *directory;
 static struct keyring *ring;
 static char line[1024];
 static struct text why;
 
 static int make_all(void **state) {
     (void)state;
-    folder = make_dir();
+    directory = make_dir();
     for (size_t i = 0; i < TYPES; i++)
         keys[i] = make_key(types[i]);
     return 0;
@@ -36,7 +36,7 @@ static int free_all(void **state) {
     (void)state;
     for (size_t i = 0; i < TYPES; i++)
         EVP_PKEY_free(keys[i]);
-    make_dir_remove(folder);
+    make_dir_remove(directory);
     return 0;
 }
 
@@ -84,10 +84,10 @@ static struct store_item item(size_t type, enum key_form form, const char *pass)
     char name[32];
     snprintf(name, sizeof(name), "%zu-%d.key", type, (int)form);
     struct store_item it = {.kind = (enum creds_kind)type, .key = keys[type]};
-    it.file = strdup(make_path(folder, name));
+    it.file = strdup(make_path(directory, name));
     key_write(it.file, keys[type], form, pass);
     if (form >= FORM_PKCS8_ENCRYPTED) {
-        it.pass_file = strdup(make_path(folder, "pass"));
+        it.pass_file = strdup(make_path(directory, "pass"));
         make_file(it.pass_file, pass, strlen(pass));
     }
     return it;
@@ -234,7 +234,7 @@ static void more_keys_than_can_be_open(void **state) {
         char name[32];
         snprintf(name, sizeof(name), "many-%zu", i);
         many[i] = make_key("EC:P-256");
-        its[i] = (struct store_item){.file = strdup(make_path(folder, name)), .kind = CREDS_EC_P256, .key = many[i]};
+        its[i] = (struct store_item){.file = strdup(make_path(directory, name)), .kind = CREDS_EC_P256, .key = many[i]};
         key_write(its[i].file, many[i], FORM_PKCS8, NULL);
     }
     assert_int_equal(take(9, its, N), 0);
@@ -324,7 +324,7 @@ static void wrong_files(void **state) {
     refused(&it, ": the file is longer than 1048576 bytes");
     free(large);
     struct store_item dir = it;
-    dir.file = folder;
+    dir.file = directory;
     refused(&dir, ": found no regular file");
     item_free(&it);
 }

@@ -206,8 +206,8 @@ static void on_pause(void *ctx, uint64_t ms) {
     events_before = events_seen;
 }
 
-/* A second that was asked for is sleep; what is beyond it is not, and is told before the event is dealt with. */
-static void a_pause_is_told_before_events_and_timers(void **state) {
+/* A second that was asked for is sleep; what is beyond it is not, and is reported before the event is handled. */
+static void a_pause_is_reported_before_events_and_timers(void **state) {
     struct wtimer t = {0};
     paused_ms = pauses = 0;
     loop_on(&l, 0, on_event, &l);
@@ -294,7 +294,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(timers_bound_the_sleep, setup, teardown),
         cmocka_unit_test_setup_teardown(a_far_timer_sleeps_a_second_at_most, setup, teardown),
         cmocka_unit_test_setup_teardown(the_loop_does_not_sleep_while_the_hook_has_work, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_pause_is_told_before_events_and_timers, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_pause_is_reported_before_events_and_timers, setup, teardown),
         cmocka_unit_test_setup_teardown(sleep_and_work_are_no_pause, setup, teardown),
         cmocka_unit_test_setup_teardown(a_signal_is_no_error, setup, teardown),
         cmocka_unit_test_setup_teardown(a_broken_epoll_ends_the_loop, setup, teardown),

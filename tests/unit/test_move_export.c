@@ -240,7 +240,8 @@ static void a_link_without_any_room_is_no_link(void **state) {
     assert_int_equal(ipc_pair(1, ends), 0);
     while (ipc_send(ends[0], EXPORT_BYTES, span_of(scratch, 100), NULL, 0) == 0)
         ;
-    export_begin(&relay, &(struct control_export){EXPORT_ALL, EXPORT_ANY}, ends[0]); /* not even the will can leave */
+    export_begin(&relay, &(struct control_export){EXPORT_ALL, EXPORT_ANY},
+                 ends[0]); /* not even the liveness pipe can be sent */
     expect_reported(0, 1, true);
     close(ends[1]);
     expect_alive_and_finish();

@@ -290,7 +290,7 @@ static void the_relays_end_drops_and_keeps(void **state) {
     uint32_t number = intercept(&tls13);
     pass_on();
     close_import_link();
-    turn_other(2); /* staged, the will is open */
+    turn_other(2); /* staged, the liveness pipe is open */
     import_end_all(&bench_other);
     expect_dropped(number);
 }

@@ -48,7 +48,7 @@ static int end(void **state) {
 
 static int snapshot_fd(const char *target, const char *format, const char *level) {
     char text[1024];
-    struct faults f;
+    struct diagnostics f;
     diagnostics_init(&f);
     snprintf(text, sizeof(text),
              "workers = 1\nstate_dir = \"/tmp\"\n[log]\ntarget = \"%s\"\nformat = \"%s\"\nlevel = \"%s\"\n"
@@ -183,7 +183,7 @@ static void lines_and_sessions_reach_the_file(void **state) {
     assert_int_equal(count("event=log role=supervisor.0 message=\"before the start\"\n"), 1);
     assert_int_equal(count("event=session role=relay.0 service=web "), 1); /* the ring's name, not the event's */
     assert_int_equal(count(" backend=unix:/y "), 1);
-    assert_int_equal(count("\n"), 2 + count("message=\"walls: ")); /* what this kernel or user lacks */
+    assert_int_equal(count("\n"), 2 + count("message=\"sandbox: ")); /* what this kernel or user lacks */
     ring_unmap(&read_ahead);
     ring_unmap(&late);
 }

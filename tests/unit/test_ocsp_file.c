@@ -119,7 +119,7 @@ static void both_names_are_looked_for(void **state) {
     assert_refused("found no OCSP response, expected one in DER");
 }
 
-static void junk_is_told(void **state) {
+static void junk_is_reported(void **state) {
     struct make_ocsp o = good();
     make_file(make_path(m.dir, "a.ocsp"), "", 0);
     assert_refused("the file is empty, expected an OCSP response");
@@ -136,7 +136,7 @@ static void junk_is_told(void **state) {
     assert_refused("the responder answered \"trylater\"");
 }
 
-static void of_another_certificate_is_told(void **state) {
+static void of_another_certificate_is_reported(void **state) {
     struct make_ocsp o = good();
     o.cert = m.other_leaf;
     write_response(&o);
@@ -153,7 +153,7 @@ static void status_must_be_good(void **state) {
     assert_refused("found status \"unknown\"");
 }
 
-static void one_that_is_over_is_told(void **state) {
+static void one_that_is_over_is_reported(void **state) {
     struct make_ocsp o = good();
     o.ends_s = -1;
     write_response(&o);
@@ -206,7 +206,7 @@ static size_t ask(struct shop *shop, int version, bool asks) {
         SSL_set_tlsext_status_type(client, TLSEXT_STATUSTYPE_ocsp);
     assert_int_equal(shop_use(shop, "a.example.org", server), 0);
     for (int i = 0; i < 10 && !(SSL_is_init_finished(client) && SSL_is_init_finished(server)); i++) {
-        (void)SSL_do_handshake(client); /* "want read" at each turn; the loop's condition tells */
+        (void)SSL_do_handshake(client); /* "want read" at each turn; the loop's condition decides */
         (void)SSL_do_handshake(server);
     }
     assert_true(SSL_is_init_finished(client) && SSL_is_init_finished(server));
@@ -267,10 +267,10 @@ int main(void) {
         CASE(no_file_is_no_response),
         CASE(a_good_one_is_taken),
         CASE(both_names_are_looked_for),
-        CASE(junk_is_told),
-        CASE(of_another_certificate_is_told),
+        CASE(junk_is_reported),
+        CASE(of_another_certificate_is_reported),
         CASE(status_must_be_good),
-        CASE(one_that_is_over_is_told),
+        CASE(one_that_is_over_is_reported),
         CASE(only_the_issuer_or_its_delegate_may_sign),
         CASE(without_the_issuer_nothing_can_be_said),
         CASE(it_reaches_clients_that_ask),

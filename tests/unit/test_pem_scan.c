@@ -1,4 +1,4 @@
-/* Blocks of PEM files: what is one, what looks like one and is told, what is nobody's business. */
+/* Blocks of PEM files: what is one, what looks like one and is reported, what is ignored. */
 #include "tls/pem_scan.h"
 
 #include <setjmp.h>
@@ -61,7 +61,7 @@ static void blocks_are_read_in_every_usual_dress(void **state) {
             fail_msg("case %zu: %s", i, said);
 }
 
-static void what_looks_like_a_block_is_told(void **state) {
+static void what_looks_like_a_block_is_reported(void **state) {
     static const struct {
         const char *text, *phrase;
     } cases[] = {
@@ -145,7 +145,7 @@ static void labels_tell_kinds(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blocks_are_read_in_every_usual_dress),
-        cmocka_unit_test(what_looks_like_a_block_is_told),
+        cmocka_unit_test(what_looks_like_a_block_is_reported),
         cmocka_unit_test(labels_tell_kinds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

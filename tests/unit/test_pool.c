@@ -150,7 +150,7 @@ static void the_cost_of_a_chain_is_that_of_its_blocks(void **state) {
     assert_int_equal(chain_cost(&c), 0);
 }
 
-/* What came from another process is nobody's fault here; the limit falls back as it leaves, and never rises by itself. */
+/* What came from another process is nobody's fault here; the limit falls back as it leaves, and never rises on its own. */
 static void the_limit_rises_for_moved_bytes_only(void **state) {
     struct pool p;
     struct chain a = {0}, b = {0}, c = {0};

@@ -83,7 +83,7 @@ int __wrap_bind(int fd, const struct sockaddr *sa, socklen_t len) {
     return -1;
 }
 
-static void check_lines(unsigned flags, const char *addr, struct faults *f) {
+static void check_lines(unsigned flags, const char *addr, struct diagnostics *f) {
     struct load l = {.conf = conf_new(), .faults = f, .capabilities = &stub_capabilities, .flags = flags, .file = "t.toml"};
     struct addr a = addr_of(addr);
     struct origin o = {{2, 10}, "service.a.listen"};
@@ -96,7 +96,7 @@ static void check_lines(unsigned flags, const char *addr, struct faults *f) {
 }
 
 static void test_no_permission_comes_with_a_hint(void **state) {
-    struct faults f;
+    struct diagnostics f;
     bind_errno = EACCES;
     check_lines(0, "127.0.0.1:443", &f);
     assert_string_equal(f.text,
@@ -113,7 +113,7 @@ static void test_no_permission_comes_with_a_hint(void **state) {
 }
 
 static void test_an_unknown_holder(void **state) {
-    struct faults f;
+    struct diagnostics f;
     bind_errno = EADDRINUSE;
     check_lines(0, "127.0.0.1:1", &f);
     bind_errno = 0;
@@ -123,7 +123,7 @@ static void test_an_unknown_holder(void **state) {
 }
 
 static void test_another_tls_off_is_a_warning_for_check_only(void **state) {
-    struct faults f;
+    struct diagnostics f;
     struct addr a;
     char text[ADDR_TEXT_MAX], line[256];
     int fd = listen_on("127.0.0.1", &a);

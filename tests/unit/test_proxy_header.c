@@ -128,7 +128,7 @@ static void v2_alpn_and_authority(void **state) {
                                                                                       "example.org");
 }
 
-/* The facts say what the client has sent; what is no host name is none to the backend. */
+/* The connection info has what the client has sent; what is no host name is none to the backend. */
 static void v2_authority_is_a_host_name(void **state) {
     static const char *const other[] = {"::1", "192.0.2.1", "a b", "a\xc3\xa4.example", "*.example.org", "."};
     struct conn_info f = conn_info_of("1.2.3.4:258", "5.6.7.8:443");
@@ -314,7 +314,7 @@ static void it_may_stand_behind_other_bytes(void **state) {
     assert_memory_equal(mem + 3, copy, alone.len);
 }
 
-static void what_does_not_fit_is_told_and_not_written(void **state) {
+static void what_does_not_fit_is_reported_and_not_written(void **state) {
     struct conn_info f = conn_info_of("[ffff::ffff]:65535", "[ffff::fffe]:65535");
     size_t whole = header(PROXY_SEND_V2, ~0u, &f).len;
     static const enum proxy_send sends[] = {PROXY_SEND_V1, PROXY_SEND_V2};
@@ -358,7 +358,7 @@ int main(void) {
         cmocka_unit_test(v2_crc32c_of_a_known_header),
         cmocka_unit_test(v2_crc32c_is_over_the_whole_header),
         cmocka_unit_test(it_may_stand_behind_other_bytes),
-        cmocka_unit_test(what_does_not_fit_is_told_and_not_written),
+        cmocka_unit_test(what_does_not_fit_is_reported_and_not_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* The record plane: data in and out, what it owes and sends, its limits, and its life as plain data. */
+/* The record layer: data in and out, what it owes and sends, its limits, and its life as plain data. */
 #include "tls/record_layer.h"
 
 #include <setjmp.h>
@@ -273,7 +273,7 @@ static void a_copied_plane_goes_on(void **state) {
     }
 }
 
-static void nonsense_planes_are_not_valid(void **state) {
+static void nonsense_record_layers_are_not_valid(void **state) {
     start_1_3();
     struct record_layer p = peer.record_layer;
     p.suite_id = 0x009c;
@@ -331,7 +331,7 @@ int main(void) {
         cmocka_unit_test(the_peers_own_limit_is_the_peers_matter),
         cmocka_unit_test(a_used_up_1_2_key_ends_with_an_alert),
         cmocka_unit_test(a_copied_plane_goes_on),
-        cmocka_unit_test(nonsense_planes_are_not_valid),
+        cmocka_unit_test(nonsense_record_layers_are_not_valid),
         cmocka_unit_test(wiping_leaves_no_key),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,6 +1,6 @@
 /*
- * The record plane against libssl itself: a libssl client and a libssl server shake hands in memory, the server's keys are
- * taken out, and from then on our plane is the server.
+ * The record layer against libssl itself: a libssl client and a libssl server shake hands in memory, the server's keys are
+ * taken out, and from then on our record layer is the server.
  */
 #include "tls/record_layer.h"
 
@@ -23,7 +23,7 @@
 static SSL_CTX *server_ctx, *client_ctx;
 static const struct suite *suite;
 
-/* Secrets as the key log tells them, and records as the wire shows them. */
+/* Secrets as the key log gives them, and records as the wire shows them. */
 static uint8_t client_secret[HASH_LEN_MAX], server_secret[HASH_LEN_MAX];
 static uint64_t server_app_records;
 static uint64_t last_explicit_nonce;
@@ -96,7 +96,7 @@ static bool move(BIO *from, BIO *to, bool from_server) {
     return true;
 }
 
-/* The server's keys and numbers become a plane. */
+/* The server's keys and numbers become a record layer. */
 static void leave_1_3(uint64_t tickets) {
     memcpy(record_layer.in.secret, client_secret, HASH_LEN_MAX);
     memcpy(record_layer.out.secret, server_secret, HASH_LEN_MAX);

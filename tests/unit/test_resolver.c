@@ -1,6 +1,6 @@
 /*
  * The resolver against a name server of the test's own: getaddrinfo() is replaced. For the role as a whole, which runs in a
- * child, poll() and the clock are replaced too: waiting costs no time, and each question tells the test when it was asked.
+ * child, poll() and the clock are replaced too: waiting costs no time, and each question records when it was asked.
  */
 #include <errno.h>
 #include <netdb.h>
@@ -240,7 +240,7 @@ static void another_order_is_no_change(void **state) {
     assert_int_equal(x->version, version + 2);
 }
 
-static void a_failure_is_told_once_and_forgets_nothing(void **state) {
+static void a_failure_is_reported_once_and_forgets_nothing(void **state) {
     struct fixture *f = *state;
     struct name *x = &f->names.list[0];
     answer("10.0.0.1", NULL);
@@ -310,7 +310,7 @@ static void resolve_all(struct fixture *f) {
         assert_true(names_resolve(&f->names.list[i], &f->log));
 }
 
-static void each_relay_is_told_what_it_does_not_know(void **state) {
+static void each_relay_is_reported_what_it_does_not_know(void **state) {
     struct fixture *f = *state;
     struct resolved r;
     int a = link_relay(f, 0), b = link_relay(f, CONF_WORKERS_MAX - 1);
@@ -351,7 +351,7 @@ static void each_relay_is_told_what_it_does_not_know(void **state) {
     close(c);
 }
 
-static void a_full_relay_is_told_later(void **state) {
+static void a_full_relay_is_reported_later(void **state) {
     struct fixture *f = *state;
     struct resolved r, filler = {.service = 99, .n = RESOLVED_ADDRS_MAX};
     int fd = link_relay(f, 0), err;
@@ -372,7 +372,7 @@ static void a_full_relay_is_told_later(void **state) {
     close(fd);
 }
 
-static void a_relay_that_is_gone_is_told_when_linked_anew(void **state) {
+static void a_relay_that_is_gone_is_reported_when_linked_again(void **state) {
     struct fixture *f = *state;
     struct resolved r;
     int first = link_relay(f, 0), other = link_relay(f, 1);
@@ -609,12 +609,12 @@ int main(void) {
         cmocka_unit_test_setup_teardown(answers_become_addresses_with_the_port, set_up, tear_down),
         cmocka_unit_test_setup_teardown(sixteen_addresses_are_kept, set_up, tear_down),
         cmocka_unit_test_setup_teardown(another_order_is_no_change, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_failure_is_told_once_and_forgets_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_failure_is_reported_once_and_forgets_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_name_that_never_resolved_cannot_be_used, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_answer_without_usable_addresses_is_a_failure, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(each_relay_is_told_what_it_does_not_know, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_full_relay_is_told_later, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_relay_that_is_gone_is_told_when_linked_anew, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(each_relay_is_reported_what_it_does_not_know, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_full_relay_is_reported_later, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_relay_that_is_gone_is_reported_when_linked_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_relay_beyond_the_last_aborts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_role_serves_from_setup_to_stop, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_role_asks_sooner_after_a_failure, set_up, tear_down),

@@ -106,8 +106,8 @@ static void where_all_are_strict_nobody_matches(void **state) {
     assert_int_equal(ask(NAME, ALPN("\10http/1.1")).service, 0);
 }
 
-/* Certificates that services share: the protocol tells them apart, and the first in the file has what both speak. */
-static void equals_are_told_apart_by_protocol(void **state) {
+/* Certificates that services share: the protocol distinguishes them, and the first in the file has what both speak. */
+static void equals_are_distinguished_by_protocol(void **state) {
     add(ROUTE_EXACT, both, 2);
     add(ROUTE_EXACT, h2, 1);
     add(ROUTE_EXACT, NULL, 0);
@@ -141,7 +141,7 @@ int main(void) {
         CASE(a_protocol_does_not_lead_around_a_name),
         CASE(a_hello_without_a_name_goes_to_a_default),
         CASE(where_all_are_strict_nobody_matches),
-        CASE(equals_are_told_apart_by_protocol),
+        CASE(equals_are_distinguished_by_protocol),
         CASE(other_addresses_do_not_matter),
         CASE(a_torn_list_of_protocols_shares_nothing),
     };

@@ -1,6 +1,6 @@
 /*
- * What each role can no longer do once its walls are closed: every forbidden thing is tried for real, in a process of its own
- * that has closed them, and what the role needs is tried as well.
+ * What each role can no longer do inside the sandbox: every forbidden thing is tried for real, in a process of its own
+ * that is inside it, and what the role needs is tried as well.
  */
 #include "wire/sandbox.h"
 
@@ -40,9 +40,9 @@
 enum outcome { DONE, REFUSED, KILLED, BROKEN, OPEN /* a sanitizer's build has no filters */ };
 
 static pid_t victim;          /* another process of the same user, as the other roles are */
-static uint16_t backend_port; /* a listening TCP socket that relays are told */
-static uint16_t foreign_port; /* one they are not told */
-static char dir[] = "/tmp/tls-off-walls-XXXXXX";
+static uint16_t backend_port; /* a listening TCP socket that relays may connect to */
+static uint16_t foreign_port; /* one that they may not */
+static char dir[] = "/tmp/tls-off-sandbox-XXXXXX";
 
 /* 0 when it worked, -1 with errno. */
 typedef int (*attempt)(void);
@@ -54,7 +54,7 @@ static int read_a_file(void) {
 
 static int make_a_file(void) {
     char name[64];
-    snprintf(name, sizeof(name), "/tmp/tls-off-walls-%d", (int)getpid());
+    snprintf(name, sizeof(name), "/tmp/tls-off-sandbox-%d", (int)getpid());
     int fd = open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
         return -1;
@@ -100,7 +100,7 @@ static int open_packet(void) {
     return fd < 0 ? -1 : close(fd);
 }
 
-static int listen_anew(void) {
+static int listen_again(void) {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;
@@ -236,7 +236,7 @@ static const struct row {
     {"connect to another port", connect_elsewhere, BIT(ROLE_RESOLVER) | BIT(ROLE_CONFIG)},
     {"open a UDP socket", open_udp, BIT(ROLE_RESOLVER) | BIT(ROLE_CONFIG)},
     {"open a packet socket", open_packet, 0},
-    {"listen on a new socket", listen_anew, BIT(ROLE_CONFIG)},
+    {"listen on a new socket", listen_again, BIT(ROLE_CONFIG)},
     {"run a program", run_a_program, 0},
     {"fork", fork_away, 0},
     {"ptrace another role", trace_a_sibling, 0},
@@ -270,14 +270,14 @@ __attribute__((no_sanitize("address"))) long __wrap_syscall(long nr, ...) {
 }
 
 static bool abstract_backends;
-static unsigned missing_here; /* what walls_close() told */
+static unsigned missing_here; /* what sandbox_enter() reported */
 
-static int scopes_are_told(void) {
+static int scopes_are_reported(void) {
     bool expected = kernel_abi >= 1 && kernel_abi < 6;
     return expected == !!(missing_here & SANDBOX_NO_SCOPES) ? 0 : -1;
 }
 
-/* Closes the walls of ROLE and tries; the answer is the exit status. */
+/* Enters the sandbox of ROLE and tries; the answer is the exit status. */
 static void in_role(enum role role, attempt fn) {
     char line[256];
     struct text why = text_of(line, sizeof(line));
@@ -476,13 +476,13 @@ static void test_abstract_sockets(void **state) {
     assert_int_equal(wrong_in_roles("connect to an abstract socket", connect_to_abstract, 0), 0);
 }
 
-/* Told by walls_close() of kernels that lack them. */
-static void test_missing_scopes_are_told(void **state) {
+/* Reported by sandbox_enter() of kernels that lack them. */
+static void test_missing_scopes_are_reported(void **state) {
     if (outcome_of(ROLE_RELAY, make_data) == OPEN || !kernel_has_scopes())
         skip();
     unsigned wrong = 0;
     for (pretended_abi = 1; pretended_abi <= 6; pretended_abi++)
-        wrong += wrong_in_roles("scopes", scopes_are_told, ~0u);
+        wrong += wrong_in_roles("scopes", scopes_are_reported, ~0u);
     pretended_abi = 0;
     assert_int_equal(wrong, 0);
 }
@@ -493,11 +493,11 @@ static void remove_log(void) {
     unlink(name);
 }
 
-/* Without walls each attempt works for root here, so that a refusal above means something. */
+/* Outside the sandbox each attempt works for root here, so that a refusal above means something. */
 static void test_the_attempts_are_real(void **state) {
     static const attempt surely[] = {
         read_a_file,     make_a_file,    write_the_log,    connect_to_backend, connect_elsewhere,
-        open_udp,        listen_anew,    fork_away,        read_a_sibling,     open_a_siblings_memory,
+        open_udp,        listen_again,   fork_away,        read_a_sibling,     open_a_siblings_memory,
         trace_a_sibling, signal_oneself, signal_a_sibling, make_code,          make_data};
     if (geteuid() != 0)
         skip();
@@ -509,7 +509,7 @@ static void test_the_attempts_are_real(void **state) {
             _exit(surely[i]() == 0 ? 0 : 1);
         assert_int_equal(waitpid(pid, &status, 0), pid);
         if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-            fail_msg("attempt %zu does not work without walls", i);
+            fail_msg("attempt %zu does not work without the sandbox", i);
         (void)kill(victim, SIGCONT); /* after a ptrace */
     }
     remove_log(); /* root's, now */
@@ -567,7 +567,7 @@ static int set_up(void **state) {
     backend_port = listener(&fds[0]);
     own_fd = fds[0];
     abstract_name.sun_family = AF_UNIX;
-    snprintf(abstract_name.sun_path + 1, sizeof(abstract_name.sun_path) - 1, "tls-off-walls-%d", (int)getpid());
+    snprintf(abstract_name.sun_path + 1, sizeof(abstract_name.sun_path) - 1, "tls-off-sandbox-%d", (int)getpid());
     static int abstract;
     abstract = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (bind(abstract, (struct sockaddr *)&abstract_name, sizeof(abstract_name)) < 0 || listen(abstract, 64) < 0)
@@ -605,7 +605,7 @@ int main(void) {
         cmocka_unit_test(test_options_of_sockets),
         cmocka_unit_test(test_commands_of_fcntl),
         cmocka_unit_test(test_abstract_sockets),
-        cmocka_unit_test(test_missing_scopes_are_told),
+        cmocka_unit_test(test_missing_scopes_are_reported),
         cmocka_unit_test(test_process_flags),
         cmocka_unit_test(test_unknown_user),
     };

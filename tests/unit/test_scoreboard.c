@@ -170,7 +170,7 @@ static void live_clients_are_never_evicted(void **state) {
     assert_true(kept > CAPACITY / 4 - 100); /* all but those whose set of 8 was full at once */
 }
 
-/* Clients for whom their set has no place share one: no client has more than one client may, whoever fills the table. */
+/* Clients for whom their set has no place share one: no client has more than one client may, no matter who fills the table. */
 static void a_full_table_shares_what_is_left(void **state) {
     struct scoreboard_row relay = scoreboard_row(&scoreboard, ROLE_RELAY, 0);
     for (uint32_t i = 0; i < 2 * CAPACITY; i++)
@@ -459,7 +459,7 @@ static void nonsense_refuses_nobody(void **state) {
         assert_false(scoreboard_client_established_over(&mine, c, 1));
     }
     scoreboard_unmap(&mine);
-    (void)setrlimit(RLIMIT_NOFILE, &before); /* the next test's board has its own */
+    (void)setrlimit(RLIMIT_NOFILE, &before); /* the next test's scoreboard has its own */
 }
 
 int main(void) {

@@ -75,7 +75,7 @@ static int reset(void **state) {
     return 0;
 }
 
-/* Whether the mapping that holds P has the flag of two letters (proc(5), VmFlags); -1 when the kernel does not tell. */
+/* Whether the mapping that holds P has the flag of two letters (proc(5), VmFlags); -1 when the kernel does not report it. */
 static int has_flag(const void *p, const char *flag) {
     FILE *f = fopen("/proc/self/smaps", "re");
     char line[512];
@@ -127,7 +127,7 @@ static void pages_stay_out_of_dumps_and_children(void **state) {
     secret_free(p, 100);
 }
 
-static void a_refused_lock_is_told_and_survived(void **state) {
+static void a_refused_lock_is_reported_and_survived(void **state) {
     bool locked = true;
     fail_mlock = true;
     uint8_t *p = secret_alloc(100, &locked);
@@ -187,7 +187,7 @@ int main(void) {
         cmocka_unit_test_setup(pages_are_zero_and_writable, reset),
         cmocka_unit_test_setup(nothing_still_gives_a_page, reset),
         cmocka_unit_test_setup(pages_stay_out_of_dumps_and_children, reset),
-        cmocka_unit_test_setup(a_refused_lock_is_told_and_survived, reset),
+        cmocka_unit_test_setup(a_refused_lock_is_reported_and_survived, reset),
         cmocka_unit_test_setup(no_memory_gives_null, reset),
         cmocka_unit_test_setup(pages_that_could_be_dumped_are_not_given_out, reset),
         cmocka_unit_test_setup(wiping, reset),

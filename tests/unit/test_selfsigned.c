@@ -237,7 +237,7 @@ static void new_names_need_a_new_one(void **state) {
     assert_true(made("192.0.2.2"));
 }
 
-static void bad_names_are_told(void **state) {
+static void bad_names_are_reported(void **state) {
     static const char *const cases[] = {"a b", "-/-", "a.example.org,b..c", "192.0.2.1/24", "DNS:x", "a\nb"};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         int flag = -1;
@@ -305,18 +305,18 @@ static void assert_fails(const char *where, const char *phrase) {
     assert_non_null(strstr(why.p, phrase));
 }
 
-static void impossible_folders_are_told(void **state) {
+static void impossible_directories_are_reported(void **state) {
     char name[PATH_MAX + 10];
     make_file(make_path(dir, "file"), "x", 1);
     assert_fails(make_path(dir, "file"), "cannot be written: Not a directory");
-    assert_fails(make_path(dir, "file/sub"), "cannot make the folder: Not a directory");
-    assert_fails("/proc/nothing/here", "cannot make the folder");
+    assert_fails(make_path(dir, "file/sub"), "cannot make the directory: Not a directory");
+    assert_fails("/proc/nothing/here", "cannot make the directory");
     memset(name, 'a', sizeof(name));
     name[sizeof(name) - 1] = '\0';
     int flag = -1;
     assert_int_equal(selfsigned_ensure(name, "", &flag, &why), ERR_FORMAT);
     name[300] = '\0';
-    assert_fails(name, "cannot make the folder: File name too long");
+    assert_fails(name, "cannot make the directory: File name too long");
 }
 
 static void failed_writes_leave_nothing(void **state) {
@@ -365,12 +365,12 @@ int main(void) {
         CASE(replaces_what_is_no_good),
         CASE(renews_in_the_last_week),
         CASE(new_names_need_a_new_one),
-        CASE(bad_names_are_told),
+        CASE(bad_names_are_reported),
         CASE(makes_the_dir),
         CASE(closes_an_open_key),
         CASE(what_the_key_leads_to_is_left_alone),
         CASE(umask_takes_nothing_away),
-        CASE(impossible_folders_are_told),
+        CASE(impossible_directories_are_reported),
         CASE(failed_writes_leave_nothing),
         CASE(failure_between_the_two_heals),
         CASE(writes_in_pieces),

@@ -83,7 +83,7 @@ static void versions_must_be_shared(void **state) {
     expect(ERR_NO_VERSION);
     hello.versions = LIST("\x7f\x1c\x7f\x17"); /* drafts */
     expect(ERR_NO_VERSION);
-    hello.versions = span_of(NULL, 0); /* no extension: the old field tells */
+    hello.versions = span_of(NULL, 0); /* no extension: the old field counts */
     expect(0);
     hello.legacy_version = 0x0302;
     expect(ERR_NO_VERSION);
@@ -200,8 +200,8 @@ static void a_protocol_must_be_shared_when_both_name_some(void **state) {
     expect(0);
 }
 
-/* Settings come from a checked configuration; what libssl still refuses is told to the operator. */
-static void what_libssl_refuses_is_told(void **state) {
+/* Settings come from a checked configuration; what libssl still refuses is reported to the operator. */
+static void what_libssl_refuses_is_reported(void **state) {
     char sentence[256];
     struct text why = text_of(sentence, sizeof(sentence));
     struct tls_policy p = service_policy("web");
@@ -225,7 +225,7 @@ int main(void) {
         CASE(the_client_must_be_able_to_verify_a_certificate),
         CASE(a_strict_service_wants_its_own_names),
         CASE(a_protocol_must_be_shared_when_both_name_some),
-        CASE(what_libssl_refuses_is_told),
+        CASE(what_libssl_refuses_is_reported),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,4 +1,4 @@
-/* How sessions begin, end and tell of it: one case for each way, with the reason that the log would name. */
+/* How sessions begin, end and report it: one case for each way, with the reason that the log would name. */
 #include "relay/session.h"
 
 #include <netinet/in.h>
@@ -172,7 +172,7 @@ static void a_stop_meets_a_client_that_is_gone(void **state) {
     }
 }
 
-static void the_clients_fatal_alert_is_told(void **state) {
+static void the_clients_fatal_alert_is_reported(void **state) {
     static const uint8_t alert[] = {2, 80};
     for (size_t i = 0; i < 2; i++) {
         open_and_talk(ways(i));
@@ -256,7 +256,7 @@ static void pass_ms(uint64_t ms) {
     bench_later(ms);
 }
 
-/* Neither side closes: whoever has been told an end has had its time, the other one gets the linger time. */
+/* Neither side closes: the side that received an end has had its time, the other one gets the linger time. */
 static void a_half_closed_session_may_be_silent_for_a_while(void **state) {
     for (size_t i = 0; ways(i); i++) {
         for (unsigned by_client = 0; by_client < 2; by_client++) {
@@ -377,7 +377,7 @@ static int relay_fd(bool client) {
     return client ? bench_session()->client_fd : bench_session()->backend_fd;
 }
 
-/* Whoever else has a socket can take its O_NONBLOCK away, or make close() wait: nothing here waits for it. */
+/* Another process with the socket can take its O_NONBLOCK away, or make close() wait: nothing here waits for it. */
 static void descriptors_that_block_hold_nobody_up(void **state) {
     bench_moves = 0;
     alarm(60);
@@ -454,7 +454,7 @@ static void take_away_the_backend(void) {
     close(bench.listener);
 }
 
-static void without_a_backend_the_client_is_told(void **state) {
+static void without_a_backend_the_client_is_reported(void **state) {
     for (size_t i = 0; ways(i); i++) {
         take_away_the_backend();
         struct bench_way way = *ways(i);
@@ -649,7 +649,7 @@ static void a_full_backlog_is_waited_for(void **state) {
     }
 }
 
-static void a_backlog_that_stays_full_is_told(void **state) {
+static void a_backlog_that_stays_full_is_reported(void **state) {
     int fds[64];
     struct bench_way way = tls13;
     way.no_accept = true;
@@ -699,7 +699,7 @@ static void a_session_can_be_stopped_at_any_time(void **state) {
         client_say(100);
         client_write(SIZE_MAX);
         session_stop(&relay, bench_session(), ERR_STOPPED);
-        bench.up_sent = 1000; /* the last words come too late */
+        bench.up_sent = 1000; /* the last bytes come too late */
         bench_settle();
         assert_true(bench.client_heard_fin);
         assert_int_equal(bench.client_heard_close, ways(i)->suite != NULL);
@@ -761,7 +761,7 @@ int main(void) {
         cmocka_unit_test(a_broken_record_is_answered_by_an_alert),
         cmocka_unit_test(a_broken_record_from_a_client_that_is_gone),
         cmocka_unit_test(a_stop_meets_a_client_that_is_gone),
-        cmocka_unit_test(the_clients_fatal_alert_is_told),
+        cmocka_unit_test(the_clients_fatal_alert_is_reported),
         cmocka_unit_test(key_updates_are_answered_also_while_nothing_else_moves),
         cmocka_unit_test(an_idle_session_is_ended_in_good_order),
         cmocka_unit_test(a_client_that_does_not_close_is_left_after_the_linger_time),
@@ -773,12 +773,12 @@ int main(void) {
         cmocka_unit_test(descriptors_that_block_hold_nobody_up),
         cmocka_unit_test(odd_descriptors_are_not_taken),
         cmocka_unit_test(a_closing_clients_rest_is_read_to_its_end),
-        cmocka_unit_test(without_a_backend_the_client_is_told),
+        cmocka_unit_test(without_a_backend_the_client_is_reported),
         cmocka_unit_test(all_addresses_of_a_name_are_tried),
         cmocka_unit_test(an_address_that_is_silent_gets_half_of_the_time),
         cmocka_unit_test(a_name_fails_when_all_its_addresses_do),
         cmocka_unit_test(a_full_backlog_is_waited_for),
-        cmocka_unit_test(a_backlog_that_stays_full_is_told),
+        cmocka_unit_test(a_backlog_that_stays_full_is_reported),
         cmocka_unit_test(a_client_that_goes_while_it_waits_leaves_the_line),
         cmocka_unit_test(a_session_can_be_stopped_at_any_time),
         cmocka_unit_test(a_malformed_hand_off_closes_the_client),

@@ -92,7 +92,7 @@ static void who_has_something_alive_is_spared(void **state) {
     assert_false(sketch_holds(&sketch, alive));
 }
 
-static void what_grows_while_alive_is_weighed_anew(void **state) {
+static void what_grows_while_alive_is_weighed_again(void **state) {
     struct sketch_ref refs[CAPACITY];
     for (uint32_t c = 0; c < CAPACITY; c++) {
         refs[c] = find(c);
@@ -275,7 +275,7 @@ int main(void) {
         CASE(is_exact_while_there_is_room),
         CASE(the_smallest_gives_way_and_the_newcomer_says_what_it_may_lack),
         CASE(who_has_something_alive_is_spared),
-        CASE(what_grows_while_alive_is_weighed_anew),
+        CASE(what_grows_while_alive_is_weighed_again),
         CASE(a_successor_goes_on),
         CASE(a_long_name_is_cut),
         CASE(readers_see_whole_entries_only),

@@ -299,7 +299,7 @@ static void no_memory_to_commit_gives_null_and_recovers(void **state) {
     slab_fini(&s);
 }
 
-static void a_refused_lock_is_told_and_survived(void **state) {
+static void a_refused_lock_is_reported_and_survived(void **state) {
     struct slab s = make(1000, true);
     fail_at[CALL_MLOCK] = UINT32_MAX;
     get(&s);
@@ -339,7 +339,7 @@ static void failing_to_give_back_only_keeps_memory(void **state) {
     }
 }
 
-/* Whether the mapping that holds P has the flag (proc(5), VmFlags); -1 when the kernel does not tell. */
+/* Whether the mapping that holds P has the flag (proc(5), VmFlags); -1 when the kernel does not report it. */
 static int has_flag(const void *p, const char *flag) {
     FILE *f = fopen("/proc/self/smaps", "re");
     char line[512];
@@ -436,7 +436,7 @@ int main(void) {
         cmocka_unit_test_setup(sizes_that_do_not_exist_are_refused, reset),
         cmocka_unit_test_setup(init_survives_each_failure, reset),
         cmocka_unit_test_setup(no_memory_to_commit_gives_null_and_recovers, reset),
-        cmocka_unit_test_setup(a_refused_lock_is_told_and_survived, reset),
+        cmocka_unit_test_setup(a_refused_lock_is_reported_and_survived, reset),
         cmocka_unit_test_setup(failing_to_give_back_only_keeps_memory, reset),
         cmocka_unit_test_setup(a_secret_slab_stays_out_of_dumps_and_children, reset),
         cmocka_unit_test_setup(behaves_like_a_table, reset),

@@ -21,7 +21,7 @@ static const char rich[] =
     "[service.a]\nlisten = [\"127.0.0.1:9\"]\nbackends = [\"unix:/x\"]\nmode = \"passthrough\"\nmin_version = \"1.3\"\n";
 
 static struct conf *rich_conf(void) {
-    struct faults f;
+    struct diagnostics f;
     diagnostics_init(&f);
     struct conf *c = load_text(rich, sizeof(rich) - 1, &f);
     if (f.errors)

@@ -118,7 +118,7 @@ static void labels_are_added_up_over_processes(void **state) {
     stats_close(&c);
 }
 
-static void a_successor_goes_on_and_gauges_begin_anew(void **state) {
+static void a_successor_goes_on_and_gauges_begin_again(void **state) {
     struct stats_page p = open_page(ROLE_RELAY, 0, 0);
     struct stats_block *b = block(&p, STATS_SERVICE, "web", "");
     stats_add(b, STATS_BYTES_OUT, 40);
@@ -441,7 +441,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(starts_empty_and_costs_next_to_nothing),
         CASE(labels_are_added_up_over_processes),
-        CASE(a_successor_goes_on_and_gauges_begin_anew),
+        CASE(a_successor_goes_on_and_gauges_begin_again),
         CASE(the_dead_have_nothing_now),
         CASE(cpu_time_goes_on_over_processes),
         CASE(a_gauge_does_not_fall_below_nothing),

@@ -24,20 +24,20 @@ static void test_long_words_are_not_compared(void **state) {
     word[SUGGESTION_WORD_MAX + 1] = 0;
     assert_true(suggestion_distance(word, "a") == SIZE_MAX);
     assert_true(suggestion_distance("a", word) == SIZE_MAX);
-    struct nearest n = {.word = word};
+    struct suggestion n = {.word = word};
     suggestion_offer(&n, "a");
     assert_null(suggestion_get(&n));
 }
 
-static void test_the_nearest_is_told_when_near_enough(void **state) {
-    struct nearest n = {.word = "sesions"};
+static void test_the_nearest_is_reported_when_near_enough(void **state) {
+    struct suggestion n = {.word = "sesions"};
     assert_null(suggestion_get(&n));
     suggestion_offer(&n, "balance");
     assert_null(suggestion_get(&n));
     suggestion_offer(&n, "sessions");
     suggestion_offer(&n, "sessions_per_client");
     assert_string_equal(suggestion_get(&n), "sessions");
-    struct nearest far = {.word = "a"};
+    struct suggestion far = {.word = "a"};
     suggestion_offer(&far, "key");
     assert_null(suggestion_get(&far));
 }
@@ -46,7 +46,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_distances),
         cmocka_unit_test(test_long_words_are_not_compared),
-        cmocka_unit_test(test_the_nearest_is_told_when_near_enough),
+        cmocka_unit_test(test_the_nearest_is_reported_when_near_enough),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* Tickets between libssl on both sides: whoever has the secret resumes, nobody else does, and nothing forged passes. */
+/* Tickets between libssl on both sides: a server with the secret resumes, nobody else does, and nothing forged passes. */
 #include "tls/tickets.h"
 
 #include <openssl/err.h>

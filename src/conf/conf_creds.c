@@ -1,4 +1,4 @@
-#include "conf/creds.h"
+#include "conf/conf_creds.h"
 
 #include <stdio.h>
 #include <sys/stat.h>
@@ -7,35 +7,35 @@
 
 #define WHY_MAX 1024 /* as long as a fault may be */
 
-struct place {
-    conf_creds_fn say;
+struct cert_place {
+    conf_creds_fn report;
     void *ctx;
     size_t service, k;
 };
 
 static void warn(void *ctx, const char *text) {
-    const struct place *p = ctx;
-    p->say(p->ctx, p->service, p->k, false, text);
+    const struct cert_place *p = ctx;
+    p->report(p->ctx, p->service, p->k, false, text);
 }
 
-static void load_one(const struct conf_cert *cert, const struct conf_capabilities *capabilities, struct place *p) {
+static void load_one(const struct conf_cert *cert, const struct conf_capabilities *capabilities, struct cert_place *p) {
     char reason[WHY_MAX];
     struct text why = text_of(reason, sizeof(reason));
     struct stat st;
     int err = ERR_FORMAT;
     if (!cert->key && stat(cert->cert, &st) == 0 && !S_ISDIR(st.st_mode))
-        text_addf(&why, "found the file \"%s\", expected a folder or { cert = \"FILE\", key = \"FILE\" }", cert->cert);
+        text_addf(&why, "found the file \"%s\", expected a directory or { cert = \"FILE\", key = \"FILE\" }", cert->cert);
     else
         err = capabilities->add_certs(capabilities->creds, cert, &why, warn, p);
     if (err)
-        p->say(p->ctx, p->service, p->k, true, why.len ? reason : cert->cert);
+        p->report(p->ctx, p->service, p->k, true, why.len ? reason : cert->cert);
 }
 
-/* What clients' certificates are held against. */
-static void load_clients(const struct conf_service *s, const struct conf_capabilities *capabilities, struct place *p) {
+/* What clients' certificates are checked against. */
+static void load_clients(const struct conf_service *s, const struct conf_capabilities *capabilities, struct cert_place *p) {
     char reason[WHY_MAX];
     struct text why = text_of(reason, sizeof(reason));
-    if (s->client_auth == CLIENT_AUTH_NONE || !s->client_ca) /* that it is missing has been said */
+    if (s->client_auth == CLIENT_AUTH_NONE || !s->client_ca) /* that it is missing has been reported */
         return;
     p->k = CONF_CREDS_CA;
     int err = capabilities->add_client_ca(capabilities->creds, s->client_ca, &why, warn, p);
@@ -44,15 +44,15 @@ static void load_clients(const struct conf_service *s, const struct conf_capabil
         err = capabilities->add_client_crl(capabilities->creds, s->client_crl, &why, warn, p);
     }
     if (err)
-        p->say(p->ctx, p->service, p->k, true, why.len ? reason : "out of memory");
+        p->report(p->ctx, p->service, p->k, true, why.len ? reason : "out of memory");
 }
 
 void conf_creds_service(const struct conf *c, size_t i, bool skip, const struct conf_capabilities *capabilities,
-                        conf_creds_fn say, void *ctx) {
+                        conf_creds_fn report, void *ctx) {
     const struct conf_service *s = &c->services[i];
-    struct place p = {say, ctx, i, 0};
+    struct cert_place p = {report, ctx, i, 0};
     if (capabilities->add_service(capabilities->creds, s->name) < 0) {
-        say(ctx, i, 0, true, "out of memory");
+        report(ctx, i, 0, true, "out of memory");
         return;
     }
     for (; !skip && p.k < s->ncerts; p.k++)
@@ -63,7 +63,7 @@ void conf_creds_service(const struct conf *c, size_t i, bool skip, const struct 
 
 struct naming {
     const struct conf *c;
-    struct faults *f;
+    struct diagnostics *f;
 };
 
 static void say_by_key(void *ctx, size_t service, size_t k, bool is_error, const char *text) {
@@ -74,7 +74,7 @@ static void say_by_key(void *ctx, size_t service, size_t k, bool is_error, const
     diagnostics_add(n->f, is_error, "certificates", key, "%s", text);
 }
 
-bool conf_creds_load(const struct conf *c, const struct conf_capabilities *capabilities, struct faults *f) {
+bool conf_creds_load(const struct conf *c, const struct conf_capabilities *capabilities, struct diagnostics *f) {
     struct naming n = {c, f};
     for (size_t i = 0; i < c->nservices; i++)
         conf_creds_service(c, i, false, capabilities, say_by_key, &n);

@@ -4,7 +4,7 @@
 #include "relay/session.h"
 #include "wire/export_link.h"
 
-struct pack {
+struct batch {
     uint8_t *body; /* IPC_BODY_MAX bytes of secret memory */
     size_t len;
     int fds[EXPORT_FDS_MAX]; /* the sessions' own: sending copies them */
@@ -18,15 +18,15 @@ struct pack {
 };
 
 /* ERR_NOMEM. */
-MUST_CHECK int pack_init(struct pack *p);
-void pack_fini(struct pack *p);
-bool pack_has_room(const struct pack *p);
+MUST_CHECK int batch_init(struct batch *p);
+void batch_fini(struct batch *p);
+bool batch_has_room(const struct batch *p);
 
 /* Adds a session in the state it is in now. False when it does not fit behind what is there already. */
-MUST_CHECK bool pack_session(struct pack *p, struct relay *r, struct session *s);
+MUST_CHECK bool batch_session(struct batch *p, struct relay *r, struct session *s);
 
 /* Sends it as batch NUMBER. ERR_AGAIN: to be called again, with nothing added. ERR_CLOSED, ERR_LIMIT, ERR_SYSTEM. */
-MUST_CHECK int pack_send(struct pack *p, int link, uint32_t number);
+MUST_CHECK int batch_send(struct batch *p, int link, uint32_t number);
 
 /* Empty again, wiped. */
-void pack_clear(struct pack *p);
+void batch_clear(struct batch *p);

@@ -1,4 +1,4 @@
-#include "relay/pack.h"
+#include "relay/batch.h"
 
 #include <string.h>
 
@@ -17,23 +17,23 @@ _Static_assert((int)EXPORT_FLOW_OPEN == (int)FLOW_OPEN && (int)EXPORT_FLOW_EOF_S
                "the states of a flow are those of the format");
 _Static_assert(CONF_NEVER == EXPORT_NEVER && CONF_BACKENDS_MAX <= EXPORT_TRIED_MAX, "the format holds what we have");
 
-int pack_init(struct pack *p) {
-    *p = (struct pack){.body = secret_alloc(IPC_BODY_MAX, NULL)};
+int batch_init(struct batch *p) {
+    *p = (struct batch){.body = secret_alloc(IPC_BODY_MAX, NULL)};
     p->len = EXPORT_BATCH_LEN;
     return p->body ? 0 : ERR_NOMEM;
 }
 
-void pack_fini(struct pack *p) {
+void batch_fini(struct batch *p) {
     secret_free(p->body, IPC_BODY_MAX);
 }
 
-void pack_clear(struct pack *p) {
+void batch_clear(struct batch *p) {
     uint8_t *body = p->body;
     secret_wipe(body, p->len);
-    *p = (struct pack){.body = body, .len = EXPORT_BATCH_LEN};
+    *p = (struct batch){.body = body, .len = EXPORT_BATCH_LEN};
 }
 
-bool pack_has_room(const struct pack *p) {
+bool batch_has_room(const struct batch *p) {
     return !p->sealed && !p->full && p->n < EXPORT_BATCH_MAX && p->nfds + 2 <= EXPORT_FDS_MAX;
 }
 
@@ -61,7 +61,7 @@ static const struct chain *waiting(const struct session *s, unsigned part) {
     }
 }
 
-static struct export_bytes bytes_of(const struct session *s, unsigned part, bool ahead, uint8_t *room, size_t *used) {
+static struct export_bytes waiting_bytes(const struct session *s, unsigned part, bool ahead, uint8_t *room, size_t *used) {
     const struct chain *c = waiting(s, part);
     if (ahead)
         return (struct export_bytes){.ahead = (uint32_t)c->len};
@@ -133,7 +133,7 @@ static void times_of(struct relay *r, const struct session *s, struct export_ses
     to->retries = s->retries;
 }
 
-static void fill(struct relay *r, const struct session *s, struct export_session *to) {
+static void fill_export_session(struct relay *r, const struct session *s, struct export_session *to) {
     to->flags = flags_of(s);
     to->state = s->state;
     to->client_end = s->client_end;
@@ -150,7 +150,7 @@ static void fill(struct relay *r, const struct session *s, struct export_session
 
 /* ---- into the message ---- */
 
-bool pack_session(struct pack *p, struct relay *r, struct session *s) {
+bool batch_session(struct batch *p, struct relay *r, struct session *s) {
     static struct export_session x; /* 1.5 KB, wiped at the end */
     size_t wait = 0, used = 0;
     for (unsigned part = 0; part < EXPORT_PARTS; part++)
@@ -159,10 +159,10 @@ bool pack_session(struct pack *p, struct relay *r, struct session *s) {
     if (ahead && p->n > 0)
         return false;
     x = (struct export_session){0};
-    fill(r, s, &x);
-    x.up.wait = bytes_of(s, EXPORT_PART_UP, ahead, r->out, &used);
-    x.down.wait = bytes_of(s, EXPORT_PART_DOWN, ahead, r->out, &used);
-    x.partial = bytes_of(s, EXPORT_PART_PARTIAL, ahead, r->out, &used);
+    fill_export_session(r, s, &x);
+    x.up.wait = waiting_bytes(s, EXPORT_PART_UP, ahead, r->out, &used);
+    x.down.wait = waiting_bytes(s, EXPORT_PART_DOWN, ahead, r->out, &used);
+    x.partial = waiting_bytes(s, EXPORT_PART_PARTIAL, ahead, r->out, &used);
 
     bool two = x.flags & EXPORT_BACKEND_FD;
     struct wr w = wr_of(p->body + p->len, IPC_BODY_MAX - p->len);
@@ -188,7 +188,7 @@ bool pack_session(struct pack *p, struct relay *r, struct session *s) {
 }
 
 /* Waiting bytes of one session, a message a piece. */
-static int send_ahead(struct pack *p, int link) {
+static int send_ahead(struct batch *p, int link) {
     static uint8_t body[1 + EXPORT_BYTES_MAX];
     for (; p->part < EXPORT_PARTS; p->part++, p->off = 0) {
         const struct chain *c = waiting(p->ahead, p->part);
@@ -206,7 +206,7 @@ static int send_ahead(struct pack *p, int link) {
     return 0;
 }
 
-int pack_send(struct pack *p, int link, uint32_t number) {
+int batch_send(struct batch *p, int link, uint32_t number) {
     if (!p->sealed) {
         struct export_batch b = {.major = EXPORT_MAJOR, .minor = EXPORT_MINOR, .number = number, .n = p->n};
         struct wr head = wr_of(p->body, EXPORT_BATCH_LEN);

@@ -1,9 +1,9 @@
 /*
  * Live sessions to and from another relay (wire/export_link.h): what the relay's turn asks of the two sides.
  *
- * A session that moves is frozen (session.moving): the exporter does nothing with it from the moment its state is read until
- * the importer has answered or can never answer; the importer does nothing with it before its answer has been sent. So never do
- * two relays move bytes of one session, and there is no moment at which nobody will.
+ * A migrating session is frozen (session.migrating): the exporter does nothing with it from the moment its state is read until
+ * the importer has answered or can never answer; the importer does nothing with it before its answer has been sent. So two
+ * relays never relay bytes of one session, and at every moment one owns it.
  */
 #pragma once
 
@@ -14,7 +14,7 @@
 
 #define MOVE_STALL_MS 3000 /* an importer that does not answer for so long is given up */
 
-/* relay.c: takes what stands in the queues of the links to handshakers, as far as there is room. */
+/* relay.c: takes what is in the queues of the links to handshakers, as far as there is room. */
 void relay_read_links(struct relay *r);
 
 /* export.c: gives sessions away over LINK (owned from here on). */
@@ -26,11 +26,11 @@ bool export_turn(struct relay *r);
 /* A session came or came back: there may be one to give away. */
 void export_wake(struct relay *r);
 
-/* Takes back what was not acknowledged, without a word to the supervisor; nothing when there is no export. */
+/* Takes back what was not acknowledged, without a report to the supervisor; nothing when there is no export. */
 void export_stop(struct relay *r);
 void export_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
 
-/* Everything that still comes is to be given away as well. */
+/* Everything that still comes is exported as well. */
 bool export_of_all(const struct relay *r);
 
 /* True when T was a timer of an export. */
@@ -46,18 +46,18 @@ void import_liveness_event(void *ctx, uint32_t key, uint32_t gen, uint32_t event
 bool import_timer(struct relay *r, const struct wtimer *t);
 
 /* import_read.c: builds a frozen session of X with these descriptors (BACKEND_FD -1 = none). On failure they are still the
- * caller's, and *ret_why says in a few words what was wrong. */
+ * caller's, and *ret_why has a few words on what was wrong. */
 enum export_result import_session(struct relay *r, const struct export_session *x, int client_fd, int backend_fd,
                                   struct chain ahead[static EXPORT_PARTS], struct session **ret, const char **ret_why);
 
-/* Lets a session that was taken go to work, counted from now on. LATE: events may have passed unseen since it was built. */
+/* Activates an imported session, counted from now on. LATE: events may have passed unseen since it was built. */
 void import_activate(struct relay *r, struct session *s, bool late);
 
-/* Forgets a session that was not taken: nobody sees anything of it, for the other relay goes on with it. */
+/* Forgets a session that was not taken: neither peer notices, for the other relay continues it. */
 void import_drop(struct relay *r, struct session *s);
 
-/* Watches both sides anew: whatever has happened since is told again. False (errno) when that is not possible. */
-MUST_CHECK bool move_watch_again(struct relay *r, struct session *s);
+/* Watches both sides again: all that has happened since is reported again. False (errno) when that is not possible. */
+MUST_CHECK bool migrate_watch_again(struct relay *r, struct session *s);
 
 /* What is not watched or counted any more is freed; descriptors are closed without a word to the other sides. */
-void move_forget(struct relay *r, struct session *s);
+void migrate_forget(struct relay *r, struct session *s);
