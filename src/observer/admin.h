@@ -61,7 +61,6 @@ void admin_reply_json(struct http_reply *r, json_t *tree);
 void json_put_rates(json_t *o, const char *name, const double rates[static RATES_SPANS]);
 
 /* The resources. */
-void resources_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
 void metrics_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
 void status_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
 void certificates_answer(struct admin *a, const struct http_request *q, struct http_reply *r);

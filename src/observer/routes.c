@@ -7,6 +7,8 @@
 
 #define READ (HTTP_GET | HTTP_HEAD)
 
+static void resources_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
+
 static const struct route {
     const char *path; /* one that ends in '/' takes everything below it */
     unsigned methods;
@@ -37,7 +39,7 @@ static const struct route {
 };
 
 /* For operators who explore with curl. */
-void resources_answer(struct admin *a, const struct http_request *q, struct http_reply *r) {
+static void resources_answer(struct admin *a, const struct http_request *q, struct http_reply *r) {
     char list[1024];
     struct text t = text_of(list, sizeof(list));
     (void)a;

@@ -77,7 +77,7 @@ size_t stats_blocks_off(enum stats_kind kind) {
     return offs[kind];
 }
 
-size_t stats_area_number(enum role role, uint16_t index, unsigned parity) {
+static size_t area_number(enum role role, uint16_t index, unsigned parity) {
     return ((size_t)role * 2 + (parity & 1)) * STATS_INDEX_MAX + index;
 }
 
@@ -260,7 +260,7 @@ static int open_of(int fd, enum role role, uint16_t index, unsigned parity, stru
     if ((unsigned)role >= STATS_ROLES_MAX || index >= STATS_INDEX_MAX)
         return ERR_LIMIT;
     int err = stats_check_fd(fd);
-    return err == 0 ? open_area(fd, stats_area_number(role, index, parity), ret) : err;
+    return err == 0 ? open_area(fd, area_number(role, index, parity), ret) : err;
 }
 
 int stats_open(int fd, enum role role, uint16_t index, unsigned parity, struct stats_page *ret) {

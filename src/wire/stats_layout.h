@@ -42,7 +42,6 @@ size_t stats_block_size(enum stats_kind kind);
 
 /* From the begin of an area to its first block of a kind. */
 size_t stats_blocks_off(enum stats_kind kind);
-size_t stats_area_number(enum role role, uint16_t index, unsigned parity);
 size_t stats_area_off(size_t number);
 uint64_t stats_layout(void);
 
