@@ -2,7 +2,7 @@
  * What the files of the relay share: the process' state and one session's. Nothing here leaves this folder.
  *
  * A session is two equal flows: up (client to backend, records opened) and down (backend to client, records sealed). An idle
- * session holds its struct and its packed facts, and nothing else.
+ * session holds its struct and its packed connection info, and nothing else.
  */
 #pragma once
 

@@ -6,7 +6,7 @@
 
 /* Leads every body, so that a later generation may still read what an earlier one sends. */
 #define HANDOFF_VERSION  2
-#define HANDOFF_INFO_MIN 60 /* facts with every address and text empty */
+#define HANDOFF_INFO_MIN 60 /* connection info with every address and text empty */
 #define HANDOFF_KEYS_LEN 108
 #define OUT_MAX          16384 /* RFC 8446 5.1 */
 
