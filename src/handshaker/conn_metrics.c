@@ -211,7 +211,7 @@ void conn_metrics_failed(struct handshaker *h, struct conn *c) {
         return;
     struct span service = service_of(h, c);
     stats_add(block_of_kind(h, STATS_SERVICE, service, span_of("", 0)), STATS_HANDSHAKES_FAILED, 1);
-    stats_add(block_of_kind(h, STATS_REASON, service, span_str(err_name(c->reason))), STATS_COUNT, 1);
+    stats_add(block_of_kind(h, STATS_REASON, service, span_str(err_name(c->reason))), STATS_HANDSHAKES_FAILED, 1);
     uint32_t entries[CREDS_SLOTS];
     if (c->hello_info)
         stats_add(name_block(h, c, matched_name(h, c, entries)), STATS_HANDSHAKES_FAILED, 1);

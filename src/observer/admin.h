@@ -1,5 +1,5 @@
 /*
- * What is told about the running proxy, and to whom: the answers of the admin sockets. Each resource is a file of its own, and
+ * The resources of the admin sockets. Each resource is a file of its own, and
  * a row in routes.c. Nothing here changes anything but by a command sent to the supervisor.
  */
 #pragma once
@@ -20,11 +20,11 @@
 struct log_counts {
     uint64_t events, sampled, dropped, broken, lost;
     uint64_t waits_since_ms;  /* it takes nothing since then; 0 = it does */
-    uint64_t lost_unreported; /* of LOST: since a line last said how many */
+    uint64_t lost_unreported; /* of LOST: since they were last logged */
     int lost_error;           /* errno of these */
 };
 
-/* A command sent to the supervisor, which may not stand in the roster yet. */
+/* A command sent to the supervisor, which may not be in the process table yet. */
 struct asked {
     uint64_t id, at_ms;
     enum command_kind kind;
@@ -54,14 +54,13 @@ void admin_second(struct admin *a);
 /* False for want of room or memory. */
 bool admin_write_json(struct buf *to, const json_t *tree);
 
-/* A JSON tree as the reply's body; the tree is let go of. */
+/* A JSON tree as the reply's body; the reference is released. */
 void admin_reply_json(struct http_reply *r, json_t *tree);
 
 /* "NAME": {"1s": .., "10s": .., "60s": ..}. */
 void json_put_rates(json_t *o, const char *name, const double rates[static RATES_SPANS]);
 
 /* The resources. */
-void resources_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
 void metrics_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
 void status_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
 void certificates_answer(struct admin *a, const struct http_request *q, struct http_reply *r);

@@ -1,4 +1,4 @@
-/* Certificates, those that end first: a part of the status, and /certificates.json for whoever wants only them. */
+/* Certificates, those that expire first: a part of the status, and /certificates.json for these alone. */
 #include "base/clock.h"
 #include "base/text.h"
 #include "observer/json.h"

@@ -9,7 +9,7 @@
 
 #define LIMIT_MAX 10000
 
-/* What a client stands in line by. */
+/* The key by which clients are sorted. */
 struct place {
     const struct stats_client *client;
     double by;
@@ -17,9 +17,9 @@ struct place {
 
 static double weight(const struct stats_view *f, const struct stats_client *c, enum client_sort sort) {
     switch (sort) {
-    case CLIENTS_BY_RATE: /* who is silent now still stands by what it moved a while ago */
-        return (stats_view_client_rate(f, c, FIGURE_IN, 0) + stats_view_client_rate(f, c, FIGURE_OUT, 0)) * 1e6 +
-               stats_view_client_rate(f, c, FIGURE_IN, 2) + stats_view_client_rate(f, c, FIGURE_OUT, 2);
+    case CLIENTS_BY_RATE: /* a client that is idle now is ranked by what it moved before */
+        return (stats_view_client_rate(f, c, RATE_IN, 0) + stats_view_client_rate(f, c, RATE_OUT, 0)) * 1e6 +
+               stats_view_client_rate(f, c, RATE_IN, 2) + stats_view_client_rate(f, c, RATE_OUT, 2);
     case CLIENTS_BY_SESSIONS:
         return (double)c->values[SKETCH_SESSIONS_NOW];
     case CLIENTS_BY_FAILED:
@@ -41,8 +41,8 @@ static json_t *client_object(struct admin *a, const struct stats_client *c) {
     json_t *o = json_object();
     double in[RATES_SPANS], out[RATES_SPANS];
     for (unsigned i = 0; i < RATES_SPANS; i++) {
-        in[i] = stats_view_client_rate(f, c, FIGURE_IN, i);
-        out[i] = stats_view_client_rate(f, c, FIGURE_OUT, i);
+        in[i] = stats_view_client_rate(f, c, RATE_IN, i);
+        out[i] = stats_view_client_rate(f, c, RATE_OUT, i);
     }
     json_put_text(o, "client", c->name);
     json_put_bool(o, "verified", c->verified);
@@ -62,7 +62,7 @@ static json_t *client_object(struct admin *a, const struct stats_client *c) {
     return o;
 }
 
-/* The clients wanted, in order; to be freed. NULL for want of memory. */
+/* The clients wanted, in order; to be freed. NULL when out of memory. */
 static struct place *pick(struct admin *a, const struct client_query *query, size_t *ret_n) {
     stats_view_refresh_clients(&a->stats_view, a->loop->now_ms);
     const struct stats_clients *all = &a->stats_view.clients;

@@ -11,5 +11,5 @@ struct client_query {
     const char *client; /* only that one; NULL = all */
 };
 
-/* A list of objects. NULL for want of memory. */
+/* A list of objects. NULL when out of memory. */
 json_t *clients_json(struct admin *a, const struct client_query *query);

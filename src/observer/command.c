@@ -1,6 +1,6 @@
 /*
- * reload, drain and stop: sent to the supervisor, whose results stand in the roster, where any later observer finds them. So
- * an answer to "how did it go" survives the reload that was asked for.
+ * reload, drain and stop: sent to the supervisor, which puts results in the process table, where any later observer finds them.
+ * So an answer to "how did it go" survives the reload that was asked for.
  */
 #include <stdio.h>
 #include <string.h>

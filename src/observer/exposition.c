@@ -20,16 +20,23 @@ static void put_line(struct exposition *x, const struct text *t) {
     put(x, t->p, t->len);
 }
 
-void exposition_family(struct exposition *x, enum exposition_type type, const char *name, const char *unit, const char *help) {
+/* The base unit that ends NAME, or NULL. */
+static const char *unit_of(const char *name) {
+    const char *last = strrchr(name, '_');
+    return last && (strcmp(last, "_bytes") == 0 || strcmp(last, "_seconds") == 0) ? last + 1 : NULL;
+}
+
+void exposition_family(struct exposition *x, enum exposition_type type, const char *name, const char *help) {
     static const char *const types[] = {"counter", "gauge", "histogram", "summary", "info"};
     char line[LINE_MAX];
     struct text t = text_of(line, sizeof(line));
+    const char *unit = unit_of(name);
     const char *suffix = x->open_metrics ? "" : type == EXPOSE_COUNTER ? "_total" : type == EXPOSE_INFO ? "_info" : "";
     const char *word = !x->open_metrics && type == EXPOSE_INFO ? "gauge" : types[type];
     x->name = name;
     x->type = type;
     text_addf(&t, "# TYPE " PREFIX "%s%s %s\n", name, suffix, word);
-    if (x->open_metrics && unit[0])
+    if (x->open_metrics && unit)
         text_addf(&t, "# UNIT " PREFIX "%s %s\n", name, unit);
     text_addf(&t, "# HELP " PREFIX "%s%s %s\n", name, suffix, help);
     put_line(x, &t);

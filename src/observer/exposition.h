@@ -24,8 +24,8 @@ struct exposition_label {
     const char *name, *value;
 };
 
-/* UNIT ("bytes", "seconds", "" for none) is the end of NAME. All texts are static. */
-void exposition_family(struct exposition *x, enum exposition_type type, const char *name, const char *unit, const char *help);
+/* A NAME that ends in "_bytes" or "_seconds" has that unit. NAME must live until the next family. */
+void exposition_family(struct exposition *x, enum exposition_type type, const char *name, const char *help);
 
 /* One sample; a counter's gets its "_total", an info's its "_info". */
 void exposition_number(struct exposition *x, const struct exposition_label *labels, uint64_t v);

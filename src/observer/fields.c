@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 
-const char *level_name(enum log_level level) {
+static const char *level_name(enum log_level level) {
     static const char *const names[] = {
         [LOG_LEVEL_ERROR] = "error",
         [LOG_LEVEL_WARNING] = "warning",
@@ -44,7 +44,8 @@ enum log_level event_level(const struct event *e) {
     return e->kind != EVENT_LINE && is_ours(e->reason) ? MIN(said, LOG_LEVEL_WARNING) : said;
 }
 
-const char *service_name(const struct conf *conf, uint16_t service) {
+/* The name the operator gave; "?" for an index that is out of range. Static or CONF's. */
+static const char *service_name(const struct conf *conf, uint16_t service) {
     return service < conf->nservices ? conf->services[service].name : "?";
 }
 

@@ -33,14 +33,8 @@ struct fields {
     struct text space;
 };
 
-/* "error", "warning", "info", "debug". */
-const char *level_name(enum log_level level);
-
 /* How much an event matters: what the operator should look at is a warning, whatever outsiders do wrong is not. */
 enum log_level event_level(const struct event *e);
-
-/* The name the operator gave; "?" for an index that is out of range. Static or CONF's. */
-const char *service_name(const struct conf *conf, uint16_t service);
 
 /* The service of that name; UINT16_MAX when the configuration has none (any more). */
 uint16_t service_index(const struct conf *conf, struct span name);

@@ -25,7 +25,7 @@ struct http_conn {
     struct http_socket *socket;
     int fd;
     enum conn_state state;
-    bool ended; /* told to end: the library will notice */
+    bool ended; /* closed by us: the library will notice */
     uint64_t since_ms;
     size_t pending; /* bytes of its answer */
     size_t uploaded;
@@ -49,7 +49,7 @@ struct http {
 
 /* ---- connections ---- */
 
-/* The library sees the end of the connection, and lets go of it by itself. */
+/* The library sees the end of the connection and frees it. */
 static void end_conn(struct http_conn *c) {
     if (c->ended)
         return;
@@ -64,7 +64,7 @@ static void goto_state(struct http_conn *c, enum conn_state state) {
     list_push(&c->socket->conns, &c->link);
 }
 
-/* The oldest one that says nothing makes room: a scraper comes through whatever else has been left open. */
+/* The oldest idle connection makes room: a scraper is served however many connections were left open. */
 static void make_room(struct http_socket *s) {
     struct http_conn *oldest = NULL;
     uint32_t open = 0;
@@ -76,7 +76,7 @@ static void make_room(struct http_socket *s) {
     }
     if (open <= HTTP_CONNECTIONS || !oldest)
         return;
-    s->http->counts.evicted_total++;
+    s->http->counts.evicted++;
     end_conn(oldest);
 }
 
@@ -101,9 +101,9 @@ static struct http_conn *begin_conn(struct http_socket *s, struct MHD_Connection
     list_init(&c->link);
     goto_state(c, CONN_IDLE);
     s->nconns++;
-    s->http->counts.connections_total++;
+    s->http->counts.accepted++;
     if (is_barred(s, c->fd)) {
-        s->http->counts.refused_total++;
+        s->http->counts.refused++;
         end_conn(c);
     }
     make_room(s);
@@ -143,7 +143,7 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **pl
     goto_state(c, CONN_IDLE);
 }
 
-/* With no room left for others, whoever takes no bytes for longer than an honest reader needs is late much sooner. */
+/* With no room left for others, a client that takes no bytes for longer than a normal reader needs is late much sooner. */
 static bool is_late(const struct http_conn *c, uint64_t now_ms) {
     bool crowded = c->socket->nconns >= HTTP_CONNECTIONS;
     uint64_t limit_ms = crowded ? HTTP_CROWDED_MS : c->state == CONN_IDLE ? HTTP_IDLE_MS : HTTP_ANSWER_MS;
@@ -156,7 +156,7 @@ void http_second(struct http *h) {
             struct http_conn *c = CONTAINER_OF(n, struct http_conn, link);
             if (c->ended || !is_late(c, h->setup.loop->now_ms))
                 continue;
-            h->counts.late_total += c->state == CONN_ANSWER;
+            h->counts.timed_out += c->state == CONN_ANSWER;
             end_conn(c);
         }
 }
@@ -171,7 +171,7 @@ const char *http_header(const struct http_request *q, const char *name) {
     return mhd.lookup_connection_value(q->connection, MHD_HEADER_KIND, name);
 }
 
-/* An address with an optional port, or localhost: no name that a stranger's DNS could turn towards us (DNS rebinding). */
+/* An address with an optional port, or localhost: no name that another party's DNS could point to us (DNS rebinding). */
 static bool is_own_host(const char *host) {
     char name[64];
     struct text t = text_of(name, sizeof(name));
@@ -254,10 +254,10 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
     *place = (void *)(uintptr_t)&arrived;
     if (first && !refuse(&q, version, &r))
         return MHD_YES;
-    h->counts.requests_total++;
+    h->counts.requests++;
     goto_state(c, CONN_ANSWER);
     if (first) {
-        h->counts.refused_total++;
+        h->counts.refused++;
     } else {
         h->setup.before_answer(h->setup.before_ctx);
         h->setup.answer(h->setup.ctx, &q, &r);
@@ -272,7 +272,7 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
 /* ---- answers ---- */
 
 static void add_header(struct MHD_Response *response, const char *name, const char *value) {
-    (void)mhd.add_response_header(response, name, value); /* fails for want of memory only: an answer without it */
+    (void)mhd.add_response_header(response, name, value); /* fails when out of memory only: an answer without it */
 }
 
 void http_add_headers(struct MHD_Response *response) {
@@ -282,7 +282,7 @@ void http_add_headers(struct MHD_Response *response) {
     add_header(response, "Cross-Origin-Resource-Policy", "same-origin");
 }
 
-/* The body's memory becomes the library's. NULL for want of memory. */
+/* The body's memory becomes the library's. NULL when out of memory. */
 static struct MHD_Response *response_of(struct http_reply *r) {
     size_t len = buf_len(&r->body);
     MUST(r->body.off == 0);
@@ -297,7 +297,7 @@ void http_send(struct http *h, struct MHD_Connection *connection, struct http_re
     struct http_conn *c = conn_of(connection);
     MUST(c);
     if (h->pending + buf_len(&r->body) > HTTP_PENDING_MAX) {
-        h->counts.refused_total++;
+        h->counts.refused++;
         http_reply_line(r, 503, "too many answers wait for their readers");
     }
     size_t len = buf_len(&r->body);
@@ -386,7 +386,7 @@ static void stop(struct http_socket *s) {
     if (!s->daemon)
         return;
     wheel_cancel(&s->http->setup.loop->wheel, &s->timer);
-    mhd.stop_daemon(s->daemon); /* closes the listening socket too, and tells of every connection's end */
+    mhd.stop_daemon(s->daemon); /* closes the listening socket too, and reports the end of every connection */
     s->daemon = NULL;
 }
 

@@ -49,7 +49,7 @@ struct http;
 typedef void (*http_answer_fn)(void *ctx, const struct http_request *q, struct http_reply *r);
 
 struct http_counts {
-    uint64_t connections_total, requests_total, refused_total, evicted_total, late_total;
+    uint64_t accepted, requests, refused, evicted, timed_out;
     uint32_t connections;
 };
 
@@ -62,7 +62,7 @@ struct http_setup {
     unsigned kind;
     http_answer_fn answer;
     void (*before_answer)(void *before_ctx);
-    bool (*is_barred)(void *before_ctx, int32_t pid); /* this process may not speak on the Unix socket */
+    bool (*is_barred)(void *before_ctx, int32_t pid); /* this process may not use the Unix socket */
     void *before_ctx;                                 /* of both */
     void *ctx;
 };

@@ -17,7 +17,7 @@ void json_put_text(json_t *object, const char *name, const char *text);
 void json_put_lines(json_t *object, const char *name, const char *text);
 json_t *json_text(struct span text);
 
-/* A new member, to be filled; NULL for want of memory, which all of these take. */
+/* A new member, to be filled; NULL when out of memory; all of these accept NULL. */
 json_t *json_put_object(json_t *object, const char *name);
 json_t *json_put_array(json_t *object, const char *name);
 json_t *json_append_object(json_t *array);

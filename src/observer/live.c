@@ -42,7 +42,7 @@ struct live {
     struct admin *admin;
     struct list streams;
     unsigned nstreams;
-    struct message *latest, *history; /* of this second; NULL = nobody has asked yet */
+    struct message *latest, *history; /* of this second; NULL = no reader has asked yet */
     struct second seconds[LIVE_SECONDS];
     uint64_t nseconds; /* ever kept; second number i is in slot i % LIVE_SECONDS */
 };
@@ -68,7 +68,7 @@ static int append(const char *text, size_t len, void *ctx) {
     return buf_append(ctx, text, len) == 0 ? 0 : -1;
 }
 
-/* NULL for want of memory, and for a tree that is too large. */
+/* NULL when out of memory, and for a tree that is too large. */
 static struct message *message_of(const char *event, const json_t *tree) {
     char head[96];
     struct message *m = calloc(1, sizeof(*m));
@@ -77,7 +77,7 @@ static struct message *message_of(const char *event, const json_t *tree) {
     m->refs = 1;
     buf_init(&m->text, LIVE_TEXT_MAX);
     int n = snprintf(head, sizeof(head), "id: %llu\nevent: %s\ndata: ", (unsigned long long)clock_wall_us() / 1000, event);
-    /* Compact JSON has no line breaks, so it is one line of data. 13 digits tell the milliseconds of a time. */
+    /* Compact JSON has no line breaks, so it is one line of data. 13 digits hold a time in milliseconds. */
     if (n < 0 || append(head, (size_t)n, &m->text) < 0 ||
         json_dump_callback(tree, append, &m->text, JSON_COMPACT | JSON_REAL_PRECISION(13)) != 0 ||
         append("\n\n", 2, &m->text) < 0)
@@ -85,12 +85,12 @@ static struct message *message_of(const char *event, const json_t *tree) {
     return m;
 }
 
-/* ---- what is told ---- */
+/* ---- what is sent ---- */
 
 static struct message *make_snapshot(struct live *l) {
     json_t *top = json_object(), *status = status_json(l->admin, STATUS_LIVE);
     const struct client_query busiest = {.limit = LIVE_CLIENTS, .sort = CLIENTS_BY_RATE};
-    (void)json_object_set_new(top, "clients", clients_json(l->admin, &busiest)); /* for want of memory they are missing */
+    (void)json_object_set_new(top, "clients", clients_json(l->admin, &busiest)); /* when out of memory they are missing */
     json_put_u64(top, "clients_tracked", l->admin->stats_view.clients.n);
     (void)json_object_set_new(top, "status", status);
     struct message *m = message_of("snapshot", top);
@@ -135,7 +135,7 @@ static void keep_second(struct live *l) {
 
 /* ---- streams ---- */
 
-/* A content reader: the library has room for MAX bytes. Without anything to say the connection sleeps until the next second. */
+/* A content reader: the library has room for MAX bytes. Without data the connection is suspended until the next second. */
 static ssize_t on_room(void *ctx, uint64_t pos, char *to, size_t max) {
     struct stream *s = ctx;
     (void)pos;

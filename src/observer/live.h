@@ -2,7 +2,7 @@
  * The stream behind the dashboard (server-sent events): one snapshot a second, made once and shared by all who listen.
  *
  * A stream holds at most the message it is sending and the newest one, so a slow reader skips snapshots instead of queueing
- * them, and one that takes nothing for LIVE_STUCK_MS is cut. When nobody listens a second costs one row of totals; those of the
+ * them, and one that takes nothing for LIVE_STUCK_MS is cut. Without readers a second costs one row of totals; those of the
  * last minutes are what a new page begins with.
  */
 #pragma once
@@ -18,7 +18,7 @@
 
 struct live;
 
-/* NULL for want of memory. A keeps the pointer's owner; nothing is allocated for streams before there is one. */
+/* NULL when out of memory. A keeps the pointer's owner; nothing is allocated for streams before there is one. */
 struct live *live_new(struct admin *a);
 
 /* Before the HTTP server goes: it must not be stopped while connections are suspended. */

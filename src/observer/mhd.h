@@ -1,7 +1,7 @@
 /*
  * libmicrohttpd, loaded at run time. It brings gnutls and a dozen libraries of its own, which as a linked library every role
  * would carry: 400 KB of private memory a process, and more code beside the keys than there must be. docs/decisions/ has the
- * figures. Members are named as the library's functions are, without MHD_.
+ * statistics. Members are named as the library's functions are, without MHD_.
  */
 #pragma once
 

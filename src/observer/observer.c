@@ -55,7 +55,7 @@ static void put(struct observer *o) {
         sink_put(&o->sink, &o->fields);
 }
 
-/* Failures that cost a stranger little. A session that moved bytes is always told: the log accounts for all of them. */
+/* Failures that are cheap to cause. A session that moved bytes is always logged: the log accounts for all of them. */
 static bool is_repetitive(const struct event *e) {
     return e->kind == EVENT_FAILURE || (e->kind == EVENT_SESSION && e->reason && e->bytes_in == 0 && e->bytes_out == 0);
 }
@@ -195,7 +195,7 @@ static void on_timer(void *ctx, struct wtimer *t) {
 
 /* ---- the supervisor ---- */
 
-/* Everything that is in a ring nobody writes to any more. */
+/* Everything in a ring that has no writer any more. */
 static void read_rest(struct observer *o, struct source *s) {
     for (unsigned i = 0; i < OLD_SWEEPS && source_read(s, SWEEP_LIMIT, on_last_event, o); i++)
         continue;
@@ -262,10 +262,10 @@ static void on_message(struct observer *o, struct ipc_msg *m) {
         take_log(o, m->fds[0]);
         return;
     }
-    if (m->type == CONTROL_PROCTAB && figures_take_proctab(&o->admin.stats_view, m->fds[0]) < 0)
-        warn_own(o, "the roster", "not readable; what runs is not told");
+    if (m->type == CONTROL_PROCTAB && stats_view_take_proctab(&o->admin.stats_view, m->fds[0]) < 0)
+        warn_own(o, "the process table", "not readable; the status does not list processes");
     if (m->type == CONTROL_CREDS && stats_view_take_creds(&o->admin.stats_view, m->fds[0]) < 0)
-        warn_own(o, "the credential store", "not readable; certificates are not told");
+        warn_own(o, "the credential store", "not readable; the status does not list certificates");
     ipc_msg_close(m);
     if (m->type == CONTROL_RING_END && control_read_peer(m, &who) == 0)
         end_ring(o, &who);
@@ -399,7 +399,7 @@ static bool serve(struct observer *o) {
     return loop_run(&o->loop) == 0;
 }
 
-/* A log that is slow gets what there is, one that stands still does not keep us. */
+/* A slow log gets what there is; one that is blocked does not delay the end. */
 static void last_sweeps(struct observer *o) {
     uint64_t end_ms = clock_mono_ms() + END_MS;
     while ((sweep(o, true) != SWEPT || o->sink.batch_len > 0) && o->loop.now_ms < end_ms)
@@ -412,7 +412,7 @@ static void finish(struct observer *o) {
     sessions_fini(&o->admin.sessions);
     http_free(o->admin.http);
     stats_view_fini(&o->admin.stats_view);
-    last_sweeps(o); /* whoever still speaks now is not heard any more */
+    last_sweeps(o); /* what is written after this is not read */
     sink_close(&o->sink);
     if (o->sink.lost > o->lost_reported) /* our ring is read by the next observer */
         log_msg(&o->child.log, LOG_LEVEL_WARNING, "%llu log lines lost: %s",

@@ -1,6 +1,6 @@
 /*
- * The role that turns events into log lines. It sweeps the other roles' rings ten times a second, so nobody on the data path
- * ever wakes it or waits for it, and it alone touches the log: a full disk or a blocked pipe stops nothing but the log.
+ * The role that turns events into log lines. It sweeps the other roles' rings ten times a second, so no process on the data
+ * path wakes it or waits for it, and it alone touches the log: a full disk or a blocked pipe stops nothing but the log.
  */
 #pragma once
 

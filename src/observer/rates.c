@@ -146,7 +146,7 @@ double rates_get(const struct rates *r, struct span key, unsigned v, unsigned sp
     if (!past(r, s, rates_seconds[span], &then, &then_ms))
         return 0;
     uint64_t now = fine(r, s, r->second)[v], now_ms = r->fine_ms[r->second % FINE];
-    if (now_ms <= then_ms || now <= then[v]) /* one that has become less has begun anew */
+    if (now_ms <= then_ms || now <= then[v]) /* one that became smaller started again */
         return now_ms > then_ms && now < then[v] ? (double)now * 1000 / (double)(now_ms - then_ms) : 0;
     return (double)(now - then[v]) * 1000 / (double)(now_ms - then_ms);
 }

@@ -18,7 +18,7 @@ extern const unsigned rates_seconds[RATES_SPANS];
 
 struct rates;
 
-/* At most MAX series of so many values each. NULL for want of memory. */
+/* At most MAX series of so many values each. NULL when out of memory. */
 struct rates *rates_new(unsigned values, size_t max);
 void rates_free(struct rates *r);
 

@@ -7,6 +7,8 @@
 
 #define READ (HTTP_GET | HTTP_HEAD)
 
+static void resources_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
+
 static const struct route {
     const char *path; /* one that ends in '/' takes everything below it */
     unsigned methods;
@@ -36,8 +38,8 @@ static const struct route {
     /* clang-format on */
 };
 
-/* For whoever looks around with curl. */
-void resources_answer(struct admin *a, const struct http_request *q, struct http_reply *r) {
+/* For operators who explore with curl. */
+static void resources_answer(struct admin *a, const struct http_request *q, struct http_reply *r) {
     char list[1024];
     struct text t = text_of(list, sizeof(list));
     (void)a;
@@ -65,8 +67,7 @@ void admin_answer(void *ctx, const struct http_request *q, struct http_reply *r)
             return;
         }
     }
-    http_reply_line(r, known ? 405 : 404,
-                    known ? "not by this method" : "there is nothing here; /resources tells what there is");
+    http_reply_line(r, known ? 405 : 404, known ? "not by this method" : "no such resource; /resources lists them");
     if (known)
         r->allow = known & HTTP_POST ? "POST" : "GET, HEAD";
 }

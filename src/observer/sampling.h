@@ -1,6 +1,6 @@
 /*
  * Repeated failures are counted, so that a flood of bad clients cannot fill a disk: of each service and reason the first
- * SAMPLING_LINES of a window are written, the rest are told as one number when the window ends.
+ * SAMPLING_LINES of a window are written, the rest are logged as one number when the window ends.
  */
 #pragma once
 
@@ -30,8 +30,8 @@ void sampling_fini(struct sampling *s);
 /* Whether this failure is to be written; counts it otherwise. A reason of 0 or out of the table always passes. */
 bool sampling_pass(struct sampling *s, uint16_t service, int reason, uint64_t now_ms);
 
-/* Ends the windows that are over and tells what they held back. To be called before sampling_pass() at the same time. */
+/* Ends the windows that are over and logs what they held back. To be called before sampling_pass() at the same time. */
 void sampling_turn(struct sampling *s, uint64_t now_ms, sampling_fn fn, void *ctx);
 
-/* Ends all windows: the last words of a process. */
+/* Ends all windows, when the process ends. */
 void sampling_end(struct sampling *s, uint64_t now_ms, sampling_fn fn, void *ctx);

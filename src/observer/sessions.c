@@ -57,7 +57,7 @@ static size_t place_of(const struct sessions *s, const struct control_peer *who)
 
 void sessions_take_link(struct sessions *s, const struct control_peer *who, int fd) {
     size_t i = place_of(s, who);
-    if (i == SESSIONS_LINKS) { /* more relays than there may be: one that is told as missing */
+    if (i == SESSIONS_LINKS) { /* more relays than there may be: one that is reported as missing */
         close(fd);
         return;
     }
@@ -255,7 +255,7 @@ static void relay_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) 
     if (step == STEP_WANT_READ)
         return;
     if (step != STEP_DONE || listing_read(&m, &page) < 0) {
-        drop_link(s, key); /* gone, or talking nonsense: its sessions are told as missing by the query's timer */
+        drop_link(s, key); /* gone, or breaks the protocol: its sessions are reported as missing by the query's timer */
         return;
     }
     for (size_t i = 0; i < SESSIONS_QUERIES; i++) {

@@ -10,7 +10,7 @@
 #include "wire/control.h"
 
 #define SESSIONS_LINKS   (2 * CONF_WORKERS_MAX) /* relays of two generations */
-#define SESSIONS_QUERIES 16                     /* at a time; more are told to come again */
+#define SESSIONS_QUERIES 16                     /* at a time; more are refused with 503 */
 
 struct admin;
 struct listing_query;
@@ -30,7 +30,7 @@ struct sessions {
 /* Into a->sessions; KIND: of the loop events. */
 void sessions_start(struct admin *a, unsigned kind);
 
-/* Lets all waiting requests go: before the HTTP server ends. */
+/* Resumes all waiting requests, before the HTTP server ends. */
 void sessions_fini(struct sessions *s);
 
 /* Takes over the link to a relay, in place of an earlier one. */

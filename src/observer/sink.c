@@ -68,7 +68,7 @@ void sink_flush(struct sink *s) {
 void sink_wait(struct sink *s, int timeout_ms) {
     struct pollfd p = {.fd = s->fd, .events = POLLOUT};
     if (s->batch_len > 0)
-        (void)poll(&p, 1, timeout_ms); /* the flush tells what came of it */
+        (void)poll(&p, 1, timeout_ms); /* the flush returns the result */
     sink_flush(s);
 }
 
@@ -78,7 +78,7 @@ void sink_lose(struct sink *s, int error, uint64_t n) {
 }
 
 const char *sink_error_text(int error) {
-    return error == EAGAIN ? "whoever reads it does not read" : strerror(error);
+    return error == EAGAIN ? "its reader does not read" : strerror(error);
 }
 
 void sink_use(struct sink *s, int file) {

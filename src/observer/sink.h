@@ -61,7 +61,7 @@ void sink_flush(struct sink *s);
 /* For the targets: N lines did not go out. */
 void sink_lose(struct sink *s, int error, uint64_t n);
 
-/* Until what is kept is taken, TIMEOUT_MS at the longest: for the end, when nobody has to be answered any more. */
+/* Until what is kept is taken, TIMEOUT_MS at the longest: for the end, when no request is left. */
 void sink_wait(struct sink *s, int timeout_ms);
 
 /* What to call the error of a loss. */

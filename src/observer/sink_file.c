@@ -21,7 +21,7 @@ static int file_open(struct sink *s, struct text *why) {
     return 0;
 }
 
-/* Pipes take so much whole or not at all: cut at the end of a line, no reader sees half of one, whoever else writes there. */
+/* Pipes take so much whole or not at all: cut at the end of a line, no reader sees half of one, even with other writers. */
 static size_t stream_chunk(const char *p, size_t len) {
     if (len <= PIPE_BUF)
         return len;

@@ -1,6 +1,6 @@
 /*
- * The rings the observer reads, one a process. Nothing in a ring is believed but its events: who speaks is known by the ring,
- * so no role can speak in another's name. A ring or an event that makes no sense is counted, and reading goes on.
+ * The rings the observer reads, one a process. Nothing in a ring is trusted but its events: the ring identifies the writer,
+ * so no role can log as another one. A ring or an event that makes no sense is counted, and reading goes on.
  */
 #pragma once
 
@@ -18,9 +18,9 @@
 struct source {
     struct control_peer who;
     struct ring ring;
-    uint64_t dropped; /* by the writer: no room; not told yet */
-    uint64_t broken;  /* unreadable; not told yet */
-    uint64_t said_ms; /* when losses were last told; 0 = never */
+    uint64_t dropped;   /* by the writer: no room; not logged yet */
+    uint64_t broken;    /* unreadable; not logged yet */
+    uint64_t logged_ms; /* when losses were last logged; 0 = never */
 };
 
 struct sources {
@@ -44,7 +44,7 @@ bool source_read(struct source *s, unsigned limit, source_fn fn, void *ctx);
 /* Events that the ring's writer has dropped since the last call; they are reported by source_losses(). */
 uint64_t source_dropped(struct source *s);
 
-/* What was lost since it was last told, at most once a second unless NOW; true when there is something to tell. */
+/* What was lost since it was last logged, at most once a second unless NOW; true when there is something to log. */
 bool source_losses(struct source *s, uint64_t now_ms, bool now, uint64_t *ret_dropped, uint64_t *ret_broken);
 
 void sources_fini(struct sources *s);

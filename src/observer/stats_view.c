@@ -13,9 +13,9 @@
 bool stats_view_init(struct stats_view *f, int stats_fd) {
     memset(f, 0, sizeof(*f));
     if (stats_fd >= 0 && stats_reader_open(stats_fd, &f->stats) < 0)
-        f->stats.head = NULL; /* of another layout: the traffic goes on, its figures are not to be had */
-    f->clients_rates = rates_new(FIGURE_OUT + 1, CLIENTS_MAX);
-    f->rows_rates = rates_new(STATS_VIEW, ROWS_MAX);
+        f->stats.head = NULL; /* of another layout: the traffic goes on, its counters cannot be read */
+    f->clients_rates = rates_new(RATE_OUT + 1, CLIENTS_MAX);
+    f->rows_rates = rates_new(RATE_COUNT, ROWS_MAX);
     return f->clients_rates && f->rows_rates;
 }
 
@@ -31,7 +31,7 @@ void stats_view_fini(struct stats_view *f) {
         creds_unmap(&f->creds);
 }
 
-int figures_take_proctab(struct stats_view *f, int fd) {
+int stats_view_take_proctab(struct stats_view *f, int fd) {
     struct proctab_page page;
     int err = proctab_map(fd, &page);
     if (err < 0)
@@ -78,7 +78,7 @@ void stats_view_refresh(struct stats_view *f, uint64_t now_ms) {
         return;
     f->read_ms = now_ms;
     if (f->stats.head && stats_sums_read(&f->stats, &f->sums) < 0)
-        f->read_ms = 0; /* for want of memory: the old figures, and another try */
+        f->read_ms = 0; /* out of memory: the old values, and another try */
 }
 
 void stats_view_refresh_clients(struct stats_view *f, uint64_t now_ms) {
@@ -104,44 +104,44 @@ uint64_t stats_view_process_sum(const struct stats_view *f, enum stats_process v
 
 /* ---- rates ---- */
 
-static struct span client_key(const struct stats_client *c, char to[static FIGURE_KEY_MAX]) {
-    struct text t = text_of(to, FIGURE_KEY_MAX);
+static struct span client_key(const struct stats_client *c, char to[static RATE_KEY_MAX]) {
+    struct text t = text_of(to, RATE_KEY_MAX);
     text_addf(&t, "%c%s", c->verified ? 'v' : 'c', c->name);
     return span_of(to, t.len);
 }
 
-static struct span row_key(enum stats_kind kind, const char *service, const char *name, char to[static FIGURE_KEY_MAX]) {
-    struct text t = text_of(to, FIGURE_KEY_MAX);
+static struct span row_key(enum stats_kind kind, const char *service, const char *name, char to[static RATE_KEY_MAX]) {
+    struct text t = text_of(to, RATE_KEY_MAX);
     text_addf(&t, "%u/%s/%s", (unsigned)kind, service, name);
     return span_of(to, t.len);
 }
 
-static void row_values(const struct stats_row *row, uint64_t ret[static STATS_VIEW]) {
-    ret[FIGURE_IN] = row->values[STATS_BYTES_IN];
-    ret[FIGURE_OUT] = row->values[STATS_BYTES_OUT];
-    ret[FIGURE_SESSIONS] = row->values[STATS_SESSIONS];
-    ret[FIGURE_HANDSHAKES] = row->values[STATS_HANDSHAKES_FULL] + row->values[STATS_HANDSHAKES_RESUMED];
-    ret[FIGURE_FAILED] = row->values[STATS_HANDSHAKES_FAILED];
-    ret[FIGURE_SESSIONS_FAILED] = row->values[STATS_SESSIONS_FAILED];
+static void row_values(const struct stats_row *row, uint64_t ret[static RATE_COUNT]) {
+    ret[RATE_IN] = row->values[STATS_BYTES_IN];
+    ret[RATE_OUT] = row->values[STATS_BYTES_OUT];
+    ret[RATE_SESSIONS] = row->values[STATS_SESSIONS];
+    ret[RATE_HANDSHAKES] = row->values[STATS_HANDSHAKES_FULL] + row->values[STATS_HANDSHAKES_RESUMED];
+    ret[RATE_FAILED] = row->values[STATS_HANDSHAKES_FAILED];
+    ret[RATE_SESSIONS_FAILED] = row->values[STATS_SESSIONS_FAILED];
 }
 
-static void feed_rows(struct stats_view *f, uint64_t totals[static STATS_VIEW]) {
-    char key[FIGURE_KEY_MAX];
-    uint64_t values[STATS_VIEW];
+static void feed_rows(struct stats_view *f, uint64_t totals[static RATE_COUNT]) {
+    char key[RATE_KEY_MAX];
+    uint64_t values[RATE_COUNT];
     for (size_t i = 0; i < f->sums.nrows; i++) {
         const struct stats_row *row = &f->sums.rows[i];
         if (row->kind != STATS_SERVICE && row->kind != STATS_BACKEND)
             continue;
         row_values(row, values);
         rates_feed(f->rows_rates, row_key(row->kind, row->service, row->name, key), values, true);
-        for (size_t v = 0; v < STATS_VIEW && row->kind == STATS_SERVICE; v++)
+        for (size_t v = 0; v < RATE_COUNT && row->kind == STATS_SERVICE; v++)
             totals[v] += values[v];
     }
     rates_feed(f->rows_rates, span_str("totals"), totals, true);
 }
 
 static void feed_clients(struct stats_view *f, uint64_t second_ago_us) {
-    char key[FIGURE_KEY_MAX];
+    char key[RATE_KEY_MAX];
     for (size_t i = 0; i < f->clients.n; i++) {
         const struct stats_client *c = &f->clients.rows[i];
         const uint64_t values[] = {c->values[SKETCH_BYTES_IN], c->values[SKETCH_BYTES_OUT]};
@@ -150,7 +150,7 @@ static void feed_clients(struct stats_view *f, uint64_t second_ago_us) {
 }
 
 void stats_view_second(struct stats_view *f, uint64_t now_ms) {
-    uint64_t totals[STATS_VIEW] = {0};
+    uint64_t totals[RATE_COUNT] = {0};
     f->read_ms = f->clients_ms = 0;
     stats_view_refresh(f, now_ms);
     stats_view_refresh_clients(f, now_ms);
@@ -160,7 +160,7 @@ void stats_view_second(struct stats_view *f, uint64_t now_ms) {
     rates_begin(f->clients_rates, now_ms);
     feed_clients(f, clock_wall_us() - 1500 * 1000);
     rates_end(f->clients_rates);
-    for (size_t v = 0; v < STATS_VIEW; v++) {
+    for (size_t v = 0; v < RATE_COUNT; v++) {
         uint64_t grown = f->seconds > 0 && totals[v] > f->totals[v] ? totals[v] - f->totals[v] : 0;
         f->history[f->seconds % HISTORY_SECONDS][v] = grown;
         f->totals[v] = totals[v];
@@ -168,17 +168,17 @@ void stats_view_second(struct stats_view *f, uint64_t now_ms) {
     f->seconds++;
 }
 
-double stats_view_client_rate(const struct stats_view *f, const struct stats_client *c, enum figure v, unsigned span) {
-    char key[FIGURE_KEY_MAX];
+double stats_view_client_rate(const struct stats_view *f, const struct stats_client *c, enum rate_kind v, unsigned span) {
+    char key[RATE_KEY_MAX];
     return rates_get(f->clients_rates, client_key(c, key), v, span);
 }
 
 double stats_view_row_rate(const struct stats_view *f, enum stats_kind kind, const char *service, const char *name,
-                           enum figure v, unsigned span) {
-    char key[FIGURE_KEY_MAX];
+                           enum rate_kind v, unsigned span) {
+    char key[RATE_KEY_MAX];
     return rates_get(f->rows_rates, row_key(kind, service, name, key), v, span);
 }
 
-double stats_view_total_rate(const struct stats_view *f, enum figure v, unsigned span) {
+double stats_view_total_rate(const struct stats_view *f, enum rate_kind v, unsigned span) {
     return rates_get(f->rows_rates, span_str("totals"), v, span);
 }

@@ -1,5 +1,5 @@
 /*
- * The numbers behind all answers: counters of all processes, clients, the roster, certificates, read when somebody asks and
+ * The numbers behind all answers: counters of all processes, clients, the process table, certificates, read on request and
  * once a second for the rates. Memory of other roles is read as outsiders' bytes are: bounded and checked (wire/stats_read.h).
  */
 #pragma once
@@ -14,10 +14,10 @@
 #define HISTORY_SECONDS     60
 
 /* The values rates are kept of, of a service or backend, and of all services together. */
-enum figure { FIGURE_IN, FIGURE_OUT, FIGURE_SESSIONS, FIGURE_HANDSHAKES, FIGURE_FAILED, FIGURE_SESSIONS_FAILED, STATS_VIEW };
+enum rate_kind { RATE_IN, RATE_OUT, RATE_SESSIONS, RATE_HANDSHAKES, RATE_FAILED, RATE_SESSIONS_FAILED, RATE_COUNT };
 
 /* How a series is named: 'c' and a client's name, 'v' and a verified name, or a kind, service and name. */
-#define FIGURE_KEY_MAX 512
+#define RATE_KEY_MAX 512
 
 struct stats_view {
     struct stats_reader stats; /* head == NULL: none */
@@ -29,23 +29,23 @@ struct stats_view {
     bool has_proctab;
     uint64_t read_ms, clients_ms; /* when they were read; 0 = never */
     struct rates *clients_rates, *rows_rates;
-    uint64_t totals[STATS_VIEW];
-    uint64_t history[HISTORY_SECONDS][STATS_VIEW]; /* growth second by second, slot by number */
+    uint64_t totals[RATE_COUNT];
+    uint64_t history[HISTORY_SECONDS][RATE_COUNT]; /* growth second by second, slot by number */
     uint64_t seconds;                              /* looked at so far */
 };
 
-/* STATS_FD and what follows belong to the caller. False for want of memory; counters that cannot be read are none. */
+/* STATS_FD and what follows belong to the caller. False when out of memory; counters that cannot be read are none. */
 MUST_CHECK bool stats_view_init(struct stats_view *f, int stats_fd);
 void stats_view_fini(struct stats_view *f);
 
 /* New pages; the descriptors stay the caller's. What cannot be read leaves the old one. Errors as the mapping's. */
-MUST_CHECK int figures_take_proctab(struct stats_view *f, int fd);
+MUST_CHECK int stats_view_take_proctab(struct stats_view *f, int fd);
 
-/* One of our own processes; false as long as there is no roster. */
+/* One of our own processes; false as long as there is no process table. */
 bool stats_view_is_own_process(struct stats_view *f, int32_t pid);
 MUST_CHECK int stats_view_take_creds(struct stats_view *f, int fd);
 
-/* Reads what is older than FIGURES_FRESH_MS, and the roster each time. */
+/* Reads what is older than STATS_VIEW_FRESH_MS, and the process table each time. */
 void stats_view_refresh(struct stats_view *f, uint64_t now_ms);
 void stats_view_refresh_clients(struct stats_view *f, uint64_t now_ms);
 
@@ -53,10 +53,10 @@ void stats_view_refresh_clients(struct stats_view *f, uint64_t now_ms);
 void stats_view_second(struct stats_view *f, uint64_t now_ms);
 
 /* Rates by span (rates_seconds). */
-double stats_view_client_rate(const struct stats_view *f, const struct stats_client *c, enum figure v, unsigned span);
+double stats_view_client_rate(const struct stats_view *f, const struct stats_client *c, enum rate_kind v, unsigned span);
 double stats_view_row_rate(const struct stats_view *f, enum stats_kind kind, const char *service, const char *name,
-                           enum figure v, unsigned span);
-double stats_view_total_rate(const struct stats_view *f, enum figure v, unsigned span);
+                           enum rate_kind v, unsigned span);
+double stats_view_total_rate(const struct stats_view *f, enum rate_kind v, unsigned span);
 
 /* A value added up over all rows of a kind, or all processes. */
 uint64_t stats_view_sum(const struct stats_view *f, enum stats_kind kind, enum stats_value v);

@@ -11,7 +11,7 @@
 
 #define LOG_PATIENCE_MS 1000 /* a burst of lines may wait so long for a slow reader */
 
-#define CROWDED_MS 10000 /* since a handshake last had to give way */
+#define CROWDED_MS 10000 /* since a handshake was last evicted */
 
 static bool has_ready(const struct proctab *r, enum role role) {
     for (size_t i = 0; i < PROCTAB_PROCESSES && r->processes[i].state != PROCTAB_NO_PROCESS; i++) {
@@ -81,7 +81,7 @@ static void put_reload(struct admin *a, json_t *top) {
     const struct proctab_command *c = a->stats_view.has_proctab ? last_reload(&a->stats_view.proctab) : NULL;
     json_t *o = c ? json_put_object(top, "last_reload") : NULL;
     if (!c) {
-        (void)json_object_set_new(top, "last_reload", json_null()); /* for want of memory it is missing */
+        (void)json_object_set_new(top, "last_reload", json_null()); /* when out of memory it is missing */
         return;
     }
     char text[PROCTAB_TEXT_MAX + 1];
@@ -103,8 +103,8 @@ static void put_totals(struct admin *a, json_t *top) {
     json_put_u64(o, "truncations_total", stats_view_sum(f, STATS_SERVICE, STATS_TRUNCATIONS));
     json_put_u64(o, "bytes_in_total", stats_view_sum(f, STATS_SERVICE, STATS_BYTES_IN));
     json_put_u64(o, "bytes_out_total", stats_view_sum(f, STATS_SERVICE, STATS_BYTES_OUT));
-    json_put_u64(o, "accepted_total", stats_view_process_sum(f, STATS_ACCEPTED));
-    json_put_u64(o, "moved_between_relays_total", stats_view_process_sum(f, STATS_MIGRATED_IN));
+    json_put_u64(o, "connections_accepted_total", stats_view_process_sum(f, STATS_ACCEPTED));
+    json_put_u64(o, "sessions_migrated_total", stats_view_process_sum(f, STATS_MIGRATED_IN));
     status_handshakes(a, json_put_object(o, "handshakes"), NULL);
 }
 
@@ -115,16 +115,16 @@ void json_put_rates(json_t *o, const char *name, const double rates[static RATES
         json_put_real(member, spans[i], rates[i]);
 }
 
-static const char *const figure_names[STATS_VIEW] = {"bytes_in",   "bytes_out", "sessions",
-                                                     "handshakes", "failed",    "sessions_failed"};
+static const char *const rate_names[RATE_COUNT] = {"bytes_in",   "bytes_out", "sessions",
+                                                   "handshakes", "failed",    "sessions_failed"};
 
 static void put_rates(struct admin *a, json_t *top) {
     json_t *o = json_put_object(top, "rates");
-    for (unsigned v = 0; v < STATS_VIEW; v++) {
+    for (unsigned v = 0; v < RATE_COUNT; v++) {
         double rates[RATES_SPANS];
         for (unsigned i = 0; i < RATES_SPANS; i++)
-            rates[i] = stats_view_total_rate(&a->stats_view, (enum figure)v, i);
-        json_put_rates(o, figure_names[v], rates);
+            rates[i] = stats_view_total_rate(&a->stats_view, (enum rate_kind)v, i);
+        json_put_rates(o, rate_names[v], rates);
     }
 }
 
@@ -133,8 +133,8 @@ static void put_history(struct admin *a, json_t *top) {
     const struct stats_view *f = &a->stats_view;
     json_t *o = json_put_object(top, "history");
     uint64_t n = MIN(f->seconds, (uint64_t)HISTORY_SECONDS);
-    for (unsigned v = 0; v < STATS_VIEW; v++) {
-        json_t *list = json_put_array(o, figure_names[v]);
+    for (unsigned v = 0; v < RATE_COUNT; v++) {
+        json_t *list = json_put_array(o, rate_names[v]);
         for (uint64_t i = f->seconds - n; i < f->seconds; i++)
             (void)json_array_append_new(list, json_integer((json_int_t)f->history[i % HISTORY_SECONDS][v]));
     }
@@ -166,7 +166,7 @@ static void put_log(struct admin *a, json_t *top) {
     const struct log_counts *c = a->log;
     json_t *o = json_put_object(top, "log");
     json_put_u64(o, "events_total", c->events);
-    json_put_u64(o, "sampled_total", c->sampled);
+    json_put_u64(o, "events_sampled_total", c->sampled);
     json_put_u64(o, "events_dropped_total", c->dropped);
     json_put_u64(o, "events_broken_total", c->broken);
     json_put_u64(o, "lines_lost_total", c->lost);
@@ -209,7 +209,7 @@ static void put_degraded(struct admin *a, json_t *top) {
     json_t *list = json_put_array(top, "degraded");
     char line[STATS_NAME_MAX + STATS_SERVICE_MAX + 128];
     if (a->log->waits_since_ms && a->loop->now_ms >= a->log->waits_since_ms + LOG_PATIENCE_MS) {
-        (void)snprintf(line, sizeof(line), "the log takes no lines: whoever reads it does not read; %llu events dropped so far",
+        (void)snprintf(line, sizeof(line), "the log takes no lines: its reader does not read; %llu events dropped so far",
                        (unsigned long long)a->log->dropped);
         (void)json_array_append_new(list, json_string(line));
     }

@@ -3,12 +3,12 @@
 
 #include "observer/admin.h"
 
-#define STATUS_CERTIFICATES_MAX 1000 /* told, those that end first */
+#define STATUS_CERTIFICATES_MAX 1000 /* shown, those that expire first */
 
 /* LIVE is what the dashboard is sent each second: without what is long and does not change by the second. */
 enum status_extent { STATUS_WHOLE, STATUS_LIVE };
 
-/* NULL for want of memory. */
+/* NULL when out of memory. */
 json_t *status_json(struct admin *a, enum status_extent extent);
 
 /* "serving", "degraded", "reloading", "draining" ...; static storage. */
@@ -22,7 +22,7 @@ void status_services(struct admin *a, json_t *list, enum status_extent extent);
 void status_certificates(struct admin *a, json_t *list, size_t limit);
 void status_processes(struct admin *a, json_t *list);
 
-/* The entries whose leaf ends first, soonest first, at most MAX; how many. */
+/* The entries whose leaf expires first, soonest first, at most MAX; how many. */
 size_t status_expiring(const struct creds *c, uint32_t *list, size_t max);
 
 /* {"full": n, "resumed": n, "failed": {reason: n}} of a service, or of all (NULL). */

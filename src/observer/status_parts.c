@@ -22,7 +22,7 @@ void status_handshakes(struct admin *a, json_t *object, const char *service) {
             now += row->values[STATS_HANDSHAKES_NOW];
         } else if (row->kind == STATS_REASON) {
             json_int_t before = json_integer_value(json_object_get(failed, row->name));
-            json_put_u64(failed, row->name, (uint64_t)before + row->values[STATS_COUNT]);
+            json_put_u64(failed, row->name, (uint64_t)before + row->values[STATS_HANDSHAKES_FAILED]);
         }
     }
     json_put_u64(object, "now", now);
@@ -69,11 +69,8 @@ void status_histograms(struct admin *a, json_t *object, enum stats_kind kind, co
                 sums[h].buckets[b] += row->hists[h].buckets[b];
         }
     }
-    for (unsigned h = 0; h < STATS_HIST_COUNT; h++) {
-        char text[64];
-        (void)snprintf(text, sizeof(text), "%s_seconds", stats_hist_name((enum stats_hist)h));
-        put_histogram(object, text, &sums[h]);
-    }
+    for (unsigned h = 0; h < STATS_HIST_COUNT; h++)
+        put_histogram(object, stats_hists[h].name, &sums[h]);
 }
 
 static uint64_t value(const struct stats_row *row, enum stats_value v) {
@@ -89,9 +86,9 @@ static void put_traffic(struct admin *a, json_t *o, enum stats_kind kind, const 
     json_put_u64(o, "bytes_out_total", value(row, STATS_BYTES_OUT));
     double in[RATES_SPANS], out[RATES_SPANS], sessions[RATES_SPANS];
     for (unsigned i = 0; i < RATES_SPANS; i++) {
-        in[i] = stats_view_row_rate(&a->stats_view, kind, service, name, FIGURE_IN, i);
-        out[i] = stats_view_row_rate(&a->stats_view, kind, service, name, FIGURE_OUT, i);
-        sessions[i] = stats_view_row_rate(&a->stats_view, kind, service, name, FIGURE_SESSIONS, i);
+        in[i] = stats_view_row_rate(&a->stats_view, kind, service, name, RATE_IN, i);
+        out[i] = stats_view_row_rate(&a->stats_view, kind, service, name, RATE_OUT, i);
+        sessions[i] = stats_view_row_rate(&a->stats_view, kind, service, name, RATE_SESSIONS, i);
     }
     json_put_rates(o, "rate_in", in);
     json_put_rates(o, "rate_out", out);
@@ -112,7 +109,7 @@ static void put_backend(struct admin *a, json_t *o, const char *service, const c
     put_traffic(a, o, STATS_BACKEND, service, name, row);
     json_put_u64(o, "connects_failed_total", value(row, STATS_CONNECTS_FAILED));
     json_put_u64(o, "backlog_full_total", value(row, STATS_BACKLOG_FULL));
-    json_put_u64(o, "left_out_total", value(row, STATS_EJECTED));
+    json_put_u64(o, "ejections_total", value(row, STATS_EJECTED));
     uint64_t fault = value(row, STATS_LAST_FAULT);
     if (fault) {
         json_put_text(o, "last_fault", backend_fault_text(backend_fault_error(fault)));

@@ -165,7 +165,8 @@ static void take_back(struct relay *r, struct session *s) {
         session_ready(r, s);
 }
 
-void migrate_forget(struct relay *r, struct session *s) {
+/* Frees what is not watched or counted any more; closes descriptors without a shutdown. */
+static void forget_session(struct relay *r, struct session *s) {
     connect_leave(r, s);
     if (s->client_fd >= 0) {
         loop_unwatch(&r->loop, s->client_fd); /* the other relay's copy would keep it watched here */
@@ -182,7 +183,7 @@ void migrate_forget(struct relay *r, struct session *s) {
 static void gone(struct relay *r, struct exporting *e, struct session *s) {
     session_count(r, s, -1);
     session_metrics_end(r, s, true);
-    migrate_forget(r, s);
+    forget_session(r, s);
     e->migrated++;
     e->reported = UNREPORTED;
 }

@@ -310,7 +310,8 @@ static void put_client(struct relay *r, struct session *s, struct span bytes, in
         keep_waiting(r, s, &s->down, bytes);
 }
 
-void flow_put_client(struct relay *r, struct session *s, struct span bytes) {
+/* Bytes (records already) to the client: sent now or kept. */
+static void put_records(struct relay *r, struct session *s, struct span bytes) {
     put_client(r, s, bytes, 0);
 }
 
@@ -331,7 +332,7 @@ static void put_control(struct relay *r, struct session *s) {
     if (err < 0)
         session_fail(r, s, err);
     else
-        flow_put_client(r, s, span_of(records, len));
+        put_records(r, s, span_of(records, len));
     if (s->record_layer.key_updates_out != key_updates)
         session_metrics_add(r, s, STATS_KEY_UPDATES_OUT, s->record_layer.key_updates_out - key_updates);
 }
@@ -397,7 +398,7 @@ static void down_seal(struct relay *r, struct session *s, size_t n, const struct
     }
     record_layer_progress(&s->record_layer, records);
     if (total)
-        flow_put_client(r, s, span_of(r->out, total));
+        put_records(r, s, span_of(r->out, total));
     if (err < 0)
         session_fail(r, s, err);
 }
@@ -457,7 +458,7 @@ static void down_take(struct relay *r, struct session *s) {
     } else {
         n = recv(s->backend_fd, r->out, chunk, MSG_DONTWAIT);
         if (down_got(r, s, n, chunk))
-            flow_put_client(r, s, span_of(r->out, (size_t)n));
+            put_records(r, s, span_of(r->out, (size_t)n));
     }
     adapt(&s->down, n > 0 && (size_t)n == chunk);
 }

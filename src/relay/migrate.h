@@ -58,6 +58,3 @@ void import_drop(struct relay *r, struct session *s);
 
 /* Watches both sides again: all that has happened since is reported again. False (errno) when that is not possible. */
 MUST_CHECK bool migrate_watch_again(struct relay *r, struct session *s);
-
-/* What is not watched or counted any more is freed; descriptors are closed without a word to the other sides. */
-void migrate_forget(struct relay *r, struct session *s);

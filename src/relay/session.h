@@ -241,9 +241,6 @@ void flow_down(struct relay *r, struct session *s);
 bool flow_flush_up(struct relay *r, struct session *s);
 bool flow_flush_down(struct relay *r, struct session *s);
 
-/* Bytes (records already) to the client: sent now or kept. */
-void flow_put_client(struct relay *r, struct session *s, struct span bytes);
-
 /* An alert to the client, behind what waits. Nothing in passthrough mode or after close_notify. */
 void flow_put_alert(struct relay *r, struct session *s, enum alert alert);
 

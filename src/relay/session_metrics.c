@@ -126,7 +126,7 @@ void session_metrics_end(struct relay *r, struct session *s, bool migrated) {
     if (!migrated && s->reason) {
         session_metrics_add(r, s, STATS_SESSIONS_FAILED, 1);
         struct span service = span_str(session_service(r, s)->name);
-        stats_add(stats_block(p, STATS_END, service, span_str(err_name(s->reason))), STATS_COUNT, 1);
+        stats_add(stats_block(p, STATS_END, service, span_str(err_name(s->reason))), STATS_SESSIONS_FAILED, 1);
     }
     for (unsigned c = 0; c < SESSION_METRICS; c++) {
         struct stats_block *b = block_at(r, s, (enum session_count)c);

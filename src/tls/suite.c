@@ -60,13 +60,6 @@ const struct suite *suite_by_id(uint16_t id) {
     return NULL;
 }
 
-const struct suite *suite_by_name(const char *iana_name) {
-    for (size_t i = 0; i < ARRAY_LEN(suites); i++)
-        if (strcmp(suites[i].name, iana_name) == 0)
-            return &suites[i];
-    return NULL;
-}
-
 const struct suite *suite_at(size_t i) {
     return i < ARRAY_LEN(suites) ? &suites[i] : NULL;
 }
@@ -82,13 +75,6 @@ static const struct group groups[] = {
 const struct group *group_by_id(uint16_t id) {
     for (size_t i = 0; i < ARRAY_LEN(groups); i++)
         if (groups[i].id == id)
-            return &groups[i];
-    return NULL;
-}
-
-const struct group *group_by_name(const char *iana_name) {
-    for (size_t i = 0; i < ARRAY_LEN(groups); i++)
-        if (strcasecmp(groups[i].name, iana_name) == 0 || strcasecmp(groups[i].openssl_name, iana_name) == 0)
             return &groups[i];
     return NULL;
 }

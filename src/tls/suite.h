@@ -48,7 +48,6 @@ size_t hash_len(unsigned hash_id);
 
 /* NULL when it is none of ours. */
 const struct suite *suite_by_id(uint16_t id);
-const struct suite *suite_by_name(const char *iana_name);
 
 /* Records that one key of this suite may seal. */
 uint64_t suite_seal_limit(const struct suite *s);
@@ -56,7 +55,7 @@ uint64_t suite_seal_limit(const struct suite *s);
 /* All suites in our order of preference; NULL past the end. */
 const struct suite *suite_at(size_t i);
 
-/* Key exchange groups: the same three questions. IANA "TLS Supported Groups". */
+/* Key exchange groups: the same two look-ups. IANA "TLS Supported Groups". */
 struct group {
     uint16_t id;
     const char *name;         /* IANA registry */
@@ -64,5 +63,4 @@ struct group {
     bool hybrid;              /* holds against quantum computers, too: worth a round trip more */
 };
 const struct group *group_by_id(uint16_t id);
-const struct group *group_by_name(const char *iana_name);
 const struct group *group_at(size_t i);

@@ -29,17 +29,19 @@ _Static_assert(STATS_BLOCKS_MAX * 2 <= INDEX_SLOTS, "the index is never more tha
 _Static_assert(STATS_AREA_SIZE / 64 <= UINT16_MAX, "a handle is 16 bits");
 
 const struct stats_kind_info stats_kinds[STATS_KIND_COUNT] = {
-#define KIND(sym, text, max, with_hists) {.name = (text), .cap = (max), .hists = (with_hists)},
+#define KIND(sym, pre, by, max, with_hists) {.prefix = (pre), .label = (by), .cap = (max), .hists = (with_hists)},
     STATS_KIND_TABLE(KIND)
 #undef KIND
 };
 
-static const bool value_is_gauge[STATS_VALUE_COUNT] = {
-#define GAUGE(sym, name, gauge, help) gauge,
-    STATS_VALUE_TABLE(GAUGE)};
-static const bool process_is_gauge[STATS_PROCESS_COUNT] = {STATS_PROCESS_TABLE(GAUGE)
-#undef GAUGE
-};
+#define METRIC(n, t, k, factor, by, which, what)                                                                               \
+    {.name = (n), .type = (t), .kinds = (k), .scale = (factor), .label = (by), .label_value = (which), .help = (what)},
+#define VALUE(sym, name, type, kinds, label, label_value, help)   METRIC(name, type, kinds, 1, label, label_value, help)
+#define PROCESS(sym, name, type, scale, label, label_value, help) METRIC(name, type, 0, scale, label, label_value, help)
+#define HIST(sym, name, kinds, help)                              METRIC(name, STATS_COUNTER, kinds, 1e-6, "", "", help)
+const struct stats_metric stats_values[STATS_VALUE_COUNT] = {STATS_VALUE_TABLE(VALUE)};
+const struct stats_metric stats_processes[STATS_PROCESS_COUNT] = {STATS_PROCESS_TABLE(PROCESS)};
+const struct stats_metric stats_hists[STATS_HIST_COUNT] = {STATS_HIST_TABLE(HIST)};
 
 uint64_t stats_bucket_bound(unsigned i) {
     if (i >= STATS_BUCKETS - 1)
@@ -75,7 +77,7 @@ size_t stats_blocks_off(enum stats_kind kind) {
     return offs[kind];
 }
 
-size_t stats_area_number(enum role role, uint16_t index, unsigned parity) {
+static size_t area_number(enum role role, uint16_t index, unsigned parity) {
     return ((size_t)role * 2 + (parity & 1)) * STATS_INDEX_MAX + index;
 }
 
@@ -86,9 +88,9 @@ size_t stats_area_off(size_t number) {
 /* Two binaries with the same tables agree on it. */
 uint64_t stats_layout(void) {
     static const char tables[] =
-#define NAME_(sym, name, ...) name ","
-        STATS_VALUE_TABLE(NAME_) ";" STATS_PROCESS_TABLE(NAME_) ";" STATS_HIST_TABLE(NAME_) ";" STATS_KIND_TABLE(NAME_);
-#undef NAME_
+#define SYMBOL_(sym, ...) #sym ","
+        STATS_VALUE_TABLE(SYMBOL_) ";" STATS_PROCESS_TABLE(SYMBOL_) ";" STATS_HIST_TABLE(SYMBOL_) ";" STATS_KIND_TABLE(SYMBOL_);
+#undef SYMBOL_
     static const struct hash_key key = {STATS_SIZE, sizeof(struct stats_block) << 16 | STATS_FORM << 8 | STATS_BUCKETS};
     return hash_bytes(&key, span_of(tables, sizeof(tables) - 1));
 }
@@ -191,7 +193,7 @@ static bool take_block(struct stats_page *p, enum stats_kind kind, uint32_t i) {
     if (b->len > STATS_NAME_MAX || b->service_len > STATS_SERVICE_MAX || b->kind != (uint32_t)kind)
         return false;
     for (unsigned v = 0; v < STATS_VALUE_COUNT; v++)
-        if (value_is_gauge[v])
+        if (stats_values[v].type == STATS_GAUGE)
             b->values[v] = 0;
     uint16_t *slot = index_slot(p, kind, span_of(b->service, b->service_len), span_of(b->name, b->len));
     if (*slot)
@@ -208,7 +210,7 @@ static void take_over(struct stats_page *p) {
         __atomic_store_n(&p->area->used[kind], i, __ATOMIC_RELEASE);
     }
     for (unsigned v = 0; v < STATS_PROCESS_COUNT; v++)
-        if (process_is_gauge[v])
+        if (stats_processes[v].type == STATS_GAUGE)
             stats_process_set(p, (enum stats_process)v, 0);
     p->cpu_base_us = p->area->process[STATS_CPU_US];
 }
@@ -258,7 +260,7 @@ static int open_of(int fd, enum role role, uint16_t index, unsigned parity, stru
     if ((unsigned)role >= STATS_ROLES_MAX || index >= STATS_INDEX_MAX)
         return ERR_LIMIT;
     int err = stats_check_fd(fd);
-    return err == 0 ? open_area(fd, stats_area_number(role, index, parity), ret) : err;
+    return err == 0 ? open_area(fd, area_number(role, index, parity), ret) : err;
 }
 
 int stats_open(int fd, enum role role, uint16_t index, unsigned parity, struct stats_page *ret) {

@@ -38,18 +38,10 @@ struct stats_area {
 };
 _Static_assert(sizeof(struct stats_area) <= STATS_AREA_HEAD, "the head of an area has room");
 
-struct stats_kind_info {
-    const char *name;
-    uint32_t cap;
-    bool hists;
-};
-extern const struct stats_kind_info stats_kinds[STATS_KIND_COUNT];
-
 size_t stats_block_size(enum stats_kind kind);
 
 /* From the begin of an area to its first block of a kind. */
 size_t stats_blocks_off(enum stats_kind kind);
-size_t stats_area_number(enum role role, uint16_t index, unsigned parity);
 size_t stats_area_off(size_t number);
 uint64_t stats_layout(void);
 

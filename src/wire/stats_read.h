@@ -60,17 +60,6 @@ void stats_sums_free(struct stats_sums *s);
 const struct stats_row *stats_sums_find(const struct stats_sums *s, enum stats_kind kind, const char *service,
                                         const char *name);
 
-/* "service", "backend"; the short name of a value, its help, whether it is a gauge. Static storage. */
-const char *stats_kind_name(enum stats_kind kind);
-const char *stats_value_name(enum stats_value v);
-const char *stats_value_help(enum stats_value v);
-bool stats_value_is_gauge(enum stats_value v);
-const char *stats_process_name(enum stats_process v);
-const char *stats_process_help(enum stats_process v);
-bool stats_process_is_gauge(enum stats_process v);
-const char *stats_hist_name(enum stats_hist h);
-const char *stats_hist_help(enum stats_hist h);
-
 /* The value below which SHARE (0 to 1) of a histogram's values lie, microseconds, to its bucket's upper bound; 0 when empty. */
 uint64_t stats_quantile(const struct stats_hist_row *h, double share);
 

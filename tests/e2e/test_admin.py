@@ -61,6 +61,16 @@ def test_metrics_pass_promtool_in_both_formats(p):
                 assert sample == name + "_total"
 
 
+def test_what_the_admin_server_counts_is_shown(p):
+    def count(name):
+        return int(re.search(rf"^tls_off_admin_{name}_total (\d+)$", p.admin.ask("/metrics").text, re.M).group(1))
+
+    accepted, requests, refused = count("connections_accepted"), count("requests"), count("requests_refused")
+    assert p.admin.ask("/metrics", method="DELETE").status == 405
+    assert count("connections_accepted") > accepted and count("requests") > requests
+    assert count("connections_timed_out") == 0 and count("requests_refused") >= refused
+
+
 def test_status_is_whole(p):
     status = p.admin.json("/status.json")
     assert status["version"] and abs(status["time"] - time.time()) < 60

@@ -53,7 +53,7 @@ def test_a_full_queue_is_passed_over(parts, balance):
 
     until(one_more, "the hung backend is put out")
     until(lambda: well.accepted == len(p.events("session")), "the other one had them all")
-    until(lambda: backend_of(p, hung)["left_out_total"] > 0, "it is counted")
+    until(lambda: backend_of(p, hung)["ejections_total"] > 0, "it is counted")
     b = backend_of(p, hung)
     assert b["backlog_full_total"] > 0 and b["last_fault"] == "its queue of connections is full" and b["last_fault_time"] > 1e9
     assert b["state"] in ("down", "full") and any(hung.url in line for line in degraded(p))
@@ -221,8 +221,8 @@ def test_our_own_descriptors_are_nobodys_fault(parts, where):
     assert not p.events("log", message=lambda m: b.url in m)
     until(lambda: backend_of(p, b)["sessions_total"] == 2, "counted")
     x = backend_of(p, b)
-    assert (x["state"], x["connects_failed_total"], x["left_out_total"]) == ("up", 0, 0) and "last_fault" not in x
-    assert 'tls_off_process_short_connects_total{role="relay",index="0"} 1' in p.admin.ask("/metrics").text
+    assert (x["state"], x["connects_failed_total"], x["ejections_total"]) == ("up", 0, 0) and "last_fault" not in x
+    assert 'tls_off_process_connects_delayed_total{role="relay",index="0"} 1' in p.admin.ask("/metrics").text
 
 
 def test_our_own_descriptors_as_a_reason(parts):
@@ -310,7 +310,7 @@ def test_no_port_is_left(parts, few_ports):
     held[0].send_record(23, b"reset")
     assert held[-1].read_n(1) == b"4"
     x = backend_of(p, b)
-    assert (x["connects_failed_total"], x["left_out_total"]) == (0, 0)
+    assert (x["connects_failed_total"], x["ejections_total"]) == (0, 0)
     for r in held:
         r.socket.close()
     until(lambda: len(p.events("session")) == len(held), "all ended")

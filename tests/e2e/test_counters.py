@@ -57,7 +57,7 @@ def test_sums_are_those_of_the_log(parts, workers):
     for version in ("TLSv1.2", "TLSv1.3"):
         assert metric(p, "tls_off_suite_received_bytes_total", version=version) == sum(
             e["bytes_in"] for e in sessions if e["tls_version"] == version)
-    assert metric(p, "tls_off_name_sent_bytes_total", name="localhost") == sum(SIZES)
+    assert metric(p, "tls_off_server_name_sent_bytes_total", name="localhost") == sum(SIZES)
     assert metric(p, "tls_off_certificate_handshakes_total", kind="full") == len(SIZES)
     for name in ("handshake", "connect", "first_byte"):
         assert metric(p, f"tls_off_service_{name}_seconds_count", service="web") == len(SIZES)

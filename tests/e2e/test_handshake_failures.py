@@ -35,7 +35,7 @@ def answer_to(port, data):
 
 
 def process_accepted(p):
-    return sum(int(n) for n in re.findall(r'^tls_off_process_accepted_connections_total\{.*\} (\d+)$', p.admin.ask("/metrics").text, re.M))
+    return sum(int(n) for n in re.findall(r'^tls_off_process_connections_accepted_total\{.*\} (\d+)$', p.admin.ask("/metrics").text, re.M))
 
 
 def refused(proxy, data, reason, alert=None):

@@ -50,7 +50,7 @@ def closing(connections):
 
 
 def evicted(p):
-    found = re.findall(r'^tls_off_process_evicted_handshakes_total\{[^}]*role="handshaker"[^}]*\} (\d+)$', p.admin.ask("/metrics").text, re.M)
+    found = re.findall(r'^tls_off_process_handshakes_evicted_total\{[^}]*role="handshaker"[^}]*\} (\d+)$', p.admin.ask("/metrics").text, re.M)
     return sum(map(int, found))
 
 

@@ -108,7 +108,7 @@ def test_it_shows_while_it_lasts_and_no_longer(parts):
     until(lambda: evicted(p), "sessions that end for it")
     metrics = p.admin.ask("/metrics").text
     assert 'tls_off_process_memory_short{role="relay",index="0"} 1' in metrics
-    assert 'tls_off_process_evicted_sessions_total{role="relay",index="0"} 0' not in metrics
+    assert 'tls_off_process_sessions_evicted_total{role="relay",index="0"} 0' not in metrics
     p.wait_text(r"buffer_memory is used up: \d+ session")
     for c in crowd:
         c.close()

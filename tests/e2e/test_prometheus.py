@@ -188,8 +188,8 @@ def test_every_name_in_contrib_is_a_metric(p, directory):
         value = lambda e: [float(r["value"][1]) for r in prometheus.query(e)]
         assert value("sum(tls_off_service_received_bytes_total)") == [5001.0]
         assert value('sum(tls_off_service_handshakes_total{kind="full"})') == [2.0]
-        assert value("sum(tls_off_service_failed_handshakes_total)") == [1.0]
-        assert value("count(tls_off_certificate_expiry_seconds)") == [2.0]
+        assert value("sum(tls_off_service_handshakes_failed_total)") == [1.0]
+        assert value("count(tls_off_certificate_expiry_timestamp_seconds)") == [2.0]
         until(lambda: value("tls_off:relays") == [1.0], "recording rules are evaluated")
         # the certificates of the tests end soon or late, but nothing else may be wrong with a healthy proxy
         firing = {a["labels"]["alertname"] for a in prometheus.api("alerts")["alerts"] if a["state"] == "firing"}

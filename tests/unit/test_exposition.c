@@ -17,13 +17,13 @@ static void assert_text(const char *wanted) {
 
 static void fill(struct exposition *x) {
     const struct exposition_label web[] = {{"service", "web"}, {"kind", "full"}, {NULL, NULL}};
-    exposition_family(x, EXPOSE_COUNTER, "received_bytes", "bytes", "Bytes.");
+    exposition_family(x, EXPOSE_COUNTER, "received_bytes", "Bytes.");
     exposition_number(x, web, 17);
-    exposition_family(x, EXPOSE_GAUGE, "active", "", "Now.");
+    exposition_family(x, EXPOSE_GAUGE, "active", "Now.");
     exposition_number(x, NULL, 0);
-    exposition_family(x, EXPOSE_INFO, "build", "", "What.");
+    exposition_family(x, EXPOSE_INFO, "build", "What.");
     exposition_number(x, web + 2, 1);
-    exposition_family(x, EXPOSE_HISTOGRAM, "wait_seconds", "seconds", "Waits.");
+    exposition_family(x, EXPOSE_HISTOGRAM, "wait_seconds", "Waits.");
     exposition_part(x, "_bucket", web + 2, "0.5", 3);
     exposition_part(x, "_bucket", web, "+Inf", 4);
     exposition_part(x, "_count", web, NULL, 4);
@@ -80,7 +80,7 @@ static void test_no_room_is_noticed(void **state) {
     struct exposition x = {.to = &out};
     (void)state;
     buf_init(&out, 100);
-    exposition_family(&x, EXPOSE_GAUGE, "active", "", "Now.");
+    exposition_family(&x, EXPOSE_GAUGE, "active", "Now.");
     for (unsigned i = 0; i < 10; i++)
         exposition_number(&x, NULL, i);
     assert_true(x.bad);

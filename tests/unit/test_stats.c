@@ -436,6 +436,49 @@ static void readers_and_successors_believe_nothing(void **state) {
     stats_close(&p);
 }
 
+/* What Prometheus' conventions ask of a name: snake_case, the base unit at the end, no "total" of our own. */
+static void assert_conventional(const struct stats_metric *m) {
+    static const char *const bad[] = {"total", "count", "sum", "bucket", "info", "ms", "us", "milliseconds", "microseconds"};
+    const char *last = strrchr(m->name, '_');
+    assert_int_equal(strspn(m->name, "abcdefghijklmnopqrstuvwxyz_"), strlen(m->name));
+    assert_true(m->name[0] != '_' && (!last || last[1]));
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_string_not_equal(last ? last + 1 : m->name, bad[i]);
+    const char *unit = strstr(m->name, "_bytes") ? strstr(m->name, "_bytes") : strstr(m->name, "_seconds");
+    assert_true(!unit || unit == last);
+    assert_true(m->help[0] >= '0' && m->help[0] <= 'Z' && m->help[strlen(m->help) - 1] == '.');
+    assert_int_equal(m->label[0] == '\0', m->label_value[0] == '\0');
+}
+
+/* Rows of one name are one family: they stand together, and only the value of their label differs. */
+static void assert_families(const struct stats_metric *table, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (!table[i].name[0])
+            continue;
+        assert_conventional(&table[i]);
+        for (size_t j = i + 1; j < n; j++) {
+            const struct stats_metric *a = &table[i], *b = &table[j];
+            if (strcmp(a->name, b->name) != 0)
+                continue;
+            assert_string_equal(table[j - 1].name, b->name);
+            assert_true(a->type == b->type && a->kinds == b->kinds && a->scale == b->scale);
+            assert_string_equal(a->help, b->help);
+            assert_string_equal(a->label, b->label);
+            assert_string_not_equal(a->label_value, b->label_value);
+        }
+    }
+}
+
+static void metrics_follow_the_conventions(void **state) {
+    assert_families(stats_values, STATS_VALUE_COUNT);
+    assert_families(stats_processes, STATS_PROCESS_COUNT);
+    for (unsigned h = 0; h < STATS_HIST_COUNT; h++) {
+        assert_conventional(&stats_hists[h]);
+        for (unsigned k = 0; k < STATS_KIND_COUNT; k++)
+            assert_true(!(stats_hists[h].kinds & STATS_IN(k)) || stats_kinds[k].hists);
+    }
+}
+
 int main(void) {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, open_all, close_all)
     const struct CMUnitTest tests[] = {
@@ -456,6 +499,7 @@ int main(void) {
         CASE(a_million_clients_stay_within_the_memory),
         CASE(what_is_no_stats_memfd_is_refused),
         CASE(readers_and_successors_believe_nothing),
+        CASE(metrics_follow_the_conventions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,11 +11,10 @@
 
 #include <cmocka.h>
 
-static void every_suite_is_found_by_id_and_name(void **state) {
+static void every_suite_is_found_by_id(void **state) {
     size_t n = 0;
     for (const struct suite *s; (s = suite_at(n)); n++) {
         assert_ptr_equal(suite_by_id(s->id), s);
-        assert_ptr_equal(suite_by_name(s->name), s);
     }
     assert_int_equal(n, 9);
     assert_null(suite_at(n));
@@ -37,9 +36,6 @@ static void unknown_suites_are_not_found(void **state) {
     assert_null(suite_by_id(0));
     assert_null(suite_by_id(0x009c)); /* static RSA */
     assert_null(suite_by_id(0xc013)); /* CBC */
-    assert_null(suite_by_name(""));
-    assert_null(suite_by_name("TLS_AES_128_GCM_SHA25"));
-    assert_null(suite_by_name("TLS_AES_128_GCM_SHA2566"));
 }
 
 /* libssl's own table is the judge of ids, names and properties. */
@@ -83,13 +79,9 @@ static void every_group_is_found_by_id_and_name(void **state) {
         assert_non_null(g);
         assert_int_equal(g->id, ids[i]);
         assert_ptr_equal(group_by_id(g->id), g);
-        assert_ptr_equal(group_by_name(g->name), g);
-        assert_ptr_equal(group_by_name(g->openssl_name), g);
     }
     assert_null(group_at(sizeof ids / sizeof ids[0]));
     assert_null(group_by_id(0));
-    assert_null(group_by_name("secp224r1"));
-    assert_null(group_by_name(""));
 }
 
 static void libssl_knows_the_classic_groups(void **state) {
@@ -105,9 +97,9 @@ static void libssl_knows_the_classic_groups(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_suite_is_found_by_id_and_name), cmocka_unit_test(tls13_suites_come_first),
-        cmocka_unit_test(unknown_suites_are_not_found),        cmocka_unit_test(libssl_agrees_about_every_suite),
-        cmocka_unit_test(aead_sizes_fit_their_room),           cmocka_unit_test(every_group_is_found_by_id_and_name),
+        cmocka_unit_test(every_suite_is_found_by_id),      cmocka_unit_test(tls13_suites_come_first),
+        cmocka_unit_test(unknown_suites_are_not_found),    cmocka_unit_test(libssl_agrees_about_every_suite),
+        cmocka_unit_test(aead_sizes_fit_their_room),       cmocka_unit_test(every_group_is_found_by_id_and_name),
         cmocka_unit_test(libssl_knows_the_classic_groups),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
