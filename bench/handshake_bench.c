@@ -1,9 +1,11 @@
 /*
  * What a handshake costs the server, and what each of our savings is worth: see handshake_subject.h for the rows.
  *
- * handshake_bench [rounds [first]]            the table: microseconds of one handshake, best block and median of the blocks;
- * from variant FIRST on handshake_bench VARIANT SCENARIO COUNT      so many handshakes of one kind (numbers as in the table),
- * for callgrind: valgrind --tool=callgrind --toggle-collect=server_work
+ *   handshake_bench [rounds [first]]            the table: microseconds of one handshake, best block and median of the blocks;
+ *                                               from variant FIRST on
+ *   handshake_bench cold KB [rounds [first]]    the same, with so much other code run before each of the server's steps
+ *   handshake_bench VARIANT SCENARIO COUNT      so many handshakes of one kind (numbers as in the table), for callgrind:
+ *                                               valgrind --tool=callgrind --toggle-collect=server_work
  *
  * A block is a process of its own, so that no variant is warmed or burdened by another; its result is the median of its
  * handshakes, which keeps out those that were interrupted. The blocks of all variants take turns, so that a machine that
@@ -32,6 +34,7 @@ static const char *const variants[VARIANT_COUNT] = {
     [VARIANT_NO_KEY_LOG] = "+ no key log",
     [VARIANT_PRODUCT] = "src/tls, from the hello to the end",
     [VARIANT_SIGNER] = "the same with a signer",
+    [VARIANT_OWN] = "src/tls/hs13, without libssl",
     [VARIANT_PRIMITIVES] = "X25519 and signature alone",
 };
 
@@ -40,6 +43,8 @@ static const struct scenario scenarios[] = {
     {"1.3 RSA-2048", "RSA:2048", TLS_1_3, false}, {"1.2 ECDSA", "EC:P-256", TLS_1_2, false},
     {"1.2 resumed", "EC:P-256", TLS_1_2, true},
 };
+
+static size_t cold_kb;
 
 static int by_size(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
@@ -53,7 +58,7 @@ static double median(double *list, unsigned n) {
 
 static double measure(enum variant v, const struct scenario *scenario) {
     double us[HANDSHAKES];
-    struct subject *s = subject_new(v, scenario);
+    struct subject *s = subject_new(v, scenario, cold_kb);
     for (int i = 0; i < WARM; i++)
         (void)subject_handshake(s);
     for (int i = 0; i < HANDSHAKES; i++)
@@ -88,7 +93,7 @@ static void table(unsigned rounds, unsigned first) {
     for (unsigned i = 0; i < rounds; i++)
         for (unsigned c = 0; c < ARRAY_LEN(scenarios); c++)
             for (unsigned v = first; v < VARIANT_COUNT; v++)
-                us[v][c][i] = block((enum variant)v, &scenarios[c]);
+                us[v][c][i] = !subject_can((enum variant)v, &scenarios[c]) ? 0 : block((enum variant)v, &scenarios[c]);
 
     printf("microseconds of the server in one handshake: best block (median of %u blocks of %u handshakes)\n", rounds,
            HANDSHAKES);
@@ -109,16 +114,21 @@ static unsigned number(const char *text, unsigned max) {
     char *end;
     unsigned long n = strtoul(text, &end, 10);
     if (end == text || *end || n > max) {
-        fprintf(stderr, "usage: handshake_bench [rounds (1-%d) [first variant]] | VARIANT SCENARIO COUNT\n", ROUNDS_MAX);
+        fprintf(stderr, "usage: handshake_bench [cold KB] [rounds (1-%d) [first variant]] | VARIANT SCENARIO COUNT\n",
+                ROUNDS_MAX);
         exit(2);
     }
     return (unsigned)n;
 }
 
 int main(int argc, char **argv) {
-    if (argc == 4) {
+    if (argc > 2 && strcmp(argv[1], "cold") == 0) {
+        cold_kb = number(argv[2], 16384);
+        argc -= 2;
+        argv += 2;
+    } else if (argc == 4) {
         struct subject *s = subject_new((enum variant)number(argv[1], VARIANT_COUNT - 1),
-                                        &scenarios[number(argv[2], ARRAY_LEN(scenarios) - 1)]);
+                                        &scenarios[number(argv[2], ARRAY_LEN(scenarios) - 1)], 0);
         for (unsigned n = number(argv[3], 1000000); n > 0; n--)
             (void)subject_handshake(s);
         subject_free(s);

@@ -4,7 +4,8 @@
 #include <openssl/ssl.h>
 #include <time.h>
 
-#include "hs_service.h"
+#include "cold_code.h"
+#include "hs13_service.h"
 #include "signer_subject.h"
 #include "tls/hs_bio.h"
 #include "tls/kdf_provider.h"
@@ -33,6 +34,11 @@ struct subject {
     struct hs_bio feed;
     struct buf reply;
     struct handshake *handshake;
+    struct cold_code *cold; /* NULL = none */
+    struct engine_contexts aead;
+    struct hs13_env env;
+    struct hs13_shop shop;
+    struct hs13 *own;
     struct kdf_secrets secrets;
     char logged[2][2 * HASH_LEN_MAX + 1];
     bool done;
@@ -121,7 +127,8 @@ static void product_step(struct subject *s, struct span in) {
         size_t wire_len;
         int err = 0;
         struct hello hello;
-        make_must(hello_find(in, scratch, &message, &wire_len, &err) == STEP_DONE && hello_parse(message, &hello) == 0,
+        make_must(hello_find(&(struct hello_scan){0}, in, scratch, &message, &wire_len, &err) == STEP_DONE &&
+                      hello_parse(message, &hello) == 0,
                   "hello");
         make_must(tls_server_check(s->product, &hello) == 0, "check");
         make_must(handshake_new(s->product, &hello, &s->reply, &s->handshake) == 0, "handshake");
@@ -144,6 +151,58 @@ static void product_end(struct subject *s) {
     record_layer_wipe(&result.record_layer);
     handshake_free(s->handshake);
     s->handshake = NULL;
+}
+
+/* The signature as libssl makes it with the same key. */
+static enum hs13_step own_sign(struct subject *s) {
+    struct hs13_sign q;
+    uint8_t sig[512];
+    size_t len = sizeof(sig);
+    EVP_PKEY *key = s->shop.keys->keys[0];
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+    EVP_PKEY_CTX *ctx = NULL;
+    hs13_sign_request(s->own, &q);
+    make_must(md && EVP_DigestSignInit_ex(md, &ctx, "SHA256", NULL, NULL, key, NULL) == 1, "signature");
+    if (q.scheme == 0x0804)
+        make_must(EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PSS_PADDING) == 1 &&
+                      EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, RSA_PSS_SALTLEN_DIGEST) == 1,
+                  "padding");
+    make_must(EVP_DigestSign(md, sig, &len, q.tbs, q.tbs_len) == 1, "signature");
+    EVP_MD_CTX_free(md);
+    return hs13_signed(s->own, 0, span_of(sig, len));
+}
+
+static void own_step(struct subject *s, struct span in) {
+    static uint8_t scratch[HELLO_MESSAGE_MAX];
+    enum hs13_step step;
+    size_t used = 0;
+    if (!s->own) {
+        struct span message;
+        int err = 0;
+        struct hello hello;
+        make_must(hello_find(&(struct hello_scan){0}, in, scratch, &message, &used, &err) == STEP_DONE &&
+                      hello_parse(message, &hello) == 0,
+                  "hello");
+        make_must(tls_server_check(s->product, &hello) == 0, "check");
+        s->own = hs13_new(&s->env, s->product, &s->reply);
+        make_must(s->own != NULL, "handshake");
+        step = hs13_begin(s->own, &hello, message);
+        if (step == HS13_WANT_SIGN)
+            step = own_sign(s);
+    } else {
+        step = hs13_step(s->own, (uint8_t *)(uintptr_t)in.p, in.len, &used);
+    }
+    make_must(step == HS13_DONE || step == HS13_WANT_READ, "step");
+    s->done = step == HS13_DONE;
+}
+
+static void own_end(struct subject *s) {
+    struct handshake_result result;
+    make_must(hs13_finish(s->own, &result) == 0, "finish");
+    make_must(result.resumed == (s->session != NULL), "resumption");
+    record_layer_wipe(&result.record_layer);
+    hs13_free(s->own);
+    s->own = NULL;
 }
 
 /* X25519 both ways and what the certificate's key signs. */
@@ -179,6 +238,8 @@ enum work { WORK_STEP, WORK_END };
 __attribute__((noinline)) static void server_work(struct subject *s, enum work work, struct span in) {
     if (s->variant == VARIANT_PRIMITIVES)
         primitives(s);
+    else if (s->variant == VARIANT_OWN)
+        work == WORK_STEP ? own_step(s, in) : own_end(s);
     else if (is_product(s->variant))
         work == WORK_STEP ? product_step(s, in) : product_end(s);
     else
@@ -186,6 +247,7 @@ __attribute__((noinline)) static void server_work(struct subject *s, enum work w
 }
 
 static void timed(struct subject *s, enum work work, struct span in) {
+    cold_code_run(s->cold);
     uint64_t begin = now_ns();
     server_work(s, work, in);
     s->spent_ns += now_ns() - begin;
@@ -268,19 +330,30 @@ static void peer_share_new(struct subject *s) {
     EVP_PKEY_free(peer);
 }
 
-struct subject *subject_new(enum variant variant, const struct scenario *scenario) {
+bool subject_can(enum variant variant, const struct scenario *scenario) {
+    return variant != VARIANT_OWN || scenario->version == TLS_1_3;
+}
+
+struct subject *subject_new(enum variant variant, const struct scenario *scenario, size_t cold_kb) {
     struct subject *s = calloc(1, sizeof(*s));
     make_must(s != NULL, "memory");
     s->variant = variant;
     s->scenario = scenario;
     s->key = make_key(scenario->key);
+    s->cold = cold_kb ? cold_code_new(cold_kb) : NULL;
     buf_init(&s->reply, 128 * 1024);
     if (variant == VARIANT_PRIMITIVES) {
         peer_share_new(s);
         return s;
     }
     s->tickets = service_tickets(1);
-    if (is_product(variant)) {
+    if (variant == VARIANT_OWN) {
+        engine_contexts_init(&s->aead, &engine_libcrypto);
+        make_must(hs13_env_init(&s->env, &s->aead, 64) == 0, "memory");
+        s->shop = hs13_shop_new(&scenario->key, 1);
+        s->certs = s->shop.certs;
+        product_new(s);
+    } else if (is_product(variant)) {
         s->certs = variant == VARIANT_SIGNER ? signer_subject_certs(scenario->key) : service_certs(&scenario->key, 1);
         product_new(s);
     } else {
@@ -301,6 +374,11 @@ void subject_free(struct subject *s) {
     tls_server_free(s->product);
     tickets_free(s->tickets);
     certs_free(s->certs);
+    if (s->variant == VARIANT_OWN) {
+        hs13_env_fini(&s->env);
+        engine_contexts_fini(&s->aead);
+    }
+    cold_code_free(s->cold);
     EVP_PKEY_free(s->key);
     buf_fini(&s->reply);
     free(s);

@@ -21,6 +21,7 @@ enum variant {
     VARIANT_NO_KEY_LOG,  /* secrets from the provider alone */
     VARIANT_PRODUCT,     /* src/tls: our reading of the hello, JA4, policy, certificate choice, leaving libssl */
     VARIANT_SIGNER,      /* the same, with the key in a process of its own on the same CPU */
+    VARIANT_OWN,         /* src/tls/hs13: no libssl, 1.3 only; the key in this process */
     VARIANT_PRIMITIVES,  /* X25519 and the signature alone: no handshake can cost less */
     VARIANT_COUNT,
 };
@@ -34,9 +35,12 @@ struct scenario {
 
 struct subject;
 
-/* Aborts when anything fails: there is nothing to measure then. */
-struct subject *subject_new(enum variant variant, const struct scenario *scenario);
+/* Aborts when anything fails: there is nothing to measure then. COLD_KB of other code run before each of the server's steps. */
+struct subject *subject_new(enum variant variant, const struct scenario *scenario, size_t cold_kb);
 void subject_free(struct subject *s);
+
+/* Whether VARIANT can do it. */
+bool subject_can(enum variant variant, const struct scenario *scenario);
 
 /* Does one handshake; the nanoseconds the server took. */
 uint64_t subject_handshake(struct subject *s);

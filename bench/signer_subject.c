@@ -70,8 +70,14 @@ static EVP_PKEY *get(void *ctx, const struct creds *store, uint32_t key) {
     return key_provider_key(creds_key(store, key).spki, (struct key_name){1, key});
 }
 
+static int sign(void *ctx, const struct creds *store, uint32_t key, uint16_t scheme, struct span tbs, uint8_t *sig, size_t cap,
+                size_t *ret_len) {
+    (void)ctx, (void)store;
+    return key_provider_sign((struct key_name){1, key}, scheme, tbs, sig, cap, ret_len);
+}
+
 struct certs *signer_subject_certs(const char *key_type) {
-    static const struct certs_keys keys = {get, NULL, NULL};
+    static const struct certs_keys keys = {.get = get, .sign = sign};
     struct certs *certs = NULL;
     char *dir = make_dir(), line[256];
     struct text why = text_of(line, sizeof(line));

@@ -80,3 +80,12 @@ void buf_consume(struct buf *b, size_t n) {
     if (b->off == b->len)
         buf_fini(b);
 }
+
+void buf_cut(struct buf *b, size_t n) {
+    size_t held = buf_len(b);
+    MUST(n <= held);
+    if (n == held)
+        return;
+    secret_wipe(b->p + b->off + n, held - n);
+    b->len = b->off + n;
+}

@@ -36,6 +36,9 @@ void buf_commit(struct buf *b, size_t n);
 /* Drops N bytes from the front (MUST be held); an emptied buffer gives its memory back. */
 void buf_consume(struct buf *b, size_t n);
 
+/* Keeps the first N bytes held (MUST be held) and drops the others, which are wiped. */
+void buf_cut(struct buf *b, size_t n);
+
 /* The bytes held; valid until the next call that changes the buffer. */
 static inline struct span buf_span(const struct buf *b) {
     return (struct span){b->p ? b->p + b->off : NULL, b->len - b->off}; /* NULL + 0 is undefined in C */

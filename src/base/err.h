@@ -34,6 +34,7 @@ enum alert {
     ALERT_USER_CANCELED = 90,
     ALERT_NO_RENEGOTIATION = 100,
     ALERT_MISSING_EXTENSION = 109,
+    ALERT_UNSUPPORTED_EXTENSION = 110,
     ALERT_UNRECOGNIZED_NAME = 112,
     ALERT_CERTIFICATE_REQUIRED = 116,
     ALERT_NO_APPLICATION_PROTOCOL = 120,
@@ -78,12 +79,16 @@ enum alert {
     X(ERR_NO_ALPN, "no_shared_alpn", "no shared application protocol", ALERT_NO_APPLICATION_PROTOCOL)                          \
     X(ERR_HELLO_LACKS, "missing_extension", "an extension is missing that a TLS 1.3 ClientHello must have",                    \
       ALERT_MISSING_EXTENSION)                                                                                                 \
+    X(ERR_KEY_SHARE, "bad_key_share", "a key share that is none of its group", ALERT_ILLEGAL_PARAMETER)                        \
+    X(ERR_HELLO_CHANGED, "hello_changed", "second ClientHello that does not fit the first", ALERT_ILLEGAL_PARAMETER)           \
+    X(ERR_BINDER, "bad_binder", "the ticket's binder is wrong", ALERT_DECRYPT_ERROR)                                           \
     /* handshake */                                                                                                            \
     X(ERR_HANDSHAKE, "handshake_failed", "handshake failed", ALERT_HANDSHAKE_FAILURE)                                          \
     X(ERR_HANDSHAKE_TIMEOUT, "handshake_timeout", "handshake not done in time", ALERT_NONE)                                    \
     X(ERR_HANDSHAKE_CLOSED, "handshake_closed", "the client closed the connection during the handshake", ALERT_NONE)           \
     X(ERR_HANDSHAKE_RESET, "handshake_reset", "the client reset the connection during the handshake", ALERT_NONE)              \
     X(ERR_PEER_ALERT, "peer_alert", "fatal alert from the client", ALERT_NONE)                                                 \
+    X(ERR_FINISHED, "bad_finished", "the client's Finished is wrong", ALERT_DECRYPT_ERROR)                                     \
     X(ERR_LEAVE, "cannot_leave_libssl", "libssl's state could not be taken over", ALERT_INTERNAL_ERROR)                        \
     X(ERR_SIGNER_TIMEOUT, "signer_timeout", "the signer did not answer in time", ALERT_INTERNAL_ERROR)                         \
     X(ERR_SIGNER_REFUSED, "signer_refused", "the signer refused to sign", ALERT_INTERNAL_ERROR)                                \
@@ -109,6 +114,8 @@ enum alert {
       ALERT_BAD_CERTIFICATE)                                                                                                   \
     X(ERR_CLIENT_CERT_BAD, "client_cert_bad", "the client's certificates cannot be used", ALERT_BAD_CERTIFICATE)               \
     X(ERR_CLIENT_CERT_PROOF, "client_cert_proof", "the client does not hold the key of its certificate", ALERT_DECRYPT_ERROR)  \
+    X(ERR_CLIENT_CERT_EXTENSION, "client_cert_extension",                                                                      \
+      "an extension beside the client's certificate that was not asked for", ALERT_UNSUPPORTED_EXTENSION)                      \
     X(ERR_CLIENT_NOT_ALLOWED, "client_not_allowed", "no rule lets this client in", ALERT_ACCESS_DENIED)                        \
     /* records */                                                                                                              \
     X(ERR_BAD_MAC, "bad_record_mac", "record failed authentication", ALERT_BAD_RECORD_MAC)                                     \

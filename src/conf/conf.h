@@ -36,7 +36,8 @@ enum service_mode { MODE_TERMINATE, MODE_PASSTHROUGH };
 enum balance { BALANCE_LEAST_SESSIONS, BALANCE_ROUND_ROBIN, BALANCE_CLIENT_HASH };
 enum proxy_send { PROXY_SEND_NONE, PROXY_SEND_V1, PROXY_SEND_V2 };
 enum client_auth_mode { CLIENT_AUTH_NONE, CLIENT_AUTH_OPTIONAL, CLIENT_AUTH_REQUIRED };
-enum truncation { TRUNCATION_CLOSE, TRUNCATION_RESET }; /* what a backend sees of a TCP end without close_notify */
+enum handshake_path { HANDSHAKE_LIBSSL, HANDSHAKE_AUTO }; /* who makes TLS 1.3: libssl; our own code where it can */
+enum truncation { TRUNCATION_CLOSE, TRUNCATION_RESET };   /* what a backend sees of a TCP end without close_notify */
 
 /* Bits of conf_service.proxy_tlvs. */
 enum proxy_tlv {
@@ -116,7 +117,8 @@ struct conf {
     uint32_t workers; /* never 0 after the check */
     const char *user; /* NULL = stay who we are */
     const char *state_dir;
-    const char *engine;         /* "auto", "libcrypto" */
+    const char *engine; /* "auto", "libcrypto" */
+    enum handshake_path handshake;
     const char *tcp_congestion; /* "" = the host's */
     uint32_t busy_poll_us;      /* relays look for events so long before they sleep; 0 = never */
     uint64_t drain_ms;          /* how long TERM lets sessions finish */

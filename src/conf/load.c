@@ -84,6 +84,7 @@ const char *load_path(struct load *l, const char *name) {
 void load_defaults(struct load *l) {
     struct conf *c = l->conf;
     c->engine = "auto";
+    c->handshake = HANDSHAKE_LIBSSL;
     c->tcp_congestion = "";
     c->drain_ms = 10 * 1000;
     c->watch_ms = 30 * 1000;

@@ -25,6 +25,7 @@ enum conf_key {
     KEY_USER,
     KEY_STATE_DIR,
     KEY_ENGINE,
+    KEY_HANDSHAKE,
     KEY_TCP_CONGESTION,
     KEY_BUSY_POLL,
     KEY_DRAIN_TIMEOUT,

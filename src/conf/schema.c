@@ -135,6 +135,7 @@ static void read_engine(struct reading *r, const struct toml_node *node) {
         set_text(r, conf_strdup(r->l->conf, node->string));
 }
 
+static const struct word handshakes[] = {{"auto", HANDSHAKE_AUTO}, {"libssl", HANDSHAKE_LIBSSL}, {NULL, 0}};
 static const struct word log_formats[] = {{"text", LOG_AS_TEXT}, {"json", LOG_AS_JSON}, {"logfmt", LOG_AS_LOGFMT}, {NULL, 0}};
 static const struct word log_levels[] = {{"error", LOG_LEVEL_ERROR},
                                          {"warning", LOG_LEVEL_WARNING},
@@ -165,6 +166,7 @@ const struct key_row key_rows[KEY_COUNT] = {
     [KEY_USER]           = ROW("user", TOML_STRING, read_text, TOP(user), .max = CONF_NAME_MAX),
     [KEY_STATE_DIR]      = ROW("state_dir", TOML_STRING, read_path, TOP(state_dir)),
     [KEY_ENGINE]         = ROW("engine", TOML_STRING, read_engine, TOP(engine)),
+    [KEY_HANDSHAKE]      = ROW("handshake", TOML_STRING, read_word, TOP(handshake), .words = handshakes),
     [KEY_TCP_CONGESTION] = ROW("tcp_congestion", TOML_STRING, read_text, TOP(tcp_congestion), .max = 15), /* TCP_CA_NAME_MAX */
     [KEY_BUSY_POLL]      = ROW("busy_poll_us", TOML_INTEGER, read_integer, TOP(busy_poll_us), .max = CONF_BUSY_POLL_MAX),
     [KEY_DRAIN_TIMEOUT]  = ROW("drain_timeout", TOML_STRING, read_duration, TOP(drain_ms)),

@@ -20,7 +20,7 @@
 #include "base/wr.h"
 
 #define MAGIC           0x544f534eu /* "TOSN" */
-#define FORMAT          1
+#define FORMAT          2
 #define TEXT_MAX        PATH_MAX
 #define ITEMS_MAX       1024 /* of any list that has no limit of its own in conf.h */
 #define SEALS           (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
@@ -310,6 +310,7 @@ static void put_conf(struct wr *w, const struct conf *c) {
     put_text(w, c->user);
     put_text(w, c->state_dir);
     put_text(w, c->engine);
+    wr_u8(w, (uint8_t)c->handshake);
     put_text(w, c->tcp_congestion);
     wr_u32(w, c->busy_poll_us);
     wr_u64(w, c->drain_ms);
@@ -336,6 +337,7 @@ static void get_conf(struct rd *r, struct conf *c) {
     c->user = get_text(r, c, 255);
     c->state_dir = need_path(r, c);
     c->engine = need_text(r, c, 1, 255);
+    c->handshake = (enum handshake_path)get_choice(r, HANDSHAKE_AUTO);
     c->tcp_congestion = need_text(r, c, 0, 255);
     c->busy_poll_us = rd_u32(r);
     c->drain_ms = rd_u64(r);

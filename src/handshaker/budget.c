@@ -116,7 +116,7 @@ static struct holder *holder_of(struct budget *b, const struct addr *client) {
 
 uint64_t budget_bytes_of(const struct conn *c) {
     return sizeof(*c) + c->in.cap + c->out.cap + (c->hello_info ? sizeof(*c->hello_info) : 0) +
-           (c->result ? sizeof(*c->result) : 0) + (c->handshake ? HANDSHAKE_BYTES : 0);
+           (c->result ? sizeof(*c->result) : 0) + (c->handshake ? handshake_bytes(c->handshake) : 0);
 }
 
 static void charge(struct budget *b, struct conn *c, uint64_t to) {

@@ -187,6 +187,7 @@ void conn_metrics_done(struct handshaker *h, struct conn *c) {
         stats_add(suite, STATS_PASSED_THROUGH, 1);
         return;
     }
+    stats_process_add(page_of(h), c->result->own ? STATS_BY_OWN : STATS_BY_LIBSSL, 1);
     enum stats_value v = c->result->resumed ? STATS_HANDSHAKES_RESUMED : STATS_HANDSHAKES_FULL;
     stats_add(service, v, 1);
     stats_add(suite, v, 1);

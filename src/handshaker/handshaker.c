@@ -42,6 +42,7 @@ static bool make_service(struct handshaker *h, const struct conf_service *s, str
         .nalpn = s->nalpn,
         .strict_sni = s->strict_sni,
         .clients = clients,
+        .own_tls13 = h->conf->handshake == HANDSHAKE_AUTO,
         .reports_client_cert = s->proxy_send == PROXY_SEND_V2 && (s->proxy_tlvs & TLV_CLIENT_CERT),
     };
     ret->server = tls_server_new(&policy, h->certs, h->tickets, why);
@@ -55,6 +56,8 @@ static bool make_service(struct handshaker *h, const struct conf_service *s, str
 static bool make_services(struct handshaker *h) {
     char line[1024];
     struct text why = text_of(line, sizeof(line));
+    if (h->conf->handshake == HANDSHAKE_AUTO && !handshake_own_begin(h->conns.cap))
+        log_msg(&h->child.log, LOG_LEVEL_WARNING, "the self-test of our own handshake failed: libssl makes all of them");
     h->services = calloc(h->conf->nservices, sizeof(*h->services));
     MUST(h->services);
     for (size_t i = 0; i < h->conf->nservices; i++)

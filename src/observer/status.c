@@ -105,6 +105,8 @@ static void put_totals(struct admin *a, json_t *top) {
     json_put_u64(o, "bytes_out_total", stats_view_sum(f, STATS_SERVICE, STATS_BYTES_OUT));
     json_put_u64(o, "connections_accepted_total", stats_view_process_sum(f, STATS_ACCEPTED));
     json_put_u64(o, "sessions_migrated_total", stats_view_process_sum(f, STATS_MIGRATED_IN));
+    json_put_u64(o, "own_handshakes_total", stats_view_process_sum(f, STATS_BY_OWN));
+    json_put_u64(o, "libssl_handshakes_total", stats_view_process_sum(f, STATS_BY_LIBSSL));
     status_handshakes(a, json_put_object(o, "handshakes"), NULL);
 }
 

@@ -12,6 +12,8 @@
 #include <time.h>
 
 #include "base/err.h"
+#include "tls/hello.h"
+#include "tls/sig_scheme.h"
 #include "tls/suite.h"
 #include "wire/sign.h"
 
@@ -235,13 +237,18 @@ int certs_use(struct certs *c, uint32_t service, const char *name, SSL *ssl) {
     return 0;
 }
 
+X509 *certs_entry_leaf(struct certs *c, uint32_t entry) {
+    const struct made *m = made_of(c, entry);
+    return m ? m->leaf : NULL;
+}
+
 X509 *certs_leaf(struct certs *c, uint32_t service, const char *name) {
     uint32_t chosen[CREDS_SLOTS];
     (void)creds_choose(&c->store, service, name, chosen); /* no match leaves no entry */
     for (unsigned s = 0; s < CREDS_SLOTS; s++) {
-        const struct made *m = chosen[s] == CREDS_NONE ? NULL : made_of(c, chosen[s]);
-        if (m)
-            return m->leaf;
+        X509 *leaf = chosen[s] == CREDS_NONE ? NULL : certs_entry_leaf(c, chosen[s]);
+        if (leaf)
+            return leaf;
     }
     return NULL;
 }
@@ -258,4 +265,28 @@ bool certs_has_sigalg(const struct certs *c, uint32_t service, const char *name,
                 return true;
     }
     return false;
+}
+
+int certs_choose(const struct certs *c, uint32_t service, const char *name, struct span sigalgs, struct certs_choice *ret) {
+    uint32_t chosen[CREDS_SLOTS];
+    (void)creds_choose(&c->store, service, name, chosen); /* no match leaves no entry */
+    for (size_t i = 0; sig_scheme_at(i); i++)
+        for (unsigned s = 0; s < CREDS_SLOTS; s++) {
+            uint16_t scheme = sig_scheme_at(i);
+            if (chosen[s] == CREDS_NONE)
+                continue;
+            struct creds_entry e = creds_entry(&c->store, chosen[s]);
+            if (!sign_key_fits(e.kind, scheme, false) || !hello_list_has(sigalgs, scheme))
+                continue;
+            int64_t now = (int64_t)time(NULL);
+            bool staple = e.ocsp.len && now >= e.ocsp_from && now < e.ocsp_until;
+            *ret = (struct certs_choice){chosen[s], e.key, scheme, staple ? e.ocsp : span_of(NULL, 0)};
+            return 0;
+        }
+    return ERR_NO_SIGALG;
+}
+
+int certs_sign(const struct certs *c, uint32_t key, uint16_t scheme, struct span tbs, uint8_t *sig, size_t cap,
+               size_t *ret_len) {
+    return c->keys.sign ? c->keys.sign(c->keys.ctx, &c->store, key, scheme, tbs, sig, cap, ret_len) : ERR_SIGNER_TIMEOUT;
 }

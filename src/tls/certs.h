@@ -25,7 +25,10 @@ struct certs;
 /* Where keys come from: by their number in the store. */
 struct certs_keys {
     EVP_PKEY *(*get)(void *ctx, const struct creds *store, uint32_t key); /* a reference for the caller; NULL = not to be had */
-    void (*release)(void *ctx);                                           /* at the end; may be NULL */
+    /* Signs without libcrypto between: as key_sign_fn in key_provider.h. */
+    int (*sign)(void *ctx, const struct creds *store, uint32_t key, uint16_t scheme, struct span tbs, uint8_t *sig, size_t cap,
+                size_t *ret_len);
+    void (*release)(void *ctx); /* at the end; may be NULL */
     void *ctx;
 };
 
@@ -47,9 +50,31 @@ MUST_CHECK int certs_use(struct certs *c, uint32_t service, const char *name, SS
 /* The leaf of the first entry for NAME, borrowed until the next call; NULL when it is not to be had. */
 X509 *certs_leaf(struct certs *c, uint32_t service, const char *name);
 
+/* The leaf of an entry, as above. */
+X509 *certs_entry_leaf(struct certs *c, uint32_t entry);
+
 /* Whether some entry for NAME can be verified with one of the signature algorithms (raw u16 list; empty = a client of SHA-1
  * times, which no entry serves). VERSION is the one that will be spoken. */
 bool certs_has_sigalg(const struct certs *c, uint32_t service, const char *name, struct span sigalgs, uint16_t version);
+
+/* What a TLS 1.3 handshake shows and signs with. OCSP borrows the store: valid as long as C. */
+struct certs_choice {
+    uint32_t entry;
+    uint32_t key;     /* number of its key in the store */
+    uint16_t scheme;  /* IANA registry "TLS SignatureScheme" */
+    struct span ocsp; /* a response that is valid now; empty = none */
+};
+
+/*
+ * The entry for NAME by which the first of our schemes can be served that the client lists (SIGALGS, raw u16 list); what libssl
+ * chooses among the same entries. ERR_NO_SIGALG.
+ */
+MUST_CHECK int certs_choose(const struct certs *c, uint32_t service, const char *name, struct span sigalgs,
+                            struct certs_choice *ret);
+
+/* A signature of TBS by a key of the store; waits for it. What the keys' sign() says. */
+MUST_CHECK int certs_sign(const struct certs *c, uint32_t key, uint16_t scheme, struct span tbs, uint8_t *sig, size_t cap,
+                          size_t *ret_len);
 
 /* Makes CTX staple the OCSP response of the certificate that libssl chose, while it is valid, for clients that ask. */
 void certs_staple(SSL_CTX *ctx);

@@ -22,6 +22,7 @@ struct client_auth {
     unsigned depth;
     X509_STORE *store;
     STACK_OF(X509_NAME) * names;
+    struct buf wire_names; /* the same as they are sent */
     struct client_rule *rules;
     char **texts; /* the rules borrow them */
     size_t nrules;
@@ -70,6 +71,22 @@ static int add_ca(struct client_auth *a, struct span der) {
     return err;
 }
 
+static int encode_names(struct client_auth *a) {
+    buf_init(&a->wire_names, UINT16_MAX - 2); /* of an extension, with its inner length */
+    for (int i = 0; i < sk_X509_NAME_num(a->names); i++) {
+        uint8_t *der = NULL;
+        int len = i2d_X509_NAME(sk_X509_NAME_value(a->names, i), &der);
+        const uint8_t head[] = {(uint8_t)(len >> 8), (uint8_t)len};
+        int err = len > 0 && len <= UINT16_MAX ? buf_append(&a->wire_names, head, sizeof(head)) : ERR_FORMAT;
+        if (err == 0)
+            err = buf_append(&a->wire_names, der, (size_t)len);
+        OPENSSL_free(der);
+        if (err)
+            return err;
+    }
+    return 0;
+}
+
 static int add_crl(struct client_auth *a, struct span der) {
     const uint8_t *p = der.p;
     X509_CRL *crl = d2i_X509_CRL(NULL, &p, (long)der.len);
@@ -98,6 +115,8 @@ static int load_policy(struct client_auth *a, const struct client_policy *p, str
         err = add_ca(a, p->ca[i]);
     for (size_t i = 0; i < p->ncrl && !err; i++)
         err = add_crl(a, p->crl[i]);
+    if (!err)
+        err = encode_names(a);
     return err ? err : add_rules(a, p, why);
 }
 
@@ -137,6 +156,7 @@ void client_auth_free(struct client_auth *a) {
         return;
     X509_STORE_free(a->store);
     sk_X509_NAME_pop_free(a->names, X509_NAME_free);
+    buf_fini(&a->wire_names);
     for (size_t i = 0; a->texts && a->texts[i]; i++) /* the last may be of a rule that could not be read */
         free(a->texts[i]);
     free(a->texts);
@@ -248,36 +268,48 @@ static int judge_chain(const struct client_auth *a, X509_STORE_CTX *ctx, X509 *c
     return client_names_judge(cert, a->rules, a->nrules, id);
 }
 
-int client_auth_judge(const struct client_auth *a, struct handshake *h, X509 *cert, STACK_OF(X509) * others) {
+int client_auth_judge(const struct client_auth *a, X509 *cert, STACK_OF(X509) * others, struct client_id *ret, struct text *why,
+                      int *ret_x509) {
     struct client_id id = {.verified = true, .verified_s = (int64_t)time(NULL)};
-    char detail[HANDSHAKE_DETAIL_MAX] = "";
-    struct text t = text_of(detail, sizeof(detail));
     int error = X509_V_ERR_OUT_OF_MEM, err = ERR_NOMEM;
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();
     if (ctx && X509_STORE_CTX_init(ctx, a->store, cert, others) == 1 && set_param(a, ctx))
         err = judge_chain(a, ctx, cert, &id, &error);
     if (err < 0) {
         X509 *faulty = error && ctx ? X509_STORE_CTX_get_current_cert(ctx) : NULL;
-        client_names_describe(faulty ? faulty : cert, faulty ? X509_STORE_CTX_get_error_depth(ctx) : 0, &t);
+        client_names_describe(faulty ? faulty : cert, faulty ? X509_STORE_CTX_get_error_depth(ctx) : 0, why);
         if (error)
-            text_addf(&t, ": %s", X509_verify_cert_error_string(error));
+            text_addf(why, ": %s", X509_verify_cert_error_string(error));
     }
     X509_STORE_CTX_free(ctx);
-    err = handshake_note_client(h, err, &id, detail);
-    return err && !error ? X509_V_ERR_APPLICATION_VERIFICATION : error;
+    if (ret_x509)
+        *ret_x509 = err && !error ? X509_V_ERR_APPLICATION_VERIFICATION : error;
+    *ret = id;
+    return err;
 }
 
 /* libssl asks: 1 lets the client in. What was found is noted with the handshake; this is no place to send from. */
 static int verify(X509_STORE_CTX *ctx, void *arg) {
     (void)arg;
     SSL *ssl = X509_STORE_CTX_get_ex_data(ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
-    struct handshake *h = SSL_get_app_data(ssl);
     X509 *cert = X509_STORE_CTX_get0_cert(ctx);
-    int error = client_auth_judge(handshake_rules(h), h, cert, X509_STORE_CTX_get0_untrusted(ctx));
+    int error = handshake_judge_client(SSL_get_app_data(ssl), cert, X509_STORE_CTX_get0_untrusted(ctx));
     X509_STORE_CTX_set_error(ctx, error);
     if (i2d_X509(cert, NULL) > TICKETS_PEER_MAX)
         (void)SSL_set_num_tickets(ssl, 0); /* cannot fail for 0 */
     return error == X509_V_OK;
+}
+
+size_t client_auth_chain_max(const struct client_auth *a) {
+    return a->depth + CLIENT_CHAIN_SPARE;
+}
+
+size_t client_auth_bytes_max(const struct client_auth *a) {
+    return (size_t)MIN(CLIENT_CHAIN_MAX, CLIENT_LEAF_MAX + CLIENT_ISSUER_MAX * ((long)a->depth + 2));
+}
+
+struct span client_auth_names(const struct client_auth *a) {
+    return buf_span(&a->wire_names);
 }
 
 /* ---- before a certificate is decoded ---- */
@@ -311,7 +343,7 @@ static void on_tls_message(int sent, int version, int type, const void *buf, siz
     if (sent || type != SSL3_RT_HANDSHAKE || len <= SSL3_HM_HEADER_LENGTH || p[0] != SSL3_MT_CERTIFICATE)
         return;
     struct handshake *h = SSL_get_app_data(ssl);
-    size_t max = handshake_rules(h)->depth + CLIENT_CHAIN_SPARE;
+    size_t max = client_auth_chain_max(handshake_rules(h));
     size_t n = count_certificates(span_of(p, len), SSL_version(ssl) == TLS1_3_VERSION);
     if (n <= max)
         return;
@@ -344,16 +376,17 @@ static int recall(SSL_SESSION *session, struct client_id *ret) {
     return client_id_unpack(span_of(packed, len), ret);
 }
 
-/* Whether the client could still come in with the certificate that its ticket stands for; the rules are the same, see
- * ticket_bind.h. */
+bool client_auth_may_resume(const struct client_auth *a, const struct client_id *id) {
+    int64_t now = (int64_t)time(NULL);
+    if (!id->verified)
+        return !a->required;
+    return id->expires_s > now && id->verified_s <= now + CLOCK_SKEW_S && now - id->verified_s < CLIENT_RESUME_MAX_S;
+}
+
+/* With the certificate that the ticket stands for. */
 static bool may_resume(const struct client_auth *a, SSL_SESSION *session) {
     struct client_id id;
-    int64_t now = (int64_t)time(NULL);
-    if (recall(session, &id) < 0)
-        return false;
-    if (!id.verified)
-        return !a->required;
-    return id.expires_s > now && id.verified_s <= now + CLOCK_SKEW_S && now - id.verified_s < CLIENT_RESUME_MAX_S;
+    return recall(session, &id) == 0 && client_auth_may_resume(a, &id);
 }
 
 /* A ticket was opened, or not. What is not taken up means a full handshake, and a new ticket. */
@@ -383,7 +416,7 @@ int client_auth_attach(const struct client_auth *a, SSL_CTX *ctx) {
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | (a->required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), NULL);
     SSL_CTX_set_cert_verify_callback(ctx, verify, NULL);
     SSL_CTX_set_msg_callback(ctx, on_tls_message);
-    SSL_CTX_set_max_cert_list(ctx, MIN(CLIENT_CHAIN_MAX, CLIENT_LEAF_MAX + CLIENT_ISSUER_MAX * ((long)a->depth + 2)));
+    SSL_CTX_set_max_cert_list(ctx, (long)client_auth_bytes_max(a));
     if (SSL_CTX_set_session_ticket_cb(ctx, on_seal, on_open, NULL) != 1)
         return ERR_CRYPTO;
     return client_auth_announce(a, ctx);

@@ -60,11 +60,21 @@ MUST_CHECK int client_auth_attach(const struct client_auth *a, SSL_CTX *ctx);
 MUST_CHECK int client_auth_announce(const struct client_auth *a, SSL_CTX *ctx);
 
 /*
- * Holds CERT, with OTHERS to build its chain from (may be NULL), against A. The verdict is noted with H
- * (handshake_note_client()); the result is libcrypto's, X509_V_OK or an error.
+ * Holds CERT, with OTHERS to build its chain from (may be NULL), against A, for either path. 0 and who it is, or why it is
+ * refused, with one line for the log in WHY; *ret_x509 (may be NULL) is libcrypto's result, X509_V_OK or an error.
  */
-struct handshake;
-MUST_CHECK int client_auth_judge(const struct client_auth *a, struct handshake *h, X509 *cert, STACK_OF(X509) * others);
+MUST_CHECK int client_auth_judge(const struct client_auth *a, X509 *cert, STACK_OF(X509) * others, struct client_id *ret,
+                                 struct text *why, int *ret_x509);
+
+/* Whether a client that was let in as ID could still come in; the rules are the same, see ticket_bind.h. */
+bool client_auth_may_resume(const struct client_auth *a, const struct client_id *id);
+
+/* Certificates, and bytes, that a Certificate message may have. */
+size_t client_auth_chain_max(const struct client_auth *a);
+size_t client_auth_bytes_max(const struct client_auth *a);
+
+/* The vector of names for certificate_authorities (RFC 8446 4.2.4), without its outer length; empty = none. Borrows A. */
+struct span client_auth_names(const struct client_auth *a);
 
 /* The client of the resumed session. ERR_FORMAT. */
 MUST_CHECK int client_auth_recall(SSL *ssl, struct client_id *ret);

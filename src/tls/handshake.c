@@ -11,6 +11,7 @@
 #include "tls/handshake_internal.h"
 #include "tls/hs_alert.h"
 #include "tls/hs_keys.h"
+#include "tls/hs_own.h"
 #include "tls/key_provider.h"
 
 /*
@@ -34,6 +35,12 @@ int handshake_new(const struct tls_server *s, const struct hello *hello, struct 
         return ERR_NOMEM;
     int err = ERR_CRYPTO;
     BIO *bio = NULL;
+    if (hs_own_takes(s, hello)) {
+        err = hs_own_new(s, hello, out, &h->own);
+        if (err == 0)
+            *ret = h;
+        goto out;
+    }
     h->server = s;
     h->bio.out = out;
     h->record_size_limit = hello->record_size_limit;
@@ -69,9 +76,14 @@ SSL *handshake_ssl(const struct handshake *h) {
     return h->ssl;
 }
 
+size_t handshake_bytes(const struct handshake *h) {
+    return h->own ? hs_own_bytes(h->own) : HANDSHAKE_BYTES;
+}
+
 void handshake_free(struct handshake *h) {
     if (!h)
         return;
+    hs_own_free(h->own);
     if (h->ssl) {
         /* without this libssl would call the session broken and not let it be resumed */
         SSL_set_shutdown(h->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
@@ -142,6 +154,15 @@ int handshake_note_client(struct handshake *h, int err, const struct client_id *
     return err;
 }
 
+int handshake_judge_client(struct handshake *h, X509 *cert, STACK_OF(X509) * others) {
+    struct client_id id;
+    char detail[HANDSHAKE_DETAIL_MAX] = "";
+    struct text t = text_of(detail, sizeof(detail));
+    int error = X509_V_OK, err = client_auth_judge(h->server->clients, cert, others, &id, &t, &error);
+    bool noted = handshake_note_client(h, err, &id, detail) == err;
+    return noted ? error : X509_V_ERR_OUT_OF_MEM;
+}
+
 const struct client_auth *handshake_rules(const struct handshake *h) {
     return h->server->clients;
 }
@@ -186,6 +207,8 @@ static enum step judge_record(struct handshake *h, uint8_t type, struct span con
 }
 
 enum step handshake_step(struct handshake *h, struct span *in) {
+    if (h->own)
+        return hs_own_step(h->own, in);
     for (;;) {
         if (in->len < RECORD_HEADER_LEN)
             return STEP_WANT_READ;
@@ -234,15 +257,19 @@ enum step handshake_step(struct handshake *h, struct span *in) {
 }
 
 int handshake_error(const struct handshake *h, uint8_t *ret_alert) {
+    if (h->own)
+        return hs_own_error(h->own, ret_alert);
     *ret_alert = h->alert;
     return h->err;
 }
 
 const char *handshake_detail(const struct handshake *h) {
-    return h->detail;
+    return h->own ? hs_own_detail(h->own) : h->detail;
 }
 
 const char *handshake_waiting_for(const struct handshake *h) {
+    if (h->own)
+        return hs_own_waiting_for(h->own);
     if (!h->begun)
         return "ClientHello";
     switch (SSL_get_state(h->ssl)) {
@@ -335,7 +362,7 @@ static int judge_anew(struct handshake *h) {
     X509 *cert = SSL_get0_peer_certificate(h->ssl);
     if (!cert)
         return ERR_CLIENT_CERT_UNKNOWN_CA;
-    return client_auth_judge(h->server->clients, h, cert, SSL_get_peer_cert_chain(h->ssl)) == X509_V_OK ? 0 : h->client_err;
+    return handshake_judge_client(h, cert, SSL_get_peer_cert_chain(h->ssl)) == X509_V_OK ? 0 : h->client_err;
 }
 
 /* Who the client is: known from this handshake, or from the one that is resumed. No client that the rules refuse passes here.
@@ -375,6 +402,8 @@ static X509 *our_cert(const struct handshake *h) {
 
 int handshake_finish(struct handshake *h, struct handshake_result *ret) {
     SSL *ssl = h->ssl;
+    if (h->own)
+        return hs_own_finish(h->own, ret);
     if (!SSL_is_init_finished(ssl) || SSL_has_pending(ssl) || h->bio.in.len != 0 || h->bio.header_len != 0)
         return ERR_LEAVE;
     uint16_t version = (uint16_t)SSL_version(ssl);

@@ -37,6 +37,7 @@ struct tls_policy {
     bool strict_sni;
     struct client_auth *clients; /* NULL = no client certificates are requested; taken over, also on failure */
     bool reports_client_cert;    /* handshake_result.client_cert is wanted */
+    bool own_tls13;              /* TLS 1.3 by our own handshake, where handshake_own_begin() has said yes */
 };
 
 struct client_auth;
@@ -66,19 +67,29 @@ bool tls_server_selftest(struct tls_server *s);
 /* Whether the client of this hello can be served, before libssl is troubled: 0 or one of the ClientHello errors. */
 MUST_CHECK int tls_server_check(const struct tls_server *s, const struct hello *h);
 
+/*
+ * Makes the process ready for our own TLS 1.3 handshake, MAX at once, and has it tested. False: it is not to be trusted here
+ * (or there is no memory), and libssl makes all handshakes. Before the process closes itself in.
+ */
+bool handshake_own_begin(uint32_t max);
+
 struct handshake;
 
 /* About what one holds on the heap while the client is waited for, libssl's part included; test_handshake.c measures it. */
-#define HANDSHAKE_BYTES (52u * 1024)
+#define HANDSHAKE_BYTES     (52u * 1024)
+#define HANDSHAKE_OWN_BYTES (3u * 1024) /* the same of our own one, its locked memory included */
 
 /* OUT (kept) receives all bytes for the client. ERR_NOMEM, ERR_CRYPTO. */
 MUST_CHECK int handshake_new(const struct tls_server *s, const struct hello *h, struct buf *out, struct handshake **ret);
 void handshake_free(struct handshake *h);
 
+/* Which of the two it is, and what of the client's it keeps: it may be another after each step. */
+size_t handshake_bytes(const struct handshake *h);
+
 /*
- * Takes whole records from the front of *IN (which is advanced) until the handshake is done or more is needed.
- * STEP_DONE: done; what is left of *IN belongs to the session. STEP_WANT_READ. STEP_FAILED: handshake_error(); OUT may hold
- * an alert that is to be sent.
+ * Takes whole records from the front of *IN (which is advanced, and opened in place: it must be memory that can be written)
+ * until the handshake is done or more is needed. STEP_DONE: done; what is left of *IN belongs to the session. STEP_WANT_READ.
+ * STEP_FAILED: handshake_error(); OUT may hold an alert that is to be sent.
  */
 enum step handshake_step(struct handshake *h, struct span *in);
 
@@ -100,6 +111,7 @@ const char *handshake_waiting_for(const struct handshake *h);
 /* What is known at the end. ALPN borrows the handshake. */
 struct handshake_result {
     struct record_layer record_layer;
+    bool own; /* it was our own handshake */
     uint16_t version;
     uint16_t suite;
     uint16_t group; /* 0 = none was used (TLS 1.2 resumed) */

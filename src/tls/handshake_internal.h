@@ -6,22 +6,7 @@
 #include "tls/handshake.h"
 #include "tls/hs_bio.h"
 #include "tls/kdf_provider.h"
-#include "tls/ticket_bind.h"
-
-struct tls_server {
-    SSL_CTX *ctx;
-    struct certs *certs;
-    uint32_t service; /* whose certificates */
-    uint16_t min_version;
-    bool strict_sni;
-    uint16_t *suites, *groups;
-    size_t nsuites, ngroups;
-    struct client_auth *clients; /* NULL = none are requested */
-    bool reports_client_cert;
-    struct buf alpn;                          /* ProtocolName vectors in our order */
-    uint8_t binding[TICKET_BIND_LEN];         /* of its tickets */
-    uint8_t service_binding[TICKET_BIND_LEN]; /* the part that does not change */
-};
+#include "tls/server_internal.h"
 
 /* libssl's, for keys, signatures and chains of either side: what is computable in less than 2^112 steps is refused. */
 #define TLS_SECURITY_LEVEL 2
@@ -39,6 +24,7 @@ int handshake_on_cert(SSL *ssl, void *arg);
 
 /* Holds the traffic secrets for a moment: wiped when freed, like all that libssl holds beside it. */
 struct handshake {
+    struct hs_own *own; /* our own handshake; libssl's fields are of no meaning then */
     SSL *ssl;
     struct hs_bio bio;
     const struct suite *suite;   /* set once done */
@@ -69,6 +55,9 @@ SSL *handshake_ssl(const struct handshake *h);
  * ERR, or ERR_NOMEM.
  */
 MUST_CHECK int handshake_note_client(struct handshake *h, int err, const struct client_id *id, const char *detail);
+
+/* Judges it by the rules in use, and notes the verdict. X509_V_OK, or libcrypto's error. */
+MUST_CHECK int handshake_judge_client(struct handshake *h, X509 *cert, STACK_OF(X509) * others);
 
 /* The rules for clients that are in use at this moment; NULL = no client certificates are requested. */
 const struct client_auth *handshake_rules(const struct handshake *h);

@@ -319,17 +319,12 @@ static int read_early_data(struct rd r, struct hello *h) {
     return rd_end(&r) ? 0 : ERR_HELLO_MALFORMED;
 }
 
-/* RFC 8446 4.2.9. */
-static int read_psk_modes(struct rd r, struct hello *h) {
-    (void)r; /* which they are is libssl's business */
-    h->has_psk_modes = true;
-    return 0;
-}
-
 /* RFC 8446 4.2.11: identities with their ages, and as many binders. */
 static int read_pre_shared_key(struct rd r, struct hello *h) {
     h->has_psk = true;
-    struct rd identities = rd_inside(rd_vec16(&r)), binders = rd_inside(rd_vec16(&r));
+    h->psk_identities = rd_vec16(&r);
+    h->psk_binders = rd_vec16(&r);
+    struct rd identities = rd_inside(h->psk_identities), binders = rd_inside(h->psk_binders);
     if (!rd_end(&r) || rd_left(&identities) == 0)
         return ERR_HELLO_MALFORMED;
     while (rd_left(&identities) > 0) {
@@ -342,6 +337,35 @@ static int read_pre_shared_key(struct rd r, struct hello *h) {
     return rd_end(&binders) ? 0 : ERR_HELLO_MALFORMED;
 }
 
+/* RFC 8446 4.2.9. */
+static int read_psk_modes(struct rd r, struct hello *h) {
+    h->has_psk_modes = true;
+    h->psk_modes = rd_vec8(&r);
+    return rd_end(&r) && h->psk_modes.len > 0 ? 0 : ERR_HELLO_MALFORMED;
+}
+
+/* RFC 6066 8. What follows another type than OCSP's is not known; what an OCSP request asks in detail is not looked at. */
+static int read_status_request(struct rd r, struct hello *h) {
+    h->wants_ocsp = rd_u8(&r) == 1;
+    if (!h->wants_ocsp)
+        return r.bad ? ERR_HELLO_MALFORMED : 0;
+    (void)rd_vec16(&r);
+    (void)rd_vec16(&r);
+    return rd_end(&r) ? 0 : ERR_HELLO_MALFORMED;
+}
+
+/* RFC 8879 3. */
+static int read_cert_compression(struct rd r, struct hello *h) {
+    h->cert_compression = rd_vec8(&r);
+    return is_u16_list(&r, h->cert_compression) ? 0 : ERR_HELLO_MALFORMED;
+}
+
+/* RFC 8446 4.2.6. */
+static int read_post_handshake_auth(struct rd r, struct hello *h) {
+    (void)h;
+    return rd_end(&r) ? 0 : ERR_HELLO_MALFORMED;
+}
+
 #define EXT_PRE_SHARED_KEY 41
 
 /* IANA "TLS ExtensionType Values". Those not named here are none of our business. */
@@ -349,9 +373,20 @@ static const struct {
     uint16_t type;
     int (*read)(struct rd r, struct hello *h);
 } extension_table[] = {
-    {0, read_server_name}, {1, read_max_fragment_length}, {10, read_groups},     {13, read_sigalgs},
-    {16, read_alpn},       {28, read_record_size_limit},  {42, read_early_data}, {EXT_PRE_SHARED_KEY, read_pre_shared_key},
-    {43, read_versions},   {45, read_psk_modes},          {51, read_key_share},
+    {0, read_server_name},
+    {1, read_max_fragment_length},
+    {10, read_groups},
+    {13, read_sigalgs},
+    {16, read_alpn},
+    {28, read_record_size_limit},
+    {42, read_early_data},
+    {EXT_PRE_SHARED_KEY, read_pre_shared_key},
+    {43, read_versions},
+    {51, read_key_share},
+    {45, read_psk_modes},
+    {5, read_status_request},
+    {49, read_post_handshake_auth},
+    {27, read_cert_compression},
 };
 
 static int read_extension(uint16_t type, struct span data, struct hello *h) {
@@ -416,7 +451,7 @@ static int judge_compression(const struct hello *h, struct span methods) {
 
 int hello_parse(struct span message, struct hello *ret) {
     struct rd r = rd_inside(message);
-    struct hello h = {.legacy_version = 0};
+    struct hello h = {.message = message};
 
     uint8_t type = rd_u8(&r);
     struct rd body = rd_inside(rd_vec24(&r));
@@ -468,17 +503,5 @@ bool hello_list_has(struct span list, uint16_t value) {
     for (size_t i = 0; i + 1 < list.len; i += 2)
         if ((list.p[i] << 8 | list.p[i + 1]) == value)
             return true;
-    return false;
-}
-
-bool hello_offers_alpn(const struct hello *h, struct span name) {
-    struct rd names = rd_inside(h->alpn);
-    while (rd_left(&names) > 0) {
-        struct span offered = rd_vec8(&names);
-        if (names.bad)
-            return false;
-        if (span_eq(offered, name))
-            return true;
-    }
     return false;
 }

@@ -30,6 +30,7 @@ enum sniff hello_sniff(struct span first_bytes);
 
 /* Spans borrow the message given to hello_parse(). Lists are the raw vectors, without their outer length. */
 struct hello {
+    struct span message; /* all of it */
     uint16_t legacy_version;
     struct span random; /* 32 bytes */
     struct span session_id;
@@ -41,6 +42,11 @@ struct hello {
     struct span alpn;             /* ProtocolName vectors (u8 length each); empty = none sent */
     char sni[HELLO_NAME_MAX + 1]; /* host_name in lower case, "" = none sent; letters, digits, '-', '_' and '.' only */
     struct span sni_other;        /* what was sent as host_name and is none: counts as none sent; no zero byte in it */
+    struct span psk_identities;   /* pre_shared_key (RFC 8446 4.2.11): the vector of PskIdentity; empty = none sent */
+    struct span psk_binders;      /* and of PskBinderEntry: the last bytes of the message */
+    struct span psk_modes;        /* psk_key_exchange_modes, u8 each; empty = none sent */
+    struct span cert_compression; /* compress_certificate (RFC 8879), u16 each; empty = none sent */
+    bool wants_ocsp;              /* status_request for OCSP (RFC 6066 8) */
     bool has_key_share;
     bool has_psk;
     bool has_psk_modes;
@@ -85,6 +91,3 @@ MUST_CHECK int hello_judge_1_3(const struct hello *h);
 
 /* Whether a raw u16 list holds a value. */
 bool hello_list_has(struct span list, uint16_t value);
-
-/* Whether the client offers this protocol name. */
-bool hello_offers_alpn(const struct hello *h, struct span name);

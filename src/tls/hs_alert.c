@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "tls/hs_keys.h"
+#include "tls/hs_own.h"
 
 /* A fatal alert as the client expects it now: in plain, or as the next record under our key. */
 static int make_alert(const struct handshake *h, enum alert alert, uint8_t out[static RECORD_LAYER_CONTROL_MAX],
@@ -29,6 +30,10 @@ void handshake_alert(struct handshake *h, int err) {
     uint8_t record[RECORD_LAYER_CONTROL_MAX];
     size_t len = 0;
     int alert = err_alert(err);
+    if (h->own) {
+        hs_own_alert(h->own, err);
+        return;
+    }
     if (alert == ALERT_NONE || h->alert_sent || h->alert)
         return;
     if (alert == ALERT_CERTIFICATE_REQUIRED && SSL_version(h->ssl) == TLS_1_2) /* RFC 5246 7.4.6 */

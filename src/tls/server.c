@@ -7,6 +7,7 @@
 #include "base/rd.h"
 #include "tls/client_auth.h"
 #include "tls/handshake_internal.h"
+#include "tls/sig_scheme.h"
 
 /* Joins names with ':' as libssl's setters want them. */
 #define SHARE_LOOKUPS_MAX (1 << 20) /* about as long as a signature takes; clients send a handful of shares */
@@ -66,32 +67,36 @@ static int set_groups(SSL_CTX *ctx, const struct tls_policy *p) {
  * the library or its configuration file would allow.
  */
 static int set_sigalgs(SSL_CTX *ctx) {
-    static const char names[] = "ecdsa_secp256r1_sha256:ecdsa_secp384r1_sha384:ecdsa_secp521r1_sha512:ed25519:"
-                                "rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:rsa_pss_rsae_sha512:"
-                                "rsa_pss_pss_sha256:rsa_pss_pss_sha384:rsa_pss_pss_sha512:"
-                                "rsa_pkcs1_sha256:rsa_pkcs1_sha384:rsa_pkcs1_sha512";
-    char list[sizeof(names)]; /* libssl's macros take a const away */
-    memcpy(list, names, sizeof(names));
-    return SSL_CTX_set1_sigalgs_list(ctx, list) == 1 && SSL_CTX_set1_client_sigalgs_list(ctx, list) == 1 ? 0 : ERR_CRYPTO;
+    char names[512];
+    struct text t = text_of(names, sizeof(names));
+    for (size_t i = 0; sig_scheme_at(i); i++)
+        join(&t, sig_scheme_name(sig_scheme_at(i)));
+    if (t.cut)
+        return ERR_CRYPTO;
+    return SSL_CTX_set1_sigalgs_list(ctx, names) == 1 && SSL_CTX_set1_client_sigalgs_list(ctx, names) == 1 ? 0 : ERR_CRYPTO;
 }
 
-/* Our order decides (RFC 7301 3.2); tls_server_check() has made sure that something is shared. */
+/* Our order decides (RFC 7301 3.2). */
+struct span tls_server_alpn(const struct tls_server *s, struct span offered) {
+    for (struct rd ours = rd_of(buf_span(&s->alpn)); rd_left(&ours);) {
+        struct span name = rd_vec8(&ours);
+        for (struct rd theirs = rd_of(offered); rd_left(&theirs);)
+            if (span_eq(name, rd_vec8(&theirs)) && !theirs.bad)
+                return name;
+    }
+    return span_of(NULL, 0);
+}
+
+/* tls_server_check() has made sure that something is shared. */
 static int alpn_select(SSL *ssl, const unsigned char **ret, unsigned char *ret_len, const unsigned char *in, unsigned in_len,
                        void *arg) {
     (void)ssl;
-    const struct tls_server *s = arg;
-    for (struct rd ours = rd_of(buf_span(&s->alpn)); rd_left(&ours);) {
-        struct span name = rd_vec8(&ours);
-        for (struct rd theirs = rd_of(span_of(in, in_len)); rd_left(&theirs) && !theirs.bad;) {
-            struct span offer = rd_vec8(&theirs);
-            if (!theirs.bad && span_eq(name, offer)) {
-                *ret = offer.p;
-                *ret_len = (unsigned char)offer.len;
-                return SSL_TLSEXT_ERR_OK;
-            }
-        }
-    }
-    return SSL_TLSEXT_ERR_ALERT_FATAL;
+    struct span name = tls_server_alpn(arg, span_of(in, in_len));
+    if (!name.len)
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    *ret = name.p;
+    *ret_len = (unsigned char)name.len;
+    return SSL_TLSEXT_ERR_OK;
 }
 
 static int set_alpn(struct tls_server *s, const struct tls_policy *p) {
@@ -156,11 +161,13 @@ struct tls_server *tls_server_new(const struct tls_policy *policy, struct certs 
     if (!s)
         goto fail;
     s->certs = certs;
+    s->tickets = tickets;
     s->service = policy->service;
     s->min_version = policy->min_version;
     s->strict_sni = policy->strict_sni;
     s->clients = policy->clients;
     s->reports_client_cert = policy->reports_client_cert;
+    s->own_tls13 = policy->own_tls13;
     s->nsuites = policy->nsuites;
     s->ngroups = policy->ngroups;
     buf_init(&s->alpn, 64 * 256);
@@ -209,8 +216,7 @@ void tls_server_free(struct tls_server *s) {
     free(s);
 }
 
-/* The highest version both sides speak, or 0. */
-static uint16_t shared_version(const struct tls_server *s, const struct hello *h) {
+uint16_t tls_server_version(const struct tls_server *s, const struct hello *h) {
     if (h->legacy_version <= 0x0300) /* RFC 8446 D.5; other values mean nothing beside supported_versions (4.2.1) */
         return 0;
     bool has13 = h->versions.len ? hello_list_has(h->versions, TLS_1_3) : false;
@@ -254,15 +260,15 @@ static bool shares_are_few(const struct hello *h) {
     return n * (h->groups.len / 2) <= SHARE_LOOKUPS_MAX;
 }
 
-static bool shares_alpn(const struct tls_server *s, const struct hello *h) {
-    for (struct rd r = rd_of(buf_span(&s->alpn)); rd_left(&r);)
-        if (hello_offers_alpn(h, rd_vec8(&r)))
-            return true;
-    return false;
+/* Without schemes a client may still resume; whether it can is seen later. */
+static bool may_verify(const struct tls_server *s, const struct hello *h, uint16_t version) {
+    if (version == TLS_1_3 && h->has_psk && h->sigalgs.len == 0)
+        return true;
+    return certs_has_sigalg(s->certs, s->service, h->sni, h->sigalgs, version);
 }
 
 int tls_server_check(const struct tls_server *s, const struct hello *h) {
-    uint16_t version = shared_version(s, h);
+    uint16_t version = tls_server_version(s, h);
     if (!version)
         return ERR_NO_VERSION;
     int err = version == TLS_1_3 ? hello_judge_1_3(h) : 0;
@@ -278,9 +284,9 @@ int tls_server_check(const struct tls_server *s, const struct hello *h) {
         return ERR_UNKNOWN_NAME;
     if (h->sni_other.len > HELLO_NAME_MAX) /* as libssl would answer */
         return ERR_UNKNOWN_NAME;
-    if (!certs_has_sigalg(s->certs, s->service, h->sni, h->sigalgs, version))
+    if (!may_verify(s, h, version))
         return ERR_NO_SIGALG;
-    if (h->alpn.len && buf_len(&s->alpn) && !shares_alpn(s, h))
+    if (h->alpn.len && buf_len(&s->alpn) && !tls_server_alpn(s, h->alpn).len)
         return ERR_NO_ALPN;
     return 0;
 }

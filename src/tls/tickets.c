@@ -10,11 +10,14 @@
 #include "base/err.h"
 #include "base/secret.h"
 #include "base/wr.h"
+#include "tls/engine.h"
 #include "tls/keysched.h"
 #include "tls/sha2.h"
 
 #define TICKET_NAME_LEN 16
 #define TICKET_KEY_LEN  32
+#define SALT_LEN        32
+#define HEAD_LEN        (TICKET_NAME_LEN + SALT_LEN)
 #define HOUR_US         (3600ull * 1000 * 1000)
 
 /* The keys of one hour. The name is all that a ticket shows of them. */
@@ -22,6 +25,8 @@ struct hour_keys {
     uint8_t name[TICKET_NAME_LEN];
     uint8_t aes_key[TICKET_KEY_LEN];
     uint8_t hmac_key[TICKET_KEY_LEN];
+    uint8_t own_name[TICKET_NAME_LEN]; /* of our own handshake's */
+    uint8_t own_key[TICKET_KEY_LEN];   /* HASH_SHA256 */
 };
 
 enum { BEFORE, NOW, NEXT, HOURS };
@@ -42,7 +47,9 @@ static bool derive(const struct tickets *t, uint64_t hour, struct hour_keys *ret
     struct span context = wr_written(&w);
     return keysched_expand_label(HASH_SHA256, t->prk, "ticket name", context, ret->name, sizeof(ret->name)) == 0 &&
            keysched_expand_label(HASH_SHA256, t->prk, "ticket aes", context, ret->aes_key, sizeof(ret->aes_key)) == 0 &&
-           keysched_expand_label(HASH_SHA256, t->prk, "ticket hmac", context, ret->hmac_key, sizeof(ret->hmac_key)) == 0;
+           keysched_expand_label(HASH_SHA256, t->prk, "ticket hmac", context, ret->hmac_key, sizeof(ret->hmac_key)) == 0 &&
+           keysched_expand_label(HASH_SHA256, t->prk, "own ticket name", context, ret->own_name, sizeof(ret->own_name)) == 0 &&
+           keysched_expand_label(HASH_SHA256, t->prk, "own ticket key", context, ret->own_key, sizeof(ret->own_key)) == 0;
 }
 
 /* Derives the keys around the present hour, once an hour. False when the library failed; the next ticket tries again. */
@@ -76,6 +83,57 @@ struct tickets *tickets_new(struct span secret) {
 void tickets_free(struct tickets *t) {
     secret_free(t, sizeof(*t));
 }
+
+/* ---- as bytes ---- */
+
+/* A working context with the key of the one ticket that has this SALT; NULL when the library failed. */
+static void *load_key(const struct hour_keys *k, const uint8_t *salt, bool seal) {
+    static struct engine_contexts aead = {.engine = &engine_libcrypto}; /* for the life of the process */
+    uint8_t key[AEAD_KEY_MAX];
+    struct span context = span_of(salt, SALT_LEN);
+    void *ctx = NULL;
+    if (keysched_expand_label(HASH_SHA256, k->own_key, "one ticket", context, key, sizeof(key)) == 0)
+        ctx = engine_contexts_load(&aead, AEAD_AES_256_GCM, seal, key);
+    secret_wipe(key, sizeof(key));
+    return ctx;
+}
+
+static const uint8_t only_nonce[AEAD_NONCE_LEN]; /* a key seals one ticket */
+
+int tickets_seal(struct tickets *t, uint8_t *ticket, size_t len) {
+    if (!follow_clock(t))
+        return ERR_CRYPTO;
+    const struct hour_keys *k = &t->keys[NOW];
+    uint8_t *salt = ticket + TICKET_NAME_LEN, *data = ticket + HEAD_LEN;
+    memcpy(ticket, k->own_name, TICKET_NAME_LEN);
+    if (RAND_bytes(salt, SALT_LEN) != 1)
+        return ERR_CRYPTO;
+    void *ctx = load_key(k, salt, true);
+    return ctx ? engine_libcrypto.seal(ctx, only_nonce, span_of(ticket, HEAD_LEN), data, len, data + len) : ERR_CRYPTO;
+}
+
+int tickets_open(struct tickets *t, struct span ticket, uint8_t *to, size_t cap, size_t *ret_len) {
+    const struct hour_keys *k = NULL;
+    if (ticket.len < TICKETS_SEALED_MORE || ticket.len - TICKETS_SEALED_MORE > cap)
+        return ERR_NOT_FOUND;
+    if (!follow_clock(t))
+        return ERR_CRYPTO;
+    for (unsigned i = 0; i < HOURS; i++)
+        if (memcmp(t->keys[i].own_name, ticket.p, TICKET_NAME_LEN) == 0)
+            k = &t->keys[i];
+    if (!k)
+        return ERR_NOT_FOUND;
+    size_t len = ticket.len - TICKETS_SEALED_MORE;
+    void *ctx = load_key(k, ticket.p + TICKET_NAME_LEN, false);
+    memcpy(to, ticket.p + HEAD_LEN, len);
+    int err = ctx ? engine_libcrypto.open(ctx, only_nonce, span_of(ticket.p, HEAD_LEN), to, len, ticket.p + HEAD_LEN + len)
+                  : ERR_CRYPTO;
+    if (err == 0)
+        *ret_len = len;
+    return err == ERR_BAD_MAC ? ERR_NOT_FOUND : err;
+}
+
+/* ---- in libssl's container ---- */
 
 static int mac_begin(const struct hour_keys *k, EVP_MAC_CTX *mac) {
     char digest[] = "SHA256";

@@ -34,5 +34,21 @@ void tickets_free(struct tickets *t);
  */
 SSL_TICKET_RETURN tickets_judge(const SSL *ssl, const SSL_SESSION *session, SSL_TICKET_STATUS status);
 
+/*
+ * Tickets of our own handshake, as bytes: name of the hour, salt, what is sealed by AES-256-GCM under a key that is derived for
+ * this ticket alone (so no nonce can repeat, on however many machines). Their names are others than those of libssl's tickets:
+ * neither path opens the other's.
+ */
+#define TICKETS_SEALED_MORE (16 + 32 + 16) /* bytes that a ticket has more than its content */
+
+/* Seals LEN bytes that stand at TICKET + TICKETS_SEALED_MORE - 16, in place. ERR_CRYPTO. */
+MUST_CHECK int tickets_seal(struct tickets *t, uint8_t *ticket, size_t len);
+
+/*
+ * The content of a ticket into TO (CAP bytes, the caller wipes it). ERR_NOT_FOUND: not one of ours, not of these hours, or
+ * changed. ERR_CRYPTO.
+ */
+MUST_CHECK int tickets_open(struct tickets *t, struct span ticket, uint8_t *to, size_t cap, size_t *ret_len);
+
 /* Makes CTX seal and open its tickets with T (kept; must outlive CTX). ERR_CRYPTO. */
 MUST_CHECK int tickets_attach(struct tickets *t, SSL_CTX *ctx);

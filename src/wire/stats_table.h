@@ -89,7 +89,11 @@ enum stats_type { STATS_COUNTER, STATS_GAUGE };
     X(STATS_GAVE_WAY_MS, "", STATS_GAUGE, 1, "", "",                                                                           \
       "When one was last evicted, monotonic milliseconds; 0: never. Not shown.")                                               \
     X(STATS_CONNECT_SHORT, "connects_delayed", STATS_COUNTER, 1, "", "",                                                       \
-      "Sessions that waited to connect for lack of a descriptor, memory or port.")
+      "Sessions that waited to connect for lack of a descriptor, memory or port.")                                             \
+    X(STATS_BY_OWN, "handshakes_completed", STATS_COUNTER, 1, "path", "own",                                                   \
+      "Handshakes completed, by the code that made them.")                                                                     \
+    X(STATS_BY_LIBSSL, "handshakes_completed", STATS_COUNTER, 1, "path", "libssl",                                             \
+      "Handshakes completed, by the code that made them.")
 
 /* Distributions, counted in microseconds, shown in seconds; in blocks of kinds that have some. Symbol, name, kinds that show
  * it, help. */

@@ -2,6 +2,7 @@
 import base64
 import datetime
 import hashlib
+import os
 import socket
 import ssl
 import subprocess
@@ -338,7 +339,10 @@ def test_a_certificate_too_large_for_a_ticket_still_comes_in(parts, ca, version)
     p = service(parts, ca)
     ctx = with_cert(ca.client("wide", dns=["a" * 60 + f".{i}.example.org" for i in range(120)]), version)
     session = comes_in(p, ctx)["session"]
-    assert not (session and session.has_ticket)
+    if os.environ.get("E2E_HANDSHAKE") and version == V13:  # its tickets have no certificates in them
+        assert session.has_ticket
+    else:
+        assert not (session and session.has_ticket)
     comes_in(p, ctx)
     p.wait_session(count=2, resumed=False)
 
@@ -444,7 +448,9 @@ def test_a_crl_counts_for_handshakes_that_began_before_it(parts, ca, version, re
         set_file(file, ca.crl([client], name="next.crl").read_bytes())
         p.wait_text(TAKEN_UP)
         c.sendall(outgoing.read())
-        p.wait_failure("client_cert_revoked")
+        # a ticket of our own handshake has no certificate that could be looked up in the list
+        unknown = resumed and version == V13 and os.environ.get("E2E_HANDSHAKE")
+        p.wait_failure("client_cert_unknown_ca" if unknown else "client_cert_revoked")
         with pytest.raises(ssl.SSLError) as e:
             while True:
                 incoming.write(c.recv(65536))
@@ -453,7 +459,7 @@ def test_a_crl_counts_for_handshakes_that_began_before_it(parts, ca, version, re
                     tls.read(1)
                 except ssl.SSLWantReadError:
                     pass
-        assert "REVOKED" in str(e.value)
+        assert ("UNKNOWN_CA" if unknown else "REVOKED") in str(e.value)
     assert len(p.events(event="session")) == (1 if before else 0)
 
 

@@ -5,8 +5,10 @@
 #pragma once
 
 #include <openssl/pem.h>
+#include <openssl/rsa.h>
 #include <stdlib.h>
 
+#include "base/err.h"
 #include "make_cert.h"
 #include "tls/cert_load.h"
 #include "tls/certs.h"
@@ -54,6 +56,30 @@ static inline EVP_PKEY *shop_get_key(void *ctx, const struct creds *store, uint3
             return k->keys[i];
     }
     return NULL;
+}
+
+/* As a signer signs: all bytes, by the scheme. */
+static inline int shop_sign(void *ctx, const struct creds *store, uint32_t key, uint16_t scheme, struct span tbs, uint8_t *sig,
+                            size_t cap, size_t *ret_len) {
+    static const char *const digests[] = {"SHA256", "SHA384", "SHA512"};
+    bool pss = scheme >= 0x0804 && scheme <= 0x0806, ecdsa = (scheme & 0xff) == 3;
+    const char *digest = pss ? digests[scheme - 0x0804] : ecdsa ? digests[(scheme >> 8) - 4] : NULL;
+    EVP_PKEY *pkey = shop_get_key(ctx, store, key);
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+    EVP_PKEY_CTX *pctx = NULL;
+    int err = ERR_SIGNER_REFUSED;
+    *ret_len = cap;
+    if (!pkey)
+        goto out;
+    make_must(md && EVP_DigestSignInit_ex(md, &pctx, digest, NULL, NULL, pkey, NULL) == 1, "signature");
+    make_must(!pss || (EVP_PKEY_CTX_set_rsa_padding(pctx, RSA_PKCS1_PSS_PADDING) == 1 &&
+                       EVP_PKEY_CTX_set_rsa_pss_saltlen(pctx, RSA_PSS_SALTLEN_DIGEST) == 1),
+              "padding");
+    err = EVP_DigestSign(md, sig, ret_len, tbs.p, tbs.len) == 1 ? 0 : ERR_SIGNER_REFUSED;
+out:
+    EVP_MD_CTX_free(md);
+    EVP_PKEY_free(pkey);
+    return err;
 }
 
 static inline void shop_release_keys(void *ctx) {
@@ -119,7 +145,7 @@ static inline int shop_add_dir(struct shop *s, const char *dir, struct text *why
 }
 
 static inline struct certs *shop_certs(struct shop *s) {
-    const struct certs_keys keys = {shop_get_key, shop_release_keys, s->keys};
+    const struct certs_keys keys = {shop_get_key, shop_sign, shop_release_keys, s->keys};
     int fd;
     if (s->certs)
         return s->certs;

@@ -39,11 +39,17 @@ static inline struct tickets *service_tickets(uint8_t seed) {
     return t;
 }
 
+#ifndef OWN_TLS13 /* whether TLS 1.3 is by our own handshake: each test of handshakes is built for both */
+#define OWN_TLS13 false
+#endif
+
 /* All our suites; the groups that every libssl has. */
 static inline struct tls_policy service_policy(const char *name) {
     static uint16_t suites[16];
     static const uint16_t groups[] = {0x001d, 0x0017, 0x0018};
-    struct tls_policy p = {.name = name, .min_version = TLS_1_2, .suites = suites, .groups = groups, .ngroups = 3};
+    struct tls_policy p = {
+        .name = name, .min_version = TLS_1_2, .suites = suites, .groups = groups, .ngroups = 3, .own_tls13 = OWN_TLS13};
+    make_must(!OWN_TLS13 || handshake_own_begin(64), "own handshake");
     while (suite_at(p.nsuites)) {
         suites[p.nsuites] = suite_at(p.nsuites)->id;
         p.nsuites++;

@@ -33,7 +33,7 @@ static const struct broken table[] = {
     {TOP "zzzzzzzz = 3\n", "t.toml:5:1: log.zzzzzzzz: found an unknown key, expected \"target\", \"format\" or \"level\"\n"},
     {"\"service.*.listen\" = 1\n" SERVICE,
      "t.toml:1:1: service.*.listen: found an unknown key, expected \"workers\", \"user\", "
-     "\"state_dir\", \"engine\", \"tcp_congestion\", \"busy_poll_us\", \"drain_timeout\", \"watch_interval\", "
+     "\"state_dir\", \"engine\", \"handshake\", \"tcp_congestion\", \"busy_poll_us\", \"drain_timeout\", \"watch_interval\", "
      "\"buffer_memory\", \"handshake_memory\", \"log\", \"admin\", \"tickets\" or \"service\"\n"},
     {"log = 3\n" SERVICE, "t.toml:1:7: log: found a value, expected a section [log]\n"},
     {"service = 3\n", "t.toml:1:11: service: found a value, expected a section [service.NAME]\n"},
@@ -47,6 +47,8 @@ static const struct broken table[] = {
     {"workers = -1\n" SERVICE, "t.toml:1:11: workers: found -1, expected an integer from 0 to 64\n"},
     {"state_dir = \"\"\n" SERVICE, "t.toml:1:13: state_dir: found \"\", expected a file name of 1 to 4095 bytes\n"},
     {"engine = \"fast\"\n" SERVICE, "t.toml:1:10: engine: found \"fast\", expected \"auto\", \"libcrypto\" or \"mb\"\n"},
+    {"handshake = \"own\"\n" SERVICE, "t.toml:1:13: handshake: found \"own\", expected \"auto\" or \"libssl\"\n"},
+    {"handshake = true\n" SERVICE, "t.toml:1:13: handshake: found true, expected \"auto\" or \"libssl\"\n"},
     {"buffer_memory = 1\n" SERVICE,
      "t.toml:1:17: buffer_memory: found 1, expected a size like 4194304, \"64KiB\", \"256MiB\" or "
      "\"1GiB\", from \"1MiB\" to \"1024GiB\"\n"},
@@ -230,6 +232,7 @@ static void test_defaults(void **state) {
     const struct conf_service *s = &c->services[0];
     assert_in_range(c->workers, 1, CONF_WORKERS_MAX);
     assert_string_equal(c->engine, "auto");
+    assert_int_equal(c->handshake, HANDSHAKE_LIBSSL);
     assert_string_equal(c->tcp_congestion, "");
     assert_int_equal(c->busy_poll_us, 0);
     assert_int_equal(c->drain_ms, 10000);
@@ -291,6 +294,7 @@ static void assert_top_keys(const struct conf *c) {
     assert_int_equal(c->workers, 3);
     assert_string_equal(c->state_dir, "/etc/tls-off/state");
     assert_string_equal(c->engine, "libcrypto");
+    assert_int_equal(c->handshake, HANDSHAKE_AUTO);
     assert_string_equal(c->tcp_congestion, "reno");
     assert_int_equal(c->busy_poll_us, 50);
     assert_int_equal(c->drain_ms, 60000);
@@ -370,7 +374,7 @@ static void assert_service_keys(const struct conf_service *s) {
 
 static void test_every_key_reaches_its_field(void **state) {
     struct conf *c = load_ok(
-        "workers = 3\nstate_dir = \"state\"\nengine = \"libcrypto\"\ntcp_congestion = \"reno\"\n"
+        "workers = 3\nstate_dir = \"state\"\nengine = \"libcrypto\"\nhandshake = \"auto\"\ntcp_congestion = \"reno\"\n"
         "busy_poll_us = 50\ndrain_timeout = \"1m\"\nwatch_interval = \"none\"\nbuffer_memory = \"64MiB\"\nhandshake_memory = \"32MiB\"\n"
         "[tickets]\nsecret_file = \"t.secret\"\n[log]\ntarget = \"x.log\"\nformat = \"logfmt\"\nlevel = \"debug\"\n"
         "[admin]\nsocket = \"a.sock\"\nsocket_mode = \"660\"\nsocket_owner = \"root\"\nsocket_group = \"root\"\n"

@@ -20,7 +20,7 @@ static int refuse_certificate(int ok, X509_STORE_CTX *store) {
 }
 
 static void the_clients_alert_is_reported(void **state) {
-    for (size_t v = 0; v < 2; v++) {
+    for (size_t v = 0; v < LIBSSLS_VERSIONS; v++) {
         uint8_t alert = 0;
         client_speaks(both_versions[v]);
         SSL_set_verify(client, SSL_VERIFY_PEER, refuse_certificate);
@@ -82,7 +82,7 @@ static void a_close_notify_is_the_end_of_the_handshake(void **state) {
 
 /* The client must be able to read why we refuse: an alert as the last record we send. */
 static void a_changed_byte_fails_with_an_alert_for_the_client(void **state) {
-    for (size_t v = 0; v < 2; v++) {
+    for (size_t v = 0; v < LIBSSLS_VERSIONS; v++) {
         client_speaks(both_versions[v]);
         meet(server);
         assert_int_equal(step_all(), STEP_WANT_READ);
@@ -112,7 +112,7 @@ static void a_certificate_that_cannot_be_used_fails_with_an_alert(void **state) 
         EVP_PKEY *bad;
     } rows[] = {{0, NULL}, {1, NULL}, {0, other}};
     struct tls_policy p = service_policy("web");
-    for (size_t v = 0; v < 2; v++)
+    for (size_t v = 0; v < LIBSSLS_VERSIONS; v++)
         for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
             struct certs *unused = service_certs_both();
             struct tls_server *s = service_new(&p, unused, tickets);
@@ -155,7 +155,7 @@ static void records_that_make_no_sense_fail(void **state) {
         {empty_alert, sizeof(empty_alert), ERR_RECORD_TYPE},
         {long_plain, sizeof(long_plain), ERR_RECORD_OVERFLOW},
     };
-    for (size_t v = 0; v < 2; v++)
+    for (size_t v = 0; v < LIBSSLS_VERSIONS; v++)
         for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
             client_speaks(both_versions[v]);
             meet(server);

@@ -318,8 +318,6 @@ static void reads_openssl_tls12(void **state) {
     assert_string_equal(h.sni, "a.example.org");
     assert_int_equal(h.versions.len, 0);
     assert_false(h.has_key_share);
-    assert_true(hello_offers_alpn(&h, span_str("h2")) && hello_offers_alpn(&h, span_str("http/1.1")));
-    assert_false(hello_offers_alpn(&h, span_str("http/1.0")) || hello_offers_alpn(&h, span_str("h")));
     assert_int_equal(h.max_fragment_length, 2);
     assert_string_equal(h.ja4, "t12d2809h2_d943125447b4_a0e0ad89ff24");
 }
@@ -328,7 +326,6 @@ static void reads_gnutls(void **state) {
     struct hello h = parse_sample(SAMPLE(hello_gnutls_cli));
     assert_string_equal(h.sni, "www.example.org");
     assert_true(h.record_size_limit >= 64);
-    assert_true(hello_offers_alpn(&h, span_str("h2")));
     assert_string_equal(h.ja4, "t13d2914h2_723694b0fccc_2cc26d266019");
 }
 
@@ -371,7 +368,6 @@ static void hello_without_extensions_passes(void **state) {
     assert_int_equal(parse_exactly(finish(d), &h, &copy), 0);
     assert_string_equal(h.sni, "");
     assert_int_equal(h.groups.len + h.sigalgs.len + h.versions.len + h.alpn.len, 0);
-    assert_false(hello_offers_alpn(&h, span_str("h2")));
     assert_false(hello_list_has(h.groups, 0));
     /* "1301,c02b" and no extensions at all */
     assert_string_equal(h.ja4, "t12i020000_777cda164f4b_000000000000");
@@ -620,7 +616,6 @@ static void the_block_alone_bounds_extensions(void **state) {
         extend(d, (uint16_t)(100 + i), LITERAL(""));
     extend(d, 16, LITERAL("\x00\x03\x02h2"));
     assert_int_equal(hello_parse(finish(d), &h), 0);
-    assert_true(hello_offers_alpn(&h, span_str("h2")));
     assert_memory_equal(h.ja4 + 6, "99", 2);
     extend(d, 100 + 9999, LITERAL(""));
     assert_int_equal(hello_parse(finish(d), &h), ERR_RECORD_ILLEGAL);

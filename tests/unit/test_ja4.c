@@ -36,6 +36,15 @@ static void ja4_published_example(void **state) {
         case 0x000a:
             data = LITERAL("\x00\x04\x5a\x5a\x00\x1d");
             break;
+        case 0x0005:
+            data = LITERAL("\x01\x00\x00\x00\x00");
+            break;
+        case 0x001b:
+            data = LITERAL("\x02\x00\x02");
+            break;
+        case 0x002d:
+            data = LITERAL("\x01\x01");
+            break;
         default:
             break;
         }

@@ -154,7 +154,7 @@ static void a_resumed_session_can_be_resumed_after_a_retry(void **state) {
 /* In a process that has just begun: none is asked for, none is to be had, and our certificate is reported all the same. */
 static void a_resumed_session_needs_no_key(void **state) {
     struct tls_policy p = service_policy("web");
-    for (size_t v = 0; v < 2; v++) {
+    for (size_t v = 0; v < LIBSSLS_VERSIONS; v++) {
         struct certs *unused = service_certs_both();
         struct tls_server *s = service_new(&p, unused, tickets);
         SSL_SESSION *session = session_with(server, both_versions[v]);

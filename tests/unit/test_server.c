@@ -148,6 +148,22 @@ static void groups_must_be_shared(void **state) {
     expect(0);
 }
 
+/* RFC 8446 9.2 */
+static void a_tls13_hello_has_all_it_needs(void **state) {
+    serve_all();
+    hello.has_key_share = false;
+    expect(ERR_HELLO_LACKS);
+    hello.versions = LIST("\x03\x03"); /* 1.2 needs none of it */
+    expect(0);
+    usual(NULL);
+    hello.sigalgs = span_of(NULL, 0);
+    expect(ERR_HELLO_LACKS);
+    hello.has_psk = true;
+    expect(ERR_HELLO_LACKS);
+    hello.has_psk_modes = true;
+    expect(0); /* it may resume */
+}
+
 static void the_client_must_be_able_to_verify_a_certificate(void **state) {
     struct tls_policy p = service_policy("web");
     serve(&p, rsa);
@@ -222,6 +238,7 @@ int main(void) {
         CASE(a_version_without_suites_is_not_spoken),
         CASE(suites_must_be_shared_in_the_version_spoken),
         CASE(groups_must_be_shared),
+        CASE(a_tls13_hello_has_all_it_needs),
         CASE(the_client_must_be_able_to_verify_a_certificate),
         CASE(a_strict_service_wants_its_own_names),
         CASE(a_protocol_must_be_shared_when_both_name_some),

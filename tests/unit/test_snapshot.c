@@ -9,7 +9,7 @@
 #include "conf_support.h"
 
 static const char rich[] =
-    "workers = 3\nstate_dir = \"state\"\nengine = \"libcrypto\"\ntcp_congestion = \"reno\"\ndrain_timeout = \"none\"\nwatch_interval = \"7s\"\n"
+    "workers = 3\nstate_dir = \"state\"\nengine = \"libcrypto\"\nhandshake = \"auto\"\ntcp_congestion = \"reno\"\ndrain_timeout = \"none\"\nwatch_interval = \"7s\"\n"
     "[tickets]\nsecret_file = \"t.secret\"\n[log]\ntarget = \"/x.log\"\nformat = \"json\"\nlevel = \"error\"\n"
     "[admin]\nsocket = \"/a.sock\"\nsocket_mode = \"0660\"\nsocket_group = \"root\"\nlisten = \"127.0.0.1:99\"\n"
     "[service.b]\nlisten = [\"127.0.0.1:0\", \"[::1]:0\"]\nbackends = [\"unix:/x\", \"unix:@z\", \"tcp:1.2.3.4:80\", \"tcp:db:82\"]\n"
@@ -121,6 +121,7 @@ static void test_a_round_trip_keeps_every_field(void **state) {
     assert_string_equal(a->user, b->user);
     assert_string_equal(a->state_dir, b->state_dir);
     assert_string_equal(a->engine, b->engine);
+    assert_int_equal(a->handshake, b->handshake);
     assert_string_equal(a->tcp_congestion, b->tcp_congestion);
     assert_true(a->drain_ms == CONF_NEVER && b->drain_ms == CONF_NEVER);
     assert_true(a->watch_ms == 7000 && b->watch_ms == 7000);

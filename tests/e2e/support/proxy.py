@@ -290,6 +290,8 @@ def matches(e, event, fields):
 def configuration(directory, services, log=None, **top):
     """The usual configuration: JSON to stderr, one worker, everything in DIRECTORY."""
     table = {"workers": 1, "user": getpass.getuser(), "state_dir": str(directory / "state"), "admin": {"socket": str(directory / "admin.sock")}}
+    if os.environ.get("E2E_HANDSHAKE"):
+        table["handshake"] = os.environ["E2E_HANDSHAKE"]
     table.update(top)
     table["log"] = {"target": "stderr", "format": "json", "level": "info", **(log or {})}
     table["service"] = services

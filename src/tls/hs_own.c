@@ -1,0 +1,121 @@
+#include "tls/hs_own.h"
+
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "tls/hs13.h"
+#include "tls/server_internal.h"
+
+#define SIGNATURE_MAX 1024
+
+/* One environment a process, set up by handshake_own_begin(). */
+static struct hs13_env env;
+static struct engine_contexts aead;
+static bool ready;
+
+struct hs_own {
+    const struct tls_server *server;
+    struct hs13 *h;
+    enum hs13_step step;
+    size_t read_before; /* bytes of the ClientHello whose records the caller has not taken off its input yet */
+};
+
+bool handshake_own_begin(uint32_t max) {
+    if (ready)
+        return true;
+    engine_contexts_init(&aead, &engine_libcrypto);
+    ready = engine_libcrypto.usable() && hs13_groups_selftest() && hs13_env_init(&env, &aead, max) == 0;
+    return ready;
+}
+
+bool hs_own_takes(const struct tls_server *s, const struct hello *hello) {
+    return ready && s->own_tls13 && tls_server_version(s, hello) == TLS_1_3;
+}
+
+/* The answer to HS13_WANT_SIGN, at once. */
+static void sign(struct hs_own *o) {
+    struct hs13_sign q;
+    uint8_t sig[SIGNATURE_MAX];
+    size_t len = 0;
+    hs13_sign_request(o->h, &q);
+    int err = certs_sign(o->server->certs, q.key, q.scheme, span_of(q.tbs, q.tbs_len), sig, sizeof(sig), &len);
+    o->step = hs13_signed(o->h, err, span_of(sig, len));
+}
+
+int hs_own_new(const struct tls_server *s, const struct hello *hello, struct buf *out, struct hs_own **ret) {
+    struct hs_own *o = calloc(1, sizeof(*o));
+    if (o)
+        o->h = hs13_new(&env, s, out);
+    if (!o || !o->h) {
+        free(o);
+        return ERR_NOMEM;
+    }
+    o->server = s;
+    o->read_before = hello->message.len;
+    o->step = hs13_begin(o->h, hello, hello->message);
+    if (o->step == HS13_WANT_SIGN) /* with the certificates of this moment */
+        sign(o);
+    *ret = o;
+    return 0;
+}
+
+void hs_own_free(struct hs_own *o) {
+    if (o)
+        hs13_free(o->h);
+    free(o);
+}
+
+size_t hs_own_bytes(const struct hs_own *o) {
+    return HANDSHAKE_OWN_BYTES + hs13_held(o->h);
+}
+
+/* Takes the records of the ClientHello, which hello_find() has judged, off the input. */
+static void skip_hello(struct hs_own *o, struct span *in) {
+    while (o->read_before && in->len >= RECORD_HEADER_LEN) {
+        size_t body = (size_t)(in->p[3] << 8 | in->p[4]), len = RECORD_HEADER_LEN + body;
+        if (len > in->len || body > o->read_before)
+            return;
+        o->read_before -= body;
+        *in = span_of(in->p + len, in->len - len);
+    }
+}
+
+enum step hs_own_step(struct hs_own *o, struct span *in) {
+    size_t used = 0;
+    skip_hello(o, in);
+    if (o->read_before)
+        return STEP_WANT_READ;
+    if (o->step == HS13_WANT_READ)
+        o->step = hs13_step(o->h, (uint8_t *)(uintptr_t)in->p, in->len, &used); /* opened in place */
+    *in = span_of(in->p + used, in->len - used);
+    if (o->step == HS13_WANT_SIGN)
+        sign(o);
+    switch (o->step) {
+    case HS13_DONE:
+        return STEP_DONE;
+    case HS13_FAILED:
+        return STEP_FAILED;
+    default:
+        return STEP_WANT_READ;
+    }
+}
+
+int hs_own_error(const struct hs_own *o, uint8_t *ret_alert) {
+    return hs13_error(o->h, ret_alert);
+}
+
+const char *hs_own_detail(const struct hs_own *o) {
+    return hs13_detail(o->h);
+}
+
+const char *hs_own_waiting_for(const struct hs_own *o) {
+    return o->read_before ? "ClientHello" : hs13_waiting_for(o->h);
+}
+
+int hs_own_finish(struct hs_own *o, struct handshake_result *ret) {
+    return hs13_finish(o->h, ret);
+}
+
+void hs_own_alert(struct hs_own *o, int err) {
+    hs13_abort(o->h, err);
+}

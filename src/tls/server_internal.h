@@ -1,0 +1,36 @@
+/* What a service offers, as both handshakes see it: libssl's (handshake.c) and our own (hs13.c). Inside of tls/ only. */
+#pragma once
+
+#include <openssl/types.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/span.h"
+#include "tls/ticket_bind.h"
+
+struct hello;
+
+struct tls_server {
+    SSL_CTX *ctx; /* libssl's side of it */
+    struct certs *certs;
+    struct tickets *tickets;
+    uint32_t service; /* whose certificates */
+    uint16_t min_version;
+    bool strict_sni;
+    uint16_t *suites, *groups;
+    size_t nsuites, ngroups;
+    struct client_auth *clients; /* NULL = none are asked for */
+    bool reports_client_cert;
+    bool own_tls13;
+    struct buf alpn;                          /* ProtocolName vectors in our order */
+    uint8_t binding[TICKET_BIND_LEN];         /* of its tickets */
+    uint8_t service_binding[TICKET_BIND_LEN]; /* the part that does not change */
+};
+
+/* The highest version both sides speak, or 0. */
+uint16_t tls_server_version(const struct tls_server *s, const struct hello *h);
+
+/* The first of our protocol names that is among those OFFERED (ProtocolName vectors); empty = none. Borrows S. */
+struct span tls_server_alpn(const struct tls_server *s, struct span offered);

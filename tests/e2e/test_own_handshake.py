@@ -1,0 +1,70 @@
+"""handshake = "auto": TLS 1.3 by our own code, TLS 1.2 by libssl; who made it is counted. The other files run with either by
+E2E_HANDSHAKE."""
+import subprocess
+
+import pytest
+
+from support.clients import V12, V13, connect, context, s_client, says_echo
+from support.proxy import command
+from support.waiting import DEADLINE, until
+
+
+def paths(p):
+    totals = p.admin.json("/status.json")["totals"]
+    return totals["own_handshakes_total"], totals["libssl_handshakes_total"]
+
+
+def proxy_with(parts, handshake):
+    return parts.proxy(parts.backend(), top={"handshake": handshake})
+
+
+@pytest.mark.parametrize("handshake, own", [("auto", 1), ("libssl", 0)])
+def test_the_version_alone_chooses_the_path(parts, handshake, own):
+    p = proxy_with(parts, handshake)
+    for version in (V13, V12):
+        with connect(p.port, context(version=version), name="localhost") as c:
+            says_echo(c)
+    p.wait_session(count=2)
+    until(lambda: paths(p) == (own, 2 - own), "handshakes counted by path")
+
+
+def test_full_resumed_and_retried(parts):
+    p = proxy_with(parts, "auto")
+    ctx = context(version=V13)
+    session = None
+    for resumed in (False, True, True):
+        with connect(p.port, ctx, name="localhost", session=session) as c:
+            says_echo(c)
+            assert c.session_reused == resumed
+            session = c.session
+    c = s_client(p.port, "-tls1_3", "-groups", "X448:P-384", "-servername", "localhost")
+    c.say(b"hi\n")
+    c.hear(b"hi\n")
+    c.end()
+    p.wait_session(count=4)
+    assert p.wait_session(resumed=False, group="secp384r1")
+    until(lambda: paths(p) == (4, 0), "handshakes counted by path")
+
+
+def test_tickets_of_the_other_path_mean_a_full_handshake(parts):
+    """A fleet that changes from one to the other: no client is turned away."""
+    secret = parts.folder / "ticket.secret"
+    assert command("ticket-secret", "new", secret)[0] == 0
+    both = [parts.proxy(parts.backend(), top={"handshake": h, "tickets": {"secret_file": str(secret)}}) for h in ("auto", "libssl")]
+    ctx = context(version=V13)
+    for first, second in (both, both[::-1]):
+        with connect(first.port, ctx, name="localhost") as c:
+            says_echo(c)
+            session = c.session
+        for p, resumed in ((second, False), (first, True)):
+            with connect(p.port, ctx, name="localhost", session=session) as c:
+                says_echo(c)
+                assert c.session_reused == resumed
+
+
+def test_gnutls_full_and_resumed(parts, pki):
+    p = proxy_with(parts, "auto")
+    c = subprocess.run(["gnutls-cli", "--x509cafile", str(pki.ca), "--resume", "--waitresumption", "-p", str(p.port), "localhost"],
+                       input=b"hi\n", capture_output=True, timeout=DEADLINE)
+    assert b"This is a resumed session" in c.stdout, c.stdout.decode() + c.stderr.decode()
+    until(lambda: paths(p) == (2, 0), "handshakes counted by path")

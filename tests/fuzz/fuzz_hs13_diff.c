@@ -1,0 +1,378 @@
+/*
+ * One ClientHello for both paths: our own handshake and libssl's, with the same service, must come to the same decision:
+ * refusal with the same alert, retry for the same group, or a flight with the same suite, group, certificate, scheme, protocol
+ * name, resumption and request for a certificate. Accepted ones are brought to their end on both. Where the paths differ and
+ * may, explained() says why; anything else is a finding.
+ *
+ * Input: a byte that chooses service and ticket (none; each path its own; each path the other's), then edits of a usual hello:
+ * a byte, some with a type, a length and bytes; after OP_SECOND they are of the second hello.
+ */
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
+#include "../unit/hs13_services.h"
+#include "base/rd.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define STEPS_MAX 48
+
+enum op {
+    OP_SET,
+    OP_DROP,
+    OP_ADD,
+    OP_SUITES,
+    OP_SESSION_ID,
+    OP_VERSION,
+    OP_RANDOM,
+    OP_COMPRESSION,
+    OP_SHARE,
+    OP_SWAP,
+    OP_SECOND,
+    OP_COUNT
+};
+enum path { OURS, LIBSSL, PATHS };
+
+/* What a path made of it. */
+struct outcome {
+    bool failed, retry, flight, resumed, cert_requested, done;
+    int alert; /* ALERT_NONE: silence */
+    uint16_t suite, group, scheme;
+    struct span alpn, leaf; /* borrow the flight */
+};
+
+struct side {
+    struct raw_client c;
+    struct buf out;
+    struct hs13_conn own;
+    struct handshake *libssl;
+    bool failed, done;
+    struct kept_ticket {
+        uint8_t bytes[HS13_TICKET_MAX];
+        size_t len;
+        uint8_t psk[HASH_LEN_MAX];
+    } ticket;
+};
+
+static struct side sides[PATHS];
+
+/* Extensions that libssl reads and we do not: what is wrong inside of them only it can say. */
+static bool only_libssl_reads(uint16_t type) {
+    static const uint16_t types[] = {11, 14, 17, 18, 20, 21, 22, 23, 35, 44, 47, 50, 13172, 65281};
+    for (size_t i = 0; i < ARRAY_LEN(types); i++)
+        if (types[i] == type)
+            return true;
+    return false;
+}
+
+/* ---- one path ---- */
+
+static void step_side(enum path path, const struct tls_server *with) {
+    struct side *s = &sides[path];
+    if (s->failed || s->done)
+        return;
+    if (path == OURS) {
+        enum hs13_step step = hs13_conn_step(&s->own, &s->c.sent);
+        s->failed = step == HS13_FAILED;
+        s->done = step == HS13_DONE;
+        MUST(buf_append(&s->out, buf_span(&s->own.out).p, buf_len(&s->own.out)) == 0);
+        buf_fini(&s->own.out);
+        return;
+    }
+    struct span in = buf_span(&s->c.sent);
+    size_t before = in.len;
+    if (!s->libssl) {
+        static uint8_t scratch[HELLO_MESSAGE_MAX];
+        struct span message;
+        struct hello h;
+        size_t wire_len;
+        int err = 0;
+        MUST(hello_find(&(struct hello_scan){0}, in, scratch, &message, &wire_len, &err) == STEP_DONE &&
+             hello_parse(message, &h) == 0);
+        MUST(handshake_new(with, &h, &s->out, &s->libssl) == 0);
+    }
+    enum step step = handshake_step(s->libssl, &in);
+    s->failed = step == STEP_FAILED;
+    s->done = step == STEP_DONE;
+    buf_consume(&s->c.sent, before - in.len);
+    ERR_clear_error();
+}
+
+static void open_sides(const struct tls_server *with) {
+    for (int p = 0; p < PATHS; p++) {
+        struct side *s = &sides[p];
+        raw_open(&s->c, &contexts);
+        buf_init(&s->out, 512 * 1024);
+        s->failed = s->done = false;
+        s->libssl = NULL;
+    }
+    sides[LIBSSL].c.any_version = true;
+    hs13_conn_open(&sides[OURS].own, &env, with, &shop);
+}
+
+static void close_sides(void) {
+    for (int p = 0; p < PATHS; p++) {
+        raw_close(&sides[p].c);
+        buf_fini(&sides[p].out);
+    }
+    hs13_conn_close(&sides[OURS].own);
+    handshake_free(sides[LIBSSL].libssl);
+    sides[LIBSSL].libssl = NULL;
+    ERR_clear_error();
+    MUST(env.states.used == 0);
+}
+
+/* What both clients sent; both have the same key for their share. */
+static void share_for_both(uint16_t group) {
+    EVP_PKEY_free(sides[LIBSSL].c.key);
+    sides[LIBSSL].c.key = NULL;
+    raw_share(&sides[OURS].c, &hello, group);
+    sides[LIBSSL].c.key = sides[OURS].c.key;
+    sides[LIBSSL].c.group = group;
+    MUST(EVP_PKEY_up_ref(sides[OURS].c.key) == 1);
+}
+
+static void say_hello(const struct tls_server *with, bool ticket, bool swapped) {
+    for (int p = 0; p < PATHS; p++) {
+        struct side *s = &sides[p];
+        const struct kept_ticket *t = &sides[swapped ? 1 - p : p].ticket;
+        if (ticket && t->len)
+            raw_offer_ticket(&s->c, &hello, span_of(t->bytes, t->len), t->psk, HASH_SHA256);
+        raw_hello(&s->c, &hello);
+        if (ticket && t->len)
+            hello.nexts--;
+        /* raw_first is of this side: its transcript begins here */
+        step_side((enum path)p, with);
+        if (!s->failed || buf_len(&s->out))
+            raw_hear(&s->c, &s->out);
+    }
+}
+
+static struct outcome outcome_of(const struct side *s) {
+    struct outcome o = {.failed = s->failed, .retry = s->c.retry, .flight = s->c.flight_done, .done = s->done};
+    o.alert = s->c.alerts ? s->c.alert : ALERT_NONE;
+    if (s->failed && s->own.env && !s->own.h) /* the same check refuses it on both paths, and its caller sends the alert */
+        o.alert = err_alert(s->own.err);
+    o.resumed = s->c.resumed;
+    o.cert_requested = s->c.cert_requested;
+    o.suite = s->c.suite ? s->c.suite->id : 0;
+    o.group = s->c.flight_done ? s->c.group : s->c.retry_group;
+    struct rd r = rd_of(span_of(s->c.flight, s->c.flight_len));
+    while (rd_left(&r)) {
+        uint8_t type = rd_u8(&r);
+        struct rd body = rd_of(rd_vec24(&r));
+        if (type == MSG_CERTIFICATE_VERIFY)
+            o.scheme = rd_u16(&body);
+        if (type == MSG_CERTIFICATE) {
+            (void)rd_vec8(&body);
+            struct rd list = rd_of(rd_vec24(&body));
+            o.leaf = rd_vec24(&list);
+        }
+        if (type == MSG_ENCRYPTED_EXTENSIONS) {
+            struct rd exts = rd_of(rd_vec16(&body));
+            while (rd_left(&exts)) {
+                uint16_t ext = rd_u16(&exts);
+                struct span data = rd_vec16(&exts);
+                if (ext == EXT_PROTOCOLS)
+                    o.alpn = data;
+            }
+        }
+    }
+    return o;
+}
+
+/* ---- both ---- */
+
+/* libssl 3.0 takes the client's first share of a group that it has, 3.5 and we our first group among them. */
+static bool group_by_their_order(const struct outcome *a, const struct outcome *b) {
+    return a->flight && b->flight && a->group != b->group;
+}
+
+static bool has_only_libssls(void) {
+    for (size_t i = 0; i < hello.nexts; i++)
+        if (only_libssl_reads(hello.exts[i].type))
+            return true;
+    return false;
+}
+
+/* Why the paths may differ here; NULL = they may not. */
+static const char *explained(const struct outcome *ours, const struct outcome *theirs) {
+    if (has_only_libssls())
+        return "libssl reads an extension that we do not (signature_algorithms_cert, cookie, ... and their syntax)";
+    if (ours->failed && ours->retry && hs13_conn_error(&sides[OURS].own) == ERR_HELLO_CHANGED)
+        return "libssl goes by the second hello, we compare it with the first";
+    if (group_by_their_order(ours, theirs))
+        return "libssl 3.0 chooses among shares by the client's order";
+    return NULL;
+}
+
+static bool same(const struct outcome *a, const struct outcome *b) {
+    if (a->failed || b->failed)
+        return a->failed == b->failed && a->alert == b->alert;
+    return a->retry == b->retry && a->flight == b->flight && a->resumed == b->resumed && a->suite == b->suite &&
+           a->group == b->group && a->cert_requested == b->cert_requested && a->scheme == b->scheme &&
+           span_eq(a->alpn, b->alpn) && span_eq(a->leaf, b->leaf) && a->done == b->done;
+}
+
+static void tell(const char *who, const struct outcome *o) {
+    fprintf(stderr,
+            "%s: failed %d alert %d retry %d flight %d resumed %d request %d done %d suite %04x group %04x scheme %04x\n", who,
+            o->failed, o->alert, o->retry, o->flight, o->resumed, o->cert_requested, o->done, o->suite, o->group, o->scheme);
+}
+
+static void compare(void) {
+    struct outcome ours = outcome_of(&sides[OURS]), theirs = outcome_of(&sides[LIBSSL]);
+    if (same(&ours, &theirs) || explained(&ours, &theirs))
+        return;
+    tell("ours", &ours);
+    tell("libssl", &theirs);
+    abort();
+}
+
+/* A valid share of a group; a group that the client does not know to have one of. */
+static void edit_share(uint8_t choice) {
+    static const uint16_t groups[] = {0x001d, 0x0017, 0x0018, 0x0019};
+    if (choice & 0x80)
+        raw_set(&hello, EXT_SHARE, RAW_LIT("\0\0"));
+    else
+        share_for_both(groups[choice & 3]);
+}
+
+static bool edit(struct rd *r) {
+    static const uint16_t types[] = {EXT_NAME,  EXT_MFL,      EXT_STATUS, EXT_GROUPS, EXT_SIGALGS,  EXT_PROTOCOLS, EXT_RSL,
+                                     EXT_EARLY, EXT_VERSIONS, EXT_MODES,  EXT_SHARE,  EXT_COMPRESS, EXT_POST_AUTH, 0x0a0a};
+    uint8_t op = rd_u8(r) % OP_COUNT, which = 0;
+    struct span s = span_of(NULL, 0);
+    if (op == OP_SET || op == OP_ADD || op == OP_DROP || op == OP_SWAP || op == OP_SHARE)
+        which = rd_u8(r);
+    if (op != OP_DROP && op != OP_SWAP && op != OP_SHARE && op != OP_SECOND)
+        s = rd_vec8(r);
+    if (r->bad)
+        return true;
+    switch (op) {
+    case OP_SET:
+    case OP_ADD:
+        if (hello.nexts < 64 && hello.len < 32 * 1024) {
+            if (op == OP_SET)
+                raw_set(&hello, types[which % ARRAY_LEN(types)], s);
+            else
+                raw_add(&hello, types[which % ARRAY_LEN(types)], s);
+        }
+        break;
+    case OP_DROP:
+        raw_drop(&hello, types[which % ARRAY_LEN(types)]);
+        break;
+    case OP_SWAP:
+        if (hello.nexts > 1) {
+            struct raw_ext *a = &hello.exts[which % hello.nexts], *b = &hello.exts[(which >> 4) % hello.nexts], c = *a;
+            *a = *b;
+            *b = c;
+        }
+        break;
+    case OP_SUITES:
+        hello.suites = s;
+        break;
+    case OP_SESSION_ID:
+        hello.session_id = s;
+        break;
+    case OP_COMPRESSION:
+        hello.compression = s;
+        break;
+    case OP_RANDOM:
+        memcpy(hello.random, s.p ? s.p : hello.random, MIN(s.len, (size_t)32));
+        break;
+    case OP_VERSION:
+        hello.version = s.len == 2 ? (uint16_t)(s.p[0] << 8 | s.p[1]) : hello.version;
+        break;
+    case OP_SHARE:
+        edit_share(which);
+        break;
+    default:
+        return false;
+    }
+    return true;
+}
+
+static void edits(struct rd *r) {
+    for (unsigned i = 0; i < STEPS_MAX && rd_left(r); i++)
+        if (!edit(r))
+            return;
+}
+
+/* Whether both paths are asked at all: the same functions have judged it before, and chosen 1.3. */
+static bool for_both(const struct tls_server *with) {
+    static uint8_t bytes[2 * RAW_BYTES];
+    struct wr w = wr_of(bytes, sizeof(bytes));
+    struct hello h;
+    raw_hello_write(&hello, &w);
+    return w.len < RECORD_PLAIN_MAX - HS13_TICKET_MAX && hello_parse(wr_written(&w), &h) == 0 && !h.has_psk &&
+           tls_server_check(with, &h) == 0 && h.versions.len && hello_list_has(h.versions, TLS_1_3);
+}
+
+static void end_both(const struct tls_server *with) {
+    for (int p = 0; p < PATHS; p++) {
+        struct side *s = &sides[p];
+        if (!s->c.flight_done || s->failed)
+            continue;
+        if (s->c.cert_requested) { /* none: refused where one is needed */
+            static const uint8_t empty[] = {MSG_CERTIFICATE, 0, 0, 4, 0, 0, 0, 0};
+            raw_message(&s->c, span_of(empty, sizeof(empty)));
+        }
+        raw_finish(&s->c);
+        step_side((enum path)p, with);
+        raw_hear(&s->c, &s->out);
+    }
+}
+
+static void run(const struct tls_server *with, uint8_t choice, struct rd *r) {
+    bool ticket = choice & 4, swapped = choice & 8;
+    open_sides(with);
+    raw_hello_usual(&hello);
+    share_for_both(0x001d);
+    edits(r);
+    if (!for_both(with))
+        return;
+    say_hello(with, ticket, swapped);
+    compare();
+    if (sides[OURS].c.retry && sides[LIBSSL].c.retry && !sides[OURS].failed && !sides[LIBSSL].failed) {
+        share_for_both(sides[OURS].c.retry_group);
+        edits(r);
+        bool judged_alike = for_both(with); /* libssl alone reads a second hello on its path, more leniently than hello.c */
+        say_hello(with, ticket, swapped);
+        if (!judged_alike)
+            return;
+        compare();
+    }
+    end_both(with);
+    compare();
+}
+
+static void keep_tickets(void) {
+    for (int p = 0; p < PATHS; p++) {
+        struct side *s = &sides[p];
+        MUST(s->done && s->c.tickets == 1);
+        memcpy(s->ticket.bytes, s->c.ticket, s->ticket.len = s->c.ticket_len);
+        memcpy(s->ticket.psk, s->c.ticket_psk, sizeof(s->ticket.psk));
+    }
+}
+
+static void begin(void) {
+    struct rd none = rd_of(span_of(NULL, 0));
+    cases_setup(NULL);
+    (void)tls_server_selftest(server);
+    run(server, 0, &none);
+    keep_tickets();
+    close_sides();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    if (!server)
+        begin();
+    if (size == 0)
+        return 0;
+    struct rd r = rd_of(span_of(data + 1, size - 1));
+    struct tls_server *const services[] = {server, lax, strict, server};
+    run(services[data[0] & 3], data[0], &r);
+    close_sides();
+    return 0;
+}
