@@ -93,10 +93,11 @@ static int wait_marked(struct loop *l, struct epoll_event *events, bool more) {
     return n;
 }
 
-static void tell_pause(struct loop *l) {
+static void report_pause(struct loop *l) {
     uint64_t ms = l->paused_us / 1000;
     l->paused_us = 0;
-    l->pause_fn(l->pause_ctx, ms);
+    if (l->pause_fn)
+        l->pause_fn(l->pause_ctx, ms);
 }
 
 int loop_run(struct loop *l) {
@@ -110,7 +111,7 @@ int loop_run(struct loop *l) {
         l->now_ms = clock_mono_ms();
         l->events = n > 0 ? (unsigned)n : 0;
         if (l->paused_us)
-            tell_pause(l);
+            report_pause(l);
         for (int i = 0; i < n; i++)
             dispatch(l, &events[i]);
         if (l->timer_fn)

@@ -28,9 +28,9 @@ static void take_name(void *ctx, const char *name) {
         x->all = reallocarray(x->all, x->cap, sizeof(*x->all));
         MUST(x->all); /* this process is made for one look at the configuration */
     }
-    char *copy = strdup(name);
-    MUST(copy);
-    x->all[x->n++] = (struct held){copy, x->service};
+    x->all[x->n] = (struct held){strdup(name), x->service};
+    MUST(x->all[x->n].name);
+    x->n++;
 }
 
 static int by_service(const void *a, const void *b) {
@@ -160,9 +160,9 @@ static bool is_shared(const struct conf *c, uint16_t service, uint16_t listener)
 }
 
 static void gather_names(const struct load *l, struct cert_names *ret) {
-    for (uint16_t i = 0; i < l->conf->nservices; i++) {
-        ret->service = i;
-        l->capabilities->each_name(l->capabilities->creds, i, take_name, ret);
+    for (size_t i = 0; i < l->conf->nservices; i++) {
+        ret->service = (uint16_t)i;
+        l->capabilities->each_name(l->capabilities->creds, (uint16_t)i, take_name, ret);
     }
     if (ret->n)
         qsort(ret->all, ret->n, sizeof(*ret->all), by_service);

@@ -92,8 +92,8 @@ static struct handshaker_gate gate_of(const struct conf *c, uint16_t listener) {
 void accept_gates(struct handshaker *h) {
     h->gates = calloc(h->conf->nlisteners, sizeof(*h->gates));
     MUST(h->gates);
-    for (uint16_t i = 0; i < h->conf->nlisteners; i++)
-        h->gates[i] = gate_of(h->conf, i);
+    for (size_t i = 0; i < h->conf->nlisteners; i++)
+        h->gates[i] = gate_of(h->conf, (uint16_t)i);
 }
 
 int accept_peer(const struct handshaker *h, const struct conn *c) {

@@ -49,7 +49,7 @@ void session_conn_info(const struct session *s, struct conn_info *ret) {
  */
 static struct addr limited_client(const struct relay *r, const struct session *s, const struct conn_info *f) {
     bool nobody = session_service(r, s)->proxy_accept && f->peer.family == AF_UNSPEC;
-    return nobody ? (struct addr){.family = AF_UNSPEC} : f->client;
+    return nobody ? f->peer : f->client;
 }
 
 void session_count(struct relay *r, const struct session *s, int change) {

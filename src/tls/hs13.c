@@ -31,19 +31,19 @@ static const struct {
     bool sealed;   /* which are protected */
     bool ends_key; /* nothing may follow the message in its record */
     uint8_t type;  /* the one message taken */
-    size_t max;    /* bytes of its body */
-    int over;      /* and what more means */
+    int over;      /* what a longer body means */
+    size_t max;    /* than so many bytes */
     int (*take)(struct hs13 *h, struct span message);
 } states[HS13_STATES] = {
     [HS13_HELLO] = {.waiting_for = "ClientHello"},
-    [HS13_HELLO2] = {"second ClientHello", true, false, true, MSG_CLIENT_HELLO, HELLO_MESSAGE_MAX - MESSAGE_HEADER_LEN,
-                     ERR_HELLO_TOO_LONG, take_second_hello},
+    [HS13_HELLO2] = {"second ClientHello", true, false, true, MSG_CLIENT_HELLO, ERR_HELLO_TOO_LONG,
+                     HELLO_MESSAGE_MAX - MESSAGE_HEADER_LEN, take_second_hello},
     [HS13_SIGN] = {.waiting_for = "the signer"},
-    [HS13_CERT] = {"client Certificate", true, true, false, MSG_CERTIFICATE, CLIENT_CHAIN_MAX, ERR_CLIENT_CERT_LARGE,
+    [HS13_CERT] = {"client Certificate", true, true, false, MSG_CERTIFICATE, ERR_CLIENT_CERT_LARGE, CLIENT_CHAIN_MAX,
                    hs13_take_certificate},
-    [HS13_CERT_VERIFY] = {"client CertificateVerify", true, true, false, MSG_CERTIFICATE_VERIFY, PROOF_MAX, ERR_RECORD_DECODE,
+    [HS13_CERT_VERIFY] = {"client CertificateVerify", true, true, false, MSG_CERTIFICATE_VERIFY, ERR_RECORD_DECODE, PROOF_MAX,
                           hs13_take_certificate_verify},
-    [HS13_FINISH] = {"client Finished", true, true, true, MSG_FINISHED, HASH_LEN_MAX, ERR_RECORD_DECODE, take_finished},
+    [HS13_FINISH] = {"client Finished", true, true, true, MSG_FINISHED, ERR_RECORD_DECODE, HASH_LEN_MAX, take_finished},
     [HS13_ESTABLISHED] = {.waiting_for = "nothing"},
     [HS13_DEAD] = {.waiting_for = "nothing"},
 };
@@ -181,9 +181,9 @@ static int take_message(struct hs13 *h, struct span message, bool more) {
 /* What the first bytes of a message say: 0 while they are too few, its whole length, or an error. */
 static int look_at_head(const struct hs13 *h, struct span s, size_t *ret_len) {
     *ret_len = 0;
-    if (s.len > 0 && s.p[0] != states[h->state].type)
+    if (s.p && s.len > 0 && s.p[0] != states[h->state].type)
         return ERR_RECORD_TYPE;
-    if (s.len < MESSAGE_HEADER_LEN)
+    if (!s.p || s.len < MESSAGE_HEADER_LEN)
         return 0;
     size_t body = (size_t)s.p[1] << 16 | (size_t)s.p[2] << 8 | s.p[3];
     if (body > states[h->state].max)
@@ -266,8 +266,8 @@ static int take_content(struct hs13 *h, enum content_type type, struct span cont
 }
 
 static int take_sealed(struct hs13 *h, uint8_t *rec, size_t len) {
-    enum content_type type;
-    struct span content;
+    enum content_type type = CONTENT_ALERT; /* of nothing, until it is opened */
+    struct span content = {NULL, 0};
     struct record_run run;
     int err = record_run_begin(&run, h->env->aead, h->suite, &h->in, false);
     if (err == 0)

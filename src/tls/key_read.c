@@ -184,7 +184,7 @@ static int explain_unreadable(const struct creds_key *wanted, const struct passp
 static int match_key(const struct pem_block *b, struct span pass, const struct creds_key *wanted, struct key_found *ret,
                      struct text *why) {
     struct passphrase_query a = {pass, false};
-    enum creds_kind kind;
+    enum creds_kind kind = CREDS_KINDS;
     if (take_plain(b, wanted, ret))
         return 0;
     EVP_PKEY *key = parse_key(b, &a);

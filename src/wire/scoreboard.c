@@ -225,6 +225,7 @@ static struct slot *spare_slot(struct slot *set) {
 /* The client's own slot, found or taken, or the shared one. A reader that still holds the old tag of a slot looks at the tag
  * again after reading, so it never takes one client's count for another's. */
 static struct slot *find_or_take(struct scoreboard_row_shared *s, uint64_t tag) {
+    MUST(s);
     struct slot *slot = find_slot(s, tag);
     if (slot)
         return slot;
@@ -300,7 +301,9 @@ static struct slot read_slot(struct scoreboard_row_shared *s, uint64_t tag) {
         slot = &s->sets[tag % SETS].rest;
     struct slot copy = {.live = LOAD(&slot->live), .until_ns = LOAD(&slot->until_ns)};
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    return own && LOAD(&slot->tag) != tag ? (struct slot){0} : copy;
+    if (own && LOAD(&slot->tag) != tag)
+        return (struct slot){0};
+    return copy;
 }
 
 /* What one network has over the first ROWS rows. */

@@ -364,7 +364,7 @@ def test_a_refused_certificate_of_a_load_balancer_counts_for_nobody(parts, ca):
     rate = {"limits": {"handshakes_per_client_per_second": 4}}
     strict = {"client_auth": {"mode": "required", "ca": str(ca.file)}, "proxy_protocol": {"accept": "required", "trust": ["127.0.0.0/8"]}}
     p = parts.proxy(services={"strict": {**parts.service(parts.backend()), **strict, **rate}, "free": {**parts.service(parts.backend()), **rate}})
-    stranger = with_cert(Issuer(parts.folder, "stranger").client("robot"))
+    stranger = with_cert(Issuer(parts.directory, "stranger").client("robot"))
     for _ in range(4):
         s = tcp(p.address("strict")[1], source="127.0.0.5")
         s.sendall(proxy_header.v2(command=0))

@@ -530,7 +530,7 @@ def test_a_relay_that_came_back_gets_its_half(parts):
     streams = Streams(rest[:20])
     m = p.wait_event("log", message=lambda m: m.startswith("balance: "), deadline=60)["message"]
     print(m)
-    count = int(m.split()[1])
+    count = int(m.split()[2])
     assert abs(count - len(rest) // 2) <= 2
     until(lambda: min(left_in(pid) for pid in p.roles()["relay"]) >= count, "sessions in both relays")
     streams.passes()

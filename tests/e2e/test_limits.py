@@ -425,7 +425,7 @@ def test_silent_connections_are_closed_all(parts):
             with connect(p.port) as other:
                 says_echo(other)
         says_echo(session)
-    timed_out = r'tls_off_service_failed_handshakes_total\{[^}]*reason="handshake_timeout"[^}]*\} ' + str(n)
+    timed_out = r'tls_off_service_handshakes_failed_total\{[^}]*reason="handshake_timeout"[^}]*\} ' + str(n)
     until(lambda: re.search(timed_out, p.admin.ask("/metrics").text), "all of them counted", every=0.1)
     for s in silent:
         s.close()

@@ -43,7 +43,7 @@ def test_a_full_disk(parts):
     port = port_of(p)
     sessions(port, 50)
     until(lambda: p.admin.json("/status.json")["totals"]["sessions_total"] == 50, "the admin sockets answer all the while")
-    until(lambda: counter(p, "log_lost_lines_total") >= 50, "lost lines are counted while the disk is full")
+    until(lambda: counter(p, "log_lines_lost_total") >= 50, "lost lines are counted while the disk is full")
     assert any("losing lines" in x and "No space left" in x for x in p.admin.json("/status.json")["degraded"])
     file.unlink()
     p.signal(signal.SIGUSR1)
@@ -85,7 +85,7 @@ def test_a_disk_that_runs_full_and_is_cleared(parts):
             return sum(e["event"] == "session" for e in events) + sum(lost) if lost else 0
 
         until(lambda: written_and_lost() >= 220, lambda: f"{written_and_lost()} of 220 sessions are written or reported as lost")
-        assert counter(p, "log_lost_lines_total") > 0
+        assert counter(p, "log_lines_lost_total") > 0
         p.stop()
         torn = [x for x in file.read_text().splitlines() if x and not is_json(x)]
         assert len(torn) <= 2, torn
@@ -194,7 +194,7 @@ def test_a_stopped_observer_under_load(parts):
     dropped, all_of_them = accounted()
     assert dropped > 0
     assert all_of_them == failures, "neither more nor less"
-    until(lambda: counter(p, "log_dropped_events_total") == dropped, "the metric says the same")
+    until(lambda: counter(p, "log_events_dropped_total") == dropped, "the metric says the same")
 
 
 def test_a_silent_observer_keeps_nobody_waiting_at_the_admin_socket(parts):
@@ -238,9 +238,9 @@ def test_a_dead_and_a_silent_syslog(parts):
             while missing:  # they waited where they were
                 missing -= b"session" in log.recv(65536)
         os.unlink("/dev/log")  # it dies
-        before = counter(p, "log_lost_lines_total")
+        before = counter(p, "log_lines_lost_total")
         sessions(port, 20)
-        until(lambda: counter(p, "log_lost_lines_total") >= before + 20, "the lines of these are lost")
+        until(lambda: counter(p, "log_lines_lost_total") >= before + 20, "the lines of these are lost")
         with daemon() as log:
             sessions(port, 1)
             wait_for(log, rb"\d+ log lines lost: ")
@@ -300,4 +300,4 @@ def test_a_thousand_scrapes_delay_no_ring(parts):
         stop.set()
         for t in threads:
             t.join()
-    assert counter(p, "log_dropped_events_total") == 0
+    assert counter(p, "log_events_dropped_total") == 0

@@ -48,7 +48,7 @@ def test_full_resumed_and_retried(parts):
 
 def test_tickets_of_the_other_path_mean_a_full_handshake(parts):
     """A fleet that changes from one to the other: no client is turned away."""
-    secret = parts.folder / "ticket.secret"
+    secret = parts.directory / "ticket.secret"
     assert command("ticket-secret", "new", secret)[0] == 0
     both = [parts.proxy(parts.backend(), top={"handshake": h, "tickets": {"secret_file": str(secret)}}) for h in ("auto", "libssl")]
     ctx = context(version=V13)
