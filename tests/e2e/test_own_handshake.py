@@ -38,8 +38,8 @@ def test_full_resumed_and_retried(parts):
             assert c.session_reused == resumed
             session = c.session
     c = s_client(p.port, "-tls1_3", "-groups", "X448:P-384", "-servername", "localhost")
-    c.say(b"hi\n")
-    c.hear(b"hi\n")
+    c.send(b"hi\n")
+    c.wait_for(b"hi\n")
     c.end()
     p.wait_session(count=4)
     assert p.wait_session(resumed=False, group="secp384r1")
