@@ -312,6 +312,8 @@ enum hs13_step hs13_step(struct hs13 *h, uint8_t *in, size_t len, size_t *ret_us
     *ret_used = 0;
     while (states[h->state].reads) {
         size_t left = len - *ret_used;
+        if (left == 0)
+            return HS13_WANT_READ;
         int n = record_frame(h->suite, in + *ret_used, left);
         int err = n > 0 ? record_judge(in[*ret_used], (size_t)n - RECORD_HEADER_LEN, expansion(in[*ret_used])) : n;
         if (err < 0)

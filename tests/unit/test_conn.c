@@ -414,6 +414,7 @@ static void a_fault_at_every_call(void **state) {
     begin(NULL);
     a_day();
     assert_int_equal(handed(), 4);
+    end(NULL);
 }
 
 int main(void) {
