@@ -87,7 +87,8 @@ enum step hs_own_step(struct hs_own *o, struct span *in) {
         return STEP_WANT_READ;
     if (o->step == HS13_WANT_READ)
         o->step = hs13_step(o->h, (uint8_t *)(uintptr_t)in->p, in->len, &used); /* opened in place */
-    *in = span_of(in->p + used, in->len - used);
+    if (used)
+        *in = span_of(in->p + used, in->len - used);
     if (o->step == HS13_WANT_SIGN)
         sign(o);
     switch (o->step) {
