@@ -9,7 +9,7 @@ import pytest
 
 from support import toml
 from support.clients import connect, says_echo
-from support.proxy import BINARY, Proxy, configuration
+from support.proxy import BINARY, SANITIZED, Proxy, configuration
 from support.waiting import DEADLINE
 
 WITHOUT_PROC = "mount -t tmpfs none /proc && exec \"$0\" \"$@\""
@@ -25,7 +25,7 @@ def test_a_start_without_proc_ends_and_names_it(parts):
     assert r.stderr.count("cannot be started") == 1 and "/proc" in r.stderr, r.stderr
 
 
-@pytest.mark.parametrize("descriptors", range(6, 46, 4))
+@pytest.mark.parametrize("descriptors", range(10 if SANITIZED else 6, 46, 4))  # LeakSanitizer needs some at the end
 def test_a_start_with_few_descriptors_ends_with_a_word_or_serves(parts, descriptors):
     """Each step of the start meets the end of its descriptors once."""
     p = Proxy(parts.directory / "p", configuration(parts.directory / "p", {"web": parts.service(parts.backend())}), ready=False,
