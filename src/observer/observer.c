@@ -402,7 +402,7 @@ static bool serve(struct observer *o) {
 /* A log that is slow gets what there is, one that stands still does not keep us. */
 static void last_sweeps(struct observer *o) {
     uint64_t end_ms = clock_mono_ms() + END_MS;
-    while (sweep(o, true) != SWEPT && o->loop.now_ms < end_ms)
+    while ((sweep(o, true) != SWEPT || o->sink.batch_len > 0) && o->loop.now_ms < end_ms)
         sink_wait(&o->sink, WAIT_MS);
 }
 

@@ -238,7 +238,9 @@ def test_a_dead_and_a_silent_syslog(parts):
             while missing:  # they waited where they were
                 missing -= b"session" in log.recv(65536)
         os.unlink("/dev/log")  # it dies
+        before = counter(p, "log_lost_lines_total")
         sessions(port, 20)
+        until(lambda: counter(p, "log_lost_lines_total") >= before + 20, "the lines of these are lost")
         with daemon() as log:
             sessions(port, 1)
             wait_for(log, rb"\d+ log lines lost: ")
