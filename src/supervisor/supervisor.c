@@ -70,7 +70,7 @@ static void on_signal(struct super *s, uint32_t signal) {
         break;
     case SIGHUP:
         command_signal(s, COMMAND_RELOAD);
-        transition_advance(s); /* what is refused at once is told at once */
+        transition_advance(s); /* an immediate refusal is reported immediately */
         break;
     default: /* TERM, INT */
         on_end_signal(s);

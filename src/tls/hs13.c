@@ -166,7 +166,7 @@ static int establish(struct hs13 *h) {
     return hs13_out_flush(h);
 }
 
-/* One whole message; MORE tells that bytes follow it in its record. */
+/* One whole message; MORE: bytes follow it in its record. */
 static int take_message(struct hs13 *h, struct span message, bool more) {
     unsigned was = h->state;
     struct span body = span_of(message.p + MESSAGE_HEADER_LEN, message.len - MESSAGE_HEADER_LEN);
@@ -244,7 +244,7 @@ static int take_alert(struct hs13 *h, struct span body) {
     return ERR_PEER_ALERT;
 }
 
-/* RFC 8446 4.2.10: nothing of early data is wanted, and it is told by its record's not opening, or not being a hello. */
+/* RFC 8446 4.2.10: nothing of early data is wanted, and it is recognized because its record does not open, or is no hello. */
 static int skip_early(struct hs13 *h, size_t rec_len) {
     if (rec_len > h->early_left || ++h->early_records > HS13_EARLY_RECORDS_MAX)
         return ERR_RECORD_FLOOD;

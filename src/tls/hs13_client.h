@@ -14,7 +14,7 @@ MUST_CHECK int hs13_take_certificate_verify(struct hs13 *h, struct span body);
 /* Before the session: rules that changed meanwhile. One of the ERR_CLIENT_ reasons. */
 MUST_CHECK int hs13_settle_client(struct hs13 *h);
 
-/* Keeps the DER of the client's certificate where backends are told it. ERR_NOMEM. */
+/* Keeps the DER of the client's certificate where backends get it. ERR_NOMEM. */
 MUST_CHECK int hs13_keep_certificate(struct hs13 *h, struct span der);
 
 /* What CertificateVerify signs, of the server or the client; bytes written. */

@@ -79,7 +79,7 @@ struct hs13 {
     X509 *client_cert;
     STACK_OF(X509) * client_rest;   /* what came with it */
     uint8_t rules[TICKET_BIND_LEN]; /* that it was judged by: what the service's tickets were bound to then */
-    uint8_t *client_der;            /* the same as backends are told it; NULL = they are not */
+    uint8_t *client_der;            /* the same as backends get it; NULL = they do not */
     uint16_t client_der_len;
 
     char sni[HELLO_NAME_MAX + 1];

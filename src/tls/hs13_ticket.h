@@ -17,7 +17,7 @@ struct hs13_ticket {
     int64_t issued_s;
     int64_t full_s; /* of the full handshake at the beginning of all renewals */
     struct client_id client;
-    uint16_t cert_len; /* the client's certificate, for services whose backends are told it; 0 = not kept */
+    uint16_t cert_len; /* the client's certificate, for services whose backends get it; 0 = not kept */
     uint8_t cert[CLIENT_CERT_MAX];
 };
 

@@ -108,7 +108,7 @@ static void a_ticket_is_small(void **state) {
     assert_in_range(k.len, 100, 256);
 }
 
-/* P1: all pairs of services; whoever has other rules gives a full handshake and no alert. */
+/* P1: all pairs of services; other rules mean a full handshake and no alert. */
 static void a_ticket_is_good_for_its_service_alone(void **state) {
     (void)state;
     struct tls_policy p = case_policy("other");

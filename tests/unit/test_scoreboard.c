@@ -301,7 +301,7 @@ static void the_unknown_are_nobody(void **state) {
     assert_int_equal(scoreboard_service_sessions(&scoreboard, 0), 1);
 }
 
-/* Of those that have no session whoever has paid first has the least to lose. */
+/* Of those that have no session the one that has paid first has the least to lose. */
 static void who_has_paid_goes_first(void **state) {
     struct scoreboard_row hand = scoreboard_row(&scoreboard, ROLE_HANDSHAKER, 0);
     for (uint32_t i = 0; i < CAPACITY / 4; i++)
@@ -429,7 +429,7 @@ static void only_the_own_row_can_be_written(void **state) {
     }
 }
 
-/* What cannot be is not counted, whoever has written it: nobody is refused for it. */
+/* What cannot be is not counted, no matter who has written it: no client is refused for it. */
 static void nonsense_refuses_nobody(void **state) {
     static const uint32_t nonsense[] = {UINT32_MAX, 0x7fffffff, 1u << 24};
     const struct rlimit few = {1000, 4096};

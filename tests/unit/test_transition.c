@@ -88,7 +88,7 @@ static void the_next_generation_goes_wrong(void **state) {
         }
 }
 
-/* After it, whatever goes wrong in the old one or in the rehearsal is got over. */
+/* After it, whatever goes wrong in the old one or in the dry run is survived. */
 static void previous_goes_wrong(struct super *s) {
     started(s);
     bench_leave[bad_role] = bad_does;
