@@ -11,7 +11,7 @@
 
 #include "base/defs.h"
 #include "base/text.h"
-#include "wire/creds_write.h"
+#include "creds/creds_write.h"
 
 #define LOOKUPS 1000000u
 

@@ -17,17 +17,17 @@
 #include "cli/ticket_secret.h"
 #include "cli/top.h"
 #include "cli/version.h"
-#include "conf/role.h"
+#include "config/role.h"
 #include "handshaker/handshaker.h"
 #include "observer/observer.h"
+#include "process/sandbox.h"
 #include "relay/relay.h"
 #include "resolver/resolver.h"
+#include "shm/roles.h"
 #include "signer/signer.h"
 #include "supervisor/supervisor.h"
 #include "tls/libcrypto.h"
 #include "tls/suite.h"
-#include "wire/roles.h"
-#include "wire/sandbox.h"
 
 static const char *suite_name(uint16_t id) {
     const struct suite *s = suite_by_id(id);

@@ -12,9 +12,9 @@
 
 #include "base/addr.h"
 #include "base/defs.h"
+#include "base/log_level.h"
+#include "shm/bounds.h"
 
-#define CONF_WORKERS_MAX      64
-#define CONF_SERVICES_MAX     256
 #define CONF_LISTENERS_MAX    256 /* different addresses, over all services */
 #define CONF_BACKENDS_MAX     64  /* a service */
 #define CONF_BUSY_POLL_MAX    10000
@@ -31,7 +31,6 @@
 
 enum log_target { LOG_TO_STDERR, LOG_TO_STDOUT, LOG_TO_FILE, LOG_TO_SYSLOG, LOG_TO_JOURNAL };
 enum log_format { LOG_AS_TEXT, LOG_AS_JSON, LOG_AS_LOGFMT };
-enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 enum service_mode { MODE_TERMINATE, MODE_PASSTHROUGH };
 enum balance { BALANCE_LEAST_SESSIONS, BALANCE_ROUND_ROBIN, BALANCE_CLIENT_HASH };
 enum proxy_send { PROXY_SEND_NONE, PROXY_SEND_V1, PROXY_SEND_V2 };
@@ -93,7 +92,7 @@ struct conf_service {
     const char *client_ca;     /* file, absolute; NULL only when no client certificates are requested */
     const char *client_crl;    /* file, absolute; NULL = none */
     uint32_t client_depth;     /* certificates between a client's and the CA's */
-    const char **client_allow; /* rules as in base/client_rule.h, checked; none = anyone who has a certificate of the CA */
+    const char **client_allow; /* rules as in creds/client_rule.h, checked; none = anyone who has a certificate of the CA */
     size_t nclient_allow;
     bool proxy_accept; /* required, from these networks */
     struct cidr *proxy_trust;

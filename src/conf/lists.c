@@ -1,11 +1,11 @@
 /* Keys whose value is a list. Every item has a position of its own; a bad item is skipped and the rest is read. */
 #include <string.h>
 
-#include "base/client_rule.h"
 #include "base/err.h"
 #include "base/text.h"
 #include "conf/schema.h"
 #include "conf/suggestion.h"
+#include "creds/client_rule.h"
 
 /* Says so when the list is too long; how many items to read. */
 static size_t list_len(struct reading *r, const struct toml_node *list, size_t max) {

@@ -198,7 +198,7 @@ void load_environment(struct load *l) {
     struct conf *c = l->conf;
     uint32_t cpus = c->workers ? 0 : cpus_usable("");
     if (c->workers == 0)
-        c->workers = MIN(cpus, (uint32_t)CONF_WORKERS_MAX);
+        c->workers = MIN(cpus, (uint32_t)WORKERS_MAX);
     if (c->handshake_memory == 0)
         default_handshake_memory(c);
     settle_user(l);

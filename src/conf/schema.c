@@ -162,7 +162,7 @@ static const struct word proxy_accepts[] = {{"none", false}, {"required", true},
 
 /* clang-format off */
 const struct key_row key_rows[KEY_COUNT] = {
-    [KEY_WORKERS]        = ROW("workers", TOML_INTEGER, read_integer, TOP(workers), .max = CONF_WORKERS_MAX),
+    [KEY_WORKERS]        = ROW("workers", TOML_INTEGER, read_integer, TOP(workers), .max = WORKERS_MAX),
     [KEY_USER]           = ROW("user", TOML_STRING, read_text, TOP(user), .max = CONF_NAME_MAX),
     [KEY_STATE_DIR]      = ROW("state_dir", TOML_STRING, read_path, TOP(state_dir)),
     [KEY_ENGINE]         = ROW("engine", TOML_STRING, read_engine, TOP(engine)),
@@ -398,9 +398,9 @@ static bool is_service_name(const char *s) {
 
 static void walk_services(struct load *l, const struct toml_node *table) {
     struct conf *c = l->conf;
-    size_t n = MIN(table->nchildren, CONF_SERVICES_MAX);
-    if (table->nchildren > CONF_SERVICES_MAX)
-        load_error(l, table->at, "service", "found %zu services, expected at most %d", table->nchildren, CONF_SERVICES_MAX);
+    size_t n = MIN(table->nchildren, SERVICES_MAX);
+    if (table->nchildren > SERVICES_MAX)
+        load_error(l, table->at, "service", "found %zu services, expected at most %d", table->nchildren, SERVICES_MAX);
     c->services = conf_alloc(c, n * sizeof(*c->services));
     l->services = conf_alloc(c, n * sizeof(*l->services));
     for (size_t i = 0; i < n; i++) {

@@ -14,10 +14,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/client_rule.h"
 #include "base/err.h"
 #include "base/rd.h"
 #include "base/wr.h"
+#include "creds/client_rule.h"
 
 #define MAGIC           0x544f534eu /* "TOSN" */
 #define FORMAT          2
@@ -350,16 +350,15 @@ static void get_conf(struct rd *r, struct conf *c) {
     c->log_format = (enum log_format)get_choice(r, LOG_AS_LOGFMT);
     c->log_level = (enum log_level)get_choice(r, LOG_LEVEL_DEBUG);
     get_admin(r, c, &c->admin);
-    if (c->workers < 1 || c->workers > CONF_WORKERS_MAX || c->buffer_memory == 0 || c->handshake_memory == 0 ||
-        c->watch_ms < 1000 || c->busy_poll_us > CONF_BUSY_POLL_MAX ||
-        (c->log_target == LOG_TO_FILE) != (c->log_file && c->log_file[0] == '/') ||
+    if (c->workers < 1 || c->workers > WORKERS_MAX || c->buffer_memory == 0 || c->handshake_memory == 0 || c->watch_ms < 1000 ||
+        c->busy_poll_us > CONF_BUSY_POLL_MAX || (c->log_target == LOG_TO_FILE) != (c->log_file && c->log_file[0] == '/') ||
         (c->ticket_secret && c->ticket_secret[0] != '/'))
         r->bad = true;
     c->nlisteners = get_count(r, 1, CONF_LISTENERS_MAX);
     c->listeners = conf_alloc(c, c->nlisteners * sizeof(*c->listeners));
     for (size_t i = 0; i < c->nlisteners && !r->bad; i++)
         get_addr(r, &c->listeners[i]);
-    c->nservices = get_count(r, 1, CONF_SERVICES_MAX);
+    c->nservices = get_count(r, 1, SERVICES_MAX);
     c->services = conf_alloc(c, c->nservices * sizeof(*c->services));
     for (size_t i = 0; i < c->nservices && !r->bad; i++)
         get_service(r, c, &c->services[i]);

@@ -12,10 +12,10 @@
 #include "base/list.h"
 #include "base/slab.h"
 #include "base/wheel.h"
+#include "shm/sketch.h"
 #include "tls/handshake.h"
 #include "tls/hello.h"
 #include "wire/conn_info.h"
-#include "wire/sketch.h"
 
 struct handshaker;
 struct holder;

@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "wire/stats.h"
+#include "shm/stats.h"
 
 struct handshaker;
 struct conn;

@@ -251,7 +251,7 @@ static bool set_up(struct handshaker *h, int control) {
     }
     close(h->child.snapshot_fd);
     h->child.log.level = h->conf->log_level;
-    for (size_t i = 0; i < CONF_WORKERS_MAX; i++) {
+    for (size_t i = 0; i < WORKERS_MAX; i++) {
         h->links[i].fd = -1;
         list_init(&h->links[i].queue);
     }

@@ -13,11 +13,11 @@
 #include "conf/conf.h"
 #include "handshaker/budget.h"
 #include "handshaker/signer_link.h"
+#include "process/child.h"
+#include "shm/scoreboard.h"
 #include "tls/certs.h"
 #include "tls/handshake.h"
 #include "tls/tickets.h"
-#include "wire/child.h"
-#include "wire/scoreboard.h"
 
 #define HANDSHAKER_READ_MAX   (16 * 1024)                            /* bytes read from a client at once */
 #define HANDSHAKER_IN_MAX     (HELLO_WIRE_MAX + HANDSHAKER_READ_MAX) /* bytes of a client that may wait: a hello and one read */
@@ -68,7 +68,7 @@ struct handshaker {
     struct scoreboard_row row;
     struct slab conns;
     struct list dead; /* freed after the turn */
-    struct handshaker_link links[CONF_WORKERS_MAX];
+    struct handshaker_link links[WORKERS_MAX];
     struct signer_link signers[HANDSHAKER_SIGNERS];
     bool signer_notified[HANDSHAKER_SIGNERS]; /* that it does not answer */
     uint32_t signatures;                      /* asked for */

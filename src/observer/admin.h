@@ -12,7 +12,7 @@
 #include "observer/observer.h"
 #include "observer/sessions.h"
 #include "observer/stats_view.h"
-#include "wire/child.h"
+#include "process/child.h"
 
 #define ADMIN_ASKED 16
 

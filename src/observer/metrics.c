@@ -1,5 +1,5 @@
 /*
- * /metrics: every row of the tables in wire/stats_table.h, then what the supervisor and the observer itself know. The number of
+ * /metrics: every row of the tables in shm/stats_table.h, then what the supervisor and the observer itself know. The number of
  * time series is bounded by those tables: names chosen by clients never become labels.
  */
 #include <stdio.h>

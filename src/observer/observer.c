@@ -17,7 +17,7 @@
 #include "observer/sampling.h"
 #include "observer/sink.h"
 #include "observer/sources.h"
-#include "wire/child.h"
+#include "process/child.h"
 
 #define SWEEP_MS    100
 #define SECOND_MS   1000

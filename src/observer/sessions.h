@@ -9,8 +9,8 @@
 #include "conf/conf.h"
 #include "wire/control.h"
 
-#define SESSIONS_LINKS   (2 * CONF_WORKERS_MAX) /* relays of two generations */
-#define SESSIONS_QUERIES 16                     /* at a time; more are refused with 503 */
+#define SESSIONS_LINKS   (2 * WORKERS_MAX) /* relays of two generations */
+#define SESSIONS_QUERIES 16                /* at a time; more are refused with 503 */
 
 struct admin;
 struct listing_query;

@@ -7,13 +7,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/ring.h"
 #include "conf/conf.h"
+#include "shm/ring.h"
 #include "wire/control.h"
 #include "wire/event.h"
 
 /* Those of two generations: a reload keeps the old one until it has nothing left. */
-#define SOURCES_MAX (2 * (3 * CONF_WORKERS_MAX + ROLE_COUNT))
+#define SOURCES_MAX (2 * (3 * WORKERS_MAX + ROLE_COUNT))
 
 struct source {
     struct control_peer who;

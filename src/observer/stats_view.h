@@ -1,14 +1,14 @@
 /*
  * The numbers behind all answers: counters of all processes, clients, the process table, certificates, read on request and
- * once a second for the rates. Memory of other roles is read as outsiders' bytes are: bounded and checked (wire/stats_read.h).
+ * once a second for the rates. Memory of other roles is read as outsiders' bytes are: bounded and checked (shm/stats_read.h).
  */
 #pragma once
 
 #include "conf/conf.h"
+#include "creds/creds.h"
 #include "observer/rates.h"
-#include "wire/creds.h"
-#include "wire/proctab.h"
-#include "wire/stats_read.h"
+#include "shm/proctab.h"
+#include "shm/stats_read.h"
 
 #define STATS_VIEW_FRESH_MS 100 /* answers within that time share one reading */
 #define HISTORY_SECONDS     60

@@ -16,6 +16,8 @@
 #include "relay/services.h"
 #include "wire/export.h"
 
+_Static_assert(EXPORT_TRUNCATION_MAX == TRUNCATION_RESET && EXPORT_BACKEND_MAX == BACKEND_TCP + 1, "what an export may hold");
+
 #define SEQ_MAX (UINT64_C(1) << 62) /* far beyond what any session reaches: arithmetic stays simple */
 
 /* ---- does it make sense ---- */

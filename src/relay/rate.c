@@ -5,7 +5,7 @@
 
 #include "base/hash.h"
 #include "relay/session.h"
-#include "wire/buckets.h"
+#include "shm/buckets.h"
 
 #define CHAINS      1024u
 #define MS_NS       UINT64_C(1000000)

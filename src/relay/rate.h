@@ -2,7 +2,7 @@
  * bytes_per_second_per_client: reading waits, both ways, until the client may transfer bytes again. Nothing is dropped.
  *
  * All sessions of a client (of one service) in this relay share a limiter, which reserves quanta from the client's bucket
- * (wire/buckets.h), shared by all relays. What was reserved is consumed as it is read; a session that finds nothing left is
+ * (shm/buckets.h), shared by all relays. What was reserved is consumed as it is read; a session that finds nothing left is
  * queued, and one timer per limiter wakes as many as the next quantum allows: a session that waits costs nothing.
  */
 #pragma once

@@ -335,7 +335,7 @@ static void wire_up(struct relay *r) {
 bool relay_make(struct relay *r) {
     struct rlimit files;
     const struct engine *engine = engine_find(r->conf->engine);
-    for (size_t i = 0; i < CONF_WORKERS_MAX; i++)
+    for (size_t i = 0; i < WORKERS_MAX; i++)
         r->links[i] = -1;
     r->resolver = r->observer = -1;
     list_init(&r->ready);

@@ -14,13 +14,13 @@
 #include "base/pool.h"
 #include "base/slab.h"
 #include "conf/conf.h"
+#include "process/child.h"
 #include "relay/backends.h"
 #include "relay/hold.h"
 #include "relay/rate.h"
 #include "relay/session_metrics.h"
+#include "shm/buckets.h"
 #include "tls/record_layer.h"
-#include "wire/buckets.h"
-#include "wire/child.h"
 #include "wire/handoff.h"
 
 #define CHUNK_MIN_SHIFT 14 /* 16 KiB a system call at first, */
@@ -140,7 +140,7 @@ struct relay {
     struct pool pool;
     struct engine_contexts contexts;
     struct list ready, dead;
-    int links[CONF_WORKERS_MAX]; /* to handshakers; -1 = none */
+    int links[WORKERS_MAX]; /* to handshakers; -1 = none */
     int resolver;
     int observer;             /* asks for our sessions; -1 = none */
     uint32_t backlog_waiters; /* sessions in the queues of all services */

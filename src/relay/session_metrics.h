@@ -7,8 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "shm/stats.h"
 #include "wire/conn_info.h"
-#include "wire/stats.h"
 
 struct relay;
 struct session;

@@ -27,7 +27,7 @@ void names_init(struct names *t, const struct conf *conf) {
     size_t n = MAX(count_named(conf), 1u);
     t->list = calloc(n, sizeof(*t->list));
     MUST(t->list);
-    for (size_t i = 0; i < CONF_WORKERS_MAX; i++) {
+    for (size_t i = 0; i < WORKERS_MAX; i++) {
         t->relays[i].fd = -1;
         t->relays[i].sent = calloc(n, sizeof(*t->relays[i].sent));
         MUST(t->relays[i].sent);
@@ -43,7 +43,7 @@ void names_init(struct names *t, const struct conf *conf) {
 }
 
 void names_fini(struct names *t) {
-    for (size_t i = 0; i < CONF_WORKERS_MAX; i++) {
+    for (size_t i = 0; i < WORKERS_MAX; i++) {
         if (t->relays[i].fd >= 0)
             close(t->relays[i].fd);
         free(t->relays[i].sent);
@@ -53,7 +53,7 @@ void names_fini(struct names *t) {
 }
 
 void names_link(struct names *t, uint16_t index, int fd) {
-    MUST(index < CONF_WORKERS_MAX);
+    MUST(index < WORKERS_MAX);
     struct names_relay *r = &t->relays[index];
     if (r->fd >= 0)
         close(r->fd);
@@ -154,7 +154,7 @@ static bool deliver_to(struct names *t, struct names_relay *r) {
 
 bool names_deliver(struct names *t) {
     bool all = true;
-    for (size_t i = 0; i < CONF_WORKERS_MAX; i++)
+    for (size_t i = 0; i < WORKERS_MAX; i++)
         if (t->relays[i].fd >= 0 && !deliver_to(t, &t->relays[i]))
             all = false;
     return all;

@@ -31,14 +31,14 @@ struct names_relay {
 struct names {
     struct name *list;
     size_t n;
-    struct names_relay relays[CONF_WORKERS_MAX];
+    struct names_relay relays[WORKERS_MAX];
 };
 
 /* Aborts when out of memory. CONF is kept. */
 void names_init(struct names *t, const struct conf *conf);
 void names_fini(struct names *t);
 
-/* The socket to a relay, owned from here on; an earlier one is closed. INDEX below CONF_WORKERS_MAX (MUST). */
+/* The socket to a relay, owned from here on; an earlier one is closed. INDEX below WORKERS_MAX (MUST). */
 void names_link(struct names *t, uint16_t index, int fd);
 
 /* Asks for one name again; waits as long as that takes. Logs what has changed. False when it does not resolve. */

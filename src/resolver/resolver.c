@@ -11,8 +11,8 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "conf/snapshot.h"
+#include "process/child.h"
 #include "resolver/names.h"
-#include "wire/child.h"
 
 #define AGAIN_MS         30000
 #define AFTER_FAILURE_MS 5000
@@ -27,8 +27,7 @@ struct resolver {
 
 static void resolver_on_message(struct resolver *r, struct ipc_msg *m) {
     struct control_peer peer;
-    if (m->type == CONTROL_LINK && control_read_peer(m, &peer) == 0 && peer.role == ROLE_RELAY &&
-        peer.index < CONF_WORKERS_MAX) {
+    if (m->type == CONTROL_LINK && control_read_peer(m, &peer) == 0 && peer.role == ROLE_RELAY && peer.index < WORKERS_MAX) {
         names_link(&r->names, peer.index, m->fds[0]);
         return;
     }

@@ -11,7 +11,7 @@
 #include "base/defs.h"
 #include "base/span.h"
 #include "base/text.h"
-#include "wire/creds.h"
+#include "creds/creds.h"
 
 #define KEY_FILE_MAX (1024 * 1024)
 #define KEY_PASS_MAX 1024 /* bytes of a passphrase */

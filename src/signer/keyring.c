@@ -1,4 +1,5 @@
 #include "signer/keyring.h"
+#include "creds/sign_rule.h"
 
 #include <openssl/err.h>
 #include <openssl/evp.h>

@@ -20,10 +20,10 @@
 #include "base/err.h"
 #include "base/secret.h"
 #include "conf/snapshot.h"
+#include "process/child.h"
 #include "signer/keyring.h"
 #include "signer/secure_heap.h"
 #include "tls/libcrypto.h"
-#include "wire/child.h"
 #include "wire/control_creds.h"
 #include "wire/sign.h"
 

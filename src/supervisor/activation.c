@@ -62,9 +62,9 @@ static bool take_socket(struct listeners *l, int fd, const char *name, struct te
         return false;
     }
     struct listener *one_of = place_of(l, &a);
-    if (one_of->nfds == CONF_WORKERS_MAX) {
+    if (one_of->nfds == WORKERS_MAX) {
         text_addf(why, "descriptor %d (%s), passed by the service manager: more than %d sockets of one address", fd, name,
-                  CONF_WORKERS_MAX);
+                  WORKERS_MAX);
         return false;
     }
     /* like our own sockets; accepted ones inherit it */
@@ -91,7 +91,7 @@ static uint64_t passed(void) {
     const char *pid_text = getenv("LISTEN_PID"), *n_text = getenv("LISTEN_FDS");
     uint64_t pid, n;
     bool ours = pid_text && n_text && text_parse_u64(pid_text, INT32_MAX, &pid) == 0 && pid == (uint64_t)getpid();
-    return ours && text_parse_u64(n_text, CONF_LISTENERS_MAX * CONF_WORKERS_MAX, &n) == 0 ? n : 0;
+    return ours && text_parse_u64(n_text, CONF_LISTENERS_MAX * WORKERS_MAX, &n) == 0 ? n : 0;
 }
 
 int activation_end(void) {

@@ -10,10 +10,10 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "shm/scoreboard.h"
 #include "supervisor/super.h"
 #include "supervisor/wiring.h"
 #include "wire/control_export.h"
-#include "wire/scoreboard.h"
 
 /* CPU time that a process has used; 0 when not available. */
 static uint64_t cpu_us(pid_t pid) {
@@ -75,7 +75,7 @@ static void begin_move(struct super *s, const struct balance_move *m, const stru
 }
 
 static void balance_relays(struct super *s) {
-    struct balance_relay relays[CONF_WORKERS_MAX];
+    struct balance_relay relays[WORKERS_MAX];
     struct balance_move move;
     uint64_t interval_ms = s->loop.now_ms - s->balancing.looked_ms;
     s->balancing.looked_ms = s->loop.now_ms;

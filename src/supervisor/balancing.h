@@ -7,8 +7,8 @@
 
 #include "base/wheel.h"
 #include "conf/conf.h"
+#include "shm/scoreboard.h"
 #include "supervisor/balance.h"
-#include "wire/scoreboard.h"
 
 struct super;
 
@@ -20,7 +20,7 @@ struct balancing {
     struct {
         pid_t pid; /* 0 = none was there */
         uint64_t cpu_us;
-    } last[CONF_WORKERS_MAX];
+    } last[WORKERS_MAX];
     struct wtimer timer;
 };
 

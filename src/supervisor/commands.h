@@ -3,8 +3,8 @@
 
 #include <stdbool.h>
 
+#include "shm/proctab.h"
 #include "wire/control.h"
-#include "wire/proctab.h"
 
 struct super;
 

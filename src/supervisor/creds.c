@@ -7,12 +7,12 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "creds/creds_expiry.h"
 #include "supervisor/creds_watch.h"
 #include "supervisor/keys.h"
 #include "supervisor/super.h"
 #include "supervisor/workers.h"
 #include "wire/control_creds.h"
-#include "wire/creds_expiry.h"
 
 #define QUIET_MS     200   /* without an event: the writer is done */
 #define NOISE_MS     2000  /* the longest wait for quiet */

@@ -12,7 +12,7 @@
 #include "base/defs.h"
 #include "base/span.h"
 #include "base/wheel.h"
-#include "wire/creds.h"
+#include "creds/creds.h"
 
 struct super;
 struct worker;

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "wire/roles.h"
+#include "shm/roles.h"
 
 /* The supervisor's own: only what some role needs is left of it. */
 void environment_clean(void);

@@ -9,9 +9,9 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "conf/snapshot.h"
+#include "shm/scoreboard.h"
 #include "supervisor/super.h"
 #include "supervisor/workers.h"
-#include "wire/scoreboard.h"
 
 #define RING_SIZE      (1024 * 1024)
 #define BACKOFF_MIN_MS 100

@@ -69,7 +69,7 @@ struct worker {
 };
 
 #define VERSION_MAX            64
-#define GENERATION_WORKERS_MAX (3 * CONF_WORKERS_MAX + ROLE_COUNT)
+#define GENERATION_WORKERS_MAX (3 * WORKERS_MAX + ROLE_COUNT)
 
 struct generation {
     bool used;

@@ -9,7 +9,7 @@
 #include <sys/types.h>
 
 #include "base/ipc.h"
-#include "wire/roles.h"
+#include "shm/roles.h"
 
 struct super;
 

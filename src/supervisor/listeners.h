@@ -24,7 +24,7 @@ struct listener {
     uint32_t nfds;
     uint32_t nlistening; /* the first ones of them */
     uint32_t nserved;    /* those that a generation serves */
-    int fds[CONF_WORKERS_MAX];
+    int fds[WORKERS_MAX];
 };
 
 struct listeners {

@@ -17,7 +17,7 @@
 #include "wire/addr_pack.h"
 
 #define STATE_MAGIC 0x746f7375u /* "tosu" */
-#define FDS_MAX     (CONF_LISTENERS_MAX * CONF_WORKERS_MAX + 1024)
+#define FDS_MAX     (CONF_LISTENERS_MAX * WORKERS_MAX + 1024)
 
 struct io {
     struct wr *w; /* one of the two */
@@ -137,7 +137,7 @@ static void value_listener(struct io *io, struct listener *l) {
     VALUE(io, l->given);
     VALUE(io, l->nserved);
     VALUE(io, l->nlistening);
-    l->nfds = (uint32_t)value_count(io, l->nfds, CONF_WORKERS_MAX);
+    l->nfds = (uint32_t)value_count(io, l->nfds, WORKERS_MAX);
     bad(io, l->nserved > l->nfds || l->nlistening > l->nfds);
     for (uint32_t i = 0; i < l->nfds; i++)
         value_fd(io, &l->fds[i]);

@@ -8,6 +8,8 @@
 #include "base/ipc.h"
 #include "base/loop.h"
 #include "conf/conf.h"
+#include "shm/proctab.h"
+#include "shm/stats.h"
 #include "supervisor/admin.h"
 #include "supervisor/balancing.h"
 #include "supervisor/creds.h"
@@ -20,8 +22,6 @@
 #include "supervisor/words.h"
 #include "wire/control.h"
 #include "wire/event.h"
-#include "wire/proctab.h"
-#include "wire/stats.h"
 
 enum super_kind { SUPER_SIGNAL, SUPER_CHILD, SUPER_HELPER, SUPER_CREDS };
 

@@ -15,6 +15,7 @@
 #include "base/fds.h"
 #include "base/text.h"
 #include "conf/snapshot.h"
+#include "process/sandbox.h"
 #include "supervisor/activation.h"
 #include "supervisor/commands.h"
 #include "supervisor/environment.h"
@@ -27,7 +28,6 @@
 #include "supervisor/stop.h"
 #include "supervisor/super.h"
 #include "supervisor/workers.h"
-#include "wire/sandbox.h"
 
 #define LOG_RING_SIZE (256 * 1024)
 

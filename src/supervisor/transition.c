@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/text.h"
+#include "shm/scoreboard.h"
 #include "supervisor/activation.h"
 #include "supervisor/commands.h"
 #include "supervisor/logfile.h"
@@ -20,7 +21,6 @@
 #include "supervisor/wiring.h"
 #include "supervisor/workers.h"
 #include "wire/control_export.h"
-#include "wire/scoreboard.h"
 
 #define FINISH_MAX_MS 60000 /* for handshakes without a time limit */
 #define MOVE_MS       30000 /* for the migration of sessions, before those that cannot migrate have drain_timeout left */

@@ -8,12 +8,12 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "shm/scoreboard.h"
 #include "supervisor/keys.h"
 #include "supervisor/super.h"
 #include "supervisor/workers.h"
 #include "wire/control_creds.h"
 #include "wire/control_export.h"
-#include "wire/scoreboard.h"
 
 #define LINK_SNDBUF (1024 * 1024)
 

@@ -15,12 +15,12 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/text.h"
+#include "shm/scoreboard.h"
 #include "supervisor/keys.h"
 #include "supervisor/messages.h"
 #include "supervisor/stop.h"
 #include "supervisor/super.h"
 #include "supervisor/wiring.h"
-#include "wire/scoreboard.h"
 
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 10000

@@ -7,8 +7,8 @@
 
 #include "base/defs.h"
 #include "base/text.h"
+#include "creds/creds.h"
 #include "tls/pem_file.h"
-#include "wire/creds.h"
 
 struct cert_chain {
     const char *file; /* borrowed */

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "base/err.h"
+#include "creds/creds_expiry.h"
 #include "tls/cert_chain.h"
 #include "tls/cert_warn.h"
 #include "tls/handshake_internal.h"
@@ -17,7 +18,6 @@
 #include "tls/key_read.h"
 #include "tls/ocsp_file.h"
 #include "tls/sha2.h"
-#include "wire/creds_expiry.h"
 
 struct cert_load {
     struct creds_writer *writer;

@@ -1,5 +1,5 @@
 /*
- * From files and directories to a credential store (wire/creds.h). Runs in the config role and in `tls-off check`: every chain
+ * From files and directories to a credential store (creds/creds.h). Runs in the config role and in `tls-off check`: every chain
  * is read, checked and put into the store with its names, its OCSP response and the file of its key. Private keys are not read,
  * save with CERT_LOAD_KEYS; where a file holds a key beside the chain, its bytes lie in memory for keys and are wiped.
  */
@@ -10,8 +10,8 @@
 
 #include "base/defs.h"
 #include "base/text.h"
+#include "creds/creds_write.h"
 #include "tls/cert_chain.h"
-#include "wire/creds_write.h"
 
 struct cert_load;
 

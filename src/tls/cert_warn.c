@@ -6,7 +6,7 @@
 #include <openssl/x509v3.h>
 #include <string.h>
 
-#include "wire/creds.h"
+#include "creds/creds.h"
 
 #define STATUS_REQUEST 5 /* RFC 7633: the TLS extension that a client must see answered */
 

@@ -12,10 +12,10 @@
 #include <time.h>
 
 #include "base/err.h"
+#include "creds/sign_rule.h"
 #include "tls/hello.h"
 #include "tls/sig_scheme.h"
 #include "tls/suite.h"
-#include "wire/sign.h"
 
 #define WAYS    4
 #define SETS    (CERTS_CACHE_ENTRIES / WAYS)

@@ -15,7 +15,7 @@
 
 #include "base/defs.h"
 #include "base/span.h"
-#include "wire/creds.h"
+#include "creds/creds.h"
 
 #define CERTS_CACHE_ENTRIES 1024 /* leaves with their keys; about 7 KB each */
 #define CERTS_CACHE_CAS     64   /* intermediates, which chains share */

@@ -6,9 +6,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/client_rule.h"
 #include "base/err.h"
 #include "base/rd.h"
+#include "creds/client_rule.h"
 #include "tls/client_names.h"
 #include "tls/handshake_internal.h"
 #include "tls/sha2.h"

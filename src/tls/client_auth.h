@@ -35,7 +35,7 @@ struct client_policy {
     const struct span *crl; /* DER; with any, every certificate of a chain below the CA's must be covered by one */
     size_t ncrl;
     unsigned depth;           /* certificates between the client's and the CA's */
-    const char *const *allow; /* see base/client_rule.h; none = anyone who has a certificate of the CA */
+    const char *const *allow; /* see creds/client_rule.h; none = anyone who has a certificate of the CA */
     size_t nallow;
 };
 

@@ -9,8 +9,8 @@
 #include <stdint.h>
 
 #include "base/defs.h"
-#include "base/identity_source.h"
 #include "base/span.h"
+#include "creds/identity_source.h"
 
 #define CLIENT_NAME_MAX   512
 #define CLIENT_CN_MAX     255

@@ -4,9 +4,9 @@
 #include <openssl/x509.h>
 #include <stddef.h>
 
-#include "base/client_rule.h"
 #include "base/defs.h"
 #include "base/text.h"
+#include "creds/client_rule.h"
 #include "tls/client_id.h"
 
 /*

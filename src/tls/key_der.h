@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "base/span.h"
-#include "wire/creds.h"
+#include "creds/creds.h"
 
 #define KEY_DER_NUMBERS 8
 

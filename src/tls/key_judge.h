@@ -8,7 +8,7 @@
 
 #include "base/defs.h"
 #include "base/text.h"
-#include "wire/creds.h"
+#include "creds/creds.h"
 
 #define KEY_RSA_BITS_MIN          2048
 #define KEY_RSA_BITS_MAX          8192

@@ -13,9 +13,9 @@
 #include "base/defs.h"
 #include "base/span.h"
 #include "base/text.h"
+#include "creds/creds.h"
 #include "tls/cert_chain.h"
 #include "tls/key_der.h"
-#include "wire/creds.h"
 
 /* In one of two forms. Begins zeroed. */
 struct key_found {

@@ -9,9 +9,9 @@
 
 #include "base/addr.h"
 #include "base/defs.h"
-#include "base/identity_source.h"
 #include "base/rd.h"
 #include "base/wr.h"
+#include "creds/identity_source.h"
 
 #define CONN_INFO_UNIQUE_ID_LEN 16
 #define CONN_INFO_JA4_MAX       36

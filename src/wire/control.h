@@ -34,7 +34,7 @@
 #include "base/addr.h"
 #include "base/defs.h"
 #include "base/ipc.h"
-#include "wire/roles.h"
+#include "shm/roles.h"
 
 #define CONTROL_PROTOCOL 2
 
@@ -62,7 +62,7 @@ enum control_type {
     CONTROL_PING,    /* a role that does not answer PONG hangs */
     CONTROL_PONG,
     CONTROL_COMMAND,       /* observer: what an operator asks for */
-    CONTROL_PROCTAB,       /* fds: the process table (wire/proctab.h); replaces an earlier one; observer only */
+    CONTROL_PROCTAB,       /* fds: the process table (shm/proctab.h); replaces an earlier one; observer only */
     CONTROL_RING_END,      /* the writer of that ring is gone: read the rest, let it go; observer only */
     CONTROL_STATE,         /* fds: the supervisor's state, for a dry run of the re-exec */
     CONTROL_REQUEST_CREDS, /* fds: snapshot; this and the next six: wire/control_creds.h */

@@ -8,11 +8,11 @@
 #pragma once
 
 #include "base/defs.h"
-#include "base/ring.h"
+#include "base/log_level.h"
 #include "base/span.h"
-#include "conf/conf.h"
+#include "shm/ring.h"
+#include "shm/roles.h"
 #include "wire/conn_info.h"
-#include "wire/roles.h"
 
 enum event_kind { EVENT_LINE = 1, EVENT_SESSION, EVENT_FAILURE };
 

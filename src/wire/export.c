@@ -4,7 +4,6 @@
 
 #include "base/err.h"
 #include "base/secret.h"
-#include "conf/conf.h"
 #include "wire/event.h"
 
 #define SECRET_MAX 48
@@ -222,7 +221,7 @@ static void unpack_backend(struct rd *r, struct export_session *ret) {
     ret->backend_kind = rd_u8(r);
     ret->backend = unpack_text(r);
     ret->backend_path = unpack_text(r);
-    refuse_if(r, ret->truncation > TRUNCATION_RESET || ret->backend_kind > BACKEND_TCP + 1);
+    refuse_if(r, ret->truncation > EXPORT_TRUNCATION_MAX || ret->backend_kind > EXPORT_BACKEND_MAX);
     refuse_if(r, (ret->backend_kind == 0) != (ret->backend.len == 0));
     ret->ntried = rd_u8(r);
     refuse_if(r, ret->ntried > EXPORT_TRIED_MAX);

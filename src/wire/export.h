@@ -19,11 +19,13 @@
 #define EXPORT_MINOR                                                                                                           \
     3 /* 0: connection info ends behind JA4; 1: behind the verified client; 2: the record layer behind its directions */
 
-#define EXPORT_NEVER     UINT64_MAX
-#define EXPORT_TIME_MAX  (UINT64_C(1) << 48) /* of any time span here, but for EXPORT_NEVER */
-#define EXPORT_TEXT_MAX  1024                /* of a backend's text or path */
-#define EXPORT_TRIED_MAX 64
-#define EXPORT_WAIT_MAX  (2 * 1024 * 1024) /* bytes waiting, a part */
+#define EXPORT_NEVER          UINT64_MAX
+#define EXPORT_TIME_MAX       (UINT64_C(1) << 48) /* of any time span here, but for EXPORT_NEVER */
+#define EXPORT_TEXT_MAX       1024                /* of a backend's text or path */
+#define EXPORT_TRIED_MAX      64
+#define EXPORT_TRUNCATION_MAX 1                 /* enum truncation */
+#define EXPORT_BACKEND_MAX    3                 /* enum backend_kind + 1, 0 = no backend yet */
+#define EXPORT_WAIT_MAX       (2 * 1024 * 1024) /* bytes waiting, a part */
 
 /* Bits of export_session.flags. */
 enum export_flag {

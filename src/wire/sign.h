@@ -14,7 +14,7 @@
 #include "base/defs.h"
 #include "base/ipc.h"
 #include "base/span.h"
-#include "wire/creds.h"
+#include "creds/creds.h"
 
 enum sign_type {
     SIGN_REQUEST = 1,
@@ -57,16 +57,3 @@ MUST_CHECK int sign_pack_answer(const struct sign_answer *a, uint8_t to[static S
 
 /* ERR_FORMAT. */
 MUST_CHECK int sign_read_answer(const struct ipc_msg *m, struct sign_answer *ret);
-
-/*
- * What the bytes are, which decides the version: a CertificateVerify of a TLS 1.3 server (RFC 8446 4.4.3), or the signed
- * part of a TLS 1.2 ServerKeyExchange over a named curve (RFC 8422 5.4). No byte string is both.
- */
-enum sign_shape { SIGN_SHAPE_NONE, SIGN_SHAPE_TLS12, SIGN_SHAPE_TLS13 };
-enum sign_shape sign_shape(struct span tbs);
-
-/* Whether a key of KIND may sign by SCHEME in TLS 1.2 or 1.3: RFC 8446 4.2.3, RFC 8422 5.10; never SHA-1, MD5. */
-bool sign_key_fits(enum creds_kind kind, uint16_t scheme, bool tls12);
-
-/* The same for a handshake of that shape. */
-bool sign_scheme_fits(enum creds_kind kind, uint16_t scheme, enum sign_shape shape);

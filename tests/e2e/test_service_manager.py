@@ -267,7 +267,7 @@ def test_the_unit_fits_the_program():
         assert command[0] == "@sbindir@/tls-off"
         assert subprocess.run([BINARY, command[1], "--help"], capture_output=True).returncode == 0
     kept = " ".join(v for k, v in service if k == "CapabilityBoundingSet").split()
-    sandbox = (ROOT / "src/wire/sandbox.c").read_text()
+    sandbox = (ROOT / "src/process/sandbox.c").read_text()
     wanted = re.search(r"#define SUPERVISOR_CAPS(.*?)\n\n", sandbox, re.S).group(1)
     assert sorted(kept) == sorted("CAP_" + n for n in re.findall(r"CAP\((\w+)\)", wanted))
 

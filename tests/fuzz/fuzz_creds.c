@@ -5,7 +5,7 @@
 
 #include "../unit/creds_samples.h"
 #include "base/defs.h"
-#include "wire/creds.h"
+#include "creds/creds.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

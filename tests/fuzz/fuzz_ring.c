@@ -11,7 +11,7 @@
 #include "base/defs.h"
 #include "base/err.h"
 #include "base/rd.h"
-#include "base/ring.h"
+#include "shm/ring.h"
 
 #define SIZE      65536u
 #define HEAD      4096u /* bytes before the data */

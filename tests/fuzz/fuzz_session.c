@@ -8,7 +8,7 @@
  */
 #include "../unit/relay_bench.h"
 #include "base/rd.h"
-#include "wire/stats_layout.h"
+#include "shm/stats_layout.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -9,6 +9,7 @@
 #include "../unit/key_store.h"
 #include "base/defs.h"
 #include "base/err.h"
+#include "creds/sign_rule.h"
 #include "signer/keyring.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -26,6 +26,7 @@
 
 #include "base/err.h"
 #include "cert_shop.h"
+#include "creds/sign_rule.h"
 #include "handshaker/accept.h"
 #include "handshaker/cert_set.h"
 #include "handshaker/conn.h"
@@ -33,10 +34,10 @@
 #include "handshaker/handshaker.h"
 #include "handshaker/signing.h"
 #include "hs_service.h"
+#include "shm/stats_layout.h"
 #include "wire/control_creds.h"
 #include "wire/handoff.h"
 #include "wire/sign.h"
-#include "wire/stats_layout.h"
 
 #define BENCH_WORKERS 2
 #define BENCH_CLIENTS 8

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/defs.h"
-#include "wire/creds_write.h"
+#include "creds/creds_write.h"
 
 /* No cryptography here: any function of the bytes does. */
 static inline void sample_digest(struct span bytes, uint8_t ret[static CREDS_DIGEST_LEN]) {

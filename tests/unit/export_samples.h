@@ -3,6 +3,7 @@
 
 #include "wire_samples.h"
 
+#include "conf/conf.h"
 #include "wire/export.h"
 
 static inline struct handoff_keys sample_half(uint8_t seed) {

@@ -5,7 +5,7 @@
 
 #include "base/defs.h"
 #include "base/err.h"
-#include "wire/creds_write.h"
+#include "creds/creds_write.h"
 
 static inline void store_digest(struct span bytes, uint8_t ret[static CREDS_DIGEST_LEN]) {
     memset(ret, (int)bytes.len, CREDS_DIGEST_LEN);

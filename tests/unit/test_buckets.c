@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "wire/buckets.h"
+#include "shm/buckets.h"
 
 #define NOW   UINT64_C(1000000000000)
 #define MS    UINT64_C(1000000)

@@ -1,17 +1,17 @@
 /* Services and names that no client can reach are reported, with both services and the line; what can be reached is not. */
 #include "conf_support.h"
 
-#define ONE          "[service.one]\nlisten = [\"127.0.0.1:7\"]\nbackends = [\"unix:/x\"]\n" /* lines 1 to 3 */
-#define TWO          "[service.two]\nlisten = [\"127.0.0.1:7\"]\nbackends = [\"unix:/x\"]\n"
-#define THREE        "[service.three]\nlisten = [\"127.0.0.1:7\"]\nbackends = [\"unix:/x\"]\n"
-#define PASS         "mode = \"passthrough\"\n"
-#define STRICT       "strict_sni = true\n"
-#define H2           "alpn = [\"h2\"]\n"
-#define BOTH         "alpn = [\"http/1.1\", \"h2\"]\n"
-#define SERVICES_MAX 4
+#define ONE           "[service.one]\nlisten = [\"127.0.0.1:7\"]\nbackends = [\"unix:/x\"]\n" /* lines 1 to 3 */
+#define TWO           "[service.two]\nlisten = [\"127.0.0.1:7\"]\nbackends = [\"unix:/x\"]\n"
+#define THREE         "[service.three]\nlisten = [\"127.0.0.1:7\"]\nbackends = [\"unix:/x\"]\n"
+#define PASS          "mode = \"passthrough\"\n"
+#define STRICT        "strict_sni = true\n"
+#define H2            "alpn = [\"h2\"]\n"
+#define BOTH          "alpn = [\"http/1.1\", \"h2\"]\n"
+#define MOST_SERVICES 4
 
 /* What each service's certificates say, separated by spaces. */
-static const char *names_of[SERVICES_MAX];
+static const char *names_of[MOST_SERVICES];
 
 static void each_name(void *creds, size_t service, conf_name_fn take, void *ctx) {
     char all[256];

@@ -1,5 +1,5 @@
 /* Rules of who may come in: what they take, what they must not take, and what is refused in a configuration. */
-#include "base/client_rule.h"
+#include "creds/client_rule.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

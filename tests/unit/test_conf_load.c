@@ -230,7 +230,7 @@ static struct conf *load_ok(const char *toml) {
 static void test_defaults(void **state) {
     struct conf *c = load_ok(SERVICE);
     const struct conf_service *s = &c->services[0];
-    assert_in_range(c->workers, 1, CONF_WORKERS_MAX);
+    assert_in_range(c->workers, 1, WORKERS_MAX);
     assert_string_equal(c->engine, "auto");
     assert_int_equal(c->handshake, HANDSHAKE_LIBSSL);
     assert_string_equal(c->tcp_congestion, "");

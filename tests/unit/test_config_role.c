@@ -1,5 +1,5 @@
 /* The config role over its control socket: one request, one answer. */
-#include "conf/role.h"
+#include "config/role.h"
 
 #include <errno.h>
 #include <fcntl.h>

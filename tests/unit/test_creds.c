@@ -12,8 +12,8 @@
 #include <cmocka.h>
 
 #include "base/err.h"
+#include "creds/creds_layout.h"
 #include "creds_samples.h"
-#include "wire/creds_layout.h"
 
 static int setup(void **state) {
     struct creds *c = calloc(1, sizeof(*c));

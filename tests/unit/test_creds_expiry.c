@@ -7,8 +7,8 @@
 
 #include <cmocka.h>
 
+#include "creds/creds_expiry.h"
 #include "creds_samples.h"
-#include "wire/creds_expiry.h"
 
 #define DAY INT64_C(86400)
 #define NOW (20000 * DAY) /* 2024-10-04 */

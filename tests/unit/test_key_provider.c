@@ -2,6 +2,7 @@
  * Keys that are elsewhere, under libssl: every kind of key by every scheme that TLS has for it; what cannot be done with one;
  * and that other keys of the process do not notice.
  */
+#include "creds/sign_rule.h"
 #include "tls/key_provider.h"
 
 #include <setjmp.h>

@@ -1,4 +1,5 @@
 /* The signer's keys: every form of file, every way it can be wrong, sets that come and go, and what is signed or not. */
+#include "creds/sign_rule.h"
 #include "signer/keyring.h"
 
 #include <setjmp.h>

@@ -9,12 +9,12 @@
 #include "conf_support.h"
 #include "observer_samples.h"
 
-#include "base/ring.h"
 #include "conf/snapshot.h"
 #include "observer/observer.h"
+#include "shm/ring.h"
+#include "shm/scoreboard.h"
+#include "shm/stats.h"
 #include "wire/control.h"
-#include "wire/scoreboard.h"
-#include "wire/stats.h"
 
 #define RING_SIZE (64u * 1024)
 #define WAIT_MS   20000

@@ -12,7 +12,8 @@
 #include <cmocka.h>
 
 #include "base/err.h"
-#include "wire/proctab.h"
+#include "shm/proctab.h"
+#include "wire/control.h"
 
 static struct proctab one, got;
 

@@ -23,9 +23,9 @@
 #include "death.h"
 #include "resolver/names.h"
 #include "resolver/resolver.h"
+#include "shm/scoreboard.h"
+#include "shm/stats.h"
 #include "wire/control.h"
-#include "wire/scoreboard.h"
-#include "wire/stats.h"
 
 #define ANSWERS_MAX 20
 #define PATIENCE_MS 20000
@@ -313,7 +313,7 @@ static void resolve_all(struct fixture *f) {
 static void each_relay_is_reported_what_it_does_not_know(void **state) {
     struct fixture *f = *state;
     struct resolved r;
-    int a = link_relay(f, 0), b = link_relay(f, CONF_WORKERS_MAX - 1);
+    int a = link_relay(f, 0), b = link_relay(f, WORKERS_MAX - 1);
     assert_true(names_deliver(&f->names));
     assert_false(told(a, &r)); /* nothing is known yet */
     answer("10.0.0.1", NULL);
@@ -396,7 +396,7 @@ static void a_relay_that_is_gone_is_reported_when_linked_again(void **state) {
 }
 
 static void link_too_far(void *ctx) {
-    names_link(ctx, CONF_WORKERS_MAX, -1);
+    names_link(ctx, WORKERS_MAX, -1);
 }
 
 static void a_relay_beyond_the_last_aborts(void **state) {
@@ -585,7 +585,7 @@ static void the_role_ignores_links_of_others(void **state) {
     struct fixture *f = *state;
     answer("10.0.0.1", NULL);
     struct child_role r = start_role(f, snapshot_of_names());
-    const struct control_peer peers[] = {{ROLE_HANDSHAKER, 0, 0}, {ROLE_RELAY, CONF_WORKERS_MAX, 0}};
+    const struct control_peer peers[] = {{ROLE_HANDSHAKER, 0, 0}, {ROLE_RELAY, WORKERS_MAX, 0}};
     for (size_t i = 0; i < ARRAY_LEN(peers); i++) {
         int fds[2];
         assert_int_equal(ipc_pair(0, fds), 0);

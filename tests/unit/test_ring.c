@@ -15,8 +15,8 @@
 #include <cmocka.h>
 
 #include "base/err.h"
-#include "base/ring.h"
 #include "death.h"
+#include "shm/ring.h"
 
 #define SIZE 65536u
 #define HEAD 4096u /* bytes before the data */

@@ -10,16 +10,16 @@
 
 #include <cmocka.h>
 
-#define NAME         "a.example.org"
-#define ALPN(s)      span_of(s, sizeof(s) - 1)
-#define SERVICES_MAX 4
+#define NAME          "a.example.org"
+#define ALPN(s)       span_of(s, sizeof(s) - 1)
+#define MOST_SERVICES 4
 
 static const char *h2[] = {"h2"}, *http[] = {"http/1.1"}, *both[] = {"h2", "http/1.1"};
 static uint16_t here[] = {1}, elsewhere[] = {0}, everywhere[] = {0, 1};
 
 /* How each service's certificates match NAME. */
-static enum route_match named[SERVICES_MAX];
-static struct conf_service services[SERVICES_MAX];
+static enum route_match named[MOST_SERVICES];
+static struct conf_service services[MOST_SERVICES];
 static struct conf conf = {.services = services};
 static struct conf *const c = &conf;
 

@@ -2,7 +2,7 @@
  * What each role can no longer do inside the sandbox: every forbidden thing is tried for real, in a process of its own
  * that is inside it, and what the role needs is tried as well.
  */
-#include "wire/sandbox.h"
+#include "process/sandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -16,7 +16,7 @@
 
 #include "base/err.h"
 #include "death.h"
-#include "wire/scoreboard.h"
+#include "shm/scoreboard.h"
 
 #define WORKERS  2
 #define SERVICES 3

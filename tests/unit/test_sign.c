@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "creds/sign_rule.h"
 #include "sign_samples.h"
 #include "wire/sign.h"
 

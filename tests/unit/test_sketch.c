@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "wire/sketch.h"
+#include "shm/sketch.h"
 
 #define CAPACITY 64u
 

@@ -206,7 +206,7 @@ static void break_conf(struct conf *c, unsigned how) {
         c->workers = 0;
         break;
     case 1:
-        c->workers = CONF_WORKERS_MAX + 1;
+        c->workers = WORKERS_MAX + 1;
         break;
     case 2:
         c->state_dir = "relative";

@@ -13,8 +13,8 @@
 
 #include "base/addr.h"
 #include "base/err.h"
-#include "wire/stats_layout.h"
-#include "wire/stats_read.h"
+#include "shm/stats_layout.h"
+#include "shm/stats_read.h"
 
 static int fd;
 static struct stats_reader reader;

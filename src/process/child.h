@@ -1,0 +1,52 @@
+/*
+ * What every child process does first and in the same way: receive its identity from the supervisor, map what it shares with
+ * others, bind to a CPU, and later enter the sandbox.
+ */
+#pragma once
+
+#include <sched.h>
+
+#include "base/defs.h"
+#include "base/ipc.h"
+#include "process/sandbox.h"
+#include "shm/scoreboard.h"
+#include "shm/stats.h"
+#include "wire/control.h"
+#include "wire/event.h"
+
+#define CHILD_SCRATCH_LEN (IPC_BODY_MAX + 2)
+
+struct child {
+    int control; /* to the supervisor */
+    struct control_setup setup;
+    cpu_set_t cpus;  /* that we may run on */
+    int snapshot_fd; /* the configuration: snapshot_read() it, then close it */
+    struct scoreboard scoreboard;
+    struct stats_page stats; /* our own counters */
+    int stats_fd; /* all areas: for the observer to read, for a relay's byte rates; they close it. -1 in other roles */
+    struct log log;
+    uint8_t scratch[CHILD_SCRATCH_LEN]; /* for control messages */
+};
+
+/*
+ * Waits for SETUP on CONTROL and applies it. ERR_FORMAT, ERR_CLOSED, ERR_SYSTEM (errno). C is large: static storage.
+ */
+MUST_CHECK int child_begin(struct child *c, int control);
+
+/* Waits for the supervisor's next message: for the time before the event loop. ERR_CLOSED, ERR_FORMAT, ERR_SYSTEM. */
+MUST_CHECK int child_wait(struct child *c, struct ipc_msg *ret);
+
+/*
+ * The next message of the supervisor for the event loop: as ipc_recv() on the control socket, but pings and CPU are dealt with
+ * here and never seen by the caller (STEP_WANT_READ then).
+ */
+enum step child_recv(struct child *c, struct ipc_msg *ret, int *ret_err);
+
+/*
+ * Gives up every right the role does not need, for good (sandbox.h): to be called when all is open that has to be. On failure
+ * the supervisor has been notified. ERR_NOT_FOUND, ERR_SYSTEM.
+ */
+MUST_CHECK int child_enter_sandbox(struct child *c, const struct sandbox *sandbox);
+
+/* Reports to the supervisor why this child cannot serve; the caller then exits. */
+void child_refuse(struct child *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
