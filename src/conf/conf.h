@@ -75,6 +75,10 @@ struct conf_service {
     size_t nbackends;
     struct conf_cert *certs; /* empty in passthrough mode */
     size_t ncerts;
+    const char **names; /* patterns as in route/route.h; none = those of the certificates */
+    size_t nnames;
+    const char **match_alpn; /* protocols of which a client must offer one; none = any client */
+    size_t nmatch_alpn;
     const char **alpn;
     size_t nalpn;
     enum service_mode mode;

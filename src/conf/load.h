@@ -56,7 +56,7 @@ struct conf_capabilities {
     int (*add_client_ca)(void *creds, const char *file, struct text *why, conf_warn_fn warn, void *ctx);
     int (*add_client_crl)(void *creds, const char *file, struct text *why, conf_warn_fn warn, void *ctx);
 
-    /* Every host name of the certificates added to service I, each once or more. */
+    /* Every host name of the certificates added to service I, each once or more; valid until something is added. */
     void (*each_name)(void *creds, size_t service, conf_name_fn take, void *ctx);
 
     /* The store, sealed; nothing can be added then. ERR_LIMIT, ERR_NOMEM, ERR_SYSTEM (errno). */

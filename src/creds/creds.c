@@ -308,6 +308,13 @@ const char *creds_name(const struct creds *c, uint32_t entry, uint32_t n) {
     return text_at(c->head, refs(c->head)[e->names.first + n]);
 }
 
+void creds_each_name(const struct creds *c, uint32_t service, void (*take)(void *ctx, const char *name), void *ctx) {
+    struct creds_service s = creds_service(c, service);
+    for (uint32_t e = s.first_entry; e < s.first_entry + s.nentries; e++)
+        for (uint32_t n = 0; n < entry_rec(c, e)->names.n; n++)
+            take(ctx, creds_name(c, e, n));
+}
+
 uint32_t creds_keys(const struct creds *c) {
     return c->head->keys.n;
 }

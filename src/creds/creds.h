@@ -99,6 +99,9 @@ struct creds_cert creds_cert(const struct creds *c, uint32_t entry, uint32_t n);
 /* The n-th host name of an entry (lower case, A-labels, may begin with "*."). N below nnames. */
 const char *creds_name(const struct creds *c, uint32_t entry, uint32_t n);
 
+/* Every name of the service's entries, each once or more. SERVICE below creds_services(). */
+void creds_each_name(const struct creds *c, uint32_t service, void (*take)(void *ctx, const char *name), void *ctx);
+
 /* ---- private keys, by what is public of them; several entries may share one ---- */
 
 struct creds_key {

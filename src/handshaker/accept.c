@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
-#include "conf/route.h"
+#include "conf/routes.h"
 #include "handshaker/conn.h"
 #include "handshaker/conn_metrics.h"
 #include "handshaker/handshaker.h"
@@ -78,7 +78,7 @@ static struct handshaker_gate gate_of(const struct conf *c, uint16_t listener) {
     bool first = true;
     for (uint16_t i = 0; i < c->nservices; i++) {
         const struct conf_service *s = &c->services[i];
-        if (!route_is_at(s, listener))
+        if (!routes_is_at(s, listener))
             continue;
         if (first)
             g = (struct handshaker_gate){s->max_sessions_per_client, s->max_handshakes_per_client_per_second, i};

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "conf/routes.h"
 #include "handshaker/clients.h"
 #include "handshaker/handshaker.h"
 #include "tls/key_provider.h"
@@ -59,28 +60,53 @@ static struct certs *open_set(const struct handshaker *h, struct ipc_msg *m, str
     return NULL;
 }
 
+static void each_name(void *names, size_t service, void (*take)(void *ctx, const char *name), void *ctx) {
+    creds_each_name(names, (uint32_t)service, take, ctx);
+}
+
+/* The routes follow the names of certificates; NULL without memory. */
+static struct route_table *routes_of(const struct handshaker *h, const struct certs *certs, struct text *why) {
+    struct creds store = *certs_store(certs);
+    struct route_table *t = routes_make(h->conf, each_name, &store);
+    if (!t)
+        text_addf(why, "%s", err_text(ERR_NOMEM));
+    return t;
+}
+
+static void use_set(struct handshaker *h, struct certs *certs, struct route_table *routes) {
+    route_table_free(h->routes);
+    certs_free(h->certs);
+    h->certs = certs;
+    h->routes = routes;
+}
+
 bool cert_set_take_first(struct handshaker *h, struct ipc_msg *m) {
     char line[1024];
     struct text why = text_of(line, sizeof(line));
-    certs_free(h->certs);
-    h->certs = open_set(h, m, &why);
-    if (!h->certs)
+    struct certs *certs = open_set(h, m, &why);
+    struct route_table *routes = certs ? routes_of(h, certs, &why) : NULL;
+    if (!routes) {
+        certs_free(certs);
         child_refuse(&h->child, "%s", line);
-    return h->certs != NULL;
+        return false;
+    }
+    use_set(h, certs, routes);
+    return true;
 }
 
 void cert_set_take(struct handshaker *h, struct ipc_msg *m) {
     char line[1024];
     struct text why = text_of(line, sizeof(line));
     struct certs *certs = open_set(h, m, &why);
-    if (!certs || !clients_take(h, certs_store(certs), &why)) {
+    struct route_table *routes = certs ? routes_of(h, certs, &why) : NULL;
+    if (!routes || !clients_take(h, certs_store(certs), &why)) {
         log_msg(&h->child.log, LOG_LEVEL_ERROR, "new certificates are not used: %s", line);
+        route_table_free(routes);
         certs_free(certs);
         return;
     }
     for (size_t i = 0; i < h->conf->nservices; i++)
         if (h->services[i].server)
             tls_server_use_certs(h->services[i].server, certs);
-    certs_free(h->certs);
-    h->certs = certs;
+    use_set(h, certs, routes);
 }

@@ -14,6 +14,7 @@
 #include "handshaker/budget.h"
 #include "handshaker/signer_link.h"
 #include "process/child.h"
+#include "route/route.h"
 #include "shm/scoreboard.h"
 #include "tls/certs.h"
 #include "tls/handshake.h"
@@ -64,7 +65,8 @@ struct handshaker {
     struct handshaker_service *services;
     struct handshaker_gate *gates; /* a listener each */
     struct tickets *tickets;
-    struct certs *certs; /* of all services; replaced as a whole */
+    struct certs *certs;        /* of all services; replaced as a whole */
+    struct route_table *routes; /* to the services; the names in them are those of CERTS */
     struct scoreboard_row row;
     struct slab conns;
     struct list dead; /* freed after the turn */

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "conf/route.h"
 #include "handshaker/accept.h"
 #include "handshaker/conn.h"
 #include "handshaker/conn_metrics.h"
@@ -46,18 +45,6 @@ bool preread_header(struct handshaker *h, struct conn *c) {
     return true;
 }
 
-static enum route_match match_name(void *ctx, uint16_t service, const char *name) {
-    const struct handshaker *h = ctx;
-    switch (certs_lookup(h->certs, service, name)) {
-    case CREDS_EXACT:
-        return ROUTE_EXACT;
-    case CREDS_WILDCARD:
-        return ROUTE_WILDCARD;
-    default:
-        return ROUTE_NO_MATCH;
-    }
-}
-
 static struct hello_info *asked_of(const struct hello *hello) {
     struct hello_info *a = malloc(sizeof(*a));
     if (a) {
@@ -72,13 +59,17 @@ static struct hello_info *asked_of(const struct hello *hello) {
     return a;
 }
 
-static int enter_service(struct handshaker *h, struct conn *c, const struct hello *hello) {
+/* Without an owner the client stays with the service in whose name its address refuses. */
+static int enter_service(struct handshaker *h, struct conn *c, const struct hello *hello, struct route_answer *ret) {
     const struct route_ask ask = {.listener = c->listener, .name = hello->sni, .alpn = hello->alpn};
-    c->service = route(h->conf, &ask, match_name, h).service;
+    *ret = route_find(h->routes, &ask);
     c->hello_info = asked_of(hello);
     if (!c->hello_info)
         return ERR_NOMEM;
     conn_metrics_hello(h, c);
+    if (ret->service == ROUTE_NOBODY)
+        return ERR_UNKNOWN_NAME;
+    c->service = ret->service;
     return accept_service(h, c);
 }
 
@@ -112,17 +103,20 @@ bool preread_hello(struct handshaker *h, struct conn *c) {
         return false;
     }
     struct hello hello;
+    struct route_answer route = {.service = ROUTE_NOBODY};
     err = hello_parse(message, &hello);
     if (err == 0)
-        err = enter_service(h, c, &hello);
+        err = enter_service(h, c, &hello, &route);
     const struct handshaker_service *s = &h->services[c->service];
+    if (err == 0 && s->server)
+        err = tls_server_check(s->server, &hello);
+    if (err == 0 && route.fit == ROUTE_UNFIT)
+        err = ERR_NO_ALPN;
     if (err == 0 && !s->server) {
         conn_metrics_done(h, c);
         conn_goto(h, c, CONN_QUEUED);
         return true;
     }
-    if (err == 0)
-        err = tls_server_check(s->server, &hello);
     if (err == 0 && !signing_there(h) && needs_signature(&hello)) {
         signing_wait(h, c);
         return false;

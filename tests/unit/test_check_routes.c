@@ -14,10 +14,10 @@
 static const char *names_of[MOST_SERVICES];
 
 static void each_name(void *creds, size_t service, conf_name_fn take, void *ctx) {
-    char all[256];
-    struct text t = text_of(all, sizeof(all));
+    static char all[MOST_SERVICES][256]; /* names live as long as the store */
+    struct text t = text_of(all[service], sizeof(all[0]));
     text_add(&t, names_of[service] ? names_of[service] : "");
-    for (char *rest = all, *name; (name = strtok_r(rest, " ", &rest));)
+    for (char *rest = all[service], *name; (name = strtok_r(rest, " ", &rest));)
         take(ctx, name);
 }
 

@@ -1,0 +1,62 @@
+#include "conf/routes.h"
+
+/* One service that claims its names. */
+struct claiming {
+    struct route_table *table;
+    const struct conf_service *conf;
+    uint16_t service;
+    int err; /* the first */
+};
+
+static void claim(struct claiming *k, const char *pattern, enum route_weight weight) {
+    for (size_t i = 0; i < k->conf->nlisteners && k->err == 0; i++)
+        k->err = route_table_claim(k->table, k->conf->listeners[i], k->service, pattern, weight);
+}
+
+static void claim_implied(void *ctx, const char *name) {
+    claim(ctx, name, ROUTE_IMPLIED);
+}
+
+static void claim_names(struct claiming *k, routes_names_fn each_name, void *names) {
+    const struct conf_service *s = k->conf;
+    route_table_speak(k->table, k->service, routes_protocols(s));
+    for (size_t i = 0; i < s->nnames; i++)
+        claim(k, s->names[i], ROUTE_GIVEN);
+    if (s->nnames)
+        return;
+    if (s->mode == MODE_PASSTHROUGH) {
+        claim(k, "*", ROUTE_REST);
+        return;
+    }
+    each_name(names, k->service, claim_implied, k);
+    if (!s->strict_sni)
+        claim(k, "*", ROUTE_IMPLIED);
+}
+
+struct route_protocols routes_protocols(const struct conf_service *s) {
+    if (s->nmatch_alpn)
+        return (struct route_protocols){s->match_alpn, s->nmatch_alpn, true};
+    if (s->mode == MODE_TERMINATE)
+        return (struct route_protocols){s->alpn, s->nalpn, false};
+    return (struct route_protocols){.n = 0};
+}
+
+struct route_table *routes_make(const struct conf *c, routes_names_fn each_name, void *names) {
+    struct claiming k = {.table = route_table_new((uint16_t)c->nlisteners, (uint16_t)c->nservices)};
+    for (; k.table && k.service < c->nservices && k.err == 0; k.service++) {
+        k.conf = &c->services[k.service];
+        claim_names(&k, each_name, names);
+    }
+    if (k.err < 0) {
+        route_table_free(k.table);
+        return NULL;
+    }
+    return k.table;
+}
+
+bool routes_is_at(const struct conf_service *s, uint16_t listener) {
+    for (size_t i = 0; i < s->nlisteners; i++)
+        if (s->listeners[i] == listener)
+            return true;
+    return false;
+}
