@@ -37,24 +37,15 @@ static void hold_backends(void) {
 }
 
 static void start_one(int client) {
-    static uint8_t body[HANDOFF_BODY_MAX];
-    struct handoff h = {.out_max = RECORD_PLAIN_MAX};
-    memset(&h.in, 1, sizeof(h.in));
-    memset(&h.out, 2, sizeof(h.out));
-    h.in.seq = h.out.seq = 7;
-    h.conn_info.client =
+    struct record_layer keys = {.suite_id = 0x1301, .out_max = RECORD_PLAIN_MAX, .in.seq = 7, .out.seq = 7};
+    struct conn_info info = {.tls_version = TLS_1_3, .suite = 0x1301};
+    info.client =
         (struct addr){.family = AF_INET, .port = (uint16_t)client, .ip = {192, 0, (uint8_t)(client >> 8), (uint8_t)client}};
-    h.conn_info.local = (struct addr){.family = AF_INET, .port = 443, .ip = {192, 0, 2, 2}};
-    h.conn_info.tls_version = TLS_1_3;
-    h.conn_info.suite = 0x1301;
-    h.conn_info.sni = span_str("www.example.org");
-    h.conn_info.alpn = span_str("h2");
-    h.conn_info.ja4 = span_str("t13d1516h2_8daaf6152771_e5627efa2ab1");
-    struct wr w = wr_of(body, sizeof(body));
-    handoff_pack(&w, &h, HANDOFF_SESSION);
-    MUST(wr_end(&w));
-    struct ipc_msg m = {.type = HANDOFF_SESSION, .nfds = 1, .fds = {client}, .body = wr_written(&w)};
-    session_start(&relay, &m);
+    info.local = (struct addr){.family = AF_INET, .port = 443, .ip = {192, 0, 2, 2}};
+    info.sni = span_str("www.example.org");
+    info.alpn = span_str("h2");
+    info.ja4 = span_str("t13d1516h2_8daaf6152771_e5627efa2ab1");
+    bench_start(&info, &keys, span_of(NULL, 0), client);
 }
 
 static void start_some(unsigned n) {

@@ -23,7 +23,8 @@
 #include "handshaker/conn.h"
 #include "handshaker/conn_metrics.h"
 #include "handshaker/handshaker.h"
-#include "wire/handoff.h"
+#include "tls/record_layer_pack.h"
+#include "wire/export_link.h"
 
 #define BATCH_MAX 16
 #define RETRY_MS  20
@@ -101,31 +102,25 @@ void handoff_queue_add(struct handshaker *h, struct conn *c) {
     list_push(&h->links[c->relay].queue, &c->link);
 }
 
-static void keys_out(const struct traffic_keys *from, struct handoff_keys *to) {
-    to->seq = from->seq;
-    to->explicit_nonce = from->explicit_nonce;
-    memcpy(to->secret, from->secret, sizeof(to->secret));
-    memcpy(to->key, from->key, sizeof(to->key));
-    memcpy(to->iv, from->iv, sizeof(to->iv));
-}
-
-/* False when W has no room for it. */
+/* A message of one session. False when W has no room for it. */
 static bool pack_session(const struct handshaker *h, const struct conn *c, struct wr *w, struct ipc_out *ret) {
-    struct handoff m;
-    memset(&m, 0, sizeof(m));
-    conn_fill_info(h, c, &m.conn_info);
-    enum handoff_type type = c->result ? HANDOFF_SESSION : HANDOFF_PASSTHROUGH;
-    if (c->result) {
-        keys_out(&c->result->record_layer.in, &m.in);
-        keys_out(&c->result->record_layer.out, &m.out);
-        m.out_max = c->result->record_layer.out_max;
-    }
-    m.read_ahead = buf_span(&c->in);
+    static uint8_t packed_info[CONN_INFO_PACKED_MAX];
+    static struct export_session x; /* 1.5 KB, of which a hand-off has little */
+    uint8_t record_layer[RECORD_LAYER_PACKED_MAX];
+    struct wr info = wr_of(packed_info, sizeof(packed_info));
+    x.flags = EXPORT_HANDOFF | (c->result ? EXPORT_TLS : 0u) | (buf_len(&c->in) ? EXPORT_READ_AHEAD : 0u);
+    x.partial = (struct export_bytes){.here = buf_span(&c->in)};
+    conn_fill_info(h, c, &x.conn_info);
+    conn_info_pack(&info, &x.conn_info);
+    x.packed_info = wr_written(&info);
+    x.record_layer = c->result ? record_layer_pack(&c->result->record_layer, record_layer) : span_of(NULL, 0);
+
     size_t before = w->len;
-    handoff_pack(w, &m, type);
-    secret_wipe(&m.in, sizeof(m.in));
-    secret_wipe(&m.out, sizeof(m.out));
-    *ret = (struct ipc_out){.type = (uint16_t)type, .fd = c->fd, .body = span_of(w->p + before, w->len - before)};
+    export_batch_pack(w, &(struct export_batch){EXPORT_MAJOR, EXPORT_MINOR, 0, 1});
+    export_append(w, &x, 1);
+    w->bad = w->bad || !wr_end(&info);
+    secret_wipe(record_layer, sizeof(record_layer));
+    *ret = (struct ipc_out){.type = EXPORT_SESSIONS, .fd = c->fd, .body = span_of(w->p + before, w->len - before)};
     return wr_end(w);
 }
 

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/secret.h"
+#include "tls/record_layer_pack.h"
 #include "wire/export.h"
 
 #define HERE_MAX (8 * 1024) /* waiting bytes that still travel in the session itself */
@@ -71,32 +72,6 @@ static struct export_bytes waiting_bytes(const struct session *s, unsigned part,
     return (struct export_bytes){.here = here};
 }
 
-static void half_of(const struct traffic_keys *from, struct handoff_keys *to) {
-    to->seq = from->seq;
-    to->explicit_nonce = from->explicit_nonce;
-    memcpy(to->secret, from->secret, sizeof(to->secret));
-    memcpy(to->key, from->key, sizeof(to->key));
-    memcpy(to->iv, from->iv, sizeof(to->iv));
-}
-
-static void record_layer_of(const struct record_layer *p, struct export_record_layer *to) {
-    to->suite = p->suite_id;
-    to->out_max = p->out_max;
-    to->post_len = (uint8_t)MIN(p->post_len, sizeof(to->post));
-    memcpy(to->post, p->post, to->post_len);
-    to->idle_records = p->idle_records;
-    to->renegotiations = p->renegotiations;
-    to->alert_seen = p->alert_seen;
-    to->key_update_owed = p->key_update_owed;
-    to->no_renegotiation_owed = p->no_renegotiation_owed;
-    to->close_seen = p->close_seen;
-    to->close_sent = p->close_sent;
-    to->key_updates_in = p->key_updates_in;
-    to->key_updates_out = p->key_updates_out;
-    half_of(&p->in, &to->in);
-    half_of(&p->out, &to->out);
-}
-
 static void service_of(struct relay *r, const struct session *s, struct export_session *to) {
     const struct conf_service *c = session_service(r, s);
     to->service = span_str(c->name);
@@ -143,15 +118,14 @@ static void fill_export_session(struct relay *r, const struct session *s, struct
     to->down = (struct export_flow){.bytes = s->down.bytes, .state = s->down.state, .chunk_shift = s->down.chunk_shift};
     times_of(r, s, to);
     service_of(r, s, to);
-    session_conn_info(s, &to->conn_info);
-    if (s->tls)
-        record_layer_of(&s->record_layer, &to->record_layer);
+    to->packed_info = span_of(s->conn_info, s->conn_info_len);
 }
 
 /* ---- into the message ---- */
 
 bool batch_session(struct batch *p, struct relay *r, struct session *s) {
-    static struct export_session x; /* 1.5 KB, wiped at the end */
+    static struct export_session x; /* 1.5 KB */
+    uint8_t record_layer[RECORD_LAYER_PACKED_MAX];
     size_t wait = 0, used = 0;
     for (unsigned part = 0; part < EXPORT_PARTS; part++)
         wait += waiting(s, part)->len;
@@ -160,23 +134,20 @@ bool batch_session(struct batch *p, struct relay *r, struct session *s) {
         return false;
     x = (struct export_session){0};
     fill_export_session(r, s, &x);
+    if (s->tls)
+        x.record_layer = record_layer_pack(&s->record_layer, record_layer);
     x.up.wait = waiting_bytes(s, EXPORT_PART_UP, ahead, r->out, &used);
     x.down.wait = waiting_bytes(s, EXPORT_PART_DOWN, ahead, r->out, &used);
     x.partial = waiting_bytes(s, EXPORT_PART_PARTIAL, ahead, r->out, &used);
 
     bool two = x.flags & EXPORT_BACKEND_FD;
     struct wr w = wr_of(p->body + p->len, IPC_BODY_MAX - p->len);
-    wr_u8(&w, two ? 2 : 1);
-    size_t at = w.len;
-    wr_u24(&w, 0);
-    export_pack(&w, &x);
-    secret_wipe(&x.record_layer, sizeof(x.record_layer));
+    export_append(&w, &x, two ? 2 : 1);
+    secret_wipe(record_layer, sizeof(record_layer));
     if (!wr_end(&w)) {
         secret_wipe(w.p, w.len);
         return false;
     }
-    struct wr length = wr_of(w.p + at, 3);
-    wr_u24(&length, (uint32_t)(w.len - at - 3));
     p->len += w.len;
     p->fds[p->nfds++] = s->client_fd;
     if (two)

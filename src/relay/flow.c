@@ -217,7 +217,7 @@ static void up_read(struct relay *r, struct session *s) {
     size_t chunk = chunk_of(r, s, &s->up);
     if (chunk == 0)
         return;
-    size_t carried = chain_peek(&s->partial, r->in, HANDOFF_READ_AHEAD_MAX);
+    size_t carried = chain_peek(&s->partial, r->in, EXPORT_READ_AHEAD_MAX);
     ssize_t n = 0;
     if (!s->read_ahead) {
         n = recv(s->client_fd, r->in + carried, chunk, MSG_DONTWAIT);

@@ -151,7 +151,7 @@ static void close_fds(struct export_msg *msg, unsigned from, unsigned n) {
 
 static enum export_result stage(struct relay *r, struct importing *m, const struct export_batch *b, struct span blob,
                                 const int *fds, unsigned nfds) {
-    static struct export_session x; /* 1.5 KB, wiped at the end */
+    static struct export_session x; /* 1.5 KB */
     struct session *s = NULL;
     int err = export_unpack(blob, b->major, b->minor, &x);
     if (err == ERR_UNSUPPORTED && !m->version_logged) {
@@ -163,7 +163,6 @@ static enum export_result stage(struct relay *r, struct importing *m, const stru
     m->why = err ? err_text(err) : "number of descriptors";
     if (err == 0 && ((x.flags & EXPORT_BACKEND_FD) != 0) == (nfds == 2))
         result = import_session(r, &x, fds[0], nfds == 2 ? fds[1] : -1, m->ahead, &s, &m->why);
-    secret_wipe(&x.record_layer, sizeof(x.record_layer));
     drop_ahead(r, m); /* descriptors that were not used */
     if (result == EXPORT_IS_TAKEN)
         list_push(&m->staged, &s->link);

@@ -14,11 +14,10 @@
 #include "base/tcp_options.h"
 #include "relay/migrate.h"
 #include "relay/services.h"
+#include "tls/record_layer_pack.h"
 #include "wire/export.h"
 
 _Static_assert(EXPORT_TRUNCATION_MAX == TRUNCATION_RESET && EXPORT_BACKEND_MAX == BACKEND_TCP + 1, "what an export may hold");
-
-#define SEQ_MAX (UINT64_C(1) << 62) /* far beyond what any session reaches: arithmetic stays simple */
 
 /* ---- does it make sense ---- */
 
@@ -34,7 +33,7 @@ static bool flow_valid(const struct export_flow *f) {
 static bool partial_valid(const struct export_session *x) {
     size_t n = total(&x->partial);
     if (x->flags & EXPORT_READ_AHEAD)
-        return n > 0 && n <= HANDOFF_READ_AHEAD_MAX;
+        return n > 0 && n <= EXPORT_READ_AHEAD_MAX;
     return n == 0 || (x->flags & EXPORT_TLS && n < RECORD_WIRE_MAX);
 }
 
@@ -59,39 +58,15 @@ static bool times_valid(const struct export_session *x) {
 }
 
 static bool makes_sense(const struct export_session *x) {
-    return flow_valid(&x->up) && flow_valid(&x->down) && partial_valid(x) && state_valid(x) && times_valid(x);
+    return !(x->flags & EXPORT_HANDOFF) && flow_valid(&x->up) && flow_valid(&x->down) && partial_valid(x) && state_valid(x) &&
+           times_valid(x);
 }
 
 /* ---- the parts ---- */
 
-static void half_from(const struct handoff_keys *from, struct traffic_keys *to) {
-    to->seq = from->seq;
-    to->explicit_nonce = from->explicit_nonce;
-    memcpy(to->secret, from->secret, sizeof(to->secret));
-    memcpy(to->key, from->key, sizeof(to->key));
-    memcpy(to->iv, from->iv, sizeof(to->iv));
-}
-
-static bool take_record_layer(struct session *s, const struct export_session *x) {
-    const struct export_record_layer *from = &x->record_layer;
-    struct record_layer *p = &s->record_layer;
-    p->suite_id = from->suite;
-    p->out_max = from->out_max;
-    p->post_len = from->post_len;
-    memcpy(p->post, from->post, from->post_len);
-    p->idle_records = from->idle_records;
-    p->renegotiations = from->renegotiations;
-    p->alert_seen = from->alert_seen;
-    p->key_update_owed = from->key_update_owed;
-    p->no_renegotiation_owed = from->no_renegotiation_owed;
-    p->close_seen = from->close_seen;
-    p->close_sent = from->close_sent;
-    p->key_updates_in = from->key_updates_in;
-    p->key_updates_out = from->key_updates_out;
-    half_from(&from->in, &p->in);
-    half_from(&from->out, &p->out);
-    return record_layer_valid(p) && record_layer_suite(p)->version == x->conn_info.tls_version && p->in.seq < SEQ_MAX &&
-           p->out.seq < SEQ_MAX;
+bool import_record_layer(struct session *s, const struct export_session *x) {
+    return record_layer_unpack(x->record_layer, x->minor, x->newer, &s->record_layer) == 0 &&
+           record_layer_suite(&s->record_layer)->version == x->conn_info.tls_version;
 }
 
 static bool take_bytes(struct relay *r, struct chain *to, struct chain *ahead, const struct export_bytes *b) {
@@ -204,7 +179,7 @@ static bool take_content(struct relay *r, struct session *s, const struct export
     take_flags(s, x->flags);
     take_flow(&s->up, &x->up);
     take_flow(&s->down, &x->down);
-    return (!s->tls || take_record_layer(s, x)) && take_reason(s, x->reason) &&
+    return (!s->tls || import_record_layer(s, x)) && take_reason(s, x->reason) &&
            take_bytes(r, &s->up.wait, &ahead[EXPORT_PART_UP], &x->up.wait) &&
            take_bytes(r, &s->down.wait, &ahead[EXPORT_PART_DOWN], &x->down.wait) &&
            take_bytes(r, &s->partial, &ahead[EXPORT_PART_PARTIAL], &x->partial);
@@ -212,15 +187,13 @@ static bool take_content(struct relay *r, struct session *s, const struct export
 
 /* What may also fail for want of memory or descriptors. */
 static bool take_place(struct relay *r, struct session *s, const struct export_session *x, int backend_fd) {
-    struct conn_info f = x->conn_info;
     if (!take_service(r, s, x))
         return false;
-    f.service = s->service;
     take_times(r, s, x);
     take_backend(r, s, backend_fd);
     if (services_counted_as(r, s->service) != SERVICES_NONE)
         keep_alive(s, session_service(r, s)->keepalive_ms);
-    return session_keep_conn_info(s, &f) && watch(r, s);
+    return session_keep_conn_info(s, x->packed_info) && watch(r, s);
 }
 
 /* Everything but descriptors; those left in the session are closed as well. */

@@ -45,13 +45,27 @@ static void lose_link(struct relay *r, uint32_t i) {
     r->links[i] = -1; /* the handshaker is gone; the supervisor will send a new link */
 }
 
-static void link_fault(struct relay *r, uint32_t i, int err) {
-    if (err == ERR_FORMAT)
-        log_msg(&r->child.log, LOG_LEVEL_ERROR, "handshaker.%u sent a malformed message", i);
-    else if (err == ERR_OUT_OF_FDS)
-        pause_links(r, err_text(err));
+static void log_malformed(struct relay *r, uint32_t i) {
+    log_msg(&r->child.log, LOG_LEVEL_ERROR, "handshaker.%u sent a malformed message", i);
+}
+
+/* A message of one session. */
+static void take_message(struct relay *r, uint32_t i, struct export_msg *m) {
+    static struct export_session x; /* 1.5 KB */
+    struct rd rd = rd_of(m->body);
+    struct export_batch b;
+    unsigned nfds = 0;
+    export_batch_unpack(&rd, &b);
+    struct span blob = export_next(&rd, &nfds);
+    if (m->type != EXPORT_SESSIONS || m->nfds != 1 || b.n != 1 || nfds != 1 || !rd_end(&rd)) {
+        log_malformed(r, i);
+        return;
+    }
+    if (export_unpack(blob, b.major, b.minor, &x) < 0)
+        session_refuse(r, m->fds[0]);
     else
-        lose_link(r, i);
+        session_start(r, &x, m->fds[0]);
+    m->nfds = 0;
 }
 
 /* One session a turn: between new ones those that are there have theirs. */
@@ -59,7 +73,7 @@ static void link_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     (void)gen;
     (void)events;
     struct relay *r = ctx;
-    struct ipc_msg m;
+    struct export_msg m;
     int err = 0;
     if (r->links[key] < 0 || r->links_paused)
         return;
@@ -67,18 +81,22 @@ static void link_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
         pause_links(r, "full");
         return;
     }
-    switch (ipc_recv(r->links[key], r->child.scratch, sizeof(r->child.scratch), handoff_rules, &m, &err)) {
+    switch (export_recv(r->links[key], r->child.scratch, &m, &err)) {
     case STEP_DONE:
-        session_start(r, &m);
-        secret_wipe(r->child.scratch, m.body.len + sizeof(m.type)); /* keys were in it */
+        if (m.fds_lost)
+            pause_links(r, err_text(ERR_OUT_OF_FDS));
+        else
+            take_message(r, key, &m);
+        export_msg_close(&m);
+        secret_wipe(r->child.scratch, m.body.len); /* keys were in it */
         break;
     case STEP_WANT_READ:
         break;
-    case STEP_FAILED:
-        link_fault(r, key, err);
-        break;
     default:
-        lose_link(r, key);
+        if (err == ERR_FORMAT)
+            log_malformed(r, key);
+        else
+            lose_link(r, key);
     }
 }
 

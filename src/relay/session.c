@@ -98,20 +98,15 @@ static void keep_to_budget(struct relay *r, struct session *s) {
     hold_enforce(r);
 }
 
-static void half_in(const struct handoff_keys *from, struct traffic_keys *to) {
-    to->seq = from->seq;
-    to->explicit_nonce = from->explicit_nonce;
-    memcpy(to->secret, from->secret, sizeof(to->secret));
-    memcpy(to->key, from->key, sizeof(to->key));
-    memcpy(to->iv, from->iv, sizeof(to->iv));
-}
-
-static bool take_keys(struct session *s, const struct handoff *h) {
-    s->record_layer.suite_id = h->conn_info.suite;
-    s->record_layer.out_max = h->out_max;
-    half_in(&h->in, &s->record_layer.in);
-    half_in(&h->out, &s->record_layer.out);
-    return record_layer_valid(&s->record_layer);
+bool session_keep_conn_info(struct session *s, struct span packed) {
+    uint8_t *copy = malloc(packed.len);
+    if (!copy)
+        return false;
+    memcpy(copy, packed.p, packed.len);
+    free(s->conn_info);
+    s->conn_info = copy;
+    s->conn_info_len = (uint16_t)packed.len;
+    return true;
 }
 
 void session_forget_cert(struct session *s, struct conn_info *f) {
@@ -121,25 +116,8 @@ void session_forget_cert(struct session *s, struct conn_info *f) {
         return;
     f->id.cert = span_of(NULL, 0);
     conn_info_pack(&w, f);
-    uint8_t *smaller = wr_end(&w) ? malloc(w.len) : NULL;
-    if (!smaller) /* then it is kept a while longer */
-        return;
-    memcpy(smaller, packed, w.len);
-    free(s->conn_info);
-    s->conn_info = smaller;
-    s->conn_info_len = (uint16_t)w.len;
-}
-
-bool session_keep_conn_info(struct session *s, const struct conn_info *f) {
-    uint8_t packed[CONN_INFO_PACKED_MAX];
-    struct wr w = wr_of(packed, sizeof(packed));
-    conn_info_pack(&w, f);
-    s->conn_info = wr_end(&w) ? malloc(w.len) : NULL;
-    if (!s->conn_info)
-        return false;
-    memcpy(s->conn_info, packed, w.len);
-    s->conn_info_len = (uint16_t)w.len;
-    return true;
+    if (wr_end(&w))
+        (void)!session_keep_conn_info(s, wr_written(&w)); /* else it is kept a while longer */
 }
 
 bool session_socket_fits(int fd, bool unix_too) {
@@ -150,13 +128,16 @@ bool session_socket_fits(int fd, bool unix_too) {
     return type == SOCK_STREAM && (domain == AF_INET || domain == AF_INET6 || (unix_too && domain == AF_UNIX));
 }
 
-static bool take_handoff(struct relay *r, struct session *s, const struct handoff *h) {
-    if (!session_socket_fits(s->client_fd, false) || h->conn_info.service >= r->conf->nservices ||
-        (s->tls && !take_keys(s, h)) || !session_keep_conn_info(s, &h->conn_info))
+static bool take_handoff(struct relay *r, struct session *s, const struct export_session *x) {
+    struct span ahead = x->partial.here;
+    s->tls = x->flags & EXPORT_TLS;
+    s->read_ahead = x->flags & EXPORT_READ_AHEAD;
+    s->service = x->conn_info.service;
+    if (!(x->flags & EXPORT_HANDOFF) || s->read_ahead != (ahead.len > 0) || ahead.len > EXPORT_READ_AHEAD_MAX ||
+        x->partial.ahead > 0 || s->service >= r->conf->nservices || !session_socket_fits(s->client_fd, false) ||
+        (s->tls && !import_record_layer(s, x)) || !session_keep_conn_info(s, x->packed_info))
         return false;
-    s->service = h->conn_info.service;
-    s->read_ahead = h->read_ahead.len > 0;
-    if (s->read_ahead && chain_append(&r->pool, &s->partial, h->read_ahead) < 0)
+    if (s->read_ahead && chain_append(&r->pool, &s->partial, ahead) < 0)
         return false;
     return loop_watch(&r->loop, s->client_fd, SESSION_CLIENT_EVENTS, RELAY_CLIENT, s->item.slot, LOOP_GEN(s->item.gen)) == 0;
 }
@@ -180,35 +161,35 @@ static int over_limit(const struct relay *r, const struct session *s, const stru
     return 0;
 }
 
-void session_start(struct relay *r, const struct ipc_msg *m) {
-    struct handoff h;
-    struct session *s = handoff_unpack(m, &h) == 0 ? slab_alloc(&r->sessions) : NULL;
+void session_refuse(struct relay *r, int client_fd) {
+    session_metrics_process(&r->child.stats, STATS_REFUSED);
+    log_msg(&r->child.log, LOG_LEVEL_ERROR, "a session handed over could not be taken");
+    close(client_fd);
+}
+
+void session_start(struct relay *r, const struct export_session *x, int client_fd) {
+    struct session *s = slab_alloc(&r->sessions);
     if (!s) {
-        session_metrics_process(&r->child.stats, STATS_REFUSED);
-        log_msg(&r->child.log, LOG_LEVEL_ERROR, "a session handed over could not be taken");
-        close(m->fds[0]);
+        session_refuse(r, client_fd);
         return;
     }
     list_init(&s->link);
-    s->client_fd = m->fds[0];
+    s->client_fd = client_fd;
     s->backend_fd = -1;
     s->backend = BACKEND_NONE;
     s->up.chunk_shift = s->down.chunk_shift = CHUNK_MIN_SHIFT;
-    s->tls = m->type == HANDOFF_SESSION;
-    if (!take_handoff(r, s, &h)) {
-        session_metrics_process(&r->child.stats, STATS_REFUSED);
-        log_msg(&r->child.log, LOG_LEVEL_ERROR, "a session handed over could not be taken");
-        close(s->client_fd);
+    if (!take_handoff(r, s, x)) {
+        session_refuse(r, client_fd);
         chain_free(&r->pool, &s->partial);
         free(s->conn_info);
         slab_free(&r->sessions, s);
         return;
     }
     session_count(r, s, 1);
-    session_metrics_begin(r, s, &h.conn_info, false);
+    session_metrics_begin(r, s, &x->conn_info, false);
     s->active_ms = r->loop.now_ms;
     session_arm(r, s, session_service(r, s)->connect_ms);
-    int over = over_limit(r, s, &h.conn_info);
+    int over = over_limit(r, s, &x->conn_info);
     if (over)
         session_stop(r, s, over);
     else

@@ -21,11 +21,11 @@
 #include "relay/session_metrics.h"
 #include "shm/buckets.h"
 #include "tls/record_layer.h"
-#include "wire/handoff.h"
+#include "wire/export.h"
 
 #define CHUNK_MIN_SHIFT 14 /* 16 KiB a system call at first, */
 #define CHUNK_MAX_SHIFT 18 /* up to 256 KiB for a bulk session */
-#define SCRATCH_LEN     ((1u << CHUNK_MAX_SHIFT) + HANDOFF_READ_AHEAD_MAX + 64 * RECORD_OVERHEAD_MAX)
+#define SCRATCH_LEN     ((1u << CHUNK_MAX_SHIFT) + EXPORT_READ_AHEAD_MAX + 64 * RECORD_OVERHEAD_MAX)
 
 #define SESSION_CLIENT_EVENTS (EPOLLIN | EPOLLRDHUP | EPOLLET) /* of every client's socket */
 
@@ -171,8 +171,9 @@ struct relay {
  */
 MUST_CHECK bool relay_make(struct relay *r);
 
-/* session.c */
-void session_start(struct relay *r, const struct ipc_msg *m);
+/* session.c: one that a handshaker has handed over (CLIENT_FD is owned from here on), or that cannot be read. */
+void session_start(struct relay *r, const struct export_session *x, int client_fd);
+void session_refuse(struct relay *r, int client_fd);
 void session_goto(struct relay *r, struct session *s, enum session_state state);
 
 /* The first reason stays; sends the alert that is due and lets the session close. */
@@ -207,8 +208,8 @@ const struct conf_service *session_service(const struct relay *r, const struct s
 /* The backend has its header: the client's certificate is not kept for it any longer. */
 void session_forget_cert(struct session *s, struct conn_info *f); /* F: its connection info; only to be dropped then */
 
-/* Keeps F, packed, as the session's. False when out of memory. */
-MUST_CHECK bool session_keep_conn_info(struct session *s, const struct conn_info *f);
+/* Keeps a copy of packed connection info as the session's. False when out of memory: nothing has changed. */
+MUST_CHECK bool session_keep_conn_info(struct session *s, struct span packed);
 
 /* Adds CHANGE to the scoreboard's values of its service and client. */
 void session_count(struct relay *r, const struct session *s, int change);

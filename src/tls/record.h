@@ -29,7 +29,7 @@ enum content_type {
     CONTENT_APPLICATION_DATA = 23,
 };
 
-/* The state of one direction: plain data, copied between processes as it is. Raw keys only. */
+/* The state of one direction: plain data. Raw keys only. */
 struct traffic_keys {
     uint64_t seq;                 /* of the next record; under the present key in 1.3, of the connection in 1.2 */
     uint64_t explicit_nonce;      /* TLS 1.2 AES-GCM, sealing: explicit nonce of the next record; only ever counts up */

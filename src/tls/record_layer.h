@@ -2,8 +2,8 @@
  * The record layer of an established session: both directions, and all that may still happen inside them after the handshake
  * (alerts, close_notify, KeyUpdate both ways, refused renegotiation, limits on empty records).
  *
- * Bytes in, bytes out; it knows neither sockets nor time. A record layer is plain data of fixed size: it can be copied into a
- * message and continued by another process.
+ * Bytes in, bytes out; it knows neither sockets nor time. A record layer is plain data of fixed size; record_layer_pack.h takes
+ * it to another process, which continues it.
  */
 #pragma once
 
@@ -56,7 +56,7 @@ struct record_layer {
 /* The suite; NULL cannot happen for a record layer that record_layer_valid() accepted. */
 const struct suite *record_layer_suite(const struct record_layer *p);
 
-/* Whether a record layer that came from another process makes sense (suite known, lengths in range). */
+/* Whether it makes sense (suite known, lengths in range). */
 MUST_CHECK bool record_layer_valid(const struct record_layer *p);
 
 /* What record_layer_open() came to. */

@@ -3,21 +3,7 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "base/secret.h"
 #include "wire/event.h"
-
-#define SECRET_MAX 48
-#define KEY_MAX    32
-#define POST_MAX   4
-
-/* Bits of the record layer's flags. */
-enum {
-    RECORD_LAYER_KEY_UPDATE_OWED = 1,
-    RECORD_LAYER_NO_RENEGOTIATION_OWED = 2,
-    RECORD_LAYER_CLOSE_SEEN = 4,
-    RECORD_LAYER_CLOSE_SENT = 8,
-    RECORD_LAYER_KNOWN = 15
-};
 
 /* ---- writing ---- */
 
@@ -39,49 +25,6 @@ static void pack_flow(struct wr *w, const struct export_flow *f) {
     pack_bytes(w, &f->wait);
 }
 
-/* A length of 16 bits in front of what is packed next: its place, to be given to end_part(). */
-static size_t begin_part(struct wr *w) {
-    size_t at = w->len;
-    wr_u16(w, 0);
-    return at;
-}
-
-static void end_part(struct wr *w, size_t at) {
-    size_t n = w->bad ? 0 : w->len - at - 2;
-    w->bad = w->bad || n > 0xffff;
-    if (w->bad)
-        return;
-    w->p[at] = (uint8_t)(n >> 8);
-    w->p[at + 1] = (uint8_t)n;
-}
-
-static void export_pack_keys(struct wr *w, const struct handoff_keys *h) {
-    wr_u64(w, h->seq);
-    wr_u64(w, h->explicit_nonce);
-    wr_vec8(w, span_of(h->secret, sizeof(h->secret)));
-    wr_vec8(w, span_of(h->key, sizeof(h->key)));
-    wr_bytes(w, h->iv, sizeof(h->iv));
-}
-
-static void pack_record_layer(struct wr *w, const struct export_record_layer *p) {
-    unsigned flags = (p->key_update_owed ? RECORD_LAYER_KEY_UPDATE_OWED : 0) | (p->close_seen ? RECORD_LAYER_CLOSE_SEEN : 0) |
-                     (p->no_renegotiation_owed ? RECORD_LAYER_NO_RENEGOTIATION_OWED : 0) |
-                     (p->close_sent ? RECORD_LAYER_CLOSE_SENT : 0);
-    wr_u16(w, p->suite);
-    wr_u16(w, p->out_max);
-    wr_vec8(w, span_of(p->post, p->post_len));
-    wr_u8(w, 0);
-    wr_u8(w, (uint8_t)MIN(MAX(p->idle_records, 0), UINT8_MAX)); /* all that minors before 3 know of it */
-    wr_u8(w, p->renegotiations);
-    wr_u8(w, p->alert_seen);
-    wr_u8(w, (uint8_t)flags);
-    wr_u32(w, p->key_updates_in);
-    wr_u32(w, p->key_updates_out);
-    export_pack_keys(w, &p->in);
-    export_pack_keys(w, &p->out);
-    wr_u16(w, (uint16_t)p->idle_records);
-}
-
 static void pack_backend(struct wr *w, const struct export_session *s) {
     wr_vec8(w, s->service);
     wr_u64(w, s->idle_timeout_ms);
@@ -96,15 +39,16 @@ static void pack_backend(struct wr *w, const struct export_session *s) {
         wr_vec16(w, s->tried[i]);
 }
 
-void export_pack(struct wr *w, const struct export_session *s) {
-    wr_u32(w, s->flags);
+static void pack_progress(struct wr *w, const struct export_session *s) {
     wr_u8(w, s->state);
     wr_u8(w, s->client_end);
     wr_u8(w, s->backend_end);
     wr_vec8(w, s->reason);
     pack_flow(w, &s->up);
     pack_flow(w, &s->down);
-    pack_bytes(w, &s->partial);
+}
+
+static void pack_times(struct wr *w, const struct export_session *s) {
     wr_u64(w, s->deadline_ms);
     wr_u64(w, s->timer_ms);
     wr_u64(w, s->idle_ms);
@@ -112,14 +56,20 @@ void export_pack(struct wr *w, const struct export_session *s) {
     wr_u64(w, s->connecting_us);
     wr_u32(w, s->connect_us);
     wr_u16(w, s->retries);
-    pack_backend(w, s);
-    size_t conn_info = begin_part(w);
-    conn_info_pack(w, &s->conn_info);
-    end_part(w, conn_info);
-    size_t record_layer = begin_part(w);
-    if (s->flags & EXPORT_TLS)
-        pack_record_layer(w, &s->record_layer);
-    end_part(w, record_layer);
+}
+
+void export_pack(struct wr *w, const struct export_session *s) {
+    bool relayed = !(s->flags & EXPORT_HANDOFF);
+    wr_u32(w, s->flags);
+    if (relayed)
+        pack_progress(w, s);
+    pack_bytes(w, &s->partial);
+    if (relayed) {
+        pack_times(w, s);
+        pack_backend(w, s);
+    }
+    wr_vec16(w, s->packed_info);
+    wr_vec16(w, s->record_layer);
 }
 
 /* ---- reading ---- */
@@ -128,9 +78,9 @@ static void refuse_if(struct rd *r, bool wrong) {
     r->bad = r->bad || wrong;
 }
 
-/* A part or the whole has been read: what is left over is of a later minor, or wrong. */
-static void end_of(struct rd *r, bool later) {
-    if (!later)
+/* A part or the whole has been read: what is left over is of a newer minor, or wrong. */
+static void end_of(struct rd *r, bool newer) {
+    if (!newer)
         refuse_if(r, rd_left(r) > 0);
 }
 
@@ -161,50 +111,6 @@ static void unpack_flow(struct rd *r, struct export_flow *ret) {
     refuse_if(r, ret->state >= EXPORT_FLOW_STATES);
 }
 
-/* Exactly as long as the place it goes to. */
-static void unpack_key(struct rd *r, uint8_t *to, size_t n) {
-    struct span s = rd_vec8(r);
-    refuse_if(r, s.len != n);
-    if (!r->bad)
-        memcpy(to, s.p, n);
-}
-
-static void export_unpack_keys(struct rd *r, struct handoff_keys *ret) {
-    ret->seq = rd_u64(r);
-    ret->explicit_nonce = rd_u64(r);
-    unpack_key(r, ret->secret, sizeof(ret->secret));
-    unpack_key(r, ret->key, sizeof(ret->key));
-    rd_copy(r, ret->iv, sizeof(ret->iv));
-}
-
-static void unpack_record_layer(struct rd *r, uint8_t minor, struct export_record_layer *ret) {
-    bool later = minor > EXPORT_MINOR;
-    ret->suite = rd_u16(r);
-    ret->out_max = rd_u16(r);
-    struct span post = rd_vec8(r);
-    refuse_if(r, post.len > sizeof(ret->post));
-    if (!r->bad && post.len)
-        memcpy(ret->post, post.p, post.len);
-    ret->post_len = (uint8_t)post.len;
-    uint8_t empty_records = rd_u8(r), key_updates = rd_u8(r);
-    ret->idle_records = MAX(empty_records, key_updates); /* in minors before 3 two counters, and nothing saved up */
-    ret->renegotiations = rd_u8(r);
-    ret->alert_seen = rd_u8(r);
-    uint8_t flags = rd_u8(r);
-    ret->key_update_owed = flags & RECORD_LAYER_KEY_UPDATE_OWED;
-    ret->no_renegotiation_owed = flags & RECORD_LAYER_NO_RENEGOTIATION_OWED;
-    ret->close_seen = flags & RECORD_LAYER_CLOSE_SEEN;
-    ret->close_sent = flags & RECORD_LAYER_CLOSE_SENT;
-    refuse_if(r, flags > RECORD_LAYER_KNOWN && !later);
-    ret->key_updates_in = rd_u32(r);
-    ret->key_updates_out = rd_u32(r);
-    export_unpack_keys(r, &ret->in);
-    export_unpack_keys(r, &ret->out);
-    if (minor >= 3)
-        ret->idle_records = (int16_t)rd_u16(r);
-    end_of(r, later);
-}
-
 static struct span unpack_text(struct rd *r) {
     struct span s = rd_vec16(r);
     refuse_if(r, s.len > EXPORT_TEXT_MAX || (s.len && memchr(s.p, 0, s.len)));
@@ -229,69 +135,73 @@ static void unpack_backend(struct rd *r, struct export_session *ret) {
         ret->tried[i] = unpack_text(r);
 }
 
+static void unpack_progress(struct rd *r, struct export_session *ret) {
+    ret->state = rd_u8(r);
+    ret->client_end = rd_u8(r);
+    ret->backend_end = rd_u8(r);
+    refuse_if(r, ret->state >= EXPORT_STATES || ret->client_end >= END_COUNT || ret->backend_end >= END_COUNT);
+    ret->reason = rd_vec8(r);
+    unpack_flow(r, &ret->up);
+    unpack_flow(r, &ret->down);
+}
+
+static void unpack_times(struct rd *r, struct export_session *ret) {
+    ret->deadline_ms = unpack_time(r);
+    ret->timer_ms = unpack_time(r);
+    ret->idle_ms = unpack_span_of_time(r);
+    ret->down_idle_ms = rd_u32(r);
+    ret->connecting_us = unpack_span_of_time(r);
+    ret->connect_us = rd_u32(r);
+    ret->retries = rd_u16(r);
+}
+
 /* What connection info of an older minor lacks, all of it "not known" as zeros: since 0 sig_scheme, cert_sig, cert_key,
  * cert_key_bits, no verified client; since 1 matched_name, cert_file. */
-static const uint8_t conn_info_grew[EXPORT_MINOR] = {9, 2, 0};
+static const uint8_t conn_info_grew[EXPORT_MINOR] = {9, 2};
 
-static void unpack_conn_info(struct rd *r, uint8_t minor, struct conn_info *ret) {
+/* In the form that this build packs: with what an older one lacks, without what a newer one has behind. */
+static void unpack_conn_info(struct rd *r, struct export_session *ret) {
     static uint8_t older[CONN_INFO_LEAN_MAX];
     struct span packed = rd_vec16(r);
-    struct rd conn_info = rd_of(packed);
-    if (minor < EXPORT_MINOR) {
-        size_t grew = conn_info_grew[minor];
+    size_t grew = ret->minor < EXPORT_MINOR ? conn_info_grew[ret->minor] : 0;
+    if (grew) {
         if (r->bad || packed.len > sizeof(older) - grew) {
             r->bad = true;
             return;
         }
         memset(older, 0, sizeof(older));
         memcpy(older, packed.p, packed.len);
-        conn_info = rd_of(span_of(older, packed.len + grew));
+        packed = span_of(older, packed.len + grew);
     }
-    conn_info_unpack(&conn_info, ret);
-    end_of(&conn_info, minor > EXPORT_MINOR);
+    struct rd conn_info = rd_of(packed);
+    conn_info_unpack(&conn_info, &ret->conn_info);
+    end_of(&conn_info, ret->newer);
+    ret->packed_info = span_of(packed.p, packed.len - rd_left(&conn_info));
     refuse_if(r, conn_info.bad);
 }
 
-/* Connection info and record layer: parts with a length of their own, so that either can grow. */
-static void unpack_parts(struct rd *r, uint8_t minor, struct export_session *ret) {
-    unpack_conn_info(r, minor, &ret->conn_info);
-    struct rd record_layer = rd_of(rd_vec16(r));
-    if (ret->flags & EXPORT_TLS)
-        unpack_record_layer(&record_layer, minor, &ret->record_layer);
-    else
-        refuse_if(&record_layer, rd_left(&record_layer) > 0);
-    refuse_if(r, record_layer.bad || (ret->conn_info.tls_version != 0) != ((ret->flags & EXPORT_TLS) != 0));
-}
-
 int export_unpack(struct span blob, uint8_t major, uint8_t minor, struct export_session *ret) {
-    bool later = minor > EXPORT_MINOR;
     struct rd r = rd_of(blob);
-    memset(ret, 0, sizeof(*ret));
     if (major != EXPORT_MAJOR)
         return ERR_UNSUPPORTED;
+    memset(ret, 0, sizeof(*ret));
+    ret->minor = minor;
+    ret->newer = minor > EXPORT_MINOR;
     ret->flags = rd_u32(&r);
-    refuse_if(&r, (ret->flags & ~(uint32_t)EXPORT_FLAGS_KNOWN) && !later);
+    refuse_if(&r, (ret->flags & ~(uint32_t)EXPORT_FLAGS_KNOWN) && !ret->newer);
     ret->flags &= EXPORT_FLAGS_KNOWN;
-    ret->state = rd_u8(&r);
-    ret->client_end = rd_u8(&r);
-    ret->backend_end = rd_u8(&r);
-    refuse_if(&r, ret->state >= EXPORT_STATES || ret->client_end >= END_COUNT || ret->backend_end >= END_COUNT);
-    ret->reason = rd_vec8(&r);
-    unpack_flow(&r, &ret->up);
-    unpack_flow(&r, &ret->down);
+    bool handoff = ret->flags & EXPORT_HANDOFF, tls = ret->flags & EXPORT_TLS;
+    refuse_if(&r, handoff && ret->flags & ~(uint32_t)(EXPORT_HANDOFF | EXPORT_TLS | EXPORT_READ_AHEAD));
+    if (!handoff)
+        unpack_progress(&r, ret);
     unpack_bytes(&r, &ret->partial);
-    ret->deadline_ms = unpack_time(&r);
-    ret->timer_ms = unpack_time(&r);
-    ret->idle_ms = unpack_span_of_time(&r);
-    ret->down_idle_ms = rd_u32(&r);
-    ret->connecting_us = unpack_span_of_time(&r);
-    ret->connect_us = rd_u32(&r);
-    ret->retries = rd_u16(&r);
-    unpack_backend(&r, ret);
-    unpack_parts(&r, minor, ret);
-    end_of(&r, later);
-    if (!r.bad)
-        return 0;
-    secret_wipe(&ret->record_layer, sizeof(ret->record_layer));
-    return ERR_FORMAT;
+    if (!handoff) {
+        unpack_times(&r, ret);
+        unpack_backend(&r, ret);
+    }
+    unpack_conn_info(&r, ret);
+    ret->record_layer = rd_vec16(&r);
+    refuse_if(&r, tls != (ret->record_layer.len > 0) || tls != (ret->conn_info.tls_version != 0));
+    end_of(&r, ret->newer);
+    return r.bad ? ERR_FORMAT : 0;
 }

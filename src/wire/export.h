@@ -1,23 +1,22 @@
 /*
- * A live session on its way from one relay to another: everything that the next relay needs to go on as if nothing had
- * happened. docs/hand-over-format.md has the layout, the conversation on the link and who owns a session at which moment.
+ * A session on its way from one process to another: from a handshaker to a relay (a hand-off, EXPORT_HANDOFF), or from one
+ * relay to the next with everything that this one needs to go on as if nothing had happened. docs/hand-over-format.md has the
+ * layout, the conversation on the link and who owns a session at which moment.
  *
  * The reader may be of another build than the writer. MAJOR changes when an older reader would do harm, MINOR when it may
  * ignore what is new; new fields stand at the end of the session, of its connection info or of its record layer. Read are MAJOR
  * with any minor, and the major before. Every version that was ever released has a file in tests/vectors/handover.
  *
- * Nothing here knows sockets or the relay's structs. What is read is in range field by field; whether the fields agree
- * with each other is for the relay (relay/import.c).
+ * Nothing here knows sockets, the relay's structs or what is in a record layer (tls/record_layer_pack.h). What is read is in
+ * range field by field; whether the fields agree with each other is for the relay (relay/import_read.c).
  */
 #pragma once
 
 #include "base/defs.h"
 #include "wire/conn_info.h"
-#include "wire/handoff.h"
 
 #define EXPORT_MAJOR 1
-#define EXPORT_MINOR                                                                                                           \
-    3 /* 0: connection info ends behind JA4; 1: behind the verified client; 2: the record layer behind its directions */
+#define EXPORT_MINOR 4
 
 #define EXPORT_NEVER          UINT64_MAX
 #define EXPORT_TIME_MAX       (UINT64_C(1) << 48) /* of any time span here, but for EXPORT_NEVER */
@@ -26,6 +25,8 @@
 #define EXPORT_TRUNCATION_MAX 1                 /* enum truncation */
 #define EXPORT_BACKEND_MAX    3                 /* enum backend_kind + 1, 0 = no backend yet */
 #define EXPORT_WAIT_MAX       (2 * 1024 * 1024) /* bytes waiting, a part */
+#define EXPORT_READ_AHEAD_MAX (40 * 1024)       /* of the client's behind the handshake, not yet opened */
+#define EXPORT_HANDOFF_MAX    (EXPORT_READ_AHEAD_MAX + CONN_INFO_PACKED_MAX + 1024) /* bytes of a hand-off's session */
 
 /* Bits of export_session.flags. */
 enum export_flag {
@@ -38,7 +39,8 @@ enum export_flag {
     EXPORT_CLIENT_FIN = 1 << 6,
     EXPORT_RESET_CLIENT = 1 << 7,
     EXPORT_RESET_BACKEND = 1 << 8,
-    EXPORT_FLAGS_KNOWN = (1 << 9) - 1,
+    EXPORT_HANDOFF = 1 << 9, /* no relay has had it: what only relays know is not there */
+    EXPORT_FLAGS_KNOWN = (1 << 10) - 1,
 };
 
 enum export_state { EXPORT_STATE_CONNECTING, EXPORT_STATE_OPEN, EXPORT_STATE_CLOSING, EXPORT_STATES };
@@ -57,25 +59,21 @@ struct export_flow {
     struct export_bytes wait;
 };
 
-struct export_record_layer {
-    uint16_t suite, out_max;
-    uint8_t post[4]; /* start of a handshake message that is not complete */
-    uint8_t post_len;
-    int16_t idle_records; /* in a row without data; negative = so many are saved up */
-    uint8_t renegotiations, alert_seen;
-    bool key_update_owed, no_renegotiation_owed, close_seen, close_sent;
-    uint32_t key_updates_in, key_updates_out;
-    struct handoff_keys in, out;
-};
-
 /* Spans borrow what was read or what is to be written. */
 struct export_session {
+    uint8_t minor; /* of the writer, when read; */
+    bool newer;    /* this build does not know it: parts may have more than is known */
     uint32_t flags;
+    struct export_bytes partial; /* of the client's, not yet opened */
+    struct span packed_info;     /* connection info, packed as this build does; its service means nothing but in a hand-off */
+    struct conn_info conn_info;  /* the same, when read */
+    struct span record_layer;    /* packed, with keys; empty without TLS */
+
+    /* not in a hand-off */
     uint8_t state; /* enum export_state */
     uint8_t client_end, backend_end;
     struct span reason; /* short name of the first fault (base/err.h); empty = none */
     struct export_flow up, down;
-    struct export_bytes partial;
     uint64_t deadline_ms;   /* time left to the state's deadline, */
     uint64_t timer_ms;      /* to the next look at it; EXPORT_NEVER = none */
     uint64_t idle_ms;       /* since bytes were last relayed, */
@@ -91,14 +89,11 @@ struct export_session {
     struct span backend, backend_path;
     uint8_t ntried;
     struct span tried[EXPORT_TRIED_MAX]; /* backends whose connect failed */
-
-    struct conn_info conn_info; /* conn_info.service means nothing here */
-    struct export_record_layer record_layer;
 };
 
 /* Packs one session into W. Keys are in W's memory then: the caller wipes it. */
 void export_pack(struct wr *w, const struct export_session *s);
 
-/* Reads one session as written by a relay of that version; connection info is valid until the next call. ERR_FORMAT,
- * ERR_UNSUPPORTED (version). */
+/* Reads one session as written in that version; connection info is valid until the next call. ERR_FORMAT, ERR_UNSUPPORTED
+ * (version). */
 MUST_CHECK int export_unpack(struct span blob, uint8_t major, uint8_t minor, struct export_session *ret);

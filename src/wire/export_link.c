@@ -43,6 +43,17 @@ void export_batch_unpack(struct rd *r, struct export_batch *ret) {
         r->bad = true;
 }
 
+void export_append(struct wr *w, const struct export_session *s, unsigned fds) {
+    wr_u8(w, (uint8_t)fds);
+    size_t at = w->len;
+    wr_u24(w, 0);
+    export_pack(w, s);
+    if (w->bad)
+        return;
+    struct wr length = wr_of(w->p + at, 3);
+    wr_u24(&length, (uint32_t)(w->len - at - 3));
+}
+
 struct span export_next(struct rd *r, unsigned *ret_fds) {
     uint8_t fds = rd_u8(r);
     if (fds < 1 || fds > 2)

@@ -1,5 +1,7 @@
 /*
- * The link between two relays: messages with as many descriptors as the kernel lets through in one. Exporter to importer:
+ * The links on which sessions travel: messages with as many descriptors as the kernel lets through in one. From a handshaker
+ * to a relay there are SESSIONS alone; they are the relay's when they are in its queue. Between two relays, exporter to
+ * importer:
  *
  * - WILL, once, first: the reading end of a pipe. A byte in it: I live and serve on what you have not acknowledged. Its end: I
  *   am dead, what you hold is yours. See docs/hand-over-format.md, "Who owns a session".
@@ -16,6 +18,7 @@
 #include "base/ipc.h"
 #include "base/rd.h"
 #include "base/wr.h"
+#include "wire/export.h"
 
 #define EXPORT_FDS_MAX   IPC_FDS_SENT_MAX
 #define EXPORT_BATCH_MAX 96          /* sessions a message */
@@ -49,7 +52,7 @@ struct export_msg {
 enum step export_recv(int fd, uint8_t *scratch, struct export_msg *ret, int *ret_err);
 void export_msg_close(struct export_msg *m);
 
-/* Head of a SESSIONS message; the sessions follow, each behind its number of descriptors and its length (export_next()). */
+/* Head of a SESSIONS message; the sessions follow, each behind its number of descriptors and its length. */
 struct export_batch {
     uint8_t major, minor;
     uint32_t number; /* counts the batches of a link from 1 */
@@ -58,6 +61,9 @@ struct export_batch {
 #define EXPORT_BATCH_LEN 8
 void export_batch_pack(struct wr *w, const struct export_batch *b);
 void export_batch_unpack(struct rd *r, struct export_batch *ret);
+
+/* Adds a session with so many descriptors; its keys are in W's memory then: the caller wipes it. */
+void export_append(struct wr *w, const struct export_session *s, unsigned fds);
 
 /* The next session's bytes and number of descriptors (1 or 2); empty and R bad when there are none. */
 struct span export_next(struct rd *r, unsigned *ret_fds);

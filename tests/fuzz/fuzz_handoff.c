@@ -1,42 +1,58 @@
 /*
- * Arbitrary bytes as a hand-off message. The first byte chooses the type. What is taken is in range, and packing it again
- * gives the same bytes.
+ * Arbitrary bytes as a session in the hand-over format. The first byte is the minor version. What is taken is in range, and
+ * packing it again gives the same bytes; a record layer that is taken makes sense, and survives being packed again.
  */
 #include <stdint.h>
 #include <string.h>
 
-#include "base/defs.h"
 #include "base/err.h"
-#include "wire/handoff.h"
+#include "tls/record_layer_pack.h"
+#include "wire/event.h"
+#include "wire/export.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static uint8_t again[IPC_BODY_MAX];
+static uint8_t again[1024 * 1024 + 64];
 
 static bool family_ok(const struct addr *a) {
     return a->family == AF_UNSPEC || a->family == AF_INET || a->family == AF_INET6;
 }
 
-static void check(const struct handoff *h, const struct ipc_msg *m) {
-    const struct conn_info *f = &h->conn_info;
+static void check_info(const struct export_session *x) {
+    const struct conn_info *f = &x->conn_info;
+    static uint8_t packed[CONN_INFO_PACKED_MAX];
+    struct wr w = wr_of(packed, sizeof(packed));
     MUST(family_ok(&f->client) && family_ok(&f->peer) && family_ok(&f->local));
     MUST(f->sni.len <= 255 && f->alpn.len <= 255 && f->ja4.len <= CONN_INFO_JA4_MAX);
-    MUST(h->read_ahead.len <= HANDOFF_READ_AHEAD_MAX && h->out_max <= 16384);
-    MUST((m->type == HANDOFF_SESSION) == (f->tls_version == 0x0303 || f->tls_version == 0x0304));
+    conn_info_pack(&w, f);
+    MUST(wr_end(&w) && span_eq(wr_written(&w), x->packed_info)); /* whatever version it came in */
+}
 
-    struct wr w = wr_of(again, sizeof(again));
-    handoff_pack(&w, h, (enum handoff_type)m->type);
-    MUST(wr_end(&w) && span_eq(wr_written(&w), m->body));
+static void check_record_layer(const struct export_session *x) {
+    uint8_t packed[RECORD_LAYER_PACKED_MAX];
+    struct record_layer layer, same;
+    if (record_layer_unpack(x->record_layer, x->minor, x->newer, &layer) < 0)
+        return;
+    MUST(record_layer_valid(&layer));
+    MUST(record_layer_unpack(record_layer_pack(&layer, packed), EXPORT_MINOR, false, &same) == 0);
+    MUST(memcmp(&layer, &same, sizeof(same)) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    if (size < 1)
+    static struct export_session x;
+    if (size < 1 || size > sizeof(again) - 64)
         return 0;
-    struct ipc_msg m = {.type = (uint16_t)(data[0] % 4), .body = span_of(data + 1, size - 1)};
-    struct handoff h;
-    int err = handoff_unpack(&m, &h);
+    struct span blob = span_of(data + 1, size - 1);
+    int err = export_unpack(blob, EXPORT_MAJOR, data[0], &x);
     MUST(err == 0 || err == ERR_FORMAT);
-    if (err == 0)
-        check(&h, &m);
+    if (err < 0)
+        return 0;
+    MUST(x.state < EXPORT_STATES && x.client_end < END_COUNT && x.backend_end < END_COUNT);
+    MUST(((x.flags & EXPORT_TLS) != 0) == (x.conn_info.tls_version != 0) && x.ntried <= EXPORT_TRIED_MAX);
+    check_info(&x);
+    check_record_layer(&x);
+    struct wr w = wr_of(again, sizeof(again));
+    export_pack(&w, &x);
+    MUST(wr_end(&w) && (data[0] != EXPORT_MINOR || span_eq(wr_written(&w), blob)));
     return 0;
 }

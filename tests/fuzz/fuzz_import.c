@@ -1,8 +1,8 @@
 /*
- * Arbitrary bytes as a session from another relay: in any version, with descriptors that work. What is taken goes to work for
- * some turns, moves on to another relay, and ends; nothing may be left, no invariant may break.
+ * Arbitrary bytes as a session from another relay or from a handshaker: in any version, with descriptors that work. What is
+ * taken goes to work for some turns, moves on to another relay, and ends; nothing may be left, no invariant may break.
  *
- * Input: a byte for the version and the number of descriptors, then the session.
+ * Input: a byte for the version, the number of descriptors and the sender, then the session.
  */
 #include "../unit/relay_bench.h"
 #include "wire/export.h"
@@ -23,7 +23,7 @@ static void speak(void) {
     (void)!send(ends[3], bytes, sizeof(bytes), MSG_NOSIGNAL);
 }
 
-/* One message of one session, as a relay sends it. */
+/* One message of one session. */
 static void offer(int link, struct span blob, uint8_t minor, unsigned nfds) {
     static uint8_t body[IPC_BODY_MAX];
     struct wr w = wr_of(body, sizeof(body));
@@ -52,8 +52,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         return 0;
     open_ends();
     MUST(ipc_pair(0, link) == 0);
-    import_begin(&relay, link[1]);
-    offer(link[0], span_of(data + 1, size - 1), data[0] & 3, data[0] & 4 ? 1 : 2);
+    bool handed_over = data[0] & 16;
+    if (!handed_over)
+        import_begin(&relay, link[1]);
+    offer(link[0], span_of(data + 1, size - 1), data[0] & 7, data[0] & 8 || handed_over ? 1 : 2);
+    if (handed_over) {
+        relay.links[0] = link[1];
+        relay_read_links(&relay);
+    }
     bench_turn();
     speak();
     bench_turns(2);
@@ -66,10 +72,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         close(ends[i]);
     bench_turn_of(&bench_other);
     close(link[0]);
+    if (handed_over)
+        relay_read_links(&relay);
     bench_turn();
     cut_all(&relay);
     cut_all(&bench_other);
-    MUST(relay.sessions.used == 0 && bench_other.sessions.used == 0 && list_empty(&relay.importing));
+    MUST(relay.sessions.used == 0 && bench_other.sessions.used == 0 && list_empty(&relay.importing) && relay.links[0] < 0);
     MUST(relay.pool.used == 0 && bench_other.pool.used == 0 && bench_other.backlog_waiters == 0);
     MUST(relay.services[0].backends.list[0].sessions == 0 && bench_other.services[0].backends.list[0].sessions == 0);
     for (size_t i = 1; i < relay.nservices; i++)

@@ -35,8 +35,9 @@
 #include "handshaker/signing.h"
 #include "hs_service.h"
 #include "shm/stats_layout.h"
+#include "tls/record_layer_pack.h"
 #include "wire/control_creds.h"
-#include "wire/handoff.h"
+#include "wire/export_link.h"
 #include "wire/sign.h"
 
 #define BENCH_WORKERS 2
@@ -421,18 +422,27 @@ static inline void bench_signer_dies(uint16_t i) {
     bench_signers[i].fd = -1;
 }
 
-/* A relay reads at most N sessions, and ends them. Returns how many there were. */
+/* A relay reads at most N messages, and ends their sessions. Returns how many those were. */
 static inline unsigned bench_relay_reads(uint16_t i, unsigned n) {
-    static uint8_t scratch[IPC_BODY_MAX + 2];
-    struct ipc_msg m;
-    struct handoff got;
+    static uint8_t scratch[IPC_BODY_MAX];
+    static struct export_session x;
+    static struct export_msg m;
     int err = 0;
     unsigned count = 0;
-    while (bench_relays[i] >= 0 && count < n &&
-           ipc_recv(bench_relays[i], scratch, sizeof(scratch), handoff_rules, &m, &err) == STEP_DONE) {
-        MUST(handoff_unpack(&m, &got) == 0);
-        ipc_msg_close(&m);
-        count++;
+    for (; bench_relays[i] >= 0 && n > 0 && export_recv(bench_relays[i], scratch, &m, &err) == STEP_DONE; n--) {
+        struct rd rd = rd_of(m.body);
+        struct export_batch b;
+        struct record_layer layer;
+        unsigned nfds = 0;
+        export_batch_unpack(&rd, &b);
+        MUST(m.type == EXPORT_SESSIONS && m.nfds == b.n && !m.fds_lost);
+        for (unsigned s = 0; s < b.n; s++) {
+            MUST(export_unpack(export_next(&rd, &nfds), b.major, b.minor, &x) == 0 && nfds == 1 && x.flags & EXPORT_HANDOFF);
+            MUST(!(x.flags & EXPORT_TLS) || record_layer_unpack(x.record_layer, x.minor, x.newer, &layer) == 0);
+        }
+        MUST(rd_end(&rd));
+        export_msg_close(&m);
+        count += b.n;
     }
     return count;
 }

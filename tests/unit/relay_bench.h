@@ -27,6 +27,7 @@
 #include "relay/migrate.h"
 #include "relay/proxy_header.h"
 #include "relay/session.h"
+#include "tls/record_layer_pack.h"
 #include "wire/control_export.h"
 
 static uint64_t bench_ms = 1000000;
@@ -439,46 +440,45 @@ static inline void backend_leave(void) {
 
 /* ---- a session ---- */
 
-static inline void half_out(const struct traffic_keys *from, struct handoff_keys *to) {
-    to->seq = from->seq;
-    to->explicit_nonce = from->explicit_nonce;
-    memcpy(to->secret, from->secret, sizeof(to->secret));
-    memcpy(to->key, from->key, sizeof(to->key));
-    memcpy(to->iv, from->iv, sizeof(to->iv));
+/* A hand-off as a handshaker packs it and a relay reads it. KEYS: NULL = bytes pass through. FD is the relay's then. */
+static inline void bench_start(const struct conn_info *info, const struct record_layer *keys, struct span read_ahead, int fd) {
+    static uint8_t body[EXPORT_HANDOFF_MAX], packed[CONN_INFO_PACKED_MAX], layer[RECORD_LAYER_PACKED_MAX];
+    static struct export_session x, read;
+    struct wr w = wr_of(body, sizeof(body)), info_w = wr_of(packed, sizeof(packed));
+    conn_info_pack(&info_w, info);
+    x.flags = EXPORT_HANDOFF | (keys ? EXPORT_TLS : 0u) | (read_ahead.len ? EXPORT_READ_AHEAD : 0u);
+    x.partial.here = read_ahead;
+    x.packed_info = wr_written(&info_w);
+    x.record_layer = keys ? record_layer_pack(keys, layer) : span_of(NULL, 0);
+    export_pack(&w, &x);
+    MUST(wr_end(&w) && wr_end(&info_w) && export_unpack(wr_written(&w), EXPORT_MAJOR, EXPORT_MINOR, &read) == 0);
+    session_start(&relay, &read, fd);
 }
 
-/* The hand-off message as a handshaker would send it. The read-ahead is taken from what the client has said. */
+/* The read-ahead is taken from what the client has said. */
 static inline void bench_hand_off(int fd) {
-    static uint8_t body[HANDOFF_BODY_MAX];
-    struct handoff h = {.out_max = bench.way.out_max};
-    enum handoff_type type = bench.way.suite ? HANDOFF_SESSION : HANDOFF_PASSTHROUGH;
-    h.conn_info.client = (struct addr){.family = AF_INET, .port = 1234, .ip = {192, 0, 2, 1}};
-    h.conn_info.local = (struct addr){.family = AF_INET, .port = 443, .ip = {192, 0, 2, 2}};
+    struct record_layer keys = bench.peer.record_layer;
+    struct conn_info info = {.client = {.family = AF_INET, .port = 1234, .ip = {192, 0, 2, 1}},
+                             .local = {.family = AF_INET, .port = 443, .ip = {192, 0, 2, 2}}};
     if (bench.way.suite) {
-        h.conn_info.tls_version = bench.way.suite->version;
-        h.conn_info.suite = bench.way.suite->id;
-        half_out(&bench.peer.record_layer.in, &h.in);
-        half_out(&bench.peer.record_layer.out, &h.out);
-        h.out.explicit_nonce = UINT64_MAX - 2; /* libssl begins anywhere; it may wrap */
+        info.tls_version = bench.way.suite->version;
+        info.suite = bench.way.suite->id;
+        keys.out_max = bench.way.out_max;
+        keys.out.explicit_nonce = UINT64_MAX - 2; /* libssl begins anywhere; it may wrap */
     }
     struct wr head = wr_of(bench.header, sizeof(bench.header));
-    proxy_header_write(&head, &bench_service, &h.conn_info);
+    proxy_header_write(&head, &bench_service, &info);
     MUST(wr_end(&head));
     bench.header_len = bench.header_left = head.len;
 
-    h.read_ahead = buf_span(&bench.to_relay);
-    if (h.read_ahead.len && bench.way.read_ahead_torn)
-        h.read_ahead.len = h.read_ahead.len - MIN(h.read_ahead.len, 7);
-    MUST(h.read_ahead.len <= HANDOFF_READ_AHEAD_MAX);
-    struct wr w = wr_of(body, sizeof(body));
-    handoff_pack(&w, &h, type);
-    MUST(wr_end(&w));
-    struct ipc_msg m = {.type = (uint16_t)type, .nfds = 1, .fds = {fd}, .body = wr_written(&w)};
+    struct span read_ahead = buf_span(&bench.to_relay);
+    if (read_ahead.len && bench.way.read_ahead_torn)
+        read_ahead.len = read_ahead.len - MIN(read_ahead.len, 7);
     bench_in_relay = true;
-    session_start(&relay, &m);
+    bench_start(&info, bench.way.suite ? &keys : NULL, read_ahead, fd);
     bench_in_relay = false;
     bench.born = relay.sessions.used;
-    buf_consume(&bench.to_relay, h.read_ahead.len);
+    buf_consume(&bench.to_relay, read_ahead.len);
 }
 
 /* A new session; the relay must have none. */

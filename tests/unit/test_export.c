@@ -25,7 +25,7 @@ static int readable(struct span bytes, uint8_t minor) {
 }
 
 static void sessions_survive(void **state) {
-    const struct export_session all[] = {sample_export(), sample_waiting()};
+    const struct export_session all[] = {sample_export(), sample_waiting(), sample_handoff()};
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         struct export_session out;
         assert_int_equal(export_unpack(packed(&all[i]), EXPORT_MAJOR, EXPORT_MINOR, &out), 0);
@@ -34,7 +34,7 @@ static void sessions_survive(void **state) {
 }
 
 static void every_cut_and_every_tail_is_refused(void **state) {
-    const struct export_session all[] = {sample_export(), sample_waiting()};
+    const struct export_session all[] = {sample_export(), sample_waiting(), sample_handoff()};
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         struct span s = packed(&all[i]);
         for (size_t n = 0; n < s.len; n++)
@@ -45,35 +45,31 @@ static void every_cut_and_every_tail_is_refused(void **state) {
     }
 }
 
-static void keys_of_a_refused_session_are_wiped(void **state) {
-    static const struct export_record_layer none;
-    struct export_session s = sample_export(), out;
-    struct span bytes = packed(&s);
-    blob[bytes.len] = 0;
-    assert_int_equal(export_unpack(span_of(bytes.p, bytes.len + 1), EXPORT_MAJOR, EXPORT_MINOR, &out), ERR_FORMAT);
-    assert_memory_equal(&out.record_layer, &none, sizeof(none));
-}
-
 /* What a later minor adds is at the ends of its three parts, and is passed over. */
 static void a_later_minor_is_read_as_far_as_known(void **state) {
+    static uint8_t layer[RECORD_LAYER_PACKED_MAX + 3], info[CONN_INFO_PACKED_MAX];
     struct export_session s = sample_export(), out;
-    struct span now = packed(&s);
-    static uint8_t later[sizeof(blob)];
-    size_t record_layer_len = 0;
-    for (size_t at = now.len - 2; at > 0 && record_layer_len == 0;
-         at--) /* the record layer is the last part: its length leads to the end */
-        if ((size_t)(blob[at] << 8 | blob[at + 1]) == now.len - at - 2 && now.len - at > 200)
-            record_layer_len = now.len - at - 2;
-    assert_true(record_layer_len > 0);
-    size_t head = now.len - record_layer_len - 2;
-    memcpy(later, now.p, now.len);
-    later[head] = (uint8_t)((record_layer_len + 3) >> 8);
-    later[head + 1] = (uint8_t)(record_layer_len + 3);
-    memset(later + now.len, 0xee, 3 + 9); /* 3 bytes more of the record layer, 9 of the session */
-    later[0] = 0x80;                      /* an unknown flag */
-    assert_int_equal(export_unpack(span_of(later, now.len + 12), EXPORT_MAJOR, EXPORT_MINOR + 1, &out), 0);
+    struct span known_info = s.packed_info, known_layer = s.record_layer;
+    struct record_layer read, want = sample_record_layer();
+    memcpy(info, known_info.p, known_info.len);
+    memset(info + known_info.len, 0xee, 5);
+    memcpy(layer, known_layer.p, known_layer.len);
+    memset(layer + known_layer.len, 0xee, 3);
+    s.packed_info = span_of(info, known_info.len + 5);
+    s.record_layer = span_of(layer, known_layer.len + 3);
+    s.flags |= UINT32_C(1) << 31;
+    struct span later = packed(&s);
+    memset(blob + later.len, 0xee, 9);
+    later.len += 9;
+
+    assert_int_equal(export_unpack(later, EXPORT_MAJOR, EXPORT_MINOR + 1, &out), 0);
+    assert_true(out.newer);
+    assert_int_equal(record_layer_unpack(out.record_layer, out.minor, out.newer, &read), 0);
+    s = sample_export();
+    assert_true(span_eq(out.packed_info, s.packed_info)); /* in the form of this build */
     assert_same_export(&out, &s);
-    assert_int_equal(export_unpack(span_of(later, now.len + 12), EXPORT_MAJOR, EXPORT_MINOR, &out), ERR_FORMAT);
+    assert_same_record_layer(&read, &want);
+    assert_int_equal(export_unpack(later, EXPORT_MAJOR, EXPORT_MINOR, &out), ERR_FORMAT);
 }
 
 static void another_major_is_refused(void **state) {
@@ -130,7 +126,20 @@ static void spoil_flags(struct export_session *s) {
     s->flags |= EXPORT_FLAGS_KNOWN + 1;
 }
 static void spoil_version(struct export_session *s) {
-    s->conn_info.tls_version = 0;
+    static struct sample_room room;
+    const struct record_layer layer = sample_record_layer();
+    struct conn_info info = s->conn_info;
+    info.tls_version = 0;
+    sample_parts(s, &info, &layer, &room);
+}
+static void spoil_no_record_layer(struct export_session *s) {
+    s->record_layer = span_of(NULL, 0);
+}
+static void spoil_plain(struct export_session *s) {
+    s->flags &= ~(uint32_t)EXPORT_TLS;
+}
+static void spoil_no_info(struct export_session *s) {
+    s->packed_info = span_of(NULL, 0);
 }
 static void spoil_long_text(struct export_session *s) {
     static char text[EXPORT_TEXT_MAX + 1];
@@ -140,10 +149,10 @@ static void spoil_long_text(struct export_session *s) {
 
 static void values_out_of_range_are_refused(void **state) {
     static const spoil_fn all[] = {
-        spoil_state,    spoil_flow,      spoil_client_end,      spoil_backend_end,  spoil_ahead,
-        spoil_deadline, spoil_idle,      spoil_timeout,         spoil_truncation,   spoil_kind,
-        spoil_no_kind,  spoil_service,   spoil_zero_in_service, spoil_zero_in_path, spoil_flags,
-        spoil_version,  spoil_long_text,
+        spoil_state,        spoil_flow,    spoil_client_end,      spoil_backend_end, spoil_ahead,
+        spoil_deadline,     spoil_idle,    spoil_timeout,         spoil_truncation,  spoil_kind,
+        spoil_no_kind,      spoil_service, spoil_flags,           spoil_version,     spoil_zero_in_service,
+        spoil_zero_in_path, spoil_plain,   spoil_no_record_layer, spoil_no_info,     spoil_long_text,
     };
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         struct export_session s = sample_export();
@@ -151,6 +160,33 @@ static void values_out_of_range_are_refused(void **state) {
         all[i](&s);
         assert_int_equal(readable(packed(&s), EXPORT_MINOR), ERR_FORMAT);
     }
+}
+
+static void a_hand_off_has_nothing_of_a_relay(void **state) {
+    for (uint32_t flag = 1; flag < EXPORT_FLAGS_KNOWN; flag <<= 1) {
+        struct export_session s = sample_handoff();
+        bool known = s.flags & flag;
+        s.flags |= flag;
+        assert_int_equal(readable(packed(&s), EXPORT_MINOR), known ? 0 : ERR_FORMAT);
+    }
+}
+
+static void most_of_a_hand_off_fits(void **state) {
+    static const uint8_t zeros[EXPORT_READ_AHEAD_MAX];
+    static struct sample_room room;
+    const struct record_layer layer = sample_record_layer();
+    struct export_session s = sample_handoff(), out;
+    struct conn_info info = s.conn_info;
+    info.sni = info.alpn = info.cert_file = info.id.cn = span_of(zeros, 255);
+    info.id.name = span_of(zeros, CONN_INFO_NAME_MAX);
+    info.id.serial = span_of(zeros, CONN_INFO_SERIAL_MAX);
+    info.id.cert = span_of(zeros, CONN_INFO_CERT_MAX);
+    sample_parts(&s, &info, &layer, &room);
+    s.partial.here = span_of(zeros, EXPORT_READ_AHEAD_MAX);
+    struct span bytes = packed(&s);
+    assert_true(bytes.len <= EXPORT_HANDOFF_MAX && bytes.len + EXPORT_BATCH_LEN + 4 <= IPC_BODY_MAX);
+    assert_int_equal(export_unpack(bytes, EXPORT_MAJOR, EXPORT_MINOR, &out), 0);
+    assert_same_export(&out, &s);
 }
 
 /* ---- every version there was ---- */
@@ -176,42 +212,48 @@ static void forget_what_1_1_lacks(struct conn_info *f) {
     f->cert_file = span_of(NULL, 0);
 }
 
-static void forget_what_is_newer(struct export_session *s, uint8_t minor) {
+/* The file holds S as a process of that minor wrote it. */
+static void expect_file(const char *name, uint8_t minor, struct export_session s, const struct record_layer *layer) {
+    static struct sample_room room;
+    struct export_session out;
+    struct record_layer read, want = layer ? *layer : (struct record_layer){0};
+    struct conn_info info = s.conn_info;
     if (minor < 1)
-        forget_what_1_0_lacks(&s->conn_info);
+        forget_what_1_0_lacks(&info);
     if (minor < 2)
-        forget_what_1_1_lacks(&s->conn_info);
-    if (minor < 3 && s->flags & EXPORT_TLS)
-        s->record_layer.idle_records = 5; /* the larger one of two counters that the files have */
+        forget_what_1_1_lacks(&info);
+    if (minor < 3)
+        want.idle_records = 5; /* the larger one of two counters that the files have */
+    sample_parts(&s, &info, layer, &room);
+    assert_int_equal(export_unpack(file_of(name), 1, minor, &out), 0);
+    assert_same_export(&out, &s);
+    assert_int_equal(out.record_layer.len > 0, layer != NULL);
+    if (!layer)
+        return;
+    assert_int_equal(record_layer_unpack(out.record_layer, out.minor, out.newer, &read), 0);
+    assert_same_record_layer(&read, &want);
 }
 
 static void every_version_is_read(void **state) {
-    static const struct {
-        const char *open, *waiting;
-        uint8_t minor;
-    } files[] = {{"open-1.0", "waiting-1.0", 0},
-                 {"open-1.1", "waiting-1.1", 1},
-                 {"open-1.2", "waiting-1.2", 2},
-                 {"open-1.3", "waiting-1.3", 3}};
-    _Static_assert(EXPORT_MAJOR == 1 && EXPORT_MINOR == 3,
+    _Static_assert(EXPORT_MAJOR == 1 && EXPORT_MINOR == 4,
                    "a new version wants files of its own: see docs/hand-over-format.md");
-    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
-        struct export_session out, want = sample_export();
-        forget_what_is_newer(&want, files[i].minor);
-        assert_int_equal(export_unpack(file_of(files[i].open), 1, files[i].minor, &out), 0);
-        assert_same_export(&out, &want);
-        want = sample_waiting();
-        forget_what_is_newer(&want, files[i].minor);
-        assert_int_equal(export_unpack(file_of(files[i].waiting), 1, files[i].minor, &out), 0);
-        assert_same_export(&out, &want);
+    const struct record_layer layer = sample_record_layer();
+    for (uint8_t minor = 0; minor <= EXPORT_MINOR; minor++) {
+        char open[32], waiting[32];
+        snprintf(open, sizeof(open), "open-1.%u", minor);
+        snprintf(waiting, sizeof(waiting), "waiting-1.%u", minor);
+        expect_file(open, minor, sample_export(), &layer);
+        expect_file(waiting, minor, sample_waiting(), NULL);
     }
+    const struct record_layer fresh = sample_fresh_layer();
+    expect_file("handoff-1.4", 4, sample_handoff(), &fresh);
 }
 
 /* What is written today is what the file of today's version holds: a change without a new version would be seen here. */
 static void todays_version_is_written(void **state) {
     static uint8_t mine[sizeof(blob)];
-    const struct export_session all[] = {sample_export(), sample_waiting()};
-    const char *const files[] = {"open-1.3", "waiting-1.3"};
+    const struct export_session all[] = {sample_export(), sample_waiting(), sample_handoff()};
+    const char *const files[] = {"open-1.4", "waiting-1.4", "handoff-1.4"};
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         struct span s = packed(&all[i]);
         memcpy(mine, s.p, s.len);
@@ -316,10 +358,10 @@ static void bytes_ahead_survive(void **state) {
 
 #define WITH_LINK(test) cmocka_unit_test_setup_teardown(test, open_link, close_link)
 
-/* For a new version: writes the two files of today's into a directory. */
+/* For a new version: writes the files of today's into a directory. */
 static int write_files(const char *dir) {
-    const struct export_session all[] = {sample_export(), sample_waiting()};
-    const char *const names[] = {"open", "waiting"};
+    const struct export_session all[] = {sample_export(), sample_waiting(), sample_handoff()};
+    const char *const names[] = {"open", "waiting", "handoff"};
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         char path[512];
         snprintf(path, sizeof(path), "%s/%s-%d.%d", dir, names[i], EXPORT_MAJOR, EXPORT_MINOR);
@@ -337,10 +379,11 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sessions_survive),
         cmocka_unit_test(every_cut_and_every_tail_is_refused),
-        cmocka_unit_test(keys_of_a_refused_session_are_wiped),
         cmocka_unit_test(a_later_minor_is_read_as_far_as_known),
         cmocka_unit_test(another_major_is_refused),
         cmocka_unit_test(values_out_of_range_are_refused),
+        cmocka_unit_test(a_hand_off_has_nothing_of_a_relay),
+        cmocka_unit_test(most_of_a_hand_off_fits),
         cmocka_unit_test(every_version_is_read),
         cmocka_unit_test(todays_version_is_written),
         WITH_LINK(descriptors_come_in_order),

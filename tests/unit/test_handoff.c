@@ -1,161 +1,208 @@
-#include "wire_samples.h"
+/* What a relay takes from a handshaker: whole messages of sessions that make sense, and no descriptor stays behind. */
+#include "export_samples.h"
 
-#include "base/err.h"
-#include "wire/handoff.h"
+#include <poll.h>
 
-static uint8_t memory[HANDOFF_BODY_MAX + 64];
-static uint8_t read_ahead[HANDOFF_READ_AHEAD_MAX + 1];
+#include "relay/migrate.h"
+#include "relay_bench.h"
 
-static void fill_half(struct handoff_keys *h, uint8_t from) {
-    h->seq = UINT64_C(0x0102030405060708) + from;
-    h->explicit_nonce = UINT64_MAX - from;
-    memset(h->secret, from, sizeof(h->secret));
-    memset(h->key, from + 1, sizeof(h->key));
-    memset(h->iv, from + 2, sizeof(h->iv));
+static int handshaker; /* its end of the link */
+static int client;     /* the other end of the last descriptor that was sent */
+static uint8_t body[IPC_BODY_MAX];
+static struct wr message;
+
+static int open_link(void **state) {
+    int ends[2];
+    assert_int_equal(ipc_pair(0, ends), 0);
+    assert_int_equal(loop_watch(&relay.loop, ends[1], EPOLLIN, RELAY_LINK, 0, 0), 0);
+    handshaker = ends[0];
+    relay.links[0] = ends[1];
+    message = wr_of(body, sizeof(body));
+    client = -1;
+    return 0;
 }
 
-static struct handoff sample(void) {
-    struct handoff h = {.conn_info = sample_conn_info(), .out_max = 16384, .read_ahead = span_str("early bytes")};
-    fill_half(&h.in, 10);
-    fill_half(&h.out, 20);
-    return h;
+static void begin_message(uint16_t sessions) {
+    message = wr_of(body, sizeof(body));
+    export_batch_pack(&message, &(struct export_batch){EXPORT_MAJOR, EXPORT_MINOR, 0, sessions});
 }
 
-static struct ipc_msg packed(const struct handoff *h, enum handoff_type type) {
-    struct wr w = wr_of(memory, sizeof(memory));
-    handoff_pack(&w, h, type);
-    assert_true(wr_end(&w));
-    return (struct ipc_msg){.type = (uint16_t)type, .nfds = 1, .fds = {-1}, .body = wr_written(&w)};
-}
-
-static const struct ipc_rule *rule_of(uint16_t type) {
-    for (const struct ipc_rule *r = handoff_rules; r->type; r++)
-        if (r->type == type)
-            return r;
-    return NULL;
-}
-
-static void a_session_survives(void **state) {
-    struct handoff h = sample(), out;
-    struct ipc_msg m = packed(&h, HANDOFF_SESSION);
-    assert_int_equal(handoff_unpack(&m, &out), 0);
-    assert_same_conn_info(&h.conn_info, &out.conn_info);
-    assert_memory_equal(h.in.key, out.in.key, sizeof(h.in.key));
-    assert_int_equal(h.in.seq, out.in.seq);
-    assert_int_equal(h.out.seq, out.out.seq);
-    assert_int_equal(h.out.explicit_nonce, out.out.explicit_nonce);
-    assert_memory_equal(h.out.secret, out.out.secret, sizeof(h.out.secret));
-    assert_memory_equal(h.out.key, out.out.key, sizeof(h.out.key));
-    assert_memory_equal(h.out.iv, out.out.iv, sizeof(h.out.iv));
-    assert_int_equal(out.out_max, 16384);
-    assert_true(span_eq(out.read_ahead, h.read_ahead));
-}
-
-static void passthrough_carries_no_keys(void **state) {
-    static const struct handoff_keys none;
-    struct handoff h = sample(), out;
-    h.conn_info.tls_version = 0;
-    struct ipc_msg m = packed(&h, HANDOFF_PASSTHROUGH);
-    for (size_t i = 0; i + 8 < m.body.len; i++)
-        assert_memory_not_equal(m.body.p + i, h.in.key, 8);
-    assert_int_equal(handoff_unpack(&m, &out), 0);
-    assert_memory_equal(&out.in, &none, sizeof(none));
-    assert_memory_equal(&out.out, &none, sizeof(none));
-    assert_int_equal(out.out_max, 0);
-    assert_true(span_eq(out.read_ahead, h.read_ahead));
-}
-
-static void most_read_ahead_fits(void **state) {
-    uint8_t longest[255] = {0};
-    struct handoff h = sample(), out;
-    static const uint8_t cert[CONN_INFO_CERT_MAX];
-    h.conn_info.sni = h.conn_info.alpn = span_of(longest, sizeof(longest));
-    h.conn_info.id = sample_client();
-    h.conn_info.id.name = span_of(cert, CONN_INFO_NAME_MAX);
-    h.conn_info.id.cert = span_of(cert, sizeof(cert));
-    h.read_ahead = span_of(read_ahead, HANDOFF_READ_AHEAD_MAX);
-    struct ipc_msg m = packed(&h, HANDOFF_SESSION);
-    assert_true(m.body.len <= HANDOFF_BODY_MAX);
-    assert_true(m.body.len <= rule_of(HANDOFF_SESSION)->max_len);
-    assert_true(m.body.len <= IPC_BODY_MAX);
-    assert_int_equal(handoff_unpack(&m, &out), 0);
-    assert_int_equal(out.read_ahead.len, HANDOFF_READ_AHEAD_MAX);
-}
-
-static void more_read_ahead_is_refused(void **state) {
-    struct handoff h = sample();
-    h.read_ahead = span_of(read_ahead, HANDOFF_READ_AHEAD_MAX + 1);
-    struct wr w = wr_of(memory, sizeof(memory));
-    handoff_pack(&w, &h, HANDOFF_SESSION);
-    assert_false(wr_end(&w));
-}
-
-static void smallest_messages_keep_to_the_rules(void **state) {
-    struct handoff h = {.out_max = 1}, out;
-    struct ipc_msg m = packed(&h, HANDOFF_PASSTHROUGH);
-    assert_int_equal(m.body.len, rule_of(HANDOFF_PASSTHROUGH)->min_len);
-    assert_int_equal(handoff_unpack(&m, &out), 0);
-    h.conn_info.tls_version = 0x0303;
-    m = packed(&h, HANDOFF_SESSION);
-    assert_int_equal(m.body.len, rule_of(HANDOFF_SESSION)->min_len);
-    assert_int_equal(handoff_unpack(&m, &out), 0);
-}
-
-static void every_cut_and_every_tail_is_refused(void **state) {
-    struct handoff h = sample(), out;
-    struct ipc_msg m = packed(&h, HANDOFF_SESSION);
-    size_t len = m.body.len;
-    for (size_t n = 0; n < len; n++) {
-        m.body.len = n;
-        assert_int_equal(handoff_unpack(&m, &out), ERR_FORMAT);
+/* Sends the message with N new descriptors, and lets the relay have its turns. */
+static void send_message(unsigned n) {
+    int fds[EXPORT_FDS_MAX], pair[2];
+    MUST(wr_end(&message));
+    for (unsigned i = 0; i < n; i++) {
+        MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
+        if (client >= 0)
+            close(client);
+        client = pair[0];
+        fds[i] = pair[1];
     }
-    m.body.len = len + 1;
-    assert_int_equal(handoff_unpack(&m, &out), ERR_FORMAT);
+    assert_int_equal(ipc_send(handshaker, EXPORT_SESSIONS, wr_written(&message), fds, n), 0);
+    for (unsigned i = 0; i < n; i++)
+        close(fds[i]);
+    bench_turns(3);
+}
+
+/* The relay has let go of the client's socket. */
+static bool client_is_closed(void) {
+    struct pollfd p = {.fd = client, .events = POLLIN};
+    return poll(&p, 1, 0) == 1 && p.revents & POLLHUP;
+}
+
+static int close_link(void **state) {
+    uint32_t slot = 0;
+    for (struct session *s; (s = slab_next(&relay.sessions, &slot));)
+        session_cut(&relay, s);
+    close(handshaker);
+    bench_turns(3);
+    assert_int_equal(relay.links[0], -1);
+    if (client >= 0) {
+        assert_true(client_is_closed());
+        close(client);
+    }
+    for (int fd; (fd = accept4(bench.listener, NULL, NULL, SOCK_CLOEXEC)) >= 0;)
+        close(fd);
+    bench_drop_events();
+    assert_int_equal(relay.sessions.used + relay.pool.used, 0);
+    return 0;
+}
+
+static struct session *only_session(void) {
+    uint32_t slot = 0;
+    assert_int_equal(relay.sessions.used, 1);
+    return slab_next(&relay.sessions, &slot);
+}
+
+static struct export_session sample(void) {
+    struct export_session s = sample_handoff();
+    static struct sample_room room;
+    const struct record_layer layer = sample_fresh_layer();
+    struct conn_info info = s.conn_info;
+    info.service = 0;
+    sample_parts(&s, &info, &layer, &room);
+    s.partial.here = span_of("\x17\x03\x03\x01\x00...", 8); /* a record that is not whole */
+    return s;
+}
+
+static void a_session_comes_with_all_that_is_known(void **state) {
+    const struct record_layer layer = sample_fresh_layer();
+    struct export_session x = sample();
+    struct conn_info info;
+    begin_message(1);
+    export_append(&message, &x, 1);
+    send_message(1);
+    struct session *s = only_session();
+    assert_true(s->tls);
+    assert_same_record_layer(&s->record_layer, &layer);
+    assert_int_equal(s->partial.len, 8);
+    session_conn_info(s, &info);
+    x.conn_info.id.cert = span_of(NULL, 0); /* not kept: the backend is not told of it */
+    assert_same_conn_info(&info, &x.conn_info);
+}
+
+static void bytes_that_pass_through_have_no_keys(void **state) {
+    static struct sample_room room;
+    struct export_session x = sample();
+    struct conn_info info = x.conn_info;
+    info.tls_version = info.suite = info.group = 0;
+    sample_parts(&x, &info, NULL, &room);
+    x.flags = EXPORT_HANDOFF | EXPORT_READ_AHEAD;
+    begin_message(1);
+    export_append(&message, &x, 1);
+    send_message(1);
+    assert_false(only_session()->tls);
+}
+
+static void expect_refused(const struct export_session *x) {
+    begin_message(1);
+    export_append(&message, x, 1);
+    send_message(1);
+    assert_int_equal(relay.sessions.used, 0);
+    assert_true(client_is_closed());
+}
+
+static void sessions_that_make_no_sense_are_refused(void **state) {
+    static struct sample_room room;
+    static const uint8_t zeros[EXPORT_READ_AHEAD_MAX + 1];
+    struct record_layer layer = sample_fresh_layer();
+    struct export_session x = sample();
+    struct conn_info info = x.conn_info;
+    x.flags &= ~(uint32_t)EXPORT_READ_AHEAD; /* though there is some */
+    expect_refused(&x);
+    x = sample();
+    x.partial.here = span_of(NULL, 0);
+    expect_refused(&x);
+    x.partial.here = span_of(zeros, sizeof(zeros));
+    expect_refused(&x);
+    x = sample();
+    x.partial.ahead = 1;
+    expect_refused(&x);
+    info.service = 1; /* there is one */
+    sample_parts(&x, &info, &layer, &room);
+    expect_refused(&x);
+    x = sample();
+    layer.suite_id = 0xc02b; /* of TLS 1.2 */
+    sample_parts(&x, &x.conn_info, &layer, &room);
+    expect_refused(&x);
+    layer.suite_id = 0x009c;
+    sample_parts(&x, &x.conn_info, &layer, &room);
+    expect_refused(&x);
+    x = sample_waiting(); /* a relay's, or what pretends to be */
+    expect_refused(&x);
+}
+
+static void every_cut_of_a_message_is_refused(void **state) {
+    struct export_session x = sample();
+    begin_message(1);
+    export_append(&message, &x, 1);
+    for (size_t n = 0, len = message.len; n < len; n += 1 + n / 16) {
+        message.len = n;
+        send_message(1);
+        assert_int_equal(relay.sessions.used, 0);
+        assert_true(client_is_closed());
+    }
+}
+
+static void descriptors_and_sessions_agree(void **state) {
+    struct export_session x = sample();
+    begin_message(1);
+    export_append(&message, &x, 1);
+    send_message(2);
+    assert_true(client_is_closed());
+    send_message(0);
+    begin_message(1);
+    export_append(&message, &x, 2);
+    send_message(2);
+    assert_true(client_is_closed());
+    assert_int_equal(relay.sessions.used, 0);
 }
 
 static void another_version_is_refused(void **state) {
-    struct handoff h = sample(), out;
-    struct ipc_msg m = packed(&h, HANDOFF_SESSION);
-    assert_int_equal(memory[0], 0);
-    assert_int_equal(memory[1], 2);
-    memory[1] = 3;
-    assert_int_equal(handoff_unpack(&m, &out), ERR_FORMAT);
-    memory[1] = 1;
-    assert_int_equal(handoff_unpack(&m, &out), ERR_FORMAT);
+    struct export_session x = sample();
+    begin_message(1);
+    body[0] = EXPORT_MAJOR + 1;
+    export_append(&message, &x, 1);
+    send_message(1);
+    assert_int_equal(relay.sessions.used, 0);
+    assert_true(client_is_closed());
+    body[0] = EXPORT_MAJOR; /* and the link goes on */
+    send_message(1);
+    assert_int_equal(relay.sessions.used, 1);
 }
 
-static void type_and_tls_version_agree(void **state) {
-    struct handoff h = sample(), out;
-    struct ipc_msg m = packed(&h, HANDOFF_PASSTHROUGH);
-    assert_int_equal(handoff_unpack(&m, &out), ERR_FORMAT);
-    h.conn_info.tls_version = 0;
-    m = packed(&h, HANDOFF_SESSION);
-    assert_int_equal(handoff_unpack(&m, &out), ERR_FORMAT);
-    m.type = 3;
-    assert_int_equal(handoff_unpack(&m, &out), ERR_FORMAT);
+static int begin(void **state) {
+    bench_begin(1024 * 1024);
+    return 0;
 }
 
-static void record_size_is_in_range(void **state) {
-    struct handoff h = sample(), out;
-    h.out_max = 0;
-    struct ipc_msg m = packed(&h, HANDOFF_SESSION);
-    assert_int_equal(handoff_unpack(&m, &out), ERR_FORMAT);
-    h.out_max = 16385;
-    m = packed(&h, HANDOFF_SESSION);
-    assert_int_equal(handoff_unpack(&m, &out), ERR_FORMAT);
-}
+#define WITH_LINK(test) cmocka_unit_test_setup_teardown(test, open_link, close_link)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_session_survives),
-        cmocka_unit_test(passthrough_carries_no_keys),
-        cmocka_unit_test(most_read_ahead_fits),
-        cmocka_unit_test(more_read_ahead_is_refused),
-        cmocka_unit_test(smallest_messages_keep_to_the_rules),
-        cmocka_unit_test(every_cut_and_every_tail_is_refused),
-        cmocka_unit_test(another_version_is_refused),
-        cmocka_unit_test(type_and_tls_version_agree),
-        cmocka_unit_test(record_size_is_in_range),
+        WITH_LINK(a_session_comes_with_all_that_is_known),  WITH_LINK(bytes_that_pass_through_have_no_keys),
+        WITH_LINK(sessions_that_make_no_sense_are_refused), WITH_LINK(every_cut_of_a_message_is_refused),
+        WITH_LINK(descriptors_and_sessions_agree),          WITH_LINK(another_version_is_refused),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, begin, NULL);
 }

@@ -18,7 +18,7 @@
 #include "handshaker/handoff_queue.h"
 #include "handshaker/handshaker.h"
 #include "handshaker/pace.h"
-#include "wire/handoff.h"
+#include "wire/export_link.h"
 
 #define RELAYS    3
 #define STANDS_MS 150  /* more than a relay may go without a read */
@@ -151,15 +151,15 @@ static void finish_many(unsigned n) {
 
 /* A relay reads at most N sessions of what it was sent, and has them. */
 static unsigned read_link(size_t relay, unsigned n) {
-    static uint8_t scratch[IPC_BODY_MAX + 2];
-    struct ipc_msg m;
+    static uint8_t scratch[IPC_BODY_MAX];
+    static struct export_msg m;
     int err;
     unsigned count = 0;
-    while (count < n && ipc_recv(relays[relay], scratch, sizeof(scratch), handoff_rules, &m, &err) == STEP_DONE) {
+    while (count < n && export_recv(relays[relay], scratch, &m, &err) == STEP_DONE) {
         struct scoreboard_row row = scoreboard_row(&h.child.scoreboard, ROLE_RELAY, (uint16_t)relay);
         scoreboard_session(&row, 0, &(struct addr){0}, 1);
-        ipc_msg_close(&m);
-        count++;
+        count += m.nfds;
+        export_msg_close(&m);
     }
     got[relay] += count;
     return count;

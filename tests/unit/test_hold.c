@@ -47,9 +47,7 @@ static struct addr address_of(const struct guest *g) {
 
 /* A session of that client; READ_AHEAD bytes come with it. TLS ones can only be sent parts of records. */
 static void join(struct guest *g, uint8_t who, bool tls, struct span read_ahead) {
-    static uint8_t body[HANDOFF_BODY_MAX];
-    enum handoff_type type = tls ? HANDOFF_SESSION : HANDOFF_PASSTHROUGH;
-    struct handoff h = {.out_max = RECORD_PLAIN_MAX, .read_ahead = read_ahead};
+    struct conn_info info = {.local = {.family = AF_INET, .port = 443, .ip = {192, 0, 2, 2}}};
     int fds[2], small = 1;
     g->address[0] = 192;
     g->address[3] = who;
@@ -57,20 +55,10 @@ static void join(struct guest *g, uint8_t who, bool tls, struct span read_ahead)
     MUST(__real_setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)) == 0);
     bench_sndbuf = 1;
     g->client = fds[0];
-    h.conn_info.client = address_of(g);
-    h.conn_info.local = (struct addr){.family = AF_INET, .port = 443, .ip = {192, 0, 2, 2}};
-    if (tls) {
-        h.conn_info.tls_version = TLS_1_3;
-        h.conn_info.suite = 0x1301;
-        half_out(&bench.peer.record_layer.in, &h.in);
-        half_out(&bench.peer.record_layer.out, &h.out);
-    }
-    struct wr w = wr_of(body, sizeof(body));
-    handoff_pack(&w, &h, type);
-    MUST(wr_end(&w));
+    info.client = address_of(g);
+    info.tls_version = tls ? TLS_1_3 : 0;
     uint32_t before = relay.sessions.used;
-    struct ipc_msg m = {.type = (uint16_t)type, .nfds = 1, .fds = {fds[1]}, .body = wr_written(&w)};
-    session_start(&relay, &m);
+    bench_start(&info, tls ? &bench.peer.record_layer : NULL, read_ahead, fds[1]);
     MUST(relay.sessions.used == before + 1);
     g->backend = accept4(bench.listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     MUST(g->backend >= 0);

@@ -253,13 +253,7 @@ static void open_many(unsigned n, int *clients) {
     for (unsigned i = 0; i < n; i++) {
         int fds[2];
         MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) == 0);
-        struct handoff h = {.conn_info = {.client = {.family = AF_INET, .ip = {192, 0, 2, 1}}}};
-        uint8_t body[1024];
-        struct wr w = wr_of(body, sizeof(body));
-        handoff_pack(&w, &h, HANDOFF_PASSTHROUGH);
-        MUST(wr_end(&w));
-        struct ipc_msg m = {.type = HANDOFF_PASSTHROUGH, .nfds = 1, .fds = {fds[1]}, .body = wr_written(&w)};
-        session_start(&relay, &m);
+        bench_start(&(struct conn_info){.client = {.family = AF_INET, .ip = {192, 0, 2, 1}}}, NULL, span_of(NULL, 0), fds[1]);
         clients[i] = fds[0];
         bench_turn_of(&relay);
     }

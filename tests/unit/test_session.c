@@ -709,20 +709,6 @@ static void a_session_can_be_stopped_at_any_time(void **state) {
     }
 }
 
-static void a_malformed_hand_off_closes_the_client(void **state) {
-    static const uint8_t nonsense[300] = {1, 2, 3};
-    int fds[2];
-    char byte;
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
-    struct ipc_msg m = {.type = HANDOFF_SESSION, .nfds = 1, .fds = {fds[1]}, .body = span_of(nonsense, sizeof(nonsense))};
-    session_start(&relay, &m);
-    assert_int_equal(relay.sessions.used, 0);
-    assert_int_equal(recv(fds[0], &byte, 1, 0), 0);
-    close(fds[0]);
-    bench.born = 0;
-    (void)bench_event();
-}
-
 static void late_events_for_a_session_that_is_gone_are_dropped(void **state) {
     open_and_talk(&tls13);
     struct slab_item old = bench_session()->item;
@@ -781,7 +767,6 @@ int main(void) {
         cmocka_unit_test(a_backlog_that_stays_full_is_reported),
         cmocka_unit_test(a_client_that_goes_while_it_waits_leaves_the_line),
         cmocka_unit_test(a_session_can_be_stopped_at_any_time),
-        cmocka_unit_test(a_malformed_hand_off_closes_the_client),
         cmocka_unit_test(late_events_for_a_session_that_is_gone_are_dropped),
         cmocka_unit_test(moves_have_been_made),
     };
