@@ -1,7 +1,7 @@
 #include "cli/admin_client.h"
 
 #include <errno.h>
-#include <pwd.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,24 +11,19 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "cli/http_client.h"
+#include "conf/default_paths.h"
 
 #define ANSWER_MS 10000
 
-/* The default socket paths of a tls-off of this user (tls-off.toml(5)). */
 static void default_path(struct text *t) {
-    const char *named = getenv("TLS_OFF_ADMIN"), *run = getenv("XDG_RUNTIME_DIR"), *state = getenv("XDG_STATE_HOME");
-    const char *home = getenv("HOME");
-    const struct passwd *pw = home ? NULL : getpwuid(geteuid());
+    const char *named = getenv("TLS_OFF_ADMIN");
+    char state_dir[PATH_MAX];
+    struct text state = text_of(state_dir, sizeof(state_dir));
+    default_state_dir(&state);
     if (named && named[0])
         text_add(t, named);
-    else if (geteuid() == 0)
-        text_add(t, "/run/tls-off/admin.sock");
-    else if (run && run[0] == '/')
-        text_addf(t, "%s/tls-off/admin.sock", run);
-    else if (state && state[0] == '/')
-        text_addf(t, "%s/tls-off/admin.sock", state);
     else
-        text_addf(t, "%s/.local/state/tls-off/admin.sock", home ? home : pw ? pw->pw_dir : "");
+        default_admin_socket(t, state_dir);
 }
 
 static bool is_switch(const char *const *switches, const char *flag) {

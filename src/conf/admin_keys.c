@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "conf/default_paths.h"
 #include "conf/schema.h"
 
 void read_admin_socket(struct reading *r, const struct toml_node *node) {
@@ -61,19 +62,12 @@ void read_admin_listen(struct reading *r, const struct toml_node *node) {
         reading_refuse(r, node, "a loopback address like \"127.0.0.1:9901\" or \"[::1]:9901\"");
 }
 
-/* The same order as in the documentation: `tls-off status` looks for the socket in the same way. */
 void admin_defaults(struct load *l) {
     struct conf_admin *a = &l->conf->admin;
     char path[CONF_SOCKET_PATH_MAX + 1];
     struct text t = text_of(path, sizeof(path));
-    const char *run = getenv("XDG_RUNTIME_DIR");
     if (a->socket_given)
         return;
-    if (geteuid() == 0)
-        text_add(&t, "/run/tls-off/admin.sock");
-    else if (run && run[0] == '/')
-        text_addf(&t, "%s/tls-off/admin.sock", run);
-    else
-        text_addf(&t, "%s/admin.sock", l->conf->state_dir);
+    default_admin_socket(&t, l->conf->state_dir);
     a->socket = t.cut ? NULL : conf_strdup(l->conf, path);
 }

@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "conf/cpus.h"
+#include "conf/default_paths.h"
 #include "conf/loader.h"
 #include "conf/schema.h"
 
@@ -115,20 +116,10 @@ void load_service_defaults(struct conf_service *s) {
     s->partial_record_ms = CONF_PARTIAL_RECORD_MS;
 }
 
-static void default_state_dir(struct load *l) {
+static void set_state_dir(struct load *l) {
     char path[PATH_MAX];
     struct text t = text_of(path, sizeof(path));
-    const char *xdg = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    struct passwd *pw = NULL;
-    if (geteuid() == 0) {
-        text_add(&t, "/var/lib/tls-off");
-    } else if (xdg && xdg[0] == '/') {
-        text_addf(&t, "%s/tls-off", xdg);
-    } else {
-        if (!home || home[0] != '/')
-            pw = getpwuid(geteuid());
-        text_addf(&t, "%s/.local/state/tls-off", pw ? pw->pw_dir : home && home[0] == '/' ? home : "");
-    }
+    default_state_dir(&t);
     if (t.cut)
         load_error(l, (struct toml_pos){0, 0}, "state_dir",
                    "found a home directory with a name too long, expected at most %d bytes", PATH_MAX - 1);
@@ -203,7 +194,7 @@ void load_environment(struct load *l) {
         default_handshake_memory(c);
     settle_user(l);
     if (!c->state_dir)
-        default_state_dir(l);
+        set_state_dir(l);
     admin_defaults(l);
     for (size_t i = 0; i < c->nservices; i++) {
         struct conf_service *s = &c->services[i];

@@ -20,6 +20,8 @@ static const struct allowed {
     {"TZ", ROLE(OBSERVER)},
     {"HOME", ROLE(CONFIG)}, /* where state and admin socket are by default */
     {"XDG_STATE_HOME", ROLE(CONFIG)},
+    {"STATE_DIRECTORY", ROLE(CONFIG)},
+    {"RUNTIME_DIRECTORY", ROLE(CONFIG)},
     {"XDG_RUNTIME_DIR", ROLE(CONFIG)},
     {"RES_OPTIONS", ROLE(RESOLVER) | ROLE(CONFIG)}, /* resolver(5) */
     {"LOCALDOMAIN", ROLE(RESOLVER) | ROLE(CONFIG)},
