@@ -5,7 +5,7 @@ SETUP_ARGS = $(if $(PREFIX),--prefix=$(PREFIX)) $(MESON_ARGS)
 SECONDS_EACH ?= 10
 
 .DEFAULT_GOAL := build
-.PHONY: deps build run test fuzz bench bench-quick bench-memory install clean check-style dashboard
+.PHONY: deps deb build run test fuzz bench bench-quick bench-memory install clean check-style dashboard
 
 deps:
 	@tools/install-deps build
@@ -45,6 +45,11 @@ bench-memory: build
 install: SETUP_ARGS = --prefix=$(or $(PREFIX),/usr/local) $(MESON_ARGS)
 install: build
 	meson install -C $(BUILD) --no-rebuild
+
+# The Debian package, in dist/.
+deb:
+	@tools/install-deps build test package
+	@tools/build-deb
 
 # The page of the observer from its sources; needs npm. What it makes is in the tree.
 dashboard:
