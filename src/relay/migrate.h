@@ -45,7 +45,10 @@ void import_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
 void import_liveness_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
 bool import_timer(struct relay *r, const struct wtimer *t);
 
-/* import_read.c: builds a frozen session of X with these descriptors (BACKEND_FD -1 = none). On failure they are still the
+/* export_form.c: the session as it is now, but for its waiting bytes and its record layer. TO is all zero; it borrows S. */
+void export_fill(struct relay *r, const struct session *s, struct export_session *to);
+
+/* export_form.c: builds a frozen session of X with these descriptors (BACKEND_FD -1 = none). On failure they are still the
  * caller's, and *ret_why has a few words on what was wrong. */
 enum export_result import_session(struct relay *r, const struct export_session *x, int client_fd, int backend_fd,
                                   struct chain ahead[static EXPORT_PARTS], struct session **ret, const char **ret_why);

@@ -8,7 +8,7 @@
  * with any minor, and the major before. Every version that was ever released has a file in tests/vectors/handover.
  *
  * Nothing here knows sockets, the relay's structs or what is in a record layer (tls/record_layer_pack.h). What is read is in
- * range field by field; whether the fields agree with each other is for the relay (relay/import_read.c).
+ * range field by field; whether the fields agree with each other is for the relay (relay/export_form.c).
  */
 #pragma once
 

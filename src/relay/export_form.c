@@ -1,7 +1,7 @@
 /*
- * From the format to a session: the input is checked as if an attacker had sent it. Fields are in range already
- * (wire/export.c); here they are checked against each other, the table of states and what the record layer and
- * the flows rely on.
+ * Between a session and the format in which it travels: what it is written down as, and back, where the input is checked as if
+ * an attacker had sent it. Fields are in range already (wire/export.c); here they are checked against each other, the table of
+ * states and what the record layer and the flows rely on.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +17,74 @@
 #include "tls/record_layer_pack.h"
 #include "wire/export.h"
 
+_Static_assert((int)EXPORT_STATE_CONNECTING == (int)SESSION_CONNECTING && (int)EXPORT_STATE_OPEN == (int)SESSION_OPEN &&
+                   (int)EXPORT_STATE_CLOSING == (int)SESSION_CLOSING,
+               "the states of a session are those of the format");
+_Static_assert((int)EXPORT_FLOW_OPEN == (int)FLOW_OPEN && (int)EXPORT_FLOW_EOF_SEEN == (int)FLOW_EOF_SEEN &&
+                   (int)EXPORT_FLOW_SHUT == (int)FLOW_SHUT && (int)EXPORT_FLOW_BROKEN == (int)FLOW_BROKEN,
+               "the states of a flow are those of the format");
+_Static_assert(CONF_NEVER == EXPORT_NEVER && CONF_BACKENDS_MAX <= EXPORT_TRIED_MAX, "the format holds what we have");
 _Static_assert(EXPORT_TRUNCATION_MAX == TRUNCATION_RESET && EXPORT_BACKEND_MAX == BACKEND_TCP + 1, "what an export may hold");
+
+/* ---- written down ---- */
+
+static uint32_t flags_of(const struct session *s) {
+    bool queued = s->state == SESSION_CONNECTING && !s->on_backend;
+    return (s->tls ? EXPORT_TLS : 0u) | (s->backend_fd >= 0 && !queued ? EXPORT_BACKEND_FD : 0u) |
+           (s->read_ahead && s->partial.len ? EXPORT_READ_AHEAD : 0u) | (s->connected ? EXPORT_CONNECTED : 0u) |
+           (queued ? EXPORT_QUEUED : 0u) | (s->client_shut ? EXPORT_CLIENT_SHUT : 0u) |
+           (s->client_fin ? EXPORT_CLIENT_FIN : 0u) | (s->reset_client ? EXPORT_RESET_CLIENT : 0u) |
+           (s->reset_backend ? EXPORT_RESET_BACKEND : 0u);
+}
+
+static void service_of(struct relay *r, const struct session *s, struct export_session *to) {
+    const struct conf_service *c = session_service(r, s);
+    to->service = span_str(c->name);
+    to->idle_timeout_ms = MIN(c->idle_ms, c->idle_ms == CONF_NEVER ? CONF_NEVER : EXPORT_TIME_MAX);
+    to->linger_timeout_ms = MIN(c->linger_ms, c->linger_ms == CONF_NEVER ? CONF_NEVER : EXPORT_TIME_MAX);
+    to->connect_timeout_ms = MIN(c->connect_ms, c->connect_ms == CONF_NEVER ? CONF_NEVER : EXPORT_TIME_MAX);
+    to->truncation = (uint8_t)c->truncation;
+    if (s->backend != BACKEND_NONE) {
+        const struct conf_backend *b = &c->backends[s->backend];
+        to->backend_kind = (uint8_t)(b->kind + 1);
+        to->backend = span_str(b->text);
+        to->backend_path = span_str(b->path);
+    }
+    for (size_t i = 0; i < c->nbackends && s->state == SESSION_CONNECTING; i++)
+        if (s->tried >> i & 1)
+            to->tried[to->ntried++] = span_str(c->backends[i].text);
+}
+
+static uint64_t left(uint64_t deadline_ms, uint64_t now_ms) {
+    if (deadline_ms == CONF_NEVER)
+        return EXPORT_NEVER;
+    return deadline_ms > now_ms ? MIN(deadline_ms - now_ms, EXPORT_TIME_MAX) : 0;
+}
+
+static void times_of(struct relay *r, const struct session *s, struct export_session *to) {
+    uint64_t now_ms = r->loop.now_ms;
+    to->deadline_ms = left(s->deadline_ms, now_ms);
+    to->timer_ms = wtimer_armed(&s->timer) ? left(s->timer.deadline_ms, now_ms) : EXPORT_NEVER;
+    to->idle_ms = MIN(now_ms - MIN(now_ms, s->active_ms), EXPORT_TIME_MAX);
+    to->down_idle_ms = (uint32_t)now_ms - s->down_ms;
+    if (!s->connected)
+        to->connecting_us = MIN(clock_mono_us() - s->connect_begun_us, EXPORT_TIME_MAX);
+    to->connect_us = s->connect_us;
+    to->retries = s->retries;
+}
+
+void export_fill(struct relay *r, const struct session *s, struct export_session *to) {
+    to->flags = flags_of(s);
+    to->state = s->state;
+    to->client_end = s->client_end;
+    to->backend_end = s->backend_end;
+    to->reason = s->reason ? span_str(err_name(s->reason)) : span_of(NULL, 0);
+    to->up = (struct export_flow){.bytes = s->up.bytes, .state = s->up.state, .chunk_shift = s->up.chunk_shift};
+    to->down = (struct export_flow){.bytes = s->down.bytes, .state = s->down.state, .chunk_shift = s->down.chunk_shift};
+    times_of(r, s, to);
+    service_of(r, s, to);
+    to->packed_info = span_of(s->conn_info, s->conn_info_len);
+}
 
 /* ---- does it make sense ---- */
 
