@@ -254,7 +254,7 @@ static int skip_early(struct hs13 *h, size_t rec_len) {
 
 static int take_content(struct hs13 *h, enum content_type type, struct span content) {
     bool torn = buf_len(&h->part) > 0;
-    if (content.len > h->whole_max)
+    if (content.len > (states[h->state].sealed ? h->whole_max : RECORD_PLAIN_MAX)) /* agreed on once we have answered */
         return ERR_RECORD_OVERFLOW;
     if (type == CONTENT_HANDSHAKE) {
         int err = take_handshake(h, content);

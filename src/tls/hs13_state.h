@@ -39,7 +39,7 @@ struct hs13 {
     const struct suite *suite;
     uint16_t group;
     uint16_t plain_max; /* bytes of content in a protected record of ours */
-    uint16_t whole_max; /* in an unprotected one, and in the client's: max_fragment_length */
+    uint16_t whole_max; /* in an unprotected one, and in the client's behind its hello: max_fragment_length */
     uint8_t fragment;   /* max_fragment_length's code, to be answered; 0 = none */
     bool size_limit;    /* record_size_limit is to be answered */
     bool name_used;     /* server_name is to be answered */

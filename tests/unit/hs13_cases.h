@@ -57,6 +57,13 @@ static inline void expect_done(void) {
     assert_int_equal(r.record_layer.in.seq, rc.out.seq);
 }
 
+static inline void shake_hands(void) {
+    assert_int_equal(say_hello(), HS13_WANT_READ);
+    raw_finish(&rc);
+    exchange_flights();
+    expect_done();
+}
+
 /* Failed for ERR, and the client has read one alert under LEVEL's keys. More bytes change nothing (S7). */
 static inline void expect_refusal(int err, int alert, enum raw_level level) {
     struct handshake_result r;
