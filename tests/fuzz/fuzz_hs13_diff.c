@@ -9,9 +9,12 @@
  */
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "../unit/hs13_services.h"
 #include "base/rd.h"
+#include "fixed_exchange.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -55,6 +58,16 @@ struct side {
 };
 
 static struct side sides[PATHS];
+
+/* What a run amounts to: inputs whose hello the checks of both paths refuse alike are none. Printed at the end. */
+static struct {
+    unsigned long long inputs, hellos, retries, resumed, done, explained;
+} counts;
+
+static void print_counts(void) {
+    fprintf(stderr, "%llu inputs: %llu hellos to both paths, %llu of them second ones; %llu resumed, %llu sessions, %llu explained\n",
+            counts.inputs, counts.hellos, counts.retries, counts.resumed, counts.done, counts.explained);
+}
 
 /* Extensions that libssl reads and we do not: what is wrong inside of them only it can say. */
 static bool only_libssl_reads(uint16_t type) {
@@ -124,12 +137,13 @@ static void close_sides(void) {
 
 /* What both clients sent; both have the same key for their share. */
 static void share_for_both(uint16_t group) {
-    EVP_PKEY_free(sides[LIBSSL].c.key);
-    sides[LIBSSL].c.key = NULL;
-    raw_share(&sides[OURS].c, &hello, group);
-    sides[LIBSSL].c.key = sides[OURS].c.key;
-    sides[LIBSSL].c.group = group;
-    MUST(EVP_PKEY_up_ref(sides[OURS].c.key) == 1);
+    EVP_PKEY *key = fixed_ready ? fixed_of(group)->keys[FIXED_CLIENT] : raw_key(group);
+    for (int p = 0; p < PATHS; p++) {
+        MUST(EVP_PKEY_up_ref(key) == 1);
+        raw_share_with(&sides[p].c, &hello, group, key);
+    }
+    if (!fixed_ready)
+        EVP_PKEY_free(key);
 }
 
 static void say_hello(const struct tls_server *with, bool ticket, bool swapped) {
@@ -195,12 +209,34 @@ static bool has_only_libssls(void) {
     return false;
 }
 
+/* A name of another type than host_name. */
+static bool names_something_else(void) {
+    const struct raw_ext *e = raw_find(&hello, EXT_NAME);
+    struct rd r = rd_of(e ? e->data : span_of(NULL, 0)), list = rd_of(rd_vec16(&r));
+    while (rd_left(&list) > 0) {
+        if (rd_u8(&list) != 0)
+            return true;
+        (void)rd_vec16(&list);
+    }
+    return false;
+}
+
+/* Responders or extensions in an OCSP request. */
+static bool asks_ocsp_in_detail(void) {
+    const struct raw_ext *e = raw_find(&hello, EXT_STATUS);
+    return e && !span_eq(e->data, RAW_LIT("\1\0\0\0\0"));
+}
+
 /* Why the paths may differ here; NULL = they may not. */
 static const char *explained(const struct outcome *ours, const struct outcome *theirs) {
     if (has_only_libssls())
         return "libssl reads an extension that we do not (signature_algorithms_cert, cookie, ... and their syntax)";
     if (ours->failed && ours->retry && hs13_conn_error(&sides[OURS].own) == ERR_HELLO_CHANGED)
         return "libssl goes by the second hello, we compare it with the first";
+    if (theirs->failed && theirs->alert == ALERT_DECODE_ERROR && names_something_else())
+        return "libssl refuses names of types that it does not know, we pass over them";
+    if (theirs->failed && theirs->alert == ALERT_DECODE_ERROR && asks_ocsp_in_detail())
+        return "libssl reads what an OCSP request asks in detail, we do not";
     if (group_by_their_order(ours, theirs))
         return "libssl 3.0 chooses among shares by the client's order";
     return NULL;
@@ -222,10 +258,17 @@ static void tell(const char *who, const struct outcome *o) {
 
 static void compare(void) {
     struct outcome ours = outcome_of(&sides[OURS]), theirs = outcome_of(&sides[LIBSSL]);
-    if (same(&ours, &theirs) || explained(&ours, &theirs))
+    if (same(&ours, &theirs))
+        return;
+    counts.explained++;
+    if (explained(&ours, &theirs))
         return;
     tell("ours", &ours);
     tell("libssl", &theirs);
+    uint8_t alert;
+    fprintf(stderr, "%s; %s %s\n", err_text(hs13_conn_error(&sides[OURS].own)),
+            sides[LIBSSL].libssl ? err_text(handshake_error(sides[LIBSSL].libssl, &alert)) : "",
+            sides[LIBSSL].libssl ? handshake_detail(sides[LIBSSL].libssl) : "");
     abort();
 }
 
@@ -333,6 +376,7 @@ static void run(const struct tls_server *with, uint8_t choice, struct rd *r) {
     if (!for_both(with))
         return;
     say_hello(with, ticket, swapped);
+    counts.hellos++;
     compare();
     if (sides[OURS].c.retry && sides[LIBSSL].c.retry && !sides[OURS].failed && !sides[LIBSSL].failed) {
         share_for_both(sides[OURS].c.retry_group);
@@ -341,10 +385,14 @@ static void run(const struct tls_server *with, uint8_t choice, struct rd *r) {
         say_hello(with, ticket, swapped);
         if (!judged_alike)
             return;
+        counts.hellos++;
+        counts.retries++;
         compare();
     }
     end_both(with);
     compare();
+    counts.done += sides[OURS].done;
+    counts.resumed += sides[OURS].c.resumed;
 }
 
 static void keep_tickets(void) {
@@ -363,6 +411,9 @@ static void begin(void) {
     run(server, 0, &none);
     keep_tickets();
     close_sides();
+    fixed_begin(); /* from here on */
+    env.exchange = fixed_exchange;
+    MUST(atexit(print_counts) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -370,6 +421,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         begin();
     if (size == 0)
         return 0;
+    counts.inputs++;
     struct rd r = rd_of(span_of(data + 1, size - 1));
     struct tls_server *const services[] = {server, lax, strict, server};
     run(services[data[0] & 3], data[0], &r);

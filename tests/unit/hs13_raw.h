@@ -225,34 +225,36 @@ static inline void raw_message(struct raw_client *c, struct span message) {
     raw_send(c, CONTENT_HANDSHAKE, message);
 }
 
-/* A fresh share of GROUP, as key_share of H. */
-static inline void raw_share(struct raw_client *c, struct raw_hello *h, uint16_t group) {
-    uint8_t data[200];
+static inline EVP_PKEY *raw_key(uint16_t group) {
+    if (group == 0x001d)
+        return EVP_PKEY_Q_keygen(NULL, NULL, "X25519");
+    return EVP_EC_gen(group == 0x0017 ? "P-256" : group == 0x0018 ? "P-384" : "P-521");
+}
+
+/* KEY (kept from here) is the client's; its public half is the key_share of H. */
+static inline void raw_share_with(struct raw_client *c, struct raw_hello *h, uint16_t group, EVP_PKEY *key) {
+    uint8_t data[200], share[140];
     size_t len = 0;
     struct wr w = wr_of(data, sizeof(data));
     EVP_PKEY_free(c->key);
     c->group = group;
-    c->key = group == 0x001d ? EVP_PKEY_Q_keygen(NULL, NULL, "X25519")
-                             : EVP_EC_gen(group == 0x0017   ? "P-256"
-                                          : group == 0x0018 ? "P-384"
-                                                            : "P-521");
-    uint8_t share[140];
-    MUST(c->key &&
-         EVP_PKEY_get_octet_string_param(c->key, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, share, sizeof(share), &len) == 1);
+    c->key = key;
+    MUST(key && EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, share, sizeof(share), &len) == 1);
     wr_u16(&w, (uint16_t)(4 + len));
     wr_u16(&w, group);
     wr_vec16(&w, span_of(share, len));
     raw_set(h, EXT_SHARE, wr_written(&w));
 }
 
+/* A fresh share of GROUP, as key_share of H. */
+static inline void raw_share(struct raw_client *c, struct raw_hello *h, uint16_t group) {
+    raw_share_with(c, h, group, raw_key(group));
+}
+
 static inline void raw_agree(struct raw_client *c, struct span share, uint8_t to[static HS13_SECRET_MAX], size_t *ret_len) {
-    EVP_PKEY *peer;
-    if (c->group == 0x001d) {
-        peer = EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, NULL, share.p, share.len);
-    } else {
-        peer = EVP_EC_gen(c->group == 0x0017 ? "P-256" : c->group == 0x0018 ? "P-384" : "P-521");
-        MUST(peer && EVP_PKEY_set1_encoded_public_key(peer, share.p, share.len) == 1);
-    }
+    EVP_PKEY *peer = EVP_PKEY_new();
+    MUST(peer && EVP_PKEY_copy_parameters(peer, c->key) == 1 &&
+         EVP_PKEY_set1_encoded_public_key(peer, share.p, share.len) == 1);
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(c->key, NULL);
     *ret_len = HS13_SECRET_MAX;
     MUST(peer && ctx && EVP_PKEY_derive_init(ctx) == 1 && EVP_PKEY_derive_set_peer(ctx, peer) == 1 &&
