@@ -23,7 +23,7 @@ static void put_head(const json_t *s) {
     if (json_object_get(s, "pid"))
         printf(", up %s, pid %.0f, generation %.0f", human_seconds(admin_number(s, "uptime_seconds"), age),
                admin_number(s, "pid"), admin_number(s, "generation"));
-    putchar('\n');
+    printf("\nTLS 1.3 handshakes: %s\n", admin_text(s, "tls13_handshakes"));
     const json_t *r = json_object_get(s, "last_reload"), *d;
     if (json_is_object(r)) {
         char line[128];

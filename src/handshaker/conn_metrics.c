@@ -237,6 +237,7 @@ void conn_metrics_publish(struct handshaker *h) {
     stats_process_set(p, STATS_OBJECTS, h->conns.used);
     stats_process_set(p, STATS_SLAB_BYTES, (uint64_t)h->conns.used * sizeof(struct conn));
     stats_process_set(p, STATS_LIBSSL_NOW, libssl);
+    stats_process_set(p, STATS_OWN_FAILED, h->own_failed);
     stats_process_set(p, STATS_QUEUE, queue);
     stats_process_set(p, STATS_HANDSHAKE_BYTES, bytes);
     stats_publish_self(p);

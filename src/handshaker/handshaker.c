@@ -56,7 +56,8 @@ static bool make_service(struct handshaker *h, const struct conf_service *s, str
 static bool make_services(struct handshaker *h) {
     char line[1024];
     struct text why = text_of(line, sizeof(line));
-    if (h->conf->handshake == HANDSHAKE_AUTO && !handshake_own_begin(h->conns.cap))
+    h->own_failed = h->conf->handshake == HANDSHAKE_AUTO && !handshake_own_begin(h->conns.cap);
+    if (h->own_failed)
         log_msg(&h->child.log, LOG_LEVEL_WARNING, "the self-test of our own handshake failed: libssl makes all of them");
     h->services = calloc(h->conf->nservices, sizeof(*h->services));
     MUST(h->services);

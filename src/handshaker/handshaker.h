@@ -81,6 +81,7 @@ struct handshaker {
     bool draining;
     uint64_t limits_logged_ms; /* when running out of descriptors was last logged */
     uint64_t budget_logged_ms; /* when an eviction was last logged */
+    bool own_failed;           /* our own handshake was wanted and did not pass its self-test */
     struct budget budget;
     bool waits_for_room; /* accepting pauses until the budget has some */
     struct wtimer trim_timer;

@@ -54,6 +54,8 @@ static void put_head(struct admin *a, json_t *top) {
     json_put_text(top, "version", a->stats_view.has_proctab ? r->version : TLS_OFF_VERSION);
     json_put_text(top, "hostname", host);
     json_put_text(top, "state", status_state(a));
+    bool own = a->conf->handshake == HANDSHAKE_AUTO && !stats_view_process_sum(&a->stats_view, STATS_OWN_FAILED);
+    json_put_text(top, "tls13_handshakes", own ? "own" : "libssl");
     if (!a->stats_view.has_proctab)
         return;
     json_put_u64(top, "pid", (uint64_t)MAX(r->pid, 0));
@@ -205,6 +207,18 @@ static const char *backend_trouble(const struct admin *a, const struct stats_row
     return b->values[STATS_FULL_NOW] > 0 ? "has a full queue of connections" : NULL;
 }
 
+static void put_without_own(struct admin *a, json_t *list) {
+    char line[128];
+    for (size_t i = 0; i < a->stats_view.sums.nprocesses; i++) {
+        const struct stats_process_row *p = &a->stats_view.sums.processes[i];
+        if (!p->values[STATS_OWN_FAILED])
+            continue;
+        (void)snprintf(line, sizeof(line), "%s.%u: the self-test of our own handshake failed, libssl makes all of them",
+                       role_name((enum role)p->role), p->index);
+        (void)json_array_append_new(list, json_string(line));
+    }
+}
+
 /* What an operator should look at, in sentences. */
 static void put_degraded(struct admin *a, json_t *top) {
     const struct proctab *r = &a->stats_view.proctab;
@@ -238,6 +252,7 @@ static void put_degraded(struct admin *a, json_t *top) {
         (void)json_array_append_new(list, json_string(line));
     }
     put_crowded(a, list);
+    put_without_own(a, list);
     for (size_t i = 0; i < a->stats_view.sums.nprocesses; i++) {
         const struct stats_process_row *p = &a->stats_view.sums.processes[i];
         if (!p->values[STATS_MEMORY_SHORT])

@@ -93,7 +93,9 @@ enum stats_type { STATS_COUNTER, STATS_GAUGE };
     X(STATS_BY_OWN, "handshakes_completed", STATS_COUNTER, 1, "path", "own",                                                   \
       "Handshakes completed, by the code that made them.")                                                                     \
     X(STATS_BY_LIBSSL, "handshakes_completed", STATS_COUNTER, 1, "path", "libssl",                                             \
-      "Handshakes completed, by the code that made them.")
+      "Handshakes completed, by the code that made them.")                                                                     \
+    X(STATS_OWN_FAILED, "own_handshake_failed", STATS_GAUGE, 1, "", "",                                                        \
+      "1 when our own handshake was wanted and did not pass its self-test.")
 
 /* Distributions, counted in microseconds, shown in seconds; in blocks of kinds that have some. Symbol, name, kinds that show
  * it, help. */

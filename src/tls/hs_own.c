@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "tls/hs13.h"
+#include "tls/selftest_own.h"
 #include "tls/server_internal.h"
 
 #define SIGNATURE_MAX 1024
@@ -24,7 +25,14 @@ bool handshake_own_begin(uint32_t max) {
     if (ready)
         return true;
     engine_contexts_init(&aead, &engine_libcrypto);
-    ready = engine_libcrypto.usable() && hs13_groups_selftest() && hs13_env_init(&env, &aead, max) == 0;
+    if (!engine_libcrypto.usable() || !hs13_groups_selftest() || hs13_env_init(&env, &aead, max) < 0)
+        return false;
+    ready = true; /* for its test */
+    ready = selftest_own();
+    if (!ready) {
+        hs13_env_fini(&env);
+        engine_contexts_fini(&aead);
+    }
     return ready;
 }
 

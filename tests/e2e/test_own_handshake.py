@@ -28,6 +28,16 @@ def test_the_version_alone_chooses_the_path(parts, handshake, own):
     until(lambda: paths(p) == (own, 2 - own), "handshakes counted by path")
 
 
+@pytest.mark.parametrize("handshake, own", [("auto", "own"), ("libssl", "libssl")])
+def test_status_tells_who_makes_them(parts, handshake, own):
+    p = proxy_with(parts, handshake)
+    status = p.admin.json("/status.json")
+    assert (status["tls13_handshakes"], status["degraded"]) == (own, [])
+    said = command("status", "--admin", p.admin_socket)
+    assert said[0] == 0 and f"\nTLS 1.3 handshakes: {own}\n" in said[1], said
+    assert "own TLS 1.3 handshake: self-test passed\n" in command("version")[1]
+
+
 def test_full_resumed_and_retried(parts):
     p = proxy_with(parts, "auto")
     ctx = context(version=V13)

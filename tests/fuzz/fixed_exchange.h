@@ -1,8 +1,8 @@
 /*
- * Key exchanges and signatures at no price, for fuzzers that run millions of handshakes: client and server have one key a group,
- * so that their secret is known, and signatures are zeros, which no client here looks at. libssl gets the same, since what it
- * calls in libcrypto is found here first. Keys of others (shares that the fuzzer has made up) go the usual way: whether they are
- * points of the curve is decided by libcrypto.
+ * Key exchanges and signatures at no price, for fuzzers that run millions of handshakes: client and server have one key a
+ * group, so that their secret is known, and signatures are zeros, which no client here looks at. libssl gets the same, since
+ * what it calls in libcrypto is found here first. Keys of others (shares that the fuzzer has made up) go the usual way: whether
+ * they are points of the curve is decided by libcrypto.
  */
 #pragma once
 
@@ -90,7 +90,8 @@ int EVP_PKEY_keygen(EVP_PKEY_CTX *ctx, EVP_PKEY **ret) {
     const EVP_PKEY *like = EVP_PKEY_CTX_get0_pkey(ctx); /* libssl makes keys after the client's */
     for (size_t i = 0; fixed_ready && like && i < ARRAY_LEN(fixed_pairs); i++) {
         EVP_PKEY *own = fixed_pairs[i].keys[FIXED_SERVER];
-        if (EVP_PKEY_is_a(like, fixed_pairs[i].type) && fixed_same(EVP_PKEY_parameters_eq, like, own) && EVP_PKEY_up_ref(own) == 1) {
+        if (EVP_PKEY_is_a(like, fixed_pairs[i].type) && fixed_same(EVP_PKEY_parameters_eq, like, own) &&
+            EVP_PKEY_up_ref(own) == 1) {
             *ret = own;
             return 1;
         }

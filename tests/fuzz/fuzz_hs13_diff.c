@@ -60,12 +60,11 @@ struct side {
 static struct side sides[PATHS];
 
 /* What a run amounts to: inputs whose hello the checks of both paths refuse alike are none. Printed at the end. */
-static struct {
-    unsigned long long inputs, hellos, retries, resumed, done, explained;
-} counts;
+static struct { unsigned long long inputs, hellos, retries, resumed, done, explained; } counts;
 
 static void print_counts(void) {
-    fprintf(stderr, "%llu inputs: %llu hellos to both paths, %llu of them second ones; %llu resumed, %llu sessions, %llu explained\n",
+    fprintf(stderr,
+            "%llu inputs: %llu hellos to both paths, %llu of them second ones; %llu resumed, %llu sessions, %llu explained\n",
             counts.inputs, counts.hellos, counts.retries, counts.resumed, counts.done, counts.explained);
 }
 

@@ -1,4 +1,5 @@
-/* The second ClientHello: what it must repeat, what it may change, and the transcript with it. Letters are those of the pitfalls. */
+/* The second ClientHello: what it must repeat, what it may change, and the transcript with it. Letters are those of the
+ * pitfalls. */
 #include "tls/hs13.h"
 
 #include <setjmp.h>
