@@ -5,7 +5,7 @@ SETUP_ARGS = $(if $(PREFIX),--prefix=$(PREFIX)) $(MESON_ARGS)
 SECONDS_EACH ?= 10
 
 .DEFAULT_GOAL := build
-.PHONY: deps deb build run test fuzz bench bench-quick bench-memory install clean check-style dashboard
+.PHONY: deps deb image build run test fuzz bench bench-quick bench-memory install clean check-style dashboard
 
 deps:
 	@tools/install-deps build
@@ -50,6 +50,12 @@ install: build
 deb:
 	@tools/install-deps build test package
 	@tools/build-deb
+
+# A container image in the OCI layout, in dist/image.
+image: build
+	@tools/install-deps image
+	@mkdir -p dist
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) tools/build-image $(BUILD)/tls-off dist/image
 
 # The page of the observer from its sources; needs npm. What it makes is in the tree.
 dashboard:
