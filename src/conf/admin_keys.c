@@ -7,7 +7,7 @@
 
 #include "base/text.h"
 #include "conf/default_paths.h"
-#include "conf/schema.h"
+#include "conf/scalars.h"
 
 void read_admin_socket(struct reading *r, const struct toml_node *node) {
     struct conf_admin *a = &r->l->conf->admin;
@@ -20,7 +20,7 @@ void read_admin_socket(struct reading *r, const struct toml_node *node) {
 }
 
 /* Three or four octal digits; nothing but read and write for owner, group and others. */
-void read_admin_mode(struct reading *r, const struct toml_node *node) {
+void read_socket_mode(struct reading *r, const struct toml_node *node) {
     const char *s = node->string[0] == '0' ? node->string + 1 : node->string;
     uint32_t mode = 0;
     size_t n = strlen(s);
@@ -30,23 +30,23 @@ void read_admin_mode(struct reading *r, const struct toml_node *node) {
         mode = mode << 3 | (uint32_t)(s[i] - '0');
     }
     if (ok && (mode & 0600) == 0600)
-        r->l->conf->admin.mode = mode;
+        scalar_set_number(r->row, r->base, mode);
     else
         reading_refuse(r, node, "an octal mode like \"0600\" or \"0660\"");
 }
 
-void read_admin_owner(struct reading *r, const struct toml_node *node) {
+void read_socket_owner(struct reading *r, const struct toml_node *node) {
     const struct passwd *p = getpwnam(node->string);
     if (p)
-        r->l->conf->admin.uid = p->pw_uid;
+        scalar_set_number(r->row, r->base, p->pw_uid);
     else
         reading_refuse(r, node, "a user that this machine has");
 }
 
-void read_admin_group(struct reading *r, const struct toml_node *node) {
+void read_socket_group(struct reading *r, const struct toml_node *node) {
     const struct group *g = getgrnam(node->string);
     if (g)
-        r->l->conf->admin.gid = g->gr_gid;
+        scalar_set_number(r->row, r->base, g->gr_gid);
     else
         reading_refuse(r, node, "a group that this machine has");
 }

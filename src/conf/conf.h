@@ -17,6 +17,8 @@
 
 #define CONF_LISTENERS_MAX    256 /* different addresses, over all services */
 #define CONF_BACKENDS_MAX     64  /* a service */
+#define CONF_NAME_MAX         255 /* bytes of any text that is no file name */
+#define CONF_SERVICE_NAME_MAX 64
 #define CONF_BUSY_POLL_MAX    10000
 #define CONF_CLIENT_DEPTH_MAX 16
 #define CONF_CLIENT_RULES_MAX 256
@@ -46,7 +48,9 @@ enum proxy_tlv {
     TLV_UNIQUE_ID = 8,
     TLV_CRC32C = 16,
     TLV_CLIENT_CERT = 32,
-    TLV_CLIENT_NAME = 64
+    TLV_CLIENT_NAME = 64,
+    TLV_ALL = 127,
+    TLV_DEFAULT = TLV_ALL & ~TLV_CLIENT_CERT,
 };
 
 enum backend_kind { BACKEND_UNIX, BACKEND_UNIX_ABSTRACT, BACKEND_TCP };

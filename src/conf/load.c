@@ -17,7 +17,7 @@
 #include "conf/cpus.h"
 #include "conf/default_paths.h"
 #include "conf/loader.h"
-#include "conf/schema.h"
+#include "conf/scalars.h"
 
 #define SERVICE_PREFIX "service.*."
 #define DEFAULT_USER   "tls-off"
@@ -80,40 +80,6 @@ const char *load_path(struct load *l, const char *name) {
         text_addf(&t, "%s%s", l->dir, l->dir[1] ? "/" : "");
     text_add(&t, name);
     return t.cut ? NULL : conf_strdup(l->conf, path);
-}
-
-void load_defaults(struct load *l) {
-    struct conf *c = l->conf;
-    c->engine = "auto";
-    c->handshake = HANDSHAKE_LIBSSL;
-    c->tcp_congestion = "";
-    c->drain_ms = 10 * 1000;
-    c->watch_ms = 30 * 1000;
-    c->buffer_memory = 256ull << 20;
-    c->log_target = LOG_TO_STDERR;
-    c->log_format = LOG_AS_TEXT;
-    c->log_level = LOG_LEVEL_INFO;
-    c->admin.mode = 0600;
-    c->admin.uid = c->admin.gid = UINT32_MAX;
-}
-
-void load_service_defaults(struct conf_service *s) {
-    s->mode = MODE_TERMINATE;
-    s->min_version = 0x0303;
-    s->balance = BALANCE_LEAST_SESSIONS;
-    s->truncation = TRUNCATION_CLOSE;
-    s->client_auth = CLIENT_AUTH_NONE;
-    s->client_depth = 4;
-    s->proxy_send = PROXY_SEND_NONE;
-    s->proxy_tlvs = TLV_SSL | TLV_AUTHORITY | TLV_ALPN | TLV_UNIQUE_ID | TLV_CRC32C | TLV_CLIENT_NAME;
-    s->handshake_ms = 10 * 1000;
-    s->connect_ms = 3 * 1000;
-    s->idle_ms = 10 * 60 * 1000;
-    s->linger_ms = 5 * 1000;
-    s->max_sessions_per_client = 1024;
-    s->keepalive_ms = 2 * 60 * 1000;
-    s->half_closed_ms = CONF_HALF_CLOSED_MS;
-    s->partial_record_ms = CONF_PARTIAL_RECORD_MS;
 }
 
 static void set_state_dir(struct load *l) {
@@ -228,7 +194,7 @@ static ssize_t read_whole(const char *file, char *to, size_t cap) {
 static void load_init(struct load *l, const char *file, unsigned flags, const struct conf_capabilities *capabilities,
                       struct diagnostics *f) {
     *l = (struct load){.conf = conf_new(), .faults = f, .capabilities = capabilities, .flags = flags, .file = file};
-    load_defaults(l);
+    scalar_defaults("", l->conf);
 }
 
 /* The conf, or NULL when anything was wrong. */
@@ -305,7 +271,7 @@ struct conf *conf_load_flags(const char *const *listen, size_t nlisten, const ch
     c->services = conf_alloc(c, sizeof(*c->services));
     c->nservices = 1;
     l.services = conf_alloc(c, sizeof(*l.services));
-    load_service_defaults(&c->services[0]);
+    scalar_defaults("service.*", &c->services[0]);
     c->services[0].name = "default";
     if (getcwd(l.dir, sizeof(l.dir))) {
         read_flag_list(&l, KEY_LISTEN, read_listen, listen, nlisten);

@@ -9,71 +9,20 @@
 
 #include "base/defs.h"
 #include "conf/conf.h"
+#include "conf/keys.h"
 #include "conf/load.h"
 #include "conf/toml_face.h"
 
-#define CONF_NAME_MAX     255 /* bytes of any text that is no file name */
-#define CONF_LIST_MAX     64  /* items of ALPN, suites, groups, TLVs */
+#define CONF_LIST_MAX     64 /* items of ALPN, suites, groups, TLVs */
 #define CONF_CERTS_MAX    1024
 #define CONF_TRUST_MAX    1024
 #define CONF_DURATION_MAX (366ull * 24 * 3600 * 1000) /* milliseconds */
 #define CONF_KEY_TEXT_MAX 256
 
-/* Keys that later steps come back to. One for each row of the schema. */
-enum conf_key {
-    KEY_WORKERS,
-    KEY_USER,
-    KEY_STATE_DIR,
-    KEY_ENGINE,
-    KEY_HANDSHAKE,
-    KEY_TCP_CONGESTION,
-    KEY_BUSY_POLL,
-    KEY_DRAIN_TIMEOUT,
-    KEY_WATCH_INTERVAL,
-    KEY_BUFFER_MEMORY,
-    KEY_HANDSHAKE_MEMORY,
-    KEY_LOG_TARGET,
-    KEY_LOG_FORMAT,
-    KEY_LOG_LEVEL,
-    KEY_ADMIN_SOCKET,
-    KEY_ADMIN_SOCKET_MODE,
-    KEY_ADMIN_SOCKET_OWNER,
-    KEY_ADMIN_SOCKET_GROUP,
-    KEY_ADMIN_LISTEN,
-    KEY_TICKETS_SECRET_FILE,
-    KEY_LISTEN,
-    KEY_BACKENDS,
-    KEY_CERTIFICATES,
-    KEY_ALPN,
-    KEY_MODE,
-    KEY_MIN_VERSION,
-    KEY_CIPHER_SUITES,
-    KEY_GROUPS,
-    KEY_STRICT_SNI,
-    KEY_BALANCE,
-    KEY_TRUNCATION,
-    KEY_PROXY_SEND,
-    KEY_PROXY_TLVS,
-    KEY_PROXY_ACCEPT,
-    KEY_PROXY_TRUST,
-    KEY_CLIENT_AUTH_MODE,
-    KEY_CLIENT_AUTH_CA,
-    KEY_CLIENT_AUTH_CRL,
-    KEY_CLIENT_AUTH_DEPTH,
-    KEY_CLIENT_AUTH_ALLOW,
-    KEY_TIMEOUT_HANDSHAKE,
-    KEY_TIMEOUT_CONNECT,
-    KEY_TIMEOUT_IDLE,
-    KEY_TIMEOUT_LINGER,
-    KEY_TIMEOUT_KEEPALIVE,
-    KEY_TIMEOUT_HALF_CLOSED,
-    KEY_TIMEOUT_PARTIAL_RECORD,
-    KEY_LIMIT_SESSIONS,
-    KEY_LIMIT_SESSIONS_PER_CLIENT,
-    KEY_LIMIT_HANDSHAKES,
-    KEY_LIMIT_BYTES,
-    KEY_COUNT
-};
+/* One for each row of the table. */
+#define KEY_NUMBER(key, ...) key,
+enum conf_key { KEY_TABLE(KEY_NUMBER) KEY_COUNT };
+#undef KEY_NUMBER
 
 /* Where a value came from. LINE 0: the command line, or nowhere in particular. */
 struct origin {
@@ -116,10 +65,6 @@ struct toml_pos load_top_at(const struct load *l, enum conf_key key);
 
 /* NAME as an absolute file name (in the conf's arena); NULL when it becomes longer than PATH_MAX. */
 const char *load_path(struct load *l, const char *name);
-
-/* load.c: the values of keys that are not given. */
-void load_defaults(struct load *l);
-void load_service_defaults(struct conf_service *s);
 
 /* schema.c: every key of the file, one by one. False when the text is no TOML. */
 bool load_schema(struct load *l, const char *text, size_t len);

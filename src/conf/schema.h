@@ -15,22 +15,33 @@ struct reading {
     const char *key;              /* for faults */
     struct conf_service *service; /* NULL outside services */
     struct service_origin *origin;
-    void *target; /* row->offset into the conf or the service */
+    void *base; /* the conf or the service */
 };
 
-/* Reads NODE, whose type is right, into the target, or adds faults. */
+/* Reads NODE, whose kind is right, into where the row says, or adds faults. */
 typedef void (*key_read_fn)(struct reading *r, const struct toml_node *node);
 
-struct key_row {
-    const char *path;    /* '*' is a service's name */
-    enum toml_kind kind; /* wanted type */
+struct key_type {
+    enum toml_kind kind, or_kind; /* what may be in the file; mostly the same */
+    bool is_text;                 /* stored as a const char *, else as a number of any size */
     key_read_fn read;
-    size_t offset, size; /* of the target */
+    bool (*fits)(const struct key_row *row, uint64_t v); /* of a number; NULL = by its bounds */
+};
+
+/* See keys.h. */
+struct key_row {
+    const char *path;
+    const struct key_type *type;
+    size_t offset, size; /* of the value in the conf or the service; 0 = not stored by the table */
     const struct word *words;
-    uint64_t min, max;
+    uint64_t number, min, max;
+    const char *text;
 };
 
 extern const struct key_row key_rows[KEY_COUNT];
+
+/* What a row's path begins with: "service.*", or "" for keys outside services. */
+const char *key_scope(const struct key_row *row);
 
 /* "found ..., expected ...": the fault of one value. */
 void reading_refuse(struct reading *r, const struct toml_node *node, const char *expected_fmt, ...) PRINTF_LIKE(3, 4);
@@ -48,9 +59,9 @@ void read_trust(struct reading *r, const struct toml_node *node);
 
 /* admin_keys.c */
 void read_admin_socket(struct reading *r, const struct toml_node *node);
-void read_admin_mode(struct reading *r, const struct toml_node *node);
-void read_admin_owner(struct reading *r, const struct toml_node *node);
-void read_admin_group(struct reading *r, const struct toml_node *node);
+void read_socket_mode(struct reading *r, const struct toml_node *node);
+void read_socket_owner(struct reading *r, const struct toml_node *node);
+void read_socket_group(struct reading *r, const struct toml_node *node);
 void read_admin_listen(struct reading *r, const struct toml_node *node);
 
 /* Adds the fault of a key that no row has. NAMES: what would have been right there, ended by NULL. */

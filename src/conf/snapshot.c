@@ -1,7 +1,7 @@
 /*
- * The snapshot's bytes: magic, version, then every field in the order of struct conf. A list is its count and its items, a text
- * its length and its bytes; a text that may be NULL has a flag byte before it. Writing and reading are side by side
- * for each part, so that no field can be forgotten on one side only.
+ * The snapshot's bytes: magic and layout, every scalar in the order of the table of keys (keys.h), then lists and what is not
+ * stored by the table, by one description that serves both directions. A text is a flag byte, then its length and its bytes; it
+ * may be NULL. What was read is checked where it was read; what is written is trusted.
  */
 #include "conf/snapshot.h"
 
@@ -14,366 +14,240 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/codec.h"
+#include "base/crc32c.h"
 #include "base/err.h"
-#include "base/rd.h"
-#include "base/wr.h"
+#include "conf/scalars.h"
 #include "creds/client_rule.h"
 
-#define MAGIC           0x544f534eu /* "TOSN" */
-#define FORMAT          2
-#define TEXT_MAX        PATH_MAX
-#define ITEMS_MAX       1024 /* of any list that has no limit of its own in conf.h */
-#define SEALS           (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
-#define SERVICE_LEN_MAX 64
+#define MAGIC     0x544f534eu /* "TOSN" */
+#define FORMAT    3           /* of the lists */
+#define TEXT_MAX  (PATH_MAX - 1)
+#define ITEMS_MAX 1024 /* of any list that has no limit of its own in conf.h */
+#define SEALS     (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
-static void put_text(struct wr *w, const char *s) {
-    wr_u8(w, s != NULL);
-    if (s)
-        wr_vec16(w, span_str(s));
+struct io {
+    struct codec codec;
+    struct conf *conf; /* what is written; or read into, with memory for texts and lists */
+};
+
+static bool is_bad(struct io *io) {
+    return codec_bad(&io->codec, false);
 }
 
-/* NULL when it was NULL or when R is bad; R becomes bad when the text may not be that long. */
-static const char *get_text(struct rd *r, struct conf *c, size_t max) {
-    uint8_t there = rd_u8(r);
-    r->bad = r->bad || there > 1;
-    if (r->bad || !there)
-        return NULL;
-    struct span s = rd_vec16(r);
-    if (r->bad || s.len > max || (s.len && memchr(s.p, 0, s.len))) {
-        r->bad = true;
-        return NULL;
+/* Only what is read is judged. */
+static void refuse_if(struct io *io, bool is_wrong) {
+    (void)codec_bad(&io->codec, io->codec.r && is_wrong); /* sticky */
+}
+
+#define VALUE(io, x) CODEC_VALUE(&(io)->codec, x)
+
+/* A number from 0 to LAST in one byte: an enum, a bool, a set of bits. */
+static unsigned value_choice(struct io *io, unsigned v, unsigned last) {
+    v = (unsigned)codec_number(&io->codec, 1, v);
+    refuse_if(io, v > last);
+    return is_bad(io) ? 0 : v;
+}
+#define CHOICE(io, x, last) ((x) = (__typeof__(x))value_choice((io), (unsigned)(x), (last)))
+
+/* A text of up to MAX bytes that may be NULL. */
+static void value_text(struct io *io, const char **s, size_t max) {
+    bool there = *s != NULL;
+    CHOICE(io, there, 1);
+    if (io->codec.w) {
+        if (there)
+            wr_vec16(io->codec.w, span_str(*s));
+        return;
     }
-    char *text = conf_alloc(c, s.len + 1);
-    if (s.len)
-        memcpy(text, s.p, s.len);
-    return text;
+    struct span in = there ? rd_vec16(io->codec.r) : span_of(NULL, 0);
+    refuse_if(io, in.len > max || (in.len && memchr(in.p, 0, in.len)));
+    *s = NULL;
+    if (!there || is_bad(io))
+        return;
+    char *copy = conf_alloc(io->conf, in.len + 1);
+    if (in.len)
+        memcpy(copy, in.p, in.len);
+    *s = copy;
 }
 
-/* A text that must be there, of MIN to MAX bytes; "" when it is not, so that it is never NULL. */
-static const char *need_text(struct rd *r, struct conf *c, size_t min, size_t max) {
-    const char *s = get_text(r, c, max);
-    if (!s || strlen(s) < min)
-        r->bad = true;
-    return s ? s : "";
+/* A text of at least MIN bytes; "" when it is bad, so that it is never NULL. */
+static void value_needed_text(struct io *io, const char **s, size_t min, size_t max) {
+    value_text(io, s, max);
+    refuse_if(io, !*s || strlen(*s) < min);
+    *s = *s ? *s : "";
 }
 
-static const char *need_path(struct rd *r, struct conf *c) {
-    const char *s = need_text(r, c, 1, TEXT_MAX - 1);
-    r->bad = r->bad || s[0] != '/';
-    return s;
+/* An absolute file name that may be NULL. */
+static void value_path(struct io *io, const char **s) {
+    value_text(io, s, TEXT_MAX);
+    refuse_if(io, *s && (*s)[0] != '/');
 }
 
-static unsigned get_choice(struct rd *r, unsigned last) {
-    uint8_t v = rd_u8(r);
-    r->bad = r->bad || v > last;
-    return r->bad ? 0 : v;
+/* The memory of a list of N items: new when it is read. */
+static void *value_room(struct io *io, void *list, size_t n, size_t size) {
+    return io->codec.r ? conf_alloc(io->conf, n * size) : list;
 }
 
-/* A count within MIN and MAX, or 0 with R bad. Each item takes at least one byte, so a count beyond what is left is a lie. */
-static size_t get_count(struct rd *r, size_t min, size_t max) {
-    uint16_t n = rd_u16(r);
-    if (n < min || n > max || n > rd_left(r))
-        r->bad = true;
-    return r->bad ? 0 : n;
+static size_t value_count(struct io *io, size_t n, size_t min, size_t max) {
+    n = codec_count(&io->codec, n, io->codec.r ? max : SIZE_MAX);
+    refuse_if(io, n < min);
+    return is_bad(io) ? 0 : n;
 }
 
-static void put_addr(struct wr *w, const struct addr *a) {
-    wr_u16(w, a->family);
-    wr_u16(w, a->port);
-    wr_bytes(w, a->ip, sizeof(a->ip));
+/* Begins a list of MIN to MAX items: its count, and its memory. */
+#define LIST(io, list, n, min, max)                                                                                            \
+    ((n) = value_count((io), (n), (min), (max)), (list) = value_room((io), (list), (n), sizeof(*(list))))
+
+static void value_addr(struct io *io, struct addr *a) {
+    VALUE(io, a->family);
+    VALUE(io, a->port);
+    codec_bytes(&io->codec, a->ip, sizeof(a->ip));
+    refuse_if(io, a->family != AF_INET && a->family != AF_INET6);
+    for (size_t i = 4; i < sizeof(a->ip) && a->family == AF_INET; i++)
+        refuse_if(io, a->ip[i] != 0);
 }
 
-static void get_addr(struct rd *r, struct addr *ret) {
-    ret->family = rd_u16(r);
-    ret->port = rd_u16(r);
-    rd_copy(r, ret->ip, sizeof(ret->ip));
-    if (ret->family != AF_INET && ret->family != AF_INET6)
-        r->bad = true;
-    for (size_t i = 4; i < sizeof(ret->ip) && ret->family == AF_INET; i++)
-        r->bad = r->bad || ret->ip[i] != 0;
-}
-
-static void put_conf_backend(struct wr *w, const struct conf_backend *b) {
-    wr_u8(w, (uint8_t)b->kind);
-    put_text(w, b->text);
-    put_text(w, b->path);
-    wr_u16(w, b->port);
-    wr_u8(w, b->is_name);
+static void value_backend_of(struct io *io, struct conf_backend *b) {
+    CHOICE(io, b->kind, BACKEND_TCP);
+    value_needed_text(io, &b->text, 1, TEXT_MAX);
+    value_needed_text(io, &b->path, 1, b->kind == BACKEND_TCP ? CONF_NAME_MAX : CONF_SOCKET_PATH_MAX);
+    VALUE(io, b->port);
+    CHOICE(io, b->is_name, 1);
     if (b->kind == BACKEND_TCP && !b->is_name)
-        put_addr(w, &b->addr);
+        value_addr(io, &b->addr);
+    refuse_if(io, (b->kind == BACKEND_TCP) != (b->port != 0) || (b->kind != BACKEND_TCP && b->is_name));
+    refuse_if(io, b->kind == BACKEND_UNIX && b->path[0] != '/');
+    refuse_if(io, b->addr.port != (b->is_name ? 0 : b->port));
 }
 
-static void get_backend(struct rd *r, struct conf *c, struct conf_backend *ret) {
-    ret->kind = (enum backend_kind)get_choice(r, BACKEND_TCP);
-    ret->text = need_text(r, c, 1, TEXT_MAX);
-    ret->path = need_text(r, c, 1, ret->kind == BACKEND_TCP ? 255 : CONF_SOCKET_PATH_MAX);
-    ret->port = rd_u16(r);
-    ret->is_name = get_choice(r, 1);
-    if (ret->kind == BACKEND_TCP && !ret->is_name)
-        get_addr(r, &ret->addr);
-    if ((ret->kind == BACKEND_TCP) != (ret->port != 0) || (ret->kind != BACKEND_TCP && ret->is_name) ||
-        (ret->kind == BACKEND_UNIX && ret->path[0] != '/') || ret->addr.port != (ret->is_name ? 0 : ret->port))
-        r->bad = true;
+static void value_cidr(struct io *io, struct cidr *n) {
+    value_addr(io, &n->net);
+    VALUE(io, n->bits);
+    size_t width = n->net.family == AF_INET ? 32 : 128;
+    refuse_if(io, n->bits > width || n->net.port != 0);
+    for (size_t bit = n->bits; bit < width && io->codec.r; bit++)
+        refuse_if(io, n->net.ip[bit / 8] >> (7 - bit % 8) & 1);
 }
 
-static void put_cidr(struct wr *w, const struct cidr *n) {
-    put_addr(w, &n->net);
-    wr_u8(w, n->bits);
+static void value_cert(struct io *io, struct conf_cert *cert) {
+    value_path(io, &cert->cert);
+    value_path(io, &cert->key);
+    value_path(io, &cert->passphrase);
+    refuse_if(io, !cert->cert || (cert->passphrase && !cert->key));
 }
 
-static void get_cidr(struct rd *r, struct cidr *ret) {
-    get_addr(r, &ret->net);
-    ret->bits = rd_u8(r);
-    size_t width = ret->net.family == AF_INET ? 32 : 128;
-    r->bad = r->bad || ret->bits > width || ret->net.port != 0;
-    for (size_t bit = ret->bits; bit < width; bit++)
-        r->bad = r->bad || (ret->net.ip[bit / 8] >> (7 - bit % 8) & 1);
+static void value_ids(struct io *io, uint16_t **ids, size_t *n, size_t max) {
+    LIST(io, *ids, *n, 1, max);
+    for (size_t i = 0; i < *n; i++)
+        VALUE(io, (*ids)[i]);
 }
 
-static void put_ids(struct wr *w, const uint16_t *ids, size_t n) {
-    wr_u16(w, (uint16_t)n);
-    for (size_t i = 0; i < n; i++)
-        wr_u16(w, ids[i]);
+static void value_texts(struct io *io, const char ***texts, size_t *n, size_t max, size_t len_max) {
+    LIST(io, *texts, *n, 0, max);
+    for (size_t i = 0; i < *n && !is_bad(io); i++)
+        value_needed_text(io, &(*texts)[i], 1, len_max);
 }
 
-static uint16_t *get_ids(struct rd *r, struct conf *c, size_t max, size_t *ret_n) {
-    size_t n = get_count(r, 1, max);
-    uint16_t *ids = conf_alloc(c, n * sizeof(*ids));
-    for (size_t i = 0; i < n; i++)
-        ids[i] = rd_u16(r);
-    *ret_n = n;
-    return ids;
-}
+/* ---- scalars ---- */
 
-static void put_certs(struct wr *w, const struct conf_service *s) {
-    wr_u16(w, (uint16_t)s->ncerts);
-    for (size_t i = 0; i < s->ncerts; i++) {
-        put_text(w, s->certs[i].cert);
-        put_text(w, s->certs[i].key);
-        put_text(w, s->certs[i].passphrase);
+/* Every key that the table stores in BASE. */
+static void value_scalars(struct io *io, const char *scope, void *base) {
+    for (size_t k = 0; k < KEY_COUNT; k++) {
+        const struct key_row *row = &key_rows[k];
+        if (row->size == 0 || strcmp(key_scope(row), scope) != 0)
+            continue;
+        if (row->type->is_text) {
+            const char *s = scalar_string(row, base);
+            value_text(io, &s, TEXT_MAX);
+            refuse_if(io, !scalar_string_fits(row, s));
+            scalar_set_string(row, base, s);
+        } else {
+            uint64_t v = codec_number(&io->codec, row->size, scalar_number(row, base));
+            refuse_if(io, !scalar_number_fits(row, v));
+            scalar_set_number(row, base, v);
+        }
     }
 }
 
-static void get_certs(struct rd *r, struct conf *c, struct conf_service *s) {
-    s->ncerts = get_count(r, 0, ITEMS_MAX);
-    s->certs = conf_alloc(c, s->ncerts * sizeof(*s->certs));
-    for (size_t i = 0; i < s->ncerts && !r->bad; i++) {
-        s->certs[i].cert = need_path(r, c);
-        s->certs[i].key = get_text(r, c, TEXT_MAX - 1);
-        s->certs[i].passphrase = get_text(r, c, TEXT_MAX - 1);
-        r->bad = r->bad || (s->certs[i].key && s->certs[i].key[0] != '/') ||
-                 (s->certs[i].passphrase && (s->certs[i].passphrase[0] != '/' || !s->certs[i].key));
-    }
+/* Another table of keys is another layout. */
+static uint32_t layout(void) {
+    uint32_t sum = FORMAT;
+    for (size_t k = 0; k < KEY_COUNT; k++)
+        sum = sum * 31 + crc32c(key_rows[k].path, strlen(key_rows[k].path)) + (uint32_t)key_rows[k].size;
+    return sum;
 }
 
-static void put_service_lists(struct wr *w, const struct conf_service *s) {
-    put_ids(w, s->listeners, s->nlisteners);
-    wr_u16(w, (uint16_t)s->nbackends);
-    for (size_t i = 0; i < s->nbackends; i++)
-        put_conf_backend(w, &s->backends[i]);
-    put_certs(w, s);
-    wr_u16(w, (uint16_t)s->nalpn);
-    for (size_t i = 0; i < s->nalpn; i++)
-        put_text(w, s->alpn[i]);
-    put_ids(w, s->suites, s->nsuites);
-    put_ids(w, s->groups, s->ngroups);
-    wr_u16(w, (uint16_t)s->nclient_allow);
-    for (size_t i = 0; i < s->nclient_allow; i++)
-        put_text(w, s->client_allow[i]);
-    wr_u16(w, (uint16_t)s->nproxy_trust);
-    for (size_t i = 0; i < s->nproxy_trust; i++)
-        put_cidr(w, &s->proxy_trust[i]);
-}
+/* ---- the parts ---- */
 
-static void get_service_lists(struct rd *r, struct conf *c, struct conf_service *s) {
-    s->listeners = get_ids(r, c, CONF_LISTENERS_MAX, &s->nlisteners);
+static void value_service(struct io *io, struct conf_service *s) {
+    value_needed_text(io, &s->name, 1, CONF_SERVICE_NAME_MAX);
+    value_scalars(io, "service.*", s);
+    value_ids(io, &s->listeners, &s->nlisteners, CONF_LISTENERS_MAX);
     for (size_t i = 0; i < s->nlisteners; i++)
-        r->bad = r->bad || s->listeners[i] >= c->nlisteners;
-    s->nbackends = get_count(r, 1, CONF_BACKENDS_MAX);
-    s->backends = conf_alloc(c, s->nbackends * sizeof(*s->backends));
-    for (size_t i = 0; i < s->nbackends && !r->bad; i++)
-        get_backend(r, c, &s->backends[i]);
-    get_certs(r, c, s);
-    s->nalpn = get_count(r, 0, ITEMS_MAX);
-    s->alpn = conf_alloc(c, s->nalpn * sizeof(*s->alpn));
-    for (size_t i = 0; i < s->nalpn && !r->bad; i++)
-        s->alpn[i] = need_text(r, c, 1, 255);
-    s->suites = get_ids(r, c, ITEMS_MAX, &s->nsuites);
-    s->groups = get_ids(r, c, ITEMS_MAX, &s->ngroups);
-    s->nclient_allow = get_count(r, 0, CONF_CLIENT_RULES_MAX);
-    s->client_allow = conf_alloc(c, s->nclient_allow * sizeof(*s->client_allow));
-    for (size_t i = 0; i < s->nclient_allow && !r->bad; i++)
-        s->client_allow[i] = need_text(r, c, 1, CLIENT_RULE_MAX);
-    s->nproxy_trust = get_count(r, 0, ITEMS_MAX);
-    s->proxy_trust = conf_alloc(c, s->nproxy_trust * sizeof(*s->proxy_trust));
-    for (size_t i = 0; i < s->nproxy_trust && !r->bad; i++)
-        get_cidr(r, &s->proxy_trust[i]);
+        refuse_if(io, s->listeners[i] >= io->conf->nlisteners);
+    LIST(io, s->backends, s->nbackends, 1, CONF_BACKENDS_MAX);
+    for (size_t i = 0; i < s->nbackends && !is_bad(io); i++)
+        value_backend_of(io, &s->backends[i]);
+    LIST(io, s->certs, s->ncerts, 0, ITEMS_MAX);
+    for (size_t i = 0; i < s->ncerts && !is_bad(io); i++)
+        value_cert(io, &s->certs[i]);
+    value_texts(io, &s->alpn, &s->nalpn, ITEMS_MAX, CONF_NAME_MAX);
+    value_ids(io, &s->suites, &s->nsuites, ITEMS_MAX);
+    value_ids(io, &s->groups, &s->ngroups, ITEMS_MAX);
+    value_texts(io, &s->client_allow, &s->nclient_allow, CONF_CLIENT_RULES_MAX, CLIENT_RULE_MAX);
+    LIST(io, s->proxy_trust, s->nproxy_trust, 0, ITEMS_MAX);
+    for (size_t i = 0; i < s->nproxy_trust && !is_bad(io); i++)
+        value_cidr(io, &s->proxy_trust[i]);
+    refuse_if(io, (s->mode == MODE_TERMINATE) != (s->ncerts > 0) || (s->proxy_accept && s->nproxy_trust == 0));
+    refuse_if(io, s->client_auth != CLIENT_AUTH_NONE && !s->client_ca);
 }
 
-static void get_client_auth(struct rd *r, struct conf *c, struct conf_service *s) {
-    s->client_auth = (enum client_auth_mode)get_choice(r, CLIENT_AUTH_REQUIRED);
-    s->client_ca = get_text(r, c, TEXT_MAX - 1);
-    s->client_crl = get_text(r, c, TEXT_MAX - 1);
-    s->client_depth = rd_u32(r);
-    if ((s->client_auth != CLIENT_AUTH_NONE && !s->client_ca) || (s->client_ca && s->client_ca[0] != '/') ||
-        (s->client_crl && s->client_crl[0] != '/') || s->client_depth > CONF_CLIENT_DEPTH_MAX)
-        r->bad = true;
+static void value_admin(struct io *io, struct conf_admin *a) {
+    bool listens = a->listen.family != AF_UNSPEC;
+    value_text(io, &a->socket, CONF_SOCKET_PATH_MAX);
+    CHOICE(io, a->socket_given, 1);
+    CHOICE(io, listens, 1);
+    if (listens)
+        value_addr(io, &a->listen);
+    refuse_if(io, (a->socket && a->socket[0] != '/') || (a->mode & ~0666u) != 0);
 }
 
-static void put_service(struct wr *w, const struct conf_service *s) {
-    put_text(w, s->name);
-    wr_u8(w, (uint8_t)s->mode);
-    wr_u16(w, s->min_version);
-    wr_u8(w, s->strict_sni);
-    wr_u8(w, (uint8_t)s->balance);
-    wr_u8(w, (uint8_t)s->truncation);
-    wr_u8(w, (uint8_t)s->proxy_send);
-    wr_u8(w, (uint8_t)s->proxy_tlvs);
-    wr_u8(w, s->proxy_accept);
-    wr_u8(w, (uint8_t)s->client_auth);
-    put_text(w, s->client_ca);
-    put_text(w, s->client_crl);
-    wr_u32(w, s->client_depth);
-    const uint64_t numbers[] = {s->handshake_ms,
-                                s->connect_ms,
-                                s->idle_ms,
-                                s->linger_ms,
-                                s->keepalive_ms,
-                                s->half_closed_ms,
-                                s->partial_record_ms,
-                                s->max_sessions,
-                                s->max_sessions_per_client,
-                                s->max_handshakes_per_client_per_second,
-                                s->max_bytes_per_client};
-    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
-        wr_u64(w, numbers[i]);
-    put_service_lists(w, s);
+/* 0, or ERR_UNSUPPORTED: the snapshot is of a build that has other keys. */
+static int value_head(struct io *io) {
+    uint32_t magic = MAGIC, keys = layout();
+    VALUE(io, magic);
+    VALUE(io, keys);
+    refuse_if(io, magic != MAGIC);
+    return is_bad(io) || keys == layout() ? 0 : ERR_UNSUPPORTED;
 }
 
-static void get_service(struct rd *r, struct conf *c, struct conf_service *s) {
-    s->name = need_text(r, c, 1, SERVICE_LEN_MAX);
-    s->mode = (enum service_mode)get_choice(r, MODE_PASSTHROUGH);
-    s->min_version = rd_u16(r);
-    s->strict_sni = get_choice(r, 1);
-    s->balance = (enum balance)get_choice(r, BALANCE_CLIENT_HASH);
-    s->truncation = (enum truncation)get_choice(r, TRUNCATION_RESET);
-    s->proxy_send = (enum proxy_send)get_choice(r, PROXY_SEND_V2);
-    s->proxy_tlvs =
-        get_choice(r, TLV_SSL | TLV_AUTHORITY | TLV_ALPN | TLV_UNIQUE_ID | TLV_CRC32C | TLV_CLIENT_CERT | TLV_CLIENT_NAME);
-    s->proxy_accept = get_choice(r, 1);
-    get_client_auth(r, c, s);
-    uint64_t *const numbers[] = {&s->handshake_ms,
-                                 &s->connect_ms,
-                                 &s->idle_ms,
-                                 &s->linger_ms,
-                                 &s->keepalive_ms,
-                                 &s->half_closed_ms,
-                                 &s->partial_record_ms,
-                                 &s->max_sessions,
-                                 &s->max_sessions_per_client,
-                                 &s->max_handshakes_per_client_per_second,
-                                 &s->max_bytes_per_client};
-    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
-        *numbers[i] = rd_u64(r);
-    get_service_lists(r, c, s);
-    if ((s->min_version != 0x0303 && s->min_version != 0x0304) || (s->mode == MODE_TERMINATE) != (s->ncerts > 0) ||
-        (s->proxy_accept && s->nproxy_trust == 0) || s->max_bytes_per_client > CONF_RATE_MAX)
-        r->bad = true;
-}
-
-static void put_admin(struct wr *w, const struct conf_admin *a) {
-    put_text(w, a->socket);
-    wr_u8(w, a->socket_given);
-    wr_u32(w, a->mode);
-    wr_u32(w, a->uid);
-    wr_u32(w, a->gid);
-    wr_u8(w, a->listen.family != AF_UNSPEC);
-    if (a->listen.family != AF_UNSPEC)
-        put_addr(w, &a->listen);
-}
-
-static void get_admin(struct rd *r, struct conf *c, struct conf_admin *ret) {
-    ret->socket = get_text(r, c, CONF_SOCKET_PATH_MAX);
-    ret->socket_given = get_choice(r, 1);
-    ret->mode = rd_u32(r);
-    ret->uid = rd_u32(r);
-    ret->gid = rd_u32(r);
-    if (get_choice(r, 1))
-        get_addr(r, &ret->listen);
-    r->bad = r->bad || (ret->socket && (ret->socket[0] != '/' || (ret->mode & ~0666u) || (ret->mode & 0600) != 0600));
-}
-
-static void put_conf(struct wr *w, const struct conf *c) {
-    wr_u32(w, MAGIC);
-    wr_u16(w, FORMAT);
-    wr_u32(w, c->workers);
-    put_text(w, c->user);
-    put_text(w, c->state_dir);
-    put_text(w, c->engine);
-    wr_u8(w, (uint8_t)c->handshake);
-    put_text(w, c->tcp_congestion);
-    wr_u32(w, c->busy_poll_us);
-    wr_u64(w, c->drain_ms);
-    wr_u64(w, c->watch_ms);
-    wr_u64(w, c->buffer_memory);
-    wr_u64(w, c->handshake_memory);
-    put_text(w, c->ticket_secret);
-    wr_u8(w, (uint8_t)c->log_target);
-    put_text(w, c->log_file);
-    wr_u8(w, (uint8_t)c->log_format);
-    wr_u8(w, (uint8_t)c->log_level);
-    put_admin(w, &c->admin);
-    wr_u16(w, (uint16_t)c->nlisteners);
-    for (size_t i = 0; i < c->nlisteners; i++)
-        put_addr(w, &c->listeners[i]);
-    wr_u16(w, (uint16_t)c->nservices);
-    for (size_t i = 0; i < c->nservices; i++)
-        put_service(w, &c->services[i]);
-}
-
-static void get_conf(struct rd *r, struct conf *c) {
-    r->bad = r->bad || rd_u32(r) != MAGIC || rd_u16(r) != FORMAT;
-    c->workers = rd_u32(r);
-    c->user = get_text(r, c, 255);
-    c->state_dir = need_path(r, c);
-    c->engine = need_text(r, c, 1, 255);
-    c->handshake = (enum handshake_path)get_choice(r, HANDSHAKE_AUTO);
-    c->tcp_congestion = need_text(r, c, 0, 255);
-    c->busy_poll_us = rd_u32(r);
-    c->drain_ms = rd_u64(r);
-    c->watch_ms = rd_u64(r);
-    c->buffer_memory = rd_u64(r);
-    c->handshake_memory = rd_u64(r);
-    c->ticket_secret = get_text(r, c, TEXT_MAX - 1);
-    c->log_target = (enum log_target)get_choice(r, LOG_TO_JOURNAL);
-    c->log_file = get_text(r, c, TEXT_MAX - 1);
-    c->log_format = (enum log_format)get_choice(r, LOG_AS_LOGFMT);
-    c->log_level = (enum log_level)get_choice(r, LOG_LEVEL_DEBUG);
-    get_admin(r, c, &c->admin);
-    if (c->workers < 1 || c->workers > WORKERS_MAX || c->buffer_memory == 0 || c->handshake_memory == 0 || c->watch_ms < 1000 ||
-        c->busy_poll_us > CONF_BUSY_POLL_MAX || (c->log_target == LOG_TO_FILE) != (c->log_file && c->log_file[0] == '/') ||
-        (c->ticket_secret && c->ticket_secret[0] != '/'))
-        r->bad = true;
-    c->nlisteners = get_count(r, 1, CONF_LISTENERS_MAX);
-    c->listeners = conf_alloc(c, c->nlisteners * sizeof(*c->listeners));
-    for (size_t i = 0; i < c->nlisteners && !r->bad; i++)
-        get_addr(r, &c->listeners[i]);
-    c->nservices = get_count(r, 1, SERVICES_MAX);
-    c->services = conf_alloc(c, c->nservices * sizeof(*c->services));
-    for (size_t i = 0; i < c->nservices && !r->bad; i++)
-        get_service(r, c, &c->services[i]);
+static void value_conf(struct io *io, struct conf *c) {
+    value_scalars(io, "", c);
+    value_path(io, &c->log_file);
+    value_admin(io, &c->admin);
+    refuse_if(io, c->workers == 0 || !c->state_dir || (c->log_target == LOG_TO_FILE) != (c->log_file != NULL));
+    LIST(io, c->listeners, c->nlisteners, 1, CONF_LISTENERS_MAX);
+    for (size_t i = 0; i < c->nlisteners && !is_bad(io); i++)
+        value_addr(io, &c->listeners[i]);
+    LIST(io, c->services, c->nservices, 1, SERVICES_MAX);
+    for (size_t i = 0; i < c->nservices && !is_bad(io); i++)
+        value_service(io, &c->services[i]);
 }
 
 int snapshot_parse(struct span bytes, struct conf **ret) {
     struct conf *c = conf_new();
     struct rd r = rd_of(bytes);
-    get_conf(&r, c);
-    if (!rd_end(&r)) {
+    struct io io = {.codec = {.r = &r}, .conf = c};
+    int err = value_head(&io);
+    if (err == 0)
+        value_conf(&io, c);
+    if (err == 0 && !rd_end(&r))
+        err = ERR_FORMAT;
+    if (err)
         conf_free(c);
-        return ERR_FORMAT;
-    }
-    *ret = c;
-    return 0;
+    else
+        *ret = c;
+    return err;
 }
 
 static int write_span(int fd, struct span s) {
@@ -402,12 +276,14 @@ static int sealed_memfd(struct span s, int *ret_fd) {
     return 0;
 }
 
-int snapshot_write(const struct conf *c, int *ret_fd) {
+int snapshot_write(struct conf *c, int *ret_fd) {
     void *room = malloc(SNAPSHOT_MAX);
     if (!room)
         return ERR_SYSTEM;
     struct wr w = wr_of(room, SNAPSHOT_MAX);
-    put_conf(&w, c);
+    struct io io = {.codec = {.w = &w}, .conf = c};
+    (void)value_head(&io); /* our own */
+    value_conf(&io, c);
     int err = wr_end(&w) ? sealed_memfd(wr_written(&w), ret_fd) : ERR_LIMIT;
     free(room);
     return err;

@@ -10,11 +10,11 @@
 
 #define SNAPSHOT_MAX (4 * 1024 * 1024)
 
-/* A sealed, read-only memfd with C in it. ERR_LIMIT, ERR_SYSTEM (errno). */
-MUST_CHECK int snapshot_write(const struct conf *c, int *ret_fd);
+/* A sealed, read-only memfd with C in it, which stays as it is. ERR_LIMIT, ERR_SYSTEM (errno). */
+MUST_CHECK int snapshot_write(struct conf *c, int *ret_fd);
 
-/* ERR_FORMAT, ERR_LIMIT, ERR_SYSTEM (errno). */
+/* ERR_FORMAT, ERR_UNSUPPORTED (of a build with other keys), ERR_LIMIT, ERR_SYSTEM (errno). */
 MUST_CHECK int snapshot_read(int fd, struct conf **ret);
 
-/* The same from bytes; what snapshot_read() and the fuzzer call. ERR_FORMAT. */
+/* The same from bytes; what snapshot_read() and the fuzzer call. ERR_FORMAT, ERR_UNSUPPORTED. */
 MUST_CHECK int snapshot_parse(struct span bytes, struct conf **ret);

@@ -85,8 +85,7 @@ static int answer_creds(int fd, struct span warnings, int store) {
     return err;
 }
 
-static int answer_conf(int fd, const struct conf *c, const struct conf_capabilities *capabilities,
-                       const struct diagnostics *f) {
+static int answer_conf(int fd, struct conf *c, const struct conf_capabilities *capabilities, const struct diagnostics *f) {
     int fds[3] = {-1, -1, -1};
     char text[PATH_MAX + 256] = "";
     struct text reason = text_of(text, sizeof(text));

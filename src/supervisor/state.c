@@ -9,9 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/codec.h"
 #include "base/err.h"
-#include "base/rd.h"
-#include "base/wr.h"
 #include "supervisor/notify.h"
 #include "supervisor/super.h"
 #include "wire/addr_pack.h"
@@ -20,42 +19,31 @@
 #define FDS_MAX     (CONF_LISTENERS_MAX * WORKERS_MAX + 1024)
 
 struct io {
-    struct wr *w; /* one of the two */
-    struct rd *r;
+    struct codec codec;
     int *fds; /* all that were met */
     size_t nfds;
     uint64_t now_ms;
 };
 
 static bool bad(struct io *io, bool is_bad) {
-    bool *sticky = io->r ? &io->r->bad : &io->w->bad;
-    *sticky = *sticky || is_bad;
-    return *sticky;
+    return codec_bad(&io->codec, is_bad);
 }
 
-static uint64_t value_number(struct io *io, size_t bytes, uint64_t v) {
-    if (io->r)
-        return rd_uint(io->r, bytes);
-    wr_uint(io->w, v, bytes);
-    return v;
-}
-
-/* Any plain variable, by its size; signs are preserved. */
-#define VALUE(io, x) ((x) = (__typeof__(x))value_number((io), sizeof(x), (uint64_t)(x)))
+#define VALUE(io, x) CODEC_VALUE(&(io)->codec, x)
 
 static void value_fd(struct io *io, int *fd) {
-    *fd = (int32_t)value_number(io, sizeof(int32_t), (uint64_t)*fd);
+    *fd = (int32_t)codec_number(&io->codec, sizeof(int32_t), (uint64_t)*fd);
     if (*fd >= 0 && !bad(io, io->nfds == FDS_MAX))
         io->fds[io->nfds++] = *fd;
 }
 
 /* Texts that are read live as long as the process. */
 static void value_text(struct io *io, struct span *s) {
-    if (io->w) {
-        wr_vec16(io->w, *s);
+    if (io->codec.w) {
+        wr_vec16(io->codec.w, *s);
         return;
     }
-    struct span in = rd_vec16(io->r);
+    struct span in = rd_vec16(io->codec.r);
     char *copy = malloc(in.len + 1);
     MUST(copy);
     if (in.len)
@@ -66,11 +54,11 @@ static void value_text(struct io *io, struct span *s) {
 
 /* Into an array of the struct's own, ended by a zero. */
 static void value_chars(struct io *io, char *to, size_t cap) {
-    if (io->w) {
-        wr_vec16(io->w, span_str(to));
+    if (io->codec.w) {
+        wr_vec16(io->codec.w, span_str(to));
         return;
     }
-    struct span in = rd_vec16(io->r);
+    struct span in = rd_vec16(io->codec.r);
     if (bad(io, in.len >= cap))
         return;
     if (in.len)
@@ -79,16 +67,14 @@ static void value_chars(struct io *io, char *to, size_t cap) {
 }
 
 static void value_addr(struct io *io, struct addr *a) {
-    if (io->w)
-        addr_pack(io->w, a);
+    if (io->codec.w)
+        addr_pack(io->codec.w, a);
     else
-        addr_unpack(io->r, a);
+        addr_unpack(io->codec.r, a);
 }
 
-/* A count of items up to MAX; 0 when it makes no sense. */
 static size_t value_count(struct io *io, size_t n, size_t max) {
-    n = value_number(io, sizeof(uint32_t), n);
-    return bad(io, n > max) ? 0 : n;
+    return codec_count(&io->codec, n, max);
 }
 
 /* ---- the parts ---- */
@@ -145,7 +131,7 @@ static void value_listener(struct io *io, struct listener *l) {
 
 static void value_listeners(struct io *io, struct listeners *all) {
     size_t n = value_count(io, all->n, CONF_LISTENERS_MAX);
-    if (io->r) {
+    if (io->codec.r) {
         all->list = calloc(n + 1, sizeof(*all->list));
         MUST(all->list);
         all->n = n;
@@ -178,7 +164,7 @@ static void value_worker(struct io *io, struct worker *w) {
     value_fd(io, &w->ring);
     value_fd(io, &w->words);
     VALUE(io, due_ms);
-    w->timer.deadline_ms = io->r ? due_ms : w->timer.deadline_ms; /* armed by the successor */
+    w->timer.deadline_ms = io->codec.r ? due_ms : w->timer.deadline_ms; /* armed by the successor */
     bad(io, (unsigned)w->role >= ROLE_COUNT || (unsigned)w->state > CHILD_DRAINED || w->ring < 0);
     bad(io, (w->state == CHILD_NONE) != (w->pid == 0) || w->pid < 0 || (w->control < 0) != (w->pid == 0));
 }
@@ -196,7 +182,7 @@ static void value_generation(struct io *io, struct generation *g) {
     value_fd(io, &g->scoreboard_fd);
     value_fd(io, &g->log_fd);
     size_t n = value_count(io, g->nworkers, GENERATION_WORKERS_MAX);
-    if (io->r) {
+    if (io->codec.r) {
         g->workers = calloc(n + 1, sizeof(*g->workers));
         MUST(g->workers);
         g->nworkers = n;
@@ -212,7 +198,7 @@ static void value_super(struct io *io, struct super *s) {
     value_text(io, &exe);
     s->exe_path = (const char *)exe.p;
     value_request(io, &s->request);
-    notify_value(io->w, io->r);
+    notify_value(io->codec.w, io->codec.r);
     value_proctab(io, &s->proctab);
     value_fd(io, &s->log_ring);
     value_fd(io, &s->stats_fd);
@@ -227,7 +213,7 @@ static void value_super(struct io *io, struct super *s) {
         return;
     struct generation *g = s->now ? s->now : &s->gens[(s->generations - 1) % 2];
     value_generation(io, g);
-    bad(io, g->number != s->generations - 1 && io->r != NULL);
+    bad(io, g->number != s->generations - 1 && io->codec.r != NULL);
     g->used = true;
     s->now = g;
 }
@@ -262,7 +248,7 @@ int state_write(struct super *s, int *ret_fd, struct state_fds *ret_fds) {
     int *fds = calloc(FDS_MAX, sizeof(*fds));
     MUST(bytes && fds);
     struct wr w = wr_of(bytes, STATE_MAX);
-    struct io io = {.w = &w, .fds = fds, .now_ms = s->loop.now_ms};
+    struct io io = {.codec = {.w = &w}, .fds = fds, .now_ms = s->loop.now_ms};
     uint32_t version = STATE_VERSION, pid = (uint32_t)getpid();
     value_head(&io, &version, &pid);
     value_super(&io, s);
@@ -277,7 +263,7 @@ int state_write(struct super *s, int *ret_fd, struct state_fds *ret_fds) {
 
 static int parse(struct super *s, struct span bytes, int *fds, size_t *ret_nfds) {
     struct rd r = rd_of(bytes);
-    struct io io = {.r = &r, .fds = fds};
+    struct io io = {.codec = {.r = &r}, .fds = fds};
     uint32_t version = 0, pid = 0;
     value_head(&io, &version, &pid);
     if (r.bad)

@@ -74,7 +74,11 @@ static void on_configured(struct super *s, struct ipc_msg *m) {
     } else {
         struct span warnings;
         int err = generation_configure(s, g, m, &warnings);
-        if (err < 0)
+        if (err == ERR_UNSUPPORTED)
+            transition_refuse(
+                s, "tls-off %s knows other keys of the configuration than the running version: it takes a stop and a start",
+                g->version);
+        else if (err < 0)
             transition_refuse(s, "the configuration cannot be taken over: %s", err_text(err));
         else
             report_lines(s, LOG_LEVEL_WARNING, "", warnings);

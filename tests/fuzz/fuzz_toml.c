@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "conf/loader.h"
+#include "conf/scalars.h"
 #include "conf/snapshot.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -37,7 +37,7 @@ static void add_cert(struct conf *c) {
         }
 }
 
-static void through_snapshot(const struct conf *c) {
+static void through_snapshot(struct conf *c) {
     struct conf *again = NULL;
     int fd = -1;
     int err = snapshot_write(c, &fd);
@@ -52,7 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct diagnostics f;
     diagnostics_init(&f);
     struct load l = {.conf = conf_new(), .faults = &f, .capabilities = &capabilities, .file = "f.toml", .dir = "/d"};
-    load_defaults(&l);
+    scalar_defaults("", l.conf);
     if (load_schema(&l, (const char *)data, size)) {
         load_environment(&l);
         check_keys(&l);

@@ -15,7 +15,7 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "conf/loader.h"
-#include "conf/schema.h"
+#include "conf/scalars.h"
 
 static int stub_service(void *creds, const char *name) {
     return 0;
@@ -112,7 +112,7 @@ static const struct conf_capabilities stub_capabilities = {
 static inline struct conf *load_text(const char *text, size_t len, struct diagnostics *f) {
     struct load l = {
         .conf = conf_new(), .faults = f, .capabilities = &stub_capabilities, .file = "t.toml", .dir = "/etc/tls-off"};
-    load_defaults(&l);
+    scalar_defaults("", l.conf);
     if (load_schema(&l, text, len)) {
         load_environment(&l);
         check_keys(&l);

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "conf/scalars.h"
 #include "conf/snapshot.h"
 #include "creds_samples.h"
 #include "supervisor/commands.h"
@@ -195,32 +196,23 @@ pid_t __wrap_waitpid(pid_t pid, int *status, int flags) {
 static inline int bench_snapshot(void) {
     struct conf *c = conf_new();
     int fd = -1;
+    scalar_defaults("", c);
     c->workers = 2;
     c->state_dir = "/tmp";
-    c->engine = "libcrypto";
-    c->tcp_congestion = "";
     c->drain_ms = 5000;
     c->watch_ms = CONF_NEVER;
     c->buffer_memory = c->handshake_memory = 64 * 1024 * 1024;
     c->log_level = LOG_LEVEL_WARNING;
-    c->admin.uid = c->admin.gid = UINT32_MAX;
     c->nlisteners = c->nservices = 1;
     c->listeners = conf_alloc(c, sizeof(*c->listeners));
     c->listeners[0] = (struct addr){.family = AF_INET, .ip = {127, 0, 0, 1}};
     c->services = conf_alloc(c, sizeof(*c->services));
     struct conf_service *s = &c->services[0];
-    *s = (struct conf_service){.name = "web",
-                               .mode = MODE_PASSTHROUGH,
-                               .handshake_ms = 1000,
-                               .connect_ms = 1000,
-                               .idle_ms = 60000,
-                               .linger_ms = 1000,
-                               .half_closed_ms = 1000,
-                               .partial_record_ms = 1000,
-                               .keepalive_ms = CONF_NEVER,
-                               .min_version = 0x0303,
-                               .nlisteners = 1,
-                               .nbackends = 1};
+    scalar_defaults("service.*", s);
+    s->name = "web";
+    s->mode = MODE_PASSTHROUGH;
+    s->handshake_ms = s->linger_ms = 1000;
+    s->nlisteners = s->nbackends = 1;
     s->listeners = conf_alloc(c, sizeof(*s->listeners));
     s->suites = s->groups = conf_alloc(c, sizeof(*s->suites));
     s->nsuites = s->ngroups = 1;

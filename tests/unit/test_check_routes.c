@@ -32,7 +32,7 @@ static const char *said_of(const char *toml, const char *one, const char *two, c
     struct diagnostics f;
     diagnostics_init(&f);
     struct load l = {.conf = conf_new(), .faults = &f, .capabilities = &capabilities, .file = "t.toml", .dir = "/etc/tls-off"};
-    load_defaults(&l);
+    scalar_defaults("", l.conf);
     assert_true(load_schema(&l, toml, strlen(toml)));
     load_environment(&l);
     check_keys(&l);

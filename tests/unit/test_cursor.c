@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "base/codec.h"
 #include "base/list.h"
 #include "base/rd.h"
 #include "base/span.h"
@@ -149,6 +150,56 @@ static void a_span_longer_than_its_length_field_is_refused(void **state) {
     assert_false(wr_end(&w));
 }
 
+struct layout {
+    uint8_t small;
+    int32_t negative;
+    uint64_t large;
+    uint8_t raw[3];
+    size_t n;
+};
+
+static void visit(struct codec *io, struct layout *l) {
+    CODEC_VALUE(io, l->small);
+    CODEC_VALUE(io, l->negative);
+    CODEC_VALUE(io, l->large);
+    codec_bytes(io, l->raw, sizeof(l->raw));
+    l->n = codec_count(io, l->n, 3);
+    for (size_t i = 0; i < l->n; i++)
+        CODEC_VALUE(io, l->raw[i]);
+}
+
+static void a_codec_reads_what_it_wrote(void **state) {
+    struct layout a = {7, -3, UINT64_MAX - 1, {1, 2, 3}, 2}, b = {.n = 99};
+    uint8_t mem[64];
+    struct wr w = wr_of(mem, sizeof(mem));
+    visit(&(struct codec){.w = &w}, &a);
+    assert_true(wr_end(&w));
+    assert_int_equal(w.len, 1 + 4 + 8 + 3 + 4 + 2);
+    struct rd r = rd_of(wr_written(&w));
+    visit(&(struct codec){.r = &r}, &b);
+    assert_true(rd_end(&r));
+    assert_int_equal(b.small, 7);
+    assert_int_equal(b.negative, -3);
+    assert_true(b.large == UINT64_MAX - 1);
+    assert_memory_equal(a.raw, b.raw, 3);
+    assert_int_equal(b.n, 2);
+}
+
+static void a_codec_takes_no_count_beyond_its_bytes(void **state) {
+    uint8_t mem[6] = {0, 0, 0, 3, 1, 1};
+    struct rd r = rd_of(span_of(mem, sizeof(mem)));
+    struct codec io = {.r = &r};
+    assert_int_equal(codec_count(&io, 0, 3), 0); /* there are two */
+    assert_true(codec_bad(&io, false));
+    r = rd_of(span_of(mem, sizeof(mem)));
+    mem[3] = 2;
+    assert_int_equal(codec_count(&io, 0, 1), 0);
+    assert_true(codec_bad(&io, false));
+    r = rd_of(span_of(mem, sizeof(mem)));
+    assert_int_equal(codec_count(&io, 0, 2), 2);
+    assert_false(codec_bad(&io, false));
+}
+
 struct node {
     int number;
     struct list link;
@@ -172,13 +223,21 @@ static void lists_keep_their_order(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(spans_compare_by_content),         cmocka_unit_test(span_prefixes),
-        cmocka_unit_test(reads_big_endian_fields),          cmocka_unit_test(an_overrun_is_sticky_and_reads_zero),
-        cmocka_unit_test(left_over_bytes_are_refused),      cmocka_unit_test(an_empty_span_ends_at_once),
-        cmocka_unit_test(vectors_are_bounded_by_the_input), cmocka_unit_test(a_huge_length_does_not_wrap),
-        cmocka_unit_test(writes_what_is_read_back),         cmocka_unit_test(nothing_is_written_past_the_capacity),
-        cmocka_unit_test(exactly_full_is_no_error),         cmocka_unit_test(a_span_longer_than_its_length_field_is_refused),
+        cmocka_unit_test(spans_compare_by_content),
+        cmocka_unit_test(span_prefixes),
+        cmocka_unit_test(reads_big_endian_fields),
+        cmocka_unit_test(an_overrun_is_sticky_and_reads_zero),
+        cmocka_unit_test(left_over_bytes_are_refused),
+        cmocka_unit_test(an_empty_span_ends_at_once),
+        cmocka_unit_test(vectors_are_bounded_by_the_input),
+        cmocka_unit_test(a_huge_length_does_not_wrap),
+        cmocka_unit_test(writes_what_is_read_back),
+        cmocka_unit_test(nothing_is_written_past_the_capacity),
+        cmocka_unit_test(exactly_full_is_no_error),
+        cmocka_unit_test(a_span_longer_than_its_length_field_is_refused),
         cmocka_unit_test(lists_keep_their_order),
+        cmocka_unit_test(a_codec_reads_what_it_wrote),
+        cmocka_unit_test(a_codec_takes_no_count_beyond_its_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,6 +19,7 @@
 #include <cmocka.h>
 
 #include "base/err.h"
+#include "conf/scalars.h"
 #include "conf/snapshot.h"
 #include "death.h"
 #include "resolver/names.h"
@@ -414,21 +415,17 @@ static int snapshot_of_names(void) {
     struct conf *c = make_conf();
     static uint16_t zero[1] = {0}, suites[1] = {0x1301}, groups[1] = {29};
     int fd = -1;
+    scalar_defaults("", c);
     c->workers = 2;
     c->state_dir = "/tmp";
-    c->engine = "auto";
-    c->tcp_congestion = "";
-    c->buffer_memory = 1 << 20;
     c->handshake_memory = 1 << 20;
-    c->watch_ms = 1000;
-    c->log_level = LOG_LEVEL_INFO;
     c->nlisteners = 1;
     c->listeners = conf_alloc(c, sizeof(*c->listeners));
     c->listeners[0] = (struct addr){AF_INET, 443, {127, 0, 0, 1}};
     for (size_t i = 0; i < c->nservices; i++) {
         struct conf_service *s = &c->services[i];
+        scalar_defaults("service.*", s);
         s->mode = MODE_PASSTHROUGH;
-        s->min_version = 0x0303;
         s->listeners = zero, s->nlisteners = 1;
         s->suites = suites, s->nsuites = 1;
         s->groups = groups, s->ngroups = 1;

@@ -1,0 +1,92 @@
+/*
+ * The table of all keys of the file: one row a key, and all that is said of it. From it come enum conf_key, the reading of the
+ * file, defaults, what is suggested for unknown keys, and how the values go through the snapshot.
+ *
+ *   K(number, path, type, ...)
+ *
+ * Path: '*' is a service's name. Type: of scalars.h, or OWN() for a key with a reader of its own. Then, as they apply:
+ *   TOP(field), SERVICE(field)   where the value is stored; a list has no such place and is in snapshot.c by hand
+ *   .number, .text               the default; without one 0 or NULL. A text with a default is never NULL
+ *   .min, .max                   bounds of a number; most bytes of a text
+ *   .words                       what may be said
+ *
+ * Expanded in schema.c, whose includes it takes.
+ */
+#pragma once
+
+#define KEY_MINUTES(n) (UINT64_C(60000) * (n))
+#define KEY_MIB(n)     (UINT64_C(1048576) * (n))
+
+/* clang-format off */
+#define KEY_TABLE(K)                                                                                                           \
+    K(KEY_WORKERS,          "workers",          &scalar_integer,  TOP(workers), .max = WORKERS_MAX)                            \
+    K(KEY_USER,             "user",             &scalar_text,     TOP(user), .max = CONF_NAME_MAX)                             \
+    K(KEY_STATE_DIR,        "state_dir",        &scalar_path,     TOP(state_dir))                                              \
+    K(KEY_ENGINE,           "engine",           &scalar_text,     TOP(engine), .text = "auto",                                 \
+      .words = WORDS({"auto", 0}, {"libcrypto", 1}, {"mb", 2}))                                                                \
+    K(KEY_HANDSHAKE,        "handshake",        &scalar_word,     TOP(handshake), .number = HANDSHAKE_LIBSSL,                  \
+      .words = WORDS({"auto", HANDSHAKE_AUTO}, {"libssl", HANDSHAKE_LIBSSL}))                                                  \
+    K(KEY_TCP_CONGESTION,   "tcp_congestion",   &scalar_text,     TOP(tcp_congestion), .text = "", .max = 15 /* TCP_CA_NAME_MAX */) \
+    K(KEY_BUSY_POLL,        "busy_poll_us",     &scalar_integer,  TOP(busy_poll_us), .max = CONF_BUSY_POLL_MAX)                \
+    K(KEY_DRAIN_TIMEOUT,    "drain_timeout",    &scalar_duration, TOP(drain_ms), .number = 10000)                              \
+    K(KEY_WATCH_INTERVAL,   "watch_interval",   &scalar_duration, TOP(watch_ms), .number = 30000, .min = 1000)                 \
+    K(KEY_BUFFER_MEMORY,    "buffer_memory",    &scalar_size,     TOP(buffer_memory), .number = KEY_MIB(256), .min = KEY_MIB(1), .max = KEY_MIB(1048576)) \
+    K(KEY_HANDSHAKE_MEMORY, "handshake_memory", &scalar_size,     TOP(handshake_memory), .min = KEY_MIB(1), .max = KEY_MIB(1048576)) \
+                                                                                                                               \
+    K(KEY_LOG_TARGET, "log.target", OWN(TOML_STRING, read_log_target), TOP(log_target), .number = LOG_TO_STDERR, .max = LOG_TO_JOURNAL) \
+    K(KEY_LOG_FORMAT, "log.format", &scalar_word, TOP(log_format), .number = LOG_AS_TEXT,                                      \
+      .words = WORDS({"text", LOG_AS_TEXT}, {"json", LOG_AS_JSON}, {"logfmt", LOG_AS_LOGFMT}))                                 \
+    K(KEY_LOG_LEVEL,  "log.level",  &scalar_word, TOP(log_level), .number = LOG_LEVEL_INFO,                                    \
+      .words = WORDS({"error", LOG_LEVEL_ERROR}, {"warning", LOG_LEVEL_WARNING}, {"info", LOG_LEVEL_INFO}, {"debug", LOG_LEVEL_DEBUG})) \
+                                                                                                                               \
+    K(KEY_ADMIN_SOCKET,       "admin.socket",       OWN(TOML_STRING, read_admin_socket))                                       \
+    K(KEY_ADMIN_SOCKET_MODE,  "admin.socket_mode",  OWN(TOML_STRING, read_socket_mode),  TOP(admin.mode), .number = 0600, .min = 0600, .max = 0666) \
+    K(KEY_ADMIN_SOCKET_OWNER, "admin.socket_owner", OWN(TOML_STRING, read_socket_owner), TOP(admin.uid), .number = UINT32_MAX, .max = UINT32_MAX) \
+    K(KEY_ADMIN_SOCKET_GROUP, "admin.socket_group", OWN(TOML_STRING, read_socket_group), TOP(admin.gid), .number = UINT32_MAX, .max = UINT32_MAX) \
+    K(KEY_ADMIN_LISTEN,       "admin.listen",       OWN(TOML_STRING, read_admin_listen))                                       \
+                                                                                                                               \
+    K(KEY_TICKETS_SECRET_FILE, "tickets.secret_file", &scalar_path, TOP(ticket_secret))                                        \
+                                                                                                                               \
+    K(KEY_LISTEN,        "service.*.listen",        OWN(TOML_ARRAY, read_listen))                                              \
+    K(KEY_BACKENDS,      "service.*.backends",      OWN(TOML_ARRAY, read_backends))                                            \
+    K(KEY_CERTIFICATES,  "service.*.certificates",  OWN(TOML_ARRAY, read_certificates))                                        \
+    K(KEY_ALPN,          "service.*.alpn",          OWN(TOML_ARRAY, read_alpn))                                                \
+    K(KEY_MODE,          "service.*.mode",          &scalar_word, SERVICE(mode), .number = MODE_TERMINATE,                     \
+      .words = WORDS({"terminate", MODE_TERMINATE}, {"passthrough", MODE_PASSTHROUGH}))                                        \
+    K(KEY_MIN_VERSION,   "service.*.min_version",   &scalar_word, SERVICE(min_version), .number = 0x0303,                      \
+      .words = WORDS({"1.2", 0x0303}, {"1.3", 0x0304}))                                                                        \
+    K(KEY_CIPHER_SUITES, "service.*.cipher_suites", OWN(TOML_ARRAY, read_suites))                                              \
+    K(KEY_GROUPS,        "service.*.groups",        OWN(TOML_ARRAY, read_groups))                                              \
+    K(KEY_STRICT_SNI,    "service.*.strict_sni",    &scalar_boolean, SERVICE(strict_sni))                                      \
+    K(KEY_BALANCE,       "service.*.balance",       &scalar_word, SERVICE(balance), .number = BALANCE_LEAST_SESSIONS,          \
+      .words = WORDS({"least-sessions", BALANCE_LEAST_SESSIONS}, {"round-robin", BALANCE_ROUND_ROBIN}, {"client-hash", BALANCE_CLIENT_HASH})) \
+    K(KEY_TRUNCATION,    "service.*.truncation",    &scalar_word, SERVICE(truncation), .number = TRUNCATION_CLOSE,             \
+      .words = WORDS({"close", TRUNCATION_CLOSE}, {"reset", TRUNCATION_RESET}))                                                \
+                                                                                                                               \
+    K(KEY_PROXY_SEND,   "service.*.proxy_protocol.send",   &scalar_word, SERVICE(proxy_send), .number = PROXY_SEND_NONE,       \
+      .words = WORDS({"none", PROXY_SEND_NONE}, {"v1", PROXY_SEND_V1}, {"v2", PROXY_SEND_V2}))                                 \
+    K(KEY_PROXY_TLVS,   "service.*.proxy_protocol.tlvs",   OWN(TOML_ARRAY, read_tlvs), SERVICE(proxy_tlvs), .number = TLV_DEFAULT, .max = TLV_ALL) \
+    K(KEY_PROXY_ACCEPT, "service.*.proxy_protocol.accept", &scalar_word, SERVICE(proxy_accept),                                \
+      .words = WORDS({"none", false}, {"required", true}))                                                                     \
+    K(KEY_PROXY_TRUST,  "service.*.proxy_protocol.trust",  OWN(TOML_ARRAY, read_trust))                                        \
+                                                                                                                               \
+    K(KEY_CLIENT_AUTH_MODE,  "service.*.client_auth.mode",  &scalar_word, SERVICE(client_auth), .number = CLIENT_AUTH_NONE,    \
+      .words = WORDS({"none", CLIENT_AUTH_NONE}, {"optional", CLIENT_AUTH_OPTIONAL}, {"required", CLIENT_AUTH_REQUIRED}))      \
+    K(KEY_CLIENT_AUTH_CA,    "service.*.client_auth.ca",    &scalar_path, SERVICE(client_ca))                                  \
+    K(KEY_CLIENT_AUTH_CRL,   "service.*.client_auth.crl",   &scalar_path, SERVICE(client_crl))                                 \
+    K(KEY_CLIENT_AUTH_DEPTH, "service.*.client_auth.depth", &scalar_integer, SERVICE(client_depth), .number = 4, .max = CONF_CLIENT_DEPTH_MAX) \
+    K(KEY_CLIENT_AUTH_ALLOW, "service.*.client_auth.allow", OWN(TOML_ARRAY, read_client_allow))                                \
+                                                                                                                               \
+    K(KEY_TIMEOUT_HANDSHAKE,   "service.*.timeouts.handshake",   &scalar_duration, SERVICE(handshake_ms), .number = 10000, .min = 1) \
+    K(KEY_TIMEOUT_CONNECT,     "service.*.timeouts.connect",     &scalar_duration, SERVICE(connect_ms), .number = 3000, .min = 1) \
+    K(KEY_TIMEOUT_IDLE,        "service.*.timeouts.idle",        &scalar_duration, SERVICE(idle_ms), .number = KEY_MINUTES(10), .min = 1) \
+    K(KEY_TIMEOUT_LINGER,      "service.*.timeouts.linger",      &scalar_duration, SERVICE(linger_ms), .number = 5000)         \
+    K(KEY_TIMEOUT_KEEPALIVE,   "service.*.timeouts.keepalive",   &scalar_duration, SERVICE(keepalive_ms), .number = KEY_MINUTES(2), .min = 1000, .max = TCP_KEEPALIVE_MAX_S * UINT64_C(1000)) \
+    K(KEY_TIMEOUT_HALF_CLOSED, "service.*.timeouts.half_closed", &scalar_duration, SERVICE(half_closed_ms), .number = CONF_HALF_CLOSED_MS, .min = 1) \
+    K(KEY_TIMEOUT_PARTIAL_RECORD, "service.*.timeouts.partial_record", &scalar_duration, SERVICE(partial_record_ms), .number = CONF_PARTIAL_RECORD_MS, .min = 1) \
+                                                                                                                               \
+    K(KEY_LIMIT_SESSIONS,            "service.*.limits.sessions",            &scalar_integer, SERVICE(max_sessions), .max = INT64_MAX) \
+    K(KEY_LIMIT_SESSIONS_PER_CLIENT, "service.*.limits.sessions_per_client", &scalar_integer, SERVICE(max_sessions_per_client), .number = 1024, .max = INT64_MAX) \
+    K(KEY_LIMIT_HANDSHAKES,          "service.*.limits.handshakes_per_client_per_second", &scalar_integer, SERVICE(max_handshakes_per_client_per_second), .max = INT64_MAX) \
+    K(KEY_LIMIT_BYTES,               "service.*.limits.bytes_per_second_per_client", &scalar_rate, SERVICE(max_bytes_per_client), .min = CONF_RATE_MIN, .max = CONF_RATE_MAX)
+/* clang-format on */
