@@ -45,6 +45,7 @@ enum session_state {
     SESSION_CONNECTING, /* no backend yet */
     SESSION_OPEN,       /* bytes move */
     SESSION_CLOSING,    /* nothing more is read; what waits leaves, then the client may close first */
+    SESSION_PREFACE,    /* a backend took it; no bytes of the client move before it has sent its greeting (preface.h) */
     SESSION_DEAD,
     SESSION_STATES,
 };
@@ -101,12 +102,13 @@ struct session {
     bool client_fin;   /* the client has ended its side of TCP */
     bool reset_client; /* end with a reset, after all bytes have left */
     bool reset_backend;
-    bool listed;    /* in the ready list */
-    bool migrating; /* on its way from or to another relay: frozen */
-    bool stays;     /* the relay that this one exports to cannot take it */
-    bool throttled; /* queued for its client's byte rate */
-    bool refilled;  /* its turn has come */
-    uint8_t addr;   /* which of its backend's addresses is being tried, and how many have been, it included; 0 = not known */
+    bool listed;      /* in the ready list */
+    bool migrating;   /* on its way from or to another relay: frozen */
+    bool stays;       /* the relay that this one exports to cannot take it */
+    bool throttled;   /* queued for its client's byte rate */
+    bool refilled;    /* its turn has come */
+    uint8_t greeting; /* enum greeting; until it is swallowed */
+    uint8_t addr;     /* which of its backend's addresses is being tried, and how many have been, it included; 0 = not known */
     uint8_t addrs_tried;
     uint16_t connect_errno; /* why the last attempt to connect did not succeed */
     uint32_t down_ms;       /* low bits of the time when bytes last came from the backend */
@@ -242,11 +244,15 @@ void flow_down(struct relay *r, struct session *s);
 bool flow_flush_up(struct relay *r, struct session *s);
 bool flow_flush_down(struct relay *r, struct session *s);
 
+/* The next N bytes of the backend, which are known to be there, to the client: N is small. */
+void flow_pass_down(struct relay *r, struct session *s, size_t n);
+
 /* An alert to the client, behind what waits. Nothing in passthrough mode or after close_notify. */
 void flow_put_alert(struct relay *r, struct session *s, enum alert alert);
 
-/* The client's socket is broken. */
+/* The client's socket is broken; the backend's is. */
 void flow_client_reset(struct relay *r, struct session *s);
+void flow_backend_reset(struct relay *r, struct session *s);
 
 /* connect.c */
 void connect_begin(struct relay *r, struct session *s);

@@ -96,6 +96,7 @@ static void a_session_comes_with_all_that_is_known(void **state) {
     assert_true(s->tls);
     assert_same_record_layer(&s->record_layer, &layer);
     assert_int_equal(s->partial.len, 8);
+    assert_int_equal(s->greeting, GREETING_NNTP);
     session_conn_info(s, &info);
     x.conn_info.id.cert = span_of(NULL, 0); /* not kept: the backend is not told of it */
     assert_same_conn_info(&info, &x.conn_info);
@@ -108,6 +109,7 @@ static void bytes_that_pass_through_have_no_keys(void **state) {
     info.tls_version = info.suite = info.group = 0;
     sample_parts(&x, &info, NULL, &room);
     x.flags = EXPORT_HANDOFF | EXPORT_READ_AHEAD;
+    x.greeting = GREETING_NONE;
     begin_message(1);
     export_append(&message, &x, 1);
     send_message(1);
@@ -129,6 +131,9 @@ static void sessions_that_make_no_sense_are_refused(void **state) {
     struct export_session x = sample();
     struct conn_info info = x.conn_info;
     x.flags &= ~(uint32_t)EXPORT_READ_AHEAD; /* though there is some */
+    expect_refused(&x);
+    x = sample();
+    x.greeting = GREETINGS;
     expect_refused(&x);
     x = sample();
     x.partial.here = span_of(NULL, 0);
