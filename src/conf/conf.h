@@ -118,6 +118,7 @@ struct conf_admin {
     uint32_t mode;
     uint32_t uid, gid;  /* UINT32_MAX = as it comes */
     struct addr listen; /* AF_UNSPEC = none */
+    bool health_only;   /* LISTEN answers for health and metrics alone */
 };
 
 struct conf {

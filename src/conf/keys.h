@@ -44,6 +44,8 @@
     K(KEY_ADMIN_SOCKET_OWNER, "admin.socket_owner", OWN(TOML_STRING, read_socket_owner), TOP(admin.uid), .number = UINT32_MAX, .max = UINT32_MAX) \
     K(KEY_ADMIN_SOCKET_GROUP, "admin.socket_group", OWN(TOML_STRING, read_socket_group), TOP(admin.gid), .number = UINT32_MAX, .max = UINT32_MAX) \
     K(KEY_ADMIN_LISTEN,       "admin.listen",       OWN(TOML_STRING, read_admin_listen))                                       \
+    K(KEY_ADMIN_SCOPE,        "admin.scope",        &scalar_word, TOP(admin.health_only),                                      \
+      .words = WORDS({"all", false}, {"health", true}))                                                                        \
                                                                                                                                \
     K(KEY_TICKETS_SECRET_FILE, "tickets.secret_file", &scalar_path, TOP(ticket_secret))                                        \
                                                                                                                                \

@@ -5,7 +5,8 @@
 #include "observer/dashboard.h"
 #include "observer/live.h"
 
-#define READ (HTTP_GET | HTTP_HEAD)
+#define READ   (HTTP_GET | HTTP_HEAD)
+#define HEALTH (1u << 15) /* beside the methods: answers where admin.scope is "health", too */
 
 static void resources_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
 
@@ -21,9 +22,9 @@ static const struct route {
     {"/icon.svg", READ, dashboard_answer},
     {"/theme.js", READ, dashboard_answer},
     {"/resources", READ, resources_answer},
-    {"/healthz", READ, health_answer},
-    {"/readyz", READ, ready_answer},
-    {"/metrics", READ, metrics_answer},
+    {"/healthz", READ | HEALTH, health_answer},
+    {"/readyz", READ | HEALTH, ready_answer},
+    {"/metrics", READ | HEALTH, metrics_answer},
     {"/status.json", READ, status_answer},
     {"/clients.json", READ, clients_answer},
     {"/certificates.json", READ, certificates_answer},
@@ -57,9 +58,11 @@ static bool fits(const struct route *route, const char *path) {
 }
 
 void admin_answer(void *ctx, const struct http_request *q, struct http_reply *r) {
+    const struct admin *a = ctx;
+    bool health_only = !q->local && a->conf->admin.health_only;
     unsigned known = 0;
     for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
-        if (!fits(&routes[i], q->path))
+        if (!fits(&routes[i], q->path) || (health_only && !(routes[i].methods & HEALTH)))
             continue;
         known |= routes[i].methods;
         if (routes[i].methods & q->method) {

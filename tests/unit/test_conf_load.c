@@ -129,8 +129,14 @@ static const struct broken table[] = {
     {"busy_poll_us = 10001\n" SERVICE, "t.toml:1:16: busy_poll_us: found 10001, expected an integer from 0 to 10000\n"},
     {"[admin]\nsocket_mode = \"0066\"\nlisten = \"1.2.3.4:5\"\n" SERVICE,
      "t.toml:2:15: admin.socket_mode: found \"0066\", expected an octal mode like \"0600\" or \"0660\"\n"
-     "t.toml:3:10: admin.listen: found \"1.2.3.4:5\", expected a loopback address like \"127.0.0.1:9901\" or "
-     "\"[::1]:9901\"\n"},
+     "t.toml:3:10: admin.listen: found \"1.2.3.4:5\", expected a loopback address like \"127.0.0.1:9901\", or "
+     "scope = \"health\" beside it\n"},
+    {"[admin]\nscope = \"metrics\"\nlisten = \"1.2.3.4:5\"\n" SERVICE,
+     "t.toml:2:9: admin.scope: found \"metrics\", expected \"all\" or \"health\"\n"
+     "t.toml:3:10: admin.listen: found \"1.2.3.4:5\", expected a loopback address like \"127.0.0.1:9901\", or "
+     "scope = \"health\" beside it\n"},
+    {"[admin]\nlisten = \"here\"\n" SERVICE,
+     "t.toml:2:10: admin.listen: found \"here\", expected an address like \"127.0.0.1:9901\" or \"[::1]:9901\"\n"},
     {"[admin]\nsocket_mode = \"0755\"\nsocket_owner = \"no-such-one\"\nsocket_group = \"no-such-one\"\n" SERVICE,
      "t.toml:2:15: admin.socket_mode: found \"0755\", expected an octal mode like \"0600\" or \"0660\"\n"
      "t.toml:3:16: admin.socket_owner: found \"no-such-one\", expected a user that this machine has\n"
