@@ -47,7 +47,7 @@ struct admin_command {
     const char *name;
     uint64_t drain_ms; /* 0 = not given */
     uint64_t delay_ms;
-    bool ends;         /* the command ends the proxy */
+    bool ends; /* the command ends the proxy */
 };
 
 static bool drain_flag(void *ctx, const char *flag, const char *value, bool *ret_wrong) {
