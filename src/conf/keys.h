@@ -52,6 +52,10 @@
     K(KEY_LISTEN,        "service.*.listen",        OWN(TOML_ARRAY, read_listen))                                              \
     K(KEY_BACKENDS,      "service.*.backends",      OWN(TOML_ARRAY, read_backends))                                            \
     K(KEY_CERTIFICATES,  "service.*.certificates",  OWN(TOML_ARRAY, read_certificates))                                        \
+    K(KEY_NAMES,         "service.*.names",         OWN(TOML_ARRAY, read_names))                                               \
+    K(KEY_MATCH_ALPN,    "service.*.match_alpn",    OWN(TOML_ARRAY, read_match_alpn))                                          \
+    K(KEY_UNKNOWN,       "service.*.unknown",       &scalar_word, SERVICE(unknown), .number = UNKNOWN_ALERT,                   \
+      .words = WORDS({"alert", UNKNOWN_ALERT}, {"reset", UNKNOWN_RESET}))                                                      \
     K(KEY_ALPN,          "service.*.alpn",          OWN(TOML_ARRAY, read_alpn))                                                \
     K(KEY_MODE,          "service.*.mode",          &scalar_word, SERVICE(mode), .number = MODE_TERMINATE,                     \
       .words = WORDS({"terminate", MODE_TERMINATE}, {"passthrough", MODE_PASSTHROUGH}))                                        \

@@ -28,6 +28,7 @@ static const struct route {
     {"/status.json", READ, status_answer},
     {"/clients.json", READ, clients_answer},
     {"/certificates.json", READ, certificates_answer},
+    {"/explain", READ, explain_answer},
     {"/live", READ, live_answer},
     {"/sessions.json", READ, sessions_answer},
     {"/reload", HTTP_POST, command_post},
