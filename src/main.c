@@ -12,7 +12,6 @@
 #include "cli/capabilities.h"
 #include "cli/check.h"
 #include "cli/command.h"
-#include "cli/explain.h"
 #include "cli/run.h"
 #include "cli/show.h"
 #include "cli/ticket_secret.h"
@@ -91,7 +90,6 @@ static const struct command {
 } commands[] = {
     {"run", cmd_run, "run the proxy in the foreground"},
     {"check", cmd_check, "check a configuration file"},
-    {"explain", cmd_explain, "which service a client reaches, and why"},
     {"version", cmd_version, "what this binary is made of"},
     {"ticket-secret", cmd_ticket_secret, "make the secret behind session tickets"},
     {"reload", cmd_reload, "take up a new configuration and binary"},

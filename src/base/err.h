@@ -133,15 +133,6 @@ enum alert {
     X(ERR_NO_LOCAL_PORT, "no_local_port", "no local address or port is left for a connection to the backend",                  \
       ALERT_INTERNAL_ERROR)                                                                                                    \
     X(ERR_BACKEND_RESET, "backend_reset", "the backend reset the connection", ALERT_NONE)                                      \
-    X(ERR_GREETING_REFUSED, "greeting_refused", "the backend refused the client in its greeting", ALERT_NONE)                  \
-    X(ERR_GREETING_PREAUTH, "greeting_preauth", "the backend's greeting takes the client for logged in (PREAUTH)",             \
-      ALERT_INTERNAL_ERROR)                                                                                                    \
-    X(ERR_GREETING_FORMAT, "greeting_malformed",                                                                               \
-      "the backend's first bytes are no greeting of the protocol that starttls names", ALERT_INTERNAL_ERROR)                   \
-    X(ERR_GREETING_TOO_LONG, "greeting_too_long", "the backend's greeting is longer than 2,048 bytes", ALERT_INTERNAL_ERROR)   \
-    X(ERR_GREETING_CLOSED, "greeting_closed", "the backend closed the connection before its greeting was whole",               \
-      ALERT_INTERNAL_ERROR)                                                                                                    \
-    X(ERR_GREETING_TIMEOUT, "greeting_timeout", "the backend sent no whole greeting in time", ALERT_INTERNAL_ERROR)            \
     /* end of a session */                                                                                                     \
     X(ERR_CLIENT_RESET, "client_reset", "the client reset the connection", ALERT_NONE)                                         \
     X(ERR_TRUNCATED, "truncated", "the client ended TCP without close_notify", ALERT_NONE)                                     \

@@ -8,8 +8,6 @@
 #include "tls/cert_load.h"
 #include "tls/client_files.h"
 #include "tls/engine.h"
-#include "tls/hostname.h"
-#include "tls/idna.h"
 #include "tls/selfsigned.h"
 #include "tls/suite.h"
 
@@ -24,16 +22,6 @@ static int add_certs(void *creds, const struct conf_cert *cert, struct text *why
 
 static void each_name(void *creds, size_t service, conf_name_fn take, void *ctx) {
     creds_writer_names(cert_load_writer(creds), (uint32_t)service, take, ctx);
-}
-
-static int host_name(const char *text, char *ret) {
-    char name[HOSTNAME_MAX + 1], asked[HOSTNAME_MAX + 1];
-    int err = idna_hostname(span_str(text), name);
-    if (err == 0)
-        err = hostname_asked(span_str(name), asked);
-    if (err == 0)
-        memcpy(ret, asked, sizeof(asked));
-    return err;
 }
 
 static int seal(void *creds, int *ret_fd) {
@@ -106,7 +94,6 @@ const struct conf_capabilities *tls_capabilities(unsigned flags) {
         .add_client_ca = add_client_ca,
         .add_client_crl = add_client_crl,
         .each_name = each_name,
-        .host_name = host_name,
         .seal = seal,
         .ensure_selfsigned = ensure_selfsigned,
         .suite_at = probe_suite_at,

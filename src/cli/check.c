@@ -2,107 +2,37 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/err.h"
-#include "base/text.h"
 #include "cli/capabilities.h"
-#include "cli/explain.h"
 #include "conf/load.h"
 #include "tls/cert_load.h"
 
-#define MOST_TEXTS 4 /* ADDRESS NAME ALPN, and FILE behind them */
-
 static const char usage[] =
     "usage: tls-off check FILE\n"
-    "       tls-off check FILE --explain ADDRESS [NAME] [ALPN] [--json]\n"
     "\n"
     "Reads the configuration in FILE and checks it, the files it names and the addresses it listens on.\n"
     "Every fault is a line with its place, the key, what was found and what was expected.\n"
-    "With --explain also: which service serves a client that connects to ADDRESS, asks for NAME (\"\" = none) and\n"
-    "offers ALPN (\"h2,http/1.1\"), and why; see `tls-off explain --help`. FILE may stand at the end, too.\n"
     "\n"
     "Exit status: 0 valid (warnings included), 1 the configuration is wrong, 2 wrong usage.\n";
 
-struct check_args {
-    const char *file;
-    bool help, explain, json;
-    const char *texts[MOST_TEXTS];
-    int n;
-};
-
-static bool read_args(int argc, char **argv, struct check_args *a) {
-    bool flags = true;
-    for (int i = 1; i < argc; i++) {
-        const char *s = argv[i];
-        bool flag = flags && s[0] == '-';
-        if (flag && strcmp(s, "--") == 0)
-            flags = false;
-        else if (flag && strcmp(s, "--explain") == 0)
-            a->explain = true;
-        else if (flag && strcmp(s, "--json") == 0)
-            a->json = true;
-        else if (flag && (strcmp(s, "--help") == 0 || strcmp(s, "-h") == 0))
-            a->help = true;
-        else if (!flag && !a->explain && !a->file)
-            a->file = s;
-        else if (!flag && a->explain && a->n < MOST_TEXTS)
-            a->texts[a->n++] = s;
-        else
-            return false;
-    }
-    if (!a->file && a->n)
-        a->file = a->texts[--a->n];
-    return a->help || (a->file && a->explain == (a->n > 0) && a->n < MOST_TEXTS && (a->explain || !a->json));
-}
-
-/* The certificates are in the store in the making. */
-static int explain(const struct check_args *a, const struct conf *c, const struct conf_capabilities *capabilities) {
-    char line[512];
-    struct text why = text_of(line, sizeof(line));
-    struct explain_question q;
-    struct creds creds;
-    int fd, err = explain_read(a->texts, a->n, &q) ? 0 : ERR_FORMAT;
-    if (err < 0)
-        return 1;
-    err = capabilities->seal(capabilities->creds, &fd);
-    if (err == 0) {
-        err = creds_map(fd, &creds);
-        close(fd);
-    }
-    if (err < 0) {
-        fprintf(stderr, "tls-off: the certificates cannot be kept: %s\n", err_text(err));
-        return 1;
-    }
-    json_t *o = explanation_of(c, &creds, &q.ask, NULL, NULL, &why);
-    int ret = 1;
-    if (o)
-        ret = explain_print(o, a->json);
-    else
-        fprintf(stderr, "tls-off: %s\n", line);
-    json_decref(o);
-    creds_unmap(&creds);
-    return ret;
-}
-
 int cmd_check(int argc, char **argv) {
-    struct check_args a = {.file = NULL};
-    if (!read_args(argc, argv, &a)) {
+    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
+        return fputs(usage, stdout) < 0 ? 1 : 0;
+    if (argc == 3 && strcmp(argv[1], "--") == 0) {
+        argv++;
+        argc--;
+    } else if (argc != 2 || argv[1][0] == '-') {
         (void)fputs(usage, stderr); /* nowhere left to complain */
         return 2;
     }
-    if (a.help)
-        return fputs(usage, stdout) < 0 ? 1 : 0;
+    const char *file = argv[1];
     struct diagnostics f;
     diagnostics_init(&f);
-    const struct conf_capabilities *capabilities = tls_capabilities(CERT_LOAD_KEYS);
-    struct conf *c = conf_load_file(a.file, LOAD_FOR_CHECK, capabilities, &f);
+    struct conf *c = conf_load_file(file, LOAD_FOR_CHECK, tls_capabilities(CERT_LOAD_KEYS), &f);
     int ret = c ? 0 : 1;
     if (f.text)
         (void)fputs(f.text, stderr); /* nowhere left to complain */
-    if (c && a.explain)
-        ret = explain(&a, c, capabilities);
-    else if (c && (printf("%s: ok\n", a.file) < 0 || fflush(stdout) != 0))
+    if (c && (printf("%s: ok\n", file) < 0 || fflush(stdout) != 0))
         ret = 1;
     conf_free(c);
     diagnostics_fini(&f);

@@ -27,12 +27,10 @@ static const char reload_usage[] =
     "reached.\n";
 
 static const char drain_usage[] =
-    "usage: tls-off drain [--delay DURATION] [--timeout DURATION] [--admin PATH] [--json]\n"
+    "usage: tls-off drain [--timeout DURATION] [--admin PATH] [--json]\n"
     "\n"
     "No new connections are accepted; sessions may end on their own. Waits until the last one has ended, or those left at\n"
     "the timeout (\"30s\", \"10m\", \"1h\"; default: drain_timeout of the configuration) have been cut. Then tls-off ends.\n"
-    "\n"
-    "With --delay, /readyz fails at once, but connections are accepted for that long: load balancers hear of it first.\n"
     "\n"
     "Exit status: 0 done, 1 refused, 2 wrong usage, 3 no running tls-off reached.\n";
 
@@ -46,28 +44,24 @@ struct admin_command {
     struct admin_args args;
     const char *name;
     uint64_t drain_ms; /* 0 = not given */
-    uint64_t delay_ms;
-    bool ends; /* the command ends the proxy */
+    bool ends;         /* the command ends the proxy */
 };
 
 static bool drain_flag(void *ctx, const char *flag, const char *value, bool *ret_wrong) {
     struct admin_command *w = ctx;
-    uint64_t *to = strcmp(flag, "--timeout") == 0 ? &w->drain_ms : strcmp(flag, "--delay") == 0 ? &w->delay_ms : NULL;
-    if (!to)
+    if (strcmp(flag, "--timeout") != 0)
         return false;
-    *ret_wrong = value_duration(value, to) < 0 || *to == 0 || *to == CONF_NEVER;
+    *ret_wrong = value_duration(value, &w->drain_ms) < 0 || w->drain_ms == 0 || w->drain_ms == CONF_NEVER;
     return true;
 }
 
 /* The command's number; 0 on failure, with *RET_EXIT. */
 static uint64_t post_command(const struct admin_command *w, int *ret_exit) {
-    char target[96];
+    char target[64];
     struct text t = text_of(target, sizeof(target));
     text_addf(&t, "/%s", w->name);
     if (w->drain_ms)
         text_addf(&t, "?ms=%llu", (unsigned long long)w->drain_ms);
-    if (w->delay_ms)
-        text_addf(&t, "%cdelay_ms=%llu", w->drain_ms ? '&' : '?', (unsigned long long)w->delay_ms);
     json_t *o = admin_ask(&w->args, "POST", target, ret_exit);
     uint64_t id = (uint64_t)json_integer_value(json_object_get(o, "id"));
     if (o && id == 0)

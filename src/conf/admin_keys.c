@@ -51,25 +51,15 @@ void read_socket_group(struct reading *r, const struct toml_node *node) {
         reading_refuse(r, node, "a group that this machine has");
 }
 
+/* Who reads there sees every client's address: it is for this machine only. */
 void read_admin_listen(struct reading *r, const struct toml_node *node) {
     struct addr a;
     if (!node->string[0])
         return;
-    if (addr_parse(node->string, &a) == 0)
+    if (addr_parse(node->string, &a) == 0 && addr_is_loopback(&a))
         r->l->conf->admin.listen = a;
     else
-        reading_refuse(r, node, "an address like \"127.0.0.1:9901\" or \"[::1]:9901\"");
-}
-
-/* Who reads all there sees every client's address: that is for this machine only. */
-void check_admin(struct load *l) {
-    const struct conf_admin *a = &l->conf->admin;
-    char shown[ADDR_TEXT_MAX];
-    if (a->listen.family == AF_UNSPEC || a->health_only || addr_is_loopback(&a->listen))
-        return;
-    load_error(l, load_top_at(l, KEY_ADMIN_LISTEN), load_top_key(KEY_ADMIN_LISTEN),
-               "found \"%s\", expected a loopback address like \"127.0.0.1:9901\", or scope = \"health\" beside it",
-               addr_text(&a->listen, shown));
+        reading_refuse(r, node, "a loopback address like \"127.0.0.1:9901\" or \"[::1]:9901\"");
 }
 
 void admin_defaults(struct load *l) {

@@ -33,29 +33,6 @@ static void check_passthrough(struct load *l, size_t i) {
     s->ncerts = 0;
 }
 
-static bool has_protocol(const struct conf_service *s, const char *name) {
-    for (size_t i = 0; i < s->nalpn; i++)
-        if (strcmp(s->alpn[i], name) == 0)
-            return true;
-    return false;
-}
-
-/* What a service demands of clients it must speak with them, where it is the one that speaks. */
-static void check_protocols(struct load *l, size_t i) {
-    struct conf_service *s = &l->conf->services[i];
-    const struct toml_node *match = l->services[i].node[KEY_MATCH_ALPN];
-    if (s->mode == MODE_PASSTHROUGH || !match)
-        return;
-    if (!l->services[i].node[KEY_ALPN]) {
-        s->alpn = s->match_alpn;
-        s->nalpn = s->nmatch_alpn;
-    }
-    for (size_t k = 0; k < s->nmatch_alpn; k++)
-        if (!has_protocol(s, s->match_alpn[k]))
-            load_error(l, match->at, load_key(l, i, KEY_MATCH_ALPN), "found \"%s\", expected protocols of \"alpn\" only",
-                       s->match_alpn[k]);
-}
-
 /* A service that requests certificates must name the CA; one that does not must not look as if it refused clients. */
 static void check_client_auth(struct load *l, size_t i) {
     static const enum conf_key others[] = {KEY_CLIENT_AUTH_CA, KEY_CLIENT_AUTH_CRL, KEY_CLIENT_AUTH_DEPTH,
@@ -180,7 +157,6 @@ void check_keys(struct load *l) {
     for (size_t i = 0; i < l->conf->nservices; i++) {
         check_required(l, i);
         check_passthrough(l, i);
-        check_protocols(l, i);
         check_client_auth(l, i);
         check_suites(l, i);
         check_sharing(l, i);

@@ -46,79 +46,6 @@ static void gather_names(struct reach *r) {
         qsort(r->names, r->nnames, sizeof(*r->names), by_text);
 }
 
-static struct toml_pos name_at(const struct load *l, uint16_t service, size_t n) {
-    const struct toml_node *list = l->services[service].node[KEY_NAMES];
-    return list && n < list->nchildren ? list->children[n].at : load_at(l, service, KEY_NAMES);
-}
-
-/* ---- equal ranks ---- */
-
-/* Of a service's name at an address: the first service that has it too, with nothing to tell them apart. */
-struct rivalry {
-    const struct conf *c;
-    uint16_t service;
-    uint16_t equal;  /* some clients could reach either; ROUTE_NOBODY: none */
-    uint16_t nearly; /* only clients that offer no protocol could */
-};
-
-static bool shares_protocol(struct route_protocols a, struct route_protocols b) {
-    for (size_t i = 0; i < a.n; i++)
-        for (size_t k = 0; k < b.n; k++)
-            if (strcmp(a.list[i], b.list[k]) == 0)
-                return true;
-    return false;
-}
-
-static void take_rival(void *ctx, const struct route_answer *claim) {
-    struct rivalry *v = ctx;
-    if (claim->weight != ROUTE_GIVEN || claim->service >= v->service)
-        return;
-    struct route_protocols a = routes_protocols(&v->c->services[v->service]),
-                           b = routes_protocols(&v->c->services[claim->service]);
-    if (shares_protocol(a, b) || (a.n == 0 && b.n == 0))
-        v->equal = MIN(v->equal, claim->service);
-    else if (!a.demanded && !b.demanded)
-        v->nearly = MIN(v->nearly, claim->service);
-}
-
-static size_t place_of(const struct conf_service *s, const char *name) {
-    size_t n = 0;
-    while (n < s->nnames && strcmp(s->names[n], name) != 0)
-        n++;
-    return n;
-}
-
-/* One fault for each two services; true when there is an error. */
-static bool check_ranks(struct reach *r) {
-    const struct conf_service *s = &r->c->services[r->service];
-    char addr[ADDR_TEXT_MAX];
-    (void)addr_text(&r->c->listeners[r->listener], addr); /* returns ADDR */
-    for (size_t n = 0; n < s->nnames; n++) {
-        struct rivalry v = {r->c, r->service, ROUTE_NOBODY, ROUTE_NOBODY};
-        route_each_rival(r->table, r->listener, s->names[n], take_rival, &v);
-        uint16_t other = v.equal != ROUTE_NOBODY ? v.equal : v.nearly;
-        if (other == ROUTE_NOBODY)
-            continue;
-        const struct conf_service *o = &r->c->services[other];
-        struct toml_pos at = name_at(r->l, r->service, n), its = name_at(r->l, other, place_of(o, s->names[n]));
-        if (v.equal != ROUTE_NOBODY)
-            load_error(
-                r->l, at, load_key(r->l, r->service, KEY_NAMES),
-                "found \"%s\", which service \"%s\" has at %s too, with the same rank (%s:%u:%u), expected different names, or "
-                "\"match_alpn\" without a common protocol",
-                s->names[n], o->name, addr, r->l->file ? r->l->file : "command line", its.line, its.column);
-        else
-            load_warning(r->l, at, load_key(r->l, r->service, KEY_NAMES),
-                         "\"%s\" belongs to service \"%s\" at %s too (%s:%u:%u): clients that offer no protocol (ALPN) go to "
-                         "\"%s\", which is first in the file; \"match_alpn\" in one of the two makes a difference",
-                         s->names[n], o->name, addr, r->l->file ? r->l->file : "command line", its.line, its.column, o->name);
-        return v.equal != ROUTE_NOBODY;
-    }
-    return false;
-}
-
-/* ---- what nobody reaches ---- */
-
 static bool reaches(struct reach *r, const char *pattern, struct span alpn) {
     struct route_answer a = route_find_pattern(r->table, r->listener, pattern, alpn);
     r->rival = a.service;
@@ -155,13 +82,13 @@ static void report_unreachable(struct reach *r) {
     if (s->mode == MODE_PASSTHROUGH)
         load_error(r->l, at, key,
                    "service \"%s\" can never be chosen at %s: service \"%s\" takes every client that no other name belongs to, "
-                   "expected \"names\" for passthrough, an address of its own%s",
+                   "expected an address of its own for passthrough%s",
                    s->name, addr, rival->name,
                    rival->mode == MODE_PASSTHROUGH ? "" : ", or \"strict_sni\" in the services that terminate TLS there");
     else
         load_error(r->l, at, key,
                    "service \"%s\" can never be chosen at %s: service \"%s\" has its names and protocols, expected another "
-                   "address, \"names\", certificates for other names, or other protocols in \"alpn\"",
+                   "address, certificates for other names, or other protocols in \"alpn\"",
                    s->name, addr, rival->name);
 }
 
@@ -219,86 +146,6 @@ static void check_strength(struct reach *r) {
     }
 }
 
-/* ---- names and certificates ---- */
-
-/* Whether a certificate with one of the sorted NAMES can serve PATTERN, or a part of it. */
-static bool certified(const char **names, size_t n, const char *pattern) {
-    struct route_pattern p = route_pattern_of(pattern);
-    char wildcard[CONF_PATTERN_MAX + 1];
-    const char *key = pattern;
-    if (p.kind == ROUTE_ALL || p.kind == ROUTE_NAMELESS || (n && bsearch(&key, names, n, sizeof(*names), by_text)))
-        return true;
-    const char *rest = p.kind == ROUTE_EXACT ? strchr(pattern, '.') : strchr(pattern + 1, '.');
-    struct text t = text_of(wildcard, sizeof(wildcard));
-    text_addf(&t, "*%s", rest ? rest : "");
-    key = wildcard;
-    return rest && p.kind != ROUTE_LABEL && n && bsearch(&key, names, n, sizeof(*names), by_text);
-}
-
-/* Certificates change without a reload, so what they lack is no error. */
-static void check_certified(struct reach *r) {
-    const struct conf_service *s = &r->c->services[r->service];
-    size_t lacking = 0, first = 0;
-    if (!s->nnames || s->mode == MODE_PASSTHROUGH)
-        return;
-    r->nnames = 0;
-    r->l->capabilities->each_name(r->l->capabilities->creds, r->service, add_name, r);
-    if (r->nnames)
-        qsort(r->names, r->nnames, sizeof(*r->names), by_text);
-    for (size_t n = 0; n < s->nnames; n++)
-        if (!certified(r->names, r->nnames, s->names[n])) {
-            first = lacking ? first : n;
-            lacking++;
-        }
-    if (!lacking)
-        return;
-    char more[64] = "";
-    struct text t = text_of(more, sizeof(more));
-    if (lacking > 1)
-        text_addf(&t, ", nor %zu other names", lacking - 1);
-    load_warning(r->l, name_at(r->l, r->service, first), load_key(r->l, r->service, KEY_NAMES),
-                 "no certificate of the service has \"%s\"%s: clients that ask for it %s", s->names[first], more,
-                 s->strict_sni ? "are refused (\"strict_sni\")" : "get the default certificate");
-}
-
-/* ---- what an address does with strangers ---- */
-
-static bool gives_default(const struct conf_service *s) {
-    return s->mode == MODE_TERMINATE && !s->strict_sni && s->nnames == 0;
-}
-
-/* What has to be one thing for an address is in several services. */
-static void check_address(struct load *l, uint16_t listener) {
-    const struct conf *c = l->conf;
-    const struct conf_service *all = c->services;
-    size_t unknown = SIZE_MAX, first = SIZE_MAX, second = SIZE_MAX;
-    bool claimed = false;
-    char addr[ADDR_TEXT_MAX];
-    (void)addr_text(&c->listeners[listener], addr); /* returns ADDR */
-    for (size_t i = 0; i < c->nservices; i++) {
-        if (!routes_is_at(&all[i], listener))
-            continue;
-        claimed = claimed || place_of(&all[i], "*") < all[i].nnames;
-        if (gives_default(&all[i]) && first == SIZE_MAX)
-            first = i;
-        else if (gives_default(&all[i]) && second == SIZE_MAX)
-            second = i;
-        if (!l->services[i].node[KEY_UNKNOWN])
-            continue;
-        if (unknown != SIZE_MAX && all[unknown].unknown != all[i].unknown)
-            load_error(l, load_at(l, i, KEY_UNKNOWN), load_key(l, i, KEY_UNKNOWN),
-                       "differs from service \"%s\", expected the same since both listen on %s", all[unknown].name, addr);
-        unknown = i;
-    }
-    if (second != SIZE_MAX && !claimed)
-        load_warning(
-            l, load_at(l, second, KEY_LISTEN), load_key(l, second, KEY_LISTEN),
-            "services \"%s\" and \"%s\" both give clients of %s whose name nobody has their default certificate; what no "
-            "protocol decides goes to \"%s\", which is first in the file: \"names\" or \"strict_sni\" in all but one makes it "
-            "plain",
-            all[first].name, all[second].name, addr, all[first].name);
-}
-
 static size_t *count_services(const struct conf *c) {
     size_t *n = calloc(c->nlisteners, sizeof(*n));
     MUST(n); /* as above */
@@ -318,20 +165,15 @@ void check_routes(struct load *l) {
     size_t *services_at = count_services(c);
     struct reach r = {.l = l, .c = c, .table = table};
     for (r.service = 0; r.service < c->nservices; r.service++) {
-        check_certified(&r);
         gather_names(&r);
         for (size_t k = 0; k < c->services[r.service].nlisteners; k++) {
             r.listener = c->services[r.service].listeners[k];
             if (services_at[r.listener] < 2)
                 continue;
-            if (!check_ranks(&r))
-                check_reach(&r);
+            check_reach(&r);
             check_strength(&r);
         }
     }
-    for (size_t i = 0; i < c->nlisteners; i++)
-        if (services_at[i] > 1)
-            check_address(l, (uint16_t)i);
     free(services_at);
     free(r.names);
     route_table_free(table);

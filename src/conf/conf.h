@@ -19,9 +19,6 @@
 #define CONF_BACKENDS_MAX     64  /* a service */
 #define CONF_NAME_MAX         255 /* bytes of any text that is no file name */
 #define CONF_SERVICE_NAME_MAX 64
-#define CONF_NAMES_MAX        1024                /* a service */
-#define CONF_HOST_MAX         255                 /* characters of a host name */
-#define CONF_PATTERN_MAX      (CONF_HOST_MAX + 3) /* "**." before it */
 #define CONF_BUSY_POLL_MAX    10000
 #define CONF_CLIENT_DEPTH_MAX 16
 #define CONF_CLIENT_RULES_MAX 256
@@ -41,7 +38,6 @@ enum balance { BALANCE_LEAST_SESSIONS, BALANCE_ROUND_ROBIN, BALANCE_CLIENT_HASH 
 enum proxy_send { PROXY_SEND_NONE, PROXY_SEND_V1, PROXY_SEND_V2 };
 enum client_auth_mode { CLIENT_AUTH_NONE, CLIENT_AUTH_OPTIONAL, CLIENT_AUTH_REQUIRED };
 enum handshake_path { HANDSHAKE_LIBSSL, HANDSHAKE_AUTO }; /* who makes TLS 1.3: libssl; our own code where it can */
-enum unknown_name { UNKNOWN_ALERT, UNKNOWN_RESET };       /* what a client gets whom no service serves */
 enum truncation { TRUNCATION_CLOSE, TRUNCATION_RESET };   /* what a backend sees of a TCP end without close_notify */
 
 /* Bits of conf_service.proxy_tlvs. */
@@ -87,7 +83,6 @@ struct conf_service {
     size_t nnames;
     const char **match_alpn; /* protocols of which a client must offer one; none = any client */
     size_t nmatch_alpn;
-    enum unknown_name unknown;
     const char **alpn;
     size_t nalpn;
     enum service_mode mode;
@@ -123,7 +118,6 @@ struct conf_admin {
     uint32_t mode;
     uint32_t uid, gid;  /* UINT32_MAX = as it comes */
     struct addr listen; /* AF_UNSPEC = none */
-    bool health_only;   /* LISTEN answers for health and metrics alone */
 };
 
 struct conf {

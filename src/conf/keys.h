@@ -44,18 +44,12 @@
     K(KEY_ADMIN_SOCKET_OWNER, "admin.socket_owner", OWN(TOML_STRING, read_socket_owner), TOP(admin.uid), .number = UINT32_MAX, .max = UINT32_MAX) \
     K(KEY_ADMIN_SOCKET_GROUP, "admin.socket_group", OWN(TOML_STRING, read_socket_group), TOP(admin.gid), .number = UINT32_MAX, .max = UINT32_MAX) \
     K(KEY_ADMIN_LISTEN,       "admin.listen",       OWN(TOML_STRING, read_admin_listen))                                       \
-    K(KEY_ADMIN_SCOPE,        "admin.scope",        &scalar_word, TOP(admin.health_only),                                      \
-      .words = WORDS({"all", false}, {"health", true}))                                                                        \
                                                                                                                                \
     K(KEY_TICKETS_SECRET_FILE, "tickets.secret_file", &scalar_path, TOP(ticket_secret))                                        \
                                                                                                                                \
     K(KEY_LISTEN,        "service.*.listen",        OWN(TOML_ARRAY, read_listen))                                              \
     K(KEY_BACKENDS,      "service.*.backends",      OWN(TOML_ARRAY, read_backends))                                            \
     K(KEY_CERTIFICATES,  "service.*.certificates",  OWN(TOML_ARRAY, read_certificates))                                        \
-    K(KEY_NAMES,         "service.*.names",         OWN(TOML_ARRAY, read_names))                                               \
-    K(KEY_MATCH_ALPN,    "service.*.match_alpn",    OWN(TOML_ARRAY, read_match_alpn))                                          \
-    K(KEY_UNKNOWN,       "service.*.unknown",       &scalar_word, SERVICE(unknown), .number = UNKNOWN_ALERT,                   \
-      .words = WORDS({"alert", UNKNOWN_ALERT}, {"reset", UNKNOWN_RESET}))                                                      \
     K(KEY_ALPN,          "service.*.alpn",          OWN(TOML_ARRAY, read_alpn))                                                \
     K(KEY_MODE,          "service.*.mode",          &scalar_word, SERVICE(mode), .number = MODE_TERMINATE,                     \
       .words = WORDS({"terminate", MODE_TERMINATE}, {"passthrough", MODE_PASSTHROUGH}))                                        \

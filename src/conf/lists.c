@@ -152,9 +152,10 @@ void read_certificates(struct reading *r, const struct toml_node *node) {
     }
 }
 
-static size_t read_protocols(struct reading *r, const struct toml_node *node, const char ***ret) {
-    size_t n = list_len(r, node, CONF_LIST_MAX), taken = 0;
-    *ret = conf_alloc(r->l->conf, n * sizeof(**ret));
+void read_alpn(struct reading *r, const struct toml_node *node) {
+    struct conf_service *s = r->service;
+    size_t n = list_len(r, node, CONF_LIST_MAX);
+    s->alpn = conf_alloc(r->l->conf, n * sizeof(*s->alpn));
     for (size_t i = 0; i < n; i++) {
         const struct toml_node *item = &node->children[i];
         if (!wants_string(r, item) || comes_again(r, node, i))
@@ -163,60 +164,8 @@ static size_t read_protocols(struct reading *r, const struct toml_node *node, co
         if (len == 0 || len > 255)
             reading_refuse(r, item, "a protocol name of 1 to 255 bytes (RFC 7301)");
         else
-            (*ret)[taken++] = conf_strdup(r->l->conf, item->string);
+            s->alpn[s->nalpn++] = conf_strdup(r->l->conf, item->string);
     }
-    return taken;
-}
-
-void read_alpn(struct reading *r, const struct toml_node *node) {
-    r->service->nalpn = read_protocols(r, node, &r->service->alpn);
-}
-
-void read_match_alpn(struct reading *r, const struct toml_node *node) {
-    r->service->nmatch_alpn = read_protocols(r, node, &r->service->match_alpn);
-    if (node->nchildren == 0)
-        reading_refuse(r, node, "at least one protocol, or no \"match_alpn\"");
-}
-
-/* "*", "" and what clients can ask for, alone or behind "*." or "**.", as the table of routes has them. NULL: refused. */
-static const char *read_pattern(struct reading *r, const struct toml_node *item) {
-    const char *text = item->string, *host = text + (strncmp(text, "**.", 3) == 0 ? 3 : strncmp(text, "*.", 2) == 0 ? 2 : 0);
-    char name[CONF_HOST_MAX + 1], pattern[CONF_PATTERN_MAX + 1];
-    if (!text[0] || strcmp(text, "*") == 0)
-        return conf_strdup(r->l->conf, text);
-    int err = strchr(host, '*') ? ERR_FORMAT : r->l->capabilities->host_name(host, name);
-    if (err == ERR_UNSUPPORTED) {
-        reading_refuse(r, item, "a name in ASCII (\"xn--...\"), since libidn2 is not installed");
-        return NULL;
-    }
-    if (err < 0) {
-        reading_refuse(r, item,
-                       "a host name, which may begin with \"*.\" (one label) or \"**.\" (any number of labels), \"*\" (every "
-                       "client), or \"\" (clients that ask for no name)");
-        return NULL;
-    }
-    struct text t = text_of(pattern, sizeof(pattern));
-    text_addf(&t, "%.*s%s", (int)(host - text), text, name);
-    return conf_strdup(r->l->conf, pattern);
-}
-
-void read_names(struct reading *r, const struct toml_node *node) {
-    struct conf_service *s = r->service;
-    size_t n = list_len(r, node, CONF_NAMES_MAX);
-    s->names = conf_alloc(r->l->conf, n * sizeof(*s->names));
-    for (size_t i = 0; i < n; i++) {
-        const struct toml_node *item = &node->children[i];
-        const char *pattern = wants_string(r, item) ? read_pattern(r, item) : NULL;
-        bool again = false;
-        for (size_t k = 0; k < s->nnames && pattern; k++)
-            again = again || strcmp(s->names[k], pattern) == 0;
-        if (again)
-            reading_refuse(r, item, "each name once");
-        else if (pattern)
-            s->names[s->nnames++] = pattern;
-    }
-    if (node->nchildren == 0)
-        reading_refuse(r, node, "at least one name, or no \"names\"");
 }
 
 static void refuse_name(struct reading *r, const struct toml_node *item, const struct suggestion *near, const char *what) {

@@ -162,7 +162,6 @@ void load_environment(struct load *l) {
     if (!c->state_dir)
         set_state_dir(l);
     admin_defaults(l);
-    check_admin(l);
     for (size_t i = 0; i < c->nservices; i++) {
         struct conf_service *s = &c->services[i];
         if (s->nsuites == 0)

@@ -59,10 +59,6 @@ struct conf_capabilities {
     /* Every host name of the certificates added to service I, each once or more; valid until something is added. */
     void (*each_name)(void *creds, size_t service, conf_name_fn take, void *ctx);
 
-    /* TEXT as clients ask for that name (lower case, A-labels), at most 255 characters. ERR_FORMAT: no client can ask for it;
-     * ERR_UNSUPPORTED: beyond ASCII, and libidn2 is not installed. */
-    int (*host_name)(const char *text, char *ret);
-
     /* The store, sealed; nothing can be added then. ERR_LIMIT, ERR_NOMEM, ERR_SYSTEM (errno). */
     int (*seal)(void *creds, int *ret_fd);
 

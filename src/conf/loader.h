@@ -74,7 +74,6 @@ void load_environment(struct load *l);
 
 /* admin_keys.c: the admin socket's place when none is given. */
 void admin_defaults(struct load *l);
-void check_admin(struct load *l);
 
 /* check.c: keys against each other. */
 void check_keys(struct load *l);

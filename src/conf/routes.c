@@ -1,7 +1,5 @@
 #include "conf/routes.h"
 
-#include "creds/creds.h"
-
 /* One service that claims its names. */
 struct claiming {
     struct route_table *table;
@@ -33,10 +31,6 @@ static void claim_names(struct claiming *k, routes_names_fn each_name, void *nam
     each_name(names, k->service, claim_implied, k);
     if (!s->strict_sni)
         claim(k, "*", ROUTE_IMPLIED);
-}
-
-void routes_creds_names(void *creds, size_t service, void (*take)(void *ctx, const char *name), void *ctx) {
-    creds_each_name(creds, (uint32_t)service, take, ctx);
 }
 
 struct route_protocols routes_protocols(const struct conf_service *s) {

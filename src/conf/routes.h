@@ -11,9 +11,6 @@
 /* Hands every name of the certificates of SERVICE to TAKE, each once or more; the table borrows them. */
 typedef void (*routes_names_fn)(void *names, size_t service, void (*take)(void *ctx, const char *name), void *ctx);
 
-/* A routes_names_fn whose names are those of a mapped store (struct creds). */
-void routes_creds_names(void *creds, size_t service, void (*take)(void *ctx, const char *name), void *ctx);
-
 /* Borrows C and the names; NULL when out of memory. */
 struct route_table *routes_make(const struct conf *c, routes_names_fn each_name, void *names);
 

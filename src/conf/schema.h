@@ -50,8 +50,6 @@ void reading_refuse(struct reading *r, const struct toml_node *node, const char 
 void read_listen(struct reading *r, const struct toml_node *node);
 void read_backends(struct reading *r, const struct toml_node *node);
 void read_certificates(struct reading *r, const struct toml_node *node);
-void read_names(struct reading *r, const struct toml_node *node);
-void read_match_alpn(struct reading *r, const struct toml_node *node);
 void read_alpn(struct reading *r, const struct toml_node *node);
 void read_suites(struct reading *r, const struct toml_node *node);
 void read_groups(struct reading *r, const struct toml_node *node);

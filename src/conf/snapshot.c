@@ -21,7 +21,7 @@
 #include "creds/client_rule.h"
 
 #define MAGIC     0x544f534eu /* "TOSN" */
-#define FORMAT    4           /* of the lists */
+#define FORMAT    3           /* of the lists */
 #define TEXT_MAX  (PATH_MAX - 1)
 #define ITEMS_MAX 1024 /* of any list that has no limit of its own in conf.h */
 #define SEALS     (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
@@ -142,10 +142,10 @@ static void value_ids(struct io *io, uint16_t **ids, size_t *n, size_t max) {
         VALUE(io, (*ids)[i]);
 }
 
-static void value_texts(struct io *io, const char ***texts, size_t *n, size_t max, size_t len_min, size_t len_max) {
+static void value_texts(struct io *io, const char ***texts, size_t *n, size_t max, size_t len_max) {
     LIST(io, *texts, *n, 0, max);
     for (size_t i = 0; i < *n && !is_bad(io); i++)
-        value_needed_text(io, &(*texts)[i], len_min, len_max);
+        value_needed_text(io, &(*texts)[i], 1, len_max);
 }
 
 /* ---- scalars ---- */
@@ -191,12 +191,10 @@ static void value_service(struct io *io, struct conf_service *s) {
     LIST(io, s->certs, s->ncerts, 0, ITEMS_MAX);
     for (size_t i = 0; i < s->ncerts && !is_bad(io); i++)
         value_cert(io, &s->certs[i]);
-    value_texts(io, &s->names, &s->nnames, CONF_NAMES_MAX, 0, CONF_PATTERN_MAX);
-    value_texts(io, &s->match_alpn, &s->nmatch_alpn, ITEMS_MAX, 1, CONF_NAME_MAX);
-    value_texts(io, &s->alpn, &s->nalpn, ITEMS_MAX, 1, CONF_NAME_MAX);
+    value_texts(io, &s->alpn, &s->nalpn, ITEMS_MAX, CONF_NAME_MAX);
     value_ids(io, &s->suites, &s->nsuites, ITEMS_MAX);
     value_ids(io, &s->groups, &s->ngroups, ITEMS_MAX);
-    value_texts(io, &s->client_allow, &s->nclient_allow, CONF_CLIENT_RULES_MAX, 1, CLIENT_RULE_MAX);
+    value_texts(io, &s->client_allow, &s->nclient_allow, CONF_CLIENT_RULES_MAX, CLIENT_RULE_MAX);
     LIST(io, s->proxy_trust, s->nproxy_trust, 0, ITEMS_MAX);
     for (size_t i = 0; i < s->nproxy_trust && !is_bad(io); i++)
         value_cidr(io, &s->proxy_trust[i]);

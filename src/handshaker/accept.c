@@ -81,11 +81,10 @@ static struct handshaker_gate gate_of(const struct conf *c, uint16_t listener) {
         if (!routes_is_at(s, listener))
             continue;
         if (first)
-            g = (struct handshaker_gate){s->max_sessions_per_client, s->max_handshakes_per_client_per_second, i, false};
+            g = (struct handshaker_gate){s->max_sessions_per_client, s->max_handshakes_per_client_per_second, i};
         first = false;
         g.sessions_per_client = wider(g.sessions_per_client, s->max_sessions_per_client);
         g.rate_per_client = wider(g.rate_per_client, s->max_handshakes_per_client_per_second);
-        g.resets = g.resets || s->unknown == UNKNOWN_RESET;
     }
     return g;
 }

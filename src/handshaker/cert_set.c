@@ -60,10 +60,14 @@ static struct certs *open_set(const struct handshaker *h, struct ipc_msg *m, str
     return NULL;
 }
 
+static void each_name(void *names, size_t service, void (*take)(void *ctx, const char *name), void *ctx) {
+    creds_each_name(names, (uint32_t)service, take, ctx);
+}
+
 /* The routes follow the names of certificates; NULL without memory. */
 static struct route_table *routes_of(const struct handshaker *h, const struct certs *certs, struct text *why) {
     struct creds store = *certs_store(certs);
-    struct route_table *t = routes_make(h->conf, routes_creds_names, &store);
+    struct route_table *t = routes_make(h->conf, each_name, &store);
     if (!t)
         text_addf(why, "%s", err_text(ERR_NOMEM));
     return t;

@@ -202,11 +202,6 @@ static void put_answer(struct conn *c, int reason) {
     (void)!buf_append(&c->out, record, sizeof(record));
 }
 
-static void reset_on_close(int fd) {
-    static const struct linger at_once = {.l_onoff = 1};
-    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)); /* refused: an orderly end says no more */
-}
-
 /* Ends a connection that got its answer: when the client has closed, or when the time is up. */
 static void closing_step(struct handshaker *h, struct conn *c) {
     if (!flush_out(h, c)) {
@@ -225,10 +220,7 @@ void conn_fail(struct handshaker *h, struct conn *c, int reason) {
     if (c->reason)
         return;
     c->reason = reason;
-    if (c->mute)
-        reset_on_close(c->fd);
-    else
-        put_answer(c, reason);
+    put_answer(c, reason);
     report_failure(h, c);
     conn_metrics_failed(h, c);
     if (reason <= ERR_CLIENT_NOT_ALLOWED && reason >= ERR_CLIENT_CERT_UNKNOWN_CA)
@@ -236,7 +228,7 @@ void conn_fail(struct handshaker *h, struct conn *c, int reason) {
     handshake_free(c->handshake); /* nothing large is kept for a client that may be slow to close */
     c->handshake = NULL;
     bool over_limit = reason == ERR_CLIENT_RATE || reason == ERR_CLIENT_SESSIONS || reason == ERR_PROXY_UNTRUSTED;
-    if (over_limit || c->mute || reason == ERR_HANDSHAKE_RESET || c->state == CONN_QUEUED || c->state == CONN_FLUSH) {
+    if (over_limit || reason == ERR_HANDSHAKE_RESET || c->state == CONN_QUEUED || c->state == CONN_FLUSH) {
         conn_end(h, c);
         return;
     }

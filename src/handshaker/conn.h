@@ -55,7 +55,6 @@ struct conn {
     bool end_reported;    /* epoll reported it, once: reads continue until they return it */
     bool wants_out;       /* EPOLLOUT is watched */
     bool under_way;       /* libssl has consumed the ClientHello: it cannot be replayed */
-    bool mute;            /* refused by a reset, without an answer */
     bool late;            /* its time was over while its bytes lay unread: extended, once */
     uint16_t listener;
     uint16_t service;

@@ -56,7 +56,6 @@ struct handshaker_gate {
     uint64_t sessions_per_client;
     uint64_t rate_per_client;
     uint16_t service; /* the first one, in whose name connections are refused */
-    bool resets;      /* whom no service serves; otherwise there is an alert */
 };
 
 struct handshaker {

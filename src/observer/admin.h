@@ -65,7 +65,6 @@ void metrics_answer(struct admin *a, const struct http_request *q, struct http_r
 void status_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
 void certificates_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
 void clients_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
-void explain_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
 void sessions_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
 void command_post(struct admin *a, const struct http_request *q, struct http_reply *r);
 void command_get(struct admin *a, const struct http_request *q, struct http_reply *r);

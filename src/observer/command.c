@@ -40,11 +40,10 @@ static void put_id(struct http_reply *r, unsigned status, const char *path, uint
 
 void command_post(struct admin *a, const struct http_request *q, struct http_reply *r) {
     struct control_command c = {.kind = kind_of(q->path), .id = rand_u64() & ID_MASK};
-    const char *ms = http_query(q, "ms"), *delay_ms = http_query(q, "delay_ms");
+    const char *ms = http_query(q, "ms");
     c.id += c.id == 0;
-    if ((ms && (c.kind != COMMAND_DRAIN || text_parse_u64(ms, DRAIN_MAX, &c.ms) < 0)) ||
-        (delay_ms && (c.kind != COMMAND_DRAIN || text_parse_u64(delay_ms, DRAIN_MAX, &c.delay_ms) < 0))) {
-        http_reply_line(r, 400, "ms, delay_ms: only for drain, numbers of milliseconds");
+    if (ms && (c.kind != COMMAND_DRAIN || text_parse_u64(ms, DRAIN_MAX, &c.ms) < 0)) {
+        http_reply_line(r, 400, "ms: only for drain, a number of milliseconds");
         return;
     }
     int err = control_send_command(a->child->control, &c);

@@ -33,11 +33,6 @@ static bool is_ours(int reason) {
     case ERR_BACKEND_TIMEOUT:
     case ERR_BACKEND_BACKLOG:
     case ERR_NO_LOCAL_PORT:
-    case ERR_GREETING_PREAUTH:
-    case ERR_GREETING_FORMAT:
-    case ERR_GREETING_TOO_LONG:
-    case ERR_GREETING_CLOSED:
-    case ERR_GREETING_TIMEOUT:
         return true;
     default:
         return false;

@@ -5,8 +5,7 @@
 #include "observer/dashboard.h"
 #include "observer/live.h"
 
-#define READ   (HTTP_GET | HTTP_HEAD)
-#define HEALTH (1u << 15) /* beside the methods: answers where admin.scope is "health", too */
+#define READ (HTTP_GET | HTTP_HEAD)
 
 static void resources_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
 
@@ -22,13 +21,12 @@ static const struct route {
     {"/icon.svg", READ, dashboard_answer},
     {"/theme.js", READ, dashboard_answer},
     {"/resources", READ, resources_answer},
-    {"/healthz", READ | HEALTH, health_answer},
-    {"/readyz", READ | HEALTH, ready_answer},
-    {"/metrics", READ | HEALTH, metrics_answer},
+    {"/healthz", READ, health_answer},
+    {"/readyz", READ, ready_answer},
+    {"/metrics", READ, metrics_answer},
     {"/status.json", READ, status_answer},
     {"/clients.json", READ, clients_answer},
     {"/certificates.json", READ, certificates_answer},
-    {"/explain", READ, explain_answer},
     {"/live", READ, live_answer},
     {"/sessions.json", READ, sessions_answer},
     {"/reload", HTTP_POST, command_post},
@@ -59,11 +57,9 @@ static bool fits(const struct route *route, const char *path) {
 }
 
 void admin_answer(void *ctx, const struct http_request *q, struct http_reply *r) {
-    const struct admin *a = ctx;
-    bool health_only = !q->local && a->conf->admin.health_only;
     unsigned known = 0;
     for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
-        if (!fits(&routes[i], q->path) || (health_only && !(routes[i].methods & HEALTH)))
+        if (!fits(&routes[i], q->path))
             continue;
         known |= routes[i].methods;
         if (routes[i].methods & q->method) {

@@ -17,9 +17,6 @@ const char *status_state(const struct admin *a);
 /* The most sessions that all relays together take. */
 uint64_t status_sessions_max(const struct admin *a);
 
-/* "up", "full", "partly", "down"; static storage. */
-const char *status_backend_state(const struct admin *a, const char *service, const char *backend);
-
 /* Parts of it, in files of their own. */
 void status_services(struct admin *a, json_t *list, enum status_extent extent);
 void status_certificates(struct admin *a, json_t *list, size_t limit);

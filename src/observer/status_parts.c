@@ -102,10 +102,6 @@ static const char *backend_state(const struct admin *a, const struct stats_row *
     return value(row, STATS_FULL_NOW) > 0 ? "full" : "up";
 }
 
-const char *status_backend_state(const struct admin *a, const char *service, const char *backend) {
-    return backend_state(a, stats_sums_find(&a->stats_view.sums, STATS_BACKEND, service, backend));
-}
-
 static void put_backend(struct admin *a, json_t *o, const char *service, const char *name, enum status_extent extent) {
     const struct stats_row *row = stats_sums_find(&a->stats_view.sums, STATS_BACKEND, service, name);
     json_put_text(o, "name", name);

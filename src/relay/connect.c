@@ -12,7 +12,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "relay/backend_socket.h"
-#include "relay/preface.h"
+#include "relay/proxy_header.h"
 #include "relay/session.h"
 #include "wire/backend_fault.h"
 #include "wire/resolved.h"
@@ -179,14 +179,22 @@ static void connected(struct relay *r, struct session *s) {
     s->connected = true;
     s->connect_us = (uint32_t)(clock_mono_us() - s->connect_begun_us);
     session_metrics_connected(r, s);
+    struct conn_info f;
+    uint8_t header[PROXY_HEADER_MAX];
+    struct wr w = wr_of(header, sizeof(header));
+    session_conn_info(s, &f);
+    proxy_header_write(&w, service, &f);
     bool unix_socket = service->backends[s->backend].kind != BACKEND_TCP;
     uint32_t events = EPOLLIN | EPOLLRDHUP | EPOLLET | (unix_socket ? 0u : (uint32_t)EPOLLOUT);
     s->backend_wants_out = !unix_socket;
-    int err = unix_socket ? loop_watch(&r->loop, s->backend_fd, events, RELAY_BACKEND, s->item.slot, LOOP_GEN(s->item.gen)) : 0;
+    session_forget_cert(s, &f);
+    int err = wr_end(&w) ? chain_append(&r->pool, &s->up.wait, wr_written(&w)) : ERR_LIMIT;
+    if (err == 0 && unix_socket)
+        err = loop_watch(&r->loop, s->backend_fd, events, RELAY_BACKEND, s->item.slot, LOOP_GEN(s->item.gen));
     if (err < 0)
         session_fail(r, s, err);
     else
-        preface_begin(r, s);
+        session_goto(r, s, SESSION_OPEN);
 }
 
 /* ---- attempts ---- */

@@ -6,7 +6,6 @@
 #include <sys/ioctl.h>
 
 #include "base/err.h"
-#include "relay/preface.h"
 #include "relay/session.h"
 
 #define MOVING_MS 50 /* between looks whether a session that was due is back */
@@ -122,9 +121,6 @@ void session_timeout(struct relay *r, struct session *s) {
     switch (s->state) {
     case SESSION_CONNECTING:
         connect_timeout(r, s);
-        break;
-    case SESSION_PREFACE:
-        preface_timeout(r, s);
         break;
     case SESSION_OPEN:
         open_timeout(r, s);

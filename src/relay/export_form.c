@@ -18,7 +18,7 @@
 #include "wire/export.h"
 
 _Static_assert((int)EXPORT_STATE_CONNECTING == (int)SESSION_CONNECTING && (int)EXPORT_STATE_OPEN == (int)SESSION_OPEN &&
-                   (int)EXPORT_STATE_CLOSING == (int)SESSION_CLOSING && (int)EXPORT_STATE_PREFACE == (int)SESSION_PREFACE,
+                   (int)EXPORT_STATE_CLOSING == (int)SESSION_CLOSING,
                "the states of a session are those of the format");
 _Static_assert((int)EXPORT_FLOW_OPEN == (int)FLOW_OPEN && (int)EXPORT_FLOW_EOF_SEEN == (int)FLOW_EOF_SEEN &&
                    (int)EXPORT_FLOW_SHUT == (int)FLOW_SHUT && (int)EXPORT_FLOW_BROKEN == (int)FLOW_BROKEN,
@@ -75,8 +75,7 @@ static void times_of(struct relay *r, const struct session *s, struct export_ses
 
 void export_fill(struct relay *r, const struct session *s, struct export_session *to) {
     to->flags = flags_of(s);
-    to->greeting = s->state == SESSION_CONNECTING || s->state == SESSION_PREFACE ? s->greeting : GREETING_NONE;
-    to->state = to->greeting ? EXPORT_STATE_PREFACE : s->state;
+    to->state = s->state;
     to->client_end = s->client_end;
     to->backend_end = s->backend_end;
     to->reason = s->reason ? span_str(err_name(s->reason)) : span_of(NULL, 0);
@@ -105,24 +104,14 @@ static bool partial_valid(const struct export_session *x) {
     return n == 0 || (x->flags & EXPORT_TLS && n < RECORD_WIRE_MAX);
 }
 
-/* The format has one state for all that have a greeting before them. */
-static enum session_state state_of(const struct export_session *x) {
-    bool connecting = x->state == EXPORT_STATE_PREFACE && !(x->flags & EXPORT_CONNECTED);
-    return connecting ? SESSION_CONNECTING : (enum session_state)x->state;
-}
-
 static bool state_valid(const struct export_session *x) {
     bool connected = x->flags & EXPORT_CONNECTED, backend_fd = x->flags & EXPORT_BACKEND_FD;
     bool queued = x->flags & EXPORT_QUEUED;
     bool tcp = x->backend_kind == BACKEND_TCP + 1; /* connects to other kinds take no time */
-    switch (state_of(x)) {
+    switch (x->state) {
     case SESSION_CONNECTING: /* the first bytes for a backend are made when it is there */
         return !connected && x->backend_kind && queued == !backend_fd && (queued || tcp) && total(&x->up.wait) == 0 &&
                x->up.state == FLOW_OPEN && x->down.state == FLOW_OPEN && x->deadline_ms != EXPORT_NEVER;
-    case SESSION_PREFACE: /* nothing is read but the greeting, which stays where it is; a backend may have stopped to read */
-        return connected && backend_fd && !queued && x->flags & EXPORT_TLS && total(&x->down.wait) == 0 &&
-               (x->up.state == FLOW_OPEN || x->up.state == FLOW_BROKEN) && x->down.state == FLOW_OPEN &&
-               x->deadline_ms != EXPORT_NEVER && x->timer_ms != EXPORT_NEVER;
     case SESSION_OPEN:
         return connected && backend_fd && !queued;
     default:
@@ -174,7 +163,7 @@ static bool take_service(struct relay *r, struct session *s, const struct export
     uint16_t service = services_find(r, x->service), backend = BACKEND_NONE;
     if (service != SERVICES_NONE && x->backend_kind)
         backend = services_backend(r, service, x->backend);
-    if (service == SERVICES_NONE || (backend == BACKEND_NONE && x->backend_kind && state_of(x) != SESSION_CONNECTING)) {
+    if (service == SERVICES_NONE || (backend == BACKEND_NONE && x->backend_kind && x->state != SESSION_CONNECTING)) {
         service = services_inherit(r, x);
         backend = x->backend_kind ? 0 : BACKEND_NONE;
     }
@@ -251,8 +240,7 @@ static void take_flow(struct flow *f, const struct export_flow *x) {
 /* What can only be wrong. */
 static bool take_content(struct relay *r, struct session *s, const struct export_session *x,
                          struct chain ahead[static EXPORT_PARTS]) {
-    s->state = (uint8_t)state_of(x);
-    s->greeting = x->greeting;
+    s->state = x->state;
     s->client_end = x->client_end;
     s->backend_end = x->backend_end;
     take_flags(s, x->flags);

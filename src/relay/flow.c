@@ -351,7 +351,7 @@ static void down_eof(struct relay *r, struct session *s) {
  * A backend that ended by a reset has not sent all, and the client must not take it for a whole answer. Over TLS the missing
  * close_notify shows it, and spares the client a reset that could swallow bytes it has not read; otherwise only a reset can.
  */
-void flow_backend_reset(struct relay *r, struct session *s) {
+static void down_reset(struct relay *r, struct session *s) {
     s->backend_end = END_RESET;
     s->down.readable = false;
     s->reset_client = !s->tls;
@@ -424,7 +424,7 @@ static bool down_got(struct relay *r, struct session *s, ssize_t n, size_t chunk
     if (n < 0) {
         s->down.readable = false;
         if (errno != EAGAIN)
-            flow_backend_reset(r, s);
+            down_reset(r, s);
         return false;
     }
     if (n == 0) {
@@ -444,9 +444,11 @@ static bool down_got(struct relay *r, struct session *s, ssize_t n, size_t chunk
     return true;
 }
 
-/* At most CHUNK bytes. */
-static void down_move(struct relay *r, struct session *s, size_t chunk) {
+static void down_take(struct relay *r, struct session *s) {
+    size_t chunk = chunk_of(r, s, &s->down);
     ssize_t n = 0;
+    if (chunk == 0)
+        return;
     if (s->tls) {
         struct layout l = layout_of(r, s);
         chunk = MIN(chunk, l.first + (DOWN_RECORDS_MAX - 1) * l.full);
@@ -459,19 +461,6 @@ static void down_move(struct relay *r, struct session *s, size_t chunk) {
             put_records(r, s, span_of(r->out, (size_t)n));
     }
     adapt(&s->down, n > 0 && (size_t)n == chunk);
-}
-
-static void down_take(struct relay *r, struct session *s) {
-    size_t chunk = chunk_of(r, s, &s->down);
-    if (chunk)
-        down_move(r, s, chunk);
-}
-
-void flow_pass_down(struct relay *r, struct session *s, size_t n) {
-    for (uint64_t end = s->down.bytes + n, before = UINT64_MAX; s->down.bytes < end && s->down.bytes != before;) {
-        before = s->down.bytes;
-        down_move(r, s, (size_t)(end - before));
-    }
 }
 
 void flow_down(struct relay *r, struct session *s) {

@@ -33,10 +33,8 @@ static bool session_matches(const struct relay *r, const struct session *s, cons
 }
 
 static struct listing_row session_row(const struct relay *r, const struct session *s) {
-    static const uint8_t states[SESSION_STATES] = {[SESSION_CONNECTING] = LISTING_CONNECTING,
-                                                   [SESSION_PREFACE] = LISTING_CONNECTING,
-                                                   [SESSION_OPEN] = LISTING_OPEN,
-                                                   [SESSION_CLOSING] = LISTING_CLOSING};
+    static const uint8_t states[SESSION_STATES] = {
+        [SESSION_CONNECTING] = LISTING_CONNECTING, [SESSION_OPEN] = LISTING_OPEN, [SESSION_CLOSING] = LISTING_CLOSING};
     const struct conf_service *service = session_service(r, s);
     struct listing_row row = {.state = s->migrating ? LISTING_MIGRATING : states[s->state], .service = span_str(service->name)};
     if (s->backend < service->nbackends)

@@ -18,7 +18,6 @@
 #include "base/text.h"
 #include "relay/backend_socket.h"
 #include "relay/migrate.h"
-#include "relay/preface.h"
 #include "relay/services.h"
 #include "wire/backend_fault.h"
 
@@ -28,8 +27,7 @@
 /* All states side by side: bits of the legal next ones. Deadlines are set in session_goto(), kept in deadlines.c. */
 static const uint8_t next_states[SESSION_STATES] = {
 #define TO(s) (1u << SESSION_##s)
-    [SESSION_CONNECTING] = TO(PREFACE) | TO(OPEN) | TO(CLOSING) | TO(DEAD),
-    [SESSION_PREFACE] = TO(OPEN) | TO(CLOSING) | TO(DEAD),
+    [SESSION_CONNECTING] = TO(OPEN) | TO(CLOSING) | TO(DEAD),
     [SESSION_OPEN] = TO(CLOSING) | TO(DEAD),
     [SESSION_CLOSING] = TO(DEAD),
     [SESSION_DEAD] = 0,
@@ -76,11 +74,6 @@ void session_goto(struct relay *r, struct session *s, enum session_state state) 
     connect_dequeue(r, s);
     s->state = (uint8_t)state;
     switch (state) {
-    case SESSION_PREFACE: /* within the time for connecting, of which an attempt has had a part */
-        if (s->deadline_ms != CONF_NEVER)
-            wheel_arm(&r->loop.wheel, &s->timer, s->deadline_ms);
-        session_ready(r, s);
-        break;
     case SESSION_OPEN:
         s->active_ms = r->loop.now_ms;
         session_arm(r, s, service->idle_ms);
@@ -139,7 +132,6 @@ static bool take_handoff(struct relay *r, struct session *s, const struct export
     struct span ahead = x->partial.here;
     s->tls = x->flags & EXPORT_TLS;
     s->read_ahead = x->flags & EXPORT_READ_AHEAD;
-    s->greeting = x->greeting;
     s->service = x->conn_info.service;
     if (!(x->flags & EXPORT_HANDOFF) || s->read_ahead != (ahead.len > 0) || ahead.len > EXPORT_READ_AHEAD_MAX ||
         x->partial.ahead > 0 || s->service >= r->conf->nservices || !session_socket_fits(s->client_fd, false) ||
@@ -389,8 +381,6 @@ static bool has_rest(const struct session *s) {
 }
 
 static bool has_work(const struct session *s) {
-    if (s->state == SESSION_PREFACE)
-        return preface_has_work(s);
     if (s->state != SESSION_OPEN)
         return s->state == SESSION_CLOSING && has_rest(s);
     bool up = s->up.wait.len ? !s->up.blocked : (s->up.readable || s->read_ahead) && s->up.state != FLOW_BROKEN;
@@ -400,9 +390,7 @@ static bool has_work(const struct session *s) {
 
 /* All but the client's bytes to the backend. */
 static void pump_rest(struct relay *r, struct session *s) {
-    if (s->state == SESSION_PREFACE)
-        preface_step(r, s);
-    else if (s->state == SESSION_OPEN)
+    if (s->state == SESSION_OPEN)
         flow_down(r, s);
     settle_flows(r, s);
     if (s->state == SESSION_CLOSING)
@@ -461,7 +449,7 @@ void session_client_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events
         s->down.blocked = false;
     if (s->migrating) /* its descriptors are watched again when it comes back: that reports it */
         return;
-    if (s->state == SESSION_CONNECTING || s->state == SESSION_PREFACE) {
+    if (s->state == SESSION_CONNECTING) {
         if (events & (EPOLLHUP | EPOLLERR))
             flow_client_reset(r, s);
         return;

@@ -15,6 +15,7 @@
 #include "base/slab.h"
 #include "conf/conf.h"
 #include "process/child.h"
+#include "relay/arrivals.h"
 #include "relay/backends.h"
 #include "relay/hold.h"
 #include "relay/rate.h"
@@ -45,7 +46,6 @@ enum session_state {
     SESSION_CONNECTING, /* no backend yet */
     SESSION_OPEN,       /* bytes move */
     SESSION_CLOSING,    /* nothing more is read; what waits leaves, then the client may close first */
-    SESSION_PREFACE,    /* a backend took it; no bytes of the client move before it has sent its greeting (preface.h) */
     SESSION_DEAD,
     SESSION_STATES,
 };
@@ -102,13 +102,12 @@ struct session {
     bool client_fin;   /* the client has ended its side of TCP */
     bool reset_client; /* end with a reset, after all bytes have left */
     bool reset_backend;
-    bool listed;      /* in the ready list */
-    bool migrating;   /* on its way from or to another relay: frozen */
-    bool stays;       /* the relay that this one exports to cannot take it */
-    bool throttled;   /* queued for its client's byte rate */
-    bool refilled;    /* its turn has come */
-    uint8_t greeting; /* enum greeting; until it is swallowed */
-    uint8_t addr;     /* which of its backend's addresses is being tried, and how many have been, it included; 0 = not known */
+    bool listed;    /* in the ready list */
+    bool migrating; /* on its way from or to another relay: frozen */
+    bool stays;     /* the relay that this one exports to cannot take it */
+    bool throttled; /* queued for its client's byte rate */
+    bool refilled;  /* its turn has come */
+    uint8_t addr;   /* which of its backend's addresses is being tried, and how many have been, it included; 0 = not known */
     uint8_t addrs_tried;
     uint16_t connect_errno; /* why the last attempt to connect did not succeed */
     uint32_t down_ms;       /* low bits of the time when bytes last came from the backend */
@@ -142,20 +141,19 @@ struct relay {
     struct pool pool;
     struct engine_contexts contexts;
     struct list ready, dead;
-    int links[WORKERS_MAX]; /* to handshakers; -1 = none */
+    struct arrivals arrivals;
     int resolver;
     int observer;             /* asks for our sessions; -1 = none */
     uint32_t backlog_waiters; /* sessions in the queues of all services */
     uint64_t retry_ms;        /* they are not looked at before */
     uint16_t short_errno;     /* what we lack for any connect; 0 = nothing, as far as known */
     uint32_t room;            /* sessions at the most */
-    bool links_paused;        /* full: no session is taken */
     bool draining;
     enum drain_how drain_how;
     uint64_t drain_until_ms;
-    uint64_t cut;                             /* sessions ended by force in a drain */
-    uint64_t full_logged_ms, short_logged_ms; /* warnings that have had their turn */
-    struct wtimer backlog_timer, drain_timer, pause_timer, stats_timer;
+    uint64_t cut;             /* sessions ended by force in a drain */
+    uint64_t short_logged_ms; /* a warning that has had its turn */
+    struct wtimer backlog_timer, drain_timer, stats_timer;
     bool published; /* this turn: the metrics of the process */
     struct buckets rate_buckets;
     struct slab rate_limiters;
@@ -244,15 +242,11 @@ void flow_down(struct relay *r, struct session *s);
 bool flow_flush_up(struct relay *r, struct session *s);
 bool flow_flush_down(struct relay *r, struct session *s);
 
-/* The next N bytes of the backend, which are known to be there, to the client: N is small. */
-void flow_pass_down(struct relay *r, struct session *s, size_t n);
-
 /* An alert to the client, behind what waits. Nothing in passthrough mode or after close_notify. */
 void flow_put_alert(struct relay *r, struct session *s, enum alert alert);
 
-/* The client's socket is broken; the backend's is. */
+/* The client's socket is broken. */
 void flow_client_reset(struct relay *r, struct session *s);
-void flow_backend_reset(struct relay *r, struct session *s);
 
 /* connect.c */
 void connect_begin(struct relay *r, struct session *s);

@@ -204,7 +204,7 @@ int route_table_claim(struct route_table *t, uint16_t listener, uint16_t service
         return 0; /* several certificates of a service have the name */
     t->claims[t->nclaims++] = (struct claim){pattern, NO_CLAIM, listener, service, (uint8_t)weight, true};
     size_t depth = labels_of(p.name);
-    if (p.kind == ROUTE_DEEP && depth && depth <= DEPTHS)
+    if (p.kind == ROUTE_DEEP && depth <= DEPTHS)
         t->deep[listener][(depth - 1) / 64] |= UINT64_C(1) << (depth - 1) % 64;
 
     if (g->first == NO_CLAIM) {
@@ -337,24 +337,5 @@ void route_each_rival(const struct route_table *t, uint16_t listener, const char
     for (uint32_t i = g ? g->first : NO_CLAIM; i != NO_CLAIM; i = t->claims[i].next) {
         struct route_answer a = answer_of(t, i, ROUTE_OPEN);
         take(ctx, &a);
-    }
-}
-
-void route_each_claim(const struct route_table *t, const struct route_ask *ask, route_claim_fn take, void *ctx) {
-    struct walk w = walk_of(t, ask);
-    uint32_t best = NO_CLAIM;
-    enum route_fit fit;
-    size_t at;
-    for (const struct group *g; (g = walk_next(&w));) {
-        if (best == NO_CLAIM) {
-            best = choose_claim(t, g, ask->alpn, &fit);
-            take(ctx, &(struct route_answer){t->claims[best].service, (enum route_weight)t->claims[best].weight, fit,
-                                             t->claims[best].pattern});
-        }
-        for (uint32_t i = g->first; i != NO_CLAIM; i = t->claims[i].next) {
-            struct route_answer a = answer_of(t, i, fit_of(&t->services[t->claims[i].service], ask->alpn, &at));
-            if (i != best)
-                take(ctx, &a);
-        }
     }
 }

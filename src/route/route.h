@@ -79,6 +79,3 @@ struct route_answer route_find_pattern(const struct route_table *t, uint16_t lis
 /* Every claim of PATTERN itself, in no order that means anything. */
 typedef void (*route_claim_fn)(void *ctx, const struct route_answer *claim);
 void route_each_rival(const struct route_table *t, uint16_t listener, const char *pattern, route_claim_fn take, void *ctx);
-
-/* Every claim that takes the client's name, the winner first if there is one, then from the most specific pattern on. */
-void route_each_claim(const struct route_table *t, const struct route_ask *ask, route_claim_fn take, void *ctx);

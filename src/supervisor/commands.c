@@ -47,7 +47,7 @@ void command_take(struct super *s, const struct control_command *what) {
     c->asked_ms = clock_wall_us() / 1000;
     set_result(c, PROCTAB_QUEUED, "");
     s->dirty = true;
-    if (!stop_is_far(s) && what->kind == COMMAND_RELOAD) {
+    if (s->stop.phase != STOP_NOT && what->kind == COMMAND_RELOAD) {
         set_result(c, PROCTAB_REFUSED, "the proxy is stopping");
         return;
     }
@@ -57,10 +57,7 @@ void command_take(struct super *s, const struct control_command *what) {
     }
     set_result(c, PROCTAB_RUNNING, "");
     uint64_t ms = what->ms ? what->ms : s->now ? s->now->conf->drain_ms : 0;
-    if (what->kind == COMMAND_DRAIN && what->delay_ms)
-        stop_announce(s, what->delay_ms, ms);
-    else
-        stop_begin(s, what->kind == COMMAND_DRAIN ? DRAIN_PATIENT : DRAIN_QUICK, ms);
+    stop_begin(s, what->kind == COMMAND_DRAIN ? DRAIN_PATIENT : DRAIN_QUICK, ms);
 }
 
 void command_signal(struct super *s, enum command_kind kind) {

@@ -12,8 +12,6 @@
 static enum proctab_phase phase_of(const struct super *s) {
     if (s->stop.phase != STOP_NOT)
         return s->stop.how == DRAIN_PATIENT && s->stop.phase <= STOP_RELAYS ? PROCTAB_DRAINING : PROCTAB_STOPPING;
-    if (s->stop.announced)
-        return PROCTAB_DRAINING;
     if (!s->serving)
         return PROCTAB_STARTING;
     return s->transition.stage == TRANSITION_NONE || s->transition.stage == TRANSITION_DRY_RUN ? PROCTAB_SERVING

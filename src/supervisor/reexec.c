@@ -13,7 +13,6 @@
 #include "base/text.h"
 #include "supervisor/publish.h"
 #include "supervisor/state.h"
-#include "supervisor/stop.h"
 #include "supervisor/super.h"
 #include "supervisor/supervisor.h"
 
@@ -68,7 +67,7 @@ void reexec_exec(struct super *s) {
     int fd;
     struct state_fds fds;
     struct text t = text_of(number, sizeof(number));
-    if (!s->transition.successor_willing || !stop_is_far(s))
+    if (!s->transition.successor_willing || s->stop.phase != STOP_NOT)
         return;
     creds_cancel(s); /* its successor checks again */
     publish_proctab(s);

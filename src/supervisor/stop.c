@@ -73,29 +73,6 @@ static void cancel_undecided(struct super *s) {
         transition_refuse(s, "the proxy is stopping");
 }
 
-bool stop_is_far(const struct super *s) {
-    return s->stop.phase == STOP_NOT && !s->stop.announced;
-}
-
-void stop_announce(struct super *s, uint64_t delay_ms, uint64_t ms) {
-    if (!stop_is_far(s))
-        return;
-    delay_ms = MIN(delay_ms, UINT32_MAX);
-    s->stop.announced = true;
-    s->stop.patient_ms = ms;
-    s->proctab.drain_until_ms = clock_wall_us() / 1000 + delay_ms + MIN(ms, UINT32_MAX);
-    s->dirty = true;
-    log_msg(&s->log, LOG_LEVEL_INFO, "draining in %llu ms: not ready, and still serving", (unsigned long long)delay_ms);
-    wheel_arm(&s->loop.wheel, &s->stop.timer, s->loop.now_ms + delay_ms);
-}
-
-void stop_timer(struct super *s) {
-    if (s->stop.phase == STOP_NOT)
-        stop_begin(s, DRAIN_PATIENT, s->stop.patient_ms);
-    else
-        stop_at_once(s);
-}
-
 void stop_begin(struct super *s, enum drain_how how, uint64_t ms) {
     bool again = s->stop.phase != STOP_NOT;
     if (again && (s->stop.phase >= STOP_OTHERS || how == DRAIN_PATIENT))

@@ -63,8 +63,6 @@ struct super {
     struct {
         enum stop_phase phase;
         enum drain_how how;
-        bool announced;      /* a drain that begins when the timer is over; until then all goes on */
-        uint64_t patient_ms; /* what its sessions have then */
         uint64_t until_ms;
         struct wtimer timer;
     } stop;

@@ -90,7 +90,7 @@ static void signal_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events)
 static void timer_event(void *ctx, struct wtimer *t) {
     struct super *s = ctx;
     if (t == &s->stop.timer)
-        stop_timer(s);
+        stop_at_once(s);
     else if (t == &s->transition.timer)
         transition_late(s);
     else if (t == &s->heartbeat.timer)

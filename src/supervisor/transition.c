@@ -17,7 +17,6 @@
 #include "supervisor/notify.h"
 #include "supervisor/publish.h"
 #include "supervisor/reexec.h"
-#include "supervisor/stop.h"
 #include "supervisor/super.h"
 #include "supervisor/wiring.h"
 #include "supervisor/workers.h"
@@ -405,7 +404,7 @@ static void end_done(struct super *s) {
 static void enter_dry_run(struct super *s) {
     bool was_reload = s->previous != NULL;
     end_done(s);
-    if (!was_reload || !stop_is_far(s) || !reexec_dry_run(s))
+    if (!was_reload || s->stop.phase != STOP_NOT || !reexec_dry_run(s))
         s->transition.successor_answered = true;
 }
 
@@ -483,7 +482,7 @@ void transition_late(struct super *s) {
 void transition_begin(struct super *s) {
     struct transition *c = &s->transition;
     bool wanted = s->now ? command_reload_waits(s) : s->generations == 0;
-    if (c->stage != TRANSITION_NONE || !wanted || !stop_is_far(s) || s->loop.stop)
+    if (c->stage != TRANSITION_NONE || !wanted || s->stop.phase != STOP_NOT || s->loop.stop)
         return;
     command_run_reloads(s);
     creds_cancel(s);

@@ -13,7 +13,7 @@
 #include "creds/creds_expiry.h"
 #include "tls/cert_chain.h"
 #include "tls/cert_warn.h"
-#include "tls/hs_libssl.h"
+#include "tls/handshake_internal.h"
 #include "tls/key_provider.h"
 #include "tls/key_read.h"
 #include "tls/ocsp_file.h"

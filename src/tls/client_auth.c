@@ -10,7 +10,7 @@
 #include "base/rd.h"
 #include "creds/client_rule.h"
 #include "tls/client_names.h"
-#include "tls/hs_libssl.h"
+#include "tls/handshake_internal.h"
 #include "tls/sha2.h"
 
 #define NAMES_LOGGED_MAX 64 /* CA names sent to clients, so that they can choose among their certificates */
@@ -293,7 +293,7 @@ static int verify(X509_STORE_CTX *ctx, void *arg) {
     (void)arg;
     SSL *ssl = X509_STORE_CTX_get_ex_data(ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
     X509 *cert = X509_STORE_CTX_get0_cert(ctx);
-    int error = hs_libssl_judge_client(SSL_get_app_data(ssl), cert, X509_STORE_CTX_get0_untrusted(ctx));
+    int error = handshake_judge_client(SSL_get_app_data(ssl), cert, X509_STORE_CTX_get0_untrusted(ctx));
     X509_STORE_CTX_set_error(ctx, error);
     if (i2d_X509(cert, NULL) > TICKETS_PEER_MAX)
         (void)SSL_set_num_tickets(ssl, 0); /* cannot fail for 0 */
@@ -342,15 +342,15 @@ static void on_tls_message(int sent, int version, int type, const void *buf, siz
     const uint8_t *p = buf;
     if (sent || type != SSL3_RT_HANDSHAKE || len <= SSL3_HM_HEADER_LENGTH || p[0] != SSL3_MT_CERTIFICATE)
         return;
-    struct hs_libssl *h = SSL_get_app_data(ssl);
-    size_t max = client_auth_chain_max(hs_libssl_rules(h));
+    struct handshake *h = SSL_get_app_data(ssl);
+    size_t max = client_auth_chain_max(handshake_rules(h));
     size_t n = count_certificates(span_of(p, len), SSL_version(ssl) == TLS1_3_VERSION);
     if (n <= max)
         return;
-    char detail[HS_LIBSSL_DETAIL_MAX];
+    char detail[HANDSHAKE_DETAIL_MAX];
     struct text t = text_of(detail, sizeof(detail));
     text_addf(&t, "found %zu certificates, expected at most %zu", n, max);
-    (void)!hs_libssl_note_client(h, ERR_CLIENT_CERT_DEPTH, NULL, detail); /* it is what was given */
+    (void)!handshake_note_client(h, ERR_CLIENT_CERT_DEPTH, NULL, detail); /* it is what was given */
     memset((uint8_t *)(uintptr_t)p + SSL3_HM_HEADER_LENGTH, 0xff, len - SSL3_HM_HEADER_LENGTH);
 }
 
@@ -361,7 +361,7 @@ static int on_seal(SSL *ssl, void *arg) {
     (void)arg;
     uint8_t packed[CLIENT_ID_PACKED];
     struct client_id none = {0};
-    const struct client_id *id = hs_libssl_client(SSL_get_app_data(ssl));
+    const struct client_id *id = handshake_client(SSL_get_app_data(ssl));
     if (SSL_session_reused(ssl))
         return 1;
     size_t len = client_id_pack(id ? id : &none, packed);
@@ -394,7 +394,7 @@ static SSL_TICKET_RETURN on_open(SSL *ssl, SSL_SESSION *session, const unsigned 
                                  SSL_TICKET_STATUS status, void *arg) {
     (void)name, (void)len, (void)arg;
     SSL_TICKET_RETURN judged = tickets_judge(ssl, session, status);
-    if (judged != SSL_TICKET_RETURN_IGNORE_RENEW && !may_resume(hs_libssl_rules(SSL_get_app_data(ssl)), session))
+    if (judged != SSL_TICKET_RETURN_IGNORE_RENEW && !may_resume(handshake_rules(SSL_get_app_data(ssl)), session))
         return SSL_TICKET_RETURN_IGNORE_RENEW;
     return judged;
 }

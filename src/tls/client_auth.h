@@ -1,6 +1,6 @@
 /*
  * Who may come into a service: the CA certificates, CRLs and rules that clients' certificates are held against. libssl asks
- * during the handshake; what it was answered, and why, is kept with the handshake (hs_libssl.h).
+ * during the handshake; what it was answered, and why, is kept with the handshake (handshake_internal.h).
  *
  * Bounds on what a client can make us do. Its Certificate message has at most CLIENT_CHAIN_MAX bytes (fewer where DEPTH is
  * small) and CLIENT_CHAIN_SPARE certificates more than DEPTH; both are looked at before libssl decodes the first key. Its own
@@ -52,7 +52,7 @@ bool client_auth_required(const struct client_auth *a);
 
 /*
  * Makes CTX ask clients for certificates in the way of A. They are held against the rules that their handshake's service has at
- * that moment (hs_libssl_rules()). ERR_CRYPTO.
+ * that moment (handshake_rules()). ERR_CRYPTO.
  */
 MUST_CHECK int client_auth_attach(const struct client_auth *a, SSL_CTX *ctx);
 

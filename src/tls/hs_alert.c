@@ -4,9 +4,10 @@
 
 #include "base/err.h"
 #include "tls/hs_keys.h"
+#include "tls/hs_own.h"
 
 /* A fatal alert as the client expects it now: in plain, or as the next record under our key. */
-static int make_alert(const struct hs_libssl *h, enum alert alert, uint8_t out[static RECORD_LAYER_CONTROL_MAX],
+static int make_alert(const struct handshake *h, enum alert alert, uint8_t out[static RECORD_LAYER_CONTROL_MAX],
                       size_t *ret_len) {
     const uint8_t plain[] = {CONTENT_ALERT, 3, 3, 0, 2, 2, (uint8_t)alert};
     if (!hs_keys_protect(h)) {
@@ -25,11 +26,14 @@ static int make_alert(const struct hs_libssl *h, enum alert alert, uint8_t out[s
     return err;
 }
 
-void hs_libssl_alert(struct handshake *base, int err) {
-    struct hs_libssl *h = hs_libssl_of(base);
+void handshake_alert(struct handshake *h, int err) {
     uint8_t record[RECORD_LAYER_CONTROL_MAX];
     size_t len = 0;
     int alert = err_alert(err);
+    if (h->own) {
+        hs_own_alert(h->own, err);
+        return;
+    }
     if (alert == ALERT_NONE || h->alert_sent || h->alert)
         return;
     if (alert == ALERT_CERTIFICATE_REQUIRED && SSL_version(h->ssl) == TLS_1_2) /* RFC 5246 7.4.6 */
@@ -39,7 +43,7 @@ void hs_libssl_alert(struct handshake *base, int err) {
         (void)!buf_append(h->bio.out, record, len); /* without memory: no alert */
 }
 
-void hs_alert_replace(struct hs_libssl *h, size_t out_before) {
+void hs_alert_replace(struct handshake *h, size_t out_before) {
     int alert = err_alert(h->client_err);
     struct buf *out = h->bio.out;
     uint8_t record[RECORD_LAYER_CONTROL_MAX];

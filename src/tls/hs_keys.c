@@ -6,12 +6,12 @@
 #include "base/secret.h"
 #include "tls/keysched.h"
 
-static const struct suite *suite_of(const struct hs_libssl *h) {
+static const struct suite *suite_of(const struct handshake *h) {
     const SSL_CIPHER *cipher = SSL_get_current_cipher(h->ssl);
     return cipher ? suite_by_id(SSL_CIPHER_get_protocol_id(cipher)) : NULL;
 }
 
-static const struct kdf_secrets *secrets_of(const struct hs_libssl *h) {
+static const struct kdf_secrets *secrets_of(const struct handshake *h) {
     return h->logged.server_len ? &h->logged : &h->provided;
 }
 
@@ -23,7 +23,7 @@ static int set_half(const struct suite *suite, const uint8_t *secret, size_t len
 }
 
 /* The keys of TLS 1.2 follow from the master secret, which libssl gives away. */
-static int tls12_keys(const struct hs_libssl *h, const struct suite *suite, struct keysched_tls12 *ret) {
+static int tls12_keys(const struct handshake *h, const struct suite *suite, struct keysched_tls12 *ret) {
     uint8_t master[48], client_random[32], server_random[32];
     int err = ERR_LEAVE;
     if (SSL_SESSION_get_master_key(SSL_get_session(h->ssl), master, sizeof(master)) == sizeof(master) &&
@@ -34,14 +34,14 @@ static int tls12_keys(const struct hs_libssl *h, const struct suite *suite, stru
 }
 
 /* TLS 1.3: the application key is used from our Finished on; then only tickets, behind the client's, use up numbers of it. */
-static int take_out13(const struct hs_libssl *h, const struct suite *suite, struct record_layer *p) {
+static int take_out13(const struct handshake *h, const struct suite *suite, struct record_layer *p) {
     const struct kdf_secrets *s = secrets_of(h);
     p->out.seq = SSL_is_init_finished(h->ssl) ? h->bio.out_since_feed : 0;
     return set_half(suite, s->server, s->server_len, &p->out);
 }
 
 /* TLS 1.2: every record behind a ChangeCipherSpec has used up a number: Finished may come in several. */
-static void set_halves12(const struct hs_libssl *h, const struct keysched_tls12 *keys, struct record_layer *p) {
+static void set_halves12(const struct handshake *h, const struct keysched_tls12 *keys, struct record_layer *p) {
     memcpy(p->in.key, keys->client_key, sizeof(p->in.key));
     memcpy(p->in.iv, keys->client_iv, sizeof(p->in.iv));
     memcpy(p->out.key, keys->server_key, sizeof(p->out.key));
@@ -52,7 +52,7 @@ static void set_halves12(const struct hs_libssl *h, const struct keysched_tls12 
     p->out.explicit_nonce = h->bio.out_first8 + 1;
 }
 
-static int take12(const struct hs_libssl *h, const struct suite *suite, struct record_layer *p) {
+static int take12(const struct handshake *h, const struct suite *suite, struct record_layer *p) {
     struct keysched_tls12 keys;
     int err = tls12_keys(h, suite, &keys);
     if (err == 0)
@@ -61,7 +61,7 @@ static int take12(const struct hs_libssl *h, const struct suite *suite, struct r
     return err;
 }
 
-int hs_keys_take(const struct hs_libssl *h, struct record_layer *p) {
+int hs_keys_take(const struct handshake *h, struct record_layer *p) {
     const struct suite *suite = suite_of(h);
     if (!suite)
         return ERR_LEAVE;
@@ -72,11 +72,11 @@ int hs_keys_take(const struct hs_libssl *h, struct record_layer *p) {
     return err < 0 ? err : take_out13(h, suite, p);
 }
 
-bool hs_keys_protect(const struct hs_libssl *h) {
+bool hs_keys_protect(const struct handshake *h) {
     return SSL_version(h->ssl) == TLS_1_3 ? secrets_of(h)->server_len != 0 : h->bio.out_ccs;
 }
 
-int hs_keys_take_out(const struct hs_libssl *h, struct record_layer *p) {
+int hs_keys_take_out(const struct handshake *h, struct record_layer *p) {
     const struct suite *suite = suite_of(h);
     if (!suite)
         return ERR_LEAVE;
@@ -84,7 +84,7 @@ int hs_keys_take_out(const struct hs_libssl *h, struct record_layer *p) {
     return suite->version == TLS_1_3 ? take_out13(h, suite, p) : take12(h, suite, p);
 }
 
-size_t hs_keys_expansion(const struct hs_libssl *h, uint8_t type) {
+size_t hs_keys_expansion(const struct handshake *h, uint8_t type) {
     const struct suite *suite = suite_of(h);
     if (SSL_version(h->ssl) == TLS_1_3) /* early data under another suite is as long */
         return type == CONTENT_APPLICATION_DATA ? 1 + AEAD_TAG_LEN : 0;

@@ -15,7 +15,6 @@ static struct engine_contexts aead;
 static bool ready;
 
 struct hs_own {
-    struct handshake base;
     const struct tls_server *server;
     struct hs13 *h;
     enum hs13_step step;
@@ -51,18 +50,31 @@ static void sign(struct hs_own *o) {
     o->step = hs13_signed(o->h, err, span_of(sig, len));
 }
 
-static struct hs_own *own_of(const struct handshake *h) {
-    return (struct hs_own *)((uintptr_t)h - offsetof(struct hs_own, base));
+int hs_own_new(const struct tls_server *s, const struct hello *hello, struct buf *out, struct hs_own **ret) {
+    struct hs_own *o = calloc(1, sizeof(*o));
+    if (o)
+        o->h = hs13_new(&env, s, out);
+    if (!o || !o->h) {
+        free(o);
+        return ERR_NOMEM;
+    }
+    o->server = s;
+    o->read_before = hello->message.len;
+    o->step = hs13_begin(o->h, hello, hello->message);
+    if (o->step == HS13_WANT_SIGN) /* with the certificates of this moment */
+        sign(o);
+    *ret = o;
+    return 0;
 }
 
-static void free_own(struct handshake *base) {
-    struct hs_own *o = own_of(base);
-    hs13_free(o->h);
+void hs_own_free(struct hs_own *o) {
+    if (o)
+        hs13_free(o->h);
     free(o);
 }
 
-static size_t bytes_of(const struct handshake *base) {
-    return HANDSHAKE_OWN_BYTES + hs13_held(own_of(base)->h);
+size_t hs_own_bytes(const struct hs_own *o) {
+    return HANDSHAKE_OWN_BYTES + hs13_held(o->h);
 }
 
 /* Takes the records of the ClientHello, which hello_find() has judged, off the input. */
@@ -76,8 +88,7 @@ static void skip_hello(struct hs_own *o, struct span *in) {
     }
 }
 
-static enum step step(struct handshake *base, struct span *in) {
-    struct hs_own *o = own_of(base);
+enum step hs_own_step(struct hs_own *o, struct span *in) {
     size_t used = 0;
     skip_hello(o, in);
     if (o->read_before)
@@ -98,52 +109,22 @@ static enum step step(struct handshake *base, struct span *in) {
     }
 }
 
-static int error_of(const struct handshake *base, uint8_t *ret_alert) {
-    return hs13_error(own_of(base)->h, ret_alert);
+int hs_own_error(const struct hs_own *o, uint8_t *ret_alert) {
+    return hs13_error(o->h, ret_alert);
 }
 
-static const char *detail_of(const struct handshake *base) {
-    return hs13_detail(own_of(base)->h);
+const char *hs_own_detail(const struct hs_own *o) {
+    return hs13_detail(o->h);
 }
 
-static const char *waiting_for(const struct handshake *base) {
-    const struct hs_own *o = own_of(base);
+const char *hs_own_waiting_for(const struct hs_own *o) {
     return o->read_before ? "ClientHello" : hs13_waiting_for(o->h);
 }
 
-static int finish(struct handshake *base, struct handshake_result *ret) {
-    return hs13_finish(own_of(base)->h, ret);
+int hs_own_finish(struct hs_own *o, struct handshake_result *ret) {
+    return hs13_finish(o->h, ret);
 }
 
-static void alert(struct handshake *base, int err) {
-    hs13_abort(own_of(base)->h, err);
-}
-
-static const struct handshake_path own_path = {
-    .free = free_own,
-    .bytes = bytes_of,
-    .step = step,
-    .alert = alert,
-    .error = error_of,
-    .detail = detail_of,
-    .waiting_for = waiting_for,
-    .finish = finish,
-};
-
-int hs_own_new(const struct tls_server *s, const struct hello *hello, struct buf *out, struct handshake **ret) {
-    struct hs_own *o = calloc(1, sizeof(*o));
-    if (o)
-        o->h = hs13_new(&env, s, out);
-    if (!o || !o->h) {
-        free(o);
-        return ERR_NOMEM;
-    }
-    o->base.path = &own_path;
-    o->server = s;
-    o->read_before = hello->message.len;
-    o->step = hs13_begin(o->h, hello, hello->message);
-    if (o->step == HS13_WANT_SIGN) /* with the certificates of this moment */
-        sign(o);
-    *ret = &o->base;
-    return 0;
+void hs_own_alert(struct hs_own *o, int err) {
+    hs13_abort(o->h, err);
 }

@@ -5,7 +5,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
-#include "tls/hs_libssl.h"
+#include "tls/handshake_internal.h"
 #include "tls/selftest_talk.h"
 
 /* The least that libssl takes for a certificate; the client does not look at it. */
@@ -31,8 +31,8 @@ bool tls_server_selftest(struct tls_server *s) {
     struct selftest_talk t;
     bool own = s->own_tls13;
     s->own_tls13 = false; /* it is libssl's handshake that is tested */
-    bool agree = selftest_talk_open(&t) && selftest_talk_begin(&t, s) && use_no_rules(hs_libssl_of(t.server)->ssl) &&
-                 selftest_talk_on(&t) && hs_libssl_secrets_agree(hs_libssl_of(t.server));
+    bool agree = selftest_talk_open(&t) && selftest_talk_begin(&t, s) && use_no_rules(handshake_ssl(t.server)) &&
+                 selftest_talk_on(&t) && handshake_secrets_agree(t.server);
     if (agree)
         SSL_CTX_set_keylog_callback(s->ctx, NULL);
     s->own_tls13 = own;

@@ -6,7 +6,7 @@
 #include "base/err.h"
 #include "base/rd.h"
 #include "tls/client_auth.h"
-#include "tls/hs_libssl.h"
+#include "tls/handshake_internal.h"
 #include "tls/sig_scheme.h"
 
 /* Joins names with ':' as libssl's setters want them. */
@@ -123,10 +123,10 @@ static int set_rules(struct tls_server *s, const struct tls_policy *p, struct ti
     SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_num_tickets(ctx, 1);
-    SSL_CTX_set_recv_max_early_data(ctx, HS_LIBSSL_EARLY_MAX);
-    SSL_CTX_set_keylog_callback(ctx, hs_libssl_on_secret);
-    SSL_CTX_set_info_callback(ctx, hs_libssl_on_info);
-    SSL_CTX_set_cert_cb(ctx, hs_libssl_on_cert, NULL);
+    SSL_CTX_set_recv_max_early_data(ctx, HANDSHAKE_EARLY_SKIPPED);
+    SSL_CTX_set_keylog_callback(ctx, handshake_on_secret);
+    SSL_CTX_set_info_callback(ctx, handshake_on_info);
+    SSL_CTX_set_cert_cb(ctx, handshake_on_cert, NULL);
     certs_staple(ctx);
     SSL_CTX_set_security_level(ctx, TLS_SECURITY_LEVEL);
     if (SSL_CTX_set_min_proto_version(ctx, p->min_version) != 1 || SSL_CTX_set_max_proto_version(ctx, TLS_1_3) != 1)

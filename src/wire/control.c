@@ -15,7 +15,7 @@
 #define EXPORT_LEN     5
 #define EXPORTED_LEN   9
 #define DRAIN_LEN      10
-#define COMMAND_LEN    26
+#define COMMAND_LEN    18
 #define REQUEST_MIN    12
 #define CONFIGURED_MIN 4
 #define SET_LEN        4
@@ -207,7 +207,6 @@ int control_send_command(int fd, const struct control_command *c) {
     wr_u16(&w, (uint16_t)c->kind);
     wr_u64(&w, c->id);
     wr_u64(&w, c->ms);
-    wr_u64(&w, c->delay_ms);
     return wr_end(&w) ? ipc_send(fd, CONTROL_COMMAND, wr_written(&w), NULL, 0) : ERR_LIMIT;
 }
 
@@ -216,7 +215,6 @@ int control_read_command(const struct ipc_msg *m, struct control_command *ret) {
     uint16_t kind = rd_u16(&r);
     struct control_command c = {.id = rd_u64(&r)};
     c.ms = rd_u64(&r);
-    c.delay_ms = rd_u64(&r);
     if (m->type != CONTROL_COMMAND || !rd_end(&r) || kind == 0 || kind >= COMMAND_KINDS)
         return ERR_FORMAT;
     c.kind = (enum command_kind)kind;

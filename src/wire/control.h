@@ -137,8 +137,7 @@ enum command_kind { COMMAND_RELOAD = 1, COMMAND_DRAIN, COMMAND_STOP, COMMAND_KIN
 struct control_command {
     enum command_kind kind;
     uint64_t id;
-    uint64_t ms;       /* DRAIN: how long sessions may take to end; 0 = drain_timeout */
-    uint64_t delay_ms; /* DRAIN: how long it is announced (/readyz) before it begins */
+    uint64_t ms; /* DRAIN: the deadline; 0 = drain_timeout */
 };
 MUST_CHECK int control_send_command(int fd, const struct control_command *c);
 MUST_CHECK int control_read_command(const struct ipc_msg *m, struct control_command *ret);

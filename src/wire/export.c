@@ -70,7 +70,6 @@ void export_pack(struct wr *w, const struct export_session *s) {
     }
     wr_vec16(w, s->packed_info);
     wr_vec16(w, s->record_layer);
-    wr_u8(w, s->greeting);
 }
 
 /* ---- reading ---- */
@@ -202,9 +201,6 @@ int export_unpack(struct span blob, uint8_t major, uint8_t minor, struct export_
     }
     unpack_conn_info(&r, ret);
     ret->record_layer = rd_vec16(&r);
-    ret->greeting = minor >= 5 ? rd_u8(&r) : GREETING_NONE;
-    refuse_if(&r, ret->greeting >= GREETINGS || (ret->greeting && !tls));
-    refuse_if(&r, !handoff && (ret->greeting != GREETING_NONE) != (ret->state == EXPORT_STATE_PREFACE));
     refuse_if(&r, tls != (ret->record_layer.len > 0) || tls != (ret->conn_info.tls_version != 0));
     end_of(&r, ret->newer);
     return r.bad ? ERR_FORMAT : 0;

@@ -14,12 +14,10 @@
 
 #include "base/defs.h"
 #include "wire/conn_info.h"
-#include "wire/greeting.h"
 
-/* Minors before this one end, 0: the connection info behind JA4; 1: it behind the verified client; 2: the record layer behind
- * its directions; 3 and 4: the session behind its record layer. 4 is the first with hand-offs. */
-#define EXPORT_MAJOR          1
-#define EXPORT_MINOR          5
+#define EXPORT_MAJOR 1
+#define EXPORT_MINOR 4
+
 #define EXPORT_NEVER          UINT64_MAX
 #define EXPORT_TIME_MAX       (UINT64_C(1) << 48) /* of any time span here, but for EXPORT_NEVER */
 #define EXPORT_TEXT_MAX       1024                /* of a backend's text or path */
@@ -45,11 +43,7 @@ enum export_flag {
     EXPORT_FLAGS_KNOWN = (1 << 10) - 1,
 };
 
-/*
- * PREFACE: there is a greeting to swallow, and a backend has taken the session or has not yet. An older reader, which would let
- * the client see that greeting, refuses it.
- */
-enum export_state { EXPORT_STATE_CONNECTING, EXPORT_STATE_OPEN, EXPORT_STATE_CLOSING, EXPORT_STATE_PREFACE, EXPORT_STATES };
+enum export_state { EXPORT_STATE_CONNECTING, EXPORT_STATE_OPEN, EXPORT_STATE_CLOSING, EXPORT_STATES };
 enum export_flow_state { EXPORT_FLOW_OPEN, EXPORT_FLOW_EOF_SEEN, EXPORT_FLOW_SHUT, EXPORT_FLOW_BROKEN, EXPORT_FLOW_STATES };
 
 /* Bytes that wait: those sent ahead in messages of their own, then those in the session itself. */
@@ -74,7 +68,6 @@ struct export_session {
     struct span packed_info;     /* connection info, packed as this build does; its service means nothing but in a hand-off */
     struct conn_info conn_info;  /* the same, when read */
     struct span record_layer;    /* packed, with keys; empty without TLS */
-    uint8_t greeting;            /* enum greeting: that of the backend is swallowed; only with TLS, and before it has come */
 
     /* not in a hand-off */
     uint8_t state; /* enum export_state */

@@ -43,18 +43,6 @@ def test_nothing_is_changed_over_tcp(p):
     assert p.running()
 
 
-def test_health_scope(parts):
-    """Over TCP health and metrics alone, at any address of the machine; the Unix socket answers for all."""
-    p = parts.proxy(parts.backend(), top={"admin": {"socket": "admin.sock", "listen": "0.0.0.0:0", "scope": "health"}})
-    for path in ("/healthz", "/readyz", "/metrics"):
-        assert p.admin.ask(path, tcp=True).status == 200
-    for path in ("/", "/status.json", "/clients.json", "/certificates.json", "/sessions.json", "/live", "/resources", "/app.js", "/reload/1"):
-        assert p.admin.ask(path, tcp=True).status == 404
-    for path in ("/", "/status.json", "/certificates.json"):
-        assert p.admin.ask(path).status == 200
-    assert p.admin.ask("/drain", method="POST", tcp=True).status == 403
-
-
 def test_metrics_pass_promtool_in_both_formats(p):
     with connect(p.port) as c:
         says_echo(c)

@@ -1,5 +1,4 @@
 """The commands that connect to a running tls-off: what they print, in 80 columns, and their exit status."""
-import signal
 import fcntl
 import json
 import os
@@ -232,35 +231,6 @@ def test_stop(p):
     assert p.wait_exit() == 0
     assert not p.admin_socket.exists()
     assert tls_off(p, "stop")[0] == 3
-
-
-def test_an_announced_drain_serves_and_is_not_ready(p):
-    assert p.admin.ask("/readyz").status == 200
-    assert tls_off(p, "drain", "--delay", "soon")[0] == 2
-    assert tls_off(p, "reload", "--delay", "1s")[0] == 2
-    done = []
-    thread = threading.Thread(target=lambda: done.append(tls_off(p, "drain", "--delay", "3s", "--timeout", "1m", deadline=50)))
-    thread.start()
-    until(lambda: p.admin.ask("/readyz").status == 503, "the drain is announced")
-    assert p.admin.json("/status.json")["state"] == "draining" and p.admin.ask("/healthz").status == 200
-    status, _, error = tls_off(p, "reload")
-    assert status == 1 and "stopping" in error
-    with connect(p.port) as c:  # comes in after the announcement, and may finish after the drain has begun
-        says_echo(c)
-        p.wait_text("draining: no new sessions")
-        says_echo(c)
-        assert not done
-    thread.join()
-    assert done[0][0] == 0
-
-
-def test_a_signal_ends_an_announced_drain(p):
-    thread = threading.Thread(target=lambda: tls_off(p, "drain", "--delay", "1h", deadline=50))
-    thread.start()
-    until(lambda: p.admin.ask("/readyz").status == 503, "the drain is announced")
-    p.signal(signal.SIGTERM)
-    assert p.wait_exit() == 0
-    thread.join()
 
 
 def test_drain_waits_for_the_last_session(p):

@@ -9,7 +9,7 @@ import pytest
 
 from support import clients, processes, proxy_header
 from support.clients import connect, context, says_echo, tcp
-from support.proxy import OWN_HANDSHAKE, SANITIZED
+from support.proxy import SANITIZED
 from support.waiting import until
 
 GREEDY, MODEST = "127.0.0.5", "127.0.0.6"
@@ -55,19 +55,18 @@ def evicted(p):
 
 
 def test_the_oldest_of_whoever_holds_most_give_way(parts):
-    memory, begun, least, most = ("1MiB", 700, 250, 450) if OWN_HANDSHAKE else ("2MiB", 120, 20, 60)
-    p = parts.proxy(parts.backend(), top={"workers": 1, "handshake_memory": memory}, timeouts=HOUR)
+    p = parts.proxy(parts.backend(), top={"workers": 1, "handshake_memory": "2MiB"}, timeouts=HOUR)
     with closing([HalfOpen(p.port, MODEST)]) as modest, closing([]) as greedy:
         until(modest[0].is_there, "the modest client's handshake")
-        for _ in range(begun):
+        for _ in range(120):
             greedy.append(HalfOpen(p.port, GREEDY))
         e = p.wait_failure("gave_way")
         assert e["client"].startswith(GREEDY) and "client Finished" in e["detail"]
         p.wait_text("memory or descriptors for handshakes are used up")
-        until(lambda: not greedy[begun - most - 1].is_there(), "the end of all that are too many")
+        until(lambda: not greedy[70].is_there(), "the end of all that are too many")
         until(lambda: evicted(p) == [c.is_there() for c in greedy].count(False), "the last end")
         there = [c.is_there() for c in greedy]
-        assert least < sum(there) < most and there == sorted(there)  # the oldest are closed
+        assert 20 < sum(there) < 60 and there == sorted(there)  # the oldest are closed
         assert p.admin.json("/status.json")["degraded"] == ["handshaker.0: memory or descriptors for handshakes are used up"]
         assert modest[0].is_there()
         with connect(p.port, source=MODEST) as c:
@@ -170,6 +169,6 @@ def test_memory_comes_back_after_a_burst(parts):
         for c in burst:
             assert clients.receive(c.socket, 1) == b"\x16"
         peak = processes.pss_without_files(handshaker)
-        assert peak > start + 600 * (1_000 if OWN_HANDSHAKE else 20_000)  # else there is nothing to be given back
+        assert peak > start + 600 * 20_000  # else there is nothing to be given back
     kept = until(lambda: [m for m in [processes.pss_without_files(handshaker)] if m < start + (peak - start) / 10], "memory given back")[0]
     print(f"{start >> 10} KiB at the start, {peak >> 10} KiB with 600 handshakes, {kept >> 10} KiB after them")

@@ -143,7 +143,6 @@ static void happens(unsigned event, uint8_t amount) {
         backend_read(n);
         break;
     case BACKEND_ENDS:
-        harmed = harmed || (bench.way.greets && bench.greeted < strlen(bench.way.greets)); /* the greeting is not whole */
         backend_end();
         break;
     case BACKEND_LEAVES:
@@ -152,7 +151,7 @@ static void happens(unsigned event, uint8_t amount) {
         break;
     case TIME_PASSES:
         passed_ms += amount * 10u;
-        harmed = harmed || passed_ms >= bench_service.connect_ms; /* the shortest deadline */
+        harmed = harmed || passed_ms >= bench_service.linger_ms; /* the shortest deadline */
         bench_later(amount * 10u);
         break;
     case STOP:
@@ -212,10 +211,6 @@ static void choose(struct rd *r) {
     way.client_sndbuf = flags & 4 ? 1 : 0;
     way.backend_sndbuf = flags & 8 ? 1 : 0;
     bench_service.truncation = flags & 16 ? TRUNCATION_RESET : TRUNCATION_CLOSE;
-    if (flags & 128 && way.suite) {
-        way.greeting = GREETING_SMTP;
-        way.greets = "220-mail.example.org\r\n220-no\r\n220 ESMTP\r\n";
-    }
     bench_service.proxy_send = flags & 64 ? PROXY_SEND_V2 : flags & 32 ? PROXY_SEND_V1 : PROXY_SEND_NONE;
     bench_open(&way);
 }

@@ -37,15 +37,6 @@ static int stub_certs(void *creds, const struct conf_cert *cert, struct text *wh
 static void stub_each_name(void *creds, size_t service, conf_name_fn take, void *ctx) {
 }
 
-static int stub_host_name(const char *text, char *ret) {
-    size_t n = strlen(text);
-    if (n == 0 || n > CONF_HOST_MAX || n != strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."))
-        return (unsigned char)text[0] > 127 ? ERR_UNSUPPORTED : ERR_FORMAT;
-    for (size_t i = 0; i <= n; i++)
-        ret[i] = text[i] >= 'A' && text[i] <= 'Z' ? (char)(text[i] + 'a' - 'A') : text[i];
-    return 0;
-}
-
 /* Any memfd does. */
 static int stub_seal(void *creds, int *ret_fd) {
     *ret_fd = memfd_create("stub", MFD_CLOEXEC);
@@ -110,7 +101,6 @@ static const struct conf_capabilities stub_capabilities = {
     .add_client_ca = stub_client_file,
     .add_client_crl = stub_client_file,
     .each_name = stub_each_name,
-    .host_name = stub_host_name,
     .seal = stub_seal,
     .ensure_selfsigned = stub_selfsigned,
     .suite_at = stub_suite_at,

@@ -71,13 +71,10 @@ static char bench_path[32], bench_text[40];
 struct bench_way {
     const struct suite *suite; /* NULL = bytes pass as they are */
     uint16_t out_max;
-    size_t read_ahead;      /* plain bytes that came with the hand-off */
-    bool read_ahead_torn;   /* the last record of them is not whole */
-    enum greeting greeting; /* the backend greets, with this text first, and the relay swallows it */
-    const char *greets;
-    size_t greeting_heard; /* so much of it is for the client: a refusal */
-    bool no_accept;        /* the backend takes the connection later: bench_accept() */
-    int client_sndbuf;     /* the relay's buffers towards the client and the backend; 0 = large */
+    size_t read_ahead;    /* plain bytes that came with the hand-off */
+    bool read_ahead_torn; /* the last record of them is not whole */
+    bool no_accept;       /* the backend takes the connection later: bench_accept() */
+    int client_sndbuf;    /* the relay's buffers towards the client and the backend; 0 = large */
     int backend_sndbuf;
 };
 
@@ -93,7 +90,6 @@ static struct {
     size_t header_left;                            /* of the PROXY header, still to come */
     uint8_t header[PROXY_HEADER_MAX];
     size_t header_len;
-    size_t greeted, greeting_got; /* bytes of the greeting: said by the backend, heard by the client */
     bool client_said_end, client_fin, client_gone;
     bool backend_fin, backend_gone;
     bool client_heard_close, client_heard_fin, client_heard_reset;
@@ -311,16 +307,6 @@ static inline void client_write(size_t n) {
         buf_consume(&bench.to_relay, (size_t)sent);
 }
 
-/* Plain bytes of the backend: what of its greeting is for the client, then the pattern. */
-static inline void client_take_plain(const uint8_t *p, size_t n) {
-    size_t head = MIN(n, bench.way.greeting_heard - bench.greeting_got);
-    if (head)
-        MUST(memcmp(p, bench.way.greets + bench.greeting_got, head) == 0);
-    bench.greeting_got += head;
-    bench_check(p + head, n - head, bench.down_got, DOWN_SEED);
-    bench.down_got += n - head;
-}
-
 static inline void client_take_record(uint8_t *rec, size_t len) {
     enum content_type type;
     struct span plain;
@@ -329,7 +315,8 @@ static inline void client_take_record(uint8_t *rec, size_t len) {
     switch (type) {
     case CONTENT_APPLICATION_DATA:
         MUST(plain.len <= bench.way.out_max);
-        client_take_plain(plain.p, plain.len);
+        bench_check(plain.p, plain.len, bench.down_got, DOWN_SEED);
+        bench.down_got += plain.len;
         break;
     case CONTENT_HANDSHAKE:
         MUST(plain.len == 5 && plain.p[0] == 24 && plain.p[4] == 0);
@@ -348,7 +335,8 @@ static inline void client_take_record(uint8_t *rec, size_t len) {
 static inline void client_take(const uint8_t *p, size_t n) {
     static uint8_t rec[RECORD_WIRE_MAX];
     if (!bench.way.suite) {
-        client_take_plain(p, n);
+        bench_check(p, n, bench.down_got, DOWN_SEED);
+        bench.down_got += n;
         return;
     }
     MUST(buf_append(&bench.from_relay, p, n) == 0);
@@ -402,26 +390,11 @@ static inline void bench_accept(void) {
         (void)__real_setsockopt(bench.backend, SOL_SOCKET, SO_SNDBUF, &bench.way.client_sndbuf, sizeof(int));
 }
 
-/* At most N bytes more of its greeting. */
-static inline void backend_greet(size_t n) {
-    size_t left = bench.way.greets ? strlen(bench.way.greets) - bench.greeted : 0;
-    if (bench.backend < 0 || bench.backend_fin || left == 0)
-        return;
-    ssize_t sent = send(bench.backend, bench.way.greets + bench.greeted, MIN(n, left), MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (sent > 0)
-        bench.greeted += (size_t)sent;
-}
-
-/* Its greeting, or behind it bytes of the pattern. */
 static inline void backend_write(size_t n) {
     static uint8_t from[64 * 1024];
     n = MIN(n, sizeof(from));
     if (bench.backend < 0 || bench.backend_fin)
         return;
-    if (bench.way.greets && bench.greeted < strlen(bench.way.greets)) {
-        backend_greet(n);
-        return;
-    }
     bench_fill(from, n, bench.down_sent, DOWN_SEED);
     ssize_t sent = send(bench.backend, from, n, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent > 0)
@@ -474,7 +447,6 @@ static inline void bench_start(const struct conn_info *info, const struct record
     struct wr w = wr_of(body, sizeof(body)), info_w = wr_of(packed, sizeof(packed));
     conn_info_pack(&info_w, info);
     x.flags = EXPORT_HANDOFF | (keys ? EXPORT_TLS : 0u) | (read_ahead.len ? EXPORT_READ_AHEAD : 0u);
-    x.greeting = (uint8_t)bench.way.greeting;
     x.partial.here = read_ahead;
     x.packed_info = wr_written(&info_w);
     x.record_layer = keys ? record_layer_pack(keys, layer) : span_of(NULL, 0);
@@ -547,7 +519,6 @@ static inline void bench_settle(void) {
         uint64_t before = bench.up_got + bench.down_got + buf_len(&bench.to_relay) + bench.header_left;
         uint32_t sessions = relay.sessions.used;
         bench_accept();
-        backend_greet(SIZE_MAX);
         client_write(SIZE_MAX);
         bench_turn();
         client_read(SIZE_MAX);

@@ -66,7 +66,7 @@ static void passthrough_beside_termination(void **state) {
     assert_reported(
         ONE TWO PASS, "a.org", NULL, NULL, 1,
         "t.toml:5:10: service.two.listen: service \"two\" can never be chosen at 127.0.0.1:7: service \"one\" takes every "
-        "client that no other name belongs to, expected \"names\" for passthrough, an address of its own, or \"strict_sni\"");
+        "client that no other name belongs to, expected an address of its own for passthrough, or \"strict_sni\"");
     assert_reported(ONE PASS TWO, NULL, "a.org", NULL, 1,
                     "t.toml:2:10: service.one.listen: service \"one\" can never be chosen");
     assert_reported(ONE PASS TWO PASS, NULL, NULL, NULL, 1,
@@ -81,7 +81,7 @@ static void passthrough_beside_termination(void **state) {
 static void equals(void **state) {
     const char *line =
         "t.toml:5:10: service.two.listen: service \"two\" can never be chosen at 127.0.0.1:7: service \"one\" has its "
-        "names and protocols, expected another address, \"names\", certificates for other names, or other protocols";
+        "names and protocols, expected another address, certificates for other names, or other protocols";
     assert_reported(ONE TWO, "a.org", "a.org", NULL, 1, line);
     assert_reported(ONE TWO, "a.org b.org", "b.org", NULL, 1, line);
     assert_reported(ONE TWO, NULL, NULL, NULL, 1, line); /* both with the self-signed certificate */
@@ -137,76 +137,6 @@ static void a_certificate_that_a_client_may_go_around(void **state) {
     assert_null(strstr(said_of(toml, "*.org", "a.org", NULL, &errors), "asks less"));
 }
 
-/* ---- names that are given ---- */
-
-#define NAMES(...) "names = [" __VA_ARGS__ "]\n"
-
-static void names_distinguish(void **state) {
-    assert_reached(ONE TWO PASS NAMES("\"db.org\""), "a.org", NULL, NULL);
-    assert_reached(ONE PASS NAMES("\"*\"") TWO PASS NAMES("\"db.org\", \"\"") THREE PASS NAMES("\"*.db.org\""), NULL, NULL,
-                   NULL);
-    assert_reached(ONE NAMES("\"a.org\"") TWO NAMES("\"*.org\"") THREE NAMES("\"**.org\""), "a.org", "*.org", "*.org");
-    assert_reached(ONE PASS NAMES("\"a.org\"") "match_alpn = [\"p\"]\n" TWO NAMES("\"a.org\""), NULL, "a.org", NULL);
-    assert_reached(ONE PASS NAMES("\"a.org\"") "match_alpn = [\"p\"]\n" TWO PASS NAMES("\"a.org\"") "match_alpn = [\"q\"]\n",
-                   NULL, NULL, NULL);
-    assert_reached(ONE "names = [\"a.org\"]\n" TWO, "a.org", "b.org", NULL);
-}
-
-static void equal_ranks(void **state) {
-    assert_reported(
-        ONE NAMES("\"a.org\"") TWO NAMES("\"x.org\", \"A.org\""), "a.org", "x.org a.org", NULL, 1,
-        "t.toml:8:19: service.two.names: found \"a.org\", which service \"one\" has at 127.0.0.1:7 too, with the same rank "
-        "(t.toml:4:10), expected different names, or \"match_alpn\" without a common protocol\n");
-    assert_reported(ONE PASS NAMES("\"*\"") TWO NAMES("\"*\""), NULL, "a.org", NULL, 1, "service.two.names: found \"*\"");
-    assert_reported(ONE PASS NAMES("\"\"") TWO PASS NAMES("\"\""), NULL, NULL, NULL, 1, "service.two.names: found \"\"");
-    assert_reported(ONE PASS NAMES("\"**.a\"") TWO PASS NAMES("\"**.a\""), NULL, NULL, NULL, 1, "found \"**.a\"");
-    assert_reported(
-        ONE PASS NAMES("\"a\"") "match_alpn = [\"p\", \"q\"]\n" TWO PASS NAMES("\"a\"") "match_alpn = [\"q\", \"r\"]\n", NULL,
-        NULL, NULL, 1, "service.two.names: found \"a\"");
-    assert_reported(ONE H2 NAMES("\"a.org\"") TWO BOTH NAMES("\"a.org\""), "a.org", "a.org", NULL, 1, "with the same rank");
-    assert_reported(ONE NAMES("\"a\"") TWO NAMES("\"a\"") THREE NAMES("\"a\""), "a", "a", "a", 2,
-                    "service.three.names: found \"a\"");
-}
-
-/* Clients that offer no protocol cannot be told apart; the others can. */
-static void nearly_equal_ranks(void **state) {
-    assert_reported(
-        ONE H2 NAMES("\"a.org\"") TWO "alpn = [\"p\"]\n" NAMES("\"a.org\""), "a.org", "a.org", NULL, 0,
-        "t.toml:10:10: warning: service.two.names: \"a.org\" belongs to service \"one\" at 127.0.0.1:7 too (t.toml:5:10): "
-        "clients that offer no protocol (ALPN) go to \"one\", which is first in the file");
-    unsigned errors = 0;
-    assert_null(strstr(
-        said_of(ONE H2 NAMES("\"a.org\"") TWO "match_alpn = [\"p\"]\n" NAMES("\"a.org\""), "a.org", "a.org", NULL, &errors),
-        "belongs to"));
-}
-
-static void names_that_certificates_lack(void **state) {
-    assert_reported(
-        ONE NAMES("\"a.org\", \"b.org\", \"c.b.org\""), "a.org *.b.org", NULL, NULL, 0,
-        "t.toml:4:19: warning: service.one.names: no certificate of the service has \"b.org\": clients that ask for it "
-        "get the default certificate\n");
-    assert_reported(ONE STRICT NAMES("\"a.org\", \"b.org\", \"*.x\", \"**.y\""), "z.org", NULL, NULL, 0,
-                    "\"a.org\", nor 3 other names: clients that ask for it are refused (\"strict_sni\")");
-    unsigned errors = 0;
-    assert_null(strstr(said_of(ONE NAMES("\"*\", \"\", \"a.org\", \"*.b.org\", \"**.b.org\", \"x.b.org\""), "a.org *.b.org",
-                               NULL, NULL, &errors),
-                       "no certificate"));
-    assert_null(strstr(said_of(ONE PASS NAMES("\"a.org\""), NULL, NULL, NULL, &errors), "no certificate"));
-}
-
-static void one_thing_an_address(void **state) {
-    assert_reported(ONE NAMES("\"a\"") "unknown = \"reset\"\n" TWO NAMES("\"b\"") "unknown = \"alert\"\n", "a", "b", NULL, 1,
-                    "service.two.unknown: differs from service \"one\", expected the same since both listen on 127.0.0.1:7\n");
-    assert_reached(ONE NAMES("\"a\"") TWO NAMES("\"b\"") "unknown = \"reset\"\n", "a", "b", NULL);
-    assert_reported(
-        ONE TWO, "a.org", "b.org", NULL, 0,
-        "warning: service.two.listen: services \"one\" and \"two\" both give clients of 127.0.0.1:7 whose name nobody has "
-        "their default certificate");
-    unsigned errors = 0;
-    assert_null(strstr(said_of(ONE TWO STRICT THREE NAMES("\"c\""), "a.org", "b.org", "c", &errors), "both give"));
-    assert_null(strstr(said_of(ONE TWO THREE NAMES("\"*\""), "a.org", "b.org", "c", &errors), "both give"));
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(passthrough_beside_termination),
@@ -214,11 +144,6 @@ int main(void) {
         cmocka_unit_test(a_name_is_lost),
         cmocka_unit_test(addresses_are_looked_at_one_by_one),
         cmocka_unit_test(a_certificate_that_a_client_may_go_around),
-        cmocka_unit_test(names_distinguish),
-        cmocka_unit_test(equal_ranks),
-        cmocka_unit_test(nearly_equal_ranks),
-        cmocka_unit_test(names_that_certificates_lack),
-        cmocka_unit_test(one_thing_an_address),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,7 +25,7 @@ static int readable(struct span bytes, uint8_t minor) {
 }
 
 static void sessions_survive(void **state) {
-    const struct export_session all[] = {sample_export(), sample_waiting(), sample_preface(), sample_handoff()};
+    const struct export_session all[] = {sample_export(), sample_waiting(), sample_handoff()};
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         struct export_session out;
         assert_int_equal(export_unpack(packed(&all[i]), EXPORT_MAJOR, EXPORT_MINOR, &out), 0);
@@ -34,7 +34,7 @@ static void sessions_survive(void **state) {
 }
 
 static void every_cut_and_every_tail_is_refused(void **state) {
-    const struct export_session all[] = {sample_export(), sample_waiting(), sample_preface(), sample_handoff()};
+    const struct export_session all[] = {sample_export(), sample_waiting(), sample_handoff()};
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         struct span s = packed(&all[i]);
         for (size_t n = 0; n < s.len; n++)
@@ -43,25 +43,6 @@ static void every_cut_and_every_tail_is_refused(void **state) {
         assert_int_equal(readable(span_of(s.p, s.len + 1), EXPORT_MINOR), ERR_FORMAT);
         assert_int_equal(readable(s, EXPORT_MINOR), 0);
     }
-}
-
-/* Who has no greeting to swallow does not wait for one, and who waits for one knows which: an older reader relies on the state.
- * Without a record layer there was nobody whom we have greeted. */
-static void a_greeting_and_its_state_belong_together(void **state) {
-    struct export_session s = sample_preface();
-    s.greeting = GREETING_NONE;
-    assert_int_equal(readable(packed(&s), EXPORT_MINOR), ERR_FORMAT);
-    s.greeting = GREETINGS;
-    assert_int_equal(readable(packed(&s), EXPORT_MINOR), ERR_FORMAT);
-    for (uint8_t other = 0; other < EXPORT_STATES; other++) {
-        s.greeting = GREETING_NNTP;
-        s.state = other;
-        assert_int_equal(readable(packed(&s), EXPORT_MINOR), other == EXPORT_STATE_PREFACE ? 0 : ERR_FORMAT);
-    }
-    s = sample_waiting();
-    s.state = EXPORT_STATE_PREFACE;
-    s.greeting = GREETING_SMTP;
-    assert_int_equal(readable(packed(&s), EXPORT_MINOR), ERR_FORMAT);
 }
 
 /* What a later minor adds is at the ends of its three parts, and is passed over. */
@@ -241,8 +222,6 @@ static void expect_file(const char *name, uint8_t minor, struct export_session s
         forget_what_1_0_lacks(&info);
     if (minor < 2)
         forget_what_1_1_lacks(&info);
-    if (minor < 5)
-        s.greeting = GREETING_NONE;
     if (minor < 3)
         want.idle_records = 5; /* the larger one of two counters that the files have */
     sample_parts(&s, &info, layer, &room);
@@ -256,7 +235,7 @@ static void expect_file(const char *name, uint8_t minor, struct export_session s
 }
 
 static void every_version_is_read(void **state) {
-    _Static_assert(EXPORT_MAJOR == 1 && EXPORT_MINOR == 5,
+    _Static_assert(EXPORT_MAJOR == 1 && EXPORT_MINOR == 4,
                    "a new version wants files of its own: see docs/hand-over-format.md");
     const struct record_layer layer = sample_record_layer();
     for (uint8_t minor = 0; minor <= EXPORT_MINOR; minor++) {
@@ -268,15 +247,13 @@ static void every_version_is_read(void **state) {
     }
     const struct record_layer fresh = sample_fresh_layer();
     expect_file("handoff-1.4", 4, sample_handoff(), &fresh);
-    expect_file("handoff-1.5", 5, sample_handoff(), &fresh);
-    expect_file("preface-1.5", 5, sample_preface(), &layer);
 }
 
 /* What is written today is what the file of today's version holds: a change without a new version would be seen here. */
 static void todays_version_is_written(void **state) {
     static uint8_t mine[sizeof(blob)];
-    const struct export_session all[] = {sample_export(), sample_waiting(), sample_preface(), sample_handoff()};
-    const char *const files[] = {"open-1.5", "waiting-1.5", "preface-1.5", "handoff-1.5"};
+    const struct export_session all[] = {sample_export(), sample_waiting(), sample_handoff()};
+    const char *const files[] = {"open-1.4", "waiting-1.4", "handoff-1.4"};
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         struct span s = packed(&all[i]);
         memcpy(mine, s.p, s.len);
@@ -383,8 +360,8 @@ static void bytes_ahead_survive(void **state) {
 
 /* For a new version: writes the files of today's into a directory. */
 static int write_files(const char *dir) {
-    const struct export_session all[] = {sample_export(), sample_waiting(), sample_preface(), sample_handoff()};
-    const char *const names[] = {"open", "waiting", "preface", "handoff"};
+    const struct export_session all[] = {sample_export(), sample_waiting(), sample_handoff()};
+    const char *const names[] = {"open", "waiting", "handoff"};
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         char path[512];
         snprintf(path, sizeof(path), "%s/%s-%d.%d", dir, names[i], EXPORT_MAJOR, EXPORT_MINOR);
@@ -403,7 +380,6 @@ int main(int argc, char **argv) {
         cmocka_unit_test(sessions_survive),
         cmocka_unit_test(every_cut_and_every_tail_is_refused),
         cmocka_unit_test(a_later_minor_is_read_as_far_as_known),
-        cmocka_unit_test(a_greeting_and_its_state_belong_together),
         cmocka_unit_test(another_major_is_refused),
         cmocka_unit_test(values_out_of_range_are_refused),
         cmocka_unit_test(a_hand_off_has_nothing_of_a_relay),

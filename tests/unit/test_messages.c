@@ -96,7 +96,7 @@ static int send_one(uint16_t type) {
     case CONTROL_EXPORTED:
         return ipc_send(child, type, span_of(body, 9), NULL, 0);
     case CONTROL_COMMAND:
-        return control_send_command(child, &(struct control_command){COMMAND_RELOAD, 1, 0, 0});
+        return control_send_command(child, &(struct control_command){COMMAND_RELOAD, 1, 0});
     case CONTROL_CREDS_READ:
         return ipc_send(child, type, span_of(body, 0), fds, 1);
     case CONTROL_KEYS_TAKEN:

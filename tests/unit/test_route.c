@@ -311,28 +311,17 @@ static void see(void *ctx, const struct route_answer *a) {
     s->all[s->n++] = *a;
 }
 
-static void all_that_take_a_name_are_named(void **state) {
+static void the_claims_of_one_pattern(void **state) {
     add("*", any);
-    add("*.example.org", prefers_http);
     add(NAME, demands_h2);
-    add(NAME, demands_h2); /* leaves nothing to this one */
-    add(NAME, demands_http);
-    add("other.org", any);
+    add(NAME, demands_h2);
+    add_at(0, NAME, ROUTE_GIVEN, any);
     struct seen s = {.n = 0};
-    const struct route_ask a = {HERE, NAME, ALPN(HTTP)};
-    route_each_claim(t, &a, see, &s);
-    static const uint16_t order[] = {4, 2, 3, 1, 0};
-    static const enum route_fit fits[] = {ROUTE_SHARED, ROUTE_UNFIT, ROUTE_UNFIT, ROUTE_SHARED, ROUTE_OPEN};
-    assert_int_equal(s.n, ARRAY_LEN(order));
-    for (size_t i = 0; i < s.n; i++) {
-        assert_int_equal(s.all[i].service, order[i]);
-        assert_int_equal(s.all[i].fit, fits[i]);
-    }
-    s.n = 0;
     route_each_rival(t, HERE, NAME, see, &s);
-    assert_int_equal(s.n, 3);
-    assert_int_equal(route_find_pattern(t, HERE, "*.example.org", NONE).service, 1);
-    assert_int_equal(route_find_pattern(t, HERE, "*.example.com", NONE).service, ROUTE_NOBODY);
+    assert_int_equal(s.n, 2);
+    assert_int_equal(s.all[0].service + s.all[1].service, 3);
+    assert_int_equal(route_find_pattern(t, HERE, "*", NONE).service, 0);
+    assert_int_equal(route_find_pattern(t, HERE, "*.example.org", NONE).service, ROUTE_NOBODY);
 }
 
 /* Names that are many, at several addresses, each service with a certificate that has a name twice. */
@@ -374,7 +363,7 @@ int main(void) {
         CASE(a_torn_list_of_protocols_shares_nothing),
         CASE(the_longest_names),
         CASE(random_tables_against_a_second_opinion),
-        CASE(all_that_take_a_name_are_named),
+        CASE(the_claims_of_one_pattern),
         CASE(a_large_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,7 +19,6 @@ from .waiting import DEADLINE, TooLate, until
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BINARY = os.environ.get("TLS_OFF_BIN", str(ROOT / "build" / "tls-off"))
 SANITIZED = bool(os.environ.get("E2E_SANITIZED"))
-OWN_HANDSHAKE = os.environ.get("E2E_HANDSHAKE") == "auto"  # who makes TLS 1.3 where a test does not say
 KILLED = re.compile(r"killed by signal (4|6|7|8|11|31) ")
 SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|UndefinedBehavior|runtime error:|SUMMARY: ")
 LISTENING = re.compile(r"listening on (\S+):(\d+) for (\S+)")
