@@ -35,6 +35,12 @@ void loop_on(struct loop *l, unsigned kind, loop_fn fn, void *ctx) {
     l->kinds[kind].ctx = ctx;
 }
 
+void loop_on_timer(struct loop *l, unsigned kind, wheel_fn fn, void *ctx) {
+    MUST(kind < LOOP_TIMERS);
+    l->timers[kind].fn = fn;
+    l->timers[kind].ctx = ctx;
+}
+
 static int control(struct loop *l, int op, int fd, uint32_t events, uint64_t tag) {
     struct epoll_event e = {.events = events, .data.u64 = tag};
     return epoll_ctl(l->epfd, op, fd, &e) == 0 ? 0 : ERR_SYSTEM;
@@ -100,6 +106,11 @@ static void report_pause(struct loop *l) {
         l->pause_fn(l->pause_ctx, ms);
 }
 
+static void on_due(void *ctx, struct wtimer *t) {
+    struct loop *l = ctx;
+    l->timers[t->kind].fn(l->timers[t->kind].ctx, t);
+}
+
 int loop_run(struct loop *l) {
     struct epoll_event events[LOOP_EVENTS];
     bool more = l->hook != NULL; /* work may have been left before the first turn */
@@ -114,8 +125,7 @@ int loop_run(struct loop *l) {
             report_pause(l);
         for (int i = 0; i < n; i++)
             dispatch(l, &events[i]);
-        if (l->timer_fn)
-            wheel_turn(&l->wheel, l->now_ms, l->timer_fn, l->timer_ctx);
+        wheel_turn(&l->wheel, l->now_ms, on_due, l);
         more = l->hook && l->hook(l->hook_ctx);
     }
     return 0;

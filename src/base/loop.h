@@ -3,8 +3,8 @@
  *
  * A watched descriptor carries a tag (kind, generation, key) instead of a pointer; the kind picks the handler, key and
  * generation name the object, so nothing is allocated per descriptor and a late event for a dead object is dropped by the
- * handler. One turn: wait, handle events, fire due timers, call the hook. Work that is left over is the hook's: while it
- * returns true the loop does not sleep.
+ * handler. A timer has a kind, too, which picks its handler. One turn: wait, handle events, fire due timers, call the hook.
+ * Work that is left over is the hook's: while it returns true the loop does not sleep.
  */
 #pragma once
 
@@ -15,6 +15,7 @@
 #include "base/wheel.h"
 
 #define LOOP_KINDS  16
+#define LOOP_TIMERS 16
 #define LOOP_EVENTS 256 /* events taken a turn */
 
 #define LOOP_SLEPT_US 20     /* a wait that took no longer has let no other process onto the CPU */
@@ -32,8 +33,6 @@ struct loop {
     uint64_t now_ms;  /* monotonic, read once a turn */
     unsigned events;  /* taken this turn */
     struct wheel wheel;
-    wheel_fn timer_fn; /* fires for every due timer of this loop */
-    void *timer_ctx;
     loop_hook hook;
     void *hook_ctx;
     loop_pause_fn pause_fn; /* the process did not run (stopped, or its machine was): called before any event or timer */
@@ -45,6 +44,10 @@ struct loop {
         loop_fn fn;
         void *ctx;
     } kinds[LOOP_KINDS];
+    struct {
+        wheel_fn fn;
+        void *ctx;
+    } timers[LOOP_TIMERS];
 };
 
 #define LOOP_GEN(gen) ((gen)&0xffffffu)
@@ -55,6 +58,9 @@ void loop_fini(struct loop *l);
 
 /* Sets the handler of a kind (below LOOP_KINDS). CTX is kept. */
 void loop_on(struct loop *l, unsigned kind, loop_fn fn, void *ctx);
+
+/* Sets the handler of timers of a kind (wtimer.kind, below LOOP_TIMERS). CTX is kept. */
+void loop_on_timer(struct loop *l, unsigned kind, wheel_fn fn, void *ctx);
 
 /* Watches FD for EVENTS (EPOLL*), tagged. ERR_SYSTEM (errno). The loop does not own the descriptor. */
 MUST_CHECK int loop_watch(struct loop *l, int fd, uint32_t events, unsigned kind, uint32_t key, uint32_t gen);

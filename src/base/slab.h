@@ -53,10 +53,5 @@ void slab_free(struct slab *s, void *object);
 /* The live object of that name, or NULL when it is gone. Of GEN only the low 24 bits count. */
 void *slab_get(const struct slab *s, uint32_t slot, uint32_t gen);
 
-/* Whether P points into one of its objects, live or not. */
-static inline bool slab_owns(const struct slab *s, const void *p) {
-    return s->base && (const uint8_t *)p >= s->base && (const uint8_t *)p < s->base + s->reserved;
-}
-
 /* The next live object at or after *SLOT, or NULL; *SLOT is set one past it. For walks in slot order. */
 void *slab_next(const struct slab *s, uint32_t *slot);

@@ -36,11 +36,12 @@ void wheel_cancel(struct wheel *w, struct wtimer *t) {
 
 void wheel_arm(struct wheel *w, struct wtimer *t, uint64_t deadline_ms) {
     wheel_cancel(w, t);
+    deadline_ms = MIN(deadline_ms, WHEEL_NEVER_MS);
     uint64_t tick = MAX(deadline_ms / WHEEL_TICK_MS, w->tick);
     size_t i = tick % WHEEL_SLOTS;
     w->soonest[i] = w->slots[i] ? MIN(w->soonest[i], deadline_ms) : deadline_ms;
     w->wake_ms = w->armed ? MIN(w->wake_ms, deadline_ms) : deadline_ms;
-    t->deadline_ms = deadline_ms;
+    t->deadline_ms = deadline_ms & WHEEL_NEVER_MS;
     link_timer(&w->slots[i], t);
     w->armed++;
 }

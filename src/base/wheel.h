@@ -12,11 +12,12 @@
 #define WHEEL_TICK_MS 4
 #define WHEEL_SLOTS   1024
 
-/* Embedded in its owner; zero-initialised is not armed. */
+/* Embedded in its owner; zero-initialised is not armed, of kind 0. */
 struct wtimer {
     struct wtimer *next;
     struct wtimer **link; /* what points at this one; NULL when not armed */
-    uint64_t deadline_ms;
+    uint64_t deadline_ms : 56;
+    uint64_t kind : 8; /* the owner's: picks the handler in a loop (loop_on_timer()) */
 };
 
 typedef void (*wheel_fn)(void *ctx, struct wtimer *t);
@@ -30,6 +31,8 @@ struct wheel {
 };
 
 void wheel_init(struct wheel *w, uint64_t now_ms);
+
+#define WHEEL_NEVER_MS ((UINT64_C(1) << 56) - 1) /* later deadlines are this one */
 
 /* Arms, or moves an armed timer. A deadline in the past fires at the next turn. Never early, at most one tick late. */
 void wheel_arm(struct wheel *w, struct wtimer *t, uint64_t deadline_ms);

@@ -204,23 +204,36 @@ static void control_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events
     }
 }
 
-static void timer_event(void *ctx, struct wtimer *t) {
+static void on_conn_timer(void *ctx, struct wtimer *t) {
+    conn_timeout(ctx, CONTAINER_OF(t, struct conn, timer));
+}
+
+static void on_resume_timer(void *ctx, struct wtimer *t) {
+    (void)t;
+    accept_start(ctx);
+}
+
+static void on_retry_timer(void *ctx, struct wtimer *t) {
+    (void)t;
+    handoff_queue_retry(ctx);
+}
+
+static void on_trim_timer(void *ctx, struct wtimer *t) {
+    (void)t;
+    budget_trim(ctx);
+}
+
+static void on_stats_timer(void *ctx, struct wtimer *t) {
+    (void)t;
+    conn_metrics_publish(ctx);
+}
+
+static void on_drain_timer(void *ctx, struct wtimer *t) {
+    (void)t;
     struct handshaker *h = ctx;
     uint32_t slot = 0;
-    if (t == &h->resume) {
-        accept_start(h);
-    } else if (t == &h->retry) {
-        handoff_queue_retry(h);
-    } else if (t == &h->trim_timer) {
-        budget_trim(h);
-    } else if (t == &h->stats_timer) {
-        conn_metrics_publish(h);
-    } else if (t == &h->drain_timer) {
-        for (struct conn *c; (c = slab_next(&h->conns, &slot));)
-            conn_cut(h, c, ERR_STOPPED);
-    } else {
-        conn_timeout(h, CONTAINER_OF(t, struct conn, timer));
-    }
+    for (struct conn *c; (c = slab_next(&h->conns, &slot));)
+        conn_cut(h, c, ERR_STOPPED);
 }
 
 /* The process did not run for MS: deadlines move by as much. */
@@ -266,8 +279,17 @@ static bool set_up(struct handshaker *h, int control) {
         child_refuse(&h->child, "handshaker: cannot start: %m");
         return false;
     }
-    h->loop.timer_fn = timer_event;
-    h->loop.timer_ctx = h;
+    h->resume.kind = HANDSHAKER_TIMER_RESUME;
+    h->retry.kind = HANDSHAKER_TIMER_RETRY;
+    h->trim_timer.kind = HANDSHAKER_TIMER_TRIM;
+    h->stats_timer.kind = HANDSHAKER_TIMER_STATS;
+    h->drain_timer.kind = HANDSHAKER_TIMER_DRAIN;
+    loop_on_timer(&h->loop, HANDSHAKER_TIMER_CONN, on_conn_timer, h);
+    loop_on_timer(&h->loop, HANDSHAKER_TIMER_RESUME, on_resume_timer, h);
+    loop_on_timer(&h->loop, HANDSHAKER_TIMER_RETRY, on_retry_timer, h);
+    loop_on_timer(&h->loop, HANDSHAKER_TIMER_TRIM, on_trim_timer, h);
+    loop_on_timer(&h->loop, HANDSHAKER_TIMER_STATS, on_stats_timer, h);
+    loop_on_timer(&h->loop, HANDSHAKER_TIMER_DRAIN, on_drain_timer, h);
     h->loop.hook = turn_end;
     h->loop.hook_ctx = h;
     accept_gates(h);

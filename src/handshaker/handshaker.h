@@ -27,6 +27,16 @@
 #define HANDSHAKER_SIGNERS    2  /* our own, and the next worker's while ours hangs or is gone */
 
 /* What a descriptor in the loop is. */
+/* Kinds of timers; 0 is what there is most of. */
+enum handshaker_timer {
+    HANDSHAKER_TIMER_CONN,
+    HANDSHAKER_TIMER_RESUME,
+    HANDSHAKER_TIMER_RETRY,
+    HANDSHAKER_TIMER_TRIM,
+    HANDSHAKER_TIMER_STATS,
+    HANDSHAKER_TIMER_DRAIN,
+};
+
 enum handshaker_kind { HANDSHAKER_CONTROL, HANDSHAKER_LISTENER, HANDSHAKER_CONN, HANDSHAKER_LINK, HANDSHAKER_SIGNER };
 
 /* A service as this role needs it. */

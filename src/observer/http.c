@@ -345,13 +345,9 @@ static void on_epoll(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
         run(&h->sockets[key]);
 }
 
-bool http_timer(struct http *h, const struct wtimer *t) {
-    for (size_t i = 0; i < HTTP_SOCKETS; i++)
-        if (t == &h->sockets[i].timer) {
-            run(&h->sockets[i]);
-            return true;
-        }
-    return false;
+static void on_timer(void *ctx, struct wtimer *t) {
+    (void)ctx;
+    run(CONTAINER_OF(t, struct http_socket, timer));
 }
 
 void http_kick(struct http *h) {
@@ -374,10 +370,12 @@ int http_new(const struct http_setup *setup, struct http **ret) {
     h->setup = *setup;
     for (size_t i = 0; i < HTTP_SOCKETS; i++) {
         h->sockets[i].http = h;
+        h->sockets[i].timer.kind = (uint8_t)setup->timer_kind;
         h->sockets[i].local = i == ADMIN_UNIX;
         list_init(&h->sockets[i].conns);
     }
     loop_on(setup->loop, setup->kind, on_epoll, h);
+    loop_on_timer(setup->loop, setup->timer_kind, on_timer, h);
     *ret = h;
     return 0;
 }

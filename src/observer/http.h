@@ -54,12 +54,12 @@ struct http_counts {
 };
 
 /*
- * ANSWER is called for each whole request that the limits let through, from loop events of kind KIND. BEFORE_ANSWER is called
- * first each time: what must not wait for a long row of requests. ERR_NOMEM.
+ * ANSWER is called for each whole request that the limits let through, from loop events and timers of these kinds.
+ * BEFORE_ANSWER is called first each time: what must not wait for a long row of requests. ERR_NOMEM.
  */
 struct http_setup {
     struct loop *loop;
-    unsigned kind;
+    unsigned kind, timer_kind;
     http_answer_fn answer;
     void (*before_answer)(void *before_ctx);
     bool (*is_barred)(void *before_ctx, int32_t pid); /* this process may not use the Unix socket */
@@ -71,9 +71,6 @@ void http_free(struct http *h);
 
 /* Serves a listening socket, which is taken over in any case. ERR_SYSTEM, ERR_UNSUPPORTED. */
 MUST_CHECK int http_listen(struct http *h, enum admin_kind kind, int fd);
-
-/* The loop's timer T: true when it was one of the server's. */
-bool http_timer(struct http *h, const struct wtimer *t);
 
 /* Once a second: ends the connections that are late. */
 void http_second(struct http *h);

@@ -29,6 +29,7 @@
 enum sweep { SWEPT, SWEEP_MORE, SWEEP_WAITS };
 
 enum { KIND_CONTROL, KIND_RELAY, KIND_HTTP };
+enum { TIMER_SWEEP, TIMER_SECOND, TIMER_HTTP, TIMER_SESSIONS };
 
 struct observer {
     struct child child;
@@ -180,17 +181,16 @@ static bool is_barred(void *ctx, int32_t pid) {
     return true;
 }
 
-static void on_timer(void *ctx, struct wtimer *t) {
-    struct observer *o = ctx;
-    if (t == &o->second) {
-        admin_second(&o->admin);
-        wheel_arm(&o->loop.wheel, t, o->loop.now_ms + SECOND_MS);
-        return;
-    }
-    if (http_timer(o->admin.http, t) || sessions_timer(&o->admin.sessions, t))
-        return;
+static void on_sweep_timer(void *ctx, struct wtimer *t) {
     static const unsigned pauses_ms[] = {[SWEPT] = SWEEP_MS, [SWEEP_MORE] = 0, [SWEEP_WAITS] = WAIT_MS};
+    struct observer *o = ctx;
     wheel_arm(&o->loop.wheel, t, o->loop.now_ms + pauses_ms[sweep(o, false)]);
+}
+
+static void on_second_timer(void *ctx, struct wtimer *t) {
+    struct observer *o = ctx;
+    admin_second(&o->admin);
+    wheel_arm(&o->loop.wheel, t, o->loop.now_ms + SECOND_MS);
 }
 
 /* ---- the supervisor ---- */
@@ -343,7 +343,7 @@ static bool open_log(struct observer *o) {
 }
 
 static bool start_admin(struct observer *o) {
-    const struct http_setup setup = {&o->loop, KIND_HTTP, admin_answer, keep_up, is_barred, o, &o->admin};
+    const struct http_setup setup = {&o->loop, KIND_HTTP, TIMER_HTTP, admin_answer, keep_up, is_barred, o, &o->admin};
     o->admin = (struct admin){
         .conf = o->conf,
         .child = &o->child,
@@ -351,7 +351,7 @@ static bool start_admin(struct observer *o) {
         .names = o->names,
         .log = &o->log,
     };
-    sessions_start(&o->admin, KIND_RELAY);
+    sessions_start(&o->admin, KIND_RELAY, TIMER_SESSIONS);
     bool ok = stats_view_init(&o->admin.stats_view, o->child.stats_fd);
     if (o->child.stats_fd >= 0)
         close(o->child.stats_fd);
@@ -362,8 +362,9 @@ static bool start_admin(struct observer *o) {
 static bool start_loop(struct observer *o) {
     if (loop_init(&o->loop) < 0)
         return false;
-    o->loop.timer_fn = on_timer;
-    o->loop.timer_ctx = o;
+    o->second.kind = TIMER_SECOND;
+    loop_on_timer(&o->loop, TIMER_SWEEP, on_sweep_timer, o);
+    loop_on_timer(&o->loop, TIMER_SECOND, on_second_timer, o);
     loop_on(&o->loop, KIND_CONTROL, on_control, o);
     if (!start_admin(o))
         return false;

@@ -268,15 +268,12 @@ static void relay_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) 
     }
 }
 
-bool sessions_timer(struct sessions *s, struct wtimer *t) {
-    for (size_t i = 0; i < SESSIONS_QUERIES; i++)
-        if (s->queries[i] && t == &s->queries[i]->timer) {
-            add_missing(s->queries[i]);
-            step_over(s->queries[i]);
-            go_on(s->queries[i]);
-            return true;
-        }
-    return false;
+static void on_late_answer(void *ctx, struct wtimer *t) {
+    struct listing_query *q = CONTAINER_OF(t, struct listing_query, timer);
+    (void)ctx;
+    add_missing(q);
+    step_over(q);
+    go_on(q);
 }
 
 void sessions_fini(struct sessions *s) {
@@ -348,6 +345,7 @@ void sessions_answer(struct admin *a, const struct http_request *request, struct
         return;
     }
     q->sessions = &a->sessions;
+    q->timer.kind = (uint8_t)a->sessions.timer_kind;
     q->connection = request->connection;
     q->missing = json_array();
     q->reply = (struct http_reply){.status = 200, .type = "application/json"};
@@ -364,10 +362,11 @@ void sessions_answer(struct admin *a, const struct http_request *request, struct
     go_on(q);
 }
 
-void sessions_start(struct admin *a, unsigned kind) {
+void sessions_start(struct admin *a, unsigned kind, unsigned timer_kind) {
     struct sessions *s = &a->sessions;
-    *s = (struct sessions){.admin = a, .kind = kind, .last_id = 1};
+    *s = (struct sessions){.admin = a, .kind = kind, .timer_kind = timer_kind, .last_id = 1};
     for (size_t i = 0; i < SESSIONS_LINKS; i++)
         s->links[i].fd = -1;
     loop_on(a->loop, kind, relay_event, s);
+    loop_on_timer(a->loop, timer_kind, on_late_answer, s);
 }

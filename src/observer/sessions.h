@@ -17,7 +17,7 @@ struct listing_query;
 
 struct sessions {
     struct admin *admin;
-    unsigned kind; /* of loop events */
+    unsigned kind, timer_kind; /* of loop events and timers */
     struct {
         struct control_peer who;
         int fd; /* -1 = none */
@@ -27,14 +27,11 @@ struct sessions {
     uint32_t last_id;
 };
 
-/* Into a->sessions; KIND: of the loop events. */
-void sessions_start(struct admin *a, unsigned kind);
+/* Into a->sessions; KIND and TIMER_KIND: of the loop events and timers. */
+void sessions_start(struct admin *a, unsigned kind, unsigned timer_kind);
 
 /* Resumes all waiting requests, before the HTTP server ends. */
 void sessions_fini(struct sessions *s);
 
 /* Takes over the link to a relay, in place of an earlier one. */
 void sessions_take_link(struct sessions *s, const struct control_peer *who, int fd);
-
-/* The loop's timer T: true when it was one of ours. */
-bool sessions_timer(struct sessions *s, struct wtimer *t);

@@ -64,6 +64,7 @@ static struct exporting *exporting_new(void) {
     struct exporting *e = calloc(1, sizeof(*e));
     if (!e)
         return NULL;
+    e->timer.kind = RELAY_TIMER_EXPORT;
     e->link = e->liveness = -1;
     list_init(&e->flying);
     if (batch_init(&e->batch) == 0)
@@ -394,10 +395,9 @@ bool export_turn(struct relay *r) {
     return !e->blocked && !resting && e->nopen < OPEN_MAX && !e->dry;
 }
 
-bool export_timer(struct relay *r, const struct wtimer *t) {
-    struct exporting *e = r->exporting;
-    if (!e || t != &e->timer)
-        return false;
+void export_timer(void *ctx, struct wtimer *t) {
+    struct relay *r = ctx;
+    struct exporting *e = CONTAINER_OF(t, struct exporting, timer);
     e->blocked = false;
     if (e->nflying && r->loop.now_ms >= e->heard_ms + MOVE_STALL_MS) {
         log_msg(&r->child.log, LOG_LEVEL_WARNING, "the importing relay does not answer");
@@ -405,5 +405,4 @@ bool export_timer(struct relay *r, const struct wtimer *t) {
     } else if (r->loop.now_ms >= e->rest_until_ms) {
         e->dry = false;
     }
-    return true;
 }

@@ -52,8 +52,10 @@ static struct importing *import_at(struct relay *r, uint32_t key) {
 
 void import_begin(struct relay *r, int link) {
     struct importing *m = calloc(1, sizeof(*m));
-    if (m)
+    if (m) {
+        m->timer.kind = RELAY_TIMER_IMPORT;
         m->body = secret_alloc(IPC_BODY_MAX, NULL);
+    }
     if (!m || !m->body || loop_watch(&r->loop, link, EPOLLIN, RELAY_IMPORT, (uint32_t)link, 0) < 0) {
         log_msg(&r->child.log, LOG_LEVEL_ERROR, "cannot take sessions over from another relay: %m");
         if (m)
@@ -313,13 +315,6 @@ void import_liveness_event(void *ctx, uint32_t key, uint32_t gen, uint32_t event
         liveness_read(r, m);
 }
 
-bool import_timer(struct relay *r, const struct wtimer *t) {
-    for (struct list *n = r->importing.next; n != &r->importing; n = n->next) {
-        struct importing *m = CONTAINER_OF(n, struct importing, link_in_relay);
-        if (t != &m->timer)
-            continue;
-        end_import(r, m);
-        return true;
-    }
-    return false;
+void import_timer(void *ctx, struct wtimer *t) {
+    end_import(ctx, CONTAINER_OF(t, struct importing, timer));
 }

@@ -34,7 +34,7 @@ void export_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
 bool export_of_all(const struct relay *r);
 
 /* True when T was a timer of an export. */
-bool export_timer(struct relay *r, const struct wtimer *t);
+void export_timer(void *ctx, struct wtimer *t);
 
 /* import.c: takes sessions from LINK (owned from here on). */
 void import_begin(struct relay *r, int link);
@@ -43,7 +43,7 @@ void import_begin(struct relay *r, int link);
 void import_end_all(struct relay *r);
 void import_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
 void import_liveness_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
-bool import_timer(struct relay *r, const struct wtimer *t);
+void import_timer(void *ctx, struct wtimer *t);
 
 /* export_form.c: the session as it is now, but for its waiting bytes and its record layer. TO is all zero; it borrows S. */
 void export_fill(struct relay *r, const struct session *s, struct export_session *to);

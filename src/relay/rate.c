@@ -67,6 +67,7 @@ static struct rate_limiter *join(struct relay *r, struct session *s) {
     while (l && (l->service != s->service || memcmp(l->client, client, sizeof(client)) != 0))
         l = l->next;
     if (!l && (l = slab_alloc(&r->rate_limiters))) {
+        l->timer.kind = RELAY_TIMER_RATE;
         l->next = *chain;
         *chain = l;
         list_init(&l->line);
@@ -153,14 +154,12 @@ static void wake(struct relay *r, struct rate_limiter *l) {
     list_push(&r->rate_refilled, &l->in_refilled); /* looked at again when they have had their share */
 }
 
-bool rate_timer(struct relay *r, const struct wtimer *t) {
-    if (!slab_owns(&r->rate_limiters, t))
-        return false;
-    struct rate_limiter *l = CONTAINER_OF((struct wtimer *)(uintptr_t)t, struct rate_limiter, timer);
+void rate_timer(void *ctx, struct wtimer *t) {
+    struct relay *r = ctx;
+    struct rate_limiter *l = CONTAINER_OF(t, struct rate_limiter, timer);
     wake_queued(r, l, l->reserved);
     l->reserved = 0;
     wake(r, l);
-    return true;
 }
 
 void rate_turn(struct relay *r) {

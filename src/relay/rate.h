@@ -37,7 +37,7 @@ void rate_dequeue(struct session *s);
 void rate_leave(struct relay *r, struct session *s);
 
 /* True when T was a timer of ours. */
-bool rate_timer(struct relay *r, const struct wtimer *t);
+void rate_timer(void *ctx, struct wtimer *t);
 
 /* At the end of each turn: what is left of quanta goes to queued sessions. */
 void rate_turn(struct relay *r);

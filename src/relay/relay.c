@@ -281,18 +281,28 @@ static void control_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events
     }
 }
 
-static void relay_timer_event(void *ctx, struct wtimer *t) {
-    struct relay *r = ctx;
-    if (t == &r->backlog_timer)
-        connect_retry_waiters(r);
-    else if (t == &r->drain_timer)
-        drain_tick(r);
-    else if (t == &r->pause_timer)
-        look_for_room(r);
-    else if (t == &r->stats_timer)
-        session_metrics_publish(r);
-    else if (!rate_timer(r, t) && !export_timer(r, t) && !import_timer(r, t))
-        session_timeout(r, CONTAINER_OF(t, struct session, timer));
+static void on_session_timer(void *ctx, struct wtimer *t) {
+    session_timeout(ctx, CONTAINER_OF(t, struct session, timer));
+}
+
+static void on_backlog_timer(void *ctx, struct wtimer *t) {
+    (void)t;
+    connect_retry_waiters(ctx);
+}
+
+static void on_drain_timer(void *ctx, struct wtimer *t) {
+    (void)t;
+    drain_tick(ctx);
+}
+
+static void on_pause_timer(void *ctx, struct wtimer *t) {
+    (void)t;
+    look_for_room(ctx);
+}
+
+static void on_stats_timer(void *ctx, struct wtimer *t) {
+    (void)t;
+    session_metrics_publish(ctx);
 }
 
 static void free_dead(struct relay *r) {
@@ -335,8 +345,6 @@ static uint8_t *make_scratch(void) {
 /* Whose turn it is when something happens. */
 static void wire_up(struct relay *r) {
     r->loop.spin_us = r->conf->busy_poll_us;
-    r->loop.timer_fn = relay_timer_event;
-    r->loop.timer_ctx = r;
     r->loop.hook = relay_turn_end;
     r->loop.hook_ctx = r;
     loop_on(&r->loop, RELAY_CONTROL, control_event, r);
@@ -348,6 +356,18 @@ static void wire_up(struct relay *r) {
     loop_on(&r->loop, RELAY_EXPORT, export_event, r);
     loop_on(&r->loop, RELAY_IMPORT, import_event, r);
     loop_on(&r->loop, RELAY_LIVENESS, import_liveness_event, r);
+    r->backlog_timer.kind = RELAY_TIMER_BACKLOG;
+    r->drain_timer.kind = RELAY_TIMER_DRAIN;
+    r->pause_timer.kind = RELAY_TIMER_PAUSE;
+    r->stats_timer.kind = RELAY_TIMER_STATS;
+    loop_on_timer(&r->loop, RELAY_TIMER_SESSION, on_session_timer, r);
+    loop_on_timer(&r->loop, RELAY_TIMER_BACKLOG, on_backlog_timer, r);
+    loop_on_timer(&r->loop, RELAY_TIMER_DRAIN, on_drain_timer, r);
+    loop_on_timer(&r->loop, RELAY_TIMER_PAUSE, on_pause_timer, r);
+    loop_on_timer(&r->loop, RELAY_TIMER_STATS, on_stats_timer, r);
+    loop_on_timer(&r->loop, RELAY_TIMER_RATE, rate_timer, r);
+    loop_on_timer(&r->loop, RELAY_TIMER_EXPORT, export_timer, r);
+    loop_on_timer(&r->loop, RELAY_TIMER_IMPORT, import_timer, r);
 }
 
 bool relay_make(struct relay *r) {

@@ -29,6 +29,18 @@
 
 #define SESSION_CLIENT_EVENTS (EPOLLIN | EPOLLRDHUP | EPOLLET) /* of every client's socket */
 
+/* Kinds of timers; 0 is what there is most of. */
+enum relay_timer {
+    RELAY_TIMER_SESSION,
+    RELAY_TIMER_BACKLOG,
+    RELAY_TIMER_DRAIN,
+    RELAY_TIMER_PAUSE,
+    RELAY_TIMER_STATS,
+    RELAY_TIMER_RATE,
+    RELAY_TIMER_EXPORT,
+    RELAY_TIMER_IMPORT,
+};
+
 enum relay_kind {
     RELAY_CONTROL,
     RELAY_LINK,

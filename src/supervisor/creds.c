@@ -304,24 +304,41 @@ void creds_serve(struct super *s) {
     arm_poll(s);
 }
 
-bool creds_timer(struct super *s, struct wtimer *t) {
-    struct creds_reload *c = &s->creds;
-    if (t == &c->quiet) {
-        look_for_changes(s);
-    } else if (t == &c->retry) {
-        retry_refused_set(s);
-    } else if (t == &c->poll) {
-        report_expiry(s);
-        if (s->now->conf->watch_ms != CONF_NEVER && !wtimer_armed(&c->quiet))
-            look_soon(s, 0);
-        arm_poll(s);
-    } else if (t == &c->deadline) {
-        refuse_creds(
-            s, span_str(c->stage == CREDS_READING ? "they were not read in time" : "signers did not take the keys in time"));
-    } else {
-        return false;
-    }
-    return true;
+static void on_quiet(void *ctx, struct wtimer *t) {
+    (void)t;
+    look_for_changes(ctx);
+}
+
+static void on_retry(void *ctx, struct wtimer *t) {
+    (void)t;
+    retry_refused_set(ctx);
+}
+
+static void on_poll(void *ctx, struct wtimer *t) {
+    (void)t;
+    struct super *s = ctx;
+    report_expiry(s);
+    if (s->now->conf->watch_ms != CONF_NEVER && !wtimer_armed(&s->creds.quiet))
+        look_soon(s, 0);
+    arm_poll(s);
+}
+
+static void on_deadline(void *ctx, struct wtimer *t) {
+    (void)t;
+    struct super *s = ctx;
+    bool reading = s->creds.stage == CREDS_READING;
+    refuse_creds(s, span_str(reading ? "they were not read in time" : "signers did not take the keys in time"));
+}
+
+void creds_timers(struct super *s) {
+    s->creds.quiet.kind = SUPER_TIMER_CREDS_QUIET;
+    s->creds.retry.kind = SUPER_TIMER_CREDS_RETRY;
+    s->creds.poll.kind = SUPER_TIMER_CREDS_POLL;
+    s->creds.deadline.kind = SUPER_TIMER_CREDS_DEADLINE;
+    loop_on_timer(&s->loop, SUPER_TIMER_CREDS_QUIET, on_quiet, s);
+    loop_on_timer(&s->loop, SUPER_TIMER_CREDS_RETRY, on_retry, s);
+    loop_on_timer(&s->loop, SUPER_TIMER_CREDS_POLL, on_poll, s);
+    loop_on_timer(&s->loop, SUPER_TIMER_CREDS_DEADLINE, on_deadline, s);
 }
 
 void creds_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {

@@ -63,8 +63,8 @@ void creds_serve(struct super *s);
 /* A transition or the stop begins: an unfinished reload of credentials is dropped. */
 void creds_cancel(struct super *s);
 
-/* One of the timers above? */
-bool creds_timer(struct super *s, struct wtimer *t);
+/* Tells the loop whose the timers above are. */
+void creds_timers(struct super *s);
 
 /* The loop's handler of SUPER_CREDS. */
 void creds_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);

@@ -164,7 +164,7 @@ static void value_worker(struct io *io, struct worker *w) {
     value_fd(io, &w->ring);
     value_fd(io, &w->words);
     VALUE(io, due_ms);
-    w->timer.deadline_ms = io->codec.r ? due_ms : w->timer.deadline_ms; /* armed by the successor */
+    w->timer.deadline_ms = (io->codec.r ? due_ms : w->timer.deadline_ms) & WHEEL_NEVER_MS; /* armed by the successor */
     bad(io, (unsigned)w->role >= ROLE_COUNT || (unsigned)w->state > CHILD_DRAINED || w->ring < 0);
     bad(io, (w->state == CHILD_NONE) != (w->pid == 0) || w->pid < 0 || (w->control < 0) != (w->pid == 0));
 }

@@ -87,20 +87,33 @@ static void signal_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events)
         on_signal(s, info.ssi_signo);
 }
 
-static void timer_event(void *ctx, struct wtimer *t) {
-    struct super *s = ctx;
-    if (t == &s->stop.timer)
-        stop_timer(s);
-    else if (t == &s->transition.timer)
-        transition_late(s);
-    else if (t == &s->heartbeat.timer)
-        heartbeat_timer(s);
-    else if (t == &s->balancing.timer)
-        balancing_timer(s);
-    else if (t == &s->placement.timer)
-        placement_timer(s);
-    else if (!creds_timer(s, t))
-        worker_timer(s, CONTAINER_OF(t, struct worker, timer));
+static void on_worker_timer(void *ctx, struct wtimer *t) {
+    worker_timer(ctx, CONTAINER_OF(t, struct worker, timer));
+}
+
+static void on_stop_timer(void *ctx, struct wtimer *t) {
+    (void)t;
+    stop_timer(ctx);
+}
+
+static void on_transition_timer(void *ctx, struct wtimer *t) {
+    (void)t;
+    transition_late(ctx);
+}
+
+static void on_heartbeat_timer(void *ctx, struct wtimer *t) {
+    (void)t;
+    heartbeat_timer(ctx);
+}
+
+static void on_balancing_timer(void *ctx, struct wtimer *t) {
+    (void)t;
+    balancing_timer(ctx);
+}
+
+static void on_placement_timer(void *ctx, struct wtimer *t) {
+    (void)t;
+    placement_timer(ctx);
 }
 
 static bool turn_end(void *ctx) {
@@ -135,6 +148,21 @@ static void raise_limits(void) {
         (void)setrlimit(RLIMIT_MEMLOCK, &unlimited); /* refused in some containers: what is over the limit may be swapped */
 }
 
+static void set_up_timers(struct super *s) {
+    s->stop.timer.kind = SUPER_TIMER_STOP;
+    s->transition.timer.kind = SUPER_TIMER_TRANSITION;
+    s->heartbeat.timer.kind = SUPER_TIMER_HEARTBEAT;
+    s->balancing.timer.kind = SUPER_TIMER_BALANCING;
+    s->placement.timer.kind = SUPER_TIMER_PLACEMENT;
+    loop_on_timer(&s->loop, SUPER_TIMER_WORKER, on_worker_timer, s);
+    loop_on_timer(&s->loop, SUPER_TIMER_STOP, on_stop_timer, s);
+    loop_on_timer(&s->loop, SUPER_TIMER_TRANSITION, on_transition_timer, s);
+    loop_on_timer(&s->loop, SUPER_TIMER_HEARTBEAT, on_heartbeat_timer, s);
+    loop_on_timer(&s->loop, SUPER_TIMER_BALANCING, on_balancing_timer, s);
+    loop_on_timer(&s->loop, SUPER_TIMER_PLACEMENT, on_placement_timer, s);
+    creds_timers(s);
+}
+
 static bool set_up_loop(struct super *s) {
     if (loop_init(&s->loop) < 0)
         return false;
@@ -142,8 +170,7 @@ static bool set_up_loop(struct super *s) {
     loop_on(&s->loop, SUPER_CHILD, worker_event, s);
     loop_on(&s->loop, SUPER_HELPER, helper_event, s);
     loop_on(&s->loop, SUPER_CREDS, creds_event, s);
-    s->loop.timer_fn = timer_event;
-    s->loop.timer_ctx = s;
+    set_up_timers(s);
     s->loop.hook = turn_end;
     s->loop.hook_ctx = s;
     return take_signals(s) && proctab_create(&s->page_fd, &s->page) == 0;

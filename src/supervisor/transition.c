@@ -487,7 +487,7 @@ void transition_begin(struct super *s) {
         return;
     command_run_reloads(s);
     creds_cancel(s);
-    *c = (struct transition){.began_ms = s->loop.now_ms, .cut_before = s->proctab.cut};
+    *c = (struct transition){.began_ms = s->loop.now_ms, .cut_before = s->proctab.cut, .timer.kind = SUPER_TIMER_TRANSITION};
     if (s->now) {
         char line[128];
         struct text t = text_of(line, sizeof(line));

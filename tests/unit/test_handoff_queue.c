@@ -98,8 +98,8 @@ static int setup(void **state) {
     h.row = scoreboard_row(&h.child.scoreboard, ROLE_HANDSHAKER, 0);
     h.loop.hook = turn_end;
     h.loop.pause_fn = on_pause;
-    h.loop.timer_fn = on_timer;
-    h.loop.hook_ctx = h.loop.timer_ctx = &h;
+    loop_on_timer(&h.loop, 0, on_timer, &h);
+    h.loop.hook_ctx = &h;
     loop_on(&h.loop, HANDSHAKER_LINK, handoff_queue_event, &h);
     for (uint16_t i = 0; i < RELAYS; i++) {
         h.links[i].fd = -1;

@@ -135,8 +135,7 @@ static void on_stop_timer(void *ctx, struct wtimer *t) {
 static void an_unwatched_descriptor_is_silent(void **state) {
     struct wtimer t = {0};
     loop_on(&l, 0, on_event, &l);
-    l.timer_fn = on_stop_timer;
-    l.timer_ctx = &l;
+    loop_on_timer(&l, 0, on_stop_timer, &l);
     assert_int_equal(loop_watch(&l, pipe_fds[0], EPOLLIN, 0, 1, 1), 0);
     loop_unwatch(&l, pipe_fds[0]);
     loop_unwatch(&l, pipe_fds[0]); /* harmless */
@@ -149,8 +148,7 @@ static void an_unwatched_descriptor_is_silent(void **state) {
 static void timers_bound_the_sleep(void **state) {
     struct wtimer t = {0};
     uint64_t deadline = l.now_ms + 20;
-    l.timer_fn = on_stop_timer;
-    l.timer_ctx = &l;
+    loop_on_timer(&l, 0, on_stop_timer, &l);
     wheel_arm(&l.wheel, &t, deadline);
     assert_int_equal(loop_run(&l), 0);
     assert_true(l.now_ms >= deadline);
@@ -160,7 +158,7 @@ static void timers_bound_the_sleep(void **state) {
 
 static void a_far_timer_sleeps_a_second_at_most(void **state) {
     struct wtimer t = {0};
-    l.timer_fn = on_stop_timer;
+    loop_on_timer(&l, 0, on_stop_timer, &l);
     loop_on(&l, 0, on_event, &l);
     assert_int_equal(loop_watch(&l, pipe_fds[0], EPOLLIN, 0, 1, 1), 0);
     poke();
@@ -187,8 +185,7 @@ static void the_loop_does_not_sleep_while_the_hook_has_work(void **state) {
     hook_calls = 0;
     l.hook = work_four_times;
     l.hook_ctx = &l;
-    l.timer_fn = on_stop_timer;
-    l.timer_ctx = &l;
+    loop_on_timer(&l, 0, on_stop_timer, &l);
     wheel_arm(&l.wheel, &t, l.now_ms + 30);
     assert_int_equal(loop_run(&l), 0);
     for (unsigned i = 0; i < 4; i++)

@@ -256,6 +256,17 @@ static void behaves_like_a_list_of_deadlines(void **state) {
     assert_true(fired > 1000);
 }
 
+static void never_is_far_and_keeps_the_kind(void **state) {
+    struct wtimer t = {.kind = 200};
+    wheel_arm(&w, &t, UINT64_MAX);
+    assert_true(wtimer_armed(&t) && t.deadline_ms == WHEEL_NEVER_MS);
+    assert_int_equal(t.kind, 200);
+    wheel_turn(&w, now + (UINT64_C(1) << 40), on_timer, &w);
+    assert_true(wtimer_armed(&t));
+    wheel_cancel(&w, &t);
+    assert_int_equal(t.kind, 200);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(a_timer_fires_once_and_never_early, reset),
@@ -264,6 +275,7 @@ int main(void) {
         cmocka_unit_test_setup(arming_again_moves, reset),
         cmocka_unit_test_setup(deadlines_behind_the_horizon_wait_their_rounds, reset),
         cmocka_unit_test_setup(the_farthest_deadline_never_fires, reset),
+        cmocka_unit_test_setup(never_is_far_and_keeps_the_kind, reset),
         cmocka_unit_test_setup(a_long_pause_fires_everything, reset),
         cmocka_unit_test_setup(a_clock_that_stands_or_goes_back_does_no_harm, reset),
         cmocka_unit_test_setup(waiting_time, reset),
