@@ -1,10 +1,10 @@
 """The commands that connect to a running tls-off: what they print, in 80 columns, and their exit status."""
-import signal
 import fcntl
 import json
 import os
 import pty
 import re
+import signal
 import socket
 import struct
 import subprocess
