@@ -121,6 +121,10 @@ socklen_t addr_to_sockaddr(const struct addr *a, struct sockaddr_storage *ret) {
     return sizeof(in6);
 }
 
+bool addr_equal(const struct addr *a, const struct addr *b) {
+    return a->family == b->family && a->port == b->port && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0;
+}
+
 bool addr_is_loopback(const struct addr *a) {
     static const uint8_t one[16] = {[15] = 1};
     if (a->family == AF_INET)

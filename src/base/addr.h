@@ -39,6 +39,9 @@ void addr_from_sockaddr(const struct sockaddr_storage *from, struct addr *ret);
 /* Returns the length for bind() and connect(). The address must be known. */
 socklen_t addr_to_sockaddr(const struct addr *a, struct sockaddr_storage *ret);
 
+/* Address and port. */
+bool addr_equal(const struct addr *a, const struct addr *b);
+
 bool addr_is_loopback(const struct addr *a);
 
 /* A network: "10.0.0.0/8", "2001:db8::/32", or one bare address. */

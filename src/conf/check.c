@@ -95,52 +95,45 @@ static void check_suites(struct load *l, size_t i) {
                    "found no suite of TLS 1.3, expected one since \"min_version\" is \"1.3\"");
 }
 
-static bool same_trust(const struct conf_service *a, const struct conf_service *b) {
-    if (a->nproxy_trust != b->nproxy_trust)
+static bool same_trust(const struct conf_service *s, const struct conf_listener *at) {
+    if (s->nproxy_trust != at->nproxy_trust)
         return false;
-    for (size_t i = 0; i < a->nproxy_trust; i++) {
-        const struct cidr *x = &a->proxy_trust[i], *y = &b->proxy_trust[i];
-        if (x->bits != y->bits || x->net.family != y->net.family || memcmp(x->net.ip, y->net.ip, sizeof(x->net.ip)) != 0)
+    for (size_t i = 0; i < s->nproxy_trust; i++) {
+        const struct cidr *x = &s->proxy_trust[i], *y = &at->proxy_trust[i];
+        if (x->bits != y->bits || !addr_equal(&x->net, &y->net))
             return false;
     }
     return true;
 }
 
-static bool shares_listener(const struct conf_service *a, const struct conf_service *b, uint16_t *ret_listener) {
-    for (size_t i = 0; i < a->nlisteners; i++)
-        for (size_t j = 0; j < b->nlisteners; j++)
-            if (a->listeners[i] == b->listeners[j]) {
-                *ret_listener = a->listeners[i];
-                return true;
-            }
-    return false;
+static void disagree(struct load *l, size_t service, enum conf_key key, const struct conf_listener *at) {
+    load_error(l, load_at(l, service, key), load_key(l, service, key),
+               "differs from service \"%s\", expected the same since both listen on %s",
+               l->conf->services[at->services[0]].name, at->name);
 }
 
-static void disagree(struct load *l, size_t i, enum conf_key key, size_t first, uint16_t listener) {
-    char addr[ADDR_TEXT_MAX];
-    load_error(l, load_at(l, i, key), load_key(l, i, key),
-               "differs from service \"%s\", expected the same since both listen on %s", l->conf->services[first].name,
-               addr_text(&l->conf->listeners[listener], addr));
+/* Whether service I has what its listener took from the first service there. */
+static bool agrees(struct load *l, size_t i, const struct conf_listener *at) {
+    const struct conf_service *s = &l->conf->services[i];
+    bool accept = s->proxy_accept == at->proxy_accept, trust = !accept || !s->proxy_accept || same_trust(s, at);
+    bool handshake = s->handshake_ms == at->handshake_ms, keepalive = s->keepalive_ms == at->keepalive_ms;
+    if (!accept)
+        disagree(l, i, KEY_PROXY_ACCEPT, at);
+    if (!trust)
+        disagree(l, i, KEY_PROXY_TRUST, at);
+    if (!handshake)
+        disagree(l, i, KEY_TIMEOUT_HANDSHAKE, at);
+    if (!keepalive) /* the listening socket has it, and accepted sockets inherit it */
+        disagree(l, i, KEY_TIMEOUT_KEEPALIVE, at);
+    return accept && trust && handshake && keepalive;
 }
 
-/* What happens before the service is known must be the same for all services of an address. */
+/* What happens before the service is known must be the same for all services of an address. Said once a service. */
 static void check_sharing(struct load *l, size_t i) {
     const struct conf_service *s = &l->conf->services[i];
-    for (size_t j = 0; j < i; j++) {
-        const struct conf_service *first = &l->conf->services[j];
-        uint16_t listener = 0;
-        if (!shares_listener(s, first, &listener))
-            continue;
-        if (s->proxy_accept != first->proxy_accept)
-            disagree(l, i, KEY_PROXY_ACCEPT, j, listener);
-        else if (s->proxy_accept && !same_trust(s, first))
-            disagree(l, i, KEY_PROXY_TRUST, j, listener);
-        if (s->handshake_ms != first->handshake_ms)
-            disagree(l, i, KEY_TIMEOUT_HANDSHAKE, j, listener);
-        if (s->keepalive_ms != first->keepalive_ms) /* the listening socket has it, and accepted sockets inherit it */
-            disagree(l, i, KEY_TIMEOUT_KEEPALIVE, j, listener);
-        return;
-    }
+    bool ok = true;
+    for (size_t k = 0; k < s->nlisteners && ok; k++)
+        ok = agrees(l, i, &l->conf->listeners[s->listeners[k]]);
 }
 
 static bool is_wildcard(const struct addr *a) {
@@ -153,13 +146,13 @@ static void check_overlap(struct load *l) {
     const struct conf *c = l->conf;
     for (size_t i = 0; i < c->nlisteners; i++)
         for (size_t j = 0; j < i; j++) {
-            const struct addr *a = &c->listeners[i], *b = &c->listeners[j];
-            char one[ADDR_TEXT_MAX], other[ADDR_TEXT_MAX];
-            if (a->port == 0 || a->port != b->port || a->family != b->family || (!is_wildcard(a) && !is_wildcard(b)))
+            const struct conf_listener *a = &c->listeners[i], *b = &c->listeners[j];
+            if (a->addr.port == 0 || a->addr.port != b->addr.port || a->addr.family != b->addr.family ||
+                (!is_wildcard(&a->addr) && !is_wildcard(&b->addr)))
                 continue;
-            load_error(l, l->listeners[i].at, l->listeners[i].key,
-                       "found \"%s\", expected no address that overlaps with \"%s\" of %s", addr_text(a, one),
-                       addr_text(b, other), l->listeners[j].key);
+            load_error(l, l->listeners[i].first.at, l->listeners[i].first.key,
+                       "found \"%s\", expected no address that overlaps with \"%s\" of %s", a->name, b->name,
+                       l->listeners[j].first.key);
         }
 }
 
@@ -175,6 +168,7 @@ static bool names_services(const struct load *l) {
 }
 
 void check_keys(struct load *l) {
+    conf_link_listeners(l->conf);
     if (!names_services(l))
         load_error(l, (struct toml_pos){0, 0}, NULL, "found no service, expected at least one section [service.NAME]");
     for (size_t i = 0; i < l->conf->nservices; i++) {

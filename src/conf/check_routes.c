@@ -91,8 +91,7 @@ static size_t place_of(const struct conf_service *s, const char *name) {
 /* One fault for each two services; true when there is an error. */
 static bool check_ranks(struct reach *r) {
     const struct conf_service *s = &r->c->services[r->service];
-    char addr[ADDR_TEXT_MAX];
-    (void)addr_text(&r->c->listeners[r->listener], addr); /* returns ADDR */
+    const char *addr = r->c->listeners[r->listener].name;
     for (size_t n = 0; n < s->nnames; n++) {
         struct rivalry v = {r->c, r->service, ROUTE_NOBODY, ROUTE_NOBODY};
         route_each_rival(r->table, r->listener, s->names[n], take_rival, &v);
@@ -139,17 +138,14 @@ static bool name_reaches(struct reach *r, const char *pattern) {
 }
 
 static void report_lost(struct reach *r, const char *name) {
-    char addr[ADDR_TEXT_MAX];
     load_warning(r->l, load_at(r->l, r->service, KEY_LISTEN), load_key(r->l, r->service, KEY_LISTEN),
                  "clients of %s that ask for \"%s\" always reach service \"%s\", never \"%s\"",
-                 addr_text(&r->c->listeners[r->listener], addr), name, r->c->services[r->rival].name,
-                 r->c->services[r->service].name);
+                 r->c->listeners[r->listener].name, name, r->c->services[r->rival].name, r->c->services[r->service].name);
 }
 
 static void report_unreachable(struct reach *r) {
     const struct conf_service *s = &r->c->services[r->service], *rival = &r->c->services[r->rival];
-    char addr[ADDR_TEXT_MAX];
-    (void)addr_text(&r->c->listeners[r->listener], addr); /* returns ADDR */
+    const char *addr = r->c->listeners[r->listener].name;
     struct toml_pos at = load_at(r->l, r->service, KEY_LISTEN);
     const char *key = load_key(r->l, r->service, KEY_LISTEN);
     if (s->mode == MODE_PASSTHROUGH)
@@ -206,7 +202,6 @@ static void take_weaker(void *ctx, const struct route_answer *claim) {
 /* Of services that share a name a client chooses by its protocols, so it may choose the one that asks less of it. */
 static void check_strength(struct reach *r) {
     const struct conf_service *s = &r->c->services[r->service];
-    char addr[ADDR_TEXT_MAX];
     struct weaker w = {.c = r->c, .service = s, .weight = s->nnames ? ROUTE_GIVEN : ROUTE_IMPLIED};
     for (size_t n = 0; n < r->nnames && s->client_auth != CLIENT_AUTH_NONE; n++) {
         route_each_rival(r->table, r->listener, r->names[n], take_weaker, &w);
@@ -214,7 +209,7 @@ static void check_strength(struct reach *r) {
             continue;
         load_warning(r->l, load_at(r->l, r->service, KEY_CLIENT_AUTH_MODE), load_key(r->l, r->service, KEY_CLIENT_AUTH_MODE),
                      "service \"%s\" serves \"%s\" at %s too and asks less of clients, who choose between the two by ALPN",
-                     w.found->name, r->names[n], addr_text(&r->c->listeners[r->listener], addr));
+                     w.found->name, r->names[n], r->c->listeners[r->listener].name);
         return;
     }
 }
@@ -273,11 +268,9 @@ static void check_address(struct load *l, uint16_t listener) {
     const struct conf_service *all = c->services;
     size_t unknown = SIZE_MAX, first = SIZE_MAX, second = SIZE_MAX;
     bool claimed = false;
-    char addr[ADDR_TEXT_MAX];
-    (void)addr_text(&c->listeners[listener], addr); /* returns ADDR */
-    for (size_t i = 0; i < c->nservices; i++) {
-        if (!routes_is_at(&all[i], listener))
-            continue;
+    const struct conf_listener *at = &c->listeners[listener];
+    for (size_t k = 0; k < at->nservices; k++) {
+        size_t i = at->services[k];
         claimed = claimed || place_of(&all[i], "*") < all[i].nnames;
         if (gives_default(&all[i]) && first == SIZE_MAX)
             first = i;
@@ -287,7 +280,7 @@ static void check_address(struct load *l, uint16_t listener) {
             continue;
         if (unknown != SIZE_MAX && all[unknown].unknown != all[i].unknown)
             load_error(l, load_at(l, i, KEY_UNKNOWN), load_key(l, i, KEY_UNKNOWN),
-                       "differs from service \"%s\", expected the same since both listen on %s", all[unknown].name, addr);
+                       "differs from service \"%s\", expected the same since both listen on %s", all[unknown].name, at->name);
         unknown = i;
     }
     if (second != SIZE_MAX && !claimed)
@@ -296,16 +289,7 @@ static void check_address(struct load *l, uint16_t listener) {
             "services \"%s\" and \"%s\" both give clients of %s whose name nobody has their default certificate; what no "
             "protocol decides goes to \"%s\", which is first in the file: \"names\" or \"strict_sni\" in all but one makes it "
             "plain",
-            all[first].name, all[second].name, addr, all[first].name);
-}
-
-static size_t *count_services(const struct conf *c) {
-    size_t *n = calloc(c->nlisteners, sizeof(*n));
-    MUST(n); /* as above */
-    for (size_t i = 0; i < c->nservices; i++)
-        for (size_t k = 0; k < c->services[i].nlisteners; k++)
-            n[c->services[i].listeners[k]]++;
-    return n;
+            all[first].name, all[second].name, at->name, all[first].name);
 }
 
 /* After a fault of a certificate not all names are known; it has been reported. */
@@ -315,14 +299,13 @@ void check_routes(struct load *l) {
         return;
     struct route_table *table = routes_make(c, l->capabilities->each_name, l->capabilities->creds);
     MUST(table); /* as above */
-    size_t *services_at = count_services(c);
     struct reach r = {.l = l, .c = c, .table = table};
     for (r.service = 0; r.service < c->nservices; r.service++) {
         check_certified(&r);
         gather_names(&r);
         for (size_t k = 0; k < c->services[r.service].nlisteners; k++) {
             r.listener = c->services[r.service].listeners[k];
-            if (services_at[r.listener] < 2)
+            if (c->listeners[r.listener].nservices < 2)
                 continue;
             if (!check_ranks(&r))
                 check_reach(&r);
@@ -330,9 +313,8 @@ void check_routes(struct load *l) {
         }
     }
     for (size_t i = 0; i < c->nlisteners; i++)
-        if (services_at[i] > 1)
+        if (c->listeners[i].nservices > 1)
             check_address(l, (uint16_t)i);
-    free(services_at);
     free(r.names);
     route_table_free(table);
 }

@@ -22,6 +22,45 @@ const char *conf_strdup(struct conf *c, const char *s) {
     return memcpy(conf_alloc(c, n), s, n);
 }
 
+/* The wider of two limits, 0 being none. */
+static uint64_t wider(uint64_t a, uint64_t b) {
+    return a && b ? MAX(a, b) : 0;
+}
+
+static void join_listener(struct conf_listener *l, const struct conf_service *s, uint16_t service) {
+    if (l->nservices == 0) {
+        l->proxy_accept = s->proxy_accept;
+        l->proxy_trust = s->proxy_trust;
+        l->nproxy_trust = s->nproxy_trust;
+        l->handshake_ms = s->handshake_ms;
+        l->keepalive_ms = s->keepalive_ms;
+        l->resets = false;
+        l->max_sessions_per_client = s->max_sessions_per_client;
+        l->max_handshakes_per_client_per_second = s->max_handshakes_per_client_per_second;
+    }
+    l->max_sessions_per_client = wider(l->max_sessions_per_client, s->max_sessions_per_client);
+    l->max_handshakes_per_client_per_second =
+        wider(l->max_handshakes_per_client_per_second, s->max_handshakes_per_client_per_second);
+    l->resets = l->resets || s->unknown == UNKNOWN_RESET;
+    l->services[l->nservices++] = service;
+}
+
+void conf_link_listeners(struct conf *c) {
+    for (size_t i = 0; i < c->nlisteners; i++)
+        c->listeners[i].nservices = 0;
+    for (size_t i = 0; i < c->nservices; i++) /* how many each has */
+        for (size_t k = 0; k < c->services[i].nlisteners; k++)
+            c->listeners[c->services[i].listeners[k]].nservices++;
+    for (size_t i = 0; i < c->nlisteners; i++) {
+        struct conf_listener *l = &c->listeners[i];
+        l->services = conf_alloc(c, l->nservices * sizeof(*l->services));
+        l->nservices = 0;
+    }
+    for (size_t i = 0; i < c->nservices; i++)
+        for (size_t k = 0; k < c->services[i].nlisteners; k++)
+            join_listener(&c->listeners[c->services[i].listeners[k]], &c->services[i], (uint16_t)i);
+}
+
 struct conf *conf_new(void) {
     struct conf *c = calloc(1, sizeof(*c));
     MUST(c);

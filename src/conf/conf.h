@@ -22,6 +22,7 @@
 #define CONF_NAMES_MAX        1024                /* a service */
 #define CONF_HOST_MAX         255                 /* characters of a host name */
 #define CONF_PATTERN_MAX      (CONF_HOST_MAX + 3) /* "**." before it */
+#define CONF_BACKLOG          4096                /* the kernel cuts it to net.core.somaxconn */
 #define CONF_BUSY_POLL_MAX    10000
 #define CONF_CLIENT_DEPTH_MAX 16
 #define CONF_CLIENT_RULES_MAX 256
@@ -73,6 +74,25 @@ struct conf_cert {
     const char *cert; /* a file, or a directory when KEY is NULL */
     const char *key;
     const char *passphrase; /* file with the passphrase of the key; NULL = the key is not encrypted */
+};
+
+/*
+ * Where clients come in: each address once, with what holds there before their service is known. The first part is configured;
+ * the second follows from the services that listen there, of which the check has made sure that they agree.
+ */
+struct conf_listener {
+    const char *name; /* as logs and the status call it: "0.0.0.0:443" */
+    struct addr addr;
+    uint32_t backlog;
+
+    uint16_t *services; /* never empty after the check; clients are refused in the name of the first one */
+    size_t nservices;
+    bool proxy_accept; /* required, from these networks */
+    const struct cidr *proxy_trust;
+    size_t nproxy_trust;
+    uint64_t handshake_ms, keepalive_ms;
+    uint64_t max_sessions_per_client, max_handshakes_per_client_per_second; /* the widest of its services; 0 = no limit */
+    bool resets; /* whom no service serves; otherwise there is an alert */
 };
 
 struct conf_service {
@@ -145,7 +165,7 @@ struct conf {
     enum log_format log_format;
     enum log_level log_level;
     struct conf_admin admin;
-    struct addr *listeners; /* every address once */
+    struct conf_listener *listeners;
     size_t nlisteners;
     struct conf_service *services;
     size_t nservices;
@@ -156,6 +176,9 @@ struct conf {
 /* Memory for N zeroed bytes, or a copy of S, living as long as C; aborts when out of memory (start of a process). */
 void *conf_alloc(struct conf *c, size_t n);
 const char *conf_strdup(struct conf *c, const char *s);
+
+/* Fills in what listeners have from their services. */
+void conf_link_listeners(struct conf *c);
 
 struct conf *conf_new(void);
 void conf_free(struct conf *c);

@@ -4,8 +4,8 @@
  *
  *   K(number, path, type, ...)
  *
- * Path: '*' is a service's name. Type: of scalars.h, or OWN() for a key with a reader of its own. Then, as they apply:
- *   TOP(field), SERVICE(field)   where the value is stored; a list has no such place and is in snapshot.c by hand
+ * Path: '*' is a service's name or a listener's address. Type: of scalars.h, or OWN() for a key with a reader of its own. Then,
+ * as they apply: TOP(), SERVICE(), LISTENER() where the value is stored; a list has no such place and is in snapshot.c by hand
  *   .number, .text               the default; without one 0 or NULL. A text with a default is never NULL
  *   .min, .max                   bounds of a number; most bytes of a text
  *   .words                       what may be said
@@ -48,6 +48,8 @@
       .words = WORDS({"all", false}, {"health", true}))                                                                        \
                                                                                                                                \
     K(KEY_TICKETS_SECRET_FILE, "tickets.secret_file", &scalar_path, TOP(ticket_secret))                                        \
+                                                                                                                               \
+    K(KEY_LISTENER_BACKLOG, "listener.*.backlog", &scalar_integer, LISTENER(backlog), .number = CONF_BACKLOG, .min = 1, .max = INT32_MAX) \
                                                                                                                                \
     K(KEY_LISTEN,        "service.*.listen",        OWN(TOML_ARRAY, read_listen))                                              \
     K(KEY_BACKENDS,      "service.*.backends",      OWN(TOML_ARRAY, read_backends))                                            \

@@ -3,7 +3,7 @@
 
 #include "base/err.h"
 #include "base/text.h"
-#include "conf/schema.h"
+#include "conf/scalars.h"
 #include "conf/suggestion.h"
 #include "creds/client_rule.h"
 
@@ -30,22 +30,34 @@ static bool comes_again(struct reading *r, const struct toml_node *list, size_t 
     return false;
 }
 
-/* The index of an address in conf.listeners, added when it is new; SIZE_MAX when there is no room. Port 0 is always new. */
-static size_t intern_listener(struct load *l, const struct addr *a, struct toml_pos at, const char *key) {
+int load_listen_address(struct load *l, const char *text, struct conf_listener *ret, struct text *why) {
+    char name[ADDR_TEXT_MAX];
+    int err = addr_parse(text, &ret->addr);
+    if (err)
+        text_add(why, "\"IP:PORT\" or \"[IPv6]:PORT\"");
+    else
+        ret->name = conf_strdup(l->conf, addr_text(&ret->addr, name));
+    return err;
+}
+
+bool load_same_listener(const struct conf_listener *a, const struct conf_listener *b) {
+    return addr_equal(&a->addr, &b->addr);
+}
+
+/* The index in conf.listeners, added when it is new; SIZE_MAX when there is no room. Port 0 is always new. */
+static size_t intern_listener(struct load *l, const struct conf_listener *new, struct toml_pos at, const char *key) {
     struct conf *c = l->conf;
-    for (size_t i = 0; i < c->nlisteners && a->port != 0; i++) {
-        const struct addr *b = &c->listeners[i];
-        if (a->family == b->family && a->port == b->port && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0)
+    for (size_t i = 0; i < c->nlisteners && new->addr.port != 0; i++)
+        if (load_same_listener(&c->listeners[i], new))
             return i;
-    }
     if (c->nlisteners == CONF_LISTENERS_MAX)
         return SIZE_MAX;
     if (!c->listeners) {
         c->listeners = conf_alloc(c, CONF_LISTENERS_MAX * sizeof(*c->listeners));
         l->listeners = conf_alloc(c, CONF_LISTENERS_MAX * sizeof(*l->listeners));
     }
-    c->listeners[c->nlisteners] = *a;
-    l->listeners[c->nlisteners] = (struct origin){at, key};
+    c->listeners[c->nlisteners] = *new;
+    l->listeners[c->nlisteners].first = (struct origin){at, key};
     return c->nlisteners++;
 }
 
@@ -55,14 +67,17 @@ void read_listen(struct reading *r, const struct toml_node *node) {
     s->listeners = conf_alloc(r->l->conf, n * sizeof(*s->listeners));
     for (size_t i = 0; i < n; i++) {
         const struct toml_node *item = &node->children[i];
-        struct addr a;
+        struct conf_listener new = {0};
+        char expected[256];
+        struct text why = text_of(expected, sizeof(expected));
         if (!wants_string(r, item))
             continue;
-        if (addr_parse(item->string, &a) != 0) {
-            reading_refuse(r, item, "\"IP:PORT\" or \"[IPv6]:PORT\"");
+        scalar_defaults("listener.*", &new);
+        if (load_listen_address(r->l, item->string, &new, &why) != 0) {
+            reading_refuse(r, item, "%s", expected);
             continue;
         }
-        size_t index = intern_listener(r->l, &a, item->at, r->key);
+        size_t index = intern_listener(r->l, &new, item->at, r->key);
         bool again = false;
         for (size_t j = 0; j < s->nlisteners; j++)
             again = again || s->listeners[j] == index;

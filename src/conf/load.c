@@ -19,8 +19,9 @@
 #include "conf/loader.h"
 #include "conf/scalars.h"
 
-#define SERVICE_PREFIX "service.*."
-#define DEFAULT_USER   "tls-off"
+#define SERVICE_PREFIX  "service.*."
+#define LISTENER_PREFIX "listener.*."
+#define DEFAULT_USER    "tls-off"
 
 /* Of the default for one handshaker. */
 #define HANDSHAKE_MEMORY_MIN (UINT64_C(64) << 20)
@@ -61,6 +62,13 @@ const char *load_key(struct load *l, size_t service, enum conf_key key) {
     if (!l->file)
         return key == KEY_LISTEN ? "--listen" : key == KEY_BACKENDS ? "--backend" : key_rows[key].path;
     text_addf(&t, "service.%s.%s", l->conf->services[service].name, key_rows[key].path + strlen(SERVICE_PREFIX));
+    return conf_strdup(l->conf, name);
+}
+
+const char *load_listener_key(struct load *l, size_t listener, enum conf_key key) {
+    char name[CONF_KEY_TEXT_MAX];
+    struct text t = text_of(name, sizeof(name));
+    text_addf(&t, "listener.\"%.180s\".%s", l->conf->listeners[listener].name, key_rows[key].path + strlen(LISTENER_PREFIX));
     return conf_strdup(l->conf, name);
 }
 

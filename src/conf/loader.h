@@ -38,6 +38,13 @@ struct service_origin {
     bool selfsigned;                         /* no certificates named: the self-signed one */
 };
 
+/* A listener's origins, beside conf.listeners[i]. */
+struct listener_origin {
+    struct origin first;                     /* the first place that listens there */
+    struct toml_pos at;                      /* its own section; line 0 = none */
+    const struct toml_node *node[KEY_COUNT]; /* NULL = not given */
+};
+
 struct load {
     struct conf *conf;
     struct diagnostics *faults;
@@ -48,15 +55,23 @@ struct load {
     struct toml_node *root;
     const struct toml_node *node[KEY_COUNT]; /* keys outside services */
     struct service_origin *services;
-    struct origin *listeners; /* the first place that names conf.listeners[i] */
+    struct listener_origin *listeners;
+    const struct toml_node *listener_sections; /* NULL = none */
 };
 
 /* Adds a fault. AT with line 0 gives the file alone, or "command line". */
 void load_error(struct load *l, struct toml_pos at, const char *key, const char *fmt, ...) PRINTF_LIKE(4, 5);
 void load_warning(struct load *l, struct toml_pos at, const char *key, const char *fmt, ...) PRINTF_LIKE(4, 5);
 
+/* A listen item as an address; what was expected is added to WHY. ERR_FORMAT, ERR_LIMIT. */
+MUST_CHECK int load_listen_address(struct load *l, const char *text, struct conf_listener *ret, struct text *why);
+
+/* Whether two listeners are one and the same, port 0 included. */
+bool load_same_listener(const struct conf_listener *a, const struct conf_listener *b);
+
 /* "service.NAME.KEY" of a key of service I, or the key itself outside services; lives as long as the conf. */
 const char *load_key(struct load *l, size_t service, enum conf_key key);
+const char *load_listener_key(struct load *l, size_t listener, enum conf_key key); /* listener."ADDRESS".KEY */
 const char *load_top_key(enum conf_key key);
 
 /* The position of a key of service I: its value, or the service's section when it is not given. */

@@ -171,11 +171,9 @@ static void say_in_use(struct load *l, const struct origin *o, const struct addr
 
 /* Given by the service manager, or at a reload. */
 static bool is_held(const struct load *l, const struct addr *a) {
-    for (size_t i = 0; i < l->capabilities->nheld; i++) {
-        const struct addr *b = &l->capabilities->held[i];
-        if (a->family == b->family && a->port == b->port && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0)
+    for (size_t i = 0; i < l->capabilities->nheld; i++)
+        if (addr_equal(a, &l->capabilities->held[i]))
             return true;
-    }
     return false;
 }
 
@@ -208,7 +206,7 @@ static void check_port(struct load *l, const struct addr *a, const struct origin
 /* A port of 0 is chosen by the kernel, but the address must be this machine's all the same. */
 void check_ports(struct load *l) {
     for (size_t i = 0; i < l->conf->nlisteners; i++)
-        check_port(l, &l->conf->listeners[i], &l->listeners[i]);
+        check_port(l, &l->conf->listeners[i].addr, &l->listeners[i].first);
     const struct origin admin = {load_top_at(l, KEY_ADMIN_LISTEN), load_top_key(KEY_ADMIN_LISTEN)};
     if (l->conf->admin.listen.family != AF_UNSPEC)
         check_port(l, &l->conf->admin.listen, &admin);

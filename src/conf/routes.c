@@ -59,10 +59,3 @@ struct route_table *routes_make(const struct conf *c, routes_names_fn each_name,
     }
     return k.table;
 }
-
-bool routes_is_at(const struct conf_service *s, uint16_t listener) {
-    for (size_t i = 0; i < s->nlisteners; i++)
-        if (s->listeners[i] == listener)
-            return true;
-    return false;
-}

@@ -19,5 +19,3 @@ struct route_table *routes_make(const struct conf *c, routes_names_fn each_name,
 
 /* The protocols by which clients find S: those it demands, else those it speaks itself. */
 struct route_protocols routes_protocols(const struct conf_service *s);
-
-bool routes_is_at(const struct conf_service *s, uint16_t listener);

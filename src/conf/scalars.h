@@ -15,7 +15,7 @@ extern const struct key_type scalar_size;     /* bytes */
 extern const struct key_type scalar_text;
 extern const struct key_type scalar_path; /* absolute */
 
-/* The value of ROW in BASE: a conf, or a service. Of a row that stores a number. */
+/* The value of ROW in BASE: a conf, a service or a listener. Of a row that stores a number. */
 uint64_t scalar_number(const struct key_row *row, const void *base);
 void scalar_set_number(const struct key_row *row, void *base, uint64_t v);
 bool scalar_number_fits(const struct key_row *row, uint64_t v);
@@ -25,5 +25,5 @@ const char *scalar_string(const struct key_row *row, const void *base);
 void scalar_set_string(const struct key_row *row, void *base, const char *s);
 bool scalar_string_fits(const struct key_row *row, const char *s);
 
-/* Every key below PREFIX ("" = outside services) gets its default in BASE. */
+/* Every key below PREFIX ("service.*", "listener.*", or "" = outside of both) gets its default in BASE. */
 void scalar_defaults(const char *prefix, void *base);

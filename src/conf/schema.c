@@ -43,8 +43,9 @@ static void read_log_target(struct reading *r, const struct toml_node *node) {
     c->log_file = path;
 }
 
-#define TOP(m)     .offset = offsetof(struct conf, m), .size = sizeof(((struct conf *)0)->m)
-#define SERVICE(m) .offset = offsetof(struct conf_service, m), .size = sizeof(((struct conf_service *)0)->m)
+#define TOP(m)      .offset = offsetof(struct conf, m), .size = sizeof(((struct conf *)0)->m)
+#define SERVICE(m)  .offset = offsetof(struct conf_service, m), .size = sizeof(((struct conf_service *)0)->m)
+#define LISTENER(m) .offset = offsetof(struct conf_listener, m), .size = sizeof(((struct conf_listener *)0)->m)
 #define OWN(kind, reader)                                                                                                      \
     &(const struct key_type) {                                                                                                 \
         (kind), (kind), false, (reader), NULL                                                                                  \
@@ -60,14 +61,17 @@ static void read_log_target(struct reading *r, const struct toml_node *node) {
 const struct key_row key_rows[KEY_COUNT] = {KEY_TABLE(ROW)};
 
 const char *key_scope(const struct key_row *row) {
-    return strncmp(row->path, "service.*.", 10) == 0 ? "service.*" : "";
+    return strncmp(row->path, "service.*.", 10) == 0    ? "service.*"
+           : strncmp(row->path, "listener.*.", 11) == 0 ? "listener.*"
+                                                        : "";
 }
 
 /* A section being walked: its path in the table ("service.*.limits") and as the operator wrote it ("service.web.limits"). */
 struct section {
     const char *path;
     const char *shown;
-    size_t service; /* SIZE_MAX outside services */
+    size_t service;  /* SIZE_MAX outside services */
+    size_t listener; /* SIZE_MAX outside listeners */
 };
 
 /* What follows the section in a row's path: "sessions" of "service.*.limits.sessions"; NULL when the row is elsewhere. */
@@ -128,7 +132,7 @@ static const char *find_elsewhere(const char *name) {
     return found;
 }
 
-/* A key that exists, but in another section: a better hint than the most similar name here. */
+/* A key that exists, but in another section: a better hint than any name here. */
 static bool belongs_elsewhere(struct load *l, const struct toml_node *node, const struct section *s) {
     const char *path = find_elsewhere(node->key), *last = path ? strrchr(path, '.') : NULL;
     char key[CONF_KEY_TEXT_MAX];
@@ -136,12 +140,16 @@ static bool belongs_elsewhere(struct load *l, const struct toml_node *node, cons
     if (!path)
         return false;
     text_addf(&t, "%s%s%.100s", s->shown, s->shown[0] ? "." : "", node->key);
-    bool of_service = strncmp(path, "service.*", 9) == 0;
+    bool of_service = strncmp(path, "service.*", 9) == 0, of_listener = strncmp(path, "listener.*", 10) == 0;
+    size_t scope = of_service ? 9 : of_listener ? 10 : 0;
     if (!last)
         load_error(l, node->key_at, key, "found an unknown key, expected \"%s\" above all sections", node->key);
     else
         load_error(l, node->key_at, key, "found an unknown key, expected \"%s\" in [%s%.*s]", node->key,
-                   of_service ? "service.NAME" : "", (int)(last - path - (of_service ? 9 : 0)), path + (of_service ? 9 : 0));
+                   of_service    ? "service.NAME"
+                   : of_listener ? "listener.\"ADDRESS\""
+                                 : "",
+                   (int)((size_t)(last - path) - scope), path + scope);
     return true;
 }
 
@@ -149,10 +157,7 @@ static void unknown_key(struct load *l, const struct toml_node *node, const stru
     char store[NAMES_MAX][SECTION_MAX];
     const char *names[NAMES_MAX + 1];
     known_names(s->path, store, names);
-    struct suggestion near = {.word = node->key};
-    for (size_t i = 0; names[i]; i++)
-        suggestion_offer(&near, names[i]);
-    if (suggestion_get(&near) || !belongs_elsewhere(l, node, s))
+    if (!belongs_elsewhere(l, node, s))
         reading_unknown_key(l, node, s->shown, names);
 }
 
@@ -172,7 +177,11 @@ static void refuse_kind(struct reading *r, const struct toml_node *node) {
 static void read_key(struct load *l, enum conf_key k, const struct toml_node *node, const struct section *s) {
     const struct key_row *row = &key_rows[k];
     struct reading r = {.l = l, .row = row};
-    if (s->service == SIZE_MAX) {
+    if (s->listener != SIZE_MAX) {
+        r.key = load_listener_key(l, s->listener, k);
+        r.base = &l->conf->listeners[s->listener];
+        l->listeners[s->listener].node[k] = node;
+    } else if (s->service == SIZE_MAX) {
         r.key = load_top_key(k);
         r.base = l->conf;
         l->node[k] = node;
@@ -223,11 +232,16 @@ static void walk(struct load *l, const struct toml_node *table, const struct sec
             unknown_key(l, n, s);
         else if (n->kind != TOML_TABLE)
             load_error(l, n->at, shown, "found %s, expected a section [%s%s]", n->kind == TOML_ARRAY ? "an array" : "a value",
-                       shown, strcmp(path, "service") == 0 ? ".NAME" : "");
+                       shown,
+                       strcmp(path, "service") == 0    ? ".NAME"
+                       : strcmp(path, "listener") == 0 ? ".\"ADDRESS\""
+                                                       : "");
         else if (strcmp(path, "service") == 0)
             walk_services(l, n);
+        else if (strcmp(path, "listener") == 0)
+            l->listener_sections = n; /* when the services have said where they listen */
         else
-            walk(l, n, &(struct section){path, shown, s->service});
+            walk(l, n, &(struct section){path, shown, s->service, s->listener});
     }
 }
 
@@ -261,7 +275,74 @@ static void walk_services(struct load *l, const struct toml_node *table) {
         scalar_defaults("service.*", s);
         s->name = conf_strdup(c, node->key);
         l->services[c->nservices].at = node->at;
-        walk(l, node, &(struct section){"service.*", shown, c->nservices++});
+        walk(l, node, &(struct section){"service.*", shown, c->nservices++, SIZE_MAX});
+    }
+}
+
+/* No service listens there: the nearest address where one does, or some of them. */
+static void unknown_listener(struct load *l, const struct toml_node *node, const char *name, const char *shown) {
+    char all[256];
+    struct suggestion near = {.word = name};
+    struct text t = text_of(all, sizeof(all));
+    for (size_t i = 0; i < l->conf->nlisteners; i++) {
+        suggestion_offer(&near, l->conf->listeners[i].name);
+        text_addf(&t, "%s\"%s\"", i ? ", " : "", l->conf->listeners[i].name);
+    }
+    const char *best = suggestion_get(&near);
+    if (best)
+        load_error(l, node->key_at, shown, "found an address where no service listens, expected \"%s\"", best);
+    else
+        load_error(l, node->key_at, shown, "found an address where no service listens, expected one of %s%s",
+                   all[0] ? all : "the services' \"listen\"", t.cut ? "..." : "");
+}
+
+/* Several of one address (port 0) have one section: what the first one read is copied. */
+static void copy_listener(struct load *l, size_t from, size_t to) {
+    struct conf_listener *c = l->conf->listeners;
+    const struct origin first = l->listeners[to].first;
+    c[to] = c[from];
+    l->listeners[to] = l->listeners[from];
+    l->listeners[to].first = first;
+}
+
+static void walk_listener(struct load *l, const struct toml_node *node, const char *shown) {
+    struct conf_listener wanted = {0};
+    char expected[256];
+    struct text why = text_of(expected, sizeof(expected));
+    size_t found = SIZE_MAX;
+    if (load_listen_address(l, node->key, &wanted, &why) != 0) {
+        load_error(l, node->key_at, shown, "found \"%.100s\", expected %s, in quotes", node->key, expected);
+        return;
+    }
+    for (size_t i = 0; i < l->conf->nlisteners; i++) {
+        if (!load_same_listener(&l->conf->listeners[i], &wanted))
+            continue;
+        if (found != SIZE_MAX) {
+            copy_listener(l, found, i);
+            continue;
+        }
+        found = i;
+        if (l->listeners[i].at.line) {
+            load_error(l, node->key_at, shown, "found the same address again, expected one section for \"%s\"", wanted.name);
+            return;
+        }
+        l->listeners[i].at = node->at;
+        walk(l, node, &(struct section){"listener.*", shown, SIZE_MAX, i});
+    }
+    if (found == SIZE_MAX)
+        unknown_listener(l, node, wanted.name, shown);
+}
+
+static void walk_listeners(struct load *l, const struct toml_node *table) {
+    for (size_t i = 0; i < table->nchildren; i++) {
+        const struct toml_node *node = &table->children[i];
+        char shown[CONF_KEY_TEXT_MAX];
+        struct text t = text_of(shown, sizeof(shown));
+        text_addf(&t, "listener.\"%.100s\"", node->key);
+        if (node->kind == TOML_TABLE)
+            walk_listener(l, node, shown);
+        else
+            load_error(l, node->at, shown, "found a value, expected a section [listener.\"ADDRESS\"]");
     }
 }
 
@@ -272,6 +353,8 @@ bool load_schema(struct load *l, const char *text, size_t len) {
         load_error(l, fault.at, NULL, "%s", fault.text);
         return false;
     }
-    walk(l, l->root, &(struct section){"", "", SIZE_MAX});
+    walk(l, l->root, &(struct section){"", "", SIZE_MAX, SIZE_MAX});
+    if (l->listener_sections)
+        walk_listeners(l, l->listener_sections);
     return true;
 }

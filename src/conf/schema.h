@@ -15,7 +15,7 @@ struct reading {
     const char *key;              /* for faults */
     struct conf_service *service; /* NULL outside services */
     struct service_origin *origin;
-    void *base; /* the conf or the service */
+    void *base; /* the conf, the service or the listener */
 };
 
 /* Reads NODE, whose kind is right, into where the row says, or adds faults. */
@@ -32,7 +32,7 @@ struct key_type {
 struct key_row {
     const char *path;
     const struct key_type *type;
-    size_t offset, size; /* of the value in the conf or the service; 0 = not stored by the table */
+    size_t offset, size; /* of the value in its struct; 0 = not stored by the table */
     const struct word *words;
     uint64_t number, min, max;
     const char *text;
@@ -40,7 +40,7 @@ struct key_row {
 
 extern const struct key_row key_rows[KEY_COUNT];
 
-/* What a row's path begins with: "service.*", or "" for keys outside services. */
+/* What a row's path begins with: "service.*", "listener.*", or "" for keys outside of both. */
 const char *key_scope(const struct key_row *row);
 
 /* "found ..., expected ...": the fault of one value. */

@@ -179,6 +179,12 @@ static uint32_t layout(void) {
 
 /* ---- the parts ---- */
 
+static void value_listener(struct io *io, struct conf_listener *l) {
+    value_needed_text(io, &l->name, 1, CONF_NAME_MAX);
+    value_addr(io, &l->addr);
+    value_scalars(io, "listener.*", l);
+}
+
 static void value_service(struct io *io, struct conf_service *s) {
     value_needed_text(io, &s->name, 1, CONF_SERVICE_NAME_MAX);
     value_scalars(io, "service.*", s);
@@ -230,7 +236,7 @@ static void value_conf(struct io *io, struct conf *c) {
     refuse_if(io, c->workers == 0 || !c->state_dir || (c->log_target == LOG_TO_FILE) != (c->log_file != NULL));
     LIST(io, c->listeners, c->nlisteners, 1, CONF_LISTENERS_MAX);
     for (size_t i = 0; i < c->nlisteners && !is_bad(io); i++)
-        value_addr(io, &c->listeners[i]);
+        value_listener(io, &c->listeners[i]);
     LIST(io, c->services, c->nservices, 1, SERVICES_MAX);
     for (size_t i = 0; i < c->nservices && !is_bad(io); i++)
         value_service(io, &c->services[i]);
@@ -245,11 +251,13 @@ int snapshot_parse(struct span bytes, struct conf **ret) {
         value_conf(&io, c);
     if (err == 0 && !rd_end(&r))
         err = ERR_FORMAT;
-    if (err)
+    if (err) {
         conf_free(c);
-    else
-        *ret = c;
-    return err;
+        return err;
+    }
+    conf_link_listeners(c);
+    *ret = c;
+    return 0;
 }
 
 static int write_span(int fd, struct span s) {

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "base/err.h"
-#include "conf/routes.h"
 #include "handshaker/conn.h"
 #include "handshaker/conn_metrics.h"
 #include "handshaker/handshaker.h"
@@ -68,39 +67,10 @@ void accept_pause(struct handshaker *h) {
     wheel_arm(&h->loop.wheel, &h->resume, h->loop.now_ms + PAUSE_MS);
 }
 
-/* The wider of two limits, 0 being none. */
-static uint64_t wider(uint64_t a, uint64_t b) {
-    return a && b ? MAX(a, b) : 0;
-}
-
-static struct handshaker_gate gate_of(const struct conf *c, uint16_t listener) {
-    struct handshaker_gate g = {.service = 0};
-    bool first = true;
-    for (uint16_t i = 0; i < c->nservices; i++) {
-        const struct conf_service *s = &c->services[i];
-        if (!routes_is_at(s, listener))
-            continue;
-        if (first)
-            g = (struct handshaker_gate){s->max_sessions_per_client, s->max_handshakes_per_client_per_second, i, false};
-        first = false;
-        g.sessions_per_client = wider(g.sessions_per_client, s->max_sessions_per_client);
-        g.rate_per_client = wider(g.rate_per_client, s->max_handshakes_per_client_per_second);
-        g.resets = g.resets || s->unknown == UNKNOWN_RESET;
-    }
-    return g;
-}
-
-void accept_gates(struct handshaker *h) {
-    h->gates = calloc(h->conf->nlisteners, sizeof(*h->gates));
-    MUST(h->gates);
-    for (size_t i = 0; i < h->conf->nlisteners; i++)
-        h->gates[i] = gate_of(h->conf, (uint16_t)i);
-}
-
 int accept_peer(const struct handshaker *h, const struct conn *c) {
-    const struct conf_service *s = h->services[c->service].conf;
-    for (size_t i = 0; i < s->nproxy_trust; i++)
-        if (cidr_has(&s->proxy_trust[i], &c->peer))
+    const struct conf_listener *l = &h->conf->listeners[c->listener];
+    for (size_t i = 0; i < l->nproxy_trust; i++)
+        if (cidr_has(&l->proxy_trust[i], &c->peer))
             return 0;
     return ERR_PROXY_UNTRUSTED;
 }
@@ -117,11 +87,11 @@ static int client_within(struct handshaker *h, struct conn *c, uint64_t sessions
 }
 
 int accept_client(struct handshaker *h, struct conn *c) {
-    const struct handshaker_gate *g = &h->gates[c->listener];
+    const struct conf_listener *l = &h->conf->listeners[c->listener];
     scoreboard_client(&h->row, &c->client, 1);
     c->client_counted = true;
     conn_metrics_client(h, c);
-    return client_within(h, c, g->sessions_per_client, g->rate_per_client);
+    return client_within(h, c, l->max_sessions_per_client, l->max_handshakes_per_client_per_second);
 }
 
 void accept_charge(struct handshaker *h, const struct conn *c) {
@@ -132,7 +102,8 @@ void accept_charge(struct handshaker *h, const struct conn *c) {
 
 int accept_service(struct handshaker *h, struct conn *c) {
     const struct conf_service *s = h->services[c->service].conf;
-    uint64_t rate = s->max_handshakes_per_client_per_second;
+    uint64_t rate = s->max_handshakes_per_client_per_second,
+             charged = h->conf->listeners[c->listener].max_handshakes_per_client_per_second;
     scoreboard_service(&h->row, c->service, 1);
     c->service_counted = true;
     conn_metrics_service(h, c);
@@ -140,7 +111,7 @@ int accept_service(struct handshaker *h, struct conn *c) {
         return ERR_SERVICE_SESSIONS;
     if (!c->client_counted)
         return 0;
-    return client_within(h, c, s->max_sessions_per_client, rate != h->gates[c->listener].rate_per_client ? rate : 0);
+    return client_within(h, c, s->max_sessions_per_client, rate != charged ? rate : 0);
 }
 
 /* Accepts until none is left, at the price of one more call: what is accepted together is handed over together. */

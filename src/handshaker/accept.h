@@ -21,9 +21,6 @@ void accept_stop(struct handshaker *h); /* for good: closes the listening socket
 /* Out of descriptors: stops accepting until h->resume fires. */
 void accept_pause(struct handshaker *h);
 
-/* Computes what all services of each listener would refuse; once, before anything is accepted. */
-void accept_gates(struct handshaker *h);
-
 /* Whether the peer of a PROXY listener may name clients: 0 or ERR_PROXY_UNTRUSTED. */
 int accept_peer(const struct handshaker *h, const struct conn *c);
 

@@ -431,6 +431,7 @@ static void local_address(int fd, struct addr *ret) {
 }
 
 void conn_start(struct handshaker *h, int fd, uint16_t listener, const struct addr *peer) {
+    const struct conf_listener *at = &h->conf->listeners[listener];
     struct conn *c = slab_alloc(&h->conns);
     if (!c) {
         close(fd);
@@ -445,17 +446,16 @@ void conn_start(struct handshaker *h, int fd, uint16_t listener, const struct ad
     buf_init(&c->out, HANDSHAKER_OUT_MAX);
     c->fd = fd;
     c->listener = listener;
-    c->service = h->gates[listener].service;
+    c->service = at->services[0];
     c->peer = c->client = *peer;
     local_address(fd, &c->local);
     c->accepted_us = clock_mono_us();
     c->accepted_wall_us = clock_wall_us();
     conn_metrics_accepted(h, c);
-    const struct conf_service *s = h->services[c->service].conf;
-    c->state = s->proxy_accept ? CONN_HEADER : CONN_HELLO;
-    if (s->handshake_ms != CONF_NEVER)
-        wheel_arm(&h->loop.wheel, &c->timer, h->loop.now_ms + s->handshake_ms);
-    int err = s->proxy_accept ? accept_peer(h, c) : accept_client(h, c);
+    c->state = at->proxy_accept ? CONN_HEADER : CONN_HELLO;
+    if (at->handshake_ms != CONF_NEVER)
+        wheel_arm(&h->loop.wheel, &c->timer, h->loop.now_ms + at->handshake_ms);
+    int err = at->proxy_accept ? accept_peer(h, c) : accept_client(h, c);
     if (err == 0)
         err = budget_enter(h, c);
     if (err == 0 && loop_watch(&h->loop, fd, CONN_EVENTS, HANDSHAKER_CONN, c->item.slot, LOOP_GEN(c->item.gen)) < 0)

@@ -292,7 +292,6 @@ static bool set_up(struct handshaker *h, int control) {
     loop_on_timer(&h->loop, HANDSHAKER_TIMER_DRAIN, on_drain_timer, h);
     h->loop.hook = turn_end;
     h->loop.hook_ctx = h;
-    accept_gates(h);
     h->loop.pause_fn = shift_deadlines;
     h->loop.pause_ctx = h;
     loop_on(&h->loop, HANDSHAKER_CONTROL, control_event, h);

@@ -61,20 +61,11 @@ struct handshaker_socket {
     uint16_t listener; /* which of conf.listeners */
 };
 
-/* Limits at a listener before the service is known: the widest limits of its services, 0 = none. */
-struct handshaker_gate {
-    uint64_t sessions_per_client;
-    uint64_t rate_per_client;
-    uint16_t service; /* the first one, in whose name connections are refused */
-    bool resets;      /* whom no service serves; otherwise there is an alert */
-};
-
 struct handshaker {
     struct child child;
     struct loop loop;
     struct conf *conf;
     struct handshaker_service *services;
-    struct handshaker_gate *gates; /* a listener each */
     struct tickets *tickets;
     struct certs *certs;        /* of all services; replaced as a whole */
     struct route_table *routes; /* to the services; the names in them are those of CERTS */

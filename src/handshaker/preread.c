@@ -112,7 +112,7 @@ bool preread_hello(struct handshaker *h, struct conn *c) {
         err = tls_server_check(s->server, &hello);
     if (err == 0 && route.fit == ROUTE_UNFIT)
         err = ERR_NO_ALPN;
-    c->mute = (err == ERR_UNKNOWN_NAME || err == ERR_NO_ALPN) && h->gates[c->listener].resets;
+    c->mute = (err == ERR_UNKNOWN_NAME || err == ERR_NO_ALPN) && h->conf->listeners[c->listener].resets;
     if (err == 0 && !s->server) {
         conn_metrics_done(h, c);
         conn_goto(h, c, CONN_QUEUED);

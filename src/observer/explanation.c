@@ -33,16 +33,15 @@ static bool covers(const struct addr *listener, const struct addr *asked) {
 
 static bool find_listener(const struct conf *c, const char *text, uint16_t *ret, struct text *why) {
     struct addr asked;
-    char all[ADDR_TEXT_MAX];
     bool readable = addr_parse(text, &asked) == 0;
     for (size_t i = 0; readable && i < c->nlisteners; i++)
-        if (covers(&c->listeners[i], &asked)) {
+        if (covers(&c->listeners[i].addr, &asked)) {
             *ret = (uint16_t)i;
             return true;
         }
     text_addf(why, "nothing listens on \"%.100s\", expected ", text);
     for (size_t i = 0; i < c->nlisteners && i < 8; i++)
-        text_addf(why, "%s%s", i ? ", " : "", addr_text(&c->listeners[i], all));
+        text_addf(why, "%s%s", i ? ", " : "", c->listeners[i].name);
     text_add(why, c->nlisteners > 8 ? " or others" : "");
     return false;
 }
@@ -238,11 +237,11 @@ static const char *refusal(const struct explanation *x, uint32_t entries[static 
 
 static json_t *answer(struct explanation *x, explanation_state_fn state, void *ctx) {
     uint32_t entries[CREDS_SLOTS] = {CREDS_NONE, CREDS_NONE, CREDS_NONE};
-    char line[WHY_MAX], addr[ADDR_TEXT_MAX];
+    char line[WHY_MAX];
     struct text t = text_of(line, sizeof(line));
     json_t *o = json_object();
     const char *alert = refusal(x, entries, &t);
-    json_put_text(o, "address", addr_text(&x->c->listeners[x->route.listener], addr));
+    json_put_text(o, "address", x->c->listeners[x->route.listener].name);
     json_put_text(o, "name", x->route.name[0] ? x->route.name : NULL);
     json_put_text(o, "alpn", x->ask->protocols);
     json_put_text(o, "service", alert ? NULL : service_name(x, x->winner.service));

@@ -129,12 +129,11 @@ static void put_backend(struct admin *a, json_t *o, const char *service, const c
 
 static void put_service(struct admin *a, json_t *o, const struct conf_service *s, enum status_extent extent) {
     const struct stats_row *row = stats_sums_find(&a->stats_view.sums, STATS_SERVICE, s->name, "");
-    char text[ADDR_TEXT_MAX];
     json_put_text(o, "name", s->name);
     json_put_text(o, "mode", s->mode == MODE_PASSTHROUGH ? "passthrough" : "terminate");
     json_t *listen = json_put_array(o, "listen");
     for (size_t i = 0; i < s->nlisteners; i++)
-        (void)json_array_append_new(listen, json_string(addr_text(&a->conf->listeners[s->listeners[i]], text)));
+        (void)json_array_append_new(listen, json_string(a->conf->listeners[s->listeners[i]].name));
     put_traffic(a, o, STATS_SERVICE, s->name, "", row);
     json_put_u64(o, "truncations_total", value(row, STATS_TRUNCATIONS));
     json_put_u64(o, "throttled_total", value(row, STATS_THROTTLED));

@@ -45,11 +45,9 @@ static bool is_listener(int fd, struct addr *ret) {
 
 /* Several of one address are a group (ReusePort=). */
 static struct listener *place_of(struct listeners *l, const struct addr *a) {
-    for (size_t i = 0; i < l->n; i++) {
-        const struct addr *b = &l->list[i].asked;
-        if (a->family == b->family && a->port == b->port && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0)
+    for (size_t i = 0; i < l->n; i++)
+        if (addr_equal(a, &l->list[i].asked))
             return &l->list[i];
-    }
     return listeners_add(l, a, 0);
 }
 

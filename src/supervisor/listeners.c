@@ -11,23 +11,17 @@
 #include "base/err.h"
 #include "base/tcp_options.h"
 
-#define BACKLOG 4096 /* the kernel cuts it to net.core.somaxconn */
-
-static bool same_addr(const struct addr *a, const struct addr *b) {
-    return a->family == b->family && a->port == b->port && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0;
-}
-
 static uint16_t nth_of(const struct conf *c, size_t i) {
     uint16_t nth = 0;
     for (size_t j = 0; j < i; j++)
-        nth = (uint16_t)(nth + same_addr(&c->listeners[j], &c->listeners[i]));
+        nth = (uint16_t)(nth + addr_equal(&c->listeners[j].addr, &c->listeners[i].addr));
     return nth;
 }
 
 struct listener *listeners_find(const struct listeners *l, const struct conf *c, size_t i) {
     uint16_t nth = nth_of(c, i);
     for (size_t k = 0; k < l->n; k++)
-        if (same_addr(&l->list[k].asked, &c->listeners[i]) && l->list[k].nth == nth)
+        if (addr_equal(&l->list[k].asked, &c->listeners[i].addr) && l->list[k].nth == nth)
             return &l->list[k];
     return NULL;
 }
@@ -105,10 +99,10 @@ bool listeners_bind(struct listeners *l, const struct conf *c, struct text *why)
     for (size_t i = 0; i < c->nlisteners; i++) {
         struct listener *one = listeners_find(l, c, i);
         if (!one)
-            one = listeners_add(l, &c->listeners[i], nth_of(c, i));
+            one = listeners_add(l, &c->listeners[i].addr, nth_of(c, i));
         if (fill_group(one, c->workers))
             continue;
-        describe_listen_fault(why, "cannot listen on", &c->listeners[i]);
+        describe_listen_fault(why, "cannot listen on", &c->listeners[i].addr);
         ok = false;
     }
     return ok;
@@ -116,37 +110,25 @@ bool listeners_bind(struct listeners *l, const struct conf *c, struct text *why)
 
 /* ---- listening ---- */
 
-static void log_listening(struct log *v, const struct conf *c, size_t i, const struct listener *l) {
+static void log_listening(struct log *v, const struct conf *c, const struct conf_listener *conf, const struct listener *l) {
     char names[512], address[ADDR_TEXT_MAX];
     struct text t = text_of(names, sizeof(names));
-    for (size_t j = 0; j < c->nservices; j++)
-        for (size_t k = 0; k < c->services[j].nlisteners; k++)
-            if (c->services[j].listeners[k] == i)
-                text_addf(&t, "%s%s", t.len ? "," : "", c->services[j].name);
+    for (size_t i = 0; i < conf->nservices; i++)
+        text_addf(&t, "%s%s", i ? "," : "", c->services[conf->services[i]].name);
     log_msg(v, LOG_LEVEL_INFO, "listening on %s for %s", addr_text(&l->real, address), names);
 }
 
-/* All services of an address have the same (conf/check.c). */
-static uint64_t keepalive_of(const struct conf *c, size_t i) {
-    for (size_t j = 0; j < c->nservices; j++)
-        for (size_t k = 0; k < c->services[j].nlisteners; k++)
-            if (c->services[j].listeners[k] == i)
-                return c->services[j].keepalive_ms;
-    return CONF_NEVER;
-}
-
-/* Options are set at each reload: they may have changed, and inherited sockets have none. */
-static bool listen_group(struct listener *l, const char *congestion, uint64_t keepalive_ms) {
+/* Options are set at each reload: they may have changed, and inherited sockets have none. A second listen() sets the backlog.
+ */
+static bool listen_group(struct listener *l, const char *congestion, const struct conf_listener *conf) {
     for (uint32_t k = 0; k < l->nfds; k++) {
-        tcp_keepalive(l->fds[k], keepalive_ms);
+        tcp_keepalive(l->fds[k], conf->keepalive_ms);
         tcp_bound_unsent(l->fds[k]);
         if (congestion[0] && setsockopt(l->fds[k], IPPROTO_TCP, TCP_CONGESTION, congestion, (socklen_t)strlen(congestion)) < 0)
             return false;
-        if (k < l->nlistening)
-            continue;
-        if (listen(l->fds[k], BACKLOG) < 0)
+        if (listen(l->fds[k], (int)conf->backlog) < 0)
             return false;
-        l->nlistening = k + 1;
+        l->nlistening = MAX(l->nlistening, k + 1);
     }
     return true;
 }
@@ -155,12 +137,12 @@ bool listeners_listen(struct listeners *l, struct log *v, const struct conf *c, 
     for (size_t i = 0; i < c->nlisteners; i++) {
         struct listener *one = listeners_find(l, c, i);
         bool is_new = one->nlistening == 0;
-        if (!listen_group(one, c->tcp_congestion, keepalive_of(c, i))) {
+        if (!listen_group(one, c->tcp_congestion, &c->listeners[i])) {
             describe_listen_fault(why, "cannot listen on", &one->real);
             return false;
         }
         if (is_new || one->given)
-            log_listening(v, c, i, one);
+            log_listening(v, c, &c->listeners[i], one);
     }
     return true;
 }

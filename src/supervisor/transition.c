@@ -251,8 +251,8 @@ static void announce_ready(struct super *s) {
 /* The longest a handshake of this generation may take. */
 static uint64_t handshake_ms(const struct conf *c) {
     uint64_t ms = 0;
-    for (size_t i = 0; i < c->nservices; i++)
-        ms = MAX(ms, MIN(c->services[i].handshake_ms, (uint64_t)FINISH_MAX_MS));
+    for (size_t i = 0; i < c->nlisteners; i++)
+        ms = MAX(ms, MIN(c->listeners[i].handshake_ms, (uint64_t)FINISH_MAX_MS));
     return ms;
 }
 

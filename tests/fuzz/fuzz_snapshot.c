@@ -53,7 +53,10 @@ static const uint8_t *sample(size_t *ret_len) {
         c->handshake_memory = 1 << 20;
         c->admin.socket = "/x";
         c->admin.listen = (struct addr){AF_INET6, 1, {[15] = 1}};
-        c->listeners = &c->admin.listen;
+        c->listeners = conf_alloc(c, sizeof(*c->listeners));
+        scalar_defaults("listener.*", c->listeners);
+        c->listeners->name = "[::1]:1";
+        c->listeners->addr = c->admin.listen;
         c->nlisteners = c->nservices = 1;
         c->services = conf_alloc(c, sizeof(*c->services));
         scalar_defaults("service.*", c->services);

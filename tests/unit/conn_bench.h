@@ -342,7 +342,7 @@ void __wrap_tickets_free(struct tickets *t) {
 }
 
 static struct cidr bench_trust = {.net = {.family = AF_INET, .ip = {10, 0, 0, 0}}, .bits = 29};
-static struct addr bench_addresses[LISTENERS];
+static struct conf_listener bench_addresses[LISTENERS];
 static uint16_t bench_places[LISTENERS] = {0, 1, 2, 3};
 static struct conf_service bench_services[LISTENERS] = {
     [LISTEN_WEB] = {.name = "web"},
@@ -383,6 +383,7 @@ static inline void bench_configure(void) {
         s->groups = (uint16_t *)(uintptr_t)p.groups;
         s->ngroups = p.ngroups;
     }
+    conf_link_listeners(&bench_conf);
 }
 
 static int bench_relays[BENCH_WORKERS]; /* their ends; -1 = gone */

@@ -205,7 +205,9 @@ static inline int bench_snapshot(void) {
     c->log_level = LOG_LEVEL_WARNING;
     c->nlisteners = c->nservices = 1;
     c->listeners = conf_alloc(c, sizeof(*c->listeners));
-    c->listeners[0] = (struct addr){.family = AF_INET, .ip = {127, 0, 0, 1}};
+    scalar_defaults("listener.*", c->listeners);
+    c->listeners->name = "127.0.0.1:0";
+    c->listeners->addr = (struct addr){.family = AF_INET, .ip = {127, 0, 0, 1}};
     c->services = conf_alloc(c, sizeof(*c->services));
     struct conf_service *s = &c->services[0];
     scalar_defaults("service.*", s);

@@ -34,7 +34,7 @@ static const struct broken table[] = {
     {"\"service.*.listen\" = 1\n" SERVICE,
      "t.toml:1:1: service.*.listen: found an unknown key, expected \"workers\", \"user\", "
      "\"state_dir\", \"engine\", \"handshake\", \"tcp_congestion\", \"busy_poll_us\", \"drain_timeout\", \"watch_interval\", "
-     "\"buffer_memory\", \"handshake_memory\", \"log\", \"admin\", \"tickets\" or \"service\"\n"},
+     "\"buffer_memory\", \"handshake_memory\", \"log\", \"admin\", \"tickets\", \"listener\" or \"service\"\n"},
     {"log = 3\n" SERVICE, "t.toml:1:7: log: found a value, expected a section [log]\n"},
     {"service = 3\n", "t.toml:1:11: service: found a value, expected a section [service.NAME]\n"},
     {"[[service]]\nlisten = 1\n", "t.toml:1:1: service: found an array, expected a section [service.NAME]\n"},
@@ -205,6 +205,29 @@ static const struct broken table[] = {
     {"[service.a]\nlisten = [\"1.2.3.4:7\"]\nbackends = [\"unix:/x\"]\nproxy_protocol = {accept = \"required\", trust = [\"1.0.0.0/8\"]}\n"
      "[service.b]\nlisten = [\"1.2.3.4:7\"]\nbackends = [\"unix:/x\"]\nproxy_protocol = {accept = \"required\", trust = [\"2.0.0.0/8\"]}\n",
      "t.toml:8:48: service.b.proxy_protocol.trust: differs from service \"a\", expected the same since both listen on 1.2.3.4:7\n"},
+    {SERVICE "[listener.\"127.0.0.1:0\"]\nbaklog = 1\n",
+     "t.toml:5:1: listener.\"127.0.0.1:0\".baklog: found an unknown key, expected \"backlog\"\n"},
+    {SERVICE "[listener.\"127.0.0.1:0\"]\nbacklog = 0\n",
+     "t.toml:5:11: listener.\"127.0.0.1:0\".backlog: found 0, expected an integer from 1 to 2147483647\n"},
+    {SERVICE "[listener.\"127.0.0.1:0\"]\nbacklog = \"1\"\n",
+     "t.toml:5:11: listener.\"127.0.0.1:0\".backlog: found \"1\", expected an integer\n"},
+    {SERVICE "[listener.\"127.0.0.1:0\"]\nidle = \"1s\"\n",
+     "t.toml:5:1: listener.\"127.0.0.1:0\".idle: found an unknown key, expected \"idle\" in [service.NAME.timeouts]\n"},
+    {SERVICE "backlog = 1\n",
+     "t.toml:4:1: service.a.backlog: found an unknown key, expected \"backlog\" in [listener.\"ADDRESS\"]\n"},
+    {SERVICE "[listener.\"127.0.0.1:1\"]\nbacklog = 1\n",
+     "t.toml:4:11: listener.\"127.0.0.1:1\": found an address where no service listens, expected \"127.0.0.1:0\"\n"},
+    {SERVICE "[listener.\"[2001:db8::7]:443\"]\n",
+     "t.toml:4:11: listener.\"[2001:db8::7]:443\": found an address where no service listens, expected one of \"127.0.0.1:0\"\n"},
+    {SERVICE "[listener.web]\nbacklog = 1\n",
+     "t.toml:4:11: listener.\"web\": found \"web\", expected \"IP:PORT\" or \"[IPv6]:PORT\", in quotes\n"},
+    {SERVICE "[listener.127.0.0.1]\nbacklog = 1\n",
+     "t.toml:4:11: listener.\"127\": found \"127\", expected \"IP:PORT\" or \"[IPv6]:PORT\", in quotes\n"},
+    {SERVICE "[listener]\nbacklog = 1\n",
+     "t.toml:5:11: listener.\"backlog\": found a value, expected a section [listener.\"ADDRESS\"]\n"},
+    {"listener = 1\n" SERVICE, "t.toml:1:12: listener: found a value, expected a section [listener.\"ADDRESS\"]\n"},
+    {"[service.a]\nlisten = [\"[::1]:7\"]\nbackends = [\"unix:/x\"]\n[listener.\"[::1]:7\"]\n[listener.\"[0:0::1]:7\"]\n",
+     "t.toml:5:11: listener.\"[0:0::1]:7\": found the same address again, expected one section for \"[::1]:7\"\n"},
 };
 
 /* The lines that are no warnings. */
@@ -393,6 +416,38 @@ static void assert_service_keys(const struct conf_service *s) {
     assert_int_equal(s->max_sessions_per_client, 2);
     assert_int_equal(s->max_bytes_per_client, 1024);
     assert_int_equal(s->max_handshakes_per_client_per_second, 3);
+}
+
+/* Wherever it is in the file, however the address is written, and for each of several listeners with port 0. */
+static void test_a_listener_has_a_section(void **state) {
+    struct conf *c =
+        load_ok("[listener.\"[0:0::1]:0\"]\nbacklog = 5\n[service.b]\nlisten = [\"[::1]:0\", \"127.0.0.1:0\", \"[::1]:0\"]\n"
+                "backends = [\"unix:/x\"]\n[listener.\"127.0.0.1:0\"]\n");
+    assert_int_equal(c->nlisteners, 3);
+    assert_string_equal(c->listeners[0].name, "[::1]:0");
+    assert_int_equal(c->listeners[0].backlog, 5);
+    assert_int_equal(c->listeners[1].backlog, CONF_BACKLOG);
+    assert_int_equal(c->listeners[2].backlog, 5);
+    conf_free(c);
+}
+
+/* What the services of a listener have in common, and the widest of what they may differ in. */
+static void test_listeners_know_their_services(void **state) {
+    struct conf *c = load_ok(
+        "[service.c]\nlisten = [\"127.0.0.1:9\"]\nbackends = [\"unix:/x\"]\ntimeouts.handshake = \"1s\"\n"
+        "limits = { sessions_per_client = 5, handshakes_per_client_per_second = 7 }\n"
+        "[service.b]\nlisten = [\"127.0.0.1:8\", \"127.0.0.1:9\"]\nbackends = [\"unix:/x\"]\ntimeouts.handshake = \"1s\"\n"
+        "limits = { sessions_per_client = 6 }\n");
+    const struct conf_listener *both = &c->listeners[0], *one = &c->listeners[1];
+    assert_int_equal(both->nservices, 2);
+    assert_int_equal(both->services[0], 0);
+    assert_int_equal(both->services[1], 1);
+    assert_int_equal(both->handshake_ms, 1000);
+    assert_int_equal(both->max_sessions_per_client, 6);
+    assert_int_equal(both->max_handshakes_per_client_per_second, 0);
+    assert_int_equal(one->nservices, 1);
+    assert_int_equal(one->services[0], 1);
+    conf_free(c);
 }
 
 static void test_every_key_reaches_its_field(void **state) {
@@ -588,6 +643,8 @@ int main(void) {
         cmocka_unit_test(test_broken_texts_are_reported_exactly),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_client_auth_reaches_its_fields),
+        cmocka_unit_test(test_a_listener_has_a_section),
+        cmocka_unit_test(test_listeners_know_their_services),
         cmocka_unit_test(test_every_key_reaches_its_field),
         cmocka_unit_test(test_unix_paths_fit_a_socket_address),
         cmocka_unit_test(test_host_names),

@@ -28,9 +28,11 @@ int __wrap_listen(int fd, int backlog) {
     return __real_listen(fd, backlog);
 }
 
-static struct addr loopback[] = {{AF_INET, 0, {127, 0, 0, 1}}, {AF_INET, 0, {127, 0, 0, 1}}, {AF_INET, 0, {127, 0, 0, 2}}};
+#define LOOPBACK(n)                                                                                                            \
+    { .name = "127.0.0." #n ":0", .addr = {AF_INET, 0, {127, 0, 0, n}}, .backlog = CONF_BACKLOG }
+static struct conf_listener loopback[] = {LOOPBACK(1), LOOPBACK(1), LOOPBACK(2)};
 
-static struct conf conf_of(uint32_t workers, struct addr *addrs, size_t n) {
+static struct conf conf_of(uint32_t workers, struct conf_listener *addrs, size_t n) {
     return (struct conf){.workers = workers, .tcp_congestion = "", .listeners = addrs, .nlisteners = n};
 }
 
@@ -115,7 +117,7 @@ static void removed_addresses_are_closed(void **state) {
 static void a_port_that_others_have_is_said(void **state) {
     struct conf c = conf_of(1, loopback, 1);
     assert_true(take(&c));
-    struct addr taken = all.list[0].real;
+    struct conf_listener taken = {.name = "taken", .addr = all.list[0].real, .backlog = 1};
     struct listeners others = {0};
     struct conf same = conf_of(1, &taken, 1);
     struct text why = text_of(line, sizeof(line));

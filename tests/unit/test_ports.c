@@ -85,10 +85,10 @@ int __wrap_bind(int fd, const struct sockaddr *sa, socklen_t len) {
 
 static void check_lines(unsigned flags, const char *addr, struct diagnostics *f) {
     struct load l = {.conf = conf_new(), .faults = f, .capabilities = &stub_capabilities, .flags = flags, .file = "t.toml"};
-    struct addr a = addr_of(addr);
-    struct origin o = {{2, 10}, "service.a.listen"};
+    struct conf_listener at = {.name = addr, .addr = addr_of(addr)};
+    struct listener_origin o = {.first = {{2, 10}, "service.a.listen"}};
     diagnostics_init(f);
-    l.conf->listeners = &a;
+    l.conf->listeners = &at;
     l.conf->nlisteners = 1;
     l.listeners = &o;
     check_ports(&l);

@@ -421,7 +421,9 @@ static int snapshot_of_names(void) {
     c->handshake_memory = 1 << 20;
     c->nlisteners = 1;
     c->listeners = conf_alloc(c, sizeof(*c->listeners));
-    c->listeners[0] = (struct addr){AF_INET, 443, {127, 0, 0, 1}};
+    scalar_defaults("listener.*", c->listeners);
+    c->listeners->name = "127.0.0.1:443";
+    c->listeners->addr = (struct addr){AF_INET, 443, {127, 0, 0, 1}};
     for (size_t i = 0; i < c->nservices; i++) {
         struct conf_service *s = &c->services[i];
         scalar_defaults("service.*", s);
