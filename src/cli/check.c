@@ -6,19 +6,22 @@
 
 #include "base/err.h"
 #include "base/text.h"
+#include "cli/admin_client.h"
 #include "cli/capabilities.h"
 #include "cli/explain.h"
 #include "conf/load.h"
+#include "observer/json.h"
 #include "tls/cert_load.h"
 
 #define MOST_TEXTS 4 /* ADDRESS NAME ALPN, and FILE behind them */
 
 static const char usage[] =
-    "usage: tls-off check FILE\n"
+    "usage: tls-off check FILE [--json]\n"
     "       tls-off check FILE --explain ADDRESS [NAME] [ALPN] [--json]\n"
     "\n"
     "Reads the configuration in FILE and checks it, the files it names and the addresses it listens on.\n"
-    "Every fault is a line with its place, the key, what was found and what was expected.\n"
+    "Every fault is a line with its place, the key, what was found and what was expected; with --json one line of JSON\n"
+    "holds them. FILE \"-\" is standard input; --config FILE (-c) says the same as FILE.\n"
     "With --explain also: which service serves a client that connects to ADDRESS, asks for NAME (\"\" = none) and\n"
     "offers ALPN (\"h2,http/1.1\"), and why; see `tls-off explain --help`. FILE may stand at the end, too.\n"
     "\n"
@@ -35,13 +38,15 @@ static bool read_args(int argc, char **argv, struct check_args *a) {
     bool flags = true;
     for (int i = 1; i < argc; i++) {
         const char *s = argv[i];
-        bool flag = flags && s[0] == '-';
+        bool flag = flags && s[0] == '-' && s[1];
         if (flag && strcmp(s, "--") == 0)
             flags = false;
         else if (flag && strcmp(s, "--explain") == 0)
             a->explain = true;
         else if (flag && strcmp(s, "--json") == 0)
             a->json = true;
+        else if (flag && (strcmp(s, "--config") == 0 || strcmp(s, "-c") == 0) && !a->file && i + 1 < argc)
+            a->file = argv[++i];
         else if (flag && (strcmp(s, "--help") == 0 || strcmp(s, "-h") == 0))
             a->help = true;
         else if (!flag && !a->explain && !a->file)
@@ -53,7 +58,7 @@ static bool read_args(int argc, char **argv, struct check_args *a) {
     }
     if (!a->file && a->n)
         a->file = a->texts[--a->n];
-    return a->help || (a->file && a->explain == (a->n > 0) && a->n < MOST_TEXTS && (a->explain || !a->json));
+    return a->help || (a->file && a->explain == (a->n > 0) && a->n < MOST_TEXTS);
 }
 
 /* The certificates are in the store in the making. */
@@ -85,6 +90,33 @@ static int explain(const struct check_args *a, const struct conf *c, const struc
     return ret;
 }
 
+/* What is found, for --json. */
+struct findings {
+    json_t *errors, *warnings;
+};
+
+static void take_finding(void *ctx, bool is_error, const char *position, const char *key, const char *text) {
+    struct findings *to = ctx;
+    json_t *o = json_object();
+    json_put_text(o, "place", position);
+    if (key)
+        json_put_text(o, "key", key);
+    json_put_text(o, "text", text);
+    (void)json_array_append_new(is_error ? to->errors : to->warnings, o);
+}
+
+/* {"file": F, "valid": V, "errors": [{"place", "key", "text"}], "warnings": [...]}; takes over what is in F. */
+static int print_findings(const char *file, bool valid, const struct findings *f) {
+    json_t *o = json_object();
+    json_put_text(o, "file", file);
+    (void)json_object_set_new(o, "valid", json_boolean(valid));
+    (void)json_object_set_new(o, "errors", f->errors);
+    (void)json_object_set_new(o, "warnings", f->warnings);
+    int ret = admin_print_json(o);
+    json_decref(o);
+    return valid ? ret : 1;
+}
+
 int cmd_check(int argc, char **argv) {
     struct check_args a = {.file = NULL};
     if (!read_args(argc, argv, &a)) {
@@ -95,12 +127,21 @@ int cmd_check(int argc, char **argv) {
         return fputs(usage, stdout) < 0 ? 1 : 0;
     struct diagnostics f;
     diagnostics_init(&f);
+    bool findings_wanted = a.json && !a.explain;
+    struct findings found = {NULL, NULL};
+    if (findings_wanted) {
+        found = (struct findings){json_array(), json_array()};
+        f.each = take_finding;
+        f.each_ctx = &found;
+    }
     const struct conf_capabilities *capabilities = tls_capabilities(CERT_LOAD_KEYS);
     struct conf *c = conf_load_file(a.file, LOAD_FOR_CHECK, capabilities, &f);
     int ret = c ? 0 : 1;
-    if (f.text)
+    if (f.text && !findings_wanted)
         (void)fputs(f.text, stderr); /* nowhere left to complain */
-    if (c && a.explain)
+    if (findings_wanted)
+        ret = print_findings(a.file, c != NULL, &found);
+    else if (c && a.explain)
         ret = explain(&a, c, capabilities);
     else if (c && (printf("%s: ok\n", a.file) < 0 || fflush(stdout) != 0))
         ret = 1;

@@ -7,7 +7,7 @@
 #include "base/text.h"
 #include "supervisor/supervisor.h"
 
-static const char usage[] = "usage: tls-off run CONFIG.toml [--ready-fd N]\n"
+static const char usage[] = "usage: tls-off run CONFIG.toml [--ready-fd N]        (or --config CONFIG.toml, -c CONFIG.toml)\n"
                             "       tls-off run --listen ADDRESS --backend BACKEND [--ready-fd N]\n"
                             "\n"
                             "  --listen ADDRESS   127.0.0.1:8443, [::1]:8443; port 0 = any free one; may be repeated\n"
@@ -42,6 +42,10 @@ static bool read_ready_fd(const char *value, int *ret_fd) {
 }
 
 static bool read_flag(struct arguments *a, const char *flag, const char *value) {
+    if ((strcmp(flag, "--config") == 0 || strcmp(flag, "-c") == 0) && !a->what.file.len) {
+        a->what.file = span_str(value);
+        return true;
+    }
     if (strcmp(flag, "--listen") == 0)
         return add_flag(a->what.listen, &a->what.nlisten, value);
     if (strcmp(flag, "--backend") == 0)

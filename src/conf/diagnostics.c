@@ -49,6 +49,7 @@ void diagnostics_add(struct diagnostics *f, bool is_error, const char *position,
     char line[LINE_MAX_LEN];
     struct text t = text_of(line, sizeof(line) - 1);
     text_addf(&t, "%s: %s%s%s", position, is_error ? "" : "warning: ", key ? key : "", key ? ": " : "");
+    size_t begins = t.len;
     va_list args;
     va_start(args, fmt);
     int n = vsnprintf(t.p + t.len, t.cap - t.len, fmt, args);
@@ -63,6 +64,9 @@ void diagnostics_add(struct diagnostics *f, bool is_error, const char *position,
             line[i] = ' ';
     while (t.len > 0 && line[t.len - 1] == ' ')
         t.len--;
+    line[t.len] = 0;
+    if (f->each)
+        f->each(f->each_ctx, is_error, position, key, line + MIN(begins, t.len));
     line[t.len++] = '\n';
 
     if (is_error)

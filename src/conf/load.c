@@ -182,7 +182,7 @@ void load_environment(struct load *l) {
 
 /* At most TOML_FILE_MAX bytes; one more shows that there are too many. -1 with errno. */
 static ssize_t read_whole(const char *file, char *to, size_t cap) {
-    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    int fd = open(strcmp(file, LOAD_STDIN) == 0 ? "/dev/stdin" : file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0)
         return -1;
     size_t n = 0;

@@ -15,6 +15,9 @@
 /* Faults found, as lines of text: errors, which stop a start, before warnings, which do not. Bounded; further ones are counted.
  */
 struct diagnostics {
+    /* Called for each as it is found, the omitted ones too; NULL = nobody. POSITION and KEY as in diagnostics_add(). */
+    void (*each)(void *each_ctx, bool is_error, const char *position, const char *key, const char *text);
+    void *each_ctx;
     char *text; /* all lines, each ended by '\n' */
     size_t len, cap;
     size_t errors_len; /* where the warnings begin */
@@ -81,7 +84,9 @@ struct conf_capabilities {
 /* For `tls-off check`: nothing is written, and a port that another tls-off holds is a warning only. */
 #define LOAD_FOR_CHECK 1u
 
-/* Reads and checks FILE, all that it names included. NULL when there were errors; the faults name them. */
+#define LOAD_STDIN "-"
+
+/* Reads and checks FILE (LOAD_STDIN: standard input, whose names start from here), all that it names included. NULL when there were errors; the faults name them. */
 struct conf *conf_load_file(const char *file, unsigned flags, const struct conf_capabilities *capabilities,
                             struct diagnostics *f);
 

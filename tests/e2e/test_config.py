@@ -1,14 +1,16 @@
 """Configuration and commands: every error is reported plainly, all at once, and nothing is half-started."""
 import getpass
+import json
 import re
 import socket
 import stat
+import subprocess
 
 import pytest
 
 from support import clients, toml
 from support.clients import context, says_echo
-from support.proxy import Proxy, command, configuration
+from support.proxy import BINARY, Proxy, command, configuration
 
 
 @pytest.fixture
@@ -188,6 +190,48 @@ def test_user_that_does_not_exist(parts, good):
 
 
 # --- command line
+
+
+def test_check_in_json(directory):
+    file = directory / "config.toml"
+    file.write_text('[service.web]\nlisten = ["127.0.0.1:0"]\nbackends = ["unix:/x"]\nbalance = "fastest"\n')
+    status, out, err = command("check", file, "--json")
+    found = json.loads(out)
+    assert status == 1 and not err and found["file"] == str(file) and found["valid"] is False
+    assert found["errors"] == [{"place": f"{file}:4:11", "key": "service.web.balance",
+                                "text": 'found "fastest", expected "least-sessions", "round-robin" or "client-hash"'}]
+    file.write_text('[service.web]\nlisten = ["127.0.0.1:0"]\nbackends = ["unix:/x"]\n')
+    status, out, err = command("check", "--json", "-c", file)
+    found = json.loads(out)
+    assert status == 0 and found["valid"] is True and found["errors"] == []
+    assert any(w["key"] == "service.web.certificates" for w in found["warnings"])
+    file.write_text("[service.web\n")
+    assert json.loads(command("check", file, "--json")[1])["errors"][0]["place"].startswith(f"{file}:1:")
+    absent = json.loads(command("check", directory / "absent", "--json")[1])
+    assert absent["errors"] == [{"place": str(directory / "absent"), "text": "cannot be read: No such file or directory"}]
+
+
+def test_check_reads_standard_input(directory):
+    def check(text):
+        done = subprocess.run([BINARY, "check", "-"], input=text, capture_output=True, text=True, cwd=directory)
+        return done.returncode, done.stdout, done.stderr
+    text = '[service.web]\nlisten = ["127.0.0.1:0"]\nbackends = ["unix:/x"]\n'
+    assert check(text)[:2] == (0, "-: ok\n")
+    (directory / "secret").write_bytes(bytes(range(64)))
+    (directory / "secret").chmod(0o600)
+    assert check(text + '[tickets]\nsecret_file = "secret"\n')[0] == 0  # names start from here
+    status, _, err = check(text + "colour = 1\n")
+    assert status == 1 and err.startswith("-:4:1: service.web.colour: ")
+    assert check("")[0] == 1
+
+
+def test_the_configuration_as_a_flag(directory):
+    file = directory / "config.toml"
+    file.write_text('[service.web]\nlisten = ["127.0.0.1:0"]\nbackends = ["unix:/x"]\n')
+    for flag in ("-c", "--config"):
+        assert command("check", flag, file)[0] == 0
+    for wrong in (["check", "-c"], ["check", file, "-c", file], ["run", "-c"], ["run", file, "-c", file], ["run", "-c", file, file]):
+        assert command(*wrong)[0] == 2
 
 
 @pytest.mark.parametrize("arguments", [["run", "--colour"], ["fly"], ["check"], ["run"], ["check", "a", "b"], ["run", "a.toml", "--backend", "unix:/x"],
