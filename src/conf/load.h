@@ -86,7 +86,8 @@ struct conf_capabilities {
 
 #define LOAD_STDIN "-"
 
-/* Reads and checks FILE (LOAD_STDIN: standard input, whose names start from here), all that it names included. NULL when there were errors; the faults name them. */
+/* Reads and checks FILE (LOAD_STDIN: standard input, whose names start from here), all that it names included. NULL when there
+ * were errors; the faults name them. */
 struct conf *conf_load_file(const char *file, unsigned flags, const struct conf_capabilities *capabilities,
                             struct diagnostics *f);
 
