@@ -115,6 +115,8 @@ const struct conf_capabilities *tls_capabilities(unsigned flags) {
     };
     if (!capabilities.creds)
         capabilities.creds = cert_load_new(flags);
-    MUST(capabilities.creds); /* out of memory at a start */
+    if (!capabilities.access)
+        capabilities.access = access_writer_new();
+    MUST(capabilities.creds && capabilities.access); /* out of memory at a start */
     return &capabilities;
 }

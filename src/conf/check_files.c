@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "conf/conf_access.h"
 #include "conf/conf_creds.h"
 #include "conf/loader.h"
 #include "conf/ticket_secret.h"
@@ -95,6 +96,19 @@ static void check_certs(struct load *l) {
     }
 }
 
+static void report_list(void *ctx, size_t service, bool is_deny, size_t k, bool is_error, const char *text) {
+    struct load *l = ctx;
+    enum conf_key key = is_deny ? KEY_ACCESS_DENY : KEY_ACCESS_ALLOW;
+    const struct toml_node *list = l->services[service].node[key];
+    struct toml_pos at = list && k < list->nchildren ? list->children[k].at : load_at(l, service, key);
+    (is_error ? load_error : load_warning)(l, at, load_key(l, service, key), "%s", text);
+}
+
+static void check_access(struct load *l) {
+    for (size_t i = 0; i < l->conf->nservices; i++)
+        conf_access_service(l->conf, i, l->capabilities->access, NULL, report_list, l);
+}
+
 static void check_state_dir(struct load *l) {
     struct stat st;
     if (stat(l->conf->state_dir, &st) == 0 && !S_ISDIR(st.st_mode))
@@ -173,6 +187,7 @@ void check_files(struct load *l) {
     check_state_dir(l);
     check_ticket_secret(l);
     check_certs(l);
+    check_access(l);
     check_log(l);
     check_congestion(l);
     if (!l->capabilities->engine_usable(l->conf->engine))

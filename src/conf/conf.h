@@ -127,6 +127,8 @@ struct conf_service {
     uint32_t client_depth;     /* certificates between a client's and the CA's */
     const char **client_allow; /* rules as in creds/client_rule.h, checked; none = anyone who has a certificate of the CA */
     size_t nclient_allow;
+    const char **access_allow, **access_deny; /* networks, or files of such: absolute names */
+    size_t naccess_allow, naccess_deny;
     bool proxy_accept; /* required, from these networks */
     struct cidr *proxy_trust;
     size_t nproxy_trust;

@@ -78,6 +78,9 @@
       .words = WORDS({"none", false}, {"required", true}))                                                                     \
     K(KEY_PROXY_TRUST,  "service.*.proxy_protocol.trust",  OWN(TOML_ARRAY, read_trust))                                        \
                                                                                                                                \
+    K(KEY_ACCESS_ALLOW, "service.*.access.allow", OWN(TOML_ARRAY, read_access_allow))                                          \
+    K(KEY_ACCESS_DENY,  "service.*.access.deny",  OWN(TOML_ARRAY, read_access_deny))                                           \
+                                                                                                                               \
     K(KEY_CLIENT_AUTH_MODE,  "service.*.client_auth.mode",  &scalar_word, SERVICE(client_auth), .number = CLIENT_AUTH_NONE,    \
       .words = WORDS({"none", CLIENT_AUTH_NONE}, {"optional", CLIENT_AUTH_OPTIONAL}, {"required", CLIENT_AUTH_REQUIRED}))      \
     K(KEY_CLIENT_AUTH_CA,    "service.*.client_auth.ca",    &scalar_path, SERVICE(client_ca))                                  \

@@ -1,6 +1,7 @@
 /* Keys whose value is a list. Every item has a position of its own; a bad item is skipped and the rest is read. */
 #include <string.h>
 
+#include "access/netlist.h"
 #include "base/err.h"
 #include "base/text.h"
 #include "conf/scalars.h"
@@ -366,4 +367,36 @@ void read_trust(struct reading *r, const struct toml_node *node) {
         else
             reading_refuse(r, item, "an address or a network like \"10.0.0.0/8\" with no bits set behind its length");
     }
+}
+
+/* Networks as they are written, files as absolute names, so that they are told apart by their first byte. */
+static size_t read_access(struct reading *r, const struct toml_node *node, const char ***ret) {
+    size_t n = list_len(r, node, CONF_ACCESS_MAX), have = 0;
+    const char **entries = conf_alloc(r->l->conf, n * sizeof(*entries));
+    for (size_t i = 0; i < n; i++) {
+        const struct toml_node *item = &node->children[i];
+        char reason[256];
+        struct text why = text_of(reason, sizeof(reason));
+        struct cidr net;
+        if (!wants_string(r, item) || comes_again(r, node, i))
+            continue;
+        bool is_network = netlist_is_network(item->string);
+        const char *entry = is_network || !item->string[0] ? item->string : load_path(r->l, item->string);
+        if (is_network && netlist_parse(span_str(item->string), &net, &why) < 0)
+            load_error(r->l, item->at, r->key, "%s", reason);
+        else if (!entry || !entry[0])
+            reading_refuse(r, item, "an address, a network or the name of a file with a list of them");
+        else
+            entries[have++] = conf_strdup(r->l->conf, entry);
+    }
+    *ret = entries;
+    return have;
+}
+
+void read_access_allow(struct reading *r, const struct toml_node *node) {
+    r->service->naccess_allow = read_access(r, node, &r->service->access_allow);
+}
+
+void read_access_deny(struct reading *r, const struct toml_node *node) {
+    r->service->naccess_deny = read_access(r, node, &r->service->access_deny);
 }

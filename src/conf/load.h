@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "access/access_write.h"
 #include "base/defs.h"
 #include "base/text.h"
 #include "conf/conf.h"
@@ -48,6 +49,9 @@ struct conf_capabilities {
 
     /* What the next six gather: the credential store in the making. */
     void *creds;
+
+    /* And what the lists of networks go to, in the order of conf.services. */
+    struct access_writer *access;
 
     /* Begins the next service of the store, in the order of conf.services. */
     int (*add_service)(void *creds, const char *name);

@@ -16,6 +16,7 @@
 #define CONF_LIST_MAX     64 /* items of ALPN, suites, groups, TLVs */
 #define CONF_CERTS_MAX    1024
 #define CONF_TRUST_MAX    1024
+#define CONF_ACCESS_MAX   1024                        /* entries of allow, and of deny */
 #define CONF_DURATION_MAX (366ull * 24 * 3600 * 1000) /* milliseconds */
 #define CONF_KEY_TEXT_MAX 256
 

@@ -203,6 +203,8 @@ static void value_service(struct io *io, struct conf_service *s) {
     value_ids(io, &s->suites, &s->nsuites, ITEMS_MAX);
     value_ids(io, &s->groups, &s->ngroups, ITEMS_MAX);
     value_texts(io, &s->client_allow, &s->nclient_allow, CONF_CLIENT_RULES_MAX, 1, CLIENT_RULE_MAX);
+    value_texts(io, &s->access_allow, &s->naccess_allow, ITEMS_MAX, 1, TEXT_MAX);
+    value_texts(io, &s->access_deny, &s->naccess_deny, ITEMS_MAX, 1, TEXT_MAX);
     LIST(io, s->proxy_trust, s->nproxy_trust, 0, ITEMS_MAX);
     for (size_t i = 0; i < s->nproxy_trust && !is_bad(io); i++)
         value_cidr(io, &s->proxy_trust[i]);

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "base/ipc.h"
+#include "conf/conf_access.h"
 #include "conf/conf_creds.h"
 #include "conf/snapshot.h"
 #include "conf/ticket_secret.h"
@@ -68,7 +69,7 @@ static int send_refused(int fd, struct span text) {
     return err;
 }
 
-static int answer_configured(int fd, struct span warnings, const int fds[static 3]) {
+static int answer_configured(int fd, struct span warnings, const int fds[static 4]) {
     const struct control_configured c = {.version = span_str(TLS_OFF_VERSION), .warnings = warnings};
     int err;
     do {
@@ -77,16 +78,17 @@ static int answer_configured(int fd, struct span warnings, const int fds[static 
     return err;
 }
 
-static int answer_creds(int fd, struct span warnings, int store) {
+/* What was read again: TYPE with one descriptor. */
+static int answer_read(int fd, enum control_type type, struct span warnings, int what) {
     int err;
     do {
-        err = control_send_text(fd, CONTROL_CREDS_READ, warnings, &store, 1);
+        err = control_send_text(fd, type, warnings, &what, 1);
     } while (err == ERR_AGAIN && wait_room(fd));
     return err;
 }
 
 static int answer_conf(int fd, struct conf *c, const struct conf_capabilities *capabilities, const struct diagnostics *f) {
-    int fds[3] = {-1, -1, -1};
+    int fds[4] = {-1, -1, -1, -1};
     char text[PATH_MAX + 256] = "";
     struct text reason = text_of(text, sizeof(text));
     int err = snapshot_write(c, &fds[0]);
@@ -94,6 +96,8 @@ static int answer_conf(int fd, struct conf *c, const struct conf_capabilities *c
         err = ticket_secret_memfd(c->ticket_secret, &fds[1], &reason);
     if (err == 0)
         err = capabilities->seal(capabilities->creds, &fds[2]);
+    if (err == 0)
+        err = access_seal(capabilities->access, &fds[3]);
     if (err == 0) {
         err = answer_configured(fd, span_of(f->text, f->len), fds);
     } else {
@@ -126,9 +130,38 @@ static int serve_creds(int fd, const struct ipc_msg *m, const struct conf_capabi
         diagnostics_add(&f, true, "certificates", NULL, "the store cannot be made: %s", strerror(errno));
         ok = false;
     }
-    err = ok ? answer_creds(fd, span_of(f.text, f.len), store) : send_refused(fd, span_of(f.text, f.len));
+    err = ok ? answer_read(fd, CONTROL_CREDS_READ, span_of(f.text, f.len), store) : send_refused(fd, span_of(f.text, f.len));
     if (store >= 0)
         (void)close(store); /* memory only */
+    diagnostics_fini(&f);
+    conf_free(c);
+    return err;
+}
+
+/* Lists that cannot be read are in the new table as they are in the old one. */
+static int serve_access(int fd, const struct ipc_msg *m) {
+    struct conf *c = NULL;
+    struct diagnostics f;
+    struct access old;
+    struct access_writer *w = access_writer_new();
+    int table = -1, err = w ? snapshot_read(m->fds[0], &c) : ERR_NOMEM;
+    if (err) {
+        access_writer_free(w);
+        return err;
+    }
+    diagnostics_init(&f);
+    bool has_old = access_map(m->fds[1], &old) == 0;
+    bool ok = conf_access_load(c, w, has_old ? &old : NULL, &f);
+    if (ok && access_seal(w, &table) < 0) {
+        diagnostics_add(&f, true, "access lists", NULL, "the table cannot be made: %s", strerror(errno));
+        ok = false;
+    }
+    err = ok ? answer_read(fd, CONTROL_ACCESS_READ, span_of(f.text, f.len), table) : send_refused(fd, span_of(f.text, f.len));
+    if (table >= 0)
+        (void)close(table); /* memory only */
+    if (has_old)
+        access_unmap(&old);
+    access_writer_free(w);
     diagnostics_fini(&f);
     conf_free(c);
     return err;
@@ -139,6 +172,8 @@ static int serve_request(int fd, const struct ipc_msg *m, const struct conf_capa
     struct diagnostics f;
     if (m->type == CONTROL_REQUEST_CREDS)
         return serve_creds(fd, m, capabilities);
+    if (m->type == CONTROL_REQUEST_ACCESS)
+        return serve_access(fd, m);
     int err = m->type == CONTROL_REQUEST ? control_read_request(m, &req) : ERR_FORMAT;
     if (err == ERR_UNSUPPORTED)
         return send_refused(fd, span_str(OTHER_PROTOCOL));

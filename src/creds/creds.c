@@ -5,17 +5,13 @@
  */
 #include "creds/creds.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/err.h"
+#include "base/sealed.h"
 #include "creds/creds_layout.h"
 
-#define SEALS        (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 #define NAME_MAX_LEN 255 /* of a host name */
 
 enum creds_slot creds_slot_of(enum creds_kind kind) {
@@ -198,34 +194,21 @@ int creds_of(struct span bytes, struct creds *ret) {
 }
 
 int creds_map(int fd, struct creds *ret) {
-    struct stat st;
-    int seals = fcntl(fd, F_GET_SEALS);
-    if (seals < 0 || (seals & SEALS) != SEALS)
-        return ERR_FORMAT;
-    if (fstat(fd, &st) != 0)
-        return ERR_SYSTEM;
-    if (st.st_size < (off_t)sizeof(struct creds_head) || st.st_size > (off_t)CREDS_MAX)
-        return ERR_FORMAT;
-    size_t len = (size_t)st.st_size;
-    void *p = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0);
-    if (p == MAP_FAILED)
-        return ERR_SYSTEM;
-    int err = creds_of(span_of(p, len), ret);
+    struct span bytes;
+    int err = sealed_map(fd, sizeof(struct creds_head), CREDS_MAX, &bytes);
     if (err < 0)
-        (void)munmap(p, len); /* was mapped a moment ago */
+        return err;
+    err = creds_of(bytes, ret);
+    if (err < 0)
+        sealed_unmap(bytes);
     else
         ret->mapped = true;
     return err;
 }
 
 void creds_unmap(struct creds *c) {
-    if (c->mapped) {
-        union {
-            const struct creds_head *head;
-            void *p;
-        } u = {c->head};
-        (void)munmap(u.p, c->len); /* as it was mapped */
-    }
+    if (c->mapped)
+        sealed_unmap(span_of(c->head, c->len));
     *c = (struct creds){.head = NULL};
 }
 

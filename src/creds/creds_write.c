@@ -4,25 +4,14 @@
  */
 #include "creds/creds_write.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 #include "base/err.h"
+#include "base/grow.h"
 #include "base/rand.h"
+#include "base/sealed.h"
 #include "creds/creds_layout.h"
-
-#define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
-
-/* An array that grows: N records of SIZE bytes. */
-struct grow {
-    uint8_t *p;
-    size_t size, n, cap;
-};
 
 /* A hash table of numbers, open addressing; what they number is compared by the caller. */
 struct index {
@@ -39,38 +28,6 @@ struct creds_writer {
     struct index name_index;
     uint64_t key_stamp;
 };
-
-static void grow_init(struct grow *g, size_t size) {
-    *g = (struct grow){.size = size};
-}
-
-static void grow_fini(struct grow *g) {
-    free(g->p);
-    g->p = NULL;
-    g->n = g->cap = 0;
-}
-
-static void *grow_at(const struct grow *g, size_t i) {
-    return g->p + i * g->size;
-}
-
-/* N more records, zeroed. NULL when out of memory or over the limit of a store. */
-static void *grow_add(struct grow *g, size_t n) {
-    if (n > CREDS_MAX / g->size - g->n)
-        return NULL;
-    if (g->n + n > g->cap) {
-        size_t cap = MAX(g->n + n, MAX(2 * g->cap, (size_t)16));
-        uint8_t *p = reallocarray(g->p, cap, g->size);
-        if (!p)
-            return NULL;
-        g->p = p;
-        g->cap = cap;
-    }
-    void *first = grow_at(g, g->n);
-    memset(first, 0, n * g->size);
-    g->n += n;
-    return first;
-}
 
 typedef bool (*same_fn)(const struct creds_writer *w, uint32_t number, const void *wanted);
 
@@ -160,15 +117,15 @@ struct creds_writer *creds_writer_new(void) {
     struct creds_writer *w = calloc(1, sizeof(*w));
     if (!w)
         return NULL;
-    grow_init(&w->services, sizeof(struct creds_service_rec));
-    grow_init(&w->entries, sizeof(struct creds_entry_rec));
-    grow_init(&w->keys, sizeof(struct creds_key_rec));
-    grow_init(&w->certs, sizeof(struct creds_cert_rec));
-    grow_init(&w->refs, sizeof(struct creds_ref));
-    grow_init(&w->bytes, 1);
-    grow_init(&w->rows, sizeof(struct creds_row));
-    grow_init(&w->known, sizeof(struct creds_ref));
-    grow_init(&w->names, sizeof(struct creds_row));
+    grow_init(&w->services, sizeof(struct creds_service_rec), CREDS_MAX);
+    grow_init(&w->entries, sizeof(struct creds_entry_rec), CREDS_MAX);
+    grow_init(&w->keys, sizeof(struct creds_key_rec), CREDS_MAX);
+    grow_init(&w->certs, sizeof(struct creds_cert_rec), CREDS_MAX);
+    grow_init(&w->refs, sizeof(struct creds_ref), CREDS_MAX);
+    grow_init(&w->bytes, 1, CREDS_MAX);
+    grow_init(&w->rows, sizeof(struct creds_row), CREDS_MAX);
+    grow_init(&w->known, sizeof(struct creds_ref), CREDS_MAX);
+    grow_init(&w->names, sizeof(struct creds_row), CREDS_MAX);
     rand_bytes(&w->hash_key, sizeof(w->hash_key));
     return w;
 }
@@ -341,7 +298,7 @@ static struct creds_row *creds_row_of(struct creds_writer *w, struct creds_ref n
     if (*place)
         return grow_at(&w->names, *place - 1);
     if (!w->names.size)
-        grow_init(&w->names, sizeof(struct creds_row));
+        grow_init(&w->names, sizeof(struct creds_row), CREDS_MAX);
     struct creds_row *row = grow_add(&w->names, 1);
     if (!row)
         return NULL;
@@ -438,13 +395,7 @@ static bool lay_out_table(struct creds_table *t, const struct grow *g, uint64_t 
     return true;
 }
 
-static int fill_memfd(int fd, uint64_t len, const struct creds_head *head, const struct creds_writer *w,
-                      creds_digest_fn digest) {
-    if (ftruncate(fd, (off_t)len) != 0)
-        return ERR_SYSTEM;
-    uint8_t *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (p == MAP_FAILED)
-        return ERR_SYSTEM;
+static void fill(uint8_t *p, const struct creds_head *head, const struct creds_writer *w, creds_digest_fn digest) {
     const struct {
         struct creds_table t;
         const struct grow *g;
@@ -455,7 +406,6 @@ static int fill_memfd(int fd, uint64_t len, const struct creds_head *head, const
         if (parts[i].g->n)
             memcpy(p + parts[i].t.off, parts[i].g->p, parts[i].g->n * parts[i].g->size);
     digest(span_of(p + sizeof(*head), head->rows.off - sizeof(*head)), ((struct creds_head *)(void *)p)->digest);
-    return munmap(p, len) == 0 ? 0 : ERR_SYSTEM;
 }
 
 int creds_seal(struct creds_writer *w, creds_digest_fn digest, int *ret_fd) {
@@ -475,18 +425,15 @@ int creds_seal(struct creds_writer *w, creds_digest_fn digest, int *ret_fd) {
     head.len = end;
     head.key_stamp = w->key_stamp;
     head.hash_key = w->hash_key;
-    int fd = memfd_create("tls-off-creds", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0)
-        return ERR_SYSTEM;
-    err = fill_memfd(fd, end, &head, w, digest);
-    if (err == 0 && fcntl(fd, F_ADD_SEALS, SEALS) != 0)
-        err = ERR_SYSTEM;
-    if (err) {
-        int saved = errno;
-        (void)close(fd); /* memory only */
-        errno = saved;
+    uint8_t *p;
+    int fd;
+    err = sealed_begin("tls-off-creds", end, &fd, &p);
+    if (err)
         return err;
-    }
+    fill(p, &head, w, digest);
+    err = sealed_end(fd, p, end);
+    if (err)
+        return err;
     *ret_fd = fd;
     return 0;
 }

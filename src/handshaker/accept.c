@@ -88,6 +88,9 @@ static int client_within(struct handshaker *h, struct conn *c, uint64_t sessions
 
 int accept_client(struct handshaker *h, struct conn *c) {
     const struct conf_listener *l = &h->conf->listeners[c->listener];
+    int err = admit_client(h, c);
+    if (err < 0)
+        return err;
     scoreboard_client(&h->row, &c->client, 1);
     c->client_counted = true;
     conn_metrics_client(h, c);
@@ -104,6 +107,9 @@ int accept_service(struct handshaker *h, struct conn *c) {
     const struct conf_service *s = h->services[c->service].conf;
     uint64_t rate = s->max_handshakes_per_client_per_second,
              charged = h->conf->listeners[c->listener].max_handshakes_per_client_per_second;
+    int err = admit_to_service(h, c);
+    if (err < 0)
+        return err;
     scoreboard_service(&h->row, c->service, 1);
     c->service_counted = true;
     conn_metrics_service(h, c);

@@ -24,11 +24,11 @@ void accept_pause(struct handshaker *h);
 /* Whether the peer of a PROXY listener may name clients: 0 or ERR_PROXY_UNTRUSTED. */
 int accept_peer(const struct handshaker *h, const struct conn *c);
 
-/* The client's address is known: counts it. 0, or the limit that refuses it whatever service it wants. */
+/* The client's address is known: counts it. 0, or the list or limit that refuses it whatever service it wants. */
 int accept_client(struct handshaker *h, struct conn *c);
 
 /* The client's certificate was refused, which cost more than a handshake: it counts as one more. */
 void accept_charge(struct handshaker *h, const struct conn *c);
 
-/* The service is known: counts it. 0, or the limit that refuses it. */
+/* The service is known: counts it. 0, or the list or limit that refuses it. */
 int accept_service(struct handshaker *h, struct conn *c);

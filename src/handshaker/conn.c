@@ -118,6 +118,8 @@ static void report_failure(struct handshaker *h, struct conn *c) {
     struct text t = text_of(detail, sizeof(detail));
     if (c->stage)
         text_addf(&t, "waiting for %s, %zu bytes held", c->stage, buf_len(&c->in));
+    if (c->refused_by)
+        text_addf(&t, "by %s", c->refused_by);
     if (c->handshake && handshake_detail(c->handshake)[0])
         text_addf(&t, "%s%s", t.len ? "; " : "", handshake_detail(c->handshake));
 
@@ -235,7 +237,8 @@ void conn_fail(struct handshaker *h, struct conn *c, int reason) {
         accept_charge(h, c);
     handshake_free(c->handshake); /* nothing large is kept for a client that may be slow to close */
     c->handshake = NULL;
-    bool over_limit = reason == ERR_CLIENT_RATE || reason == ERR_CLIENT_SESSIONS || reason == ERR_PROXY_UNTRUSTED;
+    bool over_limit = reason == ERR_ACCESS_DENIED || reason == ERR_CLIENT_RATE || reason == ERR_CLIENT_SESSIONS ||
+                      reason == ERR_PROXY_UNTRUSTED;
     if (over_limit || c->mute || reason == ERR_HANDSHAKE_RESET || c->state == CONN_QUEUED || c->state == CONN_FLUSH) {
         conn_end(h, c);
         return;

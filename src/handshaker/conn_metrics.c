@@ -116,6 +116,15 @@ void conn_metrics_service(struct handshaker *h, struct conn *c) {
     stats_change(b, STATS_HANDSHAKES_NOW, 1);
 }
 
+void conn_metrics_access(struct handshaker *h, const struct conn *c, struct access_verdict v) {
+    if (STATS_OFF)
+        return;
+    struct span list = span_str(admit_list_name(h, v));
+    size_t over = list.len > STATS_NAME_MAX ? list.len - STATS_NAME_MAX : 0;
+    struct stats_block *b = block_of_kind(h, STATS_ACCESS, service_of(h, c), span_of(list.p + over, list.len - over));
+    stats_add(b, v.admitted ? STATS_ADMITTED : STATS_DENIED, 1);
+}
+
 void conn_metrics_leave(struct handshaker *h, struct conn *c) {
     if (STATS_OFF)
         return;

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "access/access.h"
 #include "shm/stats.h"
 
 struct handshaker;
@@ -31,6 +32,9 @@ void conn_metrics_done(struct handshaker *h, struct conn *c);
 
 /* It failed: c->reason. */
 void conn_metrics_failed(struct handshaker *h, struct conn *c);
+
+/* The access lists judged its client. */
+void conn_metrics_access(struct handshaker *h, const struct conn *c, struct access_verdict v);
 
 /* It is no longer a handshake. */
 void conn_metrics_leave(struct handshaker *h, struct conn *c);

@@ -129,6 +129,8 @@ static bool receive_until_go(struct handshaker *h) {
             continue;
         if (m.type == CONTROL_CREDS && cert_set_take_first(h, &m))
             continue;
+        if (m.type == CONTROL_ACCESS && admit_take(h, &m))
+            continue;
         if (m.type == CONTROL_LISTENER && control_read_listener(&m, &listener) == 0 && listener < h->conf->nlisteners) {
             add_socket(h, m.fds[0], listener);
         } else if (m.type == CONTROL_LINK && control_read_peer(&m, &peer) == 0 && peer.index < h->child.setup.workers) {
@@ -178,6 +180,8 @@ static void on_message(struct handshaker *h, struct ipc_msg *m) {
         begin_drain(h, &d);
     else if (m->type == CONTROL_CREDS)
         cert_set_take(h, m);
+    else if (m->type == CONTROL_ACCESS)
+        (void)admit_take(h, m); /* the one in use stays, which has been logged */
     else if (m->type == CONTROL_STOP)
         h->loop.stop = true;
     else if (m->type == CONTROL_SERVE)
@@ -304,7 +308,7 @@ static bool set_up(struct handshaker *h, int control) {
 
 int handshaker_run(int control) {
     static struct handshaker h;
-    if (!set_up(&h, control) || !receive_until_go(&h) || !h.tickets || !make_services(&h))
+    if (!set_up(&h, control) || !receive_until_go(&h) || !h.tickets || !h.admission.gates || !make_services(&h))
         return 1;
     budget_init(&h.budget, h.conf->handshake_memory, descriptors_left(&h));
     if (child_enter_sandbox(&h.child, &(struct sandbox){.user = h.conf->user}) < 0)

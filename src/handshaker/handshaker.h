@@ -11,6 +11,7 @@
 #include "base/loop.h"
 #include "base/slab.h"
 #include "conf/conf.h"
+#include "handshaker/admit.h"
 #include "handshaker/budget.h"
 #include "handshaker/signer_link.h"
 #include "process/child.h"
@@ -66,6 +67,7 @@ struct handshaker {
     struct loop loop;
     struct conf *conf;
     struct handshaker_service *services;
+    struct admission admission;
     struct tickets *tickets;
     struct certs *certs;        /* of all services; replaced as a whole */
     struct route_table *routes; /* to the services; the names in them are those of CERTS */

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "observer/access_lists.h"
 #include "observer/admin.h"
 #include "observer/exposition.h"
 #include "observer/status.h"
@@ -282,6 +283,7 @@ void metrics_answer(struct admin *a, const struct http_request *q, struct http_r
     put_histograms(a, &x);
     put_processes(a, &x);
     put_certificates(a, &x);
+    access_lists_expose(a, &x);
     put_limits(a, &x);
     put_observer(a, &x);
     exposition_end(&x);

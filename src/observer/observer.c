@@ -266,6 +266,8 @@ static void on_message(struct observer *o, struct ipc_msg *m) {
         warn_own(o, "the process table", "not readable; the status does not list processes");
     if (m->type == CONTROL_CREDS && stats_view_take_creds(&o->admin.stats_view, m->fds[0]) < 0)
         warn_own(o, "the credential store", "not readable; the status does not list certificates");
+    if (m->type == CONTROL_ACCESS && stats_view_take_access(&o->admin.stats_view, m->fds[0]) < 0)
+        warn_own(o, "the access table", "not readable; the status does not list access lists");
     ipc_msg_close(m);
     if (m->type == CONTROL_RING_END && control_read_peer(m, &who) == 0)
         end_ring(o, &who);

@@ -68,6 +68,17 @@ int stats_view_take_creds(struct stats_view *f, int fd) {
     return 0;
 }
 
+int stats_view_take_access(struct stats_view *f, int fd) {
+    struct access access;
+    int err = access_map(fd, &access);
+    if (err < 0)
+        return err;
+    if (f->access.head)
+        access_unmap(&f->access);
+    f->access = access;
+    return 0;
+}
+
 static bool is_fresh(uint64_t read_ms, uint64_t now_ms) {
     return read_ms != 0 && now_ms < read_ms + STATS_VIEW_FRESH_MS;
 }

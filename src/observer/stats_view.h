@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "access/access.h"
 #include "conf/conf.h"
 #include "creds/creds.h"
 #include "observer/rates.h"
@@ -22,7 +23,8 @@ enum rate_kind { RATE_IN, RATE_OUT, RATE_SESSIONS, RATE_HANDSHAKES, RATE_FAILED,
 struct stats_view {
     struct stats_reader stats; /* head == NULL: none */
     struct proctab_page proctab_page;
-    struct creds creds; /* head == NULL: none */
+    struct creds creds;   /* head == NULL: none */
+    struct access access; /* head == NULL: none */
     struct stats_sums sums;
     struct stats_clients clients;
     struct proctab proctab;
@@ -44,6 +46,7 @@ MUST_CHECK int stats_view_take_proctab(struct stats_view *f, int fd);
 /* One of our own processes; false as long as there is no process table. */
 bool stats_view_is_own_process(struct stats_view *f, int32_t pid);
 MUST_CHECK int stats_view_take_creds(struct stats_view *f, int fd);
+MUST_CHECK int stats_view_take_access(struct stats_view *f, int fd);
 
 /* Reads what is older than STATS_VIEW_FRESH_MS, and the process table each time. */
 void stats_view_refresh(struct stats_view *f, uint64_t now_ms);

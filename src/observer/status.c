@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "observer/access_lists.h"
 #include "observer/json.h"
 #include "observer/sink.h"
 
@@ -251,6 +252,7 @@ static void put_degraded(struct admin *a, json_t *top) {
         (void)snprintf(line, sizeof(line), "backend %s of %s %s", b->name, b->service, what);
         (void)json_array_append_new(list, json_string(line));
     }
+    status_failing_lists(a, list);
     put_crowded(a, list);
     put_without_own(a, list);
     for (size_t i = 0; i < a->stats_view.sums.nprocesses; i++) {
@@ -278,6 +280,8 @@ json_t *status_json(struct admin *a, enum status_extent extent) {
     status_services(a, json_put_array(top, "services"), extent);
     if (extent == STATUS_WHOLE)
         status_certificates(a, json_put_array(top, "certificates"), STATUS_CERTIFICATES_MAX);
+    if (extent == STATUS_WHOLE)
+        status_access(a, json_put_array(top, "access"));
     status_processes(a, json_put_array(top, "processes"));
     put_clients(a, top);
     put_limits(a, top);

@@ -55,6 +55,8 @@ enum stats_type { STATS_COUNTER, STATS_GAUGE };
       "Relays for which the backend is in this state.")                                                                        \
     X(STATS_NO_ADDRESS_NOW, "relays", STATS_GAUGE, STATS_IN(STATS_BACKEND), "state", "unresolved",                             \
       "Relays for which the backend is in this state.")                                                                        \
+    X(STATS_ADMITTED, "clients", STATS_COUNTER, STATS_IN(STATS_ACCESS), "verdict", "admitted", "Verdicts by access lists.")    \
+    X(STATS_DENIED, "clients", STATS_COUNTER, STATS_IN(STATS_ACCESS), "verdict", "denied", "Verdicts by access lists.")        \
     X(STATS_LAST_FAULT, "last_fault", STATS_COUNTER, 0, "", "",                                                                \
       "The last fault of the backend (wire/backend_fault.h); not added up.")
 
@@ -112,6 +114,7 @@ enum stats_type { STATS_COUNTER, STATS_GAUGE };
     X(STATS_BACKEND, "backend", "backend", 512, true)       /* service, text of the backend */                                 \
     X(STATS_NAME, "server_name", "name", 512, false)        /* service, server name as a certificate has it */                 \
     X(STATS_CERT, "certificate", "certificate", 512, false) /* service, label of the certificate */                            \
+    X(STATS_ACCESS, "access", "list", 256, false)           /* service, file or key of the list that decided */                \
     X(STATS_SUITE, "suite", "suite", 64, true)              /* "", "TLSv1.3/TLS_AES_128_GCM_SHA256" or "passthrough" */        \
     X(STATS_REASON, "service", "reason", 1024, false)       /* service, reason of a failed connection */                       \
     X(STATS_END, "service", "reason", 1024, false)          /* service, reason of a failed session */

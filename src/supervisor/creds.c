@@ -8,8 +8,9 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "creds/creds_expiry.h"
-#include "supervisor/creds_watch.h"
+#include "supervisor/file_watch.h"
 #include "supervisor/keys.h"
+#include "supervisor/refresh.h"
 #include "supervisor/super.h"
 #include "supervisor/workers.h"
 #include "wire/control_creds.h"
@@ -121,6 +122,7 @@ static void look_soon(struct super *s, uint64_t ms) {
 }
 
 void creds_cancel(struct super *s) {
+    refresh_cancel(s);
     if (s->creds.stage == CREDS_IDLE)
         return;
     enter_creds_idle(s);
@@ -231,7 +233,7 @@ static void read_files_again(struct super *s) {
     struct creds_reload *c = &s->creds;
     c->stage = CREDS_READING;
     c->asked_s = wall_s();
-    creds_watch(s); /* before the files are read: later changes are events */
+    file_watch(s); /* before the files are read: later changes are events */
     wheel_arm(&s->loop.wheel, &c->deadline, s->loop.now_ms + READ_MS);
     if (!helper_start(s, HELPER_CREDS, ROLE_CONFIG, s->now->exe_fd, on_creds_read) ||
         control_send_request_creds(s->helpers[HELPER_CREDS].control, s->now->snapshot_fd) < 0)
@@ -252,12 +254,13 @@ static void look_for_changes(struct super *s) {
     c->first_ms = 0;
     if (s->stop.phase != STOP_NOT)
         return;
-    if (s->transition.stage != TRANSITION_NONE || c->stage != CREDS_IDLE || answers_are_due(s)) {
-        look_soon(s, NOISE_MS);
-        return;
-    }
+    bool early = s->transition.stage != TRANSITION_NONE || c->stage != CREDS_IDLE || answers_are_due(s);
     uint64_t began = clock_mono_ms();
-    uint64_t signature = creds_look(s->now->conf, &newest);
+    if (!refresh_look(s) || early)
+        look_soon(s, NOISE_MS);
+    if (early)
+        return;
+    uint64_t signature = file_look(s->now->conf, WATCHED_CREDS, &newest);
     c->looked_ms = clock_mono_ms();
     c->look_cost_ms = c->looked_ms - began;
     if (signature == c->signature)
@@ -291,12 +294,12 @@ void creds_serve(struct super *s) {
     bool first = c->logged_s == 0;
     c->stage = CREDS_IDLE;
     forget_refusal(s);
-    creds_watch(s);
-    c->signature = creds_look(s->now->conf, &newest);
+    file_watch(s);
+    c->signature = file_look(s->now->conf, WATCHED_CREDS, &newest);
     /* what was written while the configuration was read may have been read before or after */
     if (newest + 1 >= s->now->read_s)
         c->signature = 0;
-    if (c->signature == 0)
+    if (!refresh_serve(s, s->now->read_s) || c->signature == 0)
         look_soon(s, NOISE_MS);
     if (!first)
         c->logged_day = (int64_t)wall_s() / DAY_S; /* the config role has just logged it */

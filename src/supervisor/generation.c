@@ -37,7 +37,7 @@ struct generation *generation_new(struct super *s) {
     if (fd < 0)
         return NULL;
     *g = (struct generation){.used = true, .number = s->generations, .exe_fd = fd};
-    g->snapshot_fd = g->secrets_fd = g->scoreboard_fd = g->log_fd = g->creds.fd = -1;
+    g->snapshot_fd = g->secrets_fd = g->scoreboard_fd = g->log_fd = g->creds.fd = g->access.fd = -1;
     g->read_s = clock_wall_us() / 1000000;
     s->generations++;
     return g;
@@ -64,9 +64,10 @@ int generation_configure(struct super *s, struct generation *g, const struct ipc
     g->snapshot_fd = m->fds[0];
     g->secrets_fd = m->fds[1];
     int creds_err = creds_set_take(&g->creds, 1, m->fds[2]);
+    int access_err = access_set_take(&g->access, m->fds[3]);
     int err = control_read_configured(m, &c);
     if (err == 0)
-        err = creds_err;
+        err = creds_err ? creds_err : access_err;
     if (err == 0)
         err = keep_version(g, c.version);
     if (err == 0)
@@ -148,6 +149,7 @@ void generation_free(struct super *s, struct generation *g) {
     close_one(g->snapshot_fd);
     close_one(g->secrets_fd);
     creds_set_free(&g->creds);
+    access_set_free(&g->access);
     close_one(g->scoreboard_fd);
     close_one(g->log_fd);
     close_one(g->exe_fd);

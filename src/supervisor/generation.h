@@ -13,6 +13,7 @@
 #include "conf/conf.h"
 #include "supervisor/creds.h"
 #include "supervisor/keys.h"
+#include "supervisor/refresh.h"
 #include "wire/control.h"
 
 struct super;
@@ -79,8 +80,9 @@ struct generation {
     struct conf *conf;
     int snapshot_fd, secrets_fd, scoreboard_fd;
     int log_fd;             /* the log file; -1 = the log goes elsewhere */
-    struct creds_set creds; /* in use */
-    uint64_t read_s;        /* when its files began to be read, seconds since 1970 */
+    struct creds_set creds; /* in use, as the next one */
+    struct access_set access;
+    uint64_t read_s; /* when its files began to be read, seconds since 1970 */
     struct worker *workers;
     size_t nworkers;
 };

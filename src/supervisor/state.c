@@ -178,6 +178,7 @@ static void value_generation(struct io *io, struct generation *g) {
     VALUE(io, g->creds.number);
     VALUE(io, g->creds.nth);
     value_fd(io, &g->creds.fd);
+    value_fd(io, &g->access.fd);
     VALUE(io, g->read_s);
     value_fd(io, &g->scoreboard_fd);
     value_fd(io, &g->log_fd);

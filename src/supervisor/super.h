@@ -18,6 +18,7 @@
 #include "supervisor/helper.h"
 #include "supervisor/listeners.h"
 #include "supervisor/placement.h"
+#include "supervisor/refresh.h"
 #include "supervisor/transition.h"
 #include "supervisor/words.h"
 #include "wire/control.h"
@@ -34,6 +35,8 @@ enum super_timer {
     SUPER_TIMER_CREDS_RETRY,
     SUPER_TIMER_CREDS_POLL,
     SUPER_TIMER_CREDS_DEADLINE,
+    SUPER_TIMER_REFRESH_DEADLINE,
+    SUPER_TIMER_REFRESH_RETRY,
 };
 
 enum super_kind { SUPER_SIGNAL, SUPER_CHILD, SUPER_HELPER, SUPER_CREDS };
@@ -52,6 +55,7 @@ struct super {
     uint32_t generations;        /* started so far */
     struct transition transition;
     struct creds_reload creds;
+    struct refresh refresh[REFRESH_KINDS];
     struct helper helpers[HELPERS];
     struct listeners listeners;
     struct admin_sockets admin;

@@ -161,6 +161,7 @@ static void set_up_timers(struct super *s) {
     loop_on_timer(&s->loop, SUPER_TIMER_BALANCING, on_balancing_timer, s);
     loop_on_timer(&s->loop, SUPER_TIMER_PLACEMENT, on_placement_timer, s);
     creds_timers(s);
+    refresh_timers(s);
 }
 
 static bool set_up_loop(struct super *s) {
@@ -259,7 +260,7 @@ static bool resume(struct super *s, int state_fd) {
         return false;
     s->serving = true;
     s->log.level = s->now->conf->log_level;
-    if (creds_map(s->now->creds.fd, &s->now->creds.store) < 0)
+    if (creds_map(s->now->creds.fd, &s->now->creds.store) < 0 || access_map(s->now->access.fd, &s->now->access.table) < 0)
         return false;
     for (struct worker *w = NULL; (w = worker_next(s, w));) {
         uint64_t due_ms = w->timer.deadline_ms;

@@ -147,11 +147,17 @@ static int give_creds(const struct worker *w) {
     return control_send_creds(w->control, &c, set->fd);
 }
 
+static int give_access(const struct worker *w) {
+    return ipc_send(w->control, CONTROL_ACCESS, span_of(NULL, 0), &w->gen->access.fd, 1);
+}
+
 static int give_sockets(struct super *s, struct worker *w) {
     const struct conf *c = w->gen->conf;
     int err = ipc_send(w->control, CONTROL_SECRETS, span_of(NULL, 0), &w->gen->secrets_fd, 1);
     if (err == 0)
         err = give_creds(w);
+    if (err == 0)
+        err = give_access(w);
     for (size_t i = 0; i < c->nlisteners && err == 0; i++)
         err = give_group(listeners_find(&s->listeners, c, i), w, w, (uint16_t)i);
     return err;
@@ -177,6 +183,8 @@ int wiring_introduce(struct super *s, struct worker *w) {
         err = give_log(s, w);
     if (err == 0 && w->role == ROLE_OBSERVER)
         err = give_creds(w);
+    if (err == 0 && w->role == ROLE_OBSERVER)
+        err = give_access(w);
     if (err == 0 && w->role == ROLE_SIGNER)
         err = keys_give(s, w);
     if (err == 0 && w->role == ROLE_HANDSHAKER)

@@ -44,6 +44,8 @@ const struct ipc_rule control_to_child[] = {
     {CONTROL_CREDS, 1, KEY_LEN, KEY_LEN},
     {CONTROL_KEY, 1, KEY_LEN, KEY_LEN},
     {CONTROL_KEY_PASS, 1, KEY_LEN, KEY_LEN},
+    {CONTROL_REQUEST_ACCESS, 2, 0, 0},
+    {CONTROL_ACCESS, 1, 0, 0},
     {CONTROL_CPU, 0, NUMBER_LEN, NUMBER_LEN},
     {0, 0, 0, 0},
 };
@@ -61,12 +63,13 @@ const struct ipc_rule control_to_child[] = {
     X(READY, 0, 0, 0, WORKERS | FROM(SUPERVISOR))                                                                              \
     X(REFUSED, 0, 0, CONTROL_TEXT_MAX, WORKERS | FROM(CONFIG) | FROM(SUPERVISOR))                                              \
     X(DRAINED, 0, NUMBER_LEN, NUMBER_LEN, FROM(RELAY) | FROM(HANDSHAKER))                                                      \
-    X(CONFIGURED, 3, CONFIGURED_MIN, CONTROL_TEXT_MAX, FROM(CONFIG))                                                           \
+    X(CONFIGURED, 4, CONFIGURED_MIN, CONTROL_TEXT_MAX, FROM(CONFIG))                                                           \
     X(EXPORTED, 0, EXPORTED_LEN, EXPORTED_LEN, FROM(RELAY))                                                                    \
     X(SERVING, 0, 0, 0, FROM(HANDSHAKER))                                                                                      \
     X(PONG, 0, 0, 0, WORKERS)                                                                                                  \
     X(COMMAND, 0, COMMAND_LEN, COMMAND_LEN, FROM(OBSERVER))                                                                    \
     X(CREDS_READ, 1, 0, CONTROL_TEXT_MAX, FROM(CONFIG))                                                                        \
+    X(ACCESS_READ, 1, 0, CONTROL_TEXT_MAX, FROM(CONFIG))                                                                       \
     X(KEYS_TAKEN, 0, SET_LEN, SET_LEN, FROM(SIGNER))                                                                           \
     X(KEYS_REFUSED, 0, SET_LEN, CONTROL_TEXT_MAX, FROM(SIGNER))
 /* clang-format on */
@@ -323,12 +326,12 @@ int control_read_request(const struct ipc_msg *m, struct control_request *ret) {
     return 0;
 }
 
-int control_send_configured(int fd, const struct control_configured *c, const int fds[static 3]) {
+int control_send_configured(int fd, const struct control_configured *c, const int fds[static 4]) {
     uint8_t body[CONTROL_TEXT_MAX];
     struct wr w = wr_of(body, sizeof(body));
     wr_vec16(&w, c->version);
     wr_vec16(&w, c->warnings);
-    return wr_end(&w) ? ipc_send(fd, CONTROL_CONFIGURED, wr_written(&w), fds, 3) : ERR_LIMIT;
+    return wr_end(&w) ? ipc_send(fd, CONTROL_CONFIGURED, wr_written(&w), fds, 4) : ERR_LIMIT;
 }
 
 int control_read_configured(const struct ipc_msg *m, struct control_configured *ret) {

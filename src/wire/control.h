@@ -36,11 +36,11 @@
 #include "base/ipc.h"
 #include "shm/roles.h"
 
-#define CONTROL_PROTOCOL 2
+#define CONTROL_PROTOCOL 3
 
 enum control_type {
     CONTROL_SETUP = 1, /* fds: snapshot, scoreboard, ring, stats */
-    CONTROL_SECRETS,   /* fds: ticket secret; handshakers only */
+    CONTROL_SECRETS,   /* fds: ticket secret; replaces an earlier one; handshakers only */
     CONTROL_LISTENER,  /* fds: listening socket */
     CONTROL_LINK,      /* fds: socket to another role */
     CONTROL_RING,      /* fds: another role's ring; observer only */
@@ -53,7 +53,7 @@ enum control_type {
     CONTROL_STOP,
     CONTROL_REQUEST,    /* config: what to load */
     CONTROL_ADMIN,      /* fds: a listening admin socket; body: which; observer only */
-    CONTROL_CONFIGURED, /* fds: snapshot, ticket secret, store of credentials */
+    CONTROL_CONFIGURED, /* fds: snapshot, ticket secret, store of credentials, access table */
     CONTROL_EXPORT,     /* fds: link to the importer; this and the next two: wire/control_export.h */
     CONTROL_IMPORT,     /* fds: link to the exporter */
     CONTROL_EXPORTED,
@@ -72,7 +72,10 @@ enum control_type {
     CONTROL_KEY_PASS,      /* fds: file of its passphrase */
     CONTROL_KEYS_TAKEN,
     CONTROL_KEYS_REFUSED,
-    CONTROL_CPU, /* body: 1 more than the CPU to run on, 0 = any that is allowed; child_recv() obeys */
+    CONTROL_REQUEST_ACCESS, /* fds: snapshot, access table in use; the answer is ACCESS_READ or REFUSED */
+    CONTROL_ACCESS_READ,    /* fds: access table; body: warnings as text */
+    CONTROL_ACCESS,         /* fds: access table; replaces an earlier one; handshakers and observer */
+    CONTROL_CPU,            /* body: 1 more than the CPU to run on, 0 = any that is allowed; child_recv() obeys */
 };
 
 #define CONTROL_TEXT_MAX (32 * 1024)
@@ -173,5 +176,5 @@ struct control_configured {
     struct span version;  /* of the binary */
     struct span warnings; /* lines */
 };
-MUST_CHECK int control_send_configured(int fd, const struct control_configured *c, const int fds[static 3]);
+MUST_CHECK int control_send_configured(int fd, const struct control_configured *c, const int fds[static 4]);
 MUST_CHECK int control_read_configured(const struct ipc_msg *m, struct control_configured *ret);

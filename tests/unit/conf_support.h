@@ -104,7 +104,7 @@ static bool stub_engine_usable(const char *name) {
     return true;
 }
 
-static const struct conf_capabilities stub_capabilities = {
+static struct conf_capabilities stub_capabilities = {
     .add_service = stub_service,
     .add_certs = stub_certs,
     .add_client_ca = stub_client_file,
@@ -118,10 +118,17 @@ static const struct conf_capabilities stub_capabilities = {
     .engine_usable = stub_engine_usable,
 };
 
+/* With an empty access table in the making: one is good for one configuration. */
+static inline const struct conf_capabilities *stubs(void) {
+    access_writer_free(stub_capabilities.access);
+    stub_capabilities.access = access_writer_new();
+    MUST(stub_capabilities.access);
+    return &stub_capabilities;
+}
+
 /* The steps of conf_load_file() that look at the text alone, as "t.toml" in "/etc/tls-off". NULL when anything is wrong. */
 static inline struct conf *load_text(const char *text, size_t len, struct diagnostics *f) {
-    struct load l = {
-        .conf = conf_new(), .faults = f, .capabilities = &stub_capabilities, .file = "t.toml", .dir = "/etc/tls-off"};
+    struct load l = {.conf = conf_new(), .faults = f, .capabilities = stubs(), .file = "t.toml", .dir = "/etc/tls-off"};
     scalar_defaults("", l.conf);
     if (load_schema(&l, text, len)) {
         load_environment(&l);

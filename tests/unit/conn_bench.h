@@ -24,6 +24,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "access_samples.h"
 #include "base/err.h"
 #include "cert_shop.h"
 #include "creds/sign_rule.h"
@@ -456,6 +457,22 @@ static inline void bench_new_creds(bool good) {
         __real_close(fd);
 }
 
+/* DENIED, or nobody, may not come to the service of LISTEN_LIMITED. */
+static inline void bench_new_access(const char *denied) {
+    struct access_writer *w = access_writer_new();
+    int fd;
+    MUST(w);
+    for (size_t i = 0; i < LISTENERS; i++) {
+        MUST(access_add_service(w) == 0);
+        if (denied && i == LISTEN_LIMITED)
+            MUST(access_use_list(w, sample_list(w, "bench list", denied), true) == 0);
+    }
+    MUST(access_seal(w, &fd) == 0);
+    access_writer_free(w);
+    MUST(ipc_send(bench_control, CONTROL_ACCESS, span_of(NULL, 0), &fd, 1) == 0);
+    __real_close(fd);
+}
+
 static inline void bench_seal_store(void) {
     char *dir = make_dir(), sentence[512];
     const char *path = make_path(dir, "pair.pem");
@@ -495,6 +512,7 @@ static inline void bench_introduce(void) {
     MUST(secret >= 0 && write(secret, "0123456789abcdef0123456789abcdef0123456789abcdef", 48) == 48);
     MUST(ipc_send(bench_control, CONTROL_SECRETS, span_of(NULL, 0), &secret, 1) == 0);
     bench_new_creds(true);
+    bench_new_access(NULL);
     for (uint16_t i = 0; i < LISTENERS; i++) {
         int fd = bench_listener_comes(i);
         MUST(control_send_listener(bench_control, i, fd) == 0);

@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "access/access_write.h"
 #include "base/err.h"
 #include "conf/scalars.h"
 #include "conf/snapshot.h"
@@ -233,11 +234,19 @@ static inline int bench_store(void) {
     return fd;
 }
 
+static inline int bench_table(void) {
+    struct access_writer *w = access_writer_new();
+    int fd = -1;
+    MUST(w && access_add_service(w) == 0 && access_seal(w, &fd) == 0);
+    access_writer_free(w);
+    return fd;
+}
+
 static inline void bench_configures(const struct bench_child *c) {
-    int fds[3] = {bench_snapshot(), memfd_create("secret", MFD_CLOEXEC), bench_store()};
+    int fds[4] = {bench_snapshot(), memfd_create("secret", MFD_CLOEXEC), bench_store(), bench_table()};
     MUST(fds[1] >= 0);
     (void)!control_send_configured(c->control, &(struct control_configured){span_str("1"), span_str("")}, fds);
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++)
         __real_close(fds[i]);
 }
 

@@ -24,7 +24,7 @@ static void each_name(void *creds, size_t service, conf_name_fn take, void *ctx)
 /* The faults of a configuration whose services have these names. */
 static const char *said_of(const char *toml, const char *one, const char *two, const char *three, unsigned *ret_errors) {
     static char text[4096];
-    struct conf_capabilities capabilities = stub_capabilities;
+    struct conf_capabilities capabilities = *stubs();
     capabilities.each_name = each_name;
     names_of[0] = one;
     names_of[1] = two;

@@ -34,7 +34,7 @@ static struct conf *load_file(const char *name, const char *toml, unsigned flags
     diagnostics_init(f);
     if (toml)
         write_file(name, toml);
-    return conf_load_file(name, flags, &stub_capabilities, f);
+    return conf_load_file(name, flags, stubs(), f);
 }
 
 static void assert_said(const struct diagnostics *f, const char *fmt, const char *arg) {
@@ -259,7 +259,7 @@ static void test_flags(void **state) {
     struct diagnostics f;
     char expected[128];
     diagnostics_init(&f);
-    struct conf *c = conf_load_flags(listen_on, 1, backends, 1, &stub_capabilities, &f);
+    struct conf *c = conf_load_flags(listen_on, 1, backends, 1, stubs(), &f);
     assert_non_null(c);
     assert_int_equal(c->nservices, 1);
     assert_string_equal(c->services[0].name, "default");
@@ -278,13 +278,13 @@ static void test_broken_flags(void **state) {
     static const char *const backends[] = {"app.sock"};
     struct diagnostics f;
     diagnostics_init(&f);
-    assert_null(conf_load_flags(listen_on, 1, backends, 1, &stub_capabilities, &f));
+    assert_null(conf_load_flags(listen_on, 1, backends, 1, stubs(), &f));
     assert_said(&f, "command line: --listen: found \"localhost:1\", expected \"IP:PORT\" or \"[IPv6]:PORT\"\n", "");
     assert_said(
         &f, "command line: --backend: found \"app.sock\", expected \"unix:/PATH\", \"unix:@NAME\" or \"tcp:HOST:PORT\"\n", "");
     diagnostics_fini(&f);
     diagnostics_init(&f);
-    assert_null(conf_load_flags(NULL, 0, NULL, 0, &stub_capabilities, &f));
+    assert_null(conf_load_flags(NULL, 0, NULL, 0, stubs(), &f));
     assert_said(&f, "command line: --listen: found none, expected at least one \"IP:PORT\"\n", "");
     assert_said(&f, "command line: --backend: found none, expected at least one like \"unix:/run/app.sock\"\n", "");
     diagnostics_fini(&f);

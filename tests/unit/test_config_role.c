@@ -23,7 +23,7 @@ static int ask(const struct control_request *req, struct ipc_msg *ret) {
         assert_int_equal(control_send_request(fds[0], req), 0);
     else
         assert_int_equal(shutdown(fds[0], SHUT_WR), 0);
-    int status = config_role_run(fds[1], &stub_capabilities);
+    int status = config_role_run(fds[1], stubs());
     (void)close(fds[1]);
     enum step step = ipc_recv(fds[0], scratch, sizeof(scratch), control_to_supervisor, ret, &err);
     assert_int_equal(step, status == 0 ? STEP_DONE : STEP_EOF);
@@ -43,7 +43,7 @@ static void test_another_protocol_is_refused_in_words(void **state) {
     int fds[2], err = 0;
     assert_int_equal(ipc_pair(0, fds), 0);
     assert_int_equal(ipc_send(fds[0], CONTROL_REQUEST, span_of(body, sizeof(body)), NULL, 0), 0);
-    assert_int_equal(config_role_run(fds[1], &stub_capabilities), 0);
+    assert_int_equal(config_role_run(fds[1], stubs()), 0);
     assert_int_equal(ipc_recv(fds[0], scratch, sizeof(scratch), control_to_supervisor, &m, &err), STEP_DONE);
     assert_int_equal(m.type, CONTROL_REFUSED);
     assert_body_has(&m, "it takes a stop and a start");
@@ -60,7 +60,7 @@ static void test_flags_give_a_snapshot_and_a_secret(void **state) {
     req.backend[0] = span_str("unix:/run/app.sock");
     assert_int_equal(ask(&req, &m), 0);
     assert_int_equal(m.type, CONTROL_CONFIGURED);
-    assert_int_equal(m.nfds, 3);
+    assert_int_equal(m.nfds, 4);
     assert_body_has(&m, "no certificate named");
     assert_int_equal(snapshot_read(m.fds[0], &c), 0);
     assert_string_equal(c->services[0].backends[0].text, "unix:/run/app.sock");
@@ -158,7 +158,7 @@ static void test_a_message_that_is_no_request_ends_the_role(void **state) {
     int fds[2];
     assert_int_equal(ipc_pair(0, fds), 0);
     assert_int_equal(control_send(fds[0], CONTROL_GO), 0);
-    assert_int_equal(config_role_run(fds[1], &stub_capabilities), 1);
+    assert_int_equal(config_role_run(fds[1], stubs()), 1);
     (void)close(fds[0]);
     (void)close(fds[1]);
 }

@@ -274,6 +274,27 @@ static void limits_refuse(void **state) {
     assert_int_equal(bench_run.failures, 1);
 }
 
+/* The client of address 1 is refused, then another list has address 2; whoever is there already stays. */
+static void access_lists_refuse(void **state) {
+    bench_new_access("10.0.0.1\n");
+    bench_obey();
+    client_connect(0, LISTEN_LIMITED, 1);
+    client_connect(1, LISTEN_LIMITED, 2);
+    client_connect(2, LISTEN_WEB, 1); /* of another service */
+    bench_turn();
+    assert_int_equal(hand->conns.used, 2);
+    assert_int_equal(bench_run.failures, 1);
+    bench_new_access("10.0.0.2\n");
+    bench_obey();
+    client_connect(3, LISTEN_LIMITED, 1);
+    client_connect(4, LISTEN_LIMITED, 2);
+    bench_turn();
+    assert_int_equal(hand->conns.used, 3);
+    assert_int_equal(bench_run.failures, 2);
+    bench_new_access(NULL);
+    bench_obey();
+}
+
 static void new_credentials_in_the_middle(void **state) {
     struct bench_client *c = in_handshake();
     bench_turn();
@@ -430,6 +451,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(behind_a_load_balancer, begin, end),
         cmocka_unit_test_setup_teardown(strangers_name_no_clients, begin, end),
         cmocka_unit_test_setup_teardown(limits_refuse, begin, end),
+        cmocka_unit_test_setup_teardown(access_lists_refuse, begin, end),
         cmocka_unit_test_setup_teardown(new_credentials_in_the_middle, begin, end),
         cmocka_unit_test(what_signers_may_do),
         cmocka_unit_test_setup_teardown(the_next_signer_is_asked, begin, end),

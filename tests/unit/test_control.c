@@ -136,9 +136,9 @@ static void commands_survive(void **state) {
 
 static void answers_of_the_config_role_survive(void **state) {
     struct control_configured c = {.version = span_str("1.2"), .warnings = span_str("one\ntwo\n")}, out;
-    assert_int_equal(control_send_configured(ends[0], &c, (int[]){0, 1, 0}), 0);
+    assert_int_equal(control_send_configured(ends[0], &c, (int[]){0, 1, 0, 1}), 0);
     struct ipc_msg m = received(control_to_supervisor);
-    assert_int_equal(m.nfds, 3);
+    assert_int_equal(m.nfds, 4);
     assert_int_equal(control_read_configured(&m, &out), 0);
     assert_true(span_eq(out.version, c.version) && span_eq(out.warnings, c.warnings));
     m.body.len--;
@@ -347,8 +347,8 @@ static void request_beyond_the_limits_is_not_sent(void **state) {
     assert_int_equal(control_send_request(ends[0], &r), ERR_LIMIT);
 }
 
-#define PROTOCOL "\x00\x00\x00\x02"
-_Static_assert(CONTROL_PROTOCOL == 2, "as in PROTOCOL");
+#define PROTOCOL "\x00\x00\x00\x03"
+_Static_assert(CONTROL_PROTOCOL == 3, "as in PROTOCOL");
 
 static void broken_requests_are_refused(void **state) {
     static const struct {

@@ -86,7 +86,7 @@ static void end(void) {
 }
 
 static int send_one(uint16_t type) {
-    int fds[3] = {s.loop.epfd, s.loop.epfd, s.loop.epfd};
+    int fds[4] = {s.loop.epfd, s.loop.epfd, s.loop.epfd, s.loop.epfd};
     static const uint8_t body[16]; /* all zero: EXPORTED of 9, CONFIGURED of two empty texts */
     switch (type) {
     case CONTROL_DRAINED:
@@ -98,6 +98,7 @@ static int send_one(uint16_t type) {
     case CONTROL_COMMAND:
         return control_send_command(child, &(struct control_command){COMMAND_RELOAD, 1, 0, 0});
     case CONTROL_CREDS_READ:
+    case CONTROL_ACCESS_READ:
         return ipc_send(child, type, span_of(body, 0), fds, 1);
     case CONTROL_KEYS_TAKEN:
         return control_send_keys_taken(child, 7);
@@ -226,7 +227,8 @@ static void the_config_role_and_the_heir_have_their_own_answers(void **unused) {
             assert_int_equal(send_one(type), 0);
             enum step step = control_hear(worker.control, (enum role)role, scratch, sizeof(scratch), &m, &err);
             bool right = type == CONTROL_REFUSED || (role == ROLE_SUPERVISOR && type == CONTROL_READY) ||
-                         (role == ROLE_CONFIG && (type == CONTROL_CONFIGURED || type == CONTROL_CREDS_READ));
+                         (role == ROLE_CONFIG &&
+                          (type == CONTROL_CONFIGURED || type == CONTROL_CREDS_READ || type == CONTROL_ACCESS_READ));
             if ((step == STEP_DONE) != right)
                 fail_msg("type %u from %s: step %d", type, role_name((enum role)role), (int)step);
             assert_true(right || (err == ERR_FORMAT && m.nfds == 0));

@@ -84,7 +84,7 @@ int __wrap_bind(int fd, const struct sockaddr *sa, socklen_t len) {
 }
 
 static void check_lines(unsigned flags, const char *addr, struct diagnostics *f) {
-    struct load l = {.conf = conf_new(), .faults = f, .capabilities = &stub_capabilities, .flags = flags, .file = "t.toml"};
+    struct load l = {.conf = conf_new(), .faults = f, .capabilities = stubs(), .flags = flags, .file = "t.toml"};
     struct conf_listener at = {.name = addr, .addr = addr_of(addr)};
     struct listener_origin o = {.first = {{2, 10}, "service.a.listen"}};
     diagnostics_init(f);

@@ -18,6 +18,7 @@ static const char rich[] =
     "balance = \"client-hash\"\ntruncation = \"reset\"\n"
     "proxy_protocol = {send = \"v2\", accept = \"required\", trust = [\"10.0.0.0/8\", \"::1\"], tlvs = [\"ssl\", \"client-cert\"]}\n"
     "client_auth = {mode = \"required\", ca = \"/ca\", crl = \"crl\", depth = 3, allow = [\"cn:a\", \"ou:b\"]}\n"
+    "access = {allow = [\"10.0.0.0/8\"], deny = [\"lists/bad.txt\", \"::1\"]}\n"
     "limits = {sessions = 1, sessions_per_client = 2, handshakes_per_client_per_second = 3, bytes_per_second_per_client = 4000}\n"
     "[service.a]\nlisten = [\"127.0.0.1:9\"]\nbackends = [\"unix:/x\"]\nmode = \"passthrough\"\nmin_version = \"1.3\"\n";
 
@@ -84,6 +85,8 @@ static void assert_same_service(const struct conf_service *a, const struct conf_
         assert_memory_equal(&a->backends[i].addr, &b->backends[i].addr, sizeof(a->backends[i].addr));
     }
     assert_same_texts(a->client_allow, a->nclient_allow, b->client_allow, b->nclient_allow);
+    assert_same_texts(a->access_allow, a->naccess_allow, b->access_allow, b->naccess_allow);
+    assert_same_texts(a->access_deny, a->naccess_deny, b->access_deny, b->naccess_deny);
     assert_same_texts(a->names, a->nnames, b->names, b->nnames);
     assert_same_texts(a->match_alpn, a->nmatch_alpn, b->match_alpn, b->nmatch_alpn);
     assert_int_equal(a->ncerts, b->ncerts);

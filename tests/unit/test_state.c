@@ -104,7 +104,7 @@ static void what_is_written_is_read(void **state) {
     int fd;
     fill(&one);
     assert_int_equal(state_write(&one, &fd, &fds), 0);
-    assert_int_equal(fds.n, 2 + 1 + 2 + 6 + 1 + 3);
+    assert_int_equal(fds.n, 2 + 1 + 2 + 7 + 1 + 3);
     assert_int_equal(state_read(&two, fd), 0);
     assert_string_equal(two.exe_path, one.exe_path);
     assert_true(span_eq(two.request.file, one.request.file));

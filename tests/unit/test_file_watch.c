@@ -12,7 +12,7 @@
 #include "conf/conf.h"
 #include "make_cert.h"
 #include "supervisor/creds.h"
-#include "supervisor/creds_watch.h"
+#include "supervisor/file_watch.h"
 
 static char *dir;
 static struct conf conf;
@@ -50,7 +50,7 @@ static int teardown(void **state) {
 
 static uint64_t look(void) {
     uint64_t newest;
-    return creds_look(&conf, &newest);
+    return file_look(&conf, WATCHED_CREDS, &newest);
 }
 
 /* Any change since BEFORE is noticed; and nothing more. */
@@ -88,6 +88,22 @@ static void everything_named_is_seen(void **state) {
     (void)assert_seen(s);
 }
 
+static void lists_are_looked_at_by_themselves(void **state) {
+    const char *deny[] = {"10.0.0.0/8", in("bad.txt")};
+    uint64_t newest, creds = look();
+    service.access_deny = deny;
+    service.naccess_deny = 2;
+    put("bad.txt", "10.0.0.1");
+    uint64_t before = file_look(&conf, WATCHED_ACCESS, &newest);
+    put("bad.txt", "10.0.0.1\n10.0.0.2");
+    assert_true(file_look(&conf, WATCHED_ACCESS, &newest) != before);
+    assert_true(look() == creds);
+    before = file_look(&conf, WATCHED_ACCESS, &newest);
+    assert_int_equal(unlink(deny[1]), 0);
+    assert_true(file_look(&conf, WATCHED_ACCESS, &newest) != before);
+    service.naccess_deny = 0;
+}
+
 static void others_are_not(void **state) {
     uint64_t s = look();
     put("b.pem", "x");
@@ -113,12 +129,12 @@ static void links_are_followed(void **state) {
 static void the_newest_change_is_told(void **state) {
     uint64_t newest = 0;
     struct timespec times[2] = {{1000, 0}, {1000, 0}};
-    (void)creds_look(&conf, &newest);
+    (void)file_look(&conf, WATCHED_CREDS, &newest);
     struct stat st;
     assert_int_equal(stat(in("pass"), &st), 0);
     assert_int_equal(newest, st.st_mtim.tv_sec);
     assert_int_equal(utimensat(AT_FDCWD, in("pass"), times, 0), 0); /* an old file put in place just now */
-    (void)creds_look(&conf, &newest);
+    (void)file_look(&conf, WATCHED_CREDS, &newest);
     assert_in_range(newest, st.st_mtim.tv_sec, st.st_mtim.tv_sec + 60);
 }
 
@@ -126,10 +142,8 @@ static void the_newest_change_is_told(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        CASE(everything_named_is_seen),
-        CASE(others_are_not),
-        CASE(links_are_followed),
-        CASE(the_newest_change_is_told),
+        CASE(everything_named_is_seen), CASE(lists_are_looked_at_by_themselves), CASE(others_are_not),
+        CASE(links_are_followed),       CASE(the_newest_change_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,7 +4,7 @@
  * are only hints; a check computes one number from every file's identity and times. A check now and then without an event
  * serves file systems where inotify reports nothing.
  */
-#include "supervisor/creds_watch.h"
+#include "supervisor/file_watch.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -52,7 +52,7 @@ static void each_cert(const struct conf_cert *cert, path_fn fn, void *ctx) {
     each_ocsp(cert->cert, fn, ctx);
 }
 
-static void each_path(const struct conf *c, path_fn fn, void *ctx) {
+static void each_of_creds(const struct conf *c, path_fn fn, void *ctx) {
     for (size_t i = 0; i < c->nservices; i++) {
         const struct conf_service *s = &c->services[i];
         for (size_t k = 0; k < s->ncerts; k++)
@@ -64,6 +64,21 @@ static void each_path(const struct conf *c, path_fn fn, void *ctx) {
             fn(ctx, s->client_crl, false);
     }
 }
+
+static void each_of_lists(const struct conf *c, path_fn fn, void *ctx) {
+    for (size_t i = 0; i < c->nservices; i++) {
+        const struct conf_service *s = &c->services[i];
+        for (size_t k = 0; k < s->naccess_allow; k++)
+            if (s->access_allow[k][0] == '/')
+                fn(ctx, s->access_allow[k], false);
+        for (size_t k = 0; k < s->naccess_deny; k++)
+            if (s->access_deny[k][0] == '/')
+                fn(ctx, s->access_deny[k], false);
+    }
+}
+
+static void (*const each_of[WATCHED_KINDS])(const struct conf *c, path_fn fn,
+                                            void *ctx) = {[WATCHED_CREDS] = each_of_creds, [WATCHED_ACCESS] = each_of_lists};
 
 /* ---- checking ---- */
 
@@ -109,9 +124,9 @@ static void look_into(void *ctx, const char *path, bool is_dir) {
     closedir(d);
 }
 
-uint64_t creds_look(const struct conf *c, uint64_t *ret_newest) {
+uint64_t file_look(const struct conf *c, enum watched which, uint64_t *ret_newest) {
     struct look l = {0, 0};
-    each_path(c, look_into, &l);
+    each_of[which](c, look_into, &l);
     *ret_newest = l.newest;
     return l.sum;
 }
@@ -140,7 +155,7 @@ static void watch_path(void *ctx, const char *path, bool is_dir) {
     free(real);
 }
 
-void creds_watch(struct super *s) {
+void file_watch(struct super *s) {
     struct creds_reload *c = &s->creds;
     if (c->inotify >= 0) {
         loop_unwatch(&s->loop, c->inotify);
@@ -148,11 +163,12 @@ void creds_watch(struct super *s) {
     }
     c->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     if (c->inotify < 0 || loop_watch(&s->loop, c->inotify, EPOLLIN, SUPER_CREDS, 0, 0) < 0) {
-        log_msg(&s->log, LOG_LEVEL_WARNING, "files of certificates are only checked by the clock: inotify: %m");
+        log_msg(&s->log, LOG_LEVEL_WARNING, "files are only checked by the clock: inotify: %m");
         if (c->inotify >= 0)
             close(c->inotify);
         c->inotify = -1;
         return;
     }
-    each_path(s->now->conf, watch_path, &c->inotify);
+    for (unsigned k = 0; k < WATCHED_KINDS; k++)
+        each_of[k](s->now->conf, watch_path, &c->inotify);
 }

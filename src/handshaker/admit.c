@@ -1,0 +1,92 @@
+#include "handshaker/admit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "handshaker/conn.h"
+#include "handshaker/conn_metrics.h"
+#include "handshaker/handshaker.h"
+
+/* ---- taking a table ---- */
+
+/* A service of each of the rules there are at a listener; none when that decides nothing. */
+static struct admit_gate gate_of(const struct conf_listener *l, const struct access *a) {
+    struct admit_gate g = {.n = 0};
+    for (size_t i = 0; i < l->nservices; i++) {
+        uint16_t k = 0;
+        while (k < g.n && !access_same_rules(a, g.service[k], l->services[i]))
+            k++;
+        if (k < g.n)
+            continue;
+        if (access_service_lists(a, l->services[i]) == 0 || g.n == ADMIT_RULES_MAX)
+            return (struct admit_gate){.n = 0};
+        g.service[g.n++] = l->services[i];
+    }
+    return g;
+}
+
+static struct admit_gate *gates_of(const struct conf *c, const struct access *a) {
+    struct admit_gate *gates = calloc(c->nlisteners + 1, sizeof(*gates));
+    for (size_t i = 0; i < c->nlisteners && gates; i++)
+        gates[i] = gate_of(&c->listeners[i], a);
+    return gates;
+}
+
+bool admit_take(struct handshaker *h, struct ipc_msg *m) {
+    struct access table;
+    int err = access_map(m->fds[0], &table);
+    ipc_msg_close(m);
+    if (err == 0 && access_services(&table) != h->conf->nservices) {
+        access_unmap(&table);
+        err = ERR_FORMAT;
+    }
+    struct admit_gate *gates = err == 0 ? gates_of(h->conf, &table) : NULL;
+    if (!gates) {
+        log_msg(&h->child.log, LOG_LEVEL_ERROR, "new access lists are not used: %s", err_text(err ? err : ERR_NOMEM));
+        if (err == 0)
+            access_unmap(&table);
+        return false;
+    }
+    if (h->admission.table.head)
+        access_unmap(&h->admission.table);
+    free(h->admission.gates);
+    h->admission = (struct admission){table, gates};
+    return true;
+}
+
+/* ---- judging ---- */
+
+const char *admit_list_name(const struct handshaker *h, struct access_verdict v) {
+    return v.list == ACCESS_NONE ? "none" : access_list(&h->admission.table, v.list).file;
+}
+
+/* Each verdict by lists is counted once: a refusal where it is made, an admission in the service. */
+static int refuse(struct handshaker *h, struct conn *c, struct access_verdict v) {
+    c->refused_by = admit_list_name(h, v);
+    conn_metrics_access(h, c, v);
+    return ERR_ACCESS_DENIED;
+}
+
+int admit_client(struct handshaker *h, struct conn *c) {
+    const struct admit_gate *g = &h->admission.gates[c->listener];
+    struct access_verdict first = {true, ACCESS_NONE};
+    for (uint16_t i = 0; i < g->n; i++) {
+        struct access_verdict v = access_judge(&h->admission.table, g->service[i], &c->client);
+        if (v.admitted)
+            return 0;
+        if (i == 0)
+            first = v;
+    }
+    return first.admitted ? 0 : refuse(h, c, first);
+}
+
+int admit_to_service(struct handshaker *h, struct conn *c) {
+    if (access_service_lists(&h->admission.table, c->service) == 0)
+        return 0;
+    struct access_verdict v = access_judge(&h->admission.table, c->service, &c->client);
+    if (!v.admitted)
+        return refuse(h, c, v);
+    conn_metrics_access(h, c, v);
+    return 0;
+}

@@ -1,0 +1,51 @@
+/*
+ * What is read again when its files change and needs nobody's consent, other than credentials do (supervisor/creds.h): access
+ * lists. The config role reads the files, and whoever uses what was read is sent it. What cannot be read is logged and tried
+ * again after a growing pause; what was in use stays.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "access/access.h"
+#include "base/defs.h"
+#include "base/wheel.h"
+
+struct super;
+struct worker;
+
+enum refresh_kind { REFRESH_ACCESS, REFRESH_KINDS };
+
+struct refresh {
+    bool reading;           /* the config role does */
+    uint64_t signature;     /* of the files as they were last checked */
+    uint32_t retry_ms;      /* the last pause before another try; 0 = none is needed */
+    struct wtimer deadline; /* of the reading */
+    struct wtimer retry;
+};
+
+/* An access table, as a generation has one in use. */
+struct access_set {
+    int fd; /* -1 = none */
+    struct access table;
+};
+
+/* FD is owned from here on, also when it is no table. ERR_FORMAT, ERR_SYSTEM, ERR_NOMEM. */
+MUST_CHECK int access_set_take(struct access_set *a, int fd);
+void access_set_free(struct access_set *a);
+
+/*
+ * A generation serves: READ_S is when its files began to be read, seconds since 1970. False when some may have been written
+ * meanwhile: the caller looks again soon.
+ */
+MUST_CHECK bool refresh_serve(struct super *s, uint64_t read_s);
+
+/* The files may have changed. False when it is too early to look: the caller asks again. */
+MUST_CHECK bool refresh_look(struct super *s);
+
+/* A transition or the stop begins: what is being read is dropped. */
+void refresh_cancel(struct super *s);
+
+/* Sets up the timers above; once, before anything else. */
+void refresh_timers(struct super *s);
