@@ -8,7 +8,7 @@
 #include "base/span.h"
 #include "conf/conf.h"
 
-#define SNAPSHOT_MAX (4 * 1024 * 1024)
+#define SNAPSHOT_MAX (32 * 1024 * 1024)
 
 /* A sealed, read-only memfd with C in it, which stays as it is. ERR_LIMIT, ERR_SYSTEM (errno). */
 MUST_CHECK int snapshot_write(struct conf *c, int *ret_fd);

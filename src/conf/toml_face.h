@@ -12,9 +12,9 @@
 extern "C" {
 #endif
 
-#define TOML_FILE_MAX  (1024 * 1024)
+#define TOML_FILE_MAX  (32 * 1024 * 1024) /* 4,096 services with a hundred names each take 12 MiB */
 #define TOML_DEPTH_MAX 64
-#define TOML_NODES_MAX 100000
+#define TOML_NODES_MAX 1000000
 
 enum toml_kind { TOML_STRING, TOML_INTEGER, TOML_FLOAT, TOML_BOOLEAN, TOML_TIME, TOML_ARRAY, TOML_TABLE };
 

@@ -22,6 +22,32 @@
 #include "handshaker/signing.h"
 
 #define OWN_FDS_MAX 4096 /* descriptors that are no connections are below this */
+#define PROVED_MAX  16
+
+static bool same_ids(const uint16_t *a, size_t na, const uint16_t *b, size_t nb) {
+    return na == nb && memcmp(a, b, na * sizeof(*a)) == 0;
+}
+
+/*
+ * One self-test for all services with the same versions, suites and groups: it takes milliseconds, and there may be thousands
+ * of services. Of these PROVED are remembered.
+ */
+static void test_service(struct handshaker *h, const struct handshaker_service *service) {
+    static const struct conf_service *proved[PROVED_MAX];
+    static size_t nproved;
+    const struct conf_service *s = service->conf;
+    for (size_t i = 0; i < nproved; i++)
+        if (proved[i]->min_version == s->min_version &&
+            same_ids(proved[i]->suites, proved[i]->nsuites, s->suites, s->nsuites) &&
+            same_ids(proved[i]->groups, proved[i]->ngroups, s->groups, s->ngroups)) {
+            tls_server_spare_selftest(service->server);
+            return;
+        }
+    if (!tls_server_selftest(service->server))
+        log_msg(&h->child.log, LOG_LEVEL_DEBUG, "service %s: secrets are taken from the key log", s->name);
+    else if (nproved < PROVED_MAX)
+        proved[nproved++] = s;
+}
 
 static bool make_service(struct handshaker *h, const struct conf_service *s, struct handshaker_service *ret, struct text *why) {
     ret->conf = s;
@@ -48,8 +74,7 @@ static bool make_service(struct handshaker *h, const struct conf_service *s, str
     ret->server = tls_server_new(&policy, h->certs, h->tickets, why);
     if (!ret->server)
         return false;
-    if (!tls_server_selftest(ret->server))
-        log_msg(&h->child.log, LOG_LEVEL_DEBUG, "service %s: secrets are taken from the key log", s->name);
+    test_service(h, ret);
     return true;
 }
 

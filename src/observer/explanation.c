@@ -142,7 +142,7 @@ static void take_claim(void *ctx, const struct route_answer *a) {
         x->has_winner = true;
         return;
     }
-    if (x->nothers++ >= OTHERS_SHOWN)
+    if (a->service == x->winner.service || x->nothers++ >= OTHERS_SHOWN)
         return;
     json_t *o = json_append_object(x->others);
     say_why_not(x, a, &t);

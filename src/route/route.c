@@ -27,8 +27,7 @@ struct claim {
 
 /* A slot in use has claims. LAST_WINS: the last of the chain that wins. */
 struct group {
-    uint64_t hash;
-    uint32_t first, last_wins, last;
+    uint32_t hash, first, last_wins, last;
 };
 
 struct route_table {
@@ -94,14 +93,14 @@ void route_table_speak(struct route_table *t, uint16_t service, struct route_pro
     t->services[service] = p;
 }
 
-static uint64_t hash_of(const struct route_table *t, uint16_t listener, struct route_pattern p) {
+static uint32_t hash_of(const struct route_table *t, uint16_t listener, struct route_pattern p) {
     uint64_t place = ((uint64_t)listener << 3 | (uint64_t)p.kind) + 1;
-    return hash_bytes(&t->key, p.name) ^ place * UINT64_C(0x9e3779b97f4a7c15);
+    return (uint32_t)((hash_bytes(&t->key, p.name) ^ place * UINT64_C(0x9e3779b97f4a7c15)) >> 32);
 }
 
 /* The slot of a pattern, or the free one where it belongs. */
-static struct group *slot_of(const struct route_table *t, uint64_t hash, uint16_t listener, struct route_pattern p) {
-    for (size_t i = (size_t)(hash >> 32);; i++) {
+static struct group *slot_of(const struct route_table *t, uint32_t hash, uint16_t listener, struct route_pattern p) {
+    for (size_t i = hash;; i++) {
         struct group *g = &t->groups[i & (t->groups_cap - 1)];
         if (g->first == NO_CLAIM)
             return g;
@@ -128,7 +127,7 @@ static int grow_groups(struct route_table *t) {
     for (size_t i = 0; i < 2 * n; i++)
         new[i].first = NO_CLAIM;
     for (size_t i = 0; i < n; i++)
-        for (size_t to = (size_t)(old[i].hash >> 32); old[i].first != NO_CLAIM; to++)
+        for (size_t to = old[i].hash; old[i].first != NO_CLAIM; to++)
             if (new[to & (2 * n - 1)].first == NO_CLAIM) {
                 new[to & (2 * n - 1)] = old[i];
                 break;
@@ -197,7 +196,7 @@ int route_table_claim(struct route_table *t, uint16_t listener, uint16_t service
     if (make_room(t) < 0)
         return ERR_NOMEM;
     struct route_pattern p = route_pattern_of(pattern);
-    uint64_t hash = hash_of(t, listener, p);
+    uint32_t hash = hash_of(t, listener, p);
     struct group *g = slot_of(t, hash, listener, p);
     uint32_t n = (uint32_t)t->nclaims;
     if (g->first != NO_CLAIM && newest(t, g) == service)

@@ -2,4 +2,4 @@
 #pragma once
 
 #define WORKERS_MAX  64
-#define SERVICES_MAX 256
+#define SERVICES_MAX 4096

@@ -165,7 +165,7 @@ static void clear(struct slot *slot) {
 void scoreboard_row_reset(struct scoreboard_row *r) {
     struct scoreboard_row_shared *s = r->shared;
     STORE(&s->sessions, 0);
-    for (size_t i = 0; i < SERVICES_MAX; i++)
+    for (size_t i = 0; i < r->scoreboard->services; i++) /* not the others: their pages are not to exist */
         STORE(&s->services[i], 0);
     for (size_t n = 0; n < SETS; n++) {
         if (!touched(s, n))

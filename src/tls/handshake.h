@@ -64,6 +64,9 @@ void tls_server_free(struct tls_server *s);
  */
 bool tls_server_selftest(struct tls_server *s);
 
+/* What a server with the same versions, suites and groups has proved holds for S. */
+void tls_server_spare_selftest(struct tls_server *s);
+
 /* Whether the client of this hello can be served, before libssl is troubled: 0 or one of the ClientHello errors. */
 MUST_CHECK int tls_server_check(const struct tls_server *s, const struct hello *h);
 

@@ -27,6 +27,10 @@ static bool use_no_rules(SSL *ssl) {
     return use_own_cert(ssl);
 }
 
+void tls_server_spare_selftest(struct tls_server *s) {
+    SSL_CTX_set_keylog_callback(s->ctx, NULL);
+}
+
 bool tls_server_selftest(struct tls_server *s) {
     struct selftest_talk t;
     bool own = s->own_tls13;
@@ -34,7 +38,7 @@ bool tls_server_selftest(struct tls_server *s) {
     bool agree = selftest_talk_open(&t) && selftest_talk_begin(&t, s) && use_no_rules(hs_libssl_of(t.server)->ssl) &&
                  selftest_talk_on(&t) && hs_libssl_secrets_agree(hs_libssl_of(t.server));
     if (agree)
-        SSL_CTX_set_keylog_callback(s->ctx, NULL);
+        tls_server_spare_selftest(s);
     s->own_tls13 = own;
     selftest_talk_close(&t);
     return agree;

@@ -328,3 +328,28 @@ def test_the_example_of_the_manual(parts, pki):
         status, out, err = command("check", file, "--explain", f"192.0.2.1:{port}", name[0], offered[0], "--json")
         assert status == 0 and "error" not in err, err
         assert (json.loads(out)["service"] or "nobody") == wanted, (name, offered, out)
+
+
+def test_as_many_services_as_there_may_be(parts):
+    """4,096 services with a hundred names each start, are told apart, and one more is refused."""
+    port = clients.free_port()
+    seen = parts.backend(tell(b"here", True))
+
+    def text(services):
+        head = toml.dumps(configuration(parts.directory, {}))
+        return head + "".join(f'\n[service.s{s}]\nlisten = ["127.0.0.1:{port}"]\nmode = "passthrough"\nbackends = ["{seen.url}"]\nnames = ['
+                              + ", ".join(f'"n{n}.s{s}.test"' for n in range(99)) + f', "*.s{s}.test"]\n' for s in range(services))
+
+    p = parts.prepare(seen)
+    p.config_file.write_text(text(4097))
+    status, out, err = command("check", p.config_file)
+    assert status == 1 and "found 4097 services, expected at most 4096" in err
+    p.config_file.write_text(text(4096).replace(str(parts.directory / "admin.sock"), str(p.admin_socket)))
+    p.start()
+    for name, wanted in (("n0.s0.test", "s0"), ("n98.s4095.test", "s4095"), ("other.s2048.test", "s2048")):
+        with clients.tcp(port) as s:
+            s.sendall(clients.hello_bytes(context(), name))
+            assert clients.receive_all(s) == b"here"
+        p.wait_session(sni=name, service=wanted)
+    answer = p.admin.ask(f"/explain?address=127.0.0.1:{port}&name=n5.s77.test")
+    assert answer.json["service"] == "s77" and answer.json["others"] == []
