@@ -289,15 +289,17 @@ static int sealed_memfd(struct span s, int *ret_fd) {
 }
 
 int snapshot_write(struct conf *c, int *ret_fd) {
-    void *room = malloc(SNAPSHOT_MAX);
-    if (!room)
+    void *room = mmap(NULL, SNAPSHOT_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (room == MAP_FAILED) /* of it only what is written to exists */
         return ERR_SYSTEM;
     struct wr w = wr_of(room, SNAPSHOT_MAX);
     struct io io = {.codec = {.w = &w}, .conf = c};
     (void)value_head(&io); /* our own */
     value_conf(&io, c);
     int err = wr_end(&w) ? sealed_memfd(wr_written(&w), ret_fd) : ERR_LIMIT;
-    free(room);
+    int saved = errno;
+    (void)munmap(room, SNAPSHOT_MAX); /* as it was mapped */
+    errno = saved;
     return err;
 }
 

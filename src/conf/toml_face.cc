@@ -208,7 +208,7 @@ extern "C" struct toml_node *toml_read(const char *text, size_t len, struct toml
     std::string_view all{text, len};
     *ret_fault = {};
     if (len > TOML_FILE_MAX) {
-        set_fault(ret_fault, {0, 0}, "larger than 1 MiB");
+        set_fault(ret_fault, {0, 0}, "larger than 32 MiB");
         return nullptr;
     }
     if (!dots_are_few(all, ret_fault))

@@ -519,13 +519,13 @@ static void test_host_names(void **state) {
 
 /* A list of N items made by FMT from the item's number, in a config around it. */
 static char *long_text(const char *head, const char *fmt, size_t n, const char *tail) {
-    size_t cap = strlen(head) + n * 64 + strlen(tail) + 1;
+    size_t cap = strlen(head) + n * 80 + strlen(tail) + 1;
     char *p = malloc(cap);
     assert_non_null(p);
     struct text t = text_of(p, cap);
     text_add(&t, head);
     for (size_t i = 0; i < n; i++) {
-        char item[64];
+        char item[80];
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
         (void)snprintf(item, sizeof(item), fmt, (int)i);
@@ -551,8 +551,8 @@ static void assert_limit(char *toml, bool ok, const char *part) {
 
 static void test_limits_of_counts(void **state) {
     const char *services = "[service.s%d]\nlisten = [\"127.0.0.1:1\"]\nbackends = [\"unix:/x\"]\n";
-    assert_limit(long_text("", services, 256, ""), true, "");
-    assert_limit(long_text("", services, 257, ""), false, "service: found 257 services, expected at most 256");
+    assert_limit(long_text("", services, SERVICES_MAX, ""), true, "");
+    assert_limit(long_text("", services, SERVICES_MAX + 1, ""), false, "service: found 4097 services, expected at most 4096");
     assert_limit(long_text(HEAD "backends = [", "\"unix:/%d\",", 64, "]"), true, "");
     assert_limit(long_text(HEAD "backends = [", "\"unix:/%d\",", 65, "]"), false, "found 65 items, expected at most 64");
     assert_limit(long_text("[service.a]\nbackends = [\"unix:/x\"]\nlisten = [", "\"127.0.0.1:%d\",", 256, "]"), true, "");
@@ -564,7 +564,7 @@ static void test_limits_of_counts(void **state) {
 }
 
 static void test_texts_beyond_all_limits(void **state) {
-    assert_limit(long_text("", "#%061d\n", 16700, SERVICE), false, "t.toml: larger than 1 MiB");
+    assert_limit(long_text("", "#%061d\n", TOML_FILE_MAX / 63 + 1, SERVICE), false, "t.toml: larger than 32 MiB");
     assert_limit(long_text("a", ".a%d", 40, "=1"), false, "t.toml:1:120: more than 32 dots in one line");
     assert_limit(long_text("a = '", ".a%d", 40, "'\n" SERVICE), false, "a: found an unknown key");
     assert_limit(long_text(SERVICE "alpn = ", "[ %.0d", 300, ""), false, "t.toml:4:");

@@ -356,10 +356,10 @@ static void test_a_conf_too_large_is_not_written(void **state) {
     char *name = conf_alloc(c, 4001);
     int fd = -1;
     memset(name, '/', 4000);
-    s->certs = conf_alloc(c, 1024 * sizeof(*s->certs));
-    for (size_t i = 0; i < 1024; i++)
-        s->certs[i] = (struct conf_cert){name, name, name};
-    s->ncerts = 1024;
+    s->nnames = SNAPSHOT_MAX / 4000;
+    s->names = conf_alloc(c, s->nnames * sizeof(*s->names));
+    for (size_t i = 0; i < s->nnames; i++)
+        s->names[i] = name;
     assert_int_equal(snapshot_write(c, &fd), ERR_LIMIT);
     assert_int_equal(fd, -1);
     conf_free(c);
