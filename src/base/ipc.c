@@ -12,13 +12,7 @@
 
 #include "base/err.h"
 
-#define IPC_BATCH_MAX 32
-
 /* Space for the descriptors of a message, aligned as the kernel wants it. */
-union one_fd {
-    struct cmsghdr align;
-    uint8_t bytes[CMSG_SPACE(sizeof(int))];
-};
 union many_fds {
     struct cmsghdr align;
     uint8_t bytes[CMSG_SPACE(sizeof(int) * IPC_FDS_SENT_MAX)];
@@ -109,26 +103,6 @@ int ipc_send(int fd, uint16_t type, struct span body, const int *fds, unsigned n
     return n < 0 ? send_error(errno) : 0;
 }
 
-int ipc_send_many(int fd, const struct ipc_out *out, unsigned n) {
-    struct packet k[IPC_BATCH_MAX];
-    union one_fd control[IPC_BATCH_MAX];
-    struct mmsghdr m[IPC_BATCH_MAX];
-    unsigned count = 0;
-    while (count < MIN(n, IPC_BATCH_MAX) && out[count].body.len <= IPC_BODY_MAX) {
-        const struct ipc_out *o = &out[count];
-        m[count].msg_len = 0;
-        fill_packet(&k[count], &m[count].msg_hdr, o->type, o->body, &o->fd, o->fd >= 0 ? 1 : 0, control[count].bytes);
-        count++;
-    }
-    if (count == 0)
-        return n ? ERR_LIMIT : 0;
-    int sent;
-    do {
-        sent = sendmmsg(fd, m, count, MSG_DONTWAIT | MSG_NOSIGNAL);
-    } while (sent < 0 && errno == EINTR);
-    return sent < 0 ? send_error(errno) : sent;
-}
-
 /* Collects the descriptors that came, and closes those that there is no room for. */
 static void take_fds(struct msghdr *m, int *fds, unsigned cap, struct ipc_raw *to) {
     for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
@@ -162,24 +136,24 @@ static bool allowed(const struct ipc_rule *rules, const struct ipc_msg *m) {
  * A peer that died with unread messages of ours leaves one ECONNRESET in front of its own last messages: the read after it
  * gives those, or the end.
  */
-static ssize_t receive(int fd, struct msghdr *m, size_t control_len) {
+static ssize_t receive(int fd, struct msghdr *m, size_t control_len, int flags) {
     ssize_t n;
     unsigned resets = 0;
     do {
         m->msg_controllen = control_len;
         m->msg_flags = 0;
-        n = recvmsg(fd, m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        n = recvmsg(fd, m, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     } while (n < 0 && (errno == EINTR || (errno == ECONNRESET && resets++ == 0)));
     return n;
 }
 
-enum step ipc_recv_raw(int fd, void *scratch, int *fds, unsigned cap, struct ipc_raw *ret, int *ret_err) {
+static enum step receive_raw(int fd, void *scratch, int *fds, unsigned cap, int flags, struct ipc_raw *ret, int *ret_err) {
     uint8_t type[2];
     struct iovec iov[2] = {{type, sizeof(type)}, {scratch, IPC_BODY_MAX}};
     union many_fds control;
     struct msghdr m = {.msg_iov = iov, .msg_iovlen = 2, .msg_control = control.bytes};
     MUST(cap <= IPC_FDS_SENT_MAX);
-    ssize_t n = receive(fd, &m, CMSG_SPACE(sizeof(int) * cap));
+    ssize_t n = receive(fd, &m, CMSG_SPACE(sizeof(int) * cap), flags);
     if (n < 0 && errno == EAGAIN)
         return STEP_WANT_READ;
     if (n < 0 && errno == ECONNRESET)
@@ -200,6 +174,22 @@ enum step ipc_recv_raw(int fd, void *scratch, int *fds, unsigned cap, struct ipc
     ret->type = (uint16_t)(type[0] << 8 | type[1]);
     ret->body = span_of(scratch, (size_t)n - sizeof(type));
     return STEP_DONE;
+}
+
+enum step ipc_recv_raw(int fd, void *scratch, int *fds, unsigned cap, struct ipc_raw *ret, int *ret_err) {
+    return receive_raw(fd, scratch, fds, cap, 0, ret, ret_err);
+}
+
+enum step ipc_recv_whole(int fd, void *scratch, int *fds, unsigned cap, struct ipc_raw *ret, int *ret_err) {
+    enum step step = receive_raw(fd, scratch, fds, cap, MSG_PEEK, ret, ret_err);
+    if (step == STEP_DONE && ret->fds_lost) {
+        close_all(fds, ret->nfds);
+        *ret_err = ret->nfds < cap ? ERR_OUT_OF_FDS : ERR_FORMAT;
+        step = STEP_FAILED;
+    }
+    if (step == STEP_DONE || (step == STEP_FAILED && *ret_err == ERR_FORMAT))
+        (void)recv(fd, NULL, 0, MSG_DONTWAIT); /* the queue's own copy of it: it is there */
+    return step;
 }
 
 enum step ipc_recv(int fd, void *scratch, size_t cap, const struct ipc_rule *rules, struct ipc_msg *ret, int *ret_err) {

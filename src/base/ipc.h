@@ -43,16 +43,6 @@ MUST_CHECK int ipc_pair(int sndbuf, int ret_fds[static 2]);
  */
 MUST_CHECK int ipc_send(int fd, uint16_t type, struct span body, const int *fds, unsigned nfds);
 
-/* One message of a batch: see ipc_send(). */
-struct ipc_out {
-    uint16_t type;
-    int fd; /* -1 = none */
-    struct span body;
-};
-
-/* Sends as many of N (at most 32 are tried) as the peer's queue takes, in one system call. Returns how many, or an error. */
-MUST_CHECK int ipc_send_many(int fd, const struct ipc_out *out, unsigned n);
-
 /*
  * Receives one message into SCRATCH (at least IPC_BODY_MAX + 2 bytes) and checks it against RULES.
  * STEP_DONE, STEP_WANT_READ, STEP_EOF; STEP_FAILED with *ret_err ERR_FORMAT (peer broke the rules), ERR_OUT_OF_FDS (this
@@ -73,6 +63,12 @@ struct ipc_raw {
  * caller's to close. SCRATCH has IPC_BODY_MAX bytes. STEP_FAILED: ERR_FORMAT (no type, or cut), ERR_SYSTEM.
  */
 enum step ipc_recv_raw(int fd, void *scratch, int *fds, unsigned cap, struct ipc_raw *ret, int *ret_err);
+
+/*
+ * The same, but the message comes with all its descriptors or stays where it is: ERR_OUT_OF_FDS when this process may not open
+ * so many now, ERR_FORMAT (and it is gone) when it has more than CAP.
+ */
+enum step ipc_recv_whole(int fd, void *scratch, int *fds, unsigned cap, struct ipc_raw *ret, int *ret_err);
 
 /* Closes the descriptors a message still holds. */
 void ipc_msg_close(struct ipc_msg *m);

@@ -1,5 +1,6 @@
 /*
- * Hands finished connections to relays: one queue per relay, sent in batches when pace.c says so, never blocking.
+ * Hands finished connections to relays: one queue per relay, sent when pace.c says so, up to 16 in one message, so that the
+ * relay is woken once. Never blocking.
  *
  * The relay of the same number shares our CPU and is preferred; another one only when loads differ clearly, because waking a
  * process on another CPU costs more than a small difference in load.
@@ -26,17 +27,17 @@
 #include "tls/record_layer_pack.h"
 #include "wire/export_link.h"
 
-#define BATCH_MAX 16
-#define RETRY_MS  20
-#define NEAR_MIN  8 /* sessions that our own relay may have more than the emptiest, and a quarter on top */
+#define RETRY_MS 20
+#define NEAR_MIN 8 /* sessions that our own relay may have more than the emptiest, and a quarter on top */
 
 #define FEW          2    /* sessions that a relay takes without delaying its others */
 #define STALLED_MS   100  /* a relay that has read nothing, or whose link is full, for this long is passed over */
-#define MESSAGE_SIZE 1280 /* what the kernel counts for a usual message */
+#define SESSION_SIZE 1280 /* what the kernel counts for a usual session in a message */
 
-/* Packed messages hold keys for a moment: locked and wiped. */
-static uint8_t *batch_scratch;
-#define BATCH_SCRATCH (256 * 1024)
+_Static_assert(EXPORT_BATCH_LEN + 4 + EXPORT_HANDOFF_MAX <= IPC_BODY_MAX, "one session always fits");
+
+/* IPC_BODY_MAX bytes for the message being made. It holds keys for a moment: locked and wiped. */
+static uint8_t *message;
 
 /* What the relay has not read yet, as the kernel counts it. */
 static uint32_t unread_of(const struct handshaker_link *l) {
@@ -62,7 +63,7 @@ static bool is_stalled(const struct handshaker *h, const struct handshaker_link 
 
 /* Sessions that a relay has, plus those sent to it and not yet read. */
 static uint32_t load_of(const struct handshaker *h, uint16_t relay) {
-    return scoreboard_relay_sessions(&h->child.scoreboard, relay) + (h->links[relay].unread + MESSAGE_SIZE - 1) / MESSAGE_SIZE;
+    return scoreboard_relay_sessions(&h->child.scoreboard, relay) + (h->links[relay].unread + SESSION_SIZE - 1) / SESSION_SIZE;
 }
 
 /* Relays that take sessions now, else any that has room. */
@@ -102,11 +103,12 @@ void handoff_queue_add(struct handshaker *h, struct conn *c) {
     list_push(&h->links[c->relay].queue, &c->link);
 }
 
-/* A message of one session. False when W has no room for it. */
-static bool pack_session(const struct handshaker *h, const struct conn *c, struct wr *w, struct ipc_out *ret) {
+/* False when W has no room for it: then it is as before. */
+static bool pack_session(const struct handshaker *h, const struct conn *c, struct wr *w) {
     static uint8_t packed_info[CONN_INFO_PACKED_MAX];
     static struct export_session x; /* 1.5 KB, of which a hand-off has little */
     uint8_t record_layer[RECORD_LAYER_PACKED_MAX];
+    const struct wr before = *w;
     struct wr info = wr_of(packed_info, sizeof(packed_info));
     x.flags = EXPORT_HANDOFF | (c->result ? EXPORT_TLS : 0u) | (buf_len(&c->in) ? EXPORT_READ_AHEAD : 0u);
     x.partial = (struct export_bytes){.here = buf_span(&c->in)};
@@ -114,14 +116,30 @@ static bool pack_session(const struct handshaker *h, const struct conn *c, struc
     conn_info_pack(&info, &x.conn_info);
     x.packed_info = wr_written(&info);
     x.record_layer = c->result ? record_layer_pack(&c->result->record_layer, record_layer) : span_of(NULL, 0);
-
-    size_t before = w->len;
-    export_batch_pack(w, &(struct export_batch){EXPORT_MAJOR, EXPORT_MINOR, 0, 1});
     export_append(w, &x, 1);
-    w->bad = w->bad || !wr_end(&info);
     secret_wipe(record_layer, sizeof(record_layer));
-    *ret = (struct ipc_out){.type = EXPORT_SESSIONS, .fd = c->fd, .body = span_of(w->p + before, w->len - before)};
-    return wr_end(w);
+    if (wr_end(w) && wr_end(&info) && x.partial.here.len <= EXPORT_READ_AHEAD_MAX)
+        return true;
+    secret_wipe(before.p + before.len, w->len - before.len);
+    *w = before;
+    return false;
+}
+
+/* A message of the first sessions of a queue, at most MOST: how many, and their descriptors. */
+static unsigned pack_message(const struct handshaker *h, struct list *queue, unsigned most, struct wr *w,
+                             int fds[static EXPORT_ARRIVE_MAX]) {
+    unsigned n = 0;
+    *w = wr_of(message, IPC_BODY_MAX);
+    wr_room(w, EXPORT_BATCH_LEN);
+    for (struct list *node = queue->next; node != queue && n < most; node = node->next) {
+        const struct conn *c = CONTAINER_OF(node, struct conn, link);
+        if (!pack_session(h, c, w))
+            break;
+        fds[n++] = c->fd;
+    }
+    struct wr head = wr_of(message, EXPORT_BATCH_LEN);
+    export_batch_pack(&head, &(struct export_batch){EXPORT_MAJOR, EXPORT_MINOR, 0, (uint16_t)n});
+    return n;
 }
 
 static void link_lost(struct handshaker *h, uint16_t relay) {
@@ -152,12 +170,10 @@ static void watch_link_room(struct handshaker *h, uint16_t relay, bool want) {
                         0); /* timer: retry */
 }
 
-/* Removes the queued sessions FROM to before TO from our session counts (-1), or puts them back (1). */
-static void count_range(struct handshaker *h, struct list *queue, unsigned from, unsigned to, int change) {
-    struct list *node = queue->next;
-    for (unsigned i = 0; i < to; i++, node = node->next)
-        if (i >= from)
-            conn_count(h, CONTAINER_OF(node, struct conn, link), change);
+/* Removes the first N queued sessions from our session counts (-1), or puts them back (1). */
+static void count_first(struct handshaker *h, struct list *queue, unsigned n, int change) {
+    for (struct list *node = queue->next; n-- > 0; node = node->next)
+        conn_count(h, CONTAINER_OF(node, struct conn, link), change);
 }
 
 /* A kernel short of memory reports no event once it has some: hence the timer. */
@@ -170,7 +186,7 @@ static void mark_full(struct handshaker *h, uint16_t relay) {
     wheel_arm(&h->loop.wheel, &h->retry, h->loop.now_ms + RETRY_MS);
 }
 
-/* N messages were sent to the relay: counted as one unread byte each until the next check. */
+/* N sessions were sent to the relay: counted as one unread byte each until the next check. */
 static void note_sent(const struct handshaker *h, struct handshaker_link *l, unsigned n) {
     l->blocked_ms = 0;
     if (l->unread == 0)
@@ -179,38 +195,42 @@ static void note_sent(const struct handshaker *h, struct handshaker_link *l, uns
 }
 
 /*
- * Sends one batch. False when the relay takes no more now. Sessions leave our counts before the relay can count them: a client
- * at its limit, counted twice even for a moment, would be refused what it may have.
+ * Sends one message. False when the relay takes no more now. Sessions leave our counts before the relay can count them: a
+ * client at its limit, counted twice even for a moment, would be refused what it may have.
  */
-static bool send_batch(struct handshaker *h, uint16_t relay, unsigned most) {
+static bool send_message(struct handshaker *h, uint16_t relay, unsigned most) {
     struct handshaker_link *l = &h->links[relay];
-    struct ipc_out out[BATCH_MAX];
-    struct wr w = wr_of(batch_scratch, BATCH_SCRATCH);
-    unsigned n = 0;
-    for (struct list *node = l->queue.next; node != &l->queue && n < most; node = node->next, n++)
-        if (!pack_session(h, CONTAINER_OF(node, struct conn, link), &w, &out[n]))
-            break;
-    count_range(h, &l->queue, 0, n, -1);
-    int sent = ipc_send_many(l->fd, out, n);
-    count_range(h, &l->queue, sent > 0 ? (unsigned)sent : 0, n, 1);
-    secret_wipe(batch_scratch, w.len);
-    if (sent == ERR_AGAIN) {
+    int fds[EXPORT_ARRIVE_MAX];
+    struct wr w;
+    unsigned n = pack_message(h, &l->queue, most, &w, fds);
+    count_first(h, &l->queue, n, -1);
+    int err = n > 0 ? ipc_send(l->fd, EXPORT_SESSIONS, wr_written(&w), fds, n) : ERR_LIMIT;
+    secret_wipe(message, w.len);
+    if (err < 0)
+        count_first(h, &l->queue, n, 1);
+    if (err == ERR_LIMIT && n > 1) /* the socket's buffer is smaller than a message may be */
+        return send_message(h, relay, 1);
+    if (err == ERR_LIMIT) { /* more bytes came with it than can be sent */
+        conn_fail(h, CONTAINER_OF(l->queue.next, struct conn, link), ERR_LIMIT);
+        return true;
+    }
+    if (err == ERR_AGAIN) {
         mark_full(h, relay);
         return false;
     }
-    if (sent < 0) {
+    if (err < 0) {
         link_lost(h, relay);
         move_queue(h, relay);
         return false;
     }
-    for (int i = 0; i < sent; i++) {
+    for (unsigned i = 0; i < n; i++) {
         struct conn *c = CONTAINER_OF(l->queue.next, struct conn, link);
         c->client_counted = c->service_counted = false; /* the relay counts it now */
         conn_metrics_handed_over(h, c, relay);
         loop_unwatch(&h->loop, c->fd); /* closing our copy is not enough: the relay's keeps it in our epoll set */
         conn_end(h, c);
     }
-    note_sent(h, l, (unsigned)sent);
+    note_sent(h, l, n);
     return true;
 }
 
@@ -221,7 +241,7 @@ static bool may_send(const struct handshaker_link *l) {
 
 void handoff_queue_flush(struct handshaker *h) {
     for (uint16_t i = 0; i < h->child.setup.workers; i++)
-        while (may_send(&h->links[i]) && send_batch(h, i, BATCH_MAX))
+        while (may_send(&h->links[i]) && send_message(h, i, EXPORT_ARRIVE_MAX))
             continue;
 }
 
@@ -231,7 +251,7 @@ bool handoff_queue_send_few(struct handshaker *h) {
         if (!may_send(&h->links[i]))
             continue;
         update_unread(h, &h->links[i]);
-        any = (h->links[i].unread == 0 && send_batch(h, i, FEW)) || any;
+        any = (h->links[i].unread == 0 && send_message(h, i, FEW)) || any;
     }
     return any;
 }
@@ -268,10 +288,10 @@ void handoff_queue_last_try(struct handshaker *h, struct conn *c) {
 }
 
 void handoff_queue_link(struct handshaker *h, uint16_t relay, int fd) {
-    if (!batch_scratch)
-        batch_scratch = secret_alloc(BATCH_SCRATCH, NULL);
+    if (!message)
+        message = secret_alloc(IPC_BODY_MAX, NULL);
     link_lost(h, relay);
-    if (!batch_scratch || loop_watch(&h->loop, fd, EPOLLET, HANDSHAKER_LINK, relay, 0) < 0) {
+    if (!message || loop_watch(&h->loop, fd, EPOLLET, HANDSHAKER_LINK, relay, 0) < 0) {
         log_msg(&h->child.log, LOG_LEVEL_ERROR, "cannot take up the link to relay.%u", relay);
         close(fd);
         return;

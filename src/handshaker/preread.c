@@ -15,6 +15,7 @@
 #include "handshaker/handshaker.h"
 #include "handshaker/proxy_in.h"
 #include "handshaker/signing.h"
+#include "wire/export.h"
 
 bool preread_header(struct handshaker *h, struct conn *c) {
     struct proxy_in header;
@@ -113,6 +114,8 @@ bool preread_hello(struct handshaker *h, struct conn *c) {
     if (err == 0 && route.fit == ROUTE_UNFIT)
         err = ERR_NO_ALPN;
     c->mute = (err == ERR_UNKNOWN_NAME || err == ERR_NO_ALPN) && h->conf->listeners[c->listener].resets;
+    if (err == 0 && !s->server && buf_len(&c->in) > EXPORT_READ_AHEAD_MAX)
+        err = ERR_LIMIT; /* no relay takes so much with a session */
     if (err == 0 && !s->server) {
         conn_metrics_done(h, c);
         conn_goto(h, c, CONN_QUEUED);

@@ -64,7 +64,6 @@ static const struct call calls[] = {
     CALL(recvmmsg, LOOP),
     CALL(sendto, LOOP),
     CALL(sendmsg, LOOP),
-    CALL(sendmmsg, LOOP),
     CALL(shutdown, LOOP),
     CALL(epoll_wait, LOOP),
     CALL(epoll_pwait, LOOP),

@@ -358,7 +358,7 @@ static void report_dry(struct relay *r, struct exporting *e) {
     bool empty = r->sessions.used == 0; /* the dead have just been freed */
     if (e->reported != UNREPORTED && !(empty && e->reported > 0))
         return;
-    relay_read_links(r);
+    arrivals_read(r);
     if (!e->dry) /* some came */
         return;
     e->reported = r->sessions.used;

@@ -14,9 +14,6 @@
 
 #define MOVE_STALL_MS 3000 /* an importer that does not answer for so long is given up */
 
-/* relay.c: takes what is in the queues of the links to handshakers, as far as there is room. */
-void relay_read_links(struct relay *r);
-
 /* export.c: gives sessions away over LINK (owned from here on). */
 void export_begin(struct relay *r, const struct control_export *what, int link);
 

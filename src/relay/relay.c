@@ -19,108 +19,8 @@
 #include "relay/session.h"
 #include "wire/resolved.h"
 
-#define PAUSE_MS      20    /* between looks for room when full */
-#define FULL_LOG_MS   10000 /* between warnings that it is full */
 #define DRAIN_TICK_MS 50
 #define QUIET_MS      1000 /* a session that relayed no byte for so long has nothing in flight */
-
-/* No session is taken until look_for_room() finds some: they stay in the queue, and handshakers look elsewhere. */
-static void pause_links(struct relay *r, const char *why) {
-    if (r->links_paused)
-        return;
-    r->links_paused = true;
-    for (uint16_t i = 0; i < r->child.setup.workers; i++)
-        if (r->links[i] >= 0)
-            loop_unwatch(&r->loop, r->links[i]);
-    wheel_arm(&r->loop.wheel, &r->pause_timer, r->loop.now_ms + PAUSE_MS);
-    if (r->loop.now_ms < r->full_logged_ms)
-        return;
-    r->full_logged_ms = r->loop.now_ms + FULL_LOG_MS;
-    log_msg(&r->child.log, LOG_LEVEL_WARNING, "%s: no session is taken at %u sessions", why, r->sessions.used);
-}
-
-static void lose_link(struct relay *r, uint32_t i) {
-    loop_unwatch(&r->loop, r->links[i]);
-    close(r->links[i]);
-    r->links[i] = -1; /* the handshaker is gone; the supervisor will send a new link */
-}
-
-static void log_malformed(struct relay *r, uint32_t i) {
-    log_msg(&r->child.log, LOG_LEVEL_ERROR, "handshaker.%u sent a malformed message", i);
-}
-
-/* A message of one session. */
-static void take_message(struct relay *r, uint32_t i, struct export_msg *m) {
-    static struct export_session x; /* 1.5 KB */
-    struct rd rd = rd_of(m->body);
-    struct export_batch b;
-    unsigned nfds = 0;
-    export_batch_unpack(&rd, &b);
-    struct span blob = export_next(&rd, &nfds);
-    if (m->type != EXPORT_SESSIONS || m->nfds != 1 || b.n != 1 || nfds != 1 || !rd_end(&rd)) {
-        log_malformed(r, i);
-        return;
-    }
-    if (export_unpack(blob, b.major, b.minor, &x) < 0)
-        session_refuse(r, m->fds[0]);
-    else
-        session_start(r, &x, m->fds[0]);
-    m->nfds = 0;
-}
-
-/* One session a turn: between new ones those that are there have theirs. */
-static void link_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
-    (void)gen;
-    (void)events;
-    struct relay *r = ctx;
-    struct export_msg m;
-    int err = 0;
-    if (r->links[key] < 0 || r->links_paused)
-        return;
-    if (r->sessions.used >= r->room) {
-        pause_links(r, "full");
-        return;
-    }
-    switch (export_recv(r->links[key], r->child.scratch, &m, &err)) {
-    case STEP_DONE:
-        if (m.fds_lost)
-            pause_links(r, err_text(ERR_OUT_OF_FDS));
-        else
-            take_message(r, key, &m);
-        export_msg_close(&m);
-        secret_wipe(r->child.scratch, m.body.len); /* keys were in it */
-        break;
-    case STEP_WANT_READ:
-        break;
-    default:
-        if (err == ERR_FORMAT)
-            log_malformed(r, key);
-        else
-            lose_link(r, key);
-    }
-}
-
-void relay_read_links(struct relay *r) {
-    for (uint16_t i = 0; i < r->child.setup.workers; i++)
-        if (r->links[i] >= 0)
-            link_event(r, i, 0, 0);
-}
-
-/* What cannot be watched now is tried again with all others after a pause: the peer sees a full queue, and goes elsewhere. */
-static void watch_link(struct relay *r, uint16_t i) {
-    if (r->links[i] >= 0 && !r->links_paused && loop_watch(&r->loop, r->links[i], EPOLLIN, RELAY_LINK, i, 0) < 0)
-        pause_links(r, strerror(errno));
-}
-
-static void look_for_room(struct relay *r) {
-    if (r->sessions.used >= r->room) {
-        wheel_arm(&r->loop.wheel, &r->pause_timer, r->loop.now_ms + PAUSE_MS);
-        return;
-    }
-    r->links_paused = false;
-    for (uint16_t i = 0; i < r->child.setup.workers; i++)
-        watch_link(r, i);
-}
 
 static void lose_resolver(struct relay *r) {
     loop_unwatch(&r->loop, r->resolver);
@@ -167,10 +67,7 @@ static bool take_link(struct relay *r, struct ipc_msg *m) {
         return listing_take_link(r, m->fds[0]);
     if (peer.role == ROLE_RESOLVER)
         return take_resolver(r, m->fds[0]);
-    if (r->links[peer.index] >= 0)
-        lose_link(r, peer.index);
-    r->links[peer.index] = m->fds[0];
-    watch_link(r, peer.index);
+    arrivals_link(r, peer.index, m->fds[0]);
     return true;
 }
 
@@ -203,16 +100,8 @@ static void drain_tick(struct relay *r) {
     wheel_arm(&r->loop.wheel, &r->drain_timer, r->loop.now_ms + DRAIN_TICK_MS);
 }
 
-/* While handshakers live, more may come of those that are to be given away. */
-static bool more_may_come(const struct relay *r) {
-    bool linked = false;
-    for (uint16_t i = 0; i < r->child.setup.workers; i++)
-        linked = linked || r->links[i] >= 0;
-    return linked && export_of_all(r);
-}
-
 static void drained(struct relay *r) {
-    if (!r->draining || r->sessions.used || more_may_come(r))
+    if (!r->draining || r->sessions.used || r->arrivals.n || (export_of_all(r) && arrivals_may_come(r)))
         return;
     r->draining = false;
     wheel_cancel(&r->loop.wheel, &r->drain_timer);
@@ -295,11 +184,6 @@ static void on_drain_timer(void *ctx, struct wtimer *t) {
     drain_tick(ctx);
 }
 
-static void on_pause_timer(void *ctx, struct wtimer *t) {
-    (void)t;
-    look_for_room(ctx);
-}
-
 static void on_stats_timer(void *ctx, struct wtimer *t) {
     (void)t;
     session_metrics_publish(ctx);
@@ -319,6 +203,7 @@ static bool relay_turn_end(void *ctx) {
     struct relay *r = ctx;
     struct list now;
     list_init(&now);
+    bool more = arrivals_turn(r);
     connect_retry_waiters(r);
     if (!list_empty(&r->ready)) { /* takes over the whole list */
         now = r->ready;
@@ -328,7 +213,7 @@ static bool relay_turn_end(void *ctx) {
     session_work(r, &now);
     rate_turn(r);
     free_dead(r);
-    bool more = export_turn(r);
+    more = export_turn(r) || more;
     free_dead(r); /* those that an export which ended let go */
     drained(r);
     session_metrics_turn(r);
@@ -348,7 +233,7 @@ static void wire_up(struct relay *r) {
     r->loop.hook = relay_turn_end;
     r->loop.hook_ctx = r;
     loop_on(&r->loop, RELAY_CONTROL, control_event, r);
-    loop_on(&r->loop, RELAY_LINK, link_event, r);
+    loop_on(&r->loop, RELAY_LINK, arrivals_event, r);
     loop_on(&r->loop, RELAY_CLIENT, session_client_event, r);
     loop_on(&r->loop, RELAY_BACKEND, session_backend_event, r);
     loop_on(&r->loop, RELAY_RESOLVER, resolver_event, r);
@@ -358,12 +243,12 @@ static void wire_up(struct relay *r) {
     loop_on(&r->loop, RELAY_LIVENESS, import_liveness_event, r);
     r->backlog_timer.kind = RELAY_TIMER_BACKLOG;
     r->drain_timer.kind = RELAY_TIMER_DRAIN;
-    r->pause_timer.kind = RELAY_TIMER_PAUSE;
+    r->arrivals.timer.kind = RELAY_TIMER_PAUSE;
     r->stats_timer.kind = RELAY_TIMER_STATS;
     loop_on_timer(&r->loop, RELAY_TIMER_SESSION, on_session_timer, r);
     loop_on_timer(&r->loop, RELAY_TIMER_BACKLOG, on_backlog_timer, r);
     loop_on_timer(&r->loop, RELAY_TIMER_DRAIN, on_drain_timer, r);
-    loop_on_timer(&r->loop, RELAY_TIMER_PAUSE, on_pause_timer, r);
+    loop_on_timer(&r->loop, RELAY_TIMER_PAUSE, arrivals_timer, r);
     loop_on_timer(&r->loop, RELAY_TIMER_STATS, on_stats_timer, r);
     loop_on_timer(&r->loop, RELAY_TIMER_RATE, rate_timer, r);
     loop_on_timer(&r->loop, RELAY_TIMER_EXPORT, export_timer, r);
@@ -373,8 +258,6 @@ static void wire_up(struct relay *r) {
 bool relay_make(struct relay *r) {
     struct rlimit files;
     const struct engine *engine = engine_find(r->conf->engine);
-    for (size_t i = 0; i < WORKERS_MAX; i++)
-        r->links[i] = -1;
     r->resolver = r->observer = -1;
     list_init(&r->ready);
     list_init(&r->dead);
@@ -385,7 +268,7 @@ bool relay_make(struct relay *r) {
     engine_contexts_init(&r->contexts, engine);
     pool_init(&r->pool, r->conf->buffer_memory);
     r->room = scoreboard_relay_cap(files.rlim_cur, r->child.setup.workers);
-    if (!rate_init(r) || !hold_init(r))
+    if (arrivals_init(&r->arrivals) < 0 || !rate_init(r) || !hold_init(r))
         return false;
     r->in = make_scratch();
     r->out = make_scratch();

@@ -15,6 +15,7 @@
 #include "base/slab.h"
 #include "conf/conf.h"
 #include "process/child.h"
+#include "relay/arrivals.h"
 #include "relay/backends.h"
 #include "relay/hold.h"
 #include "relay/rate.h"
@@ -154,20 +155,19 @@ struct relay {
     struct pool pool;
     struct engine_contexts contexts;
     struct list ready, dead;
-    int links[WORKERS_MAX]; /* to handshakers; -1 = none */
+    struct arrivals arrivals;
     int resolver;
     int observer;             /* asks for our sessions; -1 = none */
     uint32_t backlog_waiters; /* sessions in the queues of all services */
     uint64_t retry_ms;        /* they are not looked at before */
     uint16_t short_errno;     /* what we lack for any connect; 0 = nothing, as far as known */
     uint32_t room;            /* sessions at the most */
-    bool links_paused;        /* full: no session is taken */
     bool draining;
     enum drain_how drain_how;
     uint64_t drain_until_ms;
-    uint64_t cut;                             /* sessions ended by force in a drain */
-    uint64_t full_logged_ms, short_logged_ms; /* warnings that have had their turn */
-    struct wtimer backlog_timer, drain_timer, pause_timer, stats_timer;
+    uint64_t cut;             /* sessions ended by force in a drain */
+    uint64_t short_logged_ms; /* a warning that has had its turn */
+    struct wtimer backlog_timer, drain_timer, stats_timer;
     bool published; /* this turn: the metrics of the process */
     struct buckets rate_buckets;
     struct slab rate_limiters;

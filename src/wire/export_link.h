@@ -20,9 +20,10 @@
 #include "base/wr.h"
 #include "wire/export.h"
 
-#define EXPORT_FDS_MAX   IPC_FDS_SENT_MAX
-#define EXPORT_BATCH_MAX 96          /* sessions a message */
-#define EXPORT_BYTES_MAX (48 * 1024) /* waiting bytes a message */
+#define EXPORT_FDS_MAX    IPC_FDS_SENT_MAX
+#define EXPORT_BATCH_MAX  96          /* sessions a message */
+#define EXPORT_ARRIVE_MAX 16          /* hand-offs a message */
+#define EXPORT_BYTES_MAX  (48 * 1024) /* waiting bytes a message */
 
 enum export_type { EXPORT_LIVENESS = 1, EXPORT_BYTES, EXPORT_SESSIONS, EXPORT_TAKEN };
 

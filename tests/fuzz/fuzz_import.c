@@ -57,8 +57,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         import_begin(&relay, link[1]);
     offer(link[0], span_of(data + 1, size - 1), data[0] & 7, data[0] & 8 || handed_over ? 1 : 2);
     if (handed_over) {
-        relay.links[0] = link[1];
-        relay_read_links(&relay);
+        relay.arrivals.links[0] = link[1];
+        arrivals_read(&relay);
     }
     bench_turn();
     speak();
@@ -73,11 +73,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     bench_turn_of(&bench_other);
     close(link[0]);
     if (handed_over)
-        relay_read_links(&relay);
+        arrivals_read(&relay);
     bench_turn();
     cut_all(&relay);
     cut_all(&bench_other);
-    MUST(relay.sessions.used == 0 && bench_other.sessions.used == 0 && list_empty(&relay.importing) && relay.links[0] < 0);
+    MUST(relay.sessions.used == 0 && bench_other.sessions.used == 0 && list_empty(&relay.importing) &&
+         relay.arrivals.links[0] < 0);
     MUST(relay.pool.used == 0 && bench_other.pool.used == 0 && bench_other.backlog_waiters == 0);
     MUST(relay.services[0].backends.list[0].sessions == 0 && bench_other.services[0].backends.list[0].sessions == 0);
     for (size_t i = 1; i < relay.nservices; i++)

@@ -5,7 +5,7 @@
  *
  * Link with --wrap: loop_run (the handshaker is set up, then turned by hand), snapshot_read (the configuration below),
  * child_enter_sandbox, tickets_free, clock_mono_ms, clock_mono_us, accept4 (a listener is a socket pair, a byte a client), and
- * with those that can be made to fail, or that tell of a fault: recv, send, sendmmsg, epoll_ctl, ioctl, malloc, calloc, close.
+ * with those that can be made to fail, or that tell of a fault: recv, send, sendmsg, epoll_ctl, ioctl, malloc, calloc, close.
  */
 #pragma once
 
@@ -110,14 +110,14 @@ ssize_t __wrap_send(int fd, const void *p, size_t n, int flags) {
     return __real_send(fd, p, n, flags);
 }
 
-int __real_sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags);
-int __wrap_sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags);
-int __wrap_sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags) {
+ssize_t __real_sendmsg(int fd, const struct msghdr *m, int flags);
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *m, int flags);
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *m, int flags) {
     if (bench_fails()) {
         errno = ENOBUFS;
         return -1;
     }
-    return __real_sendmmsg(fd, v, n, flags);
+    return __real_sendmsg(fd, m, flags);
 }
 
 /* A second close() of one descriptor is a fault, as one of a stranger's would be. */
@@ -393,7 +393,7 @@ static int bench_relays[BENCH_WORKERS]; /* their ends; -1 = gone */
 static inline int bench_link(enum role role, uint16_t index) {
     int ends[2];
     const struct control_peer peer = {.role = role, .index = index};
-    MUST(ipc_pair(4096, ends) == 0);
+    MUST(ipc_pair(32768, ends) == 0);
     MUST(control_send_peer(bench_control, CONTROL_LINK, &peer, ends[0]) == 0);
     __real_close(ends[0]);
     return ends[1];

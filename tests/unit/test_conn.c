@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "conn_bench.h"
+#include "hello_draft.h"
 
 static int set_up(void **state) {
     bench_begin();
@@ -387,6 +388,33 @@ static void relays_are_full(void **state) {
     assert_int_equal(bench_run.failures, 0);
 }
 
+/* A ClientHello of that many bytes that the service passes on unopened, and all that a relay gets of it. */
+static void say_long_hello(size_t padding) {
+    static const uint8_t zeros[65535];
+    struct bench_client *c = client_connect(0, LISTEN_PASS, 1);
+    struct draft *d = fresh();
+    extend(d, 21, span_of(zeros, padding)); /* RFC 7685 */
+    struct span hello = finish(d);
+    for (size_t at = 0; at < hello.len; at += 16000) {
+        size_t n = MIN(hello.len - at, 16000);
+        const uint8_t head[] = {22, 3, 1, (uint8_t)(n >> 8), (uint8_t)n};
+        client_says(c, head, sizeof(head));
+        client_says(c, hello.p + at, n);
+        bench_turn();
+    }
+}
+
+static void more_than_a_relay_takes_is_refused(void **state) {
+    say_long_hello(38000);
+    assert_int_equal(handed(), 1);
+    bench_later(2000);
+    client_leave(&bench_clients[0]);
+    say_long_hello(60000);
+    assert_int_equal(handed(), 1);
+    assert_int_equal(bench_run.failures, 1);
+    assert_true(hand->links[0].fd >= 0 && hand->links[1].fd >= 0);
+}
+
 /* ---- a fault at the n-th call ---- */
 
 static void client_of_tls(unsigned n, enum bench_listener listener, uint16_t version) {
@@ -458,6 +486,7 @@ int main(void) {
         cmocka_unit_test(a_signer_comes_back_after_the_deadline),
         cmocka_unit_test_setup_teardown(a_relay_comes_back, begin, end),
         cmocka_unit_test_setup_teardown(relays_are_full, begin, end),
+        cmocka_unit_test_setup_teardown(more_than_a_relay_takes_is_refused, begin, end),
         cmocka_unit_test(a_fault_at_every_call),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -75,7 +76,7 @@ static void on_timer(void *ctx, struct wtimer *t) {
 }
 
 static int setup(void **state) {
-    int scoreboard_fd, pair[2];
+    int scoreboard_fd, ring_fd, pair[2];
     memset(&h, 0, sizeof(h));
     memset(got, 0, sizeof(got));
     h.child.setup = (struct control_setup){.role = ROLE_HANDSHAKER, .index = 0, .workers = RELAYS};
@@ -85,6 +86,9 @@ static int setup(void **state) {
     sleeps = 0;
     watching = false;
     spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (ring_create(64 * 1024, &ring_fd) < 0 || ring_map(ring_fd, &h.child.log.ring) < 0)
+        return 1;
+    close(ring_fd);
     if (scoreboard_create(RELAYS, 1, &scoreboard_fd) < 0 || scoreboard_map(scoreboard_fd, &h.child.scoreboard) < 0 ||
         loop_init(&h.loop) < 0 || slab_init(&h.conns, sizeof(struct conn), 10 * MANY, true) < 0 ||
         stats_open_private(&h.child.stats) < 0)
@@ -125,6 +129,7 @@ static int teardown(void **state) {
     }
     slab_fini(&h.conns);
     stats_close(&h.child.stats);
+    ring_unmap(&h.child.log.ring);
     scoreboard_unmap(&h.child.scoreboard);
     loop_fini(&h.loop);
     close(spare);
@@ -149,15 +154,16 @@ static void finish_many(unsigned n) {
         finished();
 }
 
-/* A relay reads at most N sessions of what it was sent, and has them. */
+/* A relay reads at most N messages, and has their sessions: how many. */
 static unsigned read_link(size_t relay, unsigned n) {
     static uint8_t scratch[IPC_BODY_MAX];
     static struct export_msg m;
     int err;
     unsigned count = 0;
-    while (count < n && export_recv(relays[relay], scratch, &m, &err) == STEP_DONE) {
+    for (; n > 0 && export_recv(relays[relay], scratch, &m, &err) == STEP_DONE; n--) {
         struct scoreboard_row row = scoreboard_row(&h.child.scoreboard, ROLE_RELAY, (uint16_t)relay);
-        scoreboard_session(&row, 0, &(struct addr){0}, 1);
+        assert_in_range(m.nfds, 1, EXPORT_ARRIVE_MAX);
+        scoreboard_session(&row, 0, &(struct addr){0}, (int)m.nfds);
         count += m.nfds;
         export_msg_close(&m);
     }
@@ -210,12 +216,76 @@ static void portions_wait_for_the_relay(void **state) {
     finish_many(6);
     assert_true(handoff_queue_send_few(&h));
     assert_false(handoff_queue_send_few(&h));
-    assert_int_equal(read_link(0, 1), 1);
-    assert_false(handoff_queue_send_few(&h));
-    assert_int_equal(read_link(0, 1), 1);
+    assert_int_equal(read_link(0, 1), 2);
     assert_true(handoff_queue_send_few(&h));
     assert_int_equal(read_link(0, MANY), 2);
     assert_true(handoff_queue_waits(&h));
+}
+
+/* All that are ready go in one message, as far as it holds them. */
+static void ready_sessions_share_a_message(void **state) {
+    finish_many(2 * EXPORT_ARRIVE_MAX + 3);
+    handoff_queue_flush(&h);
+    assert_int_equal(read_link(0, 1), EXPORT_ARRIVE_MAX);
+    assert_int_equal(read_link(0, 1), EXPORT_ARRIVE_MAX);
+    assert_int_equal(read_link(0, MANY), 3);
+}
+
+static void a_message_has_what_fits(void **state) {
+    static const uint8_t much[20 * 1024];
+    for (unsigned i = 0; i < 7; i++)
+        assert_int_equal(buf_append(&finished()->in, much, sizeof(much)), 0);
+    handoff_queue_flush(&h);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(read_link(0, 1), 3); /* 64 KiB hold three such */
+    assert_int_equal(read_link(0, MANY), 1);
+}
+
+/* A host that grants links little room gets one session at a time. */
+static void a_small_link_takes_one_at_a_time(void **state) {
+    static const uint8_t much[6 * 1024];
+    int size = 4096; /* the kernel doubles it */
+    assert_int_equal(setsockopt(h.links[0].fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(buf_append(&finished()->in, much, sizeof(much)), 0);
+    for (unsigned i = 0; i < 3; i++) {
+        h.links[0].blocked = false;
+        handoff_queue_flush(&h);
+        assert_int_equal(read_link(0, MANY), 1);
+    }
+    assert_true(h.links[0].fd >= 0);
+}
+
+/* One that no message holds ends alone, and nothing else stops for it. */
+static void one_with_too_much_ends_alone(void **state) {
+    static const uint8_t much[EXPORT_READ_AHEAD_MAX + 1];
+    finish_many(3);
+    struct conn *c = finished();
+    assert_int_equal(buf_append(&c->in, much, sizeof(much)), 0);
+    finish_many(2);
+    handoff_queue_flush(&h);
+    assert_int_equal(c->state, CONN_DEAD);
+    assert_int_equal(c->reason, ERR_LIMIT);
+    assert_int_equal(read_link(0, MANY), 5);
+    assert_true(h.links[0].fd >= 0);
+}
+
+/* The relay's end is gone while a message is sent: all of it goes to another, and counts once. */
+static void sessions_of_a_lost_link_go_to_another(void **state) {
+    struct scoreboard_row row = scoreboard_row(&h.child.scoreboard, ROLE_HANDSHAKER, 0);
+    const struct addr client = {.family = AF_INET, .ip = {192, 0, 2, 1}};
+    for (unsigned i = 0; i < 5; i++) {
+        struct conn *c = finished();
+        c->client = client;
+        c->client_counted = true;
+        scoreboard_client(&row, &client, 1);
+    }
+    assert_int_equal(shutdown(relays[0], SHUT_RDWR), 0);
+    handoff_queue_flush(&h);
+    assert_int_equal(h.links[0].fd, -1);
+    handoff_queue_flush(&h);
+    assert_int_equal(read_link(1, MANY) + read_link(2, MANY), 5);
+    assert_int_equal(scoreboard_client_sessions(&h.child.scoreboard, &client), 0);
 }
 
 /* ---- to whom ---- */
@@ -344,6 +414,11 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(no_session_stays_behind_while_the_loop_sleeps, setup, teardown),
         cmocka_unit_test_setup_teardown(portions_wait_for_the_relay, setup, teardown),
+        cmocka_unit_test_setup_teardown(ready_sessions_share_a_message, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_message_has_what_fits, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_small_link_takes_one_at_a_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(one_with_too_much_ends_alone, setup, teardown),
+        cmocka_unit_test_setup_teardown(sessions_of_a_lost_link_go_to_another, setup, teardown),
         cmocka_unit_test_setup_teardown(own_relay_is_preferred, setup, teardown),
         cmocka_unit_test_setup_teardown(unread_sessions_are_load, setup, teardown),
         cmocka_unit_test_setup_teardown(a_relay_that_reads_nothing_is_passed_over, setup, teardown),

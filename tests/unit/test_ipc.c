@@ -1,4 +1,4 @@
-/* Messages over real socket pairs; sendmsg(), sendmmsg() and recvmsg() are replaced to fail on demand. */
+/* Messages over real socket pairs; sendmsg() and recvmsg() are replaced to fail on demand. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -33,8 +33,6 @@ static bool fails(void) {
 
 ssize_t __real_sendmsg(int fd, const struct msghdr *m, int flags);
 ssize_t __wrap_sendmsg(int fd, const struct msghdr *m, int flags);
-int __real_sendmmsg(int fd, struct mmsghdr *m, unsigned n, int flags);
-int __wrap_sendmmsg(int fd, struct mmsghdr *m, unsigned n, int flags);
 ssize_t __real_recvmsg(int fd, struct msghdr *m, int flags);
 ssize_t __wrap_recvmsg(int fd, struct msghdr *m, int flags);
 int __real_setsockopt(int fd, int level, int name, const void *value, socklen_t len);
@@ -42,9 +40,6 @@ int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t 
 
 ssize_t __wrap_sendmsg(int fd, const struct msghdr *m, int flags) {
     return fails() ? -1 : __real_sendmsg(fd, m, flags);
-}
-int __wrap_sendmmsg(int fd, struct mmsghdr *m, unsigned n, int flags) {
-    return fails() ? -1 : __real_sendmmsg(fd, m, n, flags);
 }
 ssize_t __wrap_recvmsg(int fd, struct msghdr *m, int flags) {
     return fails() ? -1 : __real_recvmsg(fd, m, flags);
@@ -317,8 +312,6 @@ static void last_words_of_a_peer_that_did_not_listen_are_heard(void **state) {
 static void sending_to_a_closed_peer_is_reported_without_a_signal(void **state) {
     close_end(1);
     assert_int_equal(ipc_send(ends[0], PLAIN, span_str("x"), NULL, 0), ERR_CLOSED);
-    struct ipc_out out = {PLAIN, -1, span_str("x")};
-    assert_int_equal(ipc_send_many(ends[0], &out, 1), ERR_CLOSED);
 }
 
 static void a_full_queue_says_again_and_recovers(void **state) {
@@ -336,46 +329,6 @@ static void a_full_queue_says_again_and_recovers(void **state) {
     assert_int_equal(got, sent);
     send_plain("again");
     assert_receives("again");
-}
-
-static void batches_go_in_order_and_stop_where_the_queue_is_full(void **state) {
-    struct ipc_out out[40];
-    struct ipc_msg m;
-    int err, n;
-    unsigned sent = 0, got = 0;
-    for (unsigned i = 0; i < ARRAY_LEN(out); i++)
-        out[i] = (struct ipc_out){PLAIN, -1, span_of(large + i, 2000)};
-    assert_int_equal(ipc_send_many(ends[0], out, 0), 0);
-    assert_int_equal(ipc_send_many(ends[0], out, 40), 32);
-    sent = 32;
-    while ((n = ipc_send_many(ends[0], out + sent % 8, 32)) == 32)
-        sent += 32;
-    assert_true(n == ERR_AGAIN || (n > 0 && n < 32));
-    while (receive(&m, &err) == STEP_DONE) {
-        if (got < 32)
-            assert_true(span_eq(m.body, out[got].body));
-        got++;
-    }
-    assert_int_equal(got, sent + (n > 0 ? (unsigned)n : 0));
-}
-
-static void batches_have_descriptors(void **state) {
-    struct ipc_out out[3] = {{PLAIN, -1, span_str("a")}, {ONE_FD, ends[0], span_str("b")}, {PLAIN, -1, span_str("c")}};
-    struct ipc_msg m;
-    int err;
-    assert_int_equal(ipc_send_many(ends[0], out, 3), 3);
-    assert_receives("a");
-    assert_int_equal(receive(&m, &err), STEP_DONE);
-    assert_int_equal(m.nfds, 1);
-    ipc_msg_close(&m);
-    assert_receives("c");
-}
-
-static void a_batch_stops_before_a_message_that_is_too_large(void **state) {
-    struct ipc_out out[2] = {{PLAIN, -1, span_str("a")}, {PLAIN, -1, span_of(large, IPC_BODY_MAX + 1)}};
-    assert_int_equal(ipc_send_many(ends[0], out, 2), 1);
-    assert_int_equal(ipc_send_many(ends[0], out + 1, 1), ERR_LIMIT);
-    assert_receives("a");
 }
 
 /* The limit on descriptors of this process is not the peer's fault. */
@@ -400,36 +353,93 @@ static void running_out_of_descriptors_loses_one_message_only(void **state) {
     }
 }
 
+/* The same where nothing may be lost: the message stays until all of it can be had. */
+static void a_whole_message_waits_for_descriptors(void **state) {
+    struct rlimit old, now;
+    int fds[4] = {ends[0], ends[0], ends[0], ends[0]}, got[4];
+    struct ipc_raw raw;
+    int err = 0;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    assert_int_equal(ipc_send(ends[0], FOUR_FDS, span_str("whole"), fds, 4), 0);
+    int lowest = dup(ends[0]);
+    close(lowest);
+    for (unsigned room = 0; room < 4; room++) {
+        now = (struct rlimit){(rlim_t)lowest + room, old.rlim_max};
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &now), 0);
+        enum step s = ipc_recv_whole(ends[1], scratch, got, 4, &raw, &err);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+        assert_int_equal(s, STEP_FAILED);
+        assert_int_equal(err, ERR_OUT_OF_FDS);
+        assert_int_equal(dup(ends[0]), lowest); /* those that came are closed again */
+        close(lowest);
+    }
+    assert_int_equal(ipc_recv_whole(ends[1], scratch, got, 4, &raw, &err), STEP_DONE);
+    assert_true(span_eq(raw.body, span_str("whole")));
+    assert_int_equal(raw.nfds, 4);
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(close(got[i]), 0);
+    assert_int_equal(ipc_recv_whole(ends[1], scratch, got, 4, &raw, &err), STEP_WANT_READ); /* it came once */
+}
+
+/* The queue's copy holds no descriptor open: a peer sees the end as soon as the receiver has closed its own. */
+static void a_whole_message_leaves_nothing_in_the_queue(void **state) {
+    int pipes[2], got[4];
+    struct ipc_raw raw;
+    int err = 0;
+    char byte;
+    assert_int_equal(pipe(pipes), 0);
+    assert_int_equal(ipc_send(ends[0], ONE_FD, span_str("x"), &pipes[1], 1), 0);
+    close(pipes[1]);
+    send_plain("next");
+    assert_int_equal(ipc_recv_whole(ends[1], scratch, got, 4, &raw, &err), STEP_DONE);
+    close(got[0]);
+    assert_int_equal(read(pipes[0], &byte, 1), 0);
+    close(pipes[0]);
+    assert_receives("next");
+}
+
+/* More than there is room for is no want of descriptors: it goes, and the next one comes. */
+static void a_whole_message_with_too_much_is_dropped(void **state) {
+    int fds[4] = {ends[0], ends[0], ends[0], ends[0]}, got[2];
+    struct ipc_raw raw;
+    int err = 0, lowest = dup(ends[0]);
+    close(lowest);
+    assert_int_equal(ipc_send(ends[0], FOUR_FDS, span_of(NULL, 0), fds, 4), 0);
+    send_raw(large, IPC_BODY_MAX + 3, 1);
+    send_plain("next");
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(ipc_recv_whole(ends[1], scratch, got, 2, &raw, &err), STEP_FAILED);
+        assert_int_equal(err, ERR_FORMAT);
+    }
+    assert_int_equal(ipc_recv_whole(ends[1], scratch, got, 2, &raw, &err), STEP_DONE);
+    assert_true(span_eq(raw.body, span_str("next")));
+    assert_int_equal(dup(ends[0]), lowest);
+    close(lowest);
+    close_end(0);
+    assert_int_equal(ipc_recv_whole(ends[1], scratch, got, 2, &raw, &err), STEP_EOF);
+}
+
 static void failures_of_sending(void **state) {
     static const struct {
         int error, wanted;
     } rows[] = {{EAGAIN, ERR_AGAIN},      {ENOBUFS, ERR_AGAIN},       {ETOOMANYREFS, ERR_AGAIN}, {EPIPE, ERR_CLOSED},
                 {ECONNRESET, ERR_CLOSED}, {ECONNREFUSED, ERR_CLOSED}, {ENOTCONN, ERR_CLOSED},    {EMSGSIZE, ERR_LIMIT},
                 {ENOMEM, ERR_SYSTEM},     {EBADF, ERR_SYSTEM}};
-    struct ipc_out out = {PLAIN, -1, span_str("x")};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         fail_with = rows[i].error;
         fail_calls = 1;
         assert_int_equal(ipc_send(ends[0], PLAIN, span_str("x"), NULL, 0), rows[i].wanted);
         assert_int_equal(errno, rows[i].error);
-        fail_calls = 1;
-        assert_int_equal(ipc_send_many(ends[0], &out, 1), rows[i].wanted);
-        assert_int_equal(errno, rows[i].error);
     }
 }
 
 static void interruptions_are_continued(void **state) {
-    struct ipc_out out = {PLAIN, -1, span_str("two")};
     fail_with = EINTR;
     fail_calls = 3;
     send_plain("one");
     assert_int_equal(calls, 4);
     fail_calls = 3;
-    assert_int_equal(ipc_send_many(ends[0], &out, 1), 1);
-    fail_calls = 3;
     assert_receives("one");
-    fail_calls = 1;
-    assert_receives("two");
 }
 
 static void failures_of_receiving(void **state) {
@@ -485,10 +495,10 @@ int main(void) {
         ROW(last_words_of_a_peer_that_did_not_listen_are_heard),
         ROW(sending_to_a_closed_peer_is_reported_without_a_signal),
         ROW(a_full_queue_says_again_and_recovers),
-        ROW(batches_go_in_order_and_stop_where_the_queue_is_full),
-        ROW(batches_have_descriptors),
-        ROW(a_batch_stops_before_a_message_that_is_too_large),
         ROW(running_out_of_descriptors_loses_one_message_only),
+        ROW(a_whole_message_waits_for_descriptors),
+        ROW(a_whole_message_leaves_nothing_in_the_queue),
+        ROW(a_whole_message_with_too_much_is_dropped),
         ROW(failures_of_sending),
         ROW(interruptions_are_continued),
         ROW(failures_of_receiving),

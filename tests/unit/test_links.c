@@ -94,10 +94,10 @@ static void observer_link_that_cannot_be_watched_is_closed_once(void **state) {
 static void handshaker_link_that_cannot_be_watched_is_kept_and_tried_again(void **state) {
     (void)state;
     takes_and_loses(ROLE_HANDSHAKER, true);
-    assert_true(relay.links_paused);
+    assert_true(relay.arrivals.paused);
     bench_ms += 1000;
     bench_turn();
-    assert_false(relay.links_paused);
+    assert_false(relay.arrivals.paused);
 }
 
 static void link_for_a_place_that_is_none_is_closed_once(void **state) {
