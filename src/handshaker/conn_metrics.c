@@ -197,6 +197,7 @@ void conn_metrics_done(struct handshaker *h, struct conn *c) {
         return;
     }
     stats_process_add(page_of(h), c->result->own ? STATS_BY_OWN : STATS_BY_LIBSSL, 1);
+    stats_process_add(page_of(h), STATS_CERTS_COMPRESSED, c->result->cert_compression != 0);
     enum stats_value v = c->result->resumed ? STATS_HANDSHAKES_RESUMED : STATS_HANDSHAKES_FULL;
     stats_add(service, v, 1);
     stats_add(suite, v, 1);

@@ -96,6 +96,8 @@ enum stats_type { STATS_COUNTER, STATS_GAUGE };
       "Handshakes completed, by the code that made them.")                                                                     \
     X(STATS_BY_LIBSSL, "handshakes_completed", STATS_COUNTER, 1, "path", "libssl",                                             \
       "Handshakes completed, by the code that made them.")                                                                     \
+    X(STATS_CERTS_COMPRESSED, "certificates_compressed", STATS_COUNTER, 1, "", "",                                             \
+      "Handshakes that sent our certificate compressed.")                                                                      \
     X(STATS_OWN_FAILED, "own_handshake_failed", STATS_GAUGE, 1, "", "",                                                        \
       "1 when our own handshake was wanted and did not pass its self-test.")
 

@@ -13,6 +13,7 @@
 
 #include "base/err.h"
 #include "creds/sign_rule.h"
+#include "tls/cert_compress.h"
 #include "tls/hello.h"
 #include "tls/sig_scheme.h"
 #include "tls/suite.h"
@@ -27,6 +28,7 @@ struct made {
     X509 *leaf;
     STACK_OF(X509) * chain; /* without the leaf */
     EVP_PKEY *key;          /* NULL until the leaf is used */
+    struct certs_packed packed[CERT_COMPRESS_WAYS][2];
 };
 
 struct made_ca {
@@ -102,6 +104,10 @@ static void made_fini(struct made *m) {
     X509_free(m->leaf);
     sk_X509_pop_free(m->chain, X509_free);
     EVP_PKEY_free(m->key);
+    for (int way = 0; way < CERT_COMPRESS_WAYS; way++) {
+        free(m->packed[way][false].p);
+        free(m->packed[way][true].p);
+    }
     memset(m, 0, sizeof(*m));
 }
 
@@ -240,6 +246,11 @@ int certs_use(struct certs *c, uint32_t service, const char *name, SSL *ssl) {
 X509 *certs_entry_leaf(struct certs *c, uint32_t entry) {
     const struct made *m = made_of(c, entry);
     return m ? m->leaf : NULL;
+}
+
+struct certs_packed *certs_packed(struct certs *c, uint32_t entry, int way, bool stapled) {
+    struct made *m = made_of(c, entry);
+    return m ? &m->packed[way][stapled] : NULL;
 }
 
 X509 *certs_leaf(struct certs *c, uint32_t service, const char *name) {

@@ -72,6 +72,17 @@ struct certs_choice {
 MUST_CHECK int certs_choose(const struct certs *c, uint32_t service, const char *name, struct span sigalgs,
                             struct certs_choice *ret);
 
+/* A Certificate message as one way of compression left it; kept with the entry's other objects. */
+struct certs_packed {
+    bool tried;        /* else the caller fills it in */
+    uint32_t body_len; /* before */
+    uint32_t len;      /* after; 0 = it saves nothing */
+    uint8_t *p;        /* from malloc() */
+};
+
+/* The place for it, of the message with a staple or without; valid until the next call. NULL when it is not to be had. */
+struct certs_packed *certs_packed(struct certs *c, uint32_t entry, int way, bool stapled);
+
 /* A signature of TBS by a key of the store; waits for it. What the keys' sign() says. */
 MUST_CHECK int certs_sign(const struct certs *c, uint32_t key, uint16_t scheme, struct span tbs, uint8_t *sig, size_t cap,
                           size_t *ret_len);

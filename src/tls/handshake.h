@@ -119,8 +119,9 @@ struct handshake_result {
     uint16_t suite;
     uint16_t group; /* 0 = none was used (TLS 1.2 resumed) */
     bool resumed;
-    uint16_t sig_scheme;      /* with which we signed; 0 = nothing was signed (resumed) */
-    struct cert_alg our_cert; /* of our certificate */
+    uint16_t sig_scheme;       /* with which we signed; 0 = nothing was signed (resumed) */
+    uint16_t cert_compression; /* of our certificate, as in the IANA registry; 0 = none */
+    struct cert_alg our_cert;  /* of our certificate */
     struct span alpn;
     const struct client_id *client; /* NULL = no certificate; borrows the handshake, as the next one does */
     struct span client_cert;        /* DER; empty when it is not wanted, or larger than CLIENT_CERT_MAX */

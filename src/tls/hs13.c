@@ -378,6 +378,7 @@ int hs13_finish(struct hs13 *h, struct handshake_result *ret) {
     ret->group = h->group;
     ret->resumed = h->resumed;
     ret->sig_scheme = h->scheme;
+    ret->cert_compression = h->compression;
     ret->our_cert = h->resumed ? cert_alg_of(certs_leaf(h->server->certs, h->server->service, h->sni)) : h->our_cert;
     ret->alpn = h->alpn;
     ret->client = h->client;

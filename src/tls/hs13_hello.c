@@ -12,6 +12,7 @@
 #include "base/rd.h"
 #include "base/secret.h"
 #include "tls/client_auth.h"
+#include "tls/hs13_cert.h"
 #include "tls/hs13_client.h"
 #include "tls/hs13_msgs.h"
 #include "tls/hs13_out.h"
@@ -271,7 +272,7 @@ static int answer(struct hs13 *h, const struct hello *hello, struct span message
         hs13_put_certificate_request(h);
     else
         h->identity_settled = h->proof_settled = true;
-    hs13_put_certificate(h, &cert);
+    hs13_put_certificate(h, &cert, hello->cert_compression);
     h->state = HS13_SIGN;
     return hs13_out_flush(h);
 }

@@ -12,7 +12,6 @@
 enum {
     EXT_SERVER_NAME = 0,
     EXT_MAX_FRAGMENT_LENGTH = 1,
-    EXT_STATUS_REQUEST = 5,
     EXT_SIGNATURE_ALGORITHMS = 13,
     EXT_ALPN = 16,
     EXT_RECORD_SIZE_LIMIT = 28,
@@ -22,7 +21,6 @@ enum {
     EXT_KEY_SHARE = 51,
 };
 
-#define STATUS_OCSP       1
 #define RECORD_SIZE_TAKEN (RECORD_PLAIN_MAX + 1) /* RFC 8449 4: with the content type */
 #define SMALL_MAX         384                    /* any message but Certificate, with the largest ALPN name */
 
@@ -150,47 +148,6 @@ void hs13_put_certificate_request(struct hs13 *h) {
     hs13_out_begin(h, MSG_CERTIFICATE_REQUEST, w.len + names.len);
     hs13_out_put(h, wr_written(&w));
     hs13_out_put(h, names);
-}
-
-static void put_u24(struct hs13 *h, size_t n) {
-    const uint8_t bytes[] = {(uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n};
-    hs13_out_put(h, span_of(bytes, sizeof(bytes)));
-}
-
-/* RFC 8446 4.4.2.1: in the leaf's entry. */
-static void put_entry_extensions(struct hs13 *h, struct span ocsp) {
-    uint8_t room[2 + 2 + 2 + 1];
-    struct wr w = wr_of(room, sizeof(room));
-    if (ocsp.len == 0) {
-        wr_u16(&w, 0);
-        hs13_out_put(h, wr_written(&w));
-        return;
-    }
-    wr_u16(&w, (uint16_t)(4 + 4 + ocsp.len));
-    wr_u16(&w, EXT_STATUS_REQUEST);
-    wr_u16(&w, (uint16_t)(4 + ocsp.len));
-    wr_u8(&w, STATUS_OCSP);
-    hs13_out_put(h, wr_written(&w));
-    put_u24(h, ocsp.len);
-    hs13_out_put(h, ocsp);
-}
-
-void hs13_put_certificate(struct hs13 *h, const struct certs_choice *c) {
-    const struct creds *store = certs_store(h->server->certs);
-    uint32_t n = creds_entry(store, c->entry).nchain;
-    struct span ocsp = h->wants_ocsp && c->ocsp.len <= UINT16_MAX - 8 ? c->ocsp : span_of(NULL, 0);
-    size_t list = ocsp.len ? 8 + ocsp.len : 0;
-    for (uint32_t i = 0; i < n; i++)
-        list += 3 + creds_cert(store, c->entry, i).der.len + 2;
-    hs13_out_begin(h, MSG_CERTIFICATE, 1 + 3 + list);
-    hs13_out_put(h, span_of("", 1)); /* no context */
-    put_u24(h, list);
-    for (uint32_t i = 0; i < n; i++) {
-        struct span der = creds_cert(store, c->entry, i).der;
-        put_u24(h, der.len);
-        hs13_out_put(h, der);
-        put_entry_extensions(h, i == 0 ? ocsp : span_of(NULL, 0));
-    }
 }
 
 void hs13_put_certificate_verify(struct hs13 *h, struct span signature) {

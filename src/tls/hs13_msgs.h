@@ -24,7 +24,6 @@ void hs13_put_retry(struct hs13 *h);
 
 void hs13_put_encrypted_extensions(struct hs13 *h);
 void hs13_put_certificate_request(struct hs13 *h);
-void hs13_put_certificate(struct hs13 *h, const struct certs_choice *c);
 void hs13_put_certificate_verify(struct hs13 *h, struct span signature);
 void hs13_put_finished(struct hs13 *h);
 

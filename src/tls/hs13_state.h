@@ -48,8 +48,9 @@ struct hs13 {
     uint16_t identity;  /* of its tickets, the one resumed */
     bool wants_tickets; /* psk_dhe_ke is among its modes */
     bool resumed;
-    uint16_t scheme; /* we sign by */
-    uint32_t key;    /* we sign with */
+    uint16_t compression; /* of our certificate; 0 = none */
+    uint16_t scheme;      /* we sign by */
+    uint32_t key;         /* we sign with */
     struct cert_alg our_cert;
     struct span alpn; /* borrows the service */
     int64_t full_s;   /* when the client was last judged by a full handshake */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "tls/cert_compress.h"
 #include "tls/hs13.h"
 #include "tls/selftest_own.h"
 #include "tls/server_internal.h"
@@ -28,6 +29,7 @@ bool handshake_own_begin(uint32_t max) {
     engine_contexts_init(&aead, &engine_libcrypto);
     if (!engine_libcrypto.usable() || !hs13_groups_selftest() || hs13_env_init(&env, &aead, max) < 0)
         return false;
+    cert_compress_load();
     ready = true; /* for its test */
     ready = selftest_own();
     if (!ready) {

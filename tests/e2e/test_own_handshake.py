@@ -1,9 +1,11 @@
 """handshake = "auto": TLS 1.3 by our own code, TLS 1.2 by libssl; who made it is counted. The other files run with either by
 E2E_HANDSHAKE."""
+import re
 import subprocess
 
 import pytest
 
+from support.browser import CHROMIUM, QUIET
 from support.clients import V12, V13, connect, context, s_client, says_echo
 from support.proxy import command
 from support.waiting import DEADLINE, until
@@ -12,6 +14,16 @@ from support.waiting import DEADLINE, until
 def paths(p):
     totals = p.admin.json("/status.json")["totals"]
     return totals["own_handshakes_total"], totals["libssl_handshakes_total"]
+
+
+def compressed(p):
+    found = re.findall(r'^tls_off_process_certificates_compressed_total\{role="handshaker"[^}]*\} (\d+)$', p.admin.ask("/metrics").text, re.M)
+    return sum(map(int, found))
+
+
+def answer(c):
+    if c.recv(65536):
+        c.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: text/html\r\n\r\n<p>it is read</p>")
 
 
 def proxy_with(parts, handshake):
@@ -70,6 +82,16 @@ def test_tickets_of_the_other_path_mean_a_full_handshake(parts):
             with connect(p.port, ctx, name="localhost", session=session) as c:
                 says_echo(c)
                 assert c.session_reused == resumed
+
+
+def test_a_browser_reads_a_compressed_certificate(parts, directory):
+    """The other ways of compression are read in tests/unit/test_hs13_compress.c."""
+    p = parts.proxy(parts.backend(answer), top={"handshake": "auto"})
+    said = subprocess.run([CHROMIUM, *QUIET, "--no-sandbox", f"--user-data-dir={directory}/chromium", "--ignore-certificate-errors",
+                           "--dump-dom", f"https://localhost:{p.port}/"], capture_output=True, timeout=DEADLINE, check=False)
+    assert b"it is read" in said.stdout, said.stdout + said.stderr
+    until(lambda: compressed(p) > 0, "certificates that were compressed")
+    assert paths(p)[1] == 0
 
 
 def test_gnutls_full_and_resumed(parts, pki):

@@ -12,9 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../unit/cert_decompress.h"
 #include "../unit/hs13_services.h"
 #include "base/rd.h"
 #include "fixed_exchange.h"
+#include "tls/cert_compress.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -58,6 +60,7 @@ struct side {
 };
 
 static struct side sides[PATHS];
+static struct span unpacked; /* the Certificate message of ours that was compressed last */
 
 /* What a run amounts to: inputs whose hello the checks of both paths refuse alike are none. Printed at the end. */
 static struct { unsigned long long inputs, hellos, retries, resumed, done, explained; } counts;
@@ -176,7 +179,13 @@ static struct outcome outcome_of(const struct side *s) {
         struct rd body = rd_of(rd_vec24(&r));
         if (type == MSG_CERTIFICATE_VERIFY)
             o.scheme = rd_u16(&body);
-        if (type == MSG_CERTIFICATE) {
+        if (type == MSG_COMPRESSED_CERTIFICATE) {
+            uint16_t id;
+            free((void *)(uintptr_t)unpacked.p);
+            unpacked = cert_decompress(span_of(body.p, rd_left(&body)), &id);
+            body = rd_of(unpacked);
+        }
+        if (type == MSG_CERTIFICATE || type == MSG_COMPRESSED_CERTIFICATE) {
             (void)rd_vec8(&body);
             struct rd list = rd_of(rd_vec24(&body));
             o.leaf = rd_vec24(&list);
@@ -405,6 +414,7 @@ static void keep_tickets(void) {
 
 static void begin(void) {
     struct rd none = rd_of(span_of(NULL, 0));
+    cert_compress_load();
     cases_setup(NULL);
     (void)tls_server_selftest(server);
     run(server, 0, &none);
