@@ -125,6 +125,11 @@ bool addr_equal(const struct addr *a, const struct addr *b) {
     return a->family == b->family && a->port == b->port && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0;
 }
 
+bool addr_is_any(const struct addr *a) {
+    static const uint8_t zero[sizeof(a->ip)];
+    return a->family != AF_UNSPEC && memcmp(a->ip, zero, sizeof(zero)) == 0;
+}
+
 bool addr_is_loopback(const struct addr *a) {
     static const uint8_t one[16] = {[15] = 1};
     if (a->family == AF_INET)

@@ -42,6 +42,9 @@ socklen_t addr_to_sockaddr(const struct addr *a, struct sockaddr_storage *ret);
 /* Address and port. */
 bool addr_equal(const struct addr *a, const struct addr *b);
 
+/* 0.0.0.0 or [::], whatever the port. */
+bool addr_is_any(const struct addr *a);
+
 bool addr_is_loopback(const struct addr *a);
 
 /* A network: "10.0.0.0/8", "2001:db8::/32", or one bare address. */

@@ -136,9 +136,28 @@ static void check_sharing(struct load *l, size_t i) {
         ok = agrees(l, i, &l->conf->listeners[s->listeners[k]]);
 }
 
-static bool is_wildcard(const struct addr *a) {
-    static const uint8_t zero[sizeof(a->ip)];
-    return memcmp(a->ip, zero, sizeof(zero)) == 0;
+/* Whether there is an address that both of them take. */
+static bool overlap(const struct conf_listener *a, const struct conf_listener *b) {
+    if (a->addr.port == 0 || a->addr.port != b->addr.port || (a->device && b->device && strcmp(a->device, b->device) != 0))
+        return false;
+    if (a->addr.family == b->addr.family)
+        return addr_is_any(&a->addr) || addr_is_any(&b->addr);
+    const struct conf_listener *v6 = a->addr.family == AF_INET6 ? a : b;
+    return addr_is_any(&v6->addr) && !v6->v6only;
+}
+
+/* The one address that has a choice is [::]. */
+static void check_v6only(struct load *l, size_t i) {
+    const struct conf_listener *at = &l->conf->listeners[i];
+    if (!l->listeners[i].node[KEY_LISTENER_V6ONLY])
+        return;
+    if (at->name[0] == '*' && at->v6only)
+        load_error(l, load_listener_at(l, i, KEY_LISTENER_V6ONLY), load_listener_key(l, i, KEY_LISTENER_V6ONLY),
+                   "found true, expected \"[::]:%u\" in \"listen\" for IPv6 alone: \"%s\" is both", at->addr.port, at->name);
+    else if (!addr_is_any(&at->addr) || at->addr.family != AF_INET6)
+        load_error(l, load_listener_at(l, i, KEY_LISTENER_V6ONLY), load_listener_key(l, i, KEY_LISTENER_V6ONLY),
+                   "found %s, expected it for \"[::]:PORT\" only: \"%s\" is of one family", at->v6only ? "true" : "false",
+                   at->name);
 }
 
 /* The kernel gives a port to one socket of a family that listens on all addresses, or to single addresses, not to both. */
@@ -147,8 +166,7 @@ static void check_overlap(struct load *l) {
     for (size_t i = 0; i < c->nlisteners; i++)
         for (size_t j = 0; j < i; j++) {
             const struct conf_listener *a = &c->listeners[i], *b = &c->listeners[j];
-            if (a->addr.port == 0 || a->addr.port != b->addr.port || a->addr.family != b->addr.family ||
-                (!is_wildcard(&a->addr) && !is_wildcard(&b->addr)))
+            if (!overlap(a, b))
                 continue;
             load_error(l, l->listeners[i].first.at, l->listeners[i].first.key,
                        "found \"%s\", expected no address that overlaps with \"%s\" of %s", a->name, b->name,
@@ -179,5 +197,7 @@ void check_keys(struct load *l) {
         check_suites(l, i);
         check_sharing(l, i);
     }
+    for (size_t i = 0; i < l->conf->nlisteners; i++)
+        check_v6only(l, i);
     check_overlap(l);
 }

@@ -22,6 +22,7 @@
 #define CONF_NAMES_MAX        1024                /* a service */
 #define CONF_HOST_MAX         255                 /* characters of a host name */
 #define CONF_PATTERN_MAX      (CONF_HOST_MAX + 3) /* "**." before it */
+#define CONF_DEVICE_MAX       15                  /* IFNAMSIZ, its zero not counted */
 #define CONF_BACKLOG          4096                /* the kernel cuts it to net.core.somaxconn */
 #define CONF_BUSY_POLL_MAX    10000
 #define CONF_CLIENT_DEPTH_MAX 16
@@ -83,6 +84,9 @@ struct conf_cert {
 struct conf_listener {
     const char *name; /* as logs and the status call it: "0.0.0.0:443" */
     struct addr addr;
+    bool v6only; /* of [::]: false takes IPv4, too */
+    bool mptcp;
+    const char *device; /* NULL = any */
     uint32_t backlog;
 
     uint16_t *services; /* never empty after the check; clients are refused in the name of the first one */

@@ -50,6 +50,9 @@
     K(KEY_TICKETS_SECRET_FILE, "tickets.secret_file", &scalar_path, TOP(ticket_secret))                                        \
                                                                                                                                \
     K(KEY_LISTENER_BACKLOG, "listener.*.backlog", &scalar_integer, LISTENER(backlog), .number = CONF_BACKLOG, .min = 1, .max = INT32_MAX) \
+    K(KEY_LISTENER_V6ONLY,  "listener.*.v6only",  &scalar_boolean, LISTENER(v6only), .number = true)                           \
+    K(KEY_LISTENER_MPTCP,   "listener.*.mptcp",   &scalar_boolean, LISTENER(mptcp))                                            \
+    K(KEY_LISTENER_DEVICE,  "listener.*.device",  &scalar_text,    LISTENER(device), .max = CONF_DEVICE_MAX)                   \
                                                                                                                                \
     K(KEY_LISTEN,        "service.*.listen",        OWN(TOML_ARRAY, read_listen))                                              \
     K(KEY_BACKENDS,      "service.*.backends",      OWN(TOML_ARRAY, read_backends))                                            \

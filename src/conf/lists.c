@@ -32,17 +32,26 @@ static bool comes_again(struct reading *r, const struct toml_node *list, size_t 
 }
 
 int load_listen_address(struct load *l, const char *text, struct conf_listener *ret, struct text *why) {
-    char name[ADDR_TEXT_MAX];
-    int err = addr_parse(text, &ret->addr);
-    if (err)
-        text_add(why, "\"IP:PORT\" or \"[IPv6]:PORT\"");
-    else
-        ret->name = conf_strdup(l->conf, addr_text(&ret->addr, name));
-    return err;
+    char name[ADDR_TEXT_MAX], both[ADDR_TEXT_MAX];
+    const char *port = text[0] == '*' ? text + 1 : text;
+    bool all = port[0] == ':';
+    struct text t = text_of(both, sizeof(both));
+    text_addf(&t, "[::]%s", port);
+    scalar_defaults("listener.*", ret);
+    int err = t.cut ? ERR_FORMAT : addr_parse(all ? both : text, &ret->addr);
+    if (err) {
+        text_add(why, "\"IP:PORT\", \"[IPv6]:PORT\", or \":PORT\" for all addresses of both");
+        return err;
+    }
+    ret->v6only = !all;
+    t = text_of(name, sizeof(name));
+    text_addf(&t, "*:%u", ret->addr.port);
+    ret->name = conf_strdup(l->conf, all ? name : addr_text(&ret->addr, name));
+    return 0;
 }
 
 bool load_same_listener(const struct conf_listener *a, const struct conf_listener *b) {
-    return addr_equal(&a->addr, &b->addr);
+    return addr_equal(&a->addr, &b->addr) && a->v6only == b->v6only;
 }
 
 /* The index in conf.listeners, added when it is new; SIZE_MAX when there is no room. Port 0 is always new. */
@@ -73,7 +82,6 @@ void read_listen(struct reading *r, const struct toml_node *node) {
         struct text why = text_of(expected, sizeof(expected));
         if (!wants_string(r, item))
             continue;
-        scalar_defaults("listener.*", &new);
         if (load_listen_address(r->l, item->string, &new, &why) != 0) {
             reading_refuse(r, item, "%s", expected);
             continue;

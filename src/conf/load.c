@@ -72,6 +72,11 @@ const char *load_listener_key(struct load *l, size_t listener, enum conf_key key
     return conf_strdup(l->conf, name);
 }
 
+struct toml_pos load_listener_at(const struct load *l, size_t listener, enum conf_key key) {
+    const struct listener_origin *o = &l->listeners[listener];
+    return o->node[key] ? o->node[key]->at : o->at;
+}
+
 struct toml_pos load_at(const struct load *l, size_t service, enum conf_key key) {
     const struct service_origin *o = &l->services[service];
     return o->node[key] ? o->node[key]->at : o->at;

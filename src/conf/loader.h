@@ -77,6 +77,7 @@ const char *load_top_key(enum conf_key key);
 
 /* The position of a key of service I: its value, or the service's section when it is not given. */
 struct toml_pos load_at(const struct load *l, size_t service, enum conf_key key);
+struct toml_pos load_listener_at(const struct load *l, size_t listener, enum conf_key key);
 struct toml_pos load_top_at(const struct load *l, enum conf_key key);
 
 /* NAME as an absolute file name (in the conf's arena); NULL when it becomes longer than PATH_MAX. */

@@ -15,27 +15,50 @@
 #define HOLDERS_MAX 16   /* sockets in the way of one address */
 #define TCP_LISTEN_ 0x0a /* net/tcp_states.h of the kernel */
 
-enum port_state port_probe(const struct addr *a) {
+static int set(int fd, int level, int option, int value) {
+    return setsockopt(fd, level, option, &value, sizeof(value));
+}
+
+static bool set_options(int fd, const struct conf_listener *l, bool v6, bool reuseport) {
+    return set(fd, SOL_SOCKET, SO_REUSEADDR, 1) == 0 && (!v6 || set(fd, IPPROTO_IPV6, IPV6_V6ONLY, l->v6only) == 0) &&
+           (!reuseport || set(fd, SOL_SOCKET, SO_REUSEPORT, 1) == 0) &&
+           (!l->device || setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, l->device, (socklen_t)strlen(l->device)) == 0);
+}
+
+int port_bind(const struct conf_listener *l, const struct addr *at, bool reuseport) {
+    const struct addr v4 = {.family = AF_INET, .port = at->port};
     struct sockaddr_storage ss;
-    socklen_t len = addr_to_sockaddr(a, &ss);
-    int one = 1;
-    int fd = socket(a->family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = -1;
+    if (l->mptcp)
+        fd = socket(at->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_MPTCP);
     if (fd < 0)
-        return errno == EAFNOSUPPORT ? PORT_NO_ADDRESS : PORT_FAILED;
-    int failed = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    if (!failed && a->family == AF_INET6)
-        failed = setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
-    if (!failed)
-        failed = bind(fd, (struct sockaddr *)&ss, len);
+        fd = socket(at->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0 && errno == EAFNOSUPPORT && !l->v6only && addr_is_any(at) && at->family == AF_INET6)
+        return port_bind(l, &v4, reuseport); /* this kernel has one of both */
+    if (fd < 0)
+        return -1;
+    socklen_t len = addr_to_sockaddr(at, &ss);
+    if (set_options(fd, l, at->family == AF_INET6, reuseport) && bind(fd, (struct sockaddr *)&ss, len) == 0)
+        return fd;
     int saved = errno;
     (void)close(fd); /* nothing was sent */
     errno = saved;
-    if (!failed)
+    return -1;
+}
+
+enum port_state port_probe(const struct conf_listener *l) {
+    struct conf_listener plain = *l;
+    plain.mptcp = false; /* its ports are those of TCP */
+    int fd = port_bind(&plain, &l->addr, false);
+    if (fd >= 0) {
+        (void)close(fd); /* nothing was sent */
         return PORT_FREE;
-    return saved == EADDRINUSE      ? PORT_IN_USE
-           : saved == EACCES        ? PORT_NO_PERMISSION
-           : saved == EADDRNOTAVAIL ? PORT_NO_ADDRESS
-                                    : PORT_FAILED;
+    }
+    return errno == EADDRINUSE                               ? PORT_IN_USE
+           : errno == EACCES                                 ? PORT_NO_PERMISSION
+           : errno == EADDRNOTAVAIL || errno == EAFNOSUPPORT ? PORT_NO_ADDRESS
+           : errno == ENODEV                                 ? PORT_NO_DEVICE
+                                                             : PORT_FAILED;
 }
 
 /* An address of /proc/net/tcp: 32-bit words in host order, printed in hex. */
@@ -154,39 +177,47 @@ void port_find_holder(const struct addr *a, struct port_holder *ret) {
     *ret = h;
 }
 
-static void say_in_use(struct load *l, const struct origin *o, const struct addr *a, const char *shown) {
+static void say_in_use(struct load *l, const struct origin *o, const struct conf_listener *at) {
+    const struct addr v4 = {.family = AF_INET, .port = at->addr.port};
     struct port_holder h;
     char who[96];
     struct text t = text_of(who, sizeof(who));
-    port_find_holder(a, &h);
+    port_find_holder(&at->addr, &h);
+    if (!h.pid && !at->v6only)
+        port_find_holder(&v4, &h);
     if (h.pid)
         text_addf(&t, "%s (process %d)", h.name, (int)h.pid);
     else
         text_add(&t, "another process");
     if ((l->flags & LOAD_FOR_CHECK) && strcmp(h.name, "tls-off") == 0)
-        load_warning(l, o->at, o->key, "\"%s\" is in use by %s", shown, who);
+        load_warning(l, o->at, o->key, "\"%s\" is in use by %s", at->name, who);
     else
-        load_error(l, o->at, o->key, "found \"%s\" in use by %s, expected a free address", shown, who);
+        load_error(l, o->at, o->key, "found \"%s\" in use by %s, expected a free address", at->name, who);
 }
 
-/* Given by the service manager, or at a reload. */
+/*
+ * Given by the service manager, or ours before a reload. What overlaps with it is ours, too: while both are bound our sockets
+ * share the port.
+ */
 static bool is_held(const struct load *l, const struct addr *a) {
-    for (size_t i = 0; i < l->capabilities->nheld; i++)
-        if (addr_equal(a, &l->capabilities->held[i]))
+    for (size_t i = 0; i < l->capabilities->nheld; i++) {
+        const struct addr *b = &l->capabilities->held[i];
+        if (addr_equal(a, b) || (a->port == b->port && a->port != 0 && (addr_is_any(a) || addr_is_any(b))))
             return true;
+    }
     return false;
 }
 
-static void check_port(struct load *l, const struct addr *a, const struct origin *o) {
-    char shown[ADDR_TEXT_MAX];
-    (void)addr_text(a, shown); /* returns SHOWN */
+static void check_port(struct load *l, const struct conf_listener *at, const struct origin *o) {
+    const struct addr *a = &at->addr;
+    const char *shown = at->name;
     if (is_held(l, a))
         return;
-    switch (port_probe(a)) {
+    switch (port_probe(at)) {
     case PORT_FREE:
         break;
     case PORT_IN_USE:
-        say_in_use(l, o, a, shown);
+        say_in_use(l, o, at);
         break;
     case PORT_NO_PERMISSION:
         load_error(l, o->at, o->key,
@@ -197,6 +228,10 @@ static void check_port(struct load *l, const struct addr *a, const struct origin
     case PORT_NO_ADDRESS:
         load_error(l, o->at, o->key, "found \"%s\", expected an address that this machine has", shown);
         break;
+    case PORT_NO_DEVICE:
+        load_error(l, o->at, o->key, "found \"%s\" at interface \"%s\", expected an interface that this machine has", shown,
+                   at->device);
+        break;
     case PORT_FAILED:
         load_error(l, o->at, o->key, "found \"%s\", which cannot be listened on: %s", shown, strerror(errno));
         break;
@@ -206,8 +241,11 @@ static void check_port(struct load *l, const struct addr *a, const struct origin
 /* A port of 0 is chosen by the kernel, but the address must be this machine's all the same. */
 void check_ports(struct load *l) {
     for (size_t i = 0; i < l->conf->nlisteners; i++)
-        check_port(l, &l->conf->listeners[i].addr, &l->listeners[i].first);
+        check_port(l, &l->conf->listeners[i], &l->listeners[i].first);
+    char name[ADDR_TEXT_MAX];
     const struct origin admin = {load_top_at(l, KEY_ADMIN_LISTEN), load_top_key(KEY_ADMIN_LISTEN)};
-    if (l->conf->admin.listen.family != AF_UNSPEC)
-        check_port(l, &l->conf->admin.listen, &admin);
+    const struct conf_listener at = {
+        .name = addr_text(&l->conf->admin.listen, name), .addr = l->conf->admin.listen, .v6only = true};
+    if (at.addr.family != AF_UNSPEC)
+        check_port(l, &at, &admin);
 }

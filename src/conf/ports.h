@@ -6,17 +6,26 @@
 
 #include "base/addr.h"
 #include "base/defs.h"
+#include "conf/conf.h"
 
 enum port_state {
     PORT_FREE,
     PORT_IN_USE,
     PORT_NO_PERMISSION,
     PORT_NO_ADDRESS, /* this machine does not have the address */
+    PORT_NO_DEVICE,  /* nor the interface */
     PORT_FAILED,     /* anything else; errno */
 };
 
-/* Tries to bind (not to listen) and lets go again. */
-enum port_state port_probe(const struct addr *a);
+/*
+ * A socket bound to AT, the listener's address or what port 0 became, with the options that it must have before; -1 (errno).
+ * A kernel without MPTCP gives plain TCP, one without IPv6 gives IPv4 for both. With REUSEPORT unset it fails when anybody else
+ * listens there.
+ */
+MUST_CHECK int port_bind(const struct conf_listener *l, const struct addr *at, bool reuseport);
+
+/* Binds (does not listen) and lets go again. */
+enum port_state port_probe(const struct conf_listener *l);
 
 /* Who listens on a port, as far as /proc shows this user. */
 struct port_holder {

@@ -25,17 +25,17 @@ struct explanation {
 
 /* ---- the question ---- */
 
-static bool covers(const struct addr *listener, const struct addr *asked) {
-    static const uint8_t zero[16];
-    return listener->family == asked->family && listener->port == asked->port &&
-           (memcmp(listener->ip, asked->ip, sizeof(asked->ip)) == 0 || memcmp(listener->ip, zero, sizeof(zero)) == 0);
+static bool covers(const struct conf_listener *l, const struct addr *asked) {
+    if (l->addr.port != asked->port || (l->addr.family != asked->family && l->v6only))
+        return false;
+    return addr_equal(&l->addr, asked) || addr_is_any(&l->addr);
 }
 
 static bool find_listener(const struct conf *c, const char *text, uint16_t *ret, struct text *why) {
     struct addr asked;
     bool readable = addr_parse(text, &asked) == 0;
     for (size_t i = 0; readable && i < c->nlisteners; i++)
-        if (covers(&c->listeners[i].addr, &asked)) {
+        if (covers(&c->listeners[i], &asked)) {
             *ret = (uint16_t)i;
             return true;
         }

@@ -48,7 +48,7 @@ static struct listener *place_of(struct listeners *l, const struct addr *a) {
     for (size_t i = 0; i < l->n; i++)
         if (addr_equal(a, &l->list[i].asked))
             return &l->list[i];
-    return listeners_add(l, a, 0);
+    return listeners_add(l, &(const struct conf_listener){.addr = *a}, 0);
 }
 
 static bool take_socket(struct listeners *l, int fd, const char *name, struct text *why) {

@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "base/tcp_options.h"
+#include "conf/ports.h"
 
 static uint16_t nth_of(const struct conf *c, size_t i) {
     uint16_t nth = 0;
@@ -18,52 +19,46 @@ static uint16_t nth_of(const struct conf *c, size_t i) {
     return nth;
 }
 
+/* Sockets that were given have the options that they have. */
+static bool fits(const struct listener *l, const struct conf_listener *c) {
+    return addr_equal(&l->asked, &c->addr) &&
+           (l->given || (l->v6only == c->v6only && l->mptcp == c->mptcp && strcmp(l->device, c->device ? c->device : "") == 0));
+}
+
 struct listener *listeners_find(const struct listeners *l, const struct conf *c, size_t i) {
     uint16_t nth = nth_of(c, i);
     for (size_t k = 0; k < l->n; k++)
-        if (addr_equal(&l->list[k].asked, &c->listeners[i].addr) && l->list[k].nth == nth)
+        if (fits(&l->list[k], &c->listeners[i]) && l->list[k].nth == nth)
             return &l->list[k];
     return NULL;
 }
 
-struct listener *listeners_add(struct listeners *l, const struct addr *asked, uint16_t nth) {
+struct listener *listeners_add(struct listeners *l, const struct conf_listener *asked, uint16_t nth) {
     l->list = realloc(l->list, (l->n + 1) * sizeof(*l->list));
     MUST(l->list);
     struct listener *new = &l->list[l->n++];
-    *new = (struct listener){.asked = *asked, .real = *asked, .nth = nth};
+    *new = (struct listener){
+        .asked = asked->addr, .real = asked->addr, .nth = nth, .v6only = asked->v6only, .mptcp = asked->mptcp};
+    struct text t = text_of(new->device, sizeof(new->device));
+    text_add(&t, asked->device ? asked->device : "");
     return new;
 }
 
 /* ---- sockets ---- */
 
-static int set_socket_option(int fd, int level, int option, int value) {
-    return setsockopt(fd, level, option, &value, sizeof(value));
-}
-
-/* One bound socket; -1 (errno). With REUSEPORT unset it fails when anybody else listens there. */
-static int bound(const struct addr *a, bool reuseport) {
-    struct sockaddr_storage ss;
-    socklen_t len = addr_to_sockaddr(a, &ss);
-    int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -1;
-    bool ok = set_socket_option(fd, SOL_SOCKET, SO_REUSEADDR, 1) == 0;
-    ok = ok && (ss.ss_family != AF_INET6 || set_socket_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1) == 0);
-    ok = ok && (!reuseport || set_socket_option(fd, SOL_SOCKET, SO_REUSEPORT, 1) == 0);
-    ok = ok && set_socket_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) == 0;
-    if (ok && bind(fd, (struct sockaddr *)&ss, len) == 0)
-        return fd;
-    int error = errno;
-    close(fd);
-    errno = error;
-    return -1;
+/* Our sockets of another form share the port until they are closed. */
+static bool holds_port(const struct listeners *all, uint16_t port) {
+    for (size_t k = 0; k < all->n; k++)
+        if (all->list[k].nfds && !all->list[k].given && all->list[k].asked.port == port)
+            return true;
+    return false;
 }
 
 /* Any process of the same user may join a SO_REUSEPORT group: a first bind without it finds a port that is taken. */
-static bool is_free(const struct addr *a) {
-    int fd = a->port ? bound(a, false) : -1;
+static bool is_free(const struct conf_listener *c) {
+    int fd = c->addr.port ? port_bind(c, &c->addr, false) : -1;
     if (fd < 0)
-        return a->port == 0;
+        return c->addr.port == 0;
     bool ok = listen(fd, 1) == 0;
     int error = errno;
     close(fd);
@@ -72,15 +67,17 @@ static bool is_free(const struct addr *a) {
 }
 
 /* The group has a socket for each of WORKERS. False: errno. */
-static bool fill_group(struct listener *l, uint32_t workers) {
-    if (l->nfds == 0 && !is_free(&l->asked))
+static bool fill_group(const struct listeners *all, struct listener *l, const struct conf_listener *c, uint32_t workers) {
+    const int one = 1;
+    if (l->nfds == 0 && !holds_port(all, c->addr.port) && !is_free(c))
         return false;
     while (!l->given && l->nfds < workers) {
         struct sockaddr_storage ss;
         socklen_t len = sizeof(ss);
-        int fd = bound(&l->real, true);
+        int fd = port_bind(c, &l->real, true);
         if (fd < 0)
             return false;
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* only makes it faster */
         l->fds[l->nfds++] = fd;
         if (getsockname(fd, (struct sockaddr *)&ss, &len) == 0) /* port 0 has become a real one */
             addr_from_sockaddr(&ss, &l->real);
@@ -88,10 +85,24 @@ static bool fill_group(struct listener *l, uint32_t workers) {
     return true;
 }
 
-static void describe_listen_fault(struct text *why, const char *what, const struct addr *a) {
-    int error = errno;
-    char text[ADDR_TEXT_MAX];
-    text_addf(why, "%s%s %s: %s", why->len ? "; " : "", what, addr_text(a, text), strerror(error));
+static void describe_listen_fault(struct text *why, const struct conf_listener *c) {
+    text_addf(why, "%scannot listen on %s: %s", why->len ? "; " : "", c->name, strerror(errno));
+}
+
+/* As configured, but for port 0, which has become a real one. */
+static const char *listener_text(const struct listener *l, char to[static ADDR_TEXT_MAX]) {
+    struct text t = text_of(to, ADDR_TEXT_MAX);
+    if (l->given || l->v6only || !addr_is_any(&l->asked))
+        return addr_text(&l->real, to);
+    text_addf(&t, "*:%u", l->real.port);
+    return to;
+}
+
+/* A kernel without MPTCP gave plain TCP. */
+static bool lacks_mptcp(const struct listener *l) {
+    int protocol = IPPROTO_MPTCP;
+    socklen_t len = sizeof(protocol);
+    return l->mptcp && getsockopt(l->fds[0], SOL_SOCKET, SO_PROTOCOL, &protocol, &len) == 0 && protocol != IPPROTO_MPTCP;
 }
 
 bool listeners_bind(struct listeners *l, const struct conf *c, struct text *why) {
@@ -99,10 +110,10 @@ bool listeners_bind(struct listeners *l, const struct conf *c, struct text *why)
     for (size_t i = 0; i < c->nlisteners; i++) {
         struct listener *one = listeners_find(l, c, i);
         if (!one)
-            one = listeners_add(l, &c->listeners[i].addr, nth_of(c, i));
-        if (fill_group(one, c->workers))
+            one = listeners_add(l, &c->listeners[i], nth_of(c, i));
+        if (fill_group(l, one, &c->listeners[i], c->workers))
             continue;
-        describe_listen_fault(why, "cannot listen on", &c->listeners[i].addr);
+        describe_listen_fault(why, &c->listeners[i]);
         ok = false;
     }
     return ok;
@@ -115,7 +126,9 @@ static void log_listening(struct log *v, const struct conf *c, const struct conf
     struct text t = text_of(names, sizeof(names));
     for (size_t i = 0; i < conf->nservices; i++)
         text_addf(&t, "%s%s", i ? "," : "", c->services[conf->services[i]].name);
-    log_msg(v, LOG_LEVEL_INFO, "listening on %s for %s", addr_text(&l->real, address), names);
+    log_msg(v, LOG_LEVEL_INFO, "listening on %s for %s", listener_text(l, address), names);
+    if (lacks_mptcp(l))
+        log_msg(v, LOG_LEVEL_WARNING, "%s: this kernel gives no MPTCP, plain TCP is used", address);
 }
 
 /* Options are set at each reload: they may have changed, and inherited sockets have none. A second listen() sets the backlog.
@@ -138,7 +151,7 @@ bool listeners_listen(struct listeners *l, struct log *v, const struct conf *c, 
         struct listener *one = listeners_find(l, c, i);
         bool is_new = one->nlistening == 0;
         if (!listen_group(one, c->tcp_congestion, &c->listeners[i])) {
-            describe_listen_fault(why, "cannot listen on", &one->real);
+            describe_listen_fault(why, &c->listeners[i]);
             return false;
         }
         if (is_new || one->given)
@@ -189,7 +202,7 @@ void listeners_keep(struct listeners *l, struct log *v, const struct conf *c) {
         if (needed(l, c, one))
             continue;
         if (c)
-            log_msg(v, LOG_LEVEL_INFO, "no longer listening on %s", addr_text(&one->real, text));
+            log_msg(v, LOG_LEVEL_INFO, "no longer listening on %s", listener_text(one, text));
         close_from(one, 0);
     }
     drop_empty(l);

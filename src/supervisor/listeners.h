@@ -18,7 +18,9 @@
 
 struct listener {
     struct addr asked; /* as configured; port 0 asks for any */
-    uint16_t nth;      /* among those that ask for the same (port 0 only) */
+    bool v6only, mptcp;
+    char device[CONF_DEVICE_MAX + 1]; /* "" = any */
+    uint16_t nth;                     /* among those that ask for the same (port 0 only) */
     struct addr real;
     bool given; /* by the service manager: no other sockets join it */
     uint32_t nfds;
@@ -49,4 +51,4 @@ void listeners_keep(struct listeners *l, struct log *v, const struct conf *c);
 struct listener *listeners_find(const struct listeners *l, const struct conf *c, size_t i);
 
 /* A new entry, the last one. Pointers to others are invalid afterwards. */
-struct listener *listeners_add(struct listeners *l, const struct addr *asked, uint16_t nth);
+struct listener *listeners_add(struct listeners *l, const struct conf_listener *asked, uint16_t nth);

@@ -119,6 +119,9 @@ static void value_admin(struct io *io, struct admin_sockets *a) {
 static void value_listener(struct io *io, struct listener *l) {
     value_addr(io, &l->asked);
     value_addr(io, &l->real);
+    VALUE(io, l->v6only);
+    VALUE(io, l->mptcp);
+    value_chars(io, l->device, sizeof(l->device));
     VALUE(io, l->nth);
     VALUE(io, l->given);
     VALUE(io, l->nserved);

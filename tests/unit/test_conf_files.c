@@ -279,7 +279,10 @@ static void test_broken_flags(void **state) {
     struct diagnostics f;
     diagnostics_init(&f);
     assert_null(conf_load_flags(listen_on, 1, backends, 1, stubs(), &f));
-    assert_said(&f, "command line: --listen: found \"localhost:1\", expected \"IP:PORT\" or \"[IPv6]:PORT\"\n", "");
+    assert_said(
+        &f,
+        "command line: --listen: found \"localhost:1\", expected \"IP:PORT\", \"[IPv6]:PORT\", or \":PORT\" for all addresses of both\n",
+        "");
     assert_said(
         &f, "command line: --backend: found \"app.sock\", expected \"unix:/PATH\", \"unix:@NAME\" or \"tcp:HOST:PORT\"\n", "");
     diagnostics_fini(&f);

@@ -86,7 +86,7 @@ static const struct broken table[] = {
     {"[service.a]\nlisten = \"127.0.0.1:0\"\nbackends = [\"unix:/x\"]\n",
      "t.toml:2:10: service.a.listen: found \"127.0.0.1:0\", expected an array\n"},
     {"[service.a]\nlisten = [\"localhost:1\", 443]\nbackends = [\"unix:/x\"]\n",
-     "t.toml:2:11: service.a.listen: found \"localhost:1\", expected \"IP:PORT\" or \"[IPv6]:PORT\"\n"
+     "t.toml:2:11: service.a.listen: found \"localhost:1\", expected \"IP:PORT\", \"[IPv6]:PORT\", or \":PORT\" for all addresses of both\n"
      "t.toml:2:26: service.a.listen: found 443, expected a string\n"},
     {"[service.a]\nlisten = [\"[::1]:9\", \"[0::1]:9\"]\nbackends = [\"unix:/x\"]\n",
      "t.toml:2:22: service.a.listen: found \"[0::1]:9\", expected each address once\n"},
@@ -220,9 +220,33 @@ static const struct broken table[] = {
     {SERVICE "[listener.\"[2001:db8::7]:443\"]\n",
      "t.toml:4:11: listener.\"[2001:db8::7]:443\": found an address where no service listens, expected one of \"127.0.0.1:0\"\n"},
     {SERVICE "[listener.web]\nbacklog = 1\n",
-     "t.toml:4:11: listener.\"web\": found \"web\", expected \"IP:PORT\" or \"[IPv6]:PORT\", in quotes\n"},
+     "t.toml:4:11: listener.\"web\": found \"web\", expected \"IP:PORT\", \"[IPv6]:PORT\", or \":PORT\" for all addresses of both, in quotes\n"},
     {SERVICE "[listener.127.0.0.1]\nbacklog = 1\n",
-     "t.toml:4:11: listener.\"127\": found \"127\", expected \"IP:PORT\" or \"[IPv6]:PORT\", in quotes\n"},
+     "t.toml:4:11: listener.\"127\": found \"127\", expected \"IP:PORT\", \"[IPv6]:PORT\", or \":PORT\" for all addresses of both, in quotes\n"},
+#define ALONE(listen) "[service.a]\nlisten = [" listen "]\nbackends = [\"unix:/x\"]\n" /* lines 1 to 3 */
+    {ALONE("\":7\", \"*:7\""), "t.toml:2:17: service.a.listen: found \"*:7\", expected each address once\n"},
+    {ALONE("\":7\", \"0.0.0.0:7\""),
+     "t.toml:2:17: service.a.listen: found \"0.0.0.0:7\", expected no address that overlaps with \"*:7\" of service.a.listen\n"},
+    {ALONE("\"1.2.3.4:7\", \"*:7\""),
+     "t.toml:2:24: service.a.listen: found \"*:7\", expected no address that overlaps with \"1.2.3.4:7\" of service.a.listen\n"},
+    {ALONE("\"[::]:7\", \"*:7\""),
+     "t.toml:2:21: service.a.listen: found \"*:7\", expected no address that overlaps with \"[::]:7\" of service.a.listen\n"},
+    {ALONE("\"[::]:7\", \"0.0.0.0:7\"") "[listener.\"[::]:7\"]\nv6only = false\n",
+     "t.toml:2:21: service.a.listen: found \"0.0.0.0:7\", expected no address that overlaps with \"[::]:7\" of service.a.listen\n"},
+    {ALONE("\"**:7\""),
+     "t.toml:2:11: service.a.listen: found \"**:7\", expected \"IP:PORT\", \"[IPv6]:PORT\", or \":PORT\" for all addresses of both\n"},
+    {ALONE("\"*\""),
+     "t.toml:2:11: service.a.listen: found \"*\", expected \"IP:PORT\", \"[IPv6]:PORT\", or \":PORT\" for all addresses of both\n"},
+    {ALONE("\"*:70000\""), "t.toml:2:11: service.a.listen: found \"*:70000\", expected \"IP:PORT\""},
+    {ALONE("\"\""), "t.toml:2:11: service.a.listen: found \"\", expected \"IP:PORT\""},
+    {ALONE("\":7\"") "[listener.\":7\"]\nv6only = true\n",
+     "t.toml:5:10: listener.\"*:7\".v6only: found true, expected \"[::]:7\" in \"listen\" for IPv6 alone: \"*:7\" is both\n"},
+    {ALONE("\"[::1]:7\"") "[listener.\"[::1]:7\"]\nv6only = false\n",
+     "t.toml:5:10: listener.\"[::1]:7\".v6only: found false, expected it for \"[::]:PORT\" only: \"[::1]:7\" is of one family\n"},
+    {ALONE("\"1.2.3.4:7\"") "[listener.\"1.2.3.4:7\"]\nmptcp = 1\n",
+     "t.toml:5:9: listener.\"1.2.3.4:7\".mptcp: found 1, expected true or false\n"},
+    {ALONE("\"1.2.3.4:7\"") "[listener.\"1.2.3.4:7\"]\ndevice = \"an-interface-xyz\"\n",
+     "t.toml:5:10: listener.\"1.2.3.4:7\".device: found \"an-interface-xyz\", expected at most 15 bytes\n"},
     {SERVICE "[listener]\nbacklog = 1\n",
      "t.toml:5:11: listener.\"backlog\": found a value, expected a section [listener.\"ADDRESS\"]\n"},
     {"listener = 1\n" SERVICE, "t.toml:1:12: listener: found a value, expected a section [listener.\"ADDRESS\"]\n"},
@@ -428,6 +452,21 @@ static void test_a_listener_has_a_section(void **state) {
     assert_int_equal(c->listeners[0].backlog, 5);
     assert_int_equal(c->listeners[1].backlog, CONF_BACKLOG);
     assert_int_equal(c->listeners[2].backlog, 5);
+    conf_free(c);
+}
+
+static void test_kinds_of_listeners(void **state) {
+    struct conf *c = load_ok("[service.a]\nlisten = [\"*:443\", \":80\", \"[::]:81\", \"0.0.0.0:81\", \"[::]:82\"]\n"
+                             "backends = [\"unix:/x\"]\n[listener.\":443\"]\nmptcp = true\ndevice = \"eth0\"\n"
+                             "[listener.\"[::]:82\"]\nv6only = false\n");
+    const struct conf_listener *l = c->listeners;
+    assert_int_equal(c->nlisteners, 5);
+    assert_string_equal(l[0].name, "*:443");
+    assert_true(addr_is_any(&l[0].addr) && l[0].addr.family == AF_INET6 && l[0].addr.port == 443 && !l[0].v6only && l[0].mptcp);
+    assert_string_equal(l[0].device, "eth0");
+    assert_string_equal(l[1].name, "*:80");
+    assert_true(!l[1].v6only && !l[1].mptcp && !l[1].device);
+    assert_true(l[2].v6only && !l[4].v6only);
     conf_free(c);
 }
 
@@ -644,6 +683,7 @@ int main(void) {
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_client_auth_reaches_its_fields),
         cmocka_unit_test(test_a_listener_has_a_section),
+        cmocka_unit_test(test_kinds_of_listeners),
         cmocka_unit_test(test_listeners_know_their_services),
         cmocka_unit_test(test_every_key_reaches_its_field),
         cmocka_unit_test(test_unix_paths_fit_a_socket_address),

@@ -29,7 +29,7 @@ int __wrap_listen(int fd, int backlog) {
 }
 
 #define LOOPBACK(n)                                                                                                            \
-    { .name = "127.0.0." #n ":0", .addr = {AF_INET, 0, {127, 0, 0, n}}, .backlog = CONF_BACKLOG }
+    { .name = "127.0.0." #n ":0", .addr = {AF_INET, 0, {127, 0, 0, n}}, .v6only = true, .backlog = CONF_BACKLOG }
 static struct conf_listener loopback[] = {LOOPBACK(1), LOOPBACK(1), LOOPBACK(2)};
 
 static struct conf conf_of(uint32_t workers, struct conf_listener *addrs, size_t n) {
@@ -117,7 +117,7 @@ static void removed_addresses_are_closed(void **state) {
 static void a_port_that_others_have_is_said(void **state) {
     struct conf c = conf_of(1, loopback, 1);
     assert_true(take(&c));
-    struct conf_listener taken = {.name = "taken", .addr = all.list[0].real, .backlog = 1};
+    struct conf_listener taken = {.name = "taken", .addr = all.list[0].real, .v6only = true, .backlog = 1};
     struct listeners others = {0};
     struct conf same = conf_of(1, &taken, 1);
     struct text why = text_of(line, sizeof(line));
@@ -128,6 +128,93 @@ static void a_port_that_others_have_is_said(void **state) {
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, NULL, end)
 
+static bool connects(const char *ip, uint16_t port) {
+    struct sockaddr_storage ss;
+    struct addr a;
+    assert_int_equal(addr_parse_ip(ip, &a), 0);
+    a.port = port;
+    socklen_t len = addr_to_sockaddr(&a, &ss);
+    int fd = socket(a.family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    bool ok = connect(fd, (struct sockaddr *)&ss, len) == 0;
+    close(fd);
+    return ok;
+}
+
+/* [::] alone, then both families, then [::] alone: each time at the same port, while the sockets before are still bound. */
+static void an_address_changes_its_families(void **state) {
+    struct conf_listener at = {.name = "[::]:0", .addr = {.family = AF_INET6}, .v6only = true, .backlog = 8};
+    struct conf c = conf_of(2, &at, 1);
+    if (!take(&c))
+        skip(); /* no IPv6 here */
+    at.addr.port = all.list[0].real.port;
+    all.list[0].asked.port = at.addr.port;
+    for (unsigned i = 0; i < 3; i++) {
+        assert_true(connects("::1", at.addr.port));
+        assert_int_equal(connects("127.0.0.1", at.addr.port), !at.v6only);
+        at.v6only = !at.v6only;
+        assert_true(take(&c));
+        assert_int_equal(all.n, 1);
+    }
+}
+
+/* Wider and narrower addresses of one port follow each other in the same way. */
+static void an_address_becomes_a_wider_one(void **state) {
+    struct conf_listener at[] = {LOOPBACK(1), LOOPBACK(2)};
+    struct conf one = conf_of(1, at, 1), two = conf_of(1, at + 1, 1);
+    assert_true(take(&one));
+    at[0].addr.port = all.list[0].asked.port = all.list[0].real.port;
+    at[1].addr = (struct addr){AF_INET, at[0].addr.port, {0}};
+    assert_true(take(&two));
+    assert_true(connects("127.0.0.3", at[1].addr.port));
+    assert_true(take(&one));
+    assert_false(connects("127.0.0.3", at[1].addr.port));
+    assert_true(connects("127.0.0.1", at[1].addr.port));
+}
+
+static int socket_protocol(int fd) {
+    int protocol = -1;
+    socklen_t len = sizeof(protocol);
+    assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len), 0);
+    return protocol;
+}
+
+/* Where the kernel has no MPTCP it is plain TCP; it serves plain clients either way. */
+static void mptcp_is_taken_up_and_given_up(void **state) {
+    struct conf_listener at = LOOPBACK(1);
+    struct conf c = conf_of(2, &at, 1);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP);
+    bool there = fd >= 0;
+    close(fd);
+    at.mptcp = true;
+    assert_true(take(&c));
+    assert_int_equal(socket_protocol(all.list[0].fds[0]), there ? IPPROTO_MPTCP : IPPROTO_TCP);
+    at.addr.port = all.list[0].asked.port = all.list[0].real.port;
+    assert_true(connects("127.0.0.1", at.addr.port));
+    at.mptcp = false;
+    assert_true(take(&c));
+    assert_int_equal(all.n, 1);
+    assert_int_equal(socket_protocol(all.list[0].fds[0]), IPPROTO_TCP);
+    assert_true(connects("127.0.0.1", at.addr.port));
+}
+
+static void an_interface_is_kept_to(void **state) {
+    struct conf_listener at = LOOPBACK(1);
+    struct conf c = conf_of(1, &at, 1);
+    struct text why = text_of(line, sizeof(line));
+    char name[CONF_DEVICE_MAX + 1] = "";
+    socklen_t len = sizeof(name);
+    at.device = "no-such-if";
+    assert_false(listeners_bind(&all, &c, &why));
+    assert_string_equal(line, "cannot listen on 127.0.0.1:0: No such device");
+    listeners_unbind(&all);
+    at.device = "lo";
+    assert_true(take(&c));
+    assert_int_equal(getsockopt(all.list[0].fds[0], SOL_SOCKET, SO_BINDTODEVICE, name, &len), 0);
+    assert_string_equal(name, "lo");
+    assert_true(connects("127.0.0.1", all.list[0].real.port));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(the_same_address_keeps_its_sockets),
@@ -136,6 +223,10 @@ int main(void) {
         TEST(a_failed_listen_is_taken_back_too),
         TEST(removed_addresses_are_closed),
         TEST(a_port_that_others_have_is_said),
+        TEST(an_address_changes_its_families),
+        TEST(an_address_becomes_a_wider_one),
+        TEST(mptcp_is_taken_up_and_given_up),
+        TEST(an_interface_is_kept_to),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,9 +30,13 @@ static struct addr addr_of(const char *text) {
     return a;
 }
 
+static enum port_state probe(const struct addr *a) {
+    return port_probe(&(const struct conf_listener){.addr = *a, .v6only = true});
+}
+
 static void test_a_free_port(void **state) {
     struct addr a = addr_of("127.0.0.1:0");
-    assert_int_equal(port_probe(&a), PORT_FREE);
+    assert_int_equal(probe(&a), PORT_FREE);
 }
 
 static void test_a_port_in_use_and_who_uses_it(void **state) {
@@ -43,12 +47,12 @@ static void test_a_port_in_use_and_who_uses_it(void **state) {
         int fd = listen_on(ips[i], &a);
         if (fd < 0)
             continue; /* no IPv6 here */
-        assert_int_equal(port_probe(&a), PORT_IN_USE);
+        assert_int_equal(probe(&a), PORT_IN_USE);
         port_find_holder(&a, &h);
         assert_int_equal(h.pid, getpid());
         assert_string_equal(h.name, "test_ports");
         (void)close(fd);
-        assert_int_equal(port_probe(&a), PORT_FREE);
+        assert_int_equal(probe(&a), PORT_FREE);
         port_find_holder(&a, &h);
         assert_int_equal(h.pid, 0);
     }
@@ -61,7 +65,7 @@ static void test_all_addresses_stand_in_the_way_of_one(void **state) {
     assert_true(fd >= 0);
     struct addr one = addr_of("127.0.0.1:1");
     one.port = a.port;
-    assert_int_equal(port_probe(&one), PORT_IN_USE);
+    assert_int_equal(probe(&one), PORT_IN_USE);
     port_find_holder(&one, &h);
     assert_int_equal(h.pid, getpid());
     (void)close(fd);
@@ -69,7 +73,7 @@ static void test_all_addresses_stand_in_the_way_of_one(void **state) {
 
 static void test_an_address_of_another_machine(void **state) {
     struct addr a = addr_of("203.0.113.7:0");
-    assert_int_equal(port_probe(&a), PORT_NO_ADDRESS);
+    assert_int_equal(probe(&a), PORT_NO_ADDRESS);
 }
 
 int __wrap_bind(int fd, const struct sockaddr *sa, socklen_t len);
@@ -85,7 +89,7 @@ int __wrap_bind(int fd, const struct sockaddr *sa, socklen_t len) {
 
 static void check_lines(unsigned flags, const char *addr, struct diagnostics *f) {
     struct load l = {.conf = conf_new(), .faults = f, .capabilities = stubs(), .flags = flags, .file = "t.toml"};
-    struct conf_listener at = {.name = addr, .addr = addr_of(addr)};
+    struct conf_listener at = {.name = addr, .addr = addr_of(addr), .v6only = true};
     struct listener_origin o = {.first = {{2, 10}, "service.a.listen"}};
     diagnostics_init(f);
     l.conf->listeners = &at;
@@ -93,6 +97,23 @@ static void check_lines(unsigned flags, const char *addr, struct diagnostics *f)
     l.listeners = &o;
     check_ports(&l);
     conf_free(l.conf);
+}
+
+/* A socket of IPv4 is in the way of both families. */
+static void test_both_families_are_in_use_by_one(void **state) {
+    struct addr v4;
+    int fd = listen_on("127.0.0.1", &v4);
+    struct conf_listener both = {.name = "*", .addr = {.family = AF_INET6, .port = v4.port}};
+    enum port_state taken = port_probe(&both);
+    both.v6only = true;
+    enum port_state alone = port_probe(&both);
+    (void)close(fd);
+    if (alone == PORT_NO_ADDRESS)
+        skip(); /* no IPv6 here */
+    assert_int_equal(taken, PORT_IN_USE);
+    assert_int_equal(alone, PORT_FREE);
+    both.device = "no-such-if";
+    assert_int_equal(port_probe(&both), PORT_NO_DEVICE);
 }
 
 static void test_no_permission_comes_with_a_hint(void **state) {
@@ -154,6 +175,7 @@ int main(void) {
         cmocka_unit_test(test_a_port_in_use_and_who_uses_it),
         cmocka_unit_test(test_all_addresses_stand_in_the_way_of_one),
         cmocka_unit_test(test_an_address_of_another_machine),
+        cmocka_unit_test(test_both_families_are_in_use_by_one),
         cmocka_unit_test(test_no_permission_comes_with_a_hint),
         cmocka_unit_test(test_an_unknown_holder),
         cmocka_unit_test(test_another_tls_off_is_a_warning_for_check_only),

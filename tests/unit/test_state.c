@@ -48,7 +48,9 @@ static void fill(struct super *s) {
     s->log_ring = some_fd();
     s->stats_fd = some_fd();
     s->admin = (struct admin_sockets){.unix_fd = some_fd(), .tcp_fd = -1, .path = "/run/a.sock", .dev = 1, .ino = UINT64_MAX};
-    struct listener *l = listeners_add(&s->listeners, &(struct addr){AF_INET, 0, {127, 0, 0, 1}}, 1);
+    struct listener *l = listeners_add(
+        &s->listeners,
+        &(struct conf_listener){.addr = {AF_INET, 0, {127, 0, 0, 1}}, .v6only = true, .mptcp = true, .device = "lo"}, 1);
     l->real.port = 443;
     l->nfds = l->nlistening = l->nserved = 2;
     l->fds[0] = some_fd();

@@ -1,5 +1,6 @@
 """A dictionary as TOML: just what configurations need."""
 import json
+import re
 
 
 def value(v):
@@ -12,15 +13,19 @@ def value(v):
     if isinstance(v, (list, tuple)):
         return "[" + ", ".join(value(x) for x in v) + "]"
     if isinstance(v, dict):
-        return "{ " + ", ".join(f"{k} = {value(x)}" for k, x in v.items()) + " }"
+        return "{ " + ", ".join(f"{key(k)} = {value(x)}" for k, x in v.items()) + " }"
     return json.dumps(str(v))
 
 
+def key(k):
+    return k if re.fullmatch(r"[A-Za-z0-9_-]+", k) else json.dumps(k)
+
+
 def dumps(table, path=()):
-    lines = [f"{k} = {value(v)}" for k, v in table.items() if not isinstance(v, dict)]
+    lines = [f"{key(k)} = {value(v)}" for k, v in table.items() if not isinstance(v, dict)]
     text = "".join(line + "\n" for line in lines)
     if path and (lines or not table):
-        text = f"[{'.'.join(path)}]\n" + text
+        text = f"[{'.'.join(map(key, path))}]\n" + text
     for k, v in table.items():
         if isinstance(v, dict):
             text += dumps(v, path + (k,))
