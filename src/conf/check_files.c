@@ -179,8 +179,11 @@ static void check_congestion(struct load *l) {
 static void check_ticket_secret(struct load *l) {
     char reason[PATH_MAX + WHY_MAX];
     struct text why = text_of(reason, sizeof(reason));
-    if (l->conf->ticket_secret && ticket_secret_check(l->conf->ticket_secret, &why) < 0)
-        load_error(l, load_top_at(l, KEY_TICKETS_SECRET_FILE), "tickets.secret_file", "%s", reason);
+    bool one = l->node[KEY_TICKETS_SECRET_FILE] != NULL;
+    for (size_t i = 0; i < l->conf->nticket_secrets; i++, why.len = 0)
+        if (ticket_secret_check(l->conf->ticket_secrets[i], &why) < 0)
+            load_error(l, load_top_at(l, one ? KEY_TICKETS_SECRET_FILE : KEY_TICKETS_SECRET_FILES),
+                       one ? "tickets.secret_file" : "tickets.secret_files", "%s", reason);
 }
 
 void check_files(struct load *l) {

@@ -30,6 +30,7 @@
 #define CONF_RATE_MIN         1024 /* bytes a second of a client: the smallest limit */
 #define CONF_RATE_MAX         (UINT64_C(1) << 50)
 #define CONF_SOCKET_PATH_MAX  107        /* sun_path, its zero not counted */
+#define CONF_SECRETS_MAX      8          /* ticket secrets at once */
 #define CONF_NEVER            UINT64_MAX /* a timeout of "none" */
 
 /* Defaults. */
@@ -165,7 +166,8 @@ struct conf {
     uint64_t buffer_memory;     /* bytes a relay may hold for bytes that wait */
     uint64_t
         handshake_memory; /* bytes a handshaker may hold for connections that are no session yet; never 0 after the check */
-    const char *ticket_secret; /* file, absolute; NULL = random for this start */
+    const char **ticket_secrets; /* files, absolute: the first one seals, all open; none = random for this start */
+    size_t nticket_secrets;
     enum log_target log_target;
     const char *log_file; /* absolute, for LOG_TO_FILE */
     enum log_format log_format;

@@ -47,7 +47,8 @@
     K(KEY_ADMIN_SCOPE,        "admin.scope",        &scalar_word, TOP(admin.health_only),                                      \
       .words = WORDS({"all", false}, {"health", true}))                                                                        \
                                                                                                                                \
-    K(KEY_TICKETS_SECRET_FILE, "tickets.secret_file", &scalar_path, TOP(ticket_secret))                                        \
+    K(KEY_TICKETS_SECRET_FILE,  "tickets.secret_file",  OWN(TOML_STRING, read_secret_file))                                    \
+    K(KEY_TICKETS_SECRET_FILES, "tickets.secret_files", OWN(TOML_ARRAY, read_secret_files))                                    \
                                                                                                                                \
     K(KEY_LISTENER_BACKLOG, "listener.*.backlog", &scalar_integer, LISTENER(backlog), .number = CONF_BACKLOG, .min = 1, .max = INT32_MAX) \
     K(KEY_LISTENER_V6ONLY,  "listener.*.v6only",  &scalar_boolean, LISTENER(v6only), .number = true)                           \

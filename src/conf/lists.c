@@ -408,3 +408,32 @@ void read_access_allow(struct reading *r, const struct toml_node *node) {
 void read_access_deny(struct reading *r, const struct toml_node *node) {
     r->service->naccess_deny = read_access(r, node, &r->service->access_deny);
 }
+
+static void add_secret(struct reading *r, const struct toml_node *node) {
+    struct conf *c = r->l->conf;
+    const char *path = node->string[0] ? load_path(r->l, node->string) : NULL;
+    if (!c->ticket_secrets)
+        c->ticket_secrets = conf_alloc(c, CONF_SECRETS_MAX * sizeof(*c->ticket_secrets));
+    if (!path)
+        reading_refuse(r, node, "a file name of 1 to %d bytes", PATH_MAX - 1);
+    else
+        c->ticket_secrets[c->nticket_secrets++] = path;
+}
+
+void read_secret_file(struct reading *r, const struct toml_node *node) {
+    if (r->l->conf->nticket_secrets)
+        reading_refuse(r, node, "one of secret_file and secret_files");
+    else
+        add_secret(r, node);
+}
+
+void read_secret_files(struct reading *r, const struct toml_node *node) {
+    size_t n = list_len(r, node, CONF_SECRETS_MAX);
+    if (r->l->conf->nticket_secrets || node->nchildren == 0) {
+        reading_refuse(r, node, node->nchildren ? "one of secret_file and secret_files" : "at least one file");
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (wants_string(r, &node->children[i]) && !comes_again(r, node, i))
+            add_secret(r, &node->children[i]);
+}

@@ -56,6 +56,8 @@ void read_alpn(struct reading *r, const struct toml_node *node);
 void read_suites(struct reading *r, const struct toml_node *node);
 void read_groups(struct reading *r, const struct toml_node *node);
 void read_tlvs(struct reading *r, const struct toml_node *node);
+void read_secret_file(struct reading *r, const struct toml_node *node);
+void read_secret_files(struct reading *r, const struct toml_node *node);
 void read_access_allow(struct reading *r, const struct toml_node *node);
 void read_access_deny(struct reading *r, const struct toml_node *node);
 void read_client_allow(struct reading *r, const struct toml_node *node);

@@ -233,6 +233,9 @@ static int value_head(struct io *io) {
 
 static void value_conf(struct io *io, struct conf *c) {
     value_scalars(io, "", c);
+    value_texts(io, &c->ticket_secrets, &c->nticket_secrets, CONF_SECRETS_MAX, 1, TEXT_MAX);
+    for (size_t i = 0; i < c->nticket_secrets && !is_bad(io); i++)
+        refuse_if(io, c->ticket_secrets[i][0] != '/');
     value_path(io, &c->log_file);
     value_admin(io, &c->admin);
     refuse_if(io, c->workers == 0 || !c->state_dir || (c->log_target == LOG_TO_FILE) != (c->log_file != NULL));

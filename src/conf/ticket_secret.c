@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/owner.h"
 #include "base/rand.h"
+#include "base/rd.h"
 #include "base/secret.h"
 
 #define SEALS     (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
@@ -106,18 +107,41 @@ static int sealed_memfd(const uint8_t *p, size_t n, int *ret_fd) {
     return 0;
 }
 
-int ticket_secret_memfd(const char *file, int *ret_fd, struct text *why) {
-    uint8_t *secret = secret_alloc(TICKET_SECRET_MAX, NULL);
-    if (!secret)
-        return ERR_SYSTEM;
+/* One more secret behind the LEN bytes at TO: its length in two bytes, then itself. */
+static int add_secret(const char *file, uint8_t *to, size_t *len, struct text *why) {
     int n = TICKET_SECRET_NEW;
     if (file)
-        n = read_secret_file(file, secret, why);
+        n = read_secret_file(file, to + *len + 2, why);
     else
-        rand_bytes(secret, TICKET_SECRET_NEW);
-    int err = n < 0 ? n : sealed_memfd(secret, (size_t)n, ret_fd);
-    secret_free(secret, TICKET_SECRET_MAX);
+        rand_bytes(to + *len + 2, TICKET_SECRET_NEW);
+    if (n < 0)
+        return n;
+    to[*len] = (uint8_t)(n >> 8);
+    to[*len + 1] = (uint8_t)n;
+    *len += 2 + (size_t)n;
+    return 0;
+}
+
+int ticket_secrets_memfd(const char **files, size_t n, int *ret_fd, struct text *why) {
+    uint8_t *secrets = secret_alloc(TICKET_SECRETS_LEN_MAX, NULL);
+    size_t len = 0;
+    if (!secrets)
+        return ERR_SYSTEM;
+    int err = n == 0 ? add_secret(NULL, secrets, &len, why) : 0;
+    for (size_t i = 0; i < n && err == 0; i++)
+        err = add_secret(files[i], secrets, &len, why);
+    if (err == 0)
+        err = sealed_memfd(secrets, len, ret_fd);
+    secret_free(secrets, TICKET_SECRETS_LEN_MAX);
     return err;
+}
+
+size_t ticket_secrets_of(struct span bytes, struct span ret[static CONF_SECRETS_MAX]) {
+    struct rd r = rd_of(bytes);
+    size_t n = 0;
+    while (!r.bad && rd_left(&r) > 0 && n < CONF_SECRETS_MAX)
+        ret[n++] = rd_vec16(&r);
+    return rd_end(&r) ? n : 0;
 }
 
 int ticket_secret_new(const char *file) {

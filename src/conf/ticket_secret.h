@@ -5,7 +5,9 @@
 #pragma once
 
 #include "base/defs.h"
+#include "base/span.h"
 #include "base/text.h"
+#include "conf/conf.h"
 
 #define TICKET_SECRET_MIN 32
 #define TICKET_SECRET_MAX 4096
@@ -15,10 +17,14 @@
 MUST_CHECK int ticket_secret_check(const char *file, struct text *why);
 
 /*
- * A sealed memfd with the bytes of FILE, or with random ones when FILE is NULL. ERR_FORMAT and ERR_SYSTEM (errno), with a
- * sentence in WHY where it is the file's fault.
+ * A sealed memfd with the bytes of the files, in their order, or with random ones when there are no files. ERR_FORMAT and
+ * ERR_SYSTEM (errno), with a sentence in WHY where it is a file's fault.
  */
-MUST_CHECK int ticket_secret_memfd(const char *file, int *ret_fd, struct text *why);
+MUST_CHECK int ticket_secrets_memfd(const char **files, size_t n, int *ret_fd, struct text *why);
+
+/* What such a memfd holds; borrows BYTES. The number of secrets, 0 when the bytes are no such thing. */
+#define TICKET_SECRETS_LEN_MAX (CONF_SECRETS_MAX * (2 + TICKET_SECRET_MAX))
+size_t ticket_secrets_of(struct span bytes, struct span ret[static CONF_SECRETS_MAX]);
 
 /* Makes FILE, mode 0600, with random bytes. Never overwrites. ERR_SYSTEM (errno). */
 MUST_CHECK int ticket_secret_new(const char *file);

@@ -93,7 +93,7 @@ static int answer_conf(int fd, struct conf *c, const struct conf_capabilities *c
     struct text reason = text_of(text, sizeof(text));
     int err = snapshot_write(c, &fds[0]);
     if (err == 0)
-        err = ticket_secret_memfd(c->ticket_secret, &fds[1], &reason);
+        err = ticket_secrets_memfd(c->ticket_secrets, c->nticket_secrets, &fds[1], &reason);
     if (err == 0)
         err = capabilities->seal(capabilities->creds, &fds[2]);
     if (err == 0)
@@ -167,6 +167,25 @@ static int serve_access(int fd, const struct ipc_msg *m) {
     return err;
 }
 
+/* The files of the running configuration, all of them or none. */
+static int serve_secrets(int fd, const struct ipc_msg *m) {
+    char text[PATH_MAX + 256] = "";
+    struct text reason = text_of(text, sizeof(text));
+    struct conf *c = NULL;
+    int secrets = -1, err = snapshot_read(m->fds[0], &c);
+    if (err)
+        return err;
+    err = ticket_secrets_memfd(c->ticket_secrets, c->nticket_secrets, &secrets, &reason);
+    if (err == 0)
+        err = answer_read(fd, CONTROL_SECRETS_READ, span_str(""), secrets);
+    else
+        err = send_refused(fd, reason.len ? span_of(text, reason.len) : span_str(strerror(errno)));
+    if (secrets >= 0)
+        (void)close(secrets); /* memory only */
+    conf_free(c);
+    return err;
+}
+
 static int serve_request(int fd, const struct ipc_msg *m, const struct conf_capabilities *capabilities) {
     struct control_request req;
     struct diagnostics f;
@@ -174,6 +193,8 @@ static int serve_request(int fd, const struct ipc_msg *m, const struct conf_capa
         return serve_creds(fd, m, capabilities);
     if (m->type == CONTROL_REQUEST_ACCESS)
         return serve_access(fd, m);
+    if (m->type == CONTROL_REQUEST_SECRETS)
+        return serve_secrets(fd, m);
     int err = m->type == CONTROL_REQUEST ? control_read_request(m, &req) : ERR_FORMAT;
     if (err == ERR_UNSUPPORTED)
         return send_refused(fd, span_str(OTHER_PROTOCOL));

@@ -11,7 +11,9 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/sealed.h"
 #include "conf/snapshot.h"
+#include "conf/ticket_secret.h"
 #include "handshaker/accept.h"
 #include "handshaker/cert_set.h"
 #include "handshaker/clients.h"
@@ -20,6 +22,8 @@
 #include "handshaker/handoff_queue.h"
 #include "handshaker/pace.h"
 #include "handshaker/signing.h"
+
+_Static_assert(TICKETS_SECRETS == CONF_SECRETS_MAX && TICKETS_SECRET_MAX == TICKET_SECRET_MAX, "all of it fits");
 
 #define OWN_FDS_MAX 4096 /* descriptors that are no connections are below this */
 #define PROVED_MAX  16
@@ -94,18 +98,23 @@ static bool make_services(struct handshaker *h) {
     return true;
 }
 
-static bool take_secret(struct handshaker *h, struct ipc_msg *m) {
-    struct stat st;
-    int fd = m->fds[0];
-    size_t len = fstat(fd, &st) == 0 && st.st_size > 0 ? (size_t)st.st_size : 0;
-    void *secret = len && len <= TICKETS_SECRET_MAX ? mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0) : MAP_FAILED;
+/* The first ones, or others from now on. False: they cannot be used, and those before stay. */
+static bool take_secrets(struct handshaker *h, struct ipc_msg *m) {
+    struct span bytes, secrets[CONF_SECRETS_MAX];
+    bool used = false;
+    if (sealed_map(m->fds[0], 1, TICKET_SECRETS_LEN_MAX, &bytes) == 0) {
+        (void)mlock(bytes.p, bytes.len); /* over the limit it may be swapped, as libssl's own memory may */
+        size_t n = ticket_secrets_of(bytes, secrets);
+        if (h->tickets)
+            used = tickets_use(h->tickets, secrets, n);
+        else
+            used = (h->tickets = tickets_new(secrets, n)) != NULL;
+        sealed_unmap(bytes);
+    }
     ipc_msg_close(m);
-    if (secret == MAP_FAILED)
-        return false;
-    (void)mlock(secret, len); /* over the limit it may be swapped, as libssl's own memory may */
-    h->tickets = tickets_new(span_of(secret, len));
-    munmap(secret, len);
-    return h->tickets != NULL;
+    if (!used)
+        log_msg(&h->child.log, LOG_LEVEL_ERROR, "the ticket secrets cannot be used");
+    return used;
 }
 
 /* Half of the descriptors of a relay are clients, half backends; some are for itself. All roles have the same limit. */
@@ -150,7 +159,7 @@ static bool receive_until_go(struct handshaker *h) {
             return false;
         if (m.type == CONTROL_GO)
             return true;
-        if (m.type == CONTROL_SECRETS && take_secret(h, &m))
+        if (m.type == CONTROL_SECRETS && take_secrets(h, &m))
             continue;
         if (m.type == CONTROL_CREDS && cert_set_take_first(h, &m))
             continue;
@@ -205,6 +214,8 @@ static void on_message(struct handshaker *h, struct ipc_msg *m) {
         begin_drain(h, &d);
     else if (m->type == CONTROL_CREDS)
         cert_set_take(h, m);
+    else if (m->type == CONTROL_SECRETS)
+        (void)take_secrets(h, m); /* those in use stay, which has been logged */
     else if (m->type == CONTROL_ACCESS)
         (void)admit_take(h, m); /* the one in use stays, which has been logged */
     else if (m->type == CONTROL_STOP)

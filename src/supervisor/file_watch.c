@@ -77,8 +77,13 @@ static void each_of_lists(const struct conf *c, path_fn fn, void *ctx) {
     }
 }
 
-static void (*const each_of[WATCHED_KINDS])(const struct conf *c, path_fn fn,
-                                            void *ctx) = {[WATCHED_CREDS] = each_of_creds, [WATCHED_ACCESS] = each_of_lists};
+static void each_secret(const struct conf *c, path_fn fn, void *ctx) {
+    for (size_t i = 0; i < c->nticket_secrets; i++)
+        fn(ctx, c->ticket_secrets[i], false);
+}
+
+static void (*const each_of[WATCHED_KINDS])(const struct conf *c, path_fn fn, void *ctx) = {
+    [WATCHED_CREDS] = each_of_creds, [WATCHED_ACCESS] = each_of_lists, [WATCHED_SECRETS] = each_secret};
 
 /* ---- checking ---- */
 

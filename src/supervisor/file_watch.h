@@ -7,7 +7,7 @@ struct super;
 struct conf;
 
 /* Files that are read again together. */
-enum watched { WATCHED_CREDS, WATCHED_ACCESS, WATCHED_KINDS };
+enum watched { WATCHED_CREDS, WATCHED_ACCESS, WATCHED_SECRETS, WATCHED_KINDS };
 
 /* Watches all that the configuration in use names; what was watched before is forgotten. */
 void file_watch(struct super *s);

@@ -52,7 +52,7 @@ static int keep_version(struct generation *g, struct span version) {
 
 /* Without a file for it the secret is random, and the first one stays in use: tickets survive reloads. */
 static int keep_secret(const struct generation *old, struct generation *new) {
-    if (old->conf->ticket_secret || new->conf->ticket_secret)
+    if (old->conf->nticket_secrets || new->conf->nticket_secrets)
         return 0;
     close(new->secrets_fd);
     new->secrets_fd = fcntl(old->secrets_fd, F_DUPFD_CLOEXEC, 0);

@@ -13,7 +13,7 @@
 
 struct super;
 
-enum helper_kind { HELPER_CONFIG, HELPER_CREDS, HELPER_ACCESS, HELPER_SUCCESSOR, HELPERS };
+enum helper_kind { HELPER_CONFIG, HELPER_CREDS, HELPER_ACCESS, HELPER_SECRETS, HELPER_SUCCESSOR, HELPERS };
 
 /* M: the answer, whose descriptors are the callee's; NULL: it ended without one. */
 typedef void (*helper_fn)(struct super *s, struct ipc_msg *m);

@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/sealed.h"
+#include "conf/ticket_secret.h"
 #include "supervisor/file_watch.h"
 #include "supervisor/super.h"
 #include "supervisor/workers.h"
@@ -16,6 +18,9 @@
 static void on_access_read(struct super *s, struct ipc_msg *m);
 static int request_access(struct super *s, int control);
 static bool use_access(struct super *s, int fd);
+static void on_secrets_read(struct super *s, struct ipc_msg *m);
+static int request_secrets(struct super *s, int control);
+static bool use_secrets(struct super *s, int fd);
 
 /* All kinds side by side. */
 static const struct {
@@ -29,6 +34,8 @@ static const struct {
 } kinds[REFRESH_KINDS] = {
     [REFRESH_ACCESS] = {"access lists", WATCHED_ACCESS, HELPER_ACCESS, on_access_read, CONTROL_ACCESS_READ, request_access,
                         use_access},
+    [REFRESH_SECRETS] = {"ticket secrets", WATCHED_SECRETS, HELPER_SECRETS, on_secrets_read, CONTROL_SECRETS_READ,
+                         request_secrets, use_secrets},
 };
 
 /* ---- the sets ---- */
@@ -57,13 +64,11 @@ static int request_access(struct super *s, int control) {
     return ipc_send(control, CONTROL_REQUEST_ACCESS, span_of(NULL, 0), fds, 2);
 }
 
-/* Handshakers judge by it, the observer shows it. */
-static void give_all(struct super *s) {
-    struct generation *g = s->now;
-    for (size_t i = 0; i < g->nworkers; i++) {
-        struct worker *w = &g->workers[i];
-        bool wants = w->role == ROLE_HANDSHAKER || w->role == ROLE_OBSERVER;
-        if (wants && worker_runs(w) && ipc_send(w->control, CONTROL_ACCESS, span_of(NULL, 0), &g->access.fd, 1) < 0)
+/* FD for those of the generation that want it. */
+static void give(struct super *s, uint16_t type, int fd, unsigned roles) {
+    for (size_t i = 0; i < s->now->nworkers; i++) {
+        struct worker *w = &s->now->workers[i];
+        if (roles & 1u << w->role && worker_runs(w) && ipc_send(w->control, type, span_of(NULL, 0), &fd, 1) < 0)
             worker_kill(w); /* its successor is sent what is in use */
     }
 }
@@ -87,10 +92,41 @@ static bool use_access(struct super *s, int fd) {
     }
     access_set_free(&s->now->access);
     s->now->access = next;
-    give_all(s);
+    /* handshakers judge by it, the observer shows it */
+    give(s, CONTROL_ACCESS, next.fd, 1u << ROLE_HANDSHAKER | 1u << ROLE_OBSERVER);
     log_msg(&s->log, LOG_LEVEL_INFO, "access lists changed: %u lists with %llu networks", access_lists(&next.table),
             (unsigned long long)networks);
     return !failing;
+}
+
+static int request_secrets(struct super *s, int control) {
+    return ipc_send(control, CONTROL_REQUEST_SECRETS, span_of(NULL, 0), &s->now->snapshot_fd, 1);
+}
+
+/* Whether both hold the same bytes, which are looked at where they lie. */
+static bool same_content(int a, int b) {
+    struct span x, y;
+    if (sealed_map(a, 1, TICKET_SECRETS_LEN_MAX, &x) < 0)
+        return false;
+    bool same = sealed_map(b, 1, TICKET_SECRETS_LEN_MAX, &y) == 0;
+    if (same) {
+        same = span_eq(x, y);
+        sealed_unmap(y);
+    }
+    sealed_unmap(x);
+    return same;
+}
+
+static bool use_secrets(struct super *s, int fd) {
+    if (same_content(fd, s->now->secrets_fd)) {
+        close(fd);
+        return true;
+    }
+    close(s->now->secrets_fd);
+    s->now->secrets_fd = fd;
+    give(s, CONTROL_SECRETS, fd, 1u << ROLE_HANDSHAKER);
+    log_msg(&s->log, LOG_LEVEL_INFO, "ticket secrets changed: the first one seals, %zu open", s->now->conf->nticket_secrets);
+    return true;
 }
 
 /* ---- reading ---- */
@@ -153,6 +189,10 @@ static void on_read(struct super *s, enum refresh_kind kind, struct ipc_msg *m) 
 
 static void on_access_read(struct super *s, struct ipc_msg *m) {
     on_read(s, REFRESH_ACCESS, m);
+}
+
+static void on_secrets_read(struct super *s, struct ipc_msg *m) {
+    on_read(s, REFRESH_SECRETS, m);
 }
 
 static void read_again(struct super *s, enum refresh_kind kind) {

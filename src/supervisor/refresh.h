@@ -1,7 +1,7 @@
 /*
  * What is read again when its files change and needs nobody's consent, other than credentials do (supervisor/creds.h): access
- * lists. The config role reads the files, and whoever uses what was read is sent it. What cannot be read is logged and tried
- * again after a growing pause; what was in use stays.
+ * lists and ticket secrets. The config role reads the files, and whoever uses what was read is sent it. What cannot be read is
+ * logged and tried again after a growing pause; what was in use stays.
  */
 #pragma once
 
@@ -15,7 +15,7 @@
 struct super;
 struct worker;
 
-enum refresh_kind { REFRESH_ACCESS, REFRESH_KINDS };
+enum refresh_kind { REFRESH_ACCESS, REFRESH_SECRETS, REFRESH_KINDS };
 
 struct refresh {
     bool reading;           /* the config role does */

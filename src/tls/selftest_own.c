@@ -124,7 +124,7 @@ static struct certs *make_certs(void) {
 
 static struct tickets *make_tickets(void) {
     uint8_t secret[TICKETS_SECRET_MIN];
-    struct tickets *t = RAND_bytes(secret, sizeof(secret)) == 1 ? tickets_new(span_of(secret, sizeof(secret))) : NULL;
+    struct tickets *t = RAND_bytes(secret, sizeof(secret)) == 1 ? tickets_new(&(struct span){secret, sizeof(secret)}, 1) : NULL;
     secret_wipe(secret, sizeof(secret));
     return t;
 }

@@ -31,25 +31,30 @@ struct hour_keys {
 
 enum { BEFORE, NOW, NEXT, HOURS };
 
+struct secret_keys {
+    uint8_t prk[HASH_LEN_MAX]; /* HKDF-Extract of the secret */
+    struct hour_keys hours[HOURS];
+};
+
 /* Lives in locked memory. */
 struct tickets {
-    uint8_t prk[HASH_LEN_MAX]; /* HKDF-Extract of the secret */
+    struct secret_keys secrets[TICKETS_SECRETS];
+    size_t n;
     bool derived;
-    uint64_t hour; /* since 1970, of keys[NOW], once derived */
-    struct hour_keys keys[HOURS];
+    uint64_t hour; /* since 1970, of hours[NOW], once derived */
 };
 
 /* HKDF-Expand-Label with the hour as its context. */
-static bool derive(const struct tickets *t, uint64_t hour, struct hour_keys *ret) {
+static bool derive(const uint8_t *prk, uint64_t hour, struct hour_keys *ret) {
     uint8_t number[8];
     struct wr w = wr_of(number, sizeof(number));
     wr_u64(&w, hour);
     struct span context = wr_written(&w);
-    return keysched_expand_label(HASH_SHA256, t->prk, "ticket name", context, ret->name, sizeof(ret->name)) == 0 &&
-           keysched_expand_label(HASH_SHA256, t->prk, "ticket aes", context, ret->aes_key, sizeof(ret->aes_key)) == 0 &&
-           keysched_expand_label(HASH_SHA256, t->prk, "ticket hmac", context, ret->hmac_key, sizeof(ret->hmac_key)) == 0 &&
-           keysched_expand_label(HASH_SHA256, t->prk, "own ticket name", context, ret->own_name, sizeof(ret->own_name)) == 0 &&
-           keysched_expand_label(HASH_SHA256, t->prk, "own ticket key", context, ret->own_key, sizeof(ret->own_key)) == 0;
+    return keysched_expand_label(HASH_SHA256, prk, "ticket name", context, ret->name, sizeof(ret->name)) == 0 &&
+           keysched_expand_label(HASH_SHA256, prk, "ticket aes", context, ret->aes_key, sizeof(ret->aes_key)) == 0 &&
+           keysched_expand_label(HASH_SHA256, prk, "ticket hmac", context, ret->hmac_key, sizeof(ret->hmac_key)) == 0 &&
+           keysched_expand_label(HASH_SHA256, prk, "own ticket name", context, ret->own_name, sizeof(ret->own_name)) == 0 &&
+           keysched_expand_label(HASH_SHA256, prk, "own ticket key", context, ret->own_key, sizeof(ret->own_key)) == 0;
 }
 
 /* Derives the keys around the present hour, once an hour. False when the library failed; the next ticket tries again. */
@@ -58,26 +63,42 @@ static bool follow_clock(struct tickets *t) {
     if (t->derived && hour == t->hour)
         return true;
     t->derived = false;
-    for (unsigned i = 0; i < HOURS; i++)
-        if (!derive(t, hour + i - NOW, &t->keys[i]))
-            return false;
+    for (size_t s = 0; s < t->n; s++)
+        for (unsigned i = 0; i < HOURS; i++)
+            if (!derive(t->secrets[s].prk, hour + i - NOW, &t->secrets[s].hours[i]))
+                return false;
     t->hour = hour;
     t->derived = true;
     return true;
 }
 
-struct tickets *tickets_new(struct span secret) {
-    if (secret.len < TICKETS_SECRET_MIN || secret.len > TICKETS_SECRET_MAX)
-        return NULL;
-    struct tickets *t = secret_alloc(sizeof(*t), NULL);
+static bool lengths_are_right(const struct span *secrets, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (secrets[i].len < TICKETS_SECRET_MIN || secrets[i].len > TICKETS_SECRET_MAX)
+            return false;
+    return n > 0 && n <= TICKETS_SECRETS;
+}
+
+struct tickets *tickets_new(const struct span *secrets, size_t n) {
+    static const uint8_t salt[32]; /* HKDF-Extract (RFC 5869 2.2): every byte of the secret counts, however many there are */
+    struct tickets *t = lengths_are_right(secrets, n) ? secret_alloc(sizeof(*t), NULL) : NULL;
     if (!t)
         return NULL;
-    static const uint8_t salt[32]; /* HKDF-Extract (RFC 5869 2.2): every byte of the secret counts, however many there are */
-    sha2_hmac(HASH_SHA256, span_of(salt, sizeof(salt)), &secret, 1, t->prk);
+    for (t->n = 0; t->n < n; t->n++)
+        sha2_hmac(HASH_SHA256, span_of(salt, sizeof(salt)), &secrets[t->n], 1, t->secrets[t->n].prk);
     if (follow_clock(t))
         return t;
     tickets_free(t);
     return NULL;
+}
+
+bool tickets_use(struct tickets *t, const struct span *secrets, size_t n) {
+    struct tickets *next = tickets_new(secrets, n);
+    if (!next)
+        return false;
+    *t = *next;
+    tickets_free(next);
+    return true;
 }
 
 void tickets_free(struct tickets *t) {
@@ -103,7 +124,7 @@ static const uint8_t only_nonce[AEAD_NONCE_LEN]; /* a key seals one ticket */
 int tickets_seal(struct tickets *t, uint8_t *ticket, size_t len) {
     if (!follow_clock(t))
         return ERR_CRYPTO;
-    const struct hour_keys *k = &t->keys[NOW];
+    const struct hour_keys *k = &t->secrets[0].hours[NOW];
     uint8_t *salt = ticket + TICKET_NAME_LEN, *data = ticket + HEAD_LEN;
     memcpy(ticket, k->own_name, TICKET_NAME_LEN);
     if (RAND_bytes(salt, SALT_LEN) != 1)
@@ -118,9 +139,10 @@ int tickets_open(struct tickets *t, struct span ticket, uint8_t *to, size_t cap,
         return ERR_NOT_FOUND;
     if (!follow_clock(t))
         return ERR_CRYPTO;
-    for (unsigned i = 0; i < HOURS; i++)
-        if (memcmp(t->keys[i].own_name, ticket.p, TICKET_NAME_LEN) == 0)
-            k = &t->keys[i];
+    for (unsigned i = 0; i < t->n * HOURS && !k; i++) {
+        const struct hour_keys *of = &t->secrets[i / HOURS].hours[i % HOURS];
+        k = memcmp(of->own_name, ticket.p, TICKET_NAME_LEN) == 0 ? of : NULL;
+    }
     if (!k)
         return ERR_NOT_FOUND;
     size_t len = ticket.len - TICKETS_SEALED_MORE;
@@ -145,9 +167,9 @@ static int mac_begin(const struct hour_keys *k, EVP_MAC_CTX *mac) {
 }
 
 static const struct hour_keys *keys_named(const struct tickets *t, const uint8_t name[static TICKET_NAME_LEN]) {
-    for (unsigned i = 0; i < HOURS; i++)
-        if (memcmp(t->keys[i].name, name, TICKET_NAME_LEN) == 0)
-            return &t->keys[i];
+    for (unsigned i = 0; i < t->n * HOURS; i++)
+        if (memcmp(t->secrets[i / HOURS].hours[i % HOURS].name, name, TICKET_NAME_LEN) == 0)
+            return &t->secrets[i / HOURS].hours[i % HOURS];
     return NULL;
 }
 
@@ -159,11 +181,11 @@ static bool peer_fits(const SSL *ssl) {
 
 /*
  * What a ticket taken up is answered with. In 1.3 always a new one, because clients that do not want to be recognized use each
- * only once (RFC 8446 C.4); in 1.2, where they use them again, when it is of another hour.
+ * only once (RFC 8446 C.4); in 1.2, where they use them again, when it is of another hour or secret.
  */
 static int taken_up(const SSL *ssl, const struct tickets *t, const struct hour_keys *k) {
     enum { KEEP = 1, RENEW = 2 };
-    return SSL_version(ssl) == TLS1_3_VERSION || k != &t->keys[NOW] ? RENEW : KEEP;
+    return SSL_version(ssl) == TLS1_3_VERSION || k != &t->secrets[0].hours[NOW] ? RENEW : KEEP;
 }
 
 /* libssl's contract: -1 failed, 0 no ticket, or one that is not ours (a full handshake follows), 1 and 2 ready. */
@@ -171,7 +193,7 @@ static int ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPH
     struct tickets *t = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
     if (!follow_clock(t))
         return -1;
-    const struct hour_keys *k = &t->keys[NOW];
+    const struct hour_keys *k = &t->secrets[0].hours[NOW];
     if (!seal)
         k = keys_named(t, name);
     if (!k || (seal && !peer_fits(ssl)))

@@ -1,12 +1,14 @@
 /*
- * Session tickets under keys of our own. Every hour has its keys, derived from one secret by HKDF: every process with the
+ * Session tickets under keys of our own. Every hour has its keys, derived from a secret by HKDF: every process with the
  * secret, on this machine or another, at this start or the next, resumes the sessions of the others without communication.
  * Tickets are sealed with the keys of the present hour; those of the hour before and of the next (a machine whose clock is
- * ahead) are opened too. See ticket_bind.h for what a ticket is bound to.
+ * ahead) are opened too. Of several secrets the first one seals, and all of them open: so a fleet changes its secret without
+ * losing a resumption. See ticket_bind.h for what a ticket is bound to.
  */
 #pragma once
 
 #include <openssl/ssl.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/defs.h"
@@ -14,6 +16,7 @@
 
 #define TICKETS_SECRET_MIN 32
 #define TICKETS_SECRET_MAX 4096
+#define TICKETS_SECRETS    8 /* at once */
 #define TICKETS_PEER_MAX                                                                                                       \
     8192 /* DER of a client's certificate: with a larger one the session has no ticket, since its ticket                       \
             would make the next ClientHello larger than 16 KiB, which many between us and the client do not pass */
@@ -22,10 +25,13 @@
 struct tickets;
 
 /*
- * SECRET (TICKETS_SECRET_MIN to _MAX bytes) is hashed, not kept. Keys follow the wall-clock time. NULL when out of memory, when
- * the length is wrong, or when the library failed.
+ * Of N secrets (1 to TICKETS_SECRETS), each of TICKETS_SECRET_MIN to _MAX bytes; they are hashed, not kept. Keys follow the
+ * wall-clock time. NULL when out of memory, when a number or length is wrong, or when the library failed.
  */
-struct tickets *tickets_new(struct span secret);
+struct tickets *tickets_new(const struct span *secrets, size_t n);
+
+/* Other secrets from now on, or false and the ones before. */
+MUST_CHECK bool tickets_use(struct tickets *t, const struct span *secrets, size_t n);
 void tickets_free(struct tickets *t);
 
 /*

@@ -46,6 +46,7 @@ const struct ipc_rule control_to_child[] = {
     {CONTROL_KEY_PASS, 1, KEY_LEN, KEY_LEN},
     {CONTROL_REQUEST_ACCESS, 2, 0, 0},
     {CONTROL_ACCESS, 1, 0, 0},
+    {CONTROL_REQUEST_SECRETS, 1, 0, 0},
     {CONTROL_CPU, 0, NUMBER_LEN, NUMBER_LEN},
     {0, 0, 0, 0},
 };
@@ -70,6 +71,7 @@ const struct ipc_rule control_to_child[] = {
     X(COMMAND, 0, COMMAND_LEN, COMMAND_LEN, FROM(OBSERVER))                                                                    \
     X(CREDS_READ, 1, 0, CONTROL_TEXT_MAX, FROM(CONFIG))                                                                        \
     X(ACCESS_READ, 1, 0, CONTROL_TEXT_MAX, FROM(CONFIG))                                                                       \
+    X(SECRETS_READ, 1, 0, 0, FROM(CONFIG))                                                                                     \
     X(KEYS_TAKEN, 0, SET_LEN, SET_LEN, FROM(SIGNER))                                                                           \
     X(KEYS_REFUSED, 0, SET_LEN, CONTROL_TEXT_MAX, FROM(SIGNER))
 /* clang-format on */

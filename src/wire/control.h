@@ -40,7 +40,7 @@
 
 enum control_type {
     CONTROL_SETUP = 1, /* fds: snapshot, scoreboard, ring, stats */
-    CONTROL_SECRETS,   /* fds: ticket secret; replaces an earlier one; handshakers only */
+    CONTROL_SECRETS,   /* fds: ticket secrets; replaces an earlier one; handshakers only */
     CONTROL_LISTENER,  /* fds: listening socket */
     CONTROL_LINK,      /* fds: socket to another role */
     CONTROL_RING,      /* fds: another role's ring; observer only */
@@ -72,10 +72,12 @@ enum control_type {
     CONTROL_KEY_PASS,      /* fds: file of its passphrase */
     CONTROL_KEYS_TAKEN,
     CONTROL_KEYS_REFUSED,
-    CONTROL_REQUEST_ACCESS, /* fds: snapshot, access table in use; the answer is ACCESS_READ or REFUSED */
-    CONTROL_ACCESS_READ,    /* fds: access table; body: warnings as text */
-    CONTROL_ACCESS,         /* fds: access table; replaces an earlier one; handshakers and observer */
-    CONTROL_CPU,            /* body: 1 more than the CPU to run on, 0 = any that is allowed; child_recv() obeys */
+    CONTROL_REQUEST_ACCESS,  /* fds: snapshot, access table in use; the answer is ACCESS_READ or REFUSED */
+    CONTROL_ACCESS_READ,     /* fds: access table; body: warnings as text */
+    CONTROL_ACCESS,          /* fds: access table; replaces an earlier one; handshakers and observer */
+    CONTROL_REQUEST_SECRETS, /* fds: snapshot; the answer is SECRETS_READ or REFUSED */
+    CONTROL_SECRETS_READ,    /* fds: ticket secrets; no body */
+    CONTROL_CPU,             /* body: 1 more than the CPU to run on, 0 = any that is allowed; child_recv() obeys */
 };
 
 #define CONTROL_TEXT_MAX (32 * 1024)

@@ -8,6 +8,7 @@ import pytest
 
 from support.clients import V12, V13, connect, context, free_port, run, s_client, says_echo
 from support.proxy import command
+from support.waiting import until
 
 VERSIONS = pytest.mark.parametrize("version", [V12, V13], ids=["1.2", "1.3"])
 
@@ -202,3 +203,82 @@ def test_a_bad_secret_is_refused_by_check_and_by_run(parts, make, says):
     p.start()
     p.wait_exit()
     assert says in p.text()
+
+
+PATHS = pytest.mark.parametrize("handshake", ["libssl", "auto"])
+
+
+def fleet(parts, n, handshake, **tickets):
+    """Instances that each have a directory of their own for the files of their secrets."""
+    return [parts.proxy(parts.backend(), top={"tickets": tickets, "handshake": handshake}) for _ in range(n)]
+
+
+@PATHS
+@VERSIONS
+def test_a_fleet_changes_its_secret_without_losing_a_resumption(parts, version, handshake):
+    """Add the new one as the second everywhere, make it the first, drop the old one: instance by instance, by reloads."""
+    old, new = secret_in(parts.directory, "old"), secret_in(parts.directory, "new")
+    instances = fleet(parts, 3, handshake, secret_files=[old])
+    ctx = context(version=version)
+    sessions = [session_of(p, ctx) for p in instances]
+
+    def all_resume():
+        for i, p in enumerate(instances):
+            for session in sessions:
+                assert resumed(p, ctx, session), f"at instance {i}"
+
+    for step, (before, after) in enumerate((([old], [old, new]), ([old, new], [new, old]), ([new, old], [new]))):
+        for p in instances:
+            text = p.config_file.read_text()
+            written = "secret_files = [" + ", ".join(f'"{f}"' for f in before) + "]"
+            assert written in text
+            p.config_file.write_text(text.replace(written, "secret_files = [" + ", ".join(f'"{f}"' for f in after) + "]"))
+            assert command("reload", "--admin", p.admin_socket)[0] == 0
+            all_resume()
+            sessions.append(session_of(p, ctx))
+            all_resume()
+        if step == 1:  # an hour later: what was sealed with the old secret has expired
+            sessions = [session_of(p, ctx) for p in instances]
+    strangers = fleet(parts, 1, handshake, secret_files=[old])[0]
+    assert not resumed(strangers, ctx, sessions[-1])
+
+
+@PATHS
+@VERSIONS
+def test_secrets_that_change_in_their_files(parts, version, handshake):
+    """The same by the watcher: the files change places, nothing is reloaded."""
+    first, second = parts.directory / "first", parts.directory / "second"
+    first.write_bytes(os.urandom(64))
+    second.write_bytes(os.urandom(64))
+    for f in (first, second):
+        f.chmod(0o600)
+    p, = fleet(parts, 1, handshake, secret_files=[str(first), str(second)])
+    ctx = context(version=version)
+    session = session_of(p, ctx)
+    spare = parts.directory / "spare"
+    first.rename(spare)  # for a moment one is missing: those in use stay
+    p.wait_event("log", message=lambda m: "cannot be read" in m and "first" in m)
+    assert resumed(p, ctx, session)
+    second.rename(first)
+    spare.rename(second)
+    p.wait_event("log", message=lambda m: m.startswith("ticket secrets changed"))
+    assert resumed(p, ctx, session)
+    newer = session_of(p, ctx)
+    second.write_bytes(os.urandom(64))
+    p.wait_event("log", count=2, message=lambda m: m.startswith("ticket secrets changed"))
+    until(lambda: not resumed(p, ctx, session), "the older secret is gone")
+    assert resumed(p, ctx, newer)
+
+
+@pytest.mark.parametrize("keys, says", [
+    ('secret_file = "a"\nsecret_files = ["a"]', "one of secret_file and secret_files"),
+    ('secret_files = []', "at least one file"), ('secret_files = ["a", "a"]', "each item once"), ('secret_files = [1]', "a string"),
+    ('secret_files = ["a", "missing"]', "cannot be read: No such file"),
+    ("secret_files = [" + ", ".join(f'"{i}"' for i in range(9)) + "]", "at most 8"),
+])
+def test_check_of_secret_files(parts, keys, says):
+    secret_in(parts.directory, "a")
+    file = parts.directory / "c.toml"
+    file.write_text(f'state_dir = "."\n[tickets]\n{keys}\n[service.web]\nlisten = ["127.0.0.1:0"]\nbackends = ["unix:/a"]\n')
+    status, out, err = command("check", file)
+    assert status == 1 and says in out + err, out + err

@@ -26,6 +26,7 @@
 
 #include "access_samples.h"
 #include "base/err.h"
+#include "base/sealed.h"
 #include "cert_shop.h"
 #include "creds/sign_rule.h"
 #include "handshaker/accept.h"
@@ -505,11 +506,17 @@ static inline int bench_listener_comes(enum bench_listener i) {
 
 /* What a supervisor says to a handshaker that starts. */
 static inline void bench_introduce(void) {
-    int board, ring, null = open("/dev/null", O_RDWR | O_CLOEXEC), secret = memfd_create("secret", MFD_CLOEXEC);
+    int board, ring, null = open("/dev/null", O_RDWR | O_CLOEXEC), secret;
+    uint8_t *bytes;
+    MUST(sealed_begin("secret", 50, &secret, &bytes) == 0);
+    memcpy(bytes,
+           "\0\x30"
+           "0123456789abcdef0123456789abcdef0123456789abcdef",
+           50);
+    MUST(sealed_end(secret, bytes, 50) == 0);
     MUST(scoreboard_create(BENCH_WORKERS, LISTENERS, &board) == 0 && ring_create(256 * 1024, &ring) == 0);
     const struct control_setup setup = {.role = ROLE_HANDSHAKER, .index = 0, .workers = BENCH_WORKERS, .cpu = -1};
     MUST(control_send_setup(bench_control, &setup, (const int[]){null, board, ring, null}) == 0);
-    MUST(secret >= 0 && write(secret, "0123456789abcdef0123456789abcdef0123456789abcdef", 48) == 48);
     MUST(ipc_send(bench_control, CONTROL_SECRETS, span_of(NULL, 0), &secret, 1) == 0);
     bench_new_creds(true);
     bench_new_access(NULL);

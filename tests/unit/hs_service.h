@@ -34,7 +34,7 @@ static inline struct certs *service_certs_both(void) {
 static inline struct tickets *service_tickets(uint8_t seed) {
     uint8_t secret[TICKETS_SECRET_MIN];
     memset(secret, seed, sizeof(secret));
-    struct tickets *t = tickets_new(span_of(secret, sizeof(secret)));
+    struct tickets *t = tickets_new(&(struct span){secret, sizeof(secret)}, 1);
     make_must(t != NULL, "tickets");
     return t;
 }

@@ -373,7 +373,8 @@ static void assert_top_keys(const struct conf *c) {
     assert_int_equal(c->handshake_memory, 32 << 20);
     assert_int_equal(c->log_target, LOG_TO_FILE);
     assert_string_equal(c->log_file, "/etc/tls-off/x.log");
-    assert_string_equal(c->ticket_secret, "/etc/tls-off/t.secret");
+    assert_int_equal(c->nticket_secrets, 1);
+    assert_string_equal(c->ticket_secrets[0], "/etc/tls-off/t.secret");
     assert_int_equal(c->log_format, LOG_AS_LOGFMT);
     assert_int_equal(c->log_level, LOG_LEVEL_DEBUG);
     assert_string_equal(c->admin.socket, "/etc/tls-off/a.sock");

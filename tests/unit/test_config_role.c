@@ -64,7 +64,7 @@ static void test_flags_give_a_snapshot_and_a_secret(void **state) {
     assert_body_has(&m, "no certificate named");
     assert_int_equal(snapshot_read(m.fds[0], &c), 0);
     assert_string_equal(c->services[0].backends[0].text, "unix:/run/app.sock");
-    assert_int_equal(pread(m.fds[1], secret, sizeof(secret), 0), TICKET_SECRET_NEW);
+    assert_int_equal(pread(m.fds[1], secret, sizeof(secret), 2), TICKET_SECRET_NEW); /* behind the length */
     assert_memory_not_equal(secret, zero, sizeof(zero));
     assert_int_equal(fcntl(m.fds[1], F_GET_SEALS), F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);
     conf_free(c);
@@ -121,8 +121,9 @@ static void test_the_secret_comes_from_the_file_named(void **state) {
     assert_int_equal(ask(&req, &m), 0);
     assert_int_equal(m.type, CONTROL_CONFIGURED);
     assert_int_equal(snapshot_read(m.fds[0], &c), 0);
-    assert_string_equal(c->ticket_secret, secret);
-    assert_int_equal(pread(m.fds[1], found, sizeof(found), 0), 100);
+    assert_int_equal(c->nticket_secrets, 1);
+    assert_string_equal(c->ticket_secrets[0], secret);
+    assert_int_equal(pread(m.fds[1], found, sizeof(found), 2), 100); /* behind the length */
     for (size_t i = 0; i < 100; i++)
         assert_int_equal(found[i], i % 251);
     assert_int_equal(fcntl(m.fds[1], F_GET_SEALS), F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);

@@ -99,6 +99,7 @@ static int send_one(uint16_t type) {
         return control_send_command(child, &(struct control_command){COMMAND_RELOAD, 1, 0, 0});
     case CONTROL_CREDS_READ:
     case CONTROL_ACCESS_READ:
+    case CONTROL_SECRETS_READ:
         return ipc_send(child, type, span_of(body, 0), fds, 1);
     case CONTROL_KEYS_TAKEN:
         return control_send_keys_taken(child, 7);
@@ -227,8 +228,8 @@ static void the_config_role_and_the_heir_have_their_own_answers(void **unused) {
             assert_int_equal(send_one(type), 0);
             enum step step = control_hear(worker.control, (enum role)role, scratch, sizeof(scratch), &m, &err);
             bool right = type == CONTROL_REFUSED || (role == ROLE_SUPERVISOR && type == CONTROL_READY) ||
-                         (role == ROLE_CONFIG &&
-                          (type == CONTROL_CONFIGURED || type == CONTROL_CREDS_READ || type == CONTROL_ACCESS_READ));
+                         (role == ROLE_CONFIG && (type == CONTROL_CONFIGURED || type == CONTROL_CREDS_READ ||
+                                                  type == CONTROL_ACCESS_READ || type == CONTROL_SECRETS_READ));
             if ((step == STEP_DONE) != right)
                 fail_msg("type %u from %s: step %d", type, role_name((enum role)role), (int)step);
             assert_true(right || (err == ERR_FORMAT && m.nfds == 0));

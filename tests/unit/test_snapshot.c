@@ -264,7 +264,7 @@ static void break_conf(struct conf *c, unsigned how) {
         c->admin.mode = 0755;
         break;
     case 22:
-        c->ticket_secret = "relative";
+        c->ticket_secrets[0] = "relative";
         break;
     case 23:
         s->client_ca = NULL;

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "base/err.h"
+#include "base/sealed.h"
 
 static char dir[] = "/tmp/tls-off-secret-XXXXXX", file[64], said[512];
 static int write_fails, fsync_fails;
@@ -69,7 +70,8 @@ static const char *verdict(void) {
     int err = ticket_secret_check(file, &why), fd = -1;
     assert_int_equal(err<0, why.len> 0);
     struct text again = text_of(said, sizeof(said));
-    assert_int_equal(ticket_secret_memfd(file, &fd, &again), err); /* both ways judge alike */
+    const char *files[] = {file};
+    assert_int_equal(ticket_secrets_memfd(files, 1, &fd, &again), err); /* both ways judge alike */
     if (fd >= 0)
         assert_int_equal(close(fd), 0);
     return err == 0 ? "" : said + strlen(file) + 3;
@@ -127,14 +129,33 @@ static void without_a_file_it_is_random(void **state) {
     int fds[2];
     struct text why = text_of(said, sizeof(said));
     for (size_t i = 0; i < 2; i++)
-        assert_int_equal(ticket_secret_memfd(NULL, &fds[i], &why), 0);
-    assert_int_equal(pread(fds[0], a, sizeof(a), 0), TICKET_SECRET_NEW);
-    assert_int_equal(pread(fds[1], b, sizeof(b), 0), TICKET_SECRET_NEW);
+        assert_int_equal(ticket_secrets_memfd(NULL, 0, &fds[i], &why), 0);
+    assert_int_equal(pread(fds[0], a, sizeof(a), 2), TICKET_SECRET_NEW);
+    assert_int_equal(pread(fds[1], b, sizeof(b), 2), TICKET_SECRET_NEW);
     assert_memory_not_equal(a, b, TICKET_SECRET_NEW);
     for (size_t i = 0; i < 2; i++) {
         assert_true(fcntl(fds[i], F_GET_SEALS) & F_SEAL_WRITE);
         assert_int_equal(close(fds[i]), 0);
     }
+}
+
+static void several_come_in_their_order(void **state) {
+    struct span secrets[CONF_SECRETS_MAX], bytes;
+    const char *files[] = {file, file, "/nowhere"};
+    struct text why = text_of(said, sizeof(said));
+    int fd;
+    put(100, 0600);
+    assert_int_equal(ticket_secrets_memfd(files, 2, &fd, &why), 0);
+    assert_int_equal(sealed_map(fd, 1, TICKET_SECRETS_LEN_MAX, &bytes), 0);
+    assert_int_equal(ticket_secrets_of(bytes, secrets), 2);
+    assert_int_equal(secrets[0].len, 100);
+    assert_true(span_eq(secrets[0], secrets[1]));
+    assert_int_equal(ticket_secrets_of(span_of(bytes.p, bytes.len - 1), secrets), 0); /* cut */
+    assert_int_equal(ticket_secrets_of(span_of(bytes.p, 0), secrets), 0);
+    sealed_unmap(bytes);
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(ticket_secrets_memfd(files, 3, &fd, &why), ERR_SYSTEM); /* all or none */
+    assert_non_null(strstr(said, "/nowhere"));
 }
 
 static void a_new_one_is_for_its_owner_alone_and_can_be_used(void **state) {
@@ -195,6 +216,7 @@ int main(void) {
         cmocka_unit_test_teardown(a_placeholder_is_no_secret, remove_file),
         cmocka_unit_test_teardown(what_is_no_file_is_refused, remove_file),
         cmocka_unit_test_teardown(without_a_file_it_is_random, remove_file),
+        cmocka_unit_test_teardown(several_come_in_their_order, remove_file),
         cmocka_unit_test_teardown(a_new_one_is_for_its_owner_alone_and_can_be_used, remove_file),
         cmocka_unit_test_teardown(an_odd_umask_does_not_matter, remove_file),
         cmocka_unit_test_teardown(nothing_is_overwritten, remove_file),

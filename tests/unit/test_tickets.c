@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "base/err.h"
 #include "make_cert.h"
 #include "tls/suite.h"
 
@@ -26,7 +27,7 @@ uint64_t __wrap_clock_wall_us(void) {
 }
 
 static struct tickets *tickets_of(const uint8_t from[static 64]) {
-    struct tickets *t = tickets_new(span_of(from, 64));
+    struct tickets *t = tickets_new(&(struct span){from, 64}, 1);
     assert_non_null(t);
     return t;
 }
@@ -319,11 +320,59 @@ static void tickets_of_1_3_are_answered_with_new_ones(void **state) {
 
 static void secrets_of_a_wrong_length_are_refused(void **state) {
     static uint8_t many[TICKETS_SECRET_MAX + 1];
-    assert_null(tickets_new(span_of(many, 0)));
-    assert_null(tickets_new(span_of(many, TICKETS_SECRET_MIN - 1)));
-    assert_null(tickets_new(span_of(many, TICKETS_SECRET_MAX + 1)));
-    struct tickets *t = tickets_new(span_of(many, TICKETS_SECRET_MAX));
+    assert_null(tickets_new(&(struct span){many, 0}, 1));
+    assert_null(tickets_new(&(struct span){many, TICKETS_SECRET_MIN - 1}, 1));
+    assert_null(tickets_new(&(struct span){many, TICKETS_SECRET_MAX + 1}, 1));
+    struct tickets *t = tickets_new(&(struct span){many, TICKETS_SECRET_MAX}, 1);
     assert_non_null(t);
+    tickets_free(t);
+}
+
+/* Of two secrets the first one seals, both open; and they are exchanged under those who use them. */
+static void several_secrets_open_and_the_first_seals(void **state) {
+    const struct span old[] = {{secret, 64}}, added[] = {{secret, 64}, {other_secret, 64}},
+                      promoted[] = {{other_secret, 64}, {secret, 64}};
+    struct tickets *t = tickets_of(secret), *next = tickets_new(promoted, 2);
+    uint8_t ticket[TICKETS_SEALED_MORE + 5], newer[sizeof(ticket)], got[5];
+    size_t len;
+    assert_non_null(next);
+    memcpy(ticket + TICKETS_SEALED_MORE - 16, "hello", 5);
+    memcpy(newer + TICKETS_SEALED_MORE - 16, "newer", 5);
+    assert_int_equal(tickets_seal(t, ticket, 5), 0);
+    assert_int_equal(tickets_seal(next, newer, 5), 0);
+    assert_int_equal(tickets_open(next, span_of(ticket, sizeof(ticket)), got, sizeof(got), &len), 0);
+    assert_memory_equal(got, "hello", 5);
+    assert_int_equal(tickets_open(t, span_of(newer, sizeof(newer)), got, sizeof(got), &len), ERR_NOT_FOUND);
+    assert_true(tickets_use(t, added, 2));
+    assert_int_equal(tickets_open(t, span_of(newer, sizeof(newer)), got, sizeof(got), &len), 0);
+    assert_int_equal(tickets_open(t, span_of(ticket, sizeof(ticket)), got, sizeof(got), &len), 0);
+    assert_false(tickets_use(t, added, 0));
+    assert_false(tickets_use(t, added, TICKETS_SECRETS + 1));
+    assert_true(tickets_use(t, old, 1));
+    assert_int_equal(tickets_open(t, span_of(newer, sizeof(newer)), got, sizeof(got), &len), ERR_NOT_FOUND);
+    tickets_free(t);
+    tickets_free(next);
+}
+
+/* In libssl's container, with 1.2, where a ticket of the older secret is replaced. */
+static void a_ticket_of_the_older_secret_is_renewed(void **state) {
+    const struct span promoted[] = {{other_secret, 64}, {secret, 64}};
+    struct tickets *t = tickets_of(secret);
+    SSL_CTX *ctx = server_with(t);
+    bool resumed;
+    SSL_SESSION *s = shake(ctx, TLS_1_2, NULL, &resumed), *next;
+    assert_true(tickets_use(t, promoted, 2));
+    next = shake(ctx, TLS_1_2, s, &resumed);
+    assert_true(resumed);
+    assert_false(same_ticket(s, next));
+    assert_true(tickets_use(t, promoted, 1));
+    SSL_SESSION_free(shake(ctx, TLS_1_2, next, &resumed));
+    assert_true(resumed);
+    SSL_SESSION_free(shake(ctx, TLS_1_2, s, &resumed));
+    assert_false(resumed);
+    SSL_SESSION_free(s);
+    SSL_SESSION_free(next);
+    SSL_CTX_free(ctx);
     tickets_free(t);
 }
 
@@ -345,6 +394,8 @@ int main(void) {
         cmocka_unit_test(a_session_is_resumed_from_hour_to_hour),
         cmocka_unit_test(tickets_of_1_3_are_answered_with_new_ones),
         cmocka_unit_test(secrets_of_a_wrong_length_are_refused),
+        cmocka_unit_test(several_secrets_open_and_the_first_seals),
+        cmocka_unit_test(a_ticket_of_the_older_secret_is_renewed),
         cmocka_unit_test(none_are_freed),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
