@@ -91,7 +91,6 @@ static void take(struct hs13 *h, const struct hello *hello) {
     h->name_used = hello->sni[0] && certs_lookup(s->certs, s->service, hello->sni) >= CREDS_WILDCARD;
     h->alpn = tls_server_alpn(s, hello->alpn);
     h->wants_ocsp = hello->wants_ocsp;
-    h->wants_tickets = s->tickets && hello->psk_modes.len && memchr(hello->psk_modes.p, PSK_DHE_KE, hello->psk_modes.len);
     h->early_left = hello->has_early_data ? HS13_EARLY_BYTES_MAX : 0;
     take_limits(h, hello);
 }
@@ -250,6 +249,8 @@ static int choose_certificate(struct hs13 *h, const struct hello *hello, struct 
 static int answer(struct hs13 *h, const struct hello *hello, struct span message, struct span share) {
     struct hs13_share *own = &h->env->scratch->share;
     struct certs_choice cert = {.key = 0};
+    h->wants_tickets = h->server->tickets && hello->psk_modes.len &&
+                       memchr(hello->psk_modes.p, PSK_DHE_KE, hello->psk_modes.len); /* a second hello's own, as its tickets */
     int err = resume(h, hello, message);
     if (err == 0 && !h->resumed)
         err = choose_certificate(h, hello, &cert);

@@ -134,6 +134,17 @@ static void a_retry_is_in_the_transcript_of_every_suite(void **state) {
         }
 }
 
+/* P8: tickets are of the second hello, and so is whether they are wanted. */
+static void modes_are_those_of_the_second_hello(void **state) {
+    (void)state;
+    for (int what = 0; what < 2; what++) {
+        ask_for_a_retry();
+        raw_set(&hello, EXT_MODES, what ? RAW_LIT("\1\xde") : RAW_LIT("\2\xde\1"));
+        shake_hands();
+        assert_int_equal(rc.tickets, what ? 0 : 1);
+    }
+}
+
 /* Limits hold once they are agreed on, so not for a second hello (E11, E12). */
 static void the_second_hello_may_be_longer_than_the_limits(void **state) {
     (void)state;
@@ -160,6 +171,7 @@ int main(void) {
         CASE(the_second_hello_is_read_as_strictly_as_the_first),
         CASE(a_retry_is_in_the_transcript_of_every_suite),
         CASE(the_second_hello_may_be_longer_than_the_limits),
+        CASE(modes_are_those_of_the_second_hello),
     };
     return cmocka_run_group_tests(tests, cases_setup, cases_teardown);
 }
