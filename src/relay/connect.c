@@ -39,25 +39,12 @@ static bool is_tcp(struct relay *r, const struct session *s) {
     return session_service(r, s)->backends[s->backend].kind == BACKEND_TCP;
 }
 
-void connect_dequeue(struct relay *r, struct session *s) {
-    if (!s->queued)
-        return;
-    s->queued = false;
-    list_remove(&s->link);
-    r->backlog_waiters--;
-}
-
-static void leave_backend(struct relay *r, struct session *s) {
+void connect_leave(struct relay *r, struct session *s) {
     if (!s->on_backend)
         return;
     s->on_backend = false;
     session_metrics_on_backend(r, s, false);
     backends_leave(backends_of(r, s), s->backend);
-}
-
-void connect_leave(struct relay *r, struct session *s) {
-    connect_dequeue(r, s);
-    leave_backend(r, s);
 }
 
 static void close_attempt(struct session *s) {
@@ -140,7 +127,7 @@ static void attempt_failed(struct relay *r, struct session *s, int error) {
         log_fault(r, s, error);
     s->tried |= 1ull << s->backend;
     s->retries++;
-    leave_backend(r, s);
+    connect_leave(r, s);
     close_attempt(s);
 }
 
@@ -150,7 +137,7 @@ static void no_room(struct relay *r, struct session *s, int error) {
     remember(r, s, is_tcp(r, s) ? EADDRNOTAVAIL : error); /* TCP has failed with EAGAIN for it, too */
     if (is_tcp(r, s))
         return;
-    if (!s->queued)
+    if (s->waits != WAITS_BACKLOG)
         session_metrics_backend(r, s, STATS_BACKLOG_FULL);
     if (backends_full(backends_of(r, s), s->backend, r->loop.now_ms, &out_ms))
         log_ejected(r, s, error, out_ms);
@@ -159,7 +146,7 @@ static void no_room(struct relay *r, struct session *s, int error) {
 /* Ours, not a backend's: logged and counted as such. */
 static void log_short(struct relay *r, const struct session *s) {
     r->retry_ms = r->loop.now_ms + SHORT_RETRY_MS;
-    if (s->queued)
+    if (s->waits == WAITS_BACKLOG)
         return;
     session_metrics_process(&r->child.stats, STATS_CONNECT_SHORT);
     if (r->loop.now_ms < r->short_logged_ms)
@@ -270,7 +257,7 @@ static enum attempt attempt(struct relay *r, struct session *s) {
         no_room(r, s, error);
     else
         s->connect_errno = (uint16_t)error;
-    leave_backend(r, s);
+    connect_leave(r, s);
     return a;
 }
 
@@ -317,12 +304,10 @@ static enum attempt try_backends(struct relay *r, struct session *s, uint64_t *f
 
 /* Behind those who came before. */
 static void join_queue(struct relay *r, struct session *s) {
-    if (s->queued)
+    if (s->waits == WAITS_BACKLOG)
         return;
     s->retries++;
-    list_push(r->services[s->service].waiters, &s->link);
-    s->queued = true;
-    r->backlog_waiters++;
+    session_wait(r, s, WAITS_BACKLOG, r->services[s->service].waiters);
     if (s->deadline_ms != CONF_NEVER) /* an attempt may have had a time of its own */
         wheel_arm(&r->loop.wheel, &s->timer, s->deadline_ms);
     if (!wtimer_armed(&r->backlog_timer))
@@ -332,14 +317,12 @@ static void join_queue(struct relay *r, struct session *s) {
 static void act_on(struct relay *r, struct session *s, enum attempt a) {
     switch (a) {
     case ATTEMPT_DONE:
-        connect_dequeue(r, s);
         connected(r, s);
         break;
     case ATTEMPT_PENDING:
-        connect_dequeue(r, s);
+        session_wait(r, s, WAITS_NOT, NULL);
         break;
     case ATTEMPT_FAILED:
-        connect_dequeue(r, s);
         session_fail(r, s, ERR_BACKEND_REFUSED);
         break;
     case ATTEMPT_SHORT:

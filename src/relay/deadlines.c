@@ -89,7 +89,7 @@ static void end_half_closed(struct relay *r, struct session *s) {
 
 static void open_timeout(struct relay *r, struct session *s) {
     const struct conf_service *c = session_service(r, s);
-    if (s->throttled) /* it is we who are slow */
+    if (s->waits == WAITS_RATE) /* it is we who are slow */
         s->active_ms = r->loop.now_ms;
     if (session_half_closed(s) && c->half_closed_ms != CONF_NEVER) {
         see_kernel_move(r, s);
@@ -115,7 +115,7 @@ static void open_timeout(struct relay *r, struct session *s) {
 }
 
 void session_timeout(struct relay *r, struct session *s) {
-    if (s->migrating) { /* comes back, or ends soon */
+    if (s->waits == WAITS_MOVE) { /* comes back, or ends soon */
         wheel_arm(&r->loop.wheel, &s->timer, r->loop.now_ms + MOVING_MS);
         return;
     }

@@ -131,12 +131,7 @@ void export_wake(struct relay *r) {
 /* ---- one session ---- */
 
 static void freeze(struct exporting *e, struct relay *r, struct session *s) {
-    connect_dequeue(r, s);
-    rate_dequeue(s);
-    list_remove(&s->link);
-    s->listed = false;
-    s->migrating = true;
-    list_push(&e->flying, &s->link);
+    session_wait(r, s, WAITS_MOVE, &e->flying);
     if (e->nflying++ == 0)
         e->heard_ms = r->loop.now_ms;
 }
@@ -155,8 +150,7 @@ bool migrate_watch_again(struct relay *r, struct session *s) {
 
 /* The session is ours as before. */
 static void take_back(struct relay *r, struct session *s) {
-    list_remove(&s->link);
-    s->migrating = false;
+    session_wait(r, s, WAITS_NOT, NULL);
     s->up.blocked = s->down.blocked = false;
     if (s->state == SESSION_CONNECTING && !s->on_backend)
         connect_try(r, s);
@@ -284,7 +278,7 @@ void export_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
 
 /* Balancing migrates long-lived sessions; a relay that ends migrates all. */
 static bool may_move(const struct relay *r, const struct exporting *e, const struct session *s) {
-    if (s->migrating || s->stays || s->state == SESSION_DEAD)
+    if (s->waits == WAITS_MOVE || s->stays || s->state == SESSION_DEAD)
         return false;
     if (e->max != EXPORT_ALL && s->state != SESSION_OPEN)
         return false;

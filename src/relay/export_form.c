@@ -310,7 +310,6 @@ enum export_result import_session(struct relay *r, const struct export_session *
     if (!s)
         return EXPORT_NO_ROOM;
     list_init(&s->link);
-    s->migrating = true;
     s->client_fd = client_fd;
     s->backend_fd = -1;
     s->backend = BACKEND_NONE;
@@ -344,7 +343,6 @@ static bool has_business(const struct session *s) {
 
 void import_activate(struct relay *r, struct session *s, bool late) {
     struct conn_info f;
-    s->migrating = false;
     session_conn_info(s, &f);
     session_count(r, s, 1);
     session_metrics_begin(r, s, &f, true);

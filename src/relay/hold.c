@@ -192,7 +192,7 @@ void hold_excuse(const struct relay *r, const struct session *s) {
 }
 
 uint64_t hold_record_ms(const struct session *s) {
-    bool owes = s->hold && s->tls && s->partial.len && !s->read_ahead && s->up.wait.len == 0 && !s->throttled;
+    bool owes = s->hold && s->tls && s->partial.len && !s->read_ahead && s->up.wait.len == 0 && s->waits != WAITS_RATE;
     return owes && s->state == SESSION_OPEN ? s->hold->record_ms : 0;
 }
 
@@ -210,7 +210,7 @@ static struct hold *oldest_of_client(const struct hold_client *c) {
     int looks = LOOK_AT;
     for (struct list *n = c->holds.next; n != &c->holds && looks--; n = n->next) {
         struct hold *h = CONTAINER_OF(n, struct hold, in_client);
-        if (!h->session->migrating)
+        if (h->session->waits != WAITS_MOVE)
             return h;
     }
     return NULL;

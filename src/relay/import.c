@@ -84,8 +84,11 @@ static void drop_staged(struct relay *r, struct importing *m) {
 }
 
 static void activate_staged(struct relay *r, struct importing *m, bool late) {
-    for (struct list *n; (n = list_shift(&m->staged));)
-        import_activate(r, CONTAINER_OF(n, struct session, link), late);
+    while (!list_empty(&m->staged)) {
+        struct session *s = CONTAINER_OF(m->staged.next, struct session, link);
+        session_wait(r, s, WAITS_NOT, NULL);
+        import_activate(r, s, late);
+    }
     m->n = 0;
 }
 
@@ -167,7 +170,7 @@ static enum export_result stage(struct relay *r, struct importing *m, const stru
         result = import_session(r, &x, fds[0], nfds == 2 ? fds[1] : -1, m->ahead, &s, &m->why);
     drop_ahead(r, m); /* descriptors that were not used */
     if (result == EXPORT_IS_TAKEN)
-        list_push(&m->staged, &s->link);
+        session_wait(r, s, WAITS_MOVE, &m->staged);
     return result;
 }
 

@@ -38,7 +38,8 @@ static struct listing_row session_row(const struct relay *r, const struct sessio
                                                    [SESSION_OPEN] = LISTING_OPEN,
                                                    [SESSION_CLOSING] = LISTING_CLOSING};
     const struct conf_service *service = session_service(r, s);
-    struct listing_row row = {.state = s->migrating ? LISTING_MIGRATING : states[s->state], .service = span_str(service->name)};
+    struct listing_row row = {.state = s->waits == WAITS_MOVE ? LISTING_MIGRATING : states[s->state],
+                              .service = span_str(service->name)};
     if (s->backend < service->nbackends)
         row.backend = span_str(service->backends[s->backend].text);
     row.bytes_in = s->up.bytes;

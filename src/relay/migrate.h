@@ -1,7 +1,7 @@
 /*
  * Live sessions to and from another relay (wire/export_link.h): what the relay's turn asks of the two sides.
  *
- * A migrating session is frozen (session.migrating): the exporter does nothing with it from the moment its state is read until
+ * A migrating session is frozen (WAITS_MOVE): the exporter does nothing with it from the moment its state is read until
  * the importer has answered or can never answer; the importer does nothing with it before its answer has been sent. So two
  * relays never relay bytes of one session, and at every moment one owns it.
  */

@@ -83,18 +83,16 @@ static struct rate_limiter *join(struct relay *r, struct session *s) {
     return l;
 }
 
-void rate_dequeue(struct session *s) {
-    if (!s->throttled)
-        return;
-    s->throttled = false;
-    s->rate->waiting--;
+void rate_count_waiting(const struct session *s, int change) {
+    s->rate->waiting += (uint32_t)change;
 }
 
 void rate_leave(struct relay *r, struct session *s) {
     struct rate_limiter *l = s->rate;
     if (!l)
         return;
-    rate_dequeue(s);
+    if (s->waits == WAITS_RATE)
+        session_wait(r, s, WAITS_NOT, NULL);
     s->rate = NULL;
     if (--l->sessions)
         return;
@@ -143,12 +141,11 @@ static void wake(struct relay *r, struct rate_limiter *l) {
     if (l->left <= 0 || n == 0)
         return;
     l->share = (uint32_t)MIN(MAX(l->left / n, (int64_t)READ_MIN), (int64_t)UINT32_MAX);
-    for (struct list *node; n-- && (node = list_shift(&l->line));) {
-        struct session *s = CONTAINER_OF(node, struct session, link);
-        rate_dequeue(s);
+    while (n-- && !list_empty(&l->line)) {
+        struct session *s = CONTAINER_OF(l->line.next, struct session, link);
         hold_excuse(r, s);
         s->refilled = true;
-        session_ready(r, s);
+        session_wait(r, s, WAITS_READY, &r->ready);
     }
     list_remove(&l->in_refilled);
     list_push(&r->rate_refilled, &l->in_refilled); /* looked at again when they have had their share */
@@ -177,17 +174,13 @@ void rate_turn(struct relay *r) {
 /* ---- sessions ---- */
 
 static void enqueue(struct relay *r, struct session *s) {
-    list_remove(&s->link);
-    s->listed = false;
-    list_push(&s->rate->line, &s->link);
-    s->throttled = true;
-    s->rate->waiting++;
+    session_wait(r, s, WAITS_RATE, &s->rate->line);
     session_metrics_add(r, s, STATS_THROTTLED, 1);
 }
 
 bool rate_waits(const struct session *s) {
     bool flushes = (s->up.wait.len && !s->up.blocked) || (s->down.wait.len && !s->down.blocked);
-    return s->throttled && !list_empty(&s->link) && s->state == SESSION_OPEN && !flushes;
+    return s->waits == WAITS_RATE && s->state == SESSION_OPEN && !flushes;
 }
 
 size_t rate_room(struct relay *r, struct session *s, size_t want) {
@@ -196,7 +189,7 @@ size_t rate_room(struct relay *r, struct session *s, size_t want) {
     struct rate_limiter *l = join(r, s);
     if (!l)
         return want;
-    if (s->throttled)
+    if (s->waits == WAITS_RATE)
         return 0;
     bool refilled = s->refilled;
     s->refilled = false;

@@ -30,8 +30,8 @@ void rate_consume(struct session *s, size_t bytes);
 /* It is queued, and only a refill makes it ready. */
 bool rate_waits(const struct session *s);
 
-/* It goes out of the line, which it was in or not. */
-void rate_dequeue(struct session *s);
+/* So many more are in its limiter's queue: for session_wait(). */
+void rate_count_waiting(const struct session *s, int change);
 
 /* The session is here no more. */
 void rate_leave(struct relay *r, struct session *s);

@@ -85,8 +85,9 @@ static void drain_tick(struct relay *r) {
     if (last)
         export_stop(r); /* what it has not given away by now is cut */
     for (struct session *s; (s = slab_next(&r->sessions, &slot));) {
-        bool quiet = !s->throttled && s->active_ms + QUIET_MS <= r->loop.now_ms && s->up.wait.len == 0 && s->down.wait.len == 0;
-        if (s->state == SESSION_DEAD || s->migrating)
+        bool quiet =
+            s->waits != WAITS_RATE && s->active_ms + QUIET_MS <= r->loop.now_ms && s->up.wait.len == 0 && s->down.wait.len == 0;
+        if (s->state == SESSION_DEAD || s->waits == WAITS_MOVE)
             continue;
         if (s->state != SESSION_CLOSING && quiet && r->drain_how == DRAIN_QUICK) {
             session_stop(r, s, ERR_STOPPED);

@@ -61,19 +61,32 @@ void session_count(struct relay *r, const struct session *s, int change) {
     scoreboard_session(&r->row, services_counted_as(r, s->service), &client, change);
 }
 
-void session_ready(struct relay *r, struct session *s) {
-    if (s->listed || s->migrating || s->state == SESSION_DEAD || rate_waits(s))
-        return;
-    rate_dequeue(s);
+static void count_waiting(struct relay *r, const struct session *s, int change) {
+    if (s->waits == WAITS_RATE)
+        rate_count_waiting(s, change);
+    else
+        r->backlog_waiters += (uint32_t)change;
+}
+
+void session_wait(struct relay *r, struct session *s, enum session_waits waits, struct list *in) {
+    if (s->waits >= WAITS_BACKLOG)
+        count_waiting(r, s, -1);
     list_remove(&s->link);
-    list_push(&r->ready, &s->link);
-    s->listed = true;
+    s->waits = (uint8_t)waits;
+    if (in)
+        list_push(in, &s->link);
+    if (waits >= WAITS_BACKLOG)
+        count_waiting(r, s, 1);
+}
+
+void session_ready(struct relay *r, struct session *s) {
+    if (s->waits != WAITS_READY && s->waits != WAITS_MOVE && s->state != SESSION_DEAD && !rate_waits(s))
+        session_wait(r, s, WAITS_READY, &r->ready);
 }
 
 void session_goto(struct relay *r, struct session *s, enum session_state state) {
     MUST(next_states[s->state] & 1u << state);
     const struct conf_service *service = session_service(r, s);
-    connect_dequeue(r, s);
     s->state = (uint8_t)state;
     switch (state) {
     case SESSION_PREFACE: /* within the time for connecting, of which an attempt has had a part */
@@ -249,8 +262,7 @@ void session_release(struct relay *r, struct session *s) {
     free(s->conn_info);
     s->conn_info = NULL;
     session_goto(r, s, SESSION_DEAD);
-    list_remove(&s->link);
-    list_push(&r->dead, &s->link);
+    session_wait(r, s, WAITS_END, &r->dead);
 }
 
 void session_end(struct relay *r, struct session *s) {
@@ -410,7 +422,7 @@ static void pump_rest(struct relay *r, struct session *s) {
     s->refilled = false;
     if (s->hold || s->up.wait.len || s->down.wait.len || s->partial.len)
         hold_settle(r, s);
-    if (has_work(s) && !s->throttled)
+    if (has_work(s) && s->waits != WAITS_RATE)
         session_ready(r, s);
 }
 
@@ -419,18 +431,18 @@ static void pump_rest(struct relay *r, struct session *s) {
 void session_work(struct relay *r, struct list *ready) {
     struct list rest;
     list_init(&rest);
-    for (struct list *n; (n = list_shift(ready));) {
-        struct session *s = CONTAINER_OF(n, struct session, link);
-        s->listed = false;
-        list_push(&rest, &s->link);
+    while (!list_empty(ready)) {
+        struct session *s = CONTAINER_OF(ready->next, struct session, link);
+        session_wait(r, s, WAITS_REST, &rest);
         if (s->state == SESSION_OPEN)
             flow_up(r, s);
-        if (s->throttled || s->listed) /* it has moved to another list */
+        if (s->waits != WAITS_REST) /* it waits elsewhere now */
             pump_rest(r, s);
         keep_to_budget(r, s);
     }
-    for (struct list *n; (n = list_shift(&rest));) {
-        struct session *s = CONTAINER_OF(n, struct session, link);
+    while (!list_empty(&rest)) {
+        struct session *s = CONTAINER_OF(rest.next, struct session, link);
+        session_wait(r, s, WAITS_NOT, NULL);
         pump_rest(r, s);
         keep_to_budget(r, s);
     }
@@ -443,7 +455,7 @@ void session_work(struct relay *r, struct list *ready) {
 static bool client_broken(const struct session *s) {
     int error = 0;
     socklen_t len = sizeof(error);
-    if (s->state != SESSION_OPEN || !(s->throttled || s->up.wait.len))
+    if (s->state != SESSION_OPEN || !(s->waits == WAITS_RATE || s->up.wait.len))
         return false;
     return getsockopt(s->client_fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error != 0;
 }
@@ -459,7 +471,7 @@ void session_client_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events
         s->client_ended = true;
     if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
         s->down.blocked = false;
-    if (s->migrating) /* its descriptors are watched again when it comes back: that reports it */
+    if (s->waits == WAITS_MOVE) /* its descriptors are watched again when it comes back: that reports it */
         return;
     if (s->state == SESSION_CONNECTING || s->state == SESSION_PREFACE) {
         if (events & (EPOLLHUP | EPOLLERR))
@@ -474,7 +486,7 @@ void session_client_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events
 void session_backend_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     struct relay *r = ctx;
     struct session *s = slab_get(&r->sessions, key, gen);
-    if (!s || s->state == SESSION_DEAD || s->backend_fd < 0 || s->migrating)
+    if (!s || s->state == SESSION_DEAD || s->backend_fd < 0 || s->waits == WAITS_MOVE)
         return;
     if (s->state == SESSION_CONNECTING) {
         connect_event(r, s, events);

@@ -63,6 +63,17 @@ enum session_state {
     SESSION_STATES,
 };
 
+/* Where a session waits: its link is in that list, and in no other. session_wait() alone sets it. */
+enum session_waits {
+    WAITS_NOT,     /* for nothing but an event */
+    WAITS_READY,   /* for a share of work */
+    WAITS_REST,    /* for the second half of that share, in this turn */
+    WAITS_MOVE,    /* on its way from or to another relay: frozen */
+    WAITS_END,     /* to be freed */
+    WAITS_BACKLOG, /* for a backend with room, in the queue of its service; from here on, somebody counts how many do */
+    WAITS_RATE,    /* for its client's byte rate, in the limiter's queue */
+};
+
 enum flow_state {
     FLOW_OPEN,
     FLOW_EOF_SEEN, /* the source has ended; what waits leaves, then the sink is notified */
@@ -82,7 +93,7 @@ struct flow {
 
 struct session {
     struct slab_item item;
-    struct list link; /* in the ready, waiting or dead list, in a limiter's line, or in none */
+    struct list link; /* where it waits */
     struct wtimer timer;
     int client_fd, backend_fd; /* -1 = none */
     struct flow up, down;
@@ -99,6 +110,7 @@ struct session {
     uint32_t connect_us;
     int reason;                      /* the first fault, enum err; 0 = none */
     uint8_t state;                   /* enum session_state */
+    uint8_t waits;                   /* enum session_waits */
     uint8_t client_end, backend_end; /* enum side_end */
     bool tls;                        /* false: bytes pass as they are */
     bool read_ahead;                 /* PARTIAL may hold whole records */
@@ -109,17 +121,13 @@ struct session {
     bool client_wants_out;
     bool connected;    /* a backend took it */
     bool on_backend;   /* counted at its backend */
-    bool queued;       /* in the queue of its service: no backend has room */
     bool addr_failed;  /* an address of its backend's name, in this attempt */
     bool client_shut;  /* we have ended our side of TCP */
     bool client_fin;   /* the client has ended its side of TCP */
     bool reset_client; /* end with a reset, after all bytes have left */
     bool reset_backend;
-    bool listed;      /* in the ready list */
-    bool migrating;   /* on its way from or to another relay: frozen */
     bool stays;       /* the relay that this one exports to cannot take it */
-    bool throttled;   /* queued for its client's byte rate */
-    bool refilled;    /* its turn has come */
+    bool refilled;    /* it has waited for its client's byte rate, and may read now */
     uint8_t greeting; /* enum greeting; until it is swallowed */
     uint8_t addr;     /* which of its backend's addresses is being tried, and how many have been, it included; 0 = not known */
     uint8_t addrs_tried;
@@ -212,6 +220,9 @@ void session_backend_event(void *ctx, uint32_t key, uint32_t gen, uint32_t event
  * and every call uses MSG_DONTWAIT. */
 bool session_socket_fits(int fd, bool unix_too);
 
+/* Takes the session out of the list in which it waits, and puts it at the end of IN (NULL = none, for WAITS_NOT). */
+void session_wait(struct relay *r, struct session *s, enum session_waits waits, struct list *in);
+
 /* Queues the session for this turn's work. */
 void session_ready(struct relay *r, struct session *s);
 
@@ -275,7 +286,6 @@ void connect_retry_waiters(struct relay *r);
 /* For a session that is on no backend, another relay's among them: one that it has not tried, or the queue of its service. */
 void connect_try(struct relay *r, struct session *s);
 
-/* The session no longer waits for a backlog; no longer counts at its backend. Both may be called at any time. */
-void connect_dequeue(struct relay *r, struct session *s);
+/* The session no longer counts at its backend. May be called at any time. */
 void connect_leave(struct relay *r, struct session *s);
 void connect_resolved(struct relay *r, const struct ipc_msg *m);
