@@ -68,7 +68,7 @@ bool batch_session(struct batch *p, struct relay *r, struct session *s) {
         return false;
     x = (struct export_session){0};
     export_fill(r, s, &x);
-    if (s->tls)
+    if (s->client.tls)
         x.record_layer = record_layer_pack(&s->record_layer, record_layer);
     x.up.wait = waiting_bytes(s, EXPORT_PART_UP, ahead, r->out, &used);
     x.down.wait = waiting_bytes(s, EXPORT_PART_DOWN, ahead, r->out, &used);
@@ -83,9 +83,9 @@ bool batch_session(struct batch *p, struct relay *r, struct session *s) {
         return false;
     }
     p->len += w.len;
-    p->fds[p->nfds++] = s->client_fd;
+    p->fds[p->nfds++] = s->client.fd;
     if (two)
-        p->fds[p->nfds++] = s->backend_fd;
+        p->fds[p->nfds++] = s->backend.fd;
     p->n++;
     p->ahead = ahead ? s : NULL;
     p->full = ahead;

@@ -36,7 +36,7 @@ static struct backends *backends_of(struct relay *r, const struct session *s) {
 }
 
 static bool is_tcp(struct relay *r, const struct session *s) {
-    return session_service(r, s)->backends[s->backend].kind == BACKEND_TCP;
+    return session_service(r, s)->backends[s->chosen].kind == BACKEND_TCP;
 }
 
 void connect_leave(struct relay *r, struct session *s) {
@@ -44,13 +44,13 @@ void connect_leave(struct relay *r, struct session *s) {
         return;
     s->on_backend = false;
     session_metrics_on_backend(r, s, false);
-    backends_leave(backends_of(r, s), s->backend);
+    backends_leave(backends_of(r, s), s->chosen);
 }
 
 static void close_attempt(struct session *s) {
-    if (s->backend_fd >= 0)
-        close(s->backend_fd);
-    s->backend_fd = -1;
+    if (s->backend.fd >= 0)
+        close(s->backend.fd);
+    s->backend.fd = -1;
 }
 
 /* ---- faults ---- */
@@ -89,7 +89,7 @@ static int reason_of(int error) {
 }
 
 static void log_ejected(struct relay *r, const struct session *s, int error, uint32_t out_ms) {
-    const struct backend *x = &backends_of(r, s)->list[s->backend];
+    const struct backend *x = &backends_of(r, s)->list[s->chosen];
     uint32_t times = x->failures - BACKEND_FAILURES_OUT + 1;
     session_metrics_backend(r, s, STATS_EJECTED);
     if (times & (times - 1)) /* only the first, second, fourth, eighth are logged */
@@ -100,7 +100,7 @@ static void log_ejected(struct relay *r, const struct session *s, int error, uin
 
 /* The first failure after a success is logged as well: by the third, clients have noticed. */
 static void log_fault(struct relay *r, const struct session *s, int error) {
-    struct backend *x = &backends_of(r, s)->list[s->backend];
+    struct backend *x = &backends_of(r, s)->list[s->chosen];
     if (x->failures != 1 || r->loop.now_ms < x->logged_ms)
         return;
     x->logged_ms = r->loop.now_ms + LOG_MS;
@@ -109,7 +109,7 @@ static void log_fault(struct relay *r, const struct session *s, int error) {
 }
 
 static void remember(struct relay *r, struct session *s, int error) {
-    struct backend *x = &backends_of(r, s)->list[s->backend];
+    struct backend *x = &backends_of(r, s)->list[s->chosen];
     s->connect_errno = (uint16_t)error;
     x->error = error;
     x->error_ms = r->loop.now_ms;
@@ -121,11 +121,11 @@ static void attempt_failed(struct relay *r, struct session *s, int error) {
     uint32_t out_ms = 0;
     session_metrics_backend(r, s, STATS_CONNECTS_FAILED);
     remember(r, s, error);
-    if (backends_failed(b, s->backend, r->loop.now_ms, &out_ms))
+    if (backends_failed(b, s->chosen, r->loop.now_ms, &out_ms))
         log_ejected(r, s, error, out_ms);
     else
         log_fault(r, s, error);
-    s->tried |= 1ull << s->backend;
+    s->tried |= 1ull << s->chosen;
     s->retries++;
     connect_leave(r, s);
     close_attempt(s);
@@ -139,7 +139,7 @@ static void no_room(struct relay *r, struct session *s, int error) {
         return;
     if (s->waits != WAITS_BACKLOG)
         session_metrics_backend(r, s, STATS_BACKLOG_FULL);
-    if (backends_full(backends_of(r, s), s->backend, r->loop.now_ms, &out_ms))
+    if (backends_full(backends_of(r, s), s->chosen, r->loop.now_ms, &out_ms))
         log_ejected(r, s, error, out_ms);
 }
 
@@ -160,16 +160,16 @@ static void log_short(struct relay *r, const struct session *s) {
 
 static void connected(struct relay *r, struct session *s) {
     const struct conf_service *service = session_service(r, s);
-    if (backends_connected(backends_of(r, s), s->backend))
+    if (backends_connected(backends_of(r, s), s->chosen))
         log_msg(&r->child.log, LOG_LEVEL_INFO, "service %s: backend %s takes sessions again", service->name,
-                service->backends[s->backend].text);
+                service->backends[s->chosen].text);
     s->connected = true;
     s->connect_us = (uint32_t)(clock_mono_us() - s->connect_begun_us);
     session_metrics_connected(r, s);
-    bool unix_socket = service->backends[s->backend].kind != BACKEND_TCP;
+    bool unix_socket = service->backends[s->chosen].kind != BACKEND_TCP;
     uint32_t events = EPOLLIN | EPOLLRDHUP | EPOLLET | (unix_socket ? 0u : (uint32_t)EPOLLOUT);
-    s->backend_wants_out = !unix_socket;
-    int err = unix_socket ? loop_watch(&r->loop, s->backend_fd, events, RELAY_BACKEND, s->item.slot, LOOP_GEN(s->item.gen)) : 0;
+    s->backend.wants_out = !unix_socket;
+    int err = unix_socket ? loop_watch(&r->loop, s->backend.fd, events, RELAY_BACKEND, s->item.slot, LOOP_GEN(s->item.gen)) : 0;
     if (err < 0)
         session_fail(r, s, err);
     else
@@ -179,14 +179,14 @@ static void connected(struct relay *r, struct session *s) {
 /* ---- attempts ---- */
 
 static bool addrs_left(struct relay *r, const struct session *s) {
-    return s->addrs_tried < backends_of(r, s)->list[s->backend].naddrs;
+    return s->addrs_tried < backends_of(r, s)->list[s->chosen].naddrs;
 }
 
 /* Addresses of this backend, or backends. */
 static bool others_left(struct relay *r, const struct session *s) {
     size_t n = session_service(r, s)->nbackends;
     uint64_t all = n >= 64 ? UINT64_MAX : (1ull << n) - 1;
-    return addrs_left(r, s) || ((s->tried | 1ull << s->backend) & all) != all;
+    return addrs_left(r, s) || ((s->tried | 1ull << s->chosen) & all) != all;
 }
 
 /* One attempt may take half of the time that is left when there are others to try. */
@@ -201,15 +201,15 @@ static void arm_attempt(struct relay *r, struct session *s) {
 static enum attempt attempt_addr(struct relay *r, struct session *s, const struct sockaddr_storage *to, socklen_t len,
                                  int *ret_error) {
     const uint32_t events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
-    s->backend_fd = backend_socket(to->ss_family, session_service(r, s)->keepalive_ms);
-    if (s->backend_fd >= 0 && connect(s->backend_fd, (const struct sockaddr *)to, len) == 0) {
+    s->backend.fd = backend_socket(to->ss_family, session_service(r, s)->keepalive_ms);
+    if (s->backend.fd >= 0 && connect(s->backend.fd, (const struct sockaddr *)to, len) == 0) {
         if (to->ss_family == AF_UNIX)
             return ATTEMPT_DONE;
         errno = EINPROGRESS; /* at once, over loopback: its event follows like any other */
     }
     enum attempt a = classify_error(errno);
     if (a == ATTEMPT_PENDING &&
-        loop_watch(&r->loop, s->backend_fd, events, RELAY_BACKEND, s->item.slot, LOOP_GEN(s->item.gen)) == 0) {
+        loop_watch(&r->loop, s->backend.fd, events, RELAY_BACKEND, s->item.slot, LOOP_GEN(s->item.gen)) == 0) {
         arm_attempt(r, s);
         return a;
     }
@@ -221,11 +221,11 @@ static enum attempt attempt_addr(struct relay *r, struct session *s, const struc
 /* The connect to one address failed. True when its name has another that is to be tried: the backend has not failed yet. */
 static bool next_addr(struct relay *r, struct session *s, enum attempt how) {
     struct backends *b = backends_of(r, s);
-    uint8_t n = b->list[s->backend].naddrs;
+    uint8_t n = b->list[s->chosen].naddrs;
     s->addr_failed = s->addr_failed || how == ATTEMPT_FAILED;
     if (n < 2) /* a Unix socket, too */
         return false;
-    backends_addr_failed(b, s->backend, s->addr, r->loop.now_ms);
+    backends_addr_failed(b, s->chosen, s->addr, r->loop.now_ms);
     if (!addrs_left(r, s))
         return false;
     s->addr = (uint8_t)((s->addr + 1) % n);
@@ -243,7 +243,7 @@ static enum attempt attempt(struct relay *r, struct session *s) {
     int error = EDESTADDRREQ;
     enum attempt a = ATTEMPT_FAILED;
     do {
-        if (backends_sockaddr(backends_of(r, s), s->backend, s->addr, &to, &len) < 0)
+        if (backends_sockaddr(backends_of(r, s), s->chosen, s->addr, &to, &len) < 0)
             break;
         a = attempt_addr(r, s, &to, len, &error);
     } while ((a == ATTEMPT_FAILED || a == ATTEMPT_NO_ROOM) && next_addr(r, s, a));
@@ -273,7 +273,7 @@ static enum attempt try_backends(struct relay *r, struct session *s, uint64_t *f
         uint16_t i = backends_pick(backends_of(r, s), key, s->tried | *full, r->loop.now_ms);
         if (i == BACKEND_NONE)
             break;
-        s->backend = i;
+        s->chosen = i;
         s->on_backend = true;
         s->addr = backends_addr(backends_of(r, s), i, r->loop.now_ms);
         s->addrs_tried = 1;
@@ -295,7 +295,7 @@ static enum attempt try_backends(struct relay *r, struct session *s, uint64_t *f
         waits_for = (uint16_t)__builtin_ctzll(waited_for);
         error = backends_of(r, s)->list[waits_for].error;
     }
-    s->backend = waits_for;
+    s->chosen = waits_for;
     s->connect_errno = (uint16_t)error;
     return ATTEMPT_NO_ROOM;
 }
@@ -408,17 +408,17 @@ void connect_event(struct relay *r, struct session *s, uint32_t events) {
     socklen_t len = sizeof(error);
     if (!(events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) || !s->on_backend)
         return;
-    if (getsockopt(s->backend_fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+    if (getsockopt(s->backend.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
         error = errno;
-    bool itself = error == 0 && backend_socket_is_itself(s->backend_fd);
+    bool itself = error == 0 && backend_socket_is_itself(s->backend.fd);
     if (error == 0 && !itself && !(events & (EPOLLERR | EPOLLHUP))) {
         connected(r, s);
         s->down.readable = events & (EPOLLIN | EPOLLRDHUP);
-        s->backend_ended = events & EPOLLRDHUP; /* no other event follows */
+        s->backend.ended = events & EPOLLRDHUP; /* no other event follows */
         return;
     }
     if (itself) { /* at once, lest the application finds its port taken */
-        socket_close(&s->backend_fd, true);
+        socket_close(&s->backend.fd, true);
     }
     try_next(r, s, error ? error : ECONNREFUSED);
 }
@@ -431,7 +431,7 @@ void connect_timeout(struct relay *r, struct session *s) {
     }
     bool waits = !s->on_backend;
     if (!waits) {
-        backends_addr_failed(backends_of(r, s), s->backend, s->addr, r->loop.now_ms);
+        backends_addr_failed(backends_of(r, s), s->chosen, s->addr, r->loop.now_ms);
         attempt_failed(r, s, ETIMEDOUT);
     }
     session_fail(r, s, waits ? reason_of(s->connect_errno) : ERR_BACKEND_TIMEOUT);

@@ -54,7 +54,7 @@ static uint32_t unsent_by_kernel(int fd) {
 
 /* Never 0, which is "not looked at". */
 static uint32_t unsent(const struct session *s) {
-    return 1 + unsent_by_kernel(s->client_fd) + unsent_by_kernel(s->backend_fd);
+    return 1 + unsent_by_kernel(s->client.fd) + unsent_by_kernel(s->backend.fd);
 }
 
 /* When to look: sooner while the kernel holds bytes, for only a look shows whether it sends them. */
@@ -81,7 +81,7 @@ static void see_kernel_move(struct relay *r, struct session *s) {
 
 /* The side whose direction is over has had its time; it is not waited for again. */
 static void end_half_closed(struct relay *r, struct session *s) {
-    bool had_linger = s->client_shut;
+    bool had_linger = s->client.shut;
     session_stop(r, s, ERR_HALF_CLOSED);
     if (had_linger)
         session_end(r, s);
@@ -106,7 +106,7 @@ static void open_timeout(struct relay *r, struct session *s) {
         end_half_closed(r, s);
         break;
     case ERR_PARTIAL_RECORD: /* what came is a part, not the whole */
-        s->reset_backend = c->truncation == TRUNCATION_RESET;
+        s->backend.reset = c->truncation == TRUNCATION_RESET;
         session_stop(r, s, ERR_PARTIAL_RECORD);
         break;
     default:

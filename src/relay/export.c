@@ -138,14 +138,14 @@ static void freeze(struct exporting *e, struct relay *r, struct session *s) {
 
 /* Watching again reports all that happened meanwhile. */
 bool migrate_watch_again(struct relay *r, struct session *s) {
-    bool out = s->state == SESSION_CONNECTING || s->backend_wants_out;
-    uint32_t client = SESSION_CLIENT_EVENTS | (s->client_wants_out ? EPOLLOUT : 0u);
+    bool out = s->state == SESSION_CONNECTING || s->backend.wants_out;
+    uint32_t client = SESSION_CLIENT_EVENTS | (s->client.wants_out ? EPOLLOUT : 0u);
     uint32_t backend = EPOLLIN | EPOLLRDHUP | EPOLLET | (out ? EPOLLOUT : 0u);
-    if (s->client_fd >= 0 &&
-        loop_rewatch(&r->loop, s->client_fd, client, RELAY_CLIENT, s->item.slot, LOOP_GEN(s->item.gen)) < 0)
+    if (s->client.fd >= 0 &&
+        loop_rewatch(&r->loop, s->client.fd, client, RELAY_CLIENT, s->item.slot, LOOP_GEN(s->item.gen)) < 0)
         return false;
-    return s->backend_fd < 0 ||
-           loop_rewatch(&r->loop, s->backend_fd, backend, RELAY_BACKEND, s->item.slot, LOOP_GEN(s->item.gen)) == 0;
+    return s->backend.fd < 0 ||
+           loop_rewatch(&r->loop, s->backend.fd, backend, RELAY_BACKEND, s->item.slot, LOOP_GEN(s->item.gen)) == 0;
 }
 
 /* The session is ours as before. */
@@ -163,15 +163,15 @@ static void take_back(struct relay *r, struct session *s) {
 /* Frees what is not watched or counted any more; closes descriptors without a shutdown. */
 static void forget_session(struct relay *r, struct session *s) {
     connect_leave(r, s);
-    if (s->client_fd >= 0) {
-        loop_unwatch(&r->loop, s->client_fd); /* the other relay's copy would keep it watched here */
-        close(s->client_fd);
+    if (s->client.fd >= 0) {
+        loop_unwatch(&r->loop, s->client.fd); /* the other relay's copy would keep it watched here */
+        close(s->client.fd);
     }
-    if (s->backend_fd >= 0) {
-        loop_unwatch(&r->loop, s->backend_fd);
-        close(s->backend_fd);
+    if (s->backend.fd >= 0) {
+        loop_unwatch(&r->loop, s->backend.fd);
+        close(s->backend.fd);
     }
-    s->client_fd = s->backend_fd = -1;
+    s->client.fd = s->backend.fd = -1;
     session_release(r, s);
 }
 

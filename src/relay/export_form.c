@@ -30,11 +30,11 @@ _Static_assert(EXPORT_TRUNCATION_MAX == TRUNCATION_RESET && EXPORT_BACKEND_MAX =
 
 static uint32_t flags_of(const struct session *s) {
     bool queued = s->state == SESSION_CONNECTING && !s->on_backend;
-    return (s->tls ? EXPORT_TLS : 0u) | (s->backend_fd >= 0 && !queued ? EXPORT_BACKEND_FD : 0u) |
+    return (s->client.tls ? EXPORT_TLS : 0u) | (s->backend.fd >= 0 && !queued ? EXPORT_BACKEND_FD : 0u) |
            (s->read_ahead && s->partial.len ? EXPORT_READ_AHEAD : 0u) | (s->connected ? EXPORT_CONNECTED : 0u) |
-           (queued ? EXPORT_QUEUED : 0u) | (s->client_shut ? EXPORT_CLIENT_SHUT : 0u) |
-           (s->client_fin ? EXPORT_CLIENT_FIN : 0u) | (s->reset_client ? EXPORT_RESET_CLIENT : 0u) |
-           (s->reset_backend ? EXPORT_RESET_BACKEND : 0u);
+           (queued ? EXPORT_QUEUED : 0u) | (s->client.shut ? EXPORT_CLIENT_SHUT : 0u) |
+           (s->client.fin ? EXPORT_CLIENT_FIN : 0u) | (s->client.reset ? EXPORT_RESET_CLIENT : 0u) |
+           (s->backend.reset ? EXPORT_RESET_BACKEND : 0u);
 }
 
 static void service_of(struct relay *r, const struct session *s, struct export_session *to) {
@@ -44,8 +44,8 @@ static void service_of(struct relay *r, const struct session *s, struct export_s
     to->linger_timeout_ms = MIN(c->linger_ms, c->linger_ms == CONF_NEVER ? CONF_NEVER : EXPORT_TIME_MAX);
     to->connect_timeout_ms = MIN(c->connect_ms, c->connect_ms == CONF_NEVER ? CONF_NEVER : EXPORT_TIME_MAX);
     to->truncation = (uint8_t)c->truncation;
-    if (s->backend != BACKEND_NONE) {
-        const struct conf_backend *b = &c->backends[s->backend];
+    if (s->chosen != BACKEND_NONE) {
+        const struct conf_backend *b = &c->backends[s->chosen];
         to->backend_kind = (uint8_t)(b->kind + 1);
         to->backend = span_str(b->text);
         to->backend_path = span_str(b->path);
@@ -77,8 +77,8 @@ void export_fill(struct relay *r, const struct session *s, struct export_session
     to->flags = flags_of(s);
     to->greeting = s->state == SESSION_CONNECTING || s->state == SESSION_PREFACE ? s->greeting : GREETING_NONE;
     to->state = to->greeting ? EXPORT_STATE_PREFACE : s->state;
-    to->client_end = s->client_end;
-    to->backend_end = s->backend_end;
+    to->client_end = s->client.end;
+    to->backend_end = s->backend.end;
     to->reason = s->reason ? span_str(err_name(s->reason)) : span_of(NULL, 0);
     to->up = (struct export_flow){.bytes = s->up.bytes, .state = s->up.state, .chunk_shift = s->up.chunk_shift};
     to->down = (struct export_flow){.bytes = s->down.bytes, .state = s->down.state, .chunk_shift = s->down.chunk_shift};
@@ -160,13 +160,13 @@ static bool take_reason(struct session *s, struct span name) {
 }
 
 static void take_flags(struct session *s, uint32_t flags) {
-    s->tls = flags & EXPORT_TLS;
+    s->client.tls = flags & EXPORT_TLS;
     s->read_ahead = flags & EXPORT_READ_AHEAD;
     s->connected = flags & EXPORT_CONNECTED;
-    s->client_shut = flags & EXPORT_CLIENT_SHUT;
-    s->client_fin = flags & EXPORT_CLIENT_FIN;
-    s->reset_client = flags & EXPORT_RESET_CLIENT;
-    s->reset_backend = flags & EXPORT_RESET_BACKEND;
+    s->client.shut = flags & EXPORT_CLIENT_SHUT;
+    s->client.fin = flags & EXPORT_CLIENT_FIN;
+    s->client.reset = flags & EXPORT_RESET_CLIENT;
+    s->backend.reset = flags & EXPORT_RESET_BACKEND;
 }
 
 /* Where the session belongs here. A session still on its way to a backend that is gone looks for another when there is one. */
@@ -181,7 +181,7 @@ static bool take_service(struct relay *r, struct session *s, const struct export
     if (service == SERVICES_NONE)
         return false;
     s->service = service;
-    s->backend = backend;
+    s->chosen = backend;
     for (size_t i = 0; i < x->ntried; i++) {
         uint16_t tried = services_backend(r, service, x->tried[i]);
         if (tried != BACKEND_NONE)
@@ -211,33 +211,33 @@ static void take_times(struct relay *r, struct session *s, const struct export_s
 
 /* The backend's side: its descriptor, its metrics. A queued session has none. */
 static void take_backend(struct relay *r, struct session *s, int backend_fd) {
-    if (s->backend == BACKEND_NONE || backend_fd < 0)
+    if (s->chosen == BACKEND_NONE || backend_fd < 0)
         return;
-    s->backend_fd = backend_fd;
-    backends_join(&r->services[s->service].backends, s->backend);
+    s->backend.fd = backend_fd;
+    backends_join(&r->services[s->service].backends, s->chosen);
     s->on_backend = true;
 }
 
 /* As the service has it now, whatever the two sockets were made with: they may be older than the key. Nothing on a Unix socket.
  */
 static void keep_alive(const struct session *s, uint64_t quiet_ms) {
-    tcp_keepalive(s->client_fd, quiet_ms);
-    if (s->backend_fd >= 0)
-        tcp_keepalive(s->backend_fd, quiet_ms);
+    tcp_keepalive(s->client.fd, quiet_ms);
+    if (s->backend.fd >= 0)
+        tcp_keepalive(s->backend.fd, quiet_ms);
 }
 
 static bool watch(struct relay *r, struct session *s) {
     uint32_t slot = s->item.slot, gen = LOOP_GEN(s->item.gen);
-    s->client_wants_out = s->down.wait.len > 0;
-    uint32_t client = SESSION_CLIENT_EVENTS | (s->client_wants_out ? EPOLLOUT : 0u);
-    if (loop_watch(&r->loop, s->client_fd, client, RELAY_CLIENT, slot, gen) < 0)
+    s->client.wants_out = s->down.wait.len > 0;
+    uint32_t client = SESSION_CLIENT_EVENTS | (s->client.wants_out ? EPOLLOUT : 0u);
+    if (loop_watch(&r->loop, s->client.fd, client, RELAY_CLIENT, slot, gen) < 0)
         return false;
-    if (s->backend_fd < 0)
+    if (s->backend.fd < 0)
         return true;
-    bool tcp = session_service(r, s)->backends[s->backend].kind == BACKEND_TCP;
-    s->backend_wants_out = tcp || s->up.wait.len > 0;
-    uint32_t backend = EPOLLIN | EPOLLRDHUP | EPOLLET | (s->backend_wants_out ? EPOLLOUT : 0u);
-    return loop_watch(&r->loop, s->backend_fd, backend, RELAY_BACKEND, slot, gen) == 0;
+    bool tcp = session_service(r, s)->backends[s->chosen].kind == BACKEND_TCP;
+    s->backend.wants_out = tcp || s->up.wait.len > 0;
+    uint32_t backend = EPOLLIN | EPOLLRDHUP | EPOLLET | (s->backend.wants_out ? EPOLLOUT : 0u);
+    return loop_watch(&r->loop, s->backend.fd, backend, RELAY_BACKEND, slot, gen) == 0;
 }
 
 /* ---- the whole ---- */
@@ -253,12 +253,12 @@ static bool take_content(struct relay *r, struct session *s, const struct export
                          struct chain ahead[static EXPORT_PARTS]) {
     s->state = (uint8_t)state_of(x);
     s->greeting = x->greeting;
-    s->client_end = x->client_end;
-    s->backend_end = x->backend_end;
+    s->client.end = x->client_end;
+    s->backend.end = x->backend_end;
     take_flags(s, x->flags);
     take_flow(&s->up, &x->up);
     take_flow(&s->down, &x->down);
-    return (!s->tls || import_record_layer(s, x)) && take_reason(s, x->reason) &&
+    return (!s->client.tls || import_record_layer(s, x)) && take_reason(s, x->reason) &&
            take_bytes(r, &s->up.wait, &ahead[EXPORT_PART_UP], &x->up.wait) &&
            take_bytes(r, &s->down.wait, &ahead[EXPORT_PART_DOWN], &x->down.wait) &&
            take_bytes(r, &s->partial, &ahead[EXPORT_PART_PARTIAL], &x->partial);
@@ -280,10 +280,10 @@ static void undo_session(struct relay *r, struct session *s) {
     uint16_t service = s->service;
     connect_leave(r, s);
     wheel_cancel(&r->loop.wheel, &s->timer);
-    if (s->client_fd >= 0)
-        close(s->client_fd);
-    if (s->backend_fd >= 0)
-        close(s->backend_fd);
+    if (s->client.fd >= 0)
+        close(s->client.fd);
+    if (s->backend.fd >= 0)
+        close(s->backend.fd);
     chain_free(&r->pool, &s->up.wait);
     chain_free(&r->pool, &s->down.wait);
     chain_free(&r->pool, &s->partial);
@@ -295,9 +295,9 @@ static void undo_session(struct relay *r, struct session *s) {
 
 /* The exporter's copies would keep them watched here. */
 static void unwatch(struct relay *r, struct session *s) {
-    loop_unwatch(&r->loop, s->client_fd);
-    if (s->backend_fd >= 0)
-        loop_unwatch(&r->loop, s->backend_fd);
+    loop_unwatch(&r->loop, s->client.fd);
+    if (s->backend.fd >= 0)
+        loop_unwatch(&r->loop, s->backend.fd);
 }
 
 enum export_result import_session(struct relay *r, const struct export_session *x, int client_fd, int backend_fd,
@@ -310,21 +310,21 @@ enum export_result import_session(struct relay *r, const struct export_session *
     if (!s)
         return EXPORT_NO_ROOM;
     list_init(&s->link);
-    s->client_fd = client_fd;
-    s->backend_fd = -1;
-    s->backend = BACKEND_NONE;
+    s->client.fd = client_fd;
+    s->backend.fd = -1;
+    s->chosen = BACKEND_NONE;
     s->service = SERVICES_NONE;
     bool sound = take_content(r, s, x, ahead);
     if (sound && take_place(r, s, x, backend_fd)) {
-        if (backend_fd >= 0 && s->backend_fd != backend_fd)
+        if (backend_fd >= 0 && s->backend.fd != backend_fd)
             close(backend_fd); /* of a connect to a backend that is gone */
         *ret = s;
         return EXPORT_IS_TAKEN;
     }
     unwatch(r, s);
-    s->client_fd = -1;
-    if (s->backend_fd == backend_fd)
-        s->backend_fd = -1;
+    s->client.fd = -1;
+    if (s->backend.fd == backend_fd)
+        s->backend.fd = -1;
     undo_session(r, s);
     *ret_why = "keys, suite or waiting bytes do not agree with the rest";
     return sound ? EXPORT_NO_ROOM : EXPORT_IS_REFUSED;
@@ -338,7 +338,7 @@ void import_drop(struct relay *r, struct session *s) {
 /* Work that no event announces. */
 static bool has_business(const struct session *s) {
     return s->state == SESSION_CLOSING || s->read_ahead || s->up.wait.len || s->down.wait.len || s->up.state != FLOW_OPEN ||
-           s->down.state != FLOW_OPEN || (s->tls && record_layer_control_owed(&s->record_layer));
+           s->down.state != FLOW_OPEN || (s->client.tls && record_layer_control_owed(&s->record_layer));
 }
 
 void import_activate(struct relay *r, struct session *s, bool late) {

@@ -60,12 +60,12 @@ static int flush(struct relay *r, struct session *s, int fd, struct flow *f) {
 
 /* A Unix socket reports "writable" at every read of its peer: it is watched only while it is needed. */
 static void backend_want_out(struct relay *r, struct session *s, bool want) {
-    if (s->backend_wants_out == want || s->backend_fd < 0)
+    if (s->backend.wants_out == want || s->backend.fd < 0)
         return;
     uint32_t events = EPOLLIN | EPOLLRDHUP | EPOLLET | (want ? EPOLLOUT : 0u);
-    if (loop_rewatch(&r->loop, s->backend_fd, events, RELAY_BACKEND, s->item.slot, LOOP_GEN(s->item.gen)) < 0)
+    if (loop_rewatch(&r->loop, s->backend.fd, events, RELAY_BACKEND, s->item.slot, LOOP_GEN(s->item.gen)) < 0)
         session_fail(r, s, ERR_SYSTEM);
-    s->backend_wants_out = want;
+    s->backend.wants_out = want;
 }
 
 /* The backend takes no more bytes. Its own may still come: the other direction goes on. */
@@ -80,13 +80,13 @@ static void up_shut(struct session *s) {
     if (s->up.state != FLOW_EOF_SEEN || s->up.wait.len)
         return;
     s->up.state = FLOW_SHUT;
-    (void)shutdown(s->backend_fd, SHUT_WR); /* fails only when the backend is gone: its reads show it */
+    (void)shutdown(s->backend.fd, SHUT_WR); /* fails only when the backend is gone: its reads show it */
 }
 
 bool flow_flush_up(struct relay *r, struct session *s) {
-    if (s->backend_fd < 0 || s->up.state == FLOW_BROKEN)
+    if (s->backend.fd < 0 || s->up.state == FLOW_BROKEN)
         return false;
-    int done = flush(r, s, s->backend_fd, &s->up);
+    int done = flush(r, s, s->backend.fd, &s->up);
     if (done < 0) {
         up_broken(r, s);
         return false;
@@ -102,7 +102,7 @@ static void write_to_backend(struct relay *r, struct session *s, const struct io
     size_t sent = 0;
     s->up.bytes += len;
     if (len) {
-        window_moved(s->client_fd, s->up.bytes - len, s->up.bytes, &s->up.mark_us);
+        window_moved(s->client.fd, s->up.bytes - len, s->up.bytes, &s->up.mark_us);
         session_metrics_bytes(r, s, STATS_BYTES_IN, len);
         rate_consume(s, len);
     }
@@ -110,7 +110,7 @@ static void write_to_backend(struct relay *r, struct session *s, const struct io
         return;
     if (s->up.wait.len == 0) {
         struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = niov};
-        ssize_t n = sendmsg(s->backend_fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n = sendmsg(s->backend.fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno != EAGAIN && errno != EINTR) {
             up_broken(r, s);
             return;
@@ -126,7 +126,7 @@ static void write_to_backend(struct relay *r, struct session *s, const struct io
 }
 
 static void up_eof(struct relay *r, struct session *s, enum side_end how) {
-    s->client_end = (uint8_t)how;
+    s->client.end = (uint8_t)how;
     s->active_ms = r->loop.now_ms;
     if (s->up.state == FLOW_OPEN)
         s->up.state = FLOW_EOF_SEEN;
@@ -135,32 +135,32 @@ static void up_eof(struct relay *r, struct session *s, enum side_end how) {
 
 void flow_client_reset(struct relay *r, struct session *s) {
     /* many clients answer our last bytes with a reset, having sent and received all they need */
-    bool was_over = s->state == SESSION_CLOSING || (s->client_end == END_CLOSE && s->down.state != FLOW_OPEN);
-    s->client_fin = true;
+    bool was_over = s->state == SESSION_CLOSING || (s->client.end == END_CLOSE && s->down.state != FLOW_OPEN);
+    s->client.fin = true;
     s->up.readable = s->down.readable = false;
     s->down.state = FLOW_BROKEN;
     chain_free(&r->pool, &s->down.wait);
     if (was_over)
         return;
-    s->client_end = END_RESET;
-    s->reset_backend = true;
+    s->client.end = END_RESET;
+    s->backend.reset = true;
     session_fail(r, s, ERR_CLIENT_RESET);
 }
 
 /* The client's TCP ended. In passthrough mode that is an end like any other; after close_notify it is the rest of it. */
 static void up_fin(struct relay *r, struct session *s) {
-    s->client_fin = true;
+    s->client.fin = true;
     s->up.readable = false;
     if (s->up.state != FLOW_OPEN)
         return;
-    if (!s->tls) {
+    if (!s->client.tls) {
         up_eof(r, s, END_CLOSE);
         return;
     }
     session_metrics_add(r, s, STATS_TRUNCATIONS, 1);
     if (session_service(r, s)->truncation == TRUNCATION_RESET) {
-        s->client_end = END_TRUNCATED;
-        s->reset_backend = true;
+        s->client.end = END_TRUNCATED;
+        s->backend.reset = true;
         session_fail(r, s, ERR_TRUNCATED);
         return;
     }
@@ -184,7 +184,7 @@ static void up_open(struct relay *r, struct session *s, uint8_t *in, size_t len)
     if (step == STEP_EOF) {
         up_eof(r, s, END_CLOSE);
     } else if (step == STEP_FAILED) {
-        s->reset_backend = session_service(r, s)->truncation == TRUNCATION_RESET; /* what came is a part, not the whole */
+        s->backend.reset = session_service(r, s)->truncation == TRUNCATION_RESET; /* what came is a part, not the whole */
         session_fail(r, s, opened.err);
     } else if (len && s->state == SESSION_OPEN && chain_append(&r->pool, &s->partial, span_of(in, len)) < 0) {
         session_fail(r, s, ERR_NOMEM);
@@ -192,7 +192,7 @@ static void up_open(struct relay *r, struct session *s, uint8_t *in, size_t len)
 }
 
 static void up_take(struct relay *r, struct session *s, size_t len) {
-    if (s->tls) {
+    if (s->client.tls) {
         up_open(r, s, r->in, len);
     } else if (len) {
         struct iovec iov = {r->in, len};
@@ -202,9 +202,9 @@ static void up_take(struct relay *r, struct session *s, size_t len) {
 
 /* The client after its end or ours: only TCP's own end is of interest. */
 static void up_discard(struct relay *r, struct session *s) {
-    ssize_t n = recv(s->client_fd, r->in, (size_t)1 << CHUNK_MIN_SHIFT, MSG_DONTWAIT);
+    ssize_t n = recv(s->client.fd, r->in, (size_t)1 << CHUNK_MIN_SHIFT, MSG_DONTWAIT);
     if (n == 0) {
-        s->client_fin = true;
+        s->client.fin = true;
         s->up.readable = false;
     } else if (n < 0 && errno != EINTR) {
         s->up.readable = false;
@@ -220,7 +220,7 @@ static void up_read(struct relay *r, struct session *s) {
     size_t carried = chain_peek(&s->partial, r->in, EXPORT_READ_AHEAD_MAX);
     ssize_t n = 0;
     if (!s->read_ahead) {
-        n = recv(s->client_fd, r->in + carried, chunk, MSG_DONTWAIT);
+        n = recv(s->client.fd, r->in + carried, chunk, MSG_DONTWAIT);
         if (n < 0 && errno == EINTR)
             return;
         if (n < 0) {
@@ -233,7 +233,7 @@ static void up_read(struct relay *r, struct session *s) {
             up_fin(r, s);
             return;
         }
-        if ((size_t)n < chunk && !s->client_ended) /* a short read has emptied the socket */
+        if ((size_t)n < chunk && !s->client.ended) /* a short read has emptied the socket */
             s->up.readable = false;
     }
     s->read_ahead = false;
@@ -264,24 +264,24 @@ static void down_shut(struct session *s) {
     if (s->down.state != FLOW_EOF_SEEN || s->down.wait.len)
         return;
     s->down.state = FLOW_SHUT;
-    s->client_shut = true;
-    (void)shutdown(s->client_fd, SHUT_WR); /* fails only when the client is gone: its reads show it */
+    s->client.shut = true;
+    (void)shutdown(s->client.fd, SHUT_WR); /* fails only when the client is gone: its reads show it */
 }
 
 /* Most clients take all at once: "writable" is watched only after it was not, and from then on. */
 static void client_want_out(struct relay *r, struct session *s) {
-    if (s->client_wants_out)
+    if (s->client.wants_out)
         return;
-    s->client_wants_out = true;
-    if (loop_rewatch(&r->loop, s->client_fd, SESSION_CLIENT_EVENTS | EPOLLOUT, RELAY_CLIENT, s->item.slot,
+    s->client.wants_out = true;
+    if (loop_rewatch(&r->loop, s->client.fd, SESSION_CLIENT_EVENTS | EPOLLOUT, RELAY_CLIENT, s->item.slot,
                      LOOP_GEN(s->item.gen)) < 0)
         session_fail(r, s, ERR_SYSTEM);
 }
 
 bool flow_flush_down(struct relay *r, struct session *s) {
-    if (s->client_fd < 0 || s->down.state == FLOW_BROKEN)
+    if (s->client.fd < 0 || s->down.state == FLOW_BROKEN)
         return false;
-    int done = flush(r, s, s->client_fd, &s->down);
+    int done = flush(r, s, s->client.fd, &s->down);
     if (done == 0)
         client_want_out(r, s);
     if (done < 0) {
@@ -298,7 +298,7 @@ static void put_client(struct relay *r, struct session *s, struct span bytes, in
     if (s->down.state == FLOW_BROKEN || bytes.len == 0)
         return;
     if (s->down.wait.len == 0) {
-        ssize_t n = send(s->client_fd, bytes.p, bytes.len, MSG_NOSIGNAL | MSG_DONTWAIT | flags);
+        ssize_t n = send(s->client.fd, bytes.p, bytes.len, MSG_NOSIGNAL | MSG_DONTWAIT | flags);
         if (n < 0 && errno != EAGAIN && errno != EINTR) {
             flow_client_reset(r, s);
             return;
@@ -318,7 +318,7 @@ static void put_records(struct relay *r, struct session *s, struct span bytes) {
 void flow_put_alert(struct relay *r, struct session *s, enum alert alert) {
     uint8_t record[RECORD_LAYER_CONTROL_MAX];
     size_t len = 0;
-    if (!s->tls || s->record_layer.close_sent || s->down.state == FLOW_BROKEN)
+    if (!s->client.tls || s->record_layer.close_sent || s->down.state == FLOW_BROKEN)
         return;
     if (record_layer_alert(&s->record_layer, &r->contexts, alert, record, &len) == 0)
         put_client(r, s, span_of(record, len), MSG_MORE); /* the end of our side follows at once, in the same segment */
@@ -338,7 +338,7 @@ static void put_control(struct relay *r, struct session *s) {
 }
 
 static void down_eof(struct relay *r, struct session *s) {
-    s->backend_end = END_CLOSE;
+    s->backend.end = END_CLOSE;
     s->active_ms = r->loop.now_ms;
     s->down.readable = false;
     flow_put_alert(r, s, ALERT_CLOSE_NOTIFY);
@@ -352,9 +352,9 @@ static void down_eof(struct relay *r, struct session *s) {
  * close_notify shows it, and spares the client a reset that could swallow bytes it has not read; otherwise only a reset can.
  */
 void flow_backend_reset(struct relay *r, struct session *s) {
-    s->backend_end = END_RESET;
+    s->backend.end = END_RESET;
     s->down.readable = false;
-    s->reset_client = !s->tls;
+    s->client.reset = !s->client.tls;
     if (s->up.state != FLOW_SHUT)
         up_broken(r, s);
     session_fail(r, s, ERR_BACKEND_RESET);
@@ -414,7 +414,7 @@ static ssize_t down_read(struct relay *r, struct session *s, size_t chunk, const
         chunk -= take;
     }
     struct msghdr msg = {.msg_iov = iov, .msg_iovlen = niov};
-    return recvmsg(s->backend_fd, &msg, MSG_DONTWAIT);
+    return recvmsg(s->backend.fd, &msg, MSG_DONTWAIT);
 }
 
 /* Takes note of what a read came to. False when it brought no bytes. */
@@ -431,14 +431,14 @@ static bool down_got(struct relay *r, struct session *s, ssize_t n, size_t chunk
         down_eof(r, s);
         return false;
     }
-    if ((size_t)n < chunk && !s->backend_ended)
+    if ((size_t)n < chunk && !s->backend.ended)
         s->down.readable = false;
     s->active_ms = r->loop.now_ms;
     s->down_ms = (uint32_t)r->loop.now_ms;
     if (s->down.bytes == 0)
         session_metrics_first_byte(r, s);
     s->down.bytes += (uint64_t)n;
-    window_moved(s->backend_fd, s->down.bytes - (uint64_t)n, s->down.bytes, &s->down.mark_us);
+    window_moved(s->backend.fd, s->down.bytes - (uint64_t)n, s->down.bytes, &s->down.mark_us);
     session_metrics_bytes(r, s, STATS_BYTES_OUT, (uint64_t)n);
     rate_consume(s, (size_t)n);
     return true;
@@ -447,14 +447,14 @@ static bool down_got(struct relay *r, struct session *s, ssize_t n, size_t chunk
 /* At most CHUNK bytes. */
 static void down_move(struct relay *r, struct session *s, size_t chunk) {
     ssize_t n = 0;
-    if (s->tls) {
+    if (s->client.tls) {
         struct layout l = layout_of(r, s);
         chunk = MIN(chunk, l.first + (DOWN_RECORDS_MAX - 1) * l.full);
         n = down_read(r, s, chunk, &l);
         if (down_got(r, s, n, chunk))
             down_seal(r, s, (size_t)n, &l);
     } else {
-        n = recv(s->backend_fd, r->out, chunk, MSG_DONTWAIT);
+        n = recv(s->backend.fd, r->out, chunk, MSG_DONTWAIT);
         if (down_got(r, s, n, chunk))
             put_records(r, s, span_of(r->out, (size_t)n));
     }
@@ -477,7 +477,7 @@ void flow_pass_down(struct relay *r, struct session *s, size_t n) {
 void flow_down(struct relay *r, struct session *s) {
     if (s->down.wait.len && !flow_flush_down(r, s))
         return;
-    if (s->tls && record_layer_control_owed(&s->record_layer) && s->down.state == FLOW_OPEN)
+    if (s->client.tls && record_layer_control_owed(&s->record_layer) && s->down.state == FLOW_OPEN)
         put_control(r, s);
     if (s->state == SESSION_OPEN && s->down.state == FLOW_OPEN && s->down.readable && s->down.wait.len == 0)
         down_take(r, s);

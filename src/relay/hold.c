@@ -192,7 +192,7 @@ void hold_excuse(const struct relay *r, const struct session *s) {
 }
 
 uint64_t hold_record_ms(const struct session *s) {
-    bool owes = s->hold && s->tls && s->partial.len && !s->read_ahead && s->up.wait.len == 0 && s->waits != WAITS_RATE;
+    bool owes = s->hold && s->client.tls && s->partial.len && !s->read_ahead && s->up.wait.len == 0 && s->waits != WAITS_RATE;
     return owes && s->state == SESSION_OPEN ? s->hold->record_ms : 0;
 }
 

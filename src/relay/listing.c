@@ -40,8 +40,8 @@ static struct listing_row session_row(const struct relay *r, const struct sessio
     const struct conf_service *service = session_service(r, s);
     struct listing_row row = {.state = s->waits == WAITS_MOVE ? LISTING_MIGRATING : states[s->state],
                               .service = span_str(service->name)};
-    if (s->backend < service->nbackends)
-        row.backend = span_str(service->backends[s->backend].text);
+    if (s->chosen < service->nbackends)
+        row.backend = span_str(service->backends[s->chosen].text);
     row.bytes_in = s->up.bytes;
     row.bytes_out = s->down.bytes;
     row.waiting_in = (uint32_t)MIN(s->up.wait.len, (size_t)UINT32_MAX);

@@ -32,7 +32,7 @@ void preface_begin(struct relay *r, struct session *s) {
 /* N bytes that are known to be there. */
 static bool swallow(struct relay *r, struct session *s, size_t n) {
     while (n) {
-        ssize_t got = recv(s->backend_fd, r->in, n, MSG_DONTWAIT);
+        ssize_t got = recv(s->backend.fd, r->in, n, MSG_DONTWAIT);
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0)
@@ -54,12 +54,12 @@ static void greeting_fails(struct relay *r, struct session *s, const struct gree
 /* Behind N bytes, which are no whole greeting and of no use to anybody: how it ended shows behind them. */
 static void backend_ends(struct relay *r, struct session *s, size_t n) {
     uint8_t byte;
-    bool reset = swallow(r, s, n) && recv(s->backend_fd, &byte, 1, MSG_DONTWAIT) < 0 && errno != EAGAIN && errno != EINTR;
+    bool reset = swallow(r, s, n) && recv(s->backend.fd, &byte, 1, MSG_DONTWAIT) < 0 && errno != EAGAIN && errno != EINTR;
     if (reset) {
         flow_backend_reset(r, s);
         return;
     }
-    s->backend_end = END_CLOSE;
+    s->backend.end = END_CLOSE;
     s->down.readable = false;
     session_fail(r, s, ERR_GREETING_CLOSED);
 }
@@ -77,7 +77,7 @@ static void judge_greeting(struct relay *r, struct session *s, struct span bytes
         break;
     case STEP_WANT_READ:
         s->down.readable = false; /* more bytes are another event, */
-        if (s->backend_ended)     /* but an end has had its own */
+        if (s->backend.ended)     /* but an end has had its own */
             backend_ends(r, s, bytes.len);
         break;
     default:
@@ -86,7 +86,7 @@ static void judge_greeting(struct relay *r, struct session *s, struct span bytes
 }
 
 static void look_at_greeting(struct relay *r, struct session *s) {
-    ssize_t n = recv(s->backend_fd, r->in, GREETING_MAX, MSG_PEEK | MSG_DONTWAIT);
+    ssize_t n = recv(s->backend.fd, r->in, GREETING_MAX, MSG_PEEK | MSG_DONTWAIT);
     if (n > 0) {
         judge_greeting(r, s, span_of(r->in, (size_t)n));
     } else if (n == 0) {

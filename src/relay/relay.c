@@ -75,7 +75,7 @@ static bool take_link(struct relay *r, struct ipc_msg *m) {
 
 static bool all_sent(const struct session *s) {
     int unsent = 0;
-    return s->down.wait.len == 0 && (s->client_fd < 0 || ioctl(s->client_fd, SIOCOUTQ, &unsent) < 0 || unsent == 0);
+    return s->down.wait.len == 0 && (s->client.fd < 0 || ioctl(s->client.fd, SIOCOUTQ, &unsent) < 0 || unsent == 0);
 }
 
 /* In a quick stop sessions with nothing in flight end in good order; at the last moment all others are cut. */

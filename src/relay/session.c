@@ -150,17 +150,17 @@ bool session_socket_fits(int fd, bool unix_too) {
 
 static bool take_handoff(struct relay *r, struct session *s, const struct export_session *x) {
     struct span ahead = x->partial.here;
-    s->tls = x->flags & EXPORT_TLS;
+    s->client.tls = x->flags & EXPORT_TLS;
     s->read_ahead = x->flags & EXPORT_READ_AHEAD;
     s->greeting = x->greeting;
     s->service = x->conn_info.service;
     if (!(x->flags & EXPORT_HANDOFF) || s->read_ahead != (ahead.len > 0) || ahead.len > EXPORT_READ_AHEAD_MAX ||
-        x->partial.ahead > 0 || s->service >= r->conf->nservices || !session_socket_fits(s->client_fd, false) ||
-        (s->tls && !import_record_layer(s, x)) || !session_keep_conn_info(s, x->packed_info))
+        x->partial.ahead > 0 || s->service >= r->conf->nservices || !session_socket_fits(s->client.fd, false) ||
+        (s->client.tls && !import_record_layer(s, x)) || !session_keep_conn_info(s, x->packed_info))
         return false;
     if (s->read_ahead && chain_append(&r->pool, &s->partial, ahead) < 0)
         return false;
-    return loop_watch(&r->loop, s->client_fd, SESSION_CLIENT_EVENTS, RELAY_CLIENT, s->item.slot, LOOP_GEN(s->item.gen)) == 0;
+    return loop_watch(&r->loop, s->client.fd, SESSION_CLIENT_EVENTS, RELAY_CLIENT, s->item.slot, LOOP_GEN(s->item.gen)) == 0;
 }
 
 /*
@@ -195,9 +195,9 @@ void session_start(struct relay *r, const struct export_session *x, int client_f
         return;
     }
     list_init(&s->link);
-    s->client_fd = client_fd;
-    s->backend_fd = -1;
-    s->backend = BACKEND_NONE;
+    s->client.fd = client_fd;
+    s->backend.fd = -1;
+    s->chosen = BACKEND_NONE;
     s->up.chunk_shift = s->down.chunk_shift = CHUNK_MIN_SHIFT;
     if (!take_handoff(r, s, x)) {
         session_refuse(r, client_fd);
@@ -230,19 +230,19 @@ static void report_session(struct relay *r, const struct session *s) {
     e.alert = s->record_layer.alert_seen;
     const struct conf_service *service = session_service(r, s);
     e.service = span_str(service->name);
-    if (s->backend != BACKEND_NONE)
-        e.backend = span_str(service->backends[s->backend].text);
+    if (s->chosen != BACKEND_NONE)
+        e.backend = span_str(service->backends[s->chosen].text);
     e.bytes_in = s->up.bytes;
     e.bytes_out = s->down.bytes;
     e.connect_us = s->connect_us;
     e.duration_us = clock_mono_us() - e.conn_info.start_mono_us;
-    e.client_end = s->client_end;
-    e.backend_end = s->backend_end;
+    e.client_end = s->client.end;
+    e.backend_end = s->backend.end;
     e.retries = s->retries;
     char fault[EVENT_NAME_MAX + 128];
     struct text t = text_of(fault, sizeof(fault));
-    if (!s->connected && s->connect_errno && s->backend != BACKEND_NONE) {
-        text_addf(&t, "%s: %s", service->backends[s->backend].text, backend_fault_text(s->connect_errno));
+    if (!s->connected && s->connect_errno && s->chosen != BACKEND_NONE) {
+        text_addf(&t, "%s: %s", service->backends[s->chosen].text, backend_fault_text(s->connect_errno));
         e.text = span_of(fault, t.len);
     }
     (void)event_put(&r->child.log.ring, &e); /* the ring counts what it drops */
@@ -250,7 +250,7 @@ static void report_session(struct relay *r, const struct session *s) {
 
 static void close_backend(struct relay *r, struct session *s) {
     connect_leave(r, s);
-    socket_close(&s->backend_fd, s->reset_backend);
+    socket_close(&s->backend.fd, s->backend.reset);
 }
 
 void session_release(struct relay *r, struct session *s) {
@@ -272,16 +272,16 @@ void session_end(struct relay *r, struct session *s) {
     report_session(r, s);
     session_metrics_end(r, s, false);
     close_backend(r, s);
-    socket_close(&s->client_fd, s->reset_client);
+    socket_close(&s->client.fd, s->client.reset);
     session_release(r, s);
 }
 
 /* Sides whose end was not seen were ended by us. */
 static void mark_cut(struct session *s) {
-    if (s->client_end == END_OPEN)
-        s->client_end = END_CUT;
-    if (s->backend_end == END_OPEN && s->connected)
-        s->backend_end = END_CUT;
+    if (s->client.end == END_OPEN)
+        s->client.end = END_CUT;
+    if (s->backend.end == END_OPEN && s->connected)
+        s->backend.end = END_CUT;
 }
 
 void session_cut(struct relay *r, struct session *s) {
@@ -295,7 +295,7 @@ void session_cut(struct relay *r, struct session *s) {
 void session_evict(struct relay *r, struct session *s) {
     s->reason = s->reason ? s->reason : ERR_NO_BUFFERS;
     mark_cut(s);
-    s->reset_client = s->reset_backend = true;
+    s->client.reset = s->backend.reset = true;
     session_end(r, s);
 }
 
@@ -337,14 +337,14 @@ static bool reset_due(struct relay *r, struct session *s, int fd) {
 
 /* What waits for the backend leaves, then the backend goes. */
 static bool backend_done(struct relay *r, struct session *s) {
-    if (s->backend_fd < 0)
+    if (s->backend.fd < 0)
         return true;
     if (s->up.wait.len && s->up.state != FLOW_BROKEN && !s->up.blocked)
         (void)flow_flush_up(r, s);
     if (s->up.wait.len && s->up.state != FLOW_BROKEN)
         return false;
-    bool tcp = s->connected && session_service(r, s)->backends[s->backend].kind == BACKEND_TCP;
-    if (tcp && s->reset_backend && !reset_due(r, s, s->backend_fd))
+    bool tcp = s->connected && session_service(r, s)->backends[s->chosen].kind == BACKEND_TCP;
+    if (tcp && s->backend.reset && !reset_due(r, s, s->backend.fd))
         return false;
     close_backend(r, s);
     return true;
@@ -355,20 +355,20 @@ static bool client_done(struct relay *r, struct session *s) {
         return s->down.state == FLOW_BROKEN;
     if (s->down.state == FLOW_BROKEN)
         return true;
-    if (s->reset_client)
-        return reset_due(r, s, s->client_fd);
-    if (!s->client_shut) {
-        s->client_shut = true;
-        (void)shutdown(s->client_fd, SHUT_WR); /* fails only when the client is gone: its reads show it */
+    if (s->client.reset)
+        return reset_due(r, s, s->client.fd);
+    if (!s->client.shut) {
+        s->client.shut = true;
+        (void)shutdown(s->client.fd, SHUT_WR); /* fails only when the client is gone: its reads show it */
     }
     for (int i = 0; i < DRAIN_READS && s->up.readable; i++) {
-        ssize_t n = recv(s->client_fd, r->in, (size_t)1 << CHUNK_MIN_SHIFT, MSG_DONTWAIT);
+        ssize_t n = recv(s->client.fd, r->in, (size_t)1 << CHUNK_MIN_SHIFT, MSG_DONTWAIT);
         if (n > 0 || (n < 0 && errno == EINTR))
             continue;
         s->up.readable = false;
-        s->client_fin = n == 0 || errno != EAGAIN;
+        s->client.fin = n == 0 || errno != EAGAIN;
     }
-    return s->client_fin;
+    return s->client.fin;
 }
 
 static void closing_step(struct relay *r, struct session *s) {
@@ -383,7 +383,7 @@ static void closing_step(struct relay *r, struct session *s) {
 static void settle_flows(struct relay *r, struct session *s) {
     if (s->state != SESSION_OPEN)
         return;
-    if (s->backend_gone && s->down.state != FLOW_OPEN && s->up.state == FLOW_OPEN) {
+    if (s->backend.gone && s->down.state != FLOW_OPEN && s->up.state == FLOW_OPEN) {
         s->up.state = FLOW_BROKEN; /* there is no reader left */
         chain_free(&r->pool, &s->up.wait);
     }
@@ -397,7 +397,7 @@ static void settle_flows(struct relay *r, struct session *s) {
 
 /* A closing client's bytes are dropped up to its end, a share each turn. */
 static bool has_rest(const struct session *s) {
-    return s->client_shut && !s->client_fin && s->up.readable && !s->reset_client && s->down.state != FLOW_BROKEN;
+    return s->client.shut && !s->client.fin && s->up.readable && !s->client.reset && s->down.state != FLOW_BROKEN;
 }
 
 static bool has_work(const struct session *s) {
@@ -457,7 +457,7 @@ static bool client_broken(const struct session *s) {
     socklen_t len = sizeof(error);
     if (s->state != SESSION_OPEN || !(s->waits == WAITS_RATE || s->up.wait.len))
         return false;
-    return getsockopt(s->client_fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error != 0;
+    return getsockopt(s->client.fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error != 0;
 }
 
 void session_client_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
@@ -468,7 +468,7 @@ void session_client_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events
     if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         s->up.readable = true;
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-        s->client_ended = true;
+        s->client.ended = true;
     if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
         s->down.blocked = false;
     if (s->waits == WAITS_MOVE) /* its descriptors are watched again when it comes back: that reports it */
@@ -486,7 +486,7 @@ void session_client_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events
 void session_backend_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     struct relay *r = ctx;
     struct session *s = slab_get(&r->sessions, key, gen);
-    if (!s || s->state == SESSION_DEAD || s->backend_fd < 0 || s->waits == WAITS_MOVE)
+    if (!s || s->state == SESSION_DEAD || s->backend.fd < 0 || s->waits == WAITS_MOVE)
         return;
     if (s->state == SESSION_CONNECTING) {
         connect_event(r, s, events);
@@ -495,9 +495,9 @@ void session_backend_event(void *ctx, uint32_t key, uint32_t gen, uint32_t event
     if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         s->down.readable = true;
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-        s->backend_ended = true;
+        s->backend.ended = true;
     if (events & EPOLLHUP)
-        s->backend_gone = true;
+        s->backend.gone = true;
     if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
         s->up.blocked = false;
     session_ready(r, s);

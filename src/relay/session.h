@@ -91,11 +91,24 @@ struct flow {
     uint32_t mark_us; /* low bits of the time when window_moved() last looked; 0 = never */
 };
 
+/* One of the two peers: its socket, and what is known of its connection. */
+struct side {
+    int fd;             /* -1 = none */
+    uint8_t end;        /* enum side_end: how its bytes ended */
+    bool tls : 1;       /* its bytes are records of the record layer; false: they pass as they are */
+    bool wants_out : 1; /* EPOLLOUT is watched */
+    bool ended : 1;     /* events announced an end: read until it shows */
+    bool gone : 1;      /* it reads no more either */
+    bool shut : 1;      /* we have ended our direction of TCP */
+    bool fin : 1;       /* it has ended its direction, and that was read */
+    bool reset : 1;     /* to be closed with a reset, after all bytes have left */
+};
+
 struct session {
     struct slab_item item;
     struct list link; /* where it waits */
     struct wtimer timer;
-    int client_fd, backend_fd; /* -1 = none */
+    struct side client, backend;
     struct flow up, down;
     struct chain partial; /* the client's bytes that are no whole record yet */
     uint64_t deadline_ms; /* of the state; CONF_NEVER = none */
@@ -104,28 +117,17 @@ struct session {
     uint8_t *conn_info;   /* packed */
     uint16_t conn_info_len;
     uint16_t service;
-    uint16_t backend; /* BACKEND_NONE = none chosen */
+    uint16_t chosen; /* backend of the service; BACKEND_NONE = none chosen */
     uint16_t retries;
     uint64_t connect_begun_us;
     uint32_t connect_us;
-    int reason;                      /* the first fault, enum err; 0 = none */
-    uint8_t state;                   /* enum session_state */
-    uint8_t waits;                   /* enum session_waits */
-    uint8_t client_end, backend_end; /* enum side_end */
-    bool tls;                        /* false: bytes pass as they are */
-    bool read_ahead;                 /* PARTIAL may hold whole records */
-    bool client_ended;               /* events announced an end: read until it shows */
-    bool backend_ended;
-    bool backend_gone;      /* the backend reads no more either */
-    bool backend_wants_out; /* EPOLLOUT is watched */
-    bool client_wants_out;
-    bool connected;    /* a backend took it */
-    bool on_backend;   /* counted at its backend */
-    bool addr_failed;  /* an address of its backend's name, in this attempt */
-    bool client_shut;  /* we have ended our side of TCP */
-    bool client_fin;   /* the client has ended its side of TCP */
-    bool reset_client; /* end with a reset, after all bytes have left */
-    bool reset_backend;
+    int reason;       /* the first fault, enum err; 0 = none */
+    uint8_t state;    /* enum session_state */
+    uint8_t waits;    /* enum session_waits */
+    bool read_ahead;  /* PARTIAL may hold whole records */
+    bool connected;   /* a backend took it */
+    bool on_backend;  /* counted at its backend */
+    bool addr_failed; /* an address of its backend's name, in this attempt */
     bool stays;       /* the relay that this one exports to cannot take it */
     bool refilled;    /* it has waited for its client's byte rate, and may read now */
     uint8_t greeting; /* enum greeting; until it is swallowed */

@@ -183,7 +183,7 @@ void session_metrics_on_backend(struct relay *r, struct session *s, bool on) {
         return;
     }
     const struct conf_service *service = session_service(r, s);
-    b = stats_block(page_of(r), STATS_BACKEND, span_str(service->name), span_str(service->backends[s->backend].text));
+    b = stats_block(page_of(r), STATS_BACKEND, span_str(service->name), span_str(service->backends[s->chosen].text));
     s->counts.at[COUNT_BACKEND] = stats_handle(page_of(r), b);
     stats_change(b, STATS_SESSIONS_NOW, 1);
 }
@@ -216,7 +216,7 @@ void session_metrics_connected(struct relay *r, const struct session *s) {
     observe(r, s, STATS_CONNECT_US, s->connect_us);
     if (TRACE_ON(connect)) {
         struct session_trace t = trace_of(r, s);
-        TRACE(connect, &t.id[0], &t.client[0], t.service, s->connect_us, session_service(r, s)->backends[s->backend].text);
+        TRACE(connect, &t.id[0], &t.client[0], t.service, s->connect_us, session_service(r, s)->backends[s->chosen].text);
     }
 }
 

@@ -34,7 +34,7 @@ void session_metrics_add(struct relay *r, const struct session *s, enum stats_va
 /* Plain bytes of the client (STATS_BYTES_IN) or for it (STATS_BYTES_OUT). */
 void session_metrics_bytes(struct relay *r, struct session *s, enum stats_value v, uint64_t bytes);
 
-/* Takes place on backend s->backend, or leaves it. */
+/* Takes place on backend s->chosen, or leaves it. */
 void session_metrics_on_backend(struct relay *r, struct session *s, bool on);
 
 /* Of the present backend and its service. */

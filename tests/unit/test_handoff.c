@@ -102,7 +102,7 @@ static void a_session_comes_with_all_that_is_known(void **state) {
     export_append(&message, &x, 1);
     send_message(1);
     struct session *s = only_session();
-    assert_true(s->tls);
+    assert_true(s->client.tls);
     assert_same_record_layer(&s->record_layer, &layer);
     assert_int_equal(s->partial.len, 8);
     assert_int_equal(s->greeting, GREETING_NNTP);
@@ -122,7 +122,7 @@ static void bytes_that_pass_through_have_no_keys(void **state) {
     begin_message(1);
     export_append(&message, &x, 1);
     send_message(1);
-    assert_false(only_session()->tls);
+    assert_false(only_session()->client.tls);
 }
 
 static void expect_refused(const struct export_session *x) {

@@ -374,7 +374,7 @@ static void half_closed_may_be_none(void **state) {
 /* ---- descriptors ---- */
 
 static int relay_fd(bool client) {
-    return client ? bench_session()->client_fd : bench_session()->backend_fd;
+    return client ? bench_session()->client.fd : bench_session()->backend.fd;
 }
 
 /* Another process with the socket can take its O_NONBLOCK away, or make close() wait: nothing here waits for it. */
@@ -723,7 +723,7 @@ static void late_events_for_a_session_that_is_gone_are_dropped(void **state) {
     open_and_talk(&tls13); /* takes the same slot */
     assert_int_equal(bench_session()->item.slot, old.slot);
     session_client_event(&relay, old.slot, old.gen, EPOLLHUP | EPOLLERR);
-    assert_false(bench_session()->client_ended);
+    assert_false(bench_session()->client.ended);
     client_say_close();
     client_write(SIZE_MAX);
     client_end();
