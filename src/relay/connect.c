@@ -167,7 +167,7 @@ static void connected(struct relay *r, struct session *s) {
     s->connect_us = (uint32_t)(clock_mono_us() - s->connect_begun_us);
     session_metrics_connected(r, s);
     bool unix_socket = service->backends[s->chosen].kind != BACKEND_TCP;
-    uint32_t events = EPOLLIN | EPOLLRDHUP | EPOLLET | (unix_socket ? 0u : (uint32_t)EPOLLOUT);
+    uint32_t events = SESSION_EVENTS | (unix_socket ? 0u : (uint32_t)EPOLLOUT);
     s->backend.wants_out = !unix_socket;
     int err = unix_socket ? loop_watch(&r->loop, s->backend.fd, events, RELAY_BACKEND, s->item.slot, LOOP_GEN(s->item.gen)) : 0;
     if (err < 0)

@@ -139,8 +139,8 @@ static void freeze(struct exporting *e, struct relay *r, struct session *s) {
 /* Watching again reports all that happened meanwhile. */
 bool migrate_watch_again(struct relay *r, struct session *s) {
     bool out = s->state == SESSION_CONNECTING || s->backend.wants_out;
-    uint32_t client = SESSION_CLIENT_EVENTS | (s->client.wants_out ? EPOLLOUT : 0u);
-    uint32_t backend = EPOLLIN | EPOLLRDHUP | EPOLLET | (out ? EPOLLOUT : 0u);
+    uint32_t client = SESSION_EVENTS | (s->client.wants_out ? EPOLLOUT : 0u);
+    uint32_t backend = SESSION_EVENTS | (out ? EPOLLOUT : 0u);
     if (s->client.fd >= 0 &&
         loop_rewatch(&r->loop, s->client.fd, client, RELAY_CLIENT, s->item.slot, LOOP_GEN(s->item.gen)) < 0)
         return false;

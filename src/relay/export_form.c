@@ -229,14 +229,14 @@ static void keep_alive(const struct session *s, uint64_t quiet_ms) {
 static bool watch(struct relay *r, struct session *s) {
     uint32_t slot = s->item.slot, gen = LOOP_GEN(s->item.gen);
     s->client.wants_out = s->down.wait.len > 0;
-    uint32_t client = SESSION_CLIENT_EVENTS | (s->client.wants_out ? EPOLLOUT : 0u);
+    uint32_t client = SESSION_EVENTS | (s->client.wants_out ? EPOLLOUT : 0u);
     if (loop_watch(&r->loop, s->client.fd, client, RELAY_CLIENT, slot, gen) < 0)
         return false;
     if (s->backend.fd < 0)
         return true;
     bool tcp = session_service(r, s)->backends[s->chosen].kind == BACKEND_TCP;
     s->backend.wants_out = tcp || s->up.wait.len > 0;
-    uint32_t backend = EPOLLIN | EPOLLRDHUP | EPOLLET | (s->backend.wants_out ? EPOLLOUT : 0u);
+    uint32_t backend = SESSION_EVENTS | (s->backend.wants_out ? EPOLLOUT : 0u);
     return loop_watch(&r->loop, s->backend.fd, backend, RELAY_BACKEND, slot, gen) == 0;
 }
 

@@ -1,6 +1,10 @@
 /*
  * Relays bytes: reads once, opens or seals in place, writes through at once; what the sink does not take waits in leased
  * memory, and the source is not read again before it has left.
+ *
+ * Both flows are pumped by the same code. What differs is a property of a side: its transport (records of the record layer, or
+ * bytes as they are), and what its end and its faults mean for the other one. A session has one record layer, so at most one
+ * of its sides is TLS.
  */
 #include <errno.h>
 #include <string.h>
@@ -13,8 +17,23 @@
 #include "relay/window.h"
 
 #define FLUSH_IOV        64
-#define DOWN_RECORDS_MAX 64   /* records sealed for one write */
+#define READ_RECORDS_MAX 64   /* records sealed for one write */
 #define BURST_GAP_MS     1000 /* a pause after which TCP begins with its initial window again */
+
+/* A flow with its two ends. */
+struct way {
+    struct flow *flow;
+    struct side *from, *to;
+};
+
+static struct way way_of(struct session *s, struct flow *f) {
+    bool up = f == &s->up;
+    return (struct way){f, up ? &s->client : &s->backend, up ? &s->backend : &s->client};
+}
+
+static bool from_client(const struct session *s, const struct way *w) {
+    return w->from == &s->client;
+}
 
 /* Bytes to read now; 0 = the session waits, for its client's byte rate. */
 static size_t chunk_of(struct relay *r, struct session *s, const struct flow *f) {
@@ -27,6 +46,81 @@ static void adapt(struct flow *f, bool full) {
         f->chunk_shift = CHUNK_MIN_SHIFT;
     else if (full && f->chunk_shift < CHUNK_MAX_SHIFT)
         f->chunk_shift++;
+}
+
+/* ---- faults ---- */
+
+/* The backend takes no more bytes. Its own may still come: the other direction goes on. */
+static void up_broken(struct relay *r, struct session *s) {
+    chain_free(&r->pool, &s->up.wait);
+    s->up.state = FLOW_BROKEN;
+    s->down.readable = true; /* a reset would show there */
+}
+
+void flow_client_reset(struct relay *r, struct session *s) {
+    /* many clients answer our last bytes with a reset, having sent and received all they need */
+    bool was_over = s->state == SESSION_CLOSING || (s->client.end == END_CLOSE && s->down.state != FLOW_OPEN);
+    s->client.fin = true;
+    s->up.readable = s->down.readable = false;
+    s->down.state = FLOW_BROKEN;
+    chain_free(&r->pool, &s->down.wait);
+    if (was_over)
+        return;
+    s->client.end = END_RESET;
+    s->backend.reset = true;
+    session_fail(r, s, ERR_CLIENT_RESET);
+}
+
+/*
+ * A backend that ended by a reset has not sent all, and the client must not take it for a whole answer. Over TLS the missing
+ * close_notify shows it, and spares the client a reset that could swallow bytes it has not read; otherwise only a reset can.
+ */
+void flow_backend_reset(struct relay *r, struct session *s) {
+    s->backend.end = END_RESET;
+    s->down.readable = false;
+    s->client.reset = !s->client.tls;
+    if (s->up.state != FLOW_SHUT)
+        up_broken(r, s);
+    session_fail(r, s, ERR_BACKEND_RESET);
+}
+
+static void source_broken(struct relay *r, struct session *s, const struct way *w) {
+    if (from_client(s, w))
+        flow_client_reset(r, s);
+    else
+        flow_backend_reset(r, s);
+}
+
+static void sink_broken(struct relay *r, struct session *s, const struct way *w) {
+    if (from_client(s, w))
+        up_broken(r, s);
+    else
+        flow_client_reset(r, s);
+}
+
+/* ---- to the sink ---- */
+
+/*
+ * Most clients take all at once: "writable" is watched only after it was not, and from then on. A Unix socket, as backends
+ * have, reports it at every read of its peer: there it is watched only while it is needed.
+ */
+static void want_out(struct relay *r, struct session *s, struct side *side, bool want) {
+    bool client = side == &s->client;
+    if (side->wants_out == want || (client && !want))
+        return;
+    side->wants_out = want;
+    if (loop_rewatch(&r->loop, side->fd, SESSION_EVENTS | (want ? EPOLLOUT : 0u), client ? RELAY_CLIENT : RELAY_BACKEND,
+                     s->item.slot, LOOP_GEN(s->item.gen)) < 0)
+        session_fail(r, s, ERR_SYSTEM);
+}
+
+/* Everything has left: the source's end becomes the sink's. */
+static void shut_sink(const struct way *w) {
+    if (w->flow->state != FLOW_EOF_SEEN || w->flow->wait.len)
+        return;
+    w->flow->state = FLOW_SHUT;
+    w->to->shut = true;
+    (void)shutdown(w->to->fd, SHUT_WR); /* fails only when the sink is gone: its reads show it */
 }
 
 static void keep_waiting(struct relay *r, struct session *s, struct flow *f, struct span bytes) {
@@ -56,263 +150,49 @@ static int flush(struct relay *r, struct session *s, int fd, struct flow *f) {
     return 1;
 }
 
-/* ---- up: client to backend ---- */
-
-/* A Unix socket reports "writable" at every read of its peer: it is watched only while it is needed. */
-static void backend_want_out(struct relay *r, struct session *s, bool want) {
-    if (s->backend.wants_out == want || s->backend.fd < 0)
-        return;
-    uint32_t events = EPOLLIN | EPOLLRDHUP | EPOLLET | (want ? EPOLLOUT : 0u);
-    if (loop_rewatch(&r->loop, s->backend.fd, events, RELAY_BACKEND, s->item.slot, LOOP_GEN(s->item.gen)) < 0)
-        session_fail(r, s, ERR_SYSTEM);
-    s->backend.wants_out = want;
-}
-
-/* The backend takes no more bytes. Its own may still come: the other direction goes on. */
-static void up_broken(struct relay *r, struct session *s) {
-    chain_free(&r->pool, &s->up.wait);
-    s->up.state = FLOW_BROKEN;
-    s->down.readable = true; /* a reset would show there */
-}
-
-/* Everything has left: the client's end becomes the backend's. */
-static void up_shut(struct session *s) {
-    if (s->up.state != FLOW_EOF_SEEN || s->up.wait.len)
-        return;
-    s->up.state = FLOW_SHUT;
-    (void)shutdown(s->backend.fd, SHUT_WR); /* fails only when the backend is gone: its reads show it */
-}
-
-bool flow_flush_up(struct relay *r, struct session *s) {
-    if (s->backend.fd < 0 || s->up.state == FLOW_BROKEN)
+bool flow_flush(struct relay *r, struct session *s, struct flow *f) {
+    struct way w = way_of(s, f);
+    if (w.to->fd < 0 || f->state == FLOW_BROKEN)
         return false;
-    int done = flush(r, s, s->backend.fd, &s->up);
+    int done = flush(r, s, w.to->fd, f);
     if (done < 0) {
-        up_broken(r, s);
+        sink_broken(r, s, &w);
         return false;
     }
-    backend_want_out(r, s, done == 0);
+    want_out(r, s, w.to, done == 0);
     if (done)
-        up_shut(s);
+        shut_sink(&w);
     return done == 1;
 }
 
-/* Plain runs to the backend: written through when nothing waits before them. */
-static void write_to_backend(struct relay *r, struct session *s, const struct iovec *iov, unsigned niov, size_t len) {
+/* Bytes as the sink's socket takes them: written through when nothing waits before them. */
+static void put(struct relay *r, struct session *s, const struct way *w, struct iovec *iov, unsigned niov, int flags) {
     size_t sent = 0;
-    s->up.bytes += len;
-    if (len) {
-        window_moved(s->client.fd, s->up.bytes - len, s->up.bytes, &s->up.mark_us);
-        session_metrics_bytes(r, s, STATS_BYTES_IN, len);
-        rate_consume(s, len);
-    }
-    if (s->up.state == FLOW_BROKEN || len == 0)
+    if (w->flow->state == FLOW_BROKEN)
         return;
-    if (s->up.wait.len == 0) {
-        struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = niov};
-        ssize_t n = sendmsg(s->backend.fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (w->flow->wait.len == 0) {
+        struct msghdr msg = {.msg_iov = iov, .msg_iovlen = niov};
+        ssize_t n = sendmsg(w->to->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT | flags);
         if (n < 0 && errno != EAGAIN && errno != EINTR) {
-            up_broken(r, s);
+            sink_broken(r, s, w);
             return;
         }
         sent = n > 0 ? (size_t)n : 0;
     }
-    for (unsigned i = 0; i < niov && s->up.state != FLOW_BROKEN; i++) {
+    for (unsigned i = 0; i < niov && w->flow->state != FLOW_BROKEN; i++) {
         size_t skip = MIN(sent, iov[i].iov_len);
         sent -= skip;
         if (skip < iov[i].iov_len)
-            keep_waiting(r, s, &s->up, span_of((uint8_t *)iov[i].iov_base + skip, iov[i].iov_len - skip));
+            keep_waiting(r, s, w->flow, span_of((uint8_t *)iov[i].iov_base + skip, iov[i].iov_len - skip));
     }
 }
 
-static void up_eof(struct relay *r, struct session *s, enum side_end how) {
-    s->client.end = (uint8_t)how;
-    s->active_ms = r->loop.now_ms;
-    if (s->up.state == FLOW_OPEN)
-        s->up.state = FLOW_EOF_SEEN;
-    up_shut(s);
-}
-
-void flow_client_reset(struct relay *r, struct session *s) {
-    /* many clients answer our last bytes with a reset, having sent and received all they need */
-    bool was_over = s->state == SESSION_CLOSING || (s->client.end == END_CLOSE && s->down.state != FLOW_OPEN);
-    s->client.fin = true;
-    s->up.readable = s->down.readable = false;
-    s->down.state = FLOW_BROKEN;
-    chain_free(&r->pool, &s->down.wait);
-    if (was_over)
-        return;
-    s->client.end = END_RESET;
-    s->backend.reset = true;
-    session_fail(r, s, ERR_CLIENT_RESET);
-}
-
-/* The client's TCP ended. In passthrough mode that is an end like any other; after close_notify it is the rest of it. */
-static void up_fin(struct relay *r, struct session *s) {
-    s->client.fin = true;
-    s->up.readable = false;
-    if (s->up.state != FLOW_OPEN)
-        return;
-    if (!s->client.tls) {
-        up_eof(r, s, END_CLOSE);
-        return;
-    }
-    session_metrics_add(r, s, STATS_TRUNCATIONS, 1);
-    if (session_service(r, s)->truncation == TRUNCATION_RESET) {
-        s->client.end = END_TRUNCATED;
-        s->backend.reset = true;
-        session_fail(r, s, ERR_TRUNCATED);
-        return;
-    }
-    up_eof(r, s, END_TRUNCATED);
-}
-
-/* Opens all whole records of IN and writes their plain bytes; keeps what is no whole record. */
-static void up_open(struct relay *r, struct session *s, uint8_t *in, size_t len) {
-    struct record_layer_opened opened;
-    enum step step;
-    uint32_t key_updates = s->record_layer.key_updates_in;
-    do {
-        step = record_layer_open(&s->record_layer, &r->contexts, in, len, &opened);
-        write_to_backend(r, s, opened.iov, opened.niov, opened.plain_len);
-        in += opened.consumed;
-        len -= opened.consumed;
-    } while (step == STEP_DONE && s->state == SESSION_OPEN);
-    if (s->record_layer.key_updates_in != key_updates)
-        session_metrics_add(r, s, STATS_KEY_UPDATES_IN, s->record_layer.key_updates_in - key_updates);
-
-    if (step == STEP_EOF) {
-        up_eof(r, s, END_CLOSE);
-    } else if (step == STEP_FAILED) {
-        s->backend.reset = session_service(r, s)->truncation == TRUNCATION_RESET; /* what came is a part, not the whole */
-        session_fail(r, s, opened.err);
-    } else if (len && s->state == SESSION_OPEN && chain_append(&r->pool, &s->partial, span_of(in, len)) < 0) {
-        session_fail(r, s, ERR_NOMEM);
-    }
-}
-
-static void up_take(struct relay *r, struct session *s, size_t len) {
-    if (s->client.tls) {
-        up_open(r, s, r->in, len);
-    } else if (len) {
-        struct iovec iov = {r->in, len};
-        write_to_backend(r, s, &iov, 1, len);
-    }
-}
-
-/* The client after its end or ours: only TCP's own end is of interest. */
-static void up_discard(struct relay *r, struct session *s) {
-    ssize_t n = recv(s->client.fd, r->in, (size_t)1 << CHUNK_MIN_SHIFT, MSG_DONTWAIT);
-    if (n == 0) {
-        s->client.fin = true;
-        s->up.readable = false;
-    } else if (n < 0 && errno != EINTR) {
-        s->up.readable = false;
-        if (errno != EAGAIN)
-            flow_client_reset(r, s);
-    }
-}
-
-static void up_read(struct relay *r, struct session *s) {
-    size_t chunk = chunk_of(r, s, &s->up);
-    if (chunk == 0)
-        return;
-    size_t carried = chain_peek(&s->partial, r->in, EXPORT_READ_AHEAD_MAX);
-    ssize_t n = 0;
-    if (!s->read_ahead) {
-        n = recv(s->client.fd, r->in + carried, chunk, MSG_DONTWAIT);
-        if (n < 0 && errno == EINTR)
-            return;
-        if (n < 0) {
-            s->up.readable = false;
-            if (errno != EAGAIN)
-                flow_client_reset(r, s);
-            return;
-        }
-        if (n == 0) {
-            up_fin(r, s);
-            return;
-        }
-        if ((size_t)n < chunk && !s->client.ended) /* a short read has emptied the socket */
-            s->up.readable = false;
-    }
-    s->read_ahead = false;
-    s->active_ms = r->loop.now_ms;
-    chain_free(&r->pool, &s->partial);
-    up_take(r, s, carried + (size_t)n);
-    if (s->state == SESSION_OPEN && s->up.wait.len)
-        (void)flow_flush_up(r, s); /* a first write also has the PROXY header */
-    adapt(&s->up, (size_t)n == chunk);
-}
-
-void flow_up(struct relay *r, struct session *s) {
-    if (s->up.wait.len && !s->read_ahead) {
-        if (!flow_flush_up(r, s))
-            return;
-        hold_excuse(r, s);
-    }
-    if (s->up.state == FLOW_OPEN && (s->up.readable || s->read_ahead))
-        up_read(r, s);
-    else if (s->up.state != FLOW_OPEN && s->up.state != FLOW_BROKEN && s->up.readable)
-        up_discard(r, s);
-}
-
-/* ---- down: backend to client ---- */
-
-/* Everything has left: our side of TCP ends. */
-static void down_shut(struct session *s) {
-    if (s->down.state != FLOW_EOF_SEEN || s->down.wait.len)
-        return;
-    s->down.state = FLOW_SHUT;
-    s->client.shut = true;
-    (void)shutdown(s->client.fd, SHUT_WR); /* fails only when the client is gone: its reads show it */
-}
-
-/* Most clients take all at once: "writable" is watched only after it was not, and from then on. */
-static void client_want_out(struct relay *r, struct session *s) {
-    if (s->client.wants_out)
-        return;
-    s->client.wants_out = true;
-    if (loop_rewatch(&r->loop, s->client.fd, SESSION_CLIENT_EVENTS | EPOLLOUT, RELAY_CLIENT, s->item.slot,
-                     LOOP_GEN(s->item.gen)) < 0)
-        session_fail(r, s, ERR_SYSTEM);
-}
-
-bool flow_flush_down(struct relay *r, struct session *s) {
-    if (s->client.fd < 0 || s->down.state == FLOW_BROKEN)
-        return false;
-    int done = flush(r, s, s->client.fd, &s->down);
-    if (done == 0)
-        client_want_out(r, s);
-    if (done < 0) {
-        flow_client_reset(r, s);
-        return false;
-    }
-    if (done)
-        down_shut(s);
-    return done == 1;
-}
-
-/* With MSG_MORE in FLAGS the bytes wait for what is sent next, at most 200 ms. */
-static void put_client(struct relay *r, struct session *s, struct span bytes, int flags) {
-    if (s->down.state == FLOW_BROKEN || bytes.len == 0)
-        return;
-    if (s->down.wait.len == 0) {
-        ssize_t n = send(s->client.fd, bytes.p, bytes.len, MSG_NOSIGNAL | MSG_DONTWAIT | flags);
-        if (n < 0 && errno != EAGAIN && errno != EINTR) {
-            flow_client_reset(r, s);
-            return;
-        }
-        if (n > 0)
-            bytes = span_of(bytes.p + n, bytes.len - (size_t)n);
-    }
-    if (bytes.len)
-        keep_waiting(r, s, &s->down, bytes);
-}
-
-/* Bytes (records already) to the client: sent now or kept. */
-static void put_records(struct relay *r, struct session *s, struct span bytes) {
-    put_client(r, s, bytes, 0);
+/* Records to the client, sealed already. With MSG_MORE they wait for what is sent next, at most 200 ms. */
+static void put_records(struct relay *r, struct session *s, struct flow *f, uint8_t *records, size_t len, int flags) {
+    struct way w = way_of(s, f);
+    struct iovec iov = {records, len};
+    if (len)
+        put(r, s, &w, &iov, 1, flags);
 }
 
 void flow_put_alert(struct relay *r, struct session *s, enum alert alert) {
@@ -321,10 +201,10 @@ void flow_put_alert(struct relay *r, struct session *s, enum alert alert) {
     if (!s->client.tls || s->record_layer.close_sent || s->down.state == FLOW_BROKEN)
         return;
     if (record_layer_alert(&s->record_layer, &r->contexts, alert, record, &len) == 0)
-        put_client(r, s, span_of(record, len), MSG_MORE); /* the end of our side follows at once, in the same segment */
+        put_records(r, s, &s->down, record, len, MSG_MORE); /* the end of our side follows at once, in the same segment */
 }
 
-static void put_control(struct relay *r, struct session *s) {
+static void put_control(struct relay *r, struct session *s, struct flow *f) {
     uint8_t records[RECORD_LAYER_CONTROL_MAX];
     size_t len = 0;
     uint32_t key_updates = s->record_layer.key_updates_out;
@@ -332,38 +212,46 @@ static void put_control(struct relay *r, struct session *s) {
     if (err < 0)
         session_fail(r, s, err);
     else
-        put_records(r, s, span_of(records, len));
+        put_records(r, s, f, records, len, 0);
     if (s->record_layer.key_updates_out != key_updates)
         session_metrics_add(r, s, STATS_KEY_UPDATES_OUT, s->record_layer.key_updates_out - key_updates);
 }
 
-static void down_eof(struct relay *r, struct session *s) {
-    s->backend.end = END_CLOSE;
+/* ---- the end of the source ---- */
+
+static void source_ends(struct relay *r, struct session *s, const struct way *w, enum side_end how) {
+    w->from->end = (uint8_t)how;
     s->active_ms = r->loop.now_ms;
-    s->down.readable = false;
-    flow_put_alert(r, s, ALERT_CLOSE_NOTIFY);
-    if (s->down.state == FLOW_OPEN)
-        s->down.state = FLOW_EOF_SEEN;
-    down_shut(s);
+    if (w->to->tls)
+        flow_put_alert(r, s, ALERT_CLOSE_NOTIFY);
+    if (w->flow->state == FLOW_OPEN)
+        w->flow->state = FLOW_EOF_SEEN;
+    shut_sink(w);
 }
 
-/*
- * A backend that ended by a reset has not sent all, and the client must not take it for a whole answer. Over TLS the missing
- * close_notify shows it, and spares the client a reset that could swallow bytes it has not read; otherwise only a reset can.
- */
-void flow_backend_reset(struct relay *r, struct session *s) {
-    s->backend.end = END_RESET;
-    s->down.readable = false;
-    s->client.reset = !s->client.tls;
-    if (s->up.state != FLOW_SHUT)
-        up_broken(r, s);
-    session_fail(r, s, ERR_BACKEND_RESET);
+/* Its TCP ended. Without TLS that is an end like any other; after close_notify it is the rest of it. */
+static void source_fin(struct relay *r, struct session *s, const struct way *w) {
+    w->from->fin = true;
+    w->flow->readable = false;
+    if (w->flow->state != FLOW_OPEN)
+        return;
+    if (!w->from->tls) {
+        source_ends(r, s, w, END_CLOSE);
+        return;
+    }
+    session_metrics_add(r, s, STATS_TRUNCATIONS, 1);
+    if (session_service(r, s)->truncation == TRUNCATION_RESET) {
+        w->from->end = END_TRUNCATED;
+        w->to->reset = true;
+        session_fail(r, s, ERR_TRUNCATED);
+        return;
+    }
+    source_ends(r, s, w, END_TRUNCATED);
 }
 
-/*
- * How the next read is laid out as records in the out scratch: the plain bytes of each are placed where they will be sealed,
- * so that all records touch and leave in one write.
- */
+/* ---- layout: plain bytes are read to where they will be sealed ---- */
+
+/* How the next read is laid out as records in the out scratch, so that all records touch and leave in one write. */
 struct layout {
     size_t prefix, overhead; /* bytes before the plain bytes; before and behind them */
     size_t first, full;      /* plain bytes of the first record, of all others */
@@ -375,17 +263,31 @@ struct layout {
  */
 #define FIRST_RECORD (10 * 1428 - RECORD_OVERHEAD_MAX)
 
-static struct layout layout_of(const struct relay *r, const struct session *s) {
+static struct layout layout_of(const struct relay *r, const struct session *s, const struct way *w) {
     const struct suite *suite = record_layer_suite(&s->record_layer);
     struct layout l = {.prefix = record_prefix(suite), .first = s->record_layer.out_max, .full = s->record_layer.out_max};
     l.overhead = l.prefix + AEAD_TAG_LEN + (suite->version == TLS_1_3 ? 1 : 0);
-    if (s->down.bytes == 0 || (uint32_t)r->loop.now_ms - s->down_ms > BURST_GAP_MS)
+    if (w->flow->bytes == 0 || (uint32_t)r->loop.now_ms - s->down_ms > BURST_GAP_MS)
         l.first = MIN(l.first, (size_t)FIRST_RECORD);
     return l;
 }
 
+static ssize_t read_laid_out(struct relay *r, int fd, size_t chunk, const struct layout *l) {
+    struct iovec iov[READ_RECORDS_MAX];
+    unsigned niov = 0;
+    size_t at = 0;
+    for (size_t limit = l->first; chunk > 0 && niov < ARRAY_LEN(iov); limit = l->full) {
+        size_t take = MIN(chunk, limit);
+        iov[niov++] = (struct iovec){r->out + at + l->prefix, take};
+        at += take + l->overhead;
+        chunk -= take;
+    }
+    struct msghdr msg = {.msg_iov = iov, .msg_iovlen = niov};
+    return recvmsg(fd, &msg, MSG_DONTWAIT);
+}
+
 /* Seals N plain bytes laid out by L and sends them at once. */
-static void down_seal(struct relay *r, struct session *s, size_t n, const struct layout *l) {
+static void seal(struct relay *r, struct session *s, const struct way *w, size_t n, const struct layout *l) {
     struct record_run run;
     int err = record_run_begin(&run, &r->contexts, record_layer_suite(&s->record_layer), &s->record_layer.out, true);
     size_t total = 0, records = 0;
@@ -397,88 +299,143 @@ static void down_seal(struct relay *r, struct session *s, size_t n, const struct
         records++;
     }
     record_layer_progress(&s->record_layer, records);
-    if (total)
-        put_records(r, s, span_of(r->out, total));
+    put_records(r, s, w->flow, r->out, total, 0);
     if (err < 0)
         session_fail(r, s, err);
 }
 
-static ssize_t down_read(struct relay *r, struct session *s, size_t chunk, const struct layout *l) {
-    struct iovec iov[DOWN_RECORDS_MAX];
-    unsigned niov = 0;
-    size_t at = 0;
-    for (size_t limit = l->first; chunk > 0 && niov < ARRAY_LEN(iov); limit = l->full) {
-        size_t take = MIN(chunk, limit);
-        iov[niov++] = (struct iovec){r->out + at + l->prefix, take};
-        at += take + l->overhead;
-        chunk -= take;
-    }
-    struct msghdr msg = {.msg_iov = iov, .msg_iovlen = niov};
-    return recvmsg(s->backend.fd, &msg, MSG_DONTWAIT);
-}
+/* ---- through ---- */
 
-/* Takes note of what a read came to. False when it brought no bytes. */
-static bool down_got(struct relay *r, struct session *s, ssize_t n, size_t chunk) {
-    if (n < 0 && errno == EINTR)
-        return false;
-    if (n < 0) {
-        s->down.readable = false;
-        if (errno != EAGAIN)
-            flow_backend_reset(r, s);
-        return false;
-    }
-    if (n == 0) {
-        down_eof(r, s);
-        return false;
-    }
-    if ((size_t)n < chunk && !s->backend.ended)
-        s->down.readable = false;
-    s->active_ms = r->loop.now_ms;
-    s->down_ms = (uint32_t)r->loop.now_ms;
-    if (s->down.bytes == 0)
+/* N plain bytes of the source, whether its sink takes them or not. */
+static void account(struct relay *r, struct session *s, const struct way *w, size_t n) {
+    bool up = from_client(s, w);
+    if (!up && w->flow->bytes == 0)
         session_metrics_first_byte(r, s);
-    s->down.bytes += (uint64_t)n;
-    window_moved(s->backend.fd, s->down.bytes - (uint64_t)n, s->down.bytes, &s->down.mark_us);
-    session_metrics_bytes(r, s, STATS_BYTES_OUT, (uint64_t)n);
-    rate_consume(s, (size_t)n);
-    return true;
+    w->flow->bytes += n;
+    window_moved(w->from->fd, w->flow->bytes - n, w->flow->bytes, &w->flow->mark_us);
+    session_metrics_bytes(r, s, up ? STATS_BYTES_IN : STATS_BYTES_OUT, n);
+    rate_consume(s, n);
 }
 
-/* At most CHUNK bytes. */
-static void down_move(struct relay *r, struct session *s, size_t chunk) {
-    ssize_t n = 0;
-    if (s->client.tls) {
-        struct layout l = layout_of(r, s);
-        chunk = MIN(chunk, l.first + (DOWN_RECORDS_MAX - 1) * l.full);
-        n = down_read(r, s, chunk, &l);
-        if (down_got(r, s, n, chunk))
-            down_seal(r, s, (size_t)n, &l);
-    } else {
-        n = recv(s->backend.fd, r->out, chunk, MSG_DONTWAIT);
-        if (down_got(r, s, n, chunk))
-            put_records(r, s, span_of(r->out, (size_t)n));
+/* Opens all whole records of IN and passes their plain bytes on; keeps what is no whole record. */
+static void open_records(struct relay *r, struct session *s, const struct way *w, uint8_t *in, size_t len) {
+    struct record_layer_opened opened;
+    enum step step;
+    uint32_t key_updates = s->record_layer.key_updates_in;
+    do {
+        step = record_layer_open(&s->record_layer, &r->contexts, in, len, &opened);
+        if (opened.plain_len) {
+            account(r, s, w, opened.plain_len);
+            put(r, s, w, opened.iov, opened.niov, 0);
+        }
+        in += opened.consumed;
+        len -= opened.consumed;
+    } while (step == STEP_DONE && s->state == SESSION_OPEN);
+    if (s->record_layer.key_updates_in != key_updates)
+        session_metrics_add(r, s, STATS_KEY_UPDATES_IN, s->record_layer.key_updates_in - key_updates);
+
+    if (step == STEP_EOF) {
+        source_ends(r, s, w, END_CLOSE);
+    } else if (step == STEP_FAILED) {
+        w->to->reset = session_service(r, s)->truncation == TRUNCATION_RESET; /* what came is a part, not the whole */
+        session_fail(r, s, opened.err);
+    } else if (len && s->state == SESSION_OPEN && chain_append(&r->pool, &s->partial, span_of(in, len)) < 0) {
+        session_fail(r, s, ERR_NOMEM);
     }
-    adapt(&s->down, n > 0 && (size_t)n == chunk);
 }
 
-static void down_take(struct relay *r, struct session *s) {
-    size_t chunk = chunk_of(r, s, &s->down);
+/* LEN bytes have been read: behind each other in the in scratch, or laid out by L for a sink that is TLS. */
+static void pass(struct relay *r, struct session *s, const struct way *w, size_t len, const struct layout *l) {
+    struct iovec iov = {r->in, len};
+    if (w->from->tls) {
+        open_records(r, s, w, r->in, len);
+        return;
+    }
+    account(r, s, w, len);
+    if (w->to->tls)
+        seal(r, s, w, len, l);
+    else
+        put(r, s, w, &iov, 1, 0);
+}
+
+/* What a read came to. False when it brought no bytes. */
+static bool read_ok(struct relay *r, struct session *s, const struct way *w, ssize_t n, size_t chunk) {
+    if (n == 0)
+        source_fin(r, s, w);
+    if (n < 0 && errno != EINTR)
+        w->flow->readable = false;
+    if (n < 0 && errno != EINTR && errno != EAGAIN)
+        source_broken(r, s, w);
+    if (n > 0 && (size_t)n < chunk && !w->from->ended) /* a short read has emptied the socket */
+        w->flow->readable = false;
+    return n > 0;
+}
+
+/* Reads at most CHUNK bytes and passes them on, behind those of the client's that are there already. */
+static void pump_chunk(struct relay *r, struct session *s, const struct way *w, size_t chunk) {
+    struct layout l = {0};
+    bool ahead = from_client(s, w) && s->read_ahead;
+    size_t carried = from_client(s, w) ? chain_peek(&s->partial, r->in, EXPORT_READ_AHEAD_MAX) : 0;
+    ssize_t n = 0;
+    if (w->to->tls) {
+        l = layout_of(r, s, w);
+        chunk = MIN(chunk, l.first + (READ_RECORDS_MAX - 1) * l.full);
+        n = read_laid_out(r, w->from->fd, chunk, &l);
+    } else if (!ahead) {
+        n = recv(w->from->fd, r->in + carried, chunk, MSG_DONTWAIT);
+    }
+    if (!ahead && !read_ok(r, s, w, n, chunk))
+        return;
+    s->active_ms = r->loop.now_ms;
+    if (from_client(s, w)) {
+        s->read_ahead = false;
+        chain_free(&r->pool, &s->partial);
+    } else {
+        s->down_ms = (uint32_t)r->loop.now_ms;
+    }
+    pass(r, s, w, carried + (size_t)n, &l);
+    if (s->state == SESSION_OPEN && w->flow->wait.len)
+        (void)flow_flush(r, s, w->flow); /* a first write also has the PROXY header */
+    adapt(w->flow, (size_t)n == chunk);
+}
+
+static void pump_read(struct relay *r, struct session *s, const struct way *w) {
+    size_t chunk = chunk_of(r, s, w->flow);
     if (chunk)
-        down_move(r, s, chunk);
+        pump_chunk(r, s, w, chunk);
 }
 
 void flow_pass_down(struct relay *r, struct session *s, size_t n) {
+    struct way w = way_of(s, &s->down);
     for (uint64_t end = s->down.bytes + n, before = UINT64_MAX; s->down.bytes < end && s->down.bytes != before;) {
         before = s->down.bytes;
-        down_move(r, s, (size_t)(end - before));
+        pump_chunk(r, s, &w, (size_t)(end - before));
     }
 }
 
-void flow_down(struct relay *r, struct session *s) {
-    if (s->down.wait.len && !flow_flush_down(r, s))
+/* The client after its end or ours: only TCP's own end is of interest. */
+static void discard(struct relay *r, struct session *s, const struct way *w) {
+    ssize_t n = recv(w->from->fd, r->in, (size_t)1 << CHUNK_MIN_SHIFT, MSG_DONTWAIT);
+    if (n <= 0)
+        (void)read_ok(r, s, w, n, 0);
+}
+
+void flow_pump(struct relay *r, struct session *s, struct flow *f) {
+    bool up = f == &s->up, ahead = up && s->read_ahead;
+    const struct side *to = up ? &s->backend : &s->client;
+    if (f->wait.len && !ahead) {
+        if (!flow_flush(r, s, f))
+            return;
+        if (up)
+            hold_excuse(r, s);
+    }
+    if (to->tls && f->state == FLOW_OPEN && record_layer_control_owed(&s->record_layer))
+        put_control(r, s, f);
+    if (s->state != SESSION_OPEN || !(f->readable || ahead))
         return;
-    if (s->client.tls && record_layer_control_owed(&s->record_layer) && s->down.state == FLOW_OPEN)
-        put_control(r, s);
-    if (s->state == SESSION_OPEN && s->down.state == FLOW_OPEN && s->down.readable && s->down.wait.len == 0)
-        down_take(r, s);
+    struct way w = way_of(s, f);
+    if (f->state == FLOW_OPEN && (f->wait.len == 0 || ahead))
+        pump_read(r, s, &w);
+    else if (up && f->state != FLOW_OPEN && f->state != FLOW_BROKEN)
+        discard(r, s, &w);
 }

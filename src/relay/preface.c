@@ -103,7 +103,7 @@ bool preface_has_work(const struct session *s) {
 }
 
 void preface_step(struct relay *r, struct session *s) {
-    bool sent = s->up.wait.len == 0 || flow_flush_up(r, s) || s->up.state == FLOW_BROKEN;
+    bool sent = s->up.wait.len == 0 || flow_flush(r, s, &s->up) || s->up.state == FLOW_BROKEN;
     if (sent && s->state == SESSION_PREFACE && s->down.readable)
         look_at_greeting(r, s);
 }

@@ -61,22 +61,11 @@ void session_count(struct relay *r, const struct session *s, int change) {
     scoreboard_session(&r->row, services_counted_as(r, s->service), &client, change);
 }
 
-static void count_waiting(struct relay *r, const struct session *s, int change) {
+void session_count_waiting(struct relay *r, const struct session *s, int change) {
     if (s->waits == WAITS_RATE)
         rate_count_waiting(s, change);
     else
         r->backlog_waiters += (uint32_t)change;
-}
-
-void session_wait(struct relay *r, struct session *s, enum session_waits waits, struct list *in) {
-    if (s->waits >= WAITS_BACKLOG)
-        count_waiting(r, s, -1);
-    list_remove(&s->link);
-    s->waits = (uint8_t)waits;
-    if (in)
-        list_push(in, &s->link);
-    if (waits >= WAITS_BACKLOG)
-        count_waiting(r, s, 1);
 }
 
 void session_ready(struct relay *r, struct session *s) {
@@ -160,7 +149,7 @@ static bool take_handoff(struct relay *r, struct session *s, const struct export
         return false;
     if (s->read_ahead && chain_append(&r->pool, &s->partial, ahead) < 0)
         return false;
-    return loop_watch(&r->loop, s->client.fd, SESSION_CLIENT_EVENTS, RELAY_CLIENT, s->item.slot, LOOP_GEN(s->item.gen)) == 0;
+    return loop_watch(&r->loop, s->client.fd, SESSION_EVENTS, RELAY_CLIENT, s->item.slot, LOOP_GEN(s->item.gen)) == 0;
 }
 
 /*
@@ -340,7 +329,7 @@ static bool backend_done(struct relay *r, struct session *s) {
     if (s->backend.fd < 0)
         return true;
     if (s->up.wait.len && s->up.state != FLOW_BROKEN && !s->up.blocked)
-        (void)flow_flush_up(r, s);
+        (void)flow_flush(r, s, &s->up);
     if (s->up.wait.len && s->up.state != FLOW_BROKEN)
         return false;
     bool tcp = s->connected && session_service(r, s)->backends[s->chosen].kind == BACKEND_TCP;
@@ -351,7 +340,7 @@ static bool backend_done(struct relay *r, struct session *s) {
 }
 
 static bool client_done(struct relay *r, struct session *s) {
-    if (s->down.state != FLOW_BROKEN && s->down.wait.len && (s->down.blocked || !flow_flush_down(r, s)))
+    if (s->down.state != FLOW_BROKEN && s->down.wait.len && (s->down.blocked || !flow_flush(r, s, &s->down)))
         return s->down.state == FLOW_BROKEN;
     if (s->down.state == FLOW_BROKEN)
         return true;
@@ -415,7 +404,7 @@ static void pump_rest(struct relay *r, struct session *s) {
     if (s->state == SESSION_PREFACE)
         preface_step(r, s);
     else if (s->state == SESSION_OPEN)
-        flow_down(r, s);
+        flow_pump(r, s, &s->down);
     settle_flows(r, s);
     if (s->state == SESSION_CLOSING)
         closing_step(r, s);
@@ -435,7 +424,7 @@ void session_work(struct relay *r, struct list *ready) {
         struct session *s = CONTAINER_OF(ready->next, struct session, link);
         session_wait(r, s, WAITS_REST, &rest);
         if (s->state == SESSION_OPEN)
-            flow_up(r, s);
+            flow_pump(r, s, &s->up);
         if (s->waits != WAITS_REST) /* it waits elsewhere now */
             pump_rest(r, s);
         keep_to_budget(r, s);

@@ -1,8 +1,9 @@
 /*
  * What the files of the relay share: the process' state and one session's. Nothing here is used outside this directory.
  *
- * A session is two equal flows: up (client to backend, records opened) and down (backend to client, records sealed). An idle
- * session holds its struct and its packed connection info, and nothing else.
+ * A session has two sides, client and backend, and two flows between them: up (to the backend) and down (to the client). One
+ * function pumps both; TLS is a property of a side. An idle session holds its struct and its packed connection info, and
+ * nothing else.
  */
 #pragma once
 
@@ -28,7 +29,7 @@
 #define CHUNK_MAX_SHIFT 18 /* up to 256 KiB for a bulk session */
 #define SCRATCH_LEN     ((1u << CHUNK_MAX_SHIFT) + EXPORT_READ_AHEAD_MAX + 64 * RECORD_OVERHEAD_MAX)
 
-#define SESSION_CLIENT_EVENTS (EPOLLIN | EPOLLRDHUP | EPOLLET) /* of every client's socket */
+#define SESSION_EVENTS (EPOLLIN | EPOLLRDHUP | EPOLLET) /* watched on every socket; EPOLLOUT is added */
 
 /* Kinds of timers; 0 is what there is most of. */
 enum relay_timer {
@@ -222,8 +223,20 @@ void session_backend_event(void *ctx, uint32_t key, uint32_t gen, uint32_t event
  * and every call uses MSG_DONTWAIT. */
 bool session_socket_fits(int fd, bool unix_too);
 
+/* So many more wait where it does: for session_wait(). */
+void session_count_waiting(struct relay *r, const struct session *s, int change);
+
 /* Takes the session out of the list in which it waits, and puts it at the end of IN (NULL = none, for WAITS_NOT). */
-void session_wait(struct relay *r, struct session *s, enum session_waits waits, struct list *in);
+static inline void session_wait(struct relay *r, struct session *s, enum session_waits waits, struct list *in) {
+    if (s->waits >= WAITS_BACKLOG)
+        session_count_waiting(r, s, -1);
+    list_remove(&s->link);
+    s->waits = (uint8_t)waits;
+    if (in)
+        list_push(in, &s->link);
+    if (waits >= WAITS_BACKLOG)
+        session_count_waiting(r, s, 1);
+}
 
 /* Queues the session for this turn's work. */
 void session_ready(struct relay *r, struct session *s);
@@ -262,12 +275,11 @@ static inline bool session_half_closed(const struct session *s) {
 void session_look_half_closed(struct relay *r, struct session *s);
 
 /* flow.c */
-void flow_up(struct relay *r, struct session *s);
-void flow_down(struct relay *r, struct session *s);
+/* A share of work for F, one of the two of S: what waits leaves, then one read goes through. */
+void flow_pump(struct relay *r, struct session *s, struct flow *f);
 
-/* Sends what waits, each way. False when something still waits or the sink is gone. */
-bool flow_flush_up(struct relay *r, struct session *s);
-bool flow_flush_down(struct relay *r, struct session *s);
+/* Sends what waits. False when something still waits or the sink is gone. */
+bool flow_flush(struct relay *r, struct session *s, struct flow *f);
 
 /* The next N bytes of the backend, which are known to be there, to the client: N is small. */
 void flow_pass_down(struct relay *r, struct session *s, size_t n);
