@@ -68,6 +68,12 @@ enum alert {
     X(ERR_OUT_OF_FDS, "out_of_descriptors", "out of file descriptors", ALERT_INTERNAL_ERROR)                                   \
     X(ERR_GAVE_WAY, "gave_way", "memory or descriptors for handshakes were used up, and this client held most of them",        \
       ALERT_NONE)                                                                                                              \
+    X(ERR_STARTTLS_QUIT, "starttls_quit", "the client took its leave before TLS", ALERT_NONE)                                  \
+    X(ERR_STARTTLS_CLEAR, "starttls_clear", "the client went on without TLS, which is required", ALERT_NONE)                   \
+    X(ERR_STARTTLS_CANCEL, "starttls_cancel", "a CancelRequest in clear", ALERT_NONE)                                          \
+    X(ERR_STARTTLS_MALFORMED, "starttls_malformed", "what came before TLS is not the address's protocol", ALERT_NONE)          \
+    X(ERR_STARTTLS_LIMIT, "starttls_limit", "more than 4 KiB or 16 lines before TLS", ALERT_NONE)                              \
+    X(ERR_STARTTLS_INJECTION, "starttls_injection", "clear bytes behind the request for TLS", ALERT_NONE)                      \
     /* ClientHello */                                                                                                          \
     X(ERR_HELLO_MALFORMED, "hello_malformed", "malformed ClientHello", ALERT_DECODE_ERROR)                                     \
     X(ERR_HELLO_TOO_LONG, "hello_too_long", "ClientHello longer than 131,396 bytes", ALERT_DECODE_ERROR)                       \
