@@ -56,6 +56,18 @@ static void check_protocols(struct load *l, size_t i) {
                        s->match_alpn[k]);
 }
 
+/* A greeting that the backend says within TLS of its own is none that can be swallowed. */
+static void check_starttls(struct load *l, size_t i) {
+    const struct conf_service *s = &l->conf->services[i];
+    if (s->mode == MODE_PASSTHROUGH && s->starttls != STARTTLS_NONE && prelude_protocol(s->starttls)->greets_once)
+        load_error(l, load_at(l, i, KEY_STARTTLS), load_key(l, i, KEY_STARTTLS),
+                   "found \"%s\", expected mode \"terminate\" with it: a backend with TLS of its own would greet a second time",
+                   prelude_protocol(s->starttls)->name);
+    if (s->cancel_pass && s->starttls != STARTTLS_POSTGRESQL)
+        load_warning(l, load_at(l, i, KEY_CANCEL), load_key(l, i, KEY_CANCEL),
+                     "has no effect unless \"starttls\" is \"postgresql\"");
+}
+
 /* A service that requests certificates must name the CA; one that does not must not look as if it refused clients. */
 static void check_client_auth(struct load *l, size_t i) {
     static const enum conf_key others[] = {KEY_CLIENT_AUTH_CA, KEY_CLIENT_AUTH_CRL, KEY_CLIENT_AUTH_DEPTH,
@@ -116,16 +128,19 @@ static void disagree(struct load *l, size_t service, enum conf_key key, const st
 static bool agrees(struct load *l, size_t i, const struct conf_listener *at) {
     const struct conf_service *s = &l->conf->services[i];
     bool accept = s->proxy_accept == at->proxy_accept, trust = !accept || !s->proxy_accept || same_trust(s, at);
+    bool starttls = s->starttls == at->starttls;
     bool handshake = s->handshake_ms == at->handshake_ms, keepalive = s->keepalive_ms == at->keepalive_ms;
     if (!accept)
         disagree(l, i, KEY_PROXY_ACCEPT, at);
     if (!trust)
         disagree(l, i, KEY_PROXY_TRUST, at);
+    if (!starttls)
+        disagree(l, i, KEY_STARTTLS, at);
     if (!handshake)
         disagree(l, i, KEY_TIMEOUT_HANDSHAKE, at);
     if (!keepalive) /* the listening socket has it, and accepted sockets inherit it */
         disagree(l, i, KEY_TIMEOUT_KEEPALIVE, at);
-    return accept && trust && handshake && keepalive;
+    return accept && trust && starttls && handshake && keepalive;
 }
 
 /* What happens before the service is known must be the same for all services of an address. Said once a service. */
@@ -193,6 +208,7 @@ void check_keys(struct load *l) {
         check_required(l, i);
         check_passthrough(l, i);
         check_protocols(l, i);
+        check_starttls(l, i);
         check_client_auth(l, i);
         check_suites(l, i);
         check_sharing(l, i);

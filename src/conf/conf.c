@@ -32,6 +32,7 @@ static void join_listener(struct conf_listener *l, const struct conf_service *s,
         l->proxy_accept = s->proxy_accept;
         l->proxy_trust = s->proxy_trust;
         l->nproxy_trust = s->nproxy_trust;
+        l->starttls = s->starttls;
         l->handshake_ms = s->handshake_ms;
         l->keepalive_ms = s->keepalive_ms;
         l->resets = false;

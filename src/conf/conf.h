@@ -13,6 +13,7 @@
 #include "base/addr.h"
 #include "base/defs.h"
 #include "base/log_level.h"
+#include "prelude/prelude.h"
 #include "shm/bounds.h"
 
 #define CONF_LISTENERS_MAX    256 /* different addresses, over all services */
@@ -95,6 +96,7 @@ struct conf_listener {
     bool proxy_accept; /* required, from these networks */
     const struct cidr *proxy_trust;
     size_t nproxy_trust;
+    enum starttls starttls;
     uint64_t handshake_ms, keepalive_ms;
     uint64_t max_sessions_per_client, max_handshakes_per_client_per_second; /* the widest of its services; 0 = no limit */
     bool resets; /* whom no service serves; otherwise there is an alert */
@@ -122,6 +124,8 @@ struct conf_service {
     uint16_t *groups; /* never empty after the check */
     size_t ngroups;
     bool strict_sni;
+    enum starttls starttls;
+    bool cancel_pass; /* a CancelRequest in clear goes to the backend */
     enum balance balance;
     enum truncation truncation;
     enum proxy_send proxy_send;

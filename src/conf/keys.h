@@ -70,6 +70,12 @@
     K(KEY_CIPHER_SUITES, "service.*.cipher_suites", OWN(TOML_ARRAY, read_suites))                                              \
     K(KEY_GROUPS,        "service.*.groups",        OWN(TOML_ARRAY, read_groups))                                              \
     K(KEY_STRICT_SNI,    "service.*.strict_sni",    &scalar_boolean, SERVICE(strict_sni))                                      \
+    K(KEY_STARTTLS,      "service.*.starttls",      &scalar_word, SERVICE(starttls),                                           \
+      .words = WORDS({"none", STARTTLS_NONE}, {"postgresql", STARTTLS_POSTGRESQL}, {"ldap", STARTTLS_LDAP}, {"smtp", STARTTLS_SMTP}, \
+                     {"lmtp", STARTTLS_LMTP}, {"imap", STARTTLS_IMAP}, {"pop3", STARTTLS_POP3}, {"sieve", STARTTLS_SIEVE}, \
+                     {"nntp", STARTTLS_NNTP}, {"amqp", STARTTLS_AMQP}, {"xmpp-client", STARTTLS_XMPP_CLIENT}))             \
+    K(KEY_CANCEL,        "service.*.cancel",        &scalar_word, SERVICE(cancel_pass),                                        \
+      .words = WORDS({"refuse", false}, {"pass", true}))                                                                       \
     K(KEY_BALANCE,       "service.*.balance",       &scalar_word, SERVICE(balance), .number = BALANCE_LEAST_SESSIONS,          \
       .words = WORDS({"least-sessions", BALANCE_LEAST_SESSIONS}, {"round-robin", BALANCE_ROUND_ROBIN}, {"client-hash", BALANCE_CLIENT_HASH})) \
     K(KEY_TRUNCATION,    "service.*.truncation",    &scalar_word, SERVICE(truncation), .number = TRUNCATION_CLOSE,             \

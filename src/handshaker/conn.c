@@ -23,11 +23,13 @@
 #include "handshaker/pace.h"
 #include "handshaker/preread.h"
 #include "handshaker/signing.h"
+#include "handshaker/starttls.h"
 
 #define CONN_EVENTS   (EPOLLIN | EPOLLRDHUP | EPOLLET)
 #define CLOSING_READS 16   /* of a refused client's further bytes, an event */
 #define CLOSING_MS    1000 /* for the client to close first, so that our last bytes are not lost to a reset */
 #define LATE_MS       1000 /* to answer bytes that we were late to read */
+#define PAUSE_MS      100  /* for a ClientHello on its way: it follows the client's end of the TCP handshake at once */
 
 /* All states side by side. The handshake's deadline holds until the relay has the session; CLOSING has its own. */
 static const struct {
@@ -36,7 +38,10 @@ static const struct {
     uint16_t next;           /* bits of the legal next states */
 } states[CONN_STATES] = {
 #define TO(s) (1u << CONN_##s)
-    [CONN_HEADER] = {"PROXY header", true, TO(HELLO) | TO(CLOSING) | TO(DEAD)},
+    [CONN_HEADER] = {"PROXY header", true, TO(PAUSE) | TO(PRELUDE) | TO(HELLO) | TO(CLOSING) | TO(DEAD)},
+    [CONN_PAUSE] = {"the client", true, TO(PRELUDE) | TO(HELLO) | TO(CLOSING) | TO(DEAD)},
+    [CONN_PRELUDE] = {"STARTTLS", true, TO(GO_AHEAD) | TO(HELLO) | TO(QUEUED) | TO(CLOSING) | TO(DEAD)},
+    [CONN_GO_AHEAD] = {"the client to read", false, TO(HELLO) | TO(CLOSING) | TO(DEAD)},
     [CONN_HELLO] = {"ClientHello", true, TO(HANDSHAKE) | TO(SIGNER) | TO(QUEUED) | TO(CLOSING) | TO(DEAD)},
     [CONN_HANDSHAKE] = {NULL, true, TO(SIGNER) | TO(FLUSH) | TO(CLOSING) | TO(DEAD)},
     [CONN_SIGNER] = {"the signer", false, TO(HANDSHAKE) | TO(CLOSING) | TO(DEAD)},
@@ -50,8 +55,24 @@ static const struct {
 static const char http_answer[] = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
                                   "This port speaks TLS. Use https:// instead of http://.\n";
 
+static uint64_t handshake_ms(const struct handshaker *h, const struct conn *c) {
+    return h->conf->listeners[c->listener].handshake_ms;
+}
+
+/* Of the handshake as a whole, since accept; with a time over, at the next turn. */
+static void arm_deadline(struct handshaker *h, struct conn *c) {
+    if (handshake_ms(h, c) != CONF_NEVER)
+        wheel_arm(&h->loop.wheel, &c->timer, c->accepted_us / 1000 + handshake_ms(h, c));
+    else
+        wheel_cancel(&h->loop.wheel, &c->timer);
+}
+
 void conn_goto(struct handshaker *h, struct conn *c, enum conn_state state) {
     MUST(states[c->state].next & 1u << state);
+    if (c->state == CONN_PAUSE && state != CONN_CLOSING && state != CONN_DEAD)
+        arm_deadline(h, c);
+    if (state == CONN_PAUSE)
+        wheel_arm(&h->loop.wheel, &c->timer, h->loop.now_ms + MIN((uint64_t)PAUSE_MS, handshake_ms(h, c) / 4));
     c->state = (uint8_t)state;
     if (state == CONN_CLOSING) {
         list_remove(&c->link); /* a signer that comes back finds only those that still wait for it */
@@ -122,6 +143,7 @@ static void report_failure(struct handshaker *h, struct conn *c) {
         text_addf(&t, "by %s", c->refused_by);
     if (c->handshake && handshake_detail(c->handshake)[0])
         text_addf(&t, "%s%s", t.len ? "; " : "", handshake_detail(c->handshake));
+    starttls_hint(c, &t);
 
     struct event e = {.kind = EVENT_FAILURE, .level = LOG_LEVEL_INFO};
     e.wall_us = clock_wall_us();
@@ -175,8 +197,7 @@ static bool watch_room(struct handshaker *h, struct conn *c) {
     return loop_rewatch(&h->loop, c->fd, CONN_EVENTS | EPOLLOUT, HANDSHAKER_CONN, c->item.slot, LOOP_GEN(c->item.gen)) == 0;
 }
 
-/* Sends what the socket takes. False when the client is gone. */
-static bool flush_out(struct handshaker *h, struct conn *c) {
+bool conn_flush(struct handshaker *h, struct conn *c) {
     while (buf_len(&c->out)) {
         struct span s = buf_span(&c->out);
         ssize_t n = send(c->fd, s.p, s.len, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -191,6 +212,10 @@ static bool flush_out(struct handshaker *h, struct conn *c) {
 static void put_answer(struct conn *c, int reason) {
     if (reason == ERR_PLAIN_HTTP) {
         (void)!buf_append(&c->out, http_answer, sizeof(http_answer) - 1); /* without memory: no answer */
+        return;
+    }
+    if (c->state == CONN_PAUSE || c->state == CONN_PRELUDE) {
+        starttls_last_words(c, reason);
         return;
     }
     if (c->handshake) {
@@ -211,7 +236,7 @@ static void reset_on_close(int fd) {
 
 /* Ends a connection that got its answer: when the client has closed, or when the time is up. */
 static void closing_step(struct handshaker *h, struct conn *c) {
-    if (!flush_out(h, c)) {
+    if (!conn_flush(h, c)) {
         conn_end(h, c);
         return;
     }
@@ -261,8 +286,10 @@ static bool read_some(struct handshaker *h, struct conn *c);
 
 /* Whether a connection whose time is over was waiting for us: then it continues. */
 static bool was_waiting_for_us(struct handshaker *h, struct conn *c) {
+    if (c->state == CONN_GO_AHEAD)
+        (void)starttls_go_on(h, c); /* what came of it is the state */
     bool came = states[c->state].reads && read_some(h, c);
-    if (c->state == CONN_FLUSH && flush_out(h, c) && buf_len(&c->out) == 0)
+    if (c->state == CONN_FLUSH && conn_flush(h, c) && buf_len(&c->out) == 0)
         conn_goto(h, c, CONN_QUEUED);
     if (c->state == CONN_QUEUED)
         handoff_queue_last_try(h, c);
@@ -278,6 +305,13 @@ static bool was_waiting_for_us(struct handshaker *h, struct conn *c) {
 void conn_timeout(struct handshaker *h, struct conn *c) {
     if (c->state == CONN_CLOSING) {
         conn_end(h, c);
+        return;
+    }
+    if (c->state == CONN_PAUSE) {
+        (void)read_some(h, c); /* all input is processed */
+        if (c->state == CONN_PAUSE)
+            starttls_greet(h, c);
+        budget_charge(h, c);
         return;
     }
     if (was_waiting_for_us(h, c)) {
@@ -300,7 +334,7 @@ static void finish_handshake(struct handshaker *h, struct conn *c) {
         return;
     }
     conn_metrics_done(h, c);
-    if (!flush_out(h, c)) {
+    if (!conn_flush(h, c)) {
         conn_fail(h, c, ERR_HANDSHAKE_RESET);
         return;
     }
@@ -328,7 +362,7 @@ static void handshake_on(struct handshaker *h, struct conn *c) {
     buf_consume(&c->in, before - left.len);
     if (step == STEP_DONE)
         finish_handshake(h, c);
-    else if (!flush_out(h, c))
+    else if (!conn_flush(h, c))
         conn_fail(h, c, ERR_HANDSHAKE_RESET);
 }
 
@@ -336,14 +370,15 @@ static void handshake_on(struct handshaker *h, struct conn *c) {
 static void advance_conn(struct handshaker *h, struct conn *c) {
     if (c->state == CONN_HEADER && !preread_header(h, c))
         return;
+    if ((c->state == CONN_PAUSE || c->state == CONN_PRELUDE) && !starttls_talk(h, c))
+        return;
     if (c->state == CONN_HELLO && (buf_len(&c->in) == 0 || !preread_hello(h, c)))
         return;
     if (c->state == CONN_HANDSHAKE)
         handshake_on(h, c);
 }
 
-/* The client has ended its side before there was a session. */
-static void ended_early(struct handshaker *h, struct conn *c, int reason) {
+void conn_ended(struct handshaker *h, struct conn *c, int reason) {
     c->fin_seen = true;
     c->stage = waiting_for(c);
     conn_fail(h, c, reason);
@@ -374,7 +409,7 @@ static bool read_some(struct handshaker *h, struct conn *c) {
         if (n < 0 && errno == EAGAIN)
             break;
         if (n <= 0) {
-            ended_early(h, c, n < 0 ? ERR_HANDSHAKE_RESET : ERR_HANDSHAKE_CLOSED);
+            conn_ended(h, c, n < 0 ? ERR_HANDSHAKE_RESET : ERR_HANDSHAKE_CLOSED);
             break;
         }
         came = true;
@@ -403,10 +438,12 @@ void conn_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     struct conn *c = slab_get(&h->conns, key, gen);
     if (!c || c->state == CONN_DEAD)
         return;
-    if (events & EPOLLOUT && buf_len(&c->out)) {
+    if (c->state == CONN_GO_AHEAD && starttls_go_on(h, c)) {
+        events |= EPOLLIN;
+    } else if (events & EPOLLOUT && buf_len(&c->out) && c->state != CONN_GO_AHEAD) {
         if (c->state == CONN_CLOSING) {
             closing_step(h, c);
-        } else if (!flush_out(h, c)) {
+        } else if (!conn_flush(h, c)) {
             conn_fail(h, c, ERR_HANDSHAKE_RESET);
         } else if (c->state == CONN_FLUSH && buf_len(&c->out) == 0) {
             conn_goto(h, c, CONN_QUEUED);
@@ -455,9 +492,10 @@ void conn_start(struct handshaker *h, int fd, uint16_t listener, const struct ad
     c->accepted_us = clock_mono_us();
     c->accepted_wall_us = clock_wall_us();
     conn_metrics_accepted(h, c);
-    c->state = at->proxy_accept ? CONN_HEADER : CONN_HELLO;
-    if (at->handshake_ms != CONF_NEVER)
-        wheel_arm(&h->loop.wheel, &c->timer, h->loop.now_ms + at->handshake_ms);
+    c->state = CONN_HEADER;
+    arm_deadline(h, c);
+    if (!at->proxy_accept)
+        conn_goto(h, c, starttls_first_state(h, c));
     int err = at->proxy_accept ? accept_peer(h, c) : accept_client(h, c);
     if (err == 0)
         err = budget_enter(h, c);

@@ -12,6 +12,7 @@
 #include "base/list.h"
 #include "base/slab.h"
 #include "base/wheel.h"
+#include "prelude/prelude.h"
 #include "shm/sketch.h"
 #include "tls/handshake.h"
 #include "tls/hello.h"
@@ -22,6 +23,9 @@ struct holder;
 
 enum conn_state {
     CONN_HEADER,    /* a PROXY header must come first */
+    CONN_PAUSE,     /* the greeting waits a moment: who begins with TLS must not see it */
+    CONN_PRELUDE,   /* STARTTLS and its kin: the client has not asked for TLS */
+    CONN_GO_AHEAD,  /* it has, and our answer has not left */
     CONN_HELLO,     /* the ClientHello is not complete */
     CONN_HANDSHAKE, /* libssl is at work */
     CONN_SIGNER,    /* the signer is gone or stuck; nothing has been sent yet */
@@ -56,6 +60,7 @@ struct conn {
     bool wants_out;       /* EPOLLOUT is watched */
     bool under_way;       /* libssl has consumed the ClientHello: it cannot be replayed */
     bool mute;            /* refused by a reset, without an answer */
+    bool upgraded;        /* TLS begins behind the go-ahead of a prelude */
     bool late;            /* its time was over while its bytes lay unread: extended, once */
     uint16_t listener;
     uint16_t service;
@@ -70,6 +75,7 @@ struct conn {
     uint64_t unique_id[2]; /* a number of 128 bits: names it in the log, the PROXY header and trace points */
     uint64_t accepted_us;  /* monotonic */
     uint64_t accepted_wall_us;
+    struct prelude prelude;
     struct hello_scan scan; /* of its ClientHello */
     struct buf in;          /* the client's bytes that wait */
     struct buf out;         /* ours that have not left */
@@ -90,6 +96,11 @@ void conn_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
 
 /* A new connection; FD is owned from here on, also when it is refused. */
 void conn_start(struct handshaker *h, int fd, uint16_t listener, const struct addr *peer);
+/* Sends what the socket takes of OUT. False when the client is gone. */
+MUST_CHECK bool conn_flush(struct handshaker *h, struct conn *c);
+
+/* The client has ended its side, or reset the connection, before there was a session. */
+void conn_ended(struct handshaker *h, struct conn *c, int reason);
 void conn_timeout(struct handshaker *h, struct conn *c);
 
 /* Ends the connection with a reason: sends the alert or answer it calls for, and logs the event. */

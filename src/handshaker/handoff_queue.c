@@ -24,6 +24,7 @@
 #include "handshaker/conn.h"
 #include "handshaker/conn_metrics.h"
 #include "handshaker/handshaker.h"
+#include "handshaker/starttls.h"
 #include "tls/record_layer_pack.h"
 #include "wire/export_link.h"
 
@@ -115,6 +116,7 @@ static bool pack_session(const struct handshaker *h, const struct conn *c, struc
     conn_fill_info(h, c, &x.conn_info);
     conn_info_pack(&info, &x.conn_info);
     x.packed_info = wr_written(&info);
+    x.greeting = c->result ? (uint8_t)starttls_greeting(c) : GREETING_NONE;
     x.record_layer = c->result ? record_layer_pack(&c->result->record_layer, record_layer) : span_of(NULL, 0);
     export_append(w, &x, 1);
     secret_wipe(record_layer, sizeof(record_layer));

@@ -192,7 +192,7 @@ static void begin_drain(struct handshaker *h, const struct control_drain *d) {
     h->draining = true;
     uint32_t slot = 0;
     for (struct conn *c; d->how == DRAIN_QUICK && (c = slab_next(&h->conns, &slot));)
-        if (c->state == CONN_HEADER || c->state == CONN_HELLO)
+        if (c->state <= CONN_HELLO)
             conn_end(h, c);
     wheel_arm(&h->loop.wheel, &h->drain_timer, h->loop.now_ms + d->ms);
 }

@@ -15,6 +15,8 @@
 #include "handshaker/handshaker.h"
 #include "handshaker/proxy_in.h"
 #include "handshaker/signing.h"
+#include "handshaker/starttls.h"
+#include "tls/record.h"
 #include "wire/export.h"
 
 bool preread_header(struct handshaker *h, struct conn *c) {
@@ -42,7 +44,7 @@ bool preread_header(struct handshaker *h, struct conn *c) {
         conn_fail(h, c, err);
         return false;
     }
-    conn_goto(h, c, CONN_HELLO);
+    conn_goto(h, c, starttls_first_state(h, c));
     return true;
 }
 
@@ -74,6 +76,15 @@ static int enter_service(struct handshaker *h, struct conn *c, const struct hell
     return accept_service(h, c);
 }
 
+int preread_nameless(struct handshaker *h, struct conn *c) {
+    const struct route_ask ask = {.listener = c->listener, .name = ""};
+    const struct route_answer route = route_find(h->routes, &ask);
+    if (route.service == ROUTE_NOBODY)
+        return ERR_UNKNOWN_NAME;
+    c->service = route.service;
+    return accept_service(h, c);
+}
+
 /* Certain only for a TLS 1.3 client without a ticket. The others are tried. */
 static bool needs_signature(const struct hello *hello) {
     return !hello->has_psk && hello_list_has(hello->versions, TLS_1_3);
@@ -94,6 +105,10 @@ bool preread_hello(struct handshaker *h, struct conn *c) {
     struct span message;
     size_t wire_len = 0;
     int err = 0;
+    if (c->upgraded && buf_span(&c->in).p[0] != CONTENT_HANDSHAKE) {
+        conn_fail(h, c, ERR_STARTTLS_INJECTION);
+        return false;
+    }
     switch (hello_find(&c->scan, buf_span(&c->in), h->hello_scratch, &message, &wire_len, &err)) {
     case STEP_DONE:
         break;

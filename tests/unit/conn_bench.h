@@ -47,7 +47,7 @@
 #define BENCH_FDS     256 /* more than are ever open here */
 #define BENCH_MEMORY  (2u * 1024 * 1024)
 
-enum bench_listener { LISTEN_WEB, LISTEN_PASS, LISTEN_PROXY, LISTEN_LIMITED, LISTENERS };
+enum bench_listener { LISTEN_WEB, LISTEN_PASS, LISTEN_PROXY, LISTEN_LIMITED, LISTEN_MAIL, LISTENERS };
 
 static struct handshaker *hand;
 static uint64_t bench_us = 1000000000;
@@ -290,6 +290,25 @@ static inline void client_says(const struct bench_client *c, const void *p, size
         (void)!__real_send(c->fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL); /* the handshaker may be gone */
 }
 
+/* What it has been told since last asked, as text: ended by a zero, cut at the end. */
+static inline const char *client_heard(struct bench_client *c) {
+    static char text[8192];
+    ssize_t got = c->fd < 0 ? 0 : __real_recv(c->fd, text, sizeof(text) - 1, MSG_DONTWAIT);
+    c->heard_end = c->heard_end || got == 0;
+    text[MAX(got, 0)] = 0;
+    return text;
+}
+
+/* Nothing more fits into the socket to the client, who reads nothing. Before it is accepted. */
+static inline void client_is_full(const struct bench_client *c) {
+    static const char spaces[4096];
+    int small = 1;
+    MUST(setsockopt(c->theirs, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)) == 0);
+    for (size_t n = sizeof(spaces); n; n /= 2)
+        while (__real_send(c->theirs, spaces, n, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+            ;
+}
+
 static inline void client_tls(struct bench_client *c, uint16_t version) {
     c->ssl = SSL_new(bench_client_ctx);
     c->to = BIO_new(BIO_s_mem());
@@ -345,7 +364,7 @@ void __wrap_tickets_free(struct tickets *t) {
 
 static struct cidr bench_trust = {.net = {.family = AF_INET, .ip = {10, 0, 0, 0}}, .bits = 29};
 static struct conf_listener bench_addresses[LISTENERS];
-static uint16_t bench_places[LISTENERS] = {0, 1, 2, 3};
+static uint16_t bench_places[LISTENERS] = {0, 1, 2, 3, 4};
 static struct conf_service bench_services[LISTENERS] = {
     [LISTEN_WEB] = {.name = "web"},
     [LISTEN_PASS] = {.name = "pass", .mode = MODE_PASSTHROUGH},
@@ -354,6 +373,7 @@ static struct conf_service bench_services[LISTENERS] = {
                         .max_sessions = 3,
                         .max_sessions_per_client = 2,
                         .max_handshakes_per_client_per_second = 4},
+    [LISTEN_MAIL] = {.name = "mail", .starttls = STARTTLS_SMTP},
 };
 static struct conf bench_conf = {
     .workers = BENCH_WORKERS,
@@ -425,6 +445,8 @@ static inline void bench_signer_dies(uint16_t i) {
     bench_signers[i].fd = -1;
 }
 
+static uint8_t bench_greeting; /* of the last session that a relay read */
+
 /* A relay reads at most N messages, and ends their sessions. Returns how many those were. */
 static inline unsigned bench_relay_reads(uint16_t i, unsigned n) {
     static uint8_t scratch[IPC_BODY_MAX];
@@ -441,6 +463,7 @@ static inline unsigned bench_relay_reads(uint16_t i, unsigned n) {
         MUST(m.type == EXPORT_SESSIONS && m.nfds == b.n && !m.fds_lost);
         for (unsigned s = 0; s < b.n; s++) {
             MUST(export_unpack(export_next(&rd, &nfds), b.major, b.minor, &x) == 0 && nfds == 1 && x.flags & EXPORT_HANDOFF);
+            bench_greeting = x.greeting;
             MUST(!(x.flags & EXPORT_TLS) || record_layer_unpack(x.record_layer, x.minor, x.newer, &layer) == 0);
         }
         MUST(rd_end(&rd));
@@ -558,6 +581,7 @@ int __wrap_loop_run(struct loop *l) {
 static struct {
     uint64_t accepted, handed, failed, gave_way; /* figures at the last bench_begin_run() */
     uint64_t failures;                           /* events heard since */
+    int reason;                                  /* of the last one */
     bool drained;                                /* connections may have ended without an event */
     unsigned fds;                                /* open at the begin of each run */
 } bench_run;
@@ -575,6 +599,8 @@ static inline void bench_hear(void) {
         MUST(event_read(span_of(record, (size_t)n), &e) == 0);
         MUST(e.kind != EVENT_FAILURE || (e.reason < 0 && err_known(e.reason)));
         bench_run.failures += e.kind == EVENT_FAILURE;
+        if (e.kind == EVENT_FAILURE)
+            bench_run.reason = e.reason;
     }
     while (ipc_recv(bench_control, scratch, sizeof(scratch), control_to_supervisor, &m, &err) == STEP_DONE)
         ipc_msg_close(&m);
@@ -729,6 +755,7 @@ static inline void bench_begin_run(void) {
     bench_run.accepted = bench_count(STATS_ACCEPTED);
     bench_run.handed = bench_count(STATS_HANDED_OVER);
     bench_run.failures = 0;
+    bench_run.reason = 0;
     bench_run.drained = false;
     MUST(bench_run.fds == 0 || bench_open_fds() == bench_run.fds); /* nothing was lost in the run before */
     bench_run.fds = bench_open_fds();

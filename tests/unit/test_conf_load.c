@@ -71,6 +71,16 @@ static const struct broken table[] = {
      "t.toml:5:9: log.level: found a date or a time, expected \"error\", \"warning\", \"info\" or \"debug\"\n"},
     {SERVICE "mode = \"tls\"\n", "t.toml:4:8: service.a.mode: found \"tls\", expected \"terminate\" or \"passthrough\"\n"},
     {SERVICE "min_version = 1.2\n", "t.toml:4:15: service.a.min_version: found 1.2, expected \"1.2\" or \"1.3\"\n"},
+    {SERVICE "starttls = \"ftp\"\n",
+     "t.toml:4:12: service.a.starttls: found \"ftp\", expected \"none\", \"postgresql\", \"ldap\", \"smtp\", \"lmtp\", \"imap\", \"pop3\", "
+     "\"sieve\", \"nntp\", \"amqp\" or \"xmpp-client\"\n"},
+    {SERVICE "starttls = true\n",
+     "t.toml:4:12: service.a.starttls: found true, expected \"none\", \"postgresql\", \"ldap\", \"smtp\", \"lmtp\", \"imap\", \"pop3\", "
+     "\"sieve\", \"nntp\", \"amqp\" or \"xmpp-client\"\n"},
+    {SERVICE "mode = \"passthrough\"\nstarttls = \"imap\"\n",
+     "t.toml:5:12: service.a.starttls: found \"imap\", expected mode \"terminate\" with it: a backend with TLS of its own would "
+     "greet a second time\n"},
+    {SERVICE "cancel = \"forward\"\n", "t.toml:4:10: service.a.cancel: found \"forward\", expected \"refuse\" or \"pass\"\n"},
     {SERVICE "strict_sni = 1\n", "t.toml:4:14: service.a.strict_sni: found 1, expected true or false\n"},
     {SERVICE "balance = \"fastest\"\n",
      "t.toml:4:11: service.a.balance: found \"fastest\", expected \"least-sessions\", \"round-robin\" or \"client-hash\"\n"},
@@ -199,9 +209,10 @@ static const struct broken table[] = {
     {"[service.a]\nlisten = [\"0.0.0.0:7\", \"[::]:7\", \"1.2.3.4:7\"]\nbackends = [\"unix:/x\"]\n",
      "t.toml:2:34: service.a.listen: found \"1.2.3.4:7\", expected no address that overlaps with \"0.0.0.0:7\" of service.a.listen\n"},
     {"[service.a]\nlisten = [\"1.2.3.4:7\"]\nbackends = [\"unix:/x\"]\n[service.b]\nlisten = [\"1.2.3.4:7\"]\nbackends = [\"unix:/x\"]\n"
-     "timeouts.handshake = \"1s\"\nproxy_protocol.accept = \"required\"\nproxy_protocol.trust = [\"::1\"]\n",
-     "t.toml:8:25: service.b.proxy_protocol.accept: differs from service \"a\", expected the same since both listen on 1.2.3.4:7\n"
-     "t.toml:7:22: service.b.timeouts.handshake: differs from service \"a\", expected the same since both listen on 1.2.3.4:7\n"},
+     "starttls = \"ldap\"\ntimeouts.handshake = \"1s\"\nproxy_protocol.accept = \"required\"\nproxy_protocol.trust = [\"::1\"]\n",
+     "t.toml:9:25: service.b.proxy_protocol.accept: differs from service \"a\", expected the same since both listen on 1.2.3.4:7\n"
+     "t.toml:7:12: service.b.starttls: differs from service \"a\", expected the same since both listen on 1.2.3.4:7\n"
+     "t.toml:8:22: service.b.timeouts.handshake: differs from service \"a\", expected the same since both listen on 1.2.3.4:7\n"},
     {"[service.a]\nlisten = [\"1.2.3.4:7\"]\nbackends = [\"unix:/x\"]\nproxy_protocol = {accept = \"required\", trust = [\"1.0.0.0/8\"]}\n"
      "[service.b]\nlisten = [\"1.2.3.4:7\"]\nbackends = [\"unix:/x\"]\nproxy_protocol = {accept = \"required\", trust = [\"2.0.0.0/8\"]}\n",
      "t.toml:8:48: service.b.proxy_protocol.trust: differs from service \"a\", expected the same since both listen on 1.2.3.4:7\n"},
@@ -327,6 +338,8 @@ static void test_defaults(void **state) {
     assert_int_equal(s->groups[2], 0x0018);
     assert_int_equal(s->groups[3], 0x0019);
     assert_false(s->strict_sni);
+    assert_int_equal(s->starttls, STARTTLS_NONE);
+    assert_false(s->cancel_pass);
     assert_int_equal(s->balance, BALANCE_LEAST_SESSIONS);
     assert_int_equal(s->truncation, TRUNCATION_CLOSE);
     assert_int_equal(s->proxy_send, PROXY_SEND_NONE);
@@ -423,6 +436,8 @@ static void assert_service_keys(const struct conf_service *s) {
     assert_int_equal(s->groups[0], 0x0018);
     assert_int_equal(s->groups[1], 0x001d);
     assert_true(s->strict_sni);
+    assert_int_equal(s->starttls, STARTTLS_POSTGRESQL);
+    assert_true(s->cancel_pass);
     assert_int_equal(s->balance, BALANCE_CLIENT_HASH);
     assert_int_equal(s->truncation, TRUNCATION_RESET);
     assert_int_equal(s->proxy_send, PROXY_SEND_V2);
@@ -501,7 +516,7 @@ static void test_every_key_reaches_its_field(void **state) {
         "backends = [\"unix:/x\", \"unix:y\", \"unix:@z\", \"tcp:1.2.3.4:80\", \"tcp:[::1]:81\", \"tcp:db-1.lan:82\"]\n"
         "certificates = [{ key = \"k\", passphrase = \"p\", cert = \"/c\" }, \"d/\"]\nalpn = [\"h2\", \"http/1.1\"]\n"
         "min_version = \"1.3\"\ncipher_suites = [\"TLS_CHACHA20_POLY1305_SHA256\"]\ngroups = [\"P-384\", \"X25519\"]\n"
-        "strict_sni = true\nbalance = \"client-hash\"\ntruncation = \"reset\"\n"
+        "strict_sni = true\nstarttls = \"postgresql\"\ncancel = \"pass\"\nbalance = \"client-hash\"\ntruncation = \"reset\"\n"
         "[service.b.proxy_protocol]\nsend = \"v2\"\ntlvs = [\"alpn\", \"crc32c\"]\naccept = \"required\"\n"
         "trust = [\"10.0.0.0/8\", \"::1\"]\n[service.b.client_auth]\nmode = \"optional\"\nca = \"ca\"\ncrl = \"/crl\"\ndepth = 2\n"
         "allow = [\"cn:a\", \"dns:*.b\"]\n"
@@ -510,12 +525,24 @@ static void test_every_key_reaches_its_field(void **state) {
         "half_closed = \"none\"\npartial_record = \"7s\"\n"
         "[service.b.limits]\nsessions = 1\nsessions_per_client = 2\nhandshakes_per_client_per_second = 3\n"
         "bytes_per_second_per_client = 1024\n"
-        "[service.a]\nlisten = [\"127.0.0.1:9\"]\nbackends = [\"unix:/x\"]\nmode = \"passthrough\"\n"
+        "[service.a]\nlisten = [\"127.0.0.1:9\"]\nbackends = [\"unix:/x\"]\nmode = \"passthrough\"\nstarttls = \"postgresql\"\n"
         "proxy_protocol = { accept = \"required\", trust = [\"10.0.0.0/8\", \"::1\"] }\n"
         "timeouts = { handshake = \"250ms\", keepalive = \"30s\" }\n");
     assert_top_keys(c);
     assert_service_keys(&c->services[0]);
     conf_free(c);
+}
+
+/* The words of the key are the names that the machines have. */
+static void test_every_machine_has_its_word(void **state) {
+    const struct word *words = key_rows[KEY_STARTTLS].words;
+    for (int i = STARTTLS_NONE + 1; i < STARTTLS_KINDS; i++)
+        assert_int_equal(value_word(words, prelude_protocol((enum starttls)i)->name), i);
+    assert_int_equal(value_word(words, "none"), STARTTLS_NONE);
+    size_t n = 0;
+    while (words[n].name)
+        n++;
+    assert_int_equal(n, STARTTLS_KINDS);
 }
 
 static void test_unix_paths_fit_a_socket_address(void **state) {
@@ -682,6 +709,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_broken_texts_are_reported_exactly),
         cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_every_machine_has_its_word),
         cmocka_unit_test(test_client_auth_reaches_its_fields),
         cmocka_unit_test(test_a_listener_has_a_section),
         cmocka_unit_test(test_kinds_of_listeners),

@@ -52,7 +52,7 @@ static void steps(struct bench_client *c, unsigned n) {
 }
 
 static void time_out(void) {
-    bench_later(14000); /* the longest handshake_ms */
+    bench_later(15000); /* the longest handshake_ms */
     bench_turn();
 }
 
@@ -70,6 +70,23 @@ static void relays_die(void) {
 
 static struct bench_client *in_header(void) {
     return client_connect(0, LISTEN_PROXY, 1);
+}
+
+static struct bench_client *in_pause(void) {
+    return client_connect(0, LISTEN_MAIL, 1);
+}
+
+static struct bench_client *in_prelude(void) {
+    struct bench_client *c = client_connect(0, LISTEN_MAIL, 1);
+    client_says(c, "EHLO me\r\n", 9);
+    return c;
+}
+
+static struct bench_client *in_go_ahead(void) {
+    struct bench_client *c = client_connect(0, LISTEN_MAIL, 1);
+    client_is_full(c);
+    client_says(c, "STARTTLS\r\n", 10);
+    return c;
 }
 
 static struct bench_client *in_hello(void) {
@@ -110,8 +127,9 @@ static const struct {
     struct bench_client *(*reach)(void);
     bool ends_with_client; /* its end is seen at once; else at the deadline */
 } reached[] = {
-    {CONN_HEADER, in_header, true},  {CONN_HELLO, in_hello, true},     {CONN_HANDSHAKE, in_handshake, true},
-    {CONN_SIGNER, in_signer, false}, {CONN_QUEUED, in_deliver, false}, {CONN_CLOSING, in_closing, true},
+    {CONN_HEADER, in_header, true},     {CONN_PAUSE, in_pause, true},     {CONN_PRELUDE, in_prelude, true},
+    {CONN_GO_AHEAD, in_go_ahead, true}, {CONN_HELLO, in_hello, true},     {CONN_HANDSHAKE, in_handshake, true},
+    {CONN_SIGNER, in_signer, false},    {CONN_QUEUED, in_deliver, false}, {CONN_CLOSING, in_closing, true},
 };
 
 static struct bench_client *reach(size_t i) {
@@ -341,7 +359,7 @@ static void the_next_signer_is_asked(void **state) {
 /* A refused connection that has not gone yet does not wait any more: the signer's return must not find it. */
 static void a_signer_comes_back_after_the_deadline(void **state) {
     for (int comes = 0; comes < 2; comes++) {
-        reach(3);
+        reach(6);
         bench_later(10100);
         assert_int_equal(state_now(), CONN_CLOSING);
         assert_true(list_empty(&hand->unsigned_conns));

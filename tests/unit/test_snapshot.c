@@ -13,7 +13,7 @@ static const char rich[] =
     "[tickets]\nsecret_file = \"t.secret\"\n[log]\ntarget = \"/x.log\"\nformat = \"json\"\nlevel = \"error\"\n"
     "[admin]\nsocket = \"/a.sock\"\nsocket_mode = \"0660\"\nsocket_group = \"root\"\nlisten = \"127.0.0.1:99\"\n"
     "[listener.\"[::1]:0\"]\nbacklog = 7\n[service.b]\nlisten = [\"127.0.0.1:0\", \"[::1]:0\"]\nbackends = [\"unix:/x\", \"unix:@z\", \"tcp:1.2.3.4:80\", \"tcp:db:82\"]\n"
-    "certificates = [{ key = \"k\", cert = \"/c\", passphrase = \"p\" }, \"d/\"]\nalpn = [\"h2\", \"http/1.1\"]\nstrict_sni = true\n"
+    "certificates = [{ key = \"k\", cert = \"/c\", passphrase = \"p\" }, \"d/\"]\nalpn = [\"h2\", \"http/1.1\"]\nstrict_sni = true\nstarttls = \"postgresql\"\ncancel = \"pass\"\n"
     "names = [\"\", \"*\", \"**.Example.org\", \"_a.b\"]\nmatch_alpn = [\"h2\"]\nunknown = \"reset\"\n"
     "balance = \"client-hash\"\ntruncation = \"reset\"\n"
     "proxy_protocol = {send = \"v2\", accept = \"required\", trust = [\"10.0.0.0/8\", \"::1\"], tlvs = [\"ssl\", \"client-cert\"]}\n"
