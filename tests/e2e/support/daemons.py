@@ -165,8 +165,9 @@ def postfix(parts):
         inet_interfaces = 127.0.0.1
         inet_protocols = ipv4
         smtpd_tls_security_level = none
-        smtpd_relay_restrictions = permit
-        smtpd_recipient_restrictions = permit
+        mynetworks = 127.0.0.0/8
+        smtpd_relay_restrictions = permit_mynetworks, reject
+        smtpd_recipient_restrictions = permit_mynetworks, reject
         default_transport = discard
         alias_maps =
         max_idle = 1s
