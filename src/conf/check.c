@@ -3,12 +3,20 @@
 
 #include "base/addr.h"
 #include "conf/loader.h"
+#include "conf/suggestion.h"
+
+static bool is_fallback(const struct conf *c, const struct conf_service *s) {
+    for (size_t i = 0; i < c->nlisteners; i++)
+        if (c->listeners[i].fallback_name && strcmp(c->listeners[i].fallback_name, s->name) == 0)
+            return true;
+    return false;
+}
 
 static void check_required(struct load *l, size_t i) {
     const struct conf_service *s = &l->conf->services[i];
     const struct service_origin *o = &l->services[i];
     const struct toml_node *listen = o->node[KEY_LISTEN], *backends = o->node[KEY_BACKENDS];
-    if (!listen || (listen->kind == TOML_ARRAY && listen->nchildren == 0))
+    if (!is_fallback(l->conf, s) && (!listen || (listen->kind == TOML_ARRAY && listen->nchildren == 0)))
         load_error(l, load_at(l, i, KEY_LISTEN), load_key(l, i, KEY_LISTEN), "found none, expected at least one \"IP:PORT\"");
     if (!backends || (backends->kind == TOML_ARRAY && backends->nchildren == 0))
         load_error(l, load_at(l, i, KEY_BACKENDS), load_key(l, i, KEY_BACKENDS),
@@ -200,6 +208,26 @@ static bool names_services(const struct load *l) {
     return false;
 }
 
+/* Only passthrough: what was not decrypted must not reach a backend that believes it was. */
+static void check_fallback(struct load *l, size_t i) {
+    const struct conf_listener *at = &l->conf->listeners[i];
+    const struct toml_node *node = l->listeners[i].node[KEY_LISTENER_FALLBACK];
+    struct suggestion near = {.word = at->fallback_name};
+    if (!at->fallback_name || !node)
+        return;
+    const char *key = load_listener_key(l, i, KEY_LISTENER_FALLBACK);
+    for (size_t k = 0; k < l->conf->nservices; k++)
+        suggestion_offer(&near, l->conf->services[k].name);
+    const char *best = suggestion_get(&near);
+    if (at->fallback == CONF_NO_SERVICE && best)
+        load_error(l, node->at, key, "found \"%s\", expected the name of a service, perhaps \"%s\"", at->fallback_name, best);
+    else if (at->fallback == CONF_NO_SERVICE)
+        load_error(l, node->at, key, "found \"%s\", expected the name of a service", at->fallback_name);
+    else if (l->conf->services[at->fallback].mode != MODE_PASSTHROUGH)
+        load_error(l, node->at, key, "found \"%s\", which ends TLS, expected a service in mode \"passthrough\"",
+                   at->fallback_name);
+}
+
 void check_keys(struct load *l) {
     conf_link_listeners(l->conf);
     if (!names_services(l))
@@ -213,7 +241,9 @@ void check_keys(struct load *l) {
         check_suites(l, i);
         check_sharing(l, i);
     }
-    for (size_t i = 0; i < l->conf->nlisteners; i++)
+    for (size_t i = 0; i < l->conf->nlisteners; i++) {
         check_v6only(l, i);
+        check_fallback(l, i);
+    }
     check_overlap(l);
 }

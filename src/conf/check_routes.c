@@ -167,6 +167,7 @@ static void check_reach(struct reach *r) {
     uint16_t lost_to = 0;
     bool reached = name_reaches(r, "*");
     uint16_t rival = r->rival;
+    reached = reached || r->c->listeners[r->listener].fallback == r->service;
     for (size_t n = 0; n < r->nnames; n++) {
         bool there = name_reaches(r, r->names[n]);
         if (!there && !lost) {

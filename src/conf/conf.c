@@ -46,6 +46,13 @@ static void join_listener(struct conf_listener *l, const struct conf_service *s,
     l->services[l->nservices++] = service;
 }
 
+static uint16_t find_service(const struct conf *c, const char *name) {
+    for (size_t i = 0; i < c->nservices; i++)
+        if (strcmp(c->services[i].name, name) == 0)
+            return (uint16_t)i;
+    return CONF_NO_SERVICE;
+}
+
 void conf_link_listeners(struct conf *c) {
     for (size_t i = 0; i < c->nlisteners; i++)
         c->listeners[i].nservices = 0;
@@ -56,6 +63,7 @@ void conf_link_listeners(struct conf *c) {
         struct conf_listener *l = &c->listeners[i];
         l->services = conf_alloc(c, l->nservices * sizeof(*l->services));
         l->nservices = 0;
+        l->fallback = l->fallback_name ? find_service(c, l->fallback_name) : CONF_NO_SERVICE;
     }
     for (size_t i = 0; i < c->nservices; i++)
         for (size_t k = 0; k < c->services[i].nlisteners; k++)

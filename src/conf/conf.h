@@ -20,6 +20,7 @@
 #define CONF_BACKENDS_MAX     64  /* a service */
 #define CONF_NAME_MAX         255 /* bytes of any text that is no file name */
 #define CONF_SERVICE_NAME_MAX 64
+#define CONF_NO_SERVICE       UINT16_MAX
 #define CONF_NAMES_MAX        1024                /* a service */
 #define CONF_HOST_MAX         255                 /* characters of a host name */
 #define CONF_PATTERN_MAX      (CONF_HOST_MAX + 3) /* "**." before it */
@@ -90,7 +91,10 @@ struct conf_listener {
     bool mptcp;
     const char *device; /* NULL = any */
     uint32_t backlog;
+    const char *fallback_name; /* of the service that gets what is no TLS, in passthrough mode; NULL = none */
+    bool redirect_http;        /* plain HTTP is sent to https */
 
+    uint16_t fallback;  /* that service, or CONF_NO_SERVICE */
     uint16_t *services; /* never empty after the check; clients are refused in the name of the first one */
     size_t nservices;
     bool proxy_accept; /* required, from these networks */

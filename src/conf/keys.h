@@ -55,6 +55,9 @@
     K(KEY_LISTENER_MPTCP,   "listener.*.mptcp",   &scalar_boolean, LISTENER(mptcp))                                            \
     K(KEY_LISTENER_DEVICE,  "listener.*.device",  &scalar_text,    LISTENER(device), .max = CONF_DEVICE_MAX)                   \
                                                                                                                                \
+    K(KEY_LISTENER_FALLBACK,      "listener.*.fallback",      &scalar_text, LISTENER(fallback_name), .max = CONF_SERVICE_NAME_MAX)  \
+    K(KEY_LISTENER_REDIRECT_HTTP, "listener.*.redirect_http", &scalar_boolean, LISTENER(redirect_http))                        \
+                                                                                                                               \
     K(KEY_LISTEN,        "service.*.listen",        OWN(TOML_ARRAY, read_listen))                                              \
     K(KEY_BACKENDS,      "service.*.backends",      OWN(TOML_ARRAY, read_backends))                                            \
     K(KEY_CERTIFICATES,  "service.*.certificates",  OWN(TOML_ARRAY, read_certificates))                                        \

@@ -5,6 +5,7 @@
 /* One service that claims its names. */
 struct claiming {
     struct route_table *table;
+    const struct conf *c;
     const struct conf_service *conf;
     uint16_t service;
     int err; /* the first */
@@ -13,6 +14,13 @@ struct claiming {
 static void claim(struct claiming *k, const char *pattern, enum route_weight weight) {
     for (size_t i = 0; i < k->conf->nlisteners && k->err == 0; i++)
         k->err = route_table_claim(k->table, k->conf->listeners[i], k->service, pattern, weight);
+}
+
+/* Who gets what is no TLS at an address, and is given no names, gets nothing else there. */
+static void claim_rest(struct claiming *k) {
+    for (size_t i = 0; i < k->conf->nlisteners && k->err == 0; i++)
+        if (k->c->listeners[k->conf->listeners[i]].fallback != k->service)
+            k->err = route_table_claim(k->table, k->conf->listeners[i], k->service, "*", ROUTE_REST);
 }
 
 static void claim_implied(void *ctx, const char *name) {
@@ -27,7 +35,7 @@ static void claim_names(struct claiming *k, routes_names_fn each_name, void *nam
     if (s->nnames)
         return;
     if (s->mode == MODE_PASSTHROUGH) {
-        claim(k, "*", ROUTE_REST);
+        claim_rest(k);
         return;
     }
     each_name(names, k->service, claim_implied, k);
@@ -48,7 +56,7 @@ struct route_protocols routes_protocols(const struct conf_service *s) {
 }
 
 struct route_table *routes_make(const struct conf *c, routes_names_fn each_name, void *names) {
-    struct claiming k = {.table = route_table_new((uint16_t)c->nlisteners, (uint16_t)c->nservices)};
+    struct claiming k = {.c = c, .table = route_table_new((uint16_t)c->nlisteners, (uint16_t)c->nservices)};
     for (; k.table && k.service < c->nservices && k.err == 0; k.service++) {
         k.conf = &c->services[k.service];
         claim_names(&k, each_name, names);

@@ -136,8 +136,8 @@ static void value_cert(struct io *io, struct conf_cert *cert) {
     refuse_if(io, !cert->cert || (cert->passphrase && !cert->key));
 }
 
-static void value_ids(struct io *io, uint16_t **ids, size_t *n, size_t max) {
-    LIST(io, *ids, *n, 1, max);
+static void value_ids(struct io *io, uint16_t **ids, size_t *n, size_t min, size_t max) {
+    LIST(io, *ids, *n, min, max);
     for (size_t i = 0; i < *n; i++)
         VALUE(io, (*ids)[i]);
 }
@@ -188,7 +188,7 @@ static void value_listener(struct io *io, struct conf_listener *l) {
 static void value_service(struct io *io, struct conf_service *s) {
     value_needed_text(io, &s->name, 1, CONF_SERVICE_NAME_MAX);
     value_scalars(io, "service.*", s);
-    value_ids(io, &s->listeners, &s->nlisteners, CONF_LISTENERS_MAX);
+    value_ids(io, &s->listeners, &s->nlisteners, 0, CONF_LISTENERS_MAX);
     for (size_t i = 0; i < s->nlisteners; i++)
         refuse_if(io, s->listeners[i] >= io->conf->nlisteners);
     LIST(io, s->backends, s->nbackends, 1, CONF_BACKENDS_MAX);
@@ -200,8 +200,8 @@ static void value_service(struct io *io, struct conf_service *s) {
     value_texts(io, &s->names, &s->nnames, CONF_NAMES_MAX, 0, CONF_PATTERN_MAX);
     value_texts(io, &s->match_alpn, &s->nmatch_alpn, ITEMS_MAX, 1, CONF_NAME_MAX);
     value_texts(io, &s->alpn, &s->nalpn, ITEMS_MAX, 1, CONF_NAME_MAX);
-    value_ids(io, &s->suites, &s->nsuites, ITEMS_MAX);
-    value_ids(io, &s->groups, &s->ngroups, ITEMS_MAX);
+    value_ids(io, &s->suites, &s->nsuites, 1, ITEMS_MAX);
+    value_ids(io, &s->groups, &s->ngroups, 1, ITEMS_MAX);
     value_texts(io, &s->client_allow, &s->nclient_allow, CONF_CLIENT_RULES_MAX, 1, CLIENT_RULE_MAX);
     value_texts(io, &s->access_allow, &s->naccess_allow, ITEMS_MAX, 1, TEXT_MAX);
     value_texts(io, &s->access_deny, &s->naccess_deny, ITEMS_MAX, 1, TEXT_MAX);

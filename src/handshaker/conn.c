@@ -210,6 +210,8 @@ bool conn_flush(struct handshaker *h, struct conn *c) {
 
 /* The alert or answer that a reason calls for, unless libssl has put its own alert into OUT already. */
 static void put_answer(struct conn *c, int reason) {
+    if (reason == ERR_PLAIN_HTTP && buf_len(&c->out))
+        return; /* it was redirected */
     if (reason == ERR_PLAIN_HTTP) {
         (void)!buf_append(&c->out, http_answer, sizeof(http_answer) - 1); /* without memory: no answer */
         return;

@@ -13,6 +13,7 @@
 #include "handshaker/conn.h"
 #include "handshaker/conn_metrics.h"
 #include "handshaker/handshaker.h"
+#include "handshaker/http_redirect.h"
 #include "handshaker/proxy_in.h"
 #include "handshaker/signing.h"
 #include "handshaker/starttls.h"
@@ -101,6 +102,35 @@ static bool begin_handshake(struct handshaker *h, struct conn *c, const struct h
     return true;
 }
 
+/*
+ * The first byte is not that of a ClientHello. STEP_DONE: the address has something for such clients, and the client is served
+ * or refused; STEP_FAILED: it has not.
+ */
+static enum step read_plain(struct handshaker *h, struct conn *c) {
+    const struct conf_listener *l = &h->conf->listeners[c->listener];
+    struct span in = buf_span(&c->in);
+    enum sniff means = l->redirect_http ? hello_sniff(in) : SNIFF_OTHER;
+    if (means == SNIFF_MORE)
+        return STEP_WANT_READ;
+    if (means == SNIFF_HTTP) {
+        if (http_redirect(in, &c->out) == STEP_WANT_READ)
+            return STEP_WANT_READ;
+        conn_fail(h, c, ERR_PLAIN_HTTP);
+        return STEP_DONE;
+    }
+    if (l->fallback == CONF_NO_SERVICE)
+        return STEP_FAILED;
+    c->service = l->fallback;
+    int err = accept_service(h, c);
+    if (err < 0) {
+        conn_fail(h, c, err);
+        return STEP_DONE;
+    }
+    conn_metrics_done(h, c);
+    conn_goto(h, c, CONN_QUEUED);
+    return STEP_DONE;
+}
+
 bool preread_hello(struct handshaker *h, struct conn *c) {
     struct span message;
     size_t wire_len = 0;
@@ -109,6 +139,8 @@ bool preread_hello(struct handshaker *h, struct conn *c) {
         conn_fail(h, c, ERR_STARTTLS_INJECTION);
         return false;
     }
+    if (buf_span(&c->in).p[0] != CONTENT_HANDSHAKE && read_plain(h, c) != STEP_FAILED)
+        return false;
     switch (hello_find(&c->scan, buf_span(&c->in), h->hello_scratch, &message, &wire_len, &err)) {
     case STEP_DONE:
         break;

@@ -353,3 +353,100 @@ def test_as_many_services_as_there_may_be(parts):
         p.wait_session(sni=name, service=wanted)
     answer = p.admin.ask(f"/explain?address=127.0.0.1:{port}&name=n5.s77.test")
     assert answer.json["service"] == "s77" and answer.json["others"] == []
+
+
+# --- what is no TLS
+
+
+def plain(parts, services, listener, **options):
+    port = clients.free_port()
+    tables = {}
+    for name, keys in services.items():
+        tables[name] = {**parts.service(parts.backend(), **keys), **({} if keys.get("listen") == [] else {"listen": [f"127.0.0.1:{port}"]})}
+        if keys.get("mode") == "passthrough":
+            del tables[name]["certificates"]
+        if keys.get("listen") == []:
+            del tables[name]["listen"]
+    return port, parts.proxy(services=tables, top={"listener": {f"127.0.0.1:{port}": listener}, **options.get("top", {})})
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_what_is_no_tls_goes_to_the_fallback(parts, own):
+    """Undecrypted, beside TLS at the same port; the service of the fallback needs no address of its own."""
+    other = {"mode": "passthrough", "listen": []} if own else {"mode": "passthrough"}
+    port, p = plain(parts, {"web": {}, "other": other}, {"fallback": "other"})
+    for said in (b"SSH-2.0-x\r\n", b"GET / HTTP/1.1\r\n\r\n", b"\x00\x00\x00\x08\x04\xd2\x16\x2f", b"\x80\x2e\x01\x00\x02", b"x" * 40000):
+        with clients.tcp(port) as s:
+            s.sendall(said)
+            assert clients.receive(s, len(said)) == said
+    p.wait_session(service="other", count=5)
+    with connect(port) as c:
+        clients.says_echo(c)
+    p.wait_session(service="web")
+    with clients.tcp(port) as s:  # what begins like TLS and is none is not for the fallback
+        s.sendall(b"\x16GET / HTTP/1.1\r\n\r\n")
+        clients.until_closed(s)
+    p.wait_failure("not_tls")
+
+
+def test_the_fallback_comes_after_the_proxy_header(parts):
+    trusted = {"proxy_protocol": {"accept": "required", "trust": ["127.0.0.1"]}}
+    port, p = plain(parts, {"web": trusted, "other": {**trusted, "mode": "passthrough"}}, {"fallback": "other"})
+    with clients.tcp(port) as s:
+        s.sendall(b"SSH-2.0-x\r\n")
+        clients.until_closed(s)
+    p.wait_failure("proxy_missing")
+    with clients.tcp(port) as s:
+        s.sendall(b"PROXY TCP4 192.0.2.7 192.0.2.1 1000 22\r\nSSH-2.0-x\r\n")
+        assert clients.receive(s, 11) == b"SSH-2.0-x\r\n"
+    assert p.wait_session(service="other")["client"].startswith("192.0.2.7:")
+
+
+def test_plain_http_is_sent_to_https(parts, pki):
+    port, p = plain(parts, {"web": {"alpn": ["http/1.1"]}, "other": {"mode": "passthrough", "listen": []}},
+                    {"redirect_http": True, "fallback": "other"})
+    url = f"http://localhost:{port}/a/b?c=d%20e"
+    said = clients.run("curl", "--silent", "--include", "--resolve", f"localhost:{port}:127.0.0.1", url)
+    assert said.startswith("HTTP/1.1 308 ") and f"\r\nLocation: https://localhost:{port}/a/b?c=d%20e\r\n" in said.replace("\r\r", "\r")
+    said = clients.run("curl", "--silent", "--head", "--http1.0", "-H", "Host: example.org", f"http://127.0.0.1:{port}/x")
+    assert "\nLocation: https://example.org/x\r\n" in said.replace("\r\r", "\r")
+    for request in (b"GET / HTTP/1.0\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\tb\r\n\r\n",
+                    b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", b"GET /" + b"x" * 9000):
+        with clients.tcp(port) as s:
+            s.sendall(request)
+            assert clients.until_closed(s)[0].startswith(b"HTTP/1.1 400 "), request
+    with clients.tcp(port) as s:  # byte by byte
+        for byte in b"GET /slow HTTP/1.1\r\nHost: a.test\r\n\r\n":
+            s.sendall(bytes([byte]))
+        assert b"Location: https://a.test/slow\r\n" in clients.until_closed(s)[0]
+    with clients.tcp(port) as s:
+        s.sendall(b"SSH-2.0-x\r\n")
+        assert clients.receive(s, 11) == b"SSH-2.0-x\r\n"
+    p.wait_failure("plain_http", count=8)
+    with connect(port) as c:
+        clients.says_echo(c)
+
+
+def test_without_keys_plain_http_gets_an_answer_as_before(parts):
+    port, p = plain(parts, {"web": {}}, {"backlog": 100})
+    with clients.tcp(port) as s:
+        s.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert clients.until_closed(s)[0].startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_fallback_that_cannot_be(parts):
+    def faults(fallback, **services):
+        file = parts.directory / "fallback.toml"
+        tables = {name: {"backends": ["unix:/nowhere"], **keys} for name, keys in services.items()}
+        file.write_text(toml.dumps(configuration(parts.directory, tables, listener={"127.0.0.1:1": {"fallback": fallback}})))
+        return command("check", file)
+
+    here = {"listen": ["127.0.0.1:1"]}
+    through = {"mode": "passthrough"}
+    status, _, err = faults("ohter", web=here, other=through)
+    assert status == 1 and '"ohter", expected the name of a service, perhaps "other"' in err
+    assert 'service.other.listen: found none, expected at least one' in err
+    status, _, err = faults("web", web=here)
+    assert status == 1 and 'found "web", which ends TLS, expected a service in mode "passthrough"' in err
+    assert faults("other", web=here, other=through)[0] == 0
+    assert faults("other", web=here, other={**through, **here})[0] == 0

@@ -15,7 +15,8 @@ static uint16_t here[] = {1}, everywhere[] = {0, 1};
 static const char *h2[] = {"h2"};
 static const char *certificates[MOST_SERVICES];
 static struct conf_service services[MOST_SERVICES];
-static struct conf conf = {.services = services, .nlisteners = 2};
+static struct conf_listener listeners[] = {{.fallback = CONF_NO_SERVICE}, {.fallback = CONF_NO_SERVICE}};
+static struct conf conf = {.services = services, .listeners = listeners, .nlisteners = 2};
 
 static int none(void **state) {
     conf.nservices = 0;
@@ -93,6 +94,20 @@ static void passthrough_has_names_too(void **state) {
     assert_int_equal(ask("net"), 0);
 }
 
+/* Without names it gets what is no TLS, and no hello. */
+static void the_fallback_of_an_address(void **state) {
+    static const char *given[] = {"db.org"};
+    add(MODE_TERMINATE, "a.org")->strict_sni = true;
+    struct conf_service *s = add(MODE_PASSTHROUGH, NULL);
+    assert_int_equal(ask("b.org"), 1);
+    listeners[1].fallback = 1;
+    assert_int_equal(ask("b.org"), ROUTE_NOBODY);
+    s->names = given;
+    s->nnames = 1;
+    assert_int_equal(ask("db.org"), 1);
+    listeners[1].fallback = CONF_NO_SERVICE;
+}
+
 static void protocols(void **state) {
     struct conf_service *s = add(MODE_TERMINATE, "a.org");
     s->alpn = h2;
@@ -125,6 +140,7 @@ int main(void) {
         CASE(where_all_are_strict_strangers_have_nobody),
         CASE(names_that_are_given_count_alone),
         CASE(passthrough_has_names_too),
+        CASE(the_fallback_of_an_address),
         CASE(protocols),
         CASE(each_address_has_its_own),
     };
