@@ -60,7 +60,7 @@ struct load {
     const struct toml_node *listener_sections; /* NULL = none */
 };
 
-/* Adds a fault. AT with line 0 gives the file alone, or "command line". */
+/* report.c. Adds a fault. AT with line 0 gives the file alone, or "command line". */
 void load_error(struct load *l, struct toml_pos at, const char *key, const char *fmt, ...) PRINTF_LIKE(4, 5);
 void load_warning(struct load *l, struct toml_pos at, const char *key, const char *fmt, ...) PRINTF_LIKE(4, 5);
 
