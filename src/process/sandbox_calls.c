@@ -178,6 +178,7 @@ static const struct call calls[] = {
     OPTION(CALLS_RESOLVE, IPPROTO_IPV6, IPV6_RECVERR),
     CALL_IF(prctl, CALLS_USERS | CALLS_RESOLVE,
             EQ(0, PR_CAPBSET_READ)), /* libcap, when a module of the C library's brings it along */
+    CALL(sendmmsg, CALLS_RESOLVE),   /* getaddrinfo() asks for both families at once */
     CALL(mmap, CALLS_RESOLVE),
     CALL(mprotect, CALLS_RESOLVE),
 
