@@ -416,7 +416,6 @@ static void test_options_of_sockets(void **state) {
         {SOL_SOCKET, SO_ATTACH_FILTER},
         {SOL_SOCKET, SO_ATTACH_BPF},
         {SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF},
-        {SOL_SOCKET, SO_BINDTODEVICE},
         {SOL_SOCKET, SO_MARK},
         {SOL_SOCKET, SO_DEBUG},
         {SOL_SOCKET, SO_LOCK_FILTER},
@@ -434,6 +433,9 @@ static void test_options_of_sockets(void **state) {
         tried.b = refused[i][1];
         wrong += wrong_in_roles("setsockopt", set_an_option, 0);
     }
+    tried.a = SOL_SOCKET;
+    tried.b = SO_BINDTODEVICE; /* of a listener that is tried out */
+    wrong += wrong_in_roles("setsockopt", set_an_option, 1u << ROLE_CONFIG);
     tried.a = IPPROTO_TCP;
     tried.b = TCP_NODELAY;
     wrong += wrong_in_roles("setsockopt", set_an_option, ~0u);
