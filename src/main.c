@@ -8,7 +8,9 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
+#include "acme/acme.h"
 #include "base/fds.h"
+#include "cli/acme.h"
 #include "cli/capabilities.h"
 #include "cli/check.h"
 #include "cli/command.h"
@@ -20,6 +22,7 @@
 #include "cli/version.h"
 #include "config/role.h"
 #include "handshaker/handshaker.h"
+#include "keymaker/keymaker.h"
 #include "observer/observer.h"
 #include "process/sandbox.h"
 #include "relay/relay.h"
@@ -59,7 +62,8 @@ static int run_role(enum role role) {
     /* a terminal's Ctrl-C reaches all processes: the supervisor alone decides what it means */
     if (signal(SIGINT, SIG_IGN) == SIG_ERR)
         return 1;
-    if (role != ROLE_SIGNER && !libcrypto_begin()) /* a signer gives it a heap of its own first */
+    bool has_keys = role == ROLE_SIGNER || role == ROLE_KEYMAKER; /* they give it a heap of their own first */
+    if (!has_keys && !libcrypto_begin())
         return 1;
     switch (role) {
     case ROLE_SUPERVISOR:
@@ -78,6 +82,10 @@ static int run_role(enum role role) {
         return handshaker_run(ROLE_CONTROL_FD);
     case ROLE_SIGNER:
         return signer_run(ROLE_CONTROL_FD);
+    case ROLE_KEYMAKER:
+        return keymaker_run(ROLE_CONTROL_FD);
+    case ROLE_ACME:
+        return acme_run(ROLE_CONTROL_FD);
     default:
         fputs("tls-off: --role is for the supervisor's own use\n", stderr);
         return 2;
@@ -101,6 +109,7 @@ static const struct command {
     {"top", cmd_top, "live view"},
     {"clients", cmd_clients, "throughput by client"},
     {"sessions", cmd_sessions, "sessions now"},
+    {"acme", cmd_acme, "certificates from issuers"},
 };
 
 static void usage(FILE *to) {

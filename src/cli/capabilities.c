@@ -58,10 +58,6 @@ static int add_client_crl(void *creds, const char *file, struct text *why, conf_
     return client_files_crl(file, &sink, why);
 }
 
-static int ensure_selfsigned(const char *dir, int *ret_made, struct text *why) {
-    return selfsigned_ensure(dir, "", ret_made, why);
-}
-
 static const char *probe_suite_at(size_t i, uint16_t *ret_id, uint16_t *ret_version) {
     const struct suite *s = suite_at(i);
     if (!s)
@@ -108,7 +104,7 @@ const struct conf_capabilities *tls_capabilities(unsigned flags) {
         .each_name = each_name,
         .host_name = host_name,
         .seal = seal,
-        .ensure_selfsigned = ensure_selfsigned,
+        .ensure_selfsigned = selfsigned_ensure,
         .suite_at = probe_suite_at,
         .group_at = probe_group_at,
         .engine_usable = engine_usable,

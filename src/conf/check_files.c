@@ -52,7 +52,7 @@ static bool make_selfsigned(struct load *l) {
     if (l->flags & LOAD_FOR_CHECK)
         return true;
     make_parents(l->conf->state_dir);
-    if (l->capabilities->ensure_selfsigned(l->conf->state_dir, &made, &why) == 0)
+    if (l->capabilities->ensure_selfsigned(l->conf->state_dir, "", 0, &made, &why) == 0)
         return true;
     load_error(l, load_top_at(l, KEY_STATE_DIR), "state_dir", "%s",
                why.len ? reason : "the self-signed certificate cannot be kept there");
@@ -87,12 +87,14 @@ static void check_certs(struct load *l) {
     for (size_t i = 0; i < c->nservices; i++) {
         const struct conf_service *s = &c->services[i];
         const struct toml_node *given = l->services[i].node[KEY_CERTIFICATES];
-        bool selfsigned = s->mode == MODE_TERMINATE && s->ncerts == 0 &&
+        bool managed = l->services[i].node[KEY_SERVICE_ACME] != NULL;
+        bool selfsigned = s->mode == MODE_TERMINATE && s->ncerts == 0 && !managed &&
                           !(given && (given->kind != TOML_ARRAY || given->nchildren > 0)); /* wrong ones have been reported */
         if (selfsigned)
             made = made && use_selfsigned(l, i);
         /* a check makes none, so there may be none to look at */
-        conf_creds_service(c, i, selfsigned && (!made || (l->flags & LOAD_FOR_CHECK)), l->capabilities, report_there, l);
+        bool none = selfsigned ? !made || (l->flags & LOAD_FOR_CHECK) : managed && s->ncerts == 0;
+        conf_creds_service(c, i, none, l->capabilities, report_there, l);
     }
 }
 

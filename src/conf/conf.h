@@ -13,6 +13,7 @@
 #include "base/addr.h"
 #include "base/defs.h"
 #include "base/log_level.h"
+#include "conf/conf_acme.h"
 #include "prelude/prelude.h"
 #include "shm/bounds.h"
 
@@ -185,6 +186,7 @@ struct conf {
     size_t nlisteners;
     struct conf_service *services;
     size_t nservices;
+    struct conf_acme acme;
 
     struct conf_arena *arena;
 };

@@ -58,6 +58,10 @@
     K(KEY_LISTENER_FALLBACK,      "listener.*.fallback",      &scalar_text, LISTENER(fallback_name), .max = CONF_SERVICE_NAME_MAX)  \
     K(KEY_LISTENER_REDIRECT_HTTP, "listener.*.redirect_http", &scalar_boolean, LISTENER(redirect_http))                        \
                                                                                                                                \
+    K(KEY_ACME_STATE,  "acme.state",  OWN(TOML_STRING, read_acme_state))                                                       \
+    K(KEY_ACME_ISSUER, "acme.issuer", OWN(TOML_TABLE, read_issuers))                                                           \
+    K(KEY_ACME_TLS,    "acme_tls",    OWN(TOML_STRING, read_acme_tls))                                                         \
+                                                                                                                               \
     K(KEY_LISTEN,        "service.*.listen",        OWN(TOML_ARRAY, read_listen))                                              \
     K(KEY_BACKENDS,      "service.*.backends",      OWN(TOML_ARRAY, read_backends))                                            \
     K(KEY_CERTIFICATES,  "service.*.certificates",  OWN(TOML_ARRAY, read_certificates))                                        \
@@ -112,5 +116,7 @@
     K(KEY_LIMIT_SESSIONS,            "service.*.limits.sessions",            &scalar_integer, SERVICE(max_sessions), .max = INT64_MAX) \
     K(KEY_LIMIT_SESSIONS_PER_CLIENT, "service.*.limits.sessions_per_client", &scalar_integer, SERVICE(max_sessions_per_client), .number = 1024, .max = INT64_MAX) \
     K(KEY_LIMIT_HANDSHAKES,          "service.*.limits.handshakes_per_client_per_second", &scalar_integer, SERVICE(max_handshakes_per_client_per_second), .max = INT64_MAX) \
-    K(KEY_LIMIT_BYTES,               "service.*.limits.bytes_per_second_per_client", &scalar_rate, SERVICE(max_bytes_per_client), .min = CONF_RATE_MIN, .max = CONF_RATE_MAX)
+    K(KEY_LIMIT_BYTES,               "service.*.limits.bytes_per_second_per_client", &scalar_rate, SERVICE(max_bytes_per_client), .min = CONF_RATE_MIN, .max = CONF_RATE_MAX) \
+                                                                                                                               \
+    K(KEY_SERVICE_ACME, "service.*.acme", OWN(TOML_TABLE, read_service_acme))
 /* clang-format on */

@@ -13,6 +13,7 @@
 
 #include "base/err.h"
 #include "base/text.h"
+#include "conf/acme_keys.h"
 #include "conf/cpus.h"
 #include "conf/default_paths.h"
 #include "conf/loader.h"
@@ -153,6 +154,8 @@ static struct conf *load_end(struct load *l) {
 static void load_rest(struct load *l) {
     load_environment(l);
     check_keys(l);
+    acme_settle(l);
+    acme_files(l);
     check_files(l);
     check_routes(l);
     check_ports(l);
@@ -211,9 +214,9 @@ struct conf *conf_load_flags(const char *const *listen, size_t nlisten, const ch
     struct load l;
     load_init(&l, NULL, 0, capabilities, f);
     struct conf *c = l.conf;
-    c->services = conf_alloc(c, sizeof(*c->services));
+    c->services = conf_alloc(c, (1 + SERVICES_OWN) * sizeof(*c->services));
     c->nservices = 1;
-    l.services = conf_alloc(c, sizeof(*l.services));
+    l.services = conf_alloc(c, (1 + SERVICES_OWN) * sizeof(*l.services));
     scalar_defaults("service.*", &c->services[0]);
     c->services[0].name = "default";
     if (getcwd(l.dir, sizeof(l.dir))) {

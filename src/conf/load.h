@@ -73,8 +73,10 @@ struct conf_capabilities {
     /* The store, sealed; nothing can be added then. ERR_LIMIT, ERR_NOMEM, ERR_SYSTEM (errno). */
     int (*seal)(void *creds, int *ret_fd);
 
-    /* self-signed.crt and self-signed.key are in DIR; *ret_made: whether they were made just now. */
-    int (*ensure_selfsigned)(const char *dir, int *ret_made, struct text *why);
+    /* self-signed.crt and self-signed.key are in DIR, for NAMES ("a.example.org,192.0.2.7", may be empty), with a
+     * key of RSA when RSA_BITS are given; *ret_made: whether
+     * they were made just now. */
+    int (*ensure_selfsigned)(const char *dir, const char *names, unsigned rsa_bits, int *ret_made, struct text *why);
 
     /* Cipher suites in our order and groups, by the names of the IANA registry; NULL past the end. *ret_version: the only
      * TLS version of that suite. *ret_usable: whether the installed library has that group. */

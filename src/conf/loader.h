@@ -17,6 +17,7 @@
 #define CONF_CERTS_MAX    1024
 #define CONF_TRUST_MAX    1024
 #define CONF_ACCESS_MAX   1024                        /* entries of allow, and of deny */
+#define SERVICES_OWN      2                           /* that no operator has written */
 #define CONF_DURATION_MAX (366ull * 24 * 3600 * 1000) /* milliseconds */
 #define CONF_KEY_TEXT_MAX 256
 
@@ -36,7 +37,9 @@ struct service_origin {
     struct toml_pos at;                      /* its section */
     const struct toml_node *node[KEY_COUNT]; /* NULL = not given */
     struct toml_pos *cert_at;                /* one for each of conf_service.certs */
-    bool selfsigned;                         /* no certificates named: the self-signed one */
+    const char **managed_names;              /* of "acme" */
+    size_t nmanaged_names;
+    bool selfsigned; /* no certificates named: the self-signed one */
 };
 
 /* A listener's origins, beside conf.listeners[i]. */
@@ -58,6 +61,7 @@ struct load {
     struct service_origin *services;
     struct listener_origin *listeners;
     const struct toml_node *listener_sections; /* NULL = none */
+    struct conf_backend acme_tls;              /* TEXT NULL = not given */
 };
 
 /* report.c. Adds a fault. AT with line 0 gives the file alone, or "command line". */

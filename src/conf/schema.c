@@ -255,8 +255,8 @@ static void walk_services(struct load *l, const struct toml_node *table) {
     size_t n = MIN(table->nchildren, SERVICES_MAX);
     if (table->nchildren > SERVICES_MAX)
         load_error(l, table->at, "service", "found %zu services, expected at most %d", table->nchildren, SERVICES_MAX);
-    c->services = conf_alloc(c, n * sizeof(*c->services));
-    l->services = conf_alloc(c, n * sizeof(*l->services));
+    c->services = conf_alloc(c, (n + SERVICES_OWN) * sizeof(*c->services));
+    l->services = conf_alloc(c, (n + SERVICES_OWN) * sizeof(*l->services));
     for (size_t i = 0; i < n; i++) {
         const struct toml_node *node = &table->children[i];
         char shown[CONF_KEY_TEXT_MAX];

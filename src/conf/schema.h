@@ -63,6 +63,12 @@ void read_access_deny(struct reading *r, const struct toml_node *node);
 void read_client_allow(struct reading *r, const struct toml_node *node);
 void read_trust(struct reading *r, const struct toml_node *node);
 
+/* acme_keys.c */
+void read_acme_state(struct reading *r, const struct toml_node *node);
+void read_issuers(struct reading *r, const struct toml_node *table);
+void read_acme_tls(struct reading *r, const struct toml_node *node);
+void read_service_acme(struct reading *r, const struct toml_node *node);
+
 /* admin_keys.c */
 void read_admin_socket(struct reading *r, const struct toml_node *node);
 void read_socket_mode(struct reading *r, const struct toml_node *node);

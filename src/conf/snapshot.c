@@ -222,6 +222,62 @@ static void value_admin(struct io *io, struct conf_admin *a) {
     refuse_if(io, (a->socket && a->socket[0] != '/') || (a->mode & ~0666u) != 0);
 }
 
+/* Words of a choice, each below END. */
+static void value_words(struct io *io, uint8_t **words, size_t *n, unsigned end) {
+    LIST(io, *words, *n, 1, end);
+    for (size_t i = 0; i < *n; i++)
+        CHOICE(io, (*words)[i], end - 1);
+}
+
+/* A name that becomes part of a file's. */
+static void value_file_part(struct io *io, const char **s) {
+    value_needed_text(io, s, 1, CONF_NAME_MAX);
+    refuse_if(io, strchr(*s, '/') || (*s)[0] == '.');
+}
+
+static void value_issuer(struct io *io, struct conf_issuer *i) {
+    const size_t longest = CONF_ACME_TEXT_MAX - 1;
+    value_file_part(io, &i->name);
+    value_needed_text(io, &i->directory, 1, longest);
+    value_texts(io, &i->contact, &i->ncontact, CONF_CONTACTS_MAX, 1, longest);
+    value_words(io, &i->challenges, &i->nchallenges, CHALLENGE_TYPES);
+    value_words(io, &i->keys, &i->nkeys, MANAGED_KEYS);
+    value_needed_text(io, &i->profile, 0, CONF_ACME_PROFILE_MAX);
+    CHOICE(io, i->profile_required, 1);
+    value_needed_text(io, &i->preferred_chain, 0, longest);
+    value_path(io, &i->ca_file);
+    value_text(io, &i->eab_kid, longest);
+    value_path(io, &i->eab_key_file);
+    refuse_if(io, strncmp(i->directory, "https://", 8) != 0 || (i->eab_kid == NULL) != (i->eab_key_file == NULL));
+}
+
+static void value_managed(struct io *io, struct conf_managed *m) {
+    value_file_part(io, &m->id);
+    value_path(io, &m->dir);
+    VALUE(io, m->service);
+    CHOICE(io, m->key, MANAGED_KEYS - 1);
+    value_texts(io, &m->names, &m->nnames, CONF_ACME_NAMES_MAX, 1, CONF_NAME_MAX);
+    value_ids(io, &m->issuers, &m->nissuers, 1, CONF_ISSUERS_MAX);
+    for (size_t i = 0; i < m->nissuers; i++)
+        refuse_if(io, m->issuers[i] >= io->conf->acme.nissuers);
+    refuse_if(io, !m->dir || m->nnames == 0 || m->service >= io->conf->nservices);
+}
+
+static void value_acme(struct io *io, struct conf_acme *a) {
+    value_path(io, &a->dir);
+    LIST(io, a->issuers, a->nissuers, 0, CONF_ISSUERS_MAX);
+    for (size_t i = 0; i < a->nissuers && !is_bad(io); i++)
+        value_issuer(io, &a->issuers[i]);
+    LIST(io, a->certs, a->ncerts, 0, CONF_ACME_CERTS_MAX);
+    for (size_t i = 0; i < a->ncerts && !is_bad(io); i++)
+        value_managed(io, &a->certs[i]);
+    CHOICE(io, a->tls_route, 1);
+    VALUE(io, a->tls_service);
+    CHOICE(io, a->http_redirects, 1);
+    refuse_if(io, (a->ncerts && !a->dir) || a->tls_service >= io->conf->nservices);
+    refuse_if(io, a->tls_route && !is_bad(io) && io->conf->services[a->tls_service].mode != MODE_PASSTHROUGH);
+}
+
 /* 0, or ERR_UNSUPPORTED: the snapshot is of a build that has other keys. */
 static int value_head(struct io *io) {
     uint32_t magic = MAGIC, keys = layout();
@@ -245,6 +301,7 @@ static void value_conf(struct io *io, struct conf *c) {
     LIST(io, c->services, c->nservices, 1, SERVICES_MAX);
     for (size_t i = 0; i < c->nservices && !is_bad(io); i++)
         value_service(io, &c->services[i]);
+    value_acme(io, &c->acme);
 }
 
 int snapshot_parse(struct span bytes, struct conf **ret) {

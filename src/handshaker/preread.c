@@ -63,10 +63,31 @@ static struct hello_info *asked_of(const struct hello *hello) {
     return a;
 }
 
+/* A reverse name: how a validator asks for an address (RFC 8738 6). */
+static bool is_reverse(const char *name) {
+    const char *dot = strstr(name, ".in-addr.arpa");
+    dot = dot ? dot : strstr(name, ".ip6.arpa");
+    return dot && strchr(dot + 1, '.') == strrchr(dot, '.');
+}
+
+/*
+ * Validators of ACME issuers (RFC 8737 3: this protocol and no other) are led to whoever answers them, undecrypted; but what a
+ * passthrough service owns is the business of its backend.
+ */
+static bool is_validator(const struct handshaker *h, const struct hello *hello, const struct route_answer *owner) {
+    static const char protocol[] = "\x0a"
+                                   "acme-tls/1";
+    if (!h->conf->acme.tls_route || !span_eq(hello->alpn, span_str(protocol)))
+        return false;
+    return owner->service == ROUTE_NOBODY || h->conf->services[owner->service].mode == MODE_TERMINATE || is_reverse(hello->sni);
+}
+
 /* Without an owner the client stays with the service in whose name its address refuses. */
 static int enter_service(struct handshaker *h, struct conn *c, const struct hello *hello, struct route_answer *ret) {
     const struct route_ask ask = {.listener = c->listener, .name = hello->sni, .alpn = hello->alpn};
     *ret = route_find(h->routes, &ask);
+    if (is_validator(h, hello, ret))
+        *ret = (struct route_answer){.service = h->conf->acme.tls_service, .fit = ROUTE_OPEN};
     c->hello_info = asked_of(hello);
     if (!c->hello_info)
         return ERR_NOMEM;

@@ -9,6 +9,7 @@
 #include "base/loop.h"
 #include "conf/conf.h"
 #include "observer/http.h"
+#include "observer/managed.h"
 #include "observer/observer.h"
 #include "observer/sessions.h"
 #include "observer/stats_view.h"
@@ -41,6 +42,7 @@ struct admin {
     struct stats_view stats_view;
     struct live *live; /* the dashboard's streams */
     struct sessions sessions;
+    struct managed managed;
     struct asked asked[ADMIN_ASKED]; /* a ring */
     unsigned nasked;
 };
@@ -64,6 +66,8 @@ void json_put_rates(json_t *o, const char *name, const double rates[static RATES
 void metrics_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
 void status_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
 void certificates_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
+void managed_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
+void managed_post(struct admin *a, const struct http_request *q, struct http_reply *r);
 void clients_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
 void explain_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
 void sessions_answer(struct admin *a, const struct http_request *q, struct http_reply *r);

@@ -284,6 +284,7 @@ void metrics_answer(struct admin *a, const struct http_request *q, struct http_r
     put_processes(a, &x);
     put_certificates(a, &x);
     access_lists_expose(a, &x);
+    managed_metrics(&a->managed, &x);
     put_limits(a, &x);
     put_observer(a, &x);
     exposition_end(&x);

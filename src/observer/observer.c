@@ -28,7 +28,7 @@
 
 enum sweep { SWEPT, SWEEP_MORE, SWEEP_WAITS };
 
-enum { KIND_CONTROL, KIND_RELAY, KIND_HTTP };
+enum { KIND_CONTROL, KIND_RELAY, KIND_HTTP, KIND_ACME };
 enum { TIMER_SWEEP, TIMER_SECOND, TIMER_HTTP, TIMER_SESSIONS };
 
 struct observer {
@@ -254,6 +254,10 @@ static void on_message(struct observer *o, struct ipc_msg *m) {
         sessions_take_link(&o->admin.sessions, &who, m->fds[0]);
         return;
     }
+    if (m->type == CONTROL_LINK && control_read_peer(m, &who) == 0 && who.role == ROLE_ACME) {
+        managed_take_link(&o->admin.managed, m->fds[0]);
+        return;
+    }
     if (m->type == CONTROL_ADMIN && control_read_admin(m, &kind) == 0) {
         take_admin(o, kind, m->fds[0]);
         return;
@@ -358,6 +362,7 @@ static bool start_admin(struct observer *o) {
     if (o->child.stats_fd >= 0)
         close(o->child.stats_fd);
     o->admin.live = live_new(&o->admin);
+    ok = managed_start(&o->admin.managed, o->conf, &o->loop, KIND_ACME) && ok;
     return ok && o->admin.live && http_new(&setup, &o->admin.http) == 0;
 }
 
@@ -414,6 +419,7 @@ static void finish(struct observer *o) {
     live_free(o->admin.live);
     sessions_fini(&o->admin.sessions);
     http_free(o->admin.http);
+    managed_fini(&o->admin.managed);
     stats_view_fini(&o->admin.stats_view);
     last_sweeps(o); /* what is written after this is not read */
     sink_close(&o->sink);

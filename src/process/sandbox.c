@@ -29,6 +29,7 @@ static const struct rights {
     bool connects;       /* TCP to the configured ports */
     bool any_port;       /* TCP to any port */
     bool landlock_files; /* Landlock: only DIRS; else any */
+    bool has_directory;  /* one of its own, to do in as it likes */
 } rights[ROLE_COUNT] = {
     [ROLE_CONFIG] =
         {
@@ -63,6 +64,27 @@ static const struct rights {
             .becomes_user = true,
             .any_port = true, /* a name server may answer anywhere */
             .landlock_files = true,
+            .dirs = {{"/etc", REACH_READ},
+                     {"/lib", REACH_READ},
+                     {"/lib64", REACH_READ},
+                     {"/usr", REACH_READ},
+                     {"/run", REACH_READ},
+                     {"/proc/sys", REACH_READ}},
+        },
+    [ROLE_KEYMAKER] =
+        {
+            /* stays root where we are root, without a capability: so no other role can read the keys that it makes */
+            .calls = CALLS_LOOP | CALLS_READ_FILES | CALLS_WRITE_FILES,
+            .landlock_files = true,
+            .has_directory = true,
+        },
+    [ROLE_ACME] =
+        {
+            .calls = CALLS_LOOP | CALLS_ACCEPT | CALLS_RESOLVE | CALLS_CURL | CALLS_READ_FILES | CALLS_WRITE_FILES,
+            .becomes_user = true,
+            .any_port = true, /* an issuer may be anywhere */
+            .landlock_files = true,
+            .has_directory = true,
             .dirs = {{"/etc", REACH_READ},
                      {"/lib", REACH_READ},
                      {"/lib64", REACH_READ},
@@ -152,9 +174,10 @@ static bool has_local_names(void) {
 }
 
 static int close_files(const struct rights *r, const struct sandbox *sandbox, unsigned *missing, struct text *why) {
+    struct reach_row rows[DIRS_MAX + 1];
     struct reach_rules rules = {
         .any_file = !r->landlock_files,
-        .rows = r->dirs,
+        .rows = rows,
         .any_port = r->any_port,
         .ports = sandbox->ports,
         .nports = r->connects ? sandbox->nports : 0,
@@ -162,7 +185,9 @@ static int close_files(const struct rights *r, const struct sandbox *sandbox, un
     };
     int abi = 0;
     for (size_t i = 0; i < DIRS_MAX && r->dirs[i].path; i++)
-        rules.nrows++;
+        rows[rules.nrows++] = r->dirs[i];
+    if (r->has_directory && sandbox->directory)
+        rows[rules.nrows++] = (struct reach_row){sandbox->directory, REACH_OWN};
     if (!sandbox_reach(&rules, &abi))
         return failed_call(why, "Landlock");
     *missing |= abi < 1 ? SANDBOX_NO_LANDLOCK : abi < REACH_ABI_PORTS ? SANDBOX_NO_PORTS : 0;

@@ -12,6 +12,7 @@
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -164,6 +165,8 @@ static const struct call calls[] = {
     SOCKET(CALLS_LOG, AF_UNIX, SOCK_DGRAM, 0),
     SOCKET(CALLS_CONNECT | CALLS_RESOLVE | CALLS_CHECK, AF_INET, SOCK_STREAM, 0),
     SOCKET(CALLS_CONNECT | CALLS_RESOLVE | CALLS_CHECK, AF_INET6, SOCK_STREAM, 0),
+    SOCKET(CALLS_CURL, AF_INET, SOCK_STREAM, IPPROTO_TCP),
+    SOCKET(CALLS_CURL, AF_INET6, SOCK_STREAM, IPPROTO_TCP),
     SOCKET(CALLS_RESOLVE, AF_INET, SOCK_DGRAM, 0),
     SOCKET(CALLS_RESOLVE, AF_INET6, SOCK_DGRAM, 0),
     SOCKET(CALLS_RESOLVE, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE),
@@ -217,6 +220,15 @@ static const struct call calls[] = {
     CALL(fchmod, CALLS_WRITE_FILES),
     CALL(fchown, CALLS_WRITE_FILES),
     CALL(umask, CALLS_WRITE_FILES),
+    CALL(symlinkat, CALLS_WRITE_FILES),
+
+    /* a thread shares all that the process has: it gains nothing */
+    CALL_IF(clone, CALLS_CURL, MASKED(0, CLONE_THREAD, CLONE_THREAD)),
+    CALL(set_robust_list, CALLS_CURL),
+    CALL(rseq, CALLS_CURL),
+    CALL_IF2(socketpair, CALLS_CURL, EQ(0, AF_UNIX), MASKED(1, KIND_MASK, SOCK_STREAM)),
+    CALL(eventfd2, CALLS_CURL),
+    CALL(pipe2, CALLS_CURL),
 };
 
 /* What only an intruder would try. */
@@ -262,6 +274,8 @@ static int add_rules(scmp_filter_ctx ctx, unsigned groups) {
             err = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, calls[i].nr, calls[i].nargs, calls[i].args);
     if (err == 0)
         err = refuse_softly(ctx, groups);
+    if (err == 0 && groups & CALLS_CURL) /* its flags lie in memory, where no filter looks: clone() is tried then */
+        err = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
     for (size_t i = 0; i < ARRAY_LEN(deadly) && err == 0 && OTHERWISE != SCMP_ACT_KILL_PROCESS; i++)
         err = seccomp_rule_add(ctx, SCMP_ACT_KILL_PROCESS, deadly[i], 0);
     return err;

@@ -26,13 +26,14 @@ enum calls {
     CALLS_CHECK = 128,       /* trying whether an address can be listened on */
     CALLS_USERS = 256,       /* asking local daemons for users: nscd, sssd, systemd */
     CALLS_LOCAL_NAMES = 512, /* asking local daemons for addresses: nscd, systemd-resolved, avahi */
+    CALLS_CURL = 1024,       /* what libcurl does: TCP, and a thread for each name that it resolves */
 };
 
 /* Loads the filter: only these calls. False: errno; ENOSYS when the kernel has no filters. */
 MUST_CHECK bool sandbox_calls(unsigned groups);
 
 /* Files a role may reach below a path. */
-enum reach { REACH_NONE, REACH_READ, REACH_WRITE };
+enum reach { REACH_NONE, REACH_READ, REACH_WRITE, REACH_OWN /* and directories, links, sockets, removal */ };
 
 struct reach_row {
     const char *path; /* one that is not there is passed over */

@@ -18,6 +18,7 @@
 #define FS_FILE        (LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_EXECUTE | FS_TRUNCATE)
 #define FS_READ        (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_EXECUTE)
 #define FS_WRITE       (FS_READ | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG | FS_TRUNCATE)
+#define FS_OWN         (FS_ALL_ABI1 & ~(LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_BLOCK))
 #define NET_BIND       UINT64_C(1) /* ABI 4 */
 #define NET_CONNECT    UINT64_C(2)
 #define SCOPE_ABSTRACT UINT64_C(1) /* ABI 6 */
@@ -45,7 +46,9 @@ static bool allow_path(int ruleset, uint64_t handled, const struct reach_row *ro
     int fd = open(row->path, O_PATH | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT || errno == ENOTDIR || errno == EACCES; /* what is not there needs no right */
-    uint64_t access = handled & (row->reach == REACH_WRITE ? FS_WRITE : FS_READ);
+    uint64_t access = handled & (row->reach == REACH_OWN     ? FS_OWN | FS_REFER | FS_TRUNCATE
+                                 : row->reach == REACH_WRITE ? FS_WRITE
+                                                             : FS_READ);
     if (fstat(fd, &st) == 0 && !S_ISDIR(st.st_mode))
         access &= FS_FILE;
     const struct landlock_path_beneath_attr rule = {.allowed_access = access, .parent_fd = fd};

@@ -3,9 +3,9 @@
 #include <string.h>
 
 static const char *const role_names[ROLE_COUNT] = {
-    [ROLE_SUPERVISOR] = "supervisor", [ROLE_CONFIG] = "config", [ROLE_OBSERVER] = "observer",
-    [ROLE_RESOLVER] = "resolver",     [ROLE_RELAY] = "relay",   [ROLE_HANDSHAKER] = "handshaker",
-    [ROLE_SIGNER] = "signer",
+    [ROLE_SUPERVISOR] = "supervisor", [ROLE_CONFIG] = "config",     [ROLE_OBSERVER] = "observer",
+    [ROLE_RESOLVER] = "resolver",     [ROLE_RELAY] = "relay",       [ROLE_HANDSHAKER] = "handshaker",
+    [ROLE_SIGNER] = "signer",         [ROLE_KEYMAKER] = "keymaker", [ROLE_ACME] = "acme",
 };
 
 const char *role_name(enum role role) {

@@ -12,6 +12,8 @@ enum role {
     ROLE_RELAY,
     ROLE_HANDSHAKER,
     ROLE_SIGNER,
+    ROLE_KEYMAKER,
+    ROLE_ACME,
     ROLE_COUNT,
 };
 

@@ -13,8 +13,8 @@
 #include "base/err.h"
 #include "base/rd.h"
 #include "base/wr.h"
-#include "signer/secure_heap.h"
 #include "tls/key_read.h"
+#include "tls/secure_heap.h"
 
 #define NUMBERS     8
 #define ED25519_LEN 32

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "signer/secure_heap.h"
+#include "tls/secure_heap.h"
 #include "tls/sha2.h"
 
 struct keyset {

@@ -22,8 +22,8 @@
 #include "conf/snapshot.h"
 #include "process/child.h"
 #include "signer/keyring.h"
-#include "signer/secure_heap.h"
 #include "tls/libcrypto.h"
+#include "tls/secure_heap.h"
 #include "wire/control_creds.h"
 #include "wire/sign.h"
 

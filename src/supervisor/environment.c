@@ -23,8 +23,8 @@ static const struct allowed {
     {"STATE_DIRECTORY", ROLE(CONFIG)},
     {"RUNTIME_DIRECTORY", ROLE(CONFIG)},
     {"XDG_RUNTIME_DIR", ROLE(CONFIG)},
-    {"RES_OPTIONS", ROLE(RESOLVER) | ROLE(CONFIG)}, /* resolver(5) */
-    {"LOCALDOMAIN", ROLE(RESOLVER) | ROLE(CONFIG)},
+    {"RES_OPTIONS", ROLE(RESOLVER) | ROLE(CONFIG) | ROLE(ACME)}, /* resolver(5) */
+    {"LOCALDOMAIN", ROLE(RESOLVER) | ROLE(CONFIG) | ROLE(ACME)},
 };
 
 static const struct allowed *allowed_of(const char *variable) {

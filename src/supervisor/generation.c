@@ -111,9 +111,11 @@ static bool add_worker(const struct super *s, struct generation *g, enum role ro
 /* In the order in which they are started. */
 static bool make_workers(const struct super *s, struct generation *g) {
     uint16_t n = (uint16_t)g->conf->workers;
-    g->workers = calloc(3 * (size_t)n + 2, sizeof(*g->workers));
+    g->workers = calloc(3 * (size_t)n + 4, sizeof(*g->workers));
     MUST(g->workers);
     bool ok = add_worker(s, g, ROLE_OBSERVER, 0) && (!has_names(g->conf) || add_worker(s, g, ROLE_RESOLVER, 0));
+    if (g->conf->acme.ncerts)
+        ok = ok && add_worker(s, g, ROLE_KEYMAKER, 0) && add_worker(s, g, ROLE_ACME, 0);
     for (uint16_t i = 0; i < n && ok; i++)
         ok = add_worker(s, g, ROLE_RELAY, i);
     for (uint16_t i = 0; i < n && ok; i++)

@@ -12,6 +12,7 @@
 #include "supervisor/keys.h"
 #include "supervisor/stop.h"
 #include "supervisor/super.h"
+#include "supervisor/wiring.h"
 #include "supervisor/workers.h"
 #include "wire/control_creds.h"
 #include "wire/control_export.h"
@@ -24,7 +25,9 @@ static void log_serving_again(struct super *s, const struct worker *w) {
 static bool on_ready(struct super *s, struct worker *w, const struct ipc_msg *m) {
     (void)m;
     w->state = CHILD_READY;
-    if (w->role != ROLE_HANDSHAKER)
+    if (w->role == ROLE_ACME)
+        wiring_serve_acme(s);
+    else if (w->role != ROLE_HANDSHAKER)
         log_serving_again(s, w);
     else if (w->gen == s->now && control_send(w->control, CONTROL_SERVE) < 0)
         worker_kill(w);

@@ -222,6 +222,7 @@ static void enter_switching(struct super *s) {
         if (w->role == ROLE_HANDSHAKER && worker_runs(w) && control_send(w->control, CONTROL_SERVE) < 0)
             worker_kill(w);
     }
+    wiring_serve_acme(s);
 }
 
 static bool is_switched(struct super *s) {
@@ -276,6 +277,17 @@ static void log_room(struct super *s) {
             (unsigned long long)files.rlim_cur);
 }
 
+/* Of these there is one at a time that works: the next one waits for their end. */
+static bool is_single(const struct worker *w) {
+    return w->role == ROLE_OBSERVER || w->role == ROLE_ACME || w->role == ROLE_KEYMAKER;
+}
+
+static void stop_singles(struct super *s) {
+    for (size_t i = 0; i < s->previous->nworkers; i++)
+        if (is_single(&s->previous->workers[i]))
+            worker_stop(s, &s->previous->workers[i]);
+}
+
 static void enter_finishing(struct super *s) {
     log_room(s);
     creds_serve(s);
@@ -284,7 +296,7 @@ static void enter_finishing(struct super *s) {
     if (!s->previous)
         return;
     log_msg(&s->log, LOG_LEVEL_INFO, "generation %u serves: tls-off %s", s->now->number, s->now->version);
-    worker_stop(s, generation_worker(s->previous, ROLE_OBSERVER, 0));
+    stop_singles(s);
     drain_previous(s, ROLE_HANDSHAKER, handshake_ms(s->previous->conf));
     arm_stage_timer(s, handshake_ms(s->previous->conf) + GRACE_MS);
 }
@@ -302,6 +314,7 @@ static void work_finish(struct super *s) {
         s->transition.log_taken = true;
         wiring_take_log(s);
     }
+    wiring_serve_acme(s);
 }
 
 static bool is_finished(struct super *s) {
@@ -311,7 +324,7 @@ static bool is_finished(struct super *s) {
 /* Handshakers end everything at their deadline; this is for those that do not. */
 static void finish_late(struct super *s) {
     for (size_t i = 0; i < s->previous->nworkers; i++)
-        if (s->previous->workers[i].role == ROLE_HANDSHAKER || s->previous->workers[i].role == ROLE_OBSERVER)
+        if (s->previous->workers[i].role == ROLE_HANDSHAKER || is_single(&s->previous->workers[i]))
             worker_kill(&s->previous->workers[i]);
 }
 

@@ -23,7 +23,8 @@ static bool talks_to_relays(enum role r) {
 }
 
 static bool are_peers(enum role a, enum role b) {
-    return (a == ROLE_RELAY && talks_to_relays(b)) || (a == ROLE_HANDSHAKER && b == ROLE_SIGNER);
+    return (a == ROLE_RELAY && talks_to_relays(b)) || (a == ROLE_HANDSHAKER && b == ROLE_SIGNER) ||
+           (a == ROLE_ACME && (b == ROLE_KEYMAKER || b == ROLE_OBSERVER));
 }
 
 /* A handshaker has the signer of its number, and the next one while that hangs. */
@@ -114,6 +115,13 @@ void wiring_end_rings(struct super *s, const struct generation *g) {
         if (control_send_ring_end(observer->control, &peer) < 0)
             return; /* it is gone, or will be: its successor does not get them */
     }
+}
+
+void wiring_serve_acme(struct super *s) {
+    struct worker *w = s->now ? generation_worker(s->now, ROLE_ACME, 0) : NULL;
+    bool alone = !s->previous || (generation_gone(s->previous, ROLE_ACME) && generation_gone(s->previous, ROLE_KEYMAKER));
+    if (w && w->state == CHILD_READY && alone && control_send(w->control, CONTROL_SERVE) < 0)
+        worker_kill(w);
 }
 
 /* ---- introductions ---- */

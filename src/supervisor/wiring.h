@@ -16,6 +16,9 @@ MUST_CHECK int wiring_introduce(struct super *s, struct worker *w);
 /* The observer of the serving generation takes over the log: rings and admin sockets that the old one had. */
 void wiring_take_log(struct super *s);
 
+/* The acme role of the serving generation begins, when that of the one before has ended: two of them would order twice. */
+void wiring_serve_acme(struct super *s);
+
 /* Rings of the old generation have no writer left. */
 void wiring_end_rings(struct super *s, const struct generation *g);
 

@@ -171,9 +171,9 @@ static int fill_in(X509 *x, EVP_PKEY *key, const char *names) {
     return X509_sign(x, key, EVP_sha256()) > 0 ? 0 : ERR_CRYPTO;
 }
 
-static int make_key_and_cert(const char *names, EVP_PKEY **ret_key, X509 **ret_cert) {
+static int make_key_and_cert(const char *names, unsigned rsa_bits, EVP_PKEY **ret_key, X509 **ret_cert) {
     int err = ERR_CRYPTO;
-    EVP_PKEY *key = EVP_EC_gen("P-256");
+    EVP_PKEY *key = rsa_bits ? EVP_RSA_gen(rsa_bits) : EVP_EC_gen("P-256");
     X509 *x = X509_new();
     if (key && x)
         err = fill_in(x, key, names);
@@ -286,12 +286,13 @@ static int write_file(const struct dir_file *to, BIO *bytes, mode_t mode, struct
 }
 
 /* The key goes first: after a crash between the two they do not match, and the next start makes new ones. */
-static int write_pair(const struct dir_file *crt, const struct dir_file *key, const char *names, struct text *why) {
+static int write_pair(const struct dir_file *crt, const struct dir_file *key, const char *names, unsigned rsa_bits,
+                      struct text *why) {
     EVP_PKEY *pkey = NULL;
     X509 *cert = NULL;
     BIO *key_pem = BIO_new(BIO_s_mem()), *cert_pem = BIO_new(BIO_s_mem()); /* both wiped by BIO_free() */
     int err = ERR_CRYPTO;
-    if (!key_pem || !cert_pem || make_key_and_cert(names, &pkey, &cert) < 0 ||
+    if (!key_pem || !cert_pem || make_key_and_cert(names, rsa_bits, &pkey, &cert) < 0 ||
         PEM_write_bio_PKCS8PrivateKey(key_pem, pkey, NULL, NULL, 0, NULL, NULL) != 1 ||
         PEM_write_bio_X509(cert_pem, cert) != 1) {
         const char *reason = ERR_reason_error_string(ERR_peek_last_error());
@@ -325,7 +326,7 @@ static int judge_names(const char *names, struct text *why) {
     return 0;
 }
 
-int selfsigned_ensure(const char *dir, const char *names, int *ret_made, struct text *why) {
+int selfsigned_ensure(const char *dir, const char *names, unsigned rsa_bits, int *ret_made, struct text *why) {
     struct dir_file crt, key;
     if (strlen(dir) + sizeof("/self-signed.key.XXXXXX") > PATH_MAX) {
         text_addf(why, "%s: the directory's name is too long", dir);
@@ -343,7 +344,7 @@ int selfsigned_ensure(const char *dir, const char *names, int *ret_made, struct 
     place_file(&key, fd, dir, "self-signed.key");
     bool good = still_good(crt.path, key.path, names) && make_private(&key);
     if (!good)
-        err = write_pair(&crt, &key, names, why);
+        err = write_pair(&crt, &key, names, rsa_bits, why);
     close(fd);
     if (!err)
         *ret_made = !good;

@@ -56,7 +56,7 @@ const struct ipc_rule control_to_child[] = {
  * successor of the supervisor give one answer and end.
  */
 #define FROM(role) (1u << ROLE_##role)
-#define WORKERS    (FROM(OBSERVER) | FROM(RESOLVER) | FROM(RELAY) | FROM(HANDSHAKER) | FROM(SIGNER))
+#define WORKERS    (FROM(OBSERVER) | FROM(RESOLVER) | FROM(RELAY) | FROM(HANDSHAKER) | FROM(SIGNER) | FROM(KEYMAKER) | FROM(ACME))
 
 /* clang-format off */
 #define TO_SUPERVISOR(X)                                                                                                       \
@@ -66,7 +66,7 @@ const struct ipc_rule control_to_child[] = {
     X(DRAINED, 0, NUMBER_LEN, NUMBER_LEN, FROM(RELAY) | FROM(HANDSHAKER))                                                      \
     X(CONFIGURED, 4, CONFIGURED_MIN, CONTROL_TEXT_MAX, FROM(CONFIG))                                                           \
     X(EXPORTED, 0, EXPORTED_LEN, EXPORTED_LEN, FROM(RELAY))                                                                    \
-    X(SERVING, 0, 0, 0, FROM(HANDSHAKER))                                                                                      \
+    X(SERVING, 0, 0, 0, FROM(HANDSHAKER) | FROM(ACME))                                                                              \
     X(PONG, 0, 0, 0, WORKERS)                                                                                                  \
     X(COMMAND, 0, COMMAND_LEN, COMMAND_LEN, FROM(OBSERVER))                                                                    \
     X(CREDS_READ, 1, 0, CONTROL_TEXT_MAX, FROM(CONFIG))                                                                        \

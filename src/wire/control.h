@@ -57,7 +57,7 @@ enum control_type {
     CONTROL_EXPORT,     /* fds: link to the importer; this and the next two: wire/control_export.h */
     CONTROL_IMPORT,     /* fds: link to the exporter */
     CONTROL_EXPORTED,
-    CONTROL_SERVE,   /* handshakers: the generation takes over, accept */
+    CONTROL_SERVE,   /* handshakers: the generation takes over, accept; acme: begin */
     CONTROL_SERVING, /* the answer to it */
     CONTROL_PING,    /* a role that does not answer PONG hangs */
     CONTROL_PONG,

@@ -14,6 +14,7 @@
 
 #include "base/err.h"
 #include "base/text.h"
+#include "conf/acme_keys.h"
 #include "conf/loader.h"
 #include "conf/scalars.h"
 
@@ -61,7 +62,7 @@ static int stub_client_file(void *creds, const char *file, struct text *why, con
     return ERR_FORMAT;
 }
 
-static int stub_selfsigned(const char *dir, int *ret_made, struct text *why) {
+static int stub_selfsigned(const char *dir, const char *names, unsigned rsa_bits, int *ret_made, struct text *why) {
     *ret_made = 1;
     if (!strstr(dir, "bad"))
         return 0;
@@ -133,6 +134,7 @@ static inline struct conf *load_text(const char *text, size_t len, struct diagno
     if (load_schema(&l, text, len)) {
         load_environment(&l);
         check_keys(&l);
+        acme_settle(&l);
     }
     toml_free(l.root);
     diagnostics_close(f);

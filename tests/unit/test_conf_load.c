@@ -34,7 +34,7 @@ static const struct broken table[] = {
     {"\"service.*.listen\" = 1\n" SERVICE,
      "t.toml:1:1: service.*.listen: found an unknown key, expected \"workers\", \"user\", "
      "\"state_dir\", \"engine\", \"handshake\", \"tcp_congestion\", \"busy_poll_us\", \"drain_timeout\", \"watch_interval\", "
-     "\"buffer_memory\", \"handshake_memory\", \"log\", \"admin\", \"tickets\", \"listener\" or \"service\"\n"},
+     "\"buffer_memory\", \"handshake_memory\", \"log\", \"admin\", \"tickets\", \"listener\", \"acme\", \"acme_tls\" or \"service\"\n"},
     {"log = 3\n" SERVICE, "t.toml:1:7: log: found a value, expected a section [log]\n"},
     {"service = 3\n", "t.toml:1:11: service: found a value, expected a section [service.NAME]\n"},
     {"[[service]]\nlisten = 1\n", "t.toml:1:1: service: found an array, expected a section [service.NAME]\n"},

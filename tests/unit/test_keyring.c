@@ -14,7 +14,7 @@
 #include "key_store.h"
 #include "make_cert.h"
 #include "sign_samples.h"
-#include "signer/secure_heap.h"
+#include "tls/secure_heap.h"
 
 static const char *const types[] = {"RSA:2048", "EC:P-256", "EC:P-384", "ED25519"};
 #define TYPES ARRAY_LEN(types)

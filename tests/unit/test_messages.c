@@ -111,8 +111,8 @@ static int send_one(uint16_t type) {
 }
 
 #define BIT(x) (1u << (x))
-static const unsigned workers =
-    BIT(ROLE_OBSERVER) | BIT(ROLE_RESOLVER) | BIT(ROLE_RELAY) | BIT(ROLE_HANDSHAKER) | BIT(ROLE_SIGNER);
+static const unsigned workers = BIT(ROLE_OBSERVER) | BIT(ROLE_RESOLVER) | BIT(ROLE_RELAY) | BIT(ROLE_HANDSHAKER) |
+                                BIT(ROLE_SIGNER) | BIT(ROLE_KEYMAKER) | BIT(ROLE_ACME);
 static const unsigned starting = BIT(CHILD_STARTING), ready = BIT(CHILD_READY);
 static const unsigned serves = BIT(CHILD_READY) | BIT(CHILD_SERVING) | BIT(CHILD_DRAINED);
 static const unsigned now = BIT(OF_NOW), next = BIT(OF_COMING), previous = BIT(OF_GOING);
@@ -124,7 +124,7 @@ static const struct {
 } allowed[] = {
     {CONTROL_READY, workers, starting, now | next | previous},
     {CONTROL_REFUSED, workers, starting, now | next | previous},
-    {CONTROL_SERVING, BIT(ROLE_HANDSHAKER), ready, now | previous},
+    {CONTROL_SERVING, BIT(ROLE_HANDSHAKER) | BIT(ROLE_ACME), ready, now | previous},
     {CONTROL_DRAINED, BIT(ROLE_HANDSHAKER) | BIT(ROLE_RELAY), serves, previous},
     {CONTROL_EXPORTED, BIT(ROLE_RELAY), serves, now | next | previous},
     {CONTROL_COMMAND, BIT(ROLE_OBSERVER), serves, now | next | previous},

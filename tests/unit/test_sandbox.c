@@ -70,6 +70,20 @@ static int write_the_log(void) {
     return ok ? close(fd) : -1;
 }
 
+/* What a directory of one's own is for: files, directories, links, renames, removal. */
+static int use_the_directory(void) {
+    char at[64], file[80], other[80], below[80];
+    snprintf(at, sizeof(at), "%s/own", dir);
+    snprintf(file, sizeof(file), "%s/file.%d", at, (int)getpid());
+    snprintf(other, sizeof(other), "%s/other.%d", at, (int)getpid());
+    snprintf(below, sizeof(below), "%s/below.%d", at, (int)getpid());
+    int fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    bool ok =
+        fd >= 0 && fsync(fd) == 0 && close(fd) == 0 && rename(file, other) == 0 && symlinkat("other", AT_FDCWD, file) == 0;
+    ok = ok && mkdir(below, 0700) == 0 && unlinkat(AT_FDCWD, below, AT_REMOVEDIR) == 0;
+    return ok && unlink(file) == 0 ? unlink(other) : -1;
+}
+
 static int connect_to(uint16_t port) {
     const struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -229,12 +243,14 @@ static const struct row {
     attempt fn;
     unsigned roles;
 } rows[] = {
-    {"read /etc/passwd", read_a_file, BIT(ROLE_RESOLVER) | BIT(ROLE_CONFIG)},
+    {"read /etc/passwd", read_a_file, BIT(ROLE_RESOLVER) | BIT(ROLE_CONFIG) | BIT(ROLE_ACME)},
+    {"do as it likes in a directory of its own", use_the_directory, BIT(ROLE_CONFIG) | BIT(ROLE_KEYMAKER) | BIT(ROLE_ACME)},
     {"make a file in /tmp", make_a_file, BIT(ROLE_CONFIG)},
     {"append to the log by its name", write_the_log, BIT(ROLE_CONFIG)},
-    {"connect to a backend's port", connect_to_backend, BIT(ROLE_RELAY) | BIT(ROLE_RESOLVER) | BIT(ROLE_CONFIG)},
-    {"connect to another port", connect_elsewhere, BIT(ROLE_RESOLVER) | BIT(ROLE_CONFIG)},
-    {"open a UDP socket", open_udp, BIT(ROLE_RESOLVER) | BIT(ROLE_CONFIG)},
+    {"connect to a backend's port", connect_to_backend,
+     BIT(ROLE_RELAY) | BIT(ROLE_RESOLVER) | BIT(ROLE_CONFIG) | BIT(ROLE_ACME)},
+    {"connect to another port", connect_elsewhere, BIT(ROLE_RESOLVER) | BIT(ROLE_CONFIG) | BIT(ROLE_ACME)},
+    {"open a UDP socket", open_udp, BIT(ROLE_RESOLVER) | BIT(ROLE_CONFIG) | BIT(ROLE_ACME)},
     {"open a packet socket", open_packet, 0},
     {"listen on a new socket", listen_again, BIT(ROLE_CONFIG)},
     {"run a program", run_a_program, 0},
@@ -244,13 +260,13 @@ static const struct row {
     {"open another role's memory", open_a_siblings_memory, 0},
     {"signal another role", signal_a_sibling, 0},
     {"signal oneself, as abort() does", signal_oneself, ~0u},
-    {"make code", make_code, BIT(ROLE_RESOLVER) | BIT(ROLE_CONFIG)},
+    {"make code", make_code, BIT(ROLE_RESOLVER) | BIT(ROLE_CONFIG) | BIT(ROLE_ACME)},
     {"map memory", make_data, ~0u},
     {"become root", become_root, 0},
     {"leave the namespaces", leave_the_network, 0},
     {"load BPF", load_bpf, 0},
     {"start io_uring", start_a_uring, 0},
-    {"make an eventfd, as its HTTP server does", make_an_eventfd, BIT(ROLE_OBSERVER)},
+    {"make an eventfd, as its HTTP server does", make_an_eventfd, BIT(ROLE_OBSERVER) | BIT(ROLE_ACME)},
 };
 
 /* An older kernel: only its version of Landlock is not the real one. */
@@ -281,8 +297,10 @@ static int scopes_are_reported(void) {
 static void in_role(enum role role, attempt fn) {
     char line[256];
     struct text why = text_of(line, sizeof(line));
+    char own[64];
+    snprintf(own, sizeof(own), "%s/own", dir);
     const struct sandbox sandbox = {
-        .user = "nobody", .ports = &backend_port, .nports = 1, .abstract_sockets = abstract_backends};
+        .user = "nobody", .directory = own, .ports = &backend_port, .nports = 1, .abstract_sockets = abstract_backends};
     unsigned missing = 0;
     if (sandbox_enter(role, &sandbox, &missing, &why) < 0) {
         fprintf(stderr, "%s: %s\n", role_name(role), line);
@@ -346,6 +364,14 @@ static void test_config(void **state) {
     check_role(ROLE_CONFIG);
 }
 
+static void test_keymaker(void **state) {
+    check_role(ROLE_KEYMAKER);
+}
+
+static void test_acme(void **state) {
+    check_role(ROLE_ACME);
+}
+
 /* One thing in every role: done by those of ROLES, held back in all others. */
 static unsigned wrong_in_roles(const char *what, attempt fn, unsigned roles) {
     unsigned wrong = 0;
@@ -364,7 +390,7 @@ static void test_every_kind_of_socket_in_every_role(void **state) {
     static const int families[] = {AF_UNIX,  AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_KEY,  AF_APPLETALK,
                                    AF_VSOCK, AF_ALG,  AF_CAN,   AF_TIPC,    AF_RDS,    AF_XDP_, AF_BLUETOOTH};
     static const int kinds[] = {SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_RDM, SOCK_SEQPACKET};
-    const unsigned relay = BIT(ROLE_RELAY), resolver = BIT(ROLE_RESOLVER), config = BIT(ROLE_CONFIG);
+    const unsigned relay = BIT(ROLE_RELAY), resolver = BIT(ROLE_RESOLVER) | BIT(ROLE_ACME), config = BIT(ROLE_CONFIG);
     unsigned local = access("/run/nscd/socket", F_OK) == 0 || access("/run/systemd/resolve/io.systemd.Resolve", F_OK) == 0 ||
                              access("/run/avahi-daemon/socket", F_OK) == 0
                          ? resolver
@@ -575,7 +601,11 @@ static int set_up(void **state) {
     if (bind(abstract, (struct sockaddr *)&abstract_name, sizeof(abstract_name)) < 0 || listen(abstract, 64) < 0)
         return -1;
     foreign_port = listener(&fds[1]);
+    char own[64];
     if (!mkdtemp(dir) || chmod(dir, 0777) < 0)
+        return -1;
+    snprintf(own, sizeof(own), "%s/own", dir);
+    if (mkdir(own, 0777) < 0 || chmod(own, 0777) < 0)
         return -1;
     victim = fork();
     if (victim == 0) {
@@ -589,8 +619,10 @@ static int set_up(void **state) {
 static int tear_down(void **state) {
     kill(victim, SIGKILL);
     waitpid(victim, NULL, 0);
+    char own[64];
+    snprintf(own, sizeof(own), "%s/own", dir);
     remove_log();
-    return rmdir(dir);
+    return rmdir(own) == 0 ? rmdir(dir) : -1; /* nobody left anything */
 }
 
 int main(void) {
@@ -601,6 +633,8 @@ int main(void) {
         cmocka_unit_test(test_resolver),
         cmocka_unit_test(test_observer),
         cmocka_unit_test(test_config),
+        cmocka_unit_test(test_keymaker),
+        cmocka_unit_test(test_acme),
         cmocka_unit_test(test_signer),
         cmocka_unit_test(test_every_kind_of_socket_in_every_role),
         cmocka_unit_test(test_other_protocols_of_allowed_families),

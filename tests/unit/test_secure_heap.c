@@ -1,5 +1,5 @@
 /* The heap for keys: blocks do not overlap, are aligned, and hold nothing after they were freed; libcrypto lives in it. */
-#include "signer/secure_heap.h"
+#include "tls/secure_heap.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

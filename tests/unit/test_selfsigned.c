@@ -80,7 +80,7 @@ static const char *key(void) {
 /* Whether a call that must go well made new files. */
 static bool made(const char *names) {
     int flag = -1;
-    int err = selfsigned_ensure(dir, names, &flag, &why);
+    int err = selfsigned_ensure(dir, names, 0, &flag, &why);
     if (err)
         print_message("%s\n", why.p);
     assert_int_equal(err, 0);
@@ -242,7 +242,7 @@ static void bad_names_are_reported(void **state) {
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         int flag = -1;
         why = text_of(why_bytes, sizeof(why_bytes));
-        assert_int_equal(selfsigned_ensure(dir, cases[i], &flag, &why), ERR_FORMAT);
+        assert_int_equal(selfsigned_ensure(dir, cases[i], 0, &flag, &why), ERR_FORMAT);
         assert_int_equal(flag, -1);
         assert_non_null(strstr(why.p, "expected DNS names or IP addresses"));
     }
@@ -253,7 +253,7 @@ static void bad_names_are_reported(void **state) {
 static void makes_the_dir(void **state) {
     const char *deep = make_path(dir, "a/b//c");
     int flag = -1;
-    assert_int_equal(selfsigned_ensure(deep, "", &flag, &why), 0);
+    assert_int_equal(selfsigned_ensure(deep, "", 0, &flag, &why), 0);
     assert_int_equal(flag, 1);
     assert_int_equal(mode_of(deep), 0700);
     assert_int_equal(mode_of(make_path(dir, "a")), 0700);
@@ -298,7 +298,7 @@ static void umask_takes_nothing_away(void **state) {
 static void assert_fails(const char *where, const char *phrase) {
     int flag = -1;
     why = text_of(why_bytes, sizeof(why_bytes));
-    assert_int_equal(selfsigned_ensure(where, "", &flag, &why), ERR_SYSTEM);
+    assert_int_equal(selfsigned_ensure(where, "", 0, &flag, &why), ERR_SYSTEM);
     assert_int_equal(flag, -1);
     if (!strstr(why.p, phrase))
         print_message("message: %s\n", why.p);
@@ -314,7 +314,7 @@ static void impossible_directories_are_reported(void **state) {
     memset(name, 'a', sizeof(name));
     name[sizeof(name) - 1] = '\0';
     int flag = -1;
-    assert_int_equal(selfsigned_ensure(name, "", &flag, &why), ERR_FORMAT);
+    assert_int_equal(selfsigned_ensure(name, "", 0, &flag, &why), ERR_FORMAT);
     name[300] = '\0';
     assert_fails(name, "cannot make the directory: File name too long");
 }
@@ -338,7 +338,7 @@ static void failure_between_the_two_heals(void **state) {
     assert_true(made(""));
     faults.rename_at = 2;
     int flag = -1;
-    assert_int_equal(selfsigned_ensure(dir, "new.example.org", &flag, &why), ERR_SYSTEM);
+    assert_int_equal(selfsigned_ensure(dir, "new.example.org", 0, &flag, &why), ERR_SYSTEM);
     assert_non_null(strstr(why.p, "self-signed.crt: cannot be written: Permission denied"));
     assert_int_equal(files_in_dir(), 2);
     assert_true(made(""));

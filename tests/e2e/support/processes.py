@@ -3,7 +3,7 @@ import ctypes
 import os
 import pathlib
 
-ROLES = ("supervisor", "config", "observer", "resolver", "relay", "handshaker", "signer")
+ROLES = ("supervisor", "config", "observer", "resolver", "relay", "handshaker", "signer", "keymaker", "acme")
 PR_SET_CHILD_SUBREAPER = 36
 ACCEPTS = 0x10000  # __SO_ACCEPTCON of the kernel, in /proc/net/unix
 

@@ -2,7 +2,7 @@
  * Blocks of a few sizes, each with a free list, cut from chunks of pages. A block knows its size; chunks are never given back,
  * large blocks are pages of their own.
  */
-#include "signer/secure_heap.h"
+#include "tls/secure_heap.h"
 
 #include <openssl/crypto.h>
 #include <stdint.h>

@@ -1,0 +1,79 @@
+/*
+ * One issuer: its directory, a pool of nonces, our account, and signed requests to it (RFC 8555 6, 7.1.1, 7.3). A request is a
+ * few steps: directory, nonce, signature by the keymaker, POST; one refused for its nonce is signed again at once.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "acme/answer.h"
+#include "acme/http_out.h"
+#include "acme/key_link.h"
+#include "base/defs.h"
+#include "conf/conf_acme.h"
+#include "wire/keymaking.h"
+
+#define CA_NONCES  8
+#define CA_URL_MAX 1024
+
+enum ca_url { CA_NEW_NONCE, CA_NEW_ACCOUNT, CA_NEW_ORDER, CA_REVOKE_CERT, CA_KEY_CHANGE, CA_RENEWAL_INFO, CA_URLS };
+
+struct ca {
+    const struct conf_issuer *issuer;
+    uint16_t index;
+    struct http_out *http;
+    struct key_link *keys;
+    char *trust; /* certificates in PEM */
+    size_t trust_len;
+
+    char urls[CA_URLS][CA_URL_MAX]; /* "" = not offered */
+    bool known;                     /* the directory is here */
+    uint64_t read_ms;               /* since then */
+    json_t *profiles;               /* that it offers; NULL = none */
+    char nonces[CA_NONCES][KEYMAKING_NONCE_MAX + 1];
+    size_t nnonces;
+    char account[CA_URL_MAX]; /* "" = not known */
+    char thumbprint[64];      /* of our key; "" = not known */
+};
+
+/* A request under way; begins zeroed. */
+struct ca_call {
+    struct ca *ca; /* NULL = none */
+    enum { CALL_DIRECTORY, CALL_NONCE, CALL_SIGNING, CALL_POST, CALL_GET, CALL_KEYMAKER } step;
+    enum keymaking_op op;
+    uint16_t cert;
+    enum ca_url place; /* CA_URLS: URL is given */
+    char url[CA_URL_MAX];
+    uint8_t data[512];
+    size_t data_len;
+    unsigned tries;
+    bool directory_only;
+    struct http_out_request http;
+    answer_fn fn;
+    void *ctx;
+};
+
+/* Reads what server certificates of the issuer are checked against. ERR_*; a sentence in WHY. */
+MUST_CHECK int ca_init(struct ca *c, const struct conf_issuer *issuer, uint16_t index, struct http_out *http,
+                       struct key_link *keys, struct text *why);
+
+/* Has the directory read when it is not known, or old. The answer is empty. */
+void ca_directory(struct ca *c, struct ca_call *call, answer_fn fn, void *ctx);
+
+/* A signed request to PLACE of the directory, or to URL (with CA_URLS). DATA as wire/keymaking.h has it. FN is called once. */
+void ca_post(struct ca *c, struct ca_call *call, enum keymaking_op op, uint16_t cert, enum ca_url place, const char *url,
+             struct span data, answer_fn fn, void *ctx);
+
+/* A GET of PLACE, "/" and SUFFIX, not signed. The directory is read before when it is not known. */
+void ca_get(struct ca *c, struct ca_call *call, enum ca_url place, const char *suffix, answer_fn fn, void *ctx);
+
+/* Only what the keymaker does by itself: its data is the answer's body. */
+void ca_keymaker(struct ca *c, struct ca_call *call, enum keymaking_op op, uint16_t cert, struct span data, answer_fn fn,
+                 void *ctx);
+
+/* FN is not called any more. */
+void ca_cancel(struct ca_call *call);
+
+/* Whether the directory offers this profile. */
+bool ca_has_profile(const struct ca *c, const char *profile);

@@ -1,0 +1,44 @@
+/*
+ * Challenges that validators may come for, now (RFC 8555 8): offered by orders, looked up by the responders. This table is the
+ * one place where they are kept; nothing else knows how.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/defs.h"
+#include "base/span.h"
+#include "conf/conf_acme.h"
+
+#define CHALLENGES_MAX      1024
+#define CHALLENGE_TOKEN_MAX 128
+#define CHALLENGE_NAME_MAX  255
+#define CHALLENGE_AUTH_MAX  (CHALLENGE_TOKEN_MAX + 1 + 43) /* token "." thumbprint */
+
+struct challenge {
+    const void *owner; /* NULL = free */
+    enum challenge_type type;
+    char identifier[CHALLENGE_NAME_MAX + 1]; /* a host or an address */
+    char name[CHALLENGE_NAME_MAX + 1]; /* as a validator asks: of an address, its reverse name for tls-alpn-01 (RFC 8738 6) */
+    char token[CHALLENGE_TOKEN_MAX + 1];
+    char key_authorization[CHALLENGE_AUTH_MAX + 1];
+    unsigned answered; /* times that a responder has given it out */
+};
+
+struct challenges {
+    struct challenge list[CHALLENGES_MAX];
+    size_t n; /* places that were ever used */
+};
+
+/* NAME: of a host, or an address. ERR_LIMIT (too many), ERR_FORMAT (the token is none, RFC 8555 8.1, or the name is too long).
+ */
+MUST_CHECK int challenges_offer(struct challenges *c, const void *owner, enum challenge_type type, const char *name,
+                                const char *token, const char *thumbprint);
+
+/* All of OWNER's. */
+void challenges_withdraw(struct challenges *c, const void *owner);
+
+/* NULL when there is none. NAME as the client sent it. */
+struct challenge *challenges_by_name(struct challenges *c, enum challenge_type type, struct span name);
+struct challenge *challenges_by_token(struct challenges *c, struct span token);

@@ -1,0 +1,145 @@
+/* Authorizations and their challenges (RFC 8555 7.5): all are begun, then all are waited for. */
+#include <string.h>
+
+#include "acme/order_internal.h"
+#include "base/err.h"
+
+bool order_take_authzs(struct order *o, const json_t *json) {
+    const json_t *list = json_object_get(json, "authorizations");
+    size_t n = json_array_size(list);
+    bool ok = n > 0 && n <= CONF_ACME_NAMES_MAX;
+    for (size_t i = 0; i < n && ok; i++) {
+        const char *url = json_string_value(json_array_get(list, i));
+        ok = url && strncmp(url, "https://", 8) == 0 && strlen(url) < JOB_URL_MAX;
+        if (ok)
+            memcpy(o->authz[i].url, url, strlen(url) + 1);
+        o->authz[i].valid = false;
+    }
+    if (!ok)
+        order_fail(o, FAULT_ISSUER, -1, "its order has %zu authorizations, expected the URLs of 1 to %d", n,
+                   CONF_ACME_NAMES_MAX);
+    o->nauthz = ok ? n : 0;
+    o->at = 0;
+    return ok;
+}
+
+/* Why the validation of one name failed. */
+static void fail_authz(struct order *o, const json_t *authz) {
+    const char *name = json_string_value(json_object_get(json_object_get(authz, "identifier"), "value"));
+    const char *status = json_string_value(json_object_get(authz, "status"));
+    const json_t *list = json_object_get(authz, "challenges"), *error = NULL;
+    for (size_t i = 0; i < json_array_size(list) && !error; i++)
+        error = json_object_get(json_array_get(list, i), "error");
+    const char *problem = answer_problem(json_string_value(json_object_get(error, "type")));
+    const char *detail = json_string_value(json_object_get(error, "detail"));
+    enum fault fault = problem[0] ? answer_fault(problem, 0) : FAULT_NAMES;
+    o->job->order[0] = 0; /* it can only be invalid from now on */
+    order_fail(o, fault, -1, "%.255s is %.32s%s%s%s%.300s", name ? name : "a name", status ? status : "in no state",
+               problem[0] ? ", " : "", problem, detail ? ": " : "", detail ? detail : "");
+}
+
+/* ---- beginning ---- */
+
+static const json_t *challenge_of(const json_t *authz, enum challenge_type type) {
+    const json_t *list = json_object_get(authz, "challenges");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *c = json_array_get(list, i);
+        const char *name = json_string_value(json_object_get(c, "type"));
+        if (name && strcmp(name, challenge_type_name(type)) == 0)
+            return c;
+    }
+    return NULL;
+}
+
+/* The first in the operator's order that the issuer offers. */
+static void choose_challenge(struct order *o, const json_t *authz) {
+    const struct conf_issuer *issuer = o->ca->issuer;
+    const char *name = json_string_value(json_object_get(json_object_get(authz, "identifier"), "value"));
+    for (size_t i = 0; i < issuer->nchallenges && name; i++) {
+        enum challenge_type type = issuer->challenges[i];
+        const json_t *c = challenge_of(authz, type);
+        const char *token = json_string_value(json_object_get(c, "token"));
+        if (!token || !order_take_url(c, "url", o->url))
+            continue;
+        int err = challenges_offer(o->env->challenges, o, type, name, token, o->ca->thumbprint);
+        if (err < 0)
+            order_fail(o, err == ERR_LIMIT ? FAULT_OURS : FAULT_ISSUER, -1, "its challenge for %.255s: %s", name,
+                       err_text(err));
+        else
+            order_goto(o, ORDER_TELL);
+        return;
+    }
+    order_fail(o, FAULT_NAMES, -1, "it offers no challenge for %.255s that is configured", name ? name : "a name");
+}
+
+static void on_authz(void *ctx, const struct answer *a) {
+    struct order *o = ctx;
+    if (order_failed_by(o, a))
+        return;
+    const char *status = json_string_value(json_object_get(a->json, "status"));
+    if (status && strcmp(status, "valid") == 0) {
+        o->authz[o->at++].valid = true;
+        order_goto(o, ORDER_AUTHZ);
+    } else if (status && strcmp(status, "pending") == 0) {
+        choose_challenge(o, a->json);
+    } else {
+        fail_authz(o, a->json);
+    }
+}
+
+static size_t next_invalid(const struct order *o, size_t from) {
+    while (from < o->nauthz && o->authz[from].valid)
+        from++;
+    return from;
+}
+
+void enter_authz(struct order *o) {
+    if (o->at < o->nauthz) {
+        order_fetch(o, o->authz[o->at].url, on_authz);
+        return;
+    }
+    o->at = next_invalid(o, 0);
+    order_lengthen_pause(o, -1);
+    order_goto(o, o->at == o->nauthz ? ORDER_POLL : ORDER_PAUSE);
+}
+
+static void on_told(void *ctx, const struct answer *a) {
+    struct order *o = ctx;
+    /* told twice, after a crash: it is looked at anyway */
+    if (a->fault == FAULT_ISSUER && a->status == 400 && strcmp(a->problem, "malformed") == 0)
+        log_msg(o->env->log, LOG_LEVEL_DEBUG, "%s: %s", o->job->cert->id, a->why);
+    else if (order_failed_by(o, a))
+        return;
+    o->at++;
+    order_goto(o, ORDER_AUTHZ);
+}
+
+void enter_tell(struct order *o) {
+    ca_post(o->ca, &o->call, KEYMAKING_CHALLENGE, o->job->index, CA_URLS, o->url, span_of(NULL, 0), on_told, o);
+}
+
+/* ---- waiting ---- */
+
+static void on_check(void *ctx, const struct answer *a) {
+    struct order *o = ctx;
+    if (order_failed_by(o, a))
+        return;
+    const char *status = json_string_value(json_object_get(a->json, "status"));
+    if (status && strcmp(status, "valid") == 0) {
+        o->authz[o->at].valid = true;
+        o->at = next_invalid(o, o->at + 1);
+        order_goto(o, ORDER_CHECK);
+    } else if (status && strcmp(status, "pending") == 0) {
+        order_lengthen_pause(o, a->retry_after);
+        order_goto(o, ORDER_PAUSE);
+    } else {
+        fail_authz(o, a->json);
+    }
+}
+
+void enter_check(struct order *o) {
+    if (o->at < o->nauthz)
+        order_fetch(o, o->authz[o->at].url, on_check);
+    else
+        order_goto(o, ORDER_READ);
+}

@@ -1,0 +1,439 @@
+/* [acme], [acme.issuer.NAME] and what a service wants of them. Issuers are read with the file; certificates when all is known.
+ */
+#include "conf/acme_keys.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "conf/scalars.h"
+#include "conf/schema.h"
+
+#define NAME_LABEL_MAX 63
+
+static const struct word key_words[] = {{"ecdsa-p256", MANAGED_ECDSA_P256}, {"ecdsa-p384", MANAGED_ECDSA_P384},
+                                        {"rsa-2048", MANAGED_RSA_2048},     {"rsa-3072", MANAGED_RSA_3072},
+                                        {"rsa-4096", MANAGED_RSA_4096},     {NULL, 0}};
+static const struct word challenge_words[] = {
+    {"tls-alpn-01", CHALLENGE_TLS_ALPN_01}, {"http-01", CHALLENGE_HTTP_01}, {NULL, 0}};
+
+/* One value of an issuer. */
+struct issuer_value {
+    struct load *l;
+    struct conf_issuer *issuer;
+    const char *key; /* "acme.issuer.le.directory" */
+};
+
+static void PRINTF_LIKE(3, 4) refuse(struct issuer_value *v, const struct toml_node *n, const char *fmt, ...) {
+    char expected[256], shown[VALUE_SHOWN_MAX];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(expected, sizeof(expected), fmt, ap); /* cut is fine in a message */
+    va_end(ap);
+    load_error(v->l, n->at, v->key, "found %s, expected %s", value_shown(n, shown), expected);
+}
+
+/* Text that JSON and HTTP take as it is; NULL after a fault. */
+static const char *plain_text(struct issuer_value *v, const struct toml_node *n, const char *begins, const char *expected) {
+    const char *s = n->kind == TOML_STRING ? n->string : "";
+    size_t len = strlen(s);
+    bool ok = len > 0 && len < CONF_ACME_TEXT_MAX && strncmp(s, begins, strlen(begins)) == 0;
+    for (size_t i = 0; i < len && ok; i++)
+        ok = s[i] > ' ' && s[i] <= '~' && s[i] != '"' && s[i] != '\\';
+    if (ok)
+        return conf_strdup(v->l->conf, s);
+    refuse(v, n, "%s", expected);
+    return NULL;
+}
+
+static void read_directory(struct issuer_value *v, const struct toml_node *n) {
+    v->issuer->directory = plain_text(v, n, "https://", "the URL of its directory, https://...");
+}
+
+static void read_terms(struct issuer_value *v, const struct toml_node *n) {
+    if (n->kind != TOML_BOOLEAN || !n->integer)
+        refuse(v, n, "true, which says that you accept the issuer's terms of service");
+}
+
+static void read_contact(struct issuer_value *v, const struct toml_node *n) {
+    size_t max = n->kind == TOML_ARRAY ? MIN(n->nchildren, (size_t)CONF_CONTACTS_MAX) : 0;
+    if (n->kind != TOML_ARRAY || n->nchildren > CONF_CONTACTS_MAX)
+        refuse(v, n, "an array of at most %d URLs like \"mailto:ops@example.org\"", CONF_CONTACTS_MAX);
+    v->issuer->contact = conf_alloc(v->l->conf, max * sizeof(*v->issuer->contact));
+    for (size_t i = 0; i < max; i++) {
+        const char *s = plain_text(v, &n->children[i], "", "a URL like \"mailto:ops@example.org\"");
+        if (s)
+            v->issuer->contact[v->issuer->ncontact++] = s;
+    }
+}
+
+static void read_words(struct issuer_value *v, const struct toml_node *n, const struct word *words, uint8_t **ret,
+                       size_t *ret_n) {
+    char all[256];
+    struct text t = text_of(all, sizeof(all));
+    value_words_text(words, &t);
+    size_t max = n->kind == TOML_ARRAY ? n->nchildren : 0;
+    if (max == 0 || max > MANAGED_KEYS) {
+        refuse(v, n, "an array of %s", all);
+        return;
+    }
+    *ret = conf_alloc(v->l->conf, max);
+    for (size_t i = 0; i < max; i++) {
+        const struct toml_node *item = &n->children[i];
+        int word = item->kind == TOML_STRING ? value_word(words, item->string) : -1;
+        if (word < 0 || memchr(*ret, word, *ret_n))
+            refuse(v, item, word < 0 ? "%s" : "each of %s once", all);
+        else
+            (*ret)[(*ret_n)++] = (uint8_t)word;
+    }
+}
+
+static void read_challenges(struct issuer_value *v, const struct toml_node *n) {
+    read_words(v, n, challenge_words, &v->issuer->challenges, &v->issuer->nchallenges);
+}
+
+static void read_keys(struct issuer_value *v, const struct toml_node *n) {
+    read_words(v, n, key_words, &v->issuer->keys, &v->issuer->nkeys);
+}
+
+static void read_profile(struct issuer_value *v, const struct toml_node *n) {
+    const char *s =
+        n->kind == TOML_STRING && !n->string[0] ? "" : plain_text(v, n, "", "the name of a profile, like \"tlsserver\"");
+    if (s && strlen(s) > CONF_ACME_PROFILE_MAX)
+        refuse(v, n, "at most 64 bytes");
+    else if (s)
+        v->issuer->profile = s;
+}
+
+static void read_profile_required(struct issuer_value *v, const struct toml_node *n) {
+    if (n->kind == TOML_BOOLEAN)
+        v->issuer->profile_required = n->integer != 0;
+    else
+        refuse(v, n, "true or false");
+}
+
+static void read_chain(struct issuer_value *v, const struct toml_node *n) {
+    if (n->kind == TOML_STRING && strlen(n->string) < 200)
+        v->issuer->preferred_chain = conf_strdup(v->l->conf, n->string);
+    else
+        refuse(v, n, "the common name of a certificate authority");
+}
+
+static const char *read_file(struct issuer_value *v, const struct toml_node *n) {
+    const char *path = n->kind == TOML_STRING && n->string[0] ? load_path(v->l, n->string) : NULL;
+    if (!path)
+        refuse(v, n, "the name of a file");
+    return path;
+}
+
+static void read_ca_file(struct issuer_value *v, const struct toml_node *n) {
+    if (n->kind != TOML_STRING || n->string[0]) /* "" = the system's */
+        v->issuer->ca_file = read_file(v, n);
+}
+
+static void read_eab(struct issuer_value *v, const struct toml_node *n) {
+    static const char expected[] = "{ kid = \"...\", key_file = \"FILE\" } as the issuer has given it out";
+    for (size_t i = 0; n->kind == TOML_TABLE && i < n->nchildren; i++) {
+        const struct toml_node *child = &n->children[i];
+        if (strcmp(child->key, "kid") == 0)
+            v->issuer->eab_kid = plain_text(v, child, "", "the key's identifier");
+        else if (strcmp(child->key, "key_file") == 0)
+            v->issuer->eab_key_file = read_file(v, child);
+        else
+            load_error(v->l, child->key_at, v->key, "found \"%.100s\", expected \"kid\" and \"key_file\"", child->key);
+    }
+    if (!v->issuer->eab_kid || !v->issuer->eab_key_file)
+        load_error(v->l, n->at, v->key, "found no whole binding, expected %s", expected);
+}
+
+static const struct issuer_key {
+    const char *name;
+    void (*read)(struct issuer_value *v, const struct toml_node *n);
+} issuer_keys[] = {
+    {"directory", read_directory}, {"terms_accepted", read_terms},
+    {"contact", read_contact},     {"challenges", read_challenges},
+    {"profile", read_profile},     {"profile_required", read_profile_required},
+    {"keys", read_keys},           {"preferred_chain", read_chain},
+    {"ca_file", read_ca_file},     {"eab", read_eab},
+};
+
+static void issuer_defaults(struct conf *c, struct conf_issuer *i) {
+    if (i->nchallenges == 0) {
+        i->challenges = conf_alloc(c, 1);
+        i->challenges[i->nchallenges++] = CHALLENGE_TLS_ALPN_01;
+    }
+    if (i->nkeys == 0) {
+        i->keys = conf_alloc(c, 1);
+        i->keys[i->nkeys++] = MANAGED_ECDSA_P256;
+    }
+}
+
+static const struct toml_node *member(const struct toml_node *table, const char *name) {
+    for (size_t i = 0; i < table->nchildren; i++)
+        if (strcmp(table->children[i].key, name) == 0)
+            return &table->children[i];
+    return NULL;
+}
+
+static void read_issuer(struct load *l, const struct toml_node *n, const char *shown, struct conf_issuer *to) {
+    *to = (struct conf_issuer){.name = conf_strdup(l->conf, n->key), .profile = "", .preferred_chain = ""};
+    for (size_t i = 0; i < n->nchildren; i++) {
+        const struct toml_node *child = &n->children[i];
+        const char *names[ARRAY_LEN(issuer_keys) + 1] = {NULL};
+        char key[CONF_KEY_TEXT_MAX];
+        struct text t = text_of(key, sizeof(key));
+        size_t k = 0;
+        text_addf(&t, "%s.%.100s", shown, child->key);
+        struct issuer_value v = {l, to, conf_strdup(l->conf, key)};
+        for (size_t j = 0; j < ARRAY_LEN(issuer_keys); j++)
+            names[j] = issuer_keys[j].name;
+        while (k < ARRAY_LEN(issuer_keys) && strcmp(issuer_keys[k].name, child->key) != 0)
+            k++;
+        if (k < ARRAY_LEN(issuer_keys))
+            issuer_keys[k].read(&v, child);
+        else
+            reading_unknown_key(l, child, shown, names);
+    }
+    if (!member(n, "directory"))
+        load_error(l, n->at, shown, "found no \"directory\", expected the URL of the issuer's directory");
+    if (!member(n, "terms_accepted"))
+        load_error(l, n->at, shown,
+                   "found no \"terms_accepted\", expected true, which says that you accept the issuer's terms");
+    issuer_defaults(l->conf, to);
+}
+
+static bool is_issuer_name(const char *s) {
+    size_t n = strnlen(s, 65);
+    return n >= 1 && n <= 64 && s[strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789_-")] == 0;
+}
+
+void read_issuers(struct reading *r, const struct toml_node *table) {
+    struct load *l = r->l;
+    struct conf_acme *a = &l->conf->acme;
+    size_t n = MIN(table->nchildren, (size_t)CONF_ISSUERS_MAX);
+    if (table->nchildren > CONF_ISSUERS_MAX)
+        load_error(l, table->at, r->key, "found %zu issuers, expected at most %d", table->nchildren, CONF_ISSUERS_MAX);
+    a->issuers = conf_alloc(l->conf, n * sizeof(*a->issuers));
+    for (size_t i = 0; i < n; i++) {
+        const struct toml_node *node = &table->children[i];
+        char shown[CONF_KEY_TEXT_MAX];
+        struct text t = text_of(shown, sizeof(shown));
+        text_addf(&t, "acme.issuer.%.100s", node->key);
+        if (node->kind != TOML_TABLE)
+            load_error(l, node->at, shown, "found a value, expected a section [acme.issuer.NAME]");
+        else if (!is_issuer_name(node->key))
+            load_error(l, node->key_at, shown, "found \"%.100s\", expected a name of 1 to 64 of a-z, 0-9, '_' and '-'",
+                       node->key);
+        else
+            read_issuer(l, node, shown, &a->issuers[a->nissuers++]);
+    }
+}
+
+/* ---- what a service wants ---- */
+
+/* Names of hosts in lower case, or an address in the form that is compared; NULL when it is neither. */
+static const char *managed_name(struct load *l, const char *s) {
+    char name[256], ip[ADDR_TEXT_MAX];
+    struct addr a;
+    size_t len = strlen(s), label = 0;
+    if (addr_parse_ip(s, &a) == 0)
+        return conf_strdup(l->conf, addr_ip_text(&a, ip));
+    size_t from = strncmp(s, "*.", 2) == 0 ? 2 : 0; /* dns-01 alone can prove it */
+    bool ok = len > from && len < 254 && !from && strchr(s, '.');
+    for (size_t i = 0; ok && i <= len; i++) {
+        char ch = s[i] >= 'A' && s[i] <= 'Z' ? (char)(s[i] + 32) : s[i];
+        bool end = ch == '.' || ch == 0;
+        ok = end ? label > 0 && label <= NAME_LABEL_MAX : (ch >= 'a' && ch <= 'z') || (ch >= '0' && ch <= '9') || ch == '-';
+        label = end ? 0 : label + 1;
+        name[i] = ch;
+    }
+    return ok ? conf_strdup(l->conf, name) : NULL;
+}
+
+static const struct toml_node *wanted_list(struct reading *r, const struct toml_node *table, const char *name,
+                                           const char *expected) {
+    const struct toml_node *n = member(table, name);
+    if (n && n->kind == TOML_ARRAY && n->nchildren > 0)
+        return n;
+    load_error(r->l, n ? n->at : table->at, r->key, "found no \"%s\", expected %s", name, expected);
+    return NULL;
+}
+
+/* Kept for acme_settle(), when issuers are known wherever they stand in the file. */
+void read_service_acme(struct reading *r, const struct toml_node *node) {
+    static const char *const names[] = {"issuers", "names", NULL};
+    const struct toml_node *list = wanted_list(r, node, "names", "the names of the certificate");
+    (void)wanted_list(r, node, "issuers", "names of sections [acme.issuer.NAME]"); /* looked up later */
+    for (size_t i = 0; i < node->nchildren; i++)
+        if (strcmp(node->children[i].key, names[0]) != 0 && strcmp(node->children[i].key, names[1]) != 0)
+            reading_unknown_key(r->l, &node->children[i], r->key, names);
+    size_t n = list ? MIN(list->nchildren, (size_t)CONF_ACME_NAMES_MAX) : 0;
+    if (list && list->nchildren > CONF_ACME_NAMES_MAX)
+        load_error(r->l, list->at, r->key, "found %zu names, expected at most %d of one certificate", list->nchildren,
+                   CONF_ACME_NAMES_MAX);
+    struct service_origin *o = r->origin;
+    o->managed_names = conf_alloc(r->l->conf, n * sizeof(*o->managed_names));
+    for (size_t i = 0; i < n; i++) {
+        const struct toml_node *item = &list->children[i];
+        const char *name = item->kind == TOML_STRING ? managed_name(r->l, item->string) : NULL;
+        for (size_t k = 0; name && k < o->nmanaged_names; k++)
+            if (strcmp(o->managed_names[k], name) == 0)
+                name = NULL;
+        if (name)
+            o->managed_names[o->nmanaged_names++] = name;
+        else
+            reading_refuse(r, item,
+                           "a host name or an address, each once; a wildcard cannot be validated by the challenges there are");
+    }
+}
+
+static size_t find_issuer(const struct conf_acme *a, const char *name) {
+    size_t i = 0;
+    while (i < a->nissuers && strcmp(a->issuers[i].name, name) != 0)
+        i++;
+    return i;
+}
+
+static size_t settle_issuers(struct load *l, size_t service, const struct toml_node *list, uint16_t *to) {
+    const struct conf_acme *a = &l->conf->acme;
+    size_t n = 0;
+    for (size_t i = 0; list && list->kind == TOML_ARRAY && i < list->nchildren && i < CONF_ISSUERS_MAX; i++) {
+        const struct toml_node *item = &list->children[i];
+        size_t at = item->kind == TOML_STRING ? find_issuer(a, item->string) : a->nissuers;
+        char shown[VALUE_SHOWN_MAX];
+        if (at == a->nissuers)
+            load_error(l, item->at, load_key(l, service, KEY_SERVICE_ACME),
+                       "found %s, expected the name of a section [acme.issuer.NAME]", value_shown(item, shown));
+        else
+            to[n++] = (uint16_t)at;
+    }
+    return n;
+}
+
+static const char *certificate_path(struct load *l, const char *dir, const char *name) {
+    char path[PATH_MAX];
+    struct text t = text_of(path, sizeof(path));
+    text_addf(&t, "%s/%s", dir, name);
+    return t.cut ? NULL : conf_strdup(l->conf, path);
+}
+
+/* One certificate of service I, beside those that it names. */
+static void add_managed(struct load *l, size_t i, enum managed_key key, uint16_t *issuers, size_t nissuers) {
+    struct conf *c = l->conf;
+    struct conf_acme *a = &c->acme;
+    struct conf_service *s = &c->services[i];
+    struct service_origin *o = &l->services[i];
+    char id[128], dir[PATH_MAX];
+    struct text t = text_of(id, sizeof(id)), d = text_of(dir, sizeof(dir));
+    text_addf(&t, "%s.%s", s->name, managed_key_name(key));
+    text_addf(&d, "%s/certificates/%s", a->dir, id);
+    struct conf_managed *m = &a->certs[a->ncerts];
+    *m = (struct conf_managed){.id = conf_strdup(c, id),
+                               .dir = conf_strdup(c, dir),
+                               .service = (uint16_t)i,
+                               .key = key,
+                               .names = o->managed_names,
+                               .nnames = o->nmanaged_names,
+                               .issuers = issuers,
+                               .nissuers = nissuers};
+    a->ncerts++;
+    struct conf_cert *certs = conf_alloc(c, (s->ncerts + 1) * sizeof(*certs));
+    struct toml_pos *at = conf_alloc(c, (s->ncerts + 1) * sizeof(*at));
+    for (size_t k = 0; k < s->ncerts; k++) {
+        certs[k] = s->certs[k];
+        at[k] = o->cert_at[k];
+    }
+    certs[s->ncerts] =
+        (struct conf_cert){.cert = certificate_path(l, m->dir, "fullchain.pem"), .key = certificate_path(l, m->dir, "key.pem")};
+    at[s->ncerts] = load_at(l, i, KEY_SERVICE_ACME);
+    s->certs = certs;
+    o->cert_at = at;
+    bool absent = l->flags & LOAD_FOR_CHECK && certs[s->ncerts].cert && access(certs[s->ncerts].cert, F_OK) != 0;
+    if (!certs[s->ncerts].cert || !certs[s->ncerts].key)
+        load_error(l, load_top_at(l, KEY_STATE_DIR), "state_dir", "its name is too long for the files of certificates");
+    else if (!absent) /* a check makes none */
+        s->ncerts++;
+}
+
+static void settle_service(struct load *l, size_t i) {
+    struct conf_acme *a = &l->conf->acme;
+    const struct toml_node *node = l->services[i].node[KEY_SERVICE_ACME];
+    if (!node || node->kind != TOML_TABLE)
+        return;
+    uint16_t *issuers = conf_alloc(l->conf, CONF_ISSUERS_MAX * sizeof(*issuers));
+    size_t n = settle_issuers(l, i, member(node, "issuers"), issuers);
+    if (l->conf->services[i].mode != MODE_TERMINATE)
+        load_error(l, node->at, load_key(l, i, KEY_SERVICE_ACME),
+                   "found in a service of passthrough mode, which has no certificate");
+    else if (n && l->services[i].nmanaged_names)
+        for (size_t k = 0; k < a->issuers[issuers[0]].nkeys && a->ncerts < CONF_ACME_CERTS_MAX; k++)
+            add_managed(l, i, a->issuers[issuers[0]].keys[k], issuers, n);
+}
+
+/* The service that leads validators to their responder, by passing them through undecrypted. No name of a service has a dot. */
+static void add_tls_service(struct load *l) {
+    struct conf *c = l->conf;
+    struct conf_acme *a = &c->acme;
+    char path[PATH_MAX];
+    struct text t = text_of(path, sizeof(path));
+    if (c->nservices == SERVICES_MAX) {
+        load_error(l, (struct toml_pos){0, 0}, "acme", "found %d services, expected room for one more", SERVICES_MAX);
+        return;
+    }
+    struct conf_service *s = &c->services[c->nservices];
+    scalar_defaults("service.*", s);
+    s->name = "acme.tls-alpn-01";
+    s->mode = MODE_PASSTHROUGH;
+    s->backends = conf_alloc(c, sizeof(*s->backends));
+    s->nbackends = 1;
+    s->suites = c->services[0].suites; /* a snapshot has some of every service */
+    s->nsuites = c->services[0].nsuites;
+    s->groups = c->services[0].groups;
+    s->ngroups = c->services[0].ngroups;
+    if (l->acme_tls.text) {
+        s->backends[0] = l->acme_tls;
+    } else {
+        text_addf(&t, "unix:%s/run/tls", a->dir);
+        const char *text = conf_strdup(c, path);
+        s->backends[0] = (struct conf_backend){.kind = BACKEND_UNIX, .text = text, .path = text + sizeof("unix:") - 1};
+        if (strlen(s->backends[0].path) > CONF_SOCKET_PATH_MAX - sizeof(".new") + 1)
+            load_error(l, load_top_at(l, KEY_STATE_DIR), "state_dir",
+                       "its name is too long for a socket in it, expected at most %zu bytes",
+                       (size_t)CONF_SOCKET_PATH_MAX - sizeof("/acme/run/tls.new") + 1);
+    }
+    a->tls_route = true;
+    a->tls_service = (uint16_t)c->nservices++;
+}
+
+void acme_settle(struct load *l) {
+    struct conf *c = l->conf;
+    struct conf_acme *a = &c->acme;
+    bool wanted = false;
+    char dir[PATH_MAX];
+    struct text t = text_of(dir, sizeof(dir));
+    for (size_t i = 0; i < c->nservices; i++)
+        wanted = wanted || l->services[i].node[KEY_SERVICE_ACME];
+    if (wanted) {
+        text_addf(&t, "%s/acme", c->state_dir);
+        a->dir = conf_strdup(c, dir);
+        a->certs = conf_alloc(c, CONF_ACME_CERTS_MAX * sizeof(*a->certs));
+        for (size_t i = 0, n = c->nservices; i < n; i++)
+            settle_service(l, i);
+    }
+    if (c->nservices && (wanted || l->acme_tls.text))
+        add_tls_service(l);
+}
+
+void read_acme_state(struct reading *r, const struct toml_node *node) {
+    if (strcmp(node->string, "files") != 0)
+        reading_refuse(r, node, "\"files\"");
+}
+
+void read_acme_tls(struct reading *r, const struct toml_node *node) {
+    char expected[256];
+    struct text why = text_of(expected, sizeof(expected));
+    if (value_backend(r->l, node->string, &r->l->acme_tls, &why) != 0)
+        reading_refuse(r, node, "%s", expected);
+}

@@ -1,0 +1,66 @@
+/* Certificates that are ordered from ACME issuers (RFC 8555): a part of the configuration. Texts and arrays as in conf.h. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CONF_ISSUERS_MAX      16
+#define CONF_CONTACTS_MAX     8
+#define CONF_ACME_NAMES_MAX   100 /* of one certificate: the most that public issuers take */
+#define CONF_ACME_CERTS_MAX   1024
+#define CONF_ACME_TEXT_MAX    1024 /* bytes of a URL and the like */
+#define CONF_ACME_PROFILE_MAX 64
+
+enum managed_key { MANAGED_ECDSA_P256, MANAGED_ECDSA_P384, MANAGED_RSA_2048, MANAGED_RSA_3072, MANAGED_RSA_4096, MANAGED_KEYS };
+
+enum challenge_type { CHALLENGE_TLS_ALPN_01, CHALLENGE_HTTP_01, CHALLENGE_TYPES };
+
+struct conf_issuer {
+    const char *name;
+    const char *directory; /* https URL */
+    const char **contact;
+    size_t ncontact;
+    uint8_t *challenges; /* enum challenge_type, in order of preference; never empty */
+    size_t nchallenges;
+    uint8_t *keys; /* enum managed_key: one certificate each; never empty */
+    size_t nkeys;
+    const char *profile; /* "" = the issuer's default */
+    bool profile_required;
+    const char *preferred_chain; /* common name of an issuer in the chain; "" = the first chain */
+    const char *ca_file;         /* trust for the directory itself, absolute; NULL = the system's */
+    const char *eab_kid;         /* external account binding; NULL = none */
+    const char *eab_key_file;    /* absolute */
+};
+
+/* One certificate of a service. */
+struct conf_managed {
+    const char *id;  /* "web.ecdsa-p256": of a directory, in logs and commands */
+    const char *dir; /* where its files are, absolute */
+    uint16_t service;
+    enum managed_key key;
+    const char **names; /* of hosts in lower case, or addresses as inet_ntop() writes them */
+    size_t nnames;
+    uint16_t *issuers; /* indices, in order of preference; never empty */
+    size_t nissuers;
+};
+
+struct conf_acme {
+    const char *dir; /* state_dir/acme; NULL = no certificate is managed */
+    struct conf_issuer *issuers;
+    size_t nissuers;
+    struct conf_managed *certs;
+    size_t ncerts;
+    bool tls_route; /* clients that speak acme-tls/1 alone are led to TLS_SERVICE */
+    uint16_t tls_service;
+    bool http_redirects; /* what is no challenge is sent to https */
+};
+
+/* Whether a managed name is an address: 4 or 16 bytes in TO, else 0. */
+size_t managed_name_address(const char *name, uint8_t to[static 16]);
+
+/* "ecdsa-p256"; static storage. */
+const char *managed_key_name(enum managed_key key);
+
+/* "tls-alpn-01"; static storage. */
+const char *challenge_type_name(enum challenge_type type);

@@ -1,0 +1,8 @@
+/*
+ * The keymaker: private keys of accounts and managed certificates. It makes them, signs by them what wire/keymaking.h lists,
+ * and puts finished certificates into use. It has files below one directory and no network.
+ */
+#pragma once
+
+/* Returns the process's exit status. */
+int keymaker_run(int control);

@@ -1,0 +1,407 @@
+/* The small parts of the acme role: base64url, times of renewal, jobs on the disk, challenges, the responder's HTTP, messages.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "acme/answer.h"
+#include "acme/challenges.h"
+#include "acme/http_responder.h"
+#include "acme/job.h"
+#include "acme/renewal.h"
+#include "base/base64url.h"
+#include "base/err.h"
+#include "wire/keymaking.h"
+#include "wire/managed.h"
+
+#define DAY INT64_C(86400)
+
+static void test_base64url(void **state) {
+    (void)state;
+    static const struct {
+        const char *plain, *coded;
+    } rfc4648[] = {{"", ""},           {"f", "Zg"},          {"fo", "Zm8"},          {"foo", "Zm9v"},
+                   {"foob", "Zm9vYg"}, {"fooba", "Zm9vYmE"}, {"foobar", "Zm9vYmFy"}, {"\xff\xfe\xfd", "__79"},
+                   {"\xfb\xff", "-_8"}};
+    char text[64];
+    uint8_t back[64];
+    size_t n = 0;
+    for (size_t i = 0; i < ARRAY_LEN(rfc4648); i++) {
+        struct text t = text_of(text, sizeof(text));
+        base64url_add(&t, span_str(rfc4648[i].plain));
+        assert_string_equal(text, rfc4648[i].coded);
+        assert_int_equal(t.len, BASE64URL_LEN(strlen(rfc4648[i].plain)));
+        assert_int_equal(base64url_read(span_str(text), back, sizeof(back), &n), 0);
+        assert_true(span_eq(span_of(back, n), span_str(rfc4648[i].plain)));
+    }
+    static const char *const bad[] = {"Z", "Zg=", "Zg==", "Zh", "Zm9", "Z+9v", "Z/9v", "Zm 9v", "Zm9vZ"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_int_equal(base64url_read(span_str(bad[i]), back, sizeof(back), &n), ERR_FORMAT);
+    assert_int_equal(base64url_read(span_str("Zm9v"), back, 2, &n), ERR_LIMIT);
+    assert_int_equal(base64url_read(span_of("Z\0aa", 4), back, sizeof(back), &n), ERR_FORMAT);
+}
+
+static void test_times_of_renewal(void **state) {
+    (void)state;
+    assert_int_equal(renewal_time(0, 90 * DAY), 60 * DAY);
+    assert_int_equal(renewal_time(0, 45 * DAY), 30 * DAY);
+    assert_int_equal(renewal_time(0, 6 * DAY), 3 * DAY);
+    assert_int_equal(renewal_alarm(60 * DAY, 90 * DAY), 75 * DAY);
+    assert_int_equal(renewal_alarm(99 * DAY, 90 * DAY), 90 * DAY);
+    assert_int_equal(renewal_pause(1, 0, 0), 60);
+    assert_int_equal(renewal_pause(2, 0, 0), 600);
+    assert_int_equal(renewal_pause(3, 0, 0), 6000);
+    assert_int_equal(renewal_pause(4, 0, 0), DAY);
+    assert_int_equal(renewal_pause(1000, 0, 0), DAY);
+    assert_int_equal(renewal_pause(9, 100, 100 + 8 * 3600), 3600); /* an eighth of what is left */
+    assert_int_equal(renewal_pause(9, 100, 101), 60);
+    assert_int_equal(renewal_pause(9, 100, 99), DAY); /* it has expired */
+    assert_int_equal(renewal_choose(100, 200, 0), 100);
+    assert_int_equal(renewal_choose(100, 200, 199), 199);
+    assert_int_equal(renewal_choose(200, 200, 7), 0);
+    assert_int_equal(renewal_choose(200, 100, 7), 0);
+    assert_int_equal(renewal_ask_again(-1), 6 * 3600);
+    assert_int_equal(renewal_ask_again(0), 60);
+    assert_int_equal(renewal_ask_again(99 * DAY), DAY);
+}
+
+static void test_times_as_issuers_write_them(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t at;
+    } good[] = {{"1970-01-01T00:00:00Z", 0},
+                {"2026-11-29T16:00:00Z", 1795968000},
+                {"2026-11-29T16:00:00.123456Z", 1795968000},
+                {"2026-11-29T18:00:00+02:00", 1795968000},
+                {"2026-11-29T10:30:00-05:30", 1795968000}};
+    static const char *const bad[] = {"",
+                                      "2026-11-29",
+                                      "2026-11-29T16:00:00",
+                                      "2026-11-29 16:00:00Z",
+                                      "2026-13-29T16:00:00Z",
+                                      "2026-11-29T16:00:00ZZ",
+                                      "2026-11-29T16:00:00+2",
+                                      "tomorrow"};
+    int64_t at = -1;
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        assert_int_equal(renewal_read_time(good[i].text, &at), 0);
+        assert_int_equal(at, good[i].at);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_int_equal(renewal_read_time(bad[i], &at), ERR_FORMAT);
+}
+
+static const struct conf_managed cert = {.id = "web.ecdsa-p256", .nissuers = 2};
+
+static void test_a_job_comes_back_from_the_disk(void **state) {
+    (void)state;
+    char json[8192];
+    size_t n = 0;
+    struct job j = {.cert = &cert,
+                    .issuer = 1,
+                    .order = "https://ca/order/1",
+                    .error = "why \"not\"\n",
+                    .failures = 3,
+                    .next_s = 1000,
+                    .issued = 7,
+                    .failed = 9,
+                    .ari = "aki.serial",
+                    .window = {10, 20},
+                    .chosen_s = 15,
+                    .ask_s = 12,
+                    .installed_s = 5};
+    assert_true(job_write(&j, json, sizeof(json), &n));
+    struct job back = {.cert = &cert};
+    assert_true(job_read(&back, span_of(json, n), 2000));
+    assert_memory_equal(&back, &j, offsetof(struct job, inspected));
+    for (size_t i = 0; i < n; i++) { /* a file that was cut: nothing, or what was there */
+        struct job other = {.cert = &cert};
+        (void)!job_read(&other, span_of(json, i), 2000);
+    }
+    struct job elsewhere = {.cert = &(struct conf_managed){.id = "other", .nissuers = 1}};
+    assert_false(job_read(&elsewhere, span_of(json, n), 2000));
+    const struct conf_managed fewer = {.id = "web.ecdsa-p256", .nissuers = 1};
+    struct job shrunk = {.cert = &fewer};
+    assert_true(job_read(&shrunk, span_of(json, n), 2000));
+    assert_int_equal(shrunk.issuer, 0);
+    assert_false(job_write(&j, json, 100, &n));
+}
+
+/* Written while the clock was a year ahead: waited for a day, not for a year. */
+static void test_a_clock_that_was_ahead(void **state) {
+    (void)state;
+    char json[8192];
+    size_t n = 0;
+    struct job j = {.cert = &cert, .next_s = 365 * DAY, .ask_s = 365 * DAY}, back = {.cert = &cert};
+    assert_true(job_write(&j, json, sizeof(json), &n));
+    assert_true(job_read(&back, span_of(json, n), 100));
+    assert_int_equal(back.next_s, 100 + DAY);
+    assert_int_equal(back.ask_s, 100 + DAY);
+}
+
+static void test_when_a_job_is_due(void **state) {
+    (void)state;
+    struct job j = {.cert = &cert};
+    assert_int_equal(job_due(&j), 0); /* there is none: at once */
+    assert_false(job_alarms(&j, 0));
+    j.failures = 3;
+    j.next_s = 500;
+    assert_int_equal(job_due(&j), 500);
+    assert_true(job_alarms(&j, 0));
+    const struct keymaking_cert c = {.from_issuer = true, .names_right = true, .not_after = 90 * DAY, .ari = span_str("one")};
+    j = (struct job){.cert = &cert, .chosen_s = 99};
+    job_take_cert(&j, &c); /* what was known of another certificate is forgotten */
+    assert_int_equal(job_due(&j), 60 * DAY);
+    assert_false(job_alarms(&j, 74 * DAY));
+    assert_true(job_alarms(&j, 76 * DAY));
+    j.chosen_s = 40 * DAY;
+    assert_int_equal(job_due(&j), 40 * DAY);
+    job_take_cert(&j, &c);
+    assert_int_equal(job_due(&j), 40 * DAY);
+    j.installed_s = 50 * DAY; /* an issuer that wants the new one renewed at once */
+    assert_int_equal(job_due(&j), 50 * DAY + 3600);
+    j.installed_s = 0;
+    j.chosen_s = 400 * DAY;
+    assert_int_equal(job_due(&j), 90 * DAY); /* never later than its end */
+    j.wanted = true;
+    assert_int_equal(job_due(&j), 0);
+    j.names_right = j.wanted = false;
+    assert_int_equal(job_due(&j), 0);
+}
+
+static struct challenges challenges;
+
+static void test_challenges(void **state) {
+    (void)state;
+    const int me = 1, other = 2;
+    assert_int_equal(challenges_offer(&challenges, &me, CHALLENGE_TLS_ALPN_01, "a.example.org", "token", "thumb"), 0);
+    assert_int_equal(challenges_offer(&challenges, &me, CHALLENGE_HTTP_01, "a.example.org", "tok-en_2", "thumb"), 0);
+    assert_int_equal(challenges_offer(&challenges, &other, CHALLENGE_TLS_ALPN_01, "192.0.2.7", "token3", "thumb"), 0);
+    assert_int_equal(challenges_offer(&challenges, &other, CHALLENGE_TLS_ALPN_01, "2001:db8::7", "token4", "thumb"), 0);
+    struct challenge *c = challenges_by_name(&challenges, CHALLENGE_TLS_ALPN_01, span_str("A.EXAMPLE.org"));
+    assert_non_null(c);
+    assert_string_equal(c->key_authorization, "token.thumb");
+    assert_non_null(challenges_by_name(&challenges, CHALLENGE_TLS_ALPN_01, span_str("7.2.0.192.in-addr.arpa")));
+    assert_non_null(challenges_by_name(&challenges, CHALLENGE_TLS_ALPN_01,
+                                       span_str("7.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa")));
+    assert_null(challenges_by_name(&challenges, CHALLENGE_TLS_ALPN_01, span_str("a.example")));
+    assert_null(challenges_by_token(&challenges, span_str("token"))); /* of another kind */
+    assert_non_null(challenges_by_token(&challenges, span_str("tok-en_2")));
+    assert_null(challenges_by_token(&challenges, span_str("")));
+    challenges_withdraw(&challenges, &me);
+    assert_null(challenges_by_token(&challenges, span_str("tok-en_2")));
+    assert_non_null(challenges_by_name(&challenges, CHALLENGE_TLS_ALPN_01, span_str("7.2.0.192.in-addr.arpa")));
+    static const char *const bad[] = {"", "a/b", "../x", "a b", "a\nb", "a=b"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_int_equal(challenges_offer(&challenges, &me, CHALLENGE_HTTP_01, "a.example.org", bad[i], "t"), ERR_FORMAT);
+    char longest[CHALLENGE_TOKEN_MAX + 2];
+    memset(longest, 'x', sizeof(longest) - 1);
+    longest[sizeof(longest) - 1] = 0;
+    assert_int_equal(challenges_offer(&challenges, &me, CHALLENGE_HTTP_01, "a", longest, "t"), ERR_FORMAT);
+    int err = 0;
+    size_t n = 0;
+    for (; err == 0 && n <= CHALLENGES_MAX; n++)
+        err = challenges_offer(&challenges, &me, CHALLENGE_HTTP_01, "a", "t", "t");
+    assert_int_equal(err, ERR_LIMIT);
+    challenges_withdraw(&challenges, &me);
+    challenges_withdraw(&challenges, &other);
+    assert_int_equal(challenges_offer(&challenges, &me, CHALLENGE_HTTP_01, "a", "t", "t"), 0);
+    challenges_withdraw(&challenges, &me);
+}
+
+static void test_the_http_of_validators(void **state) {
+    (void)state;
+    static const struct {
+        bool redirects;
+        const char *request, *begins, *has;
+    } cases[] = {
+        {false, "GET /.well-known/acme-challenge/tok HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 ", "\r\n\r\ntok.thumb"},
+        {true, "GET /.well-known/acme-challenge/tok HTTP/1.0\r\n\r\n", "HTTP/1.1 200 ", "Content-Length: 9\r\n"},
+        {true, "GET /.well-known/acme-challenge/other HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 404 ", ""},
+        {true, "GET /.well-known/acme-challenge/tok/ HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 404 ", ""},
+        {true, "GET /.well-known/acme-challenge/ HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 404 ", ""},
+        {false, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 404 ", ""},
+        {true, "GET /x?y=1 HTTP/1.1\r\nX: y\r\nHost: www.example.org:80\r\n\r\n", "HTTP/1.1 308 ",
+         "Location: https://www.example.org/x?y=1\r\n"},
+        {true, "GET / HTTP/1.1\r\nHost: evil/\r\n\r\n", "HTTP/1.1 404 ", ""},
+        {true, "GET / HTTP/1.1\r\nHost: a\"b\r\n\r\n", "HTTP/1.1 404 ", ""},
+        {true, "GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 404 ", ""},
+        {true, "GET /\x01 HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 400 ", ""},
+        {true, "GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 400 ", ""},
+        {true, "POST / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 400 ", ""},
+        {true, "GET /\r\n\r\n", "HTTP/1.1 400 ", ""},
+        {true, "\r\n\r\n", "HTTP/1.1 400 ", ""},
+    };
+    const int me = 1;
+    assert_int_equal(challenges_offer(&challenges, &me, CHALLENGE_HTTP_01, "a", "tok", "thumb"), 0);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const struct http_responder h = {.challenges = &challenges, .redirects = cases[i].redirects};
+        char out[16384];
+        struct text t = text_of(out, sizeof(out));
+        http_responder_answer(&h, span_str(cases[i].request), &t);
+        if (strncmp(out, cases[i].begins, strlen(cases[i].begins)) != 0 || !strstr(out, cases[i].has))
+            fail_msg("%s\n-- gave:\n%s", cases[i].request, out);
+    }
+    challenges_withdraw(&challenges, &me);
+}
+
+static void test_whose_fault_it_is(void **state) {
+    (void)state;
+    assert_string_equal(answer_problem("urn:ietf:params:acme:error:caa"), "caa");
+    assert_string_equal(answer_problem("about:blank"), "");
+    assert_string_equal(answer_problem(NULL), "");
+    assert_int_equal(answer_fault("caa", 403), FAULT_NAMES);
+    assert_int_equal(answer_fault("unauthorized", 403), FAULT_NAMES);
+    assert_int_equal(answer_fault("rateLimited", 429), FAULT_ISSUER);
+    assert_int_equal(answer_fault("", 500), FAULT_ISSUER);
+    assert_int_equal(answer_fault("", 200), FAULT_NONE);
+}
+
+/* ---- messages ---- */
+
+/* What was sent by FROM, as the other side gets it. */
+static struct ipc_msg received(int fd, const struct ipc_rule *rules) {
+    static uint8_t scratch[IPC_BODY_MAX + 2];
+    struct ipc_msg m = {.type = 0};
+    int err = 0;
+    assert_int_equal(ipc_recv(fd, scratch, sizeof(scratch), rules, &m, &err), STEP_DONE);
+    return m;
+}
+
+static void test_requests_to_the_keymaker(void **state) {
+    (void)state;
+    static char chain[KEYMAKING_CHAIN_MAX + 1];
+    int pair[2];
+    struct keymaking_request back;
+    struct keymaking_answer answer;
+    assert_int_equal(ipc_pair(1 << 20, pair), 0);
+    memset(chain, 'c', sizeof(chain));
+    struct keymaking_request q = {.number = 7,
+                                  .op = KEYMAKING_INSTALL,
+                                  .issuer = 2,
+                                  .cert = 3,
+                                  .url = span_str("https://u"),
+                                  .nonce = span_str("n"),
+                                  .account = span_str("k"),
+                                  .data = span_of(chain, KEYMAKING_CHAIN_MAX)};
+    assert_int_equal(keymaking_send_request(pair[0], &q), 0);
+    struct ipc_msg m = received(pair[1], keymaking_to_keymaker);
+    assert_int_equal(keymaking_read_request(&m, &back), 0);
+    assert_true(back.number == 7 && back.op == KEYMAKING_INSTALL && back.issuer == 2 && back.cert == 3);
+    assert_true(span_eq(back.url, q.url) && span_eq(back.nonce, q.nonce) && span_eq(back.account, q.account));
+    assert_true(span_eq(back.data, q.data));
+    for (size_t i = 0; i < 64; i++) { /* cut */
+        const struct ipc_msg cut = {.type = KEYMAKING_REQUEST, .body = span_of(m.body.p, i)};
+        assert_int_equal(keymaking_read_request(&cut, &back), ERR_FORMAT);
+    }
+    q.data.len++;
+    if (keymaking_send_request(pair[0], &q) == 0) {
+        m = received(pair[1], keymaking_to_keymaker);
+        assert_int_equal(keymaking_read_request(&m, &back), ERR_FORMAT);
+    }
+    for (int refused = 0; refused < 2; refused++) {
+        const struct keymaking_answer a = {.number = 9, .refused = refused, .data = span_str("text")};
+        assert_int_equal(keymaking_send_answer(pair[1], &a), 0);
+        m = received(pair[0], keymaking_to_acme);
+        assert_int_equal(keymaking_read_answer(&m, &answer), 0);
+        assert_true(answer.number == 9 && answer.refused == refused && span_eq(answer.data, a.data));
+    }
+    close(pair[0]), close(pair[1]);
+}
+
+static void test_what_is_packed_comes_back(void **state) {
+    (void)state;
+    uint8_t bytes[512];
+    size_t n = 0;
+    const struct keymaking_cert c = {.from_issuer = true, .not_before = -5, .not_after = INT64_MAX, .ari = span_str("a.b")};
+    struct keymaking_cert c2;
+    assert_int_equal(keymaking_pack_cert(&c, bytes, sizeof(bytes), &n), 0);
+    assert_int_equal(keymaking_unpack_cert(span_of(bytes, n), &c2), 0);
+    assert_true(c2.from_issuer && !c2.names_right && c2.not_before == -5 && c2.not_after == INT64_MAX &&
+                span_eq(c2.ari, c.ari));
+    assert_int_equal(keymaking_unpack_cert(span_of(bytes, 17), &c2), ERR_FORMAT);
+    bytes[0] = 2;
+    assert_int_equal(keymaking_unpack_cert(span_of(bytes, n), &c2), ERR_FORMAT);
+    const struct keymaking_order o = {.profile = span_str("p"), .replaces = span_str("r")};
+    struct keymaking_order o2;
+    assert_int_equal(keymaking_pack_order(&o, bytes, sizeof(bytes), &n), 0);
+    assert_int_equal(keymaking_unpack_order(span_of(bytes, n), &o2), 0);
+    assert_true(span_eq(o2.profile, o.profile) && span_eq(o2.replaces, o.replaces));
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(keymaking_unpack_order(span_of(bytes, i), &o2), ERR_FORMAT);
+}
+
+static void test_news_for_the_observer(void **state) {
+    (void)state;
+    char error[MANAGED_ERROR_MAX];
+    int pair[2];
+    memset(error, 'e', sizeof(error));
+    assert_int_equal(ipc_pair(1 << 20, pair), 0);
+    const struct managed_status s = {.cert = 1,
+                                     .issuer = 2,
+                                     .state = 3,
+                                     .from_issuer = true,
+                                     .alarm = true,
+                                     .not_before = 4,
+                                     .not_after = 5,
+                                     .renew_at = 6,
+                                     .next_at = 7,
+                                     .installed_at = 8,
+                                     .window = {9, 10},
+                                     .failures = 11,
+                                     .issued = 12,
+                                     .failed = 13,
+                                     .state_name = span_str("finalize"),
+                                     .error = span_of(error, sizeof(error))};
+    struct managed_status s2;
+    assert_int_equal(managed_send_status(pair[0], &s), 0);
+    struct ipc_msg m = received(pair[1], managed_to_observer);
+    assert_int_equal(managed_read_status(&m, &s2), 0);
+    assert_true(s2.cert == 1 && s2.issuer == 2 && s2.state == 3 && s2.from_issuer && !s2.names_right && s2.alarm);
+    assert_true(s2.not_before == 4 && s2.not_after == 5 && s2.renew_at == 6 && s2.next_at == 7 && s2.installed_at == 8);
+    assert_true(s2.window[0] == 9 && s2.window[1] == 10 && s2.failures == 11 && s2.issued == 12 && s2.failed == 13);
+    assert_true(span_eq(s2.error, s.error) && span_eq(s2.state_name, s.state_name));
+    for (size_t i = 0; i < m.body.len; i++) {
+        const struct ipc_msg cut = {.type = MANAGED_STATUS, .body = span_of(m.body.p, i)};
+        assert_int_equal(managed_read_status(&cut, &s2), ERR_FORMAT);
+    }
+    struct managed_account a2;
+    assert_int_equal(managed_send_account(pair[0], &(struct managed_account){3, span_str("https://ca/1")}), 0);
+    m = received(pair[1], managed_to_observer);
+    assert_int_equal(managed_read_account(&m, &a2), 0);
+    assert_true(a2.issuer == 3 && span_eq(a2.url, span_str("https://ca/1")));
+    for (unsigned kind = 0; kind <= MANAGED_COMMANDS; kind++)
+        for (uint8_t reason = 0; reason < 13; reason += 4) {
+            struct managed_command c2;
+            assert_int_equal(
+                managed_send_command(pair[1], &(struct managed_command){(enum managed_command_kind)kind, 5, reason}), 0);
+            m = received(pair[0], managed_to_acme);
+            assert_int_equal(managed_read_command(&m, &c2), kind < MANAGED_COMMANDS && reason <= 10 ? 0 : ERR_FORMAT);
+        }
+    close(pair[0]), close(pair[1]);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_base64url),
+        cmocka_unit_test(test_times_of_renewal),
+        cmocka_unit_test(test_times_as_issuers_write_them),
+        cmocka_unit_test(test_a_job_comes_back_from_the_disk),
+        cmocka_unit_test(test_a_clock_that_was_ahead),
+        cmocka_unit_test(test_when_a_job_is_due),
+        cmocka_unit_test(test_challenges),
+        cmocka_unit_test(test_the_http_of_validators),
+        cmocka_unit_test(test_whose_fault_it_is),
+        cmocka_unit_test(test_requests_to_the_keymaker),
+        cmocka_unit_test(test_what_is_packed_comes_back),
+        cmocka_unit_test(test_news_for_the_observer),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
