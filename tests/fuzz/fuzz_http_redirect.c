@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct span s = buf_span(&out);
     MUST((step == STEP_DONE) == (s.len > 0));
     if (step == STEP_DONE) {
-        MUST(s.len > sizeof(head) + sizeof(tail) && memcmp(s.p, head, sizeof(head) - 1) == 0);
+        MUST(s.len >= sizeof(head) + sizeof(tail) && memcmp(s.p, head, sizeof(head) - 1) == 0);
         MUST(memcmp(s.p + s.len - (sizeof(tail) - 1), tail, sizeof(tail) - 1) == 0);
         for (size_t i = sizeof(head) - 1; i < s.len - (sizeof(tail) - 1); i++)
             MUST(s.p[i] > ' ' && s.p[i] < 0x7f);
