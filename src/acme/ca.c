@@ -314,6 +314,7 @@ static void on_keymaker(void *ctx, const struct keymaking_answer *k) {
         a.body = k->data;
     } else {
         a.fault = FAULT_OURS;
+        a.status = k ? 400 : 0; /* it was asked for something that it does not do */
         text_add_span(&t, k ? k->data : span_str("the keymaker is gone, or did not answer"));
     }
     end_call(call, &a);

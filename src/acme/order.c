@@ -381,7 +381,8 @@ static void on_install(void *ctx, const struct answer *a) {
     struct job *j = o->job;
     struct keymaking_cert c;
     if (a->fault != FAULT_NONE || keymaking_unpack_cert(a->body, &c) < 0) {
-        order_fail(o, FAULT_OURS, -1, "%s", a->fault ? a->why : "the keymaker's answer is malformed");
+        enum fault fault = a->fault && a->status ? FAULT_ISSUER : FAULT_OURS; /* what it refuses is the chain */
+        order_fail(o, fault, -1, "%s", a->fault ? a->why : "the keymaker's answer is malformed");
         return;
     }
     job_take_cert(j, &c);
