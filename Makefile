@@ -55,7 +55,7 @@ deb:
 image: build
 	@tools/install-deps image
 	@mkdir -p dist
-	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) tools/build-image $(BUILD)/tls-off dist/image
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || stat -c %Y meson.build) tools/build-image $(BUILD)/tls-off dist/image
 
 # The page of the observer from its sources; needs npm. What it makes is in the tree.
 dashboard:
