@@ -176,8 +176,10 @@ def other_version(p, version):
     assert len(old) == len(version)
     content = open(BINARY, "rb").read()
     assert old.encode() in content
-    return content.replace(b"\0" + old.encode() + b"\0", b"\0" + version.encode() + b"\0").replace(
-        b"tls-off " + old.encode(), b"tls-off " + version.encode())
+    # alone, in sentences, and at the end of "tls-off/0.1.0", where the linker finds the lone one as well
+    for before, after in ((b"\0", b"\0"), (b"tls-off ", b""), (b"tls-off/", b"\0")):
+        content = content.replace(before + old.encode() + after, before + version.encode() + after)
+    return content
 
 
 def test_upgrade_to_another_binary(own_binary):

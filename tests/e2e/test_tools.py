@@ -139,8 +139,8 @@ def test_make_passes_the_prefix_on(target, named, wanted):
 
 
 def test_mirror_in_either_format(tmp_path):
-    """tools/test-openssl35 ended without a word where apt has only one of the two formats."""
-    text = (ROOT / "tools/test-openssl35").read_text()
+    """tools/make-chroot ended without a word where apt has only one of the two formats."""
+    text = (ROOT / "tools/make-chroot").read_text()
     function = text[text.index("mirror() {"):text.index("\n}\n", text.index("mirror() {")) + 3].replace("/etc/apt", str(tmp_path))
     deb822 = "Types: deb\nURIs: http://example.org/debian\nSuites: bookworm\nComponents: main\n"
     one_line = "deb [signed-by=/x] http://example.org/debian bookworm main\n"
