@@ -63,7 +63,7 @@ static void end_empty(struct ca_call *call, enum fault fault, const char *why) {
 
 /* The issuer's own words, as far as they are text: they go into logs and onto the page. */
 static void add_words(struct text *t, const char *s) {
-    for (size_t i = 0; s[i] && i < DETAIL_MAX; i++)
+    for (size_t i = 0; i < DETAIL_MAX && s[i]; i++)
         text_add_span(t, span_of((unsigned char)s[i] < ' ' || s[i] == 0x7f ? " " : &s[i], 1));
 }
 

@@ -21,9 +21,9 @@
 static const struct state {
     const char *name;
     uint32_t limit_ms;
+    unsigned next; /* legal ones */
     void (*enter)(struct order *o);
     void (*late)(struct order *o); /* NULL: it has failed */
-    unsigned next;                 /* legal ones */
 } states[ORDER_STATES];
 
 /* ---- the machine ---- */
@@ -410,21 +410,21 @@ static void enter_idle(struct order *o) {
 #define STANDS    (TO(AUTHZ) | TO(FINALIZE) | TO(POLL) | TO(DOWNLOAD)) /* where an order may stand */
 
 static const struct state states[ORDER_STATES] = {
-    [ORDER_IDLE] = {"idle", STEP_MS, enter_idle, NULL, TO(DIRECTORY)},
-    [ORDER_DIRECTORY] = {"directory", STEP_MS, enter_directory, NULL, TO(THUMBPRINT)},
-    [ORDER_THUMBPRINT] = {"account key", STEP_MS, enter_thumbprint, NULL, TO(ACCOUNT)},
-    [ORDER_ACCOUNT] = {"account", STEP_MS, enter_account, NULL, TO(NEW) | TO(READ)},
-    [ORDER_NEW] = {"new order", STEP_MS, enter_new, NULL, TO(NEW) | TO(ACCOUNT) | STANDS},
-    [ORDER_READ] = {"order", STEP_MS, enter_read, NULL, TO(NEW) | STANDS},
-    [ORDER_AUTHZ] = {"authorization", STEP_MS, enter_authz, NULL, TO(AUTHZ) | TO(TELL) | TO(PAUSE) | TO(POLL)},
-    [ORDER_TELL] = {"challenge", STEP_MS, enter_tell, NULL, TO(AUTHZ)},
-    [ORDER_PAUSE] = {"validation", 0, enter_waiting, leave_pause, TO(CHECK)},
-    [ORDER_CHECK] = {"validation check", STEP_MS, enter_check, NULL, TO(CHECK) | TO(PAUSE) | TO(READ)},
-    [ORDER_FINALIZE] = {"finalize", STEP_MS, enter_finalize, NULL, STANDS},
-    [ORDER_POLL] = {"issuance", 0, enter_waiting, leave_poll, TO(READ)},
-    [ORDER_DOWNLOAD] = {"download", STEP_MS, enter_download, NULL, TO(ALTERNATE) | TO(INSTALL)},
-    [ORDER_ALTERNATE] = {"alternate chain", STEP_MS, enter_alternate, NULL, TO(ALTERNATE) | TO(INSTALL)},
-    [ORDER_INSTALL] = {"install", STEP_MS, enter_install, NULL, 0},
+    [ORDER_IDLE] = {"idle", STEP_MS, TO(DIRECTORY), enter_idle, NULL},
+    [ORDER_DIRECTORY] = {"directory", STEP_MS, TO(THUMBPRINT), enter_directory, NULL},
+    [ORDER_THUMBPRINT] = {"account key", STEP_MS, TO(ACCOUNT), enter_thumbprint, NULL},
+    [ORDER_ACCOUNT] = {"account", STEP_MS, TO(NEW) | TO(READ), enter_account, NULL},
+    [ORDER_NEW] = {"new order", STEP_MS, TO(NEW) | TO(ACCOUNT) | STANDS, enter_new, NULL},
+    [ORDER_READ] = {"order", STEP_MS, TO(NEW) | STANDS, enter_read, NULL},
+    [ORDER_AUTHZ] = {"authorization", STEP_MS, TO(AUTHZ) | TO(TELL) | TO(PAUSE) | TO(POLL), enter_authz, NULL},
+    [ORDER_TELL] = {"challenge", STEP_MS, TO(AUTHZ), enter_tell, NULL},
+    [ORDER_PAUSE] = {"validation", 0, TO(CHECK), enter_waiting, leave_pause},
+    [ORDER_CHECK] = {"validation check", STEP_MS, TO(CHECK) | TO(PAUSE) | TO(READ), enter_check, NULL},
+    [ORDER_FINALIZE] = {"finalize", STEP_MS, STANDS, enter_finalize, NULL},
+    [ORDER_POLL] = {"issuance", 0, TO(READ), enter_waiting, leave_poll},
+    [ORDER_DOWNLOAD] = {"download", STEP_MS, TO(ALTERNATE) | TO(INSTALL), enter_download, NULL},
+    [ORDER_ALTERNATE] = {"alternate chain", STEP_MS, TO(ALTERNATE) | TO(INSTALL), enter_alternate, NULL},
+    [ORDER_INSTALL] = {"install", STEP_MS, 0, enter_install, NULL},
 };
 
 void order_begin(struct order *o, const struct order_env *env, struct job *j) {

@@ -214,7 +214,7 @@ static bool add_key(struct place *p, const char *service, const char **entries, 
         err = access_use_list(w, list, p->is_deny);
     }
     char text[128];
-    (void)snprintf(text, sizeof(text), "found more than %u lists, those of allow and deny together", ACCESS_LISTS_MAX);
+    (void)snprintf(text, sizeof(text), "found more than %d lists, those of allow and deny together", ACCESS_LISTS_MAX);
     if (err)
         say(p, true, err == ERR_LIMIT ? text : "out of memory");
     return err == 0;

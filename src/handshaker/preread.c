@@ -153,14 +153,15 @@ static enum step read_plain(struct handshaker *h, struct conn *c) {
 }
 
 bool preread_hello(struct handshaker *h, struct conn *c) {
-    struct span message;
+    struct span message, in = buf_span(&c->in);
     size_t wire_len = 0;
     int err = 0;
-    if (c->upgraded && buf_span(&c->in).p[0] != CONTENT_HANDSHAKE) {
+    bool is_plain = in.p && in.p[0] != CONTENT_HANDSHAKE;
+    if (c->upgraded && is_plain) {
         conn_fail(h, c, ERR_STARTTLS_INJECTION);
         return false;
     }
-    if (buf_span(&c->in).p[0] != CONTENT_HANDSHAKE && read_plain(h, c) != STEP_FAILED)
+    if (is_plain && read_plain(h, c) != STEP_FAILED)
         return false;
     switch (hello_find(&c->scan, buf_span(&c->in), h->hello_scratch, &message, &wire_len, &err)) {
     case STEP_DONE:

@@ -9,21 +9,21 @@
 
 /* How a line may begin, "#" for a digit, and what that means: 0 = welcome. The first that fits counts. */
 static const struct opening {
-    enum greeting kind;
     const char *text;
+    enum greeting kind;
     int err;
 } openings[] = {
-    {GREETING_SMTP, "220", 0}, /* RFC 5321 4.2, 4.3.1; RFC 2033 */
-    {GREETING_SMTP, "4##", ERR_GREETING_REFUSED},
-    {GREETING_SMTP, "5##", ERR_GREETING_REFUSED},
-    {GREETING_IMAP, "* OK", 0}, /* RFC 3501 7.1 */
-    {GREETING_IMAP, "* BYE", ERR_GREETING_REFUSED},
-    {GREETING_IMAP, "* PREAUTH", ERR_GREETING_PREAUTH},
-    {GREETING_POP3, "+OK", 0}, /* RFC 1939 3 */
-    {GREETING_POP3, "-ERR", ERR_GREETING_REFUSED},
-    {GREETING_NNTP, "200", 0}, /* RFC 3977 5.1 */
-    {GREETING_NNTP, "201", 0},
-    {GREETING_NNTP, "###", ERR_GREETING_REFUSED},
+    {"220", GREETING_SMTP, 0}, /* RFC 5321 4.2, 4.3.1; RFC 2033 */
+    {"4##", GREETING_SMTP, ERR_GREETING_REFUSED},
+    {"5##", GREETING_SMTP, ERR_GREETING_REFUSED},
+    {"* OK", GREETING_IMAP, 0}, /* RFC 3501 7.1 */
+    {"* BYE", GREETING_IMAP, ERR_GREETING_REFUSED},
+    {"* PREAUTH", GREETING_IMAP, ERR_GREETING_PREAUTH},
+    {"+OK", GREETING_POP3, 0}, /* RFC 1939 3 */
+    {"-ERR", GREETING_POP3, ERR_GREETING_REFUSED},
+    {"200", GREETING_NNTP, 0}, /* RFC 3977 5.1 */
+    {"201", GREETING_NNTP, 0},
+    {"###", GREETING_NNTP, ERR_GREETING_REFUSED},
 };
 
 /* Only these have replies of several lines: all but the last have a hyphen behind the number. */
