@@ -163,8 +163,9 @@ static void value_scalars(struct io *io, const char *scope, void *base) {
             scalar_set_string(row, base, s);
         } else {
             uint64_t v = codec_number(&io->codec, row->size, scalar_number(row, base));
-            refuse_if(io, !scalar_number_fits(row, v));
-            scalar_set_number(row, base, v);
+            bool fits = scalar_number_fits(row, v);
+            refuse_if(io, !fits);
+            scalar_set_number(row, base, fits ? v : 0); /* never a bool that is neither */
         }
     }
 }

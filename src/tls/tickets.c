@@ -73,10 +73,12 @@ static bool follow_clock(struct tickets *t) {
 }
 
 static bool lengths_are_right(const struct span *secrets, size_t n) {
+    if (n == 0 || n > TICKETS_SECRETS)
+        return false;
     for (size_t i = 0; i < n; i++)
         if (secrets[i].len < TICKETS_SECRET_MIN || secrets[i].len > TICKETS_SECRET_MAX)
             return false;
-    return n > 0 && n <= TICKETS_SECRETS;
+    return true;
 }
 
 struct tickets *tickets_new(const struct span *secrets, size_t n) {
