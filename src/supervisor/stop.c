@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "supervisor/commands.h"
+#include "supervisor/helper.h"
 #include "supervisor/notify.h"
 #include "supervisor/publish.h"
 #include "supervisor/super.h"
@@ -61,6 +62,8 @@ static bool others_gone(struct super *s) {
 }
 
 static void stop_others(struct super *s) {
+    for (unsigned kind = 0; kind < HELPERS; kind++)
+        helper_end(s, (enum helper_kind)kind); /* whatever they were at, nobody waits for it any more */
     s->stop.phase = STOP_OTHERS;
     wheel_cancel(&s->loop.wheel, &s->stop.timer);
     stop_roles(s, false);

@@ -230,6 +230,8 @@ void worker_timer(struct super *s, struct worker *w) {
         worker_kill(w);
         return;
     }
+    if (!restarts(s, w))
+        return; /* its generation is the previous one by now: nobody would tell it to drain */
     w->restarts++;
     s->proctab.restarts++;
     if (worker_begin(s, w)) {
