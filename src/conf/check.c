@@ -228,6 +228,19 @@ static void check_fallback(struct load *l, size_t i) {
                    at->fallback_name);
 }
 
+/* Where clients begin in clear, whatever is no TLS belongs to that dialogue: neither key could ever act. */
+static void check_prelude_alone(struct load *l, size_t i) {
+    static const enum conf_key keys[] = {KEY_LISTENER_FALLBACK, KEY_LISTENER_REDIRECT_HTTP};
+    const struct conf_listener *at = &l->conf->listeners[i];
+    const bool used[] = {at->fallback_name != NULL, at->redirect_http};
+    for (size_t k = 0; k < ARRAY_LEN(keys) && at->starttls != STARTTLS_NONE; k++) {
+        const struct toml_node *node = l->listeners[i].node[keys[k]];
+        if (used[k] && node)
+            load_error(l, node->at, load_listener_key(l, i, keys[k]),
+                       "has no effect beside starttls = \"%s\" of the services there", prelude_protocol(at->starttls)->name);
+    }
+}
+
 void check_keys(struct load *l) {
     conf_link_listeners(l->conf);
     if (!names_services(l))
@@ -244,6 +257,7 @@ void check_keys(struct load *l) {
     for (size_t i = 0; i < l->conf->nlisteners; i++) {
         check_v6only(l, i);
         check_fallback(l, i);
+        check_prelude_alone(l, i);
     }
     check_overlap(l);
 }

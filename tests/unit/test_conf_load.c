@@ -216,6 +216,11 @@ static const struct broken table[] = {
     {"[service.a]\nlisten = [\"1.2.3.4:7\"]\nbackends = [\"unix:/x\"]\nproxy_protocol = {accept = \"required\", trust = [\"1.0.0.0/8\"]}\n"
      "[service.b]\nlisten = [\"1.2.3.4:7\"]\nbackends = [\"unix:/x\"]\nproxy_protocol = {accept = \"required\", trust = [\"2.0.0.0/8\"]}\n",
      "t.toml:8:48: service.b.proxy_protocol.trust: differs from service \"a\", expected the same since both listen on 1.2.3.4:7\n"},
+    {SERVICE "starttls = \"ldap\"\n[listener.\"127.0.0.1:0\"]\nredirect_http = true\n",
+     "t.toml:6:17: listener.\"127.0.0.1:0\".redirect_http: has no effect beside starttls = \"ldap\" of the services there\n"},
+    {SERVICE "starttls = \"ldap\"\n[listener.\"127.0.0.1:0\"]\nfallback = \"p\"\n"
+             "[service.p]\nmode = \"passthrough\"\nbackends = [\"unix:/x\"]\n",
+     "t.toml:6:12: listener.\"127.0.0.1:0\".fallback: has no effect beside starttls = \"ldap\" of the services there\n"},
     {SERVICE "[listener.\"127.0.0.1:0\"]\nbaklog = 1\n",
      "t.toml:5:1: listener.\"127.0.0.1:0\".baklog: found an unknown key, expected \"backlog\"\n"},
     {SERVICE "[listener.\"127.0.0.1:0\"]\nbacklog = 0\n",
