@@ -50,7 +50,7 @@ static void drop_observer(struct acme *a) {
     a->observer = -1;
 }
 
-/* One that reads too slowly misses news: all is told again with the next look. */
+/* One that reads too slowly misses news: all is reported again with the next look. */
 static void tell_status(void *ctx, const struct job *j) {
     const struct acme *a = ctx;
     const struct order *o = scheduler_order_of(&a->scheduler, j);

@@ -105,7 +105,7 @@ void enter_authz(struct order *o) {
 
 static void on_told(void *ctx, const struct answer *a) {
     struct order *o = ctx;
-    /* told twice, after a crash: it is looked at anyway */
+    /* announced twice, after a crash: it is looked at anyway */
     if (a->fault == FAULT_ISSUER && a->status == 400 && strcmp(a->problem, "malformed") == 0)
         log_msg(o->env->log, LOG_LEVEL_DEBUG, "%s: %s", o->job->cert->id, a->why);
     else if (order_failed_by(o, a))

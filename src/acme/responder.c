@@ -34,7 +34,7 @@ static void conn_late(void *ctx) {
     end_conn(ctx);
 }
 
-/* What the peer still sends is read until it closes: else its side would be told of a reset. True when it has. */
+/* What the peer still sends is read until it closes: else its side would see a reset. True when it has. */
 static bool drain_conn(const struct responder_conn *c) {
     char unread[1024];
     ssize_t n;

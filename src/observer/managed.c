@@ -62,7 +62,7 @@ static void on_news(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
         if (step == STEP_WANT_READ)
             return;
         if (step != STEP_DONE || !(msg.type == MANAGED_STATUS ? take_status(m, &msg) : take_account(m, &msg)))
-            drop_link(m); /* its successor tells all again */
+            drop_link(m); /* its successor reports all again */
     }
 }
 

@@ -1,4 +1,4 @@
-/* Certificates from issuers as the acme role tells of them: kept here for the resources, metrics and commands. */
+/* Certificates from issuers as the acme role reports them: kept here for the resources, metrics and commands. */
 #pragma once
 
 #include <stdbool.h>

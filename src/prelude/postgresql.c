@@ -91,7 +91,7 @@ static int postgresql_take(struct prelude *p, struct span unit, struct wr *answe
     return ERR_STARTTLS_CLEAR;
 }
 
-/* As the server: bytes behind the request are an error that is told, what is no message at all gets no answer. */
+/* As the server: bytes behind the request are an error that is answered, what is no message at all gets no answer. */
 static void postgresql_last_words(const struct prelude *p, int reason, struct wr *answer) {
     (void)p;
     if (reason == ERR_STARTTLS_INJECTION)

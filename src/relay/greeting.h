@@ -1,5 +1,5 @@
 /*
- * The greeting of a backend, told from its first bytes: does it welcome the client, and where does it end? A pure function of
+ * The greeting of a backend, judged by its first bytes: does it welcome the client, and where does it end? A pure function of
  * the bytes so far; it keeps nothing and reads nothing.
  */
 #pragma once

@@ -46,7 +46,7 @@ static void greeting_fails(struct relay *r, struct session *s, const struct gree
     if (end->len)
         flow_pass_down(r, s, end->len);
     if (end->len)
-        session_stop(r, s, end->err); /* in good order: it has been told why */
+        session_stop(r, s, end->err); /* in good order: it has been sent the reason */
     else
         session_fail(r, s, end->err);
 }

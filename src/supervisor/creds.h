@@ -63,7 +63,7 @@ void creds_serve(struct super *s);
 /* A transition or the stop begins: an unfinished reload of credentials is dropped. */
 void creds_cancel(struct super *s);
 
-/* Tells the loop whose the timers above are. */
+/* Registers the handlers of the timers above. */
 void creds_timers(struct super *s);
 
 /* The loop's handler of SUPER_CREDS. */
