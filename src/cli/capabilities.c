@@ -19,7 +19,7 @@ static int add_service(void *creds, const char *name) {
 
 static int add_certs(void *creds, const struct conf_cert *cert, struct text *why, conf_warn_fn warn, void *ctx) {
     const struct cert_load_pair pair = {cert->cert, cert->key, cert->passphrase};
-    return cert->key ? cert_load_files(creds, &pair, why, warn, ctx) : cert_load_dir(creds, cert->cert, why, warn, ctx);
+    return cert->key ? cert_load_files(creds, &pair, why, warn, ctx) : cert_load_item(creds, cert->cert, why, warn, ctx);
 }
 
 static void each_name(void *creds, size_t service, conf_name_fn take, void *ctx) {

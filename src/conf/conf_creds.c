@@ -1,7 +1,6 @@
 #include "conf/conf_creds.h"
 
 #include <stdio.h>
-#include <sys/stat.h>
 
 #include "base/err.h"
 
@@ -21,12 +20,7 @@ static void warn(void *ctx, const char *text) {
 static void load_one(const struct conf_cert *cert, const struct conf_capabilities *capabilities, struct cert_place *p) {
     char reason[WHY_MAX];
     struct text why = text_of(reason, sizeof(reason));
-    struct stat st;
-    int err = ERR_FORMAT;
-    if (!cert->key && stat(cert->cert, &st) == 0 && !S_ISDIR(st.st_mode))
-        text_addf(&why, "found the file \"%s\", expected a directory or { cert = \"FILE\", key = \"FILE\" }", cert->cert);
-    else
-        err = capabilities->add_certs(capabilities->creds, cert, &why, warn, p);
+    int err = capabilities->add_certs(capabilities->creds, cert, &why, warn, p);
     if (err)
         p->report(p->ctx, p->service, p->k, true, why.len ? reason : cert->cert);
 }

@@ -171,7 +171,7 @@ void read_certificates(struct reading *r, const struct toml_node *node) {
             r->origin->cert_at[s->ncerts] = item->at;
             s->certs[s->ncerts++] = cert;
         } else if (item->kind != TOML_TABLE) {
-            reading_refuse(r, item, "{ cert = \"FILE\", key = \"FILE\" } or the name of a directory");
+            reading_refuse(r, item, "{ cert = \"FILE\", key = \"FILE\" }, or the name of a directory or file");
         }
     }
 }

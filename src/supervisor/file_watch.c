@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "creds/cert_item.h"
 #include "supervisor/super.h"
 
 #define EVENTS                                                                                                                 \
@@ -42,10 +43,23 @@ static void each_ocsp(const char *cert, path_fn fn, void *ctx) {
     fn(ctx, path, false);
 }
 
+struct each_place {
+    path_fn fn;
+    void *ctx;
+};
+
+static void take_place(void *ctx, const char *dir) {
+    const struct each_place *p = ctx;
+    p->fn(p->ctx, dir, true);
+}
+
 static void each_cert(const struct conf_cert *cert, path_fn fn, void *ctx) {
-    fn(ctx, cert->cert, cert->key == NULL);
-    if (!cert->key)
+    struct each_place p = {fn, ctx};
+    if (!cert->key) {
+        cert_item_places(cert->cert, take_place, &p);
         return;
+    }
+    fn(ctx, cert->cert, false);
     fn(ctx, cert->key, false);
     if (cert->passphrase)
         fn(ctx, cert->passphrase, false);

@@ -1,12 +1,14 @@
-/* A directory of certificates: which of its files belong together. */
+/* Files and directories of certificates: which files belong together. */
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/err.h"
+#include "creds/cert_item.h"
 #include "tls/cert_load.h"
 #include "tls/pem_file.h"
 #include "tls/pem_scan.h"
@@ -21,8 +23,12 @@ static bool has_suffix(const char *name, const char *suffix) {
     return n > s && strcmp(name + n - s, suffix) == 0;
 }
 
+static bool is_named(const char *name) {
+    return has_suffix(name, ".pem") || has_suffix(name, ".crt");
+}
+
 static int is_candidate(const struct dirent *d) {
-    return d->d_name[0] != '.' && (has_suffix(d->d_name, ".pem") || has_suffix(d->d_name, ".crt"));
+    return d->d_name[0] != '.' && is_named(d->d_name);
 }
 
 static int by_name(const struct dirent **a, const struct dirent **b) {
@@ -39,63 +45,131 @@ static bool has_key(const char *file) {
     return has;
 }
 
-/* Adds one file of a directory when it is half of a pair (*RET_PAIR). */
-static int add_one(struct cert_load *l, const char *dir, const char *name, bool *ret_pair, struct text *why, cert_warn_fn warn,
-                   void *ctx) {
-    char *cert = NULL, *key = NULL;
-    int err = ERR_NOMEM;
-    *ret_pair = false;
-    if (asprintf(&cert, "%s/%s", dir, name) < 0) {
-        cert = NULL;
-        goto out;
-    }
-    if (asprintf(&key, "%.*s.key", (int)(strlen(cert) - 4), cert) < 0) {
-        key = NULL;
-        goto out;
-    }
-    err = 0;
-    if (!is_regular(cert))
-        goto out;
-    bool apart = is_regular(key);
-    *ret_pair = apart || (has_suffix(name, ".pem") && has_key(cert));
-    const struct cert_load_pair pair = {.cert = cert, .key = apart ? key : cert};
-    if (*ret_pair)
-        err = cert_load_files(l, &pair, why, warn, ctx);
-out:
-    if (!cert || !key)
-        text_addf(why, "%s: out of memory", dir);
-    free(cert);
-    free(key);
-    return err;
+/* What is added to a store, and what of it was wrong. */
+struct dir_load {
+    struct cert_load *l;
+    struct text *why;
+    cert_warn_fn warn;
+    void *ctx;
+    bool is_pattern; /* files that are no pair are passed over, as in a directory */
+    size_t pairs;
+    int err; /* the first */
+};
+
+static void dir_fail(struct dir_load *d, int err, const char *name, const char *what) {
+    text_addf(d->why, "%s%s: %s", d->err ? "; " : "", name, what);
+    d->err = d->err ? d->err : err;
 }
 
-int cert_load_dir(struct cert_load *l, const char *dir, struct text *why, cert_warn_fn warn, void *ctx) {
+static void add_pair(struct dir_load *d, const char *cert, const char *key) {
+    const struct cert_load_pair pair = {.cert = cert, .key = key};
+    size_t before = d->why->len;
+    bool was_cut = d->why->cut;
+    if (d->err)
+        text_add(d->why, "; ");
+    int err = cert_load_files(d->l, &pair, d->why, d->warn, d->ctx);
+    if (!err && !was_cut) { /* nothing came behind the separator */
+        d->why->len = before;
+        d->why->cut = false;
+        d->why->p[before] = '\0';
+    }
+    d->err = d->err ? d->err : err;
+    d->pairs++;
+}
+
+static bool path_in(char to[static PATH_MAX], const char *dir, const char *name) {
+    struct text t = text_of(to, PATH_MAX);
+    text_addf(&t, "%s/%s", dir, name);
+    return !t.cut && is_regular(to);
+}
+
+/* The only file of DIR with that suffix. */
+static bool only_one(char to[static PATH_MAX], const char *dir, const char *suffix) {
+    DIR *d = opendir(dir);
+    unsigned found = 0;
+    for (struct dirent *e; d && (e = readdir(d));)
+        if (e->d_name[0] != '.' && has_suffix(e->d_name, suffix) && path_in(to, dir, e->d_name))
+            found++;
+    if (d)
+        closedir(d);
+    return found == 1;
+}
+
+/* A directory with one certificate, as ACME clients keep it: fullchain.pem and privkey.pem (certbot, dehydrated), fullchain.cer
+ * and NAME.key (acme.sh). What lies beside them is the same in other forms. */
+static bool add_chain_of(struct dir_load *d, const char *dir) {
+    char cert[PATH_MAX], key[PATH_MAX];
+    bool found = (path_in(cert, dir, "fullchain.pem") && path_in(key, dir, "privkey.pem")) ||
+                 (path_in(cert, dir, "fullchain.cer") && only_one(key, dir, ".key"));
+    if (found)
+        add_pair(d, cert, key);
+    return found;
+}
+
+/* CERT with the key of the same name, or with the one inside. False: it is not half of a pair. */
+static bool add_named(struct dir_load *d, const char *cert) {
+    char key[PATH_MAX], twin[PATH_MAX];
+    int stem = (int)strlen(cert) - 4;
+    struct text k = text_of(key, sizeof(key)), t = text_of(twin, sizeof(twin));
+    text_addf(&k, "%.*s.key", stem, cert);
+    text_addf(&t, "%.*s.crt", stem, cert);
+    bool apart = !k.cut && is_regular(key), pem = has_suffix(cert, ".pem");
+    if (apart && pem && is_regular(twin)) /* the same once more, with its key (lego) */
+        return true;
+    if (!apart && !(pem && has_key(cert)))
+        return false;
+    add_pair(d, cert, apart ? key : cert);
+    return true;
+}
+
+static void add_chain_in(void *ctx, const char *dir) {
+    (void)add_chain_of(ctx, dir); /* other directories are passed over */
+}
+
+static void add_dir(struct dir_load *d, const char *dir) {
     struct dirent **list = NULL;
     int n = scandir(dir, &list, is_candidate, by_name);
+    size_t before = d->pairs;
     if (n < 0) {
-        text_addf(why, "%s: the directory cannot be read: %s", dir, strerror(errno));
-        return ERR_SYSTEM;
+        char reason[160];
+        struct text t = text_of(reason, sizeof(reason));
+        text_addf(&t, "the directory cannot be read: %s", strerror(errno));
+        dir_fail(d, ERR_SYSTEM, dir, reason);
+        return;
     }
-    int err = 0;
-    size_t pairs = 0;
+    bool one = add_chain_of(d, dir);
     for (int i = 0; i < n; i++) {
-        size_t len_before = why->len;
-        bool pair;
-        if (err)
-            text_add(why, "; ");
-        int this_err = add_one(l, dir, list[i]->d_name, &pair, why, warn, ctx);
-        if (err && !this_err && !why->cut) {
-            why->len = len_before; /* nothing came behind the separator */
-            why->p[len_before] = '\0';
-        }
-        err = err ? err : this_err;
-        pairs += pair;
+        char cert[PATH_MAX];
+        if (!one && path_in(cert, dir, list[i]->d_name))
+            (void)add_named(d, cert);
         free(list[i]);
     }
     free(list);
-    if (!err && !pairs) {
-        text_addf(why, "%s: found no certificate with its key, expected x.pem or x.crt with x.key, or both in x.pem", dir);
-        err = ERR_FORMAT;
-    }
-    return err;
+    if (!one)
+        (void)cert_item_subdirs(dir, add_chain_in, d); /* was just read */
+    if (d->pairs == before && !d->err)
+        dir_fail(d, ERR_FORMAT, dir,
+                 "found no certificate with its key, expected x.pem or x.crt with x.key, both in x.pem, or fullchain.pem with "
+                 "privkey.pem, here or in a directory of its own");
+}
+
+static void add_path(void *ctx, const char *path) {
+    struct dir_load *d = ctx;
+    struct stat st;
+    if (stat(path, &st) < 0 || S_ISDIR(st.st_mode))
+        add_dir(d, path);
+    else if (!is_named(path) && !d->is_pattern)
+        dir_fail(d, ERR_FORMAT, path,
+                 "found a file of this name, expected x.pem, x.crt, a directory, or { cert = \"FILE\", key = \"FILE\" }");
+    else if (!(is_named(path) && add_named(d, path)) && !d->is_pattern)
+        dir_fail(d, ERR_FORMAT, path, "found no key for this certificate, expected one in it (x.pem) or in x.key beside it");
+}
+
+int cert_load_item(struct cert_load *l, const char *item, struct text *why, cert_warn_fn warn, void *ctx) {
+    struct dir_load d = {.l = l, .why = why, .warn = warn, .ctx = ctx, .is_pattern = cert_item_is_pattern(item)};
+    if (!cert_item_each(item, add_path, &d))
+        dir_fail(&d, ERR_NOMEM, item, "out of memory");
+    else if (!d.pairs && !d.err)
+        dir_fail(&d, ERR_FORMAT, item, "nothing matches this pattern, expected certificates with their keys");
+    return d.err;
 }

@@ -42,11 +42,14 @@ MUST_CHECK int cert_load_files(struct cert_load *l, const struct cert_load_pair 
                                void *ctx);
 
 /*
- * Adds every pair of a directory, by name: "x.pem" or "x.crt" with the key in "x.key", or in "x.pem" itself. In order of name.
- * Hidden files, directories and certificates without a key are passed over. A directory with no pair is an error. When pairs
- * are bad, all of them are reported (separated by "; ") and the good ones are added.
+ * Adds what an item of "certificates" stands for (creds/cert_item.h), in order of name:
+ * - of a directory every pair by name: "x.pem" or "x.crt" with the key in "x.key", or in "x.pem" itself; and what an ACME
+ * client keeps there or in a directory below: "fullchain.pem" with "privkey.pem", "fullchain.cer" with the one "NAME.key";
+ * - a file as one in a directory.
+ * Hidden files, other directories and certificates without a key in a directory are passed over. No pair is an error. When
+ * pairs are bad, all of them are reported (separated by "; ") and the good ones are added.
  */
-MUST_CHECK int cert_load_dir(struct cert_load *l, const char *dir, struct text *why, cert_warn_fn warn, void *ctx);
+MUST_CHECK int cert_load_item(struct cert_load *l, const char *item, struct text *why, cert_warn_fn warn, void *ctx);
 
 size_t cert_load_count(const struct cert_load *l);
 

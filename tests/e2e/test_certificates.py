@@ -202,6 +202,71 @@ def test_a_directory_grows_and_shrinks(parts, files):
     assert served(p, "second.test") == "CN=first.test"
 
 
+def certbot_keeps(files, cn, number):
+    """What certbot leaves: versions in archive/NAME, links to the newest in live/NAME, replaced one after the other."""
+    archive, live = files / f"archive/{cn}", files / f"live/{cn}"
+    archive.mkdir(parents=True, exist_ok=True)
+    live.mkdir(parents=True, exist_ok=True)
+    chain, key = files.make(cn)
+    leaf, rest = chain.split(b"-----END CERTIFICATE-----\n", 1)
+    leaf += b"-----END CERTIFICATE-----\n"
+    for stem, content in (("cert", leaf), ("privkey", key), ("chain", rest), ("fullchain", chain)):
+        (archive / f"{stem}{number}.pem").write_bytes(content)
+        (archive / f"{stem}{number}.pem").chmod(0o600)
+        (live / "link~").symlink_to(f"../../archive/{cn}/{stem}{number}.pem")
+        os.replace(live / "link~", live / f"{stem}.pem")
+
+
+def serial_of(p, name):
+    with connect(p.port, context(), name=name) as c:
+        found = x509.load_der_x509_certificate(c.getpeercert(binary_form=True))
+        c.unwrap()
+    return found.subject.rfc4514_string(), found.serial_number
+
+
+@pytest.mark.parametrize("item", ["live", "live/", "live/*", "l?ve/[a-z]*/"])
+def test_the_directory_of_certbot(parts, files, item):
+    certbot_keeps(files, "a.test", 1)
+    (files / "live/README").write_text("This directory contains your keys and certificates.\n")
+    p = parts.proxy(parts.backend(), certificates=[str(files / item)])
+    first = serial_of(p, "a.test")
+    assert first[0] == "CN=a.test"
+    certbot_keeps(files, "b.test", 1)  # another name
+    until(lambda: served(p, "b.test") == "CN=b.test", "a certificate of a new directory")
+    certbot_keeps(files, "a.test", 2)  # renewed
+    until(lambda: serial_of(p, "a.test")[1] != first[1], "the renewed certificate")
+    shutil.rmtree(files / "live/b.test")
+    until(lambda: served(p, "b.test") == "CN=a.test", "a certificate taken away")
+
+
+def test_the_directory_of_acme_sh(parts, files):
+    """NAME_ecc/fullchain.cer and NAME.key, with NAME.cer and ca.cer beside them."""
+    home = files / "www.test_ecc"
+    home.mkdir()
+    chain, key = files.make("www.test")
+    for name, content in (("fullchain.cer", chain), ("www.test.cer", chain), ("ca.cer", chain), ("www.test.key", key)):
+        (home / name).write_bytes(content)
+    p = parts.proxy(parts.backend(), certificates=[str(files.directory)])
+    assert served(p) == "CN=www.test"
+    chain, key = files.make("new.test")
+    (home / "www.test.key").write_bytes(key)
+    (home / "fullchain.cer").write_bytes(chain)
+    until(lambda: served(p) == "CN=new.test", "the renewed certificate")
+
+
+def test_a_pattern_of_files(parts, files):
+    files.put_pair("first.test", "a")
+    chain, key = files.make("second.test")
+    p = parts.proxy(parts.backend(), certificates=[str(files / "*.pem")])
+    files.put("b.pem", chain + key)
+    until(lambda: served(p, "second.test") == "CN=second.test", "one more file")
+    (files / "a.pem").unlink()
+    until(lambda: served(p, "first.test") == "CN=second.test", "one file less")
+    (files / "b.pem").unlink()
+    refused(p, "nothing matches this pattern")
+    assert served(p) == "CN=second.test"
+
+
 def test_what_did_not_change_is_not_reported(web, files):
     for name in ("a.pem", "a.key"):
         files.put(name, (files / name).read_bytes())

@@ -133,7 +133,7 @@ static inline int shop_add_files(struct shop *s, const char *cert, const char *k
 
 static inline int shop_add_dir(struct shop *s, const char *dir, struct text *why) {
     char command[600], name[512];
-    int err = cert_load_dir(s->load, dir, why, shop_warn, s);
+    int err = cert_load_item(s->load, dir, why, shop_warn, s);
     snprintf(command, sizeof(command), "ls %s/*.key %s/*.pem 2>/dev/null", dir, dir);
     FILE *list = popen(command, "r");
     while (list && fgets(name, sizeof(name), list)) {

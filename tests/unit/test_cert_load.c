@@ -219,7 +219,59 @@ static void dir_without_pairs(void **state) {
     write_named("cert.pem", NULL, m.p256, "x.example.org");
     assert_refused(c, shop_add_dir(c, m.dir, &why), ERR_FORMAT, "found no certificate with its key");
     assert_refused(c, shop_add_dir(c, "/nonexistent", &why), ERR_SYSTEM, "the directory cannot be read");
-    assert_refused(c, shop_add_dir(c, in_dir("cert.pem"), &why), ERR_SYSTEM, "the directory cannot be read");
+    assert_refused(c, shop_add_dir(c, in_dir("cert.pem"), &why), ERR_FORMAT, "found no key for this certificate");
+    make_file(in_dir("cert.der"), "x", 1);
+    assert_refused(c, shop_add_dir(c, in_dir("cert.der"), &why), ERR_FORMAT, "found a file of this name");
+    assert_refused(c, shop_add_dir(c, in_dir("*.crt"), &why), ERR_FORMAT, "nothing matches this pattern");
+    assert_refused(c, shop_add_dir(c, in_dir("cert.*"), &why), ERR_FORMAT, "nothing matches this pattern");
+}
+
+/* A directory as an ACME client keeps it: SUB/CERT and SUB/KEY, with other forms of the same beside them. */
+static void write_kept(const char *sub, const char *cert, const char *key, const char *host) {
+    char name[2][128];
+    assert_int_equal(mkdir(in_dir(sub), 0700), 0);
+    snprintf(name[0], sizeof(name[0]), "%s/%s", sub, cert);
+    snprintf(name[1], sizeof(name[1]), "%s/%s", sub, key);
+    write_named(name[0], name[1], m.p256, host);
+}
+
+static void directories_of_acme_clients(void **state) {
+    struct shop *c = *state;
+    write_kept("a", "fullchain.pem", "privkey.pem", "certbot.example.org");
+    write_named("a/cert.pem", NULL, m.p256, "certbot.example.org");
+    write_named("a/chain.pem", NULL, m.p256, "ca.example.org");
+    write_kept("b_ecc", "fullchain.cer", "b.example.org.key", "acmesh.example.org");
+    write_named("b_ecc/b.example.org.cer", NULL, m.p256, "acmesh.example.org");
+    write_kept("c", "fullchain.cer", "one.key", "two.keys.example.org");
+    make_file(in_dir("c/another.key"), "x", 1);
+    assert_refused(c, shop_add_dir(c, in_dir("c"), &why), ERR_FORMAT, "found no certificate with its key");
+    write_kept("d", "d.pem", "d.key", "old.example.org"); /* pairs by name are taken from the directory that is named alone */
+    write_kept(".hidden", "fullchain.pem", "privkey.pem", "hidden.example.org");
+    write_named("lego.crt", "lego.key", m.p256, "lego.example.org");
+    write_named("lego.issuer.crt", NULL, m.p256, "ca.example.org");
+    write_named("lego.pem", "lego.pem", m.p256, "lego.example.org");
+    assert_int_equal(shop_add_dir(c, m.dir, &why), 0);
+    assert_int_equal(shop_count(c), 3);
+    assert_string_equal(c->warned, "");
+    assert_int_equal(shop_add_dir(c, in_dir("a"), &why), 0);
+    assert_int_equal(shop_add_dir(c, in_dir("b_ecc"), &why), 0);
+    assert_int_equal(shop_count(c), 5);
+}
+
+static void patterns_and_files(void **state) {
+    struct shop *c = *state;
+    write_named("b.pem", "b.pem", m.p256, "b.example.org");
+    write_named("a.crt", "a.key", m.p256, "a.example.org");
+    write_named("lonely.crt", NULL, m.p256, "lonely.example.org");
+    write_kept("live", "x.pem", "x.key", "x.example.org");
+    assert_int_equal(shop_add_dir(c, in_dir("b.pem"), &why), 0);
+    assert_int_equal(shop_add_dir(c, in_dir("a.crt"), &why), 0);
+    assert_int_equal(shop_count(c), 2);
+    assert_int_equal(shop_add_dir(c, in_dir("*"), &why), 0); /* keys and what has none are passed over */
+    assert_int_equal(shop_count(c), 5);
+    assert_int_equal(shop_add_dir(c, in_dir("liv?/*.pem"), &why), 0);
+    assert_int_equal(shop_add_dir(c, in_dir("[k-m]ive/"), &why), 0);
+    assert_int_equal(shop_count(c), 7);
 }
 
 static void dir_reports_every_fault(void **state) {
@@ -343,6 +395,8 @@ int main(void) {
         CASE(failure_keeps_what_was_there),
         CASE(dir_of_pairs),
         CASE(dir_without_pairs),
+        CASE(directories_of_acme_clients),
+        CASE(patterns_and_files),
         CASE(dir_reports_every_fault),
         CASE(warns_of_times),
         CASE(warns_of_the_chain),

@@ -126,8 +126,8 @@ static const struct broken table[] = {
     {SERVICE "alpn = [\"h2\"]\nmatch_alpn = [\"h2\", \"p\"]\n",
      "t.toml:5:14: service.a.match_alpn: found \"p\", expected protocols of \"alpn\" only\n"},
     {SERVICE "certificates = [\"\", 3, { cert = \"a\" }]\n",
-     "t.toml:4:17: service.a.certificates: found \"\", expected { cert = \"FILE\", key = \"FILE\" } or the name of a directory\n"
-     "t.toml:4:21: service.a.certificates: found 3, expected { cert = \"FILE\", key = \"FILE\" } or the name of a directory\n"
+     "t.toml:4:17: service.a.certificates: found \"\", expected { cert = \"FILE\", key = \"FILE\" }, or the name of a directory or file\n"
+     "t.toml:4:21: service.a.certificates: found 3, expected { cert = \"FILE\", key = \"FILE\" }, or the name of a directory or file\n"
      "t.toml:4:24: service.a.certificates: found no \"key\", expected { cert = \"FILE\", key = \"FILE\" }\n"},
     {SERVICE "certificates = [{ cert = \"a\", kye = \"b\", key = 4 }]\n",
      "t.toml:4:31: service.a.certificates.kye: found an unknown key, expected \"key\"\n"
