@@ -10,15 +10,9 @@
 
 #include "acme/acme.h"
 #include "base/fds.h"
-#include "cli/acme.h"
 #include "cli/capabilities.h"
-#include "cli/check.h"
-#include "cli/command.h"
-#include "cli/explain.h"
+#include "cli/commands.h"
 #include "cli/run.h"
-#include "cli/show.h"
-#include "cli/ticket_secret.h"
-#include "cli/top.h"
 #include "cli/version.h"
 #include "config/role.h"
 #include "handshaker/handshaker.h"
@@ -92,40 +86,6 @@ static int run_role(enum role role) {
     }
 }
 
-static const struct command {
-    const char *name;
-    int (*run)(int argc, char **argv);
-    const char *help;
-} commands[] = {
-    {"run", cmd_run, "run the proxy in the foreground"},
-    {"check", cmd_check, "check a configuration file"},
-    {"explain", cmd_explain, "which service a client reaches, and why"},
-    {"version", cmd_version, "what this binary is made of"},
-    {"ticket-secret", cmd_ticket_secret, "make the secret behind session tickets"},
-    {"reload", cmd_reload, "take up a new configuration and binary"},
-    {"drain", cmd_drain, "stop accepting and let sessions end"},
-    {"stop", cmd_stop, "stop the running proxy"},
-    {"status", cmd_status, "state of the running proxy"},
-    {"top", cmd_top, "live view"},
-    {"clients", cmd_clients, "throughput by client"},
-    {"sessions", cmd_sessions, "sessions now"},
-    {"acme", cmd_acme, "certificates from issuers"},
-};
-
-static void usage(FILE *to) {
-    fputs("usage: tls-off COMMAND [ARGUMENTS]\n       tls-off CONFIG.toml\n\n", to);
-    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-        fprintf(to, "  %-13s %s\n", commands[i].name, commands[i].help);
-    fputs("\ntls-off COMMAND --help shows more.\n", to);
-}
-
-static int run_command(int argc, char **argv) {
-    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-        if (strcmp(argv[0], commands[i].name) == 0)
-            return commands[i].run(argc, argv);
-    return -1;
-}
-
 int main(int argc, char **argv) {
     if (!fds_fill_streams())
         return 1;
@@ -135,24 +95,24 @@ int main(int argc, char **argv) {
     if (argc == 5 && strcmp(argv[1], "--role") == 0)
         return run_role(role_by_name(argv[2]));
     if (argc < 2) {
-        usage(stderr);
+        commands_usage(stderr);
         return 2;
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
-        usage(stdout);
+        commands_usage(stdout);
         return 0;
     }
     if (!libcrypto_begin())
         return 1;
     if (strcmp(argv[1], "--version") == 0)
         return cmd_version(1, argv + 1);
-    int status = run_command(argc - 1, argv + 1);
-    if (status >= 0)
-        return status;
+    const struct command *c = command_by_name(argv[1]);
+    if (c)
+        return c->run(argc - 1, argv + 1);
     struct stat st;
     if (argv[1][0] != '-' && stat(argv[1], &st) == 0) /* `tls-off config.toml` is short for `tls-off run config.toml` */
         return cmd_run(argc, argv);
     fprintf(stderr, "tls-off: \"%s\" is neither a command nor a file\n", argv[1]);
-    usage(stderr);
+    commands_usage(stderr);
     return 2;
 }

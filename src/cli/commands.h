@@ -1,0 +1,36 @@
+/* The commands: one row each, from which the list in `tls-off --help` and the shells' completions are made. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+/* What follows a flag. */
+enum flag_value { FLAG_ALONE, FLAG_TEXT, FLAG_PATH };
+
+struct command_flag {
+    const char *name; /* "--sort"; NULL ends a list */
+    enum flag_value value;
+    const char *words; /* its values, apart by blanks; NULL = any */
+};
+
+enum command_group { COMMANDS_PROXY, COMMANDS_CONFIG, COMMANDS_CONTROL, COMMANDS_VIEW, COMMANDS_CERTIFICATES, COMMAND_GROUPS };
+
+struct command {
+    const char *name;
+    enum command_group group;
+    int (*run)(int argc, char **argv); /* ARGV[0] is the name; the exit status */
+    const char *help;
+    const char *words; /* the first argument is one of these; NULL = any */
+    bool takes_files;  /* arguments name files */
+    const struct command_flag *flags;
+};
+
+extern const struct command commands[];
+extern const size_t commands_len;
+
+/* NULL when there is none of that name. */
+const struct command *command_by_name(const char *name);
+
+/* The commands by groups. */
+void commands_usage(FILE *to);
