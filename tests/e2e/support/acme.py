@@ -73,7 +73,7 @@ def payload(body):
 
 
 class Front:
-    """Passes all on with the same Host, so URLs of answers lead here. FAULT(method, path) may answer instead."""
+    """Passes all on with the same Host, so URLs of answers lead here. FAULT(method, path) may answer instead; CHANGE(path, body) lies."""
 
     def __init__(self, pebble, server):
         front = self
@@ -152,7 +152,7 @@ class Front:
             if self.profiles is not None:
                 directory["meta"]["profiles"] = self.profiles
             answer = json.dumps(directory).encode()
-        return status, self.change(path, answer), fields
+        return status, self.change(path, answer) if status < 400 else answer, fields  # a refused nonce stays one
 
     def close(self):
         self.server.shutdown()
