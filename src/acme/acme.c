@@ -209,8 +209,8 @@ static void on_control(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
 static int open_doors(struct acme *a, struct text *why) {
     char tls[1024], http[1024];
     struct text t = text_of(tls, sizeof(tls)), h = text_of(http, sizeof(http));
-    text_addf(&t, "%s/run/tls", a->conf->acme.dir);
-    text_addf(&h, "%s/run/http", a->conf->acme.dir);
+    text_addf(&t, "%s/" ACME_TLS_DOOR, a->conf->acme.dir);
+    text_addf(&h, "%s/" ACME_HTTP_DOOR, a->conf->acme.dir);
     int err = alpn_responder_open(&a->alpn, &a->challenges, &a->loop, ACME_ALPN_CONNS, tls, why);
     if (err == 0)
         err = http_responder_open(&a->http_responder, &a->challenges, a->conf->acme.http_redirects, &a->loop, ACME_HTTP_CONNS,

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "conf/conf_acme.h"
 
 #define CONN_MS  10000
 #define BACKLOG  64
@@ -104,7 +105,7 @@ static void responder_event(void *ctx, uint32_t key, uint32_t gen, uint32_t even
 }
 
 static const char *hidden_name(const struct responder *r, char to[static 112]) {
-    (void)snprintf(to, 112, "%s.new", r->path);
+    (void)snprintf(to, 112, "%s" ACME_NEXT_DOOR, r->path);
     return to;
 }
 

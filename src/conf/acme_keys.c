@@ -395,13 +395,13 @@ static void add_tls_service(struct load *l) {
     if (l->acme_tls.text) {
         s->backends[0] = l->acme_tls;
     } else {
-        text_addf(&t, "unix:%s/run/tls", a->dir);
+        text_addf(&t, "unix:%s/" ACME_TLS_DOOR, a->dir);
         const char *text = conf_strdup(c, path);
         s->backends[0] = (struct conf_backend){.kind = BACKEND_UNIX, .text = text, .path = text + sizeof("unix:") - 1};
-        if (strlen(s->backends[0].path) > CONF_SOCKET_PATH_MAX - sizeof(".new") + 1)
+        if (strlen(s->backends[0].path) > CONF_SOCKET_PATH_MAX - sizeof(ACME_NEXT_DOOR) + 1)
             load_error(l, load_top_at(l, KEY_STATE_DIR), "state_dir",
                        "its name is too long for a socket in it, expected at most %zu bytes",
-                       (size_t)CONF_SOCKET_PATH_MAX - sizeof("/acme/run/tls.new") + 1);
+                       (size_t)CONF_SOCKET_PATH_MAX - sizeof("/acme/" ACME_TLS_DOOR ACME_NEXT_DOOR) + 1);
     }
     a->tls_route = true;
     a->tls_service = (uint16_t)c->nservices++;

@@ -56,6 +56,13 @@ struct conf_acme {
     bool http_redirects; /* what is no challenge is sent to https */
 };
 
+/* Sockets of the acme role below its directory: where clients with these challenges are led to. */
+#define ACME_TLS_DOOR  "run/tls"
+#define ACME_HTTP_DOOR "run/http"
+
+/* Beside a door: the socket that is to take its place. */
+#define ACME_NEXT_DOOR ".new"
+
 /* Whether a managed name is an address: 4 or 16 bytes in TO, else 0. */
 size_t managed_name_address(const char *name, uint8_t to[static 16]);
 

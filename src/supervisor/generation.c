@@ -140,8 +140,25 @@ static void close_one(int fd) {
         close(fd);
 }
 
+/* An acme role removes its sockets itself, unless it was killed. Those of a generation that goes on are left alone. */
+static void remove_doors(const struct super *s, const struct generation *g) {
+    static const char *const doors[] = {ACME_TLS_DOOR, ACME_HTTP_DOOR, ACME_TLS_DOOR ACME_NEXT_DOOR,
+                                        ACME_HTTP_DOOR ACME_NEXT_DOOR};
+    const struct generation *other = &s->gens[g == &s->gens[0]];
+    if (!g->conf || !g->conf->acme.ncerts)
+        return;
+    if (other->used && other->conf && other->conf->acme.ncerts && strcmp(other->conf->acme.dir, g->conf->acme.dir) == 0)
+        return;
+    int dir = open(g->conf->acme.dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    for (size_t i = 0; i < ARRAY_LEN(doors) && dir >= 0; i++)
+        (void)unlinkat(dir, doors[i], 0); /* most are not there */
+    if (dir >= 0)
+        close(dir);
+}
+
 void generation_free(struct super *s, struct generation *g) {
     MUST(generation_gone(g, ROLE_COUNT));
+    remove_doors(s, g);
     for (size_t i = 0; i < g->nworkers; i++) {
         wheel_cancel(&s->loop.wheel, &g->workers[i].timer);
         close_one(g->workers[i].ring);

@@ -6,6 +6,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 
 import pytest
 from cryptography import x509
@@ -358,7 +359,7 @@ def test_a_failure_is_remembered(parts):
     site.p.start()
     site.p.wait_text("ready: ")
     state = (site.state / "run" / "order.web.ecdsa-p256.json").read_text()
-    assert int(re.search(r'"next": (\d+)', state)[1]) > acme.datetime.datetime.utcnow().timestamp() + 3600 or True
+    assert int(re.search(r'"next": (\d+)', state)[1]) > time.time() + 3600
     assert len([r for r in site.front.requests if r[1] == "/order-plz"]) == asked
 
 
@@ -400,6 +401,30 @@ def test_a_role_that_is_killed_at_any_state(parts, role, state):
     again.done = False
     until(again, lambda: f"a certificate:\n{site.p.text()}", deadline=2 * DEADLINE)
     assert len(site.front.orders) <= 2
+
+
+def doors(site):
+    return [p.name for p in (site.state / "run").iterdir() if p.is_socket()]
+
+
+@pytest.mark.parametrize("end", ["stop", "reload"])
+def test_no_sockets_stay_behind_of_a_role_that_does_not_stop(parts, end):
+    site = Site(parts).start()
+    site.wait_trusted()
+    assert sorted(doors(site)) == ["http", "tls"]
+    for pid in site.p.roles()["acme"]:
+        os.kill(pid, signal.SIGSTOP)
+    if end == "reload":
+        text = site.p.config_file.read_text()
+        pair = parts.pki.leaf("own", "p256", NAMES)
+        text = re.sub(r"\[service\.web\.acme\]\n.*\n.*\n", "", text)
+        site.p.config_file.write_text(text.replace("[service.web]\n", f'[service.web]\ncertificates = [{{ cert = "{pair["cert"]}", key = "{pair["key"]}" }}]\n'))
+        site.p.signal(signal.SIGHUP)
+        until(lambda: not doors(site), lambda: f"no sockets: {doors(site)}\n{site.p.text()}")
+    site.p.signal(signal.SIGTERM)
+    site.p.wait_exit()
+    site.p.check_after()
+    assert not doors(site)
 
 
 def watch(p, fn):

@@ -264,7 +264,9 @@ class Proxy:
                 pass
         self.process.wait()
         self.reader.join(5)
-        self.admin_socket.unlink(missing_ok=True)  # no process was left to remove it
+        for path in self.directory.rglob("*"):
+            if path.is_socket():
+                path.unlink()  # no process was left to remove it
 
 
 def parsed(line):
