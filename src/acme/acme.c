@@ -224,6 +224,7 @@ static int acme_prepare(struct acme *a, struct text *why) {
     char directory[1024];
     struct text d = text_of(directory, sizeof(directory));
     text_addf(&d, "%s/run", conf->dir);
+    a->challenges.webroot = conf->webroot;
     a->cas = calloc(conf->nissuers, sizeof(*a->cas));
     a->jobs = calloc(conf->ncerts, sizeof(*a->jobs));
     MUST(a->cas && a->jobs);
@@ -272,7 +273,8 @@ int acme_run(int control) {
     char directory[1024];
     struct text d = text_of(directory, sizeof(directory));
     text_addf(&d, "%s/run", a.conf->acme.dir);
-    if (child_enter_sandbox(&a.child, &(struct sandbox){.user = a.conf->user, .directory = directory}) < 0)
+    if (child_enter_sandbox(&a.child,
+                            &(struct sandbox){.user = a.conf->user, .directory = directory, .other = a.conf->acme.webroot}) < 0)
         return 1;
     a.child.log.level = a.conf->log_level;
     begin_scheduler(&a);

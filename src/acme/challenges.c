@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "acme/webroot.h"
 #include "base/err.h"
 #include "base/text.h"
 
@@ -47,15 +48,22 @@ int challenges_offer(struct challenges *c, const void *owner, enum challenge_typ
     text_add(&i, name);
     if (n.cut || a.cut || i.cut)
         return ERR_FORMAT;
+    if (c->webroot && type == CHALLENGE_HTTP_01 && webroot_put(c->webroot, token, span_of(a.p, a.len)) < 0)
+        return ERR_SYSTEM;
     to->owner = owner;
     c->n = MAX(c->n, at + 1);
     return 0;
 }
 
 void challenges_withdraw(struct challenges *c, const void *owner) {
-    for (size_t i = 0; i < c->n; i++)
-        if (c->list[i].owner == owner)
-            c->list[i].owner = NULL;
+    for (size_t i = 0; i < c->n; i++) {
+        struct challenge *at = &c->list[i];
+        if (at->owner != owner)
+            continue;
+        if (c->webroot && at->type == CHALLENGE_HTTP_01)
+            webroot_remove(c->webroot, at->token);
+        at->owner = NULL;
+    }
 }
 
 struct challenge *challenges_by_name(struct challenges *c, enum challenge_type type, struct span name) {

@@ -28,10 +28,13 @@ struct challenge {
 
 struct challenges {
     struct challenge list[CHALLENGES_MAX];
-    size_t n; /* places that were ever used */
+    size_t n;            /* places that were ever used */
+    const char *webroot; /* where answers of http-01 are written as well; NULL = nowhere */
 };
 
-/* NAME: of a host, or an address. ERR_LIMIT (too many), ERR_FORMAT (the token is none, RFC 8555 8.1, or the name is too long).
+/*
+ * NAME: of a host, or an address. ERR_LIMIT (too many), ERR_FORMAT (the token is none, RFC 8555 8.1, or the name is too long),
+ * ERR_SYSTEM (errno: the answer cannot be written).
  */
 MUST_CHECK int challenges_offer(struct challenges *c, const void *owner, enum challenge_type type, const char *name,
                                 const char *token, const char *thumbprint);

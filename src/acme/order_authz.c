@@ -1,4 +1,5 @@
 /* Authorizations and their challenges (RFC 8555 7.5): all are begun, then all are waited for. */
+#include <errno.h>
 #include <string.h>
 
 #include "acme/order_internal.h"
@@ -62,7 +63,10 @@ static void choose_challenge(struct order *o, const json_t *authz) {
         if (!token || !order_take_url(c, "url", o->url))
             continue;
         int err = challenges_offer(o->env->challenges, o, type, name, token, o->ca->thumbprint);
-        if (err < 0)
+        if (err == ERR_SYSTEM)
+            order_fail(o, FAULT_OURS, -1, "the answer for %.255s cannot be written below %.255s: %s", name,
+                       o->env->challenges->webroot, strerror(errno));
+        else if (err < 0)
             order_fail(o, err == ERR_LIMIT ? FAULT_OURS : FAULT_ISSUER, -1, "its challenge for %.255s: %s", name,
                        err_text(err));
         else

@@ -17,8 +17,6 @@
 #define BACKLOG  64
 #define LISTENER UINT32_MAX /* key in the loop; connections have the number of their place */
 
-static void accept_all(struct responder *r);
-
 static void end_conn(struct responder_conn *c) {
     struct responder *r = c->responder;
     r->protocol->end(c);
@@ -27,8 +25,6 @@ static void end_conn(struct responder_conn *c) {
     loop_unwatch(r->loop, c->fd);
     close(c->fd);
     c->responder = NULL;
-    if (r->full && loop_rewatch(r->loop, r->fd, EPOLLIN, r->kind, LISTENER, 0) == 0)
-        r->full = false;
 }
 
 static void conn_late(void *ctx) {
@@ -57,15 +53,23 @@ static void work_conn(struct responder_conn *c) {
         end_conn(c);
 }
 
+/* When there is none, the oldest has to go: who says what he wants is done long before, and nobody is kept out by who does not.
+ */
 static struct responder_conn *free_place(struct responder *r) {
-    for (size_t i = 0; i < RESPONDER_CONNS; i++)
+    struct responder_conn *oldest = &r->conns[0];
+    for (size_t i = 0; i < RESPONDER_CONNS; i++) {
         if (!r->conns[i].responder)
             return &r->conns[i];
-    return NULL;
+        if (r->conns[i].number < oldest->number)
+            oldest = &r->conns[i];
+    }
+    end_conn(oldest);
+    return oldest;
 }
 
 static void take_conn(struct responder *r, struct responder_conn *c, int fd) {
-    *c = (struct responder_conn){.responder = r, .fd = fd, .deadline = {.loop = r->loop, .fn = conn_late, .ctx = c}};
+    *c = (struct responder_conn){
+        .responder = r, .fd = fd, .number = ++r->numbers, .deadline = {.loop = r->loop, .fn = conn_late, .ctx = c}};
     c->state = calloc(1, r->protocol->size);
     if (!c->state || loop_watch(r->loop, fd, EPOLLIN, r->kind, (uint32_t)(c - r->conns), 0) < 0) {
         free(c->state);
@@ -81,16 +85,12 @@ static void take_conn(struct responder *r, struct responder_conn *c, int fd) {
 }
 
 static void accept_all(struct responder *r) {
-    for (;;) {
-        struct responder_conn *c = free_place(r);
-        if (!c) { /* others wait in the backlog */
-            r->full = loop_rewatch(r->loop, r->fd, 0, r->kind, LISTENER, 0) == 0;
-            return;
-        }
-        int fd = accept4(r->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0)
-            return;
-        take_conn(r, c, fd);
+    int fd = 0;
+    for (size_t i = 0; i < RESPONDER_CONNS && fd >= 0;
+         i++) { /* there may be more than can be accepted: others have their turn */
+        fd = accept4(r->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0)
+            take_conn(r, free_place(r), fd);
     }
 }
 

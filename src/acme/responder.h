@@ -1,6 +1,7 @@
 /*
  * A Unix socket that validators of issuers are led to, by handshakers and relays: few connections at a time, each with a
- * deadline, none of which can make another wait. What is spoken there is the protocol's: alpn_responder.h, http_responder.h.
+ * deadline; the oldest goes when there is no room, so none can make another wait. What is spoken there is the protocol's:
+ * alpn_responder.h, http_responder.h.
  */
 #pragma once
 
@@ -29,8 +30,9 @@ struct responder_protocol {
 struct responder_conn {
     struct responder *responder; /* NULL = free */
     int fd;
-    void *state; /* the protocol's */
-    bool ending; /* all is said */
+    uint64_t number; /* in the order in which they came */
+    void *state;     /* the protocol's */
+    bool ending;     /* all is said */
     struct alarm_clock deadline;
 };
 
@@ -42,8 +44,8 @@ struct responder {
     const struct responder_protocol *protocol;
     void *ctx; /* the protocol's */
     struct responder_conn conns[RESPONDER_CONNS];
+    uint64_t numbers;
     bool serves; /* PATH leads here */
-    bool full;   /* does not accept until one has ended */
 };
 
 /* Makes the socket, under a name beside PATH that nobody knows, while rights allow it. ERR_SYSTEM; a sentence in WHY. */

@@ -372,41 +372,6 @@ static void settle_service(struct load *l, size_t i) {
             add_managed(l, i, a->issuers[issuers[0]].keys[k], issuers, n);
 }
 
-/* The service that leads validators to their responder, by passing them through undecrypted. No name of a service has a dot. */
-static void add_tls_service(struct load *l) {
-    struct conf *c = l->conf;
-    struct conf_acme *a = &c->acme;
-    char path[PATH_MAX];
-    struct text t = text_of(path, sizeof(path));
-    if (c->nservices == SERVICES_MAX) {
-        load_error(l, (struct toml_pos){0, 0}, "acme", "found %d services, expected room for one more", SERVICES_MAX);
-        return;
-    }
-    struct conf_service *s = &c->services[c->nservices];
-    scalar_defaults("service.*", s);
-    s->name = "acme.tls-alpn-01";
-    s->mode = MODE_PASSTHROUGH;
-    s->backends = conf_alloc(c, sizeof(*s->backends));
-    s->nbackends = 1;
-    s->suites = c->services[0].suites; /* a snapshot has some of every service */
-    s->nsuites = c->services[0].nsuites;
-    s->groups = c->services[0].groups;
-    s->ngroups = c->services[0].ngroups;
-    if (l->acme_tls.text) {
-        s->backends[0] = l->acme_tls;
-    } else {
-        text_addf(&t, "unix:%s/" ACME_TLS_DOOR, a->dir);
-        const char *text = conf_strdup(c, path);
-        s->backends[0] = (struct conf_backend){.kind = BACKEND_UNIX, .text = text, .path = text + sizeof("unix:") - 1};
-        if (strlen(s->backends[0].path) > CONF_SOCKET_PATH_MAX - sizeof(ACME_NEXT_DOOR) + 1)
-            load_error(l, load_top_at(l, KEY_STATE_DIR), "state_dir",
-                       "its name is too long for a socket in it, expected at most %zu bytes",
-                       (size_t)CONF_SOCKET_PATH_MAX - sizeof("/acme/" ACME_TLS_DOOR ACME_NEXT_DOOR) + 1);
-    }
-    a->tls_route = true;
-    a->tls_service = (uint16_t)c->nservices++;
-}
-
 void acme_settle(struct load *l) {
     struct conf *c = l->conf;
     struct conf_acme *a = &c->acme;
@@ -422,18 +387,10 @@ void acme_settle(struct load *l) {
         for (size_t i = 0, n = c->nservices; i < n; i++)
             settle_service(l, i);
     }
-    if (c->nservices && (wanted || l->acme_tls.text))
-        add_tls_service(l);
+    acme_ways(l, wanted);
 }
 
 void read_acme_state(struct reading *r, const struct toml_node *node) {
     if (strcmp(node->string, "files") != 0)
         reading_refuse(r, node, "\"files\"");
-}
-
-void read_acme_tls(struct reading *r, const struct toml_node *node) {
-    char expected[256];
-    struct text why = text_of(expected, sizeof(expected));
-    if (value_backend(r->l, node->string, &r->l->acme_tls, &why) != 0)
-        reading_refuse(r, node, "%s", expected);
 }

@@ -118,6 +118,16 @@ static void check_state_dir(struct load *l) {
                    l->conf->state_dir);
 }
 
+static void check_webroot(struct load *l) {
+    const char *dir = l->conf->acme.webroot;
+    struct stat st;
+    if (dir && stat(dir, &st) < 0)
+        load_error(l, load_top_at(l, KEY_ACME_WEBROOT), "acme.webroot", "%s: %s, expected the directory of a web server", dir,
+                   strerror(errno));
+    else if (dir && !S_ISDIR(st.st_mode))
+        load_error(l, load_top_at(l, KEY_ACME_WEBROOT), "acme.webroot", "found the file \"%s\", expected a directory", dir);
+}
+
 /* The file itself must be a writable file, or not be there and its directory writable. */
 static void check_log_file(struct load *l) {
     const char *file = l->conf->log_file;
@@ -190,6 +200,7 @@ static void check_ticket_secret(struct load *l) {
 
 void check_files(struct load *l) {
     check_state_dir(l);
+    check_webroot(l);
     check_ticket_secret(l);
     check_certs(l);
     check_access(l);

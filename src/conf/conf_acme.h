@@ -54,6 +54,7 @@ struct conf_acme {
     bool tls_route; /* clients that speak acme-tls/1 alone are led to TLS_SERVICE */
     uint16_t tls_service;
     bool http_redirects; /* what is no challenge is sent to https */
+    const char *webroot; /* of another program that serves port 80, absolute; NULL = none */
 };
 
 /* Sockets of the acme role below its directory: where clients with these challenges are led to. */

@@ -59,6 +59,9 @@
     K(KEY_LISTENER_REDIRECT_HTTP, "listener.*.redirect_http", &scalar_boolean, LISTENER(redirect_http))                        \
                                                                                                                                \
     K(KEY_ACME_STATE,  "acme.state",  OWN(TOML_STRING, read_acme_state))                                                       \
+    K(KEY_ACME_HTTP,   "acme.http",   OWN(TOML_ARRAY, read_acme_http))                                                         \
+    K(KEY_ACME_REDIRECT, "acme.redirect_http", &scalar_boolean, TOP(acme.http_redirects))                                      \
+    K(KEY_ACME_WEBROOT, "acme.webroot", &scalar_path, TOP(acme.webroot))                                                       \
     K(KEY_ACME_ISSUER, "acme.issuer", OWN(TOML_TABLE, read_issuers))                                                           \
     K(KEY_ACME_TLS,    "acme_tls",    OWN(TOML_STRING, read_acme_tls))                                                         \
                                                                                                                                \

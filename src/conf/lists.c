@@ -71,10 +71,9 @@ static size_t intern_listener(struct load *l, const struct conf_listener *new, s
     return c->nlisteners++;
 }
 
-void read_listen(struct reading *r, const struct toml_node *node) {
-    struct conf_service *s = r->service;
+void read_addresses(struct reading *r, const struct toml_node *node, uint16_t **ret, size_t *ret_n) {
     size_t n = list_len(r, node, CONF_LISTENERS_MAX);
-    s->listeners = conf_alloc(r->l->conf, n * sizeof(*s->listeners));
+    *ret = conf_alloc(r->l->conf, n * sizeof(**ret));
     for (size_t i = 0; i < n; i++) {
         const struct toml_node *item = &node->children[i];
         struct conf_listener new = {0};
@@ -88,16 +87,20 @@ void read_listen(struct reading *r, const struct toml_node *node) {
         }
         size_t index = intern_listener(r->l, &new, item->at, r->key);
         bool again = false;
-        for (size_t j = 0; j < s->nlisteners; j++)
-            again = again || s->listeners[j] == index;
+        for (size_t j = 0; j < *ret_n; j++)
+            again = again || (*ret)[j] == index;
         if (index == SIZE_MAX)
             load_error(r->l, item->at, r->key, "found more than %d addresses in all, expected at most %d", CONF_LISTENERS_MAX,
                        CONF_LISTENERS_MAX);
         else if (again)
             reading_refuse(r, item, "each address once");
         else
-            s->listeners[s->nlisteners++] = (uint16_t)index;
+            (*ret)[(*ret_n)++] = (uint16_t)index;
     }
+}
+
+void read_listen(struct reading *r, const struct toml_node *node) {
+    read_addresses(r, node, &r->service->listeners, &r->service->nlisteners);
 }
 
 void read_backends(struct reading *r, const struct toml_node *node) {

@@ -62,6 +62,8 @@ struct load {
     struct listener_origin *listeners;
     const struct toml_node *listener_sections; /* NULL = none */
     struct conf_backend acme_tls;              /* TEXT NULL = not given */
+    uint16_t *acme_http;                       /* listeners of [acme] */
+    size_t nacme_http;
 };
 
 /* report.c. Adds a fault. AT with line 0 gives the file alone, or "command line". */

@@ -47,6 +47,8 @@ const char *key_scope(const struct key_row *row);
 void reading_refuse(struct reading *r, const struct toml_node *node, const char *expected_fmt, ...) PRINTF_LIKE(3, 4);
 
 /* lists.c */
+/* Addresses to listen on, as indices in conf.listeners. */
+void read_addresses(struct reading *r, const struct toml_node *node, uint16_t **ret, size_t *ret_n);
 void read_listen(struct reading *r, const struct toml_node *node);
 void read_backends(struct reading *r, const struct toml_node *node);
 void read_certificates(struct reading *r, const struct toml_node *node);
@@ -66,8 +68,11 @@ void read_trust(struct reading *r, const struct toml_node *node);
 /* acme_keys.c */
 void read_acme_state(struct reading *r, const struct toml_node *node);
 void read_issuers(struct reading *r, const struct toml_node *table);
-void read_acme_tls(struct reading *r, const struct toml_node *node);
 void read_service_acme(struct reading *r, const struct toml_node *node);
+
+/* acme_ways.c */
+void read_acme_tls(struct reading *r, const struct toml_node *node);
+void read_acme_http(struct reading *r, const struct toml_node *node);
 
 /* admin_keys.c */
 void read_admin_socket(struct reading *r, const struct toml_node *node);

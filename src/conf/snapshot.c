@@ -274,7 +274,6 @@ static void value_acme(struct io *io, struct conf_acme *a) {
         value_managed(io, &a->certs[i]);
     CHOICE(io, a->tls_route, 1);
     VALUE(io, a->tls_service);
-    CHOICE(io, a->http_redirects, 1);
     refuse_if(io, (a->ncerts && !a->dir) || a->tls_service >= io->conf->nservices);
     refuse_if(io, a->tls_route && !is_bad(io) && io->conf->services[a->tls_service].mode != MODE_PASSTHROUGH);
 }

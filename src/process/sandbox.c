@@ -174,7 +174,7 @@ static bool has_local_names(void) {
 }
 
 static int close_files(const struct rights *r, const struct sandbox *sandbox, unsigned *missing, struct text *why) {
-    struct reach_row rows[DIRS_MAX + 1];
+    struct reach_row rows[DIRS_MAX + 2];
     struct reach_rules rules = {
         .any_file = !r->landlock_files,
         .rows = rows,
@@ -188,6 +188,8 @@ static int close_files(const struct rights *r, const struct sandbox *sandbox, un
         rows[rules.nrows++] = r->dirs[i];
     if (r->has_directory && sandbox->directory)
         rows[rules.nrows++] = (struct reach_row){sandbox->directory, REACH_OWN};
+    if (r->has_directory && sandbox->other)
+        rows[rules.nrows++] = (struct reach_row){sandbox->other, REACH_OWN};
     if (!sandbox_reach(&rules, &abi))
         return failed_call(why, "Landlock");
     *missing |= abi < 1 ? SANDBOX_NO_LANDLOCK : abi < REACH_ABI_PORTS ? SANDBOX_NO_PORTS : 0;

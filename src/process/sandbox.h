@@ -18,6 +18,7 @@
 /* What the table cannot know. Texts and lists are borrowed during the call. */
 struct sandbox {
     const char *directory; /* that is the role's own, where the table lets it have one */
+    const char *other;     /* the same right for one more; NULL = none */
     const char *user;      /* to become when started as root; NULL = stay who we are */
     const uint16_t *ports; /* TCP ports it may connect to, where the table lets it connect at all */
     size_t nports;

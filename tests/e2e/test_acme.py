@@ -1,4 +1,7 @@
 """Certificates from ACME issuers: the first one, renewals, other issuers, faults of issuers, roles that die; with Debian's pebble."""
+import functools
+import http.client
+import http.server
 import os
 import re
 import signal
@@ -23,18 +26,15 @@ NAMES = ["a.example.org", "b.example.org"]
 class Site:
     """One service that wants certificates from pebble, and what goes with it."""
 
-    def __init__(self, parts, issuers=1, names=None, service=None, log="info", prepare=None, **issuer):
-        self.parts, self.port = parts, free_port()
-        pebble_options = {k: issuer.pop(k) for k in ("eab_keys",) if k in issuer}
-        self.pebbles = [acme.Pebble(parts, self.port, eab=pebble_options.get("eab_keys")) for _ in range(issuers)]
+    def __init__(self, parts, issuers=1, names=None, service=None, log="info", prepare=None, eab_keys=None, section=None, **issuer):
+        self.parts, self.port, self.http_port = parts, free_port(), free_port()
+        self.pebbles = [acme.Pebble(parts, self.port, http_port=self.http_port, eab=eab_keys) for _ in range(issuers)]
         self.pebble, self.front = self.pebbles[0], self.pebbles[0].front
         sections = {f"p{i}": p.issuer(parts, **issuer) for i, p in enumerate(self.pebbles)}
-        keys = {"listen": [f"127.0.0.1:{self.port}"], "certificates": [], "acme": {"issuers": list(sections), "names": names or NAMES}}
-        keys.update(service or {})
-        if not keys["certificates"]:
-            del keys["certificates"]
-        table = {"listen": keys["listen"], "backends": [parts.backend().url], **{k: v for k, v in keys.items() if k != "listen"}}
-        self.p = parts.prepare(services={"web": table}, top={"acme": {"issuer": sections}}, log={"level": log})
+        table = {"listen": [f"127.0.0.1:{self.port}"], "backends": [parts.backend().url],
+                 "acme": {"issuers": list(sections), "names": names or NAMES}, **(service or {})}
+        section = {k: v(self) if callable(v) else v for k, v in (section or {}).items()}
+        self.p = parts.prepare(services={"web": table}, top={"acme": {**section, "issuer": sections}}, log={"level": log})
         self.p.allow_lost_lines = True  # of a storm's clients, resets are logged as a number
         self.state = self.p.directory / "state" / "acme"
         if prepare:
@@ -253,6 +253,84 @@ def test_a_passthrough_service_keeps_its_own_validators(parts):
         s.sendall(hello)
         s.settimeout(DEADLINE)
         assert s.recv(len(hello)) == hello[:len(hello)]
+
+
+# --- http-01
+
+
+HTTP = {"http": lambda site: [f"127.0.0.1:{site.http_port}"]}
+
+
+def http_get(port, path, method="GET", host="a.example.org"):
+    c = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
+    c.request(method, path, headers={"Host": host})
+    r = c.getresponse()
+    return r.status, r.getheader("Location"), r.read()
+
+
+def test_http_01_by_an_address_of_our_own(parts):
+    site = Site(parts, section=HTTP, challenges=["http-01"]).start()
+    idle = [socket.create_connection(("127.0.0.1", site.http_port)) for _ in range(100)]
+    for s in idle:
+        s.sendall(b"G")  # says no more: keeps nobody out
+    site.wait_trusted()
+    assert len(site.front.orders) == 1 and site.p.wait_session(service="acme.http-01", client_end="close")
+    assert not site.p.events("session", service="acme.tls-alpn-01")
+    for s in idle:
+        s.close()
+    assert http_get(site.http_port, "/")[0] == 404
+    assert http_get(site.http_port, "/.well-known/acme-challenge/unknown")[0] == 404
+    assert http_get(site.http_port, "/", method="POST")[0] == 400
+    with pytest.raises(OSError):
+        connect(site.http_port, context(), name=NAMES[0])
+
+
+def test_what_is_no_challenge_goes_to_https(parts):
+    site = Site(parts, section={**HTTP, "redirect_http": True}, challenges=["http-01"], names=["a.example.org", "127.0.0.1"]).start()
+    site.wait_trusted()
+    assert http_get(site.http_port, "/x?y=%20z") == (308, "https://a.example.org/x?y=%20z", b"")
+    assert http_get(site.http_port, "/.well-known/acme-challenge/unknown")[0] == 404
+    assert http_get(site.http_port, "/", host="a<b")[0] == 404
+
+
+class Directory(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def web_server(parts):
+    """Another program's: a directory at a port."""
+    root = parts.directory / "www"
+    root.mkdir()
+    servers = []
+
+    def serve(port):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Directory, directory=str(root)))
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return str(root)
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_http_01_by_files_of_a_web_server(parts, web_server):
+    site = Site(parts, section={"webroot": lambda site: web_server(site.http_port)}, challenges=["http-01"]).start()
+    site.wait_trusted()
+    place = parts.directory / "www" / ".well-known" / "acme-challenge"
+    assert place.stat().st_mode & 0o777 == 0o755
+    assert not list(place.iterdir()), "they are removed when they have served"
+
+
+def test_files_that_cannot_be_written(parts):
+    root = parts.directory / "www"
+    root.mkdir()
+    (root / ".well-known").write_text("in the way")
+    site = Site(parts, section={"webroot": str(root)}, challenges=["http-01"]).start()
+    site.p.wait_text("the answer for [ab].example.org cannot be written below .*/www: Not a directory")
 
 
 # --- renewals

@@ -14,10 +14,11 @@
 
 #define ISSUER  "[acme.issuer.le]\ndirectory = \"https://ca.example/dir\"\nterms_accepted = true\n"
 #define SERVICE "[service.web]\nlisten = [\"127.0.0.1:9\"]\nbackends = [\"unix:/x\"]\n"
+#define MANAGED ISSUER SERVICE "acme = {issuers = [\"le\"], names = [\"a.example\"]}\n"
 
 static const char whole[] =
     "state_dir = \"/var/lib/x\"\n"
-    "[acme]\nstate = \"files\"\n"
+    "[acme]\nstate = \"files\"\nhttp = [\"127.0.0.1:80\", \"[::1]:80\"]\nredirect_http = true\nwebroot = \"www\"\n"
     "[acme.issuer.le]\ndirectory = \"https://ca.example/dir\"\nterms_accepted = true\n"
     "contact = [\"mailto:a@example.org\", \"mailto:b@example.org\"]\nchallenges = [\"http-01\", \"tls-alpn-01\"]\n"
     "profile = \"shortlived\"\nprofile_required = true\nkeys = [\"ecdsa-p384\", \"rsa-2048\"]\npreferred_chain = \"Root X\"\n"
@@ -84,6 +85,18 @@ static void look_at(const struct conf *c) {
     assert_int_equal(way->mode, MODE_PASSTHROUGH);
     assert_int_equal(way->nlisteners, 0);
     assert_string_equal(way->backends[0].path, "/var/lib/x/acme/run/tls");
+    assert_true(a->http_redirects);
+    assert_string_equal(a->webroot, "/etc/tls-off/www");
+    const struct conf_service *http = &c->services[3];
+    assert_int_equal(c->nservices, 4);
+    assert_string_equal(http->name, "acme.http-01");
+    assert_int_equal(http->mode, MODE_PASSTHROUGH);
+    assert_string_equal(http->backends[0].path, "/var/lib/x/acme/run/http");
+    assert_int_equal(http->nlisteners, 2);
+    for (size_t i = 0; i < http->nlisteners; i++) {
+        assert_int_equal(c->listeners[http->listeners[i]].fallback, 3);
+        assert_int_equal(c->listeners[http->listeners[i]].nservices, 1);
+    }
 }
 
 static void test_all_of_it_reaches_the_roles(void **state) {
@@ -163,6 +176,16 @@ static void test_what_is_wrong_is_said(void **state) {
         {ISSUER SERVICE "acme = {issuers = [\"le\"], names = [\"localhost\"]}\n", "found \"localhost\""},
         {ISSUER SERVICE "acme = {issuers = [\"le\"], names = [\"a\\\"b.example\"]}\n", "expected a host name"},
         {ISSUER SERVICE "mode = \"passthrough\"\nacme = {issuers = [\"le\"], names = [\"a.example\"]}\n", "passthrough mode"},
+        {"[acme]\nhttp = [\"127.0.0.1:80\"]\n" SERVICE, "acme.http: found addresses, expected a service that has certificates"},
+        {"[acme]\nhttp = [\"127.0.0.1\"]\n" MANAGED, "acme.http: found \"127.0.0.1\", expected \"IP:PORT\""},
+        {"[acme]\nhttp = [\"127.0.0.1:9\"]\n" MANAGED,
+         "found \"127.0.0.1:9\", where service \"web\" listens, expected an address"},
+        {"[acme]\nhttp = [\"0.0.0.0:9\"]\n" MANAGED, "expected no address that overlaps with \"0.0.0.0:9\" of acme.http"},
+        {"[acme]\nhttp = [\"127.0.0.1:80\", \"127.0.0.1:80\"]\n" MANAGED, "each address once"},
+        {"[acme]\nhttp = [\"127.0.0.1:80\"]\n[listener.\"127.0.0.1:80\"]\nredirect_http = true\n" MANAGED,
+         "expected \"acme.redirect_http\" instead"},
+        {"[acme]\nhttp = [\"127.0.0.1:80\"]\n[listener.\"127.0.0.1:80\"]\nfallback = \"web\"\n" MANAGED,
+         "beside \"acme.http\""},
         {"acme_tls = \"ualpn\"\n" SERVICE, "acme_tls: found \"ualpn\", expected"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -189,12 +212,26 @@ static void test_the_door_alone(void **state) {
     conf_free(c);
 }
 
+/* It is legal: another program may have port 80, and pass requests on. */
+static void test_http_01_that_leads_nowhere(void **state) {
+    (void)state;
+    struct diagnostics f;
+    diagnostics_init(&f);
+    static const char text[] =
+        ISSUER "challenges = [\"http-01\"]\n" SERVICE "acme = {issuers = [\"le\"], names = [\"a.example\"]}\n";
+    struct conf *c = load_text(text, strlen(text), &f);
+    assert_non_null(c);
+    assert_non_null(strstr(f.text, "needs a web server that passes requests on"));
+    assert_int_equal(c->nlisteners, 1);
+    conf_free(c);
+    diagnostics_fini(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_of_it_reaches_the_roles),
-        cmocka_unit_test(test_a_damaged_snapshot),
-        cmocka_unit_test(test_what_is_wrong_is_said),
-        cmocka_unit_test(test_the_door_alone),
+        cmocka_unit_test(test_all_of_it_reaches_the_roles), cmocka_unit_test(test_a_damaged_snapshot),
+        cmocka_unit_test(test_what_is_wrong_is_said),       cmocka_unit_test(test_the_door_alone),
+        cmocka_unit_test(test_http_01_that_leads_nowhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
