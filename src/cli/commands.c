@@ -7,6 +7,7 @@
 #include "cli/check.h"
 #include "cli/command.h"
 #include "cli/completion.h"
+#include "cli/convert.h"
 #include "cli/explain.h"
 #include "cli/run.h"
 #include "cli/show.h"
@@ -49,6 +50,8 @@ const struct command commands[] = {
     {"completion", COMMANDS_PROXY, cmd_completion, "completion of these commands for a shell", "bash zsh fish", false,
      no_flags},
     {"check", COMMANDS_CONFIG, cmd_check, "check a configuration file", NULL, true, check_flags},
+    {"convert", COMMANDS_CONFIG, cmd_convert, "convert the configuration of another proxy",
+     "hitch stunnel haproxy nginx-stream", true, no_flags},
     {"ticket-secret", COMMANDS_CONFIG, cmd_ticket_secret, "make the secret behind session tickets", "new", true, no_flags},
     {"reload", COMMANDS_CONTROL, cmd_reload, "take up a new configuration and binary", NULL, false, admin_flags},
     {"drain", COMMANDS_CONTROL, cmd_drain, "stop accepting and let sessions end", NULL, false, drain_flags},

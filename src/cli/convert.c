@@ -1,0 +1,102 @@
+#include "cli/convert.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "convert/convert.h"
+
+#define FILE_MOST (1u << 20)
+
+static const char usage[] =
+    "usage: tls-off convert hitch|stunnel|haproxy|nginx-stream FILE\n"
+    "\n"
+    "Reads FILE, a configuration of another proxy, and writes one of ours on stdout. What was not taken is a line on\n"
+    "stderr and a comment at the head of the result: \"not taken\" changes who is served, or how; \"not needed\" has no\n"
+    "meaning here. FILE \"-\" is standard input. Look at the result, and check it: tls-off check tls-off.toml\n"
+    "\n"
+    "Exit status: 0 everything that counts was taken, 1 something was not, or FILE is no such configuration, 2 wrong\n"
+    "usage.\n";
+
+static const struct convert_format *find_format(const char *name) {
+    const struct convert_format *f;
+    for (size_t i = 0; (f = convert_format_at(i)); i++)
+        if (strcmp(f->name, name) == 0)
+            return f;
+    return NULL;
+}
+
+/* The file, to be freed; NULL after a line on stderr. */
+static char *read_file(const char *name, size_t *ret_len) {
+    FILE *f = strcmp(name, "-") == 0 ? stdin : fopen(name, "re");
+    char *bytes = f ? malloc(FILE_MOST + 1) : NULL;
+    size_t n = bytes ? fread(bytes, 1, FILE_MOST + 1, f) : 0;
+    bool failed = !bytes || ferror(f), large = n > FILE_MOST;
+    if (failed || large) {
+        fprintf(stderr, "tls-off convert: %s: %s\n", name,
+                large ? "found more than 1 MiB, expected a configuration" : strerror(errno));
+        free(bytes);
+        bytes = NULL;
+    }
+    if (f && f != stdin)
+        (void)fclose(f); /* was only read */
+    *ret_len = n;
+    return bytes;
+}
+
+/* Where relative names start: the directory of the file, or the one we are in. */
+static bool directory_of(const char *name, char to[static PATH_MAX]) {
+    const char *slash = strrchr(name, '/');
+    char dir[PATH_MAX];
+    struct text t = text_of(dir, sizeof(dir));
+    if (slash)
+        text_add_span(&t, span_of(name, slash == name ? 1 : (size_t)(slash - name)));
+    else
+        text_add(&t, ".");
+    return !t.cut && realpath(dir, to);
+}
+
+static int convert(const struct convert_format *format, const char *name, struct span bytes, const char *dir) {
+    char line[512];
+    struct text why = text_of(line, sizeof(line));
+    struct model m;
+    model_init(&m, strcmp(name, "-") == 0 ? "stdin" : name, dir);
+    int status = format->read(&m, bytes, &why) == 0 ? 0 : 1;
+    if (status) {
+        fprintf(stderr, "tls-off convert: %s: %s\n", name, line);
+    } else {
+        model_write_notes(&m, stderr);
+        if (m.nservices)
+            model_write(&m, stdout);
+        else
+            fprintf(stderr, "tls-off convert: %s: found nothing that accepts TLS, so there is nothing to write\n", name);
+        status = m.nservices && !m.lost && fflush(stdout) == 0 ? 0 : 1;
+    }
+    model_fini(&m);
+    return status;
+}
+
+int cmd_convert(int argc, char **argv) {
+    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
+        return fputs(usage, stdout) < 0 ? 1 : 0;
+    const struct convert_format *format = argc == 3 ? find_format(argv[1]) : NULL;
+    if (!format || !argv[2][0] || (argv[2][0] == '-' && argv[2][1])) {
+        (void)fputs(usage, stderr); /* nowhere left to complain */
+        return 2;
+    }
+    size_t n;
+    char dir[PATH_MAX], *bytes = read_file(argv[2], &n);
+    if (bytes && !directory_of(argv[2], dir)) {
+        fprintf(stderr, "tls-off convert: %s: %s\n", argv[2], strerror(errno));
+        free(bytes);
+        return 1;
+    }
+    if (!bytes)
+        return 1;
+    int status = convert(format, argv[2], span_of(bytes, n), dir);
+    free(bytes);
+    return status;
+}

@@ -1,0 +1,310 @@
+/* The lines of haproxy.cfg that have parameters: bind and server. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "convert/haproxy.h"
+
+/* A parameter: so many words follow it; WHY says what is lost, or why it is not needed. */
+struct parameter {
+    const char *name;
+    unsigned follow;
+    enum haproxy_effect effect;
+    const char *why;
+};
+
+static const struct parameter bind_parameters[] = {
+    {"ssl", 0, HAPROXY_TAKEN, NULL},
+    {"crt", 1, HAPROXY_TAKEN, NULL},
+    {"ca-file", 1, HAPROXY_TAKEN, NULL},
+    {"crl-file", 1, HAPROXY_TAKEN, NULL},
+    {"verify", 1, HAPROXY_TAKEN, NULL},
+    {"alpn", 1, HAPROXY_TAKEN, NULL},
+    {"ciphers", 1, HAPROXY_TAKEN, NULL},
+    {"ciphersuites", 1, HAPROXY_TAKEN, NULL},
+    {"curves", 1, HAPROXY_TAKEN, NULL},
+    {"ecdhe", 1, HAPROXY_TAKEN, NULL},
+    {"ssl-min-ver", 1, HAPROXY_TAKEN, NULL},
+    {"no-tlsv12", 0, HAPROXY_TAKEN, NULL},
+    {"force-tlsv13", 0, HAPROXY_TAKEN, NULL},
+    {"accept-proxy", 0, HAPROXY_TAKEN, NULL},
+    {"strict-sni", 0, HAPROXY_TAKEN, NULL},
+    {"backlog", 1, HAPROXY_TAKEN, NULL},
+    {"interface", 1, HAPROXY_TAKEN, NULL},
+    {"v6only", 0, HAPROXY_TAKEN, NULL},
+    {"maxconn", 1, HAPROXY_TAKEN, NULL},
+    {"crt-list", 1, HAPROXY_LOST, "name its certificates in \"certificates\""},
+    {"ca-verify-file", 1, HAPROXY_LOST, NULL},
+    {"generate-certificates", 0, HAPROXY_LOST, NULL},
+    {"allow-0rtt", 0, HAPROXY_NOT_NEEDED, "there is no early data"},
+    {"user", 1, HAPROXY_LOST, "the owner of this socket"},
+    {"group", 1, HAPROXY_LOST, "the group of this socket"},
+    {"mode", 1, HAPROXY_LOST, "the mode of this socket"},
+    {"uid", 1, HAPROXY_LOST, "the owner of this socket"},
+    {"gid", 1, HAPROXY_LOST, "the group of this socket"},
+    {"namespace", 1, HAPROXY_LOST, "start tls-off in that network namespace"},
+    {"transparent", 0, HAPROXY_LOST, NULL},
+    {"name", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"id", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"nice", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"process", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"thread", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"shards", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"level", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"npn", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"mss", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"tcp-ut", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"proto", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"severity-output", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"ssl-max-ver", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"tls-ticket-keys", 1, HAPROXY_NOT_NEEDED, "tls-off ticket-secret makes one, see [tickets]"},
+    {"ca-ignore-err", 1, HAPROXY_LOST, NULL},
+    {"crt-ignore-err", 1, HAPROXY_LOST, NULL},
+    {"ca-sign-file", 1, HAPROXY_LOST, NULL},
+    {"ca-sign-pass", 1, HAPROXY_LOST, NULL},
+    {"defer-accept", 0, HAPROXY_NOT_NEEDED, NULL},
+    {"tfo", 0, HAPROXY_NOT_NEEDED, NULL},
+    {"v4v6", 0, HAPROXY_NOT_NEEDED, NULL},
+    {"prefer-client-ciphers", 0, HAPROXY_NOT_NEEDED, NULL},
+    {"no-ca-names", 0, HAPROXY_NOT_NEEDED, NULL},
+    {"no-tls-tickets", 0, HAPROXY_NOT_NEEDED, "ticket keys are changed each hour"},
+    {"no-sslv3", 0, HAPROXY_NOT_NEEDED, NULL},
+    {"no-tlsv10", 0, HAPROXY_NOT_NEEDED, NULL},
+    {"no-tlsv11", 0, HAPROXY_NOT_NEEDED, NULL},
+};
+
+static const struct parameter server_parameters[] = {
+    {"send-proxy", 0, HAPROXY_TAKEN, NULL},
+    {"send-proxy-v2", 0, HAPROXY_TAKEN, NULL},
+    {"send-proxy-v2-ssl", 0, HAPROXY_TAKEN, NULL},
+    {"send-proxy-v2-ssl-cn", 0, HAPROXY_TAKEN, NULL},
+    {"proxy-v2-options", 1, HAPROXY_NOT_NEEDED, "see proxy_protocol.tlvs"},
+    {"ssl", 0, HAPROXY_LOST, "TLS to a backend"},
+    {"verify", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"verifyhost", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"ca-file", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"crt", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"sni", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"alpn", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"ssl-min-ver", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"backup", 0, HAPROXY_LOST, "it serves like the others now"},
+    {"weight", 1, HAPROXY_LOST, "all backends weigh the same"},
+    {"maxconn", 1, HAPROXY_LOST, "a limit of one backend"},
+    {"source", 1, HAPROXY_LOST, NULL},
+    {"disabled", 0, HAPROXY_TAKEN, NULL},
+    {"check", 0, HAPROXY_NOT_NEEDED, "a backend that fails is left out for a while"},
+    {"check-send-proxy", 0, HAPROXY_NOT_NEEDED, NULL},
+    {"check-ssl", 0, HAPROXY_NOT_NEEDED, NULL},
+    {"no-check", 0, HAPROXY_NOT_NEEDED, NULL},
+    {"enabled", 0, HAPROXY_NOT_NEEDED, NULL},
+    {"inter", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"fastinter", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"downinter", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"rise", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"fall", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"port", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"addr", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"observe", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"on-error", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"on-marked-down", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"on-marked-up", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"error-limit", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"slowstart", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"id", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"cookie", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"init-addr", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"resolvers", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"resolve-prefer", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"resolve-opts", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"minconn", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"maxqueue", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"track", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"tcp-ut", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"tfo", 0, HAPROXY_NOT_NEEDED, NULL},
+};
+
+typedef void (*take_fn)(void *ctx, const char *name, const char *value);
+
+/* The parameters of a line from word AT on; those that are TAKEN are given to TAKE. */
+static void each_parameter(struct model *m, const struct haproxy_line *l, size_t at, const struct parameter *known, size_t n,
+                           take_fn take, void *ctx) {
+    while (at < l->n) {
+        const char *name = l->words[at++].text;
+        const struct parameter *p = NULL;
+        for (size_t i = 0; i < n; i++)
+            if (strcmp(name, known[i].name) == 0)
+                p = &known[i];
+        const char *value = p && p->follow ? haproxy_word(l, at) : "";
+        at += p ? p->follow : 0;
+        if (p && p->effect == HAPROXY_TAKEN)
+            take(ctx, name, value);
+        else if (!p || p->effect == HAPROXY_LOST)
+            model_note(m, MODEL_LOST, l->line, "%s: %s%s%s%s%s", haproxy_word(l, 0), name, value[0] ? " " : "", value,
+                       p && p->why ? ": " : "", p && p->why ? p->why : "");
+        else if (p->why)
+            model_note(m, MODEL_NOT_NEEDED, l->line, "%s: %s", name, p->why);
+    }
+}
+
+/* ---- bind ---- */
+
+struct bind {
+    struct model *m;
+    struct model_service *s;
+    const struct haproxy_line *l;
+    const struct haproxy_section *global;
+    struct haproxy_bind *ret;
+    const char *backlog, *interface;
+    bool v6only;
+};
+
+/* NAME as haproxy finds it: below crt-base or ca-base. */
+static const char *based(const struct bind *b, const char *base, const char *name) {
+    const char *dir = haproxy_word(haproxy_setting(b->global, base, NULL), 1);
+    return name[0] == '/' || !dir[0] ? model_path(b->m, name) : model_text(b->m, "%s/%s", dir, name);
+}
+
+/* A directory, or a file with its key in it, or in FILE.key beside it. What is not there is taken by its name. */
+static void take_cert(const struct bind *b, const char *value) {
+    const char *path = based(b, "crt-base", value), *key = model_text(b->m, "%s.key", path), *dot = strrchr(path, '.');
+    struct stat st;
+    bool there = stat(path, &st) == 0, is_file = there ? !S_ISDIR(st.st_mode) : dot && !strchr(dot, '/');
+    model_add_cert(b->m, b->s, path, !is_file ? NULL : stat(key, &st) == 0 ? key : path, NULL);
+}
+
+static void take_bind(void *ctx, const char *name, const char *value) {
+    struct bind *b = ctx;
+    struct model *m = b->m;
+    if (strcmp(name, "ssl") == 0)
+        b->ret->tls = true;
+    else if (strcmp(name, "crt") == 0)
+        take_cert(b, value);
+    else if (strcmp(name, "ca-file") == 0)
+        model_set(m, b->s, "client_auth", "ca", based(b, "ca-base", value));
+    else if (strcmp(name, "crl-file") == 0)
+        model_set(m, b->s, "client_auth", "crl", based(b, "ca-base", value));
+    else if (strcmp(name, "verify") == 0)
+        model_set(m, b->s, "client_auth", "mode", value);
+    else if (strcmp(name, "ciphers") == 0)
+        b->ret->ciphers = value;
+    else if (strcmp(name, "ciphersuites") == 0)
+        b->ret->suites = value;
+    else if (strcmp(name, "curves") == 0 || strcmp(name, "ecdhe") == 0)
+        model_groups(m, b->s, b->l->line, value);
+    else if (strcmp(name, "ssl-min-ver") == 0)
+        model_min_version(m, b->s, b->l->line, value);
+    else if (strcmp(name, "no-tlsv12") == 0 || strcmp(name, "force-tlsv13") == 0)
+        model_min_version(m, b->s, b->l->line, "TLSv1.3");
+    else if (strcmp(name, "strict-sni") == 0)
+        model_set_raw(m, b->s, "", "strict_sni", "true");
+    else if (strcmp(name, "maxconn") == 0)
+        model_set_number(m, b->s, b->l->line, "limits", "sessions", value);
+    else if (strcmp(name, "backlog") == 0)
+        b->backlog = value;
+    else if (strcmp(name, "interface") == 0)
+        b->interface = value;
+    else if (strcmp(name, "v6only") == 0)
+        b->v6only = true;
+    else if (strcmp(name, "accept-proxy") == 0) {
+        model_set(m, b->s, "proxy_protocol", "accept", "required");
+        model_add(m, b->s, "proxy_protocol", "trust", "127.0.0.0/8");
+        model_note(m, MODEL_LOST, b->l->line,
+                   "accept-proxy: say in proxy_protocol.trust whose headers are believed; only 127.0.0.0/8 is there now");
+    } else { /* alpn: a list apart by commas */
+        for (const char *p = value; *p; p += strspn(p, ",")) {
+            size_t n = strcspn(p, ",");
+            model_add(m, b->s, "", "alpn", model_text(m, "%.*s", (int)n, p));
+            p += n;
+        }
+    }
+}
+
+/* One address of a bind or server line without its family's prefix; NULL for families that have no counterpart. */
+static const char *plain_address(struct model *m, const char *address) {
+    static const char *const same[] = {"ipv4@", "ipv6@", "tcp@", "tcp4@", "tcp6@"};
+    for (size_t i = 0; i < ARRAY_LEN(same); i++)
+        if (strncmp(address, same[i], strlen(same[i])) == 0)
+            return address + strlen(same[i]);
+    if (strncmp(address, "unix@", 5) == 0)
+        return address + 5;
+    if (strncmp(address, "abns@", 5) == 0)
+        return model_text(m, "@%s", address + 5);
+    return strchr(address, '@') || strchr(address, '$') ? NULL : address;
+}
+
+/* "HOST:PORT", the port behind the last colon; *RET_PORT NULL without one. */
+static const char *split_address(struct model *m, const char *address, const char **ret_port) {
+    const char *colon = strrchr(address, ':'), *close = strrchr(address, ']');
+    *ret_port = colon && (!close || close < colon) && colon[1] ? colon + 1 : NULL;
+    size_t n = *ret_port ? (size_t)(colon - address) : strlen(address);
+    bool brackets = n > 1 && address[0] == '[' && address[n - 1] == ']';
+    return brackets ? model_text(m, "%.*s", (int)n - 2, address + 1) : model_text(m, "%.*s", (int)n, address);
+}
+
+static void add_listen(const struct bind *b, const char *text) {
+    const char *address = plain_address(b->m, text), *port, *host = address ? split_address(b->m, address, &port) : NULL;
+    const char *listen = NULL;
+    if (host && (host[0] == '/' || host[0] == '@'))
+        listen = model_text(b->m, "unix:%s", address);
+    else if (host && port && !strchr(port, '-'))
+        listen = model_address(b->m, strcmp(host, "::") == 0 && !b->v6only ? NULL : host, port);
+    if (!listen) {
+        model_note(b->m, MODEL_LOST, b->l->line, "bind %s: expected an address and one port", text);
+        return;
+    }
+    model_add(b->m, b->s, "", "listen", listen);
+    if (b->backlog)
+        model_set_number(b->m, model_listener(b->m, listen), b->l->line, "", "backlog", b->backlog);
+    if (b->interface)
+        model_set(b->m, model_listener(b->m, listen), "", "device", b->interface);
+    if (b->v6only)
+        model_set_raw(b->m, model_listener(b->m, listen), "", "v6only", "true");
+}
+
+void haproxy_bind(struct model *m, struct model_service *s, const struct haproxy_line *l, const struct haproxy_section *global,
+                  struct haproxy_bind *ret) {
+    struct bind b = {m, s, l, global, ret, NULL, NULL, false};
+    each_parameter(m, l, 2, bind_parameters, ARRAY_LEN(bind_parameters), take_bind, &b);
+    for (const char *p = haproxy_word(l, 1); *p; p += strspn(p, ",")) {
+        size_t n = strcspn(p, ",");
+        add_listen(&b, model_text(m, "%.*s", (int)n, p));
+        p += n;
+    }
+}
+
+/* ---- server ---- */
+
+struct server {
+    struct model *m;
+    struct model_service *s;
+    bool disabled;
+};
+
+static void take_server(void *ctx, const char *name, const char *value) {
+    struct server *v = ctx;
+    (void)value;
+    if (strcmp(name, "disabled") == 0)
+        v->disabled = true;
+    else
+        model_set(v->m, v->s, "proxy_protocol", "send", strcmp(name, "send-proxy") == 0 ? "v1" : "v2");
+}
+
+void haproxy_server(struct model *m, struct model_service *s, const struct haproxy_line *l,
+                    const struct haproxy_line *default_server) {
+    struct server v = {m, s, false};
+    const char *text = haproxy_word(l, 2), *address = plain_address(m, text), *port;
+    if (default_server)
+        each_parameter(m, default_server, 1, server_parameters, ARRAY_LEN(server_parameters), take_server, &v);
+    each_parameter(m, l, 3, server_parameters, ARRAY_LEN(server_parameters), take_server, &v);
+    if (v.disabled) {
+        model_note(m, MODEL_NOT_NEEDED, l->line, "server %s is disabled", haproxy_word(l, 1));
+        return;
+    }
+    const char *host = address ? split_address(m, address, &port) : NULL;
+    if (host && (host[0] == '/' || host[0] == '@'))
+        model_add(m, s, "", "backends", model_text(m, "unix:%s", address));
+    else if (host && port)
+        model_add(m, s, "", "backends", model_backend(m, host, port));
+    else
+        model_note(m, MODEL_LOST, l->line, "server %s: expected an address with a port", text);
+}
