@@ -4,6 +4,7 @@
 #include "access/netlist.h"
 #include "base/err.h"
 #include "base/text.h"
+#include "conf/foreign_words.h"
 #include "conf/scalars.h"
 #include "conf/suggestion.h"
 #include "creds/client_rule.h"
@@ -247,8 +248,10 @@ void read_names(struct reading *r, const struct toml_node *node) {
 }
 
 static void refuse_name(struct reading *r, const struct toml_node *item, const struct suggestion *near, const char *what) {
-    const char *best = suggestion_get(near);
-    if (best)
+    const char *best = suggestion_get(near), *ours = foreign_word(item->string);
+    if (ours)
+        reading_refuse(r, item, "%s; %s is %s here", what, item->string, ours);
+    else if (best)
         reading_refuse(r, item, "%s, perhaps \"%s\"", what, best);
     else
         reading_refuse(r, item, "%s", what);

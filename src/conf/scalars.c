@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "base/text.h"
+#include "conf/foreign_words.h"
 
 /* ---- in the conf ---- */
 
@@ -133,6 +134,9 @@ static void refuse_word(struct reading *r, const struct toml_node *node) {
     char words[256];
     struct text t = text_of(words, sizeof(words));
     value_words_text(r->row->words, &t);
+    const char *ours = node->kind == TOML_STRING ? foreign_word(node->string) : NULL;
+    if (ours && value_word(r->row->words, ours) >= 0)
+        text_addf(&t, "; %s is %s here", node->string, ours);
     reading_refuse(r, node, "%s", words);
 }
 

@@ -71,6 +71,18 @@ static const struct broken table[] = {
      "t.toml:5:9: log.level: found a date or a time, expected \"error\", \"warning\", \"info\" or \"debug\"\n"},
     {SERVICE "mode = \"tls\"\n", "t.toml:4:8: service.a.mode: found \"tls\", expected \"terminate\" or \"passthrough\"\n"},
     {SERVICE "min_version = 1.2\n", "t.toml:4:15: service.a.min_version: found 1.2, expected \"1.2\" or \"1.3\"\n"},
+    {SERVICE "min_version = \"TLSv1.3\"\n",
+     "t.toml:4:15: service.a.min_version: found \"TLSv1.3\", expected \"1.2\" or \"1.3\"; TLSv1.3 is 1.3 here\n"},
+    {SERVICE "balance = \"LeastConn\"\n",
+     "t.toml:4:11: service.a.balance: found \"LeastConn\", expected \"least-sessions\", \"round-robin\" or \"client-hash\"; "
+     "LeastConn is least-sessions here\n"},
+    {SERVICE "balance = \"TLSv1.3\"\n", /* another key's */
+     "t.toml:4:11: service.a.balance: found \"TLSv1.3\", expected \"least-sessions\", \"round-robin\" or \"client-hash\"\n"},
+    {SERVICE "cipher_suites = [\"ECDHE-RSA-AES128-GCM-SHA256\"]\ngroups = [\"prime256v1\"]\n",
+     "t.toml:4:18: service.a.cipher_suites: found \"ECDHE-RSA-AES128-GCM-SHA256\", expected the name of an AEAD suite with ECDHE as in "
+     "the IANA registry; ECDHE-RSA-AES128-GCM-SHA256 is TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 here\n"
+     "t.toml:5:11: service.a.groups: found \"prime256v1\", expected the name of a key exchange group as in the IANA registry; "
+     "prime256v1 is secp256r1 here\n"},
     {SERVICE "starttls = \"ftp\"\n",
      "t.toml:4:12: service.a.starttls: found \"ftp\", expected \"none\", \"postgresql\", \"ldap\", \"smtp\", \"lmtp\", \"imap\", \"pop3\", "
      "\"sieve\", \"nntp\", \"amqp\" or \"xmpp-client\"\n"},
