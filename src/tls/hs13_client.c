@@ -1,6 +1,5 @@
 #include "tls/hs13_client.h"
 
-#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
@@ -9,6 +8,7 @@
 #include "base/rd.h"
 #include "base/wr.h"
 #include "tls/client_auth.h"
+#include "tls/libcrypto.h"
 
 /* What a proof may be signed by (RFC 8446 4.2.3): scheme, digest, libcrypto's kind of key and its curve. */
 static const struct proof {
@@ -140,7 +140,7 @@ int hs13_take_certificate(struct hs13 *h, struct span body) {
         err = ERR_CLIENT_CERT_MISSING;
     if (err == 0 && c.n > 0)
         err = take_chain(h, &c);
-    ERR_clear_error();
+    err = libcrypto_reason(err);
     if (err < 0)
         return err;
     h->identity_settled = true;
@@ -190,10 +190,9 @@ int hs13_take_certificate_verify(struct hs13 *h, struct span body) {
         return ERR_RECORD_ILLEGAL;
     hs13_keys_digest(&h->keys, digest);
     size_t len = hs13_signed_content(false, span_of(digest, hash_len(h->suite->hash)), content);
-    bool good = verify(p, key, span_of(content, len), signature);
-    ERR_clear_error();
-    if (!good)
-        return ERR_CLIENT_CERT_PROOF;
+    int err = libcrypto_reason(verify(p, key, span_of(content, len), signature) ? 0 : ERR_CLIENT_CERT_PROOF);
+    if (err < 0)
+        return err;
     h->proof_settled = true;
     h->state = HS13_FINISH;
     return 0;

@@ -13,6 +13,7 @@
 
 #include "base/err.h"
 #include "base/secret.h"
+#include "tls/libcrypto.h"
 
 #define POINT_UNCOMPRESSED 4
 
@@ -155,8 +156,7 @@ int hs13_exchange(uint16_t group, struct span share, struct hs13_share *ret) {
     }
     if (err < 0)
         secret_wipe(ret, sizeof(*ret));
-    ERR_clear_error();
-    return err;
+    return libcrypto_reason(err);
 }
 
 /* ---- self-test: libcrypto as the client ---- */

@@ -263,12 +263,16 @@ static int answer(struct hs13 *h, const struct hello *hello, struct span message
     hs13_keys_add(&h->keys, message);
     hs13_put_server_hello(h, span_of(own->public, own->len));
     err = hs13_out_flush(h); /* alone in its record: the keys change behind it */
+    if (err < 0) {
+        secret_wipe(own, sizeof(*own));
+        return err;
+    }
     if (h->session_id_len && !h->retried)
         hs13_out_ccs(h);
     enter_handshake_keys(h);
     hs13_put_encrypted_extensions(h);
-    if (err < 0 || h->resumed)
-        return err ? err : hs13_end_flight(h, span_of(NULL, 0));
+    if (h->resumed)
+        return hs13_end_flight(h, span_of(NULL, 0));
     if (h->server->clients)
         hs13_put_certificate_request(h);
     else
