@@ -44,9 +44,9 @@ struct chain {
 static int read_chain(const struct client_auth *rules, struct span body, struct chain *ret, struct text *why) {
     struct rd r = rd_of(body);
     size_t max = MIN(client_auth_chain_max(rules), ARRAY_LEN(ret->der));
+    ret->n = 0;
     if (body.len > client_auth_bytes_max(rules))
         return ERR_CLIENT_CERT_LARGE;
-    ret->n = 0;
     struct span context = rd_vec8(&r), list = rd_vec24(&r);
     if (!rd_end(&r) || context.len)
         return ERR_RECORD_DECODE;
