@@ -166,6 +166,7 @@ struct raw_client {
     uint8_t ticket[HS13_TICKET_MAX]; /* the last one */
     size_t ticket_len;
     uint8_t ticket_psk[HASH_LEN_MAX];
+    uint32_t ticket_age_add;
     struct buf messages; /* of the server's, not whole yet */
     uint8_t *flight;     /* EncryptedExtensions and what follows, as one run */
     size_t flight_len;
@@ -379,7 +380,7 @@ static inline void raw_take_server_hello(struct raw_client *c, struct span messa
 static inline void raw_take_ticket(struct raw_client *c, struct span body) {
     struct rd r = rd_of(body);
     (void)rd_u32(&r);
-    (void)rd_u32(&r);
+    c->ticket_age_add = rd_u32(&r);
     struct span nonce = rd_vec8(&r), ticket = rd_vec16(&r), exts = rd_vec16(&r);
     MUST(rd_end(&r) && ticket.len <= sizeof(c->ticket) && exts.len == 0);
     memcpy(c->ticket, ticket.p, ticket.len);

@@ -347,6 +347,33 @@ static void record_size_limit_is_kept(void **state) {
     SSL_CTX_free(ctx);
 }
 
+/* ---- the downgrade mark (RFC 8446 4.1.3) ---- */
+
+/* The end of our random, as the client has it. */
+static bool is_marked(const struct tls_server *with, uint16_t version) {
+    uint8_t random[32];
+    client_speaks(version);
+    establish(with);
+    assert_int_equal(result.version, version);
+    assert_int_equal(SSL_get_server_random(client, random, sizeof(random)), sizeof(random));
+    leave();
+    return memcmp(random + 24, "DOWNGRD", 7) == 0;
+}
+
+/* Whoever strips a hello of its 1.3 is found out; clients that are spoken to in 1.3 must not see the mark. */
+static void a_downgrade_is_marked_where_there_is_1_3(void **state) {
+    (void)state;
+    static const uint16_t old[] = {0xc02b, 0xc02f};
+    struct tls_policy p = service_policy("web");
+    p.suites = old;
+    p.nsuites = ARRAY_LEN(old);
+    struct tls_server *only_1_2 = service_new(&p, certs, tickets);
+    assert_true(is_marked(server, TLS_1_2));
+    assert_false(is_marked(server, TLS_1_3));
+    assert_false(is_marked(only_1_2, TLS_1_2));
+    tls_server_free(only_1_2);
+}
+
 /* ---- bytes come as they come ---- */
 
 /* The hello in PENDING, cut into records of at most N bytes. */
@@ -529,6 +556,7 @@ int main(void) {
         cmocka_unit_test_teardown(max_fragment_length_is_kept, clean_up),
         cmocka_unit_test_teardown(max_fragment_length_is_kept_when_resumed, clean_up),
         cmocka_unit_test_teardown(record_size_limit_is_kept, clean_up),
+        cmocka_unit_test_teardown(a_downgrade_is_marked_where_there_is_1_3, clean_up),
         cmocka_unit_test_teardown(a_hello_in_tiny_records_is_understood, clean_up),
         cmocka_unit_test_teardown(input_may_come_byte_by_byte, clean_up),
         cmocka_unit_test_teardown(data_behind_finished_stays_ours, clean_up),

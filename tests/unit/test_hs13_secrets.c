@@ -7,6 +7,9 @@
 
 #include <cmocka.h>
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "hs13_cases.h"
 
 /* S8: bad and good hellos in turn. */
@@ -84,9 +87,75 @@ static void the_key_log_has_five_lines_and_only_when_it_is_on(void **state) {
         assert_string_equal(log_labels[i], labels[i]);
 }
 
+/* What is random in a handshake of ours, as the client sees it. */
+struct seen {
+    uint8_t random[32], share[32], ticket[64];
+};
+
+static struct seen shake_and_look(void) {
+    struct seen r;
+    begin_case(server);
+    raw_hello(&rc, &hello);
+    last = hs13_conn_step(&conn, &rc.sent);
+    struct span s = buf_span(&conn.out);
+    memcpy(r.random, s.p + 5 + 4 + 2, 32);
+    const uint8_t *share = memmem(s.p, 200, "\0\x33\0\x24\0\x1d\0\x20", 8);
+    assert_non_null(share);
+    memcpy(r.share, share + 8, 32);
+    raw_hear(&rc, &conn.out);
+    raw_finish(&rc);
+    exchange_flights();
+    memcpy(r.ticket, rc.ticket + 16, sizeof(r.ticket)); /* behind the name of the key */
+    return r;
+}
+
+static void make_environment(void) {
+    struct tls_policy p = case_policy("web");
+    engine_contexts_init(&contexts, engine_find("auto"));
+    MUST(hs13_env_init(&env, &contexts, 1) == 0);
+    tickets = service_tickets(1);
+    server = service_new(&p, shop.certs, tickets);
+}
+
+/* X1: whatever was made before the fork, and whoever has forked from whom. */
+static void no_two_processes_say_the_same(void **state) {
+    (void)state;
+    enum { CHILDREN = 16 };
+    struct seen all[CHILDREN];
+    struct hs13_share share;
+    int ends[2];
+    begin_case(server); /* what libcrypto has in stock of numbers and keys is there before the fork */
+    assert_int_equal(hs13_exchange(0x001d, span_of("a point like any other, 32 bytes", 32), &share), 0);
+    end_case(NULL);
+    assert_int_equal(pipe(ends), 0);
+    for (int i = 0; i < CHILDREN; i++) {
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+            make_environment(); /* locked memory of the parent's is not in a child at all */
+            struct seen mine = shake_and_look();
+            _exit(write(ends[1], &mine, sizeof(mine)) == sizeof(mine) ? 0 : 1);
+        }
+    }
+    for (int i = 0; i < CHILDREN; i++) {
+        int status = 1;
+        assert_true(wait(&status) > 0 && status == 0);
+        assert_int_equal(read(ends[0], &all[i], sizeof(all[i])), sizeof(all[i]));
+    }
+    close(ends[0]);
+    close(ends[1]);
+    for (int i = 0; i < CHILDREN; i++)
+        for (int j = 0; j < i; j++) {
+            assert_memory_not_equal(all[i].random, all[j].random, 8);
+            assert_memory_not_equal(all[i].share, all[j].share, 8);
+            assert_memory_not_equal(all[i].ticket, all[j].ticket, 8);
+        }
+}
+
 int main(void) {
 #define CASE(name) cmocka_unit_test_teardown(name, end_case)
     const struct CMUnitTest tests[] = {
+        CASE(no_two_processes_say_the_same), /* before there is anything in locked memory */
         CASE(nothing_of_a_handshake_stays_for_the_next),
         CASE(no_secret_stays_after_a_handshake),
         CASE(the_key_log_has_five_lines_and_only_when_it_is_on),

@@ -37,6 +37,7 @@ struct kept {
     size_t len;
     uint8_t psk[HASH_LEN_MAX];
     unsigned hash;
+    uint32_t age_add;
 };
 
 static void keep(struct kept *k) {
@@ -45,6 +46,7 @@ static void keep(struct kept *k) {
     k->len = rc.ticket_len;
     memcpy(k->psk, rc.ticket_psk, sizeof(k->psk));
     k->hash = rc.suite->hash;
+    k->age_add = rc.ticket_age_add;
 }
 
 static void end_well(void) {
@@ -390,8 +392,12 @@ static void no_two_tickets_are_alike(void **state) {
     (void)state;
     enum { N = 200 };
     static struct kept all[N];
-    for (size_t i = 0; i < N; i++)
+    uint32_t bits = 0;
+    for (size_t i = 0; i < N; i++) {
         get_ticket(server, span_of(NULL, 0), &all[i]);
+        bits |= rc.ticket_age_add ^ (i ? all[0].age_add : rc.ticket_age_add);
+    }
+    assert_int_equal(bits, UINT32_MAX); /* each of ticket_age_add changes */
     for (size_t i = 0; i < N; i++)
         for (size_t j = 0; j < i; j++) {
             assert_memory_not_equal(all[i].ticket + 16, all[j].ticket + 16, 16);

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <openssl/core_names.h>
 #include <openssl/err.h>
+#include <openssl/param_build.h>
 #include <openssl/rsa.h>
 
 #include "key_store.h"
@@ -397,6 +398,55 @@ static void damaged_keys(void **state) {
     item_free(&it);
 }
 
+/* The RSA key with a wrong exponent of the Chinese remainder theorem: as if the machine had miscalculated. */
+static EVP_PKEY *key_that_miscalculates(const EVP_PKEY *key) {
+    static const char *const names[] = {OSSL_PKEY_PARAM_RSA_N,         OSSL_PKEY_PARAM_RSA_E,
+                                        OSSL_PKEY_PARAM_RSA_D,         OSSL_PKEY_PARAM_RSA_FACTOR1,
+                                        OSSL_PKEY_PARAM_RSA_FACTOR2,   OSSL_PKEY_PARAM_RSA_EXPONENT1,
+                                        OSSL_PKEY_PARAM_RSA_EXPONENT2, OSSL_PKEY_PARAM_RSA_COEFFICIENT1};
+    BIGNUM *numbers[ARRAY_LEN(names)] = {NULL};
+    OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        assert_int_equal(EVP_PKEY_get_bn_param(key, names[i], &numbers[i]), 1);
+        if (strcmp(names[i], OSSL_PKEY_PARAM_RSA_EXPONENT1) == 0)
+            assert_int_equal(BN_add_word(numbers[i], 2), 1);
+        assert_int_equal(OSSL_PARAM_BLD_push_BN(build, names[i], numbers[i]), 1);
+    }
+    OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(build);
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
+    EVP_PKEY *made = NULL;
+    assert_int_equal(EVP_PKEY_fromdata_init(ctx), 1);
+    assert_int_equal(EVP_PKEY_fromdata(ctx, &made, EVP_PKEY_KEYPAIR, params), 1);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        BN_clear_free(numbers[i]);
+    EVP_PKEY_CTX_free(ctx);
+    OSSL_PARAM_free(params);
+    OSSL_PARAM_BLD_free(build);
+    return made;
+}
+
+/*
+ * A signature that was miscalculated would give the key away (RFC 8446 C.3). We do not verify our own, since libcrypto does: it
+ * raises the result to the public exponent, and where that is not what was signed it calculates again, the long way.
+ */
+static void a_miscalculated_rsa_signature_does_not_come_out(void **state) {
+    (void)state;
+    EVP_PKEY *key = key_that_miscalculates(keys[0]);
+    static const uint8_t tbs[] = "what is signed";
+    for (int i = 0; i < 3; i++) {
+        EVP_MD_CTX *md = EVP_MD_CTX_new();
+        EVP_PKEY_CTX *ctx = NULL;
+        size_t len = sizeof(sig);
+        assert_int_equal(EVP_DigestSignInit_ex(md, &ctx, "SHA256", NULL, NULL, key, NULL), 1);
+        assert_int_equal(EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PSS_PADDING), 1);
+        assert_int_equal(EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, RSA_PSS_SALTLEN_DIGEST), 1);
+        assert_int_equal(EVP_DigestSign(md, sig, &len, tbs, sizeof(tbs)), 1);
+        assert_true(verifies(keys[0], 0x0804, span_of(tbs, sizeof(tbs)), sig, len));
+        EVP_MD_CTX_free(md);
+    }
+    EVP_PKEY_free(key);
+}
+
 static void closed_descriptor(void **state) {
     (void)state;
     struct store_item it = item(1, FORM_PKCS8, NULL);
@@ -497,6 +547,7 @@ int main(void) {
         CASE(weak_and_foreign_keys),
         CASE(keys_of_others),
         CASE(damaged_keys),
+        CASE(a_miscalculated_rsa_signature_does_not_come_out),
         CASE(closed_descriptor),
         CASE(wiped_when_dropped),
     };
