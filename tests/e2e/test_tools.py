@@ -1,5 +1,6 @@
 """The scripts around the build: what they leave on a machine, when they are interrupted too, and that they do what is asked."""
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -161,3 +162,17 @@ def test_mirror_in_either_format(tmp_path):
         (tmp_path / name).write_text(content)
         done = subprocess.run(["bash", "-c", "set -Eeuo pipefail\n" + function + "mirror"], capture_output=True, text=True)
         assert (done.returncode, done.stdout.strip(), done.stderr) == (0, wanted, "")
+
+
+def test_the_checklist_of_the_handshake_names_tests_that_exist():
+    """docs/handshake-checks.md: each rule once, each with a test, and each test in its file."""
+    tests = ROOT / "tests"
+    files = {f.name: f.read_text() for folder in ("unit", "e2e", "fuzz") for f in (tests / folder).iterdir() if f.is_file()}
+    rows = re.findall(r"^\| ([SEKHPCRXN]\d+) \|.*$", (ROOT / "docs/handshake-checks.md").read_text(), re.M)
+    counts = {"S": 13, "E": 15, "K": 6, "H": 7, "P": 15, "C": 9, "R": 10, "X": 4, "N": 5}
+    assert sorted(rows) == sorted(f"{letter}{i + 1}" for letter, n in counts.items() for i in range(n))
+    for line in (ROOT / "docs/handshake-checks.md").read_text().splitlines():
+        named = re.findall(r"`(\w+\.(?:c|py))(?::(\w+))?`", line)
+        assert named or not re.match(r"\| [SEKHPCRXN]\d", line), line
+        for file, name in named:
+            assert re.search(rf"\b{name}\(", files[file]) if name else file in files, f"{file}: {name}"
