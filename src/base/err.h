@@ -65,6 +65,9 @@ enum alert {
     X(ERR_CLIENT_RATE, "client_rate", "too many handshakes per second from this client", ALERT_NONE)                           \
     X(ERR_CLIENT_SESSIONS, "client_sessions", "too many sessions from this client", ALERT_NONE)                                \
     X(ERR_SERVICE_SESSIONS, "service_sessions", "too many sessions in this service", ALERT_NONE)                               \
+    X(ERR_SERVICE_RATE, "service_rate", "too many handshakes per second in this service", ALERT_NONE)                          \
+    X(ERR_NAME_SESSIONS, "name_sessions", "too many sessions for this server name", ALERT_NONE)                                \
+    X(ERR_NAME_RATE, "name_rate", "too many handshakes per second for this server name", ALERT_NONE)                           \
     X(ERR_OUT_OF_FDS, "out_of_descriptors", "out of file descriptors", ALERT_INTERNAL_ERROR)                                   \
     X(ERR_GAVE_WAY, "gave_way", "memory or descriptors for handshakes were used up, and this client held most of them",        \
       ALERT_NONE)                                                                                                              \

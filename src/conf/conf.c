@@ -37,11 +37,10 @@ static void join_listener(struct conf_listener *l, const struct conf_service *s,
         l->keepalive_ms = s->keepalive_ms;
         l->resets = false;
         l->max_sessions_per_client = s->max_sessions_per_client;
-        l->max_handshakes_per_client_per_second = s->max_handshakes_per_client_per_second;
+        l->max_handshakes_per_client = s->max_handshakes_per_client;
     }
     l->max_sessions_per_client = wider(l->max_sessions_per_client, s->max_sessions_per_client);
-    l->max_handshakes_per_client_per_second =
-        wider(l->max_handshakes_per_client_per_second, s->max_handshakes_per_client_per_second);
+    l->max_handshakes_per_client = wider(l->max_handshakes_per_client, s->max_handshakes_per_client);
     l->resets = l->resets || s->unknown == UNKNOWN_RESET;
     l->services[l->nservices++] = service;
 }

@@ -103,8 +103,8 @@ struct conf_listener {
     size_t nproxy_trust;
     enum starttls starttls;
     uint64_t handshake_ms, keepalive_ms;
-    uint64_t max_sessions_per_client, max_handshakes_per_client_per_second; /* the widest of its services; 0 = no limit */
-    bool resets; /* whom no service serves; otherwise there is an alert */
+    uint64_t max_sessions_per_client, max_handshakes_per_client; /* the widest of its services; 0 = no limit */
+    bool resets;                                                 /* whom no service serves; otherwise there is an alert */
 };
 
 struct conf_service {
@@ -147,9 +147,11 @@ struct conf_service {
     struct cidr *proxy_trust;
     size_t nproxy_trust;
     uint64_t handshake_ms, connect_ms, idle_ms, linger_ms, half_closed_ms, partial_record_ms,
-        keepalive_ms;                                                                     /* CONF_NEVER = none */
-    uint64_t max_sessions, max_sessions_per_client, max_handshakes_per_client_per_second; /* 0 = no limit */
-    uint64_t max_bytes_per_client;                                                        /* a second; 0 = no limit */
+        keepalive_ms; /* CONF_NEVER = none */
+    /* 0 = no limit; handshakes and bytes a second */
+    uint64_t max_sessions, max_sessions_per_client, max_sessions_per_name;
+    uint64_t max_handshakes, max_handshakes_per_client, max_handshakes_per_name;
+    uint64_t max_bytes, max_bytes_per_client, max_bytes_per_name;
 };
 
 /* Where tls-off answers questions and takes commands. */

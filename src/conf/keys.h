@@ -116,10 +116,15 @@
     K(KEY_TIMEOUT_HALF_CLOSED, "service.*.timeouts.half_closed", &scalar_duration, SERVICE(half_closed_ms), .number = CONF_HALF_CLOSED_MS, .min = 1) \
     K(KEY_TIMEOUT_PARTIAL_RECORD, "service.*.timeouts.partial_record", &scalar_duration, SERVICE(partial_record_ms), .number = CONF_PARTIAL_RECORD_MS, .min = 1) \
                                                                                                                                \
-    K(KEY_LIMIT_SESSIONS,            "service.*.limits.sessions",            &scalar_integer, SERVICE(max_sessions), .max = INT64_MAX) \
-    K(KEY_LIMIT_SESSIONS_PER_CLIENT, "service.*.limits.sessions_per_client", &scalar_integer, SERVICE(max_sessions_per_client), .number = 1024, .max = INT64_MAX) \
-    K(KEY_LIMIT_HANDSHAKES,          "service.*.limits.handshakes_per_client_per_second", &scalar_integer, SERVICE(max_handshakes_per_client_per_second), .max = INT64_MAX) \
-    K(KEY_LIMIT_BYTES,               "service.*.limits.bytes_per_second_per_client", &scalar_rate, SERVICE(max_bytes_per_client), .min = CONF_RATE_MIN, .max = CONF_RATE_MAX) \
+    K(KEY_LIMIT_SESSIONS,              "service.*.limits.sessions",                          &scalar_integer, SERVICE(max_sessions), .max = INT64_MAX) \
+    K(KEY_LIMIT_SESSIONS_PER_CLIENT,   "service.*.limits.sessions_per_client",               &scalar_integer, SERVICE(max_sessions_per_client), .number = 1024, .max = INT64_MAX) \
+    K(KEY_LIMIT_SESSIONS_PER_NAME,     "service.*.limits.sessions_per_name",                 &scalar_integer, SERVICE(max_sessions_per_name), .max = INT64_MAX) \
+    K(KEY_LIMIT_HANDSHAKES,            "service.*.limits.handshakes_per_second",             &scalar_integer, SERVICE(max_handshakes), .max = INT64_MAX) \
+    K(KEY_LIMIT_HANDSHAKES_PER_CLIENT, "service.*.limits.handshakes_per_client_per_second",  &scalar_integer, SERVICE(max_handshakes_per_client), .max = INT64_MAX) \
+    K(KEY_LIMIT_HANDSHAKES_PER_NAME,   "service.*.limits.handshakes_per_name_per_second",    &scalar_integer, SERVICE(max_handshakes_per_name), .max = INT64_MAX) \
+    K(KEY_LIMIT_BYTES,                 "service.*.limits.bytes_per_second",                  &scalar_rate, SERVICE(max_bytes), .min = CONF_RATE_MIN, .max = CONF_RATE_MAX) \
+    K(KEY_LIMIT_BYTES_PER_CLIENT,      "service.*.limits.bytes_per_second_per_client",       &scalar_rate, SERVICE(max_bytes_per_client), .min = CONF_RATE_MIN, .max = CONF_RATE_MAX) \
+    K(KEY_LIMIT_BYTES_PER_NAME,        "service.*.limits.bytes_per_second_per_name",         &scalar_rate, SERVICE(max_bytes_per_name), .min = CONF_RATE_MIN, .max = CONF_RATE_MAX) \
                                                                                                                                \
     K(KEY_SERVICE_ACME, "service.*.acme", OWN(TOML_TABLE, read_service_acme))
 /* clang-format on */

@@ -86,6 +86,25 @@ static int client_within(struct handshaker *h, struct conn *c, uint64_t sessions
     return rate && !scoreboard_handshake(&h->row, &c->client, rate, h->loop.now_ms) ? ERR_CLIENT_RATE : 0;
 }
 
+/* The server name and the service as a whole, after the client itself: one that is over its own limits takes nothing of theirs.
+ */
+static int name_within(struct handshaker *h, struct conn *c, const struct conf_service *s) {
+    struct span name = span_str(conn_said_name(c));
+    uint64_t now_ms = h->loop.now_ms;
+    if (s->max_sessions_per_name) {
+        scoreboard_name(&h->row, c->service, name, 1);
+        c->name_counted = true;
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        if (scoreboard_name_sessions(&h->child.scoreboard, c->service, name) > s->max_sessions_per_name)
+            return ERR_NAME_SESSIONS;
+    }
+    if (s->max_handshakes_per_name && !scoreboard_name_handshake(&h->row, c->service, name, s->max_handshakes_per_name, now_ms))
+        return ERR_NAME_RATE;
+    if (s->max_handshakes && !scoreboard_service_handshake(&h->row, c->service, s->max_handshakes, now_ms))
+        return ERR_SERVICE_RATE;
+    return 0;
+}
+
 int accept_client(struct handshaker *h, struct conn *c) {
     const struct conf_listener *l = &h->conf->listeners[c->listener];
     int err = admit_client(h, c);
@@ -94,19 +113,18 @@ int accept_client(struct handshaker *h, struct conn *c) {
     scoreboard_client(&h->row, &c->client, 1);
     c->client_counted = true;
     conn_metrics_client(h, c);
-    return client_within(h, c, l->max_sessions_per_client, l->max_handshakes_per_client_per_second);
+    return client_within(h, c, l->max_sessions_per_client, l->max_handshakes_per_client);
 }
 
 void accept_charge(struct handshaker *h, const struct conn *c) {
-    uint64_t rate = h->services[c->service].conf->max_handshakes_per_client_per_second;
+    uint64_t rate = h->services[c->service].conf->max_handshakes_per_client;
     if (rate && c->client_counted) /* of an empty bucket nothing more is to be had */
         (void)!scoreboard_handshake(&h->row, &c->client, rate, h->loop.now_ms);
 }
 
 int accept_service(struct handshaker *h, struct conn *c) {
     const struct conf_service *s = h->services[c->service].conf;
-    uint64_t rate = s->max_handshakes_per_client_per_second,
-             charged = h->conf->listeners[c->listener].max_handshakes_per_client_per_second;
+    uint64_t rate = s->max_handshakes_per_client, charged = h->conf->listeners[c->listener].max_handshakes_per_client;
     int err = admit_to_service(h, c);
     if (err < 0)
         return err;
@@ -115,9 +133,9 @@ int accept_service(struct handshaker *h, struct conn *c) {
     conn_metrics_service(h, c);
     if (s->max_sessions && scoreboard_service_sessions(&h->child.scoreboard, c->service) > s->max_sessions)
         return ERR_SERVICE_SESSIONS;
-    if (!c->client_counted)
-        return 0;
-    return client_within(h, c, s->max_sessions_per_client, rate != charged ? rate : 0);
+    if (c->client_counted)
+        err = client_within(h, c, s->max_sessions_per_client, rate != charged ? rate : 0);
+    return err < 0 ? err : name_within(h, c, s);
 }
 
 /* Accepts until none is left, at the price of one more call: what is accepted together is handed over together. */

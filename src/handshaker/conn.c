@@ -163,6 +163,8 @@ void conn_count(struct handshaker *h, const struct conn *c, int change) {
         scoreboard_client(&h->row, &c->client, change);
     if (c->service_counted)
         scoreboard_service(&h->row, c->service, change);
+    if (c->name_counted)
+        scoreboard_name(&h->row, c->service, span_str(conn_said_name(c)), change);
 }
 
 void conn_end(struct handshaker *h, struct conn *c) {
@@ -265,6 +267,7 @@ void conn_fail(struct handshaker *h, struct conn *c, int reason) {
     handshake_free(c->handshake); /* nothing large is kept for a client that may be slow to close */
     c->handshake = NULL;
     bool over_limit = reason == ERR_ACCESS_DENIED || reason == ERR_CLIENT_RATE || reason == ERR_CLIENT_SESSIONS ||
+                      reason == ERR_NAME_RATE || reason == ERR_SERVICE_RATE || reason == ERR_NAME_SESSIONS ||
                       reason == ERR_PROXY_UNTRUSTED;
     if (over_limit || c->mute || reason == ERR_HANDSHAKE_RESET || c->state == CONN_QUEUED || c->state == CONN_FLUSH) {
         conn_end(h, c);

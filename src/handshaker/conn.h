@@ -55,6 +55,7 @@ struct conn {
     uint8_t state;        /* enum conn_state */
     bool client_counted;  /* in the session count of its client */
     bool service_counted; /* in the session count of its service */
+    bool name_counted;    /* in that of its server name */
     bool fin_seen;        /* a read returned the client's end of stream */
     bool end_reported;    /* epoll reported it, once: reads continue until they return it */
     bool wants_out;       /* EPOLLOUT is watched */
@@ -90,6 +91,11 @@ struct conn {
 /* The host name in its SNI, "" = none. */
 static inline const char *conn_sni(const struct conn *c) {
     return c->hello_info && c->hello_info->sni_is_name ? c->hello_info->sni : "";
+}
+
+/* What it said as a server name, whether it is one or not; "" = nothing. */
+static inline const char *conn_said_name(const struct conn *c) {
+    return c->hello_info ? c->hello_info->sni : "";
 }
 
 void conn_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);

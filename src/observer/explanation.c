@@ -194,8 +194,13 @@ static void put_client_rules(json_t *o, const struct conf_service *s) {
 static void put_limits(json_t *o, const struct conf_service *s) {
     json_put_u64(o, "sessions", s->max_sessions);
     json_put_u64(o, "sessions_per_client", s->max_sessions_per_client);
-    json_put_u64(o, "handshakes_per_client_per_second", s->max_handshakes_per_client_per_second);
+    json_put_u64(o, "sessions_per_name", s->max_sessions_per_name);
+    json_put_u64(o, "handshakes_per_second", s->max_handshakes);
+    json_put_u64(o, "handshakes_per_client_per_second", s->max_handshakes_per_client);
+    json_put_u64(o, "handshakes_per_name_per_second", s->max_handshakes_per_name);
+    json_put_u64(o, "bytes_per_second", s->max_bytes);
     json_put_u64(o, "bytes_per_second_per_client", s->max_bytes_per_client);
+    json_put_u64(o, "bytes_per_second_per_name", s->max_bytes_per_name);
 }
 
 static void put_service(const struct explanation *x, json_t *o, explanation_state_fn state, void *ctx) {

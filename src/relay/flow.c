@@ -35,7 +35,7 @@ static bool from_client(const struct session *s, const struct way *w) {
     return w->from == &s->client;
 }
 
-/* Bytes to read now; 0 = the session waits, for its client's byte rate. */
+/* Bytes to read now; 0 = the session waits, for a byte rate. */
 static size_t chunk_of(struct relay *r, struct session *s, const struct flow *f) {
     return rate_room(r, s, hold_chunk(r, s, (size_t)1 << f->chunk_shift));
 }

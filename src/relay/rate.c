@@ -1,9 +1,7 @@
 #include "relay/rate.h"
 
 #include <stdlib.h>
-#include <string.h>
 
-#include "base/hash.h"
 #include "relay/session.h"
 #include "shm/buckets.h"
 
@@ -17,13 +15,16 @@
 #define SHARE_MIN   4096 /* bytes a session is woken for */
 #define READ_MIN    1024 /* the least that is read at once; the excess is reserved later */
 
+/* Whose rate it is; the narrow ones are asked first. */
+enum rate_of { RATE_CLIENT, RATE_NAME, RATE_SERVICE, RATE_KINDS };
+
 struct rate_limiter {
     struct slab_item item;
     struct rate_limiter *next; /* in its chain */
     struct list line;          /* sessions that wait */
     struct list in_refilled;   /* in r->rate_refilled: has something left for queued sessions */
     struct wtimer timer;       /* until the reserved quantum may be consumed */
-    struct bucket bucket;
+    struct bucket bucket;      /* its tag tells limiters apart, too */
     uint64_t rate;
     uint64_t reserved;  /* bytes that the timer refills */
     uint64_t refill_ms; /* the last refill */
@@ -31,15 +32,19 @@ struct rate_limiter {
     uint32_t waiting;   /* queued sessions */
     uint32_t sessions;
     uint32_t share; /* of the last quantum for each that was woken */
-    uint16_t service;
-    uint8_t client[16];
+};
+
+/* A session's part in the limiters that bind it. */
+struct rate_share {
+    struct rate_limiter *of[RATE_KINDS]; /* NULL = no such limit */
+    struct rate_limiter *queue;          /* the one it waits for, or waited for last */
 };
 
 bool rate_init(struct relay *r) {
     list_init(&r->rate_refilled);
     r->rate_buckets = buckets_of(r->child.stats.buckets, &r->child.stats.key);
     r->rate_chains = calloc(CHAINS, sizeof(struct rate_limiter *));
-    return r->rate_chains && slab_init(&r->rate_limiters, sizeof(struct rate_limiter), r->room, false) == 0;
+    return r->rate_chains && slab_init(&r->rate_limiters, sizeof(struct rate_limiter), RATE_KINDS * r->room, false) == 0;
 }
 
 void rate_fini(struct relay *r) {
@@ -50,21 +55,18 @@ void rate_fini(struct relay *r) {
 
 /* ---- who shares a limiter ---- */
 
-static struct rate_limiter **limiter_chain(struct relay *r, uint16_t service, const uint8_t client[static 16]) {
-    return &r->rate_chains[(hash_bytes(&r->rate_buckets.key, span_of(client, 16)) + service) % CHAINS];
+bool rate_limits(const struct conf_service *s) {
+    return s->max_bytes_per_client || s->max_bytes_per_name || s->max_bytes;
 }
 
-/* The session's limiter, found or made; NULL when there is no memory. */
-static struct rate_limiter *join(struct relay *r, struct session *s) {
-    const struct conf_service *service = session_service(r, s);
-    if (s->rate)
-        return s->rate;
-    struct conn_info f;
-    uint8_t client[16];
-    session_conn_info(s, &f);
-    addr_client_key(&f.client, client);
-    struct rate_limiter **chain = limiter_chain(r, s->service, client), *l = *chain;
-    while (l && (l->service != s->service || memcmp(l->client, client, sizeof(client)) != 0))
+static struct rate_limiter **limiter_chain(struct relay *r, uint64_t tag) {
+    return &r->rate_chains[tag % CHAINS];
+}
+
+/* The limiter of that bucket, found or made; NULL when there is no memory. */
+static struct rate_limiter *limiter_of(struct relay *r, struct bucket bucket, uint64_t rate) {
+    struct rate_limiter **chain = limiter_chain(r, bucket.tag), *l = *chain;
+    while (l && l->bucket.tag != bucket.tag)
         l = l->next;
     if (!l && (l = slab_alloc(&r->rate_limiters))) {
         l->timer.kind = RELAY_TIMER_RATE;
@@ -72,37 +74,67 @@ static struct rate_limiter *join(struct relay *r, struct session *s) {
         *chain = l;
         list_init(&l->line);
         list_init(&l->in_refilled);
-        memcpy(l->client, client, sizeof(client));
-        l->service = s->service;
-        l->rate = service->max_bytes_per_client;
-        l->bucket = bucket_of(&r->rate_buckets, span_str(service->name), client);
+        l->rate = rate;
+        l->bucket = bucket;
     }
     if (l)
         l->sessions++;
-    s->rate = l;
     return l;
 }
 
-void rate_count_waiting(const struct session *s, int change) {
-    s->rate->waiting += (uint32_t)change;
-}
-
-void rate_leave(struct relay *r, struct session *s) {
-    struct rate_limiter *l = s->rate;
-    if (!l)
-        return;
-    if (s->waits == WAITS_RATE)
-        session_wait(r, s, WAITS_NOT, NULL);
-    s->rate = NULL;
+static void leave_limiter(struct relay *r, struct rate_limiter *l) {
     if (--l->sessions)
         return;
-    struct rate_limiter **at = limiter_chain(r, l->service, l->client);
+    struct rate_limiter **at = limiter_chain(r, l->bucket.tag);
     while (*at != l)
         at = &(*at)->next;
     *at = l->next;
     list_remove(&l->in_refilled);
     wheel_cancel(&r->loop.wheel, &l->timer);
     slab_free(&r->rate_limiters, l);
+}
+
+/* The session's share, made when it has none; NULL when there is no memory. */
+static struct rate_share *join(struct relay *r, struct session *s) {
+    const struct conf_service *service = session_service(r, s);
+    const uint64_t rates[RATE_KINDS] = {
+        [RATE_CLIENT] = service->max_bytes_per_client,
+        [RATE_NAME] = service->max_bytes_per_name,
+        [RATE_SERVICE] = service->max_bytes,
+    };
+    struct conn_info f;
+    uint8_t client[16];
+    if (s->rate || !(s->rate = calloc(1, sizeof(*s->rate))))
+        return s->rate;
+    session_conn_info(s, &f);
+    addr_client_key(&f.client, client);
+    const struct span things[RATE_KINDS] = {[RATE_CLIENT] = span_of(client, sizeof(client)), [RATE_NAME] = f.sni};
+    for (unsigned k = 0; k < RATE_KINDS; k++) {
+        if (rates[k] == 0)
+            continue;
+        s->rate->of[k] = limiter_of(r, bucket_of(&r->rate_buckets, span_str(service->name), k, things[k]), rates[k]);
+        if (!s->rate->of[k]) {
+            rate_leave(r, s);
+            return NULL;
+        }
+    }
+    return s->rate;
+}
+
+void rate_count_waiting(const struct session *s, int change) {
+    s->rate->queue->waiting += (uint32_t)change;
+}
+
+void rate_leave(struct relay *r, struct session *s) {
+    if (!s->rate)
+        return;
+    if (s->waits == WAITS_RATE)
+        session_wait(r, s, WAITS_NOT, NULL);
+    for (unsigned k = 0; k < RATE_KINDS; k++)
+        if (s->rate->of[k])
+            leave_limiter(r, s->rate->of[k]);
+    free(s->rate);
+    s->rate = NULL;
 }
 
 /* ---- refill ---- */
@@ -173,9 +205,11 @@ void rate_turn(struct relay *r) {
 
 /* ---- sessions ---- */
 
-static void enqueue(struct relay *r, struct session *s) {
-    session_wait(r, s, WAITS_RATE, &s->rate->line);
+static size_t enqueue(struct relay *r, struct session *s, struct rate_limiter *l) {
+    s->rate->queue = l;
+    session_wait(r, s, WAITS_RATE, &l->line);
     session_metrics_add(r, s, STATS_THROTTLED, 1);
+    return 0;
 }
 
 bool rate_waits(const struct session *s) {
@@ -183,30 +217,38 @@ bool rate_waits(const struct session *s) {
     return s->waits == WAITS_RATE && s->state == SESSION_OPEN && !flushes;
 }
 
+/*
+ * Who has waited in one queue passes those of the other limiters, as long as these have something left: otherwise sessions that
+ * are bound by two could go from one queue to the other for ever. What is left of a woken session's share goes to the next one.
+ */
 size_t rate_room(struct relay *r, struct session *s, size_t want) {
-    if (!s->rate && session_service(r, s)->max_bytes_per_client == 0)
+    if (!s->rate && !rate_limits(session_service(r, s)))
         return want;
-    struct rate_limiter *l = join(r, s);
-    if (!l)
+    struct rate_share *share = join(r, s);
+    if (!share)
         return want;
     if (s->waits == WAITS_RATE)
         return 0;
     bool refilled = s->refilled;
+    int64_t most = INT64_MAX;
     s->refilled = false;
-    expire(r, l);
-    if (!refilled && l->waiting) { /* others came before */
-        enqueue(r, s);
-        return 0;
+    for (unsigned k = 0; k < RATE_KINDS; k++) {
+        struct rate_limiter *l = share->of[k];
+        if (!l)
+            continue;
+        expire(r, l);
+        bool others_first = !refilled && l->waiting;
+        if (others_first || (l->left <= 0 && (l->reserved || !reserve(r, l))))
+            return enqueue(r, s, l);
+        most = MIN(most, l->left);
+        if (refilled && l == share->queue)
+            most = MIN(most, (int64_t)l->share);
     }
-    if (l->left <= 0 && (l->reserved || !reserve(r, l))) {
-        enqueue(r, s);
-        return 0;
-    }
-    size_t most = refilled ? MIN((size_t)l->left, l->share) : (size_t)l->left;
-    return MIN(want, MAX(most, (size_t)READ_MIN));
+    return MIN(want, MAX((size_t)most, (size_t)READ_MIN));
 }
 
 void rate_consume(struct session *s, size_t bytes) {
-    if (s->rate)
-        s->rate->left -= (int64_t)bytes;
+    for (unsigned k = 0; s->rate && k < RATE_KINDS; k++)
+        if (s->rate->of[k])
+            s->rate->of[k]->left -= (int64_t)bytes;
 }

@@ -1,8 +1,9 @@
 /*
- * bytes_per_second_per_client: reading waits, both ways, until the client may transfer bytes again. Nothing is dropped.
+ * Byte rates of a client, of a server name and of a service: reading waits, both ways, until bytes may be transferred again.
+ * Nothing is dropped.
  *
- * All sessions of a client (of one service) in this relay share a limiter, which reserves quanta from the client's bucket
- * (shm/buckets.h), shared by all relays. What was reserved is consumed as it is read; a session that finds nothing left is
+ * All sessions in this relay that are under one rate share a limiter, which reserves quanta from its bucket (shm/buckets.h),
+ * shared by all relays. What was reserved is consumed as it is read; a session that finds nothing left is
  * queued, and one timer per limiter wakes as many as the next quantum allows: a session that waits costs nothing.
  */
 #pragma once
@@ -16,6 +17,10 @@
 
 struct relay;
 struct session;
+struct conf_service;
+
+/* Whether sessions of this service are under any of them. */
+bool rate_limits(const struct conf_service *s);
 
 /* Before anything else, once. False without memory. */
 MUST_CHECK bool rate_init(struct relay *r);
@@ -33,7 +38,7 @@ bool rate_waits(const struct session *s);
 /* So many more are in its limiter's queue: for session_wait(). */
 void rate_count_waiting(const struct session *s, int change);
 
-/* The session is here no more. */
+/* The session is here no more. May be called at any time. */
 void rate_leave(struct relay *r, struct session *s);
 
 /* True when T was a timer of ours. */

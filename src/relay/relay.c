@@ -280,7 +280,7 @@ bool relay_make(struct relay *r) {
 static bool open_rates(struct relay *r) {
     bool has_rates = false, ok = true;
     for (size_t i = 0; i < r->conf->nservices; i++)
-        has_rates = has_rates || r->conf->services[i].max_bytes_per_client;
+        has_rates = has_rates || rate_limits(&r->conf->services[i]);
     if (r->child.stats_fd >= 0) {
         ok = !has_rates || stats_open_buckets(&r->child.stats, r->child.stats_fd) == 0;
         close(r->child.stats_fd);

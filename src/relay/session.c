@@ -58,7 +58,10 @@ void session_count(struct relay *r, const struct session *s, int change) {
     struct conn_info f;
     session_conn_info(s, &f);
     struct addr client = limited_client(r, s, &f);
-    scoreboard_session(&r->row, services_counted_as(r, s->service), &client, change);
+    uint16_t service = services_counted_as(r, s->service);
+    scoreboard_session(&r->row, service, &client, change);
+    if (session_service(r, s)->max_sessions_per_name)
+        scoreboard_name(&r->row, service, f.sni, change);
 }
 
 void session_count_waiting(struct relay *r, const struct session *s, int change) {
@@ -158,16 +161,19 @@ static bool take_handoff(struct relay *r, struct session *s, const struct export
  */
 static int over_limit(const struct relay *r, const struct session *s, const struct conn_info *f) {
     const struct conf_service *service = session_service(r, s);
-    if (!service->max_sessions_per_client && !service->max_sessions)
+    uint16_t counted_as = services_counted_as(r, s->service);
+    if (!service->max_sessions_per_client && !service->max_sessions && !service->max_sessions_per_name)
         return 0;
     struct addr client = limited_client(r, s, f);
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* of two relays that count one each at this moment, one sees both */
     if (service->max_sessions_per_client &&
         scoreboard_client_established_over(&r->child.scoreboard, &client, service->max_sessions_per_client))
         return ERR_CLIENT_SESSIONS;
-    if (service->max_sessions &&
-        scoreboard_service_established(&r->child.scoreboard, services_counted_as(r, s->service)) > service->max_sessions)
+    if (service->max_sessions && scoreboard_service_established(&r->child.scoreboard, counted_as) > service->max_sessions)
         return ERR_SERVICE_SESSIONS;
+    if (service->max_sessions_per_name &&
+        scoreboard_name_established(&r->child.scoreboard, counted_as, f->sni) > service->max_sessions_per_name)
+        return ERR_NAME_SESSIONS;
     return 0;
 }
 

@@ -72,7 +72,7 @@ enum session_waits {
     WAITS_MOVE,    /* on its way from or to another relay: frozen */
     WAITS_END,     /* to be freed */
     WAITS_BACKLOG, /* for a backend with room, in the queue of its service; from here on, somebody counts how many do */
-    WAITS_RATE,    /* for its client's byte rate, in the limiter's queue */
+    WAITS_RATE,    /* for a byte rate, in the limiter's queue */
 };
 
 enum flow_state {
@@ -130,7 +130,7 @@ struct session {
     bool on_backend;  /* counted at its backend */
     bool addr_failed; /* an address of its backend's name, in this attempt */
     bool stays;       /* the relay that this one exports to cannot take it */
-    bool refilled;    /* it has waited for its client's byte rate, and may read now */
+    bool refilled;    /* it has waited for a byte rate, and may read now */
     uint8_t greeting; /* enum greeting; until it is swallowed */
     uint8_t addr;     /* which of its backend's addresses is being tried, and how many have been, it included; 0 = not known */
     uint8_t addrs_tried;
@@ -138,8 +138,8 @@ struct session {
     uint32_t down_ms;       /* low bits of the time when bytes last came from the backend */
     uint32_t unsent;        /* of a half-closed session, at the last look: bytes that its sinks have yet to take, and one */
     struct session_metrics counts;
-    struct rate_limiter *rate; /* NULL = none (yet) */
-    struct hold *hold;         /* of memory; NULL = none */
+    struct rate_share *rate; /* in the byte rates that bind it; NULL = none (yet) */
+    struct hold *hold;       /* of memory; NULL = none */
     struct record_layer record_layer;
 };
 

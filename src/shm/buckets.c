@@ -9,7 +9,7 @@
 
 /*
  * A time later than that was never reserved: it is nonsense, and the bucket is full. Each relay waits for one reservation
- * a client at the most; a few of them may have been larger than this one.
+ * a bucket at the most; a few of them may have been larger than this one.
  */
 #define AHEAD_NS       (120 * NS)
 #define AHEAD_BOOKINGS 256
@@ -29,8 +29,9 @@ struct buckets buckets_of(void *memory, const struct hash_key *key) {
     return (struct buckets){memory, *key};
 }
 
-struct bucket bucket_of(const struct buckets *b, struct span service, const uint8_t client[static 16]) {
-    uint64_t tag = hash_bytes(&b->key, service) * 31 + hash_bytes(&b->key, span_of(client, 16));
+struct bucket bucket_of(const struct buckets *b, struct span service, unsigned kind, struct span thing) {
+    const uint64_t words[] = {hash_bytes(&b->key, service), hash_bytes(&b->key, thing), kind};
+    uint64_t tag = hash_bytes(&b->key, span_of(words, sizeof(words)));
     return (struct bucket){.tag = tag ? tag : 1};
 }
 
@@ -46,7 +47,7 @@ static bool claim(struct bucket_place *place, uint64_t tag, uint64_t now_ns) {
     return (old == 0 || LOAD(&place->until_ns) + STALE_NS < now_ns) && swap(&place->tag, old, tag);
 }
 
-/* NULL when the set is full of clients that are being limited. Two that claim at once agree on the first of the set. */
+/* NULL when the set is full of those that are being limited. Two that claim at once agree on the first of the set. */
 static struct bucket_place *find_or_claim(const struct buckets *b, uint64_t tag, uint64_t now_ns) {
     if (!b->places)
         return NULL;

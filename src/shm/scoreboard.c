@@ -1,16 +1,10 @@
 /*
  * Layout: one header, then a row per relay, then a row per handshaker, each beginning on a page, so that a process can have the
- * right to write its own alone. A row holds its sums, one
- * counter a service and the client table.
+ * right to write its own alone. A row holds its sums, one counter a service, and two tables of what outsiders choose: clients,
+ * and server names, so that neither can fill the table of the other.
  *
- * The client table is a set-associative table: 8 slots a set, found by a keyed hash, so clients cannot aim at a set. A slot
- * whose client has something alive is never given away; others are, the longest unused first. Clients for whom all 8 slots of
- * their set are taken share one more, so that who fills the table gains no more than one client may have. A count reads too
- * high then, or too low by what a client had in the shared slot before it got one of its own; never below 0. Memory and time
- * stay bounded whatever outsiders do.
- *
- * Only the pages written to exist. A row keeps one bit for each 64 sets that were ever used, so that readers do not call
- * pages into being by looking at them.
+ * A counter of a table is for sessions, or for handshakes under one limit: until_ns is a token bucket in one word, the time at
+ * which all handshakes let in so far will be refilled.
  */
 #include "shm/scoreboard.h"
 
@@ -26,26 +20,13 @@
 #include "base/hash.h"
 #include "base/rand.h"
 #include "shm/bounds.h"
+#include "shm/counter_table.h"
 #include "shm/shared.h"
 
 #define SCOREBOARD_MAGIC 0x746f2d626f617264u /* "to-scoreboard" */
 #define SCOREBOARD_SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
 #define PAGE             4096u
-#define SET_SLOTS        8u
-#define SETS             16384u
-#define SETS_A_GROUP     64u
 #define NS               UINT64_C(1000000000)
-
-/*
- * A slot is for sessions of a client, or for handshakes of a client under one limit. TAG is 0 while it is empty or reassigned.
- * UNTIL_NS is a token bucket in one word: the time at which all handshakes let in so far will be refilled.
- */
-struct slot {
-    uint64_t tag;
-    uint64_t until_ns;
-    uint32_t live;
-    uint32_t unused;
-};
 
 struct scoreboard_shared {
     uint64_t magic;
@@ -54,16 +35,17 @@ struct scoreboard_shared {
     struct hash_key key;
 };
 
-struct set {
-    struct slot slots[SET_SLOTS];
-    struct slot rest; /* of clients that found none; has no tag */
+struct service_counter {
+    uint64_t until_ns; /* of its bucket of handshakes */
+    uint32_t live;
+    uint32_t unused;
 };
 
 struct scoreboard_row_shared {
-    uint64_t touched[SETS / SETS_A_GROUP / 64]; /* one bit per SETS_A_GROUP sets */
     uint32_t sessions;
-    uint32_t services[SERVICES_MAX];
-    struct set sets[SETS];
+    uint32_t unused;
+    struct service_counter services[SERVICES_MAX];
+    struct counter_table clients, names;
 };
 
 #define ROW_SIZE ((sizeof(struct scoreboard_row_shared) + PAGE - 1) / PAGE * PAGE)
@@ -147,41 +129,18 @@ struct scoreboard_row scoreboard_row(struct scoreboard *b, enum role role, uint1
     return (struct scoreboard_row){b, row_at(b, row_number(b, role, index))};
 }
 
-static bool touched(const struct scoreboard_row_shared *s, size_t set) {
-    size_t group = set / SETS_A_GROUP;
-    return LOAD(&s->touched[group / 64]) >> group % 64 & 1;
-}
-
-static void touch(struct scoreboard_row_shared *s, size_t set) {
-    size_t group = set / SETS_A_GROUP;
-    STORE(&s->touched[group / 64], LOAD(&s->touched[group / 64]) | UINT64_C(1) << group % 64);
-}
-
-static void clear(struct slot *slot) {
-    STORE(&slot->live, 0);
-    STORE(&slot->until_ns, 0);
-}
-
 void scoreboard_row_reset(struct scoreboard_row *r) {
     struct scoreboard_row_shared *s = r->shared;
     STORE(&s->sessions, 0);
-    for (size_t i = 0; i < r->scoreboard->services; i++) /* not the others: their pages are not to exist */
-        STORE(&s->services[i], 0);
-    for (size_t n = 0; n < SETS; n++) {
-        if (!touched(s, n))
-            continue;
-        struct set *set = &s->sets[n];
-        for (size_t i = 0; i < SET_SLOTS; i++) {
-            STORE(&set->slots[i].tag, 0);
-            clear(&set->slots[i]);
-        }
-        clear(&set->rest);
+    for (size_t i = 0; i < r->scoreboard->services; i++) { /* not the others: their pages are not to exist */
+        STORE(&s->services[i].live, 0);
+        STORE(&s->services[i].until_ns, 0);
     }
-    for (size_t i = 0; i < ARRAY_LEN(s->touched); i++)
-        STORE(&s->touched[i], 0);
+    counter_table_reset(&s->clients);
+    counter_table_reset(&s->names);
 }
 
-/* Counts never go below 0: a client may have been tracked only after some of its sessions began. */
+/* Counts never go below 0. */
 static void change_by(uint32_t *counter, int change) {
     uint32_t now = LOAD(counter);
     if (change < 0)
@@ -190,77 +149,39 @@ static void change_by(uint32_t *counter, int change) {
         STORE(counter, now + (uint32_t)change);
 }
 
+static uint64_t tag_of(const struct scoreboard *b, const uint64_t words[static 3]) {
+    uint64_t tag = hash_bytes(&b->shared->key, span_of(words, 3 * sizeof(words[0])));
+    return tag ? tag : 1;
+}
+
 /* Of the sessions of a network (LIMIT 0), or of its handshakes under a limit. */
-static uint64_t tag_of(const struct scoreboard *b, const struct addr_net *net, uint64_t limit) {
+static uint64_t net_tag(const struct scoreboard *b, const struct addr_net *net, uint64_t limit) {
     uint64_t words[3];
     _Static_assert(sizeof(net->key) == 2 * sizeof(words[0]), "filled");
     memcpy(words, net->key, sizeof(net->key));
     words[2] = limit;
-    uint64_t tag = hash_bytes(&b->shared->key, span_of(words, sizeof(words)));
-    return tag ? tag : 1;
+    return tag_of(b, words);
 }
 
-/* The client's own slot, or NULL. */
-static struct slot *find_slot(struct scoreboard_row_shared *s, uint64_t tag) {
-    size_t n = tag % SETS;
-    if (!touched(s, n))
-        return NULL;
-    for (size_t i = 0; i < SET_SLOTS; i++)
-        if (__atomic_load_n(&s->sets[n].slots[i].tag, __ATOMIC_ACQUIRE) == tag)
-            return &s->sets[n].slots[i];
-    return NULL;
-}
-
-/* An empty slot, or the one without live entries that refills first; NULL when all are alive. */
-static struct slot *spare_slot(struct slot *set) {
-    struct slot *oldest = NULL;
-    for (size_t i = 0; i < SET_SLOTS; i++) {
-        if (set[i].tag == 0)
-            return &set[i];
-        if (set[i].live == 0 && (!oldest || set[i].until_ns < oldest->until_ns))
-            oldest = &set[i];
-    }
-    return oldest;
-}
-
-/* The client's own slot, found or taken, or the shared one. A reader that still holds the old tag of a slot looks at the tag
- * again after reading, so it never takes one client's count for another's. */
-static struct slot *find_or_take(struct scoreboard_row_shared *s, uint64_t tag) {
-    MUST(s);
-    struct slot *slot = find_slot(s, tag);
-    if (slot)
-        return slot;
-    struct set *set = &s->sets[tag % SETS];
-    touch(s, tag % SETS);
-    slot = spare_slot(set->slots);
-    if (!slot)
-        return &set->rest;
-    STORE(&slot->tag, 0);
-    __atomic_thread_fence(__ATOMIC_RELEASE);
-    clear(slot);
-    __atomic_store_n(&slot->tag, tag, __ATOMIC_RELEASE);
-    return slot;
+/* The same of a service's server name. */
+static uint64_t name_tag(const struct scoreboard *b, uint16_t service, struct span name, uint64_t limit) {
+    return tag_of(b, (uint64_t[]){hash_bytes(&b->shared->key, name), service, limit});
 }
 
 void scoreboard_service(struct scoreboard_row *r, uint16_t service, int change) {
     if (service < r->scoreboard->services)
-        change_by(&r->shared->services[service], change);
-}
-
-/* What began in the shared slot may end after the client got its own: the own one goes down first. */
-static void change_live(struct scoreboard_row_shared *s, uint64_t tag, int change) {
-    struct slot *slot = change > 0 ? find_or_take(s, tag) : find_slot(s, tag);
-    if (change < 0 && (!slot || LOAD(&slot->live) == 0) && touched(s, tag % SETS))
-        slot = &s->sets[tag % SETS].rest;
-    if (slot)
-        change_by(&slot->live, change);
+        change_by(&r->shared->services[service].live, change);
 }
 
 void scoreboard_client(struct scoreboard_row *r, const struct addr *client, int change) {
     struct addr_net nets[ADDR_NETS];
     size_t n = addr_nets(client, nets);
     for (size_t i = 0; i < n; i++)
-        change_live(r->shared, tag_of(r->scoreboard, &nets[i], 0), change);
+        counter_change(&r->shared->clients, net_tag(r->scoreboard, &nets[i], 0), change);
+}
+
+void scoreboard_name(struct scoreboard_row *r, uint16_t service, struct span name, int change) {
+    counter_change(&r->shared->names, name_tag(r->scoreboard, service, name, 0), change);
 }
 
 void scoreboard_session(struct scoreboard_row *r, uint16_t service, const struct addr *client, int change) {
@@ -280,7 +201,7 @@ static uint64_t service_sum(const struct scoreboard *b, uint16_t service, size_t
         return 0;
     uint64_t sum = 0;
     for (size_t i = 0; i < rows; i++)
-        sum += plausible(b, LOAD(&row_at(b, i)->services[service]));
+        sum += plausible(b, LOAD(&row_at(b, i)->services[service].live));
     return sum;
 }
 
@@ -292,26 +213,11 @@ uint64_t scoreboard_service_established(const struct scoreboard *b, uint16_t ser
     return service_sum(b, service, b->workers);
 }
 
-/* What a row has of one client: in its own slot, else in the shared one; nothing when the slot is being reassigned. */
-static struct slot read_slot(struct scoreboard_row_shared *s, uint64_t tag) {
-    const struct slot *slot = find_slot(s, tag);
-    bool own = slot != NULL;
-    if (!own && !touched(s, tag % SETS))
-        return (struct slot){0};
-    if (!own)
-        slot = &s->sets[tag % SETS].rest;
-    struct slot copy = {.live = LOAD(&slot->live), .until_ns = LOAD(&slot->until_ns)};
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    if (own && LOAD(&slot->tag) != tag)
-        return (struct slot){0};
-    return copy;
-}
-
 /* What one network has over the first ROWS rows. */
 static uint64_t net_sessions(const struct scoreboard *b, const struct addr_net *net, size_t rows) {
-    uint64_t tag = tag_of(b, net, 0), sum = 0;
+    uint64_t tag = net_tag(b, net, 0), sum = 0;
     for (size_t i = 0; i < rows; i++)
-        sum += plausible(b, read_slot(row_at(b, i), tag).live);
+        sum += plausible(b, counter_read(&row_at(b, i)->clients, tag).live);
     return sum;
 }
 
@@ -337,17 +243,43 @@ bool scoreboard_client_established_over(const struct scoreboard *b, const struct
     return sessions_over(b, client, limit, b->workers);
 }
 
+static uint64_t name_sum(const struct scoreboard *b, uint16_t service, struct span name, size_t rows) {
+    uint64_t tag = name_tag(b, service, name, 0), sum = 0;
+    for (size_t i = 0; i < rows; i++)
+        sum += plausible(b, counter_read(&row_at(b, i)->names, tag).live);
+    return sum;
+}
+
+uint64_t scoreboard_name_sessions(const struct scoreboard *b, uint16_t service, struct span name) {
+    return name_sum(b, service, name, 2u * b->workers);
+}
+
+uint64_t scoreboard_name_established(const struct scoreboard *b, uint16_t service, struct span name) {
+    return name_sum(b, service, name, b->workers);
+}
+
 /* ---- rates ---- */
 
+/* One handshake costs a second at the most: what is later is nonsense, and refuses nobody. */
+static uint64_t plausible_time(uint64_t until_ns, uint64_t now_ns) {
+    return until_ns <= now_ns + 2 * NS ? until_ns : 0;
+}
+
 /* The bucket of all handshakers together is the latest of theirs; each one goes on from there in its own row. */
-static uint64_t paid_until(const struct scoreboard *b, uint64_t tag, uint64_t now_ns) {
+static uint64_t paid_until(const struct scoreboard *b, bool of_name, uint64_t tag, uint64_t now_ns) {
     uint64_t latest = 0;
     for (size_t i = b->workers; i < 2u * b->workers; i++) {
-        uint64_t until = read_slot(row_at(b, i), tag).until_ns;
-        if (until <= now_ns + 2 * NS) /* one handshake costs a second at the most: later is nonsense, and refuses no client */
-            latest = MAX(latest, until);
+        const struct scoreboard_row_shared *s = row_at(b, i);
+        latest = MAX(latest, plausible_time(counter_read(of_name ? &s->names : &s->clients, tag).until_ns, now_ns));
     }
     return latest;
+}
+
+/* One handshake more from a bucket that is paid for until UNTIL_NS, which holds a second's worth. False when it is empty. */
+static bool take_token(uint64_t *until_ns, uint64_t limit, uint64_t now_ns) {
+    uint64_t until = MAX(*until_ns, now_ns > NS ? now_ns - NS : 0) + (limit < NS ? NS / limit : 0);
+    *until_ns = until;
+    return until <= now_ns;
 }
 
 bool scoreboard_handshake(struct scoreboard_row *r, const struct addr *client, uint64_t limit, uint64_t now_ms) {
@@ -355,14 +287,35 @@ bool scoreboard_handshake(struct scoreboard_row *r, const struct addr *client, u
     uint64_t tags[ADDR_NETS], until[ADDR_NETS], now = now_ms * (NS / 1000);
     size_t n = addr_nets(client, nets);
     for (size_t i = n; i-- > 0;) { /* the widest network first: who has one cannot fill the table with its parts */
-        uint64_t cost = limit < NS / nets[i].share ? NS / (limit * nets[i].share) : 0;
-        tags[i] = tag_of(r->scoreboard, &nets[i], limit);
-        until[i] = MAX(paid_until(r->scoreboard, tags[i], now), now > NS ? now - NS : 0) + cost;
-        if (until[i] > now)
+        tags[i] = net_tag(r->scoreboard, &nets[i], limit);
+        until[i] = paid_until(r->scoreboard, false, tags[i], now);
+        if (!take_token(&until[i], limit < NS / nets[i].share ? limit * nets[i].share : NS, now))
             return false;
     }
     for (size_t i = 0; i < n; i++)
-        STORE(&find_or_take(r->shared, tags[i])->until_ns, until[i]);
+        counter_set_until(&r->shared->clients, tags[i], until[i]);
+    return true;
+}
+
+bool scoreboard_name_handshake(struct scoreboard_row *r, uint16_t service, struct span name, uint64_t limit, uint64_t now_ms) {
+    uint64_t tag = name_tag(r->scoreboard, service, name, limit), now = now_ms * (NS / 1000);
+    uint64_t until = paid_until(r->scoreboard, true, tag, now);
+    if (!take_token(&until, limit, now))
+        return false;
+    counter_set_until(&r->shared->names, tag, until);
+    return true;
+}
+
+bool scoreboard_service_handshake(struct scoreboard_row *r, uint16_t service, uint64_t limit, uint64_t now_ms) {
+    const struct scoreboard *b = r->scoreboard;
+    uint64_t until = 0, now = now_ms * (NS / 1000);
+    if (service >= b->services)
+        return true;
+    for (size_t i = b->workers; i < 2u * b->workers; i++)
+        until = MAX(until, plausible_time(LOAD(&row_at(b, i)->services[service].until_ns), now));
+    if (!take_token(&until, limit, now))
+        return false;
+    STORE(&r->shared->services[service].until_ns, until);
     return true;
 }
 

@@ -2,9 +2,9 @@
  * Metrics that roles share, in one shared page area made by the supervisor: one writer a row, any number of readers,
  * no locks. A reader may see a value a moment old, never a torn one.
  *
- * Each handshaker and relay has a row of metrics and a table of its clients (sessions or handshakes now, buckets of handshakes
- * let in). Limits over all processes are sums over rows, so a role that dies takes its own counts with it:
- * scoreboard_row_reset().
+ * Each handshaker and relay has a row of metrics and tables of its clients and server names (sessions or handshakes now,
+ * buckets of handshakes let in). Limits over all processes are sums over rows, so a role that dies takes its own counts with
+ * it: scoreboard_row_reset().
  */
 #pragma once
 
@@ -13,6 +13,7 @@
 
 #include "base/addr.h"
 #include "base/defs.h"
+#include "base/span.h"
 #include "shm/roles.h"
 
 struct scoreboard_shared;
@@ -58,6 +59,9 @@ void scoreboard_service(struct scoreboard_row *r, uint16_t service, int change);
 /* Only the client's part of it. */
 void scoreboard_client(struct scoreboard_row *r, const struct addr *client, int change);
 
+/* One of this server name of a service, as the client said it ("" = none), where names are limited. */
+void scoreboard_name(struct scoreboard_row *r, uint16_t service, struct span name, int change);
+
 /*
  * Lets in one handshake of this client, of LIMIT a second (more than 0) over all handshakers: a token bucket that holds a
  * second's worth. False when it is empty; that costs the client nothing. Two handshakers that ask at the very same moment may
@@ -65,12 +69,19 @@ void scoreboard_client(struct scoreboard_row *r, const struct addr *client, int 
  */
 MUST_CHECK bool scoreboard_handshake(struct scoreboard_row *r, const struct addr *client, uint64_t limit, uint64_t now_ms);
 
-/* Over all rows: sessions and connections in handshake of a service, of a client. */
+/* The same for a server name of a service, and for a service. */
+MUST_CHECK bool scoreboard_name_handshake(struct scoreboard_row *r, uint16_t service, struct span name, uint64_t limit,
+                                          uint64_t now_ms);
+MUST_CHECK bool scoreboard_service_handshake(struct scoreboard_row *r, uint16_t service, uint64_t limit, uint64_t now_ms);
+
+/* Over all rows: sessions and connections in handshake of a service, of a client, of a server name of a service. */
 uint64_t scoreboard_service_sessions(const struct scoreboard *b, uint16_t service);
 uint64_t scoreboard_client_sessions(const struct scoreboard *b, const struct addr *client);
+uint64_t scoreboard_name_sessions(const struct scoreboard *b, uint16_t service, struct span name);
 
 /* Over the relays' rows alone: what is established. */
 uint64_t scoreboard_service_established(const struct scoreboard *b, uint16_t service);
+uint64_t scoreboard_name_established(const struct scoreboard *b, uint16_t service, struct span name);
 
 /* Whether the client, or a network that it is in, has more than LIMIT a client allows: over all rows, or what is established.
  */

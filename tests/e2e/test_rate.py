@@ -1,4 +1,4 @@
-"""bytes_per_second_per_client: what a client moves over seconds is what it may, whatever it does to move more.
+"""Byte rates of clients, names and services: what one moves over seconds is what it may, whatever is done to move more.
 
 How long a machine takes is not judged: bytes are compared with what the limit allows for the time that passed.
 """
@@ -178,3 +178,76 @@ def test_nothing_is_lost_and_waiting_costs_nothing(parts):
     assert took >= (size - 100_000 / 10 - 65536) / 100_000
     assert cpu() - before < 0.2
     assert p.wait_session()["bytes_out"] == size
+
+
+# ---- of names and services ----
+
+
+def downloads(p, watches, names, sessions, source="127.0.0.1"):
+    """SESSIONS downloads of each of NAMES at once; what each name gets goes to its watch."""
+    end = time.monotonic() + SECONDS
+
+    def work(name):
+        with connect(p.port, name=name, source=source) as c:
+            until(end, lambda: watches[name].count(len(c.recv(65536))))
+    threads = [threading.Thread(target=work, args=(name,)) for name in names for _ in range(sessions)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_names_do_not_share(parts, pki, workers):
+    """Each name below a wildcard has the rate, whatever is asked for another one, in however many sessions."""
+    leaf = pki.leaf("tenants", "p256", ["*.tenants.example"])
+    p = parts.proxy(parts.backend(endless), certificates=[leaf], limits={"bytes_per_second_per_name": RATE}, top={"workers": workers})
+    names = ["a.tenants.example", "b.tenants.example"]
+    watches = {n: Stopwatch() for n in names}
+    flood = threading.Thread(target=downloads, args=(p, watches, names[:1], 6, "127.0.0.5"))
+    flood.start()
+    downloads(p, watches, names[1:], 1, "127.0.0.6")
+    flood.join()
+    for w in watches.values():
+        w.check()
+
+
+@pytest.mark.parametrize("workers,sessions", [(1, 1), (1, 6), (2, 6)])
+def test_a_service_has_a_rate(parts, workers, sessions):
+    p = parts.proxy(parts.backend(endless), limits={"bytes_per_second": RATE}, top={"workers": workers})
+    watch = Stopwatch()
+    download(p, watch, sessions)
+    watch.check()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_all_rates_at_once(parts, pki, workers):
+    """A session under several rates keeps to each, is never stuck between their queues, and leaves to others what it may not take."""
+    leaf = pki.leaf("tenants", "p256", ["*.tenants.example"])
+    limits = {"bytes_per_second": 3 * RATE, "bytes_per_second_per_client": RATE, "bytes_per_second_per_name": 2 * RATE}
+    p = parts.proxy(parts.backend(endless), certificates=[leaf], limits=limits, top={"workers": workers})
+    total, of_name = Stopwatch(), Stopwatch()
+    of_client = {f"127.0.0.{i}": Stopwatch() for i in range(5, 10)}
+    end = time.monotonic() + SECONDS
+
+    def work(source, name):
+        with connect(p.port, name=name, source=source) as c:
+            def step():
+                n = len(c.recv(65536))
+                total.count(n)
+                of_client[source].count(n)
+                if name.startswith("a"):
+                    of_name.count(n)
+            until(end, step)
+    # three clients, three sessions each, ask for one name; two for another
+    threads = [threading.Thread(target=work, args=(source, "a.tenants.example" if i < 3 else "b.tenants.example"))
+               for i, source in enumerate(of_client) for _ in range(3)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    total.check(3 * RATE)
+    of_name.check(2 * RATE)
+    for w in of_client.values():
+        w.check(least=False)
+        assert w.bytes > RATE * SECONDS / 20, "a client that is left waiting"

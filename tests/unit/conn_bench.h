@@ -369,10 +369,7 @@ static struct conf_service bench_services[LISTENERS] = {
     [LISTEN_WEB] = {.name = "web"},
     [LISTEN_PASS] = {.name = "pass", .mode = MODE_PASSTHROUGH},
     [LISTEN_PROXY] = {.name = "proxy", .proxy_accept = true, .proxy_trust = &bench_trust, .nproxy_trust = 1},
-    [LISTEN_LIMITED] = {.name = "limited",
-                        .max_sessions = 3,
-                        .max_sessions_per_client = 2,
-                        .max_handshakes_per_client_per_second = 4},
+    [LISTEN_LIMITED] = {.name = "limited", .max_sessions = 3, .max_sessions_per_client = 2, .max_handshakes_per_client = 4},
     [LISTEN_MAIL] = {.name = "mail", .starttls = STARTTLS_SMTP},
 };
 static struct conf bench_conf = {

@@ -32,7 +32,7 @@ static int close_table(void **state) {
 static struct bucket bucket(const char *service, uint32_t client) {
     uint8_t key[16] = {0};
     memcpy(key, &client, sizeof(client));
-    return bucket_of(&buckets, span_str(service), key);
+    return bucket_of(&buckets, span_str(service), 0, span_of(key, sizeof(key)));
 }
 
 static uint64_t reserve(struct bucket *b, uint64_t bytes, uint64_t now) {
@@ -45,6 +45,19 @@ static void bookings_are_served_one_after_the_other(void **state) {
     assert_int_equal(reserve(&b, 50000, NOW), NOW);
     assert_int_equal(reserve(&b, 1000, NOW), NOW + 50 * MS);
     assert_int_equal(reserve(&b, 1000, NOW + 10 * MS), NOW + 51 * MS);
+}
+
+/* Clients, names and services have buckets of their own, whatever their bytes. */
+static void what_is_limited_is_told_apart(void **state) {
+    struct bucket a = bucket_of(&buckets, span_str("web"), 0, span_str("0123456789abcdef")),
+                  b = bucket_of(&buckets, span_str("web"), 1, span_str("0123456789abcdef")),
+                  none = bucket_of(&buckets, span_str("web"), 1, span_str("")),
+                  all = bucket_of(&buckets, span_str("web"), 2, span_str(""));
+    reserve(&a, 200000, NOW);
+    assert_int_equal(reserve(&b, 200000, NOW), NOW - BURST);
+    assert_int_equal(reserve(&none, 200000, NOW), NOW - BURST);
+    assert_int_equal(reserve(&all, 200000, NOW), NOW - BURST);
+    assert_int_equal(reserve(&all, 1, NOW), NOW + 100 * MS);
 }
 
 static void a_pause_gives_a_burst_and_no_more(void **state) {
@@ -143,7 +156,7 @@ static void a_long_row_of_reservations_is_none(void **state) {
 static void without_a_table_each_process_has_its_own(void **state) {
     struct buckets none = buckets_of(NULL, &(struct hash_key){1, 2});
     uint8_t key[16] = {1};
-    struct bucket a = bucket_of(&none, span_str("web"), key);
+    struct bucket a = bucket_of(&none, span_str("web"), 0, span_of(key, sizeof(key)));
     assert_int_equal(bucket_reserve(&none, &a, RATE, RATE, BURST, NOW), NOW - BURST);
     assert_int_equal(bucket_reserve(&none, &a, RATE, RATE, BURST, NOW), NOW - BURST + UINT64_C(1000000000));
 }
@@ -155,6 +168,7 @@ int main(void) {
         CASE(a_long_row_of_reservations_is_none),
         CASE(without_a_table_each_process_has_its_own),
         CASE(bookings_are_served_one_after_the_other),
+        CASE(what_is_limited_is_told_apart),
         CASE(a_pause_gives_a_burst_and_no_more),
         CASE(all_who_know_the_client_share_its_bucket),
         CASE(a_place_goes_on_when_it_is_paid_for),

@@ -366,7 +366,7 @@ static void test_defaults(void **state) {
     assert_int_equal(s->connect_ms, 3000);
     assert_int_equal(s->idle_ms, 600000);
     assert_int_equal(s->linger_ms, 5000);
-    assert_int_equal(s->max_sessions + s->max_handshakes_per_client_per_second, 0);
+    assert_int_equal(s->max_sessions + s->max_handshakes_per_client, 0);
     assert_int_equal(s->max_sessions_per_client, 1024);
     assert_int_equal(s->keepalive_ms, 120000);
     assert_int_equal(s->half_closed_ms, 30000);
@@ -472,7 +472,12 @@ static void assert_service_keys(const struct conf_service *s) {
     assert_int_equal(s->max_sessions, 1);
     assert_int_equal(s->max_sessions_per_client, 2);
     assert_int_equal(s->max_bytes_per_client, 1024);
-    assert_int_equal(s->max_handshakes_per_client_per_second, 3);
+    assert_int_equal(s->max_handshakes_per_client, 3);
+    assert_int_equal(s->max_sessions_per_name, 4);
+    assert_int_equal(s->max_handshakes, 5);
+    assert_int_equal(s->max_handshakes_per_name, 6);
+    assert_int_equal(s->max_bytes, 2048);
+    assert_int_equal(s->max_bytes_per_name, 4096);
 }
 
 /* Wherever it is in the file, however the address is written, and for each of several listeners with port 0. */
@@ -516,7 +521,7 @@ static void test_listeners_know_their_services(void **state) {
     assert_int_equal(both->services[1], 1);
     assert_int_equal(both->handshake_ms, 1000);
     assert_int_equal(both->max_sessions_per_client, 6);
-    assert_int_equal(both->max_handshakes_per_client_per_second, 0);
+    assert_int_equal(both->max_handshakes_per_client, 0);
     assert_int_equal(one->nservices, 1);
     assert_int_equal(one->services[0], 1);
     conf_free(c);
@@ -541,7 +546,8 @@ static void test_every_key_reaches_its_field(void **state) {
         "keepalive = \"30s\"\n"
         "half_closed = \"none\"\npartial_record = \"7s\"\n"
         "[service.b.limits]\nsessions = 1\nsessions_per_client = 2\nhandshakes_per_client_per_second = 3\n"
-        "bytes_per_second_per_client = 1024\n"
+        "bytes_per_second_per_client = 1024\nsessions_per_name = 4\nhandshakes_per_second = 5\n"
+        "handshakes_per_name_per_second = 6\nbytes_per_second = 2048\nbytes_per_second_per_name = 4096\n"
         "[service.a]\nlisten = [\"127.0.0.1:9\"]\nbackends = [\"unix:/x\"]\nmode = \"passthrough\"\nstarttls = \"postgresql\"\n"
         "proxy_protocol = { accept = \"required\", trust = [\"10.0.0.0/8\", \"::1\"] }\n"
         "timeouts = { handshake = \"250ms\", keepalive = \"30s\" }\n");

@@ -322,8 +322,93 @@ static void only_what_is_used_takes_memory(void **state) {
     scoreboard_session(&relay, 0, client(1), 1);
     for (uint32_t i = 0; i < 10000; i++)
         (void)scoreboard_client_sessions(&scoreboard, client(i));
-    /* a head page a row and the pages of one group of sets */
-    assert_true(pages_of_scoreboard() <= 1 + 2 * WORKERS + 5);
+    /* two head pages a row (sums, what is used of the clients' table) and the pages of one group of sets */
+    assert_true(pages_of_scoreboard() <= 1 + 2 * 2 * WORKERS + 5);
+}
+
+/* The n-th server name that somebody made up. */
+static struct span made_up(uint32_t n) {
+    static char text[32];
+    return span_of(text, (size_t)snprintf(text, sizeof(text), "n%u.example.org", n));
+}
+
+static void names_are_counted_by_service_and_row(void **state) {
+    struct scoreboard_row relay = scoreboard_row(&scoreboard, ROLE_RELAY, 0),
+                          hand = scoreboard_row(&scoreboard, ROLE_HANDSHAKER, 1);
+    struct span a = span_str("a.example.org"), none = span_str("");
+    scoreboard_name(&relay, 1, a, 1);
+    scoreboard_name(&hand, 1, a, 1);
+    scoreboard_name(&hand, 2, a, 1);
+    scoreboard_name(&hand, 1, none, 1);
+    assert_int_equal(scoreboard_name_sessions(&scoreboard, 1, a), 2);
+    assert_int_equal(scoreboard_name_established(&scoreboard, 1, a), 1);
+    assert_int_equal(scoreboard_name_sessions(&scoreboard, 2, a), 1);
+    assert_int_equal(scoreboard_name_sessions(&scoreboard, 1, none), 1);
+    assert_int_equal(scoreboard_name_sessions(&scoreboard, 1, span_str("b.example.org")), 0);
+    scoreboard_row_reset(&hand);
+    assert_int_equal(scoreboard_name_sessions(&scoreboard, 1, a), 1);
+    scoreboard_name(&relay, 1, a, -1);
+    scoreboard_name(&relay, 1, a, -1);
+    assert_int_equal(scoreboard_name_sessions(&scoreboard, 1, a), 0);
+}
+
+static void names_and_services_have_buckets(void **state) {
+    struct scoreboard_row hand = scoreboard_row(&scoreboard, ROLE_HANDSHAKER, 0),
+                          other = scoreboard_row(&scoreboard, ROLE_HANDSHAKER, 1);
+    struct span a = span_str("a.example.org"), b = span_str("b.example.org");
+    for (unsigned i = 0; i < 5; i++) {
+        assert_true(scoreboard_name_handshake(i % 2 ? &hand : &other, 1, a, 5, NOW));
+        assert_true(scoreboard_service_handshake(i % 2 ? &hand : &other, 2, 5, NOW));
+    }
+    assert_false(scoreboard_name_handshake(&hand, 1, a, 5, NOW));
+    assert_false(scoreboard_name_handshake(&other, 1, a, 5, NOW + 199));
+    assert_true(scoreboard_name_handshake(&other, 1, b, 5, NOW));
+    assert_true(scoreboard_name_handshake(&other, 2, a, 5, NOW));
+    assert_true(scoreboard_name_handshake(&other, 1, a, 5, NOW + 200));
+    assert_false(scoreboard_service_handshake(&hand, 2, 5, NOW + 199));
+    assert_true(scoreboard_service_handshake(&hand, 1, 5, NOW));
+    assert_true(scoreboard_service_handshake(&hand, 2, 5, NOW + 200));
+    assert_true(scoreboard_service_handshake(&hand, SERVICES, 1, NOW)); /* out of range: nobody's */
+    scoreboard_row_reset(&hand);
+    scoreboard_row_reset(&other);
+    assert_true(scoreboard_service_handshake(&hand, 2, 5, NOW));
+    assert_true(scoreboard_name_handshake(&other, 1, a, 5, NOW));
+}
+
+/*
+ * Names are made up faster than a handshaker could serve them. Whoever is counted stays so: live sessions, and a bucket that is
+ * empty; and clients have a table of their own.
+ */
+static void made_up_names_push_nobody_out(void **state) {
+    struct scoreboard_row hand = scoreboard_row(&scoreboard, ROLE_HANDSHAKER, 0);
+    struct span live = span_str("live.example.org"), busy = span_str("busy.example.org");
+    for (unsigned i = 0; i < 7; i++)
+        scoreboard_name(&hand, 0, live, 1);
+    scoreboard_client(&hand, client(1), 1);
+    unsigned through = 0;
+    for (uint32_t i = 0; i < 2 * CAPACITY; i++) { /* twenty thousand a second, each with 10 a second of its own */
+        uint64_t now = NOW + i / 20;
+        assert_true(scoreboard_name_handshake(&hand, 0, made_up(i), 10, now));
+        if (i % 20 == 0)
+            through += scoreboard_name_handshake(&hand, 0, busy, 10, now);
+    }
+    assert_in_range(through, 10 + CAPACITY / 1000 - 2, 10 + 2 * CAPACITY / 2000 + 2); /* ten a second for 13 s */
+    assert_int_equal(scoreboard_name_sessions(&scoreboard, 0, live), 7);
+    assert_int_equal(scoreboard_client_sessions(&scoreboard, client(1)), 1);
+}
+
+/* Live sessions for as many names as a relay can hold: of the others nearly all have a count of their own. */
+static void names_with_sessions_share_hardly_ever(void **state) {
+    struct scoreboard_row relay = scoreboard_row(&scoreboard, ROLE_RELAY, 0);
+    for (uint32_t i = 0; i < CAPACITY / 8; i++)
+        scoreboard_name(&relay, 0, made_up(i), 1);
+    unsigned shared = 0;
+    for (uint32_t i = 0; i < 10000; i++)
+        shared += scoreboard_name_sessions(&scoreboard, 0, made_up(CAPACITY + i)) != 0;
+    assert_true(shared < 10);
+    struct span late = span_str("late.example.org");
+    scoreboard_name(&relay, 0, late, 1);
+    assert_int_equal(scoreboard_name_sessions(&scoreboard, 0, late), 1);
 }
 
 static void two_processes_see_the_same(void **state) {
@@ -473,6 +558,10 @@ int main(void) {
         WITH_SCOREBOARD(reset_takes_only_its_own_row),
         WITH_SCOREBOARD(a_bucket_is_shared_by_all_handshakers),
         WITH_SCOREBOARD(limits_of_any_size),
+        WITH_SCOREBOARD(names_are_counted_by_service_and_row),
+        WITH_SCOREBOARD(names_and_services_have_buckets),
+        WITH_SCOREBOARD(made_up_names_push_nobody_out),
+        WITH_SCOREBOARD(names_with_sessions_share_hardly_ever),
         WITH_SCOREBOARD(what_comes_at_once_comes_in),
         WITH_SCOREBOARD(live_clients_are_never_evicted),
         WITH_SCOREBOARD(a_full_table_shares_what_is_left),

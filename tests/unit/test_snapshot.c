@@ -19,7 +19,8 @@ static const char rich[] =
     "proxy_protocol = {send = \"v2\", accept = \"required\", trust = [\"10.0.0.0/8\", \"::1\"], tlvs = [\"ssl\", \"client-cert\"]}\n"
     "client_auth = {mode = \"required\", ca = \"/ca\", crl = \"crl\", depth = 3, allow = [\"cn:a\", \"ou:b\"]}\n"
     "access = {allow = [\"10.0.0.0/8\"], deny = [\"lists/bad.txt\", \"::1\"]}\n"
-    "limits = {sessions = 1, sessions_per_client = 2, handshakes_per_client_per_second = 3, bytes_per_second_per_client = 4000}\n"
+    "limits = {sessions = 1, sessions_per_client = 2, handshakes_per_client_per_second = 3, bytes_per_second_per_client = 4000,"
+    "sessions_per_name = 5, handshakes_per_second = 6, handshakes_per_name_per_second = 7, bytes_per_second = 8000, bytes_per_second_per_name = 9000}\n"
     "[service.a]\nlisten = [\"127.0.0.1:9\"]\nbackends = [\"unix:/x\"]\nmode = \"passthrough\"\nmin_version = \"1.3\"\n";
 
 static struct conf *rich_conf(void) {
