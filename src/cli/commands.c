@@ -8,7 +8,9 @@
 #include "cli/command.h"
 #include "cli/completion.h"
 #include "cli/convert.h"
+#include "cli/doctor.h"
 #include "cli/explain.h"
+#include "cli/init.h"
 #include "cli/run.h"
 #include "cli/show.h"
 #include "cli/ticket_secret.h"
@@ -31,6 +33,7 @@ static const struct command_flag run_flags[] = {{"--config", FLAG_PATH, NULL},
                                                 {"--ready-fd", FLAG_TEXT, NULL},
                                                 END};
 static const struct command_flag check_flags[] = {{"--config", FLAG_PATH, NULL}, {"--explain", FLAG_TEXT, NULL}, JSON, END};
+static const struct command_flag doctor_flags[] = {{"--config", FLAG_PATH, NULL}, JSON, END};
 static const struct command_flag drain_flags[] = {
     {"--delay", FLAG_TEXT, NULL}, {"--timeout", FLAG_TEXT, NULL}, ADMIN, JSON, END};
 static const struct command_flag top_flags[] = {ADMIN, END};
@@ -49,9 +52,11 @@ const struct command commands[] = {
     {"version", COMMANDS_PROXY, cmd_version, "what this binary is made of", NULL, false, no_flags},
     {"completion", COMMANDS_PROXY, cmd_completion, "completion of these commands for a shell", "bash zsh fish", false,
      no_flags},
+    {"init", COMMANDS_CONFIG, cmd_init, "write a first configuration", NULL, true, no_flags},
     {"check", COMMANDS_CONFIG, cmd_check, "check a configuration file", NULL, true, check_flags},
     {"convert", COMMANDS_CONFIG, cmd_convert, "convert the configuration of another proxy",
      "hitch stunnel haproxy nginx-stream", true, no_flags},
+    {"doctor", COMMANDS_CONFIG, cmd_doctor, "what of this machine and a configuration needs care", NULL, true, doctor_flags},
     {"ticket-secret", COMMANDS_CONFIG, cmd_ticket_secret, "make the secret behind session tickets", "new", true, no_flags},
     {"reload", COMMANDS_CONTROL, cmd_reload, "take up a new configuration and binary", NULL, false, admin_flags},
     {"drain", COMMANDS_CONTROL, cmd_drain, "stop accepting and let sessions end", NULL, false, drain_flags},

@@ -1,0 +1,24 @@
+/* What `tls-off init` finds on a machine: certificates where they usually are, and applications that listen. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define FOUND_MAX      16
+#define FOUND_TEXT_MAX 160
+
+struct found_list {
+    char text[FOUND_MAX][FOUND_TEXT_MAX];
+    size_t n; /* what does not fit is left out */
+};
+
+/* Items of "certificates": directories with at least one pair that can be read. */
+void found_certificates(struct found_list *ret);
+
+/* "unix:PATH" and "tcp:127.0.0.1:PORT" of applications that listen here, the likely ones first. What belongs to the system
+ * (journal, D-Bus, containers) is left out. */
+void found_backends(struct found_list *ret);
+
+/* Whether an address with that port is taken, on any address of this machine. */
+bool found_port_taken(uint16_t port);

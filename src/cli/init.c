@@ -1,0 +1,125 @@
+#include "cli/init.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "cli/found.h"
+
+static const char usage[] =
+    "usage: tls-off init [FILE]\n"
+    "\n"
+    "Writes a first configuration, with comments, for what this machine has: certificates where certbot, acme.sh, lego\n"
+    "and others keep them, and the socket or port of an application that listens. Asks nothing and changes nothing.\n"
+    "Without FILE it goes to stdout; a FILE that exists is left alone.\n"
+    "\n"
+    "Exit status: 0 written, 1 not written, 2 wrong usage.\n";
+
+/* The lowest port that may be had without more rights. */
+static unsigned first_free_port(void) {
+    unsigned first = 1024;
+    FILE *f = fopen("/proc/sys/net/ipv4/ip_unprivileged_port_start", "re");
+    if (f && fscanf(f, "%u", &first) != 1)
+        first = 1024;
+    if (f)
+        (void)fclose(f); /* was only read */
+    return first;
+}
+
+static void write_listen(FILE *to) {
+    bool allowed = geteuid() == 0 || first_free_port() <= 443, taken = found_port_taken(443);
+    const char *why = taken ? "another program has port 443: give it up there, then write \":443\" here"
+                            : "port 443 takes root, a unit, or a lower net.ipv4.ip_unprivileged_port_start";
+    if (allowed && !taken)
+        fputs("listen = [\":443\"]  # all addresses, IPv4 and IPv6\n", to);
+    else
+        fprintf(to, "listen = [\":8443\"]  # %s\n", why);
+}
+
+/* The first is used, the others are there to choose from. */
+static void write_backends(FILE *to) {
+    struct found_list l;
+    found_backends(&l);
+    if (l.n == 0)
+        fputs(
+            "backends = [\"unix:/run/app.sock\"]  # nothing was found: your application's socket, or \"tcp:127.0.0.1:8080\"\n",
+            to);
+    else
+        fprintf(to, "backends = [\"%s\"]  # listens here now\n", l.text[0]);
+    for (size_t i = 1; i < l.n; i++)
+        fprintf(to, "# also found: \"%s\"\n", l.text[i]);
+}
+
+static void write_certificates(FILE *to) {
+    struct found_list l;
+    found_certificates(&l);
+    if (l.n == 0) {
+        fputs("# No certificates were found: a self-signed one is made, which no client trusts. Bring your own,\n"
+              "# certificates = [{ cert = \"fullchain.pem\", key = \"privkey.pem\" }]\n"
+              "# or have an issuer make them: see [acme] in tls-off.toml(5).\n",
+              to);
+        return;
+    }
+    fputs("certificates = [", to);
+    for (size_t i = 0; i < l.n; i++)
+        fprintf(to, "%s\"%s\"", i ? ", " : "", l.text[i]);
+    fputs("]  # read again when they change\n", to);
+}
+
+static void write_file(FILE *to) {
+    fputs("# Written by `tls-off init` for what it found on this machine. Check it, then start:\n"
+          "#   tls-off check FILE\n"
+          "#   tls-off run FILE\n"
+          "# Every key is described in tls-off.toml(5).\n\n",
+          to);
+    if (geteuid() == 0 && getpwnam("tls-off"))
+        fputs("user = \"tls-off\"  # whom the processes become that clients talk to\n\n", to);
+    fputs("[log]\n"
+          "target = \"stderr\"  # or \"journal\", \"syslog\", a file\n"
+          "format = \"text\"    # or \"json\", \"logfmt\"\n\n"
+          "[service.app]\n",
+          to);
+    write_listen(to);
+    write_backends(to);
+    write_certificates(to);
+    fputs("alpn = []  # what the application speaks: [\"http/1.1\"], [\"h2\", \"http/1.1\"]; empty: none is agreed on\n\n"
+          "[service.app.proxy_protocol]\n"
+          "send = \"none\"  # \"v2\" says who the client is, to applications that read it\n\n"
+          "[service.app.limits]\n"
+          "sessions_per_client = 1024\n",
+          to);
+}
+
+/* A new file; NULL after a line on stderr. */
+static FILE *new_file(const char *name) {
+    int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
+    if (!f)
+        fprintf(stderr, "tls-off init: \"%s\" was not written: %s\n", name, strerror(errno));
+    if (!f && fd >= 0)
+        close(fd);
+    return f;
+}
+
+int cmd_init(int argc, char **argv) {
+    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
+        return fputs(usage, stdout) < 0 ? 1 : 0;
+    if (argc > 2 || (argc == 2 && (argv[1][0] == '-' || !argv[1][0]))) {
+        (void)fputs(usage, stderr); /* nowhere left to complain */
+        return 2;
+    }
+    FILE *to = argc == 2 ? new_file(argv[1]) : stdout;
+    if (!to)
+        return 1;
+    write_file(to);
+    bool ok = !ferror(to) && fflush(to) == 0;
+    if (to != stdout)
+        ok = fclose(to) == 0 && ok;
+    if (!ok)
+        fprintf(stderr, "tls-off init: not written: %s\n", strerror(errno));
+    return ok ? 0 : 1;
+}

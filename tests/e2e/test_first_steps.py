@@ -1,0 +1,158 @@
+"""`tls-off init` and `tls-off doctor`: from a machine as it is to a configuration that serves, and what stands in the way."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from support.backends import echo
+from support.clients import connect, says_echo
+from support.proxy import BINARY, Proxy, command
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces")
+
+# In a network namespace, whose sockets are all that is found there: listens, then writes what `tls-off init` says.
+ALONE = """
+import socket, subprocess, sys
+held = []
+for path in sys.argv[3:]:
+    s = socket.socket(socket.AF_UNIX if path.startswith("/") else socket.AF_INET)
+    s.bind(path if path.startswith("/") else ("127.0.0.1", int(path)))
+    s.listen()
+    held.append(s)
+sys.stdout.write(subprocess.run([sys.argv[1], "init", *filter(None, [sys.argv[2]])], check=True, capture_output=True, text=True).stdout)
+"""
+
+
+def init_alone(home, *listening, file=""):
+    environment = dict(os.environ, HOME=str(home))
+    script = 'ip link set lo up; exec "$@"'
+    return subprocess.run(["unshare", "--net", "sh", "-c", script, "sh", sys.executable, "-c", ALONE, BINARY, file, *map(str, listening)],
+                          env=environment, check=True, capture_output=True, text=True).stdout
+
+
+def keep_certificates(home, pki):
+    entry = pki.leaf("www", "p256", ["www.test"])
+    directory = home / ".acme.sh/www.test_ecc"
+    directory.mkdir(parents=True)
+    shutil.copy(entry["cert"], directory / "fullchain.cer")
+    shutil.copy(entry["key"], directory / "www.test.key")
+
+
+@as_root
+def test_init_serves_what_it_finds(parts, directory, pki):
+    keep_certificates(directory, pki)
+    path = directory / "my app.sock"
+    out = init_alone(directory, path)
+    path.unlink()
+    assert f'backends = ["unix:{path}"]' in out and f'certificates = ["{directory}/.acme.sh"]' in out and 'listen = [":443"]' in out
+    backend = parts.backend(echo, where=str(path))
+    text = out.replace('":443"', '"127.0.0.1:0"') + f'[admin]\nsocket = ""\n'
+    p = Proxy(directory / "first", f'state_dir = "{directory}/state"\n' + text)
+    try:
+        p.start()
+        port = int(p.wait_text(r"listening on 127\.0\.0\.1:(\d+) for app")[1])
+        with connect(port) as c:
+            says_echo(c)
+            c.unwrap()
+        assert backend.accepted == 1
+    finally:
+        p.stop()
+        path.unlink(missing_ok=True)
+
+
+@as_root
+@pytest.mark.parametrize("listening, first, others", [
+    ([], "unix:/run/app.sock", []),
+    (["3000"], "tcp:127.0.0.1:3000", []),
+    (["3000", "8080", "9"], "tcp:127.0.0.1:8080", ["tcp:127.0.0.1:3000"]),
+])
+def test_init_chooses_a_backend(directory, listening, first, others):
+    out = init_alone(directory, *listening)
+    assert f'backends = ["{first}"]' in out
+    assert [line.split('"')[1] for line in out.splitlines() if line.startswith("# also found")] == others
+    file = directory / "config.toml"
+    file.write_text(out.replace(":443", "127.0.0.1:0"))
+    status, _, err = command("check", file)
+    assert status == 0, err
+
+
+@as_root
+def test_init_leaves_a_port_that_is_taken(directory):
+    assert 'listen = [":8443"]  # another program has port 443' in init_alone(directory, "443")
+
+
+def test_init_overwrites_nothing(directory):
+    file = directory / "config.toml"
+    assert command("init", file)[0] == 0
+    before = file.read_text()
+    status, out, err = command("init", file)
+    assert status == 1 and not out and "File exists" in err and file.read_text() == before
+    status, _, err = command("init", directory / "none/config.toml")
+    assert status == 1 and "No such file" in err
+    for wrong in (["a", "b"], ["--force"], [""]):
+        status, out, err = command("init", *wrong)
+        assert status == 2 and err.startswith("usage: tls-off init")
+
+
+# --- doctor
+
+
+def doctor(*arguments):
+    status, out, err = command("doctor", *arguments, "--json")
+    assert not err
+    o = json.loads(out)
+    assert {level: sum(f["level"] == level for f in o["findings"]) for level in ("good", "advice", "wrong")} == {
+        level: o[level] for level in ("good", "advice", "wrong")}
+    assert status == (1 if o["wrong"] else 0)
+    return o["findings"]
+
+
+def of(findings, area, level):
+    return [f for f in findings if f["area"] == area and f["level"] == level]
+
+
+def test_doctor_of_the_machine(directory):
+    findings = doctor()
+    assert of(findings, "kernel", "good") and {"sandbox", "limits", "clock", "libraries"} <= {f["area"] for f in findings}
+    assert all(f.get("todo") for f in findings if f["level"] == "advice" and f["area"] != "configuration")
+    status, out, _ = command("doctor")
+    assert status == 0 and out.splitlines()[-1].endswith(" wrong")
+
+
+def test_doctor_of_a_configuration(parts, directory):
+    there = parts.backend(where="tcp")
+    gone = directory / "gone.sock"
+    p = parts.prepare(services={"a": {"listen": ["127.0.0.1:0"], "backends": [there.url, f"unix:{gone}", "tcp:127.0.0.1:1", "tcp:no.such.invalid:80"]}})
+    findings = doctor(p.config_file)
+    good, wrong = of(findings, "backends", "good"), of(findings, "backends", "wrong")
+    assert [f["text"] for f in good] == [f"service a: {there.url} answers"]
+    assert f"service a: unix:{gone}: No such file or directory" in {f["text"] for f in wrong} and len(wrong) == 3
+    assert "service a: tcp:127.0.0.1:1: Connection refused" in {f["text"] for f in wrong} and all(f["todo"] for f in wrong)
+    assert of(findings, "rights", "good")
+
+
+def test_doctor_of_a_wrong_configuration(directory):
+    file = directory / "config.toml"
+    file.write_text("nonsense = 1\n")
+    findings = doctor(file)
+    assert any("nonsense" in f["text"] for f in of(findings, "configuration", "wrong"))
+    assert not of(findings, "backends", "good")
+
+
+def test_doctor_of_chains(parts, directory, pki, monkeypatch):
+    """Against the system's CA certificates, which OpenSSL lets the environment name."""
+    p = parts.prepare(parts.backend(where="tcp"))
+    refused = of(doctor(p.config_file), "certificates", "advice")
+    assert refused and all("clients with this system's CA certificates refuse it: certificate " in f["text"] and f["todo"] for f in refused)
+    monkeypatch.setenv("SSL_CERT_FILE", str(pki.ca))
+    findings = doctor(p.config_file)
+    assert of(findings, "certificates", "good") and not of(findings, "certificates", "advice")
+
+
+def test_doctor_usage():
+    for wrong in (["a", "b"], ["--no-such"], [""]):
+        status, out, err = command("doctor", *wrong)
+        assert status == 2 and not out and err.startswith("usage: tls-off doctor")
