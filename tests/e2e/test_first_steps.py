@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from support.backends import echo
+from support.backends import Backend, echo, unix_listener
 from support.clients import connect, says_echo
 from support.proxy import BINARY, Proxy, command
 
@@ -48,8 +48,8 @@ def test_init_serves_what_it_finds(parts, directory, pki):
     out = init_alone(directory, path)
     path.unlink()
     assert f'backends = ["unix:{path}"]' in out and f'certificates = ["{directory}/.acme.sh"]' in out and 'listen = [":443"]' in out
-    backend = parts.backend(echo, where=str(path))
-    text = out.replace('":443"', '"127.0.0.1:0"') + f'[admin]\nsocket = ""\n'
+    backend = parts.add(Backend(unix_listener(str(path)), echo))
+    text = out.replace('":443"', '"127.0.0.1:0"') + '[admin]\nsocket = ""\n'
     p = Proxy(directory / "first", f'state_dir = "{directory}/state"\n' + text)
     try:
         p.start()
