@@ -8,6 +8,7 @@
 #include "hs13_service.h"
 #include "signer_subject.h"
 #include "tls/hs_bio.h"
+#include "tls/hs_libssl_server.h"
 #include "tls/kdf_provider.h"
 #include "tls/record.h"
 
@@ -74,7 +75,7 @@ static void server_ctx_new(struct subject *s, X509 *cert) {
     if (s->variant >= VARIANT_ONE_TICKET)
         SSL_CTX_set_num_tickets(s->ctx, 1);
     if (s->variant >= VARIANT_TICKET_KEYS)
-        make_must(tickets_attach(s->tickets, s->ctx) == 0, "tickets");
+        make_must(hs_libssl_use_tickets(s->ctx, s->tickets) == 0, "tickets");
 }
 
 static void product_new(struct subject *s) {

@@ -1,7 +1,5 @@
 #include "cli/capabilities.h"
 
-#include <openssl/err.h>
-#include <openssl/ssl.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -9,6 +7,7 @@
 #include "tls/client_files.h"
 #include "tls/engine.h"
 #include "tls/hostname.h"
+#include "tls/hs_libssl_server.h"
 #include "tls/idna.h"
 #include "tls/selfsigned.h"
 #include "tls/suite.h"
@@ -67,17 +66,6 @@ static const char *probe_suite_at(size_t i, uint16_t *ret_id, uint16_t *ret_vers
     return s->name;
 }
 
-static bool group_works(const char *openssl_name) {
-    char name[64]; /* libssl's macro takes away a const */
-    struct text t = text_of(name, sizeof(name));
-    text_add(&t, openssl_name);
-    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
-    bool works = ctx && SSL_CTX_set1_groups_list(ctx, name) == 1;
-    SSL_CTX_free(ctx);
-    ERR_clear_error();
-    return works;
-}
-
 /* Cached: asking libssl is slow and its answer never changes. */
 static const char *probe_group_at(size_t i, uint16_t *ret_id, bool *ret_usable) {
     static enum { UNASKED, MISSING, USABLE } known[16];
@@ -85,7 +73,7 @@ static const char *probe_group_at(size_t i, uint16_t *ret_id, bool *ret_usable) 
     if (!g || i >= ARRAY_LEN(known))
         return NULL;
     if (known[i] == UNASKED)
-        known[i] = group_works(g->openssl_name) ? USABLE : MISSING;
+        known[i] = hs_libssl_has_group(g->openssl_name) ? USABLE : MISSING;
     *ret_id = g->id;
     *ret_usable = known[i] == USABLE;
     return g->name;

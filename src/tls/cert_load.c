@@ -3,7 +3,6 @@
 #include <limits.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
-#include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,7 +12,7 @@
 #include "creds/creds_expiry.h"
 #include "tls/cert_chain.h"
 #include "tls/cert_warn.h"
-#include "tls/hs_libssl.h"
+#include "tls/hs_libssl_server.h"
 #include "tls/key_provider.h"
 #include "tls/key_read.h"
 #include "tls/ocsp_file.h"
@@ -62,11 +61,9 @@ struct cert_load *cert_load_new(unsigned flags) {
     l->flags = flags;
     l->now = (int64_t)time(NULL);
     l->writer = creds_writer_new();
-    l->taster = SSL_CTX_new(TLS_server_method());
-    if (l->writer && l->taster) {
-        SSL_CTX_set_security_level(l->taster, TLS_SECURITY_LEVEL);
+    l->taster = hs_libssl_taster_new();
+    if (l->writer && l->taster)
         return l;
-    }
     cert_load_free(l);
     return NULL;
 }
@@ -77,7 +74,7 @@ void cert_load_free(struct cert_load *l) {
     creds_writer_free(l->writer);
     cert_known_fini(&l->known);
     cert_roots_fini(&l->roots);
-    SSL_CTX_free(l->taster);
+    hs_libssl_server_free(l->taster);
     free(l);
 }
 
@@ -170,7 +167,7 @@ static int take_chain(struct candidate *c, struct text *why) {
 static int taste(struct cert_load *l, const struct cert_chain *c, struct text *why) {
     EVP_PKEY *key = key_provider_key_like(X509_get0_pubkey(c->leaf), (struct key_name){0, 0});
     ERR_clear_error();
-    int ok = key && SSL_CTX_use_cert_and_key(l->taster, c->leaf, key, c->others, 1) == 1;
+    bool ok = key && hs_libssl_takes_chain(l->taster, c->leaf, key, c->others);
     if (!ok) {
         const char *reason = ERR_reason_error_string(ERR_peek_last_error());
         text_addf(why, "%s: libssl refuses the certificate: %s", c->file, reason ? reason : "its key cannot be used");

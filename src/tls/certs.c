@@ -48,11 +48,16 @@ struct certs {
 /* A response is attached to its leaf. */
 struct staple {
     int64_t from, until;
-    int len;
+    size_t len;
     uint8_t der[];
 };
 
 /* ---- staples ---- */
+
+static bool is_valid_now(int64_t from, int64_t until) {
+    int64_t now = (int64_t)time(NULL);
+    return now >= from && now < until;
+}
 
 static void free_staple(void *parent, void *p, CRYPTO_EX_DATA *ad, int index, long argl, void *argp) {
     free(p);
@@ -74,28 +79,15 @@ static void hang_staple(X509 *leaf, const struct creds_entry *e) {
         return;
     s->from = e->ocsp_from;
     s->until = e->ocsp_until;
-    s->len = (int)e->ocsp.len;
+    s->len = e->ocsp.len;
     memcpy(s->der, e->ocsp.p, e->ocsp.len);
     if (X509_set_ex_data(leaf, staple_index(), s) != 1)
         free(s);
 }
 
-/* libssl asks after it has chosen the certificate; RFC 6066 8, RFC 8446 4.4.2.1. */
-static int give_staple(SSL *ssl, void *arg) {
-    X509 *leaf = SSL_get_certificate(ssl);
+struct span certs_staple(const X509 *leaf) {
     const struct staple *s = leaf ? X509_get_ex_data(leaf, staple_index()) : NULL;
-    int64_t now = (int64_t)time(NULL);
-    if (!s || now < s->from || now >= s->until)
-        return SSL_TLSEXT_ERR_NOACK;
-    uint8_t *copy = OPENSSL_memdup(s->der, (size_t)s->len);
-    if (!copy)
-        return SSL_TLSEXT_ERR_NOACK;
-    SSL_set_tlsext_status_ocsp_resp(ssl, copy, s->len); /* owns the copy now */
-    return SSL_TLSEXT_ERR_OK;
-}
-
-void certs_staple(SSL_CTX *ctx) {
-    SSL_CTX_set_tlsext_status_cb(ctx, give_staple);
+    return s && is_valid_now(s->from, s->until) ? span_of(s->der, s->len) : span_of(NULL, 0);
 }
 
 /* ---- making ---- */
@@ -223,13 +215,7 @@ enum creds_match certs_lookup(const struct certs *c, uint32_t service, const cha
     return creds_choose(&c->store, service, name, chosen);
 }
 
-static bool use(struct certs *c, struct made *m, SSL *ssl) {
-    if (!m->key)
-        m->key = c->keys.get(c->keys.ctx, &c->store, creds_entry(&c->store, m->entry).key);
-    return m->key && SSL_use_cert_and_key(ssl, m->leaf, m->key, m->chain, 1) == 1;
-}
-
-int certs_use(struct certs *c, uint32_t service, const char *name, SSL *ssl) {
+int certs_use(struct certs *c, uint32_t service, const char *name, certs_use_fn use, void *ctx) {
     uint32_t chosen[CREDS_SLOTS];
     if (creds_choose(&c->store, service, name, chosen) == CREDS_NO_MATCH)
         return ERR_CRYPTO;
@@ -237,7 +223,9 @@ int certs_use(struct certs *c, uint32_t service, const char *name, SSL *ssl) {
         if (chosen[s] == CREDS_NONE)
             continue;
         struct made *m = made_of(c, chosen[s]);
-        if (!m || !use(c, m, ssl))
+        if (m && !m->key)
+            m->key = c->keys.get(c->keys.ctx, &c->store, creds_entry(&c->store, m->entry).key);
+        if (!m || !m->key || !use(ctx, m->leaf, m->key, m->chain))
             return ERR_CRYPTO;
     }
     return 0;
@@ -289,8 +277,7 @@ int certs_choose(const struct certs *c, uint32_t service, const char *name, stru
             struct creds_entry e = creds_entry(&c->store, chosen[s]);
             if (!sign_key_fits(e.kind, scheme, false) || !hello_list_has(sigalgs, scheme))
                 continue;
-            int64_t now = (int64_t)time(NULL);
-            bool staple = e.ocsp.len && now >= e.ocsp_from && now < e.ocsp_until;
+            bool staple = e.ocsp.len && is_valid_now(e.ocsp_from, e.ocsp_until);
             *ret = (struct certs_choice){chosen[s], e.key, scheme, staple ? e.ocsp : span_of(NULL, 0)};
             return 0;
         }

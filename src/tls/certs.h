@@ -9,7 +9,7 @@
  */
 #pragma once
 
-#include <openssl/ssl.h>
+#include <openssl/x509.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -44,8 +44,11 @@ const struct creds *certs_store(const struct certs *c);
 /* How the best entry of a service for NAME (lower case, "" = none requested) would be found. */
 enum creds_match certs_lookup(const struct certs *c, uint32_t service, const char *name);
 
-/* Puts every entry for NAME into SSL (one per key type; libssl picks by the client's signature algorithms). ERR_CRYPTO. */
-MUST_CHECK int certs_use(struct certs *c, uint32_t service, const char *name, SSL *ssl);
+/* Takes an entry's objects, which stay the cache's; false: it could not. */
+typedef bool (*certs_use_fn)(void *ctx, X509 *leaf, EVP_PKEY *key, STACK_OF(X509) * chain);
+
+/* Gives every entry for NAME to USE, one per key type. ERR_CRYPTO. */
+MUST_CHECK int certs_use(struct certs *c, uint32_t service, const char *name, certs_use_fn use, void *ctx);
 
 /* The leaf of the first entry for NAME, borrowed until the next call; NULL when it is not to be had. */
 X509 *certs_leaf(struct certs *c, uint32_t service, const char *name);
@@ -87,5 +90,5 @@ struct certs_packed *certs_packed(struct certs *c, uint32_t entry, int way, bool
 MUST_CHECK int certs_sign(const struct certs *c, uint32_t key, uint16_t scheme, struct span tbs, uint8_t *sig, size_t cap,
                           size_t *ret_len);
 
-/* Makes CTX staple the OCSP response of the certificate that libssl chose, while it is valid, for clients that ask. */
-void certs_staple(SSL_CTX *ctx);
+/* The OCSP response of a leaf from here, while it is valid; empty = none. Borrows the leaf. */
+struct span certs_staple(const X509 *leaf);

@@ -7,22 +7,21 @@
 #include <time.h>
 
 #include "base/err.h"
-#include "base/rd.h"
 #include "creds/client_rule.h"
 #include "tls/client_names.h"
-#include "tls/hs_libssl.h"
+#include "tls/server_internal.h"
 #include "tls/sha2.h"
 
-#define NAMES_LOGGED_MAX 64 /* CA names sent to clients, so that they can choose among their certificates */
-#define CLOCK_SKEW_S     3600
+#define NAMES_SENT_MAX 64 /* CA names sent to clients, so that they can choose among their certificates */
+#define CLOCK_SKEW_S   3600
 
 struct client_auth {
     bool required;
     bool has_crl;
     unsigned depth;
     X509_STORE *store;
-    STACK_OF(X509_NAME) * names;
-    struct buf wire_names; /* the same as they are sent */
+    struct buf names; /* of the CAs, as they are sent */
+    unsigned nnames;
     struct client_rule *rules;
     char **texts; /* the rules borrow them */
     size_t nrules;
@@ -56,35 +55,26 @@ static void digest_of(const struct client_policy *p, uint8_t ret[static CLIENT_A
     memcpy(ret, digest, CLIENT_AUTH_DIGEST_LEN);
 }
 
+/* As clients are sent it. */
+static int add_name(struct client_auth *a, const X509 *x) {
+    uint8_t *der = NULL;
+    int len = i2d_X509_NAME(X509_get_subject_name(x), &der);
+    const uint8_t head[] = {(uint8_t)(len >> 8), (uint8_t)len};
+    int err = len > 0 && len <= UINT16_MAX ? buf_append(&a->names, head, sizeof(head)) : ERR_FORMAT;
+    if (err == 0)
+        err = buf_append(&a->names, der, (size_t)len);
+    OPENSSL_free(der);
+    return err;
+}
+
 static int add_ca(struct client_auth *a, struct span der) {
     const uint8_t *p = der.p;
     X509 *x = d2i_X509(NULL, &p, (long)der.len);
     int err = x && X509_STORE_add_cert(a->store, x) == 1 ? 0 : ERR_FORMAT;
-    if (err == 0 && sk_X509_NAME_num(a->names) < NAMES_LOGGED_MAX) {
-        X509_NAME *name = X509_NAME_dup(X509_get_subject_name(x));
-        if (!name || !sk_X509_NAME_push(a->names, name)) {
-            X509_NAME_free(name);
-            err = ERR_NOMEM;
-        }
-    }
+    if (err == 0 && a->nnames++ < NAMES_SENT_MAX)
+        err = add_name(a, x);
     X509_free(x);
     return err;
-}
-
-static int encode_names(struct client_auth *a) {
-    buf_init(&a->wire_names, UINT16_MAX - 2); /* of an extension, with its inner length */
-    for (int i = 0; i < sk_X509_NAME_num(a->names); i++) {
-        uint8_t *der = NULL;
-        int len = i2d_X509_NAME(sk_X509_NAME_value(a->names, i), &der);
-        const uint8_t head[] = {(uint8_t)(len >> 8), (uint8_t)len};
-        int err = len > 0 && len <= UINT16_MAX ? buf_append(&a->wire_names, head, sizeof(head)) : ERR_FORMAT;
-        if (err == 0)
-            err = buf_append(&a->wire_names, der, (size_t)len);
-        OPENSSL_free(der);
-        if (err)
-            return err;
-    }
-    return 0;
 }
 
 static int add_crl(struct client_auth *a, struct span der) {
@@ -110,13 +100,11 @@ static int add_rules(struct client_auth *a, const struct client_policy *p, struc
 }
 
 static int load_policy(struct client_auth *a, const struct client_policy *p, struct text *why) {
-    int err = a->store && a->names && p->nca > 0 ? 0 : ERR_FORMAT;
+    int err = a->store && p->nca > 0 ? 0 : ERR_FORMAT;
     for (size_t i = 0; i < p->nca && !err; i++)
         err = add_ca(a, p->ca[i]);
     for (size_t i = 0; i < p->ncrl && !err; i++)
         err = add_crl(a, p->crl[i]);
-    if (!err)
-        err = encode_names(a);
     return err ? err : add_rules(a, p, why);
 }
 
@@ -137,7 +125,7 @@ struct client_auth *client_auth_new(const struct client_policy *p, struct text *
         a->depth = p->depth;
         a->has_crl = p->ncrl > 0;
         a->store = X509_STORE_new();
-        a->names = sk_X509_NAME_new_null();
+        buf_init(&a->names, UINT16_MAX - 2); /* of an extension, with its inner length */
         digest_of(p, a->digest);
     }
     if (a && load_policy(a, p, why) == 0) {
@@ -155,8 +143,7 @@ void client_auth_free(struct client_auth *a) {
     if (!a)
         return;
     X509_STORE_free(a->store);
-    sk_X509_NAME_pop_free(a->names, X509_NAME_free);
-    buf_fini(&a->wire_names);
+    buf_fini(&a->names);
     for (size_t i = 0; a->texts && a->texts[i]; i++) /* the last may be of a rule that could not be read */
         free(a->texts[i]);
     free(a->texts);
@@ -288,16 +275,13 @@ int client_auth_judge(const struct client_auth *a, X509 *cert, STACK_OF(X509) * 
     return err;
 }
 
-/* libssl asks: 1 lets the client in. What was found is noted with the handshake; this is no place to send from. */
-static int verify(X509_STORE_CTX *ctx, void *arg) {
-    (void)arg;
-    SSL *ssl = X509_STORE_CTX_get_ex_data(ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
-    X509 *cert = X509_STORE_CTX_get0_cert(ctx);
-    int error = hs_libssl_judge_client(SSL_get_app_data(ssl), cert, X509_STORE_CTX_get0_untrusted(ctx));
-    X509_STORE_CTX_set_error(ctx, error);
-    if (i2d_X509(cert, NULL) > TICKETS_PEER_MAX)
-        (void)SSL_set_num_tickets(ssl, 0); /* cannot fail for 0 */
-    return error == X509_V_OK;
+int client_auth_settle(const struct client_auth *a, bool changed, X509 *cert, STACK_OF(X509) * others, struct client_id *id,
+                       struct text *why) {
+    if (!id || !id->verified)
+        return a->required ? ERR_CLIENT_CERT_MISSING : 0;
+    if (!changed)
+        return 0;
+    return cert ? client_auth_judge(a, cert, others, id, why, NULL) : ERR_CLIENT_CERT_UNKNOWN_CA;
 }
 
 size_t client_auth_chain_max(const struct client_auth *a) {
@@ -309,71 +293,7 @@ size_t client_auth_bytes_max(const struct client_auth *a) {
 }
 
 struct span client_auth_names(const struct client_auth *a) {
-    return buf_span(&a->wire_names);
-}
-
-/* ---- before a certificate is decoded ---- */
-
-/* Certificates in a Certificate message (RFC 8446 4.4.2, RFC 5246 7.4.6), up to where it is malformed, which libssl will
- * report.
- */
-static size_t count_certificates(struct span message, bool tls13) {
-    struct rd r = rd_of(message);
-    (void)rd_bytes(&r, SSL3_HM_HEADER_LENGTH);
-    if (tls13)
-        (void)rd_vec8(&r); /* certificate_request_context */
-    struct rd list = rd_of(rd_bytes(&r, rd_u24(&r)));
-    size_t n = 0;
-    for (; rd_left(&list) && !list.bad; n++) {
-        (void)rd_bytes(&list, rd_u24(&list));
-        if (tls13)
-            (void)rd_vec16(&list); /* extensions */
-    }
-    return n;
-}
-
-/*
- * libssl decodes every key of a Certificate message, each of which can cost 0.2 ms, before it asks about any. This callback
- * comes when the message is whole and not yet parsed. It cannot refuse, but it can make a message that is too long malformed:
- * its list then claims to be longer than the message, at which libssl stops before the first certificate.
- */
-static void on_tls_message(int sent, int version, int type, const void *buf, size_t len, SSL *ssl, void *arg) {
-    (void)version, (void)arg;
-    const uint8_t *p = buf;
-    if (sent || type != SSL3_RT_HANDSHAKE || len <= SSL3_HM_HEADER_LENGTH || p[0] != SSL3_MT_CERTIFICATE)
-        return;
-    struct hs_libssl *h = SSL_get_app_data(ssl);
-    size_t max = client_auth_chain_max(hs_libssl_rules(h));
-    size_t n = count_certificates(span_of(p, len), SSL_version(ssl) == TLS1_3_VERSION);
-    if (n <= max)
-        return;
-    char detail[HS_LIBSSL_DETAIL_MAX];
-    struct text t = text_of(detail, sizeof(detail));
-    text_addf(&t, "found %zu certificates, expected at most %zu", n, max);
-    (void)!hs_libssl_note_client(h, ERR_CLIENT_CERT_DEPTH, NULL, detail); /* it is what was given */
-    memset((uint8_t *)(uintptr_t)p + SSL3_HM_HEADER_LENGTH, 0xff, len - SSL3_HM_HEADER_LENGTH);
-}
-
-/* ---- tickets ---- */
-
-/* A ticket is about to be sealed: it holds what is known of the client. A session that was resumed has it already. */
-static int on_seal(SSL *ssl, void *arg) {
-    (void)arg;
-    uint8_t packed[CLIENT_ID_PACKED];
-    struct client_id none = {0};
-    const struct client_id *id = hs_libssl_client(SSL_get_app_data(ssl));
-    if (SSL_session_reused(ssl))
-        return 1;
-    size_t len = client_id_pack(id ? id : &none, packed);
-    return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), packed, len);
-}
-
-static int recall(SSL_SESSION *session, struct client_id *ret) {
-    void *packed = NULL;
-    size_t len = 0;
-    if (SSL_SESSION_get0_ticket_appdata(session, &packed, &len) != 1 || !packed)
-        return ERR_FORMAT;
-    return client_id_unpack(span_of(packed, len), ret);
+    return buf_span(&a->names);
 }
 
 bool client_auth_may_resume(const struct client_auth *a, const struct client_id *id) {
@@ -381,62 +301,4 @@ bool client_auth_may_resume(const struct client_auth *a, const struct client_id 
     if (!id->verified)
         return !a->required;
     return id->expires_s > now && id->verified_s <= now + CLOCK_SKEW_S && now - id->verified_s < CLIENT_RESUME_MAX_S;
-}
-
-/* With the certificate that the ticket stands for. */
-static bool may_resume(const struct client_auth *a, SSL_SESSION *session) {
-    struct client_id id;
-    return recall(session, &id) == 0 && client_auth_may_resume(a, &id);
-}
-
-/* A ticket was opened, or not. What is not taken up means a full handshake, and a new ticket. */
-static SSL_TICKET_RETURN on_open(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t len,
-                                 SSL_TICKET_STATUS status, void *arg) {
-    (void)name, (void)len, (void)arg;
-    SSL_TICKET_RETURN judged = tickets_judge(ssl, session, status);
-    if (judged != SSL_TICKET_RETURN_IGNORE_RENEW && !may_resume(hs_libssl_rules(SSL_get_app_data(ssl)), session))
-        return SSL_TICKET_RETURN_IGNORE_RENEW;
-    return judged;
-}
-
-int client_auth_recall(SSL *ssl, struct client_id *ret) {
-    return recall(SSL_get_session(ssl), ret);
-}
-
-/* ---- libssl ---- */
-
-/* Since 3.2; a libssl may be newer than the headers we were built with, and an older one ignores the bit. */
-#ifndef SSL_OP_NO_RX_CERTIFICATE_COMPRESSION
-#define SSL_OP_NO_RX_CERTIFICATE_COMPRESSION ((uint64_t)1 << 33)
-#endif
-
-int client_auth_attach(const struct client_auth *a, SSL_CTX *ctx) {
-    SSL_CTX_set_options(ctx,
-                        SSL_OP_NO_RX_CERTIFICATE_COMPRESSION); /* RFC 8879: on_tls_message() would not see what is inside */
-    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | (a->required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), NULL);
-    SSL_CTX_set_cert_verify_callback(ctx, verify, NULL);
-    SSL_CTX_set_msg_callback(ctx, on_tls_message);
-    SSL_CTX_set_max_cert_list(ctx, (long)client_auth_bytes_max(a));
-    if (SSL_CTX_set_session_ticket_cb(ctx, on_seal, on_open, NULL) != 1)
-        return ERR_CRYPTO;
-    return client_auth_announce(a, ctx);
-}
-
-int client_auth_announce(const struct client_auth *a, SSL_CTX *ctx) {
-    STACK_OF(X509_NAME) *names = SSL_dup_CA_list(a->names);
-    if (!names)
-        return ERR_CRYPTO;
-    SSL_CTX_set_client_CA_list(ctx, names);
-    return 0;
-}
-
-int client_auth_fault(const SSL *ssl, int reason) {
-    OSSL_HANDSHAKE_STATE state = SSL_get_state(ssl);
-    if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
-        return ERR_CLIENT_CERT_MISSING;
-    if (reason == SSL_R_EXCESSIVE_MESSAGE_SIZE) /* no other message of a client's grows; 3.5 fails before it enters the state */
-        return ERR_CLIENT_CERT_LARGE;
-    if (state == TLS_ST_SR_CERT)
-        return ERR_CLIENT_CERT_BAD;
-    return state == TLS_ST_SR_CERT_VRFY ? ERR_CLIENT_CERT_PROOF : 0; /* which error comes first differs between versions */
 }

@@ -1,6 +1,6 @@
 /*
- * Who may come into a service: the CA certificates, CRLs and rules that clients' certificates are held against. libssl asks
- * during the handshake; what it was answered, and why, is kept with the handshake (hs_libssl.h).
+ * Who may come into a service: the CA certificates, CRLs and rules that clients' certificates are held against, in
+ * whichever way the handshake is made; the answer, and why, is kept with the handshake.
  *
  * Bounds on what a client can make us do. Its Certificate message has at most CLIENT_CHAIN_MAX bytes (fewer where DEPTH is
  * small) and CLIENT_CHAIN_SPARE certificates more than DEPTH; both are looked at before libssl decodes the first key. Its own
@@ -9,7 +9,7 @@
  */
 #pragma once
 
-#include <openssl/ssl.h>
+#include <openssl/x509.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -51,20 +51,19 @@ const uint8_t *client_auth_digest(const struct client_auth *a);
 bool client_auth_required(const struct client_auth *a);
 
 /*
- * Makes CTX ask clients for certificates in the way of A. They are held against the rules that their handshake's service has at
- * that moment (hs_libssl_rules()). ERR_CRYPTO.
- */
-MUST_CHECK int client_auth_attach(const struct client_auth *a, SSL_CTX *ctx);
-
-/* From now on CTX sends clients the CAs of A. ERR_CRYPTO. */
-MUST_CHECK int client_auth_announce(const struct client_auth *a, SSL_CTX *ctx);
-
-/*
  * Holds CERT, with OTHERS to build its chain from (may be NULL), against A, for either path. 0 and who it is, or why it is
  * refused, with one line for the log in WHY; *ret_x509 (may be NULL) is libcrypto's result, X509_V_OK or an error.
  */
 MUST_CHECK int client_auth_judge(const struct client_auth *a, X509 *cert, STACK_OF(X509) * others, struct client_id *ret,
                                  struct text *why, int *ret_x509);
+
+/*
+ * Whether the client known as ID (NULL = it showed no certificate) comes in at the end of its handshake. Rules that have
+ * CHANGED since judge it anew by CERT, with OTHERS, as above. A session that is resumed may have no certificate to be judged,
+ * or the client's own alone: then it may be refused, and the client comes in by a full handshake.
+ */
+MUST_CHECK int client_auth_settle(const struct client_auth *a, bool changed, X509 *cert, STACK_OF(X509) * others,
+                                  struct client_id *id, struct text *why);
 
 /* Whether a client that was let in as ID could still come in; the rules are the same, see ticket_bind.h. */
 bool client_auth_may_resume(const struct client_auth *a, const struct client_id *id);
@@ -75,12 +74,3 @@ size_t client_auth_bytes_max(const struct client_auth *a);
 
 /* The vector of names for certificate_authorities (RFC 8446 4.2.4), without its outer length; empty = none. Borrows A. */
 struct span client_auth_names(const struct client_auth *a);
-
-/* The client of the resumed session. ERR_FORMAT. */
-MUST_CHECK int client_auth_recall(SSL *ssl, struct client_id *ret);
-
-/*
- * Why the handshake failed, when it was for the client's certificate and libssl found it before our callback ran (none was
- * sent, too many bytes, a wrong signature); otherwise 0. REASON is libssl's.
- */
-int client_auth_fault(const SSL *ssl, int reason);

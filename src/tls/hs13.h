@@ -4,7 +4,7 @@
  *
  * A handshake under way is plain data in locked memory, wiped when it goes. Policy is not decided here: names, versions,
  * certificates, tickets and rules for clients are asked of the functions that libssl's path asks, too (server_internal.h).
- * Early data is never taken: it is skipped up to HS13_EARLY_BYTES_MAX and HS13_EARLY_RECORDS_MAX.
+ * Early data is never taken: it is skipped up to TLS_EARLY_MAX and HS13_EARLY_RECORDS_MAX.
  */
 #pragma once
 
@@ -20,8 +20,7 @@
 #include "tls/handshake.h"
 #include "tls/hs13_group.h"
 
-#define HS13_EARLY_BYTES_MAX   (65 * 1024) /* of early data that is skipped, with the records' headers: 64 KiB of it */
-#define HS13_EARLY_RECORDS_MAX 128
+#define HS13_EARLY_RECORDS_MAX 128  /* of early data, and TLS_EARLY_MAX bytes with the records' headers */
 #define HS13_IDLE_RECORDS_MAX  32   /* ChangeCipherSpec and user_canceled, together */
 #define HS13_FRAGMENTS_MAX     8192 /* records that hold no whole message */
 #define HS13_TBS_MAX           146  /* what a CertificateVerify signs (RFC 8446 4.4.3) */

@@ -99,12 +99,6 @@ int hs13_keep_certificate(struct hs13 *h, struct span der) {
     return 0;
 }
 
-/* By the rules of this moment. */
-static int judge(struct hs13 *h) {
-    memcpy(h->rules, h->server->binding, sizeof(h->rules));
-    return client_auth_judge(h->server->clients, h->client_cert, h->client_rest, h->client, &h->why, NULL);
-}
-
 static int take_chain(struct hs13 *h, const struct chain *c) {
     h->client = calloc(1, sizeof(*h->client));
     if (!h->client)
@@ -113,23 +107,14 @@ static int take_chain(struct hs13 *h, const struct chain *c) {
     h->client_rest = h->client_cert ? decode_rest(c) : NULL;
     if (!h->client_rest)
         return ERR_CLIENT_CERT_BAD;
-    int err = judge(h);
+    int err = client_auth_judge(h->server->clients, h->client_cert, h->client_rest, h->client, &h->why, NULL);
     return err ? err : hs13_keep_certificate(h, c->der[0]);
 }
 
-/*
- * Rules that came into use after the client was judged judge it now. A session that is resumed has no certificate to be judged:
- * it is refused, and the client comes in by a full handshake.
- */
 int hs13_settle_client(struct hs13 *h) {
     const struct client_auth *rules = h->server->clients;
-    if (!rules || memcmp(h->rules, h->server->binding, sizeof(h->rules)) == 0)
-        return 0;
-    if (h->client_cert)
-        return judge(h);
-    if (h->client)
-        return ERR_CLIENT_CERT_UNKNOWN_CA;
-    return client_auth_required(rules) ? ERR_CLIENT_CERT_MISSING : 0;
+    bool changed = memcmp(h->rules, h->server->binding, sizeof(h->rules)) != 0;
+    return rules ? client_auth_settle(rules, changed, h->client_cert, h->client_rest, h->client, &h->why) : 0;
 }
 
 int hs13_take_certificate(struct hs13 *h, struct span body) {

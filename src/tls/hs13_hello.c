@@ -91,7 +91,7 @@ static void take(struct hs13 *h, const struct hello *hello) {
     h->name_used = hello->sni[0] && certs_lookup(s->certs, s->service, hello->sni) >= CREDS_WILDCARD;
     h->alpn = tls_server_alpn(s, hello->alpn);
     h->wants_ocsp = hello->wants_ocsp;
-    h->early_left = hello->has_early_data ? HS13_EARLY_BYTES_MAX : 0;
+    h->early_left = hello->has_early_data ? TLS_EARLY_MAX : 0;
     take_limits(h, hello);
 }
 

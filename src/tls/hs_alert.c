@@ -32,7 +32,7 @@ void hs_libssl_alert(struct handshake *base, int err) {
     int alert = err_alert(err);
     if (alert == ALERT_NONE || h->alert_sent || h->alert)
         return;
-    if (alert == ALERT_CERTIFICATE_REQUIRED && SSL_version(h->ssl) == TLS_1_2) /* RFC 5246 7.4.6 */
+    if (alert == ALERT_CERTIFICATE_REQUIRED && hs_libssl_version(h) == TLS_1_2) /* RFC 5246 7.4.6 */
         alert = ALERT_HANDSHAKE_FAILURE;
     h->alert_sent = true;
     if (make_alert(h, (enum alert)alert, record, &len) == 0)

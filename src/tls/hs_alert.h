@@ -1,4 +1,4 @@
-/* Alerts of ours during libssl's handshake, under the keys that libssl would use. For handshake.c. */
+/* Alerts of ours during libssl's handshake, under the keys that libssl would use. For hs_libssl.c. */
 #pragma once
 
 #include <stddef.h>

@@ -6,11 +6,6 @@
 #include "base/secret.h"
 #include "tls/keysched.h"
 
-static const struct suite *suite_of(const struct hs_libssl *h) {
-    const SSL_CIPHER *cipher = SSL_get_current_cipher(h->ssl);
-    return cipher ? suite_by_id(SSL_CIPHER_get_protocol_id(cipher)) : NULL;
-}
-
 static const struct kdf_secrets *secrets_of(const struct hs_libssl *h) {
     return h->logged.server_len ? &h->logged : &h->provided;
 }
@@ -24,19 +19,18 @@ static int set_half(const struct suite *suite, const uint8_t *secret, size_t len
 
 /* The keys of TLS 1.2 follow from the master secret, which libssl gives away. */
 static int tls12_keys(const struct hs_libssl *h, const struct suite *suite, struct keysched_tls12 *ret) {
-    uint8_t master[48], client_random[32], server_random[32];
-    int err = ERR_LEAVE;
-    if (SSL_SESSION_get_master_key(SSL_get_session(h->ssl), master, sizeof(master)) == sizeof(master) &&
-        SSL_get_client_random(h->ssl, client_random, 32) == 32 && SSL_get_server_random(h->ssl, server_random, 32) == 32)
-        err = keysched_tls12_block(suite, master, client_random, server_random, ret);
-    secret_wipe(master, sizeof(master));
+    struct hs_libssl_tls12 of;
+    int err = hs_libssl_tls12(h, &of);
+    if (err == 0)
+        err = keysched_tls12_block(suite, of.master, of.client_random, of.server_random, ret);
+    secret_wipe(&of, sizeof(of));
     return err;
 }
 
 /* TLS 1.3: the application key is used from our Finished on; then only tickets, behind the client's, use up numbers of it. */
 static int take_out13(const struct hs_libssl *h, const struct suite *suite, struct record_layer *p) {
     const struct kdf_secrets *s = secrets_of(h);
-    p->out.seq = SSL_is_init_finished(h->ssl) ? h->bio.out_since_feed : 0;
+    p->out.seq = hs_libssl_is_finished(h) ? h->bio.out_since_feed : 0;
     return set_half(suite, s->server, s->server_len, &p->out);
 }
 
@@ -62,7 +56,7 @@ static int take12(const struct hs_libssl *h, const struct suite *suite, struct r
 }
 
 int hs_keys_take(const struct hs_libssl *h, struct record_layer *p) {
-    const struct suite *suite = suite_of(h);
+    const struct suite *suite = hs_libssl_suite(h);
     if (!suite)
         return ERR_LEAVE;
     if (suite->version == TLS_1_2)
@@ -73,11 +67,11 @@ int hs_keys_take(const struct hs_libssl *h, struct record_layer *p) {
 }
 
 bool hs_keys_protect(const struct hs_libssl *h) {
-    return SSL_version(h->ssl) == TLS_1_3 ? secrets_of(h)->server_len != 0 : h->bio.out_ccs;
+    return hs_libssl_version(h) == TLS_1_3 ? secrets_of(h)->server_len != 0 : h->bio.out_ccs;
 }
 
 int hs_keys_take_out(const struct hs_libssl *h, struct record_layer *p) {
-    const struct suite *suite = suite_of(h);
+    const struct suite *suite = hs_libssl_suite(h);
     if (!suite)
         return ERR_LEAVE;
     p->suite_id = suite->id;
@@ -85,8 +79,8 @@ int hs_keys_take_out(const struct hs_libssl *h, struct record_layer *p) {
 }
 
 size_t hs_keys_expansion(const struct hs_libssl *h, uint8_t type) {
-    const struct suite *suite = suite_of(h);
-    if (SSL_version(h->ssl) == TLS_1_3) /* early data under another suite is as long */
+    const struct suite *suite = hs_libssl_suite(h);
+    if (hs_libssl_version(h) == TLS_1_3) /* early data under another suite is as long */
         return type == CONTENT_APPLICATION_DATA ? 1 + AEAD_TAG_LEN : 0;
     return suite && h->bio.in_ccs ? record_prefix(suite) - RECORD_HEADER_LEN + AEAD_TAG_LEN : 0;
 }

@@ -1,4 +1,4 @@
-/* Keys and record numbers of a handshake, as libssl has them at this moment. For handshake.c and hs_alert.c. */
+/* Keys and record numbers of a handshake, as libssl has them at this moment. For hs_libssl.c and hs_alert.c. */
 #pragma once
 
 #include "base/defs.h"

@@ -10,6 +10,7 @@
 #include "tls/client_auth.h"
 #include "tls/hs_alert.h"
 #include "tls/hs_keys.h"
+#include "tls/hs_libssl_server.h"
 #include "tls/key_provider.h"
 
 /*
@@ -27,59 +28,8 @@ static bool rules_changed(const struct hs_libssl *h) {
     return memcmp(h->rules, h->server->binding, sizeof(h->rules)) != 0;
 }
 
-int hs_libssl_on_cert(SSL *ssl, void *arg) {
-    (void)arg;
-    struct hs_libssl *h = SSL_get_app_data(ssl);
-    h->cert_err = certs_use(h->server->certs, h->server->service, h->sni, ssl);
-    return h->cert_err == 0;
-}
-
 struct hs_libssl *hs_libssl_of(const struct handshake *h) {
     return (struct hs_libssl *)((uintptr_t)h - offsetof(struct hs_libssl, base));
-}
-
-static int hex_value(char c) {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* Reads hex digits up to the end of the text; 0 when they are none or too many. */
-static uint8_t read_secret(const char *hex, uint8_t to[static HASH_LEN_MAX]) {
-    size_t n = strlen(hex) / 2;
-    if (n > HASH_LEN_MAX)
-        return 0;
-    for (size_t i = 0; i < n; i++) {
-        int hi = hex_value(hex[2 * i]), lo = hex_value(hex[2 * i + 1]);
-        if (hi < 0 || lo < 0)
-            return 0;
-        to[i] = (uint8_t)(hi << 4 | lo);
-    }
-    return (uint8_t)n;
-}
-
-/* LINE is "LABEL client_random secret", hex in lower case. */
-void hs_libssl_on_secret(const SSL *ssl, const char *line) {
-    struct hs_libssl *h = SSL_get_app_data(ssl);
-    const char *secret = strrchr(line, ' ');
-    if (!secret)
-        return;
-    if (strncmp(line, "CLIENT_TRAFFIC_SECRET_0 ", 24) == 0)
-        h->logged.client_len = read_secret(secret + 1, h->logged.client);
-    else if (strncmp(line, "SERVER_TRAFFIC_SECRET_0 ", 24) == 0)
-        h->logged.server_len = read_secret(secret + 1, h->logged.server);
-}
-
-void hs_libssl_on_info(const SSL *ssl, int where, int ret) {
-    struct hs_libssl *h = SSL_get_app_data(ssl);
-    if (where == SSL_CB_WRITE_ALERT && ret >> 8 == SSL3_AL_FATAL)
-        h->alert_sent = true;
-    if (where != SSL_CB_READ_ALERT)
-        return;
-    uint8_t alert = (uint8_t)(ret & 0xff);
-    bool closing = alert == ALERT_CLOSE_NOTIFY || alert == ALERT_USER_CANCELED;
-    if (ret >> 8 == SSL3_AL_FATAL || (SSL_version(ssl) == TLS_1_3 && !closing)) /* RFC 8446 6: the level is ignored */
-        h->alert = alert;
 }
 
 int hs_libssl_note_client(struct hs_libssl *h, int err, const struct client_id *id, const char *detail) {
@@ -106,12 +56,32 @@ int hs_libssl_judge_client(struct hs_libssl *h, X509 *cert, STACK_OF(X509) * oth
     return noted ? error : X509_V_ERR_OUT_OF_MEM;
 }
 
-const struct client_auth *hs_libssl_rules(const struct hs_libssl *h) {
-    return h->server->clients;
+int hs_libssl_recall(SSL_SESSION *session, struct client_id *ret) {
+    void *packed = NULL;
+    size_t len = 0;
+    if (SSL_SESSION_get0_ticket_appdata(session, &packed, &len) != 1 || !packed)
+        return ERR_FORMAT;
+    return client_id_unpack(span_of(packed, len), ret);
 }
 
-const struct client_id *hs_libssl_client(const struct hs_libssl *h) {
-    return h->client;
+uint16_t hs_libssl_version(const struct hs_libssl *h) {
+    return (uint16_t)SSL_version(h->ssl);
+}
+
+bool hs_libssl_is_finished(const struct hs_libssl *h) {
+    return SSL_is_init_finished(h->ssl);
+}
+
+const struct suite *hs_libssl_suite(const struct hs_libssl *h) {
+    const SSL_CIPHER *cipher = SSL_get_current_cipher(h->ssl);
+    return cipher ? suite_by_id(SSL_CIPHER_get_protocol_id(cipher)) : NULL;
+}
+
+int hs_libssl_tls12(const struct hs_libssl *h, struct hs_libssl_tls12 *ret) {
+    bool all = SSL_SESSION_get_master_key(SSL_get_session(h->ssl), ret->master, 48) == 48 &&
+               SSL_get_client_random(h->ssl, ret->client_random, 32) == 32 &&
+               SSL_get_server_random(h->ssl, ret->server_random, 32) == 32;
+    return all ? 0 : ERR_LEAVE;
 }
 
 /* Turns libssl's error queue into one of our reasons. */
@@ -119,7 +89,7 @@ static enum step fail(struct hs_libssl *h, int err) {
     unsigned long code = ERR_peek_error();
     const char *reason = code ? ERR_reason_error_string(code) : NULL;
     if (!h->client_err && err == ERR_HANDSHAKE && h->server->clients && !h->alert)
-        h->client_err = client_auth_fault(h->ssl, ERR_GET_REASON(ERR_peek_last_error())); /* libssl's own comes last */
+        h->client_err = hs_libssl_client_fault(h->ssl, ERR_GET_REASON(ERR_peek_last_error())); /* libssl's own comes last */
     if (h->client_err)
         err = h->client_err;
     h->judged = h->judged || h->client_err == ERR_CLIENT_CERT_LARGE; /* a limit of ours, nothing malformed */
@@ -146,7 +116,7 @@ static enum step judge_record(struct hs_libssl *h, uint8_t type, struct span con
     if (!is_1_3 || type != CONTENT_APPLICATION_DATA || !h->early_offered || !awaits_second_hello(h))
         return STEP_DONE;
     h->early_skipped += content.len;
-    return h->early_skipped > HS_LIBSSL_EARLY_MAX || content.len == 0 ? fail(h, ERR_RECORD_TYPE) : STEP_WANT_READ;
+    return h->early_skipped > TLS_EARLY_MAX || content.len == 0 ? fail(h, ERR_RECORD_TYPE) : STEP_WANT_READ;
 }
 
 static enum step step(struct handshake *base, struct span *in) {
@@ -294,17 +264,6 @@ static bool is_of_present_rules(const struct hs_libssl *h) {
     return span_eq(span_of(made_under, len), span_of(present, sizeof(present)));
 }
 
-/*
- * Rules that came into use after the client was checked apply to it now. A session that was resumed has no more than the
- * client's own certificate: one with intermediates is refused, and comes in by a full handshake.
- */
-static int judge_anew(struct hs_libssl *h) {
-    X509 *cert = SSL_get0_peer_certificate(h->ssl);
-    if (!cert)
-        return ERR_CLIENT_CERT_UNKNOWN_CA;
-    return hs_libssl_judge_client(h, cert, SSL_get_peer_cert_chain(h->ssl)) == X509_V_OK ? 0 : h->client_err;
-}
-
 /* Who the client is: known from this handshake, or from the one that is resumed. No client that the rules refuse passes here.
  */
 static int settle_client(struct hs_libssl *h, struct handshake_result *ret) {
@@ -315,17 +274,16 @@ static int settle_client(struct hs_libssl *h, struct handshake_result *ret) {
     if (SSL_session_reused(h->ssl)) {
         free(h->client);
         h->client = calloc(1, sizeof(*h->client));
-        err = h->client ? client_auth_recall(h->ssl, h->client) : ERR_NOMEM;
+        err = h->client ? hs_libssl_recall(SSL_get_session(h->ssl), h->client) : ERR_NOMEM;
         if (err < 0)
             return err;
     }
-    bool verified = h->client && h->client->verified;
-    if (!verified && client_auth_required(clients))
-        return ERR_CLIENT_CERT_MISSING;
-    if (verified && !is_of_present_rules(h))
-        err = judge_anew(h);
+    struct text why = text_of(h->detail, sizeof(h->detail));
+    err = client_auth_settle(clients, !is_of_present_rules(h), SSL_get0_peer_certificate(h->ssl),
+                             SSL_get_peer_cert_chain(h->ssl), h->client, &why);
     if (err < 0)
         return err;
+    bool verified = h->client && h->client->verified;
     ret->client = verified ? h->client : NULL;
     X509 *cert = verified && h->server->reports_client_cert ? SSL_get0_peer_certificate(h->ssl) : NULL;
     int len = cert ? i2d_X509(cert, NULL) : 0;
@@ -345,8 +303,8 @@ static int finish(struct handshake *base, struct handshake_result *ret) {
     SSL *ssl = h->ssl;
     if (!SSL_is_init_finished(ssl) || SSL_has_pending(ssl) || h->bio.in.len != 0 || h->bio.header_len != 0)
         return ERR_LEAVE;
-    uint16_t version = (uint16_t)SSL_version(ssl);
-    h->suite = suite_by_id(SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(ssl)));
+    uint16_t version = hs_libssl_version(h);
+    h->suite = hs_libssl_suite(h);
     if (!h->suite || h->suite->version != version)
         return ERR_LEAVE;
 

@@ -1,26 +1,17 @@
-/* A handshake by libssl, as the files that know libssl share it. Inside of tls/ only. */
+/*
+ * A handshake by libssl: what is kept beside it, and what others ask of it. hs_libssl.c alone drives it; hs_libssl_server.c
+ * answers what libssl asks meanwhile. Inside of tls/ only.
+ */
 #pragma once
 
-#include <openssl/ssl.h>
+#include <openssl/x509.h>
 
 #include "tls/handshake_path.h"
 #include "tls/hs_bio.h"
 #include "tls/kdf_provider.h"
 #include "tls/server_internal.h"
 
-/* libssl's, for keys, signatures and chains of either side: what is computable in less than 2^112 steps is refused. */
-#define TLS_SECURITY_LEVEL 2
-
-/* libssl's certificate callback: it comes when a certificate is needed, so never for a session that is resumed. */
-int hs_libssl_on_cert(SSL *ssl, void *arg);
-
 #define HS_LIBSSL_DETAIL_MAX 512
-
-/*
- * Early data that is passed over (RFC 8446 4.2.10). Our tickets allow none; a client with another's goes by what that one's
- * maker allowed. 64 KiB, and what protection adds to them in records of a usual size.
- */
-#define HS_LIBSSL_EARLY_MAX (64 * 1024 + 1024)
 
 /* Holds the traffic secrets for a moment: wiped when freed, like all that libssl holds beside it. */
 struct hs_libssl {
@@ -63,20 +54,23 @@ MUST_CHECK int hs_libssl_note_client(struct hs_libssl *h, int err, const struct 
 /* Judges it by the rules in use, and notes the verdict. X509_V_OK, or libcrypto's error. */
 MUST_CHECK int hs_libssl_judge_client(struct hs_libssl *h, X509 *cert, STACK_OF(X509) * others);
 
-/* The rules for clients that are in use at this moment; NULL = no client certificates are requested. */
-const struct client_auth *hs_libssl_rules(const struct hs_libssl *h);
+/* The client of a session that is resumed, from its ticket. ERR_FORMAT. */
+struct ssl_session_st; /* SSL_SESSION */
+MUST_CHECK int hs_libssl_recall(struct ssl_session_st *session, struct client_id *ret);
 
-/* Who the client is, by the certificate it has shown in this handshake; NULL = none so far. */
-const struct client_id *hs_libssl_client(const struct hs_libssl *h);
+/* What libssl knows at this moment. */
+uint16_t hs_libssl_version(const struct hs_libssl *h);
+bool hs_libssl_is_finished(const struct hs_libssl *h);
+const struct suite *hs_libssl_suite(const struct hs_libssl *h); /* NULL = none yet, or none of ours */
+
+/* Of TLS 1.2, all of it: ERR_LEAVE. The caller wipes RET. */
+struct hs_libssl_tls12 {
+    uint8_t master[48], client_random[32], server_random[32];
+};
+MUST_CHECK int hs_libssl_tls12(const struct hs_libssl *h, struct hs_libssl_tls12 *ret);
 
 /* A handshake_alert() of this path (hs_alert.c). */
 void hs_libssl_alert(struct handshake *base, int err);
-
-/* libssl's key-log callback: takes the application traffic secrets, where our provider is not trusted to. */
-void hs_libssl_on_secret(const SSL *ssl, const char *line);
-
-/* libssl's info callback: takes the peer's alerts. */
-void hs_libssl_on_info(const SSL *ssl, int where, int ret);
 
 /* Whether provider and key log gave the same application traffic secrets. */
 bool hs_libssl_secrets_agree(const struct hs_libssl *h);

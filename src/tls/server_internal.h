@@ -1,4 +1,4 @@
-/* What a service offers, as both handshakes see it: libssl's (handshake.c) and our own (hs13.c). Inside of tls/ only. */
+/* What a service offers, as both handshakes see it: libssl's (hs_libssl.c) and our own (hs13.c). Inside of tls/ only. */
 #pragma once
 
 #include <openssl/types.h>
@@ -9,6 +9,15 @@
 #include "base/buf.h"
 #include "base/span.h"
 #include "tls/ticket_bind.h"
+
+/* libssl's, for keys, signatures and chains of either side: what is computable in less than 2^112 steps is refused. */
+#define TLS_SECURITY_LEVEL 2
+
+/*
+ * Early data that is passed over (RFC 8446 4.2.10). Our tickets allow none; a client with another's goes by what that one's
+ * maker allowed: 64 KiB, and what protection adds to them in records of a usual size.
+ */
+#define TLS_EARLY_MAX (65 * 1024)
 
 struct hello;
 

@@ -14,19 +14,18 @@
 #include "tls/keysched.h"
 #include "tls/sha2.h"
 
-#define TICKET_NAME_LEN 16
-#define TICKET_KEY_LEN  32
-#define SALT_LEN        32
-#define HEAD_LEN        (TICKET_NAME_LEN + SALT_LEN)
-#define HOUR_US         (3600ull * 1000 * 1000)
+#define TICKET_KEY_LEN 32
+#define SALT_LEN       32
+#define HEAD_LEN       (TICKETS_NAME_LEN + SALT_LEN)
+#define HOUR_US        (3600ull * 1000 * 1000)
 
 /* The keys of one hour. The name is all that a ticket shows of them. */
 struct hour_keys {
-    uint8_t name[TICKET_NAME_LEN];
+    uint8_t name[TICKETS_NAME_LEN];
     uint8_t aes_key[TICKET_KEY_LEN];
     uint8_t hmac_key[TICKET_KEY_LEN];
-    uint8_t own_name[TICKET_NAME_LEN]; /* of our own handshake's */
-    uint8_t own_key[TICKET_KEY_LEN];   /* HASH_SHA256 */
+    uint8_t own_name[TICKETS_NAME_LEN]; /* of our own handshake's */
+    uint8_t own_key[TICKET_KEY_LEN];    /* HASH_SHA256 */
 };
 
 enum { BEFORE, NOW, NEXT, HOURS };
@@ -127,8 +126,8 @@ int tickets_seal(struct tickets *t, uint8_t *ticket, size_t len) {
     if (!follow_clock(t))
         return ERR_CRYPTO;
     const struct hour_keys *k = &t->secrets[0].hours[NOW];
-    uint8_t *salt = ticket + TICKET_NAME_LEN, *data = ticket + HEAD_LEN;
-    memcpy(ticket, k->own_name, TICKET_NAME_LEN);
+    uint8_t *salt = ticket + TICKETS_NAME_LEN, *data = ticket + HEAD_LEN;
+    memcpy(ticket, k->own_name, TICKETS_NAME_LEN);
     if (RAND_bytes(salt, SALT_LEN) != 1)
         return ERR_CRYPTO;
     void *ctx = load_key(k, salt, true);
@@ -143,12 +142,12 @@ int tickets_open(struct tickets *t, struct span ticket, uint8_t *to, size_t cap,
         return ERR_CRYPTO;
     for (unsigned i = 0; i < t->n * HOURS && !k; i++) {
         const struct hour_keys *of = &t->secrets[i / HOURS].hours[i % HOURS];
-        k = memcmp(of->own_name, ticket.p, TICKET_NAME_LEN) == 0 ? of : NULL;
+        k = memcmp(of->own_name, ticket.p, TICKETS_NAME_LEN) == 0 ? of : NULL;
     }
     if (!k)
         return ERR_NOT_FOUND;
     size_t len = ticket.len - TICKETS_SEALED_MORE;
-    void *ctx = load_key(k, ticket.p + TICKET_NAME_LEN, false);
+    void *ctx = load_key(k, ticket.p + TICKETS_NAME_LEN, false);
     memcpy(to, ticket.p + HEAD_LEN, len);
     int err = ctx ? engine_libcrypto.open(ctx, only_nonce, span_of(ticket.p, HEAD_LEN), to, len, ticket.p + HEAD_LEN + len)
                   : ERR_CRYPTO;
@@ -168,67 +167,26 @@ static int mac_begin(const struct hour_keys *k, EVP_MAC_CTX *mac) {
     return EVP_MAC_init(mac, k->hmac_key, sizeof(k->hmac_key), params);
 }
 
-static const struct hour_keys *keys_named(const struct tickets *t, const uint8_t name[static TICKET_NAME_LEN]) {
+static const struct hour_keys *keys_named(const struct tickets *t, const uint8_t name[static TICKETS_NAME_LEN]) {
     for (unsigned i = 0; i < t->n * HOURS; i++)
-        if (memcmp(t->secrets[i / HOURS].hours[i % HOURS].name, name, TICKET_NAME_LEN) == 0)
+        if (memcmp(t->secrets[i / HOURS].hours[i % HOURS].name, name, TICKETS_NAME_LEN) == 0)
             return &t->secrets[i / HOURS].hours[i % HOURS];
     return NULL;
 }
 
-/* libssl puts the client's certificate into the ticket. */
-static bool peer_fits(const SSL *ssl) {
-    X509 *peer = SSL_get0_peer_certificate(ssl);
-    return !peer || i2d_X509(peer, NULL) <= TICKETS_PEER_MAX;
-}
-
-/*
- * What a ticket taken up is answered with. In 1.3 always a new one, because clients that do not want to be recognized use each
- * only once (RFC 8446 C.4); in 1.2, where they use them again, when it is of another hour or secret.
- */
-static int taken_up(const SSL *ssl, const struct tickets *t, const struct hour_keys *k) {
-    enum { KEEP = 1, RENEW = 2 };
-    return SSL_version(ssl) == TLS1_3_VERSION || k != &t->secrets[0].hours[NOW] ? RENEW : KEEP;
-}
-
-/* libssl's contract: -1 failed, 0 no ticket, or one that is not ours (a full handshake follows), 1 and 2 ready. */
-static int ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int seal) {
-    struct tickets *t = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+enum tickets_key tickets_container(struct tickets *t, uint8_t name[static TICKETS_NAME_LEN], uint8_t *iv,
+                                   EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, bool seal) {
     if (!follow_clock(t))
-        return -1;
-    const struct hour_keys *k = &t->secrets[0].hours[NOW];
-    if (!seal)
-        k = keys_named(t, name);
-    if (!k || (seal && !peer_fits(ssl)))
-        return 0;
+        return TICKETS_KEY_FAILED;
+    const struct hour_keys *present = &t->secrets[0].hours[NOW], *k = seal ? present : keys_named(t, name);
+    if (!k)
+        return TICKETS_KEY_NONE;
     if (seal) {
-        memcpy(name, k->name, TICKET_NAME_LEN);
+        memcpy(name, k->name, TICKETS_NAME_LEN);
         if (RAND_bytes(iv, EVP_CIPHER_get_iv_length(EVP_aes_256_cbc())) != 1)
-            return -1;
+            return TICKETS_KEY_FAILED;
     }
     if (EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, k->aes_key, iv, seal) != 1 || mac_begin(k, mac) != 1)
-        return -1;
-    return seal ? 1 : taken_up(ssl, t, k);
-}
-
-SSL_TICKET_RETURN tickets_judge(const SSL *ssl, const SSL_SESSION *session, SSL_TICKET_STATUS status) {
-    bool opened = status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW;
-    if (!opened || SSL_SESSION_get_protocol_version(session) != SSL_version(ssl))
-        return SSL_TICKET_RETURN_IGNORE_RENEW;
-    return status == SSL_TICKET_SUCCESS_RENEW ? SSL_TICKET_RETURN_USE_RENEW : SSL_TICKET_RETURN_USE;
-}
-
-static SSL_TICKET_RETURN on_open(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t len,
-                                 SSL_TICKET_STATUS status, void *arg) {
-    (void)name;
-    (void)len;
-    (void)arg;
-    return tickets_judge(ssl, session, status);
-}
-
-int tickets_attach(struct tickets *t, SSL_CTX *ctx) {
-    if (SSL_CTX_set_app_data(ctx, t) != 1 || SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, ticket_key) != 1 ||
-        SSL_CTX_set_session_ticket_cb(ctx, NULL, on_open, NULL) != 1)
-        return ERR_CRYPTO;
-    SSL_CTX_set_timeout(ctx, TICKETS_LIFETIME_S);
-    return 0;
+        return TICKETS_KEY_FAILED;
+    return k == present ? TICKETS_KEY_PRESENT : TICKETS_KEY_OTHER;
 }

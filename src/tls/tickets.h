@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include <openssl/ssl.h>
+#include <openssl/types.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -35,12 +35,6 @@ MUST_CHECK bool tickets_use(struct tickets *t, const struct span *secrets, size_
 void tickets_free(struct tickets *t);
 
 /*
- * What libssl is to do with a ticket that came to STATUS when it was opened as SESSION: one of another version of TLS counts
- * as a ticket of another server's, so a full handshake follows.
- */
-SSL_TICKET_RETURN tickets_judge(const SSL *ssl, const SSL_SESSION *session, SSL_TICKET_STATUS status);
-
-/*
  * Tickets of our own handshake, as bytes: name of the hour, salt, what is sealed by AES-256-GCM under a key that is derived for
  * this ticket alone (so no nonce can repeat, on however many machines). Their names are others than those of libssl's tickets:
  * neither path opens the other's.
@@ -56,5 +50,19 @@ MUST_CHECK int tickets_seal(struct tickets *t, uint8_t *ticket, size_t len);
  */
 MUST_CHECK int tickets_open(struct tickets *t, struct span ticket, uint8_t *to, size_t cap, size_t *ret_len);
 
-/* Makes CTX seal and open its tickets with T (kept; must outlive CTX). ERR_CRYPTO. */
-MUST_CHECK int tickets_attach(struct tickets *t, SSL_CTX *ctx);
+/*
+ * Tickets in libssl's container, whose layout is libssl's: it brings CIPHER (AES-256-CBC) and MAC (HMAC-SHA256), which get the
+ * keys. Seals: NAME and IV (16 bytes) are filled in, the keys are the present hour's. Opens: the keys are those that NAME
+ * tells.
+ */
+#define TICKETS_NAME_LEN 16
+
+enum tickets_key {
+    TICKETS_KEY_FAILED, /* the library has */
+    TICKETS_KEY_NONE,   /* not one of ours, or not of these hours */
+    TICKETS_KEY_PRESENT,
+    TICKETS_KEY_OTHER, /* of another hour, or of a secret that does not seal */
+};
+
+enum tickets_key tickets_container(struct tickets *t, uint8_t name[static TICKETS_NAME_LEN], uint8_t *iv,
+                                   EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, bool seal);

@@ -6,12 +6,14 @@
 
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
+#include <openssl/ssl.h>
 #include <stdlib.h>
 
 #include "base/err.h"
 #include "make_cert.h"
 #include "tls/cert_load.h"
 #include "tls/certs.h"
+#include "tls/hs_libssl_server.h"
 
 #define SHOP_KEYS_MAX 64
 
@@ -164,7 +166,7 @@ static inline enum creds_match shop_lookup(struct shop *s, const char *name) {
 }
 
 static inline int shop_use(struct shop *s, const char *name, SSL *ssl) {
-    return certs_use(shop_certs(s), 0, name, ssl);
+    return hs_libssl_use_certs(ssl, shop_certs(s), 0, name);
 }
 
 static inline bool shop_has_sigalg(struct shop *s, const char *name, struct span sigalgs, uint16_t version) {

@@ -193,7 +193,7 @@ static struct span stapled(SSL *client) {
 /* Length of the response that a client got; 0 = none. */
 static size_t ask(struct shop *shop, int version, bool asks) {
     SSL_CTX *client_ctx = SSL_CTX_new(TLS_client_method()), *server_ctx = SSL_CTX_new(TLS_server_method());
-    certs_staple(server_ctx);
+    hs_libssl_staple(server_ctx);
     SSL *client = SSL_new(client_ctx), *server = SSL_new(server_ctx);
     BIO *a = NULL, *b = NULL;
     assert_true(client && server && BIO_new_bio_pair(&a, 0, &b, 0) == 1);

@@ -2,6 +2,7 @@
 #include "tls/tickets.h"
 
 #include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +12,7 @@
 
 #include "base/err.h"
 #include "make_cert.h"
+#include "tls/hs_libssl_server.h"
 #include "tls/suite.h"
 
 static EVP_PKEY *key;
@@ -58,7 +60,7 @@ static SSL_CTX *server_with(struct tickets *t) {
     assert_int_equal(SSL_CTX_use_PrivateKey(ctx, key), 1);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     assert_int_equal(SSL_CTX_set_session_id_context(ctx, (const uint8_t *)"web", 3), 1);
-    assert_int_equal(tickets_attach(t, ctx), 0);
+    assert_int_equal(hs_libssl_use_tickets(ctx, t), 0);
     return ctx;
 }
 
