@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from support import proxy_header
 from support.client_pki import CLIENT, SERVER, Issuer, now
 from support.clients import V12, V13, connect, context, run, s_client, says_echo, tcp
-from support.proxy import command
+from support.proxy import OWN_HANDSHAKE, command
 from support.waiting import DEADLINE, until
 
 VERSIONS = pytest.mark.parametrize("version", [V12, V13], ids=["1.2", "1.3"])
@@ -339,7 +339,7 @@ def test_a_certificate_too_large_for_a_ticket_still_comes_in(parts, ca, version)
     p = service(parts, ca)
     ctx = with_cert(ca.client("wide", dns=["a" * 60 + f".{i}.example.org" for i in range(120)]), version)
     session = comes_in(p, ctx)["session"]
-    if os.environ.get("E2E_HANDSHAKE") and version == V13:  # its tickets have no certificates in them
+    if OWN_HANDSHAKE and version == V13:  # its tickets have no certificates in them
         assert session.has_ticket
     else:
         assert not (session and session.has_ticket)
@@ -449,7 +449,7 @@ def test_a_crl_counts_for_handshakes_that_began_before_it(parts, ca, version, re
         p.wait_text(TAKEN_UP)
         c.sendall(outgoing.read())
         # a ticket of our own handshake has no certificate that could be looked up in the list
-        unknown = resumed and version == V13 and os.environ.get("E2E_HANDSHAKE")
+        unknown = resumed and version == V13 and OWN_HANDSHAKE
         p.wait_failure("client_cert_unknown_ca" if unknown else "client_cert_revoked")
         with pytest.raises(ssl.SSLError) as e:
             while True:
