@@ -28,23 +28,11 @@ struct stream {
     uint64_t moved_ms;          /* when the reader last took something, or had taken all */
 };
 
-/* Totals of one second, as the page's charts begin with them. */
-enum total { TOTAL_IN, TOTAL_OUT, TOTAL_FULL, TOTAL_RESUMED, TOTAL_FAILED, TOTAL_SESSIONS, TOTALS };
-
-static const char *const total_names[TOTALS] = {"bytes_in", "bytes_out", "full", "resumed", "failed", "sessions"};
-
-struct second {
-    uint64_t wall_ms;
-    uint64_t totals[TOTALS];
-};
-
 struct live {
     struct admin *admin;
     struct list streams;
     unsigned nstreams;
     struct message *latest, *history; /* of this second; NULL = no reader has asked yet */
-    struct second seconds[LIVE_SECONDS];
-    uint64_t nseconds; /* ever kept; second number i is in slot i % LIVE_SECONDS */
 };
 
 /* ---- messages ---- */
@@ -108,29 +96,30 @@ static void put_edges(json_t *top) {
         (void)json_array_append_new(edges, json_real((double)stats_bucket_bound(i) / 1e6));
 }
 
+static void add_u64(json_t *list, uint64_t v) {
+    (void)json_array_append_new(list, json_integer((json_int_t)v));
+}
+
 static struct message *make_history(const struct live *l) {
+    const struct stats_view *f = &l->admin->stats_view;
     json_t *top = json_object(), *time = json_put_array(top, "time");
-    uint64_t first = l->nseconds > LIVE_SECONDS ? l->nseconds - LIVE_SECONDS : 0;
+    json_t *in = json_put_array(top, "bytes_in"), *out = json_put_array(top, "bytes_out");
+    json_t *full = json_put_array(top, "full"), *resumed = json_put_array(top, "resumed");
+    json_t *failed = json_put_array(top, "failed"), *sessions = json_put_array(top, "sessions");
     put_edges(top);
-    for (uint64_t i = first; i < l->nseconds; i++)
-        (void)json_array_append_new(time, json_real((double)l->seconds[i % LIVE_SECONDS].wall_ms / 1000));
-    for (unsigned t = 0; t < TOTALS; t++) {
-        json_t *column = json_put_array(top, total_names[t]);
-        for (uint64_t i = first; i < l->nseconds; i++)
-            (void)json_array_append_new(column, json_integer((json_int_t)l->seconds[i % LIVE_SECONDS].totals[t]));
+    for (uint64_t i = stats_view_past(f, HISTORY_SECONDS); i < f->seconds; i++) {
+        const struct stats_second *s = stats_view_at(f, i);
+        (void)json_array_append_new(time, json_real((double)s->wall_ms / 1000)); /* when out of memory it is missing */
+        add_u64(in, s->totals[RATE_IN]);
+        add_u64(out, s->totals[RATE_OUT]);
+        add_u64(full, s->totals[RATE_HANDSHAKES] - s->resumed);
+        add_u64(resumed, s->resumed);
+        add_u64(failed, s->totals[RATE_FAILED]);
+        add_u64(sessions, s->sessions_now);
     }
     struct message *m = message_of("history", top);
     json_decref(top);
     return m;
-}
-
-static void keep_second(struct live *l) {
-    static const enum stats_value values[TOTALS] = {STATS_BYTES_IN,           STATS_BYTES_OUT,         STATS_HANDSHAKES_FULL,
-                                                    STATS_HANDSHAKES_RESUMED, STATS_HANDSHAKES_FAILED, STATS_SESSIONS_NOW};
-    struct second *s = &l->seconds[l->nseconds++ % LIVE_SECONDS];
-    s->wall_ms = clock_wall_us() / 1000;
-    for (unsigned t = 0; t < TOTALS; t++)
-        s->totals[t] = stats_view_sum(&l->admin->stats_view, STATS_SERVICE, values[t]);
 }
 
 /* ---- streams ---- */
@@ -238,8 +227,6 @@ static void cut(const struct stream *s) {
 
 void live_second(struct live *l) {
     uint64_t now_ms = l->admin->loop->now_ms;
-    stats_view_refresh(&l->admin->stats_view, now_ms);
-    keep_second(l);
     message_unref(&l->latest);
     message_unref(&l->history);
     if (list_empty(&l->streams))

@@ -2,15 +2,14 @@
  * The stream behind the dashboard (server-sent events): one snapshot a second, made once and shared by all who listen.
  *
  * A stream holds at most the message it is sending and the newest one, so a slow reader skips snapshots instead of queueing
- * them, and one that takes nothing for LIVE_STUCK_MS is cut. Without readers a second costs one row of totals; those of the
- * last minutes are what a new page begins with.
+ * them, and one that takes nothing for LIVE_STUCK_MS is cut. Without readers a second costs nothing here; what a
+ * new page begins with is the past that stats_view.h keeps.
  */
 #pragma once
 
 #include "observer/admin.h"
 
 #define LIVE_STREAMS  16
-#define LIVE_SECONDS  300
 #define LIVE_CLIENTS  100       /* in a snapshot, the busiest */
 #define LIVE_TEXT_MAX (1 << 20) /* of a message; what is larger goes without the services */
 #define LIVE_STUCK_MS 20000

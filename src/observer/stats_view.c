@@ -161,22 +161,32 @@ static void feed_clients(struct stats_view *f, uint64_t second_ago_us) {
 }
 
 void stats_view_second(struct stats_view *f, uint64_t now_ms) {
-    uint64_t totals[RATE_COUNT] = {0};
+    struct stats_second *s = &f->history[f->seconds++ % HISTORY_SECONDS];
     f->read_ms = f->clients_ms = 0;
     stats_view_refresh(f, now_ms);
     stats_view_refresh_clients(f, now_ms);
+    *s = (struct stats_second){.wall_ms = clock_wall_us() / 1000,
+                               .resumed = stats_view_sum(f, STATS_SERVICE, STATS_HANDSHAKES_RESUMED),
+                               .sessions_now = stats_view_sum(f, STATS_SERVICE, STATS_SESSIONS_NOW)};
     rates_begin(f->rows_rates, now_ms);
-    feed_rows(f, totals);
+    feed_rows(f, s->totals);
     rates_end(f->rows_rates);
     rates_begin(f->clients_rates, now_ms);
     feed_clients(f, clock_wall_us() - 1500 * 1000);
     rates_end(f->clients_rates);
-    for (size_t v = 0; v < RATE_COUNT; v++) {
-        uint64_t grown = f->seconds > 0 && totals[v] > f->totals[v] ? totals[v] - f->totals[v] : 0;
-        f->history[f->seconds % HISTORY_SECONDS][v] = grown;
-        f->totals[v] = totals[v];
-    }
-    f->seconds++;
+}
+
+uint64_t stats_view_past(const struct stats_view *f, uint64_t n) {
+    return f->seconds - MIN(f->seconds, MIN(n, (uint64_t)HISTORY_SECONDS));
+}
+
+const struct stats_second *stats_view_at(const struct stats_view *f, uint64_t second) {
+    return &f->history[second % HISTORY_SECONDS];
+}
+
+uint64_t stats_view_growth(const struct stats_view *f, uint64_t second, enum rate_kind v) {
+    uint64_t now = stats_view_at(f, second)->totals[v], before = second ? stats_view_at(f, second - 1)->totals[v] : now;
+    return now > before ? now - before : 0;
 }
 
 double stats_view_client_rate(const struct stats_view *f, const struct stats_client *c, enum rate_kind v, unsigned span) {

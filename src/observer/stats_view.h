@@ -12,10 +12,18 @@
 #include "shm/stats_read.h"
 
 #define STATS_VIEW_FRESH_MS 100 /* answers within that time share one reading */
-#define HISTORY_SECONDS     60
+#define HISTORY_SECONDS     300
 
 /* The values rates are kept of, of a service or backend, and of all services together. */
 enum rate_kind { RATE_IN, RATE_OUT, RATE_SESSIONS, RATE_HANDSHAKES, RATE_FAILED, RATE_SESSIONS_FAILED, RATE_COUNT };
+
+/* What all services together came to by the end of a second. */
+struct stats_second {
+    uint64_t wall_ms;
+    uint64_t totals[RATE_COUNT];
+    uint64_t resumed; /* of RATE_HANDSHAKES */
+    uint64_t sessions_now;
+};
 
 /* How a series is named: 'c' and a client's name, 'v' and a verified name, or a kind, service and name. */
 #define RATE_KEY_MAX 512
@@ -31,9 +39,8 @@ struct stats_view {
     bool has_proctab;
     uint64_t read_ms, clients_ms; /* when they were read; 0 = never */
     struct rates *clients_rates, *rows_rates;
-    uint64_t totals[RATE_COUNT];
-    uint64_t history[HISTORY_SECONDS][RATE_COUNT]; /* growth second by second, slot by number */
-    uint64_t seconds;                              /* looked at so far */
+    struct stats_second history[HISTORY_SECONDS]; /* slot by number */
+    uint64_t seconds;                             /* looked at so far */
 };
 
 /* STATS_FD and what follows belong to the caller. False when out of memory; counters that cannot be read are none. */
@@ -54,6 +61,16 @@ void stats_view_refresh_clients(struct stats_view *f, uint64_t now_ms);
 
 /* Once a second. */
 void stats_view_second(struct stats_view *f, uint64_t now_ms);
+
+/*
+ * The past, which the status, the stream and so tls-off top begin with: the last N seconds (at most HISTORY_SECONDS, and those
+ * there were) are the numbers from this one up to f->seconds.
+ */
+uint64_t stats_view_past(const struct stats_view *f, uint64_t n);
+const struct stats_second *stats_view_at(const struct stats_view *f, uint64_t second);
+
+/* By how much a total grew in a second of the past but the oldest; 0 in the first one ever. */
+uint64_t stats_view_growth(const struct stats_view *f, uint64_t second, enum rate_kind v);
 
 /* Rates by span (rates_seconds). */
 double stats_view_client_rate(const struct stats_view *f, const struct stats_client *c, enum rate_kind v, unsigned span);

@@ -12,7 +12,8 @@
 
 #define LOG_PATIENCE_MS 1000 /* a burst of lines may wait so long for a slow reader */
 
-#define CROWDED_MS 10000 /* since a handshake was last evicted */
+#define STATUS_SECONDS 60    /* of history */
+#define CROWDED_MS     10000 /* since a handshake was last evicted */
 
 static bool has_ready(const struct proctab *r, enum role role) {
     for (size_t i = 0; i < PROCTAB_PROCESSES && r->processes[i].state != PROCTAB_NO_PROCESS; i++) {
@@ -137,11 +138,10 @@ static void put_rates(struct admin *a, json_t *top) {
 static void put_history(struct admin *a, json_t *top) {
     const struct stats_view *f = &a->stats_view;
     json_t *o = json_put_object(top, "history");
-    uint64_t n = MIN(f->seconds, (uint64_t)HISTORY_SECONDS);
     for (unsigned v = 0; v < RATE_COUNT; v++) {
         json_t *list = json_put_array(o, rate_names[v]);
-        for (uint64_t i = f->seconds - n; i < f->seconds; i++)
-            (void)json_array_append_new(list, json_integer((json_int_t)f->history[i % HISTORY_SECONDS][v]));
+        for (uint64_t i = stats_view_past(f, STATUS_SECONDS); i < f->seconds; i++)
+            (void)json_array_append_new(list, json_integer((json_int_t)stats_view_growth(f, i, (enum rate_kind)v)));
     }
 }
 
