@@ -139,7 +139,7 @@ struct access_verdict access_judge(const struct access *a, uint32_t service, con
     uint8_t best = 0;
     for (uint32_t i = 0; i < s.nuses; i++) {
         const struct ranges *r = &a->ranges[uses[i].list * RANGES_FAMILIES + family];
-        uint8_t bits = client->family == AF_UNSPEC ? RANGES_NONE : ranges_find(r, family, client->ip);
+        uint8_t bits = !addr_is_ip(client) ? RANGES_NONE : ranges_find(r, family, client->ip);
         has_allow = has_allow || !uses[i].is_deny;
         if (bits == RANGES_NONE ||
             (v.list != ACCESS_NONE && (bits < best || (bits == best && !(uses[i].is_deny && v.admitted)))))

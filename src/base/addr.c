@@ -66,8 +66,36 @@ int addr_parse(const char *text, struct addr *ret) {
     return 0;
 }
 
+/* ---- processes ---- */
+
+enum { PROCESS_UID, PROCESS_GID, PROCESS_PID };
+
+static void put_number(uint8_t *at, uint32_t v) {
+    v = htonl(v);
+    memcpy(at, &v, sizeof(v));
+}
+
+static uint32_t number_at(const uint8_t *at) {
+    uint32_t v;
+    memcpy(&v, at, sizeof(v));
+    return ntohl(v);
+}
+
+struct addr addr_of_process(uint32_t uid, uint32_t gid, uint32_t pid) {
+    struct addr a = {.family = AF_UNIX};
+    put_number(a.ip + 4 * PROCESS_UID, uid);
+    put_number(a.ip + 4 * PROCESS_GID, gid);
+    put_number(a.ip + 4 * PROCESS_PID, pid);
+    return a;
+}
+
+/* ---- as text ---- */
+
 const char *addr_ip_text(const struct addr *a, char to[static ADDR_TEXT_MAX]) {
-    if (a->family == AF_UNSPEC || !inet_ntop(a->family, a->ip, to, ADDR_TEXT_MAX)) {
+    struct text t = text_of(to, ADDR_TEXT_MAX);
+    if (a->family == AF_UNIX)
+        text_addf(&t, "uid:%u", number_at(a->ip + 4 * PROCESS_UID));
+    else if (!addr_is_ip(a) || !inet_ntop(a->family, a->ip, to, ADDR_TEXT_MAX)) {
         to[0] = '-';
         to[1] = 0;
     }
@@ -78,7 +106,9 @@ const char *addr_text(const struct addr *a, char to[static ADDR_TEXT_MAX]) {
     char ip[ADDR_TEXT_MAX];
     struct text t = text_of(to, ADDR_TEXT_MAX);
     addr_ip_text(a, ip);
-    if (a->family == AF_INET6)
+    if (a->family == AF_UNIX)
+        text_addf(&t, "%s,gid:%u,pid:%u", ip, number_at(a->ip + 4 * PROCESS_GID), number_at(a->ip + 4 * PROCESS_PID));
+    else if (a->family == AF_INET6)
         text_addf(&t, "[%s]:%u", ip, a->port);
     else if (a->family == AF_INET)
         text_addf(&t, "%s:%u", ip, a->port);
@@ -101,13 +131,14 @@ void addr_from_sockaddr(const struct sockaddr_storage *from, struct addr *ret) {
         a.family = AF_INET6;
         a.port = ntohs(in6.sin6_port);
         memcpy(a.ip, &in6.sin6_addr, 16);
+        a.scope = in6.sin6_scope_id;
         unmap(&a);
     }
     *ret = a;
 }
 
 socklen_t addr_to_sockaddr(const struct addr *a, struct sockaddr_storage *ret) {
-    MUST(a->family == AF_INET || a->family == AF_INET6);
+    MUST(addr_is_ip(a));
     memset(ret, 0, sizeof(*ret));
     if (a->family == AF_INET) {
         struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(a->port)};
@@ -115,19 +146,19 @@ socklen_t addr_to_sockaddr(const struct addr *a, struct sockaddr_storage *ret) {
         memcpy(ret, &in, sizeof(in));
         return sizeof(in);
     }
-    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(a->port)};
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(a->port), .sin6_scope_id = a->scope};
     memcpy(&in6.sin6_addr, a->ip, 16);
     memcpy(ret, &in6, sizeof(in6));
     return sizeof(in6);
 }
 
 bool addr_equal(const struct addr *a, const struct addr *b) {
-    return a->family == b->family && a->port == b->port && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0;
+    return a->family == b->family && a->port == b->port && a->scope == b->scope && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0;
 }
 
 bool addr_is_any(const struct addr *a) {
     static const uint8_t zero[sizeof(a->ip)];
-    return a->family != AF_UNSPEC && memcmp(a->ip, zero, sizeof(zero)) == 0;
+    return addr_is_ip(a) && memcmp(a->ip, zero, sizeof(zero)) == 0;
 }
 
 bool addr_is_loopback(const struct addr *a) {
@@ -135,6 +166,10 @@ bool addr_is_loopback(const struct addr *a) {
     if (a->family == AF_INET)
         return a->ip[0] == 127;
     return a->family == AF_INET6 && memcmp(a->ip, one, sizeof(one)) == 0;
+}
+
+bool addr_is_link_local(const struct addr *a) {
+    return a->family == AF_INET6 && a->ip[0] == 0xfe && (a->ip[1] & 0xc0) == 0x80;
 }
 
 /* Whether the first BITS bits are equal. */
@@ -177,6 +212,11 @@ bool cidr_has(const struct cidr *c, const struct addr *a) {
     return c->net.family != AF_UNSPEC && c->net.family == a->family && same_prefix(c->net.ip, a->ip, c->bits);
 }
 
+/* ---- clients ---- */
+
+/* A key that no network has: the first 8 bytes of a /64 and the length of what is around it are not zero with these. */
+static const uint8_t user_prefix[12] = {[8] = 'u', 'i', 'd'};
+
 void addr_client_key(const struct addr *a, uint8_t ret[static 16]) {
     memset(ret, 0, 16);
     if (a->family == AF_INET) {
@@ -184,7 +224,43 @@ void addr_client_key(const struct addr *a, uint8_t ret[static 16]) {
         memcpy(ret + 12, a->ip, 4);
     } else if (a->family == AF_INET6) {
         memcpy(ret, a->ip, 8);
+    } else if (a->family == AF_UNIX) {
+        memcpy(ret, user_prefix, sizeof(user_prefix));
+        memcpy(ret + 12, a->ip + 4 * PROCESS_UID, 4);
     }
+}
+
+const char *addr_client_text(const uint8_t key[static 16], char to[static ADDR_TEXT_MAX]) {
+    struct text t = text_of(to, ADDR_TEXT_MAX);
+    struct addr a = {.family = AF_INET6};
+    char ip[ADDR_TEXT_MAX];
+    if (memcmp(key, user_prefix, sizeof(user_prefix)) == 0) {
+        text_addf(&t, "uid:%u", number_at(key + 12));
+        return to;
+    }
+    memcpy(a.ip, key, sizeof(a.ip));
+    unmap(&a);
+    text_addf(&t, "%s%s", addr_ip_text(&a, ip), a.family == AF_INET6 ? "/64" : "");
+    return to;
+}
+
+int addr_client_parse(const char *text, uint8_t ret_key[static 16]) {
+    char ip[ADDR_TEXT_MAX];
+    struct text t = text_of(ip, sizeof(ip));
+    size_t len = strlen(text);
+    uint64_t uid;
+    struct addr a;
+    if (strncmp(text, "uid:", 4) == 0) {
+        if (text_parse_u64(text + 4, UINT32_MAX, &uid) < 0)
+            return ERR_FORMAT;
+        a = addr_of_process((uint32_t)uid, 0, 0);
+    } else {
+        text_add_span(&t, span_of(text, len > 3 && strcmp(text + len - 3, "/64") == 0 ? len - 3 : len));
+        if (t.cut || addr_parse_ip(ip, &a) < 0)
+            return ERR_FORMAT;
+    }
+    addr_client_key(&a, ret_key);
+    return 0;
 }
 
 size_t addr_nets(const struct addr *a, struct addr_net ret[static ADDR_NETS]) {

@@ -161,7 +161,8 @@ static void check_sharing(struct load *l, size_t i) {
 
 /* Whether there is an address that both of them take. */
 static bool overlap(const struct conf_listener *a, const struct conf_listener *b) {
-    if (a->addr.port == 0 || a->addr.port != b->addr.port || (a->device && b->device && strcmp(a->device, b->device) != 0))
+    if (a->path || b->path || a->addr.port == 0 || a->addr.port != b->addr.port ||
+        (a->device && b->device && strcmp(a->device, b->device) != 0))
         return false;
     if (a->addr.family == b->addr.family)
         return addr_is_any(&a->addr) || addr_is_any(&b->addr);
@@ -172,7 +173,7 @@ static bool overlap(const struct conf_listener *a, const struct conf_listener *b
 /* The one address that has a choice is [::]. */
 static void check_v6only(struct load *l, size_t i) {
     const struct conf_listener *at = &l->conf->listeners[i];
-    if (!l->listeners[i].node[KEY_LISTENER_V6ONLY])
+    if (!l->listeners[i].node[KEY_LISTENER_V6ONLY] || at->path)
         return;
     if (at->name[0] == '*' && at->v6only)
         load_error(l, load_listener_at(l, i, KEY_LISTENER_V6ONLY), load_listener_key(l, i, KEY_LISTENER_V6ONLY),
@@ -181,6 +182,34 @@ static void check_v6only(struct load *l, size_t i) {
         load_error(l, load_listener_at(l, i, KEY_LISTENER_V6ONLY), load_listener_key(l, i, KEY_LISTENER_V6ONLY),
                    "found %s, expected it for \"[::]:PORT\" only: \"%s\" is of one family", at->v6only ? "true" : "false",
                    at->name);
+}
+
+/* What only one of both kinds of sockets has. */
+static void check_kind(struct load *l, size_t i) {
+    static const enum conf_key of_tcp[] = {KEY_LISTENER_V6ONLY, KEY_LISTENER_MPTCP, KEY_LISTENER_DEVICE},
+                               of_file[] = {KEY_LISTENER_MODE, KEY_LISTENER_OWNER, KEY_LISTENER_GROUP};
+    _Static_assert(ARRAY_LEN(of_tcp) == ARRAY_LEN(of_file), "one loop for either");
+    const struct conf_listener *at = &l->conf->listeners[i];
+    bool is_file = at->path && at->path[0] == '/';
+    for (size_t k = 0; k < ARRAY_LEN(of_tcp); k++) {
+        if (at->path && l->listeners[i].node[of_tcp[k]])
+            load_error(l, load_listener_at(l, i, of_tcp[k]), load_listener_key(l, i, of_tcp[k]),
+                       "has no effect at a Unix socket, expected it at an address of IP only");
+        if (!is_file && l->listeners[i].node[of_file[k]])
+            load_error(l, load_listener_at(l, i, of_file[k]), load_listener_key(l, i, of_file[k]),
+                       "has no effect at \"%s\", expected it at the path of a Unix socket only", at->name);
+    }
+}
+
+/* A process is in no network. */
+static void check_processes_admitted(struct load *l, size_t i) {
+    const struct conf_service *s = &l->conf->services[i];
+    for (size_t k = 0; k < s->nlisteners; k++) {
+        const struct conf_listener *at = &l->conf->listeners[s->listeners[k]];
+        if (at->path && s->naccess_allow && !s->proxy_accept)
+            load_warning(l, load_at(l, i, KEY_ACCESS_ALLOW), load_key(l, i, KEY_ACCESS_ALLOW),
+                         "admits nobody at \"%s\": processes are in no network, and no PROXY header names others", at->name);
+    }
 }
 
 /* The kernel gives a port to one socket of a family that listens on all addresses, or to single addresses, not to both. */
@@ -253,9 +282,11 @@ void check_keys(struct load *l) {
         check_client_auth(l, i);
         check_suites(l, i);
         check_sharing(l, i);
+        check_processes_admitted(l, i);
     }
     for (size_t i = 0; i < l->conf->nlisteners; i++) {
         check_v6only(l, i);
+        check_kind(l, i);
         check_fallback(l, i);
         check_prelude_alone(l, i);
     }

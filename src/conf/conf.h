@@ -81,14 +81,22 @@ struct conf_cert {
     const char *passphrase; /* file with the passphrase of the key; NULL = the key is not encrypted */
 };
 
+/* Of a socket file that we make. */
+struct socket_rights {
+    uint32_t mode;
+    uint32_t uid, gid; /* UINT32_MAX = as it comes */
+};
+
 /*
  * Where clients come in: each address once, with what holds there before their service is known. The first part is configured;
  * the second follows from the services that listen there, of which the check has made sure that they agree.
  */
 struct conf_listener {
-    const char *name; /* as logs and the status call it: "0.0.0.0:443" */
+    const char *name; /* as logs and the status call it: "0.0.0.0:443", "unix:/run/db.sock" */
+    const char *path; /* of a Unix socket, absolute; or '@' and its abstract name; NULL = a socket of TCP at ADDR */
     struct addr addr;
-    bool v6only; /* of [::]: false takes IPv4, too */
+    struct socket_rights rights; /* of PATH */
+    bool v6only;                 /* of [::]: false takes IPv4, too */
     bool mptcp;
     const char *device; /* NULL = any */
     uint32_t backlog;
@@ -158,8 +166,7 @@ struct conf_service {
 struct conf_admin {
     const char *socket; /* absolute; NULL = none */
     bool socket_given;  /* by the operator: then it must be to be had */
-    uint32_t mode;
-    uint32_t uid, gid;  /* UINT32_MAX = as it comes */
+    struct socket_rights rights;
     struct addr listen; /* AF_UNSPEC = none */
     bool health_only;   /* LISTEN answers for health and metrics alone */
 };

@@ -40,9 +40,9 @@
       .words = WORDS({"error", LOG_LEVEL_ERROR}, {"warning", LOG_LEVEL_WARNING}, {"info", LOG_LEVEL_INFO}, {"debug", LOG_LEVEL_DEBUG})) \
                                                                                                                                \
     K(KEY_ADMIN_SOCKET,       "admin.socket",       OWN(TOML_STRING, read_admin_socket))                                       \
-    K(KEY_ADMIN_SOCKET_MODE,  "admin.socket_mode",  OWN(TOML_STRING, read_socket_mode),  TOP(admin.mode), .number = 0600, .min = 0600, .max = 0666) \
-    K(KEY_ADMIN_SOCKET_OWNER, "admin.socket_owner", OWN(TOML_STRING, read_socket_owner), TOP(admin.uid), .number = UINT32_MAX, .max = UINT32_MAX) \
-    K(KEY_ADMIN_SOCKET_GROUP, "admin.socket_group", OWN(TOML_STRING, read_socket_group), TOP(admin.gid), .number = UINT32_MAX, .max = UINT32_MAX) \
+    K(KEY_ADMIN_SOCKET_MODE,  "admin.socket_mode",  OWN(TOML_STRING, read_socket_mode),  TOP(admin.rights.mode), .number = 0600, .min = 0600, .max = 0666) \
+    K(KEY_ADMIN_SOCKET_OWNER, "admin.socket_owner", OWN(TOML_STRING, read_socket_owner), TOP(admin.rights.uid), .number = UINT32_MAX, .max = UINT32_MAX) \
+    K(KEY_ADMIN_SOCKET_GROUP, "admin.socket_group", OWN(TOML_STRING, read_socket_group), TOP(admin.rights.gid), .number = UINT32_MAX, .max = UINT32_MAX) \
     K(KEY_ADMIN_LISTEN,       "admin.listen",       OWN(TOML_STRING, read_admin_listen))                                       \
     K(KEY_ADMIN_SCOPE,        "admin.scope",        &scalar_word, TOP(admin.health_only),                                      \
       .words = WORDS({"all", false}, {"health", true}))                                                                        \
@@ -54,6 +54,9 @@
     K(KEY_LISTENER_V6ONLY,  "listener.*.v6only",  &scalar_boolean, LISTENER(v6only), .number = true)                           \
     K(KEY_LISTENER_MPTCP,   "listener.*.mptcp",   &scalar_boolean, LISTENER(mptcp))                                            \
     K(KEY_LISTENER_DEVICE,  "listener.*.device",  &scalar_text,    LISTENER(device), .max = CONF_DEVICE_MAX)                   \
+    K(KEY_LISTENER_MODE,    "listener.*.mode",    OWN(TOML_STRING, read_socket_mode),  LISTENER(rights.mode), .number = 0600, .min = 0600, .max = 0666) \
+    K(KEY_LISTENER_OWNER,   "listener.*.owner",   OWN(TOML_STRING, read_socket_owner), LISTENER(rights.uid), .number = UINT32_MAX, .max = UINT32_MAX) \
+    K(KEY_LISTENER_GROUP,   "listener.*.group",   OWN(TOML_STRING, read_socket_group), LISTENER(rights.gid), .number = UINT32_MAX, .max = UINT32_MAX) \
                                                                                                                                \
     K(KEY_LISTENER_FALLBACK,      "listener.*.fallback",      &scalar_text, LISTENER(fallback_name), .max = CONF_SERVICE_NAME_MAX)  \
     K(KEY_LISTENER_REDIRECT_HTTP, "listener.*.redirect_http", &scalar_boolean, LISTENER(redirect_http))                        \

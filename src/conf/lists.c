@@ -32,33 +32,10 @@ static bool comes_again(struct reading *r, const struct toml_node *list, size_t 
     return false;
 }
 
-int load_listen_address(struct load *l, const char *text, struct conf_listener *ret, struct text *why) {
-    char name[ADDR_TEXT_MAX], both[ADDR_TEXT_MAX];
-    const char *port = text[0] == '*' ? text + 1 : text;
-    bool all = port[0] == ':';
-    struct text t = text_of(both, sizeof(both));
-    text_addf(&t, "[::]%s", port);
-    scalar_defaults("listener.*", ret);
-    int err = t.cut ? ERR_FORMAT : addr_parse(all ? both : text, &ret->addr);
-    if (err) {
-        text_add(why, "\"IP:PORT\", \"[IPv6]:PORT\", or \":PORT\" for all addresses of both");
-        return err;
-    }
-    ret->v6only = !all;
-    t = text_of(name, sizeof(name));
-    text_addf(&t, "*:%u", ret->addr.port);
-    ret->name = conf_strdup(l->conf, all ? name : addr_text(&ret->addr, name));
-    return 0;
-}
-
-bool load_same_listener(const struct conf_listener *a, const struct conf_listener *b) {
-    return addr_equal(&a->addr, &b->addr) && a->v6only == b->v6only;
-}
-
 /* The index in conf.listeners, added when it is new; SIZE_MAX when there is no room. Port 0 is always new. */
 static size_t intern_listener(struct load *l, const struct conf_listener *new, struct toml_pos at, const char *key) {
     struct conf *c = l->conf;
-    for (size_t i = 0; i < c->nlisteners && new->addr.port != 0; i++)
+    for (size_t i = 0; i < c->nlisteners && (new->path || new->addr.port != 0); i++)
         if (load_same_listener(&c->listeners[i], new))
             return i;
     if (c->nlisteners == CONF_LISTENERS_MAX)
@@ -376,10 +353,14 @@ void read_trust(struct reading *r, const struct toml_node *node) {
         const struct toml_node *item = &node->children[i];
         if (!wants_string(r, item))
             continue;
-        if (cidr_parse(item->string, &s->proxy_trust[s->nproxy_trust]) == 0)
+        if (strcmp(item->string, "unix") == 0)
+            s->proxy_trust[s->nproxy_trust++].net.family = AF_UNIX;
+        else if (cidr_parse(item->string, &s->proxy_trust[s->nproxy_trust]) == 0)
             s->nproxy_trust++;
         else
-            reading_refuse(r, item, "an address or a network like \"10.0.0.0/8\" with no bits set behind its length");
+            reading_refuse(r, item,
+                           "an address or a network like \"10.0.0.0/8\" with no bits set behind its length, or \"unix\" for "
+                           "processes at Unix sockets");
     }
 }
 

@@ -7,13 +7,15 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/text.h"
 #include "conf/loader.h"
 
-#define HOLDERS_MAX 16   /* sockets in the way of one address */
-#define TCP_LISTEN_ 0x0a /* net/tcp_states.h of the kernel */
+#define HOLDERS_MAX   16      /* sockets in the way of one address */
+#define TCP_LISTEN_   0x0a    /* net/tcp_states.h of the kernel */
+#define UNIX_LISTENS_ 0x10000 /* __SO_ACCEPTCON of linux/net.h */
 
 static int set(int fd, int level, int option, int value) {
     return setsockopt(fd, level, option, &value, sizeof(value));
@@ -149,13 +151,8 @@ static void read_name(int proc, const char *pid, char to[static 32]) {
     (void)close(fd); /* was only read */
 }
 
-void port_find_holder(const struct addr *a, struct port_holder *ret) {
-    unsigned long inodes[HOLDERS_MAX];
+static void find_process(const unsigned long *inodes, size_t n, struct port_holder *ret) {
     struct port_holder h = {0};
-    /* An IPv6 socket for all addresses may serve IPv4 too; the other way round never. */
-    size_t n = a->family == AF_INET ? find_inodes("/proc/net/tcp", a, false, inodes) : 0;
-    if (n == 0)
-        n = find_inodes("/proc/net/tcp6", a, true, inodes);
     DIR *proc = n > 0 ? opendir("/proc") : NULL;
     for (struct dirent *e; proc && (e = readdir(proc));) {
         uint64_t pid = 0;
@@ -177,14 +174,39 @@ void port_find_holder(const struct addr *a, struct port_holder *ret) {
     *ret = h;
 }
 
-static void say_in_use(struct load *l, const struct origin *o, const struct conf_listener *at) {
-    const struct addr v4 = {.family = AF_INET, .port = at->addr.port};
-    struct port_holder h;
+void port_find_holder(const struct addr *a, struct port_holder *ret) {
+    unsigned long inodes[HOLDERS_MAX];
+    /* An IPv6 socket for all addresses may serve IPv4 too; the other way round never. */
+    size_t n = a->family == AF_INET ? find_inodes("/proc/net/tcp", a, false, inodes) : 0;
+    if (n == 0)
+        n = find_inodes("/proc/net/tcp6", a, true, inodes);
+    find_process(inodes, n, ret);
+}
+
+/* A process that listens at a Unix socket ("/run/app.sock", "@name"). False: there is none. */
+static bool find_socket_holder(const char *path, struct port_holder *ret) {
+    unsigned long inodes[HOLDERS_MAX], inode = 0;
+    char line[512];
+    size_t n = 0;
+    FILE *f = fopen("/proc/net/unix", "re");
+    while (f && n < HOLDERS_MAX && fgets(line, sizeof(line), f)) {
+        unsigned flags = 0, type = 0;
+        int at = 0;
+        line[strcspn(line, "\n")] = 0;
+        if (sscanf(line, "%*s %*x %*x %x %x %*x %lu %n", &flags, &type, &inode, &at) == 3 && at > 0 && flags & UNIX_LISTENS_ &&
+            strcmp(line + at, path) == 0)
+            inodes[n++] = inode;
+    }
+    if (f)
+        (void)fclose(f); /* was only read */
+    find_process(inodes, n, ret);
+    return n > 0;
+}
+
+static void say_held(struct load *l, const struct origin *o, const struct conf_listener *at, const struct port_holder *found) {
+    const struct port_holder h = *found;
     char who[96];
     struct text t = text_of(who, sizeof(who));
-    port_find_holder(&at->addr, &h);
-    if (!h.pid && !at->v6only)
-        port_find_holder(&v4, &h);
     if (h.pid)
         text_addf(&t, "%s (process %d)", h.name, (int)h.pid);
     else
@@ -195,14 +217,25 @@ static void say_in_use(struct load *l, const struct origin *o, const struct conf
         load_error(l, o->at, o->key, "found \"%s\" in use by %s, expected a free address", at->name, who);
 }
 
+static void say_in_use(struct load *l, const struct origin *o, const struct conf_listener *at) {
+    const struct addr v4 = {.family = AF_INET, .port = at->addr.port};
+    struct port_holder h;
+    port_find_holder(&at->addr, &h);
+    if (!h.pid && !at->v6only)
+        port_find_holder(&v4, &h);
+    say_held(l, o, at, &h);
+}
+
 /*
  * Given by the service manager, or ours before a reload. What overlaps with it is ours, too: while both are bound our sockets
  * share the port.
  */
 static bool is_held(const struct load *l, const struct addr *a) {
+    struct addr bare = *a;
+    bare.scope = 0; /* those that are held are told without */
     for (size_t i = 0; i < l->capabilities->nheld; i++) {
         const struct addr *b = &l->capabilities->held[i];
-        if (addr_equal(a, b) || (a->port == b->port && a->port != 0 && (addr_is_any(a) || addr_is_any(b))))
+        if (addr_equal(&bare, b) || (a->port == b->port && a->port != 0 && (addr_is_any(a) || addr_is_any(b))))
             return true;
     }
     return false;
@@ -238,10 +271,53 @@ static void check_port(struct load *l, const struct conf_listener *at, const str
     }
 }
 
+/* ---- paths ---- */
+
+/* The supervisor replaces a socket that nobody serves, and touches nothing else. */
+static void check_file(struct load *l, const struct conf_listener *at, const struct origin *o) {
+    char dir[CONF_SOCKET_PATH_MAX + 1];
+    struct text t = text_of(dir, sizeof(dir));
+    struct stat st;
+    size_t len = (size_t)(strrchr(at->path, '/') - at->path);
+    text_add_span(&t, span_of(at->path, MAX(len, (size_t)1)));
+    bool as_root = geteuid() == 0, there = lstat(at->path, &st) == 0;
+    if (there && !S_ISSOCK(st.st_mode)) {
+        load_error(l, o->at, o->key, "found \"%s\", where another file is, expected a free path", at->name);
+        return;
+    }
+    if (there && !as_root && st.st_uid != geteuid()) {
+        load_error(l, o->at, o->key, "found \"%s\", a socket of another user, expected a free path or a socket of ours",
+                   at->name);
+        return;
+    }
+    if (stat(dir, &st) < 0)
+        load_error(l, o->at, o->key, "found \"%s\", expected a directory that is there (%s: %s)", at->name, dir,
+                   strerror(errno));
+    else if (!S_ISDIR(st.st_mode))
+        load_error(l, o->at, o->key, "found \"%s\", expected a directory (%s is none)", at->name, dir);
+    else if (!as_root && faccessat(AT_FDCWD, dir, W_OK | X_OK, AT_EACCESS) < 0)
+        load_error(l, o->at, o->key, "found \"%s\", expected a directory in which this user may make files (%s: %s)", at->name,
+                   dir, strerror(errno));
+}
+
+/* Whether somebody serves there is seen when it is bound; only `tls-off check` binds nothing. */
+static void check_socket(struct load *l, const struct conf_listener *at, const struct origin *o) {
+    struct port_holder h;
+    if (at->path[0] == '/')
+        check_file(l, at, o);
+    if ((l->flags & LOAD_FOR_CHECK) && find_socket_holder(at->path, &h))
+        say_held(l, o, at, &h);
+}
+
 /* A port of 0 is chosen by the kernel, but the address must be this machine's all the same. */
 void check_ports(struct load *l) {
-    for (size_t i = 0; i < l->conf->nlisteners; i++)
-        check_port(l, &l->conf->listeners[i], &l->listeners[i].first);
+    for (size_t i = 0; i < l->conf->nlisteners; i++) {
+        const struct conf_listener *at = &l->conf->listeners[i];
+        if (at->path)
+            check_socket(l, at, &l->listeners[i].first);
+        else
+            check_port(l, at, &l->listeners[i].first);
+    }
     char name[ADDR_TEXT_MAX];
     const struct origin admin = {load_top_at(l, KEY_ADMIN_LISTEN), load_top_key(KEY_ADMIN_LISTEN)};
     const struct conf_listener at = {

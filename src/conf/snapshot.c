@@ -21,7 +21,7 @@
 #include "creds/client_rule.h"
 
 #define MAGIC     0x544f534eu /* "TOSN" */
-#define FORMAT    4           /* of the lists */
+#define FORMAT    5           /* of the lists */
 #define TEXT_MAX  (PATH_MAX - 1)
 #define ITEMS_MAX 1024 /* of any list that has no limit of its own in conf.h */
 #define SEALS     (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
@@ -102,7 +102,8 @@ static void value_addr(struct io *io, struct addr *a) {
     VALUE(io, a->family);
     VALUE(io, a->port);
     codec_bytes(&io->codec, a->ip, sizeof(a->ip));
-    refuse_if(io, a->family != AF_INET && a->family != AF_INET6);
+    VALUE(io, a->scope);
+    refuse_if(io, !addr_is_ip(a) || (a->scope && !addr_is_link_local(a)));
     for (size_t i = 4; i < sizeof(a->ip) && a->family == AF_INET; i++)
         refuse_if(io, a->ip[i] != 0);
 }
@@ -121,6 +122,12 @@ static void value_backend_of(struct io *io, struct conf_backend *b) {
 }
 
 static void value_cidr(struct io *io, struct cidr *n) {
+    bool processes = n->net.family == AF_UNIX;
+    CHOICE(io, processes, 1);
+    if (processes) {
+        n->net.family = AF_UNIX;
+        return;
+    }
     value_addr(io, &n->net);
     VALUE(io, n->bits);
     size_t width = n->net.family == AF_INET ? 32 : 128;
@@ -180,10 +187,20 @@ static uint32_t layout(void) {
 
 /* ---- the parts ---- */
 
+static bool socket_path_fits(const char *path) {
+    size_t len = strlen(path);
+    return path[0] == '@' ? len > 1 && len <= CONF_SOCKET_PATH_MAX + 1 : path[0] == '/' && len <= CONF_SOCKET_PATH_MAX;
+}
+
 static void value_listener(struct io *io, struct conf_listener *l) {
     value_needed_text(io, &l->name, 1, CONF_NAME_MAX);
-    value_addr(io, &l->addr);
+    value_text(io, &l->path, CONF_SOCKET_PATH_MAX + 1);
+    if (l->path)
+        refuse_if(io, !socket_path_fits(l->path));
+    else
+        value_addr(io, &l->addr);
     value_scalars(io, "listener.*", l);
+    refuse_if(io, (l->rights.mode & ~0666u) != 0);
 }
 
 static void value_service(struct io *io, struct conf_service *s) {
@@ -220,7 +237,7 @@ static void value_admin(struct io *io, struct conf_admin *a) {
     CHOICE(io, listens, 1);
     if (listens)
         value_addr(io, &a->listen);
-    refuse_if(io, (a->socket && a->socket[0] != '/') || (a->mode & ~0666u) != 0);
+    refuse_if(io, (a->socket && a->socket[0] != '/') || (a->rights.mode & ~0666u) != 0);
 }
 
 /* Words of a choice, each below END. */

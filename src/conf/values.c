@@ -3,14 +3,12 @@
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/un.h>
 
 #include "base/err.h"
 #include "base/text.h"
 
-#define SUN_PATH_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
-#define HOST_MAX     253 /* RFC 1035 2.3.4, as text without the last dot */
-#define SHOWN_BYTES  80
+#define HOST_MAX    253 /* RFC 1035 2.3.4, as text without the last dot */
+#define SHOWN_BYTES 80
 
 struct unit {
     const char *name;
@@ -58,22 +56,72 @@ int value_word(const struct word *words, const char *text) {
     return -1;
 }
 
-static int unix_backend(struct load *l, const char *name, struct conf_backend *b, struct text *why) {
-    if (name[0] == '@') {
-        b->kind = BACKEND_UNIX_ABSTRACT;
-        b->path = conf_strdup(l->conf, name + 1);
-    } else {
-        b->kind = BACKEND_UNIX;
-        b->path = name[0] ? load_path(l, name) : NULL;
-    }
-    size_t len = b->path ? strlen(b->path) : 0;
-    if (len > 0 && len <= SUN_PATH_MAX)
-        return 0;
+int value_socket(struct load *l, const char *name, const char **ret, struct text *why) {
+    bool abstract = name[0] == '@';
+    const char *path = abstract ? conf_strdup(l->conf, name) : name[0] ? load_path(l, name) : NULL;
+    size_t len = path ? strlen(path) - abstract : 0;
     if (len == 0)
         text_add(why, "a socket's path behind \"unix:\", or '@' and an abstract name");
+    else if (len > CONF_SOCKET_PATH_MAX)
+        text_addf(why, "a socket's path of at most %d bytes (\"%.60s...\" has %zu)", CONF_SOCKET_PATH_MAX, path, len);
     else
-        text_addf(why, "a socket's path of at most %zu bytes (\"%.60s...\" has %zu)", (size_t)SUN_PATH_MAX, b->path, len);
-    return len == 0 ? ERR_FORMAT : ERR_LIMIT;
+        *ret = path;
+    return len == 0 ? ERR_FORMAT : len > CONF_SOCKET_PATH_MAX ? ERR_LIMIT : 0;
+}
+
+static int unix_backend(struct load *l, const char *name, struct conf_backend *b, struct text *why) {
+    bool abstract = name[0] == '@';
+    int err = value_socket(l, name, &b->path, why);
+    b->kind = abstract ? BACKEND_UNIX_ABSTRACT : BACKEND_UNIX;
+    if (err == 0 && abstract)
+        b->path++;
+    return err;
+}
+
+/* ---- addresses ---- */
+
+/* The number of an interface that has IPv6; 0 = there is none. (if_nametoindex() takes an ioctl, which the config role may
+ * not.) */
+static uint32_t interface_number(const char *name) {
+    char line[128], its_name[32];
+    unsigned number = 0, found = 0;
+    FILE *f = fopen("/proc/net/if_inet6", "re");
+    while (f && !found && fgets(line, sizeof(line), f))
+        if (sscanf(line, "%*32s %x %*x %*x %*x %31s", &number, its_name) == 2 && strcmp(its_name, name) == 0)
+            found = number;
+    if (f)
+        (void)fclose(f); /* was only read */
+    return found;
+}
+
+/* TEXT without the '%' and what is behind it up to the ']', which is put into ZONE. False: there is none. */
+static bool cut_zone(const char *text, struct text *plain, struct text *zone) {
+    const char *from = text[0] == '[' ? strchr(text, '%') : NULL, *to = from ? strchr(from, ']') : NULL;
+    if (!to)
+        return false;
+    text_add_span(plain, span_of(text, (size_t)(from - text)));
+    text_add(plain, to);
+    text_add_span(zone, span_of(from + 1, (size_t)(to - from) - 1));
+    return true;
+}
+
+int value_address(const char *text, struct addr *ret, struct text *why) {
+    char plain[ADDR_TEXT_MAX], zone[CONF_DEVICE_MAX + 1];
+    struct text p = text_of(plain, sizeof(plain)), z = text_of(zone, sizeof(zone));
+    struct addr a;
+    bool scoped = cut_zone(text, &p, &z);
+    if (p.cut || addr_parse(scoped ? plain : text, &a) < 0)
+        return ERR_FORMAT;
+    if (scoped && !addr_is_link_local(&a))
+        text_add(why, "no interface but behind an address of fe80::/10: others belong to the whole machine");
+    else if (!scoped && addr_is_link_local(&a))
+        text_add(why, "a link-local address with its interface: \"[fe80::1%eth0]:PORT\"");
+    else if (scoped && (z.cut || !(a.scope = interface_number(zone))))
+        text_addf(why, "an interface behind '%%' that this machine has, with IPv6 (it has no \"%s\")", zone);
+    if (why->len)
+        return ERR_NOT_FOUND;
+    *ret = a;
+    return 0;
 }
 
 /* RFC 1123 2.1, with '_' allowed; a name whose last label is a number would be a mistyped address. */
@@ -93,7 +141,10 @@ static int tcp_backend(struct load *l, const char *rest, struct conf_backend *b,
     const char *colon = strrchr(rest, ':');
     uint64_t port = 0;
     b->kind = BACKEND_TCP;
-    if (addr_parse(rest, &b->addr) == 0 && b->addr.port != 0) {
+    int err = value_address(rest, &b->addr, why);
+    if (err == ERR_NOT_FOUND)
+        return err;
+    if (err == 0 && b->addr.port != 0) {
         char ip[ADDR_TEXT_MAX];
         b->path = conf_strdup(l->conf, addr_ip_text(&b->addr, ip));
         b->port = b->addr.port;

@@ -18,9 +18,18 @@ MUST_CHECK int value_size(const char *text, uint64_t *ret_bytes);
 /* The word's value, or -1. */
 int value_word(const struct word *words, const char *text);
 
+/* "/path", "path", "@name": absolute, or with its '@', in the conf's arena. Expectations as below. ERR_FORMAT, ERR_LIMIT. */
+MUST_CHECK int value_socket(struct load *l, const char *name, const char **ret, struct text *why);
+
 /*
- * "unix:/path", "unix:@name", "tcp:host:port", "tcp:[v6]:port" into the conf's arena. On failure what was expected is added to
- * WHY. ERR_FORMAT, ERR_LIMIT.
+ * "192.0.2.1:443", "[2001:db8::1]:443", "[fe80::1%eth0]:443". ERR_FORMAT, and then WHY is left to the caller; ERR_NOT_FOUND:
+ * the interface is missing, or too much.
+ */
+MUST_CHECK int value_address(const char *text, struct addr *ret, struct text *why);
+
+/*
+ * "unix:/path", "unix:@name", "tcp:host:port", "tcp:[v6]:port", "tcp:[fe80::1%eth0]:port" into the conf's arena. On failure
+ * what was expected is added to WHY. ERR_FORMAT, ERR_LIMIT, ERR_NOT_FOUND.
  */
 MUST_CHECK int value_backend(struct load *l, const char *text, struct conf_backend *ret, struct text *why);
 

@@ -138,6 +138,16 @@ int accept_service(struct handshaker *h, struct conn *c) {
     return err < 0 ? err : name_within(h, c, s);
 }
 
+/* Who is at the other end; at a Unix socket the process that connected. */
+static void peer_of(int fd, const struct sockaddr_storage *from, struct addr *ret) {
+    struct ucred process;
+    socklen_t len = sizeof(process);
+    if (from->ss_family == AF_UNIX && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &process, &len) == 0)
+        *ret = addr_of_process(process.uid, process.gid, (uint32_t)process.pid);
+    else
+        addr_from_sockaddr(from, ret);
+}
+
 /* Accepts until none is left, at the price of one more call: what is accepted together is handed over together. */
 static void accept_some(struct handshaker *h, int listening, uint16_t listener) {
     for (unsigned i = 0; i < HANDSHAKER_ACCEPT_MAX && h->accepting; i++) {
@@ -151,7 +161,7 @@ static void accept_some(struct handshaker *h, int listening, uint16_t listener) 
         int fd = accept4(listening, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             struct addr peer;
-            addr_from_sockaddr(&from, &peer);
+            peer_of(fd, &from, &peer);
             conn_start(h, fd, listener, &peer);
             pace(h);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {

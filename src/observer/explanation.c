@@ -26,7 +26,7 @@ struct explanation {
 /* ---- the question ---- */
 
 static bool covers(const struct conf_listener *l, const struct addr *asked) {
-    if (l->addr.port != asked->port || (l->addr.family != asked->family && l->v6only))
+    if (l->path || l->addr.port != asked->port || (l->addr.family != asked->family && l->v6only))
         return false;
     return addr_equal(&l->addr, asked) || addr_is_any(&l->addr);
 }
@@ -34,8 +34,8 @@ static bool covers(const struct conf_listener *l, const struct addr *asked) {
 static bool find_listener(const struct conf *c, const char *text, uint16_t *ret, struct text *why) {
     struct addr asked;
     bool readable = addr_parse(text, &asked) == 0;
-    for (size_t i = 0; readable && i < c->nlisteners; i++)
-        if (covers(&c->listeners[i], &asked)) {
+    for (size_t i = 0; i < c->nlisteners; i++)
+        if (strcmp(c->listeners[i].name, text) == 0 || (readable && covers(&c->listeners[i], &asked))) {
             *ret = (uint16_t)i;
             return true;
         }

@@ -287,18 +287,11 @@ void sessions_fini(struct sessions *s) {
 
 /* ---- the request ---- */
 
-/* "192.0.2.1", "2001:db8::/64", or a verified name. */
+/* "192.0.2.1", "2001:db8::/64", "uid:1000", or a verified name. */
 static bool read_client(struct listing_query *q, const char *text) {
-    char address[ADDR_TEXT_MAX];
-    struct text t = text_of(address, sizeof(address)), name = text_of(q->name, sizeof(q->name));
-    struct addr a;
-    size_t len = strlen(text);
-    if (len > 3 && strcmp(text + len - 3, "/64") == 0)
-        len -= 3;
-    text_add_span(&t, span_of(text, len));
-    if (!t.cut && addr_parse_ip(address, &a) == 0) {
+    struct text name = text_of(q->name, sizeof(q->name));
+    if (addr_client_parse(text, q->ask.client) == 0) {
         q->ask.by_client = true;
-        addr_client_key(&a, q->ask.client);
         return true;
     }
     text_add(&name, text);

@@ -302,8 +302,8 @@ static void unwatch(struct relay *r, struct session *s) {
 
 enum export_result import_session(struct relay *r, const struct export_session *x, int client_fd, int backend_fd,
                                   struct chain ahead[static EXPORT_PARTS], struct session **ret, const char **ret_why) {
-    bool fits = session_socket_fits(client_fd, false) && (backend_fd < 0 || session_socket_fits(backend_fd, true));
-    *ret_why = fits ? "state, flows and flags do not agree" : "a descriptor is no stream socket of TCP or of a backend";
+    bool fits = session_socket_fits(client_fd) && (backend_fd < 0 || session_socket_fits(backend_fd));
+    *ret_why = fits ? "state, flows and flags do not agree" : "a descriptor is no stream socket of TCP or Unix";
     if (!fits || !makes_sense(x))
         return EXPORT_IS_REFUSED;
     struct session *s = r->sessions.used < r->room ? slab_alloc(&r->sessions) : NULL;

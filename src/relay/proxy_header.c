@@ -57,14 +57,10 @@ static struct ends ends_of(const struct conn_info *f) {
     return e;
 }
 
-static bool is_known(const struct addr *a) {
-    return a->family == AF_INET || a->family == AF_INET6;
-}
-
 static void write_v1(struct wr *w, const struct conn_info *f) {
     char line[108], src[ADDR_TEXT_MAX], dst[ADDR_TEXT_MAX];
     struct text t = text_of(line, sizeof(line));
-    if (is_known(&f->client)) {
+    if (addr_is_ip(&f->client)) {
         struct ends e = ends_of(f);
         text_addf(&t, "PROXY %s %s %s %u %u\r\n", e.src.family == AF_INET ? "TCP4" : "TCP6", addr_ip_text(&e.src, src),
                   addr_ip_text(&e.dst, dst), e.src.port, e.dst.port);
@@ -161,15 +157,16 @@ static void write_addresses(struct wr *w, const struct conn_info *f) {
 
 static void write_v2(struct wr *w, const struct conf_service *service, const struct conn_info *f) {
     size_t start = w->len;
-    bool known = is_known(&f->client);
+    bool known = addr_is_ip(&f->client), somebody = f->client.family != AF_UNSPEC;
     wr_bytes(w, signature, sizeof(signature));
-    wr_u8(w, known ? V2_PROXY : V2_LOCAL);
+    wr_u8(w, somebody ? V2_PROXY : V2_LOCAL);
     wr_u8(w, !known ? V2_UNSPEC : ends_of(f).src.family == AF_INET ? V2_TCP4 : V2_TCP6);
     wr_u16(w, 0);
     /* A receiver of LOCAL discards the block, so it gets none. */
-    if (!known)
+    if (!somebody)
         return;
-    write_addresses(w, f);
+    if (known) /* a process at a Unix socket has none, but all the rest */
+        write_addresses(w, f);
     uint8_t *crc_at = write_tlvs(w, service, f);
     if (w->bad)
         return;

@@ -132,12 +132,12 @@ void session_forget_cert(struct session *s, struct conn_info *f) {
         (void)!session_keep_conn_info(s, wr_written(&w)); /* else it is kept a while longer */
 }
 
-bool session_socket_fits(int fd, bool unix_too) {
+bool session_socket_fits(int fd) {
     int type = 0, domain = 0;
     socklen_t len = sizeof(int);
     if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0)
         return false;
-    return type == SOCK_STREAM && (domain == AF_INET || domain == AF_INET6 || (unix_too && domain == AF_UNIX));
+    return type == SOCK_STREAM && (domain == AF_INET || domain == AF_INET6 || domain == AF_UNIX);
 }
 
 static bool take_handoff(struct relay *r, struct session *s, const struct export_session *x) {
@@ -147,7 +147,7 @@ static bool take_handoff(struct relay *r, struct session *s, const struct export
     s->greeting = x->greeting;
     s->service = x->conn_info.service;
     if (!(x->flags & EXPORT_HANDOFF) || s->read_ahead != (ahead.len > 0) || ahead.len > EXPORT_READ_AHEAD_MAX ||
-        x->partial.ahead > 0 || s->service >= r->conf->nservices || !session_socket_fits(s->client.fd, false) ||
+        x->partial.ahead > 0 || s->service >= r->conf->nservices || !session_socket_fits(s->client.fd) ||
         (s->client.tls && !import_record_layer(s, x)) || !session_keep_conn_info(s, x->packed_info))
         return false;
     if (s->read_ahead && chain_append(&r->pool, &s->partial, ahead) < 0)

@@ -221,7 +221,7 @@ void session_backend_event(void *ctx, uint32_t key, uint32_t gen, uint32_t event
 
 /* A stream socket of TCP, or of the Unix domain. That it does not block is not relied on: the flag is shared with its sender,
  * and every call uses MSG_DONTWAIT. */
-bool session_socket_fits(int fd, bool unix_too);
+bool session_socket_fits(int fd);
 
 /* So many more wait where it does: for session_wait(). */
 void session_count_waiting(struct relay *r, const struct session *s, int change);

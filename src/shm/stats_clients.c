@@ -2,8 +2,6 @@
  * Clients, merged over the sketches of all processes. Of each process that does not track a client, its floor is added to what
  * the client may have done beyond what is counted: bytes that relays did not count, handshakes that handshakers did not.
  */
-#include <arpa/inet.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,26 +21,14 @@ static bool same_client(const void *ctx, uint32_t row) {
     return c->verified == w->row->verified && strcmp(c->name, w->row->name) == 0;
 }
 
-/* The 16 bytes of addr_client_key() as text. */
-static void address_text(const uint8_t key[static 16], char *to, size_t cap) {
-    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-    char text[INET6_ADDRSTRLEN] = "?";
-    if (memcmp(key, mapped, sizeof(mapped)) == 0) {
-        (void)inet_ntop(AF_INET, key + 12, text, sizeof(text)); /* cannot fail with this much room */
-        snprintf(to, cap, "%s", text);
-    } else {
-        (void)inet_ntop(AF_INET6, key, text, sizeof(text)); /* the same */
-        snprintf(to, cap, "%s/64", text);
-    }
-}
-
 /* False for an entry that makes no sense. */
 static bool name_row(struct stats_client *row, const struct sketch_entry *e, bool verified) {
     row->verified = verified;
     if (!verified) {
         if (e->key_len != 16)
             return false;
-        address_text(e->key, row->name, sizeof(row->name));
+        _Static_assert(sizeof(row->name) >= ADDR_TEXT_MAX, "any client's address fits");
+        (void)addr_client_text(e->key, row->name); /* returns it */
         return true;
     }
     memcpy(row->name, e->key, e->key_len);

@@ -65,7 +65,7 @@ uint64_t stats_quantile(const struct stats_hist_row *h, double share);
 
 /* A client, added up over all processes: by address, or by verified name. */
 struct stats_client {
-    char name[SKETCH_KEY_MAX + 8]; /* "192.0.2.7", "2001:db8::/64", or the verified name */
+    char name[SKETCH_KEY_MAX + 8]; /* "192.0.2.7", "2001:db8::/64", "uid:1000", or the verified name */
     bool verified;                 /* it is a verified name */
     uint64_t since_wall_us;        /* of the process that has tracked it longest */
     uint64_t error;                /* bytes it may have relayed beyond what is counted, at the most */

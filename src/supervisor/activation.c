@@ -4,9 +4,11 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -31,42 +33,62 @@ static bool option(int fd, int level, int name, int *ret) {
     return getsockopt(fd, level, name, ret, &len) == 0;
 }
 
-/* A listening TCP socket, with its address. */
-static bool is_listener(int fd, struct addr *ret) {
+/* "/run/app.sock", "@name"; "" when it has no name. */
+static void put_path(const struct sockaddr_storage *ss, socklen_t len, struct text *to) {
+    struct sockaddr_un sun;
+    memcpy(&sun, ss, sizeof(sun));
+    size_t n = len > offsetof(struct sockaddr_un, sun_path) ? len - offsetof(struct sockaddr_un, sun_path) : 0;
+    bool abstract = n > 1 && sun.sun_path[0] == 0;
+    text_add(to, abstract ? "@" : "");
+    text_add_span(to, abstract ? span_of(sun.sun_path + 1, n - 1) : span_of(sun.sun_path, strnlen(sun.sun_path, n)));
+}
+
+/* A listening stream socket of TCP or with a Unix name, as what a service would ask for. */
+static bool is_listener(int fd, struct conf_listener *ret, struct text *path) {
     struct sockaddr_storage ss = {0};
     socklen_t len = sizeof(ss);
     int type, protocol, listens;
     if (!option(fd, SOL_SOCKET, SO_TYPE, &type) || !option(fd, SOL_SOCKET, SO_PROTOCOL, &protocol) ||
         !option(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens) || getsockname(fd, (struct sockaddr *)&ss, &len) < 0)
         return false;
-    addr_from_sockaddr(&ss, ret);
-    return type == SOCK_STREAM && protocol == IPPROTO_TCP && listens && (ss.ss_family == AF_INET || ss.ss_family == AF_INET6);
+    *ret = (struct conf_listener){.addr = {0}};
+    addr_from_sockaddr(&ss, &ret->addr);
+    if (ss.ss_family == AF_UNIX)
+        put_path(&ss, len, path);
+    ret->path = path->len ? path->p : NULL;
+    return type == SOCK_STREAM && listens && (ret->path || (protocol == IPPROTO_TCP && addr_is_ip(&ret->addr)));
 }
 
 /* Several of one address are a group (ReusePort=). */
-static struct listener *place_of(struct listeners *l, const struct addr *a) {
+static struct listener *place_of(struct listeners *l, const struct conf_listener *asked) {
     for (size_t i = 0; i < l->n; i++)
-        if (addr_equal(a, &l->list[i].asked))
+        if (addr_equal(&asked->addr, &l->list[i].asked) && strcmp(asked->path ? asked->path : "", l->list[i].local.path) == 0)
             return &l->list[i];
-    return listeners_add(l, &(const struct conf_listener){.addr = *a}, 0);
+    return listeners_add(l, asked, 0);
 }
 
 static bool take_socket(struct listeners *l, int fd, const char *name, struct text *why) {
-    struct addr a;
+    struct conf_listener asked;
+    char path[CONF_SOCKET_PATH_MAX + 2] = "";
+    struct text p = text_of(path, sizeof(path));
     const int one = 1;
     int flags = fcntl(fd, F_GETFL);
-    if (flags < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || !is_listener(fd, &a)) {
-        text_addf(why, "descriptor %d (%s), passed by the service manager: expected a listening TCP socket", fd, name);
+    if (flags < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || !is_listener(fd, &asked, &p)) {
+        text_addf(
+            why,
+            "descriptor %d (%s), passed by the service manager: expected a listening TCP socket, or a Unix stream socket with a name",
+            fd, name);
         return false;
     }
-    struct listener *one_of = place_of(l, &a);
+    struct listener *one_of = place_of(l, &asked);
     if (one_of->nfds == WORKERS_MAX) {
         text_addf(why, "descriptor %d (%s), passed by the service manager: more than %d sockets of one address", fd, name,
                   WORKERS_MAX);
         return false;
     }
     /* like our own sockets; accepted ones inherit it */
-    if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) < 0) {
+    if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
+        (!asked.path && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) < 0)) {
         text_addf(why, "descriptor %d (%s), passed by the service manager: %s", fd, name, strerror(errno));
         return false;
     }
@@ -114,10 +136,10 @@ static bool is_wanted(const struct listeners *l, const struct conf *c, const str
 bool activation_check(const struct listeners *l, const struct conf *c, struct text *why) {
     bool ok = true;
     for (size_t k = 0; k < l->n; k++) {
-        char address[ADDR_TEXT_MAX];
+        char address[LISTENER_TEXT_MAX];
         if (!l->list[k].given || is_wanted(l, c, &l->list[k]))
             continue;
-        (void)addr_text(&l->list[k].real, address); /* returns ADDRESS */
+        (void)listener_text(&l->list[k], address); /* returns ADDRESS */
         text_addf(why, "%sthe service manager passed a socket of %s, but no service has \"%s\" in its listen", ok ? "" : "; ",
                   address, address);
         ok = false;

@@ -5,17 +5,15 @@
 #pragma once
 
 #include <stdbool.h>
-#include <sys/types.h>
 
 #include "base/text.h"
 #include "conf/conf.h"
+#include "supervisor/unix_socket.h"
 #include "wire/event.h"
 
 struct admin_sockets {
     int unix_fd, tcp_fd; /* -1 = none */
-    char path[CONF_SOCKET_PATH_MAX + 1];
-    dev_t dev; /* of the socket file we made: only that one is removed */
-    ino_t ino;
+    struct unix_socket file;
 };
 
 void admin_init(struct admin_sockets *a);

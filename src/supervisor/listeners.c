@@ -1,6 +1,7 @@
 #include "supervisor/listeners.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -14,13 +15,15 @@
 
 static uint16_t nth_of(const struct conf *c, size_t i) {
     uint16_t nth = 0;
-    for (size_t j = 0; j < i; j++)
+    for (size_t j = 0; j < i && !c->listeners[i].path; j++)
         nth = (uint16_t)(nth + addr_equal(&c->listeners[j].addr, &c->listeners[i].addr));
     return nth;
 }
 
 /* Sockets that were given have the options that they have. */
 static bool fits(const struct listener *l, const struct conf_listener *c) {
+    if (c->path || l->local.path[0])
+        return c->path && strcmp(l->local.path, c->path) == 0;
     return addr_equal(&l->asked, &c->addr) &&
            (l->given || (l->v6only == c->v6only && l->mptcp == c->mptcp && strcmp(l->device, c->device ? c->device : "") == 0));
 }
@@ -39,8 +42,9 @@ struct listener *listeners_add(struct listeners *l, const struct conf_listener *
     struct listener *new = &l->list[l->n++];
     *new = (struct listener){
         .asked = asked->addr, .real = asked->addr, .nth = nth, .v6only = asked->v6only, .mptcp = asked->mptcp};
-    struct text t = text_of(new->device, sizeof(new->device));
-    text_add(&t, asked->device ? asked->device : "");
+    struct text d = text_of(new->device, sizeof(new->device)), p = text_of(new->local.path, sizeof(new->local.path));
+    text_add(&d, asked->device ? asked->device : "");
+    text_add(&p, asked->path ? asked->path : "");
     return new;
 }
 
@@ -66,9 +70,18 @@ static bool is_free(const struct conf_listener *c) {
     return ok;
 }
 
+static bool open_local(struct listener *l, const struct conf_listener *c) {
+    if (l->nfds == 0)
+        l->fds[0] = unix_socket_open(c->path, false, (int)c->backlog, &l->local);
+    l->nfds = l->nfds || l->fds[0] >= 0;
+    return l->nfds > 0;
+}
+
 /* The group has a socket for each of WORKERS. False: errno. */
 static bool fill_group(const struct listeners *all, struct listener *l, const struct conf_listener *c, uint32_t workers) {
     const int one = 1;
+    if (c->path)
+        return open_local(l, c);
     if (l->nfds == 0 && !holds_port(all, c->addr.port) && !is_free(c))
         return false;
     while (!l->given && l->nfds < workers) {
@@ -86,15 +99,21 @@ static bool fill_group(const struct listeners *all, struct listener *l, const st
 }
 
 static void describe_listen_fault(struct text *why, const struct conf_listener *c) {
-    text_addf(why, "%scannot listen on %s: %s", why->len ? "; " : "", c->name, strerror(errno));
+    text_addf(why, "%scannot listen on %s: %s", why->len ? "; " : "", c->name,
+              c->path ? unix_socket_fault(errno) : strerror(errno));
 }
 
-/* As configured, but for port 0, which has become a real one. */
-static const char *listener_text(const struct listener *l, char to[static ADDR_TEXT_MAX]) {
-    struct text t = text_of(to, ADDR_TEXT_MAX);
-    if (l->given || l->v6only || !addr_is_any(&l->asked))
-        return addr_text(&l->real, to);
-    text_addf(&t, "*:%u", l->real.port);
+const char *listener_text(const struct listener *l, char to[static LISTENER_TEXT_MAX]) {
+    struct text t = text_of(to, LISTENER_TEXT_MAX);
+    char address[ADDR_TEXT_MAX], zone[IF_NAMESIZE];
+    if (l->local.path[0])
+        text_addf(&t, "unix:%s", l->local.path);
+    else if (l->real.scope && if_indextoname(l->real.scope, zone))
+        text_addf(&t, "[%s%%%s]:%u", addr_ip_text(&l->real, address), zone, l->real.port);
+    else if (l->given || l->v6only || !addr_is_any(&l->asked))
+        text_add(&t, addr_text(&l->real, address));
+    else
+        text_addf(&t, "*:%u", l->real.port);
     return to;
 }
 
@@ -122,7 +141,7 @@ bool listeners_bind(struct listeners *l, const struct conf *c, struct text *why)
 /* ---- listening ---- */
 
 static void log_listening(struct log *v, const struct conf *c, const struct conf_listener *conf, const struct listener *l) {
-    char names[512], address[ADDR_TEXT_MAX];
+    char names[512], address[LISTENER_TEXT_MAX];
     struct text t = text_of(names, sizeof(names));
     for (size_t i = 0; i < conf->nservices; i++)
         text_addf(&t, "%s%s", i ? "," : "", c->services[conf->services[i]].name);
@@ -134,10 +153,16 @@ static void log_listening(struct log *v, const struct conf *c, const struct conf
 /* Options are set at each reload: they may have changed, and inherited sockets have none. A second listen() sets the backlog.
  */
 static bool listen_group(struct listener *l, const char *congestion, const struct conf_listener *conf) {
+    bool local = l->local.path[0];
+    if (local && !l->given && !unix_socket_give(&l->local, &conf->rights))
+        return false;
     for (uint32_t k = 0; k < l->nfds; k++) {
-        tcp_keepalive(l->fds[k], conf->keepalive_ms);
-        tcp_bound_unsent(l->fds[k]);
-        if (congestion[0] && setsockopt(l->fds[k], IPPROTO_TCP, TCP_CONGESTION, congestion, (socklen_t)strlen(congestion)) < 0)
+        if (!local) {
+            tcp_keepalive(l->fds[k], conf->keepalive_ms);
+            tcp_bound_unsent(l->fds[k]);
+        }
+        if (!local && congestion[0] &&
+            setsockopt(l->fds[k], IPPROTO_TCP, TCP_CONGESTION, congestion, (socklen_t)strlen(congestion)) < 0)
             return false;
         if (listen(l->fds[k], (int)conf->backlog) < 0)
             return false;
@@ -163,6 +188,8 @@ bool listeners_listen(struct listeners *l, struct log *v, const struct conf *c, 
 /* ---- ends ---- */
 
 static void close_from(struct listener *l, uint32_t first) {
+    if (first == 0 && l->nfds && l->local.path[0] && !l->given)
+        unix_socket_remove(&l->local);
     for (uint32_t k = first; k < l->nfds; k++)
         close(l->fds[k]);
     l->nfds = MIN(l->nfds, first);
@@ -196,7 +223,7 @@ static bool needed(const struct listeners *l, const struct conf *c, const struct
 }
 
 void listeners_keep(struct listeners *l, struct log *v, const struct conf *c) {
-    char text[ADDR_TEXT_MAX];
+    char text[LISTENER_TEXT_MAX];
     for (size_t k = 0; k < l->n; k++) {
         struct listener *one = &l->list[k];
         if (needed(l, c, one))

@@ -3,8 +3,8 @@
  * sockets, so that no connection in a queue is ever lost.
  *
  * Each address has a group of sockets (SO_REUSEPORT), at least one a handshaker; a group never shrinks, handshakers take
- * several when there are fewer of them. Sockets are bound before a generation starts, when an error is still a refusal, and
- * listened on at its switch: one that is not served yet must not get connections.
+ * several when there are fewer of them. A Unix socket is one, which all of them share. Sockets are bound before a generation
+ * starts, when an error is still a refusal, and listened on at its switch: one that is not served yet must not get connections.
  */
 #pragma once
 
@@ -14,10 +14,12 @@
 #include "base/addr.h"
 #include "base/text.h"
 #include "conf/conf.h"
+#include "supervisor/unix_socket.h"
 #include "wire/event.h"
 
 struct listener {
-    struct addr asked; /* as configured; port 0 asks for any */
+    struct unix_socket local; /* of a Unix socket; without a path it is one of TCP, at ASKED */
+    struct addr asked;        /* as configured; port 0 asks for any */
     bool v6only, mptcp;
     char device[CONF_DEVICE_MAX + 1]; /* "" = any */
     uint16_t nth;                     /* among those that ask for the same (port 0 only) */
@@ -49,6 +51,10 @@ void listeners_keep(struct listeners *l, struct log *v, const struct conf *c);
 
 /* Those of C's listener number I; NULL when they have not been bound. */
 struct listener *listeners_find(const struct listeners *l, const struct conf *c, size_t i);
+
+/* As configured, but for port 0, which has become a real one: "127.0.0.1:443", "*:443", "unix:/run/db.sock"; returns TO. */
+#define LISTENER_TEXT_MAX (CONF_SOCKET_PATH_MAX + sizeof("unix:@"))
+const char *listener_text(const struct listener *l, char to[static LISTENER_TEXT_MAX]);
 
 /* A new entry, the last one. Pointers to others are invalid afterwards. */
 struct listener *listeners_add(struct listeners *l, const struct conf_listener *asked, uint16_t nth);

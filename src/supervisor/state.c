@@ -71,6 +71,13 @@ static void value_addr(struct io *io, struct addr *a) {
         addr_pack(io->codec.w, a);
     else
         addr_unpack(io->codec.r, a);
+    VALUE(io, a->scope);
+}
+
+static void value_unix_socket(struct io *io, struct unix_socket *u) {
+    value_chars(io, u->path, sizeof(u->path));
+    VALUE(io, u->dev);
+    VALUE(io, u->ino);
 }
 
 static size_t value_count(struct io *io, size_t n, size_t max) {
@@ -111,12 +118,11 @@ static void value_proctab(struct io *io, struct proctab *r) {
 static void value_admin(struct io *io, struct admin_sockets *a) {
     value_fd(io, &a->unix_fd);
     value_fd(io, &a->tcp_fd);
-    value_chars(io, a->path, sizeof(a->path));
-    VALUE(io, a->dev);
-    VALUE(io, a->ino);
+    value_unix_socket(io, &a->file);
 }
 
 static void value_listener(struct io *io, struct listener *l) {
+    value_unix_socket(io, &l->local);
     value_addr(io, &l->asked);
     value_addr(io, &l->real);
     VALUE(io, l->v6only);

@@ -11,7 +11,7 @@
 
 #include "base/defs.h"
 
-#define STATE_VERSION 3
+#define STATE_VERSION 4
 #define STATE_MAX     (1024 * 1024)
 
 struct super;

@@ -92,7 +92,8 @@ static void fill_held(struct super *s) {
     struct control_request *q = &s->request;
     q->nheld = 0;
     for (size_t i = 0; i < s->listeners.n && q->nheld < CONTROL_HELD_MAX; i++)
-        q->held[q->nheld++] = s->listeners.list[i].asked;
+        if (!s->listeners.list[i].local.path[0])
+            q->held[q->nheld++] = s->listeners.list[i].asked;
     if (s->now && s->admin.tcp_fd >= 0 && q->nheld < CONTROL_HELD_MAX)
         q->held[q->nheld++] = s->now->conf->admin.listen;
 }

@@ -19,7 +19,7 @@
 /* Minors before this one end, 0: the connection info behind JA4; 1: it behind the verified client; 2: the record layer behind
  * its directions; 3 and 4: the session behind its record layer. 4 is the first with hand-offs. */
 #define EXPORT_MAJOR          1
-#define EXPORT_MINOR          5
+#define EXPORT_MINOR          6
 #define EXPORT_NEVER          UINT64_MAX
 #define EXPORT_TIME_MAX       (UINT64_C(1) << 48) /* of any time span here, but for EXPORT_NEVER */
 #define EXPORT_TEXT_MAX       1024                /* of a backend's text or path */

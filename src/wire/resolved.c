@@ -39,7 +39,7 @@ int resolved_read(const struct ipc_msg *m, struct resolved *ret) {
         return ERR_FORMAT;
     for (size_t i = 0; i < ret->n; i++) {
         addr_unpack(&r, &ret->addrs[i]);
-        if (ret->addrs[i].family == AF_UNSPEC)
+        if (!addr_is_ip(&ret->addrs[i]))
             r.bad = true;
     }
     return rd_end(&r) ? 0 : ERR_FORMAT;

@@ -1,4 +1,5 @@
 """What an address may be besides IP and port: both families at once, MPTCP, an interface, a backlog; and changes of these."""
+import ipaddress
 import os
 import pathlib
 import signal
@@ -10,6 +11,7 @@ import pytest
 from support import toml
 from support.clients import connect, context, receive, says_echo
 from support.proxy import command, configuration
+from support.waiting import DEADLINE
 from test_reload import message, reload, rewrite
 
 MPTCP = 262
@@ -138,6 +140,57 @@ def test_an_interface_that_is_gone_refuses_the_reload(parts):
     rewrite(p, lambda t: t.update(listener={"127.0.0.1:0": {"device": "no-such-if"}}))
     p.signal(signal.SIGHUP)
     assert "no-such-if" in message(p, "reload refused") or "No such device" in p.text()
+    with connect(p.port) as c:
+        says_echo(c)
+        c.unwrap()
+
+
+# --- scopes
+
+
+def link_local():
+    """(address, interface) of this machine's."""
+    for line in pathlib.Path("/proc/net/if_inet6").read_text().splitlines():
+        address, _, _, _, flags, name = line.split()
+        if address.startswith("fe80") and not int(flags, 16) & 0x40:  # tentative
+            return str(ipaddress.ip_address(int(address, 16))), name
+    pytest.skip("this machine has no link-local address")
+
+
+@needs_ipv6
+def test_a_link_local_address_has_its_interface(parts):
+    """Listening, and towards a backend; kept over a reload, which changes nothing about it."""
+    ip, name = link_local()
+    with socket.socket(socket.AF_INET6) as app:
+        app.bind(socket.getaddrinfo(f"{ip}%{name}", 0, type=socket.SOCK_STREAM)[0][4])
+        app.listen()
+        there = app.getsockname()
+        p = parts.proxy(f"tcp:[{ip}%{name}]:{there[1]}", listen=[f"[{ip}%{name}]:0"], top={"workers": 2})
+        port = int(p.wait_text(rf"listening on \[{ip}%{name}\]:(\d+) for web").group(1))
+        for number in range(2):
+            with socket.create_connection((f"{ip}%{name}", port), timeout=DEADLINE) as s, \
+                    context().wrap_socket(s, server_hostname="localhost", suppress_ragged_eofs=False) as c:
+                c.sendall(b"hello")
+                backend, peer = app.accept()
+                assert backend.recv(5) == b"hello" and peer[3] == there[3]
+                backend.sendall(b"world")
+                assert receive(c, 5) == b"world"
+                backend.close()
+                c.recv(1)
+                c.unwrap()
+            p.wait_session(count=number + 1, client=lambda a: ip in a and "%" not in a, local=f"[{ip}]:{port}")
+            if number == 0:
+                reload(p, 1)
+    assert p.admin.json("/status.json")["services"][0]["listen"] == [f"[{ip}%{name}]:0"]
+
+
+@needs_ipv6
+@pytest.mark.parametrize("keys", [{"listen": ["[fe80::1%no-such-if]:0"]}, {"backends": ["tcp:[fe80::1%no-such-if]:80"]}])
+def test_an_unknown_interface_refuses(parts, keys):
+    p = parts.proxy(parts.backend())
+    rewrite(p, lambda t: t["service"]["web"].update(keys))
+    p.signal(signal.SIGHUP)
+    assert 'expected an interface behind \'%\' that this machine has, with IPv6 (it has no "no-such-if")' in message(p, "reload refused")
     with connect(p.port) as c:
         says_echo(c)
         c.unwrap()

@@ -22,11 +22,12 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
 static void set_lists(struct conf *c, struct conf_service *s) {
     static uint16_t first[] = {0}, ids[] = {0x1301, 0x1302};
     static const char *names[] = {"h2", "cn:a"};
-    static struct conf_backend backends[] = {{.kind = BACKEND_UNIX, .text = "unix:/a", .path = "/a"},
-                                             {.kind = BACKEND_TCP, .text = "tcp:b:1", .path = "b", .port = 1, .is_name = true},
-                                             {BACKEND_TCP, "tcp:1.2.3.4:5", "1.2.3.4", 5, false, {AF_INET, 5, {1, 2, 3, 4}}}};
+    static struct conf_backend backends[] = {
+        {.kind = BACKEND_UNIX, .text = "unix:/a", .path = "/a"},
+        {.kind = BACKEND_TCP, .text = "tcp:b:1", .path = "b", .port = 1, .is_name = true},
+        {BACKEND_TCP, "tcp:1.2.3.4:5", "1.2.3.4", 5, false, {.family = AF_INET, .port = 5, .ip = {1, 2, 3, 4}}}};
     static struct conf_cert certs[] = {{"/c", "/k", "/p"}, {"/d", NULL, NULL}};
-    static struct cidr nets[] = {{{AF_INET, 0, {10}}, 8}};
+    static struct cidr nets[] = {{{.family = AF_INET, .ip = {10}}, 8}};
     s->listeners = first, s->nlisteners = 1;
     s->suites = s->groups = ids, s->nsuites = s->ngroups = 2;
     s->alpn = names, s->nalpn = 1;
@@ -52,7 +53,7 @@ static const uint8_t *sample(size_t *ret_len) {
         c->state_dir = "/s";
         c->handshake_memory = 1 << 20;
         c->admin.socket = "/x";
-        c->admin.listen = (struct addr){AF_INET6, 1, {[15] = 1}};
+        c->admin.listen = (struct addr){.family = AF_INET6, .port = 1, .ip = {[15] = 1}};
         c->listeners = conf_alloc(c, sizeof(*c->listeners));
         scalar_defaults("listener.*", c->listeners);
         c->listeners->name = "[::1]:1";

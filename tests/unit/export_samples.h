@@ -146,6 +146,18 @@ static inline struct export_session sample_handoff(void) {
     return s;
 }
 
+/* Of a client at a Unix socket. */
+static inline struct export_session sample_process(void) {
+    struct export_session s = sample_export();
+    static struct sample_room room;
+    const struct record_layer layer = sample_record_layer();
+    struct conn_info info = s.conn_info;
+    info.client = addr_of_process(1000, 100, 4711);
+    info.local = info.peer = (struct addr){.family = AF_UNSPEC};
+    sample_parts(&s, &info, &layer, &room);
+    return s;
+}
+
 static inline void assert_same_direction(const struct traffic_keys *a, const struct traffic_keys *b) {
     assert_true(a->seq == b->seq && a->explicit_nonce == b->explicit_nonce);
     assert_memory_equal(a->secret, b->secret, sizeof(a->secret));

@@ -45,16 +45,6 @@ int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t 
     return __real_setsockopt(fd, level, name, value, len);
 }
 
-static bool bench_true_domains; /* sockets are what they are */
-int __real_getsockopt(int fd, int level, int name, void *value, socklen_t *len);
-int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *len);
-int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *len) {
-    int err = __real_getsockopt(fd, level, name, value, len);
-    if (err == 0 && level == SOL_SOCKET && name == SO_DOMAIN && *(int *)value == AF_UNIX && !bench_true_domains)
-        *(int *)value = AF_INET;
-    return err;
-}
-
 /* True while the relay's code runs: for wrapped calls that must not disturb the two ends. */
 static bool bench_in_relay;
 

@@ -262,6 +262,79 @@ static void networks_of_a_client(void **state) {
     assert_memory_not_equal(a[2].key, b[2].key, 16);
 }
 
+static void a_process_is_its_user(void **state) {
+    const struct addr a = addr_of_process(1000, 100, 4711), same_user = addr_of_process(1000, 5, 6),
+                      most = addr_of_process(UINT32_MAX, UINT32_MAX, UINT32_MAX), root = addr_of_process(0, 0, 0);
+    char to[ADDR_TEXT_MAX];
+    uint8_t key[16], same[16], other[16];
+    struct addr_net nets[ADDR_NETS];
+    assert_string_equal(addr_text(&a, to), "uid:1000,gid:100,pid:4711");
+    assert_string_equal(addr_ip_text(&a, to), "uid:1000");
+    assert_string_equal(addr_text(&most, to), "uid:4294967295,gid:4294967295,pid:4294967295");
+    addr_client_key(&a, key);
+    addr_client_key(&same_user, same);
+    addr_client_key(&root, other);
+    assert_memory_equal(key, same, sizeof(key));
+    assert_memory_not_equal(key, other, sizeof(key));
+    assert_int_equal(addr_nets(&a, nets), 1);
+    assert_memory_equal(nets[0].key, key, sizeof(key));
+    assert_int_equal(nets[0].share, 1);
+    assert_false(addr_is_ip(&a) || addr_is_any(&root) || addr_is_loopback(&root) || addr_is_link_local(&a));
+}
+
+/* Whoever is in "0.0.0.0/0" or "::/0" has an address. */
+static void a_process_is_in_no_network(void **state) {
+    const struct addr root = addr_of_process(0, 0, 0), v4 = ip("0.0.0.0");
+    struct cidr net;
+    assert_int_equal(cidr_parse("0.0.0.0/0", &net), 0);
+    assert_false(cidr_has(&net, &root));
+    assert_int_equal(cidr_parse("::/0", &net), 0);
+    assert_false(cidr_has(&net, &root));
+    const struct cidr processes = {.net = {.family = AF_UNIX}};
+    assert_true(cidr_has(&processes, &root));
+    assert_false(cidr_has(&processes, &v4));
+}
+
+static void keys_of_clients_read_back_and_differ(void **state) {
+    static const char *const texts[] = {"0.0.0.0",      "192.0.2.7", "255.255.255.255", "::/64",         "2001:db8::/64",
+                                        "117:105::/64", "uid:0",     "uid:1000",        "uid:4294967295"};
+    uint8_t keys[ARRAY_LEN(texts)][16], key[16];
+    char to[ADDR_TEXT_MAX];
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        assert_int_equal(addr_client_parse(texts[i], keys[i]), 0);
+        assert_string_equal(addr_client_text(keys[i], to), texts[i]);
+        for (size_t j = 0; j < i; j++)
+            assert_memory_not_equal(keys[i], keys[j], sizeof(keys[i]));
+    }
+    assert_int_equal(addr_client_parse("2001:db8::1234", key), 0); /* any address of the network */
+    assert_memory_equal(key, keys[4], sizeof(key));
+    static const char *const bad[] = {"",    "uid:", "uid:-1", "uid:4294967296", "uid:1 ", "uid:1,gid:1", "192.0.2.0/24",
+                                      "/64", "x/64"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_int_equal(addr_client_parse(bad[i], key), ERR_FORMAT);
+}
+
+static void a_scope_goes_to_the_socket_and_back(void **state) {
+    struct sockaddr_storage ss;
+    struct addr a = ip("fe80::1"), back, other;
+    a.scope = 7;
+    a.port = 443;
+    (void)addr_to_sockaddr(&a, &ss);
+    addr_from_sockaddr(&ss, &back);
+    assert_true(addr_equal(&a, &back));
+    other = a;
+    other.scope = 8;
+    assert_false(addr_equal(&a, &other)); /* the same address of another interface */
+    assert_true(addr_is_link_local(&a));
+    static const char *const not [] = {"fec0::1", "fe7f::1", "2001:db8::1", "169.254.1.1", "::1"};
+    for (size_t i = 0; i < ARRAY_LEN(not ); i++) {
+        a = ip(not [i]);
+        assert_false(addr_is_link_local(&a));
+    }
+    a = ip("febf:ffff::1");
+    assert_true(addr_is_link_local(&a));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(addresses_with_ports_survive_the_round_trip),
@@ -279,6 +352,10 @@ int main(void) {
         cmocka_unit_test(an_unknown_address_is_in_no_network),
         cmocka_unit_test(client_keys),
         cmocka_unit_test(networks_of_a_client),
+        cmocka_unit_test(a_process_is_its_user),
+        cmocka_unit_test(a_process_is_in_no_network),
+        cmocka_unit_test(keys_of_clients_read_back_and_differ),
+        cmocka_unit_test(a_scope_goes_to_the_socket_and_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

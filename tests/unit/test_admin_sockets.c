@@ -36,7 +36,7 @@ static int remove_dir(void **state) {
 }
 
 static struct conf_admin wanted(void) {
-    return (struct conf_admin){.socket = path, .socket_given = true, .mode = 0600, .uid = UINT32_MAX, .gid = UINT32_MAX};
+    return (struct conf_admin){.socket = path, .socket_given = true, .rights = {0600, UINT32_MAX, UINT32_MAX}};
 }
 
 static bool answers(void) {
@@ -53,7 +53,7 @@ static void test_opened_with_its_mode_and_gone_at_the_end(void **state) {
     struct conf_admin c = wanted();
     struct stat st;
     (void)state;
-    c.mode = 0660;
+    c.rights.mode = 0660;
     admin_init(&a);
     assert_true(admin_open(&a, &c, &why));
     assert_int_equal(stat(path, &st), 0);
@@ -139,7 +139,7 @@ static void test_a_reload_keeps_what_stays(void **state) {
     admin_init(&a);
     assert_true(admin_open(&a, &c, &why));
     int unix_fd = a.unix_fd, tcp_fd = a.tcp_fd;
-    new.mode = 0660;
+    new.rights.mode = 0660;
     assert_true(admin_change(&a, &new, &why));
     assert_int_equal(a.unix_fd, unix_fd);
     assert_int_equal(a.tcp_fd, tcp_fd);
@@ -244,8 +244,8 @@ static void test_a_reload_gives_no_rights_to_what_took_its_place(void **state) {
         admin_init(&a);
         assert_true(admin_open(&a, &c, &why));
         put[i]();
-        c.mode = 0666;
-        c.gid = 12;
+        c.rights.mode = 0666;
+        c.rights.gid = 12;
         assert_false(admin_change(&a, &c, &why));
         assert_non_null(strstr(reason, path));
         assert_int_equal(lstat(path, &st), 0);
@@ -263,8 +263,8 @@ static void test_at_birth_neither(void **state) {
         struct admin_sockets a;
         struct conf_admin c = wanted();
         make_victim();
-        c.mode = 0666;
-        c.gid = 12;
+        c.rights.mode = 0666;
+        c.rights.gid = 12;
         admin_init(&a);
         after_bind = put[i];
         assert_false(admin_open(&a, &c, &why));

@@ -281,7 +281,7 @@ static void test_broken_flags(void **state) {
     assert_null(conf_load_flags(listen_on, 1, backends, 1, stubs(), &f));
     assert_said(
         &f,
-        "command line: --listen: found \"localhost:1\", expected \"IP:PORT\", \"[IPv6]:PORT\", or \":PORT\" for all addresses of both\n",
+        "command line: --listen: found \"localhost:1\", expected \"IP:PORT\", \"[IPv6]:PORT\", \":PORT\" for all addresses of both, or \"unix:/PATH\"\n",
         "");
     assert_said(
         &f, "command line: --backend: found \"app.sock\", expected \"unix:/PATH\", \"unix:@NAME\" or \"tcp:HOST:PORT\"\n", "");

@@ -108,7 +108,7 @@ static const struct broken table[] = {
     {"[service.a]\nlisten = \"127.0.0.1:0\"\nbackends = [\"unix:/x\"]\n",
      "t.toml:2:10: service.a.listen: found \"127.0.0.1:0\", expected an array\n"},
     {"[service.a]\nlisten = [\"localhost:1\", 443]\nbackends = [\"unix:/x\"]\n",
-     "t.toml:2:11: service.a.listen: found \"localhost:1\", expected \"IP:PORT\", \"[IPv6]:PORT\", or \":PORT\" for all addresses of both\n"
+     "t.toml:2:11: service.a.listen: found \"localhost:1\", expected \"IP:PORT\", \"[IPv6]:PORT\", \":PORT\" for all addresses of both, or \"unix:/PATH\"\n"
      "t.toml:2:26: service.a.listen: found 443, expected a string\n"},
     {"[service.a]\nlisten = [\"[::1]:9\", \"[0::1]:9\"]\nbackends = [\"unix:/x\"]\n",
      "t.toml:2:22: service.a.listen: found \"[0::1]:9\", expected each address once\n"},
@@ -159,7 +159,7 @@ static const struct broken table[] = {
      "\"crc32c\", \"client-name\" or \"client-cert\"\n"},
     {SERVICE "proxy_protocol.trust = [\"10.0.0.1/8\"]\n",
      "t.toml:4:25: service.a.proxy_protocol.trust: found \"10.0.0.1/8\", expected an address or a network like \"10.0.0.0/8\" with "
-     "no bits set behind its length\n"},
+     "no bits set behind its length, or \"unix\" for processes at Unix sockets\n"},
     /* later versions */
     {"busy_poll_us = 10001\n" SERVICE, "t.toml:1:16: busy_poll_us: found 10001, expected an integer from 0 to 10000\n"},
     {"[admin]\nsocket_mode = \"0066\"\nlisten = \"1.2.3.4:5\"\n" SERVICE,
@@ -248,9 +248,9 @@ static const struct broken table[] = {
     {SERVICE "[listener.\"[2001:db8::7]:443\"]\n",
      "t.toml:4:11: listener.\"[2001:db8::7]:443\": found an address where no service listens, expected one of \"127.0.0.1:0\"\n"},
     {SERVICE "[listener.web]\nbacklog = 1\n",
-     "t.toml:4:11: listener.\"web\": found \"web\", expected \"IP:PORT\", \"[IPv6]:PORT\", or \":PORT\" for all addresses of both, in quotes\n"},
+     "t.toml:4:11: listener.\"web\": found \"web\", expected \"IP:PORT\", \"[IPv6]:PORT\", \":PORT\" for all addresses of both, or \"unix:/PATH\", in quotes\n"},
     {SERVICE "[listener.127.0.0.1]\nbacklog = 1\n",
-     "t.toml:4:11: listener.\"127\": found \"127\", expected \"IP:PORT\", \"[IPv6]:PORT\", or \":PORT\" for all addresses of both, in quotes\n"},
+     "t.toml:4:11: listener.\"127\": found \"127\", expected \"IP:PORT\", \"[IPv6]:PORT\", \":PORT\" for all addresses of both, or \"unix:/PATH\", in quotes\n"},
 #define ALONE(listen) "[service.a]\nlisten = [" listen "]\nbackends = [\"unix:/x\"]\n" /* lines 1 to 3 */
     {ALONE("\":7\", \"*:7\""), "t.toml:2:17: service.a.listen: found \"*:7\", expected each address once\n"},
     {ALONE("\":7\", \"0.0.0.0:7\""),
@@ -262,9 +262,28 @@ static const struct broken table[] = {
     {ALONE("\"[::]:7\", \"0.0.0.0:7\"") "[listener.\"[::]:7\"]\nv6only = false\n",
      "t.toml:2:21: service.a.listen: found \"0.0.0.0:7\", expected no address that overlaps with \"[::]:7\" of service.a.listen\n"},
     {ALONE("\"**:7\""),
-     "t.toml:2:11: service.a.listen: found \"**:7\", expected \"IP:PORT\", \"[IPv6]:PORT\", or \":PORT\" for all addresses of both\n"},
+     "t.toml:2:11: service.a.listen: found \"**:7\", expected \"IP:PORT\", \"[IPv6]:PORT\", \":PORT\" for all addresses of both, or \"unix:/PATH\"\n"},
     {ALONE("\"*\""),
-     "t.toml:2:11: service.a.listen: found \"*\", expected \"IP:PORT\", \"[IPv6]:PORT\", or \":PORT\" for all addresses of both\n"},
+     "t.toml:2:11: service.a.listen: found \"*\", expected \"IP:PORT\", \"[IPv6]:PORT\", \":PORT\" for all addresses of both, or \"unix:/PATH\"\n"},
+    {ALONE("\"unix:\""),
+     "t.toml:2:11: service.a.listen: found \"unix:\", expected a socket's path behind \"unix:\", or '@' and an abstract name\n"},
+    {ALONE("\"unix:@\""), "t.toml:2:11: service.a.listen: found \"unix:@\", expected a socket's path behind"},
+    {ALONE("\"[fe80::1]:443\""),
+     "t.toml:2:11: service.a.listen: found \"[fe80::1]:443\", expected a link-local address with its interface"},
+    {ALONE("\"[fe80::1%no-such-if]:443\""),
+     "t.toml:2:11: service.a.listen: found \"[fe80::1%no-such-if]:443\", expected an interface behind '%' that this machine has, with IPv6 (it has no \"no-such-if\")"},
+    {ALONE("\"[fe80::1%]:443\""),
+     "t.toml:2:11: service.a.listen: found \"[fe80::1%]:443\", expected an interface behind '%' that this machine has"},
+    {ALONE("\"[fe80::1%an-interface-with-a-long-name]:443\""),
+     "t.toml:2:11: service.a.listen: found \"[fe80::1%an-interface-with-a-long-name]:443\", expected an interface behind '%' that this machine has"},
+    {ALONE("\"[2001:db8::1%lo]:443\""),
+     "t.toml:2:11: service.a.listen: found \"[2001:db8::1%lo]:443\", expected no interface but behind an address of fe80::/10"},
+    {ALONE("\"[fe80::1%lo:443\""), "t.toml:2:11: service.a.listen: found \"[fe80::1%lo:443\", expected \"IP:PORT\""},
+    {ALONE("\"fe80::1%lo:443\""), "t.toml:2:11: service.a.listen: found \"fe80::1%lo:443\", expected \"IP:PORT\""},
+    {HEAD "backends = [\"tcp:[fe80::1%no-such-if]:80\"]\n",
+     "t.toml:3:13: service.a.backends: found \"tcp:[fe80::1%no-such-if]:80\", expected an interface behind '%'"},
+    {HEAD "backends = [\"tcp:[fe80::1]:80\"]\n",
+     "t.toml:3:13: service.a.backends: found \"tcp:[fe80::1]:80\", expected a link-local address with its interface"},
     {ALONE("\"*:70000\""), "t.toml:2:11: service.a.listen: found \"*:70000\", expected \"IP:PORT\""},
     {ALONE("\"\""), "t.toml:2:11: service.a.listen: found \"\", expected \"IP:PORT\""},
     {ALONE("\":7\"") "[listener.\":7\"]\nv6only = true\n",
@@ -342,8 +361,8 @@ static void test_defaults(void **state) {
     assert_int_equal(c->log_level, LOG_LEVEL_INFO);
     assert_non_null(c->admin.socket);
     assert_false(c->admin.socket_given);
-    assert_int_equal(c->admin.mode, 0600);
-    assert_int_equal(c->admin.uid, UINT32_MAX);
+    assert_int_equal(c->admin.rights.mode, 0600);
+    assert_int_equal(c->admin.rights.uid, UINT32_MAX);
     assert_int_equal(c->admin.listen.family, AF_UNSPEC);
     assert_int_equal(c->nservices, 1);
     assert_string_equal(s->name, "a");
@@ -409,9 +428,9 @@ static void assert_top_keys(const struct conf *c) {
     assert_int_equal(c->log_level, LOG_LEVEL_DEBUG);
     assert_string_equal(c->admin.socket, "/etc/tls-off/a.sock");
     assert_true(c->admin.socket_given);
-    assert_int_equal(c->admin.mode, 0660);
-    assert_int_equal(c->admin.uid, 0);
-    assert_int_equal(c->admin.gid, 0);
+    assert_int_equal(c->admin.rights.mode, 0660);
+    assert_int_equal(c->admin.rights.uid, 0);
+    assert_int_equal(c->admin.rights.gid, 0);
     assert_int_equal(c->admin.listen.family, AF_INET6);
     assert_int_equal(c->admin.listen.port, 9901);
     assert_int_equal(c->nservices, 2);
@@ -588,12 +607,24 @@ static void test_host_names(void **state) {
     static const struct {
         const char *backend;
         bool ok;
-    } cases[] = {{"tcp:localhost:1", true},  {"tcp:a_b.c-d.e:65535", true}, {"tcp:300.1.1.1:80", false},
-                 {"tcp:1.2.3:80", false},    {"tcp:h:65536", false},        {"tcp:h:", false},
-                 {"tcp::80", false},         {"tcp:::1:80", false},         {"tcp:a..b:80", false},
-                 {"tcp:-a:80", false},       {"tcp:a b:80", false},         {"tcp:[::1]:0", false},
-                 {"tcp:[fe80::1]:80", true}, {"tcp:h:+80", false},          {"tcp:h: 80", false},
-                 {"tcp:x1:80", true},        {"TCP:h:80", false},           {"tcp:h", false}};
+    } cases[] = {{"tcp:localhost:1", true},
+                 {"tcp:a_b.c-d.e:65535", true},
+                 {"tcp:300.1.1.1:80", false},
+                 {"tcp:1.2.3:80", false},
+                 {"tcp:h:65536", false},
+                 {"tcp:h:", false},
+                 {"tcp::80", false},
+                 {"tcp:::1:80", false},
+                 {"tcp:a..b:80", false},
+                 {"tcp:-a:80", false},
+                 {"tcp:a b:80", false},
+                 {"tcp:[::1]:0", false},
+                 {"tcp:[2001:db8::1]:80", true},
+                 {"tcp:h:+80", false},
+                 {"tcp:h: 80", false},
+                 {"tcp:x1:80", true},
+                 {"TCP:h:80", false},
+                 {"tcp:h", false}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         char toml[256];
         struct diagnostics f;

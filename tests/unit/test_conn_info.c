@@ -30,6 +30,17 @@ static void every_field_survives(void **state) {
     assert_same_conn_info(&f, &out);
 }
 
+static void a_process_survives(void **state) {
+    struct conn_info f = sample_conn_info(), out;
+    f.client = addr_of_process(1000, 100, 4711);
+    f.local = (struct addr){.family = AF_UNSPEC};
+    assert_true(unpacks(packed(&f), &out));
+    assert_same_conn_info(&f, &out);
+    size_t len = packed(&f).len;
+    assert_false(unpacks(span_of(memory, CONN_INFO_UNIQUE_ID_LEN + 2 + 12), &out)); /* cut within it */
+    assert_false(unpacks(span_of(memory, len - 1), &out));
+}
+
 static void a_verified_client_survives(void **state) {
     struct conn_info f = sample_conn_info(), out;
     f.id = sample_client();
@@ -167,6 +178,7 @@ static void long_ja4_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_field_survives),
+        cmocka_unit_test(a_process_survives),
         cmocka_unit_test(a_verified_client_survives),
         cmocka_unit_test(what_is_said_of_a_client_has_bounds),
         cmocka_unit_test(what_makes_no_sense_of_a_client_is_refused),

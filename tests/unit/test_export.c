@@ -256,7 +256,7 @@ static void expect_file(const char *name, uint8_t minor, struct export_session s
 }
 
 static void every_version_is_read(void **state) {
-    _Static_assert(EXPORT_MAJOR == 1 && EXPORT_MINOR == 5,
+    _Static_assert(EXPORT_MAJOR == 1 && EXPORT_MINOR == 6,
                    "a new version wants files of its own: see docs/hand-over-format.md");
     const struct record_layer layer = sample_record_layer();
     for (uint8_t minor = 0; minor <= EXPORT_MINOR; minor++) {
@@ -270,13 +270,17 @@ static void every_version_is_read(void **state) {
     expect_file("handoff-1.4", 4, sample_handoff(), &fresh);
     expect_file("handoff-1.5", 5, sample_handoff(), &fresh);
     expect_file("preface-1.5", 5, sample_preface(), &layer);
+    expect_file("handoff-1.6", 6, sample_handoff(), &fresh);
+    expect_file("preface-1.6", 6, sample_preface(), &layer);
+    expect_file("process-1.6", 6, sample_process(), &layer);
 }
 
 /* What is written today is what the file of today's version holds: a change without a new version would be seen here. */
 static void todays_version_is_written(void **state) {
     static uint8_t mine[sizeof(blob)];
-    const struct export_session all[] = {sample_export(), sample_waiting(), sample_preface(), sample_handoff()};
-    const char *const files[] = {"open-1.5", "waiting-1.5", "preface-1.5", "handoff-1.5"};
+    const struct export_session all[] = {sample_export(), sample_waiting(), sample_preface(), sample_handoff(),
+                                         sample_process()};
+    const char *const files[] = {"open-1.6", "waiting-1.6", "preface-1.6", "handoff-1.6", "process-1.6"};
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         struct span s = packed(&all[i]);
         memcpy(mine, s.p, s.len);
@@ -383,8 +387,9 @@ static void bytes_ahead_survive(void **state) {
 
 /* For a new version: writes the files of today's into a directory. */
 static int write_files(const char *dir) {
-    const struct export_session all[] = {sample_export(), sample_waiting(), sample_preface(), sample_handoff()};
-    const char *const names[] = {"open", "waiting", "preface", "handoff"};
+    const struct export_session all[] = {sample_export(), sample_waiting(), sample_preface(), sample_handoff(),
+                                         sample_process()};
+    const char *const names[] = {"open", "waiting", "preface", "handoff", "process"};
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         char path[512];
         snprintf(path, sizeof(path), "%s/%s-%d.%d", dir, names[i], EXPORT_MAJOR, EXPORT_MINOR);

@@ -1,12 +1,16 @@
 /* Listening sockets over generations: kept, added, removed, and what a refused generation leaves. */
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -29,7 +33,7 @@ int __wrap_listen(int fd, int backlog) {
 }
 
 #define LOOPBACK(n)                                                                                                            \
-    { .name = "127.0.0." #n ":0", .addr = {AF_INET, 0, {127, 0, 0, n}}, .v6only = true, .backlog = CONF_BACKLOG }
+    { .name = "127.0.0." #n ":0", .addr = {.family = AF_INET, .ip = {127, 0, 0, n}}, .v6only = true, .backlog = CONF_BACKLOG }
 static struct conf_listener loopback[] = {LOOPBACK(1), LOOPBACK(1), LOOPBACK(2)};
 
 static struct conf conf_of(uint32_t workers, struct conf_listener *addrs, size_t n) {
@@ -164,7 +168,7 @@ static void an_address_becomes_a_wider_one(void **state) {
     struct conf one = conf_of(1, at, 1), two = conf_of(1, at + 1, 1);
     assert_true(take(&one));
     at[0].addr.port = all.list[0].asked.port = all.list[0].real.port;
-    at[1].addr = (struct addr){AF_INET, at[0].addr.port, {0}};
+    at[1].addr = (struct addr){.family = AF_INET, .port = at[0].addr.port};
     assert_true(take(&two));
     assert_true(connects("127.0.0.3", at[1].addr.port));
     assert_true(take(&one));
@@ -215,6 +219,92 @@ static void an_interface_is_kept_to(void **state) {
     assert_true(connects("127.0.0.1", all.list[0].real.port));
 }
 
+/* ---- Unix sockets ---- */
+
+static char path[] = "/tmp/tls-off-listeners.XXXXXX/a.sock";
+
+static void make_path(char *dir_end) {
+    *dir_end = 0;
+    assert_non_null(mkdtemp(path));
+    *dir_end = '/';
+}
+
+static int connect_unix(void) {
+    struct sockaddr_un sun = {.sun_family = AF_UNIX};
+    memcpy(sun.sun_path, path, sizeof(path));
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    int failed = connect(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0 ? errno : 0;
+    close(fd);
+    return failed;
+}
+
+/* One for all handshakers; kept with its rights, which may change; removed with the address. */
+static void a_path_is_one_socket_and_goes_with_its_file(void **state) {
+    char *slash = strrchr(path, '/');
+    struct stat st;
+    make_path(slash);
+    struct conf_listener at = {.name = "unix:x", .path = path, .rights = {0600, UINT32_MAX, UINT32_MAX}, .backlog = 8};
+    struct conf c = conf_of(3, &at, 1);
+    struct text why = text_of(line, sizeof(line));
+    assert_true(listeners_bind(&all, &c, &why));
+    at.rights.mode = 0666;
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600); /* nobody else's before the switch, whatever is configured */
+    assert_true(take(&c));
+    assert_int_equal(all.list[0].nfds, 1);
+    int fd = all.list[0].fds[0];
+    assert_int_equal(connect_unix(), 0);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0666);
+    at.rights.mode = 0660;
+    c.workers = 5;
+    assert_true(take(&c));
+    assert_true(all.list[0].nfds == 1 && all.list[0].fds[0] == fd);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0660);
+    struct conf tcp = conf_of(1, loopback, 1);
+    assert_true(take(&tcp));
+    assert_int_equal(connect_unix(), ENOENT);
+    *slash = 0;
+    assert_int_equal(rmdir(path), 0);
+    memcpy(slash - 6, "XXXXXX/", 7);
+}
+
+static void a_file_that_is_not_ours_any_more_stays(void **state) {
+    char *slash = strrchr(path, '/');
+    make_path(slash);
+    struct conf_listener at = {.name = "unix:x", .path = path, .rights = {0600, UINT32_MAX, UINT32_MAX}, .backlog = 8};
+    struct conf c = conf_of(1, &at, 1);
+    assert_true(take(&c));
+    assert_int_equal(unlink(path), 0);
+    int other = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    assert_true(other >= 0);
+    assert_false(take(&c)); /* a reload */
+    assert_non_null(strstr(line, "cannot listen on unix:x: found another file in its place"));
+    listeners_keep(&all, &quiet, NULL);
+    assert_int_equal(access(path, F_OK), 0);
+    close(other);
+    assert_int_equal(unlink(path), 0);
+    *slash = 0;
+    assert_int_equal(rmdir(path), 0);
+    memcpy(slash - 6, "XXXXXX/", 7);
+}
+
+/* Two of them at once is what an abstract name and a path of the same text would be. */
+static void an_abstract_name_is_no_path(void **state) {
+    struct conf_listener at[] = {{.name = "unix:@a", .path = "@tls-off-test-listeners", .backlog = 8}, LOOPBACK(1)};
+    struct conf c = conf_of(2, at, 2), again = conf_of(1, at, 1);
+    struct listeners others = {0};
+    struct text why = text_of(line, sizeof(line));
+    assert_true(take(&c));
+    assert_int_equal(all.list[0].nfds, 1);
+    assert_false(listeners_bind(&others, &again, &why));
+    assert_string_equal(line, "cannot listen on unix:@a: another process serves there");
+    listeners_keep(&others, &quiet, NULL);
+    assert_true(take(&c));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(the_same_address_keeps_its_sockets),
@@ -227,6 +317,9 @@ int main(void) {
         TEST(an_address_becomes_a_wider_one),
         TEST(mptcp_is_taken_up_and_given_up),
         TEST(an_interface_is_kept_to),
+        TEST(a_path_is_one_socket_and_goes_with_its_file),
+        TEST(a_file_that_is_not_ours_any_more_stays),
+        TEST(an_abstract_name_is_no_path),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

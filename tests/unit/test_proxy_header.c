@@ -62,6 +62,15 @@ static void v1_ipv4(void **state) {
     assert_bytes(header(PROXY_SEND_V1, ~0u, &f), "PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\n");
 }
 
+/* Somebody is there, whose address is not one: all but addresses. */
+static void a_process_has_no_address(void **state) {
+    struct conn_info f = conn_info_of(NULL, NULL);
+    f.client = addr_of_process(1000, 100, 4711);
+    assert_bytes(header(PROXY_SEND_V1, ~0u, &f), "PROXY UNKNOWN\r\n");
+    assert_bytes(header(PROXY_SEND_V2, TLV_ALPN, &f), SIG "\x21\x00\x00\x05\x01\x00\x02h2");
+    assert_bytes(header(PROXY_SEND_V2, 0, &f), SIG "\x21\x00\x00\x00");
+}
+
 static void v1_ipv6(void **state) {
     struct conn_info f = conn_info_of("[2001:db8::1]:1", "[::1]:65535");
     assert_bytes(header(PROXY_SEND_V1, 0, &f), "PROXY TCP6 2001:db8::1 ::1 1 65535\r\n");
@@ -334,6 +343,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(none_writes_nothing),
         cmocka_unit_test(v1_ipv4),
+        cmocka_unit_test(a_process_has_no_address),
         cmocka_unit_test(v1_ipv6),
         cmocka_unit_test(v1_longest_address_fits_107_bytes),
         cmocka_unit_test(v1_mixed_families_go_as_ipv6),

@@ -117,7 +117,11 @@ static struct conf *make_conf(void) {
     struct conf *c = conf_new();
     static const struct conf_backend web[] = {
         {.kind = BACKEND_UNIX, .text = "unix:/a", .path = "/a"},
-        {.kind = BACKEND_TCP, .text = "tcp:1.2.3.4:80", .path = "1.2.3.4", .port = 80, .addr = {AF_INET, 80, {1, 2, 3, 4}}},
+        {.kind = BACKEND_TCP,
+         .text = "tcp:1.2.3.4:80",
+         .path = "1.2.3.4",
+         .port = 80,
+         .addr = {.family = AF_INET, .port = 80, .ip = {1, 2, 3, 4}}},
         {.kind = BACKEND_TCP, .text = "tcp:app.test:80", .path = "app.test", .port = 80, .is_name = true},
     };
     static const struct conf_backend mail[] = {
@@ -423,7 +427,7 @@ static int snapshot_of_names(void) {
     c->listeners = conf_alloc(c, sizeof(*c->listeners));
     scalar_defaults("listener.*", c->listeners);
     c->listeners->name = "127.0.0.1:443";
-    c->listeners->addr = (struct addr){AF_INET, 443, {127, 0, 0, 1}};
+    c->listeners->addr = (struct addr){.family = AF_INET, .port = 443, .ip = {127, 0, 0, 1}};
     for (size_t i = 0; i < c->nservices; i++) {
         struct conf_service *s = &c->services[i];
         scalar_defaults("service.*", s);

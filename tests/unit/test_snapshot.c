@@ -12,11 +12,11 @@ static const char rich[] =
     "workers = 3\nstate_dir = \"state\"\nengine = \"libcrypto\"\nhandshake = \"auto\"\ntcp_congestion = \"reno\"\ndrain_timeout = \"none\"\nwatch_interval = \"7s\"\n"
     "[tickets]\nsecret_file = \"t.secret\"\n[log]\ntarget = \"/x.log\"\nformat = \"json\"\nlevel = \"error\"\n"
     "[admin]\nsocket = \"/a.sock\"\nsocket_mode = \"0660\"\nsocket_group = \"root\"\nlisten = \"127.0.0.1:99\"\n"
-    "[listener.\"[::1]:0\"]\nbacklog = 7\n[service.b]\nlisten = [\"127.0.0.1:0\", \"[::1]:0\"]\nbackends = [\"unix:/x\", \"unix:@z\", \"tcp:1.2.3.4:80\", \"tcp:db:82\"]\n"
+    "[listener.\"[::1]:0\"]\nbacklog = 7\n[listener.\"unix:/l.sock\"]\nmode = \"0660\"\nowner = \"root\"\ngroup = \"root\"\n[service.b]\nlisten = [\"127.0.0.1:0\", \"[::1]:0\", \"unix:/l.sock\", \"unix:@l\"]\nbackends = [\"unix:/x\", \"unix:@z\", \"tcp:1.2.3.4:80\", \"tcp:db:82\"]\n"
     "certificates = [{ key = \"k\", cert = \"/c\", passphrase = \"p\" }, \"d/\"]\nalpn = [\"h2\", \"http/1.1\"]\nstrict_sni = true\nstarttls = \"postgresql\"\ncancel = \"pass\"\n"
     "names = [\"\", \"*\", \"**.Example.org\", \"_a.b\"]\nmatch_alpn = [\"h2\"]\nunknown = \"reset\"\n"
     "balance = \"client-hash\"\ntruncation = \"reset\"\n"
-    "proxy_protocol = {send = \"v2\", accept = \"required\", trust = [\"10.0.0.0/8\", \"::1\"], tlvs = [\"ssl\", \"client-cert\"]}\n"
+    "proxy_protocol = {send = \"v2\", accept = \"required\", trust = [\"10.0.0.0/8\", \"::1\", \"unix\"], tlvs = [\"ssl\", \"client-cert\"]}\n"
     "client_auth = {mode = \"required\", ca = \"/ca\", crl = \"crl\", depth = 3, allow = [\"cn:a\", \"ou:b\"]}\n"
     "access = {allow = [\"10.0.0.0/8\"], deny = [\"lists/bad.txt\", \"::1\"]}\n"
     "limits = {sessions = 1, sessions_per_client = 2, handshakes_per_client_per_second = 3, bytes_per_second_per_client = 4000,"
@@ -128,6 +128,7 @@ static void test_a_round_trip_keeps_every_field(void **state) {
         const struct conf_listener *x = &a->listeners[i], *y = &b->listeners[i];
         assert_string_equal(x->name, y->name);
         assert_memory_equal(&x->addr, &y->addr, sizeof(x->addr));
+        assert_string_equal(x->path ? x->path : "", y->path ? y->path : "");
         assert_same_scalars("listener.*", x, y);
         assert_int_equal(x->nservices, y->nservices);
         assert_memory_equal(x->services, y->services, x->nservices * sizeof(*x->services));
@@ -262,7 +263,7 @@ static void break_conf(struct conf *c, unsigned how) {
         c->admin.socket = "relative.sock";
         break;
     case 21:
-        c->admin.mode = 0755;
+        c->admin.rights.mode = 0755;
         break;
     case 22:
         c->ticket_secrets[0] = "relative";
@@ -276,13 +277,28 @@ static void break_conf(struct conf *c, unsigned how) {
     case 25:
         s->client_depth = CONF_CLIENT_DEPTH_MAX + 1;
         break;
+    case 26:
+        c->listeners[0].path = "relative.sock";
+        break;
+    case 27:
+        c->listeners[0].path = "@";
+        break;
+    case 28:
+        c->listeners[0].rights.mode = 0777;
+        break;
+    case 29:
+        c->listeners[0].addr.scope = 1; /* of an address that has none */
+        break;
+    case 30:
+        s->backends[2].addr.scope = 1;
+        break;
     default:
         c->buffer_memory = 0;
     }
 }
 
 static void test_values_that_make_no_sense_are_refused(void **state) {
-    for (unsigned how = 0; how <= 26; how++) {
+    for (unsigned how = 0; how <= 31; how++) {
         struct conf *a = rich_conf(), *b = NULL;
         int fd = -1;
         break_conf(a, how);

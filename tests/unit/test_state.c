@@ -47,10 +47,12 @@ static void fill(struct super *s) {
     s->proctab.commands[5] = (struct proctab_command){.id = 9, .kind = COMMAND_RELOAD, .result = PROCTAB_REFUSED, .text = "no"};
     s->log_ring = some_fd();
     s->stats_fd = some_fd();
-    s->admin = (struct admin_sockets){.unix_fd = some_fd(), .tcp_fd = -1, .path = "/run/a.sock", .dev = 1, .ino = UINT64_MAX};
-    struct listener *l = listeners_add(
-        &s->listeners,
-        &(struct conf_listener){.addr = {AF_INET, 0, {127, 0, 0, 1}}, .v6only = true, .mptcp = true, .device = "lo"}, 1);
+    s->admin = (struct admin_sockets){.unix_fd = some_fd(), .tcp_fd = -1, .file = {"/run/a.sock", 1, UINT64_MAX}};
+    struct listener *l =
+        listeners_add(&s->listeners,
+                      &(struct conf_listener){
+                          .addr = {.family = AF_INET, .ip = {127, 0, 0, 1}}, .v6only = true, .mptcp = true, .device = "lo"},
+                      1);
     l->real.port = 443;
     l->nfds = l->nlistening = l->nserved = 2;
     l->fds[0] = some_fd();
