@@ -5,7 +5,7 @@ SETUP_ARGS = $(if $(PREFIX),--prefix=$(PREFIX)) $(MESON_ARGS)
 SECONDS_EACH ?= 10
 
 .DEFAULT_GOAL := build
-.PHONY: deps deb image build run test fuzz bench bench-quick bench-memory install clean check-style dashboard
+.PHONY: deps deb image build run test fuzz bench bench-quick bench-memory install clean check-style dashboard release
 
 deps:
 	@tools/install-deps build
@@ -56,6 +56,11 @@ image: build
 	@tools/install-deps image
 	@mkdir -p dist
 	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || stat -c %Y meson.build) tools/build-image $(BUILD)/tls-off dist/image
+
+# A release in dist/release: tarball, sums, SBOM, changes.
+release: build
+	@tools/install-deps image
+	@tools/make-release --binary $(BUILD)/tls-off
 
 # The page of the observer from its sources; needs npm. What it makes is in the tree.
 dashboard:
