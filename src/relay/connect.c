@@ -115,16 +115,20 @@ static void remember(struct relay *r, struct session *s, int error) {
     x->error_ms = r->loop.now_ms;
 }
 
-/* This attempt failed: the backend is charged with it, the session is free for the next one. */
-static void attempt_failed(struct relay *r, struct session *s, int error) {
-    struct backends *b = backends_of(r, s);
+/* The backend that the session is on is charged with a failure. */
+static void charge_backend(struct relay *r, struct session *s, int error) {
     uint32_t out_ms = 0;
-    session_metrics_backend(r, s, STATS_CONNECTS_FAILED);
     remember(r, s, error);
-    if (backends_failed(b, s->chosen, r->loop.now_ms, &out_ms))
+    if (backends_failed(backends_of(r, s), s->chosen, r->loop.now_ms, &out_ms))
         log_ejected(r, s, error, out_ms);
     else
         log_fault(r, s, error);
+}
+
+/* This attempt failed: the session is free for the next one. */
+static void attempt_failed(struct relay *r, struct session *s, int error) {
+    session_metrics_backend(r, s, STATS_CONNECTS_FAILED);
+    charge_backend(r, s, error);
     s->tried |= 1ull << s->chosen;
     s->retries++;
     connect_leave(r, s);
@@ -158,11 +162,24 @@ static void log_short(struct relay *r, const struct session *s) {
 
 /* ---- success ---- */
 
-static void connected(struct relay *r, struct session *s) {
+void connect_welcome(struct relay *r, struct session *s) {
     const struct conf_service *service = session_service(r, s);
     if (backends_connected(backends_of(r, s), s->chosen))
         log_msg(&r->child.log, LOG_LEVEL_INFO, "service %s: backend %s takes sessions again", service->name,
                 service->backends[s->chosen].text);
+}
+
+void connect_no_welcome(struct relay *r, struct session *s, int reason) {
+    bool knows_client = session_service(r, s)->proxy_send != PROXY_SEND_NONE;
+    bool chose = reason == ERR_GREETING_REFUSED || reason == ERR_GREETING_CLOSED || reason == ERR_BACKEND_RESET;
+    if (s->on_backend && !(knows_client && chose))
+        charge_backend(r, s, EPROTO);
+}
+
+static void connected(struct relay *r, struct session *s) {
+    const struct conf_service *service = session_service(r, s);
+    if (!s->greeting) /* otherwise what it says will show */
+        connect_welcome(r, s);
     s->connected = true;
     s->connect_us = (uint32_t)(clock_mono_us() - s->connect_begun_us);
     session_metrics_connected(r, s);

@@ -43,6 +43,7 @@ static bool swallow(struct relay *r, struct session *s, size_t n) {
 }
 
 static void greeting_fails(struct relay *r, struct session *s, const struct greeting_end *end) {
+    connect_no_welcome(r, s, end->err);
     if (end->len)
         flow_pass_down(r, s, end->len);
     if (end->len)
@@ -55,6 +56,7 @@ static void greeting_fails(struct relay *r, struct session *s, const struct gree
 static void backend_ends(struct relay *r, struct session *s, size_t n) {
     uint8_t byte;
     bool reset = swallow(r, s, n) && recv(s->backend.fd, &byte, 1, MSG_DONTWAIT) < 0 && errno != EAGAIN && errno != EINTR;
+    connect_no_welcome(r, s, reset ? ERR_BACKEND_RESET : ERR_GREETING_CLOSED);
     if (reset) {
         flow_backend_reset(r, s);
         return;
@@ -73,6 +75,7 @@ static void judge_greeting(struct relay *r, struct session *s, struct span bytes
             break;
         }
         s->greeting = GREETING_NONE;
+        connect_welcome(r, s);
         session_goto(r, s, SESSION_OPEN);
         break;
     case STEP_WANT_READ:
@@ -94,6 +97,7 @@ static void look_at_greeting(struct relay *r, struct session *s) {
     } else if (errno == EAGAIN) {
         s->down.readable = false;
     } else if (errno != EINTR) {
+        connect_no_welcome(r, s, ERR_BACKEND_RESET);
         flow_backend_reset(r, s);
     }
 }
@@ -109,8 +113,10 @@ void preface_step(struct relay *r, struct session *s) {
 }
 
 void preface_timeout(struct relay *r, struct session *s) {
-    if (r->loop.now_ms < s->deadline_ms)
+    if (r->loop.now_ms < s->deadline_ms) {
         wheel_arm(&r->loop.wheel, &s->timer, s->deadline_ms);
-    else
+    } else {
+        connect_no_welcome(r, s, ERR_GREETING_TIMEOUT);
         session_fail(r, s, ERR_GREETING_TIMEOUT);
+    }
 }

@@ -297,6 +297,13 @@ void connect_event(struct relay *r, struct session *s, uint32_t events);
 void connect_timeout(struct relay *r, struct session *s);
 void connect_retry_waiters(struct relay *r);
 
+/*
+ * The backend serves: it has taken a connection, or greeted where the relay waits for that. It has not, for REASON: a failure as
+ * of a connect, unless it was told who the client is, and may have refused that one.
+ */
+void connect_welcome(struct relay *r, struct session *s);
+void connect_no_welcome(struct relay *r, struct session *s, int reason);
+
 /* For a session that is on no backend, another relay's among them: one that it has not tried, or the queue of its service. */
 void connect_try(struct relay *r, struct session *s);
 

@@ -11,6 +11,8 @@ const char *backend_fault_text(int error) {
         return "no local address or port is left for a connection to it";
     case EDESTADDRREQ:
         return "its name has no address (yet)";
+    case EPROTO:
+        return "its greeting refuses clients, is none, or does not come";
     default:
         return strerror(error);
     }

@@ -1,7 +1,7 @@
 /*
  * Faults of connects to backends: how a relay reports the last one to the observer, and its text. A fault is an errno,
  * or a value for what errno does not know: EAGAIN (the queue of connections is full), EDESTADDRREQ (the name
- * has no address).
+ * has no address), EPROTO (no welcome in its greeting).
  */
 #pragma once
 

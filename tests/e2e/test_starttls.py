@@ -369,6 +369,59 @@ def test_a_backend_that_refuses(parts):
         assert receive_all(c) == b"421 4.3.2 too busy\r\n"
 
 
+class Moody:
+    """A backend that greets as its mood is."""
+
+    def __init__(self, words):
+        self.words = words
+
+    def __call__(self, s):
+        s.sendall(self.words)
+        if self.words.startswith(b"220"):
+            echo(s)
+
+
+def moody_pair(parts, words, **keys):
+    moody = Moody(words)
+    urls = [parts.backend(moody, where="tcp").url, parts.backend(greets("smtp"), where="tcp").url]
+    return moody, parts.proxy(parts.backend(), backends=urls, balance="round-robin", starttls="smtp", top={"workers": 1}, **keys)
+
+
+def refusals(p, sessions):
+    """How many of so many sessions, one after the other, are not welcome."""
+    refused = 0
+    for _ in range(sessions):
+        with upgrade(p, "smtp") as c:
+            try:
+                says_echo(c)
+            except (OSError, AssertionError):
+                refused += 1
+    return refused
+
+
+@pytest.mark.parametrize("words", [b"421 4.3.2 too busy\r\n", b"SSH-2.0-OpenSSH\r\n", b"220", b""])
+def test_a_backend_that_refuses_is_ejected(parts, words):
+    """As one that takes no connection: after three in a row the other one has all, but for a trial after 1, 2, 4 ... seconds."""
+    moody, p = moody_pair(parts, words)
+    assert refusals(p, 30) <= 3 + 6
+    p.wait_text("its greeting refuses clients, is none, or does not come; ejected for 1000 ms")
+    moody.words = b"220 well again\r\n"
+
+    def again():
+        refusals(p, 1)
+        return any("takes sessions again" in line for line in p.lines)
+
+    until(again, "the backend in rotation", every=0.2)
+    assert refusals(p, 6) == 0
+
+
+def test_what_is_said_to_one_client_is_not_held_against_a_backend(parts):
+    """A backend that is told who the client is may refuse that one: who is not welcome anywhere could take backends from the others."""
+    _, p = moody_pair(parts, b"521 5.7.1 not you\r\n", proxy_protocol={"send": "v1"})
+    assert refusals(p, 10) >= 4
+    assert not any("ejected" in line for line in p.lines)
+
+
 # --- all that openssl knows
 
 
