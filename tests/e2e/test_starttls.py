@@ -1,6 +1,7 @@
 """STARTTLS and its kin: clients and servers of Debian's packages around tls-off, and clients that break the rules by hand."""
 import base64
 import imaplib
+import nntplib
 import os
 import pathlib
 import poplib
@@ -340,6 +341,24 @@ def test_managesieve(parts):
         hear(c, b'OK "Logged in."\r\n')
         c.sendall(b'PUTSCRIPT "one" "keep;"\r\nLISTSCRIPTS\r\n')
         assert b'"one"' in hear(c, b'OK "Listscripts completed."\r\n')
+
+
+def test_news(parts, pki):
+    """INN behind it; in front a client of Python 3.11, which Debian 12 has."""
+    p = parts.proxy(daemons.inn(parts), starttls="nntp")
+    c = nntplib.NNTP("localhost", p.port, timeout=20)
+    assert "STARTTLS" in c.getcapabilities() and "READER" not in c.getcapabilities()
+    with pytest.raises(nntplib.NNTPTemporaryError, match="483"):
+        c.group("tls.off")
+    c.starttls(context(pki))
+    assert "READER" in c.getcapabilities() and "INN" in c.nntp_implementation
+    assert c.descriptions("*")[1] == {"tls.off": "behind tls-off"}
+    assert c.group("tls.off")[4] == "tls.off"
+    assert c.quit().startswith("205")
+    p.wait_session(tls_version="TLSv1.3", sni="localhost")
+    c = nntplib.NNTP_SSL("localhost", p.port, ssl_context=context(pki), timeout=20)
+    assert c.getwelcome().startswith("20") and "INN" in c.getwelcome()
+    c.quit()
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="Postfix is started by root alone")

@@ -192,3 +192,42 @@ def postfix(parts):
     parts.add(Daemon(where, "/usr/lib/postfix/sbin/master", "-c", where / "conf", "-d", env={**os.environ, "MAIL_LOGTAG": "postfix"}))
     wait_greeting(port)
     return f"tcp:127.0.0.1:{port}", where / "log"
+
+
+def inn(parts):
+    """INN's server for readers, with one group that has no articles."""
+    where = parts.directory / "news"
+    user = other_user("news")
+    for name in ("db", "etc", "log", "run", "tmp", "spool/articles", "spool/overview", "spool/incoming"):
+        (where / name).mkdir(parents=True)
+    paths = {"db": "db", "etc": "etc", "log": "log", "run": "run", "tmp": "tmp", "spool": "spool", "articles": "spool/articles",
+             "overview": "spool/overview", "incoming": "spool/incoming"}
+    (where / "inn.conf").write_text(textwrap.dedent("""\
+        domain: example.org
+        mta: "/bin/true"
+        pathhost: news.example.org
+        pathnews: /usr/lib/news
+        hismethod: hisv6
+        enableoverview: true
+        ovmethod: tradindexed
+        readerswhenstopped: true
+        nnrpdloadlimit: 0
+        """) + "".join(f"path{name}: {where}/{path}\n" for name, path in paths.items()))
+    (where / "etc" / "storage.conf").write_text("method tradspool {\n  newsgroups: *\n  class: 0\n}\n")
+    (where / "etc" / "readers.conf").write_text('auth all { hosts: "*" default: "<reader>" }\n'
+                                                'access all { users: "<reader>" newsgroups: "*" access: "R" }\n')
+    (where / "db" / "active").write_text("tls.off 0000000000 0000000001 y\n")
+    (where / "db" / "newsgroups").write_text("tls.off\tbehind tls-off\n")
+    for name in ("active.times", "history"):
+        (where / "db" / name).touch()
+    own(where, user)
+    as_user = {"user": user, "group": user} if os.getuid() == 0 else {}
+    if as_user:
+        subprocess.run(["chown", "-R", f"{user}:{user}", where], check=True)
+    environment = {**os.environ, "INNCONF": str(where / "inn.conf")}
+    for tool in (["makedbz", "-i", "-o"], ["tdx-util", "-c", "-n", "tls.off", "-p", where / "spool" / "overview"]):
+        subprocess.run([f"/usr/lib/news/bin/{tool[0]}", *tool[1:]], env=environment, cwd=where, capture_output=True, check=True, **as_user)
+    port = free_port()
+    parts.add(Daemon(where, "/usr/lib/news/bin/nnrpd", "-D", "-f", "-b", "127.0.0.1", "-p", str(port), env=environment, cwd=where, **as_user))
+    wait_greeting(port)
+    return f"tcp:127.0.0.1:{port}"
