@@ -180,7 +180,7 @@ def test_who_waits_for_a_greeting_is_named(parts):
     p = parts.proxy(parts.backend(), timeouts={"handshake": "300ms"})
     until_closed(tcp(p.port))
     detail = p.wait_failure("handshake_timeout")["detail"]
-    assert detail.endswith("; a client that waits for a greeting (SMTP, IMAP, POP3, NNTP, ManageSieve) needs starttls")
+    assert detail.endswith("; a client that waits for a greeting needs starttls (SMTP, IMAP, POP3, NNTP, ManageSieve), or another port (MySQL, FTP)")
 
 
 # --- PostgreSQL
