@@ -30,8 +30,9 @@ fuzz:
 
 bench: build
 	@tools/install-deps bench
-	@ninja -C $(BUILD) bench/bench-load bench/bench-backend
+	@ninja -C $(BUILD) bench/bench-load bench/bench-backend bench/route_bench bench/access_bench
 	@bench/run --build $(BUILD)
+	@bench/front-door --build $(BUILD)
 
 bench-quick: build
 	@tools/install-deps bench

@@ -160,8 +160,10 @@ void starttls_hint(const struct conn *c, struct text *t) {
         text_addf(t, "%sthe protocol before TLS is %s", t->len ? "; " : "",
                   prelude_protocol((enum starttls)c->prelude.protocol)->name);
     if (c->reason == ERR_HANDSHAKE_TIMEOUT && silent)
-        text_addf(t, "%sa client that waits for a greeting needs starttls (SMTP, IMAP, POP3, NNTP, ManageSieve), or another port (MySQL, FTP)",
-                  t->len ? "; " : "");
+        text_addf(
+            t,
+            "%sa client that waits for a greeting needs starttls (SMTP, IMAP, POP3, NNTP, ManageSieve), or another port (MySQL, FTP)",
+            t->len ? "; " : "");
     if ((c->reason != ERR_NOT_TLS && c->reason != ERR_STARTTLS_MALFORMED) || !kind)
         return;
     text_addf(t, "%sit is %s", t->len ? "; " : "", kind->name);

@@ -7,8 +7,8 @@
 #include "base/rd.h"
 
 static const struct plain_kind postgresql = {"PostgreSQL", STARTTLS_POSTGRESQL}, ldap = {"LDAP", STARTTLS_LDAP},
-                               imap = {"IMAP", STARTTLS_IMAP}, mqtt = {"MQTT", STARTTLS_NONE},
-                               kafka = {"Kafka", STARTTLS_NONE}, rdp = {"RDP", STARTTLS_NONE}, mongodb = {"MongoDB", STARTTLS_NONE};
+                               imap = {"IMAP", STARTTLS_IMAP}, mqtt = {"MQTT", STARTTLS_NONE}, kafka = {"Kafka", STARTTLS_NONE},
+                               rdp = {"RDP", STARTTLS_NONE}, mongodb = {"MongoDB", STARTTLS_NONE};
 
 /* Beginnings in any case. */
 static const struct {

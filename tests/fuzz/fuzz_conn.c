@@ -8,6 +8,7 @@
  * Input: events of three bytes: kind, who, amount.
  */
 #include "../unit/conn_bench.h"
+#include "../unit/starttls_ways.h"
 #include "base/rd.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -42,6 +43,9 @@ enum event_around {
     BUDGET_SHRINKS,
     PROCESS_STOOD,
     CALL_FAILS,
+    CLIENT_ASKS_FOR_TLS, /* STARTTLS and its kin, in the protocol of LISTEN_MAIL */
+    CLIENT_HEARS,
+    MAIL_IS, /* another protocol, for those who come */
     EVENT_COUNT,
 };
 
@@ -76,6 +80,18 @@ static void speak(unsigned n, uint8_t amount) {
         say_header(c, amount & 32 ? 0 : amount & 7);
     client_tls(c, amount & 32 ? TLS_1_2 : TLS_1_3);
     client_step(c, amount & 64 ? 100 : SIZE_MAX);
+}
+
+/* All of it, a part, or all and a byte behind it. */
+static void ask_for_tls(unsigned n, uint8_t amount) {
+    const struct way *w = &ways[0];
+    while (w->protocol != hand->conf->listeners[LISTEN_MAIL].starttls)
+        w++;
+    if (bench_clients[n].fd < 0)
+        client_connect(n, LISTEN_MAIL, (uint8_t)(1 + amount % 8));
+    client_says(&bench_clients[n], w->asks, amount & 1 ? amount % w->len : w->len);
+    if (amount & 2)
+        client_says(&bench_clients[n], "\x16", 1);
 }
 
 static void drain(uint8_t amount) {
@@ -114,6 +130,16 @@ static void client_event(unsigned event, unsigned n, uint8_t amount) {
         break;
     case CLIENT_SAYS_HEADER:
         say_header(c, amount);
+        break;
+    case CLIENT_ASKS_FOR_TLS:
+        ask_for_tls(n, amount);
+        break;
+    case CLIENT_HEARS:
+        if (c->fd >= 0 && !c->ssl)
+            (void)client_heard(c); /* a go-ahead: TLS is next */
+        break;
+    case MAIL_IS:
+        hand->conf->listeners[LISTEN_MAIL].starttls = ways[amount % ARRAY_LEN(ways)].protocol;
         break;
     case CLIENT_ENDS:
         client_end(c);
@@ -203,11 +229,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     begun = true;
     bench_run.fds = 0; /* between two inputs the fuzzer opens some: its symbolizer stays */
     bench_begin_run();
+    hand->conf->listeners[LISTEN_MAIL].starttls = STARTTLS_SMTP;
     struct rd r = rd_of(span_of(data, size));
     for (unsigned i = 0; i < EVENTS_MAX && rd_left(&r) >= 3; i++) {
         unsigned event = rd_u8(&r) % EVENT_COUNT, who = rd_u8(&r);
         uint8_t amount = rd_u8(&r);
-        if (event <= CLIENT_LEAVES)
+        if (event <= CLIENT_LEAVES || event >= CLIENT_ASKS_FOR_TLS)
             client_event(event, who % BENCH_CLIENTS, amount);
         else
             around_event(event, who % BENCH_WORKERS, amount);
