@@ -23,6 +23,7 @@
 #include "resolver/resolver.h"
 #include "shm/roles.h"
 #include "signer/signer.h"
+#include "supervisor/dry_run.h"
 #include "supervisor/supervisor.h"
 #include "tls/libcrypto.h"
 #include "tls/suite.h"

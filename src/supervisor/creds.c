@@ -12,7 +12,7 @@
 #include "supervisor/keys.h"
 #include "supervisor/refresh.h"
 #include "supervisor/super.h"
-#include "supervisor/workers.h"
+#include "supervisor/worker.h"
 #include "wire/control_creds.h"
 
 #define QUIET_MS     200   /* without an event: the writer is done */
@@ -27,26 +27,6 @@
 
 static uint64_t wall_s(void) {
     return clock_wall_us() / 1000000;
-}
-
-int creds_set_take(struct creds_set *c, uint32_t number, int fd) {
-    int err = creds_map(fd, &c->store);
-    if (err < 0) {
-        close(fd);
-        return err;
-    }
-    c->fd = fd;
-    c->number = number;
-    c->nth = 1;
-    return 0;
-}
-
-void creds_set_free(struct creds_set *c) {
-    if (c->number == 0)
-        return;
-    creds_unmap(&c->store);
-    close(c->fd);
-    *c = (struct creds_set){.fd = -1};
 }
 
 void creds_init(struct creds_reload *c) {

@@ -12,22 +12,10 @@
 #include "base/defs.h"
 #include "base/span.h"
 #include "base/wheel.h"
-#include "creds/creds.h"
+#include "supervisor/sets.h"
 
 struct super;
 struct worker;
-
-/* A store with its number, as a generation has one in use. */
-struct creds_set {
-    uint32_t number; /* 0 = none; no two tries have the same */
-    uint32_t nth;    /* of those that were used: for people */
-    int fd;
-    struct creds store;
-};
-
-/* FD is owned from here on, also when it is no store. ERR_FORMAT, ERR_SYSTEM. */
-MUST_CHECK int creds_set_take(struct creds_set *c, uint32_t number, int fd);
-void creds_set_free(struct creds_set *c);
 
 enum creds_stage {
     CREDS_IDLE,

@@ -11,10 +11,6 @@
 #include "conf/snapshot.h"
 #include "shm/scoreboard.h"
 #include "supervisor/super.h"
-#include "supervisor/workers.h"
-
-#define RING_SIZE      (1024 * 1024)
-#define BACKOFF_MIN_MS 100
 
 const char *generation_binary(const struct super *s) {
     return s->now ? s->exe_path : "/proc/self/exe";
@@ -79,60 +75,6 @@ int generation_configure(struct super *s, struct generation *g, const struct ipc
     if (err == 0)
         *ret_warnings = c.warnings;
     return err;
-}
-
-/* ---- its processes ---- */
-
-static bool has_names(const struct conf *c) {
-    for (size_t i = 0; i < c->nservices; i++)
-        for (size_t j = 0; j < c->services[i].nbackends; j++)
-            if (c->services[i].backends[j].is_name)
-                return true;
-    return false;
-}
-
-/* Without a service that does, there are no keys and nothing to sign. */
-static bool terminates(const struct conf *c) {
-    for (size_t i = 0; i < c->nservices; i++)
-        if (c->services[i].mode == MODE_TERMINATE)
-            return true;
-    return false;
-}
-
-static bool add_worker(const struct super *s, struct generation *g, enum role role, uint16_t index) {
-    struct worker *w = &g->workers[g->nworkers];
-    *w = (struct worker){
-        .gen = g, .role = role, .index = index, .control = -1, .ring = -1, .words = -1, .backoff_ms = BACKOFF_MIN_MS};
-    w->cpu = role_of_worker(role) ? placement_cpu(s, index) : -1;
-    g->nworkers++;
-    return ring_create(RING_SIZE, &w->ring) == 0;
-}
-
-/* In the order in which they are started. */
-static bool make_workers(const struct super *s, struct generation *g) {
-    uint16_t n = (uint16_t)g->conf->workers;
-    g->workers = calloc(3 * (size_t)n + 4, sizeof(*g->workers));
-    MUST(g->workers);
-    bool ok = add_worker(s, g, ROLE_OBSERVER, 0) && (!has_names(g->conf) || add_worker(s, g, ROLE_RESOLVER, 0));
-    if (g->conf->acme.ncerts)
-        ok = ok && add_worker(s, g, ROLE_KEYMAKER, 0) && add_worker(s, g, ROLE_ACME, 0);
-    for (uint16_t i = 0; i < n && ok; i++)
-        ok = add_worker(s, g, ROLE_RELAY, i);
-    for (uint16_t i = 0; i < n && ok; i++)
-        ok = (!terminates(g->conf) || add_worker(s, g, ROLE_SIGNER, i)) && add_worker(s, g, ROLE_HANDSHAKER, i);
-    return ok;
-}
-
-/* All are wired before the first one serves: a process that is ready has all its links. */
-bool generation_start(struct super *s, struct generation *g) {
-    if (!make_workers(s, g))
-        return false;
-    for (size_t i = 0; i < g->nworkers; i++)
-        if (!worker_begin(s, &g->workers[i]))
-            return false;
-    for (size_t i = 0; i < g->nworkers; i++)
-        worker_go(&g->workers[i]);
-    return true;
 }
 
 static void close_one(int fd) {

@@ -7,7 +7,7 @@
 #include "supervisor/stop.h"
 #include "supervisor/super.h"
 #include "supervisor/wiring.h"
-#include "supervisor/workers.h"
+#include "supervisor/worker.h"
 
 #define PING_MS     2000
 #define LOOK_MS     250 /* after a ping, for answers */

@@ -13,9 +13,8 @@
 
 #include "base/err.h"
 #include "base/owner.h"
-#include "base/text.h"
 #include "supervisor/super.h"
-#include "supervisor/workers.h"
+#include "supervisor/worker.h"
 #include "wire/control_creds.h"
 
 #define KEYS_A_TURN 64
@@ -100,22 +99,8 @@ static void end_set(struct super *s, struct worker *w) {
         worker_kill(w); /* restarted like any other */
 }
 
-static void cannot(struct super *s, struct worker *w, const char *why) {
-    uint32_t set = w->keys.set;
-    w->keys = (struct keys_pump){0};
-    if (w->gen == s->next) {
-        transition_refuse(s, "%s", why);
-    } else if (w->gen == s->now && set == s->creds.next.number) {
-        creds_refused(s, w, set, span_str(why));
-    } else {
-        log_msg(&s->log, LOG_LEVEL_ERROR, "%s.%u cannot be given its keys: %s", role_name(w->role), w->index, why);
-        worker_kill(w);
-    }
-}
-
-void keys_pump(struct super *s, struct worker *w) {
-    char line[512];
-    struct text why = text_of(line, sizeof(line));
+uint32_t keys_pump(struct super *s, struct worker *w, struct text *why) {
+    uint32_t failed = 0;
     int err = 0;
     for (unsigned i = 0; i < KEYS_A_TURN && keys_wait(&w->keys) && err == 0; i++) {
         const struct creds_set *set = set_of(s, w);
@@ -123,14 +108,19 @@ void keys_pump(struct super *s, struct worker *w) {
             w->keys = (struct keys_pump){0};
             break;
         }
-        err = give_key(w, set, &why);
+        err = give_key(w, set, why);
         if (err == 0 && ++w->keys.next == creds_keys(&set->store))
             end_set(s, w);
     }
-    if (err < 0 && err != ERR_AGAIN)
-        cannot(s, w, why.len ? line : err_text(err));
+    if (err < 0 && err != ERR_AGAIN) {
+        failed = w->keys.set;
+        w->keys = (struct keys_pump){0};
+        if (!why->len)
+            text_add(why, err_text(err));
+    }
     if (w->control >= 0 && worker_watch(s, w) < 0)
         worker_kill(w);
+    return failed;
 }
 
 int keys_give(struct super *s, struct worker *w) {

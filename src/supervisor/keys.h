@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "base/defs.h"
+#include "base/text.h"
 
 struct super;
 struct worker;
@@ -21,8 +22,11 @@ MUST_CHECK int keys_give(struct super *s, struct worker *w);
 /* SET for a signer that runs. */
 MUST_CHECK int keys_give_set(struct super *s, struct worker *w, const struct creds_set *set);
 
-/* Continues, when there is something to send and room for it. */
-void keys_pump(struct super *s, struct worker *w);
+/*
+ * Continues, when there is something to send and room for it. 0, or the number of the set that W cannot be given, with the
+ * reason in WHY.
+ */
+MUST_CHECK uint32_t keys_pump(struct super *s, struct worker *w, struct text *why);
 
 /*
  * Answers that a signer owes, by the number of the set: the one in use and the one being taken. A set abandoned before it was

@@ -13,7 +13,7 @@
 #include "supervisor/stop.h"
 #include "supervisor/super.h"
 #include "supervisor/wiring.h"
-#include "supervisor/workers.h"
+#include "supervisor/worker.h"
 #include "wire/control_creds.h"
 #include "wire/control_export.h"
 
@@ -139,12 +139,12 @@ static void kill_rule_breaker(struct super *s, struct worker *w, uint16_t type) 
     worker_kill(w);
 }
 
-void worker_receive(struct super *s, struct worker *w) {
+static void receive(struct super *s, struct worker *w) {
     struct ipc_msg m = {.type = 0};
     int err = 0;
     switch (control_hear(w->control, w->role, s->scratch, sizeof(s->scratch), &m, &err)) {
     case STEP_WANT_READ:
-        return;
+        break;
     case STEP_DONE:
         if (m.type != CONTROL_PONG)
             s->dirty = true;
@@ -154,11 +154,40 @@ void worker_receive(struct super *s, struct worker *w) {
         break;
     case STEP_FAILED:
         kill_rule_breaker(s, w, m.type);
-        return;
+        break;
     default: /* gone: workers_reap() does the rest */
         loop_unwatch(&s->loop, w->control);
-        return;
     }
+}
+
+/* A file of its keys cannot be opened, or it does not take them. */
+static void on_keys_missing(struct super *s, struct worker *w, uint32_t set, const char *why) {
+    if (w->gen == s->next) {
+        transition_refuse(s, "%s", why);
+    } else if (w->gen == s->now && set == s->creds.next.number) {
+        creds_refused(s, w, set, span_str(why));
+    } else {
+        log_msg(&s->log, LOG_LEVEL_ERROR, "%s.%u cannot be given its keys: %s", role_name(w->role), w->index, why);
+        worker_kill(w);
+    }
+}
+
+static void send_keys(struct super *s, struct worker *w) {
+    char line[512];
+    struct text why = text_of(line, sizeof(line));
+    uint32_t failed = keys_pump(s, w, &why);
+    if (failed)
+        on_keys_missing(s, w, failed, line);
+}
+
+void messages_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
+    struct super *s = ctx;
+    struct worker *w = worker_of_event(s, key, gen);
+    if (!w)
+        return;
+    if (events & EPOLLOUT)
+        send_keys(s, w);
+    receive(s, w);
     transition_advance(s);
     stop_advance(s);
 }

@@ -1,8 +1,7 @@
 /* Messages of children. */
 #pragma once
 
-struct super;
-struct worker;
+#include <stdint.h>
 
-/* Receives the next message of W, whose socket is readable. */
-void worker_receive(struct super *s, struct worker *w);
+/* The loop's handler of SUPER_CHILD: receives the next message, and sends keys when there is room. */
+void messages_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);

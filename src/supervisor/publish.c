@@ -7,7 +7,7 @@
 #include "base/text.h"
 #include "supervisor/notify.h"
 #include "supervisor/super.h"
-#include "supervisor/workers.h"
+#include "supervisor/worker.h"
 
 static enum proctab_phase phase_of(const struct super *s) {
     if (s->stop.phase != STOP_NOT)

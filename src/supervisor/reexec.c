@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,11 +14,14 @@
 #include "supervisor/state.h"
 #include "supervisor/stop.h"
 #include "supervisor/super.h"
-#include "supervisor/supervisor.h"
 
 static char **arguments;
 
-/* ---- the dry run, in the supervisor ---- */
+void reexec_arguments(char **argv) {
+    arguments = argv;
+}
+
+/* ---- the dry run ---- */
 
 static void on_successor(struct super *s, struct ipc_msg *m) {
     struct transition *c = &s->transition;
@@ -86,42 +88,4 @@ void reexec_exec(struct super *s) {
     set_inheritable(&fds, false);
     close(fd);
     free(fds.list);
-}
-
-/* ---- the successor ---- */
-
-int supervisor_resume(char **argv) {
-    arguments = argv;
-    const char *text = getenv(REEXEC_VARIABLE);
-    uint64_t fd;
-    int status = -1;
-    if (text && text_parse_u64(text, 1 << 20, &fd) == 0)
-        status = supervisor_run_on((int)fd);
-    return status;
-}
-
-static int refuse_dry_run(int control, const char *why, int err) {
-    char line[256];
-    struct text t = text_of(line, sizeof(line));
-    text_addf(&t, "tls-off " TLS_OFF_VERSION ": %s: %s", why, err_text(err));
-    (void)!control_send_text(control, CONTROL_REFUSED, span_of(line, t.len), NULL, 0); /* no answer is a refusal as well */
-    return 1;
-}
-
-int supervisor_dry_run(int control_fd) {
-    static struct super s;
-    struct ipc_msg m;
-    int err = 0;
-    enum step step;
-    do {
-        struct pollfd p = {.fd = control_fd, .events = POLLIN};
-        (void)poll(&p, 1, -1); /* the next call reports any error */
-        step = ipc_recv(control_fd, s.scratch, sizeof(s.scratch), control_to_child, &m, &err);
-    } while (step == STEP_WANT_READ);
-    if (step != STEP_DONE || m.type != CONTROL_STATE)
-        return 1;
-    err = state_read(&s, m.fds[0]);
-    if (err < 0)
-        return refuse_dry_run(control_fd, "the state of the running supervisor cannot be read", err);
-    return control_send(control_fd, CONTROL_READY) == 0 ? 0 : 1;
 }

@@ -12,6 +12,9 @@
 
 struct super;
 
+/* Those of main(), which live as long as the process: what its successor is started with. */
+void reexec_arguments(char **argv);
+
 /* Starts the dry run. False, with a line in the log, when that fails. */
 bool reexec_dry_run(struct super *s);
 

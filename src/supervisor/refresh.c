@@ -9,7 +9,7 @@
 #include "conf/ticket_secret.h"
 #include "supervisor/file_watch.h"
 #include "supervisor/super.h"
-#include "supervisor/workers.h"
+#include "supervisor/worker.h"
 
 #define READ_MS      60000
 #define RETRY_MIN_MS 5000
@@ -38,26 +38,7 @@ static const struct {
                          request_secrets, use_secrets},
 };
 
-/* ---- the sets ---- */
-
-int access_set_take(struct access_set *a, int fd) {
-    int err = access_map(fd, &a->table);
-    if (err < 0) {
-        close(fd);
-        a->fd = -1;
-        return err;
-    }
-    a->fd = fd;
-    return 0;
-}
-
-void access_set_free(struct access_set *a) {
-    if (a->fd < 0)
-        return;
-    access_unmap(&a->table);
-    close(a->fd);
-    a->fd = -1;
-}
+/* ---- what is read and used ---- */
 
 static int request_access(struct super *s, int control) {
     const int fds[] = {s->now->snapshot_fd, s->now->access.fd};

@@ -8,7 +8,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "access/access.h"
 #include "base/defs.h"
 #include "base/wheel.h"
 
@@ -24,16 +23,6 @@ struct refresh {
     struct wtimer deadline; /* of the reading */
     struct wtimer retry;
 };
-
-/* An access table, as a generation has one in use. */
-struct access_set {
-    int fd; /* -1 = none */
-    struct access table;
-};
-
-/* FD is owned from here on, also when it is no table. ERR_FORMAT, ERR_SYSTEM, ERR_NOMEM. */
-MUST_CHECK int access_set_take(struct access_set *a, int fd);
-void access_set_free(struct access_set *a);
 
 /*
  * A generation serves: READ_S is when its files began to be read, seconds since 1970. False when some may have been written

@@ -12,7 +12,7 @@
 #include "supervisor/notify.h"
 #include "supervisor/publish.h"
 #include "supervisor/super.h"
-#include "supervisor/workers.h"
+#include "supervisor/worker.h"
 
 #define ANSWER_MS 1000 /* for those that miss the deadline */
 

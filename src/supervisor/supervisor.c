@@ -21,12 +21,14 @@
 #include "supervisor/environment.h"
 #include "supervisor/exe.h"
 #include "supervisor/logfile.h"
+#include "supervisor/messages.h"
 #include "supervisor/notify.h"
 #include "supervisor/publish.h"
 #include "supervisor/reexec.h"
 #include "supervisor/state.h"
 #include "supervisor/stop.h"
 #include "supervisor/super.h"
+#include "supervisor/worker.h"
 #include "supervisor/workers.h"
 
 #define LOG_RING_SIZE (256 * 1024)
@@ -168,7 +170,7 @@ static bool set_up_loop(struct super *s) {
     if (loop_init(&s->loop) < 0)
         return false;
     loop_on(&s->loop, SUPER_SIGNAL, signal_event, s);
-    loop_on(&s->loop, SUPER_CHILD, worker_event, s);
+    loop_on(&s->loop, SUPER_CHILD, messages_event, s);
     loop_on(&s->loop, SUPER_HELPER, helper_event, s);
     loop_on(&s->loop, SUPER_CREDS, creds_event, s);
     set_up_timers(s);
@@ -278,7 +280,7 @@ static bool resume(struct super *s, int state_fd) {
     return true;
 }
 
-int supervisor_run_on(int state_fd) {
+static int run_on(int state_fd) {
     struct super *s = &super;
     s->ready_fd = s->signal_fd = s->page_fd = -1;
     creds_init(&s->creds);
@@ -297,4 +299,11 @@ int supervisor_run_on(int state_fd) {
     transition_begin(s);
     transition_advance(s);
     return run_supervisor_loop(s);
+}
+
+int supervisor_resume(char **argv) {
+    const char *text = getenv(REEXEC_VARIABLE);
+    uint64_t fd;
+    reexec_arguments(argv);
+    return text && text_parse_u64(text, 1 << 20, &fd) == 0 ? run_on((int)fd) : -1;
 }

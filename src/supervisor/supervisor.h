@@ -9,14 +9,8 @@
 /* Runs the proxy in the foreground; returns the exit status. READY_FD: gets one newline once every role serves; -1 = none. */
 int supervisor_run(const struct control_request *what, int ready_fd);
 
-/* Continues from the state in STATE_FD, after the predecessor's exec. The exit status. */
-int supervisor_run_on(int state_fd);
-
 /*
  * main() calls this first. Keeps ARGV for a re-exec of the supervisor; in a process started by one, continues and returns the
  * exit status. -1 otherwise.
  */
 int supervisor_resume(char **argv);
-
-/* ROLE_SUPERVISOR as a child: the dry run, which reads the state of the running supervisor. The exit status. */
-int supervisor_dry_run(int control_fd);

@@ -20,6 +20,7 @@
 #include "supervisor/stop.h"
 #include "supervisor/super.h"
 #include "supervisor/wiring.h"
+#include "supervisor/worker.h"
 #include "supervisor/workers.h"
 #include "wire/control_export.h"
 
@@ -140,7 +141,7 @@ static void enter_starting(struct super *s) {
     bool fits = s->now || activation_check(&s->listeners, g->conf, &why);
     if (!fits || !listeners_bind(&s->listeners, g->conf, &why) || !open_log(g, &why) || !open_admin(s, &why))
         transition_refuse(s, "%s", line);
-    else if (!generation_start(s, g))
+    else if (!workers_start(s, g))
         transition_refuse(s, "its processes cannot be started: %s", strerror(errno));
 }
 

@@ -11,7 +11,7 @@
 #include "shm/scoreboard.h"
 #include "supervisor/keys.h"
 #include "supervisor/super.h"
-#include "supervisor/workers.h"
+#include "supervisor/worker.h"
 #include "wire/control_creds.h"
 #include "wire/control_export.h"
 

@@ -5,10 +5,8 @@
 #include "supervisor/workers.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,8 +14,6 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "shm/scoreboard.h"
-#include "supervisor/keys.h"
-#include "supervisor/messages.h"
 #include "supervisor/stop.h"
 #include "supervisor/super.h"
 #include "supervisor/wiring.h"
@@ -25,35 +21,8 @@
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 10000
 #define PROVED_MS      30000 /* a child that lived this long starts again with the shortest pause */
-#define STOP_GRACE_MS  2000  /* between STOP and SIGKILL */
 #define CONTROL_SNDBUF (1024 * 1024)
-
-/* A worker's key in the event loop. */
-static uint32_t key_of(const struct super *s, const struct worker *w) {
-    return (uint32_t)(w->gen - s->gens) << 16 | (uint32_t)(w - w->gen->workers);
-}
-
-struct worker *worker_next(struct super *s, struct worker *w) {
-    const struct generation *first = &s->gens[0];
-    if (w && w + 1 < w->gen->workers + w->gen->nworkers)
-        return w + 1;
-    for (const struct generation *g = w ? w->gen + 1 : first; g < s->gens + ARRAY_LEN(s->gens); g++)
-        if (g->nworkers)
-            return g->workers;
-    return NULL;
-}
-
-static uint32_t events_of(const struct worker *w) {
-    return keys_wait(&w->keys) ? EPOLLIN | EPOLLOUT : EPOLLIN;
-}
-
-int worker_watch(struct super *s, struct worker *w) {
-    return loop_rewatch(&s->loop, w->control, events_of(w), SUPER_CHILD, key_of(s, w), LOOP_GEN(w->tag));
-}
-
-int worker_attach(struct super *s, struct worker *w) {
-    return loop_watch(&s->loop, w->control, events_of(w), SUPER_CHILD, key_of(s, w), LOOP_GEN(w->tag));
-}
+#define RING_SIZE      (1024 * 1024)
 
 /* An observer has the stream that the log goes to; no other role has a stream of ours. */
 static pid_t spawn(const struct worker *w, int child_end) {
@@ -69,7 +38,8 @@ static pid_t spawn(const struct worker *w, int child_end) {
     return spawn_role(&child);
 }
 
-bool worker_begin(struct super *s, struct worker *w) {
+/* Forks it; it serves after worker_go(). */
+static bool worker_begin(struct super *s, struct worker *w) {
     int pair[2];
     if (ipc_pair(CONTROL_SNDBUF, pair) < 0)
         return false;
@@ -99,28 +69,63 @@ bool worker_begin(struct super *s, struct worker *w) {
     return true;
 }
 
-void worker_go(struct worker *w) {
+static void worker_go(struct worker *w) {
     if (control_send(w->control, CONTROL_GO) < 0) /* its end is noticed like any other */
         worker_kill(w);
 }
 
-void worker_kill(struct worker *w) {
-    if (worker_runs(w))
-        (void)kill(w->pid, SIGKILL); /* one that has ended is reaped */
+/* ---- all of a generation ---- */
+
+static bool has_names(const struct conf *c) {
+    for (size_t i = 0; i < c->nservices; i++)
+        for (size_t j = 0; j < c->services[i].nbackends; j++)
+            if (c->services[i].backends[j].is_name)
+                return true;
+    return false;
 }
 
-void worker_stop(struct super *s, struct worker *w) {
-    if (!worker_runs(w)) {
-        wheel_cancel(&s->loop.wheel, &w->timer);
-        return;
-    }
-    if (w->stopping && wtimer_armed(&w->timer))
-        return;
-    w->stopping = true;
-    s->dirty = true;
-    wheel_arm(&s->loop.wheel, &w->timer, s->loop.now_ms + STOP_GRACE_MS);
-    if (control_send(w->control, CONTROL_STOP) < 0)
-        worker_kill(w);
+/* Without a service that does, there are no keys and nothing to sign. */
+static bool terminates(const struct conf *c) {
+    for (size_t i = 0; i < c->nservices; i++)
+        if (c->services[i].mode == MODE_TERMINATE)
+            return true;
+    return false;
+}
+
+static bool add_worker(const struct super *s, struct generation *g, enum role role, uint16_t index) {
+    struct worker *w = &g->workers[g->nworkers];
+    *w = (struct worker){
+        .gen = g, .role = role, .index = index, .control = -1, .ring = -1, .words = -1, .backoff_ms = BACKOFF_MIN_MS};
+    w->cpu = role_of_worker(role) ? placement_cpu(s, index) : -1;
+    g->nworkers++;
+    return ring_create(RING_SIZE, &w->ring) == 0;
+}
+
+/* In the order in which they are started. */
+static bool make_workers(const struct super *s, struct generation *g) {
+    uint16_t n = (uint16_t)g->conf->workers;
+    g->workers = calloc(3 * (size_t)n + 4, sizeof(*g->workers));
+    MUST(g->workers);
+    bool ok = add_worker(s, g, ROLE_OBSERVER, 0) && (!has_names(g->conf) || add_worker(s, g, ROLE_RESOLVER, 0));
+    if (g->conf->acme.ncerts)
+        ok = ok && add_worker(s, g, ROLE_KEYMAKER, 0) && add_worker(s, g, ROLE_ACME, 0);
+    for (uint16_t i = 0; i < n && ok; i++)
+        ok = add_worker(s, g, ROLE_RELAY, i);
+    for (uint16_t i = 0; i < n && ok; i++)
+        ok = (!terminates(g->conf) || add_worker(s, g, ROLE_SIGNER, i)) && add_worker(s, g, ROLE_HANDSHAKER, i);
+    return ok;
+}
+
+/* All are wired before the first one serves: a process that is ready has all its links. */
+bool workers_start(struct super *s, struct generation *g) {
+    if (!make_workers(s, g))
+        return false;
+    for (size_t i = 0; i < g->nworkers; i++)
+        if (!worker_begin(s, &g->workers[i]))
+            return false;
+    for (size_t i = 0; i < g->nworkers; i++)
+        worker_go(&g->workers[i]);
+    return true;
 }
 
 /* ---- ends and restarts ---- */
@@ -152,11 +157,6 @@ static void log_end(struct super *s, const struct worker *w, int status) {
     if (restarts(s, w) && !w->stopping)
         text_addf(&t, "; restarting it in %u ms", w->backoff_ms);
     log_msg(&s->log, w->stopping ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, "%s.%u%s", role_name(w->role), w->index, line);
-}
-
-void worker_count_cut(struct super *s, struct worker *w, uint64_t cut) {
-    s->proctab.cut += cut - MIN(cut, w->cut);
-    w->cut = cut;
 }
 
 /* Sessions that a stop has cut: as a relay reports, or, for one that had to be killed, as its row of the scoreboard says. */
@@ -240,17 +240,4 @@ void worker_timer(struct super *s, struct worker *w) {
     }
     log_msg(&s->log, LOG_LEVEL_ERROR, "cannot start %s.%u: %m", role_name(w->role), w->index);
     wheel_arm(&s->loop.wheel, &w->timer, s->loop.now_ms + BACKOFF_MAX_MS);
-}
-
-void worker_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
-    struct super *s = ctx;
-    struct generation *g = &s->gens[key >> 16];
-    if ((key & 0xffff) >= g->nworkers)
-        return;
-    struct worker *w = &g->workers[key & 0xffff];
-    if (w->control < 0 || LOOP_GEN(w->tag) != gen)
-        return;
-    if (events & EPOLLOUT)
-        keys_pump(s, w);
-    worker_receive(s, w);
 }

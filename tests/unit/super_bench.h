@@ -31,6 +31,7 @@
 #include "supervisor/stop.h"
 #include "supervisor/super.h"
 #include "supervisor/supervisor.h"
+#include "supervisor/worker.h"
 #include "supervisor/workers.h"
 #include "wire/control_export.h"
 

@@ -17,7 +17,7 @@
 #include "supervisor/keys.h"
 #include "supervisor/messages.h"
 #include "supervisor/super.h"
-#include "supervisor/workers.h"
+#include "supervisor/worker.h"
 #include "wire/control_creds.h"
 #include "wire/control_export.h"
 
@@ -147,7 +147,7 @@ static void every_type_from_every_role_in_every_state(void **unused) {
                 for (unsigned place = 0; place < PLACES; place++) {
                     begin((enum role)role, (enum child_state)state, (enum place)place);
                     assert_int_equal(send_one(type), 0);
-                    worker_receive(&s, &worker);
+                    messages_event(&s, 0, 0, EPOLLIN);
                     bool right = may(type, worker.role, (enum child_state)state, (enum place)place);
                     bool is_changed = worker.state != (enum child_state)state || s.proctab.cut;
                     if (kills != !right || (!right && is_changed))
@@ -166,7 +166,7 @@ static void drained_in_a_stop(void **unused) {
     s.stop.phase = STOP_HANDSHAKERS;
     s.previous = s.now; /* keeps the stop from continuing */
     assert_int_equal(send_one(CONTROL_DRAINED), 0);
-    worker_receive(&s, &worker);
+    messages_event(&s, 0, 0, EPOLLIN);
     assert_int_equal(kills, 0);
     assert_int_equal(worker.state, CHILD_DRAINED);
     assert_int_equal(s.proctab.cut, 3);
@@ -182,7 +182,7 @@ static void keys_only_from_signers_that_owe_them(void **unused) {
                 begin((enum role)role, CHILD_READY, OF_NOW);
                 worker.owed.sets[owed % 2] = owed;
                 assert_int_equal(send_one(types[i]), 0);
-                worker_receive(&s, &worker);
+                messages_event(&s, 0, 0, EPOLLIN);
                 assert_int_equal(kills, role != ROLE_SIGNER || owed != 7);
                 end();
             }
@@ -194,7 +194,7 @@ static void an_answer_is_owed_once(void **unused) {
     worker.owed.sets[0] = 7;
     for (unsigned i = 0; i < 2; i++) {
         assert_int_equal(send_one(CONTROL_KEYS_TAKEN), 0);
-        worker_receive(&s, &worker);
+        messages_event(&s, 0, 0, EPOLLIN);
         assert_int_equal(kills, i);
     }
     end();
@@ -209,7 +209,7 @@ static void an_excused_answer_may_come(void **unused) {
     assert_false(keys_owe(&worker.owed));
     for (unsigned i = 0; i < 2; i++) {
         assert_int_equal(send_one(CONTROL_KEYS_REFUSED), 0);
-        worker_receive(&s, &worker);
+        messages_event(&s, 0, 0, EPOLLIN);
         assert_int_equal(kills, i);
     }
     keys_excuse(&worker, 8); /* was never owed */
