@@ -79,8 +79,7 @@ static void balance_relays(struct super *s) {
     struct balance_move move;
     uint64_t interval_ms = s->loop.now_ms - s->balancing.looked_ms;
     s->balancing.looked_ms = s->loop.now_ms;
-    if (!s->now || s->now->conf->workers < 2 || s->transition.stage != TRANSITION_NONE || s->stop.phase != STOP_NOT ||
-        !map_scoreboard(s))
+    if (!s->now || s->now->conf->workers < 2 || !lifecycle_rests(&s->lifecycle) || !map_scoreboard(s))
         return;
     measure(s, (uint32_t)MIN(interval_ms * 1000, (uint64_t)UINT32_MAX), relays);
     if (balance_step(&s->balancing.rule, relays, s->now->conf->workers, &move))

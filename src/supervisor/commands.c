@@ -8,7 +8,6 @@
 
 #include "base/clock.h"
 #include "base/text.h"
-#include "supervisor/stop.h"
 #include "supervisor/super.h"
 
 static bool is_open(const struct proctab_command *c) {
@@ -35,36 +34,24 @@ static void set_result(struct proctab_command *c, enum proctab_result result, co
     c->ended_ms = result == PROCTAB_QUEUED || result == PROCTAB_RUNNING ? 0 : clock_wall_us() / 1000;
 }
 
-void command_take(struct super *s, const struct control_command *what) {
+bool command_open(struct super *s, const struct control_command *what) {
     struct proctab_command *c = free_command_slot(s);
     if (!c) {
         log_msg(&s->log, LOG_LEVEL_WARNING, "a command was dropped: %d wait already", PROCTAB_COMMANDS);
-        return;
+        return false;
     }
     memset(c, 0, sizeof(*c));
     c->id = what->id;
     c->kind = (uint16_t)what->kind;
     c->asked_ms = clock_wall_us() / 1000;
-    set_result(c, PROCTAB_QUEUED, "");
     s->dirty = true;
-    if (!stop_is_far(s) && what->kind == COMMAND_RELOAD) {
-        set_result(c, PROCTAB_REFUSED, "the proxy is stopping");
-        return;
-    }
-    if (what->kind == COMMAND_RELOAD) {
-        transition_begin(s);
-        return;
-    }
-    set_result(c, PROCTAB_RUNNING, "");
-    uint64_t ms = what->ms ? what->ms : s->now ? s->now->conf->drain_ms : 0;
-    if (what->kind == COMMAND_DRAIN && what->delay_ms)
-        stop_announce(s, what->delay_ms, ms);
+    if (what->kind != COMMAND_RELOAD)
+        set_result(c, PROCTAB_RUNNING, "");
+    else if (lifecycle_goes_on(&s->lifecycle))
+        set_result(c, PROCTAB_QUEUED, "");
     else
-        stop_begin(s, what->kind == COMMAND_DRAIN ? DRAIN_PATIENT : DRAIN_QUICK, ms);
-}
-
-void command_signal(struct super *s, enum command_kind kind) {
-    command_take(s, &(struct control_command){.kind = kind, .id = clock_mono_us()});
+        set_result(c, PROCTAB_REFUSED, "the proxy is stopping");
+    return true;
 }
 
 bool command_reload_waits(const struct super *s) {
@@ -84,7 +71,7 @@ void command_run_reloads(struct super *s) {
 void command_end(struct super *s, enum command_kind kind, enum proctab_result result, const char *text) {
     for (size_t i = 0; i < PROCTAB_COMMANDS; i++)
         if (s->proctab.commands[i].kind == kind && is_open(&s->proctab.commands[i]))
-            if (kind != COMMAND_RELOAD || s->proctab.commands[i].result == PROCTAB_RUNNING || s->stop.phase != STOP_NOT)
+            if (kind != COMMAND_RELOAD || s->proctab.commands[i].result == PROCTAB_RUNNING || s->lifecycle.phase != STOP_NOT)
                 set_result(&s->proctab.commands[i], result, text);
     s->dirty = true;
 }

@@ -8,10 +8,8 @@
 
 struct super;
 
-void command_take(struct super *s, const struct control_command *c);
-
-/* A command without a waiting client: a signal. */
-void command_signal(struct super *s, enum command_kind kind);
+/* It has arrived: a reload waits, others run, and in a stop a reload is refused. False: there is no place for it. */
+MUST_CHECK bool command_open(struct super *s, const struct control_command *c);
 
 /* Whether a reload is queued; command_run_reloads() starts all that are. */
 bool command_reload_waits(const struct super *s);

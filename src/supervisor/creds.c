@@ -179,7 +179,7 @@ static bool is_same(const struct creds *a, const struct creds *b) {
 
 static void on_creds_read(struct super *s, struct ipc_msg *m) {
     struct creds_reload *c = &s->creds;
-    if (s->stop.phase != STOP_NOT) {
+    if (s->lifecycle.phase != STOP_NOT) {
         if (m)
             ipc_msg_close(m);
         enter_creds_idle(s);
@@ -232,9 +232,9 @@ static void look_for_changes(struct super *s) {
     struct creds_reload *c = &s->creds;
     uint64_t newest;
     c->first_ms = 0;
-    if (s->stop.phase != STOP_NOT)
+    if (s->lifecycle.phase != STOP_NOT)
         return;
-    bool early = s->transition.stage != TRANSITION_NONE || c->stage != CREDS_IDLE || answers_are_due(s);
+    bool early = s->lifecycle.stage != TRANSITION_NONE || c->stage != CREDS_IDLE || answers_are_due(s);
     uint64_t began = clock_mono_ms();
     if (!refresh_look(s) || early)
         look_soon(s, NOISE_MS);
@@ -253,9 +253,9 @@ static void look_for_changes(struct super *s) {
 /* Reads the same files once more. */
 static void retry_refused_set(struct super *s) {
     struct creds_reload *c = &s->creds;
-    if (s->stop.phase != STOP_NOT)
+    if (s->lifecycle.phase != STOP_NOT)
         return;
-    if (s->transition.stage != TRANSITION_NONE || c->stage != CREDS_IDLE || answers_are_due(s))
+    if (s->lifecycle.stage != TRANSITION_NONE || c->stage != CREDS_IDLE || answers_are_due(s))
         wheel_arm(&s->loop.wheel, &c->retry, s->loop.now_ms + NOISE_MS);
     else
         read_files_again(s);

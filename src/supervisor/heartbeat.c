@@ -4,7 +4,6 @@
 
 #include "base/err.h"
 #include "supervisor/notify.h"
-#include "supervisor/stop.h"
 #include "supervisor/super.h"
 #include "supervisor/wiring.h"
 #include "supervisor/worker.h"
@@ -107,7 +106,7 @@ void heartbeat_begin(struct super *s) {
 
 /* Its share of new connections, which the kernel still queues for it, goes to another until it answers. */
 static bool needs_cover(const struct super *s, const struct worker *w) {
-    return w->role == ROLE_HANDSHAKER && w->gen == s->now && s->stop.phase == STOP_NOT && (!worker_runs(w) || w->asked);
+    return w->role == ROLE_HANDSHAKER && w->gen == s->now && s->lifecycle.phase == STOP_NOT && (!worker_runs(w) || w->asked);
 }
 
 /* True when some of them have not answered yet. */
@@ -130,7 +129,6 @@ static void ask_all(struct super *s) {
     }
     if (ok && notify_watchdog_usec())
         notify("WATCHDOG=1");
-    stop_advance(s); /* it may wait for one that was just found not to answer */
 }
 
 /* Answers arrive quickly: one more check shows which processes may hang, and repeats while any may. */

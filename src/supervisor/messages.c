@@ -8,9 +8,8 @@
 #include <sys/epoll.h>
 
 #include "base/err.h"
-#include "supervisor/commands.h"
+#include "supervisor/actions.h"
 #include "supervisor/keys.h"
-#include "supervisor/stop.h"
 #include "supervisor/super.h"
 #include "supervisor/wiring.h"
 #include "supervisor/worker.h"
@@ -18,7 +17,7 @@
 #include "wire/control_export.h"
 
 static void log_serving_again(struct super *s, const struct worker *w) {
-    if (s->serving && w->gen == s->now && w->restarts)
+    if (s->lifecycle.serving && w->gen == s->now && w->restarts)
         log_msg(&s->log, LOG_LEVEL_INFO, "%s.%u serves again (pid %d)", role_name(w->role), w->index, (int)w->pid);
 }
 
@@ -47,7 +46,7 @@ static bool on_serving(struct super *s, struct worker *w, const struct ipc_msg *
 static bool on_refused(struct super *s, struct worker *w, const struct ipc_msg *m) {
     struct span text = m->body;
     if (w->gen == s->next)
-        transition_refuse(s, "%.*s", (int)text.len, (const char *)text.p);
+        refuse_next(s, "%.*s", (int)text.len, (const char *)text.p);
     else
         log_msg(&s->log, LOG_LEVEL_ERROR, "%s.%u cannot serve: %.*s", role_name(w->role), w->index, (int)text.len,
                 (const char *)text.p);
@@ -57,7 +56,7 @@ static bool on_refused(struct super *s, struct worker *w, const struct ipc_msg *
 /* DRAIN was sent to all in a stop, and to those of the previous generation. */
 static bool on_drained(struct super *s, struct worker *w, const struct ipc_msg *m) {
     uint64_t cut;
-    bool drains = s->stop.phase != STOP_NOT || w->gen == s->previous;
+    bool drains = s->lifecycle.phase != STOP_NOT || w->gen == s->previous;
     if (!drains || control_read_number(m, &cut) < 0)
         return false;
     w->state = CHILD_DRAINED;
@@ -78,7 +77,7 @@ static bool on_command(struct super *s, struct worker *w, const struct ipc_msg *
     (void)w;
     if (control_read_command(m, &c) < 0)
         return false;
-    command_take(s, &c);
+    actions_command(s, &c);
     return true;
 }
 
@@ -163,7 +162,7 @@ static void receive(struct super *s, struct worker *w) {
 /* A file of its keys cannot be opened, or it does not take them. */
 static void on_keys_missing(struct super *s, struct worker *w, uint32_t set, const char *why) {
     if (w->gen == s->next) {
-        transition_refuse(s, "%s", why);
+        refuse_next(s, "%s", why);
     } else if (w->gen == s->now && set == s->creds.next.number) {
         creds_refused(s, w, set, span_str(why));
     } else {
@@ -188,6 +187,4 @@ void messages_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     if (events & EPOLLOUT)
         send_keys(s, w);
     receive(s, w);
-    transition_advance(s);
-    stop_advance(s);
 }

@@ -88,8 +88,7 @@ static void place_all(struct super *s) {
 /* During a transition the next generation is placed as the present one. */
 static void check_placement(struct super *s) {
     uint32_t least, most;
-    if (!measure(&s->placement, &least, &most) || !s->now || s->transition.stage != TRANSITION_NONE ||
-        s->stop.phase != STOP_NOT)
+    if (!measure(&s->placement, &least, &most) || !s->now || !lifecycle_rests(&s->lifecycle))
         return;
     if (!placement_step(&s->placement.rule, least, most))
         return;

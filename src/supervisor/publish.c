@@ -10,14 +10,14 @@
 #include "supervisor/worker.h"
 
 static enum proctab_phase phase_of(const struct super *s) {
-    if (s->stop.phase != STOP_NOT)
-        return s->stop.how == DRAIN_PATIENT && s->stop.phase <= STOP_RELAYS ? PROCTAB_DRAINING : PROCTAB_STOPPING;
-    if (s->stop.announced)
+    if (s->lifecycle.phase != STOP_NOT)
+        return s->lifecycle.how == DRAIN_PATIENT && s->lifecycle.phase <= STOP_RELAYS ? PROCTAB_DRAINING : PROCTAB_STOPPING;
+    if (s->lifecycle.announced)
         return PROCTAB_DRAINING;
-    if (!s->serving)
+    if (!s->lifecycle.serving)
         return PROCTAB_STARTING;
-    return s->transition.stage == TRANSITION_NONE || s->transition.stage == TRANSITION_DRY_RUN ? PROCTAB_SERVING
-                                                                                               : PROCTAB_RELOADING;
+    return s->lifecycle.stage == TRANSITION_NONE || s->lifecycle.stage == TRANSITION_DRY_RUN ? PROCTAB_SERVING
+                                                                                             : PROCTAB_RELOADING;
 }
 
 static enum proctab_state state_of(const struct super *s, const struct worker *w) {
@@ -60,8 +60,8 @@ static void fill_processes(struct super *s) {
         if (w->gen != s->now && !worker_runs(w)) /* it is not restarted */
             continue;
         fill_process(s, w, &r->processes[n]);
-        bool ok = r->processes[n].state == PROCTAB_READY || s->stop.phase != STOP_NOT;
-        r->degraded += w->gen == s->now && s->serving && !ok;
+        bool ok = r->processes[n].state == PROCTAB_READY || s->lifecycle.phase != STOP_NOT;
+        r->degraded += w->gen == s->now && s->lifecycle.serving && !ok;
         n++;
     }
     memset(&r->processes[n], 0, (PROCTAB_PROCESSES - n) * sizeof(r->processes[0]));

@@ -12,7 +12,6 @@
 #include "base/text.h"
 #include "supervisor/publish.h"
 #include "supervisor/state.h"
-#include "supervisor/stop.h"
 #include "supervisor/super.h"
 
 static char **arguments;
@@ -24,21 +23,19 @@ void reexec_arguments(char **argv) {
 /* ---- the dry run ---- */
 
 static void on_successor(struct super *s, struct ipc_msg *m) {
-    struct transition *c = &s->transition;
-    c->successor_answered = true;
-    c->successor_willing = m && m->type == CONTROL_READY;
+    bool willing = m && m->type == CONTROL_READY;
+    s->transition.successor_willing = willing;
     if (m && m->type == CONTROL_REFUSED)
         log_msg(&s->log, LOG_LEVEL_WARNING, "the supervisor keeps its old code until it is restarted: %.*s", (int)m->body.len,
                 (const char *)m->body.p);
-    else if (!c->successor_willing)
+    else if (!willing)
         log_msg(&s->log, LOG_LEVEL_WARNING,
                 "the supervisor keeps its old code: the dry run of its successor ended without an answer");
     if (m)
         ipc_msg_close(m);
-    transition_advance(s);
 }
 
-bool reexec_dry_run(struct super *s) {
+void reexec_dry_run(struct super *s) {
     int fd = -1;
     struct state_fds fds = {NULL, 0};
     int err = state_write(s, &fd, &fds);
@@ -51,11 +48,6 @@ bool reexec_dry_run(struct super *s) {
         log_msg(&s->log, LOG_LEVEL_WARNING, "the supervisor keeps its old code: %s", err_text(err));
     if (fd >= 0)
         close(fd);
-    return err == 0;
-}
-
-bool reexec_dry_run_done(const struct super *s) {
-    return s->transition.successor_answered;
 }
 
 /* ---- the re-exec ---- */
@@ -70,8 +62,6 @@ void reexec_exec(struct super *s) {
     int fd;
     struct state_fds fds;
     struct text t = text_of(number, sizeof(number));
-    if (!s->transition.successor_willing || !stop_is_far(s))
-        return;
     creds_cancel(s); /* its successor checks again */
     publish_proctab(s);
     if (state_write(s, &fd, &fds) < 0) {

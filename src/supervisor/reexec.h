@@ -5,8 +5,6 @@
  */
 #pragma once
 
-#include <stdbool.h>
-
 /* In the environment of the successor: the number of the state's descriptor. */
 #define REEXEC_VARIABLE "TLS_OFF_STATE"
 
@@ -15,11 +13,8 @@ struct super;
 /* Those of main(), which live as long as the process: what its successor is started with. */
 void reexec_arguments(char **argv);
 
-/* Starts the dry run. False, with a line in the log, when that fails. */
-bool reexec_dry_run(struct super *s);
+/* Starts the dry run, whose answer is transition.successor_willing; a line in the log says when that fails. */
+void reexec_dry_run(struct super *s);
 
-/* Whether it has an answer. */
-bool reexec_dry_run_done(const struct super *s);
-
-/* Execs, when the answer was good. Returns when it was not, or when exec fails. */
+/* Execs. Returns when that fails. */
 void reexec_exec(struct super *s);

@@ -146,7 +146,7 @@ static void refuse(struct super *s, enum refresh_kind kind, const char *why) {
 }
 
 static void on_read(struct super *s, enum refresh_kind kind, struct ipc_msg *m) {
-    if (s->stop.phase != STOP_NOT) {
+    if (s->lifecycle.phase != STOP_NOT) {
         if (m)
             ipc_msg_close(m);
         end_reading(s, kind);
@@ -193,7 +193,7 @@ bool refresh_look(struct super *s) {
     for (unsigned k = 0; k < REFRESH_KINDS; k++) {
         struct refresh *r = &s->refresh[k];
         uint64_t newest, signature;
-        if (s->transition.stage != TRANSITION_NONE || r->reading) {
+        if (s->lifecycle.stage != TRANSITION_NONE || r->reading) {
             looked = false;
             continue;
         }
@@ -243,9 +243,9 @@ static void on_deadline(void *ctx, struct wtimer *t) {
 static void on_retry(void *ctx, struct wtimer *t) {
     struct super *s = ctx;
     struct refresh *r = CONTAINER_OF(t, struct refresh, retry);
-    if (s->stop.phase != STOP_NOT)
+    if (s->lifecycle.phase != STOP_NOT)
         return;
-    if (s->transition.stage != TRANSITION_NONE || r->reading)
+    if (s->lifecycle.stage != TRANSITION_NONE || r->reading)
         wheel_arm(&s->loop.wheel, &r->retry, s->loop.now_ms + RETRY_MIN_MS);
     else
         read_again(s, kind_of(s, r));

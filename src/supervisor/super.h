@@ -13,12 +13,14 @@
 #include "supervisor/admin.h"
 #include "supervisor/balancing.h"
 #include "supervisor/creds.h"
+#include "supervisor/decide.h"
 #include "supervisor/generation.h"
 #include "supervisor/heartbeat.h"
 #include "supervisor/helper.h"
 #include "supervisor/listeners.h"
 #include "supervisor/placement.h"
 #include "supervisor/refresh.h"
+#include "supervisor/refusal.h"
 #include "supervisor/transition.h"
 #include "supervisor/words.h"
 #include "wire/control.h"
@@ -27,7 +29,7 @@
 enum super_timer {
     SUPER_TIMER_WORKER,
     SUPER_TIMER_STOP,
-    SUPER_TIMER_TRANSITION,
+    SUPER_TIMER_STAGE,
     SUPER_TIMER_HEARTBEAT,
     SUPER_TIMER_BALANCING,
     SUPER_TIMER_PLACEMENT,
@@ -41,8 +43,6 @@ enum super_timer {
 
 enum super_kind { SUPER_SIGNAL, SUPER_CHILD, SUPER_HELPER, SUPER_CREDS };
 
-enum stop_phase { STOP_NOT, STOP_HANDSHAKERS, STOP_RELAYS, STOP_OTHERS, STOP_OBSERVER };
-
 struct super {
     struct loop loop;
     struct control_request request; /* what to load; texts live as long as the process */
@@ -53,6 +53,9 @@ struct super {
     struct generation *next;     /* being made */
     struct generation *previous; /* was replaced */
     uint32_t generations;        /* started so far */
+    struct lifecycle lifecycle;
+    struct wtimer stage_timer; /* of its stage */
+    struct refusal refusal;
     struct transition transition;
     struct creds_reload creds;
     struct refresh refresh[REFRESH_KINDS];
@@ -68,8 +71,6 @@ struct super {
     int stats_fd; /* counters: one for our whole life, also over reloads */
     int signal_fd;
     int ready_fd;  /* -1 = none, or written */
-    bool serving;  /* every role was ready once */
-    bool failed;   /* the start failed */
     uint32_t tags; /* of processes started so far: names one in the event loop */
 
     struct proctab proctab; /* written to the page when DIRTY, at the end of a turn */
@@ -78,10 +79,6 @@ struct super {
     bool dirty;
 
     struct {
-        enum stop_phase phase;
-        enum drain_how how;
-        bool announced;      /* a drain that begins when the timer is over; until then all goes on */
-        uint64_t patient_ms; /* what its sessions have then */
         uint64_t until_ms;
         struct wtimer timer;
     } stop;

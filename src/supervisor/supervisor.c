@@ -16,8 +16,8 @@
 #include "base/text.h"
 #include "conf/snapshot.h"
 #include "process/sandbox.h"
+#include "supervisor/actions.h"
 #include "supervisor/activation.h"
-#include "supervisor/commands.h"
 #include "supervisor/environment.h"
 #include "supervisor/exe.h"
 #include "supervisor/logfile.h"
@@ -26,21 +26,11 @@
 #include "supervisor/publish.h"
 #include "supervisor/reexec.h"
 #include "supervisor/state.h"
-#include "supervisor/stop.h"
 #include "supervisor/super.h"
 #include "supervisor/worker.h"
 #include "supervisor/workers.h"
 
 #define LOG_RING_SIZE (256 * 1024)
-
-/* One ends everything in order; the next one at once. In a patient drain the first one makes it an ordinary stop. */
-static void on_end_signal(struct super *s) {
-    bool in_order = s->stop.phase == STOP_NOT || s->stop.how == DRAIN_PATIENT;
-    if (s->serving && in_order)
-        stop_begin(s, DRAIN_QUICK, s->now->conf->drain_ms);
-    else
-        stop_at_once(s);
-}
 
 /* Reopens it by name, which may be another file now. On failure the old one stays. */
 static void reopen_log(struct super *s) {
@@ -71,11 +61,10 @@ static void on_signal(struct super *s, uint32_t signal) {
         reopen_log(s);
         break;
     case SIGHUP:
-        command_signal(s, COMMAND_RELOAD);
-        transition_advance(s); /* an immediate refusal is reported immediately */
+        actions_command(s, &(struct control_command){.kind = COMMAND_RELOAD, .id = clock_mono_us()});
         break;
     default: /* TERM, INT */
-        on_end_signal(s);
+        actions_take(s, &(struct decide_event){.kind = EVENT_TERM, .ms = s->now ? s->now->conf->drain_ms : 0});
     }
 }
 
@@ -95,12 +84,12 @@ static void on_worker_timer(void *ctx, struct wtimer *t) {
 
 static void on_stop_timer(void *ctx, struct wtimer *t) {
     (void)t;
-    stop_timer(ctx);
+    actions_take(ctx, &(struct decide_event){.kind = EVENT_STOP_TIME});
 }
 
-static void on_transition_timer(void *ctx, struct wtimer *t) {
+static void on_stage_timer(void *ctx, struct wtimer *t) {
     (void)t;
-    transition_late(ctx);
+    actions_stage_late(ctx);
 }
 
 static void on_heartbeat_timer(void *ctx, struct wtimer *t) {
@@ -120,6 +109,7 @@ static void on_placement_timer(void *ctx, struct wtimer *t) {
 
 static bool turn_end(void *ctx) {
     struct super *s = ctx;
+    actions_turn(s);
     if (s->dirty)
         publish_proctab(s);
     return false;
@@ -152,13 +142,13 @@ static void raise_limits(void) {
 
 static void set_up_timers(struct super *s) {
     s->stop.timer.kind = SUPER_TIMER_STOP;
-    s->transition.timer.kind = SUPER_TIMER_TRANSITION;
+    s->stage_timer.kind = SUPER_TIMER_STAGE;
     s->heartbeat.timer.kind = SUPER_TIMER_HEARTBEAT;
     s->balancing.timer.kind = SUPER_TIMER_BALANCING;
     s->placement.timer.kind = SUPER_TIMER_PLACEMENT;
     loop_on_timer(&s->loop, SUPER_TIMER_WORKER, on_worker_timer, s);
     loop_on_timer(&s->loop, SUPER_TIMER_STOP, on_stop_timer, s);
-    loop_on_timer(&s->loop, SUPER_TIMER_TRANSITION, on_transition_timer, s);
+    loop_on_timer(&s->loop, SUPER_TIMER_STAGE, on_stage_timer, s);
     loop_on_timer(&s->loop, SUPER_TIMER_HEARTBEAT, on_heartbeat_timer, s);
     loop_on_timer(&s->loop, SUPER_TIMER_BALANCING, on_balancing_timer, s);
     loop_on_timer(&s->loop, SUPER_TIMER_PLACEMENT, on_placement_timer, s);
@@ -214,7 +204,7 @@ static int run_supervisor_loop(struct super *s) {
             generation_free(s, &s->gens[i]);
     proctab_unmap(&s->page);
     loop_fini(&s->loop);
-    return err < 0 || s->failed ? 1 : 0;
+    return err < 0 || s->lifecycle.failed ? 1 : 0;
 }
 
 /* All that the starter had open is closed, but for what was meant for us. */
@@ -246,8 +236,7 @@ int supervisor_run(const struct control_request *what, int ready_fd) {
         return 1;
     }
     log_msg(&s->log, LOG_LEVEL_INFO, "tls-off " TLS_OFF_VERSION " starts (pid %d)", (int)getpid());
-    transition_begin(s);
-    transition_advance(s);
+    actions_turn(s);
     return run_supervisor_loop(s);
 }
 
@@ -260,7 +249,7 @@ static bool resume(struct super *s, int state_fd) {
     close(state_fd);
     if (!set_up_loop(s) || ring_map(s->log_ring, &s->log.ring) < 0 || snapshot_read(s->now->snapshot_fd, &s->now->conf) < 0)
         return false;
-    s->serving = true;
+    s->lifecycle.serving = true;
     s->log.level = s->now->conf->log_level;
     if (creds_map(s->now->creds.fd, &s->now->creds.store) < 0 || access_map(s->now->access.fd, &s->now->access.table) < 0)
         return false;
@@ -296,8 +285,7 @@ static int run_on(int state_fd) {
     creds_serve(s);
     heartbeat_begin(s);
     workers_reap(s);
-    transition_begin(s);
-    transition_advance(s);
+    actions_turn(s);
     return run_supervisor_loop(s);
 }
 

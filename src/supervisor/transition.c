@@ -1,7 +1,6 @@
 #include "supervisor/transition.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -16,8 +15,7 @@
 #include "supervisor/logfile.h"
 #include "supervisor/notify.h"
 #include "supervisor/publish.h"
-#include "supervisor/reexec.h"
-#include "supervisor/stop.h"
+#include "supervisor/refusal.h"
 #include "supervisor/super.h"
 #include "supervisor/wiring.h"
 #include "supervisor/worker.h"
@@ -27,29 +25,9 @@
 #define FINISH_MAX_MS 60000 /* for handshakes without a time limit */
 #define MOVE_MS       30000 /* for the migration of sessions, before those that cannot migrate have drain_timeout left */
 #define MOVE_TRIES    5
-#define GRACE_MS      5000
 #define ROOM_LOW      1000 /* sessions: less is rarely intended */
 
-static void goto_stage(struct super *s, enum transition_stage next);
-
-static void arm_stage_timer(struct super *s, uint64_t ms) {
-    wheel_arm(&s->loop.wheel, &s->transition.timer, s->loop.now_ms + ms);
-}
-
 /* ---- before the switch: everything can be undone ---- */
-
-void transition_refuse(struct super *s, const char *fmt, ...) {
-    struct transition *c = &s->transition;
-    bool decided = c->stage == TRANSITION_UNDOING || c->stage > TRANSITION_SWITCHING;
-    if (c->refused || c->stage == TRANSITION_NONE || decided)
-        return;
-    va_list ap;
-    va_start(ap, fmt);
-    (void)vsnprintf(c->text, sizeof(c->text), fmt, ap); /* truncated when too long */
-    va_end(ap);
-    c->refused = true;
-    goto_stage(s, TRANSITION_UNDOING);
-}
 
 /* Every line of TEXT: to the log, but to stderr what ends the first start. */
 static void report_lines(struct super *s, enum log_level level, const char *before, struct span text) {
@@ -60,32 +38,31 @@ static void report_lines(struct super *s, enum log_level level, const char *befo
         if (s->now || level == LOG_LEVEL_WARNING)
             log_msg(&s->log, level, "%s%.*s", before, (int)n, p + at);
         else
-            fprintf(stderr, "%s%.*s\n", s->transition.is_located ? "" : "tls-off: ", (int)n, p + at);
+            fprintf(stderr, "%s%.*s\n", s->refusal.is_located ? "" : "tls-off: ", (int)n, p + at);
     }
 }
 
 static void on_configured(struct super *s, struct ipc_msg *m) {
     struct generation *g = s->next;
     if (!m || (m->type != CONTROL_CONFIGURED && m->type != CONTROL_REFUSED)) {
-        transition_refuse(s, "the config process ended without an answer");
+        refuse_next(s, "the config process ended without an answer");
         if (m)
             ipc_msg_close(m);
     } else if (m->type == CONTROL_REFUSED) {
-        s->transition.is_located = true;
-        transition_refuse(s, "%.*s", (int)m->body.len, (const char *)m->body.p);
+        s->refusal.is_located = true;
+        refuse_next(s, "%.*s", (int)m->body.len, (const char *)m->body.p);
     } else {
         struct span warnings;
         int err = generation_configure(s, g, m, &warnings);
         if (err == ERR_UNSUPPORTED)
-            transition_refuse(
+            refuse_next(
                 s, "tls-off %s knows other keys of the configuration than the running version: it takes a stop and a start",
                 g->version);
         else if (err < 0)
-            transition_refuse(s, "the configuration cannot be taken over: %s", err_text(err));
+            refuse_next(s, "the configuration cannot be taken over: %s", err_text(err));
         else
             report_lines(s, LOG_LEVEL_WARNING, "", warnings);
     }
-    transition_advance(s);
 }
 
 /* What we listen on already. */
@@ -104,18 +81,28 @@ static const char *proc_hint(void) {
     return access("/proc/self", F_OK) < 0 ? " (/proc has to be mounted)" : "";
 }
 
-static void enter_configuring(struct super *s) {
+static void report_begin(struct super *s) {
+    char line[128];
+    struct text t = text_of(line, sizeof(line));
+    text_addf(&t, "RELOADING=1\nMONOTONIC_USEC=%llu\nSTATUS=reloading", (unsigned long long)clock_mono_us());
+    notify(line);
+    log_msg(&s->log, LOG_LEVEL_INFO, "reload: starting %s", s->exe_path);
+}
+
+void transition_configure(struct super *s) {
+    command_run_reloads(s);
+    creds_cancel(s);
+    s->transition = (struct transition){.began_ms = s->loop.now_ms, .cut_before = s->proctab.cut};
+    s->refusal = (struct refusal){.is_made = false};
+    if (s->now)
+        report_begin(s);
     fill_held(s);
     s->next = generation_new(s);
     if (!s->next)
-        transition_refuse(s, "%s cannot be started: %s%s", generation_binary(s), strerror(errno), proc_hint());
+        refuse_next(s, "%s cannot be started: %s%s", generation_binary(s), strerror(errno), proc_hint());
     else if (!helper_start(s, HELPER_CONFIG, ROLE_CONFIG, s->next->exe_fd, on_configured) ||
              control_send_request(s->helpers[HELPER_CONFIG].control, &s->request) < 0)
-        transition_refuse(s, "the config process cannot be started: %s", strerror(errno));
-}
-
-static bool is_configured(struct super *s) {
-    return s->next->conf != NULL && s->next->scoreboard_fd >= 0;
+        refuse_next(s, "the config process cannot be started: %s", strerror(errno));
 }
 
 /* The first start opens the admin sockets; later ones change them at the switch. */
@@ -134,37 +121,36 @@ static bool open_log(struct generation *g, struct text *why) {
     return g->conf->log_target != LOG_TO_FILE || g->log_fd >= 0;
 }
 
-static void enter_starting(struct super *s) {
+void transition_start(struct super *s) {
     char line[2048];
     struct text why = text_of(line, sizeof(line));
     struct generation *g = s->next;
     bool fits = s->now || activation_check(&s->listeners, g->conf, &why);
     if (!fits || !listeners_bind(&s->listeners, g->conf, &why) || !open_log(g, &why) || !open_admin(s, &why))
-        transition_refuse(s, "%s", line);
+        refuse_next(s, "%s", line);
     else if (!workers_start(s, g))
-        transition_refuse(s, "its processes cannot be started: %s", strerror(errno));
+        refuse_next(s, "its processes cannot be started: %s", strerror(errno));
 }
 
-static bool is_started(struct super *s) {
-    return generation_ready(s->next, ROLE_COUNT);
-}
-
-static void refuse_not_ready(struct super *s) {
+/* Why it is undone, when nobody has said so. */
+static void explain_undo(struct super *s) {
+    if (s->lifecycle.undo == UNDO_STOP)
+        refuse_next(s, "the proxy is stopping");
     for (size_t i = 0; s->next && i < s->next->nworkers; i++) {
         const struct worker *w = &s->next->workers[i];
         if (w->state < CHILD_READY)
-            transition_refuse(s, "%s.%u was not ready in time", role_name(w->role), w->index);
+            refuse_next(s, "%s.%u was not ready in time", role_name(w->role), w->index);
     }
-    transition_refuse(s, "the configuration was not read in time");
+    refuse_next(s, "the configuration was not read in time");
 }
 
-static void enter_undoing(struct super *s) {
+void transition_undo(struct super *s) {
+    explain_undo(s);
     helper_end(s, HELPER_CONFIG);
-    s->dirty = true;
 }
 
 /* The observer stops last: the log lines of the others may give the reason. */
-static void work_undo(struct super *s) {
+void transition_tend_undo(struct super *s) {
     struct generation *g = s->next;
     bool others = false;
     for (size_t i = 0; g && i < g->nworkers; i++) {
@@ -177,11 +163,7 @@ static void work_undo(struct super *s) {
         worker_stop(s, generation_worker(g, ROLE_OBSERVER, 0));
 }
 
-static bool is_undone(struct super *s) {
-    return !s->next || generation_gone(s->next, ROLE_COUNT);
-}
-
-static void kill_all(struct super *s) {
+void transition_kill_all(struct super *s) {
     for (struct worker *w = NULL; (w = worker_next(s, w));)
         if (w->gen == s->next || w->gen == s->previous)
             worker_kill(w);
@@ -203,11 +185,11 @@ static bool open_sockets(struct super *s, struct text *why) {
     return false;
 }
 
-static void enter_switching(struct super *s) {
+void transition_switch(struct super *s) {
     char line[2048];
     struct text why = text_of(line, sizeof(line));
     if (!open_sockets(s, &why)) {
-        transition_refuse(s, "%s", line);
+        refuse_next(s, "%s", line);
         return;
     }
     listeners_taken(&s->listeners);
@@ -227,18 +209,9 @@ static void enter_switching(struct super *s) {
     wiring_serve_acme(s);
 }
 
-static bool is_switched(struct super *s) {
-    return generation_ready(s->now, ROLE_HANDSHAKER) && generation_all(s->now, ROLE_HANDSHAKER, CHILD_SERVING);
-}
-
-static void goto_next_stage(struct super *s) {
-    goto_stage(s, s->transition.stage + 1);
-}
-
 /* ---- after it: the old generation ends ---- */
 
 static void announce_ready(struct super *s) {
-    s->serving = true;
     publish_proctab(s); /* a client that asks after READY=1 gets the same answer */
     log_msg(&s->log, LOG_LEVEL_INFO, "ready: %u handshakers, %u relays", s->now->conf->workers, s->now->conf->workers);
     notify("READY=1\nSTATUS=serving");
@@ -251,12 +224,16 @@ static void announce_ready(struct super *s) {
     s->ready_fd = -1;
 }
 
-/* The longest a handshake of this generation may take. */
-static uint64_t handshake_ms(const struct conf *c) {
+uint64_t transition_handshake_ms(const struct super *s) {
+    const struct conf *c = s->previous ? s->previous->conf : NULL;
     uint64_t ms = 0;
-    for (size_t i = 0; i < c->nlisteners; i++)
+    for (size_t i = 0; c && i < c->nlisteners; i++)
         ms = MAX(ms, MIN(c->listeners[i].handshake_ms, (uint64_t)FINISH_MAX_MS));
     return ms;
+}
+
+uint64_t transition_migrate_ms(const struct super *s) {
+    return s->previous ? MOVE_MS + MIN(s->now->conf->drain_ms, (uint64_t)UINT32_MAX) : 0;
 }
 
 static void drain_previous(struct super *s, enum role role, uint64_t ms) {
@@ -290,21 +267,19 @@ static void stop_singles(struct super *s) {
             worker_stop(s, &s->previous->workers[i]);
 }
 
-static void enter_finishing(struct super *s) {
+void transition_finish(struct super *s) {
     log_room(s);
     creds_serve(s);
-    if (!s->serving)
+    if (!s->previous) {
         announce_ready(s);
-    if (!s->previous)
         return;
+    }
     log_msg(&s->log, LOG_LEVEL_INFO, "generation %u serves: tls-off %s", s->now->number, s->now->version);
     stop_singles(s);
-    drain_previous(s, ROLE_HANDSHAKER, handshake_ms(s->previous->conf));
-    arm_stage_timer(s, handshake_ms(s->previous->conf) + GRACE_MS);
+    drain_previous(s, ROLE_HANDSHAKER, transition_handshake_ms(s));
 }
 
-/* Stops what is drained of the old generation, and starts the migration of relays that have not begun. */
-static void work_finish(struct super *s) {
+void transition_tend_old(struct super *s) {
     for (size_t i = 0; s->previous && i < s->previous->nworkers; i++) {
         struct worker *w = &s->previous->workers[i];
         if (w->state == CHILD_DRAINED)
@@ -312,35 +287,20 @@ static void work_finish(struct super *s) {
         else if (w->role == ROLE_RELAY && worker_runs(w) && !w->migration.started && w->migration.tries < MOVE_TRIES)
             w->migration.started = wiring_export(s, w);
     }
-    if (s->previous && !s->transition.log_taken && generation_gone(s->previous, ROLE_OBSERVER)) {
-        s->transition.log_taken = true;
-        wiring_take_log(s);
-    }
     wiring_serve_acme(s);
 }
 
-static bool is_finished(struct super *s) {
-    return !s->previous || (s->transition.log_taken && generation_gone(s->previous, ROLE_HANDSHAKER));
-}
-
 /* Handshakers end everything at their deadline; this is for those that do not. */
-static void finish_late(struct super *s) {
-    for (size_t i = 0; i < s->previous->nworkers; i++)
+void transition_kill_finishing(struct super *s) {
+    for (size_t i = 0; s->previous && i < s->previous->nworkers; i++)
         if (s->previous->workers[i].role == ROLE_HANDSHAKER || is_single(&s->previous->workers[i]))
             worker_kill(&s->previous->workers[i]);
 }
 
 /* No more sessions arrive: a relay without any is done. Those that cannot migrate end on their own, or at the deadline. */
-static void enter_migrating(struct super *s) {
-    if (!s->previous)
-        return;
-    uint64_t ms = MOVE_MS + MIN(s->now->conf->drain_ms, (uint64_t)UINT32_MAX);
-    drain_previous(s, ROLE_RELAY, ms);
-    arm_stage_timer(s, ms + GRACE_MS);
-}
-
-static bool is_migrated(struct super *s) {
-    return !s->previous || generation_gone(s->previous, ROLE_RELAY);
+void transition_migrate(struct super *s) {
+    if (s->previous)
+        drain_previous(s, ROLE_RELAY, transition_migrate_ms(s));
 }
 
 void transition_exported(struct super *s, struct worker *old, const struct control_exported *e) {
@@ -360,39 +320,32 @@ void transition_exported(struct super *s, struct worker *old, const struct contr
             old->gen->number, e->kept);
 }
 
-static void enter_leaving(struct super *s) {
+void transition_leave(struct super *s) {
     for (size_t i = 0; s->previous && i < s->previous->nworkers; i++)
         worker_stop(s, &s->previous->workers[i]);
 }
 
-static bool is_left(struct super *s) {
-    return !s->previous || generation_gone(s->previous, ROLE_COUNT);
-}
-
 /* ---- the results ---- */
 
-static void end_refused(struct super *s) {
-    struct transition *c = &s->transition;
+void transition_report_refused(struct super *s) {
     if (s->next) {
         s->generations = s->next->number; /* the next one reuses its slot: its number must have the same parity */
         generation_free(s, s->next);
     }
     s->next = NULL;
     listeners_unbind(&s->listeners);
-    struct span text = span_str(c->text);
+    struct span text = span_str(s->refusal.text);
     if (!s->now) {
         report_lines(s, LOG_LEVEL_ERROR, "", text);
-        s->failed = s->stop.phase == STOP_NOT;
-        s->loop.stop = true;
         return;
     }
     s->proctab.reloads_refused++;
     report_lines(s, LOG_LEVEL_ERROR, "reload refused, nothing was changed: ", text);
-    command_end(s, COMMAND_RELOAD, PROCTAB_REFUSED, c->text);
+    command_end(s, COMMAND_RELOAD, PROCTAB_REFUSED, s->refusal.text);
     notify("READY=1\nSTATUS=serving; the last reload was refused");
 }
 
-static void end_done(struct super *s) {
+void transition_conclude(struct super *s) {
     struct transition *c = &s->transition;
     char line[512];
     struct text t = text_of(line, sizeof(line));
@@ -414,101 +367,4 @@ static void end_done(struct super *s) {
     log_msg(&s->log, cut || c->lost ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "reload done: %s", line);
     command_end(s, COMMAND_RELOAD, PROCTAB_DONE, line);
     notify("READY=1\nSTATUS=serving");
-}
-
-/* The old generation is gone and the reload over. The rest concerns the supervisor alone. */
-static void enter_dry_run(struct super *s) {
-    bool was_reload = s->previous != NULL;
-    end_done(s);
-    if (!was_reload || !stop_is_far(s) || !reexec_dry_run(s))
-        s->transition.successor_answered = true;
-}
-
-static bool is_dry_run_over(struct super *s) {
-    return reexec_dry_run_done(s);
-}
-
-static void dry_run_late(struct super *s) {
-    helper_end(s, HELPER_SUCCESSOR);
-    log_msg(&s->log, LOG_LEVEL_WARNING, "the supervisor keeps its old code: the dry run of its successor took too long");
-    s->transition.successor_answered = true;
-}
-
-static void enter_idle(struct super *s) {
-    reexec_exec(s);
-    if (s->transition.refused)
-        end_refused(s);
-    s->transition.refused = s->transition.successor_willing = false;
-    transition_begin(s);
-}
-
-/* ---- the machine ---- */
-
-static const struct stage {
-    const char *name;
-    uint32_t limit_ms; /* 0 = none, or set by ENTER */
-    enum transition_stage next;
-    void (*enter)(struct super *s); /* once */
-    void (*work)(struct super *s);  /* after every event; may be NULL */
-    bool (*over)(struct super *s);
-    void (*late)(struct super *s); /* the time is over */
-} stages[TRANSITION_STAGES] = {
-    [TRANSITION_NONE] = {"none", 0, TRANSITION_NONE, enter_idle, NULL, NULL, NULL},
-    [TRANSITION_CONFIGURING] = {"configuring", 60000, TRANSITION_STARTING, enter_configuring, NULL, is_configured,
-                                refuse_not_ready},
-    [TRANSITION_STARTING] = {"starting", 60000, TRANSITION_SWITCHING, enter_starting, NULL, is_started, refuse_not_ready},
-    [TRANSITION_UNDOING] = {"undoing", 10000, TRANSITION_NONE, enter_undoing, work_undo, is_undone, kill_all},
-    [TRANSITION_SWITCHING] = {"switching", 10000, TRANSITION_FINISHING, enter_switching, NULL, is_switched, goto_next_stage},
-    [TRANSITION_FINISHING] = {"finishing", 0, TRANSITION_MIGRATING, enter_finishing, work_finish, is_finished, finish_late},
-    [TRANSITION_MIGRATING] = {"migrating", 0, TRANSITION_LEAVING, enter_migrating, work_finish, is_migrated, goto_next_stage},
-    [TRANSITION_LEAVING] = {"leaving", GRACE_MS, TRANSITION_DRY_RUN, enter_leaving, NULL, is_left, kill_all},
-    [TRANSITION_DRY_RUN] = {"dry run", 10000, TRANSITION_NONE, enter_dry_run, NULL, is_dry_run_over, dry_run_late},
-};
-
-static void goto_stage(struct super *s, enum transition_stage next) {
-    s->transition.stage = next;
-    s->dirty = true;
-    wheel_cancel(&s->loop.wheel, &s->transition.timer);
-    if (s->now)
-        log_msg(&s->log, LOG_LEVEL_DEBUG, "transition: %s", stages[next].name);
-    if (stages[next].limit_ms)
-        arm_stage_timer(s, stages[next].limit_ms);
-    stages[next].enter(s);
-}
-
-void transition_advance(struct super *s) {
-    while (s->transition.stage != TRANSITION_NONE) {
-        const struct stage *now = &stages[s->transition.stage];
-        if (now->work)
-            now->work(s);
-        if (!now->over(s))
-            return;
-        goto_stage(s, now->next);
-    }
-}
-
-void transition_late(struct super *s) {
-    const struct stage *now = &stages[s->transition.stage];
-    log_msg(&s->log, LOG_LEVEL_WARNING, "transition: %s takes too long", now->name);
-    if (now->late)
-        now->late(s);
-    transition_advance(s);
-}
-
-void transition_begin(struct super *s) {
-    struct transition *c = &s->transition;
-    bool wanted = s->now ? command_reload_waits(s) : s->generations == 0;
-    if (c->stage != TRANSITION_NONE || !wanted || !stop_is_far(s) || s->loop.stop)
-        return;
-    command_run_reloads(s);
-    creds_cancel(s);
-    *c = (struct transition){.began_ms = s->loop.now_ms, .cut_before = s->proctab.cut, .timer.kind = SUPER_TIMER_TRANSITION};
-    if (s->now) {
-        char line[128];
-        struct text t = text_of(line, sizeof(line));
-        text_addf(&t, "RELOADING=1\nMONOTONIC_USEC=%llu\nSTATUS=reloading", (unsigned long long)clock_mono_us());
-        notify(line);
-        log_msg(&s->log, LOG_LEVEL_INFO, "reload: starting %s", s->exe_path);
-    }
-    goto_stage(s, TRANSITION_CONFIGURING);
 }

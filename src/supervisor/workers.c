@@ -14,7 +14,6 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "shm/scoreboard.h"
-#include "supervisor/stop.h"
 #include "supervisor/super.h"
 #include "supervisor/wiring.h"
 
@@ -132,7 +131,7 @@ bool workers_start(struct super *s, struct generation *g) {
 
 /* Only the serving generation is restarted; the previous one ends, the next one is refused. */
 static bool restarts(const struct super *s, const struct worker *w) {
-    return s->stop.phase == STOP_NOT && w->gen == s->now;
+    return s->lifecycle.phase == STOP_NOT && w->gen == s->now;
 }
 
 static void add_end(struct text *t, const struct worker *w, int status) {
@@ -207,7 +206,7 @@ static void ended(struct super *s, struct worker *w, int status) {
         char how[200];
         struct text t = text_of(how, sizeof(how));
         add_end(&t, w, status);
-        transition_refuse(s, "%s.%u %s before it was ready", role_name(w->role), w->index, how);
+        refuse_next(s, "%s.%u %s before it was ready", role_name(w->role), w->index, how);
     }
 }
 
@@ -219,8 +218,6 @@ void workers_reap(struct super *s) {
                 ended(s, w, status);
                 break;
             }
-    transition_advance(s);
-    stop_advance(s);
 }
 
 void worker_timer(struct super *s, struct worker *w) {

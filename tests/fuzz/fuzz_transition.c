@@ -49,9 +49,7 @@ static void ask(struct super *s, enum command_kind kind) {
         return;
     asked += kind == COMMAND_RELOAD;
     bench_inside = true;
-    command_signal(s, kind);
-    transition_advance(s);
-    stop_advance(s);
+    bench_command(s, kind);
     bench_inside = false;
 }
 
@@ -117,7 +115,8 @@ static void happens(struct super *s, unsigned event, uint8_t who, uint8_t amount
 
 /* Serves, and all that was asked for has its result. */
 static bool at_rest(const struct super *s) {
-    return s->transition.stage == TRANSITION_NONE && s->serving && bench_commands(s, true) == 0 && bench_running(s->now) == 5;
+    return s->lifecycle.stage == TRANSITION_NONE && s->lifecycle.serving && bench_commands(s, true) == 0 &&
+           bench_running(s->now) == 5;
 }
 
 static void script(struct super *s) {

@@ -27,8 +27,7 @@
 #include "conf/scalars.h"
 #include "conf/snapshot.h"
 #include "creds_samples.h"
-#include "supervisor/commands.h"
-#include "supervisor/stop.h"
+#include "supervisor/actions.h"
 #include "supervisor/super.h"
 #include "supervisor/supervisor.h"
 #include "supervisor/worker.h"
@@ -323,6 +322,12 @@ static inline void bench_children_turn(void) {
 
 /* ---- turns ---- */
 
+/* As from an operator, at the observer; what follows is done in this turn. */
+static inline void bench_command(struct super *s, enum command_kind kind) {
+    actions_command(s, &(struct control_command){.kind = kind, .id = bench_ms});
+    actions_turn(s);
+}
+
 static inline unsigned bench_running(const struct generation *g) {
     unsigned n = 0;
     for (size_t i = 0; g && i < g->nworkers; i++)
@@ -347,6 +352,18 @@ static inline unsigned bench_commands(const struct super *s, bool open) {
     return n;
 }
 
+/* A helper belongs to what it was started for, and what is pending to the generation that serves: neither outlives it. */
+static inline void bench_check_helpers(const struct super *s) {
+    const struct lifecycle *l = &s->lifecycle;
+    MUST(!s->helpers[HELPER_CONFIG].pid || l->stage == TRANSITION_CONFIGURING);
+    MUST(!s->helpers[HELPER_SUCCESSOR].pid || l->stage == TRANSITION_DRY_RUN);
+    bool pending = s->creds.stage != CREDS_IDLE || s->refresh[REFRESH_ACCESS].reading || s->refresh[REFRESH_SECRETS].reading;
+    bool helps = s->helpers[HELPER_CREDS].pid || s->helpers[HELPER_ACCESS].pid || s->helpers[HELPER_SECRETS].pid;
+    MUST(lifecycle_rests(l) || (!pending && !helps));
+    for (unsigned i = 0; i < HELPERS && l->phase >= STOP_OTHERS; i++)
+        MUST(!s->helpers[i].pid);
+}
+
 /* After every turn. */
 static inline void bench_check(struct super *s) {
     unsigned used = 0, roles = 0;
@@ -360,14 +377,16 @@ static inline void bench_check(struct super *s) {
     MUST(used <= 2 && roles == used);
     MUST(!s->next || !s->previous);
     MUST(!s->next || s->next->number != (s->now ? s->now->number : UINT32_MAX));
-    enum transition_stage stage = s->transition.stage;
-    MUST(stage == TRANSITION_NONE || wtimer_armed(&s->transition.timer) || bench_kills || s->loop.stop);
+    enum transition_stage stage = s->lifecycle.stage;
+    MUST(stage == TRANSITION_NONE || wtimer_armed(&s->stage_timer) || bench_kills || s->loop.stop);
     MUST((stage != TRANSITION_NONE) || (!s->next && !s->previous));
     for (struct worker *w = NULL; (w = worker_next(s, w));) {
         MUST(worker_runs(w) == (w->pid != 0) && worker_runs(w) == (w->control >= 0));
         MUST(!worker_runs(w) || (bench_child_of(w->pid) && fcntl(w->control, F_GETFD) >= 0));
-        MUST(worker_runs(w) || w->gen != s->now || wtimer_armed(&w->timer) || s->stop.phase != STOP_NOT || !s->serving);
+        MUST(worker_runs(w) || w->gen != s->now || wtimer_armed(&w->timer) || s->lifecycle.phase != STOP_NOT ||
+             !s->lifecycle.serving);
     }
+    bench_check_helpers(s);
     static uint8_t record[RING_RECORD_MAX];
     while (ring_get(&s->log.ring, record) > 0)
         continue;
@@ -394,7 +413,10 @@ static inline bool bench_turn(struct super *s) {
     MUST(__real_loop_run(&s->loop) == 0);
     s->loop.stop = bench_stopped;
     if (!bench_stopped && bench_any_dead()) /* as SIGCHLD would have it */
+    {
         workers_reap(s);
+        actions_turn(s);
+    }
     bench_inside = false;
     bench_check(s);
     return !s->loop.stop;
@@ -455,8 +477,8 @@ static inline int bench_run(void (*script)(struct super *s)) {
 
 static inline void bench_stop(struct super *s) {
     bench_fail_at = 0;
-    if (!s->loop.stop)
-        stop_at_once(s);
+    for (unsigned i = 0; i < 2; i++) /* the second one: at once */
+        actions_take(s, &(struct decide_event){.kind = EVENT_TERM, .ms = 5000});
     for (unsigned i = 0; i < 50 && !s->loop.stop; i++)
         bench_later(s, 1000);
     MUST(s->loop.stop);

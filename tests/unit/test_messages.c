@@ -65,9 +65,8 @@ static void begin(enum role role, enum child_state state, enum place place) {
     s.now = place == OF_NOW ? g : &other;
     s.next = place == OF_COMING ? g : NULL;
     s.previous = place == OF_GOING ? g : NULL;
-    s.transition = (struct transition){.stage = TRANSITION_NONE};
-    s.stop.phase = STOP_NOT;
-    s.loop.stop = true; /* no command starts anything */
+    s.lifecycle = (struct lifecycle){.ended = true}; /* no command starts anything */
+    s.refusal.is_made = false;
     s.proctab.cut = 0;
     s.creds.stage = CREDS_IDLE;
     assert_int_equal(ipc_pair(0, pair), 0);
@@ -163,8 +162,7 @@ static void every_type_from_every_role_in_every_state(void **unused) {
 static void drained_in_a_stop(void **unused) {
     (void)unused;
     begin(ROLE_RELAY, CHILD_READY, OF_NOW);
-    s.stop.phase = STOP_HANDSHAKERS;
-    s.previous = s.now; /* keeps the stop from continuing */
+    s.lifecycle.phase = STOP_HANDSHAKERS;
     assert_int_equal(send_one(CONTROL_DRAINED), 0);
     messages_event(&s, 0, 0, EPOLLIN);
     assert_int_equal(kills, 0);

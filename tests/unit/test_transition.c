@@ -15,15 +15,15 @@
 static void started(struct super *s) {
     bench_turns(s, 20);
     assert_non_null(s->now);
-    assert_int_equal(s->transition.stage, TRANSITION_NONE);
-    assert_true(s->serving);
+    assert_int_equal(s->lifecycle.stage, TRANSITION_NONE);
+    assert_true(s->lifecycle.serving);
 }
 
 /* Until the reload has its result. */
 static void settle(struct super *s) {
-    for (unsigned i = 0; i < 400 && s->transition.stage != TRANSITION_NONE && !s->loop.stop; i++)
+    for (unsigned i = 0; i < 400 && s->lifecycle.stage != TRANSITION_NONE && !s->loop.stop; i++)
         bench_later(s, 500);
-    assert_int_equal(s->transition.stage, TRANSITION_NONE);
+    assert_int_equal(s->lifecycle.stage, TRANSITION_NONE);
 }
 
 static void start_and_stop(struct super *s) {
@@ -39,7 +39,7 @@ static void it_starts_and_stops(void **state) {
 static void reload_twice(struct super *s) {
     started(s);
     for (uint32_t n = 1; n <= 2; n++) {
-        command_signal(s, COMMAND_RELOAD);
+        bench_command(s, COMMAND_RELOAD);
         settle(s);
         assert_int_equal(s->now->number, n);
         assert_int_equal(s->proctab.reloads, n);
@@ -64,7 +64,7 @@ static void next_goes_wrong(struct super *s) {
     pid_t before = s->now->workers[0].pid;
     uint32_t restarts = (uint32_t)s->proctab.restarts;
     bench_how[bad_role] = bad_does;
-    command_signal(s, COMMAND_RELOAD);
+    bench_command(s, COMMAND_RELOAD);
     settle(s);
     assert_int_equal(s->now->number, 0);
     assert_int_equal(s->now->workers[0].pid, before);
@@ -72,7 +72,7 @@ static void next_goes_wrong(struct super *s) {
     assert_int_equal(s->proctab.reloads_refused, 1);
     assert_int_equal(bench_commands(s, true), 0);
     bench_how[bad_role] = DOES_WELL;
-    command_signal(s, COMMAND_RELOAD);
+    bench_command(s, COMMAND_RELOAD);
     settle(s);
     assert_int_equal(s->proctab.reloads, 1);
     assert_int_equal(bench_commands(s, false), 2);
@@ -94,7 +94,7 @@ static void previous_goes_wrong(struct super *s) {
     bench_leave[bad_role] = bad_does;
     if (bad_role == ROLE_SUPERVISOR)
         bench_how[bad_role] = bad_does;
-    command_signal(s, COMMAND_RELOAD);
+    bench_command(s, COMMAND_RELOAD);
     settle(s);
     assert_int_equal(s->now->number, 1);
     assert_int_equal(s->proctab.reloads, 1);
@@ -117,10 +117,10 @@ static unsigned middle; /* turns after the reload was asked for */
 
 static void another_reload(struct super *s) {
     started(s);
-    command_signal(s, COMMAND_RELOAD);
+    bench_command(s, COMMAND_RELOAD);
     bench_turns(s, middle);
-    command_signal(s, COMMAND_RELOAD);
-    command_signal(s, COMMAND_RELOAD);
+    bench_command(s, COMMAND_RELOAD);
+    bench_command(s, COMMAND_RELOAD);
     settle(s);
     assert_int_equal(bench_commands(s, true), 0);
     assert_int_equal(bench_commands(s, false), 3); /* each has one result */
@@ -135,9 +135,9 @@ static void a_reload_in_every_stage(void **state) {
 
 static void stop_in_order(struct super *s) {
     started(s);
-    command_signal(s, COMMAND_RELOAD);
+    bench_command(s, COMMAND_RELOAD);
     bench_turns(s, middle);
-    command_signal(s, middle % 2 ? COMMAND_DRAIN : COMMAND_STOP);
+    bench_command(s, middle % 2 ? COMMAND_DRAIN : COMMAND_STOP);
     for (unsigned i = 0; i < 200 && !s->loop.stop; i++)
         bench_later(s, 500);
     assert_true(s->loop.stop);
@@ -157,7 +157,7 @@ static void refused_at_once(struct super *s) {
     assert_int_equal(raise(SIGHUP), 0); /* blocked: it comes through the descriptor */
     bench_turn(s);
     assert_int_equal(s->proctab.reloads_refused, 1);
-    assert_int_equal(s->transition.stage, TRANSITION_NONE);
+    assert_int_equal(s->lifecycle.stage, TRANSITION_NONE);
     bench_stop(s);
 }
 
@@ -174,7 +174,7 @@ static void faulty_reload(struct super *s) {
     bench_calls = 0;
     bench_fail_at = nth;
     bench_inside = true;
-    command_signal(s, COMMAND_RELOAD);
+    bench_command(s, COMMAND_RELOAD);
     bench_inside = false;
     settle(s);
     calls = nth ? calls : bench_calls;
@@ -184,7 +184,7 @@ static void faulty_reload(struct super *s) {
     assert_int_equal(bench_commands(s, false), 1);
     assert_int_equal(s->proctab.reloads + s->proctab.reloads_refused, 1);
     assert_int_equal(bench_running(s->now), 5);
-    command_signal(s, COMMAND_RELOAD);
+    bench_command(s, COMMAND_RELOAD);
     settle(s);
     assert_int_equal(s->proctab.reloads + s->proctab.reloads_refused, 2);
     bench_stop(s);
