@@ -53,10 +53,20 @@ static void take_place(void *ctx, const char *dir) {
     p->fn(p->ctx, dir, true);
 }
 
-static void each_cert(const struct conf_cert *cert, path_fn fn, void *ctx) {
+/* What lies beside a directory that is named does not matter; what lies beside a match of a pattern may match it soon. */
+static void each_item(const char *item, path_fn fn, void *ctx) {
     struct each_place p = {fn, ctx};
+    if (cert_item_is_pattern(item)) {
+        cert_item_places(item, take_place, &p);
+        return;
+    }
+    fn(ctx, item, true);
+    (void)cert_item_subdirs(item, take_place, &p); /* one that cannot be read has none */
+}
+
+static void each_cert(const struct conf_cert *cert, path_fn fn, void *ctx) {
     if (!cert->key) {
-        cert_item_places(cert->cert, take_place, &p);
+        each_item(cert->cert, fn, ctx);
         return;
     }
     fn(ctx, cert->cert, false);

@@ -89,10 +89,6 @@ static void test_certificates_are_looked_at(void **state) {
                    "t.toml:4:17: service.a.certificates: %1$s/k does not match %1$s/bad.pem\n");
     assert_refused(SERVICE "certificates = [\"well/\", \"bad/\"]\n",
                    "t.toml:4:26: service.a.certificates: %s/bad/ holds no certificate\n");
-    write_file("file", "");
-    assert_refused(SERVICE "certificates = [\"file\"]\n",
-                   "t.toml:4:17: service.a.certificates: found the file \"%s/file\", expected a "
-                   "directory or { cert = \"FILE\", key = \"FILE\" }\n");
 }
 
 static void test_warnings_about_certificates(void **state) {
