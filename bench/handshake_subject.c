@@ -156,7 +156,7 @@ static void product_end(struct subject *s) {
 
 /* The signature as libssl makes it with the same key. */
 static enum hs13_step own_sign(struct subject *s) {
-    struct hs13_sign q;
+    struct handshake_sign q;
     uint8_t sig[512];
     size_t len = sizeof(sig);
     EVP_PKEY *key = s->shop.keys->keys[0];

@@ -1,5 +1,6 @@
 #include "signer_subject.h"
 
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -13,16 +14,22 @@
 #include "hs_service.h"
 #include "signer/keyring.h"
 
-/* As src/signer/signer.c between two looks at the supervisor: two system calls a signature. */
+/* As src/signer/signer.c between two looks at the supervisor: two system calls a message. */
 static void serve(int fd, struct keyring *ring) {
-    static uint8_t in[2 + SIGN_REQUEST_MAX], out[2 + SIGN_ANSWER_MAX] = {0, SIGN_DONE}, sig[SIGN_SIGNATURE_MAX];
-    for (ssize_t n; (n = recv(fd, in, sizeof(in), 0)) > 0;) {
-        const struct ipc_msg m = {.type = SIGN_REQUEST, .body = span_of(in + 2, (size_t)n - 2)};
-        struct sign_request q;
-        size_t sig_len = 0, len = 0;
-        make_must(sign_read_request(&m, &q) == 0 && keyring_sign(ring, &q, sig, &sig_len) == 0, "signature");
-        const struct sign_answer a = {.number = q.number, .signature = span_of(sig, sig_len)};
-        make_must(sign_pack_answer(&a, out + 2, &len) == 0 && send(fd, out, 2 + len, MSG_NOSIGNAL) > 0, "answer");
+    static uint8_t in[2 + SIGN_REQUESTS_MAX], out[2 + SIGN_ANSWERS_MAX] = {0, SIGN_ANSWERS}, sig[SIGN_SIGNATURE_MAX];
+    struct sign_request q[SIGN_BATCH_MAX];
+    for (ssize_t got; (got = recv(fd, in, sizeof(in), 0)) > 0;) {
+        const struct ipc_msg m = {.type = SIGN_REQUESTS, .body = span_of(in + 2, (size_t)got - 2)};
+        struct wr w = wr_of(out, sizeof(out));
+        unsigned n = 0;
+        w.len = 2;
+        make_must(sign_read_requests(&m, q, &n) == 0, "request");
+        for (unsigned i = 0; i < n; i++) {
+            size_t len = 0;
+            make_must(keyring_sign(ring, &q[i], sig, &len) == 0, "signature");
+            sign_put_answer(&w, &(struct sign_answer){.number = q[i].number, .signature = span_of(sig, len)});
+        }
+        make_must(wr_end(&w) && send(fd, w.p, w.len, MSG_NOSIGNAL) > 0, "answer");
     }
     _exit(0);
 }
@@ -38,8 +45,9 @@ static void pin(void) {
     make_must(sched_setaffinity(0, sizeof(one), &one) == 0, "CPU");
 }
 
+static struct signer_link to_signer;
+
 static void start(const struct creds *store, const char *key_file) {
-    static struct signer_link link;
     char line[256];
     struct text why = text_of(line, sizeof(line));
     int pair[2], fd = open(key_file, O_RDONLY | O_CLOEXEC); /* before the file goes */
@@ -49,20 +57,18 @@ static void start(const struct creds *store, const char *key_file) {
     make_must(pid >= 0, "fork");
     if (pid == 0) {
         struct keyring *ring = keyring_new();
-        struct signer_link end;
         make_must(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && ring && keyring_begin(ring, 1, store) == 0, "keyring");
         make_must(keyring_take(ring, 0, fd, -1, &why) == 0, line);
         keyring_commit(ring);
         close(pair[0]);
-        signer_link_init(&end);
-        make_must(signer_link_open(&end, pair[1]) == 0, "link"); /* more blocks than this bench uses */
-        serve(end.fd, ring);
+        make_must(fcntl(pair[1], F_SETFL, 0) == 0, "link"); /* it blocks */
+        serve(pair[1], ring);
     }
     close(pair[1]);
     close(fd);
-    signer_link_init(&link);
-    make_must(signer_link_open(&link, pair[0]) == 0, "link");
-    key_provider_ask(signer_link_ask, &link);
+    signer_link_init(&to_signer, NULL, NULL); /* one request at a time */
+    make_must(signer_link_open(&to_signer, pair[0]) == 0, "link");
+    key_provider_ask(signer_link_ask, &to_signer);
 }
 
 static EVP_PKEY *get(void *ctx, const struct creds *store, uint32_t key) {
@@ -73,7 +79,7 @@ static EVP_PKEY *get(void *ctx, const struct creds *store, uint32_t key) {
 static int sign(void *ctx, const struct creds *store, uint32_t key, uint16_t scheme, struct span tbs, uint8_t *sig, size_t cap,
                 size_t *ret_len) {
     (void)ctx, (void)store;
-    return key_provider_sign((struct key_name){1, key}, scheme, tbs, sig, cap, ret_len);
+    return signer_link_ask(&to_signer, (struct key_name){1, key}, scheme, tbs, sig, cap, ret_len);
 }
 
 struct certs *signer_subject_certs(const char *key_type) {

@@ -20,13 +20,6 @@ static EVP_PKEY *get_key(void *ctx, const struct creds *store, uint32_t key) {
     return key_provider_key(creds_key(store, key).spki, (struct key_name){set->set, key});
 }
 
-static int sign(void *ctx, const struct creds *store, uint32_t key, uint16_t scheme, struct span tbs, uint8_t *sig, size_t cap,
-                size_t *ret_len) {
-    const struct control_creds *set = ctx;
-    (void)store; /* the set is named by its number */
-    return key_provider_sign((struct key_name){set->set, key}, scheme, tbs, sig, cap, ret_len);
-}
-
 /* The store must be made for the services that run here. */
 static bool store_matches_conf(const struct handshaker *h, const struct creds *store) {
     if (creds_services(store) != h->conf->nservices)
@@ -43,8 +36,10 @@ static bool store_matches_conf(const struct handshaker *h, const struct creds *s
 static struct certs *open_set(const struct handshaker *h, struct ipc_msg *m, struct text *why) {
     struct certs *certs = NULL;
     struct control_creds *set = calloc(1, sizeof(*set));
-    const struct certs_keys keys = {.get = get_key, .sign = sign, .release = free, .ctx = set};
+    struct certs_keys keys = {.get = get_key, .release = free, .ctx = set};
     int err = set ? control_read_creds(m, set) : ERR_NOMEM;
+    if (err == 0)
+        keys.set = set->set;
     if (err == 0)
         err = certs_open(m->fds[0], &keys, &certs);
     ipc_msg_close(m);

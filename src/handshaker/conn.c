@@ -294,6 +294,8 @@ static bool was_waiting_for_us(struct handshaker *h, struct conn *c) {
     if (c->state == CONN_GO_AHEAD)
         (void)starttls_go_on(h, c); /* what came of it is the state */
     bool came = states[c->state].reads && read_some(h, c);
+    if (c->state == CONN_SIGNER && c->handshake && !handshake_wants_signature(c->handshake))
+        came = true; /* its signature has, in this turn */
     if (c->state == CONN_FLUSH && conn_flush(h, c) && buf_len(&c->out) == 0)
         conn_goto(h, c, CONN_QUEUED);
     if (c->state == CONN_QUEUED)
@@ -367,6 +369,8 @@ static void handshake_on(struct handshaker *h, struct conn *c) {
     buf_consume(&c->in, before - left.len);
     if (step == STEP_DONE)
         finish_handshake(h, c);
+    else if (handshake_wants_signature(c->handshake))
+        signing_want(h, c); /* what is to be sent leaves behind it, at once */
     else if (!conn_flush(h, c))
         conn_fail(h, c, ERR_HANDSHAKE_RESET);
 }
@@ -411,29 +415,34 @@ static bool read_some(struct handshaker *h, struct conn *c) {
         ssize_t n = recv(c->fd, h->read_scratch, room, MSG_DONTWAIT);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0 && errno == EAGAIN)
+        if (n < 0 && errno == EAGAIN) {
+            c->unread = false;
             break;
+        }
         if (n <= 0) {
             conn_ended(h, c, n < 0 ? ERR_HANDSHAKE_RESET : ERR_HANDSHAKE_CLOSED);
             break;
         }
         came = true;
+        c->unread = (size_t)n == room || c->end_reported; /* a short read has emptied the socket */
         if (buf_append(&c->in, h->read_scratch, (size_t)n) < 0) {
             conn_fail(h, c, buf_len(&c->in) + (size_t)n > HANDSHAKER_IN_MAX ? ERR_LIMIT : ERR_NOMEM);
             break;
         }
         advance_conn(h, c);
-        if ((size_t)n < room && !c->end_reported) /* a short read has emptied the socket */
+        if (!c->unread)
             break;
     }
     return came;
 }
 
 void conn_resume(struct handshaker *h, struct conn *c) {
-    if (!preread_again(h, c))
+    if (c->handshake)
+        conn_goto(h, c, CONN_HANDSHAKE);
+    else if (!preread_again(h, c))
         return;
     advance_conn(h, c);
-    if (c->state != CONN_DEAD)
+    if (c->state != CONN_DEAD && c->unread)
         (void)read_some(h, c); /* bytes that arrived meanwhile have raised their event already */
     budget_charge(h, c);
 }
@@ -457,8 +466,11 @@ void conn_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         c->end_reported = true;
     if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
+        c->unread = true;
         if (c->state == CONN_CLOSING)
             drain(h, c);
+        else if (c->state == CONN_SIGNER && c->end_reported) /* it cannot finish any more */
+            conn_ended(h, c, events & EPOLLERR ? ERR_HANDSHAKE_RESET : ERR_HANDSHAKE_CLOSED);
         else
             (void)read_some(h, c); /* all input is processed */
     }

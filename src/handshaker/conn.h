@@ -27,8 +27,8 @@ enum conn_state {
     CONN_PRELUDE,   /* STARTTLS and its kin: the client has not asked for TLS */
     CONN_GO_AHEAD,  /* it has, and our answer has not left */
     CONN_HELLO,     /* the ClientHello is not complete */
-    CONN_HANDSHAKE, /* libssl is at work */
-    CONN_SIGNER,    /* the signer is gone or stuck; nothing has been sent yet */
+    CONN_HANDSHAKE, /* the client's next bytes are waited for */
+    CONN_SIGNER,    /* waits for a signature: one that was asked for, or a signer to begin with */
     CONN_FLUSH,     /* handshake done, our last bytes have not left */
     CONN_QUEUED,    /* waits in the queue to a relay */
     CONN_CLOSING,   /* refused: the answer leaves, then the client may close first */
@@ -58,6 +58,7 @@ struct conn {
     bool name_counted;    /* in that of its server name */
     bool fin_seen;        /* a read returned the client's end of stream */
     bool end_reported;    /* epoll reported it, once: reads continue until they return it */
+    bool unread;          /* bytes or an end may wait in the socket, and epoll does not say so again */
     bool wants_out;       /* EPOLLOUT is watched */
     bool under_way;       /* libssl has consumed the ClientHello: it cannot be replayed */
     bool mute;            /* refused by a reset, without an answer */
@@ -117,7 +118,7 @@ void conn_fail(struct handshaker *h, struct conn *c, int reason);
  */
 void conn_cut(struct handshaker *h, struct conn *c, int reason);
 
-/* The signer answers again. */
+/* There is a signature, or a signer. */
 void conn_resume(struct handshaker *h, struct conn *c);
 
 /* Takes it out of the session counts of its client and service (-1), or puts it back (1). */

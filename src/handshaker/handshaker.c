@@ -276,9 +276,15 @@ static void on_drain_timer(void *ctx, struct wtimer *t) {
         conn_cut(h, c, ERR_STOPPED);
 }
 
+static void on_signer_timer(void *ctx, struct wtimer *t) {
+    (void)t;
+    signing_timeout(ctx);
+}
+
 /* The process did not run for MS: deadlines move by as much. */
 static void shift_deadlines(void *ctx, uint64_t ms) {
     struct handshaker *h = ctx;
+    signing_shift(h, ms);
     uint32_t slot = 0;
     for (struct conn *c; (c = slab_next(&h->conns, &slot));)
         if (wtimer_armed(&c->timer))
@@ -330,6 +336,7 @@ static bool set_up(struct handshaker *h, int control) {
     loop_on_timer(&h->loop, HANDSHAKER_TIMER_TRIM, on_trim_timer, h);
     loop_on_timer(&h->loop, HANDSHAKER_TIMER_STATS, on_stats_timer, h);
     loop_on_timer(&h->loop, HANDSHAKER_TIMER_DRAIN, on_drain_timer, h);
+    loop_on_timer(&h->loop, HANDSHAKER_TIMER_SIGNER, on_signer_timer, h);
     h->loop.hook = turn_end;
     h->loop.hook_ctx = h;
     h->loop.pause_fn = shift_deadlines;

@@ -13,7 +13,7 @@
 #include "conf/conf.h"
 #include "handshaker/admit.h"
 #include "handshaker/budget.h"
-#include "handshaker/signer_link.h"
+#include "handshaker/signing.h"
 #include "process/child.h"
 #include "route/route.h"
 #include "shm/scoreboard.h"
@@ -25,7 +25,6 @@
 #define HANDSHAKER_IN_MAX     (HELLO_WIRE_MAX + HANDSHAKER_READ_MAX) /* bytes of a client that may wait: a hello and one read */
 #define HANDSHAKER_OUT_MAX    (256 * 1024)
 #define HANDSHAKER_ACCEPT_MAX 64 /* connections taken a turn and listener */
-#define HANDSHAKER_SIGNERS    2  /* our own, and the next worker's while ours hangs or is gone */
 
 /* What a descriptor in the loop is. */
 /* Kinds of timers; 0 is what there is most of. */
@@ -36,6 +35,7 @@ enum handshaker_timer {
     HANDSHAKER_TIMER_TRIM,
     HANDSHAKER_TIMER_STATS,
     HANDSHAKER_TIMER_DRAIN,
+    HANDSHAKER_TIMER_SIGNER,
 };
 
 enum handshaker_kind { HANDSHAKER_CONTROL, HANDSHAKER_LISTENER, HANDSHAKER_CONN, HANDSHAKER_LINK, HANDSHAKER_SIGNER };
@@ -75,11 +75,8 @@ struct handshaker {
     struct slab conns;
     struct list dead; /* freed after the turn */
     struct handshaker_link links[WORKERS_MAX];
-    struct signer_link signers[HANDSHAKER_SIGNERS];
-    bool signer_notified[HANDSHAKER_SIGNERS]; /* that it does not answer */
-    uint32_t signatures;                      /* asked for */
-    struct list unsigned_conns;               /* that wait for a signer, oldest first */
-    struct handshaker_socket *sockets;        /* that listen; several may be of one address */
+    struct signing signing;
+    struct handshaker_socket *sockets; /* that listen; several may be of one address */
     size_t nsockets;
     bool accepting;
     bool draining;
@@ -94,7 +91,7 @@ struct handshaker {
     struct wtimer retry;       /* check again relays for which sessions wait */
     uint64_t handed_us;        /* when sessions last went to a relay; this and the next two: pace.c */
     uint64_t yielded_us;       /* when we last yielded the CPU, other than by sleeping */
-    uint32_t signed_before;    /* signatures asked for by then */
+    uint32_t waits_before;     /* signatures that libssl has waited for by then */
     struct wtimer drain_timer; /* the deadline of a drain */
     struct wtimer stats_timer;
     bool published; /* this turn: the gauges of the process */

@@ -24,8 +24,8 @@ void pace(struct handshaker *h) {
     loop_mark(&h->loop, now_us, 0);
     if (now_us - h->handed_us >= HANDSHAKER_OVER_US && handoff_queue_send_few(h))
         h->handed_us = now_us;
-    if (h->signatures != h->signed_before) { /* the signer ran while we waited for it */
-        h->signed_before = h->signatures;
+    if (h->signing.waits != h->waits_before) { /* the signer ran while we waited for it */
+        h->waits_before = h->signing.waits;
         h->yielded_us = now_us;
     }
     if (now_us - MAX(h->yielded_us, h->loop.woke_us) < RUN_US)

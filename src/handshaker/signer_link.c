@@ -7,17 +7,28 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/err.h"
-#include "wire/sign.h"
 
-void signer_link_init(struct signer_link *l) {
-    *l = (struct signer_link){.fd = -1};
+#define ASKED_HERE (UINT64_C(1) << 63) /* in the numbers of signer_link_ask() alone */
+
+/* What signer_link_ask() waits for. */
+struct sign_wait {
+    uint64_t number;
+    uint8_t *sig;
+    size_t cap, len;
+    int err; /* ERR_AGAIN until the answer is there */
+};
+
+void signer_link_init(struct signer_link *l, signer_answer_fn on_answer, void *ctx) {
+    *l = (struct signer_link){.fd = -1, .on_answer = on_answer, .ctx = ctx};
 }
 
 void signer_link_close(struct signer_link *l) {
     if (l->fd >= 0)
         close(l->fd);
     l->fd = -1;
+    l->owed = 0;
     l->state = SIGNER_GONE;
 }
 
@@ -35,90 +46,122 @@ int signer_link_open(struct signer_link *l, int fd) {
     return 0;
 }
 
-enum reply { REPLY_ANSWER, REPLY_NONE, REPLY_END };
+void signer_link_broken(struct signer_link *l) {
+    l->breaches++;
+    signer_link_close(l);
+}
+
+unsigned signer_link_room(const struct signer_link *l) {
+    return l->state == SIGNER_THERE && l->owed < SIGNER_OWED_MAX ? SIGNER_OWED_MAX - l->owed : 0;
+}
+
+bool signer_link_send(struct signer_link *l, const struct sign_request *q, unsigned n) {
+    static uint8_t message[2 + SIGN_REQUESTS_MAX] = {0, SIGN_REQUESTS};
+    struct wr w = wr_of(message, sizeof(message));
+    w.len = 2;
+    for (unsigned i = 0; i < n; i++)
+        sign_put_request(&w, &q[i]);
+    MUST(wr_end(&w)); /* the lengths were looked at */
+    ssize_t sent;
+    do {
+        sent = send(l->fd, w.p, w.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    } while (sent < 0 && errno == EINTR);
+    if (sent >= 0) {
+        if (l->owed == 0)
+            l->heard_ms = clock_mono_ms();
+        l->owed += n;
+        return true;
+    }
+    if (errno == EAGAIN && l->owed) /* it has not read what it was asked before */
+        l->state = SIGNER_STUCK;
+    else
+        signer_link_close(l);
+    return false;
+}
+
+static void keep_signature(struct sign_wait *wait, const struct sign_answer *a) {
+    wait->err = a->err || a->signature.len > wait->cap ? ERR_SIGNER_REFUSED : 0;
+    if (wait->err)
+        return;
+    memcpy(wait->sig, a->signature.p, a->signature.len);
+    wait->len = a->signature.len;
+}
+
+static void take_answer(struct signer_link *l, const struct sign_answer *a) {
+    if (a->err) {
+        l->refusals++;
+        l->refused_for = a->err;
+    }
+    if (!(a->number & ASKED_HERE))
+        l->on_answer(l->ctx, a);
+    else if (l->wait && a->number == l->wait->number) /* others are late answers to abandoned requests */
+        keep_signature(l->wait, a);
+}
+
+/* A message is there to be read. False: it is of no signer, or more than was asked for. */
+static bool take_message(struct signer_link *l, const uint8_t *p, size_t len) {
+    struct sign_answer answers[SIGN_BATCH_MAX];
+    unsigned n = 0;
+    const struct ipc_msg m = {.type = len >= 2 ? (uint16_t)(p[0] << 8 | p[1]) : 0,
+                              .body = span_of(p + 2, len >= 2 ? len - 2 : 0)};
+    if (sign_read_answers(&m, answers, &n) < 0 || n > l->owed)
+        return false;
+    l->owed -= n;
+    l->heard_ms = clock_mono_ms();
+    if (l->owed == 0) /* it has caught up */
+        l->state = SIGNER_THERE;
+    for (unsigned i = 0; i < n; i++)
+        take_answer(l, &answers[i]);
+    return true;
+}
 
 /* The next message, or none within the time. Descriptors that came along are dropped by the kernel: none were asked for. */
-static enum reply receive(struct signer_link *l, int flags, uint8_t *buf, size_t cap, struct sign_answer *ret) {
+static bool receive(struct signer_link *l, int flags) {
+    static uint8_t message[2 + SIGN_ANSWERS_MAX + 1]; /* one more, so that a message that is too long is noticed */
     ssize_t n;
     do {
-        n = recv(l->fd, buf, cap, flags);
+        n = recv(l->fd, message, sizeof(message), flags);
     } while (n < 0 && errno == EINTR);
     if (n < 0 && errno == EAGAIN)
-        return REPLY_NONE;
-    const struct ipc_msg m = {.type = n >= 2 ? (uint16_t)(buf[0] << 8 | buf[1]) : 0,
-                              .body = span_of(buf + 2, n >= 2 ? (size_t)n - 2 : 0)};
-    if (n > 0 && sign_read_answer(&m, ret) == 0)
-        return REPLY_ANSWER;
-    l->breaches += n > 0;
-    return REPLY_END;
+        return false;
+    if (n > 0 && take_message(l, message, (size_t)n))
+        return true;
+    if (n > 0)
+        signer_link_broken(l);
+    else
+        signer_link_close(l);
+    return false;
 }
 
-/* False: it is gone. */
-static bool send_request(struct signer_link *l, const struct sign_request *q) {
-    uint8_t buf[2 + SIGN_REQUEST_MAX] = {0, SIGN_REQUEST};
-    size_t len = 0;
-    MUST(sign_pack_request(q, buf + 2, &len) == 0); /* the length was looked at */
-    ssize_t n;
-    do {
-        n = send(l->fd, buf, 2 + len, MSG_DONTWAIT | MSG_NOSIGNAL);
-    } while (n < 0 && errno == EINTR);
-    if (n < 0 && errno == EAGAIN) /* it has not read what it was asked before */
+void signer_link_look(struct signer_link *l) {
+    while (l->fd >= 0 && receive(l, MSG_DONTWAIT) && l->owed) /* who owes nothing has nothing more to say */
+        continue;
+    if (l->state == SIGNER_THERE && l->owed && clock_mono_ms() - l->heard_ms >= SIGNER_ANSWER_MS)
         l->state = SIGNER_STUCK;
-    return n >= 0 || errno == EAGAIN;
-}
-
-static int take_answer(struct signer_link *l, const struct sign_answer *a, uint8_t *sig, size_t cap, size_t *ret_len) {
-    if (a->err == 0 && a->signature.len <= cap) {
-        memcpy(sig, a->signature.p, a->signature.len);
-        *ret_len = a->signature.len;
-        return 0;
-    }
-    l->refusals++;
-    l->refused_for = a->err ? a->err : ERR_FORMAT;
-    return ERR_SIGNER_REFUSED;
 }
 
 int signer_link_ask(void *ctx, struct key_name name, uint16_t scheme, struct span tbs, uint8_t *sig, size_t cap,
                     size_t *ret_len) {
     struct signer_link *l = ctx;
-    uint8_t buf[2 + SIGN_ANSWER_MAX + 1]; /* one more, so that a message that is too long is noticed */
-    struct sign_answer a;
     if (l->state == SIGNER_STUCK)
         signer_link_look(l);
     if (l->state != SIGNER_THERE)
         return ERR_SIGNER_TIMEOUT;
     if (tbs.len == 0 || tbs.len > SIGN_TBS_MAX)
         return ERR_SIGNER_REFUSED;
-    const struct sign_request q = {++l->number, name.set, name.key, scheme, tbs};
-    if (!send_request(l, &q))
-        signer_link_close(l);
-    while (l->state == SIGNER_THERE)
-        switch (receive(l, 0, buf, sizeof(buf), &a)) {
-        case REPLY_ANSWER:
-            if (a.number == q.number) /* others are late answers to abandoned requests */
-                return take_answer(l, &a, sig, cap, ret_len);
-            break;
-        case REPLY_NONE:
-            l->state = SIGNER_STUCK;
-            break;
-        default:
-            signer_link_close(l);
-        }
-    return ERR_SIGNER_TIMEOUT;
-}
-
-void signer_link_look(struct signer_link *l) {
-    uint8_t buf[2 + SIGN_ANSWER_MAX + 1];
-    struct sign_answer a;
-    while (l->fd >= 0)
-        switch (receive(l, MSG_DONTWAIT, buf, sizeof(buf), &a)) {
-        case REPLY_ANSWER:
-            if (a.number == l->number) /* it has caught up */
-                l->state = SIGNER_THERE;
-            break;
-        case REPLY_NONE:
-            return;
-        default:
-            signer_link_close(l);
-        }
+    struct sign_wait wait = {.number = ASKED_HERE | ++l->asked, .sig = sig, .cap = cap, .err = ERR_AGAIN};
+    const struct sign_request q = {wait.number, name.set, name.key, scheme, tbs};
+    if (!signer_link_send(l, &q, 1))
+        return ERR_SIGNER_TIMEOUT;
+    l->wait = &wait;
+    while (wait.err == ERR_AGAIN && l->owed && receive(l, 0))
+        continue;
+    l->wait = NULL;
+    if (wait.err == ERR_AGAIN && l->owed)
+        l->state = SIGNER_STUCK;
+    else if (wait.err == ERR_AGAIN && l->state != SIGNER_GONE)
+        signer_link_broken(l);
+    if (wait.err == 0)
+        *ret_len = wait.len;
+    return wait.err == ERR_AGAIN ? ERR_SIGNER_TIMEOUT : wait.err;
 }

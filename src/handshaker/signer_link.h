@@ -1,7 +1,8 @@
 /*
- * The handshaker's end of the link to its signer: one request at a time, answered while the caller waits, for a quarter of a
- * second at most. A signer that does not answer by then is stuck: it is asked nothing more, so nothing waits again, until its
- * late answer arrives.
+ * The handshaker's end of the link to a signer. Requests go out together, and their answers come as events; nobody waits. Only
+ * libssl, which asks in the middle of a handshake's step, waits for its one answer, for a quarter of a second at most.
+ *
+ * A signer that owes answers and has said nothing for that long is stuck: it is asked nothing more until it has given them all.
  */
 #pragma once
 
@@ -12,32 +13,52 @@
 #include "base/defs.h"
 #include "base/span.h"
 #include "tls/key_provider.h"
+#include "wire/sign.h"
 
 #define SIGNER_ANSWER_MS 250 /* a signature takes 0.03 to 5 ms; the rest is for a busy machine */
+#define SIGNER_OWED_MAX  64  /* answers to signer_link_send() that may be on their way */
 
 enum signer_state { SIGNER_GONE, SIGNER_THERE, SIGNER_STUCK };
+
+/* An answer to signer_link_send(), whoever waits for it by now; its number is any. */
+typedef void (*signer_answer_fn)(void *ctx, const struct sign_answer *a);
 
 struct signer_link {
     int fd; /* -1 = none at present */
     enum signer_state state;
-    uint32_t number;   /* of the last request */
-    unsigned breaches; /* messages that no signer sends */
-    unsigned refusals; /* requests that were refused */
-    int refused_for;   /* the last reason, enum err */
+    unsigned owed;     /* answers that have not come */
+    uint64_t heard_ms; /* when it last answered, or began to owe */
+    uint64_t asked;    /* requests of signer_link_ask() so far */
+    signer_answer_fn on_answer;
+    void *ctx;
+    struct sign_wait *wait; /* of signer_link_ask(), while it does */
+    unsigned breaches;      /* messages that no signer sends */
+    unsigned refusals;      /* requests that were refused */
+    int refused_for;        /* the last reason, enum err */
 };
 
-void signer_link_init(struct signer_link *l);
+/* CTX is kept. */
+void signer_link_init(struct signer_link *l, signer_answer_fn on_answer, void *ctx);
 
 /* A new link, owned from here; the one before is closed. ERR_SYSTEM (errno): FD is closed. */
 MUST_CHECK int signer_link_open(struct signer_link *l, int fd);
 void signer_link_close(struct signer_link *l);
 
+/* How many requests it takes now. */
+unsigned signer_link_room(const struct signer_link *l);
+
+/* Sends N requests (at most signer_link_room(), and SIGN_BATCH_MAX) in one message. False: none was; L is stuck or gone. */
+MUST_CHECK bool signer_link_send(struct signer_link *l, const struct sign_request *q, unsigned n);
+
 /*
- * A key_sign_fn; CTX is the link. ERR_SIGNER_TIMEOUT when there is no signer, or it does not answer in time;
- * ERR_SIGNER_REFUSED.
+ * A key_sign_fn; CTX is the link. Answers to other requests that come first are given to on_answer(). ERR_SIGNER_TIMEOUT when
+ * there is no signer, or it does not answer in time; ERR_SIGNER_REFUSED.
  */
 int signer_link_ask(void *ctx, struct key_name name, uint16_t scheme, struct span tbs, uint8_t *sig, size_t cap,
                     size_t *ret_len);
 
-/* Processes what has happened to the link meanwhile, without blocking: a late answer, its end. */
+/* It has sent what no signer sends, or has not sent what it owed: closed. */
+void signer_link_broken(struct signer_link *l);
+
+/* Processes what has happened to the link meanwhile, without blocking: answers, its end, a silence that is too long. */
 void signer_link_look(struct signer_link *l);

@@ -1,7 +1,13 @@
 /*
- * Handshakes use two signers: our own, and the next worker's while ours is gone or stuck. While both are, a handshake that
- * needs a signature waits, with its ClientHello and nothing else, until its deadline; resumed ones, which need none, continue.
- * A handshake interrupted in its first step, before a byte of ours was sent, starts again from the ClientHello.
+ * Handshakes use two signers: our own, and the next worker's while ours is gone or stuck.
+ *
+ * Our own handshake (TLS 1.3) steps aside when it needs a signature. Those of a turn are asked for in one message, and go on
+ * when the answers come; whatever needs none goes on meanwhile. What was asked of a signer that hangs or dies is asked of the
+ * other one; without one it waits, until its deadline.
+ *
+ * libssl asks in the middle of a step, and waits. Without an answer its handshake is given up and begins anew, when a signer is
+ * there, from the ClientHello; so does one that would need a signature when there is no signer to begin with. That is possible
+ * as long as nothing has been sent: in its first step.
  */
 #include "handshaker/signing.h"
 
@@ -12,18 +18,11 @@
 #include "handshaker/handshaker.h"
 #include "handshaker/pace.h"
 
-#define RESUME_TURN 64 /* waiting handshakes resumed a turn */
+#define RESUME_TURN 64 /* connections that begin anew a turn */
 
 /* Of our I-th signer. */
 static unsigned signer_number(const struct handshaker *h, size_t i) {
     return (h->child.setup.index + (unsigned)i) % h->child.setup.workers;
-}
-
-/* The link is watched for its end, and for input only while it owes an answer. */
-static void watch_signer(struct handshaker *h, uint32_t i, bool answer) {
-    struct signer_link *l = &h->signers[i];
-    if (l->fd >= 0 && loop_rewatch(&h->loop, l->fd, answer ? EPOLLIN : 0, HANDSHAKER_SIGNER, i, 0) < 0)
-        signer_link_close(l); /* better no link than one that is not watched */
 }
 
 /* A key_sign_fn: by the first of them that answers. */
@@ -31,74 +30,122 @@ static int sign_by_any(void *ctx, struct key_name name, uint16_t scheme, struct 
                        size_t *ret_len) {
     struct handshaker *h = ctx;
     int err = ERR_SIGNER_TIMEOUT;
-    h->signatures++;
-    for (size_t i = 0; i < HANDSHAKER_SIGNERS && err == ERR_SIGNER_TIMEOUT; i++)
-        err = signer_link_ask(&h->signers[i], name, scheme, tbs, sig, cap, ret_len);
+    h->signing.waits++;
+    for (size_t i = 0; i < SIGNERS && err == ERR_SIGNER_TIMEOUT; i++)
+        err = signer_link_ask(&h->signing.links[i], name, scheme, tbs, sig, cap, ret_len);
     return err;
 }
 
-void signing_init(struct handshaker *h) {
-    for (size_t i = 0; i < HANDSHAKER_SIGNERS; i++)
-        signer_link_init(&h->signers[i]);
-    list_init(&h->unsigned_conns);
-    key_provider_ask(sign_by_any, h);
+/* Of a request: who wants it. Never of another connection later: a slot's generation is never the same again. */
+static uint64_t number_of(const struct conn *c) {
+    return (uint64_t)c->item.slot << 32 | c->item.gen;
 }
 
-/* It was logged that it does not answer, and now it does. The late answer is read at its event or at the next request. */
-static void report_recovery(struct handshaker *h, uint32_t i) {
-    if (h->signers[i].state != SIGNER_THERE || !h->signer_notified[i])
+/* A signer_answer_fn. The connection may be gone by now, or have its signature from the other signer. */
+static void on_answer(void *ctx, const struct sign_answer *a) {
+    struct handshaker *h = ctx;
+    struct conn *c = slab_get(&h->conns, (uint32_t)(a->number >> 32), (uint32_t)a->number);
+    if (!c || number_of(c) != a->number || c->state != CONN_SIGNER || !c->handshake || !handshake_wants_signature(c->handshake))
         return;
-    watch_signer(h, i, false);
-    log_msg(&h->child.log, LOG_LEVEL_INFO, "signer.%u answers again", signer_number(h, i));
-    h->signer_notified[i] = false;
+    handshake_signed(c->handshake, a->err ? ERR_SIGNER_REFUSED : 0, a->signature);
+    list_remove(&c->link);
+    list_push(&h->signing.answered, &c->link);
+}
+
+void signing_init(struct handshaker *h) {
+    struct signing *s = &h->signing;
+    for (size_t i = 0; i < SIGNERS; i++) {
+        signer_link_init(&s->links[i], on_answer, h);
+        list_init(&s->asked[i]);
+    }
+    list_init(&s->unasked);
+    list_init(&s->answered);
+    list_init(&s->helloed);
+    s->timer.kind = HANDSHAKER_TIMER_SIGNER;
+    key_provider_ask(sign_by_any, h);
 }
 
 void signing_link(struct handshaker *h, uint16_t signer, int fd) {
     uint32_t i = signer == h->child.setup.index ? 0 : 1;
-    struct signer_link *l = &h->signers[i];
-    h->signer_notified[i] = false;
-    if (signer_link_open(l, fd) < 0 || loop_watch(&h->loop, l->fd, 0, HANDSHAKER_SIGNER, i, 0) < 0) {
+    struct signer_link *l = &h->signing.links[i];
+    h->signing.notified[i] = false;
+    if (signer_link_open(l, fd) < 0 || loop_watch(&h->loop, l->fd, EPOLLIN, HANDSHAKER_SIGNER, i, 0) < 0) {
         log_msg(&h->child.log, LOG_LEVEL_ERROR, "cannot take up the link to signer.%u: %m", signer);
         signer_link_close(l);
     }
+    signing_note(h);
 }
 
-/* Late answers, and the signer's end. */
+/* Answers, and the signer's end. */
 void signing_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     (void)gen;
     struct handshaker *h = ctx;
-    signer_link_look(&h->signers[key]);
+    signer_link_look(&h->signing.links[key]);
     if (events & (EPOLLHUP | EPOLLERR))
-        signer_link_close(&h->signers[key]);
-    report_recovery(h, key);
+        signer_link_close(&h->signing.links[key]);
+    signing_note(h);
+}
+
+/* One that owes nothing is asked again at once, and has its time then. */
+static void watch_time(struct handshaker *h) {
+    struct signing *s = &h->signing;
+    uint64_t first_ms = UINT64_MAX;
+    for (size_t i = 0; i < SIGNERS; i++)
+        if (s->links[i].state == SIGNER_THERE && s->links[i].owed)
+            first_ms = MIN(first_ms, s->links[i].heard_ms);
+    if (first_ms != UINT64_MAX && !wtimer_armed(&s->timer))
+        wheel_arm(&h->loop.wheel, &s->timer, first_ms + SIGNER_ANSWER_MS);
+}
+
+void signing_timeout(struct handshaker *h) {
+    for (size_t i = 0; i < SIGNERS; i++)
+        signer_link_look(&h->signing.links[i]);
+    signing_note(h);
+    watch_time(h);
+}
+
+void signing_shift(struct handshaker *h, uint64_t ms) {
+    for (size_t i = 0; i < SIGNERS; i++)
+        h->signing.links[i].heard_ms += ms;
 }
 
 bool signing_there(const struct handshaker *h) {
-    for (size_t i = 0; i < HANDSHAKER_SIGNERS; i++)
-        if (h->signers[i].state == SIGNER_THERE)
+    for (size_t i = 0; i < SIGNERS; i++)
+        if (h->signing.links[i].state == SIGNER_THERE)
             return true;
     return false;
 }
 
-static void log_signer_state(struct handshaker *h, uint32_t i) {
-    struct signer_link *l = &h->signers[i];
-    if (l->state == SIGNER_STUCK && !h->signer_notified[i]) {
-        watch_signer(h, i, true);
+static void log_signer(struct handshaker *h, uint32_t i) {
+    struct signer_link *l = &h->signing.links[i];
+    bool *notified = &h->signing.notified[i];
+    if (l->state == SIGNER_STUCK && !*notified) {
         log_msg(&h->child.log, LOG_LEVEL_WARNING, "signer.%u does not answer: full handshakes %s", signer_number(h, i),
                 signing_there(h) ? "go to the next one" : "wait for it");
-        h->signer_notified[i] = true;
+        *notified = true;
     }
-    report_recovery(h, i);
+    if (l->state == SIGNER_THERE && *notified) {
+        log_msg(&h->child.log, LOG_LEVEL_INFO, "signer.%u answers again", signer_number(h, i));
+        *notified = false;
+    }
     if (l->refusals)
         log_msg(&h->child.log, LOG_LEVEL_WARNING, "signer.%u refused to sign: %s", signer_number(h, i),
                 err_text(l->refused_for));
     l->refusals = 0;
 }
 
-/* Logs once what the last signature has shown of the signers. */
 void signing_note(struct handshaker *h) {
-    for (uint32_t i = 0; i < HANDSHAKER_SIGNERS; i++)
-        log_signer_state(h, i);
+    struct signing *s = &h->signing;
+    for (uint32_t i = 0; i < SIGNERS; i++) {
+        if (s->links[i].owed == 0 && !list_empty(&s->asked[i]))
+            signer_link_broken(&s->links[i]); /* it has answered all, but not these */
+        log_signer(h, i);
+        while (s->links[i].state != SIGNER_THERE && !list_empty(&s->asked[i])) {
+            struct list *last = s->asked[i].prev;
+            list_remove(last);
+            list_push(s->unasked.next, last); /* before those that came later */
+        }
+    }
 }
 
 void signing_wait(struct handshaker *h, struct conn *c) {
@@ -106,16 +153,64 @@ void signing_wait(struct handshaker *h, struct conn *c) {
     c->handshake = NULL;
     buf_consume(&c->out, buf_len(&c->out)); /* libssl's alert about a failure that is not one yet */
     conn_goto(h, c, CONN_SIGNER);
-    list_push(&h->unsigned_conns, &c->link);
+    list_push(&h->signing.helloed, &c->link);
+}
+
+/* The first of those that wait, at most as many as a message holds and L takes. False: L is no longer there. */
+static bool ask(struct handshaker *h, size_t i, unsigned most) {
+    struct signing *s = &h->signing;
+    struct handshake_sign want[SIGN_BATCH_MAX];
+    struct sign_request q[SIGN_BATCH_MAX] = {0};
+    unsigned n = 0;
+    for (struct list *node = s->unasked.next; node != &s->unasked && n < MIN(most, (unsigned)SIGN_BATCH_MAX);
+         node = node->next) {
+        const struct conn *c = CONTAINER_OF(node, struct conn, link);
+        handshake_sign_request(c->handshake, &want[n]);
+        q[n] = (struct sign_request){number_of(c), want[n].set, want[n].key, want[n].scheme,
+                                     span_of(want[n].tbs, want[n].tbs_len)};
+        n++;
+    }
+    if (!signer_link_send(&s->links[i], q, n)) {
+        signing_note(h);
+        return false;
+    }
+    while (n-- > 0)
+        list_push(&s->asked[i], list_shift(&s->unasked));
+    watch_time(h);
+    return true;
+}
+
+/* The other one is asked only while ours is not there, not while it has enough to do. */
+static void ask_for_all(struct handshaker *h) {
+    struct signing *s = &h->signing;
+    s->wanted = 0;
+    for (size_t i = 0; i < SIGNERS; i++) {
+        for (unsigned room; !list_empty(&s->unasked) && (room = signer_link_room(&s->links[i])) > 0;)
+            if (!ask(h, i, room))
+                break;
+        if (s->links[i].state == SIGNER_THERE)
+            break;
+    }
+}
+
+void signing_want(struct handshaker *h, struct conn *c) {
+    conn_goto(h, c, CONN_SIGNER);
+    list_push(&h->signing.unasked, &c->link);
+    if (++h->signing.wanted >= SIGN_BATCH_MAX)
+        ask_for_all(h);
+}
+
+static void resume_first(struct handshaker *h, struct list *waiting) {
+    conn_resume(h, CONTAINER_OF(list_shift(waiting), struct conn, link));
+    pace(h);
 }
 
 bool signing_turn(struct handshaker *h) {
-    for (unsigned i = 0; i < RESUME_TURN && signing_there(h); i++) {
-        struct list *n = list_shift(&h->unsigned_conns);
-        if (!n)
-            return false;
-        conn_resume(h, CONTAINER_OF(n, struct conn, link));
-        pace(h);
-    }
-    return signing_there(h) && !list_empty(&h->unsigned_conns);
+    struct signing *s = &h->signing;
+    while (!list_empty(&s->answered))
+        resume_first(h, &s->answered);
+    for (unsigned i = 0; i < RESUME_TURN && signing_there(h) && !list_empty(&s->helloed); i++)
+        resume_first(h, &s->helloed);
+    ask_for_all(h);
+    return !list_empty(&s->answered) || (signing_there(h) && !list_empty(&s->helloed));
 }

@@ -1,6 +1,6 @@
 /*
  * One signer a handshaker, on the same CPU. Keys come as open files from the supervisor, requests over the handshaker's link.
- * While requests come, it sleeps in recv() on the link: two system calls a signature, no epoll; the supervisor's messages are
+ * While requests come, it sleeps in recv() on the link: two system calls a message, no epoll; the supervisor's messages are
  * read in between. When none have come for a moment, it sleeps in poll() on all its sockets. The handshaker before it has a
  * link too, and uses it while its own signer hangs or is gone.
  */
@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -28,7 +29,9 @@
 #include "wire/sign.h"
 
 #define LULL_US       5000 /* without a request: no more are expected soon */
-#define TURN          16   /* requests between two looks at the supervisor's socket */
+#define TURN          16   /* messages between two looks at the supervisor's socket */
+#define RUN_US        200  /* of signing, before it yields */
+#define ANSWER_US     2000 /* answers that are there wait no longer for the rest of their message */
 #define LINKS         2
 #define CONTROL_BATCH 8 /* messages of the supervisor between two looks at the link */
 #define REFUSALS_MS   10000
@@ -235,33 +238,71 @@ static void count_refusal(struct signer *s, size_t link, int err) {
     s->logged_ms = now;
 }
 
-/* False when the link breaks the rules or is full of unread answers. */
-static bool answer_request(struct signer *s, size_t link, const struct ipc_msg *m) {
-    static uint8_t sig[SIGN_SIGNATURE_MAX], body[2 + SIGN_ANSWER_MAX];
-    struct sign_request q;
-    size_t sig_len = 0, len = 0;
-    if (sign_read_request(m, &q) < 0)
-        return false;
-    struct sign_answer a = {.number = q.number};
-    a.err = keyring_sign(s->keys, &q, sig, &sig_len);
-    a.signature = span_of(sig, sig_len);
-    if (a.err < 0)
-        count_refusal(s, link, a.err);
-    uint16_t type = a.err < 0 ? SIGN_REFUSED : SIGN_DONE;
-    body[0] = (uint8_t)(type >> 8);
-    body[1] = (uint8_t)type;
-    if (sign_pack_answer(&a, body + 2, &len) < 0)
-        return false;
+/* Answers that are on their way into one message. */
+struct answers {
+    struct wr w;
+    uint64_t since_us;
+};
+
+static struct answers answers_begin(uint64_t now_us) {
+    static uint8_t message[2 + SIGN_ANSWERS_MAX] = {0, SIGN_ANSWERS};
+    struct answers a = {.w = wr_of(message, sizeof(message)), .since_us = now_us};
+    a.w.len = 2;
+    return a;
+}
+
+/* False when the link is gone or full of unread answers. */
+static bool answers_send(const struct signer *s, size_t link, const struct answers *a) {
     ssize_t n;
     do {
-        n = send(s->links[link], body, 2 + len, MSG_DONTWAIT | MSG_NOSIGNAL);
+        n = send(s->links[link], a->w.p, a->w.len, MSG_DONTWAIT | MSG_NOSIGNAL);
     } while (n < 0 && errno == EINTR);
-    return n == (ssize_t)(2 + len);
+    return wr_end(&a->w) && n == (ssize_t)a->w.len;
+}
+
+static void answer_one(struct signer *s, size_t link, const struct sign_request *q, struct answers *to) {
+    static uint8_t sig[SIGN_SIGNATURE_MAX];
+    size_t len = 0;
+    struct sign_answer a = {.number = q->number};
+    a.err = keyring_sign(s->keys, q, sig, &len);
+    a.signature = span_of(sig, len);
+    if (a.err < 0)
+        count_refusal(s, link, a.err);
+    sign_put_answer(&to->w, &a);
+}
+
+/*
+ * Signs all of a message. Sessions of the relay on this CPU must not wait for a whole batch: between signatures it yields, as
+ * the handshaker does (pace.c). False when the link breaks the rules or takes no answer.
+ */
+static bool answer_requests(struct signer *s, size_t link, const struct ipc_msg *m) {
+    struct sign_request q[SIGN_BATCH_MAX];
+    unsigned n = 0;
+    if (sign_read_requests(m, q, &n) < 0)
+        return false;
+    uint64_t now_us = clock_mono_us(), yielded_us = now_us;
+    struct answers a = answers_begin(now_us);
+    for (unsigned i = 0; i < n; i++) {
+        answer_one(s, link, &q[i], &a);
+        if (i + 1 == n)
+            break;
+        now_us = clock_mono_us();
+        if (now_us - a.since_us >= ANSWER_US) {
+            if (!answers_send(s, link, &a))
+                return false;
+            a = answers_begin(now_us);
+        }
+        if (now_us - yielded_us >= RUN_US) {
+            (void)sched_yield(); /* it cannot fail */
+            yielded_us = clock_mono_us();
+        }
+    }
+    return answers_send(s, link, &a);
 }
 
 /* Descriptors that the peer may have sent along are dropped by the kernel: none are expected. */
 static bool serve_link(struct signer *s, size_t link, bool wait) {
-    static uint8_t buf[2 + SIGN_REQUEST_MAX + 1]; /* one more: what is too long shows */
+    static uint8_t buf[2 + SIGN_REQUESTS_MAX + 1]; /* one more: what is too long shows */
     for (unsigned i = 0; i < TURN; i++) {
         ssize_t n = recv(s->links[link], buf, sizeof(buf), wait ? 0 : MSG_DONTWAIT);
         if (n < 0 && errno == EINTR)
@@ -270,7 +311,7 @@ static bool serve_link(struct signer *s, size_t link, bool wait) {
             return i > 0;
         struct ipc_msg m = {.type = n >= 2 ? (uint16_t)(buf[0] << 8 | buf[1]) : 0, .nfds = 0};
         m.body = span_of(buf + 2, n >= 2 ? (size_t)n - 2 : 0);
-        if (n < 2 || !answer_request(s, link, &m)) { /* its end, or nonsense: the handshaker is started again, or should be */
+        if (n < 2 || !answer_requests(s, link, &m)) { /* its end, or nonsense: the handshaker is started again, or should be */
             close(s->links[link]);
             s->links[link] = -1;
             return true;

@@ -284,6 +284,14 @@ int certs_choose(const struct certs *c, uint32_t service, const char *name, stru
     return ERR_NO_SIGALG;
 }
 
+uint32_t certs_set(const struct certs *c) {
+    return c->keys.set;
+}
+
+bool certs_signs(const struct certs *c) {
+    return c->keys.sign != NULL;
+}
+
 int certs_sign(const struct certs *c, uint32_t key, uint16_t scheme, struct span tbs, uint8_t *sig, size_t cap,
                size_t *ret_len) {
     return c->keys.sign ? c->keys.sign(c->keys.ctx, &c->store, key, scheme, tbs, sig, cap, ret_len) : ERR_SIGNER_TIMEOUT;

@@ -25,11 +25,12 @@ struct certs;
 /* Where keys come from: by their number in the store. */
 struct certs_keys {
     EVP_PKEY *(*get)(void *ctx, const struct creds *store, uint32_t key); /* a reference for the caller; NULL = not to be had */
-    /* Signs without libcrypto between: as key_sign_fn in key_provider.h. */
+    /* Signs at once, where the keys are in this process: as key_sign_fn in key_provider.h. NULL: they are elsewhere. */
     int (*sign)(void *ctx, const struct creds *store, uint32_t key, uint16_t scheme, struct span tbs, uint8_t *sig, size_t cap,
                 size_t *ret_len);
     void (*release)(void *ctx); /* at the end; may be NULL */
     void *ctx;
+    uint32_t set; /* number of the credentials, where whoever holds the private halves is asked by number */
 };
 
 /* Maps the store in FD, which stays the caller's. ERR_FORMAT, ERR_SYSTEM, ERR_NOMEM; KEYS is not released then. */
@@ -86,7 +87,11 @@ struct certs_packed {
 /* The place for it, of the message with a staple or without; valid until the next call. NULL when it is not to be had. */
 struct certs_packed *certs_packed(struct certs *c, uint32_t entry, int way, bool stapled);
 
-/* A signature of TBS by a key of the store; waits for it. What the keys' sign() says. */
+/* Number of its credentials; whether certs_sign() has keys to sign with. */
+uint32_t certs_set(const struct certs *c);
+bool certs_signs(const struct certs *c);
+
+/* A signature of TBS by a key of the store. What the keys' sign() says. */
 MUST_CHECK int certs_sign(const struct certs *c, uint32_t key, uint16_t scheme, struct span tbs, uint8_t *sig, size_t cap,
                           size_t *ret_len);
 

@@ -22,6 +22,18 @@ enum step handshake_step(struct handshake *h, struct span *in) {
     return h->path->step(h, in);
 }
 
+bool handshake_wants_signature(const struct handshake *h) {
+    return h->path->wants_signature && h->path->wants_signature(h);
+}
+
+void handshake_sign_request(const struct handshake *h, struct handshake_sign *ret) {
+    h->path->sign_request(h, ret);
+}
+
+void handshake_signed(struct handshake *h, int err, struct span signature) {
+    h->path->signed_by(h, err, signature);
+}
+
 void handshake_alert(struct handshake *h, int err) {
     h->path->alert(h, err);
 }

@@ -78,6 +78,17 @@ bool handshake_own_begin(uint32_t max);
 
 struct handshake;
 
+#define HANDSHAKE_TBS_MAX 146 /* what a CertificateVerify signs (RFC 8446 4.4.3) */
+
+/* A signature that a handshake waits for: by KEY of the credentials SET, which were in use when it was first wanted. */
+struct handshake_sign {
+    uint32_t set;
+    uint32_t key;
+    uint16_t scheme; /* IANA registry "TLS SignatureScheme" */
+    size_t tbs_len;
+    uint8_t tbs[HANDSHAKE_TBS_MAX];
+};
+
 /* About what one holds on the heap while the client is waited for, libssl's part included; test_handshake.c measures it. */
 #define HANDSHAKE_BYTES     (52u * 1024)
 #define HANDSHAKE_OWN_BYTES (2u * 1024) /* the same of our own one, its locked memory included */
@@ -95,6 +106,19 @@ size_t handshake_bytes(const struct handshake *h);
  * STEP_FAILED: handshake_error(); OUT may hold an alert that is to be sent.
  */
 enum step handshake_step(struct handshake *h, struct span *in);
+
+/*
+ * After STEP_WANT_READ: whether what it wants is a signature, before anything more of the client's. Only our own handshake says
+ * so, where private keys are elsewhere (certs.h); libssl's asks in the middle of a step (key_provider.h).
+ */
+bool handshake_wants_signature(const struct handshake *h);
+void handshake_sign_request(const struct handshake *h, struct handshake_sign *ret);
+
+/*
+ * The answer: a signature, or with ERR < 0 why there is none. handshake_step() then goes on with it. A handshake that waits for
+ * no signature is not changed by it.
+ */
+void handshake_signed(struct handshake *h, int err, struct span signature);
 
 /*
  * Puts the fatal alert that ERR calls for into OUT, protected as the client expects it at this point; nothing when there is

@@ -9,6 +9,9 @@ struct handshake_path {
     void (*free)(struct handshake *h);
     size_t (*bytes)(const struct handshake *h);
     enum step (*step)(struct handshake *h, struct span *in);
+    bool (*wants_signature)(const struct handshake *h); /* NULL: never; then the next two are not called */
+    void (*sign_request)(const struct handshake *h, struct handshake_sign *ret);
+    void (*signed_by)(struct handshake *h, int err, struct span signature);
     void (*alert)(struct handshake *h, int err);
     int (*error)(const struct handshake *h, uint8_t *ret_alert);
     const char *(*detail)(const struct handshake *h);

@@ -328,9 +328,10 @@ enum hs13_step hs13_step(struct hs13 *h, uint8_t *in, size_t len, size_t *ret_us
     return step_of(h);
 }
 
-void hs13_sign_request(const struct hs13 *h, struct hs13_sign *ret) {
+void hs13_sign_request(const struct hs13 *h, struct handshake_sign *ret) {
     uint8_t digest[HASH_LEN_MAX];
     hs13_keys_digest(&h->keys, digest);
+    ret->set = h->set;
     ret->key = h->key;
     ret->scheme = h->scheme;
     ret->tbs_len = hs13_signed_content(true, span_of(digest, hash_len(h->suite->hash)), ret->tbs);

@@ -23,7 +23,6 @@
 #define HS13_EARLY_RECORDS_MAX 128  /* of early data, and TLS_EARLY_MAX bytes with the records' headers */
 #define HS13_IDLE_RECORDS_MAX  32   /* ChangeCipherSpec and user_canceled, together */
 #define HS13_FRAGMENTS_MAX     8192 /* records that hold no whole message */
-#define HS13_TBS_MAX           146  /* what a CertificateVerify signs (RFC 8446 4.4.3) */
 
 /* What a process lends to its handshakes. The functions are the product's own after hs13_env_init(). */
 struct hs13_env {
@@ -67,14 +66,8 @@ enum hs13_step hs13_begin(struct hs13 *h, const struct hello *hello, struct span
 /* Takes whole records from the front of IN, which it decrypts in place; *ret_used bytes are done with. */
 enum hs13_step hs13_step(struct hs13 *h, uint8_t *in, size_t len, size_t *ret_used);
 
-/* What is to be signed: KEY's number is of the store of the moment when HS13_WANT_SIGN was first returned. */
-struct hs13_sign {
-    uint32_t key;
-    uint16_t scheme; /* IANA registry "TLS SignatureScheme" */
-    size_t tbs_len;
-    uint8_t tbs[HS13_TBS_MAX];
-};
-void hs13_sign_request(const struct hs13 *h, struct hs13_sign *ret);
+/* What is to be signed; the same as often as it is asked for. */
+void hs13_sign_request(const struct hs13 *h, struct handshake_sign *ret);
 
 /* The answer: a signature, or with ERR < 0 why there is none. A handshake that waits for no signature is not changed by it. */
 enum hs13_step hs13_signed(struct hs13 *h, int err, struct span signature);

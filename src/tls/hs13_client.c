@@ -23,9 +23,9 @@ static const struct proof {
     {0x080b, "SHA512", "RSA-PSS", NULL},
 };
 
-size_t hs13_signed_content(bool server, struct span digest, uint8_t to[static HS13_TBS_MAX]) {
+size_t hs13_signed_content(bool server, struct span digest, uint8_t to[static HANDSHAKE_TBS_MAX]) {
     static const char contexts[2][34] = {"TLS 1.3, client CertificateVerify", "TLS 1.3, server CertificateVerify"};
-    struct wr w = wr_of(to, HS13_TBS_MAX);
+    struct wr w = wr_of(to, HANDSHAKE_TBS_MAX);
     memset(wr_room(&w, 64), ' ', 64);
     wr_bytes(&w, contexts[server], sizeof(contexts[0])); /* its zero separates, too */
     wr_span(&w, digest);
@@ -163,7 +163,7 @@ static bool verify(const struct proof *p, EVP_PKEY *key, struct span content, st
 }
 
 int hs13_take_certificate_verify(struct hs13 *h, struct span body) {
-    uint8_t digest[HASH_LEN_MAX], content[HS13_TBS_MAX];
+    uint8_t digest[HASH_LEN_MAX], content[HANDSHAKE_TBS_MAX];
     struct rd r = rd_of(body);
     uint16_t scheme = rd_u16(&r);
     struct span signature = rd_vec16(&r);

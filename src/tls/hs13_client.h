@@ -18,4 +18,4 @@ MUST_CHECK int hs13_settle_client(struct hs13 *h);
 MUST_CHECK int hs13_keep_certificate(struct hs13 *h, struct span der);
 
 /* What CertificateVerify signs, of the server or the client; bytes written. */
-size_t hs13_signed_content(bool server, struct span digest, uint8_t to[static HS13_TBS_MAX]);
+size_t hs13_signed_content(bool server, struct span digest, uint8_t to[static HANDSHAKE_TBS_MAX]);

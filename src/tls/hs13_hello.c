@@ -239,6 +239,7 @@ static int choose_certificate(struct hs13 *h, const struct hello *hello, struct 
     int err = certs_choose(s->certs, s->service, h->sni, hello->sigalgs, ret);
     if (err < 0)
         return err;
+    h->set = certs_set(s->certs);
     h->key = ret->key;
     h->scheme = ret->scheme;
     h->our_cert = cert_alg_of(certs_entry_leaf(s->certs, ret->entry));

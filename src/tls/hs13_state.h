@@ -50,7 +50,7 @@ struct hs13 {
     bool resumed;
     uint16_t compression; /* of our certificate; 0 = none */
     uint16_t scheme;      /* we sign by */
-    uint32_t key;         /* we sign with */
+    uint32_t set, key;    /* we sign with: credentials, and a key of them */
     struct cert_alg our_cert;
     struct span alpn; /* borrows the service */
     int64_t full_s;   /* when the client was last judged by a full handshake */

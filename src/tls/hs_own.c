@@ -43,13 +43,16 @@ bool hs_own_takes(const struct tls_server *s, const struct hello *hello) {
     return ready && s->own_tls13 && tls_server_version(s, hello) == TLS_1_3;
 }
 
-/* The answer to HS13_WANT_SIGN, at once. */
-static void sign(struct hs_own *o) {
-    struct hs13_sign q;
+/* A signature is wanted: at once, where the keys are in this process; else who drives the handshake asks for it. */
+static void want_signature(struct hs_own *o) {
+    const struct certs *certs = o->server->certs;
+    struct handshake_sign q;
     uint8_t sig[SIGNATURE_MAX];
     size_t len = 0;
+    if (!certs_signs(certs))
+        return;
     hs13_sign_request(o->h, &q);
-    int err = certs_sign(o->server->certs, q.key, q.scheme, span_of(q.tbs, q.tbs_len), sig, sizeof(sig), &len);
+    int err = certs_sign(certs, q.key, q.scheme, span_of(q.tbs, q.tbs_len), sig, sizeof(sig), &len);
     o->step = hs13_signed(o->h, err, span_of(sig, len));
 }
 
@@ -84,12 +87,13 @@ static enum step step(struct handshake *base, struct span *in) {
     skip_hello(o, in);
     if (o->read_before)
         return STEP_WANT_READ;
-    if (o->step == HS13_WANT_READ)
+    if (o->step == HS13_WANT_READ) {
         o->step = hs13_step(o->h, (uint8_t *)(uintptr_t)in->p, in->len, &used); /* opened in place */
+        if (o->step == HS13_WANT_SIGN)
+            want_signature(o);
+    }
     if (used)
         *in = span_of(in->p + used, in->len - used);
-    if (o->step == HS13_WANT_SIGN)
-        sign(o);
     switch (o->step) {
     case HS13_DONE:
         return STEP_DONE;
@@ -98,6 +102,19 @@ static enum step step(struct handshake *base, struct span *in) {
     default:
         return STEP_WANT_READ;
     }
+}
+
+static bool wants_signature(const struct handshake *base) {
+    return own_of(base)->step == HS13_WANT_SIGN;
+}
+
+static void sign_request(const struct handshake *base, struct handshake_sign *ret) {
+    hs13_sign_request(own_of(base)->h, ret);
+}
+
+static void signed_by(struct handshake *base, int err, struct span signature) {
+    struct hs_own *o = own_of(base);
+    o->step = hs13_signed(o->h, err, signature);
 }
 
 static int error_of(const struct handshake *base, uint8_t *ret_alert) {
@@ -125,6 +142,9 @@ static const struct handshake_path own_path = {
     .free = free_own,
     .bytes = bytes_of,
     .step = step,
+    .wants_signature = wants_signature,
+    .sign_request = sign_request,
+    .signed_by = signed_by,
     .alert = alert,
     .error = error_of,
     .detail = detail_of,
@@ -144,8 +164,8 @@ int hs_own_new(const struct tls_server *s, const struct hello *hello, struct buf
     o->server = s;
     o->read_before = hello->message.len;
     o->step = hs13_begin(o->h, hello, hello->message);
-    if (o->step == HS13_WANT_SIGN) /* with the certificates of this moment */
-        sign(o);
+    if (o->step == HS13_WANT_SIGN)
+        want_signature(o);
     *ret = &o->base;
     return 0;
 }

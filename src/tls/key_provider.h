@@ -34,10 +34,6 @@ typedef int (*key_sign_fn)(void *ctx, struct key_name name, uint16_t scheme, str
 /* Whom to ask, for the whole process; NULL = every signature fails with ERR_SIGNER_TIMEOUT. CTX is kept. */
 void key_provider_ask(key_sign_fn fn, void *ctx);
 
-/* The same as a libssl handshake asks, for one of our own. ERR_SIGNER_TIMEOUT when there is nobody to ask. */
-MUST_CHECK int key_provider_sign(struct key_name name, uint16_t scheme, struct span tbs, uint8_t *sig, size_t cap,
-                                 size_t *ret_len);
-
 /*
  * A new key with the public half SPKI (DER of a SubjectPublicKeyInfo: RSA, EC on P-256 or P-384, Ed25519). NULL when it is no
  * such thing or the provider cannot be loaded.

@@ -37,10 +37,6 @@ int key_provider_error(void) {
     return err;
 }
 
-int key_provider_sign(struct key_name name, uint16_t scheme, struct span tbs, uint8_t *sig, size_t cap, size_t *ret_len) {
-    return asked ? asked(asked_ctx, name, scheme, tbs, sig, cap, ret_len) : ERR_SIGNER_TIMEOUT;
-}
-
 static void *sign_new(void *provider, const char *query) {
     (void)provider;
     (void)query;

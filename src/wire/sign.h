@@ -4,7 +4,10 @@
  * A request names a key, a signature scheme and ALL the bytes to be signed; there are two kinds of bytes that a TLS server
  * signs, and nothing else is ever signed (sign_shape()). There is no other operation: no decryption, no raw digest, no export.
  * Both sides use these functions, so they cannot disagree, and neither believes the other: the signer sizes its answer by the
- * key, the handshaker compares the answer with its certificate.
+ * key, the handshaker drops what it did not ask for.
+ *
+ * Requests share a message, so that the signer is woken once, and so do answers. Each request is answered once, in order, but
+ * the answers to one message may come in several: those that are there leave when the rest takes long.
  */
 #pragma once
 
@@ -14,19 +17,17 @@
 #include "base/defs.h"
 #include "base/ipc.h"
 #include "base/span.h"
+#include "base/wr.h"
 #include "creds/creds.h"
 
-enum sign_type {
-    SIGN_REQUEST = 1,
-    SIGN_DONE,    /* number, signature */
-    SIGN_REFUSED, /* number, reason (enum err as a positive number) */
-};
+enum sign_type { SIGN_REQUESTS = 1, SIGN_ANSWERS };
 
+#define SIGN_BATCH_MAX     16   /* requests, or answers, in a message */
 #define SIGN_TBS_MAX       256  /* a ServerKeyExchange over P-521 has 201 bytes */
 #define SIGN_SIGNATURE_MAX 1024 /* RSA of 8192 bits */
 
 struct sign_request {
-    uint32_t number; /* of the request: identifies an answer that comes too late */
+    uint64_t number; /* the asker's own, not looked at by the signer: in the answer it is the same */
     uint32_t set;    /* of credentials */
     uint32_t key;    /* in that set */
     uint16_t scheme; /* IANA registry "TLS SignatureScheme" */
@@ -34,7 +35,7 @@ struct sign_request {
 };
 
 struct sign_answer {
-    uint32_t number;
+    uint64_t number;
     int err;               /* 0, or why it was refused */
     struct span signature; /* borrows the message */
 };
@@ -43,17 +44,15 @@ struct sign_answer {
 extern const struct ipc_rule sign_to_signer[];
 extern const struct ipc_rule sign_to_handshaker[];
 
-#define SIGN_REQUEST_MAX (14 + SIGN_TBS_MAX)
-#define SIGN_ANSWER_MAX  (4 + SIGN_SIGNATURE_MAX)
+#define SIGN_REQUEST_LEN  (8 + 4 + 4 + 2 + 2 + SIGN_TBS_MAX)
+#define SIGN_ANSWER_LEN   (8 + 2 + 2 + SIGN_SIGNATURE_MAX)
+#define SIGN_REQUESTS_MAX (SIGN_BATCH_MAX * SIGN_REQUEST_LEN) /* of a message's body */
+#define SIGN_ANSWERS_MAX  (SIGN_BATCH_MAX * SIGN_ANSWER_LEN)
 
-/* The message's body in TO. ERR_LIMIT when the bytes to be signed are too many. */
-MUST_CHECK int sign_pack_request(const struct sign_request *r, uint8_t to[static SIGN_REQUEST_MAX], size_t *ret_len);
+/* One more into the body of a SIGN_REQUESTS or SIGN_ANSWERS. W goes bad when it does not fit. */
+void sign_put_request(struct wr *w, const struct sign_request *r);
+void sign_put_answer(struct wr *w, const struct sign_answer *a);
 
-/* ERR_FORMAT. */
-MUST_CHECK int sign_read_request(const struct ipc_msg *m, struct sign_request *ret);
-
-/* The body of SIGN_DONE (A->err == 0) or SIGN_REFUSED in TO. ERR_LIMIT. */
-MUST_CHECK int sign_pack_answer(const struct sign_answer *a, uint8_t to[static SIGN_ANSWER_MAX], size_t *ret_len);
-
-/* ERR_FORMAT. */
-MUST_CHECK int sign_read_answer(const struct ipc_msg *m, struct sign_answer *ret);
+/* All of a message, in order: 1 to SIGN_BATCH_MAX, or ERR_FORMAT. */
+MUST_CHECK int sign_read_requests(const struct ipc_msg *m, struct sign_request ret[static SIGN_BATCH_MAX], unsigned *ret_n);
+MUST_CHECK int sign_read_answers(const struct ipc_msg *m, struct sign_answer ret[static SIGN_BATCH_MAX], unsigned *ret_n);

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from support import memory, processes
-from support.clients import V12, V13, connect, context, run, says_echo
+from support.clients import V12, V13, connect, context, hello_bytes, reset, run, says_echo
 from support.pki import new_key, pem_of
-from support.proxy import SANITIZED, command
+from support.proxy import OWN_HANDSHAKE, SANITIZED, command
 from support.waiting import DEADLINE, until
 
 KINDS = ["rsa", "p256", "p384", "ed25519"]
@@ -341,17 +341,71 @@ def test_handshakes_wait_for_a_signer_that_comes_back(parts, leaves, version):
     assert results == ["well"] * 40
 
 
-def test_retried_hello_cannot_wait(parts, leaves):
-    """After a HelloRetryRequest there is no way back: such a handshake fails at once, with the same reason."""
+def test_a_retried_hello_and_a_stopped_signer(parts, leaves):
+    """After a HelloRetryRequest libssl has no way back: such a handshake fails at once, with the same reason. Ours waits."""
     p = parts.proxy(parts.backend(), certificates=[leaves["p256"]], groups=["secp384r1"])
     pid = stop_signer(p)
+    client = subprocess.Popen(["openssl", "s_client", "-connect", f"127.0.0.1:{p.port}", "-groups", "X25519:P-384", "-tls1_3",
+                               "-sess_out", "/dev/null"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL)
     try:
-        done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{p.port}", "-groups", "X25519:P-384", "-tls1_3",
-                               "-sess_out", "/dev/null"], stdin=subprocess.DEVNULL, capture_output=True, timeout=DEADLINE)
-        assert done.returncode != 0
-        p.wait_failure("signer_timeout")
+        p.wait_text(r"signer\.0 does not answer")
+        if not OWN_HANDSHAKE:
+            p.wait_failure("signer_timeout")
     finally:
         os.kill(pid, signal.SIGCONT)
+    assert (client.wait(DEADLINE) == 0) == OWN_HANDSHAKE
+
+
+@pytest.mark.parametrize("end", ["reset", "close"])
+def test_clients_that_leave_while_the_signer_is_stopped(parts, leaves, end):
+    """Each is seen to go, before the signer answers; what it answers then is nobody's, and not the next clients' either."""
+    p = parts.proxy(parts.backend(), certificates=[leaves["p256"]])
+    pid = stop_signer(p)
+    try:
+        gone = [socket.create_connection(("127.0.0.1", p.port), timeout=DEADLINE) for _ in range(10)]
+        for s in gone:
+            s.sendall(hello_bytes(context(version=V13)))
+        p.wait_text(r"signer\.0 does not answer")
+        for s in gone:
+            reset(s) if end == "reset" else s.close()
+        p.wait_failure("handshake_reset" if end == "reset" else "handshake_closed", count=len(gone))
+        waiting = [half_open(p.port) for _ in range(10)]
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    for c in waiting:
+        complete(c)
+
+
+def half_open(port):
+    """A client that has said hello."""
+    c = context(version=V13).wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=DEADLINE), server_hostname="localhost",
+                                         do_handshake_on_connect=False)
+    c.setblocking(False)
+    with pytest.raises(ssl.SSLWantReadError):
+        c.do_handshake()
+    c.settimeout(DEADLINE)
+    return c
+
+
+def complete(c):
+    with c:
+        c.do_handshake()
+        says_echo(c)
+
+
+@pytest.mark.parametrize("kind", ["rsa", "p256"])
+def test_more_clients_at_once_than_a_message_holds(parts, leaves, kind):
+    """All have said hello when the handshaker looks: it asks for all of them in one turn."""
+    p = parts.proxy(parts.backend(), certificates=[leaves[kind]])
+    handshaker = p.roles()["handshaker"][0]
+    os.kill(handshaker, signal.SIGSTOP)
+    try:
+        clients = [half_open(p.port) for _ in range(100)]
+    finally:
+        os.kill(handshaker, signal.SIGCONT)
+    for c in clients:
+        complete(c)
 
 
 # --- keys that are not as they should be

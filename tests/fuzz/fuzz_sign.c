@@ -45,44 +45,55 @@ static void make_ring(void) {
     make_dir_remove(dir);
 }
 
-/* The first byte: how the message comes (0: as it is; else with a set and key that are there, so that more gets further). */
+/* What is signed has one of the two shapes, and the answer comes back as it is packed. */
+static void sign_one(const struct sign_request *q) {
+    static uint8_t sig[SIGN_SIGNATURE_MAX];
+    size_t len = 0;
+    MUST(q->tbs.len > 0 && q->tbs.len <= SIGN_TBS_MAX);
+    int err = keyring_sign(ring, q, sig, &len);
+    MUST(err == 0 || err == ERR_NOT_FOUND || err == ERR_FORMAT || err == ERR_UNSUPPORTED);
+    if (err == 0) {
+        MUST(q->set == 1 && q->key < ARRAY_LEN(types));
+        MUST(sign_scheme_fits((enum creds_kind)q->key, q->scheme, sign_shape(q->tbs)));
+        MUST(q->key == CREDS_EC_P256 || q->key == CREDS_EC_P384 ? len > 8 && len <= sizes[q->key] : len == sizes[q->key]);
+    }
+    const struct sign_answer a = {.number = q->number, .err = err, .signature = span_of(sig, len)};
+    struct sign_answer back[SIGN_BATCH_MAX];
+    uint8_t packed[2 * SIGN_ANSWER_LEN];
+    unsigned n = 0;
+    struct wr w = wr_of(packed, sizeof(packed));
+    sign_put_answer(&w, &a);
+    sign_put_answer(&w, &a);
+    MUST(wr_end(&w));
+    const struct ipc_msg m = {.type = SIGN_ANSWERS, .body = wr_written(&w)};
+    MUST(sign_read_answers(&m, back, &n) == 0 && n == 2);
+    MUST(back[1].number == a.number && back[1].err == err && (err || span_eq(back[1].signature, a.signature)));
+}
+
+/* The first byte: how the message comes (0: as it is; else its first request has a set and key that are there). */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static uint8_t body[2048], sig[SIGN_SIGNATURE_MAX];
+    static uint8_t body[SIGN_ANSWERS_MAX + 64];
+    struct sign_request q[SIGN_BATCH_MAX];
+    struct sign_answer answers[SIGN_BATCH_MAX];
+    unsigned n = 0;
     if (!ring)
         make_ring();
     if (size < 1 || size > sizeof(body))
         return 0;
     memcpy(body, data + 1, size - 1);
-    struct ipc_msg m = {.type = SIGN_REQUEST, .body = span_of(body, size - 1)};
-    if (data[0] && size > 13) {
+    struct ipc_msg m = {.type = SIGN_REQUESTS, .body = span_of(body, size - 1)};
+    if (data[0] && size > 17) {
         static const uint8_t there[] = {0, 0, 0, 1, 0, 0, 0};
-        memcpy(body + 4, there, sizeof(there));
-        body[11] = (uint8_t)(data[0] % ARRAY_LEN(types));
+        memcpy(body + 8, there, sizeof(there));
+        body[15] = (uint8_t)(data[0] % ARRAY_LEN(types));
     }
-    struct sign_request q;
-    int err = sign_read_request(&m, &q);
-    MUST(err == 0 || err == ERR_FORMAT);
-    if (err < 0)
-        return 0;
-    MUST(q.tbs.len > 0 && q.tbs.len <= SIGN_TBS_MAX);
-    size_t len = 0;
-    err = keyring_sign(ring, &q, sig, &len);
-    MUST(err == 0 || err == ERR_NOT_FOUND || err == ERR_FORMAT || err == ERR_UNSUPPORTED);
-    if (err == 0) {
-        MUST(q.set == 1 && q.key < ARRAY_LEN(types));
-        MUST(sign_scheme_fits((enum creds_kind)q.key, q.scheme, sign_shape(q.tbs)));
-        MUST(q.key == CREDS_EC_P256 || q.key == CREDS_EC_P384 ? len > 8 && len <= sizes[q.key] : len == sizes[q.key]);
-    }
-    struct sign_answer a = {.number = q.number, .err = err, .signature = span_of(sig, len)}, back;
-    uint8_t packed[SIGN_ANSWER_MAX];
-    size_t n = 0;
-    MUST(sign_pack_answer(&a, packed, &n) == 0);
-    const struct ipc_msg answer = {.type = err ? SIGN_REFUSED : SIGN_DONE, .body = span_of(packed, n)};
-    MUST(sign_read_answer(&answer, &back) == 0 && back.err == err && span_eq(back.signature, a.signature));
-    /* and the same bytes as an answer, as from a broken signer */
-    m.type = SIGN_DONE;
-    (void)!sign_read_answer(&m, &back);
-    m.type = SIGN_REFUSED;
-    (void)!sign_read_answer(&m, &back);
+    int err = sign_read_requests(&m, q, &n);
+    MUST(err == 0 ? n > 0 && n <= SIGN_BATCH_MAX : err == ERR_FORMAT);
+    for (unsigned i = 0; err == 0 && i < n; i++)
+        sign_one(&q[i]);
+    /* and the same bytes as answers, as from a broken signer */
+    m.type = SIGN_ANSWERS;
+    err = sign_read_answers(&m, answers, &n);
+    MUST(err == 0 ? n > 0 && n <= SIGN_BATCH_MAX : err == ERR_FORMAT);
     return 0;
 }

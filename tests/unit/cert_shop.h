@@ -147,7 +147,7 @@ static inline int shop_add_dir(struct shop *s, const char *dir, struct text *why
 }
 
 static inline struct certs *shop_certs(struct shop *s) {
-    const struct certs_keys keys = {shop_get_key, shop_sign, shop_release_keys, s->keys};
+    const struct certs_keys keys = {.get = shop_get_key, .sign = shop_sign, .release = shop_release_keys, .ctx = s->keys};
     int fd;
     if (s->certs)
         return s->certs;

@@ -164,8 +164,8 @@ static inline size_t bench_signature(const struct sign_request *q, uint8_t sig[s
 }
 
 static inline void bench_answer(const struct bench_signer *s, const struct sign_request *q, enum bench_signs how) {
-    uint8_t body[SIGN_ANSWER_MAX], sig[SIGN_SIGNATURE_MAX];
-    size_t len = 0;
+    uint8_t body[SIGN_ANSWER_LEN], sig[SIGN_SIGNATURE_MAX];
+    struct wr w = wr_of(body, sizeof(body));
     struct sign_answer a = {.number = q->number + (how == SIGNS_OTHER)};
     if (how == SIGNS_REFUSES)
         a.err = ERR_NOT_FOUND;
@@ -173,26 +173,30 @@ static inline void bench_answer(const struct bench_signer *s, const struct sign_
         a.signature = span_of(sig, bench_signature(q, sig));
     if (how == SIGNS_WRONG)
         sig[a.signature.len - 1] ^= 1;
-    MUST(sign_pack_answer(&a, body, &len) == 0);
-    uint16_t type = how == SIGNS_JUNK ? 999 : a.err ? SIGN_REFUSED : SIGN_DONE;
-    (void)!ipc_send(s->fd, type, span_of(body, len), NULL, 0); /* a handshaker that has closed it needs no answer */
+    sign_put_answer(&w, &a);
+    MUST(wr_end(&w));
+    uint16_t type = how == SIGNS_JUNK ? 999 : SIGN_ANSWERS;
+    (void)!ipc_send(s->fd, type, wr_written(&w), NULL, 0); /* a handshaker that has closed it needs no answer */
 }
 
 /* All requests that wait, answered as it does. */
 static inline void bench_sign(struct bench_signer *s, enum bench_signs how) {
     static uint8_t scratch[IPC_BODY_MAX + 2];
     struct ipc_msg m;
-    struct sign_request q;
+    struct sign_request q[SIGN_BATCH_MAX];
+    unsigned n = 0;
     int err = 0;
     bool was_inside = bench_inside;
     bench_inside = false;
     while (s->fd >= 0 && how != SIGNS_LATE &&
            ipc_recv(s->fd, scratch, sizeof(scratch), sign_to_signer, &m, &err) == STEP_DONE) {
-        MUST(sign_read_request(&m, &q) == 0 && sign_shape(q.tbs) != SIGN_SHAPE_NONE);
-        if (how != SIGNS_DIES) {
-            bench_answer(s, &q, how);
-            continue;
+        MUST(sign_read_requests(&m, q, &n) == 0);
+        for (unsigned i = 0; i < n && how != SIGNS_DIES; i++) {
+            MUST(sign_shape(q[i].tbs) != SIGN_SHAPE_NONE);
+            bench_answer(s, &q[i], how);
         }
+        if (how != SIGNS_DIES)
+            continue;
         close(s->fd);
         s->fd = -1;
     }
@@ -207,8 +211,8 @@ ssize_t __wrap_recv(int fd, void *p, size_t n, int flags) {
         errno = EIO;
         return -1;
     }
-    for (size_t i = 0; hand && bench_inside && i < HANDSHAKER_SIGNERS; i++)
-        if (hand->signers[i].fd == fd && !(flags & MSG_DONTWAIT))
+    for (size_t i = 0; hand && bench_inside && i < SIGNERS; i++)
+        if (hand->signing.links[i].fd == fd && !(flags & MSG_DONTWAIT))
             bench_sign(&bench_signers[i], bench_signers[i].how);
     return __real_recv(fd, p, n, flags | MSG_DONTWAIT);
 }
@@ -402,6 +406,7 @@ static inline void bench_configure(void) {
         s->groups = (uint16_t *)(uintptr_t)p.groups;
         s->ngroups = p.ngroups;
     }
+    bench_conf.handshake = OWN_TLS13 ? HANDSHAKE_AUTO : HANDSHAKE_LIBSSL;
     conf_link_listeners(&bench_conf);
 }
 
@@ -607,6 +612,8 @@ static inline void bench_check(void);
 
 /* One turn of the event loop, which never sleeps; then all must be in order. */
 static inline void bench_turn(void) {
+    for (size_t i = 0; i < BENCH_WORKERS; i++) /* what they were asked in the turn before */
+        bench_sign(&bench_signers[i], bench_signers[i].how);
     hand->loop.stop = false;
     bench_inside = true;
     MUST(__real_loop_run(&hand->loop) == 0);
@@ -645,7 +652,15 @@ static inline unsigned bench_times_in(const struct list *l, const struct list *n
 static inline void bench_check_lists(const struct conn *c) {
     for (uint16_t i = 0; i < BENCH_WORKERS; i++)
         MUST(bench_times_in(&hand->links[i].queue, &c->link) == (c->state == CONN_QUEUED && c->relay == i));
-    MUST(bench_times_in(&hand->unsigned_conns, &c->link) == (c->state == CONN_SIGNER));
+    const struct signing *s = &hand->signing;
+    unsigned waits = bench_times_in(&s->unasked, &c->link);
+    for (size_t i = 0; i < SIGNERS; i++) {
+        unsigned asked = bench_times_in(&s->asked[i], &c->link);
+        MUST(asked == 0 || (s->links[i].state == SIGNER_THERE && s->links[i].owed > 0));
+        waits += asked;
+    }
+    MUST(waits == (c->state == CONN_SIGNER && c->handshake));
+    MUST(bench_times_in(&s->helloed, &c->link) == (c->state == CONN_SIGNER && !c->handshake));
     MUST((c->state == CONN_QUEUED || c->state == CONN_SIGNER) == !list_empty(&c->link));
 }
 
@@ -654,7 +669,8 @@ static inline void bench_check_conn(const struct conn *c) {
     MUST(wtimer_armed(&c->timer));
     MUST(fcntl(c->fd, F_GETFD) >= 0);
     MUST((c->reason != 0) == (c->state == CONN_CLOSING));
-    MUST((c->handshake != NULL) == (c->state == CONN_HANDSHAKE || ((c->state == CONN_FLUSH || c->state == CONN_QUEUED) &&
+    MUST(c->state == CONN_SIGNER ||
+         (c->handshake != NULL) == (c->state == CONN_HANDSHAKE || ((c->state == CONN_FLUSH || c->state == CONN_QUEUED) &&
                                                                    hand->services[c->service].server)));
     MUST(c->state != CONN_QUEUED || buf_len(&c->out) == 0);
     MUST(c->state == CONN_CLOSING || c->holder);
@@ -695,7 +711,8 @@ static inline void bench_check(void) {
         held += !!hand->budget.heap[i];
     MUST(charged == hand->budget.used && held == hand->budget.nheap && (held == 0) == (charged == 0));
     MUST(hand->budget.used <= hand->budget.max);
-    const struct wtimer *own[] = {&hand->resume, &hand->retry, &hand->drain_timer, &hand->stats_timer, &hand->trim_timer};
+    const struct wtimer *own[] = {&hand->resume,      &hand->retry,      &hand->drain_timer,
+                                  &hand->stats_timer, &hand->trim_timer, &hand->signing.timer};
     for (size_t i = 0; i < ARRAY_LEN(own); i++)
         timers += wtimer_armed(own[i]);
     MUST(hand->loop.wheel.armed == timers && list_empty(&hand->dead));

@@ -33,7 +33,7 @@ static inline struct hs13_shop hs13_shop_new(const char *const *key_types, size_
     return (struct hs13_shop){shop_leave(shop), keys};
 }
 
-static inline size_t hs13_shop_sign(const struct hs13_shop *shop, const struct hs13_sign *q, uint8_t sig[static 1024]) {
+static inline size_t hs13_shop_sign(const struct hs13_shop *shop, const struct handshake_sign *q, uint8_t sig[static 1024]) {
     size_t len = 0;
     make_must(certs_sign(shop->certs, q->key, q->scheme, span_of(q->tbs, q->tbs_len), sig, 1024, &len) == 0, "signature");
     return len;
@@ -96,7 +96,7 @@ static inline enum hs13_step hs13_conn_step(struct hs13_conn *c, struct buf *in)
         buf_consume(in, used);
     }
     if (step == HS13_WANT_SIGN && c->shop) {
-        struct hs13_sign q;
+        struct handshake_sign q;
         uint8_t sig[1024];
         hs13_sign_request(c->h, &q);
         step = hs13_signed(c->h, 0, span_of(sig, hs13_shop_sign(c->shop, &q, sig)));

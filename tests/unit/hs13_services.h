@@ -107,7 +107,7 @@ static inline size_t write_chain(uint8_t *to, size_t cap, const struct span *der
 /* CertificateVerify as SCHEME over the transcript so far; SERVER: with the other side's context. */
 static inline size_t make_proof(EVP_PKEY *key, uint16_t scheme, const char *digest_name, bool pss, bool as_server,
                                 uint8_t to[static 1024]) {
-    uint8_t digest[HASH_LEN_MAX], content[HS13_TBS_MAX], sig[1000];
+    uint8_t digest[HASH_LEN_MAX], content[HANDSHAKE_TBS_MAX], sig[1000];
     size_t sig_len = sizeof(sig);
     EVP_MD_CTX *md = EVP_MD_CTX_new();
     EVP_PKEY_CTX *ctx = NULL;

@@ -40,7 +40,7 @@ static inline struct tickets *service_tickets(uint8_t seed) {
 }
 
 #ifndef OWN_TLS13 /* whether TLS 1.3 is by our own handshake: each test of handshakes is built for both */
-#define OWN_TLS13 false
+#define OWN_TLS13 0
 #endif
 
 /* All our suites; the groups that every libssl has. */

@@ -129,7 +129,7 @@ static const struct {
 } reached[] = {
     {CONN_HEADER, in_header, true},     {CONN_PAUSE, in_pause, true},     {CONN_PRELUDE, in_prelude, true},
     {CONN_GO_AHEAD, in_go_ahead, true}, {CONN_HELLO, in_hello, true},     {CONN_HANDSHAKE, in_handshake, true},
-    {CONN_SIGNER, in_signer, false},    {CONN_QUEUED, in_deliver, false}, {CONN_CLOSING, in_closing, true},
+    {CONN_SIGNER, in_signer, true},     {CONN_QUEUED, in_deliver, false}, {CONN_CLOSING, in_closing, true},
 };
 
 static struct bench_client *reach(size_t i) {
@@ -352,9 +352,95 @@ static void what_signers_may_do(void **state) {
 
 static void the_next_signer_is_asked(void **state) {
     bench_signers[0].how = SIGNS_LATE;
-    steps(in_handshake(), 3);
+    struct bench_client *c = in_handshake();
+    bench_turns(2);
+    bench_later(SIGNER_ANSWER_MS); /* libssl has waited already */
+    assert_int_equal(hand->signing.links[0].state, SIGNER_STUCK);
+    steps(c, 3);
+    assert_int_equal(handed(), 1);
+    bench_sign(&bench_signers[0], SIGNS_WELL); /* nobody waits for that any more */
+    bench_turn();
+    assert_int_equal(hand->signing.links[0].state, SIGNER_THERE);
+}
+
+/* Nobody answers in time; then the signer does, and all that wait go on with what they have computed. */
+static void late_answers_are_good(void **state) {
+    reach(6);
+    bench_later(SIGNER_ANSWER_MS);
+    bench_later(SIGNER_ANSWER_MS); /* the next one's time is over, too */
+    assert_int_equal(state_now(), CONN_SIGNER);
+    assert_false(signing_there(hand));
+    signers_are(SIGNS_WELL);
+    bench_turns(2);
+    steps(&bench_clients[0], 4);
+    assert_int_equal(handed(), 1);
+    end(NULL);
+}
+
+#if OWN_TLS13 /* it steps aside; libssl waits for each signature by itself */
+
+static void the_signatures_of_a_turn_share_a_message(void **state) {
+    static uint8_t scratch[IPC_BODY_MAX + 2];
+    struct sign_request q[SIGN_BATCH_MAX];
+    struct ipc_msg m;
+    unsigned n = 0;
+    int err = 0;
+    signers_are(SIGNS_LATE);
+    for (unsigned i = 0; i < BENCH_CLIENTS; i++) {
+        struct bench_client *c = client_connect(i, LISTEN_WEB, 1);
+        client_tls(c, TLS_1_3);
+        client_step(c, SIZE_MAX);
+    }
+    bench_turns(2);
+    assert_int_equal(hand->signing.links[0].owed, BENCH_CLIENTS);
+    assert_int_equal(ipc_recv(bench_signers[0].fd, scratch, sizeof(scratch), sign_to_signer, &m, &err), STEP_DONE);
+    assert_int_equal(sign_read_requests(&m, q, &n), 0);
+    assert_int_equal(n, BENCH_CLIENTS);
+    for (unsigned i = 0; i < n; i++)
+        bench_answer(&bench_signers[0], &q[n - 1 - i], SIGNS_WELL); /* in any order */
+    bench_turns(2);
+    for (unsigned i = 0; i < BENCH_CLIENTS; i++)
+        steps(&bench_clients[i], 2);
+    assert_int_equal(handed(), BENCH_CLIENTS);
+}
+
+/* Its client has left, and another connection has its place: the answer is for neither. */
+static void answers_for_who_has_gone(void **state) {
+    struct bench_client *c = in_signer();
+    bench_turns(2);
+    uint32_t slot = only()->item.slot;
+    client_leave(c);
+    bench_turns(2);
+    assert_int_equal(state_now(), CONN_DEAD);
+    c = client_connect(1, LISTEN_WEB, 1);
+    client_tls(c, TLS_1_3);
+    client_step(c, SIZE_MAX);
+    bench_turns(2);
+    assert_int_equal(only()->item.slot, slot);
+    assert_int_equal(hand->signing.links[0].owed, 2);
+    signers_are(SIGNS_WELL);
+    bench_turns(2);
+    assert_int_equal(hand->signing.links[0].owed, 0);
+    steps(c, 3);
+    assert_true(SSL_is_init_finished(c->ssl));
     assert_int_equal(handed(), 1);
 }
+
+/* Bytes that come while the signature is waited for are not looked at, and not lost. */
+static void bytes_during_a_signature(void **state) {
+    static const uint8_t ccs[] = {20, 3, 3, 0, 1, 1};
+    struct bench_client *c = in_signer();
+    bench_turns(2);
+    client_says(c, ccs, sizeof(ccs));
+    bench_turns(2);
+    assert_int_equal(state_now(), CONN_SIGNER);
+    assert_int_equal(buf_len(&only()->in), 0);
+    signers_are(SIGNS_WELL);
+    steps(c, 4);
+    assert_int_equal(handed(), 1);
+}
+
+#endif
 
 /* A refused connection that has not gone yet does not wait any more: the signer's return must not find it. */
 static void a_signer_comes_back_after_the_deadline(void **state) {
@@ -362,7 +448,7 @@ static void a_signer_comes_back_after_the_deadline(void **state) {
         reach(6);
         bench_later(10100);
         assert_int_equal(state_now(), CONN_CLOSING);
-        assert_true(list_empty(&hand->unsigned_conns));
+        assert_true(list_empty(&hand->signing.helloed) && list_empty(&hand->signing.unasked));
         if (comes)
             bench_signer_comes(0);
         else
@@ -501,6 +587,12 @@ int main(void) {
         cmocka_unit_test_setup_teardown(new_credentials_in_the_middle, begin, end),
         cmocka_unit_test(what_signers_may_do),
         cmocka_unit_test_setup_teardown(the_next_signer_is_asked, begin, end),
+        cmocka_unit_test(late_answers_are_good),
+#if OWN_TLS13
+        cmocka_unit_test_setup_teardown(the_signatures_of_a_turn_share_a_message, begin, end),
+        cmocka_unit_test_setup_teardown(answers_for_who_has_gone, begin, end),
+        cmocka_unit_test_setup_teardown(bytes_during_a_signature, begin, end),
+#endif
         cmocka_unit_test(a_signer_comes_back_after_the_deadline),
         cmocka_unit_test_setup_teardown(a_relay_comes_back, begin, end),
         cmocka_unit_test_setup_teardown(relays_are_full, begin, end),

@@ -37,7 +37,7 @@ static void say_and_count(void) {
     raw_hello(&rc, &hello);
     last = hs13_conn_step(&conn, &rc.sent);
     if (last == HS13_WANT_SIGN) {
-        struct hs13_sign q;
+        struct handshake_sign q;
         uint8_t sig[1024];
         cost.signatures++;
         hs13_sign_request(conn.h, &q);

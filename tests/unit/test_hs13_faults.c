@@ -77,7 +77,7 @@ static enum hs13_step exchange_short(void) {
     last = hs13_conn_step(&conn, &rc.sent);
     shortage.armed = false;
     if (last == HS13_WANT_SIGN) {
-        struct hs13_sign q;
+        struct handshake_sign q;
         hs13_sign_request(conn.h, &q);
         size_t len = hs13_shop_sign(&shop, &q, sig);
         shortage.armed = true;

@@ -84,7 +84,7 @@ static void traffic_keys_begin_at_number_0(void **state) {
 static void what_is_signed_is_what_section_3_signs(void **state) {
     (void)state;
     struct hs13_keys k;
-    uint8_t digest[HASH_LEN_MAX], content[HS13_TBS_MAX];
+    uint8_t digest[HASH_LEN_MAX], content[HANDSHAKE_TBS_MAX];
     const uint8_t *der = rfc8448_certificate + 4 + 1 + 3 + 3;
     X509 *cert = d2i_X509(NULL, &der, sizeof(rfc8448_certificate) - 11 - 2);
     EVP_MD_CTX *md = EVP_MD_CTX_new();

@@ -304,7 +304,7 @@ static void finished_needs_identity_and_proof(void **state) {
 /* S9: nothing is read while the signature is out; answers that nobody waits for change nothing. */
 static void a_handshake_that_waits_for_its_signature_reads_nothing(void **state) {
     (void)state;
-    struct hs13_sign q;
+    struct handshake_sign q;
     uint8_t sig[1024];
     begin_case(server);
     conn.shop = NULL;

@@ -236,7 +236,7 @@ static X509 *leaf_of(struct span body) {
 }
 
 static void check_proof(const struct hs13_keys *k, bool by_server, X509 *leaf, struct span body) {
-    uint8_t digest[HASH_LEN_MAX], content[HS13_TBS_MAX];
+    uint8_t digest[HASH_LEN_MAX], content[HANDSHAKE_TBS_MAX];
     struct rd r = rd_of(body);
     uint16_t scheme = rd_u16(&r);
     struct span signature = rd_vec16(&r);

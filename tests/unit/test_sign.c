@@ -17,82 +17,116 @@ static const struct ipc_rule *rule_of(const struct ipc_rule *rules, uint16_t typ
     return rules->type ? rules : NULL;
 }
 
-static void test_request_comes_back(void **state) {
+static struct span packed_requests(uint8_t *to, size_t cap, const struct sign_request *q, unsigned n) {
+    struct wr w = wr_of(to, cap);
+    for (unsigned i = 0; i < n; i++)
+        sign_put_request(&w, &q[i]);
+    return wr_end(&w) ? wr_written(&w) : span_of(NULL, 0);
+}
+
+static void test_requests_come_back(void **state) {
     (void)state;
-    uint8_t tbs[SIGN_TBS_MAX], body[SIGN_REQUEST_MAX];
-    for (size_t len = 1; len <= SIGN_TBS_MAX; len++) {
-        memset(tbs, (int)len, len);
-        const struct sign_request r = {0x01020304, 0xfffffffe, 9999, 0x0403, span_of(tbs, len)};
-        struct sign_request back;
-        size_t n = 0;
-        assert_int_equal(sign_pack_request(&r, body, &n), 0);
-        const struct ipc_msg m = {.type = SIGN_REQUEST, .body = span_of(body, n)};
-        const struct ipc_rule *rule = rule_of(sign_to_signer, SIGN_REQUEST);
-        assert_true(n >= rule->min_len && n <= rule->max_len);
-        assert_int_equal(sign_read_request(&m, &back), 0);
-        assert_int_equal(back.number, r.number);
-        assert_int_equal(back.set, r.set);
-        assert_int_equal(back.key, r.key);
-        assert_int_equal(back.scheme, r.scheme);
-        assert_true(span_eq(back.tbs, r.tbs));
-    }
+    uint8_t tbs[SIGN_TBS_MAX], body[SIGN_REQUESTS_MAX];
+    const struct ipc_rule *rule = rule_of(sign_to_signer, SIGN_REQUESTS);
+    memset(tbs, 0x5a, sizeof(tbs));
+    for (size_t len = 1; len <= SIGN_TBS_MAX; len++)
+        for (unsigned n = 1; n <= SIGN_BATCH_MAX; n++) {
+            struct sign_request q[SIGN_BATCH_MAX], back[SIGN_BATCH_MAX];
+            unsigned got = 0;
+            for (unsigned i = 0; i < n; i++)
+                q[i] = (struct sign_request){0x0102030405060708 + i, 0xfffffffe, 9999 + i, 0x0403, span_of(tbs, len)};
+            const struct ipc_msg m = {.type = SIGN_REQUESTS, .body = packed_requests(body, sizeof(body), q, n)};
+            assert_true(m.body.len >= rule->min_len && m.body.len <= rule->max_len);
+            assert_int_equal(sign_read_requests(&m, back, &got), 0);
+            assert_int_equal(got, n);
+            for (unsigned i = 0; i < n; i++) {
+                assert_int_equal(back[i].number, q[i].number);
+                assert_int_equal(back[i].set, q[i].set);
+                assert_int_equal(back[i].key, q[i].key);
+                assert_int_equal(back[i].scheme, q[i].scheme);
+                assert_true(span_eq(back[i].tbs, q[i].tbs));
+            }
+        }
 }
 
 static void test_request_limits(void **state) {
     (void)state;
-    uint8_t tbs[SIGN_TBS_MAX + 1] = {0}, body[SIGN_REQUEST_MAX + 1] = {0};
-    const struct sign_request r = {.tbs = span_of(tbs, sizeof(tbs))};
-    struct sign_request back;
-    size_t n = 0;
-    assert_int_equal(sign_pack_request(&r, body, &n), ERR_LIMIT);
-    for (size_t len = 0; len <= sizeof(body); len++) {
-        const struct ipc_msg m = {.type = SIGN_REQUEST, .body = span_of(body, len)};
-        assert_int_equal(sign_read_request(&m, &back), len >= 15 && len <= SIGN_REQUEST_MAX ? 0 : ERR_FORMAT);
+    static uint8_t body[SIGN_REQUESTS_MAX + SIGN_REQUEST_LEN];
+    uint8_t tbs[SIGN_TBS_MAX + 1] = {0};
+    struct sign_request q[SIGN_BATCH_MAX + 1], back[SIGN_BATCH_MAX];
+    unsigned n = 0;
+    for (unsigned i = 0; i <= SIGN_BATCH_MAX; i++)
+        q[i] = (struct sign_request){.number = i, .tbs = span_of(tbs, 1)};
+    struct ipc_msg m = {.type = SIGN_REQUESTS, .body = packed_requests(body, sizeof(body), q, SIGN_BATCH_MAX + 1)};
+    assert_int_equal(sign_read_requests(&m, back, &n), ERR_FORMAT); /* seventeen */
+    struct span two = packed_requests(body, sizeof(body), q, 2);
+    for (size_t len = 0; len <= two.len; len++) {
+        m.body = span_of(body, len);
+        assert_int_equal(sign_read_requests(&m, back, &n), len == two.len || len == two.len / 2 ? 0 : ERR_FORMAT);
     }
-    const struct ipc_msg other = {.type = SIGN_DONE, .body = span_of(body, 64)};
-    assert_int_equal(sign_read_request(&other, &back), ERR_FORMAT);
+    m = (struct ipc_msg){.type = SIGN_ANSWERS, .body = two};
+    assert_int_equal(sign_read_requests(&m, back, &n), ERR_FORMAT);
+    q[0].tbs = span_of(tbs, sizeof(tbs));
+    assert_int_equal(packed_requests(body, sizeof(body), q, 1).len, 0);
+    q[0].tbs.len = 0;
+    assert_int_equal(packed_requests(body, sizeof(body), q, 1).len, 0);
+    assert_int_equal(packed_requests(body, two.len - 1, q + 1, 2).len, 0);
 }
 
-static void test_answer_comes_back(void **state) {
+static void test_answers_come_back(void **state) {
     (void)state;
-    uint8_t sig[SIGN_SIGNATURE_MAX + 1], body[SIGN_ANSWER_MAX];
+    static uint8_t sig[SIGN_SIGNATURE_MAX + 1], body[SIGN_ANSWERS_MAX];
+    struct sign_answer back[SIGN_BATCH_MAX];
+    struct wr w = wr_of(body, sizeof(body));
+    unsigned n = 0;
     memset(sig, 0x30, sizeof(sig));
-    struct sign_answer a = {.number = 7, .signature = span_of(sig, SIGN_SIGNATURE_MAX)}, back;
-    size_t n = 0;
-    assert_int_equal(sign_pack_answer(&a, body, &n), 0);
-    assert_int_equal(n, SIGN_ANSWER_MAX);
-    struct ipc_msg m = {.type = SIGN_DONE, .body = span_of(body, n)};
-    assert_int_equal(sign_read_answer(&m, &back), 0);
-    assert_int_equal(back.number, 7);
-    assert_int_equal(back.err, 0);
-    assert_true(span_eq(back.signature, a.signature));
-
-    a.signature.len++;
-    assert_int_equal(sign_pack_answer(&a, body, &n), ERR_LIMIT);
-
-    a = (struct sign_answer){.number = 8, .err = ERR_NOT_FOUND};
-    assert_int_equal(sign_pack_answer(&a, body, &n), 0);
-    m = (struct ipc_msg){.type = SIGN_REFUSED, .body = span_of(body, n)};
-    assert_int_equal(sign_read_answer(&m, &back), 0);
-    assert_int_equal(back.number, 8);
-    assert_int_equal(back.err, ERR_NOT_FOUND);
+    for (unsigned i = 0; i < SIGN_BATCH_MAX; i++)
+        sign_put_answer(&w, &(struct sign_answer){.number = i,
+                                                  .err = i % 3 == 1 ? ERR_NOT_FOUND : 0,
+                                                  .signature = span_of(sig, i % 2 ? SIGN_SIGNATURE_MAX : 1 + i)});
+    assert_true(wr_end(&w));
+    assert_true(w.len <= rule_of(sign_to_handshaker, SIGN_ANSWERS)->max_len);
+    const struct ipc_msg m = {.type = SIGN_ANSWERS, .body = wr_written(&w)};
+    assert_int_equal(sign_read_answers(&m, back, &n), 0);
+    assert_int_equal(n, SIGN_BATCH_MAX);
+    for (unsigned i = 0; i < SIGN_BATCH_MAX; i++) {
+        assert_int_equal(back[i].number, i);
+        assert_int_equal(back[i].err, i % 3 == 1 ? ERR_NOT_FOUND : 0);
+        assert_int_equal(back[i].signature.len, i % 3 == 1 ? 0 : i % 2 ? SIGN_SIGNATURE_MAX : 1 + i);
+    }
+    for (size_t len = 0; len <= sizeof(sig); len += sizeof(sig)) { /* none, and one that is too long */
+        w = wr_of(body, sizeof(body));
+        sign_put_answer(&w, &(struct sign_answer){.signature = span_of(sig, len)});
+        assert_false(wr_end(&w));
+    }
 }
 
 static void test_broken_answers(void **state) {
     (void)state;
-    uint8_t body[SIGN_ANSWER_MAX + 1] = {0};
-    struct sign_answer back;
-    for (size_t len = 0; len <= sizeof(body); len++) {
-        struct ipc_msg m = {.type = SIGN_DONE, .body = span_of(body, len)};
-        assert_int_equal(sign_read_answer(&m, &back), len >= 5 && len <= SIGN_ANSWER_MAX ? 0 : ERR_FORMAT);
-        m.type = SIGN_REFUSED; /* reason 0 is none */
-        assert_int_equal(sign_read_answer(&m, &back), ERR_FORMAT);
+    static uint8_t body[SIGN_ANSWER_LEN + 1];
+    struct sign_answer back[SIGN_BATCH_MAX];
+    unsigned n = 0;
+    for (size_t len = 0; len < sizeof(body); len++) /* a signature of LEN - 12 bytes, and of one more, and of one less */
+        for (int more = -1; more <= 1; more++) {
+            size_t said = len + (size_t)more - 12;
+            body[10] = (uint8_t)(said >> 8);
+            body[11] = (uint8_t)said;
+            const struct ipc_msg m = {.type = SIGN_ANSWERS, .body = span_of(body, len)};
+            assert_int_equal(sign_read_answers(&m, back, &n), len > 12 && more == 0 ? 0 : ERR_FORMAT);
+        }
+    static const struct {
+        uint8_t reason, len;
+    } bad[] = {{0, 0}, {250, 0}, {1, 1}}; /* neither signature nor reason; a number of no error; both */
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        body[8] = 0;
+        body[9] = bad[i].reason;
+        body[10] = 0;
+        body[11] = bad[i].len;
+        const struct ipc_msg m = {.type = SIGN_ANSWERS, .body = span_of(body, 12u + bad[i].len)};
+        assert_int_equal(sign_read_answers(&m, back, &n), ERR_FORMAT);
     }
-    body[5] = 1; /* a number of no error */
-    struct ipc_msg m = {.type = SIGN_REFUSED, .body = span_of(body, 6)};
-    assert_int_equal(sign_read_answer(&m, &back), ERR_FORMAT);
-    m.type = SIGN_REQUEST;
-    assert_int_equal(sign_read_answer(&m, &back), ERR_FORMAT);
+    const struct ipc_msg m = {.type = SIGN_REQUESTS, .body = span_of(body, 13)};
+    assert_int_equal(sign_read_answers(&m, back, &n), ERR_FORMAT);
 }
 
 static void test_tls13_shape(void **state) {
@@ -191,9 +225,9 @@ static void test_schemes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_request_comes_back),
+        cmocka_unit_test(test_requests_come_back),
         cmocka_unit_test(test_request_limits),
-        cmocka_unit_test(test_answer_comes_back),
+        cmocka_unit_test(test_answers_come_back),
         cmocka_unit_test(test_broken_answers),
         cmocka_unit_test(test_tls13_shape),
         cmocka_unit_test(test_tls12_shape),
