@@ -186,6 +186,7 @@ struct conf {
         handshake_memory; /* bytes a handshaker may hold for connections that are no session yet; never 0 after the check */
     const char **ticket_secrets; /* files, absolute: the first one seals, all open; none = random for this start */
     size_t nticket_secrets;
+    bool ticket_with_finished; /* in our own handshake: not after the client's */
     enum log_target log_target;
     const char *log_file; /* absolute, for LOG_TO_FILE */
     enum log_format log_format;

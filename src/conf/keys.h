@@ -49,6 +49,7 @@
                                                                                                                                \
     K(KEY_TICKETS_SECRET_FILE,  "tickets.secret_file",  OWN(TOML_STRING, read_secret_file))                                    \
     K(KEY_TICKETS_SECRET_FILES, "tickets.secret_files", OWN(TOML_ARRAY, read_secret_files))                                    \
+    K(KEY_TICKETS_WITH_FINISHED, "tickets.with_finished", &scalar_boolean, TOP(ticket_with_finished))                          \
                                                                                                                                \
     K(KEY_LISTENER_BACKLOG, "listener.*.backlog", &scalar_integer, LISTENER(backlog), .number = CONF_BACKLOG, .min = 1, .max = INT32_MAX) \
     K(KEY_LISTENER_V6ONLY,  "listener.*.v6only",  &scalar_boolean, LISTENER(v6only), .number = true)                           \

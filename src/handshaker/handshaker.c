@@ -73,6 +73,7 @@ static bool make_service(struct handshaker *h, const struct conf_service *s, str
         .strict_sni = s->strict_sni,
         .clients = clients,
         .own_tls13 = h->conf->handshake == HANDSHAKE_AUTO,
+        .ticket_with_finished = h->conf->ticket_with_finished,
         .reports_client_cert = s->proxy_send == PROXY_SEND_V2 && (s->proxy_tlvs & TLV_CLIENT_CERT),
     };
     ret->server = tls_server_new(&policy, h->certs, h->tickets, why);

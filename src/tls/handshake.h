@@ -37,6 +37,7 @@ struct tls_policy {
     bool strict_sni;
     struct client_auth *clients; /* NULL = no client certificates are requested; taken over, also on failure */
     bool reports_client_cert;    /* handshake_result.client_cert is wanted */
+    bool ticket_with_finished;   /* our own handshake gives its ticket with our Finished, where no certificate is asked for */
     bool own_tls13;              /* TLS 1.3 by our own handshake, where handshake_own_begin() has said yes */
 };
 

@@ -139,12 +139,11 @@ static int take_second_hello(struct hs13 *h, struct span message) {
 }
 
 static int take_finished(struct hs13 *h, struct span body) {
-    uint8_t digest[HASH_LEN_MAX], mac[HASH_LEN_MAX];
+    uint8_t mac[HASH_LEN_MAX];
     size_t len = hash_len(h->suite->hash);
     if (body.len != len)
         return ERR_RECORD_DECODE;
-    hs13_keys_digest(&h->keys, digest);
-    hs13_keys_mac(h->suite->hash, h->in.secret, digest, mac);
+    hs13_finished_mac(h, h->in.secret, mac);
     bool good = secret_eq(body.p, mac, len);
     secret_wipe(mac, sizeof(mac));
     if (!good)
@@ -159,8 +158,7 @@ static int take_finished(struct hs13 *h, struct span body) {
 
 /* After the client's Finished is in the transcript: the ticket, and the key of its data. */
 static int establish(struct hs13 *h) {
-    if (h->wants_tickets)
-        hs13_put_ticket(h);
+    hs13_put_ticket(h);
     memcpy(h->in.secret, h->client_app, sizeof(h->in.secret));
     hs13_keys_traffic(h->suite, &h->in);
     return hs13_out_flush(h);

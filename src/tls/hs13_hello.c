@@ -227,9 +227,14 @@ int hs13_end_flight(struct hs13 *h, struct span signature) {
     int err = hs13_out_flush(h);
     if (err < 0)
         return err;
+    h->finish_said = true;
     enter_session_keys(h);
+    if (h->server->ticket_with_finished && !h->server->clients) { /* RFC 8446 4.6.1: no client certificate may come between */
+        hs13_put_early_ticket(h);
+        err = hs13_out_flush(h);
+    }
     h->state = h->identity_settled ? HS13_FINISH : HS13_CERT;
-    return 0;
+    return err;
 }
 
 static int choose_certificate(struct hs13 *h, const struct hello *hello, struct certs_choice *ret) {

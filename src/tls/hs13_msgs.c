@@ -160,10 +160,15 @@ void hs13_put_certificate_verify(struct hs13 *h, struct span signature) {
     hs13_out_put(h, signature);
 }
 
-void hs13_put_finished(struct hs13 *h) {
-    uint8_t digest[HASH_LEN_MAX], mac[HASH_LEN_MAX];
+void hs13_finished_mac(const struct hs13 *h, const uint8_t *base, uint8_t ret[static HASH_LEN_MAX]) {
+    uint8_t digest[HASH_LEN_MAX];
     hs13_keys_digest(&h->keys, digest);
-    hs13_keys_mac(h->suite->hash, h->out_half.secret, digest, mac);
+    hs13_keys_mac(h->suite->hash, base, digest, ret);
+}
+
+void hs13_put_finished(struct hs13 *h) {
+    uint8_t mac[HASH_LEN_MAX];
+    hs13_finished_mac(h, h->out_half.secret, mac);
     hs13_out_message(h, MSG_FINISHED, span_of(mac, hash_len(h->suite->hash)));
 }
 
@@ -173,6 +178,9 @@ void hs13_put_ticket(struct hs13 *h) {
     struct hs13_ticket *t = &s->ticket;
     uint8_t resumption[HASH_LEN_MAX], head[SMALL_MAX];
     size_t len = 0;
+    if (!h->wants_tickets || h->ticket_given)
+        return;
+    h->ticket_given = true;
     hs13_keys_derive(&h->keys, "res master", resumption);
     memset(t, 0, sizeof(*t));
     hs13_keys_ticket(h->suite->hash, resumption, span_of(nonce, sizeof(nonce)), t->psk);
@@ -199,4 +207,14 @@ void hs13_put_ticket(struct hs13 *h) {
     }
     secret_wipe(resumption, sizeof(resumption));
     secret_wipe(t, sizeof(*t));
+}
+
+void hs13_put_early_ticket(struct hs13 *h) {
+    const union sha2 before = h->keys.transcript; /* no secret */
+    uint8_t message[4 + HASH_LEN_MAX] = {MSG_FINISHED, 0, 0, (uint8_t)hash_len(h->suite->hash)};
+    hs13_finished_mac(h, h->in.secret, message + 4);
+    hs13_keys_add(&h->keys, span_of(message, 4 + hash_len(h->suite->hash)));
+    hs13_put_ticket(h);
+    h->keys.transcript = before;
+    secret_wipe(message, sizeof(message));
 }

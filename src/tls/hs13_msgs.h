@@ -27,5 +27,14 @@ void hs13_put_certificate_request(struct hs13 *h);
 void hs13_put_certificate_verify(struct hs13 *h, struct span signature);
 void hs13_put_finished(struct hs13 *h);
 
-/* A ticket for the next session, after the client's Finished. Without one the session is as good: a failure leaves nothing. */
+/* What a Finished over the transcript so far says, by a side's handshake traffic secret (RFC 8446 4.4.4); hash_len() bytes. */
+void hs13_finished_mac(const struct hs13 *h, const uint8_t *base, uint8_t ret[static HASH_LEN_MAX]);
+
+/*
+ * A ticket for the next session, after the client's Finished; none when the client takes none, or has one. Without one the
+ * session is as good: a failure leaves nothing.
+ */
 void hs13_put_ticket(struct hs13 *h);
+
+/* The same right after our Finished, over the Finished that the client will send: it is known where nothing else can come. */
+void hs13_put_early_ticket(struct hs13 *h);

@@ -68,9 +68,8 @@ static void put_raw(struct hs13 *h, struct span s, enum content_type type) {
     }
 }
 
-/* What follows the client's Finished is in no transcript. */
 static void put(struct hs13 *h, struct span s) {
-    if (!h->finish_settled)
+    if (!h->finish_said)
         hs13_keys_add(&h->keys, s);
     put_raw(h, s, CONTENT_HANDSHAKE);
 }

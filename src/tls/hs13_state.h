@@ -76,6 +76,8 @@ struct hs13 {
 
     /* S1: who the client is. Each is set by its one check, and all three are asked again at the end. */
     bool identity_settled, proof_settled, finish_settled;
+    bool finish_said; /* our Finished is in the transcript, and nothing of ours after it is */
+    bool ticket_given;
     struct client_id *client; /* who it is; NULL = no certificate */
     X509 *client_cert;
     STACK_OF(X509) * client_rest;   /* what came with it */

@@ -60,6 +60,7 @@ struct tls_server *tls_server_new(const struct tls_policy *policy, struct certs 
     s->clients = policy->clients;
     s->reports_client_cert = policy->reports_client_cert;
     s->own_tls13 = policy->own_tls13;
+    s->ticket_with_finished = policy->ticket_with_finished;
     s->nsuites = policy->nsuites;
     s->ngroups = policy->ngroups;
     buf_init(&s->alpn, 64 * 256);

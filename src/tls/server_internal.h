@@ -33,6 +33,7 @@ struct tls_server {
     struct client_auth *clients; /* NULL = none are asked for */
     bool reports_client_cert;
     bool own_tls13;
+    bool ticket_with_finished;
     struct buf alpn;                          /* ProtocolName vectors in our order */
     uint8_t binding[TICKET_BIND_LEN];         /* of its tickets */
     uint8_t service_binding[TICKET_BIND_LEN]; /* the part that does not change */

@@ -137,10 +137,14 @@ def all_by(p, own):
     until(lambda: paths(p)[1 - own] >= 2 and paths(p)[own] == 0, lambda: f"handshakes by this path alone: {paths(p)}")
 
 
+TICKETS = pytest.mark.parametrize("with_finished", [False, True], ids=["ticket-after", "ticket-with"])
+
+
 @PATHS
+@TICKETS
 @pytest.mark.parametrize("stack", STACKS, ids=lambda f: f.__name__)
-def test_full_retried_and_resumed(parts, pki, directory, handshake, own, stack):
-    p = parts.proxy(parts.backend(answer), top={"handshake": handshake})
+def test_full_retried_and_resumed(parts, pki, directory, handshake, own, with_finished, stack):
+    p = parts.proxy(parts.backend(answer), top={"handshake": handshake, "tickets": {"with_finished": with_finished}})
     kit = Kit(p.port, pki, directory, None)
     stack(kit)
     assert p.wait_session(tls_version="TLSv1.3", resumed=False)["bytes_out"] > SIZE
@@ -154,7 +158,7 @@ def test_full_retried_and_resumed(parts, pki, directory, handshake, own, stack):
 @PATHS
 @pytest.mark.parametrize("stack", STACKS, ids=lambda f: f.__name__)
 def test_client_certificate(parts, pki, directory, ca, handshake, own, stack):
-    p = parts.proxy(parts.backend(answer), top={"handshake": handshake}, client_auth={"mode": "required", "ca": str(ca.file)})
+    p = parts.proxy(parts.backend(answer), top={"handshake": handshake, "tickets": {"with_finished": True}}, client_auth={"mode": "required", "ca": str(ca.file)})
     client = ca.client(cn="robot", kind="rsa" if stack is nss else "p256")
     kit = Kit(p.port, pki, directory, client)
     stack(kit, client=client)

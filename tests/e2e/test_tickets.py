@@ -1,6 +1,8 @@
 """Session tickets over several instances, restarts and services: who resumes whose sessions, and who does not."""
 import os
 import signal
+import socket
+import ssl
 import stat
 import subprocess
 
@@ -8,8 +10,9 @@ import pytest
 
 from support.clients import V12, V13, connect, context, free_port, run, s_client, says_echo
 from support.proxy import command
-from support.waiting import until
+from support.waiting import DEADLINE, until
 
+TICKETS = pytest.mark.parametrize("with_finished", [False, True], ids=["ticket-after", "ticket-with"])
 VERSIONS = pytest.mark.parametrize("version", [V12, V13], ids=["1.2", "1.3"])
 
 
@@ -282,3 +285,66 @@ def test_check_of_secret_files(parts, keys, says):
     file.write_text(f'state_dir = "."\n[tickets]\n{keys}\n[service.web]\nlisten = ["127.0.0.1:0"]\nbackends = ["unix:/a"]\n')
     status, out, err = command("check", file)
     assert status == 1 and says in out + err, out + err
+
+
+# --- clients that do not read tickets
+
+
+@TICKETS
+def test_python_resumes_with_each_ticket(parts, with_finished):
+    p = parts.proxy(parts.backend(), top={"handshake": "auto", "tickets": {"with_finished": with_finished}})
+    ctx = context(version=V13)
+    session = session_of(p, ctx)
+    for _ in range(3):
+        with connect(p.port, ctx, session=session) as c:
+            says_echo(c)
+            assert c.session_reused
+            session = c.session
+
+
+def finished_and_request(port, request):
+    """A connection whose client has all of its flight and a request to send, in one piece; nothing is read behind our Finished."""
+    s = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    o = context(version=V13).wrap_bio(incoming, outgoing, server_hostname="localhost")
+    done = False
+    while not done:
+        try:
+            o.do_handshake()
+            done = True
+        except ssl.SSLWantReadError:
+            s.sendall(outgoing.read())
+            incoming.write(s.recv(65536))
+    o.write(request)
+    try:
+        o.unwrap()
+    except ssl.SSLError:
+        pass  # close_notify is written, the other side's is not waited for
+    return s, outgoing.read()
+
+
+@pytest.mark.parametrize("end", ["close", "half-close", "reset-on-answer"])
+@TICKETS
+def test_a_client_that_never_reads_loses_nothing(parts, with_finished, end):
+    """Finished, request, close_notify and the end in one go: the backend gets every request, whatever became of the ticket."""
+    n, seen = 100, []
+
+    def backend(c):
+        data = bytearray()
+        while piece := c.recv(65536):
+            data += piece
+        seen.append(bytes(data))
+
+    p = parts.proxy(parts.backend(backend), top={"handshake": "auto", "tickets": {"with_finished": with_finished}})
+    wanted = [b"request %d " % i + bytes(1000) for i in range(n)]
+    for request in wanted:
+        s, said = finished_and_request(p.port, request)
+        if end == "reset-on-answer":  # unread bytes in a socket that is closed: its end is a reset
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        s.sendall(said)
+        if end == "half-close":
+            s.shutdown(socket.SHUT_WR)
+            s.recv(1)
+        s.close()
+    until(lambda: len(seen) == n, lambda: f"{len(seen)} of {n} requests")
+    assert sorted(seen) == sorted(wanted)

@@ -481,10 +481,72 @@ static void a_resumed_client_is_who_it_was(void **state) {
     EVP_PKEY_free(key);
 }
 
+/* P12: with our Finished where nothing can come between, and else not before the client's; number 0 of the key, and 1 is next.
+ */
+static void a_ticket_with_our_finished(void **state) {
+    (void)state;
+    struct tls_policy p = case_policy("web");
+    p.ticket_with_finished = true;
+    struct tls_server *early = service_new(&p, shop.certs, tickets);
+    begin_case(early);
+    assert_int_equal(say_hello(), HS13_WANT_READ);
+    assert_int_equal(rc.tickets, 1);
+    end_well();
+    assert_int_equal(rc.tickets, 1);
+    assert_int_equal(rc.in.seq, 1);
+
+    uint8_t message[4 + HASH_LEN_MAX]; /* S6: the alert to a wrong Finished is read behind it */
+    begin_case(early);
+    assert_int_equal(say_hello(), HS13_WANT_READ);
+    size_t len = raw_finished(&rc, message);
+    message[len - 1] ^= 1;
+    raw_send(&rc, CONTENT_HANDSHAKE, span_of(message, len));
+    exchange_flights();
+    expect_refusal(ERR_FINISHED, ALERT_DECRYPT_ERROR, RAW_SESSION);
+    assert_int_equal(rc.in.seq, 2);
+
+    begin_case(early); /* P8 */
+    raw_drop(&hello, EXT_MODES);
+    assert_int_equal(say_hello(), HS13_WANT_READ);
+    end_well();
+    assert_int_equal(rc.tickets, 0);
+    end_case(NULL);
+    tls_server_free(early);
+}
+
+static void no_ticket_comes_before_a_certificate_that_was_asked_for(void **state) {
+    (void)state;
+    for (int required = 0; required < 2; required++) {
+        struct tls_policy p = case_policy("lax");
+        p.clients = case_rules(required);
+        p.ticket_with_finished = true;
+        struct tls_server *s = service_new(&p, shop.certs, tickets);
+        begin_case(s);
+        assert_int_equal(say_hello(), HS13_WANT_READ);
+        assert_int_equal(rc.tickets, 0);
+        if (!required) {
+            show_certificate(NULL);
+            end_well();
+            assert_int_equal(rc.tickets, 1);
+            struct kept k;
+            keep(&k);
+            begin_case(s); /* nor where one is known from before */
+            offer(&k);
+            assert_int_equal(say_hello(), HS13_WANT_READ);
+            assert_true(rc.resumed);
+            assert_int_equal(rc.tickets, 0);
+        }
+        end_case(NULL);
+        tls_server_free(s);
+    }
+}
+
 int main(void) {
 #define CASE(name) cmocka_unit_test_teardown(name, after_case)
     const struct CMUnitTest tests[] = {
         CASE(every_session_brings_the_next_ticket),
+        CASE(a_ticket_with_our_finished),
+        CASE(no_ticket_comes_before_a_certificate_that_was_asked_for),
         CASE(a_ticket_is_small),
         CASE(a_ticket_is_good_for_its_service_alone),
         CASE(a_ticket_is_good_for_its_name_alone),
