@@ -101,6 +101,27 @@ def test_bad_lines_are_named_and_the_rest_is_in_force(parts, tmp_path):
     p.wait_text(r"bad\.txt: 995 more bad lines are not in force")
 
 
+def test_a_million_lines_with_one_bad(parts, tmp_path):
+    """At the start, and when it changes under the proxy: the line is named, all others are in force."""
+    lines = [f"{10 + i // 65536 % 40}.{i // 256 % 256}.{i % 256}.{128 + i // 2621440}" for i in range(1_000_000)]
+    lines[777_776] = "10.0.0.0/33"
+    lines[999_999] = "127.0.0.9"
+    big = tmp_path / "big.txt"
+    big.write_text("\n".join(lines) + "\n")
+    p = parts.proxy(parts.backend(), access={"deny": [str(big)]})
+    p.wait_text(r"big\.txt:777777: found \S*10\.0\.0\.0/33")
+    assert lists(p)[str(big)]["bad_lines"] == 1 and lists(p)[str(big)]["networks"] == 999_999
+    assert not is_admitted(p.port, "127.0.0.9") and is_admitted(p.port, "127.0.0.10")
+    lines[999_999], lines[0] = "127.0.0.10", "what is that"
+    with connect(p.port, source="127.0.0.11") as held:
+        put(big, "\n".join(lines) + "\n")
+        until(lambda: not is_admitted(p.port, "127.0.0.10"), "the new list in force")
+        says_echo(held)
+    assert is_admitted(p.port, "127.0.0.9")
+    p.wait_text(r"big\.txt:1: found \S*what is that")
+    assert lists(p)[str(big)]["bad_lines"] == 2
+
+
 def test_a_list_that_vanishes_stays_in_force_and_others_go_on(parts, tmp_path):
     one, two = tmp_path / "one.txt", tmp_path / "two.txt"
     one.write_text("127.0.0.9\n")

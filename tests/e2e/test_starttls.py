@@ -1,5 +1,6 @@
 """STARTTLS and its kin: clients and servers of Debian's packages around tls-off, and clients that break the rules by hand."""
 import base64
+import contextlib
 import imaplib
 import nntplib
 import os
@@ -10,6 +11,8 @@ import signal
 import smtplib
 import struct
 import subprocess
+import threading
+import time
 
 import pytest
 
@@ -137,6 +140,40 @@ def test_floods_are_bounded(parts):
     s.sendall(b"x" * 100_000)
     until_closed(s)
     p.wait_failure("starttls_limit", count=2)
+
+
+def test_slow_and_endless_clients_beside_others(parts):
+    """A hundred that say a byte now and then, a hundred that never stop: each ends by its own bound, and others are served between."""
+    p = parts.proxy(parts.backend(), starttls="sieve", timeouts={"handshake": "3s"})
+    slow = [tcp(p.port) for _ in range(100)]
+    endless = [tcp(p.port) for _ in range(100)]
+    ended = threading.Event()
+
+    def trickle():
+        while not ended.is_set():
+            for s in slow:
+                with contextlib.suppress(OSError):
+                    s.sendall(b"N")
+            time.sleep(0.3)  # slowness is what they are about
+
+    thread = threading.Thread(target=trickle)
+    thread.start()
+    for s in endless:
+        with contextlib.suppress(OSError):
+            s.sendall(b"NOOP\r\n" * 2000)
+    for _ in range(10):
+        with upgrade(p, "sieve") as c:
+            says_echo(c)
+    for s in endless:
+        heard, _ = until_closed(s)
+        assert len(heard) < 17 * 1024
+    for s in slow:
+        until_closed(s)
+    ended.set()
+    thread.join()
+    counted = r'handshakes_failed_total\{[^}]*reason="%s"[^}]*\} 100\b'
+    until(lambda: all(re.search(counted % reason, p.admin.ask("/metrics").text) for reason in ("handshake_timeout", "starttls_limit")),
+          "all of them counted", every=0.1)
 
 
 def test_behind_a_load_balancer(parts):
