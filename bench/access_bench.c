@@ -37,7 +37,7 @@ static void fill(uint8_t *p, size_t n) {
 
 static struct cidr random_net(bool ipv6) {
     struct cidr c = {.net = {.family = ipv6 ? AF_INET6 : AF_INET}};
-    unsigned size = ipv6 ? 128 : 32, bits = any() % 2 ? size : ipv6 ? 32 + any() % 97 : 24 + any() % 9;
+    unsigned size = ipv6 ? 128 : 32, bits = any() % 2 ? size : (unsigned)(ipv6 ? 32 + any() % 97 : 24 + any() % 9);
     fill(c.net.ip, size / 8);
     if (ipv6)
         c.net.ip[0] = 0x20; /* 2000::/8 */
