@@ -5,7 +5,7 @@ SETUP_ARGS = $(if $(PREFIX),--prefix=$(PREFIX)) $(MESON_ARGS)
 SECONDS_EACH ?= 10
 
 .DEFAULT_GOAL := build
-.PHONY: deps deb image build run test fuzz bench bench-quick bench-memory install clean check-style dashboard release
+.PHONY: deps deb image build run test test-clients fuzz bench bench-quick bench-memory install clean check-style dashboard release
 
 deps:
 	@tools/install-deps build
@@ -23,6 +23,10 @@ test:
 	@tools/install-deps build test
 	@$(MAKE) --no-print-directory build
 	@tools/run-tests $(BUILD)
+
+# Stacks that are too large for make test.
+test-clients: build
+	@tools/test-clients $(BUILD)
 
 fuzz:
 	@tools/install-deps build fuzz
