@@ -237,8 +237,8 @@ static bool asks_ocsp_in_detail(void) {
 
 /* Why the paths may differ here; NULL = they may not. */
 static const char *explained(const struct outcome *ours, const struct outcome *theirs) {
-    if (has_only_libssls())
-        return "libssl reads an extension that we do not (signature_algorithms_cert, cookie, ... and their syntax)";
+    if (theirs->failed && has_only_libssls())
+        return "libssl refuses an extension that we do not read (signature_algorithms_cert, cookie, ... and their syntax)";
     if (ours->failed && ours->retry && hs13_conn_error(&sides[OURS].own) == ERR_HELLO_CHANGED)
         return "libssl goes by the second hello, we compare it with the first";
     if (theirs->failed && theirs->alert == ALERT_DECODE_ERROR && names_something_else())
@@ -280,18 +280,52 @@ static void compare(void) {
     abort();
 }
 
-/* A valid share of a group; a group that the client does not know to have one of. */
+/* A valid share of a group, behind one of GREASE or not; a group that the client does not know to have one of. */
 static void edit_share(uint8_t choice) {
     static const uint16_t groups[] = {0x001d, 0x0017, 0x0018, 0x0019};
-    if (choice & 0x80)
+    uint8_t shares[256];
+    struct wr w = wr_of(shares, sizeof(shares));
+    if (choice & 0x80) {
         raw_set(&hello, EXT_SHARE, RAW_LIT("\0\0"));
-    else
-        share_for_both(groups[choice & 3]);
+        return;
+    }
+    share_for_both(groups[choice & 3]);
+    struct span own = raw_find(&hello, EXT_SHARE)->data;
+    if (choice & 0x40 && hello.len < 32 * 1024) {
+        wr_u16(&w, (uint16_t)(5 + own.len - 2));
+        wr_bytes(&w, "\x0a\x0a\0\1x", 5);
+        wr_bytes(&w, own.p + 2, own.len - 2);
+        raw_set(&hello, EXT_SHARE, wr_written(&w));
+    }
 }
 
 static bool edit(struct rd *r) {
-    static const uint16_t types[] = {EXT_NAME,  EXT_MFL,      EXT_STATUS, EXT_GROUPS, EXT_SIGALGS,  EXT_PROTOCOLS, EXT_RSL,
-                                     EXT_EARLY, EXT_VERSIONS, EXT_MODES,  EXT_SHARE,  EXT_COMPRESS, EXT_POST_AUTH, 0x0a0a};
+    static const uint16_t types[] = {EXT_NAME,
+                                     EXT_MFL,
+                                     EXT_STATUS,
+                                     EXT_GROUPS,
+                                     EXT_SIGALGS,
+                                     EXT_PROTOCOLS,
+                                     EXT_RSL,
+                                     EXT_EARLY,
+                                     EXT_VERSIONS,
+                                     EXT_MODES,
+                                     EXT_SHARE,
+                                     EXT_COMPRESS,
+                                     EXT_POST_AUTH,
+                                     0x0a0a,
+                                     11,
+                                     17,
+                                     18,
+                                     21,
+                                     22,
+                                     23,
+                                     34,
+                                     35,
+                                     50,
+                                     17613,
+                                     65037,
+                                     65281};
     uint8_t op = rd_u8(r) % OP_COUNT, which = 0;
     struct span s = span_of(NULL, 0);
     if (op == OP_SET || op == OP_ADD || op == OP_DROP || op == OP_SWAP || op == OP_SHARE)
