@@ -18,7 +18,7 @@
 #include "handshaker/handshaker.h"
 #include "keymaker/keymaker.h"
 #include "observer/observer.h"
-#include "process/sandbox.h"
+#include "process/role.h"
 #include "relay/relay.h"
 #include "resolver/resolver.h"
 #include "shm/roles.h"
@@ -49,6 +49,11 @@ static bool enter_config_sandbox(void) {
     return false;
 }
 
+static const struct role_table *const roles[ROLE_COUNT] = {
+    [ROLE_RELAY] = &relay_role,       [ROLE_HANDSHAKER] = &handshaker_role, [ROLE_SIGNER] = &signer_role,
+    [ROLE_RESOLVER] = &resolver_role, [ROLE_KEYMAKER] = &keymaker_role,     [ROLE_ACME] = &acme_role,
+};
+
 static int run_role(enum role role) {
     (void)prctl(PR_SET_NAME, "tls-off"); /* exec by descriptor has made it a number; a mere name */
     static const struct format_names names = {suite_name, group_name};
@@ -69,19 +74,9 @@ static int run_role(enum role role) {
         return config_role_run(ROLE_CONTROL_FD, tls_capabilities(0));
     case ROLE_OBSERVER:
         return observer_run(ROLE_CONTROL_FD, &names);
-    case ROLE_RESOLVER:
-        return resolver_run(ROLE_CONTROL_FD);
-    case ROLE_RELAY:
-        return relay_run(ROLE_CONTROL_FD);
-    case ROLE_HANDSHAKER:
-        return handshaker_run(ROLE_CONTROL_FD);
-    case ROLE_SIGNER:
-        return signer_run(ROLE_CONTROL_FD);
-    case ROLE_KEYMAKER:
-        return keymaker_run(ROLE_CONTROL_FD);
-    case ROLE_ACME:
-        return acme_run(ROLE_CONTROL_FD);
     default:
+        if (role < ROLE_COUNT && roles[role])
+            return role_run(roles[role], ROLE_CONTROL_FD);
         fputs("tls-off: --role is for the supervisor's own use\n", stderr);
         return 2;
     }

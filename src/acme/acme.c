@@ -1,11 +1,9 @@
 #include "acme/acme.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "acme/alpn_responder.h"
@@ -14,11 +12,9 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/rand.h"
-#include "conf/snapshot.h"
-#include "process/child.h"
 #include "wire/managed.h"
 
-enum acme_kind { ACME_CONTROL, ACME_KEYS, ACME_OBSERVER, ACME_HTTP, ACME_ALPN_CONNS, ACME_HTTP_CONNS };
+enum acme_kind { ACME_KEYS = ROLE_CONTROL + 1, ACME_OBSERVER, ACME_HTTP, ACME_ALPN_CONNS, ACME_HTTP_CONNS };
 
 struct acme {
     struct child child;
@@ -33,7 +29,8 @@ struct acme {
     struct alpn_responder alpn;
     struct http_responder http_responder;
     struct scheduler scheduler;
-    int observer; /* -1 = none */
+    char directory[1024]; /* our own */
+    int observer;         /* -1 = none */
 };
 
 static int64_t wall_now(void) {
@@ -112,9 +109,6 @@ static void on_observer(void *ctx, uint32_t key, uint32_t gen, uint32_t events) 
     struct ipc_msg m;
     struct managed_command c;
     int err = 0;
-    (void)key;
-    (void)gen;
-    (void)events;
     if (a->observer < 0)
         return;
     enum step step = ipc_recv(a->observer, scratch, sizeof(scratch), managed_to_acme, &m, &err);
@@ -126,82 +120,44 @@ static void on_observer(void *ctx, uint32_t key, uint32_t gen, uint32_t events) 
         drop_observer(a);
 }
 
-static void take_observer(struct acme *a, int fd) {
+static int take_observer(void *ctx, const struct control_peer *peer, int fd) {
+    struct acme *a = ctx;
     drop_observer(a);
     a->observer = fd;
     if (loop_watch(&a->loop, fd, EPOLLIN, ACME_OBSERVER, 0, 0) < 0) {
         drop_observer(a);
-        return;
+        return ERR_SYSTEM;
     }
     tell_accounts(a);
     for (size_t i = 0; i < a->conf->acme.ncerts; i++)
         tell_status(a, &a->jobs[i]);
+    return 0;
 }
 
 /* ---- the supervisor ---- */
 
-static void take_link(struct acme *a, struct ipc_msg *m) {
-    struct control_peer peer;
-    if (control_read_peer(m, &peer) < 0 || (peer.role != ROLE_KEYMAKER && peer.role != ROLE_OBSERVER))
-        return;
-    m->nfds = 0;
-    if (peer.role == ROLE_KEYMAKER)
-        key_link_take(&a->keys, m->fds[0]);
-    else
-        take_observer(a, m->fds[0]);
+static int take_keymaker(void *ctx, const struct control_peer *peer, int fd) {
+    struct acme *a = ctx;
+    key_link_take(&a->keys, fd);
+    return 0;
 }
 
 /* The one of the generation before is gone: from now on this one orders, and validators come here. */
-static void serve(struct acme *a) {
+static int serve(void *ctx, struct ipc_msg *m, struct text *why) {
+    struct acme *a = ctx;
     if (a->scheduler.running)
-        return;
+        return 0;
     if (responder_serve(&a->alpn.responder) < 0 || responder_serve(&a->http_responder.responder) < 0) {
-        log_msg(&a->child.log, LOG_LEVEL_ERROR, "the sockets of validators cannot be put into place: %m");
-        a->loop.stop = true;
-        return;
+        text_addf(why, "the sockets of validators cannot be put into place: %s", strerror(errno));
+        role_stop(&acme_role);
+        return ERR_SYSTEM;
     }
     for (size_t i = 0; i < a->conf->acme.ncerts; i++)
         store_get_job(&a->store, &a->jobs[i], wall_now());
     for (size_t i = 0; i < a->conf->acme.nissuers; i++)
         store_get_account(&a->store, &a->cas[i]);
     scheduler_run(&a->scheduler);
-    if (control_send(a->child.control, CONTROL_SERVING) < 0)
-        a->loop.stop = true;
-}
-
-static void acme_on_message(struct acme *a, struct ipc_msg *m) {
-    switch (m->type) {
-    case CONTROL_LINK:
-        take_link(a, m);
-        break;
-    case CONTROL_GO:
-        if (control_send(a->child.control, CONTROL_READY) < 0)
-            a->loop.stop = true;
-        break;
-    case CONTROL_SERVE:
-        serve(a);
-        break;
-    case CONTROL_STOP:
-        a->loop.stop = true;
-        break;
-    default:
-        break; /* for other roles */
-    }
-    ipc_msg_close(m);
-}
-
-static void on_control(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
-    struct acme *a = ctx;
-    struct ipc_msg m;
-    int err = 0;
-    (void)key;
-    (void)gen;
-    (void)events;
-    enum step step = child_recv(&a->child, &m, &err);
-    if (step == STEP_DONE)
-        acme_on_message(a, &m);
-    else if (step != STEP_WANT_READ)
-        a->loop.stop = true;
+    return control_send(a->child.control, CONTROL_SERVING);
 }
 
 /* ---- life ---- */
@@ -218,30 +174,6 @@ static int open_doors(struct acme *a, struct text *why) {
     return err;
 }
 
-/* All that takes other rights than those it keeps. */
-static int acme_prepare(struct acme *a, struct text *why) {
-    const struct conf_acme *conf = &a->conf->acme;
-    char directory[1024];
-    struct text d = text_of(directory, sizeof(directory));
-    text_addf(&d, "%s/run", conf->dir);
-    a->challenges.webroot = conf->webroot;
-    a->cas = calloc(conf->nissuers, sizeof(*a->cas));
-    a->jobs = calloc(conf->ncerts, sizeof(*a->jobs));
-    MUST(a->cas && a->jobs);
-    int err = loop_init(&a->loop);
-    loop_on_timer(&a->loop, 0, alarm_clock_ring, NULL);
-    if (err == 0)
-        err = http_out_init(&a->http, &a->loop, ACME_HTTP, why);
-    key_link_init(&a->keys, &a->loop, ACME_KEYS);
-    for (uint16_t i = 0; i < conf->nissuers && err == 0; i++)
-        err = ca_init(&a->cas[i], &conf->issuers[i], i, &a->http, &a->keys, why);
-    for (uint16_t i = 0; i < conf->ncerts; i++)
-        a->jobs[i] = (struct job){.cert = &conf->certs[i], .index = i};
-    if (err == 0)
-        err = store_init(&a->store, directory);
-    return err == 0 ? open_doors(a, why) : err;
-}
-
 static void begin_scheduler(struct acme *a) {
     const struct order_env env = {.loop = &a->loop,
                                   .cas = a->cas,
@@ -255,35 +187,54 @@ static void begin_scheduler(struct acme *a) {
     a->scheduler.ctx = a;
 }
 
-int acme_run(int control) {
-    static struct acme a = {.observer = -1};
-    char line[1024];
-    struct text why = text_of(line, sizeof(line));
-    umask(077);
-    if (child_begin(&a.child, control) < 0)
-        return 1;
-    int err = snapshot_read(a.child.snapshot_fd, &a.conf);
-    close(a.child.snapshot_fd);
+static int acme_prepare(void *ctx, struct sandbox *sandbox, struct text *why) {
+    struct acme *a = ctx;
+    const struct conf_acme *conf = &a->conf->acme;
+    struct text d = text_of(a->directory, sizeof(a->directory));
+    text_addf(&d, "%s/run", conf->dir);
+    sandbox->directory = a->directory;
+    sandbox->other = conf->webroot;
+    a->challenges.webroot = conf->webroot;
+    a->cas = calloc(conf->nissuers, sizeof(*a->cas));
+    a->jobs = calloc(conf->ncerts, sizeof(*a->jobs));
+    MUST(a->cas && a->jobs);
+    int err = http_out_init(&a->http, &a->loop, ACME_HTTP, why);
+    key_link_init(&a->keys, &a->loop, ACME_KEYS);
+    for (uint16_t i = 0; i < conf->nissuers && err == 0; i++)
+        err = ca_init(&a->cas[i], &conf->issuers[i], i, &a->http, &a->keys, why);
+    for (uint16_t i = 0; i < conf->ncerts; i++)
+        a->jobs[i] = (struct job){.cert = &conf->certs[i], .index = i};
     if (err == 0)
-        err = acme_prepare(&a, &why);
-    if (err < 0) {
-        child_refuse(&a.child, "acme: cannot start: %s", why.len ? line : err_text(err));
-        return 1;
-    }
-    char directory[1024];
-    struct text d = text_of(directory, sizeof(directory));
-    text_addf(&d, "%s/run", a.conf->acme.dir);
-    if (child_enter_sandbox(&a.child,
-                            &(struct sandbox){.user = a.conf->user, .directory = directory, .other = a.conf->acme.webroot}) < 0)
-        return 1;
-    a.child.log.level = a.conf->log_level;
-    begin_scheduler(&a);
-    loop_on(&a.loop, ACME_CONTROL, on_control, &a);
-    loop_on(&a.loop, ACME_OBSERVER, on_observer, &a);
-    if (loop_watch(&a.loop, control, EPOLLIN, ACME_CONTROL, 0, 0) < 0 || loop_run(&a.loop) < 0)
-        return 1;
-    scheduler_stop(&a.scheduler);
-    responder_close(&a.alpn.responder);
-    responder_close(&a.http_responder.responder);
-    return 0;
+        err = store_init(&a->store, a->directory);
+    if (err == 0)
+        err = open_doors(a, why);
+    if (err == 0)
+        begin_scheduler(a);
+    return err;
 }
+
+static void acme_finish(void *ctx) {
+    struct acme *a = ctx;
+    scheduler_stop(&a->scheduler);
+    responder_close(&a->alpn.responder);
+    responder_close(&a->http_responder.responder);
+}
+
+static struct acme acme_process = {.observer = -1};
+static const struct role_message acme_messages[] = {{CONTROL_SERVE, serve}, {0, NULL}};
+static const struct role_link acme_links[] = {{ROLE_KEYMAKER, take_keymaker}, {ROLE_OBSERVER, take_observer}, {0, NULL}};
+static const struct loop_handler acme_handlers[] = {{ACME_OBSERVER, on_observer}, {0, NULL}};
+static const struct loop_timer acme_timers[] = {{0, alarm_clock_ring, 0}, {0, NULL, 0}};
+
+const struct role_table acme_role = {
+    .self = &acme_process,
+    .child = &acme_process.child,
+    .loop = &acme_process.loop,
+    .conf = &acme_process.conf,
+    .messages = acme_messages,
+    .links = acme_links,
+    .handlers = acme_handlers,
+    .timers = acme_timers,
+    .prepare = acme_prepare,
+    .finish = acme_finish,
+};

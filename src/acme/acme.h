@@ -4,5 +4,6 @@
  */
 #pragma once
 
-/* Returns the process's exit status. */
-int acme_run(int control);
+#include "process/role.h"
+
+extern const struct role_table acme_role;

@@ -122,7 +122,8 @@ static void take_fds(struct msghdr *m, int *fds, unsigned cap, struct ipc_raw *t
 
 static void close_all(const int *fds, unsigned n) {
     for (unsigned i = 0; i < n; i++)
-        close(fds[i]);
+        if (fds[i] >= 0)
+            close(fds[i]);
 }
 
 static bool allowed(const struct ipc_rule *rules, const struct ipc_msg *m) {
@@ -210,6 +211,13 @@ enum step ipc_recv(int fd, void *scratch, size_t cap, const struct ipc_rule *rul
     *ret_err = raw.fds_lost && raw.nfds < IPC_FDS_MAX ? ERR_OUT_OF_FDS : ERR_FORMAT;
     ipc_msg_close(&msg);
     return STEP_FAILED;
+}
+
+int ipc_take(struct ipc_msg *m, unsigned i) {
+    MUST(i < m->nfds);
+    int fd = m->fds[i];
+    m->fds[i] = -1;
+    return fd;
 }
 
 void ipc_msg_close(struct ipc_msg *m) {

@@ -26,11 +26,11 @@ struct ipc_rule {
     uint32_t max_len;
 };
 
-/* A received message: BODY borrows the scratch given; the descriptors are the receiver's to close. */
+/* A received message: BODY borrows the scratch given; the receiver closes it (ipc_msg_close()). */
 struct ipc_msg {
     uint16_t type;
     unsigned nfds;
-    int fds[IPC_FDS_MAX];
+    int fds[IPC_FDS_MAX]; /* -1: taken */
     struct span body;
 };
 
@@ -69,6 +69,9 @@ enum step ipc_recv_raw(int fd, void *scratch, int *fds, unsigned cap, struct ipc
  * so many now, ERR_FORMAT (and it is gone) when it has more than CAP.
  */
 enum step ipc_recv_whole(int fd, void *scratch, int *fds, unsigned cap, struct ipc_raw *ret, int *ret_err);
+
+/* Descriptor I of the message, the caller's from now on. */
+int ipc_take(struct ipc_msg *m, unsigned i);
 
 /* Closes the descriptors a message still holds. */
 void ipc_msg_close(struct ipc_msg *m);

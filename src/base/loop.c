@@ -41,6 +41,21 @@ void loop_on_timer(struct loop *l, unsigned kind, wheel_fn fn, void *ctx) {
     l->timers[kind].ctx = ctx;
 }
 
+static struct wtimer *timer_at(void *ctx, size_t place) {
+    void *p = (uint8_t *)ctx + place;
+    return p;
+}
+
+void loop_wire(struct loop *l, const struct loop_handler *handlers, const struct loop_timer *timers, void *ctx) {
+    for (const struct loop_handler *h = handlers; h && h->fn; h++)
+        loop_on(l, h->kind, h->fn, ctx);
+    for (const struct loop_timer *t = timers; t && t->fn; t++) {
+        loop_on_timer(l, t->kind, t->fn, ctx);
+        if (t->place)
+            timer_at(ctx, t->place)->kind = (uint8_t)t->kind;
+    }
+}
+
 static int control(struct loop *l, int op, int fd, uint32_t events, uint64_t tag) {
     struct epoll_event e = {.events = events, .data.u64 = tag};
     return epoll_ctl(l->epfd, op, fd, &e) == 0 ? 0 : ERR_SYSTEM;

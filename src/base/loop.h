@@ -9,6 +9,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/defs.h"
@@ -61,6 +62,20 @@ void loop_on(struct loop *l, unsigned kind, loop_fn fn, void *ctx);
 
 /* Sets the handler of timers of a kind (wtimer.kind, below LOOP_TIMERS). CTX is kept. */
 void loop_on_timer(struct loop *l, unsigned kind, wheel_fn fn, void *ctx);
+
+/* Rows of tables, which end with an empty one: kinds of events and of timers, and who handles them. */
+struct loop_handler {
+    unsigned kind;
+    loop_fn fn;
+};
+struct loop_timer {
+    unsigned kind;
+    wheel_fn fn;
+    size_t place; /* of the one timer of that kind, in the CTX of loop_wire(); 0: they get their kind where they are made */
+};
+
+/* Sets the handlers of two tables, with one CTX. NULL: no table. */
+void loop_wire(struct loop *l, const struct loop_handler *handlers, const struct loop_timer *timers, void *ctx);
 
 /* Watches FD for EVENTS (EPOLL*), tagged. ERR_SYSTEM (errno). The loop does not own the descriptor. */
 MUST_CHECK int loop_watch(struct loop *l, int fd, uint32_t events, unsigned kind, uint32_t key, uint32_t gen);

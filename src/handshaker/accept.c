@@ -37,6 +37,10 @@ void accept_start(struct handshaker *h) {
     watch_all(h);
 }
 
+void accept_resume(void *ctx, struct wtimer *t) {
+    accept_start(ctx);
+}
+
 static void unwatch_all(struct handshaker *h) {
     if (!h->accepting)
         return;
@@ -175,8 +179,6 @@ static void accept_some(struct handshaker *h, int listening, uint16_t listener) 
 }
 
 void accept_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
-    (void)gen;
-    (void)events;
     struct handshaker *h = ctx;
     accept_some(h, h->sockets[key].fd, h->sockets[key].listener);
 }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 struct handshaker;
+struct wtimer;
 struct conn;
 
 void accept_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
@@ -20,6 +21,8 @@ void accept_stop(struct handshaker *h); /* for good: closes the listening socket
 
 /* Out of descriptors: stops accepting until h->resume fires. */
 void accept_pause(struct handshaker *h);
+
+void accept_resume(void *ctx, struct wtimer *t); /* it has */
 
 /* Whether the peer of a PROXY listener may name clients: 0 or ERR_PROXY_UNTRUSTED. */
 int accept_peer(const struct handshaker *h, const struct conn *c);

@@ -33,26 +33,27 @@ static struct admit_gate *gates_of(const struct conf *c, const struct access *a)
     return gates;
 }
 
-bool admit_take(struct handshaker *h, struct ipc_msg *m) {
+int admit_take(void *ctx, struct ipc_msg *m, struct text *why) {
+    struct handshaker *h = ctx;
     struct access table;
     int err = access_map(m->fds[0], &table);
-    ipc_msg_close(m);
     if (err == 0 && access_services(&table) != h->conf->nservices) {
         access_unmap(&table);
         err = ERR_FORMAT;
     }
     struct admit_gate *gates = err == 0 ? gates_of(h->conf, &table) : NULL;
     if (!gates) {
-        log_msg(&h->child.log, LOG_LEVEL_ERROR, "new access lists are not used: %s", err_text(err ? err : ERR_NOMEM));
         if (err == 0)
             access_unmap(&table);
-        return false;
+        err = err ? err : ERR_NOMEM;
+        text_addf(why, "new access lists are not used: %s", err_text(err));
+        return err;
     }
     if (h->admission.table.head)
         access_unmap(&h->admission.table);
     free(h->admission.gates);
     h->admission = (struct admission){table, gates};
-    return true;
+    return 0;
 }
 
 /* ---- judging ---- */

@@ -14,6 +14,7 @@
 struct handshaker;
 struct conn;
 struct ipc_msg;
+struct text;
 
 #define ADMIT_RULES_MAX                                                                                                        \
     16 /* a listener whose services have more different rules than this judges when the service is known                       \
@@ -30,8 +31,8 @@ struct admission {
     struct admit_gate *gates; /* a listener each */
 };
 
-/* A table of the supervisor's; the descriptor of M is closed. False: it cannot be used, and the one before stays. */
-bool admit_take(struct handshaker *h, struct ipc_msg *m);
+/* A table of the supervisor's (process/role.h). Negative: it cannot be used, and the one before stays. */
+int admit_take(void *ctx, struct ipc_msg *m, struct text *why);
 
 /* 0 or ERR_ACCESS_DENIED: the client at its listener; the client in its service. */
 MUST_CHECK int admit_client(struct handshaker *h, struct conn *c);

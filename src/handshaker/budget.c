@@ -209,7 +209,8 @@ bool budget_admits(struct handshaker *h) {
 }
 
 /* What a burst has freed lies in the heap between blocks in use, and stays there until malloc_trim(). */
-void budget_trim(struct handshaker *h) {
+void budget_trim(void *ctx, struct wtimer *t) {
+    struct handshaker *h = ctx;
     struct budget *b = &h->budget;
     if (!trims(b))
         return;

@@ -21,6 +21,7 @@
 #define BUDGET_CHAINS 4096
 
 struct handshaker;
+struct wtimer;
 struct conn;
 struct holder;
 
@@ -57,4 +58,4 @@ bool budget_admits(struct handshaker *h);
 uint64_t budget_bytes_of(const struct conn *c);
 
 /* h->trim_timer has fired. */
-void budget_trim(struct handshaker *h);
+void budget_trim(void *ctx, struct wtimer *t);

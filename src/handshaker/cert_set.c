@@ -42,7 +42,6 @@ static struct certs *open_set(const struct handshaker *h, struct ipc_msg *m, str
         keys.set = set->set;
     if (err == 0)
         err = certs_open(m->fds[0], &keys, &certs);
-    ipc_msg_close(m);
     if (err < 0) {
         text_addf(why, "the credential store cannot be used: %s", err_text(err));
         free(set);
@@ -71,33 +70,21 @@ static void use_set(struct handshaker *h, struct certs *certs, struct route_tabl
     h->routes = routes;
 }
 
-bool cert_set_take_first(struct handshaker *h, struct ipc_msg *m) {
-    char line[1024];
-    struct text why = text_of(line, sizeof(line));
-    struct certs *certs = open_set(h, m, &why);
-    struct route_table *routes = certs ? routes_of(h, certs, &why) : NULL;
-    if (!routes) {
-        certs_free(certs);
-        child_refuse(&h->child, "%s", line);
-        return false;
-    }
-    use_set(h, certs, routes);
-    return true;
-}
-
-void cert_set_take(struct handshaker *h, struct ipc_msg *m) {
-    char line[1024];
-    struct text why = text_of(line, sizeof(line));
-    struct certs *certs = open_set(h, m, &why);
-    struct route_table *routes = certs ? routes_of(h, certs, &why) : NULL;
-    if (!routes || !clients_take(h, certs_store(certs), &why)) {
-        log_msg(&h->child.log, LOG_LEVEL_ERROR, "new certificates are not used: %s", line);
+/* Those that serve already take up new rules for client certificates as well, or nothing. */
+int cert_set_take(void *ctx, struct ipc_msg *m, struct text *why) {
+    struct handshaker *h = ctx;
+    if (h->child.serving)
+        text_add(why, "new certificates are not used: ");
+    struct certs *certs = open_set(h, m, why);
+    struct route_table *routes = certs ? routes_of(h, certs, why) : NULL;
+    if (!routes || (h->child.serving && !clients_take(h, certs_store(certs), why))) {
         route_table_free(routes);
         certs_free(certs);
-        return;
+        return ERR_FORMAT;
     }
-    for (size_t i = 0; i < h->conf->nservices; i++)
+    for (size_t i = 0; h->child.serving && i < h->conf->nservices; i++)
         if (h->services[i].server)
             tls_server_use_certs(h->services[i].server, certs);
     use_set(h, certs, routes);
+    return 0;
 }

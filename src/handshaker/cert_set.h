@@ -1,11 +1,8 @@
 /* Sets of credentials from the supervisor: the first before this process serves, later ones while it does. */
 #pragma once
 
-#include <stdbool.h>
-
-struct handshaker;
 struct ipc_msg;
+struct text;
 
-/* M carries the set; its descriptor is closed. False: the set cannot be used. */
-bool cert_set_take_first(struct handshaker *h, struct ipc_msg *m);
-void cert_set_take(struct handshaker *h, struct ipc_msg *m);
+/* A set, for the handshaker CTX (process/role.h). ERR_FORMAT: it cannot be used, and the one before stays. */
+int cert_set_take(void *ctx, struct ipc_msg *m, struct text *why);

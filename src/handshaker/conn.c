@@ -309,7 +309,9 @@ static bool was_waiting_for_us(struct handshaker *h, struct conn *c) {
     return true;
 }
 
-void conn_timeout(struct handshaker *h, struct conn *c) {
+void conn_timeout(void *ctx, struct wtimer *t) {
+    struct handshaker *h = ctx;
+    struct conn *c = CONTAINER_OF(t, struct conn, timer);
     if (c->state == CONN_CLOSING) {
         conn_end(h, c);
         return;

@@ -108,7 +108,7 @@ MUST_CHECK bool conn_flush(struct handshaker *h, struct conn *c);
 
 /* The client has ended its side, or reset the connection, before there was a session. */
 void conn_ended(struct handshaker *h, struct conn *c, int reason);
-void conn_timeout(struct handshaker *h, struct conn *c);
+void conn_timeout(void *ctx, struct wtimer *t);
 
 /* Ends the connection with a reason: sends the alert or answer it calls for, and logs the event. */
 void conn_fail(struct handshaker *h, struct conn *c, int reason);

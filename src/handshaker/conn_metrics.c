@@ -235,7 +235,8 @@ void conn_metrics_failed(struct handshaker *h, struct conn *c) {
 
 /* ---- the process ---- */
 
-void conn_metrics_publish(struct handshaker *h) {
+void conn_metrics_publish(void *ctx, struct wtimer *t) {
+    struct handshaker *h = ctx;
     struct stats_page *p = page_of(h);
     uint32_t slot = 0;
     uint64_t libssl = 0, queue = 0, bytes = 0;

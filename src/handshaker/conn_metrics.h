@@ -8,6 +8,7 @@
 #include "shm/stats.h"
 
 struct handshaker;
+struct wtimer;
 struct conn;
 
 /* It was accepted; its ClientHello has been read. For trace points only. */
@@ -40,5 +41,5 @@ void conn_metrics_access(struct handshaker *h, const struct conn *c, struct acce
 void conn_metrics_leave(struct handshaker *h, struct conn *c);
 
 /* About once a second while something happens: h->stats_timer fired, and the end of a turn. */
-void conn_metrics_publish(struct handshaker *h);
+void conn_metrics_publish(void *ctx, struct wtimer *t);
 void conn_metrics_turn(struct handshaker *h);

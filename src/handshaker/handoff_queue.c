@@ -276,7 +276,8 @@ static void reroute_stalled(struct handshaker *h) {
             move_queue(h, i);
 }
 
-void handoff_queue_retry(struct handshaker *h) {
+void handoff_queue_retry(void *ctx, struct wtimer *t) {
+    struct handshaker *h = ctx;
     reroute_stalled(h);
     for (uint16_t i = 0; i < h->child.setup.workers; i++)
         h->links[i].blocked = false;

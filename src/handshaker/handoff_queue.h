@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 struct handshaker;
+struct wtimer;
 struct conn;
 
 void handoff_queue_add(struct handshaker *h, struct conn *c);
@@ -24,4 +25,4 @@ bool handoff_queue_waits(struct handshaker *h);
 void handoff_queue_last_try(struct handshaker *h, struct conn *c);
 
 /* h->retry has fired: tries full links again, and reroutes what waits for stalled relays. */
-void handoff_queue_retry(struct handshaker *h);
+void handoff_queue_retry(void *ctx, struct wtimer *t);

@@ -1,10 +1,8 @@
 #include "handshaker/handshaker.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -12,7 +10,6 @@
 
 #include "base/err.h"
 #include "base/sealed.h"
-#include "conf/snapshot.h"
 #include "conf/ticket_secret.h"
 #include "handshaker/accept.h"
 #include "handshaker/cert_set.h"
@@ -83,24 +80,18 @@ static bool make_service(struct handshaker *h, const struct conf_service *s, str
     return true;
 }
 
-static bool make_services(struct handshaker *h) {
-    char line[1024];
-    struct text why = text_of(line, sizeof(line));
-    h->own_failed = h->conf->handshake == HANDSHAKE_AUTO && !handshake_own_begin(h->conns.cap);
-    if (h->own_failed)
-        log_msg(&h->child.log, LOG_LEVEL_WARNING, "the self-test of our own handshake failed: libssl makes all of them");
+static bool make_services(struct handshaker *h, struct text *why) {
     h->services = calloc(h->conf->nservices, sizeof(*h->services));
     MUST(h->services);
     for (size_t i = 0; i < h->conf->nservices; i++)
-        if (!make_service(h, &h->conf->services[i], &h->services[i], &why)) {
-            child_refuse(&h->child, "%s", line);
+        if (!make_service(h, &h->conf->services[i], &h->services[i], why))
             return false;
-        }
     return true;
 }
 
-/* The first ones, or others from now on. False: they cannot be used, and those before stay. */
-static bool take_secrets(struct handshaker *h, struct ipc_msg *m) {
+/* The first ones, or others from now on; those before stay when they cannot be used. */
+static int take_secrets(void *ctx, struct ipc_msg *m, struct text *why) {
+    struct handshaker *h = ctx;
     struct span bytes, secrets[CONF_SECRETS_MAX];
     bool used = false;
     if (sealed_map(m->fds[0], 1, TICKET_SECRETS_LEN_MAX, &bytes) == 0) {
@@ -112,10 +103,9 @@ static bool take_secrets(struct handshaker *h, struct ipc_msg *m) {
             used = (h->tickets = tickets_new(secrets, n)) != NULL;
         sealed_unmap(bytes);
     }
-    ipc_msg_close(m);
     if (!used)
-        log_msg(&h->child.log, LOG_LEVEL_ERROR, "the ticket secrets cannot be used");
-    return used;
+        text_add(why, "the ticket secrets cannot be used");
+    return used ? 0 : ERR_FORMAT;
 }
 
 /* Half of the descriptors of a relay are clients, half backends; some are for itself. All roles have the same limit. */
@@ -143,38 +133,31 @@ static void add_socket(struct handshaker *h, int fd, uint16_t listener) {
     h->sockets[h->nsockets++] = (struct handshaker_socket){fd, listener};
 }
 
-static void link_peer(struct handshaker *h, const struct control_peer *peer, int fd) {
+/* One of ours, or of a handshaker that does not answer. */
+static int take_listener(void *ctx, struct ipc_msg *m, struct text *why) {
+    struct handshaker *h = ctx;
+    uint16_t listener;
+    int err = control_read_listener(m, &listener);
+    if (err == 0 && listener >= h->conf->nlisteners)
+        err = ERR_FORMAT;
+    if (err == 0 && h->child.serving)
+        accept_for_other(h, ipc_take(m, 0), listener);
+    else if (err == 0)
+        add_socket(h, ipc_take(m, 0), listener);
+    return err;
+}
+
+static int take_peer(void *ctx, const struct control_peer *peer, int fd) {
+    struct handshaker *h = ctx;
+    if (peer->index >= h->child.setup.workers) {
+        close(fd);
+        return ERR_FORMAT;
+    }
     if (peer->role == ROLE_SIGNER)
         signing_link(h, peer->index, fd);
     else
         handoff_queue_link(h, peer->index, fd);
-}
-
-/* Messages before GO. False when this process cannot serve. */
-static bool receive_until_go(struct handshaker *h) {
-    for (;;) {
-        struct ipc_msg m;
-        uint16_t listener;
-        struct control_peer peer;
-        if (child_wait(&h->child, &m) < 0)
-            return false;
-        if (m.type == CONTROL_GO)
-            return true;
-        if (m.type == CONTROL_SECRETS && take_secrets(h, &m))
-            continue;
-        if (m.type == CONTROL_CREDS && cert_set_take_first(h, &m))
-            continue;
-        if (m.type == CONTROL_ACCESS && admit_take(h, &m))
-            continue;
-        if (m.type == CONTROL_LISTENER && control_read_listener(&m, &listener) == 0 && listener < h->conf->nlisteners) {
-            add_socket(h, m.fds[0], listener);
-        } else if (m.type == CONTROL_LINK && control_read_peer(&m, &peer) == 0 && peer.index < h->child.setup.workers) {
-            link_peer(h, &peer, m.fds[0]);
-        } else {
-            ipc_msg_close(&m);
-            return false;
-        }
-    }
+    return 0;
 }
 
 static void report_drained(struct handshaker *h) {
@@ -186,100 +169,35 @@ static void report_drained(struct handshaker *h) {
 }
 
 /* No new connections. A quick stop ends those that have not sent their hello. */
-static void begin_drain(struct handshaker *h, const struct control_drain *d) {
-    if (d->how == DRAIN_PATIENT)
+static int begin_drain(void *ctx, struct ipc_msg *m, struct text *why) {
+    struct handshaker *h = ctx;
+    struct control_drain d;
+    int err = control_read_drain(m, &d);
+    if (err < 0)
+        return err;
+    if (d.how == DRAIN_PATIENT)
         accept_backlog(h);
     accept_stop(h);
     h->draining = true;
     uint32_t slot = 0;
-    for (struct conn *c; d->how == DRAIN_QUICK && (c = slab_next(&h->conns, &slot));)
+    for (struct conn *c; d.how == DRAIN_QUICK && (c = slab_next(&h->conns, &slot));)
         if (c->state <= CONN_HELLO)
             conn_end(h, c);
-    wheel_arm(&h->loop.wheel, &h->drain_timer, h->loop.now_ms + d->ms);
+    wheel_arm(&h->loop.wheel, &h->drain_timer, h->loop.now_ms + d.ms);
+    return 0;
 }
 
-static void begin_accepting(struct handshaker *h) {
-    accept_start(h);
-    (void)!control_send(h->child.control, CONTROL_SERVING); /* a lost supervisor is noticed on the control socket */
-}
-
-static void on_message(struct handshaker *h, struct ipc_msg *m) {
-    struct control_peer peer;
-    struct control_drain d;
-    uint16_t listener;
-    if (m->type == CONTROL_LINK && control_read_peer(m, &peer) == 0 && peer.index < h->child.setup.workers)
-        link_peer(h, &peer, m->fds[0]);
-    else if (m->type == CONTROL_LISTENER && control_read_listener(m, &listener) == 0 && listener < h->conf->nlisteners)
-        accept_for_other(h, m->fds[0], listener);
-    else if (m->type == CONTROL_DRAIN && control_read_drain(m, &d) == 0)
-        begin_drain(h, &d);
-    else if (m->type == CONTROL_CREDS)
-        cert_set_take(h, m);
-    else if (m->type == CONTROL_SECRETS)
-        (void)take_secrets(h, m); /* those in use stay, which has been logged */
-    else if (m->type == CONTROL_ACCESS)
-        (void)admit_take(h, m); /* the one in use stays, which has been logged */
-    else if (m->type == CONTROL_STOP)
-        h->loop.stop = true;
-    else if (m->type == CONTROL_SERVE)
-        begin_accepting(h);
-    else
-        ipc_msg_close(m);
-}
-
-static void control_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
-    (void)key;
-    (void)gen;
-    (void)events;
+static int begin_accepting(void *ctx, struct ipc_msg *m, struct text *why) {
     struct handshaker *h = ctx;
-    struct ipc_msg m;
-    int err = 0;
-    switch (child_recv(&h->child, &m, &err)) {
-    case STEP_DONE:
-        on_message(h, &m);
-        break;
-    case STEP_WANT_READ:
-        break;
-    default: /* without a supervisor the process ends */
-        h->loop.stop = true;
-    }
+    accept_start(h);
+    return control_send(h->child.control, CONTROL_SERVING);
 }
 
-static void on_conn_timer(void *ctx, struct wtimer *t) {
-    conn_timeout(ctx, CONTAINER_OF(t, struct conn, timer));
-}
-
-static void on_resume_timer(void *ctx, struct wtimer *t) {
-    (void)t;
-    accept_start(ctx);
-}
-
-static void on_retry_timer(void *ctx, struct wtimer *t) {
-    (void)t;
-    handoff_queue_retry(ctx);
-}
-
-static void on_trim_timer(void *ctx, struct wtimer *t) {
-    (void)t;
-    budget_trim(ctx);
-}
-
-static void on_stats_timer(void *ctx, struct wtimer *t) {
-    (void)t;
-    conn_metrics_publish(ctx);
-}
-
-static void on_drain_timer(void *ctx, struct wtimer *t) {
-    (void)t;
+static void cut_conns(void *ctx, struct wtimer *t) {
     struct handshaker *h = ctx;
     uint32_t slot = 0;
     for (struct conn *c; (c = slab_next(&h->conns, &slot));)
         conn_cut(h, c, ERR_STOPPED);
-}
-
-static void on_signer_timer(void *ctx, struct wtimer *t) {
-    (void)t;
-    signing_timeout(ctx);
 }
 
 /* The process did not run for MS: deadlines move by as much. */
@@ -304,14 +222,9 @@ static bool turn_end(void *ctx) {
     return more;
 }
 
-static bool set_up(struct handshaker *h, int control) {
+static int handshaker_prepare(void *ctx, struct sandbox *sandbox, struct text *why) {
+    struct handshaker *h = ctx;
     struct rlimit files;
-    if (child_begin(&h->child, control) < 0 || snapshot_read(h->child.snapshot_fd, &h->conf) < 0) {
-        child_refuse(&h->child, "handshaker: cannot read what the supervisor sent: %m");
-        return false;
-    }
-    close(h->child.snapshot_fd);
-    h->child.log.level = h->conf->log_level;
     for (size_t i = 0; i < WORKERS_MAX; i++) {
         h->links[i].fd = -1;
         list_init(&h->links[i].queue);
@@ -321,45 +234,84 @@ static bool set_up(struct handshaker *h, int control) {
     h->relay_room = sessions_per_relay(h->child.setup.workers);
     h->row = scoreboard_row(&h->child.scoreboard, ROLE_HANDSHAKER, h->child.setup.index);
     scoreboard_row_reset(&h->row);
-    if (getrlimit(RLIMIT_NOFILE, &files) < 0 || loop_init(&h->loop) < 0 ||
-        slab_init(&h->conns, sizeof(struct conn), (uint32_t)MIN(files.rlim_cur, (rlim_t)1 << 20), true) < 0) {
-        child_refuse(&h->child, "handshaker: cannot start: %m");
-        return false;
-    }
-    h->resume.kind = HANDSHAKER_TIMER_RESUME;
-    h->retry.kind = HANDSHAKER_TIMER_RETRY;
-    h->trim_timer.kind = HANDSHAKER_TIMER_TRIM;
-    h->stats_timer.kind = HANDSHAKER_TIMER_STATS;
-    h->drain_timer.kind = HANDSHAKER_TIMER_DRAIN;
-    loop_on_timer(&h->loop, HANDSHAKER_TIMER_CONN, on_conn_timer, h);
-    loop_on_timer(&h->loop, HANDSHAKER_TIMER_RESUME, on_resume_timer, h);
-    loop_on_timer(&h->loop, HANDSHAKER_TIMER_RETRY, on_retry_timer, h);
-    loop_on_timer(&h->loop, HANDSHAKER_TIMER_TRIM, on_trim_timer, h);
-    loop_on_timer(&h->loop, HANDSHAKER_TIMER_STATS, on_stats_timer, h);
-    loop_on_timer(&h->loop, HANDSHAKER_TIMER_DRAIN, on_drain_timer, h);
-    loop_on_timer(&h->loop, HANDSHAKER_TIMER_SIGNER, on_signer_timer, h);
-    h->loop.hook = turn_end;
-    h->loop.hook_ctx = h;
-    h->loop.pause_fn = shift_deadlines;
-    h->loop.pause_ctx = h;
-    loop_on(&h->loop, HANDSHAKER_CONTROL, control_event, h);
-    loop_on(&h->loop, HANDSHAKER_LISTENER, accept_event, h);
-    loop_on(&h->loop, HANDSHAKER_CONN, conn_event, h);
-    loop_on(&h->loop, HANDSHAKER_LINK, handoff_queue_event, h);
-    loop_on(&h->loop, HANDSHAKER_SIGNER, signing_event, h);
-    return true;
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+        return ERR_SYSTEM;
+    int err = slab_init(&h->conns, sizeof(struct conn), (uint32_t)MIN(files.rlim_cur, (rlim_t)1 << 20), true);
+    if (err < 0)
+        return err;
+    h->own_failed = h->conf->handshake == HANDSHAKE_AUTO && !handshake_own_begin(h->conns.cap);
+    if (h->own_failed)
+        log_msg(&h->child.log, LOG_LEVEL_WARNING, "the self-test of our own handshake failed: libssl makes all of them");
+    return 0;
 }
 
-int handshaker_run(int control) {
-    static struct handshaker h;
-    if (!set_up(&h, control) || !receive_until_go(&h) || !h.tickets || !h.admission.gates || !make_services(&h))
-        return 1;
-    budget_init(&h.budget, h.conf->handshake_memory, descriptors_left(&h));
-    if (child_enter_sandbox(&h.child, &(struct sandbox){.user = h.conf->user}) < 0)
-        return 1;
-    if (loop_watch(&h.loop, control, EPOLLIN, HANDSHAKER_CONTROL, 0, 0) < 0 || control_send(control, CONTROL_READY) < 0)
-        return 1;
-    int err = loop_run(&h.loop);
-    tickets_free(h.tickets);
-    return err < 0 ? 1 : 0;
+static enum step handshaker_go(void *ctx, struct text *why) {
+    struct handshaker *h = ctx;
+    if (!h->tickets || !h->certs || !h->admission.gates) {
+        text_add(why, "handshaker: ticket secrets, certificates or access lists are missing");
+        return STEP_FAILED;
+    }
+    if (!make_services(h, why))
+        return STEP_FAILED;
+    budget_init(&h->budget, h->conf->handshake_memory, descriptors_left(h));
+    return STEP_DONE;
 }
+
+static void handshaker_finish(void *ctx) {
+    struct handshaker *h = ctx;
+    tickets_free(h->tickets);
+}
+
+static const struct role_message handshaker_messages[] = {
+    {CONTROL_SECRETS, take_secrets},
+    {CONTROL_CREDS, cert_set_take},
+    {CONTROL_ACCESS, admit_take},
+    {CONTROL_LISTENER, take_listener},
+    {CONTROL_SERVE, begin_accepting},
+    {CONTROL_DRAIN, begin_drain},
+    {0, NULL},
+};
+
+static const struct role_link handshaker_links[] = {
+    {ROLE_SIGNER, take_peer},
+    {ROLE_RELAY, take_peer},
+    {0, NULL},
+};
+
+static const struct loop_handler handshaker_handlers[] = {
+    {HANDSHAKER_LISTENER, accept_event},
+    {HANDSHAKER_CONN, conn_event},
+    {HANDSHAKER_LINK, handoff_queue_event},
+    {HANDSHAKER_SIGNER, signing_event},
+    {0, NULL},
+};
+
+static const struct loop_timer handshaker_timers[] = {
+    {HANDSHAKER_TIMER_CONN, conn_timeout, 0},
+    {HANDSHAKER_TIMER_RESUME, accept_resume, offsetof(struct handshaker, resume)},
+    {HANDSHAKER_TIMER_RETRY, handoff_queue_retry, offsetof(struct handshaker, retry)},
+    {HANDSHAKER_TIMER_TRIM, budget_trim, offsetof(struct handshaker, trim_timer)},
+    {HANDSHAKER_TIMER_STATS, conn_metrics_publish, offsetof(struct handshaker, stats_timer)},
+    {HANDSHAKER_TIMER_DRAIN, cut_conns, offsetof(struct handshaker, drain_timer)},
+    {HANDSHAKER_TIMER_SIGNER, signing_timeout, offsetof(struct handshaker, signing.timer)},
+    {0, NULL, 0},
+};
+
+static struct handshaker handshaker_process;
+
+const struct role_table handshaker_role = {
+    .self = &handshaker_process,
+    .child = &handshaker_process.child,
+    .loop = &handshaker_process.loop,
+    .conf = &handshaker_process.conf,
+    .messages = handshaker_messages,
+    .links = handshaker_links,
+    .handlers = handshaker_handlers,
+    .timers = handshaker_timers,
+    .prepare = handshaker_prepare,
+    .go = handshaker_go,
+    .late_sandbox = true, /* the self-tests of services make stores of their own */
+    .turn_end = turn_end,
+    .paused = shift_deadlines,
+    .finish = handshaker_finish,
+};

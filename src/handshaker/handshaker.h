@@ -14,7 +14,7 @@
 #include "handshaker/admit.h"
 #include "handshaker/budget.h"
 #include "handshaker/signing.h"
-#include "process/child.h"
+#include "process/role.h"
 #include "route/route.h"
 #include "shm/scoreboard.h"
 #include "tls/certs.h"
@@ -26,7 +26,6 @@
 #define HANDSHAKER_OUT_MAX    (256 * 1024)
 #define HANDSHAKER_ACCEPT_MAX 64 /* connections taken a turn and listener */
 
-/* What a descriptor in the loop is. */
 /* Kinds of timers; 0 is what there is most of. */
 enum handshaker_timer {
     HANDSHAKER_TIMER_CONN,
@@ -38,7 +37,8 @@ enum handshaker_timer {
     HANDSHAKER_TIMER_SIGNER,
 };
 
-enum handshaker_kind { HANDSHAKER_CONTROL, HANDSHAKER_LISTENER, HANDSHAKER_CONN, HANDSHAKER_LINK, HANDSHAKER_SIGNER };
+/* What a descriptor in the loop is. */
+enum handshaker_kind { HANDSHAKER_LISTENER = ROLE_CONTROL + 1, HANDSHAKER_CONN, HANDSHAKER_LINK, HANDSHAKER_SIGNER };
 
 /* A service as this role needs it. */
 struct handshaker_service {
@@ -99,5 +99,4 @@ struct handshaker {
     uint8_t read_scratch[HANDSHAKER_READ_MAX];
 };
 
-/* Serves until it receives STOP; returns the exit status. CONTROL is the socket to the supervisor. */
-int handshaker_run(int control);
+extern const struct role_table handshaker_role;

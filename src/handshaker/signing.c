@@ -61,7 +61,6 @@ void signing_init(struct handshaker *h) {
     list_init(&s->unasked);
     list_init(&s->answered);
     list_init(&s->helloed);
-    s->timer.kind = HANDSHAKER_TIMER_SIGNER;
     key_provider_ask(sign_by_any, h);
 }
 
@@ -97,7 +96,8 @@ static void watch_time(struct handshaker *h) {
         wheel_arm(&h->loop.wheel, &s->timer, first_ms + SIGNER_ANSWER_MS);
 }
 
-void signing_timeout(struct handshaker *h) {
+void signing_timeout(void *ctx, struct wtimer *t) {
+    struct handshaker *h = ctx;
     for (size_t i = 0; i < SIGNERS; i++)
         signer_link_look(&h->signing.links[i]);
     signing_note(h);

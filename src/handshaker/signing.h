@@ -28,7 +28,7 @@ struct signing {
 void signing_init(struct handshaker *h);
 void signing_link(struct handshaker *h, uint16_t signer, int fd); /* FD is owned from here */
 void signing_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
-void signing_timeout(struct handshaker *h);
+void signing_timeout(void *ctx, struct wtimer *t);
 bool signing_there(const struct handshaker *h);
 
 /* The process did not run for MS: the time of signers moves. */

@@ -1,31 +1,25 @@
 /*
- * A loop over poll(): one request at a time, each answered before the next one is read, so the only order that matters is that
+ * One request at a time, each answered before the next one is read, so the only order that matters is that
  * of the asker. A key is read from its file for each request, and is gone from memory when the answer is made.
  */
 #include "keymaker/keymaker.h"
 
-#include <errno.h>
-#include <poll.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "base/err.h"
-#include "conf/snapshot.h"
 #include "keymaker/account.h"
 #include "keymaker/installed.h"
-#include "process/child.h"
-#include "tls/libcrypto.h"
 #include "tls/secure_heap.h"
+
+enum keymaker_kind { KEYMAKER_LINK = ROLE_CONTROL + 1 };
 
 struct keymaker {
     struct child child;
+    struct loop loop;
     struct conf *conf;
     struct accounts accounts;
-    int link;  /* to the acme role; -1 = none */
-    bool gone; /* GO has come */
-    bool ready;
-    bool stop;
+    int link; /* to the acme role; -1 = none */
 };
 
 /* ---- requests ---- */
@@ -75,23 +69,23 @@ static bool serve_request(const struct keymaker *k, const struct ipc_msg *m) {
 }
 
 static void drop_link(struct keymaker *k) {
-    if (k->link >= 0)
-        close(k->link);
+    if (k->link < 0)
+        return;
+    loop_unwatch(&k->loop, k->link);
+    close(k->link);
     k->link = -1;
 }
 
 /* Nonsense, or an asker that does not read its answers, ends the link; the supervisor makes another one with the next asker. */
-static void serve_link(struct keymaker *k) {
+static void serve_link(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     static uint8_t scratch[IPC_BODY_MAX + 2];
+    struct keymaker *k = ctx;
     struct ipc_msg m;
     int err = 0;
-    enum step step = ipc_recv(k->link, scratch, sizeof(scratch), keymaking_to_keymaker, &m, &err);
-    if (step == STEP_WANT_READ)
+    if (k->link < 0 || (uint32_t)k->link != key)
         return;
-    bool ok = step == STEP_DONE && serve_request(k, &m);
-    if (step == STEP_DONE)
-        ipc_msg_close(&m);
-    if (ok)
+    enum step step = ipc_recv(k->link, scratch, sizeof(scratch), keymaking_to_keymaker, &m, &err);
+    if (step == STEP_WANT_READ || (step == STEP_DONE && serve_request(k, &m)))
         return;
     if (step != STEP_EOF)
         log_msg(&k->child.log, LOG_LEVEL_ERROR,
@@ -99,74 +93,35 @@ static void serve_link(struct keymaker *k) {
     drop_link(k);
 }
 
-/* ---- the supervisor ---- */
-
-static void keymaker_on_message(struct keymaker *k, struct ipc_msg *m) {
-    struct control_peer peer;
-    if (m->type == CONTROL_LINK && control_read_peer(m, &peer) == 0 && peer.role == ROLE_ACME) {
-        drop_link(k);
-        k->link = m->fds[0];
-        m->nfds = 0;
-    }
-    k->gone = k->gone || m->type == CONTROL_GO;
-    k->stop = k->stop || m->type == CONTROL_STOP;
-    ipc_msg_close(m); /* the rest is for other roles */
+static int take_acme(void *ctx, const struct control_peer *peer, int fd) {
+    struct keymaker *k = ctx;
+    drop_link(k);
+    k->link = fd;
+    if (loop_watch(&k->loop, fd, EPOLLIN, KEYMAKER_LINK, (uint32_t)fd, 0) == 0)
+        return 0;
+    drop_link(k);
+    return ERR_SYSTEM;
 }
 
-static void keymaker_control(struct keymaker *k) {
-    while (!k->stop) {
-        struct ipc_msg m;
-        int err = 0;
-        switch (child_recv(&k->child, &m, &err)) {
-        case STEP_DONE:
-            keymaker_on_message(k, &m);
-            break;
-        case STEP_WANT_READ:
-            return;
-        default:
-            k->stop = true;
-        }
-    }
+/* The heap of keys comes before the first use of libcrypto. */
+static int keymaker_prepare(void *ctx, struct sandbox *sandbox, struct text *why) {
+    struct keymaker *k = ctx;
+    int err = secure_heap_begin();
+    sandbox->user = NULL;
+    sandbox->directory = k->conf->acme.dir;
+    return err == 0 ? accounts_init(&k->accounts, &k->conf->acme, why) : err;
 }
 
-static void keymaker_loop(struct keymaker *k) {
-    while (!k->stop) {
-        struct pollfd p[] = {{.fd = k->child.control, .events = POLLIN}, {.fd = k->link, .events = POLLIN}};
-        if (poll(p, ARRAY_LEN(p), -1) < 0 && errno != EINTR)
-            return;
-        if (p[1].revents)
-            serve_link(k);
-        keymaker_control(k);
-        if (!k->ready && k->gone && control_send(k->child.control, CONTROL_READY) < 0)
-            return;
-        k->ready = k->ready || k->gone;
-    }
-}
+static struct keymaker keymaker_process = {.link = -1};
+static const struct role_link keymaker_links[] = {{ROLE_ACME, take_acme}, {0, NULL}};
+static const struct loop_handler keymaker_handlers[] = {{KEYMAKER_LINK, serve_link}, {0, NULL}};
 
-/* All that takes other rights than those it keeps. */
-static int keymaker_prepare(struct keymaker *k) {
-    char line[512];
-    struct text why = text_of(line, sizeof(line));
-    int err = snapshot_read(k->child.snapshot_fd, &k->conf);
-    close(k->child.snapshot_fd);
-    if (err == 0)
-        err = accounts_init(&k->accounts, &k->conf->acme, &why);
-    if (err < 0)
-        child_refuse(&k->child, "keymaker: cannot start: %s", why.len ? line : err_text(err));
-    return err;
-}
-
-int keymaker_run(int control) {
-    static struct keymaker k = {.link = -1};
-    umask(077);
-    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || secure_heap_install() < 0 || !libcrypto_begin() ||
-        child_begin(&k.child, control) < 0 || keymaker_prepare(&k) < 0)
-        return 1;
-    k.child.log.level = k.conf->log_level;
-    const struct sandbox sandbox = {.directory = k.conf->acme.dir};
-    if (child_enter_sandbox(&k.child, &sandbox) < 0)
-        return 1;
-    keymaker_loop(&k);
-    conf_free(k.conf);
-    return 0;
-}
+const struct role_table keymaker_role = {
+    .self = &keymaker_process,
+    .child = &keymaker_process.child,
+    .loop = &keymaker_process.loop,
+    .conf = &keymaker_process.conf,
+    .links = keymaker_links,
+    .handlers = keymaker_handlers,
+    .prepare = keymaker_prepare,
+};

@@ -4,5 +4,6 @@
  */
 #pragma once
 
-/* Returns the process's exit status. */
-int keymaker_run(int control);
+#include "process/role.h"
+
+extern const struct role_table keymaker_role;

@@ -9,15 +9,13 @@
 
 #include "base/clock.h"
 #include "base/err.h"
-#include "base/loop.h"
-#include "conf/snapshot.h"
 #include "observer/admin.h"
 #include "observer/fields.h"
 #include "observer/live.h"
 #include "observer/sampling.h"
 #include "observer/sink.h"
 #include "observer/sources.h"
-#include "process/child.h"
+#include "process/role.h"
 
 #define SWEEP_MS    100
 #define SECOND_MS   1000
@@ -28,7 +26,7 @@
 
 enum sweep { SWEPT, SWEEP_MORE, SWEEP_WAITS };
 
-enum { KIND_CONTROL, KIND_RELAY, KIND_HTTP, KIND_ACME };
+enum { KIND_RELAY = ROLE_CONTROL + 1, KIND_HTTP, KIND_ACME };
 enum { TIMER_SWEEP, TIMER_SECOND, TIMER_HTTP, TIMER_SESSIONS };
 
 struct observer {
@@ -36,7 +34,7 @@ struct observer {
     const struct format_names *names;
     struct conf *conf;
     struct loop loop;
-    struct wtimer timer;
+    struct wtimer sweeps;
     struct wtimer second;
     struct admin admin;
     uint64_t swept_ms;
@@ -202,150 +200,111 @@ static void read_rest(struct observer *o, struct source *s) {
     report_losses(o, s, true);
 }
 
-/* Takes a ring; what its predecessor still holds comes first. The descriptor is closed here. */
-static void take_ring(struct observer *o, const struct control_peer *who, int fd) {
+/* What its predecessor still holds comes first. */
+static int take_ring(void *ctx, struct ipc_msg *m, struct text *why) {
+    struct observer *o = ctx;
+    struct control_peer who;
     struct ring ring;
-    struct source *s = sources_of(&o->sources, who);
-    int err = s ? ring_map(fd, &ring) : ERR_LIMIT;
-    int why = errno;
-    close(fd);
+    int err = control_read_peer(m, &who);
+    if (err < 0)
+        return err;
+    struct source *s = sources_of(&o->sources, &who);
+    err = s ? ring_map(m->fds[0], &ring) : ERR_LIMIT;
     if (err < 0) {
-        warn(o, who, "its log ring is not usable: %s", err == ERR_SYSTEM ? strerror(why) : err_text(err));
-        return;
+        warn(o, &who, "its log ring is not usable: %s", err == ERR_SYSTEM ? strerror(errno) : err_text(err));
+        return 0;
     }
     read_rest(o, s);
     ring_unmap(&s->ring);
     s->ring = ring;
+    return 0;
 }
 
-static void end_ring(struct observer *o, const struct control_peer *who) {
-    struct source *s = sources_of(&o->sources, who);
-    if (!s)
-        return;
-    read_rest(o, s);
-    sources_drop(&o->sources, s);
+static int end_ring(void *ctx, struct ipc_msg *m, struct text *why) {
+    struct observer *o = ctx;
+    struct control_peer who;
+    int err = control_read_peer(m, &who);
+    struct source *s = err == 0 ? sources_of(&o->sources, &who) : NULL;
+    if (s) {
+        read_rest(o, s);
+        sources_drop(&o->sources, s);
+    }
+    return err;
 }
 
 /* Without the library there is no answer on the admin sockets, and everything else goes on. */
-static void take_admin(struct observer *o, enum admin_kind kind, int fd) {
+static int take_admin(void *ctx, struct ipc_msg *m, struct text *why) {
+    struct observer *o = ctx;
+    enum admin_kind kind;
+    int err = control_read_admin(m, &kind);
+    if (err < 0)
+        return err;
     if (o->no_http[0]) {
-        close(fd);
         warn_own(o, "an admin socket is not served", o->no_http);
-        return;
+        return 0;
     }
-    int err = http_listen(o->admin.http, kind, fd);
+    err = http_listen(o->admin.http, kind, ipc_take(m, 0));
     if (err < 0)
         warn_own(o, "an admin socket is not served", err == ERR_SYSTEM ? strerror(errno) : err_text(err));
+    return 0;
 }
 
-static void take_log(struct observer *o, int fd) {
-    (void)sweep(o, false); /* what happened before belongs into the old file; the rest comes with the next sweep */
-    sink_use(&o->sink, fd);
-}
-
-static void on_message(struct observer *o, struct ipc_msg *m) {
-    struct control_peer who;
-    enum admin_kind kind;
-    if (m->type == CONTROL_RING && control_read_peer(m, &who) == 0) {
-        take_ring(o, &who, m->fds[0]);
-        return;
-    }
-    if (m->type == CONTROL_LINK && control_read_peer(m, &who) == 0 && who.role == ROLE_RELAY) {
-        sessions_take_link(&o->admin.sessions, &who, m->fds[0]);
-        return;
-    }
-    if (m->type == CONTROL_LINK && control_read_peer(m, &who) == 0 && who.role == ROLE_ACME) {
-        managed_take_link(&o->admin.managed, m->fds[0]);
-        return;
-    }
-    if (m->type == CONTROL_ADMIN && control_read_admin(m, &kind) == 0) {
-        take_admin(o, kind, m->fds[0]);
-        return;
-    }
-    if (m->type == CONTROL_LOG) {
-        take_log(o, m->fds[0]);
-        return;
-    }
-    if (m->type == CONTROL_PROCTAB && stats_view_take_proctab(&o->admin.stats_view, m->fds[0]) < 0)
-        warn_own(o, "the process table", "not readable; the status does not list processes");
-    if (m->type == CONTROL_CREDS && stats_view_take_creds(&o->admin.stats_view, m->fds[0]) < 0)
-        warn_own(o, "the credential store", "not readable; the status does not list certificates");
-    if (m->type == CONTROL_ACCESS && stats_view_take_access(&o->admin.stats_view, m->fds[0]) < 0)
-        warn_own(o, "the access table", "not readable; the status does not list access lists");
-    ipc_msg_close(m);
-    if (m->type == CONTROL_RING_END && control_read_peer(m, &who) == 0)
-        end_ring(o, &who);
-    if (m->type == CONTROL_STOP)
-        o->loop.stop = true;
-    if (m->type == CONTROL_DRAIN) {
-        (void)sweep(o, true);
-        (void)!control_send_number(o->child.control, CONTROL_DRAINED, 0); /* a lost supervisor shows on the control socket */
-    }
-}
-
-static void on_control(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
-    (void)key;
-    (void)gen;
-    (void)events;
+/* The first one comes right after SETUP. What happened before belongs into the old file; the rest comes with the next sweep. */
+static int take_log(void *ctx, struct ipc_msg *m, struct text *why) {
     struct observer *o = ctx;
-    struct ipc_msg m;
-    int err;
-    while (!o->loop.stop) {
-        switch (child_recv(&o->child, &m, &err)) {
-        case STEP_DONE:
-            on_message(o, &m);
-            break;
-        case STEP_WANT_READ:
-            return;
-        case STEP_EOF:
-            o->loop.stop = true;
-            break;
-        default:
-            warn_own(o, "message of the supervisor", err_text(err));
-            o->loop.stop = true;
-        }
-    }
+    if (o->child.serving)
+        (void)sweep(o, false);
+    sink_use(&o->sink, ipc_take(m, 0));
+    return 0;
 }
 
-/* ---- start ---- */
-
-static bool read_conf(struct observer *o) {
-    int err = snapshot_read(o->child.snapshot_fd, &o->conf);
-    close(o->child.snapshot_fd);
-    if (err < 0)
-        child_refuse(&o->child, "the configuration could not be read: %s", err_text(err));
-    return err == 0;
+static int take_proctab(void *ctx, struct ipc_msg *m, struct text *why) {
+    struct observer *o = ctx;
+    if (stats_view_take_proctab(&o->admin.stats_view, m->fds[0]) < 0)
+        warn_own(o, "the process table", "not readable; the status does not list processes");
+    return 0;
 }
 
-/* The log file comes from the supervisor, right after SETUP. */
-static bool receive_log(struct observer *o, int *ret_fd) {
-    struct ipc_msg m;
-    *ret_fd = -1;
-    if (o->conf->log_target != LOG_TO_FILE)
-        return true;
-    if (child_wait(&o->child, &m) < 0)
-        return false;
-    if (m.type == CONTROL_LOG) {
-        *ret_fd = m.fds[0];
-        return true;
-    }
-    ipc_msg_close(&m);
-    return false;
+static int take_creds(void *ctx, struct ipc_msg *m, struct text *why) {
+    struct observer *o = ctx;
+    if (stats_view_take_creds(&o->admin.stats_view, m->fds[0]) < 0)
+        warn_own(o, "the credential store", "not readable; the status does not list certificates");
+    return 0;
 }
 
-static bool open_log(struct observer *o) {
-    char line[512];
-    struct text why = text_of(line, sizeof(line)), no_http = text_of(o->no_http, sizeof(o->no_http));
-    int fd;
+static int take_access(void *ctx, struct ipc_msg *m, struct text *why) {
+    struct observer *o = ctx;
+    if (stats_view_take_access(&o->admin.stats_view, m->fds[0]) < 0)
+        warn_own(o, "the access table", "not readable; the status does not list access lists");
+    return 0;
+}
+
+static int take_drain(void *ctx, struct ipc_msg *m, struct text *why) {
+    struct observer *o = ctx;
+    (void)sweep(o, true);
+    return control_send_number(o->child.control, CONTROL_DRAINED, 0);
+}
+
+static int take_relay(void *ctx, const struct control_peer *peer, int fd) {
+    struct observer *o = ctx;
+    sessions_take_link(&o->admin.sessions, peer, fd);
+    return 0;
+}
+
+static int take_acme(void *ctx, const struct control_peer *peer, int fd) {
+    struct observer *o = ctx;
+    managed_take_link(&o->admin.managed, fd);
+    return 0;
+}
+
+/* ---- life ---- */
+
+/* As it takes rights, the target is opened before the sandbox; a log file comes with the first message. */
+static int open_log(struct observer *o, struct text *why) {
+    struct text no_http = text_of(o->no_http, sizeof(o->no_http));
     if (mhd_load(&no_http) < 0 && !no_http.len)
         text_add(&no_http, "libmicrohttpd is not usable");
-    if (!receive_log(o, &fd))
-        return false;
-    if (sink_open(&o->sink, o->conf, fd, &why) < 0) {
-        child_refuse(&o->child, "%s", line);
-        return false;
-    }
-    return child_enter_sandbox(&o->child, &(struct sandbox){.user = o->conf->user}) == 0;
+    return sink_open(&o->sink, o->conf, why);
 }
 
 static bool start_admin(struct observer *o) {
@@ -366,45 +325,31 @@ static bool start_admin(struct observer *o) {
     return ok && o->admin.live && http_new(&setup, &o->admin.http) == 0;
 }
 
-static bool start_loop(struct observer *o) {
-    if (loop_init(&o->loop) < 0)
-        return false;
-    o->second.kind = TIMER_SECOND;
-    loop_on_timer(&o->loop, TIMER_SWEEP, on_sweep_timer, o);
-    loop_on_timer(&o->loop, TIMER_SECOND, on_second_timer, o);
-    loop_on(&o->loop, KIND_CONTROL, on_control, o);
+static int observer_prepare(void *ctx, struct sandbox *sandbox, struct text *why) {
+    struct observer *o = ctx;
+    signal(SIGXFSZ, SIG_IGN); /* a log over a size limit is a full disk like any other */
+    int err = open_log(o, why);
+    if (err < 0)
+        return err;
     if (!start_admin(o))
-        return false;
+        return ERR_NOMEM;
     sampling_init(&o->sampling, (uint16_t)o->conf->nservices);
     struct source *own =
         sources_of(&o->sources, &(struct control_peer){ROLE_OBSERVER, o->child.setup.index, o->child.setup.generation});
     MUST(own);
     own->ring = o->child.log.ring;
-    return true;
+    return 0;
 }
 
-/* The rings known at the start, until GO. False when the supervisor is gone. */
-static bool take_rings(struct observer *o) {
-    struct ipc_msg m;
-    for (;;) {
-        if (child_wait(&o->child, &m) < 0)
-            return false;
-        if (m.type == CONTROL_GO)
-            return true;
-        if (m.type == CONTROL_STOP)
-            return false;
-        on_message(o, &m);
+static enum step observer_go(void *ctx, struct text *why) {
+    struct observer *o = ctx;
+    if (o->conf->log_target == LOG_TO_FILE && o->sink.fd < 0) {
+        text_add(why, "observer: the log file is missing");
+        return STEP_FAILED;
     }
-}
-
-static bool serve(struct observer *o) {
-    wheel_arm(&o->loop.wheel, &o->timer, clock_mono_ms());
+    wheel_arm(&o->loop.wheel, &o->sweeps, clock_mono_ms());
     wheel_arm(&o->loop.wheel, &o->second, clock_mono_ms()); /* what moves from now on counts */
-    if (loop_watch(&o->loop, o->child.control, EPOLLIN, KIND_CONTROL, 0, 0) < 0)
-        return false;
-    if (control_send(o->child.control, CONTROL_READY) < 0)
-        return false;
-    return loop_run(&o->loop) == 0;
+    return STEP_DONE;
 }
 
 /* A slow log gets what there is; one that is blocked does not delay the end. */
@@ -415,7 +360,8 @@ static void last_sweeps(struct observer *o) {
 }
 
 /* In the order of their making; each part takes being unmade before it was made. */
-static void finish(struct observer *o) {
+static void observer_finish(void *ctx) {
+    struct observer *o = ctx;
     live_free(o->admin.live);
     sessions_fini(&o->admin.sessions);
     http_free(o->admin.http);
@@ -429,21 +375,39 @@ static void finish(struct observer *o) {
     sampling_fini(&o->sampling);
     sources_fini(&o->sources);
     loop_fini(&o->loop);
-    conf_free(o->conf);
-    scoreboard_unmap(&o->child.scoreboard);
-    close(o->child.control);
 }
 
-int observer_run(int control_fd, const struct format_names *names) {
-    static struct observer o;
-    o.names = names;
+static struct observer observer_process;
+
+static const struct role_message observer_messages[] = {
+    {CONTROL_RING, take_ring},       {CONTROL_RING_END, end_ring},  {CONTROL_ADMIN, take_admin},
+    {CONTROL_LOG, take_log},         {CONTROL_DRAIN, take_drain},   {CONTROL_CREDS, take_creds},
+    {CONTROL_PROCTAB, take_proctab}, {CONTROL_ACCESS, take_access}, {0, NULL},
+};
+
+static const struct role_link observer_links[] = {{ROLE_RELAY, take_relay}, {ROLE_ACME, take_acme}, {0, NULL}};
+
+static const struct loop_timer observer_timers[] = {
+    {TIMER_SWEEP, on_sweep_timer, offsetof(struct observer, sweeps)},
+    {TIMER_SECOND, on_second_timer, offsetof(struct observer, second)},
+    {0, NULL, 0},
+};
+
+static const struct role_table observer_role = {
+    .self = &observer_process,
+    .child = &observer_process.child,
+    .loop = &observer_process.loop,
+    .conf = &observer_process.conf,
+    .messages = observer_messages,
+    .links = observer_links,
+    .timers = observer_timers,
+    .prepare = observer_prepare,
+    .go = observer_go,
+    .finish = observer_finish,
+};
+
+int observer_run(int control, const struct format_names *names) {
+    observer_process.names = names;
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN); /* a log over a size limit is a full disk like any other */
-    if (child_begin(&o.child, control_fd) < 0)
-        return 1;
-    if (!read_conf(&o) || !open_log(&o) || !start_loop(&o))
-        return 1;
-    bool ok = take_rings(&o) && serve(&o);
-    finish(&o);
-    return ok ? 0 : 1;
+    return role_run(&observer_role, control);
 }

@@ -13,4 +13,4 @@ struct format_names {
 };
 
 /* Serves until the supervisor says STOP or is gone. The exit status of the process. */
-int observer_run(int control_fd, const struct format_names *names);
+int observer_run(int control, const struct format_names *names);

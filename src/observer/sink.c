@@ -19,14 +19,14 @@ static const struct sink_ops *ops_of(enum log_target target) {
     }
 }
 
-int sink_open(struct sink *s, const struct conf *conf, int file, struct text *why) {
+int sink_open(struct sink *s, const struct conf *conf, struct text *why) {
     memset(s, 0, sizeof(*s));
     s->ops = ops_of(conf->log_target);
     s->format = conf->log_format;
     s->fd = conf->log_target == LOG_TO_STDOUT ? STDOUT_FILENO : STDERR_FILENO;
     if (conf->log_target == LOG_TO_FILE) {
         s->path = conf->log_file;
-        s->fd = file;
+        s->fd = -1;
         s->is_own = true;
     }
     int err = s->ops->open(s, why);
@@ -87,7 +87,8 @@ void sink_use(struct sink *s, int file) {
         return;
     }
     sink_flush(s);
-    close(s->fd);
+    if (s->fd >= 0)
+        close(s->fd);
     s->fd = file;
     s->torn = false;
 }

@@ -45,10 +45,10 @@ struct sink {
 extern const struct sink_ops sink_file_ops, sink_syslog_ops, sink_journal_ops;
 
 /*
- * What the configuration says; FILE is the log file, owned from here, where it names one. Large: static storage. Errors of the
- * target with a sentence in WHY.
+ * What the configuration says; a log file comes by sink_use(). Large: static storage. Errors of the target with a sentence in
+ * WHY.
  */
-MUST_CHECK int sink_open(struct sink *s, const struct conf *conf, int file, struct text *why);
+MUST_CHECK int sink_open(struct sink *s, const struct conf *conf, struct text *why);
 void sink_close(struct sink *s);
 
 /* Whether a line that is put now is kept. Tries to make room. */

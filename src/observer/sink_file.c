@@ -13,7 +13,7 @@
 
 static int file_open(struct sink *s, struct text *why) {
     (void)why;
-    if (s->path) /* it has come open */
+    if (s->path) /* it comes open */
         return 0;
     int fd = nowait_open(s->fd);
     s->is_own = fd >= 0;
@@ -84,7 +84,7 @@ static void file_put(struct sink *s, const struct fields *f) {
 static void file_close(struct sink *s) {
     if (s->batch_len > 0)
         sink_lose(s, EAGAIN, count_lines(s->batch, s->batch_len));
-    if (s->is_own)
+    if (s->is_own && s->fd >= 0)
         close(s->fd);
 }
 

@@ -22,45 +22,21 @@ static void take_cpu(const struct child *c, int32_t cpu) {
     (void)sched_setaffinity(0, sizeof(set), &set); /* refused in some containers: only speed is lost */
 }
 
-/* Answers messages that are the same for every role. */
-static bool answer_common(const struct child *c, const struct ipc_msg *m) {
+int child_take_cpu(const struct child *c, const struct ipc_msg *m) {
     uint64_t cpu;
-    if (m->type == CONTROL_PING)
-        (void)!control_send(c->control, CONTROL_PONG); /* a lost supervisor shows on the control socket */
-    else if (m->type == CONTROL_CPU && control_read_number(m, &cpu) == 0)
+    int err = control_read_number(m, &cpu);
+    if (err == 0)
         take_cpu(c, (int32_t)MIN(cpu, (uint64_t)CPU_SETSIZE) - 1);
-    else
-        return false;
-    return true;
+    return err;
 }
 
 enum step child_recv(struct child *c, struct ipc_msg *ret, int *ret_err) {
-    struct ipc_msg m;
-    enum step step = ipc_recv(c->control, c->scratch, sizeof(c->scratch), control_to_child, &m, ret_err);
-    if (step == STEP_DONE && answer_common(c, &m))
-        return STEP_WANT_READ;
-    if (step == STEP_DONE)
-        *ret = m;
-    return step;
+    return ipc_recv(c->control, c->scratch, sizeof(c->scratch), control_to_child, ret, ret_err);
 }
 
-int child_wait(struct child *c, struct ipc_msg *ret) {
-    for (;;) {
-        int err = 0;
-        switch (child_recv(c, ret, &err)) {
-        case STEP_DONE:
-            return 0;
-        case STEP_EOF:
-            return ERR_CLOSED;
-        case STEP_FAILED:
-            return err;
-        default:
-            break;
-        }
-        struct pollfd p = {.fd = c->control, .events = POLLIN};
-        if (poll(&p, 1, -1) < 0 && errno != EINTR)
-            return ERR_SYSTEM;
-    }
+void child_wait(const struct child *c) {
+    struct pollfd p = {.fd = c->control, .events = POLLIN};
+    (void)poll(&p, 1, -1); /* the next look reports any error */
 }
 
 #define RELAY_SLICE_NS     100000 /* the shortest there is */
@@ -117,17 +93,29 @@ static int open_scoreboard(struct child *c, int fd) {
     return err;
 }
 
+/* The first message, and no other. */
+static int receive_setup(struct child *c, struct ipc_msg *ret) {
+    int err = 0;
+    for (;;)
+        switch (child_recv(c, ret, &err)) {
+        case STEP_WANT_READ:
+            child_wait(c);
+            break;
+        case STEP_DONE:
+            return ret->type == CONTROL_SETUP ? 0 : ERR_FORMAT;
+        default:
+            return err < 0 ? err : ERR_CLOSED;
+        }
+}
+
 int child_begin(struct child *c, int control) {
     struct ipc_msg m = {.type = 0};
     memset(c, 0, sizeof(*c));
     c->control = control;
     if (fcntl(control, F_SETFD, FD_CLOEXEC) < 0)
         return ERR_SYSTEM;
-    int err = child_wait(c, &m);
-    if (err < 0)
-        return err;
-    err = ERR_FORMAT;
-    if (m.type == CONTROL_SETUP)
+    int err = receive_setup(c, &m);
+    if (err == 0)
         err = control_read_setup(&m, &c->setup);
     if (err == 0)
         err = open_scoreboard(c, m.fds[1]);
@@ -135,14 +123,11 @@ int child_begin(struct child *c, int control) {
         err = ring_map(m.fds[2], &c->log.ring);
     if (err == 0)
         err = open_stats(c, m.fds[3]);
-    if (err < 0) {
-        ipc_msg_close(&m);
+    if (err == 0)
+        c->snapshot_fd = ipc_take(&m, 0);
+    ipc_msg_close(&m);
+    if (err < 0)
         return err;
-    }
-    c->snapshot_fd = m.fds[0];
-    close(m.fds[1]);
-    close(m.fds[2]);
-    close(m.fds[3]);
     c->log.role = c->setup.role;
     c->log.index = c->setup.index;
     c->log.level = LOG_LEVEL_INFO;

@@ -1,6 +1,6 @@
 /*
- * What every child process does first and in the same way: receive its identity from the supervisor, map what it shares with
- * others, bind to a CPU, and later enter the sandbox.
+ * What a child process has of the supervisor's, and does first: its identity, what it shares with others, its CPU, and later
+ * its sandbox. How its life goes on: process/role.h.
  */
 #pragma once
 
@@ -17,7 +17,11 @@
 #define CHILD_SCRATCH_LEN (IPC_BODY_MAX + 2)
 
 struct child {
-    int control; /* to the supervisor */
+    int control;  /* to the supervisor */
+    bool serving; /* GO has come */
+    bool ready;   /* and READY was sent */
+    bool stop;    /* STOP has come, or the supervisor is gone */
+    bool failed;  /* the exit status says so */
     struct control_setup setup;
     cpu_set_t cpus;  /* that we may run on */
     int snapshot_fd; /* the configuration: snapshot_read() it, then close it */
@@ -33,14 +37,14 @@ struct child {
  */
 MUST_CHECK int child_begin(struct child *c, int control);
 
-/* Waits for the supervisor's next message: for the time before the event loop. ERR_CLOSED, ERR_FORMAT, ERR_SYSTEM. */
-MUST_CHECK int child_wait(struct child *c, struct ipc_msg *ret);
-
-/*
- * The next message of the supervisor for the event loop: as ipc_recv() on the control socket, but pings and CPU are dealt with
- * here and never seen by the caller (STEP_WANT_READ then).
- */
+/* The next message of the supervisor, as by ipc_recv(). */
 enum step child_recv(struct child *c, struct ipc_msg *ret, int *ret_err);
+
+/* Until there is one, or its end: for the time before the event loop. */
+void child_wait(const struct child *c);
+
+/* CONTROL_CPU: binds to that CPU. ERR_FORMAT. */
+MUST_CHECK int child_take_cpu(const struct child *c, const struct ipc_msg *m);
 
 /*
  * Gives up every right the role does not need, for good (sandbox.h): to be called when all is open that has to be. On failure

@@ -51,7 +51,6 @@ static void watch_link(struct relay *r, uint16_t i) {
 }
 
 void arrivals_timer(void *ctx, struct wtimer *t) {
-    (void)t;
     struct relay *r = ctx;
     if (r->sessions.used >= r->room) {
         wheel_arm(&r->loop.wheel, &r->arrivals.timer, r->loop.now_ms + PAUSE_MS);
@@ -103,8 +102,6 @@ static void take_message(struct relay *r, uint32_t i, const struct ipc_raw *m) {
 }
 
 void arrivals_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
-    (void)gen;
-    (void)events;
     struct relay *r = ctx;
     struct arrivals *a = &r->arrivals;
     struct ipc_raw m;

@@ -81,9 +81,6 @@ void listing_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     struct listing_ask ask;
     struct ipc_msg m;
     int err = 0;
-    (void)key;
-    (void)gen;
-    (void)events;
     switch (ipc_recv(r->observer, r->child.scratch, sizeof(r->child.scratch), listing_to_relay, &m, &err)) {
     case STEP_DONE:
         if (listing_ask_read(&m, &ask) == 0)
@@ -96,12 +93,13 @@ void listing_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     }
 }
 
-bool listing_take_link(struct relay *r, int fd) {
+int listing_take_link(void *ctx, const struct control_peer *peer, int fd) {
+    struct relay *r = ctx;
     if (r->observer >= 0)
         lose_observer(r);
     r->observer = fd;
     if (loop_watch(&r->loop, fd, EPOLLIN, RELAY_OBSERVER, 0, 0) == 0)
-        return true;
+        return 0;
     lose_observer(r);
-    return false;
+    return ERR_SYSTEM;
 }

@@ -3,8 +3,8 @@
 
 #include "relay/session.h"
 
-/* Takes over the link to an observer, and owns FD in every case. False when it cannot be watched (errno). */
-MUST_CHECK bool listing_take_link(struct relay *r, int fd);
+/* The link to an observer (process/role.h). ERR_SYSTEM when it cannot be watched. */
+MUST_CHECK int listing_take_link(void *ctx, const struct control_peer *peer, int fd);
 
 /* A handler of the loop. */
 void listing_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);

@@ -29,9 +29,6 @@ static void lose_resolver(struct relay *r) {
 }
 
 static void resolver_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
-    (void)key;
-    (void)gen;
-    (void)events;
     struct relay *r = ctx;
     struct ipc_msg m;
     int err = 0;
@@ -42,33 +39,25 @@ static void resolver_event(void *ctx, uint32_t key, uint32_t gen, uint32_t event
         lose_resolver(r);
 }
 
-static bool take_resolver(struct relay *r, int fd) {
+static int take_resolver(void *ctx, const struct control_peer *peer, int fd) {
+    struct relay *r = ctx;
     if (r->resolver >= 0)
         lose_resolver(r);
     r->resolver = fd;
     if (loop_watch(&r->loop, fd, EPOLLIN, RELAY_RESOLVER, 0, 0) == 0)
-        return true;
+        return 0;
     lose_resolver(r);
-    return false;
+    return ERR_SYSTEM;
 }
 
-/*
- * A peer, or one that takes the place of a dead one. The descriptor is owned from here in every case. False: there is no link
- * (errno), or the message is not one.
- */
-static bool take_link(struct relay *r, struct ipc_msg *m) {
-    struct control_peer peer;
-    if (control_read_peer(m, &peer) < 0 || peer.index >= r->child.setup.workers) {
-        ipc_msg_close(m);
-        errno = EBADMSG;
-        return false;
+static int take_handshaker(void *ctx, const struct control_peer *peer, int fd) {
+    struct relay *r = ctx;
+    if (peer->index >= r->child.setup.workers) {
+        close(fd);
+        return ERR_FORMAT;
     }
-    if (peer.role == ROLE_OBSERVER)
-        return listing_take_link(r, m->fds[0]);
-    if (peer.role == ROLE_RESOLVER)
-        return take_resolver(r, m->fds[0]);
-    arrivals_link(r, peer.index, m->fds[0]);
-    return true;
+    arrivals_link(r, peer->index, fd);
+    return 0;
 }
 
 /* ---- stop ---- */
@@ -79,7 +68,8 @@ static bool all_sent(const struct session *s) {
 }
 
 /* In a quick stop sessions with nothing in flight end in good order; at the last moment all others are cut. */
-static void drain_tick(struct relay *r) {
+static void drain_tick(void *ctx, struct wtimer *t) {
+    struct relay *r = ctx;
     uint32_t slot = 0;
     bool last = r->loop.now_ms >= r->drain_until_ms;
     if (last)
@@ -98,7 +88,7 @@ static void drain_tick(struct relay *r) {
             session_cut(r, s);
         }
     }
-    wheel_arm(&r->loop.wheel, &r->drain_timer, r->loop.now_ms + DRAIN_TICK_MS);
+    wheel_arm(&r->loop.wheel, t, r->loop.now_ms + DRAIN_TICK_MS);
 }
 
 static void drained(struct relay *r) {
@@ -125,69 +115,34 @@ static void cut_all(struct relay *r) {
 
 /* ---- messages, timers, turns ---- */
 
-static void relay_on_message(struct relay *r, struct ipc_msg *m) {
-    struct control_drain d;
+static int take_export(void *ctx, struct ipc_msg *m, struct text *why) {
     struct control_export x;
-    if (m->type == CONTROL_LINK) {
-        if (!take_link(r, m))
-            log_msg(&r->child.log, LOG_LEVEL_ERROR, "cannot take up a link to another role: %m");
-        return;
-    }
-    if (m->type == CONTROL_EXPORT && control_read_export(m, &x) == 0) {
-        export_begin(r, &x, m->fds[0]);
-        return;
-    }
-    if (m->type == CONTROL_IMPORT) {
-        import_begin(r, m->fds[0]);
-        return;
-    }
-    if (m->type == CONTROL_DRAIN && control_read_drain(m, &d) == 0) {
-        r->draining = true;
-        r->drain_how = d.how;
-        r->drain_until_ms = r->loop.now_ms + d.ms;
-        drain_tick(r);
-    } else if (m->type == CONTROL_STOP) {
-        r->loop.stop = true;
-    } else {
-        ipc_msg_close(m);
-    }
+    int err = control_read_export(m, &x);
+    if (err == 0)
+        export_begin(ctx, &x, ipc_take(m, 0));
+    return err;
 }
 
-static void control_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
-    (void)key;
-    (void)gen;
-    (void)events;
+static int take_import(void *ctx, struct ipc_msg *m, struct text *why) {
+    import_begin(ctx, ipc_take(m, 0));
+    return 0;
+}
+
+static int begin_drain(void *ctx, struct ipc_msg *m, struct text *why) {
     struct relay *r = ctx;
-    struct ipc_msg m;
-    int err = 0;
-    switch (child_recv(&r->child, &m, &err)) {
-    case STEP_DONE:
-        relay_on_message(r, &m);
-        break;
-    case STEP_WANT_READ:
-        break;
-    default: /* without a supervisor there is no reason to be */
-        r->loop.stop = true;
-    }
+    struct control_drain d;
+    int err = control_read_drain(m, &d);
+    if (err < 0)
+        return err;
+    r->draining = true;
+    r->drain_how = d.how;
+    r->drain_until_ms = r->loop.now_ms + d.ms;
+    drain_tick(r, &r->drain_timer);
+    return 0;
 }
 
-static void on_session_timer(void *ctx, struct wtimer *t) {
-    session_timeout(ctx, CONTAINER_OF(t, struct session, timer));
-}
-
-static void on_backlog_timer(void *ctx, struct wtimer *t) {
-    (void)t;
+static void backlog_due(void *ctx, struct wtimer *t) {
     connect_retry_waiters(ctx);
-}
-
-static void on_drain_timer(void *ctx, struct wtimer *t) {
-    (void)t;
-    drain_tick(ctx);
-}
-
-static void on_stats_timer(void *ctx, struct wtimer *t) {
-    (void)t;
-    session_metrics_publish(ctx);
 }
 
 static void free_dead(struct relay *r) {
@@ -228,34 +183,6 @@ static uint8_t *make_scratch(void) {
     return p == MAP_FAILED ? NULL : p;
 }
 
-/* Whose turn it is when something happens. */
-static void wire_up(struct relay *r) {
-    r->loop.spin_us = r->conf->busy_poll_us;
-    r->loop.hook = relay_turn_end;
-    r->loop.hook_ctx = r;
-    loop_on(&r->loop, RELAY_CONTROL, control_event, r);
-    loop_on(&r->loop, RELAY_LINK, arrivals_event, r);
-    loop_on(&r->loop, RELAY_CLIENT, session_client_event, r);
-    loop_on(&r->loop, RELAY_BACKEND, session_backend_event, r);
-    loop_on(&r->loop, RELAY_RESOLVER, resolver_event, r);
-    loop_on(&r->loop, RELAY_OBSERVER, listing_event, r);
-    loop_on(&r->loop, RELAY_EXPORT, export_event, r);
-    loop_on(&r->loop, RELAY_IMPORT, import_event, r);
-    loop_on(&r->loop, RELAY_LIVENESS, import_liveness_event, r);
-    r->backlog_timer.kind = RELAY_TIMER_BACKLOG;
-    r->drain_timer.kind = RELAY_TIMER_DRAIN;
-    r->arrivals.timer.kind = RELAY_TIMER_PAUSE;
-    r->stats_timer.kind = RELAY_TIMER_STATS;
-    loop_on_timer(&r->loop, RELAY_TIMER_SESSION, on_session_timer, r);
-    loop_on_timer(&r->loop, RELAY_TIMER_BACKLOG, on_backlog_timer, r);
-    loop_on_timer(&r->loop, RELAY_TIMER_DRAIN, on_drain_timer, r);
-    loop_on_timer(&r->loop, RELAY_TIMER_PAUSE, arrivals_timer, r);
-    loop_on_timer(&r->loop, RELAY_TIMER_STATS, on_stats_timer, r);
-    loop_on_timer(&r->loop, RELAY_TIMER_RATE, rate_timer, r);
-    loop_on_timer(&r->loop, RELAY_TIMER_EXPORT, export_timer, r);
-    loop_on_timer(&r->loop, RELAY_TIMER_IMPORT, import_timer, r);
-}
-
 bool relay_make(struct relay *r) {
     struct rlimit files;
     const struct engine *engine = engine_find(r->conf->engine);
@@ -263,9 +190,9 @@ bool relay_make(struct relay *r) {
     list_init(&r->ready);
     list_init(&r->dead);
     list_init(&r->importing);
-    if (!engine || getrlimit(RLIMIT_NOFILE, &files) < 0 || loop_init(&r->loop) < 0 || !services_make(r))
+    if (!engine || getrlimit(RLIMIT_NOFILE, &files) < 0 || !services_make(r))
         return false;
-    wire_up(r);
+    r->loop.spin_us = r->conf->busy_poll_us;
     engine_contexts_init(&r->contexts, engine);
     pool_init(&r->pool, r->conf->buffer_memory);
     r->room = scoreboard_relay_cap(files.rlim_cur, r->child.setup.workers);
@@ -289,72 +216,87 @@ static bool open_rates(struct relay *r) {
     return ok;
 }
 
-static bool set_up(struct relay *r, int control) {
-    if (child_begin(&r->child, control) < 0 || snapshot_read(r->child.snapshot_fd, &r->conf) < 0) {
-        child_refuse(&r->child, "relay: cannot read what the supervisor gave: %m");
-        return false;
-    }
-    close(r->child.snapshot_fd);
-    r->child.log.level = r->conf->log_level;
+/* TCP connections go to the ports of backends, nowhere else; abstract sockets only where a backend is one. */
+static void reach_backends(struct relay *r, struct sandbox *sandbox) {
+    const struct conf *c = r->conf;
+    size_t n = 0;
+    for (size_t i = 0; i < c->nservices; i++)
+        n += c->services[i].nbackends;
+    uint16_t *ports = r->ports = calloc(MAX(n, 1), sizeof(*ports));
+    MUST(ports);
+    sandbox->ports = ports;
+    for (size_t i = 0; i < c->nservices; i++)
+        for (size_t j = 0; j < c->services[i].nbackends; j++) {
+            const struct conf_backend *b = &c->services[i].backends[j];
+            if (b->kind == BACKEND_TCP)
+                ports[sandbox->nports++] = b->port;
+            sandbox->abstract_sockets = sandbox->abstract_sockets || b->kind == BACKEND_UNIX_ABSTRACT;
+        }
+}
+
+static int relay_prepare(void *ctx, struct sandbox *sandbox, struct text *why) {
+    struct relay *r = ctx;
     r->row = scoreboard_row(&r->child.scoreboard, ROLE_RELAY, r->child.setup.index);
     scoreboard_row_reset(&r->row);
-    if (!open_rates(r) || !relay_make(r)) {
-        child_refuse(&r->child, "relay: cannot start: %m");
-        return false;
-    }
-    return true;
+    reach_backends(r, sandbox);
+    return open_rates(r) && relay_make(r) ? 0 : ERR_SYSTEM;
 }
 
-/* Messages before GO. */
-static bool prepare(struct relay *r) {
-    for (;;) {
-        struct ipc_msg m;
-        if (child_wait(&r->child, &m) < 0)
-            return false;
-        if (m.type == CONTROL_GO)
-            return true;
-        if (m.type != CONTROL_LINK) {
-            ipc_msg_close(&m);
-            return false;
-        }
-        if (!take_link(r, &m))
-            return false;
-    }
+static void relay_finish(void *ctx) {
+    struct relay *r = ctx;
+    if (r->child.serving)
+        cut_all(r);
+    engine_contexts_fini(&r->contexts);
+    hold_fini(r);
+    rate_fini(r);
+    slab_fini(&r->sessions);
+    free(r->ports);
 }
 
-/* TCP connections go to the ports of backends, nowhere else; abstract sockets only where a backend is one. */
-static bool enter_sandbox(struct relay *r) {
-    size_t n = 0;
-    for (size_t i = 0; i < r->conf->nservices; i++)
-        n += r->conf->services[i].nbackends;
-    uint16_t *ports = calloc(MAX(n, 1), sizeof(*ports));
-    MUST(ports);
-    struct sandbox sandbox = {.user = r->conf->user, .ports = ports};
-    for (size_t i = 0; i < r->conf->nservices; i++)
-        for (size_t j = 0; j < r->conf->services[i].nbackends; j++) {
-            const struct conf_backend *b = &r->conf->services[i].backends[j];
-            if (b->kind == BACKEND_TCP)
-                ports[sandbox.nports++] = b->port;
-            sandbox.abstract_sockets = sandbox.abstract_sockets || b->kind == BACKEND_UNIX_ABSTRACT;
-        }
-    int err = child_enter_sandbox(&r->child, &sandbox);
-    free(ports);
-    return err == 0;
-}
+static struct relay relay_process;
 
-int relay_run(int control) {
-    static struct relay r;
-    if (!set_up(&r, control) || !prepare(&r))
-        return 1;
-    if (!enter_sandbox(&r))
-        return 1;
-    if (loop_watch(&r.loop, control, EPOLLIN, RELAY_CONTROL, 0, 0) < 0 || control_send(control, CONTROL_READY) < 0)
-        return 1;
-    int err = loop_run(&r.loop);
-    cut_all(&r);
-    engine_contexts_fini(&r.contexts);
-    hold_fini(&r);
-    rate_fini(&r);
-    slab_fini(&r.sessions);
-    return err < 0 ? 1 : 0;
-}
+static const struct role_message relay_messages[] = {
+    {CONTROL_EXPORT, take_export},
+    {CONTROL_IMPORT, take_import},
+    {CONTROL_DRAIN, begin_drain},
+    {0, NULL},
+};
+
+static const struct role_link relay_links[] = {
+    {ROLE_OBSERVER, listing_take_link},
+    {ROLE_RESOLVER, take_resolver},
+    {ROLE_HANDSHAKER, take_handshaker},
+    {0, NULL},
+};
+
+static const struct loop_handler relay_handlers[] = {
+    {RELAY_LINK, arrivals_event},     {RELAY_CLIENT, session_client_event},    {RELAY_BACKEND, session_backend_event},
+    {RELAY_RESOLVER, resolver_event}, {RELAY_OBSERVER, listing_event},         {RELAY_EXPORT, export_event},
+    {RELAY_IMPORT, import_event},     {RELAY_LIVENESS, import_liveness_event}, {0, NULL},
+};
+
+static const struct loop_timer relay_timers[] = {
+    {RELAY_TIMER_SESSION, session_timeout, 0},
+    {RELAY_TIMER_BACKLOG, backlog_due, offsetof(struct relay, backlog_timer)},
+    {RELAY_TIMER_DRAIN, drain_tick, offsetof(struct relay, drain_timer)},
+    {RELAY_TIMER_PAUSE, arrivals_timer, offsetof(struct relay, arrivals.timer)},
+    {RELAY_TIMER_STATS, session_metrics_publish, offsetof(struct relay, stats_timer)},
+    {RELAY_TIMER_RATE, rate_timer, 0},
+    {RELAY_TIMER_EXPORT, export_timer, 0},
+    {RELAY_TIMER_IMPORT, import_timer, 0},
+    {0, NULL, 0},
+};
+
+const struct role_table relay_role = {
+    .self = &relay_process,
+    .child = &relay_process.child,
+    .loop = &relay_process.loop,
+    .conf = &relay_process.conf,
+    .messages = relay_messages,
+    .links = relay_links,
+    .handlers = relay_handlers,
+    .timers = relay_timers,
+    .prepare = relay_prepare,
+    .turn_end = relay_turn_end,
+    .finish = relay_finish,
+};

@@ -2,5 +2,6 @@
  * reset as it came. */
 #pragma once
 
-/* Serves until it is asked to stop; returns the process' exit status. CONTROL is the socket to the supervisor. */
-int relay_run(int control);
+#include "process/role.h"
+
+extern const struct role_table relay_role;

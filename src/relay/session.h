@@ -15,7 +15,7 @@
 #include "base/pool.h"
 #include "base/slab.h"
 #include "conf/conf.h"
-#include "process/child.h"
+#include "process/role.h"
 #include "relay/arrivals.h"
 #include "relay/backends.h"
 #include "relay/hold.h"
@@ -44,8 +44,7 @@ enum relay_timer {
 };
 
 enum relay_kind {
-    RELAY_CONTROL,
-    RELAY_LINK,
+    RELAY_LINK = ROLE_CONTROL + 1,
     RELAY_CLIENT,
     RELAY_BACKEND,
     RELAY_RESOLVER,
@@ -173,6 +172,7 @@ struct relay {
     uint64_t retry_ms;        /* they are not looked at before */
     uint16_t short_errno;     /* what we lack for any connect; 0 = nothing, as far as known */
     uint32_t room;            /* sessions at the most */
+    uint16_t *ports;          /* of backends: the sandbox lets us connect there */
     bool draining;
     enum drain_how drain_how;
     uint64_t drain_until_ms;
@@ -190,10 +190,8 @@ struct relay {
     struct list importing;
 };
 
-/*
- * relay.c: everything that can fail before a relay may report ready, and its handlers. CONF, ROW and the number of
- * workers are set. False: errno, as far as it is known.
- */
+/* relay.c: everything that can fail before a relay may report ready. CONF, ROW, the loop and the number of workers are set.
+ * False: errno, as far as it is known. */
 MUST_CHECK bool relay_make(struct relay *r);
 
 /* session.c: one that a handshaker has handed over (CLIENT_FD is owned from here on), or that cannot be read. */
@@ -264,7 +262,7 @@ void session_conn_info(const struct session *s, struct conn_info *ret);
  */
 void session_arm(struct relay *r, struct session *s, uint64_t in_ms);
 void session_look_at(struct relay *r, struct session *s, uint64_t at_ms);
-void session_timeout(struct relay *r, struct session *s);
+void session_timeout(void *ctx, struct wtimer *t);
 
 /* One direction of an open session is over. */
 static inline bool session_half_closed(const struct session *s) {

@@ -262,7 +262,8 @@ static void publish_backends(struct relay *r) {
     }
 }
 
-void session_metrics_publish(struct relay *r) {
+void session_metrics_publish(void *ctx, struct wtimer *t) {
+    struct relay *r = ctx;
     struct stats_page *p = page_of(r);
     stats_process_set(p, STATS_OBJECTS, r->sessions.used);
     stats_process_set(p, STATS_SLAB_BYTES, (uint64_t)r->sessions.used * sizeof(struct session));

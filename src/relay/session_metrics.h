@@ -11,6 +11,7 @@
 #include "wire/conn_info.h"
 
 struct relay;
+struct wtimer;
 struct session;
 
 enum session_count { COUNT_SERVICE, COUNT_BACKEND, COUNT_NAME, COUNT_CERT, COUNT_SUITE, SESSION_METRICS };
@@ -48,5 +49,5 @@ static inline void session_metrics_process(struct stats_page *p, enum stats_proc
 }
 
 /* About once a second while something happens: r->stats_timer fired, and the end of a turn. */
-void session_metrics_publish(struct relay *r);
+void session_metrics_publish(void *ctx, struct wtimer *t);
 void session_metrics_turn(struct relay *r);

@@ -4,5 +4,6 @@
  */
 #pragma once
 
-/* Serves until it is asked to stop; returns the process' exit status. CONTROL_FD is the socket to the supervisor. */
-int resolver_run(int control_fd);
+#include "process/role.h"
+
+extern const struct role_table resolver_role;

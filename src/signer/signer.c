@@ -11,7 +11,6 @@
 #include <poll.h>
 #include <sched.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -20,31 +19,25 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/secret.h"
-#include "conf/snapshot.h"
-#include "process/child.h"
 #include "signer/keyring.h"
-#include "tls/libcrypto.h"
 #include "tls/secure_heap.h"
 #include "wire/control_creds.h"
 #include "wire/sign.h"
 
-#define LULL_US       5000 /* without a request: no more are expected soon */
-#define TURN          16   /* messages between two looks at the supervisor's socket */
-#define RUN_US        200  /* of signing, before it yields */
-#define ANSWER_US     2000 /* answers that are there wait no longer for the rest of their message */
-#define LINKS         2
-#define CONTROL_BATCH 8 /* messages of the supervisor between two looks at the link */
-#define REFUSALS_MS   10000
+#define LULL_US     5000 /* without a request: no more are expected soon */
+#define TURN        16   /* messages between two looks at the supervisor's socket */
+#define RUN_US      200  /* of signing, before it yields */
+#define ANSWER_US   2000 /* answers that are there wait no longer for the rest of their message */
+#define LINKS       2
+#define REFUSALS_MS 10000
 
 struct signer {
     struct child child;
+    struct loop loop; /* not turned: see above */
+    struct conf *conf;
     struct keyring *keys;
     int links[LINKS]; /* to our own handshaker and to the one before; -1 = none at present */
     bool busy;        /* our own one has sent a request just now */
-    bool stop;
-    bool gone;   /* GO has come */
-    bool ready;  /* and READY has been sent */
-    bool failed; /* the first set was refused */
     struct creds store;
     uint32_t set; /* being read */
     bool reading; /* SET is */
@@ -78,35 +71,40 @@ static void drop_pass(struct signer *s) {
     s->pass = -1;
 }
 
-/* The last key of a set is there, or was refused. */
-static void end_set(struct signer *s) {
+/* The last key of a set is there, or was refused: without a first one this process cannot serve. */
+static int end_set(struct signer *s, struct text *why) {
     s->reading = false;
-    if (s->refused) {
-        keyring_drop(s->keys);
-        if (s->ready)
-            (void)!control_send_keys_refused(s->child.control, s->set, span_of(s->line, s->why.len));
-        else
-            child_refuse(&s->child, "%s", s->line);
-        s->failed = !s->ready;
-    } else {
-        keyring_commit(s->keys);
-        warn_unlocked(s);
-        (void)!control_send_keys_taken(s->child.control, s->set); /* a lost supervisor shows on the control socket */
-    }
     creds_unmap(&s->store);
     drop_pass(s);
+    if (s->refused) {
+        keyring_drop(s->keys);
+        if (!s->child.ready) {
+            text_addf(why, "%s", s->line);
+            return ERR_UNSUPPORTED;
+        }
+        (void)!control_send_keys_refused(s->child.control, s->set, span_of(s->line, s->why.len));
+        return 0;
+    }
+    keyring_commit(s->keys);
+    warn_unlocked(s);
+    (void)!control_send_keys_taken(s->child.control, s->set); /* a lost supervisor shows on the control socket */
+    if (s->child.serving)
+        role_ready(&s->child);
+    return 0;
 }
 
-static void begin_set(struct signer *s, struct ipc_msg *m) {
+static int begin_set(void *ctx, struct ipc_msg *m, struct text *why) {
+    struct signer *s = ctx;
     struct control_creds c;
     if (s->reading)
         creds_unmap(&s->store);
     s->reading = s->refused = false;
     s->why = text_of(s->line, sizeof(s->line));
-    if (control_read_creds(m, &c) < 0)
-        return;
+    int err = control_read_creds(m, &c);
+    if (err < 0)
+        return err;
     s->set = c.set;
-    int err = creds_map(m->fds[0], &s->store);
+    err = creds_map(m->fds[0], &s->store);
     if (err == 0 && creds_keys(&s->store) != c.nkeys) {
         creds_unmap(&s->store);
         err = ERR_FORMAT;
@@ -117,23 +115,22 @@ static void begin_set(struct signer *s, struct ipc_msg *m) {
     if (err < 0) {
         text_addf(&s->why, "credentials cannot be taken over: %s", err_text(err));
         s->refused = true;
-        end_set(s);
-    } else if (keyring_whole(s->keys)) {
-        end_set(s);
     }
+    return err < 0 || keyring_whole(s->keys) ? end_set(s, why) : 0;
 }
 
 /* All bad keys are reported, as far as there is room. */
-static void take_key(struct signer *s, const struct ipc_msg *m) {
+static int take_key(void *ctx, struct ipc_msg *m, struct text *why) {
+    struct signer *s = ctx;
     struct control_key k;
     char line[512];
-    struct text why = text_of(line, sizeof(line));
+    struct text fault = text_of(line, sizeof(line));
     if (!s->reading || control_read_key(m, &k) < 0 || k.set != s->set)
-        return;
+        return 0;
     int pass = s->pass >= 0 && s->pass_of == k.index ? s->pass : -1;
-    int err = keyring_take(s->keys, k.index, m->fds[0], pass, &why);
+    int err = keyring_take(s->keys, k.index, m->fds[0], pass, &fault);
     drop_pass(s);
-    if (err < 0 && why.len) {
+    if (err < 0 && fault.len) {
         text_addf(&s->why, "%s%s", s->why.len ? "; " : "", line);
         s->refused = true;
     }
@@ -142,85 +139,36 @@ static void take_key(struct signer *s, const struct ipc_msg *m) {
         text_add(&s->why, "not all keys were given");
         s->refused = true;
     }
-    if (last)
-        end_set(s);
+    return last ? end_set(s, why) : 0;
 }
 
-static void take_pass(struct signer *s, struct ipc_msg *m) {
+static int take_pass(void *ctx, struct ipc_msg *m, struct text *why) {
+    struct signer *s = ctx;
     struct control_key k;
     drop_pass(s);
     if (!s->reading || control_read_key(m, &k) < 0 || k.set != s->set)
-        return;
-    s->pass = m->fds[0];
+        return 0;
+    s->pass = ipc_take(m, 0);
     s->pass_of = k.index;
-    m->nfds = 0;
+    return 0;
 }
 
 /* ---- the supervisor ---- */
 
 /* Its requests block for a moment, so that no other call is needed to wait for them. */
-static void take_link(struct signer *s, uint16_t handshaker, struct ipc_msg *m) {
+static int take_handshaker(void *ctx, const struct control_peer *peer, int fd) {
+    struct signer *s = ctx;
     const struct timeval lull = {0, LULL_US};
-    int fd = m->fds[0], *link = &s->links[handshaker == s->child.setup.index ? 0 : 1];
-    m->nfds = 0;
+    int *link = &s->links[peer->index == s->child.setup.index ? 0 : 1];
     if (*link >= 0)
         close(*link);
     *link = -1;
     if (fcntl(fd, F_SETFL, 0) < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &lull, sizeof(lull)) < 0) {
         close(fd);
-        return;
+        return ERR_SYSTEM;
     }
     *link = fd;
-}
-
-static void signer_on_message(struct signer *s, struct ipc_msg *m) {
-    struct control_peer peer;
-    switch (m->type) {
-    case CONTROL_LINK:
-        if (control_read_peer(m, &peer) == 0 && peer.role == ROLE_HANDSHAKER)
-            take_link(s, peer.index, m);
-        break;
-    case CONTROL_CREDS:
-        begin_set(s, m);
-        break;
-    case CONTROL_KEY:
-        take_key(s, m);
-        break;
-    case CONTROL_KEY_PASS:
-        take_pass(s, m);
-        break;
-    case CONTROL_GO:
-        s->gone = true;
-        break;
-    case CONTROL_STOP:
-        s->stop = true;
-        break;
-    default:
-        break; /* for other roles: nothing here drains, listens or owns a file */
-    }
-    ipc_msg_close(m);
-}
-
-/* Handles what the supervisor has sent; true when there was something. A lost or broken supervisor ends this process. */
-static bool handle_control(struct signer *s) {
-    unsigned n = 0;
-    while (n < CONTROL_BATCH && !s->stop) {
-        struct ipc_msg m;
-        int err = 0;
-        switch (child_recv(&s->child, &m, &err)) {
-        case STEP_DONE:
-            signer_on_message(s, &m);
-            n++;
-            break;
-        case STEP_WANT_READ:
-            return n > 0;
-        default:
-            s->stop = true;
-        }
-        if (s->failed)
-            s->stop = true;
-    }
-    return n > 0;
+    return 0;
 }
 
 /* ---- the handshaker ---- */
@@ -331,22 +279,17 @@ static void wait_for_all(struct signer *s) {
     struct pollfd p[1 + LINKS] = {{.fd = s->child.control, .events = POLLIN}};
     for (size_t i = 0; i < LINKS; i++)
         p[1 + i] = (struct pollfd){.fd = may_serve(s, i) ? s->links[i] : -1, .events = POLLIN};
-    if (poll(p, ARRAY_LEN(p), -1) < 0 && errno != EINTR)
-        s->stop = true;
+    (void)poll(p, ARRAY_LEN(p), -1); /* the next look reports any error */
 }
 
-static void signer_loop(struct signer *s) {
+static void take_signer_turns(void *ctx) {
+    struct signer *s = ctx;
     bool other = false; /* the previous handshaker has sent a request just now: then wait for both */
-    while (!s->stop) {
-        bool handled = handle_control(s);
-        if (!s->ready && s->gone && !s->reading && keyring_has(s->keys)) {
-            s->ready = true;
-            if (control_send(s->child.control, CONTROL_READY) < 0)
-                return;
-        }
+    while (!s->child.stop) {
+        bool handled = role_receive(&signer_role);
         s->busy = may_serve(s, 0) && serve_link(s, 0, s->busy && !handled && !other);
         other = may_serve(s, 1) && serve_link(s, 1, false);
-        if (!handled && !s->busy && !other && !s->stop)
+        if (!handled && !s->busy && !other && !s->child.stop)
             wait_for_all(s);
     }
 }
@@ -357,27 +300,49 @@ static void raise_lock_limit(void) {
     (void)setrlimit(RLIMIT_MEMLOCK, &all); /* warn_unlocked() reports it when it matters */
 }
 
-int signer_run(int control) {
-    static struct signer s;
-    struct conf *conf = NULL;
-    s.links[0] = s.links[1] = s.pass = -1;
+static int signer_prepare(void *ctx, struct sandbox *sandbox, struct text *why) {
+    struct signer *s = ctx;
     raise_lock_limit();
-    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || secure_heap_install() < 0 || !libcrypto_begin() ||
-        child_begin(&s.child, control) < 0)
-        return 1;
-    int err = snapshot_read(s.child.snapshot_fd, &conf);
-    close(s.child.snapshot_fd);
-    s.keys = err == 0 ? keyring_new() : NULL;
-    if (!s.keys) {
-        child_refuse(&s.child, "signer: cannot start: %s", err_text(err ? err : ERR_NOMEM));
-        return 1;
-    }
-    s.child.log.level = conf->log_level;
-    err = child_enter_sandbox(&s.child, &(struct sandbox){.user = conf->user}); /* before the first key is looked at */
-    conf_free(conf);
+    int err = secure_heap_begin();
     if (err < 0)
-        return 1;
-    signer_loop(&s);
-    keyring_free(s.keys);
-    return s.failed ? 1 : 0;
+        return err;
+    s->keys = keyring_new();
+    return s->keys ? 0 : ERR_NOMEM;
 }
+
+/* READY comes with the first keys. */
+static enum step signer_go(void *ctx, struct text *why) {
+    struct signer *s = ctx;
+    conf_free(s->conf); /* as many copies as signers would be in memory */
+    s->conf = NULL;
+    return !s->reading && keyring_has(s->keys) ? STEP_DONE : STEP_WANT_READ;
+}
+
+static void signer_finish(void *ctx) {
+    struct signer *s = ctx;
+    keyring_free(s->keys);
+}
+
+static struct signer signer_process = {.links = {-1, -1}, .pass = -1};
+
+static const struct role_message signer_messages[] = {
+    {CONTROL_CREDS, begin_set},
+    {CONTROL_KEY, take_key},
+    {CONTROL_KEY_PASS, take_pass},
+    {0, NULL},
+};
+
+static const struct role_link signer_links[] = {{ROLE_HANDSHAKER, take_handshaker}, {0, NULL}};
+
+const struct role_table signer_role = {
+    .self = &signer_process,
+    .child = &signer_process.child,
+    .loop = &signer_process.loop,
+    .conf = &signer_process.conf,
+    .messages = signer_messages,
+    .links = signer_links,
+    .prepare = signer_prepare,
+    .go = signer_go,
+    .run = take_signer_turns,
+    .finish = signer_finish,
+};

@@ -108,18 +108,9 @@ static int load_policy(struct client_auth *a, const struct client_policy *p, str
     return err ? err : add_rules(a, p, why);
 }
 
-/* For all arithmetic with dates: at the first call, since later this process may look at no file. */
-static void read_time_zone(void) {
-    static bool read;
-    if (!read)
-        tzset();
-    read = true;
-}
-
 struct client_auth *client_auth_new(const struct client_policy *p, struct text *why) {
     struct client_auth *a = calloc(1, sizeof(*a));
     size_t before = why->len;
-    read_time_zone();
     if (a) {
         a->required = p->required;
         a->depth = p->depth;

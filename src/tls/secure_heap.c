@@ -7,9 +7,11 @@
 #include <openssl/crypto.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "base/err.h"
 #include "base/secret.h"
+#include "tls/libcrypto.h"
 
 #define CHUNK     ((size_t)256 * 1024)
 #define CLASS_MAX ((size_t)32 * 1024)
@@ -150,12 +152,15 @@ static void from_crypto(void *p, const char *file, int line) {
     secure_heap_free(p);
 }
 
-int secure_heap_install(void) {
+int secure_heap_begin(void) {
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+        return ERR_SYSTEM;
     void *first = secure_heap_alloc(1);
     if (!first)
         return ERR_NOMEM;
     secure_heap_free(first);
-    return CRYPTO_set_mem_functions(for_crypto, again_for_crypto, from_crypto) == 1 ? 0 : ERR_CRYPTO;
+    bool ours = CRYPTO_set_mem_functions(for_crypto, again_for_crypto, from_crypto) == 1;
+    return ours && libcrypto_begin() ? 0 : ERR_CRYPTO;
 }
 
 __attribute__((noinline)) void secure_heap_wipe_stack(void) {

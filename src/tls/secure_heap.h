@@ -9,8 +9,11 @@
 
 #include "base/defs.h"
 
-/* Takes over. To be called before anything else of libcrypto; ERR_CRYPTO when that has allocated already, ERR_NOMEM. */
-MUST_CHECK int secure_heap_install(void);
+/*
+ * No core dumps from here on, this heap for libcrypto, and its first call. ERR_CRYPTO when it has been called before, or cannot
+ * be used; ERR_NOMEM, ERR_SYSTEM.
+ */
+MUST_CHECK int secure_heap_begin(void);
 
 void *secure_heap_alloc(size_t n); /* NULL when out of memory; not zeroed */
 void secure_heap_free(void *p);    /* wipes; NULL is fine */

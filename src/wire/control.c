@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/rd.h"
 #include "base/wr.h"
+#include "shm/bounds.h"
 #include "wire/addr_pack.h"
 
 #define SETUP_LEN      18
@@ -21,34 +22,42 @@
 #define SET_LEN        4
 #define KEY_LEN        8 /* CREDS, KEY, KEY_PASS */
 
+/* clang-format off */
+#define TO_CHILD(X)                                                                                                            \
+    /* type, descriptors, body from, to */                                                                                     \
+    X(SETUP, 4, SETUP_LEN, SETUP_LEN)                                                                                          \
+    X(SECRETS, 1, 0, 0)                                                                                                        \
+    X(LISTENER, 1, LISTENER_LEN, LISTENER_LEN)                                                                                 \
+    X(LINK, 1, PEER_LEN, PEER_LEN)                                                                                             \
+    X(RING, 1, PEER_LEN, PEER_LEN)                                                                                             \
+    X(ADMIN, 1, ADMIN_LEN, ADMIN_LEN)                                                                                          \
+    X(GO, 0, 0, 0)                                                                                                             \
+    X(LOG, 1, 0, 0)                                                                                                            \
+    X(DRAIN, 0, DRAIN_LEN, DRAIN_LEN)                                                                                          \
+    X(STOP, 0, 0, 0)                                                                                                           \
+    X(REQUEST, 0, REQUEST_MIN, CONTROL_TEXT_MAX)                                                                               \
+    X(EXPORT, 1, EXPORT_LEN, EXPORT_LEN)                                                                                       \
+    X(IMPORT, 1, 0, 0)                                                                                                         \
+    X(SERVE, 0, 0, 0)                                                                                                          \
+    X(PING, 0, 0, 0)                                                                                                           \
+    X(PROCTAB, 1, 0, 0)                                                                                                        \
+    X(RING_END, 0, PEER_LEN, PEER_LEN)                                                                                         \
+    X(STATE, 1, 0, 0)                                                                                                          \
+    X(REQUEST_CREDS, 1, 0, 0)                                                                                                  \
+    X(CREDS, 1, KEY_LEN, KEY_LEN)                                                                                              \
+    X(KEY, 1, KEY_LEN, KEY_LEN)                                                                                                \
+    X(KEY_PASS, 1, KEY_LEN, KEY_LEN)                                                                                           \
+    X(REQUEST_ACCESS, 2, 0, 0)                                                                                                 \
+    X(ACCESS, 1, 0, 0)                                                                                                         \
+    X(REQUEST_SECRETS, 1, 0, 0)                                                                                                \
+    X(CPU, 0, NUMBER_LEN, NUMBER_LEN)
+/* clang-format on */
+
 const struct ipc_rule control_to_child[] = {
-    {CONTROL_SETUP, 4, SETUP_LEN, SETUP_LEN},
-    {CONTROL_SECRETS, 1, 0, 0},
-    {CONTROL_LISTENER, 1, LISTENER_LEN, LISTENER_LEN},
-    {CONTROL_LINK, 1, PEER_LEN, PEER_LEN},
-    {CONTROL_RING, 1, PEER_LEN, PEER_LEN},
-    {CONTROL_ADMIN, 1, ADMIN_LEN, ADMIN_LEN},
-    {CONTROL_GO, 0, 0, 0},
-    {CONTROL_LOG, 1, 0, 0},
-    {CONTROL_DRAIN, 0, DRAIN_LEN, DRAIN_LEN},
-    {CONTROL_STOP, 0, 0, 0},
-    {CONTROL_REQUEST, 0, REQUEST_MIN, CONTROL_TEXT_MAX},
-    {CONTROL_EXPORT, 1, EXPORT_LEN, EXPORT_LEN},
-    {CONTROL_IMPORT, 1, 0, 0},
-    {CONTROL_SERVE, 0, 0, 0},
-    {CONTROL_PING, 0, 0, 0},
-    {CONTROL_PROCTAB, 1, 0, 0},
-    {CONTROL_RING_END, 0, PEER_LEN, PEER_LEN},
-    {CONTROL_STATE, 1, 0, 0},
-    {CONTROL_REQUEST_CREDS, 1, 0, 0},
-    {CONTROL_CREDS, 1, KEY_LEN, KEY_LEN},
-    {CONTROL_KEY, 1, KEY_LEN, KEY_LEN},
-    {CONTROL_KEY_PASS, 1, KEY_LEN, KEY_LEN},
-    {CONTROL_REQUEST_ACCESS, 2, 0, 0},
-    {CONTROL_ACCESS, 1, 0, 0},
-    {CONTROL_REQUEST_SECRETS, 1, 0, 0},
-    {CONTROL_CPU, 0, NUMBER_LEN, NUMBER_LEN},
-    {0, 0, 0, 0},
+#define RULE(type, fds, min, max) {CONTROL_##type, fds, min, max},
+    TO_CHILD(RULE)
+#undef RULE
+        {0, 0, 0, 0},
 };
 
 /*
@@ -85,11 +94,13 @@ const struct ipc_rule control_to_supervisor[] = {
 
 static const struct sender {
     uint16_t type;
-    unsigned roles;
+    unsigned roles; /* 0: the supervisor */
     const char *name;
 } senders[] = {
 #define SENDER(type, fds, min, max, senders) {CONTROL_##type, senders, #type},
-    TO_SUPERVISOR(SENDER)
+#define TO_CHILD_SENDER(type, fds, min, max) SENDER(type, fds, min, max, 0)
+    TO_SUPERVISOR(SENDER) TO_CHILD(TO_CHILD_SENDER)
+#undef TO_CHILD_SENDER
 #undef SENDER
 };
 
@@ -182,7 +193,7 @@ int control_read_peer(const struct ipc_msg *m, struct control_peer *ret) {
     uint16_t index = rd_u16(&r);
     uint32_t generation = rd_u32(&r);
     bool mine = m->type == CONTROL_LINK || m->type == CONTROL_RING || m->type == CONTROL_RING_END;
-    if (!mine || !rd_end(&r) || role >= ROLE_COUNT)
+    if (!mine || !rd_end(&r) || role >= ROLE_COUNT || index >= WORKERS_MAX)
         return ERR_FORMAT;
     *ret = (struct control_peer){(enum role)role, index, generation};
     return 0;

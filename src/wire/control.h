@@ -10,7 +10,7 @@
  *                             <------  SERVING
  *   LINK (a peer was restarted) ---->
  *   PING                      ------>
- *                             <------  PONG    (child_recv() answers)
+ *                             <------  PONG    (process/role.c answers)
  *   DRAIN, STOP               ------>
  *   LOG (file reopened)       ------>          (observer; the first one follows SETUP)
  *                             <------  DRAINED
@@ -77,7 +77,7 @@ enum control_type {
     CONTROL_ACCESS,          /* fds: access table; replaces an earlier one; handshakers and observer */
     CONTROL_REQUEST_SECRETS, /* fds: snapshot; the answer is SECRETS_READ or REFUSED */
     CONTROL_SECRETS_READ,    /* fds: ticket secrets; no body */
-    CONTROL_CPU,             /* body: 1 more than the CPU to run on, 0 = any that is allowed; child_recv() obeys */
+    CONTROL_CPU,             /* body: 1 more than the CPU to run on, 0 = any that is allowed */
 };
 
 #define CONTROL_TEXT_MAX (32 * 1024)
@@ -92,7 +92,7 @@ extern const struct ipc_rule control_to_supervisor[];
  */
 enum step control_hear(int fd, enum role sender, void *scratch, size_t cap, struct ipc_msg *ret, int *ret_err);
 
-/* "KEYS_REFUSED": of a type for the supervisor; static storage. */
+/* "KEYS_REFUSED"; static storage. */
 const char *control_type_name(uint16_t type);
 
 struct control_setup {

@@ -1,5 +1,5 @@
 /*
- * A handshaker in this process, as handshaker_run() makes it, with everything around it played here: the supervisor, two
+ * A handshaker in this process, as role_run() makes it, with everything around it played here: the supervisor, two
  * relays, two signers, and clients at socket pairs that speak through libssl or say any bytes. The clock stands until it is
  * moved.
  *
@@ -363,7 +363,7 @@ int __wrap_child_enter_sandbox(struct child *c, const struct sandbox *sandbox) {
 
 void __wrap_tickets_free(struct tickets *t);
 void __wrap_tickets_free(struct tickets *t) {
-    (void)t; /* the handshaker goes on after handshaker_run() */
+    (void)t; /* the handshaker goes on after role_run() */
 }
 
 static struct cidr bench_trust = {.net = {.family = AF_INET, .ip = {10, 0, 0, 0}}, .bits = 29};
@@ -735,7 +735,7 @@ static inline void bench_begin(void) {
     MUST(ipc_pair(0, ends) == 0);
     bench_control = ends[1];
     bench_introduce();
-    MUST(handshaker_run(ends[0]) == 0 && hand);
+    MUST(role_run(&handshaker_role, ends[0]) == 0 && hand);
     bench_turns(3);
     MUST(hand->accepting);
 }

@@ -26,6 +26,7 @@
 #include "record_peer.h"
 #include "relay/migrate.h"
 #include "relay/proxy_header.h"
+#include "relay/relay.h"
 #include "relay/session.h"
 #include "tls/record_layer_pack.h"
 #include "wire/control_export.h"
@@ -230,7 +231,8 @@ static inline void bench_begin(uint64_t memory) {
     bench_other.conf = relay.conf;
     bench_other.child = relay.child;
     bench_other.row = scoreboard_row(&relay.child.scoreboard, ROLE_RELAY, 0);
-    MUST(relay_make(&relay) && relay_make(&bench_other));
+    MUST(role_loop_init(&relay_role, &relay.loop, &relay) == 0 && relay_make(&relay));
+    MUST(role_loop_init(&relay_role, &bench_other.loop, &bench_other) == 0 && relay_make(&bench_other));
     bench_turn_end = relay.loop.hook;
     relay.loop.hook = bench_other.loop.hook = bench_one_turn;
 }

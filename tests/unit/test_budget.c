@@ -283,10 +283,10 @@ static void memory_is_given_back_after_a_burst(void **state) {
     for (unsigned i = 700; i < 1000; i++)
         budget_leave(&h, &conns[i]);
     assert_true(wtimer_armed(&h.trim_timer));
-    budget_trim(&h);
+    budget_trim(&h, &h.trim_timer);
     assert_true(trimmed);
     trimmed = false;
-    budget_trim(&h);
+    budget_trim(&h, &h.trim_timer);
     assert_false(trimmed); /* nothing came since */
     wheel_cancel(&h.loop.wheel, &h.trim_timer);
     come(0, 1, 40 * KIB);

@@ -70,7 +70,7 @@ static struct wtimer soon;
 
 static void on_timer(void *ctx, struct wtimer *t) {
     if (t == &h.retry)
-        handoff_queue_retry(ctx);
+        handoff_queue_retry(ctx, t);
     else
         h.loop.stop = true;
 }
@@ -380,7 +380,7 @@ static void a_queue_whose_link_is_full_moves(void **state) {
     unsigned waiting = length(&h.links[0].queue) + length(&h.links[1].queue) + length(&h.links[2].queue);
     assert_true(waiting > 0);
     later(STANDS_MS);
-    handoff_queue_retry(&h);
+    handoff_queue_retry(&h, &h.retry);
     handoff_queue_flush(&h);
     assert_int_equal(length(&h.links[0].queue) + length(&h.links[1].queue) + length(&h.links[2].queue), waiting);
     unsigned in_links = 0;
@@ -389,7 +389,7 @@ static void a_queue_whose_link_is_full_moves(void **state) {
         in_links += read_link(1, 16);
         later(20);
         handoff_queue_event(&h, 1, 0, EPOLLOUT);
-        handoff_queue_retry(&h);
+        handoff_queue_retry(&h, &h.retry);
         handoff_queue_flush(&h);
     }
     assert_int_equal(length(&h.links[0].queue) + length(&h.links[1].queue) + length(&h.links[2].queue), 0);
@@ -403,7 +403,7 @@ static void the_last_try_goes_to_another(void **state) {
     list_remove(&c->link); /* it was queued when all was well */
     c->relay = 0;
     list_push(&h.links[0].queue, &c->link);
-    conn_timeout(&h, c);
+    conn_timeout(&h, &c->timer);
     assert_int_equal(c->state, CONN_DEAD);
     assert_int_equal(c->reason, 0);
     assert_int_equal(read_link(0, MANY), 1);

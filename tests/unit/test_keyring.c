@@ -551,7 +551,7 @@ int main(void) {
         CASE(closed_descriptor),
         CASE(wiped_when_dropped),
     };
-    if (secure_heap_install() < 0)
+    if (secure_heap_begin() < 0)
         return 1;
     return cmocka_run_group_tests(tests, make_all, free_all);
 }

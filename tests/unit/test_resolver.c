@@ -1,6 +1,6 @@
 /*
  * The resolver against a name server of the test's own: getaddrinfo() is replaced. For the role as a whole, which runs in a
- * child, poll() and the clock are replaced too: waiting costs no time, and each question records when it was asked.
+ * child, epoll_wait() and the clock are replaced too: waiting costs no time, and each question records when it was asked.
  */
 #include <errno.h>
 #include <netdb.h>
@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -34,8 +35,8 @@
 int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **ret);
 void __wrap_freeaddrinfo(struct addrinfo *list);
 uint64_t __wrap_clock_mono_ms(void);
-int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout_ms);
-int __real_poll(struct pollfd *fds, nfds_t n, int timeout_ms);
+int __wrap_epoll_wait(int epfd, struct epoll_event *events, int n, int timeout_ms);
+int __real_epoll_wait(int epfd, struct epoll_event *events, int n, int timeout_ms);
 
 /* What the name server says; shared with the role's process. */
 struct server {
@@ -84,8 +85,8 @@ uint64_t __wrap_clock_mono_ms(void) {
 }
 
 /* Time passes only here. A millisecond is left to the test to say something. */
-int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout_ms) {
-    int got = __real_poll(fds, n, timeout_ms < 0 ? -1 : MIN(timeout_ms, 1));
+int __wrap_epoll_wait(int epfd, struct epoll_event *events, int n, int timeout_ms) {
+    int got = __real_epoll_wait(epfd, events, n, MIN(timeout_ms, 1));
     if (got == 0)
         role_ms += (uint64_t)timeout_ms;
     return got;
@@ -393,7 +394,7 @@ static void a_relay_that_is_gone_is_reported_when_linked_again(void **state) {
         assert_true(told(second, &r));
     int third = link_relay(f, 0); /* replaces, and closes what it replaces */
     struct pollfd p = {.fd = second, .events = POLLIN};
-    assert_int_equal(__real_poll(&p, 1, 0), 1);
+    assert_int_equal(poll(&p, 1, 0), 1);
     assert_true(p.revents & POLLHUP);
     close(second);
     close(third);
@@ -452,7 +453,7 @@ static struct child_role start_role(struct fixture *f, int snapshot_fd) {
         is_role = true;
         close(pair[0]);
         close(asked_fd[0]);
-        _exit(resolver_run(pair[1]));
+        _exit(role_run(&resolver_role, pair[1]));
     }
     close(pair[1]);
     close(asked_fd[1]);
@@ -469,7 +470,7 @@ static struct child_role start_role(struct fixture *f, int snapshot_fd) {
 
 static void wait_readable(int fd) {
     struct pollfd p = {.fd = fd, .events = POLLIN};
-    assert_int_equal(__real_poll(&p, 1, PATIENCE_MS), 1);
+    assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
 }
 
 /* When the next question was asked, by the role's clock. */
@@ -588,7 +589,7 @@ static void the_role_ignores_links_of_others(void **state) {
     struct fixture *f = *state;
     answer("10.0.0.1", NULL);
     struct child_role r = start_role(f, snapshot_of_names());
-    const struct control_peer peers[] = {{ROLE_HANDSHAKER, 0, 0}, {ROLE_RELAY, WORKERS_MAX, 0}};
+    const struct control_peer peers[] = {{ROLE_HANDSHAKER, 0, 0}, {ROLE_OBSERVER, 0, 0}};
     for (size_t i = 0; i < ARRAY_LEN(peers); i++) {
         int fds[2];
         assert_int_equal(ipc_pair(0, fds), 0);

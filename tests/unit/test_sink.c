@@ -74,7 +74,10 @@ static int open_file(void) {
     struct conf conf = {.log_target = LOG_TO_FILE, .log_file = file, .log_format = LOG_AS_TEXT};
     char why_memory[256];
     struct text why = text_of(why_memory, sizeof(why_memory));
-    return sink_open(&sink, &conf, new_file(), &why);
+    int err = sink_open(&sink, &conf, &why);
+    if (err == 0)
+        sink_use(&sink, new_file());
+    return err;
 }
 
 static void say(const char *text) {
@@ -188,7 +191,7 @@ static void a_closed_pipe_counts(void **state) {
     struct conf conf = {.log_target = LOG_TO_STDERR};
     char memory[64];
     struct text why = text_of(memory, sizeof(memory));
-    assert_int_equal(sink_open(&sink, &conf, -1, &why), 0);
+    assert_int_equal(sink_open(&sink, &conf, &why), 0);
     fault = EPIPE;
     room = 0;
     say("one");
@@ -208,7 +211,7 @@ static int open_pipe(void) {
     stderr_before = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
     assert_int_equal(dup2(ends[1], STDERR_FILENO), STDERR_FILENO);
     close(ends[1]);
-    assert_int_equal(sink_open(&sink, &conf, -1, &why), 0);
+    assert_int_equal(sink_open(&sink, &conf, &why), 0);
     return ends[0];
 }
 
@@ -269,7 +272,7 @@ static void a_shared_socket_is_not_waited_for(void **state) {
     struct conf conf = {.log_target = LOG_TO_STDERR};
     struct text why = text_of(content, sizeof(content));
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
-    assert_int_equal(sink_open(&sink, &conf, -1, &why), 0);
+    assert_int_equal(sink_open(&sink, &conf, &why), 0);
     int before = sink.fd;
     sink.fd = ends[1];
     while (sink.lost < 10) {

@@ -62,7 +62,7 @@ static int end(void **state) {
 
 static int open_target(enum log_target target, enum log_format format, struct text *why) {
     const struct conf conf = {.log_target = target, .log_format = format};
-    return sink_open(&sink, &conf, -1, why);
+    return sink_open(&sink, &conf, why);
 }
 
 static void say(enum log_level level, const char *text) {

@@ -244,7 +244,7 @@ static void a_hello_that_we_are_late_to_read(void **state) {
     client_step(c, SIZE_MAX);
     bench_us += 200 * 1000;
     bench_inside = true;
-    conn_timeout(hand, only());
+    conn_timeout(hand, &only()->timer);
     bench_inside = false;
     assert_string_equal(client_heard(c)[0] == 0x16 ? "TLS" : "clear", "TLS");
     end(NULL);
