@@ -1,7 +1,7 @@
 """What is measured: every experiment but those with a machinery of their own (node, start, memory, flood, growth)."""
 from dataclasses import dataclass, field
 
-from .peers import FLOOR, OURS, TLS_PEERS
+from .peers import FLOOR, OURS, OURS_AUTO, TLS_PEERS
 
 ALL = [OURS, *TLS_PEERS, FLOOR]
 TLS = [OURS, *TLS_PEERS]
@@ -35,12 +35,15 @@ def steady(rate, wanted=None):
                 options={"size": 100, "connections": 100, "rate": rate})
 
 
-def connection(cert, version, resume=False, quick=False, wanted=None):
+def connection(cert, version, resume=False, quick=False, wanted=None, at_once=16, rate=0):
+    """Either path of TLS 1.3. The more at once, the less the proxy sleeps; with a RATE a second it sleeps before each."""
     how = "resumed" if resume else {"ecdsa": "full, ECDSA P-256", "rsa": "full, RSA-2048"}[cert]
-    key = f"connect-{'resumed' if resume else cert}-{version}"
-    return Case(key, f"connection, TLS {version} {how}, one echo of 100 B", "connect", peers=ALL if version == "1.3" and not resume else TLS, cert=cert, quick=quick,
-                wanted=wanted,
-                options={"connections": 16, "size": 100, "version": version, "resume": resume})
+    key = f"connect-{'resumed' if resume else cert}-{version}" + (f"-paced-{rate}" if rate else f"-{at_once}" if at_once != 16 else "")
+    when = f"{rate} a second" if rate else f"{at_once} at once"
+    peers = ALL if version == "1.3" and not resume and not rate else TLS
+    return Case(key, f"connection, TLS {version} {how}, {when}, one echo of 100 B", "connect", cert=cert, quick=quick, wanted=wanted,
+                peers=[OURS, OURS_AUTO, *peers[1:]] if version == "1.3" else peers,
+                options={"connections": 64 if rate else at_once, "size": 100, "version": version, "resume": resume, "rate": rate})
 
 
 def bulk(direction, cipher, connections, quick=False, wanted=None):
@@ -60,8 +63,10 @@ GROUPS = {
         echo(10000, 100, quick=True, wanted=0.7)]),
     "rates": ("Small requests at equal rates (open loop: a request counts from when it was due)", [steady(20000), steady(60000)]),
     "connections": ("Connections with a handshake", [
-        connection("ecdsa", "1.3", quick=True, wanted=0.7), connection("ecdsa", "1.3", resume=True, quick=True, wanted=0.75),
+        connection("ecdsa", "1.3", quick=True, wanted=0.75), connection("ecdsa", "1.3", resume=True, quick=True, wanted=0.75),
         connection("rsa", "1.3", quick=True, wanted=0.85),
+        connection("ecdsa", "1.3", at_once=64, wanted=0.58), connection("ecdsa", "1.3", resume=True, at_once=64, wanted=0.62),
+        connection("rsa", "1.3", at_once=64, wanted=0.78), connection("ecdsa", "1.3", rate=500, wanted=0.8),
         connection("ecdsa", "1.2"), connection("ecdsa", "1.2", resume=True), connection("rsa", "1.2")]),
     "bulk": ("Bulk transfer", [
         bulk("down", "aes128", 8, quick=True, wanted=0.55), bulk("up", "aes128", 8, quick=True, wanted=0.7),

@@ -18,6 +18,7 @@ IANA12 = {"aes128": "AES_128_GCM_SHA256", "aes256": "AES_256_GCM_SHA384", "chach
 # name -> (configuration, command line, may use TLS)
 KINDS = {
     "tls-off": ("tls-off.toml", ["@BINARY@", "run", "@CONFIG@"]),
+    "tls-off-auto": ("tls-off.toml", ["@BINARY@", "run", "@CONFIG@"]),
     "haproxy": ("haproxy.cfg", ["haproxy", "-db", "-q", "-f", "@CONFIG@"]),
     "nginx": ("nginx.conf", ["nginx", "-p", "@DIRECTORY@", "-e", "stderr", "-c", "@CONFIG@"]),
     "hitch": ("hitch.conf", ["hitch", "--config=@CONFIG@"]),
@@ -27,6 +28,7 @@ KINDS = {
 TLS_PEERS = ["haproxy", "nginx", "hitch", "stunnel"]
 FLOOR = "haproxy-plain"
 OURS = "tls-off"
+OURS_AUTO = "tls-off-auto"  # handshake = "auto": TLS 1.3 by our own code
 
 
 class StartError(Exception):
@@ -98,6 +100,7 @@ class Peer:
             "CERT": str(self.site.directory / f"{cert}.pem"), "KEY": str(self.site.directory / f"{cert}.key"),
             "PEM": str(self.site.directory / f"{cert}.both"), "USER": user.pw_name, "GROUP": grp.getgrgid(user.pw_gid).gr_name,
             "WORKERS": str(self.workers), "FDS": str(fds), "SESSIONS": str((fds - 100) // 2), "ENGINE": self.site.engine,
+            "HANDSHAKE": "auto" if self.name == OURS_AUTO else "libssl",
             "SUITES13": ":".join(SUITES13[s] for s in suites), "CIPHERS12": ":".join(twelve),
             "SUITES_TOML": ", ".join(f'"{s}"' for s in iana), "NGINX_STREAM": "/usr/lib/nginx/modules/ngx_stream_module.so",
             "STUNNEL_USER": f"setuid = {user.pw_name}" if os.geteuid() == 0 else "; no change of user",

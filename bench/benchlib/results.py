@@ -1,7 +1,7 @@
 """Samples and their statistics: medians, spreads, ratios of the same round."""
 import statistics
 
-from .peers import FLOOR, OURS, TLS_PEERS
+from .peers import FLOOR, OURS, OURS_AUTO, TLS_PEERS
 
 SATURATED = 0.93
 
@@ -26,7 +26,7 @@ class Results:
 
     def peers(self, group):
         found = dict.fromkeys(s["peer"] for s in self.samples if s["group"] == group)
-        order = [OURS, *TLS_PEERS, FLOOR]
+        order = [OURS, OURS_AUTO, *TLS_PEERS, FLOOR]
         return sorted(found, key=lambda p: order.index(p) if p in order else -1)
 
     def of(self, group, case, peer=None):
