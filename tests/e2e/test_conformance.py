@@ -129,6 +129,34 @@ def test_many_key_shares(p):
             refuses(p, records(message(extensions)), 80, "limit")
 
 
+NO_POINTS = {"x25519: zeros": (X25519, bytes(32)), "x25519: one": (X25519, b"\x01" + bytes(31)), "x25519: p": (X25519, b"\xed" + b"\xff" * 30 + b"\x7f"),
+             "x25519: short": (X25519, bytes(31)), "p-256: no point": (P256, b"\x04" + b"\x11" * 64), "p-256: (0, 0)": (P256, b"\x04" + bytes(64)),
+             "p-256: infinity": (P256, b"\0"), "p-256: compressed": (P256, b"\x02" + b"\x11" * 32), "p-256: above p": (P256, b"\x04" + b"\xff" * 64)}
+
+
+@pytest.mark.parametrize("handshake", ["auto", "libssl"])
+def test_shares_that_are_no_points(parts, handshake):
+    """RFC 8446 4.2.8.2, 7.4.2; each on a connection of its own, and the next client is served."""
+    p = parts.proxy(parts.backend(), top={"handshake": handshake})
+    for what, (group, point) in NO_POINTS.items():
+        extensions = usual(groups=(group,), shares=[])
+        extensions[hello.SHARES] = hello.vec16(struct.pack("!H", group) + hello.vec16(point))
+        assert first_answer(p.port, records(message(extensions))) == (2, ILLEGAL), what
+    with connect(p.port, context(version=V13)) as c:
+        says_echo(c)
+
+
+@pytest.mark.parametrize("handshake", ["auto", "libssl"])
+@pytest.mark.parametrize("n,size", [(1, 60000), (100, 200), (1000, 1)])
+def test_many_tickets_that_nobody_knows(parts, handshake, n, size):
+    p = parts.proxy(parts.backend(), top={"handshake": handshake})
+    identities = b"".join(hello.vec16(bytes([i % 251]) * size) + bytes(4) for i in range(n))
+    binders = b"".join(hello.vec8(bytes(32)) for _ in range(n))
+    extensions = {**usual(), hello.PSK_MODES: b"\x01\x01", hello.PSK: hello.vec16(identities) + hello.vec16(binders)}
+    for _ in range(20):
+        takes(p, records(message(extensions)))
+
+
 def handshaker_memory(p):
     total = 0
     for pid in p.roles()["handshaker"]:
