@@ -245,6 +245,8 @@ static const char *explained(const struct outcome *ours, const struct outcome *t
         return "libssl refuses names of types that it does not know, we pass over them";
     if (theirs->failed && theirs->alert == ALERT_DECODE_ERROR && asks_ocsp_in_detail())
         return "libssl reads what an OCSP request asks in detail, we do not";
+    if (ours->flight && theirs->flight && ours->scheme != theirs->scheme && raw_find(&hello, 50))
+        return "libssl chooses among our certificates by signature_algorithms_cert, too";
     if (group_by_their_order(ours, theirs))
         return "libssl 3.0 chooses among shares by the client's order";
     return NULL;
