@@ -48,7 +48,7 @@ enum stats_type { STATS_COUNTER, STATS_GAUGE };
     X(STATS_KEY_UPDATES_IN, "key_updates", STATS_COUNTER, STATS_IN(STATS_SERVICE), "direction", "in", "KeyUpdate messages.")   \
     X(STATS_KEY_UPDATES_OUT, "key_updates", STATS_COUNTER, STATS_IN(STATS_SERVICE), "direction", "out", "KeyUpdate messages.") \
     X(STATS_THROTTLED, "throttled", STATS_COUNTER, STATS_IN(STATS_SERVICE), "", "",                                            \
-      "Times a session waited for the byte rate of its client.")                                                               \
+      "Times a session waited for the byte rate of its client, server name or service.")                                       \
     X(STATS_EJECTED_NOW, "relays", STATS_GAUGE, STATS_IN(STATS_BACKEND), "state", "ejected",                                   \
       "Relays for which the backend is in this state.")                                                                        \
     X(STATS_FULL_NOW, "relays", STATS_GAUGE, STATS_IN(STATS_BACKEND), "state", "full",                                         \
