@@ -62,6 +62,7 @@ enum alert {
     X(ERR_PROXY_MALFORMED, "proxy_malformed", "malformed PROXY header", ALERT_NONE)                                            \
     X(ERR_PROXY_UNTRUSTED, "proxy_untrusted", "PROXY header required, but its sender is not trusted", ALERT_NONE)              \
     X(ERR_ACCESS_DENIED, "access_denied", "the access lists do not admit this client", ALERT_NONE)                             \
+    X(ERR_JA4_DENIED, "ja4_denied", "the fingerprint of the ClientHello is one that the service denies", ALERT_NONE)           \
     X(ERR_CLIENT_RATE, "client_rate", "too many handshakes per second from this client", ALERT_NONE)                           \
     X(ERR_CLIENT_SESSIONS, "client_sessions", "too many sessions from this client", ALERT_NONE)                                \
     X(ERR_SERVICE_SESSIONS, "service_sessions", "too many sessions in this service", ALERT_NONE)                               \

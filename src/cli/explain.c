@@ -61,6 +61,26 @@ static void put_client_rules(const json_t *rules) {
     put_list("client rules:       ", json_object_get(rules, "allow"), NULL);
 }
 
+static void put_access(const json_t *access) {
+    size_t entries = json_array_size(json_object_get(access, "allow")) + json_array_size(json_object_get(access, "deny")) +
+                     json_array_size(json_object_get(access, "deny_ja4"));
+    put_list("access, allowed:    ", json_object_get(access, "allow"), NULL);
+    put_list("access, denied:     ", json_object_get(access, "deny"), NULL);
+    put_list("denied by JA4:      ", json_object_get(access, "deny_ja4"), NULL);
+    if (entries == 0)
+        puts("access:             everybody");
+}
+
+static void put_not_tls(const json_t *o) {
+    const char *fallback = admin_text(o, "fallback"), *starttls = admin_text(o, "starttls");
+    bool redirects = json_is_true(json_object_get(o, "redirect_http"));
+    if (starttls[0])
+        printf("not TLS:            %s up to its STARTTLS\n", starttls);
+    else
+        printf("not TLS:            %s%s%s\n", redirects ? "plain HTTP is redirected to https; the rest is " : "",
+               fallback[0] ? "passed to service " : "refused", fallback);
+}
+
 static void put_limits(json_t *limits) {
     const char *name;
     json_t *n;
@@ -109,9 +129,11 @@ int explain_print(const json_t *o, bool json) {
             puts("certificate:        none: not decrypted here");
         put_list("protocols:          ", json_object_get(o, "speaks"), NULL);
         put_client_rules(json_object_get(o, "client_auth"));
+        put_access(json_object_get(o, "access"));
         put_limits(json_object_get(o, "limits"));
         put_backends(json_object_get(o, "backends"));
     }
+    put_not_tls(json_object_get(o, "not_tls"));
     put_others(o);
     return fflush(stdout) == 0 ? EXIT_OK : EXIT_INPUT;
 }

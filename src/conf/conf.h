@@ -30,6 +30,7 @@
 #define CONF_BUSY_POLL_MAX    10000
 #define CONF_CLIENT_DEPTH_MAX 16
 #define CONF_CLIENT_RULES_MAX 256
+#define CONF_JA4_MAX          64   /* patterns a service */
 #define CONF_RATE_MIN         1024 /* bytes a second of a client: the smallest limit */
 #define CONF_RATE_MAX         (UINT64_C(1) << 50)
 #define CONF_SOCKET_PATH_MAX  107        /* sun_path, its zero not counted */
@@ -151,6 +152,8 @@ struct conf_service {
     size_t nclient_allow;
     const char **access_allow, **access_deny; /* networks, or files of such: absolute names */
     size_t naccess_allow, naccess_deny;
+    const char **deny_ja4; /* patterns as in access/ja4_rule.h, checked */
+    size_t ndeny_ja4;
     bool proxy_accept; /* required, from these networks */
     struct cidr *proxy_trust;
     size_t nproxy_trust;

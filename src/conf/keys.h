@@ -104,6 +104,7 @@
                                                                                                                                \
     K(KEY_ACCESS_ALLOW, "service.*.access.allow", OWN(TOML_ARRAY, read_access_allow))                                          \
     K(KEY_ACCESS_DENY,  "service.*.access.deny",  OWN(TOML_ARRAY, read_access_deny))                                           \
+    K(KEY_DENY_JA4,     "service.*.access.deny_ja4", OWN(TOML_ARRAY, read_deny_ja4))                                       \
                                                                                                                                \
     K(KEY_CLIENT_AUTH_MODE,  "service.*.client_auth.mode",  &scalar_word, SERVICE(client_auth), .number = CLIENT_AUTH_NONE,    \
       .words = WORDS({"none", CLIENT_AUTH_NONE}, {"optional", CLIENT_AUTH_OPTIONAL}, {"required", CLIENT_AUTH_REQUIRED}))      \

@@ -1,6 +1,7 @@
 /* Keys whose value is a list. Every item has a position of its own; a bad item is skipped and the rest is read. */
 #include <string.h>
 
+#include "access/ja4_rule.h"
 #include "access/netlist.h"
 #include "base/err.h"
 #include "base/text.h"
@@ -394,6 +395,23 @@ void read_access_allow(struct reading *r, const struct toml_node *node) {
 
 void read_access_deny(struct reading *r, const struct toml_node *node) {
     r->service->naccess_deny = read_access(r, node, &r->service->access_deny);
+}
+
+void read_deny_ja4(struct reading *r, const struct toml_node *node) {
+    struct conf_service *s = r->service;
+    size_t n = list_len(r, node, CONF_JA4_MAX);
+    s->deny_ja4 = conf_alloc(r->l->conf, n * sizeof(*s->deny_ja4));
+    for (size_t i = 0; i < n; i++) {
+        const struct toml_node *item = &node->children[i];
+        char expected[256];
+        struct text why = text_of(expected, sizeof(expected));
+        if (!wants_string(r, item) || comes_again(r, node, i))
+            continue;
+        if (ja4_rule_check(item->string, &why) == 0)
+            s->deny_ja4[s->ndeny_ja4++] = conf_strdup(r->l->conf, item->string);
+        else
+            reading_refuse(r, item, "%s", expected);
+    }
 }
 
 static void add_secret(struct reading *r, const struct toml_node *node) {

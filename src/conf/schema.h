@@ -62,6 +62,7 @@ void read_secret_file(struct reading *r, const struct toml_node *node);
 void read_secret_files(struct reading *r, const struct toml_node *node);
 void read_access_allow(struct reading *r, const struct toml_node *node);
 void read_access_deny(struct reading *r, const struct toml_node *node);
+void read_deny_ja4(struct reading *r, const struct toml_node *node);
 void read_client_allow(struct reading *r, const struct toml_node *node);
 void read_trust(struct reading *r, const struct toml_node *node);
 

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "access/ja4_rule.h"
 #include "base/codec.h"
 #include "base/crc32c.h"
 #include "base/err.h"
@@ -223,6 +224,7 @@ static void value_service(struct io *io, struct conf_service *s) {
     value_texts(io, &s->client_allow, &s->nclient_allow, CONF_CLIENT_RULES_MAX, 1, CLIENT_RULE_MAX);
     value_texts(io, &s->access_allow, &s->naccess_allow, ITEMS_MAX, 1, TEXT_MAX);
     value_texts(io, &s->access_deny, &s->naccess_deny, ITEMS_MAX, 1, TEXT_MAX);
+    value_texts(io, &s->deny_ja4, &s->ndeny_ja4, CONF_JA4_MAX, 1, JA4_RULE_MAX);
     LIST(io, s->proxy_trust, s->nproxy_trust, 0, ITEMS_MAX);
     for (size_t i = 0; i < s->nproxy_trust && !is_bad(io); i++)
         value_cidr(io, &s->proxy_trust[i]);

@@ -130,6 +130,8 @@ int accept_service(struct handshaker *h, struct conn *c) {
     const struct conf_service *s = h->services[c->service].conf;
     uint64_t rate = s->max_handshakes_per_client, charged = h->conf->listeners[c->listener].max_handshakes_per_client;
     int err = admit_to_service(h, c);
+    if (err == 0)
+        err = admit_hello(h, c);
     if (err < 0)
         return err;
     scoreboard_service(&h->row, c->service, 1);

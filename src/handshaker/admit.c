@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "access/ja4_rule.h"
 #include "base/err.h"
 #include "handshaker/conn.h"
 #include "handshaker/conn_metrics.h"
@@ -89,5 +90,15 @@ int admit_to_service(struct handshaker *h, struct conn *c) {
     if (!v.admitted)
         return refuse(h, c, v);
     conn_metrics_access(h, c, v);
+    return 0;
+}
+
+int admit_hello(struct handshaker *h, struct conn *c) {
+    const struct conf_service *s = h->services[c->service].conf;
+    for (size_t i = 0; i < s->ndeny_ja4 && c->hello_info; i++)
+        if (ja4_rule_takes(s->deny_ja4[i], c->hello_info->ja4)) {
+            c->refused_by = s->deny_ja4[i];
+            return ERR_JA4_DENIED;
+        }
     return 0;
 }

@@ -266,9 +266,9 @@ void conn_fail(struct handshaker *h, struct conn *c, int reason) {
         accept_charge(h, c);
     handshake_free(c->handshake); /* nothing large is kept for a client that may be slow to close */
     c->handshake = NULL;
-    bool over_limit = reason == ERR_ACCESS_DENIED || reason == ERR_CLIENT_RATE || reason == ERR_CLIENT_SESSIONS ||
-                      reason == ERR_NAME_RATE || reason == ERR_SERVICE_RATE || reason == ERR_NAME_SESSIONS ||
-                      reason == ERR_PROXY_UNTRUSTED;
+    bool over_limit = reason == ERR_ACCESS_DENIED || reason == ERR_JA4_DENIED || reason == ERR_CLIENT_RATE ||
+                      reason == ERR_CLIENT_SESSIONS || reason == ERR_NAME_RATE || reason == ERR_SERVICE_RATE ||
+                      reason == ERR_NAME_SESSIONS || reason == ERR_PROXY_UNTRUSTED;
     if (over_limit || c->mute || reason == ERR_HANDSHAKE_RESET || c->state == CONN_QUEUED || c->state == CONN_FLUSH) {
         conn_end(h, c);
         return;

@@ -67,11 +67,12 @@ struct conn {
     uint16_t listener;
     uint16_t service;
     uint16_t relay;
-    int reason;             /* the first fault, enum err; 0 = none so far */
-    uint8_t alert;          /* the client's, with ERR_PEER_ALERT */
-    const char *refused_by; /* the access list, with ERR_ACCESS_DENIED; the table's, or static */
-    const char *stage;      /* what was waited for, static text */
-    struct addr peer;       /* the other end of the TCP connection */
+    int reason;    /* the first fault, enum err; 0 = none so far */
+    uint8_t alert; /* the client's, with ERR_PEER_ALERT */
+    const char *
+        refused_by; /* the access list, with ERR_ACCESS_DENIED, or the pattern, with ERR_JA4_DENIED; not the connection's own */
+    const char *stage; /* what was waited for, static text */
+    struct addr peer;  /* the other end of the TCP connection */
     struct addr client;
     struct addr local;
     uint64_t unique_id[2]; /* a number of 128 bits: names it in the log, the PROXY header and trace points */

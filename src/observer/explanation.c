@@ -203,6 +203,21 @@ static void put_limits(json_t *o, const struct conf_service *s) {
     json_put_u64(o, "bytes_per_second_per_name", s->max_bytes_per_name);
 }
 
+/* The lists as they are configured: whom they hold is their files' matter. */
+static void put_access(json_t *o, const struct conf_service *s) {
+    put_texts(o, "allow", s->access_allow, s->naccess_allow);
+    put_texts(o, "deny", s->access_deny, s->naccess_deny);
+    put_texts(o, "deny_ja4", s->deny_ja4, s->ndeny_ja4);
+}
+
+/* What becomes of a client at that address whose first byte is no ClientHello's. */
+static void put_not_tls(const struct explanation *x, json_t *o) {
+    const struct conf_listener *at = &x->c->listeners[x->route.listener];
+    json_put_text(o, "starttls", at->starttls == STARTTLS_NONE ? NULL : prelude_protocol(at->starttls)->name);
+    (void)json_object_set_new(o, "redirect_http", json_boolean(at->redirect_http)); /* without memory: left out */
+    json_put_text(o, "fallback", at->fallback == CONF_NO_SERVICE ? NULL : service_name(x, at->fallback));
+}
+
 static void put_service(const struct explanation *x, json_t *o, explanation_state_fn state, void *ctx) {
     const struct conf_service *s = &x->c->services[x->winner.service];
     json_put_text(o, "mode", s->mode == MODE_PASSTHROUGH ? "passthrough" : "terminate");
@@ -210,6 +225,7 @@ static void put_service(const struct explanation *x, json_t *o, explanation_stat
         put_texts(o, "speaks", s->alpn, s->nalpn);
         put_client_rules(json_put_object(o, "client_auth"), s);
     }
+    put_access(json_put_object(o, "access"), s);
     put_limits(json_put_object(o, "limits"), s);
     json_t *backends = json_put_array(o, "backends");
     for (size_t i = 0; i < s->nbackends; i++) {
@@ -258,6 +274,7 @@ static json_t *answer(struct explanation *x, explanation_state_fn state, void *c
         put_certificates(x, o, entries);
         put_service(x, o, state, ctx);
     }
+    put_not_tls(x, json_put_object(o, "not_tls"));
     (void)json_object_set(o, "others", x->others); /* without memory: left out */
     json_put_u64(o, "others_total", x->nothers);
     return o;

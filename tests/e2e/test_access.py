@@ -9,6 +9,7 @@ from support import clients, proxy_header
 from support.clients import connect, says_echo
 from support.proxy import command
 from support.waiting import until
+from test_reload import rewrite
 
 
 def is_admitted(port, source):
@@ -240,3 +241,49 @@ def test_too_many_lists(tmp_path):
     names = ", ".join(f'"{i}.txt"' for i in range(17))
     status, text = check(tmp_path, f"[service.web.access]\ndeny = [{names}]\n")
     assert status == 1 and "more than 16 lists" in text
+
+
+# --- fingerprints
+
+
+def says(port, ctx):
+    """Whether such a client is served."""
+    try:
+        with connect(port, ctx) as c:
+            says_echo(c)
+            c.unwrap()
+        return True
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("mode", ["terminate", "passthrough"])
+def test_a_fingerprint_is_denied(parts, mode):
+    """What the log shows can be denied, whole or in part; another client of the same address still comes in."""
+    old, new = clients.context(version=clients.V12), clients.context(version=clients.V13)
+    app = parts.proxy(parts.backend())
+    keys = {} if mode == "terminate" else {"mode": mode, "certificates": [], "names": ["localhost"]}
+    p = parts.proxy(f"tcp:127.0.0.1:{app.port}", **keys) if keys else parts.proxy(parts.backend())
+    assert says(p.port, old) and says(p.port, new)
+    seen = p.wait_session(ja4=lambda j: j.startswith("t12")), p.wait_session(ja4=lambda j: j.startswith("t13"))
+    a, b, c = seen[0]["ja4"].split("_")
+    for number, patterns in enumerate([[f"{a}_{b}_{c}"], [f"t12*_{b}_*"], ["t00*_*_*", f"*_{b}_{c[:-1]}*"], [f"t12*_{'0' * 12}_*"]], 1):
+        rewrite(p, lambda t, x=patterns: t["service"]["web"].update(access={"deny_ja4": x}))
+        assert reload(p)[0] == 0
+        assert says(p.port, new)
+        assert says(p.port, old) == (number == 4)
+        if number < 4:
+            assert f"by {patterns[-1]}" in p.wait_failure("ja4_denied", count=number, service="web")["detail"]
+    failed = p.admin.json("/status.json")["services"][0]["handshakes"]["failed"]
+    assert failed == {"ja4_denied": 3}
+    assert 'handshakes_failed_total{service="web",reason="ja4_denied"} 3' in p.admin.ask("/metrics").text
+    explained = p.admin.json("/explain?address=127.0.0.1:0&name=localhost")
+    assert explained["access"] == {"allow": [], "deny": [], "deny_ja4": [f"t12*_{'0' * 12}_*"]}
+
+
+@pytest.mark.parametrize("pattern", ["t13d", "t13d*_8DAAF6152771_*", "*_*", "t13d_*_*"])
+def test_a_pattern_that_takes_nobody_is_an_error(parts, pattern):
+    p = parts.proxy(parts.backend())
+    rewrite(p, lambda t: t["service"]["web"].update(access={"deny_ja4": [pattern]}))
+    status, out, err = command("check", p.config_file)
+    assert status == 1 and f'service.web.access.deny_ja4: found "{pattern}", expected a pattern for JA4' in out + err, out + err

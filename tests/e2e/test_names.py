@@ -267,6 +267,42 @@ def test_new_certificates_bring_new_routes(parts, pki):
 # --- explain
 
 
+@pytest.mark.parametrize("listener,shown", [
+    ({}, "refused"),
+    ({"fallback": "ssh"}, "passed to service ssh"),
+    ({"redirect_http": True}, "plain HTTP is redirected to https; the rest is refused"),
+    ({"fallback": "ssh", "redirect_http": True}, "plain HTTP is redirected to https; the rest is passed to service ssh"),
+])
+def test_explain_says_who_may_come_in_and_what_becomes_of_others(parts, listener, shown):
+    """The same of the running proxy and of its file."""
+    lists = parts.directory / "bad.txt"
+    lists.write_text("192.0.2.0/24\n")
+    access = {"allow": ["10.0.0.0/8", "127.0.0.0/8"], "deny": [str(lists), "10.1.0.0/16"], "deny_ja4": ["t00*_*_*"]}
+    services = {"web": parts.service(parts.backend(), access=access),
+                "ssh": {"mode": "passthrough", "backends": ["tcp:127.0.0.1:22"]}}
+    if "fallback" not in listener:
+        del services["ssh"]
+    p = parts.proxy(services=services, top={"listener": {"127.0.0.1:0": listener}} if listener else {})
+    told = [command("explain", "127.0.0.1:0", "localhost", "--admin", p.admin_socket),
+            command("check", p.config_file, "--explain", "127.0.0.1:0", "localhost")]
+    for status, out, err in told:
+        assert status == 0, err
+        assert f"not TLS:            {shown}\n" in out, out
+        assert "access, allowed:    10.0.0.0/8, 127.0.0.0/8\n" in out, out
+        assert f"access, denied:     {lists}, 10.1.0.0/16\n" in out, out
+        assert "denied by JA4:      t00*_*_*\n" in out, out
+    said = p.admin.json("/explain?address=127.0.0.1:0&name=localhost")
+    assert said["access"] == access
+    assert said["not_tls"] == {"starttls": None, "redirect_http": listener.get("redirect_http", False),
+                               "fallback": listener.get("fallback")}
+
+
+def test_explain_says_starttls_and_everybody(parts):
+    p = parts.proxy(parts.backend(), starttls="ldap")
+    status, out, err = command("explain", "127.0.0.1:0", "localhost", "--admin", p.admin_socket)
+    assert status == 0 and "not TLS:            ldap up to its STARTTLS\n" in out and "access:             everybody\n" in out, out + err
+
+
 def test_explain_names_everything(parts, pki):
     a = Address(parts, {"web": {"names": ["*"], "alpn": ["h2"], "limits": {"sessions": 9}},
                         "db": through(["db.test"], "postgresql"), "all": through(["**.test"])})

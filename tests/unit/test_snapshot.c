@@ -18,7 +18,7 @@ static const char rich[] =
     "balance = \"client-hash\"\ntruncation = \"reset\"\n"
     "proxy_protocol = {send = \"v2\", accept = \"required\", trust = [\"10.0.0.0/8\", \"::1\", \"unix\"], tlvs = [\"ssl\", \"client-cert\"]}\n"
     "client_auth = {mode = \"required\", ca = \"/ca\", crl = \"crl\", depth = 3, allow = [\"cn:a\", \"ou:b\"]}\n"
-    "access = {allow = [\"10.0.0.0/8\"], deny = [\"lists/bad.txt\", \"::1\"]}\n"
+    "access = {allow = [\"10.0.0.0/8\"], deny = [\"lists/bad.txt\", \"::1\"], deny_ja4 = [\"t13d*_*_*\"]}\n"
     "limits = {sessions = 1, sessions_per_client = 2, handshakes_per_client_per_second = 3, bytes_per_second_per_client = 4000,"
     "sessions_per_name = 5, handshakes_per_second = 6, handshakes_per_name_per_second = 7, bytes_per_second = 8000, bytes_per_second_per_name = 9000}\n"
     "[service.a]\nlisten = [\"127.0.0.1:9\"]\nbackends = [\"unix:/x\"]\nmode = \"passthrough\"\nmin_version = \"1.3\"\n";
@@ -74,6 +74,7 @@ static void assert_same_texts(const char *const *a, size_t na, const char *const
 static void assert_same_service(const struct conf_service *a, const struct conf_service *b) {
     assert_string_equal(a->name, b->name);
     assert_same_scalars("service.*", a, b);
+    assert_same_texts(a->deny_ja4, a->ndeny_ja4, b->deny_ja4, b->ndeny_ja4);
     assert_int_equal(a->nlisteners, b->nlisteners);
     assert_memory_equal(a->listeners, b->listeners, a->nlisteners * sizeof(*a->listeners));
     assert_int_equal(a->nbackends, b->nbackends);
