@@ -24,6 +24,7 @@
 
 #include "access/access_write.h"
 #include "base/err.h"
+#include "base/sealed.h"
 #include "conf/scalars.h"
 #include "conf/snapshot.h"
 #include "creds_samples.h"
@@ -234,16 +235,42 @@ static inline int bench_store(void) {
     return fd;
 }
 
+/* What the config role finds in the files: another number is another content. A list of so many networks; a byte of a secret.
+ */
+static unsigned bench_networks;
+static bool bench_list_fails; /* its file cannot be read: the networks are those of before */
+static uint8_t bench_secret;
+
 static inline int bench_table(void) {
     struct access_writer *w = access_writer_new();
+    struct access_list list = {.file = "/bad.txt", .networks = bench_networks, .failing_s = bench_list_fails ? 1 : 0};
+    struct netlist nets;
+    uint32_t index;
     int fd = -1;
-    MUST(w && access_add_service(w) == 0 && access_seal(w, &fd) == 0);
+    netlist_init(&nets);
+    MUST(w && access_add_service(w) == 0);
+    for (unsigned i = 0; i < bench_networks; i++)
+        MUST(netlist_add(&nets, &(struct cidr){{.family = AF_INET, .ip = {10, (uint8_t)i}}, 32}) == 0);
+    if (bench_networks)
+        MUST(access_add_list(w, &list, &nets, &index) == 0 && access_use_list(w, index, true) == 0 && access_seal(w, &fd) == 0);
+    else
+        MUST(access_seal(w, &fd) == 0);
+    netlist_fini(&nets);
     access_writer_free(w);
     return fd;
 }
 
+static inline int bench_secrets(void) {
+    uint8_t *p;
+    int fd;
+    MUST(sealed_begin("secret", 64, &fd, &p) == 0);
+    memset(p, bench_secret, 64);
+    MUST(sealed_end(fd, p, 64) == 0);
+    return fd;
+}
+
 static inline void bench_configures(const struct bench_child *c) {
-    int fds[4] = {bench_snapshot(), memfd_create("secret", MFD_CLOEXEC), bench_store(), bench_table()};
+    int fds[4] = {bench_snapshot(), bench_secrets(), bench_store(), bench_table()};
     MUST(fds[1] >= 0);
     (void)!control_send_configured(c->control, &(struct control_configured){span_str("1"), span_str("")}, fds);
     for (size_t i = 0; i < ARRAY_LEN(fds); i++)
@@ -263,6 +290,20 @@ static inline void bench_answers(struct bench_child *c, enum bench_does how, enu
         (void)!control_send(c->control, type);
 }
 
+static unsigned bench_given[ROLE_COUNT][2]; /* access tables, ticket secrets that they were sent while they served */
+
+/* What was asked of the config role to read again. */
+static inline void bench_reads(struct bench_child *c, enum control_type answer, int (*make)(void)) {
+    enum bench_does how = bench_how[c->role];
+    int fd = how == DOES_WELL ? make() : -1;
+    if (how == DOES_WELL)
+        (void)!control_send_text(c->control, answer, span_str(answer == CONTROL_ACCESS_READ ? "a warning\n" : ""), &fd, 1);
+    else
+        bench_answers(c, how, CONTROL_REFUSED);
+    if (fd >= 0)
+        __real_close(fd);
+}
+
 static inline void bench_obeys(struct bench_child *c, const struct ipc_msg *m) {
     enum bench_does how = bench_how[c->role], leave = bench_leave[c->role];
     switch (m->type) {
@@ -271,6 +312,16 @@ static inline void bench_obeys(struct bench_child *c, const struct ipc_msg *m) {
             bench_configures(c);
         else
             bench_answers(c, how, CONTROL_REFUSED);
+        break;
+    case CONTROL_REQUEST_ACCESS:
+        bench_reads(c, CONTROL_ACCESS_READ, bench_table);
+        break;
+    case CONTROL_REQUEST_SECRETS:
+        bench_reads(c, CONTROL_SECRETS_READ, bench_secrets);
+        break;
+    case CONTROL_ACCESS:
+    case CONTROL_SECRETS:
+        bench_given[c->role][m->type == CONTROL_SECRETS]++;
         break;
     case CONTROL_STATE:
     case CONTROL_GO:
@@ -456,6 +507,8 @@ static inline int bench_run(void (*script)(struct super *s)) {
     unsigned before = bench_open_fds();
     memset(bench_how, 0, sizeof(bench_how));
     memset(bench_leave, 0, sizeof(bench_leave));
+    bench_networks = bench_secret = 0;
+    bench_list_fails = false;
     bench_kills = 0;
     bench_script = script;
     bench_inside = true;
