@@ -40,6 +40,8 @@ static const struct command_flag top_flags[] = {ADMIN, END};
 static const struct command_flag clients_flags[] = {{"--sort", FLAG_TEXT, "bytes rate sessions failed client"},
                                                     {"--limit", FLAG_TEXT, NULL},
                                                     {"--client", FLAG_TEXT, NULL},
+                                                    {"--over", FLAG_TEXT, NULL},
+                                                    {"--format", FLAG_TEXT, "nft json"},
                                                     ADMIN,
                                                     JSON,
                                                     END};

@@ -3,18 +3,26 @@
 
 #include "base/text.h"
 #include "cli/admin_client.h"
+#include "cli/over.h"
 #include "cli/show.h"
 #include "cli/table.h"
 
 #define LIMIT_DEFAULT "20"
+#define LIMIT_MOST    "10000"
 #define WIDE          100 /* columns of a terminal that show all columns of a client */
 
 static const char clients_usage[] =
     "usage: tls-off clients [--sort KEY] [--limit N] [--client NAME] [--admin PATH] [--json]\n"
+    "       tls-off clients --over MEASURE=N [--format nft|json] [--admin PATH]\n"
     "\n"
     "  --sort KEY     bytes (default), rate, sessions, failed, client\n"
     "  --limit N      at most N clients, 0 to 10000; default 20, with --json all\n"
     "  --client NAME  only that one: an address, an IPv6 network \"2001:db8::/64\", or a verified name\n"
+    "\n"
+    "  --over M=N     only those over N: rate (bytes a second, both ways, over 10 s), bytes, sessions, handshakes, failed;\n"
+    "                 of bytes with a unit: KB, MB, GB, KiB, MiB, GiB\n"
+    "  --format nft   with --over: input of `nft -f`, which adds their addresses to the sets over4 and over6 of the table\n"
+    "                 \"inet tls_off\" for 10 minutes; a rule that does something about them is yours. json: the list\n"
     "\n"
     "Plain bytes from and to each client; exact since it is tracked, which it is while it is among the busiest\n"
     "(thousands). Rates are those of the last 1, 10 and 60 seconds, both ways together. \"full\" and \"resumed\" are\n"
@@ -38,11 +46,15 @@ struct lists {
     char target[512];
     struct text t;
     bool limited;
+    bool sorted;
+    struct over over;
+    const char *format;
 };
 
 static bool list_flag(void *ctx, const char *flag, const char *value, bool *ret_wrong) {
     static const char *const flags[] = {"--sort", "--limit", "--client", "--service"};
     struct lists *l = ctx;
+    l->sorted = l->sorted || strcmp(flag, "--sort") == 0;
     for (size_t i = 0; i < ARRAY_LEN(flags); i++)
         if (strcmp(flag, flags[i]) == 0) {
             admin_add_query(&l->t, flag + 2, value);
@@ -54,6 +66,16 @@ static bool list_flag(void *ctx, const char *flag, const char *value, bool *ret_
 }
 
 static bool client_flag(void *ctx, const char *flag, const char *value, bool *ret_wrong) {
+    struct lists *l = ctx;
+    if (strcmp(flag, "--over") == 0) {
+        *ret_wrong = !value || !over_read(value, &l->over);
+        return true;
+    }
+    if (strcmp(flag, "--format") == 0) {
+        l->format = value;
+        *ret_wrong = !value || (strcmp(value, "nft") != 0 && strcmp(value, "json") != 0);
+        return true;
+    }
     return strcmp(flag, "--service") != 0 && list_flag(ctx, flag, value, ret_wrong);
 }
 
@@ -66,12 +88,26 @@ static json_t *request_list(int argc, char **argv, const char *path, const char 
                             int *ret_exit) {
     l->t = text_of(l->target, sizeof(l->target));
     text_add(&l->t, path);
-    l->limited = false;
+    l->limited = l->sorted = false;
+    l->over = (struct over){NULL, 0};
+    l->format = NULL;
     if (!admin_args_read(argc, argv, usage, NULL, flag, l, &l->args)) {
         *ret_exit = EXIT_USAGE;
         return NULL;
     }
+    bool over = l->over.measure != NULL;
+    if (!l->args.help && ((l->format && !over) || (over && (l->limited || l->sorted)))) { /* nft of all would ban everybody */
+        (void)fputs(usage, stderr);                                                       /* nowhere left to complain */
+        *ret_exit = EXIT_USAGE;
+        return NULL;
+    }
     *ret_exit = EXIT_OK;
+    if (over && over_sort(&l->over))
+        admin_add_query(&l->t, "sort", over_sort(&l->over));
+    if (over) { /* all that there are */
+        admin_add_query(&l->t, "limit", LIMIT_MOST);
+        l->limited = true;
+    }
     if (!l->limited && !l->args.json)
         admin_add_query(&l->t, "limit", LIMIT_DEFAULT);
     return l->args.help ? NULL : admin_ask(&l->args, "GET", l->target, ret_exit);
@@ -114,11 +150,22 @@ int cmd_clients(int argc, char **argv) {
     struct lists l;
     int status;
     json_t *list = request_list(argc, argv, "/clients.json", clients_usage, client_flag, &l, &status);
-    if (list && l.args.json)
+    json_t *all = list;
+    if (all && l.over.measure)
+        list = over_select(all, &l.over);
+    bool nft = l.format && strcmp(l.format, "nft") == 0;
+    if (all && !list) {
+        (void)fputs("tls-off: out of memory\n", stderr); /* the status says it, too */
+        status = EXIT_INPUT;
+    } else if (list && nft)
+        over_print_nft(list, &l.over);
+    else if (list && (l.args.json || l.format))
         status = admin_print_json(list);
     else if (list)
         print_clients(list);
-    json_decref(list);
+    if (list != all)
+        json_decref(list);
+    json_decref(all);
     return status;
 }
 
