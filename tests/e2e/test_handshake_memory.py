@@ -102,6 +102,8 @@ def test_what_waits_for_the_signer_counts(parts):
         os.kill(signer, signal.SIGSTOP)
         try:
             until(lambda: processes.state(signer) == "T", "the signer at rest")
+            greedy.append(HalfOpen(p.port, GREEDY, hello))
+            p.wait_text(r"signer\.0 does not answer")  # from here on none begins before there is a signer
             for _ in range(150):
                 greedy.append(HalfOpen(p.port, GREEDY, hello))
             e = p.wait_failure("gave_way", detail=lambda d: "the signer" in d)
