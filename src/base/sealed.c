@@ -35,6 +35,28 @@ int sealed_end(int fd, uint8_t *p, size_t len) {
     return 0;
 }
 
+static int write_all(int fd, struct span s) {
+    while (s.len > 0) {
+        ssize_t n = write(fd, s.p, s.len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return ERR_SYSTEM;
+        s = span_of(s.p + n, s.len - (size_t)n);
+    }
+    return 0;
+}
+
+int sealed_copy(const char *name, struct span bytes, int *ret_fd) {
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return ERR_SYSTEM;
+    if (write_all(fd, bytes) < 0 || fcntl(fd, F_ADD_SEALS, PROMISES | F_SEAL_SEAL) != 0)
+        return drop(fd);
+    *ret_fd = fd;
+    return 0;
+}
+
 int sealed_map(int fd, size_t min, size_t max, struct span *ret) {
     struct stat st;
     int seals = fcntl(fd, F_GET_SEALS);

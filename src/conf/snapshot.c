@@ -6,7 +6,6 @@
 #include "conf/snapshot.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +17,7 @@
 #include "base/codec.h"
 #include "base/crc32c.h"
 #include "base/err.h"
+#include "base/sealed.h"
 #include "conf/scalars.h"
 #include "creds/client_rule.h"
 
@@ -25,7 +25,6 @@
 #define FORMAT    5           /* of the lists */
 #define TEXT_MAX  (PATH_MAX - 1)
 #define ITEMS_MAX 1024 /* of any list that has no limit of its own in conf.h */
-#define SEALS     (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
 struct io {
     struct codec codec;
@@ -341,32 +340,6 @@ int snapshot_parse(struct span bytes, struct conf **ret) {
     return 0;
 }
 
-static int write_span(int fd, struct span s) {
-    while (s.len > 0) {
-        ssize_t n = write(fd, s.p, s.len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return ERR_SYSTEM;
-        s = span_of(s.p + n, s.len - (size_t)n);
-    }
-    return 0;
-}
-
-static int sealed_memfd(struct span s, int *ret_fd) {
-    int fd = memfd_create("tls-off-conf", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0)
-        return ERR_SYSTEM;
-    if (write_span(fd, s) != 0 || fcntl(fd, F_ADD_SEALS, SEALS) != 0) {
-        int saved = errno;
-        (void)close(fd); /* memory only */
-        errno = saved;
-        return ERR_SYSTEM;
-    }
-    *ret_fd = fd;
-    return 0;
-}
-
 int snapshot_write(struct conf *c, int *ret_fd) {
     void *room = mmap(NULL, SNAPSHOT_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (room == MAP_FAILED) /* of it only what is written to exists */
@@ -375,7 +348,7 @@ int snapshot_write(struct conf *c, int *ret_fd) {
     struct io io = {.codec = {.w = &w}, .conf = c};
     (void)value_head(&io); /* our own */
     value_conf(&io, c);
-    int err = wr_end(&w) ? sealed_memfd(wr_written(&w), ret_fd) : ERR_LIMIT;
+    int err = wr_end(&w) ? sealed_copy("tls-off-conf", wr_written(&w), ret_fd) : ERR_LIMIT;
     int saved = errno;
     (void)munmap(room, SNAPSHOT_MAX); /* as it was mapped */
     errno = saved;

@@ -11,9 +11,9 @@
 #include "base/owner.h"
 #include "base/rand.h"
 #include "base/rd.h"
+#include "base/sealed.h"
 #include "base/secret.h"
 
-#define SEALS     (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 #define FORBIDDEN (S_IWGRP | S_IRWXO) /* a group may read it: mounts of secrets come so */
 
 static int close_with(int fd, int err) {
@@ -97,16 +97,6 @@ static int write_secret(int fd, const uint8_t *p, size_t n) {
     return 0;
 }
 
-static int sealed_memfd(const uint8_t *p, size_t n, int *ret_fd) {
-    int fd = memfd_create("tls-off-tickets", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0)
-        return ERR_SYSTEM;
-    if (write_secret(fd, p, n) < 0 || fcntl(fd, F_ADD_SEALS, SEALS) != 0)
-        return close_with(fd, ERR_SYSTEM);
-    *ret_fd = fd;
-    return 0;
-}
-
 /* One more secret behind the LEN bytes at TO: its length in two bytes, then itself. */
 static int add_secret(const char *file, uint8_t *to, size_t *len, struct text *why) {
     int n = TICKET_SECRET_NEW;
@@ -131,7 +121,7 @@ int ticket_secrets_memfd(const char **files, size_t n, int *ret_fd, struct text 
     for (size_t i = 0; i < n && err == 0; i++)
         err = add_secret(files[i], secrets, &len, why);
     if (err == 0)
-        err = sealed_memfd(secrets, len, ret_fd);
+        err = sealed_copy("tls-off-tickets", span_of(secrets, len), ret_fd);
     secret_free(secrets, TICKET_SECRETS_LEN_MAX);
     return err;
 }

@@ -5,20 +5,16 @@
  */
 #include "shm/ring.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/err.h"
+#include "shm/shared.h"
 
 #define RING_SIZE_MIN (64u * 1024)
 #define RING_SIZE_MAX (64u * 1024 * 1024)
 #define RING_MAGIC    UINT64_C(0x31676e69722d6f74)
-#define RING_SEALS    (F_SEAL_SHRINK | F_SEAL_GROW)
 #define RING_HEAD     4096
 
 /* One cache line a writer: they would slow each other down otherwise. */
@@ -37,33 +33,20 @@ static bool size_ok(uint64_t size) {
 int ring_create(uint32_t size, int *ret_fd) {
     static const uint64_t magic = RING_MAGIC;
     MUST(size_ok(size));
-    int fd = memfd_create("tls-off-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0)
-        return ERR_SYSTEM;
-    if (ftruncate(fd, RING_HEAD + (off_t)size) != 0 || pwrite(fd, &magic, sizeof(magic), 0) != (ssize_t)sizeof(magic) ||
-        fcntl(fd, F_ADD_SEALS, RING_SEALS | F_SEAL_SEAL) != 0) {
-        int saved = errno;
-        close(fd);
-        errno = saved;
-        return ERR_SYSTEM;
-    }
-    *ret_fd = fd;
-    return 0;
+    return shared_create("tls-off-ring", RING_HEAD + size, span_of(&magic, sizeof(magic)), ret_fd);
 }
 
 int ring_map(int fd, struct ring *ret) {
-    struct stat st;
-    if (fstat(fd, &st) != 0)
-        return ERR_SYSTEM;
-    int seals = fcntl(fd, F_GET_SEALS);
-    if (seals < 0 || (seals & RING_SEALS) != RING_SEALS) /* an unsealed one could be cut under our feet */
+    size_t len;
+    int err = shared_check(fd, RING_HEAD, RING_HEAD + (size_t)RING_SIZE_MAX, &len);
+    if (err < 0)
+        return err;
+    if (!size_ok(len - RING_HEAD))
         return ERR_FORMAT;
-    if (st.st_size < RING_HEAD || !size_ok((uint64_t)st.st_size - RING_HEAD))
-        return ERR_FORMAT;
-    void *p = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (p == MAP_FAILED)
         return ERR_SYSTEM;
-    struct ring r = {p, (uint32_t)(st.st_size - RING_HEAD)};
+    struct ring r = {p, (uint32_t)(len - RING_HEAD)};
     if (r.shared->magic != RING_MAGIC) {
         ring_unmap(&r);
         return ERR_FORMAT;

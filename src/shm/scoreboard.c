@@ -8,13 +8,9 @@
  */
 #include "shm/scoreboard.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/err.h"
 #include "base/hash.h"
@@ -24,7 +20,6 @@
 #include "shm/shared.h"
 
 #define SCOREBOARD_MAGIC 0x746f2d626f617264u /* "to-scoreboard" */
-#define SCOREBOARD_SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
 #define PAGE             4096u
 #define NS               UINT64_C(1000000000)
 
@@ -59,33 +54,16 @@ static size_t scoreboard_size(uint16_t workers) {
 
 int scoreboard_create(uint16_t workers, uint16_t services, int *ret_fd) {
     MUST(workers > 0 && workers <= WORKERS_MAX && services <= SERVICES_MAX);
-    int fd = memfd_create("tls-off-scoreboard", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0)
-        return ERR_SYSTEM;
-
     struct scoreboard_shared head = {.magic = SCOREBOARD_MAGIC, .workers = workers, .services = services};
     rand_bytes(&head.key, sizeof(head.key));
-    if (ftruncate(fd, (off_t)scoreboard_size(workers)) < 0 || pwrite(fd, &head, sizeof(head), 0) != (ssize_t)sizeof(head) ||
-        fcntl(fd, F_ADD_SEALS, SCOREBOARD_SEALS | F_SEAL_SEAL) < 0) {
-        int saved = errno;
-        close(fd);
-        errno = saved;
-        return ERR_SYSTEM;
-    }
-    *ret_fd = fd;
-    return 0;
+    return shared_create("tls-off-scoreboard", scoreboard_size(workers), span_of(&head, sizeof(head)), ret_fd);
 }
 
 int scoreboard_map(int fd, struct scoreboard *ret) {
-    struct stat st;
-    if (fstat(fd, &st) < 0)
-        return ERR_SYSTEM;
-    int seals = fcntl(fd, F_GET_SEALS);
-    if (seals < 0 || (seals & SCOREBOARD_SEALS) != SCOREBOARD_SEALS) /* an unsealed one could be cut under our feet */
-        return ERR_FORMAT;
-    if (st.st_size < (off_t)PAGE || st.st_size > (off_t)scoreboard_size(WORKERS_MAX))
-        return ERR_FORMAT;
-    size_t size = (size_t)st.st_size;
+    size_t size;
+    int err = shared_check(fd, PAGE, scoreboard_size(WORKERS_MAX), &size);
+    if (err < 0)
+        return err;
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) < 0)
         return ERR_SYSTEM;

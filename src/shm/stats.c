@@ -7,21 +7,19 @@
  */
 #include "shm/stats.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/rand.h"
 #include "base/text.h"
+#include "shm/shared.h"
 #include "shm/stats_layout.h"
 
-#define SEALS        (F_SEAL_SHRINK | F_SEAL_GROW)
 #define INDEX_SLOTS  8192u /* a power of two, over twice the blocks of an area */
 #define PUBLISH_READ 64
 
@@ -96,30 +94,17 @@ uint64_t stats_layout(void) {
 }
 
 int stats_create(int *ret_fd) {
-    int fd = memfd_create("tls-off-stats", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0)
-        return ERR_SYSTEM;
     struct stats_head head = {.magic = STATS_MAGIC, .layout = stats_layout()};
     rand_bytes(&head.key, sizeof(head.key));
-    if (ftruncate(fd, (off_t)STATS_SIZE) < 0 || pwrite(fd, &head, sizeof(head), 0) != (ssize_t)sizeof(head) ||
-        fcntl(fd, F_ADD_SEALS, SEALS | F_SEAL_SEAL) < 0) {
-        int saved = errno;
-        close(fd);
-        errno = saved;
-        return ERR_SYSTEM;
-    }
-    *ret_fd = fd;
-    return 0;
+    return shared_create("tls-off-stats", STATS_SIZE, span_of(&head, sizeof(head)), ret_fd);
 }
 
 int stats_check_fd(int fd) {
-    struct stat st;
     struct stats_head head;
-    int seals = fcntl(fd, F_GET_SEALS);
-    if (fstat(fd, &st) < 0)
-        return ERR_SYSTEM;
-    if (seals < 0 || (seals & SEALS) != SEALS || st.st_size != (off_t)STATS_SIZE) /* unsealed: could be cut under our feet */
-        return ERR_FORMAT;
+    size_t len;
+    int err = shared_check(fd, STATS_SIZE, STATS_SIZE, &len);
+    if (err < 0)
+        return err;
     if (pread(fd, &head, sizeof(head), 0) != (ssize_t)sizeof(head))
         return ERR_SYSTEM;
     return head.magic == STATS_MAGIC && head.layout == stats_layout() ? 0 : ERR_FORMAT;

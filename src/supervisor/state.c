@@ -1,16 +1,14 @@
 /* One description of the layout serves both directions: it is read in the order in which it is written. */
 #include "supervisor/state.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/codec.h"
 #include "base/err.h"
+#include "base/sealed.h"
 #include "supervisor/notify.h"
 #include "supervisor/super.h"
 #include "wire/addr_pack.h"
@@ -238,21 +236,6 @@ static void value_head(struct io *io, uint32_t *version, uint32_t *pid) {
 
 /* ---- the memfd ---- */
 
-static int seal(const struct wr *w, int *ret_fd) {
-    int fd = memfd_create("tls-off-state", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0)
-        return ERR_SYSTEM;
-    if (write(fd, w->p, w->len) == (ssize_t)w->len &&
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) == 0) {
-        *ret_fd = fd;
-        return 0;
-    }
-    int saved = errno;
-    close(fd);
-    errno = saved;
-    return ERR_SYSTEM;
-}
-
 int state_write(struct super *s, int *ret_fd, struct state_fds *ret_fds) {
     uint8_t *bytes = malloc(STATE_MAX);
     int *fds = calloc(FDS_MAX, sizeof(*fds));
@@ -262,7 +245,7 @@ int state_write(struct super *s, int *ret_fd, struct state_fds *ret_fds) {
     uint32_t version = STATE_VERSION, pid = (uint32_t)getpid();
     value_head(&io, &version, &pid);
     value_super(&io, s);
-    int err = wr_end(&w) ? seal(&w, ret_fd) : ERR_LIMIT;
+    int err = wr_end(&w) ? sealed_copy("tls-off-state", wr_written(&w), ret_fd) : ERR_LIMIT;
     free(bytes);
     if (err < 0)
         free(fds);
@@ -290,20 +273,15 @@ static int parse(struct super *s, struct span bytes, int *fds, size_t *ret_nfds)
 static struct state_fds met;
 
 int state_read(struct super *s, int fd) {
-    struct stat st;
-    if (fstat(fd, &st) < 0)
-        return ERR_SYSTEM;
-    int seals = fcntl(fd, F_GET_SEALS);
-    if (seals < 0 || !(seals & F_SEAL_WRITE) || !(seals & F_SEAL_SHRINK) || st.st_size <= 0 || st.st_size > STATE_MAX)
-        return ERR_FORMAT;
-    void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (p == MAP_FAILED)
-        return ERR_SYSTEM;
+    struct span bytes;
+    int err = sealed_map(fd, 1, STATE_MAX, &bytes);
+    if (err < 0)
+        return err;
     free(met.list);
     met = (struct state_fds){calloc(FDS_MAX, sizeof(int)), 0};
     MUST(met.list);
-    int err = parse(s, span_of(p, (size_t)st.st_size), met.list, &met.n);
-    munmap(p, (size_t)st.st_size);
+    err = parse(s, bytes, met.list, &met.n);
+    sealed_unmap(bytes);
     return err;
 }
 
