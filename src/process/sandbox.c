@@ -14,6 +14,22 @@
 
 #define DIRS_MAX 6
 
+/* What a C library reads to look a name up. */
+static const struct reach_row names_dirs[] = {
+    {"/etc", REACH_READ}, {"/lib", REACH_READ},      {"/lib64", REACH_READ}, {"/usr", REACH_READ},
+    {"/run", REACH_READ}, {"/proc/sys", REACH_READ}, {NULL, REACH_READ},
+};
+
+/* Local times, and what the metrics say of processes. */
+static const struct reach_row observer_dirs[] = {
+    {"/etc/localtime", REACH_READ},
+    {"/usr/share/zoneinfo", REACH_READ},
+    {"/proc", REACH_READ},
+    {NULL, REACH_READ},
+};
+
+_Static_assert(ARRAY_LEN(names_dirs) <= DIRS_MAX + 1 && ARRAY_LEN(observer_dirs) <= DIRS_MAX + 1, "close_files() has room");
+
 /* A set of capabilities, by bits. */
 #define CAP(name) (UINT64_C(1) << CAP_##name)
 
@@ -22,8 +38,8 @@
  * no /proc/PID/mem for others of the same user), no signals to outsiders.
  */
 static const struct rights {
-    uint64_t caps; /* kept */
-    struct reach_row dirs[DIRS_MAX];
+    uint64_t caps;                /* kept */
+    const struct reach_row *dirs; /* ended by a row without a path; NULL = none */
     unsigned calls;
     bool becomes_user;   /* gives up root */
     bool connects;       /* TCP to the configured ports */
@@ -64,12 +80,7 @@ static const struct rights {
             .becomes_user = true,
             .any_port = true, /* a name server may answer anywhere */
             .landlock_files = true,
-            .dirs = {{"/etc", REACH_READ},
-                     {"/lib", REACH_READ},
-                     {"/lib64", REACH_READ},
-                     {"/usr", REACH_READ},
-                     {"/run", REACH_READ},
-                     {"/proc/sys", REACH_READ}},
+            .dirs = names_dirs,
         },
     [ROLE_KEYMAKER] =
         {
@@ -85,19 +96,14 @@ static const struct rights {
             .any_port = true, /* an issuer may be anywhere */
             .landlock_files = true,
             .has_directory = true,
-            .dirs = {{"/etc", REACH_READ},
-                     {"/lib", REACH_READ},
-                     {"/lib64", REACH_READ},
-                     {"/usr", REACH_READ},
-                     {"/run", REACH_READ},
-                     {"/proc/sys", REACH_READ}},
+            .dirs = names_dirs,
         },
     [ROLE_OBSERVER] =
         {
             .calls = CALLS_LOOP | CALLS_ACCEPT | CALLS_READ_FILES | CALLS_LOG,
             .becomes_user = true,
             .landlock_files = true,
-            .dirs = {{"/etc/localtime", REACH_READ}, {"/usr/share/zoneinfo", REACH_READ}, {"/proc", REACH_READ}},
+            .dirs = observer_dirs,
         },
 };
 
@@ -184,8 +190,8 @@ static int close_files(const struct rights *r, const struct sandbox *sandbox, un
         .abstract_sockets = r->connects && sandbox->abstract_sockets,
     };
     int abi = 0;
-    for (size_t i = 0; i < DIRS_MAX && r->dirs[i].path; i++)
-        rows[rules.nrows++] = r->dirs[i];
+    for (const struct reach_row *dir = r->dirs; dir && dir->path; dir++)
+        rows[rules.nrows++] = *dir;
     if (r->has_directory && sandbox->directory)
         rows[rules.nrows++] = (struct reach_row){sandbox->directory, REACH_OWN};
     if (r->has_directory && sandbox->other)
