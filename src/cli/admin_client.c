@@ -137,6 +137,14 @@ double admin_number(const json_t *o, const char *name) {
     return json_number_value(json_object_get(o, name));
 }
 
+double admin_failed(const json_t *handshakes) {
+    double sum = 0;
+    const char *reason;
+    json_t *n;
+    json_object_foreach(json_object_get(handshakes, "failed"), reason, n) sum += json_number_value(n);
+    return sum;
+}
+
 const char *admin_text(const json_t *o, const char *name) {
     const char *text = json_string_value(json_object_get(o, name));
     return text ? text : "";

@@ -45,6 +45,9 @@ void admin_print_lines(FILE *to, const char *head, const char *text);
 double admin_number(const json_t *o, const char *name);
 const char *admin_text(const json_t *o, const char *name);
 
+/* Failed handshakes of all reasons, of the member "handshakes" of the whole or of a service. */
+double admin_failed(const json_t *handshakes);
+
 /* "?a=b" with VALUE made safe for a URL; added to TARGET, whose first parameter begins with '?'. */
 struct text;
 void admin_add_query(struct text *target, const char *name, const char *value);

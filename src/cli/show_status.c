@@ -44,14 +44,6 @@ static void put_rate(struct table *t, const char *name, const json_t *rates, con
               human(admin_number(rates, "60s"), c), human(total, d));
 }
 
-static double failed_of(const json_t *handshakes) {
-    double sum = 0;
-    const char *reason;
-    json_t *n;
-    json_object_foreach(json_object_get(handshakes, "failed"), reason, n) sum += json_number_value(n);
-    return sum;
-}
-
 static void put_totals(const json_t *s, size_t width) {
     const json_t *totals = json_object_get(s, "totals"), *rates = json_object_get(s, "rates");
     const json_t *handshakes = json_object_get(totals, "handshakes");
@@ -63,7 +55,7 @@ static void put_totals(const json_t *s, size_t width) {
     put_rate(&t, "sessions", json_object_get(rates, "sessions"), sessions, admin_number(totals, "sessions_total"), false);
     put_rate(&t, "handshakes", json_object_get(rates, "handshakes"), now,
              admin_number(handshakes, "full") + admin_number(handshakes, "resumed"), false);
-    put_rate(&t, "failed handshakes", json_object_get(rates, "failed"), "", failed_of(handshakes), false);
+    put_rate(&t, "failed handshakes", json_object_get(rates, "failed"), "", admin_failed(handshakes), false);
     put_rate(&t, "failed sessions", json_object_get(rates, "sessions_failed"), "",
              admin_number(totals, "sessions_failed_total"), false);
     put_rate(&t, "bytes in", json_object_get(rates, "bytes_in"), "", admin_number(totals, "bytes_in_total"), true);
@@ -102,7 +94,7 @@ static void put_services(const json_t *s, size_t width) {
     table_begin(&t, "~service, backend|state|>sessions|>in all|>in|>out|>failed");
     json_array_foreach(json_object_get(s, "services"), i, service) {
         put_traffic(&t, admin_text(service, "name"), admin_text(service, "mode"), service, "",
-                    failed_of(json_object_get(service, "handshakes")) + admin_number(service, "sessions_failed_total"));
+                    admin_failed(json_object_get(service, "handshakes")) + admin_number(service, "sessions_failed_total"));
         json_array_foreach(json_object_get(service, "backends"), j, backend)
             put_traffic(&t, admin_text(backend, "name"), admin_text(backend, "state"), backend, "  ",
                         admin_number(backend, "connects_failed_total"));

@@ -146,14 +146,6 @@ static void draw_total(struct place *p, const char *label, const char *name, boo
     p->row++;
 }
 
-static double failed_of(const json_t *handshakes) {
-    double sum = 0;
-    const char *reason;
-    json_t *n;
-    json_object_foreach(json_object_get(handshakes, "failed"), reason, n) sum += json_number_value(n);
-    return sum;
-}
-
 static void draw_totals(struct place *p) {
     const json_t *totals = json_object_get(p->t->status, "totals"), *handshakes = json_object_get(totals, "handshakes");
     const json_t *times = json_object_get(json_object_get(p->t->status, "histograms"), "handshake_seconds");
@@ -166,8 +158,8 @@ static void draw_totals(struct place *p) {
     draw_text(p, 0, FAINT, "sessions");
     draw_text(p, 9, STRONG, "%10s", human_count(admin_number(totals, "sessions"), a));
     draw_text(p, 22, FAINT, "%s in all  failed %s of %s  p50 %s p99 %s", human_count(admin_number(totals, "sessions_total"), b),
-              human_count(failed_of(handshakes), a),
-              human_count(failed_of(handshakes) + admin_number(handshakes, "full") + admin_number(handshakes, "resumed"), c),
+              human_count(admin_failed(handshakes), a),
+              human_count(admin_failed(handshakes) + admin_number(handshakes, "full") + admin_number(handshakes, "resumed"), c),
               human_seconds(admin_number(times, "p50"), d), human_seconds(admin_number(times, "p99"), e));
     p->row += 2;
 }
@@ -260,7 +252,7 @@ static void draw_services(struct place *p, int last) {
     p->row++;
     json_array_foreach(json_object_get(p->t->status, "services"), i, s) {
         if (takes_row(p, last))
-            draw_traffic(p, "", s, admin_text(s, "mode"), false, failed_of(json_object_get(s, "handshakes")));
+            draw_traffic(p, "", s, admin_text(s, "mode"), false, admin_failed(json_object_get(s, "handshakes")));
         json_array_foreach(json_object_get(s, "backends"), j, b) {
             const char *state = admin_text(b, "state");
             if (top_passes(p->t, admin_text(b, "name")) && takes_row(p, last))
