@@ -30,27 +30,20 @@ struct client_auth {
 
 /* ---- making one ---- */
 
-static void add_part(union sha2 *s, struct span part) {
-    const uint8_t len[] = {(uint8_t)(part.len >> 24), (uint8_t)(part.len >> 16), (uint8_t)(part.len >> 8), (uint8_t)part.len};
-    sha2_add(HASH_SHA256, s, len, sizeof(len));
-    if (part.len)
-        sha2_add(HASH_SHA256, s, part.p, part.len);
-}
-
 static void digest_of(const struct client_policy *p, uint8_t ret[static CLIENT_AUTH_DIGEST_LEN]) {
     const uint8_t head[] = {2, p->required, (uint8_t)p->depth};
     uint8_t digest[HASH_LEN_MAX];
     union sha2 s;
     sha2_begin(HASH_SHA256, &s);
-    add_part(&s, span_of(head, sizeof(head)));
+    sha2_add_part(HASH_SHA256, &s, span_of(head, sizeof(head)));
     for (size_t i = 0; i < p->nca; i++)
-        add_part(&s, p->ca[i]);
-    add_part(&s, span_str("crl"));
+        sha2_add_part(HASH_SHA256, &s, p->ca[i]);
+    sha2_add_part(HASH_SHA256, &s, span_str("crl"));
     for (size_t i = 0; i < p->ncrl; i++)
-        add_part(&s, p->crl[i]);
-    add_part(&s, span_str("allow"));
+        sha2_add_part(HASH_SHA256, &s, p->crl[i]);
+    sha2_add_part(HASH_SHA256, &s, span_str("allow"));
     for (size_t i = 0; i < p->nallow; i++)
-        add_part(&s, span_str(p->allow[i]));
+        sha2_add_part(HASH_SHA256, &s, span_str(p->allow[i]));
     sha2_end(HASH_SHA256, &s, digest);
     memcpy(ret, digest, CLIENT_AUTH_DIGEST_LEN);
 }

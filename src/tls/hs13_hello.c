@@ -112,11 +112,8 @@ static void pin(const struct hello *hello, uint8_t ret[static HASH_LEN_MAX]) {
     };
     union sha2 s;
     sha2_begin(HASH_SHA256, &s);
-    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
-        sha2_add(HASH_SHA256, &s, &parts[i].len, sizeof(parts[i].len));
-        if (parts[i].len)
-            sha2_add(HASH_SHA256, &s, parts[i].p, parts[i].len);
-    }
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        sha2_add_part(HASH_SHA256, &s, parts[i]);
     sha2_end(HASH_SHA256, &s, ret);
 }
 

@@ -22,6 +22,13 @@ void sha2_add(unsigned hash_id, union sha2 *s, const void *p, size_t n) {
         (void)SHA256_Update(&s->s256, p, n);
 }
 
+void sha2_add_part(unsigned hash_id, union sha2 *s, struct span part) {
+    const uint8_t len[] = {(uint8_t)(part.len >> 24), (uint8_t)(part.len >> 16), (uint8_t)(part.len >> 8), (uint8_t)part.len};
+    sha2_add(hash_id, s, len, sizeof(len));
+    if (part.len)
+        sha2_add(hash_id, s, part.p, part.len);
+}
+
 void sha2_end(unsigned hash_id, union sha2 *s, uint8_t out[static HASH_LEN_MAX]) {
     if (hash_id == HASH_SHA384)
         (void)SHA384_Final(out, &s->s512);

@@ -20,6 +20,9 @@ union sha2 {
 void sha2_begin(unsigned hash_id, union sha2 *s);
 void sha2_add(unsigned hash_id, union sha2 *s, const void *p, size_t n);
 
+/* A part behind its length in 32 bits, so that no two lists of parts look alike. */
+void sha2_add_part(unsigned hash_id, union sha2 *s, struct span part);
+
 /* Writes hash_len(HASH_ID) bytes. The state still holds what was hashed: the caller wipes it where that is secret. */
 void sha2_end(unsigned hash_id, union sha2 *s, uint8_t out[static HASH_LEN_MAX]);
 

@@ -5,14 +5,6 @@
 #include "tls/handshake.h"
 #include "tls/sha2.h"
 
-/* Each part behind its length, so that no two lists of parts look alike. */
-static void add_part(union sha2 *s, struct span part) {
-    const uint8_t len[] = {(uint8_t)(part.len >> 24), (uint8_t)(part.len >> 16), (uint8_t)(part.len >> 8), (uint8_t)part.len};
-    sha2_add(HASH_SHA256, s, len, sizeof(len));
-    if (part.len)
-        sha2_add(HASH_SHA256, s, part.p, part.len);
-}
-
 static void end_binding(union sha2 *s, uint8_t ret[static TICKET_BIND_LEN]) {
     uint8_t digest[HASH_LEN_MAX];
     sha2_end(HASH_SHA256, s, digest);
@@ -23,18 +15,18 @@ static void end_binding(union sha2 *s, uint8_t ret[static TICKET_BIND_LEN]) {
 void ticket_bind_service(const struct tls_policy *p, uint8_t ret[static TICKET_BIND_LEN]) {
     union sha2 s;
     sha2_begin(HASH_SHA256, &s);
-    add_part(&s, span_str("tls-off ticket 1"));
-    add_part(&s, span_str(p->name));
-    add_part(&s, span_of(&p->min_version, sizeof(p->min_version)));
-    add_part(&s, span_of(p->suites, p->nsuites * sizeof(*p->suites)));
+    sha2_add_part(HASH_SHA256, &s, span_str("tls-off ticket 1"));
+    sha2_add_part(HASH_SHA256, &s, span_str(p->name));
+    sha2_add_part(HASH_SHA256, &s, span_of(&p->min_version, sizeof(p->min_version)));
+    sha2_add_part(HASH_SHA256, &s, span_of(p->suites, p->nsuites * sizeof(*p->suites)));
     end_binding(&s, ret);
 }
 
 void ticket_bind_rules(const uint8_t service[static TICKET_BIND_LEN], struct span rules, uint8_t ret[static TICKET_BIND_LEN]) {
     union sha2 s;
     sha2_begin(HASH_SHA256, &s);
-    add_part(&s, span_of(service, TICKET_BIND_LEN));
-    add_part(&s, rules);
+    sha2_add_part(HASH_SHA256, &s, span_of(service, TICKET_BIND_LEN));
+    sha2_add_part(HASH_SHA256, &s, rules);
     end_binding(&s, ret);
 }
 
