@@ -16,6 +16,7 @@
 #include "shm/sketch.h"
 #include "tls/handshake.h"
 #include "tls/hello.h"
+#include "tls/hello_find.h"
 #include "wire/conn_info.h"
 
 struct handshaker;

@@ -19,6 +19,7 @@
 #include "shm/scoreboard.h"
 #include "tls/certs.h"
 #include "tls/handshake.h"
+#include "tls/hello_find.h"
 #include "tls/tickets.h"
 
 #define HANDSHAKER_READ_MAX   (16 * 1024)                            /* bytes read from a client at once */

@@ -3,7 +3,7 @@
  *
  * It gives the requested name and protocol (SNI, ALPN), what the client can do (versions, suites, groups, signature
  * algorithms), who the client looks like (JA4), and refuses what is malformed. It keeps nothing between calls and allocates
- * nothing.
+ * nothing. hello_find.h finds the message among a client's first bytes.
  */
 #pragma once
 
@@ -13,20 +13,9 @@
 
 #include "base/defs.h"
 #include "base/span.h"
-#include "base/step.h"
 
-/* All that the fields of a ClientHello can hold, and the message's header: the bound of libssl, too. */
-#define HELLO_MESSAGE_MAX (4 + 131396)
-#define HELLO_RECORDS_MAX 4096 /* records one message may be cut into */
-#define HELLO_WIRE_MAX    (HELLO_MESSAGE_MAX + 5 * HELLO_RECORDS_MAX)
-#define HELLO_NAME_MAX    255
-#define HELLO_JA4_LEN     36
-
-/* What speaks on this connection, by its first bytes. */
-enum sniff { SNIFF_MORE, SNIFF_TLS, SNIFF_SSLV2, SNIFF_HTTP, SNIFF_SSH, SNIFF_PROXY, SNIFF_OTHER };
-
-/* SNIFF_MORE while the bytes so far allow more than one answer. At most 16 bytes are looked at. */
-enum sniff hello_sniff(struct span first_bytes);
+#define HELLO_NAME_MAX 255
+#define HELLO_JA4_LEN  36
 
 /* Spans borrow the message given to hello_parse(). Lists are the raw vectors, without their outer length. */
 struct hello {
@@ -55,26 +44,6 @@ struct hello {
     uint8_t max_fragment_length; /* RFC 6066 4 code (1-4), 0 = none sent */
     char ja4[HELLO_JA4_LEN + 1]; /* FoxIO JA4, "t13d1516h2_8daaf6152771_e5627efa2ab1" */
 };
-
-/* How far hello_find() has come with one client's bytes. Zeros in the beginning. */
-struct hello_scan {
-    uint32_t wire_len; /* bytes of its records that are whole */
-    uint32_t seen;     /* bytes of the message in them */
-    uint32_t need;     /* the message's length, 0 while unknown */
-    uint16_t records;
-    uint8_t head[4]; /* of the message */
-};
-
-/*
- * Finds the ClientHello message at the front of the client's bytes and copies it together when it lies in several records.
- * IN are all of them so far; what SCAN has seen of them is not looked at again. STEP_WANT_READ: more bytes needed. STEP_DONE:
- * *ret_message (borrows IN or SCRATCH), *ret_wire_len = bytes of IN its records take. STEP_FAILED: *ret_err is
- * ERR_HELLO_TOO_LONG, ERR_HELLO_UNEXPECTED, ERR_HELLO_MALFORMED, ERR_RECORD_VERSION, ERR_RECORD_OVERFLOW or an err for what
- * hello_sniff() found (ERR_PLAIN_HTTP, ERR_PLAIN_SSH, ERR_PROXY_UNEXPECTED, ERR_SSLV2, ERR_NOT_TLS). Faults are reported as
- * soon as the bytes show them; more than HELLO_WIRE_MAX bytes are never needed.
- */
-enum step hello_find(struct hello_scan *scan, struct span in, uint8_t scratch[static HELLO_MESSAGE_MAX],
-                     struct span *ret_message, size_t *ret_wire_len, int *ret_err);
 
 /*
  * Reads a whole ClientHello handshake message, in time linear in its length. ERR_HELLO_MALFORMED, or ERR_RECORD_ILLEGAL for

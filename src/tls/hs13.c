@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/secret.h"
 #include "tls/client_auth.h"
+#include "tls/hello_find.h"
 #include "tls/hs13_client.h"
 #include "tls/hs13_hello.h"
 #include "tls/hs13_msgs.h"

@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/secret.h"
 #include "tls/hello.h"
+#include "tls/hello_find.h"
 
 #define ROUNDS_MAX 8 /* flights, far more than a handshake has */
 #define OUT_MAX    (256 * 1024)

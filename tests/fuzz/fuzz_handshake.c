@@ -13,6 +13,7 @@
 #include "../unit/hs_service.h"
 #include "base/err.h"
 #include "base/rd.h"
+#include "tls/hello_find.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

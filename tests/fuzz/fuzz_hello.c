@@ -8,6 +8,7 @@
 #include "base/defs.h"
 #include "base/err.h"
 #include "tls/hello.h"
+#include "tls/hello_find.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -3,6 +3,7 @@
 
 #include "hs_service.h"
 #include "libssl_talk.h"
+#include "tls/hello_find.h"
 
 static SSL_CTX *client_ctx;
 static struct certs *certs;

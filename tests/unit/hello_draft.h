@@ -11,6 +11,7 @@
 
 #include "base/wr.h"
 #include "tls/hello.h"
+#include "tls/hello_find.h"
 
 #define SAMPLE(bytes)  span_of(bytes, sizeof(bytes))
 #define LITERAL(bytes) span_of(bytes, sizeof(bytes) - 1)

@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "hs_service.h"
+#include "tls/hello_find.h"
 #include "tls/hs13.h"
 
 /* Certificates of SERVICE_NAME, whose keys can be asked for. */

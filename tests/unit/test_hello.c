@@ -11,6 +11,7 @@
 #include "hello_draft.h"
 #include "hello_samples.h"
 #include "tls/hello.h"
+#include "tls/hello_find.h"
 
 /* Parses a copy of exactly the right size, so that a sanitizer sees each byte too far. */
 static int parse_exactly(struct span message, struct hello *ret, uint8_t **ret_copy) {
