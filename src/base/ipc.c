@@ -112,10 +112,12 @@ static void take_fds(struct msghdr *m, int *fds, unsigned cap, struct ipc_raw *t
         for (size_t i = 0; i < n; i++) {
             int fd;
             memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
-            if (to->nfds < cap)
+            if (to->nfds < cap) {
                 fds[to->nfds++] = fd;
-            else
+            } else {
                 close(fd);
+                to->fds_lost = true;
+            }
         }
     }
 }
@@ -131,6 +133,13 @@ static bool allowed(const struct ipc_rule *rules, const struct ipc_msg *m) {
         if (r->type == m->type)
             return m->nfds == r->fds && m->body.len >= r->min_len && m->body.len <= r->max_len;
     return false;
+}
+
+/* Where none may have any, what comes along is not even taken. */
+static bool may_have_fds(const struct ipc_rule *rules) {
+    while (rules->type && !rules->fds)
+        rules++;
+    return rules->type != 0;
 }
 
 /*
@@ -189,28 +198,27 @@ enum step ipc_recv_whole(int fd, void *scratch, int *fds, unsigned cap, struct i
         step = STEP_FAILED;
     }
     if (step == STEP_DONE || (step == STEP_FAILED && *ret_err == ERR_FORMAT))
-        (void)recv(fd, NULL, 0, MSG_DONTWAIT); /* the queue's own copy of it: it is there */
+        ipc_skip(fd); /* the queue's own copy of it */
     return step;
 }
 
 enum step ipc_recv(int fd, void *scratch, size_t cap, const struct ipc_rule *rules, struct ipc_msg *ret, int *ret_err) {
     MUST(cap >= IPC_BODY_MAX + 2);
-    struct ipc_msg msg;
-    struct ipc_raw raw;
-    enum step step = ipc_recv_raw(fd, scratch, msg.fds, IPC_FDS_MAX, &raw, ret_err);
-    if (step != STEP_DONE)
+    struct ipc_raw raw = {.type = 0};
+    enum step step = may_have_fds(rules) ? ipc_recv_whole(fd, scratch, ret->fds, IPC_FDS_MAX, &raw, ret_err)
+                                         : ipc_recv_raw(fd, scratch, ret->fds, 0, &raw, ret_err);
+    ret->type = raw.type;
+    ret->nfds = step == STEP_DONE ? raw.nfds : 0;
+    ret->body = raw.body;
+    if (step != STEP_DONE || (!raw.fds_lost && allowed(rules, ret)))
         return step;
-    msg.type = raw.type;
-    msg.nfds = raw.nfds;
-    msg.body = raw.body;
-    if (!raw.fds_lost && allowed(rules, &msg)) {
-        *ret = msg;
-        return STEP_DONE;
-    }
-    /* With room left for descriptors, the kernel cuts them only when this process may have no more of them. */
-    *ret_err = raw.fds_lost && raw.nfds < IPC_FDS_MAX ? ERR_OUT_OF_FDS : ERR_FORMAT;
-    ipc_msg_close(&msg);
+    *ret_err = ERR_FORMAT;
+    ipc_msg_close(ret);
     return STEP_FAILED;
+}
+
+void ipc_skip(int fd) {
+    (void)recv(fd, NULL, 0, MSG_DONTWAIT);
 }
 
 int ipc_take(struct ipc_msg *m, unsigned i) {

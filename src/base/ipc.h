@@ -46,9 +46,13 @@ MUST_CHECK int ipc_send(int fd, uint16_t type, struct span body, const int *fds,
 /*
  * Receives one message into SCRATCH (at least IPC_BODY_MAX + 2 bytes) and checks it against RULES.
  * STEP_DONE, STEP_WANT_READ, STEP_EOF; STEP_FAILED with *ret_err ERR_FORMAT (peer broke the rules), ERR_OUT_OF_FDS (this
- * process may open no more descriptors: the message is lost, the link goes on) or ERR_SYSTEM (errno).
+ * process may open no more descriptors: the message stays where it is, before all others) or ERR_SYSTEM (errno). RET then has
+ * the type, as far as it is known, and nothing to close.
  */
 enum step ipc_recv(int fd, void *scratch, size_t cap, const struct ipc_rule *rules, struct ipc_msg *ret, int *ret_err);
+
+/* Gives up the first message of the queue, with its descriptors. */
+void ipc_skip(int fd);
 
 /* A received message as it came: BODY borrows the scratch given. */
 struct ipc_raw {

@@ -30,8 +30,23 @@ int child_take_cpu(const struct child *c, const struct ipc_msg *m) {
     return err;
 }
 
-enum step child_recv(struct child *c, struct ipc_msg *ret, int *ret_err) {
+static enum step receive_message(struct child *c, struct ipc_msg *ret, int *ret_err) {
     return ipc_recv(c->control, c->scratch, sizeof(c->scratch), control_to_child, ret, ret_err);
+}
+
+enum step child_recv(struct child *c, struct ipc_msg *ret, int *ret_err) {
+    if (c->spare_fd < 0)
+        c->spare_fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0); /* try again with the next message */
+    enum step step = receive_message(c, ret, ret_err);
+    if (step != STEP_FAILED || *ret_err != ERR_OUT_OF_FDS)
+        return step;
+    if (c->spare_fd >= 0)
+        close(c->spare_fd);
+    c->spare_fd = -1;
+    step = receive_message(c, ret, ret_err);
+    if (step == STEP_FAILED && *ret_err == ERR_OUT_OF_FDS)
+        ipc_skip(c->control);
+    return step;
 }
 
 void child_wait(const struct child *c) {
@@ -112,6 +127,7 @@ int child_begin(struct child *c, int control) {
     struct ipc_msg m = {.type = 0};
     memset(c, 0, sizeof(*c));
     c->control = control;
+    c->spare_fd = -1;
     if (fcntl(control, F_SETFD, FD_CLOEXEC) < 0)
         return ERR_SYSTEM;
     int err = receive_setup(c, &m);

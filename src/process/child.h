@@ -18,6 +18,7 @@
 
 struct child {
     int control;  /* to the supervisor */
+    int spare_fd; /* for a message that brings one when no more may be opened; -1 = in use */
     bool serving; /* GO has come */
     bool ready;   /* and READY was sent */
     bool stop;    /* STOP has come, or the supervisor is gone */
@@ -37,7 +38,11 @@ struct child {
  */
 MUST_CHECK int child_begin(struct child *c, int control);
 
-/* The next message of the supervisor, as by ipc_recv(). */
+/*
+ * The next message of the supervisor, as by ipc_recv(). Behind one that cannot be taken for want of descriptors there may be
+ * one that frees some, or asks whether we live: it is taken with a descriptor that is kept for it, and when that is not enough
+ * it is lost, which is ERR_OUT_OF_FDS with its type in RET.
+ */
 enum step child_recv(struct child *c, struct ipc_msg *ret, int *ret_err);
 
 /* Until there is one, or its end: for the time before the event loop. */

@@ -80,6 +80,15 @@ static void report_disobeyed(const struct role_table *t, const char *why) {
     role_fail(t);
 }
 
+/* Without it this process serves with what it has: the peer of a lost link sees its end. */
+static void report_lost(const struct role_table *t, uint16_t type) {
+    char line[128];
+    struct text why = text_of(line, sizeof(line));
+    stats_process_add(&t->child->stats, STATS_MESSAGES_LOST, 1);
+    text_addf(&why, "a message of the supervisor (%s) is lost: %s", control_type_name(type), err_text(ERR_OUT_OF_FDS));
+    report_disobeyed(t, line);
+}
+
 /* M is dealt with, and its descriptors belong to somebody or are closed. */
 static void obey(const struct role_table *t, struct ipc_msg *m) {
     char line[LINE_MAX];
@@ -109,6 +118,10 @@ bool role_receive(const struct role_table *t) {
         role_stop(t);
         break;
     default:
+        if (err == ERR_OUT_OF_FDS) {
+            report_lost(t, m.type);
+            break;
+        }
         log_msg(&t->child->log, LOG_LEVEL_ERROR, "what the supervisor sends cannot be read: %s", text_of_error(err));
         role_fail(t);
     }

@@ -82,6 +82,8 @@ enum stats_type { STATS_COUNTER, STATS_GAUGE };
     X(STATS_ACCEPTED, "connections_accepted", STATS_COUNTER, 1, "", "", "Connections accepted.")                               \
     X(STATS_ACCEPT_PAUSES, "accept_pauses", STATS_COUNTER, 1, "", "",                                                          \
       "Times accepting paused for lack of descriptors or memory.")                                                             \
+    X(STATS_MESSAGES_LOST, "control_messages_lost", STATS_COUNTER, 1, "", "",                                                  \
+      "Messages of the supervisor that were lost for lack of a descriptor.")                                                   \
     X(STATS_HANDED_OVER, "sessions_handed_off", STATS_COUNTER, 1, "", "", "Sessions a handshaker handed to relays.")           \
     X(STATS_TAKEN, "sessions_taken", STATS_COUNTER, 1, "", "", "Sessions a relay took from handshakers.")                      \
     X(STATS_MIGRATED_OUT, "sessions_migrated", STATS_COUNTER, 1, "direction", "out", "Sessions that migrated between relays.") \

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -19,6 +20,7 @@
 #include "process/role.h"
 #include "shm/ring.h"
 #include "shm/stats.h"
+#include "shm/stats_layout.h"
 #include "wire/event.h"
 
 int __wrap_snapshot_read(int fd, struct conf **ret);
@@ -388,6 +390,74 @@ static void a_role_may_turn_by_itself(void **state) {
     assert_string_equal(trail, "snapshot prepare sandbox go log some some finish ");
 }
 
+static int keep_all_logs(void *self, struct ipc_msg *m, struct text *why) {
+    note("log");
+    sample.kept = ipc_take(m, 0); /* the ones before stay open: they are used up */
+    return 0;
+}
+
+/* From here on no descriptor is to be had; the one that is kept for that goes to the first message. */
+static void turn_without_descriptors(const struct role_table *t) {
+    struct rlimit old, now;
+    int lowest = dup(ring_fd);
+    close(lowest);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    now = (struct rlimit){(rlim_t)lowest, old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &now), 0);
+    while (!sample.child.stop)
+        (void)role_receive(t);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+}
+
+static void turns_of_the_thrifty(void *self) {
+    turn_without_descriptors(&role);
+}
+
+static void a_message_with_a_descriptor_comes_through_without_any(void **state) {
+    struct role_table t = role;
+    t.run = turns_of_the_thrifty;
+    say(CONTROL_GO);
+    close(say_with_pipe(CONTROL_LINK, ROLE_RELAY)); /* is closed again by its handler */
+    close(say_with_pipe(CONTROL_LINK, ROLE_RELAY));
+    say(CONTROL_PING);
+    say(CONTROL_STOP);
+    assert_int_equal(run(&t), 0);
+    assert_string_equal(trail, "snapshot prepare sandbox go relay relay finish ");
+    expect(CONTROL_READY, NULL);
+    expect(CONTROL_PONG, NULL);
+    expect_logged(NULL);
+}
+
+static void turns_of_a_hoarder(void *self) {
+    static const struct role_message hoards[] = {{CONTROL_LOG, keep_all_logs}, {0, NULL}};
+    static struct role_table t;
+    t = role;
+    t.messages = hoards;
+    turn_without_descriptors(&t);
+}
+
+static void what_is_lost_for_want_of_descriptors_is_logged_and_counted(void **state) {
+    struct role_table t = role;
+    t.run = turns_of_a_hoarder;
+    say(CONTROL_GO);
+    int kept = say_with_pipe(CONTROL_LOG, 0), lost = say_with_pipe(CONTROL_LOG, 0);
+    say(CONTROL_PING); /* what needs none comes through */
+    say(CONTROL_STOP);
+    assert_int_equal(run(&t), 0);
+    assert_string_equal(trail, "snapshot prepare sandbox go log finish ");
+    assert_true(other_end_is_closed(lost)); /* whoever has it sees that */
+    assert_false(other_end_is_closed(kept));
+    expect(CONTROL_READY, NULL);
+    expect(CONTROL_PONG, NULL);
+    char line[128];
+    (void)snprintf(line, sizeof(line), "a message of the supervisor (LOG) is lost: %s", err_text(ERR_OUT_OF_FDS));
+    expect_logged(line);
+    assert_int_equal(sample.child.stats.area->process[STATS_MESSAGES_LOST], 1);
+    close(sample.kept);
+    close(kept);
+    close(lost);
+}
+
 static void it_ends_with_its_supervisor(void **state) {
     say(CONTROL_GO);
     close(supervisor);
@@ -420,6 +490,8 @@ int main(void) {
         CASE(a_role_may_be_ready_later),
         CASE(a_sandbox_may_come_late_but_before_ready),
         CASE(a_role_may_turn_by_itself),
+        CASE(a_message_with_a_descriptor_comes_through_without_any),
+        CASE(what_is_lost_for_want_of_descriptors_is_logged_and_counted),
         CASE(it_ends_with_its_supervisor),
         CASE(a_torn_message_ends_it),
     };
