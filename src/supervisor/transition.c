@@ -276,6 +276,7 @@ void transition_finish(struct super *s) {
     }
     log_msg(&s->log, LOG_LEVEL_INFO, "generation %u serves: tls-off %s", s->now->number, s->now->version);
     stop_singles(s);
+    listeners_keep(&s->listeners, &s->log, s->now->conf); /* old handshakers empty what they have, and close it */
     drain_previous(s, ROLE_HANDSHAKER, transition_handshake_ms(s));
 }
 
@@ -354,7 +355,6 @@ void transition_conclude(struct super *s) {
     wiring_end_rings(s, s->previous);
     generation_free(s, s->previous);
     s->previous = NULL;
-    listeners_keep(&s->listeners, &s->log, s->now->conf);
     s->proctab.reloads++;
     s->proctab.moved += c->moved;
     text_addf(&t, "generation %u serves, tls-off %s; %llu sessions were moved in %llu ms", s->now->number, s->now->version,

@@ -11,7 +11,7 @@ import pytest
 from support import toml
 from support.clients import connect, context, receive, says_echo
 from support.proxy import command, configuration
-from support.waiting import DEADLINE
+from support.waiting import DEADLINE, until
 from test_reload import message, reload, rewrite
 
 MPTCP = 262
@@ -84,6 +84,28 @@ def test_an_address_changes_and_its_sessions_stay(parts):
         at_loopback(socket.AF_INET6, "::1", port)
     for c in sessions:
         c.unwrap().close()
+
+
+@needs_ipv6
+def test_an_address_changes_and_new_clients_are_served_at_once(parts):
+    """However long the old handshakers need: those of the new generation have the port to themselves."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    p = parts.proxy(parts.backend(), listen=[f"127.0.0.1:{port}"], timeouts={"handshake": "50s"})
+    slow = socket.create_connection(("127.0.0.1", port))
+    slow.sendall(bytes.fromhex("16030102000100"))  # half a hello keeps the old generation
+    until(lambda: p.admin.json("/status.json")["totals"]["connections_accepted_total"] == 1, "the slow client")
+    rewrite(p, lambda t: t["service"]["web"].update(listen=[f":{port}"]))
+    p.signal(signal.SIGHUP)
+    message(p, "generation 1 serves")
+    for _ in range(20):
+        with connect(port) as c:
+            says_echo(c)
+            c.unwrap()
+    assert not p.events("log", message=lambda m: m.startswith("reload done"))
+    slow.close()
+    message(p, "reload done")
 
 
 def test_an_mptcp_client_is_served_by_mptcp(parts):
