@@ -12,6 +12,7 @@
 #include "observer/admin.h"
 #include "observer/fields.h"
 #include "observer/live.h"
+#include "observer/no_http.h"
 #include "observer/sampling.h"
 #include "observer/sink.h"
 #include "observer/sources.h"
@@ -26,7 +27,7 @@
 
 enum sweep { SWEPT, SWEEP_MORE, SWEEP_WAITS };
 
-enum { KIND_RELAY = ROLE_CONTROL + 1, KIND_HTTP, KIND_ACME };
+enum { KIND_RELAY = ROLE_CONTROL + 1, KIND_HTTP, KIND_NO_HTTP, KIND_ACME };
 enum { TIMER_SWEEP, TIMER_SECOND, TIMER_HTTP, TIMER_SESSIONS };
 
 struct observer {
@@ -40,7 +41,7 @@ struct observer {
     uint64_t swept_ms;
     struct log_counts log;
     uint64_t lost_reported; /* of sink.lost */
-    char no_http[256];      /* why the library is not there; empty = it is */
+    struct no_http no_http;
     struct sources sources;
     struct sampling sampling;
     struct sink sink;
@@ -232,18 +233,17 @@ static int end_ring(void *ctx, struct ipc_msg *m, struct text *why) {
     return err;
 }
 
-/* Without the library there is no answer on the admin sockets, and everything else goes on. */
+/* Without the library the admin sockets have one answer for all, and everything else goes on. */
 static int take_admin(void *ctx, struct ipc_msg *m, struct text *why) {
     struct observer *o = ctx;
     enum admin_kind kind;
     int err = control_read_admin(m, &kind);
+    bool serves = !o->no_http.why[0];
     if (err < 0)
         return err;
-    if (o->no_http[0]) {
-        warn_own(o, "an admin socket is not served", o->no_http);
-        return 0;
-    }
-    err = http_listen(o->admin.http, kind, ipc_take(m, 0));
+    if (!serves)
+        warn_own(o, "an admin socket is not served", o->no_http.why);
+    err = serves ? http_listen(o->admin.http, kind, ipc_take(m, 0)) : no_http_listen(&o->no_http, kind, ipc_take(m, 0));
     if (err < 0)
         warn_own(o, "an admin socket is not served", err == ERR_SYSTEM ? strerror(errno) : err_text(err));
     return 0;
@@ -301,7 +301,7 @@ static int take_acme(void *ctx, const struct control_peer *peer, int fd) {
 
 /* As it takes rights, the target is opened before the sandbox; a log file comes with the first message. */
 static int open_log(struct observer *o, struct text *why) {
-    struct text no_http = text_of(o->no_http, sizeof(o->no_http));
+    struct text no_http = text_of(o->no_http.why, sizeof(o->no_http.why));
     if (mhd_load(&no_http) < 0 && !no_http.len)
         text_add(&no_http, "libmicrohttpd is not usable");
     return sink_open(&o->sink, o->conf, why);
@@ -316,6 +316,7 @@ static bool start_admin(struct observer *o) {
         .names = o->names,
         .log = &o->log,
     };
+    no_http_start(&o->no_http, &o->loop, KIND_NO_HTTP);
     sessions_start(&o->admin, KIND_RELAY, TIMER_SESSIONS);
     bool ok = stats_view_init(&o->admin.stats_view, o->child.stats_fd);
     if (o->child.stats_fd >= 0)
@@ -365,6 +366,7 @@ static void observer_finish(void *ctx) {
     live_free(o->admin.live);
     sessions_fini(&o->admin.sessions);
     http_free(o->admin.http);
+    no_http_fini(&o->no_http);
     managed_fini(&o->admin.managed);
     stats_view_fini(&o->admin.stats_view);
     last_sweeps(o); /* what is written after this is not read */

@@ -11,7 +11,9 @@ import pytest
 from support import processes
 from support.admin import read_all, status_of
 from support.clients import connect, says_echo
+from support.proxy import BINARY, command
 from support.waiting import DEADLINE
+from test_placement import can_mount
 
 
 @pytest.fixture
@@ -244,3 +246,31 @@ def test_late_requests_are_ended(p):
         else:
             raise AssertionError("the connection is still there")
     assert time.monotonic() - begin > 5, "an honest slow client has some seconds"
+
+
+WITHOUT_LIBRARY = """#!/bin/sh
+exec unshare -m sh -c 'mount --bind /dev/null {library} && exec {binary} "$@"' tls-off "$@"
+"""
+
+
+@pytest.mark.skipif(not can_mount(), reason="may not mount")
+def test_without_the_library_every_request_is_answered(parts):
+    listed = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True).stdout
+    library = re.search(r"libmicrohttpd\.so\.12 .*=> (\S+)", listed).group(1)
+    p = parts.prepare(parts.backend(), top={"admin": {"socket": "admin.sock", "listen": "127.0.0.1:0"}})
+    wrapper = parts.directory / "wrapper"
+    wrapper.write_text(WITHOUT_LIBRARY.format(library=os.path.realpath(library), binary=BINARY))
+    wrapper.chmod(0o755)
+    p.binary = str(wrapper)
+    p.start()
+    p.wait_event("log", message=lambda m: m.startswith("an admin socket is not served: ") and "libmicrohttpd" in m)
+    for tcp in (False, True):
+        for method, path in ("GET", "/status.json"), ("GET", "/readyz"), ("POST", "/reload"):
+            answer = p.admin.ask(path, method=method, tcp=tcp)
+            assert answer.status == 503 and b"libmicrohttpd" in answer.body
+    status, _, err = command("status", "--admin", p.admin_socket)
+    assert status == 1 and "libmicrohttpd" in err
+    with connect(p.port) as c:  # and traffic goes on
+        says_echo(c)
+        c.unwrap()
+    p.wait_session()
