@@ -8,6 +8,7 @@
 
 #include "acme/alpn_responder.h"
 #include "acme/http_responder.h"
+#include "acme/records.h"
 #include "acme/scheduler.h"
 #include "base/clock.h"
 #include "base/err.h"
@@ -160,6 +161,12 @@ static int serve(void *ctx, struct ipc_msg *m, struct text *why) {
     return control_send(a->child.control, CONTROL_SERVING);
 }
 
+static int hear_hooked(void *ctx, struct ipc_msg *m, struct text *why) {
+    struct acme *a = ctx;
+    records_hear(&a->challenges, m);
+    return 0;
+}
+
 /* ---- life ---- */
 
 static int open_doors(struct acme *a, struct text *why) {
@@ -195,6 +202,7 @@ static int acme_prepare(void *ctx, struct sandbox *sandbox, struct text *why) {
     sandbox->directory = a->directory;
     sandbox->other = conf->webroot;
     a->challenges.webroot = conf->webroot;
+    a->challenges.supervisor = a->child.control;
     a->cas = calloc(conf->nissuers, sizeof(*a->cas));
     a->jobs = calloc(conf->ncerts, sizeof(*a->jobs));
     MUST(a->cas && a->jobs);
@@ -215,13 +223,14 @@ static int acme_prepare(void *ctx, struct sandbox *sandbox, struct text *why) {
 
 static void acme_finish(void *ctx) {
     struct acme *a = ctx;
+    a->challenges.supervisor = -1; /* records that are there serve the next process */
     scheduler_stop(&a->scheduler);
     responder_close(&a->alpn.responder);
     responder_close(&a->http_responder.responder);
 }
 
 static struct acme acme_process = {.observer = -1};
-static const struct role_message acme_messages[] = {{CONTROL_SERVE, serve}, {0, NULL}};
+static const struct role_message acme_messages[] = {{CONTROL_SERVE, serve}, {CONTROL_HOOKED, hear_hooked}, {0, NULL}};
 static const struct role_link acme_links[] = {{ROLE_KEYMAKER, take_keymaker}, {ROLE_OBSERVER, take_observer}, {0, NULL}};
 static const struct loop_handler acme_handlers[] = {{ACME_OBSERVER, on_observer}, {0, NULL}};
 static const struct loop_timer acme_timers[] = {{0, alarm_clock_ring, 0}, {0, NULL, 0}};

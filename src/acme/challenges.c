@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "acme/records.h"
 #include "acme/webroot.h"
 #include "base/err.h"
 #include "base/text.h"
@@ -29,7 +30,7 @@ int challenges_offer(struct challenges *c, const void *owner, enum challenge_typ
                      const char *thumbprint) {
     uint8_t ip[16];
     size_t at = 0, ip_len = managed_name_address(name, ip);
-    while (at < c->n && c->list[at].owner)
+    while (at < c->n && (c->list[at].owner || c->list[at].record))
         at++;
     if (at == CHALLENGES_MAX)
         return ERR_LIMIT;
@@ -63,7 +64,16 @@ void challenges_withdraw(struct challenges *c, const void *owner) {
         if (c->webroot && at->type == CHALLENGE_HTTP_01)
             webroot_remove(c->webroot, at->token);
         at->owner = NULL;
+        if (at->record)
+            records_release(c, at);
     }
+}
+
+struct challenge *challenges_of(struct challenges *c, const void *owner, enum challenge_type type, const char *token) {
+    for (size_t i = 0; i < c->n; i++)
+        if (c->list[i].owner == owner && c->list[i].type == type && strcmp(c->list[i].token, token) == 0)
+            return &c->list[i];
+    return NULL;
 }
 
 struct challenge *challenges_by_name(struct challenges *c, enum challenge_type type, struct span name) {

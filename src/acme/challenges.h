@@ -10,26 +10,35 @@
 #include "base/defs.h"
 #include "base/span.h"
 #include "conf/conf_acme.h"
+#include "wire/control_hook.h"
 
 #define CHALLENGES_MAX      1024
 #define CHALLENGE_TOKEN_MAX 128
 #define CHALLENGE_NAME_MAX  255
 #define CHALLENGE_AUTH_MAX  (CHALLENGE_TOKEN_MAX + 1 + 43) /* token "." thumbprint */
 
+/* How far the DNS record of a challenge is: records.h. */
+enum record_state { RECORD_NONE, RECORD_WANTED, RECORD_SETTING, RECORD_SET, RECORD_UNWANTED, RECORD_REMOVING };
+
 struct challenge {
-    const void *owner; /* NULL = free */
+    const void *owner; /* NULL = nobody's, and free when it has no record */
     enum challenge_type type;
     char identifier[CHALLENGE_NAME_MAX + 1]; /* a host or an address */
     char name[CHALLENGE_NAME_MAX + 1]; /* as a validator asks: of an address, its reverse name for tls-alpn-01 (RFC 8738 6) */
     char token[CHALLENGE_TOKEN_MAX + 1];
     char key_authorization[CHALLENGE_AUTH_MAX + 1];
     unsigned answered; /* times that a responder has given it out */
+    enum record_state record;
+    struct control_hook hook;
+    void (*record_fn)(void *ctx, const char *why);
+    void *record_ctx;
 };
 
 struct challenges {
     struct challenge list[CHALLENGES_MAX];
     size_t n;            /* places that were ever used */
     const char *webroot; /* where answers of http-01 are written as well; NULL = nowhere */
+    int supervisor;      /* runs the program that puts records into place; -1 = no more */
 };
 
 /*
@@ -41,6 +50,9 @@ MUST_CHECK int challenges_offer(struct challenges *c, const void *owner, enum ch
 
 /* All of OWNER's. */
 void challenges_withdraw(struct challenges *c, const void *owner);
+
+/* That which OWNER has offered. */
+struct challenge *challenges_of(struct challenges *c, const void *owner, enum challenge_type type, const char *token);
 
 /* NULL when there is none. NAME as the client sent it. */
 struct challenge *challenges_by_name(struct challenges *c, enum challenge_type type, struct span name);

@@ -12,10 +12,10 @@
 #include "base/err.h"
 
 #define STEP_MS      150000 /* of a state: several requests, when nonces are refused */
-#define ATTEMPT_S    3600   /* of all of it */
 #define PAUSE_MIN_MS 500
 #define PAUSE_MAX_MS 15000
-#define RETRY_MAX_S  300                  /* of a Retry-After that is waited for within an attempt */
+#define RECORD_MS    3600000 /* the supervisor ends each program after ten minutes; a few may wait for their turn */
+#define RETRY_MAX_S  300     /* of a Retry-After that is waited for within an attempt */
 #define BLOCKED_MAX  (7 * INT64_C(86400)) /* of one that ends an attempt */
 
 static const struct state {
@@ -416,7 +416,8 @@ static const struct state states[ORDER_STATES] = {
     [ORDER_ACCOUNT] = {"account", STEP_MS, TO(NEW) | TO(READ), enter_account, NULL},
     [ORDER_NEW] = {"new order", STEP_MS, TO(NEW) | TO(ACCOUNT) | STANDS, enter_new, NULL},
     [ORDER_READ] = {"order", STEP_MS, TO(NEW) | STANDS, enter_read, NULL},
-    [ORDER_AUTHZ] = {"authorization", STEP_MS, TO(AUTHZ) | TO(TELL) | TO(PAUSE) | TO(POLL), enter_authz, NULL},
+    [ORDER_AUTHZ] = {"authorization", STEP_MS, TO(AUTHZ) | TO(RECORD) | TO(TELL) | TO(PAUSE) | TO(POLL), enter_authz, NULL},
+    [ORDER_RECORD] = {"record", RECORD_MS, TO(TELL), enter_record, NULL},
     [ORDER_TELL] = {"challenge", STEP_MS, TO(AUTHZ), enter_tell, NULL},
     [ORDER_PAUSE] = {"validation", 0, TO(CHECK), enter_waiting, leave_pause},
     [ORDER_CHECK] = {"validation check", STEP_MS, TO(CHECK) | TO(PAUSE) | TO(READ), enter_check, NULL},

@@ -24,6 +24,7 @@ enum order_state {
     ORDER_NEW,
     ORDER_READ,     /* how far it is: leads to one of the next */
     ORDER_AUTHZ,    /* reads one authorization after the other */
+    ORDER_RECORD,   /* a program puts its DNS record into place */
     ORDER_TELL,     /* its challenge can be answered: the issuer may come */
     ORDER_PAUSE,    /* before it is looked at again */
     ORDER_CHECK,    /* reads authorizations until all are valid */
@@ -64,6 +65,8 @@ struct order {
         bool valid;
     } authz[CONF_ACME_NAMES_MAX];
     size_t nauthz, at;
+    struct challenge *challenge; /* of the one at AT, while its record is made */
+    uint16_t name;               /* of the certificate, that it is about */
     uint32_t pause_ms;
     char url[JOB_URL_MAX]; /* of what is asked next */
     char finalize[JOB_URL_MAX];

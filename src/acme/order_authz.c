@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "acme/order_internal.h"
+#include "acme/records.h"
 #include "base/err.h"
 
 bool order_take_authzs(struct order *o, const json_t *json) {
@@ -52,6 +53,31 @@ static const json_t *challenge_of(const json_t *authz, enum challenge_type type)
     return NULL;
 }
 
+/* Which of the certificate's names an authorization is about: that of a wildcard has the name below it. */
+static uint16_t name_of(const struct order *o, const json_t *authz, const char *name) {
+    const struct conf_managed *c = o->job->cert;
+    size_t skip = json_is_true(json_object_get(authz, "wildcard")) ? 2 : 0;
+    uint16_t i = 0;
+    while (i < c->nnames && ((strncmp(c->names[i], "*.", 2) == 0) != (skip > 0) || strcmp(c->names[i] + skip, name) != 0))
+        i++;
+    return i;
+}
+
+/* What is offered has to be put where it is looked for. */
+static void prepare_challenge(struct order *o, enum challenge_type type, const json_t *authz, const char *name,
+                              const char *token) {
+    if (type != CHALLENGE_DNS_01) {
+        order_goto(o, ORDER_TELL);
+        return;
+    }
+    o->challenge = challenges_of(o->env->challenges, o, type, token);
+    o->name = name_of(o, authz, name);
+    if (o->name < o->job->cert->nnames)
+        order_goto(o, ORDER_RECORD);
+    else
+        order_fail(o, FAULT_ISSUER, -1, "it wants to validate %.255s, for which nothing was ordered", name);
+}
+
 /* The first in the operator's order that the issuer offers. */
 static void choose_challenge(struct order *o, const json_t *authz) {
     const struct conf_issuer *issuer = o->ca->issuer;
@@ -70,7 +96,7 @@ static void choose_challenge(struct order *o, const json_t *authz) {
             order_fail(o, err == ERR_LIMIT ? FAULT_OURS : FAULT_ISSUER, -1, "its challenge for %.255s: %s", name,
                        err_text(err));
         else
-            order_goto(o, ORDER_TELL);
+            prepare_challenge(o, type, authz, name, token);
         return;
     }
     order_fail(o, FAULT_NAMES, -1, "it offers no challenge for %.255s that is configured", name ? name : "a name");
@@ -116,6 +142,20 @@ static void on_told(void *ctx, const struct answer *a) {
         return;
     o->at++;
     order_goto(o, ORDER_AUTHZ);
+}
+
+static void on_record(void *ctx, const char *why) {
+    struct order *o = ctx;
+    o->until_s = o->env->now() + ATTEMPT_S;
+    if (why[0])
+        order_fail(o, FAULT_OURS, -1, "the hook for %.255s: %s", o->job->cert->names[o->name], why);
+    else
+        order_goto(o, ORDER_TELL);
+}
+
+void enter_record(struct order *o) {
+    uint16_t issuer = o->job->cert->issuers[o->job->issuer];
+    records_want(o->env->challenges, o->challenge, issuer, o->job->index, o->name, on_record, o);
 }
 
 void enter_tell(struct order *o) {

@@ -3,6 +3,8 @@
 
 #include "acme/order.h"
 
+#define ATTEMPT_S 3600 /* of all of it, from its beginning or the last program that has helped it on */
+
 void order_goto(struct order *o, enum order_state next);
 
 /* The attempt has failed. What follows depends on whose fault it was: the next issuer, another order, or a pause. */
@@ -22,6 +24,7 @@ bool order_take_url(const json_t *json, const char *key, char to[static JOB_URL_
 
 /* order_authz.c */
 void enter_authz(struct order *o);
+void enter_record(struct order *o);
 void enter_tell(struct order *o);
 void enter_check(struct order *o);
 bool order_take_authzs(struct order *o, const json_t *json);

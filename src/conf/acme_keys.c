@@ -2,9 +2,12 @@
  */
 #include "conf/acme_keys.h"
 
+#include <errno.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -17,7 +20,7 @@ static const struct word key_words[] = {{"ecdsa-p256", MANAGED_ECDSA_P256}, {"ec
                                         {"rsa-2048", MANAGED_RSA_2048},     {"rsa-3072", MANAGED_RSA_3072},
                                         {"rsa-4096", MANAGED_RSA_4096},     {NULL, 0}};
 static const struct word challenge_words[] = {
-    {"tls-alpn-01", CHALLENGE_TLS_ALPN_01}, {"http-01", CHALLENGE_HTTP_01}, {NULL, 0}};
+    {"tls-alpn-01", CHALLENGE_TLS_ALPN_01}, {"http-01", CHALLENGE_HTTP_01}, {"dns-01", CHALLENGE_DNS_01}, {NULL, 0}};
 
 /* One value of an issuer. */
 struct issuer_value {
@@ -133,6 +136,24 @@ static void read_ca_file(struct issuer_value *v, const struct toml_node *n) {
         v->issuer->ca_file = read_file(v, n);
 }
 
+/* An executable file: what it may do beyond that shows when it runs, as its user. */
+static void read_hook(struct issuer_value *v, const struct toml_node *n) {
+    struct stat st;
+    const char *path = read_file(v, n);
+    if (path && stat(path, &st) < 0)
+        load_error(v->l, n->at, v->key, "%s: %s, expected a program", path, strerror(errno));
+    else if (path && (!S_ISREG(st.st_mode) || !(st.st_mode & 0111)))
+        load_error(v->l, n->at, v->key, "%s: found no executable file, expected a program", path);
+    v->issuer->hook = path;
+}
+
+static void read_hook_user(struct issuer_value *v, const struct toml_node *n) {
+    if (n->kind == TOML_STRING && n->string[0] && getpwnam(n->string))
+        v->issuer->hook_user = conf_strdup(v->l->conf, n->string);
+    else
+        refuse(v, n, "a user that this machine has");
+}
+
 static void read_eab(struct issuer_value *v, const struct toml_node *n) {
     static const char expected[] = "{ kid = \"...\", key_file = \"FILE\" } as the issuer has given it out";
     for (size_t i = 0; n->kind == TOML_TABLE && i < n->nchildren; i++) {
@@ -157,6 +178,7 @@ static const struct issuer_key {
     {"profile", read_profile},     {"profile_required", read_profile_required},
     {"keys", read_keys},           {"preferred_chain", read_chain},
     {"ca_file", read_ca_file},     {"eab", read_eab},
+    {"hook", read_hook},           {"hook_user", read_hook_user},
 };
 
 static void issuer_defaults(struct conf *c, struct conf_issuer *i) {
@@ -178,7 +200,11 @@ static const struct toml_node *member(const struct toml_node *table, const char 
 }
 
 static void read_issuer(struct load *l, const struct toml_node *n, const char *shown, struct conf_issuer *to) {
-    *to = (struct conf_issuer){.name = conf_strdup(l->conf, n->key), .profile = "", .preferred_chain = ""};
+    *to = (struct conf_issuer){.name = conf_strdup(l->conf, n->key),
+                               .profile = "",
+                               .preferred_chain = "",
+                               .hook_uid = UINT32_MAX,
+                               .hook_gid = UINT32_MAX};
     for (size_t i = 0; i < n->nchildren; i++) {
         const struct toml_node *child = &n->children[i];
         const char *names[ARRAY_LEN(issuer_keys) + 1] = {NULL};
@@ -202,6 +228,8 @@ static void read_issuer(struct load *l, const struct toml_node *n, const char *s
         load_error(l, n->at, shown,
                    "found no \"terms_accepted\", expected true, which says that you accept the issuer's terms");
     issuer_defaults(l->conf, to);
+    if (!to->hook && memchr(to->challenges, CHALLENGE_DNS_01, to->nchallenges))
+        load_error(l, n->at, shown, "found \"dns-01\" without \"hook\", expected the program that puts DNS records into place");
 }
 
 static bool is_issuer_name(const char *s) {
@@ -233,6 +261,10 @@ void read_issuers(struct reading *r, const struct toml_node *table) {
 
 /* ---- what a service wants ---- */
 
+static bool is_wildcard(const char *name) {
+    return strncmp(name, "*.", 2) == 0;
+}
+
 /* Names of hosts in lower case, or an address in the form that is compared; NULL when it is neither. */
 static const char *managed_name(struct load *l, const char *s) {
     char name[256], ip[ADDR_TEXT_MAX];
@@ -240,9 +272,10 @@ static const char *managed_name(struct load *l, const char *s) {
     size_t len = strlen(s), label = 0;
     if (addr_parse_ip(s, &a) == 0)
         return conf_strdup(l->conf, addr_ip_text(&a, ip));
-    size_t from = strncmp(s, "*.", 2) == 0 ? 2 : 0; /* dns-01 alone can prove it */
-    bool ok = len > from && len < 254 && !from && strchr(s, '.');
-    for (size_t i = 0; ok && i <= len; i++) {
+    size_t from = is_wildcard(s) ? 2 : 0;
+    bool ok = len > from && len < 254 && strchr(s + from, '.');
+    memcpy(name, s, from);
+    for (size_t i = from; ok && i <= len; i++) {
         char ch = s[i] >= 'A' && s[i] <= 'Z' ? (char)(s[i] + 32) : s[i];
         bool end = ch == '.' || ch == 0;
         ok = end ? label > 0 && label <= NAME_LABEL_MAX : (ch >= 'a' && ch <= 'z') || (ch >= '0' && ch <= '9') || ch == '-';
@@ -284,8 +317,7 @@ void read_service_acme(struct reading *r, const struct toml_node *node) {
         if (name)
             o->managed_names[o->nmanaged_names++] = name;
         else
-            reading_refuse(r, item,
-                           "a host name or an address, each once; a wildcard cannot be validated by the challenges there are");
+            reading_refuse(r, item, "a host name, a wildcard like \"*.example.org\", or an address, each once");
     }
 }
 
@@ -310,6 +342,20 @@ static size_t settle_issuers(struct load *l, size_t service, const struct toml_n
             to[n++] = (uint16_t)at;
     }
     return n;
+}
+
+/* Nothing but a record of its domain proves a wildcard; every issuer that may be asked must be able to see one. */
+static void check_wildcards(struct load *l, size_t service, const uint16_t *issuers, size_t n) {
+    const struct service_origin *o = &l->services[service];
+    for (size_t i = 0; i < o->nmanaged_names; i++)
+        for (size_t k = 0; k < n && is_wildcard(o->managed_names[i]); k++) {
+            const struct conf_issuer *by = &l->conf->acme.issuers[issuers[k]];
+            if (!memchr(by->challenges, CHALLENGE_DNS_01, by->nchallenges))
+                load_error(
+                    l, load_at(l, service, KEY_SERVICE_ACME), load_key(l, service, KEY_SERVICE_ACME),
+                    "found \"%s\", expected \"dns-01\" in \"challenges\" of the issuer \"%s\": nothing else can validate it",
+                    o->managed_names[i], by->name);
+        }
 }
 
 static const char *certificate_path(struct load *l, const char *dir, const char *name) {
@@ -364,6 +410,7 @@ static void settle_service(struct load *l, size_t i) {
         return;
     uint16_t *issuers = conf_alloc(l->conf, CONF_ISSUERS_MAX * sizeof(*issuers));
     size_t n = settle_issuers(l, i, member(node, "issuers"), issuers);
+    check_wildcards(l, i, issuers, n);
     if (l->conf->services[i].mode != MODE_TERMINATE)
         load_error(l, node->at, load_key(l, i, KEY_SERVICE_ACME),
                    "found in a service of passthrough mode, which has no certificate");
@@ -372,9 +419,28 @@ static void settle_service(struct load *l, size_t i) {
             add_managed(l, i, a->issuers[issuers[0]].keys[k], issuers, n);
 }
 
+/* Root runs no program of which it is not said whose it is, where there is somebody else. */
+static void settle_hooks(struct load *l) {
+    const char *user = l->conf->user;
+    for (size_t i = 0; i < l->conf->acme.nissuers; i++) {
+        struct conf_issuer *by = &l->conf->acme.issuers[i];
+        if (geteuid() != 0) {
+            if (by->hook_user)
+                load_warning(l, load_top_at(l, KEY_ACME_ISSUER), "acme.issuer",
+                             "%s: \"hook_user\" has no effect when not started as root", by->name);
+            continue;
+        }
+        const char *name = by->hook_user ? by->hook_user : user;
+        const struct passwd *p = name ? getpwnam(name) : NULL;
+        by->hook_uid = p ? p->pw_uid : UINT32_MAX;
+        by->hook_gid = p ? p->pw_gid : UINT32_MAX;
+    }
+}
+
 void acme_settle(struct load *l) {
     struct conf *c = l->conf;
     struct conf_acme *a = &c->acme;
+    settle_hooks(l);
     bool wanted = false;
     char dir[PATH_MAX];
     struct text t = text_of(dir, sizeof(dir));

@@ -16,6 +16,6 @@ const char *managed_key_name(enum managed_key key) {
 
 const char *challenge_type_name(enum challenge_type type) {
     static const char *const names[CHALLENGE_TYPES] = {
-        [CHALLENGE_TLS_ALPN_01] = "tls-alpn-01", [CHALLENGE_HTTP_01] = "http-01"};
+        [CHALLENGE_TLS_ALPN_01] = "tls-alpn-01", [CHALLENGE_HTTP_01] = "http-01", [CHALLENGE_DNS_01] = "dns-01"};
     return (unsigned)type < CHALLENGE_TYPES ? names[type] : "unknown";
 }

@@ -14,7 +14,7 @@
 
 enum managed_key { MANAGED_ECDSA_P256, MANAGED_ECDSA_P384, MANAGED_RSA_2048, MANAGED_RSA_3072, MANAGED_RSA_4096, MANAGED_KEYS };
 
-enum challenge_type { CHALLENGE_TLS_ALPN_01, CHALLENGE_HTTP_01, CHALLENGE_TYPES };
+enum challenge_type { CHALLENGE_TLS_ALPN_01, CHALLENGE_HTTP_01, CHALLENGE_DNS_01, CHALLENGE_TYPES };
 
 struct conf_issuer {
     const char *name;
@@ -31,6 +31,9 @@ struct conf_issuer {
     const char *ca_file;         /* trust for the directory itself, absolute; NULL = the system's */
     const char *eab_kid;         /* external account binding; NULL = none */
     const char *eab_key_file;    /* absolute */
+    const char *hook;            /* program that puts DNS records into place, absolute; NULL only when none is needed */
+    const char *hook_user;       /* as configured; NULL = conf.user */
+    uint32_t hook_uid, hook_gid; /* whose rights it has; UINT32_MAX = ours */
 };
 
 /* One certificate of a service. */

@@ -267,6 +267,10 @@ static void value_issuer(struct io *io, struct conf_issuer *i) {
     value_path(io, &i->ca_file);
     value_text(io, &i->eab_kid, longest);
     value_path(io, &i->eab_key_file);
+    value_path(io, &i->hook);
+    VALUE(io, i->hook_uid);
+    VALUE(io, i->hook_gid);
+    refuse_if(io, !i->hook && memchr(i->challenges, CHALLENGE_DNS_01, i->nchallenges));
     refuse_if(io, strncmp(i->directory, "https://", 8) != 0 || (i->eab_kid == NULL) != (i->eab_key_file == NULL));
 }
 

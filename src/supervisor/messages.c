@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "supervisor/actions.h"
+#include "supervisor/hook.h"
 #include "supervisor/keys.h"
 #include "supervisor/super.h"
 #include "supervisor/wiring.h"
@@ -81,6 +82,10 @@ static bool on_command(struct super *s, struct worker *w, const struct ipc_msg *
     return true;
 }
 
+static bool on_hook(struct super *s, struct worker *w, const struct ipc_msg *m) {
+    return hook_ask(s, w, m);
+}
+
 static bool on_pong(struct super *s, struct worker *w, const struct ipc_msg *m) {
     (void)m;
     heartbeat_answer(s, w);
@@ -118,6 +123,7 @@ static const struct {
     {CONTROL_DRAINED, SERVES, on_drained},
     {CONTROL_EXPORTED, SERVES, on_exported},
     {CONTROL_COMMAND, SERVES, on_command},
+    {CONTROL_HOOK, IN(CHILD_SERVING), on_hook},
     {CONTROL_PONG, IN(CHILD_STARTING) | SERVES, on_pong},
     {CONTROL_KEYS_TAKEN, IN(CHILD_STARTING) | SERVES, on_keys_taken},
     {CONTROL_KEYS_REFUSED, SERVES, on_keys_refused},

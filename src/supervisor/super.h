@@ -17,6 +17,7 @@
 #include "supervisor/generation.h"
 #include "supervisor/heartbeat.h"
 #include "supervisor/helper.h"
+#include "supervisor/hook.h"
 #include "supervisor/listeners.h"
 #include "supervisor/placement.h"
 #include "supervisor/refresh.h"
@@ -33,6 +34,7 @@ enum super_timer {
     SUPER_TIMER_HEARTBEAT,
     SUPER_TIMER_BALANCING,
     SUPER_TIMER_PLACEMENT,
+    SUPER_TIMER_HOOK,
     SUPER_TIMER_CREDS_QUIET,
     SUPER_TIMER_CREDS_RETRY,
     SUPER_TIMER_CREDS_POLL,
@@ -60,6 +62,7 @@ struct super {
     struct creds_reload creds;
     struct refresh refresh[REFRESH_KINDS];
     struct helper helpers[HELPERS];
+    struct hook hook;
     struct listeners listeners;
     struct admin_sockets admin;
     struct heartbeat heartbeat;

@@ -107,6 +107,11 @@ static void on_placement_timer(void *ctx, struct wtimer *t) {
     placement_timer(ctx);
 }
 
+static void on_hook_timer(void *ctx, struct wtimer *t) {
+    (void)t;
+    hook_timer(ctx);
+}
+
 static bool turn_end(void *ctx) {
     struct super *s = ctx;
     actions_turn(s);
@@ -152,6 +157,7 @@ static void set_up_timers(struct super *s) {
     loop_on_timer(&s->loop, SUPER_TIMER_HEARTBEAT, on_heartbeat_timer, s);
     loop_on_timer(&s->loop, SUPER_TIMER_BALANCING, on_balancing_timer, s);
     loop_on_timer(&s->loop, SUPER_TIMER_PLACEMENT, on_placement_timer, s);
+    loop_on_timer(&s->loop, SUPER_TIMER_HOOK, on_hook_timer, s);
     creds_timers(s);
     refresh_timers(s);
 }

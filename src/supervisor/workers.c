@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "shm/scoreboard.h"
+#include "supervisor/hook.h"
 #include "supervisor/super.h"
 #include "supervisor/wiring.h"
 
@@ -42,7 +43,7 @@ static bool worker_begin(struct super *s, struct worker *w) {
     int pair[2];
     if (ipc_pair(CONTROL_SNDBUF, pair) < 0)
         return false;
-    w->words = words_new();
+    w->words = words_new(WORDS_MAX);
     w->pid = w->words >= 0 ? spawn(w, pair[1]) : -1;
     close(pair[1]);
     if (w->pid < 0) {
@@ -181,6 +182,7 @@ static void ended(struct super *s, struct worker *w, int status) {
     if (s->loop.now_ms - w->started_ms > PROVED_MS)
         w->backoff_ms = BACKOFF_MIN_MS;
     count_last_cut(s, w);
+    hook_drop(s, w);
     if (s->now || w->stopping)
         log_end(s, w, status);
     words_log(s, w);
@@ -212,12 +214,14 @@ static void ended(struct super *s, struct worker *w, int status) {
 
 void workers_reap(struct super *s) {
     int status;
-    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
+    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+        hook_ended(s, pid, status);
         for (struct worker *w = NULL; (w = worker_next(s, w));)
             if (w->pid == pid) {
                 ended(s, w, status);
                 break;
             }
+    }
 }
 
 void worker_timer(struct super *s, struct worker *w) {

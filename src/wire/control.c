@@ -7,6 +7,7 @@
 #include "base/wr.h"
 #include "shm/bounds.h"
 #include "wire/addr_pack.h"
+#include "wire/control_hook.h"
 
 #define SETUP_LEN      18
 #define LISTENER_LEN   2
@@ -50,6 +51,7 @@
     X(REQUEST_ACCESS, 2, 0, 0)                                                                                                 \
     X(ACCESS, 1, 0, 0)                                                                                                         \
     X(REQUEST_SECRETS, 1, 0, 0)                                                                                                \
+    X(HOOKED, 0, 0, HOOKED_MAX)                                                                                  \
     X(CPU, 0, NUMBER_LEN, NUMBER_LEN)
 /* clang-format on */
 
@@ -77,6 +79,7 @@ const struct ipc_rule control_to_child[] = {
     X(EXPORTED, 0, EXPORTED_LEN, EXPORTED_LEN, FROM(RELAY))                                                                    \
     X(SERVING, 0, 0, 0, FROM(HANDSHAKER) | FROM(ACME))                                                                              \
     X(PONG, 0, 0, 0, WORKERS)                                                                                                  \
+    X(HOOK, 0, CONTROL_HOOK_LEN, CONTROL_HOOK_LEN, FROM(ACME))                                                                 \
     X(COMMAND, 0, COMMAND_LEN, COMMAND_LEN, FROM(OBSERVER))                                                                    \
     X(CREDS_READ, 1, 0, CONTROL_TEXT_MAX, FROM(CONFIG))                                                                        \
     X(ACCESS_READ, 1, 0, CONTROL_TEXT_MAX, FROM(CONFIG))                                                                       \

@@ -77,6 +77,8 @@ enum control_type {
     CONTROL_ACCESS,          /* fds: access table; replaces an earlier one; handshakers and observer */
     CONTROL_REQUEST_SECRETS, /* fds: snapshot; the answer is SECRETS_READ or REFUSED */
     CONTROL_SECRETS_READ,    /* fds: ticket secrets; no body */
+    CONTROL_HOOK,            /* acme: run a program; this and the next: wire/control_hook.h */
+    CONTROL_HOOKED,          /* body: why it has failed, as text */
     CONTROL_CPU,             /* body: 1 more than the CPU to run on, 0 = any that is allowed */
 };
 

@@ -3,11 +3,15 @@ import functools
 import http.client
 import http.server
 import os
+import pathlib
+import pwd
 import re
+import shutil
 import signal
 import socket
 import ssl
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -331,6 +335,82 @@ def test_files_that_cannot_be_written(parts):
     (root / ".well-known").write_text("in the way")
     site = Site(parts, section={"webroot": str(root)}, challenges=["http-01"]).start()
     site.p.wait_text("the answer for [ab].example.org cannot be written below .*/www: Not a directory")
+
+
+# --- dns-01
+
+
+HOOK = """#!/usr/bin/python3
+import json, os, sys, urllib.request
+verb, name, value = sys.argv[1:]
+print(verb, name, value, os.getuid(), sorted(os.environ.items()), sorted(os.listdir("/proc/self/fd")), os.getcwd(), flush=True)
+BODY
+path, body = ("set-txt", {"host": name + ".", "value": value}) if verb == "present" else ("clear-txt", {"host": name + "."})
+urllib.request.urlopen(urllib.request.Request("http://127.0.0.1:PORT/" + path, json.dumps(body).encode()), timeout=10).read()
+"""
+
+
+@pytest.fixture
+def hook():
+    """A program that everybody may run."""
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="hook."))
+    directory.chmod(0o755)
+    file = directory / "hook"
+
+    def write(port=0, body=""):
+        file.write_text(HOOK.replace("PORT", str(port)).replace("BODY", body))
+        file.chmod(0o755)
+        return str(file)
+
+    yield write
+    shutil.rmtree(directory)
+
+
+def dns_site(parts, hook, names, **more):
+    """The program is there before the port of the name server is known."""
+    return Site(parts, names=names, challenges=["dns-01"], hook=hook(), prepare=lambda s: hook(s.pebble.dns_management, **more))
+
+
+def test_dns_01_by_a_program(parts, hook):
+    names = ["*.example.org", "example.org", "a.b.example.org"]
+    site = dns_site(parts, hook, names).start()
+    site.wait_trusted("www.example.org")
+    assert names_of(site.served("www.example.org")) == sorted(names)
+    said = until(lambda: len(found := re.findall(r": (present|cleanup) (\S+) (\S{43}) (\d+) (.*?) (\[.*?\]) /\"", "\n".join(site.p.lines))) >= 6 and found,
+                 lambda: f"records removed:\n{site.p.text()}")
+    assert sorted((verb, name) for verb, name, *_ in said) == sorted(
+        (verb, f"_acme-challenge.{name}") for verb in ("present", "cleanup") for name in ("example.org", "example.org", "a.b.example.org"))
+    values = {(name, value) for verb, name, value, *_ in said if verb == "present"}
+    assert len(values) == 3 and values == {(name, value) for verb, name, value, *_ in said if verb == "cleanup"}
+    for *_, uid, environment, descriptors in said:
+        assert uid == str(os.getuid())
+        assert "'ACME_ISSUER', 'p0'" in environment and "LD_" not in environment and "HOME" not in environment
+        assert descriptors == "['0', '1', '2', '3']", "3 is the listing itself"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="to become another user needs root")
+def test_a_program_has_a_user_of_its_own(parts, hook):
+    site = Site(parts, challenges=["dns-01"], hook=hook(), hook_user="nobody", prepare=lambda s: hook(s.pebble.dns_management)).start()
+    site.wait_trusted()
+    uid = pwd.getpwnam("nobody").pw_uid
+    assert site.p.wait_text(rf"present _acme-challenge.a.example.org \S+ {uid} ")
+
+
+@pytest.mark.parametrize("body, said", [("sys.exit(3)", "ended with status 3"), ("os.kill(os.getpid(), 9)", r"killed by signal 9 \(Killed\)"),
+                                        ("print('no such zone'); sys.exit(1)", "ended with status 1")])
+def test_a_program_that_fails(parts, hook, body, said):
+    site = dns_site(parts, hook, ["a.example.org"], body=body).start()
+    site.p.wait_text(f"no certificate from p0: the hook for a.example.org: {said}")
+    if "zone" in body:
+        site.p.wait_text("hook present _acme-challenge.a.example.org: no such zone")
+
+
+def test_a_program_that_hangs_ends_with_who_asked(parts, hook):
+    site = dns_site(parts, hook, ["a.example.org"], body="import time; time.sleep(1000)").start()
+    child = until(lambda: [p for p in processes.descendants(site.p.pid) if "present" in processes.command_line(p)], "the program")
+    until(lambda: site.p.admin.json("/acme.json")["certificates"][0].get("state") == "record", "the order's state")
+    site.p.stop()
+    assert not [p for p in child if os.path.exists(f"/proc/{p}")]
 
 
 # --- renewals

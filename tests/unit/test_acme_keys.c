@@ -20,7 +20,7 @@ static const char whole[] =
     "state_dir = \"/var/lib/x\"\n"
     "[acme]\nstate = \"files\"\nhttp = [\"127.0.0.1:80\", \"[::1]:80\"]\nredirect_http = true\nwebroot = \"www\"\n"
     "[acme.issuer.le]\ndirectory = \"https://ca.example/dir\"\nterms_accepted = true\n"
-    "contact = [\"mailto:a@example.org\", \"mailto:b@example.org\"]\nchallenges = [\"http-01\", \"tls-alpn-01\"]\n"
+    "contact = [\"mailto:a@example.org\", \"mailto:b@example.org\"]\nchallenges = [\"http-01\", \"tls-alpn-01\", \"dns-01\"]\nhook = \"/bin/true\"\n"
     "profile = \"shortlived\"\nprofile_required = true\nkeys = [\"ecdsa-p384\", \"rsa-2048\"]\npreferred_chain = \"Root X\"\n"
     "ca_file = \"ca.pem\"\neab = {kid = \"k-1\", key_file = \"/etc/eab\"}\n"
     "[acme.issuer.other]\ndirectory = \"https://other.example/\"\nterms_accepted = true\n" SERVICE
@@ -48,7 +48,8 @@ static void look_at(const struct conf *c) {
     assert_string_equal(le->directory, "https://ca.example/dir");
     assert_int_equal(le->ncontact, 2);
     assert_string_equal(le->contact[1], "mailto:b@example.org");
-    assert_int_equal(le->nchallenges, 2);
+    assert_int_equal(le->nchallenges, 3);
+    assert_string_equal(le->hook, "/bin/true");
     assert_int_equal(le->challenges[0], CHALLENGE_HTTP_01);
     assert_string_equal(le->profile, "shortlived");
     assert_true(le->profile_required);
@@ -171,7 +172,16 @@ static void test_what_is_wrong_is_said(void **state) {
         {ISSUER SERVICE "acme = {names = [\"a.example\"]}\n", "found no \"issuers\""},
         {ISSUER SERVICE "acme = {issuers = [\"le\"], names = [\"a.example\"], name = 1}\n", "expected \"names\""},
         {ISSUER SERVICE "acme = {issuers = [\"le\"], names = [\"a.example\", \"A.example\"]}\n", "each once"},
-        {ISSUER SERVICE "acme = {issuers = [\"le\"], names = [\"*.example\"]}\n", "a wildcard cannot be validated"},
+        {ISSUER SERVICE "acme = {issuers = [\"le\"], names = [\"*.example\"]}\n",
+         "found \"*.example\", expected a host name, a wildcard"},
+        {ISSUER SERVICE "acme = {issuers = [\"le\"], names = [\"*.example.org\"]}\n",
+         "found \"*.example.org\", expected \"dns-01\""},
+        {ISSUER SERVICE "acme = {issuers = [\"le\"], names = [\"a.*.example.org\"]}\n", "found \"a.*.example.org\""},
+        {ISSUER "challenges = [\"dns-01\"]\n" SERVICE, "found \"dns-01\" without \"hook\""},
+        {ISSUER "hook = \"/no/such\"\n" SERVICE, "/no/such: No such file or directory, expected a program"},
+        {ISSUER "hook = \"/etc/passwd\"\n" SERVICE, "/etc/passwd: found no executable file"},
+        {ISSUER "hook = \"/tmp\"\n" SERVICE, "/tmp: found no executable file"},
+        {ISSUER "hook_user = \"nobody-here\"\n" SERVICE, "expected a user that this machine has"},
         {ISSUER SERVICE "acme = {issuers = [\"le\"], names = [\"a..example\"]}\n", "found \"a..example\""},
         {ISSUER SERVICE "acme = {issuers = [\"le\"], names = [\"localhost\"]}\n", "found \"localhost\""},
         {ISSUER SERVICE "acme = {issuers = [\"le\"], names = [\"a\\\"b.example\"]}\n", "expected a host name"},

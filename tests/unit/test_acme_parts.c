@@ -14,9 +14,11 @@
 #include "acme/challenges.h"
 #include "acme/http_responder.h"
 #include "acme/job.h"
+#include "acme/records.h"
 #include "acme/renewal.h"
 #include "base/base64url.h"
 #include "base/err.h"
+#include "wire/control.h"
 #include "wire/keymaking.h"
 #include "wire/managed.h"
 
@@ -216,6 +218,83 @@ static void test_challenges(void **state) {
     challenges_withdraw(&challenges, &me);
 }
 
+static char told[64];
+
+static void on_told(void *ctx, const char *why) {
+    (void)ctx;
+    (void)snprintf(told, sizeof(told), "<%s>", why);
+}
+
+static void expect_hook(int fd, enum hook_verb verb, uint16_t name, struct control_hook *ret) {
+    static uint8_t scratch[IPC_BODY_MAX + 2];
+    struct ipc_msg m;
+    int err = 0;
+    assert_int_equal(ipc_recv(fd, scratch, sizeof(scratch), control_to_supervisor, &m, &err), STEP_DONE);
+    assert_int_equal(control_read_hook(&m, ret), 0);
+    assert_int_equal(ret->verb, verb);
+    assert_int_equal(ret->name, name);
+}
+
+static void test_records_one_after_the_other(void **state) {
+    (void)state;
+    static struct challenges c;
+    int pair[2], me, other;
+    struct control_hook h;
+    static uint8_t scratch[IPC_BODY_MAX + 2];
+    struct ipc_msg none;
+    int err = 0;
+    const struct ipc_msg done = {.type = CONTROL_HOOKED}, failed = {.type = CONTROL_HOOKED, .body = span_str("no zone")};
+    assert_int_equal(ipc_pair(0, pair), 0);
+    c = (struct challenges){.supervisor = pair[0]};
+    assert_int_equal(challenges_offer(&c, &me, CHALLENGE_DNS_01, "a.example.org", "token", "thumb"), 0);
+    assert_int_equal(challenges_offer(&c, &other, CHALLENGE_DNS_01, "b.example.org", "token", "thumb"), 0);
+    records_want(&c, challenges_of(&c, &me, CHALLENGE_DNS_01, "token"), 1, 2, 3, on_told, NULL);
+    records_want(&c, challenges_of(&c, &other, CHALLENGE_DNS_01, "token"), 1, 2, 4, on_told, NULL);
+    expect_hook(pair[1], HOOK_PRESENT, 3, &h);
+    assert_string_equal(h.value, "lCdftpJCXapaZHkBGIZbcubeKW8RmA0jSG_aZN01zbU");
+    assert_int_equal(ipc_recv(pair[1], scratch, sizeof(scratch), control_to_supervisor, &none, &err), STEP_WANT_READ);
+    challenges_withdraw(&c, &me); /* while its program runs: it is undone, and nobody hears of it */
+    records_hear(&c, &done);
+    assert_string_equal(told, "");
+    expect_hook(pair[1], HOOK_CLEANUP, 3, &h);
+    records_hear(&c, &done);
+    expect_hook(pair[1], HOOK_PRESENT, 4, &h);
+    records_hear(&c, &failed);
+    assert_string_equal(told, "<no zone>");
+    challenges_withdraw(&c, &other); /* what was never there is not removed */
+    assert_int_equal(ipc_recv(pair[1], scratch, sizeof(scratch), control_to_supervisor, &none, &err), STEP_WANT_READ);
+    records_hear(&c, &done); /* one that nobody waits for */
+    for (size_t i = 0; i < c.n; i++)
+        assert_true(!c.list[i].owner && !c.list[i].record);
+    close(pair[0]);
+    close(pair[1]);
+}
+
+static void test_requests_for_programs(void **state) {
+    (void)state;
+    struct control_hook h = {.verb = HOOK_CLEANUP, .issuer = 1, .cert = 2, .name = 3}, back;
+    memset(h.value, 'a', HOOK_VALUE_LEN);
+    int pair[2];
+    assert_int_equal(ipc_pair(0, pair), 0);
+    assert_int_equal(control_send_hook(pair[0], &h), 0);
+    expect_hook(pair[1], HOOK_CLEANUP, 3, &back);
+    assert_memory_equal(&back, &h, sizeof(h));
+    uint8_t body[CONTROL_HOOK_LEN] = {0};
+    const struct ipc_msg m = {.type = CONTROL_HOOK, .body = span_of(body, sizeof(body))};
+    static const char *const bad = " ;$(&'\"\n/=";
+    memset(body + 7, 'a', HOOK_VALUE_LEN);
+    assert_int_equal(control_read_hook(&m, &back), 0);
+    for (const char *p = bad; *p; p++) {
+        body[9] = (uint8_t)*p;
+        assert_int_equal(control_read_hook(&m, &back), ERR_FORMAT);
+    }
+    body[9] = 'a';
+    body[0] = HOOK_VERBS;
+    assert_int_equal(control_read_hook(&m, &back), ERR_FORMAT);
+    close(pair[0]);
+    close(pair[1]);
+}
+
 static void test_the_http_of_validators(void **state) {
     (void)state;
     static const struct {
@@ -397,6 +476,8 @@ int main(void) {
         cmocka_unit_test(test_a_clock_that_was_ahead),
         cmocka_unit_test(test_when_a_job_is_due),
         cmocka_unit_test(test_challenges),
+        cmocka_unit_test(test_records_one_after_the_other),
+        cmocka_unit_test(test_requests_for_programs),
         cmocka_unit_test(test_the_http_of_validators),
         cmocka_unit_test(test_whose_fault_it_is),
         cmocka_unit_test(test_requests_to_the_keymaker),

@@ -27,15 +27,15 @@ class Pebble:
     def __init__(self, parts, tls_port, http_port=5002, eab=None, environment=None):
         d = parts.directory / f"pebble{next(parts.number)}"
         d.mkdir()
-        self.port, self.management, dns, dns_management = free_port(), free_port(), free_port(), free_port()
+        self.port, self.management, dns, self.dns_management = free_port(), free_port(), free_port(), free_port()
         server = parts.pki.leaf(f"pebble-{self.port}", "p256", ["127.0.0.1"])
         config = {"listenAddress": f"127.0.0.1:{self.port}", "managementListenAddress": f"127.0.0.1:{self.management}",
                   "certificate": server["cert"], "privateKey": server["key"], "httpPort": http_port, "tlsPort": tls_port, "ocspResponderURL": "",
                   "externalAccountBindingRequired": eab is not None, "externalAccountMACKeys": eab or {}}
         (d / "pebble.json").write_text(json.dumps({"pebble": config}))
         parts.server("pebble-challtestsrv", "-defaultIPv4", "127.0.0.1", "-defaultIPv6", "", "-http01", "", "-https01", "", "-tlsalpn01", "",
-                     "-dns01", f"127.0.0.1:{dns}", "-management", f"127.0.0.1:{dns_management}")
-        until(lambda: answers(dns_management), "pebble-challtestsrv")
+                     "-dns01", f"127.0.0.1:{dns}", "-management", f"127.0.0.1:{self.dns_management}")
+        until(lambda: answers(self.dns_management), "pebble-challtestsrv")
         parts.server("pebble", "-config", d / "pebble.json", "-dnsserver", f"127.0.0.1:{dns}",
                      env={**os.environ, "PEBBLE_VA_NOSLEEP": "1", **(environment or {})})
         until(lambda: answers(self.port) and answers(self.management), "pebble")
