@@ -42,6 +42,8 @@ void order_goto(struct order *o, enum order_state next) {
     o->state = next;
     log_msg(o->env->log, LOG_LEVEL_DEBUG, "%s: %s", o->job->cert->id, states[next].name);
     alarm_clock_set(&o->clock, states[next].limit_ms ? states[next].limit_ms : o->pause_ms);
+    if (o->env->moved)
+        o->env->moved(o->env->ctx, o->job);
     states[next].enter(o);
 }
 

@@ -43,7 +43,8 @@ struct order_env {
     const struct store *store;
     struct challenges *challenges;
     struct log *log;
-    int64_t (*now)(void); /* seconds since 1970 */
+    int64_t (*now)(void);                    /* seconds since 1970 */
+    void (*moved)(void *ctx, struct job *j); /* its attempt has a new state; NULL = nobody wants to know */
     void (*ended)(void *ctx, struct job *j, bool ok);
     void *ctx;
 };

@@ -24,6 +24,11 @@ const struct order *scheduler_order_of(const struct scheduler *s, const struct j
     return NULL;
 }
 
+static void on_moved(void *ctx, struct job *j) {
+    const struct scheduler *s = ctx;
+    s->changed(s->ctx, j);
+}
+
 static void on_ended(void *ctx, struct job *j, bool ok) {
     struct scheduler *s = ctx;
     (void)ok;
@@ -164,6 +169,7 @@ static void look(void *ctx) {
 
 void scheduler_init(struct scheduler *s, const struct order_env *env, struct job *jobs, size_t njobs) {
     s->env = *env;
+    s->env.moved = on_moved;
     s->env.ended = on_ended;
     s->env.ctx = s;
     s->jobs = jobs;

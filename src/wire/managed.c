@@ -4,7 +4,7 @@
 #include "base/rd.h"
 #include "base/wr.h"
 
-#define STATUS_MIN  92
+#define STATUS_MIN  86 /* without texts */
 #define STATUS_MAX  (STATUS_MIN + MANAGED_ERROR_MAX + 64)
 #define ACCOUNT_MIN 2
 #define COMMAND_LEN 4

@@ -2,6 +2,7 @@
 import functools
 import http.client
 import http.server
+import json
 import os
 import pathlib
 import pwd
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives import serialization
 
 from support import acme, memory, processes
 from support.clients import connect, context, free_port, says_echo
-from support.proxy import SANITIZED
+from support.proxy import SANITIZED, command
 from support.waiting import DEADLINE, until
 
 NAMES = ["a.example.org", "b.example.org"]
@@ -408,9 +409,9 @@ def test_a_program_that_fails(parts, hook, body, said):
 def test_a_program_that_hangs_ends_with_who_asked(parts, hook):
     site = dns_site(parts, hook, ["a.example.org"], body="import time; time.sleep(1000)").start()
     child = until(lambda: [p for p in processes.descendants(site.p.pid) if "present" in processes.command_line(p)], "the program")
-    until(lambda: site.p.admin.json("/acme.json")["certificates"][0].get("state") == "record", "the order's state")
+    until(lambda: site.p.admin.json("/acme.json")["certificates"][0].get("state") == "record", lambda: repr(site.p.admin.json("/acme.json")))
     site.p.stop()
-    assert not [p for p in child if os.path.exists(f"/proc/{p}")]
+    until(lambda: not [p for p in child if os.path.exists(f"/proc/{p}") and processes.state(p) != "Z"], "the program's end")
 
 
 # --- renewals
@@ -456,6 +457,58 @@ def test_other_names_are_ordered_at_a_reload(parts):
     storm.end()
     assert names_of(site.served("c.example.org")) == ["a.example.org", "c.example.org"]
     assert len(site.front.orders) == 2
+
+
+# --- commands
+
+
+def acme_command(site, *arguments):
+    return command("acme", *arguments, "--admin", site.p.admin_socket)
+
+
+def the_certificate(site):
+    return site.p.admin.json("/acme.json")["certificates"][0]
+
+
+def test_status_and_renew_and_rollover(parts):
+    site = Site(parts).start()
+    site.wait_trusted()
+    until(lambda: the_certificate(site).get("state") == "idle", lambda: repr(the_certificate(site)))
+    one = the_certificate(site)
+    assert one["issued"] == 1 and one["names_right"] and not one["alarm"] and one["names"] == NAMES
+    assert one["not_before"] < one["renew_at"] < one["not_after"]
+    status, out, err = acme_command(site, "status")
+    assert status == 0 and "web.ecdsa-p256" in out and "p0" in out, (out, err)
+    first = site.served().serial_number
+    assert acme_command(site, "renew", "web.ecdsa-p256")[0] == 0
+    until(lambda: site.served().serial_number != first, lambda: site.p.text())
+    key = (site.state / "accounts" / "p0.key").read_bytes()
+    assert acme_command(site, "rollover", "p0")[0] == 0
+    site.p.wait_text("the account at the issuer p0 has a new key")
+    assert (site.state / "accounts" / "p0.key").read_bytes() != key
+    second = site.served().serial_number
+    assert acme_command(site, "renew", "web.ecdsa-p256")[0] == 0, "with the new key"
+    until(lambda: site.served().serial_number != second, lambda: site.p.text())
+
+
+def test_revoke(parts):
+    site = Site(parts).start()
+    site.wait_trusted()
+    first = site.served().serial_number
+    until(lambda: the_certificate(site).get("state") == "idle", lambda: repr(the_certificate(site)))
+    assert acme_command(site, "revoke", "web.ecdsa-p256", "--reason", "4")[0] == 0
+    site.p.wait_text("the certificate in use is revoked, another one is ordered")
+    until(lambda: site.served().serial_number != first, lambda: site.p.text())
+    found = json.loads(site.pebble.get(site.pebble.management, f"/cert-status-by-serial/{first:x}"))
+    assert found["Status"] == "Revoked"
+
+
+def test_commands_that_name_nothing(parts):
+    site = Site(parts).start()
+    site.wait_trusted()
+    for arguments in (["renew", "web"], ["revoke", "x.ecdsa-p256"], ["rollover", "p9"]):
+        status, _, err = acme_command(site, *arguments)
+        assert status == 1 and "expected" in err, (arguments, err)
 
 
 # --- issuers that fail

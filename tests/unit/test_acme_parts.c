@@ -451,6 +451,9 @@ static void test_news_for_the_observer(void **state) {
         const struct ipc_msg cut = {.type = MANAGED_STATUS, .body = span_of(m.body.p, i)};
         assert_int_equal(managed_read_status(&cut, &s2), ERR_FORMAT);
     }
+    assert_int_equal(managed_send_status(pair[0], &(struct managed_status){.cert = 1}), 0); /* the shortest */
+    m = received(pair[1], managed_to_observer);
+    assert_int_equal(managed_read_status(&m, &s2), 0);
     struct managed_account a2;
     assert_int_equal(managed_send_account(pair[0], &(struct managed_account){3, span_str("https://ca/1")}), 0);
     m = received(pair[1], managed_to_observer);
