@@ -36,7 +36,7 @@
 #include "base/ipc.h"
 #include "shm/roles.h"
 
-#define CONTROL_PROTOCOL 3
+#define CONTROL_PROTOCOL 4
 
 enum control_type {
     CONTROL_SETUP = 1, /* fds: snapshot, scoreboard, ring, stats */

@@ -29,7 +29,7 @@ static const char *group_at(size_t i, uint16_t *ret_id, bool *ret_usable) {
 
 /* check_files() would put a certificate there. */
 static void add_cert(struct conf *c) {
-    static struct conf_cert cert = {"/c", "/k"};
+    static struct conf_cert cert = {.cert = "/c", .key = "/k"};
     for (size_t i = 0; i < c->nservices; i++)
         if (c->services[i].mode == MODE_TERMINATE && c->services[i].ncerts == 0) {
             c->services[i].certs = &cert;

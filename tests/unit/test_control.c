@@ -347,8 +347,8 @@ static void request_beyond_the_limits_is_not_sent(void **state) {
     assert_int_equal(control_send_request(ends[0], &r), ERR_LIMIT);
 }
 
-#define PROTOCOL "\x00\x00\x00\x03"
-_Static_assert(CONTROL_PROTOCOL == 3, "as in PROTOCOL");
+#define PROTOCOL "\x00\x00\x00\x04"
+_Static_assert(CONTROL_PROTOCOL == 4, "as in PROTOCOL");
 
 static void broken_requests_are_refused(void **state) {
     static const struct {
