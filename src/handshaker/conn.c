@@ -334,6 +334,13 @@ void conn_timeout(void *ctx, struct wtimer *t) {
 }
 
 /* libssl is done: exports the session and sends its last bytes. */
+/* Whether there are bytes of a client that is gone: it may have closed without reading our tickets, which resets the connection
+ * behind its request. */
+static bool has_sent_more(const struct conn *c) {
+    uint8_t byte;
+    return buf_len(&c->in) > 0 || recv(c->fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 static void finish_handshake(struct handshaker *h, struct conn *c) {
     c->handshake_us = (uint32_t)(clock_mono_us() - c->accepted_us);
     c->result = calloc(1, sizeof(*c->result));
@@ -344,12 +351,11 @@ static void finish_handshake(struct handshaker *h, struct conn *c) {
     }
     conn_metrics_done(h, c);
     if (!conn_flush(h, c)) {
-        if (c->result->version != TLS_1_3) {
+        if (c->result->version != TLS_1_3 || !has_sent_more(c)) {
             conn_fail(h, c, ERR_HANDSHAKE_RESET);
             return;
         }
-        buf_consume(&c->out,
-                    buf_len(&c->out)); /* a ticket that nobody reads: what the client has sent is delivered all the same */
+        buf_consume(&c->out, buf_len(&c->out)); /* a ticket that nobody reads */
     }
     conn_goto(h, c, CONN_FLUSH);
     if (buf_len(&c->out) == 0)
