@@ -64,11 +64,7 @@ static bool in_list(const char *word, const char *const *list, size_t n) {
 }
 
 static void lose(struct haproxy *h, const struct haproxy_line *l, const char *why) {
-    char text[256];
-    struct text t = text_of(text, sizeof(text));
-    for (size_t i = 0; i < l->n; i++)
-        text_addf(&t, "%s%s", i ? " " : "", l->words[i].text);
-    model_note(h->m, MODEL_LOST, l->line, "%s%s%s", text, why ? ": " : "", why ? why : "");
+    model_lose(h->m, l->words, l->n, why);
 }
 
 /* ---- what holds for a whole service ---- */

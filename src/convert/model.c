@@ -188,6 +188,14 @@ void model_note(struct model *m, enum model_loss loss, unsigned line, const char
     m->lost += loss == MODEL_LOST;
 }
 
+void model_lose(struct model *m, const struct lexer_word *words, size_t n, const char *why) {
+    char text[256];
+    struct text t = text_of(text, sizeof(text));
+    for (size_t i = 0; i < n; i++)
+        text_addf(&t, "%s%s", i ? " " : "", words[i].text);
+    model_note(m, MODEL_LOST, words[0].line, "%s%s%s", text, why ? ": " : "", why ? why : "");
+}
+
 /* ---- services and keys ---- */
 
 static bool head_is_taken(const struct model *m, const char *head) {

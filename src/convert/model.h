@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "base/defs.h"
+#include "convert/lexer.h"
 
 struct model_service;
 struct model_listener;
@@ -39,6 +40,9 @@ const char *model_backend(struct model *m, const char *host, const char *port);
 /* A line that was not taken. LOST: without it something else happens; else it has no meaning here, and WHY says so. */
 enum model_loss { MODEL_NOT_NEEDED, MODEL_LOST };
 void model_note(struct model *m, enum model_loss loss, unsigned line, const char *fmt, ...) PRINTF_LIKE(4, 5);
+
+/* A line of N words that is lost; WHY may be NULL. */
+void model_lose(struct model *m, const struct lexer_word *words, size_t n, const char *why);
 
 /* A service of that name, or of one like it that is allowed and new. */
 struct model_service *model_add_service(struct model *m, const char *name);

@@ -80,11 +80,7 @@ static bool is_on(const struct nginx_directive *d) {
 }
 
 static void lose(struct nginx *x, const struct nginx_directive *d, const char *why) {
-    char text[256];
-    struct text t = text_of(text, sizeof(text));
-    for (size_t i = 0; i < d->n; i++)
-        text_addf(&t, "%s%s", i ? " " : "", d->words[i].text);
-    model_note(x->m, MODEL_LOST, d->line, "%s%s%s", text, why ? ": " : "", why ? why : "");
+    model_lose(x->m, d->words, d->n, why);
 }
 
 /* ---- listen ---- */
