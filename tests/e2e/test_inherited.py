@@ -18,7 +18,8 @@ ENVIRONMENT = {  # names that a role may have
     "observer": {"TZ"},
     "resolver": {"RES_OPTIONS", "LOCALDOMAIN"},
 }
-ANY = r"socket:\[\d+\]|anon_inode:\[eventpoll\]|/proc/\d+/statm"
+# /dev/null: a descriptor in reserve, with which a message is taken when there are no others
+ANY = r"socket:\[\d+\]|anon_inode:\[eventpoll\]|/proc/\d+/statm|/dev/null"
 DESCRIPTORS = {  # what is behind those from 3 on
     "observer": ANY + r"|anon_inode:\[eventfd\]|/dev/u?random|.*/log\.json",
     "resolver": ANY,
