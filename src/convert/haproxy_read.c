@@ -15,7 +15,7 @@ const char *haproxy_word(const struct haproxy_line *l, size_t i) {
 
 static bool is_head(const struct haproxy_line *l) {
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
-        if (strcmp(l->words[0].text, kinds[i]) == 0)
+        if (strcmp(haproxy_word(l, 0), kinds[i]) == 0)
             return true;
     return false;
 }
@@ -55,11 +55,11 @@ int haproxy_read(struct span bytes, struct haproxy_file *ret, struct text *why) 
         const struct haproxy_line *l = &ret->lines[i];
         if (is_head(l)) {
             struct haproxy_section *s = &ret->sections[ret->nsections];
-            *s = (struct haproxy_section){l->words[0].text, haproxy_word(l, 1), *l, l + 1, 0, defaults_of(ret, l, latest)};
+            *s = (struct haproxy_section){haproxy_word(l, 0), haproxy_word(l, 1), *l, l + 1, 0, defaults_of(ret, l, latest)};
             ret->nsections++;
             latest = strcmp(s->kind, "defaults") == 0 ? s : latest;
         } else if (ret->nsections == 0) {
-            text_addf(why, "line %u: found \"%s\", expected a section, such as \"frontend NAME\"", l->line, l->words[0].text);
+            text_addf(why, "line %u: found \"%s\", expected a section, such as \"frontend NAME\"", l->line, haproxy_word(l, 0));
             haproxy_free(ret);
             return ERR_FORMAT;
         } else {

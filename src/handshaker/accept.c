@@ -162,7 +162,7 @@ static void accept_some(struct handshaker *h, int listening, uint16_t listener) 
             h->waits_for_room = true;
             return;
         }
-        struct sockaddr_storage from;
+        struct sockaddr_storage from = {.ss_family = AF_UNSPEC};
         socklen_t len = sizeof(from);
         int fd = accept4(listening, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {

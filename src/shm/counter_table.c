@@ -69,12 +69,12 @@ static struct counter_slot *spare_slot(struct counter_slot *set) {
 /* Its own slot, found or taken, or the shared one. A reader that still holds the old tag of a slot looks at the tag
  * again after reading, so it never takes one's count for another's. */
 static struct counter_slot *find_or_take(struct counter_table *t, uint64_t tag) {
-    struct counter_slot *slot = own_slot(t, tag);
-    if (slot)
-        return slot;
     struct counter_set *set = &t->sets[tag % COUNTER_SETS];
+    size_t own = find_slot(t, tag);
+    if (own < COUNTER_SET_SLOTS)
+        return &set->slots[own];
     touch(t, tag % COUNTER_SETS);
-    slot = spare_slot(set->slots);
+    struct counter_slot *slot = spare_slot(set->slots);
     if (!slot)
         return &set->rest;
     STORE(&slot->tag, 0);
