@@ -40,7 +40,7 @@ static const struct haproxy_section *defaults_of(const struct haproxy_file *f, c
     for (size_t i = 1; i + 1 < head->n; i++)
         if (strcmp(head->words[i].text, "from") == 0)
             return haproxy_find(f, "defaults", head->words[i + 1].text);
-    return strcmp(head->words[0].text, "defaults") == 0 ? NULL : latest;
+    return strcmp(haproxy_word(head, 0), "defaults") == 0 ? NULL : latest;
 }
 
 int haproxy_read(struct span bytes, struct haproxy_file *ret, struct text *why) {
@@ -85,7 +85,8 @@ const struct haproxy_section *haproxy_find(const struct haproxy_file *f, const c
 const struct haproxy_line *haproxy_setting(const struct haproxy_section *s, const char *word, const char *second) {
     for (; s; s = s->defaults)
         for (size_t i = s->nlines; i-- > 0;)
-            if (strcmp(s->lines[i].words[0].text, word) == 0 && (!second || strcmp(haproxy_word(&s->lines[i], 1), second) == 0))
+            if (strcmp(haproxy_word(&s->lines[i], 0), word) == 0 &&
+                (!second || strcmp(haproxy_word(&s->lines[i], 1), second) == 0))
                 return &s->lines[i];
     return NULL;
 }
