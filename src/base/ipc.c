@@ -174,8 +174,11 @@ static enum step receive_raw(int fd, void *scratch, int *fds, unsigned cap, int 
     }
     *ret = (struct ipc_raw){.fds_lost = (m.msg_flags & MSG_CTRUNC) != 0};
     take_fds(&m, fds, cap, ret);
-    if (n == 0 && ret->nfds == 0)
+    if (n == 0 && ret->nfds == 0) {
+        if (flags & MSG_PEEK)
+            ipc_skip(fd); /* an empty packet is an end, too */
         return STEP_EOF;
+    }
     if (n < (ssize_t)sizeof(type) || m.msg_flags & MSG_TRUNC) {
         close_all(fds, ret->nfds);
         *ret_err = ERR_FORMAT;

@@ -156,6 +156,7 @@ static int tear_down(void **state) {
         close(supervisor);
     close(ring_fd);
     close(sample.child.control);
+    stats_close(&sample.child.stats);
     loop_fini(&sample.loop);
     return 0;
 }
