@@ -60,12 +60,18 @@ def test_a_port_alone_is_both_families(parts, written):
     assert p.admin.json("/status.json")["services"][0]["listen"] == ["*:0"]
 
 
+def port_of_both():
+    """A port that nobody has on any address, of either family."""
+    with socket.socket(socket.AF_INET6) as s:
+        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        s.bind(("::", 0))
+        return s.getsockname()[1]
+
+
 @needs_ipv6
 def test_an_address_changes_and_its_sessions_stay(parts):
     """One family, both, an interface, MPTCP, one family again: always the same port, which we hold ourselves."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    port = port_of_both()
     p = parts.proxy(parts.backend(), listen=[f"127.0.0.1:{port}"])
     steps = [([f":{port}"], {}), ([f":{port}"], {"device": "lo"}), ([f":{port}"], {"mptcp": True}),
              ([f"[::]:{port}"], {"v6only": False}), ([f"127.0.0.1:{port}"], {"backlog": 7})]
@@ -89,9 +95,7 @@ def test_an_address_changes_and_its_sessions_stay(parts):
 @needs_ipv6
 def test_an_address_changes_and_new_clients_are_served_at_once(parts):
     """However long the old handshakers need: those of the new generation have the port to themselves."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    port = port_of_both()
     p = parts.proxy(parts.backend(), listen=[f"127.0.0.1:{port}"], timeouts={"handshake": "50s"})
     slow = socket.create_connection(("127.0.0.1", port))
     slow.sendall(bytes.fromhex("16030102000100"))  # half a hello keeps the old generation
