@@ -18,7 +18,7 @@ static enum proctab_phase phase_of(const struct super *s) {
         return PROCTAB_STARTING;
     bool moves = s->next || s->previous; /* the end of a start has stages too */
     return moves && s->lifecycle.stage != TRANSITION_NONE && s->lifecycle.stage != TRANSITION_DRY_RUN ? PROCTAB_RELOADING
-                                                                                                     : PROCTAB_SERVING;
+                                                                                                      : PROCTAB_SERVING;
 }
 
 static enum proctab_state state_of(const struct super *s, const struct worker *w) {
