@@ -232,7 +232,7 @@ static void say_in_use(struct load *l, const struct origin *o, const struct conf
  */
 static bool is_held(const struct load *l, const struct addr *a) {
     struct addr bare = *a;
-    bare.scope = 0; /* those that are held are told without */
+    bare.scope = 0; /* those that are held are named without */
     for (size_t i = 0; i < l->capabilities->nheld; i++) {
         const struct addr *b = &l->capabilities->held[i];
         if (addr_equal(&bare, b) || (a->port == b->port && a->port != 0 && (addr_is_any(a) || addr_is_any(b))))

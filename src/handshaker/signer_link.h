@@ -20,7 +20,7 @@
 
 enum signer_state { SIGNER_GONE, SIGNER_THERE, SIGNER_STUCK };
 
-/* An answer to signer_link_send(), whoever waits for it by now; its number is any. */
+/* An answer to signer_link_send(), no matter who waits for it by now; its number is any. */
 typedef void (*signer_answer_fn)(void *ctx, const struct sign_answer *a);
 
 struct signer_link {

@@ -24,7 +24,7 @@ struct rate_limiter {
     struct list line;          /* sessions that wait */
     struct list in_refilled;   /* in r->rate_refilled: has something left for queued sessions */
     struct wtimer timer;       /* until the reserved quantum may be consumed */
-    struct bucket bucket;      /* its tag tells limiters apart, too */
+    struct bucket bucket;      /* its tag distinguishes limiters, too */
     uint64_t rate;
     uint64_t reserved;  /* bytes that the timer refills */
     uint64_t refill_ms; /* the last refill */

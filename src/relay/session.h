@@ -297,7 +297,7 @@ void connect_retry_waiters(struct relay *r);
 
 /*
  * The backend serves: it has taken a connection, or greeted where the relay waits for that. It has not, for REASON: a failure
- * as of a connect, unless it was told who the client is, and may have refused that one.
+ * as of a connect, unless it knows who the client is, and may have refused that one.
  */
 void connect_welcome(struct relay *r, struct session *s);
 void connect_no_welcome(struct relay *r, struct session *s, int reason);

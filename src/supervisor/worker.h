@@ -1,4 +1,4 @@
-/* One child process, or its place: watched, told to stop, killed. workers.h starts them and notices their ends. */
+/* One child process, or its place: watched, stopped, killed. workers.h starts them and notices their ends. */
 #pragma once
 
 #include <stdbool.h>

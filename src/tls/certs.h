@@ -30,7 +30,7 @@ struct certs_keys {
                 size_t *ret_len);
     void (*release)(void *ctx); /* at the end; may be NULL */
     void *ctx;
-    uint32_t set; /* number of the credentials, where whoever holds the private halves is asked by number */
+    uint32_t set; /* number of the credentials, where the holder of the private halves is asked by number */
 };
 
 /* Maps the store in FD, which stays the caller's. ERR_FORMAT, ERR_SYSTEM, ERR_NOMEM; KEYS is not released then. */

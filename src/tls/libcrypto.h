@@ -14,6 +14,6 @@ MUST_CHECK bool libcrypto_begin(void);
 
 /*
  * After a call that failed: empties libcrypto's queue of errors. ERR, or ERR_NOMEM when an allocation is among them, which is
- * no fault of whoever made the bytes it looked at. 0 stays 0.
+ * no fault of the one who made the bytes it looked at. 0 stays 0.
  */
 int libcrypto_reason(int err);

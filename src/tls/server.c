@@ -1,4 +1,4 @@
-/* What a service offers, whoever makes its handshakes. */
+/* What a service offers, on either path of its handshakes. */
 #include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>

@@ -53,7 +53,7 @@ MUST_CHECK int tickets_open(struct tickets *t, struct span ticket, uint8_t *to, 
 /*
  * Tickets in libssl's container, whose layout is libssl's: it brings CIPHER (AES-256-CBC) and MAC (HMAC-SHA256), which get the
  * keys. Seals: NAME and IV (16 bytes) are filled in, the keys are the present hour's. Opens: the keys are those that NAME
- * tells.
+ * is of.
  */
 #define TICKETS_NAME_LEN 16
 

@@ -97,7 +97,7 @@ def nss_store(kit, client):
 def nss(kit, retry=False, client=None, resumed=False):
     common = ["-d", nss_store(kit, client), "-p", kit.port, "-V", "tls1.3:tls1.3"]
     if resumed:
-        run("strsclnt", *common, "-4", "-q", "-c", "4", "-t", "1", "localhost", check=False)  # the log tells what came of it
+        run("strsclnt", *common, "-4", "-q", "-c", "4", "-t", "1", "localhost", check=False)  # the log says what came of it
         return
     arguments = ["tstclnt", *common, "-h", "127.0.0.1", "-a", "localhost"]
     arguments += ["-I", "FF2048,P256"] if retry else []

@@ -109,7 +109,7 @@ def test_a_flood_for_one_name(parts, tenants, mode):
 
 
 def test_a_service_has_a_rate_of_handshakes(parts):
-    """Whoever they come from; another service at another address has its own."""
+    """No matter who they come from; another service at another address has its own."""
     p = parts.proxy(services={"slow": parts.service(parts.backend(), limits={"handshakes_per_second": 3}), "free": parts.service(parts.backend())})
     slow, free = p.address("slow")[1], p.address("free")[1]
     results = [served(slow, "localhost", source=f"127.0.0.{5 + i}") for i in range(40)]

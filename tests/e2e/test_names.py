@@ -283,9 +283,9 @@ def test_explain_says_who_may_come_in_and_what_becomes_of_others(parts, listener
     if "fallback" not in listener:
         del services["ssh"]
     p = parts.proxy(services=services, top={"listener": {"127.0.0.1:0": listener}} if listener else {})
-    told = [command("explain", "127.0.0.1:0", "localhost", "--admin", p.admin_socket),
+    answers = [command("explain", "127.0.0.1:0", "localhost", "--admin", p.admin_socket),
             command("check", p.config_file, "--explain", "127.0.0.1:0", "localhost")]
-    for status, out, err in told:
+    for status, out, err in answers:
         assert status == 0, err
         assert f"not TLS:            {shown}\n" in out, out
         assert "access, allowed:    10.0.0.0/8, 127.0.0.0/8\n" in out, out

@@ -472,7 +472,7 @@ def test_a_backend_that_refuses_is_ejected(parts, words):
 
 
 def test_what_is_said_to_one_client_is_not_held_against_a_backend(parts):
-    """A backend that is told who the client is may refuse that one: who is not welcome anywhere could take backends from the others."""
+    """A backend that knows who the client is may refuse that one: who is not welcome anywhere could take backends from the others."""
     _, p = moody_pair(parts, b"521 5.7.1 not you\r\n", proxy_protocol={"send": "v1"})
     assert refusals(p, 10) >= 4
     assert not any("ejected" in line for line in p.lines)

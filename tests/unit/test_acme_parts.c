@@ -218,11 +218,11 @@ static void test_challenges(void **state) {
     challenges_withdraw(&challenges, &me);
 }
 
-static char told[64];
+static char fault_text[64];
 
 static void on_told(void *ctx, const char *why) {
     (void)ctx;
-    (void)snprintf(told, sizeof(told), "<%s>", why);
+    (void)snprintf(fault_text, sizeof(fault_text), "<%s>", why);
 }
 
 static void expect_hook(int fd, enum hook_verb verb, uint16_t name, struct control_hook *ret) {
@@ -255,12 +255,12 @@ static void test_records_one_after_the_other(void **state) {
     assert_int_equal(ipc_recv(pair[1], scratch, sizeof(scratch), control_to_supervisor, &none, &err), STEP_WANT_READ);
     challenges_withdraw(&c, &me); /* while its program runs: it is undone, and nobody hears of it */
     records_hear(&c, &done);
-    assert_string_equal(told, "");
+    assert_string_equal(fault_text, "");
     expect_hook(pair[1], HOOK_CLEANUP, 3, &h);
     records_hear(&c, &done);
     expect_hook(pair[1], HOOK_PRESENT, 4, &h);
     records_hear(&c, &failed);
-    assert_string_equal(told, "<no zone>");
+    assert_string_equal(fault_text, "<no zone>");
     challenges_withdraw(&c, &other); /* what was never there is not removed */
     assert_int_equal(ipc_recv(pair[1], scratch, sizeof(scratch), control_to_supervisor, &none, &err), STEP_WANT_READ);
     records_hear(&c, &done); /* one that nobody waits for */

@@ -282,7 +282,7 @@ static void a_process_is_its_user(void **state) {
     assert_false(addr_is_ip(&a) || addr_is_any(&root) || addr_is_loopback(&root) || addr_is_link_local(&a));
 }
 
-/* Whoever is in "0.0.0.0/0" or "::/0" has an address. */
+/* Anyone in "0.0.0.0/0" or "::/0" has an address. */
 static void a_process_is_in_no_network(void **state) {
     const struct addr root = addr_of_process(0, 0, 0), v4 = ip("0.0.0.0");
     struct cidr net;

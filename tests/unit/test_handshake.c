@@ -360,7 +360,7 @@ static bool is_marked(const struct tls_server *with, uint16_t version) {
     return memcmp(random + 24, "DOWNGRD", 7) == 0;
 }
 
-/* Whoever strips a hello of its 1.3 is found out; clients that are spoken to in 1.3 must not see the mark. */
+/* An attacker who strips a hello of its 1.3 is found out; clients that are spoken to in 1.3 must not see the mark. */
 static void a_downgrade_is_marked_where_there_is_1_3(void **state) {
     (void)state;
     static const uint16_t old[] = {0xc02b, 0xc02f};

@@ -117,7 +117,7 @@ static void make_environment(void) {
     server = service_new(&p, shop.certs, tickets);
 }
 
-/* X1: whatever was made before the fork, and whoever has forked from whom. */
+/* X1: whatever was made before the fork, and in either process. */
 static void no_two_processes_say_the_same(void **state) {
     (void)state;
     enum { CHILDREN = 16 };

@@ -24,7 +24,7 @@ struct processes {
     uint8_t there; /* the generation is */
     uint8_t configured;
     uint8_t observer, handshakers, relays;
-    uint8_t told; /* STOP or KILL: bits of the kinds; they will be gone */
+    uint8_t asked; /* STOP or KILL: bits of the kinds; they will be gone */
 };
 
 enum { OBSERVER = 1, HANDSHAKERS = 2, RELAYS = 4, ALL_KINDS = 7 };
@@ -48,8 +48,8 @@ static bool gone(const struct processes *p) {
 }
 
 static void tell(struct processes *p, unsigned kinds) {
-    p->told |= (uint8_t)((p->observer ? kinds & OBSERVER : 0u) | (p->handshakers ? kinds & HANDSHAKERS : 0u) |
-                         (p->relays ? kinds & RELAYS : 0u));
+    p->asked |= (uint8_t)((p->observer ? kinds & OBSERVER : 0u) | (p->handshakers ? kinds & HANDSHAKERS : 0u) |
+                          (p->relays ? kinds & RELAYS : 0u));
 }
 
 static bool handshakes_finished(const struct processes *p) {
@@ -295,13 +295,13 @@ enum move {
 };
 
 static void end_told(struct processes *p) {
-    p->observer = p->told & OBSERVER ? GONE : p->observer;
-    p->handshakers = p->told & HANDSHAKERS ? GONE : p->handshakers;
-    p->relays = p->told & RELAYS ? GONE : p->relays;
-    p->told = 0;
+    p->observer = p->asked & OBSERVER ? GONE : p->observer;
+    p->handshakers = p->asked & HANDSHAKERS ? GONE : p->handshakers;
+    p->relays = p->asked & RELAYS ? GONE : p->relays;
+    p->asked = 0;
 }
 
-/* Of those that are drained as they are told. */
+/* Of those that are drained as they are asked. */
 static void drain(uint8_t *kind, bool is_told) {
     if (is_told && *kind != GONE)
         *kind = DRAINED;
@@ -317,7 +317,7 @@ static void move_child(struct world *w, enum move move) {
         w->config_runs = false;
         break;
     case NEXT_SERVES:
-        if (w->next.relays == STARTED && w->next.handshakers == STARTED && !w->next.told)
+        if (w->next.relays == STARTED && w->next.handshakers == STARTED && !w->next.asked)
             w->next.observer = w->next.handshakers = w->next.relays = READY;
         break;
     case NEXT_DIES:
@@ -385,7 +385,7 @@ static bool happen(struct world *w, enum move move) {
     return true;
 }
 
-/* Children do nothing more; what they were told to end ends, and timers fire. */
+/* Children do nothing more; what they were asked to end ends, and timers fire. */
 static void lazy_end(struct world w) {
     for (unsigned i = 0; i < 40 && !w.l.ended; i++) {
         bool rests = lifecycle_rests(&w.l) && !w.l.announced && !w.queued;

@@ -96,7 +96,7 @@ static void what_has_not_changed_is_given_to_nobody(void **state) {
     bench_run(keep_the_same);
 }
 
-/* A list whose file cannot be read has what it had; nobody tells when it can be read again. */
+/* A list whose file cannot be read has what it had; no event says when it can be read again. */
 static void try_a_failing_list_again(struct super *s) {
     started(s);
     bench_networks = 1;

@@ -446,7 +446,7 @@ static void what_is_lost_for_want_of_descriptors_is_logged_and_counted(void **st
     say(CONTROL_STOP);
     assert_int_equal(run(&t), 0);
     assert_string_equal(trail, "snapshot prepare sandbox go log finish ");
-    assert_true(other_end_is_closed(lost)); /* whoever has it sees that */
+    assert_true(other_end_is_closed(lost)); /* its peer sees that */
     assert_false(other_end_is_closed(kept));
     expect(CONTROL_READY, NULL);
     expect(CONTROL_PONG, NULL);

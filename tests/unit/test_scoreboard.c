@@ -376,8 +376,8 @@ static void names_and_services_have_buckets(void **state) {
 }
 
 /*
- * Names are made up faster than a handshaker could serve them. Whoever is counted stays so: live sessions, and a bucket that is
- * empty; and clients have a table of their own.
+ * Names are made up faster than a handshaker could serve them. A name that is counted stays so: live sessions, and a bucket
+ * that is empty; and clients have a table of their own.
  */
 static void made_up_names_push_nobody_out(void **state) {
     struct scoreboard_row hand = scoreboard_row(&scoreboard, ROLE_HANDSHAKER, 0);

@@ -57,7 +57,7 @@ public class Client {
                 n += k;
             System.out.println("bytes " + n + " resumed " + (created == last));
             last = created;
-            Thread.sleep(2); // sessions of one millisecond could not be told apart
+            Thread.sleep(2); // sessions of one millisecond could not be distinguished
         }
     }
 
