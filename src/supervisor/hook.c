@@ -45,6 +45,12 @@ static void exec_hook(const struct conf_issuer *i, char *const argv[], char *con
     _exit(127);
 }
 
+/* With all that it has started; before its setsid() it is alone. It is reaped like any other. */
+static void kill_hook(pid_t pid) {
+    if (kill(-pid, SIGKILL) < 0)
+        (void)kill(pid, SIGKILL); /* it may have ended just now */
+}
+
 static void answer_hook(struct worker *w, const char *why) {
     if (worker_runs(w) && control_send_hooked(w->control, span_str(why)) < 0)
         worker_kill(w); /* its successor begins again */
@@ -96,7 +102,7 @@ bool hook_ask(struct super *s, struct worker *w, const struct ipc_msg *m) {
 
 void hook_timer(struct super *s) {
     s->hook.late = true;
-    (void)kill(-s->hook.pid, SIGKILL); /* reaped like any other */
+    kill_hook(s->hook.pid);
 }
 
 static void log_hook_line(void *ctx, const char *line, int len) {
@@ -128,7 +134,7 @@ void hook_drop(struct super *s, const struct worker *w) {
     if (!s->hook.pid || s->hook.asker != w)
         return;
     wheel_cancel(&s->loop.wheel, &s->hook.timer);
-    (void)kill(-s->hook.pid, SIGKILL); /* reaped like any other */
+    kill_hook(s->hook.pid);
     close(s->hook.words);
     s->hook.pid = 0;
 }
