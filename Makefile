@@ -1,6 +1,6 @@
 # The front door. Everything real is in meson.build, tools/ and .ci/.
 BUILD  ?= build
-# What meson setup is given; an existing build folder keeps the options that are not named again.
+# What meson setup is given; an existing build directory keeps the options that are not named again.
 SETUP_ARGS = $(if $(PREFIX),--prefix=$(PREFIX)) $(MESON_ARGS)
 SECONDS_EACH ?= 10
 
@@ -76,4 +76,4 @@ check-style:
 	@tools/check-style
 
 clean:
-	rm -rf $(BUILD) build-fuzz build-san build-ci-gcc build-ci-clang
+	rm -rf $(BUILD) build-fuzz build-san build-ci-gcc

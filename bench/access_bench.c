@@ -136,7 +136,7 @@ static void run_waiting(const struct access *a, const char *what, uint32_t count
     free(clients);
 }
 
-/* Each read tells where the next one is. */
+/* Each read gives the place of the next one. */
 static void run_floor(size_t len) {
     size_t n = len / 64;
     uint32_t(*lines)[16] = aligned_alloc(64, n * 64), *order = malloc(n * sizeof(*order)), at = 0;

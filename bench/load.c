@@ -1,7 +1,8 @@
 /*
- * Load generator: one thread, epoll, OpenSSL. Made to be cheap, since it shares its CPU with the backend.
+ * Load generator: one thread, epoll, OpenSSL or a TLS client of its own. Made to be cheap, since it shares its CPU with the
+ * backend.
  *
- * Told by the driver over stdin when to begin and when to let go, so that CPU time of the proxy can be read between.
+ * The driver says over stdin when to begin and when to let go, so that CPU time of the proxy can be read between.
  */
 #include "load.h"
 
@@ -103,12 +104,11 @@ static void complete(struct load *l, struct slot *s) {
         hist_add(&l->hist, l->last_ns - s->began_ns);
         l->ops++;
         l->bytes += s->verb == 'E' || s->verb == 'W' ? 2 * s->out_len : s->verb == 'U' ? s->out_len : l->o->size;
-        if (l->o->mode == MODE_CONNECT && s->conn.ssl && SSL_session_reused(s->conn.ssl))
-            l->resumed++;
+        l->resumed += l->o->mode == MODE_CONNECT && conn_is_resumed(&s->conn);
     } else {
-        if (s->conn.ssl && !l->version) {
-            l->version = SSL_get_version(s->conn.ssl);
-            l->cipher = SSL_get_cipher_name(s->conn.ssl);
+        if (!l->version) {
+            l->version = conn_version(&s->conn);
+            l->cipher = conn_cipher(&s->conn);
         }
         l->settled += ++s->warmed == warm_wanted(l);
     }
@@ -130,7 +130,7 @@ static bool is_echo(const struct load *l, const struct slot *s, const uint8_t *p
 
 /* Times the handshake, from the beginning of its connection. */
 static void note_handshake(struct load *l, struct slot *s) {
-    if (s->shaken || !l->measuring || !s->conn.ssl || !SSL_is_init_finished(s->conn.ssl))
+    if (s->shaken || !l->measuring || !conn_is_established(&s->conn))
         return;
     s->shaken = true;
     hist_add(&l->handshakes, now_ns() - s->began_ns);
@@ -150,7 +150,7 @@ static bool take(struct load *l, struct slot *s, size_t n) {
 
 static void drive(struct load *l, struct slot *s) {
     while (s->out_left) {
-        size_t cap = s->conn.ssl ? 16384 : sizeof scratch;
+        size_t cap = s->conn.ssl || s->conn.lean ? 16384 : sizeof scratch;
         ssize_t n = conn_send(&s->conn, scratch, fill(l, s, scratch, cap));
         note_handshake(l, s);
         if (n < 0)
@@ -334,7 +334,7 @@ static bool make(struct load *l, const struct options *o) {
     }
     if (o->mode == MODE_WEB && !web_init(&l->web, o->size))
         return false;
-    if (!target_init(&l->target, (uint16_t)o->port, !o->plain, o->v12, o->cipher))
+    if (!target_init(&l->target, (uint16_t)o->port, o->tls, o->cipher, o->identity))
         return false;
     if (l->target.ctx && o->mode == MODE_IDLE)
         SSL_CTX_set_mode(l->target.ctx, SSL_MODE_RELEASE_BUFFERS);

@@ -30,8 +30,9 @@ struct options {
     uint32_t port, connections, active; /* active: operations under way at once; 0 = all */
     uint64_t size, count;               /* count: operations to do; 0 = as many as fit in the time */
     double seconds, rate;               /* rate: operations a second at fixed times; 0 = the next when one is done */
-    const char *cipher;
-    bool plain, v12, resume;
+    const char *cipher, *identity;      /* as target_init() takes them */
+    enum tls tls;
+    bool resume;
 };
 
 struct slot {
@@ -54,7 +55,7 @@ struct load {
     bool measuring, stopping;
     uint64_t started, begun_ns, until_ns, due_ns; /* started: operations begun while measuring */
     uint64_t ops, bytes, errors, fresh_errors, resumed, last_ns, seed;
-    const char *version, *cipher; /* as negotiated; static strings of OpenSSL */
+    const char *version, *cipher; /* as negotiated; static strings */
     struct hist hist, handshakes;
     struct web web;
 };

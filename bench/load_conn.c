@@ -25,22 +25,30 @@ static int accept_any(X509_STORE_CTX *x, void *unused) {
 }
 
 static bool set_version(SSL_CTX *ctx, bool v12, const char *cipher) {
+    char groups[] = "X25519:P-256"; /* the macro takes no constant */
     int version = v12 ? TLS1_2_VERSION : TLS1_3_VERSION;
     if (SSL_CTX_set_min_proto_version(ctx, version) != 1 || SSL_CTX_set_max_proto_version(ctx, version) != 1)
         return false;
-    if (SSL_CTX_set1_groups_list(ctx, "X25519:P-256") != 1)
+    if (SSL_CTX_set1_groups_list(ctx, groups) != 1)
         return false;
     if (!cipher)
         return true;
     return v12 ? SSL_CTX_set_cipher_list(ctx, cipher) == 1 : SSL_CTX_set_ciphersuites(ctx, cipher) == 1;
 }
 
-bool target_init(struct target *t, uint16_t port, bool tls, bool v12, const char *cipher) {
+static bool set_identity(SSL_CTX *ctx, const char *file) {
+    return !file || (SSL_CTX_use_certificate_chain_file(ctx, file) == 1 &&
+                     SSL_CTX_use_PrivateKey_file(ctx, file, SSL_FILETYPE_PEM) == 1);
+}
+
+bool target_init(struct target *t, uint16_t port, enum tls tls, const char *cipher, const char *identity) {
     *t = (struct target){.to = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}}};
-    if (!tls)
+    if (tls == TLS_LEAN)
+        return t->lean = lean_init(cipher);
+    if (tls == TLS_NONE)
         return true;
     t->ctx = SSL_CTX_new(TLS_client_method());
-    if (!t->ctx || !set_version(t->ctx, v12, cipher)) {
+    if (!t->ctx || !set_version(t->ctx, tls == TLS_LIBSSL_1_2, cipher) || !set_identity(t->ctx, identity)) {
         ERR_print_errors_fp(stderr);
         return false;
     }
@@ -69,6 +77,10 @@ static bool offer_session(SSL *ssl, const struct target *t) {
 }
 
 static bool start_tls(struct conn *c, const struct target *t) {
+    if (t->lean)
+        return (c->lean = lean_new(c->fd, t->resume)) != NULL;
+    if (!t->ctx)
+        return true;
     c->ssl = SSL_new(t->ctx);
     if (!c->ssl || SSL_set_fd(c->ssl, c->fd) != 1)
         return false;
@@ -84,7 +96,7 @@ bool conn_open(struct conn *c, const struct target *t, int epoll_fd, void *cooki
     struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = cookie};
     (void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* loopback TCP knows it */
     bool begun = connect(c->fd, (const struct sockaddr *)&t->to, sizeof t->to) == 0 || errno == EINPROGRESS;
-    if (begun && epoll_ctl(epoll_fd, EPOLL_CTL_ADD, c->fd, &ev) == 0 && (!t->ctx || start_tls(c, t)))
+    if (begun && epoll_ctl(epoll_fd, EPOLL_CTL_ADD, c->fd, &ev) == 0 && start_tls(c, t))
         return true;
     conn_close(c);
     return false;
@@ -104,6 +116,8 @@ static ssize_t plain_result(ssize_t n) {
 }
 
 ssize_t conn_send(struct conn *c, const uint8_t *p, size_t n) {
+    if (c->lean)
+        return lean_send(c->lean, p, n);
     if (!c->ssl)
         return plain_result(send(c->fd, p, n, MSG_NOSIGNAL));
     ERR_clear_error();
@@ -111,13 +125,34 @@ ssize_t conn_send(struct conn *c, const uint8_t *p, size_t n) {
 }
 
 ssize_t conn_recv(struct conn *c, uint8_t *p, size_t n) {
+    if (c->lean)
+        return lean_recv(c->lean, p, n);
     if (!c->ssl)
         return plain_result(recv(c->fd, p, n, 0));
     ERR_clear_error();
     return tls_result(c, SSL_read(c->ssl, p, (int)n));
 }
 
+bool conn_is_established(const struct conn *c) {
+    return c->lean ? lean_is_established(c->lean) : c->ssl && SSL_is_init_finished(c->ssl);
+}
+
+bool conn_is_resumed(const struct conn *c) {
+    return c->lean ? lean_is_resumed(c->lean) : c->ssl && SSL_session_reused(c->ssl);
+}
+
+const char *conn_version(const struct conn *c) {
+    return c->lean ? "TLSv1.3" : c->ssl ? SSL_get_version(c->ssl) : NULL;
+}
+
+const char *conn_cipher(const struct conn *c) {
+    return c->lean ? lean_suite() : c->ssl ? SSL_get_cipher_name(c->ssl) : NULL;
+}
+
 void conn_close(struct conn *c) {
+    if (c->lean)
+        lean_shutdown(c->lean);
+    lean_free(c->lean);
     if (c->ssl) {
         ERR_clear_error();
         if (SSL_is_init_finished(c->ssl))

@@ -103,6 +103,10 @@ function status(now) {
 const certificates = (now) => ({ total: 6, certificates: [["web", ["www.example.org", "example.org"], "ECDSA P-256", scenario === "trouble" ? 2.4 : 61.2], ["web", ["api.example.org"], "ECDSA P-256", 74], ["redis", ["cache.example.org"], "RSA 2048", scenario === "trouble" ? 17.5 : 44], ["web", ["shop.example.net", "www.shop.example.net", "m.shop.example.net"], "ECDSA P-256", 83], ["web", ["xn--bcher-kva.example"], "Ed25519", 88]]
     .map(([service, names, key_type, days]) => ({ service, names, key_type, issuer: "Example CA", not_after: now + days * 86400, file: `/etc/tls-off/${names[0]}.pem`, ocsp: "good" })) });
 
+const orders = (now) => ({ running: true, issuers: [], certificates: [
+    { certificate: "web.ecdsa-p256", names: ["www.example.org", "example.org"], issuer: "le", state: "idle", issued_by_issuer: true, alarm: false, not_after: now + 61.2 * 86400, renew_at: now + 31 * 86400, next_attempt: now + 31 * 86400, window_start: now + 30 * 86400, window_end: now + 32 * 86400, failures_in_a_row: 0, error: null },
+    ...(scenario === "trouble" ? [{ certificate: "shop.ecdsa-p256", names: ["shop.example.net"], issuer: "le", state: "idle", issued_by_issuer: true, alarm: true, not_after: now + 2.4 * 86400, next_attempt: now + 5000, failures_in_a_row: 7, error: "shop.example.net is invalid, dns: NXDOMAIN looking up A for shop.example.net" }] : [])] });
+
 const sessions = (url) => {
     const of = url.searchParams.get("client");
     const n = Number(url.searchParams.get("limit") ?? 15);
@@ -137,9 +141,11 @@ const server = createServer((q, r) => {
         open.clear();
         json({});
     } else if (url.pathname === "/resources") {
-        r.end("GET /certificates.json\nGET /sessions.json\n");
+        r.end("GET /acme.json\nGET /certificates.json\nGET /sessions.json\n");
     } else if (url.pathname === "/certificates.json") {
         json(scenario === "empty" ? { certificates: [] } : certificates(Date.now() / 1000));
+    } else if (url.pathname === "/acme.json") {
+        json(scenario === "empty" ? { certificates: [] } : orders(Date.now() / 1000));
     } else if (url.pathname === "/sessions.json") {
         json(sessions(url));
     } else {

@@ -2,6 +2,7 @@
  * The entry point of all processes: a command from the command line, or a role started by the supervisor (--role NAME --index
  * N, with the control socket as descriptor 3).
  */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,11 +11,14 @@
 
 #include "acme/acme.h"
 #include "base/fds.h"
+#include "cli/admin_client.h"
 #include "cli/capabilities.h"
-#include "cli/commands.h"
+#include "cli/command_table.h"
 #include "cli/run.h"
 #include "cli/version.h"
-#include "config/role.h"
+#include "config/config_role.h"
+#include "exporter/exporter.h"
+#include "fleet/fleet.h"
 #include "handshaker/handshaker.h"
 #include "keymaker/keymaker.h"
 #include "observer/observer.h"
@@ -52,6 +56,7 @@ static bool enter_config_sandbox(void) {
 static const struct role_table *const roles[ROLE_COUNT] = {
     [ROLE_RELAY] = &relay_role,       [ROLE_HANDSHAKER] = &handshaker_role, [ROLE_SIGNER] = &signer_role,
     [ROLE_RESOLVER] = &resolver_role, [ROLE_KEYMAKER] = &keymaker_role,     [ROLE_ACME] = &acme_role,
+    [ROLE_FLEET] = &fleet_role,       [ROLE_EXPORTER] = &exporter_role,
 };
 
 static int run_role(enum role role) {
@@ -63,7 +68,7 @@ static int run_role(enum role role) {
     if (signal(SIGINT, SIG_IGN) == SIG_ERR)
         return 1;
     bool has_keys = role == ROLE_SIGNER || role == ROLE_KEYMAKER; /* they give it a heap of their own first */
-    if (!has_keys && !libcrypto_begin())
+    if (!has_keys && (!libcrypto_wipe_freed() || !libcrypto_begin()))
         return 1;
     switch (role) {
     case ROLE_SUPERVISOR:
@@ -82,14 +87,16 @@ static int run_role(enum role role) {
     }
 }
 
-int main(int argc, char **argv) {
-    if (!fds_fill_streams())
-        return 1;
-    int resumed = supervisor_resume(argv);
-    if (resumed >= 0)
-        return resumed;
-    if (argc == 5 && strcmp(argv[1], "--role") == 0)
-        return run_role(role_by_name(argv[2]));
+/* Anywhere among the arguments of a command: what stands before it need not be right. */
+static bool wants_help(int argc, char **argv) {
+    for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return true;
+    return false;
+}
+
+/* The exit status. */
+static int run_command(int argc, char **argv) {
     if (argc < 2) {
         commands_usage(stderr);
         return 2;
@@ -103,6 +110,8 @@ int main(int argc, char **argv) {
     if (strcmp(argv[1], "--version") == 0)
         return cmd_version(1, argv + 1);
     const struct command *c = command_by_name(argv[1]);
+    if (c && wants_help(argc, argv))
+        return c->run(2, (char *[]){argv[1], (char[]){"--help"}, NULL});
     if (c)
         return c->run(argc - 1, argv + 1);
     struct stat st;
@@ -111,4 +120,24 @@ int main(int argc, char **argv) {
     fprintf(stderr, "tls-off: \"%s\" is neither a command nor a file\n", argv[1]);
     commands_usage(stderr);
     return 2;
+}
+
+/* Of every command: what it has printed must have arrived. Commands look after their standard output no further. */
+static int check_output(int status) {
+    errno = 0;
+    if (!ferror(stdout) && fflush(stdout) == 0)
+        return status;
+    fprintf(stderr, "tls-off: standard output cannot be written%s%s\n", errno ? ": " : "", errno ? strerror(errno) : "");
+    return status ? status : EXIT_INPUT;
+}
+
+int main(int argc, char **argv) {
+    if (!fds_fill_streams())
+        return 1;
+    int resumed = supervisor_resume(argv);
+    if (resumed >= 0)
+        return resumed;
+    if (argc == 5 && strcmp(argv[1], "--role") == 0)
+        return run_role(role_by_name(argv[2]));
+    return check_output(run_command(argc, argv));
 }

@@ -43,7 +43,7 @@ def node_groups(results):
 def draw(results, machine, directory):
     where = f"{machine['date'].split()[0]}, {machine['cpus']} CPUs"
     svg.points_chart(directory / "response-time.svg", "Median response time of POST echoes by body size",
-                     f"node by itself and behind proxies on one CPU, wrk on another; each point a run; {where}", node_groups(results),
+                     f"node alone and behind proxies on one CPU, wrk on another; each point a run; {where}", node_groups(results),
                      "body size (bytes)", "median response time (ms)")
     for group, words in (("echo", "µs a request"), ("connections", "µs a connection"), ("bulk", "ms a gigabyte")):
         title = "Proxy CPU time: " + cases.GROUPS[group][0].lower()

@@ -26,19 +26,19 @@ def progress(text):
 
 
 class Stage:
-    """Peers that are running, by (name, certificate); each is started when first asked for."""
+    """Peers that are running, by (name, certificate, whether clients show one); each is started when first asked for."""
 
     def __init__(self, site, results):
         self.site, self.results, self.running = site, results, {}
 
-    def peer(self, name, cert):
-        key = (name, cert)
+    def peer(self, name, cert, client_auth=False):
+        key = (name, cert, client_auth)
         if key not in self.running or (self.running[key] and not self.running[key].alive()):
             if key in self.running and self.running[key]:
-                self.results.note(f"{name} ended by itself and was started again")
+                self.results.note(f"{name} ended on its own and was restarted")
                 self.running[key].stop()
             try:
-                self.running[key] = Peer(self.site, name, cert).start()
+                self.running[key] = Peer(self.site, name, cert, client_auth=client_auth).start()
             except (StartError, OSError) as e:
                 self.results.note(f"{name}: {e}")
                 self.running[key] = None
@@ -61,7 +61,7 @@ def turned(names, by):
 def run_case(stage, settings, group, case, round_):
     names = settings.wanted_peers(case.peers)
     for name in turned(names, round_):
-        peer = stage.peer(name, "ecdsa" if name.endswith("plain") else case.cert)
+        peer = stage.peer(name, "ecdsa" if name.endswith("plain") else case.cert, case.client_auth)
         if not peer:
             continue
         try:

@@ -9,6 +9,7 @@ import subprocess
 import time
 
 from . import procs
+from .machine import Ahead
 
 TEMPLATES = pathlib.Path(__file__).resolve().parent.parent / "peers"
 SUITES13 = {"aes128": "TLS_AES_128_GCM_SHA256", "aes256": "TLS_AES_256_GCM_SHA384", "chacha": "TLS_CHACHA20_POLY1305_SHA256"}
@@ -18,17 +19,25 @@ IANA12 = {"aes128": "AES_128_GCM_SHA256", "aes256": "AES_256_GCM_SHA384", "chach
 # name -> (configuration, command line, may use TLS)
 KINDS = {
     "tls-off": ("tls-off.toml", ["@BINARY@", "run", "@CONFIG@"]),
-    "tls-off-auto": ("tls-off.toml", ["@BINARY@", "run", "@CONFIG@"]),
+    "tls-off-libssl": ("tls-off.toml", ["@BINARY@", "run", "@CONFIG@"]),
     "haproxy": ("haproxy.cfg", ["haproxy", "-db", "-q", "-f", "@CONFIG@"]),
     "nginx": ("nginx.conf", ["nginx", "-p", "@DIRECTORY@", "-e", "stderr", "-c", "@CONFIG@"]),
     "hitch": ("hitch.conf", ["hitch", "--config=@CONFIG@"]),
     "stunnel": ("stunnel.conf", ["stunnel4", "@CONFIG@"]),
     "haproxy-plain": ("haproxy-plain.cfg", ["haproxy", "-db", "-q", "-f", "@CONFIG@"]),
 }
+# What asks clients for a certificate of @CA@; where the configuration file says so.
+CLIENT_AUTH = {
+    "tls-off.toml": '[service.bench.client_auth]\nmode = "required"\nca = "@CA@"',
+    "haproxy.cfg": "verify required ca-file @CA@",
+    "nginx.conf": "ssl_verify_client on;\n        ssl_client_certificate @CA@;",
+    "hitch.conf": 'client-verify = required\nclient-verify-ca = "@CA@"',
+    "stunnel.conf": "verifyChain = yes\nCAfile = @CA@",
+}
 TLS_PEERS = ["haproxy", "nginx", "hitch", "stunnel"]
 FLOOR = "haproxy-plain"
 OURS = "tls-off"
-OURS_AUTO = "tls-off-auto"  # handshake = "auto": TLS 1.3 by our own code
+OURS_LIBSSL = "tls-off-libssl"  # handshake = "libssl": TLS 1.3 by libssl, too
 
 
 class StartError(Exception):
@@ -51,7 +60,8 @@ class Site:
         self.directory, self.tools, self.binary, self.cpus, self.fds, self.engine = directory, tools, binary, cpus, fds, engine
         self.backend_path = directory / "app.sock"
         self.backend = None
-        for kind, how in (("ecdsa", ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]), ("rsa", ["rsa:2048"])):
+        p256 = ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+        for kind, how in (("ecdsa", p256), ("rsa", ["rsa:2048"]), ("client", p256)):
             self._make_certificate(kind, how)
 
     def _make_certificate(self, kind, how):
@@ -65,6 +75,7 @@ class Site:
                                         stdin=subprocess.DEVNULL, preexec_fn=run_on(self.cpus.backend), start_new_session=True)
         if self.backend.stdout.readline() != b"ready\n":
             raise StartError("the backend did not start")
+        Ahead.put(self.backend.pid)
 
     def stop_backend(self):
         if self.backend:
@@ -76,7 +87,8 @@ class Site:
 
 
 class Peer:
-    def __init__(self, site, name, cert="ecdsa", workers=1, backend=None, suites=("aes128", "aes256", "chacha"), cpus=None):
+    def __init__(self, site, name, cert="ecdsa", workers=1, backend=None, suites=("aes128", "aes256", "chacha"), cpus=None,
+                 client_auth=False):
         self.site, self.name, self.workers = site, name, workers
         self.port = free_port()
         self.tls = name != FLOOR
@@ -86,6 +98,7 @@ class Peer:
         self.process = None
         template, command = KINDS[name]
         words = self._words(cert, backend or site.backend_path, suites)
+        words["CLIENT_AUTH"] = CLIENT_AUTH.get(template, "").replace("@CA@", str(site.directory / "client.pem")) if client_auth else ""
         words["CONFIG"] = str(self.directory / template)
         (self.directory / template).write_text(fill(TEMPLATES.joinpath(template).read_text(), words))
         self.command = [fill(w, words) for w in command]
@@ -100,7 +113,7 @@ class Peer:
             "CERT": str(self.site.directory / f"{cert}.pem"), "KEY": str(self.site.directory / f"{cert}.key"),
             "PEM": str(self.site.directory / f"{cert}.both"), "USER": user.pw_name, "GROUP": grp.getgrgid(user.pw_gid).gr_name,
             "WORKERS": str(self.workers), "FDS": str(fds), "SESSIONS": str((fds - 100) // 2), "ENGINE": self.site.engine,
-            "HANDSHAKE": "auto" if self.name == OURS_AUTO else "libssl",
+            "HANDSHAKE": "libssl" if self.name == OURS_LIBSSL else "auto",
             "SUITES13": ":".join(SUITES13[s] for s in suites), "CIPHERS12": ":".join(twelve),
             "SUITES_TOML": ", ".join(f'"{s}"' for s in iana), "NGINX_STREAM": "/usr/lib/nginx/modules/ngx_stream_module.so",
             "STUNNEL_USER": f"setuid = {user.pw_name}" if os.geteuid() == 0 else "; no change of user",
@@ -123,6 +136,8 @@ class Peer:
                     raise StartError(f"{self.name} did not start: " + (self.directory / "log").read_text(errors="replace")[-600:]) from None
                 time.sleep(0.01)
         time.sleep(0.1)  # roles that start after the listener
+        if own_session:
+            Ahead.put(self.process.pid)
         self._hold_to_cpus()
         return self
 

@@ -1,7 +1,7 @@
 """Samples and their statistics: medians, spreads, ratios of the same round."""
 import statistics
 
-from .peers import FLOOR, OURS, OURS_AUTO, TLS_PEERS
+from .peers import FLOOR, OURS, OURS_LIBSSL, TLS_PEERS
 
 SATURATED = 0.93
 
@@ -26,7 +26,7 @@ class Results:
 
     def peers(self, group):
         found = dict.fromkeys(s["peer"] for s in self.samples if s["group"] == group)
-        order = [OURS, OURS_AUTO, *TLS_PEERS, FLOOR]
+        order = [OURS, OURS_LIBSSL, *TLS_PEERS, FLOOR]
         return sorted(found, key=lambda p: order.index(p) if p in order else -1)
 
     def of(self, group, case, peer=None):
@@ -48,10 +48,10 @@ class Results:
         known = [p for p in TLS_PEERS if p in rows]
         return min(known, key=lambda p: rows[p]["median"]) if known else None
 
-    def ratio(self, group, case, other):
+    def ratio(self, group, case, other, ours=OURS):
         """Ours to another one's, round by round."""
         theirs = {s["round"]: s["cost"] for s in self.of(group, case, other)}
-        pairs = [s["cost"] / theirs[s["round"]] for s in self.of(group, case, OURS) if theirs.get(s["round"])]
+        pairs = [s["cost"] / theirs[s["round"]] for s in self.of(group, case, ours) if theirs.get(s["round"])]
         return spread(pairs) if pairs else None
 
     def limits(self, group, case, peer):

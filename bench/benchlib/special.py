@@ -1,13 +1,15 @@
 """The experiments with a machinery of their own: memory, flood, growth."""
 import os
 import socket
+import ssl
 import time
 
 from . import procs, work
 from .experiments import Stage, progress, turned
-from .peers import FLOOR, OURS, TLS_PEERS, Peer, StartError
+from .peers import FLOOR, OURS, OURS_LIBSSL, TLS_PEERS, Peer, StartError
 
 ALL = [OURS, *TLS_PEERS, FLOOR]
+UNDER_WAY = 1000  # handshakes, each up to some 50 KB
 # The beginning of a ClientHello of 512 bytes.
 PART_OF_HELLO = bytes.fromhex("1603010200010001fc0303") + bytes(32)
 
@@ -40,13 +42,29 @@ def hold_idle(peer, count, look):
     return stat
 
 
-def hold_silent(peer, count, look):
-    """COUNT connections that have sent a part of their ClientHello."""
+def whole_hello():
+    """What libssl's client of TLS 1.3 says first."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    said = ssl.MemoryBIO()
+    try:
+        context.wrap_bio(ssl.MemoryBIO(), said).do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    return said.read()
+
+
+def hold_silent(peer, count, look, said, is_answered):
+    """COUNT connections whose clients have SAID so much, and then wait."""
     sockets = []
     try:
         for i in range(count):
-            sockets.append(socket.create_connection(("127.0.0.1", peer.port)))
-            sockets[-1].sendall(PART_OF_HELLO)
+            sockets.append(socket.create_connection(("127.0.0.1", peer.port), timeout=30))
+            sockets[-1].sendall(said)
+        for s in sockets if is_answered else []:
+            if not s.recv(1):
+                raise OSError("a connection was refused amid its handshake")
         time.sleep(0.5)
         return look()
     finally:
@@ -74,31 +92,45 @@ def memory_of(peer, count, round_, results):
     add("memory-start", "all processes, before", "MB", whole / 1e6)
     add("memory-closed", f"all processes, after {count} sessions came and went", "MB", whole_closed / 1e6)
     if peer.tls:
-        _, silent = hold_silent(peer, count, look)
+        _, silent = hold_silent(peer, count, look, PART_OF_HELLO, False)
         add("memory-hello", "a connection amid its ClientHello", "bytes", max(0, silent - closed) / count)
+
+
+def memory_under_way(peer, round_, results):
+    """In a process that has made few handshakes before: what many have left in its heap would hide these."""
+    if not peer.tls:
+        return
+    hello = whole_hello()
+    look = lambda: procs.memory(peer.pids())[1]
+    few = hold_silent(peer, UNDER_WAY // 10, look, hello, True)
+    many = hold_silent(peer, UNDER_WAY, look, hello, True)
+    results.add("memory", "memory-handshake", f"a handshake whose client has yet to send its Finished, {UNDER_WAY} of them", "bytes",
+                peer.name, round_, {"cost": max(0, many - few) / (UNDER_WAY - UNDER_WAY // 10), "sessions": UNDER_WAY})
 
 
 def run_memory(site, settings, results, changed):
     count = min(2000 if settings.quick else 5000, (site.fds - 300) // 2)
     for round_ in range(1 if settings.quick else min(3, settings.rounds)):
-        each_fresh(site, settings, results, ALL, round_, lambda peer: memory_of(peer, count, round_, results))
+        each_fresh(site, settings, results, [OURS_LIBSSL, *ALL], round_, lambda peer: memory_of(peer, count, round_, results))
+        each_fresh(site, settings, results, [OURS_LIBSSL, *ALL], round_, lambda peer: memory_under_way(peer, round_, results))
         progress(f"Memory: round {round_ + 1}")
         changed()
 
 
 # --- flood ---
 
-FLOODS = [("quiet", "no flood", None), ("500", "500 handshakes/s", 500), ("unbounded", "as many handshakes as go", 0)]
+FLOODS = [("quiet", "no flood", None), ("500", "500 handshakes/s", 500), ("unbounded", "as many handshakes as go", 0),
+          ("lean", "as many handshakes as go, lean client", 0)]
 
 
-def flooded(peer, seconds, rate):
+def flooded(peer, seconds, rate, lean):
     """Echo latency on ten established sessions, a request each millisecond, while new connections come with RSA-2048."""
     flood = victim = None
     try:
         victim = work.Load(peer, "echo", cert="rsa", realtime=True, connections=10, size=100, rate=1000, seconds=seconds)
         victim.receive_line()
         if rate is not None:
-            flood = work.Load(peer, "connect", cert="rsa", connections=128, size=100, seconds=seconds + 1, rate=rate)
+            flood = work.Load(peer, "connect", cert="rsa", connections=128, size=100, seconds=seconds + 1, rate=rate, lean=lean)
             flood.receive_line()
             flood.send_line()
             time.sleep(0.5)
@@ -127,12 +159,12 @@ def run_flood(site, settings, results, changed):
         with Stage(site, results) as stage:
             for round_ in range(min(settings.rounds, 2 if settings.quick else 5)):
                 for case, title, rate in FLOODS:
-                    for name in turned(settings.wanted_peers([OURS, *TLS_PEERS]), round_):
+                    for name in turned(settings.wanted_peers([OURS, OURS_LIBSSL, *TLS_PEERS]), round_):
                         peer = stage.peer(name, "rsa")
                         if not peer:
                             continue
                         try:
-                            stats = flooded(peer, seconds, rate)
+                            stats = flooded(peer, seconds, rate, case == "lean")
                         except (work.LoadError, OSError) as e:
                             results.note(f"{name}, flood of {title}: {e}")
                             continue

@@ -25,18 +25,25 @@ def flood(results):
         return ""
     values = lambda peer, case, field: results.values("flood", f"flood-{case}", peer, field)
     cell = lambda v: with_spread(spread(v)) if v else "-"
-    head = ["echo on established sessions, us", "quiet p50", "quiet p99", "500/s p50", "500/s p99", "unbounded p50", "unbounded p99",
-            "p99 unbounded/quiet", "500/s: flood's p50, p99 ms", "unbounded: handshakes/s", "its p50, p99 ms"]
+    floods = [("500", "500/s"), ("unbounded", "unbounded"), ("lean", "lean client")]
+    head = ["echo on established sessions, us", "quiet p50", "quiet p99"]
+    for _, title in floods:
+        head += [f"{title}: p50", f"{title}: p99"]
+    for _, title in floods[1:]:
+        head += [f"{title}: p99 to quiet", f"{title}: handshakes/s"]
+    head += [f"{title}: flood's p50, p99 ms" for _, title in floods]
     rows = []
     for peer in peers:
         row = [SHORT.get(peer, peer)]
-        for case in ("quiet", "500", "unbounded"):
+        for case in ("quiet", *(f for f, _ in floods)):
             row += [cell(values(peer, case, "p50_us")), cell(values(peer, case, "p99_us"))]
-        quiet, full = values(peer, "quiet", "p99_us"), values(peer, "unbounded", "p99_us")
-        row.append(number(statistics.median(full) / statistics.median(quiet)) if quiet and full else "-")
+        for case, _ in floods[1:]:
+            quiet, full = values(peer, "quiet", "p99_us"), values(peer, case, "p99_us")
+            row += [number(statistics.median(full) / statistics.median(quiet)) if quiet and full else "-",
+                    cell(values(peer, case, "flood_rate"))]
         own = lambda case: ", ".join(number(statistics.median(values(peer, case, f)) / 1e3) for f in ("flood_p50_us", "flood_p99_us")) \
             if values(peer, case, "flood_p50_us") else "-"
-        row += [own("500"), cell(values(peer, "unbounded", "flood_rate")), own("unbounded")]
+        row += [own(case) for case, _ in floods]
         rows.append(row)
     return "## Latency under a flood of RSA-2048 handshakes\n\n" + table(head, rows)
 

@@ -6,6 +6,7 @@ import subprocess
 import time
 
 from . import procs
+from .machine import Ahead
 from .peers import SUITES12, SUITES13, run_on
 
 
@@ -16,7 +17,8 @@ class LoadError(Exception):
 class Load:
     """bench-load, spoken to line by line."""
 
-    def __init__(self, peer, mode, cpus=None, version="1.3", cipher="aes128", cert="ecdsa", resume=False, realtime=False, **numbers):
+    def __init__(self, peer, mode, cpus=None, version="1.3", cipher="aes128", cert="ecdsa", resume=False, realtime=False, lean=False,
+                 identity=None, **numbers):
         site = peer.site
         command = [str(site.tools / "bench-load"), mode, "--port", str(peer.port)]
         for name, value in numbers.items():
@@ -29,8 +31,13 @@ class Load:
             command += ["--cipher", SUITES13[cipher]]
         if resume:
             command.append("--resume")
+        if lean and peer.tls:
+            command.append("--lean")
+        if identity:
+            command += ["--identity", str(site.directory / f"{identity}.both")]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                         preexec_fn=run_on(cpus or site.cpus.load), start_new_session=True)
+        Ahead.put(self.process.pid)
         if realtime:
             make_realtime(self.process.pid)
 

@@ -204,16 +204,16 @@ export class TimeChart {
         const at = idx !== null && idx >= 0 && idx <= last ? idx : last;
         this.series.forEach((s, i) => put(this.values[i] as HTMLElement, s.text(this.plain[i + 1]?.[at] ?? null)));
         put(this.when, idx !== null && at !== last ? clock(this.plain[0]?.[at] ?? 0) : "");
-        this.tell(at, last);
+        this.announce(at, last);
     }
 
-    private told = 0;
+    private announcedAt = 0;
 
     /** Values for those who listen instead of looking; not more often than one can listen. */
-    private tell(at: number, last: number): void {
-        if (last < 0 || (at === last && Date.now() - this.told < 5000 && this.box.hasAttribute("aria-valuetext")))
+    private announce(at: number, last: number): void {
+        if (last < 0 || (at === last && Date.now() - this.announcedAt < 5000 && this.box.hasAttribute("aria-valuetext")))
             return;
-        this.told = Date.now();
+        this.announcedAt = Date.now();
         const time = this.plain[0]?.[at] ?? 0;
         const words = this.series.map((s, i) => `${s.label} ${s.text(this.plain[i + 1]?.[at] ?? null)}`).join(", ");
         set(this.box, { "aria-valuemin": 0, "aria-valuemax": last, "aria-valuenow": at, "aria-valuetext": `${clock(time)}: ${words}` });
@@ -316,11 +316,11 @@ export class Bars {
         ctx.restore();
     }
 
-    /** COUNTS in buckets with these upper EDGES; what never held a value at either end was left out by the caller. */
+    /** COUNTS in buckets with these upper EDGES; what never held a value at either end was removed by the caller. */
     show(edges: readonly number[], counts: readonly number[], floor: number): void {
         this.floor = floor;
         const all = counts.reduce((s, n) => s + n, 0);
-        const anew = edges.length !== this.edges.length || edges[0] !== this.edges[0];
+        const newEdges = edges.length !== this.edges.length || edges[0] !== this.edges[0];
         this.edges = edges;
         this.shares = edges.map((_, i) => (all > 0 ? (counts[i] ?? 0) / all : 0));
         this.marks = [];
@@ -335,7 +335,7 @@ export class Bars {
                 ? `${this.name}: most values, ${Math.round((this.shares[top] as number) * 100)} %, between ${edge(top > 0 ? (edges[top - 1] as number) : floor)} and ${edge(edges[top] as number)}`
                 : `${this.name}: no values yet`,
         });
-        if (anew && this.plot)
+        if (newEdges && this.plot)
             this.make();
         this.fit();
         this.plot?.setData([edges.map((_, i) => i), this.shares]);

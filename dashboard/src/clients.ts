@@ -53,7 +53,7 @@ export class Clients {
     private readonly chart: TimeChart;
     private readonly body = byId("client-rows");
     private readonly box = byId("clients-box");
-    private readonly facts: Record<string, HTMLElement> = {};
+    private readonly details: Record<string, HTMLElement> = {};
     private readonly sessionRows: Rows<Session, { root: HTMLElement; what: HTMLElement; size: HTMLElement }>;
 
     constructor(private readonly onFollow: () => void) {
@@ -64,8 +64,8 @@ export class Clients {
         ], { name: "Throughput of this client over time", axis: rateMark, axisWidth: 72, least: 1000, height: 150 });
         for (const label of ["To client", "From client", "Sessions", "Sent in all", "Received in all", "Handshakes", "Full handshakes", "Resumed", "Failed"]) {
             const dd = el("dd", {}, "–");
-            this.facts[label] = dd;
-            byId("follow-facts").append(el("div", {}, el("dt", {}, label), dd));
+            this.details[label] = dd;
+            byId("follow-details").append(el("div", {}, el("dt", {}, label), dd));
         }
         this.sessionRows = new Rows<Session, { root: HTMLElement; what: HTMLElement; size: HTMLElement }>(byId("follow-sessions"), (s) => s.id, () => {
             const what = el("span");
@@ -229,7 +229,7 @@ export class Clients {
         put(byId("follow-note"), trace === undefined ? (this.followed === null ? "" : "Not among the clients seen so far.")
             : !present && h.last ? `Not among the busiest since ${age(h.last.time - trace.seen)}.` : trace.last.uncertain > 0 ? `Bytes may be over-counted by ${bytes(trace.last.uncertain)}: it came to be tracked in another client's place.` : trace.last.verified ? "Verified by its certificate." : "");
         const c = trace?.last;
-        const facts: Record<string, string> = {
+        const details: Record<string, string> = {
             "To client": rate(present && trace ? trace.columns.at("out", -1) : null),
             "From client": rate(present && trace ? trace.columns.at("in", -1) : null),
             "Sessions": count(c?.sessions ?? null),
@@ -240,8 +240,8 @@ export class Clients {
             "Resumed": count(c?.resumed ?? null),
             "Failed": count(c?.failed ?? null),
         };
-        for (const [label, value] of Object.entries(facts))
-            put(this.facts[label] as HTMLElement, value);
+        for (const [label, value] of Object.entries(details))
+            put(this.details[label] as HTMLElement, value);
         const first = trace && h.last ? trace.columns.since("time", h.last.time - this.window) : 0;
         this.chart.show(trace ? (["time", "out", "in"] as const).map((n) => trace.columns.slice(n, first)) : [[], [], []], this.window);
     }

@@ -64,7 +64,7 @@ export class Columns<K extends string> {
 export const RATES = ["time", "in", "out", "full", "resumed", "failed", "sessions"] as const;
 export type RateName = (typeof RATES)[number];
 
-/** What happened in the time between two snapshots; null when the counters began anew. */
+/** What happened in the time between two snapshots; null when the counters restarted. */
 export function differences(a: Totals, b: Totals, seconds: number): Record<Exclude<RateName, "time" | "sessions">, number> | null {
     if (seconds <= 0 || b.bytesIn < a.bytesIn || b.bytesOut < a.bytesOut || b.full < a.full || b.resumed < a.resumed || b.failed < a.failed)
         return null;
@@ -98,7 +98,7 @@ export function quantile(edges: readonly number[], counts: readonly number[], q:
     return null;
 }
 
-/** Counts of a histogram once a second, to tell what fell into a window. */
+/** Counts of a histogram once a second, to find what fell into a window. */
 class HistogramRing {
     edges: number[] = [];
     private times: number[] = [];
@@ -106,9 +106,9 @@ class HistogramRing {
 
     push(time: number, h: Histogram): void {
         const last = this.rows.at(-1);
-        const anew = h.edges.length !== this.edges.length || h.edges.some((e, i) => e !== this.edges[i]) ||
+        const restarted = h.edges.length !== this.edges.length || h.edges.some((e, i) => e !== this.edges[i]) ||
             (last !== undefined && h.counts.some((n, i) => n < (last[i] ?? 0)));
-        if (anew) {
+        if (restarted) {
             this.edges = h.edges.slice();
             this.times = [];
             this.rows = [];
@@ -247,7 +247,7 @@ export class History {
         const d = s.instance === before.instance ? differences(before.totals, s.totals, seconds) : null;
         if (seconds > GAP && newest <= before.time + 0.5)
             this.hole(before.time + 0.001);
-        // What the proxy kept has told of that time already, and better than one average would.
+        // What the proxy kept covers that time already, and better than one average would.
         if (s.time <= newest || (seconds > GAP && newest > before.time + 0.5))
             return;
         const none = { in: null, out: null, full: null, resumed: null, failed: null };

@@ -2,8 +2,8 @@
 import { byId, el, put, Rows, set } from "./dom";
 import { age, bytes, count, day, NONE, percent, perSecond, plural, rate } from "./format";
 import type { History } from "./history";
-import type { Backend, Certificate, Service, Session, Snapshot } from "./model";
-import { certificateLevel, daysLeft } from "./verdict";
+import type { Backend, Certificate, Order, Service, Session, Snapshot } from "./model";
+import { byUrgency, certificateLevel, daysLeft, orderLevel, orderText } from "./verdict";
 
 interface BackendRow {
     root: HTMLElement;
@@ -47,7 +47,7 @@ export class Services {
                 return { root: el("div", { class: "backend" }, state, address, sessions, failures), state, word, address, sessions, failures };
             }, (r, b) => {
                 set(r.state, { "data-level": b.state === "up" ? "good" : b.state === "partly" ? "warn" : "bad" });
-                put(r.word, b.state === "up" ? "up" : b.state === "partly" ? "partly out" : "left out");
+                put(r.word, b.state === "up" ? "up" : b.state === "partly" ? "partly ejected" : "ejected");
                 put(r.address, b.address);
                 set(r.address, { title: b.address });
                 put(r.sessions, plural(b.sessions, "session"));
@@ -84,6 +84,7 @@ export class Services {
 }
 
 const CERTIFICATES_SHOWN = 8;
+const ORDERS_SHOWN = 20;
 const METER_DAYS = 90;
 
 export class Certificates {
@@ -111,6 +112,36 @@ export class Certificates {
         this.rows.show(sorted.slice(0, CERTIFICATES_SHOWN));
         set(byId("certificates-empty"), { hidden: sorted.length > 0 });
         put(byId("certificates-note"), sorted.length > CERTIFICATES_SHOWN ? `first to expire of ${count(sorted.length)}` : sorted.length > 0 ? "first to expire" : "");
+    }
+}
+
+/** Certificates from issuers; hidden where there are none. */
+export class Orders {
+    list: Order[] = [];
+    private now = 0;
+    private readonly rows = new Rows<Order, { root: HTMLElement; names: HTMLElement; small: HTMLElement; next: HTMLElement; error: HTMLElement }>(
+        byId("order-rows"), (o) => o.id, () => {
+            const names = document.createElement("span");
+            const small = el("small");
+            const next = el("span", { class: "next" });
+            const error = el("p", { class: "error" });
+            return { root: el("li", {}, el("span", { class: "names" }, names, small), next, error), names, small, next, error };
+        }, (row, o) => {
+            put(row.names, (o.names[0] ?? o.id) + (o.names.length > 1 ? ` +${o.names.length - 1}` : ""));
+            put(row.small, [o.id, o.issuer, o.issued ? (o.notAfter !== null ? `until ${day(o.notAfter)}` : "") : "self-signed until there is one"].filter((t) => t !== "").join(" · "));
+            put(row.next, orderText(o, this.now));
+            put(row.error, o.error !== "" ? `${o.failures > 1 ? `${count(o.failures)} failures in a row, the last: ` : ""}${o.error}` : "");
+            set(row.error, { hidden: o.error === "" });
+            const window = o.window ? `\nthe issuer suggests ${day(o.window[0])} to ${day(o.window[1])}` : "";
+            set(row.root, { "data-level": orderLevel(o), title: `${o.names.join(", ")}${o.renewAt !== null ? `\nrenewal at ${day(o.renewAt)}` : ""}${window}` });
+        });
+
+    show(now: number): void {
+        this.now = now;
+        this.rows.show(byUrgency(this.list).slice(0, ORDERS_SHOWN));
+        set(byId("orders"), { hidden: this.list.length === 0 });
+        const notes = [this.list.some((o) => o.alarm) ? "ALARM" : "", this.list.length > ORDERS_SHOWN ? `most urgent of ${count(this.list.length)}` : ""];
+        put(byId("orders-note"), notes.filter((n) => n !== "").join(" · "));
     }
 }
 

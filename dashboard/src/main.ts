@@ -7,11 +7,11 @@ import { Figures } from "./figures";
 import { age, clock, count, perSecond, rate, rateMark } from "./format";
 import { History } from "./history";
 import { Latency } from "./latency";
-import { Certificates, Failures, Services, Sessions, type SessionOrder } from "./lists";
+import { Certificates, Failures, Orders, Services, Sessions, type SessionOrder } from "./lists";
 import type { Snapshot } from "./model";
 import { Processes } from "./processes";
 import { judge, type Finding } from "./verdict";
-import { certificatesOf, pastOf, sessionsOf, snapshotOf } from "./wire";
+import { certificatesOf, ordersOf, pastOf, sessionsOf, snapshotOf } from "./wire";
 
 const MINUTE = 60;
 const SESSIONS_ASKED = 200; // relays are asked one by one: not for thousands every other second
@@ -34,6 +34,7 @@ const latency = new Latency();
 const clients = new Clients(() => void loadFollowed());
 const services = new Services();
 const certificates = new Certificates();
+const orders = new Orders();
 const failures = new Failures();
 const sessions = new Sessions();
 const processes = new Processes();
@@ -73,6 +74,7 @@ function draw(): void {
     clients.show(history, span);
     services.show(history, minutes.length > 1 ? (minutes[minutes.length - 2] as Snapshot) : null);
     certificates.show(s.time);
+    orders.show(s.time);
     failures.show(s.totals.failures);
     processes.show(history);
 }
@@ -102,7 +104,7 @@ function onLink(state: Link, since: number): void {
         set(byId("verdict"), { "data-level": "bad" });
         put(byId("verdict-mark"), "!");
         put(byId("verdict-state"), "No connection");
-        put(byId("verdict-text"), `to the observer since ${clock(since / 1000)}; figures below are of then. Trying again by itself.`);
+        put(byId("verdict-text"), `to the observer since ${clock(since / 1000)}; figures below are of then. Reconnecting automatically.`);
         findings.show([]);
         said = "";
         put(byId("announce"), "No connection to the observer.");
@@ -121,7 +123,7 @@ async function loadResources(): Promise<void> {
         const answer = await fetch("resources", { cache: "no-store" });
         resources = answer.ok ? await answer.text() : resources;
     } catch {
-        return; // the stream's state tells it
+        return; // the stream's state shows it
     }
     for (const e of document.querySelectorAll<HTMLElement>("[data-needs]"))
         set(e, { hidden: !has(e.dataset.needs as string) });
@@ -134,7 +136,7 @@ async function fetchJson(name: string, query = ""): Promise<unknown> {
         const answer = await fetch(name + query, { headers: { accept: "application/json" }, cache: "no-store" });
         return answer.ok ? await answer.json() : null;
     } catch {
-        return null; // the stream's state tells it
+        return null; // the stream's state shows it
     }
 }
 
@@ -142,6 +144,12 @@ async function loadCertificates(): Promise<void> {
     const v = await fetchJson("certificates.json", "?limit=100");
     if (v !== null)
         certificates.list = certificatesOf(v);
+}
+
+async function loadOrders(): Promise<void> {
+    const v = await fetchJson("acme.json");
+    if (v !== null)
+        orders.list = ordersOf(v);
 }
 
 async function loadSessions(): Promise<void> {
@@ -173,6 +181,8 @@ async function turn(): Promise<void> {
         }
         if (turns % 30 === 0)
             void loadCertificates();
+        if (turns % 5 === 0)
+            void loadOrders();
         if (turns % 3 === 0 && (inView("sessions") || turns === 0))
             void loadSessions();
         if (turns % 3 === 1 && inView("follow"))

@@ -19,7 +19,7 @@ export interface Totals {
     dropped: number; // log events
 }
 
-/** Each relay leaves a backend out by itself: partly = some do. */
+/** Each relay ejects a backend on its own: partly = some do. */
 export type BackendState = "up" | "partly" | "down";
 
 export interface Backend {
@@ -85,7 +85,7 @@ export interface Reload {
 
 export interface Snapshot {
     time: number; // unix seconds
-    instance: string; // of the supervisor: another one means that all counters began anew
+    instance: string; // of the supervisor: another one means that all counters restarted
     host: string;
     version: string;
     uptime: number;
@@ -102,6 +102,22 @@ export interface Snapshot {
 }
 
 export type LatencyKind = "handshake" | "connect" | "firstByte";
+
+/** A certificate that an issuer gives: how it stands and what comes next. Times are unix seconds. */
+export interface Order {
+    id: string;
+    names: string[];
+    issuer: string;
+    state: string; // "idle", or the step of the attempt under way; "" = not known yet
+    issued: boolean; // by an issuer; else a self-signed one is served
+    alarm: boolean;
+    notAfter: number | null;
+    renewAt: number | null;
+    nextAttempt: number | null;
+    window: [number, number] | null; // that the issuer suggests
+    failures: number; // in a row
+    error: string;
+}
 
 export interface Certificate {
     services: string[];

@@ -22,7 +22,7 @@ interface Box {
     word: HTMLElement;
     state: HTMLElement;
     doing: HTMLElement;
-    facts: HTMLElement[];
+    details: HTMLElement[];
 }
 
 const LEVELS: Record<string, string> = { ready: "good", preparing: "warn", leaving: "warn", hung: "bad", down: "bad" };
@@ -30,7 +30,7 @@ const LEVELS: Record<string, string> = { ready: "good", preparing: "warn", leavi
 /** What a process does now, in a few words; what its role is for when there is nothing more to say. */
 export function doing(p: Process): string {
     if (p.state === "down")
-        return p.lastEnd || "waits to be started anew";
+        return p.lastEnd || "waits to be restarted";
     if (p.state === "hung")
         return "does not answer";
     if (p.state === "preparing")
@@ -48,12 +48,12 @@ function makeBox(): Box {
     const word = el("span");
     const state = el("span", { class: "state" }, el("i", { class: "dot", "aria-hidden": "true" }), word);
     const doing = el("p", { class: "doing" });
-    const facts = [0, 1, 2].map(() => el("b"));
+    const details = [0, 1, 2].map(() => el("b"));
     const labels = ["pid ", "CPU ", ""];
     return {
         root: el("div", { class: "proc" }, el("div", { class: "proc-head" }, name, state), doing,
-            el("p", { class: "small-facts" }, ...facts.map((b, i) => el("span", {}, labels[i] as string, b)))),
-        name, word, state, doing, facts,
+            el("p", { class: "small-details" }, ...details.map((b, i) => el("span", {}, labels[i] as string, b)))),
+        name, word, state, doing, details,
     };
 }
 
@@ -68,13 +68,13 @@ function updateBox(box: Box, p: Process, h: History): void {
     put(box.doing, words);
     set(box.doing, { title: `${p.role} ${WHAT[p.role] ?? ""}` });
     const cpu = h.cpuOf(p);
-    const facts = [
+    const details = [
         p.pid > 0 ? String(p.pid) : NONE,
         cpu !== null ? percent(cpu) : p.cpuSeconds === null ? "" : NONE,
         p.memory === null ? "" : bytes(p.memory),
     ];
-    facts.forEach((t, i) => {
-        const b = box.facts[i] as HTMLElement;
+    details.forEach((t, i) => {
+        const b = box.details[i] as HTMLElement;
         put(b, t);
         set(b.parentElement as HTMLElement, { hidden: t === "" });
     });

@@ -1,6 +1,6 @@
 // One line that says whether somebody has to get up, and what for. No DOM here.
 import { age, count, percent, plural } from "./format";
-import type { Certificate, Snapshot, Totals } from "./model";
+import type { Certificate, Order, Snapshot, Totals } from "./model";
 
 export type Level = "none" | "good" | "warn" | "bad";
 
@@ -25,7 +25,7 @@ const FAILED_LEAST = 20;
 const NEW_RESTART_SECONDS = 600;
 const SHOWN_MAX = 6;
 // Sentences of the proxy about what is in its figures too, where more is known of it.
-const TOLD_BETTER = /^backend .* is left out$|^[a-z]+\.\d+ is (down|hung)$/;
+const REPORTED_ELSEWHERE = /^backend .* is ejected$|^[a-z]+\.\d+ is (down|hung)$/;
 
 /** In one unit: what is read again and again need not count the seconds. */
 export function roughly(seconds: number): string {
@@ -35,6 +35,27 @@ export function roughly(seconds: number): string {
 }
 
 export const daysLeft = (c: Certificate, now: number) => (c.notAfter - now) / DAY;
+
+export function orderLevel(o: Order): "good" | "warn" | "bad" {
+    return o.alarm ? "bad" : o.failures > 0 || (!o.issued && o.state !== "") ? "warn" : "good";
+}
+
+/** What an order does now, or will do next. */
+export function orderText(o: Order, now: number): string {
+    if (o.state === "")
+        return "not known yet";
+    if (o.state !== "idle")
+        return o.state;
+    const next = o.nextAttempt ?? 0;
+    const when = next > now ? `in ${age(next - now)}` : "now";
+    return o.failures > 0 ? `next attempt ${when}` : o.issued ? `renewal ${when}` : `order ${when}`;
+}
+
+const URGENCY = { bad: 0, warn: 1, good: 2 };
+
+/** A copy of LIST: what an operator has to look at comes first, then what happens soonest. */
+export const byUrgency = (list: readonly Order[]) =>
+    list.slice().sort((a, b) => URGENCY[orderLevel(a)] - URGENCY[orderLevel(b)] || (a.nextAttempt ?? 0) - (b.nextAttempt ?? 0) || (a.id < b.id ? -1 : 1));
 
 export function certificateLevel(days: number): "good" | "warn" | "bad" {
     return days < CERT_BAD_DAYS ? "bad" : days < CERT_WARN_DAYS ? "warn" : "good";
@@ -69,7 +90,7 @@ function backends(s: Snapshot, out: Finding[]): void {
             key: `backends ${service.name}`,
             level: all ? "bad" : "warn",
             text: all ? `Service ${service.name} has no backend: ${down.map((b) => b.address).join(", ")} ${down.length === 1 ? "does" : "do"} not answer.`
-                : `Service ${service.name}: ${down.length} of ${plural(service.backends.length, "backend")} left out (${down.map((b) => b.address).join(", ")}).`,
+                : `Service ${service.name}: ${down.length} of ${plural(service.backends.length, "backend")} ejected (${down.map((b) => b.address).join(", ")}).`,
         });
     }
 }
@@ -80,7 +101,7 @@ function processes(s: Snapshot, out: Finding[]): void {
         if (p.state === "down" || p.state === "hung")
             out.push({ key: `process ${name}`, level: "bad", text: p.state === "hung" ? `${name} does not answer.` : `${name} is not running${p.lastEnd ? `: ${p.lastEnd}` : ""}.` });
         else if (p.restarts > 0 && p.started !== null && s.time - p.started < NEW_RESTART_SECONDS)
-            out.push({ key: `process ${name}`, level: "warn", text: `${name} was started anew ${roughly(s.time - p.started)}${p.lastEnd ? ` (${p.lastEnd})` : ""}.` });
+            out.push({ key: `process ${name}`, level: "warn", text: `${name} was restarted ${roughly(s.time - p.started)}${p.lastEnd ? ` (${p.lastEnd})` : ""}.` });
     }
 }
 
@@ -98,7 +119,7 @@ function handshakes(now: Totals, before: Totals | null, out: Finding[]): void {
 
 /** BEFORE: totals of about a minute ago, or null. */
 export function judge(s: Snapshot, before: Totals | null, certs: readonly Certificate[]): Verdict {
-    const findings: Finding[] = s.problems.filter((text) => !TOLD_BETTER.test(text)).map((text) => ({ key: text, level: "bad" as const, text }));
+    const findings: Finding[] = s.problems.filter((text) => !REPORTED_ELSEWHERE.test(text)).map((text) => ({ key: text, level: "bad" as const, text }));
     backends(s, findings);
     processes(s, findings);
     handshakes(s.totals, before, findings);
@@ -106,7 +127,7 @@ export function judge(s: Snapshot, before: Totals | null, certs: readonly Certif
         findings.push({ key: "log", level: "warn", text: `${plural(s.totals.dropped - before.dropped, "log event")} dropped in the last minute.` });
     certificates(certs, s.time, findings);
     findings.sort((a, b) => Number(b.level === "bad") - Number(a.level === "bad"));
-    // Whoever asked for it waits for it: nothing may push it off the list.
+    // The person who asked for it waits for it: nothing may push it off the list.
     if (s.reload?.result === "refused" && s.time - s.reload.time < DAY)
         findings.unshift({ key: "reload", level: "warn", text: `The last reload was refused ${roughly(s.time - s.reload.time)}: ${s.reload.text || "see the log"}` });
     const more = findings.length - SHOWN_MAX;

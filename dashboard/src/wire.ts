@@ -1,7 +1,7 @@
 // The proxy's JSON (tls-off(8), "status.json") as the page's model. What is missing or of another type becomes a neutral value: an older page
 // must live with a newer proxy, and the other way round, for the moment of an upgrade.
 import type { Past } from "./history";
-import type { Backend, Certificate, Client, Histogram, Process, Service, Session, Snapshot } from "./model";
+import type { Backend, Certificate, Client, Histogram, Order, Process, Service, Session, Snapshot } from "./model";
 
 type Tree = { readonly [name: string]: unknown };
 
@@ -13,7 +13,7 @@ const maybe = (v: unknown): number | null => (typeof v === "number" && Number.is
 const text = (v: unknown): string => (typeof v === "string" ? v : typeof v === "number" ? String(v) : "");
 const texts = (v: unknown): string[] => list(v).map(text).filter((t) => t !== "");
 
-/** Upper edges of all buckets of the proxy's histograms, finite ones; told once at the begin of a stream. */
+/** Upper edges of all buckets of the proxy's histograms, finite ones; sent once at the start of a stream. */
 let allEdges: number[] = [];
 
 /** Buckets come as [upper edge, number of values up to it], without those that are empty. */
@@ -204,7 +204,29 @@ export function certificatesOf(v: unknown): Certificate[] {
     });
 }
 
-/** TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 -> AES-128-GCM: what tells suites apart that are all AEAD with ECDHE. */
+export function ordersOf(v: unknown): Order[] {
+    return list(tree(v).certificates).map((c) => {
+        const t = tree(c);
+        const start = maybe(t.window_start);
+        const end = maybe(t.window_end);
+        return {
+            id: text(t.certificate),
+            names: texts(t.names),
+            issuer: text(t.issuer),
+            state: text(t.state),
+            issued: t.issued_by_issuer === true,
+            alarm: t.alarm === true,
+            notAfter: maybe(t.not_after),
+            renewAt: maybe(t.renew_at),
+            nextAttempt: maybe(t.next_attempt),
+            window: start !== null && end !== null ? [start, end] : null,
+            failures: num(t.failures_in_a_row),
+            error: text(t.error),
+        };
+    });
+}
+
+/** TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 -> AES-128-GCM: what distinguishes suites that are all AEAD with ECDHE. */
 export const suiteOf = (name: string) => name.replace(/^TLS_(?:.*_WITH_)?/, "").replace(/_SHA\d+$/, "").replaceAll("_", "-");
 
 export function sessionsOf(v: unknown): Session[] {

@@ -37,7 +37,7 @@ test("a rate is the difference by the time between", () => {
     assert.equal(h.rates.at("out", -1), 2_000);
 });
 
-test("counters that begin anew make a hole, not a negative or a giant rate", () => {
+test("counters that restart make a hole, not a negative or a giant rate", () => {
     const h = new History();
     h.push(at(100, { out: 5_000 }));
     h.push(at(101, { out: 10, pid: 8 }));
@@ -66,7 +66,7 @@ test("what the proxy kept fills the time before the page and the time it was cut
     h.fill(past([99, 100, 101, 102, 103]));
     assert.deepEqual(h.rates.slice("time"), [98, 99, 100, 101.5, 103], "nothing twice");
     h.push(at(110, { out: 1_100 }));
-    assert.equal(h.rates.at("time", -1), 103, "an average over time that is known in detail is left out");
+    assert.equal(h.rates.at("time", -1), 103, "an average over time that is known in detail is skipped");
     h.fill(past([130, 131]));
     assert.deepEqual(h.rates.slice("out").slice(-3), [10, null, 10], "a hole where nobody knows");
 });
@@ -96,11 +96,11 @@ test("a histogram's window is the difference of two moments", () => {
     assert.deepEqual(h.latency.handshake.window(60), [2, 3, 0]);
     assert.deepEqual(h.latency.handshake.window(5), [0, 0, 0]);
     h.push(at(161, { buckets: [[0.001, 1], [0.01, 1]] }));
-    assert.deepEqual(h.latency.handshake.window(60), [0, 0, 0], "anew after counters began anew");
+    assert.deepEqual(h.latency.handshake.window(60), [0, 0, 0], "empty after counters restarted");
     assert.equal(h.latency.handshake.edges.at(-1), Infinity);
 });
 
-test("empty buckets are left out on the wire, and have their place again here", () => {
+test("empty buckets are omitted on the wire, and have their place again here", () => {
     pastOf({ edges: [0.001, 0.002, 0.004] });
     const h = at(1, { buckets: [[0.00200000001, 3], [0.004, 5]] }).latency.handshake;
     pastOf({});

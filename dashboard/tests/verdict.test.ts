@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { judge } from "../src/verdict";
-import { certificatesOf, sessionsOf, snapshotOf, suiteOf } from "../src/wire";
+import { byUrgency, judge, orderLevel, orderText } from "../src/verdict";
+import { certificatesOf, ordersOf, sessionsOf, snapshotOf, suiteOf } from "../src/wire";
 
 const NOW = 1_800_000_000;
 
@@ -24,7 +24,33 @@ test("certificates near their end, and beyond it", () => {
     assert.match(judge(status(), null, cert(-1)).findings[0]?.text ?? "", /expired 1\sd 0\sh ago/);
 });
 
-test("a backend that is left out warns; a service without any is bad", () => {
+test("orders of certificates: what is wrong, and what comes next", () => {
+    const order = (more: object) => ordersOf({ certificates: [{ certificate: "web.ecdsa-p256", names: ["a.example"], ...more }] })[0]!;
+    const well = { state: "idle", issued_by_issuer: true, next_attempt: NOW + 2 * 86400, failures_in_a_row: 0 };
+    for (const [more, level, text] of [
+        [{}, "good", /not known yet/],
+        [well, "good", /^renewal in 2\sd/],
+        [{ ...well, state: "finalize" }, "good", /^finalize$/],
+        [{ ...well, issued_by_issuer: false, next_attempt: 0 }, "warn", /^order now$/],
+        [{ ...well, failures_in_a_row: 2, next_attempt: NOW + 600 }, "warn", /^next attempt in 10\smin/],
+        [{ ...well, alarm: true }, "bad", /^renewal in/],
+    ] as const) {
+        assert.equal(orderLevel(order(more)), level, JSON.stringify(more));
+        assert.match(orderText(order(more), NOW), text);
+    }
+    assert.deepEqual(order({ window_start: 1, window_end: 2 }).window, [1, 2]);
+    assert.equal(order({ window_start: 1 }).window, null);
+    assert.deepEqual(ordersOf(null), []);
+});
+
+test("orders by urgency", () => {
+    const order = (id: string, more: object) => ({ certificate: id, state: "idle", issued_by_issuer: true, next_attempt: NOW, ...more });
+    const list = ordersOf({ certificates: [order("late", { next_attempt: NOW + 9 }), order("b", {}), order("a", {}), order("failed", { failures_in_a_row: 1 }), order("alarm", { alarm: true })] });
+    assert.deepEqual(byUrgency(list).map((o) => o.id), ["alarm", "failed", "a", "b", "late"]);
+    assert.equal(list[0]?.id, "late");
+});
+
+test("an ejected backend warns; a service without any is bad", () => {
     const service = (...states: string[]) => status({ services: [{ name: "web", backends: states.map((state, i) => ({ name: `b${i}`, state })) }] });
     assert.equal(judge(service("up", "up"), null, []).level, "good");
     assert.equal(judge(service("up", "down"), null, []).level, "warn");
@@ -39,19 +65,19 @@ test("failed handshakes need a number and a share", () => {
     assert.match(judge(after(200, 41), before.totals, []).findings[0]?.text ?? "", /most by no_shared_cipher/);
 });
 
-test("restarts are told for ten minutes, what is down at once", () => {
+test("restarts are reported for ten minutes, what is down at once", () => {
     const relay = (p: object) => status({ processes: [{ role: "relay", index: 1, ...p }] });
     assert.equal(judge(relay({ state: "ready", restarts_total: 1, started: NOW - 30 }), null, []).level, "warn");
     assert.equal(judge(relay({ state: "ready", restarts_total: 1, started: NOW - 3600 }), null, []).level, "good");
     assert.equal(judge(relay({ state: "down" }), null, []).level, "bad");
 });
 
-test("what the figures tell is not told twice", () => {
-    const s = status({ degraded: ["backend b0 of web is left out", "relay.1 is down", "something else"], services: [{ name: "web", backends: [{ name: "b0", state: "down" }] }], processes: [{ role: "relay", index: 1, state: "down" }] });
+test("what the figures show is not reported twice", () => {
+    const s = status({ degraded: ["backend b0 of web is ejected", "relay.1 is down", "something else"], services: [{ name: "web", backends: [{ name: "b0", state: "down" }] }], processes: [{ role: "relay", index: 1, state: "down" }] });
     assert.deepEqual(judge(s, null, []).findings.length, 3);
 });
 
-test("a refused reload is told", () => {
+test("a refused reload is reported", () => {
     const v = judge(status({ last_reload: { time: NOW - 60, result: "refused", text: "config.toml:3:1: unknown key" } }), null, []);
     assert.match(v.findings[0]?.text ?? "", /unknown key/);
 });

@@ -54,7 +54,7 @@ static bool data_fits(const struct access_head *h, const struct access_list_rec 
            (l->ranges[family] == 0 || ranges_len(family, l->ranges[family]) <= h->data.n - off);
 }
 
-static bool records_fit(const struct access_head *h) {
+static bool lists_fit(const struct access_head *h) {
     for (uint64_t i = 0; i < h->lists.n; i++) {
         const struct access_list_rec *l = &list_recs(h)[i];
         if (!file_fits(h, l) || !data_fits(h, l, RANGES_IPV4) || !data_fits(h, l, RANGES_IPV6))
@@ -74,7 +74,7 @@ static bool records_fit(const struct access_head *h) {
 int access_of(struct span bytes, struct access *ret) {
     const struct access_head *h = (const void *)bytes.p;
     if (bytes.len < sizeof(*h) || bytes.len > ACCESS_MAX || (uintptr_t)h % ACCESS_ALIGN != 0 || h->magic != ACCESS_MAGIC ||
-        h->format != ACCESS_FORMAT || h->len != bytes.len || !parts_fit(h) || !records_fit(h))
+        h->format != ACCESS_FORMAT || h->len != bytes.len || !parts_fit(h) || !lists_fit(h))
         return ERR_FORMAT;
     struct ranges *ranges = calloc(h->lists.n * RANGES_FAMILIES + 1, sizeof(*ranges));
     if (!ranges)

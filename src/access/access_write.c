@@ -12,13 +12,13 @@
 #include "base/sealed.h"
 
 /* The ranges of one list and family: either drafted now or bytes of another table. */
-struct source {
+struct ranges_source {
     struct ranges_draft *draft;
     struct span kept;
 };
 
 struct list_sources {
-    struct source of[RANGES_FAMILIES];
+    struct ranges_source of[RANGES_FAMILIES];
 };
 
 struct access_writer {
@@ -177,7 +177,7 @@ static void write_data(const struct access_writer *w, struct access_list_rec *li
             if (lists[i].ranges[f] == 0)
                 continue;
             uint8_t *to = data + lists[i].data_off[f];
-            const struct source *s = &from->of[f];
+            const struct ranges_source *s = &from->of[f];
             if (s->draft)
                 ranges_write(s->draft, (enum ranges_family)f, to);
             else

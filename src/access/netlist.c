@@ -97,7 +97,7 @@ static struct span entry_of(struct span line) {
     return span_of(line.p + from, to - from);
 }
 
-static int read_line(struct netlist *l, struct span line, size_t number, netlist_bad_fn bad, void *ctx) {
+static int read_list_line(struct netlist *l, struct span line, size_t number, netlist_bad_fn bad, void *ctx) {
     char reason[256];
     struct text why = text_of(reason, sizeof(reason));
     struct cidr net;
@@ -114,14 +114,11 @@ static int read_line(struct netlist *l, struct span line, size_t number, netlist
 int netlist_read(struct netlist *l, struct span text, netlist_bad_fn bad, void *ctx) {
     if (span_has_prefix(text, "\xef\xbb\xbf")) /* UTF-8 byte order mark */
         text = span_of(text.p + 3, text.len - 3);
-    for (size_t number = 1; text.len > 0; number++) {
-        const uint8_t *end = memchr(text.p, '\n', text.len);
-        size_t len = end ? (size_t)(end - text.p) : text.len;
-        int err = read_line(l, span_of(text.p, len), number, bad, ctx);
+    struct span line;
+    for (size_t number = 1; span_take_line(&text, &line); number++) {
+        int err = read_list_line(l, line, number, bad, ctx);
         if (err)
             return err;
-        size_t used = len + (end != NULL);
-        text = span_of(text.p + used, text.len - used);
     }
     return 0;
 }

@@ -58,7 +58,7 @@ struct ranges_draft {
     struct grow ranges; /* struct range */
 };
 
-static key key_of(const struct addr *a) {
+static key address_key(const struct addr *a) {
     key k = 0;
     for (unsigned i = 0; i < (a->family == AF_INET ? KEY4_LEN : KEY6_LEN); i++)
         k = k << 8 | a->ip[i];
@@ -72,7 +72,7 @@ static int by_start_then_bits(const void *a, const void *b) {
 }
 
 /* From START on it is BITS. What came last gives way when it was about the same start. */
-static bool put(struct grow *ranges, key start, uint8_t bits) {
+static bool put_range(struct grow *ranges, key start, uint8_t bits) {
     struct range *last = ranges->n ? grow_at(ranges, ranges->n - 1) : NULL;
     if (last && last->start == start) {
         ranges->n--;
@@ -96,24 +96,24 @@ static bool close_until(struct grow *ranges, struct open_net *open, unsigned *de
     bool ok = true;
     while (*depth && open[*depth - 1].end < start) {
         key next = open[--*depth].end + 1;
-        ok = put(ranges, next, *depth ? open[*depth - 1].bits : RANGES_NONE) && ok;
+        ok = put_range(ranges, next, *depth ? open[*depth - 1].bits : RANGES_NONE) && ok;
     }
     return ok;
 }
 
-static bool sweep(struct grow *ranges, const struct cidr *nets, size_t n) {
+static bool sweep_nets(struct grow *ranges, const struct cidr *nets, size_t n) {
     struct open_net open[DEPTH_MAX];
     unsigned depth = 0, size = nets[0].net.family == AF_INET ? 32 : 128;
     key last = size == 32 ? UINT32_MAX : ~(key)0;
-    bool ok = put(ranges, 0, RANGES_NONE);
+    bool ok = put_range(ranges, 0, RANGES_NONE);
     for (size_t i = 0; i < n; i++) {
-        key start = key_of(&nets[i].net);
+        key start = address_key(&nets[i].net);
         key host = nets[i].bits == 0 ? last : (((key)1 << (size - nets[i].bits)) - 1);
         ok = close_until(ranges, open, &depth, start) && ok;
         if (depth && open[depth - 1].bits == nets[i].bits) /* it is the same one */
             continue;
         open[depth++] = (struct open_net){start | host, nets[i].bits};
-        ok = put(ranges, start, nets[i].bits) && ok;
+        ok = put_range(ranges, start, nets[i].bits) && ok;
     }
     return close_until(ranges, open, &depth, last) && ok;
 }
@@ -125,7 +125,7 @@ int ranges_draft(struct cidr *nets, size_t n, struct ranges_draft **ret) {
     grow_init(&d->ranges, sizeof(struct range), RANGES_MAX * sizeof(struct range));
     if (n)
         qsort(nets, n, sizeof(*nets), by_start_then_bits);
-    if (n && !sweep(&d->ranges, nets, n)) {
+    if (n && !sweep_nets(&d->ranges, nets, n)) {
         bool full = d->ranges.n == RANGES_MAX;
         ranges_draft_free(d);
         return full ? ERR_LIMIT : ERR_NOMEM;
@@ -146,7 +146,7 @@ uint32_t ranges_draft_count(const struct ranges_draft *d) {
 
 /* ---- writing ---- */
 
-static void write_key(enum ranges_family family, uint8_t *node, unsigned place, key k) {
+static void write_node_key(enum ranges_family family, uint8_t *node, unsigned place, key k) {
     uint64_t half[2] = {(uint64_t)(k >> 64), (uint64_t)k};
     uint32_t whole = (uint32_t)k;
     if (family == RANGES_IPV4) {
@@ -165,7 +165,7 @@ void ranges_write(const struct ranges_draft *d, enum ranges_family family, uint8
         for (uint64_t i = 0; i < (uint64_t)nodes_for(l.keys[level]) * RANGES_FAN; i++) {
             const struct range *r = i < l.keys[level] ? grow_at(&d->ranges, i * step) : NULL;
             uint8_t *node = to + l.off[level] + i / RANGES_FAN * len;
-            write_key(family, node, i % RANGES_FAN, r ? r->start : ~(key)0);
+            write_node_key(family, node, i % RANGES_FAN, r ? r->start : ~(key)0);
             if (level == 0)
                 node[len - RANGES_FAN + i % RANGES_FAN] = r ? r->bits : RANGES_NONE;
         }
@@ -187,8 +187,8 @@ static inline uint64_t load64(const uint8_t *p) {
 }
 
 /*
- * The place in a node of the last key that is not above the address. The first key is not: whoever came here has compared it.
- * Two rounds of three comparisons without branches, since nobody can predict them; the first round brings the node into the
+ * The place in a node of the last key that is not above the address. The first key is not looked at: the caller has compared
+ * it. Two rounds of three comparisons without branches, since nobody can predict them; the first round brings the node into the
  * cache. Padding is the highest key; that an address may be it is why the caller looks at the number of keys.
  */
 static inline uint32_t place4(const uint8_t *node, uint32_t ip) {
@@ -219,7 +219,7 @@ void ranges_open(enum ranges_family family, const uint8_t *at, uint32_t n, struc
 }
 
 /* Once for each family: what follows from it is known when this is compiled. */
-static inline uint8_t find(const struct ranges *r, enum ranges_family family, const uint8_t ip[static 16]) {
+static inline uint8_t find_range(const struct ranges *r, enum ranges_family family, const uint8_t ip[static 16]) {
     uint32_t ip4 = load32(ip), place = 0;
     uint64_t high = load64(ip), low = load64(ip + 8);
     for (unsigned level = r->n - 1; level > 0; level--) {
@@ -237,5 +237,5 @@ static inline uint8_t find(const struct ranges *r, enum ranges_family family, co
 uint8_t ranges_find(const struct ranges *r, enum ranges_family family, const uint8_t ip[static 16]) {
     if (r->n == 0)
         return RANGES_NONE;
-    return family == RANGES_IPV4 ? find(r, RANGES_IPV4, ip) : find(r, RANGES_IPV6, ip);
+    return family == RANGES_IPV4 ? find_range(r, RANGES_IPV4, ip) : find_range(r, RANGES_IPV6, ip);
 }

@@ -7,12 +7,13 @@
 #include <string.h>
 
 #include "acme/challenge_cert.h"
+#include "acme/far_challenges.h"
 #include "base/err.h"
 
 static const uint8_t protocol_name[] = "\x0a"
                                        "acme-tls/1";
 
-struct handshake {
+struct validation {
     SSL *ssl;
 };
 
@@ -20,7 +21,9 @@ struct handshake {
 static int check_name(SSL *ssl, int *alert, void *ctx) {
     struct alpn_responder *a = ctx;
     const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
-    if (name && challenges_by_name(a->challenges, CHALLENGE_TLS_ALPN_01, span_str(name)))
+    const struct far_challenges *far = a->challenges->far;
+    if (name &&
+        (challenges_by_name(a->challenges, CHALLENGE_TLS_ALPN_01, span_str(name)) || (far && far_may_be(far, span_str(name)))))
         return SSL_TLSEXT_ERR_OK;
     *alert = SSL_AD_NO_APPLICATION_PROTOCOL;
     return SSL_TLSEXT_ERR_ALERT_FATAL;
@@ -37,20 +40,25 @@ static int choose_alpn(SSL *ssl, const uint8_t **out, uint8_t *out_len, const ui
     return SSL_TLSEXT_ERR_OK;
 }
 
-static int choose_certificate(SSL *ssl, void *ctx) {
+/* -1: it has to be looked for elsewhere, and the handshake waits. */
+static int choose_challenge_cert(SSL *ssl, void *ctx) {
     struct alpn_responder *a = ctx;
     const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
-    struct challenge *c = name ? challenges_by_name(a->challenges, CHALLENGE_TLS_ALPN_01, span_str(name)) : NULL;
+    struct challenge *own = name ? challenges_by_name(a->challenges, CHALLENGE_TLS_ALPN_01, span_str(name)) : NULL;
+    const struct challenge *c = own;
+    if (name && !own && a->challenges->far &&
+        far_find(a->challenges->far, CHALLENGE_TLS_ALPN_01, span_str(name), &c) == FAR_ASKED)
+        return -1;
     X509 *x = c ? challenge_cert(c, a->key) : NULL;
     bool ok = x && SSL_use_certificate(ssl, x) == 1 && SSL_use_PrivateKey(ssl, a->key) == 1;
     X509_free(x);
-    if (ok)
-        c->answered++;
+    if (ok && own)
+        own->answered++;
     return ok;
 }
 
-static bool begin_handshake(struct responder_conn *c) {
-    struct handshake *h = c->state;
+static bool begin_validation(struct responder_conn *c) {
+    struct validation *h = c->state;
     const struct alpn_responder *a = c->responder->ctx;
     h->ssl = SSL_new(a->ssl_ctx);
     if (!h->ssl || SSL_set_fd(h->ssl, c->fd) != 1)
@@ -60,7 +68,7 @@ static bool begin_handshake(struct responder_conn *c) {
 }
 
 static enum responder_step work_handshake(struct responder_conn *c) {
-    struct handshake *h = c->state;
+    struct validation *h = c->state;
     ERR_clear_error();
     int done = SSL_do_handshake(h->ssl);
     if (done == 1) {
@@ -70,6 +78,8 @@ static enum responder_step work_handshake(struct responder_conn *c) {
     switch (SSL_get_error(h->ssl, done)) {
     case SSL_ERROR_WANT_READ:
         return RESPONDER_READS;
+    case SSL_ERROR_WANT_X509_LOOKUP:
+        return RESPONDER_WAITS;
     case SSL_ERROR_WANT_WRITE:
         return RESPONDER_WRITES;
     default:
@@ -77,13 +87,13 @@ static enum responder_step work_handshake(struct responder_conn *c) {
     }
 }
 
-static void end_handshake(struct responder_conn *c) {
-    struct handshake *h = c->state;
+static void end_validation(struct responder_conn *c) {
+    struct validation *h = c->state;
     SSL_free(h->ssl);
     ERR_clear_error();
 }
 
-static const struct responder_protocol tls = {sizeof(struct handshake), begin_handshake, work_handshake, end_handshake};
+static const struct responder_protocol tls = {sizeof(struct validation), begin_validation, work_handshake, end_validation};
 
 int alpn_responder_open(struct alpn_responder *a, struct challenges *challenges, struct loop *loop, unsigned kind,
                         const char *path, struct text *why) {
@@ -100,6 +110,6 @@ int alpn_responder_open(struct alpn_responder *a, struct challenges *challenges,
     SSL_CTX_set_tlsext_servername_callback(a->ssl_ctx, check_name);
     SSL_CTX_set_tlsext_servername_arg(a->ssl_ctx, a);
     SSL_CTX_set_alpn_select_cb(a->ssl_ctx, choose_alpn, a);
-    SSL_CTX_set_cert_cb(a->ssl_ctx, choose_certificate, a);
+    SSL_CTX_set_cert_cb(a->ssl_ctx, choose_challenge_cert, a);
     return responder_open(&a->responder, loop, kind, path, &tls, a, why);
 }

@@ -1,48 +1,21 @@
 #include "acme/ca.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "acme/persist.h"
+#include "acme/store.h"
 #include "base/err.h"
+#include "wire/event.h"
 
-#define SYSTEM_TRUST "/etc/ssl/certs/ca-certificates.crt"
-#define TRUST_MAX    (4 * 1024 * 1024)
 #define TRIES_MAX    10                    /* of one request, for its nonce */
 #define DIRECTORY_MS (24 * 3600 * 1000ull) /* read again after that */
 #define PROFILES_MAX 64
-#define DETAIL_MAX   400
-
-/* ---- files ---- */
-
-static int read_trust(struct ca *c, struct text *why) {
-    const char *file = c->issuer->ca_file ? c->issuer->ca_file : SYSTEM_TRUST;
-    struct stat st;
-    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    ssize_t n = -1;
-    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 && st.st_size <= TRUST_MAX) {
-        c->trust = malloc((size_t)st.st_size);
-        n = c->trust ? read(fd, c->trust, (size_t)st.st_size) : -1;
-    }
-    int error = errno;
-    if (fd >= 0)
-        close(fd);
-    if (n > 0) {
-        c->trust_len = (size_t)n;
-        return 0;
-    }
-    text_addf(why, "%s: %s, expected certificates in PEM to check %s by", file,
-              fd < 0 ? strerror(error) : "found no regular file of 1 byte to 4 MiB", c->issuer->directory);
-    return ERR_FORMAT;
-}
 
 int ca_init(struct ca *c, const struct conf_issuer *issuer, uint16_t index, struct http_out *http, struct key_link *keys,
-            struct text *why) {
-    *c = (struct ca){.issuer = issuer, .index = index, .http = http, .keys = keys};
-    return read_trust(c, why);
+            const struct store *store, struct log *log, struct text *why) {
+    *c = (struct ca){.issuer = issuer, .index = index, .http = http, .keys = keys, .store = store, .log = log};
+    return http_out_trust(issuer->ca_file, &c->trust, why);
 }
 
 /* ---- the end of a request ---- */
@@ -61,14 +34,8 @@ static void end_empty(struct ca_call *call, enum fault fault, const char *why) {
     end_call(call, &a);
 }
 
-/* The issuer's own words, as far as they are text: they go into logs and onto the page. */
-static void add_words(struct text *t, const char *s) {
-    for (size_t i = 0; i < DETAIL_MAX && s[i]; i++)
-        text_add_span(t, span_of((unsigned char)s[i] < ' ' || s[i] == 0x7f ? " " : &s[i], 1));
-}
-
-static void end_by_answer(struct ca_call *call, const struct http_out_answer *h) {
-    char why[1024];
+static void end_by_answer(struct ca_call *call, const char *url, const struct http_out_answer *h) {
+    char why[2048];
     struct text t = text_of(why, sizeof(why));
     struct answer a = {.status = h->status,
                        .body = h->body,
@@ -78,19 +45,18 @@ static void end_by_answer(struct ca_call *call, const struct http_out_answer *h)
                        .nalternates = h->nalternates,
                        .why = why};
     if (h->failed) {
-        text_addf(&t, "%s: %s", call->url, h->failed);
+        text_addf(&t, "%s: %s", url, h->failed);
         end_empty(call, FAULT_ISSUER, why);
         return;
     }
     bool is_json = strstr(h->type, "json") != NULL;
     json_t *json = is_json ? json_loadb((const char *)h->body.p, h->body.len, JSON_REJECT_DUPLICATES, NULL) : NULL;
     a.json = json;
-    if (h->status >= 400 || (h->status >= 300 && h->status < 400)) {
-        const char *detail = json_string_value(json_object_get(json, "detail"));
-        a.problem = answer_problem(json_string_value(json_object_get(json, "type")));
-        a.fault = h->status < 400 ? FAULT_ISSUER : answer_fault(a.problem, h->status);
-        text_addf(&t, "%s: status %u%s%s%s", call->url, h->status, a.problem[0] ? ", " : "", a.problem, detail ? ": " : "");
-        add_words(&t, detail ? detail : "");
+    if (h->status >= 300) {
+        a.problem = answer_problem(json);
+        a.fault = answer_fault(json, h->status);
+        text_addf(&t, "%s: status %u", url, h->status);
+        answer_add_problem(&t, json);
         if (h->status < 400)
             text_add(&t, " (redirects are not followed)");
     }
@@ -115,7 +81,13 @@ static void continue_call(struct ca_call *call);
 
 static void send_http(struct ca_call *call, enum http_out_method method, const char *url, struct span body, http_out_fn fn) {
     const struct ca *c = call->ca;
-    if (http_out_send(c->http, &call->http, method, url, body, span_of(c->trust, c->trust_len), fn, call) < 0)
+    const struct http_out_question q = {.method = method,
+                                        .scheme = "https",
+                                        .url = url,
+                                        .ca = c->trust,
+                                        .type = body.len ? "Content-Type: application/jose+json" : NULL,
+                                        .body = body};
+    if (http_out_send(c->http, &call->http, &q, fn, call) < 0)
         end_empty(call, FAULT_OURS, "out of memory");
 }
 
@@ -126,11 +98,15 @@ static void on_nonce(void *ctx, const struct http_out_answer *h) {
         continue_call(call);
         return;
     }
-    char why[512];
+    char why[CA_URL_MAX + 512];
     struct text t = text_of(why, sizeof(why));
-    text_addf(&t, "%s gave no nonce: %s", call->ca->urls[CA_NEW_NONCE],
-              h->failed ? h->failed : "no Replay-Nonce in its answer");
-    end_empty(call, FAULT_ISSUER, why);
+    text_addf(&t, "%s gave no nonce: ", call->ca->urls[CA_NEW_NONCE]);
+    if (h->failed)
+        text_add(&t, h->failed);
+    else
+        text_addf(&t, "no Replay-Nonce in its answer, which has the status %u", h->status);
+    struct answer a = {.fault = FAULT_ISSUER, .why = why, .status = h->status, .retry_after = h->retry_after};
+    end_call(call, &a);
 }
 
 /* ---- the directory ---- */
@@ -152,6 +128,7 @@ static bool take_directory(struct ca *c, const json_t *directory) {
     json_decref(c->profiles);
     json_t *profiles = json_object_get(json_object_get(directory, "meta"), "profiles");
     c->profiles = json_object_size(profiles) <= PROFILES_MAX ? json_incref(profiles) : NULL;
+    persist_take_directory(c, directory);
     c->known = c->urls[CA_NEW_NONCE][0] && c->urls[CA_NEW_ACCOUNT][0] && c->urls[CA_NEW_ORDER][0];
     c->read_ms = c->http->loop->now_ms;
     return c->known;
@@ -185,47 +162,183 @@ static void on_directory(void *ctx, const struct http_out_answer *h) {
 
 /* ---- signed requests ---- */
 
+/* The keymaker has not done it. What it refuses is what the issuer wants, or has sent. */
+static void end_unmade(struct ca_call *call, const struct keymaking_answer *a) {
+    char why[1024];
+    struct text t = text_of(why, sizeof(why));
+    text_addf(&t, "the keymaker %s",
+              !a                                ? "is gone, or did not answer"
+              : a->outcome == KEYMAKING_REFUSED ? "refused: "
+                                                : "failed: ");
+    text_add_span(&t, a ? a->data : span_of(NULL, 0));
+    end_empty(call, a && a->outcome == KEYMAKING_REFUSED ? FAULT_ANSWER : FAULT_OURS, why);
+}
+
+static bool is_nonce_refused(const struct ca_call *call, const struct http_out_answer *h) {
+    return !h->failed && h->status == 400 && call->tries < TRIES_MAX && memmem(h->body.p, h->body.len, ":badNonce", 9);
+}
+
+/* The key that waits may be in force by now: the request that changed it was slow, or the issuer has not known it everywhere.
+ */
+static bool is_key_in_doubt(const struct ca_call *call, const struct http_out_answer *h) {
+    return call->ca->waits && !call->resettled && call->op != KEYMAKING_ROLLOVER && !h->failed && h->status / 100 == 4 &&
+           h->status != 429;
+}
+
 static void on_post(void *ctx, const struct http_out_answer *h) {
     struct ca_call *call = ctx;
     keep_nonce(call->ca, h->failed ? "" : h->nonce);
-    if (!h->failed && h->status == 400 && call->tries < TRIES_MAX && memmem(h->body.p, h->body.len, ":badNonce", 9)) {
+    if (is_nonce_refused(call, h)) {
         continue_call(call);
-        return;
+    } else if (is_key_in_doubt(call, h)) {
+        call->resettled = true;
+        call->ca->settled = false;
+        continue_call(call);
+    } else {
+        end_by_answer(call, call->url, h);
     }
-    end_by_answer(call, h);
 }
 
 static void on_signed(void *ctx, const struct keymaking_answer *a) {
     struct ca_call *call = ctx;
-    char why[512];
-    struct text t = text_of(why, sizeof(why));
-    if (a && !a->refused) {
+    if (a && a->outcome == KEYMAKING_DONE) {
         call->step = CALL_POST;
         send_http(call, HTTP_OUT_POST, call->url, a->data, on_post);
-        return;
+    } else {
+        end_unmade(call, a);
     }
-    text_addf(&t, "the keymaker %s", a ? "refused: " : "is gone, or did not answer");
-    text_add_span(&t, a ? a->data : span_of(NULL, 0));
-    end_empty(call, FAULT_OURS, why);
 }
 
-static void ask_signature(struct ca_call *call) {
-    struct ca *c = call->ca;
-    char nonce[KEYMAKING_NONCE_MAX + 1];
-    memcpy(nonce, c->nonces[--c->nnonces], sizeof(nonce));
-    struct keymaking_request q = {.op = call->op, .issuer = c->index, .cert = call->cert, .url = span_str(call->url)};
-    q.nonce = span_str(nonce);
-    q.account = call->op == KEYMAKING_ACCOUNT ? span_of(NULL, 0) : span_str(c->account);
-    q.data = span_of(call->data, call->data_len);
-    call->step = CALL_SIGNING;
-    call->tries++;
-    if (key_link_ask(c->keys, &q, on_signed, call) < 0)
+static void ask_key_link(struct ca_call *call, struct keymaking_request *q, key_link_fn fn) {
+    q->issuer = call->ca->index;
+    q->cert = call->cert;
+    if (key_link_ask(call->ca->keys, q, fn, call) < 0)
         end_empty(call, FAULT_OURS, "the keymaker cannot be asked at present");
 }
 
-static void on_get(void *ctx, const struct http_out_answer *h) {
-    end_by_answer(ctx, h);
+/* There is a nonce, which is used up by it. */
+static void ask_signature(struct ca_call *call, enum keymaking_op op, const char *url, key_link_fn fn) {
+    struct ca *c = call->ca;
+    char nonce[KEYMAKING_NONCE_MAX + 1];
+    memcpy(nonce, c->nonces[--c->nnonces], sizeof(nonce));
+    struct keymaking_request q = {.op = op, .url = span_str(url), .nonce = span_str(nonce)};
+    bool by_key = op == KEYMAKING_ACCOUNT || op == KEYMAKING_FIND;
+    q.account = by_key ? span_of(NULL, 0) : span_str(c->account);
+    q.data = op == call->op ? span_of(call->data, call->data_len) : span_of(NULL, 0);
+    call->tries++;
+    ask_key_link(call, &q, fn);
 }
+
+static void on_get(void *ctx, const struct http_out_answer *h) {
+    struct ca_call *call = ctx;
+    end_by_answer(call, call->url, h);
+}
+
+/* ---- which of two keys is the account's ---- */
+
+static void settle_account(struct ca_call *call, bool waits) {
+    call->ca->settled = true;
+    call->ca->waits = waits;
+    continue_call(call);
+}
+
+static void on_key_in_place(void *ctx, const struct keymaking_answer *a) {
+    struct ca_call *call = ctx;
+    struct ca *c = call->ca;
+    if (!a || a->outcome != KEYMAKING_DONE) {
+        end_unmade(call, a);
+        return;
+    }
+    struct text t = text_of(c->thumbprint, sizeof(c->thumbprint)); /* never empty: orders may be under way */
+    text_add_span(&t, a->data);
+    if (!c->settled) /* else another request has seen it, too */
+        log_msg(c->log, LOG_LEVEL_INFO, "the account at the issuer %s has a new key: the one that its rollover left waiting",
+                c->issuer->name);
+    settle_account(call, false);
+}
+
+/* The issuer has it for ACCOUNT. If that is not the one we know, it is found again by the key: URL and key belong together. */
+static void put_key_in_place(struct ca_call *call, const char *account) {
+    struct ca *c = call->ca;
+    if (c->account[0] && strcmp(c->account, account) != 0) {
+        char was[CA_URL_MAX];
+        memcpy(was, c->account, sizeof(was));
+        c->account[0] = 0;
+        if (store_put_account(c->store, c) < 0) {
+            memcpy(c->account, was, sizeof(was));
+            end_empty(call, FAULT_OURS, "the account cannot be written");
+            return;
+        }
+    }
+    struct keymaking_request q = {.op = KEYMAKING_ROLLED_OVER};
+    ask_key_link(call, &q, on_key_in_place);
+}
+
+static void on_account_found(void *ctx, const struct http_out_answer *h) {
+    struct ca_call *call = ctx;
+    const char *url = call->ca->urls[CA_NEW_ACCOUNT];
+    keep_nonce(call->ca, h->failed ? "" : h->nonce);
+    if (is_nonce_refused(call, h)) {
+        continue_call(call);
+        return;
+    }
+    if (h->failed || h->status >= 300) {
+        json_t *json = h->failed ? NULL : json_loadb((const char *)h->body.p, h->body.len, JSON_REJECT_DUPLICATES, NULL);
+        bool unknown = !h->failed && answer_fault(json, h->status) != FAULT_ISSUER;
+        json_decref(json);
+        if (unknown)
+            settle_account(call, true); /* it may come to be known later: it goes on waiting */
+        else
+            end_by_answer(call, url, h);
+    } else if (strncmp(h->location, "https://", 8) == 0 && strlen(h->location) < CA_URL_MAX) {
+        put_key_in_place(call, h->location);
+    } else {
+        end_empty(call, FAULT_ISSUER, "its answer to newAccount names no account");
+    }
+}
+
+static void on_find_signed(void *ctx, const struct keymaking_answer *a) {
+    struct ca_call *call = ctx;
+    if (!a || a->outcome != KEYMAKING_DONE)
+        end_unmade(call, a);
+    else if (a->data.len == 0)
+        settle_account(call, false);
+    else
+        send_http(call, HTTP_OUT_POST, call->ca->urls[CA_NEW_ACCOUNT], a->data, on_account_found);
+}
+
+static void on_waits(void *ctx, const struct keymaking_answer *a) {
+    struct ca_call *call = ctx;
+    if (!a || a->outcome != KEYMAKING_DONE) {
+        end_unmade(call, a);
+    } else if (a->data.len == 0) {
+        settle_account(call, false);
+    } else {
+        call->ca->waits = true;
+        continue_call(call);
+    }
+}
+
+static void ask_nonce(struct ca_call *call) {
+    call->step = CALL_NONCE;
+    send_http(call, HTTP_OUT_HEAD, call->ca->urls[CA_NEW_NONCE], span_of(NULL, 0), on_nonce);
+}
+
+/* Another request may do the same at the same time, with the same end. */
+static void ask_for_account(struct ca_call *call) {
+    struct ca *c = call->ca;
+    call->step = CALL_ACCOUNT;
+    if (!c->waits) {
+        struct keymaking_request q = {.op = KEYMAKING_WAITS};
+        ask_key_link(call, &q, on_waits);
+    } else if (c->nnonces == 0) {
+        ask_nonce(call);
+    } else {
+        ask_signature(call, KEYMAKING_FIND, c->urls[CA_NEW_ACCOUNT], on_find_signed);
+    }
+}
+
+/* ---- steps ---- */
 
 /* The next step: what is there is not asked for. */
 static void continue_call(struct ca_call *call) {
@@ -233,6 +346,10 @@ static void continue_call(struct ca_call *call) {
     if (!c->known || c->http->loop->now_ms - c->read_ms > DIRECTORY_MS) {
         call->step = CALL_DIRECTORY;
         send_http(call, HTTP_OUT_GET, c->issuer->directory, span_of(NULL, 0), on_directory);
+        return;
+    }
+    if (!c->settled && (call->directory_only || call->op != KEYMAKING_COUNT)) {
+        ask_for_account(call);
         return;
     }
     if (call->directory_only) {
@@ -255,11 +372,12 @@ static void continue_call(struct ca_call *call) {
     if (call->place != CA_URLS)
         memcpy(call->url, c->urls[call->place], CA_URL_MAX);
     if (c->nnonces) {
-        ask_signature(call);
-        return;
+        call->step = CALL_SIGNING;
+        c->waits |= call->op == KEYMAKING_ROLLOVER;
+        ask_signature(call, call->op, call->url, on_signed);
+    } else {
+        ask_nonce(call);
     }
-    call->step = CALL_NONCE;
-    send_http(call, HTTP_OUT_HEAD, c->urls[CA_NEW_NONCE], span_of(NULL, 0), on_nonce);
 }
 
 static void begin_call(struct ca *c, struct ca_call *call, answer_fn fn, void *ctx) {
@@ -307,26 +425,21 @@ void ca_get(struct ca *c, struct ca_call *call, enum ca_url place, const char *s
 
 static void on_keymaker(void *ctx, const struct keymaking_answer *k) {
     struct ca_call *call = ctx;
-    char why[512];
-    struct text t = text_of(why, sizeof(why));
-    struct answer a = {.retry_after = -1, .why = why};
-    if (k && !k->refused) {
-        a.body = k->data;
+    if (k && k->outcome == KEYMAKING_DONE) {
+        struct answer a = {.retry_after = -1, .body = k->data};
+        end_call(call, &a);
     } else {
-        a.fault = FAULT_OURS;
-        a.status = k ? 400 : 0; /* it was asked for something that it does not do */
-        text_add_span(&t, k ? k->data : span_str("the keymaker is gone, or did not answer"));
+        end_unmade(call, k);
     }
-    end_call(call, &a);
 }
 
 void ca_keymaker(struct ca *c, struct ca_call *call, enum keymaking_op op, uint16_t cert, struct span data, answer_fn fn,
                  void *ctx) {
     begin_call(c, call, fn, ctx);
     call->step = CALL_KEYMAKER;
-    struct keymaking_request q = {.op = op, .issuer = c->index, .cert = cert, .data = data};
-    if (key_link_ask(c->keys, &q, on_keymaker, call) < 0)
-        end_empty(call, FAULT_OURS, "the keymaker cannot be asked at present");
+    call->cert = cert;
+    struct keymaking_request q = {.op = op, .data = data};
+    ask_key_link(call, &q, on_keymaker);
 }
 
 void ca_cancel(struct ca_call *call) {

@@ -24,7 +24,7 @@ static bool add_identifier(X509 *x, const char *key_authorization) {
     return ok;
 }
 
-static bool add_name(X509 *x, const char *name) {
+static bool add_alt_name(X509 *x, const char *name) {
     uint8_t ip[16];
     size_t ip_len = managed_name_address(name, ip);
     const void *data = ip_len ? (const void *)ip : name;
@@ -50,7 +50,7 @@ X509 *challenge_cert(const struct challenge *c, EVP_PKEY *key) {
     bool ok = x && X509_set_version(x, X509_VERSION_3) == 1 && ASN1_INTEGER_set(X509_get_serialNumber(x), 1) == 1 &&
               X509_gmtime_adj(X509_getm_notBefore(x), -VALID_S) && X509_gmtime_adj(X509_getm_notAfter(x), VALID_S) &&
               X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const uint8_t *)"tls-alpn-01", -1, -1, 0) == 1 &&
-              X509_set_issuer_name(x, subject) == 1 && X509_set_pubkey(x, key) == 1 && add_name(x, c->identifier) &&
+              X509_set_issuer_name(x, subject) == 1 && X509_set_pubkey(x, key) == 1 && add_alt_name(x, c->identifier) &&
               add_identifier(x, c->key_authorization) && X509_sign(x, key, EVP_sha256()) > 0;
     if (ok)
         return x;

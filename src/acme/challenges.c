@@ -26,10 +26,51 @@ static bool is_token(const char *token) {
     return len > 0 && len <= CHALLENGE_TOKEN_MAX && strspn(token, alphabet) == len;
 }
 
+void challenge_asked_name(enum challenge_type type, const char *name, struct text *to) {
+    uint8_t ip[16];
+    size_t ip_len = managed_name_address(name, ip);
+    if (ip_len && type == CHALLENGE_TLS_ALPN_01)
+        add_reverse(to, ip, ip_len);
+    else
+        text_add(to, name);
+}
+
+struct span challenge_shared_name(const struct challenge *c, char to[static CHALLENGE_SHARED_MAX]) {
+    struct text t = text_of(to, CHALLENGE_SHARED_MAX);
+    text_addf(&t, "%s/%s", challenge_type_name(c->type), c->type == CHALLENGE_HTTP_01 ? c->token : c->name);
+    return span_of(t.p, t.len);
+}
+
+struct span challenge_pack(const struct challenge *c, char to[static CHALLENGE_SHARED_MAX]) {
+    struct text t = text_of(to, CHALLENGE_SHARED_MAX);
+    text_addf(&t, "%s %s", c->identifier, c->key_authorization);
+    return span_of(t.p, t.len);
+}
+
+bool challenge_unpack(struct span data, struct challenge *ret) {
+    *ret = (struct challenge){.type = CHALLENGE_TYPES};
+    const uint8_t *blank = data.len ? memchr(data.p, ' ', data.len) : NULL;
+    size_t len = blank ? (size_t)(blank - data.p) : 0;
+    struct text i = text_of(ret->identifier, sizeof(ret->identifier)),
+                a = text_of(ret->key_authorization, sizeof(ret->key_authorization));
+    if (!len)
+        return false;
+    text_add_span(&i, span_of(data.p, len));
+    text_add_span(&a, span_of(blank + 1, data.len - len - 1));
+    for (size_t k = 0; k < data.len; k++) /* it goes into an HTTP answer */
+        if (data.p[k] < ' ' || data.p[k] > '~')
+            return false;
+    return !i.cut && !a.cut && a.len > 0;
+}
+
+struct span challenge_thumbprint(const struct challenge *c) {
+    const char *dot = strrchr(c->key_authorization, '.');
+    return span_str(dot ? dot + 1 : "");
+}
+
 int challenges_offer(struct challenges *c, const void *owner, enum challenge_type type, const char *name, const char *token,
                      const char *thumbprint) {
-    uint8_t ip[16];
-    size_t at = 0, ip_len = managed_name_address(name, ip);
+    size_t at = 0;
     while (at < c->n && (c->list[at].owner || c->list[at].record))
         at++;
     if (at == CHALLENGES_MAX)
@@ -39,10 +80,7 @@ int challenges_offer(struct challenges *c, const void *owner, enum challenge_typ
         return ERR_FORMAT;
     *to = (struct challenge){.type = type};
     struct text n = text_of(to->name, sizeof(to->name)), a = text_of(to->key_authorization, sizeof(to->key_authorization));
-    if (ip_len && type == CHALLENGE_TLS_ALPN_01)
-        add_reverse(&n, ip, ip_len);
-    else
-        text_add(&n, name);
+    challenge_asked_name(type, name, &n);
     memcpy(to->token, token, strlen(token) + 1);
     text_addf(&a, "%s.%s", token, thumbprint);
     struct text i = text_of(to->identifier, sizeof(to->identifier));

@@ -9,6 +9,7 @@
 
 #include "base/defs.h"
 #include "base/span.h"
+#include "base/text.h"
 #include "conf/conf_acme.h"
 #include "wire/control_hook.h"
 
@@ -34,7 +35,10 @@ struct challenge {
     void *record_ctx;
 };
 
+struct far_challenges;
+
 struct challenges {
+    struct far_challenges *far; /* of other instances of the fleet; NULL = none */
     struct challenge list[CHALLENGES_MAX];
     size_t n;            /* places that were ever used */
     const char *webroot; /* where answers of http-01 are written as well; NULL = nowhere */
@@ -53,6 +57,20 @@ void challenges_withdraw(struct challenges *c, const void *owner);
 
 /* That which OWNER has offered. */
 struct challenge *challenges_of(struct challenges *c, const void *owner, enum challenge_type type, const char *token);
+
+/* As a validator asks for NAME: of an address, its reverse name for tls-alpn-01 (RFC 8738 6). */
+void challenge_asked_name(enum challenge_type type, const char *name, struct text *to);
+
+/* What it is called in the store of a fleet, and what is there: identifier, blank, key authorization. Both borrow TO. */
+#define CHALLENGE_SHARED_MAX (CHALLENGE_NAME_MAX + CHALLENGE_AUTH_MAX + 2)
+struct span challenge_shared_name(const struct challenge *c, char to[static CHALLENGE_SHARED_MAX]);
+struct span challenge_pack(const struct challenge *c, char to[static CHALLENGE_SHARED_MAX]);
+
+/* Only what a responder needs. False: it is no such thing. */
+MUST_CHECK bool challenge_unpack(struct span data, struct challenge *ret);
+
+/* Of the account that it is for: RFC 8555 8.1. */
+struct span challenge_thumbprint(const struct challenge *c);
 
 /* NULL when there is none. NAME as the client sent it. */
 struct challenge *challenges_by_name(struct challenges *c, enum challenge_type type, struct span name);

@@ -5,6 +5,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "acme/far_challenges.h"
 #include "base/err.h"
 
 #define REQUEST_MAX  8192
@@ -42,11 +43,8 @@ static struct span target_of(struct span line) {
 
 /* The host without its port, when it is one that can stand in a URL. */
 static bool host_of(struct span fields, struct text *to) {
-    for (const uint8_t *p = fields.p, *end = fields.p + fields.len, *next; p < end; p = next + 1) {
-        next = memchr(p, '\n', (size_t)(end - p));
-        next = next ? next : end;
-        struct span line = span_of(p, (size_t)(next - p));
-        if (line.len < 5 || strncasecmp((const char *)p, "Host:", 5) != 0)
+    for (struct span line; span_take_line(&fields, &line);) {
+        if (line.len < 5 || strncasecmp((const char *)line.p, "Host:", 5) != 0)
             continue;
         size_t at = 5;
         while (at < line.len && line.p[at] == ' ')
@@ -64,18 +62,23 @@ static bool host_of(struct span fields, struct text *to) {
     return false;
 }
 
-void http_responder_answer(const struct http_responder *h, struct span request, struct text *to) {
+bool http_responder_answer(const struct http_responder *h, struct span request, struct text *to) {
     char host[HOST_MAX + 1], field[REQUEST_MAX + HOST_MAX + 32];
     struct text name = text_of(host, sizeof(host)), location = text_of(field, sizeof(field));
     const uint8_t *end = memchr(request.p, '\r', request.len);
     struct span line = span_of(request.p, end ? (size_t)(end - request.p) : 0);
     struct span target = target_of(line);
-    struct challenge *c = NULL;
+    struct challenge *own = NULL;
     size_t n = sizeof(PREFIX) - 1;
+    struct far_challenges *far = span_has_prefix(target, PREFIX) ? h->challenges->far : NULL;
     if (span_has_prefix(target, PREFIX))
-        c = challenges_by_token(h->challenges, span_of(target.p + n, target.len - n));
+        own = challenges_by_token(h->challenges, span_of(target.p + n, target.len - n));
+    const struct challenge *c = own;
+    if (own)
+        own->answered++;
+    else if (far && far_find(far, CHALLENGE_HTTP_01, span_of(target.p + n, target.len - n), &c) == FAR_ASKED)
+        return false;
     if (c) {
-        c->answered++;
         put_response(to, "200 OK", "", c->key_authorization);
     } else if (target.len == 0) {
         put_response(to, "400 Bad Request", "", "only GET is answered here\n");
@@ -86,6 +89,7 @@ void http_responder_answer(const struct http_responder *h, struct span request, 
     } else {
         put_response(to, "404 Not Found", "", "not found\n");
     }
+    return true;
 }
 
 /* ---- the connection ---- */
@@ -112,17 +116,21 @@ static enum responder_step send_response(struct responder_conn *c) {
 static enum responder_step work_exchange(struct responder_conn *c) {
     struct exchange *x = c->state;
     while (x->out.len == 0) {
+        if (memmem(x->request, x->len, "\r\n\r\n", 4)) {
+            if (!http_responder_answer(c->responder->ctx, span_of(x->request, x->len), &x->out))
+                return RESPONDER_WAITS;
+            break;
+        }
         ssize_t n = x->len < REQUEST_MAX ? read(c->fd, x->request + x->len, REQUEST_MAX - x->len) : 0;
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             return errno == EAGAIN ? RESPONDER_READS : RESPONDER_DONE;
         x->len += (size_t)n;
-        if (memmem(x->request, x->len, "\r\n\r\n", 4))
-            http_responder_answer(c->responder->ctx, span_of(x->request, x->len), &x->out);
-        else if (x->len == REQUEST_MAX)
+        bool is_whole = memmem(x->request, x->len, "\r\n\r\n", 4) != NULL;
+        if (!is_whole && x->len == REQUEST_MAX)
             put_response(&x->out, "431 Request Header Fields Too Large", "", "expected at most 8 KiB\n");
-        else if (n == 0)
+        else if (!is_whole && n == 0)
             return RESPONDER_DONE;
     }
     return send_response(c);

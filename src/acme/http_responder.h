@@ -19,5 +19,5 @@ struct http_responder {
 MUST_CHECK int http_responder_open(struct http_responder *h, struct challenges *challenges, bool redirects, struct loop *loop,
                                    unsigned kind, const char *path, struct text *why);
 
-/* The whole response to a request (up to the blank line). */
-void http_responder_answer(const struct http_responder *h, struct span request, struct text *to);
+/* The whole response to a request (up to the blank line). False: it has to be looked for in the store, and TO is empty. */
+bool http_responder_answer(const struct http_responder *h, struct span request, struct text *to);

@@ -4,7 +4,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "acme/alarm_clock.h"
+#include "base/alarm_clock.h"
+#include "base/channel.h"
 #include "base/defs.h"
 #include "wire/keymaking.h"
 
@@ -14,9 +15,7 @@
 typedef void (*key_link_fn)(void *ctx, const struct keymaking_answer *a);
 
 struct key_link {
-    struct loop *loop;
-    unsigned kind;
-    int fd; /* -1 = none */
+    struct channel channel;
     uint32_t numbers;
     struct key_link_pending {
         uint32_t number; /* 0 = free */
@@ -29,8 +28,8 @@ struct key_link {
 
 void key_link_init(struct key_link *k, struct loop *loop, unsigned kind);
 
-/* A new keymaker: FD is owned from here. What was asked of the one before is answered by NULL. */
-void key_link_take(struct key_link *k, int fd);
+/* A new keymaker: FD is owned from here. What was asked of the one before is answered by NULL. ERR_SYSTEM (errno). */
+MUST_CHECK int key_link_take(struct key_link *k, int fd);
 
 /* FN is called once, from the loop, unless it is cancelled. ERR_CLOSED, ERR_LIMIT, ERR_AGAIN: it is not. */
 MUST_CHECK int key_link_ask(struct key_link *k, struct keymaking_request *q, key_link_fn fn, void *ctx);

@@ -8,30 +8,41 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "acme/alarm_clock.h"
 #include "acme/ca.h"
 #include "acme/challenges.h"
 #include "acme/job.h"
+#include "acme/order_shared.h"
 #include "acme/store.h"
+#include "base/alarm_clock.h"
 #include "base/defs.h"
 #include "wire/event.h"
 
 enum order_state {
     ORDER_IDLE,
+    ORDER_LEASE,        /* in a fleet: one instance at a time (order_shared.h) */
+    ORDER_TAKE_UP,      /* another one may have ordered it meanwhile */
+    ORDER_RESUME,       /* or may have begun to */
+    ORDER_TAKE_KEY,     /* and may have made its key */
+    ORDER_TAKE_ACCOUNT, /* all have one account */
     ORDER_DIRECTORY,
     ORDER_THUMBPRINT, /* our key, made when there is none */
     ORDER_ACCOUNT,    /* our account, made when there is none */
+    ORDER_SHARE_ACCOUNT,
+    ORDER_CONFIRM, /* the lease is still ours */
     ORDER_NEW,
-    ORDER_READ,     /* how far it is: leads to one of the next */
-    ORDER_AUTHZ,    /* reads one authorization after the other */
-    ORDER_RECORD,   /* a program puts its DNS record into place */
-    ORDER_TELL,     /* its challenge can be answered: the issuer may come */
-    ORDER_PAUSE,    /* before it is looked at again */
-    ORDER_CHECK,    /* reads authorizations until all are valid */
+    ORDER_READ,    /* how far it is: leads to one of the next */
+    ORDER_AUTHZ,   /* reads one authorization after the other */
+    ORDER_RECORD,  /* a program puts its DNS record into place */
+    ORDER_OFFER,   /* its challenge can be answered by all instances */
+    ORDER_RESPOND, /* its challenge can be answered: the issuer may come */
+    ORDER_PAUSE,   /* before it is looked at again */
+    ORDER_CHECK,   /* reads authorizations until all are valid */
+    ORDER_SHARE_KEY,
     ORDER_FINALIZE, /* the CSR */
     ORDER_POLL,     /* before the order is read again */
     ORDER_DOWNLOAD,
     ORDER_ALTERNATE, /* another chain, when that is preferred */
+    ORDER_SHARE,
     ORDER_INSTALL,
     ORDER_STATES
 };
@@ -39,7 +50,9 @@ enum order_state {
 /* What attempts share. */
 struct order_env {
     struct loop *loop;
-    struct ca *cas; /* by the configuration's places */
+    const struct conf_acme *acme;
+    struct share_link *share; /* of a fleet; NULL = none */
+    struct ca *cas;           /* by the configuration's places */
     const struct store *store;
     struct challenges *challenges;
     struct log *log;
@@ -56,9 +69,12 @@ struct order {
     enum order_state state;
     struct ca_call call;
     struct alarm_clock clock;
-    int64_t until_s;  /* of the whole attempt */
+    uint64_t until_ms; /* of the whole attempt; a clock that is set does not move it */
+    bool counted;      /* it has begun, as the disk knows */
+    struct order_shared shared;
     unsigned tried;   /* issuers, by bits of their place in the certificate's list */
     bool began_again; /* the order that was there is of no use */
+    bool replaces;    /* newOrder named the certificate that it replaces */
     bool no_replaces; /* the issuer does not take it as a renewal */
     bool account_new; /* the account was asked for in this attempt */
     struct {

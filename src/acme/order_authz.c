@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "acme/order_internal.h"
+#include "acme/persist.h"
 #include "acme/records.h"
 #include "base/err.h"
 
@@ -12,13 +13,11 @@ bool order_take_authzs(struct order *o, const json_t *json) {
     bool ok = n > 0 && n <= CONF_ACME_NAMES_MAX;
     for (size_t i = 0; i < n && ok; i++) {
         const char *url = json_string_value(json_array_get(list, i));
-        ok = url && strncmp(url, "https://", 8) == 0 && strlen(url) < JOB_URL_MAX;
-        if (ok)
-            memcpy(o->authz[i].url, url, strlen(url) + 1);
+        ok = order_take_url(url, o->authz[i].url);
         o->authz[i].valid = false;
     }
     if (!ok)
-        order_fail(o, FAULT_ISSUER, -1, "its order has %zu authorizations, expected the URLs of 1 to %d", n,
+        order_fail(o, FAULT_ANSWER, -1, "its order has %zu authorizations, expected the URLs of 1 to %d", n,
                    CONF_ACME_NAMES_MAX);
     o->nauthz = ok ? n : 0;
     o->at = 0;
@@ -29,15 +28,22 @@ bool order_take_authzs(struct order *o, const json_t *json) {
 static void fail_authz(struct order *o, const json_t *authz) {
     const char *name = json_string_value(json_object_get(json_object_get(authz, "identifier"), "value"));
     const char *status = json_string_value(json_object_get(authz, "status"));
-    const json_t *list = json_object_get(authz, "challenges"), *error = NULL;
-    for (size_t i = 0; i < json_array_size(list) && !error; i++)
-        error = json_object_get(json_array_get(list, i), "error");
-    const char *problem = answer_problem(json_string_value(json_object_get(error, "type")));
-    const char *detail = json_string_value(json_object_get(error, "detail"));
-    enum fault fault = problem[0] ? answer_fault(problem, 0) : FAULT_NAMES;
-    o->job->order[0] = 0; /* it can only be invalid from now on */
-    order_fail(o, fault, -1, "%.255s is %.32s%s%s%s%.300s", name ? name : "a name", status ? status : "in no state",
-               problem[0] ? ", " : "", problem, detail ? ": " : "", detail ? detail : "");
+    const json_t *list = json_object_get(authz, "challenges"), *error = NULL, *failed = NULL;
+    for (size_t i = 0; i < json_array_size(list) && !error; i++) {
+        failed = json_array_get(list, i);
+        error = json_object_get(failed, "error");
+    }
+    const char *type = json_string_value(json_object_get(failed, "type"));
+    bool persist = error && type && strcmp(type, challenge_type_name(CHALLENGE_DNS_PERSIST_01)) == 0;
+    enum fault fault = answer_problem(error)[0] ? answer_fault(error, 0) : FAULT_NAMES;
+    char why[JOB_TEXT_MAX];
+    struct text t = text_of(why, sizeof(why));
+    answer_add_words(&t, name ? name : "a name");
+    text_add(&t, " is ");
+    answer_add_words(&t, status ? status : "in no state");
+    answer_add_problem(&t, error);
+    order_drop(o); /* it can only be invalid from now on */
+    order_fail(o, fault, -1, "%s%s", why, persist ? " (`tls-off acme record` prints the record to publish)" : "");
 }
 
 /* ---- beginning ---- */
@@ -66,16 +72,38 @@ static uint16_t name_of(const struct order *o, const json_t *authz, const char *
 /* What is offered has to be put where it is looked for. */
 static void prepare_challenge(struct order *o, enum challenge_type type, const json_t *authz, const char *name,
                               const char *token) {
+    o->challenge = challenges_of(o->env->challenges, o, type, token);
     if (type != CHALLENGE_DNS_01) {
-        order_goto(o, ORDER_TELL);
+        order_goto(o, o->shared.names.fence ? ORDER_OFFER : ORDER_RESPOND);
         return;
     }
-    o->challenge = challenges_of(o->env->challenges, o, type, token);
     o->name = name_of(o, authz, name);
     if (o->name < o->job->cert->nnames)
         order_goto(o, ORDER_RECORD);
     else
-        order_fail(o, FAULT_ISSUER, -1, "it wants to validate %.255s, for which nothing was ordered", name);
+        order_fail(o, FAULT_ANSWER, -1, "it wants to validate %.255s, for which nothing was ordered", name);
+}
+
+/* The record is there already, or will not be: nothing is prepared. */
+static void answer_persist(struct order *o, const json_t *challenge, const char *name) {
+    char what[512];
+    struct text why = text_of(what, sizeof(what));
+    if (persist_answers(o->ca, challenge, &why))
+        order_goto(o, ORDER_RESPOND);
+    else
+        order_fail(o, FAULT_ANSWER, -1, "its challenge dns-persist-01 for %.255s: %s", name, what);
+}
+
+static void fail_unoffered(struct order *o, const json_t *authz, const char *name) {
+    char what[256] = "";
+    struct text offered = text_of(what, sizeof(what));
+    const json_t *list = json_object_get(authz, "challenges");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *type = json_string_value(json_object_get(json_array_get(list, i), "type"));
+        text_addf(&offered, "%s%.32s", i ? ", " : "", type ? type : "?");
+    }
+    order_fail(o, FAULT_NAMES, -1, "it offers no challenge for %.255s that is configured, but: %s", name ? name : "a name",
+               what[0] ? what : "none");
 }
 
 /* The first in the operator's order that the issuer offers. */
@@ -86,20 +114,25 @@ static void choose_challenge(struct order *o, const json_t *authz) {
         enum challenge_type type = issuer->challenges[i];
         const json_t *c = challenge_of(authz, type);
         const char *token = json_string_value(json_object_get(c, "token"));
-        if (!token || !order_take_url(c, "url", o->url))
+        bool persist = type == CHALLENGE_DNS_PERSIST_01; /* has no token */
+        if ((!token && !persist) || !order_take_url(json_string_value(json_object_get(c, "url")), o->url))
             continue;
+        if (persist) {
+            answer_persist(o, c, name);
+            return;
+        }
         int err = challenges_offer(o->env->challenges, o, type, name, token, o->ca->thumbprint);
         if (err == ERR_SYSTEM)
             order_fail(o, FAULT_OURS, -1, "the answer for %.255s cannot be written below %.255s: %s", name,
                        o->env->challenges->webroot, strerror(errno));
         else if (err < 0)
-            order_fail(o, err == ERR_LIMIT ? FAULT_OURS : FAULT_ISSUER, -1, "its challenge for %.255s: %s", name,
+            order_fail(o, err == ERR_LIMIT ? FAULT_OURS : FAULT_ANSWER, -1, "its challenge for %.255s: %s", name,
                        err_text(err));
         else
             prepare_challenge(o, type, authz, name, token);
         return;
     }
-    order_fail(o, FAULT_NAMES, -1, "it offers no challenge for %.255s that is configured", name ? name : "a name");
+    fail_unoffered(o, authz, name);
 }
 
 static void on_authz(void *ctx, const struct answer *a) {
@@ -133,10 +166,10 @@ void enter_authz(struct order *o) {
     order_goto(o, o->at == o->nauthz ? ORDER_POLL : ORDER_PAUSE);
 }
 
-static void on_told(void *ctx, const struct answer *a) {
+static void on_responded(void *ctx, const struct answer *a) {
     struct order *o = ctx;
     /* announced twice, after a crash: it is looked at anyway */
-    if (a->fault == FAULT_ISSUER && a->status == 400 && strcmp(a->problem, "malformed") == 0)
+    if (a->fault == FAULT_ANSWER && a->status == 400 && strcmp(a->problem, "malformed") == 0)
         log_msg(o->env->log, LOG_LEVEL_DEBUG, "%s: %s", o->job->cert->id, a->why);
     else if (order_failed_by(o, a))
         return;
@@ -146,11 +179,11 @@ static void on_told(void *ctx, const struct answer *a) {
 
 static void on_record(void *ctx, const char *why) {
     struct order *o = ctx;
-    o->until_s = o->env->now() + ATTEMPT_S;
+    order_allow_time(o);
     if (why[0])
         order_fail(o, FAULT_OURS, -1, "the hook for %.255s: %s", o->job->cert->names[o->name], why);
     else
-        order_goto(o, ORDER_TELL);
+        order_goto(o, ORDER_RESPOND);
 }
 
 void enter_record(struct order *o) {
@@ -158,8 +191,8 @@ void enter_record(struct order *o) {
     records_want(o->env->challenges, o->challenge, issuer, o->job->index, o->name, on_record, o);
 }
 
-void enter_tell(struct order *o) {
-    ca_post(o->ca, &o->call, KEYMAKING_CHALLENGE, o->job->index, CA_URLS, o->url, span_of(NULL, 0), on_told, o);
+void enter_respond(struct order *o) {
+    ca_post(o->ca, &o->call, KEYMAKING_CHALLENGE, o->job->index, CA_URLS, o->url, span_of(NULL, 0), on_responded, o);
 }
 
 /* ---- waiting ---- */
@@ -182,8 +215,10 @@ static void on_check(void *ctx, const struct answer *a) {
 }
 
 void enter_check(struct order *o) {
-    if (o->at < o->nauthz)
+    if (o->at < o->nauthz) {
         order_fetch(o, o->authz[o->at].url, on_check);
-    else
-        order_goto(o, ORDER_READ);
+        return;
+    }
+    challenges_withdraw(o->env->challenges, o); /* proven: from now on a validator comes for another instance's order */
+    order_goto(o, ORDER_READ);
 }

@@ -3,9 +3,25 @@
 
 #include "acme/order.h"
 
-#define ATTEMPT_S 3600 /* of all of it, from its beginning or the last program that has helped it on */
+/* An hour for all of it, from now on: at its beginning, and when a program has helped it on. */
+void order_allow_time(struct order *o);
 
 void order_goto(struct order *o, enum order_state next);
+
+/* The attempt is written down, and begins. */
+void order_count(struct order *o);
+
+/* The account is there: what comes next. */
+void order_after_account(struct order *o);
+
+/* The PLACE-th of the certificate's issuers is asked from now on. */
+void order_use_issuer(struct order *o, uint16_t place);
+
+/* The order under way at this issuer is of no use. */
+void order_drop(struct order *o);
+
+/* Gives back all that the attempt has. */
+void order_release(struct order *o);
 
 /* The attempt has failed. What follows depends on whose fault it was: the next issuer, another order, or a pause. */
 void order_fail(struct order *o, enum fault fault, int64_t retry_after, const char *fmt, ...) PRINTF_LIKE(4, 5);
@@ -19,12 +35,12 @@ void order_fetch(struct order *o, const char *url, answer_fn fn);
 /* How long before something is looked at again: what the issuer says, else longer each time. */
 void order_lengthen_pause(struct order *o, int64_t retry_after);
 
-/* A text of the issuer's into TO; false when it is missing, too long, or no https URL. */
-bool order_take_url(const json_t *json, const char *key, char to[static JOB_URL_MAX]);
+/* A text of the issuer's into TO; false when it is missing (NULL), too long, or no https URL. */
+bool order_take_url(const char *url, char to[static JOB_URL_MAX]);
 
 /* order_authz.c */
 void enter_authz(struct order *o);
 void enter_record(struct order *o);
-void enter_tell(struct order *o);
+void enter_respond(struct order *o);
 void enter_check(struct order *o);
 bool order_take_authzs(struct order *o, const json_t *json);

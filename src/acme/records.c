@@ -7,14 +7,14 @@
 #include "base/err.h"
 
 /* RFC 8555 8.4: the digest of the key authorization. */
-static void set_value(struct control_hook *h, const char *key_authorization) {
+static void set_record_value(struct control_hook *h, const char *key_authorization) {
     uint8_t digest[SHA256_DIGEST_LENGTH];
     struct text t = text_of(h->value, sizeof(h->value));
     SHA256((const uint8_t *)key_authorization, strlen(key_authorization), digest);
     base64url_add(&t, span_of(digest, sizeof(digest)));
 }
 
-static struct challenge *find_in(struct challenges *c, enum record_state state) {
+static struct challenge *find_in_state(struct challenges *c, enum record_state state) {
     for (size_t i = 0; i < c->n; i++)
         if (c->list[i].record == state)
             return &c->list[i];
@@ -23,11 +23,11 @@ static struct challenge *find_in(struct challenges *c, enum record_state state) 
 
 /* Removal first: what is to be put into place waits for nobody's deadline but its own. */
 static void next_record(struct challenges *c) {
-    if (c->supervisor < 0 || find_in(c, RECORD_SETTING) || find_in(c, RECORD_REMOVING))
+    if (c->supervisor < 0 || find_in_state(c, RECORD_SETTING) || find_in_state(c, RECORD_REMOVING))
         return;
-    struct challenge *ch = find_in(c, RECORD_UNWANTED);
+    struct challenge *ch = find_in_state(c, RECORD_UNWANTED);
     bool removes = ch != NULL;
-    ch = removes ? ch : find_in(c, RECORD_WANTED);
+    ch = removes ? ch : find_in_state(c, RECORD_WANTED);
     if (!ch)
         return;
     ch->hook.verb = removes ? HOOK_CLEANUP : HOOK_PRESENT;
@@ -39,7 +39,7 @@ static void next_record(struct challenges *c) {
 void records_want(struct challenges *c, struct challenge *ch, uint16_t issuer, uint16_t cert, uint16_t name, records_fn fn,
                   void *ctx) {
     ch->hook = (struct control_hook){.issuer = issuer, .cert = cert, .name = name};
-    set_value(&ch->hook, ch->key_authorization);
+    set_record_value(&ch->hook, ch->key_authorization);
     ch->record = RECORD_WANTED;
     ch->record_fn = fn;
     ch->record_ctx = ctx;
@@ -59,13 +59,13 @@ void records_hear(struct challenges *c, const struct ipc_msg *m) {
     char why[HOOKED_MAX + 1];
     struct text t = text_of(why, sizeof(why));
     text_add_span(&t, m->body);
-    struct challenge *ch = find_in(c, RECORD_REMOVING);
+    struct challenge *ch = find_in_state(c, RECORD_REMOVING);
     if (ch) { /* one that could not be removed is logged, and left */
         ch->record = RECORD_NONE;
         next_record(c);
         return;
     }
-    ch = find_in(c, RECORD_SETTING);
+    ch = find_in_state(c, RECORD_SETTING);
     if (!ch)
         return;
     ch->record = !ch->owner ? RECORD_UNWANTED : why[0] ? RECORD_NONE : RECORD_SET;

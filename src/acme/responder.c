@@ -17,7 +17,7 @@
 #define BACKLOG  64
 #define LISTENER UINT32_MAX /* key in the loop; connections have the number of their place */
 
-static void end_conn(struct responder_conn *c) {
+static void end_responder_conn(struct responder_conn *c) {
     struct responder *r = c->responder;
     r->protocol->end(c);
     free(c->state);
@@ -28,7 +28,7 @@ static void end_conn(struct responder_conn *c) {
 }
 
 static void conn_late(void *ctx) {
-    end_conn(ctx);
+    end_responder_conn(ctx);
 }
 
 /* What the peer still sends is read until it closes: else its side would see a reset. True when it has. */
@@ -44,18 +44,19 @@ static bool drain_conn(const struct responder_conn *c) {
 static void work_conn(struct responder_conn *c) {
     struct responder *r = c->responder;
     enum responder_step step = c->ending ? RESPONDER_DONE : r->protocol->work(c);
-    uint32_t events = step == RESPONDER_WRITES ? EPOLLOUT : EPOLLIN;
+    uint32_t events = step == RESPONDER_WRITES ? EPOLLOUT : step == RESPONDER_WAITS ? 0 : EPOLLIN;
+    c->waits = step == RESPONDER_WAITS;
     if (step == RESPONDER_DONE && !c->ending) {
         c->ending = true;
         (void)shutdown(c->fd, SHUT_WR); /* fails when the peer is gone, which shows next */
     }
     if ((c->ending && drain_conn(c)) || loop_rewatch(r->loop, c->fd, events, r->kind, (uint32_t)(c - r->conns), 0) < 0)
-        end_conn(c);
+        end_responder_conn(c);
 }
 
 /* When there is none, the oldest has to go: who says what he wants is done long before, and nobody is kept out by who does not.
  */
-static struct responder_conn *free_place(struct responder *r) {
+static struct responder_conn *free_conn_place(struct responder *r) {
     struct responder_conn *oldest = &r->conns[0];
     for (size_t i = 0; i < RESPONDER_CONNS; i++) {
         if (!r->conns[i].responder)
@@ -63,7 +64,7 @@ static struct responder_conn *free_place(struct responder *r) {
         if (r->conns[i].number < oldest->number)
             oldest = &r->conns[i];
     }
-    end_conn(oldest);
+    end_responder_conn(oldest);
     return oldest;
 }
 
@@ -81,7 +82,7 @@ static void take_conn(struct responder *r, struct responder_conn *c, int fd) {
     if (r->protocol->begin(c))
         work_conn(c);
     else
-        end_conn(c);
+        end_responder_conn(c);
 }
 
 static void accept_all(struct responder *r) {
@@ -90,18 +91,26 @@ static void accept_all(struct responder *r) {
          i++) { /* there may be more than can be accepted: others have their turn */
         fd = accept4(r->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0)
-            take_conn(r, free_place(r), fd);
+            take_conn(r, free_conn_place(r), fd);
     }
 }
 
 static void responder_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     struct responder *r = ctx;
     (void)gen;
-    (void)events;
     if (key == LISTENER)
         accept_all(r);
+    else if (key < RESPONDER_CONNS && r->conns[key].responder &&
+             r->conns[key].waits) /* of that it waits for none but its end */
+        end_responder_conn(&r->conns[key]);
     else if (key < RESPONDER_CONNS && r->conns[key].responder)
         work_conn(&r->conns[key]);
+}
+
+void responder_wake(struct responder *r) {
+    for (size_t i = 0; i < RESPONDER_CONNS; i++)
+        if (r->conns[i].responder && r->conns[i].waits)
+            work_conn(&r->conns[i]);
 }
 
 static const char *hidden_name(const struct responder *r, char to[static 112]) {
@@ -146,7 +155,7 @@ int responder_serve(struct responder *r) {
 void responder_close(struct responder *r) {
     for (size_t i = 0; i < RESPONDER_CONNS; i++)
         if (r->conns[i].responder)
-            end_conn(&r->conns[i]);
+            end_responder_conn(&r->conns[i]);
     char name[112];
     if (r->fd >= 0) {
         close(r->fd);

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "acme/alarm_clock.h"
+#include "base/alarm_clock.h"
 #include "base/defs.h"
 #include "base/loop.h"
 #include "base/text.h"
@@ -18,7 +18,7 @@
 struct responder;
 struct responder_conn;
 
-enum responder_step { RESPONDER_READS, RESPONDER_WRITES, RESPONDER_DONE };
+enum responder_step { RESPONDER_READS, RESPONDER_WRITES, RESPONDER_WAITS, RESPONDER_DONE };
 
 struct responder_protocol {
     size_t size;                                           /* of what it keeps of a connection, zeroed */
@@ -33,6 +33,7 @@ struct responder_conn {
     uint64_t number; /* in the order in which they came */
     void *state;     /* the protocol's */
     bool ending;     /* all is said */
+    bool waits;      /* for responder_wake() */
     struct alarm_clock deadline;
 };
 
@@ -54,4 +55,8 @@ MUST_CHECK int responder_open(struct responder *r, struct loop *loop, unsigned k
 
 /* From now on it is the one that PATH leads to. ERR_SYSTEM (errno). */
 MUST_CHECK int responder_serve(struct responder *r);
+
+/* Who waits is worked on again. */
+void responder_wake(struct responder *r);
+
 void responder_close(struct responder *r);

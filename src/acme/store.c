@@ -1,33 +1,25 @@
 #include "acme/store.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/durable.h"
 #include "base/err.h"
+#include "base/file.h"
+#include "base/path.h"
 #include "base/text.h"
 
-#define OBJECT_MAX 8192
+#define OBJECT_MAX JOB_JSON_MAX
 
 struct object_path {
     char p[PATH_MAX];
 };
 
 static const char *object_path(struct object_path *to, const struct store *s, const char *kind, const char *name) {
-    struct text t = text_of(to->p, sizeof(to->p));
-    text_addf(&t, "%s/%s.%s.json", s->directory, kind, name);
-    return to->p;
-}
-
-static struct span get_object(const char *path, char to[static OBJECT_MAX]) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    ssize_t n = fd < 0 ? -1 : read(fd, to, OBJECT_MAX);
-    if (fd >= 0)
-        close(fd);
-    return span_of(to, n > 0 ? (size_t)n : 0);
+    char file[PATH_MAX];
+    struct text t = text_of(file, sizeof(file));
+    text_addf(&t, "%s.%s.json", kind, name);
+    return path_join(to->p, s->directory, file);
 }
 
 int store_init(struct store *s, const char *directory) {
@@ -48,7 +40,7 @@ int store_put_job(const struct store *s, const struct job *j) {
 void store_get_job(const struct store *s, struct job *j, int64_t now) {
     struct object_path path;
     char json[OBJECT_MAX];
-    struct span object = get_object(object_path(&path, s, "order", j->cert->id), json);
+    struct span object = file_read_own(object_path(&path, s, "order", j->cert->id), json, sizeof(json));
     if (object.len)
         (void)!job_read(j, object, now); /* what is not understood is begun again */
 }
@@ -68,7 +60,7 @@ int store_put_account(const struct store *s, const struct ca *c) {
 void store_get_account(const struct store *s, struct ca *c) {
     struct object_path path;
     char json[OBJECT_MAX];
-    struct span object = get_object(object_path(&path, s, "account", c->issuer->name), json);
+    struct span object = file_read_own(object_path(&path, s, "account", c->issuer->name), json, sizeof(json));
     json_t *o = object.len ? json_loadb((const char *)object.p, object.len, 0, NULL) : NULL;
     const char *directory = json_string_value(json_object_get(o, "directory"));
     const char *account = json_string_value(json_object_get(o, "account"));

@@ -70,7 +70,7 @@ int addr_parse(const char *text, struct addr *ret) {
 
 enum { PROCESS_UID, PROCESS_GID, PROCESS_PID };
 
-static void put_number(uint8_t *at, uint32_t v) {
+static void put_be32(uint8_t *at, uint32_t v) {
     v = htonl(v);
     memcpy(at, &v, sizeof(v));
 }
@@ -83,9 +83,9 @@ static uint32_t number_at(const uint8_t *at) {
 
 struct addr addr_of_process(uint32_t uid, uint32_t gid, uint32_t pid) {
     struct addr a = {.family = AF_UNIX};
-    put_number(a.ip + 4 * PROCESS_UID, uid);
-    put_number(a.ip + 4 * PROCESS_GID, gid);
-    put_number(a.ip + 4 * PROCESS_PID, pid);
+    put_be32(a.ip + 4 * PROCESS_UID, uid);
+    put_be32(a.ip + 4 * PROCESS_GID, gid);
+    put_be32(a.ip + 4 * PROCESS_PID, pid);
     return a;
 }
 
@@ -230,16 +230,23 @@ void addr_client_key(const struct addr *a, uint8_t ret[static 16]) {
     }
 }
 
+struct addr addr_of_client_key(const uint8_t key[static 16]) {
+    struct addr a = {.family = AF_INET6};
+    if (memcmp(key, user_prefix, sizeof(user_prefix)) == 0)
+        return addr_of_process(number_at(key + 12), 0, 0);
+    memcpy(a.ip, key, sizeof(a.ip));
+    unmap(&a);
+    return a;
+}
+
 const char *addr_client_text(const uint8_t key[static 16], char to[static ADDR_TEXT_MAX]) {
     struct text t = text_of(to, ADDR_TEXT_MAX);
-    struct addr a = {.family = AF_INET6};
+    struct addr a = addr_of_client_key(key);
     char ip[ADDR_TEXT_MAX];
-    if (memcmp(key, user_prefix, sizeof(user_prefix)) == 0) {
+    if (a.family == AF_UNIX) {
         text_addf(&t, "uid:%u", number_at(key + 12));
         return to;
     }
-    memcpy(a.ip, key, sizeof(a.ip));
-    unmap(&a);
     text_addf(&t, "%s%s", addr_ip_text(&a, ip), a.family == AF_INET6 ? "/64" : "");
     return to;
 }

@@ -76,6 +76,9 @@ bool cidr_has(const struct cidr *c, const struct addr *a);
 /* The client for limits and stats: an IPv4 address, the /64 of an IPv6 address (as 16 bytes, IPv4 mapped), or a user. */
 void addr_client_key(const struct addr *a, uint8_t ret[static 16]);
 
+/* The client that has that key, without a port; of a /64 its first address. */
+struct addr addr_of_client_key(const uint8_t key[static 16]);
+
 /* That key as text: "192.0.2.1", "2001:db8::/64", "uid:1000"; returns TO. And such a text, or an address, as key: ERR_FORMAT.
  */
 const char *addr_client_text(const uint8_t key[static 16], char to[static ADDR_TEXT_MAX]);

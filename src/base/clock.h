@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/defs.h"
+
 uint64_t clock_mono_ms(void);
 uint64_t clock_mono_us(void);
 
@@ -14,3 +16,6 @@ uint64_t clock_wall_us(void);
 
 /* "2026-11-22T18:03:11.123456Z" (RFC 3339); returns TO. */
 const char *clock_text(uint64_t wall_us, char to[static CLOCK_TEXT_MAX]);
+
+/* "2026-11-29T16:00:00Z", with fraction or offset (RFC 3339), as seconds since 1970. ERR_FORMAT. */
+MUST_CHECK int clock_parse(const char *s, int64_t *ret_s);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/file.h"
 #include "base/text.h"
 
 int durable_sync_dir(const char *dir) {
@@ -21,42 +22,39 @@ int durable_sync_dir(const char *dir) {
 }
 
 static bool write_synced(int fd, mode_t mode, struct span s) {
-    while (s.len) {
-        ssize_t n = write(fd, s.p, s.len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return false;
-        s = span_of(s.p + n, s.len - (size_t)n);
-    }
-    return fchmod(fd, mode) == 0 && fsync(fd) == 0;
+    return fd_write_all(fd, s) == 0 && fchmod(fd, mode) == 0 && fsync(fd) == 0;
 }
 
-int durable_write(const char *path, mode_t mode, struct span bytes) {
-    char other[PATH_MAX], dir[PATH_MAX];
-    struct text t = text_of(other, sizeof(other)), d = text_of(dir, sizeof(dir));
+int durable_replace(const char *path, const char *temporary, int fd, mode_t mode, struct span bytes) {
+    char dir[PATH_MAX];
+    struct text d = text_of(dir, sizeof(dir));
     const char *slash = strrchr(path, '/');
-    text_addf(&t, "%s.new", path);
     text_add_span(&d, slash ? span_of(path, (size_t)(slash - path)) : span_str("."));
-    if (t.cut) {
-        errno = ENAMETOOLONG;
-        return ERR_SYSTEM;
-    }
-    int fd = open(other, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-    bool ok = fd >= 0 && write_synced(fd, mode, bytes);
+    bool ok = write_synced(fd, mode, bytes);
     int error = errno;
-    if (fd >= 0 && close(fd) < 0 && ok) {
+    if (close(fd) < 0 && ok) {
         ok = false;
         error = errno;
     }
-    if (ok && rename(other, path) < 0) {
+    if (ok && rename(temporary, path) < 0) {
         ok = false;
         error = errno;
     }
     if (ok)
         return durable_sync_dir(dir);
-    if (fd >= 0)
-        (void)unlink(other); /* the first fault is the one to report */
+    (void)unlink(temporary); /* the first fault is the one to report */
     errno = error;
     return ERR_SYSTEM;
+}
+
+int durable_write(const char *path, mode_t mode, struct span bytes) {
+    char other[PATH_MAX];
+    struct text t = text_of(other, sizeof(other));
+    text_addf(&t, "%s.new", path);
+    if (t.cut) {
+        errno = ENAMETOOLONG;
+        return ERR_SYSTEM;
+    }
+    int fd = open(other, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    return fd < 0 ? ERR_SYSTEM : durable_replace(path, other, fd, mode, bytes);
 }

@@ -39,6 +39,10 @@ const char *err_text(int err) {
     return err == 0 ? "ok" : "unknown error";
 }
 
+const char *err_describe(int err, int error) {
+    return err == ERR_SYSTEM ? strerror(error) : err_text(err);
+}
+
 bool err_by_name(struct span name, int *ret_err) {
     for (size_t i = 0; i < ARRAY_LEN(err_rows); i++)
         if (span_eq(span_str(err_rows[i].name), name)) {

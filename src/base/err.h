@@ -177,6 +177,9 @@ const char *err_name(int err);
 /* One sentence, no full stop. Static storage. */
 const char *err_text(int err);
 
+/* The same, but of ERR_SYSTEM what ERROR, its errno, says. */
+const char *err_describe(int err, int error);
+
 /* The alert to send for this error, or ALERT_NONE when silence or another answer is right. */
 int err_alert(int err);
 

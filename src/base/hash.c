@@ -30,7 +30,7 @@ static uint64_t load_le(const uint8_t *p, size_t n) {
     return v;
 }
 
-static void take_word(struct sip *s, uint64_t word) {
+static void sip_word(struct sip *s, uint64_t word) {
     s->v3 ^= word;
     sip_round(s);
     s->v0 ^= word;
@@ -45,11 +45,11 @@ uint64_t hash_bytes(const struct hash_key *key, struct span bytes) {
     };
     size_t whole = bytes.len / 8 * 8;
     for (size_t i = 0; i < whole; i += 8)
-        take_word(&s, load_le(bytes.p + i, 8));
+        sip_word(&s, load_le(bytes.p + i, 8));
     uint64_t last = (uint64_t)bytes.len << 56;
     if (bytes.len > whole)
         last |= load_le(bytes.p + whole, bytes.len - whole);
-    take_word(&s, last);
+    sip_word(&s, last);
     s.v2 ^= 0xff;
     for (int i = 0; i < 3; i++)
         sip_round(&s);

@@ -146,7 +146,7 @@ static bool may_have_fds(const struct ipc_rule *rules) {
  * A peer that died with unread messages of ours leaves one ECONNRESET in front of its own last messages: the read after it
  * gives those, or the end.
  */
-static ssize_t receive(int fd, struct msghdr *m, size_t control_len, int flags) {
+static ssize_t receive_past_reset(int fd, struct msghdr *m, size_t control_len, int flags) {
     ssize_t n;
     unsigned resets = 0;
     do {
@@ -163,7 +163,7 @@ static enum step receive_raw(int fd, void *scratch, int *fds, unsigned cap, int 
     union many_fds control;
     struct msghdr m = {.msg_iov = iov, .msg_iovlen = 2, .msg_control = control.bytes};
     MUST(cap <= IPC_FDS_SENT_MAX);
-    ssize_t n = receive(fd, &m, CMSG_SPACE(sizeof(int) * cap), flags);
+    ssize_t n = receive_past_reset(fd, &m, CMSG_SPACE(sizeof(int) * cap), flags);
     if (n < 0 && errno == EAGAIN)
         return STEP_WANT_READ;
     if (n < 0 && errno == ECONNRESET)

@@ -75,7 +75,7 @@ void loop_unwatch(struct loop *l, int fd) {
     (void)control(l, EPOLL_CTL_DEL, fd, 0, 0); /* the caller wants it unwatched */
 }
 
-static void dispatch(struct loop *l, const struct epoll_event *e) {
+static void dispatch_event(struct loop *l, const struct epoll_event *e) {
     unsigned kind = (unsigned)(e->data.u64 >> 56);
     uint32_t gen = LOOP_GEN((uint32_t)(e->data.u64 >> 32));
     l->kinds[kind].fn(l->kinds[kind].ctx, (uint32_t)e->data.u64, gen, e->events);
@@ -139,7 +139,7 @@ int loop_run(struct loop *l) {
         if (l->paused_us)
             report_pause(l);
         for (int i = 0; i < n; i++)
-            dispatch(l, &events[i]);
+            dispatch_event(l, &events[i]);
         wheel_turn(&l->wheel, l->now_ms, on_due, l);
         more = l->hook && l->hook(l->hook_ctx);
     }

@@ -1,4 +1,7 @@
-/* Random bytes from the kernel. For names, choices and seeds; keys and nonces of TLS come from libcrypto. */
+/*
+ * Random bytes from the kernel. For names, choices, seeds, and what of TLS everybody sees: server randoms, the salts of
+ * tickets. Private keys come from libcrypto.
+ */
 #pragma once
 
 #include <stddef.h>

@@ -7,10 +7,11 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/file.h"
 
 #define PROMISES (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
-static int drop(int fd) {
+static int drop_failed(int fd) {
     int saved = errno;
     (void)close(fd); /* memory only */
     errno = saved;
@@ -23,7 +24,7 @@ int sealed_begin(const char *name, size_t len, int *ret_fd, uint8_t **ret) {
         return ERR_SYSTEM;
     void *p = ftruncate(fd, (off_t)len) == 0 ? mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : MAP_FAILED;
     if (p == MAP_FAILED)
-        return drop(fd);
+        return drop_failed(fd);
     *ret_fd = fd;
     *ret = p;
     return 0;
@@ -31,19 +32,7 @@ int sealed_begin(const char *name, size_t len, int *ret_fd, uint8_t **ret) {
 
 int sealed_end(int fd, uint8_t *p, size_t len) {
     if (munmap(p, len) != 0 || fcntl(fd, F_ADD_SEALS, PROMISES | F_SEAL_SEAL) != 0)
-        return drop(fd);
-    return 0;
-}
-
-static int write_all(int fd, struct span s) {
-    while (s.len > 0) {
-        ssize_t n = write(fd, s.p, s.len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return ERR_SYSTEM;
-        s = span_of(s.p + n, s.len - (size_t)n);
-    }
+        return drop_failed(fd);
     return 0;
 }
 
@@ -51,8 +40,8 @@ int sealed_copy(const char *name, struct span bytes, int *ret_fd) {
     int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return ERR_SYSTEM;
-    if (write_all(fd, bytes) < 0 || fcntl(fd, F_ADD_SEALS, PROMISES | F_SEAL_SEAL) != 0)
-        return drop(fd);
+    if (fd_write_all(fd, bytes) < 0 || fcntl(fd, F_ADD_SEALS, PROMISES | F_SEAL_SEAL) != 0)
+        return drop_failed(fd);
     *ret_fd = fd;
     return 0;
 }

@@ -91,7 +91,7 @@ static bool commit(struct slab *s, size_t end) {
     return true;
 }
 
-/* Gives back what lies above the objects, but for one chunk, so that one object coming and going costs no system calls. */
+/* Gives back what lies above the objects, but for one chunk, so that one object made and freed again costs no system calls. */
 static void give_back(struct slab *s) {
     size_t keep = round_up((size_t)s->top * s->object_size, SLAB_CHUNK) + SLAB_CHUNK;
     if (s->committed <= keep)

@@ -28,3 +28,14 @@ static inline bool span_has_prefix(struct span s, const char *prefix) {
     size_t n = strlen(prefix);
     return s.len >= n && memcmp(s.p, prefix, n) == 0;
 }
+
+/* Takes the first line off REST, without its "\n", which the last line may lack. False when nothing is left. */
+static inline bool span_take_line(struct span *rest, struct span *ret) {
+    if (rest->len == 0)
+        return false;
+    const uint8_t *end = memchr(rest->p, '\n', rest->len);
+    size_t len = end ? (size_t)(end - rest->p) : rest->len, used = len + (end != NULL);
+    *ret = span_of(rest->p, len);
+    *rest = span_of(rest->p + used, rest->len - used);
+    return true;
+}

@@ -2,9 +2,8 @@
 #pragma once
 
 enum step {
-    STEP_DONE,       /* this unit of work is complete */
-    STEP_WANT_READ,  /* more input is needed */
-    STEP_WANT_WRITE, /* output must leave first */
-    STEP_EOF,        /* the other side ended in good order */
-    STEP_FAILED,     /* the reason is kept on the object */
+    STEP_DONE,      /* this unit of work is complete */
+    STEP_WANT_READ, /* more input is needed */
+    STEP_EOF,       /* the other side ended in good order */
+    STEP_FAILED,    /* the reason is kept on the object */
 };

@@ -8,20 +8,20 @@
 
 #define UNSENT_MAX (512 * 1024)
 
-static void set(int fd, int level, int option, int value) {
+static void set_int(int fd, int level, int option, int value) {
     (void)setsockopt(fd, level, option, &value, sizeof(value));
 }
 
 void tcp_keepalive(int fd, uint64_t quiet_ms) {
     int quiet_s = (int)MIN(MAX(quiet_ms / 1000, UINT64_C(1)), (uint64_t)TCP_KEEPALIVE_MAX_S);
     if (quiet_ms != UINT64_MAX) {
-        set(fd, IPPROTO_TCP, TCP_KEEPIDLE, quiet_s);
-        set(fd, IPPROTO_TCP, TCP_KEEPINTVL, MAX(quiet_s / TCP_KEEPALIVE_PROBES, 1));
-        set(fd, IPPROTO_TCP, TCP_KEEPCNT, TCP_KEEPALIVE_PROBES);
+        set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, quiet_s);
+        set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, MAX(quiet_s / TCP_KEEPALIVE_PROBES, 1));
+        set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, TCP_KEEPALIVE_PROBES);
     }
-    set(fd, SOL_SOCKET, SO_KEEPALIVE, quiet_ms != UINT64_MAX);
+    set_int(fd, SOL_SOCKET, SO_KEEPALIVE, quiet_ms != UINT64_MAX);
 }
 
 void tcp_bound_unsent(int fd) {
-    set(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_MAX);
+    set_int(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_MAX);
 }

@@ -42,7 +42,7 @@ void text_addf(struct text *t, const char *fmt, ...) {
     t->len += MIN((size_t)n, room - 1);
 }
 
-static size_t count_lines(const char *s) {
+static size_t count_text_lines(const char *s) {
     size_t n = *s && s[strlen(s) - 1] != '\n';
     for (; *s; s++)
         n += *s == '\n';
@@ -59,7 +59,7 @@ void text_add_lines(struct text *t, const char *lines) {
     const char *end = room > last_line ? memrchr(lines, '\n', room - last_line) : NULL;
     size_t n = end ? (size_t)(end - lines) + 1 : 0;
     text_add_span(t, span_of(lines, n));
-    text_addf(t, "and %zu more lines\n", count_lines(lines + n));
+    text_addf(t, "and %zu more lines\n", count_text_lines(lines + n));
     t->cut = true;
 }
 
@@ -80,6 +80,26 @@ void text_add_hex(struct text *t, struct span bytes) {
         char pair[2] = {digits[bytes.p[i] >> 4], digits[bytes.p[i] & 15]};
         text_add_span(t, span_of(pair, sizeof(pair)));
     }
+}
+
+static unsigned hex_value(uint8_t c) {
+    uint8_t lower = c | 0x20;
+    return c >= '0' && c <= '9' ? c - '0' : lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : 16;
+}
+
+int text_read_hex(struct span hex, uint8_t *to, size_t cap, size_t *ret_len) {
+    if (hex.len % 2)
+        return ERR_FORMAT;
+    if (hex.len / 2 > cap)
+        return ERR_LIMIT;
+    for (size_t i = 0; i < hex.len / 2; i++) {
+        unsigned high = hex_value(hex.p[2 * i]), low = hex_value(hex.p[2 * i + 1]);
+        if (high > 15 || low > 15)
+            return ERR_FORMAT;
+        to[i] = (uint8_t)(high << 4 | low);
+    }
+    *ret_len = hex.len / 2;
+    return 0;
 }
 
 int text_parse_u64(const char *s, uint64_t max, uint64_t *ret) {

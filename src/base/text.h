@@ -24,6 +24,8 @@ void text_add_lines(struct text *t, const char *lines);
 /* Text that was cut, in UTF-8, ends in "..." behind a whole character from here. */
 void text_mark_cut(struct text *t);
 void text_add_hex(struct text *t, struct span bytes);
+/* Pairs of hexadecimal digits of either case: their bytes in TO. ERR_FORMAT, or ERR_LIMIT above CAP. */
+MUST_CHECK int text_read_hex(struct span hex, uint8_t *to, size_t cap, size_t *ret_len);
 
 /* Decimal digits only, whole text. ERR_FORMAT, or ERR_LIMIT above MAX. */
 MUST_CHECK int text_parse_u64(const char *s, uint64_t max, uint64_t *ret);

@@ -56,7 +56,7 @@ int wheel_wait_ms(const struct wheel *w, uint64_t now_ms, int max_ms) {
 }
 
 /* Moves what is due from one slot to DUE. */
-static void collect(struct wheel *w, size_t slot, uint64_t now_ms, struct wtimer **due) {
+static void collect_due(struct wheel *w, size_t slot, uint64_t now_ms, struct wtimer **due) {
     uint64_t soonest = UINT64_MAX;
     struct wtimer *next;
     if (w->slots[slot] && w->soonest[slot] > now_ms)
@@ -92,7 +92,7 @@ void wheel_turn(struct wheel *w, uint64_t now_ms, wheel_fn fn, void *ctx) {
         return;
     uint64_t count = MIN(now_tick - w->tick + 1, WHEEL_SLOTS);
     for (uint64_t tick = w->tick; tick < w->tick + count; tick++)
-        collect(w, tick % WHEEL_SLOTS, now_ms, &due);
+        collect_due(w, tick % WHEEL_SLOTS, now_ms, &due);
     w->tick = now_tick;
     w->wake_ms = find_wake(w);
 

@@ -26,7 +26,7 @@ static void default_path(struct text *t) {
         default_admin_socket(t, state_dir);
 }
 
-static bool is_switch(const char *const *switches, const char *flag) {
+static bool takes_no_value(const char *const *switches, const char *flag) {
     for (size_t i = 0; switches && switches[i]; i++)
         if (strcmp(switches[i], flag) == 0)
             return true;
@@ -54,13 +54,14 @@ bool admin_args_read(int argc, char **argv, const char *usage, const char *const
         bool wrong = false;
         if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
             a->help = true;
-            return fputs(usage, stdout) >= 0;
+            fputs(usage, stdout);
+            return true;
         }
         if (strcmp(name, "--json") == 0) {
             a->json = true;
             continue;
         }
-        if (is_switch(switches, name)) {
+        if (takes_no_value(switches, name)) {
             if (flag(ctx, name, NULL, &wrong) && !wrong)
                 continue;
             return false;
@@ -120,7 +121,7 @@ json_t *admin_ask(const struct admin_args *a, const char *method, const char *ta
 }
 
 int admin_print_json(const json_t *tree) {
-    return json_dumpf(tree, stdout, JSON_COMPACT) == 0 && putchar('\n') >= 0 && fflush(stdout) == 0 ? EXIT_OK : EXIT_INPUT;
+    return json_dumpf(tree, stdout, JSON_COMPACT) == 0 && putchar('\n') >= 0 ? EXIT_OK : EXIT_INPUT;
 }
 
 void admin_print_lines(FILE *to, const char *head, const char *text) {

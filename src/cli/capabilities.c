@@ -12,8 +12,8 @@
 #include "tls/selfsigned.h"
 #include "tls/suite.h"
 
-static int add_service(void *creds, const char *name) {
-    return cert_load_service(creds, name);
+static int add_service(void *creds, const char *name, const char *fetched) {
+    return cert_load_service(creds, name, fetched);
 }
 
 static int add_certs(void *creds, const struct conf_cert *cert, struct text *why, conf_warn_fn warn, void *ctx) {
@@ -35,7 +35,7 @@ static int host_name(const char *text, char *ret) {
     return err;
 }
 
-static int seal(void *creds, int *ret_fd) {
+static int seal_creds(void *creds, int *ret_fd) {
     return cert_load_seal(creds, ret_fd);
 }
 
@@ -91,7 +91,7 @@ const struct conf_capabilities *tls_capabilities(unsigned flags) {
         .add_client_crl = add_client_crl,
         .each_name = each_name,
         .host_name = host_name,
-        .seal = seal,
+        .seal = seal_creds,
         .ensure_selfsigned = selfsigned_ensure,
         .suite_at = probe_suite_at,
         .group_at = probe_group_at,

@@ -21,7 +21,8 @@ static const char usage[] =
     "\n"
     "Reads the configuration in FILE and checks it, the files it names and the addresses it listens on.\n"
     "Every fault is a line with its place, the key, what was found and what was expected; with --json one line of JSON\n"
-    "holds them. FILE \"-\" is standard input; --config FILE (-c) says the same as FILE.\n"
+    "holds them, with --explain too when the configuration is wrong.\n"
+    "FILE \"-\" is standard input; --config FILE (-c) says the same as FILE.\n"
     "With --explain also: which service serves a client that connects to ADDRESS, asks for NAME (\"\" = none) and\n"
     "offers ALPN (\"h2,http/1.1\"), and why; see `tls-off explain --help`. FILE may stand at the end, too.\n"
     "\n"
@@ -90,12 +91,12 @@ static int explain(const struct check_args *a, const struct conf *c, const struc
     return ret;
 }
 
-/* What is found, for --json. */
+/* What is found, as --json prints it. */
 struct findings {
     json_t *errors, *warnings;
 };
 
-static void take_finding(void *ctx, bool is_error, const char *position, const char *key, const char *text) {
+static void list_finding(void *ctx, bool is_error, const char *position, const char *key, const char *text) {
     struct findings *to = ctx;
     json_t *o = json_object();
     json_put_text(o, "place", position);
@@ -105,13 +106,13 @@ static void take_finding(void *ctx, bool is_error, const char *position, const c
     (void)json_array_append_new(is_error ? to->errors : to->warnings, o);
 }
 
-/* {"file": F, "valid": V, "errors": [{"place", "key", "text"}], "warnings": [...]}; takes over what is in F. */
+/* {"file": F, "valid": V, "errors": [{"place", "key", "text"}], "warnings": [...]} */
 static int print_findings(const char *file, bool valid, const struct findings *f) {
     json_t *o = json_object();
     json_put_text(o, "file", file);
     (void)json_object_set_new(o, "valid", json_boolean(valid));
-    (void)json_object_set_new(o, "errors", f->errors);
-    (void)json_object_set_new(o, "warnings", f->warnings);
+    (void)json_object_set(o, "errors", f->errors);
+    (void)json_object_set(o, "warnings", f->warnings);
     int ret = admin_print_json(o);
     json_decref(o);
     return valid ? ret : 1;
@@ -123,28 +124,29 @@ int cmd_check(int argc, char **argv) {
         (void)fputs(usage, stderr); /* nowhere left to complain */
         return 2;
     }
-    if (a.help)
-        return fputs(usage, stdout) < 0 ? 1 : 0;
+    if (a.help) {
+        fputs(usage, stdout);
+        return 0;
+    }
     struct diagnostics f;
     diagnostics_init(&f);
-    bool findings_wanted = a.json && !a.explain;
-    struct findings found = {NULL, NULL};
-    if (findings_wanted) {
-        found = (struct findings){json_array(), json_array()};
-        f.each = take_finding;
-        f.each_ctx = &found;
-    }
+    struct findings found = {json_array(), json_array()};
+    f.each = list_finding;
+    f.each_ctx = &found;
     const struct conf_capabilities *capabilities = tls_capabilities(CERT_LOAD_KEYS);
     struct conf *c = conf_load_file(a.file, LOAD_FOR_CHECK, capabilities, &f);
     int ret = c ? 0 : 1;
-    if (f.text && !findings_wanted)
+    bool explains = c && a.explain;
+    if (f.text && (!a.json || explains))
         (void)fputs(f.text, stderr); /* nowhere left to complain */
-    if (findings_wanted)
-        ret = print_findings(a.file, c != NULL, &found);
-    else if (c && a.explain)
+    if (explains)
         ret = explain(&a, c, capabilities);
-    else if (c && (printf("%s: ok\n", a.file) < 0 || fflush(stdout) != 0))
-        ret = 1;
+    else if (a.json)
+        ret = print_findings(a.file, c != NULL, &found);
+    else if (c)
+        printf("%s: ok\n", a.file);
+    json_decref(found.errors);
+    json_decref(found.warnings);
     conf_free(c);
     diagnostics_fini(&f);
     return ret;

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/commands.h"
+#include "cli/command_table.h"
 
 static const char usage[] = "usage: tls-off completion bash|zsh|fish\n"
                             "\n"
@@ -137,12 +137,14 @@ static const struct {
 } shells[] = {{"bash", print_bash}, {"zsh", print_zsh}, {"fish", print_fish}};
 
 int cmd_completion(int argc, char **argv) {
-    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
-        return fputs(usage, stdout) < 0 ? 1 : 0;
+    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        fputs(usage, stdout);
+        return 0;
+    }
     for (size_t i = 0; argc == 2 && i < sizeof(shells) / sizeof(shells[0]); i++)
         if (strcmp(argv[1], shells[i].name) == 0) {
             shells[i].print();
-            return fflush(stdout) == 0 ? 0 : 1;
+            return 0;
         }
     (void)fputs(usage, stderr); /* nowhere left to complain */
     return 2;

@@ -5,9 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/err.h"
-#include "convert/convert.h"
+#include "base/file.h"
+#include "convert/formats.h"
 
 #define FILE_MOST (1u << 20)
 
@@ -30,20 +32,17 @@ static const struct convert_format *find_format(const char *name) {
 }
 
 /* The file, to be freed; NULL after a line on stderr. */
-static char *read_file(const char *name, size_t *ret_len) {
-    FILE *f = strcmp(name, "-") == 0 ? stdin : fopen(name, "re");
-    char *bytes = f ? malloc(FILE_MOST + 1) : NULL;
-    size_t n = bytes ? fread(bytes, 1, FILE_MOST + 1, f) : 0;
-    bool failed = !bytes || ferror(f), large = n > FILE_MOST;
-    if (failed || large) {
+static char *read_input(const char *name, size_t *ret_len) {
+    char *bytes = malloc(FILE_MOST + 1);
+    ssize_t n = bytes ? input_read_all(name, bytes, FILE_MOST + 1) : -1;
+    bool large = n > FILE_MOST;
+    if (n < 0 || large) {
         fprintf(stderr, "tls-off convert: %s: %s\n", name,
                 large ? "found more than 1 MiB, expected a configuration" : strerror(errno));
         free(bytes);
         bytes = NULL;
     }
-    if (f && f != stdin)
-        (void)fclose(f); /* was only read */
-    *ret_len = n;
+    *ret_len = n > 0 ? (size_t)n : 0;
     return bytes;
 }
 
@@ -63,32 +62,35 @@ static int convert(const struct convert_format *format, const char *name, struct
     char line[512];
     struct text why = text_of(line, sizeof(line));
     struct model m;
-    model_init(&m, strcmp(name, "-") == 0 ? "stdin" : name, dir);
+    model_init(&m, strcmp(name, INPUT_STDIN) == 0 ? "stdin" : name, dir);
     int status = format->read(&m, bytes, &why) == 0 ? 0 : 1;
     if (status) {
         fprintf(stderr, "tls-off convert: %s: %s\n", name, line);
     } else {
+        model_finish(&m);
         model_write_notes(&m, stderr);
         if (m.nservices)
             model_write(&m, stdout);
         else
             fprintf(stderr, "tls-off convert: %s: found nothing that accepts TLS, so there is nothing to write\n", name);
-        status = m.nservices && !m.lost && fflush(stdout) == 0 ? 0 : 1;
+        status = m.nservices && !m.lost ? 0 : 1;
     }
     model_fini(&m);
     return status;
 }
 
 int cmd_convert(int argc, char **argv) {
-    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
-        return fputs(usage, stdout) < 0 ? 1 : 0;
+    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        fputs(usage, stdout);
+        return 0;
+    }
     const struct convert_format *format = argc == 3 ? find_format(argv[1]) : NULL;
     if (!format || !argv[2][0] || (argv[2][0] == '-' && argv[2][1])) {
         (void)fputs(usage, stderr); /* nowhere left to complain */
         return 2;
     }
     size_t n;
-    char dir[PATH_MAX], *bytes = read_file(argv[2], &n);
+    char dir[PATH_MAX], *bytes = read_input(argv[2], &n);
     if (bytes && !directory_of(argv[2], dir)) {
         fprintf(stderr, "tls-off convert: %s: %s\n", argv[2], strerror(errno));
         free(bytes);

@@ -71,7 +71,7 @@ static void look_at_certificates(struct doctor *d, const struct conf_capabilitie
     close(fd);
 }
 
-static void look_at_file(struct doctor *d, const char *file) {
+static void look_at_conf_file(struct doctor *d, const char *file) {
     struct diagnostics f;
     diagnostics_init(&f);
     f.each = take_diagnostic;
@@ -103,8 +103,10 @@ int cmd_doctor(int argc, char **argv) {
     const char *file = NULL;
     bool json = false, bad = false;
     for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
-            return fputs(usage, stdout) < 0 ? 1 : 0;
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            fputs(usage, stdout);
+            return 0;
+        }
         if (strcmp(argv[i], "--json") == 0)
             json = true;
         else if ((strcmp(argv[i], "--config") == 0 || strcmp(argv[i], "-c") == 0) && !file && i + 1 < argc)
@@ -122,11 +124,11 @@ int cmd_doctor(int argc, char **argv) {
         d.findings = json_array();
     doctor_machine(&d);
     if (file || access(USUAL_FILE, F_OK) == 0)
-        look_at_file(&d, file ? file : USUAL_FILE);
+        look_at_conf_file(&d, file ? file : USUAL_FILE);
     int ret = 0;
     if (json)
         ret = print_json(&d);
     else
-        ret = printf("%u good, %u advice, %u wrong\n", d.count[0], d.count[1], d.count[2]) < 0;
+        printf("%u good, %u advice, %u wrong\n", d.count[0], d.count[1], d.count[2]);
     return d.count[FINDING_WRONG] ? EXIT_INPUT : ret;
 }

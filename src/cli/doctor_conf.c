@@ -1,18 +1,24 @@
 /* What a configuration names, as `tls-off doctor` sees it. */
 #include <errno.h>
+#include <grp.h>
 #include <netdb.h>
 #include <poll.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/text.h"
 #include "cli/doctor.h"
+#include "conf/check_files.h"
+#include "conf/otlp_keys.h"
+#include "conf/state_dir.h"
 #include "tls/cert_trust.h"
 
 #define CONNECT_MS 2000
@@ -22,8 +28,10 @@
 /* ---- backends ---- */
 
 /* Waits for the connection; 0, or errno. */
-static int connected(int fd, const void *a, socklen_t len) {
+static int wait_connected(int fd, const void *a, socklen_t len) {
     if (connect(fd, a, len) == 0)
+        return 0;
+    if (errno == EAGAIN) /* of a Unix socket: it listens, and its queue is full */
         return 0;
     if (errno != EINPROGRESS)
         return errno;
@@ -37,13 +45,14 @@ static int connected(int fd, const void *a, socklen_t len) {
 
 static int try_address(int family, const void *a, socklen_t len) {
     int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int error = fd < 0 ? errno : connected(fd, a, len);
+    int error = fd < 0 ? errno : wait_connected(fd, a, len);
     if (fd >= 0)
         close(fd);
     return error;
 }
 
-static int try_unix(const struct conf_backend *b) {
+static int try_unix(const void *backend) {
+    const struct conf_backend *b = backend;
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     bool abstract = b->kind == BACKEND_UNIX_ABSTRACT;
     size_t n = strlen(b->path), at = abstract ? 1 : 0;
@@ -51,6 +60,26 @@ static int try_unix(const struct conf_backend *b) {
         return ENAMETOOLONG;
     memcpy(a.sun_path + at, b->path, n);
     return try_address(AF_UNIX, &a, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + at + n + (abstract ? 0 : 1)));
+}
+
+/* With the rights of USER, whom the roles become that do it: root's reach further. NULL: with our own. */
+static int try_as(const char *user, int (*try)(const void *what), const void *what) {
+    int status = 0;
+    if (!user)
+        return try(what);
+    pid_t pid = fork();
+    if (pid < 0)
+        return errno;
+    if (pid == 0) {
+        const struct passwd *p = getpwnam(user);
+        bool ok = p && initgroups(user, p->pw_gid) == 0 && setresgid(p->pw_gid, p->pw_gid, p->pw_gid) == 0 &&
+                  setresuid(p->pw_uid, p->pw_uid, p->pw_uid) == 0;
+        _exit(ok ? try(what) : EPERM);
+    }
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return errno;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : EINTR; /* an errno fits into an exit status */
 }
 
 /* Every address of the name is tried, the last failure counts. */
@@ -70,15 +99,28 @@ static int try_tcp(const struct conf_backend *b, const char **ret_why) {
     return error;
 }
 
-static void look_at_backend(struct doctor *d, const struct conf_service *s, const struct conf_backend *b) {
+static void look_at_backend(struct doctor *d, const char *user, const struct conf_service *s, const struct conf_backend *b) {
     const char *why = NULL;
-    int error = b->kind == BACKEND_TCP ? try_tcp(b, &why) : try_unix(b);
+    int error = b->kind == BACKEND_TCP ? try_tcp(b, &why) : try_as(user, try_unix, b);
     const char *todo = error == EACCES ? "let the user of tls-off write to the socket: its group and mode 0660"
                                        : "start the application, or mend \"backends\"";
     if (error)
         doctor_say(d, FINDING_WRONG, "backends", todo, "service %s: %s: %s", s->name, b->text, why ? why : strerror(error));
     else
         doctor_say(d, FINDING_GOOD, "backends", NULL, "service %s: %s answers", s->name, b->text);
+}
+
+static void look_at_collector(struct doctor *d, const struct conf *c) {
+    struct otlp_endpoint e;
+    const char *why = NULL;
+    if (!c->otlp.endpoint || !otlp_endpoint_parse(c->otlp.endpoint, &e))
+        return;
+    int error = try_tcp(&(struct conf_backend){.path = e.host, .port = e.port}, &why);
+    if (error)
+        doctor_say(d, FINDING_WRONG, "traces", "start the collector, or mend \"endpoint\" of [otlp]", "%s port %u: %s", e.host,
+                   e.port, why ? why : strerror(error));
+    else
+        doctor_say(d, FINDING_GOOD, "traces", NULL, "%s port %u answers", e.host, e.port);
 }
 
 /* ---- rights ---- */
@@ -96,9 +138,14 @@ static void look_at_user(struct doctor *d, const struct conf *c) {
 static void look_at_state_dir(struct doctor *d, const struct conf *c) {
     struct stat st;
     const char *dir = c->state_dir;
-    if (stat(dir, &st) < 0)
-        doctor_say(d, errno == ENOENT ? FINDING_GOOD : FINDING_WRONG, "rights", NULL, "state_dir %s: %s", dir,
-                   errno == ENOENT ? "is made at the first start" : strerror(errno));
+    char reason[PATH_MAX + 64];
+    struct text why = text_of(reason, sizeof(reason));
+    bool there = stat(dir, &st) == 0, can = there || can_be_made(dir, &why);
+    if (!there && can)
+        doctor_say(d, FINDING_GOOD, "rights", NULL, "state_dir %s: is made when it is needed", dir);
+    else if (!there) /* what needs it is an error of the configuration */
+        doctor_say(d, FINDING_ADVICE, "rights", "name one that the user who starts tls-off may make",
+                   "state_dir %s: is not there, and this user cannot make it: %s", dir, reason);
     else if (access(dir, W_OK) < 0)
         doctor_say(d, FINDING_WRONG, "rights", "give it to the user that starts tls-off", "state_dir %s: %s", dir,
                    strerror(errno));
@@ -108,12 +155,29 @@ static void look_at_state_dir(struct doctor *d, const struct conf *c) {
         doctor_say(d, FINDING_GOOD, "rights", NULL, "state_dir %s", dir);
 }
 
+static int try_webroot(const void *dir) {
+    return check_webroot_access(dir);
+}
+
+static void look_at_webroot(struct doctor *d, const char *user, const char *dir) {
+    int error = dir ? try_as(user, try_webroot, dir) : 0;
+    if (error)
+        doctor_say(
+            d, FINDING_WRONG, "rights",
+            "let the user of tls-off write to .well-known/acme-challenge there; a systemd unit needs ReadWritePaths= for it",
+            "acme.webroot %s: %s", dir, strerror(error));
+    else if (dir)
+        doctor_say(d, FINDING_GOOD, "rights", NULL, "acme.webroot %s", dir);
+}
+
 void doctor_configuration(struct doctor *d, const struct conf *c) {
     look_at_user(d, c);
     look_at_state_dir(d, c);
+    look_at_webroot(d, geteuid() == 0 ? c->user : NULL, c->acme.webroot);
     for (size_t i = 0; i < c->nservices; i++)
         for (size_t k = 0; k < c->services[i].nbackends; k++)
-            look_at_backend(d, &c->services[i], &c->services[i].backends[k]);
+            look_at_backend(d, geteuid() == 0 ? c->user : NULL, &c->services[i], &c->services[i].backends[k]);
+    look_at_collector(d, c);
 }
 
 /* ---- certificates ---- */

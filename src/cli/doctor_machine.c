@@ -21,7 +21,7 @@
 #define YEAR_OF_BUILD    2026
 
 /* A file with one number; false when there is none. */
-static bool read_number(const char *file, uint64_t *ret) {
+static bool read_number_file(const char *file, uint64_t *ret) {
     char line[64] = "";
     FILE *f = fopen(file, "re");
     bool ok = f && fgets(line, sizeof(line), f);
@@ -70,14 +70,14 @@ static void look_at_limits(struct doctor *d) {
                    lock.rlim_max == RLIM_INFINITY ? "memory for keys can be locked" : "%llu KiB of memory can be locked",
                    (unsigned long long)lock.rlim_max / 1024);
     }
-    if (read_number("/proc/sys/net/core/somaxconn", &n)) {
+    if (read_number_file("/proc/sys/net/core/somaxconn", &n)) {
         bool small = n < SMALL_BACKLOG;
         doctor_say(d, small ? FINDING_ADVICE : FINDING_GOOD, "limits", small ? "sysctl net.core.somaxconn=4096" : NULL,
                    "%llu connections may wait at an address (net.core.somaxconn)", (unsigned long long)n);
     }
     uint64_t used, most;
-    if (read_number("/proc/sys/net/netfilter/nf_conntrack_max", &most) &&
-        read_number("/proc/sys/net/netfilter/nf_conntrack_count", &used) && used > most / 2)
+    if (read_number_file("/proc/sys/net/netfilter/nf_conntrack_max", &most) &&
+        read_number_file("/proc/sys/net/netfilter/nf_conntrack_count", &used) && used > most / 2)
         doctor_say(d, FINDING_ADVICE, "limits", "raise net.netfilter.nf_conntrack_max, or exempt our addresses from tracking",
                    "the table of connection tracking is %llu %% full", (unsigned long long)(100 * used / most));
 }
@@ -103,7 +103,7 @@ static void look_at_libraries(struct doctor *d) {
         {"libmicrohttpd.so.12", "libmicrohttpd12", "commands, metrics and the dashboard"},
         {"libncursesw.so.6", "libncursesw6", "tls-off top"},
         {"libidn2.so.0", "libidn2-0", "names beyond ASCII"},
-        {"libcurl.so.4", "libcurl4", "certificates from issuers"},
+        {"libcurl.so.4", "libcurl4", "certificates from issuers, spans to a collector"},
         {"libbrotlienc.so.1", "libbrotli1", "certificates compressed by brotli"},
         {"libzstd.so.1", "libzstd1", "certificates compressed by zstd"},
         {"libz.so.1", "zlib1g", "certificates compressed by zlib"},

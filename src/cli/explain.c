@@ -39,7 +39,7 @@ bool explain_read(const char *const *texts, int n, struct explain_question *q) {
 
 /* ---- as text ---- */
 
-static void put_list(const char *head, const json_t *list, const char *member) {
+static void print_list(const char *head, const json_t *list, const char *member) {
     size_t i;
     const json_t *o;
     if (!json_array_size(list))
@@ -49,7 +49,7 @@ static void put_list(const char *head, const json_t *list, const char *member) {
     putchar('\n');
 }
 
-static void put_client_rules(const json_t *rules) {
+static void print_client_rules(const json_t *rules) {
     if (!rules)
         return;
     printf("client certificate: %s", admin_text(rules, "mode"));
@@ -58,20 +58,20 @@ static void put_client_rules(const json_t *rules) {
     if (admin_text(rules, "crl")[0])
         printf(", not revoked by %s", admin_text(rules, "crl"));
     putchar('\n');
-    put_list("client rules:       ", json_object_get(rules, "allow"), NULL);
+    print_list("client rules:       ", json_object_get(rules, "allow"), NULL);
 }
 
-static void put_access(const json_t *access) {
+static void print_access(const json_t *access) {
     size_t entries = json_array_size(json_object_get(access, "allow")) + json_array_size(json_object_get(access, "deny")) +
                      json_array_size(json_object_get(access, "deny_ja4"));
-    put_list("access, allowed:    ", json_object_get(access, "allow"), NULL);
-    put_list("access, denied:     ", json_object_get(access, "deny"), NULL);
-    put_list("denied by JA4:      ", json_object_get(access, "deny_ja4"), NULL);
+    print_list("access, allowed:    ", json_object_get(access, "allow"), NULL);
+    print_list("access, denied:     ", json_object_get(access, "deny"), NULL);
+    print_list("denied by JA4:      ", json_object_get(access, "deny_ja4"), NULL);
     if (entries == 0)
         puts("access:             everybody");
 }
 
-static void put_not_tls(const json_t *o) {
+static void print_not_tls(const json_t *o) {
     const char *fallback = admin_text(o, "fallback"), *starttls = admin_text(o, "starttls");
     bool redirects = json_is_true(json_object_get(o, "redirect_http"));
     if (starttls[0])
@@ -81,7 +81,7 @@ static void put_not_tls(const json_t *o) {
                fallback[0] ? "passed to service " : "refused", fallback);
 }
 
-static void put_limits(json_t *limits) {
+static void print_limits(json_t *limits) {
     const char *name;
     json_t *n;
     bool any = false;
@@ -94,7 +94,7 @@ static void put_limits(json_t *limits) {
     puts(any ? "" : "limits:             none");
 }
 
-static void put_backends(const json_t *backends) {
+static void print_backends(const json_t *backends) {
     size_t i;
     const json_t *o;
     json_array_foreach(backends, i, o) {
@@ -104,13 +104,23 @@ static void put_backends(const json_t *backends) {
     }
 }
 
-static void put_others(const json_t *e) {
+static void print_others(const json_t *e) {
     size_t i, n = (size_t)admin_number(e, "others_total");
     const json_t *o, *list = json_object_get(e, "others");
     json_array_foreach(list, i, o)
         printf("%s%s\n", i ? "                    " : "also considered:    ", admin_text(o, "why_not"));
     if (n > json_array_size(list))
         printf("                    and %zu more\n", n - json_array_size(list));
+}
+
+/* Passed through; or one that a start makes, which a check does not. */
+static void print_no_certificate(const json_t *o) {
+    const char *file = admin_text(o, "certificate");
+    if (strcmp(admin_text(o, "mode"), "passthrough") == 0)
+        puts("certificate:        none: not decrypted here");
+    else
+        printf("certificate:        %s%sself-signed%s\n", file, file[0] ? ": " : "",
+               file[0] ? "" : ", until one from an issuer is there");
 }
 
 int explain_print(const json_t *o, bool json) {
@@ -124,18 +134,18 @@ int explain_print(const json_t *o, bool json) {
     printf("why:                %s\n", admin_text(o, "why"));
     if (!refused[0]) {
         const json_t *certificates = json_object_get(o, "certificates");
-        put_list("certificate:        ", certificates, "file");
+        print_list("certificate:        ", certificates, "file");
         if (!json_array_size(certificates))
-            puts("certificate:        none: not decrypted here");
-        put_list("protocols:          ", json_object_get(o, "speaks"), NULL);
-        put_client_rules(json_object_get(o, "client_auth"));
-        put_access(json_object_get(o, "access"));
-        put_limits(json_object_get(o, "limits"));
-        put_backends(json_object_get(o, "backends"));
+            print_no_certificate(o);
+        print_list("protocols:          ", json_object_get(o, "speaks"), NULL);
+        print_client_rules(json_object_get(o, "client_auth"));
+        print_access(json_object_get(o, "access"));
+        print_limits(json_object_get(o, "limits"));
+        print_backends(json_object_get(o, "backends"));
     }
-    put_not_tls(json_object_get(o, "not_tls"));
-    put_others(o);
-    return fflush(stdout) == 0 ? EXIT_OK : EXIT_INPUT;
+    print_not_tls(json_object_get(o, "not_tls"));
+    print_others(o);
+    return EXIT_OK;
 }
 
 /* ---- the command ---- */

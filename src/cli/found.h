@@ -10,14 +10,14 @@
 
 struct found_list {
     char text[FOUND_MAX][FOUND_TEXT_MAX];
-    size_t n; /* what does not fit is left out */
+    size_t n; /* what does not fit is omitted */
 };
 
 /* Items of "certificates": directories with at least one pair that can be read. */
 void found_certificates(struct found_list *ret);
 
 /* "unix:PATH" and "tcp:127.0.0.1:PORT" of applications that listen here, the likely ones first. What belongs to the system
- * (journal, D-Bus, containers) is left out. */
+ * (journal, D-Bus, containers) is omitted. */
 void found_backends(struct found_list *ret);
 
 /* Whether an address with that port is taken, on any address of this machine. */

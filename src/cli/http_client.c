@@ -18,7 +18,7 @@
 /* ---- the head ---- */
 
 /* The next line without its end; false when it is incomplete. */
-static bool next_line(struct span *rest, struct span *ret) {
+static bool next_head_line(struct span *rest, struct span *ret) {
     const uint8_t *end = rest->len ? memchr(rest->p, '\n', rest->len) : NULL;
     if (!end)
         return false;
@@ -58,7 +58,7 @@ static int read_length(struct span value, struct http_head *h) {
     return 0;
 }
 
-static bool is_named(struct span name, const char *wanted) {
+static bool is_header(struct span name, const char *wanted) {
     return name.len == strlen(wanted) && strncasecmp((const char *)name.p, wanted, name.len) == 0;
 }
 
@@ -72,16 +72,16 @@ static int read_field(struct span line, struct http_head *h) {
         value = span_of(value.p + 1, value.len - 1);
     while (value.len > 0 && (value.p[value.len - 1] == ' ' || value.p[value.len - 1] == '\t'))
         value.len--;
-    if (is_named(name, "Content-Length"))
+    if (is_header(name, "Content-Length"))
         return read_length(value, h);
-    return is_named(name, "Transfer-Encoding") ? ERR_FORMAT : 0; /* never sent to us */
+    return is_header(name, "Transfer-Encoding") ? ERR_FORMAT : 0; /* never sent to us */
 }
 
 int http_head_parse(struct span bytes, struct http_head *ret) {
     struct http_head h = {.body_len = SIZE_MAX};
     struct span rest = bytes, line;
     bool first = true;
-    while (next_line(&rest, &line)) {
+    while (next_head_line(&rest, &line)) {
         int err = line.len == 0 && !first ? 1 : first ? read_status(line, &h.status) : read_field(line, &h);
         if (err < 0)
             return err;
@@ -112,7 +112,7 @@ static int wait_for(int fd, short events, uint64_t deadline_ms) {
     }
 }
 
-static int open_socket(const char *path, uint64_t deadline_ms, int *ret_fd) {
+static int open_admin_stream(const char *path, uint64_t deadline_ms, int *ret_fd) {
     struct sockaddr_un sun = {.sun_family = AF_UNIX};
     size_t len = strlen(path);
     if (len >= sizeof(sun.sun_path)) {
@@ -175,14 +175,20 @@ static int read_more(int fd, struct buf *in, uint64_t deadline_ms) {
     }
 }
 
-/* The whole answer into IN, head included. */
-static int read_answer(int fd, struct buf *in, uint64_t deadline_ms, struct http_head *ret) {
+/* The head into IN, with whatever came behind it. */
+static int read_head(int fd, struct buf *in, uint64_t deadline_ms, struct http_head *ret) {
     int whole = 0, err;
     while ((whole = http_head_parse(buf_span(in), ret)) == 0)
         if ((err = read_more(fd, in, deadline_ms)) < 0)
             return err;
-    if (whole < 0)
-        return whole;
+    return whole < 0 ? whole : 0;
+}
+
+/* The whole answer into IN, head included. */
+static int read_whole_answer(int fd, struct buf *in, uint64_t deadline_ms, struct http_head *ret) {
+    int err = read_head(fd, in, deadline_ms, ret);
+    if (err < 0)
+        return err;
     while (ret->body_len == SIZE_MAX || buf_len(in) - ret->len < ret->body_len) {
         err = read_more(fd, in, deadline_ms);
         if (err == ERR_CLOSED && ret->body_len == SIZE_MAX)
@@ -198,7 +204,7 @@ int http_ask(const char *path, const char *method, const char *target, uint64_t 
     struct text t = text_of(request, sizeof(request));
     struct http_head head = {0};
     struct buf in;
-    int fd, err = open_socket(path, deadline_ms, &fd);
+    int fd, err = open_admin_stream(path, deadline_ms, &fd);
     if (err < 0)
         return err;
     buf_init(&in, HTTP_CLIENT_HEAD_MAX + HTTP_CLIENT_BODY_MAX + READ_AT_ONCE);
@@ -206,7 +212,7 @@ int http_ask(const char *path, const char *method, const char *target, uint64_t 
     text_add(&t, strcmp(method, "POST") == 0 ? "Content-Length: 0\r\n\r\n" : "\r\n");
     err = t.cut ? ERR_LIMIT : send_all(fd, request, t.len, deadline_ms);
     if (err == 0)
-        err = read_answer(fd, &in, deadline_ms, &head);
+        err = read_whole_answer(fd, &in, deadline_ms, &head);
     int error = errno;
     close(fd);
     errno = error;
@@ -221,4 +227,41 @@ int http_ask(const char *path, const char *method, const char *target, uint64_t 
         buf_fini(&in);
     ret->body = in;
     return 0;
+}
+
+static int pass_pieces(int fd, struct buf *in, http_piece_fn take, void *ctx) {
+    for (;;) {
+        struct span piece = buf_span(in);
+        if (piece.len && !take(ctx, piece))
+            return 0;
+        buf_consume(in, piece.len);
+        int err = read_more(fd, in, clock_mono_ms() + HTTP_SILENT_MS);
+        if (err < 0)
+            return err == ERR_CLOSED ? 0 : err;
+    }
+}
+
+int http_follow(const char *path, const char *target, uint64_t deadline_ms, http_piece_fn take, void *ctx,
+                struct http_answer *ret) {
+    char request[2304];
+    struct text t = text_of(request, sizeof(request));
+    struct http_head head = {0};
+    int fd, err = open_admin_stream(path, deadline_ms, &fd);
+    if (err < 0)
+        return err;
+    buf_init(&ret->body, HTTP_CLIENT_HEAD_MAX + 2 * READ_AT_ONCE);
+    text_addf(&t, "GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n", target); /* in 1.0 nothing is chunked */
+    err = t.cut ? ERR_LIMIT : send_all(fd, request, t.len, deadline_ms);
+    if (err == 0)
+        err = read_head(fd, &ret->body, deadline_ms, &head);
+    ret->status = err == 0 ? head.status : 0;
+    if (err == 0)
+        buf_consume(&ret->body, head.len);
+    if (err == 0 && head.status == 200)
+        err = pass_pieces(fd, &ret->body, take, ctx);
+    else
+        while (err == 0 && (err = read_more(fd, &ret->body, deadline_ms)) == 0)
+            continue;
+    close(fd);
+    return ret->status && ret->status != 200 && err == ERR_CLOSED ? 0 : err;
 }

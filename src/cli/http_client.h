@@ -34,3 +34,15 @@ struct http_answer {
  */
 MUST_CHECK int http_ask(const char *path, const char *method, const char *target, uint64_t deadline_ms,
                         struct http_answer *ret);
+
+/* False: no more is wanted. */
+typedef bool (*http_piece_fn)(void *ctx, struct span piece);
+
+/*
+ * The same by GET for an answer without an end: what comes with a 200 goes to TAKE, piece by piece. 0: a 200 that has ended or
+ * is not wanted any more, or another status with its body; errors as above, ERR_AGAIN also when nothing has come for
+ * HTTP_SILENT_MS.
+ */
+#define HTTP_SILENT_MS 30000
+MUST_CHECK int http_follow(const char *path, const char *target, uint64_t deadline_ms, http_piece_fn take, void *ctx,
+                           struct http_answer *ret);

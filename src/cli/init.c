@@ -70,7 +70,7 @@ static void write_certificates(FILE *to) {
     fputs("]  # read again when they change\n", to);
 }
 
-static void write_file(FILE *to) {
+static void write_conf(FILE *to) {
     fputs("# Written by `tls-off init` for what it found on this machine. Check it, then start:\n"
           "#   tls-off check FILE\n"
           "#   tls-off run FILE\n"
@@ -106,8 +106,10 @@ static FILE *new_file(const char *name) {
 }
 
 int cmd_init(int argc, char **argv) {
-    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
-        return fputs(usage, stdout) < 0 ? 1 : 0;
+    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        fputs(usage, stdout);
+        return 0;
+    }
     if (argc > 2 || (argc == 2 && (argv[1][0] == '-' || !argv[1][0]))) {
         (void)fputs(usage, stderr); /* nowhere left to complain */
         return 2;
@@ -115,10 +117,11 @@ int cmd_init(int argc, char **argv) {
     FILE *to = argc == 2 ? new_file(argv[1]) : stdout;
     if (!to)
         return 1;
-    write_file(to);
-    bool ok = !ferror(to) && fflush(to) == 0;
-    if (to != stdout)
-        ok = fclose(to) == 0 && ok;
+    write_conf(to);
+    if (to == stdout)
+        return 0;
+    bool ok = !ferror(to);
+    ok = fclose(to) == 0 && ok;
     if (!ok)
         fprintf(stderr, "tls-off init: not written: %s\n", strerror(errno));
     return ok ? 0 : 1;

@@ -63,7 +63,7 @@ const char *over_sort(const struct over *o) {
     return measure_of(o)->sort;
 }
 
-static double value_of(const json_t *client, const struct measure *m) {
+static double measured_value(const json_t *client, const struct measure *m) {
     if (m->member)
         return admin_number(client, m->member);
     if (strcmp(m->name, "bytes") == 0)
@@ -75,7 +75,7 @@ json_t *over_select(const json_t *clients, const struct over *o) {
     const struct measure *m = measure_of(o);
     json_t *list = json_array(), *c;
     size_t i;
-    json_array_foreach(clients, i, c) if (list && value_of(c, m) > o->bound && json_array_append(list, c) < 0) {
+    json_array_foreach(clients, i, c) if (list && measured_value(c, m) > o->bound && json_array_append(list, c) < 0) {
         json_decref(list);
         list = NULL;
     }
@@ -114,7 +114,7 @@ void over_print_nft(const json_t *list, const struct over *o) {
         const char *why, *name = admin_text(c, "client");
         int family = family_of(c, &why);
         if (family == AF_UNSPEC)
-            printf("# left out: a client that %s\n", why); /* a name may hold anything, line ends included */
+            printf("# omitted: a client that %s\n", why); /* a name may hold anything, line ends included */
         else
             print_element(family == AF_INET ? "over4" : "over6", name);
     }

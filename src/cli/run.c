@@ -5,24 +5,35 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "conf/conf_acme.h"
 #include "supervisor/supervisor.h"
 
-static const char usage[] = "usage: tls-off run CONFIG.toml [--ready-fd N]        (or --config CONFIG.toml, -c CONFIG.toml)\n"
-                            "       tls-off run --listen ADDRESS --backend BACKEND [--ready-fd N]\n"
-                            "\n"
-                            "  --listen ADDRESS   127.0.0.1:8443, [::1]:8443; port 0 = any free one; may be repeated\n"
-                            "  --backend BACKEND  unix:/path, unix:@abstract, tcp:host:port; may be repeated\n"
-                            "  --ready-fd N       writes one newline to descriptor N once every role serves\n"
-                            "\n"
-                            "Without a configuration file the certificate is self-signed, kept in the state directory.\n"
-                            "Signals: TERM, INT stop (a second one at once), HUP reloads, USR1 reopens the log file.\n";
+static const char usage[] =
+    "usage: tls-off run CONFIG.toml [--ready-fd N]        (or --config CONFIG.toml, -c CONFIG.toml)\n"
+    "       tls-off run --listen ADDRESS --backend BACKEND [--ready-fd N]\n"
+    "       tls-off run --listen :443 --backend BACKEND --name NAME --acme --acme-terms-accepted [--ready-fd N]\n"
+    "\n"
+    "  --listen ADDRESS       127.0.0.1:8443, [::1]:8443, :443 for all addresses; port 0 = any free one; may be repeated\n"
+    "  --backend BACKEND      unix:/path, unix:@abstract, tcp:host:port; may be repeated\n"
+    "  --ready-fd N           writes one newline to descriptor N once every role serves\n"
+    "\n"
+    "Without a configuration file the certificate is self-signed, or from an ACME issuer (--acme), and kept in the state\n"
+    "directory:\n"
+    "  --acme                 orders and renews it by tls-alpn-01: the issuer comes to port 443 of each name\n"
+    "  --name NAME            a host name or address that the certificate is for; may be repeated\n"
+    "  --acme-terms-accepted  says that you accept the issuer's terms of service\n"
+    "  --acme-directory URL   another issuer than Let's Encrypt\n"
+    "  --acme-ca-file FILE    what the issuer's own certificate is checked by; without it what the system trusts\n"
+    "\n"
+    "Signals: TERM, INT stop (a second one at once), HUP reloads, USR1 reopens the log file.\n";
 
 struct arguments {
     struct control_request what;
     int ready_fd;
+    bool acme, terms_accepted;
 };
 
-static bool add_flag(struct span *list, uint16_t *n, const char *value) {
+static bool add_repeated(struct span *list, uint16_t *n, const char *value) {
     if (*n == CONTROL_FLAGS_MAX) {
         fprintf(stderr, "tls-off run: more than %d of one flag\n", CONTROL_FLAGS_MAX);
         return false;
@@ -41,19 +52,75 @@ static bool read_ready_fd(const char *value, int *ret_fd) {
     return true;
 }
 
+/* One that takes no value. */
+static bool read_switch(struct arguments *a, const char *flag) {
+    bool acme = strcmp(flag, "--acme") == 0, terms = strcmp(flag, "--acme-terms-accepted") == 0;
+    a->acme |= acme;
+    a->terms_accepted |= terms;
+    return acme || terms;
+}
+
+static bool takes_value(const char *flag) {
+    static const char *const flags[] = {"--config", "-c",         "--listen",         "--backend",
+                                        "--name",   "--ready-fd", "--acme-directory", "--acme-ca-file"};
+    for (size_t i = 0; i < ARRAY_LEN(flags); i++)
+        if (strcmp(flag, flags[i]) == 0)
+            return true;
+    return false;
+}
+
 static bool read_flag(struct arguments *a, const char *flag, const char *value) {
-    if ((strcmp(flag, "--config") == 0 || strcmp(flag, "-c") == 0) && !a->what.file.len) {
-        a->what.file = span_str(value);
+    struct control_request *q = &a->what;
+    if ((strcmp(flag, "--config") == 0 || strcmp(flag, "-c") == 0) && !q->file.len) {
+        q->file = span_str(value);
         return true;
     }
     if (strcmp(flag, "--listen") == 0)
-        return add_flag(a->what.listen, &a->what.nlisten, value);
+        return add_repeated(q->listen, &q->nlisten, value);
     if (strcmp(flag, "--backend") == 0)
-        return add_flag(a->what.backend, &a->what.nbackend, value);
+        return add_repeated(q->backend, &q->nbackend, value);
+    if (strcmp(flag, "--name") == 0)
+        return add_repeated(q->name, &q->nname, value);
     if (strcmp(flag, "--ready-fd") == 0)
         return read_ready_fd(value, &a->ready_fd);
-    fprintf(stderr, "tls-off run: unknown flag %s\n%s", flag, usage);
+    if (strcmp(flag, "--acme-directory") == 0 && !q->directory.len) {
+        q->directory = span_str(value);
+        return true;
+    }
+    if (strcmp(flag, "--acme-ca-file") == 0 && !q->ca_file.len) {
+        q->ca_file = span_str(value);
+        return true;
+    }
+    fprintf(stderr, "tls-off run: %s: found an unknown flag, or one that is given twice\n%s", flag, usage);
     return false;
+}
+
+static bool refuse_acme(const char *what) {
+    fprintf(stderr, "tls-off run: %s\n", what);
+    return false;
+}
+
+/* Certificates from an issuer: all that is needed, and nothing that would have no effect. */
+static bool check_acme(struct arguments *a) {
+    struct control_request *q = &a->what;
+    bool rest = q->nname || a->terms_accepted || q->directory.len || q->ca_file.len;
+    if (q->file.len && (a->acme || rest))
+        return refuse_acme("--acme, --name: found beside a configuration file, expected [acme.issuer.NAME] and \"acme\" of a "
+                           "service in the file");
+    if (!a->acme && rest)
+        return refuse_acme("--name, --acme-terms-accepted, --acme-directory, --acme-ca-file: expected --acme beside them");
+    if (!a->acme)
+        return true;
+    if (!q->nname)
+        return refuse_acme("--acme: found no name, expected --name example.org for each name of the certificate");
+    if (!a->terms_accepted)
+        return refuse_acme("--acme: expected --acme-terms-accepted, which says that you accept the issuer's terms of service "
+                           "(of Let's Encrypt: https://letsencrypt.org/repository/)");
+    if (!q->directory.len)
+        q->directory = span_str(ACME_DEFAULT_DIRECTORY);
+    if (q->directory.len < 8 || memcmp(q->directory.p, "https://", 8) != 0)
+        return refuse_acme("--acme-directory: expected the URL of an ACME directory, https://...");
+    return true;
 }
 
 static bool read_arguments(int argc, char **argv, struct arguments *a) {
@@ -64,10 +131,12 @@ static bool read_arguments(int argc, char **argv, struct arguments *a) {
                 return false;
             }
             a->what.file = span_str(argv[i]);
-        } else if (i + 1 == argc) {
+        } else if (read_switch(a, argv[i])) {
+            continue;
+        } else if (i + 1 == argc && takes_value(argv[i])) {
             fprintf(stderr, "tls-off run: %s needs a value\n%s", argv[i], usage);
             return false;
-        } else if (!read_flag(a, argv[i], argv[i + 1])) {
+        } else if (!read_flag(a, argv[i], i + 1 < argc ? argv[i + 1] : "")) {
             return false;
         } else {
             i++;
@@ -78,7 +147,7 @@ static bool read_arguments(int argc, char **argv, struct arguments *a) {
         fprintf(stderr, "tls-off run: expected a configuration file, or --listen and --backend\n%s", usage);
         return false;
     }
-    return true;
+    return check_acme(a);
 }
 
 int cmd_run(int argc, char **argv) {

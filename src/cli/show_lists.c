@@ -12,8 +12,8 @@
 #define WIDE          100 /* columns of a terminal that show all columns of a client */
 
 static const char clients_usage[] =
-    "usage: tls-off clients [--sort KEY] [--limit N] [--client NAME] [--admin PATH] [--json]\n"
-    "       tls-off clients --over MEASURE=N [--format nft|json] [--admin PATH]\n"
+    "usage: tls-off clients [--fleet] [--sort KEY] [--limit N] [--client NAME] [--admin PATH] [--json]\n"
+    "       tls-off clients [--fleet] --over MEASURE=N [--format nft|json] [--admin PATH]\n"
     "\n"
     "  --sort KEY     bytes (default), rate, sessions, failed, client\n"
     "  --limit N      at most N clients, 0 to 10000; default 20, with --json all\n"
@@ -23,6 +23,9 @@ static const char clients_usage[] =
     "                 of bytes with a unit: KB, MB, GB, KiB, MiB, GiB\n"
     "  --format nft   with --over: input of `nft -f`, which adds their addresses to the sets over4 and over6 of the table\n"
     "                 \"inet tls_off\" for 10 minutes; a rule that does something about them is yours. json: the list\n"
+    "\n"
+    "  --fleet        at all instances that share a store together, as each reported in the last second of its busiest\n"
+    "                 clients; \"at\" is how many have the client, and \"most at\" the one that has most of it\n"
     "\n"
     "Plain bytes from and to each client; exact since it is tracked, which it is while it is among the busiest\n"
     "(thousands). Rates are those of the last 1, 10 and 60 seconds, both ways together. \"full\" and \"resumed\" are\n"
@@ -37,16 +40,19 @@ static const char sessions_usage[] =
     "  --client NAME   only those of that client: an address or an IPv6 network \"2001:db8::/64\"\n"
     "  --limit N       at most N sessions, 1 to 10000; default 20, with --json 1000\n"
     "\n"
-    "Live sessions, asked of the relays; the unique id is that of the log and of the PROXY header.\n"
+    "Live sessions, asked of the relays; the unique id is that of the log and of the PROXY header. --json has all values:\n"
+    "the list \"sessions\", \"next\" (null, or there are more) and \"missing\" (relays that have not answered).\n"
     "\n"
     "Exit status: 0 done, 1 the list was refused, 2 wrong usage, 3 no running tls-off reached.\n";
 
 struct lists {
     struct admin_args args;
-    char target[512];
-    struct text t;
+    char query[512];
+    struct text t; /* in QUERY */
     bool limited;
+    bool selects; /* not everybody: an empty list says nothing about who has been seen */
     bool sorted;
+    bool fleet;
     struct over over;
     const char *format;
 };
@@ -59,6 +65,7 @@ static bool list_flag(void *ctx, const char *flag, const char *value, bool *ret_
         if (strcmp(flag, flags[i]) == 0) {
             admin_add_query(&l->t, flag + 2, value);
             l->limited = l->limited || strcmp(flag, "--limit") == 0;
+            l->selects = l->selects || strcmp(flag, "--sort") != 0;
             *ret_wrong = l->t.cut;
             return true;
         }
@@ -76,6 +83,10 @@ static bool client_flag(void *ctx, const char *flag, const char *value, bool *re
         *ret_wrong = !value || (strcmp(value, "nft") != 0 && strcmp(value, "json") != 0);
         return true;
     }
+    if (strcmp(flag, "--fleet") == 0) {
+        l->fleet = true;
+        return true;
+    }
     return strcmp(flag, "--service") != 0 && list_flag(ctx, flag, value, ret_wrong);
 }
 
@@ -86,12 +97,14 @@ static bool session_flag(void *ctx, const char *flag, const char *value, bool *r
 /* Requests a list. NULL with *RET_EXIT: nothing more to do. */
 static json_t *request_list(int argc, char **argv, const char *path, const char *usage, admin_flag_fn flag, struct lists *l,
                             int *ret_exit) {
-    l->t = text_of(l->target, sizeof(l->target));
-    text_add(&l->t, path);
-    l->limited = l->sorted = false;
+    static const char *const switches[] = {"--fleet", NULL};
+    char target[640];
+    struct text t = text_of(target, sizeof(target));
+    l->t = text_of(l->query, sizeof(l->query));
+    l->limited = l->selects = l->sorted = l->fleet = false;
     l->over = (struct over){NULL, 0};
     l->format = NULL;
-    if (!admin_args_read(argc, argv, usage, NULL, flag, l, &l->args)) {
+    if (!admin_args_read(argc, argv, usage, flag == client_flag ? switches : NULL, flag, l, &l->args)) {
         *ret_exit = EXIT_USAGE;
         return NULL;
     }
@@ -105,12 +118,14 @@ static json_t *request_list(int argc, char **argv, const char *path, const char 
     if (over && over_sort(&l->over))
         admin_add_query(&l->t, "sort", over_sort(&l->over));
     if (over) { /* all that there are */
+        l->selects = true;
         admin_add_query(&l->t, "limit", LIMIT_MOST);
         l->limited = true;
     }
     if (!l->limited && !l->args.json)
         admin_add_query(&l->t, "limit", LIMIT_DEFAULT);
-    return l->args.help ? NULL : admin_ask(&l->args, "GET", l->target, ret_exit);
+    text_addf(&t, "%s%s%s", l->fleet ? "/fleet" : "", path, l->query);
+    return l->args.help ? NULL : admin_ask(&l->args, "GET", target, ret_exit);
 }
 
 static double both(const json_t *o, const char *span) {
@@ -125,7 +140,12 @@ static const char *handshakes(const json_t *c, char *to, size_t cap) {
     return to;
 }
 
-static void print_clients(const json_t *list) {
+/* Of a list without rows. */
+static void print_nobody(const struct lists *l) {
+    puts(l->selects ? "no client like that" : "no client has been seen yet");
+}
+
+static void print_clients(const json_t *list, const struct lists *l) {
     struct table t;
     size_t i, width = table_width();
     json_t *c;
@@ -142,30 +162,71 @@ static void print_clients(const json_t *list) {
                   human_count(admin_number(c, "failed_total"), f));
     }
     if (t.rows == 1)
-        puts("no client has been seen yet");
+        print_nobody(l);
     table_end(&t, stdout, width);
+}
+
+/* Who was seen, and how long ago the least recent one. */
+static void print_fleet(const json_t *answer, const struct lists *l) {
+    const json_t *fleet = json_object_get(answer, "fleet"), *list = json_object_get(answer, "clients");
+    char age[HUMAN_MAX];
+    double oldest = 0;
+    struct table t;
+    size_t i;
+    json_t *o;
+    json_array_foreach(json_object_get(fleet, "instances"), i, o) {
+        double its = admin_number(o, "age_seconds");
+        oldest = its > oldest ? its : oldest;
+    }
+    printf("%.0f other instances seen, the oldest news %s old%s\n", admin_number(fleet, "instances_seen"),
+           human_seconds(oldest, age),
+           strcmp(admin_text(fleet, "limits"), "local") == 0 ? "; the store does not answer: this instance alone" : "");
+    table_begin(&t, "~client|>sessions|>in|>out|>1 s|>10 s|>failed|>at|>most|most at");
+    json_array_foreach(list, i, o) {
+        char n[HUMAN_MAX], in[HUMAN_MAX], out[HUMAN_MAX], a[HUMAN_MAX], b[HUMAN_MAX], f[HUMAN_MAX];
+        table_row(&t, "%s\t%s\t%s\t%s\t%s/s\t%s/s\t%s\t%.0f\t%.0f %%\t%s", admin_text(o, "client"),
+                  human_count(admin_number(o, "sessions"), n), human_bytes(admin_number(o, "bytes_in"), in),
+                  human_bytes(admin_number(o, "bytes_out"), out), human_bytes(both(o, "1s"), a), human_bytes(both(o, "10s"), b),
+                  human_count(admin_number(o, "failed_total"), f), admin_number(o, "instances"),
+                  admin_number(o, "most_share") * 100, admin_text(o, "most_at"));
+    }
+    if (t.rows == 1)
+        print_nobody(l);
+    table_end(&t, stdout, table_width());
+}
+
+/* Of the answer the clients that are asked for; false when out of memory. */
+static bool select_clients(json_t **answer, const struct lists *l) {
+    if (!l->over.measure)
+        return true;
+    json_t *list = over_select(l->fleet ? json_object_get(*answer, "clients") : *answer, &l->over);
+    if (!list || (l->fleet && json_object_set_new(*answer, "clients", list) < 0))
+        return false;
+    if (!l->fleet) {
+        json_decref(*answer);
+        *answer = list;
+    }
+    return true;
 }
 
 int cmd_clients(int argc, char **argv) {
     struct lists l;
     int status;
-    json_t *list = request_list(argc, argv, "/clients.json", clients_usage, client_flag, &l, &status);
-    json_t *all = list;
-    if (all && l.over.measure)
-        list = over_select(all, &l.over);
-    bool nft = l.format && strcmp(l.format, "nft") == 0;
-    if (all && !list) {
+    json_t *answer = request_list(argc, argv, "/clients.json", clients_usage, client_flag, &l, &status);
+    if (!answer)
+        return status;
+    if (!select_clients(&answer, &l)) {
         (void)fputs("tls-off: out of memory\n", stderr); /* the status says it, too */
         status = EXIT_INPUT;
-    } else if (list && nft)
-        over_print_nft(list, &l.over);
-    else if (list && (l.args.json || l.format))
-        status = admin_print_json(list);
-    else if (list)
-        print_clients(list);
-    if (list != all)
-        json_decref(list);
-    json_decref(all);
+    } else if (l.format && strcmp(l.format, "nft") == 0)
+        over_print_nft(l.fleet ? json_object_get(answer, "clients") : answer, &l.over);
+    else if (l.args.json || l.format)
+        status = admin_print_json(answer);
+    else if (l.fleet)
+        print_fleet(answer, &l);
+    else
+        print_clients(answer, &l);
+    json_decref(answer);
     return status;
 }
 
@@ -195,7 +256,7 @@ int cmd_sessions(int argc, char **argv) {
     int status;
     json_t *answer = request_list(argc, argv, "/sessions.json", sessions_usage, session_flag, &l, &status);
     if (answer && l.args.json)
-        status = admin_print_json(json_object_get(answer, "sessions"));
+        status = admin_print_json(answer);
     else if (answer)
         print_sessions(answer);
     json_decref(answer);

@@ -17,7 +17,7 @@ static const char usage[] =
     "\n"
     "Exit status: 0 done, 2 wrong usage, 3 no running tls-off reached.\n";
 
-static void put_head(const json_t *s) {
+static void print_head(const json_t *s) {
     char age[HUMAN_MAX];
     printf("tls-off %s on %s: %s", admin_text(s, "version"), admin_text(s, "hostname"), admin_text(s, "state"));
     if (json_object_get(s, "pid"))
@@ -36,7 +36,7 @@ static void put_head(const json_t *s) {
     json_array_foreach(json_object_get(s, "degraded"), i, d) printf("attention: %s\n", json_string_value(d));
 }
 
-static void put_rate(struct table *t, const char *name, const json_t *rates, const char *now, double total, bool bytes) {
+static void print_rate(struct table *t, const char *name, const json_t *rates, const char *now, double total, bool bytes) {
     const char *(*human)(double, char *) =
         bytes ? (const char *(*)(double, char *))human_bytes : (const char *(*)(double, char *))human_count;
     char a[HUMAN_MAX], b[HUMAN_MAX], c[HUMAN_MAX], d[HUMAN_MAX];
@@ -44,7 +44,7 @@ static void put_rate(struct table *t, const char *name, const json_t *rates, con
               human(admin_number(rates, "60s"), c), human(total, d));
 }
 
-static void put_totals(const json_t *s, size_t width) {
+static void print_totals(const json_t *s, size_t width) {
     const json_t *totals = json_object_get(s, "totals"), *rates = json_object_get(s, "rates");
     const json_t *handshakes = json_object_get(totals, "handshakes");
     char sessions[HUMAN_MAX], now[HUMAN_MAX];
@@ -52,18 +52,18 @@ static void put_totals(const json_t *s, size_t width) {
     table_begin(&t, "|>now|>per s: 1 s|>10 s|>60 s|>in all");
     human_count(admin_number(totals, "sessions"), sessions);
     human_count(admin_number(handshakes, "now"), now);
-    put_rate(&t, "sessions", json_object_get(rates, "sessions"), sessions, admin_number(totals, "sessions_total"), false);
-    put_rate(&t, "handshakes", json_object_get(rates, "handshakes"), now,
-             admin_number(handshakes, "full") + admin_number(handshakes, "resumed"), false);
-    put_rate(&t, "failed handshakes", json_object_get(rates, "failed"), "", admin_failed(handshakes), false);
-    put_rate(&t, "failed sessions", json_object_get(rates, "sessions_failed"), "",
-             admin_number(totals, "sessions_failed_total"), false);
-    put_rate(&t, "bytes in", json_object_get(rates, "bytes_in"), "", admin_number(totals, "bytes_in_total"), true);
-    put_rate(&t, "bytes out", json_object_get(rates, "bytes_out"), "", admin_number(totals, "bytes_out_total"), true);
+    print_rate(&t, "sessions", json_object_get(rates, "sessions"), sessions, admin_number(totals, "sessions_total"), false);
+    print_rate(&t, "handshakes", json_object_get(rates, "handshakes"), now,
+               admin_number(handshakes, "full") + admin_number(handshakes, "resumed"), false);
+    print_rate(&t, "failed handshakes", json_object_get(rates, "failed"), "", admin_failed(handshakes), false);
+    print_rate(&t, "failed sessions", json_object_get(rates, "sessions_failed"), "",
+               admin_number(totals, "sessions_failed_total"), false);
+    print_rate(&t, "bytes in", json_object_get(rates, "bytes_in"), "", admin_number(totals, "bytes_in_total"), true);
+    print_rate(&t, "bytes out", json_object_get(rates, "bytes_out"), "", admin_number(totals, "bytes_out_total"), true);
     table_end(&t, stdout, width);
 }
 
-static void put_times(const json_t *s, size_t width) {
+static void print_times(const json_t *s, size_t width) {
     static const char *const names[] = {"handshake", "connect", "first_byte"};
     struct table t;
     table_begin(&t, "time of|>median|>90 %|>99 %|>count");
@@ -78,8 +78,8 @@ static void put_times(const json_t *s, size_t width) {
     table_end(&t, stdout, width);
 }
 
-static void put_traffic(struct table *t, const char *name, const char *state, const json_t *o, const char *indent,
-                        double failed) {
+static void print_traffic(struct table *t, const char *name, const char *state, const json_t *o, const char *indent,
+                          double failed) {
     char a[HUMAN_MAX], b[HUMAN_MAX], c[HUMAN_MAX], d[HUMAN_MAX], e[HUMAN_MAX];
     table_row(t, "%s%s\t%s\t%s\t%s\t%s/s\t%s/s\t%s", indent, name, state, human_count(admin_number(o, "sessions"), a),
               human_count(admin_number(o, "sessions_total"), b),
@@ -87,23 +87,31 @@ static void put_traffic(struct table *t, const char *name, const char *state, co
               human_bytes(admin_number(json_object_get(o, "rate_out"), "10s"), d), human_count(failed, e));
 }
 
-static void put_services(const json_t *s, size_t width) {
+static void print_services(const json_t *s, size_t width) {
     struct table t;
     size_t i, j;
     json_t *service, *backend;
     table_begin(&t, "~service, backend|state|>sessions|>in all|>in|>out|>failed");
     json_array_foreach(json_object_get(s, "services"), i, service) {
-        put_traffic(&t, admin_text(service, "name"), admin_text(service, "mode"), service, "",
-                    admin_failed(json_object_get(service, "handshakes")) + admin_number(service, "sessions_failed_total"));
+        print_traffic(&t, admin_text(service, "name"), admin_text(service, "mode"), service, "",
+                      admin_failed(json_object_get(service, "handshakes")) + admin_number(service, "sessions_failed_total"));
         json_array_foreach(json_object_get(service, "backends"), j, backend)
-            put_traffic(&t, admin_text(backend, "name"), admin_text(backend, "state"), backend, "  ",
-                        admin_number(backend, "connects_failed_total"));
+            print_traffic(&t, admin_text(backend, "name"), admin_text(backend, "state"), backend, "  ",
+                          admin_number(backend, "connects_failed_total"));
     }
     table_end(&t, stdout, width);
 }
 
+static void print_traces(const json_t *s) {
+    const json_t *t = json_object_get(s, "traces");
+    if (json_is_object(t))
+        printf("spans to %s (%s): %.0f exported, %.0f refused, %.0f dropped\n", admin_text(t, "endpoint"),
+               admin_text(t, "state"), admin_number(t, "exported_total"), admin_number(t, "refused_total"),
+               admin_number(t, "dropped_total"));
+}
+
 /* The last fault of each backend, and how long ago. */
-static void put_faults(const json_t *s) {
+static void print_faults(const json_t *s) {
     char age[HUMAN_MAX];
     size_t i, j;
     json_t *service, *backend;
@@ -113,7 +121,7 @@ static void put_faults(const json_t *s) {
                    human_seconds(admin_number(s, "time") - admin_number(backend, "last_fault_time"), age));
 }
 
-static void put_processes(const json_t *s, size_t width) {
+static void print_processes(const json_t *s, size_t width) {
     struct table t;
     size_t i;
     json_t *p;
@@ -149,7 +157,7 @@ static size_t services_with(const json_t *list, size_t i) {
 }
 
 /* The list is sorted by expiry; a certificate is one row, however many services have it. */
-static void put_certificates(const json_t *s, size_t width) {
+static void print_certificates(const json_t *s, size_t width) {
     struct table t;
     size_t i;
     json_t *c, *list = json_object_get(s, "certificates");
@@ -187,19 +195,19 @@ int cmd_status(int argc, char **argv) {
     if (s && a.json) {
         status = admin_print_json(s);
     } else if (s) {
-        put_head(s);
+        print_head(s);
         putchar('\n');
-        put_totals(s, width);
+        print_totals(s, width);
         putchar('\n');
-        put_times(s, width);
+        print_times(s, width);
         putchar('\n');
-        put_services(s, width);
-        put_faults(s);
+        print_services(s, width);
+        print_faults(s);
+        print_traces(s);
         if (json_array_size(json_object_get(s, "processes")) > 0)
             putchar('\n');
-        put_processes(s, width);
-        put_certificates(s, width);
-        status = fflush(stdout) == 0 ? EXIT_OK : EXIT_INPUT;
+        print_processes(s, width);
+        print_certificates(s, width);
     }
     json_decref(s);
     return status;

@@ -36,7 +36,7 @@ void table_shorten(struct text *to, const char *s, size_t width) {
     }
 }
 
-static void put_row(struct table *t, const char *line, char part) {
+static void put_cells(struct table *t, const char *line, char part) {
     if (t->rows == t->cap) {
         size_t cap = t->cap ? t->cap * 2 : 32;
         char(*more)[TABLE_CELL] = realloc(t->cells, cap * TABLE_COLUMNS * sizeof(*more));
@@ -60,7 +60,7 @@ static void put_row(struct table *t, const char *line, char part) {
 
 void table_begin(struct table *t, const char *head) {
     *t = (struct table){.elastic = -1};
-    put_row(t, head, '|');
+    put_cells(t, head, '|');
     for (size_t i = 0; t->rows && i < t->columns; i++) {
         char *name = t->cells[i];
         bool number = name[0] == '>', elastic = name[0] == '~';
@@ -79,7 +79,7 @@ void table_row(struct table *t, const char *fmt, ...) {
     va_start(ap, fmt);
     (void)vsnprintf(line, sizeof(line), fmt, ap); /* cut is fine in a table */
     va_end(ap);
-    put_row(t, line, '\t');
+    put_cells(t, line, '\t');
 }
 
 static void add_cell(struct text *line, const char *cell, size_t width, bool right) {

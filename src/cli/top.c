@@ -29,7 +29,7 @@ static const char usage[] =
 
 static volatile sig_atomic_t asked_to_end;
 
-static void on_end(int signal) {
+static void on_end_signal(int signal) {
     (void)signal;
     asked_to_end = 1;
 }
@@ -37,8 +37,8 @@ static void on_end(int signal) {
 /*
  * Set before ncurses starts, which keeps handlers that are not the default: the terminal is restored on the ordinary way out.
  */
-static void take_signals(void) {
-    struct sigaction act = {.sa_handler = on_end};
+static void catch_signals(void) {
+    struct sigaction act = {.sa_handler = on_end_signal};
     sigemptyset(&act.sa_mask);
     (void)sigaction(SIGINT, &act, NULL); /* cannot fail with these arguments */
     (void)sigaction(SIGTERM, &act, NULL);
@@ -64,7 +64,7 @@ static void edit_filter(struct top *t, int key) {
     }
 }
 
-static void follow(struct top *t, const char *client) {
+static void follow_client(struct top *t, const char *client) {
     memmove(t->followed, client, strlen(client) + 1);
     t->nhistory = 0;
     json_decref(t->sessions);
@@ -75,7 +75,7 @@ static void back(struct top *t) {
     if (t->help)
         t->help = false;
     else if (t->followed[0])
-        follow(t, "");
+        follow_client(t, "");
     else
         t->filter[0] = 0;
 }
@@ -86,6 +86,15 @@ static void move_selection(struct top *t, int rows) {
         top_select(t, rows);
     else
         t->scroll = rows < 0 && t->scroll < (unsigned)-rows ? 0 : t->scroll + (unsigned)rows;
+}
+
+/* The N-th view, of all clients. */
+static void change_view(struct top *t, int n) {
+    t->view = (enum top_view)n;
+    t->help = false;
+    t->scroll = 0;
+    if (t->followed[0])
+        follow_client(t, "");
 }
 
 /* True when other data is needed at once. */
@@ -133,21 +142,16 @@ static bool on_key(struct top *t, int key) {
         if (!t->selected[0])
             top_select(t, 0);
         if (!t->followed[0] && t->selected[0])
-            follow(t, t->selected);
+            follow_client(t, t->selected);
         return true;
     case KEY_ESC:
         back(t);
         return true;
     default:
-        if (key >= '1' && key < '1' + TOP_VIEWS) {
-            t->view = (enum top_view)(key - '1');
-            t->help = false;
-            t->scroll = 0;
-            if (t->followed[0])
-                follow(t, "");
-            return !t->paused;
-        }
-        return false;
+        if (key < '1' || key >= '1' + TOP_VIEWS)
+            return false;
+        change_view(t, key - '1');
+        return !t->paused;
     }
 }
 
@@ -165,7 +169,7 @@ static bool open_screen(struct top *t) {
     const char *no_color = getenv("NO_COLOR");
     (void)setlocale(LC_ALL, ""); /* without it only ASCII is shown */
     t->utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
-    take_signals();
+    catch_signals();
     t->window = curses.initscr();
     if (!t->window)
         return false;

@@ -17,7 +17,7 @@ enum tone { PLAIN, STRONG, FAINT, HEAD, BAD, SOON, CHOSEN };
 
 #define NAME_MIN 14 /* columns of the first column of a list */
 
-struct place {
+struct draw_area {
     struct top *t;
     int row, rows, width;
     unsigned page;   /* rows that a list has in its view */
@@ -32,8 +32,8 @@ static void set_tone(struct top *t, enum tone tone) {
 }
 
 /* One piece of text at a column, cut at the window's edge. */
-static void draw_text(struct place *p, int column, enum tone tone, const char *fmt, ...) PRINTF_LIKE(4, 5);
-static void draw_text(struct place *p, int column, enum tone tone, const char *fmt, ...) {
+static void draw_text(struct draw_area *p, int column, enum tone tone, const char *fmt, ...) PRINTF_LIKE(4, 5);
+static void draw_text(struct draw_area *p, int column, enum tone tone, const char *fmt, ...) {
     char text[1024];
     va_list ap;
     va_start(ap, fmt);
@@ -53,7 +53,7 @@ static bool is_bad_state(const char *state) {
     return strcmp(state, "serving") != 0 && strcmp(state, "reloading") != 0;
 }
 
-static void draw_title(struct place *p) {
+static void draw_title(struct draw_area *p) {
     const json_t *s = p->t->status;
     char age[HUMAN_MAX], line[256];
     struct text t = text_of(line, sizeof(line));
@@ -71,7 +71,7 @@ static void draw_title(struct place *p) {
 }
 
 /* What is wrong, or will be soon: at most two lines, none without a problem. */
-static void draw_attention(struct place *p) {
+static void draw_attention(struct draw_area *p) {
     const json_t *s = p->t->status, *c = json_array_get(json_object_get(s, "certificates"), 0), *d;
     size_t i;
     if (p->t->err < 0) {
@@ -102,7 +102,7 @@ static double largest(const double *v, size_t n) {
 }
 
 /* The last N values as bars at the right edge, the latest last, as far as they fit behind COLUMN. */
-static void draw_spark(struct place *p, int column, const double *v, size_t n) {
+static void draw_spark(struct draw_area *p, int column, const double *v, size_t n) {
     static const char *const bars[] = {" ",
                                        "\xe2\x96\x81",
                                        "\xe2\x96\x82",
@@ -132,7 +132,7 @@ static size_t history_of(const json_t *s, const char *name, double v[static TOP_
     return n;
 }
 
-static void draw_total(struct place *p, const char *label, const char *name, bool bytes, enum tone tone) {
+static void draw_total(struct draw_area *p, const char *label, const char *name, bool bytes, enum tone tone) {
     const json_t *rates = json_object_get(json_object_get(p->t->status, "rates"), name);
     char now[HUMAN_MAX], peak[HUMAN_MAX];
     double v[TOP_SECONDS];
@@ -146,7 +146,7 @@ static void draw_total(struct place *p, const char *label, const char *name, boo
     p->row++;
 }
 
-static void draw_totals(struct place *p) {
+static void draw_totals(struct draw_area *p) {
     const json_t *totals = json_object_get(p->t->status, "totals"), *handshakes = json_object_get(totals, "handshakes");
     const json_t *times = json_object_get(json_object_get(p->t->status, "histograms"), "handshake_seconds");
     char a[HUMAN_MAX], b[HUMAN_MAX], c[HUMAN_MAX], d[HUMAN_MAX], e[HUMAN_MAX];
@@ -167,11 +167,11 @@ static void draw_totals(struct place *p) {
 /* ---- lists ---- */
 
 /* A list's head: the name's column takes what the numbers leave. */
-static int name_width(const struct place *p, int numbers) {
+static int name_width(const struct draw_area *p, int numbers) {
     return MAX(NAME_MIN, p->width - numbers);
 }
 
-static void draw_cell(struct place *p, int width, enum tone tone, const char *name) {
+static void draw_cell(struct draw_area *p, int width, enum tone tone, const char *name) {
     char text[TOP_TEXT];
     struct text t = text_of(text, sizeof(text));
     table_shorten(&t, name, (size_t)MAX(width - 1, 0));
@@ -179,14 +179,14 @@ static void draw_cell(struct place *p, int width, enum tone tone, const char *na
 }
 
 /* Whether the next row of a list that scrolls is visible. */
-static bool takes_row(struct place *p, int last) {
+static bool takes_row(struct draw_area *p, int last) {
     p->listed++;
     return p->listed > p->t->scroll && p->row < last;
 }
 
 #define CLIENT_NUMBERS 61
 
-static void draw_client(struct place *p, const json_t *c) {
+static void draw_client(struct draw_area *p, const json_t *c) {
     bool chosen = strcmp(admin_text(c, "client"), p->t->selected) == 0;
     int at = name_width(p, CLIENT_NUMBERS);
     char a[HUMAN_MAX], b[HUMAN_MAX], d[HUMAN_MAX], e[HUMAN_MAX], f[HUMAN_MAX], g[HUMAN_MAX];
@@ -200,7 +200,7 @@ static void draw_client(struct place *p, const json_t *c) {
     p->row++;
 }
 
-static void draw_clients(struct place *p, int last) {
+static void draw_clients(struct draw_area *p, int last) {
     int at = name_width(p, CLIENT_NUMBERS);
     size_t i, shown = 0, before = 0, room = (size_t)MAX(last - p->row - 1, 0);
     json_t *c;
@@ -229,7 +229,7 @@ static void draw_clients(struct place *p, int last) {
 
 #define SERVICE_NUMBERS 59
 
-static void draw_traffic(struct place *p, const char *indent, const json_t *o, const char *state, bool bad, double failed) {
+static void draw_traffic(struct draw_area *p, const char *indent, const json_t *o, const char *state, bool bad, double failed) {
     int at = name_width(p, SERVICE_NUMBERS);
     char a[HUMAN_MAX], b[HUMAN_MAX], c[HUMAN_MAX], d[HUMAN_MAX], e[HUMAN_MAX], name[TOP_TEXT];
     (void)snprintf(name, sizeof(name), "%s%s", indent, admin_text(o, "name"));
@@ -243,7 +243,7 @@ static void draw_traffic(struct place *p, const char *indent, const json_t *o, c
     p->row++;
 }
 
-static void draw_services(struct place *p, int last) {
+static void draw_services(struct draw_area *p, int last) {
     int at = name_width(p, SERVICE_NUMBERS);
     size_t i, j;
     json_t *s, *b;
@@ -262,7 +262,7 @@ static void draw_services(struct place *p, int last) {
     p->row = MAX(p->row, last);
 }
 
-static void draw_failures(struct place *p, int last) {
+static void draw_failures(struct draw_area *p, int last) {
     const json_t *failed = json_object_get(json_object_get(json_object_get(p->t->status, "totals"), "handshakes"), "failed");
     json_t *left = json_copy((json_t *)(uintptr_t)failed), *n;
     draw_text(p, 0, HEAD, "%-*s", p->width - 1, "FAILED HANDSHAKES, BY REASON");
@@ -286,7 +286,7 @@ static void draw_failures(struct place *p, int last) {
     p->row = MAX(p->row, last);
 }
 
-static void draw_processes(struct place *p, int last) {
+static void draw_processes(struct draw_area *p, int last) {
     size_t i;
     json_t *o;
     draw_text(p, 0, HEAD, "%-15s%5s%9s  %-10s%10s%10s%9s%9s", "PROCESS", "gen.", "pid", "state", "cpu %", "memory", "objects",
@@ -314,7 +314,7 @@ static void draw_processes(struct place *p, int last) {
 
 /* ---- one client ---- */
 
-static void draw_sessions(struct place *p, int last) {
+static void draw_sessions(struct draw_area *p, int last) {
     size_t i;
     json_t *s;
     draw_text(p, 0, HEAD, "%-14s%-12s%-11s%9s%9s%10s%10s", "UNIQUE ID", "service", "state", "age", "idle", "in", "out");
@@ -334,7 +334,7 @@ static void draw_sessions(struct place *p, int last) {
     p->row = MAX(p->row, last);
 }
 
-static void draw_followed(struct place *p, int last) {
+static void draw_followed(struct draw_area *p, int last) {
     const json_t *c = json_array_get(p->t->clients, 0);
     char a[HUMAN_MAX], b[HUMAN_MAX], d[HUMAN_MAX];
     double v[TOP_SECONDS];
@@ -362,7 +362,7 @@ static void draw_followed(struct place *p, int last) {
 
 /* ---- the whole ---- */
 
-static void draw_help(struct place *p) {
+static void draw_help(struct draw_area *p) {
     static const char *const lines[] = {
         "1 overview   2 clients   3 services and backends   4 failures   5 processes",
         "up, down     choose a client (Enter follows it, Esc ends that); elsewhere scroll",
@@ -394,7 +394,7 @@ static int failure_lines(const struct top *t) {
     return 1 + (int)MAX(MIN(json_object_size(failed), 4u), 1u);
 }
 
-static void draw_overview(struct place *p, int last) {
+static void draw_overview(struct draw_area *p, int last) {
     int left = last - p->row, failures = MIN(failure_lines(p->t), left / 4);
     int services = MIN(service_lines(p->t), MAX(2, (left - failures) / 2));
     draw_clients(p, last - services - failures - (left > 14 ? 2 : 0));
@@ -404,7 +404,7 @@ static void draw_overview(struct place *p, int last) {
     draw_failures(p, last);
 }
 
-static void draw_body(struct place *p, int last) {
+static void draw_body(struct draw_area *p, int last) {
     struct top *t = p->t;
     if (t->help)
         draw_help(p);
@@ -422,7 +422,7 @@ static void draw_body(struct place *p, int last) {
         draw_overview(p, last);
 }
 
-static void draw_foot(struct place *p) {
+static void draw_foot(struct draw_area *p) {
     struct top *t = p->t;
     p->row = p->rows - 1;
     if (t->typing)
@@ -432,7 +432,7 @@ static void draw_foot(struct place *p) {
                   t->filter[0] ? "  filter: " : "", t->filter);
 }
 
-static void draw_all(struct place *p) {
+static void draw_all(struct draw_area *p) {
     p->listed = 0;
     (void)curses.werase(p->t->window);
     draw_title(p);
@@ -445,7 +445,7 @@ static void draw_all(struct place *p) {
 }
 
 void top_draw(struct top *t) {
-    struct place p = {t, 0, curses.getmaxy(t->window), curses.getmaxx(t->window), 0, 0};
+    struct draw_area p = {t, 0, curses.getmaxy(t->window), curses.getmaxx(t->window), 0, 0};
     draw_all(&p);
     unsigned end = p.listed > p.page ? p.listed - p.page : 0;
     if (t->scroll > end) { /* the list has become shorter, or its end was reached */

@@ -19,8 +19,11 @@
 static const struct word key_words[] = {{"ecdsa-p256", MANAGED_ECDSA_P256}, {"ecdsa-p384", MANAGED_ECDSA_P384},
                                         {"rsa-2048", MANAGED_RSA_2048},     {"rsa-3072", MANAGED_RSA_3072},
                                         {"rsa-4096", MANAGED_RSA_4096},     {NULL, 0}};
-static const struct word challenge_words[] = {
-    {"tls-alpn-01", CHALLENGE_TLS_ALPN_01}, {"http-01", CHALLENGE_HTTP_01}, {"dns-01", CHALLENGE_DNS_01}, {NULL, 0}};
+static const struct word challenge_words[] = {{"tls-alpn-01", CHALLENGE_TLS_ALPN_01},
+                                              {"http-01", CHALLENGE_HTTP_01},
+                                              {"dns-01", CHALLENGE_DNS_01},
+                                              {"dns-persist-01", CHALLENGE_DNS_PERSIST_01},
+                                              {NULL, 0}};
 
 /* One value of an issuer. */
 struct issuer_value {
@@ -29,7 +32,7 @@ struct issuer_value {
     const char *key; /* "acme.issuer.le.directory" */
 };
 
-static void PRINTF_LIKE(3, 4) refuse(struct issuer_value *v, const struct toml_node *n, const char *fmt, ...) {
+static void PRINTF_LIKE(3, 4) refuse_value(struct issuer_value *v, const struct toml_node *n, const char *fmt, ...) {
     char expected[256], shown[VALUE_SHOWN_MAX];
     va_list ap;
     va_start(ap, fmt);
@@ -47,7 +50,7 @@ static const char *plain_text(struct issuer_value *v, const struct toml_node *n,
         ok = s[i] > ' ' && s[i] <= '~' && s[i] != '"' && s[i] != '\\';
     if (ok)
         return conf_strdup(v->l->conf, s);
-    refuse(v, n, "%s", expected);
+    refuse_value(v, n, "%s", expected);
     return NULL;
 }
 
@@ -57,18 +60,27 @@ static void read_directory(struct issuer_value *v, const struct toml_node *n) {
 
 static void read_terms(struct issuer_value *v, const struct toml_node *n) {
     if (n->kind != TOML_BOOLEAN || !n->integer)
-        refuse(v, n, "true, which says that you accept the issuer's terms of service");
+        refuse_value(v, n, "true, which says that you accept the issuer's terms of service");
+}
+
+/* A scheme, a colon and something behind it (RFC 3986 3). */
+static bool is_url(const char *s) {
+    size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.");
+    return n && s[n] == ':' && s[n + 1] && !strchr("0123456789+-.", s[0]);
 }
 
 static void read_contact(struct issuer_value *v, const struct toml_node *n) {
+    static const char expected[] = "a URL like \"mailto:ops@example.org\"";
     size_t max = n->kind == TOML_ARRAY ? MIN(n->nchildren, (size_t)CONF_CONTACTS_MAX) : 0;
     if (n->kind != TOML_ARRAY || n->nchildren > CONF_CONTACTS_MAX)
-        refuse(v, n, "an array of at most %d URLs like \"mailto:ops@example.org\"", CONF_CONTACTS_MAX);
+        refuse_value(v, n, "an array of at most %d URLs like \"mailto:ops@example.org\"", CONF_CONTACTS_MAX);
     v->issuer->contact = conf_alloc(v->l->conf, max * sizeof(*v->issuer->contact));
     for (size_t i = 0; i < max; i++) {
-        const char *s = plain_text(v, &n->children[i], "", "a URL like \"mailto:ops@example.org\"");
-        if (s)
+        const char *s = plain_text(v, &n->children[i], "", expected);
+        if (s && is_url(s))
             v->issuer->contact[v->issuer->ncontact++] = s;
+        else if (s)
+            refuse_value(v, &n->children[i], "%s", expected);
     }
 }
 
@@ -79,7 +91,7 @@ static void read_words(struct issuer_value *v, const struct toml_node *n, const 
     value_words_text(words, &t);
     size_t max = n->kind == TOML_ARRAY ? n->nchildren : 0;
     if (max == 0 || max > MANAGED_KEYS) {
-        refuse(v, n, "an array of %s", all);
+        refuse_value(v, n, "an array of %s", all);
         return;
     }
     *ret = conf_alloc(v->l->conf, max);
@@ -87,7 +99,7 @@ static void read_words(struct issuer_value *v, const struct toml_node *n, const 
         const struct toml_node *item = &n->children[i];
         int word = item->kind == TOML_STRING ? value_word(words, item->string) : -1;
         if (word < 0 || memchr(*ret, word, *ret_n))
-            refuse(v, item, word < 0 ? "%s" : "each of %s once", all);
+            refuse_value(v, item, word < 0 ? "%s" : "each of %s once", all);
         else
             (*ret)[(*ret_n)++] = (uint8_t)word;
     }
@@ -105,7 +117,7 @@ static void read_profile(struct issuer_value *v, const struct toml_node *n) {
     const char *s =
         n->kind == TOML_STRING && !n->string[0] ? "" : plain_text(v, n, "", "the name of a profile, like \"tlsserver\"");
     if (s && strlen(s) > CONF_ACME_PROFILE_MAX)
-        refuse(v, n, "at most 64 bytes");
+        refuse_value(v, n, "at most 64 bytes");
     else if (s)
         v->issuer->profile = s;
 }
@@ -114,32 +126,32 @@ static void read_profile_required(struct issuer_value *v, const struct toml_node
     if (n->kind == TOML_BOOLEAN)
         v->issuer->profile_required = n->integer != 0;
     else
-        refuse(v, n, "true or false");
+        refuse_value(v, n, "true or false");
 }
 
-static void read_chain(struct issuer_value *v, const struct toml_node *n) {
+static void read_preferred_chain(struct issuer_value *v, const struct toml_node *n) {
     if (n->kind == TOML_STRING && strlen(n->string) < 200)
         v->issuer->preferred_chain = conf_strdup(v->l->conf, n->string);
     else
-        refuse(v, n, "the common name of a certificate authority");
+        refuse_value(v, n, "the common name of a certificate authority");
 }
 
-static const char *read_file(struct issuer_value *v, const struct toml_node *n) {
+static const char *read_file_name(struct issuer_value *v, const struct toml_node *n) {
     const char *path = n->kind == TOML_STRING && n->string[0] ? load_path(v->l, n->string) : NULL;
     if (!path)
-        refuse(v, n, "the name of a file");
+        refuse_value(v, n, "the name of a file");
     return path;
 }
 
 static void read_ca_file(struct issuer_value *v, const struct toml_node *n) {
     if (n->kind != TOML_STRING || n->string[0]) /* "" = the system's */
-        v->issuer->ca_file = read_file(v, n);
+        v->issuer->ca_file = read_file_name(v, n);
 }
 
 /* An executable file: what it may do beyond that shows when it runs, as its user. */
 static void read_hook(struct issuer_value *v, const struct toml_node *n) {
     struct stat st;
-    const char *path = read_file(v, n);
+    const char *path = read_file_name(v, n);
     if (path && stat(path, &st) < 0)
         load_error(v->l, n->at, v->key, "%s: %s, expected a program", path, strerror(errno));
     else if (path && (!S_ISREG(st.st_mode) || !(st.st_mode & 0111)))
@@ -151,7 +163,7 @@ static void read_hook_user(struct issuer_value *v, const struct toml_node *n) {
     if (n->kind == TOML_STRING && n->string[0] && getpwnam(n->string))
         v->issuer->hook_user = conf_strdup(v->l->conf, n->string);
     else
-        refuse(v, n, "a user that this machine has");
+        refuse_value(v, n, "a user that this machine has");
 }
 
 static void read_eab(struct issuer_value *v, const struct toml_node *n) {
@@ -161,7 +173,7 @@ static void read_eab(struct issuer_value *v, const struct toml_node *n) {
         if (strcmp(child->key, "kid") == 0)
             v->issuer->eab_kid = plain_text(v, child, "", "the key's identifier");
         else if (strcmp(child->key, "key_file") == 0)
-            v->issuer->eab_key_file = read_file(v, child);
+            v->issuer->eab_key_file = read_file_name(v, child);
         else
             load_error(v->l, child->key_at, v->key, "found \"%.100s\", expected \"kid\" and \"key_file\"", child->key);
     }
@@ -176,7 +188,7 @@ static const struct issuer_key {
     {"directory", read_directory}, {"terms_accepted", read_terms},
     {"contact", read_contact},     {"challenges", read_challenges},
     {"profile", read_profile},     {"profile_required", read_profile_required},
-    {"keys", read_keys},           {"preferred_chain", read_chain},
+    {"keys", read_keys},           {"preferred_chain", read_preferred_chain},
     {"ca_file", read_ca_file},     {"eab", read_eab},
     {"hook", read_hook},           {"hook_user", read_hook_user},
 };
@@ -192,11 +204,13 @@ static void issuer_defaults(struct conf *c, struct conf_issuer *i) {
     }
 }
 
-static const struct toml_node *member(const struct toml_node *table, const char *name) {
-    for (size_t i = 0; i < table->nchildren; i++)
-        if (strcmp(table->children[i].key, name) == 0)
-            return &table->children[i];
-    return NULL;
+struct origin acme_origin(struct load *l, const struct conf_issuer *issuer, const char *key) {
+    const struct toml_node *all = l->node[KEY_ACME_ISSUER], *section = all ? value_member(all, issuer->name) : NULL;
+    const struct toml_node *n = section ? value_member(section, key) : NULL;
+    char shown[CONF_KEY_TEXT_MAX];
+    struct text t = text_of(shown, sizeof(shown));
+    text_addf(&t, "acme.issuer.%s.%s", issuer->name, key);
+    return (struct origin){n ? n->at : section ? section->at : (struct toml_pos){0, 0}, conf_strdup(l->conf, shown)};
 }
 
 static void read_issuer(struct load *l, const struct toml_node *n, const char *shown, struct conf_issuer *to) {
@@ -222,9 +236,9 @@ static void read_issuer(struct load *l, const struct toml_node *n, const char *s
         else
             reading_unknown_key(l, child, shown, names);
     }
-    if (!member(n, "directory"))
+    if (!value_member(n, "directory"))
         load_error(l, n->at, shown, "found no \"directory\", expected the URL of the issuer's directory");
-    if (!member(n, "terms_accepted"))
+    if (!value_member(n, "terms_accepted"))
         load_error(l, n->at, shown,
                    "found no \"terms_accepted\", expected true, which says that you accept the issuer's terms");
     issuer_defaults(l->conf, to);
@@ -287,7 +301,7 @@ static const char *managed_name(struct load *l, const char *s) {
 
 static const struct toml_node *wanted_list(struct reading *r, const struct toml_node *table, const char *name,
                                            const char *expected) {
-    const struct toml_node *n = member(table, name);
+    const struct toml_node *n = value_member(table, name);
     if (n && n->kind == TOML_ARRAY && n->nchildren > 0)
         return n;
     load_error(r->l, n ? n->at : table->at, r->key, "found no \"%s\", expected %s", name, expected);
@@ -321,25 +335,24 @@ void read_service_acme(struct reading *r, const struct toml_node *node) {
     }
 }
 
-static size_t find_issuer(const struct conf_acme *a, const char *name) {
-    size_t i = 0;
-    while (i < a->nissuers && strcmp(a->issuers[i].name, name) != 0)
-        i++;
-    return i;
-}
-
 static size_t settle_issuers(struct load *l, size_t service, const struct toml_node *list, uint16_t *to) {
     const struct conf_acme *a = &l->conf->acme;
+    bool seen[CONF_ISSUERS_MAX] = {false};
     size_t n = 0;
     for (size_t i = 0; list && list->kind == TOML_ARRAY && i < list->nchildren && i < CONF_ISSUERS_MAX; i++) {
         const struct toml_node *item = &list->children[i];
-        size_t at = item->kind == TOML_STRING ? find_issuer(a, item->string) : a->nissuers;
+        size_t at = item->kind == TOML_STRING ? conf_find_issuer(a, item->string) : a->nissuers;
         char shown[VALUE_SHOWN_MAX];
         if (at == a->nissuers)
             load_error(l, item->at, load_key(l, service, KEY_SERVICE_ACME),
                        "found %s, expected the name of a section [acme.issuer.NAME]", value_shown(item, shown));
+        else if (seen[at])
+            load_error(l, item->at, load_key(l, service, KEY_SERVICE_ACME), "found %s again, expected each issuer once",
+                       value_shown(item, shown));
         else
             to[n++] = (uint16_t)at;
+        if (at < a->nissuers)
+            seen[at] = true;
     }
     return n;
 }
@@ -350,19 +363,14 @@ static void check_wildcards(struct load *l, size_t service, const uint16_t *issu
     for (size_t i = 0; i < o->nmanaged_names; i++)
         for (size_t k = 0; k < n && is_wildcard(o->managed_names[i]); k++) {
             const struct conf_issuer *by = &l->conf->acme.issuers[issuers[k]];
-            if (!memchr(by->challenges, CHALLENGE_DNS_01, by->nchallenges))
+            if (!memchr(by->challenges, CHALLENGE_DNS_01, by->nchallenges) &&
+                !memchr(by->challenges, CHALLENGE_DNS_PERSIST_01, by->nchallenges))
                 load_error(
                     l, load_at(l, service, KEY_SERVICE_ACME), load_key(l, service, KEY_SERVICE_ACME),
-                    "found \"%s\", expected \"dns-01\" in \"challenges\" of the issuer \"%s\": nothing else can validate it",
+                    "found \"%s\", expected \"dns-01\" or \"dns-persist-01\" in \"challenges\" of the issuer \"%s\": nothing "
+                    "else can validate it",
                     o->managed_names[i], by->name);
         }
-}
-
-static const char *certificate_path(struct load *l, const char *dir, const char *name) {
-    char path[PATH_MAX];
-    struct text t = text_of(path, sizeof(path));
-    text_addf(&t, "%s/%s", dir, name);
-    return t.cut ? NULL : conf_strdup(l->conf, path);
 }
 
 /* One certificate of service I, beside those that it names. */
@@ -392,12 +400,12 @@ static void add_managed(struct load *l, size_t i, enum managed_key key, uint16_t
         at[k] = o->cert_at[k];
     }
     certs[s->ncerts] =
-        (struct conf_cert){.cert = certificate_path(l, m->dir, "fullchain.pem"), .key = certificate_path(l, m->dir, "key.pem")};
+        (struct conf_cert){.cert = acme_file_below(l, m->dir, "fullchain.pem"), .key = acme_file_below(l, m->dir, "key.pem")};
     at[s->ncerts] = load_at(l, i, KEY_SERVICE_ACME);
     s->certs = certs;
     o->cert_at = at;
-    bool absent = l->flags & LOAD_FOR_CHECK && certs[s->ncerts].cert && access(certs[s->ncerts].cert, F_OK) != 0;
-    if (!certs[s->ncerts].cert || !certs[s->ncerts].key)
+    bool absent = l->flags & LOAD_FOR_CHECK && access(certs[s->ncerts].cert, F_OK) != 0;
+    if (!*certs[s->ncerts].cert || !*certs[s->ncerts].key)
         load_error(l, load_top_at(l, KEY_STATE_DIR), "state_dir", "its name is too long for the files of certificates");
     else if (!absent) /* a check makes none */
         s->ncerts++;
@@ -409,14 +417,20 @@ static void settle_service(struct load *l, size_t i) {
     if (!node || node->kind != TOML_TABLE)
         return;
     uint16_t *issuers = conf_alloc(l->conf, CONF_ISSUERS_MAX * sizeof(*issuers));
-    size_t n = settle_issuers(l, i, member(node, "issuers"), issuers);
+    size_t n = settle_issuers(l, i, value_member(node, "issuers"), issuers);
     check_wildcards(l, i, issuers, n);
     if (l->conf->services[i].mode != MODE_TERMINATE)
         load_error(l, node->at, load_key(l, i, KEY_SERVICE_ACME),
                    "found in a service of passthrough mode, which has no certificate");
     else if (n && l->services[i].nmanaged_names)
-        for (size_t k = 0; k < a->issuers[issuers[0]].nkeys && a->ncerts < CONF_ACME_CERTS_MAX; k++)
+        for (size_t k = 0; k < a->issuers[issuers[0]].nkeys; k++) {
+            if (a->ncerts == CONF_ACME_CERTS_MAX) {
+                load_error(l, node->at, load_key(l, i, KEY_SERVICE_ACME),
+                           "found more than %d certificates of all services, expected at most that many", CONF_ACME_CERTS_MAX);
+                return;
+            }
             add_managed(l, i, a->issuers[issuers[0]].keys[k], issuers, n);
+        }
 }
 
 /* Root runs no program of which it is not said whose it is, where there is somebody else. */
@@ -425,9 +439,9 @@ static void settle_hooks(struct load *l) {
     for (size_t i = 0; i < l->conf->acme.nissuers; i++) {
         struct conf_issuer *by = &l->conf->acme.issuers[i];
         if (geteuid() != 0) {
+            const struct origin o = acme_origin(l, by, "hook_user");
             if (by->hook_user)
-                load_warning(l, load_top_at(l, KEY_ACME_ISSUER), "acme.issuer",
-                             "%s: \"hook_user\" has no effect when not started as root", by->name);
+                load_warning(l, o.at, o.key, "has no effect when not started as root");
             continue;
         }
         const char *name = by->hook_user ? by->hook_user : user;
@@ -446,17 +460,14 @@ void acme_settle(struct load *l) {
     struct text t = text_of(dir, sizeof(dir));
     for (size_t i = 0; i < c->nservices; i++)
         wanted = wanted || l->services[i].node[KEY_SERVICE_ACME];
+    text_addf(&t, "%s/acme", c->state_dir);
+    for (size_t i = 0; i < c->nservices && !a->dir; i++)
+        if (wanted || c->services[i].fetch_ocsp)
+            a->dir = conf_strdup(c, dir);
     if (wanted) {
-        text_addf(&t, "%s/acme", c->state_dir);
-        a->dir = conf_strdup(c, dir);
         a->certs = conf_alloc(c, CONF_ACME_CERTS_MAX * sizeof(*a->certs));
         for (size_t i = 0, n = c->nservices; i < n; i++)
             settle_service(l, i);
     }
     acme_ways(l, wanted);
-}
-
-void read_acme_state(struct reading *r, const struct toml_node *node) {
-    if (strcmp(node->string, "files") != 0)
-        reading_refuse(r, node, "\"files\"");
 }

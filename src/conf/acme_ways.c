@@ -10,6 +10,8 @@
 #include "conf/scalars.h"
 #include "conf/schema.h"
 
+#define TLS_ALPN_PORT 443
+
 void read_acme_tls(struct reading *r, const struct toml_node *node) {
     char expected[256];
     struct text why = text_of(expected, sizeof(expected));
@@ -84,7 +86,7 @@ static void add_http_way(struct load *l) {
         check_http_address(l, l->acme_http[i]);
         c->listeners[l->acme_http[i]].fallback_name = s->name;
     }
-    conf_link_listeners(c);
+    MUST(conf_link_listeners(c) == 0);
 }
 
 /* http-01 that leads nowhere, unless another program has the port and passes requests on. */
@@ -92,10 +94,26 @@ static void check_http_challenge(struct load *l) {
     const struct conf_acme *a = &l->conf->acme;
     for (size_t i = 0; i < a->nissuers && !l->nacme_http && !a->webroot; i++)
         if (memchr(a->issuers[i].challenges, CHALLENGE_HTTP_01, a->issuers[i].nchallenges))
-            load_warning(l, load_top_at(l, KEY_ACME_ISSUER), "acme.issuer",
-                         "%s: \"http-01\" without \"acme.http\" or \"acme.webroot\" needs a web server that passes requests on "
+            load_warning(l, acme_origin(l, &a->issuers[i], "challenges").at, acme_origin(l, &a->issuers[i], "challenges").key,
+                         "\"http-01\" without \"acme.http\" or \"acme.webroot\" needs a web server that passes requests on "
                          "to the socket %s/" ACME_HTTP_DOOR,
-                         a->issuers[i].name, a->dir);
+                         a->dir);
+}
+
+/* Issuers' validators come to one port alone (RFC 8737 3): it may be mapped to another one, on the way to us. */
+static void check_tls_challenge(struct load *l) {
+    const struct conf *c = l->conf;
+    bool needs = false;
+    for (size_t i = 0; i < c->acme.nissuers && !l->acme_tls.text; i++)
+        needs = needs || (c->acme.issuers[i].nchallenges == 1 && c->acme.issuers[i].challenges[0] == CHALLENGE_TLS_ALPN_01);
+    for (size_t i = 0; i < c->nlisteners && needs; i++)
+        needs = !c->listeners[i].path && c->listeners[i].addr.port != TLS_ALPN_PORT;
+    if (needs)
+        load_warning(
+            l, load_top_at(l, KEY_ACME_ISSUER), l->file ? "acme.issuer" : "--listen",
+            "found no address with port %d, where validators of \"tls-alpn-01\" come: connections to that port have to be "
+            "led to one of ours",
+            TLS_ALPN_PORT);
 }
 
 void acme_ways(struct load *l, bool wanted) {
@@ -111,6 +129,8 @@ void acme_ways(struct load *l, bool wanted) {
                    "found addresses, expected a service that has certificates from an issuer (\"acme\" of a service)");
     else if (l->nacme_http && c->nservices)
         add_http_way(l);
-    if (wanted)
+    if (wanted) {
         check_http_challenge(l);
+        check_tls_challenge(l);
+    }
 }

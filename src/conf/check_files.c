@@ -1,4 +1,6 @@
 /* What the keys name on this machine: certificates, directories, the log's target, congestion control, the engine. */
+#include "conf/check_files.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -6,15 +8,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/path.h"
 #include "base/text.h"
 #include "conf/conf_access.h"
 #include "conf/conf_creds.h"
 #include "conf/loader.h"
+#include "conf/state_dir.h"
 #include "conf/ticket_secret.h"
 
-#define SELFSIGNED_CERT "self-signed.crt" /* as tls/selfsigned.h has it */
-#define SELFSIGNED_KEY  "self-signed.key"
-#define WHY_MAX         512
+#define WHY_MAX 512
 
 /* A fault of a file goes to the value that named it. */
 static void report_there(void *ctx, size_t service, size_t k, bool is_error, const char *text) {
@@ -27,22 +29,7 @@ static void report_there(void *ctx, size_t service, size_t k, bool is_error, con
     }
     bool named = o->cert_at && k < l->conf->services[service].ncerts;
     struct toml_pos at = named ? o->cert_at[k] : load_at(l, service, KEY_CERTIFICATES);
-    const char *key = named || l->file ? load_key(l, service, KEY_CERTIFICATES) : NULL;
-    if (is_error)
-        load_error(l, at, key, "%s", text);
-    else
-        load_warning(l, at, key, "%s", text);
-}
-
-/* Like mkdir -p for what is above PATH; what fails here fails again, with a reason, in the directory itself. */
-static void make_parents(const char *path) {
-    char part[PATH_MAX];
-    for (const char *p = strchr(path + 1, '/'); p; p = strchr(p + 1, '/')) {
-        struct text t = text_of(part, sizeof(part));
-        text_add_span(&t, span_of(path, (size_t)(p - path)));
-        if (mkdir(part, 0755) != 0 && errno != EEXIST)
-            return;
-    }
+    (is_error ? load_error : load_warning)(l, at, load_key(l, service, KEY_CERTIFICATES), "%s", text);
 }
 
 static bool make_selfsigned(struct load *l) {
@@ -51,7 +38,6 @@ static bool make_selfsigned(struct load *l) {
     int made = 0;
     if (l->flags & LOAD_FOR_CHECK)
         return true;
-    make_parents(l->conf->state_dir);
     if (l->capabilities->ensure_selfsigned(l->conf->state_dir, "", 0, &made, &why) == 0)
         return true;
     load_error(l, load_top_at(l, KEY_STATE_DIR), "state_dir", "%s",
@@ -68,14 +54,13 @@ static bool use_selfsigned(struct load *l, size_t i) {
     if (!make_selfsigned(l))
         return false;
     for (size_t k = 0; k < 2; k++) {
-        struct text t = text_of(name, sizeof(name));
-        text_addf(&t, "%s/%s", dir ? dir : "", k == 0 ? SELFSIGNED_CERT : SELFSIGNED_KEY);
+        (void)path_join(name, dir ? dir : "", k == 0 ? SELFSIGNED_CERT : SELFSIGNED_KEY); /* has room: the pair is there */
         pair[k] = conf_strdup(c, name);
     }
     s->certs = conf_alloc(c, sizeof(*s->certs));
     s->certs[0] = (struct conf_cert){.cert = pair[0], .key = pair[1]};
     s->ncerts = 1;
-    load_warning(l, load_at(l, i, KEY_CERTIFICATES), l->file ? load_key(l, i, KEY_CERTIFICATES) : NULL,
+    load_warning(l, load_at(l, i, KEY_CERTIFICATES), load_key(l, i, KEY_CERTIFICATES),
                  "no certificate named: using the self-signed one in %s", pair[0]);
     return true;
 }
@@ -86,14 +71,13 @@ static void check_certs(struct load *l) {
     bool made = true;
     for (size_t i = 0; i < c->nservices; i++) {
         const struct conf_service *s = &c->services[i];
-        const struct toml_node *given = l->services[i].node[KEY_CERTIFICATES];
-        bool managed = l->services[i].node[KEY_SERVICE_ACME] != NULL;
-        bool selfsigned = s->mode == MODE_TERMINATE && s->ncerts == 0 && !managed &&
-                          !(given && (given->kind != TOML_ARRAY || given->nchildren > 0)); /* wrong ones have been reported */
+        bool managed = l->services[i].node[KEY_SERVICE_ACME] != NULL, selfsigned = load_is_selfsigned(l, i);
         if (selfsigned)
             made = made && use_selfsigned(l, i);
-        /* a check makes none, so there may be none to look at */
-        bool none = selfsigned ? !made || (l->flags & LOAD_FOR_CHECK) : managed && s->ncerts == 0;
+        /* a check makes none, and neither does a start after an error, so there may be none to look at */
+        bool unmade =
+            managed && (s->ncerts == 0 || (l->diagnostics->errors && access(s->certs[s->ncerts - 1].cert, F_OK) != 0));
+        bool none = selfsigned ? !made || (l->flags & LOAD_FOR_CHECK) : unmade;
         conf_creds_service(c, i, none, l->capabilities, report_there, l);
     }
 }
@@ -111,21 +95,36 @@ static void check_access(struct load *l) {
         conf_access_service(l->conf, i, l->capabilities->access, NULL, report_list, l);
 }
 
-static void check_state_dir(struct load *l) {
-    struct stat st;
-    if (stat(l->conf->state_dir, &st) == 0 && !S_ISDIR(st.st_mode))
-        load_error(l, load_top_at(l, KEY_STATE_DIR), "state_dir", "found the file \"%s\", expected a directory",
-                   l->conf->state_dir);
+int check_webroot_access(const char *dir) {
+    static const char *const below[] = {"/.well-known/acme-challenge", "/.well-known", ""};
+    int error = ENOENT;
+    for (size_t i = 0; i < ARRAY_LEN(below) && error == ENOENT; i++) {
+        char path[PATH_MAX];
+        struct text t = text_of(path, sizeof(path));
+        text_addf(&t, "%s%s", dir, below[i]);
+        error = access(path, W_OK | X_OK) == 0 ? 0 : errno;
+    }
+    return error;
 }
 
+/*
+ * Whether its user may write there is for `tls-off doctor` to try. Here is found what hinders us all, as the units'
+ * ProtectSystem does: root, too, may not write to what is read-only.
+ */
 static void check_webroot(struct load *l) {
     const char *dir = l->conf->acme.webroot;
+    struct toml_pos at = load_top_at(l, KEY_ACME_WEBROOT);
     struct stat st;
-    if (dir && stat(dir, &st) < 0)
-        load_error(l, load_top_at(l, KEY_ACME_WEBROOT), "acme.webroot", "%s: %s, expected the directory of a web server", dir,
-                   strerror(errno));
-    else if (dir && !S_ISDIR(st.st_mode))
-        load_error(l, load_top_at(l, KEY_ACME_WEBROOT), "acme.webroot", "found the file \"%s\", expected a directory", dir);
+    if (!dir)
+        return;
+    if (stat(dir, &st) < 0) {
+        load_error(l, at, "acme.webroot", "%s: %s, expected the directory of a web server", dir, strerror(errno));
+    } else if (!S_ISDIR(st.st_mode)) {
+        load_error(l, at, "acme.webroot", "found the file \"%s\", expected a directory", dir);
+    } else if (check_webroot_access(dir) == EROFS) {
+        load_error(l, at, "acme.webroot",
+                   "found \"%s\", which is read-only for tls-off: a systemd unit needs ReadWritePaths=%s", dir, dir);
+    }
 }
 
 /* The file itself must be a writable file, or not be there and its directory writable. */
@@ -199,7 +198,6 @@ static void check_ticket_secret(struct load *l) {
 }
 
 void check_files(struct load *l) {
-    check_state_dir(l);
     check_webroot(l);
     check_ticket_secret(l);
     check_certs(l);

@@ -10,7 +10,7 @@
 #include "conf/routes.h"
 
 /* One service at one of its addresses. */
-struct reach {
+struct service_reach {
     struct load *l;
     const struct conf *c;
     const struct route_table *table;
@@ -20,8 +20,8 @@ struct reach {
     uint16_t rival; /* who has what it requested last */
 };
 
-static void add_name(void *ctx, const char *name) {
-    struct reach *r = ctx;
+static void collect_claimed_name(void *ctx, const char *name) {
+    struct service_reach *r = ctx;
     if (r->nnames == r->names_cap) {
         r->names_cap = MAX(2 * r->names_cap, (size_t)64);
         r->names = reallocarray(r->names, r->names_cap, sizeof(*r->names));
@@ -34,14 +34,14 @@ static int by_text(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static void gather_names(struct reach *r) {
+static void gather_names(struct service_reach *r) {
     const struct conf_service *s = &r->c->services[r->service];
     r->nnames = 0;
     for (size_t i = 0; i < s->nnames; i++)
-        add_name(r, s->names[i]);
+        collect_claimed_name(r, s->names[i]);
     if (s->nnames || s->mode == MODE_PASSTHROUGH)
         return;
-    r->l->capabilities->each_name(r->l->capabilities->creds, r->service, add_name, r);
+    r->l->capabilities->each_name(r->l->capabilities->creds, r->service, collect_claimed_name, r);
     if (r->nnames)
         qsort(r->names, r->nnames, sizeof(*r->names), by_text);
 }
@@ -53,7 +53,7 @@ static struct toml_pos name_at(const struct load *l, uint16_t service, size_t n)
 
 /* ---- equal ranks ---- */
 
-/* Of a service's name at an address: the first service that has it too, with nothing to tell them apart. */
+/* Of a service's name at an address: the first service that has it too, with nothing to distinguish them. */
 struct rivalry {
     const struct conf *c;
     uint16_t service;
@@ -81,7 +81,7 @@ static void take_rival(void *ctx, const struct route_answer *claim) {
         v->nearly = MIN(v->nearly, claim->service);
 }
 
-static size_t place_of(const struct conf_service *s, const char *name) {
+static size_t name_place(const struct conf_service *s, const char *name) {
     size_t n = 0;
     while (n < s->nnames && strcmp(s->names[n], name) != 0)
         n++;
@@ -89,7 +89,7 @@ static size_t place_of(const struct conf_service *s, const char *name) {
 }
 
 /* One fault for each two services; true when there is an error. */
-static bool check_ranks(struct reach *r) {
+static bool check_ranks(struct service_reach *r) {
     const struct conf_service *s = &r->c->services[r->service];
     const char *addr = r->c->listeners[r->listener].name;
     for (size_t n = 0; n < s->nnames; n++) {
@@ -99,7 +99,7 @@ static bool check_ranks(struct reach *r) {
         if (other == ROUTE_NOBODY)
             continue;
         const struct conf_service *o = &r->c->services[other];
-        struct toml_pos at = name_at(r->l, r->service, n), its = name_at(r->l, other, place_of(o, s->names[n]));
+        struct toml_pos at = name_at(r->l, r->service, n), its = name_at(r->l, other, name_place(o, s->names[n]));
         if (v.equal != ROUTE_NOBODY)
             load_error(
                 r->l, at, load_key(r->l, r->service, KEY_NAMES),
@@ -118,14 +118,14 @@ static bool check_ranks(struct reach *r) {
 
 /* ---- what nobody reaches ---- */
 
-static bool reaches(struct reach *r, const char *pattern, struct span alpn) {
+static bool reaches(struct service_reach *r, const char *pattern, struct span alpn) {
     struct route_answer a = route_find_pattern(r->table, r->listener, pattern, alpn);
     r->rival = a.service;
     return a.service == r->service && a.fit != ROUTE_UNFIT;
 }
 
 /* With some protocol of its own, one that no client speaks (no text has a zero), or none. */
-static bool name_reaches(struct reach *r, const char *pattern) {
+static bool name_reaches(struct service_reach *r, const char *pattern) {
     static const uint8_t unheard_of[] = {1, 0};
     struct route_protocols own = routes_protocols(&r->c->services[r->service]);
     for (size_t i = 0; i < own.n; i++) {
@@ -137,13 +137,13 @@ static bool name_reaches(struct reach *r, const char *pattern) {
     return reaches(r, pattern, span_of(unheard_of, sizeof(unheard_of))) || reaches(r, pattern, span_of(NULL, 0));
 }
 
-static void report_lost(struct reach *r, const char *name) {
+static void report_lost_name(struct service_reach *r, const char *name) {
     load_warning(r->l, load_at(r->l, r->service, KEY_LISTEN), load_key(r->l, r->service, KEY_LISTEN),
                  "clients of %s that ask for \"%s\" always reach service \"%s\", never \"%s\"",
                  r->c->listeners[r->listener].name, name, r->c->services[r->rival].name, r->c->services[r->service].name);
 }
 
-static void report_unreachable(struct reach *r) {
+static void report_unreachable(struct service_reach *r) {
     const struct conf_service *s = &r->c->services[r->service], *rival = &r->c->services[r->rival];
     const char *addr = r->c->listeners[r->listener].name;
     struct toml_pos at = load_at(r->l, r->service, KEY_LISTEN);
@@ -162,7 +162,7 @@ static void report_unreachable(struct reach *r) {
 }
 
 /* A name that is lost is warned of, but only the first one: certificates that share names have many. */
-static void check_reach(struct reach *r) {
+static void check_reach(struct service_reach *r) {
     const char *lost = NULL;
     uint16_t lost_to = 0;
     bool reached = name_reaches(r, "*");
@@ -180,7 +180,7 @@ static void check_reach(struct reach *r) {
     if (!reached)
         report_unreachable(r);
     else if (lost)
-        report_lost(r, lost);
+        report_lost_name(r, lost);
 }
 
 /* The first of a name's owners that asks less of clients than SERVICE. */
@@ -201,7 +201,7 @@ static void take_weaker(void *ctx, const struct route_answer *claim) {
 }
 
 /* Of services that share a name a client chooses by its protocols, so it may choose the one that asks less of it. */
-static void check_strength(struct reach *r) {
+static void check_strength(struct service_reach *r) {
     const struct conf_service *s = &r->c->services[r->service];
     struct weaker w = {.c = r->c, .service = s, .weight = s->nnames ? ROUTE_GIVEN : ROUTE_IMPLIED};
     for (size_t n = 0; n < r->nnames && s->client_auth != CLIENT_AUTH_NONE; n++) {
@@ -232,13 +232,13 @@ static bool certified(const char **names, size_t n, const char *pattern) {
 }
 
 /* Certificates change without a reload, so what they lack is no error. */
-static void check_certified(struct reach *r) {
+static void check_certified(struct service_reach *r) {
     const struct conf_service *s = &r->c->services[r->service];
     size_t lacking = 0, first = 0;
     if (!s->nnames || s->mode == MODE_PASSTHROUGH)
         return;
     r->nnames = 0;
-    r->l->capabilities->each_name(r->l->capabilities->creds, r->service, add_name, r);
+    r->l->capabilities->each_name(r->l->capabilities->creds, r->service, collect_claimed_name, r);
     if (r->nnames)
         qsort(r->names, r->nnames, sizeof(*r->names), by_text);
     for (size_t n = 0; n < s->nnames; n++)
@@ -272,7 +272,7 @@ static void check_address(struct load *l, uint16_t listener) {
     const struct conf_listener *at = &c->listeners[listener];
     for (size_t k = 0; k < at->nservices; k++) {
         size_t i = at->services[k];
-        claimed = claimed || place_of(&all[i], "*") < all[i].nnames;
+        claimed = claimed || name_place(&all[i], "*") < all[i].nnames;
         if (gives_default(&all[i]) && first == SIZE_MAX)
             first = i;
         else if (gives_default(&all[i]) && second == SIZE_MAX)
@@ -296,11 +296,11 @@ static void check_address(struct load *l, uint16_t listener) {
 /* After a fault of a certificate not all names are known; it has been reported. */
 void check_routes(struct load *l) {
     const struct conf *c = l->conf;
-    if (l->faults->errors)
+    if (l->diagnostics->errors)
         return;
     struct route_table *table = routes_make(c, l->capabilities->each_name, l->capabilities->creds);
     MUST(table); /* as above */
-    struct reach r = {.l = l, .c = c, .table = table};
+    struct service_reach r = {.l = l, .c = c, .table = table};
     for (r.service = 0; r.service < c->nservices; r.service++) {
         check_certified(&r);
         gather_names(&r);

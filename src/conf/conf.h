@@ -14,6 +14,8 @@
 #include "base/defs.h"
 #include "base/log_level.h"
 #include "conf/conf_acme.h"
+#include "conf/conf_otlp.h"
+#include "conf/conf_store.h"
 #include "prelude/prelude.h"
 #include "shm/bounds.h"
 
@@ -35,6 +37,7 @@
 #define CONF_RATE_MAX         (UINT64_C(1) << 50)
 #define CONF_SOCKET_PATH_MAX  107        /* sun_path, its zero not counted */
 #define CONF_SECRETS_MAX      8          /* ticket secrets at once */
+#define CONF_KEYLOG_CLIENTS   64         /* networks of a key log */
 #define CONF_NEVER            UINT64_MAX /* a timeout of "none" */
 
 /* Defaults. */
@@ -47,9 +50,9 @@ enum service_mode { MODE_TERMINATE, MODE_PASSTHROUGH };
 enum balance { BALANCE_LEAST_SESSIONS, BALANCE_ROUND_ROBIN, BALANCE_CLIENT_HASH };
 enum proxy_send { PROXY_SEND_NONE, PROXY_SEND_V1, PROXY_SEND_V2 };
 enum client_auth_mode { CLIENT_AUTH_NONE, CLIENT_AUTH_OPTIONAL, CLIENT_AUTH_REQUIRED };
-enum handshake_path { HANDSHAKE_LIBSSL, HANDSHAKE_AUTO }; /* who makes TLS 1.3: libssl; our own code where it can */
-enum unknown_name { UNKNOWN_ALERT, UNKNOWN_RESET };       /* what a client gets whom no service serves */
-enum truncation { TRUNCATION_CLOSE, TRUNCATION_RESET };   /* what a backend sees of a TCP end without close_notify */
+enum handshake_choice { HANDSHAKE_LIBSSL, HANDSHAKE_AUTO }; /* who makes TLS 1.3: libssl; our own code where it can */
+enum unknown_name { UNKNOWN_ALERT, UNKNOWN_RESET };         /* what a client gets whom no service serves */
+enum truncation { TRUNCATION_CLOSE, TRUNCATION_RESET };     /* what a backend sees of a TCP end without close_notify */
 
 /* Bits of conf_service.proxy_tlvs. */
 enum proxy_tlv {
@@ -113,6 +116,7 @@ struct conf_listener {
     enum starttls starttls;
     uint64_t handshake_ms, keepalive_ms;
     uint64_t max_sessions_per_client, max_handshakes_per_client; /* the widest of its services; 0 = no limit */
+    bool fleet_limits;                                           /* of all its services that limit a client */
     bool resets;                                                 /* whom no service serves; otherwise there is an alert */
 };
 
@@ -138,6 +142,7 @@ struct conf_service {
     uint16_t *groups; /* never empty after the check */
     size_t ngroups;
     bool strict_sni;
+    bool fetch_ocsp; /* of certificates that name a responder, by the acme role */
     enum starttls starttls;
     bool cancel_pass; /* a CancelRequest in clear goes to the backend */
     enum balance balance;
@@ -163,6 +168,7 @@ struct conf_service {
     uint64_t max_sessions, max_sessions_per_client, max_sessions_per_name;
     uint64_t max_handshakes, max_handshakes_per_client, max_handshakes_per_name;
     uint64_t max_bytes, max_bytes_per_client, max_bytes_per_name;
+    bool fleet_limits; /* those of a client are of all instances together */
 };
 
 /* Where tls-off answers questions and takes commands. */
@@ -174,12 +180,20 @@ struct conf_admin {
     bool health_only;   /* LISTEN answers for health and metrics alone */
 };
 
+/* Secrets of the TLS connections of some clients, to a file: see conf/keylog.h. */
+struct conf_keylog {
+    const char *file; /* absolute, in the state directory; NULL = none */
+    struct cidr *clients;
+    size_t nclients;
+    uint64_t until_s; /* since 1970 */
+};
+
 struct conf {
     uint32_t workers; /* never 0 after the check */
     const char *user; /* NULL = stay who we are */
     const char *state_dir;
     const char *engine; /* "auto", "libcrypto" */
-    enum handshake_path handshake;
+    enum handshake_choice handshake;
     const char *tcp_congestion; /* "" = the host's */
     uint32_t busy_poll_us;      /* relays look for events so long before they sleep; 0 = never */
     uint64_t drain_ms;          /* how long TERM lets sessions finish */
@@ -194,22 +208,31 @@ struct conf {
     const char *log_file; /* absolute, for LOG_TO_FILE */
     enum log_format log_format;
     enum log_level log_level;
+    struct conf_keylog keylog;
     struct conf_admin admin;
     struct conf_listener *listeners;
     size_t nlisteners;
     struct conf_service *services;
     size_t nservices;
     struct conf_acme acme;
+    struct conf_store store;
+    struct conf_otlp otlp;
 
     struct conf_arena *arena;
 };
 
 /* Memory for N zeroed bytes, or a copy of S, living as long as C; aborts when out of memory (start of a process). */
 void *conf_alloc(struct conf *c, size_t n);
+/* The same, but NULL when out of memory: a process that serves refuses what it reads. */
+void *conf_try_alloc(struct conf *c, size_t n);
 const char *conf_strdup(struct conf *c, const char *s);
 
-/* Fills in what listeners have from their services. */
-void conf_link_listeners(struct conf *c);
+/* Fills in what listeners have from their services. ERR_NOMEM. */
+MUST_CHECK int conf_link_listeners(struct conf *c);
 
-struct conf *conf_new(void);
+/* Whether some limit counts what clients have at other instances. */
+bool conf_has_fleet_limits(const struct conf *c);
+
+struct conf *conf_new(void);     /* aborts when out of memory (start of a process) */
+struct conf *conf_try_new(void); /* or NULL */
 void conf_free(struct conf *c);

@@ -11,13 +11,13 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/file.h"
 
-#define WHY_MAX    512
-#define NAME_ROOM  512
-#define RECENT_S   2 /* a file written so shortly ago may be written again within the same time stamp */
-#define READ_CHUNK (1u << 20)
+#define WHY_MAX   512
+#define NAME_ROOM 512
+#define RECENT_S  2 /* a file written so shortly ago may be written again within the same time stamp */
 
-struct place {
+struct list_place {
     conf_access_fn report;
     void *ctx;
     size_t service, k;
@@ -26,23 +26,23 @@ struct place {
     size_t shown;     /* bad lines reported of it */
 };
 
-static void say(const struct place *p, bool is_error, const char *text) {
+static void report_list_fault(const struct list_place *p, bool is_error, const char *text) {
     p->report(p->ctx, p->service, p->is_deny, p->k, is_error, text);
 }
 
 static void on_bad_line(void *ctx, size_t line, const char *why) {
-    struct place *p = ctx;
+    struct list_place *p = ctx;
     char text[WHY_MAX + PATH_MAX];
     if (p->shown++ >= CONF_ACCESS_BAD_SHOWN)
         return;
     (void)snprintf(text, sizeof(text), "%s:%zu: %s; the line is not in force", p->file, line, why);
-    say(p, false, text);
+    report_list_fault(p, false, text);
 }
 
 /* ---- one file ---- */
 
-/* Another number for every other content, as far as the file's times tell; 0 when they do not tell yet. */
-static uint64_t stamp_of(const struct stat *st) {
+/* Another number for every other content, as far as the file's times show; 0 when they do not show it yet. */
+static uint64_t content_stamp(const struct stat *st) {
     int64_t newest = MAX(st->st_mtim.tv_sec, st->st_ctim.tv_sec), now = (int64_t)(clock_wall_us() / 1000000);
     const uint64_t parts[] = {(uint64_t)st->st_dev,         (uint64_t)st->st_ino,          (uint64_t)st->st_size,
                               (uint64_t)st->st_mtim.tv_sec, (uint64_t)st->st_mtim.tv_nsec, (uint64_t)st->st_ctim.tv_sec,
@@ -57,101 +57,75 @@ static uint64_t stamp_of(const struct stat *st) {
     return MAX(h, (uint64_t)1);
 }
 
-/* Opens FILE, which must be one that can be read to its end. -1, with the reason in WHY. */
-static int open_list(const char *file, struct stat *ret_st, struct text *why) {
-    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (fd < 0 || fstat(fd, ret_st) != 0) {
-        text_addf(why, "\"%s\" cannot be read: %s", file, strerror(errno));
-    } else if (!S_ISREG(ret_st->st_mode)) {
-        text_addf(why, "\"%s\" is no file, expected a list of networks", file);
-    } else if (ret_st->st_size > (off_t)NETLIST_FILE_MAX) {
-        text_addf(why, "\"%s\" has %lld bytes, expected at most %u", file, (long long)ret_st->st_size, NETLIST_FILE_MAX);
-    } else {
-        return fd;
-    }
-    if (fd >= 0)
-        (void)close(fd); /* nothing was read */
-    return -1;
+static ssize_t whole_lines(const uint8_t *p, off_t len) {
+    const uint8_t *end = memrchr(p, '\n', (size_t)len);
+    return end ? end - p + 1 : 0;
 }
 
-/* Read, not mapped: a file that becomes shorter meanwhile must not end the process. */
-static int read_bytes(int fd, struct grow *text) {
-    for (;;) {
-        uint8_t *room = grow_add(text, READ_CHUNK);
-        if (!room)
-            return text->n + READ_CHUNK > text->max ? ERR_LIMIT : ERR_NOMEM;
-        ssize_t n = read(fd, room, READ_CHUNK);
-        text->n -= READ_CHUNK - (n > 0 ? (size_t)n : 0);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? ERR_SYSTEM : 0;
-    }
-}
-
-/* The networks in the open file FD; it is closed. ERR_SYSTEM, ERR_LIMIT, ERR_NOMEM, with the reason in WHY. */
-static int read_list(int fd, struct netlist *nets, struct place *p, struct text *why) {
-    struct grow text;
-    grow_init(&text, 1, NETLIST_FILE_MAX + READ_CHUNK);
-    int err = read_bytes(fd, &text);
-    if (err == ERR_SYSTEM)
-        text_addf(why, "\"%s\" cannot be read: %s", p->file, strerror(errno));
-    (void)close(fd); /* was only read */
+/* The networks in the open file. ERR_SYSTEM, ERR_LIMIT, ERR_NOMEM, with the reason in WHY. */
+static int read_list(const struct file *f, struct netlist *nets, struct list_place *p, struct text *why) {
+    uint8_t *bytes = malloc(file_room(f));
+    ssize_t n = bytes ? fd_read_all(f->fd, bytes, file_room(f)) : -1;
+    int err = bytes ? ERR_SYSTEM : ERR_NOMEM;
     p->shown = 0;
-    if (err == 0)
-        err = netlist_read(nets, span_of(text.p, text.n), on_bad_line, p);
-    grow_fini(&text);
+    if (n > f->st.st_size) /* somebody writes: the lines that were whole, the others when the file is looked at next */
+        n = whole_lines(bytes, f->st.st_size);
+    if (n >= 0)
+        err = netlist_read(nets, span_of(bytes, (size_t)n), on_bad_line, p);
     if (err == ERR_LIMIT)
-        text_addf(why, "\"%s\" has more than %u networks", p->file, NETLIST_MAX);
-    else if (err == ERR_NOMEM)
-        text_addf(why, "\"%s\" cannot be read: out of memory", p->file);
+        text_addf(why, "%s: found more than %u networks", f->path, NETLIST_MAX);
+    else if (err < 0)
+        text_addf(why, "%s: cannot be read: %s", f->path, err == ERR_NOMEM ? "out of memory" : strerror(errno));
+    free(bytes);
     return err;
 }
 
-static uint32_t find_in(const struct access *a, const char *file) {
+static uint32_t find_list(const struct access *a, const char *file) {
     for (uint32_t i = 0; a && i < access_lists(a); i++)
         if (strcmp(access_list(a, i).file, file) == 0)
             return i;
     return ACCESS_NONE;
 }
 
-static void report_rest(const struct place *p, const struct netlist *nets) {
+static void report_rest(const struct list_place *p, const struct netlist *nets) {
     char text[PATH_MAX + 128];
     if (nets->bad <= CONF_ACCESS_BAD_SHOWN)
         return;
     (void)snprintf(text, sizeof(text), "%s: %zu more bad lines are not in force", p->file, nets->bad - CONF_ACCESS_BAD_SHOWN);
-    say(p, false, text);
+    report_list_fault(p, false, text);
 }
 
 /* What the list had before stays in force. */
-static int keep_failing(struct place *p, struct access_writer *w, const struct access *old, uint32_t was, const char *why,
+static int keep_failing(struct list_place *p, struct access_writer *w, const struct access *old, uint32_t was, const char *why,
                         uint32_t *ret) {
     char text[WHY_MAX + PATH_MAX + 64];
     struct access_list l = access_list(old, was);
     if (l.failing_s == 0) { /* else it has been reported */
         (void)snprintf(text, sizeof(text), "%s; the %u networks that it had stay in force", why, l.networks);
-        say(p, false, text);
+        report_list_fault(p, false, text);
         l.failing_s = (int64_t)(clock_wall_us() / 1000000);
     }
     l.stamp = 0;
     return access_keep_list(w, &l, old, was, ret);
 }
 
-static int add_file(struct place *p, struct access_writer *w, const struct access *old, uint32_t *ret) {
+static int add_file(struct list_place *p, struct access_writer *w, const struct access *old, uint32_t *ret) {
     char reason[WHY_MAX + PATH_MAX];
     struct text why = text_of(reason, sizeof(reason));
     struct netlist nets;
-    struct stat st;
-    uint32_t was = find_in(old, p->file);
-    int fd = open_list(p->file, &st, &why);
-    uint64_t stamp = fd < 0 ? 0 : stamp_of(&st);
+    struct file f = {.path = p->file, .expected = "a list of networks", .max = NETLIST_FILE_MAX};
+    uint32_t was = find_list(old, p->file);
+    int err = file_open(&f, &why);
+    uint64_t stamp = err < 0 ? 0 : content_stamp(&f.st);
     if (stamp && was != ACCESS_NONE && access_list(old, was).stamp == stamp) {
         struct access_list same = access_list(old, was);
-        (void)close(fd); /* nothing was read */
+        file_close(&f);
         return access_keep_list(w, &same, old, was, ret);
     }
     netlist_init(&nets);
-    int err = fd < 0 ? ERR_SYSTEM : read_list(fd, &nets, p, &why);
+    if (err == 0)
+        err = read_list(&f, &nets, p, &why);
+    file_close(&f);
     if (err == 0) {
         const struct access_list l = {p->file, (uint32_t)nets.nets.n, (uint32_t)nets.bad, 0, stamp};
         report_rest(p, &nets);
@@ -159,7 +133,7 @@ static int add_file(struct place *p, struct access_writer *w, const struct acces
     } else if (was != ACCESS_NONE) {
         err = keep_failing(p, w, old, was, reason, ret);
     } else {
-        say(p, true, reason);
+        report_list_fault(p, true, reason);
     }
     netlist_fini(&nets);
     return err;
@@ -168,7 +142,7 @@ static int add_file(struct place *p, struct access_writer *w, const struct acces
 /* ---- one key ---- */
 
 /* The networks that the configuration itself names. */
-static int add_inline(const struct place *p, const char *service, const char **entries, size_t n, struct access_writer *w,
+static int add_inline(const struct list_place *p, const char *service, const char **entries, size_t n, struct access_writer *w,
                       uint32_t *ret) {
     char name[NAME_ROOM], reason[WHY_MAX];
     struct text why = text_of(reason, sizeof(reason));
@@ -195,7 +169,7 @@ static size_t count_files(const char **entries, size_t n) {
 }
 
 /* False when an error was reported. */
-static bool add_key(struct place *p, const char *service, const char **entries, size_t n, struct access_writer *w,
+static bool add_key(struct list_place *p, const char *service, const char **entries, size_t n, struct access_writer *w,
                     const struct access *old) {
     uint32_t list = 0;
     int err = 0;
@@ -216,16 +190,16 @@ static bool add_key(struct place *p, const char *service, const char **entries, 
     char text[128];
     (void)snprintf(text, sizeof(text), "found more than %d lists, those of allow and deny together", ACCESS_LISTS_MAX);
     if (err)
-        say(p, true, err == ERR_LIMIT ? text : "out of memory");
+        report_list_fault(p, true, err == ERR_LIMIT ? text : "out of memory");
     return err == 0;
 }
 
 void conf_access_service(const struct conf *c, size_t i, struct access_writer *w, const struct access *old,
                          conf_access_fn report, void *ctx) {
     const struct conf_service *s = &c->services[i];
-    struct place p = {.report = report, .ctx = ctx, .service = i};
+    struct list_place p = {.report = report, .ctx = ctx, .service = i};
     if (access_add_service(w) < 0) {
-        say(&p, true, "out of memory");
+        report_list_fault(&p, true, "out of memory");
         return;
     }
     if (add_key(&p, s->name, s->access_allow, s->naccess_allow, w, old)) {
@@ -236,13 +210,13 @@ void conf_access_service(const struct conf *c, size_t i, struct access_writer *w
 
 /* ---- a running configuration ---- */
 
-struct naming {
+struct access_naming {
     const struct conf *c;
     struct diagnostics *f;
 };
 
-static void say_by_key(void *ctx, size_t service, bool is_deny, size_t k, bool is_error, const char *text) {
-    const struct naming *n = ctx;
+static void report_list_by_key(void *ctx, size_t service, bool is_deny, size_t k, bool is_error, const char *text) {
+    const struct access_naming *n = ctx;
     char key[NAME_ROOM];
     (void)k;
     (void)snprintf(key, sizeof(key), "service.%s.access.%s", n->c->services[service].name, is_deny ? "deny" : "allow");
@@ -250,9 +224,9 @@ static void say_by_key(void *ctx, size_t service, bool is_deny, size_t k, bool i
 }
 
 bool conf_access_load(const struct conf *c, struct access_writer *w, const struct access *old, struct diagnostics *f) {
-    struct naming n = {c, f};
+    struct access_naming n = {c, f};
     for (size_t i = 0; i < c->nservices; i++)
-        conf_access_service(c, i, w, old, say_by_key, &n);
+        conf_access_service(c, i, w, old, report_list_by_key, &n);
     diagnostics_close(f);
     return f->errors == 0;
 }

@@ -12,9 +12,12 @@
 #define CONF_ACME_TEXT_MAX    1024 /* bytes of a URL and the like */
 #define CONF_ACME_PROFILE_MAX 64
 
+/* Where no other is named: Let's Encrypt. */
+#define ACME_DEFAULT_DIRECTORY "https://acme-v02.api.letsencrypt.org/directory"
+
 enum managed_key { MANAGED_ECDSA_P256, MANAGED_ECDSA_P384, MANAGED_RSA_2048, MANAGED_RSA_3072, MANAGED_RSA_4096, MANAGED_KEYS };
 
-enum challenge_type { CHALLENGE_TLS_ALPN_01, CHALLENGE_HTTP_01, CHALLENGE_DNS_01, CHALLENGE_TYPES };
+enum challenge_type { CHALLENGE_TLS_ALPN_01, CHALLENGE_HTTP_01, CHALLENGE_DNS_01, CHALLENGE_DNS_PERSIST_01, CHALLENGE_TYPES };
 
 struct conf_issuer {
     const char *name;
@@ -49,7 +52,7 @@ struct conf_managed {
 };
 
 struct conf_acme {
-    const char *dir; /* state_dir/acme; NULL = no certificate is managed */
+    const char *dir; /* state_dir/acme; NULL = the acme role has nothing to do */
     struct conf_issuer *issuers;
     size_t nissuers;
     struct conf_managed *certs;
@@ -64,14 +67,27 @@ struct conf_acme {
 #define ACME_TLS_DOOR  "run/tls"
 #define ACME_HTTP_DOOR "run/http"
 
+/* OCSP responses that it has fetched, by the digest of what they are about. */
+#define ACME_OCSP_DIR "run/ocsp"
+
 /* Beside a door: the socket that is to take its place. */
 #define ACME_NEXT_DOOR ".new"
+
+/* Which issuer is named so; NISSUERS = none. */
+size_t conf_find_issuer(const struct conf_acme *a, const char *name);
 
 /* Whether a managed name is an address: 4 or 16 bytes in TO, else 0. */
 size_t managed_name_address(const char *name, uint8_t to[static 16]);
 
 /* "ecdsa-p256"; static storage. */
 const char *managed_key_name(enum managed_key key);
+
+/* What instances of a fleet call a certificate of these names, key and issuers, wherever it is configured; and an account. */
+#define CONF_SHARED_NAME_MAX 160
+void managed_shared_name(const struct conf_acme *a, const struct conf_managed *c, char to[static CONF_SHARED_NAME_MAX]);
+/* The first of its names by the alphabet, in whatever order they are configured. */
+const char *managed_first_name(const struct conf_managed *c);
+void issuer_shared_name(const struct conf_issuer *i, char to[static CONF_SHARED_NAME_MAX]);
 
 /* "tls-alpn-01"; static storage. */
 const char *challenge_type_name(enum challenge_type type);

@@ -21,5 +21,5 @@ typedef void (*conf_creds_fn)(void *ctx, size_t service, size_t k, bool is_error
 void conf_creds_service(const struct conf *c, size_t i, bool skip, const struct conf_capabilities *capabilities,
                         conf_creds_fn report, void *ctx);
 
-/* All services of a running configuration; faults are named by their keys. True when there was no error. */
+/* All services of a running configuration; diagnostics are named by their keys. True when there was no error. */
 bool conf_creds_load(const struct conf *c, const struct conf_capabilities *capabilities, struct diagnostics *f);

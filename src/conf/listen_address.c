@@ -32,7 +32,7 @@ static int read_both(struct load *l, const char *port, struct conf_listener *ret
 }
 
 /* A scope is shown as it was written: its number says nothing to anybody. */
-static int read_one(struct load *l, const char *text, struct conf_listener *ret, struct text *why) {
+static int read_ip_address(struct load *l, const char *text, struct conf_listener *ret, struct text *why) {
     char name[ADDR_TEXT_MAX];
     int err = value_address(text, &ret->addr, why);
     if (err)
@@ -47,7 +47,7 @@ int load_listen_address(struct load *l, const char *text, struct conf_listener *
     scalar_defaults("listener.*", ret);
     int err = strncmp(text, "unix:", 5) == 0 ? read_unix(l, text + 5, ret, why)
               : port[0] == ':'               ? read_both(l, port, ret)
-                                             : read_one(l, text, ret, why);
+                                             : read_ip_address(l, text, ret, why);
     if (err && why->len == 0)
         text_add(why, "\"IP:PORT\", \"[IPv6]:PORT\", \":PORT\" for all addresses of both, or \"unix:/PATH\"");
     return err;

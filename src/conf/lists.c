@@ -33,6 +33,28 @@ static bool comes_again(struct reading *r, const struct toml_node *list, size_t 
     return false;
 }
 
+/* What the items of a list become. */
+struct item_type {
+    size_t max;
+    size_t size;     /* of one in memory */
+    bool may_repeat; /* the same text twice: take() looks whether it means the same */
+    /* ITEM, a string, becomes number N of ALL; false when it was refused. */
+    bool (*take)(struct reading *r, const struct toml_node *item, void *all, size_t n);
+};
+
+/* The items that were taken, *RET_N of them. */
+static void *read_items(struct reading *r, const struct toml_node *node, const struct item_type *t, size_t *ret_n) {
+    size_t n = list_len(r, node, t->max);
+    void *all = conf_alloc(r->l->conf, n * t->size);
+    *ret_n = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct toml_node *item = &node->children[i];
+        if (wants_string(r, item) && (t->may_repeat || !comes_again(r, node, i)))
+            *ret_n += t->take(r, item, all, *ret_n);
+    }
+    return all;
+}
+
 /* The index in conf.listeners, added when it is new; SIZE_MAX when there is no room. Port 0 is always new. */
 static size_t intern_listener(struct load *l, const struct conf_listener *new, struct toml_pos at, const char *key) {
     struct conf *c = l->conf;
@@ -50,60 +72,53 @@ static size_t intern_listener(struct load *l, const struct conf_listener *new, s
     return c->nlisteners++;
 }
 
-void read_addresses(struct reading *r, const struct toml_node *node, uint16_t **ret, size_t *ret_n) {
-    size_t n = list_len(r, node, CONF_LISTENERS_MAX);
-    *ret = conf_alloc(r->l->conf, n * sizeof(**ret));
-    for (size_t i = 0; i < n; i++) {
-        const struct toml_node *item = &node->children[i];
-        struct conf_listener new = {0};
-        char expected[256];
-        struct text why = text_of(expected, sizeof(expected));
-        if (!wants_string(r, item))
-            continue;
-        if (load_listen_address(r->l, item->string, &new, &why) != 0) {
-            reading_refuse(r, item, "%s", expected);
-            continue;
-        }
-        size_t index = intern_listener(r->l, &new, item->at, r->key);
-        bool again = false;
-        for (size_t j = 0; j < *ret_n; j++)
-            again = again || (*ret)[j] == index;
-        if (index == SIZE_MAX)
-            load_error(r->l, item->at, r->key, "found more than %d addresses in all, expected at most %d", CONF_LISTENERS_MAX,
-                       CONF_LISTENERS_MAX);
-        else if (again)
-            reading_refuse(r, item, "each address once");
-        else
-            (*ret)[(*ret_n)++] = (uint16_t)index;
+static bool take_address_item(struct reading *r, const struct toml_node *item, void *all, size_t n) {
+    uint16_t *listeners = all;
+    struct conf_listener new = {0};
+    char expected[256];
+    struct text why = text_of(expected, sizeof(expected));
+    if (load_listen_address(r->l, item->string, &new, &why) != 0) {
+        reading_refuse(r, item, "%s", expected);
+        return false;
     }
+    size_t index = intern_listener(r->l, &new, item->at, r->key);
+    if (index == SIZE_MAX) {
+        load_error(r->l, item->at, r->key, "found more than %d addresses in all, expected at most %d", CONF_LISTENERS_MAX,
+                   CONF_LISTENERS_MAX);
+        return false;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (listeners[i] == index) {
+            reading_refuse(r, item, "each address once");
+            return false;
+        }
+    listeners[n] = (uint16_t)index;
+    return true;
+}
+
+void read_addresses(struct reading *r, const struct toml_node *node, uint16_t **ret, size_t *ret_n) {
+    static const struct item_type t = {CONF_LISTENERS_MAX, sizeof(**ret), true, take_address_item};
+    *ret = read_items(r, node, &t, ret_n);
 }
 
 void read_listen(struct reading *r, const struct toml_node *node) {
     read_addresses(r, node, &r->service->listeners, &r->service->nlisteners);
 }
 
-void read_backends(struct reading *r, const struct toml_node *node) {
-    struct conf_service *s = r->service;
-    size_t n = list_len(r, node, CONF_BACKENDS_MAX);
-    s->backends = conf_alloc(r->l->conf, n * sizeof(*s->backends));
-    for (size_t i = 0; i < n; i++) {
-        const struct toml_node *item = &node->children[i];
-        char expected[256];
-        struct text why = text_of(expected, sizeof(expected));
-        if (!wants_string(r, item) || comes_again(r, node, i))
-            continue;
-        if (value_backend(r->l, item->string, &s->backends[s->nbackends], &why) == 0)
-            s->nbackends++;
-        else
-            reading_refuse(r, item, "%s", expected);
-    }
+static bool take_backend_item(struct reading *r, const struct toml_node *item, void *all, size_t n) {
+    struct conf_backend *backends = all;
+    char expected[256];
+    struct text why = text_of(expected, sizeof(expected));
+    if (value_backend(r->l, item->string, &backends[n], &why) == 0)
+        return true;
+    reading_refuse(r, item, "%s", expected);
+    return false;
 }
 
-static const struct toml_node *child_of(const struct toml_node *table, const char *name) {
-    for (size_t i = 0; i < table->nchildren; i++)
-        if (strcmp(table->children[i].key, name) == 0)
-            return &table->children[i];
-    return NULL;
+void read_backends(struct reading *r, const struct toml_node *node) {
+    struct conf_service *s = r->service;
+    static const struct item_type t = {CONF_BACKENDS_MAX, sizeof(*s->backends), false, take_backend_item};
+    s->backends = read_items(r, node, &t, &s->nbackends);
 }
 
 /* A file of a pair; NULL after a fault. */
@@ -114,7 +129,7 @@ static const char *pair_file(struct reading *r, const struct toml_node *n, const
     return path;
 }
 
-static void read_pair(struct reading *r, const struct toml_node *item, struct conf_cert *ret) {
+static void read_cert_pair(struct reading *r, const struct toml_node *item, struct conf_cert *ret) {
     static const char *const names[] = {"cert", "key", "passphrase", NULL};
     const char *files[3] = {NULL};
     bool ok = true;
@@ -126,7 +141,7 @@ static void read_pair(struct reading *r, const struct toml_node *item, struct co
             reading_unknown_key(r->l, &item->children[i], r->key, names);
     }
     for (size_t k = 0; k < ARRAY_LEN(files); k++) {
-        const struct toml_node *n = child_of(item, names[k]);
+        const struct toml_node *n = value_member(item, names[k]);
         if (n)
             files[k] = pair_file(r, n, names[k]);
         else if (k < 2)
@@ -146,7 +161,7 @@ void read_certificates(struct reading *r, const struct toml_node *node) {
         const struct toml_node *item = &node->children[i];
         struct conf_cert cert = {0};
         if (item->kind == TOML_TABLE)
-            read_pair(r, item, &cert);
+            read_cert_pair(r, item, &cert);
         else if (item->kind == TOML_STRING && item->string[0])
             cert.cert = load_path(r->l, item->string);
         if (cert.cert) {
@@ -158,28 +173,24 @@ void read_certificates(struct reading *r, const struct toml_node *node) {
     }
 }
 
-static size_t read_protocols(struct reading *r, const struct toml_node *node, const char ***ret) {
-    size_t n = list_len(r, node, CONF_LIST_MAX), taken = 0;
-    *ret = conf_alloc(r->l->conf, n * sizeof(**ret));
-    for (size_t i = 0; i < n; i++) {
-        const struct toml_node *item = &node->children[i];
-        if (!wants_string(r, item) || comes_again(r, node, i))
-            continue;
-        size_t len = strlen(item->string);
-        if (len == 0 || len > 255)
-            reading_refuse(r, item, "a protocol name of 1 to 255 bytes (RFC 7301)");
-        else
-            (*ret)[taken++] = conf_strdup(r->l->conf, item->string);
+static bool take_protocol_item(struct reading *r, const struct toml_node *item, void *all, size_t n) {
+    size_t len = strlen(item->string);
+    if (len == 0 || len > 255) {
+        reading_refuse(r, item, "a protocol name of 1 to 255 bytes (RFC 7301)");
+        return false;
     }
-    return taken;
+    ((const char **)all)[n] = conf_strdup(r->l->conf, item->string);
+    return true;
 }
 
+static const struct item_type protocols = {CONF_LIST_MAX, sizeof(char *), false, take_protocol_item};
+
 void read_alpn(struct reading *r, const struct toml_node *node) {
-    r->service->nalpn = read_protocols(r, node, &r->service->alpn);
+    r->service->alpn = read_items(r, node, &protocols, &r->service->nalpn);
 }
 
 void read_match_alpn(struct reading *r, const struct toml_node *node) {
-    r->service->nmatch_alpn = read_protocols(r, node, &r->service->match_alpn);
+    r->service->match_alpn = read_items(r, node, &protocols, &r->service->nmatch_alpn);
     if (node->nchildren == 0)
         reading_refuse(r, node, "at least one protocol, or no \"match_alpn\"");
 }
@@ -206,21 +217,20 @@ static const char *read_pattern(struct reading *r, const struct toml_node *item)
     return conf_strdup(r->l->conf, pattern);
 }
 
-void read_names(struct reading *r, const struct toml_node *node) {
-    struct conf_service *s = r->service;
-    size_t n = list_len(r, node, CONF_NAMES_MAX);
-    s->names = conf_alloc(r->l->conf, n * sizeof(*s->names));
-    for (size_t i = 0; i < n; i++) {
-        const struct toml_node *item = &node->children[i];
-        const char *pattern = wants_string(r, item) ? read_pattern(r, item) : NULL;
-        bool again = false;
-        for (size_t k = 0; k < s->nnames && pattern; k++)
-            again = again || strcmp(s->names[k], pattern) == 0;
-        if (again)
+static bool take_name_item(struct reading *r, const struct toml_node *item, void *all, size_t n) {
+    const char **names = all;
+    names[n] = read_pattern(r, item);
+    for (size_t i = 0; i < n && names[n]; i++)
+        if (strcmp(names[i], names[n]) == 0) {
             reading_refuse(r, item, "each name once");
-        else if (pattern)
-            s->names[s->nnames++] = pattern;
-    }
+            return false;
+        }
+    return names[n];
+}
+
+void read_names(struct reading *r, const struct toml_node *node) {
+    static const struct item_type t = {CONF_NAMES_MAX, sizeof(char *), true, take_name_item};
+    r->service->names = read_items(r, node, &t, &r->service->nnames);
     if (node->nchildren == 0)
         reading_refuse(r, node, "at least one name, or no \"names\"");
 }
@@ -242,27 +252,22 @@ static bool has_id(const uint16_t *ids, size_t n, uint16_t id) {
     return false;
 }
 
-void read_suites(struct reading *r, const struct toml_node *node) {
-    struct conf_service *s = r->service;
-    size_t n = list_len(r, node, CONF_LIST_MAX);
-    s->suites = conf_alloc(r->l->conf, n * sizeof(*s->suites));
-    for (size_t i = 0; i < n; i++) {
-        const struct toml_node *item = &node->children[i];
-        if (!wants_string(r, item) || comes_again(r, node, i))
-            continue;
-        struct suggestion near = {.word = item->string};
-        uint16_t id = 0, version = 0;
-        const char *name;
-        for (size_t j = 0; (name = r->l->capabilities->suite_at(j, &id, &version)); j++) {
-            suggestion_offer(&near, name);
-            if (strcmp(name, item->string) == 0)
-                break;
-        }
-        if (!name)
-            refuse_name(r, item, &near, "the name of an AEAD suite with ECDHE as in the IANA registry");
-        else
-            s->suites[s->nsuites++] = id;
+static bool take_suite_item(struct reading *r, const struct toml_node *item, void *all, size_t n) {
+    struct suggestion near = {.word = item->string};
+    uint16_t *suites = all, version = 0;
+    const char *name;
+    for (size_t i = 0; (name = r->l->capabilities->suite_at(i, &suites[n], &version)); i++) {
+        suggestion_offer(&near, name);
+        if (strcmp(name, item->string) == 0)
+            return true;
     }
+    refuse_name(r, item, &near, "the name of an AEAD suite with ECDHE as in the IANA registry");
+    return false;
+}
+
+void read_suites(struct reading *r, const struct toml_node *node) {
+    static const struct item_type t = {CONF_LIST_MAX, sizeof(uint16_t), false, take_suite_item};
+    r->service->suites = read_items(r, node, &t, &r->service->nsuites);
 }
 
 /* The IANA registry calls the NIST curves by their SEC 2 names; operators use these. */
@@ -274,32 +279,30 @@ static const char *group_alias(const char *name) {
     return name;
 }
 
-void read_groups(struct reading *r, const struct toml_node *node) {
-    struct conf_service *s = r->service;
-    size_t n = list_len(r, node, CONF_LIST_MAX);
-    s->groups = conf_alloc(r->l->conf, n * sizeof(*s->groups));
-    for (size_t i = 0; i < n; i++) {
-        const struct toml_node *item = &node->children[i];
-        if (!wants_string(r, item))
-            continue;
-        struct suggestion near = {.word = item->string};
-        uint16_t id = 0;
-        bool usable = false;
-        const char *name;
-        for (size_t j = 0; (name = r->l->capabilities->group_at(j, &id, &usable)); j++) {
-            suggestion_offer(&near, name);
-            if (strcasecmp(name, group_alias(item->string)) == 0)
-                break;
-        }
-        if (!name)
-            refuse_name(r, item, &near, "the name of a key exchange group as in the IANA registry");
-        else if (!usable)
-            reading_refuse(r, item, "a group that this machine's libssl has");
-        else if (has_id(s->groups, s->ngroups, id))
-            reading_refuse(r, item, "each item once");
-        else
-            s->groups[s->ngroups++] = id;
+static bool take_group_item(struct reading *r, const struct toml_node *item, void *all, size_t n) {
+    struct suggestion near = {.word = item->string};
+    uint16_t *groups = all;
+    bool usable = false;
+    const char *name;
+    for (size_t i = 0; (name = r->l->capabilities->group_at(i, &groups[n], &usable)); i++) {
+        suggestion_offer(&near, name);
+        if (strcasecmp(name, group_alias(item->string)) == 0)
+            break;
     }
+    if (!name)
+        refuse_name(r, item, &near, "the name of a key exchange group as in the IANA registry");
+    else if (!usable)
+        reading_refuse(r, item, "a group that this machine's libssl has");
+    else if (has_id(groups, n, groups[n]))
+        reading_refuse(r, item, "each item once");
+    else
+        return true;
+    return false;
+}
+
+void read_groups(struct reading *r, const struct toml_node *node) {
+    static const struct item_type t = {CONF_LIST_MAX, sizeof(uint16_t), true, take_group_item};
+    r->service->groups = read_items(r, node, &t, &r->service->ngroups);
 }
 
 void read_tlvs(struct reading *r, const struct toml_node *node) {
@@ -328,93 +331,86 @@ void read_tlvs(struct reading *r, const struct toml_node *node) {
     }
 }
 
-void read_client_allow(struct reading *r, const struct toml_node *node) {
-    struct conf_service *s = r->service;
-    size_t n = list_len(r, node, CONF_CLIENT_RULES_MAX);
-    s->client_allow = conf_alloc(r->l->conf, n * sizeof(*s->client_allow));
-    for (size_t i = 0; i < n; i++) {
-        const struct toml_node *item = &node->children[i];
-        char expected[256];
-        struct text why = text_of(expected, sizeof(expected));
-        struct client_rule rule;
-        if (!wants_string(r, item) || comes_again(r, node, i))
-            continue;
-        if (client_rule_read(item->string, &rule, &why) == 0)
-            s->client_allow[s->nclient_allow++] = conf_strdup(r->l->conf, item->string);
-        else
-            reading_refuse(r, item, "%s", expected);
+static bool take_client_rule_item(struct reading *r, const struct toml_node *item, void *all, size_t n) {
+    char expected[256];
+    struct text why = text_of(expected, sizeof(expected));
+    struct client_rule rule;
+    if (client_rule_read(item->string, &rule, &why) != 0) {
+        reading_refuse(r, item, "%s", expected);
+        return false;
     }
+    ((const char **)all)[n] = conf_strdup(r->l->conf, item->string);
+    return true;
+}
+
+void read_client_allow(struct reading *r, const struct toml_node *node) {
+    static const struct item_type t = {CONF_CLIENT_RULES_MAX, sizeof(char *), false, take_client_rule_item};
+    r->service->client_allow = read_items(r, node, &t, &r->service->nclient_allow);
+}
+
+static bool take_trust_item(struct reading *r, const struct toml_node *item, void *all, size_t n) {
+    struct cidr *trust = all;
+    if (strcmp(item->string, "unix") == 0) {
+        trust[n].net.family = AF_UNIX;
+        return true;
+    }
+    if (cidr_parse(item->string, &trust[n]) == 0)
+        return true;
+    reading_refuse(r, item,
+                   "an address or a network like \"10.0.0.0/8\" with no bits set behind its length, or \"unix\" for processes "
+                   "at Unix sockets");
+    return false;
 }
 
 void read_trust(struct reading *r, const struct toml_node *node) {
     struct conf_service *s = r->service;
-    size_t n = list_len(r, node, CONF_TRUST_MAX);
-    s->proxy_trust = conf_alloc(r->l->conf, n * sizeof(*s->proxy_trust));
-    for (size_t i = 0; i < n; i++) {
-        const struct toml_node *item = &node->children[i];
-        if (!wants_string(r, item))
-            continue;
-        if (strcmp(item->string, "unix") == 0)
-            s->proxy_trust[s->nproxy_trust++].net.family = AF_UNIX;
-        else if (cidr_parse(item->string, &s->proxy_trust[s->nproxy_trust]) == 0)
-            s->nproxy_trust++;
-        else
-            reading_refuse(r, item,
-                           "an address or a network like \"10.0.0.0/8\" with no bits set behind its length, or \"unix\" for "
-                           "processes at Unix sockets");
-    }
+    static const struct item_type t = {CONF_TRUST_MAX, sizeof(*s->proxy_trust), true, take_trust_item};
+    s->proxy_trust = read_items(r, node, &t, &s->nproxy_trust);
 }
 
-/* Networks as they are written, files as absolute names, so that they are told apart by their first byte. */
-static size_t read_access(struct reading *r, const struct toml_node *node, const char ***ret) {
-    size_t n = list_len(r, node, CONF_ACCESS_MAX), have = 0;
-    const char **entries = conf_alloc(r->l->conf, n * sizeof(*entries));
-    for (size_t i = 0; i < n; i++) {
-        const struct toml_node *item = &node->children[i];
-        char reason[256];
-        struct text why = text_of(reason, sizeof(reason));
-        struct cidr net;
-        if (!wants_string(r, item) || comes_again(r, node, i))
-            continue;
-        bool is_network = netlist_is_network(item->string);
-        const char *entry = is_network || !item->string[0] ? item->string : load_path(r->l, item->string);
-        if (is_network && netlist_parse(span_str(item->string), &net, &why) < 0)
-            load_error(r->l, item->at, r->key, "%s", reason);
-        else if (!entry || !entry[0])
-            reading_refuse(r, item, "an address, a network or the name of a file with a list of them");
-        else
-            entries[have++] = conf_strdup(r->l->conf, entry);
-    }
-    *ret = entries;
-    return have;
+/* Networks as they are written, files as absolute names, so that their first byte distinguishes them. */
+static bool take_access_item(struct reading *r, const struct toml_node *item, void *all, size_t n) {
+    char reason[256];
+    struct text why = text_of(reason, sizeof(reason));
+    struct cidr net;
+    bool is_network = netlist_is_network(item->string);
+    const char *entry = is_network || !item->string[0] ? item->string : load_path(r->l, item->string);
+    if (is_network && netlist_parse(span_str(item->string), &net, &why) < 0)
+        load_error(r->l, item->at, r->key, "%s", reason);
+    else if (!entry || !entry[0])
+        reading_refuse(r, item, "an address, a network or the name of a file with a list of them");
+    else
+        ((const char **)all)[n] = conf_strdup(r->l->conf, entry);
+    return ((const char **)all)[n];
 }
+
+static const struct item_type access_entries = {CONF_ACCESS_MAX, sizeof(char *), false, take_access_item};
 
 void read_access_allow(struct reading *r, const struct toml_node *node) {
-    r->service->naccess_allow = read_access(r, node, &r->service->access_allow);
+    r->service->access_allow = read_items(r, node, &access_entries, &r->service->naccess_allow);
 }
 
 void read_access_deny(struct reading *r, const struct toml_node *node) {
-    r->service->naccess_deny = read_access(r, node, &r->service->access_deny);
+    r->service->access_deny = read_items(r, node, &access_entries, &r->service->naccess_deny);
+}
+
+static bool take_ja4_item(struct reading *r, const struct toml_node *item, void *all, size_t n) {
+    char expected[256];
+    struct text why = text_of(expected, sizeof(expected));
+    if (ja4_rule_check(item->string, &why) != 0) {
+        reading_refuse(r, item, "%s", expected);
+        return false;
+    }
+    ((const char **)all)[n] = conf_strdup(r->l->conf, item->string);
+    return true;
 }
 
 void read_deny_ja4(struct reading *r, const struct toml_node *node) {
-    struct conf_service *s = r->service;
-    size_t n = list_len(r, node, CONF_JA4_MAX);
-    s->deny_ja4 = conf_alloc(r->l->conf, n * sizeof(*s->deny_ja4));
-    for (size_t i = 0; i < n; i++) {
-        const struct toml_node *item = &node->children[i];
-        char expected[256];
-        struct text why = text_of(expected, sizeof(expected));
-        if (!wants_string(r, item) || comes_again(r, node, i))
-            continue;
-        if (ja4_rule_check(item->string, &why) == 0)
-            s->deny_ja4[s->ndeny_ja4++] = conf_strdup(r->l->conf, item->string);
-        else
-            reading_refuse(r, item, "%s", expected);
-    }
+    static const struct item_type t = {CONF_JA4_MAX, sizeof(char *), false, take_ja4_item};
+    r->service->deny_ja4 = read_items(r, node, &t, &r->service->ndeny_ja4);
 }
 
-static void add_secret(struct reading *r, const struct toml_node *node) {
+static void add_secret_file(struct reading *r, const struct toml_node *node) {
     struct conf *c = r->l->conf;
     const char *path = node->string[0] ? load_path(r->l, node->string) : NULL;
     if (!c->ticket_secrets)
@@ -429,7 +425,7 @@ void read_secret_file(struct reading *r, const struct toml_node *node) {
     if (r->l->conf->nticket_secrets)
         reading_refuse(r, node, "one of secret_file and secret_files");
     else
-        add_secret(r, node);
+        add_secret_file(r, node);
 }
 
 void read_secret_files(struct reading *r, const struct toml_node *node) {
@@ -440,5 +436,5 @@ void read_secret_files(struct reading *r, const struct toml_node *node) {
     }
     for (size_t i = 0; i < n; i++)
         if (wants_string(r, &node->children[i]) && !comes_again(r, node, i))
-            add_secret(r, &node->children[i]);
+            add_secret_file(r, &node->children[i]);
 }

@@ -2,28 +2,26 @@
 #include "conf/load.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "conf/acme_keys.h"
 #include "conf/cpus.h"
 #include "conf/default_paths.h"
 #include "conf/loader.h"
+#include "conf/memory.h"
+#include "conf/otlp_keys.h"
 #include "conf/scalars.h"
+#include "conf/store_keys.h"
 
 #define DEFAULT_USER "tls-off"
-
-/* Of the default for one handshaker. */
-#define HANDSHAKE_MEMORY_MIN (UINT64_C(64) << 20)
-#define HANDSHAKE_MEMORY_MAX (UINT64_C(1) << 30)
 
 static void set_state_dir(struct load *l) {
     char path[PATH_MAX];
@@ -33,24 +31,6 @@ static void set_state_dir(struct load *l) {
         load_error(l, (struct toml_pos){0, 0}, "state_dir",
                    "found a home directory with a name too long, expected at most %d bytes", PATH_MAX - 1);
     l->conf->state_dir = conf_strdup(l->conf, path);
-}
-
-/*
- * An eighth of the memory there is for all handshakers together, at least as much as a thousand handshakes each take. A limit
- * of the cgroup's own, as in a container, counts where it is less than the machine has.
- */
-static void default_handshake_memory(struct conf *c) {
-    uint64_t memory = (uint64_t)MAX(sysconf(_SC_PHYS_PAGES), 0L) * (uint64_t)MAX(sysconf(_SC_PAGESIZE), 0L), limit = 0;
-    char line[64] = "";
-    FILE *f = fopen("/sys/fs/cgroup/memory.max", "re");
-    if (f && fgets(line, sizeof(line), f)) {
-        line[strcspn(line, "\n")] = 0;
-        if (text_parse_u64(line, INT64_MAX, &limit) == 0 && limit) /* else "max" */
-            memory = MIN(memory, limit);
-    }
-    if (f)
-        (void)fclose(f); /* was only read */
-    c->handshake_memory = MIN(MAX(memory / 8 / c->workers, HANDSHAKE_MEMORY_MIN), HANDSHAKE_MEMORY_MAX);
 }
 
 /* The user to become matters to root only; a default user that the machine does not have is no reason to stop. */
@@ -94,13 +74,33 @@ static void default_groups(struct load *l, struct conf_service *s) {
     }
 }
 
+/*
+ * Budgets follow the memory of machine or container. What is configured counts, but a container that may take less than that is
+ * killed before the budgets bound anything.
+ */
+static void settle_memory(struct load *l) {
+    struct conf *c = l->conf;
+    uint64_t usable = memory_usable(""), limit = memory_limit("");
+    bool buffers = c->buffer_memory != 0, handshakes = c->handshake_memory != 0;
+    if (!buffers)
+        c->buffer_memory = memory_for_buffers(usable, c->workers);
+    if (!handshakes)
+        c->handshake_memory = memory_for_handshakes(usable, c->workers);
+    uint64_t sum = c->workers * (c->buffer_memory + c->handshake_memory);
+    if ((buffers || handshakes) && sum > limit)
+        load_warning(l, load_top_at(l, buffers ? KEY_BUFFER_MEMORY : KEY_HANDSHAKE_MEMORY),
+                     buffers ? "buffer_memory" : "handshake_memory",
+                     "buffer_memory and handshake_memory of %u workers are %llu MiB, more than the %llu MiB that the cgroup "
+                     "allows (memory.max): the kernel kills processes before these bounds are reached",
+                     c->workers, (unsigned long long)(sum >> 20), (unsigned long long)(limit >> 20));
+}
+
 void load_environment(struct load *l) {
     struct conf *c = l->conf;
     uint32_t cpus = c->workers ? 0 : cpus_usable("");
     if (c->workers == 0)
         c->workers = MIN(cpus, (uint32_t)WORKERS_MAX);
-    if (c->handshake_memory == 0)
-        default_handshake_memory(c);
+    settle_memory(l);
     settle_user(l);
     if (!c->state_dir)
         set_state_dir(l);
@@ -115,37 +115,17 @@ void load_environment(struct load *l) {
     }
 }
 
-/* At most TOML_FILE_MAX bytes; one more shows that there are too many. -1 with errno. */
-static ssize_t read_whole(const char *file, char *to, size_t cap) {
-    int fd = open(strcmp(file, LOAD_STDIN) == 0 ? "/dev/stdin" : file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0)
-        return -1;
-    size_t n = 0;
-    ssize_t got = 1;
-    while (got > 0 && n < cap) {
-        got = read(fd, to + n, cap - n);
-        if (got > 0)
-            n += (size_t)got;
-        else if (got < 0 && errno == EINTR)
-            got = 1;
-    }
-    int saved = errno;
-    (void)close(fd); /* was only read */
-    errno = saved;
-    return got < 0 ? -1 : (ssize_t)n;
-}
-
 static void load_init(struct load *l, const char *file, unsigned flags, const struct conf_capabilities *capabilities,
                       struct diagnostics *f) {
-    *l = (struct load){.conf = conf_new(), .faults = f, .capabilities = capabilities, .flags = flags, .file = file};
+    *l = (struct load){.conf = conf_new(), .diagnostics = f, .capabilities = capabilities, .flags = flags, .file = file};
     scalar_defaults("", l->conf);
 }
 
 /* The conf, or NULL when anything was wrong. */
 static struct conf *load_end(struct load *l) {
     toml_free(l->root);
-    diagnostics_close(l->faults);
-    if (l->faults->errors == 0)
+    diagnostics_close(l->diagnostics);
+    if (l->diagnostics->errors == 0)
         return l->conf;
     conf_free(l->conf);
     return NULL;
@@ -155,8 +135,12 @@ static void load_rest(struct load *l) {
     load_environment(l);
     check_keys(l);
     acme_settle(l);
+    keylog_settle(l);
+    state_dir_settle(l);
     acme_files(l);
     check_files(l);
+    check_store(l);
+    check_otlp_files(l);
     check_routes(l);
     check_ports(l);
 }
@@ -184,7 +168,8 @@ struct conf *conf_load_file(const char *file, unsigned flags, const struct conf_
     load_init(&l, file, flags, capabilities, f);
     char *text = malloc(TOML_FILE_MAX + 1);
     MUST(text);
-    ssize_t n = set_dir(&l, file) ? read_whole(file, text, TOML_FILE_MAX + 1) : -1;
+    ssize_t n =
+        set_dir(&l, file) ? input_read_all(file, text, TOML_FILE_MAX + 1) : -1; /* one more shows that it is too large */
     if (n < 0)
         load_error(&l, (struct toml_pos){0, 0}, NULL, "cannot be read: %s", strerror(errno));
     else if (load_schema(&l, text, (size_t)n))
@@ -193,24 +178,8 @@ struct conf *conf_load_file(const char *file, unsigned flags, const struct conf_
     return load_end(&l);
 }
 
-/* The same lists as the file has, so that they meet the same readers. */
-static void read_flag_list(struct load *l, enum conf_key k, key_read_fn read, const char *const *texts, size_t n) {
-    struct toml_node *items = conf_alloc(l->conf, n * sizeof(*items));
-    struct toml_node *list = conf_alloc(l->conf, sizeof(*list));
-    for (size_t i = 0; i < n; i++) {
-        char *copy = conf_alloc(l->conf, strlen(texts[i]) + 1);
-        memcpy(copy, texts[i], strlen(texts[i]));
-        items[i] = (struct toml_node){.kind = TOML_STRING, .string = copy};
-    }
-    *list = (struct toml_node){.kind = TOML_ARRAY, .children = items, .nchildren = n};
-    l->services[0].node[k] = list;
-    struct reading r = {.l = l, .row = &key_rows[k], .key = load_key(l, 0, k), .service = &l->conf->services[0]};
-    r.origin = &l->services[0];
-    read(&r, list);
-}
-
-struct conf *conf_load_flags(const char *const *listen, size_t nlisten, const char *const *backend, size_t nbackend,
-                             const struct conf_capabilities *capabilities, struct diagnostics *f) {
+struct conf *conf_load_flags(const struct conf_flags *flags, const struct conf_capabilities *capabilities,
+                             struct diagnostics *f) {
     struct load l;
     load_init(&l, NULL, 0, capabilities, f);
     struct conf *c = l.conf;
@@ -220,8 +189,7 @@ struct conf *conf_load_flags(const char *const *listen, size_t nlisten, const ch
     scalar_defaults("service.*", &c->services[0]);
     c->services[0].name = "default";
     if (getcwd(l.dir, sizeof(l.dir))) {
-        read_flag_list(&l, KEY_LISTEN, read_listen, listen, nlisten);
-        read_flag_list(&l, KEY_BACKENDS, read_backends, backend, nbackend);
+        flags_read(&l, flags);
         load_rest(&l);
     } else {
         load_error(&l, (struct toml_pos){0, 0}, NULL, "the working directory cannot be named: %s", strerror(errno));

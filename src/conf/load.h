@@ -32,7 +32,7 @@ void diagnostics_fini(struct diagnostics *f);
 void diagnostics_add(struct diagnostics *f, bool is_error, const char *position, const char *key, const char *fmt, ...)
     PRINTF_LIKE(5, 6);
 
-/* Adds the line with the number of omitted faults, if any. After it nothing may be added. */
+/* Adds the line with the number of omitted diagnostics, if any. After it nothing may be added. */
 void diagnostics_close(struct diagnostics *f);
 
 /*
@@ -53,8 +53,9 @@ struct conf_capabilities {
     /* And what the lists of networks go to, in the order of conf.services. */
     struct access_writer *access;
 
-    /* Begins the next service of the store, in the order of conf.services. */
-    int (*add_service)(void *creds, const char *name);
+    /* Begins the next service of the store, in the order of conf.services. FETCHED: directory of OCSP responses; NULL = none.
+     */
+    int (*add_service)(void *creds, const char *name, const char *fetched);
 
     /* Reads, checks and adds a pair, or every pair of a directory (at least one). */
     int (*add_certs)(void *creds, const struct conf_cert *cert, struct text *why, conf_warn_fn warn, void *ctx);
@@ -87,17 +88,25 @@ struct conf_capabilities {
     bool (*engine_usable)(const char *name);
 };
 
-/* For `tls-off check`: nothing is written, and a port that another tls-off holds is a warning only. */
+/* For `tls-off check`: nothing is written, and a port that another tls-off may hold is a warning only. */
 #define LOAD_FOR_CHECK 1u
 
-#define LOAD_STDIN "-"
-
-/* Reads and checks FILE (LOAD_STDIN: standard input, whose names start from here), all that it names included. NULL when there
- * were errors; the faults name them. */
+/*
+ * Reads and checks FILE (INPUT_STDIN: standard input, whose names start from here), all that it names included. NULL when there
+ * were errors; the diagnostics name them.
+ */
 struct conf *conf_load_file(const char *file, unsigned flags, const struct conf_capabilities *capabilities,
                             struct diagnostics *f);
 
-/* The shortest use: one service "default" from addresses to listen on and backends; a self-signed certificate is kept in the
- * state directory. */
-struct conf *conf_load_flags(const char *const *listen, size_t nlisten, const char *const *backend, size_t nbackend,
-                             const struct conf_capabilities *capabilities, struct diagnostics *f);
+/* What the command line says in the place of a file. */
+struct conf_flags {
+    const char *const *listen, *const *backend, *const *name;
+    size_t nlisten, nbackend, nname;
+    const char *directory; /* of the issuer that gives a certificate for the names; "" = a self-signed one is used */
+    const char *ca_file;   /* trust for that directory; "" = the system's */
+};
+
+/* The shortest use: one service "default" from addresses to listen on and backends; its certificate is kept in the state
+ * directory. */
+struct conf *conf_load_flags(const struct conf_flags *flags, const struct conf_capabilities *capabilities,
+                             struct diagnostics *f);

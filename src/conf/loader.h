@@ -9,7 +9,7 @@
 
 #include "base/defs.h"
 #include "conf/conf.h"
-#include "conf/keys.h"
+#include "conf/key_table.h"
 #include "conf/load.h"
 #include "conf/toml_face.h"
 
@@ -39,7 +39,6 @@ struct service_origin {
     struct toml_pos *cert_at;                /* one for each of conf_service.certs */
     const char **managed_names;              /* of "acme" */
     size_t nmanaged_names;
-    bool selfsigned; /* no certificates named: the self-signed one */
 };
 
 /* A listener's origins, beside conf.listeners[i]. */
@@ -51,7 +50,7 @@ struct listener_origin {
 
 struct load {
     struct conf *conf;
-    struct diagnostics *faults;
+    struct diagnostics *diagnostics;
     const struct conf_capabilities *capabilities;
     unsigned flags;
     const char *file;   /* as the operator named it; NULL = the command line */
@@ -66,7 +65,7 @@ struct load {
     size_t nacme_http;
 };
 
-/* report.c. Adds a fault. AT with line 0 gives the file alone, or "command line". */
+/* report.c. Adds a diagnostic. AT with line 0 gives the file alone, or "command line". */
 void load_error(struct load *l, struct toml_pos at, const char *key, const char *fmt, ...) PRINTF_LIKE(4, 5);
 void load_warning(struct load *l, struct toml_pos at, const char *key, const char *fmt, ...) PRINTF_LIKE(4, 5);
 
@@ -76,7 +75,10 @@ MUST_CHECK int load_listen_address(struct load *l, const char *text, struct conf
 /* Whether two listeners are one and the same, port 0 included. */
 bool load_same_listener(const struct conf_listener *a, const struct conf_listener *b);
 
-/* "service.NAME.KEY" of a key of service I, or the key itself outside services; lives as long as the conf. */
+/*
+ * "service.NAME.KEY" of a key of service I, or of the command line the flag, NULL when there is none; lives as long as the
+ * conf.
+ */
 const char *load_key(struct load *l, size_t service, enum conf_key key);
 const char *load_listener_key(struct load *l, size_t listener, enum conf_key key); /* listener."ADDRESS".KEY */
 const char *load_top_key(enum conf_key key);
@@ -92,6 +94,9 @@ const char *load_path(struct load *l, const char *name);
 /* schema.c: every key of the file, one by one. False when the text is no TOML. */
 bool load_schema(struct load *l, const char *text, size_t len);
 
+/* flags.c: the service "default", in the place of a file. */
+void flags_read(struct load *l, const struct conf_flags *f);
+
 /* load.c: defaults from the machine for keys that are not set: workers, user, state directory, suites, groups. */
 void load_environment(struct load *l);
 
@@ -99,8 +104,14 @@ void load_environment(struct load *l);
 void admin_defaults(struct load *l);
 void check_admin(struct load *l);
 
-/* check.c: keys against each other. */
+/* cross_check.c: keys against each other. */
 void check_keys(struct load *l);
+
+/* keylog.c: where the key log is, and whether that will do. After the environment, which has the state directory. */
+void keylog_settle(struct load *l);
+
+/* state_dir.c: makes what is above the state directory, or says why a start could not. */
+void state_dir_settle(struct load *l);
 
 /* check_files.c: what the keys name on this machine. May write a self-signed certificate. */
 void check_files(struct load *l);

@@ -10,20 +10,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/text.h"
 #include "conf/loader.h"
+#include "conf/proc_net.h"
 
-#define HOLDERS_MAX   16      /* sockets in the way of one address */
-#define TCP_LISTEN_   0x0a    /* net/tcp_states.h of the kernel */
-#define UNIX_LISTENS_ 0x10000 /* __SO_ACCEPTCON of linux/net.h */
+#define HOLDERS_MAX 16 /* sockets in the way of one address */
 
-static int set(int fd, int level, int option, int value) {
+static int set_bind_option(int fd, int level, int option, int value) {
     return setsockopt(fd, level, option, &value, sizeof(value));
 }
 
-static bool set_options(int fd, const struct conf_listener *l, bool v6, bool reuseport) {
-    return set(fd, SOL_SOCKET, SO_REUSEADDR, 1) == 0 && (!v6 || set(fd, IPPROTO_IPV6, IPV6_V6ONLY, l->v6only) == 0) &&
-           (!reuseport || set(fd, SOL_SOCKET, SO_REUSEPORT, 1) == 0) &&
+static bool set_bind_options(int fd, const struct conf_listener *l, bool v6, bool reuseport) {
+    return set_bind_option(fd, SOL_SOCKET, SO_REUSEADDR, 1) == 0 &&
+           (!v6 || set_bind_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, l->v6only) == 0) &&
+           (!reuseport || set_bind_option(fd, SOL_SOCKET, SO_REUSEPORT, 1) == 0) &&
            (!l->device || setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, l->device, (socklen_t)strlen(l->device)) == 0);
 }
 
@@ -40,7 +41,7 @@ int port_bind(const struct conf_listener *l, const struct addr *at, bool reusepo
     if (fd < 0)
         return -1;
     socklen_t len = addr_to_sockaddr(at, &ss);
-    if (set_options(fd, l, at->family == AF_INET6, reuseport) && bind(fd, (struct sockaddr *)&ss, len) == 0)
+    if (set_bind_options(fd, l, at->family == AF_INET6, reuseport) && bind(fd, (struct sockaddr *)&ss, len) == 0)
         return fd;
     int saved = errno;
     (void)close(fd); /* nothing was sent */
@@ -63,55 +64,24 @@ enum port_state port_probe(const struct conf_listener *l) {
                                                              : PORT_FAILED;
 }
 
-/* An address of /proc/net/tcp: 32-bit words in host order, printed in hex. */
-static bool read_proc_ip(const char *hex, size_t words, uint8_t to[static 16]) {
-    memset(to, 0, 16);
-    for (size_t w = 0; w < words; w++) {
-        unsigned v = 0;
-        char part[9] = {0};
-        memcpy(part, hex + w * 8, 8);
-        if (sscanf(part, "%8x", &v) != 1)
-            return false;
-        memcpy(to + w * 4, &v, 4);
-    }
-    return true;
+struct port_holders {
+    const struct addr *a; /* or PATH: what is looked for */
+    const char *path;
+    unsigned long inodes[HOLDERS_MAX];
+    size_t n;
+};
+
+static bool is_in_the_way(const struct addr *of, const struct addr *a) {
+    bool same_family = of->family == a->family;
+    if (of->port != a->port)
+        return false;
+    return addr_is_any(of) || (same_family && (addr_is_any(a) || memcmp(of->ip, a->ip, sizeof(of->ip)) == 0));
 }
 
-static bool all_zero(const uint8_t ip[static 16]) {
-    static const uint8_t zero[16];
-    return memcmp(ip, zero, sizeof(zero)) == 0;
-}
-
-/* One line of /proc/net/tcp or tcp6: the inode of a socket that listens in A's way, or 0. */
-static unsigned long line_inode(const char *line, const struct addr *a, bool v6) {
-    char ip_hex[40];
-    unsigned port = 0, state = 0;
-    unsigned long inode = 0;
-    uint8_t ip[16];
-    size_t words = v6 ? 4 : 1;
-    if (sscanf(line, " %*u: %32[0-9A-Fa-f]:%4x %*[0-9A-Fa-f:] %2x %*s %*s %*s %*u %*u %lu", ip_hex, &port, &state, &inode) != 4)
-        return 0;
-    if (state != TCP_LISTEN_ || port != a->port || strlen(ip_hex) != words * 8 || !read_proc_ip(ip_hex, words, ip))
-        return 0;
-    bool same_family = v6 == (a->family == AF_INET6);
-    if (all_zero(ip) || (same_family && all_zero(a->ip)))
-        return inode;
-    return same_family && memcmp(ip, a->ip, sizeof(ip)) == 0 ? inode : 0;
-}
-
-static size_t find_inodes(const char *file, const struct addr *a, bool v6, unsigned long inodes[static HOLDERS_MAX]) {
-    char line[512];
-    size_t n = 0;
-    FILE *f = fopen(file, "re");
-    if (!f)
-        return 0;
-    while (n < HOLDERS_MAX && fgets(line, sizeof(line), f)) {
-        unsigned long inode = line_inode(line, a, v6);
-        if (inode)
-            inodes[n++] = inode;
-    }
-    (void)fclose(f); /* was only read */
-    return n;
+static void note_holder(void *ctx, const struct proc_net_socket *s) {
+    struct port_holders *h = ctx;
+    if (h->n < HOLDERS_MAX && (h->path ? strcmp(s->path, h->path) == 0 : is_in_the_way(&s->at, h->a)))
+        h->inodes[h->n++] = s->inode;
 }
 
 static bool process_has(int fd_dir, const unsigned long *inodes, size_t n) {
@@ -137,7 +107,7 @@ static bool process_has(int fd_dir, const unsigned long *inodes, size_t n) {
     return has;
 }
 
-static void read_name(int proc, const char *pid, char to[static 32]) {
+static void read_process_name(int proc, const char *pid, char to[static 32]) {
     char file[64];
     struct text t = text_of(file, sizeof(file));
     text_addf(&t, "%s/comm", pid);
@@ -145,7 +115,7 @@ static void read_name(int proc, const char *pid, char to[static 32]) {
     int fd = openat(proc, file, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return;
-    ssize_t n = read(fd, to, 31);
+    ssize_t n = fd_read_all(fd, to, 31);
     to[n > 0 ? n : 0] = 0;
     to[strcspn(to, "\n")] = 0;
     (void)close(fd); /* was only read */
@@ -166,7 +136,7 @@ static void find_process(const unsigned long *inodes, size_t n, struct port_hold
             continue;
         if (h.pid == 0) {
             h.pid = (pid_t)pid;
-            read_name(dirfd(proc), e->d_name, h.name);
+            read_process_name(dirfd(proc), e->d_name, h.name);
         }
     }
     if (proc)
@@ -175,34 +145,27 @@ static void find_process(const unsigned long *inodes, size_t n, struct port_hold
 }
 
 void port_find_holder(const struct addr *a, struct port_holder *ret) {
-    unsigned long inodes[HOLDERS_MAX];
+    struct port_holders h = {.a = a};
     /* An IPv6 socket for all addresses may serve IPv4 too; the other way round never. */
-    size_t n = a->family == AF_INET ? find_inodes("/proc/net/tcp", a, false, inodes) : 0;
-    if (n == 0)
-        n = find_inodes("/proc/net/tcp6", a, true, inodes);
-    find_process(inodes, n, ret);
+    if (a->family == AF_INET)
+        proc_net_each(PROC_NET_TCP, note_holder, &h);
+    if (h.n == 0)
+        proc_net_each(PROC_NET_TCP6, note_holder, &h);
+    find_process(h.inodes, h.n, ret);
 }
 
 /* A process that listens at a Unix socket ("/run/app.sock", "@name"). False: there is none. */
 static bool find_socket_holder(const char *path, struct port_holder *ret) {
-    unsigned long inodes[HOLDERS_MAX], inode = 0;
-    char line[512];
-    size_t n = 0;
-    FILE *f = fopen("/proc/net/unix", "re");
-    while (f && n < HOLDERS_MAX && fgets(line, sizeof(line), f)) {
-        unsigned flags = 0, type = 0;
-        int at = 0;
-        line[strcspn(line, "\n")] = 0;
-        if (sscanf(line, "%*s %*x %*x %x %x %*x %lu %n", &flags, &type, &inode, &at) == 3 && at > 0 && flags & UNIX_LISTENS_ &&
-            strcmp(line + at, path) == 0)
-            inodes[n++] = inode;
-    }
-    if (f)
-        (void)fclose(f); /* was only read */
-    find_process(inodes, n, ret);
-    return n > 0;
+    struct port_holders h = {.path = path};
+    proc_net_each(PROC_NET_UNIX, note_holder, &h);
+    find_process(h.inodes, h.n, ret);
+    return h.n > 0;
 }
 
+/*
+ * A check of the file of the running proxy finds that proxy at its addresses. Only root may look at its processes, so for
+ * others a holder that is not known may be it.
+ */
 static void say_held(struct load *l, const struct origin *o, const struct conf_listener *at, const struct port_holder *found) {
     const struct port_holder h = *found;
     char who[96];
@@ -211,7 +174,9 @@ static void say_held(struct load *l, const struct origin *o, const struct conf_l
         text_addf(&t, "%s (process %d)", h.name, (int)h.pid);
     else
         text_add(&t, "another process");
-    if ((l->flags & LOAD_FOR_CHECK) && strcmp(h.name, "tls-off") == 0)
+    if ((l->flags & LOAD_FOR_CHECK) && h.pid == 0)
+        load_warning(l, o->at, o->key, "\"%s\" is in use by a process that this user may not look at", at->name);
+    else if ((l->flags & LOAD_FOR_CHECK) && strcmp(h.name, "tls-off") == 0)
         load_warning(l, o->at, o->key, "\"%s\" is in use by %s", at->name, who);
     else
         load_error(l, o->at, o->key, "found \"%s\" in use by %s, expected a free address", at->name, who);
@@ -230,7 +195,7 @@ static void say_in_use(struct load *l, const struct origin *o, const struct conf
  * Given by the service manager, or ours before a reload. What overlaps with it is ours, too: while both are bound our sockets
  * share the port.
  */
-static bool is_held(const struct load *l, const struct addr *a) {
+static bool is_held_address(const struct load *l, const struct addr *a) {
     struct addr bare = *a;
     bare.scope = 0; /* those that are held are named without */
     for (size_t i = 0; i < l->capabilities->nheld; i++) {
@@ -244,7 +209,7 @@ static bool is_held(const struct load *l, const struct addr *a) {
 static void check_port(struct load *l, const struct conf_listener *at, const struct origin *o) {
     const struct addr *a = &at->addr;
     const char *shown = at->name;
-    if (is_held(l, a))
+    if (is_held_address(l, a))
         return;
     switch (port_probe(at)) {
     case PORT_FREE:
@@ -273,13 +238,25 @@ static void check_port(struct load *l, const struct conf_listener *at, const str
 
 /* ---- paths ---- */
 
-/* The supervisor replaces a socket that nobody serves, and touches nothing else. */
-static void check_file(struct load *l, const struct conf_listener *at, const struct origin *o) {
-    char dir[CONF_SOCKET_PATH_MAX + 1];
-    struct text t = text_of(dir, sizeof(dir));
+/* The directory of PATH, or with MAKES_DIR that one's when only that one is missing. */
+static void socket_dir(const char *path, bool makes_dir, char dir[static CONF_SOCKET_PATH_MAX + 1]) {
+    struct text t = text_of(dir, CONF_SOCKET_PATH_MAX + 1);
     struct stat st;
-    size_t len = (size_t)(strrchr(at->path, '/') - at->path);
-    text_add_span(&t, span_of(at->path, MAX(len, (size_t)1)));
+    size_t len = (size_t)(strrchr(path, '/') - path);
+    text_add_span(&t, span_of(path, MAX(len, (size_t)1)));
+    char *slash = strrchr(dir, '/');
+    if (makes_dir && stat(dir, &st) < 0 && errno == ENOENT)
+        slash[slash == dir] = 0;
+}
+
+/*
+ * The supervisor replaces a socket that nobody serves, and touches nothing else. MAKES_DIR: it makes the directory, too, in one
+ * that is there.
+ */
+static void check_file(struct load *l, const struct conf_listener *at, bool makes_dir, const struct origin *o) {
+    char dir[CONF_SOCKET_PATH_MAX + 1];
+    struct stat st;
+    socket_dir(at->path, makes_dir, dir);
     bool as_root = geteuid() == 0, there = lstat(at->path, &st) == 0;
     if (there && !S_ISSOCK(st.st_mode)) {
         load_error(l, o->at, o->key, "found \"%s\", where another file is, expected a free path", at->name);
@@ -300,13 +277,54 @@ static void check_file(struct load *l, const struct conf_listener *at, const str
                    dir, strerror(errno));
 }
 
+/* Only root gives a socket to another user, or to a group that it is not in (chown(2)). FATAL: a start stops. */
+static void check_rights(struct load *l, const struct socket_rights *r, bool fatal, const struct origin *owner,
+                         const struct origin *group) {
+    void (*say)(struct load *, struct toml_pos, const char *, const char *, ...) = fatal ? load_error : load_warning;
+    if (geteuid() == 0)
+        return;
+    if (owner->at.line && r->uid != UINT32_MAX && r->uid != geteuid())
+        say(l, owner->at, owner->key, "found another user, expected the one who starts tls-off: only root gives a socket away");
+    if (group->at.line && r->gid != UINT32_MAX && r->gid != getegid() && !group_member(r->gid))
+        say(l, group->at, group->key, "found a group of others, expected one that the user who starts tls-off is in");
+}
+
+static struct origin listener_origin(struct load *l, size_t i, enum conf_key key) {
+    const struct toml_node *node = l->listeners[i].node[key];
+    return (struct origin){node ? node->at : (struct toml_pos){0, 0}, load_listener_key(l, i, key)};
+}
+
 /* Whether somebody serves there is seen when it is bound; only `tls-off check` binds nothing. */
-static void check_socket(struct load *l, const struct conf_listener *at, const struct origin *o) {
+static void check_socket(struct load *l, const struct conf_listener *at, bool makes_dir, const struct origin *o) {
     struct port_holder h;
     if (at->path[0] == '/')
-        check_file(l, at, o);
+        check_file(l, at, makes_dir, o);
     if ((l->flags & LOAD_FOR_CHECK) && find_socket_holder(at->path, &h))
         say_held(l, o, at, &h);
+}
+
+static void check_listener_socket(struct load *l, size_t i) {
+    const struct conf_listener *at = &l->conf->listeners[i];
+    const struct origin owner = listener_origin(l, i, KEY_LISTENER_OWNER), group = listener_origin(l, i, KEY_LISTENER_GROUP);
+    check_socket(l, at, false, &l->listeners[i].first);
+    check_rights(l, &at->rights, true, &owner, &group);
+}
+
+/* A start stops without a socket that was asked for, and goes on without one in a place of its own choice. */
+static void check_admin_ports(struct load *l) {
+    const struct conf_admin *a = &l->conf->admin;
+    char name[ADDR_TEXT_MAX];
+    const struct origin socket = {load_top_at(l, KEY_ADMIN_SOCKET), load_top_key(KEY_ADMIN_SOCKET)};
+    const struct origin listen = {load_top_at(l, KEY_ADMIN_LISTEN), load_top_key(KEY_ADMIN_LISTEN)};
+    const struct origin owner = {load_top_at(l, KEY_ADMIN_SOCKET_OWNER), load_top_key(KEY_ADMIN_SOCKET_OWNER)};
+    const struct origin group = {load_top_at(l, KEY_ADMIN_SOCKET_GROUP), load_top_key(KEY_ADMIN_SOCKET_GROUP)};
+    if (a->socket)
+        check_rights(l, &a->rights, a->socket_given, &owner, &group);
+    if (a->socket && a->socket_given)
+        check_socket(l, &(const struct conf_listener){.name = a->socket, .path = a->socket}, true, &socket);
+    if (a->listen.family != AF_UNSPEC)
+        check_port(l, &(const struct conf_listener){.name = addr_text(&a->listen, name), .addr = a->listen, .v6only = true},
+                   &listen);
 }
 
 /* A port of 0 is chosen by the kernel, but the address must be this machine's all the same. */
@@ -314,14 +332,9 @@ void check_ports(struct load *l) {
     for (size_t i = 0; i < l->conf->nlisteners; i++) {
         const struct conf_listener *at = &l->conf->listeners[i];
         if (at->path)
-            check_socket(l, at, &l->listeners[i].first);
+            check_listener_socket(l, i);
         else
             check_port(l, at, &l->listeners[i].first);
     }
-    char name[ADDR_TEXT_MAX];
-    const struct origin admin = {load_top_at(l, KEY_ADMIN_LISTEN), load_top_key(KEY_ADMIN_LISTEN)};
-    const struct conf_listener at = {
-        .name = addr_text(&l->conf->admin.listen, name), .addr = l->conf->admin.listen, .v6only = true};
-    if (at.addr.family != AF_UNSPEC)
-        check_port(l, &at, &admin);
+    check_admin_ports(l);
 }

@@ -1,4 +1,4 @@
-/* What the steps of the loader share: faults, positions and names of keys, absolute file names. */
+/* What the steps of the loader share: diagnostics, positions and names of keys, absolute file names. */
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,7 +19,7 @@ static void PRINTF_LIKE(5, 0)
     if (at.line && l->file)
         text_addf(&t, ":%u:%u", at.line, at.column);
     (void)vsnprintf(line, sizeof(line), fmt, args); /* cut is fine in a message */
-    diagnostics_add(l->faults, is_error, position, key, "%s", line);
+    diagnostics_add(l->diagnostics, is_error, position, key, "%s", line);
 }
 
 void load_error(struct load *l, struct toml_pos at, const char *key, const char *fmt, ...) {
@@ -44,7 +44,7 @@ const char *load_key(struct load *l, size_t service, enum conf_key key) {
     char name[CONF_KEY_TEXT_MAX];
     struct text t = text_of(name, sizeof(name));
     if (!l->file)
-        return key == KEY_LISTEN ? "--listen" : key == KEY_BACKENDS ? "--backend" : key_rows[key].path;
+        return key == KEY_LISTEN ? "--listen" : key == KEY_BACKENDS ? "--backend" : key == KEY_SERVICE_ACME ? "--name" : NULL;
     text_addf(&t, "service.%s.%s", l->conf->services[service].name, key_rows[key].path + strlen(SERVICE_PREFIX));
     return conf_strdup(l->conf, name);
 }

@@ -11,7 +11,7 @@ struct claiming {
     int err; /* the first */
 };
 
-static void claim(struct claiming *k, const char *pattern, enum route_weight weight) {
+static void claim_pattern(struct claiming *k, const char *pattern, enum route_weight weight) {
     for (size_t i = 0; i < k->conf->nlisteners && k->err == 0; i++)
         k->err = route_table_claim(k->table, k->conf->listeners[i], k->service, pattern, weight);
 }
@@ -24,14 +24,14 @@ static void claim_rest(struct claiming *k) {
 }
 
 static void claim_implied(void *ctx, const char *name) {
-    claim(ctx, name, ROUTE_IMPLIED);
+    claim_pattern(ctx, name, ROUTE_IMPLIED);
 }
 
 static void claim_names(struct claiming *k, routes_names_fn each_name, void *names) {
     const struct conf_service *s = k->conf;
     route_table_speak(k->table, k->service, routes_protocols(s));
     for (size_t i = 0; i < s->nnames; i++)
-        claim(k, s->names[i], ROUTE_GIVEN);
+        claim_pattern(k, s->names[i], ROUTE_GIVEN);
     if (s->nnames)
         return;
     if (s->mode == MODE_PASSTHROUGH) {
@@ -40,7 +40,7 @@ static void claim_names(struct claiming *k, routes_names_fn each_name, void *nam
     }
     each_name(names, k->service, claim_implied, k);
     if (!s->strict_sni)
-        claim(k, "*", ROUTE_IMPLIED);
+        claim_pattern(k, "*", ROUTE_IMPLIED);
 }
 
 void routes_creds_names(void *creds, size_t service, void (*take)(void *ctx, const char *name), void *ctx) {

@@ -88,6 +88,10 @@ static bool fits_duration(const struct key_row *row, uint64_t v) {
     return v == CONF_NEVER || (v >= row->min && v <= (row->max ? row->max : CONF_DURATION_MAX));
 }
 
+static bool fits_finite_duration(const struct key_row *row, uint64_t v) {
+    return v != CONF_NEVER && fits_bounds(row, v);
+}
+
 static bool fits_word(const struct key_row *row, uint64_t v) {
     for (const struct word *w = row->words; w->name; w++)
         if (w->value == v)
@@ -140,7 +144,7 @@ static void refuse_word(struct reading *r, const struct toml_node *node) {
     reading_refuse(r, node, "%s", words);
 }
 
-static void read_word(struct reading *r, const struct toml_node *node) {
+static void read_known_word(struct reading *r, const struct toml_node *node) {
     int v = value_word(r->row->words, node->string);
     if (v < 0)
         refuse_word(r, node);
@@ -181,6 +185,26 @@ static void read_duration(struct reading *r, const struct toml_node *node) {
         reading_refuse(r, node, "a duration like \"250ms\", \"10s\", \"5m\", \"1h\", or \"none\"");
 }
 
+static void read_finite_duration(struct reading *r, const struct toml_node *node) {
+    const struct key_row *row = r->row;
+    uint64_t ms = 0;
+    if (value_duration(node->string, &ms) == 0 && fits_finite_duration(row, ms))
+        scalar_set_number(row, r->base, ms);
+    else
+        reading_refuse(r, node, "a duration from \"%llums\" to \"%llus\"", (unsigned long long)row->min,
+                       (unsigned long long)row->max / 1000);
+}
+
+/* Stored in parts per million, or of what the row's MAX says. One that is not 0 does not become 0, and none becomes all but 1.
+ */
+static void read_ratio(struct reading *r, const struct toml_node *node) {
+    double v = node->kind == TOML_FLOAT ? node->number : (double)node->integer, parts = (double)r->row->max;
+    if (v == 0 || v == 1 || (v >= 1 / parts && v <= (parts - 1) / parts)) /* never true of NaN */
+        scalar_set_number(r->row, r->base, (uint64_t)(v * parts + 0.5));
+    else
+        reading_refuse(r, node, "0, 1, or a share from %.6f to %.6f", 1 / parts, (parts - 1) / parts);
+}
+
 /* The one type that is an integer or a string. */
 static void read_size(struct reading *r, const struct toml_node *node) {
     const struct key_row *row = r->row;
@@ -196,8 +220,10 @@ static void read_size(struct reading *r, const struct toml_node *node) {
 const struct key_type scalar_boolean = {TOML_BOOLEAN, TOML_BOOLEAN, false, read_boolean, fits_boolean};
 const struct key_type scalar_integer = {TOML_INTEGER, TOML_INTEGER, false, read_integer, NULL};
 const struct key_type scalar_rate = {TOML_INTEGER, TOML_INTEGER, false, read_rate, fits_rate};
-const struct key_type scalar_word = {TOML_STRING, TOML_STRING, false, read_word, fits_word};
+const struct key_type scalar_ratio = {TOML_FLOAT, TOML_INTEGER, false, read_ratio, NULL};
+const struct key_type scalar_word = {TOML_STRING, TOML_STRING, false, read_known_word, fits_word};
 const struct key_type scalar_duration = {TOML_STRING, TOML_STRING, false, read_duration, fits_duration};
+const struct key_type scalar_finite_duration = {TOML_STRING, TOML_STRING, false, read_finite_duration, fits_finite_duration};
 const struct key_type scalar_size = {TOML_STRING, TOML_INTEGER, false, read_size, NULL};
 const struct key_type scalar_text = {TOML_STRING, TOML_STRING, true, read_text, NULL};
 const struct key_type scalar_path = {TOML_STRING, TOML_STRING, true, read_path, NULL};

@@ -1,6 +1,6 @@
 /*
  * Keys whose value is one number, word or text: their types, how they are read from the file, and how they lie in the conf.
- * What is read is in bounds; scalar_fits() asks the same of a value from elsewhere.
+ * What is read is in bounds; scalar_number_fits() and scalar_string_fits() ask the same of a value from elsewhere.
  */
 #pragma once
 
@@ -10,8 +10,10 @@ extern const struct key_type scalar_boolean;
 extern const struct key_type scalar_integer;
 extern const struct key_type scalar_rate; /* 0, or within bounds */
 extern const struct key_type scalar_word;
-extern const struct key_type scalar_duration; /* milliseconds; CONF_NEVER = none */
-extern const struct key_type scalar_size;     /* bytes */
+extern const struct key_type scalar_duration;        /* milliseconds; CONF_NEVER = none */
+extern const struct key_type scalar_finite_duration; /* the same, never none */
+extern const struct key_type scalar_ratio;           /* 0 to 1, in parts per million */
+extern const struct key_type scalar_size;            /* bytes */
 extern const struct key_type scalar_text;
 extern const struct key_type scalar_path; /* absolute */
 

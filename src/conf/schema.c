@@ -1,4 +1,5 @@
 #include "conf/schema.h"
+#include "conf/bare_text.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -6,7 +7,7 @@
 
 #include "base/tcp_options.h"
 #include "base/text.h"
-#include "conf/keys.h"
+#include "conf/key_table.h"
 #include "conf/scalars.h"
 #include "conf/suggestion.h"
 
@@ -75,7 +76,7 @@ struct section {
 };
 
 /* What follows the section in a row's path: "sessions" of "service.*.limits.sessions"; NULL when the row is elsewhere. */
-static const char *below(const char *row_path, const char *section) {
+static const char *key_below(const char *row_path, const char *section) {
     size_t n = strlen(section);
     if (n == 0)
         return row_path;
@@ -86,7 +87,7 @@ static const char *below(const char *row_path, const char *section) {
 static void known_names(const char *section, char store[NAMES_MAX][SECTION_MAX], const char *names[static NAMES_MAX + 1]) {
     size_t n = 0;
     for (size_t k = 0; k < KEY_COUNT; k++) {
-        const char *rest = below(key_rows[k].path, section);
+        const char *rest = key_below(key_rows[k].path, section);
         size_t len = rest ? strcspn(rest, ".") : 0;
         if (!rest || len >= SECTION_MAX)
             continue;
@@ -103,16 +104,40 @@ static void known_names(const char *section, char store[NAMES_MAX][SECTION_MAX],
     names[n] = NULL;
 }
 
+/* Whether WORD is one of the parts of NAME: "mode" of "socket_mode". */
+static bool has_part(const char *name, const char *word) {
+    size_t n = strlen(word);
+    for (const char *p = name; n && (p = strstr(p, word)); p++)
+        if ((p == name || p[-1] == '_') && (p[n] == 0 || p[n] == '_'))
+            return true;
+    return false;
+}
+
+/* Which of NAMES a word was meant to be; NULL = cannot be said. SURE: that one and no other, wherever there may be others. */
+static const char *nearest_name(const char *word, const char *const *names, bool sure) {
+    struct suggestion near = {.word = word};
+    const char *with_part = NULL;
+    size_t parts = 0;
+    for (size_t i = 0; names[i]; i++) {
+        suggestion_offer(&near, names[i]);
+        if (has_part(names[i], word)) {
+            with_part = names[i];
+            parts++;
+        }
+    }
+    const char *best = suggestion_get(&near);
+    if (best && near.distance <= 1)
+        return best;
+    return parts == 1 ? with_part : sure ? NULL : best;
+}
+
 void reading_unknown_key(struct load *l, const struct toml_node *node, const char *section, const char *const *names) {
     char key[CONF_KEY_TEXT_MAX], all[512];
     struct text t = text_of(key, sizeof(key)), a = text_of(all, sizeof(all));
-    struct suggestion near = {.word = node->key};
-    for (size_t i = 0; names[i]; i++) {
-        suggestion_offer(&near, names[i]);
+    for (size_t i = 0; names[i]; i++)
         text_addf(&a, "%s\"%s\"", i == 0 ? "" : names[i + 1] ? ", " : " or ", names[i]);
-    }
     text_addf(&t, "%s%s%.100s", section, section[0] ? "." : "", node->key);
-    const char *best = suggestion_get(&near);
+    const char *best = nearest_name(node->key, names, false);
     if (best)
         load_error(l, node->key_at, key, "found an unknown key, expected \"%s\"", best);
     else
@@ -132,7 +157,7 @@ static const char *find_elsewhere(const char *name) {
     return found;
 }
 
-/* A key that exists, but in another section: a better hint than any name here. */
+/* A key that exists, but in another section: a better hint than a name here that is only somewhat like it. */
 static bool belongs_elsewhere(struct load *l, const struct toml_node *node, const struct section *s) {
     const char *path = find_elsewhere(node->key), *last = path ? strrchr(path, '.') : NULL;
     char key[CONF_KEY_TEXT_MAX];
@@ -157,24 +182,28 @@ static void unknown_key(struct load *l, const struct toml_node *node, const stru
     char store[NAMES_MAX][SECTION_MAX];
     const char *names[NAMES_MAX + 1];
     known_names(s->path, store, names);
-    if (!belongs_elsewhere(l, node, s))
+    if (nearest_name(node->key, names, true) || !belongs_elsewhere(l, node, s))
         reading_unknown_key(l, node, s->shown, names);
+}
+
+static void add_expected_kind(const struct key_row *row, struct text *t) {
+    const struct key_type *type = row->type;
+    if (row->words)
+        value_words_text(row->words, t);
+    else
+        text_addf(t, "%s%s%s", value_kind(type->kind), type->kind == type->or_kind ? "" : " or ",
+                  type->kind == type->or_kind ? "" : value_kind(type->or_kind));
 }
 
 /* A value of the wrong type. */
 static void refuse_kind(struct reading *r, const struct toml_node *node) {
-    const struct key_type *type = r->row->type;
     char expected[256];
     struct text t = text_of(expected, sizeof(expected));
-    if (r->row->words)
-        value_words_text(r->row->words, &t);
-    else
-        text_addf(&t, "%s%s%s", value_kind(type->kind), type->kind == type->or_kind ? "" : " or ",
-                  type->kind == type->or_kind ? "" : value_kind(type->or_kind));
+    add_expected_kind(r->row, &t);
     reading_refuse(r, node, "%s", expected);
 }
 
-static void read_key(struct load *l, enum conf_key k, const struct toml_node *node, const struct section *s) {
+static void read_key_value(struct load *l, enum conf_key k, const struct toml_node *node, const struct section *s) {
     const struct key_row *row = &key_rows[k];
     struct reading r = {.l = l, .row = row};
     if (s->listener != SIZE_MAX) {
@@ -200,12 +229,12 @@ static void read_key(struct load *l, enum conf_key k, const struct toml_node *no
 
 static bool is_section(const char *path) {
     for (size_t k = 0; k < KEY_COUNT; k++)
-        if (below(key_rows[k].path, path))
+        if (key_below(key_rows[k].path, path))
             return true;
     return false;
 }
 
-static enum conf_key find_key(const char *path) {
+static enum conf_key key_at_path(const char *path) {
     for (size_t k = 0; k < KEY_COUNT; k++)
         if (strcmp(key_rows[k].path, path) == 0)
             return (enum conf_key)k;
@@ -215,7 +244,7 @@ static enum conf_key find_key(const char *path) {
 static void walk_services(struct load *l, const struct toml_node *table);
 
 /* Sections lie at most three deep, so does this recursion. */
-static void walk(struct load *l, const struct toml_node *table, const struct section *s) {
+static void read_section(struct load *l, const struct toml_node *table, const struct section *s) {
     for (size_t i = 0; i < table->nchildren; i++) {
         const struct toml_node *n = &table->children[i];
         char path[SECTION_MAX], shown[CONF_KEY_TEXT_MAX];
@@ -223,11 +252,11 @@ static void walk(struct load *l, const struct toml_node *table, const struct sec
         const char *dot = s->path[0] ? "." : "";
         text_addf(&p, "%s%s%s", s->path, dot, n->key);
         text_addf(&t, "%s%s%.100s", s->shown, dot, n->key);
-        enum conf_key k = p.cut || strchr(n->key, '.') || strchr(n->key, '*') ? KEY_COUNT : find_key(path);
+        enum conf_key k = p.cut || strchr(n->key, '.') || strchr(n->key, '*') ? KEY_COUNT : key_at_path(path);
         bool section = !p.cut && !strchr(n->key, '.') && !strchr(n->key, '*') && n->key[0] && is_section(path);
 
         if (k != KEY_COUNT)
-            read_key(l, k, n, s);
+            read_key_value(l, k, n, s);
         else if (!section)
             unknown_key(l, n, s);
         else if (n->kind != TOML_TABLE)
@@ -241,7 +270,7 @@ static void walk(struct load *l, const struct toml_node *table, const struct sec
         else if (strcmp(path, "listener") == 0)
             l->listener_sections = n; /* when the services have said where they listen */
         else
-            walk(l, n, &(struct section){path, shown, s->service, s->listener});
+            read_section(l, n, &(struct section){path, shown, s->service, s->listener});
     }
 }
 
@@ -275,7 +304,7 @@ static void walk_services(struct load *l, const struct toml_node *table) {
         scalar_defaults("service.*", s);
         s->name = conf_strdup(c, node->key);
         l->services[c->nservices].at = node->at;
-        walk(l, node, &(struct section){"service.*", shown, c->nservices++, SIZE_MAX});
+        read_section(l, node, &(struct section){"service.*", shown, c->nservices++, SIZE_MAX});
     }
 }
 
@@ -327,7 +356,7 @@ static void walk_listener(struct load *l, const struct toml_node *node, const ch
             return;
         }
         l->listeners[i].at = node->at;
-        walk(l, node, &(struct section){"listener.*", shown, SIZE_MAX, i});
+        read_section(l, node, &(struct section){"listener.*", shown, SIZE_MAX, i});
     }
     if (found == SIZE_MAX)
         unknown_listener(l, node, wanted.name, shown);
@@ -346,14 +375,47 @@ static void walk_listeners(struct load *l, const struct toml_node *table) {
     }
 }
 
+/* The row of "service.web.mode"; NULL = none. */
+static const struct key_row *row_of(const char *key) {
+    const char *scopes[] = {"service.", "listener."};
+    char path[CONF_KEY_TEXT_MAX];
+    struct text t = text_of(path, sizeof(path));
+    for (size_t i = 0; i < ARRAY_LEN(scopes); i++)
+        if (strncmp(key, scopes[i], strlen(scopes[i])) == 0) {
+            const char *name = key + strlen(scopes[i]), *rest = i ? strrchr(name, '.') : strchr(name, '.');
+            text_addf(&t, "%s*%s", scopes[i], rest ? rest : "");
+        }
+    enum conf_key k = key_at_path(t.len ? path : key);
+    return k == KEY_COUNT ? NULL : &key_rows[k];
+}
+
+/* What is no TOML: mostly a text without its quotes. */
+static void refuse_text(struct load *l, const char *text, size_t len, const struct toml_fault *fault) {
+    struct bare_text b;
+    char expected[256];
+    struct text t = text_of(expected, sizeof(expected));
+    if (!bare_text_find(text, len, fault, &b)) {
+        load_error(l, fault->at, NULL, "%s", fault->text);
+        return;
+    }
+    const struct key_row *row = row_of(b.key);
+    bool takes_text = !row || row->type->kind == TOML_STRING || row->type->or_kind == TOML_STRING ||
+                      row->type->kind == TOML_ARRAY || row->type->kind == TOML_TABLE;
+    if (row && (row->words || !takes_text))
+        add_expected_kind(row, &t);
+    else
+        text_addf(&t, "a text in quotes, \"%s\"", b.word);
+    load_error(l, b.at, b.key[0] ? b.key : NULL, "found %s, expected %s", b.word, expected);
+}
+
 bool load_schema(struct load *l, const char *text, size_t len) {
     struct toml_fault fault;
     l->root = toml_read(text, len, &fault);
     if (!l->root) {
-        load_error(l, fault.at, NULL, "%s", fault.text);
+        refuse_text(l, text, len, &fault);
         return false;
     }
-    walk(l, l->root, &(struct section){"", "", SIZE_MAX, SIZE_MAX});
+    read_section(l, l->root, &(struct section){"", "", SIZE_MAX, SIZE_MAX});
     if (l->listener_sections)
         walk_listeners(l, l->listener_sections);
     return true;

@@ -12,13 +12,13 @@ struct key_row;
 struct reading {
     struct load *l;
     const struct key_row *row;
-    const char *key;              /* for faults */
+    const char *key;              /* for diagnostics */
     struct conf_service *service; /* NULL outside services */
     struct service_origin *origin;
     void *base; /* the conf, the service or the listener */
 };
 
-/* Reads NODE, whose kind is right, into where the row says, or adds faults. */
+/* Reads NODE, whose kind is right, into where the row says, or adds diagnostics. */
 typedef void (*key_read_fn)(struct reading *r, const struct toml_node *node);
 
 struct key_type {
@@ -28,7 +28,7 @@ struct key_type {
     bool (*fits)(const struct key_row *row, uint64_t v); /* of a number; NULL = by its bounds */
 };
 
-/* See keys.h. */
+/* See key_table.h. */
 struct key_row {
     const char *path;
     const struct key_type *type;
@@ -36,6 +36,7 @@ struct key_row {
     const struct word *words;
     uint64_t number, min, max;
     const char *text;
+    bool must_understand;
 };
 
 extern const struct key_row key_rows[KEY_COUNT];
@@ -66,14 +67,19 @@ void read_deny_ja4(struct reading *r, const struct toml_node *node);
 void read_client_allow(struct reading *r, const struct toml_node *node);
 void read_trust(struct reading *r, const struct toml_node *node);
 
-/* acme_keys.c */
+/* store_keys.c */
 void read_acme_state(struct reading *r, const struct toml_node *node);
+
+/* acme_keys.c */
 void read_issuers(struct reading *r, const struct toml_node *table);
 void read_service_acme(struct reading *r, const struct toml_node *node);
 
 /* acme_ways.c */
 void read_acme_tls(struct reading *r, const struct toml_node *node);
 void read_acme_http(struct reading *r, const struct toml_node *node);
+
+/* keylog.c */
+void read_keylog(struct reading *r, const struct toml_node *table);
 
 /* admin_keys.c */
 void read_admin_socket(struct reading *r, const struct toml_node *node);

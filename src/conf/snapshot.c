@@ -1,12 +1,11 @@
 /*
- * The snapshot's bytes: magic and layout, every scalar in the order of the table of keys (keys.h), then lists and what is not
- * stored by the table, by one description that serves both directions. A text is a flag byte, then its length and its bytes; it
- * may be NULL. What was read is checked where it was read; what is written is trusted.
+ * What is in a snapshot: a head, then a block (snapshot_form.h) with an entry for every key of the table (key_table.h), and
+ * entries for lists and what else is not stored by the table, by one description that serves both directions. A text is a flag
+ * byte, then its length and its bytes; it may be NULL. What was read is checked where it was read; what is written is trusted.
  */
 #include "conf/snapshot.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -14,172 +13,123 @@
 #include <unistd.h>
 
 #include "access/ja4_rule.h"
-#include "base/codec.h"
 #include "base/crc32c.h"
 #include "base/err.h"
 #include "base/sealed.h"
 #include "conf/scalars.h"
+#include "conf/snapshot_acme.h"
+#include "conf/snapshot_values.h"
 #include "creds/client_rule.h"
 
-#define MAGIC     0x544f534eu /* "TOSN" */
-#define FORMAT    5           /* of the lists */
-#define TEXT_MAX  (PATH_MAX - 1)
-#define ITEMS_MAX 1024 /* of any list that has no limit of its own in conf.h */
+#define MAGIC    0x544f534eu /* "TOSN" */
+#define FORMAT   6           /* of the head and of values that have none of their own */
+#define HEAD_LEN 16
 
-struct io {
-    struct codec codec;
-    struct conf *conf; /* what is written; or read into, with memory for texts and lists */
-};
-
-static bool is_bad(struct io *io) {
-    return codec_bad(&io->codec, false);
-}
-
-/* Only what is read is judged. */
-static void refuse_if(struct io *io, bool is_wrong) {
-    (void)codec_bad(&io->codec, io->codec.r && is_wrong); /* sticky */
-}
-
-#define VALUE(io, x) CODEC_VALUE(&(io)->codec, x)
-
-/* A number from 0 to LAST in one byte: an enum, a bool, a set of bits. */
-static unsigned value_choice(struct io *io, unsigned v, unsigned last) {
-    v = (unsigned)codec_number(&io->codec, 1, v);
-    refuse_if(io, v > last);
-    return is_bad(io) ? 0 : v;
-}
-#define CHOICE(io, x, last) ((x) = (__typeof__(x))value_choice((io), (unsigned)(x), (last)))
-
-/* A text of up to MAX bytes that may be NULL. */
-static void value_text(struct io *io, const char **s, size_t max) {
-    bool there = *s != NULL;
-    CHOICE(io, there, 1);
-    if (io->codec.w) {
-        if (there)
-            wr_vec16(io->codec.w, span_str(*s));
-        return;
+static void value_backend_of(struct snapshot_io *io, struct conf_backend *b) {
+    if (entry_begin(io, "address", ENTRY_OTHER | ENTRY_NEEDED)) {
+        SNAPSHOT_CHOICE(io, b->kind, BACKEND_TCP);
+        snapshot_needed_text(io, &b->text, 1, SNAPSHOT_TEXT_MAX);
+        snapshot_needed_text(io, &b->path, 1, b->kind == BACKEND_TCP ? CONF_NAME_MAX : CONF_SOCKET_PATH_MAX);
+        SNAPSHOT_VALUE(io, b->port);
+        SNAPSHOT_CHOICE(io, b->is_name, 1);
+        if (b->kind == BACKEND_TCP && !b->is_name)
+            snapshot_addr(io, &b->addr);
+        entry_end(io);
     }
-    struct span in = there ? rd_vec16(io->codec.r) : span_of(NULL, 0);
-    refuse_if(io, in.len > max || (in.len && memchr(in.p, 0, in.len)));
-    *s = NULL;
-    if (!there || is_bad(io))
+    if (snapshot_io_bad(io))
         return;
-    char *copy = conf_alloc(io->conf, in.len + 1);
-    if (in.len)
-        memcpy(copy, in.p, in.len);
-    *s = copy;
+    snapshot_io_refuse_if(io, (b->kind == BACKEND_TCP) != (b->port != 0) || (b->kind != BACKEND_TCP && b->is_name));
+    snapshot_io_refuse_if(io, b->kind == BACKEND_UNIX && b->path[0] != '/');
+    snapshot_io_refuse_if(io, b->addr.port != (b->is_name ? 0 : b->port));
 }
 
-/* A text of at least MIN bytes; "" when it is bad, so that it is never NULL. */
-static void value_needed_text(struct io *io, const char **s, size_t min, size_t max) {
-    value_text(io, s, max);
-    refuse_if(io, !*s || strlen(*s) < min);
-    *s = *s ? *s : "";
-}
-
-/* An absolute file name that may be NULL. */
-static void value_path(struct io *io, const char **s) {
-    value_text(io, s, TEXT_MAX);
-    refuse_if(io, *s && (*s)[0] != '/');
-}
-
-/* The memory of a list of N items: new when it is read. */
-static void *value_room(struct io *io, void *list, size_t n, size_t size) {
-    return io->codec.r ? conf_alloc(io->conf, n * size) : list;
-}
-
-static size_t value_count(struct io *io, size_t n, size_t min, size_t max) {
-    n = codec_count(&io->codec, n, io->codec.r ? max : SIZE_MAX);
-    refuse_if(io, n < min);
-    return is_bad(io) ? 0 : n;
-}
-
-/* Begins a list of MIN to MAX items: its count, and its memory. */
-#define LIST(io, list, n, min, max)                                                                                            \
-    ((n) = value_count((io), (n), (min), (max)), (list) = value_room((io), (list), (n), sizeof(*(list))))
-
-static void value_addr(struct io *io, struct addr *a) {
-    VALUE(io, a->family);
-    VALUE(io, a->port);
-    codec_bytes(&io->codec, a->ip, sizeof(a->ip));
-    VALUE(io, a->scope);
-    refuse_if(io, !addr_is_ip(a) || (a->scope && !addr_is_link_local(a)));
-    for (size_t i = 4; i < sizeof(a->ip) && a->family == AF_INET; i++)
-        refuse_if(io, a->ip[i] != 0);
-}
-
-static void value_backend_of(struct io *io, struct conf_backend *b) {
-    CHOICE(io, b->kind, BACKEND_TCP);
-    value_needed_text(io, &b->text, 1, TEXT_MAX);
-    value_needed_text(io, &b->path, 1, b->kind == BACKEND_TCP ? CONF_NAME_MAX : CONF_SOCKET_PATH_MAX);
-    VALUE(io, b->port);
-    CHOICE(io, b->is_name, 1);
-    if (b->kind == BACKEND_TCP && !b->is_name)
-        value_addr(io, &b->addr);
-    refuse_if(io, (b->kind == BACKEND_TCP) != (b->port != 0) || (b->kind != BACKEND_TCP && b->is_name));
-    refuse_if(io, b->kind == BACKEND_UNIX && b->path[0] != '/');
-    refuse_if(io, b->addr.port != (b->is_name ? 0 : b->port));
-}
-
-static void value_cidr(struct io *io, struct cidr *n) {
+static void value_cidr(struct snapshot_io *io, struct cidr *n) {
     bool processes = n->net.family == AF_UNIX;
-    CHOICE(io, processes, 1);
+    SNAPSHOT_CHOICE(io, processes, 1);
     if (processes) {
         n->net.family = AF_UNIX;
         return;
     }
-    value_addr(io, &n->net);
-    VALUE(io, n->bits);
+    snapshot_addr(io, &n->net);
+    SNAPSHOT_VALUE(io, n->bits);
     size_t width = n->net.family == AF_INET ? 32 : 128;
-    refuse_if(io, n->bits > width || n->net.port != 0);
+    snapshot_io_refuse_if(io, n->bits > width || n->net.port != 0);
     for (size_t bit = n->bits; bit < width && io->codec.r; bit++)
-        refuse_if(io, n->net.ip[bit / 8] >> (7 - bit % 8) & 1);
+        snapshot_io_refuse_if(io, n->net.ip[bit / 8] >> (7 - bit % 8) & 1);
 }
 
-static void value_cert(struct io *io, struct conf_cert *cert) {
-    value_path(io, &cert->cert);
-    value_path(io, &cert->key);
-    value_path(io, &cert->passphrase);
-    refuse_if(io, !cert->cert || (cert->passphrase && !cert->key));
-}
-
-static void value_ids(struct io *io, uint16_t **ids, size_t *n, size_t min, size_t max) {
-    LIST(io, *ids, *n, min, max);
-    for (size_t i = 0; i < *n; i++)
-        VALUE(io, (*ids)[i]);
-}
-
-static void value_texts(struct io *io, const char ***texts, size_t *n, size_t max, size_t len_min, size_t len_max) {
-    LIST(io, *texts, *n, 0, max);
-    for (size_t i = 0; i < *n && !is_bad(io); i++)
-        value_needed_text(io, &(*texts)[i], len_min, len_max);
+static void value_cert(struct snapshot_io *io, struct conf_cert *cert) {
+    if (entry_begin(io, "files", ENTRY_OTHER | ENTRY_NEEDED)) {
+        snapshot_path(io, &cert->cert);
+        snapshot_path(io, &cert->key);
+        snapshot_path(io, &cert->passphrase);
+        entry_end(io);
+    }
+    snapshot_io_refuse_if(io, !cert->cert || (cert->passphrase && !cert->key));
 }
 
 /* ---- scalars ---- */
 
-/* Every key that the table stores in BASE. */
-static void value_scalars(struct io *io, const char *scope, void *base) {
+/* Without it the supervisor of a build that has no such key would act on other terms than were asked for. */
+static bool must_be_understood(const struct key_row *row, const void *base) {
+    if (!row->must_understand)
+        return false;
+    if (!row->type->is_text)
+        return scalar_number(row, base) != row->number;
+    const char *s = scalar_string(row, base);
+    return s && (!row->text || strcmp(s, row->text) != 0);
+}
+
+static void value_text_scalar(struct snapshot_io *io, const struct key_row *row, void *base) {
+    const char *s = scalar_string(row, base);
+    snapshot_text(io, &s, SNAPSHOT_TEXT_MAX);
+    snapshot_io_refuse_if(io, !scalar_string_fits(row, s));
+    scalar_set_string(row, base, s);
+}
+
+/* A build in which the number has another size is understood as long as the value fits. */
+static void value_number_scalar(struct snapshot_io *io, const struct key_row *row, void *base) {
+    size_t bytes = io->codec.r ? rd_left(io->codec.r) : row->size;
+    snapshot_io_refuse_if(io, bytes > sizeof(uint64_t));
+    if (snapshot_io_bad(io))
+        return;
+    uint64_t v = codec_number(&io->codec, bytes, scalar_number(row, base));
+    bool fits = scalar_number_fits(row, v) && (row->size == sizeof(v) || v >> 8 * row->size == 0);
+    snapshot_io_refuse_if(io, !fits);
+    scalar_set_number(row, base, fits ? v : 0); /* never a bool that is neither */
+}
+
+static bool value_fits(const struct key_row *row, const void *base) {
+    return row->type->is_text ? scalar_string_fits(row, scalar_string(row, base))
+                              : scalar_number_fits(row, scalar_number(row, base));
+}
+
+/* Every key that the table stores in BASE, which has its defaults; those that are found out while the file is read are needed.
+ */
+static void value_scalars(struct snapshot_io *io, const char *scope, void *base) {
+    size_t before = strlen(scope) + (scope[0] != 0); /* what the path has in front of the name */
     for (size_t k = 0; k < KEY_COUNT; k++) {
         const struct key_row *row = &key_rows[k];
         if (row->size == 0 || strcmp(key_scope(row), scope) != 0)
             continue;
-        if (row->type->is_text) {
-            const char *s = scalar_string(row, base);
-            value_text(io, &s, TEXT_MAX);
-            refuse_if(io, !scalar_string_fits(row, s));
-            scalar_set_string(row, base, s);
-        } else {
-            uint64_t v = codec_number(&io->codec, row->size, scalar_number(row, base));
-            bool fits = scalar_number_fits(row, v);
-            refuse_if(io, !fits);
-            scalar_set_number(row, base, fits ? v : 0); /* never a bool that is neither */
-        }
+        unsigned type = row->type->is_text ? ENTRY_TEXT : ENTRY_NUMBER;
+        if (io->codec.w && must_be_understood(row, base))
+            type |= ENTRY_MUST_UNDERSTAND;
+        if (io->codec.r && !value_fits(row, base))
+            type |= ENTRY_NEEDED;
+        if (!entry_begin(io, row->path + before, type))
+            continue;
+        if (row->type->is_text)
+            value_text_scalar(io, row, base);
+        else
+            value_number_scalar(io, row, base);
+        entry_end(io);
     }
 }
 
-/* Another table of keys is another layout. */
-static uint32_t layout(void) {
-    uint32_t sum = FORMAT;
+/* Between builds with the same sum no entry is missing or unknown. */
+static uint32_t sum_of_keys(void) {
+    uint32_t sum = 0;
     for (size_t k = 0; k < KEY_COUNT; k++)
         sum = sum * 31 + crc32c(key_rows[k].path, strlen(key_rows[k].path)) + (uint32_t)key_rows[k].size;
     return sum;
@@ -192,154 +142,208 @@ static bool socket_path_fits(const char *path) {
     return path[0] == '@' ? len > 1 && len <= CONF_SOCKET_PATH_MAX + 1 : path[0] == '/' && len <= CONF_SOCKET_PATH_MAX;
 }
 
-static void value_listener(struct io *io, struct conf_listener *l) {
-    value_needed_text(io, &l->name, 1, CONF_NAME_MAX);
-    value_text(io, &l->path, CONF_SOCKET_PATH_MAX + 1);
-    if (l->path)
-        refuse_if(io, !socket_path_fits(l->path));
-    else
-        value_addr(io, &l->addr);
+static void value_listener(struct snapshot_io *io, struct conf_listener *l) {
+    if (entry_begin(io, "address", ENTRY_OTHER | ENTRY_NEEDED)) {
+        snapshot_needed_text(io, &l->name, 1, CONF_NAME_MAX);
+        snapshot_text(io, &l->path, CONF_SOCKET_PATH_MAX + 1);
+        if (l->path)
+            snapshot_io_refuse_if(io, !socket_path_fits(l->path));
+        else
+            snapshot_addr(io, &l->addr);
+        entry_end(io);
+    }
     value_scalars(io, "listener.*", l);
-    refuse_if(io, (l->rights.mode & ~0666u) != 0);
+    snapshot_io_refuse_if(io, (l->rights.mode & ~0666u) != 0);
 }
 
-static void value_service(struct io *io, struct conf_service *s) {
-    value_needed_text(io, &s->name, 1, CONF_SERVICE_NAME_MAX);
-    value_scalars(io, "service.*", s);
-    value_ids(io, &s->listeners, &s->nlisteners, 0, CONF_LISTENERS_MAX);
-    for (size_t i = 0; i < s->nlisteners; i++)
-        refuse_if(io, s->listeners[i] >= io->conf->nlisteners);
-    LIST(io, s->backends, s->nbackends, 1, CONF_BACKENDS_MAX);
-    for (size_t i = 0; i < s->nbackends && !is_bad(io); i++)
+static void value_backends(struct snapshot_io *io, struct conf_service *s) {
+    SNAPSHOT_LIST(io, s->backends, s->nbackends, 1, CONF_BACKENDS_MAX);
+    for (size_t i = 0; i < s->nbackends && !snapshot_io_bad(io); i++) {
+        item_begin(io);
         value_backend_of(io, &s->backends[i]);
-    LIST(io, s->certs, s->ncerts, 0, ITEMS_MAX);
-    for (size_t i = 0; i < s->ncerts && !is_bad(io); i++)
+        item_end(io);
+    }
+}
+
+static void value_certs(struct snapshot_io *io, struct conf_service *s) {
+    SNAPSHOT_LIST(io, s->certs, s->ncerts, 0, SNAPSHOT_ITEMS_MAX);
+    for (size_t i = 0; i < s->ncerts && !snapshot_io_bad(io); i++) {
+        item_begin(io);
         value_cert(io, &s->certs[i]);
-    value_texts(io, &s->names, &s->nnames, CONF_NAMES_MAX, 0, CONF_PATTERN_MAX);
-    value_texts(io, &s->match_alpn, &s->nmatch_alpn, ITEMS_MAX, 1, CONF_NAME_MAX);
-    value_texts(io, &s->alpn, &s->nalpn, ITEMS_MAX, 1, CONF_NAME_MAX);
-    value_ids(io, &s->suites, &s->nsuites, 1, ITEMS_MAX);
-    value_ids(io, &s->groups, &s->ngroups, 1, ITEMS_MAX);
-    value_texts(io, &s->client_allow, &s->nclient_allow, CONF_CLIENT_RULES_MAX, 1, CLIENT_RULE_MAX);
-    value_texts(io, &s->access_allow, &s->naccess_allow, ITEMS_MAX, 1, TEXT_MAX);
-    value_texts(io, &s->access_deny, &s->naccess_deny, ITEMS_MAX, 1, TEXT_MAX);
-    value_texts(io, &s->deny_ja4, &s->ndeny_ja4, CONF_JA4_MAX, 1, JA4_RULE_MAX);
-    LIST(io, s->proxy_trust, s->nproxy_trust, 0, ITEMS_MAX);
-    for (size_t i = 0; i < s->nproxy_trust && !is_bad(io); i++)
-        value_cidr(io, &s->proxy_trust[i]);
-    refuse_if(io, (s->mode == MODE_TERMINATE) != (s->ncerts > 0) || (s->proxy_accept && s->nproxy_trust == 0));
-    refuse_if(io, s->client_auth != CLIENT_AUTH_NONE && !s->client_ca);
+        item_end(io);
+    }
 }
 
-static void value_admin(struct io *io, struct conf_admin *a) {
+static void value_service_lists(struct snapshot_io *io, struct conf_service *s) {
+    if (entry_begin(io, "listen", ENTRY_OTHER | ENTRY_NEEDED)) {
+        snapshot_ids(io, &s->listeners, &s->nlisteners, 0, CONF_LISTENERS_MAX);
+        for (size_t i = 0; i < s->nlisteners; i++)
+            snapshot_io_refuse_if(io, s->listeners[i] >= io->conf->nlisteners);
+        entry_end(io);
+    }
+    if (entry_begin(io, "backends", ENTRY_OTHER | ENTRY_NEEDED)) {
+        value_backends(io, s);
+        entry_end(io);
+    }
+    if (entry_begin(io, "certificates", ENTRY_OTHER)) {
+        value_certs(io, s);
+        entry_end(io);
+    }
+    if (entry_begin(io, "cipher_suites", ENTRY_OTHER | ENTRY_NEEDED)) {
+        snapshot_ids(io, &s->suites, &s->nsuites, 1, SNAPSHOT_ITEMS_MAX);
+        entry_end(io);
+    }
+    if (entry_begin(io, "groups", ENTRY_OTHER | ENTRY_NEEDED)) {
+        snapshot_ids(io, &s->groups, &s->ngroups, 1, SNAPSHOT_ITEMS_MAX);
+        entry_end(io);
+    }
+    if (entry_begin(io, "proxy_protocol.trust", ENTRY_OTHER)) {
+        SNAPSHOT_LIST(io, s->proxy_trust, s->nproxy_trust, 0, SNAPSHOT_ITEMS_MAX);
+        for (size_t i = 0; i < s->nproxy_trust && !snapshot_io_bad(io); i++)
+            value_cidr(io, &s->proxy_trust[i]);
+        entry_end(io);
+    }
+}
+
+static void value_service(struct snapshot_io *io, struct conf_service *s) {
+    if (entry_begin(io, "name", ENTRY_OTHER | ENTRY_NEEDED)) {
+        snapshot_needed_text(io, &s->name, 1, CONF_SERVICE_NAME_MAX);
+        entry_end(io);
+    }
+    value_scalars(io, "service.*", s);
+    value_service_lists(io, s);
+    entry_of_texts(io, "names", &s->names, &s->nnames, CONF_NAMES_MAX, 0, CONF_PATTERN_MAX);
+    entry_of_texts(io, "match_alpn", &s->match_alpn, &s->nmatch_alpn, SNAPSHOT_ITEMS_MAX, 1, CONF_NAME_MAX);
+    entry_of_texts(io, "alpn", &s->alpn, &s->nalpn, SNAPSHOT_ITEMS_MAX, 1, CONF_NAME_MAX);
+    entry_of_texts(io, "client_auth.allow", &s->client_allow, &s->nclient_allow, CONF_CLIENT_RULES_MAX, 1, CLIENT_RULE_MAX);
+    entry_of_texts(io, "access.allow", &s->access_allow, &s->naccess_allow, SNAPSHOT_ITEMS_MAX, 1, SNAPSHOT_TEXT_MAX);
+    entry_of_texts(io, "access.deny", &s->access_deny, &s->naccess_deny, SNAPSHOT_ITEMS_MAX, 1, SNAPSHOT_TEXT_MAX);
+    entry_of_texts(io, "access.deny_ja4", &s->deny_ja4, &s->ndeny_ja4, CONF_JA4_MAX, 1, JA4_RULE_MAX);
+    snapshot_io_refuse_if(io, (s->mode == MODE_TERMINATE) != (s->ncerts > 0) || (s->proxy_accept && s->nproxy_trust == 0));
+    snapshot_io_refuse_if(io, s->client_auth != CLIENT_AUTH_NONE && !s->client_ca);
+}
+
+static void value_keylog(struct snapshot_io *io, struct conf_keylog *k) {
+    snapshot_path(io, &k->file);
+    SNAPSHOT_LIST(io, k->clients, k->nclients, 0, CONF_KEYLOG_CLIENTS);
+    for (size_t i = 0; i < k->nclients && !snapshot_io_bad(io); i++)
+        value_cidr(io, &k->clients[i]);
+    SNAPSHOT_VALUE(io, k->until_s);
+    snapshot_io_refuse_if(io, (k->file != NULL) != (k->nclients > 0) || (k->file != NULL) != (k->until_s > 0));
+}
+
+static void value_store(struct snapshot_io *io, struct conf_store *store) {
+    if (entry_begin(io, "store.socket", ENTRY_OTHER | (store->socket ? ENTRY_MUST_UNDERSTAND : 0))) {
+        snapshot_text(io, &store->socket, CONF_SOCKET_PATH_MAX);
+        entry_end(io);
+    }
+    snapshot_io_refuse_if(io, (store->socket && store->socket[0] != '/') || !store->cluster || !store->cluster[0]);
+}
+
+static void value_admin(struct snapshot_io *io, struct conf_admin *a) {
     bool listens = a->listen.family != AF_UNSPEC;
-    value_text(io, &a->socket, CONF_SOCKET_PATH_MAX);
-    CHOICE(io, a->socket_given, 1);
-    CHOICE(io, listens, 1);
-    if (listens)
-        value_addr(io, &a->listen);
-    refuse_if(io, (a->socket && a->socket[0] != '/') || (a->rights.mode & ~0666u) != 0);
+    if (entry_begin(io, "admin.socket", ENTRY_OTHER)) {
+        snapshot_text(io, &a->socket, CONF_SOCKET_PATH_MAX);
+        SNAPSHOT_CHOICE(io, a->socket_given, 1);
+        entry_end(io);
+    }
+    if (entry_begin(io, "admin.listen", ENTRY_OTHER)) {
+        SNAPSHOT_CHOICE(io, listens, 1);
+        if (listens)
+            snapshot_addr(io, &a->listen);
+        entry_end(io);
+    }
+    snapshot_io_refuse_if(io, (a->socket && a->socket[0] != '/') || (a->rights.mode & ~0666u) != 0);
 }
 
-/* Words of a choice, each below END. */
-static void value_words(struct io *io, uint8_t **words, size_t *n, unsigned end) {
-    LIST(io, *words, *n, 1, end);
-    for (size_t i = 0; i < *n; i++)
-        CHOICE(io, (*words)[i], end - 1);
-}
-
-/* A name that becomes part of a file's. */
-static void value_file_part(struct io *io, const char **s) {
-    value_needed_text(io, s, 1, CONF_NAME_MAX);
-    refuse_if(io, strchr(*s, '/') || (*s)[0] == '.');
-}
-
-static void value_issuer(struct io *io, struct conf_issuer *i) {
-    const size_t longest = CONF_ACME_TEXT_MAX - 1;
-    value_file_part(io, &i->name);
-    value_needed_text(io, &i->directory, 1, longest);
-    value_texts(io, &i->contact, &i->ncontact, CONF_CONTACTS_MAX, 1, longest);
-    value_words(io, &i->challenges, &i->nchallenges, CHALLENGE_TYPES);
-    value_words(io, &i->keys, &i->nkeys, MANAGED_KEYS);
-    value_needed_text(io, &i->profile, 0, CONF_ACME_PROFILE_MAX);
-    CHOICE(io, i->profile_required, 1);
-    value_needed_text(io, &i->preferred_chain, 0, longest);
-    value_path(io, &i->ca_file);
-    value_text(io, &i->eab_kid, longest);
-    value_path(io, &i->eab_key_file);
-    value_path(io, &i->hook);
-    VALUE(io, i->hook_uid);
-    VALUE(io, i->hook_gid);
-    refuse_if(io, !i->hook && memchr(i->challenges, CHALLENGE_DNS_01, i->nchallenges));
-    refuse_if(io, strncmp(i->directory, "https://", 8) != 0 || (i->eab_kid == NULL) != (i->eab_key_file == NULL));
-}
-
-static void value_managed(struct io *io, struct conf_managed *m) {
-    value_file_part(io, &m->id);
-    value_path(io, &m->dir);
-    VALUE(io, m->service);
-    CHOICE(io, m->key, MANAGED_KEYS - 1);
-    value_texts(io, &m->names, &m->nnames, CONF_ACME_NAMES_MAX, 1, CONF_NAME_MAX);
-    value_ids(io, &m->issuers, &m->nissuers, 1, CONF_ISSUERS_MAX);
-    for (size_t i = 0; i < m->nissuers; i++)
-        refuse_if(io, m->issuers[i] >= io->conf->acme.nissuers);
-    refuse_if(io, !m->dir || m->nnames == 0 || m->service >= io->conf->nservices);
-}
-
-static void value_acme(struct io *io, struct conf_acme *a) {
-    value_path(io, &a->dir);
-    LIST(io, a->issuers, a->nissuers, 0, CONF_ISSUERS_MAX);
-    for (size_t i = 0; i < a->nissuers && !is_bad(io); i++)
-        value_issuer(io, &a->issuers[i]);
-    LIST(io, a->certs, a->ncerts, 0, CONF_ACME_CERTS_MAX);
-    for (size_t i = 0; i < a->ncerts && !is_bad(io); i++)
-        value_managed(io, &a->certs[i]);
-    CHOICE(io, a->tls_route, 1);
-    VALUE(io, a->tls_service);
-    refuse_if(io, (a->ncerts && !a->dir) || a->tls_service >= io->conf->nservices);
-    refuse_if(io, a->tls_route && !is_bad(io) && io->conf->services[a->tls_service].mode != MODE_PASSTHROUGH);
-}
-
-/* 0, or ERR_UNSUPPORTED: the snapshot is of a build that has other keys. */
-static int value_head(struct io *io) {
-    uint32_t magic = MAGIC, keys = layout();
-    VALUE(io, magic);
-    VALUE(io, keys);
-    refuse_if(io, magic != MAGIC);
-    return is_bad(io) || keys == layout() ? 0 : ERR_UNSUPPORTED;
-}
-
-static void value_conf(struct io *io, struct conf *c) {
-    value_scalars(io, "", c);
-    value_texts(io, &c->ticket_secrets, &c->nticket_secrets, CONF_SECRETS_MAX, 1, TEXT_MAX);
-    for (size_t i = 0; i < c->nticket_secrets && !is_bad(io); i++)
-        refuse_if(io, c->ticket_secrets[i][0] != '/');
-    value_path(io, &c->log_file);
-    value_admin(io, &c->admin);
-    refuse_if(io, c->workers == 0 || !c->state_dir || (c->log_target == LOG_TO_FILE) != (c->log_file != NULL));
-    LIST(io, c->listeners, c->nlisteners, 1, CONF_LISTENERS_MAX);
-    for (size_t i = 0; i < c->nlisteners && !is_bad(io); i++)
+static void value_listeners(struct snapshot_io *io, struct conf *c) {
+    SNAPSHOT_LIST(io, c->listeners, c->nlisteners, 1, CONF_LISTENERS_MAX);
+    for (size_t i = 0; i < c->nlisteners && !snapshot_io_bad(io); i++) {
+        if (io->codec.r)
+            scalar_defaults("listener.*", &c->listeners[i]);
+        item_begin(io);
         value_listener(io, &c->listeners[i]);
-    LIST(io, c->services, c->nservices, 1, SERVICES_MAX);
-    for (size_t i = 0; i < c->nservices && !is_bad(io); i++)
-        value_service(io, &c->services[i]);
-    value_acme(io, &c->acme);
+        item_end(io);
+    }
 }
 
-int snapshot_parse(struct span bytes, struct conf **ret) {
-    struct conf *c = conf_new();
+static void value_services(struct snapshot_io *io, struct conf *c) {
+    SNAPSHOT_LIST(io, c->services, c->nservices, 1, SERVICES_MAX);
+    for (size_t i = 0; i < c->nservices && !snapshot_io_bad(io); i++) {
+        if (io->codec.r)
+            scalar_defaults("service.*", &c->services[i]);
+        item_begin(io);
+        value_service(io, &c->services[i]);
+        item_end(io);
+    }
+}
+
+static void value_conf(struct snapshot_io *io, struct conf *c) {
+    if (io->codec.r)
+        scalar_defaults("", c);
+    block_begin(io);
+    value_scalars(io, "", c);
+    entry_of_texts(io, "tickets.secret_files", &c->ticket_secrets, &c->nticket_secrets, CONF_SECRETS_MAX, 1, SNAPSHOT_TEXT_MAX);
+    for (size_t i = 0; i < c->nticket_secrets && !snapshot_io_bad(io); i++)
+        snapshot_io_refuse_if(io, c->ticket_secrets[i][0] != '/');
+    entry_of_path(io, "log.file", &c->log_file);
+    if (entry_begin(io, "debug.keylog", ENTRY_OTHER | (c->keylog.file ? ENTRY_MUST_UNDERSTAND : 0))) {
+        value_keylog(io, &c->keylog);
+        entry_end(io);
+    }
+    value_admin(io, &c->admin);
+    value_store(io, &c->store);
+    snapshot_io_refuse_if(io, c->workers == 0 || !c->state_dir || (c->log_target == LOG_TO_FILE) != (c->log_file != NULL));
+    if (entry_begin(io, "listener", ENTRY_OTHER | ENTRY_NEEDED)) {
+        value_listeners(io, c);
+        entry_end(io);
+    }
+    if (entry_begin(io, "service", ENTRY_OTHER | ENTRY_NEEDED)) {
+        value_services(io, c);
+        entry_end(io);
+    }
+    snapshot_acme(io, &c->acme);
+    block_end(io);
+}
+
+/* LEN bytes follow it. */
+static void write_snapshot_head(struct wr *w, size_t len) {
+    wr_u32(w, MAGIC);
+    wr_u32(w, FORMAT);
+    wr_u32(w, sum_of_keys());
+    wr_u32(w, (uint32_t)len);
+}
+
+/* 0, ERR_FORMAT, or ERR_UNSUPPORTED: another form. */
+static int read_snapshot_head(struct rd *r, bool *ret_same_keys) {
+    uint32_t magic = rd_u32(r), format = rd_u32(r);
+    if (!r->bad && magic == MAGIC && format != FORMAT)
+        return ERR_UNSUPPORTED;
+    *ret_same_keys = rd_u32(r) == sum_of_keys();
+    uint32_t len = rd_u32(r);
+    return r->bad || magic != MAGIC || len != rd_left(r) ? ERR_FORMAT : 0;
+}
+
+int snapshot_parse(struct span bytes, struct conf **ret, struct text *why) {
     struct rd r = rd_of(bytes);
-    struct io io = {.codec = {.r = &r}, .conf = c};
-    int err = value_head(&io);
+    bool same_keys = false;
+    int err = read_snapshot_head(&r, &same_keys);
+    if (err < 0)
+        return err;
+    struct conf *c = conf_try_new();
+    struct snapshot_io io;
+    if (!c)
+        return ERR_NOMEM;
+    snapshot_io_init(&io, (struct codec){.r = &r}, same_keys, why);
+    io.conf = c;
+    value_conf(&io, c);
+    err = snapshot_io_error(&io);
     if (err == 0)
-        value_conf(&io, c);
-    if (err == 0 && !rd_end(&r))
-        err = ERR_FORMAT;
-    if (err) {
+        err = conf_link_listeners(c);
+    if (err < 0) {
         conf_free(c);
         return err;
     }
-    conf_link_listeners(c);
     *ret = c;
     return 0;
 }
@@ -348,10 +352,13 @@ int snapshot_write(struct conf *c, int *ret_fd) {
     void *room = mmap(NULL, SNAPSHOT_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (room == MAP_FAILED) /* of it only what is written to exists */
         return ERR_SYSTEM;
-    struct wr w = wr_of(room, SNAPSHOT_MAX);
-    struct io io = {.codec = {.w = &w}, .conf = c};
-    (void)value_head(&io); /* our own */
+    struct wr head = wr_of(room, HEAD_LEN), w = wr_of(room, SNAPSHOT_MAX);
+    struct snapshot_io io;
+    snapshot_io_init(&io, (struct codec){.w = &w}, true, NULL);
+    io.conf = c;
+    wr_room(&w, HEAD_LEN);
     value_conf(&io, c);
+    write_snapshot_head(&head, w.len - HEAD_LEN);
     int err = wr_end(&w) ? sealed_copy("tls-off-conf", wr_written(&w), ret_fd) : ERR_LIMIT;
     int saved = errno;
     (void)munmap(room, SNAPSHOT_MAX); /* as it was mapped */
@@ -372,7 +379,7 @@ static int read_all(int fd, uint8_t *to, size_t n) {
     return 0;
 }
 
-int snapshot_read(int fd, struct conf **ret) {
+int snapshot_read(int fd, struct conf **ret, struct text *why) {
     struct stat st;
     if (fstat(fd, &st) != 0)
         return ERR_SYSTEM;
@@ -381,10 +388,10 @@ int snapshot_read(int fd, struct conf **ret) {
     size_t n = (size_t)st.st_size;
     uint8_t *bytes = malloc(n ? n : 1);
     if (!bytes)
-        return ERR_SYSTEM;
+        return ERR_NOMEM;
     int err = read_all(fd, bytes, n);
     if (err == 0)
-        err = snapshot_parse(span_of(bytes, n), ret);
+        err = snapshot_parse(span_of(bytes, n), ret, why);
     free(bytes);
     return err;
 }

@@ -17,5 +17,5 @@ struct suggestion {
 
 void suggestion_offer(struct suggestion *n, const char *candidate);
 
-/* The best one when it is near enough to be worth telling, or NULL. */
+/* The best one when it is near enough to be worth naming, or NULL. */
 const char *suggestion_get(const struct suggestion *n);

@@ -8,9 +8,9 @@
 #include "base/span.h"
 #include "base/text.h"
 #include "conf/conf.h"
+#include "conf/secret_file.h"
 
-#define TICKET_SECRET_MIN 32
-#define TICKET_SECRET_MAX 4096
+#define TICKET_SECRET_MAX SECRET_FILE_MAX
 #define TICKET_SECRET_NEW 64 /* bytes of one that we make */
 
 /* Whether FILE can be used: a file of the right size that others can neither read nor change. A sentence in WHY otherwise. */

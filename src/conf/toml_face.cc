@@ -100,7 +100,7 @@ bool dots_are_few(std::string_view text, toml_fault *fault) {
     return true;
 }
 
-char *copy_text(std::string_view s) {
+char *copy_view(std::string_view s) {
     char *p = static_cast<char *>(std::malloc(s.size() + 1));
     if (!p)
         std::abort();
@@ -136,7 +136,7 @@ bool copy_table(copier &c, const toml::table &from, toml_node *to, unsigned dept
     for (const member &m : members) {
         toml_node *child = &to->children[to->nchildren++];
         std::string_view key = m.key->str();
-        child->key = copy_text(key);
+        child->key = copy_view(key);
         child->key_at = position(m.key->source());
         if (key.find('\0') != key.npos) {
             set_fault(c.fault, child->key_at, "a zero byte in a key");
@@ -159,7 +159,7 @@ bool copy_array(copier &c, const toml::array &from, toml_node *to, unsigned dept
 
 bool copy_string(copier &c, const std::string &from, toml_node *to) {
     to->kind = TOML_STRING;
-    to->string = copy_text(from);
+    to->string = copy_view(from);
     if (from.find('\0') != from.npos) {
         set_fault(c.fault, to->at, "a zero byte in a text");
         return false;

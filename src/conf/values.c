@@ -212,7 +212,7 @@ const char *value_shown(const struct toml_node *n, char to[static VALUE_SHOWN_MA
         text_addf(&t, "%lld", (long long)n->integer);
         break;
     case TOML_FLOAT:
-        text_addf(&t, "%g", n->number);
+        text_addf(&t, "%.15g", n->number);
         break;
     case TOML_BOOLEAN:
         text_add(&t, n->integer ? "true" : "false");
@@ -231,4 +231,11 @@ void value_words_text(const struct word *words, struct text *t) {
         const char *before = w == words ? "" : w[1].name ? ", " : " or ";
         text_addf(t, "%s\"%s\"", before, w->name);
     }
+}
+
+const struct toml_node *value_member(const struct toml_node *table, const char *name) {
+    for (size_t i = 0; i < table->nchildren; i++)
+        if (strcmp(table->children[i].key, name) == 0)
+            return &table->children[i];
+    return NULL;
 }

@@ -42,3 +42,6 @@ const char *value_kind(enum toml_kind kind);
 
 /* "a", "b" or "c". */
 void value_words_text(const struct word *words, struct text *t);
+
+/* The member NAME of a table; NULL when it has none. */
+const struct toml_node *value_member(const struct toml_node *table, const char *name);

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "convert/haproxy.h"
+#include "convert/named_file.h"
 
 /* A parameter: so many words follow it; WHY says what is lost, or why it is not needed. */
 struct parameter {
@@ -16,6 +17,7 @@ struct parameter {
 static const struct parameter bind_parameters[] = {
     {"ssl", 0, HAPROXY_TAKEN, NULL},
     {"crt", 1, HAPROXY_TAKEN, NULL},
+    {"default-crt", 1, HAPROXY_TAKEN, NULL},
     {"ca-file", 1, HAPROXY_TAKEN, NULL},
     {"crl-file", 1, HAPROXY_TAKEN, NULL},
     {"verify", 1, HAPROXY_TAKEN, NULL},
@@ -33,7 +35,7 @@ static const struct parameter bind_parameters[] = {
     {"interface", 1, HAPROXY_TAKEN, NULL},
     {"v6only", 0, HAPROXY_TAKEN, NULL},
     {"maxconn", 1, HAPROXY_TAKEN, NULL},
-    {"crt-list", 1, HAPROXY_LOST, "name its certificates in \"certificates\""},
+    {"crt-list", 1, HAPROXY_TAKEN, NULL},
     {"ca-verify-file", 1, HAPROXY_LOST, NULL},
     {"generate-certificates", 0, HAPROXY_LOST, NULL},
     {"allow-0rtt", 0, HAPROXY_NOT_NEEDED, "there is no early data"},
@@ -42,8 +44,18 @@ static const struct parameter bind_parameters[] = {
     {"mode", 1, HAPROXY_LOST, "the mode of this socket"},
     {"uid", 1, HAPROXY_LOST, "the owner of this socket"},
     {"gid", 1, HAPROXY_LOST, "the group of this socket"},
-    {"namespace", 1, HAPROXY_LOST, "start tls-off in that network namespace"},
+    {"namespace", 1, HAPROXY_GUARD, "start tls-off in that network namespace"},
+    {"tcp-md5sig", 1, HAPROXY_GUARD, NULL},
     {"transparent", 0, HAPROXY_LOST, NULL},
+    {"accept-netscaler-cip", 1, HAPROXY_GUARD, "see proxy_protocol"},
+    {"sigalgs", 1, HAPROXY_LOST, NULL},
+    {"client-sigalgs", 1, HAPROXY_LOST, NULL},
+    {"no-alpn", 0, HAPROXY_NOT_NEEDED, NULL},
+    {"no-strict-sni", 0, HAPROXY_NOT_NEEDED, NULL},
+    {"ocsp-update", 1, HAPROXY_NOT_NEEDED, "see fetch_ocsp"},
+    {"expose-fd", 1, HAPROXY_NOT_NEEDED, NULL},
+    {"tls-tickets", 0, HAPROXY_NOT_NEEDED, NULL},
+    {"no-tls-tickets", 0, HAPROXY_NOT_NEEDED, NULL},
     {"name", 1, HAPROXY_NOT_NEEDED, NULL},
     {"id", 1, HAPROXY_NOT_NEEDED, NULL},
     {"nice", 1, HAPROXY_NOT_NEEDED, NULL},
@@ -64,11 +76,18 @@ static const struct parameter bind_parameters[] = {
     {"ca-sign-pass", 1, HAPROXY_LOST, NULL},
     {"defer-accept", 0, HAPROXY_NOT_NEEDED, NULL},
     {"tfo", 0, HAPROXY_NOT_NEEDED, NULL},
-    {"v4v6", 0, HAPROXY_NOT_NEEDED, NULL},
+    {"v4v6", 0, HAPROXY_TAKEN, NULL},
     {"prefer-client-ciphers", 0, HAPROXY_NOT_NEEDED, NULL},
     {"no-ca-names", 0, HAPROXY_NOT_NEEDED, NULL},
     {"no-tls-tickets", 0, HAPROXY_NOT_NEEDED, "ticket keys are changed each hour"},
     {"no-sslv3", 0, HAPROXY_NOT_NEEDED, NULL},
+    {"no-tlsv13", 0, HAPROXY_NOT_NEEDED, "TLS 1.3 is offered, too"},
+    {"force-tlsv12", 0, HAPROXY_NOT_NEEDED, "TLS 1.3 is offered, too"},
+    {"force-tlsv11", 0, HAPROXY_NOT_NEEDED, "tls-off begins at TLS 1.2"},
+    {"force-tlsv10", 0, HAPROXY_NOT_NEEDED, "tls-off begins at TLS 1.2"},
+    {"force-sslv3", 0, HAPROXY_NOT_NEEDED, "tls-off begins at TLS 1.2"},
+    {"guid-prefix", 1, HAPROXY_NOT_NEEDED, "services have names"},
+    {"idle-ping", 1, HAPROXY_NOT_NEEDED, "see timeouts.keepalive"},
     {"no-tlsv10", 0, HAPROXY_NOT_NEEDED, NULL},
     {"no-tlsv11", 0, HAPROXY_NOT_NEEDED, NULL},
 };
@@ -92,7 +111,7 @@ static const struct parameter server_parameters[] = {
     {"maxconn", 1, HAPROXY_LOST, "a limit of one backend"},
     {"source", 1, HAPROXY_LOST, NULL},
     {"disabled", 0, HAPROXY_TAKEN, NULL},
-    {"check", 0, HAPROXY_NOT_NEEDED, "a backend that fails is left out for a while"},
+    {"check", 0, HAPROXY_NOT_NEEDED, "a backend that fails is ejected for a while"},
     {"check-send-proxy", 0, HAPROXY_NOT_NEEDED, NULL},
     {"check-ssl", 0, HAPROXY_NOT_NEEDED, NULL},
     {"no-check", 0, HAPROXY_NOT_NEEDED, NULL},
@@ -125,9 +144,11 @@ static const struct parameter server_parameters[] = {
 
 typedef void (*take_fn)(void *ctx, const char *name, const char *value);
 
-/* The parameters of a line from word AT on; those that are TAKEN are given to TAKE. */
-static void each_parameter(struct model *m, const struct haproxy_line *l, size_t at, const struct parameter *known, size_t n,
+/* The parameters of a line from word AT on; those that are TAKEN are given to TAKE. False when one is lost that keeps clients
+ * out, or may. */
+static bool each_parameter(struct model *m, const struct haproxy_line *l, size_t at, const struct parameter *known, size_t n,
                            take_fn take, void *ctx) {
+    bool kept = true;
     while (at < l->n) {
         const char *name = l->words[at++].text;
         const struct parameter *p = NULL;
@@ -136,14 +157,16 @@ static void each_parameter(struct model *m, const struct haproxy_line *l, size_t
                 p = &known[i];
         const char *value = p && p->follow ? haproxy_word(l, at) : "";
         at += p ? p->follow : 0;
+        kept = kept && p && p->effect != HAPROXY_GUARD;
         if (p && p->effect == HAPROXY_TAKEN)
             take(ctx, name, value);
-        else if (!p || p->effect == HAPROXY_LOST)
+        else if (!p || p->effect != HAPROXY_NOT_NEEDED)
             model_note(m, MODEL_LOST, l->line, "%s: %s%s%s%s%s", haproxy_word(l, 0), name, value[0] ? " " : "", value,
                        p && p->why ? ": " : "", p && p->why ? p->why : "");
         else if (p->why)
             model_note(m, MODEL_NOT_NEEDED, l->line, "%s: %s", name, p->why);
     }
+    return kept;
 }
 
 /* ---- bind ---- */
@@ -172,13 +195,80 @@ static void take_cert(const struct bind *b, const char *value) {
     model_add_cert(b->m, b->s, path, !is_file ? NULL : stat(key, &st) == 0 ? key : path, NULL);
 }
 
+/* Whether OPTIONS of a certificate ask clients for theirs. */
+static bool guards_clients(struct model *m, const char *options) {
+    bool verify = false;
+    for (const char *p = options; *p && *p != ']'; p += strspn(p, " \t")) {
+        size_t n = strcspn(p, " \t]");
+        const char *word = model_text(m, "%.*s", (int)n, p);
+        if ((verify && strcmp(word, "none") != 0) || strcmp(word, "ca-file") == 0 || strcmp(word, "ca-verify-file") == 0 ||
+            strcmp(word, "crl-file") == 0)
+            return true;
+        verify = strcmp(word, "verify") == 0;
+        p += n;
+    }
+    return false;
+}
+
+/* A line of a list: "FILE [OPTIONS] NAMES". */
+static void take_listed(const struct bind *b, char *text, unsigned line) {
+    char *rest = NULL, *file = strtok_r(text, " \t\r", &rest);
+    if (!file || file[0] == '#')
+        return;
+    take_cert(b, model_text(b->m, "%s", file));
+    rest += strspn(rest, " \t\r");
+    if (rest[0] == '[' && guards_clients(b->m, rest + 1))
+        model_guard_lost(b->s, line);
+    const char *options_end = rest[0] == '[' ? strchr(rest, ']') : NULL, *names = options_end ? options_end + 1 : rest;
+    names += strspn(names, " \t\r");
+    if (names[0] && names[0] != '#' && names[0] != '[' && !b->ret->names_line)
+        b->ret->names_line = line;
+    if (rest[0] == '[')
+        model_note(b->m, MODEL_LOST, line, "%s: options of one certificate: %s", file, rest);
+    else if (rest[0] && rest[0] != '#')
+        model_note(b->m, MODEL_LOST, line, "%s: names other than the certificate's own: %s", file, rest);
+}
+
+static void take_list(const struct bind *b, const char *name) {
+    char reason[512];
+    struct text why = text_of(reason, sizeof(reason));
+    struct span bytes, text;
+    unsigned line;
+    if (named_file_read(b->m, model_path(b->m, name), &bytes, &line, &why) < 0) {
+        model_note(b->m, MODEL_LOST, b->l->line, "crt-list: %s", reason);
+        model_guard_lost(b->s, b->l->line);
+        return;
+    }
+    for (; span_take_line(&bytes, &text); line++) {
+        char *copy = strndup((const char *)text.p, text.len);
+        MUST(copy);
+        take_listed(b, copy, line);
+        free(copy);
+    }
+}
+
+void haproxy_accept_proxy(struct model *m, struct model_service *s, unsigned line, const char *word) {
+    model_set(m, s, "proxy_protocol", "accept", "required");
+    model_add(m, s, "proxy_protocol", "trust", "127.0.0.0/8");
+    model_note(m, MODEL_LOST, line, "%s: say in proxy_protocol.trust whose headers are believed; only 127.0.0.0/8 is there now",
+               word);
+}
+
 static void take_bind(void *ctx, const char *name, const char *value) {
     struct bind *b = ctx;
     struct model *m = b->m;
     if (strcmp(name, "ssl") == 0)
         b->ret->tls = true;
-    else if (strcmp(name, "crt") == 0)
+    else if ((strstr(name, "crt") || strstr(name, "-file")) && (strchr(value, '$') || value[0] == '@')) {
+        model_note(m, MODEL_LOST, b->l->line, "%s %s: expected a file, without variables", name, value);
+        if (strcmp(name, "crl-file") == 0)
+            model_guard_lost(b->s, b->l->line);
+    } else if (strcmp(name, "crt") == 0 || strcmp(name, "default-crt") == 0)
         take_cert(b, value);
+    else if (strcmp(name, "crt-list") == 0)
+        take_list(b, value);
+    else if (strcmp(name, "v4v6") == 0)
+        b->v6only = false;
     else if (strcmp(name, "ca-file") == 0)
         model_set(m, b->s, "client_auth", "ca", based(b, "ca-base", value));
     else if (strcmp(name, "crl-file") == 0)
@@ -198,19 +288,16 @@ static void take_bind(void *ctx, const char *name, const char *value) {
     else if (strcmp(name, "strict-sni") == 0)
         model_set_raw(m, b->s, "", "strict_sni", "true");
     else if (strcmp(name, "maxconn") == 0)
-        model_set_number(m, b->s, b->l->line, "limits", "sessions", value);
+        model_set_number(m, b->s, b->l->line, "limits", "sessions", value, INT32_MAX);
     else if (strcmp(name, "backlog") == 0)
         b->backlog = value;
     else if (strcmp(name, "interface") == 0)
         b->interface = value;
     else if (strcmp(name, "v6only") == 0)
         b->v6only = true;
-    else if (strcmp(name, "accept-proxy") == 0) {
-        model_set(m, b->s, "proxy_protocol", "accept", "required");
-        model_add(m, b->s, "proxy_protocol", "trust", "127.0.0.0/8");
-        model_note(m, MODEL_LOST, b->l->line,
-                   "accept-proxy: say in proxy_protocol.trust whose headers are believed; only 127.0.0.0/8 is there now");
-    } else { /* alpn: a list apart by commas */
+    else if (strcmp(name, "accept-proxy") == 0)
+        haproxy_accept_proxy(m, b->s, b->l->line, name);
+    else { /* alpn: a list apart by commas */
         for (const char *p = value; *p; p += strspn(p, ",")) {
             size_t n = strcspn(p, ",");
             model_add(m, b->s, "", "alpn", model_text(m, "%.*s", (int)n, p));
@@ -232,39 +319,44 @@ static const char *plain_address(struct model *m, const char *address) {
     return strchr(address, '@') || strchr(address, '$') ? NULL : address;
 }
 
-/* "HOST:PORT", the port behind the last colon; *RET_PORT NULL without one. */
-static const char *split_address(struct model *m, const char *address, const char **ret_port) {
-    const char *colon = strrchr(address, ':'), *close = strrchr(address, ']');
-    *ret_port = colon && (!close || close < colon) && colon[1] ? colon + 1 : NULL;
-    size_t n = *ret_port ? (size_t)(colon - address) : strlen(address);
-    bool brackets = n > 1 && address[0] == '[' && address[n - 1] == ']';
-    return brackets ? model_text(m, "%.*s", (int)n - 2, address + 1) : model_text(m, "%.*s", (int)n, address);
+/* HAProxy's "" and "*" are IPv4 alone; "::" is both families unless it says "v6only". */
+static void add_listen(const struct bind *b, const char *text) {
+    const char *address = plain_address(b->m, text), *port, *host = address ? model_split(b->m, address, &port) : NULL;
+    struct model_socket how = {b->backlog, b->interface};
+    bool any = host && (!host[0] || strcmp(host, "*") == 0),
+         six = strncmp(text, "ipv6@", 5) == 0 || strncmp(text, "tcp6@", 5) == 0;
+    if (!host) {
+        model_note(b->m, MODEL_LOST, b->l->line, "bind %s: expected an address and a port", text);
+        host = strchr(text, '@') ? NULL : model_split(b->m, text, &port);
+        if (host && port)
+            model_drop_address(b->m, b->l->line, port);
+    } else if (host[0] == '/' || host[0] == '@')
+        model_listen_unix(b->m, b->s, b->l->line, address);
+    else if (any && !six)
+        (void)model_listen(b->m, b->s, b->l->line, "0.0.0.0", port, &how); /* noted, here and below */
+    else if (any || strcmp(host, "::") == 0)
+        (void)model_listen(b->m, b->s, b->l->line, b->v6only ? "::" : NULL, port, &how);
+    else
+        (void)model_listen(b->m, b->s, b->l->line, host, port, &how);
 }
 
-static void add_listen(const struct bind *b, const char *text) {
-    const char *address = plain_address(b->m, text), *port, *host = address ? split_address(b->m, address, &port) : NULL;
-    const char *listen = NULL;
-    if (host && (host[0] == '/' || host[0] == '@'))
-        listen = model_text(b->m, "unix:%s", address);
-    else if (host && port && !strchr(port, '-'))
-        listen = model_address(b->m, strcmp(host, "::") == 0 && !b->v6only ? NULL : host, port);
-    if (!listen) {
-        model_note(b->m, MODEL_LOST, b->l->line, "bind %s: expected an address and one port", text);
-        return;
+void haproxy_bind_addresses(struct model *m, struct model_service *s, const struct haproxy_line *l) {
+    struct haproxy_bind unused = {.tls = false};
+    struct bind b = {m, s, l, NULL, &unused, NULL, NULL, false};
+    for (size_t i = 2; i < l->n; i++)
+        b.v6only = b.v6only || strcmp(l->words[i].text, "v6only") == 0;
+    for (const char *p = haproxy_word(l, 1); *p; p += strspn(p, ",")) {
+        size_t n = strcspn(p, ",");
+        add_listen(&b, model_text(m, "%.*s", (int)n, p));
+        p += n;
     }
-    model_add(b->m, b->s, "", "listen", listen);
-    if (b->backlog)
-        model_set_number(b->m, model_listener(b->m, listen), b->l->line, "", "backlog", b->backlog);
-    if (b->interface)
-        model_set(b->m, model_listener(b->m, listen), "", "device", b->interface);
-    if (b->v6only)
-        model_set_raw(b->m, model_listener(b->m, listen), "", "v6only", "true");
 }
 
 void haproxy_bind(struct model *m, struct model_service *s, const struct haproxy_line *l, const struct haproxy_section *global,
                   struct haproxy_bind *ret) {
     struct bind b = {m, s, l, global, ret, NULL, NULL, false};
-    each_parameter(m, l, 2, bind_parameters, ARRAY_LEN(bind_parameters), take_bind, &b);
+    if (!each_parameter(m, l, 2, bind_parameters, ARRAY_LEN(bind_parameters), take_bind, &b))
+        model_guard_lost(s, l->line);
     for (const char *p = haproxy_word(l, 1); *p; p += strspn(p, ",")) {
         size_t n = strcspn(p, ",");
         add_listen(&b, model_text(m, "%.*s", (int)n, p));
@@ -280,7 +372,7 @@ struct server {
     bool disabled;
 };
 
-static void take_server(void *ctx, const char *name, const char *value) {
+static void take_server_word(void *ctx, const char *name, const char *value) {
     struct server *v = ctx;
     (void)value;
     if (strcmp(name, "disabled") == 0)
@@ -289,22 +381,30 @@ static void take_server(void *ctx, const char *name, const char *value) {
         model_set(v->m, v->s, "proxy_protocol", "send", strcmp(name, "send-proxy") == 0 ? "v1" : "v2");
 }
 
-void haproxy_server(struct model *m, struct model_service *s, const struct haproxy_line *l,
-                    const struct haproxy_line *default_server) {
+/* What holds for all servers: the lines of the defaults, then those of the section. */
+static void take_default_servers(const struct haproxy_section *of, struct server *v) {
+    if (!of)
+        return;
+    take_default_servers(of->defaults, v);
+    for (size_t i = 0; i < of->nlines; i++)
+        if (strcmp(haproxy_word(&of->lines[i], 0), "default-server") == 0)
+            (void)each_parameter(v->m, &of->lines[i], 1, server_parameters, ARRAY_LEN(server_parameters), take_server_word,
+                                 v); /* they keep no client out, here and below */
+}
+
+void haproxy_server(struct model *m, struct model_service *s, const struct haproxy_line *l, const struct haproxy_section *of) {
     struct server v = {m, s, false};
-    const char *text = haproxy_word(l, 2), *address = plain_address(m, text), *port;
-    if (default_server)
-        each_parameter(m, default_server, 1, server_parameters, ARRAY_LEN(server_parameters), take_server, &v);
-    each_parameter(m, l, 3, server_parameters, ARRAY_LEN(server_parameters), take_server, &v);
+    const char *text = haproxy_word(l, 2), *address = plain_address(m, text), *port = NULL;
+    take_default_servers(of, &v);
+    (void)each_parameter(m, l, 3, server_parameters, ARRAY_LEN(server_parameters), take_server_word, &v);
     if (v.disabled) {
         model_note(m, MODEL_NOT_NEEDED, l->line, "server %s is disabled", haproxy_word(l, 1));
         return;
     }
-    const char *host = address ? split_address(m, address, &port) : NULL;
-    if (host && (host[0] == '/' || host[0] == '@'))
-        model_add(m, s, "", "backends", model_text(m, "unix:%s", address));
-    else if (host && port)
-        model_add(m, s, "", "backends", model_backend(m, host, port));
+    bool is_path = address && (address[0] == '/' || address[0] == '@');
+    const char *host = is_path ? address : address ? model_split(m, address, &port) : NULL;
+    if (host && (port || is_path))
+        model_add_backend(m, s, l->line, host, port);
     else
         model_note(m, MODEL_LOST, l->line, "server %s: expected an address with a port", text);
 }

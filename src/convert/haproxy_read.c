@@ -43,28 +43,78 @@ static const struct haproxy_section *defaults_of(const struct haproxy_file *f, c
     return strcmp(haproxy_word(head, 0), "defaults") == 0 ? NULL : latest;
 }
 
+bool haproxy_is_directive(const struct haproxy_line *l) {
+    return haproxy_word(l, 0)[0] == '.';
+}
+
+/* ".if" and the like: how deep the lines behind it are, and the line of the outermost one. */
+static void take_directive(const struct haproxy_line *l, unsigned *depth, unsigned *line) {
+    bool begins = strcmp(haproxy_word(l, 0), ".if") == 0, ends = strcmp(haproxy_word(l, 0), ".endif") == 0;
+    if (begins && *depth == 0)
+        *line = l->line;
+    *depth += begins;
+    *depth -= ends && *depth;
+}
+
+/* Whether a line of S that is there under a condition can change who comes in. */
+static bool condition_matters(const struct haproxy_section *s, const struct haproxy_line *l) {
+    return strcmp(s->kind, "global") != 0 || strncmp(haproxy_word(l, 0), "ssl-default-bind", 16) == 0 ||
+           strstr(haproxy_word(l, 0), "-base") || strstr(haproxy_word(l, 0), "setenv");
+}
+
+static void begin_haproxy_section(struct haproxy_file *f, const struct haproxy_line *l, const struct haproxy_section *latest) {
+    struct haproxy_section *s = &f->sections[f->nsections];
+    *s = (struct haproxy_section){haproxy_word(l, 0), haproxy_word(l, 1), *l, l + 1, 0, defaults_of(f, l, latest), 0};
+    for (size_t i = f->nsections; strcmp(s->kind, "global") == 0 && i-- > 0;)
+        if (strcmp(f->sections[i].kind, "global") == 0) {
+            s->defaults = &f->sections[i];
+            break;
+        }
+    f->nsections++;
+}
+
+/* Lines behind the end of a condition in which their section began: they may be the one's above, too. */
+static void mark_those_above(struct haproxy_file *f) {
+    unsigned line = f->sections[f->nsections - 1].conditional;
+    for (size_t i = f->nsections; line && i-- > 0 && f->sections[i].head.line > line;)
+        f->sections[i].conditional = line;
+    for (size_t i = f->nsections; line && i-- > 0;)
+        if (f->sections[i].head.line < line) {
+            f->sections[i].conditional = line;
+            break;
+        }
+}
+
 int haproxy_read(struct span bytes, struct haproxy_file *ret, struct text *why) {
-    static const struct lexer_format format = {"", "#", false, true};
+    static const struct lexer_format format = {"", "#", true, true, false};
     const struct haproxy_section *latest = NULL;
+    unsigned depth = 0, condition = 0;
     *ret = (struct haproxy_file){.nlines = 0};
-    int err = lexer_read(bytes, &format, &ret->words, why);
+    int err = lexer_read(bytes, 1, &format, &ret->words, why);
     if (err)
         return err;
     split_lines(ret);
     for (size_t i = 0; i < ret->nlines; i++) {
         const struct haproxy_line *l = &ret->lines[i];
+        if (haproxy_is_directive(l))
+            take_directive(l, &depth, &condition);
         if (is_head(l)) {
-            struct haproxy_section *s = &ret->sections[ret->nsections];
-            *s = (struct haproxy_section){haproxy_word(l, 0), haproxy_word(l, 1), *l, l + 1, 0, defaults_of(ret, l, latest)};
-            ret->nsections++;
-            latest = strcmp(s->kind, "defaults") == 0 ? s : latest;
-        } else if (ret->nsections == 0) {
+            begin_haproxy_section(ret, l, latest);
+            latest = strcmp(haproxy_word(l, 0), "defaults") == 0 ? &ret->sections[ret->nsections - 1] : latest;
+        } else if (ret->nsections) {
+            ret->sections[ret->nsections - 1].nlines++;
+        } else if (!haproxy_is_directive(l)) {
             text_addf(why, "line %u: found \"%s\", expected a section, such as \"frontend NAME\"", l->line, haproxy_word(l, 0));
             haproxy_free(ret);
             return ERR_FORMAT;
-        } else {
-            ret->sections[ret->nsections - 1].nlines++;
         }
+        if (haproxy_is_directive(l))
+            continue;
+        struct haproxy_section *now = &ret->sections[ret->nsections - 1];
+        if (depth && condition_matters(now, l))
+            now->conditional = condition;
+        else if (!depth && !is_head(l))
+            mark_those_above(ret);
     }
     return 0;
 }
@@ -93,65 +143,124 @@ const struct haproxy_line *haproxy_setting(const struct haproxy_section *s, cons
 
 /* ---- conditions ---- */
 
+static bool is_or(const char *w) {
+    return strcmp(w, "or") == 0 || strcmp(w, "||") == 0;
+}
+
 static const struct {
     const char *name;
     enum haproxy_fetch fetch;
-    bool ends;
+    bool ends, preread;
 } fetches[] = {
-    {"ssl_fc_sni", HAPROXY_SNI, false},           {"req.ssl_sni", HAPROXY_SNI, false},
-    {"req_ssl_sni", HAPROXY_SNI, false},          {"ssl_fc_sni_end", HAPROXY_SNI, true},
-    {"req_ssl_sni_end", HAPROXY_SNI, true},       {"req.ssl_sni_end", HAPROXY_SNI, true},
-    {"ssl_fc_alpn", HAPROXY_ALPN, false},         {"req.ssl_alpn", HAPROXY_ALPN, false},
-    {"req_ssl_alpn", HAPROXY_ALPN, false},        {"src", HAPROXY_SRC, false},
-    {"req.ssl_hello_type", HAPROXY_HELLO, false}, {"req_ssl_hello_type", HAPROXY_HELLO, false},
+    {"ssl_fc_sni", HAPROXY_SNI, false, false},          {"req.ssl_sni", HAPROXY_SNI, false, true},
+    {"req_ssl_sni", HAPROXY_SNI, false, true},          {"ssl_fc_sni_end", HAPROXY_SNI, true, false},
+    {"req_ssl_sni_end", HAPROXY_SNI, true, true},       {"req.ssl_sni_end", HAPROXY_SNI, true, true},
+    {"ssl_fc_alpn", HAPROXY_ALPN, false, false},        {"req.ssl_alpn", HAPROXY_ALPN, false, true},
+    {"req_ssl_alpn", HAPROXY_ALPN, false, true},        {"src", HAPROXY_SRC, false, false},
+    {"req.ssl_hello_type", HAPROXY_HELLO, false, true}, {"req_ssl_hello_type", HAPROXY_HELLO, false, true},
 };
 
-/* WORDS: a fetch, its flags, its values. */
+bool haproxy_never_matches(const struct haproxy_test *t, bool tls) {
+    return t->fetch != HAPROXY_SRC && t->fetch != HAPROXY_OTHER && t->preread == tls;
+}
+
+/* A fetch, or a call of one, by its first letters: any client passes if it says so, or if servers are up. */
+static bool is_free_fetch(const char *fetch) {
+    static const char *const free_ones[] = {"req.ssl_", "req_ssl_",   "ssl_fc_sni",  "ssl_fc_alpn",
+                                            "nbsrv(",   "srv_is_up(", "always_true", "always_false"};
+    for (size_t i = 0; i < ARRAY_LEN(free_ones); i++)
+        if (strncmp(fetch, free_ones[i], strlen(free_ones[i])) == 0)
+            return true;
+    return false;
+}
+
+static bool is_free_test(const struct haproxy_section *of, const char *name) {
+    bool found = false;
+    for (size_t i = 0; i < of->nlines; i++)
+        if (strcmp(haproxy_word(&of->lines[i], 0), "acl") == 0 && strcmp(haproxy_word(&of->lines[i], 1), name) == 0) {
+            if (!is_free_fetch(haproxy_word(&of->lines[i], 2)))
+                return false;
+            found = true;
+        }
+    return found;
+}
+
+bool haproxy_is_free_choice(const struct haproxy_section *of, const struct haproxy_line *l) {
+    for (const char *p = strstr(haproxy_word(l, 1), "%["); p; p = strstr(p + 2, "%["))
+        if (!is_free_fetch(p + 2))
+            return false;
+    for (size_t i = 3; i < l->n; i++) {
+        const char *w = l->words[i].text + strspn(l->words[i].text, "!");
+        if (!w[0] || is_or(w))
+            continue;
+        if (strcmp(w, "{") != 0 ? !is_free_test(of, w) : !is_free_fetch(haproxy_word(l, i + 1)))
+            return false;
+        while (strcmp(w, "{") == 0 && i + 1 < l->n && strcmp(l->words[i].text, "}") != 0)
+            i++;
+    }
+    return true;
+}
+
+enum haproxy_fetch haproxy_fetch_of(const char *fetch, struct haproxy_values *ret, bool *ret_preread) {
+    size_t n = strcspn(fetch, ",");
+    *ret_preread = false;
+    for (const char *c = fetch + n; *c; c += strcspn(c + 1, ",") + 1)
+        if (strncmp(c, ",lower", 6) != 0 || (c[6] && c[6] != ','))
+            return HAPROXY_OTHER;
+    for (size_t i = 0; i < ARRAY_LEN(fetches); i++)
+        if (strlen(fetches[i].name) == n && strncmp(fetch, fetches[i].name, n) == 0) {
+            ret->ends = fetches[i].ends;
+            *ret_preread = fetches[i].preread;
+            return fetches[i].fetch;
+        }
+    return HAPROXY_OTHER;
+}
+
+/* WORDS: a fetch, its flags, its values; they are added to RET's, which must be of the same fetch. */
 static bool read_test(const struct lexer_word *words, size_t n, struct haproxy_test *ret) {
     size_t i = 1;
-    *ret = (struct haproxy_test){.fetch = HAPROXY_OTHER};
-    for (size_t k = 0; n && k < ARRAY_LEN(fetches); k++)
-        if (strcmp(words[0].text, fetches[k].name) == 0) {
-            ret->fetch = fetches[k].fetch;
-            ret->ends = fetches[k].ends;
-        }
+    if (!n || ret->n == HAPROXY_VALUES)
+        return false;
+    struct haproxy_values v = {.ends = false};
+    bool preread;
+    enum haproxy_fetch fetch = haproxy_fetch_of(words[0].text, &v, &preread);
+    if (fetch == HAPROXY_OTHER || (ret->n && (fetch != ret->fetch || preread != ret->preread)))
+        return false;
     for (; i < n && words[i].text[0] == '-'; i++) {
         const char *flag = words[i].text, *value = i + 1 < n ? words[i + 1].text : "";
-        if (strcmp(flag, "-i") == 0)
+        if (strcmp(flag, "-i") == 0 || strcmp(flag, "-n") == 0)
             continue;
         if (strcmp(flag, "--") == 0) {
             i++;
             break;
         }
-        if (strcmp(flag, "-f") == 0 && !ret->file)
-            ret->file = value;
+        if (strcmp(flag, "-f") == 0 && !v.file)
+            v.file = value;
         else if (strcmp(flag, "-m") == 0 && strcmp(value, "end") == 0)
-            ret->ends = true;
+            v.ends = true;
         else if (!(strcmp(flag, "-m") == 0 && (strcmp(value, "str") == 0 || strcmp(value, "ip") == 0)))
             return false;
         i++;
     }
-    ret->values = words + i;
-    ret->n = i < n ? n - i : 0;
-    return ret->fetch != HAPROXY_OTHER;
+    v.words = words + i;
+    v.n = i < n ? n - i : 0;
+    if (fetch == HAPROXY_HELLO && (v.file || v.n != 1 || strcmp(v.words[0].text, "1") != 0))
+        return false; /* no ClientHello */
+    ret->fetch = fetch;
+    ret->preread = preread;
+    ret->values[ret->n++] = v;
+    return true;
 }
 
-/* A named test; those of one name hold when one of them does, which is more than we follow. */
+/* A named test: all lines of that name, in the section. */
 static bool named_test(const struct haproxy_section *s, const char *name, struct haproxy_test *ret) {
-    const struct haproxy_line *found = NULL;
     for (size_t i = 0; i < s->nlines; i++) {
         const struct haproxy_line *l = &s->lines[i];
-        if (strcmp(l->words[0].text, "acl") != 0 || strcmp(haproxy_word(l, 1), name) != 0)
-            continue;
-        if (found)
+        if (strcmp(l->words[0].text, "acl") == 0 && strcmp(haproxy_word(l, 1), name) == 0 &&
+            !read_test(l->words + 2, l->n > 2 ? l->n - 2 : 0, ret))
             return false;
-        found = l;
     }
-    return found && found->n > 2 && read_test(found->words + 2, found->n - 2, ret);
-}
-
-static bool is_or(const char *w) {
-    return strcmp(w, "or") == 0 || strcmp(w, "||") == 0;
+    return ret->n > 0;
 }
 
 bool haproxy_condition_next(const struct haproxy_section *s, const struct haproxy_line *l, size_t *at,
@@ -163,7 +272,7 @@ bool haproxy_condition_next(const struct haproxy_section *s, const struct haprox
         return false;
     for (; *at < l->n && !is_or(l->words[*at].text); (*at)++) {
         const char *w = l->words[*at].text;
-        struct haproxy_test t;
+        struct haproxy_test t = {.n = 0};
         if (strcmp(w, "!") == 0) {
             negated = !negated;
             continue;

@@ -16,7 +16,9 @@ struct hitch_cert {
 
 /* What a frontend has, or all of them by default. */
 struct hitch_scope {
+    unsigned line; /* of a frontend */
     const char *host, *port;
+    bool all_certs; /* of all scopes, beside its own */
     const char *ciphers, *suites;
     unsigned ciphers_line;
     struct hitch_cert certs[CERTS_MAX];
@@ -37,14 +39,13 @@ struct hitch {
     size_t nfronts;
     const char *pem_dir, *pem_glob;
     const char *backlog;
-    unsigned backlog_line;
 };
 
 /* A key that is one of ours. */
 struct hitch_key {
     const char *name;
     const char *table, *key;
-    enum { HITCH_TEXT, HITCH_SECONDS, HITCH_PATH, HITCH_LIST, HITCH_TOP_NUMBER, HITCH_TOP_TEXT, HITCH_SWITCH } kind;
+    enum { HITCH_TEXT, HITCH_SECONDS, HITCH_PATH, HITCH_LIST, HITCH_TOP_NUMBER, HITCH_SWITCH } kind;
 };
 
 static const struct hitch_key keys[] = {
@@ -56,7 +57,6 @@ static const struct hitch_key keys[] = {
     {"ssl-handshake-timeout", "timeouts", "handshake", HITCH_SECONDS},
     {"backend-connect-timeout", "timeouts", "connect", HITCH_SECONDS},
     {"workers", "", "workers", HITCH_TOP_NUMBER},
-    {"user", "", "user", HITCH_TOP_TEXT},
 };
 
 /* Keys that mean nothing here, and why. */
@@ -69,13 +69,18 @@ static const char *const not_needed[][2] = {
     {"quiet", "see [log] level"},
     {"log-level", "see [log] level"},
     {"syslog-facility", "see [log]"},
-    {"ocsp-dir", "a response is stapled when it lies beside its certificate as FILE.ocsp"},
-    {"ocsp-connect-tmo", "no responses are fetched"},
-    {"ocsp-resp-tmo", "no responses are fetched"},
-    {"ocsp-refresh-interval", "no responses are fetched"},
+    {"ocsp-dir",
+     "\"fetch_ocsp\" of a service has responses fetched, one that lies beside its certificate as FILE.ocsp is stapled"},
+    {"ocsp-connect-tmo", "fixed, see \"fetch_ocsp\""},
+    {"ocsp-resp-tmo", "fixed, see \"fetch_ocsp\""},
+    {"ocsp-refresh-interval", "in the middle of their validity, see \"fetch_ocsp\""},
     {"ocsp-verify-staple", "responses are always verified"},
     {"backend-refresh", "names of backends are looked up as their answers say"},
     {"ssl-engine", "there are no engines"},
+    {"tls", "TLS 1.2 and 1.3, see min_version"},
+    {"proxy-authority", "see proxy_protocol.tlvs"},
+    {"backendrefresh", "names of backends are looked up as their answers say"},
+    {"enable-tcp-fastopen", "not used"},
     {"shared-cache", "sessions are resumed by tickets"},
     {"shared-cache-listen", "sessions are resumed by tickets"},
     {"shared-cache-peer", "sessions are resumed by tickets"},
@@ -84,7 +89,7 @@ static const char *const not_needed[][2] = {
     {"send-bufsize", "the kernel's own choice is used"},
 };
 
-static bool is_on(const char *v) {
+static bool says_yes(const char *v) {
     return strcasecmp(v, "on") == 0 || strcasecmp(v, "yes") == 0 || strcasecmp(v, "true") == 0;
 }
 
@@ -104,21 +109,17 @@ static void add_cert(struct hitch *h, struct hitch_scope *s, const char *cert, c
         s->certs[s->ncerts++] = (struct hitch_cert){model_path(h->m, cert), key ? model_path(h->m, key) : NULL};
 }
 
-/* "[HOST]:PORT+CERT", each part but the port may be missing. */
+/* "[HOST]:PORT+CERT"; the certificate may be missing. */
 static void read_endpoint(struct hitch *h, struct hitch_scope *s, const char *value, unsigned line) {
-    const char *colon = strrchr(value, ':'), *plus = colon ? strchr(colon, '+') : NULL;
-    if (!colon) {
+    const char *plus = strchr(value, '+');
+    s->host = model_split(h->m, plus ? model_text(h->m, "%.*s", (int)(plus - value), value) : value, &s->port);
+    if (!s->port)
         model_note(h->m, MODEL_LOST, line, "found \"%s\", expected \"[HOST]:PORT\"", value);
-        return;
-    }
-    int open = value[0] == '[', host_len = (int)(colon - value) - open - (colon > value && colon[-1] == ']');
-    s->host = model_text(h->m, "%.*s", host_len < 0 ? 0 : host_len, value + open);
-    s->port = model_text(h->m, "%.*s", (int)(plus ? plus - colon - 1 : (long)strlen(colon + 1)), colon + 1);
     if (plus)
         add_cert(h, s, plus + 1, NULL, line);
 }
 
-static void set_duration(struct model *m, struct model_service *to, const struct hitch_key *k, const char *v, unsigned line) {
+static void set_seconds(struct model *m, struct model_service *to, const struct hitch_key *k, const char *v, unsigned line) {
     const char *duration = model_duration(m, v, "s");
     if (duration)
         model_set(m, to, k->table, k->key, duration);
@@ -133,13 +134,15 @@ static void set_known(struct hitch *h, struct model_service *to, const struct hi
         model_set(m, to, k->table, k->key, v);
         break;
     case HITCH_SECONDS:
-        set_duration(m, to, k, v, line);
+        set_seconds(m, to, k, v, line);
         break;
     case HITCH_PATH:
         model_set(m, to, k->table, k->key, model_path(m, v));
         break;
     case HITCH_SWITCH:
-        model_set_raw(m, to, k->table, k->key, is_on(v) ? "true" : "false");
+        model_set_raw(m, to, k->table, k->key, says_yes(v) ? "true" : "false");
+        if (says_yes(v))
+            model_note(m, MODEL_LOST, line, "%s: clients that ask for no name are refused, too", k->name);
         break;
     case HITCH_LIST:
         for (const char *p = v; *p; p += strspn(p, ", ")) {
@@ -149,16 +152,13 @@ static void set_known(struct hitch *h, struct model_service *to, const struct hi
         }
         break;
     case HITCH_TOP_NUMBER:
-        model_set_number(m, model_top(m), line, k->table, k->key, v);
-        break;
-    case HITCH_TOP_TEXT:
-        model_set(m, model_top(m), k->table, k->key, v);
+        model_set_number(m, model_top(m), line, k->table, k->key, v, MODEL_WORKERS_MAX);
         break;
     }
 }
 
 static void set_proxy(struct hitch *h, struct model_service *to, const char *key, const char *v, unsigned line) {
-    if (!is_on(v))
+    if (!says_yes(v))
         return;
     bool v1 = strcmp(key, "write-proxy-v1") == 0;
     model_set(h->m, to, "proxy_protocol", "send", v1 ? "v1" : "v2");
@@ -170,10 +170,35 @@ static void set_proxy(struct hitch *h, struct model_service *to, const char *key
                "proxy-proxy: say in proxy_protocol.trust whose headers are believed; only 127.0.0.0/8 is there now");
 }
 
-/* The words of the line; the lowest version among them is the one that counts. */
+/* hitch sends the TLVs of TLS unless it is asked not to, and of a client's certificate when it is asked to. */
+static void set_tlvs(struct hitch *h, const char *key, bool on, unsigned line) {
+    if (strcmp(key, "proxy-tlv") == 0 && !on)
+        model_set_raw(h->m, h->common, "proxy_protocol", "tlvs", "[]");
+    if (strcmp(key, "proxy-client-cert") == 0 && on)
+        model_note(h->m, MODEL_LOST, line,
+                   "proxy-client-cert: add \"client-cert\" to proxy_protocol.tlvs; it is the DER form in the TLV of TLS");
+}
+
+static bool is_switch(const char *key) {
+    static const char *const switches[] = {"syslog", "write-ip", "ssl"};
+    for (size_t i = 0; i < ARRAY_LEN(switches); i++)
+        if (strcmp(key, switches[i]) == 0)
+            return true;
+    return false;
+}
+
+/* The next word, unless it is the key of a value. */
+static const char *word_of_list(const struct hitch *h) {
+    const struct lexer_words *w = h->w;
+    bool is_word = h->at < w->n && !w->list[h->at].is_mark, is_last = h->at + 1 >= w->n;
+    return is_word && (is_last || !w->list[h->at + 1].is_mark || w->list[h->at + 1].text[0] != '=') ? w->list[h->at].text
+                                                                                                    : NULL;
+}
+
+/* The words up to the next key; the lowest version among them is the one that counts. */
 static void read_versions(struct hitch *h, struct model_service *to, unsigned line) {
     const char *v, *lowest = NULL;
-    for (; (v = lexer_on_line(h->w, h->at, line)); h->at++) {
+    for (; (v = word_of_list(h)); h->at++) {
         if (strcasecmp(v, "TLSv1.2") == 0 || (!lowest && strcasecmp(v, "TLSv1.3") == 0))
             lowest = v;
         else if (strcasecmp(v, "TLSv1.3") != 0)
@@ -183,11 +208,11 @@ static void read_versions(struct hitch *h, struct model_service *to, unsigned li
         model_min_version(h->m, to, line, lowest);
 }
 
-static struct hitch_front *add_front(struct hitch *h) {
+static struct hitch_front *add_front(struct hitch *h, unsigned line) {
     struct hitch_front *grown = realloc(h->fronts, (h->nfronts + 1) * sizeof(*grown));
     MUST(grown);
     h->fronts = grown;
-    grown[h->nfronts] = (struct hitch_front){.own = NULL};
+    grown[h->nfronts] = (struct hitch_front){.scope.line = line};
     return &grown[h->nfronts++];
 }
 
@@ -208,33 +233,38 @@ static bool set_scalar(struct hitch *h, struct hitch_scope *s, struct model_serv
         h->pem_dir = model_path(h->m, v);
     else if (strcmp(key, "pem-dir-glob") == 0)
         h->pem_glob = v;
-    else if (strcmp(key, "backlog") == 0) {
+    else if (strcmp(key, "backlog") == 0)
         h->backlog = v;
-        h->backlog_line = line;
-    } else if (strcmp(key, "syslog") == 0 && is_on(v))
+    else if (strcmp(key, "user") == 0)
+        model_set_user(h->m, line, v);
+    else if (strcmp(key, "syslog") == 0 && says_yes(v))
         model_set(h->m, model_top(h->m), "log", "target", "syslog");
     else if (strcmp(key, "log-filename") == 0)
-        model_set(h->m, model_top(h->m), "log", "target", model_path(h->m, v));
-    else if (strcmp(key, "backend") == 0 && v[0] == '/')
-        model_add(h->m, h->common, "", "backends", model_backend(h->m, v, NULL));
+        model_set_log_file(h->m, line, model_path(h->m, v));
+    else if (strcmp(key, "match-global-certs") == 0)
+        s->all_certs = says_yes(v);
     else if (strncmp(key, "write-proxy", 11) == 0 || strcmp(key, "proxy-proxy") == 0)
         set_proxy(h, h->common, key, v, line);
-    else
-        return strcmp(key, "syslog") == 0;
+    else if (strcmp(key, "proxy-tlv") == 0 || strcmp(key, "proxy-client-cert") == 0)
+        set_tlvs(h, key, says_yes(v), line);
+    else /* what is only a loss when it is on */
+        return !says_yes(v) && is_switch(key);
     return true;
 }
 
+/* There is one: the last. */
 static void read_backend(struct hitch *h, const char *value, unsigned line) {
-    struct hitch_scope at = {.host = NULL};
-    read_endpoint(h, &at, value, line);
-    if (at.port)
-        model_add(h->m, h->common, "", "backends", model_backend(h->m, at.host, at.port));
+    const char *port = NULL, *host = value[0] == '/' ? value : model_split(h->m, value, &port);
+    model_unset(h->common, "", "backends");
+    model_add_backend(h->m, h->common, line, host, port);
 }
 
 static void set_value(struct hitch *h, struct hitch_scope *s, struct model_service *to, const char *key, const char *v,
                       unsigned line) {
+    if (!v[0])
+        return; /* the default */
     if (strcmp(key, "frontend") == 0) {
-        read_endpoint(h, &add_front(h)->scope, v, line);
+        read_endpoint(h, &add_front(h, line)->scope, v, line);
         return;
     }
     if (set_scalar(h, s, to, key, v, line))
@@ -284,12 +314,13 @@ static int read_cert_block(struct hitch *h, struct hitch_scope *s) {
 static int read_scope(struct hitch *h, struct hitch_scope *s, struct model_service *to, unsigned block);
 
 static int read_front_block(struct hitch *h) {
-    struct hitch_front *f = add_front(h);
-    f->own = model_add_service(h->m, "hitch");
-    return read_scope(h, &f->scope, f->own, h->w->list[h->at++].line);
+    unsigned line = h->w->list[h->at++].line;
+    struct hitch_front *f = add_front(h, line);
+    f->own = model_add_service(h->m, "hitch", line);
+    return read_scope(h, &f->scope, f->own, line);
 }
 
-/* Up to the end of the file, or of the block that begins in line BLOCK. */
+/* Up to the end of the file, or of the block that begins at line BLOCK. */
 static int read_scope(struct hitch *h, struct hitch_scope *s, struct model_service *to, unsigned block) {
     while (h->at < h->w->n && !(block && is_mark(h, '}'))) {
         const struct lexer_word *key = &h->w->list[h->at++];
@@ -322,13 +353,21 @@ static int read_scope(struct hitch *h, struct hitch_scope *s, struct model_servi
 
 /* ---- when all is read ---- */
 
-static void put_certs(struct hitch *h, struct model_service *to, const struct hitch_scope *s) {
-    const struct hitch_scope *of = s->ncerts ? s : &h->all;
-    for (size_t i = 0; i < of->ncerts; i++) { /* the last one is hitch's default, the first one ours */
+/* The last one is hitch's default, the first one ours. */
+static void put_certs_of(struct hitch *h, struct model_service *to, const struct hitch_scope *of) {
+    for (size_t i = 0; i < of->ncerts; i++) {
         const struct hitch_cert *c = &of->certs[i == 0 ? of->ncerts - 1 : i - 1];
         model_add_cert(h->m, to, c->cert, c->key ? c->key : c->cert, NULL);
     }
-    if (h->pem_dir && of == &h->all)
+}
+
+static void put_certs(struct hitch *h, struct model_service *to, const struct hitch_scope *s) {
+    put_certs_of(h, to, s);
+    if (s->ncerts && !s->all_certs && s != &h->all)
+        return;
+    if (s != &h->all)
+        put_certs_of(h, to, &h->all);
+    if (h->pem_dir)
         model_add_cert(h->m, to, model_text(h->m, "%s/%s", h->pem_dir, h->pem_glob ? h->pem_glob : "*"), NULL, NULL);
 }
 
@@ -338,10 +377,9 @@ static void put_suites(struct hitch *h, struct model_service *to, const struct h
 }
 
 static void put_listen(struct hitch *h, struct model_service *to, const struct hitch_scope *s) {
-    const char *address = model_address(h->m, s->host, s->port ? s->port : "443");
-    model_add(h->m, to, "", "listen", address);
-    if (h->backlog)
-        model_set_number(h->m, model_listener(h->m, address), h->backlog_line, "", "backlog", h->backlog);
+    struct model_socket how = {.backlog = h->backlog};
+    bool any = !s->host || !s->host[0] || strcmp(s->host, "*") == 0;
+    (void)model_listen(h->m, to, s->line, any ? NULL : s->host, s->port ? s->port : "443", &how); /* noted */
 }
 
 static void put_fronts(struct hitch *h) {
@@ -349,7 +387,7 @@ static void put_fronts(struct hitch *h) {
     for (size_t i = 0; i < h->nfronts; i++) {
         struct hitch_front *f = &h->fronts[i];
         bool own = (f->own && model_has_keys(f->own)) || f->scope.ncerts || f->scope.ciphers || f->scope.suites;
-        struct model_service *to = !own ? h->common : f->own ? f->own : model_add_service(h->m, "hitch");
+        struct model_service *to = !own ? h->common : f->own ? f->own : model_add_service(h->m, "hitch", f->scope.line);
         shared = shared || !own;
         put_listen(h, to, &f->scope);
         if (!own)
@@ -359,7 +397,7 @@ static void put_fronts(struct hitch *h) {
         put_suites(h, to, &f->scope);
     }
     if (!shared) {
-        model_clear(h->m, h->common);
+        model_clear(h->common);
         return;
     }
     put_certs(h, h->common, &h->all);
@@ -367,15 +405,15 @@ static void put_fronts(struct hitch *h) {
 }
 
 int convert_hitch(struct model *m, struct span bytes, struct text *why) {
-    static const struct lexer_format format = {"={},", "#", true, false};
+    static const struct lexer_format format = {"={},", "#", true, false, false};
     struct lexer_words words;
-    int err = lexer_read(bytes, &format, &words, why);
+    int err = lexer_read(bytes, 1, &format, &words, why);
     if (err)
         return err;
-    struct hitch h = {.m = m, .w = &words, .why = why, .common = model_add_service(m, "hitch")};
+    struct hitch h = {.m = m, .w = &words, .why = why, .common = model_add_service(m, "hitch", 1)};
     err = read_scope(&h, &h.all, h.common, 0);
     if (!err && !h.nfronts)
-        read_endpoint(&h, &add_front(&h)->scope, "[*]:8443", 1); /* hitch's default */
+        read_endpoint(&h, &add_front(&h, 1)->scope, "[*]:8443", 1); /* hitch's default */
     if (!err)
         put_fronts(&h);
     free(h.fronts);

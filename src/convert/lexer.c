@@ -5,7 +5,7 @@
 
 #include "base/err.h"
 
-struct reader {
+struct word_reader {
     const char *p, *end;
     const struct lexer_format *f;
     struct lexer_words *w;
@@ -14,7 +14,7 @@ struct reader {
     unsigned line;
 };
 
-static void push(struct reader *r, const char *text, unsigned line, bool is_mark) {
+static void push_word(struct word_reader *r, const char *text, unsigned line, bool is_mark) {
     struct lexer_words *w = r->w;
     if (w->n == r->cap) {
         r->cap = r->cap ? 2 * r->cap : 256;
@@ -25,16 +25,16 @@ static void push(struct reader *r, const char *text, unsigned line, bool is_mark
     w->list[w->n++] = (struct lexer_word){text, line, is_mark};
 }
 
-static bool is_in(const char *set, char c) {
+static bool is_char_of(const char *set, char c) {
     return c && strchr(set, c) != NULL;
 }
 
-static bool is_blank(char c) {
+static bool is_white_space(char c) {
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
 /* What is between quotes; -1 when they do not end. */
-static int read_quoted(struct reader *r) {
+static int read_quoted(struct word_reader *r) {
     char quote = *r->p++;
     while (r->p < r->end && *r->p != quote) {
         if (*r->p == '\\' && quote == '"' && r->p + 1 < r->end)
@@ -48,11 +48,18 @@ static int read_quoted(struct reader *r) {
     return 0;
 }
 
-static int read_word(struct reader *r) {
+static int read_word(struct word_reader *r) {
     const char *text = r->to;
     unsigned line = r->line;
-    while (r->p < r->end && !is_blank(*r->p) && !is_in(r->f->marks, *r->p)) {
-        if (r->f->inner_comments && is_in(r->f->comments, *r->p))
+    while (r->p < r->end && !is_white_space(*r->p) && !is_char_of(r->f->marks, *r->p)) {
+        if (r->f->variables && *r->p == '$' && r->p + 1 < r->end && r->p[1] == '{') {
+            while (r->p < r->end && *r->p != '}' && !is_white_space(*r->p))
+                *r->to++ = *r->p++;
+            if (r->p < r->end && *r->p == '}')
+                *r->to++ = *r->p++;
+            continue;
+        }
+        if (r->f->inner_comments && is_char_of(r->f->comments, *r->p))
             break;
         if (*r->p == '"' || (*r->p == '\'' && r->f->single_quotes)) {
             if (read_quoted(r) < 0)
@@ -65,24 +72,24 @@ static int read_word(struct reader *r) {
         *r->to++ = *r->p++;
     }
     *r->to++ = '\0';
-    push(r, text, line, false);
+    push_word(r, text, line, false);
     return 0;
 }
 
-static void skip_comment(struct reader *r) {
+static void skip_comment(struct word_reader *r) {
     const char *end = memchr(r->p, '\n', (size_t)(r->end - r->p));
     r->p = end ? end : r->end;
 }
 
-static int read_next(struct reader *r) {
+static int read_next(struct word_reader *r) {
     char c = *r->p;
-    if (is_blank(c)) {
+    if (is_white_space(c)) {
         r->line += c == '\n';
         r->p++;
-    } else if (is_in(r->f->comments, c)) {
+    } else if (is_char_of(r->f->comments, c)) {
         skip_comment(r);
-    } else if (is_in(r->f->marks, c)) {
-        push(r, r->to, r->line, true);
+    } else if (is_char_of(r->f->marks, c)) {
+        push_word(r, r->to, r->line, true);
         *r->to++ = c;
         *r->to++ = '\0';
         r->p++;
@@ -92,9 +99,9 @@ static int read_next(struct reader *r) {
     return 0;
 }
 
-int lexer_read(struct span bytes, const struct lexer_format *f, struct lexer_words *ret, struct text *why) {
+int lexer_read(struct span bytes, unsigned first, const struct lexer_format *f, struct lexer_words *ret, struct text *why) {
     *ret = (struct lexer_words){.n = 0};
-    struct reader r = {(const char *)bytes.p, (const char *)bytes.p + bytes.len, f, ret, 0, NULL, 1};
+    struct word_reader r = {(const char *)bytes.p, (const char *)bytes.p + bytes.len, f, ret, 0, NULL, first};
     if (bytes.len && memchr(bytes.p, 0, bytes.len)) {
         text_add(why, "found a NUL byte, expected text");
         return ERR_FORMAT;
@@ -106,7 +113,7 @@ int lexer_read(struct span bytes, const struct lexer_format *f, struct lexer_wor
     while (r.p < r.end) {
         unsigned line = r.line;
         if (read_next(&r) < 0) {
-            text_addf(why, "line %u: found a quotation that does not end", line);
+            text_addf(why, "line %u: found a quotation that does not end", line - first + 1);
             lexer_free(ret);
             return ERR_FORMAT;
         }

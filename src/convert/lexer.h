@@ -25,10 +25,13 @@ struct lexer_format {
     const char *comments; /* what begins a comment, up to the line's end */
     bool inner_comments;  /* also within a word */
     bool single_quotes;   /* 'text', without escapes */
+    bool variables;       /* "${name}" is part of a word */
 };
 
-/* ERR_FORMAT with one plain line in WHY: a quotation that does not end, a NUL byte. Else lexer_free() after use. */
-MUST_CHECK int lexer_read(struct span bytes, const struct lexer_format *f, struct lexer_words *ret, struct text *why);
+/* FIRST: the number of the first line. ERR_FORMAT with one plain line in WHY: a quotation that does not end, a NUL byte. Else
+ * lexer_free() after use. */
+MUST_CHECK int lexer_read(struct span bytes, unsigned first, const struct lexer_format *f, struct lexer_words *ret,
+                          struct text *why);
 void lexer_free(struct lexer_words *w);
 
 /* The word at I when it is of LINE and no mark; else NULL. */

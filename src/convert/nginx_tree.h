@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include "convert/lexer.h"
+#include "convert/model.h"
 
 #define NGINX_DEPTH 16
 
@@ -16,16 +17,21 @@ struct nginx_directive {
 };
 
 struct nginx_tree {
-    struct lexer_words words;
-    struct nginx_directive *all; /* every one, in one piece */
-    size_t nall;
+    struct nginx_file *files; /* the one that is converted, and those that it includes */
     struct nginx_directive *first;
+    unsigned nincluded;    /* files that were included, */
+    size_t included_bytes; /* and bytes of them */
+    bool is_endless;       /* there was no end to that */
 };
 
-MUST_CHECK int nginx_tree_read(struct span bytes, struct nginx_tree *ret, struct text *why);
+/* Files that are included are read where they stand, but not in blocks that hold no streams. One that cannot be read is noted
+ * in M, its directive stays. ERR_FORMAT with the reason in WHY, also for a file that includes itself. */
+MUST_CHECK int nginx_tree_read(struct model *m, struct span bytes, struct nginx_tree *ret, struct text *why);
 void nginx_tree_free(struct nginx_tree *t);
 
 /* Word I, "" when there are fewer; 0 is the name. */
 const char *nginx_word(const struct nginx_directive *d, size_t i);
+/* The nearest block with a directive of one of the two names, SECOND may be NULL; NULL = none. */
+const struct nginx_directive *nginx_block_with(const struct nginx_directive *block, const char *name, const char *second);
 /* The last directive of that name in the block, or in one around it; NULL = none. */
 const struct nginx_directive *nginx_setting(const struct nginx_directive *block, const char *name);

@@ -23,6 +23,7 @@ struct suites {
     struct model_service *s;
     const char *other; /* the first name that is none of ours */
     unsigned nother;
+    bool has12;
     bool keywords; /* "HIGH", "!aNULL": what they stand for is OpenSSL's business */
 };
 
@@ -39,7 +40,10 @@ static void take_suite(void *ctx, const char *word) {
     const struct suite *s = suite_by_name(word);
     if (s) {
         model_add(c->m, c->s, "", "cipher_suites", s->name);
-    } else if (strchr("!+-@", word[0]) || !strchr(word, '-')) {
+        c->has12 = c->has12 || s->version == TLS_1_2;
+    } else if (strchr("!-@", word[0])) {
+        return; /* takes away, or is about the order: what is named stays */
+    } else if (word[0] == '+' || !strchr(word, '-')) {
         c->keywords = true;
     } else {
         c->other = c->other ? c->other : word;
@@ -56,7 +60,7 @@ static void add_all(struct suites *c, uint16_t version) {
 }
 
 void model_suites(struct model *m, struct model_service *s, unsigned line, const char *list12, const char *list13) {
-    struct suites c = {m, s, NULL, 0, false};
+    struct suites c = {.m = m, .s = s};
     if (!list12 && !list13)
         return;
     model_unset(s, "", "cipher_suites");
@@ -64,16 +68,20 @@ void model_suites(struct model *m, struct model_service *s, unsigned line, const
         each_word(m, list13, take_suite, &c);
     else
         add_all(&c, TLS_1_3);
-    size_t before = c.nother;
     if (list12)
         each_word(m, list12, take_suite, &c);
     else
         add_all(&c, TLS_1_2);
+    if (!model_has(s, "", "cipher_suites"))
+        c.keywords = true;
     if (c.keywords) {
         model_unset(s, "", "cipher_suites");
         model_note(m, MODEL_NOT_NEEDED, line,
                    "cipher suites are all that tls-off has (AEAD with ECDHE), not OpenSSL's keywords");
-    } else if (c.nother > before || c.other) {
+    } else if (list12 && !c.has12) {
+        model_note(m, MODEL_LOST, line, "TLS 1.2 has none of the cipher suites that are named, like %s: AEAD with ECDHE only",
+                   c.other);
+    } else if (c.other) {
         model_note(m, MODEL_NOT_NEEDED, line, "%u cipher suites like %s, which tls-off does not have: AEAD with ECDHE only",
                    c.nother, c.other);
     }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/path.h"
 #include "base/text.h"
 
 bool cert_item_is_pattern(const char *item) {
@@ -35,18 +36,16 @@ static int is_visible(const struct dirent *d) {
     return d->d_name[0] != '.';
 }
 
-static int by_name(const struct dirent **a, const struct dirent **b) {
+static int by_file_name(const struct dirent **a, const struct dirent **b) {
     return strcmp((*a)->d_name, (*b)->d_name);
 }
 
 bool cert_item_subdirs(const char *dir, cert_item_fn fn, void *ctx) {
     struct dirent **list = NULL;
-    int n = scandir(dir, &list, is_visible, by_name);
+    int n = scandir(dir, &list, is_visible, by_file_name);
     for (int i = 0; i < n; i++) {
         char path[PATH_MAX];
-        struct text t = text_of(path, sizeof(path));
-        text_addf(&t, "%s/%s", dir, list[i]->d_name);
-        if (!t.cut && is_directory(path))
+        if (is_directory(path_join(path, dir, list[i]->d_name)))
             fn(ctx, path);
         free(list[i]);
     }

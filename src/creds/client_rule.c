@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/base64url.h"
 #include "base/err.h"
 
 static uint8_t lower_byte(uint8_t c) {
@@ -144,49 +145,14 @@ static int read_uri(struct client_rule *r, struct text *why) {
     return 0;
 }
 
-static int hex_digit(uint8_t c) {
-    c = lower_byte(c);
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static bool from_hex(struct span s, uint8_t to[static CLIENT_RULE_SPKI_LEN]) {
-    if (s.len != 2 * CLIENT_RULE_SPKI_LEN)
-        return false;
-    for (size_t i = 0; i < CLIENT_RULE_SPKI_LEN; i++) {
-        int high = hex_digit(s.p[2 * i]), low = hex_digit(s.p[2 * i + 1]);
-        if (high < 0 || low < 0)
-            return false;
-        to[i] = (uint8_t)(high << 4 | low);
-    }
-    return true;
-}
-
-/* RFC 4648 4: 32 bytes are 43 digits and one '='. */
-static bool from_base64(struct span s, uint8_t to[static CLIENT_RULE_SPKI_LEN]) {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    uint32_t held = 0;
-    size_t n = 0;
-    unsigned bits = 0;
-    if (s.len != 44 || s.p[43] != '=')
-        return false;
-    for (size_t i = 0; i < 43; i++) {
-        const char *at = s.p[i] ? strchr(digits, s.p[i]) : NULL;
-        if (!at)
-            return false;
-        held = held << 6 | (uint32_t)(at - digits);
-        bits += 6;
-        if (bits >= 8) {
-            bits -= 8;
-            to[n++] = (uint8_t)(held >> bits);
-        }
-    }
-    return (held & 3) == 0; /* unused bits */
-}
-
+/* In base64, 32 bytes are 43 digits and one '='. */
 static int read_spki(struct client_rule *r, struct text *why) {
-    if (from_hex(r->value, r->spki) || from_base64(r->value, r->spki))
+    struct span v = r->value;
+    bool padded = v.len == 44 && v.p[43] == '=';
+    size_t len = 0;
+    if (text_read_hex(v, r->spki, sizeof(r->spki), &len) < 0 && padded)
+        (void)!base64_read(span_of(v.p, 43), r->spki, sizeof(r->spki), &len); /* judged by its length */
+    if (len == sizeof(r->spki))
         return 0;
     return bad_rule(why, "\"spki-sha256:\" and 64 hexadecimal digits, or 44 characters of base64");
 }

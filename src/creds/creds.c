@@ -187,8 +187,10 @@ static bool records_fit(const struct creds_head *h) {
 int creds_of(struct span bytes, struct creds *ret) {
     const struct creds_head *h = (const void *)bytes.p;
     if (bytes.len < sizeof(*h) || bytes.len > CREDS_MAX || (uintptr_t)h % 8 != 0 || h->magic != CREDS_MAGIC ||
-        h->format != CREDS_FORMAT || h->len != bytes.len || !tables_fit(h) || !records_fit(h))
+        (h->format == CREDS_FORMAT && (h->len != bytes.len || !tables_fit(h) || !records_fit(h))))
         return ERR_FORMAT;
+    if (h->format != CREDS_FORMAT)
+        return ERR_UNSUPPORTED; /* of another build */
     *ret = (struct creds){.head = h, .len = bytes.len};
     return 0;
 }
@@ -269,6 +271,8 @@ struct creds_entry creds_entry(const struct creds *c, uint32_t entry) {
         .key = e->key,
         .nchain = e->certs.n,
         .nnames = e->names.n,
+        .leaf_sig = e->leaf_sig,
+        .chain_sigs = e->chain_sigs,
         .cert_file = text_at(c->head, e->cert_file),
         .issuer = text_at(c->head, e->issuer),
         .serial = text_at(c->head, e->serial),

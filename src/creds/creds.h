@@ -78,6 +78,7 @@ struct creds_entry {
     uint32_t key;    /* number of its key */
     uint32_t nchain; /* certificates, the leaf included */
     uint32_t nnames;
+    uint16_t leaf_sig, chain_sigs; /* how its leaf and all of its chain are signed (tls/chain_sigs.h) */
     const char *cert_file;
     const char *issuer;            /* of the leaf, one line for display */
     const char *serial;            /* hex */

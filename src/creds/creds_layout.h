@@ -12,7 +12,7 @@
 #include "creds/creds.h"
 
 #define CREDS_MAGIC  0x544f4352u /* "TOCR" */
-#define CREDS_FORMAT 1u
+#define CREDS_FORMAT 2u
 
 /* N records at OFF bytes from the beginning; OFF is a multiple of 8. */
 struct creds_table {
@@ -54,7 +54,8 @@ struct creds_entry_rec {
     struct creds_ref cert_file, issuer, serial, ocsp;
     struct creds_range certs;
     struct creds_range names; /* refs */
-    uint32_t service, key, kind, unused;
+    uint32_t service, key, kind;
+    uint16_t leaf_sig, chain_sigs;
 };
 
 struct creds_key_rec {

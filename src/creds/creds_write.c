@@ -107,7 +107,7 @@ static int intern_bytes(struct creds_writer *w, struct span s, struct creds_ref 
     return 0;
 }
 
-static int keep_text(struct creds_writer *w, const char *text, struct creds_ref *ret) {
+static int store_text(struct creds_writer *w, const char *text, struct creds_ref *ret) {
     return intern_bytes(w, span_str(text), ret);
 }
 
@@ -179,7 +179,7 @@ int creds_add_service(struct creds_writer *w, const char *name) {
     struct creds_ref ref;
     int err = end_service(w);
     if (err == 0)
-        err = keep_text(w, name, &ref);
+        err = store_text(w, name, &ref);
     struct creds_service_rec *s = err == 0 ? grow_add(&w->services, 1) : NULL;
     if (!s)
         return err ? err : ERR_NOMEM;
@@ -209,9 +209,9 @@ static int keep_key(struct creds_writer *w, const struct creds_new_entry *e, uin
     struct creds_key_rec k;
     memset(&k, 0, sizeof(k));
     k.kind = e->kind;
-    int err = keep_text(w, e->key_file, &k.file);
+    int err = store_text(w, e->key_file, &k.file);
     if (err == 0)
-        err = keep_text(w, e->pass_file ? e->pass_file : "", &k.pass_file);
+        err = store_text(w, e->pass_file ? e->pass_file : "", &k.pass_file);
     if (err == 0)
         err = intern_bytes(w, e->spki, &k.spki);
     if (err == 0)
@@ -234,7 +234,7 @@ static int keep_key(struct creds_writer *w, const struct creds_new_entry *e, uin
 
 /* ---- entries ---- */
 
-static int keep_chain(struct creds_writer *w, const struct creds_new_entry *e, struct creds_range *ret) {
+static int store_chain(struct creds_writer *w, const struct creds_new_entry *e, struct creds_range *ret) {
     *ret = (struct creds_range){(uint32_t)w->certs.n, e->nchain};
     for (uint32_t i = 0; i < e->nchain; i++) {
         struct creds_ref der;
@@ -255,18 +255,20 @@ int creds_add_entry(struct creds_writer *w, const struct creds_new_entry *e, uin
     rec.ocsp_until = e->ocsp_until;
     rec.service = (uint32_t)w->services.n - 1;
     rec.kind = e->kind;
+    rec.leaf_sig = e->leaf_sig;
+    rec.chain_sigs = e->chain_sigs;
     rec.names.first = (uint32_t)w->refs.n;
     if (e->nchain == 0 || e->nchain > CREDS_CHAIN_MAX)
         return ERR_LIMIT;
     int err = keep_key(w, e, &rec.key);
     if (err == 0)
-        err = keep_chain(w, e, &rec.certs);
+        err = store_chain(w, e, &rec.certs);
     if (err == 0)
-        err = keep_text(w, e->cert_file, &rec.cert_file);
+        err = store_text(w, e->cert_file, &rec.cert_file);
     if (err == 0)
-        err = keep_text(w, e->issuer, &rec.issuer);
+        err = store_text(w, e->issuer, &rec.issuer);
     if (err == 0)
-        err = keep_text(w, e->serial, &rec.serial);
+        err = store_text(w, e->serial, &rec.serial);
     if (err == 0)
         err = intern_bytes(w, e->ocsp, &rec.ocsp);
     struct creds_entry_rec *to = err == 0 ? grow_add(&w->entries, 1) : NULL;
@@ -324,7 +326,7 @@ int creds_add_name(struct creds_writer *w, const char *name, uint32_t *ret_other
     uint32_t entry = (uint32_t)w->entries.n - 1;
     struct creds_entry_rec *e = grow_at(&w->entries, entry);
     struct creds_ref ref;
-    int err = keep_text(w, name, &ref);
+    int err = store_text(w, name, &ref);
     struct creds_row *row = err == 0 ? creds_row_of(w, ref) : NULL;
     struct creds_ref *list = row ? grow_add(&w->refs, 1) : NULL;
     if (!list)

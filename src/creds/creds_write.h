@@ -23,6 +23,7 @@ struct creds_new_entry {
     enum creds_kind kind;
     const struct creds_cert *chain; /* leaf first */
     uint32_t nchain;
+    uint16_t leaf_sig, chain_sigs; /* as in struct creds_entry */
     struct span spki;
     const char *cert_file;
     const char *key_file;

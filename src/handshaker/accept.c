@@ -14,8 +14,7 @@
 #include "handshaker/handshaker.h"
 #include "handshaker/pace.h"
 
-#define PAUSE_MS     100
-#define LOG_EVERY_MS 10000
+#define PAUSE_MS 100
 
 #define REST_ROUNDS 64 /* of HANDSHAKER_ACCEPT_MAX: as many as a queue holds */
 
@@ -61,11 +60,9 @@ void accept_stop(struct handshaker *h) {
 }
 
 void accept_pause(struct handshaker *h) {
-    if (h->loop.now_ms >= h->limits_logged_ms + LOG_EVERY_MS || h->limits_logged_ms == 0) {
-        h->limits_logged_ms = h->loop.now_ms;
+    if (log_pause_over(&h->limits_log, h->loop.now_ms))
         log_msg(&h->child.log, LOG_LEVEL_WARNING,
                 "out of descriptors, or of memory for handshakes: accepting pauses until some are free");
-    }
     stats_process_add(&h->child.stats, STATS_ACCEPT_PAUSES, 1);
     unwatch_all(h);
     wheel_arm(&h->loop.wheel, &h->resume, h->loop.now_ms + PAUSE_MS);
@@ -83,11 +80,15 @@ int accept_peer(const struct handshaker *h, const struct conn *c) {
  * Sessions first: what they refuse takes nothing from the rate. Each handshaker counts before it compares, so of two that
  * accept the last one at the same time at least one sees both.
  */
-static int client_within(struct handshaker *h, struct conn *c, uint64_t sessions, uint64_t rate) {
+static int client_within(struct handshaker *h, struct conn *c, uint64_t sessions, uint64_t rate, bool fleet) {
+    uint64_t now_ms = h->loop.now_ms;
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    if (sessions && scoreboard_client_over(&h->child.scoreboard, &c->client, sessions))
+    if (sessions &&
+        scoreboard_client_over(&h->child.scoreboard, &c->client, (struct scoreboard_limit){sessions, fleet}, now_ms))
         return ERR_CLIENT_SESSIONS;
-    return rate && !scoreboard_handshake(&h->row, &c->client, rate, h->loop.now_ms) ? ERR_CLIENT_RATE : 0;
+    if (rate && !scoreboard_handshake(&h->row, &c->client, (struct scoreboard_limit){rate, fleet}, now_ms))
+        return ERR_CLIENT_RATE;
+    return 0;
 }
 
 /* The server name and the service as a whole, after the client itself: one that is over its own limits takes nothing of theirs.
@@ -117,18 +118,24 @@ int accept_client(struct handshaker *h, struct conn *c) {
     scoreboard_client(&h->row, &c->client, 1);
     c->client_counted = true;
     conn_metrics_client(h, c);
-    return client_within(h, c, l->max_sessions_per_client, l->max_handshakes_per_client);
+    err = client_within(h, c, l->max_sessions_per_client, l->max_handshakes_per_client, l->fleet_limits);
+    if (err == 0 && l->max_handshakes_per_client)
+        conn_metrics_let_in(h, c);
+    return err;
 }
 
 void accept_charge(struct handshaker *h, const struct conn *c) {
-    uint64_t rate = h->services[c->service].conf->max_handshakes_per_client;
-    if (rate && c->client_counted) /* of an empty bucket nothing more is to be had */
-        (void)!scoreboard_handshake(&h->row, &c->client, rate, h->loop.now_ms);
+    const struct conf_service *s = h->services[c->service].conf;
+    const struct scoreboard_limit limit = {s->max_handshakes_per_client, s->fleet_limits};
+    if (limit.most && c->client_counted) /* of an empty bucket nothing more is to be had */
+        (void)!scoreboard_handshake(&h->row, &c->client, limit, h->loop.now_ms);
 }
 
 int accept_service(struct handshaker *h, struct conn *c) {
     const struct conf_service *s = h->services[c->service].conf;
-    uint64_t rate = s->max_handshakes_per_client, charged = h->conf->listeners[c->listener].max_handshakes_per_client;
+    const struct conf_listener *l = &h->conf->listeners[c->listener];
+    uint64_t rate = s->max_handshakes_per_client, charged = l->max_handshakes_per_client;
+    bool was_asked = rate == charged && s->fleet_limits == l->fleet_limits;
     int err = admit_to_service(h, c);
     if (err == 0)
         err = admit_hello(h, c);
@@ -140,12 +147,14 @@ int accept_service(struct handshaker *h, struct conn *c) {
     if (s->max_sessions && scoreboard_service_sessions(&h->child.scoreboard, c->service) > s->max_sessions)
         return ERR_SERVICE_SESSIONS;
     if (c->client_counted)
-        err = client_within(h, c, s->max_sessions_per_client, rate != charged ? rate : 0);
+        err = client_within(h, c, s->max_sessions_per_client, was_asked ? 0 : rate, s->fleet_limits);
+    if (err == 0 && c->client_counted && rate && !charged) /* otherwise it was counted when it was accepted */
+        conn_metrics_let_in(h, c);
     return err < 0 ? err : name_within(h, c, s);
 }
 
 /* Who is at the other end; at a Unix socket the process that connected. */
-static void peer_of(int fd, const struct sockaddr_storage *from, struct addr *ret) {
+static void client_address(int fd, const struct sockaddr_storage *from, struct addr *ret) {
     struct ucred process;
     socklen_t len = sizeof(process);
     if (from->ss_family == AF_UNIX && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &process, &len) == 0)
@@ -167,7 +176,7 @@ static void accept_some(struct handshaker *h, int listening, uint16_t listener) 
         int fd = accept4(listening, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             struct addr peer;
-            peer_of(fd, &from, &peer);
+            client_address(fd, &from, &peer);
             conn_start(h, fd, listener, &peer);
             pace(h);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {

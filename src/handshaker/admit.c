@@ -64,7 +64,7 @@ const char *admit_list_name(const struct handshaker *h, struct access_verdict v)
 }
 
 /* Each verdict by lists is counted once: a refusal where it is made, an admission in the service. */
-static int refuse(struct handshaker *h, struct conn *c, struct access_verdict v) {
+static int refuse_by_lists(struct handshaker *h, struct conn *c, struct access_verdict v) {
     c->refused_by = admit_list_name(h, v);
     conn_metrics_access(h, c, v);
     return ERR_ACCESS_DENIED;
@@ -80,7 +80,7 @@ int admit_client(struct handshaker *h, struct conn *c) {
         if (i == 0)
             first = v;
     }
-    return first.admitted ? 0 : refuse(h, c, first);
+    return first.admitted ? 0 : refuse_by_lists(h, c, first);
 }
 
 int admit_to_service(struct handshaker *h, struct conn *c) {
@@ -88,7 +88,7 @@ int admit_to_service(struct handshaker *h, struct conn *c) {
         return 0;
     struct access_verdict v = access_judge(&h->admission.table, c->service, &c->client);
     if (!v.admitted)
-        return refuse(h, c, v);
+        return refuse_by_lists(h, c, v);
     conn_metrics_access(h, c, v);
     return 0;
 }

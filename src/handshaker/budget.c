@@ -13,7 +13,6 @@
 #define HEADER_SHARES 4                  /* a connection is charged before its PROXY header */
 #define HEADER_MS     100                /* for a PROXY header, which is sent first of all, */
 #define HANDSHAKE_MS  1000               /* and for everything else: then a connection may be made to give way to a new one */
-#define LOG_EVERY_MS  10000              /* between two lines of the log */
 #define TRIM_MS       200                /* memory is given back this long after it was freed */
 #define TRIM_BYTES    (4u * 1024 * 1024) /* if it is at least this much */
 
@@ -167,9 +166,8 @@ int budget_enter(struct handshaker *h, struct conn *c) {
 
 static void log_giving_way(struct handshaker *h, const struct conn *c) {
     char client[ADDR_TEXT_MAX];
-    if (h->budget_logged_ms && h->loop.now_ms < h->budget_logged_ms + LOG_EVERY_MS)
+    if (!log_pause_over(&h->budget_log, h->loop.now_ms))
         return;
-    h->budget_logged_ms = h->loop.now_ms;
     log_msg(
         &h->child.log, LOG_LEVEL_WARNING,
         "memory or descriptors for handshakes are used up: unfinished ones of the client that holds most are closed, now of %s",

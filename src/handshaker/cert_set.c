@@ -9,13 +9,13 @@
 
 #include "base/err.h"
 #include "conf/routes.h"
-#include "handshaker/clients.h"
+#include "handshaker/client_rules.h"
 #include "handshaker/handshaker.h"
 #include "tls/key_provider.h"
 #include "wire/control_creds.h"
 
 /* Keys are with the signer: here they have a public half and a name. */
-static EVP_PKEY *get_key(void *ctx, const struct creds *store, uint32_t key) {
+static EVP_PKEY *get_signer_key(void *ctx, const struct creds *store, uint32_t key) {
     const struct control_creds *set = ctx;
     return key_provider_key(creds_key(store, key).spki, (struct key_name){set->set, key});
 }
@@ -36,7 +36,7 @@ static bool store_matches_conf(const struct handshaker *h, const struct creds *s
 static struct certs *open_set(const struct handshaker *h, struct ipc_msg *m, struct text *why) {
     struct certs *certs = NULL;
     struct control_creds *set = calloc(1, sizeof(*set));
-    struct certs_keys keys = {.get = get_key, .release = free, .ctx = set};
+    struct certs_keys keys = {.get = get_signer_key, .release = free, .ctx = set};
     int err = set ? control_read_creds(m, set) : ERR_NOMEM;
     if (err == 0)
         keys.set = set->set;
@@ -68,6 +68,8 @@ static void use_set(struct handshaker *h, struct certs *certs, struct route_tabl
     certs_free(h->certs);
     h->certs = certs;
     h->routes = routes;
+    if (h->child.serving)
+        signing_note(h); /* signers may have the keys of this one, and not of the one before */
 }
 
 /* Those that serve already take up new rules for client certificates as well, or nothing. */
@@ -77,7 +79,7 @@ int cert_set_take(void *ctx, struct ipc_msg *m, struct text *why) {
         text_add(why, "new certificates are not used: ");
     struct certs *certs = open_set(h, m, why);
     struct route_table *routes = certs ? routes_of(h, certs, why) : NULL;
-    if (!routes || (h->child.serving && !clients_take(h, certs_store(certs), why))) {
+    if (!routes || (h->child.serving && !client_rules_take(h, certs_store(certs), why))) {
         route_table_free(routes);
         certs_free(certs);
         return ERR_FORMAT;

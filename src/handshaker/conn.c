@@ -18,6 +18,7 @@
 #include "base/secret.h"
 #include "handshaker/accept.h"
 #include "handshaker/conn_metrics.h"
+#include "handshaker/conn_report.h"
 #include "handshaker/handoff_queue.h"
 #include "handshaker/handshaker.h"
 #include "handshaker/pace.h"
@@ -82,80 +83,9 @@ void conn_goto(struct handshaker *h, struct conn *c, enum conn_state state) {
         handoff_queue_add(h, c);
 }
 
-/* Borrows R. */
-static void client_conn_info(const struct handshake_result *r, struct conn_info_client *ret) {
-    _Static_assert(CLIENT_NAME_MAX <= CONN_INFO_NAME_MAX && CLIENT_SERIAL_MAX <= CONN_INFO_SERIAL_MAX, "all of it fits");
-    _Static_assert(CLIENT_CERT_MAX <= CONN_INFO_CERT_MAX && CLIENT_CN_MAX <= 255, "all of it fits");
-    const struct client_id *id = r->client;
-    ret->verified = true;
-    ret->identity_source = id->identity_source;
-    ret->name = span_of(id->name, id->name_len);
-    ret->cn = span_of(id->cn, id->cn_len);
-    ret->serial = span_of(id->serial, id->serial_len);
-    memcpy(ret->fingerprint, id->fingerprint, sizeof(ret->fingerprint));
-    ret->cert = r->client_cert;
-}
-
-void conn_fill_info(const struct handshaker *h, const struct conn *c, struct conn_info *ret) {
-    (void)h;
-    memset(ret, 0, sizeof(*ret));
-    memcpy(ret->unique_id, c->unique_id, sizeof(ret->unique_id));
-    ret->service = c->service;
-    ret->client = c->client;
-    if (memcmp(&c->client, &c->peer, sizeof(c->peer)) != 0)
-        ret->peer = c->peer;
-    ret->local = c->local;
-    ret->start_wall_us = c->accepted_wall_us;
-    ret->start_mono_us = c->accepted_us;
-    ret->handshake_us = c->handshake_us;
-    if (c->hello_info) {
-        ret->sni = span_str(c->hello_info->sni);
-        ret->ja4 = span_str(c->hello_info->ja4);
-    }
-    if (c->result) {
-        ret->tls_version = c->result->version;
-        ret->suite = c->result->suite;
-        ret->group = c->result->group;
-        ret->resumed = c->result->resumed;
-        ret->alpn = c->result->alpn;
-        ret->sig_scheme = c->result->sig_scheme;
-        ret->cert_sig = c->result->our_cert.sig;
-        ret->cert_key = c->result->our_cert.key;
-        ret->cert_key_bits = c->result->our_cert.bits;
-        if (c->result->client)
-            client_conn_info(c->result, &ret->id);
-        conn_metrics_served(h, c, ret);
-    }
-}
-
 static const char *waiting_for(const struct conn *c) {
     const char *text = states[c->state].waiting_for;
     return text ? text : handshake_waiting_for(c->handshake);
-}
-
-/* One event per failed connection: the reason, and the detail known only here. */
-static void report_failure(struct handshaker *h, struct conn *c) {
-    char detail[640] = "";
-    struct text t = text_of(detail, sizeof(detail));
-    if (c->stage)
-        text_addf(&t, "waiting for %s, %zu bytes held", c->stage, buf_len(&c->in));
-    if (c->refused_by)
-        text_addf(&t, "by %s", c->refused_by);
-    if (c->handshake && handshake_detail(c->handshake)[0])
-        text_addf(&t, "%s%s", t.len ? "; " : "", handshake_detail(c->handshake));
-    starttls_hint(c, &t);
-
-    struct event e = {.kind = EVENT_FAILURE, .level = LOG_LEVEL_INFO};
-    e.wall_us = clock_wall_us();
-    e.role = ROLE_HANDSHAKER;
-    e.index = h->child.setup.index;
-    e.reason = c->reason;
-    e.alert = c->alert;
-    e.text = span_of(detail, t.len);
-    e.duration_us = clock_mono_us() - c->accepted_us;
-    conn_fill_info(h, c, &e.conn_info);
-    e.service = span_str(h->services[c->service].conf->name);
-    (void)event_put(&h->child.log.ring, &e); /* the ring counts what it drops */
 }
 
 void conn_count(struct handshaker *h, const struct conn *c, int change) {
@@ -239,7 +169,7 @@ static void reset_on_close(int fd) {
 }
 
 /* Ends a connection that got its answer: when the client has closed, or when the time is up. */
-static void closing_step(struct handshaker *h, struct conn *c) {
+static void await_client_close(struct handshaker *h, struct conn *c) {
     if (!conn_flush(h, c)) {
         conn_end(h, c);
         return;
@@ -260,7 +190,7 @@ void conn_fail(struct handshaker *h, struct conn *c, int reason) {
         reset_on_close(c->fd);
     else
         put_answer(c, reason);
-    report_failure(h, c);
+    conn_report_failure(h, c);
     conn_metrics_failed(h, c);
     if (reason <= ERR_CLIENT_NOT_ALLOWED && reason >= ERR_CLIENT_CERT_UNKNOWN_CA)
         accept_charge(h, c);
@@ -274,14 +204,14 @@ void conn_fail(struct handshaker *h, struct conn *c, int reason) {
         return;
     }
     conn_goto(h, c, CONN_CLOSING);
-    closing_step(h, c);
+    await_client_close(h, c);
 }
 
 void conn_cut(struct handshaker *h, struct conn *c, int reason) {
     if (!c->reason && c->state != CONN_DEAD) { /* the dead stay until the end of the turn */
         c->reason = reason;
         c->stage = waiting_for(c);
-        report_failure(h, c);
+        conn_report_failure(h, c);
         conn_metrics_failed(h, c);
     }
     conn_end(h, c);
@@ -333,7 +263,6 @@ void conn_timeout(void *ctx, struct wtimer *t) {
     budget_charge(h, c);
 }
 
-/* libssl is done: exports the session and sends its last bytes. */
 /* Whether there are bytes of a client that is gone: it may have closed without reading our tickets, which resets the connection
  * behind its request. */
 static bool has_sent_more(const struct conn *c) {
@@ -341,6 +270,18 @@ static bool has_sent_more(const struct conn *c) {
     return buf_len(&c->in) > 0 || recv(c->fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
+/*
+ * With its ticket sent before, nothing of ours follows the client's Finished: our acknowledgement of it would come 40 ms later,
+ * and a client with Nagle's algorithm on holds its request back until then. Not where it has sent more already. (TLS 1.2 is
+ * left as everybody has it.)
+ */
+static void acknowledge_finished(const struct conn *c) {
+    static const int now = 1;
+    if (c->result->version == TLS_1_3 && buf_len(&c->out) == 0 && buf_len(&c->in) == 0)
+        (void)setsockopt(c->fd, IPPROTO_TCP, TCP_QUICKACK, &now, sizeof(now)); /* without it the client waits */
+}
+
+/* Exports the session and sends our last bytes. */
 static void finish_handshake(struct handshaker *h, struct conn *c) {
     c->handshake_us = (uint32_t)(clock_mono_us() - c->accepted_us);
     c->result = calloc(1, sizeof(*c->result));
@@ -350,6 +291,7 @@ static void finish_handshake(struct handshaker *h, struct conn *c) {
         return;
     }
     conn_metrics_done(h, c);
+    acknowledge_finished(c);
     if (!conn_flush(h, c)) {
         if (c->result->version != TLS_1_3 || !has_sent_more(c)) {
             conn_fail(h, c, ERR_HANDSHAKE_RESET);
@@ -468,7 +410,7 @@ void conn_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
         events |= EPOLLIN;
     } else if (events & EPOLLOUT && buf_len(&c->out) && c->state != CONN_GO_AHEAD) {
         if (c->state == CONN_CLOSING) {
-            closing_step(h, c);
+            await_client_close(h, c);
         } else if (!conn_flush(h, c)) {
             conn_fail(h, c, ERR_HANDSHAKE_RESET);
         } else if (c->state == CONN_FLUSH && buf_len(&c->out) == 0) {

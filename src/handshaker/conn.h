@@ -129,6 +129,3 @@ void conn_count(struct handshaker *h, const struct conn *c, int change);
 /* Ends it; the struct is freed after this turn. */
 void conn_end(struct handshaker *h, struct conn *c);
 void conn_goto(struct handshaker *h, struct conn *c, enum conn_state state);
-
-/* Its connection info so far. Borrows C. */
-void conn_fill_info(const struct handshaker *h, const struct conn *c, struct conn_info *ret);

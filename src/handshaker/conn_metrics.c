@@ -5,14 +5,15 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/text.h"
-#include "base/trace.h"
+#include "base/trace_points.h"
 #include "handshaker/conn.h"
+#include "handshaker/conn_trace.h"
 #include "handshaker/handshaker.h"
 #include "tls/suite.h"
 
 #define PUBLISH_MS 1000
 
-static struct stats_page *page_of(struct handshaker *h) {
+static struct stats_page *handshaker_page(struct handshaker *h) {
     return &h->child.stats;
 }
 
@@ -21,7 +22,7 @@ static struct span service_of(const struct handshaker *h, const struct conn *c) 
 }
 
 static struct stats_block *block_of_kind(struct handshaker *h, enum stats_kind kind, struct span service, struct span name) {
-    return stats_block(page_of(h), kind, service, name);
+    return stats_block(handshaker_page(h), kind, service, name);
 }
 
 /* ---- tracing ---- */
@@ -41,7 +42,9 @@ static struct traced traced(const struct conn *c) {
 void conn_metrics_accepted(struct handshaker *h, const struct conn *c) {
     if (STATS_OFF)
         return;
-    stats_process_add(page_of(h), STATS_ACCEPTED, 1);
+    stats_process_add(handshaker_page(h), STATS_ACCEPTED, 1);
+    if (tracers_any(h->child.tracers))
+        conn_trace(h, c, TRACED_ACCEPT, NULL);
     if (TRACE_ON(accept)) {
         struct traced t = traced(c);
         TRACE(accept, &t.id[0], &t.client[0], c->client.port);
@@ -51,7 +54,8 @@ void conn_metrics_accepted(struct handshaker *h, const struct conn *c) {
 void conn_metrics_hello(struct handshaker *h, const struct conn *c) {
     if (STATS_OFF)
         return;
-    (void)h;
+    if (tracers_any(h->child.tracers))
+        conn_trace(h, c, TRACED_HELLO, NULL);
     if (TRACE_ON(hello)) {
         struct traced t = traced(c);
         TRACE(hello, &t.id[0], &t.client[0], conn_sni(c), t.us);
@@ -61,7 +65,7 @@ void conn_metrics_hello(struct handshaker *h, const struct conn *c) {
 void conn_metrics_handed_over(struct handshaker *h, const struct conn *c, uint16_t relay) {
     if (STATS_OFF)
         return;
-    stats_process_add(page_of(h), STATS_HANDED_OVER, 1);
+    stats_process_add(handshaker_page(h), STATS_HANDED_OVER, 1);
     if (TRACE_ON(handoff)) {
         struct traced t = traced(c);
         TRACE(handoff, &t.id[0], &t.client[0], h->services[c->service].conf->name, t.us, relay);
@@ -82,7 +86,7 @@ void conn_metrics_client(struct handshaker *h, struct conn *c) {
         return;
     uint8_t key[16];
     addr_client_key(&c->client, key);
-    c->tracked = track_in_sketch(&page_of(h)->clients, span_of(key, sizeof(key)));
+    c->tracked = track_in_sketch(&handshaker_page(h)->clients, span_of(key, sizeof(key)));
 }
 
 /*
@@ -90,7 +94,7 @@ void conn_metrics_client(struct handshaker *h, struct conn *c) {
  * another client's certificate: failures there, refusals by the rules too, count for the address alone.
  */
 static void track_name(struct handshaker *h, struct conn *c) {
-    struct sketch *k = &page_of(h)->names;
+    struct sketch *k = &handshaker_page(h)->names;
     const struct client_id *id = c->result->client;
     uint8_t key[SKETCH_KEY_MAX];
     if (id && id->name_len)
@@ -99,11 +103,16 @@ static void track_name(struct handshaker *h, struct conn *c) {
 
 /* Not when the entry went to another client meanwhile: what was lost is in the error of the next one. */
 static void add_to_client(struct handshaker *h, const struct conn *c, enum sketch_value v) {
-    struct sketch *clients = &page_of(h)->clients, *names = &page_of(h)->names;
+    struct sketch *clients = &handshaker_page(h)->clients, *names = &handshaker_page(h)->names;
     if (sketch_holds(clients, c->tracked))
         sketch_add(clients, c->tracked, v, 1);
     if (c->hello_info && sketch_holds(names, c->hello_info->named))
         sketch_add(names, c->hello_info->named, v, 1);
+}
+
+void conn_metrics_let_in(struct handshaker *h, const struct conn *c) {
+    if (!STATS_OFF && sketch_holds(&handshaker_page(h)->clients, c->tracked))
+        sketch_add(&handshaker_page(h)->clients, c->tracked, SKETCH_LIMITED, 1);
 }
 
 /* ---- connections ---- */
@@ -112,7 +121,7 @@ void conn_metrics_service(struct handshaker *h, struct conn *c) {
     if (STATS_OFF)
         return;
     struct stats_block *b = block_of_kind(h, STATS_SERVICE, service_of(h, c), span_of("", 0));
-    c->counted_at = stats_handle(page_of(h), b);
+    c->counted_at = stats_handle(handshaker_page(h), b);
     stats_change(b, STATS_HANDSHAKES_NOW, 1);
 }
 
@@ -129,13 +138,13 @@ void conn_metrics_leave(struct handshaker *h, struct conn *c) {
     if (STATS_OFF)
         return;
     if (c->counted_at)
-        stats_change(stats_at(page_of(h), c->counted_at), STATS_HANDSHAKES_NOW, -1);
-    sketch_live(&page_of(h)->clients, c->tracked, -1);
+        stats_change(stats_at(handshaker_page(h), c->counted_at), STATS_HANDSHAKES_NOW, -1);
+    sketch_live(&handshaker_page(h)->clients, c->tracked, -1);
     c->counted_at = 0;
     c->tracked = (struct sketch_ref){0};
     if (!c->hello_info)
         return;
-    sketch_live(&page_of(h)->names, c->hello_info->named, -1);
+    sketch_live(&handshaker_page(h)->names, c->hello_info->named, -1);
     c->hello_info->named = (struct sketch_ref){0};
 }
 
@@ -150,7 +159,8 @@ static enum matched_name matched_name(const struct handshaker *h, const struct c
 }
 
 /* The file of the certificate that libssl chose: of the kinds there are for this name it is the one with this key. */
-static struct span cert_file(const struct handshaker *h, const struct conn *c, const uint32_t entries[static CREDS_SLOTS]) {
+static struct span served_cert_file(const struct handshaker *h, const struct conn *c,
+                                    const uint32_t entries[static CREDS_SLOTS]) {
     static const enum creds_slot slots[] = {
         [CERT_KEY_RSA] = CREDS_SLOT_RSA, [CERT_KEY_EC] = CREDS_SLOT_EC, [CERT_KEY_ED25519] = CREDS_SLOT_ED25519};
     uint8_t key = c->result->our_cert.key;
@@ -166,7 +176,7 @@ void conn_metrics_served(const struct handshaker *h, const struct conn *c, struc
         return;
     uint32_t entries[CREDS_SLOTS] = {CREDS_NONE, CREDS_NONE, CREDS_NONE};
     ret->matched_name = (uint8_t)matched_name(h, c, entries);
-    ret->cert_file = cert_file(h, c, entries);
+    ret->cert_file = served_cert_file(h, c, entries);
 }
 
 static struct stats_block *name_block(struct handshaker *h, struct conn *c, enum matched_name as) {
@@ -196,8 +206,8 @@ void conn_metrics_done(struct handshaker *h, struct conn *c) {
         stats_add(suite, STATS_PASSED_THROUGH, 1);
         return;
     }
-    stats_process_add(page_of(h), c->result->own ? STATS_BY_OWN : STATS_BY_LIBSSL, 1);
-    stats_process_add(page_of(h), STATS_CERTS_COMPRESSED, c->result->cert_compression != 0);
+    stats_process_add(handshaker_page(h), handshake_is_own(c->handshake) ? STATS_BY_OWN : STATS_BY_LIBSSL, 1);
+    stats_process_add(handshaker_page(h), STATS_CERTS_COMPRESSED, c->result->cert_compression != 0);
     enum stats_value v = c->result->resumed ? STATS_HANDSHAKES_RESUMED : STATS_HANDSHAKES_FULL;
     stats_add(service, v, 1);
     stats_add(suite, v, 1);
@@ -210,6 +220,8 @@ void conn_metrics_done(struct handshaker *h, struct conn *c) {
     stats_observe(suite, STATS_HANDSHAKE_US, c->handshake_us);
     track_name(h, c);
     add_to_client(h, c, c->result->resumed ? SKETCH_RESUMED : SKETCH_FULL);
+    if (tracers_any(h->child.tracers))
+        conn_trace(h, c, TRACED_HANDSHAKE, NULL);
     if (TRACE_ON(handshake)) {
         struct traced t = traced(c);
         TRACE(handshake, &t.id[0], &t.client[0], h->services[c->service].conf->name, c->handshake_us, c->result->resumed,
@@ -237,7 +249,7 @@ void conn_metrics_failed(struct handshaker *h, struct conn *c) {
 
 void conn_metrics_publish(void *ctx, struct wtimer *t) {
     struct handshaker *h = ctx;
-    struct stats_page *p = page_of(h);
+    struct stats_page *p = handshaker_page(h);
     uint32_t slot = 0;
     uint64_t libssl = 0, queue = 0, bytes = 0;
     for (struct conn *c; (c = slab_next(&h->conns, &slot));) {
@@ -251,6 +263,7 @@ void conn_metrics_publish(void *ctx, struct wtimer *t) {
     stats_process_set(p, STATS_OWN_FAILED, h->own_failed);
     stats_process_set(p, STATS_QUEUE, queue);
     stats_process_set(p, STATS_HANDSHAKE_BYTES, bytes);
+    child_warn_unlocked(&h->child, &h->conns);
     stats_publish_self(p);
     h->published = true;
 }

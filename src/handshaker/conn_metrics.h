@@ -21,6 +21,9 @@ void conn_metrics_handed_over(struct handshaker *h, const struct conn *c, uint16
 /* Its client is known. */
 void conn_metrics_client(struct handshaker *h, struct conn *c);
 
+/* It was let in by a limit of handshakes. */
+void conn_metrics_let_in(struct handshaker *h, const struct conn *c);
+
 /* Its service is known. */
 void conn_metrics_service(struct handshaker *h, struct conn *c);
 

@@ -23,6 +23,7 @@
 #include "base/secret.h"
 #include "handshaker/conn.h"
 #include "handshaker/conn_metrics.h"
+#include "handshaker/conn_report.h"
 #include "handshaker/handshaker.h"
 #include "handshaker/starttls.h"
 #include "tls/record_layer_pack.h"
@@ -76,7 +77,7 @@ static bool is_candidate(const struct handshaker *h, uint16_t relay, enum choice
 }
 
 /* UINT16_MAX: none. */
-static uint16_t choose(const struct handshaker *h, enum choice how) {
+static uint16_t choose_least_loaded(const struct handshaker *h, enum choice how) {
     uint16_t own = h->child.setup.index, best = UINT16_MAX;
     uint32_t best_load = UINT32_MAX;
     for (uint16_t i = 0; i < h->child.setup.workers; i++)
@@ -93,9 +94,9 @@ static uint16_t choose_relay(struct handshaker *h) {
     for (uint16_t i = 0; i < h->child.setup.workers; i++)
         if (h->links[i].looked_ms != h->loop.now_ms)
             update_unread(h, &h->links[i]);
-    uint16_t relay = choose(h, CHOOSE_READY);
+    uint16_t relay = choose_least_loaded(h, CHOOSE_READY);
     if (relay == UINT16_MAX)
-        relay = choose(h, CHOOSE_ROOM);
+        relay = choose_least_loaded(h, CHOOSE_ROOM);
     return relay == UINT16_MAX ? h->child.setup.index : relay;
 }
 
@@ -200,7 +201,7 @@ static void note_sent(const struct handshaker *h, struct handshaker_link *l, uns
  * Sends one message. False when the relay takes no more now. Sessions leave our counts before the relay can count them: a
  * client at its limit, counted twice even for a moment, would be refused what it may have.
  */
-static bool send_message(struct handshaker *h, uint16_t relay, unsigned most) {
+static bool send_arrivals(struct handshaker *h, uint16_t relay, unsigned most) {
     struct handshaker_link *l = &h->links[relay];
     int fds[EXPORT_ARRIVE_MAX];
     struct wr w;
@@ -211,7 +212,7 @@ static bool send_message(struct handshaker *h, uint16_t relay, unsigned most) {
     if (err < 0)
         count_first(h, &l->queue, n, 1);
     if (err == ERR_LIMIT && n > 1) /* the socket's buffer is smaller than a message may be */
-        return send_message(h, relay, 1);
+        return send_arrivals(h, relay, 1);
     if (err == ERR_LIMIT) { /* more bytes came with it than can be sent */
         conn_fail(h, CONTAINER_OF(l->queue.next, struct conn, link), ERR_LIMIT);
         return true;
@@ -243,7 +244,7 @@ static bool may_send(const struct handshaker_link *l) {
 
 void handoff_queue_flush(struct handshaker *h) {
     for (uint16_t i = 0; i < h->child.setup.workers; i++)
-        while (may_send(&h->links[i]) && send_message(h, i, EXPORT_ARRIVE_MAX))
+        while (may_send(&h->links[i]) && send_arrivals(h, i, EXPORT_ARRIVE_MAX))
             continue;
 }
 
@@ -253,7 +254,7 @@ bool handoff_queue_send_few(struct handshaker *h) {
         if (!may_send(&h->links[i]))
             continue;
         update_unread(h, &h->links[i]);
-        any = (h->links[i].unread == 0 && send_message(h, i, FEW)) || any;
+        any = (h->links[i].unread == 0 && send_arrivals(h, i, FEW)) || any;
     }
     return any;
 }
@@ -272,7 +273,8 @@ static void reroute_stalled(struct handshaker *h) {
     for (uint16_t i = 0; i < h->child.setup.workers; i++)
         update_unread(h, &h->links[i]);
     for (uint16_t i = 0; i < h->child.setup.workers; i++)
-        if (is_stalled(h, &h->links[i]) && !list_empty(&h->links[i].queue) && choose(h, CHOOSE_READY) != UINT16_MAX)
+        if (is_stalled(h, &h->links[i]) && !list_empty(&h->links[i].queue) &&
+            choose_least_loaded(h, CHOOSE_READY) != UINT16_MAX)
             move_queue(h, i);
 }
 

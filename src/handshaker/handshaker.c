@@ -13,7 +13,7 @@
 #include "conf/ticket_secret.h"
 #include "handshaker/accept.h"
 #include "handshaker/cert_set.h"
-#include "handshaker/clients.h"
+#include "handshaker/client_rules.h"
 #include "handshaker/conn.h"
 #include "handshaker/conn_metrics.h"
 #include "handshaker/handoff_queue.h"
@@ -55,7 +55,7 @@ static bool make_service(struct handshaker *h, const struct conf_service *s, str
     if (s->mode == MODE_PASSTHROUGH)
         return true;
     struct client_auth *clients = NULL;
-    if (!clients_make(s, certs_store(h->certs), (uint32_t)(s - h->conf->services), &clients, why))
+    if (!client_rules_make(s, certs_store(h->certs), (uint32_t)(s - h->conf->services), &clients, why))
         return false;
     const struct tls_policy policy = {
         .name = s->name,
@@ -169,7 +169,7 @@ static void report_drained(struct handshaker *h) {
 }
 
 /* No new connections. A quick stop ends those that have not sent their hello. */
-static int begin_drain(void *ctx, struct ipc_msg *m, struct text *why) {
+static int drain_handshaker(void *ctx, struct ipc_msg *m, struct text *why) {
     struct handshaker *h = ctx;
     struct control_drain d;
     int err = control_read_drain(m, &d);
@@ -211,7 +211,7 @@ static void shift_deadlines(void *ctx, uint64_t ms) {
 }
 
 /* The end of a turn: finished handshakes are sent, dead connections are freed. */
-static bool turn_end(void *ctx) {
+static bool handshaker_turn_end(void *ctx) {
     struct handshaker *h = ctx;
     bool more = signing_turn(h);
     more = pace_turn(h) || more;
@@ -231,6 +231,7 @@ static int handshaker_prepare(void *ctx, struct sandbox *sandbox, struct text *w
     }
     list_init(&h->dead);
     signing_init(h);
+    keylog_file_init(h);
     h->relay_room = sessions_per_relay(h->child.setup.workers);
     h->row = scoreboard_row(&h->child.scoreboard, ROLE_HANDSHAKER, h->child.setup.index);
     scoreboard_row_reset(&h->row);
@@ -259,17 +260,15 @@ static enum step handshaker_go(void *ctx, struct text *why) {
 
 static void handshaker_finish(void *ctx) {
     struct handshaker *h = ctx;
+    keylog_file_end(h, &h->keylog.end);
     tickets_free(h->tickets);
 }
 
 static const struct role_message handshaker_messages[] = {
-    {CONTROL_SECRETS, take_secrets},
-    {CONTROL_CREDS, cert_set_take},
-    {CONTROL_ACCESS, admit_take},
-    {CONTROL_LISTENER, take_listener},
-    {CONTROL_SERVE, begin_accepting},
-    {CONTROL_DRAIN, begin_drain},
-    {0, NULL},
+    {CONTROL_SECRETS, take_secrets},   {CONTROL_CREDS, cert_set_take},
+    {CONTROL_ACCESS, admit_take},      {CONTROL_KEYLOG, keylog_file_take},
+    {CONTROL_LISTENER, take_listener}, {CONTROL_SERVE, begin_accepting},
+    {CONTROL_DRAIN, drain_handshaker}, {0, NULL},
 };
 
 static const struct role_link handshaker_links[] = {
@@ -286,14 +285,21 @@ static const struct loop_handler handshaker_handlers[] = {
     {0, NULL},
 };
 
+/* After work, within the time between two publications. */
+static void handshaker_second(void *ctx, struct wtimer *t) {
+    conn_metrics_publish(ctx, t);
+    handshake_own_forget();
+}
+
 static const struct loop_timer handshaker_timers[] = {
     {HANDSHAKER_TIMER_CONN, conn_timeout, 0},
     {HANDSHAKER_TIMER_RESUME, accept_resume, offsetof(struct handshaker, resume)},
     {HANDSHAKER_TIMER_RETRY, handoff_queue_retry, offsetof(struct handshaker, retry)},
     {HANDSHAKER_TIMER_TRIM, budget_trim, offsetof(struct handshaker, trim_timer)},
-    {HANDSHAKER_TIMER_STATS, conn_metrics_publish, offsetof(struct handshaker, stats_timer)},
+    {HANDSHAKER_TIMER_STATS, handshaker_second, offsetof(struct handshaker, stats_timer)},
     {HANDSHAKER_TIMER_DRAIN, cut_conns, offsetof(struct handshaker, drain_timer)},
     {HANDSHAKER_TIMER_SIGNER, signing_timeout, offsetof(struct handshaker, signing.timer)},
+    {HANDSHAKER_TIMER_KEYLOG, keylog_file_end, offsetof(struct handshaker, keylog.end)},
     {0, NULL, 0},
 };
 
@@ -311,7 +317,7 @@ const struct role_table handshaker_role = {
     .prepare = handshaker_prepare,
     .go = handshaker_go,
     .late_sandbox = true, /* the self-tests of services make stores of their own */
-    .turn_end = turn_end,
+    .turn_end = handshaker_turn_end,
     .paused = shift_deadlines,
     .finish = handshaker_finish,
 };

@@ -8,11 +8,13 @@
 #include <stdint.h>
 
 #include "base/list.h"
+#include "base/log_pause.h"
 #include "base/loop.h"
 #include "base/slab.h"
 #include "conf/conf.h"
 #include "handshaker/admit.h"
 #include "handshaker/budget.h"
+#include "handshaker/keylog_file.h"
 #include "handshaker/signing.h"
 #include "process/role.h"
 #include "route/route.h"
@@ -36,6 +38,7 @@ enum handshaker_timer {
     HANDSHAKER_TIMER_STATS,
     HANDSHAKER_TIMER_DRAIN,
     HANDSHAKER_TIMER_SIGNER,
+    HANDSHAKER_TIMER_KEYLOG,
 };
 
 /* What a descriptor in the loop is. */
@@ -77,13 +80,14 @@ struct handshaker {
     struct list dead; /* freed after the turn */
     struct handshaker_link links[WORKERS_MAX];
     struct signing signing;
+    struct keylog_file keylog;
     struct handshaker_socket *sockets; /* that listen; several may be of one address */
     size_t nsockets;
     bool accepting;
     bool draining;
-    uint64_t limits_logged_ms; /* when running out of descriptors was last logged */
-    uint64_t budget_logged_ms; /* when an eviction was last logged */
-    bool own_failed;           /* our own handshake was wanted and did not pass its self-test */
+    struct log_pause limits_log; /* running out of descriptors */
+    struct log_pause budget_log; /* evictions */
+    bool own_failed;             /* our own handshake was wanted and did not pass its self-test */
     struct budget budget;
     bool waits_for_room; /* accepting pauses until the budget has some */
     struct wtimer trim_timer;

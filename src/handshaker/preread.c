@@ -49,7 +49,7 @@ bool preread_header(struct handshaker *h, struct conn *c) {
     return true;
 }
 
-static struct hello_info *asked_of(const struct hello *hello) {
+static struct hello_info *make_hello_info(const struct hello *hello) {
     struct hello_info *a = malloc(sizeof(*a));
     if (a) {
         const struct span *other = &hello->sni_other;
@@ -71,8 +71,8 @@ static bool is_reverse(const char *name) {
 }
 
 /*
- * Validators of ACME issuers (RFC 8737 3: this protocol and no other) are led to whoever answers them, undecrypted; but what a
- * passthrough service owns is the business of its backend.
+ * Validators of ACME issuers (RFC 8737 3: this protocol and no other) are led to the process that answers them, undecrypted;
+ * but what a passthrough service owns is the business of its backend.
  */
 static bool is_validator(const struct handshaker *h, const struct hello *hello, const struct route_answer *owner) {
     static const char protocol[] = "\x0a"
@@ -88,7 +88,7 @@ static int enter_service(struct handshaker *h, struct conn *c, const struct hell
     *ret = route_find(h->routes, &ask);
     if (is_validator(h, hello, ret))
         *ret = (struct route_answer){.service = h->conf->acme.tls_service, .fit = ROUTE_OPEN};
-    c->hello_info = asked_of(hello);
+    c->hello_info = make_hello_info(hello);
     if (!c->hello_info)
         return ERR_NOMEM;
     conn_metrics_hello(h, c);
@@ -114,7 +114,7 @@ static bool needs_signature(const struct hello *hello) {
 
 static bool begin_handshake(struct handshaker *h, struct conn *c, const struct hello *hello, int err) {
     if (err == 0)
-        err = handshake_new(h->services[c->service].server, hello, &c->out, &c->handshake);
+        err = handshake_new(h->services[c->service].server, hello, &c->out, keylog_file_for(h, c), &c->handshake);
     if (err < 0) {
         conn_fail(h, c, err);
         return false;
@@ -169,6 +169,7 @@ bool preread_hello(struct handshaker *h, struct conn *c) {
     case STEP_WANT_READ:
         return false;
     default:
+        c->alert = c->scan.alert;
         conn_fail(h, c, err);
         return false;
     }

@@ -15,6 +15,7 @@
 /* What signer_link_ask() waits for. */
 struct sign_wait {
     uint64_t number;
+    uint32_t set;
     uint8_t *sig;
     size_t cap, len;
     int err; /* ERR_AGAIN until the answer is there */
@@ -29,6 +30,7 @@ void signer_link_close(struct signer_link *l) {
         close(l->fd);
     l->fd = -1;
     l->owed = 0;
+    l->lacks = 0;
     l->state = SIGNER_GONE;
 }
 
@@ -51,6 +53,14 @@ void signer_link_broken(struct signer_link *l) {
     signer_link_close(l);
 }
 
+void signer_link_lacks(struct signer_link *l, uint32_t set) {
+    l->lacks = MAX(l->lacks, set);
+}
+
+bool signer_link_serves(const struct signer_link *l, uint32_t set) {
+    return l->state == SIGNER_THERE && (l->lacks == 0 || set > l->lacks);
+}
+
 unsigned signer_link_room(const struct signer_link *l) {
     return l->state == SIGNER_THERE && l->owed < SIGNER_OWED_MAX ? SIGNER_OWED_MAX - l->owed : 0;
 }
@@ -68,7 +78,7 @@ bool signer_link_send(struct signer_link *l, const struct sign_request *q, unsig
     } while (sent < 0 && errno == EINTR);
     if (sent >= 0) {
         if (l->owed == 0)
-            l->heard_ms = clock_mono_ms();
+            l->answer_ms = clock_mono_ms();
         l->owed += n;
         return true;
     }
@@ -79,7 +89,12 @@ bool signer_link_send(struct signer_link *l, const struct sign_request *q, unsig
     return false;
 }
 
-static void keep_signature(struct sign_wait *wait, const struct sign_answer *a) {
+static void keep_signature(struct signer_link *l, struct sign_wait *wait, const struct sign_answer *a) {
+    if (a->err == ERR_NOT_FOUND) {
+        signer_link_lacks(l, wait->set);
+        wait->err = ERR_SIGNER_TIMEOUT;
+        return;
+    }
     wait->err = a->err || a->signature.len > wait->cap ? ERR_SIGNER_REFUSED : 0;
     if (wait->err)
         return;
@@ -87,19 +102,19 @@ static void keep_signature(struct sign_wait *wait, const struct sign_answer *a) 
     wait->len = a->signature.len;
 }
 
-static void take_answer(struct signer_link *l, const struct sign_answer *a) {
-    if (a->err) {
+static void take_sign_answer(struct signer_link *l, const struct sign_answer *a) {
+    if (a->err && a->err != ERR_NOT_FOUND) {
         l->refusals++;
         l->refused_for = a->err;
     }
     if (!(a->number & ASKED_HERE))
-        l->on_answer(l->ctx, a);
+        l->on_answer(l->ctx, l, a);
     else if (l->wait && a->number == l->wait->number) /* others are late answers to abandoned requests */
-        keep_signature(l->wait, a);
+        keep_signature(l, l->wait, a);
 }
 
 /* A message is there to be read. False: it is of no signer, or more than was asked for. */
-static bool take_message(struct signer_link *l, const uint8_t *p, size_t len) {
+static bool take_sign_message(struct signer_link *l, const uint8_t *p, size_t len) {
     struct sign_answer answers[SIGN_BATCH_MAX];
     unsigned n = 0;
     const struct ipc_msg m = {.type = len >= 2 ? (uint16_t)(p[0] << 8 | p[1]) : 0,
@@ -107,16 +122,16 @@ static bool take_message(struct signer_link *l, const uint8_t *p, size_t len) {
     if (sign_read_answers(&m, answers, &n) < 0 || n > l->owed)
         return false;
     l->owed -= n;
-    l->heard_ms = clock_mono_ms();
+    l->answer_ms = clock_mono_ms();
     if (l->owed == 0) /* it has caught up */
         l->state = SIGNER_THERE;
     for (unsigned i = 0; i < n; i++)
-        take_answer(l, &answers[i]);
+        take_sign_answer(l, &answers[i]);
     return true;
 }
 
 /* The next message, or none within the time. Descriptors that came along are dropped by the kernel: none were asked for. */
-static bool receive(struct signer_link *l, int flags) {
+static bool receive_answers(struct signer_link *l, int flags) {
     static uint8_t message[2 + SIGN_ANSWERS_MAX + 1]; /* one more, so that a message that is too long is noticed */
     ssize_t n;
     do {
@@ -124,7 +139,7 @@ static bool receive(struct signer_link *l, int flags) {
     } while (n < 0 && errno == EINTR);
     if (n < 0 && errno == EAGAIN)
         return false;
-    if (n > 0 && take_message(l, message, (size_t)n))
+    if (n > 0 && take_sign_message(l, message, (size_t)n))
         return true;
     if (n > 0)
         signer_link_broken(l);
@@ -134,9 +149,9 @@ static bool receive(struct signer_link *l, int flags) {
 }
 
 void signer_link_look(struct signer_link *l) {
-    while (l->fd >= 0 && receive(l, MSG_DONTWAIT) && l->owed) /* who owes nothing has nothing more to say */
+    while (l->fd >= 0 && receive_answers(l, MSG_DONTWAIT) && l->owed) /* who owes nothing has nothing more to say */
         continue;
-    if (l->state == SIGNER_THERE && l->owed && clock_mono_ms() - l->heard_ms >= SIGNER_ANSWER_MS)
+    if (l->state == SIGNER_THERE && l->owed && clock_mono_ms() - l->answer_ms >= SIGNER_ANSWER_MS)
         l->state = SIGNER_STUCK;
 }
 
@@ -145,16 +160,16 @@ int signer_link_ask(void *ctx, struct key_name name, uint16_t scheme, struct spa
     struct signer_link *l = ctx;
     if (l->state == SIGNER_STUCK)
         signer_link_look(l);
-    if (l->state != SIGNER_THERE)
+    if (!signer_link_serves(l, name.set))
         return ERR_SIGNER_TIMEOUT;
     if (tbs.len == 0 || tbs.len > SIGN_TBS_MAX)
         return ERR_SIGNER_REFUSED;
-    struct sign_wait wait = {.number = ASKED_HERE | ++l->asked, .sig = sig, .cap = cap, .err = ERR_AGAIN};
+    struct sign_wait wait = {.number = ASKED_HERE | ++l->asked, .set = name.set, .sig = sig, .cap = cap, .err = ERR_AGAIN};
     const struct sign_request q = {wait.number, name.set, name.key, scheme, tbs};
     if (!signer_link_send(l, &q, 1))
         return ERR_SIGNER_TIMEOUT;
     l->wait = &wait;
-    while (wait.err == ERR_AGAIN && l->owed && receive(l, 0))
+    while (wait.err == ERR_AGAIN && l->owed && receive_answers(l, 0))
         continue;
     l->wait = NULL;
     if (wait.err == ERR_AGAIN && l->owed)

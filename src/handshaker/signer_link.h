@@ -3,6 +3,7 @@
  * libssl, which asks in the middle of a handshake's step, waits for its one answer, for a quarter of a second at most.
  *
  * A signer that owes answers and has said nothing for that long is stuck: it is asked nothing more until it has given them all.
+ * One that was started while a set of credentials was being taken may have the next set and not the one in use: that it lacks.
  */
 #pragma once
 
@@ -20,15 +21,17 @@
 
 enum signer_state { SIGNER_GONE, SIGNER_THERE, SIGNER_STUCK };
 
-/* An answer to signer_link_send(), no matter who waits for it by now; its number is any. */
-typedef void (*signer_answer_fn)(void *ctx, const struct sign_answer *a);
+/* An answer to signer_link_send() on link L, no matter who waits for it by now; its number is any. */
+struct signer_link;
+typedef void (*signer_answer_fn)(void *ctx, struct signer_link *l, const struct sign_answer *a);
 
 struct signer_link {
     int fd; /* -1 = none at present */
     enum signer_state state;
-    unsigned owed;     /* answers that have not come */
-    uint64_t heard_ms; /* when it last answered, or began to owe */
-    uint64_t asked;    /* requests of signer_link_ask() so far */
+    unsigned owed;      /* answers that have not come */
+    uint64_t answer_ms; /* when it last answered, or began to owe */
+    uint64_t asked;     /* requests of signer_link_ask() so far */
+    uint32_t lacks;     /* the newest set that it said it does not have, nor any older one; 0 = none */
     signer_answer_fn on_answer;
     void *ctx;
     struct sign_wait *wait; /* of signer_link_ask(), while it does */
@@ -44,6 +47,12 @@ void signer_link_init(struct signer_link *l, signer_answer_fn on_answer, void *c
 MUST_CHECK int signer_link_open(struct signer_link *l, int fd);
 void signer_link_close(struct signer_link *l);
 
+/* L's signer has answered that it does not have SET: it is not asked for that one and older ones. */
+void signer_link_lacks(struct signer_link *l, uint32_t set);
+
+/* Whether it may be asked for keys of SET now. */
+bool signer_link_serves(const struct signer_link *l, uint32_t set);
+
 /* How many requests it takes now. */
 unsigned signer_link_room(const struct signer_link *l);
 
@@ -52,7 +61,7 @@ MUST_CHECK bool signer_link_send(struct signer_link *l, const struct sign_reques
 
 /*
  * A key_sign_fn; CTX is the link. Answers to other requests that come first are given to on_answer(). ERR_SIGNER_TIMEOUT when
- * there is no signer, or it does not answer in time; ERR_SIGNER_REFUSED.
+ * there is no signer, or it does not answer in time, or lacks the set; ERR_SIGNER_REFUSED.
  */
 int signer_link_ask(void *ctx, struct key_name name, uint16_t scheme, struct span tbs, uint8_t *sig, size_t cap,
                     size_t *ret_len);

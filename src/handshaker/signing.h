@@ -29,6 +29,7 @@ void signing_init(struct handshaker *h);
 void signing_link(struct handshaker *h, uint16_t signer, int fd); /* FD is owned from here */
 void signing_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
 void signing_timeout(void *ctx, struct wtimer *t);
+/* Whether a signer answers and has the keys in use. */
 bool signing_there(const struct handshaker *h);
 
 /* The process did not run for MS: the time of signers moves. */

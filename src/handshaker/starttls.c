@@ -36,7 +36,7 @@ static int socket_silent(const struct conn *c) {
 }
 
 /* Queues what is to be said. False when there is no memory for it. */
-static bool say(struct handshaker *h, struct conn *c, const struct wr *answer) {
+static bool queue_answer(struct handshaker *h, struct conn *c, const struct wr *answer) {
     MUST(wr_end(answer)); /* PRELUDE_ANSWER_MAX */
     int err = answer->len ? buf_append(&c->out, answer->p, answer->len) : 0;
     if (err < 0)
@@ -57,7 +57,7 @@ void starttls_greet(struct handshaker *h, struct conn *c) {
     struct wr answer = wr_of(room, sizeof(room));
     prelude_greet(&c->prelude, &answer);
     conn_goto(h, c, CONN_PRELUDE);
-    if (say(h, c, &answer))
+    if (queue_answer(h, c, &answer))
         (void)send_queued(h, c); /* has ended the connection otherwise */
 }
 
@@ -67,7 +67,7 @@ static bool begin_go_ahead(struct handshaker *h, struct conn *c, const struct wr
         conn_fail(h, c, ERR_STARTTLS_INJECTION);
         return false;
     }
-    if (!say(h, c, answer))
+    if (!queue_answer(h, c, answer))
         return false;
     conn_goto(h, c, CONN_GO_AHEAD);
     return starttls_go_on(h, c);
@@ -89,7 +89,7 @@ static void pass_cancel(struct handshaker *h, struct conn *c, size_t len) {
         conn_fail(h, c, err);
         return;
     }
-    (void)shutdown(c->fd, SHUT_RD); /* of a socket that is gone the relay will hear */
+    (void)shutdown(c->fd, SHUT_RD); /* the relay notices a socket that is gone */
     conn_metrics_done(h, c);
     conn_goto(h, c, CONN_QUEUED);
 }
@@ -113,7 +113,7 @@ bool starttls_talk(struct handshaker *h, struct conn *c) {
             conn_goto(h, c, CONN_HELLO);
             return true;
         }
-        if (!say(h, c, &answer))
+        if (!queue_answer(h, c, &answer))
             return false;
         if (verdict == PRELUDE_MORE)
             (void)send_queued(h, c); /* has ended the connection otherwise */

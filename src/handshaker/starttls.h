@@ -8,7 +8,7 @@
 
 #include "base/text.h"
 #include "handshaker/conn.h"
-#include "wire/greeting.h"
+#include "wire/greeting_kind.h"
 
 /* The state for a client of whom no TLS is known yet: behind a PROXY header, or at once. Sets up its prelude. */
 enum conn_state starttls_first_state(const struct handshaker *h, struct conn *c);

@@ -14,12 +14,11 @@
 #include "keymaker/installed.h"
 #include "keymaker/jws.h"
 #include "keymaker/key_file.h"
-#include "tls/pem_file.h"
+#include "keymaker/version_file.h"
 
 #define JWK_MAX     160
 #define HEADER_MAX  (JWK_MAX + KEYMAKING_NONCE_MAX + 2 * KEYMAKING_URL_MAX + 128)
 #define PAYLOAD_MAX (32 * 1024)
-#define EAB_KEY_MIN 32 /* bytes: those of HS256 (RFC 7518 3.2) */
 
 struct key_path {
     char p[PATH_MAX];
@@ -31,41 +30,26 @@ static const char *key_path(struct key_path *to, const struct accounts *a, uint1
     return to->p;
 }
 
-/* One line of base64url, as issuers give it out. */
-static int read_eab(struct accounts *a, size_t i, struct text *why) {
-    const char *file = a->conf->issuers[i].eab_key_file;
-    struct pem_file f;
-    int err = pem_file_read(file, "a key in base64url", &f, why);
-    if (err < 0)
-        return err;
-    struct span s = pem_file_span(&f);
-    while (s.len && (s.p[s.len - 1] == '\n' || s.p[s.len - 1] == '\r' || s.p[s.len - 1] == '='))
-        s.len--;
-    err = base64url_read(s, a->eab[i].key, ACCOUNT_EAB_MAX, &a->eab[i].len);
-    pem_file_fini(&f);
-    if (err == 0 && a->eab[i].len >= EAB_KEY_MIN)
-        return 0;
-    text_addf(why, "%s: found no key for external account binding, expected one line of base64url, %d bytes or more", file,
-              EAB_KEY_MIN);
-    return ERR_FORMAT;
-}
-
 int accounts_init(struct accounts *a, const struct conf_acme *conf, struct text *why) {
     a->conf = conf;
     int err = 0;
     for (size_t i = 0; i < conf->nissuers && err == 0; i++)
         if (conf->issuers[i].eab_kid)
-            err = read_eab(a, i, why);
+            err = eab_key_read(conf->issuers[i].eab_key_file, a->eab[i].key, &a->eab[i].len, why);
     return err;
 }
 
 /* ---- headers ---- */
 
-/* By the account, or by the key itself while there is none (RFC 8555 6.2). */
+/* By the key itself: the issuer is not known to have an account for it (RFC 8555 6.2). */
+static bool is_by_key(enum keymaking_op op) {
+    return op == KEYMAKING_ACCOUNT || op == KEYMAKING_FIND;
+}
+
 static int put_header(const struct keymaking_request *q, const EVP_PKEY *key, struct text *to) {
     int err = 0;
     text_add(to, "{\"alg\":\"ES256\",");
-    if (q->op == KEYMAKING_ACCOUNT) {
+    if (is_by_key(q->op)) {
         text_add(to, "\"jwk\":");
         err = jws_jwk(key, to);
     } else {
@@ -78,7 +62,7 @@ static int put_header(const struct keymaking_request *q, const EVP_PKEY *key, st
 
 /* ---- payloads ---- */
 
-static void put_list(struct text *to, const char *const *texts, size_t n) {
+static void add_text_list(struct text *to, const char *const *texts, size_t n) {
     text_add(to, "[");
     for (size_t i = 0; i < n; i++)
         text_addf(to, "%s\"%s\"", i ? "," : "", texts[i]);
@@ -103,7 +87,7 @@ static int put_account(const struct accounts *a, const struct keymaking_request 
     text_add(to, "{\"termsOfServiceAgreed\":true");
     if (issuer->ncontact) {
         text_add(to, ",\"contact\":");
-        put_list(to, issuer->contact, issuer->ncontact);
+        add_text_list(to, issuer->contact, issuer->ncontact);
     }
     if (issuer->eab_kid)
         err = put_binding(a, q, key, to);
@@ -157,6 +141,10 @@ static int put_key_change(const struct accounts *a, const struct keymaking_reque
     struct text h = text_of(header, sizeof(header)), p = text_of(payload, sizeof(payload));
     struct key_path path;
     EVP_PKEY *next = NULL;
+    if (version_file_read(key_path(&path, a, q->issuer, "version"))) { /* others have that key, and may bring it back */
+        text_addf(why, "the account is one of a fleet (%s)", path.p);
+        return ERR_UNSUPPORTED;
+    }
     int err = key_file_ensure(key_path(&path, a, q->issuer, "next.key"), MANAGED_ECDSA_P256, &next, why);
     if (err < 0)
         return err;
@@ -194,19 +182,21 @@ static int put_payload(const struct accounts *a, const struct keymaking_request 
         return put_revocation(cert, q->data, to, why);
     case KEYMAKING_ROLLOVER:
         return put_key_change(a, q, key, to, why);
+    case KEYMAKING_FIND: /* RFC 8555 7.3.1 */
+        text_add(to, "{\"onlyReturnExisting\":true}");
+        return 0;
     default:
         return ERR_UNSUPPORTED;
     }
 }
 
-static int sign_request(const struct accounts *a, const struct keymaking_request *q, EVP_PKEY *key, struct text *to,
-                        struct text *why) {
+static int sign_for_issuer(const struct accounts *a, const struct keymaking_request *q, EVP_PKEY *key, struct text *to,
+                           struct text *why) {
     static char payload[PAYLOAD_MAX];
     char header[HEADER_MAX];
     struct text h = text_of(header, sizeof(header)), p = text_of(payload, sizeof(payload));
     bool plain = jws_is_plain(q->url) && jws_is_plain(q->nonce) && jws_is_plain(q->account);
-    if (!plain || !span_has_prefix(q->url, "https://") || q->nonce.len == 0 ||
-        (q->account.len == 0) != (q->op == KEYMAKING_ACCOUNT)) {
+    if (!plain || !span_has_prefix(q->url, "https://") || q->nonce.len == 0 || (q->account.len == 0) != is_by_key(q->op)) {
         text_add(why, "what is to be signed is not of a form that is signed");
         return ERR_FORMAT;
     }
@@ -219,28 +209,59 @@ static int sign_request(const struct accounts *a, const struct keymaking_request
     return err;
 }
 
-/* The issuer has taken the new key. After a crash before this it knows none but the new one, which then still waits. */
+/* ---- the key that waits ---- */
+
+/*
+ * It is on the disk before anything is signed by it, and takes the place of the account's key by one rename when the issuer is
+ * known to have it. Until then it stays, whatever happens: the issuer alone knows which of the two is the account's, and is
+ * asked.
+ */
+static int answer_about_waiting(const struct accounts *a, const struct keymaking_request *q, struct text *to,
+                                struct text *why) {
+    struct key_path path;
+    EVP_PKEY *next = NULL;
+    int err = key_file_read(key_path(&path, a, q->issuer, "next.key"), &next, why);
+    if (err == ERR_NOT_FOUND)
+        return 0;
+    if (err == 0)
+        err = q->op == KEYMAKING_WAITS ? jws_thumbprint(next, to) : sign_for_issuer(a, q, next, to, why);
+    EVP_PKEY_free(next);
+    return err;
+}
+
+/* The issuer has taken it. Asked again, since an answer was lost, it is in place. In a fleet the store has the other one, which
+ * is not to come back. */
 static int use_next_key(const struct accounts *a, uint16_t issuer, struct text *why) {
-    struct key_path next, now;
+    struct key_path next, now, version;
     char dir[PATH_MAX];
+    EVP_PKEY *key = NULL;
     struct text d = text_of(dir, sizeof(dir));
     text_addf(&d, "%s/accounts", a->conf->dir);
-    if (rename(key_path(&next, a, issuer, "next.key"), key_path(&now, a, issuer, "key")) == 0 && durable_sync_dir(dir) == 0)
-        return 0;
-    text_addf(why, "%s: %s", next.p, strerror(errno));
-    return ERR_SYSTEM;
+    int err = key_file_read(key_path(&next, a, issuer, "next.key"), &key, why);
+    EVP_PKEY_free(key);
+    if (err < 0)
+        return err == ERR_NOT_FOUND ? 0 : err;
+    uint64_t shared = version_file_read(key_path(&version, a, issuer, "version"));
+    err = shared ? version_file_write(version.p, shared + 1) : 0;
+    if (err == 0)
+        err = rename(next.p, key_path(&now, a, issuer, "key")) == 0 ? durable_sync_dir(dir) : ERR_SYSTEM;
+    if (err < 0)
+        text_addf(why, "%s: %s", next.p, strerror(errno));
+    return err;
 }
 
 int accounts_answer(const struct accounts *a, const struct keymaking_request *q, struct text *to, struct text *why) {
     struct key_path path;
     EVP_PKEY *key = NULL;
-    if (q->op == KEYMAKING_ROLLED_OVER)
-        return use_next_key(a, q->issuer, why);
-    int err = key_file_ensure(key_path(&path, a, q->issuer, "key"), MANAGED_ECDSA_P256, &key, why);
-    if (err == 0 && q->op == KEYMAKING_THUMBPRINT)
+    if (q->op == KEYMAKING_WAITS || q->op == KEYMAKING_FIND)
+        return answer_about_waiting(a, q, to, why);
+    int err = q->op == KEYMAKING_ROLLED_OVER ? use_next_key(a, q->issuer, why) : 0;
+    if (err == 0)
+        err = key_file_ensure(key_path(&path, a, q->issuer, "key"), MANAGED_ECDSA_P256, &key, why);
+    if (err == 0 && (q->op == KEYMAKING_THUMBPRINT || q->op == KEYMAKING_ROLLED_OVER))
         err = jws_thumbprint(key, to);
     else if (err == 0)
-        err = sign_request(a, q, key, to, why);
+        err = sign_for_issuer(a, q, key, to, why);
     EVP_PKEY_free(key);
     return err;
 }

@@ -6,15 +6,14 @@
 #include "base/span.h"
 #include "base/text.h"
 #include "conf/conf_acme.h"
+#include "conf/eab_key.h"
 #include "wire/keymaking.h"
-
-#define ACCOUNT_EAB_MAX 256
 
 /* What the keymaker knows beside the configuration. */
 struct accounts {
     const struct conf_acme *conf;
     struct {
-        uint8_t key[ACCOUNT_EAB_MAX]; /* for external account binding */
+        uint8_t key[EAB_KEY_MAX]; /* for external account binding */
         size_t len;
     } eab[CONF_ISSUERS_MAX];
 };

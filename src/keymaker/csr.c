@@ -7,7 +7,7 @@
 #include "base/base64url.h"
 #include "base/err.h"
 
-static bool add_name(GENERAL_NAMES *to, const char *name) {
+static bool add_requested_name(GENERAL_NAMES *to, const char *name) {
     uint8_t ip[16];
     size_t ip_len = managed_name_address(name, ip);
     GENERAL_NAME *n = GENERAL_NAME_new();
@@ -27,7 +27,7 @@ static bool add_names(X509_REQ *q, const struct conf_managed *cert) {
     STACK_OF(X509_EXTENSION) *extensions = NULL;
     bool ok = names != NULL;
     for (size_t i = 0; ok && i < cert->nnames; i++)
-        ok = add_name(names, cert->names[i]);
+        ok = add_requested_name(names, cert->names[i]);
     ok = ok && X509V3_add1_i2d(&extensions, NID_subject_alt_name, names, 0, X509V3_ADD_DEFAULT) == 1 &&
          X509_REQ_add_extensions(q, extensions) == 1;
     sk_X509_EXTENSION_pop_free(extensions, X509_EXTENSION_free);

@@ -14,23 +14,23 @@
 #include "base/base64url.h"
 #include "base/durable.h"
 #include "base/err.h"
+#include "base/path.h"
 #include "keymaker/key_file.h"
 #include "keymaker/leaf.h"
+#include "keymaker/version_file.h"
 #include "tls/cert_chain.h"
 #include "tls/pem_file.h"
 
 #define CHAIN_NAME   "the issuer's answer"
 #define VERSIONS_MAX 1000000000
+#define EARLY_MAX_S  86400 /* by so much a clock may be behind */
 
 struct path {
     char p[PATH_MAX];
 };
 
-/* A path that is too long names nothing: opening it fails. */
 static const char *path_of(struct path *to, const struct conf_managed *cert, const char *name) {
-    struct text t = text_of(to->p, sizeof(to->p));
-    text_addf(&t, "%s/%s", cert->dir, name);
-    return to->p;
+    return path_join(to->p, cert->dir, name);
 }
 
 static const char *version_path(struct path *to, const struct conf_managed *cert, uint64_t version, const char *name) {
@@ -85,13 +85,26 @@ void installed_inspect(const struct conf_managed *cert, uint8_t ari[static KEYMA
     *ret = (struct keymaking_cert){.from_issuer = false};
     if (read_chain(cert, &chain, &unused) < 0)
         return;
-    ret->from_issuer = X509_check_issued(chain.leaf, chain.leaf) != X509_V_OK;
+    ret->from_issuer = X509_self_signed(chain.leaf, 1) == 0; /* what its key may be used for does not matter */
     ret->names_right = leaf_names_are(chain.leaf, cert) && key_file_is(X509_get0_pubkey(chain.leaf), cert->key);
     ret->not_before = cert_chain_time(X509_get0_notBefore(chain.leaf));
     ret->not_after = cert_chain_time(X509_get0_notAfter(chain.leaf));
     if (ret->from_issuer && leaf_ari(chain.leaf, &id))
         ret->ari = span_of(ari, id.len);
+    ret->version = installed_version(cert);
     cert_chain_fini(&chain);
+}
+
+/* ---- as the fleet counts ---- */
+
+uint64_t installed_version(const struct conf_managed *cert) {
+    struct path path;
+    return version_file_read(path_of(&path, cert, "shared.version"));
+}
+
+int installed_set_version(const struct conf_managed *cert, uint64_t version) {
+    struct path path;
+    return version_file_write(path_of(&path, cert, "shared.version"), version);
 }
 
 /* ---- a new one ---- */
@@ -108,6 +121,14 @@ static int parse_chain(struct span pem, struct cert_chain *ret, struct text *why
     return err;
 }
 
+/* Clients take the one in use. */
+static bool serves_well(const struct conf_managed *cert, int64_t now) {
+    uint8_t ari[KEYMAKING_ARI_MAX];
+    struct keymaking_cert used;
+    installed_inspect(cert, ari, &used);
+    return used.from_issuer && used.names_right && used.not_before <= now && now < used.not_after;
+}
+
 static int check_chain(const struct conf_managed *cert, const struct cert_chain *chain, const EVP_PKEY *key, struct text *why) {
     int64_t now = (int64_t)time(NULL), before = cert_chain_time(X509_get0_notBefore(chain->leaf)),
             after = cert_chain_time(X509_get0_notAfter(chain->leaf));
@@ -118,6 +139,8 @@ static int check_chain(const struct conf_managed *cert, const struct cert_chain 
         fault = "found a certificate for other names, expected those that were asked for";
     else if (after <= before || after <= now)
         fault = "found a certificate that has expired, expected one that is valid";
+    else if (before > now + EARLY_MAX_S && serves_well(cert, now))
+        fault = "found a certificate that is not valid before tomorrow, expected one in place of the one in use, which is";
     else if (X509_get_ext_by_NID(chain->leaf, NID_tlsfeature, -1) >= 0)
         fault = "found a certificate that must be stapled, which was not asked for";
     else if (X509_check_issued(chain->leaf, chain->leaf) == X509_V_OK)
@@ -166,7 +189,7 @@ static bool has_links(const struct conf_managed *cert) {
     return lstat(path_of(&path, cert, "fullchain.pem"), &st) == 0 && lstat(path_of(&path, cert, "key.pem"), &st) == 0;
 }
 
-static int put_version(const struct conf_managed *cert, struct span pem, EVP_PKEY *key, struct text *why) {
+static int install_version(const struct conf_managed *cert, struct span pem, EVP_PKEY *key, struct text *why) {
     struct path path;
     char target[32];
     uint64_t old = version_in_use(cert), version = old + 1;
@@ -217,11 +240,53 @@ int installed_put(const struct conf_managed *cert, struct span pem, struct text 
         if (err == 0)
             err = check_chain(cert, &chain, key, why);
         if (err == 0)
-            err = put_version(cert, pem, key, why);
+            err = install_version(cert, pem, key, why);
         if (err == 0)
             installed_forget_next_key(cert);
     }
     EVP_PKEY_free(key);
+    cert_chain_fini(&chain);
+    ERR_clear_error();
+    return err;
+}
+
+int installed_check(const struct conf_managed *cert, struct span pem, const EVP_PKEY *key, struct text *why) {
+    struct cert_chain chain = {.leaf = NULL};
+    int err = parse_chain(pem, &chain, why);
+    if (err == 0)
+        err = check_chain(cert, &chain, key, why);
+    cert_chain_fini(&chain);
+    ERR_clear_error();
+    return err;
+}
+
+/* One that was ordered without the store may be younger than what the store has. */
+static bool is_older_than_used(const struct conf_managed *cert, const struct cert_chain *chain) {
+    uint8_t ari[KEYMAKING_ARI_MAX];
+    struct keymaking_cert used;
+    installed_inspect(cert, ari, &used);
+    return used.from_issuer && used.names_right && cert_chain_time(X509_get0_notBefore(chain->leaf)) < used.not_before;
+}
+
+/* What the fleet had before it was away for long: another one is ordered. */
+static bool is_over(const struct cert_chain *chain) {
+    return cert_chain_time(X509_get0_notAfter(chain->leaf)) <= (int64_t)time(NULL);
+}
+
+int installed_take(const struct conf_managed *cert, struct span pem, EVP_PKEY *key, bool *ret_used, struct text *why) {
+    struct cert_chain chain = {.leaf = NULL};
+    int err = parse_chain(pem, &chain, why);
+    if (err < 0)
+        return err;
+    bool used = is_in_use(cert, &chain);
+    if (!used && !is_older_than_used(cert, &chain) && !is_over(&chain)) {
+        err = check_chain(cert, &chain, key, why);
+        if (err == 0)
+            err = install_version(cert, pem, key, why);
+        used = true;
+    }
+    if (err == 0)
+        *ret_used = used;
     cert_chain_fini(&chain);
     ERR_clear_error();
     return err;

@@ -6,6 +6,7 @@
  *   current       -> 7                         exchanged by one rename: chain and key change together
  *   7/, 6/                                     what is in use, and what was before
  *   next.key                                   of the order under way
+ *   shared.version                             the newest that the store of the fleet has shown
  */
 #pragma once
 
@@ -35,3 +36,17 @@ void installed_inspect(const struct conf_managed *cert, uint8_t ari[static KEYMA
  * what was in use stays.
  */
 MUST_CHECK int installed_put(const struct conf_managed *cert, struct span chain, struct text *why);
+
+/* Only the check, for a KEY. */
+MUST_CHECK int installed_check(const struct conf_managed *cert, struct span chain, const EVP_PKEY *key, struct text *why);
+
+/*
+ * As installed_put() with a KEY that comes with the chain, from another instance of the fleet. Does nothing when the one in use
+ * is younger, or when the chain has expired. RET_USED: the chain's is in use now.
+ */
+MUST_CHECK int installed_take(const struct conf_managed *cert, struct span chain, EVP_PKEY *key, bool *ret_used,
+                              struct text *why);
+
+/* Which version of the fleet's it is, or was last; 0 = none. ERR_SYSTEM. */
+uint64_t installed_version(const struct conf_managed *cert);
+MUST_CHECK int installed_set_version(const struct conf_managed *cert, uint64_t version);

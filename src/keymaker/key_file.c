@@ -13,7 +13,7 @@
 #include "base/err.h"
 #include "tls/pem_file.h"
 
-static const struct kind {
+static const struct key_kind {
     const char *group; /* of an elliptic curve; NULL: RSA */
     int bits;
 } kinds[MANAGED_KEYS] = {
@@ -22,12 +22,12 @@ static const struct kind {
 };
 
 bool key_file_is(const EVP_PKEY *key, enum managed_key kind) {
-    const struct kind *k = &kinds[kind];
+    const struct key_kind *k = &kinds[kind];
     return EVP_PKEY_is_a(key, k->group ? "EC" : "RSA") == 1 && EVP_PKEY_get_bits(key) == k->bits;
 }
 
-static int make_key(enum managed_key kind, EVP_PKEY **ret, struct text *why) {
-    const struct kind *k = &kinds[kind];
+static int generate_key(enum managed_key kind, EVP_PKEY **ret, struct text *why) {
+    const struct key_kind *k = &kinds[kind];
     EVP_PKEY *key = k->group ? EVP_EC_gen(k->group) : EVP_RSA_gen((unsigned)k->bits);
     if (!key) {
         text_addf(why, "a key cannot be made: %s", ERR_reason_error_string(ERR_peek_last_error()));
@@ -46,23 +46,28 @@ static int no_passphrase(char *buf, int size, int rwflag, void *u) {
     return -1;
 }
 
+int key_file_parse(struct span pem, EVP_PKEY **ret) {
+    BIO *bio = BIO_new_mem_buf(pem.p, (int)pem.len);
+    EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL) : NULL;
+    BIO_free(bio);
+    ERR_clear_error();
+    if (!key)
+        return ERR_FORMAT;
+    *ret = key;
+    return 0;
+}
+
 int key_file_read(const char *path, EVP_PKEY **ret, struct text *why) {
     struct pem_file f;
     errno = 0;
     int err = pem_file_read(path, "a private key in PEM", &f, why);
     if (err < 0)
         return err == ERR_SYSTEM && errno == ENOENT ? ERR_NOT_FOUND : err;
-    BIO *bio = BIO_new_mem_buf(f.p, (int)f.len);
-    EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL) : NULL;
-    BIO_free(bio);
+    err = key_file_parse(pem_file_span(&f), ret);
     pem_file_fini(&f);
-    ERR_clear_error();
-    if (!key) {
+    if (err < 0)
         text_addf(why, "%s: found no private key, expected one in PEM", path);
-        return ERR_FORMAT;
-    }
-    *ret = key;
-    return 0;
+    return err;
 }
 
 int key_file_write(const char *path, EVP_PKEY *key, struct text *why) {
@@ -74,7 +79,7 @@ int key_file_write(const char *path, EVP_PKEY *key, struct text *why) {
         err = durable_write(path, 0600, span_of(p, (size_t)len));
     }
     if (err < 0)
-        text_addf(why, "%s: cannot be written: %s", path, err == ERR_SYSTEM ? strerror(errno) : err_text(err));
+        text_addf(why, "%s: cannot be written: %s", path, err_describe(err, errno));
     BIO_free(bio);
     ERR_clear_error();
     return err;
@@ -89,7 +94,7 @@ int key_file_ensure(const char *path, enum managed_key kind, EVP_PKEY **ret, str
         return err;
     }
     EVP_PKEY *key = NULL;
-    err = make_key(kind, &key, why);
+    err = generate_key(kind, &key, why);
     if (err == 0)
         err = key_file_write(path, key, why);
     if (err == 0)

@@ -4,8 +4,12 @@
 #include <openssl/evp.h>
 
 #include "base/defs.h"
+#include "base/span.h"
 #include "base/text.h"
 #include "conf/conf_acme.h"
+
+/* A key in PEM, without a passphrase. ERR_FORMAT. */
+MUST_CHECK int key_file_parse(struct span pem, EVP_PKEY **ret);
 
 /* ERR_NOT_FOUND (no such file), ERR_FORMAT, ERR_SYSTEM; a sentence in WHY. The key is the caller's to free. */
 MUST_CHECK int key_file_read(const char *path, EVP_PKEY **ret, struct text *why);

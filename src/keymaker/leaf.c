@@ -5,7 +5,7 @@
 
 #include "base/base64url.h"
 
-static bool is_name(const GENERAL_NAME *n, const char *name) {
+static bool is_same_name(const GENERAL_NAME *n, const char *name) {
     uint8_t ip[16];
     size_t ip_len = managed_name_address(name, ip);
     const ASN1_STRING *s = n->type == GEN_DNS ? n->d.dNSName : n->type == GEN_IPADD ? n->d.iPAddress : NULL;
@@ -23,7 +23,7 @@ bool leaf_names_are(X509 *leaf, const struct conf_managed *cert) {
     for (size_t i = 0; right && i < cert->nnames; i++) {
         bool found = false;
         for (int k = 0; k < n && !found; k++)
-            found = is_name(sk_GENERAL_NAME_value(names, k), cert->names[i]);
+            found = is_same_name(sk_GENERAL_NAME_value(names, k), cert->names[i]);
         right = found;
     }
     GENERAL_NAMES_free(names);

@@ -44,7 +44,7 @@ void status_failing_lists(struct admin *a, json_t *degraded) {
             continue;
         (void)snprintf(line, sizeof(line), "access list %.400s cannot be read: the %u networks that it had are in force",
                        l.file, l.networks);
-        (void)json_array_append_new(degraded, json_text(span_str(line)));
+        json_append_text(degraded, line);
     }
 }
 

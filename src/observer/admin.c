@@ -3,14 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "observer/json.h"
 #include "observer/live.h"
-
-static int append(const char *text, size_t len, void *ctx) {
-    return buf_append(ctx, text, len) == 0 ? 0 : -1;
-}
+#include "observer/tracing.h"
 
 bool admin_write_json(struct buf *to, const json_t *tree) {
-    return tree && json_dump_callback(tree, append, to, JSON_COMPACT | JSON_REAL_PRECISION(15)) == 0;
+    return json_write(to, tree, 15);
 }
 
 void admin_reply_json(struct http_reply *r, json_t *tree) {
@@ -23,6 +21,8 @@ void admin_reply_json(struct http_reply *r, json_t *tree) {
 void admin_second(struct admin *a) {
     stats_publish_self(&a->child->stats);
     stats_view_second(&a->stats_view, a->loop->now_ms);
+    keylog_notice_second(a);
     live_second(a->live);
+    tracing_second(a->tracing);
     http_second(a->http);
 }

@@ -1,6 +1,6 @@
 /*
  * The resources of the admin sockets. Each resource is a file of its own, and
- * a row in routes.c. Nothing here changes anything but by a command sent to the supervisor.
+ * a row in resources.c. Nothing here changes anything but by a command sent to the supervisor.
  */
 #pragma once
 
@@ -9,9 +9,13 @@
 #include "base/loop.h"
 #include "conf/conf.h"
 #include "observer/http.h"
-#include "observer/managed.h"
+#include "observer/instances.h"
+#include "observer/keylog_notice.h"
+#include "observer/managed_view.h"
 #include "observer/observer.h"
 #include "observer/sessions.h"
+#include "observer/shared_store.h"
+#include "observer/spans.h"
 #include "observer/stats_view.h"
 #include "process/child.h"
 
@@ -40,14 +44,19 @@ struct admin {
     const struct format_names *names;
     const struct log_counts *log;
     struct stats_view stats_view;
+    struct keylog_notice keylog;
     struct live *live; /* the dashboard's streams */
+    struct tracing *tracing;
     struct sessions sessions;
-    struct managed managed;
+    struct managed_view managed;
+    struct shared_store store;
+    struct spans spans;
+    struct instances instances;
     struct asked asked[ADMIN_ASKED]; /* a ring */
     unsigned nasked;
 };
 
-/* Answers one request; routes.c finds the resource. A http_answer_fn. */
+/* Answers one request; resources.c finds the resource. A http_answer_fn. */
 void admin_answer(void *ctx, const struct http_request *q, struct http_reply *r);
 
 /* Once a second. */
@@ -69,6 +78,7 @@ void certificates_answer(struct admin *a, const struct http_request *q, struct h
 void managed_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
 void managed_post(struct admin *a, const struct http_request *q, struct http_reply *r);
 void clients_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
+void fleet_clients_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
 void explain_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
 void sessions_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
 void command_post(struct admin *a, const struct http_request *q, struct http_reply *r);

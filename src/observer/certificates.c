@@ -13,7 +13,7 @@ static void put_certificate(struct admin *a, json_t *o, uint32_t entry, int64_t 
     json_put_text(o, "service", e.service < creds_services(c) ? creds_service(c, e.service).name : NULL);
     json_t *names = json_put_array(o, "names");
     for (uint32_t i = 0; i < MIN(e.nnames, (uint32_t)NAMES_SHOWN); i++)
-        (void)json_array_append_new(names, json_text(span_str(creds_name(c, entry, i))));
+        json_append_text(names, creds_name(c, entry, i));
     json_put_u64(o, "names_total", e.nnames);
     json_put_text(o, "issuer", e.issuer);
     json_put_text(o, "serial", e.serial);
@@ -25,8 +25,12 @@ static void put_certificate(struct admin *a, json_t *o, uint32_t entry, int64_t 
         json_put_real(o, "not_after", (double)leaf.not_after);
         json_put_real(o, "days_left", (double)(leaf.not_after - now) / 86400);
     }
+    managed_view_put_file(&a->managed, e.cert_file, o);
     bool stapled = e.ocsp.len > 0;
     json_put_text(o, "ocsp", !stapled ? "none" : e.ocsp_until < now ? "expired" : "stapled");
+    if (stapled && e.ocsp_until != CREDS_NEVER)
+        json_put_real(o, "ocsp_until", (double)e.ocsp_until);
+    ocsp_view_put(&a->managed.ocsp, entry, o);
 }
 
 /* A list kept in order, from whose end the latest falls. */

@@ -10,16 +10,16 @@
 #define LIMIT_MAX 10000
 
 /* The key by which clients are sorted. */
-struct place {
+struct sorted_client {
     const struct stats_client *client;
     double by;
 };
 
-static double weight(const struct stats_view *f, const struct stats_client *c, enum client_sort sort) {
+static double client_weight(const struct stats_view *f, const struct stats_client *c, enum client_sort sort) {
     switch (sort) {
     case CLIENTS_BY_RATE: /* a client that is idle now is ranked by what it moved before */
-        return (stats_view_client_rate(f, c, RATE_IN, 0) + stats_view_client_rate(f, c, RATE_OUT, 0)) * 1e6 +
-               stats_view_client_rate(f, c, RATE_IN, 2) + stats_view_client_rate(f, c, RATE_OUT, 2);
+        return (stats_view_client_rate(f, c, CLIENT_IN, 0) + stats_view_client_rate(f, c, CLIENT_OUT, 0)) * 1e6 +
+               stats_view_client_rate(f, c, CLIENT_IN, 2) + stats_view_client_rate(f, c, CLIENT_OUT, 2);
     case CLIENTS_BY_SESSIONS:
         return (double)c->values[SKETCH_SESSIONS_NOW];
     case CLIENTS_BY_FAILED:
@@ -32,7 +32,7 @@ static double weight(const struct stats_view *f, const struct stats_client *c, e
 }
 
 static int by_weight(const void *x, const void *y) {
-    const struct place *a = x, *b = y;
+    const struct sorted_client *a = x, *b = y;
     return a->by != b->by ? (a->by < b->by ? 1 : -1) : strcmp(a->client->name, b->client->name);
 }
 
@@ -41,8 +41,8 @@ static json_t *client_object(struct admin *a, const struct stats_client *c) {
     json_t *o = json_object();
     double in[RATES_SPANS], out[RATES_SPANS];
     for (unsigned i = 0; i < RATES_SPANS; i++) {
-        in[i] = stats_view_client_rate(f, c, RATE_IN, i);
-        out[i] = stats_view_client_rate(f, c, RATE_OUT, i);
+        in[i] = stats_view_client_rate(f, c, CLIENT_IN, i);
+        out[i] = stats_view_client_rate(f, c, CLIENT_OUT, i);
     }
     json_put_text(o, "client", c->name);
     json_put_bool(o, "verified", c->verified);
@@ -63,14 +63,14 @@ static json_t *client_object(struct admin *a, const struct stats_client *c) {
 }
 
 /* The clients wanted, in order; to be freed. NULL when out of memory. */
-static struct place *pick(struct admin *a, const struct client_query *query, size_t *ret_n) {
+static struct sorted_client *pick(struct admin *a, const struct client_query *query, size_t *ret_n) {
     stats_view_refresh_clients(&a->stats_view, a->loop->now_ms);
     const struct stats_clients *all = &a->stats_view.clients;
-    struct place *places = calloc(MAX(all->n, 1), sizeof(*places));
+    struct sorted_client *places = calloc(MAX(all->n, 1), sizeof(*places));
     size_t n = 0;
     for (size_t i = 0; places && i < all->n; i++)
         if (!query->client || strcmp(all->rows[i].name, query->client) == 0)
-            places[n++] = (struct place){&all->rows[i], weight(&a->stats_view, &all->rows[i], query->sort)};
+            places[n++] = (struct sorted_client){&all->rows[i], client_weight(&a->stats_view, &all->rows[i], query->sort)};
     if (n > 1)
         qsort(places, n, sizeof(*places), by_weight);
     *ret_n = MIN(n, query->limit);
@@ -79,7 +79,7 @@ static struct place *pick(struct admin *a, const struct client_query *query, siz
 
 json_t *clients_json(struct admin *a, const struct client_query *query) {
     size_t n;
-    struct place *places = pick(a, query, &n);
+    struct sorted_client *places = pick(a, query, &n);
     json_t *list = places ? json_array() : NULL;
     for (size_t i = 0; list && i < n; i++)
         (void)json_array_append_new(list, client_object(a, places[i].client));
@@ -90,7 +90,7 @@ json_t *clients_json(struct admin *a, const struct client_query *query) {
 /* One by one: a tree of ten thousand would take ten times the memory of its text. */
 static bool write_clients(struct admin *a, const struct client_query *query, struct buf *to) {
     size_t n;
-    struct place *places = pick(a, query, &n);
+    struct sorted_client *places = pick(a, query, &n);
     bool ok = places && buf_append(to, "[", 1) == 0;
     for (size_t i = 0; i < n && ok; i++) {
         json_t *o = client_object(a, places[i].client);
@@ -111,15 +111,23 @@ static bool read_sort(const char *text, enum client_sort *ret) {
     return false;
 }
 
-void clients_answer(struct admin *a, const struct http_request *q, struct http_reply *r) {
+bool client_query_read(const struct http_request *q, struct http_reply *r, struct client_query *ret) {
     const char *limit = http_query(q, "limit"), *sort = http_query(q, "sort");
     struct client_query query = {.limit = LIMIT_MAX, .client = http_query(q, "client")};
     uint64_t n = LIMIT_MAX;
     if ((limit && text_parse_u64(limit, LIMIT_MAX, &n) < 0) || (sort && !read_sort(sort, &query.sort))) {
         http_reply_line(r, 400, "expected limit=0 to 10000; sort=bytes, rate, sessions, failed or client; client=NAME");
-        return;
+        return false;
     }
     query.limit = (size_t)n;
+    *ret = query;
+    return true;
+}
+
+void clients_answer(struct admin *a, const struct http_request *q, struct http_reply *r) {
+    struct client_query query;
+    if (!client_query_read(q, r, &query))
+        return;
     r->type = "application/json";
     if (!write_clients(a, &query, &r->body))
         http_reply_line(r, 500, "out of memory");

@@ -1,4 +1,4 @@
-/* Who moves how much: /clients.json, and the same list for the dashboard. Schema: docs/admin.md. */
+/* Who moves how much: /clients.json, and the same list for the dashboard. Schema: docs/admin-lists.md. */
 #pragma once
 
 #include "observer/admin.h"
@@ -10,6 +10,9 @@ struct client_query {
     enum client_sort sort;
     const char *client; /* only that one; NULL = all */
 };
+
+/* What a request asks for. False: R has what is wrong with it. */
+MUST_CHECK bool client_query_read(const struct http_request *q, struct http_reply *r, struct client_query *ret);
 
 /* A list of objects. NULL when out of memory. */
 json_t *clients_json(struct admin *a, const struct client_query *query);

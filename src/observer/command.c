@@ -19,7 +19,7 @@ static const char *const names[COMMAND_KINDS] = {
     [COMMAND_RELOAD] = "reload", [COMMAND_DRAIN] = "drain", [COMMAND_STOP] = "stop"};
 
 /* By the path: "/reload" or "/reload/17". */
-static enum command_kind kind_of(const char *path) {
+static enum command_kind command_kind_of(const char *path) {
     for (unsigned k = COMMAND_RELOAD; k < COMMAND_KINDS; k++) {
         size_t n = strlen(names[k]);
         if (strncmp(path + 1, names[k], n) == 0 && (path[1 + n] == 0 || path[1 + n] == '/'))
@@ -31,7 +31,7 @@ static enum command_kind kind_of(const char *path) {
 static void put_id(struct http_reply *r, unsigned status, const char *path, uint64_t id) {
     json_t *o = json_object();
     json_put_u64(o, "id", id);
-    json_put_text(o, "command", names[kind_of(path)]);
+    json_put_text(o, "command", names[command_kind_of(path)]);
     json_put_text(o, "state", "queued");
     admin_reply_json(r, o);
     if (r->status == 200)
@@ -39,7 +39,7 @@ static void put_id(struct http_reply *r, unsigned status, const char *path, uint
 }
 
 void command_post(struct admin *a, const struct http_request *q, struct http_reply *r) {
-    struct control_command c = {.kind = kind_of(q->path), .id = rand_u64() & ID_MASK};
+    struct control_command c = {.kind = command_kind_of(q->path), .id = rand_u64() & ID_MASK};
     const char *ms = http_query(q, "ms"), *delay_ms = http_query(q, "delay_ms");
     c.id += c.id == 0;
     if ((ms && (c.kind != COMMAND_DRAIN || text_parse_u64(ms, DRAIN_MAX, &c.ms) < 0)) ||
@@ -63,7 +63,7 @@ static bool was_asked(const struct admin *a, uint64_t id, enum command_kind kind
     return false;
 }
 
-static void tell(const struct proctab_command *c, struct http_reply *r) {
+static void put_command_outcome(const struct proctab_command *c, struct http_reply *r) {
     json_t *o = json_object();
     char text[PROCTAB_TEXT_MAX + 1];
     (void)snprintf(text, sizeof(text), "%.*s", (int)strnlen(c->text, sizeof(c->text)), c->text);
@@ -78,7 +78,7 @@ static void tell(const struct proctab_command *c, struct http_reply *r) {
 }
 
 void command_get(struct admin *a, const struct http_request *q, struct http_reply *r) {
-    enum command_kind kind = kind_of(q->path);
+    enum command_kind kind = command_kind_of(q->path);
     uint64_t id;
     if (text_parse_u64(strchr(q->path + 1, '/') + 1, ID_MASK, &id) < 0) {
         http_reply_line(r, 404, "expected the number of a command");
@@ -87,7 +87,7 @@ void command_get(struct admin *a, const struct http_request *q, struct http_repl
     stats_view_refresh(&a->stats_view, a->loop->now_ms);
     const struct proctab_command *c = a->stats_view.has_proctab ? proctab_command(&a->stats_view.proctab, id) : NULL;
     if (c && c->kind == kind)
-        tell(c, r);
+        put_command_outcome(c, r);
     else if (was_asked(a, id, kind))
         put_id(r, 200, q->path, id);
     else

@@ -12,7 +12,7 @@ static const char policy[] =
 
 /* ---- headers of the request ---- */
 
-static struct span cut(const char **list, char at) {
+static struct span cut_item(const char **list, char at) {
     const char *p = *list + strspn(*list, " \t");
     size_t n = strcspn(p, (const char[]){at, 0});
     *list = p[n] ? p + n + 1 : p + n;
@@ -39,7 +39,7 @@ static bool is_nothing(struct span q) {
 bool dashboard_takes_gzip(const char *accept) {
     bool any = false;
     while (accept && *accept) {
-        struct span item = cut(&accept, ',');
+        struct span item = cut_item(&accept, ',');
         size_t n = 0;
         while (n < item.len && item.p[n] != ';' && item.p[n] != ' ' && item.p[n] != '\t')
             n++;
@@ -55,7 +55,7 @@ bool dashboard_takes_gzip(const char *accept) {
 
 bool dashboard_tag_matches(const char *header, const char *tag) {
     while (header && *header) {
-        struct span item = cut(&header, ',');
+        struct span item = cut_item(&header, ',');
         if (item.len > 2 && memcmp(item.p, "W/", 2) == 0)
             item = span_of(item.p + 2, item.len - 2);
         if (is(item, "*") || (item.len == strlen(tag) && memcmp(item.p, tag, item.len) == 0))
@@ -66,7 +66,7 @@ bool dashboard_tag_matches(const char *header, const char *tag) {
 
 /* ---- the answer ---- */
 
-static const struct asset *find(const char *path) {
+static const struct asset *find_asset(const char *path) {
     if (strcmp(path, "/") == 0)
         path = "/index.html";
     for (size_t i = 0; i < assets_count; i++)
@@ -76,21 +76,22 @@ static const struct asset *find(const char *path) {
 }
 
 /* An answer without a header that it should have is better not given. */
-static bool add(struct MHD_Response *response, const char *name, const char *value) {
+static bool set_header(struct MHD_Response *response, const char *name, const char *value) {
     return mhd.add_response_header(response, name, value) == MHD_YES;
 }
 
-static bool add_headers(struct MHD_Response *response, const struct asset *a, bool packed) {
+static bool add_asset_headers(struct MHD_Response *response, const struct asset *a, bool packed) {
     http_add_headers(response);
     /* Kept, but asked about each time: after an upgrade the page must be the new program's. */
-    return add(response, "Cache-Control", "no-cache") && add(response, "ETag", a->etag) &&
-           add(response, "Vary", "Accept-Encoding") && add(response, "Content-Type", a->type) &&
-           add(response, "Content-Security-Policy", policy) && (!packed || add(response, "Content-Encoding", "gzip"));
+    return set_header(response, "Cache-Control", "no-cache") && set_header(response, "ETag", a->etag) &&
+           set_header(response, "Vary", "Accept-Encoding") && set_header(response, "Content-Type", a->type) &&
+           set_header(response, "Content-Security-Policy", policy) &&
+           (!packed || set_header(response, "Content-Encoding", "gzip"));
 }
 
 void dashboard_answer(struct admin *admin, const struct http_request *q, struct http_reply *r) {
     (void)admin;
-    const struct asset *a = find(q->path);
+    const struct asset *a = find_asset(q->path);
     if (!a) {
         http_reply_line(r, 404, "there is nothing here");
         return;
@@ -100,7 +101,7 @@ void dashboard_answer(struct admin *admin, const struct http_request *q, struct 
     struct asset_bytes bytes = known ? (struct asset_bytes){NULL, 0} : packed ? a->packed : a->plain;
     struct MHD_Response *response =
         mhd.create_response_from_buffer(bytes.len, (void *)(uintptr_t)bytes.p, MHD_RESPMEM_PERSISTENT);
-    if (response && add_headers(response, a, packed))
+    if (response && add_asset_headers(response, a, packed))
         r->queued = mhd.queue_response(q->connection, known ? 304 : 200, response) == MHD_YES;
     if (response)
         mhd.destroy_response(response); /* our reference; the connection has its own */

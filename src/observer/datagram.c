@@ -35,7 +35,7 @@ static bool try_send(const struct sink *s) {
 }
 
 /* The socket of a daemon that has ended is of no use for the next one. */
-static bool is_gone(int error) {
+static bool is_gone_daemon(int error) {
     return error == ECONNREFUSED || error == ENOTCONN || error == ECONNRESET;
 }
 
@@ -43,7 +43,7 @@ static bool send_entry(struct sink *s) {
     if (s->fd >= 0) {
         if (try_send(s))
             return true;
-        if (!is_gone(errno))
+        if (!is_gone_daemon(errno))
             return false;
         close_socket(s);
     }

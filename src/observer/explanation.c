@@ -25,7 +25,7 @@ struct explanation {
 
 /* ---- the question ---- */
 
-static bool covers(const struct conf_listener *l, const struct addr *asked) {
+static bool listener_covers(const struct conf_listener *l, const struct addr *asked) {
     if (l->path || l->addr.port != asked->port || (l->addr.family != asked->family && l->v6only))
         return false;
     return addr_equal(&l->addr, asked) || addr_is_any(&l->addr);
@@ -35,7 +35,7 @@ static bool find_listener(const struct conf *c, const char *text, uint16_t *ret,
     struct addr asked;
     bool readable = addr_parse(text, &asked) == 0;
     for (size_t i = 0; i < c->nlisteners; i++)
-        if (strcmp(c->listeners[i].name, text) == 0 || (readable && covers(&c->listeners[i], &asked))) {
+        if (strcmp(c->listeners[i].name, text) == 0 || (readable && listener_covers(&c->listeners[i], &asked))) {
             *ret = (uint16_t)i;
             return true;
         }
@@ -171,13 +171,14 @@ static void put_certificates(const struct explanation *x, json_t *o, const uint3
         json_put_real(c, "not_after", (double)creds_cert(x->creds, entry, 0).not_after);
         first = first ? first : e.cert_file;
     }
-    json_put_text(o, "certificate", first);
+    const struct conf_service *s = &x->c->services[x->winner.service];
+    json_put_text(o, "certificate", first || !s->ncerts ? first : s->certs[0].cert); /* a check makes no self-signed one */
 }
 
 static void put_texts(json_t *o, const char *name, const char *const *list, size_t n) {
     json_t *array = json_put_array(o, name);
     for (size_t i = 0; i < n; i++)
-        (void)json_array_append_new(array, json_text(span_str(list[i])));
+        json_append_text(array, list[i]);
 }
 
 static void put_client_rules(json_t *o, const struct conf_service *s) {
@@ -191,7 +192,7 @@ static void put_client_rules(json_t *o, const struct conf_service *s) {
     put_texts(o, "allow", s->client_allow, s->nclient_allow);
 }
 
-static void put_limits(json_t *o, const struct conf_service *s) {
+static void put_service_limits(json_t *o, const struct conf_service *s) {
     json_put_u64(o, "sessions", s->max_sessions);
     json_put_u64(o, "sessions_per_client", s->max_sessions_per_client);
     json_put_u64(o, "sessions_per_name", s->max_sessions_per_name);
@@ -214,11 +215,11 @@ static void put_access(json_t *o, const struct conf_service *s) {
 static void put_not_tls(const struct explanation *x, json_t *o) {
     const struct conf_listener *at = &x->c->listeners[x->route.listener];
     json_put_text(o, "starttls", at->starttls == STARTTLS_NONE ? NULL : prelude_protocol(at->starttls)->name);
-    (void)json_object_set_new(o, "redirect_http", json_boolean(at->redirect_http)); /* without memory: left out */
+    (void)json_object_set_new(o, "redirect_http", json_boolean(at->redirect_http)); /* without memory: omitted */
     json_put_text(o, "fallback", at->fallback == CONF_NO_SERVICE ? NULL : service_name(x, at->fallback));
 }
 
-static void put_service(const struct explanation *x, json_t *o, explanation_state_fn state, void *ctx) {
+static void put_winner(const struct explanation *x, json_t *o, explanation_state_fn state, void *ctx) {
     const struct conf_service *s = &x->c->services[x->winner.service];
     json_put_text(o, "mode", s->mode == MODE_PASSTHROUGH ? "passthrough" : "terminate");
     if (s->mode == MODE_TERMINATE) {
@@ -226,7 +227,7 @@ static void put_service(const struct explanation *x, json_t *o, explanation_stat
         put_client_rules(json_put_object(o, "client_auth"), s);
     }
     put_access(json_put_object(o, "access"), s);
-    put_limits(json_put_object(o, "limits"), s);
+    put_service_limits(json_put_object(o, "limits"), s);
     json_t *backends = json_put_array(o, "backends");
     for (size_t i = 0; i < s->nbackends; i++) {
         json_t *b = json_append_object(backends);
@@ -256,7 +257,7 @@ static const char *refusal(const struct explanation *x, uint32_t entries[static 
     return x->winner.fit == ROUTE_UNFIT ? "no_application_protocol" : NULL;
 }
 
-static json_t *answer(struct explanation *x, explanation_state_fn state, void *ctx) {
+static json_t *explanation_object(struct explanation *x, explanation_state_fn state, void *ctx) {
     uint32_t entries[CREDS_SLOTS] = {CREDS_NONE, CREDS_NONE, CREDS_NONE};
     char line[WHY_MAX];
     struct text t = text_of(line, sizeof(line));
@@ -272,10 +273,10 @@ static json_t *answer(struct explanation *x, explanation_state_fn state, void *c
     json_put_text(o, "certificate", NULL);
     if (!alert) {
         put_certificates(x, o, entries);
-        put_service(x, o, state, ctx);
+        put_winner(x, o, state, ctx);
     }
     put_not_tls(x, json_put_object(o, "not_tls"));
-    (void)json_object_set(o, "others", x->others); /* without memory: left out */
+    (void)json_object_set(o, "others", x->others); /* without memory: omitted */
     json_put_u64(o, "others_total", x->nothers);
     return o;
 }
@@ -291,7 +292,7 @@ json_t *explanation_of(const struct conf *c, const struct creds *creds, const st
     json_t *ret = NULL;
     if (table && x.others) {
         route_each_claim(table, &x.route, take_claim, &x);
-        ret = answer(&x, state, ctx);
+        ret = explanation_object(&x, state, ctx);
     } else {
         text_add(why, "out of memory");
     }

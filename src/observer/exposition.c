@@ -4,20 +4,20 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/escape.h"
 #include "base/text.h"
-#include "observer/format.h"
 
 #define PREFIX   "tls_off_"
 #define LINE_MAX 4096
 
-static void put(struct exposition *x, const char *text, size_t len) {
+static void put_bytes(struct exposition *x, const char *text, size_t len) {
     if (!x->bad && buf_append(x->to, text, len) < 0)
         x->bad = true;
 }
 
 static void put_line(struct exposition *x, const struct text *t) {
     x->bad = x->bad || t->cut;
-    put(x, t->p, t->len);
+    put_bytes(x, t->p, t->len);
 }
 
 /* The base unit that ends NAME, or NULL. */
@@ -45,7 +45,7 @@ void exposition_family(struct exposition *x, enum exposition_type type, const ch
 static void add_value(struct text *t, const char *value) {
     char clean[1024];
     struct text c = text_of(clean, sizeof(clean));
-    format_clean(&c, span_str(value));
+    escape_clean(&c, span_str(value));
     for (const char *p = clean; *p; p++) {
         if (*p == '"' || *p == '\\')
             text_add(t, "\\");
@@ -53,8 +53,8 @@ static void add_value(struct text *t, const char *value) {
     }
 }
 
-static void begin(struct exposition *x, struct text *t, const char *suffix, const struct exposition_label *labels,
-                  const char *le) {
+static void begin_sample(struct exposition *x, struct text *t, const char *suffix, const struct exposition_label *labels,
+                         const char *le) {
     const char *before = "{";
     text_addf(t, PREFIX "%s%s", x->name, suffix);
     for (; labels && labels->name; labels++) {
@@ -76,7 +76,7 @@ void exposition_part(struct exposition *x, const char *suffix, const struct expo
                      uint64_t v) {
     char line[LINE_MAX];
     struct text t = text_of(line, sizeof(line));
-    begin(x, &t, suffix, labels, le);
+    begin_sample(x, &t, suffix, labels, le);
     text_addf(&t, "%" PRIu64 "\n", v);
     put_line(x, &t);
 }
@@ -84,7 +84,7 @@ void exposition_part(struct exposition *x, const char *suffix, const struct expo
 static void real_part(struct exposition *x, const char *suffix, const struct exposition_label *labels, double v) {
     char line[LINE_MAX];
     struct text t = text_of(line, sizeof(line));
-    begin(x, &t, suffix, labels, NULL);
+    begin_sample(x, &t, suffix, labels, NULL);
     text_addf(&t, "%.16g\n", v);
     put_line(x, &t);
 }
@@ -103,5 +103,5 @@ void exposition_sum(struct exposition *x, const struct exposition_label *labels,
 
 void exposition_end(struct exposition *x) {
     if (x->open_metrics)
-        put(x, "# EOF\n", 6);
+        put_bytes(x, "# EOF\n", 6);
 }

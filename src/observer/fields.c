@@ -50,7 +50,7 @@ enum log_level event_level(const struct event *e) {
 }
 
 /* The name the operator gave; "?" for an index that is out of range. Static or CONF's. */
-static const char *service_name(const struct conf *conf, uint16_t service) {
+static const char *shown_service(const struct conf *conf, uint16_t service) {
     return service < conf->nservices ? conf->services[service].name : "?";
 }
 
@@ -61,35 +61,35 @@ uint16_t service_index(const struct conf *conf, struct span name) {
     return UINT16_MAX;
 }
 
-static void add(struct fields *f, const char *name, struct span value, bool bare) {
+static void add_field_span(struct fields *f, const char *name, struct span value, bool bare) {
     MUST(f->n < FIELDS_MAX);
     f->list[f->n++] = (struct field){name, value, bare};
 }
 
 static void add_text(struct fields *f, const char *name, const char *value) {
-    add(f, name, span_str(value), false);
+    add_field_span(f, name, span_str(value), false);
 }
 
-/* What is empty is left out. */
+/* An empty value is omitted. */
 static void add_span(struct fields *f, const char *name, struct span value) {
     if (value.len > 0)
-        add(f, name, value, false);
+        add_field_span(f, name, value, false);
 }
 
 static struct span since(const struct fields *f, size_t start) {
     return span_of(f->memory + start, f->space.len - start);
 }
 
-static void add_number(struct fields *f, const char *name, uint64_t value) {
+static void add_number_field(struct fields *f, const char *name, uint64_t value) {
     size_t start = f->space.len;
     text_addf(&f->space, "%" PRIu64, value);
-    add(f, name, since(f, start), true);
+    add_field_span(f, name, since(f, start), true);
 }
 
 static void add_ms(struct fields *f, const char *name, uint64_t us) {
     size_t start = f->space.len;
     text_addf(&f->space, "%" PRIu64 ".%03u", us / 1000, (unsigned)(us % 1000));
-    add(f, name, since(f, start), true);
+    add_field_span(f, name, since(f, start), true);
 }
 
 static void add_addr(struct fields *f, const char *name, const struct addr *a) {
@@ -98,7 +98,7 @@ static void add_addr(struct fields *f, const char *name, const struct addr *a) {
     if (a->family == AF_UNSPEC)
         return;
     text_add(&f->space, addr_text(a, text));
-    add(f, name, since(f, start), false);
+    add_field_span(f, name, since(f, start), false);
 }
 
 /* The registered name, or the number in hexadecimal digits. */
@@ -109,29 +109,30 @@ static void add_code(struct fields *f, const char *name, uint16_t id, const char
     size_t start = f->space.len;
     if (!known)
         text_addf(&f->space, "0x%04x", id);
-    add(f, name, known ? span_str(known) : since(f, start), false);
+    add_field_span(f, name, known ? span_str(known) : since(f, start), false);
 }
 
 /* Milliseconds are what people read; the last three digits of clock_text() make room for the zone. */
-static void add_time(struct fields *f, uint64_t wall_us) {
+static void add_time_field(struct fields *f, uint64_t wall_us) {
     char text[CLOCK_TEXT_MAX];
     size_t start = f->space.len;
     struct span s = span_str(clock_text(wall_us, text));
     text_add_span(&f->space, span_of(s.p, s.len > 4 ? s.len - 4 : 0));
     text_add(&f->space, "Z");
-    add(f, "time", since(f, start), false);
+    add_field_span(f, "time", since(f, start), false);
 }
 
-static void begin(struct fields *f, uint64_t wall_us, enum log_level level, const char *event, enum role role, uint16_t index) {
+static void begin_fields(struct fields *f, uint64_t wall_us, enum log_level level, const char *event, enum role role,
+                         uint16_t index) {
     f->n = 0;
     f->level = level;
     f->space = text_of(f->memory, sizeof(f->memory));
-    add_time(f, wall_us);
+    add_time_field(f, wall_us);
     add_text(f, "level", level_name(level));
     add_text(f, "event", event);
     size_t start = f->space.len;
     text_addf(&f->space, "%s.%u", role_name(role), index);
-    add(f, "role", since(f, start), false);
+    add_field_span(f, "role", since(f, start), false);
 }
 
 static void add_hex(struct fields *f, const char *name, struct span bytes) {
@@ -143,7 +144,7 @@ static void add_hex(struct fields *f, const char *name, struct span bytes) {
 /* A client with a verified certificate. */
 static void add_client(struct fields *f, const struct conn_info_client *c) {
     add_span(f, "client_name", c->name);
-    add_span(f, "client_named_by", span_str(identity_source_text(c->identity_source)));
+    add_span(f, "client_identity_source", span_str(identity_source_text(c->identity_source)));
     add_span(f, "client_cn", c->cn);
     add_hex(f, "client_serial", c->serial);
     add_hex(f, "client_fingerprint", span_of(c->fingerprint, sizeof(c->fingerprint)));
@@ -152,10 +153,10 @@ static void add_client(struct fields *f, const struct conn_info_client *c) {
 static void add_conn_info(struct fields *f, const struct event *e, const struct format_names *names) {
     const struct conn_info *conn_info = &e->conn_info;
     size_t start;
-    add(f, "service", e->service.len ? e->service : span_str("?"), false);
+    add_field_span(f, "service", e->service.len ? e->service : span_str("?"), false);
     start = f->space.len;
     text_add_hex(&f->space, span_of(conn_info->unique_id, sizeof(conn_info->unique_id)));
-    add(f, "unique_id", since(f, start), false);
+    add_field_span(f, "unique_id", since(f, start), false);
     add_addr(f, "client", &conn_info->client);
     add_addr(f, "peer", &conn_info->peer);
     add_addr(f, "local", &conn_info->local);
@@ -164,7 +165,8 @@ static void add_conn_info(struct fields *f, const struct event *e, const struct 
     add_code(f, "cipher_suite", conn_info->suite, names->suite);
     add_code(f, "group", conn_info->group, names->group);
     if (conn_info->tls_version != 0)
-        add(f, "resumed", span_str(conn_info->resumed ? "true" : "false"), true);
+        add_field_span(f, "resumed", span_str(conn_info->resumed ? "true" : "false"), true);
+    add_span(f, "handshake", span_str(handshake_maker_text(conn_info->made_by)));
     add_span(f, "sni", conn_info->sni);
     add_span(f, "alpn", conn_info->alpn);
     add_span(f, "ja4", conn_info->ja4);
@@ -182,34 +184,50 @@ static void add_reason(struct fields *f, const struct event *e) {
     text_add(&f->space, alert_name(e->alert));
     if (span_eq(since(f, start), span_str("unknown")))
         text_addf(&f->space, "_%u", e->alert);
-    add(f, "alert", since(f, start), false);
+    add_field_span(f, "alert", since(f, start), false);
 }
 
 static void add_traffic(struct fields *f, const struct event *e) {
     bool reached = e->backend.len > 0;
     add_span(f, "backend", e->backend);
-    add_number(f, "bytes_in", e->bytes_in);
-    add_number(f, "bytes_out", e->bytes_out);
+    add_number_field(f, "bytes_in", e->bytes_in);
+    add_number_field(f, "bytes_out", e->bytes_out);
     if (e->conn_info.tls_version != 0)
         add_ms(f, "handshake_ms", e->conn_info.handshake_us);
     if (reached)
         add_ms(f, "connect_ms", e->connect_us);
+    if (e->first_byte_us)
+        add_ms(f, "first_byte_ms", e->first_byte_us);
     add_ms(f, "duration_ms", e->duration_us);
     add_text(f, "client_end", side_end_name(e->client_end));
     add_text(f, "backend_end", side_end_name(e->backend_end));
-    add_number(f, "retries", e->retries);
+    add_number_field(f, "retries", e->retries);
+}
+
+/* What is known at that step; the time is that since accept. */
+static void add_trace(struct fields *f, const struct event *e) {
+    add_span(f, "certificate", e->conn_info.cert_file);
+    add_span(f, "backend", e->backend);
+    if (e->step >= TRACED_FIRST_BYTE) {
+        add_number_field(f, "bytes_in", e->bytes_in);
+        add_number_field(f, "bytes_out", e->bytes_out);
+    }
+    add_ms(f, "since_accept_ms", e->duration_us);
 }
 
 void fields_of_event(const struct event *e, const struct format_names *names, struct fields *ret) {
     static const char *const events[] = {
         [EVENT_LINE] = FIELD_EVENT_LOG, [EVENT_SESSION] = "session", [EVENT_FAILURE] = "failed"};
-    begin(ret, e->wall_us, event_level(e), events[e->kind], e->role, e->index);
+    begin_fields(ret, e->wall_us, event_level(e), e->kind == EVENT_TRACE ? trace_step_name(e->step) : events[e->kind], e->role,
+                 e->index);
     if (e->kind == EVENT_LINE) {
-        add(ret, "message", e->text, false);
+        add_field_span(ret, "message", e->text, false);
         return;
     }
     add_conn_info(ret, e, names);
-    if (e->kind == EVENT_SESSION)
+    if (e->kind == EVENT_TRACE)
+        add_trace(ret, e);
+    else if (e->kind == EVENT_SESSION)
         add_traffic(ret, e);
     else
         add_ms(ret, "duration_ms", e->duration_us);
@@ -218,9 +236,14 @@ void fields_of_event(const struct event *e, const struct format_names *names, st
 
 void fields_of_sampled(const struct sampled *s, uint64_t wall_us, uint16_t index, const struct conf *conf, struct fields *ret) {
     enum log_level level = is_ours(s->reason) ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO;
-    begin(ret, wall_us, level, FIELD_EVENT_MANY, ROLE_OBSERVER, index);
-    add_text(ret, "service", service_name(conf, s->service));
+    begin_fields(ret, wall_us, level, FIELD_EVENT_MANY, ROLE_OBSERVER, index);
+    add_text(ret, "service", shown_service(conf, s->service));
     add_text(ret, "reason", err_name(s->reason));
-    add_number(ret, "count", s->count);
-    add_number(ret, "seconds", s->seconds);
+    add_number_field(ret, "count", s->count);
+    add_number_field(ret, "seconds", s->seconds);
+}
+
+void fields_of_dropped(uint64_t count, uint64_t wall_us, uint16_t index, struct fields *ret) {
+    begin_fields(ret, wall_us, LOG_LEVEL_WARNING, "dropped", ROLE_OBSERVER, index);
+    add_number_field(ret, "count", count);
 }

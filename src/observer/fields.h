@@ -50,3 +50,6 @@ struct sampled {
     unsigned seconds;
 };
 void fields_of_sampled(const struct sampled *s, uint64_t wall_us, uint16_t index, const struct conf *conf, struct fields *ret);
+
+/* COUNT events of a traced client found no room. */
+void fields_of_dropped(uint64_t count, uint64_t wall_us, uint16_t index, struct fields *ret);

@@ -9,9 +9,6 @@
 
 #define FORMAT_LINE_MAX (20 * 1024) /* more than the longest list of fields takes, every byte escaped */
 
-/* Adds S with what is no UTF-8, and what would do harm in a terminal or a line, as U+FFFD. */
-void format_clean(struct text *t, struct span s);
-
 /*
  * Adds the line without an end of line. WITH_HEAD false leaves time and level out, for targets that carry their own.
  *   text    2026-11-22T18:03:11.123Z INFO relay.0 session service=web client=1.2.3.4:5678

@@ -13,7 +13,7 @@
 
 #define ROOM 32 /* connections the library may hold beyond ours: those that are being ended */
 
-enum conn_state {
+enum http_conn_state {
     CONN_IDLE,   /* sends its request in, or says nothing */
     CONN_ANSWER, /* being answered: it has HTTP_ANSWER_MS to take it */
     CONN_STREAM,
@@ -24,7 +24,7 @@ struct http_conn {
     struct list link; /* in its socket's list, in the order of SINCE_MS */
     struct http_socket *socket;
     int fd;
-    enum conn_state state;
+    enum http_conn_state state;
     bool ended; /* closed by us: the library will notice */
     uint64_t since_ms;
     size_t pending; /* bytes of its answer */
@@ -50,14 +50,14 @@ struct http {
 /* ---- connections ---- */
 
 /* The library sees the end of the connection and frees it. */
-static void end_conn(struct http_conn *c) {
+static void end_http_conn(struct http_conn *c) {
     if (c->ended)
         return;
     c->ended = true;
     (void)shutdown(c->fd, SHUT_RDWR); /* one that is gone already is no fault */
 }
 
-static void goto_state(struct http_conn *c, enum conn_state state) {
+static void goto_state(struct http_conn *c, enum http_conn_state state) {
     c->state = state;
     c->since_ms = c->socket->http->setup.loop->now_ms;
     list_remove(&c->link);
@@ -77,7 +77,7 @@ static void make_room(struct http_socket *s) {
     if (open <= HTTP_CONNECTIONS || !oldest)
         return;
     s->http->counts.evicted++;
-    end_conn(oldest);
+    end_http_conn(oldest);
 }
 
 /* Who is at the other end of a Unix socket, as the kernel knows it. */
@@ -104,7 +104,7 @@ static struct http_conn *begin_conn(struct http_socket *s, struct MHD_Connection
     s->http->counts.accepted++;
     if (is_barred(s, c->fd)) {
         s->http->counts.refused++;
-        end_conn(c);
+        end_http_conn(c);
     }
     make_room(s);
     return c;
@@ -157,7 +157,7 @@ void http_second(struct http *h) {
             if (c->ended || !is_late(c, h->setup.loop->now_ms))
                 continue;
             h->counts.timed_out += c->state == CONN_ANSWER;
-            end_conn(c);
+            end_http_conn(c);
         }
 }
 
@@ -216,7 +216,7 @@ static bool two_lengths(const struct http_request *q) {
 }
 
 /* What no resource is asked about. */
-static bool refuse(const struct http_request *q, const char *version, struct http_reply *r) {
+static bool refuse_request(const struct http_request *q, const char *version, struct http_reply *r) {
     const char *host = http_header(q, "Host");
     if (!q->method || (q->method == HTTP_POST && !q->local)) {
         http_reply_line(r, q->method ? 403 : 405,
@@ -234,8 +234,8 @@ static bool refuse(const struct http_request *q, const char *version, struct htt
 
 static const char arrived; /* marks a request whose headers have been looked at */
 
-static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, const char *url, const char *method,
-                                  const char *version, const char *upload, size_t *upload_size, void **place) {
+static enum MHD_Result on_http_request(void *ctx, struct MHD_Connection *connection, const char *url, const char *method,
+                                       const char *version, const char *upload, size_t *upload_size, void **place) {
     struct http_socket *s = ctx;
     struct http *h = s->http;
     struct http_conn *c = conn_of(connection);
@@ -252,7 +252,7 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
     }
     bool first = *place == NULL;
     *place = (void *)(uintptr_t)&arrived;
-    if (first && !refuse(&q, version, &r))
+    if (first && !refuse_request(&q, version, &r))
         return MHD_YES;
     h->counts.requests++;
     goto_state(c, CONN_ANSWER);
@@ -304,7 +304,7 @@ void http_send(struct http *h, struct MHD_Connection *connection, struct http_re
     struct MHD_Response *response = response_of(r);
     if (!response) {
         buf_fini(&r->body);
-        end_conn(c);
+        end_http_conn(c);
         return;
     }
     c->pending += len;
@@ -316,7 +316,7 @@ void http_send(struct http *h, struct MHD_Connection *connection, struct http_re
     if (r->allow)
         add_header(response, "Allow", r->allow);
     if (mhd.queue_response(connection, r->status, response) != MHD_YES)
-        end_conn(c);
+        end_http_conn(c);
     mhd.destroy_response(response); /* our reference; the connection has its own */
 }
 
@@ -350,6 +350,12 @@ static void on_timer(void *ctx, struct wtimer *t) {
     run(CONTAINER_OF(t, struct http_socket, timer));
 }
 
+void http_run(struct http *h) {
+    for (size_t i = 0; i < HTTP_SOCKETS; i++)
+        if (h->sockets[i].daemon)
+            run(&h->sockets[i]);
+}
+
 void http_kick(struct http *h) {
     for (size_t i = 0; i < HTTP_SOCKETS; i++)
         if (h->sockets[i].daemon)
@@ -380,7 +386,7 @@ int http_new(const struct http_setup *setup, struct http **ret) {
     return 0;
 }
 
-static void stop(struct http_socket *s) {
+static void stop_socket(struct http_socket *s) {
     if (!s->daemon)
         return;
     wheel_cancel(&s->http->setup.loop->wheel, &s->timer);
@@ -390,9 +396,9 @@ static void stop(struct http_socket *s) {
 
 int http_listen(struct http *h, enum admin_kind kind, int fd) {
     struct http_socket *s = &h->sockets[kind];
-    stop(s);
+    stop_socket(s);
     const unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME;
-    s->daemon = mhd.start_daemon(flags, 0, NULL, NULL, on_request, s, MHD_OPTION_LISTEN_SOCKET, fd,
+    s->daemon = mhd.start_daemon(flags, 0, NULL, NULL, on_http_request, s, MHD_OPTION_LISTEN_SOCKET, fd,
                                  MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
                                  MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_REQUEST_MAX, MHD_OPTION_CONNECTION_LIMIT,
                                  (unsigned)(HTTP_CONNECTIONS + ROOM), MHD_OPTION_CONNECTION_TIMEOUT, 0u,
@@ -403,7 +409,7 @@ int http_listen(struct http *h, enum admin_kind kind, int fd) {
     }
     const union MHD_DaemonInfo *info = mhd.get_daemon_info(s->daemon, MHD_DAEMON_INFO_EPOLL_FD);
     if (!info || loop_watch(h->setup.loop, info->epoll_fd, EPOLLIN, h->setup.kind, (uint32_t)kind, 0) < 0) {
-        stop(s);
+        stop_socket(s);
         return ERR_SYSTEM;
     }
     return 0;
@@ -413,6 +419,6 @@ void http_free(struct http *h) {
     if (!h)
         return;
     for (size_t i = 0; i < HTTP_SOCKETS; i++)
-        stop(&h->sockets[i]);
+        stop_socket(&h->sockets[i]);
     free(h);
 }

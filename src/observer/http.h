@@ -1,7 +1,7 @@
 /*
  * The HTTP server: connections, limits and deadlines; it knows no resource. Runs inside the role's event loop, without threads.
  *
- * Whoever connects costs a bounded amount: so many connections a socket, the oldest idle one going when a new one comes; a
+ * A client costs a bounded amount: so many connections a socket, where a new one closes the oldest idle one; a
  * request of at most HTTP_REQUEST_MAX bytes within HTTP_IDLE_MS; answers of at most HTTP_PENDING_MAX bytes in all, each taken
  * within HTTP_ANSWER_MS. On a TCP socket only GET and HEAD are taken, and only for a Host that is an address or localhost.
  */
@@ -74,6 +74,9 @@ MUST_CHECK int http_listen(struct http *h, enum admin_kind kind, int fd);
 
 /* Once a second: ends the connections that are late. */
 void http_second(struct http *h);
+
+/* The library's turn, now: for what must be sent before the loop ends. */
+void http_run(struct http *h);
 
 /* After mhd.resume_connection(): the answer goes out in the next turn. */
 void http_kick(struct http *h);

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
+#include "base/escape.h"
 #include "base/text.h"
-#include "observer/format.h"
 
 #define TEXT_MAX 4096
 
@@ -22,8 +22,12 @@ void json_put_bool(json_t *object, const char *name, bool v) {
 json_t *json_text(struct span text) {
     char clean[TEXT_MAX];
     struct text t = text_of(clean, sizeof(clean));
-    format_clean(&t, text);
+    escape_clean(&t, text);
     return json_stringn_nocheck(t.p, t.len);
+}
+
+void json_append_text(json_t *array, const char *text) {
+    (void)json_array_append_new(array, json_text(span_str(text)));
 }
 
 void json_put_text(json_t *object, const char *name, const char *text) {
@@ -36,7 +40,7 @@ void json_put_lines(json_t *object, const char *name, const char *text) {
     for (size_t n; *text; text += n + (text[n] == '\n')) {
         n = strcspn(text, "\n");
         text_add(&t, t.len > 0 ? "\n" : "");
-        format_clean(&t, span_of(text, n));
+        escape_clean(&t, span_of(text, n));
     }
     (void)json_object_set_new_nocheck(object, name, json_stringn_nocheck(t.p, t.len));
 }
@@ -54,4 +58,17 @@ json_t *json_put_array(json_t *object, const char *name) {
 json_t *json_append_object(json_t *array) {
     json_t *member = json_object();
     return json_array_append_new(array, member) == 0 ? member : NULL;
+}
+
+void json_put_time(json_t *object, const char *name, int64_t s) {
+    if (s > 0)
+        json_put_real(object, name, (double)s);
+}
+
+static int append_piece(const char *text, size_t len, void *ctx) {
+    return buf_append(ctx, text, len) == 0 ? 0 : -1;
+}
+
+bool json_write(struct buf *to, const json_t *tree, unsigned digits) {
+    return tree && json_dump_callback(tree, append_piece, to, JSON_COMPACT | JSON_REAL_PRECISION(digits)) == 0;
 }

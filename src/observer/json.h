@@ -2,12 +2,16 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/span.h"
 
 void json_put_u64(json_t *object, const char *name, uint64_t v);
 void json_put_real(json_t *object, const char *name, double v);
+/* Seconds since 1970; not put when it is 0, for none. */
+void json_put_time(json_t *object, const char *name, int64_t s);
 void json_put_bool(json_t *object, const char *name, bool v);
 
 /* Bytes that are no UTF-8, or control characters, come out as U+FFFD. NULL is null. */
@@ -16,6 +20,10 @@ void json_put_text(json_t *object, const char *name, const char *text);
 /* A text of several lines, none of them empty: each is cleaned, and they stay apart. */
 void json_put_lines(json_t *object, const char *name, const char *text);
 json_t *json_text(struct span text);
+void json_append_text(json_t *array, const char *text); /* likewise */
+
+/* Compact, with numbers of so many digits. False: out of memory, or TREE is NULL or too large for TO. */
+bool json_write(struct buf *to, const json_t *tree, unsigned digits);
 
 /* A new member, to be filled; NULL when out of memory; all of these accept NULL. */
 json_t *json_put_object(json_t *object, const char *name);

@@ -52,10 +52,6 @@ static void message_unref(struct message **place) {
     free(m);
 }
 
-static int append(const char *text, size_t len, void *ctx) {
-    return buf_append(ctx, text, len) == 0 ? 0 : -1;
-}
-
 /* NULL when out of memory, and for a tree that is too large. */
 static struct message *message_of(const char *event, const json_t *tree) {
     char head[96];
@@ -66,9 +62,8 @@ static struct message *message_of(const char *event, const json_t *tree) {
     buf_init(&m->text, LIVE_TEXT_MAX);
     int n = snprintf(head, sizeof(head), "id: %llu\nevent: %s\ndata: ", (unsigned long long)clock_wall_us() / 1000, event);
     /* Compact JSON has no line breaks, so it is one line of data. 13 digits hold a time in milliseconds. */
-    if (n < 0 || append(head, (size_t)n, &m->text) < 0 ||
-        json_dump_callback(tree, append, &m->text, JSON_COMPACT | JSON_REAL_PRECISION(13)) != 0 ||
-        append("\n\n", 2, &m->text) < 0)
+    if (n < 0 || buf_append(&m->text, head, (size_t)n) < 0 || !json_write(&m->text, tree, 13) ||
+        buf_append(&m->text, "\n\n", 2) < 0)
         message_unref(&m);
     return m;
 }
@@ -125,7 +120,7 @@ static struct message *make_history(const struct live *l) {
 /* ---- streams ---- */
 
 /* A content reader: the library has room for MAX bytes. Without data the connection is suspended until the next second. */
-static ssize_t on_room(void *ctx, uint64_t pos, char *to, size_t max) {
+static ssize_t on_stream_room(void *ctx, uint64_t pos, char *to, size_t max) {
     struct stream *s = ctx;
     (void)pos;
     if (!s->live)
@@ -151,7 +146,7 @@ static ssize_t on_room(void *ctx, uint64_t pos, char *to, size_t max) {
 }
 
 /* The connection has ended. */
-static void on_end(void *ctx) {
+static void on_stream_end(void *ctx) {
     struct stream *s = ctx;
     list_remove(&s->link);
     if (s->live)
@@ -161,7 +156,7 @@ static void on_end(void *ctx) {
     free(s);
 }
 
-static void wake(struct stream *s) {
+static void wake_stream(struct stream *s) {
     if (!s->suspended)
         return;
     s->suspended = false;
@@ -188,7 +183,7 @@ static struct stream *stream_new(struct live *l, const struct http_request *q) {
     return s;
 }
 
-static bool add_headers(struct MHD_Response *response) {
+static bool add_stream_headers(struct MHD_Response *response) {
     http_add_headers(response);
     return mhd.add_response_header(response, "Content-Type", "text/event-stream") == MHD_YES &&
            mhd.add_response_header(response, "Cache-Control", "no-store") == MHD_YES &&
@@ -204,10 +199,10 @@ void live_answer(struct admin *a, const struct http_request *q, struct http_repl
     }
     struct stream *s = stream_new(l, q);
     struct MHD_Response *response =
-        s ? mhd.create_response_from_callback(MHD_SIZE_UNKNOWN, HTTP_REQUEST_MAX, on_room, s, on_end) : NULL;
+        s ? mhd.create_response_from_callback(MHD_SIZE_UNKNOWN, HTTP_REQUEST_MAX, on_stream_room, s, on_stream_end) : NULL;
     if (s && !response)
-        on_end(s);
-    if (response && add_headers(response))
+        on_stream_end(s);
+    if (response && add_stream_headers(response))
         r->queued = mhd.queue_response(q->connection, 200, response) == MHD_YES;
     if (r->queued)
         http_stream_begin(q);
@@ -220,7 +215,7 @@ void live_answer(struct admin *a, const struct http_request *q, struct http_repl
 /* ---- by the clock ---- */
 
 /* The library notices, and closes; what still waits in the kernel goes with a reset. Failures show as a stream that stays. */
-static void cut(const struct stream *s) {
+static void cut_stream(const struct stream *s) {
     (void)setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
     (void)shutdown(s->fd, SHUT_RDWR);
 }
@@ -235,10 +230,10 @@ void live_second(struct live *l) {
     for (struct list *n = l->streams.next; n != &l->streams; n = n->next) {
         struct stream *s = CONTAINER_OF(n, struct stream, link);
         if (!s->suspended && now_ms > s->moved_ms + LIVE_STUCK_MS)
-            cut(s);
+            cut_stream(s);
         message_unref(&s->next);
         s->next = message_ref(l->latest);
-        wake(s);
+        wake_stream(s);
     }
     http_kick(l->admin->http);
 }
@@ -259,7 +254,7 @@ void live_free(struct live *l) {
     while ((n = list_shift(&l->streams))) {
         struct stream *s = CONTAINER_OF(n, struct stream, link);
         s->live = NULL;
-        wake(s);
+        wake_stream(s);
     }
     message_unref(&l->latest);
     message_unref(&l->history);

@@ -12,6 +12,7 @@
 #include "observer/admin.h"
 #include "observer/exposition.h"
 #include "observer/status.h"
+#include "observer/tracing.h"
 
 #define CERTIFICATES_SHOWN 100
 #define NAME_MAX_LEN       64
@@ -107,7 +108,7 @@ static void put_short(struct exposition *x, const struct exposition_label *label
 }
 
 /* Services with their buckets; of the many backends only what an average takes. */
-static void put_histogram(struct admin *a, struct exposition *x, enum stats_kind kind, enum stats_hist hist) {
+static void put_histogram_family(struct admin *a, struct exposition *x, enum stats_kind kind, enum stats_hist hist) {
     const struct stats_sums *s = &a->stats_view.sums;
     bool whole = kind == STATS_SERVICE;
     char name[NAME_MAX_LEN];
@@ -127,7 +128,7 @@ static void put_histograms(struct admin *a, struct exposition *x) {
     for (unsigned kind = 0; kind < STATS_KIND_COUNT; kind++)
         for (unsigned h = 0; h < STATS_HIST_COUNT; h++)
             if (stats_hists[h].kinds & STATS_IN(kind))
-                put_histogram(a, x, (enum stats_kind)kind, (enum stats_hist)h);
+                put_histogram_family(a, x, (enum stats_kind)kind, (enum stats_hist)h);
 }
 
 /* ---- processes ---- */
@@ -216,10 +217,10 @@ static void put_proctab(struct admin *a, struct exposition *x) {
     put_reloads(x, r);
     put_one(x, EXPOSE_COUNTER, "restarts", "Processes that died and were started again.", r->restarts);
     put_one(x, EXPOSE_COUNTER, "reload_sessions_migrated", "Sessions that migrated from an old generation to a new one.",
-            r->moved);
+            r->migrated);
 }
 
-static void put_limits(struct admin *a, struct exposition *x) {
+static void put_limit_families(struct admin *a, struct exposition *x) {
     put_one(x, EXPOSE_GAUGE, "max_sessions", "The most sessions that all relays together take.", status_sessions_max(a));
     put_one(x, EXPOSE_GAUGE, "max_buffer_bytes", "The most memory of bytes that wait, all relays together.",
             a->conf->buffer_memory * a->conf->workers);
@@ -238,6 +239,7 @@ static void put_observer(struct admin *a, struct exposition *x) {
     put_one(x, EXPOSE_COUNTER, "log_events_dropped", "Events that found no room in their ring.", a->log->dropped);
     put_one(x, EXPOSE_COUNTER, "log_events_broken", "Events that could not be read.", a->log->broken);
     put_one(x, EXPOSE_COUNTER, "log_lines_lost", "Lines that could not be written.", a->log->lost);
+    put_one(x, EXPOSE_GAUGE, "clients_traced", "Clients whose events somebody follows live.", tracing_count(a->tracing));
     put_one(x, EXPOSE_GAUGE, "admin_connections", "Connections to the admin sockets now.", h.connections);
     put_one(x, EXPOSE_COUNTER, "admin_connections_accepted", "Connections accepted on the admin sockets.", h.accepted);
     put_one(x, EXPOSE_COUNTER, "admin_requests", "Requests on the admin sockets.", h.requests);
@@ -247,7 +249,7 @@ static void put_observer(struct admin *a, struct exposition *x) {
             h.timed_out);
 }
 
-static void put_certificates(struct admin *a, struct exposition *x) {
+static void put_expiry(struct admin *a, struct exposition *x) {
     uint32_t list[CERTIFICATES_SHOWN];
     const struct creds *c = &a->stats_view.creds;
     size_t n = c->head ? status_expiring(c, list, CERTIFICATES_SHOWN) : 0;
@@ -282,10 +284,14 @@ void metrics_answer(struct admin *a, const struct http_request *q, struct http_r
     put_labeled(a, &x);
     put_histograms(a, &x);
     put_processes(a, &x);
-    put_certificates(a, &x);
+    put_expiry(a, &x);
     access_lists_expose(a, &x);
-    managed_metrics(&a->managed, &x);
-    put_limits(a, &x);
+    managed_view_metrics(&a->managed, &x);
+    shared_store_metrics(&a->store, &x);
+    spans_metrics(&a->spans, &a->stats_view, &x);
+    if (a->conf->store.socket)
+        instances_metrics(&a->instances, &x);
+    put_limit_families(a, &x);
     put_observer(a, &x);
     exposition_end(&x);
     if (x.bad)

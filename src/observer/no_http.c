@@ -10,7 +10,7 @@
 #define ACCEPTS_A_TURN 16
 #define LISTENS        NO_HTTP_CONNECTIONS /* keys from here on are listening sockets */
 
-static void drop(struct no_http *n, uint32_t i) {
+static void drop_unserved(struct no_http *n, uint32_t i) {
     if (n->conns[i].fd < 0)
         return;
     loop_unwatch(n->loop, n->conns[i].fd);
@@ -19,7 +19,7 @@ static void drop(struct no_http *n, uint32_t i) {
 }
 
 /* What the client has sent is read first: a socket that is closed with unread bytes takes the answer with it. */
-static void answer(struct no_http *n, uint32_t i) {
+static void answer_unserved(struct no_http *n, uint32_t i) {
     char unread[4096], line[512], reply[768];
     struct text body = text_of(line, sizeof(line)), all = text_of(reply, sizeof(reply));
     int fd = n->conns[i].fd;
@@ -33,7 +33,7 @@ static void answer(struct no_http *n, uint32_t i) {
         body.len, line);
     if (got != 0) /* it fits, or the client reads nothing */
         (void)!send(fd, reply, all.len, MSG_DONTWAIT | MSG_NOSIGNAL);
-    drop(n, i);
+    drop_unserved(n, i);
 }
 
 static void accept_clients(struct no_http *n, int listening) {
@@ -42,21 +42,21 @@ static void accept_clients(struct no_http *n, int listening) {
         if (fd < 0)
             return;
         uint32_t i = n->accepted++ % NO_HTTP_CONNECTIONS;
-        answer(n, i);
+        answer_unserved(n, i);
         n->conns[i].fd = fd;
         n->conns[i].tag = n->accepted;
         if (loop_watch(n->loop, fd, EPOLLIN, n->kind, i, LOOP_GEN(n->accepted)) < 0)
-            answer(n, i);
+            answer_unserved(n, i);
     }
 }
 
-static void on_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
+static void on_unserved_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     struct no_http *n = ctx;
     (void)events;
     if (key >= LISTENS)
         accept_clients(n, n->sockets[key - LISTENS]);
     else if (LOOP_GEN(n->conns[key].tag) == gen)
-        answer(n, key);
+        answer_unserved(n, key);
 }
 
 void no_http_start(struct no_http *n, struct loop *loop, unsigned kind) {
@@ -67,7 +67,7 @@ void no_http_start(struct no_http *n, struct loop *loop, unsigned kind) {
         n->sockets[i] = -1;
     for (unsigned i = 0; i < NO_HTTP_CONNECTIONS; i++)
         n->conns[i].fd = -1;
-    loop_on(loop, kind, on_event, n);
+    loop_on(loop, kind, on_unserved_event, n);
 }
 
 int no_http_listen(struct no_http *n, unsigned nth, int fd) {
@@ -88,7 +88,7 @@ int no_http_listen(struct no_http *n, unsigned nth, int fd) {
 
 void no_http_fini(struct no_http *n) {
     for (uint32_t i = 0; i < NO_HTTP_CONNECTIONS; i++)
-        drop(n, i);
+        drop_unserved(n, i);
     for (unsigned i = 0; i < NO_HTTP_SOCKETS; i++)
         if (n->sockets[i] >= 0) {
             loop_unwatch(n->loop, n->sockets[i]);

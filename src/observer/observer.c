@@ -1,6 +1,7 @@
 #include "observer/observer.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
@@ -16,18 +17,22 @@
 #include "observer/sampling.h"
 #include "observer/sink.h"
 #include "observer/sources.h"
+#include "observer/summary_seal.h"
+#include "observer/tracing.h"
 #include "process/role.h"
+#include "wire/control_creds.h"
 
-#define SWEEP_MS    100
-#define SECOND_MS   1000
-#define SWEEP_LIMIT 8192 /* events a ring a sweep: one that never ends must not keep the supervisor waiting */
-#define WAIT_MS     10   /* for a log that took nothing */
-#define END_MS      1000 /* for one that takes nothing at the end */
-#define OLD_SWEEPS  64   /* for a ring whose writer is gone: more than any ring holds */
+#define SWEEP_MS      100
+#define SECOND_MS     1000
+#define SWEEP_LIMIT   8192 /* events a ring a sweep: one that never ends must not keep the supervisor waiting */
+#define WAIT_MS       10   /* for a log that took nothing */
+#define END_MS        1000 /* for one that takes nothing at the end */
+#define TRACES_END_MS 500  /* for readers at the end */
+#define OLD_SWEEPS    64   /* for a ring whose writer is gone: more than any ring holds */
 
 enum sweep { SWEPT, SWEEP_MORE, SWEEP_WAITS };
 
-enum { KIND_RELAY = ROLE_CONTROL + 1, KIND_HTTP, KIND_NO_HTTP, KIND_ACME };
+enum { KIND_RELAY = ROLE_CONTROL + 1, KIND_HTTP, KIND_NO_HTTP, KIND_ACME, KIND_STORE, KIND_EXPORTER };
 enum { TIMER_SWEEP, TIMER_SECOND, TIMER_HTTP, TIMER_SESSIONS };
 
 struct observer {
@@ -44,13 +49,14 @@ struct observer {
     struct no_http no_http;
     struct sources sources;
     struct sampling sampling;
+    struct summary_seal seal; /* of what goes to other instances of a fleet */
     struct sink sink;
     struct fields fields;
 };
 
 /* ---- lines ---- */
 
-static void put(struct observer *o) {
+static void log_fields(struct observer *o) {
     if (o->fields.level <= o->conf->log_level)
         sink_put(&o->sink, &o->fields);
 }
@@ -60,29 +66,38 @@ static bool is_repetitive(const struct event *e) {
     return e->kind == EVENT_FAILURE || (e->kind == EVENT_SESSION && e->reason && e->bytes_in == 0 && e->bytes_out == 0);
 }
 
-static bool on_event(void *ctx, const struct event *e) {
+static bool on_ring_event(void *ctx, const struct event *e) {
     struct observer *o = ctx;
+    tracing_event(o->admin.tracing, e);
+    if (e->kind == EVENT_TRACE)
+        return true;
     o->log.events++;
-    if (event_level(e) > o->conf->log_level)
+    bool exported = spans_want(&o->admin.spans, e), logged = event_level(e) <= o->conf->log_level;
+    if (!exported && !logged)
         return true;
     if (is_repetitive(e) && !sampling_pass(&o->sampling, service_index(o->conf, e->service), e->reason, o->loop.now_ms))
         return true;
+    if (exported)
+        spans_put(&o->admin.spans, e, o->loop.now_ms);
+    if (!logged)
+        return true;
     fields_of_event(e, o->names, &o->fields);
-    put(o);
+    log_fields(o);
     return sink_has_room(&o->sink);
 }
 
 /* Of a ring that is not kept: what finds no room is lost. */
 static bool on_last_event(void *ctx, const struct event *e) {
-    (void)on_event(ctx, e);
+    (void)on_ring_event(ctx, e);
     return true;
 }
 
 static void on_sampled(void *ctx, const struct sampled *s) {
     struct observer *o = ctx;
-    o->log.sampled += s->count;
     fields_of_sampled(s, clock_wall_us(), o->child.setup.index, o->conf, &o->fields);
-    put(o);
+    if (o->fields.level <= o->conf->log_level) /* else the log would not have had them, and spans alone are omitted */
+        o->log.sampled += s->count;
+    log_fields(o);
 }
 
 /* A warning in the name of the process it is about. */
@@ -96,7 +111,7 @@ static void warn(struct observer *o, const struct control_peer *who, const char 
     struct event e = {.kind = EVENT_LINE, .wall_us = clock_wall_us(), .role = who->role, .index = who->index};
     e.level = LOG_LEVEL_WARNING;
     e.text = span_of(line, n < 0 ? 0 : MIN((size_t)n, sizeof(line) - 1));
-    (void)on_event(o, &e);
+    (void)on_ring_event(o, &e);
 }
 
 static void warn_own(struct observer *o, const char *what, const char *why) {
@@ -118,7 +133,7 @@ static void report_losses(struct observer *o, struct source *s, bool now) {
 }
 
 /* Tries to write how much could not be written; a report that is lost as well is tried again, and not counted. */
-static void report_lost(struct observer *o) {
+static void report_lost_lines(struct observer *o) {
     uint64_t lost = o->sink.lost;
     int error = o->sink.error;
     o->log.lost = lost;
@@ -138,7 +153,7 @@ static void report_lost(struct observer *o) {
 }
 
 /* While the log takes nothing, events wait in the rings; their writers drop what finds no room there. */
-static enum sweep sweep(struct observer *o, bool last) {
+static enum sweep sweep_rings(struct observer *o, bool last) {
     enum sweep result = SWEPT;
     o->loop.now_ms = o->swept_ms = clock_mono_ms();
     for (size_t i = 0; i < o->sources.n; i++)
@@ -150,14 +165,16 @@ static enum sweep sweep(struct observer *o, bool last) {
     o->log.waits_since_ms = 0;
     sampling_turn(&o->sampling, o->loop.now_ms, on_sampled, o);
     for (size_t i = 0; i < o->sources.n && sink_has_room(&o->sink); i++) {
-        if (source_read(&o->sources.list[i], SWEEP_LIMIT, on_event, o))
+        if (source_read(&o->sources.list[i], SWEEP_LIMIT, on_ring_event, o))
             result = SWEEP_MORE;
         report_losses(o, &o->sources.list[i], last);
     }
     if (last)
         sampling_end(&o->sampling, o->loop.now_ms, on_sampled, o);
     sink_flush(&o->sink);
-    report_lost(o);
+    report_lost_lines(o);
+    spans_flush(&o->admin.spans, o->loop.now_ms);
+    tracing_flush(o->admin.tracing);
     return sink_has_room(&o->sink) ? result : SWEEP_WAITS;
 }
 
@@ -165,11 +182,11 @@ static enum sweep sweep(struct observer *o, bool last) {
 static void keep_up(void *ctx) {
     struct observer *o = ctx;
     if (clock_mono_ms() >= o->swept_ms + SWEEP_MS)
-        (void)sweep(o, false); /* the timer comes for the rest */
+        (void)sweep_rings(o, false); /* the timer comes for the rest */
 }
 
 /* No role has business on the admin socket: it may have been taken over, and would be the operator. */
-static bool is_barred(void *ctx, int32_t pid) {
+static bool is_barred_process(void *ctx, int32_t pid) {
     struct observer *o = ctx;
     char text[64];
     struct text t = text_of(text, sizeof(text));
@@ -183,12 +200,31 @@ static bool is_barred(void *ctx, int32_t pid) {
 static void on_sweep_timer(void *ctx, struct wtimer *t) {
     static const unsigned pauses_ms[] = {[SWEPT] = SWEEP_MS, [SWEEP_MORE] = 0, [SWEEP_WAITS] = WAIT_MS};
     struct observer *o = ctx;
-    wheel_arm(&o->loop.wheel, t, o->loop.now_ms + pauses_ms[sweep(o, false)]);
+    wheel_arm(&o->loop.wheel, t, o->loop.now_ms + pauses_ms[sweep_rings(o, false)]);
+}
+
+/* What this instance's clients have goes to the others, and comes from them in the answer. */
+static void share_clients(struct observer *o) {
+    struct instances *p = &o->admin.instances;
+    if (!o->conf->store.socket)
+        return;
+    const struct buf *own = instances_write_own(p, &o->admin.stats_view, o->loop.now_ms);
+    struct span sealed = own ? summary_seal_close(&o->seal, p->own.instance, buf_span(own)) : span_of(NULL, 0);
+    if (sealed.len)
+        shared_store_send(&o->admin.store, sealed);
+    instances_second(p, &o->child.log, o->loop.now_ms);
+}
+
+static void on_summaries(void *ctx, struct span answer) {
+    struct observer *o = ctx;
+    bool limits = conf_has_fleet_limits(o->conf);
+    instances_answer(&o->admin.instances, answer, &o->admin.stats_view, limits ? &o->child.scoreboard : NULL, o->loop.now_ms);
 }
 
 static void on_second_timer(void *ctx, struct wtimer *t) {
     struct observer *o = ctx;
     admin_second(&o->admin);
+    share_clients(o);
     wheel_arm(&o->loop.wheel, t, o->loop.now_ms + SECOND_MS);
 }
 
@@ -212,7 +248,7 @@ static int take_ring(void *ctx, struct ipc_msg *m, struct text *why) {
     struct source *s = sources_of(&o->sources, &who);
     err = s ? ring_map(m->fds[0], &ring) : ERR_LIMIT;
     if (err < 0) {
-        warn(o, &who, "its log ring is not usable: %s", err == ERR_SYSTEM ? strerror(errno) : err_text(err));
+        warn(o, &who, "its log ring is not usable: %s", err_describe(err, errno));
         return 0;
     }
     read_rest(o, s);
@@ -241,11 +277,12 @@ static int take_admin(void *ctx, struct ipc_msg *m, struct text *why) {
     bool serves = !o->no_http.why[0];
     if (err < 0)
         return err;
+    tracing_serve(o->admin.tracing);
     if (!serves)
         warn_own(o, "an admin socket is not served", o->no_http.why);
     err = serves ? http_listen(o->admin.http, kind, ipc_take(m, 0)) : no_http_listen(&o->no_http, kind, ipc_take(m, 0));
     if (err < 0)
-        warn_own(o, "an admin socket is not served", err == ERR_SYSTEM ? strerror(errno) : err_text(err));
+        warn_own(o, "an admin socket is not served", err_describe(err, errno));
     return 0;
 }
 
@@ -253,7 +290,7 @@ static int take_admin(void *ctx, struct ipc_msg *m, struct text *why) {
 static int take_log(void *ctx, struct ipc_msg *m, struct text *why) {
     struct observer *o = ctx;
     if (o->child.serving)
-        (void)sweep(o, false);
+        (void)sweep_rings(o, false);
     sink_use(&o->sink, ipc_take(m, 0));
     return 0;
 }
@@ -265,14 +302,17 @@ static int take_proctab(void *ctx, struct ipc_msg *m, struct text *why) {
     return 0;
 }
 
-static int take_creds(void *ctx, struct ipc_msg *m, struct text *why) {
+static int show_creds(void *ctx, struct ipc_msg *m, struct text *why) {
     struct observer *o = ctx;
+    struct control_creds c;
+    if (control_read_creds(m, &c) == 0)
+        o->admin.managed.ocsp.shown = c.set;
     if (stats_view_take_creds(&o->admin.stats_view, m->fds[0]) < 0)
         warn_own(o, "the credential store", "not readable; the status does not list certificates");
     return 0;
 }
 
-static int take_access(void *ctx, struct ipc_msg *m, struct text *why) {
+static int show_access(void *ctx, struct ipc_msg *m, struct text *why) {
     struct observer *o = ctx;
     if (stats_view_take_access(&o->admin.stats_view, m->fds[0]) < 0)
         warn_own(o, "the access table", "not readable; the status does not list access lists");
@@ -281,26 +321,34 @@ static int take_access(void *ctx, struct ipc_msg *m, struct text *why) {
 
 static int take_drain(void *ctx, struct ipc_msg *m, struct text *why) {
     struct observer *o = ctx;
-    (void)sweep(o, true);
+    (void)sweep_rings(o, true);
     return control_send_number(o->child.control, CONTROL_DRAINED, 0);
 }
 
-static int take_relay(void *ctx, const struct control_peer *peer, int fd) {
+static int link_observer_to_relay(void *ctx, const struct control_peer *peer, int fd) {
     struct observer *o = ctx;
-    sessions_take_link(&o->admin.sessions, peer, fd);
-    return 0;
+    return sessions_take_link(&o->admin.sessions, peer, fd);
 }
 
-static int take_acme(void *ctx, const struct control_peer *peer, int fd) {
+static int link_observer_to_acme(void *ctx, const struct control_peer *peer, int fd) {
     struct observer *o = ctx;
-    managed_take_link(&o->admin.managed, fd);
-    return 0;
+    return managed_view_take_link(&o->admin.managed, fd);
+}
+
+static int link_observer_to_fleet(void *ctx, const struct control_peer *peer, int fd) {
+    struct observer *o = ctx;
+    return shared_store_take_link(&o->admin.store, fd);
+}
+
+static int take_exporter(void *ctx, const struct control_peer *peer, int fd) {
+    struct observer *o = ctx;
+    return spans_take_link(&o->admin.spans, fd);
 }
 
 /* ---- life ---- */
 
 /* As it takes rights, the target is opened before the sandbox; a log file comes with the first message. */
-static int open_log(struct observer *o, struct text *why) {
+static int open_log_sink(struct observer *o, struct text *why) {
     struct text no_http = text_of(o->no_http.why, sizeof(o->no_http.why));
     if (mhd_load(&no_http) < 0 && !no_http.len)
         text_add(&no_http, "libmicrohttpd is not usable");
@@ -308,7 +356,7 @@ static int open_log(struct observer *o, struct text *why) {
 }
 
 static bool start_admin(struct observer *o) {
-    const struct http_setup setup = {&o->loop, KIND_HTTP, TIMER_HTTP, admin_answer, keep_up, is_barred, o, &o->admin};
+    const struct http_setup setup = {&o->loop, KIND_HTTP, TIMER_HTTP, admin_answer, keep_up, is_barred_process, o, &o->admin};
     o->admin = (struct admin){
         .conf = o->conf,
         .child = &o->child,
@@ -322,14 +370,22 @@ static bool start_admin(struct observer *o) {
     if (o->child.stats_fd >= 0)
         close(o->child.stats_fd);
     o->admin.live = live_new(&o->admin);
-    ok = managed_start(&o->admin.managed, o->conf, &o->loop, KIND_ACME) && ok;
-    return ok && o->admin.live && http_new(&setup, &o->admin.http) == 0;
+    o->admin.tracing = tracing_new(&o->admin);
+    ok = managed_view_start(&o->admin.managed, o->conf, &o->loop, KIND_ACME) && ok;
+    shared_store_start(&o->admin.store, o->conf, &o->loop, KIND_STORE);
+    spans_start(&o->admin.spans, o->conf, &o->child, &o->loop, KIND_EXPORTER);
+    o->admin.store.summaries = on_summaries;
+    o->admin.store.ctx = o;
+    instances_init(&o->admin.instances, stats_instance(&o->child.stats), &o->seal);
+    return ok && o->admin.live && o->admin.tracing && http_new(&setup, &o->admin.http) == 0;
 }
 
 static int observer_prepare(void *ctx, struct sandbox *sandbox, struct text *why) {
     struct observer *o = ctx;
     signal(SIGXFSZ, SIG_IGN); /* a log over a size limit is a full disk like any other */
-    int err = open_log(o, why);
+    int err = open_log_sink(o, why);
+    if (err == 0 && o->conf->store.socket)
+        err = summary_seal_init(&o->seal, &o->conf->store, why);
     if (err < 0)
         return err;
     if (!start_admin(o))
@@ -356,20 +412,35 @@ static enum step observer_go(void *ctx, struct text *why) {
 /* A slow log gets what there is; one that is blocked does not delay the end. */
 static void last_sweeps(struct observer *o) {
     uint64_t end_ms = clock_mono_ms() + END_MS;
-    while ((sweep(o, true) != SWEPT || o->sink.batch_len > 0) && o->loop.now_ms < end_ms)
+    while ((sweep_rings(o, true) != SWEPT || o->sink.batch_len > 0) && o->loop.now_ms < end_ms)
         sink_wait(&o->sink, WAIT_MS);
+}
+
+/* Who traces a client gets what has happened to it up to here; the next observer has the rest. */
+static void last_traces(struct observer *o) {
+    uint64_t end_ms = clock_mono_ms() + TRACES_END_MS;
+    while (o->admin.tracing && o->admin.http && tracing_waits(o->admin.tracing) && clock_mono_ms() < end_ms) {
+        http_run(o->admin.http);
+        (void)poll(NULL, 0, 1); /* a reader reads */
+    }
+    tracing_free(o->admin.tracing);
 }
 
 /* In the order of their making; each part takes being unmade before it was made. */
 static void observer_finish(void *ctx) {
     struct observer *o = ctx;
+    last_sweeps(o); /* what is written after this is read by the next observer */
+    last_traces(o);
     live_free(o->admin.live);
     sessions_fini(&o->admin.sessions);
     http_free(o->admin.http);
     no_http_fini(&o->no_http);
-    managed_fini(&o->admin.managed);
+    managed_view_fini(&o->admin.managed);
+    shared_store_fini(&o->admin.store);
+    spans_fini(&o->admin.spans);
+    instances_fini(&o->admin.instances);
+    summary_seal_fini(&o->seal);
     stats_view_fini(&o->admin.stats_view);
-    last_sweeps(o); /* what is written after this is not read */
     sink_close(&o->sink);
     if (o->sink.lost > o->lost_reported) /* our ring is read by the next observer */
         log_msg(&o->child.log, LOG_LEVEL_WARNING, "%llu log lines lost: %s",
@@ -383,11 +454,15 @@ static struct observer observer_process;
 
 static const struct role_message observer_messages[] = {
     {CONTROL_RING, take_ring},       {CONTROL_RING_END, end_ring},  {CONTROL_ADMIN, take_admin},
-    {CONTROL_LOG, take_log},         {CONTROL_DRAIN, take_drain},   {CONTROL_CREDS, take_creds},
-    {CONTROL_PROCTAB, take_proctab}, {CONTROL_ACCESS, take_access}, {0, NULL},
+    {CONTROL_LOG, take_log},         {CONTROL_DRAIN, take_drain},   {CONTROL_CREDS, show_creds},
+    {CONTROL_PROCTAB, take_proctab}, {CONTROL_ACCESS, show_access}, {0, NULL},
 };
 
-static const struct role_link observer_links[] = {{ROLE_RELAY, take_relay}, {ROLE_ACME, take_acme}, {0, NULL}};
+static const struct role_link observer_links[] = {{ROLE_RELAY, link_observer_to_relay},
+                                                  {ROLE_ACME, link_observer_to_acme},
+                                                  {ROLE_FLEET, link_observer_to_fleet},
+                                                  {ROLE_EXPORTER, take_exporter},
+                                                  {0, NULL}};
 
 static const struct loop_timer observer_timers[] = {
     {TIMER_SWEEP, on_sweep_timer, offsetof(struct observer, sweeps)},

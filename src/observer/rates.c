@@ -70,7 +70,7 @@ void rates_free(struct rates *r) {
 }
 
 /* The slot of HASH, or the free one where it belongs. */
-static uint32_t *find(const struct rates *r, uint64_t hash) {
+static uint32_t *find_series_slot(const struct rates *r, uint64_t hash) {
     for (size_t i = hash & (r->nslots - 1);; i = (i + 1) & (r->nslots - 1))
         if (!r->slots[i] || at(r, r->slots[i] - 1)->hash == hash)
             return &r->slots[i];
@@ -83,7 +83,7 @@ void rates_begin(struct rates *r, uint64_t now_ms) {
         r->coarse_ms[r->second / COARSE_BY % COARSE] = now_ms;
 }
 
-static struct series *add(struct rates *r, uint32_t *slot, uint64_t hash, const uint64_t *values, bool from_zero) {
+static struct series *add_series(struct rates *r, uint32_t *slot, uint64_t hash, const uint64_t *values, bool from_zero) {
     if (r->n == r->max)
         return NULL;
     struct series *s = at(r, r->n++);
@@ -97,8 +97,8 @@ static struct series *add(struct rates *r, uint32_t *slot, uint64_t hash, const 
 
 void rates_feed(struct rates *r, struct span key, const uint64_t *values, bool from_zero) {
     uint64_t hash = hash_bytes(&r->key, key);
-    uint32_t *slot = find(r, hash);
-    struct series *s = *slot ? at(r, *slot - 1) : add(r, slot, hash, values, from_zero);
+    uint32_t *slot = find_series_slot(r, hash);
+    struct series *s = *slot ? at(r, *slot - 1) : add_series(r, slot, hash, values, from_zero);
     if (!s)
         return;
     s->seen = r->second;
@@ -119,7 +119,7 @@ void rates_end(struct rates *r) {
         return;
     memset(r->slots, 0, r->nslots * sizeof(*r->slots));
     for (size_t i = 0; i < r->n; i++)
-        *find(r, at(r, i)->hash) = (uint32_t)(i + 1);
+        *find_series_slot(r, at(r, i)->hash) = (uint32_t)(i + 1);
 }
 
 /* The sample to compare with: that of SECONDS ago, or the oldest there is. False when there is none yet. */
@@ -137,7 +137,7 @@ static bool past(const struct rates *r, struct series *s, unsigned seconds, cons
 }
 
 double rates_get(const struct rates *r, struct span key, unsigned v, unsigned span) {
-    uint32_t slot = *find(r, hash_bytes(&r->key, key));
+    uint32_t slot = *find_series_slot(r, hash_bytes(&r->key, key));
     const uint64_t *then;
     uint64_t then_ms;
     if (!slot || r->second == 0)

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -37,17 +36,11 @@ static int order(const struct control_peer *a, const struct control_peer *b) {
     return a->index < b->index ? -1 : a->index > b->index;
 }
 
-static void drop_link(struct sessions *s, size_t i) {
-    loop_unwatch(s->admin->loop, s->links[i].fd);
-    close(s->links[i].fd);
-    s->links[i].fd = -1;
-}
-
 /* The place of that relay, or a free one; SESSIONS_LINKS when there is none. */
-static size_t place_of(const struct sessions *s, const struct control_peer *who) {
+static size_t relay_place(const struct sessions *s, const struct control_peer *who) {
     size_t free_place = SESSIONS_LINKS;
     for (size_t i = 0; i < SESSIONS_LINKS; i++) {
-        if (s->links[i].fd >= 0 && order(&s->links[i].who, who) == 0)
+        if (s->links[i].fd >= 0 && order(&s->peers[i], who) == 0)
             return i;
         if (s->links[i].fd < 0)
             free_place = i;
@@ -55,24 +48,19 @@ static size_t place_of(const struct sessions *s, const struct control_peer *who)
     return free_place;
 }
 
-void sessions_take_link(struct sessions *s, const struct control_peer *who, int fd) {
-    size_t i = place_of(s, who);
+int sessions_take_link(struct sessions *s, const struct control_peer *who, int fd) {
+    size_t i = relay_place(s, who);
     if (i == SESSIONS_LINKS) { /* more relays than there may be: one that is reported as missing */
         close(fd);
-        return;
+        return 0;
     }
-    if (s->links[i].fd >= 0)
-        drop_link(s, i);
-    s->links[i].who = *who;
-    s->links[i].fd = fd;
-    s->links[i].gen++;
-    if (loop_watch(s->admin->loop, fd, EPOLLIN, s->kind, (uint32_t)i, LOOP_GEN(s->links[i].gen)) < 0)
-        drop_link(s, i);
+    s->peers[i] = *who;
+    return channel_open(&s->links[i], fd);
 }
 
 /* ---- answers ---- */
 
-static bool put(struct listing_query *q, const char *text) {
+static bool put_reply_text(struct listing_query *q, const char *text) {
     return buf_append(&q->reply.body, text, strlen(text)) == 0;
 }
 
@@ -91,6 +79,7 @@ static void put_conn_info(struct admin *a, json_t *o, const struct conn_info *f)
     json_put_text(o, "suite", suite);
     json_put_text(o, "group", group);
     json_put_bool(o, "resumed", f->resumed);
+    json_put_text(o, "handshake", f->made_by != MADE_BY_UNKNOWN ? handshake_maker_text(f->made_by) : NULL);
     (void)json_object_set_new_nocheck(o, "sni", json_text(f->sni));
     (void)json_object_set_new_nocheck(o, "alpn", json_text(f->alpn));
     (void)json_object_set_new_nocheck(o, "ja4", json_text(f->ja4));
@@ -101,7 +90,7 @@ static void put_conn_info(struct admin *a, json_t *o, const struct conn_info *f)
 }
 
 static json_t *session_object(struct listing_query *q, const struct listing_row *row, const struct conn_info *f) {
-    static const char *const states[LISTING_STATES] = {"connecting", "open", "closing", "moving"};
+    static const char *const states[LISTING_STATES] = {"connecting", "open", "closing", "migrating"};
     json_t *o = json_object();
     char relay[32];
     (void)snprintf(relay, sizeof(relay), "relay.%u", q->at.index);
@@ -121,9 +110,9 @@ static json_t *session_object(struct listing_query *q, const struct listing_row 
     return o;
 }
 
-static bool put_row(struct listing_query *q, const struct listing_row *row, const struct conn_info *f) {
+static bool put_session(struct listing_query *q, const struct listing_row *row, const struct conn_info *f) {
     json_t *o = session_object(q, row, f);
-    bool ok = put(q, q->rows ? ",\n" : "") && admin_write_json(&q->reply.body, o);
+    bool ok = put_reply_text(q, q->rows ? ",\n" : "") && admin_write_json(&q->reply.body, o);
     json_decref(o);
     q->rows++;
     return ok;
@@ -141,7 +130,7 @@ static void free_query(struct listing_query *q) {
 }
 
 /* The answer goes out; NEXT is where another page would begin, empty when that was all. */
-static void finish(struct listing_query *q, const char *next) {
+static void finish_listing(struct listing_query *q, const char *next) {
     struct admin *a = q->sessions->admin;
     json_t *tail = json_object();
     char *text;
@@ -149,7 +138,7 @@ static void finish(struct listing_query *q, const char *next) {
     (void)json_object_set_nocheck(tail, "missing", q->missing);
     text = json_dumps(tail, JSON_COMPACT);
     json_decref(tail);
-    if (!text || !put(q, "],") || !put(q, text + 1) || !put(q, "\n"))
+    if (!text || !put_reply_text(q, "],") || !put_reply_text(q, text + 1) || !put_reply_text(q, "\n"))
         http_reply_line(&q->reply, 500, "more sessions than there is room for");
     free(text);
     mhd.resume_connection(q->connection);
@@ -161,7 +150,7 @@ static void finish(struct listing_query *q, const char *next) {
 static void finish_here(struct listing_query *q, uint32_t slot) {
     char next[64];
     (void)snprintf(next, sizeof(next), "%u.%u.%u", q->at.generation, q->at.index, slot);
-    finish(q, next);
+    finish_listing(q, next);
 }
 
 /* ---- asking ---- */
@@ -170,8 +159,8 @@ static void finish_here(struct listing_query *q, uint32_t slot) {
 static size_t next_link(const struct sessions *s, const struct control_peer *at) {
     size_t best = SESSIONS_LINKS;
     for (size_t i = 0; i < SESSIONS_LINKS; i++)
-        if (s->links[i].fd >= 0 && order(&s->links[i].who, at) >= 0 &&
-            (best == SESSIONS_LINKS || order(&s->links[i].who, &s->links[best].who) < 0))
+        if (s->links[i].fd >= 0 && order(&s->peers[i], at) >= 0 &&
+            (best == SESSIONS_LINKS || order(&s->peers[i], &s->peers[best]) < 0))
             best = i;
     return best;
 }
@@ -179,7 +168,7 @@ static size_t next_link(const struct sessions *s, const struct control_peer *at)
 static void add_missing(struct listing_query *q) {
     char name[32];
     (void)snprintf(name, sizeof(name), "relay.%u", q->at.index);
-    (void)json_array_append_new(q->missing, json_string(name));
+    json_append_text(q->missing, name);
 }
 
 /* Behind the relay being asked. */
@@ -191,17 +180,17 @@ static void step_over(struct listing_query *q) {
 }
 
 /* Asks for the next page, or finishes. */
-static void go_on(struct listing_query *q) {
+static void ask_next_page(struct listing_query *q) {
     struct sessions *s = q->sessions;
     for (;;) {
         size_t i = next_link(s, &q->at);
         if (i == SESSIONS_LINKS) {
-            finish(q, "");
+            finish_listing(q, "");
             return;
         }
-        if (order(&s->links[i].who, &q->at) != 0)
+        if (order(&s->peers[i], &q->at) != 0)
             q->ask.from = 0;
-        q->at = s->links[i].who;
+        q->at = s->peers[i];
         q->ask.id = s->last_id++;
         q->ask.max = (uint16_t)MIN(q->limit - q->rows, (size_t)LISTING_ROWS_MAX);
         if (listing_ask_send(s->links[i].fd, &q->ask) == 0) {
@@ -218,7 +207,7 @@ static void take_page(struct listing_query *q, struct listing_reader *page) {
     struct conn_info conn_info;
     uint32_t next = page->next;
     while (page->rows > 0) {
-        if (listing_read_row(page, &row, &conn_info) < 0 || !put_row(q, &row, &conn_info)) {
+        if (listing_read_row(page, &row, &conn_info) < 0 || !put_session(q, &row, &conn_info)) {
             add_missing(q);
             next = LISTING_END;
             break;
@@ -234,38 +223,29 @@ static void take_page(struct listing_query *q, struct listing_reader *page) {
     if (q->rows >= q->limit) {
         size_t i = next_link(q->sessions, &q->at);
         if (i == SESSIONS_LINKS)
-            finish(q, "");
+            finish_listing(q, "");
         else
             finish_here(q, 0);
         return;
     }
-    go_on(q);
+    ask_next_page(q);
 }
 
-static void relay_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
+/* The sessions of a link that ends are reported as missing by the query's timer. */
+static bool on_page(void *ctx, struct channel *c, struct ipc_msg *m) {
     struct sessions *s = ctx;
-    struct admin *a = s->admin;
     struct listing_reader page;
-    struct ipc_msg m;
-    int err = 0;
-    (void)events;
-    if (s->links[key].fd < 0 || LOOP_GEN(s->links[key].gen) != gen)
-        return;
-    enum step step = ipc_recv(s->links[key].fd, a->child->scratch, sizeof(a->child->scratch), listing_to_observer, &m, &err);
-    if (step == STEP_WANT_READ)
-        return;
-    if (step != STEP_DONE || listing_read(&m, &page) < 0) {
-        drop_link(s, key); /* gone, or breaks the protocol: its sessions are reported as missing by the query's timer */
-        return;
-    }
+    if (listing_read(m, &page) < 0)
+        return false;
     for (size_t i = 0; i < SESSIONS_QUERIES; i++) {
         struct listing_query *q = s->queries[i];
-        if (!q || q->ask.id != page.id || order(&q->at, &s->links[key].who) != 0)
+        if (!q || q->ask.id != page.id || order(&q->at, &s->peers[c - s->links]) != 0)
             continue;
-        wheel_cancel(&a->loop->wheel, &q->timer);
+        wheel_cancel(&s->admin->loop->wheel, &q->timer);
         take_page(q, &page);
-        return;
+        break;
     }
+    return true;
 }
 
 static void on_late_answer(void *ctx, struct wtimer *t) {
@@ -273,16 +253,15 @@ static void on_late_answer(void *ctx, struct wtimer *t) {
     (void)ctx;
     add_missing(q);
     step_over(q);
-    go_on(q);
+    ask_next_page(q);
 }
 
 void sessions_fini(struct sessions *s) {
     for (size_t i = 0; i < SESSIONS_QUERIES; i++)
         if (s->queries[i])
-            finish(s->queries[i], "");
+            finish_listing(s->queries[i], "");
     for (size_t i = 0; i < SESSIONS_LINKS; i++)
-        if (s->links[i].fd >= 0)
-            drop_link(s, i);
+        channel_close(&s->links[i]);
 }
 
 /* ---- the request ---- */
@@ -324,7 +303,7 @@ static bool read_query(struct listing_query *q, const struct http_request *reque
     return !t.cut && (!client || read_client(q, client)) && (!after || read_place(q, after));
 }
 
-static struct listing_query **free_place(struct sessions *s) {
+static struct listing_query **free_query_place(struct sessions *s) {
     for (size_t i = 0; i < SESSIONS_QUERIES; i++)
         if (!s->queries[i])
             return &s->queries[i];
@@ -332,7 +311,7 @@ static struct listing_query **free_place(struct sessions *s) {
 }
 
 void sessions_answer(struct admin *a, const struct http_request *request, struct http_reply *r) {
-    struct listing_query **place = free_place(&a->sessions), *q = place ? calloc(1, sizeof(*q)) : NULL;
+    struct listing_query **place = free_query_place(&a->sessions), *q = place ? calloc(1, sizeof(*q)) : NULL;
     if (!q) {
         http_reply_line(r, 503, "too many ask for sessions at the same time");
         return;
@@ -343,7 +322,7 @@ void sessions_answer(struct admin *a, const struct http_request *request, struct
     q->missing = json_array();
     q->reply = (struct http_reply){.status = 200, .type = "application/json"};
     buf_init(&q->reply.body, HTTP_BODY_MAX);
-    if (!read_query(q, request) || !put(q, "{\"sessions\":[")) {
+    if (!read_query(q, request) || !put_reply_text(q, "{\"sessions\":[")) {
         free_query(q);
         http_reply_line(r, 400,
                         "expected limit=1 to 10000; service=NAME; client=ADDRESS or NAME; after=NEXT of the page before");
@@ -352,14 +331,13 @@ void sessions_answer(struct admin *a, const struct http_request *request, struct
     *place = q;
     r->queued = true;
     mhd.suspend_connection(request->connection);
-    go_on(q);
+    ask_next_page(q);
 }
 
 void sessions_start(struct admin *a, unsigned kind, unsigned timer_kind) {
+    static const struct channel_ops ops = {.rules = listing_to_observer, .message = on_page};
     struct sessions *s = &a->sessions;
-    *s = (struct sessions){.admin = a, .kind = kind, .timer_kind = timer_kind, .last_id = 1};
-    for (size_t i = 0; i < SESSIONS_LINKS; i++)
-        s->links[i].fd = -1;
-    loop_on(a->loop, kind, relay_event, s);
+    *s = (struct sessions){.admin = a, .timer_kind = timer_kind, .last_id = 1};
+    channel_init(s->links, SESSIONS_LINKS, a->loop, kind, &ops, s);
     loop_on_timer(a->loop, timer_kind, on_late_answer, s);
 }

@@ -1,10 +1,10 @@
 /*
  * /sessions.json: relays are asked, one after the other and page by page, while the request waits. A relay that does not answer
- * costs a moment and is named in the answer. Schema: docs/admin.md.
+ * costs a moment and is named in the answer. Schema: docs/admin-lists.md.
  */
 #pragma once
 
-#include "base/loop.h"
+#include "base/channel.h"
 #include "base/wheel.h"
 #include "conf/conf.h"
 #include "wire/control.h"
@@ -17,12 +17,9 @@ struct listing_query;
 
 struct sessions {
     struct admin *admin;
-    unsigned kind, timer_kind; /* of loop events and timers */
-    struct {
-        struct control_peer who;
-        int fd; /* -1 = none */
-        uint32_t gen;
-    } links[SESSIONS_LINKS]; /* in the order of generation and index */
+    unsigned timer_kind;
+    struct channel links[SESSIONS_LINKS];
+    struct control_peer peers[SESSIONS_LINKS]; /* of these links */
     struct listing_query *queries[SESSIONS_QUERIES];
     uint32_t last_id;
 };
@@ -33,5 +30,5 @@ void sessions_start(struct admin *a, unsigned kind, unsigned timer_kind);
 /* Resumes all waiting requests, before the HTTP server ends. */
 void sessions_fini(struct sessions *s);
 
-/* Takes over the link to a relay, in place of an earlier one. */
-void sessions_take_link(struct sessions *s, const struct control_peer *who, int fd);
+/* Takes over the link to a relay, in place of an earlier one. ERR_SYSTEM (errno). */
+MUST_CHECK int sessions_take_link(struct sessions *s, const struct control_peer *who, int fd);

@@ -11,7 +11,7 @@
 #include "base/nowait.h"
 #include "observer/sink.h"
 
-static int file_open(struct sink *s, struct text *why) {
+static int log_file_open(struct sink *s, struct text *why) {
     (void)why;
     if (s->path) /* it comes open */
         return 0;
@@ -52,7 +52,7 @@ static uint64_t count_lines(const char *p, size_t len) {
     return n;
 }
 
-static void file_flush(struct sink *s) {
+static void log_file_flush(struct sink *s) {
     if (s->batch_len == 0)
         return;
     size_t done = 0;
@@ -73,7 +73,7 @@ static void file_flush(struct sink *s) {
     s->batch_len = 0;
 }
 
-static void file_put(struct sink *s, const struct fields *f) {
+static void log_file_put(struct sink *s, const struct fields *f) {
     struct text t = text_of(s->line, sizeof(s->line) - 1); /* one byte is the end of line's */
     format_line(&t, s->format, f, true);
     t.p[t.len++] = '\n';
@@ -81,11 +81,11 @@ static void file_put(struct sink *s, const struct fields *f) {
     s->batch_len += t.len;
 }
 
-static void file_close(struct sink *s) {
+static void log_file_close(struct sink *s) {
     if (s->batch_len > 0)
         sink_lose(s, EAGAIN, count_lines(s->batch, s->batch_len));
     if (s->is_own && s->fd >= 0)
         close(s->fd);
 }
 
-const struct sink_ops sink_file_ops = {file_open, file_put, file_flush, file_close};
+const struct sink_ops sink_file_ops = {log_file_open, log_file_put, log_file_flush, log_file_close};

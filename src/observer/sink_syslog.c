@@ -19,7 +19,7 @@ static int syslog_open(struct sink *s, struct text *why) {
 }
 
 /* "<30>Nov 24 18:03:11 tls-off[4711]: " as syslog(3) writes it (RFC 3164 4.1); names of months are not the locale's. */
-static void add_head(struct text *t, enum log_level level) {
+static void add_syslog_head(struct text *t, enum log_level level) {
     static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
     time_t now = time(NULL);
     struct tm tm;
@@ -31,7 +31,7 @@ static void add_head(struct text *t, enum log_level level) {
 
 static void syslog_put(struct sink *s, const struct fields *f) {
     struct text t = text_of(s->batch, FORMAT_LINE_MAX);
-    add_head(&t, f->level);
+    add_syslog_head(&t, f->level);
     format_line(&t, s->format, f, false);
     s->batch_len = t.len;
     datagram_flush(s);

@@ -54,12 +54,11 @@ uint64_t source_dropped(struct source *s) {
 bool source_losses(struct source *s, uint64_t now_ms, bool now, uint64_t *ret_dropped, uint64_t *ret_broken) {
     if (s->dropped == 0 && s->broken == 0)
         return false;
-    if (!now && s->logged_ms != 0 && now_ms < s->logged_ms + REPORT_EVERY_MS)
+    if (!log_pause_over_each(&s->loss_log, now_ms, REPORT_EVERY_MS) && !now)
         return false;
     *ret_dropped = s->dropped;
     *ret_broken = s->broken;
     s->dropped = s->broken = 0;
-    s->logged_ms = now_ms;
     return true;
 }
 

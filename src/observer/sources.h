@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/log_pause.h"
 #include "conf/conf.h"
 #include "shm/ring.h"
 #include "wire/control.h"
@@ -18,9 +19,9 @@
 struct source {
     struct control_peer who;
     struct ring ring;
-    uint64_t dropped;   /* by the writer: no room; not logged yet */
-    uint64_t broken;    /* unreadable; not logged yet */
-    uint64_t logged_ms; /* when losses were last logged; 0 = never */
+    uint64_t dropped; /* by the writer: no room; not logged yet */
+    uint64_t broken;  /* unreadable; not logged yet */
+    struct log_pause loss_log;
 };
 
 struct sources {

@@ -14,7 +14,7 @@ bool stats_view_init(struct stats_view *f, int stats_fd) {
     memset(f, 0, sizeof(*f));
     if (stats_fd >= 0 && stats_reader_open(stats_fd, &f->stats) < 0)
         f->stats.head = NULL; /* of another layout: the traffic goes on, its counters cannot be read */
-    f->clients_rates = rates_new(RATE_OUT + 1, CLIENTS_MAX);
+    f->clients_rates = rates_new(CLIENT_RATES, CLIENTS_MAX);
     f->rows_rates = rates_new(RATE_COUNT, ROWS_MAX);
     return f->clients_rates && f->rows_rates;
 }
@@ -155,7 +155,12 @@ static void feed_clients(struct stats_view *f, uint64_t second_ago_us) {
     char key[RATE_KEY_MAX];
     for (size_t i = 0; i < f->clients.n; i++) {
         const struct stats_client *c = &f->clients.rows[i];
-        const uint64_t values[] = {c->values[SKETCH_BYTES_IN], c->values[SKETCH_BYTES_OUT]};
+        const uint64_t values[CLIENT_RATES] = {
+            [CLIENT_IN] = c->values[SKETCH_BYTES_IN],
+            [CLIENT_OUT] = c->values[SKETCH_BYTES_OUT],
+            [CLIENT_LET_IN] = c->let_in,
+            [CLIENT_LIMITED] = c->values[SKETCH_LIMITED],
+        };
         rates_feed(f->clients_rates, client_key(c, key), values, c->since_wall_us >= second_ago_us);
     }
 }
@@ -189,7 +194,7 @@ uint64_t stats_view_growth(const struct stats_view *f, uint64_t second, enum rat
     return now > before ? now - before : 0;
 }
 
-double stats_view_client_rate(const struct stats_view *f, const struct stats_client *c, enum rate_kind v, unsigned span) {
+double stats_view_client_rate(const struct stats_view *f, const struct stats_client *c, enum client_rate v, unsigned span) {
     char key[RATE_KEY_MAX];
     return rates_get(f->clients_rates, client_key(c, key), v, span);
 }

@@ -17,6 +17,9 @@
 /* The values rates are kept of, of a service or backend, and of all services together. */
 enum rate_kind { RATE_IN, RATE_OUT, RATE_SESSIONS, RATE_HANDSHAKES, RATE_FAILED, RATE_SESSIONS_FAILED, RATE_COUNT };
 
+/* And those of a client. */
+enum client_rate { CLIENT_IN, CLIENT_OUT, CLIENT_LET_IN, CLIENT_LIMITED, CLIENT_RATES };
+
 /* What all services together came to by the end of a second. */
 struct stats_second {
     uint64_t wall_ms;
@@ -73,7 +76,7 @@ const struct stats_second *stats_view_at(const struct stats_view *f, uint64_t se
 uint64_t stats_view_growth(const struct stats_view *f, uint64_t second, enum rate_kind v);
 
 /* Rates by span (rates_seconds). */
-double stats_view_client_rate(const struct stats_view *f, const struct stats_client *c, enum rate_kind v, unsigned span);
+double stats_view_client_rate(const struct stats_view *f, const struct stats_client *c, enum client_rate v, unsigned span);
 double stats_view_row_rate(const struct stats_view *f, enum stats_kind kind, const char *service, const char *name,
                            enum rate_kind v, unsigned span);
 double stats_view_total_rate(const struct stats_view *f, enum rate_kind v, unsigned span);

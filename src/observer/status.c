@@ -9,6 +9,7 @@
 #include "observer/access_lists.h"
 #include "observer/json.h"
 #include "observer/sink.h"
+#include "observer/tracing.h"
 
 #define LOG_PATIENCE_MS 1000 /* a burst of lines may wait so long for a slow reader */
 
@@ -183,6 +184,7 @@ static void put_clients(struct admin *a, json_t *top) {
     json_put_u64(o, "tracked", c->n);
     json_put_u64(o, "floor_bytes", c->floor);
     json_put_u64(o, "evicted_total", c->evicted);
+    json_put_u64(o, "traced", tracing_count(a->tracing));
 }
 
 /* Handshakers whose budget was used up a moment ago. */
@@ -195,7 +197,7 @@ static void put_crowded(struct admin *a, json_t *list) {
             continue;
         (void)snprintf(line, sizeof(line), "%s.%u: memory or descriptors for handshakes are used up",
                        role_name((enum role)p->role), p->index);
-        (void)json_array_append_new(list, json_string(line));
+        json_append_text(list, line);
     }
 }
 
@@ -204,7 +206,7 @@ static const char *backend_trouble(const struct admin *a, const struct stats_row
     if (b->values[STATS_NO_ADDRESS_NOW] > 0)
         return "has no address: its name does not resolve";
     if (b->values[STATS_EJECTED_NOW] >= a->conf->workers)
-        return "is left out";
+        return "is ejected";
     return b->values[STATS_FULL_NOW] > 0 ? "has a full queue of connections" : NULL;
 }
 
@@ -216,8 +218,30 @@ static void put_without_own(struct admin *a, json_t *list) {
             continue;
         (void)snprintf(line, sizeof(line), "%s.%u: the self-test of our own handshake failed, libssl makes all of them",
                        role_name((enum role)p->role), p->index);
-        (void)json_array_append_new(list, json_string(line));
+        json_append_text(list, line);
     }
+}
+
+/* Null where nothing is shared. */
+static void put_store(const struct admin *a, json_t *top) {
+    const struct shared_store *s = &a->store;
+    json_t *o = a->conf->store.socket ? json_put_object(top, "store") : NULL;
+    if (!o) {
+        (void)json_object_set_new(top, "store", json_null()); /* when out of memory it is missing */
+        return;
+    }
+    json_put_text(o, "socket", a->conf->store.socket);
+    json_put_text(o, "cluster", a->conf->store.cluster);
+    server_view_put(&s->server, s->fleet.fd >= 0, o);
+    (void)json_object_set_new(o, "clients", instances_status(&a->instances, a->loop->now_ms)); /* as above */
+}
+
+static void put_store_away(const struct admin *a, json_t *list) {
+    char line[SERVER_WHY_MAX + 64];
+    if (!shared_store_away(&a->store))
+        return;
+    (void)snprintf(line, sizeof(line), "the store of the fleet is away: %s", a->store.server.why);
+    json_append_text(list, line);
 }
 
 /* What an operator should look at, in sentences. */
@@ -228,12 +252,12 @@ static void put_degraded(struct admin *a, json_t *top) {
     if (a->log->waits_since_ms && a->loop->now_ms >= a->log->waits_since_ms + LOG_PATIENCE_MS) {
         (void)snprintf(line, sizeof(line), "the log takes no lines: its reader does not read; %llu events dropped so far",
                        (unsigned long long)a->log->dropped);
-        (void)json_array_append_new(list, json_string(line));
+        json_append_text(list, line);
     }
     if (a->log->lost_unreported > 0) {
         (void)snprintf(line, sizeof(line), "the log is losing lines, %llu so far: %s",
                        (unsigned long long)a->log->lost_unreported, sink_error_text(a->log->lost_error));
-        (void)json_array_append_new(list, json_string(line));
+        json_append_text(list, line);
     }
     for (size_t i = 0; a->stats_view.has_proctab && i < PROCTAB_PROCESSES && r->processes[i].state != PROCTAB_NO_PROCESS; i++) {
         const struct proctab_process *p = &r->processes[i];
@@ -242,7 +266,7 @@ static void put_degraded(struct admin *a, json_t *top) {
             continue;
         (void)snprintf(line, sizeof(line), "%s.%u is %s", role_name((enum role)p->role), p->index,
                        proctab_state_name(p->state));
-        (void)json_array_append_new(list, json_string(line));
+        json_append_text(list, line);
     }
     for (size_t i = 0; i < a->stats_view.sums.nrows; i++) {
         const struct stats_row *b = &a->stats_view.sums.rows[i];
@@ -250,18 +274,22 @@ static void put_degraded(struct admin *a, json_t *top) {
         if (b->kind != STATS_BACKEND || !what)
             continue;
         (void)snprintf(line, sizeof(line), "backend %s of %s %s", b->name, b->service, what);
-        (void)json_array_append_new(list, json_string(line));
+        json_append_text(list, line);
     }
     status_failing_lists(a, list);
+    managed_view_alarms(&a->managed, list);
     put_crowded(a, list);
     put_without_own(a, list);
+    keylog_notice_status(a, list);
+    put_store_away(a, list);
+    spans_degraded(&a->spans, list);
     for (size_t i = 0; i < a->stats_view.sums.nprocesses; i++) {
         const struct stats_process_row *p = &a->stats_view.sums.processes[i];
         if (!p->values[STATS_MEMORY_SHORT])
             continue;
         (void)snprintf(line, sizeof(line), "buffer_memory of %s.%u is used up: those who hold most of it lose sessions",
                        role_name((enum role)p->role), p->index);
-        (void)json_array_append_new(list, json_string(line));
+        json_append_text(list, line);
     }
 }
 
@@ -283,6 +311,8 @@ json_t *status_json(struct admin *a, enum status_extent extent) {
     if (extent == STATUS_WHOLE)
         status_access(a, json_put_array(top, "access"));
     status_processes(a, json_put_array(top, "processes"));
+    put_store(a, top);
+    spans_status(&a->spans, &a->stats_view, top);
     put_clients(a, top);
     put_limits(a, top);
     put_log(a, top);

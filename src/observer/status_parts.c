@@ -133,7 +133,7 @@ static void put_service(struct admin *a, json_t *o, const struct conf_service *s
     json_put_text(o, "mode", s->mode == MODE_PASSTHROUGH ? "passthrough" : "terminate");
     json_t *listen = json_put_array(o, "listen");
     for (size_t i = 0; i < s->nlisteners; i++)
-        (void)json_array_append_new(listen, json_string(a->conf->listeners[s->listeners[i]].name));
+        json_append_text(listen, a->conf->listeners[s->listeners[i]].name);
     put_traffic(a, o, STATS_SERVICE, s->name, "", row);
     json_put_u64(o, "truncations_total", value(row, STATS_TRUNCATIONS));
     json_put_u64(o, "throttled_total", value(row, STATS_THROTTLED));

@@ -86,7 +86,7 @@ static bool ends_with_literal(struct span line, bool *ret_follows) {
     return digits && i > 0 && line.p[i - 1] == '{';
 }
 
-static void put_text(struct wr *w, const char *text, struct span tag) {
+static void put_tagged(struct wr *w, const char *text, struct span tag) {
     for (const char *s = text; *s; s++)
         if (*s == TAG[0])
             wr_span(w, tag);
@@ -118,17 +118,17 @@ static int line_take(struct prelude *p, struct span unit, struct wr *answer) {
     const struct line_command *c = find_command(d, verb);
     bool args_fit = c->args == ANY_ARGS || (c->args == SOME_ARGS) == (line.len > 0);
     if (literal || !args_fit) {
-        put_text(answer, d->wrong_args, tag);
+        put_tagged(answer, d->wrong_args, tag);
         return PRELUDE_ANSWERED;
     }
-    put_text(answer, c->answer, tag);
+    put_tagged(answer, c->answer, tag);
     return c->verdict;
 }
 
 static void line_last_words(const struct prelude *p, int reason, struct wr *answer) {
     const struct line_dialect *d = prelude_protocol(p->protocol)->lines;
     bool their_fault = reason == ERR_STARTTLS_MALFORMED || reason == ERR_STARTTLS_INJECTION;
-    put_text(answer, their_fault ? d->fault : d->enough, span_str(""));
+    put_tagged(answer, their_fault ? d->fault : d->enough, span_str(""));
 }
 
 #define LINE_MACHINE .cut = line_cut, .take = line_take, .last_words = line_last_words

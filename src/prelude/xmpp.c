@@ -79,7 +79,7 @@ static bool skip_white(struct span *s) {
 }
 
 /* A name with or without a prefix, in ASCII; empty when there is none. */
-static struct span take_name(struct span *s) {
+static struct span take_xml_name(struct span *s) {
     size_t n = 0;
     for (; n < s->len; n++) {
         uint8_t c = s->p[n];
@@ -114,7 +114,7 @@ static bool take_char(struct span *s, char c) {
 
 /* name='value', each name once. */
 static bool take_attribute(struct span *s, struct xml_tag *t) {
-    struct span name = take_name(s);
+    struct span name = take_xml_name(s);
     (void)skip_white(s);
     bool equals = take_char(s, '=');
     (void)skip_white(s);
@@ -143,7 +143,7 @@ static bool parse_tag(struct span s, struct xml_tag *t) {
         t->empty = true;
         s.len--;
     }
-    t->name = take_name(&s);
+    t->name = take_xml_name(&s);
     if (t->name.len == 0)
         return false;
     while (s.len) {
@@ -185,7 +185,7 @@ static void put_error(struct wr *answer, const char *condition) {
     wr_span(answer, span_str(" xmlns='" NS_ERRORS "'/></stream:error>" STREAM_END));
 }
 
-static int take_stream(struct prelude *p, const struct xml_tag *t, struct wr *answer) {
+static int open_stream(struct prelude *p, const struct xml_tag *t, struct wr *answer) {
     if (!span_eq(t->name, span_str("stream:stream")) || t->empty)
         return ERR_STARTTLS_MALFORMED;
     p->stage = XMPP_OPEN;
@@ -239,7 +239,7 @@ static int xmpp_take(struct prelude *p, struct span unit, struct wr *answer) {
         return t.closing && span_eq(t.name, span_str("starttls")) ? proceed(answer) : ERR_STARTTLS_MALFORMED;
     if (p->stage == XMPP_OPEN)
         return take_stanza(p, &t, answer);
-    return t.closing ? ERR_STARTTLS_MALFORMED : take_stream(p, &t, answer);
+    return t.closing ? ERR_STARTTLS_MALFORMED : open_stream(p, &t, answer);
 }
 
 /* An error comes within a stream, which is opened for it where there is none (4.9.1.2). */

@@ -88,6 +88,9 @@ static int open_stats(struct child *c, int fd) {
     int err = stats_open(fd, c->setup.role, c->setup.index, c->setup.generation, &c->stats);
     if (err == ERR_FORMAT)
         return stats_open_private(&c->stats);
+    bool writes = c->setup.role == ROLE_OBSERVER, reads = c->setup.role == ROLE_RELAY || c->setup.role == ROLE_HANDSHAKER;
+    if (err == 0 && (writes || reads)) /* without memory for it nobody is traced */
+        c->tracers = tracers_map(fd, writes);
     if (err == 0 && c->setup.role == ROLE_OBSERVER)
         c->stats_fd = shared_reader(fd);
     else if (err == 0 && c->setup.role == ROLE_RELAY)
@@ -95,7 +98,8 @@ static int open_stats(struct child *c, int fd) {
     return err;
 }
 
-/* A role with metrics has a row of its own; one that neither counts nor reports has no scoreboard. */
+/* A role with metrics has a row of its own, the observer the table of other instances; one that neither counts nor reports
+ * has no scoreboard. */
 static int open_scoreboard(struct child *c, int fd) {
     enum role role = c->setup.role;
     bool counts = role == ROLE_RELAY || role == ROLE_HANDSHAKER;
@@ -105,6 +109,8 @@ static int open_scoreboard(struct child *c, int fd) {
     if (err == 0 && counts)
         err =
             c->setup.index < c->scoreboard.workers ? scoreboard_open_row(&c->scoreboard, fd, role, c->setup.index) : ERR_FORMAT;
+    else if (err == 0)
+        err = scoreboard_open_peers(&c->scoreboard, fd);
     return err;
 }
 
@@ -171,6 +177,15 @@ static void log_missing(struct child *c, unsigned missing) {
     for (size_t i = 0; i < ARRAY_LEN(lines); i++)
         if (missing & lines[i].bit)
             log_msg(&c->log, LOG_LEVEL_INFO, "sandbox: %s", lines[i].text);
+}
+
+void child_warn_unlocked(struct child *c, const struct slab *s) {
+    if (!s->lock_failed || c->unlocked_logged)
+        return;
+    c->unlocked_logged = true;
+    log_msg(&c->log, LOG_LEVEL_WARNING,
+            "keys of sessions are not all locked in memory and could be swapped: the limit of locked memory is too low "
+            "(LimitMEMLOCK, ulimit -l)");
 }
 
 int child_enter_sandbox(struct child *c, const struct sandbox *sandbox) {

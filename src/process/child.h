@@ -8,9 +8,11 @@
 
 #include "base/defs.h"
 #include "base/ipc.h"
+#include "base/slab.h"
 #include "process/sandbox.h"
 #include "shm/scoreboard.h"
 #include "shm/stats.h"
+#include "shm/tracers.h"
 #include "wire/control.h"
 #include "wire/event.h"
 
@@ -23,12 +25,14 @@ struct child {
     bool ready;   /* and READY was sent */
     bool stop;    /* STOP has come, or the supervisor is gone */
     bool failed;  /* the exit status says so */
+    bool unlocked_logged;
     struct control_setup setup;
     cpu_set_t cpus;  /* that we may run on */
     int snapshot_fd; /* the configuration: snapshot_read() it, then close it */
     struct scoreboard scoreboard;
     struct stats_page stats; /* our own counters */
     int stats_fd; /* all areas: for the observer to read, for a relay's byte rates; they close it. -1 in other roles */
+    struct tracers *tracers; /* to write for observers, to read for handshakers and relays; NULL = nobody is traced here */
     struct log log;
     uint8_t scratch[CHILD_SCRATCH_LEN]; /* for control messages */
 };
@@ -50,6 +54,9 @@ void child_wait(const struct child *c);
 
 /* CONTROL_CPU: binds to that CPU. ERR_FORMAT. */
 MUST_CHECK int child_take_cpu(const struct child *c, const struct ipc_msg *m);
+
+/* A line, once, when secrets in S could not be locked in memory. */
+void child_warn_unlocked(struct child *c, const struct slab *s);
 
 /*
  * Gives up every right the role does not need, for good (sandbox.h): to be called when all is open that has to be. On failure

@@ -28,11 +28,6 @@ void role_ready(struct child *c) {
     c->ready = true;
 }
 
-/* ERR is of a system call, or of ours. */
-static const char *text_of_error(int err) {
-    return err == ERR_SYSTEM ? strerror(errno) : err_text(err);
-}
-
 /* ---- messages ---- */
 
 static int take_link(const struct role_table *t, struct ipc_msg *m, struct text *why) {
@@ -42,11 +37,11 @@ static int take_link(const struct role_table *t, struct ipc_msg *m, struct text 
         return err;
     for (const struct role_link *l = t->links; l && l->take; l++)
         if (l->peer == peer.role && (err = l->take(t->self, &peer, ipc_take(m, 0))) < 0)
-            text_addf(why, "cannot take up a link to %s.%u: %s", role_name(peer.role), peer.index, text_of_error(err));
+            text_addf(why, "cannot take up a link to %s.%u: %s", role_name(peer.role), peer.index, err_describe(err, errno));
     return err;
 }
 
-static int dispatch(const struct role_table *t, struct ipc_msg *m, struct text *why) {
+static int dispatch_control(const struct role_table *t, struct ipc_msg *m, struct text *why) {
     switch (m->type) {
     case CONTROL_PING:
         (void)!control_send(t->child->control, CONTROL_PONG); /* a lost supervisor shows on the control socket */
@@ -81,7 +76,7 @@ static void report_disobeyed(const struct role_table *t, const char *why) {
 }
 
 /* Without it this process serves with what it has: the peer of a lost link sees its end. */
-static void report_lost(const struct role_table *t, uint16_t type) {
+static void report_lost_message(const struct role_table *t, uint16_t type) {
     char line[128];
     struct text why = text_of(line, sizeof(line));
     stats_process_add(&t->child->stats, STATS_MESSAGES_LOST, 1);
@@ -90,12 +85,13 @@ static void report_lost(const struct role_table *t, uint16_t type) {
 }
 
 /* M is dealt with, and its descriptors belong to somebody or are closed. */
-static void obey(const struct role_table *t, struct ipc_msg *m) {
+static void obey_message(const struct role_table *t, struct ipc_msg *m) {
     char line[LINE_MAX];
     struct text why = text_of(line, sizeof(line));
-    int err = dispatch(t, m, &why);
+    int err = dispatch_control(t, m, &why);
     if (err < 0 && !why.len)
-        text_addf(&why, "a message of the supervisor (%s) is not obeyed: %s", control_type_name(m->type), text_of_error(err));
+        text_addf(&why, "a message of the supervisor (%s) is not obeyed: %s", control_type_name(m->type),
+                  err_describe(err, errno));
     ipc_msg_close(m);
     if (err < 0)
         report_disobeyed(t, line);
@@ -110,7 +106,7 @@ bool role_receive(const struct role_table *t) {
     int err = 0;
     switch (child_recv(t->child, &m, &err)) {
     case STEP_DONE:
-        obey(t, &m);
+        obey_message(t, &m);
         break;
     case STEP_WANT_READ:
         return false;
@@ -119,10 +115,12 @@ bool role_receive(const struct role_table *t) {
         break;
     default:
         if (err == ERR_OUT_OF_FDS) {
-            report_lost(t, m.type);
+            report_lost_message(t, m.type);
             break;
         }
-        log_msg(&t->child->log, LOG_LEVEL_ERROR, "what the supervisor sends cannot be read: %s", text_of_error(err));
+        if (err == ERR_SYSTEM) /* it is still there, and read in the next turn; the sessions go on */
+            return false;
+        log_msg(&t->child->log, LOG_LEVEL_ERROR, "what the supervisor sends cannot be read: %s", err_describe(err, errno));
         role_fail(t);
     }
     return true;
@@ -146,8 +144,8 @@ int role_loop_init(const struct role_table *t, struct loop *l, void *self) {
     return 0;
 }
 
-static int refuse(struct child *c, int err, const struct text *why) {
-    child_refuse(c, "%s: cannot start: %s", role_name(c->setup.role), why->len ? why->p : text_of_error(err));
+static int refuse_start(struct child *c, int err, const struct text *why) {
+    child_refuse(c, "%s: cannot start: %s", role_name(c->setup.role), why->len ? why->p : err_describe(err, errno));
     return err;
 }
 
@@ -156,11 +154,11 @@ static int prepare(const struct role_table *t, struct sandbox *sandbox) {
     char line[LINE_MAX];
     struct text why = text_of(line, sizeof(line));
     struct child *c = t->child;
-    int err = snapshot_read(c->snapshot_fd, t->conf);
+    int err = snapshot_read(c->snapshot_fd, t->conf, NULL);
     close(c->snapshot_fd);
     if (err < 0) {
-        text_addf(&why, "the configuration cannot be read: %s", err_text(err));
-        return refuse(c, err, &why);
+        text_addf(&why, "the configuration cannot be read: %s", err_describe(err, errno));
+        return refuse_start(c, err, &why);
     }
     c->log.level = (*t->conf)->log_level;
     sandbox->user = (*t->conf)->user;
@@ -168,7 +166,7 @@ static int prepare(const struct role_table *t, struct sandbox *sandbox) {
     if (err == 0)
         err = t->prepare(t->self, sandbox, &why);
     if (err < 0)
-        return refuse(c, err, &why);
+        return refuse_start(c, err, &why);
     return t->late_sandbox ? 0 : child_enter_sandbox(c, sandbox);
 }
 

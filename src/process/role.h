@@ -9,8 +9,9 @@
  *   turns           events, timers, turn_end(), until STOP or the end of the supervisor
  *   finish()
  *
- * Not run by it: the config role, which gives one answer to one message (config/role.c), and the supervisor, whose children
- * are many and of whom each may have been taken over: it judges what they say by role and state (supervisor/messages.c).
+ * Not run by it: the config role, which gives one answer to one message (config/config_role.c), and the supervisor, whose
+ * children are many and of whom each may have been taken over: it judges what they say by role and state
+ * (supervisor/messages.c).
  *
  * Descriptors: those of a message belong to the runner, which closes them when the handler returns, but for those that the
  * handler took (ipc_take()). The descriptor of a link is the handler's, whatever it returns.

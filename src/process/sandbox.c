@@ -98,6 +98,22 @@ static const struct rights {
             .has_directory = true,
             .dirs = names_dirs,
         },
+    [ROLE_FLEET] =
+        {
+            /* no rule of Landlock distinguishes Unix sockets: which it reaches is up to their files' rights */
+            .calls = CALLS_LOOP | CALLS_STORE,
+            .becomes_user = true,
+            .landlock_files = true,
+        },
+    [ROLE_EXPORTER] =
+        {
+            /* its ports: the collector's, and that of name servers */
+            .calls = CALLS_LOOP | CALLS_RESOLVE | CALLS_CURL,
+            .becomes_user = true,
+            .connects = true,
+            .landlock_files = true,
+            .dirs = names_dirs,
+        },
     [ROLE_OBSERVER] =
         {
             .calls = CALLS_LOOP | CALLS_ACCEPT | CALLS_READ_FILES | CALLS_LOG,

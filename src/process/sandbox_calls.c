@@ -160,8 +160,8 @@ static const struct call calls[] = {
     CALL(accept4, CALLS_ACCEPT),
     CALL(accept, CALLS_ACCEPT),
 
-    CALL(connect, CALLS_CONNECT | CALLS_RESOLVE | CALLS_LOG | CALLS_CHECK),
-    SOCKET(CALLS_CONNECT | CALLS_USERS | CALLS_LOCAL_NAMES, AF_UNIX, SOCK_STREAM, 0),
+    CALL(connect, CALLS_CONNECT | CALLS_RESOLVE | CALLS_LOG | CALLS_CHECK | CALLS_STORE),
+    SOCKET(CALLS_CONNECT | CALLS_USERS | CALLS_LOCAL_NAMES | CALLS_STORE, AF_UNIX, SOCK_STREAM, 0),
     SOCKET(CALLS_LOG, AF_UNIX, SOCK_DGRAM, 0),
     SOCKET(CALLS_CONNECT | CALLS_RESOLVE | CALLS_CHECK, AF_INET, SOCK_STREAM, 0),
     SOCKET(CALLS_CONNECT | CALLS_RESOLVE | CALLS_CHECK, AF_INET6, SOCK_STREAM, 0),
@@ -170,9 +170,10 @@ static const struct call calls[] = {
     SOCKET(CALLS_RESOLVE, AF_INET, SOCK_DGRAM, 0),
     SOCKET(CALLS_RESOLVE, AF_INET6, SOCK_DGRAM, 0),
     SOCKET(CALLS_RESOLVE, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE),
-    CALL(pipe2, CALLS_CONNECT), /* a relay's liveness pipe: relay/export.c */
+    CALL(pipe2, CALLS_CONNECT), /* a relay's liveness pipe: relay/migrate_out.c */
     CALL(bind, CALLS_CHECK | CALLS_RESOLVE),
     CALL(listen, CALLS_CHECK),
+    CALL(getgroups, CALLS_CHECK), /* to which of them sockets may be given */
     OPTION(CALLS_CHECK, SOL_SOCKET, SO_REUSEADDR),
     OPTION(CALLS_CHECK, IPPROTO_IPV6, IPV6_V6ONLY),
     OPTION(CALLS_CHECK, SOL_SOCKET, SO_BINDTODEVICE),
@@ -203,7 +204,7 @@ static const struct call calls[] = {
     CALL(fadvise64, FILES),
 
     CALL(eventfd2, CALLS_LOG), /* libmicrohttpd 1.0 */
-    CALL(memfd_create, CALLS_WRITE_FILES | CALLS_LOG),
+    CALL(memfd_create, CALLS_WRITE_FILES | CALLS_LOG | CALLS_STORE),
     CALL(ftruncate, CALLS_WRITE_FILES),
     CALL(fallocate, CALLS_WRITE_FILES),
     CALL(pwrite64, CALLS_WRITE_FILES),
@@ -267,7 +268,7 @@ static int allow_own_signals(scmp_filter_ctx ctx) {
     return seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, self);
 }
 
-static int add_rules(scmp_filter_ctx ctx, unsigned groups) {
+static int add_filter_rules(scmp_filter_ctx ctx, unsigned groups) {
     int err = allow_own_signals(ctx);
     for (size_t i = 0; i < ARRAY_LEN(calls) && err == 0; i++)
         if (calls[i].groups & groups)
@@ -289,7 +290,7 @@ bool sandbox_calls(unsigned groups) {
     scmp_filter_ctx ctx = seccomp_init(OTHERWISE);
     int err = ctx ? seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2) : -ENOMEM; /* a tree, not a line */
     if (err == 0)
-        err = add_rules(ctx, groups);
+        err = add_filter_rules(ctx, groups);
     if (err == 0)
         err = seccomp_load(ctx);
     seccomp_release(ctx);

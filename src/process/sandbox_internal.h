@@ -27,6 +27,7 @@ enum calls {
     CALLS_USERS = 256,       /* asking local daemons for users: nscd, sssd, systemd */
     CALLS_LOCAL_NAMES = 512, /* asking local daemons for addresses: nscd, systemd-resolved, avahi */
     CALLS_CURL = 1024,       /* what libcurl does: TCP, and a thread for each name that it resolves */
+    CALLS_STORE = 2048,      /* a Unix stream socket, to the store of the fleet, and memory for what it has */
 };
 
 /* Loads the filter: only these calls. False: errno; ENOSYS when the kernel has no filters. */

@@ -9,8 +9,7 @@
 #include "base/secret.h"
 #include "relay/session.h"
 
-#define PAUSE_MS    20    /* between looks for room when full */
-#define FULL_LOG_MS 10000 /* between warnings that it is full */
+#define PAUSE_MS 20 /* between looks for room when full */
 
 int arrivals_init(struct arrivals *a) {
     for (size_t i = 0; i < WORKERS_MAX; i++)
@@ -29,10 +28,8 @@ static void pause_links(struct relay *r, const char *why) {
         if (a->links[i] >= 0)
             loop_unwatch(&r->loop, a->links[i]);
     wheel_arm(&r->loop.wheel, &a->timer, r->loop.now_ms + PAUSE_MS);
-    if (r->loop.now_ms < a->logged_ms)
-        return;
-    a->logged_ms = r->loop.now_ms + FULL_LOG_MS;
-    log_msg(&r->child.log, LOG_LEVEL_WARNING, "%s: no session is taken at %u sessions", why, r->sessions.used);
+    if (log_pause_over(&a->full_log, r->loop.now_ms))
+        log_msg(&r->child.log, LOG_LEVEL_WARNING, "%s: no session is taken at %u sessions", why, r->sessions.used);
 }
 
 static bool has_room(struct relay *r) {
@@ -75,7 +72,7 @@ void arrivals_link(struct relay *r, uint16_t i, int fd) {
 }
 
 /* As many sessions as descriptors, one each, and nothing behind them. */
-static bool is_whole(const struct arrivals *a, uint16_t type, unsigned nfds) {
+static bool is_whole_batch(const struct arrivals *a, uint16_t type, unsigned nfds) {
     struct rd rd = a->rest;
     for (unsigned i = 0; i < a->head.n && !rd.bad; i++) {
         unsigned fds = 0;
@@ -85,13 +82,13 @@ static bool is_whole(const struct arrivals *a, uint16_t type, unsigned nfds) {
     return rd_end(&rd) && type == EXPORT_SESSIONS && nfds == a->head.n;
 }
 
-static void take_message(struct relay *r, uint32_t i, const struct ipc_raw *m) {
+static void take_arrivals(struct relay *r, uint32_t i, const struct ipc_raw *m) {
     struct arrivals *a = &r->arrivals;
     a->len = m->body.len;
     a->rest = rd_of(m->body);
     export_batch_unpack(&a->rest, &a->head);
     a->begun = 0;
-    if (is_whole(a, m->type, m->nfds)) {
+    if (is_whole_batch(a, m->type, m->nfds)) {
         a->n = m->nfds;
         return;
     }
@@ -110,7 +107,7 @@ void arrivals_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
         return;
     switch (ipc_recv_whole(a->links[key], a->body, a->fds, ARRAY_LEN(a->fds), &m, &err)) {
     case STEP_DONE:
-        take_message(r, key, &m);
+        take_arrivals(r, key, &m);
         break;
     case STEP_WANT_READ:
         break;

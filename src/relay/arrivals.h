@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/defs.h"
+#include "base/log_pause.h"
 #include "base/rd.h"
 #include "base/wheel.h"
 #include "shm/bounds.h"
@@ -19,8 +20,8 @@ struct arrivals {
     int links[WORKERS_MAX]; /* to handshakers; -1 = none */
     bool paused;            /* no room: no session is taken */
     struct wtimer timer;    /* when there may be some again */
-    uint64_t logged_ms;     /* before then no other warning about it */
-    uint8_t *body;          /* IPC_BODY_MAX bytes of secret memory: the message at hand, */
+    struct log_pause full_log;
+    uint8_t *body; /* IPC_BODY_MAX bytes of secret memory: the message at hand, */
     size_t len;
     struct export_batch head;
     struct rd rest;             /* its sessions that have not begun, */

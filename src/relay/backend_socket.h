@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-/* A socket of AF_UNIX, AF_INET or AF_INET6 to connect with; -1 (errno). KEEPALIVE_MS: as socket_keepalive() takes it. */
+/* A socket of AF_UNIX, AF_INET or AF_INET6 to connect with; -1 (errno). KEEPALIVE_MS: as tcp_keepalive() takes it. */
 int backend_socket(sa_family_t family, uint64_t keepalive_ms);
 
 /*

@@ -13,6 +13,7 @@
 
 #include "base/addr.h"
 #include "base/defs.h"
+#include "base/log_pause.h"
 #include "conf/conf.h"
 
 #define BACKEND_ADDRS_MAX 16
@@ -36,7 +37,7 @@ struct backend {
     uint32_t failures; /* connects failed in a row */
     uint64_t out_until_ms;
     uint64_t full_since_ms;               /* its queue of connections was full, and there was no success since; 0 = not so */
-    uint64_t logged_ms;                   /* a first failure is not logged before */
+    struct log_pause fault_log;           /* of first failures */
     uint64_t error_ms;                    /* when the last fault was */
     int error;                            /* errno of it; 0 = none so far */
     bool was_reported;                    /* its failure, to the observer */

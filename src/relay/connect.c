@@ -14,13 +14,13 @@
 #include "relay/backend_socket.h"
 #include "relay/preface.h"
 #include "relay/session.h"
+#include "relay/session_trace.h"
 #include "wire/backend_fault.h"
 #include "wire/resolved.h"
 
 #define RETRY_MS       WHEEL_TICK_MS /* between looks at the queues, when no turn comes sooner */
 #define SHORT_RETRY_MS 20            /* the same while it is we who lack something: each look costs more then */
 #define QUEUE_BATCH    64            /* sessions looked at, a service and look */
-#define LOG_MS         10000         /* between warnings of a kind */
 
 /* What an attempt came to. */
 enum attempt {
@@ -74,7 +74,7 @@ static enum attempt classify_error(int error) {
 }
 
 /* Why a session ends that has waited in vain. */
-static int reason_of(int error) {
+static int unconnected_reason(int error) {
     switch (error) {
     case EAGAIN:
         return ERR_BACKEND_BACKLOG;
@@ -101,11 +101,9 @@ static void log_ejected(struct relay *r, const struct session *s, int error, uin
 /* The first failure after a success is logged as well: by the third, clients have noticed. */
 static void log_fault(struct relay *r, const struct session *s, int error) {
     struct backend *x = &backends_of(r, s)->list[s->chosen];
-    if (x->failures != 1 || r->loop.now_ms < x->logged_ms)
-        return;
-    x->logged_ms = r->loop.now_ms + LOG_MS;
-    log_msg(&r->child.log, LOG_LEVEL_WARNING, "service %s: backend %s: %s", session_service(r, s)->name, x->conf->text,
-            backend_fault_text(error));
+    if (x->failures == 1 && log_pause_over(&x->fault_log, r->loop.now_ms))
+        log_msg(&r->child.log, LOG_LEVEL_WARNING, "service %s: backend %s: %s", session_service(r, s)->name, x->conf->text,
+                backend_fault_text(error));
 }
 
 static void remember(struct relay *r, struct session *s, int error) {
@@ -128,6 +126,8 @@ static void charge_backend(struct relay *r, struct session *s, int error) {
 /* This attempt failed: the session is free for the next one. */
 static void attempt_failed(struct relay *r, struct session *s, int error) {
     session_metrics_backend(r, s, STATS_CONNECTS_FAILED);
+    if (tracers_any(r->child.tracers))
+        session_trace(r, s, TRACED_CONNECT_FAILED, backend_fault_text(error));
     charge_backend(r, s, error);
     s->tried |= 1ull << s->chosen;
     s->retries++;
@@ -141,8 +141,11 @@ static void no_room(struct relay *r, struct session *s, int error) {
     remember(r, s, is_tcp(r, s) ? EADDRNOTAVAIL : error); /* TCP has failed with EAGAIN for it, too */
     if (is_tcp(r, s))
         return;
-    if (s->waits != WAITS_BACKLOG)
+    if (s->waits != WAITS_BACKLOG) {
         session_metrics_backend(r, s, STATS_BACKLOG_FULL);
+        if (tracers_any(r->child.tracers))
+            session_trace(r, s, TRACED_BACKLOG_FULL, NULL);
+    }
     if (backends_full(backends_of(r, s), s->chosen, r->loop.now_ms, &out_ms))
         log_ejected(r, s, error, out_ms);
 }
@@ -153,11 +156,9 @@ static void log_short(struct relay *r, const struct session *s) {
     if (s->waits == WAITS_BACKLOG)
         return;
     session_metrics_process(&r->child.stats, STATS_CONNECT_SHORT);
-    if (r->loop.now_ms < r->short_logged_ms)
-        return;
-    r->short_logged_ms = r->loop.now_ms + LOG_MS;
-    log_msg(&r->child.log, LOG_LEVEL_WARNING, "tls-off itself cannot connect to backends now: %s; sessions wait",
-            backend_fault_text(s->connect_errno));
+    if (log_pause_over(&r->short_log, r->loop.now_ms))
+        log_msg(&r->child.log, LOG_LEVEL_WARNING, "tls-off itself cannot connect to backends now: %s; sessions wait",
+                backend_fault_text(s->connect_errno));
 }
 
 /* ---- success ---- */
@@ -451,12 +452,14 @@ void connect_timeout(struct relay *r, struct session *s) {
         backends_addr_failed(backends_of(r, s), s->chosen, s->addr, r->loop.now_ms);
         attempt_failed(r, s, ETIMEDOUT);
     }
-    session_fail(r, s, waits ? reason_of(s->connect_errno) : ERR_BACKEND_TIMEOUT);
+    session_fail(r, s, waits ? unconnected_reason(s->connect_errno) : ERR_BACKEND_TIMEOUT);
 }
 
-void connect_resolved(struct relay *r, const struct ipc_msg *m) {
+bool connect_resolved(void *ctx, struct channel *c, struct ipc_msg *m) {
+    struct relay *r = ctx;
     struct resolved a;
     if (resolved_read(m, &a) < 0 || a.service >= r->conf->nservices || a.backend >= r->conf->services[a.service].nbackends)
-        return;
+        return false;
     backends_resolved(&r->services[a.service].backends, a.backend, a.addrs, a.n);
+    return true;
 }

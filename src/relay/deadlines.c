@@ -117,7 +117,7 @@ static void open_timeout(struct relay *r, struct session *s) {
 void session_timeout(void *ctx, struct wtimer *t) {
     struct relay *r = ctx;
     struct session *s = CONTAINER_OF(t, struct session, timer);
-    if (s->waits == WAITS_MOVE) { /* comes back, or ends soon */
+    if (s->waits == WAITS_MIGRATION) { /* comes back, or ends soon */
         wheel_arm(&r->loop.wheel, &s->timer, r->loop.now_ms + MOVING_MS);
         return;
     }

@@ -37,7 +37,7 @@ static uint32_t flags_of(const struct session *s) {
            (s->backend.reset ? EXPORT_RESET_BACKEND : 0u);
 }
 
-static void service_of(struct relay *r, const struct session *s, struct export_session *to) {
+static void fill_service(struct relay *r, const struct session *s, struct export_session *to) {
     const struct conf_service *c = session_service(r, s);
     to->service = span_str(c->name);
     to->idle_timeout_ms = MIN(c->idle_ms, c->idle_ms == CONF_NEVER ? CONF_NEVER : EXPORT_TIME_MAX);
@@ -67,9 +67,10 @@ static void times_of(struct relay *r, const struct session *s, struct export_ses
     to->timer_ms = wtimer_armed(&s->timer) ? left(s->timer.deadline_ms, now_ms) : EXPORT_NEVER;
     to->idle_ms = MIN(now_ms - MIN(now_ms, s->active_ms), EXPORT_TIME_MAX);
     to->down_idle_ms = (uint32_t)now_ms - s->down_ms;
-    if (!s->connected)
+    if (s->connect_begun_us)
         to->connecting_us = MIN(clock_mono_us() - s->connect_begun_us, EXPORT_TIME_MAX);
     to->connect_us = s->connect_us;
+    to->first_byte_us = s->first_byte_us;
     to->retries = s->retries;
 }
 
@@ -83,7 +84,7 @@ void export_fill(struct relay *r, const struct session *s, struct export_session
     to->up = (struct export_flow){.bytes = s->up.bytes, .state = s->up.state, .chunk_shift = s->up.chunk_shift};
     to->down = (struct export_flow){.bytes = s->down.bytes, .state = s->down.state, .chunk_shift = s->down.chunk_shift};
     times_of(r, s, to);
-    service_of(r, s, to);
+    fill_service(r, s, to);
     to->packed_info = span_of(s->conn_info, s->conn_info_len);
 }
 
@@ -106,7 +107,7 @@ static bool partial_valid(const struct export_session *x) {
 }
 
 /* The format has one state for all that have a greeting before them. */
-static enum session_state state_of(const struct export_session *x) {
+static enum session_state imported_state(const struct export_session *x) {
     bool connecting = x->state == EXPORT_STATE_PREFACE && !(x->flags & EXPORT_CONNECTED);
     return connecting ? SESSION_CONNECTING : (enum session_state)x->state;
 }
@@ -115,7 +116,7 @@ static bool state_valid(const struct export_session *x) {
     bool connected = x->flags & EXPORT_CONNECTED, backend_fd = x->flags & EXPORT_BACKEND_FD;
     bool queued = x->flags & EXPORT_QUEUED;
     bool tcp = x->backend_kind == BACKEND_TCP + 1; /* connects to other kinds take no time */
-    switch (state_of(x)) {
+    switch (imported_state(x)) {
     case SESSION_CONNECTING: /* the first bytes for a backend are made when it is there */
         return !connected && x->backend_kind && queued == !backend_fd && (queued || tcp) && total(&x->up.wait) == 0 &&
                x->up.state == FLOW_OPEN && x->down.state == FLOW_OPEN && x->deadline_ms != EXPORT_NEVER;
@@ -147,7 +148,7 @@ bool import_record_layer(struct session *s, const struct export_session *x) {
            record_layer_suite(&s->record_layer)->version == x->conn_info.tls_version;
 }
 
-static bool take_bytes(struct relay *r, struct chain *to, struct chain *ahead, const struct export_bytes *b) {
+static bool take_waiting(struct relay *r, struct chain *to, struct chain *ahead, const struct export_bytes *b) {
     if (ahead->len != b->ahead)
         return false;
     *to = *ahead;
@@ -174,7 +175,7 @@ static bool take_service(struct relay *r, struct session *s, const struct export
     uint16_t service = services_find(r, x->service), backend = BACKEND_NONE;
     if (service != SERVICES_NONE && x->backend_kind)
         backend = services_backend(r, service, x->backend);
-    if (service == SERVICES_NONE || (backend == BACKEND_NONE && x->backend_kind && state_of(x) != SESSION_CONNECTING)) {
+    if (service == SERVICES_NONE || (backend == BACKEND_NONE && x->backend_kind && imported_state(x) != SESSION_CONNECTING)) {
         service = services_inherit(r, x);
         backend = x->backend_kind ? 0 : BACKEND_NONE;
     }
@@ -196,8 +197,11 @@ static void take_times(struct relay *r, struct session *s, const struct export_s
     s->active_ms = now_ms - MIN(now_ms, x->idle_ms);
     s->down_ms = (uint32_t)now_ms - x->down_idle_ms;
     uint64_t now_us = clock_mono_us();
-    s->connect_begun_us = now_us - MIN(now_us, x->connecting_us);
+    bool known =
+        x->connecting_us || !(x->flags & EXPORT_CONNECTED); /* minors before 8 do not say it of one that has a backend */
+    s->connect_begun_us = known ? now_us - MIN(now_us, x->connecting_us) : 0;
     s->connect_us = x->connect_us;
+    s->first_byte_us = x->first_byte_us;
     s->retries = x->retries;
     if (s->state == SESSION_OPEN) { /* as this configuration has it: counted from the last byte */
         uint64_t idle_ms = session_service(r, s)->idle_ms;
@@ -210,7 +214,7 @@ static void take_times(struct relay *r, struct session *s, const struct export_s
 }
 
 /* The backend's side: its descriptor, its metrics. A queued session has none. */
-static void take_backend(struct relay *r, struct session *s, int backend_fd) {
+static void take_backend_side(struct relay *r, struct session *s, int backend_fd) {
     if (s->chosen == BACKEND_NONE || backend_fd < 0)
         return;
     s->backend.fd = backend_fd;
@@ -226,7 +230,7 @@ static void keep_alive(const struct session *s, uint64_t quiet_ms) {
         tcp_keepalive(s->backend.fd, quiet_ms);
 }
 
-static bool watch(struct relay *r, struct session *s) {
+static bool watch_sides(struct relay *r, struct session *s) {
     uint32_t slot = s->item.slot, gen = LOOP_GEN(s->item.gen);
     s->client.wants_out = s->down.wait.len > 0;
     uint32_t client = SESSION_EVENTS | (s->client.wants_out ? EPOLLOUT : 0u);
@@ -249,9 +253,9 @@ static void take_flow(struct flow *f, const struct export_flow *x) {
 }
 
 /* What can only be wrong. */
-static bool take_content(struct relay *r, struct session *s, const struct export_session *x,
-                         struct chain ahead[static EXPORT_PARTS]) {
-    s->state = (uint8_t)state_of(x);
+static bool take_session_content(struct relay *r, struct session *s, const struct export_session *x,
+                                 struct chain ahead[static EXPORT_PARTS]) {
+    s->state = (uint8_t)imported_state(x);
     s->greeting = x->greeting;
     s->client.end = x->client_end;
     s->backend.end = x->backend_end;
@@ -259,9 +263,9 @@ static bool take_content(struct relay *r, struct session *s, const struct export
     take_flow(&s->up, &x->up);
     take_flow(&s->down, &x->down);
     return (!s->client.tls || import_record_layer(s, x)) && take_reason(s, x->reason) &&
-           take_bytes(r, &s->up.wait, &ahead[EXPORT_PART_UP], &x->up.wait) &&
-           take_bytes(r, &s->down.wait, &ahead[EXPORT_PART_DOWN], &x->down.wait) &&
-           take_bytes(r, &s->partial, &ahead[EXPORT_PART_PARTIAL], &x->partial);
+           take_waiting(r, &s->up.wait, &ahead[EXPORT_PART_UP], &x->up.wait) &&
+           take_waiting(r, &s->down.wait, &ahead[EXPORT_PART_DOWN], &x->down.wait) &&
+           take_waiting(r, &s->partial, &ahead[EXPORT_PART_PARTIAL], &x->partial);
 }
 
 /* What may also fail for want of memory or descriptors. */
@@ -269,10 +273,10 @@ static bool take_place(struct relay *r, struct session *s, const struct export_s
     if (!take_service(r, s, x))
         return false;
     take_times(r, s, x);
-    take_backend(r, s, backend_fd);
+    take_backend_side(r, s, backend_fd);
     if (services_counted_as(r, s->service) != SERVICES_NONE)
         keep_alive(s, session_service(r, s)->keepalive_ms);
-    return session_keep_conn_info(s, x->packed_info) && watch(r, s);
+    return session_keep_conn_info(s, x->packed_info) && watch_sides(r, s);
 }
 
 /* Everything but descriptors; those left in the session are closed as well. */
@@ -314,7 +318,7 @@ enum export_result import_session(struct relay *r, const struct export_session *
     s->backend.fd = -1;
     s->chosen = BACKEND_NONE;
     s->service = SERVICES_NONE;
-    bool sound = take_content(r, s, x, ahead);
+    bool sound = take_session_content(r, s, x, ahead);
     if (sound && take_place(r, s, x, backend_fd)) {
         if (backend_fd >= 0 && s->backend.fd != backend_fd)
             close(backend_fd); /* of a connect to a backend that is gone */

@@ -166,7 +166,8 @@ bool flow_flush(struct relay *r, struct session *s, struct flow *f) {
 }
 
 /* Bytes as the sink's socket takes them: written through when nothing waits before them. */
-static void put(struct relay *r, struct session *s, const struct way *w, struct iovec *iov, unsigned niov, int flags) {
+static void write_or_queue(struct relay *r, struct session *s, const struct way *w, struct iovec *iov, unsigned niov,
+                           int flags) {
     size_t sent = 0;
     if (w->flow->state == FLOW_BROKEN)
         return;
@@ -192,7 +193,7 @@ static void put_records(struct relay *r, struct session *s, struct flow *f, uint
     struct way w = way_of(s, f);
     struct iovec iov = {records, len};
     if (len)
-        put(r, s, &w, &iov, 1, flags);
+        write_or_queue(r, s, &w, &iov, 1, flags);
 }
 
 void flow_put_alert(struct relay *r, struct session *s, enum alert alert) {
@@ -287,7 +288,7 @@ static ssize_t read_laid_out(struct relay *r, int fd, size_t chunk, const struct
 }
 
 /* Seals N plain bytes laid out by L and sends them at once. */
-static void seal(struct relay *r, struct session *s, const struct way *w, size_t n, const struct layout *l) {
+static void seal_and_send(struct relay *r, struct session *s, const struct way *w, size_t n, const struct layout *l) {
     struct record_run run;
     int err = record_run_begin(&run, &r->contexts, record_layer_suite(&s->record_layer), &s->record_layer.out, true);
     size_t total = 0, records = 0;
@@ -314,7 +315,7 @@ static void account(struct relay *r, struct session *s, const struct way *w, siz
     w->flow->bytes += n;
     window_moved(w->from->fd, w->flow->bytes - n, w->flow->bytes, &w->flow->mark_us);
     session_metrics_bytes(r, s, up ? STATS_BYTES_IN : STATS_BYTES_OUT, n);
-    rate_consume(s, n);
+    rate_consume(r, s, n);
 }
 
 /* Opens all whole records of IN and passes their plain bytes on; keeps what is no whole record. */
@@ -326,7 +327,7 @@ static void open_records(struct relay *r, struct session *s, const struct way *w
         step = record_layer_open(&s->record_layer, &r->contexts, in, len, &opened);
         if (opened.plain_len) {
             account(r, s, w, opened.plain_len);
-            put(r, s, w, opened.iov, opened.niov, 0);
+            write_or_queue(r, s, w, opened.iov, opened.niov, 0);
         }
         in += opened.consumed;
         len -= opened.consumed;
@@ -353,9 +354,9 @@ static void pass(struct relay *r, struct session *s, const struct way *w, size_t
     }
     account(r, s, w, len);
     if (w->to->tls)
-        seal(r, s, w, len, l);
+        seal_and_send(r, s, w, len, l);
     else
-        put(r, s, w, &iov, 1, 0);
+        write_or_queue(r, s, w, &iov, 1, 0);
 }
 
 /* What a read came to. False when it brought no bytes. */

@@ -8,7 +8,7 @@
 
 #include "base/span.h"
 #include "base/step.h"
-#include "wire/greeting.h"
+#include "wire/greeting_kind.h"
 
 #define GREETING_MAX 2048 /* bytes of a greeting, the end of its last line included */
 
@@ -21,7 +21,7 @@ struct greeting_end {
  * BYTES: the first that the backend sent; more than GREETING_MAX are not looked at. KIND is not GREETING_NONE.
  * STEP_DONE: the backend welcomes the client; LEN bytes are its greeting, what follows is the client's.
  * STEP_WANT_READ: not whole yet. *RET is untouched.
- * STEP_FAILED: ERR_GREETING_REFUSED (LEN bytes tell the client why), ERR_GREETING_PREAUTH (RFC 3501 7.1.4),
+ * STEP_FAILED: ERR_GREETING_REFUSED (LEN bytes say to the client why), ERR_GREETING_PREAUTH (RFC 3501 7.1.4),
  * ERR_GREETING_FORMAT, ERR_GREETING_TOO_LONG.
  */
 enum step greeting_read(enum greeting kind, struct span bytes, struct greeting_end *ret);

@@ -7,14 +7,13 @@
 #include "base/hash.h"
 #include "relay/session.h"
 
-#define CHAINS       1024u
-#define CHUNK_SHARE  64                             /* of the budget: the most that is read at once, */
-#define CHUNK_MIN    ((size_t)1 << CHUNK_MIN_SHIFT) /* but this in any case; the most from half of the budget on, */
-#define CHUNK_LEAST  ((size_t)4096)                 /* and this for clients that hold a large share of it: */
-#define LARGE_SHARE  16                             /* one part in so many */
-#define BLOCKED_MS   1000                           /* a session whose peers read makes progress within that time */
-#define LOOK_AT      64    /* clients of a class, and sessions of a client, that are looked at before one is chosen */
-#define LOG_EVERY_MS 10000 /* between warnings */
+#define CHAINS      1024u
+#define CHUNK_SHARE 64                             /* of the budget: the most that is read at once, */
+#define CHUNK_MIN   ((size_t)1 << CHUNK_MIN_SHIFT) /* but this in any case; the most from half of the budget on, */
+#define CHUNK_LEAST ((size_t)4096)                 /* and this for clients that hold a large share of it: */
+#define LARGE_SHARE 16                             /* one part in so many */
+#define BLOCKED_MS  1000                           /* a session whose peers read makes progress within that time */
+#define LOOK_AT     64 /* clients of a class, and sessions of a client, that are looked at before one is chosen */
 
 struct hold_client {
     struct slab_item item;
@@ -64,7 +63,7 @@ static struct hold_client **hold_chain(struct relay *r, const uint8_t key[static
     return &r->holders.chains[hash_bytes(&r->rate_buckets.key, span_of(key, 16)) % CHAINS];
 }
 
-static uint8_t class_of(size_t bytes) {
+static uint8_t hold_class(size_t bytes) {
     uint8_t n = 0;
     while (bytes >>= 1)
         n++;
@@ -72,7 +71,7 @@ static uint8_t class_of(size_t bytes) {
 }
 
 static void set_bytes(struct relay *r, struct hold_client *c, size_t bytes) {
-    uint8_t class = class_of(bytes);
+    uint8_t class = hold_class(bytes);
     c->bytes = bytes;
     if (class == c->class)
         return;
@@ -210,7 +209,7 @@ static struct hold *oldest_of_client(const struct hold_client *c) {
     int looks = LOOK_AT;
     for (struct list *n = c->holds.next; n != &c->holds && looks--; n = n->next) {
         struct hold *h = CONTAINER_OF(n, struct hold, in_client);
-        if (h->session->waits != WAITS_MOVE)
+        if (h->session->waits != WAITS_MIGRATION)
             return h;
     }
     return NULL;
@@ -249,16 +248,12 @@ static struct hold *choose_eviction(struct relay *r) {
 }
 
 static void log_eviction(struct relay *r) {
-    struct holders *h = &r->holders;
-    h->unlogged++;
+    uint32_t ended = log_pause_over(&r->holders.eviction_log, r->loop.now_ms);
     session_metrics_process(&r->child.stats, STATS_EVICTED);
-    if (r->loop.now_ms < h->logged_ms)
-        return;
-    log_msg(&r->child.log, LOG_LEVEL_WARNING,
-            "buffer_memory is used up: %u session(s) ended (no_buffers), blocked longest of the clients that hold most",
-            h->unlogged);
-    h->logged_ms = r->loop.now_ms + LOG_EVERY_MS;
-    h->unlogged = 0;
+    if (ended)
+        log_msg(&r->child.log, LOG_LEVEL_WARNING,
+                "buffer_memory is used up: %u session(s) ended (no_buffers), blocked longest of the clients that hold most",
+                ended);
 }
 
 void hold_enforce(struct relay *r) {

@@ -16,6 +16,7 @@
 
 #include "base/defs.h"
 #include "base/list.h"
+#include "base/log_pause.h"
 #include "base/slab.h"
 
 #define HOLD_CLASSES 48 /* clients that hold 2^n bytes and more, less than twice that */
@@ -30,8 +31,7 @@ struct holders {
     struct slab clients;             /* one a client with such sessions */
     struct hold_client **chains;     /* of clients, by address */
     struct list class[HOLD_CLASSES]; /* of clients, by what they hold */
-    uint64_t logged_ms;              /* the warning may be logged again */
-    uint32_t unlogged;               /* sessions that ended since the last line */
+    struct log_pause eviction_log;
 };
 
 /* Before anything else, once. False without memory. */

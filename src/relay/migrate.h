@@ -1,7 +1,7 @@
 /*
  * Live sessions to and from another relay (wire/export_link.h): what the relay's turn asks of the two sides.
  *
- * A migrating session is frozen (WAITS_MOVE): the exporter does nothing with it from the moment its state is read until
+ * A migrating session is frozen (WAITS_MIGRATION): the exporter does nothing with it from the moment its state is read until
  * the importer has answered or can never answer; the importer does nothing with it before its answer has been sent. So two
  * relays never relay bytes of one session, and at every moment one owns it.
  */
@@ -12,35 +12,35 @@
 #include "wire/export.h"
 #include "wire/export_link.h"
 
-#define MOVE_STALL_MS 3000 /* an importer that does not answer for so long is given up */
+#define MIGRATE_STALL_MS 3000 /* an importer that does not answer for so long is given up */
 
-/* export.c: gives sessions away over LINK (owned from here on). */
-void export_begin(struct relay *r, const struct control_export *what, int link);
+/* migrate_out.c: gives sessions away over LINK (owned from here on). */
+void migrate_out_begin(struct relay *r, const struct control_export *what, int link);
 
 /* A share of work at the end of a turn. True when there is more that can be done at once. */
-bool export_turn(struct relay *r);
+bool migrate_out_turn(struct relay *r);
 
 /* A session came or came back: there may be one to give away. */
-void export_wake(struct relay *r);
+void migrate_out_wake(struct relay *r);
 
 /* Takes back what was not acknowledged, without a report to the supervisor; nothing when there is no export. */
-void export_stop(struct relay *r);
-void export_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
+void migrate_out_stop(struct relay *r);
+void migrate_out_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
 
 /* Everything that still comes is exported as well. */
-bool export_of_all(const struct relay *r);
+bool migrate_out_of_all(const struct relay *r);
 
-/* True when T was a timer of an export. */
-void export_timer(void *ctx, struct wtimer *t);
+/* T is the timer of the export: looks again at a link that takes or answers nothing. */
+void migrate_out_timer(void *ctx, struct wtimer *t);
 
-/* import.c: takes sessions from LINK (owned from here on). */
-void import_begin(struct relay *r, int link);
+/* migrate_in.c: takes sessions from LINK (owned from here on). */
+void migrate_in_begin(struct relay *r, int link);
 
 /* Ends all imports: what was not acknowledged is dropped. */
-void import_end_all(struct relay *r);
-void import_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
-void import_liveness_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
-void import_timer(void *ctx, struct wtimer *t);
+void migrate_in_end_all(struct relay *r);
+void migrate_in_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
+void migrate_in_liveness_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
+void migrate_in_timer(void *ctx, struct wtimer *t);
 
 /* export_form.c: the session as it is now, but for its waiting bytes and its record layer. TO is all zero; it borrows S. */
 void export_fill(struct relay *r, const struct session *s, struct export_session *to);

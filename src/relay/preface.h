@@ -3,8 +3,8 @@
  * backend's greeting, which is swallowed when the client has been greeted already.
  *
  * A greeting that is not whole stays in the kernel: it is looked at, and taken out when its end is there. So a session in this
- * state holds nothing, moves to another relay like any other, and what the backend said behind its greeting is still there to
- * be relayed.
+ * state holds nothing, migrates to another relay like any other, and what the backend said behind its greeting is still there
+ * to be relayed.
  */
 #pragma once
 

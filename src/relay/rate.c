@@ -3,17 +3,20 @@
 #include <stdlib.h>
 
 #include "relay/session.h"
+#include "relay/session_metrics.h"
+#include "relay/session_trace.h"
 #include "shm/buckets.h"
 
-#define CHAINS      1024u
-#define MS_NS       UINT64_C(1000000)
-#define BURST_NS    (100 * MS_NS) /* of the rate, after a pause; also what a late timer does not lose */
-#define QUANTUM_MS  20            /* of the rate are reserved at once, */
-#define QUANTUM_MIN (16 * 1024)
-#define QUANTUM_MAX (4 * 1024 * 1024)
-#define KEEP_MS     200  /* an unconsumed quantum is valid so long */
-#define SHARE_MIN   4096 /* bytes a session is woken for */
-#define READ_MIN    1024 /* the least that is read at once; the excess is reserved later */
+#define CHAINS         1024u
+#define MS_NS          UINT64_C(1000000)
+#define BURST_NS       (100 * MS_NS) /* of the rate, after a pause; also what a late timer does not lose */
+#define QUANTUM_MS     20            /* of the rate are reserved at once, */
+#define QUANTUM_MIN    (16 * 1024)
+#define QUANTUM_MAX    (4 * 1024 * 1024)
+#define TRACE_EVERY_MS 1000
+#define KEEP_MS        200  /* an unconsumed quantum is valid so long */
+#define SHARE_MIN      4096 /* bytes a session is woken for */
+#define READ_MIN       1024 /* the least that is read at once; the excess is reserved later */
 
 /* Whose rate it is; the narrow ones are asked first. */
 enum rate_of { RATE_CLIENT, RATE_NAME, RATE_SERVICE, RATE_KINDS };
@@ -21,15 +24,17 @@ enum rate_of { RATE_CLIENT, RATE_NAME, RATE_SERVICE, RATE_KINDS };
 struct rate_limiter {
     struct slab_item item;
     struct rate_limiter *next; /* in its chain */
-    struct list line;          /* sessions that wait */
+    struct list queue;         /* sessions that wait */
     struct list in_refilled;   /* in r->rate_refilled: has something left for queued sessions */
     struct wtimer timer;       /* until the reserved quantum may be consumed */
     struct bucket bucket;      /* its tag distinguishes limiters, too */
-    uint64_t rate;
-    uint64_t reserved;  /* bytes that the timer refills */
-    uint64_t refill_ms; /* the last refill */
-    int64_t left;       /* of it; below 0: read beyond it */
-    uint32_t waiting;   /* queued sessions */
+    uint64_t limit;            /* as configured */
+    uint64_t rate;             /* of it, what other instances leave; the same where they do not count */
+    uint64_t peers_tag;        /* by which the table of other instances knows the client; 0 = they do not count */
+    uint64_t reserved;         /* bytes that the timer refills */
+    uint64_t refill_ms;        /* the last refill */
+    int64_t left;              /* of it; below 0: read beyond it */
+    uint32_t waiting;          /* queued sessions */
     uint32_t sessions;
     uint32_t share; /* of the last quantum for each that was woken */
 };
@@ -38,6 +43,7 @@ struct rate_limiter {
 struct rate_share {
     struct rate_limiter *of[RATE_KINDS]; /* NULL = no such limit */
     struct rate_limiter *queue;          /* the one it waits for, or waited for last */
+    uint64_t traced_ms;                  /* when it was last reported to those who trace the client */
 };
 
 bool rate_init(struct relay *r) {
@@ -72,9 +78,9 @@ static struct rate_limiter *limiter_of(struct relay *r, struct bucket bucket, ui
         l->timer.kind = RELAY_TIMER_RATE;
         l->next = *chain;
         *chain = l;
-        list_init(&l->line);
+        list_init(&l->queue);
         list_init(&l->in_refilled);
-        l->rate = rate;
+        l->limit = l->rate = rate;
         l->bucket = bucket;
     }
     if (l)
@@ -95,7 +101,7 @@ static void leave_limiter(struct relay *r, struct rate_limiter *l) {
 }
 
 /* The session's share, made when it has none; NULL when there is no memory. */
-static struct rate_share *join(struct relay *r, struct session *s) {
+static struct rate_share *join_limiters(struct relay *r, struct session *s) {
     const struct conf_service *service = session_service(r, s);
     const uint64_t rates[RATE_KINDS] = {
         [RATE_CLIENT] = service->max_bytes_per_client,
@@ -103,6 +109,7 @@ static struct rate_share *join(struct relay *r, struct session *s) {
         [RATE_SERVICE] = service->max_bytes,
     };
     struct conn_info f;
+    struct addr_net nets[ADDR_NETS];
     uint8_t client[16];
     if (s->rate || !(s->rate = calloc(1, sizeof(*s->rate))))
         return s->rate;
@@ -118,6 +125,8 @@ static struct rate_share *join(struct relay *r, struct session *s) {
             return NULL;
         }
     }
+    if (s->rate->of[RATE_CLIENT] && service->fleet_limits && addr_nets(&f.client, nets))
+        s->rate->of[RATE_CLIENT]->peers_tag = scoreboard_net_tag(&r->child.scoreboard, &nets[0]);
     return s->rate;
 }
 
@@ -146,8 +155,12 @@ static void wake_queued(struct relay *r, struct rate_limiter *l, uint64_t bytes)
 
 /* Reserves the debt and a quantum on top. True when it may be consumed at once, else the timer refills it. */
 static bool reserve(struct relay *r, struct rate_limiter *l) {
+    if (l->peers_tag)
+        l->rate = scoreboard_client_rate(&r->child.scoreboard, l->peers_tag, l->limit, r->loop.now_ms);
     uint64_t quantum = l->rate * QUANTUM_MS / 1000, now_ns = r->loop.now_ms * MS_NS;
-    quantum = MIN(MAX(quantum, (uint64_t)QUANTUM_MIN), (uint64_t)QUANTUM_MAX);
+    /* Of a rate that others' traffic has lowered no more than a second's: it may soon be another one. */
+    uint64_t least = l->rate < l->limit ? MIN(MAX(l->rate, (uint64_t)READ_MIN), (uint64_t)QUANTUM_MIN) : QUANTUM_MIN;
+    quantum = MIN(MAX(quantum, least), (uint64_t)QUANTUM_MAX);
     uint64_t bytes = quantum + (l->left < 0 ? (uint64_t)-l->left : 0);
     uint64_t from_ns = bucket_reserve(&r->rate_buckets, &l->bucket, bytes, l->rate, BURST_NS, now_ns);
     if (l->left < 0) /* the excess that was read has to be refilled before, not after */
@@ -168,13 +181,13 @@ static void expire(struct relay *r, struct rate_limiter *l) {
 }
 
 /* Wakes as many queued sessions as the rest of the quantum allows, in order. */
-static void wake(struct relay *r, struct rate_limiter *l) {
+static void wake_waiting(struct relay *r, struct rate_limiter *l) {
     uint32_t n = MIN(l->waiting, (uint32_t)MIN(l->left / SHARE_MIN + 1, (int64_t)UINT16_MAX));
     if (l->left <= 0 || n == 0)
         return;
     l->share = (uint32_t)MIN(MAX(l->left / n, (int64_t)READ_MIN), (int64_t)UINT32_MAX);
-    while (n-- && !list_empty(&l->line)) {
-        struct session *s = CONTAINER_OF(l->line.next, struct session, link);
+    while (n-- && !list_empty(&l->queue)) {
+        struct session *s = CONTAINER_OF(l->queue.next, struct session, link);
         hold_excuse(r, s);
         s->refilled = true;
         session_wait(r, s, WAITS_READY, &r->ready);
@@ -188,7 +201,7 @@ void rate_timer(void *ctx, struct wtimer *t) {
     struct rate_limiter *l = CONTAINER_OF(t, struct rate_limiter, timer);
     wake_queued(r, l, l->reserved);
     l->reserved = 0;
-    wake(r, l);
+    wake_waiting(r, l);
 }
 
 void rate_turn(struct relay *r) {
@@ -199,15 +212,31 @@ void rate_turn(struct relay *r) {
     for (struct list *n; (n = list_shift(&now));) {
         struct rate_limiter *l = CONTAINER_OF(n, struct rate_limiter, in_refilled);
         if (l->waiting && (l->left > 0 || (!l->reserved && reserve(r, l))))
-            wake(r, l);
+            wake_waiting(r, l);
     }
 }
 
 /* ---- sessions ---- */
 
-static size_t enqueue(struct relay *r, struct session *s, struct rate_limiter *l) {
+/* Once a second is enough to see that a limit bites. */
+static void trace_throttled(struct relay *r, struct session *s, const struct rate_limiter *l) {
+    static const char *const names[RATE_KINDS] = {[RATE_CLIENT] = "bytes_per_second_per_client",
+                                                  [RATE_NAME] = "bytes_per_second_per_name",
+                                                  [RATE_SERVICE] = "bytes_per_second"};
+    unsigned k = 0;
+    while (k + 1 < RATE_KINDS && s->rate->of[k] != l)
+        k++;
+    if (r->loop.now_ms < s->rate->traced_ms + TRACE_EVERY_MS)
+        return;
+    s->rate->traced_ms = r->loop.now_ms;
+    session_trace(r, s, TRACED_THROTTLED, names[k]);
+}
+
+static size_t enqueue_session(struct relay *r, struct session *s, struct rate_limiter *l) {
+    if (tracers_any(r->child.tracers))
+        trace_throttled(r, s, l);
     s->rate->queue = l;
-    session_wait(r, s, WAITS_RATE, &l->line);
+    session_wait(r, s, WAITS_RATE, &l->queue);
     session_metrics_add(r, s, STATS_THROTTLED, 1);
     return 0;
 }
@@ -224,7 +253,7 @@ bool rate_waits(const struct session *s) {
 size_t rate_room(struct relay *r, struct session *s, size_t want) {
     if (!s->rate && !rate_limits(session_service(r, s)))
         return want;
-    struct rate_share *share = join(r, s);
+    struct rate_share *share = join_limiters(r, s);
     if (!share)
         return want;
     if (s->waits == WAITS_RATE)
@@ -239,7 +268,7 @@ size_t rate_room(struct relay *r, struct session *s, size_t want) {
         expire(r, l);
         bool others_first = !refilled && l->waiting;
         if (others_first || (l->left <= 0 && (l->reserved || !reserve(r, l))))
-            return enqueue(r, s, l);
+            return enqueue_session(r, s, l);
         most = MIN(most, l->left);
         if (refilled && l == share->queue)
             most = MIN(most, (int64_t)l->share);
@@ -247,8 +276,10 @@ size_t rate_room(struct relay *r, struct session *s, size_t want) {
     return MIN(want, MAX((size_t)most, (size_t)READ_MIN));
 }
 
-void rate_consume(struct session *s, size_t bytes) {
+void rate_consume(struct relay *r, struct session *s, size_t bytes) {
     for (unsigned k = 0; s->rate && k < RATE_KINDS; k++)
         if (s->rate->of[k])
             s->rate->of[k]->left -= (int64_t)bytes;
+    if (s->rate && s->rate->of[RATE_CLIENT])
+        session_metrics_limited(r, s, bytes);
 }

@@ -30,7 +30,7 @@ void rate_fini(struct relay *r);
 size_t rate_room(struct relay *r, struct session *s, size_t want);
 
 /* Plain bytes that were read. */
-void rate_consume(struct session *s, size_t bytes);
+void rate_consume(struct relay *r, struct session *s, size_t bytes);
 
 /* It is queued, and only a refill makes it ready. */
 bool rate_waits(const struct session *s);
@@ -41,7 +41,7 @@ void rate_count_waiting(const struct session *s, int change);
 /* The session is here no more. May be called at any time. */
 void rate_leave(struct relay *r, struct session *s);
 
-/* True when T was a timer of ours. */
+/* T is the timer of a limiter: what it has reserved may be consumed. */
 void rate_timer(void *ctx, struct wtimer *t);
 
 /* At the end of each turn: what is left of quanta goes to queued sessions. */

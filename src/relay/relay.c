@@ -13,44 +13,23 @@
 #include "base/err.h"
 #include "base/secret.h"
 #include "conf/snapshot.h"
-#include "relay/listing.h"
 #include "relay/migrate.h"
 #include "relay/services.h"
 #include "relay/session.h"
+#include "relay/session_list.h"
 #include "wire/resolved.h"
 
 #define DRAIN_TICK_MS 50
 #define QUIET_MS      1000 /* a session that relayed no byte for so long has nothing in flight */
 
-static void lose_resolver(struct relay *r) {
-    loop_unwatch(&r->loop, r->resolver);
-    close(r->resolver);
-    r->resolver = -1;
-}
+static const struct channel_ops resolver_ops = {.rules = resolved_rules, .message = connect_resolved};
 
-static void resolver_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
+static int link_relay_to_resolver(void *ctx, const struct control_peer *peer, int fd) {
     struct relay *r = ctx;
-    struct ipc_msg m;
-    int err = 0;
-    enum step step = ipc_recv(r->resolver, r->child.scratch, sizeof(r->child.scratch), resolved_rules, &m, &err);
-    if (step == STEP_DONE)
-        connect_resolved(r, &m);
-    if (step == STEP_EOF || (step == STEP_FAILED && err != ERR_FORMAT))
-        lose_resolver(r);
+    return channel_open(&r->resolver, fd);
 }
 
-static int take_resolver(void *ctx, const struct control_peer *peer, int fd) {
-    struct relay *r = ctx;
-    if (r->resolver >= 0)
-        lose_resolver(r);
-    r->resolver = fd;
-    if (loop_watch(&r->loop, fd, EPOLLIN, RELAY_RESOLVER, 0, 0) == 0)
-        return 0;
-    lose_resolver(r);
-    return ERR_SYSTEM;
-}
-
-static int take_handshaker(void *ctx, const struct control_peer *peer, int fd) {
+static int link_relay_to_handshaker(void *ctx, const struct control_peer *peer, int fd) {
     struct relay *r = ctx;
     if (peer->index >= r->child.setup.workers) {
         close(fd);
@@ -73,11 +52,11 @@ static void drain_tick(void *ctx, struct wtimer *t) {
     uint32_t slot = 0;
     bool last = r->loop.now_ms >= r->drain_until_ms;
     if (last)
-        export_stop(r); /* what it has not given away by now is cut */
+        migrate_out_stop(r); /* what it has not given away by now is cut */
     for (struct session *s; (s = slab_next(&r->sessions, &slot));) {
         bool quiet =
             s->waits != WAITS_RATE && s->active_ms + QUIET_MS <= r->loop.now_ms && s->up.wait.len == 0 && s->down.wait.len == 0;
-        if (s->state == SESSION_DEAD || s->waits == WAITS_MOVE)
+        if (s->state == SESSION_DEAD || s->waits == WAITS_MIGRATION)
             continue;
         if (s->state != SESSION_CLOSING && quiet && r->drain_how == DRAIN_QUICK) {
             session_stop(r, s, ERR_STOPPED);
@@ -92,7 +71,7 @@ static void drain_tick(void *ctx, struct wtimer *t) {
 }
 
 static void drained(struct relay *r) {
-    if (!r->draining || r->sessions.used || r->arrivals.n || (export_of_all(r) && arrivals_may_come(r)))
+    if (!r->draining || r->sessions.used || r->arrivals.n || (migrate_out_of_all(r) && arrivals_may_come(r)))
         return;
     r->draining = false;
     wheel_cancel(&r->loop.wheel, &r->drain_timer);
@@ -102,8 +81,8 @@ static void drained(struct relay *r) {
 /* Asked to stop: what is left is cut, and counted. */
 static void cut_all(struct relay *r) {
     uint32_t slot = 0;
-    export_stop(r);
-    import_end_all(r);
+    migrate_out_stop(r);
+    migrate_in_end_all(r);
     for (struct session *s; (s = slab_next(&r->sessions, &slot));) {
         bool ended =
             s->state == SESSION_DEAD || (s->state == SESSION_CLOSING && s->down.wait.len == 0); /* the kernel sends it */
@@ -119,16 +98,16 @@ static int take_export(void *ctx, struct ipc_msg *m, struct text *why) {
     struct control_export x;
     int err = control_read_export(m, &x);
     if (err == 0)
-        export_begin(ctx, &x, ipc_take(m, 0));
+        migrate_out_begin(ctx, &x, ipc_take(m, 0));
     return err;
 }
 
 static int take_import(void *ctx, struct ipc_msg *m, struct text *why) {
-    import_begin(ctx, ipc_take(m, 0));
+    migrate_in_begin(ctx, ipc_take(m, 0));
     return 0;
 }
 
-static int begin_drain(void *ctx, struct ipc_msg *m, struct text *why) {
+static int drain_relay(void *ctx, struct ipc_msg *m, struct text *why) {
     struct relay *r = ctx;
     struct control_drain d;
     int err = control_read_drain(m, &d);
@@ -169,7 +148,7 @@ static bool relay_turn_end(void *ctx) {
     session_work(r, &now);
     rate_turn(r);
     free_dead(r);
-    more = export_turn(r) || more;
+    more = migrate_out_turn(r) || more;
     free_dead(r); /* those that an export which ended let go */
     drained(r);
     session_metrics_turn(r);
@@ -186,7 +165,8 @@ static uint8_t *make_scratch(void) {
 bool relay_make(struct relay *r) {
     struct rlimit files;
     const struct engine *engine = engine_find(r->conf->engine);
-    r->resolver = r->observer = -1;
+    channel_init(&r->resolver, 1, &r->loop, RELAY_RESOLVER, &resolver_ops, r);
+    session_list_init(r);
     list_init(&r->ready);
     list_init(&r->dead);
     list_init(&r->importing);
@@ -258,32 +238,43 @@ static struct relay relay_process;
 static const struct role_message relay_messages[] = {
     {CONTROL_EXPORT, take_export},
     {CONTROL_IMPORT, take_import},
-    {CONTROL_DRAIN, begin_drain},
+    {CONTROL_DRAIN, drain_relay},
     {0, NULL},
 };
 
 static const struct role_link relay_links[] = {
-    {ROLE_OBSERVER, listing_take_link},
-    {ROLE_RESOLVER, take_resolver},
-    {ROLE_HANDSHAKER, take_handshaker},
+    {ROLE_OBSERVER, session_list_take_link},
+    {ROLE_RESOLVER, link_relay_to_resolver},
+    {ROLE_HANDSHAKER, link_relay_to_handshaker},
     {0, NULL},
 };
 
 static const struct loop_handler relay_handlers[] = {
-    {RELAY_LINK, arrivals_event},     {RELAY_CLIENT, session_client_event},    {RELAY_BACKEND, session_backend_event},
-    {RELAY_RESOLVER, resolver_event}, {RELAY_OBSERVER, listing_event},         {RELAY_EXPORT, export_event},
-    {RELAY_IMPORT, import_event},     {RELAY_LIVENESS, import_liveness_event}, {0, NULL},
+    {RELAY_LINK, arrivals_event},
+    {RELAY_CLIENT, session_client_event},
+    {RELAY_BACKEND, session_backend_event},
+    {RELAY_EXPORT, migrate_out_event},
+    {RELAY_IMPORT, migrate_in_event},
+    {RELAY_LIVENESS, migrate_in_liveness_event},
+    {0, NULL},
 };
+
+/* After work, within the time between two publications. */
+static void relay_second(void *ctx, struct wtimer *t) {
+    struct relay *r = ctx;
+    session_metrics_publish(r, t);
+    engine_contexts_forget(&r->contexts);
+}
 
 static const struct loop_timer relay_timers[] = {
     {RELAY_TIMER_SESSION, session_timeout, 0},
     {RELAY_TIMER_BACKLOG, backlog_due, offsetof(struct relay, backlog_timer)},
     {RELAY_TIMER_DRAIN, drain_tick, offsetof(struct relay, drain_timer)},
     {RELAY_TIMER_PAUSE, arrivals_timer, offsetof(struct relay, arrivals.timer)},
-    {RELAY_TIMER_STATS, session_metrics_publish, offsetof(struct relay, stats_timer)},
+    {RELAY_TIMER_STATS, relay_second, offsetof(struct relay, stats_timer)},
     {RELAY_TIMER_RATE, rate_timer, 0},
-    {RELAY_TIMER_EXPORT, export_timer, 0},
-    {RELAY_TIMER_IMPORT, import_timer, 0},
+    {RELAY_TIMER_EXPORT, migrate_out_timer, 0},
+    {RELAY_TIMER_IMPORT, migrate_in_timer, 0},
     {0, NULL, 0},
 };
 

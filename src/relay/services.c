@@ -100,7 +100,7 @@ static bool same_service(const struct conf_service *a, const struct conf_service
 }
 
 /* A place for one more; NULL when there is none. The table may be reallocated: keep no pointer into it over a call. */
-static struct relay_service *free_place(struct relay *r) {
+static struct relay_service *free_service_place(struct relay *r) {
     for (size_t i = r->conf->nservices; i < r->nservices; i++)
         if (!r->services[i].conf)
             return &r->services[i];
@@ -125,7 +125,7 @@ uint16_t services_inherit(struct relay *r, const struct export_session *x) {
             return (uint16_t)i;
         }
     }
-    struct relay_service *place = free_place(r);
+    struct relay_service *place = free_service_place(r);
     if (!place || !begin_service(place, &a->conf)) {
         free(a);
         return SERVICES_NONE;

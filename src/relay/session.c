@@ -6,6 +6,8 @@
 
 #include <errno.h>
 #include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -72,7 +74,7 @@ void session_count_waiting(struct relay *r, const struct session *s, int change)
 }
 
 void session_ready(struct relay *r, struct session *s) {
-    if (s->waits != WAITS_READY && s->waits != WAITS_MOVE && s->state != SESSION_DEAD && !rate_waits(s))
+    if (s->waits != WAITS_READY && s->waits != WAITS_MIGRATION && s->state != SESSION_DEAD && !rate_waits(s))
         session_wait(r, s, WAITS_READY, &r->ready);
 }
 
@@ -133,8 +135,11 @@ void session_forget_cert(struct session *s, struct conn_info *f) {
 }
 
 bool session_socket_fits(int fd) {
-    int type = 0, domain = 0;
+    int type = 0, domain = 0, nodelay;
     socklen_t len = sizeof(int);
+    if (getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &nodelay, &len) == 0)
+        return true; /* nothing but TCP has it */
+    len = sizeof(int);
     if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0)
         return false;
     return type == SOCK_STREAM && (domain == AF_INET || domain == AF_INET6 || domain == AF_UNIX);
@@ -212,7 +217,7 @@ void session_start(struct relay *r, const struct export_session *x, int client_f
         connect_begin(r, s);
     hold_settle(r, s);
     keep_to_budget(r, s);
-    export_wake(r);
+    migrate_out_wake(r);
 }
 
 /* ---- end ---- */
@@ -229,7 +234,9 @@ static void report_session(struct relay *r, const struct session *s) {
         e.backend = span_str(service->backends[s->chosen].text);
     e.bytes_in = s->up.bytes;
     e.bytes_out = s->down.bytes;
+    e.relay_us = s->connect_begun_us - MIN(s->connect_begun_us, e.conn_info.start_mono_us);
     e.connect_us = s->connect_us;
+    e.first_byte_us = s->first_byte_us;
     e.duration_us = clock_mono_us() - e.conn_info.start_mono_us;
     e.client_end = s->client.end;
     e.backend_end = s->backend.end;
@@ -352,6 +359,8 @@ static bool client_done(struct relay *r, struct session *s) {
         return true;
     if (s->client.reset)
         return reset_due(r, s, s->client.fd);
+    if (s->client.fin) /* nothing of its waits to be read: close() sends our end in the same segment as the alert before it */
+        return true;
     if (!s->client.shut) {
         s->client.shut = true;
         (void)shutdown(s->client.fd, SHUT_WR); /* fails only when the client is gone: its reads show it */
@@ -366,7 +375,7 @@ static bool client_done(struct relay *r, struct session *s) {
     return s->client.fin;
 }
 
-static void closing_step(struct relay *r, struct session *s) {
+static void end_when_closed(struct relay *r, struct session *s) {
     bool backend = backend_done(r, s), client = client_done(r, s);
     if (backend && client)
         session_end(r, s);
@@ -413,7 +422,7 @@ static void pump_rest(struct relay *r, struct session *s) {
         flow_pump(r, s, &s->down);
     settle_flows(r, s);
     if (s->state == SESSION_CLOSING)
-        closing_step(r, s);
+        end_when_closed(r, s);
     s->refilled = false;
     if (s->hold || s->up.wait.len || s->down.wait.len || s->partial.len)
         hold_settle(r, s);
@@ -466,7 +475,7 @@ void session_client_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events
         s->client.ended = true;
     if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
         s->down.blocked = false;
-    if (s->waits == WAITS_MOVE) /* its descriptors are watched again when it comes back: that reports it */
+    if (s->waits == WAITS_MIGRATION) /* its descriptors are watched again when it comes back: that reports it */
         return;
     if (s->state == SESSION_CONNECTING || s->state == SESSION_PREFACE) {
         if (events & (EPOLLHUP | EPOLLERR))
@@ -481,7 +490,7 @@ void session_client_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events
 void session_backend_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     struct relay *r = ctx;
     struct session *s = slab_get(&r->sessions, key, gen);
-    if (!s || s->state == SESSION_DEAD || s->backend.fd < 0 || s->waits == WAITS_MOVE)
+    if (!s || s->state == SESSION_DEAD || s->backend.fd < 0 || s->waits == WAITS_MIGRATION)
         return;
     if (s->state == SESSION_CONNECTING) {
         connect_event(r, s, events);

@@ -2,15 +2,17 @@
  * What the files of the relay share: the process' state and one session's. Nothing here is used outside this directory.
  *
  * A session has two sides, client and backend, and two flows between them: up (to the backend) and down (to the client). One
- * function pumps both; TLS is a property of a side. An idle session holds its struct and its packed connection info, and
- * nothing else.
+ * function pumps both. Whether bytes are records is a property of a side; the record layer is in the session, for only clients
+ * speak TLS (docs/decisions/140). An idle session holds its struct and its packed connection info, and nothing else.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/channel.h"
 #include "base/list.h"
+#include "base/log_pause.h"
 #include "base/loop.h"
 #include "base/pool.h"
 #include "base/slab.h"
@@ -65,13 +67,13 @@ enum session_state {
 
 /* Where a session waits: its link is in that list, and in no other. session_wait() alone sets it. */
 enum session_waits {
-    WAITS_NOT,     /* for nothing but an event */
-    WAITS_READY,   /* for a share of work */
-    WAITS_REST,    /* for the second half of that share, in this turn */
-    WAITS_MOVE,    /* on its way from or to another relay: frozen */
-    WAITS_END,     /* to be freed */
-    WAITS_BACKLOG, /* for a backend with room, in the queue of its service; from here on, somebody counts how many do */
-    WAITS_RATE,    /* for a byte rate, in the limiter's queue */
+    WAITS_NOT,       /* for nothing but an event */
+    WAITS_READY,     /* for a share of work */
+    WAITS_REST,      /* for the second half of that share, in this turn */
+    WAITS_MIGRATION, /* on its way from or to another relay: frozen */
+    WAITS_END,       /* to be freed */
+    WAITS_BACKLOG,   /* for a backend with room, in the queue of its service; from here on, somebody counts how many do */
+    WAITS_RATE,      /* for a byte rate, in the limiter's queue */
 };
 
 enum flow_state {
@@ -121,17 +123,18 @@ struct session {
     uint16_t retries;
     uint64_t connect_begun_us;
     uint32_t connect_us;
-    int reason;       /* the first fault, enum err; 0 = none */
-    uint8_t state;    /* enum session_state */
-    uint8_t waits;    /* enum session_waits */
-    bool read_ahead;  /* PARTIAL may hold whole records */
-    bool connected;   /* a backend took it */
-    bool on_backend;  /* counted at its backend */
-    bool addr_failed; /* an address of its backend's name, in this attempt */
-    bool stays;       /* the relay that this one exports to cannot take it */
-    bool refilled;    /* it has waited for a byte rate, and may read now */
-    uint8_t greeting; /* enum greeting; until it is swallowed */
-    uint8_t addr;     /* which of its backend's addresses is being tried, and how many have been, it included; 0 = not known */
+    uint32_t first_byte_us; /* from the same time to the backend's first byte; 0 = none yet, or not known */
+    int reason;             /* the first fault, enum err; 0 = none */
+    uint8_t state;          /* enum session_state */
+    uint8_t waits;          /* enum session_waits */
+    bool read_ahead;        /* PARTIAL may hold whole records */
+    bool connected;         /* a backend took it */
+    bool on_backend;        /* counted at its backend */
+    bool addr_failed;       /* an address of its backend's name, in this attempt */
+    bool stays;             /* the relay that this one exports to cannot take it */
+    bool refilled;          /* it has waited for a byte rate, and may read now */
+    uint8_t greeting;       /* enum greeting; until it is swallowed */
+    uint8_t addr; /* which of its backend's addresses is being tried, and how many have been, it included; 0 = not known */
     uint8_t addrs_tried;
     uint16_t connect_errno; /* why the last attempt to connect did not succeed */
     uint32_t down_ms;       /* low bits of the time when bytes last came from the backend */
@@ -151,8 +154,8 @@ struct relay_service {
     struct inherited *inherited;
 };
 
-struct exporting; /* export.c */
-struct importing; /* import.c */
+struct exporting; /* migrate_out.c */
+struct importing; /* migrate_in.c */
 
 struct relay {
     struct child child;
@@ -166,8 +169,8 @@ struct relay {
     struct engine_contexts contexts;
     struct list ready, dead;
     struct arrivals arrivals;
-    int resolver;
-    int observer;             /* asks for our sessions; -1 = none */
+    struct channel resolver;
+    struct channel observer;  /* asks for our sessions */
     uint32_t backlog_waiters; /* sessions in the queues of all services */
     uint64_t retry_ms;        /* they are not looked at before */
     uint16_t short_errno;     /* what we lack for any connect; 0 = nothing, as far as known */
@@ -176,8 +179,8 @@ struct relay {
     bool draining;
     enum drain_how drain_how;
     uint64_t drain_until_ms;
-    uint64_t cut;             /* sessions ended by force in a drain */
-    uint64_t short_logged_ms; /* a warning that has had its turn */
+    uint64_t cut; /* sessions ended by force in a drain */
+    struct log_pause short_log;
     struct wtimer backlog_timer, drain_timer, stats_timer;
     bool published; /* this turn: the metrics of the process */
     struct buckets rate_buckets;
@@ -307,4 +310,5 @@ void connect_try(struct relay *r, struct session *s);
 
 /* The session no longer counts at its backend. May be called at any time. */
 void connect_leave(struct relay *r, struct session *s);
-void connect_resolved(struct relay *r, const struct ipc_msg *m);
+/* A message of the resolver (base/channel.h); CTX is the relay. */
+bool connect_resolved(void *ctx, struct channel *c, struct ipc_msg *m);

@@ -5,23 +5,24 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/text.h"
-#include "base/trace.h"
+#include "base/trace_points.h"
 #include "relay/session.h"
+#include "relay/session_trace.h"
 #include "tls/suite.h"
 #include "wire/backend_fault.h"
 
 #define PUBLISH_MS 1000
 
-static struct stats_page *page_of(struct relay *r) {
+static struct stats_page *relay_page(struct relay *r) {
     return &r->child.stats;
 }
 
 static struct stats_block *block_at(struct relay *r, const struct session *s, enum session_count c) {
-    return s->counts.at[c] ? stats_at(page_of(r), s->counts.at[c]) : NULL;
+    return s->counts.at[c] ? stats_at(relay_page(r), s->counts.at[c]) : NULL;
 }
 
 static uint16_t handle_of(struct relay *r, enum stats_kind kind, struct span service, struct span name) {
-    return stats_handle(page_of(r), stats_block(page_of(r), kind, service, name));
+    return stats_handle(relay_page(r), stats_block(relay_page(r), kind, service, name));
 }
 
 static uint16_t suite_handle(struct relay *r, const struct conn_info *f) {
@@ -67,7 +68,7 @@ static void hold_client(struct sketch *k, struct sketch_ref *ref, struct span cl
 
 /* The place of a client that is not tracked (any more): found or made, and the session lives there. */
 static void track(struct relay *r, struct session *s, const struct conn_info *f, bool begins) {
-    struct stats_page *p = page_of(r);
+    struct stats_page *p = relay_page(r);
     uint8_t key[16];
     addr_client_key(&f->client, key);
     hold_client(&p->clients, &s->counts.client, span_of(key, sizeof(key)), begins);
@@ -111,14 +112,18 @@ void session_metrics_begin(struct relay *r, struct session *s, const struct conn
         if (!migrated)
             stats_add(b, STATS_SESSIONS, 1);
     }
-    stats_process_add(page_of(r), migrated ? STATS_MIGRATED_IN : STATS_TAKEN, 1);
+    stats_process_add(relay_page(r), migrated ? STATS_MIGRATED_IN : STATS_TAKEN, 1);
+    if (tracers_any(r->child.tracers))
+        session_trace(r, s, migrated ? TRACED_IMPORTED : TRACED_TAKEN, NULL);
 }
 
 void session_metrics_end(struct relay *r, struct session *s, bool migrated) {
-    struct stats_page *p = page_of(r);
+    struct stats_page *p = relay_page(r);
     rate_leave(r, s);
     if (STATS_OFF)
         return;
+    if (migrated && tracers_any(r->child.tracers))
+        session_trace(r, s, TRACED_EXPORTED, NULL);
     if (!migrated && TRACE_ON(end)) {
         struct session_trace t = trace_of(r, s);
         TRACE(end, &t.id[0], &t.client[0], s->reason ? err_name(s->reason) : "", t.us, s->up.bytes, s->down.bytes);
@@ -154,7 +159,7 @@ void session_metrics_add(struct relay *r, const struct session *s, enum stats_va
 void session_metrics_bytes(struct relay *r, struct session *s, enum stats_value v, uint64_t bytes) {
     if (STATS_OFF)
         return;
-    struct stats_page *p = page_of(r);
+    struct stats_page *p = relay_page(r);
     const struct session_metrics *c = &s->counts;
     enum sketch_value what = v == STATS_BYTES_IN ? SKETCH_BYTES_IN : SKETCH_BYTES_OUT;
     uint8_t *value = (uint8_t *)p->area + offsetof(struct stats_block, values) + (size_t)v * sizeof(uint64_t);
@@ -170,6 +175,12 @@ void session_metrics_bytes(struct relay *r, struct session *s, enum stats_value 
         sketch_add(&p->names, c->verified, what, bytes);
 }
 
+void session_metrics_limited(struct relay *r, const struct session *s, uint64_t bytes) {
+    struct sketch *clients = &relay_page(r)->clients;
+    if (!STATS_OFF && sketch_holds(clients, s->counts.client))
+        sketch_add(clients, s->counts.client, SKETCH_LIMITED, bytes);
+}
+
 /* ---- backends ---- */
 
 void session_metrics_on_backend(struct relay *r, struct session *s, bool on) {
@@ -183,8 +194,8 @@ void session_metrics_on_backend(struct relay *r, struct session *s, bool on) {
         return;
     }
     const struct conf_service *service = session_service(r, s);
-    b = stats_block(page_of(r), STATS_BACKEND, span_str(service->name), span_str(service->backends[s->chosen].text));
-    s->counts.at[COUNT_BACKEND] = stats_handle(page_of(r), b);
+    b = stats_block(relay_page(r), STATS_BACKEND, span_str(service->name), span_str(service->backends[s->chosen].text));
+    s->counts.at[COUNT_BACKEND] = stats_handle(relay_page(r), b);
     stats_change(b, STATS_SESSIONS_NOW, 1);
 }
 
@@ -214,19 +225,24 @@ void session_metrics_connected(struct relay *r, const struct session *s) {
     if (backend) /* those that did not take it do not count it */
         stats_add(backend, STATS_SESSIONS, 1);
     observe(r, s, STATS_CONNECT_US, s->connect_us);
+    if (tracers_any(r->child.tracers))
+        session_trace(r, s, TRACED_CONNECT, NULL);
     if (TRACE_ON(connect)) {
         struct session_trace t = trace_of(r, s);
         TRACE(connect, &t.id[0], &t.client[0], t.service, s->connect_us, session_service(r, s)->backends[s->chosen].text);
     }
 }
 
-void session_metrics_first_byte(struct relay *r, const struct session *s) {
-    if (STATS_OFF)
-        return;
+void session_metrics_first_byte(struct relay *r, struct session *s) {
     if (!s->connect_begun_us)
         return;
     uint64_t us = clock_mono_us() - s->connect_begun_us;
+    s->first_byte_us = (uint32_t)MIN(us + (us == 0), (uint64_t)UINT32_MAX);
+    if (STATS_OFF)
+        return;
     observe(r, s, STATS_FIRST_BYTE_US, us);
+    if (tracers_any(r->child.tracers))
+        session_trace(r, s, TRACED_FIRST_BYTE, NULL);
     if (TRACE_ON(first_byte)) {
         struct session_trace t = trace_of(r, s);
         TRACE(first_byte, &t.id[0], &t.client[0], t.service, us);
@@ -251,7 +267,7 @@ static void publish_backends(struct relay *r) {
                 continue;
             b->was_reported = true;
             struct stats_block *block =
-                stats_block(page_of(r), STATS_BACKEND, span_str(list->service->name), span_str(b->conf->text));
+                stats_block(relay_page(r), STATS_BACKEND, span_str(list->service->name), span_str(b->conf->text));
             bool out = b->out_until_ms > r->loop.now_ms || b->half_open;
             store(block, STATS_EJECTED_NOW, out);
             store(block, STATS_FULL_NOW, b->full_since_ms != 0);
@@ -264,7 +280,7 @@ static void publish_backends(struct relay *r) {
 
 void session_metrics_publish(void *ctx, struct wtimer *t) {
     struct relay *r = ctx;
-    struct stats_page *p = page_of(r);
+    struct stats_page *p = relay_page(r);
     stats_process_set(p, STATS_OBJECTS, r->sessions.used);
     stats_process_set(p, STATS_SLAB_BYTES, (uint64_t)r->sessions.used * sizeof(struct session));
     stats_process_set(p, STATS_POOL_BYTES, r->pool.used);
@@ -272,6 +288,7 @@ void session_metrics_publish(void *ctx, struct wtimer *t) {
     stats_process_set(p, STATS_MEMORY_SHORT, r->pool.used >= r->pool.budget / 8 * 7);
     stats_process_set(p, STATS_BACKLOG_WAITERS, r->backlog_waiters);
     publish_backends(r);
+    child_warn_unlocked(&r->child, &r->sessions);
     stats_publish_self(p);
     r->published = true;
 }

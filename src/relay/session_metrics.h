@@ -35,13 +35,16 @@ void session_metrics_add(struct relay *r, const struct session *s, enum stats_va
 /* Plain bytes of the client (STATS_BYTES_IN) or for it (STATS_BYTES_OUT). */
 void session_metrics_bytes(struct relay *r, struct session *s, enum stats_value v, uint64_t bytes);
 
+/* So many bytes were read under a byte rate of the client. */
+void session_metrics_limited(struct relay *r, const struct session *s, uint64_t bytes);
+
 /* Takes place on backend s->chosen, or leaves it. */
 void session_metrics_on_backend(struct relay *r, struct session *s, bool on);
 
 /* Of the present backend and its service. */
 void session_metrics_backend(struct relay *r, const struct session *s, enum stats_value v);
 void session_metrics_connected(struct relay *r, const struct session *s);
-void session_metrics_first_byte(struct relay *r, const struct session *s);
+void session_metrics_first_byte(struct relay *r, struct session *s); /* keeps the time in it */
 
 /* The process as a whole. */
 static inline void session_metrics_process(struct stats_page *p, enum stats_process v) {

@@ -11,7 +11,7 @@
 
 #define SLOW_US 1000000 /* a round trip that takes longer, or that is not known yet, is taken for this */
 
-static int option(int fd, int level, int name) {
+static int socket_option(int fd, int level, int name) {
     int value = 0;
     socklen_t len = sizeof(value);
     return getsockopt(fd, level, name, &value, &len) == 0 ? value : 0;
@@ -43,8 +43,8 @@ static void adjust_window(int fd, uint64_t moved, uint32_t elapsed_us) {
     uint64_t round_us = MIN(t.tcpi_min_rtt, (uint32_t)SLOW_US); /* what the path takes, not the queues and processes on it */
     uint64_t path = moved * round_us / MAX(elapsed_us, 1u);     /* bytes a round trip */
     int want = (int)MIN(MAX(2 * path, (uint64_t)WINDOW_MIN), (uint64_t)INT32_MAX / 2);
-    int window = option(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP);
-    bool ours = option(fd, SOL_SOCKET, SO_BUF_LOCK) & SOCK_RCVBUF_LOCK;
+    int window = socket_option(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP);
+    bool ours = socket_option(fd, SOL_SOCKET, SO_BUF_LOCK) & SOCK_RCVBUF_LOCK;
     bool larger = want > window + window / 4, smaller = want < window / 4;
     if (!ours || larger || smaller)
         set_window(fd, want, smaller);

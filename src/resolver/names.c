@@ -76,7 +76,7 @@ static bool same_addrs(const struct resolved *a, const struct resolved *b) {
     return a->n == b->n;
 }
 
-static void collect(const struct addrinfo *list, uint16_t port, struct resolved *to) {
+static void collect_addresses(const struct addrinfo *list, uint16_t port, struct resolved *to) {
     for (const struct addrinfo *ai = list; ai && to->n < RESOLVED_ADDRS_MAX; ai = ai->ai_next) {
         struct sockaddr_storage ss = {0};
         struct addr a;
@@ -109,7 +109,7 @@ bool names_resolve(struct name *x, struct log *log) {
     int failure = getaddrinfo(x->backend->path, NULL, &hints, &list);
     int why = errno;
     if (failure == 0) {
-        collect(list, x->backend->port, &fresh);
+        collect_addresses(list, x->backend->port, &fresh);
         freeaddrinfo(list);
         if (fresh.n == 0)
             failure = EAI_NONAME;

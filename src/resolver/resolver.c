@@ -22,7 +22,7 @@ struct resolver {
 
 enum resolver_timer { RESOLVER_TIMER_AGAIN };
 
-static int take_relay(void *ctx, const struct control_peer *peer, int fd) {
+static int link_resolver_to_relay(void *ctx, const struct control_peer *peer, int fd) {
     struct resolver *r = ctx;
     names_link(&r->names, peer->index, fd);
     return 0;
@@ -76,7 +76,7 @@ static void resolver_finish(void *ctx) {
 }
 
 static struct resolver resolver_process;
-static const struct role_link resolver_links[] = {{ROLE_RELAY, take_relay}, {0, NULL}};
+static const struct role_link resolver_links[] = {{ROLE_RELAY, link_resolver_to_relay}, {0, NULL}};
 static const struct loop_timer resolver_timers[] = {
     {RESOLVER_TIMER_AGAIN, begin_round, offsetof(struct resolver, again)},
     {0, NULL, 0},

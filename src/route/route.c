@@ -26,7 +26,7 @@ struct claim {
 };
 
 /* A slot in use has claims. LAST_WINS: the last of the chain that wins. */
-struct group {
+struct claim_group {
     uint32_t hash, first, last_wins, last;
 };
 
@@ -36,7 +36,7 @@ struct route_table {
     uint64_t (*deep)[DEPTHS / 64]; /* of each listener: for which numbers of labels there is a "**.suffix" */
     struct claim *claims;
     size_t nclaims, claims_cap;
-    struct group *groups;
+    struct claim_group *groups;
     size_t ngroups, groups_cap; /* a power of two, at most half in use */
 };
 
@@ -52,7 +52,7 @@ struct route_pattern route_pattern_of(const char *text) {
     return (struct route_pattern){ROUTE_EXACT, span_str(text)};
 }
 
-static size_t labels_of(struct span name) {
+static size_t count_labels(struct span name) {
     size_t n = name.len > 0;
     for (size_t i = 0; i < name.len; i++)
         n += name.p[i] == '.';
@@ -93,15 +93,15 @@ void route_table_speak(struct route_table *t, uint16_t service, struct route_pro
     t->services[service] = p;
 }
 
-static uint32_t hash_of(const struct route_table *t, uint16_t listener, struct route_pattern p) {
+static uint32_t pattern_hash(const struct route_table *t, uint16_t listener, struct route_pattern p) {
     uint64_t place = ((uint64_t)listener << 3 | (uint64_t)p.kind) + 1;
     return (uint32_t)((hash_bytes(&t->key, p.name) ^ place * UINT64_C(0x9e3779b97f4a7c15)) >> 32);
 }
 
 /* The slot of a pattern, or the free one where it belongs. */
-static struct group *slot_of(const struct route_table *t, uint32_t hash, uint16_t listener, struct route_pattern p) {
+static struct claim_group *claim_slot(const struct route_table *t, uint32_t hash, uint16_t listener, struct route_pattern p) {
     for (size_t i = hash;; i++) {
-        struct group *g = &t->groups[i & (t->groups_cap - 1)];
+        struct claim_group *g = &t->groups[i & (t->groups_cap - 1)];
         if (g->first == NO_CLAIM)
             return g;
         if (g->hash != hash)
@@ -113,15 +113,15 @@ static struct group *slot_of(const struct route_table *t, uint32_t hash, uint16_
     }
 }
 
-static const struct group *group_of(const struct route_table *t, uint16_t listener, struct route_pattern p) {
-    const struct group *g = slot_of(t, hash_of(t, listener, p), listener, p);
+static const struct claim_group *group_of(const struct route_table *t, uint16_t listener, struct route_pattern p) {
+    const struct claim_group *g = claim_slot(t, pattern_hash(t, listener, p), listener, p);
     return g->first == NO_CLAIM ? NULL : g;
 }
 
 static int grow_groups(struct route_table *t) {
-    struct group *old = t->groups;
+    struct claim_group *old = t->groups;
     size_t n = t->groups_cap;
-    struct group *new = calloc(2 * n, sizeof(*new));
+    struct claim_group *new = calloc(2 * n, sizeof(*new));
     if (!new)
         return ERR_NOMEM;
     for (size_t i = 0; i < 2 * n; i++)
@@ -138,7 +138,7 @@ static int grow_groups(struct route_table *t) {
     return 0;
 }
 
-static int make_room(struct route_table *t) {
+static int make_claim_room(struct route_table *t) {
     if (2 * (t->ngroups + 1) > t->groups_cap && grow_groups(t) < 0)
         return ERR_NOMEM;
     if (t->nclaims < t->claims_cap)
@@ -160,7 +160,7 @@ static bool speaks(const struct route_protocols *s, struct span protocol) {
 }
 
 /* Whether some client is best served by SERVICE, given those of the group that win already. */
-static bool leaves_a_client(const struct route_table *t, const struct group *g, uint16_t service) {
+static bool leaves_a_client(const struct route_table *t, const struct claim_group *g, uint16_t service) {
     const struct route_protocols *s = &t->services[service];
     bool unclaimed = s->n == 0, nothing_offered = !s->demanded;
     for (uint32_t i = g->first; i != NO_CLAIM && t->claims[i].wins; i = t->claims[i].next) {
@@ -178,7 +178,7 @@ static bool leaves_a_client(const struct route_table *t, const struct group *g, 
 }
 
 /* A claim that outweighs the others of its group leaves no client to them. */
-static void outweigh(struct route_table *t, struct group *g, uint32_t n) {
+static void outweigh(struct route_table *t, struct claim_group *g, uint32_t n) {
     for (uint32_t i = g->first; i != NO_CLAIM && t->claims[i].wins; i = t->claims[i].next)
         t->claims[i].wins = false;
     t->claims[n].next = g->first;
@@ -187,27 +187,27 @@ static void outweigh(struct route_table *t, struct group *g, uint32_t n) {
 }
 
 /* Whose claim was added last; it is at one of three places. */
-static uint16_t newest(const struct route_table *t, const struct group *g) {
+static uint16_t newest(const struct route_table *t, const struct claim_group *g) {
     return t->claims[MAX(MAX(g->first, g->last_wins), g->last)].service;
 }
 
 int route_table_claim(struct route_table *t, uint16_t listener, uint16_t service, const char *pattern,
                       enum route_weight weight) {
-    if (make_room(t) < 0)
+    if (make_claim_room(t) < 0)
         return ERR_NOMEM;
     struct route_pattern p = route_pattern_of(pattern);
-    uint32_t hash = hash_of(t, listener, p);
-    struct group *g = slot_of(t, hash, listener, p);
+    uint32_t hash = pattern_hash(t, listener, p);
+    struct claim_group *g = claim_slot(t, hash, listener, p);
     uint32_t n = (uint32_t)t->nclaims;
     if (g->first != NO_CLAIM && newest(t, g) == service)
         return 0; /* several certificates of a service have the name */
     t->claims[t->nclaims++] = (struct claim){pattern, NO_CLAIM, listener, service, (uint8_t)weight, true};
-    size_t depth = labels_of(p.name);
+    size_t depth = count_labels(p.name);
     if (p.kind == ROUTE_DEEP && depth && depth <= DEPTHS)
         t->deep[listener][(depth - 1) / 64] |= UINT64_C(1) << (depth - 1) % 64;
 
     if (g->first == NO_CLAIM) {
-        *g = (struct group){hash, n, n, n};
+        *g = (struct claim_group){hash, n, n, n};
         t->ngroups++;
     } else if (weight > t->claims[g->first].weight) {
         outweigh(t, g, n);
@@ -247,7 +247,8 @@ static struct route_answer answer_of(const struct route_table *t, uint32_t claim
     return (struct route_answer){c->service, (enum route_weight)c->weight, fit, c->pattern};
 }
 
-static uint32_t choose_claim(const struct route_table *t, const struct group *g, struct span offered, enum route_fit *ret_fit) {
+static uint32_t choose_claim(const struct route_table *t, const struct claim_group *g, struct span offered,
+                             enum route_fit *ret_fit) {
     uint32_t best = g->first;
     size_t best_at = SIZE_MAX, at;
     *ret_fit = ROUTE_UNFIT;
@@ -273,7 +274,7 @@ struct walk {
 
 static struct walk walk_of(const struct route_table *t, const struct route_ask *ask) {
     struct span name = span_str(ask->name);
-    return (struct walk){t, ask, name, labels_of(name), ROUTE_EXACT};
+    return (struct walk){t, ask, name, count_labels(name), ROUTE_EXACT};
 }
 
 static void drop_label(struct walk *w) {
@@ -287,8 +288,8 @@ static bool has_deep(const struct walk *w) {
 }
 
 /* The next group of claims, or NULL at the end. */
-static const struct group *walk_next(struct walk *w) {
-    const struct group *g = NULL;
+static const struct claim_group *walk_next(struct walk *w) {
+    const struct claim_group *g = NULL;
     while (!g && w->next != ROUTE_NAMELESS) {
         enum route_kind kind = w->next;
         if (kind == ROUTE_EXACT && w->ask->name[0]) {
@@ -314,7 +315,7 @@ static const struct group *walk_next(struct walk *w) {
     return g;
 }
 
-static struct route_answer answer_from(const struct route_table *t, const struct group *g, struct span alpn) {
+static struct route_answer answer_from(const struct route_table *t, const struct claim_group *g, struct span alpn) {
     enum route_fit fit;
     if (!g)
         return (struct route_answer){.service = ROUTE_NOBODY};
@@ -332,7 +333,7 @@ struct route_answer route_find_pattern(const struct route_table *t, uint16_t lis
 }
 
 void route_each_rival(const struct route_table *t, uint16_t listener, const char *pattern, route_claim_fn take, void *ctx) {
-    const struct group *g = group_of(t, listener, route_pattern_of(pattern));
+    const struct claim_group *g = group_of(t, listener, route_pattern_of(pattern));
     for (uint32_t i = g ? g->first : NO_CLAIM; i != NO_CLAIM; i = t->claims[i].next) {
         struct route_answer a = answer_of(t, i, ROUTE_OPEN);
         take(ctx, &a);
@@ -344,7 +345,7 @@ void route_each_claim(const struct route_table *t, const struct route_ask *ask, 
     uint32_t best = NO_CLAIM;
     enum route_fit fit;
     size_t at;
-    for (const struct group *g; (g = walk_next(&w));) {
+    for (const struct claim_group *g; (g = walk_next(&w));) {
         if (best == NO_CLAIM) {
             best = choose_claim(t, g, ask->alpn, &fit);
             take(ctx, &(struct route_answer){t->claims[best].service, (enum route_weight)t->claims[best].weight, fit,

@@ -42,7 +42,7 @@ static struct bucket_place *find_place(struct bucket_place *set, uint64_t tag) {
     return NULL;
 }
 
-static bool claim(struct bucket_place *place, uint64_t tag, uint64_t now_ns) {
+static bool claim_place(struct bucket_place *place, uint64_t tag, uint64_t now_ns) {
     uint64_t old = LOAD(&place->tag);
     return (old == 0 || LOAD(&place->until_ns) + STALE_NS < now_ns) && swap(&place->tag, old, tag);
 }
@@ -53,7 +53,7 @@ static struct bucket_place *find_or_claim(const struct buckets *b, uint64_t tag,
         return NULL;
     struct bucket_place *set = &b->places[tag % SETS * SET_PLACES], *found = find_place(set, tag);
     for (unsigned i = 0; !found && i < SET_PLACES; i++)
-        if (claim(&set[i], tag, now_ns)) {
+        if (claim_place(&set[i], tag, now_ns)) {
             found = find_place(set, tag);
             if (found && found != &set[i])
                 (void)swap(&set[i].tag, tag, 0); /* if it is another's by now, all the better */

@@ -44,7 +44,7 @@ const char *proctab_result_name(uint16_t result) {
     return result < PROCTAB_RESULTS ? result_names[result] : "unknown";
 }
 
-static void *map(int fd, int protection) {
+static void *map_proctab(int fd, int protection) {
     void *p = mmap(NULL, sizeof(struct proctab_shared), protection, MAP_SHARED, fd, 0);
     return p == MAP_FAILED ? NULL : p;
 }
@@ -54,7 +54,7 @@ int proctab_create(int *ret_fd, struct proctab_page *ret) {
     if (fd < 0)
         return ERR_SYSTEM;
     /* sealed after our own mapping is made: no later one can be written through */
-    struct proctab_shared *s = ftruncate(fd, sizeof(*s)) == 0 ? map(fd, PROT_READ | PROT_WRITE) : NULL;
+    struct proctab_shared *s = ftruncate(fd, sizeof(*s)) == 0 ? map_proctab(fd, PROT_READ | PROT_WRITE) : NULL;
     if (!s || fcntl(fd, F_ADD_SEALS, PROCTAB_SEALS | F_SEAL_SEAL) < 0) {
         int saved = errno;
         if (s)
@@ -78,7 +78,7 @@ int proctab_map(int fd, struct proctab_page *ret) {
     int seals = fcntl(fd, F_GET_SEALS);
     if (seals < 0 || (seals & PROCTAB_SEALS) != PROCTAB_SEALS || st.st_size != (off_t)sizeof(struct proctab_shared))
         return ERR_FORMAT;
-    struct proctab_shared *s = map(fd, PROT_READ);
+    struct proctab_shared *s = map_proctab(fd, PROT_READ);
     if (!s)
         return ERR_SYSTEM;
     if (s->magic != PROCTAB_MAGIC || s->layout != PROCTAB_LAYOUT || s->size != sizeof(*s)) {

@@ -37,7 +37,7 @@ enum proctab_state {
 
 struct proctab_process {
     uint8_t role;  /* enum role */
-    uint8_t state; /* enum roster_state */
+    uint8_t state; /* enum proctab_state */
     uint16_t index;
     uint32_t generation;
     int32_t pid; /* 0 = none now */
@@ -53,7 +53,7 @@ enum proctab_result { PROCTAB_QUEUED = 1, PROCTAB_RUNNING, PROCTAB_DONE, PROCTAB
 struct proctab_command {
     uint64_t id;
     uint16_t kind;   /* enum command_kind; 0 = an empty place */
-    uint16_t result; /* enum roster_result */
+    uint16_t result; /* enum proctab_result */
     uint32_t unused;
     uint64_t asked_ms; /* wall-clock time */
     uint64_t ended_ms; /* 0 = not yet */
@@ -66,13 +66,13 @@ struct proctab {
     int32_t pid;
     uint32_t generation; /* the one that serves */
     uint64_t started_ms; /* wall-clock time: the proxy, over all reloads */
-    uint32_t phase;      /* enum roster_phase */
+    uint32_t phase;      /* enum proctab_phase */
     uint32_t degraded;   /* processes of the serving generation that should serve and do not */
     uint32_t reloads;    /* done */
     uint32_t reloads_refused;
     uint64_t restarts;       /* of roles that died, over all generations */
     uint64_t reload_ms;      /* wall-clock time: when the serving generation took over */
-    uint64_t moved;          /* sessions migrated from old generations to new ones */
+    uint64_t migrated;       /* sessions migrated from old generations to new ones */
     uint64_t cut;            /* sessions cut by a drain or stop that has begun */
     uint64_t drain_until_ms; /* wall-clock time; 0 = no drain under way */
     struct proctab_process processes[PROCTAB_PROCESSES];
@@ -94,7 +94,7 @@ MUST_CHECK int proctab_create(int *ret_fd, struct proctab_page *ret);
 MUST_CHECK int proctab_map(int fd, struct proctab_page *ret);
 void proctab_unmap(struct proctab_page *p);
 
-/* Publishes R. Only on the page of roster_create(). */
+/* Publishes R. Only on the page of proctab_create(). */
 void proctab_write(struct proctab_page *p, const struct proctab *r);
 
 /* A copy that is consistent in itself; false when the writer died in the middle of its work. RET is large. */

@@ -6,6 +6,7 @@ static const char *const role_names[ROLE_COUNT] = {
     [ROLE_SUPERVISOR] = "supervisor", [ROLE_CONFIG] = "config",     [ROLE_OBSERVER] = "observer",
     [ROLE_RESOLVER] = "resolver",     [ROLE_RELAY] = "relay",       [ROLE_HANDSHAKER] = "handshaker",
     [ROLE_SIGNER] = "signer",         [ROLE_KEYMAKER] = "keymaker", [ROLE_ACME] = "acme",
+    [ROLE_FLEET] = "fleet",           [ROLE_EXPORTER] = "exporter",
 };
 
 const char *role_name(enum role role) {

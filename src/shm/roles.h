@@ -14,6 +14,8 @@ enum role {
     ROLE_SIGNER,
     ROLE_KEYMAKER,
     ROLE_ACME,
+    ROLE_FLEET,
+    ROLE_EXPORTER,
     ROLE_COUNT,
 };
 

@@ -1,7 +1,7 @@
 /*
  * Layout: one header, then a row per relay, then a row per handshaker, each beginning on a page, so that a process can have the
  * right to write its own alone. A row holds its sums, one counter a service, and two tables of what outsiders choose: clients,
- * and server names, so that neither can fill the table of the other.
+ * and server names, so that neither can fill the table of the other. Last comes the table of the other instances.
  *
  * A counter of a table is for sessions, or for handshakes under one limit: until_ns is a token bucket in one word, the time at
  * which all handshakes let in so far will be refilled.
@@ -43,13 +43,19 @@ struct scoreboard_row_shared {
     struct counter_table clients, names;
 };
 
-#define ROW_SIZE ((sizeof(struct scoreboard_row_shared) + PAGE - 1) / PAGE * PAGE)
+#define WHOLE_PAGES(size) (((size) + PAGE - 1) / PAGE * PAGE)
+#define ROW_SIZE          WHOLE_PAGES(sizeof(struct scoreboard_row_shared))
+#define PEERS_SIZE        WHOLE_PAGES(sizeof(struct peers_table))
 
 #define LOAD(p)     __atomic_load_n((p), __ATOMIC_RELAXED)
 #define STORE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
 
-static size_t scoreboard_size(uint16_t workers) {
+static size_t peers_off(uint16_t workers) {
     return PAGE + 2u * workers * ROW_SIZE;
+}
+
+static size_t scoreboard_size(uint16_t workers) {
+    return peers_off(workers) + PEERS_SIZE;
 }
 
 int scoreboard_create(uint16_t workers, uint16_t services, int *ret_fd) {
@@ -101,6 +107,14 @@ static size_t row_number(const struct scoreboard *b, enum role role, uint16_t in
 int scoreboard_open_row(struct scoreboard *b, int fd, enum role role, uint16_t index) {
     size_t n = row_number(b, role, index);
     return shared_make_writable(row_at(b, n), fd, PAGE + n * ROW_SIZE, ROW_SIZE) ? 0 : ERR_SYSTEM;
+}
+
+struct peers_table *scoreboard_peers(const struct scoreboard *b) {
+    return (void *)((uint8_t *)b->shared + peers_off(b->workers));
+}
+
+int scoreboard_open_peers(struct scoreboard *b, int fd) {
+    return shared_make_writable(scoreboard_peers(b), fd, peers_off(b->workers), PEERS_SIZE) ? 0 : ERR_SYSTEM;
 }
 
 struct scoreboard_row scoreboard_row(struct scoreboard *b, enum role role, uint16_t index) {
@@ -204,21 +218,39 @@ uint64_t scoreboard_client_sessions(const struct scoreboard *b, const struct add
     return addr_nets(client, nets) ? net_sessions(b, &nets[0], 2u * b->workers) : 0;
 }
 
-static bool sessions_over(const struct scoreboard *b, const struct addr *client, uint64_t limit, size_t rows) {
+uint64_t scoreboard_net_tag(const struct scoreboard *b, const struct addr_net *net) {
+    return net_tag(b, net, 0);
+}
+
+/* What others have of a network; nothing when they do not count. */
+static struct peers_counts net_peers(const struct scoreboard *b, const struct addr_net *net, bool fleet, uint64_t now_ms) {
+    struct peers_counts c = {0};
+    if (fleet && peers_find(scoreboard_peers(b), net_tag(b, net, 0), now_ms, &c))
+        return c;
+    return (struct peers_counts){0};
+}
+
+static bool sessions_over(const struct scoreboard *b, const struct addr *client, struct scoreboard_limit limit, size_t rows,
+                          uint64_t now_ms) {
     struct addr_net nets[ADDR_NETS];
     size_t n = addr_nets(client, nets);
-    for (size_t i = 0; i < n; i++)
-        if (limit < UINT64_MAX / nets[i].share && net_sessions(b, &nets[i], rows) > limit * nets[i].share)
+    for (size_t i = 0; i < n; i++) {
+        if (limit.most >= UINT64_MAX / nets[i].share)
+            continue;
+        uint64_t most = limit.most * nets[i].share, others = net_peers(b, &nets[i], limit.fleet, now_ms).sessions;
+        if (others > most || net_sessions(b, &nets[i], rows) > most - others)
             return true;
+    }
     return false;
 }
 
-bool scoreboard_client_over(const struct scoreboard *b, const struct addr *client, uint64_t limit) {
-    return sessions_over(b, client, limit, 2u * b->workers);
+bool scoreboard_client_over(const struct scoreboard *b, const struct addr *client, struct scoreboard_limit limit,
+                            uint64_t now_ms) {
+    return sessions_over(b, client, limit, 2u * b->workers, now_ms);
 }
 
 bool scoreboard_client_established_over(const struct scoreboard *b, const struct addr *client, uint64_t limit) {
-    return sessions_over(b, client, limit, b->workers);
+    return sessions_over(b, client, (struct scoreboard_limit){limit, false}, b->workers, 0);
 }
 
 static uint64_t name_sum(const struct scoreboard *b, uint16_t service, struct span name, size_t rows) {
@@ -260,14 +292,22 @@ static bool take_token(uint64_t *until_ns, uint64_t limit, uint64_t now_ns) {
     return until <= now_ns;
 }
 
-bool scoreboard_handshake(struct scoreboard_row *r, const struct addr *client, uint64_t limit, uint64_t now_ms) {
+/* A network's handshakes a second: its share of what a client may have, and of that what others leave. */
+static uint64_t net_rate(const struct scoreboard *b, const struct addr_net *net, struct scoreboard_limit limit,
+                         uint64_t now_ms) {
+    uint64_t rate = limit.most < NS / net->share ? limit.most * net->share : NS;
+    struct peers_counts c = net_peers(b, net, limit.fleet, now_ms);
+    return peers_share(rate, c.own_handshakes, c.handshakes, c.at_handshakes);
+}
+
+bool scoreboard_handshake(struct scoreboard_row *r, const struct addr *client, struct scoreboard_limit limit, uint64_t now_ms) {
     struct addr_net nets[ADDR_NETS];
     uint64_t tags[ADDR_NETS], until[ADDR_NETS], now = now_ms * (NS / 1000);
     size_t n = addr_nets(client, nets);
     for (size_t i = n; i-- > 0;) { /* the widest network first: who has one cannot fill the table with its parts */
-        tags[i] = net_tag(r->scoreboard, &nets[i], limit);
+        tags[i] = net_tag(r->scoreboard, &nets[i], limit.most * 2 + limit.fleet);
         until[i] = paid_until(r->scoreboard, false, tags[i], now);
-        if (!take_token(&until[i], limit < NS / nets[i].share ? limit * nets[i].share : NS, now))
+        if (!take_token(&until[i], net_rate(r->scoreboard, &nets[i], limit, now_ms), now))
             return false;
     }
     for (size_t i = 0; i < n; i++)
@@ -295,6 +335,13 @@ bool scoreboard_service_handshake(struct scoreboard_row *r, uint16_t service, ui
         return false;
     STORE(&r->shared->services[service].until_ns, until);
     return true;
+}
+
+uint64_t scoreboard_client_rate(const struct scoreboard *b, uint64_t tag, uint64_t rate, uint64_t now_ms) {
+    struct peers_counts c;
+    if (!peers_find(scoreboard_peers(b), tag, now_ms, &c))
+        return rate;
+    return peers_share(rate, c.own_bytes, c.bytes, c.at_bytes);
 }
 
 uint32_t scoreboard_relay_sessions(const struct scoreboard *b, uint16_t index) {

@@ -4,7 +4,8 @@
  *
  * Each handshaker and relay has a row of metrics and tables of its clients and server names (sessions or handshakes now,
  * buckets of handshakes let in). Limits over all processes are sums over rows, so a role that dies takes its own counts with
- * it: scoreboard_row_reset().
+ * it: scoreboard_row_reset(). Behind the rows is a table of what clients have at other instances of a fleet (shm/peers.h),
+ * which the observer writes.
  */
 #pragma once
 
@@ -14,6 +15,7 @@
 #include "base/addr.h"
 #include "base/defs.h"
 #include "base/span.h"
+#include "shm/peers.h"
 #include "shm/roles.h"
 
 struct scoreboard_shared;
@@ -29,12 +31,15 @@ struct scoreboard {
 /* A sealed-size memfd for that many workers and services, all zero, with a random key for client tables. ERR_SYSTEM. */
 MUST_CHECK int scoreboard_create(uint16_t workers, uint16_t services, int *ret_fd);
 
-/* All of it to be read; rows that are to be written are opened with board_open_row(). FD may be closed then. ERR_FORMAT,
+/* All of it to be read; rows that are to be written are opened with scoreboard_open_row(). FD may be closed then. ERR_FORMAT,
  * ERR_SYSTEM. */
 MUST_CHECK int scoreboard_map(int fd, struct scoreboard *ret);
 
-/* The one row that this process may write; that of a role and index that have one (board_row()). ERR_SYSTEM. */
+/* The one row that this process may write; that of a role and index that have one (scoreboard_row()). ERR_SYSTEM. */
 MUST_CHECK int scoreboard_open_row(struct scoreboard *b, int fd, enum role role, uint16_t index);
+
+/* The table of the other instances, for the observer to write. ERR_SYSTEM. */
+MUST_CHECK int scoreboard_open_peers(struct scoreboard *b, int fd);
 void scoreboard_unmap(struct scoreboard *b);
 
 /* One process' row: the sole writer. ROLE_RELAY or ROLE_HANDSHAKER, index below workers (MUST). */
@@ -62,12 +67,20 @@ void scoreboard_client(struct scoreboard_row *r, const struct addr *client, int 
 /* One of this server name of a service, as the client said it ("" = none), where names are limited. */
 void scoreboard_name(struct scoreboard_row *r, uint16_t service, struct span name, int change);
 
+/* A limit of a client. FLEET: what it has at other instances counts, too. 0 = none. */
+struct scoreboard_limit {
+    uint64_t most;
+    bool fleet;
+};
+
 /*
  * Lets in one handshake of this client, of LIMIT a second (more than 0) over all handshakers: a token bucket that holds a
  * second's worth. False when it is empty; that costs the client nothing. Two handshakers that ask at the very same moment may
- * both take the same one: there are no locks and no atomic changes. Different limits are different buckets.
+ * both take the same one: there are no locks and no atomic changes. Different limits are different buckets,
+ * and so is the same limit in this instance and in the fleet.
  */
-MUST_CHECK bool scoreboard_handshake(struct scoreboard_row *r, const struct addr *client, uint64_t limit, uint64_t now_ms);
+MUST_CHECK bool scoreboard_handshake(struct scoreboard_row *r, const struct addr *client, struct scoreboard_limit limit,
+                                     uint64_t now_ms);
 
 /* The same for a server name of a service, and for a service. */
 MUST_CHECK bool scoreboard_name_handshake(struct scoreboard_row *r, uint16_t service, struct span name, uint64_t limit,
@@ -83,10 +96,18 @@ uint64_t scoreboard_name_sessions(const struct scoreboard *b, uint16_t service, 
 uint64_t scoreboard_service_established(const struct scoreboard *b, uint16_t service);
 uint64_t scoreboard_name_established(const struct scoreboard *b, uint16_t service, struct span name);
 
-/* Whether the client, or a network that it is in, has more than LIMIT a client allows: over all rows, or what is established.
- */
-bool scoreboard_client_over(const struct scoreboard *b, const struct addr *client, uint64_t limit);
+/* Whether the client, or a network that it is in, has more than LIMIT a client allows: over all rows, or what is established
+ * here. */
+bool scoreboard_client_over(const struct scoreboard *b, const struct addr *client, struct scoreboard_limit limit,
+                            uint64_t now_ms);
 bool scoreboard_client_established_over(const struct scoreboard *b, const struct addr *client, uint64_t limit);
+
+/* A network as the table of the other instances knows it, and a client's part of a byte rate there (peers_share()). */
+uint64_t scoreboard_net_tag(const struct scoreboard *b, const struct addr_net *net);
+uint64_t scoreboard_client_rate(const struct scoreboard *b, uint64_t tag, uint64_t rate, uint64_t now_ms);
+
+/* The table itself: for its writer, and for who reports what is in it. */
+struct peers_table *scoreboard_peers(const struct scoreboard *b);
 
 /* Sessions of one relay now. */
 uint32_t scoreboard_relay_sessions(const struct scoreboard *b, uint16_t index);

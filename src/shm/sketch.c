@@ -57,7 +57,7 @@ static void set_heap_item(struct sketch_order *o, struct heap *h, uint32_t at, u
     o->at[i] = (uint16_t)at;
 }
 
-static void sift_up(struct sketch_order *o, struct heap *h, uint32_t at) {
+static void sift_item_up(struct sketch_order *o, struct heap *h, uint32_t at) {
     uint16_t i = h->items[at];
     while (at > 0 && o->keys[h->items[(at - 1) / 2]] > o->keys[i]) {
         set_heap_item(o, h, at, h->items[(at - 1) / 2]);
@@ -66,7 +66,7 @@ static void sift_up(struct sketch_order *o, struct heap *h, uint32_t at) {
     set_heap_item(o, h, at, i);
 }
 
-static void sift_down(struct sketch_order *o, struct heap *h, uint32_t at) {
+static void sift_item_down(struct sketch_order *o, struct heap *h, uint32_t at) {
     uint16_t i = h->items[at];
     for (uint32_t child; (child = 2 * at + 1) < h->n; at = child) {
         if (child + 1 < h->n && o->keys[h->items[child + 1]] < o->keys[h->items[child]])
@@ -81,7 +81,7 @@ static void sift_down(struct sketch_order *o, struct heap *h, uint32_t at) {
 static void heap_push(struct sketch *k, struct heap *h, uint16_t i) {
     k->order->keys[i] = estimate(entry_at(k, i));
     h->items[h->n] = i;
-    sift_up(k->order, h, h->n++);
+    sift_item_up(k->order, h, h->n++);
 }
 
 static void heap_remove(struct sketch *k, struct heap *h, uint16_t i) {
@@ -90,8 +90,8 @@ static void heap_remove(struct sketch *k, struct heap *h, uint16_t i) {
     if (last == i)
         return;
     set_heap_item(k->order, h, at, last);
-    sift_up(k->order, h, at);
-    sift_down(k->order, h, k->order->at[last]);
+    sift_item_up(k->order, h, at);
+    sift_item_down(k->order, h, k->order->at[last]);
 }
 
 /* The one with the smallest estimate; NOWHERE when empty. */
@@ -102,7 +102,7 @@ static uint16_t heap_top(struct sketch *k, struct heap *h) {
         if (k->order->keys[i] == now)
             return i;
         k->order->keys[i] = now;
-        sift_down(k->order, h, 0);
+        sift_item_down(k->order, h, 0);
     }
     return NOWHERE;
 }
@@ -131,7 +131,7 @@ static void chain_out(struct sketch *k, uint16_t i) {
         }
 }
 
-static uint16_t look_up(const struct sketch *k, struct span client) {
+static uint16_t look_up_client(const struct sketch *k, struct span client) {
     for (uint16_t i = *sketch_chain(k, client); i != NOWHERE; i = k->order->next[i])
         if (span_eq(entry_key(entry_at(k, i)), client))
             return i;
@@ -194,7 +194,7 @@ struct span sketch_name_key(const struct sketch *k, struct span name, uint8_t to
 
 struct sketch_ref sketch_find(struct sketch *k, struct span client) {
     client = span_of(client.len ? (const void *)client.p : "", MIN(client.len, (size_t)SKETCH_KEY_MAX));
-    uint16_t i = look_up(k, client);
+    uint16_t i = look_up_client(k, client);
     if (i == NOWHERE) {
         i = free_entry(k);
         fill_entry(k, i, client);
@@ -222,7 +222,7 @@ void sketch_live(struct sketch *k, struct sketch_ref ref, int change) {
 /* A predecessor may have died half-way, or have written nonsense: such an entry has no owner, and the first to be taken. */
 static void take_entry(struct sketch *k, uint16_t i) {
     struct sketch_entry *e = entry_at(k, i);
-    bool bad = (e->seq & 1) || e->seq == 0 || e->key_len > SKETCH_KEY_MAX || look_up(k, entry_key(e)) != NOWHERE;
+    bool bad = (e->seq & 1) || e->seq == 0 || e->key_len > SKETCH_KEY_MAX || look_up_client(k, entry_key(e)) != NOWHERE;
     if (bad) {
         e->seq |= 1u;
         e->key_len = 0;

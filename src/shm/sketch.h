@@ -34,6 +34,7 @@ enum sketch_value {
     SKETCH_FULL,
     SKETCH_RESUMED,
     SKETCH_FAILED,
+    SKETCH_LIMITED, /* of what is under a rate a client: bytes read (relay), connections let in (handshaker) */
     SKETCH_VALUES,
 };
 

@@ -1,6 +1,6 @@
 /*
- * Layout: a head (magic, layout, hash key, one byte an area that was ever used), the table of limits (buckets.h), then the
- * areas. All sizes are fixed, so that processes of different configurations find each other's areas.
+ * Layout: a head (magic, layout, hash key, one byte an area that was ever used), who is traced (tracers.h), the table of limits
+ * (buckets.h), then the areas. All sizes are fixed, so that processes of different configurations find each other's areas.
  *
  * Only pages written to exist. Readers look at an area only when its byte in the head is set, and there only at what its
  * header marks as used, so that they call no page into being by looking.
@@ -110,7 +110,7 @@ int stats_check_fd(int fd) {
     return head.magic == STATS_MAGIC && head.layout == stats_layout() ? 0 : ERR_FORMAT;
 }
 
-static void *map(int fd, size_t off, size_t len) {
+static void *map_area(int fd, size_t off, size_t len) {
     int flags = fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
     void *p = mmap(NULL, len, PROT_READ | PROT_WRITE, flags | MAP_NORESERVE, fd, (off_t)off);
     if (p == MAP_FAILED)
@@ -119,7 +119,7 @@ static void *map(int fd, size_t off, size_t len) {
     return p;
 }
 
-static struct stats_block *block_of_kind(const struct stats_page *p, enum stats_kind kind, uint32_t i) {
+static struct stats_block *nth_block(const struct stats_page *p, enum stats_kind kind, uint32_t i) {
     return (void *)((uint8_t *)p->area + stats_blocks_off(kind) + i * stats_block_size(kind));
 }
 
@@ -143,7 +143,7 @@ static uint16_t *index_slot(const struct stats_page *p, enum stats_kind kind, st
 /* A block under its label, seen by readers once it is whole. */
 static struct stats_block *add_block(struct stats_page *p, enum stats_kind kind, struct span service, struct span name) {
     uint32_t *used = &p->area->used[kind];
-    struct stats_block *b = block_of_kind(p, kind, *used);
+    struct stats_block *b = nth_block(p, kind, *used);
     memset(b, 0, stats_block_size(kind));
     memcpy(b->service, service.p, service.len);
     memcpy(b->name, name.p, name.len);
@@ -173,8 +173,8 @@ struct stats_block *stats_block(struct stats_page *p, enum stats_kind kind, stru
 }
 
 /* A block of a predecessor: what cannot be right is forgotten, the rest goes on. False when there is no more of them. */
-static bool take_block(struct stats_page *p, enum stats_kind kind, uint32_t i) {
-    struct stats_block *b = block_of_kind(p, kind, i);
+static bool inherit_block(struct stats_page *p, enum stats_kind kind, uint32_t i) {
+    struct stats_block *b = nth_block(p, kind, i);
     if (b->len > STATS_NAME_MAX || b->service_len > STATS_SERVICE_MAX || b->kind != (uint32_t)kind)
         return false;
     for (unsigned v = 0; v < STATS_VALUE_COUNT; v++)
@@ -190,7 +190,7 @@ static bool take_block(struct stats_page *p, enum stats_kind kind, uint32_t i) {
 static void take_over(struct stats_page *p) {
     for (unsigned kind = 0; kind < STATS_KIND_COUNT; kind++) {
         uint32_t n = p->area->used[kind], cap = stats_kinds[kind].cap + 1u, i = 0;
-        while (i < MIN(n, cap) && take_block(p, (enum stats_kind)kind, i))
+        while (i < MIN(n, cap) && inherit_block(p, (enum stats_kind)kind, i))
             i++;
         __atomic_store_n(&p->area->used[kind], i, __ATOMIC_RELEASE);
     }
@@ -213,8 +213,8 @@ static int open_area(int fd, size_t number, struct stats_page *ret) {
     struct stats_head head = {.magic = 0};
     const uint8_t touched = 1;
     off_t at = (off_t)(offsetof(struct stats_head, touched) + number);
-    p.area = map(fd, fd < 0 ? 0 : stats_area_off(number), STATS_AREA_SIZE);
-    p.buckets = fd < 0 ? map(fd, 0, BUCKETS_SIZE) : NULL;
+    p.area = map_area(fd, fd < 0 ? 0 : stats_area_off(number), STATS_AREA_SIZE);
+    p.buckets = fd < 0 ? map_area(fd, 0, BUCKETS_SIZE) : NULL;
     p.index = calloc(INDEX_SLOTS, sizeof(*p.index));
     bool ok = p.area && p.index && (fd >= 0 || p.buckets);
     ok = ok && (fd < 0 || (pread(fd, &head, sizeof(head), 0) == (ssize_t)sizeof(head) && pwrite(fd, &touched, 1, at) == 1));
@@ -222,6 +222,8 @@ static int open_area(int fd, size_t number, struct stats_page *ret) {
         stats_close(&p);
         return ERR_SYSTEM;
     }
+    if (fd < 0) /* keys of names that clients choose: each page of its own has its own */
+        rand_bytes(&head.key, sizeof(head.key));
     p.key = head.key;
     take_over(&p);
     int err = open_sketches(&p);
@@ -285,9 +287,13 @@ void stats_process_set(struct stats_page *p, enum stats_process v, uint64_t to) 
     __atomic_store_n(&p->area->process[v], to, __ATOMIC_RELAXED);
 }
 
+uint64_t stats_instance(const struct stats_page *p) {
+    return hash_bytes(&p->key, span_str("instance of the fleet"));
+}
+
 int stats_open_buckets(struct stats_page *p, int fd) {
     if (!p->buckets)
-        p->buckets = map(fd, STATS_BUCKETS_OFF, BUCKETS_SIZE);
+        p->buckets = map_area(fd, STATS_BUCKETS_OFF, BUCKETS_SIZE);
     return p->buckets ? 0 : ERR_SYSTEM;
 }
 

@@ -113,6 +113,9 @@ static inline void stats_observe(struct stats_block *b, enum stats_hist h, uint6
 void stats_process_add(struct stats_page *p, enum stats_process v, uint64_t by);
 void stats_process_set(struct stats_page *p, enum stats_process v, uint64_t to);
 
+/* A number that this instance keeps as long as its supervisor lives: all its processes have the same. */
+uint64_t stats_instance(const struct stats_page *p);
+
 /* For relays that keep byte rates: the only memory that several processes write to. FD as for stats_open(). ERR_SYSTEM (errno).
  */
 MUST_CHECK int stats_open_buckets(struct stats_page *p, int fd);

@@ -28,6 +28,7 @@ static bool name_row(struct stats_client *row, const struct sketch_entry *e, boo
         if (e->key_len != 16)
             return false;
         _Static_assert(sizeof(row->name) >= ADDR_TEXT_MAX, "any client's address fits");
+        memcpy(row->key, e->key, sizeof(row->key));
         (void)addr_client_text(e->key, row->name); /* returns it */
         return true;
     }
@@ -40,12 +41,14 @@ static void add_client_entry(struct stats_client *c, const struct sketch_entry *
     if (e->since_wall_us && (!c->since_wall_us || e->since_wall_us < c->since_wall_us))
         c->since_wall_us = e->since_wall_us;
     for (unsigned v = 0; v < SKETCH_VALUES; v++)
-        if (relay || v != SKETCH_SESSIONS_NOW)
+        if (relay || (v != SKETCH_SESSIONS_NOW && v != SKETCH_LIMITED))
             c->values[v] += e->values[v];
     uint64_t *error = relay ? &c->error : &c->error_handshakes;
     *error += e->error - floor; /* as numbers that wrap: all floors are added at the end */
-    if (!relay)
-        c->handshaking += e->values[SKETCH_SESSIONS_NOW];
+    if (relay)
+        return;
+    c->handshaking += e->values[SKETCH_SESSIONS_NOW];
+    c->let_in += e->values[SKETCH_LIMITED];
 }
 
 static int add_sketch(struct stats_clients *to, struct stats_fold *f, const struct sketch_shared *k, uint32_t capacity,

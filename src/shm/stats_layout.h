@@ -5,13 +5,15 @@
 #include "shm/stats_read.h"
 
 #define STATS_MAGIC     0x746f2d7374617473u /* "to-stats" */
-#define STATS_FORM      2 /* changes with the form of blocks and sketches; the tables have versions of their own */
+#define STATS_FORM      3 /* changes with the form of blocks and sketches; the tables have versions of their own */
 #define STATS_ROLES_MAX 12
 #define STATS_AREAS     (STATS_ROLES_MAX * 2 * STATS_INDEX_MAX)
 
+#define STATS_TRACERS_SIZE (8u * 1024) /* tracers.h */
+#define STATS_TRACERS_OFF  (STATS_BUCKETS_OFF - STATS_TRACERS_SIZE)
 #define STATS_BUCKETS_OFF  (64u * 1024)
 #define STATS_HEAD_SIZE    (STATS_BUCKETS_OFF + BUCKETS_SIZE)
-#define STATS_AREA_SIZE    (4032u * 1024)
+#define STATS_AREA_SIZE    (4080u * 1024)
 #define STATS_AREA_HEAD    1024u
 #define STATS_SIZE         (STATS_HEAD_SIZE + (size_t)STATS_AREAS * STATS_AREA_SIZE)
 #define STATS_BLOCKS_MAX   4000 /* over all kinds of an area */

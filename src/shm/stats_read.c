@@ -65,8 +65,8 @@ bool stats_fold_begin(struct stats_fold *f, size_t rows) {
 /* ---- blocks ---- */
 
 /* A block as it is, label included; false when it makes no sense. */
-static bool read_block(const struct stats_area *a, enum stats_kind kind, uint32_t i, struct stats_row *ret,
-                       struct stats_hist_row hists[STATS_HIST_COUNT]) {
+static bool read_stats_block(const struct stats_area *a, enum stats_kind kind, uint32_t i, struct stats_row *ret,
+                             struct stats_hist_row hists[STATS_HIST_COUNT]) {
     const struct stats_block *b =
         (const void *)((const uint8_t *)a + stats_blocks_off(kind) + (size_t)i * stats_block_size(kind));
     uint16_t len = LOAD(&b->len), service_len = LOAD(&b->service_len);
@@ -156,7 +156,7 @@ static int read_area(const struct stats_area *a, struct stats_sums *to, struct s
         for (uint32_t i = 0, n = blocks_used(a, kind); i < n && err == 0; i++) {
             struct stats_row row;
             struct stats_hist_row hists[STATS_HIST_COUNT];
-            if (read_block(a, (enum stats_kind)kind, i, &row, hists))
+            if (read_stats_block(a, (enum stats_kind)kind, i, &row, hists))
                 err = add_row(to, f, &row, hists);
         }
     return err;
@@ -175,10 +175,6 @@ static int read_process(const struct stats_area *a, size_t number, struct stats_
     };
     for (unsigned v = 0; v < STATS_PROCESS_COUNT; v++)
         p->values[v] = LOAD(&a->process[v]);
-    const struct sketch_shared *k = (const void *)((const uint8_t *)a + STATS_CLIENTS_OFF);
-    p->clients_floor = LOAD(&k->floor);
-    p->clients_evicted = LOAD(&k->evictions);
-    p->clients_tracked = MIN(LOAD(&k->used), (uint32_t)STATS_CLIENTS);
     return 0;
 }
 

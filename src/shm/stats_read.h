@@ -22,9 +22,6 @@ struct stats_process_row {
     uint16_t index;
     uint8_t parity;
     uint64_t values[STATS_PROCESS_COUNT];
-    /* the state of its sketches of clients: see sketch.h */
-    uint64_t clients_floor, clients_evicted;
-    uint32_t clients_tracked;
 };
 
 struct stats_hist_row {
@@ -65,13 +62,15 @@ uint64_t stats_quantile(const struct stats_hist_row *h, double share);
 
 /* A client, added up over all processes: by address, or by verified name. */
 struct stats_client {
-    char name[SKETCH_KEY_MAX + 8]; /* "192.0.2.7", "2001:db8::/64", "uid:1000", or the verified name */
-    bool verified;                 /* it is a verified name */
-    uint64_t since_wall_us;        /* of the process that has tracked it longest */
-    uint64_t error;                /* bytes it may have relayed beyond what is counted, at the most */
-    uint64_t error_handshakes;     /* the same of handshakes: begun, or of any one outcome */
-    uint64_t handshaking;          /* connections now that are no session yet */
-    uint64_t values[SKETCH_VALUES];
+    char name[SKETCH_KEY_MAX + 8];  /* "192.0.2.7", "2001:db8::/64", "uid:1000", or the verified name */
+    uint8_t key[16];                /* of an address, as by addr_client_key() */
+    bool verified;                  /* it is a verified name */
+    uint64_t since_wall_us;         /* of the process that has tracked it longest */
+    uint64_t error;                 /* bytes it may have relayed beyond what is counted, at the most */
+    uint64_t error_handshakes;      /* the same of handshakes: begun, or of any one outcome */
+    uint64_t handshaking;           /* connections now that are no session yet */
+    uint64_t let_in;                /* connections, by a limit of handshakes */
+    uint64_t values[SKETCH_VALUES]; /* SKETCH_LIMITED: bytes */
 };
 
 struct stats_clients {

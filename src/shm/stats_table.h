@@ -100,6 +100,11 @@ enum stats_type { STATS_COUNTER, STATS_GAUGE };
       "Handshakes completed, by the code that made them.")                                                                     \
     X(STATS_CERTS_COMPRESSED, "certificates_compressed", STATS_COUNTER, 1, "", "",                                             \
       "Handshakes that sent our certificate compressed.")                                                                      \
+    X(STATS_KEYLOG_ON, "key_log", STATS_GAUGE, 1, "", "", "1 while secrets of some clients are written to the key log.")       \
+    X(STATS_KEYLOG_LINES, "key_log_lines", STATS_COUNTER, 1, "", "", "Secrets written to the key log.")                        \
+    X(STATS_SPANS_EXPORTED, "", STATS_COUNTER, 1, "", "", "Spans that the collector has taken. Shown by the observer.")        \
+    X(STATS_SPANS_REFUSED, "", STATS_COUNTER, 1, "", "", "Spans that it has refused.")                                         \
+    X(STATS_SPANS_DROPPED, "", STATS_COUNTER, 1, "", "", "Spans that found no room, or that nobody took in time.")             \
     X(STATS_OWN_FAILED, "own_handshake_failed", STATS_GAUGE, 1, "", "",                                                        \
       "1 when our own handshake was wanted and did not pass its self-test.")
 
@@ -108,7 +113,7 @@ enum stats_type { STATS_COUNTER, STATS_GAUGE };
 #define STATS_HIST_TABLE(X)                                                                                                    \
     X(STATS_HANDSHAKE_US, "handshake_seconds", STATS_IN(STATS_SERVICE), "From accept to the end of the handshake.")            \
     X(STATS_CONNECT_US, "connect_seconds", STATS_IN(STATS_SERVICE) | STATS_IN(STATS_BACKEND),                                  \
-      "From the choice of a backend to its connection.")                                                                       \
+      "From the start of connecting to a connected backend: waiting for room and failed backends count.")                      \
     X(STATS_FIRST_BYTE_US, "first_byte_seconds", STATS_IN(STATS_SERVICE) | STATS_IN(STATS_BACKEND),                            \
       "From the start of the session in the relay to the first byte of the backend.")
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/file.h"
 #include "base/rd.h"
 #include "base/wr.h"
 #include "tls/key_read.h"
@@ -34,43 +35,22 @@ static int key_load_error(struct text *why, int err, const char *file, const cha
 
 /* ---- reading ---- */
 
-/* All of a file, in the secure heap, with a zero behind it; the caller's. */
-static int read_key_file(int fd, const char *file, size_t max, char **ret, size_t *ret_len, struct text *why) {
-    struct stat st;
-    if (fstat(fd, &st) < 0) {
-        text_addf(why, "%s: cannot be read: %s", file, strerror(errno));
-        return ERR_SYSTEM;
+/* All of an open file, in the secure heap, with a zero behind it; the caller's. */
+static int read_key_file(int fd, const char *path, const char *expected, size_t max, char **ret, size_t *ret_len,
+                         struct text *why) {
+    struct file f = {.path = path, .expected = expected, .max = max, .fd = fd};
+    int err = file_check(&f, why);
+    if (err < 0)
+        return err;
+    char *p = secure_heap_alloc(file_room(&f));
+    err = file_read(&f, (uint8_t *)p, ret_len, why);
+    if (err < 0) {
+        secure_heap_free(p);
+        return err;
     }
-    if (!S_ISREG(st.st_mode))
-        return key_load_error(why, ERR_FORMAT, file, "found no regular file");
-    if (st.st_size < 0 || (uint64_t)st.st_size > max) {
-        text_addf(why, "%s: the file is longer than %zu bytes", file, max);
-        return ERR_FORMAT;
-    }
-    size_t cap = (size_t)st.st_size + 1, len = 0;
-    char *p = secure_heap_alloc(cap);
-    if (!p)
-        return key_load_error(why, ERR_NOMEM, file, "out of memory");
-    ssize_t n = 1;
-    while (len < cap && n != 0) {
-        n = pread(fd, p + len, cap - len, (off_t)len);
-        if (n < 0 && errno != EINTR)
-            break;
-        len += n > 0 ? (size_t)n : 0;
-    }
-    if (n == 0 && len > 0) {
-        p[len] = '\0';
-        *ret = p;
-        *ret_len = len;
-        return 0;
-    }
-    int err = n < 0 ? ERR_SYSTEM : ERR_FORMAT;
-    if (n < 0)
-        text_addf(why, "%s: cannot be read: %s", file, strerror(errno));
-    else
-        (void)key_load_error(why, err, file, len ? "the file changed while it was read" : "the file is empty");
-    secure_heap_free(p);
-    return err;
+    p[*ret_len] = '\0';
+    *ret = p;
+    return 0;
 }
 
 /* As put_number() writes them: behind the length, in the machine's byte order. */
@@ -155,7 +135,7 @@ void key_parts_fini(struct key_parts *p) {
 }
 
 /* OSSL_PARAM has no const form; the receiver only reads. */
-static uint8_t *unconst(const uint8_t *p) {
+static uint8_t *unconst_bytes(const uint8_t *p) {
     union {
         const uint8_t *in;
         uint8_t *out;
@@ -176,7 +156,7 @@ EVP_PKEY *key_parts_open(const struct key_parts *p) {
         struct span number = rd_vec16(&r);
         if (number.len)
             params[n++] = OSSL_PARAM_construct_BN(p->kind == CREDS_RSA ? rsa_numbers[i] : OSSL_PKEY_PARAM_PRIV_KEY,
-                                                  unconst(number.p), number.len);
+                                                  unconst_bytes(number.p), number.len);
     }
     params[n] = OSSL_PARAM_construct_end();
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, p->kind == CREDS_RSA ? "RSA" : "EC", NULL);
@@ -194,13 +174,14 @@ int key_load(int fd, int pass_fd, const struct creds_key *wanted, struct key_par
     struct key_found found = {.key = NULL};
     char *pem = NULL, *pass = NULL;
     size_t len = 0, pass_len = 0;
-    int err = pass_fd >= 0 ? read_key_file(pass_fd, wanted->pass_file, KEY_PASS_MAX + 2, &pass, &pass_len, why) : 0;
+    int err =
+        pass_fd >= 0 ? read_key_file(pass_fd, wanted->pass_file, "a passphrase", KEY_PASS_MAX + 2, &pass, &pass_len, why) : 0;
     if (pass) /* its first line */
         pass_len = strcspn(pass, "\r\n");
     if (!err && pass_fd >= 0 && pass_len == 0)
         err = key_load_error(why, ERR_FORMAT, wanted->pass_file, "found an empty first line, expected the passphrase");
     if (!err)
-        err = read_key_file(fd, wanted->file, KEY_FILE_MAX, &pem, &len, why);
+        err = read_key_file(fd, wanted->file, "a PEM file", KEY_FILE_MAX, &pem, &len, why);
     if (!err)
         err = key_read(span_of(pem, len), span_of(pass, pass_len), wanted, &found, why);
     if (!err && found.key)

@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "tls/secure_heap.h"
 #include "tls/sha2.h"
+#include "wire/control_creds.h"
 
 struct keyset {
     bool used;
@@ -111,7 +112,7 @@ bool keyring_whole(const struct keyring *r) {
 
 void keyring_commit(struct keyring *r) {
     MUST(keyring_whole(r));
-    if (r->present.used && r->present.set == r->next.set) { /* another attempt: what is in use is the one before */
+    if (r->present.used && control_creds_change(r->present.set) == control_creds_change(r->next.set)) { /* its attempt failed */
         keyset_fini(r, &r->present);
     } else {
         keyset_fini(r, &r->previous);
@@ -131,17 +132,14 @@ void keyring_drop(struct keyring *r) {
 
 /* ---- signing ---- */
 
-static const struct key_parts *keyring_find(const struct keyring *r, uint32_t set, uint32_t index) {
-    const struct keyset *s = NULL;
+static const struct keyset *keyring_find(const struct keyring *r, uint32_t set) {
     if (r->present.used && r->present.set == set)
-        s = &r->present;
-    else if (r->previous.used && r->previous.set == set)
-        s = &r->previous;
-    return s && index < s->n ? &s->keys[index] : NULL;
+        return &r->present;
+    return r->previous.used && r->previous.set == set ? &r->previous : NULL;
 }
 
 /* The hash of a scheme: 0, 1, 2 = SHA-256, 384, 512. */
-static unsigned hash_of(uint16_t scheme) {
+static unsigned scheme_hash(uint16_t scheme) {
     return scheme >> 8 == 8 ? scheme - 0x0804u : (scheme >> 8) - 4u;
 }
 
@@ -158,7 +156,7 @@ static int open_for(struct keyring *r, struct open_key *o, enum creds_kind kind,
     if (kind == CREDS_RSA &&
         EVP_PKEY_CTX_set_rsa_padding(o->ctx, is_pss(scheme) ? RSA_PKCS1_PSS_PADDING : RSA_PKCS1_PADDING) != 1)
         return ERR_CRYPTO;
-    if (EVP_PKEY_CTX_set_signature_md(o->ctx, r->md[hash_of(scheme)]) != 1 ||
+    if (EVP_PKEY_CTX_set_signature_md(o->ctx, r->md[scheme_hash(scheme)]) != 1 ||
         (is_pss(scheme) && EVP_PKEY_CTX_set_rsa_pss_saltlen(o->ctx, RSA_PSS_SALTLEN_DIGEST) != 1))
         return ERR_CRYPTO;
     o->scheme = scheme;
@@ -201,7 +199,7 @@ static int sign_digest(struct keyring *r, struct open_key *o, enum creds_kind ki
     size_t hash_len = 0, len = SIGN_SIGNATURE_MAX;
     int err = o->scheme == q->scheme ? 0 : open_for(r, o, kind, q->scheme);
     if (err == 0)
-        err = digest_tbs(r, hash_of(q->scheme), q->tbs, hash, &hash_len);
+        err = digest_tbs(r, scheme_hash(q->scheme), q->tbs, hash, &hash_len);
     if (err == 0 && EVP_PKEY_sign(o->ctx, sig, &len, hash, hash_len) != 1)
         err = ERR_CRYPTO;
     if (err == 0)
@@ -222,9 +220,12 @@ static int sign_whole(struct keyring *r, struct open_key *o, const struct sign_r
 }
 
 int keyring_sign(struct keyring *r, const struct sign_request *q, uint8_t sig[static SIGN_SIGNATURE_MAX], size_t *ret_len) {
-    const struct key_parts *p = keyring_find(r, q->set, q->key);
-    if (!p)
+    const struct keyset *s = keyring_find(r, q->set);
+    if (!s)
         return ERR_NOT_FOUND;
+    if (q->key >= s->n)
+        return ERR_FORMAT;
+    const struct key_parts *p = &s->keys[q->key];
     enum sign_shape shape = sign_shape(q->tbs);
     if (shape == SIGN_SHAPE_NONE)
         return ERR_FORMAT;

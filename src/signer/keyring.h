@@ -42,8 +42,8 @@ bool keyring_has(const struct keyring *r);
 void keyring_drop(struct keyring *r);
 
 /*
- * Signs. 0; ERR_NOT_FOUND (no such key), ERR_FORMAT (not what a TLS server signs), ERR_UNSUPPORTED (a scheme that does not
- * fit), ERR_CRYPTO.
+ * Signs. 0; ERR_NOT_FOUND (the set is not here: another signer may have it), ERR_FORMAT (no such key in it, or not what a TLS
+ * server signs), ERR_UNSUPPORTED (a scheme that does not fit), ERR_NOMEM, ERR_CRYPTO.
  */
 MUST_CHECK int keyring_sign(struct keyring *r, const struct sign_request *q, uint8_t sig[static SIGN_SIGNATURE_MAX],
                             size_t *ret_len);

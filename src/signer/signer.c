@@ -18,18 +18,18 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/log_pause.h"
 #include "base/secret.h"
 #include "signer/keyring.h"
 #include "tls/secure_heap.h"
 #include "wire/control_creds.h"
 #include "wire/sign.h"
 
-#define LULL_US     5000 /* without a request: no more are expected soon */
-#define TURN        16   /* messages between two looks at the supervisor's socket */
-#define RUN_US      200  /* of signing, before it yields */
-#define ANSWER_US   2000 /* answers that are there wait no longer for the rest of their message */
-#define LINKS       2
-#define REFUSALS_MS 10000
+#define LULL_US   5000 /* without a request: no more are expected soon */
+#define TURN      16   /* messages between two looks at the supervisor's socket */
+#define RUN_US    200  /* of signing, before it yields */
+#define ANSWER_US 2000 /* answers that are there wait no longer for the rest of their message */
+#define LINKS     2
 
 struct signer {
     struct child child;
@@ -46,8 +46,7 @@ struct signer {
     bool refused; /* some key of SET was */
     char line[2048];
     struct text why;
-    unsigned refusals; /* requests refused and not yet logged */
-    uint64_t logged_ms;
+    struct log_pause refusal_log;
 };
 
 /* ---- sets of keys ---- */
@@ -72,7 +71,7 @@ static void drop_pass(struct signer *s) {
 }
 
 /* The last key of a set is there, or was refused: without a first one this process cannot serve. */
-static int end_set(struct signer *s, struct text *why) {
+static int end_key_set(struct signer *s, struct text *why) {
     s->reading = false;
     creds_unmap(&s->store);
     drop_pass(s);
@@ -93,7 +92,7 @@ static int end_set(struct signer *s, struct text *why) {
     return 0;
 }
 
-static int begin_set(void *ctx, struct ipc_msg *m, struct text *why) {
+static int begin_key_set(void *ctx, struct ipc_msg *m, struct text *why) {
     struct signer *s = ctx;
     struct control_creds c;
     if (s->reading)
@@ -116,7 +115,7 @@ static int begin_set(void *ctx, struct ipc_msg *m, struct text *why) {
         text_addf(&s->why, "credentials cannot be taken over: %s", err_text(err));
         s->refused = true;
     }
-    return err < 0 || keyring_whole(s->keys) ? end_set(s, why) : 0;
+    return err < 0 || keyring_whole(s->keys) ? end_key_set(s, why) : 0;
 }
 
 /* All bad keys are reported, as far as there is room. */
@@ -139,7 +138,7 @@ static int take_key(void *ctx, struct ipc_msg *m, struct text *why) {
         text_add(&s->why, "not all keys were given");
         s->refused = true;
     }
-    return last ? end_set(s, why) : 0;
+    return last ? end_key_set(s, why) : 0;
 }
 
 static int take_pass(void *ctx, struct ipc_msg *m, struct text *why) {
@@ -156,7 +155,7 @@ static int take_pass(void *ctx, struct ipc_msg *m, struct text *why) {
 /* ---- the supervisor ---- */
 
 /* Its requests block for a moment, so that no other call is needed to wait for them. */
-static int take_handshaker(void *ctx, const struct control_peer *peer, int fd) {
+static int link_signer_to_handshaker(void *ctx, const struct control_peer *peer, int fd) {
     struct signer *s = ctx;
     const struct timeval lull = {0, LULL_US};
     int *link = &s->links[peer->index == s->child.setup.index ? 0 : 1];
@@ -175,15 +174,12 @@ static int take_handshaker(void *ctx, const struct control_peer *peer, int fd) {
 
 /* An honest handshaker asks for nothing that is refused: it may be compromised. */
 static void count_refusal(struct signer *s, size_t link, int err) {
-    uint64_t now = clock_mono_ms();
-    s->refusals++;
-    if (s->logged_ms && now - s->logged_ms < REFUSALS_MS)
+    uint32_t refusals = log_pause_over(&s->refusal_log, clock_mono_ms());
+    if (!refusals)
         return;
     unsigned asker = (s->child.setup.index + s->child.setup.workers - (unsigned)link) % s->child.setup.workers;
-    log_msg(&s->child.log, LOG_LEVEL_WARNING, "refused to sign %u requests, the last one of handshaker %u: %s", s->refusals,
-            asker, err_text(err));
-    s->refusals = 0;
-    s->logged_ms = now;
+    log_msg(&s->child.log, LOG_LEVEL_WARNING, "refused to sign %u requests, the last one of handshaker %u: %s", refusals, asker,
+            err_text(err));
 }
 
 /* Answers that are on their way into one message. */
@@ -214,7 +210,7 @@ static void answer_one(struct signer *s, size_t link, const struct sign_request 
     struct sign_answer a = {.number = q->number};
     a.err = keyring_sign(s->keys, q, sig, &len);
     a.signature = span_of(sig, len);
-    if (a.err < 0)
+    if (a.err < 0 && a.err != ERR_NOT_FOUND) /* a set that we were not given: it asks another signer */
         count_refusal(s, link, a.err);
     sign_put_answer(&to->w, &a);
 }
@@ -315,7 +311,7 @@ static enum step signer_go(void *ctx, struct text *why) {
     struct signer *s = ctx;
     conf_free(s->conf); /* as many copies as signers would be in memory */
     s->conf = NULL;
-    return !s->reading && keyring_has(s->keys) ? STEP_DONE : STEP_WANT_READ;
+    return keyring_has(s->keys) ? STEP_DONE : STEP_WANT_READ; /* it may be reading the next set already */
 }
 
 static void signer_finish(void *ctx) {
@@ -326,13 +322,13 @@ static void signer_finish(void *ctx) {
 static struct signer signer_process = {.links = {-1, -1}, .pass = -1};
 
 static const struct role_message signer_messages[] = {
-    {CONTROL_CREDS, begin_set},
+    {CONTROL_CREDS, begin_key_set},
     {CONTROL_KEY, take_key},
     {CONTROL_KEY_PASS, take_pass},
     {0, NULL},
 };
 
-static const struct role_link signer_links[] = {{ROLE_HANDSHAKER, take_handshaker}, {0, NULL}};
+static const struct role_link signer_links[] = {{ROLE_HANDSHAKER, link_signer_to_handshaker}, {0, NULL}};
 
 const struct role_table signer_role = {
     .self = &signer_process,

@@ -18,16 +18,16 @@ static bool handshakes_finished(struct super *s) {
 
 static bool others_gone(struct super *s) {
     for (struct worker *w = NULL; (w = worker_next(s, w));)
-        if (w->role != ROLE_OBSERVER && worker_runs(w))
+        if (!worker_is_last(w) && worker_runs(w))
             return false;
     return true;
 }
 
-static bool is_wanted(const struct super *s) {
+static bool is_transition_wanted(const struct super *s) {
     return s->now ? command_reload_waits(s) : s->generations == 0;
 }
 
-static bool is_gone(const struct generation *g, enum role role) {
+static bool is_gone_role(const struct generation *g, enum role role) {
     return !g || generation_gone(g, role);
 }
 
@@ -36,7 +36,7 @@ static bool accepts(const struct generation *g) {
 }
 
 /* What holds now. */
-static struct situation look(struct super *s) {
+static struct situation look_at_situation(struct super *s) {
     const struct generation *next = s->next, *old = s->previous;
     struct situation here = {.handshake_ms = transition_handshake_ms(s), .migrate_ms = transition_migrate_ms(s)};
     const struct {
@@ -46,16 +46,16 @@ static struct situation look(struct super *s) {
         {s->now, HAS_NOW},
         {next, HAS_NEXT},
         {old, HAS_PREVIOUS},
-        {is_wanted(s), IS_WANTED},
+        {is_transition_wanted(s), IS_WANTED},
         {s->refusal.is_made, IS_REFUSED},
         {next && next->conf && next->scoreboard_fd >= 0, NEXT_CONFIGURED},
         {next && generation_ready(next, ROLE_COUNT), NEXT_READY},
-        {is_gone(next, ROLE_COUNT), NEXT_GONE},
+        {is_gone_role(next, ROLE_COUNT), NEXT_GONE},
         {s->now && accepts(s->now), NOW_ACCEPTS},
-        {is_gone(old, ROLE_OBSERVER), OLD_OBSERVER_GONE},
-        {is_gone(old, ROLE_HANDSHAKER), OLD_HANDSHAKERS_GONE},
-        {is_gone(old, ROLE_RELAY), OLD_RELAYS_GONE},
-        {is_gone(old, ROLE_COUNT), OLD_GONE},
+        {is_gone_role(old, ROLE_OBSERVER), OLD_OBSERVER_GONE},
+        {is_gone_role(old, ROLE_HANDSHAKER), OLD_HANDSHAKERS_GONE},
+        {is_gone_role(old, ROLE_RELAY), OLD_RELAYS_GONE},
+        {is_gone_role(old, ROLE_COUNT), OLD_GONE},
         {s->helpers[HELPER_SUCCESSOR].pid == 0, DRY_RUN_OVER},
         {s->transition.successor_willing, SUCCESSOR_WILLING},
         {handshakes_finished(s), HANDSHAKES_FINISHED},
@@ -74,8 +74,8 @@ static void end_dry_run(struct super *s) {
     log_msg(&s->log, LOG_LEVEL_WARNING, "the supervisor keeps its old code: the dry run of its successor took too long");
 }
 
-/* ACTION_REST and ACTION_END want nothing: what they say is in the state. */
-static void (*const deeds[ACTIONS])(struct super *s) = {
+/* ACTION_IDLE and ACTION_END want nothing: what they say is in the state. */
+static void (*const handlers[ACTIONS])(struct super *s) = {
     [ACTION_CONFIGURE] = transition_configure,
     [ACTION_START] = transition_start,
     [ACTION_SWITCH] = transition_switch,
@@ -114,7 +114,7 @@ void actions_take(struct super *s, const struct decide_event *e) {
     static const struct decide_event go_on = {.kind = EVENT_CONTINUE};
     for (;; e = &go_on) {
         enum transition_stage before = s->lifecycle.stage;
-        struct situation here = look(s);
+        struct situation here = look_at_situation(s);
         enum action action = decide(&s->lifecycle, e, &here);
         if (action == ACTION_NONE)
             return;
@@ -122,8 +122,8 @@ void actions_take(struct super *s, const struct decide_event *e) {
             s->loop.stop = true;
         if (s->lifecycle.stage != before)
             begin_stage(s);
-        if (deeds[action])
-            deeds[action](s);
+        if (handlers[action])
+            handlers[action](s);
     }
 }
 

@@ -1,4 +1,4 @@
-/* Events in, what decide() says out: the one place where the supervisor's decisions become deeds. */
+/* Events in, what decide() says out: the one place where the supervisor's decisions are carried out. */
 #pragma once
 
 #include "supervisor/decide.h"

@@ -17,7 +17,7 @@
 #define NAME_MAX_LEN 64
 
 /* The name of socket number N: LISTEN_FDNAMES has them with colons between. */
-static const char *name_of(const char *names, uint64_t n, char to[static NAME_MAX_LEN]) {
+static const char *socket_name(const char *names, uint64_t n, char to[static NAME_MAX_LEN]) {
     struct text t = text_of(to, NAME_MAX_LEN);
     for (; names && n > 0; n--) {
         names = strchr(names, ':');
@@ -28,7 +28,7 @@ static const char *name_of(const char *names, uint64_t n, char to[static NAME_MA
     return t.len ? to : "without a name";
 }
 
-static bool option(int fd, int level, int name, int *ret) {
+static bool read_socket_option(int fd, int level, int name, int *ret) {
     socklen_t len = sizeof(*ret);
     return getsockopt(fd, level, name, ret, &len) == 0;
 }
@@ -48,8 +48,8 @@ static bool is_listener(int fd, struct conf_listener *ret, struct text *path) {
     struct sockaddr_storage ss = {0};
     socklen_t len = sizeof(ss);
     int type, protocol, listens;
-    if (!option(fd, SOL_SOCKET, SO_TYPE, &type) || !option(fd, SOL_SOCKET, SO_PROTOCOL, &protocol) ||
-        !option(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens) || getsockname(fd, (struct sockaddr *)&ss, &len) < 0)
+    if (!read_socket_option(fd, SOL_SOCKET, SO_TYPE, &type) || !read_socket_option(fd, SOL_SOCKET, SO_PROTOCOL, &protocol) ||
+        !read_socket_option(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens) || getsockname(fd, (struct sockaddr *)&ss, &len) < 0)
         return false;
     *ret = (struct conf_listener){.addr = {0}};
     addr_from_sockaddr(&ss, &ret->addr);
@@ -60,7 +60,7 @@ static bool is_listener(int fd, struct conf_listener *ret, struct text *path) {
 }
 
 /* Several of one address are a group (ReusePort=). */
-static struct listener *place_of(struct listeners *l, const struct conf_listener *asked) {
+static struct listener *place_of_group(struct listeners *l, const struct conf_listener *asked) {
     for (size_t i = 0; i < l->n; i++)
         if (addr_equal(&asked->addr, &l->list[i].asked) && strcmp(asked->path ? asked->path : "", l->list[i].local.path) == 0)
             return &l->list[i];
@@ -80,7 +80,8 @@ static bool take_socket(struct listeners *l, int fd, const char *name, struct te
             fd, name);
         return false;
     }
-    struct listener *one_of = place_of(l, &asked);
+    struct listener *one_of = place_of_group(l, &asked);
+    MUST(one_of); /* memory, at the start of the process */
     if (one_of->nfds == WORKERS_MAX) {
         text_addf(why, "descriptor %d (%s), passed by the service manager: more than %d sockets of one address", fd, name,
                   WORKERS_MAX);
@@ -101,7 +102,7 @@ static bool take_socket(struct listeners *l, int fd, const char *name, struct te
 static bool take_sockets_passed(struct listeners *l, uint64_t n, const char *names, struct text *why) {
     char name[NAME_MAX_LEN];
     for (uint64_t i = 0; i < n; i++)
-        if (!take_socket(l, FIRST_FD + (int)i, name_of(names, i, name), why))
+        if (!take_socket(l, FIRST_FD + (int)i, socket_name(names, i, name), why))
             return false;
     return true;
 }
@@ -126,7 +127,7 @@ bool activation_take(struct listeners *l, struct text *why) {
     return ok;
 }
 
-static bool is_wanted(const struct listeners *l, const struct conf *c, const struct listener *one) {
+static bool is_configured(const struct listeners *l, const struct conf *c, const struct listener *one) {
     for (size_t i = 0; i < c->nlisteners; i++)
         if (listeners_find(l, c, i) == one)
             return true;
@@ -137,7 +138,7 @@ bool activation_check(const struct listeners *l, const struct conf *c, struct te
     bool ok = true;
     for (size_t k = 0; k < l->n; k++) {
         char address[LISTENER_TEXT_MAX];
-        if (!l->list[k].given || is_wanted(l, c, &l->list[k]))
+        if (!l->list[k].given || is_configured(l, c, &l->list[k]))
             continue;
         (void)listener_text(&l->list[k], address); /* returns ADDRESS */
         text_addf(why, "%sthe service manager passed a socket of %s, but no service has \"%s\" in its listen", ok ? "" : "; ",

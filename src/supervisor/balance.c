@@ -1,6 +1,6 @@
 #include "supervisor/balance.h"
 
-#include "base/defs.h"
+#include "base/backoff.h"
 
 struct pair {
     size_t high, low; /* of what is looked at */
@@ -8,7 +8,7 @@ struct pair {
     bool found;
 };
 
-static uint32_t value_of(const struct balance_relay *r, enum balance_why why) {
+static uint32_t relay_load(const struct balance_relay *r, enum balance_why why) {
     return why == BALANCE_BY_CPU ? r->busy : r->sessions;
 }
 
@@ -19,14 +19,14 @@ static struct pair farthest(const struct balance_relay *relays, size_t n, enum b
         const struct balance_relay *r = &relays[i];
         if (!r->there)
             continue;
-        if (p.high == n || value_of(r, why) > value_of(&relays[p.high], why))
+        if (p.high == n || relay_load(r, why) > relay_load(&relays[p.high], why))
             p.high = i;
-        if (r->sessions < r->room && (p.low == n || value_of(r, why) < value_of(&relays[p.low], why)))
+        if (r->sessions < r->room && (p.low == n || relay_load(r, why) < relay_load(&relays[p.low], why)))
             p.low = i;
     }
     if (p.high == n || p.low == n || p.high == p.low)
         return (struct pair){.found = false};
-    uint32_t high = value_of(&relays[p.high], why), low = value_of(&relays[p.low], why);
+    uint32_t high = relay_load(&relays[p.high], why), low = relay_load(&relays[p.low], why);
     p.gap = high - MIN(high, low);
     p.found = true;
     return p;
@@ -49,18 +49,18 @@ static uint32_t count_of(const struct balance_relay *relays, const struct pair *
         count = (uint64_t)high->sessions * p->gap / (2 * (uint64_t)high->busy);
     count = MIN(count, high->sessions / 2);
     count = MIN(count, low->room - low->sessions);
-    return (uint32_t)MIN(MAX(count, 1u), (uint64_t)BALANCE_MOVE_MAX);
+    return (uint32_t)MIN(MAX(count, 1u), (uint64_t)BALANCE_MIGRATE_MAX);
 }
 
-/* Checks whether the last move has helped, once an interval after it was measured. */
+/* Checks whether the last migration has helped, once an interval after it was measured. */
 static void adjust_pause(struct balance_rule *b, const struct pair *now) {
     bool helped = !now->found || (uint64_t)now->gap * 3 < (uint64_t)b->last_gap * 2;
-    b->pause = helped ? BALANCE_PAUSE : MIN(b->pause * 2, (unsigned)BALANCE_PAUSE_MAX);
+    b->pause = backoff_next(helped ? 0 : b->pause, BALANCE_PAUSE, BALANCE_PAUSE_MAX);
     b->left = helped ? 0 : b->pause;
     b->last_gap = 0;
 }
 
-bool balance_step(struct balance_rule *b, const struct balance_relay *relays, size_t n, struct balance_move *ret) {
+bool balance_step(struct balance_rule *b, const struct balance_relay *relays, size_t n, struct balance_migration *ret) {
     struct pair cpu = farthest(relays, n, BALANCE_BY_CPU), sessions = farthest(relays, n, BALANCE_BY_SESSIONS);
     enum balance_why why = uneven_cpu(relays, &cpu)             ? BALANCE_BY_CPU
                            : uneven_sessions(relays, &sessions) ? BALANCE_BY_SESSIONS
@@ -74,7 +74,7 @@ bool balance_step(struct balance_rule *b, const struct balance_relay *relays, si
     if (why == BALANCE_EVEN || b->steady < BALANCE_STEADY || b->left > 0)
         return false;
     const struct pair *p = why == BALANCE_BY_CPU ? &cpu : &sessions;
-    *ret = (struct balance_move){(uint16_t)p->high, (uint16_t)p->low, count_of(relays, p, why), why};
+    *ret = (struct balance_migration){(uint16_t)p->high, (uint16_t)p->low, count_of(relays, p, why), why};
     b->steady = 0;
     b->last_gap = p->gap;
     b->last_why = why;

@@ -1,9 +1,10 @@
 /*
- * Balance between the relays that serve: measures them at even intervals, asks the rule (balance.h), and has sessions moved.
+ * Balance between the relays that serve: measures them at even intervals, asks the rule (balance.h), and has sessions migrated.
  * Nothing happens while generations change or a stop is under way.
  */
 #include "supervisor/balancing.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -42,7 +43,7 @@ static bool map_scoreboard(struct super *s) {
 }
 
 /* Measurements since the last time; a relay that did not exist then has none. */
-static void measure(struct super *s, uint32_t interval_us, struct balance_relay *relays) {
+static void measure_relays(struct super *s, uint32_t interval_us, struct balance_relay *relays) {
     struct balancing *b = &s->balancing;
     uint32_t room = room_of(s);
     uint16_t n = (uint16_t)s->now->conf->workers;
@@ -59,31 +60,31 @@ static void measure(struct super *s, uint32_t interval_us, struct balance_relay 
     }
 }
 
-static void begin_move(struct super *s, const struct balance_move *m, const struct balance_relay *relays) {
+static void begin_migration(struct super *s, const struct balance_migration *m, const struct balance_relay *relays) {
     struct worker *from = generation_worker(s->now, ROLE_RELAY, m->from), *to = generation_worker(s->now, ROLE_RELAY, m->to);
     const struct balance_relay *a = &relays[m->from], *z = &relays[m->to];
     const struct control_export what = {m->count, m->why == BALANCE_BY_CPU ? EXPORT_ACTIVE : EXPORT_IDLE};
-    int err = wiring_move(from, to, &what);
+    int err = wiring_migrate(from, to, &what);
     if (err < 0)
-        log_msg(&s->log, LOG_LEVEL_WARNING, "balance: sessions cannot be moved: %s", err_text(err));
+        log_msg(&s->log, LOG_LEVEL_WARNING, "balance: sessions cannot be migrated: %s", err_describe(err, errno));
     else if (m->why == BALANCE_BY_CPU)
-        log_msg(&s->log, LOG_LEVEL_INFO, "balance: moving %u active sessions from relay.%u (CPU %u%%) to relay.%u (%u%%)",
+        log_msg(&s->log, LOG_LEVEL_INFO, "balance: migrating %u active sessions from relay.%u (CPU %u%%) to relay.%u (%u%%)",
                 m->count, m->from, a->busy / 10, m->to, z->busy / 10);
     else
-        log_msg(&s->log, LOG_LEVEL_INFO, "balance: moving %u sessions from relay.%u (of its %u) to relay.%u (%u)", m->count,
+        log_msg(&s->log, LOG_LEVEL_INFO, "balance: migrating %u sessions from relay.%u (of its %u) to relay.%u (%u)", m->count,
                 m->from, a->sessions, m->to, z->sessions);
 }
 
 static void balance_relays(struct super *s) {
     struct balance_relay relays[WORKERS_MAX];
-    struct balance_move move;
+    struct balance_migration move;
     uint64_t interval_ms = s->loop.now_ms - s->balancing.looked_ms;
     s->balancing.looked_ms = s->loop.now_ms;
-    if (!s->now || s->now->conf->workers < 2 || !lifecycle_rests(&s->lifecycle) || !map_scoreboard(s))
+    if (!s->now || s->now->conf->workers < 2 || !lifecycle_idle(&s->lifecycle) || !map_scoreboard(s))
         return;
-    measure(s, (uint32_t)MIN(interval_ms * 1000, (uint64_t)UINT32_MAX), relays);
+    measure_relays(s, (uint32_t)MIN(interval_ms * 1000, (uint64_t)UINT32_MAX), relays);
     if (balance_step(&s->balancing.rule, relays, s->now->conf->workers, &move))
-        begin_move(s, &move, relays);
+        begin_migration(s, &move, relays);
 }
 
 void balancing_begin(struct super *s) {

@@ -11,7 +11,7 @@ static const struct stage {
     enum action tend; /* after every turn */
     enum action late; /* ACTION_NONE: the next stage; ACTION_UNDO: the transition is undone */
 } stages[TRANSITION_STAGES] = {
-    [TRANSITION_NONE] = {.name = "none", .enter = ACTION_REST},
+    [TRANSITION_NONE] = {.name = "none", .enter = ACTION_IDLE},
     [TRANSITION_CONFIGURING] = {"configuring", 60000, NEXT_CONFIGURED, TRANSITION_STARTING, ACTION_CONFIGURE, ACTION_NONE,
                                 ACTION_UNDO},
     [TRANSITION_STARTING] = {"starting", 60000, NEXT_READY, TRANSITION_SWITCHING, ACTION_START, ACTION_NONE, ACTION_UNDO},
@@ -89,7 +89,7 @@ static enum action be_late(struct lifecycle *l, const struct situation *now) {
 }
 
 /* No transition is under way. */
-static enum action begin(struct lifecycle *l, const struct situation *now) {
+static enum action begin_action(struct lifecycle *l, const struct situation *now) {
     if (l->exec_due) {
         l->exec_due = false;
         if (lifecycle_goes_on(l))
@@ -104,9 +104,9 @@ static enum action begin(struct lifecycle *l, const struct situation *now) {
     return all_hold(now, IS_WANTED) && lifecycle_goes_on(l) ? enter_stage(l, TRANSITION_CONFIGURING, now) : ACTION_NONE;
 }
 
-static enum action go_on(struct lifecycle *l, const struct situation *now) {
+static enum action continue_action(struct lifecycle *l, const struct situation *now) {
     if (l->stage == TRANSITION_NONE)
-        return begin(l, now);
+        return begin_action(l, now);
     if (lifecycle_is_undecided(l) && all_hold(now, IS_REFUSED))
         return undo(l, UNDO_REFUSED, now);
     if (l->tend && stages[l->stage].tend) {
@@ -128,7 +128,7 @@ static enum action go_on(struct lifecycle *l, const struct situation *now) {
 /* ---- the stop ---- */
 
 /* One that has begun may be hastened, not slowed down. */
-static enum action stop(struct lifecycle *l, enum drain_how how, uint64_t ms) {
+static enum action stop_all(struct lifecycle *l, enum drain_how how, uint64_t ms) {
     if (l->phase >= STOP_OTHERS || (l->phase != STOP_NOT && how == DRAIN_PATIENT))
         return ACTION_NONE;
     l->phase = STOP_HANDSHAKERS;
@@ -155,7 +155,7 @@ static enum action announce(struct lifecycle *l, const struct decide_event *e) {
 
 static enum action go_on_stopping(struct lifecycle *l, const struct situation *now) {
     const struct phase *phase = &phases[l->phase];
-    bool waits = l->phase == STOP_HANDSHAKERS && all_hold(now, HAS_PREVIOUS); /* whose sessions still move */
+    bool waits = l->phase == STOP_HANDSHAKERS && all_hold(now, HAS_PREVIOUS); /* whose sessions still migrate */
     if (l->phase == STOP_NOT || waits || !all_hold(now, phase->until))
         return ACTION_NONE;
     l->ended = phase->enter == ACTION_END;
@@ -165,7 +165,7 @@ static enum action go_on_stopping(struct lifecycle *l, const struct situation *n
 
 /* ---- both ---- */
 
-static enum action take(struct lifecycle *l, const struct decide_event *e, const struct situation *now) {
+static enum action take_event(struct lifecycle *l, const struct decide_event *e, const struct situation *now) {
     bool in_order = l->serving && (l->phase == STOP_NOT || l->how == DRAIN_PATIENT);
     switch (e->kind) {
     case EVENT_TURN:
@@ -176,13 +176,13 @@ static enum action take(struct lifecycle *l, const struct decide_event *e, const
     case EVENT_ANNOUNCE:
         return announce(l, e);
     case EVENT_DRAIN:
-        return stop(l, DRAIN_PATIENT, e->ms);
+        return stop_all(l, DRAIN_PATIENT, e->ms);
     case EVENT_STOP:
-        return stop(l, DRAIN_QUICK, e->ms);
+        return stop_all(l, DRAIN_QUICK, e->ms);
     case EVENT_TERM:
-        return in_order ? stop(l, DRAIN_QUICK, e->ms) : stop_at_once(l);
+        return in_order ? stop_all(l, DRAIN_QUICK, e->ms) : stop_at_once(l);
     case EVENT_STOP_TIME:
-        return l->phase == STOP_NOT ? stop(l, DRAIN_PATIENT, l->patient_ms) : stop_at_once(l);
+        return l->phase == STOP_NOT ? stop_all(l, DRAIN_PATIENT, l->patient_ms) : stop_at_once(l);
     default:
         return ACTION_NONE;
     }
@@ -191,10 +191,10 @@ static enum action take(struct lifecycle *l, const struct decide_event *e, const
 enum action decide(struct lifecycle *l, const struct decide_event *e, const struct situation *now) {
     if (l->ended)
         return ACTION_NONE;
-    enum action action = take(l, e, now);
+    enum action action = take_event(l, e, now);
     if (action == ACTION_NONE && l->phase != STOP_NOT && lifecycle_is_undecided(l) && all_hold(now, HAS_NEXT))
         action = undo(l, UNDO_STOP, now);
     if (action == ACTION_NONE)
-        action = go_on(l, now);
+        action = continue_action(l, now);
     return action == ACTION_NONE ? go_on_stopping(l, now) : action;
 }

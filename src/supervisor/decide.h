@@ -40,7 +40,6 @@ enum decide_event_kind {
     EVENT_STOP,       /* a stop is asked for, with MS for what is in flight */
     EVENT_TERM,       /* the same, by a signal: the next one ends all at once */
     EVENT_STOP_TIME,  /* the time of the announcement, or of the stop, is over */
-    EVENT_KINDS,
 };
 
 struct decide_event {
@@ -95,7 +94,7 @@ enum action {
     ACTION_UNDO,
     ACTION_TEND_UNDO, /* after every turn: stops what can be stopped */
     ACTION_KILL_ALL,  /* of the next and the previous generation */
-    ACTION_REST,      /* the transition is over */
+    ACTION_IDLE,      /* the transition is over */
     ACTION_EXEC,
     ACTION_REPORT_REFUSED,
     /* of the stop */
@@ -149,7 +148,7 @@ static inline bool lifecycle_goes_on(const struct lifecycle *l) {
 }
 
 /* Neither generations change nor does a stop end them. */
-static inline bool lifecycle_rests(const struct lifecycle *l) {
+static inline bool lifecycle_idle(const struct lifecycle *l) {
     return l->phase == STOP_NOT && l->stage == TRANSITION_NONE;
 }
 

@@ -36,7 +36,7 @@ static const struct allowed *allowed_of(const char *variable) {
 }
 
 /* Those of FROM for one of ROLES. */
-static void choose(char **from, unsigned roles, char *to[static ARRAY_LEN(list) + 1]) {
+static void choose_variables(char **from, unsigned roles, char *to[static ARRAY_LEN(list) + 1]) {
     size_t n = 0;
     for (; from && *from && n < ARRAY_LEN(list); from++) {
         const struct allowed *a = allowed_of(*from);
@@ -48,12 +48,12 @@ static void choose(char **from, unsigned roles, char *to[static ARRAY_LEN(list) 
 
 void environment_clean(void) {
     static char *own[ARRAY_LEN(list) + 1];
-    choose(environ, ALL, own);
+    choose_variables(environ, ALL, own);
     environ = own;
 }
 
 char **environment_of(enum role role) {
     static char *of_role[ARRAY_LEN(list) + 1];
-    choose(environ, 1u << role, of_role);
+    choose_variables(environ, 1u << role, of_role);
     return of_role;
 }

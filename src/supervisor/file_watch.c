@@ -48,7 +48,7 @@ struct each_place {
     void *ctx;
 };
 
-static void take_place(void *ctx, const char *dir) {
+static void pass_directory(void *ctx, const char *dir) {
     const struct each_place *p = ctx;
     p->fn(p->ctx, dir, true);
 }
@@ -57,11 +57,11 @@ static void take_place(void *ctx, const char *dir) {
 static void each_item(const char *item, path_fn fn, void *ctx) {
     struct each_place p = {fn, ctx};
     if (cert_item_is_pattern(item)) {
-        cert_item_places(item, take_place, &p);
+        cert_item_places(item, pass_directory, &p);
         return;
     }
     fn(ctx, item, true);
-    (void)cert_item_subdirs(item, take_place, &p); /* one that cannot be read has none */
+    (void)cert_item_subdirs(item, pass_directory, &p); /* one that cannot be read has none */
 }
 
 static void each_cert(const struct conf_cert *cert, path_fn fn, void *ctx) {
@@ -76,17 +76,29 @@ static void each_cert(const struct conf_cert *cert, path_fn fn, void *ctx) {
     each_ocsp(cert->cert, fn, ctx);
 }
 
+/* What the acme role has fetched. */
+static void each_fetched(const struct conf *c, path_fn fn, void *ctx) {
+    char path[PATH_MAX];
+    struct text t = text_of(path, sizeof(path));
+    text_addf(&t, "%s/" ACME_OCSP_DIR, c->acme.dir);
+    fn(ctx, path, true);
+}
+
 static void each_of_creds(const struct conf *c, path_fn fn, void *ctx) {
+    bool fetches = false;
     for (size_t i = 0; i < c->nservices; i++) {
         const struct conf_service *s = &c->services[i];
         for (size_t k = 0; k < s->ncerts; k++)
             each_cert(&s->certs[k], fn, ctx);
+        fetches = fetches || s->fetch_ocsp;
         if (s->client_auth == CLIENT_AUTH_NONE)
             continue;
         fn(ctx, s->client_ca, false);
         if (s->client_crl)
             fn(ctx, s->client_crl, false);
     }
+    if (fetches) /* one directory for all services */
+        each_fetched(c, fn, ctx);
 }
 
 static void each_of_lists(const struct conf *c, path_fn fn, void *ctx) {

@@ -55,7 +55,8 @@ static int keep_secret(const struct generation *old, struct generation *new) {
     return new->secrets_fd >= 0 ? 0 : ERR_SYSTEM;
 }
 
-int generation_configure(struct super *s, struct generation *g, const struct ipc_msg *m, struct span *ret_warnings) {
+int generation_configure(struct super *s, struct generation *g, const struct ipc_msg *m, struct span *ret_warnings,
+                         struct text *why) {
     struct control_configured c;
     g->snapshot_fd = m->fds[0];
     g->secrets_fd = m->fds[1];
@@ -63,11 +64,11 @@ int generation_configure(struct super *s, struct generation *g, const struct ipc
     int access_err = access_set_take(&g->access, m->fds[3]);
     int err = control_read_configured(m, &c);
     if (err == 0)
-        err = creds_err ? creds_err : access_err;
-    if (err == 0)
         err = keep_version(g, c.version);
     if (err == 0)
-        err = snapshot_read(g->snapshot_fd, &g->conf);
+        err = creds_err ? creds_err : access_err;
+    if (err == 0)
+        err = snapshot_read(g->snapshot_fd, &g->conf, why);
     if (err == 0 && s->now)
         err = keep_secret(s->now, g);
     if (err == 0)

@@ -45,7 +45,8 @@ const char *generation_binary(const struct super *s);
 struct generation *generation_new(struct super *s);
 
 /* Takes the answer of the config role: descriptors of M are owned from here; warnings borrow it. 0, or the error. */
-MUST_CHECK int generation_configure(struct super *s, struct generation *g, const struct ipc_msg *m, struct span *ret_warnings);
+MUST_CHECK int generation_configure(struct super *s, struct generation *g, const struct ipc_msg *m, struct span *ret_warnings,
+                                    struct text *why);
 
 /* It must have no process left. */
 void generation_free(struct super *s, struct generation *g);

@@ -10,24 +10,42 @@
 
 #define PING_MS     2000
 #define LOOK_MS     250 /* after a ping, for answers */
-#define HUNG_AFTER  5   /* pings without an answer */
-#define KILL_AFTER  15
+#define HUNG_MS     10000
+#define KILL_MS     30000
 #define LOOKUP_MORE 12 /* times that for the resolver: it waits for name servers in one call */
 
-/* With a watchdog all must have happened within its time: the kill after 5 of 8 parts of it. */
+/*
+ * With a watchdog they are these parts of its time. It is not fed from the first to the second, which are less than all of it
+ * apart for the resolver too. Pings are sent as often as without one, or more often.
+ */
 #define PARTS        8
 #define WATCHED_HUNG 3
 #define WATCHED_KILL 5
 #define PING_MIN_MS  100
 #define USEC_OF_MS   1000
 
-static uint64_t interval_ms(void) {
-    uint64_t watchdog_ms = notify_watchdog_usec() / USEC_OF_MS;
-    return watchdog_ms ? MAX(MIN(watchdog_ms / PARTS, (uint64_t)PING_MS), (uint64_t)PING_MIN_MS) : PING_MS;
+struct heartbeat_patience heartbeat_patience(enum role role, uint64_t watchdog_ms) {
+    struct heartbeat_patience p = {.ping_ms = PING_MS, .hung_ms = HUNG_MS, .kill_ms = KILL_MS};
+    if (watchdog_ms) {
+        uint64_t part_ms = MAX(watchdog_ms / PARTS, (uint64_t)PING_MIN_MS);
+        p.ping_ms = MIN(part_ms, (uint64_t)PING_MS);
+        p.hung_ms = part_ms * WATCHED_HUNG;
+        p.kill_ms = part_ms * WATCHED_KILL;
+    }
+    if (role == ROLE_RESOLVER) {
+        uint64_t unfed_ms = p.kill_ms - p.hung_ms;
+        p.hung_ms *= LOOKUP_MORE;
+        p.kill_ms = watchdog_ms ? p.hung_ms + unfed_ms : p.kill_ms * LOOKUP_MORE;
+    }
+    return p;
 }
 
-static uint64_t patience_ms(const struct worker *w, unsigned usual, unsigned watched) {
-    return interval_ms() * (notify_watchdog_usec() ? watched : usual) * (w->role == ROLE_RESOLVER ? LOOKUP_MORE : 1);
+static uint64_t watchdog_ms(void) {
+    return notify_watchdog_usec() / USEC_OF_MS;
+}
+
+static uint64_t interval_ms(void) {
+    return heartbeat_patience(ROLE_RELAY, watchdog_ms()).ping_ms; /* of all roles */
 }
 
 /* In a drain too, but not after STOP was sent. */
@@ -36,7 +54,7 @@ static bool is_asked(const struct super *s, const struct worker *w) {
 }
 
 static bool may_be_killed(const struct worker *w) {
-    return w->role != ROLE_RELAY || notify_watchdog_usec() != 0;
+    return w->role != ROLE_RELAY || watchdog_ms() != 0;
 }
 
 uint64_t heartbeat_read_waited(FILE *schedstat) {
@@ -67,13 +85,13 @@ static void count_silence(struct worker *w) {
 }
 
 static void look_after(struct super *s, struct worker *w, uint64_t before_ms) {
-    uint64_t kill_ms = patience_ms(w, KILL_AFTER, WATCHED_KILL);
-    if (!w->hung && w->silent_ms >= patience_ms(w, HUNG_AFTER, WATCHED_HUNG)) {
+    struct heartbeat_patience p = heartbeat_patience(w->role, watchdog_ms());
+    if (!w->hung && w->silent_ms >= p.hung_ms) {
         w->hung = s->dirty = true;
         log_msg(&s->log, LOG_LEVEL_ERROR, "%s.%u (pid %d) does not answer: it hangs, or is stopped", role_name(w->role),
                 w->index, (int)w->pid);
     }
-    if (w->hung && before_ms < kill_ms && w->silent_ms >= kill_ms && may_be_killed(w)) {
+    if (w->hung && before_ms < p.kill_ms && w->silent_ms >= p.kill_ms && may_be_killed(w)) {
         log_msg(&s->log, LOG_LEVEL_ERROR, "%s.%u (pid %d) is killed: it has not answered for %llu ms", role_name(w->role),
                 w->index, (int)w->pid, (unsigned long long)w->silent_ms);
         worker_kill(w);
@@ -127,8 +145,10 @@ static void ask_all(struct super *s) {
             ping_worker(s, w);
         ok = ok && !(worker_runs(w) && w->hung);
     }
-    if (ok && notify_watchdog_usec())
+    if (ok && watchdog_ms())
         notify("WATCHDOG=1");
+    if (!lifecycle_idle(&s->lifecycle)) /* a stop, or a reload: both have deadlines of their own */
+        notify(NOTIFY_EXTEND);
 }
 
 /* Answers arrive quickly: one more check shows which processes may hang, and repeats while any may. */

@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "base/wheel.h"
+#include "shm/roles.h"
 
 struct super;
 struct worker;
@@ -18,6 +19,16 @@ struct heartbeat {
     struct wtimer timer;
     uint64_t ask_ms; /* when the next pings are due */
 };
+
+/* All from the last answer on. */
+struct heartbeat_patience {
+    uint64_t ping_ms; /* between pings; the same for all roles */
+    uint64_t hung_ms; /* then it is reported, and no watchdog is fed */
+    uint64_t kill_ms;
+};
+
+/* WATCHDOG_MS: the service manager's, or 0. */
+struct heartbeat_patience heartbeat_patience(enum role role, uint64_t watchdog_ms);
 
 /* The proxy serves: pings from now on. */
 void heartbeat_begin(struct super *s);

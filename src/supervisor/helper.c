@@ -1,5 +1,6 @@
 #include "supervisor/helper.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -71,7 +72,7 @@ bool helper_start(struct super *s, enum helper_kind kind, enum role role, int ex
     return false;
 }
 
-static void forget(struct super *s, struct helper *h) {
+static void forget_helper(struct super *s, struct helper *h) {
     loop_unwatch(&s->loop, h->control);
     close(h->control);
     h->pid = 0;
@@ -82,7 +83,7 @@ void helper_end(struct super *s, enum helper_kind kind) {
     if (h->pid == 0)
         return;
     (void)kill(h->pid, SIGKILL); /* reaped like any other */
-    forget(s, h);
+    forget_helper(s, h);
 }
 
 void helper_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
@@ -96,8 +97,11 @@ void helper_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     enum step step = control_hear(h->control, h->role, s->scratch, sizeof(s->scratch), &m, &err);
     if (step == STEP_WANT_READ)
         return;
-    if (step == STEP_FAILED)
+    if (step == STEP_FAILED) {
+        log_msg(&s->log, LOG_LEVEL_WARNING, "what the %s process answered cannot be read: %s", role_name(h->role),
+                err_describe(err, errno));
         (void)kill(h->pid, SIGKILL); /* its message is invalid */
-    forget(s, h);
+    }
+    forget_helper(s, h);
     h->fn(s, step == STEP_DONE ? &m : NULL);
 }

@@ -17,7 +17,6 @@
 #include "wire/control_hook.h"
 
 #define HOOK_MS     600000
-#define HOOK_WORDS  65536
 #define RECORD_MAX  (sizeof("_acme-challenge.") + CONF_NAME_MAX)
 #define WILDCARD    "*."
 #define SEARCH_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -25,7 +24,7 @@
 static const char *const verbs[HOOK_VERBS] = {[HOOK_PRESENT] = "present", [HOOK_CLEANUP] = "cleanup"};
 
 /* In the child, until exec: only async-signal-safe calls. */
-static void exec_hook(const struct conf_issuer *i, char *const argv[], char *const environment[], int words) {
+static void exec_hook(const struct conf_issuer *i, char *const argv[], char *const environment[], int output) {
     sigset_t none;
     sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL); /* cannot fail with these arguments */
@@ -36,7 +35,8 @@ static void exec_hook(const struct conf_issuer *i, char *const argv[], char *con
         ok = setgroups(1, &group) == 0 && setresgid(group, group, group) == 0 &&
              setresuid(i->hook_uid, i->hook_uid, i->hook_uid) == 0;
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    ok = ok && null >= 0 && dup2(words, STDOUT_FILENO) >= 0 && dup2(words, STDERR_FILENO) >= 0 && dup2(null, STDIN_FILENO) >= 0;
+    ok = ok && null >= 0 && dup2(output, STDOUT_FILENO) >= 0 && dup2(output, STDERR_FILENO) >= 0 &&
+         dup2(null, STDIN_FILENO) >= 0;
     fds_end_at_exec(STDERR_FILENO + 1);
     if (ok)
         (void)execve(i->hook, argv, environment); /* returns only when it failed */
@@ -65,16 +65,19 @@ static bool start_hook(struct super *s, const struct conf_issuer *i, const struc
     (void)snprintf(file, sizeof(file), "%s", i->hook);
     memcpy(value, h->value, sizeof(value));
     char *const argv[] = {file, verb, name, value, NULL}, *const environment[] = {program, issuer, NULL};
-    s->hook.words = words_new(HOOK_WORDS);
-    s->hook.pid = s->hook.words >= 0 ? fork() : -1;
-    if (s->hook.pid == 0)
-        exec_hook(i, argv, environment, s->hook.words);
-    if (s->hook.pid > 0)
-        return true;
-    if (s->hook.words >= 0)
-        close(s->hook.words);
-    s->hook.pid = 0;
-    return false;
+    int output = -1;
+    if (hook_output_open(s, &s->hook.output, &output) < 0)
+        return false;
+    pid_t pid = fork();
+    if (pid == 0)
+        exec_hook(i, argv, environment, output);
+    int error = errno;
+    close(output);
+    if (pid < 0)
+        hook_output_close(&s->hook.output);
+    s->hook.pid = MAX(pid, 0);
+    errno = error;
+    return pid > 0;
 }
 
 bool hook_ask(struct super *s, struct worker *w, const struct ipc_msg *m) {
@@ -91,7 +94,7 @@ bool hook_ask(struct super *s, struct worker *w, const struct ipc_msg *m) {
     const char *name = a->certs[h.cert].names[h.name];
     name += strncmp(name, WILDCARD, strlen(WILDCARD)) == 0 ? strlen(WILDCARD) : 0;
     (void)snprintf(record, sizeof(record), "_acme-challenge.%s", name);
-    s->hook = (struct hook){.asker = w, .words = -1, .timer.kind = SUPER_TIMER_HOOK};
+    s->hook = (struct hook){.asker = w, .output.fd = -1, .timer.kind = SUPER_TIMER_HOOK};
     (void)snprintf(s->hook.what, sizeof(s->hook.what), "%.200s %s %s", a->issuers[h.issuer].hook, verbs[h.verb], record);
     if (start_hook(s, &a->issuers[h.issuer], &h, record))
         wheel_arm(&s->loop.wheel, &s->hook.timer, s->loop.now_ms + HOOK_MS);
@@ -105,9 +108,19 @@ void hook_timer(struct super *s) {
     kill_hook(s->hook.pid);
 }
 
-static void log_hook_line(void *ctx, const char *line, int len) {
-    struct super *s = ctx;
-    log_msg(&s->log, LOG_LEVEL_INFO, "%s: %.*s", s->hook.what, len, line);
+static void log_output(struct super *s, bool ended) {
+    char prefix[sizeof(s->hook.what) + 2];
+    struct hook_output *o = &s->hook.output;
+    (void)snprintf(prefix, sizeof(prefix), "%s: ", s->hook.what);
+    if (ended)
+        hook_output_end(s, o, prefix);
+    else if (!hook_output_read(s, o, prefix))
+        hook_output_close(o); /* the program has closed it, or has ended */
+}
+
+void hook_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
+    (void)key, (void)gen, (void)events; /* of one that has ended: there is nothing to read */
+    log_output(ctx, false);
 }
 
 void hook_ended(struct super *s, pid_t pid, int status) {
@@ -116,9 +129,8 @@ void hook_ended(struct super *s, pid_t pid, int status) {
     if (pid != s->hook.pid)
         return;
     wheel_cancel(&s->loop.wheel, &s->hook.timer);
-    words_each(s->hook.words, log_hook_line, s);
-    close(s->hook.words);
     (void)kill(-pid, SIGKILL); /* what it has left running would be in the way of the next one */
+    log_output(s, true);
     s->hook.pid = 0;
     if (s->hook.late)
         text_addf(&t, "no end within %d minutes", HOOK_MS / 60000);
@@ -130,11 +142,21 @@ void hook_ended(struct super *s, pid_t pid, int status) {
     answer_hook(s->hook.asker, why);
 }
 
-void hook_drop(struct super *s, const struct worker *w) {
-    if (!s->hook.pid || s->hook.asker != w)
-        return;
+static void abandon_hook(struct super *s) {
     wheel_cancel(&s->loop.wheel, &s->hook.timer);
     kill_hook(s->hook.pid);
-    close(s->hook.words);
+    log_output(s, true);
     s->hook.pid = 0;
+}
+
+void hook_drop(struct super *s, const struct worker *w) {
+    if (s->hook.pid && s->hook.asker == w)
+        abandon_hook(s);
+}
+
+void hook_interrupt(struct super *s) {
+    if (!s->hook.pid)
+        return;
+    abandon_hook(s);
+    answer_hook(s->hook.asker, "tls-off was upgraded meanwhile");
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/file.h"
 #include "base/owner.h"
 #include "supervisor/super.h"
 #include "supervisor/worker.h"
@@ -25,33 +26,23 @@ static const struct creds_set *set_of(const struct super *s, const struct worker
     return w->gen == s->now && w->keys.set == s->creds.next.number ? &s->creds.next : NULL;
 }
 
-/* -1 with the reason in WHY. */
-static int open_file(const char *file, struct text *why) {
-    struct stat st;
-    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a FIFO must not block us */
-    if (fd < 0) {
-        text_addf(why, "%s: cannot be opened: %s", file, strerror(errno));
-        return -1;
-    }
-    bool regular = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
-    if (regular && owner_is_trusted(st.st_uid))
-        return fd;
-    if (regular)
-        text_addf(why, "%s: the file is owned by user %u, expected %s", file, (unsigned)st.st_uid, owner_expected());
-    else
-        text_addf(why, "%s: found no regular file, expected a PEM file", file);
-    close(fd);
-    return -1;
+static int open_key_file(struct file *f, struct text *why) {
+    int err = file_open(f, why);
+    if (err < 0 || owner_is_trusted(f->st.st_uid))
+        return err;
+    text_addf(why, "%s: the file is owned by user %u, expected %s", f->path, (unsigned)f->st.st_uid, owner_expected());
+    file_close(f);
+    return ERR_FORMAT;
 }
 
 /* ERR_NOT_FOUND: a file cannot be opened; the reason is in WHY. */
 static int give_file(struct worker *w, uint16_t type, const char *file, struct text *why) {
     const struct control_key k = {w->keys.set, w->keys.next};
-    int fd = open_file(file, why);
-    if (fd < 0)
+    struct file f = {.path = file, .expected = "a PEM file", .max = SIZE_MAX};
+    if (open_key_file(&f, why) < 0)
         return ERR_NOT_FOUND;
-    int err = control_send_key(w->control, type, &k, fd);
-    close(fd);
+    int err = control_send_key(w->control, type, &k, f.fd);
+    file_close(&f);
     return err;
 }
 
@@ -80,7 +71,7 @@ void keys_excuse(struct worker *w, uint32_t set) {
         w->owed.excused = set;
 }
 
-static int begin_set(struct worker *w, const struct creds_set *set) {
+static int begin_pump(struct worker *w, const struct creds_set *set) {
     const struct control_creds c = {set->number, creds_keys(&set->store)};
     int err = control_send_creds(w->control, &c, set->fd);
     if (err == 0)
@@ -90,12 +81,17 @@ static int begin_set(struct worker *w, const struct creds_set *set) {
     return err;
 }
 
-/* Done with one set: a signer that was started during a reload gets the other one too. */
-static void end_set(struct super *s, struct worker *w) {
+/* There is a next set, for W too. */
+static bool takes_next(const struct super *s, const struct worker *w) {
+    return w->gen == s->now && s->creds.stage == CREDS_TAKING;
+}
+
+/* Done with one set: a signer that was started just before a reload, or during it, gets the other one too. */
+static void end_pump(struct super *s, struct worker *w) {
     const struct creds_set *next = &s->creds.next;
-    bool more = w->gen == s->now && s->creds.stage == CREDS_TAKING && w->keys.set != next->number;
+    bool more = takes_next(s, w) && w->keys.set != next->number;
     w->keys = (struct keys_pump){0};
-    if (more && begin_set(w, next) < 0)
+    if (more && begin_pump(w, next) < 0)
         worker_kill(w); /* restarted like any other */
 }
 
@@ -110,7 +106,7 @@ uint32_t keys_pump(struct super *s, struct worker *w, struct text *why) {
         }
         err = give_key(w, set, why);
         if (err == 0 && ++w->keys.next == creds_keys(&set->store))
-            end_set(s, w);
+            end_pump(s, w);
     }
     if (err < 0 && err != ERR_AGAIN) {
         failed = w->keys.set;
@@ -124,15 +120,26 @@ uint32_t keys_pump(struct super *s, struct worker *w, struct text *why) {
 }
 
 int keys_give(struct super *s, struct worker *w) {
-    int err = begin_set(w, &w->gen->creds);
-    if (err == 0 && !keys_wait(&w->keys))
-        end_set(s, w);
+    bool lost = takes_next(s, w) && w->lost_set == w->gen->creds.number;
+    const struct creds_set *set = lost ? &s->creds.next : &w->gen->creds;
+    w->first_set = set->number;
+    int err = begin_pump(w, set);
+    if (err == 0 && !lost && !keys_wait(&w->keys))
+        end_pump(s, w);
     return err;
+}
+
+void keys_lost(struct super *s, struct worker *w) {
+    if (w->first_set != w->gen->creds.number)
+        return;
+    w->lost_set = w->first_set;
+    if (takes_next(s, w))
+        w->backoff_ms = WORKER_BACKOFF_MIN_MS; /* it is not the files of the next one that are bad */
 }
 
 int keys_give_set(struct super *s, struct worker *w, const struct creds_set *set) {
     if (keys_wait(&w->keys) && w->keys.set == w->gen->creds.number) /* still being sent: this one follows on its own */
         return 0;
-    int err = begin_set(w, set);
+    int err = begin_pump(w, set);
     return err < 0 ? err : worker_watch(s, w);
 }

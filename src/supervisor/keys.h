@@ -16,8 +16,17 @@ struct keys_pump {
     uint32_t next;
 };
 
-/* The set in use, and the one being taken when there is one; for a signer that has just been started. */
+/*
+ * For a signer that has just been started: the set in use, and the one that is being taken when there is one. Only the latter
+ * when the keys of the set in use are gone (keys_lost()): else no signer would ever be ready, and the next set never taken.
+ */
 MUST_CHECK int keys_give(struct super *s, struct worker *w);
+
+/*
+ * W, which is starting and about to end, cannot have the keys that it was given first. When those are of the set in use, it is
+ * started again soon while another set is being taken, with that one.
+ */
+void keys_lost(struct super *s, struct worker *w);
 
 /* SET for a signer that runs. */
 MUST_CHECK int keys_give_set(struct super *s, struct worker *w, const struct creds_set *set);

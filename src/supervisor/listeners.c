@@ -21,7 +21,7 @@ static uint16_t nth_of(const struct conf *c, size_t i) {
 }
 
 /* Sockets that were given have the options that they have. */
-static bool fits(const struct listener *l, const struct conf_listener *c) {
+static bool listener_fits(const struct listener *l, const struct conf_listener *c) {
     if (c->path || l->local.path[0])
         return c->path && strcmp(l->local.path, c->path) == 0;
     return addr_equal(&l->asked, &c->addr) &&
@@ -31,14 +31,16 @@ static bool fits(const struct listener *l, const struct conf_listener *c) {
 struct listener *listeners_find(const struct listeners *l, const struct conf *c, size_t i) {
     uint16_t nth = nth_of(c, i);
     for (size_t k = 0; k < l->n; k++)
-        if (fits(&l->list[k], &c->listeners[i]) && l->list[k].nth == nth)
+        if (listener_fits(&l->list[k], &c->listeners[i]) && l->list[k].nth == nth)
             return &l->list[k];
     return NULL;
 }
 
 struct listener *listeners_add(struct listeners *l, const struct conf_listener *asked, uint16_t nth) {
-    l->list = realloc(l->list, (l->n + 1) * sizeof(*l->list));
-    MUST(l->list);
+    struct listener *list = realloc(l->list, (l->n + 1) * sizeof(*l->list));
+    if (!list)
+        return NULL;
+    l->list = list;
     struct listener *new = &l->list[l->n++];
     *new = (struct listener){
         .asked = asked->addr, .real = asked->addr, .nth = nth, .v6only = asked->v6only, .mptcp = asked->mptcp};
@@ -130,7 +132,7 @@ bool listeners_bind(struct listeners *l, const struct conf *c, struct text *why)
         struct listener *one = listeners_find(l, c, i);
         if (!one)
             one = listeners_add(l, &c->listeners[i], nth_of(c, i));
-        if (fill_group(l, one, &c->listeners[i], c->workers))
+        if (one && fill_group(l, one, &c->listeners[i], c->workers))
             continue;
         describe_listen_fault(why, &c->listeners[i]);
         ok = false;

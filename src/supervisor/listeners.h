@@ -56,5 +56,5 @@ struct listener *listeners_find(const struct listeners *l, const struct conf *c,
 #define LISTENER_TEXT_MAX (CONF_SOCKET_PATH_MAX + sizeof("unix:@"))
 const char *listener_text(const struct listener *l, char to[static LISTENER_TEXT_MAX]);
 
-/* A new entry, the last one. Pointers to others are invalid afterwards. */
+/* A new entry, the last one; NULL (errno). Pointers to others are invalid afterwards. */
 struct listener *listeners_add(struct listeners *l, const struct conf_listener *asked, uint16_t nth);

@@ -26,7 +26,7 @@
 /* ---- the walk ---- */
 
 /* DIR is an O_PATH descriptor; NAME is the rest of the path: one step, once the walk has ended. */
-struct walk {
+struct path_walk {
     int dir;
     char rest[PATH_MAX];
     unsigned links;
@@ -38,7 +38,7 @@ static bool is_roots(int dir, bool sticky_too) {
     return fstat(dir, &st) == 0 && st.st_uid == 0 && (!(st.st_mode & 022) || (sticky_too && st.st_mode & S_ISVTX));
 }
 
-static bool go_to(struct walk *w, int fd) {
+static bool go_to(struct path_walk *w, int fd) {
     if (w->dir >= 0)
         close(w->dir);
     w->dir = fd;
@@ -46,7 +46,7 @@ static bool go_to(struct walk *w, int fd) {
 }
 
 /* A link made by root: its text replaces its name. */
-static bool follow(struct walk *w, const char *name, const char *behind) {
+static bool follow_link(struct path_walk *w, const char *name, const char *behind) {
     char target[PATH_MAX], rest[PATH_MAX];
     ssize_t n = readlinkat(w->dir, name, target, sizeof(target));
     struct text t = text_of(rest, sizeof(rest));
@@ -71,7 +71,7 @@ static enum ground ground_of(int dir) {
 }
 
 /* Walks to the last directory of PATH. GROUND_LOOSE: some step is not root's alone, or fails. */
-static enum ground walk(struct walk *w, const char *path) {
+static enum ground walk_path(struct path_walk *w, const char *path) {
     struct text t = text_of(w->rest, sizeof(w->rest));
     text_add(&t, path);
     if (t.cut || !go_to(w, open("/", O_PATH | O_DIRECTORY | O_CLOEXEC)))
@@ -86,7 +86,7 @@ static enum ground walk(struct walk *w, const char *path) {
         text_add_span(&n, span_of(p, len));
         bool there = !n.cut && len && fstatat(w->dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
         if (there && S_ISLNK(st.st_mode)) {
-            if (!is_roots(w->dir, false) || !follow(w, name, behind))
+            if (!is_roots(w->dir, false) || !follow_link(w, name, behind))
                 return GROUND_LOOSE;
         } else if (!*behind) {
             memmove(w->rest, name, n.len + 1);
@@ -103,7 +103,7 @@ static enum ground walk(struct walk *w, const char *path) {
 /* ---- with whose rights ---- */
 
 /* Where only root could have put it. What is there keeps its owner; what is made here is the user's. */
-static int open_as_root(const struct walk *w, const struct passwd *user) {
+static int open_as_root(const struct path_walk *w, const struct passwd *user) {
     int fd = openat(w->dir, w->rest, FLAGS);
     if (fd >= 0 || errno != ENOENT)
         return fd;
@@ -168,12 +168,12 @@ static int check_opened(int fd, const char *path, const char *as, enum ground gr
 
 int logfile_open(const struct conf *c, struct text *why) {
     const char *path = c->log_file;
-    struct walk w = {.dir = -1};
+    struct path_walk w = {.dir = -1};
     if (geteuid() != 0)
         return check_opened(open(path, FLAGS | O_CREAT, MODE), path, NULL, GROUND_ROOTS, why);
     const struct passwd *user = c->user ? getpwnam(c->user) : NULL;
     bool stays_root = !user || user->pw_uid == 0;
-    enum ground ground = walk(&w, path);
+    enum ground ground = walk_path(&w, path);
     int fd;
     if (ground == GROUND_ROOTS || (ground == GROUND_SHARED && stays_root))
         fd = check_opened(open_as_root(&w, user), path, NULL, ground, why);

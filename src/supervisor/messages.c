@@ -51,13 +51,17 @@ static bool on_refused(struct super *s, struct worker *w, const struct ipc_msg *
     else
         log_msg(&s->log, LOG_LEVEL_ERROR, "%s.%u cannot serve: %.*s", role_name(w->role), w->index, (int)text.len,
                 (const char *)text.p);
+    if (w->role == ROLE_SIGNER) {
+        creds_reload_refused(s, w, w->first_set, text); /* no answer when that is the set in use */
+        keys_lost(s, w);
+    }
     return true;
 }
 
-/* DRAIN was sent to all in a stop, and to those of the previous generation. */
+/* DRAIN was sent to all in a stop, and to those of the previous generation; a relay answers STOP with it, too. */
 static bool on_drained(struct super *s, struct worker *w, const struct ipc_msg *m) {
     uint64_t cut;
-    bool drains = s->lifecycle.phase != STOP_NOT || w->gen == s->previous;
+    bool drains = s->lifecycle.phase != STOP_NOT || w->gen == s->previous || (w->stopping && w->role == ROLE_RELAY);
     if (!drains || control_read_number(m, &cut) < 0)
         return false;
     w->state = CHILD_DRAINED;
@@ -96,7 +100,7 @@ static bool on_keys_taken(struct super *s, struct worker *w, const struct ipc_ms
     uint32_t set;
     if (control_read_keys_taken(m, &set) < 0 || !keys_answered(w, set))
         return false;
-    creds_taken(s, w, set);
+    creds_reload_taken(s, w, set);
     return true;
 }
 
@@ -105,9 +109,11 @@ static bool on_keys_refused(struct super *s, struct worker *w, const struct ipc_
     struct span text;
     if (control_read_keys_refused(m, &set, &text) < 0 || !keys_answered(w, set))
         return false;
-    creds_refused(s, w, set, text);
+    creds_reload_refused(s, w, set, text);
     return true;
 }
+
+#define UNREAD_MAX 8 /* messages of one that starts, before its end is noticed */
 
 #define IN(state) (1u << (state))
 #define SERVES    (IN(CHILD_READY) | IN(CHILD_SERVING) | IN(CHILD_DRAINED))
@@ -144,25 +150,30 @@ static void kill_rule_breaker(struct super *s, struct worker *w, uint16_t type) 
     worker_kill(w);
 }
 
-static void receive(struct super *s, struct worker *w) {
+/* Whether there was a message, and one that it may send. */
+static bool receive_from_worker(struct super *s, struct worker *w) {
     struct ipc_msg m = {.type = 0};
     int err = 0;
+    bool good = false;
     switch (control_hear(w->control, w->role, s->scratch, sizeof(s->scratch), &m, &err)) {
     case STEP_WANT_READ:
         break;
     case STEP_DONE:
         if (m.type != CONTROL_PONG)
             s->dirty = true;
-        if (!dispatch_message(s, w, &m))
+        good = dispatch_message(s, w, &m);
+        if (!good)
             kill_rule_breaker(s, w, m.type);
         ipc_msg_close(&m);
         break;
     case STEP_FAILED:
-        kill_rule_breaker(s, w, m.type);
+        if (err != ERR_SYSTEM) /* else it is no fault of its own: it is heard in the next turn, or found silent */
+            kill_rule_breaker(s, w, m.type);
         break;
     default: /* gone: workers_reap() does the rest */
         loop_unwatch(&s->loop, w->control);
     }
+    return good;
 }
 
 /* A file of its keys cannot be opened, or it does not take them. */
@@ -170,9 +181,10 @@ static void on_keys_missing(struct super *s, struct worker *w, uint32_t set, con
     if (w->gen == s->next) {
         refuse_next(s, "%s", why);
     } else if (w->gen == s->now && set == s->creds.next.number) {
-        creds_refused(s, w, set, span_str(why));
+        creds_reload_refused(s, w, set, span_str(why));
     } else {
         log_msg(&s->log, LOG_LEVEL_ERROR, "%s.%u cannot be given its keys: %s", role_name(w->role), w->index, why);
+        keys_lost(s, w);
         worker_kill(w);
     }
 }
@@ -192,5 +204,12 @@ void messages_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
         return;
     if (events & EPOLLOUT)
         send_keys(s, w);
-    receive(s, w);
+    (void)receive_from_worker(s, w);
+}
+
+void messages_of_starting(struct super *s) {
+    for (struct worker *w = NULL; (w = worker_next(s, w));)
+        for (unsigned i = 0; i < UNREAD_MAX && w->state == CHILD_STARTING && w->control >= 0; i++)
+            if (!receive_from_worker(s, w))
+                break;
 }

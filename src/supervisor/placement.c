@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/backoff.h"
 #include "base/clock.h"
 #include "supervisor/super.h"
 
@@ -11,8 +12,7 @@ static bool set_free(struct placement_rule *p, uint32_t least, uint32_t most) {
     p->steady = least < PLACEMENT_FULL && most > PLACEMENT_ROOM ? p->steady + 1 : 0;
     if (p->steady < PLACEMENT_STEADY)
         return false;
-    bool read_ahead = p->stay && p->kept < PLACEMENT_FREE_MIN;
-    p->stay = read_ahead ? MIN(2 * p->stay, (unsigned)PLACEMENT_FREE_MAX) : PLACEMENT_FREE_MIN;
+    p->stay = backoff_next(p->kept < PLACEMENT_FREE_MIN ? p->stay : 0, PLACEMENT_FREE_MIN, PLACEMENT_FREE_MAX);
     p->left = p->stay;
     return true;
 }
@@ -37,7 +37,7 @@ void placement_read_idle(FILE *stat, const cpu_set_t *set, uint64_t idle[static 
 }
 
 /* Per mille of the time since LAST that the busiest and the idlest usable CPU idled. False: not known, or nothing to choose. */
-static bool measure(struct placement *p, uint32_t *ret_least, uint32_t *ret_most) {
+static bool measure_cpus(struct placement *p, uint32_t *ret_least, uint32_t *ret_most) {
     struct placement last = *p;
     cpu_set_t set;
     FILE *f = sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 1 ? fopen("/proc/stat", "re") : NULL;
@@ -88,7 +88,7 @@ static void place_all(struct super *s) {
 /* During a transition the next generation is placed as the present one. */
 static void check_placement(struct super *s) {
     uint32_t least, most;
-    if (!measure(&s->placement, &least, &most) || !s->now || !lifecycle_rests(&s->lifecycle))
+    if (!measure_cpus(&s->placement, &least, &most) || !s->now || !lifecycle_idle(&s->lifecycle))
         return;
     if (!placement_step(&s->placement.rule, least, most))
         return;

@@ -21,7 +21,7 @@ static enum proctab_phase phase_of(const struct super *s) {
                                                                                                       : PROCTAB_SERVING;
 }
 
-static enum proctab_state state_of(const struct super *s, const struct worker *w) {
+static enum proctab_state worker_state(const struct super *s, const struct worker *w) {
     if (!worker_runs(w))
         return PROCTAB_DOWN;
     if (w->hung)
@@ -34,7 +34,7 @@ static enum proctab_state state_of(const struct super *s, const struct worker *w
 static void fill_process(const struct super *s, const struct worker *w, struct proctab_process *p) {
     *p = (struct proctab_process){
         .role = (uint8_t)w->role,
-        .state = (uint8_t)state_of(s, w),
+        .state = (uint8_t)worker_state(s, w),
         .index = w->index,
         .generation = w->gen->number,
         .pid = w->pid,

@@ -45,7 +45,7 @@ void reexec_dry_run(struct super *s) {
     else if (err == 0)
         err = ERR_SYSTEM;
     if (err < 0)
-        log_msg(&s->log, LOG_LEVEL_WARNING, "the supervisor keeps its old code: %s", err_text(err));
+        log_msg(&s->log, LOG_LEVEL_WARNING, "the supervisor keeps its old code: %s", err_describe(err, errno));
     if (fd >= 0)
         close(fd);
 }
@@ -62,10 +62,12 @@ void reexec_exec(struct super *s) {
     int fd;
     struct state_fds fds;
     struct text t = text_of(number, sizeof(number));
-    creds_cancel(s); /* its successor checks again */
+    creds_reload_cancel(s); /* its successor checks again */
+    hook_interrupt(s);
     publish_proctab(s);
-    if (state_write(s, &fd, &fds) < 0) {
-        log_msg(&s->log, LOG_LEVEL_WARNING, "the supervisor keeps its old code: %m");
+    int err = state_write(s, &fd, &fds);
+    if (err < 0) {
+        log_msg(&s->log, LOG_LEVEL_WARNING, "the supervisor keeps its old code: %s", err_describe(err, errno));
         return;
     }
     text_addf(&t, "%d", fd);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/backoff.h"
 #include "base/err.h"
 #include "base/sealed.h"
 #include "conf/ticket_secret.h"
@@ -11,9 +12,7 @@
 #include "supervisor/super.h"
 #include "supervisor/worker.h"
 
-#define READ_MS      60000
-#define RETRY_MIN_MS 5000
-#define RETRY_MAX_MS 300000
+#define READ_MS 60000
 
 static void on_access_read(struct super *s, struct ipc_msg *m);
 static int request_access(struct super *s, int control);
@@ -46,7 +45,7 @@ static int request_access(struct super *s, int control) {
 }
 
 /* FD for those of the generation that want it. */
-static void give(struct super *s, uint16_t type, int fd, unsigned roles) {
+static void send_to_users(struct super *s, uint16_t type, int fd, unsigned roles) {
     for (size_t i = 0; i < s->now->nworkers; i++) {
         struct worker *w = &s->now->workers[i];
         if (roles & 1u << w->role && worker_runs(w) && ipc_send(w->control, type, span_of(NULL, 0), &fd, 1) < 0)
@@ -60,7 +59,7 @@ static bool use_access(struct super *s, int fd) {
     bool failing = false;
     int err = access_set_take(&next, fd);
     if (err < 0) {
-        log_msg(&s->log, LOG_LEVEL_ERROR, "access lists refused, those in use stay: %s", err_text(err));
+        log_msg(&s->log, LOG_LEVEL_ERROR, "access lists refused, those in use stay: %s", err_describe(err, errno));
         return false;
     }
     for (uint32_t i = 0; i < access_lists(&next.table); i++) {
@@ -74,7 +73,7 @@ static bool use_access(struct super *s, int fd) {
     access_set_free(&s->now->access);
     s->now->access = next;
     /* handshakers judge by it, the observer shows it */
-    give(s, CONTROL_ACCESS, next.fd, 1u << ROLE_HANDSHAKER | 1u << ROLE_OBSERVER);
+    send_to_users(s, CONTROL_ACCESS, next.fd, 1u << ROLE_HANDSHAKER | 1u << ROLE_OBSERVER);
     log_msg(&s->log, LOG_LEVEL_INFO, "access lists changed: %u lists with %llu networks", access_lists(&next.table),
             (unsigned long long)networks);
     return !failing;
@@ -105,7 +104,7 @@ static bool use_secrets(struct super *s, int fd) {
     }
     close(s->now->secrets_fd);
     s->now->secrets_fd = fd;
-    give(s, CONTROL_SECRETS, fd, 1u << ROLE_HANDSHAKER);
+    send_to_users(s, CONTROL_SECRETS, fd, 1u << ROLE_HANDSHAKER);
     log_msg(&s->log, LOG_LEVEL_INFO, "ticket secrets changed: the first one seals, %zu open", s->now->conf->nticket_secrets);
     return true;
 }
@@ -121,7 +120,7 @@ static void end_reading(struct super *s, enum refresh_kind kind) {
 /* What was missing may return without a change of the files: memory, descriptors, a disk. */
 static void try_later(struct super *s, enum refresh_kind kind) {
     struct refresh *r = &s->refresh[kind];
-    r->retry_ms = r->retry_ms ? MIN(2 * r->retry_ms, (uint32_t)RETRY_MAX_MS) : RETRY_MIN_MS;
+    r->retry_ms = backoff_next(r->retry_ms, REFRESH_RETRY_MIN_MS, REFRESH_RETRY_MAX_MS);
     wheel_arm(&s->loop.wheel, &r->retry, s->loop.now_ms + r->retry_ms);
 }
 
@@ -130,22 +129,13 @@ static void no_retry(struct super *s, enum refresh_kind kind) {
     wheel_cancel(&s->loop.wheel, &s->refresh[kind].retry);
 }
 
-static void log_lines(struct super *s, enum log_level level, struct span text) {
-    for (const uint8_t *p = text.p, *end = text.p + text.len, *next; p < end; p = next + 1) {
-        next = memchr(p, '\n', (size_t)(end - p));
-        next = next ? next : end;
-        if (next > p)
-            log_msg(&s->log, level, "%.*s", (int)(next - p), (const char *)p);
-    }
-}
-
-static void refuse(struct super *s, enum refresh_kind kind, const char *why) {
+static void refuse_refresh(struct super *s, enum refresh_kind kind, const char *why) {
     log_msg(&s->log, LOG_LEVEL_ERROR, "%s refused, those in use stay: %s", kinds[kind].what, why);
     end_reading(s, kind);
     try_later(s, kind);
 }
 
-static void on_read(struct super *s, enum refresh_kind kind, struct ipc_msg *m) {
+static void on_refresh_read(struct super *s, enum refresh_kind kind, struct ipc_msg *m) {
     if (s->lifecycle.phase != STOP_NOT) {
         if (m)
             ipc_msg_close(m);
@@ -154,13 +144,13 @@ static void on_read(struct super *s, enum refresh_kind kind, struct ipc_msg *m) 
     }
     if (!m || m->type != kinds[kind].answer) {
         if (m && m->type == CONTROL_REFUSED)
-            log_lines(s, LOG_LEVEL_ERROR, m->body);
-        refuse(s, kind, m ? "see above" : "the config process ended without an answer");
+            log_lines(&s->log, LOG_LEVEL_ERROR, "", m->body);
+        refuse_refresh(s, kind, m ? "see above" : "the config process ended without an answer");
         if (m)
             ipc_msg_close(m);
         return;
     }
-    log_lines(s, LOG_LEVEL_WARNING, m->body);
+    log_lines(&s->log, LOG_LEVEL_WARNING, "", m->body);
     end_reading(s, kind);
     if (kinds[kind].use(s, m->fds[0]))
         no_retry(s, kind);
@@ -169,11 +159,11 @@ static void on_read(struct super *s, enum refresh_kind kind, struct ipc_msg *m) 
 }
 
 static void on_access_read(struct super *s, struct ipc_msg *m) {
-    on_read(s, REFRESH_ACCESS, m);
+    on_refresh_read(s, REFRESH_ACCESS, m);
 }
 
 static void on_secrets_read(struct super *s, struct ipc_msg *m) {
-    on_read(s, REFRESH_SECRETS, m);
+    on_refresh_read(s, REFRESH_SECRETS, m);
 }
 
 static void read_again(struct super *s, enum refresh_kind kind) {
@@ -183,7 +173,7 @@ static void read_again(struct super *s, enum refresh_kind kind) {
     wheel_arm(&s->loop.wheel, &r->deadline, s->loop.now_ms + READ_MS);
     if (!helper_start(s, kinds[kind].helper, ROLE_CONFIG, s->now->exe_fd, kinds[kind].on_read) ||
         kinds[kind].request(s, s->helpers[kinds[kind].helper].control) < 0)
-        refuse(s, kind, strerror(errno));
+        refuse_refresh(s, kind, strerror(errno));
 }
 
 /* ---- noticing changes ---- */
@@ -231,24 +221,24 @@ void refresh_cancel(struct super *s) {
         }
 }
 
-static enum refresh_kind kind_of(const struct super *s, const struct refresh *r) {
+static enum refresh_kind refresh_kind_of(const struct super *s, const struct refresh *r) {
     return (enum refresh_kind)(r - s->refresh);
 }
 
-static void on_deadline(void *ctx, struct wtimer *t) {
+static void on_refresh_deadline(void *ctx, struct wtimer *t) {
     struct super *s = ctx;
-    refuse(s, kind_of(s, CONTAINER_OF(t, struct refresh, deadline)), "they were not read in time");
+    refuse_refresh(s, refresh_kind_of(s, CONTAINER_OF(t, struct refresh, deadline)), "they were not read in time");
 }
 
-static void on_retry(void *ctx, struct wtimer *t) {
+static void on_refresh_retry(void *ctx, struct wtimer *t) {
     struct super *s = ctx;
     struct refresh *r = CONTAINER_OF(t, struct refresh, retry);
     if (s->lifecycle.phase != STOP_NOT)
         return;
     if (s->lifecycle.stage != TRANSITION_NONE || r->reading)
-        wheel_arm(&s->loop.wheel, &r->retry, s->loop.now_ms + RETRY_MIN_MS);
+        wheel_arm(&s->loop.wheel, &r->retry, s->loop.now_ms + REFRESH_RETRY_MIN_MS);
     else
-        read_again(s, kind_of(s, r));
+        read_again(s, refresh_kind_of(s, r));
 }
 
 void refresh_timers(struct super *s) {
@@ -256,6 +246,6 @@ void refresh_timers(struct super *s) {
         s->refresh[k].deadline.kind = SUPER_TIMER_REFRESH_DEADLINE;
         s->refresh[k].retry.kind = SUPER_TIMER_REFRESH_RETRY;
     }
-    loop_on_timer(&s->loop, SUPER_TIMER_REFRESH_DEADLINE, on_deadline, s);
-    loop_on_timer(&s->loop, SUPER_TIMER_REFRESH_RETRY, on_retry, s);
+    loop_on_timer(&s->loop, SUPER_TIMER_REFRESH_DEADLINE, on_refresh_deadline, s);
+    loop_on_timer(&s->loop, SUPER_TIMER_REFRESH_RETRY, on_refresh_retry, s);
 }

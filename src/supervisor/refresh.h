@@ -1,7 +1,7 @@
 /*
- * What is read again when its files change and needs nobody's consent, other than credentials do (supervisor/creds.h): access
- * lists and ticket secrets. The config role reads the files, and whoever uses what was read is sent it. What cannot be read is
- * logged and tried again after a growing pause; what was in use stays.
+ * What is read again when its files change and needs nobody's consent, other than credentials do (supervisor/creds_reload.h):
+ * access lists and ticket secrets. The config role reads the files, and the roles that use what was read are sent it. What
+ * cannot be read is logged and tried again after a growing pause; what was in use stays.
  */
 #pragma once
 
@@ -10,6 +10,9 @@
 
 #include "base/defs.h"
 #include "base/wheel.h"
+
+#define REFRESH_RETRY_MIN_MS 5000 /* of what is refused, certificates included, */
+#define REFRESH_RETRY_MAX_MS 300000
 
 struct super;
 struct worker;

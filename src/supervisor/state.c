@@ -84,14 +84,19 @@ static size_t value_count(struct io *io, size_t n, size_t max) {
 
 /* ---- the parts ---- */
 
+static void value_texts(struct io *io, struct span *texts, uint16_t *n) {
+    *n = (uint16_t)value_count(io, *n, CONTROL_FLAGS_MAX);
+    for (size_t i = 0; i < *n; i++)
+        value_text(io, &texts[i]);
+}
+
 static void value_request(struct io *io, struct control_request *q) {
     value_text(io, &q->file);
-    q->nlisten = (uint16_t)value_count(io, q->nlisten, CONTROL_FLAGS_MAX);
-    for (size_t i = 0; i < q->nlisten; i++)
-        value_text(io, &q->listen[i]);
-    q->nbackend = (uint16_t)value_count(io, q->nbackend, CONTROL_FLAGS_MAX);
-    for (size_t i = 0; i < q->nbackend; i++)
-        value_text(io, &q->backend[i]);
+    value_texts(io, q->listen, &q->nlisten);
+    value_texts(io, q->backend, &q->nbackend);
+    value_texts(io, q->name, &q->nname);
+    value_text(io, &q->directory);
+    value_text(io, &q->ca_file);
 }
 
 static void value_proctab(struct io *io, struct proctab *r) {
@@ -100,7 +105,7 @@ static void value_proctab(struct io *io, struct proctab *r) {
     VALUE(io, r->reloads_refused);
     VALUE(io, r->restarts);
     VALUE(io, r->reload_ms);
-    VALUE(io, r->moved);
+    VALUE(io, r->migrated);
     VALUE(io, r->cut);
     for (size_t i = 0; i < PROCTAB_COMMANDS; i++) {
         struct proctab_command *c = &r->commands[i];
@@ -113,13 +118,13 @@ static void value_proctab(struct io *io, struct proctab *r) {
     }
 }
 
-static void value_admin(struct io *io, struct admin_sockets *a) {
+static void value_admin_sockets(struct io *io, struct admin_sockets *a) {
     value_fd(io, &a->unix_fd);
     value_fd(io, &a->tcp_fd);
     value_unix_socket(io, &a->file);
 }
 
-static void value_listener(struct io *io, struct listener *l) {
+static void value_listener_socket(struct io *io, struct listener *l) {
     value_unix_socket(io, &l->local);
     value_addr(io, &l->asked);
     value_addr(io, &l->real);
@@ -136,7 +141,7 @@ static void value_listener(struct io *io, struct listener *l) {
         value_fd(io, &l->fds[i]);
 }
 
-static void value_listeners(struct io *io, struct listeners *all) {
+static void value_listener_sockets(struct io *io, struct listeners *all) {
     size_t n = value_count(io, all->n, CONF_LISTENERS_MAX);
     if (io->codec.r) {
         all->list = calloc(n + 1, sizeof(*all->list));
@@ -144,7 +149,7 @@ static void value_listeners(struct io *io, struct listeners *all) {
         all->n = n;
     }
     for (size_t i = 0; i < n && !bad(io, false); i++)
-        value_listener(io, &all->list[i]);
+        value_listener_socket(io, &all->list[i]);
 }
 
 static void value_worker(struct io *io, struct worker *w) {
@@ -210,8 +215,8 @@ static void value_super(struct io *io, struct super *s) {
     value_proctab(io, &s->proctab);
     value_fd(io, &s->log_ring);
     value_fd(io, &s->stats_fd);
-    value_admin(io, &s->admin);
-    value_listeners(io, &s->listeners);
+    value_admin_sockets(io, &s->admin);
+    value_listener_sockets(io, &s->listeners);
     VALUE(io, s->creds.logged_s);
     VALUE(io, s->creds.logged_day);
     VALUE(io, s->creds.last);
@@ -239,7 +244,11 @@ static void value_head(struct io *io, uint32_t *version, uint32_t *pid) {
 int state_write(struct super *s, int *ret_fd, struct state_fds *ret_fds) {
     uint8_t *bytes = malloc(STATE_MAX);
     int *fds = calloc(FDS_MAX, sizeof(*fds));
-    MUST(bytes && fds);
+    if (!bytes || !fds) {
+        free(bytes);
+        free(fds);
+        return ERR_NOMEM; /* the old code goes on */
+    }
     struct wr w = wr_of(bytes, STATE_MAX);
     struct io io = {.codec = {.w = &w}, .fds = fds, .now_ms = s->loop.now_ms};
     uint32_t version = STATE_VERSION, pid = (uint32_t)getpid();
@@ -254,7 +263,7 @@ int state_write(struct super *s, int *ret_fd, struct state_fds *ret_fds) {
     return err;
 }
 
-static int parse(struct super *s, struct span bytes, int *fds, size_t *ret_nfds) {
+static int parse_state(struct super *s, struct span bytes, int *fds, size_t *ret_nfds) {
     struct rd r = rd_of(bytes);
     struct io io = {.codec = {.r = &r}, .fds = fds};
     uint32_t version = 0, pid = 0;
@@ -279,8 +288,7 @@ int state_read(struct super *s, int fd) {
         return err;
     free(met.list);
     met = (struct state_fds){calloc(FDS_MAX, sizeof(int)), 0};
-    MUST(met.list);
-    err = parse(s, bytes, met.list, &met.n);
+    err = met.list ? parse_state(s, bytes, met.list, &met.n) : ERR_NOMEM;
     sealed_unmap(bytes);
     return err;
 }

@@ -11,7 +11,7 @@
 
 #include "base/defs.h"
 
-#define STATE_VERSION 4
+#define STATE_VERSION 5
 #define STATE_MAX     (1024 * 1024)
 
 struct super;
@@ -22,7 +22,7 @@ struct state_fds {
     size_t n;
 };
 
-/* A sealed memfd; *RET_FDS is the caller's to free(). ERR_LIMIT, ERR_SYSTEM (errno). */
+/* A sealed memfd; *RET_FDS is the caller's to free(). ERR_LIMIT, ERR_NOMEM, ERR_SYSTEM (errno). */
 MUST_CHECK int state_write(struct super *s, int *ret_fd, struct state_fds *ret_fds);
 
 /*

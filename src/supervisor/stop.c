@@ -30,14 +30,14 @@ static void drain_role(struct super *s, enum role role) {
     }
 }
 
-static void stop_roles(struct super *s, bool observers) {
+static void stop_roles(struct super *s, bool last) {
     for (struct worker *w = NULL; (w = worker_next(s, w));)
-        if ((w->role == ROLE_OBSERVER) == observers)
+        if (worker_is_last(w) == last)
             worker_stop(s, w);
 }
 
 void stop_others(struct super *s) {
-    creds_cancel(s);
+    creds_reload_cancel(s);
     for (unsigned kind = 0; kind < HELPERS; kind++)
         helper_end(s, (enum helper_kind)kind); /* whatever they were at, nobody waits for it any more */
     wheel_cancel(&s->loop.wheel, &s->stop.timer);
@@ -57,8 +57,8 @@ void stop_begin(struct super *s) {
     s->stop.until_ms = s->loop.now_ms + (ms == CONF_NEVER ? UINT32_MAX : MIN(ms, UINT32_MAX));
     s->proctab.drain_until_ms = clock_wall_us() / 1000 + drain_left(s);
     s->dirty = true;
-    creds_cancel(s);
-    notify("STOPPING=1\nSTATUS=stopping");
+    creds_reload_cancel(s);
+    notify("STOPPING=1\nSTATUS=stopping\n" NOTIFY_EXTEND);
     log_msg(&s->log, LOG_LEVEL_INFO,
             s->lifecycle.how == DRAIN_PATIENT ? "draining: no new sessions; those there are have %llu ms to end"
                                               : "stopping: sessions may finish what is in flight for %llu ms",

@@ -10,7 +10,7 @@ struct super;
 void stop_announce(struct super *s);
 void stop_begin(struct super *s);
 
-/* Once more, or for the first time when sessions were still moved. */
+/* Once more, or for the first time when sessions still migrated. */
 void stop_drain_relays(struct super *s);
 void stop_others(struct super *s);
 

@@ -10,9 +10,9 @@
 #include "conf/conf.h"
 #include "shm/proctab.h"
 #include "shm/stats.h"
-#include "supervisor/admin.h"
+#include "supervisor/admin_sockets.h"
 #include "supervisor/balancing.h"
-#include "supervisor/creds.h"
+#include "supervisor/creds_reload.h"
 #include "supervisor/decide.h"
 #include "supervisor/generation.h"
 #include "supervisor/heartbeat.h"
@@ -43,7 +43,7 @@ enum super_timer {
     SUPER_TIMER_REFRESH_RETRY,
 };
 
-enum super_kind { SUPER_SIGNAL, SUPER_CHILD, SUPER_HELPER, SUPER_CREDS };
+enum super_kind { SUPER_SIGNAL, SUPER_CHILD, SUPER_HELPER, SUPER_CREDS, SUPER_HOOK };
 
 struct super {
     struct loop loop;

@@ -55,6 +55,7 @@ static void reopen_log(struct super *s) {
 static void on_signal(struct super *s, uint32_t signal) {
     switch (signal) {
     case SIGCHLD:
+        messages_of_starting(s);
         workers_reap(s);
         break;
     case SIGUSR1:
@@ -112,7 +113,7 @@ static void on_hook_timer(void *ctx, struct wtimer *t) {
     hook_timer(ctx);
 }
 
-static bool turn_end(void *ctx) {
+static bool supervisor_turn_end(void *ctx) {
     struct super *s = ctx;
     actions_turn(s);
     if (s->dirty)
@@ -158,7 +159,7 @@ static void set_up_timers(struct super *s) {
     loop_on_timer(&s->loop, SUPER_TIMER_BALANCING, on_balancing_timer, s);
     loop_on_timer(&s->loop, SUPER_TIMER_PLACEMENT, on_placement_timer, s);
     loop_on_timer(&s->loop, SUPER_TIMER_HOOK, on_hook_timer, s);
-    creds_timers(s);
+    creds_reload_timers(s);
     refresh_timers(s);
 }
 
@@ -168,9 +169,10 @@ static bool set_up_loop(struct super *s) {
     loop_on(&s->loop, SUPER_SIGNAL, signal_event, s);
     loop_on(&s->loop, SUPER_CHILD, messages_event, s);
     loop_on(&s->loop, SUPER_HELPER, helper_event, s);
-    loop_on(&s->loop, SUPER_CREDS, creds_event, s);
+    loop_on(&s->loop, SUPER_CREDS, creds_reload_event, s);
+    loop_on(&s->loop, SUPER_HOOK, hook_event, s);
     set_up_timers(s);
-    s->loop.hook = turn_end;
+    s->loop.hook = supervisor_turn_end;
     s->loop.hook_ctx = s;
     return take_signals(s) && proctab_create(&s->page_fd, &s->page) == 0;
 }
@@ -203,7 +205,7 @@ static int run_supervisor_loop(struct super *s) {
     placement_begin(s);
     int err = loop_run(&s->loop);
     balancing_end(s);
-    admin_close(&s->admin);
+    admin_sockets_close(&s->admin);
     listeners_keep(&s->listeners, &s->log, NULL);
     for (size_t i = 0; i < ARRAY_LEN(s->gens); i++)
         if (s->gens[i].used && generation_gone(&s->gens[i], ROLE_COUNT))
@@ -230,8 +232,8 @@ int supervisor_run(const struct control_request *what, int ready_fd) {
     s->log.level = LOG_LEVEL_INFO;
     s->proctab.pid = (int32_t)getpid();
     s->proctab.started_ms = clock_wall_us() / 1000;
-    admin_init(&s->admin);
-    creds_init(&s->creds);
+    admin_sockets_init(&s->admin);
+    creds_reload_init(&s->creds);
     notify_init();
     raise_limits();
     if (!enter_sandbox() || !take_sockets(s))
@@ -249,11 +251,12 @@ int supervisor_run(const struct control_request *what, int ready_fd) {
 /* ---- the same process, new code ---- */
 
 /* Continues where the predecessor stopped. Timers of restarts continue; an observer gets the new process table. */
-static bool resume(struct super *s, int state_fd) {
+static bool resume_service(struct super *s, int state_fd) {
     if (state_read(s, state_fd) < 0 || state_inherit(s) < 0 || s->proctab.pid != (int32_t)getpid())
         return false;
     close(state_fd);
-    if (!set_up_loop(s) || ring_map(s->log_ring, &s->log.ring) < 0 || snapshot_read(s->now->snapshot_fd, &s->now->conf) < 0)
+    if (!set_up_loop(s) || ring_map(s->log_ring, &s->log.ring) < 0 ||
+        snapshot_read(s->now->snapshot_fd, &s->now->conf, NULL) < 0)
         return false;
     s->lifecycle.serving = true;
     s->log.level = s->now->conf->log_level;
@@ -278,17 +281,17 @@ static bool resume(struct super *s, int state_fd) {
 static int run_on(int state_fd) {
     struct super *s = &super;
     s->ready_fd = s->signal_fd = s->page_fd = -1;
-    creds_init(&s->creds);
+    creds_reload_init(&s->creds);
     unsetenv(REEXEC_VARIABLE);
     environment_clean();
     fds_end_at_exec(STDERR_FILENO + 1);
     (void)prctl(PR_SET_NAME, "tls-off"); /* exec by descriptor has made it a number */
-    if (!resume(s, state_fd) || !enter_sandbox()) {
+    if (!resume_service(s, state_fd) || !enter_sandbox()) {
         fprintf(stderr, "tls-off: the supervisor's new code cannot take over: %m\n");
         return 1;
     }
     log_msg(&s->log, LOG_LEVEL_INFO, "the supervisor runs tls-off " TLS_OFF_VERSION " (pid %d)", (int)getpid());
-    creds_serve(s);
+    creds_reload_serve(s);
     heartbeat_begin(s);
     workers_reap(s);
     actions_turn(s);

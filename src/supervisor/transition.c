@@ -12,6 +12,7 @@
 #include "shm/scoreboard.h"
 #include "supervisor/activation.h"
 #include "supervisor/commands.h"
+#include "supervisor/keylog_open.h"
 #include "supervisor/logfile.h"
 #include "supervisor/notify.h"
 #include "supervisor/publish.h"
@@ -23,23 +24,20 @@
 #include "wire/control_export.h"
 
 #define FINISH_MAX_MS 60000 /* for handshakes without a time limit */
-#define MOVE_MS       30000 /* for the migration of sessions, before those that cannot migrate have drain_timeout left */
-#define MOVE_TRIES    5
+#define MIGRATE_MS    30000 /* for the migration of sessions, before those that cannot migrate have drain_timeout left */
+#define MIGRATE_TRIES 5
 #define ROOM_LOW      1000 /* sessions: less is rarely intended */
 
 /* ---- before the switch: everything can be undone ---- */
 
 /* Every line of TEXT: to the log, but to stderr what ends the first start. */
 static void report_lines(struct super *s, enum log_level level, const char *before, struct span text) {
-    const char *p = (const char *)text.p;
-    for (size_t at = 0, n; at < text.len; at += n + 1) {
-        const char *end = memchr(p + at, '\n', text.len - at);
-        n = end ? (size_t)(end - p) - at : text.len - at;
-        if (s->now || level == LOG_LEVEL_WARNING)
-            log_msg(&s->log, level, "%s%.*s", before, (int)n, p + at);
-        else
-            fprintf(stderr, "%s%.*s\n", s->refusal.is_located ? "" : "tls-off: ", (int)n, p + at);
+    if (s->now || level == LOG_LEVEL_WARNING) {
+        log_lines(&s->log, level, before, text);
+        return;
     }
+    for (struct span line; span_take_line(&text, &line);)
+        fprintf(stderr, "%s%.*s\n", s->refusal.is_located ? "" : "tls-off: ", (int)line.len, (const char *)line.p);
 }
 
 static void on_configured(struct super *s, struct ipc_msg *m) {
@@ -53,13 +51,19 @@ static void on_configured(struct super *s, struct ipc_msg *m) {
         refuse_next(s, "%.*s", (int)m->body.len, (const char *)m->body.p);
     } else {
         struct span warnings;
-        int err = generation_configure(s, g, m, &warnings);
-        if (err == ERR_UNSUPPORTED)
-            refuse_next(
-                s, "tls-off %s knows other keys of the configuration than the running version: it takes a stop and a start",
-                g->version);
+        char line[512];
+        struct text entry = text_of(line, sizeof(line));
+        int err = generation_configure(s, g, m, &warnings, &entry);
+        if (err == ERR_UNSUPPORTED && entry.len)
+            refuse_next(s,
+                        "tls-off %s: the running version does not understand \"%s\" of the configuration: leave it out until "
+                        "after the upgrade, or stop and start",
+                        g->version, line);
+        else if (err == ERR_UNSUPPORTED)
+            refuse_next(s, "tls-off %s has another form of the configuration than the running version: stop and start",
+                        g->version);
         else if (err < 0)
-            refuse_next(s, "the configuration cannot be taken over: %s", err_text(err));
+            refuse_next(s, "the configuration cannot be taken over: %s", err_describe(err, errno));
         else
             report_lines(s, LOG_LEVEL_WARNING, "", warnings);
     }
@@ -84,14 +88,14 @@ static const char *proc_hint(void) {
 static void report_begin(struct super *s) {
     char line[128];
     struct text t = text_of(line, sizeof(line));
-    text_addf(&t, "RELOADING=1\nMONOTONIC_USEC=%llu\nSTATUS=reloading", (unsigned long long)clock_mono_us());
+    text_addf(&t, "RELOADING=1\nMONOTONIC_USEC=%llu\nSTATUS=reloading\n" NOTIFY_EXTEND, (unsigned long long)clock_mono_us());
     notify(line);
     log_msg(&s->log, LOG_LEVEL_INFO, "reload: starting %s", s->exe_path);
 }
 
 void transition_configure(struct super *s) {
     command_run_reloads(s);
-    creds_cancel(s);
+    creds_reload_cancel(s);
     s->transition = (struct transition){.began_ms = s->loop.now_ms, .cut_before = s->proctab.cut};
     s->refusal = (struct refusal){.is_made = false};
     if (s->now)
@@ -109,16 +113,24 @@ void transition_configure(struct super *s) {
 static bool open_admin(struct super *s, struct text *why) {
     if (s->now)
         return true;
-    bool ok = admin_open(&s->admin, &s->next->conf->admin, why);
+    bool ok = admin_sockets_open(&s->admin, &s->next->conf->admin, why);
     if (ok && why->len)
         fprintf(stderr, "tls-off: %s; continuing without it (admin.socket names another)\n", why->p);
     return ok;
 }
 
-static bool open_log(struct generation *g, struct text *why) {
+static bool open_log_file(struct generation *g, struct text *why) {
     if (g->conf->log_target == LOG_TO_FILE)
         g->log_fd = logfile_open(g->conf, why);
     return g->conf->log_target != LOG_TO_FILE || g->log_fd >= 0;
+}
+
+/* That handshakers will get it. */
+static bool try_keylog(const struct generation *g, struct text *why) {
+    int fd, err = keylog_open(g->conf, &fd, why);
+    if (fd >= 0)
+        close(fd);
+    return err == 0;
 }
 
 void transition_start(struct super *s) {
@@ -126,7 +138,8 @@ void transition_start(struct super *s) {
     struct text why = text_of(line, sizeof(line));
     struct generation *g = s->next;
     bool fits = s->now || activation_check(&s->listeners, g->conf, &why);
-    if (!fits || !listeners_bind(&s->listeners, g->conf, &why) || !open_log(g, &why) || !open_admin(s, &why))
+    if (!fits || !listeners_bind(&s->listeners, g->conf, &why) || !open_log_file(g, &why) || !try_keylog(g, &why) ||
+        !open_admin(s, &why))
         refuse_next(s, "%s", line);
     else if (!workers_start(s, g))
         refuse_next(s, "its processes cannot be started: %s", strerror(errno));
@@ -174,13 +187,13 @@ void transition_kill_all(struct super *s) {
 /* The last step that can fail. */
 static bool open_sockets(struct super *s, struct text *why) {
     struct generation *g = s->next;
-    if (s->now && !admin_change(&s->admin, &g->conf->admin, why))
+    if (s->now && !admin_sockets_change(&s->admin, &g->conf->admin, why))
         return false;
     if (listeners_listen(&s->listeners, &s->log, g->conf, why))
         return true;
     char ignored[512];
     struct text t = text_of(ignored, sizeof(ignored));
-    if (s->now && !admin_change(&s->admin, &s->now->conf->admin, &t))
+    if (s->now && !admin_sockets_change(&s->admin, &s->now->conf->admin, &t))
         log_msg(&s->log, LOG_LEVEL_ERROR, "%s", ignored);
     return false;
 }
@@ -198,7 +211,7 @@ void transition_switch(struct super *s) {
     s->next = NULL;
     s->log.level = s->now->conf->log_level;
     if (!s->previous)
-        admin_log(&s->admin, &s->log);
+        admin_sockets_log(&s->admin, &s->log);
     s->proctab.reload_ms = clock_wall_us() / 1000;
     s->dirty = true;
     for (size_t i = 0; i < s->now->nworkers; i++) {
@@ -233,7 +246,7 @@ uint64_t transition_handshake_ms(const struct super *s) {
 }
 
 uint64_t transition_migrate_ms(const struct super *s) {
-    return s->previous ? MOVE_MS + MIN(s->now->conf->drain_ms, (uint64_t)UINT32_MAX) : 0;
+    return s->previous ? MIGRATE_MS + MIN(s->now->conf->drain_ms, (uint64_t)UINT32_MAX) : 0;
 }
 
 static void drain_previous(struct super *s, enum role role, uint64_t ms) {
@@ -258,7 +271,7 @@ static void log_room(struct super *s) {
 
 /* Of these there is one at a time that works: the next one waits for their end. */
 static bool is_single(const struct worker *w) {
-    return w->role == ROLE_OBSERVER || w->role == ROLE_ACME || w->role == ROLE_KEYMAKER;
+    return worker_is_last(w) || w->role == ROLE_ACME || w->role == ROLE_KEYMAKER || w->role == ROLE_FLEET;
 }
 
 static void stop_singles(struct super *s) {
@@ -269,7 +282,7 @@ static void stop_singles(struct super *s) {
 
 void transition_finish(struct super *s) {
     log_room(s);
-    creds_serve(s);
+    creds_reload_serve(s);
     if (!s->previous) {
         announce_ready(s);
         return;
@@ -285,7 +298,7 @@ void transition_tend_old(struct super *s) {
         struct worker *w = &s->previous->workers[i];
         if (w->state == CHILD_DRAINED)
             worker_stop(s, w);
-        else if (w->role == ROLE_RELAY && worker_runs(w) && !w->migration.started && w->migration.tries < MOVE_TRIES)
+        else if (w->role == ROLE_RELAY && worker_runs(w) && !w->migration.started && w->migration.tries < MIGRATE_TRIES)
             w->migration.started = wiring_export(s, w);
     }
     wiring_serve_acme(s);
@@ -307,8 +320,8 @@ void transition_migrate(struct super *s) {
 void transition_exported(struct super *s, struct worker *old, const struct control_exported *e) {
     if (old->gen != s->previous)
         return;
-    s->transition.moved += e->moved - MIN(e->moved, old->migration.counted);
-    old->migration.counted = e->moved;
+    s->transition.migrated += e->migrated - MIN(e->migrated, old->migration.counted);
+    old->migration.counted = e->migrated;
     if (!e->broken && !old->migration.all) { /* one share is done: the next one goes to another relay */
         old->migration.started = false;
         old->migration.counted = 0;
@@ -317,7 +330,7 @@ void transition_exported(struct super *s, struct worker *old, const struct contr
         return;
     old->migration = (struct migration){.tries = old->migration.tries + 1};
     log_msg(&s->log, LOG_LEVEL_WARNING,
-            "relay.%u of generation %u could not move %u sessions: the relay that took them is gone", old->index,
+            "relay.%u of generation %u could not migrate %u sessions: the relay that took them is gone", old->index,
             old->gen->number, e->kept);
 }
 
@@ -355,10 +368,11 @@ void transition_conclude(struct super *s) {
     wiring_end_rings(s, s->previous);
     generation_free(s, s->previous);
     s->previous = NULL;
+    wiring_serve_acme(s); /* its predecessor may have been the last to end */
     s->proctab.reloads++;
-    s->proctab.moved += c->moved;
-    text_addf(&t, "generation %u serves, tls-off %s; %llu sessions were moved in %llu ms", s->now->number, s->now->version,
-              (unsigned long long)c->moved, (unsigned long long)(s->loop.now_ms - c->began_ms));
+    s->proctab.migrated += c->migrated;
+    text_addf(&t, "generation %u serves, tls-off %s; %llu sessions were migrated in %llu ms", s->now->number, s->now->version,
+              (unsigned long long)c->migrated, (unsigned long long)(s->loop.now_ms - c->began_ms));
     uint64_t cut = s->proctab.cut - c->cut_before;
     if (cut)
         text_addf(&t, ", %llu could not be and were cut", (unsigned long long)cut);

@@ -14,7 +14,7 @@ struct control_exported;
 
 struct transition {
     uint64_t began_ms;
-    uint64_t moved;         /* sessions */
+    uint64_t migrated;      /* sessions */
     uint64_t cut_before;    /* proctab.cut at the beginning */
     uint32_t lost;          /* old relays that died with their sessions */
     bool successor_willing; /* the answer of the dry run */

@@ -67,7 +67,7 @@ static bool is_stale(int dir, const char *path) {
 }
 
 /* The file itself, by a descriptor that can only be looked at. -1: it is no socket with this name alone (errno). */
-static int pin(int dir, const char *name, struct stat *ret_st) {
+static int pin_socket(int dir, const char *name, struct stat *ret_st) {
     int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 || (fstat(fd, ret_st) == 0 && S_ISSOCK(ret_st->st_mode) && ret_st->st_nlink == 1))
         return fd;
@@ -86,7 +86,7 @@ static int bind_file(int fd, int dir, const char *path, int backlog, struct unix
     umask(before);
     if (failed)
         return -1;
-    int pinned = pin(dir, name, &st);
+    int pinned = pin_socket(dir, name, &st);
     bool ok = pinned >= 0 && st.st_uid == geteuid() && listen(fd, backlog) == 0;
     int error = errno;
     if (pinned >= 0)
@@ -154,7 +154,7 @@ bool unix_socket_give(const struct unix_socket *f, const struct socket_rights *r
     if (f->path[0] == '@')
         return true;
     int dir = open_dir(f->path, false);
-    int pinned = dir >= 0 ? pin(dir, name_in_dir(f->path), &st) : -1;
+    int pinned = dir >= 0 ? pin_socket(dir, name_in_dir(f->path), &st) : -1;
     bool ok = pinned >= 0;
     if (ok && (st.st_dev != f->dev || st.st_ino != f->ino)) {
         errno = EEXIST;

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "shm/scoreboard.h"
+#include "supervisor/keylog_open.h"
 #include "supervisor/keys.h"
 #include "supervisor/super.h"
 #include "supervisor/worker.h"
@@ -24,7 +25,8 @@ static bool talks_to_relays(enum role r) {
 
 static bool are_peers(enum role a, enum role b) {
     return (a == ROLE_RELAY && talks_to_relays(b)) || (a == ROLE_HANDSHAKER && b == ROLE_SIGNER) ||
-           (a == ROLE_ACME && (b == ROLE_KEYMAKER || b == ROLE_OBSERVER));
+           (a == ROLE_ACME && (b == ROLE_KEYMAKER || b == ROLE_OBSERVER)) ||
+           (a == ROLE_FLEET && (b == ROLE_ACME || b == ROLE_OBSERVER)) || (a == ROLE_EXPORTER && b == ROLE_OBSERVER);
 }
 
 /* A handshaker has the signer of its number, and the next one while that hangs. */
@@ -32,13 +34,13 @@ static bool asks(const struct worker *handshaker, const struct worker *signer) {
     return signer->index == handshaker->index || signer->index == (handshaker->index + 1u) % handshaker->gen->conf->workers;
 }
 
-static bool meet(const struct worker *a, const struct worker *b) {
+static bool are_wired(const struct worker *a, const struct worker *b) {
     if (!are_peers(a->role, b->role) && !are_peers(b->role, a->role))
         return false;
     return a->role == ROLE_SIGNER ? asks(b, a) : b->role == ROLE_SIGNER ? asks(a, b) : true;
 }
 
-static struct control_peer peer_of(const struct worker *w) {
+static struct control_peer control_peer_of(const struct worker *w) {
     return (struct control_peer){w->role, w->index, w->gen->number};
 }
 
@@ -47,7 +49,7 @@ static int link_two(const struct worker *a, const struct worker *b) {
     int err = ipc_pair(LINK_SNDBUF, pair);
     if (err < 0)
         return err;
-    const struct control_peer to_a = peer_of(b), to_b = peer_of(a);
+    const struct control_peer to_a = control_peer_of(b), to_b = control_peer_of(a);
     err = control_send_peer(a->control, CONTROL_LINK, &to_a, pair[0]);
     if (err == 0)
         err = control_send_peer(b->control, CONTROL_LINK, &to_b, pair[1]);
@@ -56,12 +58,12 @@ static int link_two(const struct worker *a, const struct worker *b) {
     return err;
 }
 
-static int link_all(struct worker *w) {
+static int link_to_all(struct worker *w) {
     struct generation *g = w->gen;
     int err = 0;
     for (size_t i = 0; i < g->nworkers && err == 0; i++) {
         struct worker *other = &g->workers[i];
-        if (other != w && worker_runs(other) && meet(w, other))
+        if (other != w && worker_runs(other) && are_wired(w, other))
             err = link_two(w, other);
     }
     return err;
@@ -73,7 +75,7 @@ static int give_rings_of(const struct generation *g, const struct worker *observ
     int err = 0;
     for (size_t i = 0; i < g->nworkers && err == 0; i++) {
         const struct worker *w = &g->workers[i];
-        const struct control_peer peer = peer_of(w);
+        const struct control_peer peer = control_peer_of(w);
         if (w != observer)
             err = control_send_peer(observer->control, CONTROL_RING, &peer, w->ring);
     }
@@ -93,7 +95,7 @@ static int give_log(struct super *s, const struct worker *observer) {
     if (err == 0)
         err = ipc_send(observer->control, CONTROL_PROCTAB, span_of(NULL, 0), &s->page_fd, 1);
     if (err == 0)
-        err = admin_give(&s->admin, observer->control);
+        err = admin_sockets_give(&s->admin, observer->control);
     if (err == 0 && s->previous)
         err = give_rings_of(s->previous, observer);
     for (size_t i = 0; err == 0 && s->previous && i < s->previous->nworkers; i++) /* whose sessions it can then list */
@@ -111,7 +113,7 @@ void wiring_take_log(struct super *s) {
 void wiring_end_rings(struct super *s, const struct generation *g) {
     struct worker *observer = generation_worker(s->now, ROLE_OBSERVER, 0);
     for (size_t i = 0; worker_runs(observer) && i < g->nworkers; i++) {
-        const struct control_peer peer = peer_of(&g->workers[i]);
+        const struct control_peer peer = control_peer_of(&g->workers[i]);
         if (control_send_ring_end(observer->control, &peer) < 0)
             return; /* it is gone, or will be: its successor does not get them */
     }
@@ -159,6 +161,19 @@ static int give_access(const struct worker *w) {
     return ipc_send(w->control, CONTROL_ACCESS, span_of(NULL, 0), &w->gen->access.fd, 1);
 }
 
+/* Opened again for each: one that was moved away continues under its name. It was found good when the generation began. */
+static int give_keylog(struct super *s, const struct worker *w) {
+    char line[512];
+    struct text why = text_of(line, sizeof(line));
+    int fd;
+    if (keylog_open(w->gen->conf, &fd, &why) < 0)
+        log_msg(&s->log, LOG_LEVEL_WARNING, "%s.%u goes on without it: %s", role_name(w->role), w->index, line);
+    int err = fd >= 0 ? ipc_send(w->control, CONTROL_KEYLOG, span_of(NULL, 0), &fd, 1) : 0;
+    if (fd >= 0)
+        close(fd);
+    return err;
+}
+
 static int give_sockets(struct super *s, struct worker *w) {
     const struct conf *c = w->gen->conf;
     int err = ipc_send(w->control, CONTROL_SECRETS, span_of(NULL, 0), &w->gen->secrets_fd, 1);
@@ -166,6 +181,8 @@ static int give_sockets(struct super *s, struct worker *w) {
         err = give_creds(w);
     if (err == 0)
         err = give_access(w);
+    if (err == 0)
+        err = give_keylog(s, w);
     for (size_t i = 0; i < c->nlisteners && err == 0; i++)
         err = give_group(listeners_find(&s->listeners, c, i), w, w, (uint16_t)i);
     return err;
@@ -189,7 +206,7 @@ int wiring_introduce(struct super *s, struct worker *w) {
         err = give_rings_of(g, w);
     if (err == 0 && w->role == ROLE_OBSERVER && owns_log(s, w))
         err = give_log(s, w);
-    if (err == 0 && w->role == ROLE_OBSERVER)
+    if (err == 0 && (w->role == ROLE_OBSERVER || w->role == ROLE_ACME))
         err = give_creds(w);
     if (err == 0 && w->role == ROLE_OBSERVER)
         err = give_access(w);
@@ -197,7 +214,7 @@ int wiring_introduce(struct super *s, struct worker *w) {
         err = keys_give(s, w);
     if (err == 0 && w->role == ROLE_HANDSHAKER)
         err = give_sockets(s, w);
-    return err == 0 ? link_all(w) : err;
+    return err == 0 ? link_to_all(w) : err;
 }
 
 /* ---- migrating sessions ---- */
@@ -214,7 +231,7 @@ static struct worker *importer_for(struct super *s, const struct worker *old) {
     return NULL;
 }
 
-int wiring_move(const struct worker *from, const struct worker *to, const struct control_export *what) {
+int wiring_migrate(const struct worker *from, const struct worker *to, const struct control_export *what) {
     int pair[2];
     int err = ipc_pair(0, pair);
     if (err < 0)
@@ -228,7 +245,7 @@ int wiring_move(const struct worker *from, const struct worker *to, const struct
 }
 
 /* How many sessions each new relay gets of an old one. 0: their number is the same, each has its successor. */
-static uint32_t share_of(const struct super *s, const struct worker *old) {
+static uint32_t successor_share(const struct super *s, const struct worker *old) {
     struct scoreboard b;
     if (s->now->conf->workers == old->gen->conf->workers || scoreboard_map(old->gen->scoreboard_fd, &b) < 0)
         return 0;
@@ -241,11 +258,11 @@ static uint32_t share_of(const struct super *s, const struct worker *old) {
 static bool export_share(struct super *s, struct worker *old) {
     uint32_t n = s->now->conf->workers;
     if (old->migration.shares == 0)
-        old->migration.share = share_of(s, old);
+        old->migration.share = successor_share(s, old);
     while (old->migration.share && old->migration.shares + 1 < n) {
         const struct worker *to = generation_worker(s->now, ROLE_RELAY, (uint16_t)((old->index + ++old->migration.shares) % n));
         if (to->state == CHILD_READY && !to->hung &&
-            wiring_move(old, to, &(struct control_export){old->migration.share, EXPORT_ANY}) == 0)
+            wiring_migrate(old, to, &(struct control_export){old->migration.share, EXPORT_ANY}) == 0)
             return true;
     }
     return false;
@@ -255,6 +272,6 @@ bool wiring_export(struct super *s, struct worker *old) {
     if (old->migration.tries == 0 && export_share(s, old))
         return true;
     const struct worker *to = importer_for(s, old);
-    old->migration.all = to && wiring_move(old, to, &(struct control_export){EXPORT_ALL, EXPORT_ANY}) == 0;
+    old->migration.all = to && wiring_migrate(old, to, &(struct control_export){EXPORT_ALL, EXPORT_ANY}) == 0;
     return old->migration.all;
 }

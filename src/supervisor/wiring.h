@@ -29,4 +29,4 @@ void wiring_cover(struct super *s, const struct worker *w);
 bool wiring_export(struct super *s, struct worker *old);
 
 /* Has one relay send sessions to another. ERR_SYSTEM (errno), ERR_CLOSED, ERR_AGAIN. */
-MUST_CHECK int wiring_move(const struct worker *from, const struct worker *to, const struct control_export *what);
+MUST_CHECK int wiring_migrate(const struct worker *from, const struct worker *to, const struct control_export *what);

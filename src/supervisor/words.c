@@ -10,9 +10,9 @@
 #include "supervisor/super.h"
 
 /* Full of zeros, and never larger: writing behind the end fails. */
-int words_new(size_t max) {
+int words_new(void) {
     int fd = memfd_create("tls-off-words", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0 || (ftruncate(fd, (off_t)max) == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) == 0))
+    if (fd < 0 || (ftruncate(fd, WORDS_MAX) == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) == 0))
         return fd;
     int error = errno;
     close(fd);
@@ -20,36 +20,19 @@ int words_new(size_t max) {
     return -1;
 }
 
-void words_each(int fd, void (*fn)(void *ctx, const char *line, int len), void *ctx) {
-    char text[WORDS_MAX];
-    ssize_t n = fd >= 0 ? pread(fd, text, sizeof(text), 0) : 0;
-    const char *end = text + strnlen(text, n > 0 ? (size_t)n : 0);
-    for (const char *p = text, *next; p < end; p = next + 1) {
-        next = memchr(p, '\n', (size_t)(end - p));
-        next = next ? next : end;
-        if (next > p)
-            fn(ctx, p, (int)(next - p));
-    }
-}
-
-struct speaker {
-    struct super *s;
-    const struct worker *w;
-};
-
-/* At the first start to stderr, as no observer reads the log yet. */
-static void log_words_line(void *ctx, const char *line, int len) {
-    const struct speaker *by = ctx;
-    const struct worker *w = by->w;
-    if (by->s->now)
-        log_msg(&by->s->log, LOG_LEVEL_ERROR, "%s.%u (pid %d) said: %.*s", role_name(w->role), w->index, (int)w->pid, len,
-                line);
-    else
-        fprintf(stderr, "tls-off: %s.%u said: %.*s\n", role_name(w->role), w->index, len, line);
-}
-
 void words_log(struct super *s, struct worker *w) {
-    words_each(w->words, log_words_line, &(struct speaker){s, w});
+    char room[WORDS_MAX], before[64];
+    ssize_t n = w->words >= 0 ? pread(w->words, room, WORDS_MAX, 0) : 0;
+    struct span text = span_of(room, strnlen(room, n > 0 ? (size_t)n : 0));
+    struct text by = text_of(before, sizeof(before));
+    text_addf(&by, "%s.%u ", role_name(w->role), w->index);
+    if (s->now)
+        text_addf(&by, "(pid %d) ", (int)w->pid);
+    text_add(&by, "said: ");
+    if (s->now)
+        log_lines(&s->log, LOG_LEVEL_ERROR, before, text);
+    for (struct span line; !s->now && span_take_line(&text, &line);) /* no observer reads the log yet */
+        fprintf(stderr, "tls-off: %s%.*s\n", before, (int)line.len, (const char *)line.p);
     if (w->words >= 0)
         close(w->words);
     w->words = -1;

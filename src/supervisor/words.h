@@ -4,18 +4,13 @@
  */
 #pragma once
 
-#include <stddef.h>
-
 struct super;
 struct worker;
 
 #define WORDS_MAX 4096
 
-/* The descriptor for a new process, which may write MAX bytes to it; -1 (errno). */
-int words_new(size_t max);
-
-/* Calls FN for every line that is not empty. */
-void words_each(int fd, void (*fn)(void *ctx, const char *line, int len), void *ctx);
+/* The descriptor for a new process, which may write WORDS_MAX bytes to it; -1 (errno). */
+int words_new(void);
 
 /* Logs its content in W's name, line by line, and closes it. */
 void words_log(struct super *s, struct worker *w);

@@ -8,7 +8,7 @@
 #define STOP_GRACE_MS 2000 /* between STOP and SIGKILL */
 
 /* A worker's key in the event loop. */
-static uint32_t key_of(const struct super *s, const struct worker *w) {
+static uint32_t loop_key(const struct super *s, const struct worker *w) {
     return (uint32_t)(w->gen - s->gens) << 16 | (uint32_t)(w - w->gen->workers);
 }
 
@@ -33,11 +33,11 @@ static uint32_t events_of(const struct worker *w) {
 }
 
 int worker_watch(struct super *s, struct worker *w) {
-    return loop_rewatch(&s->loop, w->control, events_of(w), SUPER_CHILD, key_of(s, w), LOOP_GEN(w->tag));
+    return loop_rewatch(&s->loop, w->control, events_of(w), SUPER_CHILD, loop_key(s, w), LOOP_GEN(w->tag));
 }
 
 int worker_attach(struct super *s, struct worker *w) {
-    return loop_watch(&s->loop, w->control, events_of(w), SUPER_CHILD, key_of(s, w), LOOP_GEN(w->tag));
+    return loop_watch(&s->loop, w->control, events_of(w), SUPER_CHILD, loop_key(s, w), LOOP_GEN(w->tag));
 }
 
 void worker_kill(struct worker *w) {

@@ -13,6 +13,8 @@
 struct super;
 struct generation;
 
+#define WORKER_BACKOFF_MIN_MS 100 /* before a restart */
+
 enum child_state {
     CHILD_NONE,     /* not running; may wait for its restart */
     CHILD_STARTING, /* GO was sent, not ready yet */
@@ -25,7 +27,7 @@ enum child_state {
 struct migration {
     bool started;     /* an EXPORT is under way */
     uint32_t tries;   /* links that broke */
-    uint64_t counted; /* sessions moved by the present EXPORT, as last reported */
+    uint64_t counted; /* sessions migrated by the present EXPORT, as last reported */
     uint32_t shares;  /* given to new relays so far, when their number differs */
     uint32_t share;   /* sessions, each */
     bool all;         /* the EXPORT is of all that remain */
@@ -49,6 +51,7 @@ struct worker {
     uint64_t started_wall_ms;
     uint64_t last_end_ms; /* wall clock; 0 = never */
     int start_err;        /* why it was killed at its start, enum err; 0 = it was not */
+    int start_errno;      /* with ERR_SYSTEM */
     int last_status;      /* as from waitpid() */
     uint64_t silent_ms;   /* for which it has not answered though it could have run */
     uint64_t waited_us;   /* for a CPU in its life, at the last check; only while it is silent */
@@ -59,12 +62,19 @@ struct worker {
     uint64_t cut;          /* sessions, as it has reported */
     struct wtimer timer;   /* restart, or the deadline of a stop */
     struct keys_pump keys; /* signers: what they are still to be sent */
+    uint32_t first_set;    /* the one they were given first */
+    uint32_t lost_set;     /* the one whose keys they could not take when they were started; 0 = none */
     uint32_t taken;        /* the last set they have taken */
     struct keys_owed owed; /* answers to sets it was sent */
 };
 
 static inline bool worker_runs(const struct worker *w) {
     return w->state != CHILD_NONE;
+}
+
+/* Who goes on until all others have ended, and reports their ends. */
+static inline bool worker_is_last(const struct worker *w) {
+    return w->role == ROLE_OBSERVER || w->role == ROLE_EXPORTER;
 }
 
 /* Over all workers of both generations, from NULL to NULL. */

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/backoff.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/text.h"
@@ -18,7 +19,6 @@
 #include "supervisor/super.h"
 #include "supervisor/wiring.h"
 
-#define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 10000
 #define PROVED_MS      30000 /* a child that lived this long starts again with the shortest pause */
 #define CONTROL_SNDBUF (1024 * 1024)
@@ -43,7 +43,7 @@ static bool worker_begin(struct super *s, struct worker *w) {
     int pair[2];
     if (ipc_pair(CONTROL_SNDBUF, pair) < 0)
         return false;
-    w->words = words_new(WORDS_MAX);
+    w->words = words_new();
     w->pid = w->words >= 0 ? spawn(w, pair[1]) : -1;
     close(pair[1]);
     if (w->pid < 0) {
@@ -64,6 +64,7 @@ static bool worker_begin(struct super *s, struct worker *w) {
     if (err == 0)
         err = worker_attach(s, w);
     w->start_err = err;
+    w->start_errno = errno;
     if (err < 0) /* its end is noticed like any other */
         worker_kill(w);
     return true;
@@ -95,7 +96,7 @@ static bool terminates(const struct conf *c) {
 static bool add_worker(const struct super *s, struct generation *g, enum role role, uint16_t index) {
     struct worker *w = &g->workers[g->nworkers];
     *w = (struct worker){
-        .gen = g, .role = role, .index = index, .control = -1, .ring = -1, .words = -1, .backoff_ms = BACKOFF_MIN_MS};
+        .gen = g, .role = role, .index = index, .control = -1, .ring = -1, .words = -1, .backoff_ms = WORKER_BACKOFF_MIN_MS};
     w->cpu = role_of_worker(role) ? placement_cpu(s, index) : -1;
     g->nworkers++;
     return ring_create(RING_SIZE, &w->ring) == 0;
@@ -104,11 +105,16 @@ static bool add_worker(const struct super *s, struct generation *g, enum role ro
 /* In the order in which they are started. */
 static bool make_workers(const struct super *s, struct generation *g) {
     uint16_t n = (uint16_t)g->conf->workers;
-    g->workers = calloc(3 * (size_t)n + 4, sizeof(*g->workers));
-    MUST(g->workers);
+    g->workers = calloc(3 * (size_t)n + 6, sizeof(*g->workers));
+    if (!g->workers)
+        return false;
     bool ok = add_worker(s, g, ROLE_OBSERVER, 0) && (!has_names(g->conf) || add_worker(s, g, ROLE_RESOLVER, 0));
-    if (g->conf->acme.ncerts)
-        ok = ok && add_worker(s, g, ROLE_KEYMAKER, 0) && add_worker(s, g, ROLE_ACME, 0);
+    if (g->conf->acme.dir)
+        ok = ok && (!g->conf->acme.ncerts || add_worker(s, g, ROLE_KEYMAKER, 0)) && add_worker(s, g, ROLE_ACME, 0);
+    if (g->conf->store.socket)
+        ok = ok && add_worker(s, g, ROLE_FLEET, 0);
+    if (g->conf->otlp.endpoint)
+        ok = ok && add_worker(s, g, ROLE_EXPORTER, 0);
     for (uint16_t i = 0; i < n && ok; i++)
         ok = add_worker(s, g, ROLE_RELAY, i);
     for (uint16_t i = 0; i < n && ok; i++)
@@ -137,7 +143,7 @@ static bool restarts(const struct super *s, const struct worker *w) {
 
 static void add_end(struct text *t, const struct worker *w, int status) {
     if (w->start_err)
-        text_addf(t, "could not be given its descriptors: %s%s", err_text(w->start_err),
+        text_addf(t, "could not be given its descriptors: %s%s", err_describe(w->start_err, w->start_errno),
                   w->start_err == ERR_AGAIN
                       ? " (RLIMIT_NOFILE also bounds those on their way between all of this user's processes)"
                       : "");
@@ -180,7 +186,7 @@ static void count_last_cut(struct super *s, struct worker *w) {
 
 static void ended(struct super *s, struct worker *w, int status) {
     if (s->loop.now_ms - w->started_ms > PROVED_MS)
-        w->backoff_ms = BACKOFF_MIN_MS;
+        w->backoff_ms = WORKER_BACKOFF_MIN_MS;
     count_last_cut(s, w);
     hook_drop(s, w);
     if (s->now || w->stopping)
@@ -201,7 +207,7 @@ static void ended(struct super *s, struct worker *w, int status) {
     wheel_cancel(&s->loop.wheel, &w->timer);
     if (restarts(s, w)) {
         wheel_arm(&s->loop.wheel, &w->timer, s->loop.now_ms + w->backoff_ms);
-        w->backoff_ms = MIN(w->backoff_ms * 2, (uint32_t)BACKOFF_MAX_MS);
+        w->backoff_ms = backoff_next(w->backoff_ms, WORKER_BACKOFF_MIN_MS, BACKOFF_MAX_MS);
     } else if (w->gen == s->previous) {
         s->transition.lost += w->role == ROLE_RELAY && !w->stopping;
     } else if (w->gen == s->next) {
@@ -232,7 +238,7 @@ void worker_timer(struct super *s, struct worker *w) {
         return;
     }
     if (!restarts(s, w))
-        return; /* its generation is the previous one by now: nobody would tell it to drain */
+        return; /* its generation is the previous one by now: nobody would order it to drain */
     w->restarts++;
     s->proctab.restarts++;
     if (worker_begin(s, w)) {

@@ -25,7 +25,7 @@ static const char *crypto_reason(void) {
 /* ---- the chain ---- */
 
 /* A trusted one ends with settings for OpenSSL's own tools. */
-static X509 *decode(const uint8_t *der, size_t len, bool trusted) {
+static X509 *decode_cert(const uint8_t *der, size_t len, bool trusted) {
     const uint8_t *p = der;
     X509 *x = d2i_X509(NULL, &p, (long)len);
     if (x && (trusted || p == der + len))
@@ -41,7 +41,7 @@ static X509 *known_or_new(struct cert_known *k, uint8_t *der, size_t len, bool t
             OPENSSL_free(der);
             return X509_up_ref(k->at[i].x) == 1 ? k->at[i].x : NULL;
         }
-    X509 *x = decode(der, len, trusted);
+    X509 *x = decode_cert(der, len, trusted);
     if (!k || !x || X509_up_ref(x) != 1) {
         OPENSSL_free(der);
         return x;
@@ -62,7 +62,8 @@ void cert_known_fini(struct cert_known *k) {
 }
 
 /* N counts certificates. */
-static int take_cert(const struct pem_block *b, unsigned n, struct cert_known *known, struct cert_chain *c, struct text *why) {
+static int take_pem_cert(const struct pem_block *b, unsigned n, struct cert_known *known, struct cert_chain *c,
+                         struct text *why) {
     size_t len = 0;
     uint8_t *der = OPENSSL_malloc(b->body.len + 1);
     if (!der)
@@ -107,7 +108,7 @@ static int take_certs(struct span text, struct cert_known *known, const struct c
         if (step == STEP_FAILED)
             err = ERR_FORMAT;
         else if (b.kind == PEM_CERTIFICATE || b.kind == PEM_TRUSTED)
-            err = take_cert(&b, ++n, known, c, why);
+            err = take_pem_cert(&b, ++n, known, c, why);
         else if (!is_beside(b.kind) && w) {
             pem_block_unused(&b, c->file, &t);
             w->fn(w->ctx, line);
@@ -151,17 +152,17 @@ int64_t cert_chain_time(const ASN1_TIME *t) {
 
 /* ---- names ---- */
 
-static int tell_name(struct span raw, cert_name_fn each, void *ctx) {
+static int emit_name(struct span raw, cert_name_fn each, void *ctx) {
     char name[HOSTNAME_MAX + 1];
     return idna_hostname(raw, name) == 0 ? each(ctx, name) : 0;
 }
 
-static int tell_asn1(const ASN1_STRING *s, cert_name_fn each, void *ctx) {
+static int emit_asn1(const ASN1_STRING *s, cert_name_fn each, void *ctx) {
     int len = ASN1_STRING_length(s);
-    return len > 0 ? tell_name(span_of(ASN1_STRING_get0_data(s), (size_t)len), each, ctx) : 0;
+    return len > 0 ? emit_name(span_of(ASN1_STRING_get0_data(s), (size_t)len), each, ctx) : 0;
 }
 
-static int tell_common_name(const X509 *leaf, cert_name_fn each, void *ctx) {
+static int emit_common_name(const X509 *leaf, cert_name_fn each, void *ctx) {
     const X509_NAME *subject = X509_get_subject_name(leaf);
     int last = -1;
     for (int i; (i = X509_NAME_get_index_by_NID(subject, NID_commonName, last)) >= 0;)
@@ -170,7 +171,7 @@ static int tell_common_name(const X509 *leaf, cert_name_fn each, void *ctx) {
         return 0;
     uint8_t *utf8 = NULL;
     int len = ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, last)));
-    int err = len > 0 ? tell_name(span_of(utf8, (size_t)len), each, ctx) : 0;
+    int err = len > 0 ? emit_name(span_of(utf8, (size_t)len), each, ctx) : 0;
     OPENSSL_free(utf8);
     return err;
 }
@@ -186,10 +187,10 @@ int cert_chain_names(const struct cert_chain *c, cert_name_fn each, void *ctx, s
         const GENERAL_NAME *n = sk_GENERAL_NAME_value(names, i);
         hosts = hosts || n->type == GEN_DNS || n->type == GEN_IPADD;
         if (n->type == GEN_DNS)
-            err = tell_asn1(n->d.dNSName, each, ctx);
+            err = emit_asn1(n->d.dNSName, each, ctx);
     }
     if (!err && !hosts)
-        err = tell_common_name(c->leaf, each, ctx);
+        err = emit_common_name(c->leaf, each, ctx);
     GENERAL_NAMES_free(names);
     return err;
 }

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/err.h"
+#include "base/path.h"
 #include "creds/cert_item.h"
 #include "tls/cert_load.h"
 #include "tls/pem_file.h"
@@ -23,12 +24,12 @@ static bool has_suffix(const char *name, const char *suffix) {
     return n > s && strcmp(name + n - s, suffix) == 0;
 }
 
-static bool is_named(const char *name) {
+static bool is_cert_name(const char *name) {
     return has_suffix(name, ".pem") || has_suffix(name, ".crt");
 }
 
-static int is_candidate(const struct dirent *d) {
-    return d->d_name[0] != '.' && is_named(d->d_name);
+static int is_visible_cert(const struct dirent *d) {
+    return d->d_name[0] != '.' && is_cert_name(d->d_name);
 }
 
 static int by_name(const struct dirent **a, const struct dirent **b) {
@@ -61,7 +62,7 @@ static void dir_fail(struct dir_load *d, int err, const char *name, const char *
     d->err = d->err ? d->err : err;
 }
 
-static void add_pair(struct dir_load *d, const char *cert, const char *key) {
+static void load_dir_pair(struct dir_load *d, const char *cert, const char *key) {
     const struct cert_load_pair pair = {.cert = cert, .key = key};
     size_t before = d->why->len;
     bool was_cut = d->why->cut;
@@ -78,9 +79,7 @@ static void add_pair(struct dir_load *d, const char *cert, const char *key) {
 }
 
 static bool path_in(char to[static PATH_MAX], const char *dir, const char *name) {
-    struct text t = text_of(to, PATH_MAX);
-    text_addf(&t, "%s/%s", dir, name);
-    return !t.cut && is_regular(to);
+    return is_regular(path_join(to, dir, name));
 }
 
 /* The only file of DIR with that suffix. */
@@ -102,7 +101,7 @@ static bool add_chain_of(struct dir_load *d, const char *dir) {
     bool found = (path_in(cert, dir, "fullchain.pem") && path_in(key, dir, "privkey.pem")) ||
                  (path_in(cert, dir, "fullchain.cer") && only_one(key, dir, ".key"));
     if (found)
-        add_pair(d, cert, key);
+        load_dir_pair(d, cert, key);
     return found;
 }
 
@@ -118,7 +117,7 @@ static bool add_named(struct dir_load *d, const char *cert) {
         return true;
     if (!apart && !(pem && has_key(cert)))
         return false;
-    add_pair(d, cert, apart ? key : cert);
+    load_dir_pair(d, cert, apart ? key : cert);
     return true;
 }
 
@@ -128,7 +127,7 @@ static void add_chain_in(void *ctx, const char *dir) {
 
 static void add_dir(struct dir_load *d, const char *dir) {
     struct dirent **list = NULL;
-    int n = scandir(dir, &list, is_candidate, by_name);
+    int n = scandir(dir, &list, is_visible_cert, by_name);
     size_t before = d->pairs;
     if (n < 0) {
         char reason[160];
@@ -158,10 +157,10 @@ static void add_path(void *ctx, const char *path) {
     struct stat st;
     if (stat(path, &st) < 0 || S_ISDIR(st.st_mode))
         add_dir(d, path);
-    else if (!is_named(path) && !d->is_pattern)
+    else if (!is_cert_name(path) && !d->is_pattern)
         dir_fail(d, ERR_FORMAT, path,
                  "found a file of this name, expected x.pem, x.crt, a directory, or { cert = \"FILE\", key = \"FILE\" }");
-    else if (!(is_named(path) && add_named(d, path)) && !d->is_pattern)
+    else if (!(is_cert_name(path) && add_named(d, path)) && !d->is_pattern)
         dir_fail(d, ERR_FORMAT, path, "found no key for this certificate, expected one in it (x.pem) or in x.key beside it");
 }
 

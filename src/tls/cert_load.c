@@ -12,6 +12,7 @@
 #include "creds/creds_expiry.h"
 #include "tls/cert_chain.h"
 #include "tls/cert_warn.h"
+#include "tls/chain_sigs.h"
 #include "tls/hs_libssl_server.h"
 #include "tls/key_provider.h"
 #include "tls/key_read.h"
@@ -26,6 +27,7 @@ struct cert_load {
     unsigned flags;
     size_t count;
     int64_t now;
+    char fetched[PATH_MAX]; /* directory of responses for the service at hand; "" = none */
 };
 
 /* What one pair is made of, while it is looked at. */
@@ -78,7 +80,9 @@ void cert_load_free(struct cert_load *l) {
     free(l);
 }
 
-int cert_load_service(struct cert_load *l, const char *name) {
+int cert_load_service(struct cert_load *l, const char *name, const char *fetched) {
+    struct text t = text_of(l->fetched, sizeof(l->fetched));
+    text_add(&t, fetched ? fetched : "");
     return creds_add_service(l->writer, name);
 }
 
@@ -113,7 +117,7 @@ static void candidate_fini(struct candidate *c) {
     cert_chain_fini(&c->chain);
 }
 
-static int take_cert(struct candidate *c, X509 *x) {
+static int keep_cert(struct candidate *c, X509 *x) {
     uint8_t *der = NULL;
     int len = i2d_X509(x, &der);
     if (len <= 0 || c->ncerts == CREDS_CHAIN_MAX) {
@@ -134,7 +138,7 @@ static void text_of_bio(BIO *bio, char *to, size_t cap) {
     text_add_span(&t, span_of(p, n > 0 ? (size_t)n : 0));
 }
 
-static void describe(struct candidate *c) {
+static void describe_issuer(struct candidate *c) {
     BIO *issuer = BIO_new(BIO_s_mem()), *serial = BIO_new(BIO_s_mem());
     if (issuer)
         (void)X509_NAME_print_ex(issuer, X509_get_issuer_name(c->chain.leaf), 0, XN_FLAG_ONELINE & ~ASN1_STRFLGS_ESC_MSB);
@@ -148,11 +152,11 @@ static void describe(struct candidate *c) {
 
 static int take_chain(struct candidate *c, struct text *why) {
     int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(c->chain.leaf), &c->spki);
-    int err = len > 0 ? take_cert(c, c->chain.leaf) : ERR_NOMEM;
+    int err = len > 0 ? keep_cert(c, c->chain.leaf) : ERR_NOMEM;
     for (int i = 0; !err && i < sk_X509_num(c->chain.others); i++)
-        err = take_cert(c, sk_X509_value(c->chain.others, i));
+        err = keep_cert(c, sk_X509_value(c->chain.others, i));
     c->spki_len = len > 0 ? (size_t)len : 0;
-    describe(c);
+    describe_issuer(c);
     if (err)
         text_addf(why, "%s: out of memory", c->pair->cert);
     return err;
@@ -261,7 +265,16 @@ static void warn_of_names(const struct load_warnings *s) {
 static void load_ocsp(const struct load_warnings *s, struct candidate *c) {
     char line[2 * PATH_MAX + 256];
     struct text t = text_of(line, sizeof(line));
-    if (ocsp_file_load(&c->chain, s->l->now, &c->ocsp, &t) == 0)
+    int err = ocsp_file_load(&c->chain, s->l->now, &c->ocsp, &t);
+    if (!c->ocsp.bytes.len && s->l->fetched[0]) { /* what an operator put beside it comes first */
+        if (err) {
+            text_add(&t, "; it is not stapled");
+            warn_line(s, line);
+        }
+        t = text_of(line, sizeof(line));
+        err = ocsp_file_load_fetched(&c->chain, c->certs[0].der, s->l->fetched, s->l->now, &c->ocsp, &t);
+    }
+    if (!err)
         return;
     text_add(&t, "; it is not stapled");
     warn_line(s, line);
@@ -275,6 +288,8 @@ static int add_candidate(struct cert_load *l, struct candidate *c, struct load_w
         .kind = c->chain.kind,
         .chain = c->certs,
         .nchain = c->ncerts,
+        .leaf_sig = chain_sigs_of(c->chain.leaf),
+        .chain_sigs = chain_sigs_of(c->chain.leaf) | chain_sigs_of_issuers(c->chain.others),
         .spki = span_of(c->spki, c->spki_len),
         .cert_file = c->pair->cert,
         .key_file = c->pair->key,

@@ -22,8 +22,11 @@ struct cert_load;
 struct cert_load *cert_load_new(unsigned flags);
 void cert_load_free(struct cert_load *l);
 
-/* The next service, in the order of conf.services. ERR_NOMEM. */
-MUST_CHECK int cert_load_service(struct cert_load *l, const char *name);
+/*
+ * The next service, in the order of conf.services. FETCHED: the directory of OCSP responses that the acme role has fetched;
+ * NULL = none are. ERR_NOMEM.
+ */
+MUST_CHECK int cert_load_service(struct cert_load *l, const char *name, const char *fetched);
 
 struct cert_load_pair {
     const char *cert;       /* PEM, leaf first */

@@ -6,7 +6,7 @@
 
 #include "base/err.h"
 
-static int verify(X509 *leaf, STACK_OF(X509) * others, struct text *why) {
+static int verify_chain(X509 *leaf, STACK_OF(X509) * others, struct text *why) {
     X509_STORE *store = X509_STORE_new();
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();
     int err = ERR_NOMEM;
@@ -40,7 +40,7 @@ int cert_trust(const struct span *ders, size_t n, struct text *why) {
     }
     int err = ERR_FORMAT;
     if (ok && leaf)
-        err = verify(leaf, others, why);
+        err = verify_chain(leaf, others, why);
     else
         text_add(why, "the chain cannot be read");
     X509_free(leaf);

@@ -26,22 +26,22 @@ void cert_roots_fini(struct cert_roots *r) {
 
 /* ---- output ---- */
 
-struct line {
+struct chain_line {
     char bytes[PATH_MAX + 512];
     struct text t;
 };
 
-static void begin_warning(struct line *l, const struct row *r) {
+static void begin_warning(struct chain_line *l, const struct row *r) {
     l->t = text_of(l->bytes, sizeof(l->bytes));
     text_addf(&l->t, "%s: ", r->chain->file);
 }
 
-static void end_warning(struct line *l, const struct row *r, const char *rest) {
+static void end_warning(struct chain_line *l, const struct row *r, const char *rest) {
     text_add(&l->t, rest);
     r->w->fn(r->w->ctx, l->bytes);
 }
 
-static void add_name(struct line *l, const X509_NAME *name) {
+static void add_quoted_name(struct chain_line *l, const X509_NAME *name) {
     BIO *bio = BIO_new(BIO_s_mem());
     char *p = NULL;
     if (bio && X509_NAME_print_ex(bio, name, 0, XN_FLAG_ONELINE & ~ASN1_STRFLGS_ESC_MSB) >= 0) {
@@ -55,15 +55,15 @@ static void add_name(struct line *l, const X509_NAME *name) {
 
 /* "FILE: certificate 2 of the file ("CN = x") REST" */
 static void warn_chain_cert(const struct row *r, int i, const char *rest) {
-    struct line l;
+    struct chain_line l;
     begin_warning(&l, r);
     text_addf(&l.t, "certificate %d of the file (", i + 1);
-    add_name(&l, X509_get_subject_name(r->at[i]));
+    add_quoted_name(&l, X509_get_subject_name(r->at[i]));
     end_warning(&l, r, rest);
 }
 
 static void warn_chain(const struct row *r, const char *what) {
-    struct line l;
+    struct chain_line l;
     begin_warning(&l, r);
     end_warning(&l, r, what);
 }
@@ -115,10 +115,10 @@ static bool is_of_root(struct cert_roots *roots, X509 *x) {
 }
 
 static void warn_of_missing(const struct row *r, int i) {
-    struct line l;
+    struct chain_line l;
     begin_warning(&l, r);
     text_addf(&l.t, "the certificate of the issuer of certificate %d, ", i + 1);
-    add_name(&l, X509_get_issuer_name(r->at[i]));
+    add_quoted_name(&l, X509_get_issuer_name(r->at[i]));
     end_warning(&l, r, ", is missing: clients that do not have it refuse the connection");
 }
 

@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "creds/sign_rule.h"
 #include "tls/cert_compress.h"
+#include "tls/chain_sigs.h"
 #include "tls/hello.h"
 #include "tls/sig_scheme.h"
 #include "tls/suite.h"
@@ -46,7 +47,7 @@ struct certs {
 };
 
 /* A response is attached to its leaf. */
-struct staple {
+struct kept_staple {
     int64_t from, until;
     size_t len;
     uint8_t der[];
@@ -74,7 +75,7 @@ static int staple_index(void) {
 static void hang_staple(X509 *leaf, const struct creds_entry *e) {
     if (e->ocsp.len == 0 || e->ocsp.len > INT32_MAX)
         return;
-    struct staple *s = malloc(sizeof(*s) + e->ocsp.len);
+    struct kept_staple *s = malloc(sizeof(*s) + e->ocsp.len);
     if (!s)
         return;
     s->from = e->ocsp_from;
@@ -86,7 +87,7 @@ static void hang_staple(X509 *leaf, const struct creds_entry *e) {
 }
 
 struct span certs_staple(const X509 *leaf) {
-    const struct staple *s = leaf ? X509_get_ex_data(leaf, staple_index()) : NULL;
+    const struct kept_staple *s = leaf ? X509_get_ex_data(leaf, staple_index()) : NULL;
     return s && is_valid_now(s->from, s->until) ? span_of(s->der, s->len) : span_of(NULL, 0);
 }
 
@@ -113,7 +114,7 @@ static X509 *parse_cert(struct span der) {
 }
 
 /* A reference for the caller. */
-static X509 *ca_of(struct certs *c, struct span der) {
+static X509 *decoded_ca(struct certs *c, struct span der) {
     struct made_ca *set = c->cas[(uintptr_t)der.p / 16 % CA_SETS], *oldest = set;
     for (struct made_ca *m = set; m < set + WAYS; m++) {
         if (m->used && m->der == der.p) {
@@ -136,7 +137,7 @@ static X509 *ca_of(struct certs *c, struct span der) {
 static STACK_OF(X509) * make_chain(struct certs *c, uint32_t entry, uint32_t n) {
     STACK_OF(X509) *chain = sk_X509_new_reserve(NULL, (int)n);
     for (uint32_t i = 1; chain && i < n; i++) {
-        X509 *x = ca_of(c, creds_cert(&c->store, entry, i).der);
+        X509 *x = decoded_ca(c, creds_cert(&c->store, entry, i).der);
         if (!x || !sk_X509_push(chain, x)) {
             X509_free(x);
             sk_X509_pop_free(chain, X509_free);
@@ -215,12 +216,15 @@ enum creds_match certs_lookup(const struct certs *c, uint32_t service, const cha
     return creds_choose(&c->store, service, name, chosen);
 }
 
-int certs_use(struct certs *c, uint32_t service, const char *name, certs_use_fn use, void *ctx) {
+int certs_use(struct certs *c, uint32_t service, const char *name, const struct certs_client *client, certs_use_fn use,
+              void *ctx) {
     uint32_t chosen[CREDS_SLOTS];
+    struct certs_choice one = {.entry = CREDS_NONE};
     if (creds_choose(&c->store, service, name, chosen) == CREDS_NO_MATCH)
         return ERR_CRYPTO;
+    bool alone = client && certs_choose(c, service, name, client, &one) == 0;
     for (unsigned s = 0; s < CREDS_SLOTS; s++) {
-        if (chosen[s] == CREDS_NONE)
+        if (chosen[s] == CREDS_NONE || (alone && chosen[s] != one.entry))
             continue;
         struct made *m = made_of(c, chosen[s]);
         if (m && !m->key)
@@ -259,29 +263,51 @@ bool certs_has_sigalg(const struct certs *c, uint32_t service, const char *name,
         if (chosen[s] == CREDS_NONE)
             continue;
         enum creds_kind kind = creds_entry(&c->store, chosen[s]).kind;
-        for (size_t i = 0; i + 1 < sigalgs.len; i += 2)
-            if (sign_key_fits(kind, (uint16_t)(sigalgs.p[i] << 8 | sigalgs.p[i + 1]), version <= TLS_1_2))
+        for (size_t i = 0; sig_scheme_at(i); i++)
+            if (sign_key_fits(kind, sig_scheme_at(i), version <= TLS_1_2) && hello_list_has(sigalgs, sig_scheme_at(i)))
                 return true;
     }
     return false;
 }
 
-int certs_choose(const struct certs *c, uint32_t service, const char *name, struct span sigalgs, struct certs_choice *ret) {
+struct certs_client certs_client_of(struct span sigalgs, struct span sigalgs_cert) {
+    struct certs_client client = {.chain_sigs = chain_sigs_listed(sigalgs_cert.len ? sigalgs_cert : sigalgs)};
+    for (unsigned i = 0; sig_scheme_at(i); i++)
+        if (hello_list_has(sigalgs, sig_scheme_at(i)))
+            client.schemes |= UINT32_C(1) << i;
+    return client;
+}
+
+/* How much of an entry's chain a client can verify. */
+enum verified { VERIFIES_NOTHING, VERIFIES_LEAF, VERIFIES_CHAIN };
+
+static enum verified verified_by(const struct certs_client *client, const struct creds_entry *e) {
+    if (!(e->chain_sigs & ~client->chain_sigs))
+        return VERIFIES_CHAIN;
+    return e->leaf_sig & ~client->chain_sigs ? VERIFIES_NOTHING : VERIFIES_LEAF;
+}
+
+int certs_choose(const struct certs *c, uint32_t service, const char *name, const struct certs_client *client,
+                 struct certs_choice *ret) {
     uint32_t chosen[CREDS_SLOTS];
+    enum verified best = VERIFIES_NOTHING;
+    int err = ERR_NO_SIGALG;
     (void)creds_choose(&c->store, service, name, chosen); /* no match leaves no entry */
-    for (size_t i = 0; sig_scheme_at(i); i++)
+    for (unsigned i = 0; sig_scheme_at(i); i++)
         for (unsigned s = 0; s < CREDS_SLOTS; s++) {
             uint16_t scheme = sig_scheme_at(i);
-            if (chosen[s] == CREDS_NONE)
+            if (chosen[s] == CREDS_NONE || !(client->schemes & UINT32_C(1) << i))
                 continue;
             struct creds_entry e = creds_entry(&c->store, chosen[s]);
-            if (!sign_key_fits(e.kind, scheme, false) || !hello_list_has(sigalgs, scheme))
+            enum verified verified = verified_by(client, &e);
+            if (!sign_key_fits(e.kind, scheme, false) || (err == 0 && verified <= best))
                 continue;
             bool staple = e.ocsp.len && is_valid_now(e.ocsp_from, e.ocsp_until);
             *ret = (struct certs_choice){chosen[s], e.key, scheme, staple ? e.ocsp : span_of(NULL, 0)};
-            return 0;
+            best = verified;
+            err = 0;
         }
-    return ERR_NO_SIGALG;
+    return err;
 }
 
 uint32_t certs_set(const struct certs *c) {

@@ -48,8 +48,21 @@ enum creds_match certs_lookup(const struct certs *c, uint32_t service, const cha
 /* Takes an entry's objects, which stay the cache's; false: it could not. */
 typedef bool (*certs_use_fn)(void *ctx, X509 *leaf, EVP_PKEY *key, STACK_OF(X509) * chain);
 
-/* Gives every entry for NAME to USE, one per key type. ERR_CRYPTO. */
-MUST_CHECK int certs_use(struct certs *c, uint32_t service, const char *name, certs_use_fn use, void *ctx);
+/* What a client of TLS 1.3 can verify (RFC 8446 4.2.3): small, since libssl asks for certificates when the hello is gone. */
+struct certs_client {
+    uint32_t schemes;    /* by which we may prove ourselves: bit I is sig_scheme_at(I) */
+    uint16_t chain_sigs; /* by which a chain may be signed (chain_sigs.h) */
+};
+
+/* From its two lists (raw u16 lists; SIGALGS_CERT empty = not sent: the other one holds for both). */
+struct certs_client certs_client_of(struct span sigalgs, struct span sigalgs_cert);
+
+/*
+ * Gives every entry for NAME to USE, one per key type; where there is a CLIENT (NULL = none) and something for it, the one that
+ * certs_choose() chooses alone. ERR_CRYPTO.
+ */
+MUST_CHECK int certs_use(struct certs *c, uint32_t service, const char *name, const struct certs_client *client,
+                         certs_use_fn use, void *ctx);
 
 /* The leaf of the first entry for NAME, borrowed until the next call; NULL when it is not to be had. */
 X509 *certs_leaf(struct certs *c, uint32_t service, const char *name);
@@ -70,10 +83,10 @@ struct certs_choice {
 };
 
 /*
- * The entry for NAME by which the first of our schemes can be served that the client lists (SIGALGS, raw u16 list); what libssl
- * chooses among the same entries. ERR_NO_SIGALG.
+ * The entry for NAME by which the first of our schemes can be served that the client lists: of those whose chain it can verify;
+ * without one, of those whose leaf it can; else of all, since the client may know better (RFC 8446 4.4.2.2). ERR_NO_SIGALG.
  */
-MUST_CHECK int certs_choose(const struct certs *c, uint32_t service, const char *name, struct span sigalgs,
+MUST_CHECK int certs_choose(const struct certs *c, uint32_t service, const char *name, const struct certs_client *client,
                             struct certs_choice *ret);
 
 /* A Certificate message as one way of compression left it; kept with the entry's other objects. */

@@ -8,20 +8,19 @@
 
 #include "base/err.h"
 #include "creds/client_rule.h"
+#include "tls/ca_names.h"
 #include "tls/client_names.h"
 #include "tls/server_internal.h"
 #include "tls/sha2.h"
 
-#define NAMES_SENT_MAX 64 /* CA names sent to clients, so that they can choose among their certificates */
-#define CLOCK_SKEW_S   3600
+#define CLOCK_SKEW_S 3600
 
 struct client_auth {
     bool required;
     bool has_crl;
     unsigned depth;
     X509_STORE *store;
-    struct buf names; /* of the CAs, as they are sent */
-    unsigned nnames;
+    struct ca_names names;
     struct client_rule *rules;
     char **texts; /* the rules borrow them */
     size_t nrules;
@@ -48,24 +47,12 @@ static void digest_of(const struct client_policy *p, uint8_t ret[static CLIENT_A
     memcpy(ret, digest, CLIENT_AUTH_DIGEST_LEN);
 }
 
-/* As clients are sent it. */
-static int add_name(struct client_auth *a, const X509 *x) {
-    uint8_t *der = NULL;
-    int len = i2d_X509_NAME(X509_get_subject_name(x), &der);
-    const uint8_t head[] = {(uint8_t)(len >> 8), (uint8_t)len};
-    int err = len > 0 && len <= UINT16_MAX ? buf_append(&a->names, head, sizeof(head)) : ERR_FORMAT;
-    if (err == 0)
-        err = buf_append(&a->names, der, (size_t)len);
-    OPENSSL_free(der);
-    return err;
-}
-
 static int add_ca(struct client_auth *a, struct span der) {
     const uint8_t *p = der.p;
     X509 *x = d2i_X509(NULL, &p, (long)der.len);
     int err = x && X509_STORE_add_cert(a->store, x) == 1 ? 0 : ERR_FORMAT;
-    if (err == 0 && a->nnames++ < NAMES_SENT_MAX)
-        err = add_name(a, x);
+    if (err == 0)
+        err = ca_names_add(&a->names, x);
     X509_free(x);
     return err;
 }
@@ -109,7 +96,7 @@ struct client_auth *client_auth_new(const struct client_policy *p, struct text *
         a->depth = p->depth;
         a->has_crl = p->ncrl > 0;
         a->store = X509_STORE_new();
-        buf_init(&a->names, UINT16_MAX - 2); /* of an extension, with its inner length */
+        ca_names_init(&a->names);
         digest_of(p, a->digest);
     }
     if (a && load_policy(a, p, why) == 0) {
@@ -127,7 +114,7 @@ void client_auth_free(struct client_auth *a) {
     if (!a)
         return;
     X509_STORE_free(a->store);
-    buf_fini(&a->names);
+    ca_names_fini(&a->names);
     for (size_t i = 0; a->texts && a->texts[i]; i++) /* the last may be of a rule that could not be read */
         free(a->texts[i]);
     free(a->texts);
@@ -235,6 +222,10 @@ static int judge_chain(const struct client_auth *a, X509_STORE_CTX *ctx, X509 *c
         *ret_x509 = X509_STORE_CTX_get_error(ctx);
         return reason_of(*ret_x509);
     }
+    if (!(X509_get_key_usage(cert) & KU_DIGITAL_SIGNATURE)) { /* RFC 5280 4.2.1.3; libcrypto is content with keyAgreement */
+        *ret_x509 = X509_V_ERR_INVALID_PURPOSE;
+        return reason_of(*ret_x509);
+    }
     id->expires_s = first_end(X509_STORE_CTX_get0_chain(ctx));
     return client_names_judge(cert, a->rules, a->nrules, id);
 }
@@ -277,7 +268,7 @@ size_t client_auth_bytes_max(const struct client_auth *a) {
 }
 
 struct span client_auth_names(const struct client_auth *a) {
-    return buf_span(&a->names);
+    return ca_names_sent(&a->names);
 }
 
 bool client_auth_may_resume(const struct client_auth *a, const struct client_id *id) {

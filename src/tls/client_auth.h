@@ -59,7 +59,7 @@ MUST_CHECK int client_auth_judge(const struct client_auth *a, X509 *cert, STACK_
 
 /*
  * Whether the client known as ID (NULL = it showed no certificate) comes in at the end of its handshake. Rules that have
- * CHANGED since judge it anew by CERT, with OTHERS, as above. A session that is resumed may have no certificate to be judged,
+ * CHANGED since judge it again by CERT, with OTHERS, as above. A session that is resumed may have no certificate to be judged,
  * or the client's own alone: then it may be refused, and the client comes in by a full handshake.
  */
 MUST_CHECK int client_auth_settle(const struct client_auth *a, bool changed, X509 *cert, STACK_OF(X509) * others,
@@ -72,5 +72,6 @@ bool client_auth_may_resume(const struct client_auth *a, const struct client_id 
 size_t client_auth_chain_max(const struct client_auth *a);
 size_t client_auth_bytes_max(const struct client_auth *a);
 
-/* The vector of names for certificate_authorities (RFC 8446 4.2.4), without its outer length; empty = none. Borrows A. */
+/* The vector of names for certificate_authorities (RFC 8446 4.2.4), without its outer length; empty = none is sent: see
+ * ca_names.h. Borrows A. */
 struct span client_auth_names(const struct client_auth *a);

@@ -12,11 +12,14 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/file.h"
+#include "tls/ca_names.h"
 #include "tls/pem_scan.h"
 
 /* One of the two kinds of file, and its messages. */
-struct kind {
+struct pem_file_kind {
     const char *what;     /* "certificate" */
+    const char *file;     /* what a file of them is called */
     const char *expected; /* of a file without one */
     size_t file_max;
     int (*each)(const struct client_sink *sink, const char *file, int n, void *object, struct text *why);
@@ -25,66 +28,19 @@ struct kind {
     enum pem_kind blocks[2]; /* of PEM */
 };
 
-static int client_file_error(struct text *why, int err, const char *file, const char *message) {
-    text_addf(why, "%s: %s", file, message);
-    return err;
-}
-
-static int client_file_errno(struct text *why, const char *file) {
-    text_addf(why, "%s: cannot be read: %s", file, strerror(errno));
-    return ERR_SYSTEM;
-}
-
 /* ---- files ---- */
 
-static int read_some(int fd, const char *file, uint8_t *to, size_t cap, size_t *ret_len, struct text *why) {
-    size_t len = 0;
-    while (len < cap) {
-        ssize_t n = read(fd, to + len, cap - len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return client_file_errno(why, file);
-        if (n == 0) {
-            *ret_len = len;
-            return 0;
-        }
-        len += (size_t)n;
-    }
-    return client_file_error(why, ERR_FORMAT, file, "the file changed while it was read");
-}
-
-static int check_client_file(const char *file, const struct stat *st, const struct kind *k, struct text *why) {
-    if (!S_ISREG(st->st_mode)) {
-        text_addf(why, "%s: found %s, expected a file of %ss", file, S_ISDIR(st->st_mode) ? "a directory" : "no regular file",
-                  k->what);
-        return ERR_FORMAT;
-    }
-    if (st->st_size == 0) {
-        text_addf(why, "%s: the file is empty, expected at least one %s", file, k->what);
-        return ERR_FORMAT;
-    }
-    if ((size_t)st->st_size > k->file_max) {
-        text_addf(why, "%s: the file is longer than %zu MiB", file, k->file_max >> 20);
-        return ERR_FORMAT;
-    }
-    return 0;
-}
-
 /* *RET_P is to be freed, whatever comes back. */
-static int read_client_file(const char *file, const struct kind *k, uint8_t **ret_p, size_t *ret_len, struct text *why) {
-    struct stat st;
+static int read_client_file(const char *path, const struct pem_file_kind *k, uint8_t **ret_p, size_t *ret_len,
+                            struct text *why) {
+    struct file f = {.path = path, .expected = k->file, .max = k->file_max};
     *ret_p = NULL;
-    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a FIFO must not block us */
-    if (fd < 0)
-        return client_file_errno(why, file);
-    int err = fstat(fd, &st) == 0 ? check_client_file(file, &st, k, why) : client_file_errno(why, file);
-    if (err == 0) {
-        *ret_p = malloc((size_t)st.st_size + 1);
-        err = *ret_p ? read_some(fd, file, *ret_p, (size_t)st.st_size + 1, ret_len, why)
-                     : client_file_error(why, ERR_NOMEM, file, "out of memory");
-    }
-    (void)close(fd); /* was only read */
+    int err = file_open(&f, why);
+    if (err < 0)
+        return err;
+    *ret_p = malloc(file_room(&f));
+    err = file_read(&f, *ret_p, ret_len, why);
+    file_close(&f);
     return err;
 }
 
@@ -175,22 +131,23 @@ static void crl_free(void *object) {
     X509_CRL_free(object);
 }
 
-static const struct kind cas = {
-    "certificate", "\"-----BEGIN CERTIFICATE-----\"", CLIENT_CA_FILE_MAX, each_ca, ca_from_der,
+static const struct pem_file_kind cas = {
+    "certificate", "a file of certificates",       "\"-----BEGIN CERTIFICATE-----\"", CLIENT_CA_FILE_MAX, each_ca, ca_from_der,
     ca_free,       {PEM_CERTIFICATE, PEM_TRUSTED},
 };
-static const struct kind crls = {
-    "CRL", "\"-----BEGIN X509 CRL-----\"", CLIENT_CRL_FILE_MAX, each_crl, crl_from_der, crl_free, {PEM_CRL, PEM_CRL},
+static const struct pem_file_kind crls = {
+    "CRL",    "a file of CRLs",   "\"-----BEGIN X509 CRL-----\"", CLIENT_CRL_FILE_MAX, each_crl, crl_from_der,
+    crl_free, {PEM_CRL, PEM_CRL},
 };
 
-static int cannot_be_read(const char *file, const struct kind *k, int n, struct text *why) {
+static int cannot_be_read(const char *file, const struct pem_file_kind *k, int n, struct text *why) {
     const char *reason = ERR_reason_error_string(ERR_peek_last_error());
     text_addf(why, "%s: %s %d of the file cannot be read: %s", file, k->what, n, reason ? reason : "no reason given");
     ERR_clear_error();
     return ERR_FORMAT;
 }
 
-static int take_der(const char *file, const struct kind *k, int n, struct span der, const struct client_sink *sink,
+static int take_der(const char *file, const struct pem_file_kind *k, int n, struct span der, const struct client_sink *sink,
                     struct text *why) {
     const uint8_t *p = der.p;
     ERR_clear_error();
@@ -206,15 +163,19 @@ static int take_der(const char *file, const struct kind *k, int n, struct span d
     return err;
 }
 
-static int take_block(const struct pem_block *b, const char *file, const struct kind *k, int n, const struct client_sink *sink,
-                      struct text *why) {
+static int take_block(const struct pem_block *b, const char *file, const struct pem_file_kind *k, int n,
+                      const struct client_sink *sink, struct text *why) {
     size_t len = 0;
     if (n > CLIENT_CA_MAX) {
         text_addf(why, "%s: more than %d %ss", file, CLIENT_CA_MAX, k->what);
         return ERR_FORMAT;
     }
     uint8_t *der = malloc(b->body.len + 1);
-    int err = der ? pem_block_decode(b, file, der, &len, why) : client_file_error(why, ERR_NOMEM, file, "out of memory");
+    if (!der) {
+        text_addf(why, "%s: out of memory", file);
+        return ERR_NOMEM;
+    }
+    int err = pem_block_decode(b, file, der, &len, why);
     if (!err)
         err = take_der(file, k, n, span_of(der, len), sink, why);
     free(der);
@@ -222,7 +183,7 @@ static int take_block(const struct pem_block *b, const char *file, const struct 
 }
 
 /* Everything of the kind in a PEM file; other blocks are reported. */
-static int read_pem(const char *file, const struct kind *k, struct span text, const struct client_sink *sink,
+static int read_pem(const char *file, const struct pem_file_kind *k, struct span text, const struct client_sink *sink,
                     struct text *why) {
     struct pem_scan scan = pem_scan_of(text, file);
     struct pem_block b;
@@ -246,7 +207,8 @@ static int read_pem(const char *file, const struct kind *k, struct span text, co
     return ERR_FORMAT;
 }
 
-static int read_client_blocks(const char *file, const struct kind *k, const struct client_sink *sink, struct text *why) {
+static int read_client_blocks(const char *file, const struct pem_file_kind *k, const struct client_sink *sink,
+                              struct text *why) {
     uint8_t *p = NULL;
     size_t len = 0;
     int err = read_client_file(file, k, &p, &len, why);
@@ -258,8 +220,37 @@ static int read_client_blocks(const char *file, const struct kind *k, const stru
     return err;
 }
 
+/* A sink before another one, which looks at the names of CAs as well. */
+struct named_sink {
+    const struct client_sink *to;
+    struct ca_names names;
+};
+
+static int put_named(void *ctx, struct span der) {
+    struct named_sink *n = ctx;
+    const uint8_t *p = der.p;
+    X509 *x = d2i_X509(NULL, &p, (long)der.len);
+    int err = x ? ca_names_add(&n->names, x) : ERR_NOMEM; /* it has been read before */
+    X509_free(x);
+    return err ? err : n->to->put(n->to->ctx, der);
+}
+
 int client_files_ca(const char *file, const struct client_sink *sink, struct text *why) {
-    return read_client_blocks(file, &cas, sink, why);
+    struct named_sink n = {.to = sink};
+    char line[PATH_MAX + 200];
+    struct text t = text_of(line, sizeof(line));
+    ca_names_init(&n.names);
+    int err = read_client_blocks(file, &cas, &(struct client_sink){put_named, &n, sink->warn, sink->warn_ctx}, why);
+    if (!err && n.names.left_out) {
+        text_addf(
+            &t,
+            "%s: the names of its CAs are more than %d, or more than %d bytes: clients are sent none of them, and choose a "
+            "certificate without",
+            file, CA_NAMES_MAX, CA_NAMES_BYTES_MAX);
+        sink->warn(sink->warn_ctx, line);
+    }
+    ca_names_fini(&n.names);
+    return err;
 }
 
 int client_files_crl(const char *file, const struct client_sink *sink, struct text *why) {

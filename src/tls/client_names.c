@@ -18,14 +18,14 @@ struct search {
 };
 
 /* Without rules: which kind of name is the most specific. */
-static size_t rank(enum identity_source by) {
+static size_t source_rank(enum identity_source by) {
     static const uint8_t ranks[IDENTITY_COUNT] = {[IDENTITY_URI] = 1, [IDENTITY_DNS] = 2, [IDENTITY_CN] = 3, [IDENTITY_OU] = 4};
     return ranks[by] ? ranks[by] : SIZE_MAX;
 }
 
 static size_t rule_that_takes(const struct search *s, enum identity_source by, struct span value) {
     if (s->nrules == 0)
-        return rank(by);
+        return source_rank(by);
     for (size_t i = 0; i < s->nrules; i++)
         if (client_rule_takes(&s->rules[i], by, value))
             return i;
@@ -95,8 +95,9 @@ static void spki_digest(struct span bytes, uint8_t ret[static 32]) {
 
 /* The key by its pin: named by the digest in hexadecimal digits. */
 static int hold_key(struct search *s, X509 *cert) {
-    static const char digits[] = "0123456789abcdef";
-    uint8_t *der = NULL, pin[32], hex[64];
+    char hex[2 * 32 + 1];
+    uint8_t *der = NULL, pin[32];
+    struct text t = text_of(hex, sizeof(hex));
     int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &der);
     if (len <= 0)
         return ERR_CLIENT_CERT_BAD;
@@ -105,15 +106,12 @@ static int hold_key(struct search *s, X509 *cert) {
     size_t found = s->nrules ? rule_that_takes(s, IDENTITY_SPKI, span_of(pin, sizeof(pin))) : SIZE_MAX;
     if (found >= s->best)
         return 0;
-    for (size_t i = 0; i < sizeof(pin); i++) {
-        hex[2 * i] = (uint8_t)digits[pin[i] >> 4];
-        hex[2 * i + 1] = (uint8_t)digits[pin[i] & 15];
-    }
+    text_add_hex(&t, span_of(pin, sizeof(pin)));
     s->best = found;
     s->too_long = false;
     s->id->identity_source = IDENTITY_SPKI;
-    s->id->name_len = sizeof(hex);
-    memcpy(s->id->name, hex, sizeof(hex));
+    s->id->name_len = (uint16_t)t.len;
+    memcpy(s->id->name, hex, t.len);
     return 0;
 }
 
@@ -152,7 +150,7 @@ int client_names_judge(X509 *cert, const struct client_rule *rules, size_t nrule
     return nrules == 0 || s.best != SIZE_MAX ? 0 : ERR_CLIENT_NOT_ALLOWED;
 }
 
-static void add_name(struct text *to, const char *what, const X509_NAME *name) {
+static void add_shown_name(struct text *to, const char *what, const X509_NAME *name) {
     char line[160] = "";
     BIO *bio = BIO_new(BIO_s_mem());
     if (bio && X509_NAME_print_ex(bio, name, 0, XN_FLAG_ONELINE & ~ASN1_STRFLGS_ESC_MSB) >= 0) {
@@ -167,8 +165,8 @@ void client_names_describe(X509 *cert, int depth, struct text *to) {
     const ASN1_INTEGER *serial = X509_get0_serialNumber(cert);
     if (depth > 0)
         text_addf(to, "certificate %d of the chain: ", depth);
-    add_name(to, "", X509_get_subject_name(cert));
-    add_name(to, ", issued by ", X509_get_issuer_name(cert));
+    add_shown_name(to, "", X509_get_subject_name(cert));
+    add_shown_name(to, ", issued by ", X509_get_issuer_name(cert));
     text_add(to, ", serial ");
     int len = ASN1_STRING_length(serial);
     text_add_hex(to, span_of(ASN1_STRING_get0_data(serial), (size_t)MIN(MAX(len, 0), CLIENT_SERIAL_MAX)));

@@ -180,5 +180,16 @@ void *engine_contexts_load(struct engine_contexts *c, enum aead_id aead, bool se
         *slot = c->engine->ctx_new(aead, seal);
     if (!*slot || c->engine->set_key(*slot, key) != 0)
         return NULL;
+    c->loaded[seal] |= (uint8_t)(1u << aead);
     return *slot;
+}
+
+void engine_contexts_forget(struct engine_contexts *c) {
+    static const uint8_t zeros[AEAD_KEY_MAX];
+    for (int seal = 0; seal < 2; seal++) {
+        for (unsigned aead = 0; aead < AEAD_COUNT; aead++)
+            if (c->loaded[seal] & 1u << aead)
+                (void)c->engine->set_key(seal ? c->seal[aead] : c->open[aead], zeros); /* as it could be set before */
+        c->loaded[seal] = 0;
+    }
 }

@@ -58,10 +58,14 @@ struct engine_contexts {
     const struct engine *engine;
     void *seal[AEAD_COUNT];
     void *open[AEAD_COUNT];
+    uint8_t loaded[2]; /* bits by AEAD: a key is in its context; for opening, for sealing */
 };
 
 void engine_contexts_init(struct engine_contexts *c, const struct engine *engine);
 void engine_contexts_fini(struct engine_contexts *c);
+
+/* No key of a session stays in a context: each gets one of zeros. To be called when sessions may have ended, now and then. */
+void engine_contexts_forget(struct engine_contexts *c);
 
 /* A context with KEY loaded, owned by C; NULL when the library failed. */
 void *engine_contexts_load(struct engine_contexts *c, enum aead_id aead, bool seal, const uint8_t *key);

@@ -5,13 +5,18 @@
 #include "tls/hs_libssl.h"
 #include "tls/hs_own.h"
 
-int handshake_new(const struct tls_server *s, const struct hello *hello, struct buf *out, struct handshake **ret) {
-    return hs_own_takes(s, hello) ? hs_own_new(s, hello, out, ret) : hs_libssl_new(s, hello, out, ret);
+int handshake_new(const struct tls_server *s, const struct hello *hello, struct buf *out, const struct key_log *log,
+                  struct handshake **ret) {
+    return hs_own_takes(s, hello) ? hs_own_new(s, hello, out, log, ret) : hs_libssl_new(s, hello, out, log, ret);
 }
 
 void handshake_free(struct handshake *h) {
     if (h)
         h->path->free(h);
+}
+
+bool handshake_is_own(const struct handshake *h) {
+    return h->path->own;
 }
 
 size_t handshake_bytes(const struct handshake *h) {

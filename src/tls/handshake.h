@@ -1,9 +1,10 @@
 /*
- * One TLS handshake on the server's side: libssl does it through memory, then leaves. Bytes in, bytes out; no sockets, no time.
+ * One TLS handshake on the server's side, in memory: bytes in, bytes out; no sockets, no time. TLS 1.3 is by default our own
+ * (hs13.h); libssl makes TLS 1.2, and TLS 1.3 where it is asked to (hs_libssl.h).
  *
  * A tls_server is what a service offers (certificates, versions, suites, groups, ALPN); handshakes are made from it. When a
- * handshake is done, handshake_finish() takes secrets, record numbers and connection info out of libssl, as a record layer that
- * goes on exactly where libssl stopped.
+ * handshake is done, handshake_finish() takes secrets, record numbers and connection info out of it, as a record layer that
+ * goes on exactly where the handshake stopped.
  */
 #pragma once
 
@@ -20,6 +21,7 @@
 #include "tls/certs.h"
 #include "tls/client_id.h"
 #include "tls/hello.h"
+#include "tls/key_log.h"
 #include "tls/record_layer.h"
 #include "tls/tickets.h"
 
@@ -77,7 +79,16 @@ MUST_CHECK int tls_server_check(const struct tls_server *s, const struct hello *
  */
 bool handshake_own_begin(uint32_t max);
 
+/* No key of a handshake or a ticket stays in libcrypto's contexts. To be called now and then. */
+void handshake_own_forget(void);
+
 struct handshake;
+
+/*
+ * Records that a client may send in one handshake: on our own path those that hold a part of a message and not its end; on
+ * libssl's path all but those of its hellos, of whatever type and content.
+ */
+#define HANDSHAKE_FRAGMENTS_MAX 8192
 
 #define HANDSHAKE_TBS_MAX 146 /* what a CertificateVerify signs (RFC 8446 4.4.3) */
 
@@ -94,17 +105,22 @@ struct handshake_sign {
 #define HANDSHAKE_BYTES     (52u * 1024)
 #define HANDSHAKE_OWN_BYTES (2u * 1024) /* the same of our own one, its locked memory included */
 
-/* OUT (kept) receives all bytes for the client. ERR_NOMEM, ERR_CRYPTO. */
-MUST_CHECK int handshake_new(const struct tls_server *s, const struct hello *h, struct buf *out, struct handshake **ret);
+/* OUT (kept) receives all bytes for the client, LOG (kept; NULL = nobody) its secrets. ERR_NOMEM, ERR_CRYPTO. */
+MUST_CHECK int handshake_new(const struct tls_server *s, const struct hello *h, struct buf *out, const struct key_log *log,
+                             struct handshake **ret);
 void handshake_free(struct handshake *h);
+
+/* Whether it is our own, not libssl's: settled by handshake_new(). */
+bool handshake_is_own(const struct handshake *h);
 
 /* Which of the two it is, and what of the client's it keeps: it may be another after each step. */
 size_t handshake_bytes(const struct handshake *h);
 
 /*
  * Takes whole records from the front of *IN (which is advanced, and opened in place: it must be memory that can be written)
- * until the handshake is done or more is needed. STEP_DONE: done; what is left of *IN belongs to the session. STEP_WANT_READ.
- * STEP_FAILED: handshake_error(); OUT may hold an alert that is to be sent.
+ * until the handshake is done or more is needed. What is not taken is offered again, with more behind it. STEP_DONE: done; what
+ * is left of *IN belongs to the session. STEP_WANT_READ. STEP_FAILED: handshake_error(); OUT may hold an alert that is to be
+ * sent.
  */
 enum step handshake_step(struct handshake *h, struct span *in);
 
@@ -139,7 +155,6 @@ const char *handshake_waiting_for(const struct handshake *h);
 /* What is known at the end. ALPN borrows the handshake. */
 struct handshake_result {
     struct record_layer record_layer;
-    bool own; /* it was our own handshake */
     uint16_t version;
     uint16_t suite;
     uint16_t group; /* 0 = none was used (TLS 1.2 resumed) */

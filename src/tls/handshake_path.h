@@ -6,6 +6,7 @@
 
 /* What handshake.h says of each. */
 struct handshake_path {
+    bool own;
     void (*free)(struct handshake *h);
     size_t (*bytes)(const struct handshake *h);
     enum step (*step)(struct handshake *h, struct span *in);

@@ -78,7 +78,7 @@ static int read_max_fragment_length(struct rd r, struct hello *h) {
     return h->max_fragment_length >= 1 && h->max_fragment_length <= 4 ? 0 : ERR_RECORD_ILLEGAL;
 }
 
-static int read_groups(struct rd r, struct hello *h) {
+static int read_supported_groups(struct rd r, struct hello *h) {
     h->groups = rd_vec16(&r);
     return is_u16_list(&r, h->groups) ? 0 : ERR_HELLO_MALFORMED;
 }
@@ -88,13 +88,18 @@ static int read_sigalgs(struct rd r, struct hello *h) {
     return is_u16_list(&r, h->sigalgs) ? 0 : ERR_HELLO_MALFORMED;
 }
 
-static int read_versions(struct rd r, struct hello *h) {
+static int read_sigalgs_cert(struct rd r, struct hello *h) {
+    h->sigalgs_cert = rd_vec16(&r);
+    return is_u16_list(&r, h->sigalgs_cert) ? 0 : ERR_HELLO_MALFORMED;
+}
+
+static int read_supported_versions(struct rd r, struct hello *h) {
     h->versions = rd_vec8(&r);
     return is_u16_list(&r, h->versions) ? 0 : ERR_HELLO_MALFORMED;
 }
 
 /* RFC 7301 3.1. */
-static int read_alpn(struct rd r, struct hello *h) {
+static int read_alpn_protocols(struct rd r, struct hello *h) {
     h->alpn = rd_vec16(&r);
     if (!rd_end(&r) || h->alpn.len == 0)
         return ERR_HELLO_MALFORMED;
@@ -160,6 +165,7 @@ static int read_psk_modes(struct rd r, struct hello *h) {
 
 /* RFC 6066 8. What follows another type than OCSP's is not known; what an OCSP request asks in detail is not looked at. */
 static int read_status_request(struct rd r, struct hello *h) {
+    h->status_request = span_of(r.p, rd_left(&r));
     h->wants_ocsp = rd_u8(&r) == 1;
     if (!h->wants_ocsp)
         return r.bad ? ERR_HELLO_MALFORMED : 0;
@@ -168,10 +174,23 @@ static int read_status_request(struct rd r, struct hello *h) {
     return rd_end(&r) ? 0 : ERR_HELLO_MALFORMED;
 }
 
+/* RFC 8446 4.2.4: it would guide the choice among certificates, of which we have one a name. */
+static int read_authorities(struct rd r, struct hello *h) {
+    h->authorities = span_of(r.p, rd_left(&r));
+    return 0;
+}
+
 /* RFC 8879 3. */
 static int read_cert_compression(struct rd r, struct hello *h) {
     h->cert_compression = rd_vec8(&r);
     return is_u16_list(&r, h->cert_compression) ? 0 : ERR_HELLO_MALFORMED;
+}
+
+/* RFC 8422 5.1.2: of interest where TLS 1.2 is chosen. */
+static int read_point_formats(struct rd r, struct hello *h) {
+    h->has_point_formats = true;
+    h->point_formats = span_of(r.p, rd_left(&r));
+    return 0;
 }
 
 /* RFC 8446 4.2.6. */
@@ -189,18 +208,21 @@ static const struct {
 } extension_table[] = {
     {0, read_server_name},
     {1, read_max_fragment_length},
-    {10, read_groups},
+    {10, read_supported_groups},
+    {11, read_point_formats},
     {13, read_sigalgs},
-    {16, read_alpn},
+    {50, read_sigalgs_cert},
+    {16, read_alpn_protocols},
     {28, read_record_size_limit},
     {42, read_early_data},
     {EXT_PRE_SHARED_KEY, read_pre_shared_key},
-    {43, read_versions},
+    {43, read_supported_versions},
     {51, read_key_share},
     {45, read_psk_modes},
     {5, read_status_request},
     {49, read_post_handshake_auth},
     {27, read_cert_compression},
+    {47, read_authorities},
 };
 
 static int read_extension(uint16_t type, struct span data, struct hello *h) {
@@ -313,9 +335,34 @@ int hello_judge_1_3(const struct hello *h) {
     return has_groups == h->has_key_share ? 0 : ERR_HELLO_LACKS;
 }
 
+int hello_judge_1_2(const struct hello *h) {
+    struct rd r = rd_of(h->point_formats);
+    struct span formats = rd_vec8(&r);
+    if (!h->has_point_formats)
+        return 0;
+    if (!rd_end(&r) || formats.len == 0)
+        return ERR_HELLO_MALFORMED;
+    return memchr(formats.p, 0, formats.len) || h->groups.len == 0 ? 0 : ERR_RECORD_ILLEGAL;
+}
+
+/* Numbers looked at before the first that fits ends the search: compilers make a few instructions of a block. */
+#define LIST_BLOCK 64
+
 bool hello_list_has(struct span list, uint16_t value) {
-    for (size_t i = 0; i + 1 < list.len; i += 2)
-        if ((list.p[i] << 8 | list.p[i + 1]) == value)
+    const uint8_t bytes[] = {(uint8_t)(value >> 8), (uint8_t)value};
+    uint16_t wanted, block[LIST_BLOCK];
+    size_t i = 0;
+    memcpy(&wanted, bytes, sizeof(wanted));
+    for (; list.len - i >= sizeof(block); i += sizeof(block)) {
+        unsigned hits = 0;
+        memcpy(block, list.p + i, sizeof(block));
+        for (size_t n = 0; n < LIST_BLOCK; n++)
+            hits |= block[n] == wanted;
+        if (hits)
+            return true;
+    }
+    for (; i + 1 < list.len; i += 2)
+        if (list.p[i] == bytes[0] && list.p[i + 1] == bytes[1])
             return true;
     return false;
 }

@@ -23,19 +23,25 @@ struct hello {
     uint16_t legacy_version;
     struct span random; /* 32 bytes */
     struct span session_id;
-    struct span suites;           /* u16 each */
-    struct span groups;           /* supported_groups, u16 each; empty = none sent */
-    struct span key_shares;       /* the vector of KeyShareEntry (RFC 8446 4.2.8) */
-    struct span sigalgs;          /* signature_algorithms, u16 each */
-    struct span versions;         /* supported_versions, u16 each; empty = none sent */
-    struct span alpn;             /* ProtocolName vectors (u8 length each); empty = none sent */
+    struct span suites;     /* u16 each */
+    struct span groups;     /* supported_groups, u16 each; empty = none sent */
+    struct span key_shares; /* the vector of KeyShareEntry (RFC 8446 4.2.8) */
+    struct span sigalgs;    /* signature_algorithms, u16 each */
+    struct span
+        sigalgs_cert;     /* signature_algorithms_cert, u16 each; empty = none sent: those above hold for certificates, too */
+    struct span versions; /* supported_versions, u16 each; empty = none sent */
+    struct span alpn;     /* ProtocolName vectors (u8 length each); empty = none sent */
     char sni[HELLO_NAME_MAX + 1]; /* host_name in lower case, "" = none sent; letters, digits, '-', '_' and '.' only */
     struct span sni_other;        /* what was sent as host_name and is none: counts as none sent; no zero byte in it */
     struct span psk_identities;   /* pre_shared_key (RFC 8446 4.2.11): the vector of PskIdentity; empty = none sent */
     struct span psk_binders;      /* and of PskBinderEntry: the last bytes of the message */
     struct span psk_modes;        /* psk_key_exchange_modes, u8 each; empty = none sent */
     struct span cert_compression; /* compress_certificate (RFC 8879), u16 each; empty = none sent */
-    bool wants_ocsp;              /* status_request for OCSP (RFC 6066 8) */
+    struct span status_request;   /* (RFC 6066 8): all of it, for its length; empty = none sent */
+    struct span authorities;      /* certificate_authorities (RFC 8446 4.2.4), the same; it is not read */
+    struct span point_formats;    /* ec_point_formats (RFC 8422 5.1.2): all of it */
+    bool wants_ocsp;              /* status_request for OCSP */
+    bool has_point_formats;
     bool has_key_share;
     bool has_psk;
     bool has_psk_modes;
@@ -57,6 +63,12 @@ MUST_CHECK int hello_parse(struct span message, struct hello *ret);
  * Whether a hello that leads to TLS 1.3 has the extensions that it must have (RFC 8446 9.2, 4.2.9): 0 or ERR_HELLO_LACKS.
  */
 MUST_CHECK int hello_judge_1_3(const struct hello *h);
+
+/*
+ * Whether one that leads to TLS 1.2 takes points as they are, uncompressed (RFC 8422 5.1.2): 0, ERR_RECORD_ILLEGAL, or
+ * ERR_HELLO_MALFORMED.
+ */
+MUST_CHECK int hello_judge_1_2(const struct hello *h);
 
 /* Whether a raw u16 list holds a value. */
 bool hello_list_has(struct span list, uint16_t value);

@@ -7,6 +7,7 @@
 
 #define RECORD_HEADER_LEN  5
 #define RECORD_LEN_MAX     16384
+#define RECORD_ALERT       21
 #define RECORD_HANDSHAKE   22
 #define MESSAGE_HEADER_LEN 4
 #define CLIENT_HELLO       1
@@ -92,7 +93,32 @@ struct wire_record {
     size_t len;
 };
 
-static enum step read_record(struct span in, size_t off, struct wire_record *ret, int *ret_err) {
+/* RFC 8446 6: the level says nothing. user_canceled only announces the end, and may not come between fragments (5.1). */
+static int err_of_alert(const struct hello_scan *scan) {
+    switch (scan->alert) {
+    case ALERT_CLOSE_NOTIFY:
+        return ERR_HANDSHAKE_CLOSED;
+    case ALERT_USER_CANCELED:
+        return scan->records ? ERR_HELLO_UNEXPECTED : ERR_HANDSHAKE_CLOSED;
+    default:
+        return ERR_PEER_ALERT;
+    }
+}
+
+static enum step read_alert(struct hello_scan *scan, struct rd *r, size_t len, int *ret_err) {
+    *ret_err = ERR_RECORD_DECODE;
+    if (len != 2)
+        return STEP_FAILED;
+    (void)rd_u8(r);
+    scan->alert = rd_u8(r);
+    if (r->bad)
+        return STEP_WANT_READ;
+    *ret_err = err_of_alert(scan);
+    return STEP_FAILED;
+}
+
+static enum step read_record(struct hello_scan *scan, struct span in, struct wire_record *ret, int *ret_err) {
+    size_t off = scan->wire_len;
     struct rd r = rd_of(span_of(in.p + off, in.len - off));
     uint8_t type = rd_u8(&r), major = rd_u8(&r);
     (void)rd_u8(&r); /* RFC 8446 5.1, RFC 5246 E.1: any minor version */
@@ -101,6 +127,8 @@ static enum step read_record(struct span in, size_t off, struct wire_record *ret
         return STEP_WANT_READ;
 
     int err = 0;
+    if (major == 3 && type == RECORD_ALERT && len > 0)
+        return read_alert(scan, &r, len, ret_err);
     if (type != RECORD_HANDSHAKE)
         err = ERR_HELLO_UNEXPECTED;
     else if (major != 3)
@@ -136,10 +164,10 @@ static bool is_whole(const struct hello_scan *scan) {
 }
 
 /* Goes on through the records behind those that were seen whole. */
-static enum step measure_hello(struct hello_scan *scan, struct span in, int *ret_err) {
+static enum step look_through(struct hello_scan *scan, struct span in, int *ret_err) {
     while (!is_whole(scan)) {
         struct wire_record rec;
-        enum step step = read_record(in, scan->wire_len, &rec, ret_err);
+        enum step step = read_record(scan, in, &rec, ret_err);
         if (step != STEP_DONE)
             return step;
         int err = scan->records < HELLO_RECORDS_MAX ? look_at_head(scan, rec.part) : ERR_HELLO_MALFORMED;
@@ -159,11 +187,11 @@ static enum step measure_hello(struct hello_scan *scan, struct span in, int *ret
     return STEP_DONE;
 }
 
-/* Copies the contents of records that measure_hello() found whole. */
+/* Copies the contents of records that look_through() found whole. */
 static void gather(struct span in, size_t wire_len, uint8_t *to) {
     struct rd r = rd_of(span_of(in.p, wire_len));
     while (rd_left(&r) > 0) {
-        (void)rd_bytes(&r, RECORD_HEADER_LEN - 2); /* checked by measure_hello() */
+        (void)rd_bytes(&r, RECORD_HEADER_LEN - 2); /* checked by look_through() */
         struct span part = rd_vec16(&r);
         if (part.len > 0)
             memcpy(to, part.p, part.len);
@@ -171,8 +199,7 @@ static void gather(struct span in, size_t wire_len, uint8_t *to) {
     }
 }
 
-enum step hello_find(struct hello_scan *scan, struct span in, uint8_t scratch[static HELLO_MESSAGE_MAX],
-                     struct span *ret_message, size_t *ret_wire_len, int *ret_err) {
+enum step hello_measure(struct hello_scan *scan, struct span in, int *ret_err) {
     enum sniff sniff = hello_sniff(in);
     if (sniff == SNIFF_MORE)
         return STEP_WANT_READ;
@@ -180,15 +207,22 @@ enum step hello_find(struct hello_scan *scan, struct span in, uint8_t scratch[st
         *ret_err = err_of_sniff(sniff);
         return STEP_FAILED;
     }
-    enum step step = measure_hello(scan, in, ret_err);
+    return look_through(scan, in, ret_err);
+}
+
+struct span hello_gather(const struct hello_scan *scan, struct span in, uint8_t *scratch) {
+    if (scan->records == 1)
+        return span_of(in.p + RECORD_HEADER_LEN, scan->need);
+    gather(in, scan->wire_len, scratch);
+    return span_of(scratch, scan->need);
+}
+
+enum step hello_find(struct hello_scan *scan, struct span in, uint8_t scratch[static HELLO_MESSAGE_MAX],
+                     struct span *ret_message, size_t *ret_wire_len, int *ret_err) {
+    enum step step = hello_measure(scan, in, ret_err);
     if (step != STEP_DONE)
         return step;
-    if (scan->records == 1) {
-        *ret_message = span_of(in.p + RECORD_HEADER_LEN, scan->need);
-    } else {
-        gather(in, scan->wire_len, scratch);
-        *ret_message = span_of(scratch, scan->need);
-    }
+    *ret_message = hello_gather(scan, in, scratch);
     *ret_wire_len = scan->wire_len;
     return STEP_DONE;
 }

@@ -4,11 +4,11 @@
  */
 #include "tls/hs13.h"
 
-#include <openssl/rand.h>
 #include <openssl/x509.h>
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/rand.h"
 #include "base/secret.h"
 #include "tls/client_auth.h"
 #include "tls/hello_find.h"
@@ -51,14 +51,10 @@ static const struct {
 
 /* ---- life ---- */
 
-static void random_bytes(void *to, size_t n) {
-    MUST(RAND_bytes(to, (int)n) == 1); /* a handshake with bad random numbers would be none */
-}
-
 int hs13_env_init(struct hs13_env *env, struct engine_contexts *aead, uint32_t max) {
     memset(env, 0, sizeof(*env));
     env->aead = aead;
-    env->random = random_bytes;
+    env->random = rand_bytes;
     env->exchange = hs13_exchange;
     env->scratch = secret_alloc(sizeof(*env->scratch), NULL);
     if (!env->scratch)
@@ -74,13 +70,14 @@ void hs13_env_fini(struct hs13_env *env) {
     secret_free(env->scratch, sizeof(*env->scratch));
 }
 
-struct hs13 *hs13_new(struct hs13_env *env, const struct tls_server *s, struct buf *out) {
+struct hs13 *hs13_new(struct hs13_env *env, const struct tls_server *s, struct buf *out, const struct key_log *log) {
     struct hs13 *h = slab_alloc(&env->states);
     if (!h)
         return NULL;
     h->env = env;
     h->server = s;
     h->out = out;
+    h->log = log;
     h->plain_max = h->whole_max = RECORD_PLAIN_MAX;
     h->why = text_of(h->why_room, sizeof(h->why_room));
     buf_init(&h->part, MAX(HELLO_MESSAGE_MAX, CLIENT_CHAIN_MAX + MESSAGE_HEADER_LEN));
@@ -90,7 +87,7 @@ struct hs13 *hs13_new(struct hs13_env *env, const struct tls_server *s, struct b
 static void wipe_keys(struct hs13 *h) {
     secret_wipe(&h->keys, sizeof(h->keys));
     secret_wipe(&h->in, sizeof(h->in));
-    secret_wipe(&h->out_half, sizeof(h->out_half));
+    secret_wipe(&h->out_keys, sizeof(h->out_keys));
     secret_wipe(h->client_app, sizeof(h->client_app));
 }
 
@@ -99,17 +96,17 @@ void hs13_free(struct hs13 *h) {
         return;
     buf_fini(&h->part);
     X509_free(h->client_cert);
-    sk_X509_pop_free(h->client_rest, X509_free);
+    free(h->client_rest);
     free(h->client_der);
     free(h->client);
     slab_free(&h->env->states, h);
 }
 
 size_t hs13_held(const struct hs13 *h) {
-    return h->part.cap;
+    return h->part.cap + h->client_rest_len;
 }
 
-static enum hs13_step fail(struct hs13 *h, int err) {
+static enum hs13_step fail_hs13(struct hs13 *h, int err) {
     int alert = err_alert(err);
     h->err = err;
     if (alert != ALERT_NONE)
@@ -178,7 +175,7 @@ static int take_message(struct hs13 *h, struct span message, bool more) {
 }
 
 /* What the first bytes of a message say: 0 while they are too few, its whole length, or an error. */
-static int look_at_head(const struct hs13 *h, struct span s, size_t *ret_len) {
+static int look_at_message_head(const struct hs13 *h, struct span s, size_t *ret_len) {
     *ret_len = 0;
     if (s.p && s.len > 0 && s.p[0] != states[h->state].type)
         return ERR_RECORD_TYPE;
@@ -198,7 +195,7 @@ static int take_handshake(struct hs13 *h, struct span s) {
         size_t len = 0, held = buf_len(&h->part);
         if (held) { /* its head first, so that no more is taken than it has */
             size_t n = MIN(s.len, held < MESSAGE_HEADER_LEN ? MESSAGE_HEADER_LEN - held : s.len);
-            err = look_at_head(h, buf_span(&h->part), &len);
+            err = look_at_message_head(h, buf_span(&h->part), &len);
             if (len)
                 n = MIN(n, len - held);
             if (err == 0)
@@ -207,7 +204,7 @@ static int take_handshake(struct hs13 *h, struct span s) {
         }
         struct span at = held ? buf_span(&h->part) : s;
         if (err == 0)
-            err = look_at_head(h, at, &len);
+            err = look_at_message_head(h, at, &len);
         if (err)
             return err;
         if (!len || at.len < len) {
@@ -257,7 +254,7 @@ static int take_content(struct hs13 *h, enum content_type type, struct span cont
         return ERR_RECORD_OVERFLOW;
     if (type == CONTENT_HANDSHAKE) {
         int err = take_handshake(h, content);
-        if (err == 0 && buf_len(&h->part) && ++h->fragments > HS13_FRAGMENTS_MAX)
+        if (err == 0 && buf_len(&h->part) && ++h->fragments > HANDSHAKE_FRAGMENTS_MAX)
             err = ERR_RECORD_FLOOD;
         return err;
     }
@@ -304,7 +301,7 @@ enum hs13_step hs13_begin(struct hs13 *h, const struct hello *hello, struct span
     if (h->state != HS13_HELLO)
         return step_of(h);
     int err = hs13_hello_first(h, hello, message);
-    return err ? fail(h, err) : step_of(h);
+    return err ? fail_hs13(h, err) : step_of(h);
 }
 
 enum hs13_step hs13_step(struct hs13 *h, uint8_t *in, size_t len, size_t *ret_used) {
@@ -316,13 +313,13 @@ enum hs13_step hs13_step(struct hs13 *h, uint8_t *in, size_t len, size_t *ret_us
         int n = record_frame(h->suite, in + *ret_used, left);
         int err = n > 0 ? record_judge(in[*ret_used], (size_t)n - RECORD_HEADER_LEN, expansion(in[*ret_used])) : n;
         if (err < 0)
-            return fail(h, err);
+            return fail_hs13(h, err);
         if (n == 0 || (size_t)n > left)
             return HS13_WANT_READ;
         err = take_record(h, in + *ret_used, (size_t)n);
         *ret_used += (size_t)n;
         if (err)
-            return fail(h, err);
+            return fail_hs13(h, err);
     }
     return step_of(h);
 }
@@ -343,12 +340,12 @@ enum hs13_step hs13_signed(struct hs13 *h, int err, struct span signature) {
         err = ERR_SIGNER_REFUSED;
     if (err == 0)
         err = hs13_end_flight(h, signature);
-    return err ? fail(h, err) : step_of(h);
+    return err ? fail_hs13(h, err) : step_of(h);
 }
 
 void hs13_abort(struct hs13 *h, int err) {
     if (h->state != HS13_DEAD)
-        (void)fail(h, err);
+        (void)fail_hs13(h, err);
 }
 
 int hs13_error(const struct hs13 *h, uint8_t *ret_alert) {
@@ -371,8 +368,7 @@ int hs13_finish(struct hs13 *h, struct handshake_result *ret) {
     ret->record_layer.suite_id = h->suite->id;
     ret->record_layer.out_max = h->plain_max;
     ret->record_layer.in = h->in;
-    ret->record_layer.out = h->out_half;
-    ret->own = true;
+    ret->record_layer.out = h->out_keys;
     ret->version = TLS_1_3;
     ret->suite = h->suite->id;
     ret->group = h->group;

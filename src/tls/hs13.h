@@ -20,16 +20,14 @@
 #include "tls/handshake.h"
 #include "tls/hs13_group.h"
 
-#define HS13_EARLY_RECORDS_MAX 128  /* of early data, and TLS_EARLY_MAX bytes with the records' headers */
-#define HS13_IDLE_RECORDS_MAX  32   /* ChangeCipherSpec and user_canceled, together */
-#define HS13_FRAGMENTS_MAX     8192 /* records that hold no whole message */
+#define HS13_EARLY_RECORDS_MAX 128 /* of early data, and TLS_EARLY_MAX bytes with the records' headers */
+#define HS13_IDLE_RECORDS_MAX  32  /* ChangeCipherSpec and user_canceled, together */
 
 /* What a process lends to its handshakes. The functions are the product's own after hs13_env_init(). */
 struct hs13_env {
     struct engine_contexts *aead;
     void (*random)(void *to, size_t n);
-    int (*exchange)(uint16_t group, struct span peer, struct hs13_share *ret);         /* see hs13_exchange() */
-    void (*key_log)(const char *label, struct span client_random, struct span secret); /* NULL = no key log */
+    int (*exchange)(uint16_t group, struct span peer, struct hs13_share *ret); /* see hs13_exchange() */
     struct slab states;
     struct hs13_scratch *scratch;
 };
@@ -48,10 +46,10 @@ enum hs13_step {
 struct hs13;
 
 /*
- * ENV, S and OUT (which receives all bytes for the client) are kept. NULL when out of memory. All output of a step is to be
- * sent after it, also of one that failed.
+ * ENV, S, OUT (which receives all bytes for the client) and LOG (NULL = no key log) are kept. NULL when out of memory. All
+ * output of a step is to be sent after it, also of one that failed.
  */
-struct hs13 *hs13_new(struct hs13_env *env, const struct tls_server *s, struct buf *out);
+struct hs13 *hs13_new(struct hs13_env *env, const struct tls_server *s, struct buf *out, const struct key_log *log);
 void hs13_free(struct hs13 *h);
 
 /* Bytes of a message of the client's that is not whole yet. */

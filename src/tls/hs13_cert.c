@@ -47,7 +47,7 @@ static uint8_t *make_body(const struct creds *store, uint32_t entry, struct span
 }
 
 /* The rest of CompressedCertificate behind its algorithm, into PACKED; empty when it saves nothing. */
-static void pack(int way, struct span body, struct certs_packed *packed) {
+static void pack_cert(int way, struct span body, struct certs_packed *packed) {
     size_t cap = body.len > COMPRESSED_MORE ? body.len - COMPRESSED_MORE : 0;
     uint8_t *room = cap && body.len <= COMPRESSIBLE_MAX ? malloc(body.len) : NULL;
     size_t len = room ? cert_compress(way, body, room, cap) : 0;
@@ -80,7 +80,7 @@ void hs13_put_certificate(struct hs13 *h, const struct certs_choice *c, struct s
     size_t len = 0;
     uint8_t *body = packed && packed->len ? NULL : make_body(certs_store(h->server->certs), c->entry, ocsp, &len);
     if (packed && body && !packed->tried)
-        pack(way, span_of(body, len), packed);
+        pack_cert(way, span_of(body, len), packed);
     if (packed && packed->len)
         put_packed(h, way, packed);
     else if (body)

@@ -35,16 +35,17 @@ size_t hs13_signed_content(bool server, struct span digest, uint8_t to[static HA
 
 /* ---- Certificate ---- */
 
-struct chain {
-    struct span der[HS13_CLIENT_CERTS_MAX];
+struct client_chain {
+    struct span leaf; /* DER */
+    struct span rest; /* the entries behind it */
     size_t n;
 };
 
-/* Lengths and counts, before anything is decoded. Those beyond the last one taken are counted alone. */
-static int read_chain(const struct client_auth *rules, struct span body, struct chain *ret, struct text *why) {
+/* Lengths and counts, before anything is decoded. */
+static int read_client_chain(const struct client_auth *rules, struct span body, struct client_chain *ret, struct text *why) {
     struct rd r = rd_of(body);
-    size_t max = MIN(client_auth_chain_max(rules), ARRAY_LEN(ret->der));
-    ret->n = 0;
+    size_t max = client_auth_chain_max(rules);
+    *ret = (struct client_chain){.n = 0};
     if (body.len > client_auth_bytes_max(rules))
         return ERR_CLIENT_CERT_LARGE;
     struct span context = rd_vec8(&r), list = rd_vec24(&r);
@@ -56,8 +57,10 @@ static int read_chain(const struct client_auth *rules, struct span body, struct 
             return ERR_RECORD_DECODE;
         if (extensions.len)
             return ERR_CLIENT_CERT_EXTENSION;
-        if (ret->n < max)
-            ret->der[ret->n] = der;
+        if (ret->n == 0) {
+            ret->leaf = der;
+            ret->rest = span_of(entries.p, rd_left(&entries));
+        }
     }
     if (ret->n <= max)
         return 0;
@@ -65,20 +68,30 @@ static int read_chain(const struct client_auth *rules, struct span body, struct 
     return ERR_CLIENT_CERT_DEPTH;
 }
 
-static X509 *decode(struct span der) {
+static X509 *decode_client_cert(struct span der) {
     const uint8_t *p = der.p;
     X509 *x = d2i_X509(NULL, &p, (long)der.len);
-    if (x && p == der.p + der.len && X509_get0_pubkey(x))
+    if (x && p == der.p + der.len)
         return x;
     X509_free(x);
     return NULL;
 }
 
-/* The certificates behind the leaf; NULL when one of them cannot be read. */
-static STACK_OF(X509) * decode_rest(const struct chain *c) {
+/* Only the leaf's key has to be one that we know: the rest may be of no use (RFC 8446 4.4.2). */
+static X509 *decode_leaf(struct span der) {
+    X509 *x = decode_client_cert(der);
+    if (x && X509_get0_pubkey(x))
+        return x;
+    X509_free(x);
+    return NULL;
+}
+
+/* The certificates behind the leaf, from their entries; NULL when one of them cannot be read. */
+static STACK_OF(X509) * decode_rest(struct span list) {
     STACK_OF(X509) *rest = sk_X509_new_null();
-    for (size_t i = 1; rest && i < c->n; i++) {
-        X509 *x = decode(c->der[i]);
+    for (struct rd entries = rd_of(list); rest && rd_left(&entries);) {
+        X509 *x = decode_client_cert(rd_vec24(&entries));
+        (void)rd_vec16(&entries); /* empty */
         if (!x || !sk_X509_push(rest, x)) {
             X509_free(x);
             sk_X509_pop_free(rest, X509_free);
@@ -99,32 +112,50 @@ int hs13_keep_certificate(struct hs13 *h, struct span der) {
     return 0;
 }
 
-static int take_chain(struct hs13 *h, const struct chain *c) {
+static int keep_rest(struct hs13 *h, struct span entries) {
+    if (entries.len == 0)
+        return 0;
+    h->client_rest = malloc(entries.len);
+    if (!h->client_rest)
+        return ERR_NOMEM;
+    memcpy(h->client_rest, entries.p, entries.len);
+    h->client_rest_len = (uint32_t)entries.len;
+    return 0;
+}
+
+static int take_client_chain(struct hs13 *h, const struct client_chain *c) {
     h->client = calloc(1, sizeof(*h->client));
     if (!h->client)
         return ERR_NOMEM;
-    h->client_cert = decode(c->der[0]);
-    h->client_rest = h->client_cert ? decode_rest(c) : NULL;
-    if (!h->client_rest)
-        return ERR_CLIENT_CERT_BAD;
-    int err = client_auth_judge(h->server->clients, h->client_cert, h->client_rest, h->client, &h->why, NULL);
-    return err ? err : hs13_keep_certificate(h, c->der[0]);
+    h->client_cert = decode_leaf(c->leaf);
+    STACK_OF(X509) *rest = h->client_cert ? decode_rest(c->rest) : NULL;
+    int err =
+        rest ? client_auth_judge(h->server->clients, h->client_cert, rest, h->client, &h->why, NULL) : ERR_CLIENT_CERT_BAD;
+    sk_X509_pop_free(rest, X509_free);
+    if (!err)
+        err = keep_rest(h, c->rest);
+    return err ? err : hs13_keep_certificate(h, c->leaf);
 }
 
 int hs13_settle_client(struct hs13 *h) {
     const struct client_auth *rules = h->server->clients;
     bool changed = memcmp(h->rules, h->server->binding, sizeof(h->rules)) != 0;
-    return rules ? client_auth_settle(rules, changed, h->client_cert, h->client_rest, h->client, &h->why) : 0;
+    if (!rules)
+        return 0;
+    STACK_OF(X509) *rest = changed ? decode_rest(span_of(h->client_rest, h->client_rest_len)) : NULL;
+    int err = changed && !rest ? ERR_NOMEM : client_auth_settle(rules, changed, h->client_cert, rest, h->client, &h->why);
+    sk_X509_pop_free(rest, X509_free);
+    return err;
 }
 
 int hs13_take_certificate(struct hs13 *h, struct span body) {
-    struct chain c;
-    int err = read_chain(h->server->clients, body, &c, &h->why);
+    struct client_chain c;
+    int err = read_client_chain(h->server->clients, body, &c, &h->why);
     memcpy(h->rules, h->server->binding, sizeof(h->rules));
     if (err == 0 && c.n == 0 && client_auth_required(h->server->clients))
         err = ERR_CLIENT_CERT_MISSING;
     if (err == 0 && c.n > 0)
-        err = take_chain(h, &c);
+        err = take_client_chain(h, &c);
     err = libcrypto_reason(err);
     if (err < 0)
         return err;
@@ -149,7 +180,7 @@ static const struct proof *proof_of(uint16_t scheme, const EVP_PKEY *key) {
     return NULL;
 }
 
-static bool verify(const struct proof *p, EVP_PKEY *key, struct span content, struct span signature) {
+static bool verify_proof(const struct proof *p, EVP_PKEY *key, struct span content, struct span signature) {
     EVP_MD_CTX *md = EVP_MD_CTX_new();
     EVP_PKEY_CTX *ctx = NULL;
     bool pss = strncmp(p->type, "RSA", 3) == 0;
@@ -175,7 +206,7 @@ int hs13_take_certificate_verify(struct hs13 *h, struct span body) {
         return ERR_RECORD_ILLEGAL;
     hs13_keys_digest(&h->keys, digest);
     size_t len = hs13_signed_content(false, span_of(digest, hash_len(h->suite->hash)), content);
-    int err = libcrypto_reason(verify(p, key, span_of(content, len), signature) ? 0 : ERR_CLIENT_CERT_PROOF);
+    int err = libcrypto_reason(verify_proof(p, key, span_of(content, len), signature) ? 0 : ERR_CLIENT_CERT_PROOF);
     if (err < 0)
         return err;
     h->proof_settled = true;

@@ -3,8 +3,6 @@
 
 #include "tls/hs13_state.h"
 
-#define HS13_CLIENT_CERTS_MAX 19 /* of one chain; the rules may say less. Counted before one of them is decoded */
-
 /* The body of Certificate: the chain is judged by the service's rules. One of the ERR_CLIENT_ reasons, ERR_RECORD_DECODE. */
 MUST_CHECK int hs13_take_certificate(struct hs13 *h, struct span body);
 

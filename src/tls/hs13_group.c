@@ -17,7 +17,7 @@
 
 #define POINT_UNCOMPRESSED 4
 
-struct kind {
+struct group_kind {
     uint16_t id;
     uint16_t peer_len, own_len, secret_len;
     bool kem;          /* the client sends a key, we answer with what is encapsulated for it */
@@ -25,7 +25,7 @@ struct kind {
     const char *curve; /* NULL = the type says all */
 };
 
-static const struct kind kinds[] = {
+static const struct group_kind kinds[] = {
     {0x001d, 32, 32, 32, false, "X25519", NULL},
     {0x0017, 65, 65, 32, false, "EC", "P-256"},
     {0x0018, 97, 97, 48, false, "EC", "P-384"},
@@ -39,14 +39,14 @@ static struct kept {
     EVP_PKEY *peer;
 } kept[ARRAY_LEN(kinds)];
 
-static const struct kind *kind_of(uint16_t group) {
+static const struct group_kind *group_kind_of(uint16_t group) {
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
         if (kinds[i].id == group)
             return &kinds[i];
     return NULL;
 }
 
-static EVP_PKEY_CTX *new_maker(const struct kind *k) {
+static EVP_PKEY_CTX *new_maker(const struct group_kind *k) {
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, k->type, NULL);
     if (ctx && EVP_PKEY_keygen_init(ctx) == 1 && (!k->curve || EVP_PKEY_CTX_set_group_name(ctx, k->curve) == 1))
         return ctx;
@@ -55,7 +55,7 @@ static EVP_PKEY_CTX *new_maker(const struct kind *k) {
     return NULL;
 }
 
-static struct kept *kept_of(const struct kind *k) {
+static struct kept *kept_of(const struct group_kind *k) {
     struct kept *t = &kept[k - kinds];
     if (!t->tried)
         t->maker = new_maker(k);
@@ -64,12 +64,12 @@ static struct kept *kept_of(const struct kind *k) {
 }
 
 bool hs13_group_there(uint16_t group) {
-    const struct kind *k = kind_of(group);
+    const struct group_kind *k = group_kind_of(group);
     return k && kept_of(k)->maker;
 }
 
 /* A public half alone; the curve's name is ignored where the type says all. */
-static EVP_PKEY *new_peer(const struct kind *k, struct span share) {
+static EVP_PKEY *new_peer(const struct group_kind *k, struct span share) {
     EVP_PKEY *peer = NULL;
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, k->type, NULL);
     OSSL_PARAM params[] = {
@@ -88,7 +88,7 @@ static EVP_PKEY *new_peer(const struct kind *k, struct span share) {
  * The kept object with the client's point in it: libcrypto looks whether it is on the curve (RFC 8446 4.2.8.2), so that it need
  * not be checked again where the cofactor is 1.
  */
-static EVP_PKEY *peer_of(struct kept *t, const struct kind *k, struct span share) {
+static EVP_PKEY *peer_of(struct kept *t, const struct group_kind *k, struct span share) {
     if (share.len != k->peer_len || (k->curve && share.p[0] != POINT_UNCOMPRESSED))
         return NULL;
     if (!t->peer)
@@ -100,7 +100,7 @@ static EVP_PKEY *peer_of(struct kept *t, const struct kind *k, struct span share
     return NULL;
 }
 
-static bool read_own(const struct kind *k, const EVP_PKEY *own, struct hs13_share *ret) {
+static bool read_own(const struct group_kind *k, const EVP_PKEY *own, struct hs13_share *ret) {
     size_t len = 0;
     ret->len = k->own_len;
     return EVP_PKEY_get_octet_string_param(own, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, ret->public, sizeof(ret->public), &len) ==
@@ -109,7 +109,7 @@ static bool read_own(const struct kind *k, const EVP_PKEY *own, struct hs13_shar
 }
 
 /* Diffie-Hellman: leading zeros of the secret stay (RFC 8446 7.4); X25519 refuses a secret of zeros (RFC 7748 6.1). */
-static int agree(struct kept *t, const struct kind *k, EVP_PKEY *peer, struct hs13_share *ret) {
+static int agree(struct kept *t, const struct group_kind *k, EVP_PKEY *peer, struct hs13_share *ret) {
     EVP_PKEY *own = NULL;
     EVP_PKEY_CTX *ctx = NULL;
     size_t len = k->secret_len;
@@ -125,7 +125,7 @@ static int agree(struct kept *t, const struct kind *k, EVP_PKEY *peer, struct hs
 }
 
 /* Parts of a hybrid follow one another in share and secret as libcrypto has them: ML-KEM first. */
-static int encapsulate(const struct kind *k, struct span share, struct hs13_share *ret) {
+static int encapsulate(const struct group_kind *k, struct span share, struct hs13_share *ret) {
     size_t len = sizeof(ret->public), secret_len = sizeof(ret->secret);
     EVP_PKEY *peer = EVP_PKEY_new_raw_public_key_ex(NULL, k->type, NULL, share.p, share.len);
     EVP_PKEY_CTX *ctx = peer ? EVP_PKEY_CTX_new_from_pkey(NULL, peer, NULL) : NULL;
@@ -142,7 +142,7 @@ static int encapsulate(const struct kind *k, struct span share, struct hs13_shar
 }
 
 int hs13_exchange(uint16_t group, struct span share, struct hs13_share *ret) {
-    const struct kind *k = kind_of(group);
+    const struct group_kind *k = group_kind_of(group);
     int err = ERR_KEY_SHARE;
     if (!k || !kept_of(k)->maker)
         return ERR_CRYPTO;
@@ -161,7 +161,7 @@ int hs13_exchange(uint16_t group, struct span share, struct hs13_share *ret) {
 
 /* ---- self-test: libcrypto as the client ---- */
 
-static bool client_agrees(struct kept *t, const struct kind *k, EVP_PKEY *own, const struct hs13_share *ours) {
+static bool client_agrees(struct kept *t, const struct group_kind *k, EVP_PKEY *own, const struct hs13_share *ours) {
     uint8_t secret[HS13_SECRET_MAX];
     size_t len = k->secret_len;
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, own, NULL);

@@ -12,6 +12,7 @@
 #include "base/rd.h"
 #include "base/secret.h"
 #include "tls/client_auth.h"
+#include "tls/hello_pair.h"
 #include "tls/hs13_cert.h"
 #include "tls/hs13_client.h"
 #include "tls/hs13_msgs.h"
@@ -81,7 +82,7 @@ static void take_limits(struct hs13 *h, const struct hello *hello) {
     }
 }
 
-static void take(struct hs13 *h, const struct hello *hello) {
+static void keep_hello(struct hs13 *h, const struct hello *hello) {
     const struct tls_server *s = h->server;
     memcpy(h->client_random, hello->random.p, sizeof(h->client_random));
     h->session_id_len = (uint8_t)hello->session_id.len;
@@ -93,28 +94,6 @@ static void take(struct hs13 *h, const struct hello *hello) {
     h->wants_ocsp = hello->wants_ocsp;
     h->early_left = hello->has_early_data ? TLS_EARLY_MAX : 0;
     take_limits(h, hello);
-}
-
-/* A digest of all that the choices rest on. */
-static void pin(const struct hello *hello, uint8_t ret[static HASH_LEN_MAX]) {
-    const struct span parts[] = {
-        hello->random,
-        hello->session_id,
-        hello->suites,
-        hello->versions,
-        hello->groups,
-        hello->sigalgs,
-        hello->alpn,
-        span_str(hello->sni),
-        span_of(&hello->legacy_version, sizeof(hello->legacy_version)),
-        span_of(&hello->record_size_limit, sizeof(hello->record_size_limit)),
-        span_of(&hello->max_fragment_length, sizeof(hello->max_fragment_length)),
-    };
-    union sha2 s;
-    sha2_begin(HASH_SHA256, &s);
-    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
-        sha2_add_part(HASH_SHA256, &s, parts[i]);
-    sha2_end(HASH_SHA256, &s, ret);
 }
 
 /* ---- tickets ---- */
@@ -162,7 +141,7 @@ static int take_ticket(struct hs13 *h, const struct hs13_ticket *t, uint16_t ide
 }
 
 /* Takes the first ticket up that is good here; none is no fault, but a wrong binder is. */
-static int resume(struct hs13 *h, const struct hello *hello, struct span message) {
+static int resume_session(struct hs13 *h, const struct hello *hello, struct span message) {
     struct hs13_ticket *t = &h->env->scratch->ticket;
     struct rd identities = rd_of(hello->psk_identities), binders = rd_of(hello->psk_binders);
     int err = 0;
@@ -185,8 +164,8 @@ static int resume(struct hs13 *h, const struct hello *hello, struct span message
 /* ---- our flight ---- */
 
 static void log_secret(const struct hs13 *h, const char *label, const uint8_t *secret) {
-    if (h->env->key_log)
-        h->env->key_log(label, span_of(h->client_random, sizeof(h->client_random)), span_of(secret, hash_len(h->suite->hash)));
+    key_log_secret(h->log, label, span_of(h->client_random, sizeof(h->client_random)),
+                   span_of(secret, hash_len(h->suite->hash)));
 }
 
 static void enter_handshake_keys(struct hs13 *h) {
@@ -194,27 +173,27 @@ static void enter_handshake_keys(struct hs13 *h) {
     hs13_keys_next(&h->keys, span_of(share->secret, share->secret_len));
     secret_wipe(share, sizeof(*share));
     hs13_keys_derive(&h->keys, "c hs traffic", h->in.secret);
-    hs13_keys_derive(&h->keys, "s hs traffic", h->out_half.secret);
+    hs13_keys_derive(&h->keys, "s hs traffic", h->out_keys.secret);
     log_secret(h, "CLIENT_HANDSHAKE_TRAFFIC_SECRET", h->in.secret);
-    log_secret(h, "SERVER_HANDSHAKE_TRAFFIC_SECRET", h->out_half.secret);
+    log_secret(h, "SERVER_HANDSHAKE_TRAFFIC_SECRET", h->out_keys.secret);
     hs13_keys_traffic(h->suite, &h->in);
-    hs13_keys_traffic(h->suite, &h->out_half);
+    hs13_keys_traffic(h->suite, &h->out_keys);
     h->sealing = true;
 }
 
 static void enter_session_keys(struct hs13 *h) {
     hs13_keys_next(&h->keys, span_of(NULL, 0));
     hs13_keys_derive(&h->keys, "c ap traffic", h->client_app);
-    hs13_keys_derive(&h->keys, "s ap traffic", h->out_half.secret);
+    hs13_keys_derive(&h->keys, "s ap traffic", h->out_keys.secret);
     log_secret(h, "CLIENT_TRAFFIC_SECRET_0", h->client_app);
-    log_secret(h, "SERVER_TRAFFIC_SECRET_0", h->out_half.secret);
-    if (h->env->key_log) {
+    log_secret(h, "SERVER_TRAFFIC_SECRET_0", h->out_keys.secret);
+    if (h->log) {
         uint8_t exporter[HASH_LEN_MAX];
         hs13_keys_derive(&h->keys, "exp master", exporter);
         log_secret(h, "EXPORTER_SECRET", exporter);
         secret_wipe(exporter, sizeof(exporter));
     }
-    hs13_keys_traffic(h->suite, &h->out_half);
+    hs13_keys_traffic(h->suite, &h->out_keys);
 }
 
 int hs13_end_flight(struct hs13 *h, struct span signature) {
@@ -238,7 +217,8 @@ static int choose_certificate(struct hs13 *h, const struct hello *hello, struct 
     const struct tls_server *s = h->server;
     if (hello->sigalgs.len == 0)
         return ERR_HELLO_LACKS;
-    int err = certs_choose(s->certs, s->service, h->sni, hello->sigalgs, ret);
+    const struct certs_client client = certs_client_of(hello->sigalgs, hello->sigalgs_cert);
+    int err = certs_choose(s->certs, s->service, h->sni, &client, ret);
     if (err < 0)
         return err;
     h->set = certs_set(s->certs);
@@ -249,12 +229,12 @@ static int choose_certificate(struct hs13 *h, const struct hello *hello, struct 
 }
 
 /* The hello has all that is needed. */
-static int answer(struct hs13 *h, const struct hello *hello, struct span message, struct span share) {
+static int answer_hello(struct hs13 *h, const struct hello *hello, struct span message, struct span share) {
     struct hs13_share *own = &h->env->scratch->share;
     struct certs_choice cert = {.key = 0};
     h->wants_tickets = h->server->tickets && hello->psk_modes.len &&
                        memchr(hello->psk_modes.p, PSK_DHE_KE, hello->psk_modes.len); /* a second hello's own, as its tickets */
-    int err = resume(h, hello, message);
+    int err = resume_session(h, hello, message);
     if (err == 0 && !h->resumed)
         err = choose_certificate(h, hello, &cert);
     if (err == 0)
@@ -286,8 +266,8 @@ static int answer(struct hs13 *h, const struct hello *hello, struct span message
 }
 
 /* RFC 8446 4.1.4. */
-static int ask_again(struct hs13 *h, const struct hello *hello, struct span message) {
-    pin(hello, h->pinned);
+static int answer_with_retry(struct hs13 *h, const struct hello *hello, struct span message) {
+    hello_pin(hello, h->pinned);
     hs13_keys_add(&h->keys, message);
     hs13_keys_retry(&h->keys);
     hs13_put_retry(h);
@@ -309,24 +289,23 @@ int hs13_hello_first(struct hs13 *h, const struct hello *hello, struct span mess
     int err = choose_group(h, hello, &share);
     if (err < 0)
         return err;
-    take(h, hello);
+    keep_hello(h, hello);
     hs13_keys_begin(&h->keys, h->suite->hash);
-    return share.len ? answer(h, hello, message, share) : ask_again(h, hello, message);
+    return share.len ? answer_hello(h, hello, message, share) : answer_with_retry(h, hello, message);
 }
 
 int hs13_hello_second(struct hs13 *h, struct span message) {
-    uint8_t again[HASH_LEN_MAX];
     struct hello hello;
+    struct span share = {0};
+    uint16_t group = 0;
     int err = hello_parse(message, &hello);
+    if (err == 0)
+        err = hello_judge_second(&hello, h->pinned, &group, &share);
     if (err < 0)
         return err;
-    pin(&hello, again);
-    struct rd r = rd_of(hello.key_shares);
-    uint16_t group = rd_u16(&r);
-    struct span share = rd_vec16(&r);
-    if (!rd_end(&r) || group != h->group || hello.has_early_data || memcmp(again, h->pinned, hash_len(HASH_SHA256)) != 0)
+    if (group != h->group)
         return ERR_HELLO_CHANGED;
     h->early_left = 0;
     err = tls_server_check(h->server, &hello); /* certificates and rules may be others by now, and tickets are new */
-    return err ? err : answer(h, &hello, message, share);
+    return err ? err : answer_hello(h, &hello, message, share);
 }

@@ -32,15 +32,15 @@ void hs13_keys_retry(struct hs13_keys *k) {
 }
 
 /* HKDF-Extract (RFC 5869 2.2); without INPUT a hash' length of zeros. */
-static void extract(unsigned hash, struct span salt, struct span input, uint8_t ret[static HASH_LEN_MAX]) {
+static void extract_secret(unsigned hash, struct span salt, struct span input, uint8_t ret[static HASH_LEN_MAX]) {
     static const uint8_t zeros[HASH_LEN_MAX];
     if (input.len == 0)
         input = span_of(zeros, hash_len(hash));
     sha2_hmac(hash, salt, &input, 1, ret);
 }
 
-static void expand(unsigned hash, const uint8_t *secret, const char *label, struct span context,
-                   uint8_t ret[static HASH_LEN_MAX]) {
+static void expand_secret(unsigned hash, const uint8_t *secret, const char *label, struct span context,
+                          uint8_t ret[static HASH_LEN_MAX]) {
     MUST(keysched_expand_label(hash, secret, label, context, ret, hash_len(hash)) == 0);
 }
 
@@ -55,35 +55,35 @@ static void derive_empty(unsigned hash, const uint8_t *secret, const char *label
         sha2_end(hash, &s, digest);
         made[hash == HASH_SHA384] = true;
     }
-    expand(hash, secret, label, span_of(digest, hash_len(hash)), ret);
+    expand_secret(hash, secret, label, span_of(digest, hash_len(hash)), ret);
 }
 
 void hs13_keys_early(struct hs13_keys *k, struct span psk) {
-    extract(k->hash, span_of(NULL, 0), psk, k->secret);
+    extract_secret(k->hash, span_of(NULL, 0), psk, k->secret);
 }
 
 void hs13_keys_next(struct hs13_keys *k, struct span input) {
     uint8_t salt[HASH_LEN_MAX];
     derive_empty(k->hash, k->secret, "derived", salt);
-    extract(k->hash, span_of(salt, hash_len(k->hash)), input, k->secret);
+    extract_secret(k->hash, span_of(salt, hash_len(k->hash)), input, k->secret);
     secret_wipe(salt, sizeof(salt));
 }
 
 void hs13_keys_derive(const struct hs13_keys *k, const char *label, uint8_t ret[static HASH_LEN_MAX]) {
     uint8_t digest[HASH_LEN_MAX];
     hs13_keys_digest(k, digest);
-    expand(k->hash, k->secret, label, span_of(digest, hash_len(k->hash)), ret);
+    expand_secret(k->hash, k->secret, label, span_of(digest, hash_len(k->hash)), ret);
 }
 
-void hs13_keys_traffic(const struct suite *suite, struct traffic_keys *half) {
-    MUST(keysched_traffic_key(suite, half->secret, half->key, half->iv) == 0);
-    half->seq = 0;
+void hs13_keys_traffic(const struct suite *suite, struct traffic_keys *keys) {
+    MUST(keysched_traffic_key(suite, keys->secret, keys->key, keys->iv) == 0);
+    keys->seq = 0;
 }
 
 void hs13_keys_mac(unsigned hash, const uint8_t *base, const uint8_t *digest, uint8_t ret[static HASH_LEN_MAX]) {
     uint8_t key[HASH_LEN_MAX];
     struct span input = span_of(digest, hash_len(hash));
-    expand(hash, base, "finished", span_of(NULL, 0), key);
+    expand_secret(hash, base, "finished", span_of(NULL, 0), key);
     sha2_hmac(hash, span_of(key, hash_len(hash)), &input, 1, ret);
     secret_wipe(key, sizeof(key));
 }
@@ -93,5 +93,5 @@ void hs13_keys_binder(const struct hs13_keys *k, uint8_t ret[static HASH_LEN_MAX
 }
 
 void hs13_keys_ticket(unsigned hash, const uint8_t *resumption, struct span nonce, uint8_t ret[static HASH_LEN_MAX]) {
-    expand(hash, resumption, "resumption", nonce, ret);
+    expand_secret(hash, resumption, "resumption", nonce, ret);
 }

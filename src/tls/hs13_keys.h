@@ -37,7 +37,7 @@ void hs13_keys_next(struct hs13_keys *k, struct span input);
 void hs13_keys_derive(const struct hs13_keys *k, const char *label, uint8_t ret[static HASH_LEN_MAX]);
 
 /* A direction's traffic secret becomes key and IV, number 0; HALF->secret is set. */
-void hs13_keys_traffic(const struct suite *suite, struct traffic_keys *half);
+void hs13_keys_traffic(const struct suite *suite, struct traffic_keys *keys);
 
 /* The exchange's MAC (RFC 8446 4.4.4) by a base key over DIGEST: Finished, and binders. */
 void hs13_keys_mac(unsigned hash, const uint8_t *base, const uint8_t *digest, uint8_t ret[static HASH_LEN_MAX]);

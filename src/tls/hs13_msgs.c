@@ -168,7 +168,7 @@ void hs13_finished_mac(const struct hs13 *h, const uint8_t *base, uint8_t ret[st
 
 void hs13_put_finished(struct hs13 *h) {
     uint8_t mac[HASH_LEN_MAX];
-    hs13_finished_mac(h, h->out_half.secret, mac);
+    hs13_finished_mac(h, h->out_keys.secret, mac);
     hs13_out_message(h, MSG_FINISHED, span_of(mac, hash_len(h->suite->hash)));
 }
 

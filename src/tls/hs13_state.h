@@ -4,6 +4,7 @@
 #include <openssl/x509.h>
 
 #include "tls/client_id.h"
+#include "tls/hello_pair.h"
 #include "tls/hs13.h"
 #include "tls/hs13_keys.h"
 #include "tls/hs13_ticket.h"
@@ -29,7 +30,8 @@ struct hs13 {
     struct hs13_env *env;
     const struct tls_server *server;
     struct buf *out;
-    struct buf part; /* of a message that lies in several records */
+    const struct key_log *log; /* NULL = none */
+    struct buf part;           /* of a message that lies in several records */
 
     uint8_t state; /* enum hs13_state */
     uint8_t alert; /* the peer's */
@@ -64,7 +66,7 @@ struct hs13 {
     int out_err;
     uint32_t early_left, early_records; /* of early data that may be skipped */
     uint16_t idle_records, fragments;
-    struct traffic_keys in, out_half;
+    struct traffic_keys in, out_keys;
 
     /* keys */
     struct hs13_keys keys;
@@ -72,7 +74,7 @@ struct hs13 {
     uint8_t client_random[32];
     uint8_t session_id_len;
     uint8_t session_id[32];
-    uint8_t pinned[HASH_LEN_MAX]; /* digest of what a second ClientHello must not change */
+    uint8_t pinned[HELLO_PIN_LEN]; /* what a second ClientHello must not change */
 
     /* S1: who the client is. Each is set by its one check, and all three are asked again at the end. */
     bool identity_settled, proof_settled, finish_settled;
@@ -80,7 +82,9 @@ struct hs13 {
     bool ticket_given;
     struct client_id *client; /* who it is; NULL = no certificate */
     X509 *client_cert;
-    STACK_OF(X509) * client_rest;   /* what came with it */
+    uint8_t *client_rest; /* what came with it, as entries of its Certificate message: certificates that are read take many
+                             times as much */
+    uint32_t client_rest_len;
     uint8_t rules[TICKET_BIND_LEN]; /* that it was judged by: what the service's tickets were bound to then */
     uint8_t *client_der;            /* the same as backends get it; NULL = they do not */
     uint16_t client_der_len;

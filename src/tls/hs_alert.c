@@ -40,7 +40,7 @@ void hs_libssl_alert(struct handshake *base, int err) {
 }
 
 void hs_alert_replace(struct hs_libssl *h, size_t out_before) {
-    int alert = err_alert(h->client_err);
+    int alert = err_alert(h->err);
     struct buf *out = h->bio.out;
     uint8_t record[RECORD_LAYER_CONTROL_MAX];
     size_t len = 0;

@@ -31,5 +31,5 @@ struct hs_bio {
 /* A BIO that works on H, which is kept and must outlive it. NULL when out of memory. */
 BIO *hs_bio_new(struct hs_bio *h);
 
-/* Gives libssl one whole record, header included. The one before MUST have been taken. */
+/* Gives libssl whole records, headers included: one, or all of a hello. What was given before MUST have been taken. */
 void hs_bio_feed(struct hs_bio *h, struct span record);

@@ -10,11 +10,11 @@ static const struct kdf_secrets *secrets_of(const struct hs_libssl *h) {
     return h->logged.server_len ? &h->logged : &h->provided;
 }
 
-static int set_half(const struct suite *suite, const uint8_t *secret, size_t len, struct traffic_keys *half) {
+static int set_traffic_keys(const struct suite *suite, const uint8_t *secret, size_t len, struct traffic_keys *keys) {
     if (len != hash_len(suite->hash))
         return ERR_LEAVE;
-    memcpy(half->secret, secret, len);
-    return keysched_traffic_key(suite, half->secret, half->key, half->iv);
+    memcpy(keys->secret, secret, len);
+    return keysched_traffic_key(suite, keys->secret, keys->key, keys->iv);
 }
 
 /* The keys of TLS 1.2 follow from the master secret, which libssl gives away. */
@@ -31,11 +31,11 @@ static int tls12_keys(const struct hs_libssl *h, const struct suite *suite, stru
 static int take_out13(const struct hs_libssl *h, const struct suite *suite, struct record_layer *p) {
     const struct kdf_secrets *s = secrets_of(h);
     p->out.seq = hs_libssl_is_finished(h) ? h->bio.out_since_feed : 0;
-    return set_half(suite, s->server, s->server_len, &p->out);
+    return set_traffic_keys(suite, s->server, s->server_len, &p->out);
 }
 
 /* TLS 1.2: every record behind a ChangeCipherSpec has used up a number: Finished may come in several. */
-static void set_halves12(const struct hs_libssl *h, const struct keysched_tls12 *keys, struct record_layer *p) {
+static void set_traffic_keys12(const struct hs_libssl *h, const struct keysched_tls12 *keys, struct record_layer *p) {
     memcpy(p->in.key, keys->client_key, sizeof(p->in.key));
     memcpy(p->in.iv, keys->client_iv, sizeof(p->in.iv));
     memcpy(p->out.key, keys->server_key, sizeof(p->out.key));
@@ -50,7 +50,7 @@ static int take12(const struct hs_libssl *h, const struct suite *suite, struct r
     struct keysched_tls12 keys;
     int err = tls12_keys(h, suite, &keys);
     if (err == 0)
-        set_halves12(h, &keys, p);
+        set_traffic_keys12(h, &keys, p);
     secret_wipe(&keys, sizeof(keys));
     return err;
 }
@@ -62,7 +62,7 @@ int hs_keys_take(const struct hs_libssl *h, struct record_layer *p) {
     if (suite->version == TLS_1_2)
         return h->bio.in_protected && h->bio.out_protected ? take12(h, suite, p) : ERR_LEAVE;
     const struct kdf_secrets *s = secrets_of(h);
-    int err = set_half(suite, s->client, s->client_len, &p->in);
+    int err = set_traffic_keys(suite, s->client, s->client_len, &p->in);
     return err < 0 ? err : take_out13(h, suite, p);
 }
 

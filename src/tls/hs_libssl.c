@@ -10,14 +10,17 @@
 #include "tls/client_auth.h"
 #include "tls/hs_alert.h"
 #include "tls/hs_keys.h"
+#include "tls/hs_libssl_hello.h"
 #include "tls/hs_libssl_server.h"
 #include "tls/key_provider.h"
+
+#define CLIENT_CERT_EXPANSION 16 /* a certificate that is read takes up to 13 times its bytes */
 
 /*
  * Binds libssl's tickets: those of the present rules. Rules may change while a handshake is under way, and a
  * second ClientHello is held against the new ones.
  */
-static bool bind_tickets(struct hs_libssl *h) {
+static bool bind_libssl_tickets(struct hs_libssl *h) {
     uint8_t binding[TICKET_BIND_LEN];
     memcpy(h->rules, h->server->binding, sizeof(h->rules));
     ticket_bind_name(h->rules, h->sni, binding);
@@ -47,8 +50,16 @@ int hs_libssl_note_client(struct hs_libssl *h, int err, const struct client_id *
     return err;
 }
 
+static size_t der_len(X509 *x) {
+    int len = i2d_X509(x, NULL);
+    return len > 0 ? (size_t)len : 0;
+}
+
 int hs_libssl_judge_client(struct hs_libssl *h, X509 *cert, STACK_OF(X509) * others) {
     struct client_id id;
+    h->chain_len = 0;
+    for (int i = 0; i < sk_X509_num(others); i++) /* CERT, which is the first of them, too */
+        h->chain_len += der_len(sk_X509_value(others, i));
     char detail[HS_LIBSSL_DETAIL_MAX] = "";
     struct text t = text_of(detail, sizeof(detail));
     int error = X509_V_OK, err = client_auth_judge(h->server->clients, cert, others, &id, &t, &error);
@@ -85,13 +96,15 @@ int hs_libssl_tls12(const struct hs_libssl *h, struct hs_libssl_tls12 *ret) {
 }
 
 /* Turns libssl's error queue into one of our reasons. */
-static enum step fail(struct hs_libssl *h, int err) {
-    unsigned long code = ERR_peek_error();
-    const char *reason = code ? ERR_reason_error_string(code) : NULL;
+static enum step fail_libssl(struct hs_libssl *h, int err) {
+    unsigned long first = ERR_peek_error(), last = ERR_peek_last_error(); /* libcrypto's come before libssl's own */
+    const char *reason = first ? ERR_reason_error_string(first) : NULL;
     if (!h->client_err && err == ERR_HANDSHAKE && h->server->clients && !h->alert)
-        h->client_err = hs_libssl_client_fault(h->ssl, ERR_GET_REASON(ERR_peek_last_error())); /* libssl's own comes last */
+        h->client_err = hs_libssl_client_fault(h->ssl, ERR_GET_REASON(last), (enum alert)h->sent_alert);
     if (h->client_err)
         err = h->client_err;
+    else if (err == ERR_HANDSHAKE && h->sent_alert)
+        err = hs_libssl_reason((enum alert)h->sent_alert, ERR_GET_LIB(last) == ERR_LIB_SSL ? ERR_GET_REASON(last) : 0);
     h->judged = h->judged || h->client_err == ERR_CLIENT_CERT_LARGE; /* a limit of ours, nothing malformed */
     if (reason && !h->detail[0])
         snprintf(h->detail, sizeof(h->detail), "%s", reason);
@@ -111,74 +124,133 @@ static bool awaits_second_hello(const struct hs_libssl *h) {
  */
 static enum step judge_record(struct hs_libssl *h, uint8_t type, struct span content) {
     bool is_1_3 = SSL_version(h->ssl) == TLS_1_3;
-    if (is_1_3 && type == CONTENT_CHANGE_CIPHER_SPEC && !record_is_dummy_ccs(content))
-        return fail(h, ERR_RECORD_TYPE);
+    bool is_plain = is_1_3 || !h->bio.in_ccs;
+    if (is_plain && type == CONTENT_CHANGE_CIPHER_SPEC && !record_is_dummy_ccs(content)) /* libssl passes an empty one over */
+        return fail_libssl(h, ERR_RECORD_TYPE);
+    if (!is_1_3 && content.len < hs_keys_expansion(h, type)) /* libssl calls that an internal error */
+        return fail_libssl(h, ERR_BAD_MAC);
     if (!is_1_3 || type != CONTENT_APPLICATION_DATA || !h->early_offered || !awaits_second_hello(h))
         return STEP_DONE;
     h->early_skipped += content.len;
-    return h->early_skipped > TLS_EARLY_MAX || content.len == 0 ? fail(h, ERR_RECORD_TYPE) : STEP_WANT_READ;
+    return h->early_skipped > TLS_EARLY_MAX || content.len == 0 ? fail_libssl(h, ERR_RECORD_TYPE) : STEP_WANT_READ;
 }
 
-static enum step step(struct handshake *base, struct span *in) {
+/* The second hello, which lies in IN as SCAN says. */
+static int judge_second(const struct hs_libssl *h, struct span in) {
+    uint8_t *scratch = h->scan.records > 1 ? malloc(h->scan.need) : NULL;
+    if (h->scan.records > 1 && !scratch)
+        return ERR_NOMEM;
+    int err = hs_libssl_judge_second(h, hello_gather(&h->scan, in, scratch));
+    free(scratch);
+    return err;
+}
+
+/*
+ * The hello that is due, from the front of IN, once all of it is here: libssl gets its records at once. The first one was
+ * judged before there was a handshake.
+ */
+static enum step take_hello(struct hs_libssl *h, struct span in, struct span *ret_records) {
+    int err = 0;
+    if (in.len < h->scan.wire_len) /* less than before */
+        return STEP_WANT_READ;
+    enum step found = hello_measure(&h->scan, in, &err);
+    if (found == STEP_DONE && h->begun)
+        err = judge_second(h, in);
+    if (err == ERR_HELLO_UNEXPECTED)
+        err = ERR_RECORD_TYPE; /* no longer the first message */
+    if (err == ERR_PEER_ALERT)
+        h->alert = h->scan.alert;
+    if (err < 0)
+        return fail_libssl(h, err);
+    if (found == STEP_DONE) {
+        h->second_judged = h->begun;
+        h->begun = true;
+        *ret_records = span_of(in.p, h->scan.wire_len);
+        h->scan = (struct hello_scan){0};
+    }
+    return found;
+}
+
+/* A record of another kind, once all of it is here. One that is passed over is empty, but for its header. */
+static enum step cut_record(struct hs_libssl *h, struct span in, struct span *ret_record) {
+    size_t len = RECORD_HEADER_LEN + (size_t)(in.p[3] << 8 | in.p[4]);
+    int err = in.p[1] == 3 ? record_judge(in.p[0], len - RECORD_HEADER_LEN, hs_keys_expansion(h, in.p[0])) : ERR_RECORD_VERSION;
+    if (err == 0 && h->records >= HANDSHAKE_FRAGMENTS_MAX)
+        err = ERR_RECORD_FLOOD;
+    if (err < 0)
+        return fail_libssl(h, err);
+    if (in.len < len)
+        return STEP_WANT_READ;
+    h->records++;
+    *ret_record = span_of(in.p, len);
+    return STEP_DONE;
+}
+
+static bool hello_is_due(const struct hs_libssl *h, const uint8_t *header) {
+    return !h->begun || (header[0] == CONTENT_HANDSHAKE && header[1] == 3 && !h->second_judged && awaits_second_hello(h));
+}
+
+static enum step libssl_step(struct handshake *base, struct span *in) {
     struct hs_libssl *h = hs_libssl_of(base);
     for (;;) {
         if (in->len < RECORD_HEADER_LEN)
             return STEP_WANT_READ;
-        size_t len = RECORD_HEADER_LEN + (size_t)(in->p[3] << 8 | in->p[4]);
-        int err = record_judge(in->p[0], len - RECORD_HEADER_LEN, hs_keys_expansion(h, in->p[0]));
-        if (err < 0)
-            return fail(h, err);
-        if (in->len < len)
-            return STEP_WANT_READ;
-        struct span record = span_of(in->p, len);
-        in->p += len;
-        in->len -= len;
-        enum step judged = judge_record(h, record.p[0], span_of(record.p + RECORD_HEADER_LEN, len - RECORD_HEADER_LEN));
+        struct span fed = span_of(in->p, 0);
+        bool hello = hello_is_due(h, in->p);
+        enum step taken = hello ? take_hello(h, *in, &fed) : cut_record(h, *in, &fed);
+        if (taken != STEP_DONE)
+            return taken;
+        in->p += fed.len;
+        in->len -= fed.len;
+        enum step judged =
+            hello ? STEP_DONE : judge_record(h, fed.p[0], span_of(fed.p + RECORD_HEADER_LEN, fed.len - RECORD_HEADER_LEN));
         if (judged == STEP_FAILED)
             return STEP_FAILED;
         if (judged == STEP_WANT_READ)
             continue;
-        hs_bio_feed(&h->bio, record);
-        h->begun = true;
+        hs_bio_feed(&h->bio, fed);
 
-        if (rules_changed(h) && !bind_tickets(h))
-            return fail(h, ERR_CRYPTO);
+        if (rules_changed(h) && !bind_libssl_tickets(h))
+            return fail_libssl(h, ERR_CRYPTO);
         size_t out_before = buf_len(h->bio.out);
         ERR_clear_error();
+        bool logs = h->log && hs_libssl_server_begin_key_log(h->server->ctx);
         kdf_provider_watch(&h->provided);
         int done = SSL_do_handshake(h->ssl);
         kdf_provider_watch(NULL);
+        if (logs)
+            hs_libssl_server_end_key_log(h->server->ctx);
         if (h->bio.overflow)
-            return fail(h, ERR_LIMIT);
+            return fail_libssl(h, ERR_LIMIT);
         if (done == 1) /* a key ends with its record (RFC 8446 5.1) */
-            return h->bio.in.len == 0 && !SSL_has_pending(h->ssl) ? STEP_DONE : fail(h, ERR_RECORD_TYPE);
+            return h->bio.in.len == 0 && !SSL_has_pending(h->ssl) ? STEP_DONE : fail_libssl(h, ERR_RECORD_TYPE);
         int ours = h->cert_err ? h->cert_err : key_provider_error();
         if (ours) {
             ERR_clear_error(); /* libssl knows no more than that it failed */
-            return fail(h, ours);
+            return fail_libssl(h, ours);
         }
         if (SSL_get_error(h->ssl, done) != SSL_ERROR_WANT_READ) { /* a close_notify shows as an end */
-            (void)fail(h, SSL_get_shutdown(h->ssl) & SSL_RECEIVED_SHUTDOWN ? ERR_HANDSHAKE_CLOSED : ERR_HANDSHAKE);
-            if (h->judged && h->client_err)
+            (void)fail_libssl(h, SSL_get_shutdown(h->ssl) & SSL_RECEIVED_SHUTDOWN ? ERR_HANDSHAKE_CLOSED : ERR_HANDSHAKE);
+            if ((h->judged && h->client_err) || h->err == ERR_BINDER) /* libssl's is illegal_parameter; RFC 8446 6.2 */
                 hs_alert_replace(h, out_before);
             return STEP_FAILED;
         }
         if (h->bio.in.len != 0) /* libssl wants more although it was given more: not to be waited for */
-            return fail(h, ERR_HANDSHAKE);
+            return fail_libssl(h, ERR_HANDSHAKE);
     }
 }
 
-static int error_of(const struct handshake *base, uint8_t *ret_alert) {
+static int libssl_error(const struct handshake *base, uint8_t *ret_alert) {
     const struct hs_libssl *h = hs_libssl_of(base);
     *ret_alert = h->alert;
     return h->err;
 }
 
-static const char *detail_of(const struct handshake *base) {
+static const char *libssl_detail(const struct handshake *base) {
     return hs_libssl_of(base)->detail;
 }
 
-static const char *waiting_for(const struct handshake *base) {
+static const char *libssl_waiting_for(const struct handshake *base) {
     const struct hs_libssl *h = hs_libssl_of(base);
     if (!h->begun)
         return "ClientHello";
@@ -298,7 +370,7 @@ static X509 *our_cert(const struct hs_libssl *h) {
     return shown ? shown : certs_leaf(h->server->certs, h->server->service, h->sni);
 }
 
-static int finish(struct handshake *base, struct handshake_result *ret) {
+static int libssl_finish(struct handshake *base, struct handshake_result *ret) {
     struct hs_libssl *h = hs_libssl_of(base);
     SSL *ssl = h->ssl;
     if (!SSL_is_init_finished(ssl) || SSL_has_pending(ssl) || h->bio.in.len != 0 || h->bio.header_len != 0)
@@ -333,9 +405,8 @@ static int finish(struct handshake *base, struct handshake_result *ret) {
 
 /* ---- life ---- */
 
-static size_t bytes_of(const struct handshake *base) {
-    (void)base;
-    return HANDSHAKE_BYTES;
+static size_t libssl_memory(const struct handshake *base) {
+    return HANDSHAKE_BYTES + CLIENT_CERT_EXPANSION * hs_libssl_of(base)->chain_len;
 }
 
 static void free_libssl(struct handshake *base) {
@@ -353,27 +424,34 @@ static void free_libssl(struct handshake *base) {
 
 static const struct handshake_path libssl_path = {
     .free = free_libssl,
-    .bytes = bytes_of,
-    .step = step,
+    .bytes = libssl_memory,
+    .step = libssl_step,
     .alert = hs_libssl_alert,
-    .error = error_of,
-    .detail = detail_of,
-    .waiting_for = waiting_for,
-    .finish = finish,
+    .error = libssl_error,
+    .detail = libssl_detail,
+    .waiting_for = libssl_waiting_for,
+    .finish = libssl_finish,
 };
 
-int hs_libssl_new(const struct tls_server *s, const struct hello *hello, struct buf *out, struct handshake **ret) {
+int hs_libssl_new(const struct tls_server *s, const struct hello *hello, struct buf *out, const struct key_log *log,
+                  struct handshake **ret) {
+    int err = hs_libssl_bears(hello);
+    if (err < 0)
+        return err;
     struct hs_libssl *h = calloc(1, sizeof(*h));
     if (!h)
         return ERR_NOMEM;
-    int err = ERR_CRYPTO;
+    err = ERR_CRYPTO;
     BIO *bio = NULL;
     h->base.path = &libssl_path;
     h->server = s;
     h->bio.out = out;
+    h->log = log;
     h->record_size_limit = hello->record_size_limit;
     h->early_offered = hello->has_early_data;
+    hello_pin(hello, h->pinned);
     memcpy(h->sni, hello->sni, sizeof(h->sni));
+    h->verifies = certs_client_of(hello->sigalgs, hello->sigalgs_cert);
     h->ssl = SSL_new(s->ctx);
     if (!h->ssl)
         goto out;
@@ -382,7 +460,7 @@ int hs_libssl_new(const struct tls_server *s, const struct hello *hello, struct 
         goto out;
     SSL_set_bio(h->ssl, bio, bio);
     SSL_set_accept_state(h->ssl);
-    if (SSL_set_app_data(h->ssl, h) != 1 || !bind_tickets(h))
+    if (SSL_set_app_data(h->ssl, h) != 1 || !bind_libssl_tickets(h))
         goto out;
     *ret = &h->base;
     err = 0;

@@ -7,6 +7,8 @@
 #include <openssl/x509.h>
 
 #include "tls/handshake_path.h"
+#include "tls/hello_find.h"
+#include "tls/hello_pair.h"
 #include "tls/hs_bio.h"
 #include "tls/kdf_provider.h"
 #include "tls/server_internal.h"
@@ -21,26 +23,35 @@ struct hs_libssl {
     const struct suite *suite;   /* set once done */
     struct kdf_secrets provided; /* by our provider */
     struct kdf_secrets logged;   /* by libssl's key log, while it is on */
+    const struct key_log *log;   /* where its lines go, too; NULL = nowhere */
     const struct tls_server *server;
     uint8_t rules[TICKET_BIND_LEN]; /* what the server's tickets were bound to when libssl last got them */
     uint16_t record_size_limit;
-    bool begun;           /* a record was fed */
+    struct hello_scan scan; /* of the ClientHello that is due */
+    uint8_t pinned[HELLO_PIN_LEN];
+    bool begun;           /* the first hello was fed */
+    bool second_judged;   /* and a second, which keeps to what was pinned */
     bool early_offered;   /* the client sends early data, which is passed over */
     size_t early_skipped; /* bytes of it between a HelloRetryRequest and its answer */
+    unsigned records;     /* fed behind the hellos */
     int err;
-    uint8_t alert; /* the peer's fatal alert */
+    uint8_t alert;      /* the peer's fatal alert */
+    uint8_t sent_alert; /* libssl's own; 0 = none */
     char detail[HS_LIBSSL_DETAIL_MAX];
-    char sni[HELLO_NAME_MAX + 1]; /* for the choice of certificates */
+    char sni[HELLO_NAME_MAX + 1]; /* for the choice of certificates, */
+    struct certs_client verifies; /* in TLS 1.3 with this */
     int cert_err;                 /* why there are none */
     struct client_id *client;     /* once its certificate is verified */
     int client_err;               /* or why it is refused */
     bool judged;                  /* our rules refuse it: CLIENT_ERR is more precise than libssl's alert */
     bool alert_sent;              /* libssl has sent a fatal alert */
     uint8_t *client_cert;         /* DER, from libssl's memory; only when it is to be sent to the backend */
+    size_t chain_len;             /* bytes of the certificates that it holds of the client */
 };
 
 /* A handshake_new() of this path. */
-MUST_CHECK int hs_libssl_new(const struct tls_server *s, const struct hello *hello, struct buf *out, struct handshake **ret);
+MUST_CHECK int hs_libssl_new(const struct tls_server *s, const struct hello *hello, struct buf *out, const struct key_log *log,
+                             struct handshake **ret);
 
 /* H, which is one of this path. */
 struct hs_libssl *hs_libssl_of(const struct handshake *h);

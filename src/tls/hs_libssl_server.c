@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "base/rd.h"
+#include "base/text.h"
 #include "tls/client_auth.h"
 #include "tls/hs_libssl.h"
 #include "tls/sig_scheme.h"
@@ -19,7 +20,7 @@
 /* ---- settings ---- */
 
 /* Joins names with ':' as libssl's setters want them. */
-static void join(struct text *t, const char *name) {
+static void join_name(struct text *t, const char *name) {
     if (t->len)
         text_add(t, ":");
     text_add(t, name);
@@ -31,7 +32,7 @@ static int set_suites(SSL_CTX *ctx, const struct tls_server *s) {
     for (size_t i = 0; i < s->nsuites; i++) {
         const struct suite *suite = suite_by_id(s->suites[i]);
         if (suite)
-            join(suite->version == TLS_1_3 ? &t13 : &t12, suite->openssl_name);
+            join_name(suite->version == TLS_1_3 ? &t13 : &t12, suite->openssl_name);
     }
     if (t13.cut || t12.cut || SSL_CTX_set_ciphersuites(ctx, tls13) != 1)
         return ERR_CRYPTO;
@@ -77,7 +78,7 @@ static int set_sigalgs(SSL_CTX *ctx) {
     char names[512];
     struct text t = text_of(names, sizeof(names));
     for (size_t i = 0; sig_scheme_at(i); i++)
-        join(&t, sig_scheme_name(sig_scheme_at(i)));
+        join_name(&t, sig_scheme_name(sig_scheme_at(i)));
     if (t.cut)
         return ERR_CRYPTO;
     return SSL_CTX_set1_sigalgs_list(ctx, names) == 1 && SSL_CTX_set1_client_sigalgs_list(ctx, names) == 1 ? 0 : ERR_CRYPTO;
@@ -101,7 +102,8 @@ static int alpn_select(SSL *ssl, const unsigned char **ret, unsigned char *ret_l
 static int on_cert(SSL *ssl, void *arg) {
     (void)arg;
     struct hs_libssl *h = SSL_get_app_data(ssl);
-    h->cert_err = hs_libssl_use_certs(ssl, h->server->certs, h->server->service, h->sni);
+    const struct certs_client *client = SSL_version(ssl) == TLS_1_3 ? &h->verifies : NULL;
+    h->cert_err = hs_libssl_use_certs(ssl, h->server->certs, h->server->service, h->sni, client);
     return h->cert_err == 0;
 }
 
@@ -109,8 +111,9 @@ static bool use_entry(void *ssl, X509 *leaf, EVP_PKEY *key, STACK_OF(X509) * cha
     return SSL_use_cert_and_key(ssl, leaf, key, chain, 1) == 1;
 }
 
-int hs_libssl_use_certs(SSL *ssl, struct certs *certs, uint32_t service, const char *name) {
-    return certs_use(certs, service, name, use_entry, ssl);
+int hs_libssl_use_certs(SSL *ssl, struct certs *certs, uint32_t service, const char *name, const struct certs_client *client) {
+    SSL_certs_clear(ssl);
+    return certs_use(certs, service, name, client, use_entry, ssl);
 }
 
 /* libssl asks after it has chosen the certificate; RFC 6066 8, RFC 8446 4.4.2.1. */
@@ -128,33 +131,21 @@ void hs_libssl_staple(SSL_CTX *ctx) {
     SSL_CTX_set_tlsext_status_cb(ctx, give_staple);
 }
 
-static int hex_value(char c) {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* Reads hex digits up to the end of the text; 0 when they are none or too many. */
+/* 0 when it is no hex, or too long. */
 static uint8_t read_secret(const char *hex, uint8_t to[static HASH_LEN_MAX]) {
-    size_t n = strlen(hex) / 2;
-    if (n > HASH_LEN_MAX)
-        return 0;
-    for (size_t i = 0; i < n; i++) {
-        int hi = hex_value(hex[2 * i]), lo = hex_value(hex[2 * i + 1]);
-        if (hi < 0 || lo < 0)
-            return 0;
-        to[i] = (uint8_t)(hi << 4 | lo);
-    }
-    return (uint8_t)n;
+    size_t n = 0;
+    return text_read_hex(span_str(hex), to, HASH_LEN_MAX, &n) == 0 ? (uint8_t)n : 0;
 }
 
-/* The key log, where our provider is not trusted to give the secrets: LINE is "LABEL client_random secret", hex in lower case.
+/* The key log, where our provider is not trusted to give the secrets, or an operator wants it: LINE is "LABEL client_random
+ * secret", hex in lower case.
  */
 static void on_secret(const SSL *ssl, const char *line) {
     struct hs_libssl *h = SSL_get_app_data(ssl);
     const char *secret = strrchr(line, ' ');
     if (!secret)
         return;
+    key_log_line(h->log, line);
     if (strncmp(line, "CLIENT_TRAFFIC_SECRET_0 ", 24) == 0)
         h->logged.client_len = read_secret(secret + 1, h->logged.client);
     else if (strncmp(line, "SERVER_TRAFFIC_SECRET_0 ", 24) == 0)
@@ -163,8 +154,10 @@ static void on_secret(const SSL *ssl, const char *line) {
 
 static void on_info(const SSL *ssl, int where, int ret) {
     struct hs_libssl *h = SSL_get_app_data(ssl);
-    if (where == SSL_CB_WRITE_ALERT && ret >> 8 == SSL3_AL_FATAL)
+    if (where == SSL_CB_WRITE_ALERT && ret >> 8 == SSL3_AL_FATAL) {
         h->alert_sent = true;
+        h->sent_alert = (uint8_t)(ret & 0xff);
+    }
     if (where != SSL_CB_READ_ALERT)
         return;
     uint8_t alert = (uint8_t)(ret & 0xff);
@@ -252,7 +245,7 @@ static SSL_TICKET_RETURN open_client(SSL *ssl, SSL_SESSION *session, const unsig
 }
 
 /* libssl asks: 1 lets the client in. What was found is noted with the handshake; this is no place to send from. */
-static int verify(X509_STORE_CTX *ctx, void *arg) {
+static int verify_client(X509_STORE_CTX *ctx, void *arg) {
     (void)arg;
     SSL *ssl = X509_STORE_CTX_get_ex_data(ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
     X509 *cert = X509_STORE_CTX_get0_cert(ctx);
@@ -328,7 +321,7 @@ static int ask_for_certificates(SSL_CTX *ctx, const struct client_auth *rules) {
     SSL_CTX_set_options(ctx,
                         SSL_OP_NO_RX_CERTIFICATE_COMPRESSION); /* RFC 8879: on_tls_message() would not see what is inside */
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | required, NULL);
-    SSL_CTX_set_cert_verify_callback(ctx, verify, NULL);
+    SSL_CTX_set_cert_verify_callback(ctx, verify_client, NULL);
     SSL_CTX_set_msg_callback(ctx, on_tls_message);
     SSL_CTX_set_max_cert_list(ctx, (long)client_auth_bytes_max(rules));
     if (SSL_CTX_set_session_ticket_cb(ctx, seal_client, open_client, NULL) != 1)
@@ -336,15 +329,44 @@ static int ask_for_certificates(SSL_CTX *ctx, const struct client_auth *rules) {
     return hs_libssl_server_announce(ctx, rules);
 }
 
-int hs_libssl_client_fault(const SSL *ssl, int reason) {
+int hs_libssl_client_fault(const SSL *ssl, int reason, enum alert sent) {
     OSSL_HANDSHAKE_STATE state = SSL_get_state(ssl);
+    bool is_past = SSL_get0_peer_certificate(ssl) || state == TLS_ST_SR_KEY_EXCH || state == TLS_ST_SR_FINISHED;
+    if (sent == ALERT_UNEXPECTED_MESSAGE || sent == ALERT_BAD_RECORD_MAC || reason == SSL_R_UNKNOWN_ALERT_TYPE)
+        return 0; /* what came is no message of this state */
     if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
         return ERR_CLIENT_CERT_MISSING;
-    if (reason == SSL_R_EXCESSIVE_MESSAGE_SIZE) /* no other message of a client's grows; 3.5 fails before it enters the state */
-        return ERR_CLIENT_CERT_LARGE;
+    if (reason == SSL_R_EXCESSIVE_MESSAGE_SIZE) /* 3.5 fails before it enters the state */
+        return is_past ? 0 : ERR_CLIENT_CERT_LARGE;
     if (state == TLS_ST_SR_CERT)
         return ERR_CLIENT_CERT_BAD;
     return state == TLS_ST_SR_CERT_VRFY ? ERR_CLIENT_CERT_PROOF : 0; /* which error comes first differs between versions */
+}
+
+int hs_libssl_reason(enum alert sent, int reason) {
+    static const struct {
+        int reason, err;
+    } exactly[] = {
+        {SSL_R_BINDER_DOES_NOT_VERIFY, ERR_BINDER},     {SSL_R_DIGEST_CHECK_FAILED, ERR_FINISHED},
+        {SSL_R_BAD_KEY_SHARE, ERR_KEY_SHARE},           {SSL_R_BAD_ECPOINT, ERR_KEY_SHARE},
+        {SSL_R_TOO_MANY_WARN_ALERTS, ERR_RECORD_FLOOD}, {SSL_R_TOO_MUCH_EARLY_DATA, ERR_RECORD_FLOOD},
+    };
+    static const struct {
+        enum alert sent;
+        int err;
+    } by_alert[] = {
+        {ALERT_UNEXPECTED_MESSAGE, ERR_RECORD_TYPE},  {ALERT_BAD_RECORD_MAC, ERR_BAD_MAC},
+        {ALERT_RECORD_OVERFLOW, ERR_RECORD_OVERFLOW}, {ALERT_ILLEGAL_PARAMETER, ERR_RECORD_ILLEGAL},
+        {ALERT_DECODE_ERROR, ERR_RECORD_DECODE},      {ALERT_PROTOCOL_VERSION, ERR_RECORD_VERSION},
+        {ALERT_MISSING_EXTENSION, ERR_HELLO_LACKS},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(exactly); i++)
+        if (exactly[i].reason == reason)
+            return exactly[i].err;
+    for (size_t i = 0; i < ARRAY_LEN(by_alert); i++)
+        if (by_alert[i].sent == sent)
+            return by_alert[i].err;
+    return ERR_HANDSHAKE;
 }
 
 /* ---- a service ---- */
@@ -385,6 +407,12 @@ SSL_CTX *hs_libssl_server_new(struct tls_server *s) {
 
 void hs_libssl_server_free(SSL_CTX *ctx) {
     SSL_CTX_free(ctx);
+}
+
+bool hs_libssl_server_begin_key_log(SSL_CTX *ctx) {
+    bool was_off = SSL_CTX_get_keylog_callback(ctx) == NULL;
+    SSL_CTX_set_keylog_callback(ctx, on_secret);
+    return was_off;
 }
 
 void hs_libssl_server_end_key_log(SSL_CTX *ctx) {

@@ -39,6 +39,11 @@ bool handshake_own_begin(uint32_t max) {
     return ready;
 }
 
+void handshake_own_forget(void) {
+    engine_contexts_forget(&aead);
+    tickets_forget();
+}
+
 bool hs_own_takes(const struct tls_server *s, const struct hello *hello) {
     return ready && s->own_tls13 && tls_server_version(s, hello) == TLS_1_3;
 }
@@ -66,7 +71,7 @@ static void free_own(struct handshake *base) {
     free(o);
 }
 
-static size_t bytes_of(const struct handshake *base) {
+static size_t own_memory(const struct handshake *base) {
     return HANDSHAKE_OWN_BYTES + hs13_held(own_of(base)->h);
 }
 
@@ -81,7 +86,7 @@ static void skip_hello(struct hs_own *o, struct span *in) {
     }
 }
 
-static enum step step(struct handshake *base, struct span *in) {
+static enum step own_step(struct handshake *base, struct span *in) {
     struct hs_own *o = own_of(base);
     size_t used = 0;
     skip_hello(o, in);
@@ -108,7 +113,7 @@ static bool wants_signature(const struct handshake *base) {
     return own_of(base)->step == HS13_WANT_SIGN;
 }
 
-static void sign_request(const struct handshake *base, struct handshake_sign *ret) {
+static void own_sign_request(const struct handshake *base, struct handshake_sign *ret) {
     hs13_sign_request(own_of(base)->h, ret);
 }
 
@@ -117,20 +122,20 @@ static void signed_by(struct handshake *base, int err, struct span signature) {
     o->step = hs13_signed(o->h, err, signature);
 }
 
-static int error_of(const struct handshake *base, uint8_t *ret_alert) {
+static int own_error(const struct handshake *base, uint8_t *ret_alert) {
     return hs13_error(own_of(base)->h, ret_alert);
 }
 
-static const char *detail_of(const struct handshake *base) {
+static const char *own_detail(const struct handshake *base) {
     return hs13_detail(own_of(base)->h);
 }
 
-static const char *waiting_for(const struct handshake *base) {
+static const char *own_waiting_for(const struct handshake *base) {
     const struct hs_own *o = own_of(base);
     return o->read_before ? "ClientHello" : hs13_waiting_for(o->h);
 }
 
-static int finish(struct handshake *base, struct handshake_result *ret) {
+static int own_finish(struct handshake *base, struct handshake_result *ret) {
     return hs13_finish(own_of(base)->h, ret);
 }
 
@@ -139,23 +144,25 @@ static void alert(struct handshake *base, int err) {
 }
 
 static const struct handshake_path own_path = {
+    .own = true,
     .free = free_own,
-    .bytes = bytes_of,
-    .step = step,
+    .bytes = own_memory,
+    .step = own_step,
     .wants_signature = wants_signature,
-    .sign_request = sign_request,
+    .sign_request = own_sign_request,
     .signed_by = signed_by,
     .alert = alert,
-    .error = error_of,
-    .detail = detail_of,
-    .waiting_for = waiting_for,
-    .finish = finish,
+    .error = own_error,
+    .detail = own_detail,
+    .waiting_for = own_waiting_for,
+    .finish = own_finish,
 };
 
-int hs_own_new(const struct tls_server *s, const struct hello *hello, struct buf *out, struct handshake **ret) {
+int hs_own_new(const struct tls_server *s, const struct hello *hello, struct buf *out, const struct key_log *log,
+               struct handshake **ret) {
     struct hs_own *o = calloc(1, sizeof(*o));
     if (o)
-        o->h = hs13_new(&env, s, out);
+        o->h = hs13_new(&env, s, out, log);
     if (!o || !o->h) {
         free(o);
         return ERR_NOMEM;

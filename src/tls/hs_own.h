@@ -10,4 +10,5 @@
 bool hs_own_takes(const struct tls_server *s, const struct hello *hello);
 
 /* A handshake_new() of this path. */
-MUST_CHECK int hs_own_new(const struct tls_server *s, const struct hello *hello, struct buf *out, struct handshake **ret);
+MUST_CHECK int hs_own_new(const struct tls_server *s, const struct hello *hello, struct buf *out, const struct key_log *log,
+                          struct handshake **ret);

@@ -21,27 +21,34 @@ static uint16_t u16_at(struct span list, size_t i) {
     return (uint16_t)(list.p[2 * i] << 8 | list.p[2 * i + 1]);
 }
 
-static void sift_down(uint16_t *v, size_t root, size_t n) {
-    for (size_t child; (child = 2 * root + 1) < n; root = child) {
-        if (child + 1 < n && v[child] < v[child + 1])
-            child++;
-        if (v[root] >= v[child])
-            return;
-        uint16_t t = v[root];
-        v[root] = v[child];
-        v[child] = t;
+/* One pass of the sort below: stable, by the byte at SHIFT. */
+static void sort_by_byte(const uint16_t *from, uint16_t *to, size_t n, unsigned shift) {
+    uint16_t at[256] = {0}; /* n <= JA4_LIST_MAX */
+    for (size_t i = 0; i < n; i++)
+        at[from[i] >> shift & 0xff]++;
+    for (unsigned b = 0, sum = 0, count; b < 256; b++, sum += count) {
+        count = at[b];
+        at[b] = (uint16_t)sum;
     }
+    for (size_t i = 0; i < n; i++)
+        to[at[from[i] >> shift & 0xff]++] = from[i];
 }
 
-/* Heapsort: a hostile hello brings 32,000 suites, so no quadratic case; and qsort() may allocate. */
+/* In two passes for a long list: a hostile hello brings 32,000 suites, whose sorting by comparison costs more than ten
+ * handshakes. */
 static void sort_u16(uint16_t *v, size_t n) {
-    for (size_t i = n / 2; i-- > 0;)
-        sift_down(v, i, n);
-    for (size_t end = n; end-- > 1;) {
-        uint16_t t = v[0];
-        v[0] = v[end];
-        v[end] = t;
-        sift_down(v, 0, end);
+    static uint16_t other[JA4_LIST_MAX];
+    if (n > 64) {
+        sort_by_byte(v, other, n, 0);
+        sort_by_byte(other, v, n, 8);
+        return;
+    }
+    for (size_t i = 1; i < n; i++) {
+        uint16_t x = v[i];
+        size_t at = i;
+        for (; at > 0 && v[at - 1] > x; at--)
+            v[at] = v[at - 1];
+        v[at] = x;
     }
 }
 
@@ -64,10 +71,12 @@ static void hash_char(struct hashing *h, char c) {
 }
 
 static void hash_u16(struct hashing *h, bool first, uint16_t v) {
+    if (h->len > sizeof(h->chunk) - 5)
+        hash_flush(h);
     if (!first)
-        hash_char(h, ',');
+        h->chunk[h->len++] = ',';
     for (unsigned shift = 16; shift > 0; shift -= 4)
-        hash_char(h, hex_digits[v >> (shift - 4) & 0xf]);
+        h->chunk[h->len++] = hex_digits[v >> (shift - 4) & 0xf];
 }
 
 /* The sorted list and, behind a '_', the signature algorithms as they came. An empty list is written as zeroes. */

@@ -118,7 +118,7 @@ static int kdf_set(void *ctx, const OSSL_PARAM params[]) {
 }
 
 /* HKDF-Expand-Label for outputs of at most one hash (all of TLS 1.3). */
-static int expand(const struct kdf *k, struct span secret, struct span data, uint8_t *out, size_t out_len) {
+static int expand_label(const struct kdf *k, struct span secret, struct span data, uint8_t *out, size_t out_len) {
     uint8_t info[INFO_MAX + 1], block[HASH_LEN_MAX];
     struct wr w = wr_of(info, sizeof(info));
     if (out_len > hash_len(k->hash))
@@ -139,7 +139,7 @@ static int expand(const struct kdf *k, struct span secret, struct span data, uin
 }
 
 /* HKDF (RFC 5869) in the chain of RFC 8446 7.1: Derive-Secret(previous, "derived", "") as salt, then HKDF-Extract. */
-static int extract(const struct kdf *k, uint8_t *out, size_t out_len) {
+static int derive_next(const struct kdf *k, uint8_t *out, size_t out_len) {
     static const uint8_t zeros[HASH_LEN_MAX];
     uint8_t empty[HASH_LEN_MAX], salt[HASH_LEN_MAX], result[HASH_LEN_MAX];
     size_t len = hash_len(k->hash);
@@ -150,7 +150,7 @@ static int extract(const struct kdf *k, uint8_t *out, size_t out_len) {
         union sha2 s;
         sha2_begin(k->hash, &s);
         sha2_end(k->hash, &s, empty);
-        if (!expand(k, span_of(k->salt, k->salt_len), span_of(empty, len), salt, len))
+        if (!expand_label(k, span_of(k->salt, k->salt_len), span_of(empty, len), salt, len))
             return 0;
         salt_span = span_of(salt, len);
     }
@@ -180,9 +180,9 @@ static int kdf_derive(void *ctx, unsigned char *out, size_t out_len, const OSSL_
     if (!kdf_set(k, params))
         return 0;
     if (k->mode == EVP_KDF_HKDF_MODE_EXTRACT_ONLY)
-        return extract(k, out, out_len);
+        return derive_next(k, out, out_len);
     if (k->mode != EVP_KDF_HKDF_MODE_EXPAND_ONLY ||
-        !expand(k, span_of(k->key, k->key_len), span_of(k->data, k->data_len), out, out_len))
+        !expand_label(k, span_of(k->key, k->key_len), span_of(k->data, k->data_len), out, out_len))
         return 0;
     publish_secret(k, out, out_len);
     return 1;

@@ -206,7 +206,7 @@ static int set_int_param(OSSL_PARAM params[], const char *name, int value) {
     return !p || OSSL_PARAM_set_int(p, value);
 }
 
-static int tell_text(OSSL_PARAM params[], const char *name, const char *value) {
+static int set_text_param(OSSL_PARAM params[], const char *name, const char *value) {
     OSSL_PARAM *p = OSSL_PARAM_locate(params, name);
     return !p || OSSL_PARAM_set_utf8_string(p, value);
 }
@@ -218,10 +218,10 @@ static int key_get(void *key, OSSL_PARAM params[]) {
         !set_int_param(params, OSSL_PKEY_PARAM_MAX_SIZE, (int)k->signature_len))
         return 0;
     if (k->kind == REMOTE_ED25519)
-        return tell_text(params, OSSL_PKEY_PARAM_MANDATORY_DIGEST, "");
-    if (k->kind == REMOTE_EC && k->group && !tell_text(params, OSSL_PKEY_PARAM_GROUP_NAME, k->group))
+        return set_text_param(params, OSSL_PKEY_PARAM_MANDATORY_DIGEST, "");
+    if (k->kind == REMOTE_EC && k->group && !set_text_param(params, OSSL_PKEY_PARAM_GROUP_NAME, k->group))
         return 0;
-    return tell_text(params, OSSL_PKEY_PARAM_DEFAULT_DIGEST, "SHA256");
+    return set_text_param(params, OSSL_PKEY_PARAM_DEFAULT_DIGEST, "SHA256");
 }
 
 static const OSSL_PARAM *key_gettable(void *provider) {

@@ -90,7 +90,7 @@ static bool rsa_fits(const struct key_der *k) {
     return ok;
 }
 
-static bool is_wanted(const struct key_der *k, const struct creds_key *wanted) {
+static bool is_wanted_key(const struct key_der *k, const struct creds_key *wanted) {
     uint8_t point[POINT_MAX];
     size_t len = 0;
     if (k->kind != wanted->kind)
@@ -110,7 +110,7 @@ static bool take_plain(const struct pem_block *b, const struct creds_key *wanted
     uint8_t *der = OPENSSL_malloc(cap);
     text_add_span(&t, b->label);
     if (der && !t.cut && pem_block_decode(b, wanted->file, der, &len, &unused) == 0 &&
-        key_der_read(form, span_of(der, len), &ret->plain) && is_wanted(&ret->plain, wanted)) {
+        key_der_read(form, span_of(der, len), &ret->plain) && is_wanted_key(&ret->plain, wanted)) {
         ret->der = der;
         ret->der_len = cap;
         return true;

@@ -13,7 +13,7 @@
 #include "base/err.h"
 #include "tls/key_provider_internal.h"
 
-struct signing {
+struct key_signing {
     bool in_use;
     const struct remote_key *key; /* libcrypto's EVP_PKEY outlives the context */
     unsigned hash_bits;           /* 256, 384, 512; 0 = none named */
@@ -21,7 +21,7 @@ struct signing {
     bool odd; /* a parameter that TLS does not have */
 };
 
-static struct signing spare; /* libssl has one at a time: no allocation a signature */
+static struct key_signing spare; /* libssl has one at a time: no allocation a signature */
 static key_sign_fn asked;
 static void *asked_ctx;
 static int last_error;
@@ -40,21 +40,21 @@ int key_provider_error(void) {
 static void *sign_new(void *provider, const char *query) {
     (void)provider;
     (void)query;
-    struct signing *s = spare.in_use ? calloc(1, sizeof(*s)) : &spare;
+    struct key_signing *s = spare.in_use ? calloc(1, sizeof(*s)) : &spare;
     if (s)
-        *s = (struct signing){.in_use = true};
+        *s = (struct key_signing){.in_use = true};
     return s;
 }
 
 static void sign_free(void *ctx) {
-    struct signing *s = ctx;
+    struct key_signing *s = ctx;
     if (s == &spare)
         s->in_use = false;
     else
         free(s);
 }
 
-static bool take_digest(struct signing *s, const char *name) {
+static bool take_sign_digest(struct key_signing *s, const char *name) {
     static const struct {
         const char *names[2];
         unsigned bits;
@@ -67,7 +67,7 @@ static bool take_digest(struct signing *s, const char *name) {
     return false;
 }
 
-static void take_padding(struct signing *s, const OSSL_PARAM *p) {
+static void take_padding(struct key_signing *s, const OSSL_PARAM *p) {
     int mode = 0;
     if (p->data_type == OSSL_PARAM_UTF8_STRING) {
         s->pss = strcmp(p->data, OSSL_PKEY_RSA_PAD_MODE_PSS) == 0;
@@ -81,7 +81,7 @@ static void take_padding(struct signing *s, const OSSL_PARAM *p) {
 }
 
 /* TLS has one length of salt: the digest's (RFC 8446 4.2.3). */
-static void take_salt(struct signing *s, const OSSL_PARAM *p) {
+static void take_salt(struct key_signing *s, const OSSL_PARAM *p) {
     int len = 0;
     if (p->data_type == OSSL_PARAM_UTF8_STRING) {
         if (strcmp(p->data, OSSL_PKEY_RSA_PSS_SALT_LEN_DIGEST) != 0)
@@ -92,7 +92,7 @@ static void take_salt(struct signing *s, const OSSL_PARAM *p) {
 }
 
 static int sign_set(void *ctx, const OSSL_PARAM params[]) {
-    struct signing *s = ctx;
+    struct key_signing *s = ctx;
     for (const OSSL_PARAM *p = params; p && p->key; p++) {
         if (strcmp(p->key, OSSL_SIGNATURE_PARAM_PAD_MODE) == 0)
             take_padding(s, p);
@@ -117,19 +117,19 @@ static const OSSL_PARAM *sign_settable(void *ctx, void *provider) {
 
 /* DIGEST is NULL, "" or "UNDEF" where the scheme has one of its own. */
 static int sign_begin(void *ctx, const char *digest, void *key, const OSSL_PARAM params[]) {
-    struct signing *s = ctx;
+    struct key_signing *s = ctx;
     const struct remote_key *k = key;
     bool none = !digest || !digest[0] || strcmp(digest, "UNDEF") == 0;
     s->key = k;
     s->hash_bits = 0;
     s->pss = s->odd = false;
-    if (!k || !k->remote || (k->kind == REMOTE_ED25519) != none || (!none && !take_digest(s, digest)))
+    if (!k || !k->remote || (k->kind == REMOTE_ED25519) != none || (!none && !take_sign_digest(s, digest)))
         return 0;
     return sign_set(ctx, params);
 }
 
 /* IANA registry "TLS SignatureScheme"; 0 = none. */
-static uint16_t scheme_of(const struct signing *s) {
+static uint16_t scheme_of(const struct key_signing *s) {
     unsigned nth = s->hash_bits / 128; /* 2, 3, 4 */
     if (s->key->kind == REMOTE_ED25519)
         return 0x0807;
@@ -140,7 +140,7 @@ static uint16_t scheme_of(const struct signing *s) {
     return (uint16_t)((nth + 2) << 8 | (s->key->kind == REMOTE_RSA ? 1 : 3));
 }
 
-static int request_signature(const struct signing *s, struct span tbs, uint8_t *sig, size_t *ret_len) {
+static int request_signature(const struct key_signing *s, struct span tbs, uint8_t *sig, size_t *ret_len) {
     size_t len = 0;
     uint16_t scheme = scheme_of(s);
     if (!scheme)
@@ -159,7 +159,7 @@ static int request_signature(const struct signing *s, struct span tbs, uint8_t *
 }
 
 static int sign_all(void *ctx, unsigned char *sig, size_t *ret_len, size_t cap, const unsigned char *tbs, size_t tbs_len) {
-    struct signing *s = ctx;
+    struct key_signing *s = ctx;
     if (!s->key)
         return 0;
     if (!sig) {

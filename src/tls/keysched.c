@@ -11,7 +11,7 @@
 #define LABEL_INFO_MAX (2 + 1 + 255 + 1 + 255) /* RFC 8446 7.1, HkdfLabel */
 
 /* HKDF-Expand (RFC 5869 2.3). */
-static int expand(unsigned hash_id, struct span secret, struct span info, uint8_t *out, size_t out_len) {
+static int hkdf_expand(unsigned hash_id, struct span secret, struct span info, uint8_t *out, size_t out_len) {
     uint8_t block[HASH_LEN_MAX];
     size_t hlen = hash_len(hash_id), done = 0;
     if (out_len > 255 * hlen)
@@ -42,7 +42,7 @@ int keysched_expand_label(unsigned hash_id, const uint8_t *secret, const char *l
     wr_vec8(&w, context);
     if (!wr_end(&w))
         return ERR_CRYPTO;
-    return expand(hash_id, span_of(secret, hash_len(hash_id)), wr_written(&w), out, out_len);
+    return hkdf_expand(hash_id, span_of(secret, hash_len(hash_id)), wr_written(&w), out, out_len);
 }
 
 int keysched_traffic_key(const struct suite *suite, const uint8_t *secret, uint8_t ret_key[static AEAD_KEY_MAX],

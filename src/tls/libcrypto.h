@@ -9,6 +9,12 @@
 
 #include "base/defs.h"
 
+/*
+ * Before it: all that libcrypto and libssl allocate is wiped when it is freed, so that secrets of a handshake end with it.
+ * False: too late.
+ */
+MUST_CHECK bool libcrypto_wipe_freed(void);
+
 /* False when libcrypto cannot be used. A signer installs its secure heap first. */
 MUST_CHECK bool libcrypto_begin(void);
 

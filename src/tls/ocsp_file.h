@@ -24,4 +24,11 @@ struct ocsp_file {
  * what was found and what was expected. NOW: seconds since 1970. ERR_FORMAT, ERR_SYSTEM, ERR_NOMEM.
  */
 MUST_CHECK int ocsp_file_load(const struct cert_chain *c, int64_t now, struct ocsp_file *ret, struct text *why);
+
+/*
+ * The same for the response that the acme role has fetched for the chain whose leaf is LEAF (DER), in DIR; there it is known by
+ * what the leaf is, not by a name.
+ */
+MUST_CHECK int ocsp_file_load_fetched(const struct cert_chain *c, struct span leaf, const char *dir, int64_t now,
+                                      struct ocsp_file *ret, struct text *why);
 void ocsp_file_fini(struct ocsp_file *o);

@@ -38,7 +38,7 @@ struct pem_scan pem_scan_of(struct span text, const char *file) {
 
 /* ---- lines ---- */
 
-static bool is_blank(uint8_t c) {
+static bool is_pem_space(uint8_t c) {
     return c == ' ' || c == '\t' || c == '\v' || c == '\f';
 }
 
@@ -57,9 +57,9 @@ static bool next_line(struct pem_scan *s, struct span *ret) {
     s->line++;
     if (line.len >= 3 && memcmp(line.p, "\xef\xbb\xbf", 3) == 0)
         line = span_of(line.p + 3, line.len - 3);
-    while (line.len && is_blank(line.p[0]))
+    while (line.len && is_pem_space(line.p[0]))
         line = span_of(line.p + 1, line.len - 1);
-    while (line.len && is_blank(line.p[line.len - 1]))
+    while (line.len && is_pem_space(line.p[line.len - 1]))
         line.len--;
     *ret = line;
     return true;
@@ -141,7 +141,7 @@ static enum step refuse_line(const struct pem_scan *s, struct span line, struct 
     return STEP_FAILED;
 }
 
-static enum pem_kind kind_of(struct span label) {
+static enum pem_kind pem_kind_of(struct span label) {
     static const char key[] = " PRIVATE KEY";
     size_t n = sizeof(key) - 1;
     for (size_t i = 0; i < ARRAY_LEN(known); i++)
@@ -187,7 +187,7 @@ enum step pem_scan_next(struct pem_scan *s, struct pem_block *ret, struct text *
         s->n++;
         if (!label.len)
             return refuse_line(s, line, why);
-        *ret = (struct pem_block){.kind = kind_of(label), .n = s->n, .line = s->line, .label = label};
+        *ret = (struct pem_block){.kind = pem_kind_of(label), .n = s->n, .line = s->line, .label = label};
         return find_end(s, ret, why);
     }
     return STEP_EOF;

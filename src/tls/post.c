@@ -6,15 +6,14 @@
 #include "base/secret.h"
 #include "tls/keysched.h"
 
-#define MSG_CLIENT_HELLO     1
-#define MSG_KEY_UPDATE       24
-#define MSG_HEADER_LEN       4
-#define KEY_UPDATE_LEN       (MSG_HEADER_LEN + 1)
-#define HELLO_REFUSED_MAX    (1 << 17) /* of a ClientHello that is only skipped; far more than any sends */
-#define ALERT_LEVEL_WARN     1
-#define ALERT_LEVEL_FATAL    2
-#define UPDATE_NOT_REQUESTED 0
-#define UPDATE_REQUESTED     1
+#define MSG_CLIENT_HELLO  1
+#define MSG_KEY_UPDATE    24
+#define MSG_HEADER_LEN    4
+#define KEY_UPDATE_LEN    (MSG_HEADER_LEN + 1)
+#define HELLO_REFUSED_MAX (1 << 17) /* of a ClientHello that is only skipped; far more than any sends */
+#define ALERT_LEVEL_WARN  1
+#define ALERT_LEVEL_FATAL 2
+#define UPDATE_REQUESTED  1
 
 int post_count_idle(struct record_layer *p) {
     if (p->idle_records >= RECORD_LAYER_IDLE_MAX)
@@ -52,14 +51,14 @@ enum step post_alert(struct record_layer *p, const struct suite *suite, struct s
     return STEP_FAILED;
 }
 
-int post_next_key(const struct suite *suite, struct traffic_keys *half) {
-    struct traffic_keys next = *half;
+int post_next_key(const struct suite *suite, struct traffic_keys *keys) {
+    struct traffic_keys next = *keys;
     int rc = keysched_next_secret(suite, next.secret);
     if (rc == 0)
         rc = keysched_traffic_key(suite, next.secret, next.key, next.iv);
     if (rc == 0) {
         next.seq = 0;
-        *half = next;
+        *keys = next;
     }
     secret_wipe(&next, sizeof next);
     return rc;

@@ -26,4 +26,4 @@ MUST_CHECK int post_count_idle(struct record_layer *p);
 
 /* Moves a direction to the next traffic secret (RFC 8446 7.2), its key and number 0. ERR_CRYPTO; the direction is unchanged
  * then. */
-MUST_CHECK int post_next_key(const struct suite *suite, struct traffic_keys *half);
+MUST_CHECK int post_next_key(const struct suite *suite, struct traffic_keys *keys);

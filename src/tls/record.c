@@ -7,11 +7,11 @@
 #define AAD_MAX 13
 
 int record_run_begin(struct record_run *run, struct engine_contexts *contexts, const struct suite *suite,
-                     struct traffic_keys *half, bool seal) {
-    void *ctx = engine_contexts_load(contexts, suite->aead, seal, half->key);
+                     struct traffic_keys *keys, bool seal) {
+    void *ctx = engine_contexts_load(contexts, suite->aead, seal, keys->key);
     if (!ctx)
         return ERR_CRYPTO;
-    *run = (struct record_run){.half = half, .suite = suite, .engine = contexts->engine, .ctx = ctx};
+    *run = (struct record_run){.keys = keys, .suite = suite, .engine = contexts->engine, .ctx = ctx};
     return 0;
 }
 
@@ -35,13 +35,13 @@ size_t record_prefix(const struct suite *suite) {
 
 /* RFC 8446 5.3, RFC 7905 2: the sequence number, right-aligned, over the IV. RFC 5288 3: fixed part, then EXPLICIT's bytes. */
 static void make_nonce(const struct record_run *run, const uint8_t *explicit, uint8_t nonce[static AEAD_NONCE_LEN]) {
-    memcpy(nonce, run->half->iv, AEAD_NONCE_LEN);
+    memcpy(nonce, run->keys->iv, AEAD_NONCE_LEN);
     if (explicit_len(run->suite) > 0) {
         memcpy(nonce + 4, explicit, 8);
         return;
     }
     uint8_t seq[8];
-    put_u64(seq, run->half->seq);
+    put_u64(seq, run->keys->seq);
     for (int i = 0; i < 8; i++)
         nonce[4 + i] ^= seq[i];
 }
@@ -51,34 +51,34 @@ static struct span make_aad(const struct record_run *run, const uint8_t *header,
                             uint8_t room[static AAD_MAX]) {
     if (run->suite->version == TLS_1_3)
         return span_of(header, RECORD_HEADER_LEN);
-    put_u64(room, run->half->seq);
+    put_u64(room, run->keys->seq);
     memcpy(room + 8, header, 3);
     put_u16(room + 11, plain_len);
     return span_of(room, AAD_MAX);
 }
 
-uint64_t record_seals_left(const struct suite *suite, const struct traffic_keys *half) {
+uint64_t record_seals_left(const struct suite *suite, const struct traffic_keys *keys) {
     uint64_t limit = suite_seal_limit(suite);
-    return half->seq < limit ? limit - half->seq : 0;
+    return keys->seq < limit ? limit - keys->seq : 0;
 }
 
 /* A number used twice under one key would give the key away; the limits end a key long before. */
-static void next_number(struct traffic_keys *half) {
-    MUST(half->seq != UINT64_MAX);
-    half->seq++;
+static void next_number(struct traffic_keys *keys) {
+    MUST(keys->seq != UINT64_MAX);
+    keys->seq++;
 }
 
 int record_seal(struct record_run *run, enum content_type type, uint8_t *rec, size_t plain_len, size_t *ret_len) {
     uint8_t nonce[AEAD_NONCE_LEN], aad_room[AAD_MAX];
     const struct suite *suite = run->suite;
-    struct traffic_keys *half = run->half;
+    struct traffic_keys *keys = run->keys;
     bool is_1_3 = suite->version == TLS_1_3;
     size_t prefix = record_prefix(suite);
     uint8_t *data = rec + prefix;
     size_t data_len = plain_len + is_1_3;
 
     MUST(plain_len <= RECORD_PLAIN_MAX);
-    if (record_seals_left(suite, half) == 0)
+    if (record_seals_left(suite, keys) == 0)
         return ERR_KEY_LIMIT;
 
     if (is_1_3)
@@ -87,16 +87,16 @@ int record_seal(struct record_run *run, enum content_type type, uint8_t *rec, si
     put_u16(rec + 1, TLS_1_2);
     put_u16(rec + 3, prefix - RECORD_HEADER_LEN + data_len + AEAD_TAG_LEN);
     if (prefix > RECORD_HEADER_LEN)
-        put_u64(rec + RECORD_HEADER_LEN, half->explicit_nonce);
+        put_u64(rec + RECORD_HEADER_LEN, keys->explicit_nonce);
     make_nonce(run, rec + RECORD_HEADER_LEN, nonce);
 
     struct span aad = make_aad(run, rec, plain_len, aad_room);
     int rc = run->engine->seal(run->ctx, nonce, aad, data, data_len, data + data_len);
     if (rc)
         return rc;
-    next_number(half);
+    next_number(keys);
     if (prefix > RECORD_HEADER_LEN)
-        half->explicit_nonce++;
+        keys->explicit_nonce++;
     *ret_len = prefix + data_len + AEAD_TAG_LEN;
     return 0;
 }
@@ -145,7 +145,7 @@ int record_open(struct record_run *run, uint8_t *rec, size_t rec_len, enum conte
     size_t len = rec_len - prefix - AEAD_TAG_LEN;
     if (len > (size_t)RECORD_PLAIN_MAX + is_1_3)
         return ERR_RECORD_OVERFLOW;
-    if (run->half->seq == UINT64_MAX)
+    if (run->keys->seq == UINT64_MAX)
         return ERR_KEY_LIMIT;
 
     make_nonce(run, rec + RECORD_HEADER_LEN, nonce);
@@ -153,7 +153,7 @@ int record_open(struct record_run *run, uint8_t *rec, size_t rec_len, enum conte
     int rc = run->engine->open(run->ctx, nonce, aad, data, len, data + len);
     if (rc)
         return rc;
-    next_number(run->half);
+    next_number(run->keys);
     if (is_1_3)
         return strip_inner(data, len, ret_type, ret_plain);
     *ret_type = rec[0];

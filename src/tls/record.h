@@ -40,7 +40,7 @@ struct traffic_keys {
 
 /* A batch of records of one direction under one key: the key is loaded once. Borrows all it points at. */
 struct record_run {
-    struct traffic_keys *half;
+    struct traffic_keys *keys;
     const struct suite *suite;
     const struct engine *engine;
     void *ctx;
@@ -48,7 +48,7 @@ struct record_run {
 
 /* Loads the direction's present key into a working context. To be begun again after every change of key. ERR_CRYPTO. */
 MUST_CHECK int record_run_begin(struct record_run *run, struct engine_contexts *contexts, const struct suite *suite,
-                                struct traffic_keys *half, bool seal);
+                                struct traffic_keys *keys, bool seal);
 
 /* Bytes before the plain bytes of a sealed record: 5, or 13 with an explicit nonce. */
 size_t record_prefix(const struct suite *suite);
@@ -60,7 +60,7 @@ size_t record_prefix(const struct suite *suite);
 MUST_CHECK int record_seal(struct record_run *run, enum content_type type, uint8_t *rec, size_t plain_len, size_t *ret_len);
 
 /* Records this direction may still seal under its present key. */
-uint64_t record_seals_left(const struct suite *suite, const struct traffic_keys *half);
+uint64_t record_seals_left(const struct suite *suite, const struct traffic_keys *keys);
 
 /*
  * Whether a record with this header may be part of a handshake: LEN is the header's, of which protection takes

@@ -30,7 +30,7 @@ static int take_data(struct record_layer *p, struct span plain, struct record_la
 }
 
 /* What one opened record means. STEP_DONE: go on. */
-static enum step take_record(struct record_layer *p, const struct suite *suite, enum content_type type, struct span plain,
+static enum step take_opened(struct record_layer *p, const struct suite *suite, enum content_type type, struct span plain,
                              struct record_layer_opened *ret, bool *ret_rekeyed) {
     int rc = ERR_RECORD_TYPE;
     /* RFC 8446 5.1: nothing may come between the parts of a handshake message. */
@@ -48,7 +48,7 @@ static enum step take_record(struct record_layer *p, const struct suite *suite, 
     return STEP_FAILED;
 }
 
-static enum step fail(struct record_layer_opened *ret, int err) {
+static enum step fail_opened(struct record_layer_opened *ret, int err) {
     ret->err = err;
     return STEP_FAILED;
 }
@@ -75,19 +75,19 @@ enum step record_layer_open(struct record_layer *p, struct engine_contexts *cont
 
         int len = record_frame(suite, rec, left);
         if (len < 0)
-            return fail(ret, len);
+            return fail_opened(ret, len);
         if (len == 0 || (size_t)len > left)
             return STEP_WANT_READ;
         int rc = loaded ? 0 : record_run_begin(&run, contexts, suite, &p->in, false);
         if (rc)
-            return fail(ret, rc);
+            return fail_opened(ret, rc);
         rc = record_open(&run, rec, (size_t)len, &type, &plain);
         if (rc)
-            return fail(ret, rc);
+            return fail_opened(ret, rc);
         ret->consumed += (size_t)len;
 
         bool rekeyed = false;
-        enum step step = take_record(p, suite, type, plain, ret, &rekeyed);
+        enum step step = take_opened(p, suite, type, plain, ret, &rekeyed);
         if (step != STEP_DONE)
             return step;
         loaded = !rekeyed;
@@ -162,13 +162,13 @@ int record_layer_alert(struct record_layer *p, struct engine_contexts *contexts,
     return rc;
 }
 
-static void wipe_half(struct traffic_keys *half) {
-    secret_wipe(half->secret, sizeof half->secret);
-    secret_wipe(half->key, sizeof half->key);
-    secret_wipe(half->iv, sizeof half->iv);
+static void wipe_traffic_keys(struct traffic_keys *keys) {
+    secret_wipe(keys->secret, sizeof keys->secret);
+    secret_wipe(keys->key, sizeof keys->key);
+    secret_wipe(keys->iv, sizeof keys->iv);
 }
 
 void record_layer_wipe(struct record_layer *p) {
-    wipe_half(&p->in);
-    wipe_half(&p->out);
+    wipe_traffic_keys(&p->in);
+    wipe_traffic_keys(&p->out);
 }

@@ -1,6 +1,6 @@
 /*
- * A record layer on its way to another process: the bytes that a session carries along (docs/hand-over-format.md, "Record
- * layer"). What is in them is known here alone; whoever passes them on sees a span.
+ * A record layer on its way to another process: the bytes that a session carries along (docs/session-format.md, "Record
+ * layer"). What is in them is known here alone; code that passes them on sees a span.
  */
 #pragma once
 

@@ -21,17 +21,17 @@
 #define STACK_DEPTH ((size_t)16 * 1024) /* libcrypto goes some 6 KB deep for a signature */
 
 /* In front of every block; as long as the alignment that malloc() promises. */
-struct block {
+struct heap_block {
     size_t cap; /* bytes behind this header */
     union {
-        struct block *next; /* while free */
-        bool locked;        /* of a large one, while in use */
+        struct heap_block *next; /* while free */
+        bool locked;             /* of a large one, while in use */
     };
 };
-_Static_assert(sizeof(struct block) % ALIGN == 0, "what follows is aligned");
+_Static_assert(sizeof(struct heap_block) % ALIGN == 0, "what follows is aligned");
 
 static struct {
-    struct block *unused[CLASSES];
+    struct heap_block *unused[CLASSES];
     uint8_t *at; /* the rest of the present chunk */
     size_t left;
     size_t held, unlocked;
@@ -58,8 +58,8 @@ static void *pages(size_t n, bool *ret_locked) {
     return p;
 }
 
-static struct block *carve_block(size_t cap) {
-    size_t n = sizeof(struct block) + cap;
+static struct heap_block *carve_block(size_t cap) {
+    size_t n = sizeof(struct heap_block) + cap;
     if (secure_heap.left < n) { /* the old rest is lost: less than one block of the largest class */
         bool locked = false;
         uint8_t *chunk = pages(CHUNK, &locked);
@@ -70,7 +70,7 @@ static struct block *carve_block(size_t cap) {
     }
     union {
         uint8_t *bytes;
-        struct block *block;
+        struct heap_block *block;
     } u = {secure_heap.at};
     secure_heap.at += n;
     secure_heap.left -= n;
@@ -78,7 +78,7 @@ static struct block *carve_block(size_t cap) {
 }
 
 void *secure_heap_alloc(size_t n) {
-    struct block *b;
+    struct heap_block *b;
     if (n > SIZE_MAX / 2)
         return NULL;
     if (n > CLASS_MAX) {
@@ -106,7 +106,7 @@ void *secure_heap_alloc(size_t n) {
 void secure_heap_free(void *p) {
     if (!p)
         return;
-    struct block *b = (struct block *)p - 1;
+    struct heap_block *b = (struct heap_block *)p - 1;
     if (b->cap > CLASS_MAX) {
         size_t n = sizeof(*b) + b->cap;
         secure_heap.held -= n;
@@ -123,7 +123,7 @@ void secure_heap_free(void *p) {
 static void *secure_heap_realloc(void *p, size_t n) {
     if (!p)
         return secure_heap_alloc(n);
-    size_t cap = ((struct block *)p - 1)->cap;
+    size_t cap = ((struct heap_block *)p - 1)->cap;
     if (n <= cap && n > cap / 4)
         return p;
     void *to = secure_heap_alloc(n);

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/durable.h"
 #include "base/err.h"
 #include "tls/cert_chain.h"
 #include "tls/hostname.h"
@@ -32,13 +33,13 @@
 static const char *const own_names[] = {"localhost", "127.0.0.1", "::1"};
 
 /* One name or address out of the list. */
-struct entry {
+struct san_entry {
     char name[HOSTNAME_MAX + 1]; /* "" for an address */
     uint8_t ip[16];
     int ip_len;
 };
 
-static int read_entry(struct span s, struct entry *ret) {
+static int read_entry(struct span s, struct san_entry *ret) {
     char text[INET6_ADDRSTRLEN] = "";
     memset(ret, 0, sizeof(*ret));
     if (s.len < sizeof(text))
@@ -53,7 +54,7 @@ static int read_entry(struct span s, struct entry *ret) {
 }
 
 /* Takes the next name off the list; blanks around it do not count. *RET_ANY is false at the end of the list. */
-static int next_entry(const char **list, bool *ret_any, struct entry *ret) {
+static int next_entry(const char **list, bool *ret_any, struct san_entry *ret) {
     const char *p = *list + strspn(*list, ", \t");
     size_t len = strcspn(p, ",");
     *list = p + len;
@@ -65,7 +66,7 @@ static int next_entry(const char **list, bool *ret_any, struct entry *ret) {
 
 /* ---- are the present files good enough ---- */
 
-static bool names_it(X509 *leaf, const struct entry *e) {
+static bool names_it(X509 *leaf, const struct san_entry *e) {
     if (e->ip_len)
         return X509_check_ip(leaf, e->ip, (size_t)e->ip_len, 0) == 1;
     /* a wildcard must be there literally; for X509_check_host() it would be no name */
@@ -96,7 +97,7 @@ static bool still_good(const char *crt, const char *key, const char *names) {
                 X509_cmp_current_time(X509_get0_notBefore(chain.leaf)) < 0;
     bool any = true;
     while (good && any) {
-        struct entry e;
+        struct san_entry e;
         good = next_entry(&names, &any, &e) == 0 && (!any || names_it(chain.leaf, &e));
     }
     cert_chain_fini(&chain);
@@ -106,7 +107,7 @@ static bool still_good(const char *crt, const char *key, const char *names) {
 
 /* ---- making one ---- */
 
-static bool add_san(GENERAL_NAMES *to, const struct entry *e) {
+static bool add_san(GENERAL_NAMES *to, const struct san_entry *e) {
     GENERAL_NAME *n = GENERAL_NAME_new();
     ASN1_STRING *s = e->ip_len ? ASN1_OCTET_STRING_new() : ASN1_IA5STRING_new();
     const void *data = e->ip_len ? (const void *)e->ip : e->name;
@@ -124,7 +125,7 @@ static int add_alt_names(X509 *x, const char *names) {
     int err = ERR_CRYPTO;
     GENERAL_NAMES *list = GENERAL_NAMES_new();
     bool ok = list != NULL;
-    struct entry e;
+    struct san_entry e;
     for (size_t i = 0; ok && i < ARRAY_LEN(own_names); i++)
         ok = read_entry(span_str(own_names[i]), &e) == 0 && add_san(list, &e);
     for (bool any = true; ok && any;)
@@ -214,19 +215,6 @@ static int make_dir(const char *dir, struct text *why) {
     return 0;
 }
 
-static int write_whole(int fd, const uint8_t *p, size_t len) {
-    while (len) {
-        ssize_t n = write(fd, p, len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return ERR_SYSTEM;
-        p += n;
-        len -= (size_t)n;
-    }
-    return 0;
-}
-
 /*
  * A file below the descriptor of the directory: replacing the directory does not redirect us. SHOWN
  * is its name for messages.
@@ -256,32 +244,15 @@ static bool make_private(const struct dir_file *key) {
     return ok;
 }
 
-/* Writes to a name of its own in the same directory, then renames: no reader ever sees a partial file. */
+/* By a new file of a name of its own: others may write to the directory, and several processes may start at once. */
 static int write_file(const struct dir_file *to, BIO *bytes, mode_t mode, struct text *why) {
-    const char *path = to->path;
-    char temporary[PATH_MAX];
+    char temporary[PATH_MAX], *p = NULL;
     struct text t = text_of(temporary, sizeof(temporary));
-    text_addf(&t, "%s.XXXXXX", path);
+    size_t len = (size_t)BIO_get_mem_data(bytes, &p);
+    text_addf(&t, "%s.XXXXXX", to->path);
     int fd = mkostemp(temporary, O_CLOEXEC);
-    if (fd < 0)
-        return selfsigned_errno(why, to->shown, "cannot be written");
-
-    char *p = NULL;
-    long len = BIO_get_mem_data(bytes, &p);
-    bool ok = write_whole(fd, (const uint8_t *)p, (size_t)len) == 0 && fchmod(fd, mode) == 0 && fsync(fd) == 0;
-    int saved = errno;
-    if (close(fd) < 0 && ok) {
-        ok = false;
-        saved = errno;
-    }
-    if (ok && rename(temporary, path) < 0) {
-        ok = false;
-        saved = errno;
-    }
-    if (ok)
+    if (fd >= 0 && durable_replace(to->path, temporary, fd, mode, span_of(p, len)) == 0)
         return 0;
-    (void)unlink(temporary); /* the first fault is the one to report */
-    errno = saved;
     return selfsigned_errno(why, to->shown, "cannot be written");
 }
 
@@ -314,7 +285,7 @@ out:
 /* The names come from the user, so they are checked before anything is written. */
 static int judge_names(const char *names, struct text *why) {
     for (bool any = true; any;) {
-        struct entry e;
+        struct san_entry e;
         const char *rest = names;
         if (next_entry(&names, &any, &e) < 0) {
             rest += strspn(rest, ", \t");

@@ -18,10 +18,11 @@ static const struct trial trials[] = {
     {{"TLS_AES_256_GCM_SHA384", "X25519", true}, 0x1302, 0x001d},
 };
 
-static bool agrees(const struct trial *trial, const struct selftest_talk *t, const struct handshake_result *r) {
+static bool agrees_with_trial(const struct trial *trial, const struct selftest_talk *t, const struct handshake_result *r) {
     size_t len = hash_len(suite_by_id(r->suite)->hash);
-    return r->own && r->suite == trial->suite && r->group == trial->group && r->resumed == trial->offer.resumes &&
-           selftest_talk_resumed(t) == trial->offer.resumes && secret_eq(r->record_layer.in.secret, t->client_secret, len) &&
+    return handshake_is_own(t->server) && r->suite == trial->suite && r->group == trial->group &&
+           r->resumed == trial->offer.resumes && selftest_talk_resumed(t) == trial->offer.resumes &&
+           secret_eq(r->record_layer.in.secret, t->client_secret, len) &&
            secret_eq(r->record_layer.out.secret, t->server_secret, len);
 }
 
@@ -30,7 +31,7 @@ static bool try(const struct trial *trial, struct selftest_talk *t, const struct
     if (!selftest_talk_begin(t, s, &trial->offer) || !selftest_talk_on(t) || !selftest_talk_take_ticket(t) ||
         handshake_finish(t->server, &r) < 0)
         return false;
-    bool good = agrees(trial, t, &r);
+    bool good = agrees_with_trial(trial, t, &r);
     record_layer_wipe(&r.record_layer);
     return good;
 }

@@ -11,7 +11,7 @@
 
 #define VALID_S 3600
 
-static EVP_PKEY *get_key(void *ctx, const struct creds *store, uint32_t key) {
+static EVP_PKEY *get_selftest_key(void *ctx, const struct creds *store, uint32_t key) {
     (void)store, (void)key; /* there is one */
     return EVP_PKEY_up_ref(ctx) == 1 ? ctx : NULL;
 }
@@ -75,7 +75,7 @@ static struct certs *make_certs(void) {
     EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *x = key ? make_cert(key) : NULL;
     int fd = x ? make_store(x) : -1;
-    const struct certs_keys keys = {.get = get_key, .sign = sign, .release = release_key, .ctx = key};
+    const struct certs_keys keys = {.get = get_selftest_key, .sign = sign, .release = release_key, .ctx = key};
     if (fd < 0 || certs_open(fd, &keys, &certs) < 0)
         EVP_PKEY_free(key);
     if (fd >= 0)

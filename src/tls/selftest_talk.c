@@ -12,7 +12,7 @@
 #define ROUNDS_MAX 8 /* flights, far more than a handshake has */
 #define OUT_MAX    (256 * 1024)
 
-static void on_secret(const SSL *ssl, const char *line) {
+static void on_client_secret(const SSL *ssl, const char *line) {
     static const char to_server[] = "CLIENT_TRAFFIC_SECRET_0 ", to_client[] = "SERVER_TRAFFIC_SECRET_0 ";
     struct selftest_talk *t = SSL_get_app_data(ssl);
     bool ours = strncmp(line, to_client, sizeof(to_client) - 1) == 0;
@@ -35,7 +35,7 @@ bool selftest_talk_open(struct selftest_talk *t) {
     t->ctx = SSL_CTX_new(TLS_client_method());
     if (!t->ctx || SSL_CTX_set_min_proto_version(t->ctx, TLS1_3_VERSION) != 1)
         return false;
-    SSL_CTX_set_keylog_callback(t->ctx, on_secret);
+    SSL_CTX_set_keylog_callback(t->ctx, on_client_secret);
     SSL_CTX_set_session_cache_mode(t->ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(t->ctx, on_session);
     return true;
@@ -94,7 +94,7 @@ bool selftest_talk_begin(struct selftest_talk *t, const struct tls_server *s, co
         return false;
     (void)SSL_do_handshake(t->client); /* wants to read now; a failure shows as a missing hello */
     return hello_find(&(struct hello_scan){0}, said(t), scratch, &message, &wire_len, &err) == STEP_DONE &&
-           hello_parse(message, &hello) == 0 && handshake_new(s, &hello, &t->out, &t->server) == 0;
+           hello_parse(message, &hello) == 0 && handshake_new(s, &hello, &t->out, NULL, &t->server) == 0;
 }
 
 /* What the server has to say goes to the client, whose state shows what came of it. */

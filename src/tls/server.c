@@ -9,8 +9,6 @@
 #include "tls/handshake.h"
 #include "tls/hs_libssl_server.h"
 
-#define SHARE_LOOKUPS_MAX (1 << 20) /* about as long as a signature takes; clients send a handful of shares */
-
 /* Our order decides (RFC 7301 3.2). */
 struct span tls_server_alpn(const struct tls_server *s, struct span offered) {
     for (struct rd ours = rd_of(buf_span(&s->alpn)); rd_left(&ours);) {
@@ -31,12 +29,17 @@ static int set_alpn(struct tls_server *s, const struct tls_policy *p) {
     return 0;
 }
 
-/* Tickets are good under the present rules for clients only. */
+/* Tickets are good under the present rules for clients only; where backends get certificates, only those that can hold one. */
 static void bind_tickets(struct tls_server *s) {
-    struct span rules = span_of(NULL, 0);
-    if (s->clients)
-        rules = span_of(client_auth_digest(s->clients), CLIENT_AUTH_DIGEST_LEN);
-    ticket_bind_rules(s->service_binding, rules, s->binding);
+    uint8_t rules[CLIENT_AUTH_DIGEST_LEN + 1];
+    size_t len = 0;
+    if (s->clients) {
+        memcpy(rules, client_auth_digest(s->clients), CLIENT_AUTH_DIGEST_LEN);
+        len = CLIENT_AUTH_DIGEST_LEN;
+    }
+    if (s->clients && s->reports_client_cert)
+        rules[len++] = 1;
+    ticket_bind_rules(s->service_binding, span_of(rules, len), s->binding);
 }
 
 static uint16_t *copy_list(const uint16_t *list, size_t n) {
@@ -146,16 +149,6 @@ static bool shares_group(const struct tls_server *s, const struct hello *h, uint
     return false;
 }
 
-/* libssl looks every key share up in the client's list of groups, and has no bound for it. */
-static bool shares_are_few(const struct hello *h) {
-    size_t n = 0;
-    for (struct rd r = rd_of(h->key_shares); rd_left(&r) > 0; n++) {
-        (void)rd_u16(&r);
-        (void)rd_vec16(&r);
-    }
-    return n * (h->groups.len / 2) <= SHARE_LOOKUPS_MAX;
-}
-
 /* Without schemes a client may still resume; whether it can is seen later. */
 static bool may_verify(const struct tls_server *s, const struct hello *h, uint16_t version) {
     if (version == TLS_1_3 && h->has_psk && h->sigalgs.len == 0)
@@ -167,15 +160,13 @@ int tls_server_check(const struct tls_server *s, const struct hello *h) {
     uint16_t version = tls_server_version(s, h);
     if (!version)
         return ERR_NO_VERSION;
-    int err = version == TLS_1_3 ? hello_judge_1_3(h) : 0;
+    int err = version == TLS_1_3 ? hello_judge_1_3(h) : hello_judge_1_2(h);
     if (err < 0)
         return err;
     if (!shares_suite(s, h, version))
         return ERR_NO_SUITE;
     if (!shares_group(s, h, version))
         return ERR_NO_GROUP;
-    if (!shares_are_few(h))
-        return ERR_LIMIT;
     if (s->strict_sni && certs_lookup(s->certs, s->service, h->sni) < CREDS_WILDCARD)
         return ERR_UNKNOWN_NAME;
     if (h->sni_other.len > HELLO_NAME_MAX) /* as libssl would answer */

@@ -13,7 +13,6 @@
 
 enum aead_id { AEAD_AES_128_GCM, AEAD_AES_256_GCM, AEAD_CHACHA20_POLY1305, AEAD_COUNT };
 enum hash_id { HASH_SHA256, HASH_SHA384 };
-enum suite_auth { AUTH_ANY, AUTH_ECDSA, AUTH_RSA };
 
 /* What an AEAD looks like on the wire and how far one key may be used. */
 struct aead {
@@ -35,7 +34,6 @@ struct suite {
     uint16_t version; /* TLS_1_2 or TLS_1_3 */
     uint8_t aead;     /* enum aead_id */
     uint8_t hash;     /* enum hash_id */
-    uint8_t auth;     /* enum suite_auth */
     const char *name; /* IANA registry */
     const char *openssl_name;
 };

@@ -2,12 +2,12 @@
 
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
-#include <openssl/rand.h>
 #include <stdbool.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/rand.h"
 #include "base/secret.h"
 #include "base/wr.h"
 #include "tls/engine.h"
@@ -44,7 +44,7 @@ struct tickets {
 };
 
 /* HKDF-Expand-Label with the hour as its context. */
-static bool derive(const uint8_t *prk, uint64_t hour, struct hour_keys *ret) {
+static bool derive_hour_keys(const uint8_t *prk, uint64_t hour, struct hour_keys *ret) {
     uint8_t number[8];
     struct wr w = wr_of(number, sizeof(number));
     wr_u64(&w, hour);
@@ -64,7 +64,7 @@ static bool follow_clock(struct tickets *t) {
     t->derived = false;
     for (size_t s = 0; s < t->n; s++)
         for (unsigned i = 0; i < HOURS; i++)
-            if (!derive(t->secrets[s].prk, hour + i - NOW, &t->secrets[s].hours[i]))
+            if (!derive_hour_keys(t->secrets[s].prk, hour + i - NOW, &t->secrets[s].hours[i]))
                 return false;
     t->hour = hour;
     t->derived = true;
@@ -108,9 +108,14 @@ void tickets_free(struct tickets *t) {
 
 /* ---- as bytes ---- */
 
+static struct engine_contexts aead = {.engine = &engine_libcrypto}; /* for the life of the process */
+
+void tickets_forget(void) {
+    engine_contexts_forget(&aead);
+}
+
 /* A working context with the key of the one ticket that has this SALT; NULL when the library failed. */
-static void *load_key(const struct hour_keys *k, const uint8_t *salt, bool seal) {
-    static struct engine_contexts aead = {.engine = &engine_libcrypto}; /* for the life of the process */
+static void *load_ticket_key(const struct hour_keys *k, const uint8_t *salt, bool seal) {
     uint8_t key[AEAD_KEY_MAX];
     struct span context = span_of(salt, SALT_LEN);
     void *ctx = NULL;
@@ -128,9 +133,8 @@ int tickets_seal(struct tickets *t, uint8_t *ticket, size_t len) {
     const struct hour_keys *k = &t->secrets[0].hours[NOW];
     uint8_t *salt = ticket + TICKETS_NAME_LEN, *data = ticket + HEAD_LEN;
     memcpy(ticket, k->own_name, TICKETS_NAME_LEN);
-    if (RAND_bytes(salt, SALT_LEN) != 1)
-        return ERR_CRYPTO;
-    void *ctx = load_key(k, salt, true);
+    rand_bytes(salt, SALT_LEN);
+    void *ctx = load_ticket_key(k, salt, true);
     return ctx ? engine_libcrypto.seal(ctx, only_nonce, span_of(ticket, HEAD_LEN), data, len, data + len) : ERR_CRYPTO;
 }
 
@@ -147,7 +151,7 @@ int tickets_open(struct tickets *t, struct span ticket, uint8_t *to, size_t cap,
     if (!k)
         return ERR_NOT_FOUND;
     size_t len = ticket.len - TICKETS_SEALED_MORE;
-    void *ctx = load_key(k, ticket.p + TICKETS_NAME_LEN, false);
+    void *ctx = load_ticket_key(k, ticket.p + TICKETS_NAME_LEN, false);
     memcpy(to, ticket.p + HEAD_LEN, len);
     int err = ctx ? engine_libcrypto.open(ctx, only_nonce, span_of(ticket.p, HEAD_LEN), to, len, ticket.p + HEAD_LEN + len)
                   : ERR_CRYPTO;
@@ -183,8 +187,7 @@ enum tickets_key tickets_container(struct tickets *t, uint8_t name[static TICKET
         return TICKETS_KEY_NONE;
     if (seal) {
         memcpy(name, k->name, TICKETS_NAME_LEN);
-        if (RAND_bytes(iv, EVP_CIPHER_get_iv_length(EVP_aes_256_cbc())) != 1)
-            return TICKETS_KEY_FAILED;
+        rand_bytes(iv, (size_t)EVP_CIPHER_get_iv_length(EVP_aes_256_cbc()));
     }
     if (EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, k->aes_key, iv, seal) != 1 || mac_begin(k, mac) != 1)
         return TICKETS_KEY_FAILED;

@@ -34,6 +34,9 @@ struct tickets *tickets_new(const struct span *secrets, size_t n);
 MUST_CHECK bool tickets_use(struct tickets *t, const struct span *secrets, size_t n);
 void tickets_free(struct tickets *t);
 
+/* The key of the last ticket that was sealed or opened does not stay in libcrypto's contexts. */
+void tickets_forget(void);
+
 /*
  * Tickets of our own handshake, as bytes: name of the hour, salt, what is sealed by AES-256-GCM under a key that is derived for
  * this ticket alone (so no nonce can repeat, on however many machines). Their names are others than those of libssl's tickets:

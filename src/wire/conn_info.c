@@ -113,9 +113,12 @@ void conn_info_pack(struct wr *w, const struct conn_info *f) {
     pack_client(w, &f->id);
     wr_u8(w, f->matched_name);
     wr_vec8(w, f->cert_file);
+    wr_u8(w, f->made_by);
 }
 
-void conn_info_unpack(struct rd *r, struct conn_info *ret) {
+/* What there was from the first version on. */
+static void unpack_first(struct rd *r, struct conn_info *ret) {
+    memset(ret, 0, sizeof(*ret));
     rd_copy(r, ret->unique_id, CONN_INFO_UNIQUE_ID_LEN);
     ret->service = rd_u16(r);
     addr_unpack(r, &ret->client);
@@ -132,17 +135,42 @@ void conn_info_unpack(struct rd *r, struct conn_info *ret) {
     ret->sni = rd_vec8(r);
     ret->alpn = rd_vec8(r);
     ret->ja4 = rd_vec8(r);
+    bool known = ret->tls_version == 0 || ret->tls_version == VERSION_1_2 || ret->tls_version == VERSION_1_3;
+    r->bad = r->bad || !known || resumed > 1 || ret->ja4.len > CONN_INFO_JA4_MAX;
+}
+
+static void unpack_ends(struct rd *r, struct conn_info *ret) {
     ret->sig_scheme = rd_u16(r);
     ret->cert_sig = rd_u8(r);
     ret->cert_key = rd_u8(r);
     ret->cert_key_bits = rd_u16(r);
     unpack_client(r, &ret->id);
+}
+
+static void unpack_served(struct rd *r, struct conn_info *ret) {
     ret->matched_name = rd_u8(r);
     ret->cert_file = rd_vec8(r);
-    if (ret->matched_name >= SERVED_COUNT || resumed > 1 || ret->ja4.len > CONN_INFO_JA4_MAX)
-        r->bad = true;
-    if (ret->tls_version != 0 && ret->tls_version != VERSION_1_2 && ret->tls_version != VERSION_1_3)
-        r->bad = true;
+    r->bad = r->bad || ret->matched_name >= SERVED_COUNT;
+}
+
+static bool has_more(const struct rd *r) {
+    return !r->bad && rd_left(r) > 0;
+}
+
+void conn_info_unpack(struct rd *r, struct conn_info *ret) {
+    unpack_first(r, ret);
+    if (has_more(r))
+        unpack_ends(r, ret);
+    if (has_more(r))
+        unpack_served(r, ret);
+    uint8_t maker = has_more(r) ? rd_u8(r) : MADE_BY_UNKNOWN;
+    ret->made_by = maker < MADE_BY_COUNT ? maker : MADE_BY_UNKNOWN; /* a later build may know more */
+}
+
+const char *handshake_maker_text(unsigned maker) {
+    static const char *const texts[MADE_BY_COUNT] = {
+        [MADE_BY_UNKNOWN] = "", [MADE_BY_LIBSSL] = "libssl", [MADE_BY_OWN] = "own"};
+    return maker < MADE_BY_COUNT ? texts[maker] : "";
 }
 
 struct span conn_info_served_name(enum matched_name as, struct span sni, char to[static MATCHED_NAME_MAX]) {

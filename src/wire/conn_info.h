@@ -38,6 +38,12 @@ enum matched_name { SERVED_NO_NAME, SERVED_OTHER, SERVED_WILDCARD, SERVED_EXACT,
 
 #define MATCHED_NAME_MAX 260
 
+/* Who made the handshake. */
+enum handshake_maker { MADE_BY_UNKNOWN, MADE_BY_LIBSSL, MADE_BY_OWN, MADE_BY_COUNT };
+
+/* "libssl", "own": as in the metric's label and in the status. "" = not known. Static. */
+const char *handshake_maker_text(unsigned maker);
+
 struct conn_info {
     uint8_t unique_id[CONN_INFO_UNIQUE_ID_LEN];
     uint16_t service;     /* index into conf.services */
@@ -61,11 +67,17 @@ struct conn_info {
     struct conn_info_client id;
     uint8_t matched_name;  /* enum matched_name */
     struct span cert_file; /* of the certificate that was presented, at most 255 bytes, else its end; empty = not known */
+    uint8_t made_by;       /* enum handshake_maker; unknown: passthrough, none was begun, or an older build has not said */
 };
 
+/* A field is added at the end, and is all zero when it is not known. Anyone who sends it says how long all of it is. */
 void conn_info_pack(struct wr *w, const struct conn_info *f);
 
-/* Spans borrow what R reads. An overrun or a value out of range leaves R bad. */
+/*
+ * R has what was packed and nothing else, up to its end. An older build, or the generation before, may have written less: then
+ * what is missing is not known. What a later one has behind stays in R. Spans borrow what R reads. An overrun or a value out of
+ * range leaves R bad.
+ */
 void conn_info_unpack(struct rd *r, struct conn_info *ret);
 
 /* "www.example.org", "*.example.org", "other", "" (none requested), in TO or elsewhere. */

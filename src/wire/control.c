@@ -50,6 +50,7 @@
     X(KEY_PASS, 1, KEY_LEN, KEY_LEN)                                                                                           \
     X(REQUEST_ACCESS, 2, 0, 0)                                                                                                 \
     X(ACCESS, 1, 0, 0)                                                                                                         \
+    X(KEYLOG, 1, 0, 0)                                                                                                         \
     X(REQUEST_SECRETS, 1, 0, 0)                                                                                                \
     X(HOOKED, 0, 0, HOOKED_MAX)                                                                                  \
     X(CPU, 0, NUMBER_LEN, NUMBER_LEN)
@@ -67,7 +68,9 @@ const struct ipc_rule control_to_child[] = {
  * successor of the supervisor give one answer and end.
  */
 #define FROM(role) (1u << ROLE_##role)
-#define WORKERS    (FROM(OBSERVER) | FROM(RESOLVER) | FROM(RELAY) | FROM(HANDSHAKER) | FROM(SIGNER) | FROM(KEYMAKER) | FROM(ACME))
+#define WORKERS                                                                                                                \
+    (FROM(OBSERVER) | FROM(RESOLVER) | FROM(RELAY) | FROM(HANDSHAKER) | FROM(SIGNER) | FROM(KEYMAKER) | FROM(ACME) |           \
+     FROM(FLEET) | FROM(EXPORTER))
 
 /* clang-format off */
 #define TO_SUPERVISOR(X)                                                                                                       \
@@ -291,7 +294,7 @@ static void pack_texts(struct wr *w, const struct span *texts, uint16_t n) {
 }
 
 /* They become C strings on the other side, so none may hold a zero byte. */
-static struct span unpack_text(struct rd *r) {
+static struct span unpack_c_text(struct rd *r) {
     struct span s = rd_vec16(r);
     if (s.len > 0 && memchr(s.p, 0, s.len))
         r->bad = true;
@@ -305,7 +308,7 @@ static void unpack_texts(struct rd *r, struct span *texts, uint16_t *ret_n) {
         n = 0;
     }
     for (size_t i = 0; i < n; i++)
-        texts[i] = unpack_text(r);
+        texts[i] = unpack_c_text(r);
     *ret_n = n;
 }
 
@@ -316,6 +319,9 @@ int control_send_request(int fd, const struct control_request *req) {
     wr_vec16(&w, req->file);
     pack_texts(&w, req->listen, req->nlisten);
     pack_texts(&w, req->backend, req->nbackend);
+    pack_texts(&w, req->name, req->nname);
+    wr_vec16(&w, req->directory);
+    wr_vec16(&w, req->ca_file);
     w.bad = w.bad || req->nheld > CONTROL_HELD_MAX;
     wr_u16(&w, req->nheld);
     for (size_t i = 0; i < req->nheld && !w.bad; i++)
@@ -330,9 +336,12 @@ int control_read_request(const struct ipc_msg *m, struct control_request *ret) {
     struct control_request req = {.protocol = rd_u32(&r)};
     if (!r.bad && req.protocol != CONTROL_PROTOCOL)
         return ERR_UNSUPPORTED;
-    req.file = unpack_text(&r);
+    req.file = unpack_c_text(&r);
     unpack_texts(&r, req.listen, &req.nlisten);
     unpack_texts(&r, req.backend, &req.nbackend);
+    unpack_texts(&r, req.name, &req.nname);
+    req.directory = unpack_c_text(&r);
+    req.ca_file = unpack_c_text(&r);
     req.nheld = rd_u16(&r);
     for (size_t i = 0; i < req.nheld && i < CONTROL_HELD_MAX && !r.bad; i++)
         addr_unpack(&r, &req.held[i]);
@@ -352,8 +361,8 @@ int control_send_configured(int fd, const struct control_configured *c, const in
 
 int control_read_configured(const struct ipc_msg *m, struct control_configured *ret) {
     struct rd r = rd_of(m->body);
-    struct span version = unpack_text(&r);
-    struct span warnings = unpack_text(&r);
+    struct span version = unpack_c_text(&r);
+    struct span warnings = unpack_c_text(&r);
     if (m->type != CONTROL_CONFIGURED || !rd_end(&r))
         return ERR_FORMAT;
     *ret = (struct control_configured){version, warnings};

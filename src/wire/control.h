@@ -36,7 +36,7 @@
 #include "base/ipc.h"
 #include "shm/roles.h"
 
-#define CONTROL_PROTOCOL 4
+#define CONTROL_PROTOCOL 5
 
 enum control_type {
     CONTROL_SETUP = 1, /* fds: snapshot, scoreboard, ring, stats */
@@ -80,6 +80,7 @@ enum control_type {
     CONTROL_HOOK,            /* acme: run a program; this and the next: wire/control_hook.h */
     CONTROL_HOOKED,          /* body: why it has failed, as text */
     CONTROL_CPU,             /* body: 1 more than the CPU to run on, 0 = any that is allowed */
+    CONTROL_KEYLOG,          /* fds: the file of the key log, to append to; replaces an earlier one; handshakers only */
 };
 
 #define CONTROL_TEXT_MAX (32 * 1024)
@@ -159,7 +160,7 @@ MUST_CHECK int control_send(int fd, enum control_type type);
 MUST_CHECK int control_send_ring_end(int fd, const struct control_peer *p);
 MUST_CHECK int control_send_text(int fd, enum control_type type, struct span text, const int *fds, unsigned nfds);
 
-/* What the config role shall load: a file, or flags. Texts borrow the message. */
+/* What the config role shall load: a file, or flags (struct conf_flags). Texts borrow the message. */
 #define CONTROL_FLAGS_MAX 16
 #define CONTROL_HELD_MAX  260 /* all listeners, and some for administration */
 struct control_request {
@@ -169,6 +170,9 @@ struct control_request {
     uint16_t nlisten;
     struct span backend[CONTROL_FLAGS_MAX];
     uint16_t nbackend;
+    struct span name[CONTROL_FLAGS_MAX];
+    uint16_t nname;
+    struct span directory, ca_file;
     struct addr held[CONTROL_HELD_MAX]; /* the supervisor listens there already: no use in looking whether they are free */
     uint16_t nheld;
 };

@@ -12,7 +12,9 @@
  *   supervisor                              handshaker
  *   CREDS (set, store)        ------------>             new handshakes use it; those under way end with what they began
  *
- * A set is numbered by the supervisor. A store taken by the signers stays good there until the next but one.
+ * A set is numbered by the supervisor. A store taken by the signers and used stays good there until the next but one is taken;
+ * one that was taken and not used makes room for the next attempt at the same change. Only a signer that was started again
+ * when the keys of the one in use were gone has the next one alone (sign.h: ERR_NOT_FOUND).
  */
 #pragma once
 
@@ -25,6 +27,19 @@ struct control_creds {
     uint32_t set;
     uint32_t nkeys; /* as in the store */
 };
+
+/* Attempts at one change of credentials: their numbers differ in the last 8 bits alone. */
+static inline uint32_t control_creds_change(uint32_t set) {
+    return set >> 8;
+}
+
+/* The number of the next attempt: USED is the set in use, LAST the attempt before. No other attempt since USED has it, nor has
+ * a set that was used before, whose numbers are lower. */
+static inline uint32_t control_creds_attempt(uint32_t used, uint32_t last) {
+    uint32_t change = control_creds_change(used) + 1;
+    return change << 8 | (control_creds_change(last) == change ? (last + 1) & 0xff : 0);
+}
+
 MUST_CHECK int control_send_creds(int fd, const struct control_creds *c, int store);
 MUST_CHECK int control_read_creds(const struct ipc_msg *m, struct control_creds *ret);
 

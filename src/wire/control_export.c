@@ -33,7 +33,7 @@ int control_send_import(int fd, int link) {
 int control_send_exported(int fd, const struct control_exported *e) {
     uint8_t body[EXPORTED_LEN];
     struct wr w = wr_of(body, sizeof(body));
-    wr_u32(&w, e->moved);
+    wr_u32(&w, e->migrated);
     wr_u32(&w, e->kept);
     wr_u8(&w, e->broken);
     return wr_end(&w) ? ipc_send(fd, CONTROL_EXPORTED, wr_written(&w), NULL, 0) : ERR_LIMIT;
@@ -41,7 +41,7 @@ int control_send_exported(int fd, const struct control_exported *e) {
 
 int control_read_exported(const struct ipc_msg *m, struct control_exported *ret) {
     struct rd r = rd_of(m->body);
-    struct control_exported e = {.moved = rd_u32(&r)};
+    struct control_exported e = {.migrated = rd_u32(&r)};
     e.kept = rd_u32(&r);
     uint8_t broken = rd_u8(&r);
     e.broken = broken == 1;

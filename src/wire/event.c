@@ -15,13 +15,44 @@ const char *side_end_name(unsigned end) {
     return end < END_COUNT ? names[end] : "unknown";
 }
 
-#define EVENT_VERSION 2 /* to be raised with every change of what pack() or conn_info_pack() write */
+const char *trace_step_name(unsigned step) {
+    static const char *const names[TRACED_COUNT] = {
+        [TRACED_ACCEPT] = "accept",
+        [TRACED_HELLO] = "hello",
+        [TRACED_HANDSHAKE] = "handshake",
+        [TRACED_TAKEN] = "taken",
+        [TRACED_CONNECT] = "connect",
+        [TRACED_CONNECT_FAILED] = "connect_failed",
+        [TRACED_BACKLOG_FULL] = "backlog_full",
+        [TRACED_FIRST_BYTE] = "first_byte",
+        [TRACED_THROTTLED] = "throttled",
+        [TRACED_EXPORTED] = "exported",
+        [TRACED_IMPORTED] = "imported",
+    };
+    return step < TRACED_COUNT ? names[step] : "unknown";
+}
+
+/* To be raised with every change of what event_pack() writes, but not of connection info, which may grow. The version before is
+ * read, too: an upgrade's last lines come from the generation that leaves. */
+#define EVENT_VERSION        4
+#define EVENT_VERSION_BEFORE 3 /* ends before relay_us */
 
 static void pack_name(struct wr *w, struct span name) {
     wr_vec16(w, span_of(name.p, MIN(name.len, (size_t)EVENT_NAME_MAX)));
 }
 
-static void pack(struct wr *w, const struct event *e) {
+/* Without the client's certificate: there are none in the log. */
+static void pack_lean_info(struct wr *w, const struct conn_info *info) {
+    uint8_t packed[CONN_INFO_LEAN_MAX];
+    struct wr own = wr_of(packed, sizeof(packed));
+    struct conn_info lean = *info;
+    lean.id.cert = span_of(NULL, 0);
+    conn_info_pack(&own, &lean);
+    w->bad = w->bad || !wr_end(&own);
+    wr_vec16(w, wr_written(&own));
+}
+
+void event_pack(struct wr *w, const struct event *e) {
     wr_u8(w, EVENT_VERSION);
     wr_u8(w, (uint8_t)e->kind);
     wr_u64(w, e->wall_us);
@@ -31,9 +62,7 @@ static void pack(struct wr *w, const struct event *e) {
     wr_vec16(w, span_of(e->text.p, MIN(e->text.len, (size_t)EVENT_TEXT_MAX)));
     if (e->kind == EVENT_LINE)
         return;
-    struct conn_info lean = e->conn_info; /* no certificates in the log */
-    lean.id.cert = span_of(NULL, 0);
-    conn_info_pack(w, &lean);
+    pack_lean_info(w, &e->conn_info);
     pack_name(w, e->service);
     wr_vec8(w, e->reason ? span_str(err_name(e->reason)) : span_of(NULL, 0));
     wr_u8(w, e->alert);
@@ -43,21 +72,29 @@ static void pack(struct wr *w, const struct event *e) {
     pack_name(w, e->backend);
     wr_u64(w, e->bytes_in);
     wr_u64(w, e->bytes_out);
+    if (e->kind == EVENT_TRACE) {
+        wr_u8(w, e->step);
+        return;
+    }
     wr_u32(w, e->connect_us);
     wr_u8(w, e->client_end);
     wr_u8(w, e->backend_end);
     wr_u16(w, e->retries);
+    wr_u64(w, e->relay_us);
+    wr_u32(w, e->first_byte_us);
 }
 
 bool event_put(struct ring *ring, const struct event *e) {
     uint8_t packed[EVENT_PACKED_MAX];
     struct wr w = wr_of(packed, sizeof(packed));
-    pack(&w, e);
+    event_pack(&w, e);
     return wr_end(&w) && ring_put(ring, wr_written(&w));
 }
 
 static void read_conn_info(struct rd *r, struct event *e) {
-    conn_info_unpack(r, &e->conn_info);
+    struct rd info = rd_of(rd_vec16(r)); /* what a later build has behind it is skipped */
+    conn_info_unpack(&info, &e->conn_info);
+    r->bad = r->bad || info.bad;
     e->service = rd_vec16(r);
     struct span reason = rd_vec8(r);
     e->alert = rd_u8(r);
@@ -68,15 +105,26 @@ static void read_conn_info(struct rd *r, struct event *e) {
         r->bad = true;
 }
 
-static void read_session(struct rd *r, struct event *e) {
+static void read_session(struct rd *r, uint8_t version, struct event *e) {
     e->backend = rd_vec16(r);
     e->bytes_in = rd_u64(r);
     e->bytes_out = rd_u64(r);
+    if (e->backend.len > EVENT_NAME_MAX)
+        r->bad = true;
+    if (e->kind == EVENT_TRACE) {
+        e->step = rd_u8(r);
+        r->bad = r->bad || e->step >= TRACED_COUNT;
+        return;
+    }
     e->connect_us = rd_u32(r);
     e->client_end = rd_u8(r);
     e->backend_end = rd_u8(r);
     e->retries = rd_u16(r);
-    if (e->client_end >= END_COUNT || e->backend_end >= END_COUNT || e->backend.len > EVENT_NAME_MAX)
+    if (version == EVENT_VERSION) {
+        e->relay_us = rd_u64(r);
+        e->first_byte_us = rd_u32(r);
+    }
+    if (e->client_end >= END_COUNT || e->backend_end >= END_COUNT)
         r->bad = true;
 }
 
@@ -84,7 +132,7 @@ int event_read(struct span record, struct event *ret) {
     memset(ret, 0, sizeof(*ret));
     struct rd r = rd_of(record);
     uint8_t version = rd_u8(&r), kind = rd_u8(&r);
-    if (version != EVENT_VERSION || kind < EVENT_LINE || kind > EVENT_FAILURE)
+    if ((version != EVENT_VERSION && version != EVENT_VERSION_BEFORE) || kind < EVENT_LINE || kind > EVENT_TRACE)
         return ERR_FORMAT;
     ret->kind = (enum event_kind)kind;
     ret->wall_us = rd_u64(&r);
@@ -97,8 +145,8 @@ int event_read(struct span record, struct event *ret) {
         r.bad = true;
     if (kind != EVENT_LINE)
         read_conn_info(&r, ret);
-    if (kind == EVENT_SESSION)
-        read_session(&r, ret);
+    if (kind == EVENT_SESSION || kind == EVENT_TRACE)
+        read_session(&r, version, ret);
     return rd_end(&r) ? 0 : ERR_FORMAT;
 }
 
@@ -130,4 +178,10 @@ void log_msg(struct log *v, enum log_level level, const char *fmt, ...) {
         (void)event_put(&v->ring, &e); /* the ring counts what it drops, and the observer reports it */
     else
         say_to_stderr(v, e.text);
+}
+
+void log_lines(struct log *v, enum log_level level, const char *before, struct span text) {
+    for (struct span line; span_take_line(&text, &line);)
+        if (line.len)
+            log_msg(v, level, "%s%.*s", before, (int)line.len, (const char *)line.p);
 }

@@ -71,6 +71,8 @@ void export_pack(struct wr *w, const struct export_session *s) {
     wr_vec16(w, s->packed_info);
     wr_vec16(w, s->record_layer);
     wr_u8(w, s->greeting);
+    if (relayed)
+        wr_u32(w, s->first_byte_us);
 }
 
 /* ---- reading ---- */
@@ -156,29 +158,18 @@ static void unpack_times(struct rd *r, struct export_session *ret) {
     ret->retries = rd_u16(r);
 }
 
-/* What connection info of an older minor lacks, all of it "not known" as zeros: since 0 sig_scheme, cert_sig, cert_key,
- * cert_key_bits, no verified client; since 1 matched_name, cert_file. */
-static const uint8_t conn_info_grew[EXPORT_MINOR] = {9, 2};
-
-/* In the form that this build packs: with what an older one lacks, without what a newer one has behind. */
+/* Leaves it in the form that this build packs: with what an older one lacks, without what a later one has behind. */
 static void unpack_conn_info(struct rd *r, struct export_session *ret) {
-    static uint8_t older[CONN_INFO_LEAN_MAX];
-    struct span packed = rd_vec16(r);
-    size_t grew = ret->minor < EXPORT_MINOR ? conn_info_grew[ret->minor] : 0;
-    if (grew) {
-        if (r->bad || packed.len > sizeof(older) - grew) {
-            r->bad = true;
-            return;
-        }
-        memset(older, 0, sizeof(older));
-        memcpy(older, packed.p, packed.len);
-        packed = span_of(older, packed.len + grew);
-    }
-    struct rd conn_info = rd_of(packed);
+    static uint8_t again[CONN_INFO_PACKED_MAX];
+    struct rd conn_info = rd_of(rd_vec16(r));
+    struct wr w = wr_of(again, sizeof(again));
     conn_info_unpack(&conn_info, &ret->conn_info);
-    end_of(&conn_info, ret->newer);
-    ret->packed_info = span_of(packed.p, packed.len - rd_left(&conn_info));
     refuse_if(r, conn_info.bad);
+    if (r->bad)
+        return;
+    conn_info_pack(&w, &ret->conn_info);
+    refuse_if(r, !wr_end(&w));
+    ret->packed_info = wr_written(&w);
 }
 
 int export_unpack(struct span blob, uint8_t major, uint8_t minor, struct export_session *ret) {
@@ -205,6 +196,8 @@ int export_unpack(struct span blob, uint8_t major, uint8_t minor, struct export_
     ret->greeting = minor >= 5 ? rd_u8(&r) : GREETING_NONE;
     refuse_if(&r, ret->greeting >= GREETINGS || (ret->greeting && !tls));
     refuse_if(&r, !handoff && (ret->greeting != GREETING_NONE) != (ret->state == EXPORT_STATE_PREFACE));
+    ret->first_byte_us = !handoff && minor >= 8 ? rd_u32(&r) : 0;
+    refuse_if(&r, ret->first_byte_us && ret->down.bytes == 0);
     refuse_if(&r, tls != (ret->record_layer.len > 0) || tls != (ret->conn_info.tls_version != 0));
     end_of(&r, ret->newer);
     return r.bad ? ERR_FORMAT : 0;

@@ -1,7 +1,7 @@
 /*
  * A session on its way from one process to another: from a handshaker to a relay (a hand-off, EXPORT_HANDOFF), or from one
- * relay to the next with everything that this one needs to go on as if nothing had happened. docs/hand-over-format.md has the
- * layout, the conversation on the link and who owns a session at which moment.
+ * relay to the next with everything that this one needs to go on as if nothing had happened. docs/session-format.md has the
+ * layout, docs/hand-over-format.md the conversation on the link and who owns a session at which moment.
  *
  * The reader may be of another build than the writer. MAJOR changes when an older reader would do harm, MINOR when it may
  * ignore what is new; new fields stand at the end of the session, of its connection info or of its record layer. Read are MAJOR
@@ -14,12 +14,13 @@
 
 #include "base/defs.h"
 #include "wire/conn_info.h"
-#include "wire/greeting.h"
+#include "wire/greeting_kind.h"
 
 /* Minors before this one end, 0: the connection info behind JA4; 1: it behind the verified client; 2: the record layer behind
- * its directions; 3 and 4: the session behind its record layer. 4 is the first with hand-offs. */
+ * its directions; 3 and 4: the session behind its record layer; 6: the connection info behind the certificate's file; 7: the
+ * session behind its greeting. 4 is the first with hand-offs. */
 #define EXPORT_MAJOR          1
-#define EXPORT_MINOR          6
+#define EXPORT_MINOR          8
 #define EXPORT_NEVER          UINT64_MAX
 #define EXPORT_TIME_MAX       (UINT64_C(1) << 48) /* of any time span here, but for EXPORT_NEVER */
 #define EXPORT_TEXT_MAX       1024                /* of a backend's text or path */
@@ -85,9 +86,11 @@ struct export_session {
     uint64_t timer_ms;      /* to the next look at it; EXPORT_NEVER = none */
     uint64_t idle_ms;       /* since bytes were last relayed, */
     uint32_t down_idle_ms;  /* since bytes last came from the backend */
-    uint64_t connecting_us; /* since the connect began */
+    uint64_t connecting_us; /* since the connect began; 0 = not known */
     uint32_t connect_us;    /* what it took */
     uint16_t retries;
+
+    uint32_t first_byte_us; /* from when that began to the backend's first byte; 0 = none yet, or not known */
 
     struct span service; /* name; what follows counts when the next configuration has no such service */
     uint64_t idle_timeout_ms, linger_timeout_ms, connect_timeout_ms;

@@ -3,8 +3,8 @@
  * to a relay there are SESSIONS alone; they are the relay's when they are in its queue. Between two relays, exporter to
  * importer:
  *
- * - WILL, once, first: the reading end of a pipe. A byte in it: I live and serve on what you have not acknowledged. Its end: I
- *   am dead, what you hold is yours. See docs/hand-over-format.md, "Who owns a session".
+ * - LIVENESS, once, first: the reading end of a pipe. A byte in it: I live and serve on what you have not acknowledged. Its
+ * end: I am dead, what you hold is yours. See docs/hand-over-format.md, "Who owns a session".
  * - BYTES: waiting bytes of the session that comes next, when they are too many to be in it.
  * - SESSIONS: some sessions with all their descriptors, in order.
  *

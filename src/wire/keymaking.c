@@ -6,7 +6,7 @@
 
 #define REQUEST_MIN 17
 #define ANSWER_MIN  4
-#define CERT_MIN    18
+#define CERT_MIN    27
 
 const struct ipc_rule keymaking_to_keymaker[] = {
     {KEYMAKING_REQUEST, 0, REQUEST_MIN, KEYMAKING_BODY_MAX},
@@ -16,6 +16,7 @@ const struct ipc_rule keymaking_to_keymaker[] = {
 const struct ipc_rule keymaking_to_acme[] = {
     {KEYMAKING_DONE, 0, ANSWER_MIN, KEYMAKING_BODY_MAX},
     {KEYMAKING_REFUSED, 0, ANSWER_MIN, KEYMAKING_BODY_MAX},
+    {KEYMAKING_FAILED, 0, ANSWER_MIN, KEYMAKING_BODY_MAX},
     {0, 0, 0, 0},
 };
 
@@ -54,7 +55,7 @@ int keymaking_read_request(const struct ipc_msg *m, struct keymaking_request *re
     q.account = rd_vec16(&r);
     q.data = rd_vec16(&r);
     bool fits = q.url.len <= KEYMAKING_URL_MAX && q.nonce.len <= KEYMAKING_NONCE_MAX && q.account.len <= KEYMAKING_URL_MAX &&
-                q.data.len <= KEYMAKING_CHAIN_MAX;
+                q.data.len <= KEYMAKING_DATA_MAX;
     if (m->type != KEYMAKING_REQUEST || !rd_end(&r) || op >= KEYMAKING_COUNT || !fits)
         return ERR_FORMAT;
     *ret = q;
@@ -66,15 +67,14 @@ int keymaking_send_answer(int fd, const struct keymaking_answer *a) {
     struct wr w = wr_of(body, sizeof(body));
     wr_u32(&w, a->number);
     wr_span(&w, a->data);
-    uint16_t type = a->refused ? KEYMAKING_REFUSED : KEYMAKING_DONE;
-    return wr_end(&w) ? ipc_send(fd, type, wr_written(&w), NULL, 0) : ERR_LIMIT;
+    return wr_end(&w) ? ipc_send(fd, (uint16_t)a->outcome, wr_written(&w), NULL, 0) : ERR_LIMIT;
 }
 
 int keymaking_read_answer(const struct ipc_msg *m, struct keymaking_answer *ret) {
     struct rd r = rd_of(m->body);
-    struct keymaking_answer a = {.number = rd_u32(&r), .refused = m->type == KEYMAKING_REFUSED};
+    struct keymaking_answer a = {.number = rd_u32(&r), .outcome = (enum keymaking_type)m->type};
     a.data = rd_bytes(&r, rd_left(&r));
-    if ((m->type != KEYMAKING_DONE && m->type != KEYMAKING_REFUSED) || !rd_end(&r))
+    if (m->type < KEYMAKING_DONE || m->type > KEYMAKING_FAILED || !rd_end(&r))
         return ERR_FORMAT;
     *ret = a;
     return 0;
@@ -108,6 +108,8 @@ int keymaking_pack_cert(const struct keymaking_cert *c, void *to, size_t cap, si
     wr_u8(&w, c->names_right);
     wr_u64(&w, (uint64_t)c->not_before);
     wr_u64(&w, (uint64_t)c->not_after);
+    wr_u64(&w, c->version);
+    wr_vec8(&w, c->issuer);
     wr_span(&w, c->ari);
     return packed(&w, ret_len);
 }
@@ -118,6 +120,8 @@ int keymaking_unpack_cert(struct span data, struct keymaking_cert *ret) {
     struct keymaking_cert c = {.from_issuer = from_issuer == 1, .names_right = names_right == 1};
     c.not_before = (int64_t)rd_u64(&r);
     c.not_after = (int64_t)rd_u64(&r);
+    c.version = rd_u64(&r);
+    c.issuer = rd_vec8(&r);
     c.ari = rd_bytes(&r, rd_left(&r));
     if (data.len < CERT_MIN || !rd_end(&r) || from_issuer > 1 || names_right > 1 || c.ari.len > KEYMAKING_ARI_MAX)
         return ERR_FORMAT;

@@ -108,7 +108,7 @@ int listing_read_row(struct listing_reader *l, struct listing_row *ret, struct c
     if (l->rows == 0 || l->r.bad || row.state >= LISTING_STATES)
         return ERR_FORMAT;
     conn_info_unpack(&conn_info, ret_conn_info);
-    if (!rd_end(&conn_info) || (--l->rows == 0 && !rd_end(&l->r)))
+    if (conn_info.bad || (--l->rows == 0 && !rd_end(&l->r)))
         return ERR_FORMAT;
     *ret = row;
     return 0;

@@ -6,13 +6,16 @@
 
 #define STATUS_MIN  86 /* without texts */
 #define STATUS_MAX  (STATUS_MIN + MANAGED_ERROR_MAX + 64)
-#define ACCOUNT_MIN 2
+#define ACCOUNT_MIN (2 + 4 * 2)
+#define ACCOUNT_MAX (ACCOUNT_MIN + 2 * (MANAGED_URL_MAX + MANAGED_NAME_MAX))
 #define COMMAND_LEN 4
+#define OCSP_MIN    39 /* without the text */
 #define REASON_LAST 10
 
 const struct ipc_rule managed_to_observer[] = {
     {MANAGED_STATUS, 0, STATUS_MIN, STATUS_MAX},
-    {MANAGED_ACCOUNT, 0, ACCOUNT_MIN, ACCOUNT_MIN + MANAGED_URL_MAX},
+    {MANAGED_ACCOUNT, 0, ACCOUNT_MIN, ACCOUNT_MAX},
+    {MANAGED_OCSP, 0, OCSP_MIN, OCSP_MIN + MANAGED_ERROR_MAX},
     {0, 0, 0, 0},
 };
 
@@ -64,20 +67,58 @@ int managed_read_status(const struct ipc_msg *m, struct managed_status *ret) {
 }
 
 int managed_send_account(int fd, const struct managed_account *a) {
-    uint8_t body[ACCOUNT_MIN + MANAGED_URL_MAX];
+    uint8_t body[ACCOUNT_MAX];
     struct wr w = wr_of(body, sizeof(body));
     wr_u16(&w, a->issuer);
-    wr_span(&w, a->url);
+    wr_vec16(&w, a->url);
+    wr_vec16(&w, a->thumbprint);
+    wr_vec16(&w, a->hash_prefix);
+    wr_vec16(&w, a->domain);
     return wr_end(&w) ? ipc_send(fd, MANAGED_ACCOUNT, wr_written(&w), NULL, 0) : ERR_LIMIT;
 }
 
 int managed_read_account(const struct ipc_msg *m, struct managed_account *ret) {
     struct rd r = rd_of(m->body);
     struct managed_account a = {.issuer = rd_u16(&r)};
-    a.url = rd_bytes(&r, rd_left(&r));
-    if (m->type != MANAGED_ACCOUNT || !rd_end(&r))
+    a.url = rd_vec16(&r);
+    a.thumbprint = rd_vec16(&r);
+    a.hash_prefix = rd_vec16(&r);
+    a.domain = rd_vec16(&r);
+    bool fits = a.url.len <= MANAGED_URL_MAX && a.hash_prefix.len <= MANAGED_URL_MAX && a.thumbprint.len <= MANAGED_NAME_MAX &&
+                a.domain.len <= MANAGED_NAME_MAX;
+    if (m->type != MANAGED_ACCOUNT || !rd_end(&r) || !fits)
         return ERR_FORMAT;
     *ret = a;
+    return 0;
+}
+
+int managed_send_ocsp(int fd, const struct managed_ocsp *o) {
+    uint8_t body[OCSP_MIN + MANAGED_ERROR_MAX];
+    struct wr w = wr_of(body, sizeof(body));
+    wr_u32(&w, o->set);
+    wr_u32(&w, o->entry);
+    wr_u8(&w, o->state);
+    wr_u64(&w, (uint64_t)o->from);
+    wr_u64(&w, (uint64_t)o->until);
+    wr_u64(&w, (uint64_t)o->next_at);
+    wr_u32(&w, o->failures);
+    wr_vec16(&w, o->error);
+    return wr_end(&w) ? ipc_send(fd, MANAGED_OCSP, wr_written(&w), NULL, 0) : ERR_LIMIT;
+}
+
+int managed_read_ocsp(const struct ipc_msg *m, struct managed_ocsp *ret) {
+    struct rd r = rd_of(m->body);
+    struct managed_ocsp o = {.set = rd_u32(&r)};
+    o.entry = rd_u32(&r);
+    o.state = rd_u8(&r);
+    o.from = (int64_t)rd_u64(&r);
+    o.until = (int64_t)rd_u64(&r);
+    o.next_at = (int64_t)rd_u64(&r);
+    o.failures = rd_u32(&r);
+    o.error = rd_vec16(&r);
+    if (m->type != MANAGED_OCSP || !rd_end(&r) || o.state >= MANAGED_OCSP_STATES || o.error.len > MANAGED_ERROR_MAX)
+        return ERR_FORMAT;
+    *ret = o;
     return 0;
 }
 

@@ -1,6 +1,6 @@
 /*
- * Between the acme role and the observer, over one SOCK_SEQPACKET link: how each managed certificate stands, sent when that
- * changes and to a new observer; and what operators ask for.
+ * Between the acme role and the observer, over one SOCK_SEQPACKET link: how each managed certificate and each OCSP response
+ * that is fetched stands, sent when that changes and to a new observer; and what operators ask for.
  */
 #pragma once
 
@@ -15,12 +15,14 @@ enum managed_type {
     MANAGED_STATUS = 1, /* to the observer */
     MANAGED_ACCOUNT,    /* to the observer: the account at an issuer */
     MANAGED_COMMAND,    /* to the acme role */
+    MANAGED_OCSP,       /* to the observer: the OCSP response for a certificate in use */
 };
 
 enum managed_command_kind { MANAGED_RENEW, MANAGED_REVOKE, MANAGED_ROLLOVER, MANAGED_COMMANDS };
 
 #define MANAGED_ERROR_MAX 512
 #define MANAGED_URL_MAX   1024
+#define MANAGED_NAME_MAX  255
 
 /* Times are seconds since 1970, 0 = none. */
 struct managed_status {
@@ -39,9 +41,27 @@ struct managed_status {
     struct span error;      /* of the last attempt; empty = it did not fail */
 };
 
+/* The account at an issuer, and what names it in DNS records (dns-persist-01); only URL is never empty. */
 struct managed_account {
     uint16_t issuer;
-    struct span url;
+    struct span url, thumbprint, hash_prefix, domain;
+};
+
+enum managed_ocsp_state {
+    MANAGED_OCSP_NOBODY,  /* the certificate names no responder that can be asked */
+    MANAGED_OCSP_WAITING, /* nothing is known of it yet */
+    MANAGED_OCSP_GOOD,
+    MANAGED_OCSP_REVOKED,
+    MANAGED_OCSP_STATES
+};
+
+struct managed_ocsp {
+    uint32_t set, entry; /* in that credential store */
+    uint8_t state;       /* enum managed_ocsp_state: what the last answer said that held */
+    int64_t from, until; /* of that answer */
+    int64_t next_at;     /* when the responder is asked again */
+    uint32_t failures;   /* in a row */
+    struct span error;   /* of the last try; empty = it did not fail */
 };
 
 struct managed_command {
@@ -56,9 +76,11 @@ extern const struct ipc_rule managed_to_acme[];
 /* As ipc_send(). */
 MUST_CHECK int managed_send_status(int fd, const struct managed_status *s);
 MUST_CHECK int managed_send_account(int fd, const struct managed_account *a);
+MUST_CHECK int managed_send_ocsp(int fd, const struct managed_ocsp *o);
 MUST_CHECK int managed_send_command(int fd, const struct managed_command *c);
 
 /* ERR_FORMAT. Spans borrow the message. */
 MUST_CHECK int managed_read_status(const struct ipc_msg *m, struct managed_status *ret);
 MUST_CHECK int managed_read_account(const struct ipc_msg *m, struct managed_account *ret);
+MUST_CHECK int managed_read_ocsp(const struct ipc_msg *m, struct managed_ocsp *ret);
 MUST_CHECK int managed_read_command(const struct ipc_msg *m, struct managed_command *ret);

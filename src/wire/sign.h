@@ -6,6 +6,9 @@
  * Both sides use these functions, so they cannot disagree, and neither believes the other: the signer sizes its answer by the
  * key, the handshaker drops what it did not ask for.
  *
+ * ERR_NOT_FOUND says that the signer does not have that set, nor any older one; it will not get them later, and no other
+ * request is refused for it. All other errors are refusals.
+ *
  * Requests share a message, so that the signer is woken once, and so do answers. Each request is answered once, in order, but
  * the answers to one message may come in several: those that are there leave when the rest takes long.
  */

@@ -12,11 +12,12 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from support import backends, processes  # noqa: E402
+from support.acme_site import hook  # noqa: E402, F401 (a fixture)
 from support.pki import Pki  # noqa: E402
 from support.proxy import BINARY, SANITIZED, Proxy, configuration  # noqa: E402
-from support.waiting import until  # noqa: E402
+from support.waiting import shortened, until  # noqa: E402
 
-TEST_SECONDS = int(os.environ.get("E2E_TEST_SECONDS", "600" if SANITIZED else "180"))
+TEST_SECONDS = int(os.environ.get("E2E_TEST_SECONDS", "600"))
 
 # Sessions whose log line may name a backend that never got them.
 NOT_REACHED = ("backend_refused", "backend_timeout", "backend_backlog", "no_local_port", "out_of_descriptors")
@@ -27,6 +28,23 @@ processes.adopt_orphans()
 def pytest_sessionstart(session):
     if not os.access(BINARY, os.X_OK):
         pytest.exit(f"no tls-off at {BINARY}; make build first", returncode=1)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """
+    Tests of all files are mixed: most that take long are in a few files, and the process that got these would be the last to end by
+    minutes. Those that share a proxy stay together, and come first.
+    """
+    files = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    places = {}
+    for path, tests in files.items():
+        shared = any(d.scope == "module" for t in tests for ds in t._fixtureinfo.name2fixturedefs.values() for d in ds)
+        for i, test in enumerate(tests):
+            places[test] = (0 if shared else (i + 1) / len(tests), path, i)
+    items.sort(key=places.get)
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -185,5 +203,5 @@ def parts(directory, pki, guard, request):
     failed = report is None or report.failed
     if failed:
         for proxy in p.proxies:
-            print(f"--- log of {proxy.config_file}\n{proxy.text()}")
+            print(f"--- log of {proxy.config_file}\n{shortened(proxy.text())}")
     p.end(failed)

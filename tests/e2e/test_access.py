@@ -129,7 +129,7 @@ def test_a_list_that_vanishes_stays_in_force_and_others_go_on(parts, tmp_path):
     two.write_text("127.0.0.10\n")
     p = parts.proxy(parts.backend(), access={"deny": [str(one), str(two)]})
     one.unlink()
-    p.wait_text(r"one\.txt\S* cannot be read: No such file or directory; the 1 networks that it had stay in force")
+    p.wait_text(r"one\.txt\S* cannot be opened: No such file or directory; the 1 networks that it had stay in force")
     assert not is_admitted(p.port, "127.0.0.9")
     status = until(lambda: [s for s in [p.admin.json("/status.json")] if s["degraded"]], "degraded")[0]
     assert any("one.txt cannot be read" in line for line in status["degraded"])
@@ -159,7 +159,7 @@ def test_lists_over_a_reload_and_new_code(parts, tmp_path):
     put(bad, "127.0.0.10\n")
     until(lambda: is_admitted(p.port, "127.0.0.9"), "the supervisor still watches")
     bad.unlink()
-    p.wait_text(r"bad\.txt\S* cannot be read")
+    p.wait_text(r"bad\.txt\S* cannot be opened")
     status, out, err = reload(p)
     assert status == 1 and "bad.txt" in out + err
     assert not is_admitted(p.port, "127.0.0.10")
@@ -222,7 +222,7 @@ def check(tmp_path, text):
 
 @pytest.mark.parametrize("entry, says", [
     ("192.0.2.1/24", "zero bits behind the prefix"), ("192.0.2.300", "expected an address"), ("fe80::1%eth0", "without a scope"),
-    ("missing.txt", "cannot be read: No such file"), ("/etc", "is no file"), ("/dev/zero", "is no file"), ("", "expected an address"),
+    ("missing.txt", "cannot be opened: No such file"), ("/etc", "found a directory"), ("/dev/zero", "found a device"), ("", "expected an address"),
 ])
 def test_check_names_what_is_wrong(tmp_path, entry, says):
     status, text = check(tmp_path, f'[service.web.access]\nallow = ["10.0.0.0/8", "{entry}"]\n')

@@ -4,15 +4,12 @@ import http.client
 import http.server
 import json
 import os
-import pathlib
 import pwd
 import re
-import shutil
 import signal
 import socket
 import ssl
 import subprocess
-import tempfile
 import threading
 import time
 
@@ -21,89 +18,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from support import acme, memory, processes
+from support.acme_site import NAMES, Site, Storm, acme_command, names_of, watch
+from support.browser import Browser
 from support.clients import connect, context, free_port, says_echo
-from support.proxy import SANITIZED, command
+from support.proxy import BINARY, SANITIZED, Proxy, command
 from support.waiting import DEADLINE, until
-
-NAMES = ["a.example.org", "b.example.org"]
-
-
-class Site:
-    """One service that wants certificates from pebble, and what goes with it."""
-
-    def __init__(self, parts, issuers=1, names=None, service=None, log="info", prepare=None, eab_keys=None, section=None, **issuer):
-        self.parts, self.port, self.http_port = parts, free_port(), free_port()
-        self.pebbles = [acme.Pebble(parts, self.port, http_port=self.http_port, eab=eab_keys) for _ in range(issuers)]
-        self.pebble, self.front = self.pebbles[0], self.pebbles[0].front
-        sections = {f"p{i}": p.issuer(parts, **issuer) for i, p in enumerate(self.pebbles)}
-        table = {"listen": [f"127.0.0.1:{self.port}"], "backends": [parts.backend().url],
-                 "acme": {"issuers": list(sections), "names": names or NAMES}, **(service or {})}
-        section = {k: v(self) if callable(v) else v for k, v in (section or {}).items()}
-        self.p = parts.prepare(services={"web": table}, top={"acme": {**section, "issuer": sections}}, log={"level": log})
-        self.p.allow_lost_lines = True  # of a storm's clients, resets are logged as a number
-        self.state = self.p.directory / "state" / "acme"
-        if prepare:
-            prepare(self)
-
-    def start(self):
-        self.p.start()
-        return self
-
-    def served(self, name=NAMES[0], **options):
-        """The certificate that a client gets."""
-        with connect(self.port, context(**options), name=name) as c:
-            return x509.load_der_x509_certificate(c.getpeercert(True))
-
-    def trusted(self, name=NAMES[0]):
-        """Whether a client of the issuer's gets a certificate that it believes."""
-        try:
-            with connect(self.port, self.pebble.trusts(), name=name) as c:
-                says_echo(c)
-            return True
-        except ssl.SSLCertVerificationError:
-            return False
-
-    def wait_trusted(self, name=NAMES[0]):
-        until(lambda: self.trusted(name), lambda: f"a certificate of pebble:\n{self.p.text()}")
-
-    def installed(self, count=1):
-        self.p.wait_text(r"a certificate from \w+ is installed")
-        until(lambda: len([line for line in self.p.lines if "is installed" in line]) >= count, lambda: f"{count} certificates:\n{self.p.text()}")
-
-
-class Storm:
-    """Handshakes and echoes by several clients until ended; none may fail."""
-
-    def __init__(self, port, threads=3):
-        self.port, self.ended, self.done, self.failed = port, threading.Event(), 0, []
-        self.threads = [threading.Thread(target=self.run, args=(i,)) for i in range(threads)]
-        for t in self.threads:
-            t.start()
-
-    def run(self, i):
-        while not self.ended.is_set():
-            try:
-                with connect(self.port, context(), name=NAMES[i % 2]) as c:
-                    says_echo(c)
-                self.done += 1
-            except (OSError, AssertionError) as e:
-                self.failed.append(repr(e))
-
-    def wait(self, n):
-        goal = self.done + n
-        until(lambda: self.done >= goal or self.failed, "handshakes")
-
-    def end(self):
-        self.ended.set()
-        for t in self.threads:
-            t.join(DEADLINE)
-        assert not self.failed, self.failed[:3]
-        assert self.done
-
-
-def names_of(certificate):
-    san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return sorted(san.get_values_for_type(x509.DNSName)) + sorted(str(a) for a in san.get_values_for_type(x509.IPAddress))
 
 
 # --- the first certificate
@@ -161,33 +80,118 @@ def test_external_account_binding(parts):
     site.wait_trusted()
 
 
+# --- without a configuration file
+
+
+class Short:
+    """`tls-off run` with flags alone, at an issuer that is pebble."""
+
+    def __init__(self, parts, names=NAMES, **arguments):
+        self.parts, self.port = parts, free_port()
+        self.pebble = acme.Pebble(parts, self.port)
+        self.front = self.pebble.front
+        self.state = parts.directory / "flags-state"
+        flags = {"listen": [f"127.0.0.1:{self.port}"], "backend": [parts.backend().url], "name": names,
+                 "acme-directory": [f"https://127.0.0.1:{self.front.port}/dir"], "acme-ca-file": [str(parts.pki.ca)], **arguments}
+        words = [word for flag, values in flags.items() for value in values for word in (f"--{flag}", value)]
+        self.state.mkdir()
+        self.p = Proxy(parts.directory / "flags", arguments=["run", *words, "--acme", "--acme-terms-accepted"],
+                       environment={"STATE_DIRECTORY": str(self.state), "RUNTIME_DIRECTORY": str(parts.directory / "flags")})
+        self.p.allow_lost_lines = True
+        parts.proxies.append(self.p)
+
+    start, served, trusted, wait_trusted = Site.start, Site.served, Site.trusted, Site.wait_trusted
+
+
+def test_the_shortest_use(parts):
+    gate = threading.Event()
+    site = Short(parts)
+    site.front.fault = lambda method, path: gate.wait(DEADLINE) and None
+    site.start()
+    first = site.served()
+    assert first.issuer == first.subject and set(NAMES) <= set(names_of(first)), "it serves at once"
+    gate.set()
+    site.wait_trusted()
+    assert names_of(site.served()) == NAMES
+    files = site.state / "acme" / "certificates" / "default.ecdsa-p256"
+    assert os.readlink(files / "current") == "1" and (files / "key.pem").stat().st_mode & 0o777 == 0o600
+    site.p.signal(signal.SIGHUP)
+    site.p.wait_text("reload done")
+    assert site.trusted(), "the flags hold over a reload"
+    site.p.stop()
+    site.p.start()
+    site.wait_trusted()
+    assert len(site.front.orders) == 1
+    assert site.p.admin.json("/acme.json")["certificates"][0]["service"] == "default"
+
+
+@pytest.mark.parametrize("arguments, status, said", [
+    (["--acme"], 2, "--acme: found no name, expected --name"),
+    (["--acme", "--name", "a.example.org"], 2, "expected --acme-terms-accepted, which says that you accept"),
+    (["--name", "a.example.org"], 2, "expected --acme beside"),
+    (["--acme-terms-accepted"], 2, "expected --acme beside"),
+    (["--acme", "--name", "a.example.org", "--acme-terms-accepted", "--acme-directory", "http://127.0.0.1/dir"], 2, "--acme-directory: expected the URL"),
+    (["--acme", "--name"], 2, "--name needs a value"),
+    (["--acme", "--cert", "x.pem"], 2, "--cert: found an unknown flag"),
+    (["--acme", "--name", "*.example.org", "--acme-terms-accepted"], 1, r"--name: found \"\*.example.org\", expected no wildcard"),
+    (["--acme", "--name", "localhost", "--acme-terms-accepted"], 1, r"--name: found \"localhost\", expected a host name"),
+    (["--acme", "--name", "a.example.org", "--acme-terms-accepted", "--acme-ca-file", "/absent.pem"], 1, "/absent.pem: No such file or directory, expected a file of cert"),
+])
+def test_flags_that_do_not_fit(parts, arguments, status, said):
+    got, out, err = command("run", "--listen", "127.0.0.1:0", "--backend", "unix:/x", *arguments)
+    assert got == status and re.search(said, out + err), (got, out, err)
+
+
+def test_flags_of_an_issuer_beside_a_file(parts):
+    got, out, err = command("run", "x.toml", "--acme", "--name", "a.example.org")
+    assert got == 2 and "beside a configuration file" in err, (got, out, err)
+
+
 # --- the keys
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="reading other processes' memory needs root")
 @pytest.mark.skipif(SANITIZED, reason="a sanitizer's shadow memory is terabytes, and it keeps what was freed")
 def test_private_keys_are_in_signers_and_keymaker_only(parts):
-    site = Site(parts).start()
+    gate, held = threading.Event(), threading.Event()
+
+    def hold(method, path):
+        if path.startswith("/certZ/"):
+            held.set()
+            gate.wait(DEADLINE)
+
+    site = Site(parts, prepare=lambda s: setattr(s.front, "fault", hold)).start()
+    until(held.is_set, "the order before its download")
+    holders = who_holds(site, ["certificates/web.ecdsa-p256/next.key", "accounts/p0.key"])
+    assert set(holders) <= {"signer", "keymaker"}, holders  # a slow search may outlast the hold
+    assert not any("accounts" in f for f in holders.get("signer", []))
+    gate.set()
     site.wait_trusted()
+    holders = who_holds(site, ["certificates/web.ecdsa-p256/key.pem", "accounts/p0.key"])
+    assert any("key.pem" in f for f in holders["signer"]), "else this test looks in the wrong way"
+    assert not any("accounts" in f for f in holders["signer"])
+    assert set(holders) <= {"signer", "keymaker"}, holders
+
+
+def who_holds(site, files):
+    """{role: what of the keys in FILES is in its memory}; every process of the proxy is searched."""
     needles = {}
-    for file in ["certificates/web.ecdsa-p256/key.pem", "accounts/p0.key"]:
+    for file in files:
         key = serialization.load_pem_private_key((site.state / file).read_bytes(), None)
         number = key.private_numbers().private_value
         needles[f"{file} big-endian"] = number.to_bytes(32, "big")
         needles[f"{file} little-endian"] = number.to_bytes(32, "little")
         needles[f"{file} text"] = (site.state / file).read_bytes().splitlines()[1]
-    roles = set()
+    roles, holders = set(), {}
     for pid in site.p.pids():
         role = processes.role_of(pid) or "supervisor"
         found, looked = memory.search(pid, needles)
         assert looked > 1 << 20
         roles.add(role)
-        if role == "signer":
-            assert any("key.pem" in f for f in found), "else this test looks in the wrong way"
-            assert not any("accounts" in f for f in found)
-        elif role != "keymaker":
-            assert not found, f"{role} holds {found}"
+        if found:
+            holders.setdefault(role, []).extend(found)
     assert {"acme", "keymaker", "signer", "relay", "handshaker", "observer", "supervisor"} <= roles
+    return holders
 
 
 def test_who_may_read_the_keys(parts):
@@ -341,32 +345,6 @@ def test_files_that_cannot_be_written(parts):
 # --- dns-01
 
 
-HOOK = """#!/usr/bin/python3
-import json, os, sys, urllib.request
-verb, name, value = sys.argv[1:]
-print(verb, name, value, os.getuid(), sorted(os.environ.items()), sorted(os.listdir("/proc/self/fd")), os.getcwd(), flush=True)
-BODY
-path, body = ("set-txt", {"host": name + ".", "value": value}) if verb == "present" else ("clear-txt", {"host": name + "."})
-urllib.request.urlopen(urllib.request.Request("http://127.0.0.1:PORT/" + path, json.dumps(body).encode()), timeout=10).read()
-"""
-
-
-@pytest.fixture
-def hook():
-    """A program that everybody may run."""
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="hook."))
-    directory.chmod(0o755)
-    file = directory / "hook"
-
-    def write(port=0, body=""):
-        file.write_text(HOOK.replace("PORT", str(port)).replace("BODY", body))
-        file.chmod(0o755)
-        return str(file)
-
-    yield write
-    shutil.rmtree(directory)
-
-
 def dns_site(parts, hook, names, **more):
     """The program is there before the port of the name server is known."""
     return Site(parts, names=names, challenges=["dns-01"], hook=hook(), prepare=lambda s: hook(s.pebble.dns_management, **more))
@@ -397,6 +375,18 @@ def test_a_program_has_a_user_of_its_own(parts, hook):
     assert site.p.wait_text(rf"present _acme-challenge.a.example.org \S+ {uid} ")
 
 
+@pytest.mark.parametrize("user", [pytest.param("nobody", marks=pytest.mark.skipif(os.geteuid() != 0, reason="to become another user needs root")), None])
+def test_a_program_may_write_what_it_likes(parts, hook, user):
+    """By every way that shells have; what is more than is logged is taken, too."""
+    body = """assert os.system('set -e; echo by name >/dev/stderr; echo by number >&2; seq 1 200') == 0; print("x" * 300000, flush=True)"""
+    more = {"hook_user": user} if user else {}
+    site = Site(parts, names=["a.example.org"], challenges=["dns-01"], hook=hook(), prepare=lambda s: hook(s.pebble.dns_management, body=body), **more).start()
+    site.wait_trusted("a.example.org")
+    for line in ("by name", "by number", "1", "100", "200", "x{510}"):
+        assert site.p.wait_text(f'hook present _acme-challenge.a.example.org: {line}"'), line
+    assert site.p.wait_text("hook present _acme-challenge.a.example.org: [0-9]+ more bytes of its output are not logged")
+
+
 @pytest.mark.parametrize("body, said", [("sys.exit(3)", "ended with status 3"), ("os.kill(os.getpid(), 9)", r"killed by signal 9 \(Killed\)"),
                                         ("print('no such zone'); sys.exit(1)", "ended with status 1")])
 def test_a_program_that_fails(parts, hook, body, said):
@@ -412,6 +402,131 @@ def test_a_program_that_hangs_ends_with_who_asked(parts, hook):
     until(lambda: site.p.admin.json("/acme.json")["certificates"][0].get("state") == "record", lambda: repr(site.p.admin.json("/acme.json")))
     site.p.stop()
     until(lambda: not [p for p in child if os.path.exists(f"/proc/{p}") and processes.state(p) != "Z"], "the program's end")
+
+
+# --- dns-persist-01
+
+
+def record_of(site, name, *more):
+    """(exit status, [(issuer, record, value)], what is on stderr)"""
+    status, out, err = acme_command(site, "record", name, "--json", *more)
+    return status, [(r["issuer"], r["record"], r["value"]) for r in json.loads(out)["records"]] if out else [], err
+
+
+@pytest.mark.parametrize("draft", [1, 2])
+def test_dns_persist_01_by_a_record_that_stays(parts, draft):
+    site = Site(parts, names=["example.org", "*.example.org", "a.b.example.org"], challenges=["dns-persist-01"], pebble={"persist": draft}).start()
+    site.p.wait_text("no certificate from p0: .*is invalid, unauthorized: no record of .* names the account .`tls-off acme record` prints")
+    account = until(lambda: site.p.admin.json("/acme.json")["issuers"][0].get("account"), "an account")
+    until(lambda: site.p.admin.json("/acme.json")["issuers"][0].get("account_thumbprint"), "its key's thumbprint")
+    for name, wildcard in (("example.org", True), ("A.B.example.org", False)):
+        status, found, err = record_of(site, name)
+        assert status == 0 and len(found) == 1, (found, err)
+        issuer, record, value = found[0]
+        assert issuer == "p0" and record == f"_validation-persist.{name.lower()}" and value.startswith("ca.example; accounturi=https://")
+        assert value.endswith("; policy=wildcard") == wildcard and (account in value) == (draft == 1)
+        status, out, err = acme_command(site, "record", name)
+        assert f'{record}. IN TXT "{value}"' in out.splitlines(), (out, err)
+        site.pebble.publish(record, value)
+    assert record_of(site, "*.example.org") == record_of(site, "example.org")
+    assert acme_command(site, "renew", "web.ecdsa-p256")[0] == 0
+    site.wait_trusted("www.example.org")
+    assert names_of(site.served("www.example.org")) == sorted(["*.example.org", "a.b.example.org", "example.org"])
+    first = site.served("www.example.org").serial_number
+    site.p.stop()
+    site.p.start()
+    until(lambda: record_of(site, "example.org")[0] == 0, "the record is known before there is an order")
+    acme_command(site, "renew", "web.ecdsa-p256")
+    until(lambda: site.served("www.example.org").serial_number != first, lambda: f"a renewal by the same records:\n{site.p.text()}")
+
+
+def test_an_issuer_without_dns_persist_01(parts):
+    site = Site(parts, challenges=["dns-persist-01"]).start()
+    site.p.wait_text("it offers no challenge for [ab].example.org that is configured, but: .*tls-alpn-01")
+    status, found, err = record_of(site, "a.example.org")
+    assert status == 1 and "does not offer dns-persist-01" in err and not found
+
+
+def test_names_without_a_record(parts):
+    site = Site(parts, names=["a.example.org", "127.0.0.1"]).start()
+    site.wait_trusted()
+    for name, said in (("a.example.org", "whose issuer has \"dns-persist-01\""), ("127.0.0.1", "expected the name of a host"), ("x" * 300, "expected the name")):
+        status, found, err = record_of(site, name)
+        assert status == 1 and said in err and not found, (name, err)
+    assert acme_command(site, "record")[0] == 2 and acme_command(site, "status", "--check")[0] == 2
+    assert acme_command(site, "renew", "web.ecdsa-p256", "--reason", "1")[0] == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another name server for one process needs root")
+def test_whether_a_record_is_published(parts):
+    port = free_port()
+    server = f"127.53.{port >> 8}.{port & 255}"
+    site = Site(parts, names=["a.example.org"], challenges=["dns-persist-01"], pebble={"persist": 2, "name_server": server}).start()
+    site.p.wait_text("no certificate from p0: .*names the account")
+    resolv = parts.directory / "resolv.conf"
+    resolv.write_text(f"nameserver {server}\n")
+
+    def check():
+        r = subprocess.run(["unshare", "-m", "sh", "-c", f"mount --bind {resolv} /etc/resolv.conf && exec \"$@\"", "sh", BINARY, "acme", "record",
+                            "a.example.org", "--check", "--admin", str(site.p.admin_socket)], capture_output=True, text=True, timeout=DEADLINE)
+        return r.returncode, r.stdout + r.stderr
+
+    until(lambda: record_of(site, "a.example.org")[0] == 0, "what is in the record")
+    value = record_of(site, "a.example.org")[1][0][2]
+    site.pebble.publish("_validation-persist.a.example.org", value.replace("ca.example", "foreign.example"))
+    status, said = check()
+    assert status == 1 and "; not published: other TXT records are there" in said, said
+    site.pebble.publish("_validation-persist.a.example.org", value.replace("; ", ";") + ";persistUntil=4102444800")
+    status, said = check()
+    assert status == 0 and "; published" in said, said
+
+
+# --- alarms
+
+
+def test_an_alarm_until_there_is_a_certificate(parts):
+    site = Site(parts, prepare=lambda s: setattr(s.front, "fault", lambda m, p: FAULTS["rate limit"] if p == "/order-plz" else None))
+    site.start()
+    site.p.wait_text("too many")
+    site.p.stop()
+    order = site.state / "run" / "order.web.ecdsa-p256.json"
+    order.write_text(re.sub(r'"failures": \d+', '"failures": 4', re.sub(r'"next": \d+', '"next": 0', order.read_text())))
+    site.p.start()
+    site.p.wait_text("web.ecdsa-p256: ALARM: there is still none from an issuer; failed attempts in a row: [45], the last: .*too many; when that is mended")
+    wanted = re.compile("certificate web.ecdsa-p256: none from an issuer after [45] failed attempts: .*too many")
+    status = until(lambda: [s for s in [site.p.admin.json("/status.json")] if any(map(wanted.match, s["degraded"]))], "degraded")[0]
+    assert status["state"] == "serving" and site.p.admin.ask("/readyz").status == 200, "it serves"
+    assert 'tls_off_acme_alarm{certificate="web.ecdsa-p256"} 1' in site.p.admin.ask("/metrics").text
+    assert "  ALARM" in acme_command(site, "status")[1]
+    site.front.fault = lambda method, path: None
+    assert acme_command(site, "renew", "web.ecdsa-p256")[0] == 0
+    site.wait_trusted()
+    site.p.wait_text("web.ecdsa-p256: the alarm is over")
+    until(lambda: not [d for d in site.p.admin.json("/status.json")["degraded"] if "certificate" in d], "no alarm")
+    managed = site.p.admin.json("/certificates.json")["certificates"][0]["acme"]
+    assert managed["certificate"] == "web.ecdsa-p256" and managed["issued_by_issuer"] and managed["state"] == "idle" and not managed["alarm"]
+
+
+def test_the_dashboard_shows_orders(parts):
+    site = Site(parts, top={"admin": {"socket": "admin.sock", "listen": "127.0.0.1:0"}},
+                prepare=lambda s: setattr(s.front, "fault", lambda m, p: FAULTS["rate limit"] if p == "/order-plz" else None))
+    site.start()
+    site.p.wait_text("too many")
+    browser = Browser(parts.directory / "chromium")
+    try:
+        browser.open("http://%s:%d/" % site.p.admin.address)
+        row = "document.querySelector('#order-rows li')"
+        browser.until(f"{row} && {row}.querySelector('.error').textContent.includes('too many')", "the last failure")
+        assert browser.js(f"return {row}.dataset.level") == "warn"
+        assert "next attempt in" in browser.js(f"return {row}.querySelector('.next').textContent")
+        assert "self-signed" in browser.js(f"return {row}.querySelector('small').textContent")
+        site.front.fault = lambda method, path: None
+        assert acme_command(site, "renew", "web.ecdsa-p256")[0] == 0
+        browser.until(f"{row}.dataset.level === 'good' && {row}.querySelector('.next').textContent.startsWith('renewal in')", "the certificate", deadline=2 * DEADLINE)
+        assert browser.js(f"return {row}.querySelector('.names span').textContent") == "a.example.org +1"
+        assert browser.js(f"return {row}.querySelector('.error').hidden")
+    finally:
+        browser.end()
 
 
 # --- renewals
@@ -460,10 +575,6 @@ def test_other_names_are_ordered_at_a_reload(parts):
 
 
 # --- commands
-
-
-def acme_command(site, *arguments):
-    return command("acme", *arguments, "--admin", site.p.admin_socket)
 
 
 def the_certificate(site):
@@ -577,9 +688,11 @@ def test_a_failure_is_remembered(parts):
 # --- roles that die
 
 
-STATES = ["directory", "account", "new order", "authorization", "challenge", "validation", "order", "finalize", "issuance", "download", "install"]
+STATES = ["directory", "account key", "account", "new order", "authorization", "challenge", "validation", "validation check", "order", "finalize",
+          "issuance", "download", "install"]
 
 
+@pytest.mark.skipif(SANITIZED, reason="one that is killed leaves sanitizers nothing to say, and orders run under them elsewhere")
 @pytest.mark.parametrize("role", ["acme", "keymaker"])
 @pytest.mark.parametrize("state", STATES)
 def test_a_role_that_is_killed_at_any_state(parts, role, state):
@@ -611,7 +724,10 @@ def test_a_role_that_is_killed_at_any_state(parts, role, state):
 
     again.done = False
     until(again, lambda: f"a certificate:\n{site.p.text()}", deadline=2 * DEADLINE)
-    assert len(site.front.orders) <= 2
+    # Nobody knows whether the issuer has heard of the order; or the kill, which comes behind the line in the log, hits its validation.
+    may_be_two = role == "acme" and STATES.index(state) <= STATES.index("validation check")
+    assert len(site.front.orders) in ((1, 2) if may_be_two else (1,))
+    assert not (site.state / "certificates" / "web.ecdsa-p256" / "next.key").exists()
 
 
 def doors(site):
@@ -636,13 +752,3 @@ def test_no_sockets_stay_behind_of_a_role_that_does_not_stop(parts, end):
     site.p.wait_exit()
     site.p.check_after()
     assert not doors(site)
-
-
-def watch(p, fn):
-    """Calls FN for every line of the log, as it comes."""
-    class Lines(list):
-        def append(self, line):
-            super().append(line)
-            fn(line)
-
-    p.lines = Lines()

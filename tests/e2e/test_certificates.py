@@ -21,6 +21,7 @@ from support.backends import http_echo
 from support.clients import V12, V13, connect, context, s_client, says_echo
 from support.pki import new_key, pem_of
 from support.proxy import command
+from support.storm import Storm
 from support.waiting import DEADLINE, until
 
 CHANGED = r"certificates changed: .* set (\d+)"
@@ -175,7 +176,7 @@ def test_symlink_swap_as_kubernetes_does(parts, files, by_directory):
     assert served(p) == "CN=new"
 
 
-def test_where_nobody_tells_it_is_looked(parts, files, directory):
+def test_without_an_event_it_is_looked_at(parts, files, directory):
     """Through another hard link, in a directory that is not watched: the file's own directory has no event."""
     files.put_pair("old")
     other = directory / "elsewhere"
@@ -337,7 +338,7 @@ FAULTS = [
     (missing_certificate, r"a\.pem: cannot be opened: No such file"),
     (missing_key, r"a\.key: cannot be opened: No such file"),
     (a_directory, r"a\.key: found a directory"),
-    (unreadable, r"a\.key: found no regular file"),
+    (unreadable, r"a\.key: found a FIFO"),
     (weak_key, r"a\.pem: found an RSA key of 1024 bits, expected 2048 or more"),
     (swapped, r"a\.pem: found no certificate"),
 ]
@@ -514,6 +515,109 @@ def test_a_process_started_again_has_the_present_set(web, files, role):
     files.put_pair("newer")
     changed(web, 3)
     assert served(web) == "CN=newer"
+
+
+def die_often(p, times):
+    """The signer, until it is not started again for a while."""
+    for i in range(times):
+        (pid,) = until(lambda: p.roles().get("signer"), "a signer")
+        until(lambda: served(p) == "CN=old", "that it signs")
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: pid not in p.roles().get("signer", []), "its end")
+    p.wait_text(r"signer.0 .* restarting it in (400|800|1600) ms")
+
+
+def test_a_change_while_the_signer_is_gone(web, files):
+    """It comes back to files with other keys than those of the set in use: it takes the new set, and is not stuck with the old one."""
+    web.allow_killed_roles = True
+    die_often(web, 4)
+    files.put_pair("new")
+    changed(web)
+    until(lambda: served(web) == "CN=new", "the new pair")
+    files.put_pair("newer")
+    changed(web, 3)
+    assert served(web) == "CN=newer"
+
+
+def stores(p):
+    """How many sets the supervisor holds: two while signers take one."""
+    return len([fd for fd in os.listdir(f"/proc/{p.pid}/fd") if "tls-off-creds" in os.readlink(f"/proc/{p.pid}/fd/{fd}")])
+
+
+def stopped_while_a_set_is_taken(p, change):
+    """The pids of the signers, the last of which is stopped, so that the set that CHANGE makes is not in use yet."""
+    pids = p.roles()["signer"]
+    before = stores(p)
+    os.kill(pids[-1], signal.SIGSTOP)
+    change()
+    until(lambda: stores(p) == before + 1 and "config" not in p.roles(), "a set that is being taken")
+    return pids
+
+
+def killed(p, pid):
+    """Until there is another signer for it."""
+    n = len(p.roles()["signer"])
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: pid not in p.roles().get("signer", [pid]) and len(p.roles()["signer"]) == n, "another signer")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_signers_that_die_while_a_set_is_taken(parts, files, workers):
+    """The keys in use are still on disk: those that come back have them, and no handshake fails."""
+    files.put_pair("first.test", "a")
+    p = parts.proxy(parts.backend(), certificates=[str(files.directory) + "/"], top={"workers": workers})
+    p.allow_killed_roles = True
+    storm = Storm(p.port, [context(version=V12), context(version=V13)])
+    try:
+        storm.wait(20)
+        pids = stopped_while_a_set_is_taken(p, lambda: files.put_pair("second.test", "b"))
+        killed(p, pids[0])
+        if workers == 2:
+            storm.wait(40)
+            (again,) = set(p.roles()["signer"]) - set(pids)
+            killed(p, again)
+            storm.wait(40)
+            assert served(p, "second.test") == "CN=first.test"  # that set is still in use
+            os.kill(pids[1], signal.SIGCONT)
+        changed(p)
+        assert served(p, "second.test") == "CN=second.test"
+        storm.wait(40)
+    finally:
+        storm.end()
+    assert not storm.failed, storm.failed[:3]
+    assert "cannot serve" not in p.text()
+
+
+def test_a_signer_that_comes_back_to_other_keys_while_a_set_is_taken(parts, files):
+    """It has the next set only: what began with the one in use goes to the other signer, and waits while that one is stopped."""
+    files.put_pair("old")
+    p = parts.proxy(parts.backend(), certificates=[files.entry()], top={"workers": 2})
+    p.allow_killed_roles = True
+    storm = Storm(p.port, [context(version=V12), context(version=V13)])
+    try:
+        storm.wait(20)
+        pids = stopped_while_a_set_is_taken(p, lambda: files.put_pair("new"))
+        os.kill(pids[0], signal.SIGKILL)
+        p.wait_text(r"signer\.\d cannot serve: .*a\.key")
+        p.wait_text(r"signer\.\d does not have the keys in use yet: full handshakes")
+        os.kill(pids[1], signal.SIGCONT)
+        changed(p)
+        storm.wait(40)
+        assert served(p) == "CN=new"
+    finally:
+        storm.end()
+    assert not storm.failed, storm.failed[:3]
+
+
+def test_a_bad_change_while_the_signer_is_gone(web, files):
+    """The new set is refused by the one signer that there is: it is given the old one again."""
+    web.allow_killed_roles = True
+    die_often(web, 4)
+    chain, _ = files.make("new")
+    files.put("a.pem", chain)  # without its key
+    refused(web, r"a\.key")
+    until(lambda: served(web) == "CN=old", "the old pair")
+    assert web.roles()["signer"]
 
 
 def test_changes_before_and_after_a_reload(web, files):

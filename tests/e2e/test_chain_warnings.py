@@ -62,7 +62,7 @@ def selfsigned():
 
 GOOD = {
     "whole": lambda: chain(MIDDLE, MIDDLE, ROOT),
-    "root left out": lambda: chain(MIDDLE, MIDDLE),
+    "root omitted": lambda: chain(MIDDLE, MIDDLE),
     "two intermediates": lambda: chain(LOW, LOW, MIDDLE),
     "directly under its root": lambda: chain(ROOT, ROOT),
     "cross-signed": lambda: chain(MIDDLE, MIDDLE, CROSS),

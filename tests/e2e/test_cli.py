@@ -60,6 +60,28 @@ def test_help_and_wrong_usage(name):
         assert status == 2 and not out and f"usage: tls-off {name}" in err
 
 
+@pytest.mark.parametrize("arguments", [["acme", "renew"], ["acme", "revoke", "x"], ["acme", "rollover"], ["acme", "record"], ["acme", "status"], ["run"], ["run", "x.toml"],
+                                       ["convert", "hitch"], ["ticket-secret", "new"], ["completion", "bash"], ["init", "x.toml"], ["check", "x.toml"], ["doctor"],
+                                       ["explain", "x"], ["trace", "x"], ["version"], ["top"]])
+def test_help_wherever_it_stands(directory, arguments):
+    for flag in ("--help", "-h"):
+        status, out, err = command(*arguments, flag, cwd=directory)
+        assert status == 0 and out.startswith(f"usage: tls-off {arguments[0]}") and not err
+    assert not list(directory.iterdir())
+
+
+@pytest.mark.parametrize("arguments,said", [
+    (["acme", "renew", "x", "--foo"], "tls-off acme renew: --foo: "),
+    (["acme", "status", "--foo"], "tls-off acme status: --foo: "),
+    (["run", "--foo"], "tls-off run: --foo: found an unknown flag"),
+    (["run", "--foo", "x"], "tls-off run: --foo: found an unknown flag"),
+    (["run", "--listen"], "tls-off run: --listen needs a value"),
+])
+def test_what_is_wrong_is_named(arguments, said):
+    status, out, err = command(*arguments)
+    assert status == 2 and not out and err.startswith(said), err
+
+
 @pytest.mark.parametrize("name", ["status", "clients", "sessions", "reload", "drain", "stop"])
 def test_nobody_there(directory, name):
     status, out, err = command(name, "--admin", directory / "none.sock")
@@ -92,6 +114,27 @@ def test_somebody_else_there(directory, answer):
     listener.close()
     path.unlink()
     assert status == 3 and not out and str(path) in err
+
+
+def into_full(*arguments):
+    """A command whose output finds no room; (status, stderr)."""
+    with open("/dev/full", "w", encoding="ascii") as full:
+        done = subprocess.run([BINARY, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, text=True)
+    return done.returncode, done.stderr
+
+
+def test_output_that_is_lost_is_an_error(p):
+    admin = ["--admin", p.admin_socket]
+    with connect(p.port) as c:
+        says_echo(c)
+        until(lambda: p.admin.json("/clients.json"), "the client is listed")
+        for arguments in (["--help"], ["help"], ["version"], ["--version"], ["version", "--help"], ["run", "--help"], ["doctor"], ["doctor", "--json"],
+                          ["doctor", "--help"], ["check", p.config_file], ["check", p.config_file, "--json"], ["completion", "bash"], ["init"],
+                          ["acme", "--help"], ["acme", "status", *admin], ["status", *admin], ["status", "--json", *admin], ["clients", *admin],
+                          ["clients", "--json", *admin], ["clients", "--over", "bytes=0", "--format", "nft", *admin], ["sessions", *admin],
+                          ["sessions", "--json", *admin], ["explain", "127.0.0.1:0", *admin], ["reload", "--json", *admin], ["trace", "--help"]):
+            status, err = into_full(*arguments)
+            assert status == 1 and "standard output cannot be written" in err, (arguments, status, err)
 
 
 def test_the_socket_is_found_by_the_environment(p):
@@ -255,6 +298,20 @@ def test_an_announced_drain_serves_and_is_not_ready(p):
     assert done[0][0] == 0
 
 
+def test_a_drain_after_a_while_stays_ready_until_then(p):
+    assert tls_off(p, "drain", "--after", "soon")[0] == 2 and tls_off(p, "reload", "--after", "1s")[0] == 2
+    draining = subprocess.Popen([BINARY, "drain", "--after", "2s", "--timeout", "1m", "--admin", p.admin_socket])
+    ready = 0
+    with connect(p.port) as c:
+        while p.admin.json("/status.json")["state"] == "serving":
+            ready += p.admin.ask("/readyz").status == 200
+        p.wait_text("draining: no new sessions")
+        assert ready > 3, "it was ready for a while"
+        assert not p.events("log", message=lambda m: "not ready, and still serving" in m), "no delay was announced"
+        says_echo(c)
+    assert draining.wait(60) == 0 and p.wait_exit() == 0
+
+
 def test_a_signal_ends_an_announced_drain(p):
     thread = threading.Thread(target=lambda: tls_off(p, "drain", "--delay", "1h", deadline=50))
     thread.start()
@@ -278,3 +335,25 @@ def test_drain_waits_for_the_last_session(p):
     thread.join()
     assert done[0][0] == 0, done
     assert tls_off(p, "drain", "--timeout", "soon")[0] == 2
+
+
+def test_an_empty_list_says_of_whom(parts):
+    p = parts.proxy(parts.backend())
+    assert "no client has been seen yet" in tls_off(p, "clients")[1]
+    with connect(p.port) as c:
+        says_echo(c)
+        until(lambda: p.admin.json("/clients.json"), "the client is listed")
+        for selection in (["--client", "192.0.2.1"], ["--limit", "0"], ["--over", "bytes=1GB"]):
+            status, out, _ = tls_off(p, "clients", *selection)
+            assert status == 0 and "no client like that" in out and "seen" not in out, out
+
+
+def test_sessions_in_json_say_whether_they_are_all(parts):
+    p = parts.proxy(parts.backend())
+    with connect(p.port) as a, connect(p.port) as b:
+        for c in (a, b):
+            says_echo(c)
+        until(lambda: len(json.loads(tls_off(p, "sessions", "--json")[1])["sessions"]) == 2, "both are listed")
+        whole, part = (json.loads(tls_off(p, "sessions", "--json", *limit)[1]) for limit in ([], ["--limit", "1"]))
+    assert set(whole) == {"sessions", "next", "missing"} and whole["next"] is None and whole["missing"] == []
+    assert len(part["sessions"]) == 1 and part["next"]

@@ -71,7 +71,7 @@ def test_required_lets_in_who_has_a_certificate_and_nobody_else(parts, ca, versi
     p = service(parts, ca)
     comes_in(p, with_cert(ca.client("robot"), version))
     e = p.wait_session()
-    assert e["client_name"] == "robot" and e["client_named_by"] == "cn" and e["client_cn"] == "robot"
+    assert e["client_name"] == "robot" and e["client_identity_source"] == "cn" and e["client_cn"] == "robot"
     refused(p, with_cert(None, version), 116 if version == V13 else 40, "client_cert_missing")
 
 
@@ -105,6 +105,49 @@ def test_certificates_that_do_not_hold(parts, ca, version):
     refused(p, with_cert(ca.client("server", usage=(SERVER,)), version), 43, "client_cert_usage")
     comes_in(p, with_cert(ca.client("both", usage=(SERVER, CLIENT)), version))
     comes_in(p, with_cert(ca.client("any", usage=None), version))  # RFC 5280 4.2.1.12: no list of usages, no restriction
+
+
+@VERSIONS
+def test_the_key_must_be_for_signatures(parts, ca, version):
+    p = service(parts, ca)
+    for use in ("key_agreement", "key_encipherment", "content_commitment"):
+        refused(p, with_cert(ca.client(use, key_usage=use), version), 43, "client_cert_usage")
+    comes_in(p, with_cert(ca.client("signs", key_usage="digital_signature"), version))
+
+
+@VERSIONS
+def test_a_certificate_of_no_use_in_the_chain(parts, ca, version):
+    """RFC 8446 4.4.2: extraneous certificates are no fault, whatever key they are of."""
+    client = ca.client("robot")
+    stranger = Issuer(parts.directory, "stranger").certificate.public_bytes(serialization.Encoding.DER)
+    ec_key = bytes.fromhex("06072a8648ce3d0201")
+    assert stranger.count(ec_key) == 1
+    unknown = stranger.replace(ec_key, ec_key[:-1] + b"\x7f")
+    rest = parts.directory / "rest.pem"
+    rest.write_bytes(b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(unknown) + b"-----END CERTIFICATE-----\n")
+    p = service(parts, ca)
+    subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{p.port}", "-tls1_2" if version == V12 else "-tls1_3", "-cipher", "ALL:@SECLEVEL=0",
+                    "-cert", client.cert, "-key", client.key, "-cert_chain", rest], input=b"", capture_output=True, timeout=60)
+    assert p.wait_session()["client_name"] == "robot"
+
+
+@pytest.mark.parametrize("n", [64, 65])
+def test_names_of_authorities_are_sent_all_or_none(parts, ca, n):
+    """A client that finds its authority not among them would send no certificate. Certificates of one name count once."""
+    others = [Issuer(parts.directory, f"authority {i}") for i in range(n - 1)]
+    again = Issuer(parts.directory, "authority 0")
+    file = parts.directory / "all.pem"
+    file.write_bytes(b"".join(i.file.read_bytes() for i in [ca, again, *others]))
+    p = parts.prepare(parts.backend(), client_auth={"mode": "required", "ca": str(file)})
+    status, out, err = command("check", p.config_file)
+    assert status == 0 and ("all.pem: the names of its CAs are more than 64" in out + err) == (n > 64)
+    p.start()
+    last = others[-1].client("robot")
+    for version in ("-tls1_2", "-tls1_3"):
+        said = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{p.port}", version, "-cert", last.cert, "-key", last.key], input=b"", capture_output=True, timeout=60).stdout.decode()
+        assert (f"CN = authority {n - 2}" in said.partition("Acceptable client certificate CA names")[2]) == (n <= 64), said
+        assert ("No client certificate CA names sent" in said) == (n > 64)
+    comes_in(p, with_cert(last))
 
 
 @VERSIONS
@@ -201,7 +244,7 @@ def test_rules_let_in_by_each_kind_of_name(parts, ca, version):
                              (key, pin(key)[12:], "spki-sha256")):
         comes_in(p, with_cert(client, version))
         e = p.wait_session(client_fingerprint=hashlib.sha256(client.der).hexdigest())
-        assert (e["client_name"], e["client_named_by"]) == (name, by)
+        assert (e["client_name"], e["client_identity_source"]) == (name, by)
         assert int(e["client_serial"], 16) == client.certificate.serial_number
     for client in (ca.client("robot2"), ca.client("x", dns=["a.b.svc.example.org"]), ca.client("x", dns=["*.svc.example.org"]),
                    ca.client("x", uri=["spiffe://example.org.evil.net/ns/a"]), ca.client("x", ou="op"), ca.client(None),
@@ -264,7 +307,7 @@ def test_of_two_common_names_one_is_used_everywhere(parts, ca):
         p = service(parts, ca, **({"allow": allow} if allow else {}))
         comes_in(p, with_cert(ca.client(["robot", "admin"])))
         e = p.wait_session()
-        assert (e["client_name"], e["client_cn"], e["client_named_by"]) == (name, name, "cn")
+        assert (e["client_name"], e["client_cn"], e["client_identity_source"]) == (name, name, "cn")
 
 
 def test_the_name_is_not_sent_when_it_is_not_wanted(parts, ca):
@@ -291,7 +334,7 @@ def test_a_resumed_session_keeps_the_name(parts, ca, version):
     without = with_cert(None, version)
     assert comes_in(p, ctx, session)["reused"]
     first, second = p.wait_session(resumed=False), p.wait_session(resumed=True)
-    for name in ("client_name", "client_named_by", "client_cn", "client_serial", "client_fingerprint"):
+    for name in ("client_name", "client_identity_source", "client_cn", "client_serial", "client_fingerprint"):
         assert first[name] == second[name]
     refused(p, without, 116 if version == V13 else 40, "client_cert_missing")
 
@@ -332,6 +375,28 @@ def test_other_rules_mean_a_full_handshake(parts, ca, version):
         with pytest.raises(ssl.SSLError):
             comes_in(p, ctx, session)
         p.wait_failure(reason)
+
+
+@VERSIONS
+def test_a_ticket_without_the_certificate_that_backends_now_get(parts, ca, version):
+    secret = parts.directory / "t.secret"
+    assert command("ticket-secret", "new", secret)[0] == 0
+    headers = []
+
+    def handler(c, _=None):
+        headers.append(proxy_header.read_v2(c))
+        while data := c.recv(65536):
+            c.sendall(data)
+
+    client = ca.client("robot")
+    ctx = with_cert(client, version)
+    before, after = (service(parts, ca, handler=handler, top={"tickets": {"secret_file": str(secret)}}, proxy_protocol={"send": "v2", "tlvs": tlvs})
+                     for tlvs in (["ssl"], ["ssl", "client-cert"]))
+    session = comes_in(before, ctx)["session"]
+    assert comes_in(before, ctx, session)["reused"]
+    full = comes_in(after, ctx, session)
+    assert not full["reused"] and comes_in(after, ctx, full["session"])["reused"]
+    assert [proxy_header.SSL_CLIENT_CERT in h["ssl"]["tlvs"] for h in headers] == [False, False, True, True]
 
 
 @VERSIONS
@@ -474,12 +539,12 @@ def test_a_ca_that_is_replaced_counts_without_a_reload(parts, ca):
 
 
 @pytest.mark.parametrize("key,make,says", [
-    ("ca", lambda f: f.write_bytes(b""), "the file is empty, expected at least one certificate"),
+    ("ca", lambda f: f.write_bytes(b""), "the file is empty, expected a file of certificates"),
     ("ca", lambda f: f.write_text("hello\n"), 'found no certificate, expected "-----BEGIN CERTIFICATE-----"'),
     ("ca", lambda f: f.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), "certificate 1 of the file cannot be read"),
-    ("ca", lambda f: None, "cannot be read: No such file or directory"),
+    ("ca", lambda f: None, "cannot be opened: No such file or directory"),
     ("ca", lambda f: f.mkdir(), "found a directory, expected a file of certificates"),
-    ("crl", lambda f: f.write_bytes(b""), "the file is empty, expected at least one CRL"),
+    ("crl", lambda f: f.write_bytes(b""), "the file is empty, expected a file of CRLs"),
     ("crl", lambda f: f.write_text("x"), 'found no CRL, expected "-----BEGIN X509 CRL-----"'),
 ], ids=["empty", "no-pem", "broken", "missing", "directory", "empty-crl", "no-crl"])
 def test_bad_files_are_refused_with_a_plain_message(parts, ca, key, make, says):

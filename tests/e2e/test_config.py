@@ -211,6 +211,34 @@ def test_check_in_json(directory):
     assert absent["errors"] == [{"place": str(directory / "absent"), "text": "cannot be read: No such file or directory"}]
 
 
+def test_explanation_of_a_broken_file_in_json(directory):
+    """One line, whatever becomes of the question."""
+    file = directory / "config.toml"
+    file.write_text('[service.web]\nlisten = ["127.0.0.1:8443"]\nbackends = ["unix:/x"]\ncolour = 1\n')
+    status, out, _ = command("check", file, "--explain", "127.0.0.1:8443", "--json")
+    said = json.loads(out)
+    assert status == 1 and said["valid"] is False and [e["key"] for e in said["errors"]] == ["service.web.colour"] and out.count("\n") == 1
+    file.write_text(file.read_text().replace("colour = 1\n", ""))
+    status, out, err = command("check", file, "--explain", "127.0.0.1:8443", "--json")
+    assert status == 0 and json.loads(out)["service"] == "web" and "warning: service.web.certificates" in err
+
+
+def test_explanation_of_a_service_without_certificates(directory):
+    """It has one, self-signed, when it runs."""
+    file = directory / "config.toml"
+    state = directory / "state"
+    text = f'state_dir = "{state}"\n[service.web]\nlisten = ["127.0.0.1:8443"]\nbackends = ["unix:/x"]\n'
+
+    def certificate(more=""):
+        file.write_text(text + more)
+        out, said = (command("check", file, "--explain", "127.0.0.1:8443", *json_too)[1] for json_too in ([], ["--json"]))
+        return re.search("^certificate: +(.*)$", out, re.M).group(1), json.loads(said)["certificate"]
+    assert certificate() == (f"{state}/self-signed.crt: self-signed", f"{state}/self-signed.crt")
+    issuer = '[acme.issuer.le]\ndirectory = "https://x/"\nterms_accepted = true\n'
+    assert certificate('acme = { issuers = ["le"], names = ["a.example"] }\n' + issuer) == ("self-signed, until one from an issuer is there", None)
+    assert certificate('mode = "passthrough"\n') == ("none: not decrypted here", None)
+
+
 def test_check_reads_standard_input(directory):
     def check(text):
         done = subprocess.run([BINARY, "check", "-"], input=text, capture_output=True, text=True, cwd=directory)
@@ -223,6 +251,19 @@ def test_check_reads_standard_input(directory):
     status, _, err = check(text + "colour = 1\n")
     assert status == 1 and err.startswith("-:4:1: service.web.colour: ")
     assert check("")[0] == 1
+
+
+def test_standard_input_that_has_no_name(directory):
+    """Descriptor 0 is read as it stands: a socket cannot be opened again, and is what some programs give their children."""
+    conf = '[service.web]\nlisten = ["127.0.0.1:0"]\nbackends = ["unix:/x"]\n'
+    hitch = 'frontend = "[127.0.0.1]:8443"\nbackend = "[127.0.0.1]:80"\npem-file = "/x.pem"\n'
+    for arguments, text, said in ((["check", "-"], conf, "-: ok\n"), (["convert", "hitch", "-"], hitch, "[service.")):
+        ours, its = socket.socketpair()
+        with ours, its:
+            ours.sendall(text.encode())
+            ours.shutdown(socket.SHUT_WR)
+            done = subprocess.run([BINARY, *arguments], stdin=its, capture_output=True, text=True, cwd=directory)
+        assert said in done.stdout, done.stdout + done.stderr
 
 
 def test_the_configuration_as_a_flag(directory):
@@ -278,7 +319,7 @@ def test_shortest_use(parts):
         assert stat.S_IMODE(key.stat().st_mode) == 0o600
 
 
-def test_self_made_certificate_is_kept(parts, good):
+def test_self_signed_certificate_is_kept(parts, good):
     b = parts.backend()
     state = parts.directory / "state"
     seen = set()

@@ -71,19 +71,49 @@ def test_unknown_extensions(p, version, extra):
     takes(p, records(hello_of(version, extra)))
 
 
-def longest_hello():
-    extensions = usual(False)
+LIBSSLS_SUITES = 4096  # libssl looks each of them up
+
+
+def longest_hello(version, suites=32767):
+    """With one compression method in 1.3, so 254 bytes shorter than it can be."""
+    extensions = usual(version == V13)
     used = sum(4 + len(data) for data in extensions.values())
     extensions[1000] = bytes(65535 - used - 4)
-    return message(extensions, session_id=bytes(32), suites=hello.SUITES12 + [0x6000 + i % 200 for i in range(32763)],
-                   compression=bytes(range(255)))
+    known = hello.SUITES13 + hello.SUITES12
+    return message(extensions, session_id=bytes(32), suites=known + [0x6000 + i % 200 for i in range(suites - len(known))],
+                   compression=b"\0" if version == V13 else bytes(range(255)))
 
 
-def test_the_longest_hello_that_can_be(p):
-    longest = longest_hello()
-    assert len(longest) == 4 + 131396
-    for size in (16384, 1000, 40):
-        takes(p, records(longest, size))
+@pytest.mark.parametrize("handshake", ["auto", "libssl"])
+def test_the_longest_hello_that_can_be(parts, handshake):
+    p = parts.proxy(parts.backend(), top={"handshake": handshake})
+    assert len(longest_hello(V12)) == 4 + 131396
+    for version in (V12, V13):
+        longest = longest_hello(version)
+        own = handshake == "auto" and version == V13
+        for size in (16384, 1000, 40):
+            if own:
+                takes(p, records(longest, size))
+            else:
+                refuses(p, records(longest, size), 80, "limit")
+                takes(p, records(longest_hello(version, LIBSSLS_SUITES), size))
+        if not own:
+            refuses(p, records(longest_hello(version, LIBSSLS_SUITES + 1)), 80, "limit")
+
+
+@pytest.mark.parametrize("handshake", ["auto", "libssl"])
+def test_lists_that_libssl_decodes(parts, handshake):
+    """As long as they may be, and a little longer, which no client's are; our own handshake passes them over."""
+    p = parts.proxy(parts.backend(), top={"handshake": handshake})
+    responders, authorities = hello.vec16(b"\xa1\x02\x30\0"), hello.vec16(b"\x30\0")
+    for kind, versions, good, bad in ((5, (V12, V13), b"\1" + hello.vec16(responders * 340) + b"\0\0", b"\1" + hello.vec16(responders * 341) + b"\0\0"),
+                                      (47, (V13,), hello.vec16(authorities * 4095), hello.vec16(authorities * 4096))):
+        for version in versions:
+            takes(p, records(hello_of(version, [(kind, good)])))
+            if handshake == "auto" and version == V13:
+                takes(p, records(hello_of(version, [(kind, bad)])))
+            else:
+                refuses(p, records(hello_of(version, [(kind, bad)])), 80, "limit")
 
 
 def test_one_byte_more_is_refused_at_its_announcement(p):
@@ -91,7 +121,7 @@ def test_one_byte_more_is_refused_at_its_announcement(p):
 
 
 def test_more_records_than_a_hello_may_have(p):
-    refuses(p, records(longest_hello(), 8), DECODE, "hello_malformed")
+    refuses(p, records(longest_hello(V13), 8), DECODE, "hello_malformed")
 
 
 def test_an_extension_twice(p):
@@ -116,14 +146,16 @@ def test_an_extension_that_1_3_must_have(p, lacks):
     takes(p, records(message(usual(False))))
 
 
-def test_many_key_shares(p):
-    """As many as there may be, unless the list of groups is long, too: looking them all up is the work of many handshakes."""
+@pytest.mark.parametrize("handshake", ["auto", "libssl"])
+def test_many_key_shares(parts, handshake):
+    """As many as there may be; by libssl unless the list of groups is long, too: looking them all up is the work of many handshakes."""
+    p = parts.proxy(parts.backend(), top={"handshake": handshake})
     for groups, shares, good in ((300, 300, True), (1000, 1000, True), (20000, 50, True), (2000, 2000, False), (20000, 1000, False)):
         extensions = usual()
         numbers = [0x2000 + i for i in range(groups)]
         extensions[hello.GROUPS] = hello.vec16(hello.u16s([*numbers, X25519]))
         extensions[hello.SHARES] = hello.vec16(b"".join(struct.pack("!HHB", g, 1, 0) for g in numbers[:shares]) + hello.share(X25519))
-        if good:
+        if good or handshake == "auto":
             takes(p, records(message(extensions)))
         else:
             refuses(p, records(message(extensions)), 80, "limit")
@@ -154,7 +186,10 @@ def test_many_tickets_that_nobody_knows(parts, handshake, n, size):
     binders = b"".join(hello.vec8(bytes(32)) for _ in range(n))
     extensions = {**usual(), hello.PSK_MODES: b"\x01\x01", hello.PSK: hello.vec16(identities) + hello.vec16(binders)}
     for _ in range(20):
-        takes(p, records(message(extensions)))
+        if n <= 100 or handshake == "auto":
+            takes(p, records(message(extensions)))
+        else:
+            assert first_answer(p.port, records(message(extensions))) == (2, 80)
 
 
 def handshaker_memory(p):
@@ -586,3 +621,14 @@ def test_p521_is_offered_last(p, version):
         c.end()
         if used:
             p.wait_session(group=used)
+
+
+@pytest.mark.parametrize("formats, fits", [([0], True), ([2, 1, 0], True), ([1], False), ([1, 2], False)])
+def test_point_formats(p, formats, fits):
+    """RFC 8422 5.1.2: of interest to TLS 1.2 alone."""
+    body = bytes([len(formats), *formats])
+    takes(p, records(hello_of(V13, {11: body})))
+    if fits:
+        takes(p, records(hello_of(V12, {11: body})))
+    else:
+        refuses(p, records(hello_of(V12, {11: body})), ILLEGAL, "illegal_parameter")

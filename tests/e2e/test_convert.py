@@ -210,6 +210,48 @@ def test_access_lists_are_taken(site, directory):
         p.stop()
 
 
+DEBIAN = pathlib.Path("/usr/share/doc")
+# Of Debian's packages: what is no comment, or what becomes of it when the commented services are there; (services, lines not taken).
+EXAMPLES = [
+    ("hitch", DEBIAN / "hitch/examples/hitch.conf.example", None, ["hitch"], ["no certificate"]),
+    ("stunnel", DEBIAN / "stunnel4/examples/stunnel.conf-sample", None, [], ["client = yes", "CApath"]),
+    ("stunnel", DEBIAN / "stunnel4/examples/stunnel.conf-sample", r"(?s)\[pop3s\].*", ["pop3s", "imaps", "ssmtp", "https", "mysql"],
+     ["[shell]", "exec", "execArgs", "PSKsecrets"]),
+    ("haproxy", pathlib.Path("/etc/haproxy/haproxy.cfg"), None, [], []),
+    *(("haproxy", DEBIAN / "haproxy/examples" / name, None, [], ["mode http", "neither TLS", "filter spoe", "no \"connect\""])
+      for name in ("basic-config-edge.cfg", "content-sw-sample.cfg", "quick-test.cfg", "transparent_proxy.cfg")),
+    ("nginx-stream", pathlib.Path("/etc/nginx/nginx.conf"), None, [], []),
+]
+
+
+@pytest.mark.parametrize("format, file, part, services, lost", EXAMPLES, ids=lambda v: v.name if isinstance(v, pathlib.Path) else None)
+def test_examples_of_debian(directory, parts, format, file, part, services, lost):
+    if not file.exists():
+        pytest.skip(f"no {file} here")
+    text = file.read_text()
+    if part:  # the services that are comments there
+        text = re.sub(r"(?m)^;(?=[\[a-zA-Z]+)", "", re.search(part, text)[0])
+        text = re.sub(r"(?m)^(?![\[;]|\w+ *=).*$", "", text)
+        pem = directory / "stunnel.pem"
+        entry = parts.pki.leaf("a.test", "p256", ["a.test"])
+        pem.write_bytes(open(entry["key"], "rb").read() + open(entry["cert"], "rb").read())
+        pem.chmod(0o600)
+        text = text.replace("/etc/stunnel/stunnel.pem", str(pem))
+    origin = directory / "origin"
+    origin.write_text(text)
+    status, out, err = command("convert", format, origin)
+    missing = [line for line in err.splitlines() if ": not taken: " in line]
+    assert status == (0 if services and not missing else 1), err
+    assert all(any(w in line for w in lost) for line in missing), err
+    assert re.findall(r"(?m)^\[service\.([^.\]]+)\]", out) == services
+    if services:
+        (directory / "tls-off.toml").write_text(out)
+        status, _, err = command("check", directory / "tls-off.toml")
+        assert status == 0, err
+    else:
+        assert "found nothing that accepts TLS" in err
+
+
 @pytest.mark.parametrize("format, text, phrase", [
     ("hitch", "frontend = {\n  host = \"*\"\n", 'line 1: expected "}" at the end of this block'),
     ("hitch", "frontend\n", 'line 1: expected "key = value"'),

@@ -61,14 +61,14 @@ def use_ldap(p, pki):
 
 
 def use_imap(p, pki):
-    with imaplib.IMAP4("localhost", p.port, timeout=20) as c:
+    with imaplib.IMAP4("localhost", p.port, timeout=60) as c:
         c.starttls(context(pki))
         c.login("me", "secret")
         assert c.select("INBOX")[0] == "OK"
 
 
 def use_pop3(p, pki):
-    c = poplib.POP3("localhost", p.port, timeout=20)
+    c = poplib.POP3("localhost", p.port, timeout=60)
     c.stls(context(pki))
     c.user("me")
     c.pass_("secret")
@@ -97,7 +97,7 @@ def use_news(p, pki):
 
 
 def use_submission(p, pki):
-    with smtplib.SMTP("localhost", p.port, timeout=20) as c:
+    with smtplib.SMTP("localhost", p.port, timeout=60) as c:
         c.starttls(context=context(pki))
         c.sendmail("me@example.org", ["you@example.net"], "Subject: hello\r\n\r\nbehind tls-off\r\n")
 
@@ -117,8 +117,8 @@ def use_mqtt(p, pki):
 def use_grpc(p, pki):
     credentials = grpc.ssl_channel_credentials(pathlib.Path(pki.ca).read_bytes())
     with grpc.secure_channel(f"localhost:{p.port}", credentials) as channel:
-        assert channel.unary_unary("/test.Mirror/Once")(b"abc", timeout=20) == b"cba"
-        assert list(channel.unary_stream("/test.Mirror/Thrice")(b"x" * 100_000, timeout=20)) == [b"x" * 100_000] * 3
+        assert channel.unary_unary("/test.Mirror/Once")(b"abc", timeout=60) == b"cba"
+        assert list(channel.unary_stream("/test.Mirror/Thrice")(b"x" * 100_000, timeout=60)) == [b"x" * 100_000] * 3
 
 
 SERVERS = {

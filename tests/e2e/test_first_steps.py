@@ -1,9 +1,12 @@
 """`tls-off init` and `tls-off doctor`: from a machine as it is to a configuration that serves, and what stands in the way."""
 import json
 import os
+import pathlib
 import shutil
+import socket
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -132,6 +135,33 @@ def test_doctor_of_a_configuration(parts, directory):
     assert f"service a: unix:{gone}: No such file or directory" in {f["text"] for f in wrong} and len(wrong) == 3
     assert "service a: tcp:127.0.0.1:1: Connection refused" in {f["text"] for f in wrong} and all(f["todo"] for f in wrong)
     assert of(findings, "rights", "good")
+
+
+def test_doctor_of_a_state_directory_that_cannot_be_made(parts, directory):
+    (directory / "file").write_text("")
+    p = parts.prepare(parts.backend(), top={"state_dir": f"{directory}/file/state"})
+    said = {f["text"] for f in of(doctor(p.config_file), "rights", "advice")}
+    assert f"state_dir {directory}/file/state: is not there, and this user cannot make it: {directory}/file: Not a directory" in said, said
+    p = parts.prepare(parts.backend(), top={"state_dir": f"{directory}/a/b"})
+    assert f"state_dir {directory}/a/b: is made when it is needed" in {f["text"] for f in of(doctor(p.config_file), "rights", "good")}
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs another user")
+def test_doctor_tries_a_socket_with_the_rights_of_the_roles(parts, tmp_path_factory):
+    """What root reaches, they may not."""
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="tls-off.", dir="/tmp"))
+    try:
+        directory.chmod(0o755)
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(str(directory / "app.sock"))
+            s.listen()
+            p = parts.prepare(services={"a": {"listen": ["127.0.0.1:0"], "backends": [f"unix:{directory}/app.sock"]}}, top={"user": "nobody"})
+            for mode, level in ((0o600, "wrong"), (0o666, "good")):
+                (directory / "app.sock").chmod(mode)
+                found, = of(doctor(p.config_file), "backends", level)
+                assert ("0660" in found["todo"] and "Permission denied" in found["text"]) if level == "wrong" else "answers" in found["text"]
+    finally:
+        shutil.rmtree(directory)
 
 
 def test_doctor_of_a_wrong_configuration(directory):

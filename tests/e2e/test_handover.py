@@ -35,7 +35,7 @@ class Reloading:
     def __call__(self, **top):
         self.done += 1
         self.p.signal(signal.SIGHUP)
-        e = self.p.wait_event("log", count=self.done, message=lambda m: m.startswith("reload "), deadline=60)
+        e = self.p.wait_event("log", count=self.done, message=lambda m: m.startswith("reload "))
         assert e["message"].startswith("reload done: "), e["message"]
         return int(e["message"].split("; ")[1].split()[0])
 
@@ -528,7 +528,7 @@ def test_a_relay_that_came_back_gets_its_half(parts):
     os.kill(p.roles()["relay"][0], signal.SIGKILL)
     rest = [c for c in sessions if lives(c)]
     streams = Streams(rest[:20])
-    m = p.wait_event("log", message=lambda m: m.startswith("balance: "), deadline=60)["message"]
+    m = p.wait_event("log", message=lambda m: m.startswith("balance: "))["message"]
     print(m)
     count = int(m.split()[2])
     assert abs(count - len(rest) // 2) <= 2
@@ -599,13 +599,16 @@ def test_the_importer_is_killed(parts, many_descriptors, share):
     (new,) = until(lambda: relays(p) - old, "a new relay", every=0.001)
     until(lambda: processes.descriptors(new) > base + 2 * MANY * share or not relays(p) & old, "sessions on their way", every=0)
     os.kill(new, signal.SIGKILL)
-    e = p.wait_event("log", message=lambda m: m.startswith("reload done: "), deadline=60)
-    kept = [int(m["message"].split(" could not move ")[1].split()[0]) for m in p.events("log", message=lambda m: " could not move " in m)]
+    e = p.wait_event("log", message=lambda m: m.startswith("reload done: "))
+    kept = [int(m["message"].split(" could not migrate ")[1].split()[0]) for m in p.events("log", message=lambda m: " could not migrate " in m)]
     lost = len([c for c in sessions if not lives(c)])
     print(f"{lost} of {MANY} sessions lost, {kept} kept by the old relay when the new one died: {e['message']}")
     assert lost == MANY - (kept[0] if kept else 0)
     for c in sessions:
         c.close()
+
+
+OFFERED = 4 * 96  # sessions that an exporter may have sent and not heard of
 
 
 def test_the_exporter_is_killed(parts, many_descriptors):
@@ -620,11 +623,11 @@ def test_the_exporter_is_killed(parts, many_descriptors):
         until(lambda: processes.descriptors(new) > base + MANY // 10, "sessions on their way", every=0)
         os.kill(new, signal.SIGSTOP)  # holds the move where it is
         left = left_in(old)
-        if left > MANY // 10:
+        if left > OFFERED:
             os.kill(old, signal.SIGKILL)
         os.kill(new, signal.SIGCONT)
-        p.wait_event("log", count=done, message=lambda m: m.startswith("reload done: "), deadline=60)
-        if left > MANY // 10:
+        p.wait_event("log", count=done, message=lambda m: m.startswith("reload done: "))
+        if left > OFFERED:
             break  # else it was over before we could stop it
     there = [c for c in sessions if lives(c)]
     lost = MANY - len(there)

@@ -101,6 +101,19 @@ def test_first_message_is_another(p):
     refused(p, record(22, handshake(20, bytes(32))), "hello_unexpected", UNEXPECTED)
 
 
+@pytest.mark.parametrize("before", [0, 60])
+def test_an_alert_before_the_hello_is_whole(p, before):
+    """RFC 8446 6.2: it is the client's reason, and is not answered."""
+    start = hello_bytes(context())[5:5 + before]
+    for level, n, reason in ((2, 40, "peer_alert"), (1, 70, "peer_alert"), (1, 0, "handshake_closed")):
+        count = len(p.events(reason=reason))
+        with tcp(p.port) as s:
+            s.sendall((record(22, start) if start else b"") + record(21, bytes([level, n])))
+            assert until_closed(s)[0] == b""
+        e = p.wait_failure(reason, count=count + 1)
+        assert e.get("alert") == {40: "handshake_failure", 70: "protocol_version"}.get(n)
+
+
 def test_giant_hello_is_refused_at_its_announcement(p):
     refused(p, record(22, b"\x01\xff\xff\xff" + bytes(200)), "hello_too_long", DECODE_ERROR)
 

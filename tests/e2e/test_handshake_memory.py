@@ -54,7 +54,7 @@ def evicted(p):
     return sum(map(int, found))
 
 
-def test_the_oldest_of_whoever_holds_most_give_way(parts):
+def test_the_oldest_of_the_client_that_holds_most_give_way(parts):
     memory, begun, least, most = ("1MiB", 700, 250, 450) if OWN_HANDSHAKE else ("2MiB", 120, 20, 60)
     p = parts.proxy(parts.backend(), top={"workers": 1, "handshake_memory": memory}, timeouts=HOUR)
     with closing([HalfOpen(p.port, MODEST)]) as modest, closing([]) as greedy:

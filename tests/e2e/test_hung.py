@@ -133,13 +133,13 @@ def test_a_reload_beside_a_hung_relay(parts):
         p.signal(signal.SIGHUP)
         p.wait_event("log", message=lambda m: m.startswith("generation 1 serves"))
         n, first = served(p.port, CLIENTS)
-        assert n == CLIENTS
+        assert n >= CLIENTS - 2, "more than one of each old handshaker, which may accept until it hears of the change"
         new = [pid for pid in relays(p) if pid not in old]
         with stopped(new[0]):
             n, later = served(p.port, CLIENTS)
             assert n >= CLIENTS - 4
         assert all(lives(c, DEADLINE) for c in first + later)
-    p.wait_event("log", message=lambda m: m.startswith("reload done"), deadline=60)
+    p.wait_event("log", message=lambda m: m.startswith("reload done"))
     close_all(first + later)
 
 
@@ -229,7 +229,7 @@ def test_what_came_during_a_pause_is_served(parts, who):
     with stopped(*pids):
         for s, _, _, _, rest in waiting:
             s.sendall(rest)
-        until(lambda: os.times().elapsed - began > 5, "more than the deadline", deadline=10)
+        until(lambda: os.times().elapsed - began > 5, "more than the deadline", deadline=DEADLINE)
     for s, t, incoming, outgoing, _ in waiting:
         while True:
             try:
@@ -261,7 +261,7 @@ def test_a_client_that_sends_nothing_still_ends(parts):
     until(lambda: socket_count(handshaker) > 3, "accepted")
     with stopped(handshaker):
         began = os.times().elapsed
-        until(lambda: os.times().elapsed - began > 1.5, "more than the deadline", deadline=10)
+        until(lambda: os.times().elapsed - began > 1.5, "more than the deadline", deadline=DEADLINE)
     p.wait_failure("handshake_timeout")
     s.close()
 

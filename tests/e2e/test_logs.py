@@ -5,15 +5,18 @@ import re
 import signal
 import socket
 import subprocess
+import threading
+import time
 
 import pytest
 
 from support import clients
 from support.clients import V13, connect, context, says_echo, tcp, until_closed
 from support.waiting import DEADLINE, until
+from test_reload import reload
 
-FIELDS = ["time", "service", "unique_id", "client", "tls_version", "cipher_suite", "group", "resumed", "sni", "alpn", "ja4", "backend", "bytes_in",
-          "bytes_out", "handshake_ms", "connect_ms", "duration_ms", "client_end", "backend_end"]
+FIELDS = ["time", "service", "unique_id", "client", "tls_version", "cipher_suite", "group", "resumed", "handshake", "sni", "alpn", "ja4", "backend", "bytes_in",
+          "bytes_out", "handshake_ms", "connect_ms", "first_byte_ms", "duration_ms", "client_end", "backend_end"]
 
 
 def one_session(p, service="web"):
@@ -33,9 +36,37 @@ def test_json_has_every_field(parts):
     assert e["backend"] == b.url and e["resumed"] is False
     assert re.fullmatch(r"t13d\d{4}\w\w_[0-9a-f]{12}_[0-9a-f]{12}", e["ja4"])
     assert e["cipher_suite"].startswith("TLS_")
-    assert 0 <= e["connect_ms"] <= e["duration_ms"] + 1 and 0 < e["handshake_ms"] < 10_000
+    assert 0 <= e["connect_ms"] < e["first_byte_ms"] <= e["duration_ms"] + 1 and 0 < e["handshake_ms"] < 10_000
     assert (e["bytes_in"], e["bytes_out"]) == (12, 12)
     assert e["client"].startswith("127.0.0.1:")
+
+
+def test_the_time_to_the_first_byte_outlives_a_move(parts):
+    """It counts from when the relay began to connect, whichever relay sees the byte."""
+    answers = threading.Event()
+
+    def slow(connection):
+        data = connection.recv(100)
+        assert answers.wait(DEADLINE)
+        connection.sendall(data)
+        connection.recv(100)
+
+    p = parts.proxy(parts.backend(slow))
+    with connect(p.port, context()) as early, connect(p.port, context()) as silent:
+        began = time.monotonic()
+        early.sendall(b"early")
+        silent.sendall(b"silent")
+        reload(p, 1)
+        least_ms = (time.monotonic() - began) * 1000
+        silent.close()
+        e = p.wait_session(bytes_out=0)
+        assert "first_byte_ms" not in e
+        answers.set()
+        assert early.recv(100) == b"early"
+        most_ms = (time.monotonic() - began) * 1000
+        reload(p, 2)
+    e = p.wait_session(bytes_out=5)
+    assert least_ms < e["first_byte_ms"] <= e["duration_ms"] and e["first_byte_ms"] < most_ms + 2000, (least_ms, most_ms, e)
 
 
 def test_every_line_is_json(parts):
@@ -254,7 +285,7 @@ def one_session_at(p, *files):
     port = int(re.search(r"listening on 127\.0\.0\.1:(\d+)", text)[1])
 
     def is_there():
-        """A file that was there before the signal does not tell when it is in use: sessions until then go to the old one."""
+        """A file that was there before the signal does not show when it is in use: sessions until then go to the old one."""
         with connect(port) as c:
             says_echo(c)
             c.unwrap()

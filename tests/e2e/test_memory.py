@@ -144,7 +144,7 @@ def test_the_rest_of_a_record_has_a_deadline(parts):
 
 @pytest.mark.parametrize("version", [V12, V13])
 def test_a_partial_record_that_came_with_the_handshake_has_its_time_too(parts, version):
-    """The relay gets these bytes from the handshaker, and no event of the socket tells of them."""
+    """The relay gets these bytes from the handshaker, and no event of the socket announces them."""
     p = parts.proxy(parts.backend(), timeouts={"idle": "none", "partial_record": "1s"})
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     o = context(version=version).wrap_bio(incoming, outgoing, server_hostname="localhost")

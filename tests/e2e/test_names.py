@@ -21,7 +21,7 @@ PATTERNS = ["", "*", "a.test", "b.test", "*.a.test", "**.a.test", "**.test", "*.
 PROTOCOLS = ["p", "q", "r"]
 
 
-def tell(what, undecrypted):
+def say(what, undecrypted):
     """Undecrypted there is a ClientHello to read first: what is left unread at the end is a reset."""
     return lambda c: (undecrypted and c.recv(65536), c.sendall(what))
 
@@ -37,7 +37,7 @@ class Address:
         self.port = clients.free_port()
         self.services = {}
         for name, keys in tables.items():
-            backend = parts.backend(tell(name.encode(), keys.get("mode") == "passthrough"))
+            backend = parts.backend(say(name.encode(), keys.get("mode") == "passthrough"))
             table = {**parts.service(backend, **keys), "listen": [f"127.0.0.1:{self.port}"]}
             if keys.get("mode") == "passthrough":
                 del table["certificates"]
@@ -246,18 +246,18 @@ def test_a_ticket_is_for_its_service(parts, version):
 
 def test_new_certificates_bring_new_routes(parts, pki):
     """A service without names follows its certificates, without a reload; one with names does not."""
-    folder = parts.directory / "certs"
-    folder.mkdir()
+    certs = parts.directory / "certs"
+    certs.mkdir()
     first, second = pki.leaf("names-first", "p256", ["first.test"]), pki.leaf("names-second", "p256", ["first.test", "second.test"])
 
     def put(leaf):
         for kind, suffix in (("key", ".key"), ("cert", ".crt")):
-            (folder / f"new{suffix}").write_bytes(open(leaf[kind], "rb").read())
-        (folder / "new.key").rename(folder / "site.key")
-        (folder / "new.crt").rename(folder / "site.crt")
+            (certs / f"new{suffix}").write_bytes(open(leaf[kind], "rb").read())
+        (certs / "new.key").rename(certs / "site.key")
+        (certs / "new.crt").rename(certs / "site.crt")
 
     put(first)
-    a = Address(parts, {"follows": {"certificates": [str(folder) + "/"], "strict_sni": True}, "rest": through(["*"])})
+    a = Address(parts, {"follows": {"certificates": [str(certs) + "/"], "strict_sni": True}, "rest": through(["*"])})
     assert a.reached("first.test") == "follows" and a.reached("second.test") == "rest"
     put(second)
     a.proxy.wait_text("certificates changed")
@@ -345,14 +345,14 @@ def test_the_example_of_the_manual(parts, pki):
     """docs/routing.md: its configuration passes the check, and each row of its table is what `explain` says."""
     page = (ROOT / "docs" / "routing.md").read_text()
     text = re.search(r"```toml\n(.*?)```", page, re.S)[1]
-    folder = parts.directory / "certs"
-    folder.mkdir()
+    certs = parts.directory / "certs"
+    certs.mkdir()
     leaf = pki.leaf("names-manual", "p256", ["example.org", "*.example.org"])
     for kind, suffix in (("key", ".key"), ("cert", ".crt")):
-        (folder / f"site{suffix}").write_bytes(open(leaf[kind], "rb").read())
+        (certs / f"site{suffix}").write_bytes(open(leaf[kind], "rb").read())
     ca = Issuer(parts.directory, "people")
     port = clients.free_port()
-    for old, new in (("/etc/tls-off/certs/", str(folder)), ("/etc/tls-off/people-ca.pem", str(ca.file)), ("[::]:443", "[::1]:443"), (":443", f":{port}")):
+    for old, new in (("/etc/tls-off/certs/", str(certs)), ("/etc/tls-off/people-ca.pem", str(ca.file)), ("[::]:443", "[::1]:443"), (":443", f":{port}")):
         text = text.replace(old, new)
     file = parts.directory / "manual.toml"
     file.write_text(f'state_dir = "{parts.directory}/state"\nuser = "{getpass.getuser()}"\n' + text)
@@ -367,9 +367,9 @@ def test_the_example_of_the_manual(parts, pki):
 
 
 def test_as_many_services_as_there_may_be(parts):
-    """4,096 services with a hundred names each start, are told apart, and one more is refused."""
+    """4,096 services with a hundred names each start, are distinguished, and one more is refused."""
     port = clients.free_port()
-    seen = parts.backend(tell(b"here", True))
+    seen = parts.backend(say(b"here", True))
 
     def text(services):
         head = toml.dumps(configuration(parts.directory, {}))

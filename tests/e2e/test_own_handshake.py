@@ -1,12 +1,14 @@
 """handshake = "auto": TLS 1.3 by our own code, TLS 1.2 by libssl; who made it is counted. The other files run with either by
 E2E_HANDSHAKE."""
 import re
+import signal
+import ssl
 import subprocess
 
 import pytest
 
 from support.browser import CHROMIUM, QUIET
-from support.clients import V12, V13, connect, context, s_client, says_echo
+from support.clients import V12, V13, connect, context, s_client, says_echo, tcp, until_closed
 from support.proxy import command
 from support.waiting import DEADLINE, until
 
@@ -36,12 +38,32 @@ def test_the_version_alone_chooses_the_path(parts, handshake, own):
     for version in (V13, V12):
         with connect(p.port, context(version=version), name="localhost") as c:
             says_echo(c)
-    p.wait_session(count=2)
+            s, = until(lambda: p.admin.json("/sessions.json")["sessions"], "the session")
+            assert s["handshake"] == ("own" if own and version == V13 else "libssl")
+        assert p.wait_session(unique_id=s["id"])["handshake"] == s["handshake"]
     until(lambda: paths(p) == (own, 2 - own), "handshakes counted by path")
 
 
 @pytest.mark.parametrize("handshake, own", [("auto", "own"), ("libssl", "libssl")])
-def test_status_tells_who_makes_them(parts, handshake, own):
+def test_who_made_it_is_known_after_a_reload_and_of_what_failed(parts, handshake, own):
+    p = proxy_with(parts, handshake)
+    with connect(p.port, context(version=V13), name="localhost") as c:
+        says_echo(c)
+        p.signal(signal.SIGHUP)
+        p.wait_text(r"reload done: .*; 1 ")
+        says_echo(c)
+    assert p.wait_session()["handshake"] == own
+    with pytest.raises(ssl.SSLCertVerificationError):
+        connect(p.port, ssl.create_default_context(), name="localhost")
+    assert p.wait_failure("peer_alert")["handshake"] == own
+    with tcp(p.port) as c:
+        c.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        until_closed(c)
+    assert "handshake" not in p.wait_failure("plain_http")
+
+
+@pytest.mark.parametrize("handshake, own", [("auto", "own"), ("libssl", "libssl")])
+def test_status_says_who_makes_them(parts, handshake, own):
     p = proxy_with(parts, handshake)
     status = p.admin.json("/status.json")
     assert (status["tls13_handshakes"], status["degraded"]) == (own, [])

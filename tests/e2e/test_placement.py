@@ -1,4 +1,5 @@
 """Workers keep to CPUs of their own, but not while others fill one CPU and leave another idle."""
+import contextlib
 import os
 import subprocess
 import threading
@@ -66,8 +67,9 @@ def cpus(p):
     """Role -> the CPUs of its processes, in the order of their numbers."""
     found = {}
     for pid in p.pids():
-        name = processes.command_line(pid)
-        found.setdefault(processes.role_of(pid), []).append((name, sorted(os.sched_getaffinity(pid))))
+        with contextlib.suppress(ProcessLookupError):  # one that a reload ends meanwhile
+            own = sorted(os.sched_getaffinity(pid))
+            found.setdefault(processes.role_of(pid), []).append((processes.command_line(pid), own))
     return {role: [cpus for _, cpus in sorted(those)] for role, those in found.items()}
 
 

@@ -9,6 +9,7 @@ import xml.etree.ElementTree
 import pytest
 
 from support.clients import V12, V13, connect, context, says_echo
+from support.proxy import SANITIZED
 
 SCAN_SECONDS = 1500  # testssl.sh makes some thousand connections, and other things run on the machine, too
 
@@ -44,6 +45,7 @@ def proxy(parts):
     return p
 
 
+@pytest.mark.skipif(SANITIZED, reason="hellos of all kinds are in tests that run under sanitizers")
 def test_testssl_finds_nothing_at_fault(parts, pki, proxy, patience):
     found = parts.directory / "testssl.json"
     done = subprocess.run(

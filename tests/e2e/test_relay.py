@@ -572,7 +572,7 @@ def test_failed_connect_goes_to_the_next(parts):
     assert {e["backend"] for e in p.events("session")} == {good.url}
 
 
-def test_a_backend_that_keeps_failing_is_left_out_and_comes_back(parts):
+def test_a_backend_that_keeps_failing_is_ejected_and_comes_back(parts):
     good, path = parts.backend(), parts.socket_path()
     p = parts.proxy(["unix:" + path, good], balance="round-robin")
     for _ in range(12):

@@ -18,7 +18,7 @@ MANY = int(os.environ.get("E2E_RELOADS", "10" if SANITIZED else "30"))
 
 
 def message(p, beginning, number=1):
-    return p.wait_event("log", count=number, message=lambda m: m.startswith(beginning), deadline=60)["message"]
+    return p.wait_event("log", count=number, message=lambda m: m.startswith(beginning))["message"]
 
 
 def count(p, beginning):
@@ -103,7 +103,7 @@ def test_live_sessions_stay(parts):
         says_echo(c)
     for number in range(1, 4):
         line = reload(p, number)
-        assert "16 sessions were moved" in line and "cut" not in line
+        assert "16 sessions were migrated" in line and "cut" not in line
         for c in sessions:
             says_echo(c)
     for c in sessions:
@@ -111,7 +111,7 @@ def test_live_sessions_stay(parts):
     until(lambda: len(p.events("session", client_end="close")) == 16, "16 ends in good order")
 
 
-def test_more_faults_than_have_room_are_told_in_whole_lines(parts):
+def test_more_faults_than_have_room_are_reported_in_whole_lines(parts):
     p = parts.proxy(parts.backend())
     well = p.config_file.read_text()
     p.config_file.write_text("".join(f"wrokers{i} = 1\n" for i in range(100)) + well + f'["{"ö" * 1200}"]\n')
@@ -120,9 +120,9 @@ def test_more_faults_than_have_room_are_told_in_whole_lines(parts):
     lines = p.admin.json("/status.json")["last_reload"]["text"].splitlines()
     *faults, last = lines
     assert faults and all(line.endswith('"') or "expected" in line for line in faults) and "\ufffd" not in "".join(lines), lines
-    told = int(last.removeprefix("and ").removesuffix(" more lines"))
+    omitted = int(last.removeprefix("and ").removesuffix(" more lines"))
     until(lambda: len([line for line in p.lines if "reload refused" in line]) > len(faults), "the log has them all")
-    assert len(faults) + told >= 100
+    assert len(faults) + omitted >= 100
     p.config_file.write_text(well)
     reload(p, 1)
 
@@ -193,6 +193,67 @@ def test_upgrade_to_another_binary(own_binary):
     assert os.readlink(f"/proc/{p.pid}/exe") == p.binary
     replace(p, open(BINARY, "rb").read())
     reload(p, 2)
+    says_echo(c)
+    c.unwrap().close()
+
+
+def with_keys(content, renamed):
+    """The same program with other names for some keys: a build that lacks the one and has the other."""
+    for old, new in renamed.items():
+        assert len(old) == len(new) and content.count(b"\0" + old.encode() + b"\0")
+        content = content.replace(b"\0" + old.encode() + b"\0", b"\0" + new.encode() + b"\0")
+    return content
+
+
+def test_upgrade_and_back_across_other_keys(own_binary):
+    """Keys that only one of the builds knows, at the top, of a listener and of a service: nothing is lost either way."""
+    p = own_binary
+    c = connect(p.port)
+    says_echo(c)
+    replace(
+        p,
+        with_keys(
+            other_version(p, "9.8.7"),
+            {
+                "busy_poll_us": "busy_poll_uz",
+                "listener.*.v6only": "listener.*.v6onlz",
+                "service.*.timeouts.linger": "service.*.timeouts.lingez",
+            },
+        ),
+    )
+    assert "generation 1 serves, tls-off 9.8.7" in reload(p, 1)
+    says_echo(c)
+    replace(p, open(BINARY, "rb").read())
+    assert "generation 2 serves" in reload(p, 2)
+    says_echo(c)
+    with connect(p.port) as new:
+        says_echo(new)
+        new.unwrap()
+    c.unwrap().close()
+
+
+def test_a_key_that_the_running_supervisor_would_have_to_act_on(own_binary):
+    """Set to something else, it waits until the supervisor knows it, too."""
+    p = own_binary
+    c = connect(p.port)
+    before = set(started(p))
+    plain = p.config_file.read_text()
+    replace(p, with_keys(other_version(p, "9.8.7"), {"listener.*.backlog": "listener.*.backlob"}))
+
+    def ask_for_more(table):
+        (service,) = table["service"].values()
+        table["listener"] = {service["listen"][0]: {"backlob": 77}}
+
+    rewrite(p, ask_for_more)
+    p.signal(signal.SIGHUP)
+    line = message(p, "reload refused, nothing was changed: ")
+    assert 'tls-off 9.8.7: the running version does not understand "listener.backlob" of the configuration' in line
+    unchanged(p, before)
+    says_echo(c)
+    p.config_file.write_text(plain)
+    assert "generation 1 serves, tls-off 9.8.7" in reload(p, 1)
+    rewrite(p, ask_for_more)
+    assert "generation 2 serves" in reload(p, 2)
     says_echo(c)
     c.unwrap().close()
 
@@ -427,7 +488,7 @@ def test_memory_goes_back_after_a_peak_that_moved(parts):
     at_peak = held()
     close(peak)
     assert at_peak > before + 100 * 1024, "they are there"
-    until(lambda: held() < before + 100 * 1024, lambda: f"{held()} near {before}, {at_peak} at the peak")
+    until(lambda: held() < (before + at_peak) / 2, lambda: f"{held()} near {before}, {at_peak} at the peak")
 
 
 class Talker(threading.Thread):

@@ -12,7 +12,7 @@ NO_ALPN, UNRECOGNIZED = 120, 112
 ADMIN, PUBLIC = "admin.example.org", "www.example.org"
 
 
-def tell(what):
+def say(what):
     return lambda c: c.sendall(what)
 
 
@@ -29,7 +29,7 @@ class Address:
         self.port = clients.free_port()
         services = {}
         for name, keys in tables.items():
-            services[name] = {**parts.service(parts.backend(tell(name.encode())), **keys), "listen": [f"127.0.0.1:{self.port}"]}
+            services[name] = {**parts.service(parts.backend(say(name.encode())), **keys), "listen": [f"127.0.0.1:{self.port}"]}
         self.proxy = parts.proxy(services=services)
 
     def reached(self, name, alpn=None, version=None):

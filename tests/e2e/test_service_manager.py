@@ -157,6 +157,44 @@ def test_a_hung_supervisor_does_not_feed(parts, manager):
     manager.wait("WATCHDOG", "1")
 
 
+def asks_for_more(manager, times=2):
+    for _ in range(times):
+        assert int(manager.wait("EXTEND_TIMEOUT_USEC")["EXTEND_TIMEOUT_USEC"]) == 30_000_000
+
+
+def asks_for_nothing(manager):
+    manager.said.clear()
+    for _ in range(4):
+        manager.wait("WATCHDOG", "1")
+    assert not [m for _, m in manager.said if "EXTEND_TIMEOUT_USEC" in m]
+
+
+def test_a_long_reload_asks_for_more_time(parts, manager):
+    p = watched(parts, manager, 2)
+    asks_for_nothing(manager)
+    waits = socket.create_connection(("127.0.0.1", p.port))
+    waits.sendall(b"\x16\x03\x01")  # a hello that has begun: the old handshaker waits for its rest
+    until(lambda: p.admin.json("/status.json")["limits"]["handshake_bytes"], "the handshake")
+    p.signal(signal.SIGHUP)
+    assert manager.wait("RELOADING", "1")["EXTEND_TIMEOUT_USEC"] == "30000000"
+    asks_for_more(manager)
+    waits.close()
+    manager.wait("READY", "1")
+    asks_for_nothing(manager)
+
+
+def test_a_long_drain_asks_for_more_time(parts, manager):
+    p = watched(parts, manager, 2)
+    with connect(p.port) as c:
+        says_echo(c)
+        subprocess.Popen([BINARY, "drain", "--admin", p.admin_socket, "--timeout", "1h"])
+        assert manager.wait("STOPPING", "1")["EXTEND_TIMEOUT_USEC"] == "30000000"
+        asks_for_more(manager)
+        says_echo(c)
+        c.unwrap()
+    assert p.wait_exit() == 0
+
+
 # --- sockets passed
 
 

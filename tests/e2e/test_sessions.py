@@ -69,7 +69,7 @@ def test_pages_hold_each_session_once(p):
             assert len(found) == 150 and set(found) == everything, limit
             assert pages <= -(-150 // limit) + 1
         assert "and more" in command("sessions", "--limit", "3", "--admin", p.admin_socket)[1]
-        assert len(json.loads(command("sessions", "--json", "--admin", p.admin_socket)[1])) == 150
+        assert len(json.loads(command("sessions", "--json", "--admin", p.admin_socket)[1])["sessions"]) == 150
     finally:
         for c in many:
             c.close()
@@ -119,7 +119,7 @@ def test_a_killed_relay_and_observer_are_linked_again(p):
             except (OSError, AssertionError):
                 return False
 
-        until(works, f"sessions are told after the {role}'s end")
+        until(works, f"sessions are listed after the {role}'s end")
 
 
 def test_ids_stay_over_a_reload(p):

@@ -16,6 +16,7 @@ from support import memory, processes
 from support.clients import V12, V13, connect, context, hello_bytes, reset, run, says_echo
 from support.pki import new_key, pem_of
 from support.proxy import OWN_HANDSHAKE, SANITIZED, command
+from support.storm import Storm
 from support.waiting import DEADLINE, until
 
 KINDS = ["rsa", "p256", "p384", "ed25519"]
@@ -139,43 +140,13 @@ def needles(name, key):
     return found
 
 
-def test_needles_tell_keys_apart():
+def test_needles_distinguish_keys():
     keys = [new_key(kind) for kind in KINDS for _ in range(2)]
     sets = [set(needles("", k).values()) for k in keys]
     for i, a in enumerate(sets):
         assert a
         for b in sets[:i]:
             assert not a & b
-
-
-class Storm:
-    """Full handshakes from several threads until stopped."""
-
-    def __init__(self, port, contexts, threads=3):
-        self.port, self.contexts, self.stopped = port, contexts, threading.Event()
-        self.done, self.failed = 0, []
-        self.threads = [threading.Thread(target=self._run, args=(i,)) for i in range(threads)]
-        for t in self.threads:
-            t.start()
-
-    def _run(self, i):
-        while not self.stopped.is_set():
-            try:
-                with connect(self.port, self.contexts[i % len(self.contexts)]) as c:
-                    says_echo(c)
-                self.done += 1
-            except (OSError, AssertionError) as e:
-                self.failed.append(repr(e))
-            i += 1
-
-    def wait(self, n):
-        goal = self.done + n
-        until(lambda: self.done >= goal or self.failed, lambda: f"{n} handshakes ({self.failed[:3]})")
-
-    def end(self):
-        self.stopped.set()
-        for t in self.threads:
-            t.join(DEADLINE)
 
 
 def contexts_of_all_kinds():

@@ -297,7 +297,7 @@ def test_a_passed_cancel_request_is_all_that_is_passed(parts):
 
 def ldap(p, pki, *arguments, check=True, program="ldapsearch"):
     environment = {**os.environ, "LDAPTLS_CACERT": str(pki.ca), "LDAPTLS_REQCERT": "demand"}
-    done = subprocess.run([program, "-x", "-H", f"ldap://127.0.0.1:{p.port}", "-o", "nettimeout=20", *arguments], env=environment,
+    done = subprocess.run([program, "-x", "-H", f"ldap://127.0.0.1:{p.port}", "-o", "nettimeout=60", *arguments], env=environment,
                           capture_output=True, text=True, timeout=60)
     assert not check or done.returncode == 0, done.stderr
     return done
@@ -329,7 +329,7 @@ def test_ldapsearch(parts, pki, directory):
 
 def test_imap(parts, pki):
     p = parts.proxy(daemons.dovecot(parts, "imap"), starttls="imap")
-    with imaplib.IMAP4("localhost", p.port, timeout=20) as c:
+    with imaplib.IMAP4("localhost", p.port, timeout=60) as c:
         assert "STARTTLS" in c.capabilities and "LOGINDISABLED" in c.capabilities
         c.starttls(context(pki))
         assert "LOGINDISABLED" not in c.capabilities
@@ -339,15 +339,15 @@ def test_imap(parts, pki):
         assert b"behind tls-off" in c.fetch("1", "(RFC822)")[1][0][1]
     out = run("curl", "-sS", "--ssl-reqd", "--cacert", pki.ca, "-u", "me:secret", f"imap://localhost:{p.port}/INBOX;MAILINDEX=1")
     assert "behind tls-off" in out
-    with imaplib.IMAP4("localhost", p.port, timeout=20) as c, pytest.raises(imaplib.IMAP4.error, match="PRIVACYREQUIRED"):
+    with imaplib.IMAP4("localhost", p.port, timeout=60) as c, pytest.raises(imaplib.IMAP4.error, match="PRIVACYREQUIRED"):
         c.login("me", "secret")
-    with imaplib.IMAP4_SSL("localhost", p.port, ssl_context=context(pki), timeout=20) as c:
+    with imaplib.IMAP4_SSL("localhost", p.port, ssl_context=context(pki), timeout=60) as c:
         c.login("me", "secret")
 
 
 def test_pop3(parts, pki):
     p = parts.proxy(daemons.dovecot(parts, "pop3"), starttls="pop3")
-    c = poplib.POP3("localhost", p.port, timeout=20)
+    c = poplib.POP3("localhost", p.port, timeout=60)
     assert "STLS" in c.capa()
     with pytest.raises(poplib.error_proto, match="STLS is required"):
         c.user("me")
@@ -383,7 +383,7 @@ def test_managesieve(parts):
 def test_news(parts, pki):
     """INN behind it; in front a client of Python 3.11, which Debian 12 has."""
     p = parts.proxy(daemons.inn(parts), starttls="nntp")
-    c = nntplib.NNTP("localhost", p.port, timeout=20)
+    c = nntplib.NNTP("localhost", p.port, timeout=60)
     assert "STARTTLS" in c.getcapabilities() and "READER" not in c.getcapabilities()
     with pytest.raises(nntplib.NNTPTemporaryError, match="483"):
         c.group("tls.off")
@@ -393,7 +393,7 @@ def test_news(parts, pki):
     assert c.group("tls.off")[4] == "tls.off"
     assert c.quit().startswith("205")
     p.wait_session(tls_version="TLSv1.3", sni="localhost")
-    c = nntplib.NNTP_SSL("localhost", p.port, ssl_context=context(pki), timeout=20)
+    c = nntplib.NNTP_SSL("localhost", p.port, ssl_context=context(pki), timeout=60)
     assert c.getwelcome().startswith("20") and "INN" in c.getwelcome()
     c.quit()
 
@@ -406,7 +406,7 @@ def test_submission(parts, pki):
               "--from", "me@example.org", "--helo", "client.example.org", deadline=60)
     assert re.search(r"<~  250 2\.0\.0 Ok: queued", out), out
     until(lambda: "relay=none, delay" in log.read_text(), "a mail that is thrown away")
-    with smtplib.SMTP("localhost", p.port, timeout=20) as c:
+    with smtplib.SMTP("localhost", p.port, timeout=60) as c:
         assert c.ehlo()[0] == 250 and c.has_extn("starttls") and not c.has_extn("size")
         assert c.docmd("MAIL FROM:<me@example.org>")[0] == 530
         c.starttls(context=context(pki))

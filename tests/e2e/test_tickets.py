@@ -187,11 +187,11 @@ def test_the_command_helps():
 
 
 @pytest.mark.parametrize("make,says", [
-    (lambda f: None, "cannot be read: No such file or directory"),
-    (lambda f: f.write_bytes(os.urandom(31)), "has 31 bytes, expected 32 to 4096 random ones"),
-    (lambda f: f.mkdir(), "is no file"),
-    (lambda f: f.write_bytes(b"x" * 64), "holds one byte over and over"),
-    (lambda f: (f.write_bytes(os.urandom(64)), f.chmod(0o644)), "has mode 644, expected 600"),
+    (lambda f: None, "cannot be opened: No such file or directory"),
+    (lambda f: f.write_bytes(os.urandom(31)), "found 31 bytes, expected 32 to 4096 random bytes"),
+    (lambda f: f.mkdir(), "found a directory, expected 32 to 4096 random bytes"),
+    (lambda f: f.write_bytes(b"x" * 64), "found one byte over and over"),
+    (lambda f: (f.write_bytes(os.urandom(64)), f.chmod(0o644)), "found mode 644, expected 600"),
 ], ids=["missing", "short", "directory", "placeholder", "mode"])
 def test_a_bad_secret_is_refused_by_check_and_by_run(parts, make, says):
     secret = parts.directory / "t.secret"
@@ -260,7 +260,7 @@ def test_secrets_that_change_in_their_files(parts, version, handshake):
     session = session_of(p, ctx)
     spare = parts.directory / "spare"
     first.rename(spare)  # for a moment one is missing: those in use stay
-    p.wait_event("log", message=lambda m: "cannot be read" in m and "first" in m)
+    p.wait_event("log", message=lambda m: "cannot be opened" in m and "first" in m)
     assert resumed(p, ctx, session)
     second.rename(first)
     spare.rename(second)
@@ -276,7 +276,7 @@ def test_secrets_that_change_in_their_files(parts, version, handshake):
 @pytest.mark.parametrize("keys, says", [
     ('secret_file = "a"\nsecret_files = ["a"]', "one of secret_file and secret_files"),
     ('secret_files = []', "at least one file"), ('secret_files = ["a", "a"]', "each item once"), ('secret_files = [1]', "a string"),
-    ('secret_files = ["a", "missing"]', "cannot be read: No such file"),
+    ('secret_files = ["a", "missing"]', "cannot be opened: No such file"),
     ("secret_files = [" + ", ".join(f'"{i}"' for i in range(9)) + "]", "at most 8"),
 ])
 def test_check_of_secret_files(parts, keys, says):

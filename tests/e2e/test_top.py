@@ -193,7 +193,7 @@ def test_sizes(p, terminal, width, height):
     t.resize(width, height)
     if height > 4:
         t.shows("^tls-off ")
-    until(lambda: len(t.screen().splitlines()) <= height, "drawn anew")
+    until(lambda: len(t.screen().splitlines()) <= height, "drawn again")
     t.resize(80, 24)
     t.shows("^SERVICES, BACKENDS")
     t.keys("q")

@@ -2,7 +2,7 @@
  * A handshaker and any order of events around it, from accept to hand-off: clients that speak TLS in pieces, say junk, end or
  * leave; signers that answer, do not, lie or die; relays that are full, gone and back; new credentials, drains, time that
  * passes or does not, little memory, and system calls that fail. After every turn conn_bench.h looks whether all is in order:
- * each connection where its state belongs, with a deadline; counts that equal what lives; one end told of each. In the end
+ * each connection where its state belongs, with a deadline; counts that equal what lives; one end reported of each. In the end
  * nothing is left, no descriptor either; and a client that nobody disturbs gets its session after all that.
  *
  * Input: events of three bytes: kind, who, amount.
@@ -150,7 +150,16 @@ static void client_event(unsigned event, unsigned n, uint8_t amount) {
     }
 }
 
-static void around_event(unsigned event, uint16_t i, uint8_t amount) {
+/* One, or a few of them. */
+static void calls_fail(uint8_t who, uint8_t amount) {
+    bench_calls = 0;
+    bench_fail_at = amount;
+    bench_fail_more = who >> 1 & 3;
+    bench_fail_kind = who >> 3 & 15;
+}
+
+static void around_event(unsigned event, uint8_t who, uint8_t amount) {
+    uint16_t i = who % BENCH_WORKERS;
     switch (event) {
     case TIME_PASSES:
         bench_later(amount < 128 ? amount : (amount - 127u) * 100u);
@@ -201,8 +210,7 @@ static void around_event(unsigned event, uint16_t i, uint8_t amount) {
         hand->loop.paused_us = amount * 100000u;
         break;
     case CALL_FAILS:
-        bench_calls = 0;
-        bench_fail_at = amount;
+        calls_fail(who, amount);
         break;
     default:
         bench_turn();
@@ -238,7 +246,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (event <= CLIENT_LEAVES || event >= CLIENT_ASKS_FOR_TLS)
             client_event(event, who % BENCH_CLIENTS, amount);
         else
-            around_event(event, who % BENCH_WORKERS, amount);
+            around_event(event, (uint8_t)who, amount);
         if (who & 128)
             bench_turn();
     }

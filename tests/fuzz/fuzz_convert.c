@@ -5,7 +5,7 @@
 
 #include "base/defs.h"
 #include "conf/toml_face.h"
-#include "convert/convert.h"
+#include "convert/formats.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -33,6 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         size_t len = 0;
         FILE *to = open_memstream(&text, &len);
         MUST(to);
+        model_finish(&m);
         model_write(&m, to);
         MUST(fclose(to) == 0);
         check_toml(text, len);

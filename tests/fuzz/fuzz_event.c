@@ -1,12 +1,15 @@
 /*
  * Arbitrary bytes as an event in a ring, formatted in every way. Whatever was in it, a line stays one line of printable
- * characters and is never cut, and in JSON the quotes stay in pairs.
+ * characters and is never cut, and in JSON the quotes stay in pairs. As a span it is JSON that a parser takes.
  */
 #include <stdint.h>
 #include <string.h>
 
+#include <jansson.h>
+
 #include "base/defs.h"
 #include "base/err.h"
+#include "exporter/otlp_span.h"
 #include "observer/fields.h"
 #include "observer/format.h"
 
@@ -45,6 +48,16 @@ static void check_format(enum log_format format) {
         check_json(line);
 }
 
+static void check_span(const struct event *e) {
+    static char span[OTLP_SPAN_MAX];
+    struct text t = text_of(span, sizeof(span));
+    if (!otlp_span_write(&t, e))
+        return;
+    json_t *o = json_loadb(t.p, t.len, JSON_REJECT_DUPLICATES, NULL);
+    MUST(o && !t.cut);
+    json_decref(o);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const struct format_names names = {no_name, no_name};
     struct event e;
@@ -58,5 +71,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     check_format(LOG_AS_TEXT);
     check_format(LOG_AS_JSON);
     check_format(LOG_AS_LOGFMT);
+    check_span(&e);
     return 0;
 }

@@ -1,6 +1,6 @@
 /*
  * Our side of the handshake with a client that is libssl's until the input says otherwise: after its valid hello its bytes are
- * cut, changed, repeated, left out, or replaced by any others. Beside memory safety: input is taken in whole records and never
+ * cut, changed, repeated, omitted, or replaced by any others. Beside memory safety: input is taken in whole records and never
  * twice, what we answer is whole records, failures have a known reason and at most one alert of ours, a record layer that comes
  * out is valid; and a client that nobody meddled with gets its session, however its records are cut and whatever dummy
  * ChangeCipherSpec records it sends in 1.3.
@@ -103,19 +103,20 @@ static void meet(uint8_t choice) {
         cut_hello((size_t)(choice >> 4) * (choice >> 4));
     MUST(hello_find(&(struct hello_scan){0}, buf_span(&pending), scratch, &message, &wire_len, &err) == STEP_DONE);
     MUST(hello_parse(message, &hello) == 0 && tls_server_check(server, &hello) == 0);
-    MUST(handshake_new(server, &hello, &answer, &hs) == 0);
+    MUST(handshake_new(server, &hello, &answer, NULL, &hs) == 0);
 }
 
 static enum step take(size_t n) {
+    static const uint8_t none[1];
     struct span in = buf_span(&pending);
-    in.len = MIN(in.len, n);
+    in = in.len ? span_of(in.p, MIN(in.len, n)) : span_of(none, 0); /* NULL + 0 is undefined in C */
     const uint8_t *start = in.p, *end = in.p + in.len;
     enum step step = handshake_step(hs, &in);
     MUST(in.p >= start && in.p + in.len == end);
     MUST(step == STEP_DONE || step == STEP_WANT_READ || step == STEP_FAILED);
     MUST(handshake_waiting_for(hs)[0] != 0);
     if (step == STEP_WANT_READ)
-        MUST(in.len < RECORD_WIRE_MAX);
+        MUST(in.len < HELLO_WIRE_MAX); /* a hello is taken as a whole */
     if (step == STEP_FAILED) {
         uint8_t alert = 0;
         int err = handshake_error(hs, &alert);

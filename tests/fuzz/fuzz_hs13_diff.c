@@ -17,6 +17,7 @@
 #include "base/rd.h"
 #include "fixed_exchange.h"
 #include "tls/cert_compress.h"
+#include "tls/server_internal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -51,7 +52,7 @@ struct side {
     struct buf out;
     struct hs13_conn own;
     struct handshake *libssl;
-    bool failed, done;
+    bool failed, done, limited; /* by libssl's bounds */
     struct kept_ticket {
         uint8_t bytes[HS13_TICKET_MAX];
         size_t len;
@@ -60,6 +61,10 @@ struct side {
 };
 
 static struct side sides[PATHS];
+static struct hello judged; /* the last one for both; borrows for_both()'s bytes */
+static const struct tls_server *judged_by;
+static struct hs13_shop crossed_shop; /* each leaf by an authority with a key of the other kind */
+static struct tls_server *crossed;
 static struct span unpacked; /* the Certificate message of ours that was compressed last */
 
 /* What a run amounts to: inputs whose hello the checks of both paths refuse alike are none. Printed at the end. */
@@ -73,7 +78,7 @@ static void print_counts(void) {
 
 /* Extensions that libssl reads and we do not: what is wrong inside of them only it can say. */
 static bool only_libssl_reads(uint16_t type) {
-    static const uint16_t types[] = {11, 14, 17, 18, 20, 21, 22, 23, 35, 44, 47, 50, 13172, 65281};
+    static const uint16_t types[] = {11, 14, 17, 18, 20, 21, 22, 23, 35, 44, 47, 13172, 65281};
     for (size_t i = 0; i < ARRAY_LEN(types); i++)
         if (types[i] == type)
             return true;
@@ -104,10 +109,20 @@ static void step_side(enum path path, const struct tls_server *with) {
         int err = 0;
         MUST(hello_find(&(struct hello_scan){0}, in, scratch, &message, &wire_len, &err) == STEP_DONE &&
              hello_parse(message, &h) == 0);
-        MUST(handshake_new(with, &h, &s->out, &s->libssl) == 0);
+        err = handshake_new(with, &h, &s->out, NULL, &s->libssl);
+        MUST(err == 0 || err == ERR_LIMIT);
+        s->limited = s->failed = err < 0;
+        if (err < 0)
+            return;
     }
     enum step step = handshake_step(s->libssl, &in);
     s->failed = step == STEP_FAILED;
+    if (s->failed) {
+        uint8_t alert;
+        int err = handshake_error(s->libssl, &alert);
+        s->limited = err == ERR_LIMIT;
+        handshake_alert(s->libssl, err); /* nothing where libssl has sent its own */
+    }
     s->done = step == STEP_DONE;
     buf_consume(&s->c.sent, before - in.len);
     ERR_clear_error();
@@ -118,11 +133,11 @@ static void open_sides(const struct tls_server *with) {
         struct side *s = &sides[p];
         raw_open(&s->c, &contexts);
         buf_init(&s->out, 512 * 1024);
-        s->failed = s->done = false;
+        s->failed = s->done = s->limited = false;
         s->libssl = NULL;
     }
     sides[LIBSSL].c.any_version = true;
-    hs13_conn_open(&sides[OURS].own, &env, with, &shop);
+    hs13_conn_open(&sides[OURS].own, &env, with, with == crossed ? &crossed_shop : &shop);
 }
 
 static void close_sides(void) {
@@ -235,18 +250,32 @@ static bool asks_ocsp_in_detail(void) {
     return e && !span_eq(e->data, RAW_LIT("\1\0\0\0\0"));
 }
 
+/*
+ * libssl refuses a client whose signature_algorithms_cert lacks what the leaf is signed with, where we send it all the same
+ * (RFC 8446 4.4.2.2). Leaves are signed by SHA-256 here; one that is chosen for the first hello stands for the second.
+ */
+static bool leaf_is_signed_otherwise(void) {
+    struct certs_choice choice;
+    const struct certs_client client = certs_client_of(judged.sigalgs, judged.sigalgs_cert);
+    if (!judged.sigalgs_cert.len || certs_choose(judged_by->certs, judged_by->service, judged.sni, &client, &choice) < 0)
+        return false;
+    const X509 *leaf = certs_entry_leaf(judged_by->certs, choice.entry);
+    return !hello_list_has(judged.sigalgs_cert, X509_get_signature_nid(leaf) == NID_ecdsa_with_SHA256 ? 0x0403 : 0x0401);
+}
+
 /* Why the paths may differ here; NULL = they may not. */
 static const char *explained(const struct outcome *ours, const struct outcome *theirs) {
     if (theirs->failed && has_only_libssls())
-        return "libssl refuses an extension that we do not read (signature_algorithms_cert, cookie, ... and their syntax)";
-    if (ours->failed && ours->retry && hs13_conn_error(&sides[OURS].own) == ERR_HELLO_CHANGED)
-        return "libssl goes by the second hello, we compare it with the first";
+        return "libssl refuses an extension that we do not read (cookie, padding, ... and their syntax)";
+    if (sides[LIBSSL].limited)
+        return "libssl is spared long lists, of which it decodes each entry";
     if (theirs->failed && theirs->alert == ALERT_DECODE_ERROR && names_something_else())
         return "libssl refuses names of types that it does not know, we pass over them";
     if (theirs->failed && theirs->alert == ALERT_DECODE_ERROR && asks_ocsp_in_detail())
         return "libssl reads what an OCSP request asks in detail, we do not";
-    if (ours->flight && theirs->flight && ours->scheme != theirs->scheme && raw_find(&hello, 50))
-        return "libssl chooses among our certificates by signature_algorithms_cert, too";
+    if (theirs->failed && theirs->alert == ALERT_HANDSHAKE_FAILURE && (ours->flight || ours->retry) &&
+        leaf_is_signed_otherwise())
+        return "libssl refuses a leaf that is not signed as signature_algorithms_cert says";
     if (group_by_their_order(ours, theirs))
         return "libssl 3.0 chooses among shares by the client's order";
     return NULL;
@@ -260,7 +289,7 @@ static bool same(const struct outcome *a, const struct outcome *b) {
            span_eq(a->alpn, b->alpn) && span_eq(a->leaf, b->leaf) && a->done == b->done;
 }
 
-static void tell(const char *who, const struct outcome *o) {
+static void print_outcome(const char *who, const struct outcome *o) {
     fprintf(stderr,
             "%s: failed %d alert %d retry %d flight %d resumed %d request %d done %d suite %04x group %04x scheme %04x\n", who,
             o->failed, o->alert, o->retry, o->flight, o->resumed, o->cert_requested, o->done, o->suite, o->group, o->scheme);
@@ -273,8 +302,8 @@ static void compare(void) {
     counts.explained++;
     if (explained(&ours, &theirs))
         return;
-    tell("ours", &ours);
-    tell("libssl", &theirs);
+    print_outcome("ours", &ours);
+    print_outcome("libssl", &theirs);
     uint8_t alert;
     fprintf(stderr, "%s; %s %s\n", err_text(hs13_conn_error(&sides[OURS].own)),
             sides[LIBSSL].libssl ? err_text(handshake_error(sides[LIBSSL].libssl, &alert)) : "",
@@ -392,8 +421,11 @@ static bool for_both(const struct tls_server *with) {
     struct wr w = wr_of(bytes, sizeof(bytes));
     struct hello h;
     raw_hello_write(&hello, &w);
-    return w.len < RECORD_PLAIN_MAX - HS13_TICKET_MAX && hello_parse(wr_written(&w), &h) == 0 && !h.has_psk &&
-           tls_server_check(with, &h) == 0 && h.versions.len && hello_list_has(h.versions, TLS_1_3);
+    if (w.len >= RECORD_PLAIN_MAX - HS13_TICKET_MAX || hello_parse(wr_written(&w), &h) < 0)
+        return false;
+    judged = h;
+    judged_by = with;
+    return !h.has_psk && tls_server_check(with, &h) == 0 && h.versions.len && hello_list_has(h.versions, TLS_1_3);
 }
 
 static void end_both(const struct tls_server *with) {
@@ -453,6 +485,9 @@ static void begin(void) {
     cert_compress_load();
     cases_setup(NULL);
     (void)tls_server_selftest(server);
+    struct tls_policy p = case_policy("web");
+    crossed_shop.certs = service_certs_crossed();
+    crossed = service_new(&p, crossed_shop.certs, tickets);
     run(server, 0, &none);
     keep_tickets();
     close_sides();
@@ -468,7 +503,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         return 0;
     counts.inputs++;
     struct rd r = rd_of(span_of(data + 1, size - 1));
-    struct tls_server *const services[] = {server, lax, strict, server};
+    struct tls_server *const services[] = {server, lax, strict, crossed};
     run(services[data[0] & 3], data[0], &r);
     close_sides();
     return 0;

@@ -54,7 +54,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     MUST(ipc_pair(0, link) == 0);
     bool handed_over = data[0] & 16;
     if (!handed_over)
-        import_begin(&relay, link[1]);
+        migrate_in_begin(&relay, link[1]);
     offer(link[0], span_of(data + 1, size - 1), data[0] & 7, data[0] & 8 || handed_over ? 1 : 2);
     if (handed_over) {
         relay.arrivals.links[0] = link[1];

@@ -11,8 +11,8 @@
 #include "../unit/make_cert.h"
 #include "acme/http_responder.h"
 #include "acme/job.h"
-#include "acme/renewal.h"
 #include "base/base64url.h"
+#include "base/clock.h"
 #include "base/defs.h"
 #include "base/err.h"
 #include "keymaker/account.h"
@@ -46,8 +46,8 @@ static void ask_keymaker(const struct keymaking_request *q) {
         return;
     }
     int err = accounts_answer(&accounts, q, &to, &why);
-    bool is_jws = q->op != KEYMAKING_THUMBPRINT && q->op != KEYMAKING_ROLLED_OVER;
-    if (err == 0 && is_jws) {
+    bool is_jws = q->op != KEYMAKING_THUMBPRINT && q->op != KEYMAKING_ROLLED_OVER && q->op != KEYMAKING_WAITS;
+    if (err == 0 && is_jws && (to.len > 0 || q->op != KEYMAKING_FIND)) { /* nothing is signed by a key that does not wait */
         MUST(span_has_prefix(q->url, "https://") && q->nonce.len > 0);
         MUST(strncmp(answer, "{\"protected\":\"", 14) == 0 && answer[to.len - 1] == '}');
         for (size_t i = 0; i < to.len; i++)
@@ -113,7 +113,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         break;
     default:
         memcpy(text, s.p, MIN(s.len, sizeof(text) - 1));
-        (void)!renewal_read_time(text, &when);
+        (void)!clock_parse(text, &when);
         (void)!base64url_read(s, plain, sizeof(plain), &n);
     }
     return 0;

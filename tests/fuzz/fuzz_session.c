@@ -162,7 +162,7 @@ static void happens(unsigned event, uint8_t amount) {
         set_budget(amount);
         break;
     case MOVES:
-        bench_move();
+        bench_migrate();
         break;
     default:
         bench_turn();

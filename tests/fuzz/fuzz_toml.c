@@ -41,7 +41,7 @@ static void through_snapshot(struct conf *c) {
     struct conf *again = NULL;
     int fd = -1;
     int err = snapshot_write(c, &fd);
-    if (err != 0 || snapshot_read(fd, &again) != 0 || again->nservices != c->nservices)
+    if (err != 0 || snapshot_read(fd, &again, NULL) != 0 || again->nservices != c->nservices)
         abort();
     (void)close(fd);
     conf_free(again);
@@ -51,7 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const struct conf_capabilities capabilities = {.suite_at = suite_at, .group_at = group_at};
     struct diagnostics f;
     diagnostics_init(&f);
-    struct load l = {.conf = conf_new(), .faults = &f, .capabilities = &capabilities, .file = "f.toml", .dir = "/d"};
+    struct load l = {.conf = conf_new(), .diagnostics = &f, .capabilities = &capabilities, .file = "f.toml", .dir = "/d"};
     scalar_defaults("", l.conf);
     if (load_schema(&l, (const char *)data, size)) {
         load_environment(&l);

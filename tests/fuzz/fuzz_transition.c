@@ -98,9 +98,11 @@ static void happens(struct super *s, unsigned event, uint8_t who, uint8_t amount
         if (c)
             says(c, amount);
         break;
-    case CALL_FAILS:
+    case CALL_FAILS: /* or a few of them */
         bench_calls = 0;
-        bench_fail_at = amount;
+        bench_fail_at = amount + (who & 1u) * 256;
+        bench_fail_more = who >> 1 & 7;
+        bench_fail_kind = who >> 4 & 7;
         break;
     case END:
         if (amount & 128)
@@ -126,7 +128,7 @@ static void script(struct super *s) {
         if (who & 128)
             bench_turn(s);
     }
-    bench_fail_at = 0;
+    bench_fail_at = bench_fail_more = 0;
     memset(bench_how, 0, sizeof(bench_how));
     memset(bench_leave, 0, sizeof(bench_leave));
     for (unsigned i = 0; i < 400 && !s->loop.stop && !at_rest(s); i++)

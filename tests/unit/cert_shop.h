@@ -96,7 +96,7 @@ static inline struct shop *shop_new(void) {
     make_must(s && (s->keys = calloc(1, sizeof(*s->keys))), "memory");
     s->load = cert_load_new(CERT_LOAD_KEYS);
     s->warnings = text_of(s->warned, sizeof(s->warned));
-    make_must(s->load && cert_load_service(s->load, "web") == 0, "loader");
+    make_must(s->load && cert_load_service(s->load, "web", NULL) == 0, "loader");
     return s;
 }
 
@@ -166,7 +166,7 @@ static inline enum creds_match shop_lookup(struct shop *s, const char *name) {
 }
 
 static inline int shop_use(struct shop *s, const char *name, SSL *ssl) {
-    return hs_libssl_use_certs(ssl, shop_certs(s), 0, name);
+    return hs_libssl_use_certs(ssl, shop_certs(s), 0, name, NULL);
 }
 
 static inline bool shop_has_sigalg(struct shop *s, const char *name, struct span sigalgs, uint16_t version) {

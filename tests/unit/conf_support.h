@@ -18,7 +18,7 @@
 #include "conf/loader.h"
 #include "conf/scalars.h"
 
-static int stub_service(void *creds, const char *name) {
+static int stub_service(void *creds, const char *name, const char *fetched) {
     return 0;
 }
 
@@ -129,12 +129,13 @@ static inline const struct conf_capabilities *stubs(void) {
 
 /* The steps of conf_load_file() that look at the text alone, as "t.toml" in "/etc/tls-off". NULL when anything is wrong. */
 static inline struct conf *load_text(const char *text, size_t len, struct diagnostics *f) {
-    struct load l = {.conf = conf_new(), .faults = f, .capabilities = stubs(), .file = "t.toml", .dir = "/etc/tls-off"};
+    struct load l = {.conf = conf_new(), .diagnostics = f, .capabilities = stubs(), .file = "t.toml", .dir = "/etc/tls-off"};
     scalar_defaults("", l.conf);
     if (load_schema(&l, text, len)) {
         load_environment(&l);
         check_keys(&l);
         acme_settle(&l);
+        keylog_settle(&l);
     }
     toml_free(l.root);
     diagnostics_close(f);

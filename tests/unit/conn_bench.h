@@ -1,11 +1,9 @@
 /*
- * A handshaker in this process, as role_run() makes it, with everything around it played here: the supervisor, two
- * relays, two signers, and clients at socket pairs that speak through libssl or say any bytes. The clock stands until it is
- * moved.
+ * A handshaker in this process, as role_run() makes it, with everything around it played here: the supervisor, two relays, two
+ * signers, and clients at socket pairs that speak through libssl or say any bytes. The clock stands until it is moved.
  *
- * Link with --wrap: loop_run (the handshaker is set up, then turned by hand), snapshot_read (the configuration below),
- * child_enter_sandbox, tickets_free, clock_mono_ms, clock_mono_us, accept4 (a listener is a socket pair, a byte a client), and
- * with those that can be made to fail, or that tell of a fault: recv, send, sendmsg, epoll_ctl, ioctl, malloc, calloc, close.
+ * Link with --wrap: conn_bench_wraps (tests/meson.build). The handshaker is set up by loop_run, then turned by hand; a listener
+ * is a socket pair, a byte a client.
  */
 #pragma once
 
@@ -27,6 +25,7 @@
 #include "access_samples.h"
 #include "base/err.h"
 #include "base/sealed.h"
+#include "bench_faults.h"
 #include "cert_shop.h"
 #include "creds/sign_rule.h"
 #include "handshaker/accept.h"
@@ -44,22 +43,14 @@
 
 #define BENCH_WORKERS 2
 #define BENCH_CLIENTS 8
-#define BENCH_FDS     256 /* more than are ever open here */
 #define BENCH_MEMORY  (2u * 1024 * 1024)
 
 enum bench_listener { LISTEN_WEB, LISTEN_PASS, LISTEN_PROXY, LISTEN_LIMITED, LISTEN_MAIL, LISTENERS };
 
 static struct handshaker *hand;
 static uint64_t bench_us = 1000000000;
-static bool bench_inside;      /* the handshaker's code runs */
-static unsigned bench_calls;   /* that can fail, since last set to 0 */
-static unsigned bench_fail_at; /* the number of the call that fails; 0 = none */
 
 /* ---- calls that can fail ---- */
-
-static inline bool bench_fails(void) {
-    return bench_inside && ++bench_calls == bench_fail_at;
-}
 
 uint64_t __wrap_clock_mono_ms(void);
 uint64_t __wrap_clock_mono_us(void);
@@ -70,82 +61,27 @@ uint64_t __wrap_clock_mono_us(void) {
     return bench_us;
 }
 
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_malloc(size_t n) {
-    return bench_fails() ? NULL : __real_malloc(n);
-}
-void *__wrap_calloc(size_t n, size_t size) {
-    return bench_fails() ? NULL : __real_calloc(n, size);
-}
-
-int __real_epoll_ctl(int epfd, int op, int fd, struct epoll_event *e);
-int __wrap_epoll_ctl(int epfd, int op, int fd, struct epoll_event *e);
-int __wrap_epoll_ctl(int epfd, int op, int fd, struct epoll_event *e) {
-    if (op != EPOLL_CTL_DEL && bench_fails()) { /* taking out needs nothing */
-        errno = ENOMEM;
-        return -1;
-    }
-    return __real_epoll_ctl(epfd, op, fd, e);
-}
-
-int __real_ioctl(int fd, unsigned long request, void *p);
-int __wrap_ioctl(int fd, unsigned long request, void *p);
-int __wrap_ioctl(int fd, unsigned long request, void *p) {
-    if (bench_fails()) {
-        errno = EINVAL;
-        return -1;
-    }
-    return __real_ioctl(fd, request, p);
-}
-
-ssize_t __real_send(int fd, const void *p, size_t n, int flags);
-ssize_t __wrap_send(int fd, const void *p, size_t n, int flags);
-ssize_t __wrap_send(int fd, const void *p, size_t n, int flags) {
-    if (bench_fails()) {
-        errno = ENOBUFS;
-        return -1;
-    }
-    return __real_send(fd, p, n, flags);
-}
-
-ssize_t __real_sendmsg(int fd, const struct msghdr *m, int flags);
-ssize_t __wrap_sendmsg(int fd, const struct msghdr *m, int flags);
-ssize_t __wrap_sendmsg(int fd, const struct msghdr *m, int flags) {
-    if (bench_fails()) {
-        errno = ENOBUFS;
-        return -1;
-    }
-    return __real_sendmsg(fd, m, flags);
-}
-
-/* A second close() of one descriptor is a fault, as one of a stranger's would be. */
-int __real_close(int fd);
-int __wrap_close(int fd);
-int __wrap_close(int fd) {
-    int err = __real_close(fd);
-    MUST(err == 0 || errno != EBADF);
-    return err;
-}
+BENCH_CALL(int, -1, ioctl, (int fd, unsigned long request, void *p), (fd, request, p), EINVAL)
+BENCH_CALL(ssize_t, -1, send, (int fd, const void *p, size_t n, int flags), (fd, p, n, flags), ENOBUFS, EPIPE, ECONNRESET)
 
 /* ---- signers ---- */
 
 enum bench_signs {
     SIGNS_WELL,
-    SIGNS_LATE, /* not before it is told to: bench_sign_late() */
+    SIGNS_LATE, /* only when asked: bench_sign_late() */
     SIGNS_REFUSES,
     SIGNS_OTHER, /* an answer to another request */
     SIGNS_WRONG, /* a signature of the right size */
     SIGNS_JUNK,  /* a message that no signer sends */
     SIGNS_DIES,
+    SIGNS_LACKS, /* it does not have the set */
     SIGNS_COUNT,
 };
 
 static struct bench_signer {
     int fd;
     enum bench_signs how;
+    unsigned asked; /* requests that it has answered */
 } bench_signers[BENCH_WORKERS];
 static struct shop *bench_shop;
 static int bench_store;
@@ -168,6 +104,8 @@ static inline void bench_answer(const struct bench_signer *s, const struct sign_
     struct wr w = wr_of(body, sizeof(body));
     struct sign_answer a = {.number = q->number + (how == SIGNS_OTHER)};
     if (how == SIGNS_REFUSES)
+        a.err = ERR_UNSUPPORTED;
+    else if (how == SIGNS_LACKS)
         a.err = ERR_NOT_FOUND;
     else
         a.signature = span_of(sig, bench_signature(q, sig));
@@ -191,7 +129,7 @@ static inline void bench_sign(struct bench_signer *s, enum bench_signs how) {
     while (s->fd >= 0 && how != SIGNS_LATE &&
            ipc_recv(s->fd, scratch, sizeof(scratch), sign_to_signer, &m, &err) == STEP_DONE) {
         MUST(sign_read_requests(&m, q, &n) == 0);
-        for (unsigned i = 0; i < n && how != SIGNS_DIES; i++) {
+        for (unsigned i = 0; i < n && how != SIGNS_DIES; i++, s->asked++) {
             MUST(sign_shape(q[i].tbs) != SIGN_SHAPE_NONE);
             bench_answer(s, &q[i], how);
         }
@@ -207,10 +145,7 @@ static inline void bench_sign(struct bench_signer *s, enum bench_signs how) {
 ssize_t __real_recv(int fd, void *p, size_t n, int flags);
 ssize_t __wrap_recv(int fd, void *p, size_t n, int flags);
 ssize_t __wrap_recv(int fd, void *p, size_t n, int flags) {
-    if (bench_fails()) {
-        errno = EIO;
-        return -1;
-    }
+    BENCH_FAIL(-1, EIO, ECONNRESET, ETIMEDOUT);
     for (size_t i = 0; hand && bench_inside && i < SIGNERS; i++)
         if (hand->signing.links[i].fd == fd && !(flags & MSG_DONTWAIT))
             bench_sign(&bench_signers[i], bench_signers[i].how);
@@ -237,14 +172,14 @@ static inline struct addr bench_addr(uint8_t ip) {
     return (struct addr){.family = AF_INET, .port = 1000, .ip = {10, 0, 0, ip}};
 }
 
+#define BENCH_ACCEPT_ERRORS 10
+
 int __wrap_accept4(int fd, struct sockaddr *from, socklen_t *len, int flags);
 int __wrap_accept4(int fd, struct sockaddr *from, socklen_t *len, int flags) {
     uint8_t n;
     (void)flags;
-    if (bench_fails()) {
-        errno = EMFILE;
-        return -1;
-    }
+    /* accept(2) hands on errors of the network, too */
+    BENCH_FAIL(-1, EMFILE, ECONNABORTED, ENOBUFS, ENFILE, EPROTO, EINTR, ENOMEM, EPERM, ENETDOWN, EHOSTUNREACH);
     if (__real_recv(fd, &n, 1, MSG_DONTWAIT) != 1) {
         errno = EAGAIN;
         return -1;
@@ -294,7 +229,7 @@ static inline void client_says(const struct bench_client *c, const void *p, size
         (void)!__real_send(c->fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL); /* the handshaker may be gone */
 }
 
-/* What it has been told since last asked, as text: ended by a zero, cut at the end. */
+/* What it has received since last asked, as text: ended by a zero, cut at the end. */
 static inline const char *client_heard(struct bench_client *c) {
     static char text[8192];
     ssize_t got = c->fd < 0 ? 0 : __real_recv(c->fd, text, sizeof(text) - 1, MSG_DONTWAIT);
@@ -386,8 +321,8 @@ static struct conf bench_conf = {
     .nservices = LISTENERS,
 };
 
-int __wrap_snapshot_read(int fd, struct conf **ret);
-int __wrap_snapshot_read(int fd, struct conf **ret) {
+int __wrap_snapshot_read(int fd, struct conf **ret, struct text *why);
+int __wrap_snapshot_read(int fd, struct conf **ret, struct text *why) {
     (void)fd;
     *ret = &bench_conf;
     return 0;
@@ -407,7 +342,7 @@ static inline void bench_configure(void) {
         s->ngroups = p.ngroups;
     }
     bench_conf.handshake = OWN_TLS13 ? HANDSHAKE_AUTO : HANDSHAKE_LIBSSL;
-    conf_link_listeners(&bench_conf);
+    MUST(conf_link_listeners(&bench_conf) == 0);
 }
 
 static int bench_relays[BENCH_WORKERS]; /* their ends; -1 = gone */
@@ -512,7 +447,7 @@ static inline void bench_seal_store(void) {
     make_pem(path, cert, NULL, NULL, key);
     for (size_t i = 0; i < LISTENERS; i++) {
         struct text why = text_of(sentence, sizeof(sentence));
-        MUST(cert_load_service(bench_shop->load, bench_services[i].name) == 0);
+        MUST(cert_load_service(bench_shop->load, bench_services[i].name, NULL) == 0);
         if (bench_services[i].mode == MODE_TERMINATE)
             make_must(shop_add_files(bench_shop, path, path, &why) == 0, sentence);
     }
@@ -582,7 +517,7 @@ int __wrap_loop_run(struct loop *l) {
 
 static struct {
     uint64_t accepted, handed, failed, gave_way; /* figures at the last bench_begin_run() */
-    uint64_t failures;                           /* events heard since */
+    uint64_t failures, breaches;                 /* events heard since; lines about breaches of signers */
     int reason;                                  /* of the last one */
     bool drained;                                /* connections may have ended without an event */
     unsigned fds;                                /* open at the begin of each run */
@@ -601,8 +536,8 @@ static inline void bench_hear(void) {
         MUST(event_read(span_of(record, (size_t)n), &e) == 0);
         MUST(e.kind != EVENT_FAILURE || (e.reason < 0 && err_known(e.reason)));
         bench_run.failures += e.kind == EVENT_FAILURE;
-        if (e.kind == EVENT_FAILURE)
-            bench_run.reason = e.reason;
+        bench_run.breaches += e.kind == EVENT_LINE && memmem(e.text.p, e.text.len, " no signer sends", 16) != NULL;
+        bench_run.reason = e.kind == EVENT_FAILURE ? e.reason : bench_run.reason;
     }
     while (ipc_recv(bench_control, scratch, sizeof(scratch), control_to_supervisor, &m, &err) == STEP_DONE)
         ipc_msg_close(&m);
@@ -630,13 +565,6 @@ static inline void bench_turns(unsigned n) {
 static inline void bench_later(uint64_t ms) {
     bench_us += ms * 1000;
     bench_turn();
-}
-
-static inline unsigned bench_open_fds(void) {
-    unsigned n = 0;
-    for (int fd = 0; fd < BENCH_FDS; fd++)
-        n += fcntl(fd, F_GETFD) >= 0;
-    return n;
 }
 
 /* ---- what must be in order after every turn ---- */
@@ -705,6 +633,7 @@ static inline void bench_check(void) {
         live += c->reason == 0;
         timers++;
     }
+    MUST(!hand->child.failed); /* it does not end for want of something */
     bench_check_counts(services, clients);
     bench_check_accepting();
     for (size_t i = 0; i < hand->budget.nheap; i++)
@@ -717,8 +646,8 @@ static inline void bench_check(void) {
         timers += wtimer_armed(own[i]);
     MUST(hand->loop.wheel.armed == timers && list_empty(&hand->dead));
     uint64_t accepted = bench_count(STATS_ACCEPTED) - bench_run.accepted;
-    uint64_t told = bench_count(STATS_HANDED_OVER) - bench_run.handed + bench_run.failures + live;
-    MUST(bench_run.drained ? told <= accepted : told == accepted); /* each connection has one end, told once */
+    uint64_t reported = bench_count(STATS_HANDED_OVER) - bench_run.handed + bench_run.failures + live;
+    MUST(bench_run.drained ? reported <= accepted : reported == accepted); /* each connection has one end, reported once */
 }
 
 /* ---- a run ---- */
@@ -768,7 +697,7 @@ static inline void bench_begin_run(void) {
     MUST(hand->accepting && hand->conns.used == 0);
     bench_run.accepted = bench_count(STATS_ACCEPTED);
     bench_run.handed = bench_count(STATS_HANDED_OVER);
-    bench_run.failures = 0;
+    bench_run.failures = bench_run.breaches = 0;
     bench_run.reason = 0;
     bench_run.drained = false;
     MUST(bench_run.fds == 0 || bench_open_fds() == bench_run.fds); /* nothing was lost in the run before */

@@ -1,9 +1,9 @@
 /*
  * Whether our own handshake branches, or indexes memory, by its secrets. Run under valgrind's memcheck, to which a secret is
- * undefined memory: it tells every jump and every address that depends on it (meson.build runs it; without valgrind it only
+ * undefined memory: it reports every jump and every address that depends on it (meson.build runs it; without valgrind it only
  * shakes hands). Secret are the exchange's result and a ticket's key, and with them all that is derived from them.
  *
- * Declassified are, since the outcome is told to the world: what leaves on the wire, keys at the door of the AEAD (libcrypto's
+ * Declassified are, since the outcome is public: what leaves on the wire, keys at the door of the AEAD (libcrypto's
  * business), and by ct_hs13.supp whether Finished and a binder were right.
  *
  *   ct_hs13 [leak]    LEAK: branches by a secret on purpose, to show that it would be seen

@@ -70,7 +70,9 @@ static inline struct export_session sample_export(void) {
         .timer_ms = EXPORT_NEVER,
         .idle_ms = 1000,
         .down_idle_ms = 1500,
+        .connecting_us = 4000,
         .connect_us = 321,
+        .first_byte_us = 3210,
         .retries = 3,
         .service = span_str("web"),
         .idle_timeout_ms = 600000,
@@ -113,7 +115,7 @@ static inline struct export_session sample_waiting(void) {
     };
     static struct sample_room room;
     struct conn_info info = sample_conn_info();
-    info.tls_version = info.suite = info.group = 0;
+    info.tls_version = info.suite = info.group = info.made_by = 0;
     info.service = 0;
     sample_parts(&s, &info, NULL, &room);
     return s;
@@ -124,6 +126,7 @@ static inline struct export_session sample_preface(void) {
     struct export_session s = sample_export();
     s.state = EXPORT_STATE_PREFACE;
     s.greeting = GREETING_POP3;
+    s.first_byte_us = 0;
     s.reason = span_of(NULL, 0);
     s.up = (struct export_flow){.chunk_shift = 14, .wait = {.here = span_str("PROXY")}};
     s.down = (struct export_flow){.chunk_shift = 14};
@@ -190,7 +193,7 @@ static inline void assert_same_export(const struct export_session *a, const stru
     assert_true(a->partial.ahead == b->partial.ahead && span_eq(a->partial.here, b->partial.here));
     assert_true(a->deadline_ms == b->deadline_ms && a->timer_ms == b->timer_ms && a->idle_ms == b->idle_ms);
     assert_true(a->down_idle_ms == b->down_idle_ms && a->connecting_us == b->connecting_us);
-    assert_true(a->connect_us == b->connect_us && a->retries == b->retries);
+    assert_true(a->connect_us == b->connect_us && a->first_byte_us == b->first_byte_us && a->retries == b->retries);
     assert_true(span_eq(a->service, b->service) && span_eq(a->backend, b->backend));
     assert_true(span_eq(a->backend_path, b->backend_path) && a->backend_kind == b->backend_kind);
     assert_true(a->idle_timeout_ms == b->idle_timeout_ms && a->linger_timeout_ms == b->linger_timeout_ms);

@@ -14,6 +14,7 @@ static struct tls_server *server; /* the usual one: everything we have */
 static struct handshake *hs;
 static struct handshake_result result;
 static struct buf answer, pending;
+static const struct key_log *talk_log; /* of the next handshake; NULL = none */
 
 static inline int setup(void **state) {
     talk_setup();
@@ -84,7 +85,7 @@ static inline void meet(const struct tls_server *with) {
     receive_client();
     read_hello(&hello);
     assert_int_equal(tls_server_check(with, &hello), 0);
-    assert_int_equal(handshake_new(with, &hello, &answer, &hs), 0);
+    assert_int_equal(handshake_new(with, &hello, &answer, talk_log, &hs), 0);
 }
 
 /* One step with at most N of the pending bytes. */

@@ -1,4 +1,4 @@
-/* One case: a client that says what it is told to, our side, and what became of it. After cmocka.h. */
+/* One case: a client that follows a script, our side, and what became of it. After cmocka.h. */
 #pragma once
 
 #include "hs13_services.h"

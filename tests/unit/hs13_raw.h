@@ -1,5 +1,5 @@
 /*
- * A TLS 1.3 client that says what it is told to, byte by byte, and has the keys: for tests and fuzzers of what a server makes
+ * A TLS 1.3 client that follows a script, byte by byte, and has the keys: for tests and fuzzers of what a server makes
  * of it. It knows as much of the protocol as an honest handshake needs, and checks our side of it: whole records, one alert,
  * keys.
  */
@@ -94,6 +94,7 @@ enum {
     EXT_COOKIE = 44,
     EXT_MODES = 45,
     EXT_POST_AUTH = 49,
+    EXT_SIGALGS_CERT = 50,
     EXT_SHARE = 51
 };
 
@@ -194,8 +195,8 @@ static inline void raw_plain(struct raw_client *c, uint8_t type, struct span bod
     MUST(buf_append(&c->sent, head, sizeof(head)) == 0 && buf_append(&c->sent, body.p, body.len) == 0);
 }
 
-/* Under HALF's keys, with PAD zeros. */
-static inline void raw_seal_with(struct raw_client *c, struct traffic_keys *half, uint8_t type, struct span content,
+/* Under KEYS, with PAD zeros. */
+static inline void raw_seal_with(struct raw_client *c, struct traffic_keys *keys, uint8_t type, struct span content,
                                  size_t pad) {
     static uint8_t rec[2 * RECORD_WIRE_MAX];
     struct record_run run;
@@ -206,7 +207,7 @@ static inline void raw_seal_with(struct raw_client *c, struct traffic_keys *half
         memcpy(rec + RECORD_HEADER_LEN, content.p, content.len);
     if (pad)
         rec[RECORD_HEADER_LEN + content.len] = type;
-    MUST(record_run_begin(&run, c->aead, c->suite, half, true) == 0);
+    MUST(record_run_begin(&run, c->aead, c->suite, keys, true) == 0);
     MUST(record_seal(&run, pad ? (enum content_type)0 : (enum content_type)type, rec, plain, &len) == 0);
     MUST(buf_append(&c->sent, rec, len) == 0);
 }
@@ -322,9 +323,9 @@ static inline void raw_hello(struct raw_client *c, struct raw_hello *h) {
         raw_plain(c, CONTENT_HANDSHAKE, span_of(w.p + off, MIN(w.len - off, (size_t)RECORD_PLAIN_MAX)));
 }
 
-static inline void raw_traffic(struct raw_client *c, struct traffic_keys *half, const char *label) {
-    hs13_keys_derive(&c->keys, label, half->secret);
-    hs13_keys_traffic(c->suite, half);
+static inline void raw_traffic(struct raw_client *c, struct traffic_keys *keys, const char *label) {
+    hs13_keys_derive(&c->keys, label, keys->secret);
+    hs13_keys_traffic(c->suite, keys);
 }
 
 static inline void raw_take_server_hello(struct raw_client *c, struct span message) {

@@ -45,6 +45,7 @@ struct hs13_conn {
     struct hs13_env *env;
     const struct tls_server *server;
     const struct hs13_shop *shop; /* signs at once; NULL: the caller does */
+    const struct key_log *log;    /* NULL = none */
     struct hs13 *h;
     struct buf out;
     struct hello_scan scan;
@@ -78,7 +79,7 @@ static inline enum hs13_step hs13_conn_meet(struct hs13_conn *c, struct span in,
         c->err = tls_server_check(c->server, &hello);
     if (c->err)
         return HS13_FAILED;
-    c->h = hs13_new(c->env, c->server, &c->out);
+    c->h = hs13_new(c->env, c->server, &c->out, c->log);
     make_must(c->h != NULL, "handshake");
     return hs13_begin(c->h, &hello, message);
 }

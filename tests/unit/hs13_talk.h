@@ -1,4 +1,4 @@
-/* Our own handshake and libssl's client, in memory, up to the plane that goes on. After cmocka.h. */
+/* Our own handshake and libssl's client, in memory, up to the record layer that goes on. After cmocka.h. */
 #pragma once
 
 #include "hs13_service.h"

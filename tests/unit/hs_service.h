@@ -31,6 +31,46 @@ static inline struct certs *service_certs_both(void) {
     return service_certs(types, ARRAY_LEN(types));
 }
 
+/* A certificate with a key of a kind, from an authority with a key of another; that one self-signed, or from a root. */
+struct service_chain {
+    const char *key, *issuer;
+    const char *root; /* its file then has all three; NULL: the leaf alone */
+};
+
+static inline void service_add_chain(struct shop *shop, const char *path, const struct service_chain *c) {
+    char sentence[512];
+    struct text why = text_of(sentence, sizeof(sentence));
+    EVP_PKEY *key = make_key(c->key), *ca_key = make_key(c->issuer), *root_key = c->root ? make_key(c->root) : NULL;
+    X509 *root = root_key ? make_cert(root_key, &(struct make_spec){.cn = "root", .ca = true}) : NULL;
+    X509 *ca = make_cert(ca_key, &(struct make_spec){.cn = "authority", .ca = true, .issuer = root, .issuer_key = root_key});
+    X509 *cert = make_cert(
+        key, &(struct make_spec){
+                 .cn = SERVICE_NAME, .san = "DNS:" SERVICE_NAME ",DNS:*." SERVICE_NAME, .issuer = ca, .issuer_key = ca_key});
+    make_pem(path, cert, root ? ca : NULL, root, key);
+    make_must(shop_add_files(shop, path, path, &why) == 0, sentence);
+    X509_free(cert);
+    X509_free(ca);
+    X509_free(root);
+    EVP_PKEY_free(key);
+    EVP_PKEY_free(ca_key);
+    EVP_PKEY_free(root_key);
+}
+
+static inline struct certs *service_certs_issued(const struct service_chain *chains, size_t n) {
+    char *dir = make_dir();
+    struct shop *shop = shop_new();
+    for (size_t i = 0; i < n; i++)
+        service_add_chain(shop, make_path(dir, "pair.pem"), &chains[i]);
+    make_dir_remove(dir);
+    return shop_leave(shop);
+}
+
+/* Each leaf by an authority with a key of the other's kind. */
+static inline struct certs *service_certs_crossed(void) {
+    static const struct service_chain chains[] = {{"EC:P-256", "RSA:2048", NULL}, {"RSA:2048", "EC:P-256", NULL}};
+    return service_certs_issued(chains, ARRAY_LEN(chains));
+}
+
 static inline struct tickets *service_tickets(uint8_t seed) {
     uint8_t secret[TICKETS_SECRET_MIN];
     memset(secret, seed, sizeof(secret));

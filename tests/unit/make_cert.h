@@ -120,7 +120,7 @@ static inline void make_bio_file(const char *path, BIO *bio) {
     BIO_free(bio);
 }
 
-/* PEM: up to three certificates in this order, then the key; NULL ones are left out. */
+/* PEM: up to three certificates in this order, then the key; NULL ones are skipped. */
 static inline void make_pem(const char *path, X509 *a, X509 *b, X509 *c, EVP_PKEY *key) {
     BIO *bio = BIO_new(BIO_s_mem());
     X509 *list[] = {a, b, c};

@@ -6,8 +6,8 @@
  * Link with --wrap=clock_mono_ms, setsockopt (small socket buffers are what makes a side block) and getsockopt (the client's
  * end is a Unix socket here and passes for one of TCP).
  *
- * With bench_moves set, the session moves to another relay and back after each so-many turns, by the relay's own export and
- * import.
+ * With bench_migrations set, the session migrates to another relay and back after each so-many turns, by the relay's own export
+ * and import.
  */
 #pragma once
 
@@ -50,9 +50,9 @@ int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t 
 static bool bench_in_relay;
 
 static struct relay relay;
-static struct relay bench_other; /* where sessions move to and come back from */
-static unsigned bench_moves;     /* 0 = sessions stay */
-static uint64_t bench_moved;     /* so many times, this way */
+static struct relay bench_other;  /* where sessions migrate to and come back from */
+static unsigned bench_migrations; /* 0 = sessions stay */
+static uint64_t bench_migrated;   /* so many times, this way */
 static struct conf bench_conf;
 static struct conf_service bench_service;
 static struct conf_backend bench_backend;
@@ -131,28 +131,28 @@ static inline void bench_hop(struct relay *from, struct relay *to) {
     int ends[2];
     uint32_t had = from->sessions.used;
     MUST(ipc_pair(0, ends) == 0);
-    import_begin(to, ends[1]);
-    export_begin(from, &(struct control_export){EXPORT_ALL, EXPORT_ANY}, ends[0]);
+    migrate_in_begin(to, ends[1]);
+    migrate_out_begin(from, &(struct control_export){EXPORT_ALL, EXPORT_ANY}, ends[0]);
     for (int i = 0; i < 200 && from->sessions.used; i++) {
         bench_turn_of(from);
         bench_turn_of(to);
     }
-    export_stop(from);
+    migrate_out_stop(from);
     for (int i = 0; i < 10 && !list_empty(&to->importing); i++)
         bench_turn_of(to);
     MUST(list_empty(&to->importing) && from->sessions.used == 0);
-    bench_moved += had;
+    bench_migrated += had;
 }
 
-static inline void bench_move(void) {
-    static bool moving;
-    if (moving || relay.sessions.used == 0)
+static inline void bench_migrate(void) {
+    static bool migrating;
+    if (migrating || relay.sessions.used == 0)
         return;
-    moving = true;
+    migrating = true;
     bench_hop(&relay, &bench_other);
     bench_hop(&bench_other, &relay);
     MUST(bench_other.sessions.used == 0 && bench_other.pool.used == 0 && bench_other.backlog_waiters == 0);
-    moving = false;
+    migrating = false;
 }
 
 /* One turn of the event loop, which never sleeps. */
@@ -162,8 +162,8 @@ static inline void bench_turn(void) {
     MUST(loop_run(&relay.loop) == 0);
     bench_in_relay = false;
     static unsigned turns;
-    if (bench_moves && ++turns % bench_moves == 0)
-        bench_move();
+    if (bench_migrations && ++turns % bench_migrations == 0)
+        bench_migrate();
 }
 
 static inline void bench_turns(unsigned n) {
@@ -376,7 +376,7 @@ static inline void client_end(void) {
     bench.client_fin = true;
 }
 
-/* A Unix socket closed with unread bytes, or any bytes on the way, tells the other side of a reset. */
+/* A Unix socket closed with unread bytes, or any bytes on the way, reports a reset to the other side. */
 static inline void client_leave(void) {
     if (bench.client >= 0)
         close(bench.client);

@@ -5,7 +5,7 @@
 #include <stddef.h>
 
 #include "prelude/prelude.h"
-#include "wire/greeting.h"
+#include "wire/greeting_kind.h"
 
 #define LDAP_STARTTLS                                                                                                          \
     "\x30\x1d\x02\x01\x01\x77\x18\x80\x16"                                                                                     \

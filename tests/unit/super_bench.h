@@ -1,16 +1,15 @@
 /*
  * A supervisor in this process, as supervisor_run() makes it, whose children are played here: fork() starts none, each has its
- * end of the control socket, and does what it is told to at every turn, or not (bench_does). The clock stands until it is
+ * end of the control socket, and obeys at every turn, or not (bench_does). The clock stands until it is
  * moved. A script runs while the supervisor would sleep in its loop; afterwards all must be closed.
  *
- * Link with --wrap: loop_run, fork, waitpid, kill, ipc_pair, environment_of, environment_clean, fds_close_from,
- * sandbox_supervisor, syscall (exec), clock_mono_ms, and those that can be made to fail: sendmsg, memfd_create, epoll_ctl,
- * close.
+ * Link with --wrap: super_bench_wraps (tests/meson.build).
  */
 #pragma once
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +24,7 @@
 #include "access/access_write.h"
 #include "base/err.h"
 #include "base/sealed.h"
+#include "bench_faults.h"
 #include "conf/scalars.h"
 #include "conf/snapshot.h"
 #include "creds_samples.h"
@@ -36,7 +36,6 @@
 #include "wire/control_export.h"
 
 #define BENCH_CHILDREN 256
-#define BENCH_FDS      512
 #define BENCH_PID      100000 /* of the first child; nobody's */
 
 /* What children of a generation do. */
@@ -52,45 +51,18 @@ static struct bench_child {
 
 static struct super *super_of_bench;
 static void (*bench_script)(struct super *s);
-static enum bench_does bench_how[ROLE_COUNT];   /* new ones of a role, when told to go or asked */
-static enum bench_does bench_leave[ROLE_COUNT]; /* those told to drain or to move */
+static enum bench_does bench_how[ROLE_COUNT];   /* new ones of a role, when ordered to go or asked */
+static enum bench_does bench_leave[ROLE_COUNT]; /* those ordered to drain or to migrate */
 static uint64_t bench_ms = 1000000;
-static unsigned bench_kills, bench_calls, bench_fail_at;
-static bool bench_inside;
+static unsigned bench_kills;
 static int bench_pair_end = -1;
 static enum role bench_next_role;
 static pid_t bench_next_pid = BENCH_PID;
 static bool bench_stopped; /* the supervisor has ended its loop */
 
-static inline bool bench_fails(void) {
-    return bench_inside && ++bench_calls == bench_fail_at;
-}
-
 uint64_t __wrap_clock_mono_ms(void);
 uint64_t __wrap_clock_mono_ms(void) {
     return bench_ms;
-}
-
-#define BENCH_CALL(type, failed, error, name, params, args)                                                                    \
-    type __real_##name params;                                                                                                 \
-    type __wrap_##name params;                                                                                                 \
-    type __wrap_##name params {                                                                                                \
-        if (bench_fails()) {                                                                                                   \
-            errno = error;                                                                                                     \
-            return failed;                                                                                                     \
-        }                                                                                                                      \
-        return __real_##name args;                                                                                             \
-    }
-BENCH_CALL(ssize_t, -1, ENOBUFS, sendmsg, (int fd, const struct msghdr *m, int flags), (fd, m, flags))
-BENCH_CALL(int, -1, EMFILE, memfd_create, (const char *name, unsigned flags), (name, flags))
-BENCH_CALL(int, -1, ENOMEM, epoll_ctl, (int epfd, int op, int fd, struct epoll_event *e), (epfd, op, fd, e))
-
-int __real_close(int fd);
-int __wrap_close(int fd);
-int __wrap_close(int fd) {
-    int err = __real_close(fd);
-    MUST(err == 0 || errno != EBADF);
-    return err;
 }
 
 void __wrap_environment_clean(void);
@@ -130,10 +102,6 @@ char **__wrap_environment_of(enum role role) {
 int __real_ipc_pair(int sndbuf, int ret_fds[static 2]);
 int __wrap_ipc_pair(int sndbuf, int ret_fds[static 2]);
 int __wrap_ipc_pair(int sndbuf, int ret_fds[static 2]) {
-    if (bench_fails()) {
-        errno = EMFILE;
-        return ERR_SYSTEM;
-    }
     int err = __real_ipc_pair(sndbuf, ret_fds);
     bench_pair_end = err == 0 ? ret_fds[1] : -1;
     return err;
@@ -141,13 +109,10 @@ int __wrap_ipc_pair(int sndbuf, int ret_fds[static 2]) {
 
 pid_t __wrap_fork(void);
 pid_t __wrap_fork(void) {
-    if (bench_fails()) {
-        errno = EAGAIN;
-        return -1;
-    }
+    BENCH_FAIL(-1, EAGAIN, ENOMEM);
     for (size_t i = 0; i < BENCH_CHILDREN; i++)
         if (bench_children[i].pid == 0) {
-            int end = fcntl(bench_pair_end, F_DUPFD_CLOEXEC, 3);
+            int end = __real_fcntl64(bench_pair_end, F_DUPFD_CLOEXEC, 3);
             MUST(end >= 0);
             bench_children[i] = (struct bench_child){.pid = bench_next_pid++, .role = bench_next_role, .control = end};
             return bench_children[i].pid;
@@ -285,7 +250,7 @@ static inline void bench_answers(struct bench_child *c, enum bench_does how, enu
     else if (how == DOES_WELL && type == CONTROL_DRAINED)
         (void)!control_send_number(c->control, CONTROL_DRAINED, 0);
     else if (how == DOES_WELL && type == CONTROL_EXPORTED)
-        (void)!control_send_exported(c->control, &(struct control_exported){.moved = 1});
+        (void)!control_send_exported(c->control, &(struct control_exported){.migrated = 1});
     else if (how == DOES_WELL)
         (void)!control_send(c->control, type);
 }
@@ -410,9 +375,41 @@ static inline void bench_check_helpers(const struct super *s) {
     MUST(!s->helpers[HELPER_SUCCESSOR].pid || l->stage == TRANSITION_DRY_RUN);
     bool pending = s->creds.stage != CREDS_IDLE || s->refresh[REFRESH_ACCESS].reading || s->refresh[REFRESH_SECRETS].reading;
     bool helps = s->helpers[HELPER_CREDS].pid || s->helpers[HELPER_ACCESS].pid || s->helpers[HELPER_SECRETS].pid;
-    MUST(lifecycle_rests(l) || (!pending && !helps));
+    MUST(lifecycle_idle(l) || (!pending && !helps));
     for (unsigned i = 0; i < HELPERS && l->phase >= STOP_OTHERS; i++)
         MUST(!s->helpers[i].pid);
+}
+
+/* Its end of the control socket is the only one: it ends itself. */
+static inline bool bench_is_left(const struct bench_child *c) {
+    struct pollfd p = {.fd = c->control};
+    return poll(&p, 1, 0) == 1 && p.revents & POLLHUP;
+}
+
+/* None is forgotten: who lives is known under its number, or has been left. */
+static inline void bench_check_children(struct super *s) {
+    for (size_t i = 0; i < BENCH_CHILDREN; i++) {
+        const struct bench_child *c = &bench_children[i];
+        bool known = c->pid == 0 || c->dead || bench_is_left(c);
+        for (struct worker *w = NULL; !known && (w = worker_next(s, w));)
+            known = w->pid == c->pid;
+        for (unsigned k = 0; !known && k < HELPERS; k++)
+            known = s->helpers[k].pid == c->pid;
+        MUST(known);
+    }
+}
+
+static unsigned bench_complaints; /* lines of the log: errors and warnings */
+
+/* A reason that is given is one. */
+static inline void bench_read_log(struct super *s) {
+    static uint8_t record[RING_RECORD_MAX];
+    struct event e;
+    for (int n; (n = ring_get(&s->log.ring, record)) > 0;) {
+        MUST(event_read(span_of(record, (size_t)n), &e) == 0);
+        MUST(!memmem(e.text.p, e.text.len, "Success", 7));
+        bench_complaints += e.level <= LOG_LEVEL_WARNING;
+    }
 }
 
 /* After every turn. */
@@ -438,9 +435,8 @@ static inline void bench_check(struct super *s) {
              !s->lifecycle.serving);
     }
     bench_check_helpers(s);
-    static uint8_t record[RING_RECORD_MAX];
-    while (ring_get(&s->log.ring, record) > 0)
-        continue;
+    bench_check_children(s);
+    bench_read_log(s);
 }
 
 int __real_loop_run(struct loop *l);
@@ -455,12 +451,13 @@ static inline bool bench_one_turn(void *ctx) {
     return false;
 }
 
-/* One turn: the children do what they were told to, those that died are reaped. False: the supervisor is done. */
+/* One turn: the children do what they were ordered to, those that died are reaped. False: the supervisor is done. */
 static inline bool bench_turn(struct super *s) {
     if (s->loop.stop)
         return false;
     bench_children_turn();
     bench_inside = true;
+    errno = 0; /* a reason that is given comes from this turn */
     MUST(__real_loop_run(&s->loop) == 0);
     s->loop.stop = bench_stopped;
     if (!bench_stopped && bench_any_dead()) /* as SIGCHLD would have it */
@@ -494,13 +491,6 @@ int __wrap_loop_run(struct loop *l) {
     return 0;
 }
 
-static inline unsigned bench_open_fds(void) {
-    unsigned n = 0;
-    for (int fd = 0; fd < BENCH_FDS; fd++)
-        n += fcntl(fd, F_GETFD) >= 0;
-    return n;
-}
-
 /* SCRIPT must end with the supervisor done: bench_stop(). All of it is gone then. */
 static inline int bench_run(void (*script)(struct super *s)) {
     static struct control_request request;
@@ -528,6 +518,14 @@ static inline int bench_run(void (*script)(struct super *s)) {
     return status;
 }
 
+/* Those that were killed, and those that see the supervisor leave. */
+static inline void bench_reap(void) {
+    int status;
+    bench_children_turn();
+    while (waitpid(-1, &status, WNOHANG) > 0)
+        continue;
+}
+
 static inline void bench_stop(struct super *s) {
     bench_fail_at = 0;
     for (unsigned i = 0; i < 2; i++) /* the second one: at once */
@@ -535,8 +533,5 @@ static inline void bench_stop(struct super *s) {
     for (unsigned i = 0; i < 50 && !s->loop.stop; i++)
         bench_later(s, 1000);
     MUST(s->loop.stop);
-    bench_children_turn();
-    int status;
-    while (waitpid(-1, &status, WNOHANG) > 0)
-        continue;
+    bench_reap();
 }

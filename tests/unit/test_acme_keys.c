@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -106,7 +107,7 @@ static void test_all_of_it_reaches_the_roles(void **state) {
     int fd = -1;
     look_at(c);
     assert_int_equal(snapshot_write(c, &fd), 0);
-    assert_int_equal(snapshot_read(fd, &back), 0);
+    assert_int_equal(snapshot_read(fd, &back, NULL), 0);
     look_at(back);
     close(fd);
     conf_free(c);
@@ -125,10 +126,10 @@ static void test_a_damaged_snapshot(void **state) {
     uint8_t *bytes = malloc(n);
     assert_int_equal(pread(fd, bytes, n, 0), n);
     for (size_t i = 0; i < n; i++)
-        assert_int_not_equal(snapshot_parse(span_of(bytes, i), &back), 0);
+        assert_int_not_equal(snapshot_parse(span_of(bytes, i), &back, NULL), 0);
     for (size_t i = 0; i < n * 8; i++) {
         bytes[i / 8] ^= (uint8_t)(1u << i % 8);
-        if (snapshot_parse(span_of(bytes, n), &back) == 0) {
+        if (snapshot_parse(span_of(bytes, n), &back, NULL) == 0) {
             for (size_t k = 0; k < back->acme.ncerts; k++)
                 for (size_t j = 0; j < back->acme.certs[k].nissuers; j++)
                     assert_true(back->acme.certs[k].issuers[j] < back->acme.nissuers);
@@ -146,7 +147,13 @@ static void test_what_is_wrong_is_said(void **state) {
     static const struct {
         const char *text, *said;
     } cases[] = {
-        {"[acme]\nstate = \"redis\"\n" SERVICE, "acme.state: found \"redis\", expected \"files\""},
+        {"[acme]\nstate = \"redis\"\n" SERVICE,
+         "acme.state: found \"redis\", expected \"files\", or \"redis:unix:/run/redis/redis-server.sock\""},
+        {"[acme]\nstate = \"redis://127.0.0.1:6379/0\"\n" SERVICE,
+         "found \"redis://127.0.0.1:6379/0\", expected \"files\", or"},
+        {"[acme]\nstate = \"redis:tcp:127.0.0.1:6379\"\n" SERVICE, "the Unix socket of a Redis server"},
+        {"[acme]\nstate = \"rediss:unix:/run/r.sock\"\n" SERVICE, "the Unix socket of a Redis server"},
+        {"[acme]\nstate = \"redis:unix:run/r.sock\"\n" SERVICE, "the Unix socket of a Redis server"},
         {"[acme]\nstat = \"files\"\n" SERVICE, "acme.stat: found an unknown key, expected \"state\""},
         {"[acme.issuer.le]\nterms_accepted = true\n" SERVICE, "acme.issuer.le: found no \"directory\""},
         {"[acme.issuer.le]\ndirectory = \"https://x/\"\n" SERVICE, "acme.issuer.le: found no \"terms_accepted\""},
@@ -164,6 +171,11 @@ static void test_what_is_wrong_is_said(void **state) {
         {ISSUER "challenges = [\"dns-02\"]\n" SERVICE, "found \"dns-02\", expected \"tls-alpn-01\""},
         {ISSUER "contact = \"mailto:x@y\"\n" SERVICE, "contact: found \"mailto:x@y\", expected an array"},
         {ISSUER "contact = [\"a b\"]\n" SERVICE, "found \"a b\", expected a URL"},
+        {ISSUER "contact = [\"ops@example.org\"]\n" SERVICE, "found \"ops@example.org\", expected a URL"},
+        {ISSUER "contact = [\"mailto:\"]\n" SERVICE, "found \"mailto:\", expected a URL"},
+        {ISSUER "contact = [\"+1:x\"]\n" SERVICE, "found \"+1:x\", expected a URL"},
+        {ISSUER SERVICE "acme = {issuers = [\"le\", \"le\"], names = [\"a.example\"]}\n",
+         "service.web.acme: found \"le\" again, expected each issuer once"},
         {ISSUER "eab = {kid = \"x\"}\n" SERVICE, "found no whole binding"},
         {ISSUER "eab = {kid = \"x\", key_file = \"y\", z = 1}\n" SERVICE, "found \"z\", expected \"kid\" and \"key_file\""},
         {ISSUER SERVICE "acme = {issuers = [\"l\"], names = [\"a.example\"]}\n",
@@ -208,6 +220,48 @@ static void test_what_is_wrong_is_said(void **state) {
     }
 }
 
+/* N services with a certificate of each kind of key. What is said when that is too much, else "". */
+static void load_services(unsigned n, const char *name_list, char said[static 512]) {
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&text, &len);
+    struct diagnostics d;
+    diagnostics_init(&d);
+    fputs(ISSUER "keys = [\"ecdsa-p256\", \"ecdsa-p384\", \"rsa-2048\", \"rsa-3072\", \"rsa-4096\"]\n", f);
+    for (unsigned i = 0; i < n; i++)
+        fprintf(f,
+                "[service.s%u]\nlisten = [\"127.0.0.1:9\"]\nbackends = [\"unix:/x\"]\n"
+                "acme = {issuers = [\"le\"], names = [\"s%u.example\"%s]}\n",
+                i, i, name_list);
+    fclose(f);
+    struct conf *c = load_text(text, len, &d);
+    const char *error = c ? "" : strstr(d.text, "error: ");
+    snprintf(said, 512, "%s", error ? error : d.text);
+    if (c)
+        assert_int_equal(c->acme.ncerts, 5 * n);
+    conf_free(c);
+    diagnostics_fini(&d);
+    free(text);
+}
+
+/* Too many certificates, and too many names of one: refused, and not omitted. */
+static void test_as_many_as_there_may_be(void **state) {
+    (void)state;
+    char said[512], names[32 * 128] = "";
+    struct text t = text_of(names, sizeof(names));
+    load_services(CONF_ACME_CERTS_MAX / 5, "", said);
+    assert_string_equal(said, "");
+    load_services(CONF_ACME_CERTS_MAX / 5 + 1, "", said);
+    assert_non_null(strstr(said, "service.s204.acme: found more than 1024 certificates of all services"));
+    for (unsigned i = 1; i < CONF_ACME_NAMES_MAX; i++)
+        text_addf(&t, ", \"n%u.example\"", i);
+    load_services(1, names, said);
+    assert_string_equal(said, "");
+    text_add(&t, ", \"one.more.example\"");
+    load_services(1, names, said);
+    assert_non_null(strstr(said, "service.s0.acme: found 101 names, expected at most 100 of one certificate"));
+}
+
 static void test_the_door_alone(void **state) {
     (void)state;
     struct conf *c = load_all("acme_tls = \"unix:/run/ualpn.sock\"\n" SERVICE);
@@ -241,7 +295,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_of_it_reaches_the_roles), cmocka_unit_test(test_a_damaged_snapshot),
         cmocka_unit_test(test_what_is_wrong_is_said),       cmocka_unit_test(test_the_door_alone),
-        cmocka_unit_test(test_http_01_that_leads_nowhere),
+        cmocka_unit_test(test_http_01_that_leads_nowhere),  cmocka_unit_test(test_as_many_as_there_may_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

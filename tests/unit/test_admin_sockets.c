@@ -1,5 +1,5 @@
 /* The supervisor's admin sockets: who may have which path, what is replaced, what is removed, and what a reload keeps. */
-#include "supervisor/admin.h"
+#include "supervisor/admin_sockets.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -54,12 +54,12 @@ static void test_opened_with_its_mode_and_gone_at_the_end(void **state) {
     struct stat st;
     (void)state;
     c.rights.mode = 0660;
-    admin_init(&a);
-    assert_true(admin_open(&a, &c, &why));
+    admin_sockets_init(&a);
+    assert_true(admin_sockets_open(&a, &c, &why));
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0660);
     assert_true(answers());
-    admin_close(&a);
+    admin_sockets_close(&a);
     assert_int_equal(stat(path, &st), -1);
 }
 
@@ -67,33 +67,33 @@ static void test_a_stale_file_is_replaced(void **state) {
     struct admin_sockets dead, a;
     struct conf_admin c = wanted();
     (void)state;
-    admin_init(&dead);
-    admin_init(&a);
-    assert_true(admin_open(&dead, &c, &why));
+    admin_sockets_init(&dead);
+    admin_sockets_init(&a);
+    assert_true(admin_sockets_open(&dead, &c, &why));
     close(dead.unix_fd); /* as if killed: the file stays */
     assert_false(answers());
-    assert_true(admin_open(&a, &c, &why));
+    assert_true(admin_sockets_open(&a, &c, &why));
     assert_true(answers());
-    admin_close(&a);
+    admin_sockets_close(&a);
 }
 
 static void test_a_socket_that_answers_is_not(void **state) {
     struct admin_sockets first, second;
     struct conf_admin c = wanted();
     (void)state;
-    admin_init(&first);
-    admin_init(&second);
-    assert_true(admin_open(&first, &c, &why));
-    assert_false(admin_open(&second, &c, &why));
+    admin_sockets_init(&first);
+    admin_sockets_init(&second);
+    assert_true(admin_sockets_open(&first, &c, &why));
+    assert_false(admin_sockets_open(&second, &c, &why));
     assert_non_null(strstr(reason, "another process serves there"));
     c.socket_given = false; /* at the default path: without it, but with a warning */
     why = text_of(reason, sizeof(reason));
-    assert_true(admin_open(&second, &c, &why));
+    assert_true(admin_sockets_open(&second, &c, &why));
     assert_int_equal(second.unix_fd, -1);
     assert_non_null(strstr(reason, "another process serves there"));
-    admin_close(&second);
+    admin_sockets_close(&second);
     assert_true(answers());
-    admin_close(&first);
+    admin_sockets_close(&first);
 }
 
 static void test_what_is_no_socket_is_never_touched(void **state) {
@@ -101,16 +101,16 @@ static void test_what_is_no_socket_is_never_touched(void **state) {
     struct conf_admin c = wanted();
     struct stat st;
     (void)state;
-    admin_init(&a);
+    admin_sockets_init(&a);
     FILE *f = fopen(path, "we");
     assert_non_null(f);
     (void)fclose(f);
-    assert_false(admin_open(&a, &c, &why));
+    assert_false(admin_sockets_open(&a, &c, &why));
     assert_int_equal(stat(path, &st), 0);
     assert_true(S_ISREG(st.st_mode));
     assert_int_equal(unlink(path), 0);
     assert_int_equal(symlink("elsewhere", path), 0);
-    assert_false(admin_open(&a, &c, &why));
+    assert_false(admin_sockets_open(&a, &c, &why));
     assert_int_equal(lstat(path, &st), 0);
     assert_true(S_ISLNK(st.st_mode));
 }
@@ -119,14 +119,14 @@ static void test_a_successors_file_is_not_taken_away(void **state) {
     struct admin_sockets a, b;
     struct conf_admin c = wanted();
     (void)state;
-    admin_init(&a);
-    admin_init(&b);
-    assert_true(admin_open(&a, &c, &why));
+    admin_sockets_init(&a);
+    admin_sockets_init(&b);
+    assert_true(admin_sockets_open(&a, &c, &why));
     assert_int_equal(unlink(path), 0); /* the file was removed, and another instance made its own */
-    assert_true(admin_open(&b, &c, &why));
-    admin_close(&a);
+    assert_true(admin_sockets_open(&b, &c, &why));
+    admin_sockets_close(&a);
     assert_true(answers());
-    admin_close(&b);
+    admin_sockets_close(&b);
 }
 
 static void test_a_reload_keeps_what_stays(void **state) {
@@ -136,27 +136,27 @@ static void test_a_reload_keeps_what_stays(void **state) {
     (void)state;
     assert_int_equal(addr_parse("127.0.0.1:0", &c.listen), 0);
     new.listen = c.listen;
-    admin_init(&a);
-    assert_true(admin_open(&a, &c, &why));
+    admin_sockets_init(&a);
+    assert_true(admin_sockets_open(&a, &c, &why));
     int unix_fd = a.unix_fd, tcp_fd = a.tcp_fd;
     new.rights.mode = 0660;
-    assert_true(admin_change(&a, &new, &why));
+    assert_true(admin_sockets_change(&a, &new, &why));
     assert_int_equal(a.unix_fd, unix_fd);
     assert_int_equal(a.tcp_fd, tcp_fd);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0660);
 
-    new.socket = "/no-such-folder/x.sock"; /* a path that is not available changes nothing */
-    assert_false(admin_change(&a, &new, &why));
+    new.socket = "/no-such-directory/below/x.sock"; /* a path that is not available changes nothing */
+    assert_false(admin_sockets_change(&a, &new, &why));
     assert_true(answers());
 
     new.socket = NULL;
     new.listen.family = AF_UNSPEC;
-    assert_true(admin_change(&a, &new, &why));
+    assert_true(admin_sockets_change(&a, &new, &why));
     assert_int_equal(a.unix_fd, -1);
     assert_int_equal(a.tcp_fd, -1);
     assert_int_equal(stat(path, &st), -1);
-    admin_close(&a);
+    admin_sockets_close(&a);
 }
 
 static void test_given_to_an_observer(void **state) {
@@ -168,10 +168,10 @@ static void test_given_to_an_observer(void **state) {
     int pair[2], err = 0;
     (void)state;
     assert_int_equal(addr_parse("127.0.0.1:0", &c.listen), 0);
-    admin_init(&a);
-    assert_true(admin_open(&a, &c, &why));
+    admin_sockets_init(&a);
+    assert_true(admin_sockets_open(&a, &c, &why));
     assert_int_equal(ipc_pair(0, pair), 0);
-    assert_int_equal(admin_give(&a, pair[0]), 0);
+    assert_int_equal(admin_sockets_give(&a, pair[0]), 0);
     for (enum admin_kind want = ADMIN_UNIX; want <= ADMIN_TCP; want++) {
         assert_int_equal(ipc_recv(pair[1], scratch, sizeof(scratch), control_to_child, &m, &err), STEP_DONE);
         assert_int_equal(control_read_admin(&m, &kind), 0);
@@ -180,7 +180,7 @@ static void test_given_to_an_observer(void **state) {
     }
     close(pair[0]);
     close(pair[1]);
-    admin_close(&a);
+    admin_sockets_close(&a);
 }
 
 /* ---- another file in its place ---- */
@@ -241,16 +241,16 @@ static void test_a_reload_gives_no_rights_to_what_took_its_place(void **state) {
         struct conf_admin c = wanted();
         struct stat st;
         make_victim();
-        admin_init(&a);
-        assert_true(admin_open(&a, &c, &why));
+        admin_sockets_init(&a);
+        assert_true(admin_sockets_open(&a, &c, &why));
         put[i]();
         c.rights.mode = 0666;
         c.rights.gid = 12;
-        assert_false(admin_change(&a, &c, &why));
+        assert_false(admin_sockets_change(&a, &c, &why));
         assert_non_null(strstr(reason, path));
         assert_int_equal(lstat(path, &st), 0);
         assert_true(S_ISLNK(st.st_mode) || (st.st_mode & 07777) == 0600);
-        admin_close(&a);
+        admin_sockets_close(&a);
         assert_int_equal(unlink(path), 0); /* not ours: it is still there */
         assert_untouched();
     }
@@ -265,11 +265,11 @@ static void test_at_birth_neither(void **state) {
         make_victim();
         c.rights.mode = 0666;
         c.rights.gid = 12;
-        admin_init(&a);
+        admin_sockets_init(&a);
         after_bind = put[i];
-        assert_false(admin_open(&a, &c, &why));
+        assert_false(admin_sockets_open(&a, &c, &why));
         after_bind = NULL;
-        admin_close(&a);
+        admin_sockets_close(&a);
         assert_untouched();
     }
 }

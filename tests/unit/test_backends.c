@@ -371,7 +371,7 @@ static void a_refusal_ends_the_time_of_a_full_queue(void **state) {
     s.connect_ms = 60000;
     begin(&b, &s);
     assert_false(backends_full(&b, 0, T0, &out_ms));
-    assert_false(backends_failed(&b, 0, T0 + 900, &out_ms)); /* it was started anew */
+    assert_false(backends_failed(&b, 0, T0 + 900, &out_ms)); /* it was restarted */
     assert_false(backends_full(&b, 0, T0 + 1500, &out_ms));
     assert_true(backends_full(&b, 0, T0 + 2500, &out_ms));
     backends_fini(&b);

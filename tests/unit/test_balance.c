@@ -13,7 +13,7 @@
 static struct balance_rule b;
 static struct balance_relay relays[4];
 static size_t n;
-static struct balance_move move;
+static struct balance_migration move;
 
 static void begin(size_t count) {
     b = (struct balance_rule){0};
@@ -155,7 +155,7 @@ static void no_move_is_larger_than_a_share(void **state) {
     begin(2);
     relays[0].sessions = 9000;
     while (until_move(1000) < 1000) {
-        assert_int_equal(move.count, BALANCE_MOVE_MAX);
+        assert_int_equal(move.count, BALANCE_MIGRATE_MAX);
         carry_out();
     }
     assert_int_equal(relays[1].sessions, 4000);

@@ -48,7 +48,7 @@ static void bookings_are_served_one_after_the_other(void **state) {
 }
 
 /* Clients, names and services have buckets of their own, whatever their bytes. */
-static void what_is_limited_is_told_apart(void **state) {
+static void what_is_limited_is_distinguished(void **state) {
     struct bucket a = bucket_of(&buckets, span_str("web"), 0, span_str("0123456789abcdef")),
                   b = bucket_of(&buckets, span_str("web"), 1, span_str("0123456789abcdef")),
                   none = bucket_of(&buckets, span_str("web"), 1, span_str("")),
@@ -168,7 +168,7 @@ int main(void) {
         CASE(a_long_row_of_reservations_is_none),
         CASE(without_a_table_each_process_has_its_own),
         CASE(bookings_are_served_one_after_the_other),
-        CASE(what_is_limited_is_told_apart),
+        CASE(what_is_limited_is_distinguished),
         CASE(a_pause_gives_a_burst_and_no_more),
         CASE(all_who_know_the_client_share_its_bucket),
         CASE(a_place_goes_on_when_it_is_paid_for),

@@ -64,7 +64,7 @@ static int fresh(void **state) {
     no_memory = trimmed = false;
     wheel_init(&h.loop.wheel, 0);
     h.loop.now_ms = 1000000;
-    h.budget_logged_ms = h.loop.now_ms; /* no log */
+    h.budget_log.next_ms = h.loop.now_ms + 1; /* no log */
     if (stats_open_private(&h.child.stats) < 0)
         return -1;
     budget_init(&h.budget, 64 * KIB, 1000000);
@@ -109,7 +109,7 @@ static void come(unsigned n, unsigned client, size_t bytes) {
     enter(n, &a, bytes);
 }
 
-static void the_oldest_of_whoever_holds_most(void **state) {
+static void the_oldest_of_the_client_that_holds_most(void **state) {
     for (unsigned i = 0; i < 20; i++)
         come(i, 1, KIB);
     for (unsigned i = 20; i < 30; i++)
@@ -260,7 +260,7 @@ static void networks_are_one_holder(void **state) {
         assert_int_equal(gone[i], i);
 }
 
-static void room_is_told_to_those_who_wait(void **state) {
+static void those_who_wait_are_notified_of_room(void **state) {
     budget_init(&h.budget, 64 * 1024 * KIB, 100);
     for (unsigned i = 0; i < 100; i++)
         come(i, 1, 0);
@@ -297,14 +297,14 @@ static void memory_is_given_back_after_a_burst(void **state) {
 int main(void) {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, fresh, emptied)
     const struct CMUnitTest tests[] = {
-        CASE(the_oldest_of_whoever_holds_most),
+        CASE(the_oldest_of_the_client_that_holds_most),
         CASE(a_bystander_is_left_alone),
         CASE(any_order),
         CASE(giving_way_takes_no_memory),
         CASE(descriptors_are_shared_like_memory),
         CASE(before_the_header_there_is_a_quarter),
         CASE(networks_are_one_holder),
-        CASE(room_is_told_to_those_who_wait),
+        CASE(those_who_wait_are_notified_of_room),
         CASE(memory_is_given_back_after_a_burst),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

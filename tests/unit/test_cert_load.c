@@ -31,7 +31,7 @@ static void bad_files_are_reported(void **state) {
         assert_refused(c, add_pair(c), ERR_FORMAT, "found a directory");
         rmdir(in_dir(files[i]));
         assert_int_equal(mkfifo(in_dir(files[i]), 0600), 0);
-        assert_refused(c, add_pair(c), ERR_FORMAT, "no regular file");
+        assert_refused(c, add_pair(c), ERR_FORMAT, "found a FIFO");
         unlink(in_dir(files[i]));
         make_file(in_dir(files[i]), "", 0);
         assert_refused(c, add_pair(c), ERR_FORMAT, "empty");

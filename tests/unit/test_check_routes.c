@@ -31,7 +31,8 @@ static const char *said_of(const char *toml, const char *one, const char *two, c
     names_of[2] = three;
     struct diagnostics f;
     diagnostics_init(&f);
-    struct load l = {.conf = conf_new(), .faults = &f, .capabilities = &capabilities, .file = "t.toml", .dir = "/etc/tls-off"};
+    struct load l = {
+        .conf = conf_new(), .diagnostics = &f, .capabilities = &capabilities, .file = "t.toml", .dir = "/etc/tls-off"};
     scalar_defaults("", l.conf);
     assert_true(load_schema(&l, toml, strlen(toml)));
     load_environment(&l);
@@ -51,7 +52,7 @@ static void assert_reached(const char *toml, const char *one, const char *two, c
     unsigned errors = 0;
     const char *said = said_of(toml, one, two, three, &errors);
     if (errors || strstr(said, "reach") || strstr(said, "chosen"))
-        fail_msg("%s\n-- is told:\n%s", toml, said);
+        fail_msg("%s\n-- is reported:\n%s", toml, said);
 }
 
 static void assert_reported(const char *toml, const char *one, const char *two, const char *three, unsigned wanted,
@@ -168,7 +169,7 @@ static void equal_ranks(void **state) {
                     "service.three.names: found \"a\"");
 }
 
-/* Clients that offer no protocol cannot be told apart; the others can. */
+/* Clients that offer no protocol cannot be distinguished; the others can. */
 static void nearly_equal_ranks(void **state) {
     assert_reported(
         ONE H2 NAMES("\"a.org\"") TWO "alpn = [\"p\"]\n" NAMES("\"a.org\""), "a.org", "a.org", NULL, 0,

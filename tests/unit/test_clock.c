@@ -8,6 +8,8 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/defs.h"
+#include "base/err.h"
 
 static void monotonic_never_goes_back(void **state) {
     uint64_t last = clock_mono_us();
@@ -49,11 +51,37 @@ static void the_farthest_time_still_fits(void **state) {
     assert_int_equal(to[CLOCK_TEXT_MAX], 'x');
 }
 
+static void text_of_others_is_read(void **state) {
+    static const struct {
+        const char *text;
+        int64_t at;
+    } good[] = {{"1970-01-01T00:00:00Z", 0},
+                {"2026-11-29T16:00:00Z", 1795968000},
+                {"2026-11-29T16:00:00.123456Z", 1795968000},
+                {"2026-11-29T18:00:00+02:00", 1795968000},
+                {"2026-11-29T10:30:00-05:30", 1795968000}};
+    static const char *const bad[] = {"",
+                                      "2026-11-29",
+                                      "2026-11-29T16:00:00",
+                                      "2026-11-29 16:00:00Z",
+                                      "2026-13-29T16:00:00Z",
+                                      "2026-11-29T16:00:00ZZ",
+                                      "2026-11-29T16:00:00+2",
+                                      "tomorrow"};
+    int64_t at = -1;
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        assert_int_equal(clock_parse(good[i].text, &at), 0);
+        assert_int_equal(at, good[i].at);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_int_equal(clock_parse(bad[i], &at), ERR_FORMAT);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(monotonic_never_goes_back),        cmocka_unit_test(milliseconds_and_microseconds_agree),
         cmocka_unit_test(wall_clock_is_seconds_since_1970), cmocka_unit_test(text_is_rfc_3339),
-        cmocka_unit_test(the_farthest_time_still_fits),
+        cmocka_unit_test(the_farthest_time_still_fits),     cmocka_unit_test(text_of_others_is_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

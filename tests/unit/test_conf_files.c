@@ -165,6 +165,120 @@ static void test_check_writes_nothing(void **state) {
     diagnostics_fini(&f);
 }
 
+/* Whatever certificates a check does without, those of the clients' CA are files of the operator. */
+static void test_check_looks_at_the_clients_ca(void **state) {
+    static const char *const services[] = {
+        SERVICE,
+        "[acme.issuer.le]\ndirectory = \"https://x/\"\nterms_accepted = true\n" SERVICE
+        "acme = { issuers = [\"le\"], names = [\"a.example\"] }\n",
+    };
+    static const char *const files[][2] = {
+        {"ca = \"bad.pem\"\n", "service.a.client_auth.ca: %s/bad.pem holds none\n"},
+        {"ca = \"c.pem\"\ncrl = \"bad.crl\"\n", "service.a.client_auth.crl: %s/bad.crl holds none\n"}};
+    for (size_t i = 0; i < ARRAY_LEN(services); i++)
+        for (size_t k = 0; k < ARRAY_LEN(files); k++) {
+            char toml[512];
+            struct diagnostics f;
+            (void)snprintf(toml, sizeof(toml), "state_dir = \"state\"\n%s[service.a.client_auth]\nmode = \"required\"\n%s",
+                           services[i], files[k][0]);
+            assert_null(load_file("t.toml", toml, LOAD_FOR_CHECK, &f));
+            assert_said(&f, files[k][1], dir);
+            assert_int_equal(f.errors, 1);
+            diagnostics_fini(&f);
+        }
+}
+
+/* What a start needs it for, and could not make there, is an error of the check as it is one of the start. */
+static void test_check_looks_whether_the_state_directory_can_be_made(void **state) {
+    static const char *const wants[] = {
+        SERVICE,
+        SERVICE "certificates = [\"well/\"]\nfetch_ocsp = true\n",
+        "[acme.issuer.le]\ndirectory = \"https://x/\"\nterms_accepted = true\n" SERVICE
+        "acme = { issuers = [\"le\"], names = [\"a.example\"] }\n",
+    };
+    struct diagnostics f;
+    struct conf *c;
+    char toml[512];
+    write_file("file", "");
+    for (size_t i = 0; i < ARRAY_LEN(wants); i++) {
+        (void)snprintf(toml, sizeof(toml), "state_dir = \"file/a/b\"\n%s", wants[i]);
+        assert_null(load_file("t.toml", toml, LOAD_FOR_CHECK, &f));
+        assert_int_equal(f.errors, 1);
+        assert_said(&f,
+                    "t.toml:1:13: state_dir: found \"%1$s/file/a/b\", expected a directory in which this user may make files "
+                    "(%1$s/file: Not a directory)\n",
+                    dir);
+        diagnostics_fini(&f);
+    }
+    (void)snprintf(toml, sizeof(toml),
+                   "debug.keylog = { file = \"k\", clients = [], until = \"tomorrow\" }\nstate_dir = \"file/a/b\"\n%s",
+                   SERVICE "certificates = [\"well/\"]\n");
+    assert_null(load_file("t.toml", toml, LOAD_FOR_CHECK, &f)); /* one that was refused needs nothing */
+    assert_int_equal(f.errors, 2);
+    diagnostics_fini(&f);
+    c = load_file("t.toml", "state_dir = \"file/a/b\"\n" SERVICE "certificates = [\"well/\"]\n", LOAD_FOR_CHECK, &f);
+    assert_non_null(c); /* nothing needs it */
+    conf_free(c);
+    diagnostics_fini(&f);
+}
+
+/* A start makes the directories above it, whatever needs it. */
+static void test_a_start_makes_what_is_above_the_state_directory(void **state) {
+    struct diagnostics f;
+    struct stat st;
+    struct conf *c =
+        load_file("t.toml", "state_dir = \"deep/er/state\"\n" SERVICE "certificates = [\"well/\"]\nfetch_ocsp = true\n", 0, &f);
+    assert_non_null(c);
+    assert_int_equal(stat("deep/er/state/acme", &st), 0);
+    conf_free(c);
+    diagnostics_fini(&f);
+    static const char *const made[] = {"acme/run/ocsp", "acme/run", "acme/accounts", "acme/certificates", "acme", ""};
+    for (size_t i = 0; i < ARRAY_LEN(made); i++) {
+        char path[128];
+        (void)snprintf(path, sizeof(path), "deep/er/state/%s", made[i]);
+        assert_int_equal(rmdir(path), 0);
+    }
+}
+
+static void test_files_of_issuers(void **state) {
+#define ISSUER "[acme.issuer.le]\ndirectory = \"https://x/\"\nterms_accepted = true\n"
+    assert_refused(ISSUER "ca_file = \"none\"\n" SERVICE "certificates = [\"well/\"]\n",
+                   "t.toml:4:11: acme.issuer.le.ca_file: %s/none: No such file or directory, expected a file of "
+                   "certificates in PEM\n");
+    assert_refused(ISSUER "eab = { kid = \"x\", key_file = \"none\" }\n" SERVICE "certificates = [\"well/\"]\n",
+                   "t.toml:4:7: acme.issuer.le.eab: %s/none: cannot be opened: No such file or directory\n");
+    write_file("file", "c2hvcnQ\n");
+    assert_refused(ISSUER "eab = { kid = \"x\", key_file = \"file\" }\n" SERVICE "certificates = [\"well/\"]\n",
+                   "t.toml:4:7: acme.issuer.le.eab: %s/file: found no key for external account binding, expected one line of "
+                   "base64url, 32 to 256 bytes of key\n");
+    write_file("file", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=\n");
+    struct diagnostics f;
+    struct conf *c =
+        load_file("t.toml", ISSUER "eab = { kid = \"x\", key_file = \"file\" }\n" SERVICE "certificates = [\"well/\"]\n",
+                  LOAD_FOR_CHECK, &f);
+    assert_non_null(c);
+    conf_free(c);
+    diagnostics_fini(&f);
+}
+
+/* Where the admin socket was asked to be, it can be made, its directory included, but not the one above. */
+static void test_the_place_of_the_admin_socket(void **state) {
+    assert_refused(
+        "[admin]\nsocket = \"deep/er/a.sock\"\n" SERVICE "certificates = [\"well/\"]\n",
+        "t.toml:2:10: admin.socket: found \"%1$s/deep/er/a.sock\", expected a directory that is there (%1$s/deep: No "
+        "such file or directory)\n");
+    write_file("file", "");
+    assert_refused("[admin]\nsocket = \"file\"\n" SERVICE "certificates = [\"well/\"]\n",
+                   "t.toml:2:10: admin.socket: found \"%s/file\", where another file is, expected a free path\n");
+    struct diagnostics f;
+    struct conf *c =
+        load_file("t.toml", "[admin]\nsocket = \"deep/a.sock\"\n" SERVICE "certificates = [\"well/\"]\n", LOAD_FOR_CHECK, &f);
+    assert_non_null(c);
+    assert_int_equal(access("deep", F_OK), -1);
+    conf_free(c);
+    diagnostics_fini(&f);
+}
+
 static void test_a_state_directory_that_is_a_file(void **state) {
     write_file("file", "");
     assert_refused("state_dir = \"file\"\n" SERVICE,
@@ -255,7 +369,7 @@ static void test_flags(void **state) {
     struct diagnostics f;
     char expected[128];
     diagnostics_init(&f);
-    struct conf *c = conf_load_flags(listen_on, 1, backends, 1, stubs(), &f);
+    struct conf *c = conf_load_flags(&(struct conf_flags){listen_on, backends, NULL, 1, 1, 0, "", ""}, stubs(), &f);
     assert_non_null(c);
     assert_int_equal(c->nservices, 1);
     assert_string_equal(c->services[0].name, "default");
@@ -274,7 +388,7 @@ static void test_broken_flags(void **state) {
     static const char *const backends[] = {"app.sock"};
     struct diagnostics f;
     diagnostics_init(&f);
-    assert_null(conf_load_flags(listen_on, 1, backends, 1, stubs(), &f));
+    assert_null(conf_load_flags(&(struct conf_flags){listen_on, backends, NULL, 1, 1, 0, "", ""}, stubs(), &f));
     assert_said(
         &f,
         "command line: --listen: found \"localhost:1\", expected \"IP:PORT\", \"[IPv6]:PORT\", \":PORT\" for all addresses of both, or \"unix:/PATH\"\n",
@@ -283,9 +397,51 @@ static void test_broken_flags(void **state) {
         &f, "command line: --backend: found \"app.sock\", expected \"unix:/PATH\", \"unix:@NAME\" or \"tcp:HOST:PORT\"\n", "");
     diagnostics_fini(&f);
     diagnostics_init(&f);
-    assert_null(conf_load_flags(NULL, 0, NULL, 0, stubs(), &f));
+    assert_null(conf_load_flags(&(struct conf_flags){.directory = "", .ca_file = ""}, stubs(), &f));
     assert_said(&f, "command line: --listen: found none, expected at least one \"IP:PORT\"\n", "");
     assert_said(&f, "command line: --backend: found none, expected at least one like \"unix:/run/app.sock\"\n", "");
+    diagnostics_fini(&f);
+}
+
+static void remove_tree(const char *path) {
+    char line[256];
+    (void)snprintf(line, sizeof(line), "rm -rf '%s'", path);
+    assert_int_equal(system(line), 0);
+}
+
+static void test_flags_for_a_certificate_from_an_issuer(void **state) {
+    static const char *const listen_on[] = {"127.0.0.1:0"}, *const backends[] = {"unix:/app.sock"};
+    static const char *const names[] = {"Example.org", "192.0.2.7"};
+    const struct conf_flags flags = {listen_on, backends, names, 1, 1, 2, ACME_DEFAULT_DIRECTORY, ""};
+    struct diagnostics f;
+    diagnostics_init(&f);
+    struct conf *c = conf_load_flags(&flags, stubs(), &f);
+    assert_non_null(c);
+    assert_int_equal(c->acme.nissuers, 1);
+    assert_string_equal(c->acme.issuers[0].name, "letsencrypt");
+    assert_string_equal(c->acme.issuers[0].directory, ACME_DEFAULT_DIRECTORY);
+    assert_null(c->acme.issuers[0].ca_file);
+    assert_int_equal(c->acme.ncerts, 1);
+    assert_string_equal(c->acme.certs[0].id, "default.ecdsa-p256");
+    assert_int_equal(c->acme.certs[0].nnames, 2);
+    assert_string_equal(c->acme.certs[0].names[0], "example.org");
+    assert_int_equal(c->services[0].ncerts, 1); /* no other beside it */
+    assert_said(&f, "command line: warning: --listen: found no address with port 443", "");
+    remove_tree(c->state_dir);
+    conf_free(c);
+    diagnostics_fini(&f);
+}
+
+static void test_broken_flags_for_an_issuer(void **state) {
+    static const char *const listen_on[] = {"127.0.0.1:0"}, *const backends[] = {"unix:/app.sock"};
+    static const char *const names[] = {"*.example.org", "localhost", "a.example.org", "A.example.org"};
+    const struct conf_flags flags = {listen_on, backends, names, 1, 1, 4, "https://ca/dir", "ca.pem"};
+    struct diagnostics f;
+    diagnostics_init(&f);
+    assert_null(conf_load_flags(&flags, stubs(), &f));
+    assert_said(&f, "command line: --name: found \"*.example.org\", expected no wildcard", "");
+    assert_said(&f, "command line: --name: found \"localhost\", expected a host name", "");
+    assert_said(&f, "command line: --name: found \"A.example.org\", expected a host name", ""); /* twice */
     diagnostics_fini(&f);
 }
 
@@ -301,6 +457,11 @@ int main(void) {
         CASE(test_warnings_give_way_to_errors),
         CASE(test_without_certificates_the_self_signed_one_is_used),
         CASE(test_check_writes_nothing),
+        CASE(test_check_looks_at_the_clients_ca),
+        CASE(test_check_looks_whether_the_state_directory_can_be_made),
+        CASE(test_a_start_makes_what_is_above_the_state_directory),
+        CASE(test_files_of_issuers),
+        CASE(test_the_place_of_the_admin_socket),
         CASE(test_a_state_directory_that_is_a_file),
         CASE(test_log_files),
         CASE(test_congestion_control),
@@ -309,6 +470,8 @@ int main(void) {
         CASE(test_everything_wrong_is_reported_in_one_run),
         CASE(test_flags),
         CASE(test_broken_flags),
+        CASE(test_flags_for_a_certificate_from_an_issuer),
+        CASE(test_broken_flags_for_an_issuer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,7 +34,7 @@ static const struct broken table[] = {
     {"\"service.*.listen\" = 1\n" SERVICE,
      "t.toml:1:1: service.*.listen: found an unknown key, expected \"workers\", \"user\", "
      "\"state_dir\", \"engine\", \"handshake\", \"tcp_congestion\", \"busy_poll_us\", \"drain_timeout\", \"watch_interval\", "
-     "\"buffer_memory\", \"handshake_memory\", \"log\", \"admin\", \"tickets\", \"listener\", \"acme\", \"acme_tls\" or \"service\"\n"},
+     "\"buffer_memory\", \"handshake_memory\", \"log\", \"debug\", \"otlp\", \"admin\", \"tickets\", \"listener\", \"acme\", \"acme_tls\" or \"service\"\n"},
     {"log = 3\n" SERVICE, "t.toml:1:7: log: found a value, expected a section [log]\n"},
     {"service = 3\n", "t.toml:1:11: service: found a value, expected a section [service.NAME]\n"},
     {"[[service]]\nlisten = 1\n", "t.toml:1:1: service: found an array, expected a section [service.NAME]\n"},
@@ -297,6 +297,13 @@ static const struct broken table[] = {
     {SERVICE "[listener]\nbacklog = 1\n",
      "t.toml:5:11: listener.\"backlog\": found a value, expected a section [listener.\"ADDRESS\"]\n"},
     {"listener = 1\n" SERVICE, "t.toml:1:12: listener: found a value, expected a section [listener.\"ADDRESS\"]\n"},
+    /* the admin sockets are no service's */
+    {"[admin]\nlisten = \"127.0.0.1:7\"\n" ALONE("\"127.0.0.1:7\""),
+     "t.toml:2:10: admin.listen: found \"127.0.0.1:7\" of service.a.listen, expected an address of its own\n"},
+    {"[admin]\nlisten = \"127.0.0.1:7\"\n[service.a]\nlisten = [\":7\"]\nbackends = [\"unix:/x\"]\n",
+     "t.toml:2:10: admin.listen: found \"*:7\" of service.a.listen, expected an address of its own\n"},
+    {"[admin]\nsocket = \"/s\"\n[service.a]\nlisten = [\"unix:/s\"]\nbackends = [\"unix:/x\"]\n",
+     "t.toml:2:10: admin.socket: found \"unix:/s\" of service.a.listen, expected a path of its own\n"},
     {"[service.a]\nlisten = [\"[::1]:7\"]\nbackends = [\"unix:/x\"]\n[listener.\"[::1]:7\"]\n[listener.\"[0:0::1]:7\"]\n",
      "t.toml:5:11: listener.\"[0:0::1]:7\": found the same address again, expected one section for \"[::1]:7\"\n"},
 };
@@ -349,13 +356,13 @@ static void test_defaults(void **state) {
     const struct conf_service *s = &c->services[0];
     assert_in_range(c->workers, 1, WORKERS_MAX);
     assert_string_equal(c->engine, "auto");
-    assert_int_equal(c->handshake, HANDSHAKE_LIBSSL);
+    assert_int_equal(c->handshake, HANDSHAKE_AUTO);
     assert_string_equal(c->tcp_congestion, "");
     assert_int_equal(c->busy_poll_us, 0);
     assert_int_equal(c->drain_ms, 10000);
     assert_int_equal(c->watch_ms, 30000);
-    assert_int_equal(c->buffer_memory, 256 << 20);
-    assert_in_range(c->handshake_memory, 64u << 20, 1u << 30); /* by the memory of this machine */
+    assert_in_range(c->buffer_memory, 1u << 20, 256u << 20); /* by the memory of this machine */
+    assert_in_range(c->handshake_memory, 1u << 20, 1u << 30);
     assert_int_equal(c->log_target, LOG_TO_STDERR);
     assert_int_equal(c->log_format, LOG_AS_TEXT);
     assert_int_equal(c->log_level, LOG_LEVEL_INFO);

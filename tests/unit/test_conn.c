@@ -9,9 +9,11 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <netinet/tcp.h>
 
 #include "conn_bench.h"
 #include "hello_draft.h"
+#include "tls/server_internal.h"
 
 static int set_up(void **state) {
     bench_begin();
@@ -140,7 +142,7 @@ static struct bench_client *reach(size_t i) {
     return c;
 }
 
-/* Nobody says anything any more: each has its deadline, tells of it once, and goes. */
+/* Nobody says anything any more: each has its deadline, reports it once, and goes. */
 static void each_state_has_a_deadline(void **state) {
     for (size_t i = 0; i < ARRAY_LEN(reached); i++) {
         reach(i);
@@ -211,7 +213,7 @@ static void a_session_leaves_as_the_drain_ends(void **state) {
     bench_turn();
     drains(DRAIN_PATIENT, 500);
     bench_us += 510000;
-    hand->handed_us = 0; /* a portion is due */
+    hand->handed_us = 0; /* a batch is due */
     client_step(c, SIZE_MAX);
     bench_turn();
     assert_int_equal(handed(), 1);
@@ -244,6 +246,43 @@ static void whole_handshakes(void **state) {
     }
     assert_int_equal(bench_relay_reads(0, 9) + bench_relay_reads(1, 9), 2);
 }
+
+#if OWN_TLS13
+static unsigned quick_acks;
+
+static void count_quick_acks(int level, int name) {
+    quick_acks += level == IPPROTO_TCP && name == TCP_QUICKACK;
+}
+
+/* A client with Nagle's algorithm on waits for our acknowledgement of its Finished, which a ticket carries. */
+static void a_finished_is_acknowledged_at_once(void **state) {
+    static const struct {
+        bool early;   /* the ticket comes before */
+        bool request; /* comes with the Finished */
+        unsigned acks;
+    } rows[] = {{false, false, 0}, {true, false, 1}, {true, true, 0}};
+    struct tls_server *server = hand->services[LISTEN_WEB].server;
+    bench_sees_option = count_quick_acks;
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        struct bench_client *c = client_connect(i, LISTEN_WEB, 1);
+        server->ticket_with_finished = rows[i].early;
+        client_tls(c, TLS_1_3);
+        quick_acks = 0;
+        client_step(c, SIZE_MAX);
+        bench_turns(4);
+        client_step(c, SIZE_MAX);
+        assert_true(SSL_is_init_finished(c->ssl));
+        if (rows[i].request) {
+            assert_int_equal(SSL_write(c->ssl, "request", 7), 7);
+            client_step(c, SIZE_MAX);
+        }
+        bench_turns(2);
+        assert_int_equal(handed(), i + 1);
+        assert_int_equal(quick_acks, rows[i].acks);
+    }
+    server->ticket_with_finished = false;
+}
+#endif
 
 /* P13: the client has sent all it has to say and is gone, so the ticket cannot be sent. */
 static void leaves_before_its_ticket(bool says) {
@@ -317,7 +356,7 @@ static void limits_refuse(void **state) {
     assert_int_equal(bench_run.failures, 1);
 }
 
-/* The client of address 1 is refused, then another list has address 2; whoever is there already stays. */
+/* The client of address 1 is refused, then another list has address 2; a client that is there already stays. */
 static void access_lists_refuse(void **state) {
     bench_new_access("10.0.0.1\n");
     bench_obey();
@@ -362,9 +401,10 @@ static void what_signers_may_do(void **state) {
         signers_are(how);
         struct bench_client *c = in_handshake();
         bench_turns(2);
-        bool waits = how == SIGNS_LATE || how == SIGNS_OTHER || how == SIGNS_JUNK || how == SIGNS_DIES;
+        bool waits = how == SIGNS_LATE || how == SIGNS_OTHER || how == SIGNS_JUNK || how == SIGNS_DIES || how == SIGNS_LACKS;
         assert_int_equal(state_now(), waits ? CONN_SIGNER : how == SIGNS_REFUSES ? CONN_CLOSING : CONN_HANDSHAKE);
         assert_int_equal(only()->reason, reasons[how]);
+        assert_int_equal(bench_run.breaches > 0, how == SIGNS_OTHER || how == SIGNS_JUNK);
         bench_signer_comes(0);
         bench_obey();
         bench_turns(2);
@@ -387,6 +427,56 @@ static void the_next_signer_is_asked(void **state) {
     assert_int_equal(hand->signing.links[0].state, SIGNER_THERE);
 }
 
+/* It was started while a set was being taken, with the next one. */
+static void a_signer_that_lacks_the_set_is_not_asked_for_it(void **state) {
+    (void)state;
+    bench_signers[0].how = SIGNS_LACKS;
+    for (unsigned i = 0; i < 2; i++) {
+        struct bench_client *c = client_connect(i, LISTEN_WEB, 1);
+        client_tls(c, i ? TLS_1_2 : TLS_1_3);
+        steps(c, 4);
+        assert_int_equal(handed(), i + 1);
+    }
+    assert_int_equal(hand->signing.links[0].state, SIGNER_THERE);
+    assert_int_equal(hand->signing.links[0].lacks, certs_set(hand->certs));
+    bench_new_creds(true);
+    bench_obey();
+    bench_signers[0].how = SIGNS_WELL;
+    bench_signers[1].how = SIGNS_REFUSES; /* it is not asked */
+    struct bench_client *c = client_connect(2, LISTEN_WEB, 2);
+    client_tls(c, TLS_1_2);
+    steps(c, 4);
+    assert_int_equal(handed(), 3);
+    assert_int_equal(hand->signing.links[0].lacks, 0);
+}
+
+/*
+ * Both lack the set, and get the next one: who waits for the older one has waited in vain. libssl begins again from the hello,
+ * as does who has not begun.
+ */
+static void who_began_with_a_set_that_nobody_has_fails(void **state) {
+    (void)state;
+    signers_are(SIGNS_LACKS);
+    struct bench_client *old = in_handshake(), *fresh = client_connect(1, LISTEN_WEB, 2);
+    client_tls(fresh, TLS_1_2);
+    client_step(fresh, SIZE_MAX);
+    bench_turns(3);
+    assert_false(signing_there(hand));
+    signers_are(SIGNS_WELL);
+    bench_turns(3);
+    assert_int_equal(handed(), 0);
+    assert_int_equal(bench_run.failures, 0);
+    bench_new_creds(true);
+    bench_obey();
+    assert_true(signing_there(hand));
+    bench_turns(2);
+    steps(fresh, 4);
+    steps(old, 4);
+    assert_int_equal(handed(), OWN_TLS13 ? 1 : 2);
+    assert_int_equal(bench_run.failures, OWN_TLS13 ? 1 : 0);
+    assert_int_equal(bench_run.reason, OWN_TLS13 ? ERR_SIGNER_TIMEOUT : 0);
+}
+
 /* Nobody answers in time; then the signer does, and all that wait go on with what they have computed. */
 static void late_answers_are_good(void **state) {
     reach(6);
@@ -401,7 +491,24 @@ static void late_answers_are_good(void **state) {
     end(NULL);
 }
 
-#if OWN_TLS13 /* it steps aside; libssl waits for each signature by itself */
+#if OWN_TLS13 /* it steps aside; libssl waits for each signature on its own */
+
+/* A new set came into use while its request was on the way. */
+static void each_signer_is_asked_once_for_a_set_that_it_lacks(void **state) {
+    (void)state;
+    signers_are(SIGNS_LATE);
+    (void)in_handshake();
+    bench_turns(2);
+    bench_new_creds(true);
+    bench_obey();
+    bench_signers[0].asked = bench_signers[1].asked = 0;
+    signers_are(SIGNS_LACKS);
+    bench_turns(20);
+    assert_int_equal(bench_signers[0].asked, 1);
+    assert_int_equal(bench_signers[1].asked, 1);
+    assert_int_equal(bench_run.failures, 1);
+    assert_int_equal(bench_run.reason, ERR_SIGNER_TIMEOUT);
+}
 
 static void the_signatures_of_a_turn_share_a_message(void **state) {
     static uint8_t scratch[IPC_BODY_MAX + 2];
@@ -572,8 +679,7 @@ static void a_day(void) {
     bench_obey();
 }
 
-/* Each call of a day that can fail does so, once; whatever that ends, all the rest goes on and the next day is a good one. */
-static void a_fault_at_every_call(void **state) {
+static void each_fault_of_a_day(void) {
     unsigned calls = 0;
     for (unsigned n = 0; n <= calls; n++) {
         begin(NULL);
@@ -588,6 +694,16 @@ static void a_fault_at_every_call(void **state) {
         assert_true(accepted >= 4 || n > 0);
     }
     assert_true(calls > 60);
+}
+
+/* Each call of a day that can fail does so, alone or with some behind it, with each of its errors; whatever that ends, all the
+ * rest goes on and the next day is a good one. */
+static void a_fault_at_every_call(void **state) {
+    for (bench_fail_kind = 0; bench_fail_kind < BENCH_ACCEPT_ERRORS; bench_fail_kind++) {
+        bench_fail_more = bench_fail_kind / 4 * 3;
+        each_fault_of_a_day();
+    }
+    bench_fail_kind = bench_fail_more = 0;
     begin(NULL);
     a_day();
     assert_int_equal(handed(), 4);
@@ -613,11 +729,15 @@ int main(void) {
         cmocka_unit_test_setup_teardown(new_credentials_in_the_middle, begin, end),
         cmocka_unit_test(what_signers_may_do),
         cmocka_unit_test_setup_teardown(the_next_signer_is_asked, begin, end),
+        cmocka_unit_test_setup_teardown(a_signer_that_lacks_the_set_is_not_asked_for_it, begin, end),
+        cmocka_unit_test_setup_teardown(who_began_with_a_set_that_nobody_has_fails, begin, end),
         cmocka_unit_test(late_answers_are_good),
 #if OWN_TLS13
         cmocka_unit_test_setup_teardown(the_signatures_of_a_turn_share_a_message, begin, end),
+        cmocka_unit_test_setup_teardown(each_signer_is_asked_once_for_a_set_that_it_lacks, begin, end),
         cmocka_unit_test_setup_teardown(answers_for_who_has_gone, begin, end),
         cmocka_unit_test_setup_teardown(bytes_during_a_signature, begin, end),
+        cmocka_unit_test_setup_teardown(a_finished_is_acknowledged_at_once, begin, end),
 #endif
         cmocka_unit_test(a_signer_comes_back_after_the_deadline),
         cmocka_unit_test_setup_teardown(a_relay_comes_back, begin, end),

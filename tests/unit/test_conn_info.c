@@ -38,7 +38,7 @@ static void a_process_survives(void **state) {
     assert_same_conn_info(&f, &out);
     size_t len = packed(&f).len;
     assert_false(unpacks(span_of(memory, CONN_INFO_UNIQUE_ID_LEN + 2 + 12), &out)); /* cut within it */
-    assert_false(unpacks(span_of(memory, len - 1), &out));
+    assert_false(unpacks(span_of(memory, len - 2), &out));
 }
 
 static void a_verified_client_survives(void **state) {
@@ -88,7 +88,7 @@ static void what_is_said_of_a_client_has_bounds(void **state) {
 
 static void what_makes_no_sense_of_a_client_is_refused(void **state) {
     struct conn_info f = {.id = sample_client()}, out;
-    size_t at = packed(&(struct conn_info){0}).len - 3; /* whether there is one; then by what it is named, and the name */
+    size_t at = packed(&(struct conn_info){0}).len - 4; /* whether there is one; then by what it is named, and the name */
     assert_true(taken_with_byte(&f, at, 1));
     assert_false(taken_with_byte(&f, at, 2));
     assert_true(taken_with_byte(&f, at + 1, IDENTITY_SPKI));
@@ -130,12 +130,46 @@ static void too_long_texts_are_refused(void **state) {
     assert_false(wr_end(&w));
 }
 
-static void every_cut_is_refused(void **state) {
+/* Where the forms of older builds end: behind JA4, the verified client, the certificate's file. The last is today's. */
+static void older_forms_are_read_and_every_other_cut_is_refused(void **state) {
     struct conn_info f = sample_conn_info(), out;
     f.id = sample_client();
     struct span s = packed(&f);
-    for (size_t n = 0; n < s.len; n++)
-        assert_false(unpacks(span_of(s.p, n), &out));
+    size_t served = s.len - 1 - (1 + 1 + f.cert_file.len);
+    size_t client = 1 + 1 + 2 + f.id.name.len + 1 + f.id.cn.len + 1 + f.id.serial.len + 32 + 2 + f.id.cert.len;
+    const size_t ends[] = {served - client - 6, served, s.len - 1, s.len};
+    size_t form = 0;
+    for (size_t n = 0; n <= s.len; n++) {
+        assert_int_equal(unpacks(span_of(s.p, n), &out), n == ends[form]);
+        if (n != ends[form])
+            continue;
+        struct conn_info known = f;
+        if (form < 3)
+            known.made_by = MADE_BY_UNKNOWN;
+        if (form < 2) {
+            known.matched_name = SERVED_NO_NAME;
+            known.cert_file = span_of(NULL, 0);
+        }
+        if (form < 1) {
+            known.sig_scheme = known.cert_key_bits = 0;
+            known.cert_sig = known.cert_key = 0;
+            known.id = (struct conn_info_client){0};
+        }
+        assert_same_conn_info(&known, &out);
+        form++;
+    }
+    assert_int_equal(form, 4);
+}
+
+static void what_a_later_build_has_behind_is_left_over(void **state) {
+    struct conn_info f = sample_conn_info(), out;
+    size_t len = packed(&f).len;
+    memset(memory + len, 0xee, 7);
+    struct rd r = rd_of(span_of(memory, len + 7));
+    conn_info_unpack(&r, &out);
+    assert_false(r.bad);
+    assert_int_equal(rd_left(&r), 7);
+    assert_same_conn_info(&f, &out);
 }
 
 static void unknown_family_is_refused(void **state) {
@@ -165,11 +199,22 @@ static void resumed_is_no_or_yes(void **state) {
     assert_false(taken_with_byte(&f, at, 2));
 }
 
+static void a_maker_of_a_later_build_is_not_known(void **state) {
+    struct conn_info f = sample_conn_info();
+    size_t at = packed(&f).len - 1;
+    for (unsigned maker = 0; maker < 256; maker++)
+        assert_true(taken_with_byte(&f, at, (uint8_t)maker));
+    assert_string_equal(handshake_maker_text(MADE_BY_UNKNOWN), "");
+    assert_string_equal(handshake_maker_text(MADE_BY_LIBSSL), "libssl");
+    assert_string_equal(handshake_maker_text(MADE_BY_OWN), "own");
+    assert_string_equal(handshake_maker_text(MADE_BY_COUNT), "");
+}
+
 static void long_ja4_is_refused(void **state) {
     uint8_t text[CONN_INFO_JA4_MAX] = {0};
     struct conn_info f = {.ja4 = span_of(text, sizeof(text))}, out;
     struct span s = packed(&f);
-    size_t at = s.len - sizeof(text) - 1 - 9; /* algorithms, the client, and what it was served follow */
+    size_t at = s.len - sizeof(text) - 1 - 10; /* algorithms, the client, what it was served and by whom follow */
     assert_int_equal(memory[at], CONN_INFO_JA4_MAX);
     memory[at]++;
     assert_false(unpacks(span_of(s.p, s.len + 1), &out));
@@ -185,10 +230,12 @@ int main(void) {
         cmocka_unit_test(nothing_known_survives),
         cmocka_unit_test(longest_texts_fit),
         cmocka_unit_test(too_long_texts_are_refused),
-        cmocka_unit_test(every_cut_is_refused),
+        cmocka_unit_test(older_forms_are_read_and_every_other_cut_is_refused),
+        cmocka_unit_test(what_a_later_build_has_behind_is_left_over),
         cmocka_unit_test(unknown_family_is_refused),
         cmocka_unit_test(unknown_tls_version_is_refused),
         cmocka_unit_test(resumed_is_no_or_yes),
+        cmocka_unit_test(a_maker_of_a_later_build_is_not_known),
         cmocka_unit_test(long_ja4_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

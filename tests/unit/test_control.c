@@ -242,14 +242,14 @@ static void export_and_import_survive(void **state) {
 
 static void exported_survives(void **state) {
     struct control_exported e;
-    const struct control_exported sent = {.moved = 0x01020304, .kept = 0xfffefdfc, .broken = true};
+    const struct control_exported sent = {.migrated = 0x01020304, .kept = 0xfffefdfc, .broken = true};
     assert_int_equal(control_send_exported(ends[0], &sent), 0);
     struct ipc_msg m = received(control_to_supervisor);
     assert_int_equal(control_read_exported(&m, &e), 0);
-    assert_int_equal(e.moved, sent.moved);
+    assert_int_equal(e.migrated, sent.migrated);
     assert_int_equal(e.kept, sent.kept);
     assert_true(e.broken);
-    assert_int_equal(control_send_exported(ends[0], &(struct control_exported){.moved = 1}), 0);
+    assert_int_equal(control_send_exported(ends[0], &(struct control_exported){.migrated = 1}), 0);
     m = received(control_to_supervisor);
     assert_int_equal(control_read_exported(&m, &e), 0);
     assert_false(e.broken);
@@ -324,11 +324,13 @@ static void request_for_a_file_survives(void **state) {
 }
 
 static void request_of_flags_survives(void **state) {
-    struct control_request r = {.nlisten = CONTROL_FLAGS_MAX, .nbackend = 2}, out;
+    struct control_request r = {.nlisten = CONTROL_FLAGS_MAX, .nbackend = 2, .nname = 1, .ca_file = span_str("/ca.pem")}, out;
     for (size_t i = 0; i < CONTROL_FLAGS_MAX; i++)
         r.listen[i] = span_str("127.0.0.1:0");
     r.backend[0] = span_str("unix:/a");
     r.backend[1] = span_str("");
+    r.name[0] = span_str("example.org");
+    r.directory = span_str("https://ca/dir");
     assert_int_equal(control_send_request(ends[0], &r), 0);
     struct ipc_msg m = received(control_to_child);
     assert_int_equal(control_read_request(&m, &out), 0);
@@ -337,6 +339,9 @@ static void request_of_flags_survives(void **state) {
     assert_true(span_eq(out.listen[15], r.listen[15]));
     assert_int_equal(out.nbackend, 2);
     assert_true(span_eq(out.backend[0], r.backend[0]));
+    assert_int_equal(out.nname, 1);
+    assert_true(span_eq(out.name[0], r.name[0]));
+    assert_true(span_eq(out.directory, r.directory) && span_eq(out.ca_file, r.ca_file));
 }
 
 static void request_beyond_the_limits_is_not_sent(void **state) {
@@ -347,8 +352,9 @@ static void request_beyond_the_limits_is_not_sent(void **state) {
     assert_int_equal(control_send_request(ends[0], &r), ERR_LIMIT);
 }
 
-#define PROTOCOL "\x00\x00\x00\x04"
-_Static_assert(CONTROL_PROTOCOL == 4, "as in PROTOCOL");
+#define PROTOCOL "\x00\x00\x00\x05"
+#define NO_ACME  "\x00\x00\x00\x00\x00\x00"
+_Static_assert(CONTROL_PROTOCOL == 5, "as in PROTOCOL");
 
 static void broken_requests_are_refused(void **state) {
     static const struct {
@@ -357,14 +363,15 @@ static void broken_requests_are_refused(void **state) {
     } bad[] = {
         {PROTOCOL "\x00\x02"
                   "a\x00"
-                  "\x00\x00\x00\x00\x00\x00",
-         14},                                                  /* a zero byte inside */
-        {PROTOCOL "\x00\x00\x00\x11\x00\x00\x00\x00", 12},     /* 17 addresses */
-        {PROTOCOL "\x00\x00\x00\x01\x00\x00\x00\x00", 12},     /* one address, which is missing */
-        {PROTOCOL "\x00\x00\x00\x00\x00\x00\x00\x00\x00", 13}, /* left over */
-        {PROTOCOL "\x00\x09\x00\x00\x00\x00\x00\x00", 12},     /* a length past the end */
-        {PROTOCOL "\x00\x00\x00\x00\x00\x00\x00\x01", 12},     /* an address held, which is missing */
-        {PROTOCOL "\x00\x00\x00\x00\x00\x00\xff\xff", 12},     /* more of them than there can be */
+                  "\x00\x00\x00\x00" NO_ACME "\x00\x00",
+         20},                                                                      /* a zero byte inside */
+        {PROTOCOL "\x00\x00\x00\x11\x00\x00" NO_ACME "\x00\x00", 18},              /* 17 addresses */
+        {PROTOCOL "\x00\x00\x00\x01\x00\x00" NO_ACME "\x00\x00", 18},              /* one address, which is missing */
+        {PROTOCOL "\x00\x00\x00\x00\x00\x00\x00\x11\x00\x00\x00\x00\x00\x00", 18}, /* 17 names */
+        {PROTOCOL "\x00\x00\x00\x00\x00\x00" NO_ACME "\x00\x00\x00", 19},          /* left over */
+        {PROTOCOL "\x00\x09\x00\x00\x00\x00" NO_ACME "\x00\x00", 18},              /* a length past the end */
+        {PROTOCOL "\x00\x00\x00\x00\x00\x00" NO_ACME "\x00\x01", 18},              /* an address held, which is missing */
+        {PROTOCOL "\x00\x00\x00\x00\x00\x00" NO_ACME "\xff\xff", 18},              /* more of them than there can be */
     };
     struct control_request out;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {

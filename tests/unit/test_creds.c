@@ -156,7 +156,7 @@ static void many_names_are_all_found(void **state) {
     creds_unmap(&c);
 }
 
-static void digests_tell_contents_apart(void **state) {
+static void digests_distinguish_contents(void **state) {
     struct creds a, b;
     int fd = sample_store();
     assert_int_equal(creds_map(fd, &a), 0);
@@ -234,7 +234,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(overlong_names_are_the_default, setup, teardown),
         cmocka_unit_test(the_first_of_a_kind_keeps_a_name),
         cmocka_unit_test(many_names_are_all_found),
-        cmocka_unit_test_setup_teardown(digests_tell_contents_apart, setup, teardown),
+        cmocka_unit_test_setup_teardown(digests_distinguish_contents, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_not_sealed_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_flipped_bit_is_refused_or_harmless, setup, teardown),
         cmocka_unit_test_setup_teardown(a_cut_store_is_refused, setup, teardown),

@@ -53,6 +53,8 @@ static void a_session_survives(void **state) {
     assert_true(span_eq(out.backend, e.backend));
     assert_true(out.bytes_in == e.bytes_in && out.bytes_out == e.bytes_out);
     assert_int_equal(out.connect_us, 250);
+    assert_int_equal(out.relay_us, 12400);
+    assert_int_equal(out.first_byte_us, 1750);
     assert_int_equal(out.duration_us, 1500001);
     assert_int_equal(out.client_end, END_CLOSE);
     assert_int_equal(out.backend_end, END_RESET);
@@ -73,6 +75,28 @@ static void a_failure_survives(void **state) {
     assert_true(span_eq(out.service, e.service));
     assert_int_equal(out.backend.len, 0);
     assert_same_conn_info(&out.conn_info, &e.conn_info);
+}
+
+static void a_step_survives(void **state) {
+    struct event e = {.kind = EVENT_TRACE, .role = ROLE_RELAY, .conn_info = sample_conn_info(), .step = TRACED_IMPORTED};
+    e.service = span_str("mail");
+    e.backend = span_str("unix:/x");
+    e.bytes_out = UINT64_MAX;
+    struct event out = carried(&e);
+    assert_int_equal(out.kind, EVENT_TRACE);
+    assert_int_equal(out.step, TRACED_IMPORTED);
+    assert_true(span_eq(out.backend, e.backend) && out.bytes_out == UINT64_MAX);
+    assert_same_conn_info(&out.conn_info, &e.conn_info);
+    e.step = TRACED_COUNT;
+    assert_true(event_put(&ring, &e));
+    assert_int_equal(event_read(taken(), &out), ERR_FORMAT);
+}
+
+static void every_step_has_a_name(void **state) {
+    for (unsigned i = 0; i < TRACED_COUNT; i++)
+        for (unsigned k = 0; k <= i; k++)
+            assert_int_equal(strcmp(trace_step_name(i), trace_step_name(k)) == 0, i == k);
+    assert_string_equal(trace_step_name(TRACED_COUNT), "unknown");
 }
 
 static void a_line_survives_and_is_bounded(void **state) {
@@ -114,7 +138,7 @@ static void the_clients_certificate_stays_out_of_events(void **state) {
 }
 
 static void every_cut_and_every_tail_is_refused(void **state) {
-    const enum event_kind kinds[] = {EVENT_LINE, EVENT_FAILURE, EVENT_SESSION};
+    const enum event_kind kinds[] = {EVENT_LINE, EVENT_FAILURE, EVENT_SESSION, EVENT_TRACE};
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
         struct event e = sample_session(), out;
         e.kind = kinds[i];
@@ -133,6 +157,54 @@ static bool refused(const struct event *e) {
     struct event out;
     assert_true(event_put(&ring, e));
     return event_read(taken(), &out) == ERR_FORMAT;
+}
+
+#define INFO_AT (1 + 1 + 8 + 1 + 2 + 1 + 2) /* of an event without a text: the length of its connection info */
+
+/* The generation that leaves in an upgrade is of the version before, whose sessions ended before the times of their relay. */
+static void the_version_before_is_read(void **state) {
+    struct event e = sample_session(), out;
+    const size_t new = sizeof(e.relay_us) + sizeof(e.first_byte_us);
+    assert_true(event_put(&ring, &e));
+    struct span s = taken();
+    record[0]--;
+    assert_int_equal(event_read(span_of(s.p, s.len - new), &out), 0);
+    assert_same_conn_info(&out.conn_info, &e.conn_info);
+    assert_true(span_eq(out.backend, e.backend) && out.retries == e.retries && !out.relay_us && !out.first_byte_us);
+    assert_int_equal(event_read(span_of(s.p, s.len - new + 1), &out), ERR_FORMAT);
+    assert_int_equal(event_read(span_of(s.p, s.len - new - 1), &out), ERR_FORMAT);
+    record[0]--;
+    assert_int_equal(event_read(span_of(s.p, s.len - new), &out), ERR_FORMAT);
+
+    struct event line = {.kind = EVENT_LINE, .role = ROLE_SUPERVISOR, .text = span_str("reload done")};
+    assert_true(event_put(&ring, &line));
+    s = taken();
+    record[0]--;
+    assert_int_equal(event_read(s, &out), 0);
+    assert_true(span_eq(out.text, line.text));
+}
+
+/* A field that a later build knows of a connection is passed over, one that an older build does not know is not known. */
+static void connection_info_may_be_longer_or_shorter(void **state) {
+    struct event e = sample_session(), out;
+    assert_true(event_put(&ring, &e));
+    struct span s = taken();
+    size_t info = (size_t)(record[INFO_AT] << 8 | record[INFO_AT + 1]), end = INFO_AT + 2 + info, rest = s.len - end;
+    static uint8_t changed[EVENT_PACKED_MAX + 8];
+    for (size_t more = 0; more < 4; more++) { /* one less, as many, two more ... */
+        size_t len = info + more - 1;
+        memset(changed, 0xee, sizeof(changed));
+        memcpy(changed, record, MIN(end, end + more - 1));
+        changed[INFO_AT] = (uint8_t)(len >> 8);
+        changed[INFO_AT + 1] = (uint8_t)len;
+        memcpy(changed + INFO_AT + 2 + len, record + end, rest);
+        assert_int_equal(event_read(span_of(changed, s.len + more - 1), &out), 0);
+        struct conn_info known = e.conn_info;
+        if (more == 0)
+            known.made_by = MADE_BY_UNKNOWN;
+        assert_same_conn_info(&out.conn_info, &known);
+        assert_true(span_eq(out.backend, e.backend) && out.retries == e.retries);
+    }
 }
 
 static void another_version_is_refused(void **state) {
@@ -231,7 +303,7 @@ static void a_log_without_a_ring_goes_to_stderr(void **state) {
     struct log v = {.role = ROLE_SUPERVISOR, .level = LOG_LEVEL_INFO};
     assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
     assert_true(dup2(pipe_fds[1], STDERR_FILENO) >= 0);
-    log_msg(&v, LOG_LEVEL_ERROR, "told %s", "plainly");
+    log_msg(&v, LOG_LEVEL_ERROR, "said %s", "plainly");
     ssize_t first = read(pipe_fds[0], got, sizeof(got) - 1);
     log_msg(&v, LOG_LEVEL_ERROR, "%s", text);
     char longer[4096];
@@ -241,7 +313,7 @@ static void a_log_without_a_ring_goes_to_stderr(void **state) {
     close(pipe_fds[0]);
     close(pipe_fds[1]);
     assert_true(first > 0);
-    assert_string_equal(got, "tls-off: supervisor.0: told plainly\n");
+    assert_string_equal(got, "tls-off: supervisor.0: said plainly\n");
     assert_true(second > EVENT_TEXT_MAX && second < EVENT_TEXT_MAX + 64);
     assert_int_equal(longer[second - 1], '\n');
 }
@@ -258,10 +330,13 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         WITH_RING(a_session_survives),
         WITH_RING(a_failure_survives),
+        WITH_RING(a_step_survives),
         WITH_RING(a_line_survives_and_is_bounded),
         WITH_RING(the_clients_certificate_stays_out_of_events),
         WITH_RING(largest_event_fits_a_record),
         WITH_RING(every_cut_and_every_tail_is_refused),
+        WITH_RING(the_version_before_is_read),
+        WITH_RING(connection_info_may_be_longer_or_shorter),
         WITH_RING(another_version_is_refused),
         WITH_RING(an_unknown_reason_is_kept_as_one),
         WITH_RING(values_out_of_range_are_refused),
@@ -271,6 +346,7 @@ int main(void) {
         WITH_RING(a_long_line_is_cut),
         cmocka_unit_test(a_log_without_a_ring_goes_to_stderr),
         cmocka_unit_test(ends_have_names),
+        cmocka_unit_test(every_step_has_a_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,7 +11,7 @@
 
 #include "conf/conf.h"
 #include "make_cert.h"
-#include "supervisor/creds.h"
+#include "supervisor/creds_reload.h"
 #include "supervisor/file_watch.h"
 
 static char *dir;
@@ -29,7 +29,7 @@ static void put(const char *name, const char *text) {
 }
 
 static int setup(void **state) {
-    static const char *const names[] = {"a.pem", "a.key", "pass", "folder"};
+    static const char *const names[] = {"a.pem", "a.key", "pass", "dir"};
     dir = make_dir();
     for (size_t i = 0; i < 4; i++)
         snprintf(paths[i], sizeof(paths[i]), "%s/%s", dir, names[i]);
@@ -74,21 +74,21 @@ static void everything_named_is_seen(void **state) {
     s = assert_seen(s);
     put("a.pem.ocsp", "x");
     s = assert_seen(s);
-    put("folder/b.pem", "x");
+    put("dir/b.pem", "x");
     s = assert_seen(s);
-    assert_int_equal(rename(in("folder/b.pem"), in("folder/c.pem")), 0);
+    assert_int_equal(rename(in("dir/b.pem"), in("dir/c.pem")), 0);
     s = assert_seen(s);
-    assert_int_equal(chmod(in("folder/c.pem"), 0640), 0);
+    assert_int_equal(chmod(in("dir/c.pem"), 0640), 0);
     s = assert_seen(s);
-    assert_int_equal(unlink(in("folder/c.pem")), 0);
+    assert_int_equal(unlink(in("dir/c.pem")), 0);
     s = assert_seen(s);
     assert_int_equal(unlink(in("a.key")), 0);
     s = assert_seen(s);
-    assert_int_equal(rmdir(in("folder")), 0);
+    assert_int_equal(rmdir(in("dir")), 0);
     (void)assert_seen(s);
 }
 
-static void lists_are_looked_at_by_themselves(void **state) {
+static void lists_are_looked_at_on_their_own(void **state) {
     const char *deny[] = {"10.0.0.0/8", in("bad.txt")};
     uint64_t newest, creds = look();
     service.access_deny = deny;
@@ -107,7 +107,7 @@ static void lists_are_looked_at_by_themselves(void **state) {
 static void others_are_not(void **state) {
     uint64_t s = look();
     put("b.pem", "x");
-    put("folder/.hidden", "x");
+    put("dir/.hidden", "x");
     assert_true(look() == s);
 }
 
@@ -126,7 +126,7 @@ static void links_are_followed(void **state) {
     (void)assert_seen(s);
 }
 
-static void the_newest_change_is_told(void **state) {
+static void the_newest_change_is_reported(void **state) {
     uint64_t newest = 0;
     struct timespec times[2] = {{1000, 0}, {1000, 0}};
     (void)file_look(&conf, WATCHED_CREDS, &newest);
@@ -142,8 +142,8 @@ static void the_newest_change_is_told(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        CASE(everything_named_is_seen), CASE(lists_are_looked_at_by_themselves), CASE(others_are_not),
-        CASE(links_are_followed),       CASE(the_newest_change_is_told),
+        CASE(everything_named_is_seen), CASE(lists_are_looked_at_on_their_own), CASE(others_are_not),
+        CASE(links_are_followed),       CASE(the_newest_change_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

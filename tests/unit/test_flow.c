@@ -96,7 +96,7 @@ static void no_fault(void) {
 /* ---- a conversation ---- */
 
 static int setup(void **state) {
-    bench_moves = BENCH_MOVES;
+    bench_migrations = BENCH_MIGRATIONS;
     bench_begin(8 * 1024 * 1024);
     bench_service.proxy_send = PROXY_SEND_V2;
     return 0;
@@ -367,7 +367,7 @@ static void with_few_buffers_reading_goes_on(void **state) {
         struct bench_way way = way_of(i ? suite_by_id(0x1301) : NULL);
         struct chain others = {0};
         size_t budget = relay.pool.budget;
-        bench_moves = 0; /* the other relay has all of its budget */
+        bench_migrations = 0; /* the other relay has all of its budget */
         bench_open(&way);
         bench_settle();
         relay.pool.budget = relay.pool.limit = 400 * 1000;
@@ -386,13 +386,13 @@ static void with_few_buffers_reading_goes_on(void **state) {
         client_leave();
         backend_leave();
         expect_nothing_left();
-        bench_moves = BENCH_MOVES;
+        bench_migrations = BENCH_MIGRATIONS;
     }
 }
 
 static void moves_have_been_made(void **state) {
-    if (BENCH_MOVES)
-        assert_true(bench_moved > 1000);
+    if (BENCH_MIGRATIONS)
+        assert_true(bench_migrated > 1000);
 }
 
 static void bulk_passes_both_ways_at_once(void **state) {

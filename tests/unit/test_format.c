@@ -26,13 +26,14 @@ static struct event log_line(const char *text) {
 
 static void session_as_text(void **state) {
     struct event e = sample_session();
-    assert_string_equal(formatted(LOG_AS_TEXT, &e),
-                        "2026-11-22T18:03:11.123Z INFO relay.3 session service=web unique_id=a0a1a2a3a4a5a6a7a8a9aaabacadaeaf "
-                        "client=192.0.2.1:5678 peer=[2001:db8::2]:40000 local=192.0.2.3:443 tls_version=TLSv1.3 "
-                        "cipher_suite=TLS_AES_128_GCM_SHA256 group=x25519 resumed=true sni=www.example.org alpn=h2 "
-                        "ja4=t13d1516h2_8daaf6152771_e5627efa2ab1 backend=unix:/run/b.sock bytes_in=1000 bytes_out=5000000000 "
-                        "handshake_ms=12.345 connect_ms=0.250 duration_ms=1500.001 client_end=close backend_end=reset "
-                        "retries=2");
+    assert_string_equal(
+        formatted(LOG_AS_TEXT, &e),
+        "2026-11-22T18:03:11.123Z INFO relay.3 session service=web unique_id=a0a1a2a3a4a5a6a7a8a9aaabacadaeaf "
+        "client=192.0.2.1:5678 peer=[2001:db8::2]:40000 local=192.0.2.3:443 tls_version=TLSv1.3 "
+        "cipher_suite=TLS_AES_128_GCM_SHA256 group=x25519 resumed=true handshake=own sni=www.example.org alpn=h2 "
+        "ja4=t13d1516h2_8daaf6152771_e5627efa2ab1 backend=unix:/run/b.sock bytes_in=1000 bytes_out=5000000000 "
+        "handshake_ms=12.345 connect_ms=0.250 first_byte_ms=1.750 duration_ms=1500.001 client_end=close backend_end=reset "
+        "retries=2");
 }
 
 static void session_as_logfmt(void **state) {
@@ -50,9 +51,9 @@ static void session_as_json(void **state) {
         "{\"time\":\"2026-11-22T18:03:11.123Z\",\"level\":\"info\",\"event\":\"session\",\"role\":\"relay.3\","
         "\"service\":\"web\",\"unique_id\":\"a0a1a2a3a4a5a6a7a8a9aaabacadaeaf\",\"client\":\"192.0.2.1:5678\","
         "\"peer\":\"[2001:db8::2]:40000\",\"local\":\"192.0.2.3:443\",\"tls_version\":\"TLSv1.3\","
-        "\"cipher_suite\":\"TLS_AES_128_GCM_SHA256\",\"group\":\"x25519\",\"resumed\":true,\"sni\":\"www.example.org\","
-        "\"alpn\":\"h2\",\"ja4\":\"t13d1516h2_8daaf6152771_e5627efa2ab1\",\"backend\":\"unix:/run/b.sock\","
-        "\"bytes_in\":1000,\"bytes_out\":5000000000,\"handshake_ms\":12.345,\"connect_ms\":0.250,\"duration_ms\":1500.001,"
+        "\"cipher_suite\":\"TLS_AES_128_GCM_SHA256\",\"group\":\"x25519\",\"resumed\":true,\"handshake\":\"own\","
+        "\"sni\":\"www.example.org\",\"alpn\":\"h2\",\"ja4\":\"t13d1516h2_8daaf6152771_e5627efa2ab1\",\"backend\":\"unix:/run/b.sock\","
+        "\"bytes_in\":1000,\"bytes_out\":5000000000,\"handshake_ms\":12.345,\"connect_ms\":0.250,\"first_byte_ms\":1.750,\"duration_ms\":1500.001,"
         "\"client_end\":\"close\",\"backend_end\":\"reset\",\"retries\":2}");
 }
 
@@ -60,7 +61,7 @@ static void a_verified_client_is_named(void **state) {
     struct event e = sample_session();
     e.conn_info.id = sample_client();
     assert_non_null(strstr(formatted(LOG_AS_LOGFMT, &e),
-                           " client_name=spiffe://example.org/ns/a/sa/robot client_named_by=uri client_cn=robot "
+                           " client_name=spiffe://example.org/ns/a/sa/robot client_identity_source=uri client_cn=robot "
                            "client_serial=01fe80 "
                            "client_fingerprint=303132333435363738393a3b3c3d3e3f404142434445464748494a4b4c4d4e4f backend="));
     e.conn_info.id = (struct conn_info_client){.verified = true};
@@ -69,7 +70,7 @@ static void a_verified_client_is_named(void **state) {
     assert_non_null(strstr(line, " client_fingerprint=0000"));
 }
 
-static void what_is_not_known_is_left_out(void **state) {
+static void what_is_not_known_is_omitted(void **state) {
     struct event e = {.kind = EVENT_FAILURE, .wall_us = 0, .role = ROLE_HANDSHAKER, .level = LOG_LEVEL_INFO};
     e.conn_info.client = sample_inet(1, 1);
     e.service = span_str("mail");
@@ -80,7 +81,7 @@ static void what_is_not_known_is_left_out(void **state) {
                         "unique_id=00000000000000000000000000000000 client=192.0.2.1:1 duration_ms=0.999 reason=plain_http");
 }
 
-static void failure_tells_detail_and_alert(void **state) {
+static void failure_has_detail_and_alert(void **state) {
     struct event e = {.kind = EVENT_FAILURE, .role = ROLE_HANDSHAKER, .level = LOG_LEVEL_INFO, .reason = ERR_PEER_ALERT};
     e.text = span_str("waiting for client Finished");
     e.alert = 48;
@@ -110,11 +111,23 @@ static void names_that_are_not_there(void **state) {
     assert_null(strstr(line, " connect_ms="));
 }
 
+/* Of a session that an older build has handed over it is not known who made its handshake. */
+static void who_made_the_handshake_is_said_where_it_is_known(void **state) {
+    struct event e = sample_session();
+    e.conn_info.made_by = MADE_BY_LIBSSL;
+    assert_non_null(strstr(formatted(LOG_AS_LOGFMT, &e), " resumed=true handshake=libssl sni="));
+    e.conn_info.made_by = MADE_BY_UNKNOWN;
+    assert_non_null(strstr(formatted(LOG_AS_LOGFMT, &e), " resumed=true sni="));
+    e = (struct event){.kind = EVENT_FAILURE, .role = ROLE_HANDSHAKER, .reason = ERR_HANDSHAKE_TIMEOUT};
+    e.conn_info.made_by = MADE_BY_OWN;
+    assert_non_null(strstr(formatted(LOG_AS_LOGFMT, &e), " handshake=own duration_ms="));
+}
+
 static void passthrough_has_no_handshake(void **state) {
     struct event e = sample_session();
-    e.conn_info.tls_version = e.conn_info.suite = e.conn_info.group = 0;
+    e.conn_info.tls_version = e.conn_info.suite = e.conn_info.group = e.conn_info.made_by = 0;
     formatted(LOG_AS_LOGFMT, &e);
-    const char *const absent[] = {" tls_version=", " cipher_suite=", " group=", " resumed=", " handshake_ms="};
+    const char *const absent[] = {" tls_version=", " cipher_suite=", " group=", " resumed=", " handshake=", " handshake_ms="};
     for (size_t i = 0; i < ARRAY_LEN(absent); i++)
         assert_null(strstr(line, absent[i]));
 }
@@ -273,10 +286,11 @@ int main(void) {
         cmocka_unit_test(session_as_logfmt),
         cmocka_unit_test(session_as_json),
         cmocka_unit_test(a_verified_client_is_named),
-        cmocka_unit_test(what_is_not_known_is_left_out),
-        cmocka_unit_test(failure_tells_detail_and_alert),
+        cmocka_unit_test(what_is_not_known_is_omitted),
+        cmocka_unit_test(failure_has_detail_and_alert),
         cmocka_unit_test(unknown_numbers_are_shown),
         cmocka_unit_test(names_that_are_not_there),
+        cmocka_unit_test(who_made_the_handshake_is_said_where_it_is_known),
         cmocka_unit_test(passthrough_has_no_handshake),
         cmocka_unit_test(lines_read_as_sentences),
         cmocka_unit_test(no_head_leaves_time_and_level_out),

@@ -107,7 +107,7 @@ static void a_session_comes_with_all_that_is_known(void **state) {
     assert_int_equal(s->partial.len, 8);
     assert_int_equal(s->greeting, GREETING_NNTP);
     session_conn_info(s, &info);
-    x.conn_info.id.cert = span_of(NULL, 0); /* not kept: the backend is not told of it */
+    x.conn_info.id.cert = span_of(NULL, 0); /* not kept: it is not sent to the backend */
     assert_same_conn_info(&info, &x.conn_info);
 }
 

@@ -212,7 +212,7 @@ static void no_session_stays_behind_while_the_loop_sleeps(void **state) {
 }
 
 /* While there is more to do, a relay gets two, and no more before it has read those. */
-static void portions_wait_for_the_relay(void **state) {
+static void batches_wait_for_the_relay(void **state) {
     finish_many(6);
     assert_true(handoff_queue_send_few(&h));
     assert_false(handoff_queue_send_few(&h));
@@ -413,7 +413,7 @@ static void the_last_try_goes_to_another(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(no_session_stays_behind_while_the_loop_sleeps, setup, teardown),
-        cmocka_unit_test_setup_teardown(portions_wait_for_the_relay, setup, teardown),
+        cmocka_unit_test_setup_teardown(batches_wait_for_the_relay, setup, teardown),
         cmocka_unit_test_setup_teardown(ready_sessions_share_a_message, setup, teardown),
         cmocka_unit_test_setup_teardown(a_message_has_what_fits, setup, teardown),
         cmocka_unit_test_setup_teardown(a_small_link_takes_one_at_a_time, setup, teardown),

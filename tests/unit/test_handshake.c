@@ -110,7 +110,7 @@ static void a_waiting_handshake_holds_about_what_is_said(void **state) {
             struct buf flight;
             struct span in = buf_span(&pending);
             buf_init(&flight, 64 * 1024);
-            assert_int_equal(handshake_new(server, &hello, &flight, &many[i]), 0);
+            assert_int_equal(handshake_new(server, &hello, &flight, NULL, &many[i]), 0);
             assert_int_equal(handshake_step(many[i], &in), STEP_WANT_READ);
             assert_true(buf_len(&flight) > 0);
             buf_fini(&flight);
@@ -360,6 +360,39 @@ static bool is_marked(const struct tls_server *with, uint16_t version) {
     return memcmp(random + 24, "DOWNGRD", 7) == 0;
 }
 
+/* libssl gets a second hello when all its records are here; until then nothing is taken, whatever of it is offered. */
+static void a_second_hello_is_taken_whole(void **state) {
+    uint8_t second[4096];
+    if (OWN_TLS13)
+        skip();
+    client_speaks(TLS_1_3);
+    client_groups("P-521:P-256");
+    meet(server);
+    assert_int_equal(step_all(), STEP_WANT_READ);
+    answer_client();
+    receive_client();
+    assert_int_equal(step_with(RECORD_HEADER_LEN + 1), STEP_WANT_READ); /* its ChangeCipherSpec */
+    struct span s = buf_span(&pending);
+    size_t len = s.len;
+    assert_true(s.p[0] == CONTENT_HANDSHAKE && len <= sizeof(second));
+    memcpy(second, s.p, len);
+    buf_consume(&pending, len);
+    for (size_t at = RECORD_HEADER_LEN, n; at < len; at += n) {
+        n = MIN(50, len - at);
+        const uint8_t header[] = {CONTENT_HANDSHAKE, 3, 3, 0, (uint8_t)n};
+        assert_int_equal(buf_append(&pending, header, sizeof(header)), 0);
+        assert_int_equal(buf_append(&pending, second + at, n), 0);
+    }
+    len = buf_len(&pending);
+    for (size_t n = len; n-- > 0;) {
+        assert_int_equal(step_with(n), STEP_WANT_READ);
+        assert_int_equal(buf_len(&pending), len);
+    }
+    assert_string_equal(handshake_waiting_for(hs), "second ClientHello");
+    assert_int_equal(shake(), STEP_DONE);
+    leave_libssl();
+}
+
 /* An attacker who strips a hello of its 1.3 is found out; clients that are spoken to in 1.3 must not see the mark. */
 static void a_downgrade_is_marked_where_there_is_1_3(void **state) {
     (void)state;
@@ -401,7 +434,7 @@ static void a_hello_in_tiny_records_is_understood(void **state) {
             receive_client();
             cut_hello(sizes[i]);
             read_hello(&hello);
-            assert_int_equal(handshake_new(server, &hello, &answer, &hs), 0);
+            assert_int_equal(handshake_new(server, &hello, &answer, NULL, &hs), 0);
             assert_int_equal(step_with(RECORD_HEADER_LEN + sizes[i]), STEP_WANT_READ);
             assert_string_equal(handshake_waiting_for(hs), "ClientHello");
             assert_int_equal(shake(), STEP_DONE);
@@ -556,6 +589,7 @@ int main(void) {
         cmocka_unit_test_teardown(max_fragment_length_is_kept, clean_up),
         cmocka_unit_test_teardown(max_fragment_length_is_kept_when_resumed, clean_up),
         cmocka_unit_test_teardown(record_size_limit_is_kept, clean_up),
+        cmocka_unit_test_teardown(a_second_hello_is_taken_whole, clean_up),
         cmocka_unit_test_teardown(a_downgrade_is_marked_where_there_is_1_3, clean_up),
         cmocka_unit_test_teardown(a_hello_in_tiny_records_is_understood, clean_up),
         cmocka_unit_test_teardown(input_may_come_byte_by_byte, clean_up),

@@ -91,7 +91,7 @@ static void a_changed_byte_fails_with_an_alert_for_the_client(void **state) {
         struct span s = buf_span(&pending);
         ((uint8_t *)(uintptr_t)s.p)[s.len - 1] ^= 1; /* in the tag of Finished */
         assert_int_equal(step_all(), STEP_FAILED);
-        expect_failed(ERR_HANDSHAKE);
+        expect_failed(ERR_BAD_MAC);
         assert_true(handshake_detail(hs)[0] != 0);
         assert_true(buf_len(&answer) > 0);
         answer_client();
@@ -114,6 +114,8 @@ static void a_certificate_that_cannot_be_used_fails_with_an_alert(void **state) 
     struct tls_policy p = service_policy("web");
     for (size_t v = 0; v < LIBSSLS_VERSIONS; v++)
         for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+            if (rows[i].good && both_versions[v] == TLS_1_3) /* one certificate is given to libssl, so one key is asked for */
+                continue;
             struct certs *unused = service_certs_both();
             struct tls_server *s = service_new(&p, unused, tickets);
             shop_gives(rows[i].good, rows[i].bad);
@@ -145,15 +147,15 @@ static void records_that_make_no_sense_fail(void **state) {
     static const struct {
         const uint8_t *p;
         size_t len;
-        int err;
+        int err[2]; /* in 1.2, and 1.3 */
     } rows[] = {
-        {too_long, sizeof(too_long), ERR_RECORD_OVERFLOW},
-        {data_record, sizeof(data_record), ERR_HANDSHAKE},
-        {wrong, sizeof(wrong), ERR_HANDSHAKE},
-        {old, sizeof(old), ERR_HANDSHAKE},
-        {empty, sizeof(empty), ERR_RECORD_TYPE},
-        {empty_alert, sizeof(empty_alert), ERR_RECORD_TYPE},
-        {long_plain, sizeof(long_plain), ERR_RECORD_OVERFLOW},
+        {too_long, sizeof(too_long), {ERR_RECORD_OVERFLOW, ERR_RECORD_OVERFLOW}},
+        {data_record, sizeof(data_record), {ERR_RECORD_TYPE, ERR_BAD_MAC}},
+        {wrong, sizeof(wrong), {ERR_RECORD_TYPE, ERR_RECORD_TYPE}},
+        {old, sizeof(old), {ERR_RECORD_VERSION, ERR_RECORD_VERSION}},
+        {empty, sizeof(empty), {ERR_RECORD_TYPE, ERR_RECORD_TYPE}},
+        {empty_alert, sizeof(empty_alert), {ERR_RECORD_TYPE, ERR_RECORD_TYPE}},
+        {long_plain, sizeof(long_plain), {ERR_RECORD_OVERFLOW, ERR_RECORD_OVERFLOW}},
     };
     for (size_t v = 0; v < LIBSSLS_VERSIONS; v++)
         for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -162,7 +164,7 @@ static void records_that_make_no_sense_fail(void **state) {
             assert_int_equal(step_all(), STEP_WANT_READ);
             assert_int_equal(buf_append(&pending, rows[i].p, rows[i].len), 0);
             assert_int_equal(step_all(), STEP_FAILED);
-            expect_failed(rows[i].err);
+            expect_failed(rows[i].err[v]);
             leave();
         }
 }

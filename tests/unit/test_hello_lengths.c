@@ -59,6 +59,7 @@ static void walk_extension(uint16_t type, struct rd e) {
         break;
     case EXT_GROUPS:
     case EXT_SIGALGS:
+    case EXT_SIGALGS_CERT:
         (void)inside(&e, 2, "groups or schemes");
         break;
     case EXT_VERSIONS:
@@ -103,6 +104,7 @@ static int make_message(void **state) {
     raw_add(&hello, EXT_MFL, RAW_LIT("\1"));
     raw_add(&hello, EXT_EARLY, span_of(NULL, 0));
     raw_add(&hello, EXT_POST_AUTH, span_of(NULL, 0));
+    raw_add(&hello, EXT_SIGALGS_CERT, RAW_LIT("\0\4\4\1\4\3"));
     raw_add(&hello, EXT_SHARE, RAW_LIT("\0\x0c\0\x1d\0\2xy\0\x17\0\2xy"));
     raw_add(&hello, 0x1234, RAW_LIT("unknown"));
     raw_add(&hello, EXT_PSK, span_of(psk, sizeof(psk) - 1));

@@ -1,6 +1,6 @@
 /*
  * Many sessions and little memory for bytes that wait: the client that makes us hold them pays, the client that reads is
- * served. In its moving form all sessions go to another relay and back after each so-many turns.
+ * served. In its migrating form all sessions go to another relay and back after each so-many turns.
  */
 #include "relay/hold.h"
 
@@ -28,7 +28,7 @@ static unsigned ended[256]; /* sessions, by the last byte of the client's addres
 static int ended_for[256];  /* the last one's reason */
 
 static int setup(void **state) {
-    bench_moves = BENCH_MOVES;
+    bench_migrations = BENCH_MIGRATIONS;
     bench_begin(MEMORY);
     peer_init(&bench.peer, suite_by_id(0x1301), &engine_libcrypto);
     return 0;
@@ -203,7 +203,7 @@ static void a_session_whose_peers_read_is_served(void **state) {
             for (unsigned i = 0; i < CROWD; i++) {
                 crowd[i].v6 = from == 2;
                 attacks[a](&crowd[i], from == 1 ? (uint8_t)(i % 240) : 1);
-                assert_true(relay.pool.used <= MEMORY || bench_moves);
+                assert_true(relay.pool.used <= MEMORY || bench_migrations);
                 if (i % 10 == 0)
                     expect_served();
                 if (i % 10 == 0)
@@ -262,7 +262,7 @@ static void a_network_is_one_client(void **state) {
 /* From half of the budget on less is read at once, least for those that hold much of it. */
 static void those_that_hold_much_read_little(void **state) {
     begin_case();
-    bench_moves = 0;
+    bench_migrations = 0;
     join(&by, 250, false, span_of(NULL, 0));
     struct session *s = bench_session();
     relay.pool.budget *= 16; /* a usual one */
@@ -278,13 +278,13 @@ static void those_that_hold_much_read_little(void **state) {
         least += hold_chunk(&relay, each, 256 * 1024) == 4096;
     assert_int_equal(least, relay.sessions.used - 1);
     end_case();
-    bench_moves = BENCH_MOVES;
+    bench_migrations = BENCH_MIGRATIONS;
 }
 
 /* A client whose connection is broken is noticed, though nothing of it can be read at present: what waits has the linger time.
  */
 static void a_reset_is_seen_while_bytes_wait(void **state) {
-    bench_moves = 0;
+    bench_migrations = 0;
     begin_case();
     is_not_read(&crowd[0], 1);
     assert_true(relay.pool.used > 10000);
@@ -300,7 +300,7 @@ static void a_reset_is_seen_while_bytes_wait(void **state) {
     assert_int_equal(ended[1], 1);
     assert_int_equal(ended_for[1], ERR_CLIENT_RESET);
     end_case();
-    bench_moves = BENCH_MOVES;
+    bench_migrations = BENCH_MIGRATIONS;
 }
 
 static void an_end_is_seen_while_others_hold_all(void **state) {
@@ -330,11 +330,11 @@ static void the_rest_of_a_record_has_a_deadline(void **state) {
         }
         note_ends();
         assert_int_equal(ended[1], 0);
-        for (int k = 0; k < 40 && !BENCH_MOVES; k++) {
+        for (int k = 0; k < 40 && !BENCH_MIGRATIONS; k++) {
             say(crowd[0].client, 1);
             bench_later(100);
         }
-        bench_later(BENCH_MOVES ? bench_service.partial_record_ms + 100 : 0); /* each move may give it as long again */
+        bench_later(BENCH_MIGRATIONS ? bench_service.partial_record_ms + 100 : 0); /* each move may give it as long again */
         leave(&crowd[0]);
         bench_turns(3);
         note_ends();
@@ -361,8 +361,8 @@ static void without_a_deadline_a_record_may_take_its_time(void **state) {
 }
 
 static void moves_have_been_made(void **state) {
-    if (BENCH_MOVES)
-        assert_true(bench_moved > 100);
+    if (BENCH_MIGRATIONS)
+        assert_true(bench_migrated > 100);
 }
 
 int main(void) {

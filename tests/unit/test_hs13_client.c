@@ -174,7 +174,7 @@ static void a_wrong_proof_is_a_decrypt_error(void **state) {
 }
 
 /* C5 */
-static void a_malformed_certificate_message_is_told_apart(void **state) {
+static void a_malformed_certificate_message_is_distinguished(void **state) {
     (void)state;
     static const struct {
         struct span body;
@@ -277,6 +277,8 @@ static void a_chain_of_30_KB_is_read(void **state) {
     hs13_keys_add(&rc.keys, span_of(message, whole));
     for (size_t off = 0; off < whole; off += 10000)
         raw_send(&rc, CONTENT_HANDSHAKE, span_of(message + off, MIN(whole - off, (size_t)10000)));
+    assert_int_equal(exchange_flights(), HS13_WANT_READ);
+    assert_in_range(hs13_held(conn.h), 2 * beside_len, 2 * beside_len + 1024); /* what came with the leaf, as it came */
     prove(client_key);
     end_well();
     assert_int_equal(rc.tickets, 1);
@@ -308,9 +310,9 @@ static void but_not_in_endless_ones(void **state) {
     (void)state;
     static const uint8_t head[] = {MSG_CERTIFICATE, 0, 0x7f, 0xff};
     greet_us(strict, false);
-    for (size_t i = 0; i <= HS13_FRAGMENTS_MAX + 1 && last == HS13_WANT_READ; i++) {
+    for (size_t i = 0; i <= HANDSHAKE_FRAGMENTS_MAX + 1 && last == HS13_WANT_READ; i++) {
         raw_send(&rc, CONTENT_HANDSHAKE, i < 4 ? span_of(head + i, 1) : RAW_LIT("\0"));
-        if (i % 1000 == 0 || i > HS13_FRAGMENTS_MAX)
+        if (i % 1000 == 0 || i > HANDSHAKE_FRAGMENTS_MAX)
             exchange_flights();
     }
     expect_refusal(ERR_RECORD_FLOOD, ALERT_UNEXPECTED_MESSAGE, RAW_SESSION);
@@ -419,7 +421,7 @@ int main(void) {
         CASE(a_proof_by_another_scheme_is_an_illegal_parameter),
         CASE(each_key_proves_by_its_schemes),
         CASE(a_wrong_proof_is_a_decrypt_error),
-        CASE(a_malformed_certificate_message_is_told_apart),
+        CASE(a_malformed_certificate_message_is_distinguished),
         CASE(a_certificate_is_read_to_its_end),
         CASE(a_chain_is_bounded),
         CASE(a_chain_of_30_KB_is_read),

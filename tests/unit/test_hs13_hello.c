@@ -71,7 +71,7 @@ static void grease_everywhere_changes_nothing(void **state) {
 }
 
 /* E4 (RFC 8446 9.2) */
-static void what_is_missing_is_told(void **state) {
+static void what_is_missing_is_reported(void **state) {
     (void)state;
     static const uint16_t needed[] = {EXT_GROUPS, EXT_SHARE, EXT_SIGALGS};
     for (size_t i = 0; i < ARRAY_LEN(needed); i++) {
@@ -367,7 +367,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(a_hello_cut_short_is_refused),
         CASE(grease_everywhere_changes_nothing),
-        CASE(what_is_missing_is_told),
+        CASE(what_is_missing_is_reported),
         CASE(the_session_id_is_echoed_and_brings_one_change_cipher_spec),
         CASE(our_order_of_suites_decides),
         CASE(one_protocol_is_answered_in_our_order),

@@ -229,7 +229,7 @@ static void step_libssl(struct side *s, const struct tls_server *with) {
         assert_int_equal(hello_find(&(struct hello_scan){0}, in, scratch, &message, &wire_len, &err), STEP_DONE);
         assert_int_equal(hello_parse(message, &h), 0);
         assert_int_equal(tls_server_check(with, &h), 0);
-        assert_int_equal(handshake_new(with, &h, &s->out, &s->libssl), 0);
+        assert_int_equal(handshake_new(with, &h, &s->out, NULL, &s->libssl), 0);
     }
     enum step step = handshake_step(s->libssl, &in);
     s->failed = step == STEP_FAILED;

@@ -1,4 +1,4 @@
-/* What a resumed handshake settles anew: nothing of the session before stands but who the client is (E9 to E11, C8, H4). */
+/* What a resumed handshake settles again: nothing of the session before stands but who the client is (E9 to E11, C8, H4). */
 #include "tls/hs13.h"
 
 #include <setjmp.h>
@@ -109,7 +109,7 @@ static void extensions_are_answered_to_this_hello(void **state) {
 }
 
 /* Another suite of the same hash, another group. */
-static void suite_and_group_are_chosen_anew(void **state) {
+static void suite_and_group_are_chosen_again(void **state) {
     (void)state;
     struct handshake_result result;
     begin_case(server);
@@ -218,7 +218,7 @@ int main(void) {
 #define CASE(name) cmocka_unit_test_teardown(name, end_case)
     const struct CMUnitTest tests[] = {
         CASE(extensions_are_answered_to_this_hello),
-        CASE(suite_and_group_are_chosen_anew),
+        CASE(suite_and_group_are_chosen_again),
         CASE(a_ticket_may_be_dropped_between_two_hellos),
         CASE(a_ticket_may_come_with_the_second_hello),
         CASE(a_ticket_needs_an_exchange),

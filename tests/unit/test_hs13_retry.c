@@ -45,7 +45,7 @@ static void the_second_hello_has_the_one_share_that_was_asked_for(void **state) 
 /* H2: what the choices rest on. */
 static void a_second_hello_that_changed_is_refused(void **state) {
     (void)state;
-    for (int what = 0; what < 12; what++) {
+    for (int what = 0; what < 13; what++) {
         ask_for_a_retry();
         switch (what) {
         case 0:
@@ -80,6 +80,9 @@ static void a_second_hello_that_changed_is_refused(void **state) {
             break;
         case 10:
             raw_set(&hello, EXT_MFL, RAW_LIT("\1"));
+            break;
+        case 11:
+            raw_set(&hello, EXT_SIGALGS_CERT, RAW_LIT("\0\x02\x04\x03"));
             break;
         default:
             raw_add(&hello, EXT_EARLY, span_of(NULL, 0));

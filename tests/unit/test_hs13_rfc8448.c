@@ -72,12 +72,12 @@ static void the_key_schedule_is_that_of_section_3(void **state) {
 
 static void traffic_keys_begin_at_number_0(void **state) {
     (void)state;
-    struct traffic_keys half = {.seq = 7};
-    memcpy(half.secret, rfc8448_server_hs_secret, LEN);
-    hs13_keys_traffic(suite_by_id(0x1301), &half);
-    assert_memory_equal(half.key, rfc8448_server_hs_key, 16);
-    assert_memory_equal(half.iv, rfc8448_server_hs_iv, sizeof(half.iv));
-    assert_int_equal(half.seq, 0);
+    struct traffic_keys keys = {.seq = 7};
+    memcpy(keys.secret, rfc8448_server_hs_secret, LEN);
+    hs13_keys_traffic(suite_by_id(0x1301), &keys);
+    assert_memory_equal(keys.key, rfc8448_server_hs_key, 16);
+    assert_memory_equal(keys.iv, rfc8448_server_hs_iv, sizeof(keys.iv));
+    assert_int_equal(keys.seq, 0);
 }
 
 /* The RFC's signature over the RFC's transcript, by the key of the RFC's certificate. */
@@ -153,15 +153,18 @@ static int rfc_exchange(uint16_t group, struct span peer, struct hs13_share *ret
 
 static unsigned logged;
 
-static void rfc_key_log(const char *label, struct span client_random, struct span secret) {
-    const uint8_t *want = strcmp(label, "CLIENT_HANDSHAKE_TRAFFIC_SECRET") == 0   ? rfc8448_client_hs_secret
-                          : strcmp(label, "SERVER_HANDSHAKE_TRAFFIC_SECRET") == 0 ? rfc8448_server_hs_secret
-                                                                                  : NULL;
-    assert_memory_equal(client_random.p, rfc8448_client_hello + 6, 32);
-    assert_int_equal(secret.len, LEN);
-    if (want) {
-        assert_memory_equal(secret.p, want, LEN);
-        logged++;
+static void rfc_key_log(void *ctx, struct span line) {
+    static const char *const labels[] = {"CLIENT_HANDSHAKE_TRAFFIC_SECRET ", "SERVER_HANDSHAKE_TRAFFIC_SECRET "};
+    const uint8_t *const secrets[] = {rfc8448_client_hs_secret, rfc8448_server_hs_secret};
+    char want[256];
+    for (size_t i = 0; i < ARRAY_LEN(labels); i++) {
+        struct text t = text_of(want, sizeof(want));
+        text_add(&t, labels[i]);
+        text_add_hex(&t, span_of(rfc8448_client_hello + 6, 32));
+        text_add(&t, " ");
+        text_add_hex(&t, span_of(secrets[i], LEN));
+        text_add(&t, "\n");
+        logged += span_eq(line, span_of(t.p, t.len));
     }
 }
 
@@ -174,9 +177,9 @@ static void our_flight_begins_as_that_of_section_3(void **state) {
     assert_int_equal(buf_append(&in, record, sizeof(record)), 0);
     env.random = rfc_random;
     env.exchange = rfc_exchange;
-    env.key_log = rfc_key_log;
     logged = 0;
     hs13_conn_open(&conn, &env, server, NULL);
+    conn.log = &(const struct key_log){rfc_key_log, NULL};
     assert_int_equal(hs13_conn_step(&conn, &in), HS13_WANT_SIGN);
     struct span s = buf_span(&conn.out);
     assert_int_equal(s.p[0], 22);

@@ -147,7 +147,7 @@ static void alerts_end_the_handshake_and_are_not_answered(void **state) {
         for (unsigned description = 0; description < 256; description++)
             for (uint8_t level = 0; level < 3; level++) {
                 const uint8_t alert[] = {level, (uint8_t)description};
-                uint8_t told = 0;
+                uint8_t received = 0;
                 if (description > 120 && description < 250 && level)
                     continue;
                 reach(&places[i]);
@@ -159,9 +159,9 @@ static void alerts_end_the_handshake_and_are_not_answered(void **state) {
                     continue;
                 }
                 assert_int_equal(last, HS13_FAILED);
-                assert_int_equal(hs13_error(conn.h, &told),
+                assert_int_equal(hs13_error(conn.h, &received),
                                  description == ALERT_CLOSE_NOTIFY ? ERR_HANDSHAKE_CLOSED : ERR_PEER_ALERT);
-                assert_int_equal(told, description == ALERT_CLOSE_NOTIFY ? 0 : description);
+                assert_int_equal(received, description == ALERT_CLOSE_NOTIFY ? 0 : description);
             }
 }
 
@@ -181,13 +181,13 @@ static void alerts_of_wrong_length_are_malformed(void **state) {
 /* S4: who dislikes our ServerHello has no keys to say so; afterwards it has. */
 static void a_plain_alert_is_heard_until_the_first_protected_record(void **state) {
     (void)state;
-    uint8_t told = 0;
+    uint8_t received = 0;
     greet_us(server, false);
     raw_plain(&rc, CONTENT_ALERT, RAW_LIT("\2\x2f"));
     exchange_flights();
     assert_int_equal(last, HS13_FAILED);
-    assert_int_equal(hs13_error(conn.h, &told), ERR_PEER_ALERT);
-    assert_int_equal(told, ALERT_ILLEGAL_PARAMETER);
+    assert_int_equal(hs13_error(conn.h, &received), ERR_PEER_ALERT);
+    assert_int_equal(received, ALERT_ILLEGAL_PARAMETER);
     reach(&places[2]); /* its Certificate was protected */
     raw_plain(&rc, CONTENT_ALERT, RAW_LIT("\2\x2f"));
     exchange_flights();

@@ -102,7 +102,7 @@ static void every_session_brings_the_next_ticket(void **state) {
     }
 }
 
-/* P11: facts, not certificates. */
+/* P11: connection info, not certificates. */
 static void a_ticket_is_small(void **state) {
     (void)state;
     struct kept k;
@@ -231,7 +231,7 @@ static void a_wrong_binder_is_a_decrypt_error(void **state) {
 }
 
 /* The binder of a second hello is over the first, too (H4). */
-static void the_binder_of_a_second_hello_is_made_anew(void **state) {
+static void the_binder_of_a_second_hello_is_made_again(void **state) {
     (void)state;
     struct kept k;
     get_ticket(server, span_of(NULL, 0), &k);
@@ -454,7 +454,7 @@ static void a_resumed_client_is_who_it_was(void **state) {
     for (size_t i = 0; i < 2; i++) {
         struct handshake_result r;
         struct kept k = certified(both[i], cert, key, &r);
-        assert_int_equal(r.client_cert.len > 0, both[i] == strict); /* strict's backends are told */
+        assert_int_equal(r.client_cert.len > 0, both[i] == strict); /* it is sent to strict's backends */
         long halves = 0;
         for (; halves < 60; halves++) { /* within a ticket's life */
             ahead_s = halves * HOUR / 2;
@@ -553,7 +553,7 @@ int main(void) {
         CASE(a_ticket_is_good_under_its_rules_alone),
         CASE(a_ticket_is_good_for_its_hash),
         CASE(a_wrong_binder_is_a_decrypt_error),
-        CASE(the_binder_of_a_second_hello_is_made_anew),
+        CASE(the_binder_of_a_second_hello_is_made_again),
         CASE(foreign_tickets_lead_to_a_full_handshake),
         CASE(another_process_with_the_secret_resumes),
         CASE(without_psk_dhe_ke_there_is_neither_ticket_nor_resumption),

@@ -213,14 +213,14 @@ static void our_hellos_are_those_of_the_traces(void **state) {
 /* ---- the key schedule over the traces ---- */
 
 /* What a flight's record holds, opened under HALF. */
-static struct span open_flight(struct span flight, struct traffic_keys *half, uint8_t to[static RECORD_BYTES]) {
+static struct span open_flight(struct span flight, struct traffic_keys *keys, uint8_t to[static RECORD_BYTES]) {
     enum content_type type;
     struct span content;
     struct record_run run;
     if (flight.p[0] == CONTENT_CHANGE_CIPHER_SPEC)
         flight = span_of(flight.p + 6, flight.len - 6);
     memcpy(to, flight.p, flight.len);
-    assert_int_equal(record_run_begin(&run, &contexts, suite_by_id(0x1301), half, false), 0);
+    assert_int_equal(record_run_begin(&run, &contexts, suite_by_id(0x1301), keys, false), 0);
     assert_int_equal(record_open(&run, to, flight.len, &type, &content), 0);
     assert_int_equal(type, CONTENT_HANDSHAKE);
     return content;

@@ -111,6 +111,25 @@ static void ja4_of_the_largest_hello(void **state) {
     assert_string_equal(h.ja4, "t12i990000_d64db54b0941_000000000000");
 }
 
+/* Short and long lists are sorted in different ways, and both keep what comes twice: the same suites in any order. */
+static void ja4_does_not_depend_on_the_order(void **state) {
+    static uint8_t suites[2][2 * 300];
+    for (size_t n = 1; n <= 300; n++) {
+        struct hello h[2];
+        for (size_t i = 0; i < n; i++) {
+            uint16_t v = (uint16_t)(i * 40503 % 4096 * (i % 7 ? 1 : 16));
+            suites[0][2 * i] = suites[1][2 * (n - 1 - i)] = (uint8_t)(v >> 8);
+            suites[0][2 * i + 1] = suites[1][2 * (n - 1 - i) + 1] = (uint8_t)v;
+        }
+        for (int o = 0; o < 2; o++) {
+            struct draft *d = fresh();
+            d->suites = span_of(suites[o], 2 * n);
+            assert_int_equal(hello_parse(finish(d), &h[o]), 0);
+        }
+        assert_string_equal(h[0].ja4, h[1].ja4);
+    }
+}
+
 static void ja4_only_grease(void **state) {
     struct draft *d = fresh();
     struct hello h;
@@ -122,8 +141,12 @@ static void ja4_only_grease(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ja4_published_example),    cmocka_unit_test(ja4_alpn_characters), cmocka_unit_test(ja4_versions),
-        cmocka_unit_test(ja4_of_the_largest_hello), cmocka_unit_test(ja4_only_grease),
+        cmocka_unit_test(ja4_published_example),
+        cmocka_unit_test(ja4_alpn_characters),
+        cmocka_unit_test(ja4_versions),
+        cmocka_unit_test(ja4_of_the_largest_hello),
+        cmocka_unit_test(ja4_does_not_depend_on_the_order),
+        cmocka_unit_test(ja4_only_grease),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

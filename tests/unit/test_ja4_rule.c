@@ -21,7 +21,7 @@ static int check(const char *rule) {
     return err;
 }
 
-static void patterns_are_told_from_others(void **state) {
+static void patterns_are_distinguished_from_others(void **state) {
     static const char *const good[] = {JA4,
                                        "*_*_*",
                                        "t13d*_8daaf6152771_*",
@@ -94,7 +94,7 @@ static void what_is_no_fingerprint_is_borne(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(patterns_are_told_from_others),
+        cmocka_unit_test(patterns_are_distinguished_from_others),
         cmocka_unit_test(a_star_stays_in_its_part),
         cmocka_unit_test(what_is_no_fingerprint_is_borne),
     };

@@ -14,10 +14,12 @@
 
 #include "base/base64url.h"
 #include "base/err.h"
+#include "keymaker/fleet_keys.h"
 #include "keymaker/installed.h"
 #include "keymaker/jws.h"
 #include "keymaker/key_file.h"
 #include "make_cert.h"
+#include "tls/selfsigned.h"
 
 static char *dir;
 static struct accounts accounts;
@@ -26,6 +28,7 @@ static const char *contacts[] = {"mailto:ops@example.org"};
 static struct conf_issuer issuer;
 static struct conf_managed cert;
 static struct conf_acme conf;
+static uint16_t first_issuer;
 static char answer[KEYMAKING_BODY_MAX], reason[1024], cert_dir[256];
 static struct text why;
 
@@ -41,7 +44,8 @@ static int begin(void **state) {
     snprintf(cert_dir, sizeof(cert_dir), "%s/web", dir);
     make_must(mkdir(cert_dir, 0700) == 0, cert_dir);
     issuer = (struct conf_issuer){.name = "le", .directory = "https://ca.example/dir", .contact = contacts, .ncontact = 1};
-    cert = (struct conf_managed){.id = "web", .dir = cert_dir, .names = names, .nnames = ARRAY_LEN(names)};
+    cert = (struct conf_managed){
+        .id = "web", .dir = cert_dir, .names = names, .nnames = ARRAY_LEN(names), .issuers = &first_issuer, .nissuers = 1};
     conf = (struct conf_acme){.dir = dir, .issuers = &issuer, .nissuers = 1, .certs = &cert, .ncerts = 1};
     why = text_of(reason, sizeof(reason));
     memset(&accounts, 0, sizeof(accounts));
@@ -293,9 +297,52 @@ static void test_key_change(void **state) {
     EVP_PKEY *now = account_key();
     assert_int_equal(EVP_PKEY_eq(now, next), 1);
     assert_int_equal(EVP_PKEY_eq(now, old), 0);
-    assert_int_equal(ask(&q), ERR_SYSTEM); /* there is none that waits any more */
-    EVP_PKEY_free(now), EVP_PKEY_free(next), EVP_PKEY_free(old);
+    char *thumbprint = strdup(answer);
+    assert_int_equal(strlen(thumbprint), 43);
+    assert_int_equal(ask(&q), 0); /* the answer was lost: nothing waits any more, the same key is in force */
+    assert_string_equal(answer, thumbprint);
+    EVP_PKEY *again = account_key();
+    assert_int_equal(EVP_PKEY_eq(again, next), 1);
+    q = request_of(KEYMAKING_THUMBPRINT);
+    assert_int_equal(ask(&q), 0);
+    assert_string_equal(answer, thumbprint);
+    free(thumbprint);
+    EVP_PKEY_free(now), EVP_PKEY_free(next), EVP_PKEY_free(old), EVP_PKEY_free(again);
     json_decref(h), json_decref(p), json_decref(inner);
+}
+
+/* An account is looked for by the key that waits, and nothing else is signed by it alone. */
+static void test_a_key_that_waits(void **state) {
+    (void)state;
+    static char header[4096], payload[4096];
+    struct keymaking_request change = request_of(KEYMAKING_ROLLOVER), waits = {.op = KEYMAKING_WAITS},
+                             find = request_of(KEYMAKING_FIND);
+    EVP_PKEY *next = NULL;
+    assert_int_equal(ask(&waits), 0);
+    assert_string_equal(answer, ""); /* none */
+    find.account = span_of(NULL, 0);
+    assert_int_equal(ask(&find), 0);
+    assert_string_equal(answer, "");
+    assert_int_equal(access(make_path(dir, "accounts/le.next.key"), F_OK), -1);
+    assert_int_equal(ask(&change), 0);
+    assert_int_equal(key_file_read(make_path(dir, "accounts/le.next.key"), &next, &why), 0);
+    assert_int_equal(ask(&waits), 0);
+    assert_int_equal(strlen(answer), 43);
+    char *thumbprint = strdup(answer);
+    assert_int_equal(ask(&find), 0);
+    json_t *jws = json_loads(answer, 0, NULL);
+    json_t *h = part(jws, "protected", header, sizeof(header)), *p = part(jws, "payload", payload, sizeof(payload));
+    assert_true(verifies(jws, next));
+    assert_true(json_is_object(json_object_get(h, "jwk")));
+    assert_string_equal(payload, "{\"onlyReturnExisting\":true}");
+    find.account = span_str(ACCOUNT);
+    assert_int_equal(ask(&find), ERR_FORMAT);
+    assert_int_equal(ask(&change), 0); /* once more: the same one, the issuer may have it already */
+    assert_int_equal(ask(&waits), 0);
+    assert_string_equal(answer, thumbprint);
+    free(thumbprint);
+    EVP_PKEY_free(next);
+    json_decref(h), json_decref(p), json_decref(jws);
 }
 
 static void test_thumbprint_is_of_the_key(void **state) {
@@ -363,6 +410,21 @@ static struct keymaking_cert inspect(void) {
     return c;
 }
 
+/* The one that serves until an issuer's is there. */
+static void test_our_own_certificate_is_no_issuers(void **state) {
+    (void)state;
+    int made = 0;
+    why = text_of(reason, sizeof(reason));
+    assert_int_equal(selfsigned_ensure(make_path(cert_dir, "0"), "a.example.org", 0, &made, &why), 0);
+    assert_int_equal(symlink("self-signed.crt", make_path(cert_dir, "0/fullchain.pem")), 0);
+    assert_int_equal(symlink("0", make_path(cert_dir, "current")), 0);
+    assert_int_equal(symlink("current/fullchain.pem", make_path(cert_dir, "fullchain.pem")), 0);
+    struct keymaking_cert c = inspect();
+    assert_true(c.not_after > c.not_before); /* it was read */
+    assert_false(c.from_issuer);
+    assert_int_equal(c.ari.len, 0);
+}
+
 static void test_a_chain_is_put_into_use(void **state) {
     (void)state;
     assert_false(inspect().from_issuer);
@@ -428,6 +490,23 @@ static void test_a_clock_that_is_behind(void **state) {
     free(pem);
 }
 
+/* One that nobody would take for days does not take the place of one that everybody takes; of any other it does. */
+static void test_a_certificate_of_next_week(void **state) {
+    (void)state;
+    char *now = chain_for(NULL, (struct make_spec){.cn = "x", .san = SAN, .begins_s = -60, .ends_s = 86400});
+    assert_int_equal(put(now), 0);
+    char *late = chain_for(NULL, (struct make_spec){.cn = "x", .san = SAN, .begins_s = 7 * 86400, .ends_s = 90 * 86400});
+    int64_t until = inspect().not_after;
+    assert_int_equal(put(late), ERR_FORMAT);
+    assert_non_null(strstr(reason, "not valid before tomorrow"));
+    assert_int_equal(inspect().not_after, until);
+    free(late);
+    assert_int_equal(unlink(make_path(cert_dir, "current")), 0); /* nothing is in use */
+    late = chain_for(NULL, (struct make_spec){.cn = "x", .san = SAN, .begins_s = 7 * 86400, .ends_s = 90 * 86400});
+    assert_int_equal(put(late), 0);
+    free(now), free(late);
+}
+
 static void test_other_names_are_noticed(void **state) {
     (void)state;
     char *pem = chain_for(NULL, (struct make_spec){.cn = "x", .san = SAN});
@@ -477,6 +556,169 @@ static void test_revocation_is_of_the_one_in_use(void **state) {
     free(pem);
 }
 
+/* ---- a fleet ---- */
+
+static struct fleet_keys shared;
+static uint8_t sealed[KEYMAKING_DATA_MAX], opened[KEYMAKING_DATA_MAX];
+
+static void share_by(const char *key) {
+    static char path[256];
+    static struct conf whole;
+    snprintf(path, sizeof(path), "%s/storage.key", dir);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_int_equal(fwrite(key, 1, 32, f), 32);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(chmod(path, 0600), 0);
+    whole = (struct conf){.acme = conf, .store = {.socket = "/run/redis", .cluster = "c", .key_file = path}};
+    why.len = 0;
+    assert_int_equal(fleet_keys_init(&shared, &whole, &why), 0);
+    shared.conf = &conf;
+}
+
+/* OP about VERSION with DATA; the answer is in TO. */
+static int ask_shared(enum keymaking_op op, uint64_t version, struct span data, uint8_t *to, size_t *ret_len) {
+    static uint8_t body[KEYMAKING_BODY_MAX];
+    for (unsigned i = 0; i < 8; i++)
+        body[i] = (uint8_t)(version >> (56 - 8 * i));
+    if (data.len)
+        memcpy(body + 8, data.p, data.len);
+    const struct keymaking_request q = {.op = op, .data = span_of(body, 8 + data.len)};
+    why.len = 0;
+    return fleet_keys_answer(&shared, &q, to, KEYMAKING_DATA_MAX, ret_len, &why);
+}
+
+static void test_an_order_key_goes_to_another_instance(void **state) {
+    (void)state;
+    size_t len = 0, none = 0;
+    EVP_PKEY *was = NULL, *is = NULL;
+    share_by("0123456789abcdef0123456789abcdef");
+    assert_int_equal(ask_shared(KEYMAKING_SEAL_KEY, 1, span_of(NULL, 0), sealed, &len), 0);
+    assert_null(memmem(sealed, len, "PRIVATE", 7));
+    assert_int_equal(installed_next_key(&cert, &was, &why), 0);
+    installed_forget_next_key(&cert);
+    assert_int_equal(ask_shared(KEYMAKING_OPEN_KEY, 2, span_of(sealed, len), opened, &none), ERR_CRYPTO);  /* another version */
+    assert_int_equal(ask_shared(KEYMAKING_OPEN_CERT, 1, span_of(sealed, len), opened, &none), ERR_CRYPTO); /* another object */
+    for (size_t i = 0; i < len; i += 1 + i / 16) {
+        sealed[i] ^= 0x40;
+        assert_int_equal(ask_shared(KEYMAKING_OPEN_KEY, 1, span_of(sealed, len), opened, &none), ERR_CRYPTO);
+        sealed[i] ^= 0x40;
+    }
+    for (size_t cut = 0; cut < 40; cut++)
+        assert_int_equal(ask_shared(KEYMAKING_OPEN_KEY, 1, span_of(sealed, cut), opened, &none), ERR_CRYPTO);
+    assert_int_equal(ask_shared(KEYMAKING_OPEN_KEY, 1, span_of(sealed, len), opened, &none), 0);
+    assert_int_equal(installed_next_key(&cert, &is, &why), 0);
+    assert_int_equal(EVP_PKEY_eq(was, is), 1);
+    share_by("another key, also of 32 bytes...");
+    assert_int_equal(ask_shared(KEYMAKING_OPEN_KEY, 1, span_of(sealed, len), opened, &none), ERR_CRYPTO);
+    assert_non_null(strstr(reason, "another storage_key_file"));
+    EVP_PKEY_free(was);
+    EVP_PKEY_free(is);
+}
+
+static void test_a_certificate_goes_to_another_instance(void **state) {
+    (void)state;
+    size_t len = 0, old_len = 0, none = 0;
+    EVP_PKEY *key = NULL, *other = NULL;
+    static uint8_t old[KEYMAKING_DATA_MAX];
+    struct conf_issuer two[] = {issuer, issuer};
+    uint16_t ordered[] = {1, 0}, turned[] = {0, 1};
+    conf.issuers = two;
+    conf.nissuers = cert.nissuers = 2;
+    cert.issuers = ordered;
+    two[1].name = "not it";
+    share_by("0123456789abcdef0123456789abcdef");
+    assert_int_equal(installed_next_key(&cert, &key, &why), 0);
+    char *pem = chain_for(NULL, (struct make_spec){.san = SAN});
+    assert_int_equal(ask_shared(KEYMAKING_SEAL_CERT, 2, span_str(pem), old, &old_len), 0);
+    assert_int_equal(ask_shared(KEYMAKING_SEAL_CERT, 3, span_str(pem), sealed, &len), 0);
+    installed_forget_next_key(&cert);
+    assert_int_equal(ask_shared(KEYMAKING_SEAL_CERT, 4, span_str(pem), opened, &none), ERR_NOT_FOUND); /* nobody has its key */
+    assert_non_null(strstr(reason, "next.key"));
+    assert_int_equal(installed_next_key(&cert, &other, &why), 0);
+    assert_int_equal(ask_shared(KEYMAKING_SEAL_CERT, 4, span_str(pem), opened, &none), ERR_FORMAT); /* not that key's */
+    for (unsigned again = 0; again < 2; again++) {
+        assert_int_equal(ask_shared(KEYMAKING_OPEN_CERT, 3, span_of(sealed, len), opened, &none), 0);
+        assert_true(span_eq(span_of(opened, none), span_str(again ? "here" : "le"))); /* who has issued what is in use */
+        cert.issuers = turned; /* another instance has other names for them, and another order of the sections */
+        two[1].name = "here";
+    }
+    struct keymaking_cert c = inspect();
+    assert_true(c.from_issuer && c.names_right);
+    assert_int_equal(c.version, 3);
+    assert_int_equal(ask_shared(KEYMAKING_OPEN_CERT, 2, span_of(old, old_len), opened, &none), ERR_FORMAT);
+    assert_non_null(strstr(reason, "version 3 was taken before"));
+    assert_int_equal(inspect().version, 3);
+    EVP_PKEY_free(other);
+    assert_int_equal(installed_next_key(&cert, &other, &why), 0);
+    char *younger = chain_for(NULL, (struct make_spec){.san = SAN, .begins_s = 60, .ends_s = 90 * 86400});
+    assert_int_equal(put(younger), 0); /* ordered without the store: who has issued the older one is of no interest */
+    assert_int_equal(ask_shared(KEYMAKING_OPEN_CERT, 3, span_of(sealed, len), opened, &none), 0);
+    assert_int_equal(none, 0);
+    free(younger);
+    free(pem);
+    EVP_PKEY_free(key);
+    EVP_PKEY_free(other);
+}
+
+static void test_an_account_goes_to_another_instance(void **state) {
+    (void)state;
+    size_t len = 0, n = 0;
+    char path[256];
+    share_by("0123456789abcdef0123456789abcdef");
+    const struct keymaking_request q = request_of(KEYMAKING_THUMBPRINT);
+    assert_int_equal(ask(&q), 0);
+    char *thumbprint = strdup(answer);
+    assert_int_equal(ask_shared(KEYMAKING_SEAL_ACCOUNT, 5, span_str(ACCOUNT), sealed, &len), 0);
+    snprintf(path, sizeof(path), "%s/accounts/le.key", dir);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(ask_shared(KEYMAKING_OPEN_ACCOUNT, 5, span_of(sealed, len), opened, &n), 0);
+    assert_true(span_eq(span_of(opened, n), span_str(ACCOUNT)));
+    assert_int_equal(ask(&q), 0);
+    assert_string_equal(answer, thumbprint);
+    free(thumbprint);
+    assert_int_equal(ask_shared(KEYMAKING_SEAL_ACCOUNT, 4, span_str(ACCOUNT), sealed, &len), 0);
+    assert_int_equal(ask_shared(KEYMAKING_OPEN_ACCOUNT, 4, span_of(sealed, len), opened, &n), ERR_FORMAT); /* older */
+    assert_int_equal(ask_shared(KEYMAKING_SEAL_ACCOUNT, 0, span_str(ACCOUNT), sealed, &len), ERR_FORMAT);
+}
+
+/* A key that waits is of the account before the fleet's. The issuer may have it, and still it takes no place of the fleet's. */
+static void test_a_key_that_waits_and_the_fleet(void **state) {
+    (void)state;
+    size_t len = 0, n = 0;
+    const struct keymaking_request thumbprint = request_of(KEYMAKING_THUMBPRINT), change = request_of(KEYMAKING_ROLLOVER),
+                                   rolled_over = request_of(KEYMAKING_ROLLED_OVER), waits = request_of(KEYMAKING_WAITS);
+    share_by("0123456789abcdef0123456789abcdef");
+    assert_int_equal(ask(&change), 0);
+    assert_int_equal(ask_shared(KEYMAKING_SEAL_ACCOUNT, 1, span_str(ACCOUNT), sealed, &len), 0);
+    assert_int_equal(ask(&change), ERR_UNSUPPORTED); /* others have the key from now on */
+    assert_non_null(strstr(reason, "one of a fleet"));
+    assert_int_equal(ask(&thumbprint), 0);
+    char *fleets = strdup(answer);
+    assert_int_equal(ask_shared(KEYMAKING_OPEN_ACCOUNT, 1, span_of(sealed, len), opened, &n), 0);
+    assert_int_equal(ask(&waits), 0);
+    assert_string_equal(answer, "");
+    assert_int_equal(ask(&rolled_over), 0); /* asked before the account was taken */
+    assert_string_equal(answer, fleets);
+    free(fleets);
+}
+
+/* The issuer has taken the key after the account was shared: what the store has is older. */
+static void test_a_change_that_was_late(void **state) {
+    (void)state;
+    size_t len = 0, n = 0;
+    const struct keymaking_request change = request_of(KEYMAKING_ROLLOVER), rolled_over = request_of(KEYMAKING_ROLLED_OVER);
+    share_by("0123456789abcdef0123456789abcdef");
+    assert_int_equal(ask(&change), 0);
+    assert_int_equal(ask_shared(KEYMAKING_SEAL_ACCOUNT, 1, span_str(ACCOUNT), sealed, &len), 0);
+    assert_int_equal(ask(&rolled_over), 0);
+    EVP_PKEY *now = account_key();
+    assert_int_equal(ask_shared(KEYMAKING_OPEN_ACCOUNT, 1, span_of(sealed, len), opened, &n), ERR_FORMAT);
+    EVP_PKEY *still = account_key();
+    assert_int_equal(EVP_PKEY_eq(now, still), 1);
+    EVP_PKEY_free(now), EVP_PKEY_free(still);
+}
+
 int main(void) {
 #define CASE(name) cmocka_unit_test_setup_teardown(test_##name, begin, end)
     const struct CMUnitTest tests[] = {
@@ -486,13 +728,21 @@ int main(void) {
         CASE(csr),
         CASE(what_is_not_signed),
         CASE(key_change),
+        CASE(a_key_that_waits),
         CASE(thumbprint_is_of_the_key),
+        CASE(our_own_certificate_is_no_issuers),
         CASE(a_chain_is_put_into_use),
         CASE(chains_that_are_refused),
         CASE(a_clock_that_is_behind),
+        CASE(a_certificate_of_next_week),
         CASE(other_names_are_noticed),
         CASE(a_full_disk),
         CASE(revocation_is_of_the_one_in_use),
+        CASE(an_order_key_goes_to_another_instance),
+        CASE(a_certificate_goes_to_another_instance),
+        CASE(an_account_goes_to_another_instance),
+        CASE(a_key_that_waits_and_the_fleet),
+        CASE(a_change_that_was_late),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

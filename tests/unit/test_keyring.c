@@ -16,6 +16,7 @@
 #include "make_cert.h"
 #include "sign_samples.h"
 #include "tls/secure_heap.h"
+#include "wire/control_creds.h"
 
 static const char *const types[] = {"RSA:2048", "EC:P-256", "EC:P-384", "ED25519"};
 #define TYPES ARRAY_LEN(types)
@@ -182,8 +183,8 @@ static void keys_are_named_by_set_and_number(void **state) {
     struct span s = span_of(tbs, sample_tls13(tbs, 32));
     assert_int_equal(sign(5, 0, 0x0403, s), 0);
     assert_int_equal(sign(5, 1, 0x0804, s), 0);
-    assert_int_equal(sign(5, 2, 0x0403, s), ERR_NOT_FOUND);
-    assert_int_equal(sign(5, UINT32_MAX, 0x0403, s), ERR_NOT_FOUND);
+    assert_int_equal(sign(5, 2, 0x0403, s), ERR_FORMAT);
+    assert_int_equal(sign(5, UINT32_MAX, 0x0403, s), ERR_FORMAT);
     assert_int_equal(sign(4, 0, 0x0403, s), ERR_NOT_FOUND);
     item_free(&items[0]);
     item_free(&items[1]);
@@ -195,18 +196,46 @@ static void two_sets_are_good_at_a_time(void **state) {
     uint8_t tbs[SIGN_TBS_MAX];
     struct span s = span_of(tbs, sample_tls13(tbs, 32));
     assert_false(keyring_has(ring));
-    assert_int_equal(take(1, &items[0], 1), 0);
+    assert_int_equal(take(1u << 8, &items[0], 1), 0);
     assert_true(keyring_has(ring));
-    assert_int_equal(sign(1, 0, 0x0403, s), 0);
-    assert_int_equal(take(2, &items[1], 1), 0);
-    assert_int_equal(sign(1, 0, 0x0403, s), 0);
+    assert_int_equal(sign(1u << 8, 0, 0x0403, s), 0);
+    assert_int_equal(take(2u << 8, &items[1], 1), 0);
+    assert_int_equal(sign(1u << 8, 0, 0x0403, s), 0);
     assert_true(verifies(keys[1], 0x0403, s, sig, sig_len));
-    assert_int_equal(sign(2, 0, 0x0503, s), 0);
+    assert_int_equal(sign(2u << 8, 0, 0x0503, s), 0);
     assert_true(verifies(keys[2], 0x0503, s, sig, sig_len));
-    assert_int_equal(take(3, &items[0], 1), 0);
+    assert_int_equal(take(3u << 8, &items[0], 1), 0);
+    assert_int_equal(sign(1u << 8, 0, 0x0403, s), ERR_NOT_FOUND);
+    assert_int_equal(sign(2u << 8, 0, 0x0503, s), 0);
+    assert_int_equal(sign(3u << 8, 0, 0x0403, s), 0);
+    item_free(&items[0]);
+    item_free(&items[1]);
+}
+
+/* An attempt that was taken here and refused by another signer. */
+static void the_set_in_use_outlives_attempts_that_failed(void **state) {
+    (void)state;
+    struct store_item items[] = {item(1, FORM_PKCS8, NULL), item(2, FORM_PKCS8, NULL)};
+    uint8_t tbs[SIGN_TBS_MAX];
+    struct span s = span_of(tbs, sample_tls13(tbs, 32));
+    uint32_t used = 1, failed = 0;
+    assert_int_equal(take(used, &items[0], 1), 0);
+    for (unsigned i = 0; i < 300; i++) {
+        uint32_t next = control_creds_attempt(used, failed);
+        assert_true(next > used && next != failed);
+        assert_int_equal(take(next, &items[1], 1), 0);
+        assert_int_equal(sign(used, 0, 0x0403, s), 0);
+        assert_int_equal(sign(next, 0, 0x0503, s), 0);
+        if (failed)
+            assert_int_equal(sign(failed, 0, 0x0503, s), ERR_NOT_FOUND);
+        failed = next;
+    }
+    used = failed; /* the last one is used */
+    uint32_t next = control_creds_attempt(used, used);
+    assert_true(next > used);
+    assert_int_equal(take(next, &items[0], 1), 0);
+    assert_int_equal(sign(used, 0, 0x0503, s), 0);
     assert_int_equal(sign(1, 0, 0x0403, s), ERR_NOT_FOUND);
-    assert_int_equal(sign(2, 0, 0x0503, s), 0);
-    assert_int_equal(sign(3, 0, 0x0403, s), 0);
     item_free(&items[0]);
     item_free(&items[1]);
 }
@@ -300,11 +329,11 @@ static void passphrases(void **state) {
     make_file(pass, "\nsecret\n", 8);
     refused_for(&it, pass, ": found an empty first line, expected the passphrase");
     make_file(pass, "", 0);
-    refused_for(&it, pass, ": the file is empty");
+    refused_for(&it, pass, ": the file is empty, expected a passphrase");
     char longer[KEY_PASS_MAX + 3];
     memset(longer, 'x', sizeof(longer));
     make_file(pass, longer, sizeof(longer));
-    refused_for(&it, pass, ": the file is longer than 1026 bytes");
+    refused_for(&it, pass, ": the file is longer than 1026 bytes, expected a passphrase");
     make_file(pass, "secret\r\n", 8);
     assert_int_equal(take(1, &it, 1), 0);
     item_free(&it);
@@ -314,7 +343,7 @@ static void wrong_files(void **state) {
     (void)state;
     struct store_item it = item(1, FORM_PKCS8, NULL);
     make_file(it.file, "", 0);
-    refused(&it, ": the file is empty");
+    refused(&it, ": the file is empty, expected a PEM file");
     make_file(it.file, "hello", 5);
     refused(&it, ": found no private key, expected \"-----BEGIN PRIVATE KEY-----\"");
     make_file(it.file, "-----BEGIN PRIVATE KEY-----\nMIGH!!\n-----END PRIVATE KEY-----\n", 60);
@@ -323,11 +352,11 @@ static void wrong_files(void **state) {
     assert_non_null(strstr(line, ": the private key cannot be read: "));
     char *large = calloc(1, KEY_FILE_MAX + 1);
     make_file(it.file, large, KEY_FILE_MAX + 1);
-    refused(&it, ": the file is longer than 1048576 bytes");
+    refused(&it, ": the file is longer than 1 MiB, expected a PEM file");
     free(large);
     struct store_item dir = it;
     dir.file = directory;
-    refused(&dir, ": found no regular file");
+    refused(&dir, ": found a directory, expected a PEM file");
     item_free(&it);
 }
 
@@ -538,6 +567,7 @@ int main(void) {
         CASE(signs_nothing_else),
         CASE(keys_are_named_by_set_and_number),
         CASE(two_sets_are_good_at_a_time),
+        CASE(the_set_in_use_outlives_attempts_that_failed),
         CASE(a_bad_set_leaves_the_good_one),
         CASE(more_keys_than_can_be_open),
         CASE(every_form_of_file),

@@ -47,7 +47,7 @@ static bool gone(const struct processes *p) {
     return p->observer == GONE && p->handshakers == GONE && p->relays == GONE;
 }
 
-static void tell(struct processes *p, unsigned kinds) {
+static void ask(struct processes *p, unsigned kinds) {
     p->asked |= (uint8_t)((p->observer ? kinds & OBSERVER : 0u) | (p->handshakers ? kinds & HANDSHAKERS : 0u) |
                           (p->relays ? kinds & RELAYS : 0u));
 }
@@ -133,17 +133,17 @@ static void report_refused(struct world *w) {
 
 static void stop_others(struct world *w) {
     w->config_runs = w->successor_runs = w->stop_timer = false;
-    tell(&w->now, ALL_KINDS & ~OBSERVER);
-    tell(&w->next, ALL_KINDS & ~OBSERVER);
-    tell(&w->previous, ALL_KINDS & ~OBSERVER);
+    ask(&w->now, ALL_KINDS & ~OBSERVER);
+    ask(&w->next, ALL_KINDS & ~OBSERVER);
+    ask(&w->previous, ALL_KINDS & ~OBSERVER);
 }
 
 static void stop_observer(struct world *w) {
     assert_true(look(w).holds & OTHERS_GONE);
     w->queued = w->running = false;
-    tell(&w->now, OBSERVER);
-    tell(&w->next, OBSERVER);
-    tell(&w->previous, OBSERVER);
+    ask(&w->now, OBSERVER);
+    ask(&w->next, OBSERVER);
+    ask(&w->previous, OBSERVER);
 }
 
 static void perform_in_transition(struct world *w, enum action action) {
@@ -158,23 +158,23 @@ static void perform_in_transition(struct world *w, enum action action) {
         switch_over(w);
         break;
     case ACTION_FINISH:
-        tell(&w->previous, OBSERVER);
+        ask(&w->previous, OBSERVER);
         break;
     case ACTION_TEND_OLD:
-        tell(&w->previous, w->previous.handshakers == DRAINED ? HANDSHAKERS : 0u);
-        tell(&w->previous, w->previous.relays == DRAINED ? RELAYS : 0u);
+        ask(&w->previous, w->previous.handshakers == DRAINED ? HANDSHAKERS : 0u);
+        ask(&w->previous, w->previous.relays == DRAINED ? RELAYS : 0u);
         break;
     case ACTION_TAKE_LOG:
         assert_true(w->previous.there && w->previous.observer == GONE);
         break;
     case ACTION_KILL_FINISHING:
-        tell(&w->previous, OBSERVER | HANDSHAKERS);
+        ask(&w->previous, OBSERVER | HANDSHAKERS);
         break;
     case ACTION_MIGRATE:
         assert_int_equal(w->previous.handshakers, GONE);
         break;
     case ACTION_LEAVE:
-        tell(&w->previous, ALL_KINDS);
+        ask(&w->previous, ALL_KINDS);
         break;
     case ACTION_CONCLUDE:
         conclude(w);
@@ -190,11 +190,11 @@ static void perform_in_transition(struct world *w, enum action action) {
         w->config_runs = false;
         break;
     case ACTION_TEND_UNDO:
-        tell(&w->next, w->next.handshakers || w->next.relays ? ALL_KINDS & ~OBSERVER : OBSERVER);
+        ask(&w->next, w->next.handshakers || w->next.relays ? ALL_KINDS & ~OBSERVER : OBSERVER);
         break;
     case ACTION_KILL_ALL:
-        tell(&w->next, ALL_KINDS);
-        tell(&w->previous, ALL_KINDS);
+        ask(&w->next, ALL_KINDS);
+        ask(&w->previous, ALL_KINDS);
         break;
     case ACTION_EXEC: /* which fails here: a successor starts at rest */
         assert_true(w->willing && w->now.there && !w->next.there && !w->previous.there && lifecycle_goes_on(&w->l));
@@ -203,7 +203,7 @@ static void perform_in_transition(struct world *w, enum action action) {
         report_refused(w);
         break;
     default:
-        assert_int_equal(action, ACTION_REST);
+        assert_int_equal(action, ACTION_IDLE);
     }
 }
 
@@ -282,7 +282,7 @@ enum move {
     NEXT_SERVES,
     NEXT_DIES,
     NOW_SERVES,
-    TOLD_END,
+    ASKED_END,
     OLD_DRAINS_HANDSHAKERS,
     OLD_DRAINS_RELAYS,
     NOW_DRAINS_HANDSHAKERS,
@@ -294,7 +294,7 @@ enum move {
     MOVES,
 };
 
-static void end_told(struct processes *p) {
+static void end_asked(struct processes *p) {
     p->observer = p->asked & OBSERVER ? GONE : p->observer;
     p->handshakers = p->asked & HANDSHAKERS ? GONE : p->handshakers;
     p->relays = p->asked & RELAYS ? GONE : p->relays;
@@ -302,8 +302,8 @@ static void end_told(struct processes *p) {
 }
 
 /* Of those that are drained as they are asked. */
-static void drain(uint8_t *kind, bool is_told) {
-    if (is_told && *kind != GONE)
+static void drain(uint8_t *kind, bool is_asked) {
+    if (is_asked && *kind != GONE)
         *kind = DRAINED;
 }
 
@@ -329,10 +329,10 @@ static void move_child(struct world *w, enum move move) {
     case NOW_SERVES:
         w->now.handshakers = w->now.handshakers == READY ? ACCEPTS : w->now.handshakers;
         break;
-    case TOLD_END:
-        end_told(&w->now);
-        end_told(&w->next);
-        end_told(&w->previous);
+    case ASKED_END:
+        end_asked(&w->now);
+        end_asked(&w->next);
+        end_asked(&w->previous);
         break;
     case OLD_DRAINS_HANDSHAKERS:
         drain(&w->previous.handshakers, w->l.stage >= TRANSITION_FINISHING);
@@ -388,17 +388,17 @@ static bool happen(struct world *w, enum move move) {
 /* Children do nothing more; what they were asked to end ends, and timers fire. */
 static void lazy_end(struct world w) {
     for (unsigned i = 0; i < 40 && !w.l.ended; i++) {
-        bool rests = lifecycle_rests(&w.l) && !w.l.announced && !w.queued;
+        bool rests = lifecycle_idle(&w.l) && !w.l.announced && !w.queued;
         if (rests)
             break;
-        happen(&w, TOLD_END);
+        happen(&w, ASKED_END);
         happen(&w, BE_LATE);
-        happen(&w, TOLD_END);
+        happen(&w, ASKED_END);
         if (w.l.stage == TRANSITION_NONE) /* later than any stage */
             happen(&w, STOP_TIMER);
     }
     check(&w);
-    assert_true(w.l.ended || lifecycle_rests(&w.l));
+    assert_true(w.l.ended || lifecycle_idle(&w.l));
     assert_true(w.l.ended || (!w.queued && !w.running && !w.next.there && !w.previous.there));
     assert_true(!w.l.ended || gone(&w.now));
 }

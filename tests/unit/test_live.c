@@ -108,7 +108,7 @@ static int set_up(void **state) {
                        .suspend_connection = suspend,
                        .resume_connection = resume};
     loop = (struct loop){.now_ms = 1000000};
-    admin = (struct admin){.conf = &conf, .log = &counts, .loop = &loop};
+    admin = (struct admin){.conf = &conf, .log = &counts, .loop = &loop, .managed = {.conf = &conf}};
     assert_true(stats_view_init(&admin.stats_view, -1));
     admin.live = live_new(&admin);
     return admin.live ? 0 : -1;

@@ -85,7 +85,7 @@ static void assert_refused(int fd) {
     assert_true(st.st_uid == 0 && st.st_size == 0 && (st.st_mode & 07777) == 0600);
 }
 
-static void made_and_found_in_both_folders(void **state) {
+static void made_and_found_in_both_directories(void **state) {
     (void)state;
     for (unsigned i = 0; i < 2; i++) {
         assert_opened(open_log(theirs, "log"), NOBODY);
@@ -105,7 +105,7 @@ static void what_root_has_made_keeps_its_owner(void **state) {
     assert_opened(open_log(ours, "log"), 0);
 }
 
-static void neighbours_in_a_folder_of_others(void **state) {
+static void neighbors_in_a_directory_of_others(void **state) {
     (void)state;
     char name[160], elsewhere[160];
     (void)snprintf(name, sizeof(name), "%s/log", theirs);
@@ -157,7 +157,7 @@ static void steps_of_others(void **state) {
     assert_int_equal(rmdir(name), 0);
 }
 
-static void folders_that_others_may_write(void **state) {
+static void directories_that_others_may_write(void **state) {
     (void)state;
     static const mode_t modes[] = {0777, 0775};
     for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
@@ -221,7 +221,7 @@ static void links_of_roots_are_followed(void **state) {
     assert_refused(open_log(ours, "out"));
 }
 
-static void what_is_not_there_is_told(void **state) {
+static void what_is_not_there_is_reported(void **state) {
     (void)state;
     char name[160];
     (void)snprintf(name, sizeof(name), "%s/no/such", ours);
@@ -234,10 +234,10 @@ static void what_is_not_there_is_told(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(made_and_found_in_both_folders),   TEST(what_root_has_made_keeps_its_owner),
-        TEST(neighbours_in_a_folder_of_others), TEST(steps_of_others),
-        TEST(folders_that_others_may_write),    TEST(a_sticky_dir),
-        TEST(links_of_roots_are_followed),      TEST(what_is_not_there_is_told),
+        TEST(made_and_found_in_both_directories), TEST(what_root_has_made_keeps_its_owner),
+        TEST(neighbors_in_a_directory_of_others), TEST(steps_of_others),
+        TEST(directories_that_others_may_write),  TEST(a_sticky_dir),
+        TEST(links_of_roots_are_followed),        TEST(what_is_not_there_is_reported),
     };
     if (geteuid() != 0)
         return 77;

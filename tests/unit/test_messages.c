@@ -80,7 +80,8 @@ static void end(void) {
     static uint8_t record[RING_RECORD_MAX];
     while (ring_get(&s.log.ring, record) > 0)
         continue;
-    close(child);
+    if (child >= 0)
+        close(child);
     close(worker.control);
 }
 
@@ -111,7 +112,7 @@ static int send_one(uint16_t type) {
 
 #define BIT(x) (1u << (x))
 static const unsigned workers = BIT(ROLE_OBSERVER) | BIT(ROLE_RESOLVER) | BIT(ROLE_RELAY) | BIT(ROLE_HANDSHAKER) |
-                                BIT(ROLE_SIGNER) | BIT(ROLE_KEYMAKER) | BIT(ROLE_ACME);
+                                BIT(ROLE_SIGNER) | BIT(ROLE_KEYMAKER) | BIT(ROLE_ACME) | BIT(ROLE_FLEET) | BIT(ROLE_EXPORTER);
 static const unsigned starting = BIT(CHILD_STARTING), ready = BIT(CHILD_READY);
 static const unsigned serves = BIT(CHILD_READY) | BIT(CHILD_SERVING) | BIT(CHILD_DRAINED);
 static const unsigned now = BIT(OF_NOW), next = BIT(OF_COMING), previous = BIT(OF_GOING);
@@ -171,6 +172,66 @@ static void drained_in_a_stop(void **unused) {
     end();
 }
 
+/* STOP ends a generation that was refused, and each relay counts what it has cut. Handshakers answer DRAIN alone. */
+static void drained_when_told_to_stop(void **unused) {
+    (void)unused;
+    for (unsigned place = 0; place < PLACES; place++)
+        for (unsigned state = CHILD_READY; state <= CHILD_DRAINED; state++) {
+            begin(ROLE_RELAY, (enum child_state)state, (enum place)place);
+            worker.stopping = true;
+            assert_int_equal(send_one(CONTROL_DRAINED), 0);
+            messages_event(&s, 0, 0, EPOLLIN);
+            assert_int_equal(kills, 0);
+            assert_int_equal(worker.state, CHILD_DRAINED);
+            assert_int_equal(s.proctab.cut, 3);
+            end();
+            begin(ROLE_HANDSHAKER, (enum child_state)state, (enum place)place);
+            worker.stopping = true;
+            assert_int_equal(send_one(CONTROL_DRAINED), 0);
+            messages_event(&s, 0, 0, EPOLLIN);
+            assert_int_equal(kills, place != OF_GOING);
+            end();
+        }
+}
+
+/* Its end may be noticed before its messages are. */
+static void what_one_that_starts_has_said_is_received_before_its_end(void **unused) {
+    static const char why[] = "k.pem: does not match";
+    (void)unused;
+    for (unsigned state = CHILD_STARTING; state <= CHILD_READY; state++) {
+        begin(ROLE_SIGNER, (enum child_state)state, OF_COMING);
+        assert_int_equal(send_one(CONTROL_PONG), 0);
+        assert_int_equal(ipc_send(child, CONTROL_REFUSED, span_str(why), NULL, 0), 0);
+        close(child);
+        messages_of_starting(&s);
+        assert_int_equal(s.refusal.is_made, state == CHILD_STARTING);
+        if (s.refusal.is_made)
+            assert_string_equal(s.refusal.text, why);
+        assert_int_equal(kills, 0);
+        child = -1;
+        end();
+    }
+}
+
+/* One that sends for ever holds nobody up; of one that breaks the rules nothing more is read. */
+static void but_not_for_ever(void **unused) {
+    (void)unused;
+    begin(ROLE_SIGNER, CHILD_STARTING, OF_COMING);
+    for (unsigned i = 0; i < 20; i++)
+        assert_int_equal(send_one(CONTROL_PONG), 0);
+    assert_int_equal(send_one(CONTROL_REFUSED), 0);
+    messages_of_starting(&s);
+    assert_false(s.refusal.is_made);
+    end();
+    begin(ROLE_SIGNER, CHILD_STARTING, OF_COMING);
+    assert_int_equal(send_one(CONTROL_COMMAND), 0);
+    assert_int_equal(send_one(CONTROL_REFUSED), 0);
+    messages_of_starting(&s);
+    assert_int_equal(kills, 1);
+    assert_false(s.refusal.is_made);
+    end();
+}
+
 static void keys_only_from_signers_that_owe_them(void **unused) {
     static const uint16_t types[] = {CONTROL_KEYS_TAKEN, CONTROL_KEYS_REFUSED};
     (void)unused;
@@ -215,7 +276,7 @@ static void an_excused_answer_may_come(void **unused) {
     end();
 }
 
-static void the_config_role_and_the_heir_have_their_own_answers(void **unused) {
+static void the_config_role_and_the_successor_have_their_own_answers(void **unused) {
     static uint8_t scratch[IPC_BODY_MAX + 2];
     (void)unused;
     for (uint16_t type = CONTROL_SETUP; type <= CONTROL_CPU + 1; type++)
@@ -240,10 +301,13 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_type_from_every_role_in_every_state),
         cmocka_unit_test(drained_in_a_stop),
+        cmocka_unit_test(drained_when_told_to_stop),
+        cmocka_unit_test(what_one_that_starts_has_said_is_received_before_its_end),
+        cmocka_unit_test(but_not_for_ever),
         cmocka_unit_test(keys_only_from_signers_that_owe_them),
         cmocka_unit_test(an_answer_is_owed_once),
         cmocka_unit_test(an_excused_answer_may_come),
-        cmocka_unit_test(the_config_role_and_the_heir_have_their_own_answers),
+        cmocka_unit_test(the_config_role_and_the_successor_have_their_own_answers),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }

@@ -138,7 +138,7 @@ static void a_list_has_a_bound(void **state) {
     netlist_fini(&l);
 }
 
-static void networks_and_names_of_files_are_told_apart(void **state) {
+static void networks_and_names_of_files_are_distinguished(void **state) {
     (void)state;
     static const char *const networks[] = {"192.0.2.1", "192.0.2.1/24", "192.0.2.300/24", "1.2.3",
                                            "::/0",      "fe80::1%eth0", "::1/x"};
@@ -159,7 +159,7 @@ int main(void) {
         cmocka_unit_test(messages_hold_nothing_of_a_line_that_a_terminal_would_obey),
         cmocka_unit_test(lines_are_counted_to_the_last),
         cmocka_unit_test(a_list_has_a_bound),
-        cmocka_unit_test(networks_and_names_of_files_are_told_apart),
+        cmocka_unit_test(networks_and_names_of_files_are_distinguished),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -188,7 +188,7 @@ static void lines_and_sessions_reach_the_file(void **state) {
     ring_unmap(&late);
 }
 
-static void sweeps_come_by_themselves(void **state) {
+static void sweeps_need_no_event(void **state) {
     int ends[2];
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
     start_process(ends[1]);
@@ -200,7 +200,7 @@ static void sweeps_come_by_themselves(void **state) {
     log_msg(&v, LOG_LEVEL_INFO, "heard");
     content[0] = 0;
     struct pollfd p = {.fd = ends[0], .events = POLLIN};
-    for (size_t have = 0; !strstr(content, " INFO relay.0 heard\n");) { /* what the walls lack may come before */
+    for (size_t have = 0; !strstr(content, " INFO relay.0 heard\n");) { /* what the sandbox lacks may come before */
         assert_int_equal(poll(&p, 1, WAIT_MS), 1);
         ssize_t n = read(ends[0], content + have, sizeof(content) - 1 - have);
         assert_true(n > 0);
@@ -267,7 +267,7 @@ static void a_broken_ring_is_survived(void **state) {
     ring_unmap(&good);
 }
 
-static void unreadable_events_are_told(void **state) {
+static void unreadable_events_are_reported(void **state) {
     begin_to_file("info");
     struct ring ring = give_ring(ROLE_RELAY, 0);
     assert_true(ring_put(&ring, span_str("nonsense")));
@@ -279,7 +279,7 @@ static void unreadable_events_are_told(void **state) {
     ring_unmap(&ring);
 }
 
-static void a_full_ring_is_told(void **state) {
+static void a_full_ring_is_reported(void **state) {
     begin_to_file("info");
     struct ring ring = give_ring(ROLE_RELAY, 0);
     struct event e = sample_session();
@@ -297,7 +297,7 @@ static void a_full_ring_is_told(void **state) {
     ring_unmap(&ring);
 }
 
-static void what_is_no_ring_is_refused_and_told(void **state) {
+static void what_is_no_ring_is_refused_and_reported(void **state) {
     begin_to_file("info");
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     go();
@@ -371,7 +371,7 @@ static void set_full(bool full) {
     assert_int_equal(prlimit(pid, RLIMIT_FSIZE, &r, NULL), 0);
 }
 
-static void lost_lines_are_told_when_writing_works_again(void **state) {
+static void lost_lines_are_reported_when_writing_works_again(void **state) {
     begin_to_file("info");
     struct ring ring = give_ring(ROLE_RELAY, 0);
     go();
@@ -414,17 +414,17 @@ static void a_broken_configuration_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         OBSERVED(lines_and_sessions_reach_the_file),
-        OBSERVED(sweeps_come_by_themselves),
+        OBSERVED(sweeps_need_no_event),
         OBSERVED(a_new_ring_replaces_the_old_after_its_last_words),
         OBSERVED(failures_are_sampled),
         OBSERVED(a_broken_ring_is_survived),
-        OBSERVED(unreadable_events_are_told),
-        OBSERVED(a_full_ring_is_told),
-        OBSERVED(what_is_no_ring_is_refused_and_told),
+        OBSERVED(unreadable_events_are_reported),
+        OBSERVED(a_full_ring_is_reported),
+        OBSERVED(what_is_no_ring_is_refused_and_reported),
         OBSERVED(reopen_moves_to_the_new_file),
         OBSERVED(the_end_of_the_supervisor_is_the_end),
         OBSERVED(a_full_disk_ends_nothing),
-        OBSERVED(lost_lines_are_told_when_writing_works_again),
+        OBSERVED(lost_lines_are_reported_when_writing_works_again),
         OBSERVED(without_its_log_file_it_does_not_start),
         OBSERVED(a_broken_configuration_is_refused),
     };

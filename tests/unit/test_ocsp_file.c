@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "cert_shop.h"
 #include "make_ocsp.h"
+#include "ocsp/ocsp.h"
 #include "tls/ocsp_file.h"
 
 static struct {
@@ -179,7 +180,7 @@ static void without_the_issuer_nothing_can_be_said(void **state) {
     struct make_ocsp o = good();
     write_response(&o);
     (void)sk_X509_pop(m.chain.others);
-    assert_refused("cannot be checked: expected the issuer's certificate as the second one in ");
+    assert_refused("cannot be checked: expected the issuer's certificate behind the first one in ");
 }
 
 /* ---- from the file to the client ---- */
@@ -262,6 +263,68 @@ static void a_wrong_one_does_not_refuse_the_certificate(void **state) {
 
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* ---- those that the acme role has fetched ---- */
+
+static int load_fetched(const struct make_ocsp *o, const char *dir) {
+    uint8_t *der = NULL;
+    char name[OCSP_FILE_NAME_MAX];
+    int len = i2d_X509(m.leaf, &der);
+    struct span leaf = span_of(der, (size_t)len);
+    m.why = text_of(m.sentence, sizeof(m.sentence));
+    ocsp_file_fini(&m.got);
+    assert_int_equal(ocsp_file_name(leaf, name), 0);
+    if (o)
+        make_ocsp_file(make_path(m.dir, name), o);
+    int err = ocsp_file_load_fetched(&m.chain, leaf, dir, (int64_t)time(NULL), &m.got, &m.why);
+    OPENSSL_free(der);
+    return err;
+}
+
+static void fetched_ones_are_judged_like_others(void **state) {
+    struct make_ocsp o = good();
+    assert_int_equal(load_fetched(NULL, m.dir), 0);
+    assert_null(m.got.bytes.p);
+    assert_int_equal(load_fetched(&o, m.dir), 0);
+    assert_non_null(m.got.bytes.p);
+    assert_int_equal(load_fetched(&o, "/nonexistent"), 0);
+    assert_null(m.got.bytes.p);
+    o.status = V_OCSP_CERTSTATUS_REVOKED;
+    assert_int_equal(load_fetched(&o, m.dir), ERR_FORMAT);
+    assert_non_null(strstr(m.sentence, "found status \"revoked\", expected \"good\""));
+    o = good();
+    o.cert = m.other_leaf; /* under the name of ours */
+    assert_int_equal(load_fetched(&o, m.dir), ERR_FORMAT);
+    o = good();
+    o.signer = m.other_ca;
+    o.signer_key = m.other_key;
+    assert_int_equal(load_fetched(&o, m.dir), ERR_FORMAT);
+    o = good();
+    o.ends_s = -10;
+    assert_int_equal(load_fetched(&o, m.dir), ERR_FORMAT);
+}
+
+static void a_fetched_one_without_an_end_lasts_a_day(void **state) {
+    struct make_ocsp o = good();
+    o.without_end = true;
+    assert_int_equal(load_fetched(&o, m.dir), 0);
+    assert_int_equal(m.got.until, m.got.from + 86400);
+    o.begins_s = -86400 - 10;
+    assert_int_equal(load_fetched(&o, m.dir), ERR_FORMAT);
+    assert_non_null(strstr(m.sentence, "the response ended on "));
+}
+
+static void a_giant_fetched_one_is_not_used(void **state) {
+    char name[OCSP_FILE_NAME_MAX];
+    static char bytes[OCSP_RESPONSE_MAX + 1];
+    uint8_t *der = NULL;
+    int len = i2d_X509(m.leaf, &der);
+    assert_int_equal(ocsp_file_name(span_of(der, (size_t)len), name), 0);
+    OPENSSL_free(der);
+    make_file(make_path(m.dir, name), bytes, sizeof(bytes));
+    assert_int_equal(load_fetched(NULL, m.dir), ERR_FORMAT);
+    assert_non_null(strstr(m.sentence, "longer than"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(no_file_is_no_response),
@@ -276,6 +339,9 @@ int main(void) {
         CASE(it_reaches_clients_that_ask),
         CASE(one_not_begun_is_held_back),
         CASE(a_wrong_one_does_not_refuse_the_certificate),
+        CASE(fetched_ones_are_judged_like_others),
+        CASE(a_fetched_one_without_an_end_lasts_a_day),
+        CASE(a_giant_fetched_one_is_not_used),
     };
     return cmocka_run_group_tests(tests, setup_all, teardown_all);
 }

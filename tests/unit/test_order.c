@@ -1,321 +1,8 @@
-/*
- * The attempt against an issuer that is a model in this file: every state, every fault at every step, a crash at every step.
- * The functions of ca.h are the model's; the disk is real.
+/* The attempt against a model of an issuer: every state, every fault at every step, a crash at every step, months of renewals.
  */
-#include "acme/order.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-#include "acme/renewal.h"
-#include "acme/scheduler.h"
-#include "base/err.h"
-
-#define NAMES     3
-#define STEPS_MAX 200
-#define START     INT64_C(1790000000)
-#define DAY       INT64_C(86400)
-
-static char dir[] = "/tmp/tls-off-order-XXXXXX";
-static const char *names[NAMES] = {"a.example.org", "b.example.org", "192.0.2.7"};
-static uint8_t preferences[] = {CHALLENGE_TLS_ALPN_01, CHALLENGE_HTTP_01};
-static uint8_t key_kinds[] = {MANAGED_ECDSA_P256};
-static uint16_t both_issuers[] = {0, 1};
-static struct conf_issuer issuers[2];
-static struct conf_managed cert;
-
-/* ---- the model of an issuer ---- */
-
-static struct model {
-    bool account;
-    unsigned orders, finalized, told;
-    bool is_told[NAMES], valid[NAMES];
-    const char *status; /* of the order; NULL = there is none */
-    unsigned checks;    /* an authorization becomes valid with the second look */
-    const char *invalid_problem;
-    char profile[64], replaces[64];
-} models[2];
-
-static struct pending {
-    struct ca_call *call;
-    struct ca *ca;
-    enum keymaking_op op;
-    enum ca_url place;
-    char url[JOB_URL_MAX];
-    answer_fn fn;
-    void *ctx;
-} pending;
-static unsigned steps, keymaker_installs;
-static int64_t now_s;
-static bool lost; /* the last answer */
-
-static struct loop loop;
-static struct ca cas[2];
-static struct store store;
-static struct challenges challenges;
-static struct log quiet = {.level = LOG_LEVEL_ERROR};
-static unsigned ended, ended_well;
-static struct order order;
-static struct job job;
-
-/* Thousands of attempts: what is under test is the order of writes, not the disk. */
-int __wrap_fsync(int fd);
-int __wrap_fsync(int fd) {
-    (void)fd;
-    return 0;
-}
-
-static int64_t now(void) {
-    return now_s;
-}
-
-static void on_end(void *ctx, struct job *j, bool ok) {
-    (void)ctx;
-    (void)j;
-    ended++;
-    ended_well += ok;
-}
-
-static const struct order_env env = {
-    .loop = &loop, .cas = cas, .store = &store, .challenges = &challenges, .log = &quiet, .now = now, .ended = on_end};
-
-static void ask(struct ca *c, struct ca_call *call, enum keymaking_op op, enum ca_url place, const char *url, answer_fn fn,
-                void *ctx) {
-    assert_null(call->ca); /* one at a time */
-    call->ca = c;
-    pending = (struct pending){.call = call, .ca = c, .op = op, .place = place, .fn = fn, .ctx = ctx};
-    (void)snprintf(pending.url, sizeof(pending.url), "%s", url);
-}
-
-void ca_directory(struct ca *c, struct ca_call *call, answer_fn fn, void *ctx) {
-    ask(c, call, KEYMAKING_COUNT, CA_URLS, "directory", fn, ctx);
-}
-
-void ca_post(struct ca *c, struct ca_call *call, enum keymaking_op op, uint16_t place_of_cert, enum ca_url place,
-             const char *url, struct span data, answer_fn fn, void *ctx) {
-    struct keymaking_order o;
-    assert_int_equal(place_of_cert, 0);
-    if (op == KEYMAKING_ORDER) {
-        assert_int_equal(keymaking_unpack_order(data, &o), 0);
-        struct model *m = &models[c->index];
-        (void)snprintf(m->profile, sizeof(m->profile), "%.*s", (int)o.profile.len, (const char *)o.profile.p);
-        (void)snprintf(m->replaces, sizeof(m->replaces), "%.*s", (int)o.replaces.len, (const char *)o.replaces.p);
-    }
-    ask(c, call, op, place, url, fn, ctx);
-}
-
-void ca_get(struct ca *c, struct ca_call *call, enum ca_url place, const char *suffix, answer_fn fn, void *ctx) {
-    ask(c, call, KEYMAKING_COUNT, place, suffix, fn, ctx);
-}
-
-void ca_keymaker(struct ca *c, struct ca_call *call, enum keymaking_op op, uint16_t place, struct span data, answer_fn fn,
-                 void *ctx) {
-    (void)place;
-    if (op == KEYMAKING_INSTALL)
-        assert_true(span_eq(data, span_str("the chain")));
-    ask(c, call, op, CA_URLS, "", fn, ctx);
-}
-
-void ca_cancel(struct ca_call *call) {
-    if (call->ca && pending.call == call)
-        pending = (struct pending){.call = NULL};
-    call->ca = NULL;
-}
-
-bool ca_has_profile(const struct ca *c, const char *profile) {
-    (void)c;
-    return strcmp(profile, "shortlived") == 0;
-}
-
-/* ---- its answers ---- */
-
-static json_t *order_json(const struct model *m) {
-    json_t *list = json_array();
-    char url[64];
-    for (unsigned i = 0; i < NAMES; i++) {
-        (void)snprintf(url, sizeof(url), "https://ca/authz/%u", i);
-        json_array_append_new(list, json_string(url));
-    }
-    return json_pack("{s:s, s:s, s:s, s:o}", "status", m->status, "finalize", "https://ca/finalize", "certificate",
-                     "https://ca/cert", "authorizations", list);
-}
-
-static json_t *authz_json(const struct model *m, unsigned i) {
-    char alpn[64], http[64];
-    (void)snprintf(alpn, sizeof(alpn), "https://ca/challenge/%u", i);
-    (void)snprintf(http, sizeof(http), "https://ca/http/%u", i);
-    const char *status = m->valid[i] ? "valid" : m->invalid_problem && m->is_told[i] ? "invalid" : "pending";
-    json_t *first = json_pack("{s:s, s:s, s:s}", "type", "http-01", "url", http, "token", "token-http");
-    json_t *second = json_pack("{s:s, s:s, s:s}", "type", "tls-alpn-01", "url", alpn, "token", "token-alpn");
-    if (m->invalid_problem && m->is_told[i])
-        json_object_set_new(second, "error", json_pack("{s:s, s:s}", "type", m->invalid_problem, "detail", "nobody there"));
-    return json_pack("{s:s, s:{s:s, s:s}, s:[o, o]}", "status", status, "identifier", "type", "dns", "value", names[i],
-                     "challenges", first, second);
-}
-
-static void look_at(struct model *m, unsigned i) {
-    if (m->is_told[i] && !m->invalid_problem && ++m->checks % 2 == 0)
-        m->valid[i] = true;
-    bool all = true;
-    for (unsigned k = 0; k < NAMES; k++)
-        all = all && m->valid[k];
-    if (all && strcmp(m->status, "pending") == 0)
-        m->status = "ready";
-}
-
-static void answer_fetch(struct model *m, const char *url, struct answer *a) {
-    unsigned i;
-    if (sscanf(url, "https://ca/authz/%u", &i) == 1) {
-        look_at(m, i);
-        a->json = authz_json(m, i);
-    } else if (strcmp(url, "https://ca/cert") == 0) {
-        assert_string_equal(m->status, "valid");
-        a->body = span_str("the chain");
-    } else {
-        assert_string_equal(url, "https://ca/order");
-        a->json = order_json(m);
-        if (strcmp(m->status, "processing") == 0)
-            m->status = "valid"; /* for the next look */
-    }
-}
-
-static void answer_challenge(struct model *m, const char *url) {
-    unsigned i;
-    assert_int_equal(sscanf(url, "https://ca/challenge/%u", &i), 1); /* the preferred one */
-    assert_non_null(challenges_by_name(&challenges, CHALLENGE_TLS_ALPN_01,
-                                       span_str(i == 2 ? "7.2.0.192.in-addr.arpa" : names[i]))); /* it can be answered by now */
-    m->is_told[i] = true;
-    m->told++;
-}
-
-/* What the issuer, or the keymaker, does with P. */
-static void act(const struct pending *p, struct answer *a) {
-    static uint8_t packed[64];
-    struct model *m = &models[p->ca->index];
-    size_t len = 0;
-    const struct keymaking_cert installed = {.from_issuer = true,
-                                             .names_right = true,
-                                             .not_before = now_s,
-                                             .not_after = now_s + 90 * DAY,
-                                             .ari = span_str("new.one")};
-    switch (p->op) {
-    case KEYMAKING_THUMBPRINT:
-        a->body = span_str("thumbprint");
-        break;
-    case KEYMAKING_ACCOUNT:
-        m->account = true;
-        a->location = "https://ca/account/1";
-        break;
-    case KEYMAKING_ORDER:
-        m->orders++;
-        memset(m->is_told, 0, sizeof(m->is_told));
-        memset(m->valid, 0, sizeof(m->valid));
-        m->status = "pending";
-        a->location = "https://ca/order";
-        a->json = order_json(m);
-        break;
-    case KEYMAKING_FETCH:
-        answer_fetch(m, p->url, a);
-        break;
-    case KEYMAKING_CHALLENGE:
-        answer_challenge(m, p->url);
-        break;
-    case KEYMAKING_FINALIZE:
-        m->finalized++;
-        m->status = "processing";
-        a->json = order_json(m);
-        break;
-    case KEYMAKING_INSTALL:
-        keymaker_installs++;
-        assert_int_equal(keymaking_pack_cert(&installed, packed, sizeof(packed), &len), 0);
-        a->body = span_of(packed, len);
-        break;
-    default:
-        break;
-    }
-}
-
-/* One step: the answer to what is pending, or the clock. False: nothing is under way. */
-static bool step(const struct answer *instead) {
-    if (!order.job)
-        return false;
-    steps++;
-    if (!pending.call) {
-        alarm_clock_stop(&order.clock);
-        order.clock.fn(order.clock.ctx);
-        return true;
-    }
-    const struct pending p = pending;
-    struct answer a = {.problem = "", .location = "", .retry_after = -1, .status = 200, .why = ""};
-    pending = (struct pending){.call = NULL};
-    if (!instead || instead->status != 599) /* else the request has not even come there */
-        act(&p, &a);
-    json_t *json = (json_t *)(uintptr_t)a.json;
-    if (instead) {
-        a = *instead;
-        a.problem = a.problem ? a.problem : "";
-        a.location = "";
-        a.why = a.why ? a.why : "as the test wants it";
-    }
-    if (lost) {
-        json_decref(json);
-        return true;
-    }
-    p.call->ca = NULL;
-    p.fn(p.ctx, &a);
-    json_decref(json);
-    return true;
-}
-
-static void run_to_end(void) {
-    for (unsigned i = 0; i < STEPS_MAX && step(NULL); i++)
-        continue;
-    assert_null(order.job);
-}
+#include "order_scheduler.h"
 
 /* ---- cases ---- */
-
-static int begin(void **state) {
-    (void)state;
-    memset(models, 0, sizeof(models));
-    memset(&challenges, 0, sizeof(challenges));
-    memset(cas, 0, sizeof(cas));
-    memset(&order, 0, sizeof(order));
-    pending = (struct pending){.call = NULL};
-    steps = ended = ended_well = keymaker_installs = 0;
-    lost = false;
-    now_s = START;
-    for (uint16_t i = 0; i < 2; i++) {
-        issuers[i] = (struct conf_issuer){.name = i ? "second" : "first",
-                                          .directory = "https://ca/dir",
-                                          .challenges = preferences,
-                                          .nchallenges = 2,
-                                          .keys = key_kinds,
-                                          .nkeys = 1,
-                                          .profile = "",
-                                          .preferred_chain = ""};
-        cas[i].issuer = &issuers[i];
-        cas[i].index = i;
-        (void)snprintf(cas[i].urls[CA_RENEWAL_INFO], CA_URL_MAX, "https://ca/renewal");
-    }
-    cert = (struct conf_managed){
-        .id = "web.ecdsa-p256", .dir = dir, .names = names, .nnames = NAMES, .issuers = both_issuers, .nissuers = 1};
-    job = (struct job){.cert = &cert};
-    wheel_init(&loop.wheel, 0);
-    assert_int_equal(store_init(&store, dir), 0);
-    char file[128];
-    (void)snprintf(file, sizeof(file), "%s/order.web.ecdsa-p256.json", dir);
-    (void)unlink(file);
-    return 0;
-}
 
 static void test_a_certificate_is_got(void **state) {
     (void)state;
@@ -323,13 +10,13 @@ static void test_a_certificate_is_got(void **state) {
     run_to_end();
     assert_int_equal(ended_well, 1);
     assert_int_equal(models[0].orders, 1);
-    assert_int_equal(models[0].told, NAMES);
+    assert_int_equal(models[0].responses, NAMES);
     assert_int_equal(models[0].finalized, 1);
     assert_int_equal(keymaker_installs, 1);
     assert_int_equal(job.failures, 0);
     assert_int_equal(job.issued, 1);
-    assert_string_equal(job.order, "");
-    assert_string_equal(job.ari, "new.one");
+    assert_string_equal(job.orders[0], "");
+    assert_string_equal(job.ari, "new.1");
     assert_int_equal(job_due(&job), START + 60 * DAY);
     for (size_t i = 0; i < challenges.n; i++)
         assert_null(challenges.list[i].owner);
@@ -357,7 +44,7 @@ static void test_a_crash_at_every_step_makes_no_second_order(void **state) {
         all = !order.job;
         if (all)
             break;
-        bool known = job.order[0];
+        bool known = job.orders[0][0];
         unsigned before = models[0].orders;
         crash();
         assert_int_equal(job.failures, 1); /* so that a crash loop waits longer and longer */
@@ -440,16 +127,6 @@ static void test_every_fault_at_every_step(void **state) {
     }
 }
 
-static void test_retry_after_is_obeyed(void **state) {
-    (void)state;
-    order_begin(&order, &env, &job);
-    while (order.state != ORDER_NEW)
-        (void)step(NULL);
-    (void)step(&(struct answer){.fault = FAULT_ISSUER, .status = 429, .problem = "rateLimited", .retry_after = 7200});
-    assert_null(order.job);
-    assert_int_equal(job.next_s, now_s + 7200);
-}
-
 static void test_a_name_that_cannot_be_validated(void **state) {
     (void)state;
     cert.nissuers = 2; /* another issuer would find the same: it is not asked */
@@ -460,7 +137,7 @@ static void test_a_name_that_cannot_be_validated(void **state) {
     assert_int_equal(models[1].orders, 0);
     assert_non_null(strstr(job.error, "a.example.org"));
     assert_non_null(strstr(job.error, "nobody there"));
-    assert_string_equal(job.order, "");
+    assert_string_equal(job.orders[0], "");
 }
 
 static void test_pauses_between_failures(void **state) {
@@ -471,18 +148,18 @@ static void test_pauses_between_failures(void **state) {
         order_begin(&order, &env, &job);
         run_to_end();
         assert_int_equal(job.next_s - now_s, pauses[i]);
-        now_s = job.next_s;
+        pass(pauses[i]);
     }
 }
 
 static void test_an_order_that_is_gone_is_made_again_once(void **state) {
     (void)state;
-    (void)snprintf(job.order, sizeof(job.order), "https://ca/order");
+    (void)snprintf(job.orders[0], sizeof(job.orders[0]), "https://ca/order");
     models[0].status = "pending";
     order_begin(&order, &env, &job);
     while (order.state != ORDER_READ)
         (void)step(NULL);
-    (void)step(&(struct answer){.fault = FAULT_ISSUER, .status = 404, .problem = "malformed", .retry_after = -1});
+    (void)step(&(struct answer){.fault = FAULT_ANSWER, .status = 404, .problem = "malformed", .retry_after = -1});
     run_to_end();
     assert_int_equal(ended_well, 1);
     assert_int_equal(models[0].orders, 1);
@@ -498,11 +175,184 @@ static void test_a_renewal_names_what_it_replaces(void **state) {
     while (order.state != ORDER_NEW)
         (void)step(NULL);
     assert_string_equal(models[0].replaces, "old.one");
-    (void)step(&(struct answer){.fault = FAULT_ISSUER, .status = 409, .problem = "alreadyReplaced", .retry_after = -1});
-    assert_int_equal(order.state, ORDER_NEW);
-    assert_string_equal(models[0].replaces, "");
     run_to_end();
     assert_int_equal(ended_well, 1);
+}
+
+/* A renewal that is about to get the answer to newOrder. */
+static void renew_to_new_order(uint16_t nissuers, const char *issued_by) {
+    begin(NULL);
+    cert.nissuers = nissuers;
+    job.from_issuer = job.names_right = job.inspected = true;
+    job.not_before = START - 60 * DAY;
+    job.not_after = START + 30 * DAY;
+    (void)snprintf(job.ari, sizeof(job.ari), "old.one");
+    job_set_issued_by(&job, span_str(issued_by));
+    order_begin(&order, &env, &job);
+    while (order.state != ORDER_NEW)
+        (void)step(NULL);
+}
+
+/* Whatever an issuer calls it when it does not know what is replaced, the order is asked for once more, without. */
+static void test_a_renewal_that_is_refused_is_asked_for_as_an_order(void **state) {
+    (void)state;
+    static const struct {
+        struct answer answer;
+        bool again;
+    } rows[] = {
+        {{.fault = FAULT_ANSWER, .status = 409, .problem = "alreadyReplaced", .retry_after = -1}, true},
+        {{.fault = FAULT_ANSWER, .status = 400, .problem = "malformed", .retry_after = -1}, true},
+        {{.fault = FAULT_ANSWER, .status = 404, .problem = "malformed", .retry_after = -1}, true},
+        {{.fault = FAULT_ANSWER, .status = 404, .retry_after = -1}, true},
+        {{.fault = FAULT_COMMON, .status = 403, .problem = "unauthorized", .retry_after = -1}, true},
+        {{.fault = FAULT_ISSUER, .status = 429, .problem = "rateLimited", .retry_after = -1}, false},
+        {{.fault = FAULT_ISSUER, .status = 500, .retry_after = -1}, false},
+        {{.fault = FAULT_OURS, .retry_after = -1}, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        renew_to_new_order(1, i % 2 ? "first" : "");
+        assert_string_equal(models[0].replaces, "old.one");
+        (void)step(&rows[i].answer);
+        assert_int_equal(order.job != NULL, rows[i].again);
+        assert_false(ca_backoff_is_on(&cas[0].backoff, loop.now_ms) && rows[i].again);
+        if (!rows[i].again)
+            continue;
+        assert_string_equal(models[0].replaces, "");
+        assert_int_equal(order.state, ORDER_NEW);
+        (void)step(i % 3 ? &rows[i].answer : NULL); /* once */
+        run_to_end();
+        assert_int_equal(ended_well, i % 3 == 0);
+    }
+}
+
+/* With one issuer it is of that one; with more of them it is of nobody knows which. */
+static void test_what_is_of_nobody_knows_whom_is_not_replaced(void **state) {
+    (void)state;
+    static const struct {
+        uint16_t nissuers;
+        const char *issued_by, *replaces;
+    } rows[] = {{1, "", "old.one"}, {2, "", ""},       {1, "first", "old.one"}, {2, "first", "old.one"},
+                {1, "second", ""},  {2, "second", ""}, {2, "gone", ""}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        renew_to_new_order(rows[i].nissuers, rows[i].issued_by);
+        assert_string_equal(models[0].replaces, rows[i].replaces);
+        order_abandon(&order);
+    }
+}
+
+/* RFC 9773 5: what another issuer has issued is nothing that this one knows. */
+static void test_a_fallback_is_not_asked_to_replace_what_it_has_not_issued(void **state) {
+    (void)state;
+    cert.nissuers = 2;
+    job.from_issuer = job.names_right = job.inspected = true;
+    job.not_before = START - 60 * DAY;
+    job.not_after = START + 30 * DAY;
+    (void)snprintf(job.ari, sizeof(job.ari), "old.one");
+    job_set_issued_by(&job, span_str("first"));
+    order_begin(&order, &env, &job);
+    while (order.state != ORDER_NEW)
+        (void)step(NULL);
+    assert_string_equal(models[0].replaces, "old.one");
+    (void)step(&(struct answer){.fault = FAULT_ISSUER, .status = 500, .retry_after = -1});
+    run_to_end();
+    assert_int_equal(ended_well, 1);
+    assert_int_equal(models[1].orders, 1);
+    assert_string_equal(models[1].replaces, "");
+    assert_string_equal(job.issued_by, "second");
+    crash();
+    assert_string_equal(job.issued_by, "second");
+    job.from_issuer = job.names_right = job.inspected = true;
+    job.issuer = 0; /* as after an attempt that failed */
+    order_begin(&order, &env, &job);
+    run_to_end();
+    assert_int_equal(models[0].orders, 2);
+    assert_string_equal(models[0].replaces, "");
+    assert_string_equal(job.issued_by, "first");
+    order_begin(&order, &env, &job);
+    run_to_end();
+    assert_string_equal(models[0].replaces, "new.2");
+}
+
+/* A certificate that is not of an attempt of ours is of an issuer that is not known. */
+static void test_another_certificate_has_another_issuer(void **state) {
+    (void)state;
+    struct keymaking_cert c = {.from_issuer = true, .ari = span_str("a.b")};
+    char json[4096];
+    size_t len = 0;
+    job_take_shared(&job, &c, now_s);
+    job_set_issued_by(&job, span_str("second"));
+    job_take_cert(&job, &c);
+    assert_string_equal(job.issued_by, "second");
+    job_take_shared(&job, &c, now_s); /* the store's is older, this one stays */
+    assert_string_equal(job.issued_by, "second");
+    assert_true(job_write(&job, json, sizeof(json), &len));
+    c.ari = span_str("c.d");
+    job_take_cert(&job, &c);
+    assert_string_equal(job.issued_by, "");
+    assert_true(job_read(&job, span_of(json, len), now_s));
+    assert_string_equal(job.issued_by, "second");
+    assert_string_equal(job.ari, "a.b");
+    assert_true(job_read(&job, span_str("{\"certificate\": \"web.ecdsa-p256\", \"ari\": \"e.f\"}"), now_s)); /* an old file */
+    assert_string_equal(job.issued_by, "");
+    job_set_issued_by(&job, span_str("a name that is longer than any issuer's, than sixty-four letters that is"));
+    assert_string_equal(job.issued_by, "");
+    c.ari = span_of(NULL, 0); /* nor has every certificate an identifier */
+    for (size_t i = 0; i < 2; i++) {
+        uint8_t packed[128];
+        struct keymaking_cert said;
+        c.issuer = span_str(i ? "first" : "second");
+        assert_int_equal(keymaking_pack_cert(&c, packed, sizeof(packed), &len), 0);
+        assert_int_equal(keymaking_unpack_cert(span_of(packed, len), &said), 0);
+        job_take_shared(&job, &said, now_s);
+        assert_string_equal(job.issued_by, i ? "first" : "second");
+    }
+}
+
+/* What all certificates would meet makes them wait; what newOrder is refused for may be of one certificate alone. */
+static void test_after_an_answer_to_a_new_order(void **state) {
+    static const struct {
+        enum fault fault;
+        enum order_state at;
+        bool waits;
+    } rows[] = {
+        {FAULT_ANSWER, ORDER_ACCOUNT, true}, {FAULT_COMMON, ORDER_ACCOUNT, true}, {FAULT_COMMON, ORDER_NEW, true},
+        {FAULT_ISSUER, ORDER_NEW, true},     {FAULT_ANSWER, ORDER_NEW, false},    {FAULT_NAMES, ORDER_NEW, false},
+        {FAULT_COMMON, ORDER_AUTHZ, false},  {FAULT_ANSWER, ORDER_AUTHZ, false},  {FAULT_OURS, ORDER_NEW, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        begin(state);
+        order_begin(&order, &env, &job);
+        while (order.state != rows[i].at)
+            (void)step(NULL);
+        (void)step(&(struct answer){.fault = rows[i].fault, .status = 403, .retry_after = -1});
+        assert_null(order.job);
+        assert_int_equal(ca_backoff_is_on(&cas[0].backoff, loop.now_ms), rows[i].waits);
+    }
+}
+
+/* An order that is made, or that is still there, shows that the issuer works; nobody waits until it is installed. */
+static void test_an_order_ends_what_others_wait_for(void **state) {
+    for (unsigned resumed = 0; resumed < 2; resumed++) {
+        begin(state);
+        ca_backoff_begin(&cas[0].backoff, loop.now_ms, -1);
+        if (resumed) {
+            (void)snprintf(job.orders[0], sizeof(job.orders[0]), "https://ca/order");
+            models[0].status = "pending";
+        }
+        order_begin(&order, &env, &job);
+        while (order.state != (resumed ? ORDER_READ : ORDER_NEW)) {
+            assert_true(ca_backoff_tries_one(&cas[0].backoff));
+            (void)step(NULL);
+        }
+        assert_true(ca_backoff_tries_one(&cas[0].backoff));
+        (void)step(NULL);
+        assert_non_null(order.job);
+        assert_false(ca_backoff_tries_one(&cas[0].backoff) || ca_backoff_is_on(&cas[0].backoff, loop.now_ms));
+        ca_backoff_begin(&cas[0].backoff, loop.now_ms, -1); /* of another certificate: what this one had before says nothing */
+        run_to_end();
+        assert_int_equal(ended_well, 1);
+        assert_true(ca_backoff_is_on(&cas[0].backoff, loop.now_ms));
+    }
 }
 
 static void test_profiles(void **state) {
@@ -521,6 +371,7 @@ static void test_profiles(void **state) {
         order_begin(&order, &env, &job);
         run_to_end();
         assert_int_equal(ended_well, cases[i].ok);
+        assert_int_equal(ca_backoff_is_on(&cas[0].backoff, loop.now_ms), !cases[i].ok); /* no certificate gets it */
         assert_string_equal(models[0].profile, cases[i].sent);
     }
 }
@@ -556,21 +407,297 @@ static void test_a_disk_that_is_full_later(void **state) {
     assert_int_equal(ended_well, 1);
 }
 
+/* The disk fills at every write in turn; when there is room again, the next attempt ends well. */
+static void test_a_disk_that_is_full_in_each_state(void **state) {
+    for (unsigned n = 1;; n++) {
+        begin(state);
+        full_from = n;
+        order_begin(&order, &env, &job);
+        run_to_end();
+        bool reached = syncs >= full_from;
+        assert_int_equal(ended, 1);
+        assert_true(ended_well || job.next_s >= now_s + 60);
+        if (n == 1)
+            assert_int_equal(models[0].orders, 0); /* the attempt cannot be counted: it is not made */
+        full_from = UINT32_MAX;
+        crash();
+        order_begin(&order, &env, &job);
+        run_to_end();
+        assert_true(ended_well >= 1);
+        assert_true(models[0].orders <= 2);
+        if (!reached)
+            break;
+        assert_true(n < 100);
+    }
+}
+
+/* A day each way at every step: the attempt ends well all the same, and the next one is never later than a day away. */
+static void test_a_clock_that_jumps_at_each_step(void **state) {
+    for (int64_t jump = -DAY; jump <= DAY; jump += 2 * DAY)
+        for (unsigned n = 1;; n++) {
+            begin(state);
+            order_begin(&order, &env, &job);
+            for (unsigned i = 1; i < n && order.job; i++)
+                (void)step(NULL);
+            if (!order.job)
+                break;
+            now_s += jump;
+            run_to_end();
+            assert_int_equal(ended_well, 1); /* its deadlines are of another clock */
+            assert_int_equal(models[0].orders, 1);
+            crash();
+            assert_true(job.next_s <= now_s + DAY);
+            order_begin(&order, &env, &job);
+            run_to_end();
+            assert_true(ended_well >= 1);
+            assert_true(models[0].orders <= 2);
+        }
+}
+
+/* ---- with the scheduler ---- */
+
+/* A look of the scheduler, and all that follows from it at once; ends with the answer to LOSE, which is lost. */
+static void look_once(enum keymaking_op lose) {
+    static const struct answer down = {.fault = FAULT_ISSUER, .status = 599, .retry_after = -1};
+    const struct order *o = &scheduler.orders[0];
+    for (bool more = true; more;) {
+        scheduler.clock.fn(scheduler.clock.ctx);
+        more = pending.call || o->job;
+        while (pending.call || o->job) {
+            bool of_keymaker =
+                pending.op == KEYMAKING_INSPECT || pending.op == KEYMAKING_THUMBPRINT || pending.op == KEYMAKING_INSTALL;
+            lost = pending.call && pending.op == lose;
+            if (pending.call)
+                give_answer(issuer_down && !of_keymaker ? &down : NULL);
+            else
+                o->clock.fn(o->clock.ctx);
+            if (lost)
+                return;
+        }
+    }
+}
+
+/* The process dies at the same request each time, is started again, and dies again. */
+static void test_a_crash_loop_burns_no_limits(void **state) {
+    static const enum keymaking_op deaths[] = {KEYMAKING_ACCOUNT,   KEYMAKING_ORDER,    KEYMAKING_FETCH,
+                                               KEYMAKING_CHALLENGE, KEYMAKING_FINALIZE, KEYMAKING_INSTALL};
+    for (size_t i = 0; i < ARRAY_LEN(deaths); i++)
+        for (int64_t pace = 0; pace <= 60; pace += 60) {
+            begin(state);
+            for (unsigned restarts = 0; restarts < 20; restarts++) {
+                begin_scheduler();
+                look_once(deaths[i]);
+                crash_scheduler();
+                pass(pace);
+            }
+            assert_in_range(models[0].orders, deaths[i] != KEYMAKING_ACCOUNT,
+                            pace ? 3 : 1); /* at once, after 1 and after 10 minutes */
+        }
+}
+
+/* What happens in a month: an issuer that is away for a day now and then, clocks that jump by one, and restarts. */
+static void live_through_a_month(void (*each_minute)(void)) {
+    lifetime_s = 6 * DAY;
+    begin_scheduler();
+    look_once(NO_DEATH);
+    assert_int_equal(models[0].orders, 1);
+    int64_t days = 0;
+    for (unsigned minute = 1; minute <= 31 * 1440; minute++) {
+        pass(60);
+        if (minute % 1440 == 0) {
+            days++;
+            issuer_down = days == 3 || days == 6 || days == 9;
+            now_s += days == 14 ? -DAY : days == 21 ? DAY : 0;
+        }
+        look_once(NO_DEATH);
+        assert_true(now_s < in_use.not_after); /* what is served holds at any time */
+        assert_false(job_alarms(&job, now_s) && !issuer_down && days > 10);
+        if (each_minute)
+            each_minute();
+        if (minute % 4000 == 0) { /* and restarts change nothing */
+            crash_scheduler();
+            begin_scheduler();
+        }
+    }
+    assert_int_equal(keymaker_installs, models[0].orders);
+    scheduler_stop(&scheduler);
+}
+
+/* Certificates of 6 days: renewed at half of that. */
+static void test_a_month_of_short_lived_certificates(void **state) {
+    begin(state);
+    live_through_a_month(NULL);
+    assert_in_range(models[0].orders, 9, 13);
+    assert_int_equal(renewals.asked, 0);
+}
+
+static unsigned windows_kept;
+
+/* A renewal is in the window that was suggested for the certificate before, or as soon as the issuer was there again. */
+static void see_window(void) {
+    static unsigned seen;
+    static int64_t before_s; /* the beginning of the one before */
+    if (keymaker_installs == seen || keymaker_installs <= 1) {
+        before_s = keymaker_installs == 1 ? in_use.not_before : before_s;
+        seen = keymaker_installs;
+        return;
+    }
+    char replaced[32];
+    (void)snprintf(replaced, sizeof(replaced), "new.%u", seen);
+    assert_string_equal(models[0].replaces, replaced);
+    assert_true(in_use.not_before >= before_s + renewals.start_s - DAY); /* the clock was set back once */
+    windows_kept += in_use.not_before >= before_s + renewals.start_s && in_use.not_before <= before_s + renewals.end_s + 60;
+    before_s = in_use.not_before;
+    seen = keymaker_installs;
+}
+
+/* The issuer suggests to renew earlier than we would: after two days of six. */
+static void test_a_month_of_suggested_windows(void **state) {
+    begin(state);
+    windows_kept = 0;
+    renewals = (struct renewals){.start_s = 2 * DAY, .end_s = 2 * DAY + 6 * 3600};
+    offers_info = true;
+    live_through_a_month(see_window);
+    offers_info = false;
+    assert_in_range(models[0].orders, 12, 16); /* without windows: 11 */
+    assert_in_range(windows_kept, models[0].orders - 4, models[0].orders);
+    assert_in_range(renewals.asked, 4 * 20, 4 * 31 + 2 * models[0].orders + 12); /* as often as it says, not more */
+}
+
+/* It suggests the last day, or a time when it is over: renewed before, and nobody is alarmed. */
+static void test_a_month_of_late_windows(void **state) {
+    for (unsigned over = 0; over < 2; over++) {
+        begin(state);
+        renewals = (struct renewals){.start_s = (5 + over) * DAY, .end_s = (6 + over) * DAY};
+        offers_info = true;
+        live_through_a_month(NULL);
+        offers_info = false;
+        assert_in_range(models[0].orders, 7, 12);
+    }
+}
+
+/* ---- attempts that cannot be gone on with, and those that can ---- */
+
+/* The keymaker does not take the chain: another order is made, for what the first one led to stays what it is. */
+static void test_a_wrong_chain_is_not_asked_for_again(void **state) {
+    for (uint16_t n = 1; n <= 2; n++) {
+        begin(state);
+        cert.nissuers = n;
+        order_begin(&order, &env, &job);
+        while (pending.op != KEYMAKING_INSTALL || !pending.call)
+            (void)step(NULL);
+        (void)step(&(struct answer){.fault = FAULT_ANSWER, .retry_after = -1, .status = 599});
+        run_to_end();
+        assert_int_equal(ended_well, n == 2); /* by the other issuer */
+        if (n == 1) {
+            assert_string_equal(job.orders[0], "");
+            crash();
+            order_begin(&order, &env, &job);
+            run_to_end();
+        }
+        assert_int_equal(ended_well, 1);
+        assert_int_equal(models[0].orders + models[1].orders, 2);
+    }
+}
+
+/* The disk is full, or the keymaker is gone: no other issuer is asked, and the order is gone on with where it is. */
+static void test_a_fault_of_ours_makes_no_second_order(void **state) {
+    for (unsigned n = 1;; n++) {
+        begin(state);
+        cert.nissuers = 2;
+        order_begin(&order, &env, &job);
+        for (unsigned i = 1; i < n && order.job; i++)
+            (void)step(NULL);
+        if (!order.job)
+            return;
+        if (!pending.call)
+            continue;
+        (void)step(&(struct answer){.fault = FAULT_OURS, .retry_after = -1, .status = 599});
+        assert_null(order.job);
+        crash();
+        order_begin(&order, &env, &job);
+        run_to_end();
+        assert_int_equal(ended_well, 1);
+        assert_int_equal(models[0].orders, 1);
+        assert_int_equal(models[1].orders, 0);
+    }
+}
+
+/* Where the order is must be a place that may be asked later. */
+static void test_orders_in_odd_places(void **state) {
+    static const char *const places[] = {"", "http://ca/order", "/order", "file:///etc/passwd", "HTTPS", "https:/ca"};
+    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+        begin(state);
+        order_place = places[i];
+        order_begin(&order, &env, &job);
+        run_to_end();
+        order_place = "https://ca/order";
+        assert_int_equal(ended_well, 0);
+        assert_string_equal(job.orders[0], "");
+        assert_non_null(strstr(job.error, "names no order by an https URL"));
+        pass(60);
+        order_begin(&order, &env, &job);
+        run_to_end();
+        assert_int_equal(ended_well, 1);
+    }
+}
+
 static void test_an_issuer_that_is_never_ready(void **state) {
     (void)state;
     order_begin(&order, &env, &job);
     for (unsigned i = 0; i < STEPS_MAX && order.state != ORDER_PAUSE; i++)
         (void)step(NULL);
-    memset(models[0].is_told, 0, sizeof(models[0].is_told)); /* it has forgotten */
+    memset(models[0].has_response, 0, sizeof(models[0].has_response)); /* it has forgotten */
     unsigned n = 0;
     for (; order.job && n < 10000; n++) {
-        now_s += order.pause_ms / 1000 + 1;
+        pass(order.pause_ms / 1000 + 1);
         (void)step(NULL);
     }
     assert_null(order.job);
     assert_int_equal(ended_well, 0);
     assert_true(now_s - START <= 3700);
     assert_true(n < 1000); /* it is not asked all the time */
+}
+
+/* The answer to finalize is of a machine that has not heard of it, or of the validations before it. */
+static void test_finalize_is_not_repeated_at_once(void **state) {
+    static const struct answer not_ready = {
+        .fault = FAULT_ANSWER, .status = 403, .problem = "orderNotReady", .retry_after = -1};
+    for (unsigned refused = 0; refused < 2; refused++) {
+        begin(state);
+        order_begin(&order, &env, &job);
+        while (order.state != ORDER_FINALIZE)
+            (void)step(NULL);
+        json_t *stale = order_json(&models[0]);
+        assert_string_equal(json_string_value(json_object_get(stale, "status")), "ready");
+        (void)step(refused ? &not_ready : &(struct answer){.status = 200, .json = stale, .retry_after = -1});
+        json_decref(stale);
+        assert_int_equal(order.state, ORDER_POLL);
+        assert_true(order.pause_ms >= 500);
+        run_to_end();
+        assert_int_equal(ended_well, 1);
+        assert_int_equal(models[0].orders, 1);
+        assert_int_equal(models[0].finalized, 1);
+    }
+}
+
+/* And one that says so for ever is asked now and then, for an hour. */
+static void test_an_order_that_stays_ready(void **state) {
+    (void)state;
+    unsigned finalized = 0;
+    order_begin(&order, &env, &job);
+    for (unsigned n = 0; order.job && n < 5000; n++) {
+        if (order.state == ORDER_POLL && !pending.call)
+            pass(order.pause_ms / 1000 + 1);
+        (void)step(NULL);
+        if (order.state == ORDER_POLL)
+            models[0].status = "ready";
+        finalized = models[0].finalized;
+    }
+    assert_null(order.job);
+    assert_int_equal(ended_well, 0);
+    assert_in_range(finalized, 2, 400);
+    assert_true(now_s - START <= 3700);
 }
 
 static void test_no_answer_in_time(void **state) {
@@ -582,21 +709,6 @@ static void test_no_answer_in_time(void **state) {
     assert_non_null(strstr(job.error, "in time"));
 }
 
-static int make_directory(void **state) {
-    (void)state;
-    return mkdtemp(dir) ? 0 : -1;
-}
-
-static int remove_directory(void **state) {
-    begin(state);
-    char file[128];
-    (void)snprintf(file, sizeof(file), "%s/account.first.json", dir);
-    (void)unlink(file);
-    (void)snprintf(file, sizeof(file), "%s/account.second.json", dir);
-    (void)unlink(file);
-    return rmdir(dir);
-}
-
 int main(void) {
 #define CASE(name) cmocka_unit_test_setup(test_##name, begin)
     const struct CMUnitTest tests[] = {
@@ -604,16 +716,32 @@ int main(void) {
         CASE(a_crash_at_every_step_makes_no_second_order),
         CASE(a_crash_with_the_answer_under_way),
         CASE(every_fault_at_every_step),
-        CASE(retry_after_is_obeyed),
         CASE(a_name_that_cannot_be_validated),
         CASE(pauses_between_failures),
         CASE(an_order_that_is_gone_is_made_again_once),
         CASE(a_renewal_names_what_it_replaces),
+        CASE(a_renewal_that_is_refused_is_asked_for_as_an_order),
+        CASE(what_is_of_nobody_knows_whom_is_not_replaced),
+        CASE(a_fallback_is_not_asked_to_replace_what_it_has_not_issued),
+        CASE(another_certificate_has_another_issuer),
+        CASE(after_an_answer_to_a_new_order),
+        CASE(an_order_ends_what_others_wait_for),
         CASE(profiles),
         CASE(an_account_that_is_gone_is_made_again),
         CASE(nothing_is_ordered_that_cannot_be_written_down),
         CASE(a_disk_that_is_full_later),
+        CASE(a_disk_that_is_full_in_each_state),
+        CASE(a_clock_that_jumps_at_each_step),
+        CASE(a_crash_loop_burns_no_limits),
+        CASE(a_month_of_short_lived_certificates),
+        CASE(a_month_of_suggested_windows),
+        CASE(a_month_of_late_windows),
+        CASE(a_wrong_chain_is_not_asked_for_again),
+        CASE(a_fault_of_ours_makes_no_second_order),
+        CASE(orders_in_odd_places),
         CASE(an_issuer_that_is_never_ready),
+        CASE(finalize_is_not_repeated_at_once),
+        CASE(an_order_that_stays_ready),
         CASE(no_answer_in_time),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);

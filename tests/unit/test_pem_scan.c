@@ -106,7 +106,7 @@ static void what_looks_like_a_block_is_reported(void **state) {
     }
 }
 
-static void labels_tell_kinds(void **state) {
+static void labels_give_kinds(void **state) {
     static const struct {
         const char *label;
         enum pem_kind kind;
@@ -146,7 +146,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blocks_are_read_in_every_usual_dress),
         cmocka_unit_test(what_looks_like_a_block_is_reported),
-        cmocka_unit_test(labels_tell_kinds),
+        cmocka_unit_test(labels_give_kinds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,7 +15,7 @@
 
 static struct placement_rule rule;
 
-static int anew(void **state) {
+static int begin(void **state) {
     (void)state;
     rule = (struct placement_rule){0};
     return 0;
@@ -75,7 +75,7 @@ static void each_return_that_was_too_early_doubles_the_while(void **state) {
     assert_int_equal(now, PLACEMENT_FREE_MAX);
 }
 
-static void a_long_peace_begins_anew(void **state) {
+static void a_long_peace_starts_over(void **state) {
     (void)state;
     for (int i = 0; i < 2; i++) {
         until_change(FULL, HALF, 10);
@@ -118,7 +118,7 @@ static void idle_times_are_read_of_the_cpus_that_count(void **state) {
     assert_int_equal(idle[0], 0);
 }
 
-static void the_kernel_tells_them_so(void **state) {
+static void the_kernel_lists_them_so(void **state) {
     (void)state;
     static uint64_t idle[CPU_SETSIZE];
     cpu_set_t set;
@@ -133,14 +133,14 @@ static void the_kernel_tells_them_so(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(workers_stay_while_all_cpus_are_alike, anew),
-        cmocka_unit_test_setup(a_full_cpu_beside_one_with_room_sets_them_free, anew),
-        cmocka_unit_test_setup(a_moment_is_not_enough, anew),
-        cmocka_unit_test_setup(they_return_after_a_while_whatever_goes_on, anew),
-        cmocka_unit_test_setup(each_return_that_was_too_early_doubles_the_while, anew),
-        cmocka_unit_test_setup(a_long_peace_begins_anew, anew),
+        cmocka_unit_test_setup(workers_stay_while_all_cpus_are_alike, begin),
+        cmocka_unit_test_setup(a_full_cpu_beside_one_with_room_sets_them_free, begin),
+        cmocka_unit_test_setup(a_moment_is_not_enough, begin),
+        cmocka_unit_test_setup(they_return_after_a_while_whatever_goes_on, begin),
+        cmocka_unit_test_setup(each_return_that_was_too_early_doubles_the_while, begin),
+        cmocka_unit_test_setup(a_long_peace_starts_over, begin),
         cmocka_unit_test(idle_times_are_read_of_the_cpus_that_count),
-        cmocka_unit_test(the_kernel_tells_them_so),
+        cmocka_unit_test(the_kernel_lists_them_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

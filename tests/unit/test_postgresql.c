@@ -84,7 +84,7 @@ static void cancel_requests(void **state) {
     assert_int_equal(t.taken, 268);
 }
 
-static void bytes_behind_a_request_are_told(void **state) {
+static void bytes_behind_a_request_are_reported(void **state) {
     (void)state;
     uint8_t room[PRELUDE_ANSWER_MAX];
     struct prelude p = {.protocol = STARTTLS_POSTGRESQL};
@@ -113,7 +113,7 @@ int main(void) {
         cmocka_unit_test(startup_in_clear),
         cmocka_unit_test(lengths),
         cmocka_unit_test(cancel_requests),
-        cmocka_unit_test(bytes_behind_a_request_are_told),
+        cmocka_unit_test(bytes_behind_a_request_are_reported),
         cmocka_unit_test(amqp_headers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,7 +15,7 @@
 static struct bench_way tls13, tls12;
 
 static int setup(void **state) {
-    bench_moves = BENCH_MOVES;
+    bench_migrations = BENCH_MIGRATIONS;
     bench_begin(8 * 1024 * 1024);
     tls13 = (struct bench_way){.suite = suite_by_id(0x1301), .out_max = RECORD_PLAIN_MAX, .greeting = GREETING_SMTP};
     tls12 = tls13;
@@ -162,7 +162,7 @@ static void a_refusal_is_passed_on_and_ends_the_session(void **state) {
         }
 }
 
-/* Nothing of it reaches the client, which is told by an alert that it is not its fault. */
+/* Nothing of it reaches the client, which learns by an alert that it is not its fault. */
 static void what_is_no_greeting_ends_the_session(void **state) {
     static char endless[GREETING_MAX + 100];
     memset(endless, 'x', sizeof(endless) - 1);
@@ -302,8 +302,8 @@ static void without_a_greeting_to_swallow_it_is_the_clients(void **state) {
 }
 
 static void moves_have_been_made(void **state) {
-    if (BENCH_MOVES)
-        assert_true(bench_moved > 100);
+    if (BENCH_MIGRATIONS)
+        assert_true(bench_migrated > 100);
 }
 
 int main(void) {

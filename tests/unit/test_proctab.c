@@ -70,7 +70,7 @@ static void a_copy_is_never_mixed(void **state) {
     pid_t pid = fork();
     if (pid == 0) {
         for (uint64_t n = 1; n <= 20000; n++) {
-            one.moved = one.cut = one.commands[PROCTAB_COMMANDS - 1].id = n;
+            one.migrated = one.cut = one.commands[PROCTAB_COMMANDS - 1].id = n;
             proctab_write(&writer, &one);
         }
         _exit(0);
@@ -80,12 +80,12 @@ static void a_copy_is_never_mixed(void **state) {
     while (waitpid(pid, &status, WNOHANG) == 0) {
         if (!proctab_read(&reader, &got)) /* a writer at full speed may win every try */
             continue;
-        assert_true(got.moved >= last && got.moved == got.cut && got.moved == got.commands[PROCTAB_COMMANDS - 1].id);
-        last = got.moved;
+        assert_true(got.migrated >= last && got.migrated == got.cut && got.migrated == got.commands[PROCTAB_COMMANDS - 1].id);
+        last = got.migrated;
     }
     assert_int_equal(status, 0);
     assert_true(proctab_read(&reader, &got));
-    assert_int_equal(got.moved, 20000);
+    assert_int_equal(got.migrated, 20000);
     proctab_unmap(&reader);
     proctab_unmap(&writer);
     close(fd);

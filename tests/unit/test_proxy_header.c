@@ -147,7 +147,7 @@ static void v2_authority_is_a_host_name(void **state) {
     }
 }
 
-static void v2_what_is_not_known_is_left_out(void **state) {
+static void v2_what_is_not_known_is_omitted(void **state) {
     struct conn_info f = conn_info_of("1.2.3.4:258", "5.6.7.8:443");
     f.sni = f.alpn = (struct span){NULL, 0};
     f.tls_version = 0; /* passthrough */
@@ -213,7 +213,7 @@ static struct conn_info conn_info_with_client(void) {
     "\x27\x00\x16"                                                                                                             \
     "ecdsa_secp256r1_sha256"
 
-static void v2_ssl_tells_our_side(void **state) {
+static void v2_ssl_has_our_side(void **state) {
     uint8_t bits;
     uint32_t verify;
     struct conn_info f = conn_info_with_client();
@@ -223,7 +223,7 @@ static void v2_ssl_tells_our_side(void **state) {
     assert_int_not_equal(verify, 0);
 }
 
-static void v2_ssl_tells_of_a_verified_client(void **state) {
+static void v2_ssl_has_a_verified_client(void **state) {
     uint8_t bits;
     uint32_t verify;
     struct conn_info f = conn_info_with_client();
@@ -265,7 +265,7 @@ static void the_longest_header_fits(void **state) {
     assert_true(header(PROXY_SEND_V2, ~0u, &f).len > CONN_INFO_CERT_MAX + CONN_INFO_NAME_MAX + 3 * 255);
 }
 
-static void v2_tells_the_name_that_let_the_client_in(void **state) {
+static void v2_has_the_name_that_let_the_client_in(void **state) {
     struct conn_info f = conn_info_of("1.2.3.4:258", "5.6.7.8:443");
     f.id = (struct conn_info_client){
         .verified = true, .identity_source = IDENTITY_URI, .name = span_str("a:b"), .cn = span_str("robot")};
@@ -355,15 +355,15 @@ int main(void) {
         cmocka_unit_test(v2_unknown_client_is_local_and_bare),
         cmocka_unit_test(v2_alpn_and_authority),
         cmocka_unit_test(v2_authority_is_a_host_name),
-        cmocka_unit_test(v2_what_is_not_known_is_left_out),
+        cmocka_unit_test(v2_what_is_not_known_is_omitted),
         cmocka_unit_test(v2_unique_id_is_raw),
         cmocka_unit_test(v2_ssl_of_tls_1_3),
         cmocka_unit_test(v2_ssl_of_tls_1_2),
-        cmocka_unit_test(v2_ssl_tells_our_side),
-        cmocka_unit_test(v2_ssl_tells_of_a_verified_client),
+        cmocka_unit_test(v2_ssl_has_our_side),
+        cmocka_unit_test(v2_ssl_has_a_verified_client),
         cmocka_unit_test(v2_ssl_of_a_resumed_session_says_that_the_certificate_came_earlier),
         cmocka_unit_test(the_longest_header_fits),
-        cmocka_unit_test(v2_tells_the_name_that_let_the_client_in),
+        cmocka_unit_test(v2_has_the_name_that_let_the_client_in),
         cmocka_unit_test(every_suite_has_a_name_that_fits),
         cmocka_unit_test(v2_crc32c_of_a_known_header),
         cmocka_unit_test(v2_crc32c_is_over_the_whole_header),

@@ -1,4 +1,4 @@
-/* Growth per second over 1, 10 and 60 seconds, of series that come, go and begin anew. */
+/* Growth per second over 1, 10 and 60 seconds, of series that come, go and start over. */
 #include "observer/rates.h"
 
 #include <setjmp.h>
@@ -42,7 +42,7 @@ static void assert_near(double found, double wanted) {
         fail_msg("%f instead of %f", found, wanted);
 }
 
-static void test_steady_growth_is_told_over_all_spans(void **state) {
+static void test_steady_growth_shows_over_all_spans(void **state) {
     (void)state;
     for (unsigned i = 0; i < 200; i++) {
         second("a", 1000 + i * 500, i * 7, false);
@@ -90,7 +90,7 @@ static void test_what_was_there_before_does_not_count(void **state) {
     assert_int_equal(rates_known(r), 2);
 }
 
-static void test_a_value_that_begins_anew(void **state) {
+static void test_a_value_that_starts_over(void **state) {
     (void)state;
     for (unsigned i = 0; i < 5; i++)
         second("a", 100000 + i, 0, false);
@@ -124,10 +124,10 @@ static void test_series_are_bounded_and_forgotten(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_steady_growth_is_told_over_all_spans, make, unmake),
+        cmocka_unit_test_setup_teardown(test_steady_growth_shows_over_all_spans, make, unmake),
         cmocka_unit_test_setup_teardown(test_a_burst_is_spread_over_its_span_and_forgotten, make, unmake),
         cmocka_unit_test_setup_teardown(test_what_was_there_before_does_not_count, make, unmake),
-        cmocka_unit_test_setup_teardown(test_a_value_that_begins_anew, make, unmake),
+        cmocka_unit_test_setup_teardown(test_a_value_that_starts_over, make, unmake),
         cmocka_unit_test_setup_teardown(test_series_are_bounded_and_forgotten, make, unmake),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -27,25 +27,25 @@ static int fill(void **state) {
 static void check_rfc8448(const uint8_t *secret, uint64_t seq, enum content_type type, struct span content,
                           const uint8_t *sealed, size_t sealed_len) {
     struct engine_contexts contexts;
-    struct traffic_keys half = {.seq = seq};
+    struct traffic_keys keys = {.seq = seq};
     struct record_run run;
     enum content_type got_type;
     struct span got;
     size_t n;
 
     engine_contexts_init(&contexts, engine_find("auto"));
-    memcpy(half.secret, secret, 32);
-    assert_int_equal(keysched_traffic_key(aes13, secret, half.key, half.iv), 0);
+    memcpy(keys.secret, secret, 32);
+    assert_int_equal(keysched_traffic_key(aes13, secret, keys.key, keys.iv), 0);
 
-    assert_int_equal(record_run_begin(&run, &contexts, aes13, &half, true), 0);
+    assert_int_equal(record_run_begin(&run, &contexts, aes13, &keys, true), 0);
     memcpy(rec + record_prefix(aes13), content.p, content.len);
     assert_int_equal(record_seal(&run, type, rec, content.len, &n), 0);
     assert_int_equal(n, sealed_len);
     assert_memory_equal(rec, sealed, n);
-    assert_int_equal(half.seq, seq + 1);
+    assert_int_equal(keys.seq, seq + 1);
 
-    half.seq = seq;
-    assert_int_equal(record_run_begin(&run, &contexts, aes13, &half, false), 0);
+    keys.seq = seq;
+    assert_int_equal(record_run_begin(&run, &contexts, aes13, &keys, false), 0);
     assert_int_equal(record_frame(aes13, rec, n), n);
     assert_int_equal(record_open(&run, rec, n, &got_type, &got), 0);
     assert_int_equal(got_type, type);
@@ -121,12 +121,12 @@ static void many_records_share_one_run(void **state) {
 }
 
 static int open_copy(struct record_peer *p, size_t n, enum content_type *type, struct span *got) {
-    struct traffic_keys half = p->record_layer.in;
+    struct traffic_keys keys = p->record_layer.in;
     struct record_run run;
     memcpy(copy, rec, n);
-    assert_int_equal(record_run_begin(&run, &p->contexts, p->suite, &half, false), 0);
+    assert_int_equal(record_run_begin(&run, &p->contexts, p->suite, &keys, false), 0);
     int rc = record_open(&run, copy, n, type, got);
-    assert_int_equal(half.seq, p->record_layer.in.seq + (rc == 0 || rc == ERR_RECORD_TYPE));
+    assert_int_equal(keys.seq, p->record_layer.in.seq + (rc == 0 || rc == ERR_RECORD_TYPE));
     return rc;
 }
 

@@ -305,11 +305,11 @@ static void wiping_leaves_no_key(void **state) {
     put_key_update(1);
     expect_silence();
     record_layer_wipe(&peer.record_layer);
-    const struct traffic_keys *halves[] = {&peer.record_layer.in, &peer.record_layer.out};
+    const struct traffic_keys *keys[] = {&peer.record_layer.in, &peer.record_layer.out};
     for (int i = 0; i < 2; i++) {
-        assert_memory_equal(halves[i]->secret, zero, sizeof halves[i]->secret);
-        assert_memory_equal(halves[i]->key, zero, sizeof halves[i]->key);
-        assert_memory_equal(halves[i]->iv, zero, sizeof halves[i]->iv);
+        assert_memory_equal(keys[i]->secret, zero, sizeof keys[i]->secret);
+        assert_memory_equal(keys[i]->key, zero, sizeof keys[i]->key);
+        assert_memory_equal(keys[i]->iv, zero, sizeof keys[i]->iv);
     }
     assert_int_equal(peer.record_layer.key_updates_in, 1);
     assert_ptr_equal(record_layer_suite(&peer.record_layer), peer.suite);

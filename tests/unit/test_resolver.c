@@ -299,7 +299,7 @@ static int link_relay(struct fixture *f, uint16_t index) {
     return fds[1];
 }
 
-static bool told(int fd, struct resolved *ret) {
+static bool receives(int fd, struct resolved *ret) {
     static uint8_t scratch[IPC_BODY_MAX + 2];
     struct ipc_msg m;
     int err = 0;
@@ -321,37 +321,37 @@ static void each_relay_is_reported_what_it_does_not_know(void **state) {
     struct resolved r;
     int a = link_relay(f, 0), b = link_relay(f, WORKERS_MAX - 1);
     assert_true(names_deliver(&f->names));
-    assert_false(told(a, &r)); /* nothing is known yet */
+    assert_false(receives(a, &r)); /* nothing is known yet */
     answer("10.0.0.1", NULL);
     resolve_all(f);
     assert_true(names_deliver(&f->names));
     for (int i = 0; i < 3; i++) {
-        assert_true(told(a, &r));
+        assert_true(receives(a, &r));
         assert_int_equal(r.service, f->names.list[i].now.service);
         assert_int_equal(r.backend, f->names.list[i].now.backend);
         assert_int_equal(r.n, 1);
-        assert_true(told(b, &r));
+        assert_true(receives(b, &r));
     }
     resolve_all(f);
     assert_true(names_deliver(&f->names));
-    assert_false(told(a, &r)); /* nothing is new */
+    assert_false(receives(a, &r)); /* nothing is new */
 
     answer("10.0.0.2", NULL);
     assert_true(names_resolve(&f->names.list[1], &f->log));
     assert_true(names_deliver(&f->names));
-    assert_true(told(a, &r));
+    assert_true(receives(a, &r));
     assert_int_equal(r.service, 1);
     assert_int_equal(r.backend, 0);
     assert_int_equal(r.addrs[0].ip[3], 2);
-    assert_false(told(a, &r));
-    assert_true(told(b, &r));
+    assert_false(receives(a, &r));
+    assert_true(receives(b, &r));
 
     int c = link_relay(f, 5);
     assert_true(names_deliver(&f->names));
     for (int i = 0; i < 3; i++)
-        assert_true(told(c, &r));
-    assert_false(told(a, &r));
-    assert_false(told(b, &r));
+        assert_true(receives(c, &r));
+    assert_false(receives(a, &r));
+    assert_false(receives(b, &r));
     close(a);
     close(b);
     close(c);
@@ -369,12 +369,12 @@ static void a_full_relay_is_reported_later(void **state) {
     answer("10.0.0.1", NULL);
     resolve_all(f);
     assert_false(names_deliver(&f->names));
-    while (told(fd, &r))
+    while (receives(fd, &r))
         assert_int_equal(r.service, 99);
     assert_true(names_deliver(&f->names));
     for (int i = 0; i < 3; i++)
-        assert_true(told(fd, &r));
-    assert_false(told(fd, &r));
+        assert_true(receives(fd, &r));
+    assert_false(receives(fd, &r));
     close(fd);
 }
 
@@ -386,12 +386,12 @@ static void a_relay_that_is_gone_is_reported_when_linked_again(void **state) {
     answer("10.0.0.1", NULL);
     resolve_all(f);
     assert_false(names_deliver(&f->names));
-    assert_true(told(other, &r)); /* the others do not suffer */
+    assert_true(receives(other, &r)); /* the others do not suffer */
     assert_true(names_deliver(&f->names));
     int second = link_relay(f, 0);
     assert_true(names_deliver(&f->names));
     for (int i = 0; i < 3; i++)
-        assert_true(told(second, &r));
+        assert_true(receives(second, &r));
     int third = link_relay(f, 0); /* replaces, and closes what it replaces */
     struct pollfd p = {.fd = second, .events = POLLIN};
     assert_int_equal(poll(&p, 1, 0), 1);
@@ -423,7 +423,7 @@ static int snapshot_of_names(void) {
     scalar_defaults("", c);
     c->workers = 2;
     c->state_dir = "/tmp";
-    c->handshake_memory = 1 << 20;
+    c->buffer_memory = c->handshake_memory = 1 << 20;
     c->nlisteners = 1;
     c->listeners = conf_alloc(c, sizeof(*c->listeners));
     scalar_defaults("listener.*", c->listeners);
@@ -503,7 +503,7 @@ static int give_link(const struct child_role *r, uint16_t index) {
 static void expect_reported(int fd, uint8_t last_byte) {
     struct resolved r;
     wait_readable(fd);
-    assert_true(told(fd, &r));
+    assert_true(receives(fd, &r));
     assert_int_equal(r.addrs[0].ip[3], last_byte);
 }
 
@@ -532,7 +532,7 @@ static void the_role_serves_from_setup_to_stop(void **state) {
     for (int round = 1; round <= 3; round++)
         for (int i = 0; i < 3; i++)
             assert_int_equal(next_question(), round * 30000);
-    assert_false(told(a, &unused)); /* nothing had changed */
+    assert_false(receives(a, &unused)); /* nothing had changed */
     answer("10.0.0.2", NULL);
     for (int i = 0; i < 3; i++)
         expect_reported(a, 2);

@@ -23,7 +23,7 @@
 #include "shm/stats_layout.h"
 #include "wire/event.h"
 
-int __wrap_snapshot_read(int fd, struct conf **ret);
+int __wrap_snapshot_read(int fd, struct conf **ret, struct text *why);
 int __wrap_child_enter_sandbox(struct child *c, const struct sandbox *sandbox);
 
 struct sample {
@@ -48,7 +48,7 @@ static void note(const char *what) {
     (void)strncat(trail, " ", sizeof(trail) - strlen(trail) - 1);
 }
 
-int __wrap_snapshot_read(int fd, struct conf **ret) {
+int __wrap_snapshot_read(int fd, struct conf **ret, struct text *why) {
     note("snapshot");
     *ret = &conf;
     return snapshot_result;
@@ -204,7 +204,7 @@ static void expect_silence(void) {
     assert_int_equal(ipc_recv(supervisor, scratch, sizeof(scratch), control_to_supervisor, &m, &err), STEP_WANT_READ);
 }
 
-static void expect_logged(const char *text) {
+static void expect_logged_at(enum log_level level, const char *text) {
     uint8_t record[RING_RECORD_MAX];
     struct event e;
     int n = ring_get(&sample.child.log.ring, record);
@@ -214,9 +214,13 @@ static void expect_logged(const char *text) {
     }
     assert_true(n > 0);
     assert_int_equal(event_read(span_of(record, (size_t)n), &e), 0);
-    assert_int_equal(e.level, LOG_LEVEL_ERROR);
+    assert_int_equal(e.level, level);
     assert_int_equal(e.text.len, strlen(text));
     assert_memory_equal(e.text.p, text, e.text.len);
+}
+
+static void expect_logged(const char *text) {
+    expect_logged_at(LOG_LEVEL_ERROR, text);
 }
 
 static void a_life_in_order(void **state) {
@@ -381,7 +385,7 @@ static void own_turns(void *self) {
         note(role_receive(&role) ? "some" : "none");
 }
 
-static void a_role_may_turn_by_itself(void **state) {
+static void a_role_may_turn_on_its_own(void **state) {
     struct role_table t = role;
     t.run = own_turns;
     say(CONTROL_GO);
@@ -476,6 +480,22 @@ static void a_torn_message_ends_it(void **state) {
     expect_logged(line);
 }
 
+static void secrets_that_are_not_locked_are_reported_once(void **state) {
+    struct child *c = &sample.child;
+    say(CONTROL_GO);
+    say(CONTROL_STOP);
+    assert_int_equal(run(&role), 0);
+    child_warn_unlocked(c, &(const struct slab){.lock_failed = false});
+    expect_logged(NULL);
+    for (int i = 0; i < 2; i++) {
+        child_warn_unlocked(c, &(const struct slab){.lock_failed = true});
+        expect_logged_at(LOG_LEVEL_WARNING,
+                         i ? NULL
+                           : "keys of sessions are not all locked in memory and could be swapped: the limit of "
+                             "locked memory is too low (LimitMEMLOCK, ulimit -l)");
+    }
+}
+
 int main(void) {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
@@ -490,11 +510,12 @@ int main(void) {
         CASE(a_role_that_cannot_go_refuses),
         CASE(a_role_may_be_ready_later),
         CASE(a_sandbox_may_come_late_but_before_ready),
-        CASE(a_role_may_turn_by_itself),
+        CASE(a_role_may_turn_on_its_own),
         CASE(a_message_with_a_descriptor_comes_through_without_any),
         CASE(what_is_lost_for_want_of_descriptors_is_logged_and_counted),
         CASE(it_ends_with_its_supervisor),
         CASE(a_torn_message_ends_it),
+        CASE(secrets_that_are_not_locked_are_reported_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -243,14 +243,14 @@ static const struct row {
     attempt fn;
     unsigned roles;
 } rows[] = {
-    {"read /etc/passwd", read_a_file, BIT(ROLE_RESOLVER) | BIT(ROLE_CONFIG) | BIT(ROLE_ACME)},
+    {"read /etc/passwd", read_a_file, BIT(ROLE_RESOLVER) | BIT(ROLE_CONFIG) | BIT(ROLE_ACME) | BIT(ROLE_EXPORTER)},
     {"do as it likes in a directory of its own", use_the_directory, BIT(ROLE_CONFIG) | BIT(ROLE_KEYMAKER) | BIT(ROLE_ACME)},
     {"make a file in /tmp", make_a_file, BIT(ROLE_CONFIG)},
     {"append to the log by its name", write_the_log, BIT(ROLE_CONFIG)},
     {"connect to a backend's port", connect_to_backend,
-     BIT(ROLE_RELAY) | BIT(ROLE_RESOLVER) | BIT(ROLE_CONFIG) | BIT(ROLE_ACME)},
+     BIT(ROLE_RELAY) | BIT(ROLE_RESOLVER) | BIT(ROLE_CONFIG) | BIT(ROLE_ACME) | BIT(ROLE_EXPORTER)},
     {"connect to another port", connect_elsewhere, BIT(ROLE_RESOLVER) | BIT(ROLE_CONFIG) | BIT(ROLE_ACME)},
-    {"open a UDP socket", open_udp, BIT(ROLE_RESOLVER) | BIT(ROLE_CONFIG) | BIT(ROLE_ACME)},
+    {"open a UDP socket", open_udp, BIT(ROLE_RESOLVER) | BIT(ROLE_CONFIG) | BIT(ROLE_ACME) | BIT(ROLE_EXPORTER)},
     {"open a packet socket", open_packet, 0},
     {"listen on a new socket", listen_again, BIT(ROLE_CONFIG)},
     {"run a program", run_a_program, 0},
@@ -260,13 +260,13 @@ static const struct row {
     {"open another role's memory", open_a_siblings_memory, 0},
     {"signal another role", signal_a_sibling, 0},
     {"signal oneself, as abort() does", signal_oneself, ~0u},
-    {"make code", make_code, BIT(ROLE_RESOLVER) | BIT(ROLE_CONFIG) | BIT(ROLE_ACME)},
+    {"make code", make_code, BIT(ROLE_RESOLVER) | BIT(ROLE_CONFIG) | BIT(ROLE_ACME) | BIT(ROLE_EXPORTER)},
     {"map memory", make_data, ~0u},
     {"become root", become_root, 0},
     {"leave the namespaces", leave_the_network, 0},
     {"load BPF", load_bpf, 0},
     {"start io_uring", start_a_uring, 0},
-    {"make an eventfd, as its HTTP server does", make_an_eventfd, BIT(ROLE_OBSERVER) | BIT(ROLE_ACME)},
+    {"make an eventfd, as its HTTP server does", make_an_eventfd, BIT(ROLE_OBSERVER) | BIT(ROLE_ACME) | BIT(ROLE_EXPORTER)},
 };
 
 /* An older kernel: only its version of Landlock is not the real one. */
@@ -372,6 +372,14 @@ static void test_acme(void **state) {
     check_role(ROLE_ACME);
 }
 
+static void test_fleet(void **state) {
+    check_role(ROLE_FLEET);
+}
+
+static void test_exporter(void **state) {
+    check_role(ROLE_EXPORTER);
+}
+
 /* One thing in every role: done by those of ROLES, held back in all others. */
 static unsigned wrong_in_roles(const char *what, attempt fn, unsigned roles) {
     unsigned wrong = 0;
@@ -390,7 +398,8 @@ static void test_every_kind_of_socket_in_every_role(void **state) {
     static const int families[] = {AF_UNIX,  AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_KEY,  AF_APPLETALK,
                                    AF_VSOCK, AF_ALG,  AF_CAN,   AF_TIPC,    AF_RDS,    AF_XDP_, AF_BLUETOOTH};
     static const int kinds[] = {SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_RDM, SOCK_SEQPACKET};
-    const unsigned relay = BIT(ROLE_RELAY), resolver = BIT(ROLE_RESOLVER) | BIT(ROLE_ACME), config = BIT(ROLE_CONFIG);
+    const unsigned relay = BIT(ROLE_RELAY), resolver = BIT(ROLE_RESOLVER) | BIT(ROLE_ACME) | BIT(ROLE_EXPORTER),
+                   config = BIT(ROLE_CONFIG);
     unsigned local = access("/run/nscd/socket", F_OK) == 0 || access("/run/systemd/resolve/io.systemd.Resolve", F_OK) == 0 ||
                              access("/run/avahi-daemon/socket", F_OK) == 0
                          ? resolver
@@ -399,9 +408,12 @@ static void test_every_kind_of_socket_in_every_role(void **state) {
         int family, kind;
         unsigned roles;
     } allowed[] = {
-        {AF_UNIX, SOCK_STREAM, relay | config | local},     {AF_UNIX, SOCK_DGRAM, BIT(ROLE_OBSERVER)},
-        {AF_INET, SOCK_STREAM, relay | resolver | config},  {AF_INET, SOCK_DGRAM, resolver | config},
-        {AF_INET6, SOCK_STREAM, relay | resolver | config}, {AF_INET6, SOCK_DGRAM, resolver | config},
+        {AF_UNIX, SOCK_STREAM, relay | config | local | BIT(ROLE_FLEET)},
+        {AF_UNIX, SOCK_DGRAM, BIT(ROLE_OBSERVER)},
+        {AF_INET, SOCK_STREAM, relay | resolver | config},
+        {AF_INET, SOCK_DGRAM, resolver | config},
+        {AF_INET6, SOCK_STREAM, relay | resolver | config},
+        {AF_INET6, SOCK_DGRAM, resolver | config},
         {AF_NETLINK, SOCK_RAW, resolver | config},
     };
     unsigned wrong = 0;
@@ -635,6 +647,8 @@ int main(void) {
         cmocka_unit_test(test_config),
         cmocka_unit_test(test_keymaker),
         cmocka_unit_test(test_acme),
+        cmocka_unit_test(test_fleet),
+        cmocka_unit_test(test_exporter),
         cmocka_unit_test(test_signer),
         cmocka_unit_test(test_every_kind_of_socket_in_every_role),
         cmocka_unit_test(test_other_protocols_of_allowed_families),

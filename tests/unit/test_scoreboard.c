@@ -23,6 +23,9 @@
 #define CAPACITY 131072u /* clients a row */
 #define NOW      UINT64_C(5000500)
 
+#define LOCAL(n) ((struct scoreboard_limit){(n), false})
+#define FLEET(n) ((struct scoreboard_limit){(n), true})
+
 static struct scoreboard scoreboard;
 static int scoreboard_fd;
 
@@ -135,27 +138,27 @@ static void a_bucket_is_shared_by_all_handshakers(void **state) {
     struct scoreboard_row a = scoreboard_row(&scoreboard, ROLE_HANDSHAKER, 0),
                           b = scoreboard_row(&scoreboard, ROLE_HANDSHAKER, 1);
     for (unsigned i = 0; i < 10; i++)
-        assert_true(scoreboard_handshake(i % 3 ? &a : &b, client(1), 10, NOW));
-    assert_false(scoreboard_handshake(&a, client(1), 10, NOW + 99));
-    assert_false(scoreboard_handshake(&b, client(1), 10, NOW + 99));
-    assert_true(scoreboard_handshake(&b, client(1), 10, NOW + 100));
-    assert_false(scoreboard_handshake(&a, client(1), 10, NOW + 199));
-    assert_true(scoreboard_handshake(&a, client(1), 10, NOW + 200));
+        assert_true(scoreboard_handshake(i % 3 ? &a : &b, client(1), LOCAL(10), NOW));
+    assert_false(scoreboard_handshake(&a, client(1), LOCAL(10), NOW + 99));
+    assert_false(scoreboard_handshake(&b, client(1), LOCAL(10), NOW + 99));
+    assert_true(scoreboard_handshake(&b, client(1), LOCAL(10), NOW + 100));
+    assert_false(scoreboard_handshake(&a, client(1), LOCAL(10), NOW + 199));
+    assert_true(scoreboard_handshake(&a, client(1), LOCAL(10), NOW + 200));
     assert_int_equal(scoreboard_client_sessions(&scoreboard, client(1)), 0);
     for (unsigned i = 0; i < 10; i++)
-        assert_true(scoreboard_handshake(&b, client(1), 10, NOW + 5000));
-    assert_false(scoreboard_handshake(&b, client(1), 10, NOW + 5000));
-    assert_true(scoreboard_handshake(&b, client(2), 10, NOW + 5000)); /* another client, another limit */
-    assert_true(scoreboard_handshake(&b, client(1), 11, NOW + 5000));
+        assert_true(scoreboard_handshake(&b, client(1), LOCAL(10), NOW + 5000));
+    assert_false(scoreboard_handshake(&b, client(1), LOCAL(10), NOW + 5000));
+    assert_true(scoreboard_handshake(&b, client(2), LOCAL(10), NOW + 5000)); /* another client, another limit */
+    assert_true(scoreboard_handshake(&b, client(1), LOCAL(11), NOW + 5000));
 }
 
 static void limits_of_any_size(void **state) {
     struct scoreboard_row a = scoreboard_row(&scoreboard, ROLE_HANDSHAKER, 0);
-    assert_true(scoreboard_handshake(&a, client(1), 1, NOW));
-    assert_false(scoreboard_handshake(&a, client(1), 1, NOW + 999));
-    assert_true(scoreboard_handshake(&a, client(1), 1, NOW + 1000));
+    assert_true(scoreboard_handshake(&a, client(1), LOCAL(1), NOW));
+    assert_false(scoreboard_handshake(&a, client(1), LOCAL(1), NOW + 999));
+    assert_true(scoreboard_handshake(&a, client(1), LOCAL(1), NOW + 1000));
     for (unsigned i = 0; i < 10000; i++)
-        assert_true(scoreboard_handshake(&a, client(2), INT64_MAX, NOW));
+        assert_true(scoreboard_handshake(&a, client(2), LOCAL(INT64_MAX), NOW));
 }
 
 static void live_clients_are_never_evicted(void **state) {
@@ -163,7 +166,7 @@ static void live_clients_are_never_evicted(void **state) {
     for (uint32_t i = 0; i < CAPACITY / 4; i++)
         scoreboard_client(&relay, client(i), 1);
     for (uint32_t i = 0; i < 20 * CAPACITY; i++)
-        (void)!scoreboard_handshake(&relay, client(1000000 + i), 10, NOW + i);
+        (void)!scoreboard_handshake(&relay, client(1000000 + i), LOCAL(10), NOW + i);
     uint32_t kept = 0;
     for (uint32_t i = 0; i < CAPACITY / 4; i++)
         kept += scoreboard_client_sessions(&scoreboard, client(i)) == 1;
@@ -190,10 +193,10 @@ static void a_full_table_shares_what_is_left(void **state) {
         late++;
     for (unsigned i = 0; i < 1000; i++)
         scoreboard_session(&relay, 0, client(late), 1);
-    assert_true(scoreboard_client_over(&scoreboard, client(late), 1000));
+    assert_true(scoreboard_client_over(&scoreboard, client(late), LOCAL(1000), NOW));
     for (unsigned i = 0; i < 1000; i++)
         scoreboard_session(&relay, 0, client(late), -1);
-    assert_false(scoreboard_client_over(&scoreboard, client(late), 1000));
+    assert_false(scoreboard_client_over(&scoreboard, client(late), LOCAL(1000), NOW));
 
     for (uint32_t i = 0; i < 2 * CAPACITY; i++)
         scoreboard_session(&relay, 0, client(i), -1);
@@ -229,7 +232,7 @@ static unsigned let_in(const struct addr *from, unsigned a_second, unsigned seco
                                            scoreboard_row(&scoreboard, ROLE_HANDSHAKER, 1)};
     unsigned n = 0;
     for (unsigned i = 0; i < a_second * seconds; i++)
-        n += scoreboard_handshake(&rows[i * 7 / 3 % WORKERS], from, limit, NOW + (uint64_t)i * 1000 / a_second);
+        n += scoreboard_handshake(&rows[i * 7 / 3 % WORKERS], from, LOCAL(limit), NOW + (uint64_t)i * 1000 / a_second);
     return n;
 }
 
@@ -251,7 +254,7 @@ static void what_comes_at_once_comes_in(void **state) {
     struct scoreboard_row a = scoreboard_row(&scoreboard, ROLE_HANDSHAKER, 0);
     for (unsigned second = 0; second < 20; second++)
         for (unsigned i = 0; i < 8; i++)
-            assert_true(scoreboard_handshake(&a, client(1), 10, NOW + 1000 * second));
+            assert_true(scoreboard_handshake(&a, client(1), LOCAL(10), NOW + 1000 * second));
 }
 
 /* A client of IPv6 is a /64; a /56 and a /48 may have some times as much, and no more. */
@@ -271,21 +274,21 @@ static void networks_of_ipv6_have_shares(void **state) {
 #pragma GCC diagnostic pop
             struct addr a = six(text);
             scoreboard_session(i % 2 ? &relay : &hand, 0, &a, 1);
-            assert_true(scoreboard_handshake(&hand, &a, 10, NOW));
-            assert_false(scoreboard_client_over(&scoreboard, &a, 10));
+            assert_true(scoreboard_handshake(&hand, &a, LOCAL(10), NOW));
+            assert_false(scoreboard_client_over(&scoreboard, &a, LOCAL(10), NOW));
         }
         struct addr next = six(k == 0 ? "2001:db8:1:ff00::1" : "2001:db8:2:5ff::1"), none = six("2001:db8:3::1");
         assert_int_equal(scoreboard_client_sessions(&scoreboard, &next), 0);
-        assert_false(scoreboard_client_over(&scoreboard, &next, 10));
-        assert_false(scoreboard_handshake(&hand, &next, 10, NOW));
+        assert_false(scoreboard_client_over(&scoreboard, &next, LOCAL(10), NOW));
+        assert_false(scoreboard_handshake(&hand, &next, LOCAL(10), NOW));
         scoreboard_client(&hand, &next, 1);
-        assert_true(scoreboard_client_over(&scoreboard, &next, 10));
+        assert_true(scoreboard_client_over(&scoreboard, &next, LOCAL(10), NOW));
         assert_false(scoreboard_client_established_over(&scoreboard, &next, 10)); /* half of them */
         assert_true(scoreboard_client_established_over(&scoreboard, &next, 4));
-        assert_false(scoreboard_client_over(&scoreboard, &none, 0));
+        assert_false(scoreboard_client_over(&scoreboard, &none, LOCAL(0), NOW));
         scoreboard_client(&hand, &next, -1);
-        assert_false(scoreboard_client_over(&scoreboard, &next, 10));
-        assert_false(scoreboard_client_over(&scoreboard, &next, UINT64_MAX / 2));
+        assert_false(scoreboard_client_over(&scoreboard, &next, LOCAL(10), NOW));
+        assert_false(scoreboard_client_over(&scoreboard, &next, LOCAL(UINT64_MAX / 2), NOW));
     }
 }
 
@@ -295,9 +298,9 @@ static void the_unknown_are_nobody(void **state) {
     const struct addr unknown = {.family = AF_UNSPEC};
     scoreboard_session(&hand, 0, &unknown, 1);
     for (unsigned i = 0; i < 10; i++)
-        assert_true(scoreboard_handshake(&hand, &unknown, 1, NOW));
+        assert_true(scoreboard_handshake(&hand, &unknown, LOCAL(1), NOW));
     assert_int_equal(scoreboard_client_sessions(&scoreboard, &unknown), 0);
-    assert_false(scoreboard_client_over(&scoreboard, &unknown, 0));
+    assert_false(scoreboard_client_over(&scoreboard, &unknown, LOCAL(0), NOW));
     assert_int_equal(scoreboard_service_sessions(&scoreboard, 0), 1);
 }
 
@@ -305,12 +308,12 @@ static void the_unknown_are_nobody(void **state) {
 static void who_has_paid_goes_first(void **state) {
     struct scoreboard_row hand = scoreboard_row(&scoreboard, ROLE_HANDSHAKER, 0);
     for (uint32_t i = 0; i < CAPACITY / 4; i++)
-        assert_true(scoreboard_handshake(&hand, client(i), 1, 2000000));
+        assert_true(scoreboard_handshake(&hand, client(i), LOCAL(1), 2000000));
     for (uint32_t i = 0; i < 8 * CAPACITY; i++)
-        assert_true(scoreboard_handshake(&hand, client(1000000 + i), 1, 1000000));
+        assert_true(scoreboard_handshake(&hand, client(1000000 + i), LOCAL(1), 1000000));
     uint32_t kept = 0;
     for (uint32_t i = 0; i < CAPACITY / 4; i++)
-        kept += !scoreboard_handshake(&hand, client(i), 1, 2000000);
+        kept += !scoreboard_handshake(&hand, client(i), LOCAL(1), 2000000);
     assert_true(kept > CAPACITY / 4 - 100);
 }
 
@@ -540,7 +543,7 @@ static void nonsense_refuses_nobody(void **state) {
         assert_int_equal(scoreboard_service_sessions(&mine, 1), 1);
         assert_int_equal(scoreboard_service_established(&mine, 1), 0);
         assert_int_equal(scoreboard_client_sessions(&mine, c), 1);
-        assert_false(scoreboard_client_over(&mine, c, 1));
+        assert_false(scoreboard_client_over(&mine, c, LOCAL(1), NOW));
         assert_false(scoreboard_client_established_over(&mine, c, 1));
     }
     scoreboard_unmap(&mine);

@@ -13,7 +13,7 @@
 static struct bench_way tls13, tls12, plain;
 
 static int setup(void **state) {
-    bench_moves = BENCH_MOVES;
+    bench_migrations = BENCH_MIGRATIONS;
     bench_begin(8 * 1024 * 1024);
     tls13 = (struct bench_way){.suite = suite_by_id(0x1301), .out_max = RECORD_PLAIN_MAX};
     tls12 = (struct bench_way){.suite = suite_by_id(0xc02b), .out_max = RECORD_PLAIN_MAX};
@@ -270,7 +270,7 @@ static void a_half_closed_session_may_be_silent_for_a_while(void **state) {
             pass_ms(bench_service.half_closed_ms - 100);
             assert_non_null(bench_session());
             assert_int_equal(bench_session()->state, SESSION_OPEN);
-            pass_ms(1200 + bench_service.half_closed_ms / 8 + (BENCH_MOVES ? bench_service.half_closed_ms : 0));
+            pass_ms(1200 + bench_service.half_closed_ms / 8 + (BENCH_MIGRATIONS ? bench_service.half_closed_ms : 0));
             bench_settle();
             assert_true(bench.client_heard_fin && (bench.backend_heard_fin || !by_client));
             struct event e = expect_over(ERR_HALF_CLOSED);
@@ -338,7 +338,7 @@ static void a_half_closed_sessions_slow_reader_gets_all(void **state) {
 }
 
 static void a_half_closed_sessions_reader_that_stops_is_not_waited_for(void **state) {
-    bench_moves = 0; /* each move allows a look more */
+    bench_migrations = 0; /* each move allows a look more */
     for (size_t i = 0; ways(i); i++) {
         open_and_talk(ways(i));
         for (int k = 0; k < 20; k++) {
@@ -353,7 +353,7 @@ static void a_half_closed_sessions_reader_that_stops_is_not_waited_for(void **st
         assert_int_equal(bench_event().reason, ERR_HALF_CLOSED);
         bench_close();
     }
-    bench_moves = BENCH_MOVES;
+    bench_migrations = BENCH_MIGRATIONS;
 }
 
 static void half_closed_may_be_none(void **state) {
@@ -379,7 +379,7 @@ static int relay_fd(bool client) {
 
 /* Another process with the socket can take its O_NONBLOCK away, or make close() wait: nothing here waits for it. */
 static void descriptors_that_block_hold_nobody_up(void **state) {
-    bench_moves = 0;
+    bench_migrations = 0;
     alarm(60);
     for (size_t i = 0; ways(i); i++) {
         struct bench_way way = *ways(i);
@@ -406,7 +406,7 @@ static void descriptors_that_block_hold_nobody_up(void **state) {
         (void)expect_over(0);
     }
     alarm(0);
-    bench_moves = BENCH_MOVES;
+    bench_migrations = BENCH_MIGRATIONS;
 }
 
 /* A handed-over descriptor has to be a stream socket. */
@@ -534,7 +534,7 @@ static void all_addresses_of_a_name_are_tried(void **state) {
     uint64_t failed = connects_failed();
     open_to_name();
     struct event e = expect_served();
-    if (!BENCH_MOVES) /* who takes it over in the middle does not know which ones were tried */
+    if (!BENCH_MIGRATIONS) /* who takes it over in the middle does not know which ones were tried */
         assert_int_equal(e.retries, 2);
     assert_int_equal(connects_failed() - failed, e.retries);
     assert_int_equal(relay.services[0].backends.list[0].failures, 0); /* the backend is well */
@@ -574,7 +574,7 @@ static void an_address_that_is_silent_gets_half_of_the_time(void **state) {
 
 static void a_name_fails_when_all_its_addresses_do(void **state) {
     const struct addr addrs[] = {loopback(3), loopback(4), loopback(5), loopback(1)};
-    if (BENCH_MOVES)
+    if (BENCH_MIGRATIONS)
         skip(); /* see above: it would be tried until its time is over */
     be_a_name(addrs, 4);
     backends_resolved(&relay.services[0].backends, 0, addrs, 3);
@@ -731,8 +731,8 @@ static void late_events_for_a_session_that_is_gone_are_dropped(void **state) {
 }
 
 static void moves_have_been_made(void **state) {
-    if (BENCH_MOVES)
-        assert_true(bench_moved > 100);
+    if (BENCH_MIGRATIONS)
+        assert_true(bench_migrated > 100);
 }
 
 int main(void) {

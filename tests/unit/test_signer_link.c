@@ -25,7 +25,8 @@ static uint8_t tbs[SIGN_TBS_MAX], sig[256];
 static struct span what;
 static size_t sig_len;
 
-static void take(void *ctx, const struct sign_answer *a) {
+static void take(void *ctx, struct signer_link *on, const struct sign_answer *a) {
+    assert_ptr_equal(on, &l);
     assert_ptr_equal(ctx, &l);
     given[ngiven % ARRAY_LEN(given)] = a->number;
     given_err[ngiven++ % ARRAY_LEN(given)] = a->err;
@@ -111,10 +112,10 @@ static void asks_and_takes_the_answer(void **state) {
 
 static void a_refusal_is_no_end(void **state) {
     (void)state;
-    say(asked(1), ERR_NOT_FOUND, 0);
+    say(asked(1), ERR_UNSUPPORTED, 0);
     assert_int_equal(ask(), ERR_SIGNER_REFUSED);
     assert_int_equal(l.refusals, 1);
-    assert_int_equal(l.refused_for, ERR_NOT_FOUND);
+    assert_int_equal(l.refused_for, ERR_UNSUPPORTED);
     say(asked(2), 0, 71);
     assert_int_equal(ask(), 0);
 }
@@ -189,6 +190,24 @@ static void an_answer_to_something_else_ends_the_link(void **state) {
     assert_int_equal(l.breaches, 1);
 }
 
+static void a_set_that_it_lacks_is_not_asked_for(void **state) {
+    (void)state;
+    say(asked(1), ERR_NOT_FOUND, 0);
+    assert_int_equal(ask(), ERR_SIGNER_TIMEOUT);
+    assert_int_equal(l.refusals, 0);
+    assert_int_equal(l.state, SIGNER_THERE);
+    assert_false(signer_link_serves(&l, 3));
+    assert_false(signer_link_serves(&l, 2));
+    assert_true(signer_link_serves(&l, 4));
+    uint64_t before = l.asked;
+    assert_int_equal(ask(), ERR_SIGNER_TIMEOUT);
+    assert_int_equal(l.asked, before);
+    signer_link_lacks(&l, 1);
+    assert_false(signer_link_serves(&l, 3));
+    signer_link_close(&l);
+    assert_false(signer_link_serves(&l, 4));
+}
+
 static void many_share_a_message(void **state) {
     (void)state;
     assert_int_equal(signer_link_room(&l), SIGNER_OWED_MAX);
@@ -198,12 +217,12 @@ static void many_share_a_message(void **state) {
     assert_int_equal(heard(16).number, 100);
     assert_int_equal(heard(3).number, 200);
     say(201, 0, 70);
-    say(200, ERR_NOT_FOUND, 0);
+    say(200, ERR_UNSUPPORTED, 0);
     signer_link_look(&l);
     assert_int_equal(ngiven, 2);
     assert_int_equal(given[0], 201);
     assert_int_equal(given[1], 200);
-    assert_int_equal(given_err[1], ERR_NOT_FOUND);
+    assert_int_equal(given_err[1], ERR_UNSUPPORTED);
     assert_int_equal(l.refusals, 1);
     assert_int_equal(l.owed, 17);
 }
@@ -240,7 +259,7 @@ static void a_signer_that_owes_too_long_is_stuck(void **state) {
     say(1, 0, 70);
     signer_link_look(&l);
     assert_int_equal(l.state, SIGNER_THERE);
-    l.heard_ms -= SIGNER_ANSWER_MS;
+    l.answer_ms -= SIGNER_ANSWER_MS;
     signer_link_look(&l);
     assert_int_equal(l.state, SIGNER_STUCK);
     assert_int_equal(signer_link_room(&l), 0);
@@ -249,7 +268,7 @@ static void a_signer_that_owes_too_long_is_stuck(void **state) {
     signer_link_look(&l);
     assert_int_equal(l.state, SIGNER_THERE);
     assert_int_equal(ngiven, 2);
-    l.heard_ms -= SIGNER_ANSWER_MS; /* who owes nothing may be silent */
+    l.answer_ms -= SIGNER_ANSWER_MS; /* who owes nothing may be silent */
     signer_link_look(&l);
     assert_int_equal(l.state, SIGNER_THERE);
 }
@@ -352,6 +371,7 @@ int main(void) {
         CASE(answers_to_given_up_questions_are_passed_over),
         CASE(an_answer_that_is_not_owed_ends_the_link),
         CASE(an_answer_to_something_else_ends_the_link),
+        CASE(a_set_that_it_lacks_is_not_asked_for),
         CASE(many_share_a_message),
         CASE(a_question_in_between),
         CASE(no_more_is_owed_than_the_limit),

@@ -141,7 +141,7 @@ static void journal_that_is_full_is_not_waited_for(void **state) {
     assert_ptr_equal(strstr(got, "MESSAGE=relay.0 there\n"), got);
 }
 
-static void no_journal_is_told(void **state) {
+static void a_missing_journal_is_reported(void **state) {
     char memory[256];
     struct text why = text_of(memory, sizeof(memory));
     access_error = ENOENT;
@@ -225,7 +225,7 @@ int main(void) {
         SUNK(journal_takes_the_longest_event),
         SUNK(journal_keeps_lines_of_a_value_together),
         SUNK(journal_that_is_full_is_not_waited_for),
-        SUNK(no_journal_is_told),
+        SUNK(a_missing_journal_is_reported),
         SUNK(syslog_gets_lines_without_time_and_level),
         SUNK(syslog_that_is_full_is_not_waited_for),
         SUNK(syslog_that_died_is_found_again),

@@ -315,7 +315,7 @@ static void leave_takings(void **state) {
     }
 }
 
-/* The client ends its side at every place of the way: once told, and gone. */
+/* The client ends its side at every place of the way: once reported, and gone. */
 static void half_closed_anywhere(void **state) {
     for (size_t i = 0; i < ARRAY_LEN(ways); i++)
         for (size_t cut = 0; cut <= ways[i].len; cut++) {

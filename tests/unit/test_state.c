@@ -42,8 +42,11 @@ static void fill(struct super *s) {
     s->request.file = span_str("/etc/tls-off.toml");
     s->request.nlisten = 1;
     s->request.listen[0] = span_str("127.0.0.1:0");
+    s->request.nname = 1;
+    s->request.name[0] = span_str("example.org");
+    s->request.directory = span_str("https://ca/dir");
     s->proctab.reloads = 7;
-    s->proctab.moved = UINT64_MAX;
+    s->proctab.migrated = UINT64_MAX;
     s->proctab.commands[5] = (struct proctab_command){.id = 9, .kind = COMMAND_RELOAD, .result = PROCTAB_REFUSED, .text = "no"};
     s->log_ring = some_fd();
     s->stats_fd = some_fd();
@@ -99,7 +102,10 @@ static void forget_read(struct super *s) {
     for (size_t i = 0; i < CONTROL_FLAGS_MAX; i++) {
         drop(s->request.listen[i].p);
         drop(s->request.backend[i].p);
+        drop(s->request.name[i].p);
     }
+    drop(s->request.directory.p);
+    drop(s->request.ca_file.p);
     forget(s);
 }
 
@@ -113,8 +119,11 @@ static void what_is_written_is_read(void **state) {
     assert_string_equal(two.exe_path, one.exe_path);
     assert_true(span_eq(two.request.file, one.request.file));
     assert_true(span_eq(two.request.listen[0], one.request.listen[0]));
+    assert_int_equal(two.request.nname, 1);
+    assert_true(span_eq(two.request.name[0], one.request.name[0]));
+    assert_true(span_eq(two.request.directory, one.request.directory) && two.request.ca_file.len == 0);
     assert_int_equal(two.proctab.reloads, 7);
-    assert_true(two.proctab.moved == UINT64_MAX);
+    assert_true(two.proctab.migrated == UINT64_MAX);
     assert_memory_equal(two.proctab.commands, one.proctab.commands, sizeof(one.proctab.commands));
     assert_int_equal(two.proctab.pid, getpid());
     assert_memory_equal(&two.admin, &one.admin, sizeof(one.admin));

@@ -52,8 +52,6 @@ static void libssl_agrees_about_every_suite(void **state) {
         assert_true(SSL_CIPHER_is_aead(c));
         assert_int_equal(SSL_CIPHER_get_bits(c, NULL), aead_of(s->aead)->key_len * 8);
         assert_int_equal(EVP_MD_get_size(SSL_CIPHER_get_handshake_digest(c)), hash_len(s->hash));
-        int auth = s->auth == AUTH_ANY ? NID_auth_any : s->auth == AUTH_RSA ? NID_auth_rsa : NID_auth_ecdsa;
-        assert_int_equal(SSL_CIPHER_get_auth_nid(c), auth);
         assert_int_equal(SSL_CIPHER_get_kx_nid(c), s->version == TLS_1_3 ? NID_kx_any : NID_kx_ecdhe);
     }
     SSL_free(ssl);

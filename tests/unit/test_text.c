@@ -33,6 +33,28 @@ static void pieces_are_joined(void **state) {
     assert_false(t.cut);
 }
 
+static void hex_is_read_as_it_is_written(void **state) {
+    static const char *const bad[] = {"0", "0g", "g0", "0:", "0/", "0@", "0`", "0G", " 0", "0x12", "12 "};
+    char mem[2 * 256 + 1];
+    uint8_t all[256], back[256];
+    struct text t = text_of(mem, sizeof(mem));
+    size_t n = 99;
+    for (size_t i = 0; i < sizeof(all); i++)
+        all[i] = (uint8_t)i;
+    text_add_hex(&t, span_of(all, sizeof(all)));
+    assert_int_equal(text_read_hex(span_str(mem), back, sizeof(back), &n), 0);
+    assert_int_equal(n, sizeof(all));
+    assert_memory_equal(back, all, sizeof(all));
+    assert_int_equal(text_read_hex(span_str(mem), back, sizeof(back) - 1, &n), ERR_LIMIT);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_int_equal(text_read_hex(span_str(bad[i]), back, sizeof(back), &n), ERR_FORMAT);
+    assert_int_equal(n, sizeof(all));
+    assert_int_equal(text_read_hex(span_str("aBCdEF"), back, 3, &n), 0);
+    assert_memory_equal(back, "\xab\xcd\xef", 3);
+    assert_int_equal(text_read_hex(span_of(NULL, 0), back, 0, &n), 0);
+    assert_int_equal(n, 0);
+}
+
 static void exactly_full_is_not_cut(void **state) {
     char mem[4];
     struct text t = text_of(mem, sizeof(mem));
@@ -148,6 +170,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(starts_empty),
         cmocka_unit_test(pieces_are_joined),
+        cmocka_unit_test(hex_is_read_as_it_is_written),
         cmocka_unit_test(exactly_full_is_not_cut),
         cmocka_unit_test(every_way_of_adding_cuts_at_the_end),
         cmocka_unit_test(after_a_cut_nothing_more_is_added),

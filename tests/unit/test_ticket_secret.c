@@ -74,20 +74,20 @@ static const char *verdict(void) {
     assert_int_equal(ticket_secrets_memfd(files, 1, &fd, &again), err); /* both ways judge alike */
     if (fd >= 0)
         assert_int_equal(close(fd), 0);
-    return err == 0 ? "" : said + strlen(file) + 3;
+    return err == 0 ? "" : said + strlen(file) + 2;
 }
 
 static void lengths_have_bounds(void **state) {
-    put(TICKET_SECRET_MIN, 0600);
+    put(SECRET_FILE_MIN, 0600);
     assert_string_equal(verdict(), "");
     put(TICKET_SECRET_MAX, 0600);
     assert_string_equal(verdict(), "");
-    put(TICKET_SECRET_MIN - 1, 0600);
-    assert_string_equal(verdict(), "has 31 bytes, expected 32 to 4096 random ones");
+    put(SECRET_FILE_MIN - 1, 0600);
+    assert_string_equal(verdict(), "found 31 bytes, expected 32 to 4096 random bytes");
     put(TICKET_SECRET_MAX + 1, 0600);
-    assert_string_equal(verdict(), "has 4097 bytes, expected 32 to 4096 random ones");
+    assert_string_equal(verdict(), "found 4097 bytes, expected 32 to 4096 random bytes");
     put(0, 0600);
-    assert_string_equal(verdict(), "has 0 bytes, expected 32 to 4096 random ones");
+    assert_string_equal(verdict(), "found 0 bytes, expected 32 to 4096 random bytes");
 }
 
 static void modes_that_let_others_in_are_refused(void **state) {
@@ -100,7 +100,7 @@ static void modes_that_let_others_in_are_refused(void **state) {
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         char expected[64];
         put(64, bad[i]);
-        (void)snprintf(expected, sizeof(expected), "has mode %03o, expected 600 (or 640)", bad[i]);
+        (void)snprintf(expected, sizeof(expected), "found mode %03o, expected 600 (or 640)", bad[i]);
         assert_memory_equal(verdict(), expected, strlen(expected));
     }
 }
@@ -112,16 +112,16 @@ static void a_placeholder_is_no_secret(void **state) {
         assert_true(fputc('x', f) >= 0);
     assert_int_equal(fclose(f), 0);
     assert_int_equal(chmod(file, 0600), 0);
-    assert_string_equal(verdict(), "holds one byte over and over, expected random bytes");
+    assert_string_equal(verdict(), "found one byte over and over, expected random bytes");
 }
 
 static void what_is_no_file_is_refused(void **state) {
-    assert_string_equal(verdict(), "cannot be read: No such file or directory");
+    assert_string_equal(verdict(), "cannot be opened: No such file or directory");
     assert_int_equal(mkdir(file, 0700), 0);
-    assert_string_equal(verdict(), "is no file, expected 32 to 4096 random bytes");
+    assert_string_equal(verdict(), "found a directory, expected 32 to 4096 random bytes");
     assert_int_equal(rmdir(file), 0);
     assert_int_equal(mkfifo(file, 0600), 0); /* must not wait for a writer */
-    assert_string_equal(verdict(), "is no file, expected 32 to 4096 random bytes");
+    assert_string_equal(verdict(), "found a FIFO, expected 32 to 4096 random bytes");
 }
 
 static void without_a_file_it_is_random(void **state) {

@@ -150,7 +150,7 @@ static void a_stop_in_every_stage(void **state) {
         bench_run(stop_in_order);
 }
 
-/* Asked by a signal, with nothing else going on: the result comes at once, not with the next event. */
+/* Asked by a signal, with nothing else under way: the result comes at once, not with the next event. */
 static void refused_at_once(struct super *s) {
     started(s);
     s->exe_path = "/nonexistent/tls-off";
@@ -161,7 +161,7 @@ static void refused_at_once(struct super *s) {
     bench_stop(s);
 }
 
-static void a_missing_binary_is_told_at_once(void **state) {
+static void a_missing_binary_is_reported_at_once(void **state) {
     bench_run(refused_at_once);
 }
 
@@ -169,32 +169,125 @@ static void a_missing_binary_is_told_at_once(void **state) {
 
 static unsigned nth, calls;
 
-static void faulty_reload(struct super *s) {
-    started(s);
-    bench_calls = 0;
+static void begin_faults(void) {
+    bench_calls = bench_complaints = 0;
     bench_fail_at = nth;
-    bench_inside = true;
-    bench_command(s, COMMAND_RELOAD);
-    bench_inside = false;
-    settle(s);
+}
+
+static void end_faults(void) {
     calls = nth ? calls : bench_calls;
     bench_fail_at = 0;
+}
+
+static void ask(struct super *s, enum command_kind kind) {
+    bench_inside = true;
+    bench_command(s, kind);
+    bench_inside = false;
+}
+
+static bool is_relay_of(const struct generation *g, pid_t pid) {
+    for (size_t i = 0; i < g->nworkers; i++)
+        if (g->workers[i].role == ROLE_RELAY && g->workers[i].pid == pid)
+            return true;
+    return false;
+}
+
+/* The first start has an end: it serves, or it reports why not. */
+static void faulty_start(struct super *s) {
+    begin_faults();
+    for (unsigned i = 0; i < 400 && !s->loop.stop && !(s->lifecycle.serving && s->lifecycle.stage == TRANSITION_NONE); i++)
+        bench_later(s, 500);
+    end_faults();
+    if (!s->loop.stop) {
+        bench_later(s, 20000);
+        started(s);
+        bench_stop(s);
+        return;
+    }
+    assert_true(s->lifecycle.failed && s->refusal.is_made);
+    assert_null(strstr(s->refusal.text, "Success"));
+    bench_reap();
+}
+
+/* One result; those that serve do so all the time when it is a refusal, and so do they after it. */
+static void faulty_reload(struct super *s) {
+    started(s);
+    pid_t relays[2];
+    for (uint16_t i = 0; i < 2; i++)
+        relays[i] = generation_worker(s->now, ROLE_RELAY, i)->pid;
+    begin_faults();
+    ask(s, COMMAND_RELOAD);
+    settle(s);
+    end_faults();
+    if (s->proctab.reloads_refused) {
+        assert_int_equal(s->now->number, 0);
+        assert_true(is_relay_of(s->now, relays[0]) && is_relay_of(s->now, relays[1]));
+    }
     bench_later(s, 20000);
+    assert_true(bench_complaints >= s->proctab.reloads_refused);
     assert_int_equal(bench_commands(s, true), 0);
     assert_int_equal(bench_commands(s, false), 1);
     assert_int_equal(s->proctab.reloads + s->proctab.reloads_refused, 1);
     assert_int_equal(bench_running(s->now), 5);
-    bench_command(s, COMMAND_RELOAD);
+    ask(s, COMMAND_RELOAD);
     settle(s);
     assert_int_equal(s->proctab.reloads + s->proctab.reloads_refused, 2);
     bench_stop(s);
 }
 
+/* The new code is willing, and the step to it fails: the old code goes on. */
+static void faulty_upgrade(struct super *s) {
+    bench_how[ROLE_SUPERVISOR] = DOES_WELL;
+    faulty_reload(s);
+}
+
+static enum command_kind ends_by;
+
+static void faulty_end(struct super *s) {
+    started(s);
+    begin_faults();
+    ask(s, ends_by);
+    for (unsigned i = 0; i < 200 && !s->loop.stop; i++)
+        bench_later(s, 500);
+    end_faults();
+    assert_true(s->loop.stop);
+    assert_int_equal(bench_commands(s, true), 0);
+    bench_stop(s);
+}
+
+static void each_fault(void (*script)(struct super *s), unsigned at_least) {
+    for (unsigned kind = 0; kind < 2; kind++) {
+        bench_fail_more = kind ? 7 : 0; /* what is gone may stay away for a while */
+        calls = 0;
+        for (nth = 0; nth <= calls; nth++) {
+            bench_fail_kind = nth + kind;
+            bench_run(script);
+        }
+        assert_true(calls > at_least);
+    }
+    bench_fail_kind = bench_fail_more = 0;
+}
+
+static void a_fault_at_every_call_of_a_start(void **state) {
+    each_fault(faulty_start, 60);
+}
+
 static void a_fault_at_every_call_of_a_reload(void **state) {
-    calls = 0;
-    for (nth = 0; nth <= calls; nth++)
-        bench_run(faulty_reload);
-    assert_true(calls > 60);
+    each_fault(faulty_reload, 60);
+}
+
+static void a_fault_at_every_call_of_an_upgrade(void **state) {
+    each_fault(faulty_upgrade, 60);
+}
+
+static void a_fault_at_every_call_of_a_drain(void **state) {
+    ends_by = COMMAND_DRAIN;
+    each_fault(faulty_end, 20);
+}
+
+static void a_fault_at_every_call_of_a_stop(void **state) {
+    ends_by = COMMAND_STOP;
+    each_fault(faulty_end, 20);
 }
 
 int main(void) {
@@ -205,8 +298,12 @@ int main(void) {
         cmocka_unit_test(the_previous_generation_goes_wrong),
         cmocka_unit_test(a_reload_in_every_stage),
         cmocka_unit_test(a_stop_in_every_stage),
-        cmocka_unit_test(a_missing_binary_is_told_at_once),
+        cmocka_unit_test(a_missing_binary_is_reported_at_once),
+        cmocka_unit_test(a_fault_at_every_call_of_a_start),
         cmocka_unit_test(a_fault_at_every_call_of_a_reload),
+        cmocka_unit_test(a_fault_at_every_call_of_an_upgrade),
+        cmocka_unit_test(a_fault_at_every_call_of_a_drain),
+        cmocka_unit_test(a_fault_at_every_call_of_a_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -42,6 +42,7 @@ static inline struct conn_info sample_conn_info(void) {
         .cert_key_bits = 256,
         .matched_name = SERVED_WILDCARD,
         .cert_file = span_str("/etc/tls/fullchain.pem"),
+        .made_by = MADE_BY_OWN,
     };
     for (size_t i = 0; i < sizeof(f.unique_id); i++)
         f.unique_id[i] = (uint8_t)(0xa0 + i);
@@ -101,6 +102,7 @@ static inline void assert_same_conn_info(const struct conn_info *a, const struct
     assert_int_equal(a->cert_key_bits, b->cert_key_bits);
     assert_int_equal(a->matched_name, b->matched_name);
     assert_true(span_eq(a->cert_file, b->cert_file));
+    assert_int_equal(a->made_by, b->made_by);
     assert_same_client(&a->id, &b->id);
 }
 
@@ -116,8 +118,10 @@ static inline struct event sample_session(void) {
         .backend = span_str("unix:/run/b.sock"),
         .bytes_in = 1000,
         .bytes_out = UINT64_C(5000000000),
-        .connect_us = 250,
+        .relay_us = 12400,
         .duration_us = 1500001,
+        .connect_us = 250,
+        .first_byte_us = 1750,
         .client_end = END_CLOSE,
         .backend_end = END_RESET,
         .retries = 2,

@@ -33,8 +33,8 @@ class Issuer:
         self.file = self.directory / f"{name.replace(' ', '-')}.pem"
         self.file.write_bytes(pem(self.certificate))
 
-    def client(self, cn="robot", ou=None, dns=(), uri=(), usage=(CLIENT,), days=30, start=-1, kind="p256", chain=(), serial=None):
-        """A client: cert (chain included) and key, both PEM files."""
+    def client(self, cn="robot", ou=None, dns=(), uri=(), usage=(CLIENT,), days=30, start=-1, kind="p256", chain=(), serial=None, key_usage=None):
+        """A client: cert (chain included) and key, both PEM files. KEY_USAGE: the only use of its key (RFC 5280 4.2.1.3)."""
         subject = [x509.NameAttribute(NameOID.COMMON_NAME, c) for c in ([cn] if isinstance(cn, str) else cn or [])]
         subject += [x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, u) for u in ([ou] if isinstance(ou, str) else ou or [])]
         key = new_key(kind)
@@ -45,6 +45,10 @@ class Issuer:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         if usage:
             builder = builder.add_extension(x509.ExtendedKeyUsage(usage), critical=False)
+        if key_usage:
+            uses = {u: u == key_usage for u in ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "key_cert_sign",
+                                                "crl_sign", "encipher_only", "decipher_only")}
+            builder = builder.add_extension(x509.KeyUsage(**uses), critical=True)
         return Client(self.directory, builder.sign(self.key, hashes.SHA256()), key, [i.certificate for i in chain])
 
     def crl(self, revoked=(), days=7, start=-1, name=None):

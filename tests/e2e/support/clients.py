@@ -33,9 +33,11 @@ def context(pki=None, version=None, alpn=None, ciphers=None):
 
 
 def free_port():
-    """A port without a listener, for servers that must know it before they start."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
+    """A port for a server that starts later and sets SO_REUSEADDR. For a minute the kernel gives it to nobody who asks for any: one in TIME_WAIT."""
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        with socket.create_connection(s.getsockname()) as client:
+            s.accept()[0].close()  # who closes first keeps the port
+            assert client.recv(1) == b""
         return s.getsockname()[1]
 
 

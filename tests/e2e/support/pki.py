@@ -35,7 +35,7 @@ class Pki:
         self.ecdsa = self.leaf("ecdsa", "p256", ["localhost", "127.0.0.1", "::1"])
         self.rsa = self.leaf("rsa", "rsa", ["localhost", "127.0.0.1", "::1"])
 
-    def _sign(self, subject, public_key, names, days, is_ca=False):
+    def _sign(self, subject, public_key, names, days, is_ca=False, extensions=()):
         now = datetime.datetime.utcnow()
         builder = (
             x509.CertificateBuilder()
@@ -49,13 +49,15 @@ class Pki:
         )
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName([alternative(n) for n in names]), critical=False)
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=False)
         return builder.sign(self.ca_key, hashes.SHA256())
 
-    def leaf(self, name, kind, names, days=365):
+    def leaf(self, name, kind, names, days=365, extensions=()):
         """Writes NAME.pem and NAME.key; returns the configuration's entry for them."""
         key = new_key(kind)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
-        certificate = self._sign(subject, key.public_key(), names, days)
+        certificate = self._sign(subject, key.public_key(), names, days, extensions=extensions)
         cert_file, key_file = self.directory / f"{name}.pem", self.directory / f"{name}.key"
         cert_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         key_file.write_bytes(pem_of(key))

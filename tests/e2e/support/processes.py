@@ -3,7 +3,7 @@ import ctypes
 import os
 import pathlib
 
-ROLES = ("supervisor", "config", "observer", "resolver", "relay", "handshaker", "signer", "keymaker", "acme")
+ROLES = ("supervisor", "config", "observer", "resolver", "relay", "handshaker", "signer", "keymaker", "acme", "fleet", "exporter")
 PR_SET_CHILD_SUBREAPER = 36
 ACCEPTS = 0x10000  # __SO_ACCEPTCON of the kernel, in /proc/net/unix
 
@@ -84,9 +84,9 @@ def traffic_inodes():
 
 
 def traffic_sockets(pids):
-    """{"relay 123": how many} of those processes that have any."""
+    """{"relay 123": how many} of those processes that have any; those of the fleet role and the exporter lead to servers of their own as long as they live."""
     traffic = traffic_inodes()
-    found = {f"{role_of(pid) or 'supervisor'} {pid}": len(socket_inodes(pid) & traffic) for pid in pids}
+    found = {f"{role_of(pid) or 'supervisor'} {pid}": len(socket_inodes(pid) & traffic) for pid in pids if role_of(pid) not in ("fleet", "exporter")}
     return {who: n for who, n in found.items() if n}
 
 

@@ -19,7 +19,7 @@ from .waiting import DEADLINE, TooLate, until
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BINARY = os.environ.get("TLS_OFF_BIN", str(ROOT / "build" / "tls-off"))
 SANITIZED = bool(os.environ.get("E2E_SANITIZED"))
-OWN_HANDSHAKE = os.environ.get("E2E_HANDSHAKE") == "auto"  # who makes TLS 1.3 where a test does not say
+OWN_HANDSHAKE = os.environ.get("E2E_HANDSHAKE", "auto") == "auto"  # who makes TLS 1.3 where a test does not say
 KILLED = re.compile(r"killed by signal (4|6|7|8|11|31) ")
 SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|UndefinedBehavior|runtime error:|SUMMARY: ")
 LISTENING = re.compile(r"listening on (\S+):(\d+) for (\S+)")
@@ -123,7 +123,7 @@ class Proxy:
 
     def text(self):
         with self.changed:
-            return "\n".join(self.lines[-200:])
+            return "\n".join(self.lines)
 
     def events(self, event=None, **fields):
         """Log lines that are JSON, and whose fields have these values (or satisfy them, when they are functions)."""

@@ -15,9 +15,9 @@ CHANGE_CIPHER, ALERT, HANDSHAKE, DATA = 20, 21, 22, 23
 CLOSE_NOTIFY = b"\x01\x00"
 
 
-def expand_label(hash_, secret, label, n):
+def expand_label(hash_, secret, label, n, context=b""):
     full = b"tls13 " + label
-    info = struct.pack("!HB", n, len(full)) + full + b"\0"
+    info = struct.pack("!HB", n, len(full)) + full + bytes([len(context)]) + context
     return HKDFExpand(hash_, n, info).derive(secret)
 
 

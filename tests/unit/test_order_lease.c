@@ -1,0 +1,729 @@
+/* What attempts in a fleet hold alone, and when they ask for it: the store is the other end of a link, time is the test's. */
+#include "acme/order_lease.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "acme/far_accounts.h"
+#include "acme/scheduler.h"
+#include "base/err.h"
+
+#define DAY   INT64_C(86400)
+#define START UINT64_C(1000000) /* milliseconds */
+
+static char dir[] = "/tmp/tls-off-lease-XXXXXX";
+static uint64_t mono_ms;
+static int64_t wall_s;
+static struct loop loop;
+static struct share_link share;
+static struct scheduler scheduler;
+static struct ca cas[2];
+static struct store store;
+static struct job job;
+static struct challenges challenges;
+static struct log quiet = {.level = LOG_LEVEL_ERROR};
+static int fleet_end = -1;
+static struct { /* about renewals: asked, and not answered while FN is not NULL */
+    unsigned asked;
+    answer_fn fn;
+    void *ctx;
+} info;
+static unsigned directories; /* attempts that went on to the issuer */
+static struct {              /* what the issuer, or the keymaker, was asked last; FN NULL = it has been answered */
+    const struct ca *ca;
+    enum keymaking_op op;
+    answer_fn fn;
+    void *ctx;
+} question;
+
+uint64_t __wrap_clock_mono_ms(void);
+uint64_t __wrap_clock_mono_ms(void) {
+    return mono_ms;
+}
+
+/* ---- an issuer that answers when the test wants it ---- */
+
+static void ask(const struct ca *c, enum keymaking_op op, answer_fn fn, void *ctx) {
+    question.ca = c;
+    question.op = op;
+    question.fn = fn;
+    question.ctx = ctx;
+}
+
+void ca_directory(struct ca *c, struct ca_call *call, answer_fn fn, void *ctx) {
+    (void)call;
+    ask(c, KEYMAKING_COUNT, fn, ctx);
+    directories++;
+}
+
+void ca_post(struct ca *c, struct ca_call *call, enum keymaking_op op, uint16_t place_of_cert, enum ca_url place,
+             const char *url, struct span data, answer_fn fn, void *ctx) {
+    (void)call, (void)place_of_cert, (void)place, (void)url, (void)data;
+    ask(c, op, fn, ctx);
+}
+
+void ca_get(struct ca *c, struct ca_call *call, enum ca_url place, const char *suffix, answer_fn fn, void *ctx) {
+    (void)c, (void)call, (void)place, (void)suffix;
+    info.asked++;
+    info.fn = fn;
+    info.ctx = ctx;
+}
+
+void ca_keymaker(struct ca *c, struct ca_call *call, enum keymaking_op op, uint16_t place, struct span data, answer_fn fn,
+                 void *ctx) {
+    (void)call, (void)place, (void)data;
+    ask(c, op, fn, ctx);
+}
+
+void ca_cancel(struct ca_call *call) {
+    (void)call;
+}
+
+bool ca_has_profile(const struct ca *c, const char *profile) {
+    (void)c, (void)profile;
+    return false;
+}
+
+/* The answer to a question of that kind. */
+static void issuer_answers(enum keymaking_op op, struct answer a) {
+    answer_fn fn = question.fn;
+    assert_non_null(fn);
+    assert_int_equal(question.op, op);
+    question.fn = NULL;
+    a.problem = a.problem ? a.problem : "";
+    a.location = a.location ? a.location : "";
+    a.why = "as the test wants it";
+    a.retry_after = -1;
+    fn(question.ctx, &a);
+}
+
+/* ---- the store ---- */
+
+static int64_t now(void) {
+    return wall_s;
+}
+
+static uint64_t no_random(void) {
+    return 0;
+}
+
+static void on_changed(void *ctx, const struct job *j) {
+    (void)ctx, (void)j;
+}
+
+static void on_store(void *ctx) {
+    (void)ctx;
+}
+
+static void on_news(void *ctx, struct span name) {
+    (void)ctx, (void)name;
+}
+
+static void on_timer(void *ctx, struct wtimer *t) {
+    alarm_clock_ring(ctx, t);
+}
+
+/* Time passes, in steps of timers. */
+static void pass(uint64_t ms) {
+    for (uint64_t end = mono_ms + ms; mono_ms < end; mono_ms += 10) {
+        loop.now_ms = mono_ms;
+        wheel_turn(&loop.wheel, mono_ms, on_timer, NULL);
+    }
+    loop.now_ms = mono_ms;
+}
+
+static uint8_t scratch[IPC_BODY_MAX + 2];
+
+/* What the fleet role was asked; false: nothing. */
+static bool asked(struct sharing_request *ret) {
+    struct ipc_msg m;
+    int err = 0;
+    if (ipc_recv(fleet_end, scratch, sizeof(scratch), sharing_to_fleet, &m, &err) != STEP_DONE)
+        return false;
+    assert_int_equal(sharing_read_request(&m, ret), 0);
+    return true;
+}
+
+static void answer_version(uint32_t number, enum sharing_result result, uint64_t fence, uint64_t version, const char *data) {
+    const struct sharing_answer a = {number, result, fence, version, span_str(data)};
+    uint8_t bytes[IPC_BODY_MAX + 2];
+    struct ipc_msg m;
+    int err = 0;
+    assert_int_equal(sharing_send_answer(fleet_end, &a), 0);
+    assert_int_equal(ipc_recv(share.fleet.fd, bytes, sizeof(bytes), sharing_to_acme, &m, &err), STEP_DONE);
+    assert_true(share.fleet.ops->message(&share, &share.fleet, &m));
+}
+
+/* The answer arrives. */
+static void answer(uint32_t number, enum sharing_result result, uint64_t fence, const char *data) {
+    answer_version(number, result, fence, 0, data);
+}
+
+static int set_up(void **state) {
+    static const char *names[] = {"b.example", "a.example", "c.example"};
+    static uint16_t issuer_places[] = {0, 1};
+    static uint8_t challenge_kinds[] = {CHALLENGE_HTTP_01};
+    static struct conf_issuer issuers[] = {
+        {.name = "p", .directory = "https://p/d", .challenges = challenge_kinds, .nchallenges = 1, .profile = ""},
+        {.name = "q", .directory = "https://q/d", .challenges = challenge_kinds, .nchallenges = 1, .profile = ""}};
+    static struct conf_managed cert = {
+        .id = "web.ecdsa-p256", .names = names, .nnames = 3, .issuers = issuer_places, .nissuers = 2};
+    static struct conf_acme conf = {.issuers = issuers, .nissuers = 2, .certs = &cert, .ncerts = 1};
+    int ends[2];
+    (void)state;
+    mono_ms = START;
+    wall_s = 1000 * DAY;
+    directories = 0;
+    memset(&loop, 0, sizeof(loop));
+    if (loop_init(&loop) < 0 || ipc_pair(0, ends) < 0)
+        return -1;
+    loop.now_ms = mono_ms;
+    wheel_init(&loop.wheel, mono_ms);
+    fleet_end = ends[1];
+    share_link_init(&share, &loop, 3);
+    share.changed = on_store;
+    share.news = on_news;
+    question.fn = NULL;
+    info.asked = 0;
+    info.fn = NULL;
+    for (uint16_t i = 0; i < 2; i++)
+        cas[i] = (struct ca){.issuer = &issuers[i], .index = i};
+    job = (struct job){.cert = &cert, .inspected = true};
+    challenges = (struct challenges){.supervisor = -1};
+    const struct order_env env = {.loop = &loop,
+                                  .acme = &conf,
+                                  .share = &share,
+                                  .cas = cas,
+                                  .store = &store,
+                                  .challenges = &challenges,
+                                  .log = &quiet,
+                                  .now = now};
+    scheduler = (struct scheduler){.njobs = 0};
+    scheduler_init(&scheduler, &env, &job, 1);
+    scheduler.random = no_random;
+    scheduler.changed = on_changed;
+    if (share_link_take(&share, ends[0]) < 0)
+        return -1;
+    share.up = true;
+    scheduler_run(&scheduler);
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    scheduler_stop(&scheduler);
+    channel_close(&share.fleet);
+    close(fleet_end);
+    loop_fini(&loop);
+    return 0;
+}
+
+/* The attempt has the names, has found nothing in the store, and has the account: NUMBER of fences are given. */
+static void come_to_the_account(void) {
+    struct sharing_request q;
+    pass(100);
+    assert_true(asked(&q));
+    assert_int_equal(q.op, SHARING_LEASE);
+    assert_true(span_eq(q.lease, span_str("a.example")));
+    assert_true(span_eq(q.data, span_str("b.example a.example c.example")));
+    answer(q.number, SHARING_OK, 7, "");
+    static const char *const objects[] = {"certificate/", "order/", "account/"};
+    for (size_t i = 0; i < ARRAY_LEN(objects); i++) {
+        assert_true(asked(&q));
+        assert_int_equal(q.op, SHARING_GET);
+        assert_true(span_has_prefix(q.name, objects[i]));
+        answer(q.number, SHARING_NONE, 0, "");
+    }
+    assert_true(asked(&q));
+    assert_int_equal(q.op, SHARING_LEASE);
+    assert_true(span_has_prefix(q.lease, "account/") && span_eq(q.lease, q.data));
+    answer(q.number, SHARING_OK, 8, "");
+    assert_true(asked(&q)); /* how the job stands */
+    assert_int_equal(q.op, SHARING_PUT);
+    assert_int_equal(q.fence, 7);
+    assert_int_equal(directories, 1);
+    assert_true(scheduler.orders[0].job == &job);
+}
+
+static void both_leases_are_renewed(void **state) {
+    struct sharing_request q;
+    (void)state;
+    come_to_the_account();
+    for (unsigned round = 0; round < 5; round++) { /* the account takes its time */
+        unsigned names = 0, account = 0;
+        pass(20100);
+        while (asked(&q)) {
+            assert_int_equal(q.op, SHARING_RENEW);
+            bool is_account = span_has_prefix(q.lease, "account/");
+            assert_int_equal(q.fence, is_account ? 8 : 7);
+            assert_true(is_account || span_eq(q.data, span_str("b.example a.example c.example")));
+            *(is_account ? &account : &names) += 1;
+            answer(q.number, SHARING_OK, q.fence, "");
+        }
+        assert_true(names == 1 && account == 1);
+    }
+    assert_true(order_shared_holds(&scheduler.orders[0]));
+}
+
+/* The next request gives back what it says: a lease, all of its names, its fence. */
+static void see_given(const struct sharing_request *q, const char *lease, const char *all, uint64_t fence) {
+    assert_int_equal(q->op, SHARING_GIVE);
+    assert_true(span_eq(q->lease, span_str(lease)));
+    assert_true(span_eq(q->data, span_str(all)));
+    assert_int_equal(q->fence, fence);
+}
+
+static const char *account_of(unsigned place) {
+    static char name[CONF_SHARED_NAME_MAX + 8];
+    char account[CONF_SHARED_NAME_MAX];
+    struct text t = text_of(name, sizeof(name));
+    issuer_shared_name(cas[place].issuer, account);
+    text_addf(&t, "account/%s", account);
+    return name;
+}
+
+/* Which of the two is another one's: the attempt ends, and gives back what it has. */
+static void lose(const char *which) {
+    struct sharing_request q;
+    unsigned given = 0;
+    come_to_the_account();
+    pass(20100);
+    while (asked(&q)) {
+        if (q.op == SHARING_GIVE && given++ == 0)
+            see_given(&q, account_of(0), account_of(0), 8);
+        else if (q.op == SHARING_GIVE)
+            see_given(&q, "a.example", "b.example a.example c.example", 7);
+        if (q.op == SHARING_RENEW && span_has_prefix(q.lease, which))
+            answer(q.number, SHARING_LOST, 0, "");
+    }
+    assert_int_equal(given, 2);
+    assert_null(scheduler.orders[0].job);
+}
+
+static void a_lost_account_ends_the_attempt(void **state) {
+    (void)state;
+    lose("account/");
+}
+
+static void lost_names_end_the_attempt(void **state) {
+    (void)state;
+    lose("a.example");
+}
+
+/* The store is silent: before its minute is over the attempt must not take another step. */
+static void what_is_not_renewed_is_not_held(void **state) {
+    (void)state;
+    come_to_the_account();
+    pass(54000);
+    assert_true(order_shared_holds(&scheduler.orders[0]));
+    pass(2000);
+    assert_false(order_shared_holds(&scheduler.orders[0]));
+    assert_null(scheduler.orders[0].job);
+}
+
+/* A clock that is set back while another instance has the lease. */
+static void what_is_held_is_looked_at_again_whatever_the_clock_says(void **state) {
+    struct sharing_request q;
+    (void)state;
+    pass(100);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_true(asked(&q));
+        assert_int_equal(q.op, SHARING_LEASE);
+        answer(q.number, SHARING_HELD, 0, "b.example");
+        wall_s -= DAY;
+        pass(4000);
+        assert_false(asked(&q));
+        pass(1500);
+    }
+    assert_true(asked(&q));
+}
+
+/* And one that is set while the store is away: where there is no certificate it waits a minute, and not a day. */
+static void alone_is_not_a_matter_of_the_wall_clock(void **state) {
+    struct sharing_request q;
+    (void)state;
+    share.up = false;
+    share.away_since_ms = mono_ms;
+    pass(20000);
+    assert_int_equal(directories, 0);
+    wall_s -= DAY;
+    pass(30000);
+    wall_s += 300 * DAY;
+    assert_int_equal(directories, 0);
+    wall_s -= 299 * DAY;
+    pass(31000);
+    assert_int_equal(directories, 1);
+    assert_false(asked(&q));
+}
+
+/* The next issuer has another account: the lease of the first one's goes back, by its own name. */
+static void the_account_of_an_issuer_that_failed_is_given_back(void **state) {
+    struct sharing_request q;
+    (void)state;
+    come_to_the_account();
+    issuer_answers(KEYMAKING_COUNT, (struct answer){.fault = FAULT_ISSUER});
+    assert_ptr_equal(scheduler.orders[0].ca, &cas[1]);
+    assert_true(asked(&q));
+    see_given(&q, account_of(0), account_of(0), 8);
+    assert_true(asked(&q));
+    assert_int_equal(q.op, SHARING_GET);
+    assert_true(span_eq(q.name, span_str(account_of(1))));
+    answer(q.number, SHARING_NONE, 0, "");
+    assert_true(asked(&q));
+    assert_int_equal(q.op, SHARING_LEASE);
+    assert_true(span_eq(q.lease, span_str(account_of(1))));
+    answer(q.number, SHARING_OK, 9, "");
+    assert_int_equal(directories, 2);
+    issuer_answers(KEYMAKING_COUNT, (struct answer){.fault = FAULT_ISSUER});
+    assert_null(scheduler.orders[0].job);
+    while (asked(&q) && q.op != SHARING_GIVE)
+        continue;
+    see_given(&q, account_of(1), account_of(1), 9);
+    assert_true(asked(&q));
+    see_given(&q, "a.example", "b.example a.example c.example", 7);
+    assert_false(asked(&q));
+}
+
+/* Our names are asked for again. */
+static void confirm_names(enum sharing_result result) {
+    struct sharing_request q;
+    assert_int_equal(scheduler.orders[0].state, ORDER_CONFIRM);
+    do
+        assert_true(asked(&q));
+    while (q.op == SHARING_GIVE || q.op == SHARING_PUT);
+    assert_int_equal(q.op, SHARING_RENEW);
+    assert_int_equal(q.fence, 7);
+    assert_true(span_eq(q.data, span_str("b.example a.example c.example")));
+    answer(q.number, result, 7, "");
+}
+
+/* The account was made, and the first order is about to be. */
+static void come_to_the_order(void) {
+    struct sharing_request q;
+    come_to_the_account();
+    (void)snprintf(cas[0].urls[CA_RENEWAL_INFO], CA_URL_MAX, "https://p/info");
+    (void)snprintf(job.ari, sizeof(job.ari), "a.b"); /* so that it names what it replaces */
+    job_set_issued_by(&job, span_str(cas[0].issuer->name));
+    job.from_issuer = true;
+    issuer_answers(KEYMAKING_COUNT, (struct answer){.status = 200});
+    issuer_answers(KEYMAKING_THUMBPRINT, (struct answer){.body = span_str("thumbprint")});
+    issuer_answers(KEYMAKING_ACCOUNT, (struct answer){.status = 201, .location = "https://p/account/1"});
+    issuer_answers(KEYMAKING_SEAL_ACCOUNT, (struct answer){.body = span_str("sealed")});
+    assert_true(asked(&q));
+    assert_int_equal(q.op, SHARING_PUT);
+    answer_version(q.number, SHARING_OK, 0, 1, "");
+    confirm_names(SHARING_OK);
+}
+
+/* Time has passed since the lease was confirmed for the first order: before another one it is asked for again. */
+static void each_new_order_needs_the_lease(void **state) {
+    static const enum sharing_result results[] = {SHARING_OK, SHARING_LOST};
+    for (size_t i = 0; i < ARRAY_LEN(results); i++) {
+        come_to_the_order();
+        issuer_answers(KEYMAKING_ORDER, (struct answer){.status = 409, .fault = FAULT_ANSWER});
+        confirm_names(results[i]);
+        assert_int_equal(question.fn != NULL, results[i] == SHARING_OK);
+        assert_int_equal(scheduler.orders[0].job != NULL, results[i] == SHARING_OK);
+        assert_int_equal(tear_down(state), 0);
+        assert_int_equal(set_up(state), 0);
+    }
+}
+
+/* An order of before is gone: as well. */
+static void an_order_instead_of_another_needs_the_lease(void **state) {
+    static const enum sharing_result results[] = {SHARING_OK, SHARING_LOST};
+    struct sharing_request q;
+    for (size_t i = 0; i < ARRAY_LEN(results); i++) {
+        (void)snprintf(job.orders[0], sizeof(job.orders[0]), "https://p/order/1");
+        (void)snprintf(cas[0].account, sizeof(cas[0].account), "https://p/account/1");
+        pass(100);
+        assert_true(asked(&q));
+        answer(q.number, SHARING_OK, 7, "");
+        while (!question.fn && asked(&q))
+            answer(q.number, q.op == SHARING_LEASE ? SHARING_OK : SHARING_NONE, 8, "");
+        issuer_answers(KEYMAKING_COUNT, (struct answer){.status = 200});
+        issuer_answers(KEYMAKING_THUMBPRINT, (struct answer){.body = span_str("thumbprint")});
+        issuer_answers(KEYMAKING_SEAL_ACCOUNT, (struct answer){.fault = FAULT_NONE, .body = span_str("sealed")});
+        do
+            assert_true(asked(&q));
+        while (!span_has_prefix(q.name, "account/"));
+        answer_version(q.number, SHARING_OK, 0, 1, "");
+        assert_int_equal(scheduler.orders[0].state, ORDER_READ);
+        issuer_answers(KEYMAKING_FETCH, (struct answer){.status = 404, .fault = FAULT_ANSWER});
+        confirm_names(results[i]);
+        assert_int_equal(question.fn != NULL, results[i] == SHARING_OK);
+        assert_int_equal(scheduler.orders[0].job != NULL, results[i] == SHARING_OK);
+        assert_int_equal(tear_down(state), 0);
+        assert_int_equal(set_up(state), 0);
+    }
+}
+
+/* ---- renewals in a fleet ---- */
+
+/* A certificate of 90 days, 10 days old, that the fleet has, and what its order left in the store. */
+static void use_a_certificate(char left[static 8192]) {
+    size_t len = 0;
+    job.from_issuer = job.names_right = true;
+    job.not_before = job.installed_s = wall_s - 10 * DAY;
+    job.not_after = wall_s + 80 * DAY;
+    job.version = 3;
+    (void)snprintf(job.ari, sizeof(job.ari), "a.b");
+    job_set_issued_by(&job, span_str("p"));
+    struct job other = job;
+    job_set_issued_by(&other, span_str("q"));
+    (void)snprintf(other.ari, sizeof(other.ari), "c.d");
+    other.installed_s = 1;
+    assert_true(job_write(&other, left, 8191, &len));
+    left[len] = 0;
+    for (size_t i = 0; i < 2; i++) {
+        cas[i].known = true;
+        (void)snprintf(cas[i].urls[CA_RENEWAL_INFO], CA_URL_MAX, "https://p/info");
+        (void)snprintf(cas[i].account, sizeof(cas[i].account), "https://p/account/1");
+        cas[i].account_version = 1;
+    }
+}
+
+static void answer_info(const char *start, const char *end) {
+    answer_fn fn = info.fn;
+    json_t *w = json_pack("{s:{s:s, s:s}}", "suggestedWindow", "start", start, "end", end);
+    info.fn = NULL;
+    assert_non_null(fn);
+    fn(info.ctx, &(struct answer){.problem = "", .location = "", .why = "", .status = 200, .json = w, .retry_after = 21600});
+    json_decref(w);
+}
+
+/* Time passes, and the store answers what an attempt asks it; LEFT: its object "order". How often names were leased. */
+static unsigned pass_with_store(uint64_t ms, const char *left) {
+    struct sharing_request q;
+    unsigned leases = 0;
+    for (uint64_t end = mono_ms + ms; mono_ms < end;) {
+        pass(10);
+        while (asked(&q)) {
+            leases += q.op == SHARING_LEASE;
+            if (q.op == SHARING_LEASE)
+                answer(q.number, SHARING_OK, 7 + leases, "");
+            else if (q.op == SHARING_GET && span_has_prefix(q.name, "order/"))
+                answer_version(q.number, SHARING_OK, 0, 5, left);
+            else if (q.op == SHARING_GET)
+                answer_version(q.number, SHARING_NONE, 0, span_has_prefix(q.name, "certificate/") ? 3 : 1, "");
+        }
+    }
+    return leases;
+}
+
+/* What the issuer has said since the last order is known here, and not in the store. */
+static void what_the_issuer_suggests_is_not_forgotten(void **state) {
+    char left[8192];
+    (void)state;
+    use_a_certificate(left);
+    assert_int_equal(pass_with_store(1000, left), 0);
+    answer_info("1972-09-01T00:00:00Z", "1972-09-02T00:00:00Z"); /* over: now */
+    assert_int_equal(pass_with_store(10000, left), 1);
+    assert_int_equal(directories, 1);
+    assert_int_equal(info.asked, 1);
+    assert_string_equal(job.ari, "a.b"); /* what its newOrder replaces, and whose that is */
+    assert_string_equal(job.issued_by, "p");
+    assert_int_equal(job.installed_s, wall_s - 10 * DAY);
+    assert_true(job.chosen_s && job.window[0]);
+}
+
+/* It is due as we know it, and not as the store does: a lease a minute, unless somebody asks for it. */
+static void what_is_not_due_is_left_alone_for_a_while(void **state) {
+    char left[8192];
+    size_t len = 0;
+    (void)state;
+    use_a_certificate(left);
+    job.ask_s = wall_s + DAY;
+    struct job later = job;
+    later.next_s = wall_s + DAY;
+    assert_true(job_write(&later, left, sizeof(left) - 1, &len));
+    left[len] = 0;
+    job.chosen_s = wall_s - DAY;
+    scheduler_look_soon(&scheduler);
+    assert_int_equal(pass_with_store(1000, left), 1);
+    job.next_s = 0;
+    scheduler_look_soon(&scheduler);
+    assert_int_equal(pass_with_store(50000, left), 0);
+    assert_int_equal(pass_with_store(15000, left), 1);
+    assert_int_equal(directories, 0);
+    scheduler_renew(&scheduler, 0);
+    assert_int_equal(pass_with_store(1000, left), 1);
+    assert_int_equal(directories, 1);
+}
+
+/* What an issuer has answered another instance counts here, and the issuer that is not asked for it has not been tried. */
+static void what_another_instance_was_told_is_obeyed(void **state) {
+    char left[8192];
+    size_t len = 0;
+    (void)state;
+    use_a_certificate(left);
+    job.ask_s = wall_s + DAY;
+    struct job limited = job;
+    limited.blocked_s[0] = wall_s + DAY;
+    assert_true(job_write(&limited, left, sizeof(left) - 1, &len));
+    left[len] = 0;
+    job.chosen_s = wall_s - DAY;
+    scheduler_look_soon(&scheduler);
+    assert_int_equal(pass_with_store(1000, left), 1);
+    assert_int_equal(directories, 1);
+    assert_ptr_equal(question.ca, &cas[1]);
+    assert_int_equal(scheduler.orders[0].tried, 2);
+    order_abandon(&scheduler.orders[0]);
+    limited.blocked_s[1] = wall_s + DAY; /* by both: nobody is asked, unless an operator wants it */
+    assert_true(job_write(&limited, left, sizeof(left) - 1, &len));
+    left[len] = 0;
+    memset(job.blocked_s, 0, sizeof(job.blocked_s));
+    job.failures = 0;
+    job.next_s = 0;
+    scheduler_look_soon(&scheduler);
+    assert_int_equal(pass_with_store(1000, left), 1);
+    assert_null(scheduler.orders[0].job);
+    assert_int_equal(directories, 1);
+    scheduler_renew(&scheduler, 0);
+    assert_int_equal(pass_with_store(1000, left), 1);
+    assert_int_equal(directories, 2);
+}
+
+/* The earliest of a thousand random times would be the beginning of each window. */
+static void all_choose_the_same_time(void **state) {
+    char left[8192];
+    int64_t first = 0;
+    (void)state;
+    for (unsigned instance = 0; instance < 2; instance++) {
+        use_a_certificate(left);
+        (void)pass_with_store(1000, left);
+        answer_info("1990-01-01T00:00:00Z", "1990-01-11T00:00:00Z");
+        first = first ? first : job.chosen_s;
+        assert_int_equal(job.chosen_s, first);
+        assert_true(job.chosen_s > job.window[0] && job.chosen_s < job.window[1]);
+        assert_int_equal(tear_down(state), 0);
+        assert_int_equal(set_up(state), 0);
+    }
+    use_a_certificate(left); /* and another one for another certificate */
+    (void)snprintf(job.ari, sizeof(job.ari), "e.f");
+    (void)pass_with_store(1000, left);
+    answer_info("1990-01-01T00:00:00Z", "1990-01-11T00:00:00Z");
+    assert_int_not_equal(job.chosen_s, first);
+}
+
+/* ---- accounts of the fleet ---- */
+
+static unsigned rounds_done;
+
+static void on_round(void *ctx, uint64_t round) {
+    (void)ctx, (void)round;
+    rounds_done++;
+}
+
+/* The store has version 3 of the first issuer's account; the keymaker is asked to open it. */
+static void look_at_accounts(struct far_accounts *f) {
+    struct sharing_request q;
+    far_accounts_init(f, &scheduler);
+    f->done = on_round;
+    far_accounts_look(f);
+    assert_true(asked(&q));
+    assert_int_equal(q.op, SHARING_GET);
+    assert_true(span_eq(q.name, span_str(account_of(0))));
+    answer_version(q.number, SHARING_OK, 0, 3, "sealed");
+}
+
+/* What is taken up from the store is there after a restart: the key is on the disk, and its URL is. */
+static void an_account_of_the_fleet_is_written_down(void **state) {
+    static struct far_accounts f;
+    struct ca after;
+    (void)state;
+    look_at_accounts(&f);
+    issuer_answers(KEYMAKING_OPEN_ACCOUNT, (struct answer){.body = span_str("https://p/account/3")});
+    issuer_answers(KEYMAKING_THUMBPRINT, (struct answer){.body = span_str("of the fleet")});
+    assert_string_equal(cas[0].account, "https://p/account/3");
+    assert_string_equal(cas[0].thumbprint, "of the fleet");
+    assert_int_equal(cas[0].account_version, 3);
+    after = (struct ca){.issuer = cas[0].issuer};
+    store_get_account(&store, &after);
+    assert_string_equal(after.account, "https://p/account/3");
+    far_accounts_stop(&f);
+}
+
+/* An attempt that begins while the keymaker opens it goes on with the account that it has. */
+static void an_account_is_not_taken_from_an_attempt(void **state) {
+    static struct far_accounts f;
+    (void)state;
+    look_at_accounts(&f);
+    (void)snprintf(cas[0].account, sizeof(cas[0].account), "https://p/account/2");
+    (void)snprintf(cas[0].thumbprint, sizeof(cas[0].thumbprint), "of the attempt");
+    cas[0].account_version = 2;
+    cas[0].attempts = 1;
+    issuer_answers(KEYMAKING_OPEN_ACCOUNT, (struct answer){.body = span_str("https://p/account/3")});
+    assert_string_equal(cas[0].account, "https://p/account/2");
+    assert_string_equal(cas[0].thumbprint, "of the attempt");
+    assert_int_equal(cas[0].account_version, 2);
+    far_accounts_stop(&f);
+}
+
+/* Nor does an attempt take it from another one, when the store has what is in use. */
+static void the_version_in_use_changes_nothing(void **state) {
+    (void)state;
+    (void)snprintf(cas[0].account, sizeof(cas[0].account), "https://p/account/2");
+    (void)snprintf(cas[0].thumbprint, sizeof(cas[0].thumbprint), "of the attempt");
+    cas[0].account_version = 2;
+    order_shared_use_account(&scheduler.env, &cas[0], 2, span_str("https://p/account/2"));
+    assert_string_equal(cas[0].account, "https://p/account/2");
+    assert_string_equal(cas[0].thumbprint, "of the attempt");
+    order_shared_use_account(&scheduler.env, &cas[0], 3, span_str("https://p/account/3"));
+    assert_string_equal(cas[0].account, "https://p/account/3");
+    assert_string_equal(cas[0].thumbprint, "");
+}
+
+static void an_object_has_its_version_before_it(void **state) {
+    size_t len = 0;
+    (void)state;
+    uint8_t *p = sealed_with_version(UINT64_C(0x0102030405060708), span_str("data"), &len);
+    assert_int_equal(len, 12);
+    assert_memory_equal(p, "\1\2\3\4\5\6\7\10data", 12);
+    assert_true(sealed_version(p) == UINT64_C(0x0102030405060708));
+    free(p);
+    p = sealed_with_version(1, span_of(NULL, 0), &len);
+    assert_int_equal(len, 8);
+    assert_int_equal(sealed_version(p), 1);
+    free(p);
+}
+
+int main(void) {
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(both_leases_are_renewed),
+        TEST(a_lost_account_ends_the_attempt),
+        TEST(lost_names_end_the_attempt),
+        TEST(what_is_not_renewed_is_not_held),
+        TEST(what_is_held_is_looked_at_again_whatever_the_clock_says),
+        TEST(alone_is_not_a_matter_of_the_wall_clock),
+        TEST(the_account_of_an_issuer_that_failed_is_given_back),
+        TEST(each_new_order_needs_the_lease),
+        TEST(an_order_instead_of_another_needs_the_lease),
+        TEST(what_the_issuer_suggests_is_not_forgotten),
+        TEST(what_is_not_due_is_left_alone_for_a_while),
+        TEST(what_another_instance_was_told_is_obeyed),
+        TEST(all_choose_the_same_time),
+        TEST(an_account_of_the_fleet_is_written_down),
+        TEST(an_account_is_not_taken_from_an_attempt),
+        TEST(the_version_in_use_changes_nothing),
+        TEST(an_object_has_its_version_before_it),
+    };
+    char file[128];
+    if (!mkdtemp(dir) || store_init(&store, dir) < 0)
+        return 1;
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    static const char *const files[] = {"order.web.ecdsa-p256.json", "account.p.json", "account.q.json"};
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        (void)snprintf(file, sizeof(file), "%s/%s", dir, files[i]);
+        (void)unlink(file);
+    }
+    return rmdir(dir) < 0 ? 1 : failed;
+}
