@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "base/secret.h"
+#include "relay/relay.h"
 #include "relay/session.h"
 
 #define PAUSE_MS 20 /* between looks for room when full */

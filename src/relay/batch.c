@@ -4,7 +4,9 @@
 
 #include "base/err.h"
 #include "base/secret.h"
-#include "relay/migrate.h"
+#include "relay/export_form.h"
+#include "relay/relay.h"
+#include "relay/session.h"
 #include "tls/record_layer_pack.h"
 #include "wire/export.h"
 

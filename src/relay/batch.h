@@ -1,8 +1,15 @@
 /* One message of sessions to another relay, as it is being made: bodies with keys in locked memory, descriptors beside them. */
 #pragma once
 
-#include "relay/session.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/defs.h"
 #include "wire/export_link.h"
+
+struct relay;
+struct session;
 
 struct batch {
     uint8_t *body; /* IPC_BODY_MAX bytes of secret memory */

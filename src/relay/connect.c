@@ -3,6 +3,8 @@
  * connections is full is passed over for the others; when none has a place, the session waits in the queue of its service, and
  * the same when this process lacks descriptors, memory or ports (docs/decisions/028). Waiting is a state, not an error.
  */
+#include "relay/connect.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -12,7 +14,9 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "relay/backend_socket.h"
+#include "relay/backends.h"
 #include "relay/preface.h"
+#include "relay/relay.h"
 #include "relay/session.h"
 #include "relay/session_trace.h"
 #include "wire/backend_fault.h"

@@ -2,11 +2,16 @@
  * When a session's time is over. One lazy timer a session; what an open one is due for is worked out when it fires: the idle
  * time, the time for the rest of a record, and the time for which one direction may be silent when the other is over.
  */
+#include "relay/deadlines.h"
+
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 
 #include "base/err.h"
+#include "relay/connect.h"
+#include "relay/hold.h"
 #include "relay/preface.h"
+#include "relay/relay.h"
 #include "relay/session.h"
 
 #define MOVING_MS 50 /* between looks whether a session that was due is back */

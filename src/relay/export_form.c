@@ -3,6 +3,8 @@
  * an attacker had sent it. Fields are in range already (wire/export.c); here they are checked against each other, the table of
  * states and what the record layer and the flows rely on.
  */
+#include "relay/export_form.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -12,8 +14,13 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/tcp_options.h"
-#include "relay/migrate.h"
+#include "relay/backends.h"
+#include "relay/connect.h"
+#include "relay/hold.h"
+#include "relay/migrate_out.h"
+#include "relay/relay.h"
 #include "relay/services.h"
+#include "relay/session.h"
 #include "tls/record_layer_pack.h"
 #include "wire/export.h"
 

@@ -6,6 +6,8 @@
  * bytes as they are), and what its end and its faults mean for the other one. A session has one record layer, so at most one
  * of its sides is TLS.
  */
+#include "relay/flow.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -13,6 +15,9 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "relay/hold.h"
+#include "relay/rate.h"
+#include "relay/relay.h"
 #include "relay/session.h"
 #include "relay/window.h"
 

@@ -5,6 +5,8 @@
 
 #include "base/err.h"
 #include "base/hash.h"
+#include "relay/deadlines.h"
+#include "relay/relay.h"
 #include "relay/session.h"
 
 #define CHAINS      1024u

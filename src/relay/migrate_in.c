@@ -2,6 +2,8 @@
  * The importer: reads batches, builds frozen sessions, answers, and activates them when the answer has been sent. When
  * the link ends, the exporter's liveness pipe decides who owns the unanswered ones. docs/hand-over-format.md has the reasoning.
  */
+#include "relay/migrate_in.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -11,7 +13,9 @@
 
 #include "base/err.h"
 #include "base/secret.h"
-#include "relay/migrate.h"
+#include "relay/export_form.h"
+#include "relay/relay.h"
+#include "relay/session.h"
 #include "wire/export.h"
 
 #define MESSAGES_TURN 4    /* of one link, a turn */

@@ -2,6 +2,8 @@
  * The exporter: freezes sessions, sends them in batches, forgets what the importer has acknowledged, and takes back
  * everything else when the link ends. docs/hand-over-format.md shows why no session can be lost or owned twice.
  */
+#include "relay/migrate_out.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -13,8 +15,12 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/secret.h"
+#include "relay/arrivals.h"
 #include "relay/batch.h"
-#include "relay/migrate.h"
+#include "relay/connect.h"
+#include "relay/relay.h"
+#include "relay/session.h"
+#include "wire/control_export.h"
 
 #define OPEN_MAX     4    /* batches sent and not yet answered: what bounds the pause of a session */
 #define BATCHES_TURN 2    /* sent a turn: other sessions want their share */

@@ -4,8 +4,11 @@
 #include <sys/socket.h>
 
 #include "base/err.h"
+#include "relay/connect.h"
+#include "relay/flow.h"
 #include "relay/greeting.h"
 #include "relay/proxy_header.h"
+#include "relay/relay.h"
 #include "relay/session.h"
 
 /* It waits, and leaves with the first turn. */

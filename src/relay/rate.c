@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "relay/hold.h"
+#include "relay/relay.h"
 #include "relay/session.h"
 #include "relay/session_metrics.h"
 #include "relay/session_trace.h"

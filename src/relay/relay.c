@@ -13,11 +13,21 @@
 #include "base/err.h"
 #include "base/secret.h"
 #include "conf/snapshot.h"
-#include "relay/migrate.h"
+#include "relay/arrivals.h"
+#include "relay/connect.h"
+#include "relay/deadlines.h"
+#include "relay/hold.h"
+#include "relay/migrate_in.h"
+#include "relay/migrate_out.h"
+#include "relay/rate.h"
 #include "relay/services.h"
 #include "relay/session.h"
 #include "relay/session_list.h"
+#include "wire/control_export.h"
+#include "wire/export.h"
 #include "wire/resolved.h"
+
+#define SCRATCH_LEN ((1u << CHUNK_MAX_SHIFT) + EXPORT_READ_AHEAD_MAX + 64 * RECORD_OVERHEAD_MAX)
 
 #define DRAIN_TICK_MS 50
 #define QUIET_MS      1000 /* a session that relayed no byte for so long has nothing in flight */

@@ -3,6 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "relay/backends.h"
+#include "relay/relay.h"
+#include "relay/session.h"
+
 struct inherited {
     struct conf_service conf;
     struct conf_backend backend;

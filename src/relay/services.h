@@ -5,8 +5,13 @@
  */
 #pragma once
 
-#include "relay/session.h"
+#include <stdint.h>
+
+#include "base/defs.h"
+#include "base/span.h"
 #include "wire/export.h"
+
+struct relay;
 
 #define SERVICES_NONE          UINT16_MAX
 #define SERVICES_INHERITED_MAX 4096 /* at a time */

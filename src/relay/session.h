@@ -1,5 +1,5 @@
 /*
- * What the files of the relay share: the process' state and one session's. Nothing here is used outside this directory.
+ * One session, and its life.
  *
  * A session has two sides, client and backend, and two flows between them: up (to the backend) and down (to the client). One
  * function pumps both. Whether bytes are records is a property of a side; the record layer is in the session, for only clients
@@ -10,51 +10,26 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/channel.h"
+#include "base/defs.h"
 #include "base/list.h"
-#include "base/log_pause.h"
-#include "base/loop.h"
 #include "base/pool.h"
 #include "base/slab.h"
-#include "conf/conf.h"
-#include "process/role.h"
-#include "relay/arrivals.h"
-#include "relay/backends.h"
-#include "relay/hold.h"
-#include "relay/rate.h"
+#include "base/span.h"
+#include "base/wheel.h"
 #include "relay/session_metrics.h"
-#include "shm/buckets.h"
 #include "tls/record_layer.h"
-#include "wire/export.h"
+
+struct relay;
+struct conf_service;
+struct conn_info;
+struct export_session;
+struct rate_share;
+struct hold;
 
 #define CHUNK_MIN_SHIFT 14 /* 16 KiB a system call at first, */
 #define CHUNK_MAX_SHIFT 18 /* up to 256 KiB for a bulk session */
-#define SCRATCH_LEN     ((1u << CHUNK_MAX_SHIFT) + EXPORT_READ_AHEAD_MAX + 64 * RECORD_OVERHEAD_MAX)
 
 #define SESSION_EVENTS (EPOLLIN | EPOLLRDHUP | EPOLLET) /* watched on every socket; EPOLLOUT is added */
-
-/* Kinds of timers; 0 is what there is most of. */
-enum relay_timer {
-    RELAY_TIMER_SESSION,
-    RELAY_TIMER_BACKLOG,
-    RELAY_TIMER_DRAIN,
-    RELAY_TIMER_PAUSE,
-    RELAY_TIMER_STATS,
-    RELAY_TIMER_RATE,
-    RELAY_TIMER_EXPORT,
-    RELAY_TIMER_IMPORT,
-};
-
-enum relay_kind {
-    RELAY_LINK = ROLE_CONTROL + 1,
-    RELAY_CLIENT,
-    RELAY_BACKEND,
-    RELAY_RESOLVER,
-    RELAY_OBSERVER,
-    RELAY_EXPORT,
-    RELAY_IMPORT,
-    RELAY_LIVENESS
-};
 
 enum session_state {
     SESSION_CONNECTING, /* no backend yet */
@@ -145,59 +120,7 @@ struct session {
     struct record_layer record_layer;
 };
 
-/* See services.h. */
-struct relay_service {
-    const struct conf_service *conf; /* NULL = this place is free */
-    struct backends backends;
-    struct list *waiters; /* sessions for which no backend has room, in order of arrival */
-    uint64_t full;        /* backends that had none when WAITERS were last looked at */
-    struct inherited *inherited;
-};
-
-struct exporting; /* migrate_out.c */
-struct importing; /* migrate_in.c */
-
-struct relay {
-    struct child child;
-    struct loop loop;
-    struct conf *conf;
-    struct relay_service *services; /* conf->nservices of the configuration, then inherited ones */
-    size_t nservices;
-    struct scoreboard_row row;
-    struct slab sessions;
-    struct pool pool;
-    struct engine_contexts contexts;
-    struct list ready, dead;
-    struct arrivals arrivals;
-    struct channel resolver;
-    struct channel observer;  /* asks for our sessions */
-    uint32_t backlog_waiters; /* sessions in the queues of all services */
-    uint64_t retry_ms;        /* they are not looked at before */
-    uint16_t short_errno;     /* what we lack for any connect; 0 = nothing, as far as known */
-    uint32_t room;            /* sessions at the most */
-    uint16_t *ports;          /* of backends: the sandbox lets us connect there */
-    bool draining;
-    enum drain_how drain_how;
-    uint64_t drain_until_ms;
-    uint64_t cut; /* sessions ended by force in a drain */
-    struct log_pause short_log;
-    struct wtimer backlog_timer, drain_timer, stats_timer;
-    bool published; /* this turn: the metrics of the process */
-    struct buckets rate_buckets;
-    struct slab rate_limiters;
-    struct rate_limiter **rate_chains;
-    struct list rate_refilled;   /* limiters with something left for queued sessions */
-    struct holders holders;      /* of memory for waiting bytes */
-    uint8_t *in, *out;           /* SCRATCH_LEN each, shared by all sessions */
-    struct exporting *exporting; /* NULL = none */
-    struct list importing;
-};
-
-/* relay.c: everything that can fail before a relay may report ready. CONF, ROW, the loop and the number of workers are set.
- * False: errno, as far as it is known. */
-MUST_CHECK bool relay_make(struct relay *r);
-
-/* session.c: one that a handshaker has handed over (CLIENT_FD is owned from here on), or that cannot be read. */
+/* One that a handshaker has handed over (CLIENT_FD is owned from here on), or that cannot be read. */
 void session_start(struct relay *r, const struct export_session *x, int client_fd);
 void session_refuse(struct relay *r, int client_fd);
 void session_goto(struct relay *r, struct session *s, enum session_state state);
@@ -258,57 +181,7 @@ void session_count(struct relay *r, const struct session *s, int change);
 /* The session's connection info as kept; spans borrow the session. */
 void session_conn_info(const struct session *s, struct conn_info *ret);
 
-/*
- * deadlines.c: sets the state's deadline, IN_MS from now (CONF_NEVER = none), and the session's timer for it. The timer is
- * lazy: it may come early, and session_timeout() finds out what is due, and when to look again. session_look_at() makes it
- * come at that time, if it is not to come before.
- */
-void session_arm(struct relay *r, struct session *s, uint64_t in_ms);
-void session_look_at(struct relay *r, struct session *s, uint64_t at_ms);
-void session_timeout(void *ctx, struct wtimer *t);
-
 /* One direction of an open session is over. */
 static inline bool session_half_closed(const struct session *s) {
     return s->state == SESSION_OPEN && (s->up.state != FLOW_OPEN || s->down.state != FLOW_OPEN);
 }
-
-/* After each piece of work on such a one. */
-void session_look_half_closed(struct relay *r, struct session *s);
-
-/* flow.c */
-/* A share of work for F, one of the two of S: what waits leaves, then one read goes through. */
-void flow_pump(struct relay *r, struct session *s, struct flow *f);
-
-/* Sends what waits. False when something still waits or the sink is gone. */
-bool flow_flush(struct relay *r, struct session *s, struct flow *f);
-
-/* The next N bytes of the backend, which are known to be there, to the client: N is small. */
-void flow_pass_down(struct relay *r, struct session *s, size_t n);
-
-/* An alert to the client, behind what waits. Nothing in passthrough mode or after close_notify. */
-void flow_put_alert(struct relay *r, struct session *s, enum alert alert);
-
-/* The client's socket is broken; the backend's is. */
-void flow_client_reset(struct relay *r, struct session *s);
-void flow_backend_reset(struct relay *r, struct session *s);
-
-/* connect.c */
-void connect_begin(struct relay *r, struct session *s);
-void connect_event(struct relay *r, struct session *s, uint32_t events);
-void connect_timeout(struct relay *r, struct session *s);
-void connect_retry_waiters(struct relay *r);
-
-/*
- * The backend serves: it has taken a connection, or greeted where the relay waits for that. It has not, for REASON: a failure
- * as of a connect, unless it knows who the client is, and may have refused that one.
- */
-void connect_welcome(struct relay *r, struct session *s);
-void connect_no_welcome(struct relay *r, struct session *s, int reason);
-
-/* For a session that is on no backend, another relay's among them: one that it has not tried, or the queue of its service. */
-void connect_try(struct relay *r, struct session *s);
-
-/* The session no longer counts at its backend. May be called at any time. */
-void connect_leave(struct relay *r, struct session *s);
-/* A message of the resolver (base/channel.h); CTX is the relay. */
-bool connect_resolved(void *ctx, struct channel *c, struct ipc_msg *m);

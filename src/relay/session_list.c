@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "relay/relay.h"
 #include "relay/services.h"
+#include "relay/session.h"
 #include "wire/listing.h"
 
 static bool session_matches(const struct relay *r, const struct session *s, const struct listing_ask *a) {

@@ -1,7 +1,10 @@
 /* The relay's sessions, listed for the observer (wire/listing.h). */
 #pragma once
 
-#include "relay/session.h"
+#include "base/defs.h"
+
+struct relay;
+struct control_peer;
 
 /* No observer yet. */
 void session_list_init(struct relay *r);

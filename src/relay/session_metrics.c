@@ -6,6 +6,8 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "base/trace_points.h"
+#include "relay/rate.h"
+#include "relay/relay.h"
 #include "relay/session.h"
 #include "relay/session_trace.h"
 #include "tls/suite.h"

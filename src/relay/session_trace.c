@@ -1,6 +1,8 @@
 #include "relay/session_trace.h"
 
 #include "base/clock.h"
+#include "relay/backends.h"
+#include "relay/relay.h"
 #include "relay/session.h"
 
 void session_trace(struct relay *r, const struct session *s, enum trace_step step, const char *detail) {

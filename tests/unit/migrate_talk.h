@@ -3,8 +3,6 @@
  */
 #pragma once
 
-#include "relay/migrate.h"
-
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -12,7 +10,10 @@
 
 #include <cmocka.h>
 
+#include "relay/migrate_out.h"
+#include "relay/relay.h"
 #include "relay_bench.h"
+#include "wire/control_export.h"
 
 static int control;                        /* the supervisor's end of the exporter's control socket */
 static int link_fd = -1, liveness_fd = -1; /* the test's ends, where it plays the importer */

@@ -4,7 +4,9 @@
 #include <poll.h>
 #include <sys/resource.h>
 
-#include "relay/migrate.h"
+#include "relay/arrivals.h"
+#include "relay/relay.h"
+#include "relay/session.h"
 #include "relay_bench.h"
 
 static int handshaker;             /* its end of the link */
