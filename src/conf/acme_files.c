@@ -1,4 +1,6 @@
 /* What managed certificates need on the disk before any of them is there. A check makes nothing. */
+#include "conf/acme_files.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
@@ -12,6 +14,7 @@
 #include "base/text.h"
 #include "conf/acme_keys.h"
 #include "conf/eab_key.h"
+#include "conf/report.h"
 
 #define WHY_MAX 512
 

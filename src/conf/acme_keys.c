@@ -11,6 +11,9 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "conf/acme_files.h"
+#include "conf/acme_ways.h"
+#include "conf/report.h"
 #include "conf/scalars.h"
 #include "conf/schema.h"
 

@@ -2,11 +2,15 @@
  * The ways of validators: services that no operator has written, which lead those who come for a challenge to the acme role, by
  * passing them through. No name of an operator's service has a dot.
  */
+#include "conf/acme_ways.h"
+
 #include <stdio.h>
 #include <string.h>
 
 #include "base/text.h"
 #include "conf/acme_keys.h"
+#include "conf/lists.h"
+#include "conf/report.h"
 #include "conf/scalars.h"
 #include "conf/schema.h"
 

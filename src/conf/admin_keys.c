@@ -1,4 +1,6 @@
 /* The [admin] section: where the admin socket lies and whose it is, and the read-only TCP address. */
+#include "conf/admin_keys.h"
+
 #include <grp.h>
 #include <pwd.h>
 #include <stdlib.h>
@@ -7,6 +9,7 @@
 
 #include "base/text.h"
 #include "conf/default_paths.h"
+#include "conf/report.h"
 #include "conf/scalars.h"
 
 void read_admin_socket(struct reading *r, const struct toml_node *node) {

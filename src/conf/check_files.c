@@ -12,7 +12,7 @@
 #include "base/text.h"
 #include "conf/conf_access.h"
 #include "conf/conf_creds.h"
-#include "conf/loader.h"
+#include "conf/report.h"
 #include "conf/state_dir.h"
 #include "conf/ticket_secret.h"
 

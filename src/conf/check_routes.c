@@ -2,11 +2,13 @@
  * What no client can reach, by the rule that the handshakers go by (route/route.h): every service is requested at each of its
  * addresses by each of its names and protocols, and by none. Whatever ClientHello leads to a service, one of these does.
  */
+#include "conf/check_routes.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
-#include "conf/loader.h"
+#include "conf/report.h"
 #include "conf/routes.h"
 
 /* One service at one of its addresses. */

@@ -1,9 +1,11 @@
 /* Keys against each other. Says nothing about a key that was already refused: it was given, and its list is empty. */
+#include "conf/cross_check.h"
+
 #include <string.h>
 
 #include "base/addr.h"
-#include "conf/loader.h"
 #include "conf/otlp_keys.h"
+#include "conf/report.h"
 #include "conf/suggestion.h"
 
 static bool is_fallback(const struct conf *c, const struct conf_service *s) {

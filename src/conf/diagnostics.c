@@ -1,4 +1,6 @@
 /* Lines for the operator, in bounded memory. Control bytes never reach a terminal or a log from here. */
+#include "conf/diagnostics.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,9 +1,13 @@
 /*
  * What `tls-off run` is given instead of a file: the same tree as a file would give, so that it meets the same readers.
  */
+#include "conf/flags.h"
+
 #include <string.h>
 
-#include "conf/loader.h"
+#include "conf/acme_keys.h"
+#include "conf/lists.h"
+#include "conf/report.h"
 #include "conf/schema.h"
 
 #define PUBLIC_ISSUER "letsencrypt"

@@ -7,6 +7,7 @@
 #include "access/netlist.h"
 #include "base/clock.h"
 #include "base/path.h"
+#include "conf/report.h"
 #include "conf/schema.h"
 
 static const char *const members[] = {"file", "clients", "until", NULL};

@@ -1,4 +1,6 @@
 /* Where a service listens: one item of "listen", as text. */
+#include "conf/listen_address.h"
+
 #include <string.h>
 
 #include "base/err.h"

@@ -1,4 +1,6 @@
 /* Keys whose value is a list. Every item has a position of its own; a bad item is skipped and the rest is read. */
+#include "conf/lists.h"
+
 #include <string.h>
 
 #include "access/ja4_rule.h"
@@ -6,6 +8,8 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "conf/foreign_words.h"
+#include "conf/listen_address.h"
+#include "conf/report.h"
 #include "conf/scalars.h"
 #include "conf/suggestion.h"
 #include "creds/client_rule.h"

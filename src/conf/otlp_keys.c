@@ -8,7 +8,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/secret.h"
-#include "conf/loader.h"
+#include "conf/report.h"
 #include "conf/secret_file.h"
 
 #define HARM     "send spans in your name"

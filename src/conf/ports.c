@@ -12,8 +12,8 @@
 
 #include "base/file.h"
 #include "base/text.h"
-#include "conf/loader.h"
 #include "conf/proc_net.h"
+#include "conf/report.h"
 
 #define HOLDERS_MAX 16 /* sockets in the way of one address */
 

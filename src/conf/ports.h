@@ -8,6 +8,8 @@
 #include "base/defs.h"
 #include "conf/conf.h"
 
+struct load;
+
 enum port_state {
     PORT_FREE,
     PORT_IN_USE,
@@ -35,3 +37,6 @@ struct port_holder {
 
 /* Looks for a listening socket that conflicts with A. */
 void port_find_holder(const struct addr *a, struct port_holder *ret);
+
+/* Whether each address can be listened on. */
+void check_ports(struct load *l);

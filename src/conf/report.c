@@ -1,11 +1,12 @@
 /* What the steps of the loader share: diagnostics, positions and names of keys, absolute file names. */
+#include "conf/report.h"
+
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/text.h"
-#include "conf/loader.h"
 #include "conf/schema.h"
 
 #define SERVICE_PREFIX  "service.*."

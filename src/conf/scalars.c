@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "conf/foreign_words.h"
+#include "conf/report.h"
 
 /* ---- in the conf ---- */
 

@@ -1,5 +1,4 @@
 #include "conf/schema.h"
-#include "conf/bare_text.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -7,8 +6,17 @@
 
 #include "base/tcp_options.h"
 #include "base/text.h"
+#include "conf/acme_keys.h"
+#include "conf/acme_ways.h"
+#include "conf/admin_keys.h"
+#include "conf/bare_text.h"
 #include "conf/key_table.h"
+#include "conf/keylog.h"
+#include "conf/listen_address.h"
+#include "conf/lists.h"
+#include "conf/report.h"
 #include "conf/scalars.h"
+#include "conf/store_keys.h"
 #include "conf/suggestion.h"
 
 #define NAMES_MAX   (KEY_COUNT + 8)

@@ -47,46 +47,8 @@ const char *key_scope(const struct key_row *row);
 /* "found ..., expected ...": the fault of one value. */
 void reading_refuse(struct reading *r, const struct toml_node *node, const char *expected_fmt, ...) PRINTF_LIKE(3, 4);
 
-/* lists.c */
-/* Addresses to listen on, as indices in conf.listeners. */
-void read_addresses(struct reading *r, const struct toml_node *node, uint16_t **ret, size_t *ret_n);
-void read_listen(struct reading *r, const struct toml_node *node);
-void read_backends(struct reading *r, const struct toml_node *node);
-void read_certificates(struct reading *r, const struct toml_node *node);
-void read_names(struct reading *r, const struct toml_node *node);
-void read_match_alpn(struct reading *r, const struct toml_node *node);
-void read_alpn(struct reading *r, const struct toml_node *node);
-void read_suites(struct reading *r, const struct toml_node *node);
-void read_groups(struct reading *r, const struct toml_node *node);
-void read_tlvs(struct reading *r, const struct toml_node *node);
-void read_secret_file(struct reading *r, const struct toml_node *node);
-void read_secret_files(struct reading *r, const struct toml_node *node);
-void read_access_allow(struct reading *r, const struct toml_node *node);
-void read_access_deny(struct reading *r, const struct toml_node *node);
-void read_deny_ja4(struct reading *r, const struct toml_node *node);
-void read_client_allow(struct reading *r, const struct toml_node *node);
-void read_trust(struct reading *r, const struct toml_node *node);
-
-/* store_keys.c */
-void read_acme_state(struct reading *r, const struct toml_node *node);
-
-/* acme_keys.c */
-void read_issuers(struct reading *r, const struct toml_node *table);
-void read_service_acme(struct reading *r, const struct toml_node *node);
-
-/* acme_ways.c */
-void read_acme_tls(struct reading *r, const struct toml_node *node);
-void read_acme_http(struct reading *r, const struct toml_node *node);
-
-/* keylog.c */
-void read_keylog(struct reading *r, const struct toml_node *table);
-
-/* admin_keys.c */
-void read_admin_socket(struct reading *r, const struct toml_node *node);
-void read_socket_mode(struct reading *r, const struct toml_node *node);
-void read_socket_owner(struct reading *r, const struct toml_node *node);
-void read_socket_group(struct reading *r, const struct toml_node *node);
-void read_admin_listen(struct reading *r, const struct toml_node *node);
-
 /* Adds the fault of a key that no row has. NAMES: what would have been right there, ended by NULL. */
 void reading_unknown_key(struct load *l, const struct toml_node *node, const char *section, const char *const *names);
+
+/* Every key of the file, one by one. False when the text is no TOML. */
+bool load_schema(struct load *l, const char *text, size_t len);

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "conf/keylog.h"
+#include "conf/report.h"
 
 /* PATH without its last part; "/" stays. */
 static void cut_last(char *path) {

@@ -14,3 +14,6 @@ bool load_is_selfsigned(const struct load *l, size_t i);
  * added to WHY: "/x: Permission denied". Makes nothing.
  */
 bool can_be_made(const char *path, struct text *why);
+
+/* Makes what is above the state directory, or says why a start could not. */
+void state_dir_settle(struct load *l);

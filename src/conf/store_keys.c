@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "conf/report.h"
 #include "conf/schema.h"
 #include "conf/secret_file.h"
 

@@ -3,5 +3,8 @@
 
 #include "conf/loader.h"
 
+struct reading;
+
 /* After all keys are read: what belongs together. */
 void check_store(struct load *l);
+void read_acme_state(struct reading *r, const struct toml_node *node);

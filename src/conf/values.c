@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "base/text.h"
+#include "conf/report.h"
 
 #define HOST_MAX    253 /* RFC 1035 2.3.4, as text without the last dot */
 #define SHOWN_BYTES 80

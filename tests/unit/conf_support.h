@@ -15,8 +15,12 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "conf/acme_keys.h"
+#include "conf/cross_check.h"
+#include "conf/keylog.h"
 #include "conf/loader.h"
+#include "conf/machine_defaults.h"
 #include "conf/scalars.h"
+#include "conf/schema.h"
 
 static int stub_service(void *creds, const char *name, const char *fetched) {
     return 0;

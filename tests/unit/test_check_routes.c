@@ -1,4 +1,8 @@
 /* Services and names that no client can reach are reported, with both services and the line; what can be reached is not. */
+#include "conf/check_routes.h"
+#include "conf/cross_check.h"
+#include "conf/machine_defaults.h"
+#include "conf/schema.h"
 #include "conf_support.h"
 
 #define ONE           "[service.one]\nlisten = [\"127.0.0.1:7\"]\nbackends = [\"unix:/x\"]\n" /* lines 1 to 3 */
