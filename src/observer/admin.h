@@ -1,10 +1,8 @@
 /*
- * The resources of the admin sockets. Each resource is a file of its own, and
- * a row in resources.c. Nothing here changes anything but by a command sent to the supervisor.
+ * What the resources of the admin sockets look at. Each resource is a file of its own, and a row in resources.c. None changes
+ * anything but by a command sent to the supervisor.
  */
 #pragma once
-
-#include <jansson.h>
 
 #include "base/loop.h"
 #include "conf/conf.h"
@@ -55,33 +53,3 @@ struct admin {
     struct asked asked[ADMIN_ASKED]; /* a ring */
     unsigned nasked;
 };
-
-/* Answers one request; resources.c finds the resource. A http_answer_fn. */
-void admin_answer(void *ctx, const struct http_request *q, struct http_reply *r);
-
-/* Once a second. */
-void admin_second(struct admin *a);
-
-/* False for want of room or memory. */
-bool admin_write_json(struct buf *to, const json_t *tree);
-
-/* A JSON tree as the reply's body; the reference is released. */
-void admin_reply_json(struct http_reply *r, json_t *tree);
-
-/* "NAME": {"1s": .., "10s": .., "60s": ..}. */
-void json_put_rates(json_t *o, const char *name, const double rates[static RATES_SPANS]);
-
-/* The resources. */
-void metrics_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
-void status_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
-void certificates_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
-void managed_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
-void managed_post(struct admin *a, const struct http_request *q, struct http_reply *r);
-void clients_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
-void fleet_clients_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
-void explain_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
-void sessions_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
-void command_post(struct admin *a, const struct http_request *q, struct http_reply *r);
-void command_get(struct admin *a, const struct http_request *q, struct http_reply *r);
-void health_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
-void ready_answer(struct admin *a, const struct http_request *q, struct http_reply *r);

@@ -1,4 +1,6 @@
 /* Certificates, those that expire first: a part of the status, and /certificates.json for these alone. */
+#include "observer/certificates.h"
+
 #include "base/clock.h"
 #include "base/text.h"
 #include "observer/json.h"
@@ -67,5 +69,5 @@ void certificates_answer(struct admin *a, const struct http_request *q, struct h
     json_t *top = json_object();
     json_put_u64(top, "total", a->stats_view.creds.head ? creds_entries(&a->stats_view.creds) : 0);
     status_certificates(a, json_put_array(top, "certificates"), (size_t)limit);
-    admin_reply_json(r, top);
+    json_reply(r, top);
 }

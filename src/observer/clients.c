@@ -94,7 +94,7 @@ static bool write_clients(struct admin *a, const struct client_query *query, str
     bool ok = places && buf_append(to, "[", 1) == 0;
     for (size_t i = 0; i < n && ok; i++) {
         json_t *o = client_object(a, places[i].client);
-        ok = (i == 0 || buf_append(to, ",\n", 2) == 0) && admin_write_json(to, o);
+        ok = (i == 0 || buf_append(to, ",\n", 2) == 0) && json_write(to, o, JSON_DIGITS);
         json_decref(o);
     }
     free(places);

@@ -1,6 +1,8 @@
 /* Who moves how much: /clients.json, and the same list for the dashboard. Schema: docs/admin-lists.md. */
 #pragma once
 
+#include <jansson.h>
+
 #include "observer/admin.h"
 
 enum client_sort { CLIENTS_BY_BYTES, CLIENTS_BY_RATE, CLIENTS_BY_SESSIONS, CLIENTS_BY_FAILED, CLIENTS_BY_NAME };
@@ -16,3 +18,6 @@ MUST_CHECK bool client_query_read(const struct http_request *q, struct http_repl
 
 /* A list of objects. NULL when out of memory. */
 json_t *clients_json(struct admin *a, const struct client_query *query);
+
+/* GET /clients.json */
+void clients_answer(struct admin *a, const struct http_request *q, struct http_reply *r);

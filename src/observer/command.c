@@ -2,6 +2,8 @@
  * reload, drain and stop: sent to the supervisor, which puts results in the process table, where any later observer finds them.
  * So an answer to "how did it go" survives the reload that was asked for.
  */
+#include "observer/command.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -33,7 +35,7 @@ static void put_id(struct http_reply *r, unsigned status, const char *path, uint
     json_put_u64(o, "id", id);
     json_put_text(o, "command", names[command_kind_of(path)]);
     json_put_text(o, "state", "queued");
-    admin_reply_json(r, o);
+    json_reply(r, o);
     if (r->status == 200)
         r->status = status;
 }
@@ -74,7 +76,7 @@ static void put_command_outcome(const struct proctab_command *c, struct http_rep
     json_put_real(o, "asked", (double)c->asked_ms / 1000);
     if (c->ended_ms)
         json_put_real(o, "ended", (double)c->ended_ms / 1000);
-    admin_reply_json(r, o);
+    json_reply(r, o);
 }
 
 void command_get(struct admin *a, const struct http_request *q, struct http_reply *r) {

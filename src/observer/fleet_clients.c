@@ -189,12 +189,12 @@ static bool write_fleet(const struct admin *a, const struct client_query *query,
     struct fleet_client *list = fleet_clients_merge(p, &n);
     struct ranked *ranked = list ? rank_clients(list, n, query, &shown) : NULL;
     json_t *state = instances_status(p, a->loop->now_ms);
-    bool ok = ranked && buf_append(to, "{\"fleet\": ", 10) == 0 && admin_write_json(to, state) &&
+    bool ok = ranked && buf_append(to, "{\"fleet\": ", 10) == 0 && json_write(to, state, JSON_DIGITS) &&
               buf_append(to, ", \"clients\": [", 14) == 0;
     json_decref(state);
     for (size_t i = 0; i < shown && ok; i++) {
         json_t *o = fleet_client_object(p, ranked[i].client, fleet_client_name(ranked[i].client, name));
-        ok = (i == 0 || buf_append(to, ",\n", 2) == 0) && admin_write_json(to, o);
+        ok = (i == 0 || buf_append(to, ",\n", 2) == 0) && json_write(to, o, JSON_DIGITS);
         json_decref(o);
     }
     free(ranked);

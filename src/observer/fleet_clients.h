@@ -7,6 +7,10 @@
 #include "base/defs.h"
 #include "observer/instances.h"
 
+struct admin;
+struct http_request;
+struct http_reply;
+
 /* One client over all instances. */
 struct fleet_client {
     struct summary_entry sum;
@@ -17,3 +21,6 @@ struct fleet_client {
 
 /* All of them, for free(); networks are skipped. NULL when out of memory. */
 struct fleet_client *fleet_clients_merge(const struct instances *p, size_t *ret_n);
+
+/* GET /fleet/clients.json */
+void fleet_clients_answer(struct admin *a, const struct http_request *q, struct http_reply *r);

@@ -4,6 +4,7 @@
 
 #include "base/escape.h"
 #include "base/text.h"
+#include "observer/http.h"
 
 #define TEXT_MAX 4096
 
@@ -71,4 +72,18 @@ static int append_piece(const char *text, size_t len, void *ctx) {
 
 bool json_write(struct buf *to, const json_t *tree, unsigned digits) {
     return tree && json_dump_callback(tree, append_piece, to, JSON_COMPACT | JSON_REAL_PRECISION(digits)) == 0;
+}
+
+void json_put_rates(json_t *o, const char *name, const double rates[static RATES_SPANS]) {
+    static const char *const spans[RATES_SPANS] = {"1s", "10s", "60s"};
+    json_t *member = json_put_object(o, name);
+    for (unsigned i = 0; i < RATES_SPANS; i++)
+        json_put_real(member, spans[i], rates[i]);
+}
+
+void json_reply(struct http_reply *r, json_t *tree) {
+    r->type = "application/json";
+    if (!json_write(&r->body, tree, JSON_DIGITS) || buf_append(&r->body, "\n", 1) < 0)
+        http_reply_line(r, 500, "out of memory");
+    json_decref(tree);
 }

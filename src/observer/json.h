@@ -7,6 +7,11 @@
 
 #include "base/buf.h"
 #include "base/span.h"
+#include "observer/rates.h"
+
+#define JSON_DIGITS 15 /* of numbers, where nothing speaks for fewer */
+
+struct http_reply;
 
 void json_put_u64(json_t *object, const char *name, uint64_t v);
 void json_put_real(json_t *object, const char *name, double v);
@@ -29,3 +34,9 @@ bool json_write(struct buf *to, const json_t *tree, unsigned digits);
 json_t *json_put_object(json_t *object, const char *name);
 json_t *json_put_array(json_t *object, const char *name);
 json_t *json_append_object(json_t *array);
+
+/* "NAME": {"1s": .., "10s": .., "60s": ..}. */
+void json_put_rates(json_t *o, const char *name, const double rates[static RATES_SPANS]);
+
+/* TREE as the reply's body; the reference is released. */
+void json_reply(struct http_reply *r, json_t *tree);

@@ -137,7 +137,7 @@ static void managed_get(const struct managed_view *m, struct http_reply *r) {
         put_issuer(m, i, json_append_object(issuers));
     for (size_t i = 0; i < m->conf->acme.ncerts; i++)
         put_cert(m, i, json_append_object(certs));
-    admin_reply_json(r, top);
+    json_reply(r, top);
 }
 
 void managed_view_put_file(const struct managed_view *m, const char *file, json_t *o) {
@@ -262,5 +262,5 @@ void managed_post(struct admin *a, const struct http_request *q, struct http_rep
     json_t *o = json_object();
     json_put_text(o, rollover ? "issuer" : "certificate", target);
     json_put_text(o, "state", "queued");
-    admin_reply_json(r, o);
+    json_reply(r, o);
 }

@@ -12,6 +12,8 @@
 #include "wire/managed.h"
 
 struct admin;
+struct http_request;
+struct http_reply;
 struct exposition;
 
 /* The last news of one certificate. */
@@ -52,3 +54,7 @@ void managed_view_alarms(const struct managed_view *m, json_t *degraded);
 void managed_view_put_file(const struct managed_view *m, const char *file, json_t *o);
 
 void managed_view_metrics(const struct managed_view *m, struct exposition *x);
+
+/* GET /acme.json; its commands. */
+void managed_answer(struct admin *a, const struct http_request *q, struct http_reply *r);
+void managed_post(struct admin *a, const struct http_request *q, struct http_reply *r);

@@ -2,6 +2,8 @@
  * /metrics: every row of the tables in shm/stats_table.h, then what the supervisor and the observer itself know. The number of
  * time series is bounded by those tables: names chosen by clients never become labels.
  */
+#include "observer/metrics.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +12,7 @@
 #include "base/err.h"
 #include "observer/access_lists.h"
 #include "observer/admin.h"
+#include "observer/certificates.h"
 #include "observer/exposition.h"
 #include "observer/status.h"
 #include "observer/tracing.h"

@@ -14,6 +14,7 @@
 #include "observer/fields.h"
 #include "observer/live.h"
 #include "observer/no_http.h"
+#include "observer/resources.h"
 #include "observer/sampling.h"
 #include "observer/sink.h"
 #include "observer/sources.h"
@@ -219,6 +220,15 @@ static void on_summaries(void *ctx, struct span answer) {
     struct observer *o = ctx;
     bool limits = conf_has_fleet_limits(o->conf);
     instances_answer(&o->admin.instances, answer, &o->admin.stats_view, limits ? &o->child.scoreboard : NULL, o->loop.now_ms);
+}
+
+static void admin_second(struct admin *a) {
+    stats_publish_self(&a->child->stats);
+    stats_view_second(&a->stats_view, a->loop->now_ms);
+    keylog_notice_second(a);
+    live_second(a->live);
+    tracing_second(a->tracing);
+    http_second(a->http);
 }
 
 static void on_second_timer(void *ctx, struct wtimer *t) {

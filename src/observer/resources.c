@@ -1,9 +1,21 @@
 /* Which resource answers for which path, and by which methods. */
+#include "observer/resources.h"
+
 #include <string.h>
 
 #include "observer/admin.h"
+#include "observer/certificates.h"
+#include "observer/clients.h"
+#include "observer/command.h"
 #include "observer/dashboard.h"
+#include "observer/explain_query.h"
+#include "observer/fleet_clients.h"
+#include "observer/health.h"
 #include "observer/live.h"
+#include "observer/managed_view.h"
+#include "observer/metrics.h"
+#include "observer/sessions.h"
+#include "observer/status.h"
 #include "observer/tracing.h"
 
 #define READ   (HTTP_GET | HTTP_HEAD)

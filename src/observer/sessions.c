@@ -112,7 +112,7 @@ static json_t *session_object(struct listing_query *q, const struct listing_row 
 
 static bool put_session(struct listing_query *q, const struct listing_row *row, const struct conn_info *f) {
     json_t *o = session_object(q, row, f);
-    bool ok = put_reply_text(q, q->rows ? ",\n" : "") && admin_write_json(&q->reply.body, o);
+    bool ok = put_reply_text(q, q->rows ? ",\n" : "") && json_write(&q->reply.body, o, JSON_DIGITS);
     json_decref(o);
     q->rows++;
     return ok;

@@ -13,6 +13,8 @@
 #define SESSIONS_QUERIES 16                /* at a time; more are refused with 503 */
 
 struct admin;
+struct http_request;
+struct http_reply;
 struct listing_query;
 
 struct sessions {
@@ -32,3 +34,6 @@ void sessions_fini(struct sessions *s);
 
 /* Takes over the link to a relay, in place of an earlier one. ERR_SYSTEM (errno). */
 MUST_CHECK int sessions_take_link(struct sessions *s, const struct control_peer *who, int fd);
+
+/* GET /sessions.json */
+void sessions_answer(struct admin *a, const struct http_request *q, struct http_reply *r);

@@ -7,8 +7,10 @@
 
 #include "base/clock.h"
 #include "observer/access_lists.h"
+#include "observer/certificates.h"
 #include "observer/json.h"
 #include "observer/sink.h"
+#include "observer/status_parts.h"
 #include "observer/tracing.h"
 
 #define LOG_PATIENCE_MS 1000 /* a burst of lines may wait so long for a slow reader */
@@ -113,13 +115,6 @@ static void put_totals(struct admin *a, json_t *top) {
     json_put_u64(o, "own_handshakes_total", stats_view_process_sum(f, STATS_BY_OWN));
     json_put_u64(o, "libssl_handshakes_total", stats_view_process_sum(f, STATS_BY_LIBSSL));
     status_handshakes(a, json_put_object(o, "handshakes"), NULL);
-}
-
-void json_put_rates(json_t *o, const char *name, const double rates[static RATES_SPANS]) {
-    static const char *const spans[RATES_SPANS] = {"1s", "10s", "60s"};
-    json_t *member = json_put_object(o, name);
-    for (unsigned i = 0; i < RATES_SPANS; i++)
-        json_put_real(member, spans[i], rates[i]);
 }
 
 static const char *const rate_names[RATE_COUNT] = {"bytes_in",   "bytes_out", "sessions",
@@ -321,5 +316,5 @@ json_t *status_json(struct admin *a, enum status_extent extent) {
 
 void status_answer(struct admin *a, const struct http_request *q, struct http_reply *r) {
     (void)q;
-    admin_reply_json(r, status_json(a, STATUS_WHOLE));
+    json_reply(r, status_json(a, STATUS_WHOLE));
 }

@@ -1,4 +1,6 @@
 /* The longer parts of the status: services with their backends, processes. */
+#include "observer/status_parts.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
