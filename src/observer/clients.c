@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "observer/json.h"
+#include "shm/stats_clients.h"
 
 #define LIMIT_MAX 10000
 

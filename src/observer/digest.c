@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shm/stats_clients.h"
+
 enum digest_order { BY_SESSIONS, BY_LET_IN, BY_LIMITED, BY_BYTES, ORDERS };
 
 /* A client that may be chosen. */

@@ -11,6 +11,7 @@
 #include "observer/exposition.h"
 #include "observer/json.h"
 #include "observer/summary_seal.h"
+#include "shm/stats_clients.h"
 #include "wire/event.h"
 
 #define REFUSED_MS  60000

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/text.h"
+#include "shm/stats_clients.h"
 
 #define CLIENTS_MAX 16384
 #define ROWS_MAX    2048

@@ -9,6 +9,7 @@
 #include "creds/creds.h"
 #include "observer/rates.h"
 #include "shm/proctab.h"
+#include "shm/stats_clients.h"
 #include "shm/stats_read.h"
 
 #define STATS_VIEW_FRESH_MS 100 /* answers within that time share one reading */

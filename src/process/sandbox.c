@@ -10,7 +10,9 @@
 #include <unistd.h>
 
 #include "base/err.h"
-#include "process/sandbox_internal.h"
+#include "process/sandbox_calls.h"
+#include "process/sandbox_open.h"
+#include "process/sandbox_reach.h"
 
 #define DIRS_MAX 6
 

@@ -6,6 +6,8 @@
  * lost to an update. -Dsandbox=kill ends the process instead, so that tests see every such call. Calls that only an intruder
  * would make always end it.
  */
+#include "process/sandbox_calls.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/netlink.h>
@@ -20,7 +22,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "process/sandbox_internal.h"
+#include "process/sandbox_open.h"
 
 #define LOOP  CALLS_LOOP
 #define FILES (CALLS_READ_FILES | CALLS_WRITE_FILES | CALLS_RESOLVE)

@@ -2,6 +2,8 @@
  * Landlock by its system calls, since the C library has none for it. Constants of newer kernels than the headers' are here;
  * what the running kernel does not know is omitted from the request (landlock(7)).
  */
+#include "process/sandbox_reach.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/landlock.h>
@@ -9,7 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "process/sandbox_internal.h"
+#include "process/sandbox_open.h"
 
 #define FS_ALL_ABI1    ((UINT64_C(1) << 13) - 1)
 #define FS_REFER       (UINT64_C(1) << 13) /* ABI 2 */

@@ -2,6 +2,8 @@
  * Clients, merged over the sketches of all processes. Of each process that does not track a client, its floor is added to what
  * the client may have done beyond what is counted: bytes that relays did not count, handshakes that handshakers did not.
  */
+#include "shm/stats_clients.h"
+
 #include <stdlib.h>
 #include <string.h>
 

@@ -16,6 +16,7 @@
 #include "observer/fleet_clients.h"
 #include "observer/stats_view.h"
 #include "observer/summary_seal.h"
+#include "shm/stats_clients.h"
 
 #define FLEET 3
 

@@ -13,6 +13,7 @@
 
 #include "base/addr.h"
 #include "base/err.h"
+#include "shm/stats_clients.h"
 #include "shm/stats_layout.h"
 #include "shm/stats_read.h"
 
