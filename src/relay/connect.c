@@ -18,6 +18,8 @@
 #include "relay/preface.h"
 #include "relay/relay.h"
 #include "relay/session.h"
+#include "relay/session_info.h"
+#include "relay/session_metrics.h"
 #include "relay/session_trace.h"
 #include "wire/backend_fault.h"
 #include "wire/resolved.h"

@@ -17,10 +17,11 @@
 #include "relay/backends.h"
 #include "relay/connect.h"
 #include "relay/hold.h"
-#include "relay/migrate_out.h"
 #include "relay/relay.h"
 #include "relay/services.h"
 #include "relay/session.h"
+#include "relay/session_info.h"
+#include "relay/session_metrics.h"
 #include "tls/record_layer_pack.h"
 #include "wire/export.h"
 
@@ -150,11 +151,6 @@ static bool makes_sense(const struct export_session *x) {
 
 /* ---- the parts ---- */
 
-bool import_record_layer(struct session *s, const struct export_session *x) {
-    return record_layer_unpack(x->record_layer, x->minor, x->newer, &s->record_layer) == 0 &&
-           record_layer_suite(&s->record_layer)->version == x->conn_info.tls_version;
-}
-
 static bool take_waiting(struct relay *r, struct chain *to, struct chain *ahead, const struct export_bytes *b) {
     if (ahead->len != b->ahead)
         return false;
@@ -269,7 +265,7 @@ static bool take_session_content(struct relay *r, struct session *s, const struc
     take_flags(s, x->flags);
     take_flow(&s->up, &x->up);
     take_flow(&s->down, &x->down);
-    return (!s->client.tls || import_record_layer(s, x)) && take_reason(s, x->reason) &&
+    return (!s->client.tls || session_take_record_layer(s, x)) && take_reason(s, x->reason) &&
            take_waiting(r, &s->up.wait, &ahead[EXPORT_PART_UP], &x->up.wait) &&
            take_waiting(r, &s->down.wait, &ahead[EXPORT_PART_DOWN], &x->down.wait) &&
            take_waiting(r, &s->partial, &ahead[EXPORT_PART_PARTIAL], &x->partial);
@@ -362,7 +358,7 @@ void import_activate(struct relay *r, struct session *s, bool late) {
         session_metrics_on_backend(r, s, true);
     if (s->state == SESSION_CONNECTING && !s->on_backend)
         connect_try(r, s);
-    else if (late && !migrate_watch_again(r, s))
+    else if (late && !session_watch_again(r, s))
         session_fail(r, s, ERR_SYSTEM);
     if (s->state != SESSION_CONNECTING && (late || has_business(s)))
         session_ready(r, s);

@@ -19,9 +19,6 @@ void export_fill(struct relay *r, const struct session *s, struct export_session
 enum export_result import_session(struct relay *r, const struct export_session *x, int client_fd, int backend_fd,
                                   struct chain ahead[static EXPORT_PARTS], struct session **ret, const char **ret_why);
 
-/* The record layer of a session with TLS. False: it makes no sense, or is of another version of TLS than the session. */
-MUST_CHECK bool import_record_layer(struct session *s, const struct export_session *x);
-
 /* Activates an imported session, counted from now on. LATE: events may have passed unseen since it was built. */
 void import_activate(struct relay *r, struct session *s, bool late);
 

@@ -19,6 +19,8 @@
 #include "relay/rate.h"
 #include "relay/relay.h"
 #include "relay/session.h"
+#include "relay/session_info.h"
+#include "relay/session_metrics.h"
 #include "relay/window.h"
 
 #define FLUSH_IOV        64

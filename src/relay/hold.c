@@ -8,6 +8,8 @@
 #include "relay/deadlines.h"
 #include "relay/relay.h"
 #include "relay/session.h"
+#include "relay/session_info.h"
+#include "relay/session_metrics.h"
 
 #define CHAINS      1024u
 #define CHUNK_SHARE 64                             /* of the budget: the most that is read at once, */
@@ -258,12 +260,10 @@ static void log_eviction(struct relay *r) {
                 ended);
 }
 
-void hold_enforce(struct relay *r) {
-    while (pool_over(&r->pool)) {
-        struct hold *h = choose_eviction(r);
-        if (!h)
-            return;
-        log_eviction(r);
-        session_evict(r, h->session);
-    }
+struct session *hold_choose(struct relay *r) {
+    struct hold *h = pool_over(&r->pool) ? choose_eviction(r) : NULL;
+    if (!h)
+        return NULL;
+    log_eviction(r);
+    return h->session;
 }

@@ -44,9 +44,8 @@ void hold_settle(struct relay *r, struct session *s);
 /* It holds nothing any more. May be called at any time. */
 void hold_release(struct relay *r, struct session *s);
 
-/* Ends sessions until no more is held than may be; those settled before are all it can choose from. Any session but frozen
- * ones may be dead afterwards. */
-void hold_enforce(struct relay *r);
+/* While more is held than may be: the session that is to end for it, a settled one that is not frozen. NULL: none. */
+struct session *hold_choose(struct relay *r);
 
 /* How much may be read at once, WANT at the most: less from half of the budget on, least for the clients that hold most. */
 size_t hold_chunk(const struct relay *r, const struct session *s, size_t want);

@@ -20,6 +20,8 @@
 #include "relay/connect.h"
 #include "relay/relay.h"
 #include "relay/session.h"
+#include "relay/session_info.h"
+#include "relay/session_metrics.h"
 #include "wire/control_export.h"
 
 #define OPEN_MAX     4    /* batches sent and not yet answered: what bounds the pause of a session */
@@ -127,13 +129,6 @@ bool migrate_out_of_all(const struct relay *r) {
     return r->exporting && r->exporting->max == EXPORT_ALL;
 }
 
-void migrate_out_wake(struct relay *r) {
-    if (!r->exporting)
-        return;
-    r->exporting->dry = false;
-    r->exporting->reported = UNREPORTED;
-}
-
 /* ---- one session ---- */
 
 static void freeze(struct exporting *e, struct relay *r, struct session *s) {
@@ -142,25 +137,13 @@ static void freeze(struct exporting *e, struct relay *r, struct session *s) {
         e->answer_ms = r->loop.now_ms;
 }
 
-/* Watching again reports all that happened meanwhile. */
-bool migrate_watch_again(struct relay *r, struct session *s) {
-    bool out = s->state == SESSION_CONNECTING || s->backend.wants_out;
-    uint32_t client = SESSION_EVENTS | (s->client.wants_out ? EPOLLOUT : 0u);
-    uint32_t backend = SESSION_EVENTS | (out ? EPOLLOUT : 0u);
-    if (s->client.fd >= 0 &&
-        loop_rewatch(&r->loop, s->client.fd, client, RELAY_CLIENT, s->item.slot, LOOP_GEN(s->item.gen)) < 0)
-        return false;
-    return s->backend.fd < 0 ||
-           loop_rewatch(&r->loop, s->backend.fd, backend, RELAY_BACKEND, s->item.slot, LOOP_GEN(s->item.gen)) == 0;
-}
-
 /* The session is ours as before. */
 static void take_back(struct relay *r, struct session *s) {
     session_wait(r, s, WAITS_NOT, NULL);
     s->up.blocked = s->down.blocked = false;
     if (s->state == SESSION_CONNECTING && !s->on_backend)
         connect_try(r, s);
-    if (!migrate_watch_again(r, s))
+    if (!session_watch_again(r, s))
         session_fail(r, s, ERR_SYSTEM);
     else if (s->state != SESSION_CONNECTING)
         session_ready(r, s);
@@ -359,7 +342,7 @@ static void report_dry(struct relay *r, struct exporting *e) {
     if (e->reported != UNREPORTED && !(empty && e->reported > 0))
         return;
     arrivals_read(r);
-    if (!e->dry) /* some came */
+    if (!e->dry || r->session_came)
         return;
     e->reported = r->sessions.used;
     report_exported(r, e->migrated, false);
@@ -375,6 +358,11 @@ bool migrate_out_turn(struct relay *r) {
     struct exporting *e = r->exporting;
     if (!e)
         return false;
+    if (r->session_came) {
+        r->session_came = false;
+        e->dry = false;
+        e->reported = UNREPORTED;
+    }
     bool pauses = r->loop.now_ms < e->pause_until_ms;
     for (int i = 0; i < BATCHES_TURN && e->nopen < OPEN_MAX && !e->blocked && !pauses; i++) {
         if (!e->batch.sealed)
@@ -390,7 +378,7 @@ bool migrate_out_turn(struct relay *r) {
     keep_time(r, e);
     if (e->nflying == 0 && (e->dry || pauses || (e->max != EXPORT_ALL && e->migrated >= e->max))) {
         report_dry(r, e);
-        return r->exporting && !r->exporting->dry && !pauses;
+        return r->exporting && (r->session_came || !r->exporting->dry) && !pauses;
     }
     return !e->blocked && !pauses && e->nopen < OPEN_MAX && !e->dry;
 }

@@ -25,9 +25,6 @@ void migrate_out_begin(struct relay *r, const struct control_export *what, int l
 /* A share of work at the end of a turn. True when there is more that can be done at once. */
 bool migrate_out_turn(struct relay *r);
 
-/* A session came or came back: there may be one to give away. */
-void migrate_out_wake(struct relay *r);
-
 /* Takes back what was not acknowledged, without a report to the supervisor; nothing when there is no export. */
 void migrate_out_stop(struct relay *r);
 void migrate_out_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
@@ -37,6 +34,3 @@ bool migrate_out_of_all(const struct relay *r);
 
 /* T is the timer of the export: looks again at a link that takes or answers nothing. */
 void migrate_out_timer(void *ctx, struct wtimer *t);
-
-/* Watches both sides again: all that has happened since is reported again. False (errno) when that is not possible. */
-MUST_CHECK bool migrate_watch_again(struct relay *r, struct session *s);

@@ -10,6 +10,7 @@
 #include "relay/proxy_header.h"
 #include "relay/relay.h"
 #include "relay/session.h"
+#include "relay/session_info.h"
 
 /* It waits, and leaves with the first turn. */
 static int put_proxy_header(struct relay *r, struct session *s) {

@@ -5,6 +5,7 @@
 #include "relay/hold.h"
 #include "relay/relay.h"
 #include "relay/session.h"
+#include "relay/session_info.h"
 #include "relay/session_metrics.h"
 #include "relay/session_trace.h"
 #include "shm/buckets.h"

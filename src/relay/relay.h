@@ -90,6 +90,7 @@ struct relay {
     struct holders holders;      /* of memory for waiting bytes */
     uint8_t *in, *out;           /* SCRATCH_LEN each, shared by all sessions */
     struct exporting *exporting; /* NULL = none */
+    bool session_came;           /* since an export last looked for one to give away */
     struct list importing;
 };
 

@@ -22,15 +22,17 @@
 #include "relay/backends.h"
 #include "relay/connect.h"
 #include "relay/deadlines.h"
-#include "relay/export_form.h"
 #include "relay/flow.h"
 #include "relay/hold.h"
-#include "relay/migrate_out.h"
 #include "relay/preface.h"
 #include "relay/rate.h"
 #include "relay/relay.h"
 #include "relay/services.h"
+#include "relay/session_info.h"
+#include "relay/session_metrics.h"
+#include "tls/record_layer_pack.h"
 #include "wire/backend_fault.h"
+#include "wire/export.h"
 
 #define DRAIN_READS  16 /* of a closing client's further bytes, a turn */
 #define OUTQ_POLL_MS 10 /* between looks whether all bytes have reached the client */
@@ -45,34 +47,6 @@ static const uint8_t next_states[SESSION_STATES] = {
     [SESSION_DEAD] = 0,
 #undef TO
 };
-
-const struct conf_service *session_service(const struct relay *r, const struct session *s) {
-    return r->services[s->service].conf;
-}
-
-void session_conn_info(const struct session *s, struct conn_info *ret) {
-    struct rd rd = rd_of(span_of(s->conn_info, s->conn_info_len));
-    conn_info_unpack(&rd, ret); /* packed by ourselves */
-}
-
-/*
- * The client that limits of sessions count. A load balancer that is trusted to name clients is none itself: what it has on its
- * own account (PROXY LOCAL and UNKNOWN) counts for no client.
- */
-static struct addr limited_client(const struct relay *r, const struct session *s, const struct conn_info *f) {
-    bool nobody = session_service(r, s)->proxy_accept && f->peer.family == AF_UNSPEC;
-    return nobody ? f->peer : f->client;
-}
-
-void session_count(struct relay *r, const struct session *s, int change) {
-    struct conn_info f;
-    session_conn_info(s, &f);
-    struct addr client = limited_client(r, s, &f);
-    uint16_t service = services_counted_as(r, s->service);
-    scoreboard_session(&r->row, service, &client, change);
-    if (session_service(r, s)->max_sessions_per_name)
-        scoreboard_name(&r->row, service, f.sni, change);
-}
 
 void session_count_waiting(struct relay *r, const struct session *s, int change) {
     if (s->waits == WAITS_RATE)
@@ -108,124 +82,6 @@ void session_goto(struct relay *r, struct session *s, enum session_state state) 
     default:
         wheel_cancel(&r->loop.wheel, &s->timer);
     }
-}
-
-/* ---- birth ---- */
-
-/* S has just had a share of work. It may be dead afterwards. */
-static void keep_to_budget(struct relay *r, struct session *s) {
-    if (!pool_over(&r->pool))
-        return;
-    hold_settle(r, s);
-    hold_enforce(r);
-}
-
-bool session_keep_conn_info(struct session *s, struct span packed) {
-    uint8_t *copy = malloc(packed.len);
-    if (!copy)
-        return false;
-    memcpy(copy, packed.p, packed.len);
-    free(s->conn_info);
-    s->conn_info = copy;
-    s->conn_info_len = (uint16_t)packed.len;
-    return true;
-}
-
-void session_forget_cert(struct session *s, struct conn_info *f) {
-    uint8_t packed[CONN_INFO_LEAN_MAX];
-    struct wr w = wr_of(packed, sizeof(packed));
-    if (f->id.cert.len == 0)
-        return;
-    f->id.cert = span_of(NULL, 0);
-    conn_info_pack(&w, f);
-    if (wr_end(&w))
-        (void)!session_keep_conn_info(s, wr_written(&w)); /* else it is kept a while longer */
-}
-
-bool session_socket_fits(int fd) {
-    int type = 0, domain = 0, nodelay;
-    socklen_t len = sizeof(int);
-    if (getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &nodelay, &len) == 0)
-        return true; /* nothing but TCP has it */
-    len = sizeof(int);
-    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0)
-        return false;
-    return type == SOCK_STREAM && (domain == AF_INET || domain == AF_INET6 || domain == AF_UNIX);
-}
-
-static bool take_handoff(struct relay *r, struct session *s, const struct export_session *x) {
-    struct span ahead = x->partial.here;
-    s->client.tls = x->flags & EXPORT_TLS;
-    s->read_ahead = x->flags & EXPORT_READ_AHEAD;
-    s->greeting = x->greeting;
-    s->service = x->conn_info.service;
-    if (!(x->flags & EXPORT_HANDOFF) || s->read_ahead != (ahead.len > 0) || ahead.len > EXPORT_READ_AHEAD_MAX ||
-        x->partial.ahead > 0 || s->service >= r->conf->nservices || !session_socket_fits(s->client.fd) ||
-        (s->client.tls && !import_record_layer(s, x)) || !session_keep_conn_info(s, x->packed_info))
-        return false;
-    if (s->read_ahead && chain_append(&r->pool, &s->partial, ahead) < 0)
-        return false;
-    return loop_watch(&r->loop, s->client.fd, SESSION_EVENTS, RELAY_CLIENT, s->item.slot, LOOP_GEN(s->item.gen)) == 0;
-}
-
-/*
- * Handshakers keep the limits; but a session on its way between two processes is in no process' metrics, and as many more may
- * pass as are under way. Here they arrive: a session over the limit of established ones ends, before any backend sees it.
- */
-static int over_limit(const struct relay *r, const struct session *s, const struct conn_info *f) {
-    const struct conf_service *service = session_service(r, s);
-    uint16_t counted_as = services_counted_as(r, s->service);
-    if (!service->max_sessions_per_client && !service->max_sessions && !service->max_sessions_per_name)
-        return 0;
-    struct addr client = limited_client(r, s, f);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* of two relays that count one each at this moment, one sees both */
-    if (service->max_sessions_per_client &&
-        scoreboard_client_established_over(&r->child.scoreboard, &client, service->max_sessions_per_client))
-        return ERR_CLIENT_SESSIONS;
-    if (service->max_sessions && scoreboard_service_established(&r->child.scoreboard, counted_as) > service->max_sessions)
-        return ERR_SERVICE_SESSIONS;
-    if (service->max_sessions_per_name &&
-        scoreboard_name_established(&r->child.scoreboard, counted_as, f->sni) > service->max_sessions_per_name)
-        return ERR_NAME_SESSIONS;
-    return 0;
-}
-
-void session_refuse(struct relay *r, int client_fd) {
-    session_metrics_process(&r->child.stats, STATS_REFUSED);
-    log_msg(&r->child.log, LOG_LEVEL_ERROR, "a session handed over could not be taken");
-    close(client_fd);
-}
-
-void session_start(struct relay *r, const struct export_session *x, int client_fd) {
-    struct session *s = slab_alloc(&r->sessions);
-    if (!s) {
-        session_refuse(r, client_fd);
-        return;
-    }
-    list_init(&s->link);
-    s->client.fd = client_fd;
-    s->backend.fd = -1;
-    s->chosen = BACKEND_NONE;
-    s->up.chunk_shift = s->down.chunk_shift = CHUNK_MIN_SHIFT;
-    if (!take_handoff(r, s, x)) {
-        session_refuse(r, client_fd);
-        chain_free(&r->pool, &s->partial);
-        free(s->conn_info);
-        slab_free(&r->sessions, s);
-        return;
-    }
-    session_count(r, s, 1);
-    session_metrics_begin(r, s, &x->conn_info, false);
-    s->active_ms = r->loop.now_ms;
-    session_arm(r, s, session_service(r, s)->connect_ms);
-    int over = over_limit(r, s, &x->conn_info);
-    if (over)
-        session_stop(r, s, over);
-    else
-        connect_begin(r, s);
-    hold_settle(r, s);
-    keep_to_budget(r, s);
-    migrate_out_wake(r);
 }
 
 /* ---- end ---- */
@@ -267,6 +123,7 @@ void session_release(struct relay *r, struct session *s) {
     chain_free(&r->pool, &s->up.wait);
     chain_free(&r->pool, &s->down.wait);
     chain_free(&r->pool, &s->partial);
+    rate_leave(r, s);
     hold_release(r, s);
     record_layer_wipe(&s->record_layer);
     free(s->conn_info);
@@ -302,13 +159,6 @@ void session_cut(struct relay *r, struct session *s) {
     session_end(r, s);
 }
 
-void session_evict(struct relay *r, struct session *s) {
-    s->reason = s->reason ? s->reason : ERR_NO_BUFFERS;
-    mark_cut(s);
-    s->client.reset = s->backend.reset = true;
-    session_end(r, s);
-}
-
 void session_fail(struct relay *r, struct session *s, int reason) {
     if (s->state == SESSION_DEAD)
         return;
@@ -332,6 +182,94 @@ void session_stop(struct relay *r, struct session *s, int reason) {
     if (s->state != SESSION_CLOSING)
         flow_put_alert(r, s, ALERT_CLOSE_NOTIFY);
     session_fail(r, s, reason);
+}
+
+/* For want of memory: both sides see a reset, and nothing of it is kept, here or in the kernel. */
+static void evict_session(struct relay *r, struct session *s) {
+    s->reason = s->reason ? s->reason : ERR_NO_BUFFERS;
+    mark_cut(s);
+    s->client.reset = s->backend.reset = true;
+    session_end(r, s);
+}
+
+/* S has just had a share of work. It may be dead afterwards. */
+static void keep_to_budget(struct relay *r, struct session *s) {
+    if (!pool_over(&r->pool))
+        return;
+    hold_settle(r, s);
+    for (struct session *victim; (victim = hold_choose(r));)
+        evict_session(r, victim);
+}
+
+/* ---- birth ---- */
+
+bool session_socket_fits(int fd) {
+    int type = 0, domain = 0, nodelay;
+    socklen_t len = sizeof(int);
+    if (getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &nodelay, &len) == 0)
+        return true; /* nothing but TCP has it */
+    len = sizeof(int);
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0)
+        return false;
+    return type == SOCK_STREAM && (domain == AF_INET || domain == AF_INET6 || domain == AF_UNIX);
+}
+
+bool session_take_record_layer(struct session *s, const struct export_session *x) {
+    return record_layer_unpack(x->record_layer, x->minor, x->newer, &s->record_layer) == 0 &&
+           record_layer_suite(&s->record_layer)->version == x->conn_info.tls_version;
+}
+
+static bool take_handoff(struct relay *r, struct session *s, const struct export_session *x) {
+    struct span ahead = x->partial.here;
+    s->client.tls = x->flags & EXPORT_TLS;
+    s->read_ahead = x->flags & EXPORT_READ_AHEAD;
+    s->greeting = x->greeting;
+    s->service = x->conn_info.service;
+    if (!(x->flags & EXPORT_HANDOFF) || s->read_ahead != (ahead.len > 0) || ahead.len > EXPORT_READ_AHEAD_MAX ||
+        x->partial.ahead > 0 || s->service >= r->conf->nservices || !session_socket_fits(s->client.fd) ||
+        (s->client.tls && !session_take_record_layer(s, x)) || !session_keep_conn_info(s, x->packed_info))
+        return false;
+    if (s->read_ahead && chain_append(&r->pool, &s->partial, ahead) < 0)
+        return false;
+    return loop_watch(&r->loop, s->client.fd, SESSION_EVENTS, RELAY_CLIENT, s->item.slot, LOOP_GEN(s->item.gen)) == 0;
+}
+
+void session_refuse(struct relay *r, int client_fd) {
+    session_metrics_process(&r->child.stats, STATS_REFUSED);
+    log_msg(&r->child.log, LOG_LEVEL_ERROR, "a session handed over could not be taken");
+    close(client_fd);
+}
+
+void session_start(struct relay *r, const struct export_session *x, int client_fd) {
+    struct session *s = slab_alloc(&r->sessions);
+    if (!s) {
+        session_refuse(r, client_fd);
+        return;
+    }
+    list_init(&s->link);
+    s->client.fd = client_fd;
+    s->backend.fd = -1;
+    s->chosen = BACKEND_NONE;
+    s->up.chunk_shift = s->down.chunk_shift = CHUNK_MIN_SHIFT;
+    if (!take_handoff(r, s, x)) {
+        session_refuse(r, client_fd);
+        chain_free(&r->pool, &s->partial);
+        free(s->conn_info);
+        slab_free(&r->sessions, s);
+        return;
+    }
+    session_count(r, s, 1);
+    session_metrics_begin(r, s, &x->conn_info, false);
+    s->active_ms = r->loop.now_ms;
+    session_arm(r, s, session_service(r, s)->connect_ms);
+    int over = session_over_limit(r, s, &x->conn_info);
+    if (over)
+        session_stop(r, s, over);
+    else
+        connect_begin(r, s);
+    hold_settle(r, s);
+    keep_to_budget(r, s);
+    r->session_came = true;
 }
 
 /* ---- closing ---- */
@@ -390,6 +328,18 @@ static void end_when_closed(struct relay *r, struct session *s) {
 }
 
 /* ---- work ---- */
+
+/* Watching again reports all that happened meanwhile. */
+bool session_watch_again(struct relay *r, struct session *s) {
+    bool out = s->state == SESSION_CONNECTING || s->backend.wants_out;
+    uint32_t client = SESSION_EVENTS | (s->client.wants_out ? EPOLLOUT : 0u);
+    uint32_t backend = SESSION_EVENTS | (out ? EPOLLOUT : 0u);
+    if (s->client.fd >= 0 &&
+        loop_rewatch(&r->loop, s->client.fd, client, RELAY_CLIENT, s->item.slot, LOOP_GEN(s->item.gen)) < 0)
+        return false;
+    return s->backend.fd < 0 ||
+           loop_rewatch(&r->loop, s->backend.fd, backend, RELAY_BACKEND, s->item.slot, LOOP_GEN(s->item.gen)) == 0;
+}
 
 /* Acts on the state of both flows. */
 static void settle_flows(struct relay *r, struct session *s) {

@@ -135,13 +135,16 @@ void session_stop(struct relay *r, struct session *s, int reason);
 void session_cut(struct relay *r, struct session *s);
 void session_end(struct relay *r, struct session *s);
 
-/* The same for want of memory: both sides see a reset, and nothing of it is kept, here or in the kernel. */
-void session_evict(struct relay *r, struct session *s);
-
 /* Its end here, when its descriptors are closed and all is reported: wiped, and freed at the turn's end. */
 void session_release(struct relay *r, struct session *s);
 void session_client_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
 void session_backend_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
+
+/* The record layer of a session with TLS. False: it makes no sense, or is of another version of TLS than the session. */
+MUST_CHECK bool session_take_record_layer(struct session *s, const struct export_session *x);
+
+/* Watches both sides again: all that has happened since is reported again. False (errno) when that is not possible. */
+MUST_CHECK bool session_watch_again(struct relay *r, struct session *s);
 
 /* A stream socket of TCP, or of the Unix domain. That it does not block is not relied on: the flag is shared with its sender,
  * and every call uses MSG_DONTWAIT. */
@@ -167,20 +170,6 @@ void session_ready(struct relay *r, struct session *s);
 
 /* One fair share of work for each session of READY: first the clients' bytes to all backends, then the rest of each. */
 void session_work(struct relay *r, struct list *ready);
-const struct conf_service *session_service(const struct relay *r, const struct session *s);
-
-/* The backend has its header: the client's certificate is not kept for it any longer. */
-void session_forget_cert(struct session *s, struct conn_info *f); /* F: its connection info; only to be dropped then */
-
-/* Keeps a copy of packed connection info as the session's. False when out of memory: nothing has changed. */
-MUST_CHECK bool session_keep_conn_info(struct session *s, struct span packed);
-
-/* Adds CHANGE to the scoreboard's values of its service and client. */
-void session_count(struct relay *r, const struct session *s, int change);
-
-/* The session's connection info as kept; spans borrow the session. */
-void session_conn_info(const struct session *s, struct conn_info *ret);
-
 /* One direction of an open session is over. */
 static inline bool session_half_closed(const struct session *s) {
     return s->state == SESSION_OPEN && (s->up.state != FLOW_OPEN || s->down.state != FLOW_OPEN);

@@ -10,6 +10,7 @@
 #include "relay/relay.h"
 #include "relay/services.h"
 #include "relay/session.h"
+#include "relay/session_info.h"
 #include "wire/listing.h"
 
 static bool session_matches(const struct relay *r, const struct session *s, const struct listing_ask *a) {

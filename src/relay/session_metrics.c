@@ -6,9 +6,9 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "base/trace_points.h"
-#include "relay/rate.h"
 #include "relay/relay.h"
 #include "relay/session.h"
+#include "relay/session_info.h"
 #include "relay/session_trace.h"
 #include "tls/suite.h"
 #include "wire/backend_fault.h"
@@ -121,7 +121,6 @@ void session_metrics_begin(struct relay *r, struct session *s, const struct conn
 
 void session_metrics_end(struct relay *r, struct session *s, bool migrated) {
     struct stats_page *p = relay_page(r);
-    rate_leave(r, s);
     if (STATS_OFF)
         return;
     if (migrated && tracers_any(r->child.tracers))

@@ -26,7 +26,7 @@ struct session_metrics {
 /* A session of F begins here. MIGRATED: from another relay, which has counted it already. */
 void session_metrics_begin(struct relay *r, struct session *s, const struct conn_info *f, bool migrated);
 
-/* It is here no more, its place at its client's byte rate included. MIGRATED: it goes on in another relay. */
+/* It is here no more. MIGRATED: it goes on in another relay. */
 void session_metrics_end(struct relay *r, struct session *s, bool migrated);
 
 /* Adds to all that the session belongs to: service, backend, name, certificate, suite. */

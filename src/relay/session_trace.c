@@ -4,6 +4,7 @@
 #include "relay/backends.h"
 #include "relay/relay.h"
 #include "relay/session.h"
+#include "relay/session_info.h"
 
 void session_trace(struct relay *r, const struct session *s, enum trace_step step, const char *detail) {
     struct event e = {.kind = EVENT_TRACE, .level = LOG_LEVEL_INFO, .wall_us = clock_wall_us(), .step = (uint8_t)step};

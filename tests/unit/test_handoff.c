@@ -7,6 +7,7 @@
 #include "relay/arrivals.h"
 #include "relay/relay.h"
 #include "relay/session.h"
+#include "relay/session_info.h"
 #include "relay_bench.h"
 
 static int handshaker;             /* its end of the link */
