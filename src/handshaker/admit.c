@@ -59,14 +59,15 @@ int admit_take(void *ctx, struct ipc_msg *m, struct text *why) {
 
 /* ---- judging ---- */
 
-const char *admit_list_name(const struct handshaker *h, struct access_verdict v) {
+/* The list that decided, for the log and the counters; static, or the table's. */
+static const char *deciding_list(const struct handshaker *h, struct access_verdict v) {
     return v.list == ACCESS_NONE ? "none" : access_list(&h->admission.table, v.list).file;
 }
 
 /* Each verdict by lists is counted once: a refusal where it is made, an admission in the service. */
 static int refuse_by_lists(struct handshaker *h, struct conn *c, struct access_verdict v) {
-    c->refused_by = admit_list_name(h, v);
-    conn_metrics_access(h, c, v);
+    c->refused_by = deciding_list(h, v);
+    conn_metrics_access(h, c, c->refused_by, false);
     return ERR_ACCESS_DENIED;
 }
 
@@ -89,7 +90,7 @@ int admit_to_service(struct handshaker *h, struct conn *c) {
     struct access_verdict v = access_judge(&h->admission.table, c->service, &c->client);
     if (!v.admitted)
         return refuse_by_lists(h, c, v);
-    conn_metrics_access(h, c, v);
+    conn_metrics_access(h, c, deciding_list(h, v), true);
     return 0;
 }
 

@@ -40,6 +40,3 @@ MUST_CHECK int admit_to_service(struct handshaker *h, struct conn *c);
 
 /* 0 or ERR_JA4_DENIED: its ClientHello in its service. One that has sent none has no fingerprint. */
 MUST_CHECK int admit_hello(struct handshaker *h, struct conn *c);
-
-/* The list by which an address is refused at a service, for the log and the counters; static, or the table's. */
-const char *admit_list_name(const struct handshaker *h, struct access_verdict v);

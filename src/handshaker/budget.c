@@ -6,7 +6,6 @@
 
 #include "base/err.h"
 #include "base/rand.h"
-#include "handshaker/accept.h"
 #include "handshaker/conn.h"
 #include "handshaker/handshaker.h"
 
@@ -113,11 +112,6 @@ static struct holder *holder_of(struct budget *b, const struct addr *client) {
 
 /* ---- charges ---- */
 
-uint64_t budget_bytes_of(const struct conn *c) {
-    return sizeof(*c) + c->in.cap + c->out.cap + (c->hello_info ? sizeof(*c->hello_info) : 0) +
-           (c->result ? sizeof(*c->result) : 0) + (c->handshake ? handshake_bytes(c->handshake) : 0);
-}
-
 static void charge(struct budget *b, struct conn *c, uint64_t to) {
     b->used += to - c->charged;
     c->holder->charged += to - c->charged;
@@ -144,8 +138,10 @@ void budget_leave(struct handshaker *h, struct conn *c) {
     c->holder = NULL;
     if (list_empty(&o->conns))
         holder_free(b, o);
-    if (h->waits_for_room && b->used <= b->max - b->max / 8)
-        accept_start(h);
+    if (h->waits_for_room && b->used <= b->max - b->max / 8) {
+        h->waits_for_room = false;
+        wheel_arm(&h->loop.wheel, &h->resume, h->loop.now_ms);
+    }
     if (trims(b) && !wtimer_armed(&h->trim_timer))
         wheel_arm(&h->loop.wheel, &h->trim_timer, h->loop.now_ms + TRIM_MS);
 }
@@ -189,7 +185,7 @@ void budget_charge(struct handshaker *h, struct conn *c) {
     struct budget *b = &h->budget;
     if (!c->holder)
         return;
-    charge(b, c, MAX(budget_bytes_of(c), least_of(b, c->state == CONN_HEADER)));
+    charge(b, c, MAX(conn_bytes(c), least_of(b, c->state == CONN_HEADER)));
     while (b->used > b->max && b->nheap)
         give_way(h, next_to_go(b));
 }

@@ -54,8 +54,5 @@ void budget_leave(struct handshaker *h, struct conn *c);
  */
 bool budget_admits(struct handshaker *h);
 
-/* Bytes that C itself holds. */
-uint64_t budget_bytes_of(const struct conn *c);
-
 /* h->trim_timer has fired. */
 void budget_trim(void *ctx, struct wtimer *t);

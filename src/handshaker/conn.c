@@ -16,11 +16,11 @@
 #include "base/err.h"
 #include "base/rand.h"
 #include "base/secret.h"
-#include "handshaker/accept.h"
 #include "handshaker/conn_metrics.h"
 #include "handshaker/conn_report.h"
 #include "handshaker/handoff_queue.h"
 #include "handshaker/handshaker.h"
+#include "handshaker/limits.h"
 #include "handshaker/pace.h"
 #include "handshaker/preread.h"
 #include "handshaker/signing.h"
@@ -193,7 +193,7 @@ void conn_fail(struct handshaker *h, struct conn *c, int reason) {
     conn_report_failure(h, c);
     conn_metrics_failed(h, c);
     if (reason <= ERR_CLIENT_NOT_ALLOWED && reason >= ERR_CLIENT_CERT_UNKNOWN_CA)
-        accept_charge(h, c);
+        limits_charge(h, c);
     handshake_free(c->handshake); /* nothing large is kept for a client that may be slow to close */
     c->handshake = NULL;
     bool over_limit = reason == ERR_ACCESS_DENIED || reason == ERR_JA4_DENIED || reason == ERR_CLIENT_RATE ||
@@ -441,13 +441,12 @@ static void local_address(int fd, struct addr *ret) {
         addr_from_sockaddr(&ss, ret);
 }
 
-void conn_start(struct handshaker *h, int fd, uint16_t listener, const struct addr *peer) {
+bool conn_start(struct handshaker *h, int fd, uint16_t listener, const struct addr *peer) {
     const struct conf_listener *at = &h->conf->listeners[listener];
     struct conn *c = slab_alloc(&h->conns);
     if (!c) {
         close(fd);
-        accept_pause(h);
-        return;
+        return false;
     }
     c->unique_id[0] = rand_u64(); /* from a pool: no system call each */
     c->unique_id[1] = rand_u64();
@@ -467,7 +466,7 @@ void conn_start(struct handshaker *h, int fd, uint16_t listener, const struct ad
     arm_deadline(h, c);
     if (!at->proxy_accept)
         conn_goto(h, c, starttls_first_state(h, c));
-    int err = at->proxy_accept ? accept_peer(h, c) : accept_client(h, c);
+    int err = at->proxy_accept ? limits_peer(h, c) : limits_client(h, c);
     if (err == 0)
         err = budget_enter(h, c);
     if (err == 0 && loop_watch(&h->loop, fd, CONN_EVENTS, HANDSHAKER_CONN, c->item.slot, LOOP_GEN(c->item.gen)) < 0)
@@ -477,4 +476,5 @@ void conn_start(struct handshaker *h, int fd, uint16_t listener, const struct ad
     else
         (void)read_some(h, c); /* all input is processed */
     budget_charge(h, c);
+    return true;
 }

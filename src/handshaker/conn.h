@@ -101,10 +101,17 @@ static inline const char *conn_said_name(const struct conn *c) {
     return c->hello_info ? c->hello_info->sni : "";
 }
 
+/* Bytes that it holds itself. */
+static inline uint64_t conn_bytes(const struct conn *c) {
+    return sizeof(*c) + c->in.cap + c->out.cap + (c->hello_info ? sizeof(*c->hello_info) : 0) +
+           (c->result ? sizeof(*c->result) : 0) + (c->handshake ? handshake_bytes(c->handshake) : 0);
+}
+
 void conn_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);
 
-/* A new connection; FD is owned from here on, also when it is refused. */
-void conn_start(struct handshaker *h, int fd, uint16_t listener, const struct addr *peer);
+/* A new connection; FD is owned from here on, also when it is refused. False: there is no room for one more. */
+MUST_CHECK bool conn_start(struct handshaker *h, int fd, uint16_t listener, const struct addr *peer);
+
 /* Sends what the socket takes of OUT. False when the client is gone. */
 MUST_CHECK bool conn_flush(struct handshaker *h, struct conn *c);
 

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "base/trace_points.h"
 #include "handshaker/conn.h"
+#include "handshaker/conn_report.h"
 #include "handshaker/conn_trace.h"
 #include "handshaker/handshaker.h"
 #include "tls/suite.h"
@@ -125,13 +126,13 @@ void conn_metrics_service(struct handshaker *h, struct conn *c) {
     stats_change(b, STATS_HANDSHAKES_NOW, 1);
 }
 
-void conn_metrics_access(struct handshaker *h, const struct conn *c, struct access_verdict v) {
+void conn_metrics_access(struct handshaker *h, const struct conn *c, const char *by, bool admitted) {
     if (STATS_OFF)
         return;
-    struct span list = span_str(admit_list_name(h, v));
+    struct span list = span_str(by);
     size_t over = list.len > STATS_NAME_MAX ? list.len - STATS_NAME_MAX : 0;
     struct stats_block *b = block_of_kind(h, STATS_ACCESS, service_of(h, c), span_of(list.p + over, list.len - over));
-    stats_add(b, v.admitted ? STATS_ADMITTED : STATS_DENIED, 1);
+    stats_add(b, admitted ? STATS_ADMITTED : STATS_DENIED, 1);
 }
 
 void conn_metrics_leave(struct handshaker *h, struct conn *c) {
@@ -146,37 +147,6 @@ void conn_metrics_leave(struct handshaker *h, struct conn *c) {
         return;
     sketch_live(&handshaker_page(h)->names, c->hello_info->named, -1);
     c->hello_info->named = (struct sketch_ref){0};
-}
-
-static enum matched_name matched_name(const struct handshaker *h, const struct conn *c,
-                                      uint32_t ret_entries[static CREDS_SLOTS]) {
-    const char *sni = conn_sni(c);
-    const struct creds *store = h->certs ? certs_store(h->certs) : NULL;
-    enum creds_match match = store ? creds_choose(store, c->service, sni, ret_entries) : CREDS_NO_MATCH;
-    if (match == CREDS_EXACT || match == CREDS_WILDCARD)
-        return match == CREDS_EXACT ? SERVED_EXACT : SERVED_WILDCARD;
-    return sni[0] ? SERVED_OTHER : SERVED_NO_NAME;
-}
-
-/* The file of the certificate that libssl chose: of the kinds there are for this name it is the one with this key. */
-static struct span served_cert_file(const struct handshaker *h, const struct conn *c,
-                                    const uint32_t entries[static CREDS_SLOTS]) {
-    static const enum creds_slot slots[] = {
-        [CERT_KEY_RSA] = CREDS_SLOT_RSA, [CERT_KEY_EC] = CREDS_SLOT_EC, [CERT_KEY_ED25519] = CREDS_SLOT_ED25519};
-    uint8_t key = c->result->our_cert.key;
-    if (!h->certs || key == CERT_KEY_NONE || key >= ARRAY_LEN(slots) || entries[slots[key]] == CREDS_NONE)
-        return span_of("", 0);
-    struct span file = span_str(creds_entry(certs_store(h->certs), entries[slots[key]]).cert_file);
-    size_t over = file.len > STATS_NAME_MAX ? file.len - STATS_NAME_MAX : 0;
-    return span_of(file.p + over, file.len - over);
-}
-
-void conn_metrics_served(const struct handshaker *h, const struct conn *c, struct conn_info *ret) {
-    if (STATS_OFF)
-        return;
-    uint32_t entries[CREDS_SLOTS] = {CREDS_NONE, CREDS_NONE, CREDS_NONE};
-    ret->matched_name = (uint8_t)matched_name(h, c, entries);
-    ret->cert_file = served_cert_file(h, c, entries);
 }
 
 static struct stats_block *name_block(struct handshaker *h, struct conn *c, enum matched_name as) {
@@ -212,7 +182,7 @@ void conn_metrics_done(struct handshaker *h, struct conn *c) {
     stats_add(service, v, 1);
     stats_add(suite, v, 1);
     struct conn_info served = {0};
-    conn_metrics_served(h, c, &served);
+    conn_fill_served(h, c, &served);
     stats_add(name_block(h, c, (enum matched_name)served.matched_name), v, 1);
     if (served.cert_file.len)
         stats_add(block_of_kind(h, STATS_CERT, service_of(h, c), served.cert_file), v, 1);
@@ -237,7 +207,7 @@ void conn_metrics_failed(struct handshaker *h, struct conn *c) {
     stats_add(block_of_kind(h, STATS_REASON, service, span_str(err_name(c->reason))), STATS_HANDSHAKES_FAILED, 1);
     uint32_t entries[CREDS_SLOTS];
     if (c->hello_info)
-        stats_add(name_block(h, c, matched_name(h, c, entries)), STATS_HANDSHAKES_FAILED, 1);
+        stats_add(name_block(h, c, conn_matched_name(h, c, entries)), STATS_HANDSHAKES_FAILED, 1);
     add_to_client(h, c, SKETCH_FAILED);
     if (TRACE_ON(failed)) {
         struct traced t = traced(c);
@@ -255,7 +225,7 @@ void conn_metrics_publish(void *ctx, struct wtimer *t) {
     for (struct conn *c; (c = slab_next(&h->conns, &slot));) {
         libssl += c->handshake != NULL;
         queue += c->state == CONN_QUEUED;
-        bytes += budget_bytes_of(c);
+        bytes += conn_bytes(c);
     }
     stats_process_set(p, STATS_OBJECTS, h->conns.used);
     stats_process_set(p, STATS_SLAB_BYTES, (uint64_t)h->conns.used * sizeof(struct conn));

@@ -4,7 +4,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "access/access.h"
 #include "shm/stats.h"
 
 struct handshaker;
@@ -27,18 +26,14 @@ void conn_metrics_let_in(struct handshaker *h, const struct conn *c);
 /* Its service is known. */
 void conn_metrics_service(struct handshaker *h, struct conn *c);
 
-/* What the client of a finished handshake was served: matched name and certificate. */
-struct conn_info;
-void conn_metrics_served(const struct handshaker *h, const struct conn *c, struct conn_info *ret);
-
 /* The handshake (in passthrough mode: the ClientHello) has led to a session. A verified name counts from here. */
 void conn_metrics_done(struct handshaker *h, struct conn *c);
 
 /* It failed: c->reason. */
 void conn_metrics_failed(struct handshaker *h, struct conn *c);
 
-/* The access lists judged its client. */
-void conn_metrics_access(struct handshaker *h, const struct conn *c, struct access_verdict v);
+/* The access lists judged its client: the list BY decided. */
+void conn_metrics_access(struct handshaker *h, const struct conn *c, const char *by, bool admitted);
 
 /* It is no longer a handshake. */
 void conn_metrics_leave(struct handshaker *h, struct conn *c);

@@ -3,10 +3,11 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/err.h"
+#include "base/text.h"
 #include "handshaker/conn.h"
-#include "handshaker/conn_metrics.h"
 #include "handshaker/handshaker.h"
-#include "handshaker/starttls.h"
+#include "prelude/plain.h"
 
 /* Borrows R. */
 static void client_conn_info(const struct handshake_result *r, struct conn_info_client *ret) {
@@ -20,6 +21,37 @@ static void client_conn_info(const struct handshake_result *r, struct conn_info_
     ret->serial = span_of(id->serial, id->serial_len);
     memcpy(ret->fingerprint, id->fingerprint, sizeof(ret->fingerprint));
     ret->cert = r->client_cert;
+}
+
+enum matched_name conn_matched_name(const struct handshaker *h, const struct conn *c,
+                                    uint32_t ret_entries[static CREDS_SLOTS]) {
+    const char *sni = conn_sni(c);
+    const struct creds *store = h->certs ? certs_store(h->certs) : NULL;
+    enum creds_match match = store ? creds_choose(store, c->service, sni, ret_entries) : CREDS_NO_MATCH;
+    if (match == CREDS_EXACT || match == CREDS_WILDCARD)
+        return match == CREDS_EXACT ? SERVED_EXACT : SERVED_WILDCARD;
+    return sni[0] ? SERVED_OTHER : SERVED_NO_NAME;
+}
+
+/* The file of the certificate that libssl chose: of the kinds there are for this name it is the one with this key. */
+static struct span served_cert_file(const struct handshaker *h, const struct conn *c,
+                                    const uint32_t entries[static CREDS_SLOTS]) {
+    static const enum creds_slot slots[] = {
+        [CERT_KEY_RSA] = CREDS_SLOT_RSA, [CERT_KEY_EC] = CREDS_SLOT_EC, [CERT_KEY_ED25519] = CREDS_SLOT_ED25519};
+    uint8_t key = c->result->our_cert.key;
+    if (!h->certs || key == CERT_KEY_NONE || key >= ARRAY_LEN(slots) || entries[slots[key]] == CREDS_NONE)
+        return span_of("", 0);
+    struct span file = span_str(creds_entry(certs_store(h->certs), entries[slots[key]]).cert_file);
+    size_t over = file.len > STATS_NAME_MAX ? file.len - STATS_NAME_MAX : 0;
+    return span_of(file.p + over, file.len - over);
+}
+
+void conn_fill_served(const struct handshaker *h, const struct conn *c, struct conn_info *ret) {
+    if (STATS_OFF)
+        return;
+    uint32_t entries[CREDS_SLOTS] = {CREDS_NONE, CREDS_NONE, CREDS_NONE};
+    ret->matched_name = (uint8_t)conn_matched_name(h, c, entries);
+    ret->cert_file = served_cert_file(h, c, entries);
 }
 
 void conn_fill_info(const struct handshaker *h, const struct conn *c, struct conn_info *ret) {
@@ -51,8 +83,27 @@ void conn_fill_info(const struct handshaker *h, const struct conn *c, struct con
         ret->cert_key_bits = c->result->our_cert.bits;
         if (c->result->client)
             client_conn_info(c->result, &ret->id);
-        conn_metrics_served(h, c, ret);
+        conn_fill_served(h, c, ret);
     }
+}
+
+/* What the failed connection shows of a client that is not TLS, and what could take it. */
+static void add_hint(const struct conn *c, struct text *t) {
+    bool silent = c->state == CONN_HELLO && !c->upgraded && buf_len(&c->in) == 0;
+    const struct plain_kind *kind = plain_kind(buf_span(&c->in));
+    if (c->prelude.protocol && !c->upgraded && c->state <= CONN_GO_AHEAD)
+        text_addf(t, "%sthe protocol before TLS is %s", t->len ? "; " : "",
+                  prelude_protocol((enum starttls)c->prelude.protocol)->name);
+    if (c->reason == ERR_HANDSHAKE_TIMEOUT && silent)
+        text_addf(
+            t,
+            "%sa client that waits for a greeting needs starttls (SMTP, IMAP, POP3, NNTP, ManageSieve), or another port (MySQL, FTP)",
+            t->len ? "; " : "");
+    if ((c->reason != ERR_NOT_TLS && c->reason != ERR_STARTTLS_MALFORMED) || !kind)
+        return;
+    text_addf(t, "%sit is %s", t->len ? "; " : "", kind->name);
+    if (kind->starttls && kind->starttls != c->prelude.protocol)
+        text_addf(t, ": see starttls = \"%s\"", prelude_protocol(kind->starttls)->name);
 }
 
 void conn_report_failure(struct handshaker *h, const struct conn *c) {
@@ -64,7 +115,7 @@ void conn_report_failure(struct handshaker *h, const struct conn *c) {
         text_addf(&t, "by %s", c->refused_by);
     if (c->handshake && handshake_detail(c->handshake)[0])
         text_addf(&t, "%s%s", t.len ? "; " : "", handshake_detail(c->handshake));
-    starttls_hint(c, &t);
+    add_hint(c, &t);
 
     struct event e = {.kind = EVENT_FAILURE, .level = LOG_LEVEL_INFO};
     e.wall_us = clock_wall_us();

@@ -25,9 +25,9 @@
 #include "handshaker/conn_metrics.h"
 #include "handshaker/conn_report.h"
 #include "handshaker/handshaker.h"
-#include "handshaker/starttls.h"
 #include "tls/record_layer_pack.h"
 #include "wire/export_link.h"
+#include "wire/greeting_kind.h"
 
 #define RETRY_MS 20
 #define NEAR_MIN 8 /* sessions that our own relay may have more than the emptiest, and a quarter on top */
@@ -105,6 +105,15 @@ void handoff_queue_add(struct handshaker *h, struct conn *c) {
     list_push(&h->links[c->relay].queue, &c->link);
 }
 
+/* The greeting that the client has had already, if any: the backend's own must not reach it. */
+static enum greeting greeting_had(const struct conn *c) {
+    static const uint8_t greetings[STARTTLS_KINDS] = {
+        [STARTTLS_SMTP] = GREETING_SMTP, [STARTTLS_LMTP] = GREETING_SMTP, [STARTTLS_IMAP] = GREETING_IMAP,
+        [STARTTLS_POP3] = GREETING_POP3, [STARTTLS_NNTP] = GREETING_NNTP,
+    };
+    return c->upgraded ? (enum greeting)greetings[c->prelude.protocol] : GREETING_NONE;
+}
+
 /* False when W has no room for it: then it is as before. */
 static bool pack_session(const struct handshaker *h, const struct conn *c, struct wr *w) {
     static uint8_t packed_info[CONN_INFO_PACKED_MAX];
@@ -117,7 +126,7 @@ static bool pack_session(const struct handshaker *h, const struct conn *c, struc
     conn_fill_info(h, c, &x.conn_info);
     conn_info_pack(&info, &x.conn_info);
     x.packed_info = wr_written(&info);
-    x.greeting = c->result ? (uint8_t)starttls_greeting(c) : GREETING_NONE;
+    x.greeting = c->result ? (uint8_t)greeting_had(c) : GREETING_NONE;
     x.record_layer = c->result ? record_layer_pack(&c->result->record_layer, record_layer) : span_of(NULL, 0);
     export_append(w, &x, 1);
     secret_wipe(record_layer, sizeof(record_layer));

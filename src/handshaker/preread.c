@@ -9,11 +9,11 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "handshaker/accept.h"
 #include "handshaker/conn.h"
 #include "handshaker/conn_metrics.h"
 #include "handshaker/handshaker.h"
 #include "handshaker/http_redirect.h"
+#include "handshaker/limits.h"
 #include "handshaker/proxy_in.h"
 #include "handshaker/signing.h"
 #include "handshaker/starttls.h"
@@ -37,7 +37,7 @@ bool preread_header(struct handshaker *h, struct conn *c) {
     if (!header.local) { /* else it is the load balancer's own: no client to be counted */
         c->client = header.client;
         c->local = header.service;
-        err = accept_client(h, c);
+        err = limits_client(h, c);
         if (err == 0)
             err = budget_enter(h, c);
     }
@@ -95,7 +95,7 @@ static int enter_service(struct handshaker *h, struct conn *c, const struct hell
     if (ret->service == ROUTE_NOBODY)
         return ERR_UNKNOWN_NAME;
     c->service = ret->service;
-    return accept_service(h, c);
+    return limits_service(h, c);
 }
 
 int preread_nameless(struct handshaker *h, struct conn *c) {
@@ -104,7 +104,7 @@ int preread_nameless(struct handshaker *h, struct conn *c) {
     if (route.service == ROUTE_NOBODY)
         return ERR_UNKNOWN_NAME;
     c->service = route.service;
-    return accept_service(h, c);
+    return limits_service(h, c);
 }
 
 /* Certain only for a TLS 1.3 client without a ticket. The others are tried. */
@@ -142,7 +142,7 @@ static enum step read_plain(struct handshaker *h, struct conn *c) {
     if (l->fallback == CONF_NO_SERVICE)
         return STEP_FAILED;
     c->service = l->fallback;
-    int err = accept_service(h, c);
+    int err = limits_service(h, c);
     if (err < 0) {
         conn_fail(h, c, err);
         return STEP_DONE;

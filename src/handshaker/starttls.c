@@ -14,7 +14,6 @@
 #include "handshaker/conn_metrics.h"
 #include "handshaker/handshaker.h"
 #include "handshaker/preread.h"
-#include "prelude/plain.h"
 
 enum conn_state starttls_first_state(const struct handshaker *h, struct conn *c) {
     enum starttls protocol = h->conf->listeners[c->listener].starttls;
@@ -138,35 +137,9 @@ bool starttls_go_on(struct handshaker *h, struct conn *c) {
     return true;
 }
 
-enum greeting starttls_greeting(const struct conn *c) {
-    static const uint8_t greetings[STARTTLS_KINDS] = {
-        [STARTTLS_SMTP] = GREETING_SMTP, [STARTTLS_LMTP] = GREETING_SMTP, [STARTTLS_IMAP] = GREETING_IMAP,
-        [STARTTLS_POP3] = GREETING_POP3, [STARTTLS_NNTP] = GREETING_NNTP,
-    };
-    return c->upgraded ? (enum greeting)greetings[c->prelude.protocol] : GREETING_NONE;
-}
-
 void starttls_last_words(struct conn *c, int reason) {
     uint8_t room[PRELUDE_ANSWER_MAX];
     struct wr answer = wr_of(room, sizeof(room));
     prelude_last_words(&c->prelude, reason, &answer);
     (void)!buf_append(&c->out, answer.p, answer.len); /* without memory: none */
-}
-
-void starttls_hint(const struct conn *c, struct text *t) {
-    bool silent = c->state == CONN_HELLO && !c->upgraded && buf_len(&c->in) == 0;
-    const struct plain_kind *kind = plain_kind(buf_span(&c->in));
-    if (c->prelude.protocol && !c->upgraded && c->state <= CONN_GO_AHEAD)
-        text_addf(t, "%sthe protocol before TLS is %s", t->len ? "; " : "",
-                  prelude_protocol((enum starttls)c->prelude.protocol)->name);
-    if (c->reason == ERR_HANDSHAKE_TIMEOUT && silent)
-        text_addf(
-            t,
-            "%sa client that waits for a greeting needs starttls (SMTP, IMAP, POP3, NNTP, ManageSieve), or another port (MySQL, FTP)",
-            t->len ? "; " : "");
-    if ((c->reason != ERR_NOT_TLS && c->reason != ERR_STARTTLS_MALFORMED) || !kind)
-        return;
-    text_addf(t, "%sit is %s", t->len ? "; " : "", kind->name);
-    if (kind->starttls && kind->starttls != c->prelude.protocol)
-        text_addf(t, ": see starttls = \"%s\"", prelude_protocol(kind->starttls)->name);
 }

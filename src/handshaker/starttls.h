@@ -6,9 +6,7 @@
 
 #include <stdbool.h>
 
-#include "base/text.h"
 #include "handshaker/conn.h"
-#include "wire/greeting_kind.h"
 
 /* The state for a client of whom no TLS is known yet: behind a PROXY header, or at once. Sets up its prelude. */
 enum conn_state starttls_first_state(const struct handshaker *h, struct conn *c);
@@ -24,12 +22,6 @@ bool starttls_talk(struct handshaker *h, struct conn *c);
  * client's next byte is TLS.
  */
 bool starttls_go_on(struct handshaker *h, struct conn *c);
-
-/* The greeting that the client has had already, if any: the backend's own must not reach it. */
-enum greeting starttls_greeting(const struct conn *c);
-
-/* What the failed connection shows of a client that is not TLS, and what could take it. */
-void starttls_hint(const struct conn *c, struct text *t);
 
 /* The protocol's own words, before the end for REASON. */
 void starttls_last_words(struct conn *c, int reason);

@@ -15,7 +15,6 @@
 #include <cmocka.h>
 
 #include "base/err.h"
-#include "handshaker/accept.h"
 #include "handshaker/conn.h"
 #include "handshaker/handshaker.h"
 
@@ -33,7 +32,6 @@ void *__wrap_calloc(size_t n, size_t size);
 void *__wrap_reallocarray(void *p, size_t n, size_t size);
 int __wrap_malloc_trim(size_t pad);
 void __wrap_conn_cut(struct handshaker *hs, struct conn *c, int reason);
-void __wrap_accept_start(struct handshaker *hs);
 
 void *__wrap_calloc(size_t n, size_t size) {
     return no_memory ? NULL : __real_calloc(n, size);
@@ -51,10 +49,6 @@ int __wrap_malloc_trim(size_t pad) {
 void __wrap_conn_cut(struct handshaker *hs, struct conn *c, int reason) {
     gone[ngone++] = (unsigned)(c - conns);
     budget_leave(hs, c);
-}
-
-void __wrap_accept_start(struct handshaker *hs) {
-    hs->waits_for_room = false;
 }
 
 static int fresh(void **state) {
@@ -75,6 +69,7 @@ static int emptied(void **state) {
     for (unsigned i = 0; i < CONNS; i++)
         budget_leave(&h, &conns[i]);
     wheel_cancel(&h.loop.wheel, &h.trim_timer);
+    wheel_cancel(&h.loop.wheel, &h.resume);
     bool ok = h.budget.used == 0 && h.budget.nheap == 0;
     for (size_t i = 0; i < BUDGET_CHAINS; i++)
         ok = ok && !h.budget.chains[i];
@@ -271,6 +266,7 @@ static void those_who_wait_are_notified_of_room(void **state) {
     for (unsigned i = 1; i < 20; i++)
         budget_leave(&h, &conns[i]);
     assert_false(h.waits_for_room);
+    assert_true(wtimer_armed(&h.resume));
 }
 
 static void memory_is_given_back_after_a_burst(void **state) {
