@@ -93,6 +93,47 @@ static bool terminates(const struct conf *c) {
     return false;
 }
 
+static bool has_issuers(const struct conf *c) {
+    return c->acme.dir;
+}
+
+static bool has_managed_certs(const struct conf *c) {
+    return c->acme.dir && c->acme.ncerts;
+}
+
+static bool has_store(const struct conf *c) {
+    return c->store.socket;
+}
+
+static bool has_collector(const struct conf *c) {
+    return c->otlp.endpoint;
+}
+
+/* The roles of a generation, in the order in which they are started. */
+static const struct {
+    enum role role;
+    bool (*wanted)(const struct conf *c); /* NULL = always */
+} starts[] = {
+    /* clang-format off */
+    {ROLE_OBSERVER, NULL},
+    {ROLE_RESOLVER, has_names},
+    {ROLE_KEYMAKER, has_managed_certs},
+    {ROLE_ACME, has_issuers},
+    {ROLE_FLEET, has_store},
+    {ROLE_EXPORTER, has_collector},
+    {ROLE_RELAY, NULL},
+    {ROLE_SIGNER, terminates},
+    {ROLE_HANDSHAKER, NULL},
+    /* clang-format on */
+};
+
+/* How many processes of row I a configuration wants. */
+static uint16_t count_wanted(size_t i, const struct conf *c) {
+    if (starts[i].wanted && !starts[i].wanted(c))
+        return 0;
+    return role_of_worker(starts[i].role) ? (uint16_t)c->workers : 1;
+}
+
 static bool add_worker(const struct super *s, struct generation *g, enum role role, uint16_t index) {
     struct worker *w = &g->workers[g->nworkers];
     *w = (struct worker){
@@ -102,23 +143,15 @@ static bool add_worker(const struct super *s, struct generation *g, enum role ro
     return ring_create(RING_SIZE, &w->ring) == 0;
 }
 
-/* In the order in which they are started. */
 static bool make_workers(const struct super *s, struct generation *g) {
-    uint16_t n = (uint16_t)g->conf->workers;
-    g->workers = calloc(3 * (size_t)n + 6, sizeof(*g->workers));
-    if (!g->workers)
-        return false;
-    bool ok = add_worker(s, g, ROLE_OBSERVER, 0) && (!has_names(g->conf) || add_worker(s, g, ROLE_RESOLVER, 0));
-    if (g->conf->acme.dir)
-        ok = ok && (!g->conf->acme.ncerts || add_worker(s, g, ROLE_KEYMAKER, 0)) && add_worker(s, g, ROLE_ACME, 0);
-    if (g->conf->store.socket)
-        ok = ok && add_worker(s, g, ROLE_FLEET, 0);
-    if (g->conf->otlp.endpoint)
-        ok = ok && add_worker(s, g, ROLE_EXPORTER, 0);
-    for (uint16_t i = 0; i < n && ok; i++)
-        ok = add_worker(s, g, ROLE_RELAY, i);
-    for (uint16_t i = 0; i < n && ok; i++)
-        ok = (!terminates(g->conf) || add_worker(s, g, ROLE_SIGNER, i)) && add_worker(s, g, ROLE_HANDSHAKER, i);
+    size_t n = 0;
+    for (size_t i = 0; i < ARRAY_LEN(starts); i++)
+        n += count_wanted(i, g->conf);
+    g->workers = calloc(n, sizeof(*g->workers));
+    bool ok = g->workers;
+    for (size_t i = 0; i < ARRAY_LEN(starts); i++)
+        for (uint16_t k = 0; k < count_wanted(i, g->conf) && ok; k++)
+            ok = add_worker(s, g, starts[i].role, k);
     return ok;
 }
 
