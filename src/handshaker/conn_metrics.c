@@ -157,13 +157,7 @@ static struct stats_block *name_block(struct handshaker *h, struct conn *c, enum
 static struct stats_block *suite_block(struct handshaker *h, const struct conn *c) {
     char name[96];
     struct text t = text_of(name, sizeof(name));
-    const struct suite *suite = c->result ? suite_by_id(c->result->suite) : NULL;
-    if (suite) { /* without printf: once a handshake */
-        text_add(&t, c->result->version == TLS_1_3 ? "TLSv1.3/" : "TLSv1.2/");
-        text_add(&t, suite->name);
-    } else {
-        text_add(&t, "passthrough");
-    }
+    suite_label(c->result ? suite_by_id(c->result->suite) : NULL, &t);
     return block_of_kind(h, STATS_SUITE, span_of("", 0), span_of(name, t.len));
 }
 

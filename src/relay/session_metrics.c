@@ -30,13 +30,7 @@ static uint16_t handle_of(struct relay *r, enum stats_kind kind, struct span ser
 static uint16_t suite_handle(struct relay *r, const struct conn_info *f) {
     char name[96];
     struct text t = text_of(name, sizeof(name));
-    const struct suite *suite = suite_by_id(f->suite);
-    if (f->tls_version && suite) { /* without printf: once a session */
-        text_add(&t, f->tls_version == TLS_1_3 ? "TLSv1.3/" : "TLSv1.2/");
-        text_add(&t, suite->name);
-    } else {
-        text_add(&t, "passthrough");
-    }
+    suite_label(f->tls_version ? suite_by_id(f->suite) : NULL, &t);
     return handle_of(r, STATS_SUITE, span_of("", 0), span_of(name, t.len));
 }
 

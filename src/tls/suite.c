@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "base/defs.h"
+#include "base/text.h"
 
 /*
  * AES-GCM: RFC 8446 5.5 allows 2^24.5 full records, after which our own KeyUpdate is due. TLS 1.2 has none, so reaching the
@@ -55,6 +56,12 @@ const struct suite *suite_by_id(uint16_t id) {
         if (suites[i].id == id)
             return &suites[i];
     return NULL;
+}
+
+void suite_label(const struct suite *s, struct text *t) {
+    if (s) /* without printf: once a handshake, and once a session */
+        text_add(t, s->version == TLS_1_3 ? "TLSv1.3/" : "TLSv1.2/");
+    text_add(t, s ? s->name : "passthrough");
 }
 
 const struct suite *suite_at(size_t i) {

@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct text;
+
 #define TLS_1_2 0x0303
 #define TLS_1_3 0x0304
 
@@ -46,6 +48,9 @@ size_t hash_len(unsigned hash_id);
 
 /* NULL when it is none of ours. */
 const struct suite *suite_by_id(uint16_t id);
+
+/* "TLSv1.3/TLS_AES_128_GCM_SHA256", as counters have it; "passthrough" for NULL. */
+void suite_label(const struct suite *s, struct text *t);
 
 /* Records that one key of this suite may seal. */
 uint64_t suite_seal_limit(const struct suite *s);
