@@ -2,6 +2,8 @@
 
 #include <stddef.h>
 
+#include "shm/relaxed.h"
+
 #define SET_PLACES 8u
 #define SETS       (BUCKETS_SIZE / (SET_PLACES * sizeof(struct bucket_place)))
 #define STALE_NS   UINT64_C(2000000000) /* refilled so long ago, a place may be taken; longer than any burst */
@@ -18,8 +20,6 @@ struct bucket_place {
     uint64_t tag; /* 0 = free */
     uint64_t until_ns;
 };
-
-#define LOAD(p) __atomic_load_n((p), __ATOMIC_RELAXED)
 
 static bool swap(uint64_t *at, uint64_t from, uint64_t to) {
     return __atomic_compare_exchange_n(at, &from, to, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);

@@ -4,9 +4,7 @@
 #include <stddef.h>
 
 #include "base/defs.h"
-
-#define LOAD(p)     __atomic_load_n((p), __ATOMIC_RELAXED)
-#define STORE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
+#include "shm/relaxed.h"
 
 static bool touched(const struct counter_table *t, size_t set) {
     size_t group = set / COUNTER_SETS_A_GROUP;

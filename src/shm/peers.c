@@ -3,8 +3,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#define LOAD(p)     __atomic_load_n((p), __ATOMIC_RELAXED)
-#define STORE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
+#include "shm/relaxed.h"
 
 /* ---- the writer ---- */
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "shm/relaxed.h"
 
 #define PROCTAB_MAGIC 0x746f2d726f737472u /* "to-rostr" */
 #define PROCTAB_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE)
@@ -24,9 +25,6 @@ struct proctab_shared {
 
 #define WORDS (sizeof(struct proctab) / sizeof(uint64_t))
 _Static_assert(sizeof(struct proctab) % sizeof(uint64_t) == 0, "copied in words");
-
-#define LOAD(p)     __atomic_load_n((p), __ATOMIC_RELAXED)
-#define STORE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
 
 static const char *const phase_names[PROCTAB_PHASES] = {"starting", "serving", "reloading", "draining", "stopping"};
 static const char *const state_names[PROCTAB_STATES] = {"none", "preparing", "ready", "hung", "leaving", "down"};

@@ -17,6 +17,7 @@
 #include "base/rand.h"
 #include "shm/bounds.h"
 #include "shm/counter_table.h"
+#include "shm/relaxed.h"
 #include "shm/shared.h"
 
 #define SCOREBOARD_MAGIC 0x746f2d626f617264u /* "to-scoreboard" */
@@ -46,9 +47,6 @@ struct scoreboard_row_shared {
 #define WHOLE_PAGES(size) (((size) + PAGE - 1) / PAGE * PAGE)
 #define ROW_SIZE          WHOLE_PAGES(sizeof(struct scoreboard_row_shared))
 #define PEERS_SIZE        WHOLE_PAGES(sizeof(struct peers_table))
-
-#define LOAD(p)     __atomic_load_n((p), __ATOMIC_RELAXED)
-#define STORE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
 
 static size_t peers_off(uint16_t workers) {
     return PAGE + 2u * workers * ROW_SIZE;

@@ -11,11 +11,9 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "shm/relaxed.h"
 
 #define NOWHERE UINT16_MAX
-
-#define LOAD(p)     __atomic_load_n((p), __ATOMIC_RELAXED)
-#define STORE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
 
 struct heap {
     uint16_t *items;

@@ -7,9 +7,8 @@
 #include <sys/mman.h>
 
 #include "base/err.h"
+#include "shm/relaxed.h"
 #include "shm/stats_layout.h"
-
-#define LOAD(p) __atomic_load_n((p), __ATOMIC_RELAXED)
 
 int stats_reader_open(int fd, struct stats_reader *ret) {
     int err = stats_check_fd(fd);
