@@ -274,7 +274,7 @@ static void take_bind(void *ctx, const char *name, const char *value) {
     else if (strcmp(name, "crl-file") == 0)
         model_set(m, b->s, "client_auth", "crl", based(b, "ca-base", value));
     else if (strcmp(name, "verify") == 0)
-        model_set(m, b->s, "client_auth", "mode", value);
+        model_set_verify(m, b->s, b->l->line, value);
     else if (strcmp(name, "ciphers") == 0)
         b->ret->ciphers = value;
     else if (strcmp(name, "ciphersuites") == 0)

@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "base/err.h"
+#include "base/tcp_options.h"
 #include "convert/lexer.h"
 #include "convert/readers.h"
 
@@ -45,13 +46,13 @@ struct hitch {
 struct hitch_key {
     const char *name;
     const char *table, *key;
-    enum { HITCH_TEXT, HITCH_SECONDS, HITCH_PATH, HITCH_LIST, HITCH_TOP_NUMBER, HITCH_SWITCH } kind;
+    enum { HITCH_VERIFY, HITCH_SECONDS, HITCH_PATH, HITCH_LIST, HITCH_TOP_NUMBER, HITCH_SWITCH } kind;
 };
 
 static const struct hitch_key keys[] = {
     {"alpn-protos", "", "alpn", HITCH_LIST},
     {"client-verify-ca", "client_auth", "ca", HITCH_PATH},
-    {"client-verify", "client_auth", "mode", HITCH_TEXT},
+    {"client-verify", "client_auth", "mode", HITCH_VERIFY},
     {"sni-nomatch-abort", "", "strict_sni", HITCH_SWITCH},
     {"keepalive", "timeouts", "keepalive", HITCH_SECONDS},
     {"ssl-handshake-timeout", "timeouts", "handshake", HITCH_SECONDS},
@@ -120,6 +121,11 @@ static void read_endpoint(struct hitch *h, struct hitch_scope *s, const char *va
 }
 
 static void set_seconds(struct model *m, struct model_service *to, const struct hitch_key *k, const char *v, unsigned line) {
+    uint64_t n;
+    if (strcmp(k->key, "keepalive") == 0 && text_parse_u64(v, UINT32_MAX, &n) == 0 && n > TCP_KEEPALIVE_MAX_S) {
+        model_note(m, MODEL_NOT_NEEDED, line, "%s = %s is %d, the kernel's most", k->name, v, TCP_KEEPALIVE_MAX_S);
+        v = model_text(m, "%d", TCP_KEEPALIVE_MAX_S);
+    }
     const char *duration = model_duration(m, v, "s");
     if (duration)
         model_set(m, to, k->table, k->key, duration);
@@ -130,8 +136,8 @@ static void set_seconds(struct model *m, struct model_service *to, const struct 
 static void set_known(struct hitch *h, struct model_service *to, const struct hitch_key *k, const char *v, unsigned line) {
     struct model *m = h->m;
     switch (k->kind) {
-    case HITCH_TEXT:
-        model_set(m, to, k->table, k->key, v);
+    case HITCH_VERIFY:
+        model_set_verify(m, to, line, v);
         break;
     case HITCH_SECONDS:
         set_seconds(m, to, k, v, line);
@@ -284,6 +290,8 @@ static void set_value(struct hitch *h, struct hitch_scope *s, struct model_servi
             return;
         }
     model_note(h->m, MODEL_LOST, line, "%s = %s", key, v);
+    if (strncmp(key, "client-", 7) == 0) /* of a newer hitch, or misspelt */
+        model_guard_lost(to, line);
 }
 
 /* pem-file = { cert = ..., private-key = ..., ocsp-resp-file = ... } */
@@ -386,7 +394,8 @@ static void put_fronts(struct hitch *h) {
     bool shared = false;
     for (size_t i = 0; i < h->nfronts; i++) {
         struct hitch_front *f = &h->fronts[i];
-        bool own = (f->own && model_has_keys(f->own)) || f->scope.ncerts || f->scope.ciphers || f->scope.suites;
+        bool own = (f->own && (model_has_keys(f->own) || model_keeps_out(f->own))) || f->scope.ncerts || f->scope.ciphers ||
+                   f->scope.suites;
         struct model_service *to = !own ? h->common : f->own ? f->own : model_add_service(h->m, "hitch", f->scope.line);
         shared = shared || !own;
         put_listen(h, to, &f->scope);

@@ -33,12 +33,24 @@ static bool is_white_space(char c) {
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
+/* A backslash with what is behind it: nginx keeps it, unless a quote or another one follows. */
+static void read_escaped(struct word_reader *r) {
+    if (!r->f->like_nginx || is_char_of("\"'\\", r->p[1]))
+        r->p++;
+    else
+        *r->to++ = *r->p++;
+    r->line += *r->p == '\n';
+    *r->to++ = *r->p++;
+}
+
 /* What is between quotes; -1 when they do not end. */
 static int read_quoted(struct word_reader *r) {
     char quote = *r->p++;
     while (r->p < r->end && *r->p != quote) {
-        if (*r->p == '\\' && quote == '"' && r->p + 1 < r->end)
-            r->p++;
+        if (*r->p == '\\' && (quote == '"' || r->f->like_nginx) && r->p + 1 < r->end) {
+            read_escaped(r);
+            continue;
+        }
         r->line += *r->p == '\n';
         *r->to++ = *r->p++;
     }
@@ -49,10 +61,10 @@ static int read_quoted(struct word_reader *r) {
 }
 
 static int read_word(struct word_reader *r) {
-    const char *text = r->to;
+    const char *text = r->to, *begin = r->p;
     unsigned line = r->line;
     while (r->p < r->end && !is_white_space(*r->p) && !is_char_of(r->f->marks, *r->p)) {
-        if (r->f->variables && *r->p == '$' && r->p + 1 < r->end && r->p[1] == '{') {
+        if (r->f->like_nginx && *r->p == '$' && r->p + 1 < r->end && r->p[1] == '{') {
             while (r->p < r->end && *r->p != '}' && !is_white_space(*r->p))
                 *r->to++ = *r->p++;
             if (r->p < r->end && *r->p == '}')
@@ -61,14 +73,16 @@ static int read_word(struct word_reader *r) {
         }
         if (r->f->inner_comments && is_char_of(r->f->comments, *r->p))
             break;
-        if (*r->p == '"' || (*r->p == '\'' && r->f->single_quotes)) {
+        bool is_quote = *r->p == '"' || (*r->p == '\'' && r->f->single_quotes);
+        if (is_quote && (r->p == begin || !r->f->like_nginx)) {
             if (read_quoted(r) < 0)
                 return -1;
             continue;
         }
-        if (*r->p == '\\' && r->p + 1 < r->end)
-            r->p++;
-        r->line += *r->p == '\n';
+        if (*r->p == '\\' && r->p + 1 < r->end) {
+            read_escaped(r);
+            continue;
+        }
         *r->to++ = *r->p++;
     }
     *r->to++ = '\0';

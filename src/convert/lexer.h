@@ -25,7 +25,7 @@ struct lexer_format {
     const char *comments; /* what begins a comment, up to the line's end */
     bool inner_comments;  /* also within a word */
     bool single_quotes;   /* 'text', without escapes */
-    bool variables;       /* "${name}" is part of a word */
+    bool like_nginx; /* "${name}" is part of a word, quotes count where one begins, and a backslash is one but before quotes */
 };
 
 /* FIRST: the number of the first line. ERR_FORMAT with one plain line in WHY: a quotation that does not end, a NUL byte. Else

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/text.h"
 #include "convert/model_parts.h"
@@ -302,6 +303,18 @@ void model_set_number(struct model *m, struct model_service *s, unsigned line, c
     model_set_raw(m, s, table, key, model_text(m, "%llu", (unsigned long long)MIN(n, most)));
 }
 
+void model_set_verify(struct model *m, struct model_service *s, unsigned line, const char *word) {
+    static const char *const modes[][2] = {
+        {"none", "none"}, {"optional", "optional"}, {"required", "required"}, {"require", "required"}};
+    for (size_t i = 0; i < ARRAY_LEN(modes); i++)
+        if (strcasecmp(word, modes[i][0]) == 0) {
+            model_set(m, s, "client_auth", "mode", modes[i][1]);
+            return;
+        }
+    model_note(m, MODEL_LOST, line, "found \"%s\" about clients' certificates, expected none, optional or required", word);
+    model_guard_lost(s, line);
+}
+
 void model_add(struct model *m, struct model_service *s, const char *table, const char *key, const char *text) {
     struct model_key *k = model_key_of(s, table, key);
     k->is_list = true;
@@ -320,9 +333,13 @@ void model_add_cert(struct model *m, struct model_service *s, const char *cert, 
                                  quoted(m, passphrase)));
 }
 
-bool model_has(const struct model_service *s, const char *table, const char *key) {
+size_t model_count(const struct model_service *s, const char *table, const char *key) {
     const struct model_key *k = find_key(s, table, key);
-    return k && k->n > 0;
+    return k ? k->n : 0;
+}
+
+bool model_has(const struct model_service *s, const char *table, const char *key) {
+    return model_count(s, table, key) > 0;
 }
 
 void model_unset(struct model_service *s, const char *table, const char *key) {

@@ -45,6 +45,8 @@ void model_lose(struct model *m, const struct lexer_word *words, size_t n, const
 /* A service of that name, or of one like it that is allowed and new; LINE is where it begins. */
 struct model_service *model_add_service(struct model *m, const char *name, unsigned line);
 struct model_service *model_top(struct model *m);
+/* How many values the key has. */
+size_t model_count(const struct model_service *s, const char *table, const char *key);
 /* The keys of a listener, by its address. */
 struct model_service *model_listener(struct model *m, const char *address);
 /* TO gets what it lacks of FROM's keys, but for KEY outside of tables, and FROM's lost guard. */
@@ -72,6 +74,8 @@ void model_set_raw(struct model *m, struct model_service *s, const char *table, 
 /* A number without sign, of at most MOST; anything else is noted as lost. */
 void model_set_number(struct model *m, struct model_service *s, unsigned line, const char *table, const char *key,
                       const char *text, uint64_t most);
+/* Whether clients are asked for certificates: "none", "optional" or "required". Another word is noted, and S loses a guard. */
+void model_set_verify(struct model *m, struct model_service *s, unsigned line, const char *word);
 /* Adds to a list; each value once. */
 void model_add(struct model *m, struct model_service *s, const char *table, const char *key, const char *text);
 /* KEY NULL: CERT is a directory, a pattern or a file with its key. */
@@ -91,6 +95,9 @@ void model_set_user(struct model *m, unsigned line, const char *name);
 void model_set_log_file(struct model *m, unsigned line, const char *path);
 #define MODEL_WORKERS_MAX 64
 #define MODEL_DEPTH_MAX   16
+/* Of a service. */
+#define MODEL_BACKENDS_MAX 64
+#define MODEL_NAMES_MAX    1022 /* beside every name, and none */
 
 /* What a listening socket may have beside its address; NULL = nothing. */
 struct model_socket {

@@ -1,9 +1,11 @@
 /* The last look at a model: what is written passes `tls-off check`, and lets nobody in whom its origin keeps out. */
+#include "convert/model_finish.h"
+
 #include <string.h>
 
-#include "convert/model_parts.h"
+#include "convert/model_claims.h"
 
-static struct model_key *key_in(const struct model_service *s, const char *table, const char *key) {
+struct model_key *model_key_in(const struct model_service *s, const char *table, const char *key) {
     for (struct model_key *k = s->keys; k; k = k->next)
         if (k->n && strcmp(k->table, table) == 0 && strcmp(k->key, key) == 0)
             return k;
@@ -11,18 +13,18 @@ static struct model_key *key_in(const struct model_service *s, const char *table
 }
 
 static bool value_is(const struct model_service *s, const char *table, const char *key, const char *toml) {
-    const struct model_key *k = key_in(s, table, key);
+    const struct model_key *k = model_key_in(s, table, key);
     return k && strcmp(k->values[0], toml) == 0;
 }
 
 /* Why the service cannot be written; NULL when it can. */
 static const char *missing(const struct model_service *s) {
-    bool asks = key_in(s, "client_auth", "mode") && !value_is(s, "client_auth", "mode", "\"none\"");
-    if (!key_in(s, "", "listen"))
+    bool asks = model_key_in(s, "client_auth", "mode") && !value_is(s, "client_auth", "mode", "\"none\"");
+    if (!model_key_in(s, "", "listen"))
         return "no address to listen at";
-    if (!key_in(s, "", "backends"))
+    if (!model_key_in(s, "", "backends"))
         return "no backend";
-    if (asks && !key_in(s, "client_auth", "ca"))
+    if (asks && !model_key_in(s, "client_auth", "ca"))
         return "it asks for clients' certificates and names no file of CAs: without one everybody would be let in";
     return NULL;
 }
@@ -51,7 +53,7 @@ static bool takes_address(const char *taker, const char *address) {
 }
 
 static bool takes_addresses(const struct model_service *taker, const struct model_service *s) {
-    const struct model_key *x = key_in(taker, "", "listen"), *y = key_in(s, "", "listen");
+    const struct model_key *x = model_key_in(taker, "", "listen"), *y = model_key_in(s, "", "listen");
     for (size_t i = 0; x && y && i < x->n; i++)
         for (size_t k = 0; k < y->n; k++)
             if (takes_address(x->values[i], y->values[k]))
@@ -59,13 +61,13 @@ static bool takes_addresses(const struct model_service *taker, const struct mode
     return false;
 }
 
-static bool is_omitted(const struct model_service *s) {
+bool model_is_omitted(const struct model_service *s) {
     return s->guard_line || s->drop_line || missing(s);
 }
 
 /* Whether clients of a name of which nothing is known may get to the service. */
 static bool may_take_any(const struct model_service *s) {
-    const struct model_key *names = key_in(s, "", "names");
+    const struct model_key *names = model_key_in(s, "", "names");
     for (size_t i = 0; names && i < names->n; i++)
         if (names->values[i][1] == '*')
             return true;
@@ -80,12 +82,12 @@ static bool loses_guarded_name(const struct model_service *s) {
 
 /* Whether OTHER would get clients of S that S does not get. */
 static bool would_take_over(const struct model_service *other, const struct model_service *s) {
-    const struct model_key *names = key_in(s, "", "names"), *its = key_in(other, "", "names");
+    const struct model_key *names = model_key_in(s, "", "names"), *its = model_key_in(other, "", "names");
     if (!takes_addresses(other, s))
         return false;
     if (loses_guarded_name(s) && may_take_any(other))
         return true;
-    if (!is_omitted(s) || (!names && s->lost_name))
+    if (!model_is_omitted(s) || (!names && s->lost_name))
         return false;
     if (!names)
         return true; /* every client that came there */
@@ -96,7 +98,7 @@ static bool would_take_over(const struct model_service *other, const struct mode
     return !its; /* the names of its certificates */
 }
 
-static bool is_service(const struct model_service *s) {
+bool model_is_service(const struct model_service *s) {
     return strncmp(s->head, "service.", 8) == 0 && model_has_keys(s);
 }
 
@@ -109,9 +111,9 @@ static unsigned line_of_loss(const struct model_service *s) {
 static bool spread_lost_guards(struct model *m) {
     bool more = false;
     for (const struct model_service *s = m->services; s; s = s->next) {
-        bool loses = is_service(s) && (is_omitted(s) || s->lost_name);
+        bool loses = model_is_service(s) && (model_is_omitted(s) || s->lost_name);
         for (struct model_service *other = m->services; loses && other; other = other->next)
-            if (other != s && is_service(other) && !is_omitted(other) && would_take_over(other, s)) {
+            if (other != s && model_is_service(other) && !model_is_omitted(other) && would_take_over(other, s)) {
                 model_guard_lost(other, line_of_loss(s));
                 more = true;
             }
@@ -122,7 +124,7 @@ static bool spread_lost_guards(struct model *m) {
 /* A service whose names are all lost would get those of its certificates. */
 static void drop_nameless(struct model *m) {
     for (struct model_service *s = m->services; s; s = s->next)
-        if (s->lost_name && !key_in(s, "", "names"))
+        if (s->lost_name && !model_key_in(s, "", "names"))
             model_drop(s, s->lost_name);
 }
 
@@ -145,16 +147,16 @@ static void finish_service(struct model *m, struct model_service *s) {
         return;
     }
     m->nservices++;
-    if (!key_in(s, "client_auth", "mode"))
+    if (!model_key_in(s, "client_auth", "mode"))
         model_unset_table(s, "client_auth");
-    if (!key_in(s, "", "certificates") && !value_is(s, "", "mode", "\"passthrough\""))
+    if (!model_key_in(s, "", "certificates") && !value_is(s, "", "mode", "\"passthrough\""))
         model_note(m, MODEL_LOST, s->line, "service %s: no certificate, so a self-signed one is used", name);
 }
 
 /* Whether a service listens at that address of that port; PORT is ":443\"". */
 static bool is_listened_at(const struct model *m, const char *host, const char *port) {
     for (const struct model_service *s = m->services; s; s = s->next) {
-        const struct model_key *k = strncmp(s->head, "service.", 8) == 0 ? key_in(s, "", "listen") : NULL;
+        const struct model_key *k = strncmp(s->head, "service.", 8) == 0 ? model_key_in(s, "", "listen") : NULL;
         for (size_t i = 0; k && i < k->n; i++) {
             size_t n = strlen(host);
             if (strncmp(k->values[i] + 1, host, n) == 0 && strcmp(k->values[i] + 1 + n, port) == 0)
@@ -166,7 +168,7 @@ static bool is_listened_at(const struct model *m, const char *host, const char *
 
 /* S no longer listens at ALL, but at LEFT; NULL = nowhere instead. */
 static void move_listen(struct model_service *s, const char *all, const char *left) {
-    struct model_key *k = key_in(s, "", "listen");
+    struct model_key *k = model_key_in(s, "", "listen");
     size_t n = 0;
     for (size_t i = 0; k && i < k->n; i++) {
         const char *value = strcmp(k->values[i], all) == 0 ? left : k->values[i];
@@ -188,7 +190,7 @@ static bool part_families(struct model *m, const char *all) {
         return false;
     const char *left = four && six ? NULL : model_text(m, "\"%s%s", four ? "[::]" : "0.0.0.0", port);
     for (struct model_service *s = m->services; s; s = s->next)
-        if (is_service(s))
+        if (model_is_service(s))
             move_listen(s, all, left);
         else if (left && strncmp(s->head, "listener.", 9) == 0 && strcmp(s->head + 9, all) == 0)
             s->head = model_text(m, "listener.%s", left);
@@ -197,7 +199,7 @@ static bool part_families(struct model *m, const char *all) {
 
 static void part_all_families(struct model *m) {
     for (struct model_service *s = m->services; s; s = s->next) {
-        const struct model_key *k = is_service(s) ? key_in(s, "", "listen") : NULL;
+        const struct model_key *k = model_is_service(s) ? model_key_in(s, "", "listen") : NULL;
         for (size_t i = 0; k && i < k->n;)
             if (!part_families(m, k->values[i]))
                 i++;
@@ -217,11 +219,12 @@ static void drop_listeners(const struct model *m) {
 
 void model_finish(struct model *m) {
     drop_nameless(m);
+    model_settle_claims(m);
     while (spread_lost_guards(m))
         continue;
     part_all_families(m);
     for (struct model_service *s = m->services; s; s = s->next)
-        if (is_service(s))
+        if (model_is_service(s))
             finish_service(m, s);
     drop_listeners(m);
 }

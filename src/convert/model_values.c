@@ -85,7 +85,7 @@ bool model_listen(struct model *m, struct model_service *s, unsigned line, const
     for (unsigned p = first; p <= last; p++) {
         const char *address = model_text(m, "%s:%u", ip, p);
         model_add(m, s, "", "listen", address);
-        if (how && how->backlog)
+        if (how && how->backlog && strcmp(how->backlog, "0") != 0)
             model_set_number(m, model_listener(m, address), line, "", "backlog", how->backlog, INT32_MAX);
         if (how && how->device)
             model_set(m, model_listener(m, address), "", "device", how->device);
@@ -107,18 +107,31 @@ void model_listen_unix(struct model *m, struct model_service *s, unsigned line, 
         model_add(m, s, "", "listen", name);
 }
 
+/* An address that means one machine, or a name: its last label is no number. */
 static bool is_host(const char *host) {
+    struct addr a;
+    const char *dot = strrchr(host, '.'), *last = dot ? dot + 1 : host;
+    if (addr_parse_ip(host, &a) == 0)
+        return !addr_is_link_local(&a);
     for (const char *p = host; *p; p++)
-        if (!isalnum((unsigned char)*p) && !strchr(".-_:%", *p))
+        if (!isalnum((unsigned char)*p) && !strchr(".-_", *p))
             return false;
-    return host[0];
+    return host[0] && !strchr(".-", host[0]) && !strstr(host, "..") && strlen(host) <= 253 &&
+           (!*last || last[strspn(last, "0123456789")]);
+}
+
+static void add_model_backend(struct model *m, struct model_service *s, unsigned line, const char *backend) {
+    if (model_count(s, "", "backends") < MODEL_BACKENDS_MAX)
+        model_add(m, s, "", "backends", backend);
+    else
+        model_note(m, MODEL_LOST, line, "%s: more than %d backends of one service", backend, MODEL_BACKENDS_MAX);
 }
 
 void model_add_backend(struct model *m, struct model_service *s, unsigned line, const char *host, const char *port) {
     if (host && (host[0] == '/' || host[0] == '@')) {
         const char *name = unix_name(m, line, host);
         if (name)
-            model_add(m, s, "", "backends", name);
+            add_model_backend(m, s, line, name);
         return;
     }
     unsigned number = port ? port_of(port) : 0;
@@ -130,7 +143,7 @@ void model_add_backend(struct model *m, struct model_service *s, unsigned line, 
         model_note(m, MODEL_LOST, line, "found \"%s%s%s\" as a backend, expected an address and a port", host, port ? ":" : "",
                    port ? port : "");
     else
-        model_add(m, s, "", "backends", model_text(m, strchr(host, ':') ? "tcp:[%s]:%u" : "tcp:%s:%u", host, number));
+        add_model_backend(m, s, line, model_text(m, strchr(host, ':') ? "tcp:[%s]:%u" : "tcp:%s:%u", host, number));
 }
 
 /* A host name, whose labels are letters, digits, '-' and '_', or beyond ASCII; no address. */
@@ -166,7 +179,10 @@ bool model_add_name(struct model *m, struct model_service *s, unsigned line, con
     if (n > 1 && lower[n - 1] == '.')
         lower[n - 1] = '\0'; /* the root */
     bool ok = strcmp(lower, "*") == 0 || model_is_name(lower);
-    if (ok)
+    if (ok && model_count(s, "", "names") >= MODEL_NAMES_MAX) {
+        model_note(m, MODEL_LOST, line, "%s: more than %d names of one service", name, MODEL_NAMES_MAX);
+        model_lose_name(s, line);
+    } else if (ok)
         model_add(m, s, "", "names", lower);
     else
         model_note(m, MODEL_LOST, line, "found \"%s\", expected a host name", name);

@@ -213,6 +213,18 @@ static bool listens_at(const struct nginx_directive *server, const struct listen
     return false;
 }
 
+/* Whether the address has OPTION: one server that says so does for all of them there. */
+static bool address_has(const struct nginx *x, const struct nginx_directive *listen, const char *option) {
+    const struct listen_address address = listen_address_of(listen);
+    for (const struct nginx_directive *s = x->stream->children; s; s = s->next)
+        for (const struct nginx_directive *d = strcmp(nginx_word(s, 0), "server") == 0 ? s->children : NULL; d; d = d->next) {
+            struct listen_address its = listen_address_of(d);
+            if (strcmp(nginx_word(d, 0), "listen") == 0 && !is_udp(d) && same_address(&its, &address) && has_option(d, option))
+                return true;
+        }
+    return false;
+}
+
 /* Among servers of one address: the one that says so, or else the first one, gets who asks for none of their names.
  * *RET_SHARED: there is another one. */
 static bool is_default(const struct nginx *x, const struct nginx_directive *server, const struct nginx_directive *listen,
@@ -238,7 +250,7 @@ enum { KIND_TLS = 1, KIND_PROXY = 2, KIND_DEFAULT = 4, KINDS = 8 };
 
 static unsigned kind_of(const struct nginx *x, const struct nginx_directive *server, const struct nginx_directive *listen) {
     bool shared;
-    return (has_option(listen, "ssl") ? KIND_TLS : 0u) | (has_option(listen, "proxy_protocol") ? KIND_PROXY : 0u) |
+    return (address_has(x, listen, "ssl") ? KIND_TLS : 0u) | (address_has(x, listen, "proxy_protocol") ? KIND_PROXY : 0u) |
            (is_default(x, server, listen, &shared) ? KIND_DEFAULT : 0u);
 }
 

@@ -82,7 +82,7 @@ static bool is_elsewhere(const char *word) {
 }
 
 bool nginx_is_on(const struct nginx_directive *d) {
-    return strcmp(nginx_word(d, 1), "on") == 0;
+    return strcasecmp(nginx_word(d, 1), "on") == 0;
 }
 
 void nginx_lose(struct nginx *x, const struct nginx_directive *d, const char *why) {
@@ -159,15 +159,16 @@ static void take_client_auth(struct nginx *x, struct model_service *s, const str
     const struct nginx_directive *crl = nginx_setting(server, "ssl_crl"), *depth = nginx_setting(server, "ssl_verify_depth");
     const struct nginx_directive *ocsp = nginx_setting(server, "ssl_ocsp");
     const char *mode = nginx_word(verify, 1);
-    if (!verify || strcmp(mode, "off") == 0)
+    if (!verify || strcasecmp(mode, "off") == 0)
         return;
-    if (ocsp && strcmp(nginx_word(ocsp, 1), "off") != 0) {
+    if (ocsp && strcasecmp(nginx_word(ocsp, 1), "off") != 0) {
         nginx_lose(x, ocsp, "revocation is checked by client_auth.crl");
         model_guard_lost(s, ocsp->line);
     }
-    if (strcmp(mode, "optional_no_ca") == 0)
+    bool no_ca = strcasecmp(mode, "optional_no_ca") == 0;
+    if (no_ca)
         nginx_lose(x, verify, "certificates are always verified");
-    model_set(x->m, s, "client_auth", "mode", strcmp(mode, "on") == 0 ? "required" : "optional");
+    model_set_verify(x->m, s, verify->line, nginx_is_on(verify) ? "required" : no_ca ? "optional" : mode);
     if (ca && trusted)
         nginx_lose(x, trusted, "clients with certificates of these CAs are refused: there is one file of CAs");
     if (!ca)
@@ -185,7 +186,7 @@ static void take_client_auth(struct nginx *x, struct model_service *s, const str
 static void take_versions(struct nginx *x, struct model_service *s, const struct nginx_directive *d) {
     bool has12 = false, has13 = false;
     for (size_t i = 1; i < d->n; i++) {
-        bool is12 = strcmp(nginx_word(d, i), "TLSv1.2") == 0, is13 = strcmp(nginx_word(d, i), "TLSv1.3") == 0;
+        bool is12 = strcasecmp(nginx_word(d, i), "TLSv1.2") == 0, is13 = strcasecmp(nginx_word(d, i), "TLSv1.3") == 0;
         has12 = has12 || is12;
         has13 = has13 || is13;
         if (!is12 && !is13)

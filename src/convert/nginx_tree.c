@@ -55,13 +55,27 @@ static int read_file_text(struct tree_reader *r, struct span bytes, unsigned lin
     return read_block(r, to, parent, false, depth);
 }
 
-/* Whether files that are included here can matter. */
-static bool holds_streams(const struct nginx_directive *parent) {
-    for (; parent; parent = parent->parent)
-        if (strcmp(parent->words[0].text, "http") == 0 || strcmp(parent->words[0].text, "mail") == 0 ||
-            strcmp(parent->words[0].text, "events") == 0)
-            return false;
-    return true;
+static bool is_within(const struct nginx_directive *block, const char *name) {
+    for (; block; block = block->parent)
+        if (strcmp(nginx_word(block, 0), name) == 0)
+            return true;
+    return false;
+}
+
+/* Of the blocks whose servers are not taken: only their addresses count. */
+static bool is_elsewhere_served(const struct nginx_directive *block) {
+    return is_within(block, "http") || is_within(block, "mail");
+}
+
+/* Whether files that are included in BLOCK, NULL = the file, can matter: for what is served, or where others listen. */
+static bool can_matter(const struct nginx_directive *block) {
+    static const char *const outer[] = {"http", "mail", "server"};
+    if (!is_elsewhere_served(block))
+        return !is_within(block, "events");
+    for (size_t i = 0; i < ARRAY_LEN(outer); i++)
+        if (strcmp(nginx_word(block, 0), outer[i]) == 0)
+            return true;
+    return false;
 }
 
 /* A file that includes itself, or too much that is included: there is no end to it. */
@@ -116,7 +130,8 @@ static int include(struct tree_reader *r, const struct nginx_directive *d, struc
         err = include_file(r, path, d, to, depth, &why);
         if (!err || r->t->is_endless)
             continue;
-        model_note(r->m, MODEL_LOST, d->line, "include %s: %s: %s", nginx_word(d, 1), path, reason);
+        model_note(r->m, is_elsewhere_served(d->parent) ? MODEL_NOT_NEEDED : MODEL_LOST, d->line, "include %s: %s: %s",
+                   nginx_word(d, 1), path, reason);
         *ret_taken = false;
     }
     if (none == 0)
@@ -138,7 +153,7 @@ static int read_directive(struct tree_reader *r, struct nginx_directive ***to, c
     if (r->at == w->n || w->list[r->at].text[0] == '}')
         return expected_at(r, d->line, "\";\" or \"{\" behind this directive");
     if (w->list[r->at++].text[0] == ';') {
-        bool is_include = strcmp(nginx_word(d, 0), "include") == 0 && holds_streams(parent), taken = false;
+        bool is_include = strcmp(nginx_word(d, 0), "include") == 0 && can_matter(parent), taken = false;
         int err = is_include ? include(r, d, to, depth, &taken) : 0;
         if (err || taken)
             return err;

@@ -24,8 +24,9 @@ struct nginx_tree {
     bool is_endless;       /* there was no end to that */
 };
 
-/* Files that are included are read where they stand, but not in blocks that hold no streams. One that cannot be read is noted
- * in M, its directive stays. ERR_FORMAT with the reason in WHY, also for a file that includes itself. */
+/* Files that are included are read where they stand, but not where they can hold neither streams nor addresses of others. One
+ * that cannot be read is noted in M, its directive stays. ERR_FORMAT with the reason in WHY, also for a file that includes
+ * itself. */
 MUST_CHECK int nginx_tree_read(struct model *m, struct span bytes, struct nginx_tree *ret, struct text *why);
 void nginx_tree_free(struct nginx_tree *t);
 

@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "convert/model.h"
+#include "tls/hs_libssl_server.h"
 #include "tls/suite.h"
 
 #define SEPARATORS ": ,\t"
@@ -104,11 +105,14 @@ static void take_group(void *ctx, const char *word) {
         if (strcasecmp(word, aliases[i][0]) == 0)
             word = aliases[i][1];
     for (size_t i = 0; (group = group_at(i)); i++)
-        if (strcasecmp(word, group->name) == 0 || strcasecmp(word, group->openssl_name) == 0) {
-            model_add(g->m, g->s, "", "groups", group->name);
-            return;
-        }
-    model_note(g->m, MODEL_NOT_NEEDED, g->line, "the group %s, which tls-off does not have", word);
+        if (strcasecmp(word, group->name) == 0 || strcasecmp(word, group->openssl_name) == 0)
+            break;
+    if (group && hs_libssl_has_group(group->openssl_name)) {
+        model_add(g->m, g->s, "", "groups", group->name);
+        return;
+    }
+    model_note(g->m, MODEL_NOT_NEEDED, g->line, "the group %s, which %s does not have", word,
+               group ? "this machine's libssl" : "tls-off");
 }
 
 void model_groups(struct model *m, struct model_service *s, unsigned line, const char *list) {

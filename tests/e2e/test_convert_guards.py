@@ -201,6 +201,8 @@ LEFT_OUT = [
     ("nginx-stream", "FRONT", "some_new_check on;"),
     ("nginx-stream", "FRONT", "ssl_verify_client on;\nssl_ocsp on;"),
     ("nginx-stream", "FRONT", "ssl_conf_command VerifyMode Require;\nssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;"),
+    ("nginx-stream", "FRONT", "ssl_verify_client $who;"),
+    ("haproxy", "BIND", "ca-file ca.pem verify ${V}"),
     ("nginx-stream", "MAP", "~^admin '';"),
     ("nginx-stream", "MAP", "b.test '';"),
     ("nginx-stream", "MAP", "include no-such-part.map;"),
@@ -255,6 +257,10 @@ WRITTEN = [
     ("nginx-stream", "FRONT", "ssl_ocsp on;\nproxy_bind 127.0.0.1;", []),
     ("nginx-stream", "MAP", "~^admin 127.0.0.1:8003;", []),
     ("nginx-stream", "FRONT", "ssl_verify_client on;", [r"\ndepth = 1\n"]),
+    ("nginx-stream", "FRONT", "ssl_verify_client ON;", [r'\nmode = "required"']),
+    ("nginx-stream", "FRONT", "ssl_verify_client OFF;", []),
+    ("nginx-stream", "FRONT", "ssl_verify_client optional;", [r'\nmode = "optional"']),
+    ("haproxy", "BIND", "ca-file ca.pem verify none", []),
     ("nginx-stream", "FRONT", "ssl_verify_client on;\nssl_verify_depth 3;", [r"\ndepth = 3\n"]),
     ("nginx-stream", "FRONT", "}\nserver {\nlisten 127.0.0.1:@PORT@ ssl;\nserver_name ~^admin;\nproxy_pass 127.0.0.1:8003;", []),
     ("nginx-stream", "DEFAULTS", "match probe {\nsend x;\n}\njs_engine qjs;\njs_context_reuse 10;", []),
@@ -342,6 +348,14 @@ def test_lines_of_named_files(directory, parts):
         assert f"{directory}/{name}:{line}: not taken: service one is omitted" in err
     _, _, err, _, _ = converted(directory, parts, "haproxy", "FRONT", REJECT + "if { src -f masks.lst }")
     assert f"{directory}/masks.lst:2: not taken: service one is omitted" in err
+
+
+@pytest.mark.parametrize("lines", ["client-verify = maybe", 'client-verify = "on"\nclient-verify-ca = "ca.pem"', 'client-verify-crl = "x"', "client-verify = required"])
+def test_frontends_of_hitch_that_ask_for_certificates(directory, parts, lines):
+    """They share a backend with the one beside them."""
+    status, body, err, numbers, ports = converted(directory, parts, "hitch", "FRONT", lines)
+    assert status == 1 and ports[0] not in body and ports[1] in body, err + body
+    assert names_a_line(err, numbers) or "names no file of CAs" in err, err
 
 
 def test_a_list_of_a_frontend_and_one_of_its_backend(directory, parts, monkeypatch):

@@ -721,6 +721,138 @@ MORE = [
             server { listen 127.0.0.1:@PORT@ ssl; proxy_pass 127.0.0.1:8003; }
         }
     ''', goes={("a.test", ""): ONE, ("pub.test", ""): ONE}, has_not=["8002", "8003"], lost=["regular expression", "takes every name"]),
+    Case("protocols-behind-tls", "haproxy", '''
+        frontend in
+            mode tcp
+            bind 127.0.0.1:@PORT@ ssl crt @DIR@/certs/ alpn h2,http/1.1
+            use_backend two if { ssl_fc_alpn h2 }
+            use_backend three if { ssl_fc_sni -i b.test }
+            default_backend one
+        backend one
+            server s 127.0.0.1:8001
+        backend two
+            server s 127.0.0.1:8002
+        backend three
+            server s 127.0.0.1:8003
+    ''', goes={("a.test", "h2,http/1.1"): TWO, ("b.test", "h2"): TWO, ("a.test", "http/1.1"): ONE, ("b.test", ""): THREE, ("", ""): ONE}),
+    Case("protocols-of-one-name", "haproxy", '''
+        frontend in
+            mode tcp
+            bind 127.0.0.1:@PORT@ ssl crt @DIR@/certs/ alpn h2,http/1.1
+            use_backend two if { ssl_fc_sni b.test } { ssl_fc_alpn h2 }
+            use_backend three if { ssl_fc_sni b.test } { ssl_fc_alpn http/1.1 }
+            default_backend one
+        backend one
+            server s 127.0.0.1:8001
+        backend two
+            server s 127.0.0.1:8002
+        backend three
+            server s 127.0.0.1:8003
+    ''', goes={("a.test", "h2"): ONE, ("a.test", "http/1.1"): ONE, ("b.test", "h2"): TWO, ("b.test", "http/1.1"): THREE, ("b.test", ""): ONE}),
+    Case("protocols-that-nobody-is-offered", "haproxy", '''
+        frontend in
+            mode tcp
+            bind 127.0.0.1:@PORT@ ssl crt @DIR@/certs/ alpn http/1.1
+            bind 127.0.0.1:@OTHER@ ssl crt @DIR@/certs/
+            use_backend two if { ssl_fc_alpn h2 }
+            default_backend one
+        backend one
+            server s 127.0.0.1:8001
+        backend two
+            server s 127.0.0.1:8002
+    ''', goes={("a.test", "http/1.1"): ONE, ("a.test", ""): ONE}, has_not=["8002"], notes=["nobody comes by its protocols"]),
+    Case("protocols-by-a-map", "nginx-stream", '''
+        stream {
+            map $ssl_alpn_protocol $app { h2 127.0.0.1:8002; default 127.0.0.1:8001; }
+            server { listen 127.0.0.1:@PORT@ ssl; ssl_alpn h2 http/1.1; ssl_certificate @DIR@/a.test.crt; ssl_certificate_key @DIR@/a.test.key; proxy_pass $app; }
+        }
+    ''', goes={("a.test", "h2,http/1.1"): TWO, ("a.test", "http/1.1"): ONE, ("a.test", ""): ONE}),
+    Case("the-same-address-twice", "haproxy", '''
+        frontend first
+            mode tcp
+            bind 127.0.0.1:@PORT@ ssl crt @DIR@/a.test.pem
+            default_backend one
+        frontend second
+            mode tcp
+            bind 127.0.0.1:@PORT@ ssl crt @DIR@/a.test.pem
+            bind 127.0.0.1:@OTHER@ ssl crt @DIR@/a.test.pem
+            default_backend two
+        frontend hellos
+            mode tcp
+            bind 127.0.0.1:@THIRD@
+            use_backend two if { req.ssl_sni b.test }
+            default_backend one
+        frontend again
+            mode tcp
+            bind 127.0.0.1:@THIRD@
+            use_backend one if { req.ssl_sni b.test }
+            use_backend two if { req.ssl_sni c.test }
+        backend one
+            server s 127.0.0.1:8001
+        backend two
+            server s 127.0.0.1:8002
+    ''', goes={("a.test", ""): ONE}, has=[r'"127\.0\.0\.1:@OTHER@"', r'names = \["c\.test"\]'], lost=["its clients reach service one"],
+         notes=["1 of its names belong to service two"]),
+    Case("every-address-beside-one", "nginx-stream", '''
+        stream {
+            ssl_certificate @DIR@/a.test.crt; ssl_certificate_key @DIR@/a.test.key;
+            server { listen @PORT@ ssl; listen @OTHER@ ssl; listen 127.0.0.2:@OTHER@ ssl; proxy_pass 127.0.0.1:8001; }
+            server { listen 127.0.0.1:@PORT@ ssl; proxy_pass 127.0.0.1:8002; }
+        }
+    ''', goes={("a.test", ""): TWO}, has=[r'listen = \["0\.0\.0\.0:@OTHER@"\]'], has_not=[r"0\.0\.0\.0:@PORT@"], lost=["nobody can listen at"]),
+    Case("a-name-of-two-servers", "nginx-stream", '''
+        stream {
+            ssl_certificate @DIR@/a.test.crt; ssl_certificate_key @DIR@/a.test.key;
+            ssl_ecdh_curve no-such-group:X25519;
+            server { listen 127.0.0.1:@PORT@ ssl; server_name a.test; proxy_pass 127.0.0.1:8001; }
+            server { listen 127.0.0.1:@PORT@ ssl; server_name a.test b.test; proxy_pass 127.0.0.1:8002; }
+            server { listen 127.0.0.1:@PORT@ ssl; server_name A.test; proxy_pass 127.0.0.1:8003; }
+        }
+    ''', goes={("a.test", ""): ONE, ("b.test", ""): TWO}, has_not=["8003"], has=[r'groups = \["x25519"\]'], notes=["1 of its names belong to service 127-0-0-1-8001", "no-such-group"]),
+    Case("what-one-server-says-of-an-address", "nginx-stream", '''
+        stream {
+            ssl_certificate @DIR@/a.test.crt; ssl_certificate_key @DIR@/a.test.key;
+            set_real_ip_from 10.0.0.0/8;
+            server { listen 127.0.0.1:@PORT@ ssl proxy_protocol; server_name a.test; proxy_pass 127.0.0.1:8001; ssl_handshake_timeout 20s; }
+            server { listen 127.0.0.1:@PORT@; server_name b.test; proxy_pass 127.0.0.1:8002; }
+        }
+    ''', goes={("a.test", ""): ONE, ("b.test", ""): TWO}, has=[r'(?s)accept = "required".*accept = "required"', r'(?s)handshake = "20s".*handshake = "20s"'],
+         lost=['"handshake" has to be that of']),
+    Case("quotes-within-words", "nginx-stream", r'''
+        http { add_header X 'it\'s'; add_header Y a"b; }
+        stream {
+            ssl_certificate '@DIR@/a.test.crt'; ssl_certificate_key "@DIR@/a.test.key";
+            map $ssl_server_name $app { \default 127.0.0.1:8002; "a.test" 127.0.0.1:8001; }
+            server { listen 127.0.0.1:@PORT@ ssl; proxy_pass $app; }
+        }
+    ''', goes={("a.test", ""): ONE, ("other.test", ""): None, ("default", ""): TWO}, notes=["the http block"]),
+    Case("where-http-listens", "nginx-stream", '''
+        http { include types; include sites/*.conf; server { location / { include absent; } } }
+        stream {
+            ssl_certificate @DIR@/a.test.crt; ssl_certificate_key @DIR@/a.test.key;
+            server { listen 127.0.0.1:@PORT@ ssl; proxy_pass 127.0.0.1:8001; }
+            server { listen 127.0.0.1:@OTHER@ ssl; proxy_pass 127.0.0.1:8002; }
+        }
+    ''', files={"sites/a.conf": "server { listen 127.0.0.1:@OTHER@ ssl; include sites/part; }\n", "sites/part": "listen 127.0.0.1:@THIRD@;\n"},
+         goes={("a.test", ""): ONE}, has_not=["8002"], lost=["sites/a.conf:1: not taken: service"], notes=["not needed: include types"]),
+    Case("numbers-beyond-ours", "hitch", '''
+        frontend = "[127.0.0.1]:@PORT@"
+        backend = "[10.0.0.300]:80"
+        backend = "[127.0.0.1]:8001"
+        pem-file = "@DIR@/a.test.pem"
+        keepalive = 100000
+        backlog = 0
+        client-verify = require
+        client-verify-ca = "@DIR@/ca.pem"
+    ''', has=['keepalive = "32767s"', 'mode = "required"'], has_not=["backlog"], lost=["10.0.0.300:80"], notes=["the kernel's most"]),
+    Case("many-backends-and-names", "nginx-stream", '''
+        stream {
+            map $ssl_preread_server_name $app { include names; default 127.0.0.1:8002; }
+            upstream many { include servers; }
+            server { listen 127.0.0.1:@PORT@; ssl_preread on; proxy_pass $app; }
+        }
+    ''', files={"names": "".join(f"n{i}.test many;\n" for i in range(1023)), "servers": "".join(f"server 127.0.0.1:{8001 + i};\n" for i in range(65))},
+         goes={("n0.test", ""): ONE, ("n1022.test", ""): TWO}, lost=["names:1023: not taken", "servers:65: not taken"]),
     Case("two-files-of-authorities", "nginx-stream", '''
         stream {
             server { listen 127.0.0.1:@PORT@ ssl; ssl_certificate @DIR@/a.test.crt; ssl_certificate_key @DIR@/a.test.key; ssl_verify_client on;
