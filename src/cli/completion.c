@@ -28,7 +28,7 @@ static void bash_values(const struct command *c) {
 
 static void print_bash(void) {
     puts("_tls_off() {\n"
-         "    local cur=${COMP_WORDS[COMP_CWORD]} words= files= command=${COMP_WORDS[1]} first=\n"
+         "    local cur=${2-${COMP_WORDS[COMP_CWORD]}} words= files= command=${COMP_WORDS[1]} first=\n"
          "    [ \"$COMP_CWORD\" != 2 ] || first=1\n"
          "    case $([ \"$COMP_CWORD\" = 1 ] || echo \"$command,${COMP_WORDS[COMP_CWORD - 1]}\") in");
     fputs("    '') words='", stdout);

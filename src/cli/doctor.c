@@ -111,7 +111,7 @@ int cmd_doctor(int argc, char **argv) {
             json = true;
         else if ((strcmp(argv[i], "--config") == 0 || strcmp(argv[i], "-c") == 0) && !file && i + 1 < argc)
             file = argv[++i];
-        else if (argv[i][0] != '-' && argv[i][0] && !file)
+        else if ((argv[i][0] != '-' || !argv[i][1]) && argv[i][0] && !file)
             file = argv[i];
         else
             bad = true;

@@ -140,11 +140,21 @@ static const char *why_keyword_not_needed(const char *word) {
     return NULL;
 }
 
+/* Whether the line is a timeout that nothing looks at. */
+static bool is_other_timeout(const struct haproxy_line *l) {
+    static const char *const taken[] = {"client", "client-fin", "server", "tunnel", "connect"};
+    return strcmp(l->words[0].text, "timeout") == 0 && !in_list(haproxy_word(l, 1), taken, ARRAY_LEN(taken));
+}
+
 static void note_other(struct haproxy *h, const struct haproxy_section *of, const struct haproxy_line *l) {
     const char *word = l->words[0].text, *why = why_keyword_not_needed(word);
     bool global = strcmp(of->kind, "global") == 0;
     if ((haproxy_is_http_rule(of, l) && strcmp(of->kind, "defaults") != 0) || haproxy_is_directive(l))
         return; /* lost elsewhere */
+    if (is_other_timeout(l)) {
+        model_note(h->m, MODEL_NOT_NEEDED, l->line, "timeout %s: see [service.x.timeouts]", haproxy_word(l, 1));
+        return;
+    }
     if (in_list(word, elsewhere, ARRAY_LEN(elsewhere)) && !(global && strcmp(word, "maxconn") == 0))
         return;
     if (why)
@@ -337,8 +347,8 @@ static void drop_section(struct haproxy *h, const struct haproxy_section *of) {
 }
 
 int convert_haproxy(struct model *m, struct span bytes, struct text *why) {
-    static const char *const unused[] = {"userlist", "peers",    "mailers",     "program", "http-errors",
-                                         "cache",    "fcgi-app", "log-forward", "ring",    "resolvers"};
+    static const char *const unused[] = {"userlist",    "peers", "mailers",   "program",     "http-errors", "cache", "fcgi-app",
+                                         "log-forward", "ring",  "resolvers", "log-profile", "traces",      "acme"};
     struct haproxy_file f;
     int err = haproxy_read(bytes, &f, why);
     if (err)

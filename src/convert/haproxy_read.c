@@ -5,9 +5,9 @@
 #include "base/err.h"
 #include "convert/haproxy.h"
 
-static const char *const kinds[] = {"global", "defaults",  "frontend",    "backend", "listen",      "userlist",
-                                    "peers",  "resolvers", "mailers",     "program", "http-errors", "ring",
-                                    "cache",  "crt-store", "log-forward", "fcgi-app"};
+static const char *const kinds[] = {"global",      "defaults", "frontend",    "backend",     "listen", "userlist", "peers",
+                                    "resolvers",   "mailers",  "program",     "http-errors", "ring",   "cache",    "crt-store",
+                                    "log-forward", "fcgi-app", "log-profile", "traces",      "acme"};
 
 const char *haproxy_word(const struct haproxy_line *l, size_t i) {
     return l && i < l->n ? l->words[i].text : "";

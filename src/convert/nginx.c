@@ -40,6 +40,11 @@ static void take_main(struct nginx *x, const struct nginx_directive *d) {
                                          "thread_pool",
                                          "env",
                                          "pcre_jit",
+                                         "worker_rlimit_core",
+                                         "working_directory",
+                                         "lock_file",
+                                         "timer_resolution",
+                                         "debug_points",
                                          "master_process"};
     const char *name = nginx_word(d, 0);
     for (size_t i = 0; i < ARRAY_LEN(unused); i++)

@@ -22,6 +22,15 @@ static void add_backend(struct nginx *x, struct model_service *s, const struct n
         nginx_lose(x, d, "expected an address with a port");
 }
 
+/* Of a server of an upstream block: about what is lost anyway, or how it is found again after a failure. */
+static bool is_known_parameter(const char *word) {
+    static const char *const known[] = {"down", "weight=1", "max_fails=", "fail_timeout=", "slow_start=", "resolve"};
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        if (strncmp(word, known[i], strlen(known[i])) == 0)
+            return true;
+    return false;
+}
+
 static void take_upstream(struct nginx *x, struct model_service *s, const struct nginx_directive *upstream) {
     const char *balance = "round-robin";
     for (const struct nginx_directive *d = upstream->children; d; d = d->next) {
@@ -33,6 +42,8 @@ static void take_upstream(struct nginx *x, struct model_service *s, const struct
             if (strcmp(w, "backup") == 0 || (strncmp(w, "weight=", 7) == 0 && strcmp(w, "weight=1") != 0) ||
                 strncmp(w, "max_conns=", 10) == 0)
                 nginx_lose(x, d, "all backends serve alike");
+            else if (!is_known_parameter(w))
+                nginx_lose(x, d, w);
         }
         if (strcmp(name, "server") == 0 && !out)
             add_backend(x, s, d, nginx_word(d, 1));
@@ -254,6 +265,23 @@ static unsigned kind_of(const struct nginx *x, const struct nginx_directive *ser
            (is_default(x, server, listen, &shared) ? KIND_DEFAULT : 0u);
 }
 
+/* Parameters of a "listen" line that mean something here, or are about the socket alone, by their first letters. */
+static void note_parameters(struct nginx *x, const struct nginx_directive *listen) {
+    static const char *const known[] = {"ssl",       "proxy_protocol", "default", "udp",       "quic",
+                                        "backlog=",  "ipv6only=",      "bind",    "reuseport", "deferred",
+                                        "fastopen=", "rcvbuf=",        "sndbuf=", "setfib=",   "accept_filter="};
+    for (size_t i = 2; i < listen->n; i++) {
+        const char *w = nginx_word(listen, i);
+        bool is_known = false;
+        for (size_t k = 0; k < ARRAY_LEN(known); k++)
+            is_known = is_known || strncmp(w, known[k], strlen(known[k])) == 0;
+        if (strncmp(w, "so_keepalive", 12) == 0)
+            model_note(x->m, MODEL_NOT_NEEDED, listen->line, "%s: see timeouts.keepalive", w);
+        else if (!is_known)
+            nginx_lose(x, listen, w);
+    }
+}
+
 /* "listen" lines of KIND and "server_name" lines. False: no client asks for it there. */
 static bool take_addresses(struct nginx *x, struct model_service *base, const struct nginx_directive *server, unsigned kind) {
     bool shared = false;
@@ -264,6 +292,7 @@ static bool take_addresses(struct nginx *x, struct model_service *base, const st
             (void)is_default(x, server, d, &with_others); /* as all of its kind */
             shared = shared || with_others;
             nginx_take_listen(x, base, d);
+            note_parameters(x, d);
         } else if (strcmp(nginx_word(d, 0), "server_name") == 0) {
             for (size_t i = 1; i < d->n; i++)
                 if (!add_mapped_name(x, base, d, nginx_word(d, i)) && !lost_name)

@@ -194,6 +194,8 @@ static void take_versions(struct nginx *x, struct model_service *s, const struct
     }
     if (has13 && !has12)
         model_min_version(x->m, s, d->line, "TLSv1.3");
+    if (has12 && !has13)
+        model_note(x->m, MODEL_NOT_NEEDED, d->line, "ssl_protocols: TLS 1.3 is offered, too");
 }
 
 /* All "ssl_conf_command" lines of the nearest block that has some. */

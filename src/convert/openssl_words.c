@@ -126,6 +126,8 @@ void model_min_version(struct model *m, struct model_service *s, unsigned line, 
         model_set(m, s, "", "min_version", "1.3");
     else if (strcasecmp(version, "TLSv1.2") == 0)
         model_set(m, s, "", "min_version", "1.2");
-    else
+    else if (strncasecmp(version, "TLSv1", 5) == 0 || strncasecmp(version, "SSLv", 4) == 0)
         model_note(m, MODEL_NOT_NEEDED, line, "%s: tls-off begins at TLS 1.2", version);
+    else
+        model_note(m, MODEL_LOST, line, "found \"%s\", expected a version of TLS", version);
 }

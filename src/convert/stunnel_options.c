@@ -127,7 +127,11 @@ static void take_address(struct stunnel *t, struct stunnel_section *s, bool is_a
     else if (v[0] == '/')
         model_listen_unix(t->m, s->s, line, v);
     else
-        (void)model_listen(t->m, s->s, line, !host ? "0.0.0.0" : strcmp(host, "::") == 0 ? NULL : host, port, &how); /* noted */
+        (void)model_listen(t->m, s->s, line,
+                           !host || !host[0]         ? "0.0.0.0"
+                           : strcmp(host, "::") == 0 ? NULL
+                                                     : host,
+                           port, &how); /* noted */
 }
 
 /* socket = a|l|r:OPTION=VALUE, of the sockets that listen, are accepted, or reach a backend. Only a device keeps clients out.

@@ -39,9 +39,10 @@ def shell(tmp_path):
     return tmp_path, environment
 
 
-def by_bash(shell, *words):
+def by_bash(shell, *words, before_cursor=None):
     home, environment = shell
-    script = 'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _tls_off; printf "%s\\n" "${COMPREPLY[@]}"; complete -p tls-off >&2'
+    arguments = "" if before_cursor is None else f' tls-off "{before_cursor}" tls-off'
+    script = f'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _tls_off{arguments}; printf "%s\\n" "${{COMPREPLY[@]}}"; complete -p tls-off >&2'
     done = subprocess.run(["bash", "--norc", "-c", script, "bash", home / "bash", "tls-off", *words], env=environment, cwd=home / "work",
                           capture_output=True, text=True, check=True)
     assert "-F _tls_off tls-off" in done.stderr
@@ -129,6 +130,12 @@ def test_files(offers):
     assert {"config.toml", "with blank.toml"} <= {name.replace("\\", "") for name in offers("check", "")}
     assert offers("run", "--config", "con") == {"config.toml"}
     assert "config.toml" not in offers("stop", "")
+
+
+def test_a_cursor_within_a_word(shell):
+    """bash has the whole word in COMP_WORDS, and replaces what is before the cursor."""
+    assert by_bash(shell, "staxx", before_cursor="sta") == {"status"}
+    assert by_bash(shell, "check", '"with bl', before_cursor="with bl") == {"with blank.toml"}
 
 
 def test_wrong_usage():

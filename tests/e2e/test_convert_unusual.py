@@ -835,6 +835,27 @@ MORE = [
         }
     ''', files={"sites/a.conf": "server { listen 127.0.0.1:@OTHER@ ssl; include sites/part; }\n", "sites/part": "listen 127.0.0.1:@THIRD@;\n"},
          goes={("a.test", ""): ONE}, has_not=["8002"], lost=["sites/a.conf:1: not taken: service"], notes=["not needed: include types"]),
+    Case("nothing-without-a-word", "haproxy", '''
+        frontend in
+            mode tcp
+            bind 127.0.0.1:@PORT@ ssl crt @DIR@/a.test.pem ssl-max-ver TLSv1.2 ssl-min-ver TLSv9
+            timeout client 5s
+            timeout queue 5s
+            default_backend one
+        backend one
+            timeout check 1s
+            server s 127.0.0.1:8001 check check-sni a.test agent-check agent-port 5
+        acme LE
+            directory https://acme.test/
+    ''', goes={("a.test", ""): ONE}, lost=['"TLSv9"', "agent-check"], notes=["ssl-max-ver: TLS 1.3", "timeout queue", "timeout check", "acme LE"]),
+    Case("parameters-that-are-not-known", "nginx-stream", '''
+        lock_file x;
+        stream {
+            ssl_certificate @DIR@/a.test.crt; ssl_certificate_key @DIR@/a.test.key;
+            upstream app { server 127.0.0.1:8001 max_fails=3 fail_timeout=5s service=http; }
+            server { listen 127.0.0.1:@PORT@ ssl reuseport so_keepalive=30m::10 multipath; ssl_protocols TLSv1.2; proxy_pass app; }
+        }
+    ''', goes={("a.test", ""): ONE}, lost=["service=http", "multipath"], notes=["lock_file", "so_keepalive", "ssl_protocols: TLS 1.3"]),
     Case("numbers-beyond-ours", "hitch", '''
         frontend = "[127.0.0.1]:@PORT@"
         backend = "[10.0.0.300]:80"
