@@ -3,13 +3,13 @@ import { TimeChart } from "./charts";
 import { Clients } from "./clients";
 import { Connection, type Link } from "./connection";
 import { byId, put, remember, remembered, Rows, segmented, el, set, visible } from "./dom";
-import { Figures } from "./figures";
 import { age, clock, count, perSecond, rate, rateMark } from "./format";
 import { History } from "./history";
 import { Latency } from "./latency";
 import { Certificates, Failures, Orders, Services, Sessions, type SessionOrder } from "./lists";
 import type { Snapshot } from "./model";
 import { Processes } from "./processes";
+import { Stats } from "./stats";
 import { judge, type Finding } from "./verdict";
 import { certificatesOf, ordersOf, pastOf, sessionsOf, snapshotOf } from "./wire";
 
@@ -19,7 +19,7 @@ const history = new History();
 const minutes: Snapshot[] = []; // of the last minute, the oldest first
 let span = 300;
 
-const figures = new Figures(byId("figures"));
+const stats = new Stats(byId("stats"));
 const throughput = new TimeChart(byId("throughput"), [
     { label: "to clients", color: "--out", text: rate },
     { label: "from clients", color: "--in", text: rate, below: true },
@@ -67,7 +67,7 @@ function draw(): void {
     put(byId("host"), s.host);
     put(byId("version"), `tls-off ${s.version} · up ${age(s.uptime)}${s.reload?.result === "done" ? ` · reloaded ${age(s.time - s.reload.time)} ago` : ""}`);
     drawVerdict(s);
-    figures.show(history, span);
+    stats.show(history, span);
     throughput.show(columns("time", "out", "in"), span);
     handshakes.show(columns("time", "full", "resumed", "failed"), span);
     latency.show(history, span);

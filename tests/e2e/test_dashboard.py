@@ -96,8 +96,8 @@ def number(text):
     return float(m.group(1).replace(",", "")) * {None: 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}[m.group(2)] if m else None
 
 
-def figure(b, label):
-    return b.js("return document.querySelector(`.figure[aria-label=\"${arguments[0]}\"] .big`).textContent", label)
+def stat(b, label):
+    return b.js("return document.querySelector(`.stat[aria-label=\"${arguments[0]}\"] .big`).textContent", label)
 
 
 def client_info(b):
@@ -118,7 +118,7 @@ def check_console(b):
 def test_under_load(p, open_page, load):
     b = open_page()
     b.until("document.querySelectorAll('#client-rows tr').length === 6", "six clients")
-    b.until(lambda: (number(figure(b, "To clients")) or 0) > 1000, "throughput")
+    b.until(lambda: (number(stat(b, "To clients")) or 0) > 1000, "throughput")
     b.until(lambda: painted(b, "#client-rows .spark") > 20, "a client's line")
     b.until(lambda: all(painted(b, f"#{chart} canvas") > 2000 for chart in ("throughput", "handshakes", "follow-chart")), "charts")
     b.until(lambda: all("p50" in t and "–" not in t.split("p99")[1] for t in b.texts(".quantiles")), "latencies")
@@ -138,8 +138,8 @@ def test_under_load(p, open_page, load):
         b.click(f"[aria-label='Follow {address}']")
         for way in ("Received in all", "Sent in all"):
             b.until(lambda: abs(number(client_info(b)[way]) - load.moved[address]) <= load.moved[address] * 0.006, f"{way} of {address}")
-    b.until(lambda: figure(b, "Sessions") == "0", "no session left")
-    b.until(lambda: number(figure(b, "To clients")) == 0, "quiet")
+    b.until(lambda: stat(b, "Sessions") == "0", "no session left")
+    b.until(lambda: number(stat(b, "To clients")) == 0, "quiet")
     check_console(b)
     origin = url(p)
     asked = b.requests()
@@ -248,7 +248,7 @@ def test_a_reload_reconnects(p, open_page, load):
     b.until(lambda: b.text("#processes-note").rsplit(" ", 1)[1] == str(int(before) + 1), "the next generation")
     live(b)
     b.until("document.querySelector('#version').textContent.includes('reloaded')", "reported beside the version")
-    b.until(lambda: (number(figure(b, "To clients")) or 0) > 1000, "throughput goes on")
+    b.until(lambda: (number(stat(b, "To clients")) or 0) > 1000, "throughput goes on")
     load.stop()
 
 

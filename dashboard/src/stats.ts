@@ -1,4 +1,4 @@
-// The six figures one looks at first.
+// The six numbers one looks at first.
 import { el, put, set } from "./dom";
 import { age, count, percent, perSecond, rate, rateParts, seconds } from "./format";
 import { quantile, type History } from "./history";
@@ -17,7 +17,7 @@ function tile(parent: HTMLElement, label: string, color?: string): Tile {
     const sub = el("p", { class: "sub" });
     const value = el("p", { class: "big" });
     value.append(big, unit);
-    const root = el("div", { class: "figure", role: "group", "aria-label": label },
+    const root = el("div", { class: "stat", role: "group", "aria-label": label },
         el("p", { class: "label" }, color ? el("i", { class: "key", "data-color": color }) : null, label), value, sub);
     parent.append(root);
     return { root, big, unit, sub };
@@ -30,7 +30,7 @@ function show(t: Tile, value: string, unit: string, sub: string, level: Level = 
     set(t.root, { "data-level": level });
 }
 
-export class Figures {
+export class Stats {
     private readonly out: Tile;
     private readonly in: Tile;
     private readonly sessions: Tile;
