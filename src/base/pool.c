@@ -108,7 +108,7 @@ int chain_append(struct pool *p, struct chain *c, struct span bytes) {
     return 0;
 }
 
-int chain_append_moved(struct pool *p, struct chain *c, struct span bytes) {
+int chain_append_migrated(struct pool *p, struct chain *c, struct span bytes) {
     int err = chain_append(p, c, bytes);
     p->limit = MAX(p->limit, p->used);
     return err;

@@ -49,7 +49,7 @@ MUST_CHECK int chain_append(struct pool *p, struct chain *c, struct span bytes);
 
 /* The same for bytes that another process held, within a budget of its own: the limit rises to what they need, and falls again
  * as bytes leave. ERR_NOMEM. */
-MUST_CHECK int chain_append_moved(struct pool *p, struct chain *c, struct span bytes);
+MUST_CHECK int chain_append_migrated(struct pool *p, struct chain *c, struct span bytes);
 
 /* What its blocks count for in the pool. */
 size_t chain_cost(const struct chain *c);

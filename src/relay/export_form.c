@@ -156,7 +156,7 @@ static bool take_waiting(struct relay *r, struct chain *to, struct chain *ahead,
         return false;
     *to = *ahead;
     *ahead = (struct chain){0};
-    return b->here.len == 0 || chain_append_moved(&r->pool, to, b->here) == 0;
+    return b->here.len == 0 || chain_append_migrated(&r->pool, to, b->here) == 0;
 }
 
 static bool take_reason(struct session *s, struct span name) {

@@ -231,7 +231,7 @@ static bool take_ahead(struct relay *r, struct importing *m, const struct export
     struct span bytes;
     if (export_bytes_unpack(msg, &part, &bytes) < 0 || m->ahead[part].len + bytes.len > EXPORT_WAIT_MAX)
         return false;
-    return chain_append_moved(&r->pool, &m->ahead[part], bytes) == 0;
+    return chain_append_migrated(&r->pool, &m->ahead[part], bytes) == 0;
 }
 
 /* False when the exporter broke the rules, or we are out of memory. */

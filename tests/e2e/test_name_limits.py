@@ -37,7 +37,7 @@ def reload(p):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_sessions_of_a_name(parts, tenants, workers):
-    """Each name below the wildcard for itself, however it is written; sessions that a reload has moved count as before."""
+    """Each name below the wildcard for itself, however it is written; sessions that a reload has migrated count as before."""
     p = parts.proxy(parts.backend(), certificates=[tenants], limits={"sessions_per_name": 2}, top={"workers": workers})
     held = [connect(p.port, name=name) for name in ("a.tenants.example", "A.Tenants.Example")]
     for c in held:

@@ -166,7 +166,7 @@ def test_no_connect_is_refused_over_reloads_and_sessions_stay(parts):
     for number in range(1, 7):
         rewrite(p, lambda t: t.update(workers=1 + number % 3))
         reload(p, number)
-        says_echo(session)  # it has moved
+        says_echo(session)  # it has migrated
     served = [c.stop() for c in callers]
     assert all(served) and path.stat().st_ino == inode
     session.unwrap().close()

@@ -140,9 +140,9 @@ static inline struct control_exported last_report(void) {
     return x;
 }
 
-static inline void expect_reported(uint32_t moved, uint32_t kept, bool broken) {
+static inline void expect_reported(uint32_t migrated, uint32_t kept, bool broken) {
     struct control_exported x = last_report();
-    assert_int_equal(x.migrated, moved);
+    assert_int_equal(x.migrated, migrated);
     assert_int_equal(x.kept, kept);
     assert_int_equal(x.broken, broken);
 }

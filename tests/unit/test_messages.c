@@ -173,7 +173,7 @@ static void drained_in_a_stop(void **unused) {
 }
 
 /* STOP ends a generation that was refused, and each relay counts what it has cut. Handshakers answer DRAIN alone. */
-static void drained_when_told_to_stop(void **unused) {
+static void drained_when_asked_to_stop(void **unused) {
     (void)unused;
     for (unsigned place = 0; place < PLACES; place++)
         for (unsigned state = CHILD_READY; state <= CHILD_DRAINED; state++) {
@@ -301,7 +301,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_type_from_every_role_in_every_state),
         cmocka_unit_test(drained_in_a_stop),
-        cmocka_unit_test(drained_when_told_to_stop),
+        cmocka_unit_test(drained_when_asked_to_stop),
         cmocka_unit_test(what_one_that_starts_has_said_is_received_before_its_end),
         cmocka_unit_test(but_not_for_ever),
         cmocka_unit_test(keys_only_from_signers_that_owe_them),

@@ -151,13 +151,13 @@ static void the_cost_of_a_chain_is_that_of_its_blocks(void **state) {
 }
 
 /* What came from another process is nobody's fault here; the limit falls back as it leaves, and never rises on its own. */
-static void the_limit_rises_for_moved_bytes_only(void **state) {
+static void the_limit_rises_for_migrated_bytes_only(void **state) {
     struct pool p;
     struct chain a = {0}, b = {0}, c = {0};
     pool_init(&p, 10000);
-    assert_int_equal(chain_append_moved(&p, &a, span_of(pattern, 8000)), 0);
+    assert_int_equal(chain_append_migrated(&p, &a, span_of(pattern, 8000)), 0);
     assert_int_equal(p.limit, 10000);
-    assert_int_equal(chain_append_moved(&p, &b, span_of(pattern, 8000)), 0);
+    assert_int_equal(chain_append_migrated(&p, &b, span_of(pattern, 8000)), 0);
     assert_false(pool_over(&p));
     assert_int_equal(chain_append(&p, &c, span_of(pattern, 1)), 0);
     assert_true(pool_over(&p));
@@ -281,7 +281,7 @@ int main(void) {
         cmocka_unit_test_setup(blocks_are_as_large_as_what_they_hold, reset),
         cmocka_unit_test_setup(bytes_are_kept_beyond_the_budget_and_it_shows, reset),
         cmocka_unit_test_setup(the_cost_of_a_chain_is_that_of_its_blocks, reset),
-        cmocka_unit_test_setup(the_limit_rises_for_moved_bytes_only, reset),
+        cmocka_unit_test_setup(the_limit_rises_for_migrated_bytes_only, reset),
         cmocka_unit_test_setup(out_of_memory_at_any_block_changes_nothing, reset),
         cmocka_unit_test_setup(iov_and_peek_respect_their_bounds, reset),
         cmocka_unit_test_setup(behaves_like_a_queue, reset),

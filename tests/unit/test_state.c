@@ -145,7 +145,7 @@ static void what_is_written_is_read(void **state) {
     free(fds.list);
 }
 
-static void descriptors_are_adopted_or_missed(void **state) {
+static void descriptors_are_inherited_or_missed(void **state) {
     struct state_fds fds;
     int fd;
     forget_read(&two);
@@ -211,7 +211,7 @@ static void broken_states_are_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_is_read),
-        cmocka_unit_test(descriptors_are_adopted_or_missed),
+        cmocka_unit_test(descriptors_are_inherited_or_missed),
         cmocka_unit_test(broken_states_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
