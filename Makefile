@@ -12,7 +12,7 @@ deps:
 
 build: deps
 	@tools/configure $(BUILD) $(SETUP_ARGS)
-	@ninja -C $(BUILD) tls-off demo/tls-off-demo
+	@ninja -C $(BUILD) installed demo/tls-off-demo
 
 run: build
 	@tools/install-deps run
@@ -49,11 +49,12 @@ bench-memory: build
 
 install: SETUP_ARGS = --prefix=$(or $(PREFIX),/usr/local) $(MESON_ARGS)
 install: build
-	meson install -C $(BUILD) --no-rebuild
+	@case $$DESTDIR in '' | /*) ;; *) DESTDIR=$$PWD/$$DESTDIR ;; esac; meson install -C $(BUILD) --no-rebuild
+	@[ "$$(id -u)" != 0 ] || chown -Rh --reference=. $(BUILD) # with sudo: who owns the tree builds there again
 
 # The Debian package, in dist/.
 deb:
-	@tools/install-deps build test package
+	@tools/install-deps build package
 	@tools/build-deb
 
 # A container image in the OCI layout, in dist/image.
