@@ -5,7 +5,7 @@
 #include "base/err.h"
 #include "base/span.h"
 
-#define PARTS 3
+#define JA4_PARTS 3
 
 /* The part of TEXT that begins at *AT, which is moved behind the '_'. */
 static struct span next_part(const char **at) {
@@ -38,13 +38,13 @@ static bool part_takes(struct span rule, struct span part) {
 }
 
 int ja4_rule_check(const char *rule, struct text *why) {
-    static const size_t lengths[PARTS] = {10, 12, 12}; /* technical_details/JA4.md */
-    static const char *const alphabets[PARTS] = {"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789*",
-                                                 "0123456789abcdef*", "0123456789abcdef*"};
+    static const size_t lengths[JA4_PARTS] = {10, 12, 12}; /* technical_details/JA4.md */
+    static const char *const alphabets[JA4_PARTS] = {"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789*",
+                                                     "0123456789abcdef*", "0123456789abcdef*"};
     const char *at = rule;
     bool ok = strlen(rule) <= JA4_RULE_MAX;
-    for (size_t i = 0; i < PARTS && ok; i++) {
-        bool last = i == PARTS - 1, ends = at[strcspn(at, "_")] == 0;
+    for (size_t i = 0; i < JA4_PARTS && ok; i++) {
+        bool last = i == JA4_PARTS - 1, ends = at[strcspn(at, "_")] == 0;
         struct span part = next_part(&at);
         size_t stars = 0;
         for (size_t k = 0; k < part.len; k++) {
@@ -62,7 +62,7 @@ int ja4_rule_check(const char *rule, struct text *why) {
 }
 
 bool ja4_rule_takes(const char *rule, const char *ja4) {
-    for (size_t i = 0; i < PARTS; i++)
+    for (size_t i = 0; i < JA4_PARTS; i++)
         if (!part_takes(next_part(&rule), next_part(&ja4)))
             return false;
     return true;

@@ -4,8 +4,8 @@
 
 #include "base/err.h"
 
-#define FOUND_MAX 48 /* of a bad line's bytes in its message */
-#define ENTRY_MAX 63 /* the longest network is 43 bytes */
+#define NETLIST_FOUND_MAX 48 /* of a bad line's bytes in its message */
+#define ENTRY_MAX         63 /* the longest network is 43 bytes */
 
 void netlist_init(struct netlist *l) {
     *l = (struct netlist){.bad = 0};
@@ -30,8 +30,8 @@ int netlist_add(struct netlist *l, const struct cidr *net) {
 
 /* Strangers write lists: control bytes and what is no ASCII stay out of messages. */
 static void add_found(struct text *why, struct span s) {
-    char found[FOUND_MAX + 1];
-    size_t n = MIN(s.len, (size_t)FOUND_MAX);
+    char found[NETLIST_FOUND_MAX + 1];
+    size_t n = MIN(s.len, (size_t)NETLIST_FOUND_MAX);
     for (size_t i = 0; i < n; i++)
         found[i] = s.p[i] >= ' ' && s.p[i] <= '~' && s.p[i] != '"' ? (char)s.p[i] : '?';
     found[n] = 0;

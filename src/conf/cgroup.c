@@ -14,9 +14,9 @@
 #include "base/path.h"
 #include "base/text.h"
 
-#define LINE_MAX_LEN   8192
-#define MOUNT_FIELDS   64
-#define GROUP_PATH_MAX PATH_MAX
+#define CGROUP_LINE_MAX_LEN 8192
+#define MOUNT_FIELDS        64
+#define GROUP_PATH_MAX      PATH_MAX
 
 static FILE *open_below(const char *root, const char *path) {
     char name[PATH_MAX];
@@ -66,7 +66,7 @@ static bool has_word(const char *list, const char *word) {
 
 /* Our group in the hierarchy of v2, or in that of v1 with CONTROLLER. "NUMBER:CONTROLLERS:PATH" a line. */
 static bool own_group(const char *root, const char *controller, bool v2, char ret_path[static GROUP_PATH_MAX]) {
-    char line[LINE_MAX_LEN];
+    char line[CGROUP_LINE_MAX_LEN];
     FILE *f = open_below(root, "/proc/self/cgroup");
     bool found = false;
     while (f && !found && fgets(line, sizeof(line), f)) {
@@ -129,7 +129,7 @@ static uint64_t least_of_mount(const char *root, const char *controller, cgroup_
 }
 
 uint64_t cgroup_least(const char *root, const char *controller, cgroup_limit *limit_of) {
-    char line[LINE_MAX_LEN];
+    char line[CGROUP_LINE_MAX_LEN];
     FILE *f = open_below(root, "/proc/self/mountinfo");
     uint64_t least = CGROUP_NO_LIMIT;
     while (f && fgets(line, sizeof(line), f)) {

@@ -8,8 +8,8 @@
 
 #include "conf/load.h"
 
-#define LINE_MAX_LEN 1024
-#define CLOSE_ROOM   64 /* kept free for the line of diagnostics_close() */
+#define DIAGNOSTICS_LINE_MAX_LEN 1024
+#define CLOSE_ROOM               64 /* kept free for the line of diagnostics_close() */
 
 void diagnostics_init(struct diagnostics *f) {
     *f = (struct diagnostics){0};
@@ -48,7 +48,7 @@ static bool drop_warnings(struct diagnostics *f, bool is_error, size_t n) {
 }
 
 void diagnostics_add(struct diagnostics *f, bool is_error, const char *position, const char *key, const char *fmt, ...) {
-    char line[LINE_MAX_LEN];
+    char line[DIAGNOSTICS_LINE_MAX_LEN];
     struct text t = text_of(line, sizeof(line) - 1);
     text_addf(&t, "%s: %s%s%s", position, is_error ? "" : "warning: ", key ? key : "", key ? ": " : "");
     size_t begins = t.len;

@@ -21,9 +21,9 @@
 #include "conf/snapshot_values.h"
 #include "creds/client_rule.h"
 
-#define MAGIC    0x544f534eu /* "TOSN" */
-#define FORMAT   6           /* of the head and of values that have none of their own */
-#define HEAD_LEN 16
+#define MAGIC             0x544f534eu /* "TOSN" */
+#define SNAPSHOT_FORMAT   6           /* of the head and of values that have none of their own */
+#define SNAPSHOT_HEAD_LEN 16
 
 static void value_backend_of(struct snapshot_io *io, struct conf_backend *b) {
     if (entry_begin(io, "address", ENTRY_OTHER | ENTRY_NEEDED)) {
@@ -309,7 +309,7 @@ static void value_conf(struct snapshot_io *io, struct conf *c) {
 /* LEN bytes follow it. */
 static void write_snapshot_head(struct wr *w, size_t len) {
     wr_u32(w, MAGIC);
-    wr_u32(w, FORMAT);
+    wr_u32(w, SNAPSHOT_FORMAT);
     wr_u32(w, sum_of_keys());
     wr_u32(w, (uint32_t)len);
 }
@@ -317,7 +317,7 @@ static void write_snapshot_head(struct wr *w, size_t len) {
 /* 0, ERR_FORMAT, or ERR_UNSUPPORTED: another form. */
 static int read_snapshot_head(struct rd *r, bool *ret_same_keys) {
     uint32_t magic = rd_u32(r), format = rd_u32(r);
-    if (!r->bad && magic == MAGIC && format != FORMAT)
+    if (!r->bad && magic == MAGIC && format != SNAPSHOT_FORMAT)
         return ERR_UNSUPPORTED;
     *ret_same_keys = rd_u32(r) == sum_of_keys();
     uint32_t len = rd_u32(r);
@@ -352,13 +352,13 @@ int snapshot_write(struct conf *c, int *ret_fd) {
     void *room = mmap(NULL, SNAPSHOT_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (room == MAP_FAILED) /* of it only what is written to exists */
         return ERR_SYSTEM;
-    struct wr head = wr_of(room, HEAD_LEN), w = wr_of(room, SNAPSHOT_MAX);
+    struct wr head = wr_of(room, SNAPSHOT_HEAD_LEN), w = wr_of(room, SNAPSHOT_MAX);
     struct snapshot_io io;
     snapshot_io_init(&io, (struct codec){.w = &w}, true, NULL);
     io.conf = c;
-    wr_room(&w, HEAD_LEN);
+    wr_room(&w, SNAPSHOT_HEAD_LEN);
     value_conf(&io, c);
-    write_snapshot_head(&head, w.len - HEAD_LEN);
+    write_snapshot_head(&head, w.len - SNAPSHOT_HEAD_LEN);
     int err = wr_end(&w) ? sealed_copy("tls-off-conf", wr_written(&w), ret_fd) : ERR_LIMIT;
     int saved = errno;
     (void)munmap(room, SNAPSHOT_MAX); /* as it was mapped */

@@ -8,8 +8,8 @@
 #include "base/text.h"
 #include "conf/report.h"
 
-#define HOST_MAX    253 /* RFC 1035 2.3.4, as text without the last dot */
-#define SHOWN_BYTES 80
+#define VALUES_HOST_MAX 253 /* RFC 1035 2.3.4, as text without the last dot */
+#define SHOWN_BYTES     80
 
 struct unit {
     const char *name;
@@ -128,7 +128,7 @@ int value_address(const char *text, struct addr *ret, struct text *why) {
 /* RFC 1123 2.1, with '_' allowed; a name whose last label is a number would be a mistyped address. */
 static bool is_host_name(const char *s) {
     size_t n = strlen(s);
-    if (n == 0 || n > HOST_MAX || s[0] == '.' || s[0] == '-' || strstr(s, ".."))
+    if (n == 0 || n > VALUES_HOST_MAX || s[0] == '.' || s[0] == '-' || strstr(s, ".."))
         return false;
     for (size_t i = 0; i < n; i++)
         if (!isalnum((unsigned char)s[i]) && !strchr("-._", s[i]))

@@ -12,7 +12,7 @@
 #include "base/sealed.h"
 #include "creds/creds_layout.h"
 
-#define NAME_MAX_LEN 255 /* of a host name */
+#define HOST_NAME_MAX_LEN 255 /* of a host name */
 
 enum creds_slot creds_slot_of(enum creds_kind kind) {
     switch (kind) {
@@ -100,7 +100,7 @@ static bool names_fit(const struct creds_head *h, struct creds_range r) {
     if (!range_fits(r, h->refs))
         return false;
     for (uint32_t i = 0; i < r.n; i++)
-        if (!text_fits(h, refs(h)[r.first + i], 1, NAME_MAX_LEN))
+        if (!text_fits(h, refs(h)[r.first + i], 1, HOST_NAME_MAX_LEN))
             return false;
     return true;
 }
@@ -149,7 +149,7 @@ static bool rows_fit(const struct creds_head *h, uint32_t service, struct creds_
         if (row->name.len == 0)
             continue;
         used++;
-        if (!text_fits(h, row->name, 1, NAME_MAX_LEN) || !choice_fits(h, service, row->entry))
+        if (!text_fits(h, row->name, 1, HOST_NAME_MAX_LEN) || !choice_fits(h, service, row->entry))
             return false;
     }
     return r.n == 0 || used < r.n;
@@ -341,19 +341,19 @@ enum creds_match creds_choose(const struct creds *c, uint32_t service, const cha
     MUST(service < c->head->services.n);
     const struct creds_service_rec *s = &services(c->head)[service];
     enum creds_match match = CREDS_NO_MATCH;
-    size_t len = strnlen(name, NAME_MAX_LEN + 1);
+    size_t len = strnlen(name, HOST_NAME_MAX_LEN + 1);
     const struct creds_row *row = NULL;
     for (unsigned i = 0; i < CREDS_SLOTS; i++)
         ret[i] = CREDS_NONE;
-    if (len && len <= NAME_MAX_LEN && name[0] != '*')
+    if (len && len <= HOST_NAME_MAX_LEN && name[0] != '*')
         row = find_row(c->head, s, span_of(name, len));
     if (row) {
         fill_slots(ret, row->entry);
         match = CREDS_EXACT;
     }
-    const char *dot = len <= NAME_MAX_LEN ? strchr(name, '.') : NULL;
+    const char *dot = len <= HOST_NAME_MAX_LEN ? strchr(name, '.') : NULL;
     if (dot && dot > name) {
-        char wildcard[NAME_MAX_LEN + 2] = "*";
+        char wildcard[HOST_NAME_MAX_LEN + 2] = "*";
         size_t rest = len - (size_t)(dot - name);
         memcpy(wildcard + 1, dot, rest);
         row = find_row(c->head, s, span_of(wildcard, rest + 1));

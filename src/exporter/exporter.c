@@ -12,9 +12,9 @@
 #include "exporter/otlp_span.h"
 #include "wire/exporting.h"
 
-#define DNS_PORT 53
-#define IDLE_MS  60000 /* the collector's connection is kept so long */
-#define END_MS   1500  /* for what is left at the end; the supervisor kills after 2000 */
+#define DNS_PORT        53
+#define IDLE_MS         60000 /* the collector's connection is kept so long */
+#define EXPORTER_END_MS 1500  /* for what is left at the end; the supervisor kills after 2000 */
 
 enum exporter_kind { EXPORTER_OBSERVER = ROLE_CONTROL + 1, EXPORTER_HTTP };
 
@@ -153,7 +153,7 @@ static void exporter_finish(void *ctx) {
     e->ending = true;
     e->loop.stop = false;
     e->loop.now_ms = clock_mono_ms();
-    alarm_clock_set(&e->end, END_MS);
+    alarm_clock_set(&e->end, EXPORTER_END_MS);
     delivery_hurry(&e->delivery);
     (void)!exporter_turn_end(e);
     if (!e->loop.stop)

@@ -7,13 +7,13 @@
 
 #include "base/escape.h"
 
-#define WORDS_MAX 120 /* bytes of the collector's */
+#define OTLP_ANSWER_WORDS_MAX 120 /* bytes of the collector's */
 
 static void add_json_words(struct text *t, const json_t *words) {
     if (json_string_length(words) == 0)
         return;
     text_add(t, t->len ? ": " : "");
-    escape_clean(t, span_of(json_string_value(words), MIN(json_string_length(words), (size_t)WORDS_MAX)));
+    escape_clean(t, span_of(json_string_value(words), MIN(json_string_length(words), (size_t)OTLP_ANSWER_WORDS_MAX)));
 }
 
 /* A number, or the same as a string, as Protobuf's JSON has 64 bits. */

@@ -9,7 +9,7 @@
 
 #define KIND_SERVER  2
 #define STATUS_ERROR 2
-#define UNKNOWN      "unknown" /* a connection that ended before its service was known */
+#define UNKNOWN_TEXT "unknown" /* a connection that ended before its service was known */
 
 /* ---- JSON ---- */
 
@@ -218,7 +218,7 @@ bool otlp_span_write(struct text *t, const struct event *e) {
     text_add(t, "\",\"spanId\":\"");
     text_add_hex(t, span_of(f->unique_id + sizeof(f->unique_id) / 2, sizeof(f->unique_id) / 2));
     text_add(t, "\",\"name\":");
-    put_string(t, e->service.len ? e->service : span_str(UNKNOWN));
+    put_string(t, e->service.len ? e->service : span_str(UNKNOWN_TEXT));
     text_addf(t, ",\"kind\":%d,", KIND_SERVER);
     put_nanoseconds(t, "startTimeUnixNano", f->start_wall_us);
     text_add(t, ",");

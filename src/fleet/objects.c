@@ -7,11 +7,11 @@
 #include "base/text.h"
 #include "conf/conf_store.h"
 
-#define POLL_MS     10000
-#define HINTED_MS   100 /* between two looks, however often somebody publishes */
-#define CHANGES_MAX 64  /* with more all are looked at */
-#define KEY_MAX     (CONF_CLUSTER_MAX + SHARING_NAME_MAX + 32)
-#define NUMBER_MAX  24
+#define POLL_MS            10000
+#define HINTED_MS          100 /* between two looks, however often somebody publishes */
+#define CHANGES_MAX        64  /* with more all are looked at */
+#define OBJECTS_KEY_MAX    (CONF_CLUSTER_MAX + SHARING_NAME_MAX + 32)
+#define OBJECTS_NUMBER_MAX 24
 
 #define TEXT_OF(x)   #x
 #define NUMBER_OF(x) TEXT_OF(x)
@@ -141,15 +141,15 @@ static struct objects_call *free_call(struct objects *o) {
     return NULL;
 }
 
-static struct span store_key(const struct objects *o, const char *kind, struct span name, char to[static KEY_MAX]) {
-    struct text t = text_of(to, KEY_MAX);
+static struct span store_key(const struct objects *o, const char *kind, struct span name, char to[static OBJECTS_KEY_MAX]) {
+    struct text t = text_of(to, OBJECTS_KEY_MAX);
     text_addf(&t, "{%s}/acme/%s", o->cluster, kind);
     text_add_span(&t, name);
     return span_of(t.p, t.len);
 }
 
-static struct span number_text(uint64_t n, char to[static NUMBER_MAX]) {
-    (void)snprintf(to, NUMBER_MAX, "%llu", (unsigned long long)n); /* has room for any */
+static struct span number_text(uint64_t n, char to[static OBJECTS_NUMBER_MAX]) {
+    (void)snprintf(to, OBJECTS_NUMBER_MAX, "%llu", (unsigned long long)n); /* has room for any */
     return span_str(to);
 }
 
@@ -160,7 +160,7 @@ static bool is_offer(enum sharing_op op) {
 static bool on_acme_request(void *ctx, struct channel *channel, struct ipc_msg *m) {
     struct objects *o = ctx;
     struct sharing_request q;
-    char keys[6][KEY_MAX], fence[NUMBER_MAX], version[NUMBER_MAX];
+    char keys[6][OBJECTS_KEY_MAX], fence[OBJECTS_NUMBER_MAX], version[OBJECTS_NUMBER_MAX];
     (void)channel;
     if (sharing_read_request(m, &q) < 0)
         return false;
@@ -265,7 +265,7 @@ static void on_changes(void *ctx, const redisReply *reply) {
 
 static void look(void *ctx) {
     struct objects *o = ctx;
-    char keys[2][KEY_MAX], seen[NUMBER_MAX];
+    char keys[2][OBJECTS_KEY_MAX], seen[OBJECTS_NUMBER_MAX];
     const struct span none = {NULL, 0};
     const struct span words[] = {span_str("EVAL"),
                                  span_str(changes_script),

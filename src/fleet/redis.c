@@ -10,11 +10,11 @@
 #include "base/backoff.h"
 #include "base/err.h"
 
-#define ANSWER_MS    5000
-#define PAUSE_MIN_MS 100
-#define PAUSE_MAX_MS 10000
-#define READ_MAX     16384
-#define READS_MAX    16 /* a turn: others want theirs */
+#define REDIS_ANSWER_MS    5000
+#define REDIS_PAUSE_MIN_MS 100
+#define REDIS_PAUSE_MAX_MS 10000
+#define READ_MAX           16384
+#define READS_MAX          16 /* a turn: others want theirs */
 
 /* ---- the end of a connection ---- */
 
@@ -45,7 +45,7 @@ static void close_connection(struct redis *r) {
 
 static void lose_connection(struct redis *r, const char *why) {
     close_connection(r);
-    r->pause_ms = backoff_next(r->pause_ms, PAUSE_MIN_MS, PAUSE_MAX_MS);
+    r->pause_ms = backoff_next(r->pause_ms, REDIS_PAUSE_MIN_MS, REDIS_PAUSE_MAX_MS);
     alarm_clock_set(&r->clock, r->pause_ms);
     if (r->events->away)
         r->events->away(r->ctx, r, why);
@@ -108,9 +108,9 @@ static int send_command(struct redis *r, const struct span *words, size_t n, red
     int err = put_command(r, words, n);
     if (err < 0)
         return err;
-    r->pending[(r->first + r->npending) % REDIS_PENDING] = (struct redis_pending){fn, ctx, r->loop->now_ms + ANSWER_MS};
+    r->pending[(r->first + r->npending) % REDIS_PENDING] = (struct redis_pending){fn, ctx, r->loop->now_ms + REDIS_ANSWER_MS};
     if (r->npending++ == 0)
-        alarm_clock_set(&r->clock, ANSWER_MS);
+        alarm_clock_set(&r->clock, REDIS_ANSWER_MS);
     /* written at the next turn: a caller must not find the connection lost, and its function called, in this call */
     if (!watch_server(r, loop_rewatch))
         alarm_clock_set(&r->clock, 0);

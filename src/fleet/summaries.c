@@ -10,8 +10,8 @@
 #include "wire/sharing.h"
 #include "wire/summary.h"
 
-#define KEY_MAX 256
-#define TTL     "5000" /* milliseconds */
+#define SUMMARIES_KEY_MAX 256
+#define TTL               "5000" /* milliseconds */
 
 /*
  * KEYS: who is there, with the time of the server at which each was last (so no clock of an instance matters), and our own
@@ -96,7 +96,7 @@ static void on_summaries_answer(void *ctx, const redisReply *reply) {
 /* ---- into it ---- */
 
 static void put_summary(struct summaries *s, struct span own, uint64_t instance) {
-    char id[17], here[KEY_MAX], begin[KEY_MAX], key[KEY_MAX], room[24], longest[16];
+    char id[17], here[SUMMARIES_KEY_MAX], begin[SUMMARIES_KEY_MAX], key[SUMMARIES_KEY_MAX], room[24], longest[16];
     struct text t = text_of(id, sizeof(id)), h = text_of(here, sizeof(here)), b = text_of(begin, sizeof(begin)),
                 k = text_of(key, sizeof(key)), m = text_of(room, sizeof(room)), l = text_of(longest, sizeof(longest));
     text_addf(&t, "%016llx", (unsigned long long)instance);

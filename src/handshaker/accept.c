@@ -13,7 +13,7 @@
 #include "handshaker/handshaker.h"
 #include "handshaker/pace.h"
 
-#define PAUSE_MS 100
+#define ACCEPT_PAUSE_MS 100
 
 #define REST_ROUNDS 64 /* of HANDSHAKER_ACCEPT_MAX: as many as a queue holds */
 
@@ -33,7 +33,7 @@ static void pause_accepting(struct handshaker *h) {
                 "out of descriptors, or of memory for handshakes: accepting pauses until some are free");
     stats_process_add(&h->child.stats, STATS_ACCEPT_PAUSES, 1);
     unwatch_all(h);
-    wheel_arm(&h->loop.wheel, &h->resume, h->loop.now_ms + PAUSE_MS);
+    wheel_arm(&h->loop.wheel, &h->resume, h->loop.now_ms + ACCEPT_PAUSE_MS);
 }
 
 /* A socket that cannot be watched now is tried again with the others after a pause. */

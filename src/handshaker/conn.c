@@ -30,7 +30,7 @@
 #define CLOSING_READS 16   /* of a refused client's further bytes, an event */
 #define CLOSING_MS    1000 /* for the client to close first, so that our last bytes are not lost to a reset */
 #define LATE_MS       1000 /* to answer bytes that we were late to read */
-#define PAUSE_MS      100  /* for a ClientHello on its way: it follows the client's end of the TCP handshake at once */
+#define CONN_PAUSE_MS 100  /* for a ClientHello on its way: it follows the client's end of the TCP handshake at once */
 
 /* All states side by side. The handshake's deadline holds until the relay has the session; CLOSING has its own. */
 static const struct {
@@ -73,7 +73,7 @@ void conn_goto(struct handshaker *h, struct conn *c, enum conn_state state) {
     if (c->state == CONN_PAUSE && state != CONN_CLOSING && state != CONN_DEAD)
         arm_deadline(h, c);
     if (state == CONN_PAUSE)
-        wheel_arm(&h->loop.wheel, &c->timer, h->loop.now_ms + MIN((uint64_t)PAUSE_MS, handshake_ms(h, c) / 4));
+        wheel_arm(&h->loop.wheel, &c->timer, h->loop.now_ms + MIN((uint64_t)CONN_PAUSE_MS, handshake_ms(h, c) / 4));
     c->state = (uint8_t)state;
     if (state == CONN_CLOSING) {
         list_remove(&c->link); /* a signer that comes back finds only those that still wait for it */

@@ -29,8 +29,8 @@
 #include "wire/export_link.h"
 #include "wire/greeting_kind.h"
 
-#define RETRY_MS 20
-#define NEAR_MIN 8 /* sessions that our own relay may have more than the emptiest, and a quarter on top */
+#define HANDOFF_QUEUE_RETRY_MS 20
+#define NEAR_MIN               8 /* sessions that our own relay may have more than the emptiest, and a quarter on top */
 
 #define FEW          2    /* sessions that a relay takes without delaying its others */
 #define STALLED_MS   100  /* a relay that has read nothing, or whose link is full, for this long is passed over */
@@ -195,7 +195,7 @@ static void mark_full(struct handshaker *h, uint16_t relay) {
     if (!l->blocked_ms)
         l->blocked_ms = h->loop.now_ms;
     watch_link_room(h, relay, true);
-    wheel_arm(&h->loop.wheel, &h->retry, h->loop.now_ms + RETRY_MS);
+    wheel_arm(&h->loop.wheel, &h->retry, h->loop.now_ms + HANDOFF_QUEUE_RETRY_MS);
 }
 
 /* N sessions were sent to the relay: counted as one unread byte each until the next check. */
@@ -273,7 +273,7 @@ bool handoff_queue_waits(struct handshaker *h) {
     for (uint16_t i = 0; i < h->child.setup.workers; i++)
         any = any || may_send(&h->links[i]);
     if (any && !wtimer_armed(&h->retry))
-        wheel_arm(&h->loop.wheel, &h->retry, h->loop.now_ms + RETRY_MS);
+        wheel_arm(&h->loop.wheel, &h->retry, h->loop.now_ms + HANDOFF_QUEUE_RETRY_MS);
     return any;
 }
 

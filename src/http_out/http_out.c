@@ -10,11 +10,11 @@
 #include "base/file.h"
 #include "http_out/curl_lib.h"
 
-#define SYSTEM_TRUST "/etc/ssl/certs/ca-certificates.crt"
-#define TRUST_MAX    (4 * 1024 * 1024)
-#define CONNECT_MS   15000L
-#define WHOLE_MS     60000L
-#define CONNS_MAX    16L /* at a time; more wait */
+#define SYSTEM_TRUST        "/etc/ssl/certs/ca-certificates.crt"
+#define TRUST_MAX           (4 * 1024 * 1024)
+#define HTTP_OUT_CONNECT_MS 15000L
+#define WHOLE_MS            60000L
+#define CONNS_MAX           16L /* at a time; more wait */
 
 /* ---- libcurl and the event loop ---- */
 
@@ -285,7 +285,7 @@ static bool set_options(struct http_out_request *r, const struct http_out_questi
     SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     SET(CURLOPT_NOSIGNAL, 1L);
     SET(CURLOPT_PROXY, "");
-    SET(CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MS);
+    SET(CURLOPT_CONNECTTIMEOUT_MS, HTTP_OUT_CONNECT_MS);
     SET(CURLOPT_TIMEOUT_MS, q->timeout_ms ? (long)q->timeout_ms : WHOLE_MS);
     SET(CURLOPT_USERAGENT, "tls-off/" TLS_OFF_VERSION);
     SET(CURLOPT_ERRORBUFFER, r->error);

@@ -10,10 +10,10 @@
 #include "base/base64url.h"
 #include "base/err.h"
 
-#define NUMBER_LEN 32 /* of P-256 */
-#define POINT_LEN  (1 + 2 * NUMBER_LEN)
-#define ES256_LEN  (2 * NUMBER_LEN)
-#define JWK_MAX    160
+#define JWS_NUMBER_LEN 32 /* of P-256 */
+#define POINT_LEN      (1 + 2 * JWS_NUMBER_LEN)
+#define ES256_LEN      (2 * JWS_NUMBER_LEN)
+#define JWK_MAX        160
 
 bool jws_is_plain(struct span s) {
     for (size_t i = 0; i < s.len; i++)
@@ -29,9 +29,9 @@ int jws_jwk(const EVP_PKEY *key, struct text *to) {
         point[0] != 4 /* uncompressed */)
         return ERR_CRYPTO;
     text_add(to, "{\"crv\":\"P-256\",\"kty\":\"EC\",\"x\":\"");
-    base64url_add(to, span_of(point + 1, NUMBER_LEN));
+    base64url_add(to, span_of(point + 1, JWS_NUMBER_LEN));
     text_add(to, "\",\"y\":\"");
-    base64url_add(to, span_of(point + 1 + NUMBER_LEN, NUMBER_LEN));
+    base64url_add(to, span_of(point + 1 + JWS_NUMBER_LEN, JWS_NUMBER_LEN));
     text_add(to, "\"}");
     return 0;
 }
@@ -50,8 +50,8 @@ int jws_thumbprint(const EVP_PKEY *key, struct text *to) {
 static int raw_signature(const uint8_t *der, size_t len, uint8_t ret[static ES256_LEN]) {
     const uint8_t *p = der;
     ECDSA_SIG *sig = d2i_ECDSA_SIG(NULL, &p, (long)len);
-    bool ok = sig && BN_bn2binpad(ECDSA_SIG_get0_r(sig), ret, NUMBER_LEN) == NUMBER_LEN &&
-              BN_bn2binpad(ECDSA_SIG_get0_s(sig), ret + NUMBER_LEN, NUMBER_LEN) == NUMBER_LEN;
+    bool ok = sig && BN_bn2binpad(ECDSA_SIG_get0_r(sig), ret, JWS_NUMBER_LEN) == JWS_NUMBER_LEN &&
+              BN_bn2binpad(ECDSA_SIG_get0_s(sig), ret + JWS_NUMBER_LEN, JWS_NUMBER_LEN) == JWS_NUMBER_LEN;
     ECDSA_SIG_free(sig);
     return ok ? 0 : ERR_CRYPTO;
 }

@@ -6,7 +6,7 @@
 #include "observer/json.h"
 #include "observer/status.h"
 
-#define NAMES_SHOWN 16
+#define CERTIFICATES_NAMES_SHOWN 16
 
 static void put_certificate(struct admin *a, json_t *o, uint32_t entry, int64_t now) {
     const struct creds *c = &a->stats_view.creds;
@@ -14,7 +14,7 @@ static void put_certificate(struct admin *a, json_t *o, uint32_t entry, int64_t 
     struct creds_cert leaf = creds_cert(c, entry, 0);
     json_put_text(o, "service", e.service < creds_services(c) ? creds_service(c, e.service).name : NULL);
     json_t *names = json_put_array(o, "names");
-    for (uint32_t i = 0; i < MIN(e.nnames, (uint32_t)NAMES_SHOWN); i++)
+    for (uint32_t i = 0; i < MIN(e.nnames, (uint32_t)CERTIFICATES_NAMES_SHOWN); i++)
         json_append_text(names, creds_name(c, entry, i));
     json_put_u64(o, "names_total", e.nnames);
     json_put_text(o, "issuer", e.issuer);

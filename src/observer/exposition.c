@@ -7,8 +7,8 @@
 #include "base/escape.h"
 #include "base/text.h"
 
-#define PREFIX   "tls_off_"
-#define LINE_MAX 4096
+#define METRIC_PREFIX "tls_off_"
+#define LINE_MAX      4096
 
 static void put_bytes(struct exposition *x, const char *text, size_t len) {
     if (!x->bad && buf_append(x->to, text, len) < 0)
@@ -35,10 +35,10 @@ void exposition_family(struct exposition *x, enum exposition_type type, const ch
     const char *word = !x->open_metrics && type == EXPOSE_INFO ? "gauge" : types[type];
     x->name = name;
     x->type = type;
-    text_addf(&t, "# TYPE " PREFIX "%s%s %s\n", name, suffix, word);
+    text_addf(&t, "# TYPE " METRIC_PREFIX "%s%s %s\n", name, suffix, word);
     if (x->open_metrics && unit)
-        text_addf(&t, "# UNIT " PREFIX "%s %s\n", name, unit);
-    text_addf(&t, "# HELP " PREFIX "%s%s %s\n", name, suffix, help);
+        text_addf(&t, "# UNIT " METRIC_PREFIX "%s %s\n", name, unit);
+    text_addf(&t, "# HELP " METRIC_PREFIX "%s%s %s\n", name, suffix, help);
     put_line(x, &t);
 }
 
@@ -56,7 +56,7 @@ static void add_value(struct text *t, const char *value) {
 static void begin_sample(struct exposition *x, struct text *t, const char *suffix, const struct exposition_label *labels,
                          const char *le) {
     const char *before = "{";
-    text_addf(t, PREFIX "%s%s", x->name, suffix);
+    text_addf(t, METRIC_PREFIX "%s%s", x->name, suffix);
     for (; labels && labels->name; labels++) {
         text_addf(t, "%s%s=\"", before, labels->name);
         add_value(t, labels->value);

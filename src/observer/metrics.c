@@ -17,9 +17,9 @@
 #include "observer/status.h"
 #include "observer/tracing.h"
 
-#define CERTIFICATES_SHOWN 100
-#define NAME_MAX_LEN       64
-#define BUCKETS_BY         2 /* of our buckets one of so many is shown: powers of two */
+#define CERTIFICATES_SHOWN  100
+#define METRIC_NAME_MAX_LEN 64
+#define BUCKETS_BY          2 /* of our buckets one of so many is shown: powers of two */
 
 #define LABELS_MAX 5
 
@@ -48,9 +48,9 @@ static void add_label(struct exposition_label labels[static LABELS_MAX], const s
 }
 
 /* Begins the family of M, unless the row before it had the same name. NAME holds the name while the family is written. */
-static void begin_family(struct exposition *x, char name[static NAME_MAX_LEN], const char *prefix,
+static void begin_family(struct exposition *x, char name[static METRIC_NAME_MAX_LEN], const char *prefix,
                          const struct stats_metric *m) {
-    char next[NAME_MAX_LEN];
+    char next[METRIC_NAME_MAX_LEN];
     (void)snprintf(next, sizeof(next), "%s_%s", prefix, m->name);
     if (strcmp(name, next) == 0)
         return;
@@ -72,7 +72,7 @@ static void put_rows(struct admin *a, struct exposition *x, enum stats_kind kind
 }
 
 static void put_labeled(struct admin *a, struct exposition *x) {
-    char name[NAME_MAX_LEN] = "";
+    char name[METRIC_NAME_MAX_LEN] = "";
     for (unsigned kind = 0; kind < STATS_KIND_COUNT; kind++) {
         for (unsigned v = 0; v < STATS_VALUE_COUNT; v++) {
             if (!(stats_values[v].kinds & STATS_IN(kind)))
@@ -114,7 +114,7 @@ static void put_short(struct exposition *x, const struct exposition_label *label
 static void put_histogram_family(struct admin *a, struct exposition *x, enum stats_kind kind, enum stats_hist hist) {
     const struct stats_sums *s = &a->stats_view.sums;
     bool whole = kind == STATS_SERVICE;
-    char name[NAME_MAX_LEN];
+    char name[METRIC_NAME_MAX_LEN];
     (void)snprintf(name, sizeof(name), "%s_%s", stats_kinds[kind].prefix, stats_hists[hist].name);
     exposition_family(x, whole ? EXPOSE_HISTOGRAM : EXPOSE_SUMMARY, name, stats_hists[hist].help);
     for (size_t i = 0; i < s->nrows; i++) {
@@ -169,7 +169,7 @@ static void put_process_rows(struct admin *a, struct exposition *x, enum stats_p
 }
 
 static void put_processes(struct admin *a, struct exposition *x) {
-    char name[NAME_MAX_LEN] = "";
+    char name[METRIC_NAME_MAX_LEN] = "";
     for (unsigned v = 0; v < STATS_PROCESS_COUNT; v++) {
         if (!stats_processes[v].name[0])
             continue;

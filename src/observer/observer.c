@@ -23,13 +23,13 @@
 #include "process/role.h"
 #include "wire/control_creds.h"
 
-#define SWEEP_MS      100
-#define SECOND_MS     1000
-#define SWEEP_LIMIT   8192 /* events a ring a sweep: one that never ends must not keep the supervisor waiting */
-#define WAIT_MS       10   /* for a log that took nothing */
-#define END_MS        1000 /* for one that takes nothing at the end */
-#define TRACES_END_MS 500  /* for readers at the end */
-#define OLD_SWEEPS    64   /* for a ring whose writer is gone: more than any ring holds */
+#define SWEEP_MS        100
+#define SECOND_MS       1000
+#define SWEEP_LIMIT     8192 /* events a ring a sweep: one that never ends must not keep the supervisor waiting */
+#define WAIT_MS         10   /* for a log that took nothing */
+#define OBSERVER_END_MS 1000 /* for one that takes nothing at the end */
+#define TRACES_END_MS   500  /* for readers at the end */
+#define OLD_SWEEPS      64   /* for a ring whose writer is gone: more than any ring holds */
 
 enum sweep { SWEPT, SWEEP_MORE, SWEEP_WAITS };
 
@@ -421,7 +421,7 @@ static enum step observer_go(void *ctx, struct text *why) {
 
 /* A slow log gets what there is; one that is blocked does not delay the end. */
 static void last_sweeps(struct observer *o) {
-    uint64_t end_ms = clock_mono_ms() + END_MS;
+    uint64_t end_ms = clock_mono_ms() + OBSERVER_END_MS;
     while ((sweep_rings(o, true) != SWEPT || o->sink.batch_len > 0) && o->loop.now_ms < end_ms)
         sink_wait(&o->sink, WAIT_MS);
 }

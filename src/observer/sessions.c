@@ -11,9 +11,9 @@
 #include "observer/json.h"
 #include "wire/listing.h"
 
-#define LIMIT_DEFAULT 1000
-#define LIMIT_MAX     10000
-#define ANSWER_MS     500 /* for one page of one relay */
+#define SESSIONS_LIMIT_DEFAULT 1000
+#define LIMIT_MAX              10000
+#define SESSIONS_ANSWER_MS     500 /* for one page of one relay */
 
 /* One request that waits for relays. */
 struct listing_query {
@@ -194,7 +194,7 @@ static void ask_next_page(struct listing_query *q) {
         q->ask.id = s->last_id++;
         q->ask.max = (uint16_t)MIN(q->limit - q->rows, (size_t)LISTING_ROWS_MAX);
         if (listing_ask_send(s->links[i].fd, &q->ask) == 0) {
-            wheel_arm(&s->admin->loop->wheel, &q->timer, s->admin->loop->now_ms + ANSWER_MS);
+            wheel_arm(&s->admin->loop->wheel, &q->timer, s->admin->loop->now_ms + SESSIONS_ANSWER_MS);
             return;
         }
         add_missing(q);
@@ -292,7 +292,7 @@ static bool read_place(struct listing_query *q, const char *text) {
 static bool read_query(struct listing_query *q, const struct http_request *request) {
     const char *limit = http_query(request, "limit"), *service = http_query(request, "service");
     const char *client = http_query(request, "client"), *after = http_query(request, "after");
-    uint64_t n = LIMIT_DEFAULT;
+    uint64_t n = SESSIONS_LIMIT_DEFAULT;
     struct text t = text_of(q->service, sizeof(q->service));
     if (limit && (text_parse_u64(limit, LIMIT_MAX, &n) < 0 || n == 0))
         return false;

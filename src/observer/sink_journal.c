@@ -12,7 +12,7 @@
 #include "observer/sink.h"
 
 #define JOURNAL_SOCKET "/run/systemd/journal/socket"
-#define PREFIX         "TLS_OFF_"
+#define JOURNAL_PREFIX "TLS_OFF_"
 
 static int journal_open(struct sink *s, struct text *why) {
     s->fd = -1;
@@ -51,7 +51,7 @@ static void journal_put(struct sink *s, const struct fields *f) {
     add_field(&entry, "", "priority", span_of(&priority, 1));
     add_field(&entry, "", "syslog_identifier", span_str("tls-off"));
     for (size_t i = 0; i < f->n; i++)
-        add_field(&entry, PREFIX, f->list[i].name, f->list[i].value);
+        add_field(&entry, JOURNAL_PREFIX, f->list[i].name, f->list[i].value);
     s->batch_len = entry.len;
     datagram_flush(s);
 }

@@ -6,8 +6,8 @@
 #include "observer/exposition.h"
 #include "observer/json.h"
 
-#define SHOWN_MAX 256
-#define RANDOM    (UINT64_C(1) << 56) /* of a trace id its last 56 bits decide (W3C Trace Context 2, "random-trace-id") */
+#define SPANS_SHOWN_MAX 256
+#define RANDOM          (UINT64_C(1) << 56) /* of a trace id its last 56 bits decide (W3C Trace Context 2, "random-trace-id") */
 
 static bool on_state(void *ctx, struct channel *c, struct ipc_msg *m) {
     struct spans *s = ctx;
@@ -83,7 +83,7 @@ void spans_fini(struct spans *s) {
 /* ---- how it stands ---- */
 
 void spans_status(const struct spans *s, struct stats_view *v, json_t *top) {
-    char shown[SHOWN_MAX];
+    char shown[SPANS_SHOWN_MAX];
     struct text t = text_of(shown, sizeof(shown));
     json_t *o = otlp_of(s) ? json_put_object(top, "traces") : NULL;
     if (!o) {

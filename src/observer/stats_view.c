@@ -8,14 +8,14 @@
 #include "base/text.h"
 #include "shm/stats_clients.h"
 
-#define CLIENTS_MAX 16384
-#define ROWS_MAX    2048
+#define STATS_VIEW_CLIENTS_MAX 16384
+#define ROWS_MAX               2048
 
 bool stats_view_init(struct stats_view *f, int stats_fd) {
     memset(f, 0, sizeof(*f));
     if (stats_fd >= 0 && stats_reader_open(stats_fd, &f->stats) < 0)
         f->stats.head = NULL; /* of another layout: the traffic goes on, its counters cannot be read */
-    f->clients_rates = rates_new(CLIENT_RATES, CLIENTS_MAX);
+    f->clients_rates = rates_new(CLIENT_RATES, STATS_VIEW_CLIENTS_MAX);
     f->rows_rates = rates_new(RATE_COUNT, ROWS_MAX);
     return f->clients_rates && f->rows_rates;
 }

@@ -9,8 +9,8 @@
 
 #include "base/err.h"
 
-#define ATTRIBUTES_MAX 16
-#define DOMAIN_MAX     255
+#define ATTRIBUTES_MAX  16
+#define XMPP_DOMAIN_MAX 255
 
 #define NS_TLS    "urn:ietf:params:xml:ns:xmpp-tls"
 #define NS_ERRORS "urn:ietf:params:xml:ns:xmpp-streams"
@@ -166,7 +166,7 @@ static int take_declaration(struct prelude *p, const struct xml_tag *t) {
 
 /* The host that the client asks for, which the answer must name (4.7.1): only when it is a plain host name. */
 static void put_from(struct wr *answer, const struct span *to) {
-    if (!to || to->len == 0 || to->len > DOMAIN_MAX)
+    if (!to || to->len == 0 || to->len > XMPP_DOMAIN_MAX)
         return;
     for (size_t i = 0; i < to->len; i++) {
         uint8_t c = to->p[i];

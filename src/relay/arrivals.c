@@ -10,7 +10,7 @@
 #include "relay/relay.h"
 #include "relay/session.h"
 
-#define PAUSE_MS 20 /* between looks for room when full */
+#define ARRIVALS_PAUSE_MS 20 /* between looks for room when full */
 
 int arrivals_init(struct arrivals *a) {
     for (size_t i = 0; i < WORKERS_MAX; i++)
@@ -28,7 +28,7 @@ static void pause_links(struct relay *r, const char *why) {
     for (uint16_t i = 0; i < r->child.setup.workers; i++)
         if (a->links[i] >= 0)
             loop_unwatch(&r->loop, a->links[i]);
-    wheel_arm(&r->loop.wheel, &a->timer, r->loop.now_ms + PAUSE_MS);
+    wheel_arm(&r->loop.wheel, &a->timer, r->loop.now_ms + ARRIVALS_PAUSE_MS);
     if (log_pause_over(&a->full_log, r->loop.now_ms))
         log_msg(&r->child.log, LOG_LEVEL_WARNING, "%s: no session is taken at %u sessions", why, r->sessions.used);
 }
@@ -51,7 +51,7 @@ static void watch_link(struct relay *r, uint16_t i) {
 void arrivals_timer(void *ctx, struct wtimer *t) {
     struct relay *r = ctx;
     if (r->sessions.used >= r->room) {
-        wheel_arm(&r->loop.wheel, &r->arrivals.timer, r->loop.now_ms + PAUSE_MS);
+        wheel_arm(&r->loop.wheel, &r->arrivals.timer, r->loop.now_ms + ARRIVALS_PAUSE_MS);
         return;
     }
     r->arrivals.paused = false;

@@ -24,9 +24,9 @@
 #include "wire/backend_fault.h"
 #include "wire/resolved.h"
 
-#define RETRY_MS       WHEEL_TICK_MS /* between looks at the queues, when no turn comes sooner */
-#define SHORT_RETRY_MS 20            /* the same while it is we who lack something: each look costs more then */
-#define QUEUE_BATCH    64            /* sessions looked at, a service and look */
+#define CONNECT_RETRY_MS WHEEL_TICK_MS /* between looks at the queues, when no turn comes sooner */
+#define SHORT_RETRY_MS   20            /* the same while it is we who lack something: each look costs more then */
+#define QUEUE_BATCH      64            /* sessions looked at, a service and look */
 
 /* What an attempt came to. */
 enum attempt {
@@ -335,7 +335,7 @@ static void join_queue(struct relay *r, struct session *s) {
     if (s->deadline_ms != CONF_NEVER) /* an attempt may have had a time of its own */
         wheel_arm(&r->loop.wheel, &s->timer, s->deadline_ms);
     if (!wtimer_armed(&r->backlog_timer))
-        wheel_arm(&r->loop.wheel, &r->backlog_timer, r->loop.now_ms + RETRY_MS);
+        wheel_arm(&r->loop.wheel, &r->backlog_timer, r->loop.now_ms + CONNECT_RETRY_MS);
 }
 
 static void act_on(struct relay *r, struct session *s, enum attempt a) {
@@ -408,7 +408,7 @@ void connect_retry_waiters(struct relay *r) {
                 break;
     }
     if (r->backlog_waiters && !wtimer_armed(&r->backlog_timer))
-        wheel_arm(&r->loop.wheel, &r->backlog_timer, r->loop.now_ms + RETRY_MS);
+        wheel_arm(&r->loop.wheel, &r->backlog_timer, r->loop.now_ms + CONNECT_RETRY_MS);
 }
 
 /* ---- what comes of an attempt ---- */

@@ -11,7 +11,7 @@
 #include "relay/session_info.h"
 #include "relay/session_metrics.h"
 
-#define CHAINS      1024u
+#define HOLD_CHAINS 1024u
 #define CHUNK_SHARE 64                             /* of the budget: the most that is read at once, */
 #define CHUNK_MIN   ((size_t)1 << CHUNK_MIN_SHIFT) /* but this in any case; the most from half of the budget on, */
 #define CHUNK_LEAST ((size_t)4096)                 /* and this for clients that hold a large share of it: */
@@ -49,7 +49,7 @@ bool hold_init(struct relay *r) {
     struct holders *h = &r->holders;
     for (size_t i = 0; i < HOLD_CLASSES; i++)
         list_init(&h->class[i]);
-    h->chains = calloc(CHAINS, sizeof(*h->chains));
+    h->chains = calloc(HOLD_CHAINS, sizeof(*h->chains));
     return h->chains && slab_init(&h->holds, sizeof(struct hold), r->room, false) == 0 &&
            slab_init(&h->clients, sizeof(struct hold_client), r->room, false) == 0;
 }
@@ -64,7 +64,7 @@ void hold_fini(struct relay *r) {
 /* ---- clients ---- */
 
 static struct hold_client **hold_chain(struct relay *r, const uint8_t key[static 16]) {
-    return &r->holders.chains[hash_bytes(&r->rate_buckets.key, span_of(key, 16)) % CHAINS];
+    return &r->holders.chains[hash_bytes(&r->rate_buckets.key, span_of(key, 16)) % HOLD_CHAINS];
 }
 
 static uint8_t hold_class(size_t bytes) {

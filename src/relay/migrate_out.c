@@ -24,12 +24,12 @@
 #include "relay/session_metrics.h"
 #include "wire/control_export.h"
 
-#define OPEN_MAX     4    /* batches sent and not yet answered: what bounds the pause of a session */
-#define BATCHES_TURN 2    /* sent a turn: other sessions want their share */
-#define ACTIVE_MS    5000 /* a session that has relayed bytes within that time */
-#define TICK_MS      20   /* between looks at a link that takes or answers nothing */
-#define UNREPORTED   UINT32_MAX
-#define PAUSE_MS     200 /* after the importer had no room */
+#define OPEN_MAX             4    /* batches sent and not yet answered: what bounds the pause of a session */
+#define BATCHES_TURN         2    /* sent a turn: other sessions want their share */
+#define ACTIVE_MS            5000 /* a session that has relayed bytes within that time */
+#define MIGRATE_OUT_TICK_MS  20   /* between looks at a link that takes or answers nothing */
+#define UNREPORTED           UINT32_MAX
+#define MIGRATE_OUT_PAUSE_MS 200 /* after the importer had no room */
 
 struct exporting {
     int link, liveness; /* LIVENESS: the writing end */
@@ -182,7 +182,7 @@ static void take_result(struct relay *r, struct exporting *e, struct session *s,
     }
     s->stays = result == EXPORT_IS_REFUSED;
     if (result == EXPORT_NO_ROOM)
-        e->pause_until_ms = r->loop.now_ms + PAUSE_MS;
+        e->pause_until_ms = r->loop.now_ms + MIGRATE_OUT_PAUSE_MS;
     take_back(r, s);
 }
 
@@ -351,7 +351,7 @@ static void report_dry(struct relay *r, struct exporting *e) {
 static void keep_time(struct relay *r, struct exporting *e) {
     bool waits = e->nflying || r->loop.now_ms < e->pause_until_ms;
     if (waits && !wtimer_armed(&e->timer))
-        wheel_arm(&r->loop.wheel, &e->timer, r->loop.now_ms + TICK_MS);
+        wheel_arm(&r->loop.wheel, &e->timer, r->loop.now_ms + MIGRATE_OUT_TICK_MS);
 }
 
 bool migrate_out_turn(struct relay *r) {

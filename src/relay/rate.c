@@ -10,7 +10,7 @@
 #include "relay/session_trace.h"
 #include "shm/buckets.h"
 
-#define CHAINS         1024u
+#define RATE_CHAINS    1024u
 #define MS_NS          UINT64_C(1000000)
 #define BURST_NS       (100 * MS_NS) /* of the rate, after a pause; also what a late timer does not lose */
 #define QUANTUM_MS     20            /* of the rate are reserved at once, */
@@ -52,7 +52,7 @@ struct rate_share {
 bool rate_init(struct relay *r) {
     list_init(&r->rate_refilled);
     r->rate_buckets = buckets_of(r->child.stats.buckets, &r->child.stats.key);
-    r->rate_chains = calloc(CHAINS, sizeof(struct rate_limiter *));
+    r->rate_chains = calloc(RATE_CHAINS, sizeof(struct rate_limiter *));
     return r->rate_chains && slab_init(&r->rate_limiters, sizeof(struct rate_limiter), RATE_KINDS * r->room, false) == 0;
 }
 
@@ -69,7 +69,7 @@ bool rate_limits(const struct conf_service *s) {
 }
 
 static struct rate_limiter **limiter_chain(struct relay *r, uint64_t tag) {
-    return &r->rate_chains[tag % CHAINS];
+    return &r->rate_chains[tag % RATE_CHAINS];
 }
 
 /* The limiter of that bucket, found or made; NULL when there is no memory. */

@@ -30,8 +30,8 @@
 
 #define SCRATCH_LEN ((1u << CHUNK_MAX_SHIFT) + EXPORT_READ_AHEAD_MAX + 64 * RECORD_OVERHEAD_MAX)
 
-#define DRAIN_TICK_MS 50
-#define QUIET_MS      1000 /* a session that relayed no byte for so long has nothing in flight */
+#define DRAIN_TICK_MS  50
+#define RELAY_QUIET_MS 1000 /* a session that relayed no byte for so long has nothing in flight */
 
 static const struct channel_ops resolver_ops = {.rules = resolved_rules, .message = connect_resolved};
 
@@ -65,8 +65,8 @@ static void drain_tick(void *ctx, struct wtimer *t) {
     if (last)
         migrate_out_stop(r); /* what it has not given away by now is cut */
     for (struct session *s; (s = slab_next(&r->sessions, &slot));) {
-        bool quiet =
-            s->waits != WAITS_RATE && s->active_ms + QUIET_MS <= r->loop.now_ms && s->up.wait.len == 0 && s->down.wait.len == 0;
+        bool quiet = s->waits != WAITS_RATE && s->active_ms + RELAY_QUIET_MS <= r->loop.now_ms && s->up.wait.len == 0 &&
+                     s->down.wait.len == 0;
         if (s->state == SESSION_DEAD || s->waits == WAITS_MIGRATION)
             continue;
         if (s->state != SESSION_CLOSING && quiet && r->drain_how == DRAIN_QUICK) {

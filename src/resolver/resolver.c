@@ -7,8 +7,8 @@
 #include "base/clock.h"
 #include "resolver/names.h"
 
-#define AGAIN_MS         30000
-#define AFTER_FAILURE_MS 5000
+#define RESOLVER_AGAIN_MS 30000
+#define AFTER_FAILURE_MS  5000
 
 struct resolver {
     struct child child;
@@ -52,7 +52,7 @@ static bool resolver_turn_end(void *ctx) {
     role_ready(&r->child);
     if (asks) { /* a name server may have taken long */
         r->loop.now_ms = clock_mono_ms();
-        ask_again(r, r->failed ? AFTER_FAILURE_MS : AGAIN_MS);
+        ask_again(r, r->failed ? AFTER_FAILURE_MS : RESOLVER_AGAIN_MS);
     }
     if (!sent)
         ask_again(r, AFTER_FAILURE_MS);

@@ -4,10 +4,10 @@
 
 #include "shm/relaxed.h"
 
-#define SET_PLACES 8u
-#define SETS       (BUCKETS_SIZE / (SET_PLACES * sizeof(struct bucket_place)))
-#define STALE_NS   UINT64_C(2000000000) /* refilled so long ago, a place may be taken; longer than any burst */
-#define NS         UINT64_C(1000000000)
+#define SET_PLACES  8u
+#define BUCKET_SETS (BUCKETS_SIZE / (SET_PLACES * sizeof(struct bucket_place)))
+#define STALE_NS    UINT64_C(2000000000) /* refilled so long ago, a place may be taken; longer than any burst */
+#define NS          UINT64_C(1000000000)
 
 /*
  * A time later than that was never reserved: it is nonsense, and the bucket is full. Each relay waits for one reservation
@@ -51,7 +51,7 @@ static bool claim_place(struct bucket_place *place, uint64_t tag, uint64_t now_n
 static struct bucket_place *find_or_claim(const struct buckets *b, uint64_t tag, uint64_t now_ns) {
     if (!b->places)
         return NULL;
-    struct bucket_place *set = &b->places[tag % SETS * SET_PLACES], *found = find_place(set, tag);
+    struct bucket_place *set = &b->places[tag % BUCKET_SETS * SET_PLACES], *found = find_place(set, tag);
     for (unsigned i = 0; !found && i < SET_PLACES; i++)
         if (claim_place(&set[i], tag, now_ns)) {
             found = find_place(set, tag);

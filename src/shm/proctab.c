@@ -23,7 +23,7 @@ struct proctab_shared {
     struct proctab proctab;
 };
 
-#define WORDS (sizeof(struct proctab) / sizeof(uint64_t))
+#define PROCTAB_WORDS (sizeof(struct proctab) / sizeof(uint64_t))
 _Static_assert(sizeof(struct proctab) % sizeof(uint64_t) == 0, "copied in words");
 
 static const char *const phase_names[PROCTAB_PHASES] = {"starting", "serving", "reloading", "draining", "stopping"};
@@ -99,7 +99,7 @@ void proctab_write(struct proctab_page *p, const struct proctab *r) {
     uint64_t sequence = LOAD(&p->shared->sequence);
     STORE(&p->shared->sequence, sequence + 1);
     __atomic_thread_fence(__ATOMIC_RELEASE);
-    for (size_t i = 0; i < WORDS; i++)
+    for (size_t i = 0; i < PROCTAB_WORDS; i++)
         STORE(&to[i], from[i]);
     __atomic_store_n(&p->shared->sequence, sequence + 2, __ATOMIC_RELEASE);
 }
@@ -109,7 +109,7 @@ bool proctab_read(const struct proctab_page *p, struct proctab *ret) {
     uint64_t *to = (void *)ret;
     for (unsigned tries = 0; tries < READ_TRIES; tries++) {
         uint64_t before = __atomic_load_n(&p->shared->sequence, __ATOMIC_ACQUIRE);
-        for (size_t i = 0; !(before & 1) && i < WORDS; i++)
+        for (size_t i = 0; !(before & 1) && i < PROCTAB_WORDS; i++)
             to[i] = LOAD(&from[i]);
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
         if (!(before & 1) && LOAD(&p->shared->sequence) == before)

@@ -13,12 +13,12 @@
 
 #include "base/err.h"
 
-#define FIRST_FD     3
-#define NAME_MAX_LEN 64
+#define FIRST_FD            3
+#define SOCKET_NAME_MAX_LEN 64
 
 /* The name of socket number N: LISTEN_FDNAMES has them with colons between. */
-static const char *socket_name(const char *names, uint64_t n, char to[static NAME_MAX_LEN]) {
-    struct text t = text_of(to, NAME_MAX_LEN);
+static const char *socket_name(const char *names, uint64_t n, char to[static SOCKET_NAME_MAX_LEN]) {
+    struct text t = text_of(to, SOCKET_NAME_MAX_LEN);
     for (; names && n > 0; n--) {
         names = strchr(names, ':');
         names = names ? names + 1 : NULL;
@@ -100,7 +100,7 @@ static bool take_socket(struct listeners *l, int fd, const char *name, struct te
 }
 
 static bool take_sockets_passed(struct listeners *l, uint64_t n, const char *names, struct text *why) {
-    char name[NAME_MAX_LEN];
+    char name[SOCKET_NAME_MAX_LEN];
     for (uint64_t i = 0; i < n; i++)
         if (!take_socket(l, FIRST_FD + (int)i, socket_name(names, i, name), why))
             return false;

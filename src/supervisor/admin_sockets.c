@@ -9,7 +9,7 @@
 #include "base/text.h"
 #include "wire/control.h"
 
-#define BACKLOG 128
+#define ADMIN_SOCKETS_BACKLOG 128
 
 void admin_sockets_init(struct admin_sockets *a) {
     *a = (struct admin_sockets){.unix_fd = -1, .tcp_fd = -1};
@@ -21,7 +21,7 @@ static int open_tcp(const struct addr *a) {
     const int one = 1;
     int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == 0 &&
-        bind(fd, (struct sockaddr *)&ss, len) == 0 && listen(fd, BACKLOG) == 0)
+        bind(fd, (struct sockaddr *)&ss, len) == 0 && listen(fd, ADMIN_SOCKETS_BACKLOG) == 0)
         return fd;
     int error = errno;
     if (fd >= 0)
@@ -46,7 +46,7 @@ static void close_unix(struct admin_sockets *a) {
 }
 
 static bool take_unix(struct admin_sockets *a, const struct conf_admin *c, struct text *why) {
-    a->unix_fd = unix_socket_open(c->socket, true, BACKLOG, &a->file);
+    a->unix_fd = unix_socket_open(c->socket, true, ADMIN_SOCKETS_BACKLOG, &a->file);
     if (a->unix_fd < 0)
         text_addf(why, "admin socket %s: %s", c->socket, unix_socket_fault(errno));
     else if (give_rights(a, c, why))

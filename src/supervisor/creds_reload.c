@@ -16,13 +16,13 @@
 #include "supervisor/worker.h"
 #include "wire/control_creds.h"
 
-#define QUIET_MS    200   /* without an event: the writer is done */
-#define NOISE_MS    2000  /* the longest wait for quiet */
-#define COST_FACTOR 20    /* checking files takes at most 1/20 of our time */
-#define READ_MS     60000 /* limits of the stages */
-#define TAKE_MS     60000
-#define LOG_EVERY_S 60 /* between two checks for expiry, where files are not checked */
-#define DAY_S       86400
+#define CREDS_RELOAD_QUIET_MS 200   /* without an event: the writer is done */
+#define NOISE_MS              2000  /* the longest wait for quiet */
+#define COST_FACTOR           20    /* checking files takes at most 1/20 of our time */
+#define READ_MS               60000 /* limits of the stages */
+#define TAKE_MS               60000
+#define LOG_EVERY_S           60 /* between two checks for expiry, where files are not checked */
+#define DAY_S                 86400
 
 static uint64_t wall_seconds(void) {
     return clock_wall_us() / 1000000;
@@ -331,5 +331,5 @@ void creds_reload_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) 
     if (c->first_ms == 0)
         c->first_ms = s->loop.now_ms;
     if (s->loop.now_ms - c->first_ms < NOISE_MS || !wtimer_armed(&c->quiet))
-        look_at_files_soon(s, QUIET_MS);
+        look_at_files_soon(s, CREDS_RELOAD_QUIET_MS);
 }

@@ -8,26 +8,26 @@
 #include "supervisor/wiring.h"
 #include "supervisor/worker.h"
 
-#define PING_MS     2000
-#define LOOK_MS     250 /* after a ping, for answers */
-#define HUNG_MS     10000
-#define KILL_MS     30000
-#define LOOKUP_MORE 12 /* times that for the resolver: it waits for name servers in one call */
+#define PING_MS           2000
+#define HEARTBEAT_LOOK_MS 250 /* after a ping, for answers */
+#define HUNG_MS           10000
+#define KILL_MS           30000
+#define LOOKUP_MORE       12 /* times that for the resolver: it waits for name servers in one call */
 
 /*
  * With a watchdog they are these parts of its time. It is not fed from the first to the second, which are less than all of it
  * apart for the resolver too. Pings are sent as often as without one, or more often.
  */
-#define PARTS        8
-#define WATCHED_HUNG 3
-#define WATCHED_KILL 5
-#define PING_MIN_MS  100
-#define USEC_OF_MS   1000
+#define HEARTBEAT_PARTS 8
+#define WATCHED_HUNG    3
+#define WATCHED_KILL    5
+#define PING_MIN_MS     100
+#define USEC_OF_MS      1000
 
 struct heartbeat_patience heartbeat_patience(enum role role, uint64_t watchdog_ms) {
     struct heartbeat_patience p = {.ping_ms = PING_MS, .hung_ms = HUNG_MS, .kill_ms = KILL_MS};
     if (watchdog_ms) {
-        uint64_t part_ms = MAX(watchdog_ms / PARTS, (uint64_t)PING_MIN_MS);
+        uint64_t part_ms = MAX(watchdog_ms / HEARTBEAT_PARTS, (uint64_t)PING_MIN_MS);
         p.ping_ms = MIN(part_ms, (uint64_t)PING_MS);
         p.hung_ms = part_ms * WATCHED_HUNG;
         p.kill_ms = part_ms * WATCHED_KILL;
@@ -161,5 +161,5 @@ void heartbeat_timer(struct super *s) {
     } else {
         waits = cover(s);
     }
-    wheel_arm(&s->loop.wheel, &h->timer, asks || waits ? MIN(s->loop.now_ms + LOOK_MS, h->ask_ms) : h->ask_ms);
+    wheel_arm(&s->loop.wheel, &h->timer, asks || waits ? MIN(s->loop.now_ms + HEARTBEAT_LOOK_MS, h->ask_ms) : h->ask_ms);
 }

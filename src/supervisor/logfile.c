@@ -18,10 +18,10 @@
 
 #include "base/err.h"
 
-#define FLAGS      (O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
-#define MODE       0640
-#define LINKS_MAX  40
-#define GROUPS_MAX 256
+#define FLAGS              (O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
+#define MODE               0640
+#define LINKS_MAX          40
+#define LOGFILE_GROUPS_MAX 256
 
 /* ---- the walk ---- */
 
@@ -122,8 +122,8 @@ static void become(uid_t uid, gid_t gid, size_t n, const gid_t *groups) {
 }
 
 static int open_as_user(const char *path, const struct passwd *user) {
-    gid_t own[GROUPS_MAX], theirs[GROUPS_MAX];
-    int nown = getgroups(GROUPS_MAX, own), ntheirs = GROUPS_MAX;
+    gid_t own[LOGFILE_GROUPS_MAX], theirs[LOGFILE_GROUPS_MAX];
+    int nown = getgroups(LOGFILE_GROUPS_MAX, own), ntheirs = LOGFILE_GROUPS_MAX;
     if (nown < 0 || getgrouplist(user->pw_name, user->pw_gid, theirs, &ntheirs) < 0) {
         errno = E2BIG;
         return -1;

@@ -8,7 +8,7 @@
 #include "supervisor/super.h"
 #include "supervisor/worker.h"
 
-#define ANSWER_MS 1000 /* for those that miss the deadline */
+#define STOP_ANSWER_MS 1000 /* for those that miss the deadline */
 
 static uint64_t drain_left(const struct super *s) {
     return s->stop.until_ms > s->loop.now_ms ? s->stop.until_ms - s->loop.now_ms : 0;
@@ -64,7 +64,7 @@ void stop_begin(struct super *s) {
                                               : "stopping: sessions may finish what is in flight for %llu ms",
             (unsigned long long)drain_left(s));
     /* relays and handshakers enforce the deadline themselves; this timer is for those that do not answer */
-    wheel_arm(&s->loop.wheel, &s->stop.timer, s->stop.until_ms + ANSWER_MS);
+    wheel_arm(&s->loop.wheel, &s->stop.timer, s->stop.until_ms + STOP_ANSWER_MS);
     listeners_keep(&s->listeners, &s->log, NULL);
     drain_role(s, ROLE_HANDSHAKER);
     if (!s->previous) /* else they still get sessions of the old ones */

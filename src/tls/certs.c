@@ -19,9 +19,9 @@
 #include "tls/sig_scheme.h"
 #include "tls/suite.h"
 
-#define WAYS    4
-#define SETS    (CERTS_CACHE_ENTRIES / WAYS)
-#define CA_SETS (CERTS_CACHE_CAS / WAYS)
+#define WAYS       4
+#define CERTS_SETS (CERTS_CACHE_ENTRIES / WAYS)
+#define CA_SETS    (CERTS_CACHE_CAS / WAYS)
 
 struct made {
     uint32_t entry;
@@ -42,7 +42,7 @@ struct certs {
     struct creds store;
     struct certs_keys keys;
     uint64_t clock;
-    struct made made[SETS][WAYS];
+    struct made made[CERTS_SETS][WAYS];
     struct made_ca cas[CA_SETS][WAYS];
 };
 
@@ -163,7 +163,7 @@ static bool make_entry(struct certs *c, uint32_t entry, struct made *m) {
 
 /* The entry's objects, valid until the next call. NULL: they are not to be had. */
 static struct made *made_of(struct certs *c, uint32_t entry) {
-    struct made *set = c->made[entry % SETS], *oldest = set;
+    struct made *set = c->made[entry % CERTS_SETS], *oldest = set;
     for (struct made *m = set; m < set + WAYS; m++) {
         if (m->used && m->entry == entry) {
             m->used = ++c->clock;
@@ -195,7 +195,7 @@ int certs_open(int fd, const struct certs_keys *keys, struct certs **ret) {
 void certs_free(struct certs *c) {
     if (!c)
         return;
-    for (unsigned i = 0; i < SETS * WAYS; i++)
+    for (unsigned i = 0; i < CERTS_SETS * WAYS; i++)
         made_fini(&c->made[i / WAYS][i % WAYS]);
     for (unsigned i = 0; i < CA_SETS * WAYS; i++)
         X509_free(c->cas[i / WAYS][i % WAYS].x);

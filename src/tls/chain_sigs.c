@@ -25,17 +25,17 @@ static const struct {
     {NID_sha224, NID_X9_62_id_ecPublicKey, {0x0303, 0}},
 };
 
-#define UNKNOWN 15
-_Static_assert(ARRAY_LEN(known) <= UNKNOWN, "all fit into a set");
+#define CHAIN_SIGS_UNKNOWN 15
+_Static_assert(ARRAY_LEN(known) <= CHAIN_SIGS_UNKNOWN, "all fit into a set");
 
 static unsigned sig_number(X509 *x) {
     int hash = NID_undef, key = NID_undef;
     if (X509_get_signature_info(x, &hash, &key, NULL, NULL) != 1)
-        return UNKNOWN;
+        return CHAIN_SIGS_UNKNOWN;
     for (unsigned i = 0; i < ARRAY_LEN(known); i++)
         if (known[i].hash == hash && known[i].key == key)
             return i;
-    return UNKNOWN;
+    return CHAIN_SIGS_UNKNOWN;
 }
 
 uint16_t chain_sigs_of(X509 *x) {

@@ -6,11 +6,11 @@
 #include "base/rd.h"
 #include "base/wr.h"
 
-#define FORMAT 1 /* tickets outlive a version of ours by an hour */
+#define CLIENT_ID_FORMAT 1 /* tickets outlive a version of ours by an hour */
 
 size_t client_id_pack(const struct client_id *id, uint8_t to[static CLIENT_ID_PACKED]) {
     struct wr w = wr_of(to, CLIENT_ID_PACKED);
-    wr_u8(&w, FORMAT);
+    wr_u8(&w, CLIENT_ID_FORMAT);
     wr_u8(&w, id->verified);
     if (id->verified) {
         wr_u64(&w, (uint64_t)id->verified_s);
@@ -40,7 +40,7 @@ int client_id_unpack(struct span packed, struct client_id *ret) {
     struct rd r = rd_of(packed);
     struct client_id id = {0};
     uint8_t format = rd_u8(&r), verified = rd_u8(&r);
-    if (format != FORMAT || verified > 1)
+    if (format != CLIENT_ID_FORMAT || verified > 1)
         return ERR_FORMAT;
     id.verified = verified == 1;
     if (id.verified) {

@@ -6,12 +6,12 @@
 #include "tls/hs_libssl.h"
 
 /* Each costs about what a handshake does; clients send a handful of shares and tickets, and lists that are short or empty. */
-#define SHARE_LOOKUPS_MAX (1 << 20) /* of shares in the list of groups */
-#define TICKETS_MAX       100
-#define SUITES_MAX        4096
-#define CERT_SIGALGS_MAX  1024 /* signature_algorithms_cert: searched for each scheme that we share, and each certificate */
-#define STATUS_MAX        2048 /* bytes of status_request: names of responders, extensions */
-#define AUTHORITIES_MAX   (16 * 1024) /* bytes of certificate_authorities */
+#define SHARE_LOOKUPS_MAX          (1 << 20) /* of shares in the list of groups */
+#define TICKETS_MAX                100
+#define SUITES_MAX                 4096
+#define CERT_SIGALGS_MAX           1024 /* signature_algorithms_cert: searched for each scheme that we share, and each certificate */
+#define HS_LIBSSL_HELLO_STATUS_MAX 2048        /* bytes of status_request: names of responders, extensions */
+#define AUTHORITIES_MAX            (16 * 1024) /* bytes of certificate_authorities */
 
 static size_t count_shares(const struct hello *h) {
     size_t n = 0;
@@ -34,7 +34,7 @@ static size_t count_tickets(const struct hello *h) {
 int hs_libssl_bears(const struct hello *h) {
     bool few = count_shares(h) * (h->groups.len / 2) <= SHARE_LOOKUPS_MAX && count_tickets(h) <= TICKETS_MAX &&
                h->suites.len / 2 <= SUITES_MAX && h->sigalgs_cert.len / 2 <= CERT_SIGALGS_MAX &&
-               h->status_request.len <= STATUS_MAX && h->authorities.len <= AUTHORITIES_MAX;
+               h->status_request.len <= HS_LIBSSL_HELLO_STATUS_MAX && h->authorities.len <= AUTHORITIES_MAX;
     return few ? 0 : ERR_LIMIT;
 }
 

@@ -16,10 +16,10 @@
 #include "tls/key_provider_internal.h"
 #include "tls/sha2.h"
 
-#define LABEL_MAX 32
-#define DATA_MAX  64
-#define INFO_MAX  (2 + 1 + 2 * LABEL_MAX + 1 + DATA_MAX)
-#define KEY_MAX   512 /* shared secrets of hybrid groups included */
+#define LABEL_MAX            32
+#define DATA_MAX             64
+#define INFO_MAX             (2 + 1 + 2 * LABEL_MAX + 1 + DATA_MAX)
+#define KDF_PROVIDER_KEY_MAX 512 /* shared secrets of hybrid groups included */
 
 /* ---- the algorithm as libcrypto sees it ---- */
 
@@ -27,7 +27,7 @@ struct kdf {
     bool in_use;
     int mode;
     unsigned hash;
-    uint8_t key[KEY_MAX], salt[HASH_LEN_MAX], prefix[LABEL_MAX], label[LABEL_MAX], data[DATA_MAX];
+    uint8_t key[KDF_PROVIDER_KEY_MAX], salt[HASH_LEN_MAX], prefix[LABEL_MAX], label[LABEL_MAX], data[DATA_MAX];
     size_t key_len, salt_len, prefix_len, label_len, data_len;
     bool has_key, has_salt;
 };

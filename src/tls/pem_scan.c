@@ -5,9 +5,9 @@
 
 #include "base/err.h"
 
-#define DASHES     "-----"
-#define DASHES_LEN 5
-#define SHOWN_MAX  80 /* bytes of a line in a message */
+#define DASHES             "-----"
+#define DASHES_LEN         5
+#define PEM_SCAN_SHOWN_MAX 80 /* bytes of a line in a message */
 
 static const struct {
     const char *label;
@@ -80,13 +80,13 @@ static struct span label_of(struct span line, const char *word) {
 }
 
 /* What is left of a line, in upper case, when dashes, blanks and everything beyond ASCII are taken out of it. */
-static size_t bare_text(struct span line, char to[static SHOWN_MAX]) {
+static size_t bare_text(struct span line, char to[static PEM_SCAN_SHOWN_MAX]) {
     size_t n = 0;
     for (size_t i = 0; i < line.len; i++) {
         uint8_t c = line.p[i];
         if (c == '-' || c <= ' ' || c >= 0x7f)
             continue;
-        if (n == SHOWN_MAX)
+        if (n == PEM_SCAN_SHOWN_MAX)
             return 0;
         to[n++] = (char)(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
     }
@@ -107,7 +107,7 @@ static bool is_bare(const char *bare, size_t len, const char *word, const char *
 /* Whether a line is meant to be the begin or the end of a block, and is none that any reader would take. */
 static bool is_near(struct span line) {
     static const char *const frames[] = {DASHES "BEGIN", DASHES "END"};
-    char bare[SHOWN_MAX];
+    char bare[PEM_SCAN_SHOWN_MAX];
     if (line.len && line.p[0] == '#') /* the operator has taken it out */
         return false;
     for (size_t i = 0; i < ARRAY_LEN(frames); i++)
@@ -125,13 +125,13 @@ static bool is_near(struct span line) {
 
 static void quote_line(struct text *to, struct span line) {
     text_add(to, "\"");
-    for (size_t i = 0; i < line.len && i < SHOWN_MAX; i++) {
+    for (size_t i = 0; i < line.len && i < PEM_SCAN_SHOWN_MAX; i++) {
         if (line.p[i] >= ' ' && line.p[i] < 0x7f)
             text_add_span(to, span_of(&line.p[i], 1));
         else
             text_addf(to, "\\x%02x", line.p[i]);
     }
-    text_add(to, line.len > SHOWN_MAX ? "...\"" : "\"");
+    text_add(to, line.len > PEM_SCAN_SHOWN_MAX ? "...\"" : "\"");
 }
 
 static enum step refuse_line(const struct pem_scan *s, struct span line, struct text *why) {

@@ -4,7 +4,7 @@
 
 #include "base/err.h"
 
-#define AAD_MAX 13
+#define RECORD_AAD_MAX 13
 
 int record_run_begin(struct record_run *run, struct engine_contexts *contexts, const struct suite *suite,
                      struct traffic_keys *keys, bool seal) {
@@ -48,13 +48,13 @@ static void make_nonce(const struct record_run *run, const uint8_t *explicit, ui
 
 /* 1.3: the header as it is (RFC 8446 5.2). 1.2: number, type, version, plain length (RFC 5246 6.2.3.3). */
 static struct span make_aad(const struct record_run *run, const uint8_t *header, size_t plain_len,
-                            uint8_t room[static AAD_MAX]) {
+                            uint8_t room[static RECORD_AAD_MAX]) {
     if (run->suite->version == TLS_1_3)
         return span_of(header, RECORD_HEADER_LEN);
     put_u64(room, run->keys->seq);
     memcpy(room + 8, header, 3);
     put_u16(room + 11, plain_len);
-    return span_of(room, AAD_MAX);
+    return span_of(room, RECORD_AAD_MAX);
 }
 
 uint64_t record_seals_left(const struct suite *suite, const struct traffic_keys *keys) {
@@ -69,7 +69,7 @@ static void next_number(struct traffic_keys *keys) {
 }
 
 int record_seal(struct record_run *run, enum content_type type, uint8_t *rec, size_t plain_len, size_t *ret_len) {
-    uint8_t nonce[AEAD_NONCE_LEN], aad_room[AAD_MAX];
+    uint8_t nonce[AEAD_NONCE_LEN], aad_room[RECORD_AAD_MAX];
     const struct suite *suite = run->suite;
     struct traffic_keys *keys = run->keys;
     bool is_1_3 = suite->version == TLS_1_3;
@@ -133,7 +133,7 @@ static int strip_inner(const uint8_t *data, size_t len, enum content_type *ret_t
 }
 
 int record_open(struct record_run *run, uint8_t *rec, size_t rec_len, enum content_type *ret_type, struct span *ret_plain) {
-    uint8_t nonce[AEAD_NONCE_LEN], aad_room[AAD_MAX];
+    uint8_t nonce[AEAD_NONCE_LEN], aad_room[RECORD_AAD_MAX];
     bool is_1_3 = run->suite->version == TLS_1_3;
     size_t prefix = record_prefix(run->suite);
 

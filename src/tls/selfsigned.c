@@ -22,12 +22,12 @@
 #include "tls/hostname.h"
 #include "tls/key_read.h"
 
-#define DAY_S       (24L * 60 * 60)
-#define VALID_S     (365 * DAY_S)
-#define RENEW_S     (7 * DAY_S)
-#define CLOCK_SKEW  (60L * 60) /* a client's clock may be behind ours */
-#define SERIAL_LEN  16
-#define COMMON_NAME "tls-off self-signed"
+#define DAY_S              (24L * 60 * 60)
+#define SELFSIGNED_VALID_S (365 * DAY_S)
+#define RENEW_S            (7 * DAY_S)
+#define CLOCK_SKEW         (60L * 60) /* a client's clock may be behind ours */
+#define SERIAL_LEN         16
+#define COMMON_NAME        "tls-off self-signed"
 
 /* The names every certificate gets; those of the caller follow. */
 static const char *const own_names[] = {"localhost", "127.0.0.1", "::1"};
@@ -160,7 +160,7 @@ static bool set_serial(X509 *x) {
 static int fill_in(X509 *x, EVP_PKEY *key, const char *names) {
     X509_NAME *subject = X509_get_subject_name(x);
     if (X509_set_version(x, X509_VERSION_3) != 1 || !set_serial(x) || !X509_gmtime_adj(X509_getm_notBefore(x), -CLOCK_SKEW) ||
-        !X509_gmtime_adj(X509_getm_notAfter(x), VALID_S) || X509_set_pubkey(x, key) != 1 ||
+        !X509_gmtime_adj(X509_getm_notAfter(x), SELFSIGNED_VALID_S) || X509_set_pubkey(x, key) != 1 ||
         X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const uint8_t *)COMMON_NAME, -1, -1, 0) != 1 ||
         X509_set_issuer_name(x, subject) != 1)
         return ERR_CRYPTO;

@@ -9,7 +9,7 @@
 #include "base/secret.h"
 #include "creds/creds_write.h"
 
-#define VALID_S 3600
+#define SELFTEST_SERVICE_VALID_S 3600
 
 static EVP_PKEY *get_selftest_key(void *ctx, const struct creds *store, uint32_t key) {
     (void)store, (void)key; /* there is one */
@@ -39,7 +39,8 @@ static void digest(struct span bytes, uint8_t ret[static CREDS_DIGEST_LEN]) {
 static X509 *make_cert(EVP_PKEY *key) {
     X509 *x = X509_new();
     if (x && X509_set_version(x, X509_VERSION_3) == 1 && X509_gmtime_adj(X509_getm_notBefore(x), 0) &&
-        X509_gmtime_adj(X509_getm_notAfter(x), VALID_S) && X509_set_pubkey(x, key) == 1 && X509_sign(x, key, EVP_sha256()) > 0)
+        X509_gmtime_adj(X509_getm_notAfter(x), SELFTEST_SERVICE_VALID_S) && X509_set_pubkey(x, key) == 1 &&
+        X509_sign(x, key, EVP_sha256()) > 0)
         return x;
     X509_free(x);
     return NULL;

@@ -14,10 +14,10 @@
 #include "tls/keysched.h"
 #include "tls/sha2.h"
 
-#define TICKET_KEY_LEN 32
-#define SALT_LEN       32
-#define HEAD_LEN       (TICKETS_NAME_LEN + SALT_LEN)
-#define HOUR_US        (3600ull * 1000 * 1000)
+#define TICKET_KEY_LEN   32
+#define TICKETS_SALT_LEN 32
+#define TICKETS_HEAD_LEN (TICKETS_NAME_LEN + TICKETS_SALT_LEN)
+#define HOUR_US          (3600ull * 1000 * 1000)
 
 /* The keys of one hour. The name is all that a ticket shows of them. */
 struct hour_keys {
@@ -117,7 +117,7 @@ void tickets_forget(void) {
 /* A working context with the key of the one ticket that has this SALT; NULL when the library failed. */
 static void *load_ticket_key(const struct hour_keys *k, const uint8_t *salt, bool seal) {
     uint8_t key[AEAD_KEY_MAX];
-    struct span context = span_of(salt, SALT_LEN);
+    struct span context = span_of(salt, TICKETS_SALT_LEN);
     void *ctx = NULL;
     if (keysched_expand_label(HASH_SHA256, k->own_key, "one ticket", context, key, sizeof(key)) == 0)
         ctx = engine_contexts_load(&aead, AEAD_AES_256_GCM, seal, key);
@@ -131,11 +131,11 @@ int tickets_seal(struct tickets *t, uint8_t *ticket, size_t len) {
     if (!follow_clock(t))
         return ERR_CRYPTO;
     const struct hour_keys *k = &t->secrets[0].hours[NOW];
-    uint8_t *salt = ticket + TICKETS_NAME_LEN, *data = ticket + HEAD_LEN;
+    uint8_t *salt = ticket + TICKETS_NAME_LEN, *data = ticket + TICKETS_HEAD_LEN;
     memcpy(ticket, k->own_name, TICKETS_NAME_LEN);
-    rand_bytes(salt, SALT_LEN);
+    rand_bytes(salt, TICKETS_SALT_LEN);
     void *ctx = load_ticket_key(k, salt, true);
-    return ctx ? engine_libcrypto.seal(ctx, only_nonce, span_of(ticket, HEAD_LEN), data, len, data + len) : ERR_CRYPTO;
+    return ctx ? engine_libcrypto.seal(ctx, only_nonce, span_of(ticket, TICKETS_HEAD_LEN), data, len, data + len) : ERR_CRYPTO;
 }
 
 int tickets_open(struct tickets *t, struct span ticket, uint8_t *to, size_t cap, size_t *ret_len) {
@@ -152,8 +152,9 @@ int tickets_open(struct tickets *t, struct span ticket, uint8_t *to, size_t cap,
         return ERR_NOT_FOUND;
     size_t len = ticket.len - TICKETS_SEALED_MORE;
     void *ctx = load_ticket_key(k, ticket.p + TICKETS_NAME_LEN, false);
-    memcpy(to, ticket.p + HEAD_LEN, len);
-    int err = ctx ? engine_libcrypto.open(ctx, only_nonce, span_of(ticket.p, HEAD_LEN), to, len, ticket.p + HEAD_LEN + len)
+    memcpy(to, ticket.p + TICKETS_HEAD_LEN, len);
+    int err = ctx ? engine_libcrypto.open(ctx, only_nonce, span_of(ticket.p, TICKETS_HEAD_LEN), to, len,
+                                          ticket.p + TICKETS_HEAD_LEN + len)
                   : ERR_CRYPTO;
     if (err == 0)
         *ret_len = len;

@@ -9,19 +9,19 @@
 #include "wire/addr_pack.h"
 #include "wire/control_hook.h"
 
-#define SETUP_LEN      18
-#define LISTENER_LEN   2
-#define ADMIN_LEN      1
-#define PEER_LEN       8
-#define NUMBER_LEN     8
-#define EXPORT_LEN     5
-#define EXPORTED_LEN   9
-#define DRAIN_LEN      10
-#define COMMAND_LEN    26
-#define REQUEST_MIN    12
-#define CONFIGURED_MIN 4
-#define SET_LEN        4
-#define KEY_LEN        8 /* CREDS, KEY, KEY_PASS */
+#define SETUP_LEN           18
+#define LISTENER_LEN        2
+#define ADMIN_LEN           1
+#define PEER_LEN            8
+#define CONTROL_NUMBER_LEN  8
+#define EXPORT_LEN          5
+#define EXPORTED_LEN        9
+#define DRAIN_LEN           10
+#define CONTROL_COMMAND_LEN 26
+#define CONTROL_REQUEST_MIN 12
+#define CONFIGURED_MIN      4
+#define SET_LEN             4
+#define HASH_KEY_LEN        8 /* CREDS, KEY, KEY_PASS */
 
 /* clang-format off */
 #define TO_CHILD(X)                                                                                                            \
@@ -36,7 +36,7 @@
     X(LOG, 1, 0, 0)                                                                                                            \
     X(DRAIN, 0, DRAIN_LEN, DRAIN_LEN)                                                                                          \
     X(STOP, 0, 0, 0)                                                                                                           \
-    X(REQUEST, 0, REQUEST_MIN, CONTROL_TEXT_MAX)                                                                               \
+    X(REQUEST, 0, CONTROL_REQUEST_MIN, CONTROL_TEXT_MAX)                                                                               \
     X(EXPORT, 1, EXPORT_LEN, EXPORT_LEN)                                                                                       \
     X(IMPORT, 1, 0, 0)                                                                                                         \
     X(SERVE, 0, 0, 0)                                                                                                          \
@@ -45,15 +45,15 @@
     X(RING_END, 0, PEER_LEN, PEER_LEN)                                                                                         \
     X(STATE, 1, 0, 0)                                                                                                          \
     X(REQUEST_CREDS, 1, 0, 0)                                                                                                  \
-    X(CREDS, 1, KEY_LEN, KEY_LEN)                                                                                              \
-    X(KEY, 1, KEY_LEN, KEY_LEN)                                                                                                \
-    X(KEY_PASS, 1, KEY_LEN, KEY_LEN)                                                                                           \
+    X(CREDS, 1, HASH_KEY_LEN, HASH_KEY_LEN)                                                                                              \
+    X(KEY, 1, HASH_KEY_LEN, HASH_KEY_LEN)                                                                                                \
+    X(KEY_PASS, 1, HASH_KEY_LEN, HASH_KEY_LEN)                                                                                           \
     X(REQUEST_ACCESS, 2, 0, 0)                                                                                                 \
     X(ACCESS, 1, 0, 0)                                                                                                         \
     X(KEYLOG, 1, 0, 0)                                                                                                         \
     X(REQUEST_SECRETS, 1, 0, 0)                                                                                                \
     X(HOOKED, 0, 0, HOOKED_MAX)                                                                                  \
-    X(CPU, 0, NUMBER_LEN, NUMBER_LEN)
+    X(CPU, 0, CONTROL_NUMBER_LEN, CONTROL_NUMBER_LEN)
 /* clang-format on */
 
 const struct ipc_rule control_to_child[] = {
@@ -77,13 +77,13 @@ const struct ipc_rule control_to_child[] = {
     /* type, descriptors, body from, to, senders */                                                                           \
     X(READY, 0, 0, 0, WORKERS | FROM(SUPERVISOR))                                                                              \
     X(REFUSED, 0, 0, CONTROL_TEXT_MAX, WORKERS | FROM(CONFIG) | FROM(SUPERVISOR))                                              \
-    X(DRAINED, 0, NUMBER_LEN, NUMBER_LEN, FROM(RELAY) | FROM(HANDSHAKER))                                                      \
+    X(DRAINED, 0, CONTROL_NUMBER_LEN, CONTROL_NUMBER_LEN, FROM(RELAY) | FROM(HANDSHAKER))                                                      \
     X(CONFIGURED, 4, CONFIGURED_MIN, CONTROL_TEXT_MAX, FROM(CONFIG))                                                           \
     X(EXPORTED, 0, EXPORTED_LEN, EXPORTED_LEN, FROM(RELAY))                                                                    \
     X(SERVING, 0, 0, 0, FROM(HANDSHAKER) | FROM(ACME))                                                                              \
     X(PONG, 0, 0, 0, WORKERS)                                                                                                  \
     X(HOOK, 0, CONTROL_HOOK_LEN, CONTROL_HOOK_LEN, FROM(ACME))                                                                 \
-    X(COMMAND, 0, COMMAND_LEN, COMMAND_LEN, FROM(OBSERVER))                                                                    \
+    X(COMMAND, 0, CONTROL_COMMAND_LEN, CONTROL_COMMAND_LEN, FROM(OBSERVER))                                                                    \
     X(CREDS_READ, 1, 0, CONTROL_TEXT_MAX, FROM(CONFIG))                                                                        \
     X(ACCESS_READ, 1, 0, CONTROL_TEXT_MAX, FROM(CONFIG))                                                                       \
     X(SECRETS_READ, 1, 0, 0, FROM(CONFIG))                                                                                     \
@@ -224,7 +224,7 @@ int control_read_drain(const struct ipc_msg *m, struct control_drain *ret) {
 }
 
 int control_send_command(int fd, const struct control_command *c) {
-    uint8_t body[COMMAND_LEN];
+    uint8_t body[CONTROL_COMMAND_LEN];
     struct wr w = wr_of(body, sizeof(body));
     wr_u16(&w, (uint16_t)c->kind);
     wr_u64(&w, c->id);
@@ -261,7 +261,7 @@ int control_read_admin(const struct ipc_msg *m, enum admin_kind *ret) {
 }
 
 int control_send_number(int fd, enum control_type type, uint64_t n) {
-    uint8_t body[NUMBER_LEN];
+    uint8_t body[CONTROL_NUMBER_LEN];
     struct wr w = wr_of(body, sizeof(body));
     wr_u64(&w, n);
     return wr_end(&w) ? ipc_send(fd, (uint16_t)type, wr_written(&w), NULL, 0) : ERR_LIMIT;

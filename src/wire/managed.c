@@ -4,28 +4,28 @@
 #include "base/rd.h"
 #include "base/wr.h"
 
-#define STATUS_MIN  86 /* without texts */
-#define STATUS_MAX  (STATUS_MIN + MANAGED_ERROR_MAX + 64)
-#define ACCOUNT_MIN (2 + 4 * 2)
-#define ACCOUNT_MAX (ACCOUNT_MIN + 2 * (MANAGED_URL_MAX + MANAGED_NAME_MAX))
-#define COMMAND_LEN 4
-#define OCSP_MIN    39 /* without the text */
-#define REASON_LAST 10
+#define STATUS_MIN          86 /* without texts */
+#define MANAGED_STATUS_MAX  (STATUS_MIN + MANAGED_ERROR_MAX + 64)
+#define ACCOUNT_MIN         (2 + 4 * 2)
+#define ACCOUNT_MAX         (ACCOUNT_MIN + 2 * (MANAGED_URL_MAX + MANAGED_NAME_MAX))
+#define MANAGED_COMMAND_LEN 4
+#define OCSP_MIN            39 /* without the text */
+#define REASON_LAST         10
 
 const struct ipc_rule managed_to_observer[] = {
-    {MANAGED_STATUS, 0, STATUS_MIN, STATUS_MAX},
+    {MANAGED_STATUS, 0, STATUS_MIN, MANAGED_STATUS_MAX},
     {MANAGED_ACCOUNT, 0, ACCOUNT_MIN, ACCOUNT_MAX},
     {MANAGED_OCSP, 0, OCSP_MIN, OCSP_MIN + MANAGED_ERROR_MAX},
     {0, 0, 0, 0},
 };
 
 const struct ipc_rule managed_to_acme[] = {
-    {MANAGED_COMMAND, 0, COMMAND_LEN, COMMAND_LEN},
+    {MANAGED_COMMAND, 0, MANAGED_COMMAND_LEN, MANAGED_COMMAND_LEN},
     {0, 0, 0, 0},
 };
 
 int managed_send_status(int fd, const struct managed_status *s) {
-    uint8_t body[STATUS_MAX];
+    uint8_t body[MANAGED_STATUS_MAX];
     struct wr w = wr_of(body, sizeof(body));
     const int64_t times[] = {s->not_before, s->not_after, s->renew_at, s->next_at, s->installed_at, s->window[0], s->window[1]};
     wr_u16(&w, s->cert);
@@ -123,7 +123,7 @@ int managed_read_ocsp(const struct ipc_msg *m, struct managed_ocsp *ret) {
 }
 
 int managed_send_command(int fd, const struct managed_command *c) {
-    uint8_t body[COMMAND_LEN];
+    uint8_t body[MANAGED_COMMAND_LEN];
     struct wr w = wr_of(body, sizeof(body));
     wr_u8(&w, (uint8_t)c->kind);
     wr_u16(&w, c->target);

@@ -7,10 +7,10 @@
 #include "base/sealed.h"
 #include "base/wr.h"
 
-#define REQUEST_MIN 25
-#define REQUEST_MAX (REQUEST_MIN + 2 * SHARING_NAME_MAX + SHARING_DATA_MAX)
-#define ANSWER_MIN  23
-#define ANSWER_MAX  (ANSWER_MIN + SHARING_DATA_MAX)
+#define SHARING_REQUEST_MIN 25
+#define SHARING_REQUEST_MAX (SHARING_REQUEST_MIN + 2 * SHARING_NAME_MAX + SHARING_DATA_MAX)
+#define SHARING_ANSWER_MIN  23
+#define SHARING_ANSWER_MAX  (SHARING_ANSWER_MIN + SHARING_DATA_MAX)
 
 const struct ipc_rule sharing_to_observer[] = {
     {SHARING_STATE, 0, SERVER_STATE_MIN, SERVER_STATE_MAX},
@@ -20,13 +20,13 @@ const struct ipc_rule sharing_to_observer[] = {
 
 const struct ipc_rule sharing_to_acme[] = {
     {SHARING_STATE, 0, SERVER_STATE_MIN, SERVER_STATE_MAX},
-    {SHARING_ANSWER, 0, ANSWER_MIN, ANSWER_MAX},
+    {SHARING_ANSWER, 0, SHARING_ANSWER_MIN, SHARING_ANSWER_MAX},
     {SHARING_NEWS, 0, 0, SHARING_NAME_MAX},
     {0, 0, 0, 0},
 };
 
 const struct ipc_rule sharing_to_fleet[] = {
-    {SHARING_REQUEST, 0, REQUEST_MIN, REQUEST_MAX},
+    {SHARING_REQUEST, 0, SHARING_REQUEST_MIN, SHARING_REQUEST_MAX},
     {0, 0, 0, 0},
 };
 const struct ipc_rule sharing_from_observer[] = {{SHARING_SUMMARY, 1, 0, 0}, {0, 0, 0, 0}};
@@ -49,7 +49,7 @@ bool sharing_is_name(struct span s) {
 }
 
 int sharing_send_request(int fd, const struct sharing_request *q) {
-    static uint8_t body[REQUEST_MAX];
+    static uint8_t body[SHARING_REQUEST_MAX];
     struct wr w = wr_of(body, sizeof(body));
     if (!sharing_is_name(q->lease) || !sharing_is_name(q->name)) /* the reader would close the link */
         return ERR_FORMAT;
@@ -81,7 +81,7 @@ int sharing_read_request(const struct ipc_msg *m, struct sharing_request *ret) {
 }
 
 int sharing_send_answer(int fd, const struct sharing_answer *a) {
-    static uint8_t body[ANSWER_MAX];
+    static uint8_t body[SHARING_ANSWER_MAX];
     struct wr w = wr_of(body, sizeof(body));
     wr_u32(&w, a->number);
     wr_u8(&w, (uint8_t)a->result);

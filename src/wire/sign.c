@@ -3,16 +3,16 @@
 #include "base/err.h"
 #include "base/rd.h"
 
-#define REQUEST_MIN 21 /* at least one byte to be signed; its shape is looked at later */
-#define ANSWER_MIN  12
+#define SIGN_REQUEST_MIN 21 /* at least one byte to be signed; its shape is looked at later */
+#define SIGN_ANSWER_MIN  12
 
 const struct ipc_rule sign_to_signer[] = {
-    {SIGN_REQUESTS, 0, REQUEST_MIN, SIGN_REQUESTS_MAX},
+    {SIGN_REQUESTS, 0, SIGN_REQUEST_MIN, SIGN_REQUESTS_MAX},
     {0, 0, 0, 0},
 };
 
 const struct ipc_rule sign_to_handshaker[] = {
-    {SIGN_ANSWERS, 0, ANSWER_MIN, SIGN_ANSWERS_MAX},
+    {SIGN_ANSWERS, 0, SIGN_ANSWER_MIN, SIGN_ANSWERS_MAX},
     {0, 0, 0, 0},
 };
 

@@ -7,8 +7,8 @@
 #include "base/err.h"
 #include "shm/peers.h"
 
-#define FORM       2
-#define NUMBER_MAX 10 /* bytes */
+#define FORM               2
+#define SUMMARY_NUMBER_MAX 10 /* bytes */
 
 /* Bytes of an address or network that say which one it is, and where they are in the key. */
 static const struct {
@@ -70,9 +70,9 @@ bool summary_write_entry(struct wr *w, const struct summary_entry *e) {
 /* One that is longer than it has to be, or than 64 bits, is wrong. */
 static uint64_t read_number(struct rd *r) {
     uint64_t v = 0;
-    for (unsigned i = 0; i < NUMBER_MAX; i++) {
+    for (unsigned i = 0; i < SUMMARY_NUMBER_MAX; i++) {
         uint8_t byte = rd_u8(r);
-        if (i == NUMBER_MAX - 1 && byte > 1)
+        if (i == SUMMARY_NUMBER_MAX - 1 && byte > 1)
             break;
         v |= (uint64_t)(byte & 127) << 7 * i;
         if (byte < 128) {
