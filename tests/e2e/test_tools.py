@@ -139,6 +139,18 @@ def test_make_passes_the_prefix_on(target, named, wanted):
     assert line.split()[2:] == wanted.split()
 
 
+def test_libraries_come_with_what_they_are_built_with():
+    """Their packages have other names on the next Debian."""
+    image = re.search(r"(?m)^image='([^']*)'", (ROOT / "tools/install-deps").read_text())[1].split()
+    assert "skopeo" in image and not [p for p in image if p.startswith("lib")]
+
+
+def test_the_demo_ends_without_a_directory(tmp_path):
+    """It wrote a key into / then."""
+    done = subprocess.run([ROOT / "tools/run-demo", "/bin/false"], env={**os.environ, "TMPDIR": f"{tmp_path}/none"}, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "none" in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+
+
 def test_mirror_in_either_format(tmp_path):
     """tools/make-chroot ended without a word where apt has only one of the two formats."""
     text = (ROOT / "tools/make-chroot").read_text()

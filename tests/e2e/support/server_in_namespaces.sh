@@ -4,6 +4,7 @@
 #   server_in_namespaces.sh TLS_OFF SOURCE DIRECTORY running|bare BLOCK...
 # running: tls-off serves already, with the admin address that the manual names.
 set -euo pipefail
+umask 022
 binary=$1 source=$2 work=$3 begin=$4
 shift 4
 mkdir -p "$work"/{bin,etc,local,home}
@@ -18,7 +19,7 @@ printf '#!/bin/sh\nexec "$@"\n' >"$work/bin/sudo"
 cat >"$work/bin/systemctl" <<'UNIT'
 #!/bin/bash
 # What systemd does with our unit, as far as the manual asks for it.
-unit=$(cat UNIT_FILE)
+unit=$(cat "UNIT_FILE")
 of() { sed -n "s|^$1=@sbindir@/||p" <<<"$unit" | sed 's/@config@/tls-off/'; }
 case " $* " in
 *" enable "* | *" start "*)
