@@ -140,6 +140,23 @@ bool conn_flush(struct handshaker *h, struct conn *c) {
     return true;
 }
 
+/* Whether there are bytes of a client that is gone: it may have closed without reading our tickets, which resets the connection
+ * behind its request. */
+static bool has_sent_more(const struct conn *c) {
+    uint8_t byte;
+    return buf_len(&c->in) > 0 || recv(c->fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+/* The same of a finished handshake's last bytes, which need not be read: a client that has sent more is served. */
+static bool flush_last(struct handshaker *h, struct conn *c) {
+    if (conn_flush(h, c))
+        return true;
+    if (c->result->version != TLS_1_3 || !has_sent_more(c))
+        return false;
+    buf_consume(&c->out, buf_len(&c->out)); /* a ticket that nobody reads */
+    return true;
+}
+
 /* The alert or answer that a reason calls for, unless libssl has put its own alert into OUT already. */
 static void put_answer(struct conn *c, int reason) {
     if (reason == ERR_PLAIN_HTTP && buf_len(&c->out))
@@ -263,13 +280,6 @@ void conn_timeout(void *ctx, struct wtimer *t) {
     budget_charge(h, c);
 }
 
-/* Whether there are bytes of a client that is gone: it may have closed without reading our tickets, which resets the connection
- * behind its request. */
-static bool has_sent_more(const struct conn *c) {
-    uint8_t byte;
-    return buf_len(&c->in) > 0 || recv(c->fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) > 0;
-}
-
 /*
  * With its ticket sent before, nothing of ours follows the client's Finished: our acknowledgement of it would come 40 ms later,
  * and a client with Nagle's algorithm on holds its request back until then. Not where it has sent more already. (TLS 1.2 is
@@ -292,12 +302,9 @@ static void finish_handshake(struct handshaker *h, struct conn *c) {
     }
     conn_metrics_done(h, c);
     acknowledge_finished(c);
-    if (!conn_flush(h, c)) {
-        if (c->result->version != TLS_1_3 || !has_sent_more(c)) {
-            conn_fail(h, c, ERR_HANDSHAKE_RESET);
-            return;
-        }
-        buf_consume(&c->out, buf_len(&c->out)); /* a ticket that nobody reads */
+    if (!flush_last(h, c)) {
+        conn_fail(h, c, ERR_HANDSHAKE_RESET);
+        return;
     }
     conn_goto(h, c, CONN_FLUSH);
     if (buf_len(&c->out) == 0)
@@ -411,7 +418,7 @@ void conn_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     } else if (events & EPOLLOUT && buf_len(&c->out) && c->state != CONN_GO_AHEAD) {
         if (c->state == CONN_CLOSING) {
             await_client_close(h, c);
-        } else if (!conn_flush(h, c)) {
+        } else if (c->state == CONN_FLUSH ? !flush_last(h, c) : !conn_flush(h, c)) {
             conn_fail(h, c, ERR_HANDSHAKE_RESET);
         } else if (c->state == CONN_FLUSH && buf_len(&c->out) == 0) {
             conn_goto(h, c, CONN_QUEUED);

@@ -178,8 +178,9 @@ static void move_queue(struct handshaker *h, uint16_t from) {
 
 /* Each read of the relay would be an event and wake us for nothing: EPOLLOUT is watched only while it is needed. */
 static void watch_link_room(struct handshaker *h, uint16_t relay, bool want) {
-    (void)!loop_rewatch(&h->loop, h->links[relay].fd, EPOLLET | (want ? EPOLLOUT : 0u), HANDSHAKER_LINK, relay,
-                        0); /* timer: retry */
+    const struct handshaker_link *l = &h->links[relay];
+    (void)!loop_rewatch(&h->loop, l->fd, EPOLLET | (want ? EPOLLOUT : 0u), HANDSHAKER_LINK, relay,
+                        LOOP_GEN(l->gen)); /* timer: retry */
 }
 
 /* Removes the first N queued sessions from our session counts (-1), or puts them back (1). */
@@ -237,7 +238,7 @@ static bool send_arrivals(struct handshaker *h, uint16_t relay, unsigned most) {
     }
     for (unsigned i = 0; i < n; i++) {
         struct conn *c = CONTAINER_OF(l->queue.next, struct conn, link);
-        c->client_counted = c->service_counted = false; /* the relay counts it now */
+        c->client_counted = c->service_counted = c->name_counted = false; /* the relay counts it now */
         conn_metrics_handed_over(h, c, relay);
         loop_unwatch(&h->loop, c->fd); /* closing our copy is not enough: the relay's keeps it in our epoll set */
         conn_end(h, c);
@@ -305,7 +306,8 @@ void handoff_queue_link(struct handshaker *h, uint16_t relay, int fd) {
     if (!message)
         message = secret_alloc(IPC_BODY_MAX, NULL);
     link_lost(h, relay);
-    if (!message || loop_watch(&h->loop, fd, EPOLLET, HANDSHAKER_LINK, relay, 0) < 0) {
+    uint32_t gen = ++h->links[relay].gen;
+    if (!message || loop_watch(&h->loop, fd, EPOLLET, HANDSHAKER_LINK, relay, LOOP_GEN(gen)) < 0) {
         log_msg(&h->child.log, LOG_LEVEL_ERROR, "cannot take up the link to relay.%u", relay);
         close(fd);
         return;
@@ -317,8 +319,9 @@ void handoff_queue_link(struct handshaker *h, uint16_t relay, int fd) {
 }
 
 void handoff_queue_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
-    (void)gen;
     struct handshaker *h = ctx;
+    if (gen != LOOP_GEN(h->links[key].gen)) /* of the link before: its end came in the same turn as this one */
+        return;
     if (events & (EPOLLHUP | EPOLLERR)) {
         link_lost(h, (uint16_t)key);
         move_queue(h, (uint16_t)key);

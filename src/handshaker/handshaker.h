@@ -51,7 +51,8 @@ struct handshaker_service {
 };
 
 struct handshaker_link {
-    int fd; /* to the relay; -1 = none at present */
+    int fd;       /* to the relay; -1 = none at present */
+    uint32_t gen; /* how many there were: what is reported of an earlier one is not of this one */
     bool blocked;
     uint64_t blocked_ms; /* since when it has taken nothing more; 0 = it has room, as far as known */
     uint32_t unread;     /* bytes of what was sent that the relay had not read when last looked at */

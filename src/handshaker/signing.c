@@ -82,8 +82,12 @@ void signing_init(struct handshaker *h) {
 void signing_link(struct handshaker *h, uint16_t signer, int fd) {
     uint32_t i = signer == h->child.setup.index ? 0 : 1;
     struct signer_link *l = &h->signing.links[i];
+    uint32_t gen = ++h->signing.gens[i];
+    signer_link_look(l);
+    signer_link_close(l);
+    signing_note(h); /* what the one before has not answered is asked again */
     h->signing.notified[i] = false;
-    if (signer_link_open(l, fd) < 0 || loop_watch(&h->loop, l->fd, EPOLLIN, HANDSHAKER_SIGNER, i, 0) < 0) {
+    if (signer_link_open(l, fd) < 0 || loop_watch(&h->loop, l->fd, EPOLLIN, HANDSHAKER_SIGNER, i, LOOP_GEN(gen)) < 0) {
         log_msg(&h->child.log, LOG_LEVEL_ERROR, "cannot take up the link to signer.%u: %m", signer);
         signer_link_close(l);
     }
@@ -92,8 +96,9 @@ void signing_link(struct handshaker *h, uint16_t signer, int fd) {
 
 /* Answers, and the signer's end. */
 void signing_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
-    (void)gen;
     struct handshaker *h = ctx;
+    if (gen != LOOP_GEN(h->signing.gens[key])) /* of the link before: its end came in the same turn as this one */
+        return;
     signer_link_look(&h->signing.links[key]);
     if (events & (EPOLLHUP | EPOLLERR))
         signer_link_close(&h->signing.links[key]);

@@ -17,6 +17,7 @@ struct signing {
     struct signer_link links[SIGNERS];
     struct list asked[SIGNERS]; /* connections whose request is there, oldest first */
     bool notified[SIGNERS];     /* that it does not answer */
+    uint32_t gens[SIGNERS];     /* how many links there were: what is reported of an earlier one is not of the present one */
     struct list unasked;        /* whose requests are to be sent, oldest first */
     unsigned wanted;            /* signatures, since they were last asked for */
     struct list answered;       /* that have their signature, and go on at the end of the turn */

@@ -238,14 +238,19 @@ static inline const char *client_heard(struct bench_client *c) {
     return text;
 }
 
-/* Nothing more fits into the socket to the client, who reads nothing. Before it is accepted. */
-static inline void client_is_full(const struct bench_client *c) {
+/* Nothing more fits into the socket to a client, who reads nothing. */
+static inline void fill(int fd) {
     static const char spaces[4096];
     int small = 1;
-    MUST(setsockopt(c->theirs, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)) == 0);
+    MUST(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)) == 0);
     for (size_t n = sizeof(spaces); n; n /= 2)
-        while (__real_send(c->theirs, spaces, n, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+        while (__real_send(fd, spaces, n, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
             ;
+}
+
+/* Before it is accepted. */
+static inline void client_is_full(const struct bench_client *c) {
+    fill(c->theirs);
 }
 
 static inline void client_tls(struct bench_client *c, uint16_t version) {
@@ -308,7 +313,11 @@ static struct conf_service bench_services[LISTENERS] = {
     [LISTEN_WEB] = {.name = "web"},
     [LISTEN_PASS] = {.name = "pass", .mode = MODE_PASSTHROUGH},
     [LISTEN_PROXY] = {.name = "proxy", .proxy_accept = true, .proxy_trust = &bench_trust, .nproxy_trust = 1},
-    [LISTEN_LIMITED] = {.name = "limited", .max_sessions = 3, .max_sessions_per_client = 2, .max_handshakes_per_client = 4},
+    [LISTEN_LIMITED] = {.name = "limited",
+                        .max_sessions = 3,
+                        .max_sessions_per_client = 2,
+                        .max_sessions_per_name = 3,
+                        .max_handshakes_per_client = 4},
     [LISTEN_MAIL] = {.name = "mail", .starttls = STARTTLS_SMTP},
 };
 static struct conf bench_conf = {
@@ -612,7 +621,9 @@ static inline void bench_check_accepting(void) {
     MUST(closed || !hand->waits_for_room || wtimer_armed(&hand->resume));
 }
 
-static inline void bench_check_counts(const unsigned services[static LISTENERS], const unsigned clients[static 256]) {
+static inline void bench_check_counts(const unsigned services[static LISTENERS], const unsigned clients[static 256],
+                                      unsigned named) {
+    MUST(scoreboard_name_sessions(&hand->child.scoreboard, LISTEN_LIMITED, span_str(SERVICE_NAME)) == named);
     for (uint16_t i = 0; i < LISTENERS; i++)
         MUST(scoreboard_service_sessions(&hand->child.scoreboard, i) == services[i]);
     for (unsigned i = 1; i <= BENCH_CLIENTS; i++) {
@@ -622,19 +633,20 @@ static inline void bench_check_counts(const unsigned services[static LISTENERS],
 }
 
 static inline void bench_check(void) {
-    unsigned services[LISTENERS] = {0}, clients[256] = {0}, timers = 0, live = 0;
+    unsigned services[LISTENERS] = {0}, clients[256] = {0}, named = 0, timers = 0, live = 0;
     uint64_t charged = 0, held = 0;
     uint32_t slot = 0;
     for (const struct conn *c; (c = slab_next(&hand->conns, &slot));) {
         bench_check_conn(c);
         services[c->service] += c->service_counted;
         clients[c->client.ip[3]] += c->client_counted;
+        named += c->name_counted;
         charged += c->charged;
         live += c->reason == 0;
         timers++;
     }
     MUST(!hand->child.failed); /* it does not end for want of something */
-    bench_check_counts(services, clients);
+    bench_check_counts(services, clients, named);
     bench_check_accepting();
     for (size_t i = 0; i < hand->budget.nheap; i++)
         held += !!hand->budget.heap[i];

@@ -284,8 +284,9 @@ static void a_finished_is_acknowledged_at_once(void **state) {
 }
 #endif
 
-/* P13: the client has sent all it has to say and is gone, so the ticket cannot be sent. */
-static void leaves_before_its_ticket(bool says) {
+/* P13: the client has sent all it has to say and is gone, so the ticket cannot be sent; LATER: it waited for room before. */
+static void leaves_before_its_ticket(bool says, bool later) {
+    begin(NULL);
     struct bench_client *c = in_handshake();
     bench_turns(3);
     client_step(c, SIZE_MAX);
@@ -294,18 +295,21 @@ static void leaves_before_its_ticket(bool says) {
         assert_int_equal(SSL_write(c->ssl, "request", 7), 7);
         client_step(c, SIZE_MAX);
     }
+    if (later) {
+        fill(only()->fd);
+        bench_turns(2);
+        assert_int_equal(state_now(), CONN_FLUSH);
+    }
     client_leave(c);
     bench_turns(2);
     assert_int_equal(handed(), says);
     assert_int_equal(bench_run.failures, !says);
+    end(NULL);
 }
 
-static void a_request_without_room_for_its_ticket(void **state) {
-    leaves_before_its_ticket(true);
-}
-
-static void a_client_that_left_without_a_request(void **state) {
-    leaves_before_its_ticket(false);
+static void a_ticket_that_cannot_be_sent_costs_no_request(void **state) {
+    for (int i = 0; i < 4; i++)
+        leaves_before_its_ticket(i & 1, i & 2);
 }
 
 static void a_byte_at_a_time(void **state) {
@@ -357,6 +361,16 @@ static void limits_refuse(void **state) {
 }
 
 /* The client of address 1 is refused, then another list has address 2; a client that is there already stays. */
+/* bench_check() compares the counts: of two with one name, one is a session and the other not yet. */
+static void who_is_under_way_counts_beside_a_session(void **state) {
+    for (unsigned i = 0; i < 2; i++)
+        client_tls(client_connect(i, LISTEN_LIMITED, (uint8_t)(i + 1)), TLS_1_3);
+    client_step(&bench_clients[1], SIZE_MAX);
+    steps(&bench_clients[0], 4);
+    assert_int_equal(handed(), 1);
+    assert_true(only()->name_counted);
+}
+
 static void access_lists_refuse(void **state) {
     bench_new_access("10.0.0.1\n");
     bench_obey();
@@ -475,6 +489,23 @@ static void who_began_with_a_set_that_nobody_has_fails(void **state) {
     assert_int_equal(handed(), OWN_TLS13 ? 1 : 2);
     assert_int_equal(bench_run.failures, OWN_TLS13 ? 1 : 0);
     assert_int_equal(bench_run.reason, OWN_TLS13 ? ERR_SIGNER_TIMEOUT : 0);
+}
+
+/* Its end is noticed after the link of the next one is there: what it has not answered is asked again there. */
+static void a_signer_is_replaced_within_a_turn(void **state) {
+    signers_are(SIGNS_LATE);
+    struct bench_client *c = in_handshake();
+    bench_turns(2);
+    bench_new_access(NULL);
+    bench_turn(); /* its socket is at the front of those that are ready */
+    bench_signer_comes(0);
+    bench_obey();
+    bench_turns(2);
+    assert_int_equal(hand->signing.links[0].state, SIGNER_THERE);
+    assert_int_equal(bench_run.breaches, 0);
+    steps(c, 3);
+    assert_int_equal(handed(), 1);
+    assert_true(bench_signers[0].asked > 0);
 }
 
 /* Nobody answers in time; then the signer does, and all that wait go on with what they have computed. */
@@ -604,6 +635,20 @@ static void a_relay_comes_back(void **state) {
 }
 
 /* A full link wakes the handshaker when there is room, and nothing is lost that was not handed over. */
+/* The end of the old link is noticed after the new one is there. */
+static void a_relay_is_replaced_within_a_turn(void **state) {
+    bench_relay_dies(1);
+    bench_new_access(NULL);
+    bench_turn(); /* its socket is at the front of those that are ready */
+    bench_relay_comes(0);
+    bench_obey();
+    bench_turns(2);
+    assert_true(hand->links[0].fd >= 0);
+    steps(in_handshake(), 4);
+    assert_int_equal(handed(), 1);
+    assert_int_equal(bench_relay_reads(0, 9), 1);
+}
+
 static void relays_are_full(void **state) {
     unsigned got = 0;
     for (unsigned i = 0; i < 400 && state_now() != CONN_QUEUED; i++) {
@@ -719,18 +764,19 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_session_leaves_as_the_drain_ends, begin, end),
         cmocka_unit_test(each_state_gives_way),
         cmocka_unit_test_setup_teardown(whole_handshakes, begin, end),
-        cmocka_unit_test_setup_teardown(a_request_without_room_for_its_ticket, begin, end),
-        cmocka_unit_test_setup_teardown(a_client_that_left_without_a_request, begin, end),
+        cmocka_unit_test(a_ticket_that_cannot_be_sent_costs_no_request),
         cmocka_unit_test_setup_teardown(a_byte_at_a_time, begin, end),
         cmocka_unit_test_setup_teardown(behind_a_load_balancer, begin, end),
         cmocka_unit_test_setup_teardown(strangers_name_no_clients, begin, end),
         cmocka_unit_test_setup_teardown(limits_refuse, begin, end),
+        cmocka_unit_test_setup_teardown(who_is_under_way_counts_beside_a_session, begin, end),
         cmocka_unit_test_setup_teardown(access_lists_refuse, begin, end),
         cmocka_unit_test_setup_teardown(new_credentials_in_the_middle, begin, end),
         cmocka_unit_test(what_signers_may_do),
         cmocka_unit_test_setup_teardown(the_next_signer_is_asked, begin, end),
         cmocka_unit_test_setup_teardown(a_signer_that_lacks_the_set_is_not_asked_for_it, begin, end),
         cmocka_unit_test_setup_teardown(who_began_with_a_set_that_nobody_has_fails, begin, end),
+        cmocka_unit_test_setup_teardown(a_signer_is_replaced_within_a_turn, begin, end),
         cmocka_unit_test(late_answers_are_good),
 #if OWN_TLS13
         cmocka_unit_test_setup_teardown(the_signatures_of_a_turn_share_a_message, begin, end),
@@ -741,6 +787,7 @@ int main(void) {
 #endif
         cmocka_unit_test(a_signer_comes_back_after_the_deadline),
         cmocka_unit_test_setup_teardown(a_relay_comes_back, begin, end),
+        cmocka_unit_test_setup_teardown(a_relay_is_replaced_within_a_turn, begin, end),
         cmocka_unit_test_setup_teardown(relays_are_full, begin, end),
         cmocka_unit_test_setup_teardown(more_than_a_relay_takes_is_refused, begin, end),
         cmocka_unit_test(a_fault_at_every_call),

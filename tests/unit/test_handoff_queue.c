@@ -388,7 +388,7 @@ static void a_queue_whose_link_is_full_moves(void **state) {
          i++) {
         in_links += read_link(1, 16);
         later(20);
-        handoff_queue_event(&h, 1, 0, EPOLLOUT);
+        handoff_queue_event(&h, 1, LOOP_GEN(h.links[1].gen), EPOLLOUT);
         handoff_queue_retry(&h, &h.retry);
         handoff_queue_flush(&h);
     }
