@@ -23,6 +23,7 @@
 #define CLIENT_LEAF_MAX        (16 * 1024L) /* of which for the client's own certificate */
 #define CLIENT_ISSUER_MAX      (4 * 1024L)  /* and for each other one */
 #define CLIENT_CHAIN_SPARE     3            /* the client's own, and two roots, which need not be sent and often are */
+#define CLIENT_CERT_EXPANSION  16           /* a certificate that is read takes up to 13 times its bytes */
 #define CLIENT_NAMES_MAX       256          /* alternative names of a client's certificate */
 #define CLIENT_RESUME_MAX_S    (24 * 3600)  /* after so long the certificate is shown again, however often it was resumed */
 #define CLIENT_AUTH_DIGEST_LEN 32

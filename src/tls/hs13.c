@@ -103,7 +103,7 @@ void hs13_free(struct hs13 *h) {
 }
 
 size_t hs13_held(const struct hs13 *h) {
-    return h->part.cap + h->client_rest_len;
+    return h->part.cap + CLIENT_CERT_EXPANSION * (size_t)h->client_cert_len + h->client_rest_len + h->client_der_len;
 }
 
 static enum hs13_step fail_hs13(struct hs13 *h, int err) {

@@ -52,7 +52,7 @@ struct hs13;
 struct hs13 *hs13_new(struct hs13_env *env, const struct tls_server *s, struct buf *out, const struct key_log *log);
 void hs13_free(struct hs13 *h);
 
-/* Bytes of a message of the client's that is not whole yet. */
+/* Bytes of the client's that are kept: of a message that is not whole yet, and of its certificates. */
 size_t hs13_held(const struct hs13 *h);
 
 /*

@@ -128,6 +128,7 @@ static int take_client_chain(struct hs13 *h, const struct client_chain *c) {
     if (!h->client)
         return ERR_NOMEM;
     h->client_cert = decode_leaf(c->leaf);
+    h->client_cert_len = h->client_cert ? (uint32_t)c->leaf.len : 0;
     STACK_OF(X509) *rest = h->client_cert ? decode_rest(c->rest) : NULL;
     int err =
         rest ? client_auth_judge(h->server->clients, h->client_cert, rest, h->client, &h->why, NULL) : ERR_CLIENT_CERT_BAD;

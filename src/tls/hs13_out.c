@@ -38,11 +38,12 @@ static int seal_record(struct hs13 *h, enum content_type type) {
 static void end_record(struct hs13 *h, enum content_type type) {
     if (!h->writing || h->out_err)
         return;
-    h->writing = false;
     if (h->sealing) {
         h->out_err = seal_record(h, type);
+        h->writing = h->out_err < 0; /* hs13_out_alert() cuts off what could not be sealed */
         return;
     }
+    h->writing = false;
     const uint8_t header[] = {(uint8_t)type, 3, 3, (uint8_t)(h->rec_len >> 8), (uint8_t)h->rec_len};
     memcpy(record_of(h), header, sizeof(header));
 }

@@ -82,8 +82,9 @@ struct hs13 {
     bool ticket_given;
     struct client_id *client; /* who it is; NULL = no certificate */
     X509 *client_cert;
-    uint8_t *client_rest; /* what came with it, as entries of its Certificate message: certificates that are read take many
-                             times as much */
+    uint32_t client_cert_len; /* its DER */
+    uint8_t *client_rest;     /* what came with it, as entries of its Certificate message: certificates that are read take many
+                                 times as much */
     uint32_t client_rest_len;
     uint8_t rules[TICKET_BIND_LEN]; /* that it was judged by: what the service's tickets were bound to then */
     uint8_t *client_der;            /* the same as backends get it; NULL = they do not */

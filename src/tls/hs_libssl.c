@@ -14,8 +14,6 @@
 #include "tls/hs_libssl_server.h"
 #include "tls/key_provider.h"
 
-#define CLIENT_CERT_EXPANSION 16 /* a certificate that is read takes up to 13 times its bytes */
-
 /*
  * Binds libssl's tickets: those of the present rules. Rules may change while a handshake is under way, and a
  * second ClientHello is held against the new ones.

@@ -184,6 +184,54 @@ static void and_without_memory_from_there_on(void **state) {
         every_shortage_of((enum kind)kind, UINT_MAX);
 }
 
+/* ---- an AEAD that fails ---- */
+
+static const struct engine *sound;
+static unsigned seals, seal_fails_at, seals_fail;
+
+static int seal_or_fail(void *ctx, const uint8_t nonce[static AEAD_NONCE_LEN], struct span aad, uint8_t *p, size_t len,
+                        uint8_t tag[static AEAD_TAG_LEN]) {
+    int err = sound->seal(ctx, nonce, aad, p, len, tag); /* the bytes may be sealed already */
+    seals++;
+    return seals >= seal_fails_at && seals - seal_fails_at < seals_fail ? ERR_CRYPTO : err;
+}
+
+/* Whole records of the handshake and nothing else: how many there are. */
+static unsigned whole_records(struct span s) {
+    unsigned n = 0;
+    struct rd r = rd_of(s);
+    for (; rd_left(&r); n++) {
+        uint8_t type = rd_u8(&r);
+        assert_in_range(type, CONTENT_CHANGE_CIPHER_SPEC, CONTENT_APPLICATION_DATA);
+        assert_int_equal(rd_u16(&r), TLS_1_2);
+        assert_true(rd_vec16(&r).len > 0);
+        assert_false(r.bad);
+    }
+    return n;
+}
+
+/* A record that could not be sealed is not sent: neither its content, nor a second one under its number. */
+static void a_record_that_is_not_sealed_is_not_sent(void **state) {
+    (void)state;
+    static struct engine failing;
+    sound = contexts.engine;
+    failing = *sound;
+    failing.seal = seal_or_fail;
+    for (seals_fail = 1; seals_fail <= 2; seals_fail++) /* the second one is that of the alert */
+        for (seal_fails_at = 1; seal_fails_at <= 3; seal_fails_at++) {
+            begin_case(server);
+            raw_hello(&rc, &hello);
+            seals = 0;
+            contexts.engine = &failing;
+            last = hs13_conn_step(&conn, &rc.sent);
+            contexts.engine = sound;
+            assert_int_equal(last, seal_fails_at == 3 ? HS13_WANT_READ : HS13_FAILED);
+            /* ServerHello and ChangeCipherSpec, up to Certificate, up to Finished, alert */
+            assert_int_equal(whole_records(buf_span(&conn.out)),
+                             2 + (seal_fails_at - 1) + (seals_fail == 1 && last == HS13_FAILED));
+        }
+}
+
 static int faults_setup(void **state) {
     cases_setup(state);
     client_key = make_key("EC:P-256");
@@ -207,6 +255,7 @@ int main(void) {
         cmocka_unit_test_teardown(a_handshake_ends_in_order_at_each_allocation, end_case),
         cmocka_unit_test_teardown(and_when_the_next_fails_too, end_case),
         cmocka_unit_test_teardown(and_without_memory_from_there_on, end_case),
+        cmocka_unit_test_teardown(a_record_that_is_not_sealed_is_not_sent, end_case),
     };
     if (CRYPTO_set_mem_functions(crypto_malloc, crypto_realloc, crypto_free) != 1) /* it has allocated already */
         return 1;
