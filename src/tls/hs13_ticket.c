@@ -7,9 +7,8 @@
 #include "base/secret.h"
 #include "base/wr.h"
 
-#define FORMAT       1
-#define CLOCK_SKEW_S 3600 /* of machines that share a secret */
-#define CONTENT_AT   (TICKETS_SEALED_MORE - AEAD_TAG_LEN)
+#define FORMAT     1
+#define CONTENT_AT (TICKETS_SEALED_MORE - AEAD_TAG_LEN)
 
 int hs13_ticket_seal(struct tickets *keys, const struct hs13_ticket *t, uint8_t to[static HS13_TICKET_MAX], size_t *ret_len) {
     uint8_t packed[CLIENT_ID_PACKED];
@@ -53,7 +52,7 @@ int hs13_ticket_open(struct tickets *keys, struct span ticket, uint8_t room[stat
 
 bool hs13_ticket_fits(const struct hs13_ticket *t, unsigned hash, const uint8_t binding[static TICKET_BIND_LEN],
                       int64_t now_s) {
-    int64_t age_s = now_s - t->issued_s, whole_s = now_s - t->full_s;
-    return memcmp(t->binding, binding, TICKET_BIND_LEN) == 0 && t->hash == hash && age_s >= -CLOCK_SKEW_S &&
-           age_s < TICKETS_LIFETIME_S && whole_s >= -CLOCK_SKEW_S && whole_s < HS13_RESUME_MAX_S;
+    int64_t age_s = now_s - t->issued_s;
+    return memcmp(t->binding, binding, TICKET_BIND_LEN) == 0 && t->hash == hash && age_s >= -TICKETS_CLOCK_SKEW_S &&
+           age_s < TICKETS_LIFETIME_S && tickets_may_renew(t->full_s, now_s);
 }

@@ -23,7 +23,6 @@ struct hs13_ticket {
 
 #define HS13_TICKET_CONTENT_MAX (2 + TICKET_BIND_LEN + HASH_LEN_MAX + 2 * 8 + 2 + CLIENT_ID_PACKED + 2 + CLIENT_CERT_MAX)
 #define HS13_TICKET_MAX         (HS13_TICKET_CONTENT_MAX + TICKETS_SEALED_MORE)
-#define HS13_RESUME_MAX_S       (7 * 24 * 3600) /* RFC 8446 4.6.1: no key is older, however often it was renewed */
 
 /* Into TO, sealed. ERR_CRYPTO. */
 MUST_CHECK int hs13_ticket_seal(struct tickets *keys, const struct hs13_ticket *t, uint8_t to[static HS13_TICKET_MAX],

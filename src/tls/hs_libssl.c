@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/rd.h"
 #include "base/secret.h"
+#include "base/wr.h"
 #include "tls/client_auth.h"
 #include "tls/hs_alert.h"
 #include "tls/hs_keys.h"
@@ -65,12 +67,20 @@ int hs_libssl_judge_client(struct hs_libssl *h, X509 *cert, STACK_OF(X509) * oth
     return noted ? error : X509_V_ERR_OUT_OF_MEM;
 }
 
-int hs_libssl_recall(SSL_SESSION *session, struct client_id *ret) {
-    void *packed = NULL;
+size_t hs_libssl_note(int64_t full_s, const struct client_id *client, uint8_t to[static HS_LIBSSL_NOTE_MAX]) {
+    struct wr w = wr_of(to, HS_LIBSSL_NOTE_MAX);
+    wr_u64(&w, (uint64_t)full_s);
+    return w.len + client_id_pack(client, to + w.len);
+}
+
+int hs_libssl_recall(SSL_SESSION *session, int64_t *ret_full_s, struct client_id *ret) {
+    void *note = NULL;
     size_t len = 0;
-    if (SSL_SESSION_get0_ticket_appdata(session, &packed, &len) != 1 || !packed)
+    if (SSL_SESSION_get0_ticket_appdata(session, &note, &len) != 1 || !note)
         return ERR_FORMAT;
-    return client_id_unpack(span_of(packed, len), ret);
+    struct rd r = rd_of(span_of(note, len));
+    *ret_full_s = (int64_t)rd_u64(&r);
+    return r.bad ? ERR_FORMAT : client_id_unpack(rd_bytes(&r, rd_left(&r)), ret);
 }
 
 uint16_t hs_libssl_version(const struct hs_libssl *h) {
@@ -338,13 +348,14 @@ static bool is_of_present_rules(const struct hs_libssl *h) {
  */
 static int settle_client(struct hs_libssl *h, struct handshake_result *ret) {
     const struct client_auth *clients = h->server->clients;
+    int64_t full_s = 0;
     int err = 0;
     if (!clients)
         return 0;
     if (SSL_session_reused(h->ssl)) {
         free(h->client);
         h->client = calloc(1, sizeof(*h->client));
-        err = h->client ? hs_libssl_recall(SSL_get_session(h->ssl), h->client) : ERR_NOMEM;
+        err = h->client ? hs_libssl_recall(SSL_get_session(h->ssl), &full_s, h->client) : ERR_NOMEM;
         if (err < 0)
             return err;
     }
@@ -458,6 +469,8 @@ int hs_libssl_new(const struct tls_server *s, const struct hello *hello, struct 
         goto out;
     SSL_set_bio(h->ssl, bio, bio);
     SSL_set_accept_state(h->ssl);
+    if (hello->session_id.len == 0) /* such a client wants no dummy ChangeCipherSpec (RFC 8446 D.4) */
+        (void)SSL_clear_options(h->ssl, SSL_OP_ENABLE_MIDDLEBOX_COMPAT);
     if (SSL_set_app_data(h->ssl, h) != 1 || !bind_libssl_tickets(h))
         goto out;
     *ret = &h->base;

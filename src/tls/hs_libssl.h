@@ -65,9 +65,14 @@ MUST_CHECK int hs_libssl_note_client(struct hs_libssl *h, int err, const struct 
 /* Judges it by the rules in use, and notes the verdict. X509_V_OK, or libcrypto's error. */
 MUST_CHECK int hs_libssl_judge_client(struct hs_libssl *h, X509 *cert, STACK_OF(X509) * others);
 
-/* The client of a session that is resumed, from its ticket. ERR_FORMAT. */
+/*
+ * What we put into libssl's tickets: when the full handshake was from which the session comes, in seconds since 1970, and who
+ * the client is. ERR_FORMAT.
+ */
+#define HS_LIBSSL_NOTE_MAX (8 + CLIENT_ID_PACKED)
 struct ssl_session_st; /* SSL_SESSION */
-MUST_CHECK int hs_libssl_recall(struct ssl_session_st *session, struct client_id *ret);
+size_t hs_libssl_note(int64_t full_s, const struct client_id *client, uint8_t to[static HS_LIBSSL_NOTE_MAX]);
+MUST_CHECK int hs_libssl_recall(struct ssl_session_st *session, int64_t *ret_full_s, struct client_id *ret);
 
 /* What libssl knows at this moment. */
 uint16_t hs_libssl_version(const struct hs_libssl *h);

@@ -4,6 +4,7 @@
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/err.h"
 #include "base/rd.h"
@@ -217,32 +218,37 @@ int hs_libssl_use_tickets(SSL_CTX *ctx, struct tickets *t) {
     return 0;
 }
 
-/* ---- clients' certificates ---- */
-
-/* A ticket is about to be sealed: it holds what is known of the client. A session that was resumed has it already. */
-static int seal_client(SSL *ssl, void *arg) {
+/* A service's ticket is about to be sealed. A session that was resumed keeps the note that it came with. */
+static int note_session(SSL *ssl, void *arg) {
     (void)arg;
-    uint8_t packed[CLIENT_ID_PACKED];
+    uint8_t note[HS_LIBSSL_NOTE_MAX];
     struct client_id none = {0};
     const struct hs_libssl *h = SSL_get_app_data(ssl);
     if (SSL_session_reused(ssl))
         return 1;
-    size_t len = client_id_pack(h->client ? h->client : &none, packed);
-    return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), packed, len);
+    size_t len = hs_libssl_note((int64_t)time(NULL), h->client ? h->client : &none, note);
+    return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), note, len);
 }
 
-/* A ticket with the certificate that it stands for. What is not taken up means a full handshake, and a new ticket. */
-static SSL_TICKET_RETURN open_client(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t len,
-                                     SSL_TICKET_STATUS status, void *arg) {
-    (void)name, (void)len, (void)arg;
-    const struct hs_libssl *h = SSL_get_app_data(ssl);
+/* Whether the session may be resumed: it is not too old, nor the client's certificate, if there is one. */
+static bool may_recall(const struct hs_libssl *h, SSL_SESSION *session) {
+    const struct client_auth *clients = h->server->clients;
     struct client_id id;
-    SSL_TICKET_RETURN judged = judge_ticket(ssl, session, status);
-    if (judged == SSL_TICKET_RETURN_IGNORE_RENEW ||
-        (hs_libssl_recall(session, &id) == 0 && client_auth_may_resume(h->server->clients, &id)))
-        return judged;
-    return SSL_TICKET_RETURN_IGNORE_RENEW;
+    int64_t full_s = 0;
+    return hs_libssl_recall(session, &full_s, &id) == 0 && tickets_may_renew(full_s, (int64_t)time(NULL)) &&
+           (!clients || client_auth_may_resume(clients, &id));
 }
+
+/* What is not taken up means a full handshake, and a new ticket. */
+static SSL_TICKET_RETURN recall_session(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t len,
+                                        SSL_TICKET_STATUS status, void *arg) {
+    (void)name, (void)len, (void)arg;
+    SSL_TICKET_RETURN judged = judge_ticket(ssl, session, status);
+    bool fits = judged != SSL_TICKET_RETURN_IGNORE_RENEW && may_recall(SSL_get_app_data(ssl), session);
+    return fits ? judged : SSL_TICKET_RETURN_IGNORE_RENEW;
+}
+
+/* ---- clients' certificates ---- */
 
 /* libssl asks: 1 lets the client in. What was found is noted with the handshake; this is no place to send from. */
 static int verify_client(X509_STORE_CTX *ctx, void *arg) {
@@ -324,8 +330,6 @@ static int ask_for_certificates(SSL_CTX *ctx, const struct client_auth *rules) {
     SSL_CTX_set_cert_verify_callback(ctx, verify_client, NULL);
     SSL_CTX_set_msg_callback(ctx, on_tls_message);
     SSL_CTX_set_max_cert_list(ctx, (long)client_auth_bytes_max(rules));
-    if (SSL_CTX_set_session_ticket_cb(ctx, seal_client, open_client, NULL) != 1)
-        return ERR_CRYPTO;
     return hs_libssl_server_announce(ctx, rules);
 }
 
@@ -392,6 +396,8 @@ static int set_policy(SSL_CTX *ctx, struct tls_server *s) {
         err = set_sigalgs(ctx);
     if (err == 0)
         err = hs_libssl_use_tickets(ctx, s->tickets);
+    if (err == 0 && SSL_CTX_set_session_ticket_cb(ctx, note_session, recall_session, NULL) != 1)
+        err = ERR_CRYPTO;
     if (err == 0 && s->clients)
         err = ask_for_certificates(ctx, s->clients);
     return err;

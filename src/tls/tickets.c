@@ -106,6 +106,11 @@ void tickets_free(struct tickets *t) {
     secret_free(t, sizeof(*t));
 }
 
+bool tickets_may_renew(int64_t full_s, int64_t now_s) {
+    int64_t age_s = now_s - full_s;
+    return age_s >= -TICKETS_CLOCK_SKEW_S && age_s < TICKETS_RENEWED_MAX_S;
+}
+
 /* ---- as bytes ---- */
 
 static struct engine_contexts aead = {.engine = &engine_libcrypto}; /* for the life of the process */

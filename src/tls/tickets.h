@@ -20,7 +20,9 @@
 #define TICKETS_PEER_MAX                                                                                                       \
     8192 /* DER of a client's certificate: with a larger one the session has no ticket, since its ticket                       \
             would make the next ClientHello larger than 16 KiB, which many between us and the client do not pass */
-#define TICKETS_LIFETIME_S 3600 /* sent to clients: tickets are accepted at least so long */
+#define TICKETS_LIFETIME_S    3600            /* sent to clients: tickets are accepted at least so long */
+#define TICKETS_RENEWED_MAX_S (7 * 24 * 3600) /* RFC 8446 4.6.1: no session is older, however often its ticket was renewed */
+#define TICKETS_CLOCK_SKEW_S  3600            /* of machines that share a secret */
 
 struct tickets;
 
@@ -33,6 +35,9 @@ struct tickets *tickets_new(const struct span *secrets, size_t n);
 /* Other secrets from now on, or false and the ones before. */
 MUST_CHECK bool tickets_use(struct tickets *t, const struct span *secrets, size_t n);
 void tickets_free(struct tickets *t);
+
+/* Whether a session that began with a full handshake at FULL_S, whatever was resumed since, may be resumed at NOW_S. */
+bool tickets_may_renew(int64_t full_s, int64_t now_s);
 
 /* The key of the last ticket that was sealed or opened does not stay in libcrypto's contexts. */
 void tickets_forget(void);

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "base/rd.h"
 #include "handshake_talk.h"
 #include "tls/sig_scheme.h"
 
@@ -125,6 +126,43 @@ static void a_waiting_handshake_holds_about_what_is_said(void **state) {
             skip(); /* a sanitizer's allocator does not report it */
         if ((!own && each < said / 2) || each > said * 2)
             fail_msg("%zu bytes each", each);
+    }
+}
+
+/* Records of a type in our answer. */
+static unsigned answered_with(uint8_t type) {
+    unsigned n = 0;
+    for (struct rd r = rd_of(buf_span(&answer)); rd_left(&r);) {
+        n += rd_u8(&r) == type;
+        (void)rd_u16(&r);
+        (void)rd_vec16(&r);
+    }
+    return n;
+}
+
+/* H6: one, behind our first message, for clients that send a session ID, and none for the others. */
+static void a_session_id_brings_one_change_cipher_spec(void **state) {
+    for (unsigned i = 0; i < 4; i++) {
+        bool has_id = i & 1, retried = i & 2;
+        client_speaks(TLS_1_3);
+        if (!has_id)
+            (void)SSL_clear_options(client, SSL_OP_ENABLE_MIDDLEBOX_COMPAT);
+        if (retried)
+            client_groups("P-521:P-256");
+        meet(server);
+        assert_int_equal(step_all(), STEP_WANT_READ);
+        assert_int_equal(answered_with(CONTENT_CHANGE_CIPHER_SPEC), has_id);
+        if (retried) {
+            assert_int_equal(answered_with(CONTENT_APPLICATION_DATA), 0);
+            answer_client();
+            receive_client();
+            assert_int_equal(step_all(), STEP_WANT_READ);
+            assert_int_equal(answered_with(CONTENT_CHANGE_CIPHER_SPEC), 0);
+        }
+        assert_int_equal(shake(), STEP_DONE);
+        leave_libssl();
+        talk_and_close();
+        leave();
     }
 }
 
@@ -579,6 +617,7 @@ int main(void) {
         cmocka_unit_test_teardown(the_certificate_follows_the_clients_signature_algorithms, clean_up),
         cmocka_unit_test_teardown(the_certificate_comes_from_the_set_of_its_moment, clean_up),
         cmocka_unit_test_teardown(a_waiting_handshake_holds_about_what_is_said, clean_up),
+        cmocka_unit_test_teardown(a_session_id_brings_one_change_cipher_spec, clean_up),
         cmocka_unit_test_teardown(our_order_of_suites_decides, clean_up),
         cmocka_unit_test_teardown(the_clients_only_group_is_taken_when_it_is_ours, clean_up),
         cmocka_unit_test_teardown(a_share_of_a_group_we_do_not_rank_first_leads_to_a_session, clean_up),

@@ -9,6 +9,16 @@
 
 #include "handshake_talk.h"
 
+#define MINUTE 60
+
+/* Our clock; libssl's own stays, as does the hour of the tickets' keys. */
+static time_t ahead_s;
+time_t __real_time(time_t *t);
+time_t __wrap_time(time_t *t);
+time_t __wrap_time(time_t *t) {
+    return __real_time(t) + ahead_s;
+}
+
 static void expect_resumed(SSL_SESSION *session, const struct tls_server *with, uint16_t version, bool resumed) {
     client_speaks(version);
     assert_int_equal(SSL_set_session(client, session), 1);
@@ -175,6 +185,26 @@ static void a_resumed_session_needs_no_key(void **state) {
     }
 }
 
+/* P9: a session ends a week after its full handshake, however often its ticket was renewed. */
+static void renewals_end_after_a_week(void **state) {
+    SSL_SESSION *session = session_with(server, TLS_1_3);
+    unsigned minutes = 0;
+    do {
+        ahead_s = (time_t)(minutes += 50) * MINUTE;
+        client_speaks(TLS_1_3);
+        assert_int_equal(SSL_set_session(client, session), 1);
+        establish(server);
+        both_ways(10);
+        SSL_SESSION_free(session);
+        session = SSL_get1_session(client);
+        SSL_set_shutdown(client, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+        leave();
+    } while (result.resumed && minutes < 8 * 24 * 60);
+    assert_in_range(minutes, 7 * 24 * 60, 7 * 24 * 60 + 50);
+    ahead_s = 0;
+    SSL_SESSION_free(session);
+}
+
 /* ---- a ticket of one version shown in the other: passed over, without an alert ---- */
 
 static const uint8_t *shown;
@@ -256,6 +286,7 @@ int main(void) {
         cmocka_unit_test_teardown(other_versions_or_suites_mean_a_full_handshake, clean_up),
         cmocka_unit_test_teardown(a_resumed_session_can_be_resumed_after_a_retry, clean_up),
         cmocka_unit_test_teardown(a_resumed_session_needs_no_key, clean_up),
+        cmocka_unit_test_teardown(renewals_end_after_a_week, clean_up),
         cmocka_unit_test_teardown(a_ticket_of_1_2_is_no_psk, clean_up),
         cmocka_unit_test_teardown(a_ticket_of_1_3_resumes_nothing_in_1_2, clean_up),
         cmocka_unit_test_teardown(early_data_of_a_foreign_ticket_is_passed_over, clean_up),
