@@ -92,7 +92,8 @@ void balancing_begin(struct super *s) {
     wheel_arm(&s->loop.wheel, &s->balancing.timer, s->loop.now_ms + BALANCE_INTERVAL_MS);
 }
 
-void balancing_timer(struct super *s) {
+void balancing_timer(void *ctx, struct wtimer *t) {
+    struct super *s = ctx;
     balance_relays(s);
     wheel_arm(&s->loop.wheel, &s->balancing.timer, s->loop.now_ms + BALANCE_INTERVAL_MS);
 }

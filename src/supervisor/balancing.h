@@ -28,4 +28,4 @@ void balancing_begin(struct super *s);
 void balancing_end(struct super *s);
 
 /* Its timer. */
-void balancing_timer(struct super *s);
+void balancing_timer(void *ctx, struct wtimer *t);

@@ -152,7 +152,8 @@ static void ask_all(struct super *s) {
 }
 
 /* Answers arrive quickly: one more check shows which processes may hang, and repeats while any may. */
-void heartbeat_timer(struct super *s) {
+void heartbeat_timer(void *ctx, struct wtimer *t) {
+    struct super *s = ctx;
     struct heartbeat *h = &s->heartbeat;
     bool asks = s->loop.now_ms >= h->ask_ms, waits = false;
     if (asks) {

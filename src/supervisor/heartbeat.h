@@ -32,7 +32,7 @@ struct heartbeat_patience heartbeat_patience(enum role role, uint64_t watchdog_m
 
 /* The proxy serves: pings from now on. */
 void heartbeat_begin(struct super *s);
-void heartbeat_timer(struct super *s);
+void heartbeat_timer(void *ctx, struct wtimer *t);
 
 /* Microseconds a process has waited for a CPU, of its /proc/PID/schedstat (NULL: there is none); 0 = not known. */
 uint64_t heartbeat_read_waited(FILE *schedstat);

@@ -103,7 +103,8 @@ bool hook_ask(struct super *s, struct worker *w, const struct ipc_msg *m) {
     return true;
 }
 
-void hook_timer(struct super *s) {
+void hook_timer(void *ctx, struct wtimer *t) {
+    struct super *s = ctx;
     s->hook.late = true;
     kill_hook(s->hook.pid);
 }

@@ -29,7 +29,7 @@ bool hook_ask(struct super *s, struct worker *w, const struct ipc_msg *m);
 
 /* Takes the end of a child when it is that of the program. */
 void hook_ended(struct super *s, pid_t pid, int status);
-void hook_timer(struct super *s);
+void hook_timer(void *ctx, struct wtimer *t);
 
 /* Of the loop: it has written something. */
 void hook_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);

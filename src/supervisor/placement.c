@@ -108,7 +108,8 @@ void placement_begin(struct super *s) {
     wheel_arm(&s->loop.wheel, &s->placement.timer, s->loop.now_ms);
 }
 
-void placement_timer(struct super *s) {
+void placement_timer(void *ctx, struct wtimer *t) {
+    struct super *s = ctx;
     check_placement(s);
     wheel_arm(&s->loop.wheel, &s->placement.timer, s->loop.now_ms + PLACEMENT_INTERVAL_MS);
 }

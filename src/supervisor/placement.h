@@ -52,4 +52,4 @@ int32_t placement_cpu(const struct super *s, uint16_t index);
 void placement_begin(struct super *s);
 
 /* Its timer. */
-void placement_timer(struct super *s);
+void placement_timer(void *ctx, struct wtimer *t);

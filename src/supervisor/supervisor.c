@@ -93,26 +93,6 @@ static void on_stage_timer(void *ctx, struct wtimer *t) {
     actions_stage_late(ctx);
 }
 
-static void on_heartbeat_timer(void *ctx, struct wtimer *t) {
-    (void)t;
-    heartbeat_timer(ctx);
-}
-
-static void on_balancing_timer(void *ctx, struct wtimer *t) {
-    (void)t;
-    balancing_timer(ctx);
-}
-
-static void on_placement_timer(void *ctx, struct wtimer *t) {
-    (void)t;
-    placement_timer(ctx);
-}
-
-static void on_hook_timer(void *ctx, struct wtimer *t) {
-    (void)t;
-    hook_timer(ctx);
-}
-
 static bool supervisor_turn_end(void *ctx) {
     struct super *s = ctx;
     actions_turn(s);
@@ -155,10 +135,10 @@ static void set_up_timers(struct super *s) {
     loop_on_timer(&s->loop, SUPER_TIMER_WORKER, on_worker_timer, s);
     loop_on_timer(&s->loop, SUPER_TIMER_STOP, on_stop_timer, s);
     loop_on_timer(&s->loop, SUPER_TIMER_STAGE, on_stage_timer, s);
-    loop_on_timer(&s->loop, SUPER_TIMER_HEARTBEAT, on_heartbeat_timer, s);
-    loop_on_timer(&s->loop, SUPER_TIMER_BALANCING, on_balancing_timer, s);
-    loop_on_timer(&s->loop, SUPER_TIMER_PLACEMENT, on_placement_timer, s);
-    loop_on_timer(&s->loop, SUPER_TIMER_HOOK, on_hook_timer, s);
+    loop_on_timer(&s->loop, SUPER_TIMER_HEARTBEAT, heartbeat_timer, s);
+    loop_on_timer(&s->loop, SUPER_TIMER_BALANCING, balancing_timer, s);
+    loop_on_timer(&s->loop, SUPER_TIMER_PLACEMENT, placement_timer, s);
+    loop_on_timer(&s->loop, SUPER_TIMER_HOOK, hook_timer, s);
     creds_reload_timers(s);
     refresh_timers(s);
 }

@@ -108,7 +108,7 @@ static bool ask(void) {
 static void on_timer(void *ctx, struct wtimer *t) {
     (void)ctx;
     assert_int_equal(t->kind, SUPER_TIMER_HOOK);
-    hook_timer(&super);
+    hook_timer(&super, &super.hook.timer);
 }
 
 static void turn_clock(uint64_t ms) {
