@@ -382,6 +382,7 @@ struct server {
     struct model *m;
     struct model_service *s;
     bool disabled;
+    const char *sends; /* the version of PROXY headers; NULL = none */
 };
 
 static void take_server_word(void *ctx, const char *name, const char *value) {
@@ -390,7 +391,7 @@ static void take_server_word(void *ctx, const char *name, const char *value) {
     if (strcmp(name, "disabled") == 0)
         v->disabled = true;
     else
-        model_set(v->m, v->s, "proxy_protocol", "send", strcmp(name, "send-proxy") == 0 ? "v1" : "v2");
+        v->sends = strcmp(name, "send-proxy") == 0 ? "v1" : "v2";
 }
 
 /* What holds for all servers: the lines of the defaults, then those of the section. */
@@ -405,7 +406,8 @@ static void take_default_servers(const struct haproxy_section *of, struct server
 }
 
 void haproxy_server(struct model *m, struct model_service *s, const struct haproxy_line *l, const struct haproxy_section *of) {
-    struct server v = {m, s, false};
+    struct server v = {m, s, false, NULL};
+    bool first = !model_has(s, "", "backends"), all_send = model_has(s, "proxy_protocol", "send");
     const char *text = haproxy_word(l, 2), *address = plain_address(m, text), *port = NULL;
     take_default_servers(of, &v);
     (void)each_parameter(m, l, 3, server_parameters, ARRAY_LEN(server_parameters), take_server_word, &v);
@@ -413,6 +415,10 @@ void haproxy_server(struct model *m, struct model_service *s, const struct hapro
         model_note(m, MODEL_NOT_NEEDED, l->line, "server %s is disabled", haproxy_word(l, 1));
         return;
     }
+    if (v.sends)
+        model_set(m, s, "proxy_protocol", "send", v.sends);
+    if (!first && all_send != (v.sends != NULL))
+        model_note(m, MODEL_LOST, l->line, "server %s: PROXY headers go to all servers, or to none", haproxy_word(l, 1));
     bool is_path = address && (address[0] == '/' || address[0] == '@');
     const char *host = is_path ? address : address ? model_split(m, address, &port) : NULL;
     if (host && (port || is_path))

@@ -75,7 +75,10 @@ static void take_protocol(struct stunnel *t, struct stunnel_section *s, const ch
 
 /* Names and addresses that a client's certificate has to hold. */
 static void take_check(struct stunnel *t, struct stunnel_section *s, const char *name, const char *v, unsigned line) {
-    if (strcasecmp(name, "checkHost") == 0)
+    bool is_ascii = true;
+    for (const char *p = v; *p; p++)
+        is_ascii = is_ascii && (unsigned char)*p < 0x80;
+    if (strcasecmp(name, "checkHost") == 0 && is_ascii && strncmp(v, "**", 2) != 0 && model_is_name(v))
         model_add(t->m, s->s, "client_auth", "allow", model_text(t->m, "dns:%s", v));
     else {
         model_note(t->m, MODEL_LOST, line, "%s = %s: see client_auth.allow", name, v);

@@ -167,6 +167,8 @@ LEFT_OUT = [
     ("nginx-stream", "FRONT", "ssl_conf_command Protocol -TLSv1.2;"),
     ("stunnel", "FRONT", "verifyChain = yes\ncheckEmail = a@client.test"),
     ("stunnel", "FRONT", "checkIP = 10.0.0.1\nverify = 2"),
+    ("stunnel", "FRONT", "checkHost = no host\nverify = 2"),
+    ("stunnel", "FRONT", "checkHost = **.client.test\nverify = 2"),
     ("stunnel", "FRONT", "verify = 3"),
     ("stunnel", "FRONT", "verify = 4"),
     ("stunnel", "FRONT", "verify = 9"),

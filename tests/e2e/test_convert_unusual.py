@@ -331,7 +331,7 @@ HAPROXY = [
             server s unix@/run/app.sock send-proxy-v2
             server t abns@app
     ''', has=[r'"0\.0\.0\.0:@PORT@"', r'"\[::\]:@PORT@"', r'":@OTHER@"', r'":@THIRD@"', r'"127\.0\.0\.1:@FOURTH@", "127\.0\.0\.2:@FOURTH@"', "unix:/run/app.sock", "unix:@app"],
-         lost=["quic4@:443", "service both"]),
+         lost=["quic4@:443", "service both", "server t: PROXY headers"]),
     Case("accept-lists", "haproxy", '''
         frontend in
             mode tcp
@@ -848,6 +848,23 @@ MORE = [
         acme LE
             directory https://acme.test/
     ''', goes={("a.test", ""): ONE}, lost=['"TLSv9"', "agent-check"], notes=["ssl-max-ver: TLS 1.3", "timeout queue", "timeout check", "acme LE"]),
+    Case("headers-for-some", "haproxy", '''
+        frontend in
+            mode tcp
+            bind 127.0.0.1:@PORT@ ssl crt @DIR@/a.test.pem
+            default_backend one
+        frontend too
+            mode tcp
+            bind 127.0.0.1:@OTHER@ ssl crt @DIR@/a.test.pem
+            default_backend two
+        backend one
+            server s 127.0.0.1:8001 send-proxy
+            server t 127.0.0.1:8002
+            server u 127.0.0.1:8003 send-proxy
+        backend two
+            server s 127.0.0.1:8001
+            server off 127.0.0.1:8002 send-proxy disabled
+    ''', goes={("a.test", ""): ONE}, lost=["server t: PROXY headers"]),
     Case("parameters-that-are-not-known", "nginx-stream", '''
         lock_file x;
         stream {
