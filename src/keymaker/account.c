@@ -18,7 +18,7 @@
 
 #define JWK_MAX     160
 #define HEADER_MAX  (JWK_MAX + KEYMAKING_NONCE_MAX + 2 * KEYMAKING_URL_MAX + 128)
-#define PAYLOAD_MAX (32 * 1024)
+#define PAYLOAD_MAX (40 * 1024) /* a CSR with the most names, each of the greatest length */
 
 struct key_path {
     char p[PATH_MAX];

@@ -242,6 +242,26 @@ static void test_csr(void **state) {
     }
 }
 
+/* As many names as a certificate may have, each as long as one may be. */
+static void test_the_longest_csr(void **state) {
+    (void)state;
+    static char longest[CONF_ACME_NAMES_MAX][254];
+    static const char *all[CONF_ACME_NAMES_MAX];
+    for (size_t i = 0; i < CONF_ACME_NAMES_MAX; i++) {
+        memset(longest[i], 'x', 253);
+        longest[i][63] = longest[i][127] = longest[i][191] = '.';
+        longest[i][0] = (char)('a' + i / 26);
+        longest[i][1] = (char)('a' + i % 26);
+        all[i] = longest[i];
+    }
+    cert.names = all;
+    cert.nnames = CONF_ACME_NAMES_MAX;
+    struct keymaking_request q = request_of(KEYMAKING_FINALIZE);
+    cert.key = MANAGED_RSA_4096;
+    assert_int_equal(ask(&q), 0);
+    json_decref(checked_payload(false));
+}
+
 static void test_what_is_not_signed(void **state) {
     (void)state;
     static const char *const urls[] = {"",
@@ -726,6 +746,7 @@ int main(void) {
         CASE(external_account_binding),
         CASE(payloads),
         CASE(csr),
+        CASE(the_longest_csr),
         CASE(what_is_not_signed),
         CASE(key_change),
         CASE(a_key_that_waits),
