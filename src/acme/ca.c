@@ -49,7 +49,7 @@ static void end_by_answer(struct ca_call *call, const char *url, const struct ht
         end_empty(call, FAULT_ISSUER, why);
         return;
     }
-    bool is_json = strstr(h->type, "json") != NULL;
+    bool is_json = strcasestr(h->type, "json") != NULL;
     json_t *json = is_json ? json_loadb((const char *)h->body.p, h->body.len, JSON_REJECT_DUPLICATES, NULL) : NULL;
     a.json = json;
     if (h->status >= 300) {

@@ -150,14 +150,24 @@ static void keep_type(struct http_out_answer *a, struct span value) {
     text_add_span(&t, value);
 }
 
-/* <URL>;rel="alternate" */
-static void keep_link(struct http_out_answer *a, struct span value) {
-    const uint8_t *end = value.len && value.p[0] == '<' ? memchr(value.p, '>', value.len) : NULL;
-    if (!end || a->nalternates == HTTP_OUT_ALTERNATES)
-        return;
-    struct span rest = span_of(end, (size_t)(value.p + value.len - end));
-    if (memmem(rest.p, rest.len, "\"alternate\"", 11))
-        keep_field(a->alternates[a->nalternates++], HTTP_OUT_FIELD_MAX, span_of(value.p + 1, (size_t)(end - value.p) - 1));
+static void keep_link(struct http_out_answer *a, struct span url, struct span parameters) {
+    if (memmem(parameters.p, parameters.len, "\"next\"", 6))
+        keep_field(a->next, sizeof(a->next), url);
+    else if (memmem(parameters.p, parameters.len, "\"alternate\"", 11) && a->nalternates < HTTP_OUT_ALTERNATES)
+        keep_field(a->alternates[a->nalternates++], HTTP_OUT_FIELD_MAX, url);
+}
+
+/* <URL>;rel="index", <URL>;rel="alternate": a field may have several (RFC 8288 3). */
+static void keep_links(struct http_out_answer *a, struct span value) {
+    const uint8_t *end = value.p + value.len, *at = memchr(value.p, '<', value.len);
+    while (at) {
+        const uint8_t *close = memchr(at, '>', (size_t)(end - at));
+        if (!close)
+            return;
+        const uint8_t *more = memchr(close, '<', (size_t)(end - close));
+        keep_link(a, span_of(at + 1, (size_t)(close - at) - 1), span_of(close, (size_t)((more ? more : end) - close)));
+        at = more;
+    }
 }
 
 int64_t http_out_retry_after(struct span value, int64_t now_s) {
@@ -193,7 +203,7 @@ static size_t on_header(char *p, size_t size, size_t n, void *ctx) {
     else if (field_is(line, "Location", &value))
         keep_field(a->location, sizeof(a->location), value);
     else if (field_is(line, "Link", &value))
-        keep_link(a, value);
+        keep_links(a, value);
     else if (field_is(line, "Retry-After", &value))
         a->retry_after = http_out_retry_after(value, (int64_t)time(NULL));
     else if (field_is(line, "Content-Type", &value))

@@ -40,6 +40,7 @@ struct http_out_answer {
     char type[128]; /* Content-Type */
     char nonce[HTTP_OUT_FIELD_MAX];
     char location[HTTP_OUT_FIELD_MAX];
+    char next[HTTP_OUT_FIELD_MAX];                            /* Link: rel="next" */
     char alternates[HTTP_OUT_ALTERNATES][HTTP_OUT_FIELD_MAX]; /* Link: rel="alternate" */
     size_t nalternates;
     int64_t retry_after; /* seconds from now; -1 = none */

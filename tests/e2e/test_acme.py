@@ -662,6 +662,24 @@ def test_a_wrong_chain_is_not_used(parts):
     assert first.issuer == first.subject
 
 
+def test_a_preferred_chain(parts):
+    """It is offered behind another link, in one field of the answer (RFC 8288 3)."""
+    site = Site(parts, pebble={"environment": {"PEBBLE_ALTERNATE_ROOTS": "1"}})
+    root = x509.load_pem_x509_certificate(site.pebble.get(site.pebble.management, "/roots/1")).subject
+
+    def join_links(path, status, body, fields):
+        links = [v for k, v in fields if k.lower() == "link"]
+        return status, body, [(k, v) for k, v in fields if k.lower() != "link"] + [("Link", ", ".join(links))]
+
+    site.front.revise = join_links
+    text = site.p.config_file.read_text()
+    site.p.config_file.write_text(text.replace("terms_accepted", f'preferred_chain = "{root.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value}"\nterms_accepted', 1))
+    site.start()
+    site.installed()
+    chain = (site.state / "certificates/web.ecdsa-p256/fullchain.pem").read_bytes()
+    assert x509.load_pem_x509_certificate(chain[chain.rindex(b"-----BEGIN"):]).issuer == root
+
+
 def test_an_issuer_that_is_not_trusted(parts):
     site = Site(parts, prepare=None)
     text = site.p.config_file.read_text()
