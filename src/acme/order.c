@@ -248,12 +248,10 @@ static void on_account(void *ctx, const struct answer *a) {
     struct order *o = ctx;
     if (order_failed_by(o, a))
         return;
-    if (!a->location[0]) {
-        order_fail(o, FAULT_ANSWER, -1, "its answer to newAccount names no account");
+    if (!order_take_url(a->location, o->ca->account)) {
+        order_fail(o, FAULT_ANSWER, -1, "its answer to newAccount names no account by an https URL");
         return;
     }
-    struct text t = text_of(o->ca->account, sizeof(o->ca->account));
-    text_add(&t, a->location);
     log_msg(o->env->log, LOG_LEVEL_INFO, "account %s at the issuer %s", o->ca->account, o->ca->issuer->name);
     if (store_put_account(o->env->store, o->ca) < 0) /* it is found again by its key */
         log_msg(o->env->log, LOG_LEVEL_WARNING, "the account cannot be written: %m");

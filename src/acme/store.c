@@ -64,7 +64,8 @@ void store_get_account(const struct store *s, struct ca *c) {
     json_t *o = object.len ? json_loadb((const char *)object.p, object.len, 0, NULL) : NULL;
     const char *directory = json_string_value(json_object_get(o, "directory"));
     const char *account = json_string_value(json_object_get(o, "account"));
-    if (directory && account && strcmp(directory, c->issuer->directory) == 0 && strlen(account) < sizeof(c->account))
+    if (directory && account && strcmp(directory, c->issuer->directory) == 0 && strncmp(account, "https://", 8) == 0 &&
+        strlen(account) < sizeof(c->account))
         memcpy(c->account, account, strlen(account) + 1);
     json_decref(o);
 }

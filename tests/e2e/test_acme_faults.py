@@ -248,6 +248,9 @@ def cases(trap):
         ("u_final", rewrite("/order-plz", lambda o: {**o, "finalize": "http://127.0.0.1:1/"}), "its answer is no order", 2),
         ("u_place", fields("/order-plz", instead("Location", plain)), "names no order by an https URL", 2),
         ("u_noplace", fields("/order-plz", without("Location")), "names no order by an https URL", 2),
+        ("a_place", fields("/sign-me-up", instead("Location", plain)), "names no account by an https URL", 1),
+        ("a_here", fields("/sign-me-up", instead("Location", "/my-account/1")), "names no account by an https URL", 1),
+        ("a_nobody", fields("/sign-me-up", without("Location")), "names no account by an https URL", 1),
         ("u_cert", rewrite("/my-order/", lambda o: {**o, "certificate": plain, "status": "valid"}), 'has the state .{1,2}valid', 2),
         ("n_none", fields("/nonce-plz", without("Replay-Nonce")), "no Replay-Nonce in its answer, which has the status 20", 1),
         ("n_bad", at("/order-plz", *problem("badNonce", 400, detail="again")), "status 400, badNonce: again", 1),
@@ -281,7 +284,7 @@ def cases(trap):
     ]
 
 
-@pytest.mark.parametrize("kinds", ["rnt", "ulp", "gc"])  # no more than sixteen issuers each
+@pytest.mark.parametrize("kinds", ["rnt", "ulp", "gca"])  # no more than sixteen issuers each
 def test_issuers_that_lie(parts, kinds):
     """Each is found out, with words that say what; nobody else is hurt, and nothing is left of it when it has come to its senses."""
     trap = parts.add(Trap())
