@@ -22,7 +22,7 @@ bool job_write(const struct job *j, char *to, size_t cap, size_t *ret_len) {
                           (json_int_t)j->failures, "next", (json_int_t)j->next_s, "issued", (json_int_t)j->issued, "failed",
                           (json_int_t)j->failed, "ari", j->ari, "window", (json_int_t)j->window[0], (json_int_t)j->window[1],
                           "chosen", (json_int_t)j->chosen_s, "ask", (json_int_t)j->ask_s, "installed",
-                          (json_int_t)j->installed_s, "wanted", j->wanted, "issued_by", j->issued_by);
+                          (json_int_t)j->installed_s, "wanted", j->wanted || j->revoking, "issued_by", j->issued_by);
     json_t *blocked = json_array(), *orders = json_array();
     for (size_t i = 0; i < j->cert->nissuers; i++) { /* no memory: they are shorter */
         (void)json_array_append_new(blocked, json_integer(j->blocked_s[i]));

@@ -48,6 +48,7 @@ struct job {
     int64_t revoked_from; /* not_before of the one that its issuer has revoked, as an OCSP response says */
     bool wanted;          /* an operator asked for a new one; on disk as well */
     uint64_t held_ms;     /* another instance has it: not looked at before this; monotonic */
+    bool revoking;        /* the one in use: on disk a new one is wanted, whether the answer comes or not */
     bool check;           /* the store may have a newer certificate */
     uint64_t alone;       /* when it is ordered without the store: its random number; 0 = not chosen */
 

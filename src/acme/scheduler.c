@@ -365,13 +365,10 @@ void scheduler_stop(struct scheduler *s) {
 
 /* ---- commands ---- */
 
-static void write_wanted(const struct scheduler *s, struct job *j, bool wanted) {
-    bool was = j->wanted;
-    j->wanted = wanted;
+static void write_wanted(const struct scheduler *s, const struct job *j) {
     if (store_put_job(s->env.store, j) < 0)
         log_msg(s->env.log, LOG_LEVEL_WARNING,
                 "%s: whether it is to be renewed cannot be written, and is forgotten at a restart: %m", j->cert->id);
-    j->wanted = was;
 }
 
 /* On the disk at once: the attempt may have to wait, for a name, an issuer or the store of a fleet. */
@@ -381,7 +378,7 @@ void scheduler_renew(struct scheduler *s, uint16_t cert) {
     j->next_s = 0;
     j->held_ms = 0;
     memset(j->blocked_s, 0, sizeof(j->blocked_s));
-    write_wanted(s, j, true);
+    write_wanted(s, j);
     scheduler_look_soon(s);
 }
 
@@ -394,9 +391,10 @@ static void on_revoked(void *ctx, const struct answer *a) {
     struct scheduler *s = ctx;
     struct job *j = s->command_job;
     s->command_job = NULL;
+    j->revoking = false;
     if (a->fault != FAULT_NONE && strcmp(a->problem, "alreadyRevoked") != 0) {
         log_msg(s->env.log, LOG_LEVEL_ERROR, "%s: it cannot be revoked: %s", j->cert->id, a->why);
-        write_wanted(s, j, j->wanted);
+        write_wanted(s, j);
         return;
     }
     log_msg(s->env.log, LOG_LEVEL_WARNING, "%s: the certificate in use is revoked, another one is ordered", j->cert->id);
@@ -409,7 +407,8 @@ bool scheduler_revoke(struct scheduler *s, uint16_t cert, uint8_t reason) {
     if (s->command.ca || !j->from_issuer || !ca || !ca->account[0])
         return false;
     s->command_job = j;
-    write_wanted(s, j, true); /* whether the answer comes or not */
+    j->revoking = true;
+    write_wanted(s, j);
     ca_post(ca, &s->command, KEYMAKING_REVOKE, cert, CA_REVOKE_CERT, "", span_of(&reason, 1), on_revoked, s);
     return true;
 }

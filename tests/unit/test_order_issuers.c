@@ -247,6 +247,7 @@ static void test_a_revocation_whose_answer_is_lost(void **state) {
         assert_true(scheduler_revoke(&scheduler, 0, 1));
         assert_int_equal(pending.op, KEYMAKING_REVOKE);
         assert_false(job.wanted);
+        assert_int_equal(store_put_job(&store, &job), 0); /* something else is to be remembered meanwhile */
         if (refuses)
             give_answer(&refused);
         crash_scheduler();
