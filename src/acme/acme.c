@@ -259,6 +259,7 @@ static void on_far_answer(void *ctx) {
 
 static void join_fleet(struct acme *a) {
     share_link_init(&a->share, &a->loop, ACME_FLEET);
+    a->share.log = &a->child.log;
     a->share.changed = on_store;
     a->share.news = on_shared_news;
     a->far = (struct far_challenges){.share = &a->share,

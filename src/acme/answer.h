@@ -27,6 +27,7 @@ struct answer {
     const json_t *json;  /* NULL = it was none */
     struct span body;
     const char *location; /* "" = none */
+    const char *next;     /* page of a list; "" = none */
     int64_t retry_after;  /* seconds; -1 = none */
     const char (*alternates)[1024];
     size_t nalternates;

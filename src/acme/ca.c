@@ -8,7 +8,6 @@
 #include "base/err.h"
 #include "wire/event.h"
 
-#define TRIES_MAX    10                    /* of one request, for its nonce */
 #define DIRECTORY_MS (24 * 3600 * 1000ull) /* read again after that */
 #define PROFILES_MAX 64
 
@@ -25,6 +24,7 @@ static void end_call(struct ca_call *call, struct answer *a) {
     void *ctx = call->ctx;
     a->problem = a->problem ? a->problem : "";
     a->location = a->location ? a->location : "";
+    a->next = a->next ? a->next : "";
     call->ca = NULL;
     fn(ctx, a); /* may begin the next one by the same CALL */
 }
@@ -40,6 +40,7 @@ static void end_by_answer(struct ca_call *call, const char *url, const struct ht
     struct answer a = {.status = h->status,
                        .body = h->body,
                        .location = h->location,
+                       .next = h->next,
                        .retry_after = h->retry_after,
                        .alternates = h->alternates,
                        .nalternates = h->nalternates,
@@ -174,8 +175,10 @@ static void end_unmade(struct ca_call *call, const struct keymaking_answer *a) {
     end_empty(call, a && a->outcome == KEYMAKING_REFUSED ? FAULT_ANSWER : FAULT_OURS, why);
 }
 
+/* Of newOrder whoever asks decides: in a fleet, time may have passed since it was his to ask. */
 static bool is_nonce_refused(const struct ca_call *call, const struct http_out_answer *h) {
-    return !h->failed && h->status == 400 && call->tries < TRIES_MAX && memmem(h->body.p, h->body.len, ":badNonce", 9);
+    return !h->failed && h->status == 400 && call->op != KEYMAKING_ORDER && call->tries < CA_TRIES_MAX &&
+           memmem(h->body.p, h->body.len, ":badNonce", 9);
 }
 
 /* The key that waits may be in force by now: the request that changed it was slow, or the issuer has not known it everywhere.

@@ -19,8 +19,9 @@
 #include "http_out/http_out.h"
 #include "wire/keymaking.h"
 
-#define CA_NONCES  8
-#define CA_URL_MAX 1024
+#define CA_NONCES    8
+#define CA_URL_MAX   1024
+#define CA_TRIES_MAX 10 /* of one request, for its nonce; of newOrder by who asks */
 
 struct log;
 struct store;

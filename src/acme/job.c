@@ -23,12 +23,14 @@ bool job_write(const struct job *j, char *to, size_t cap, size_t *ret_len) {
                           (json_int_t)j->failed, "ari", j->ari, "window", (json_int_t)j->window[0], (json_int_t)j->window[1],
                           "chosen", (json_int_t)j->chosen_s, "ask", (json_int_t)j->ask_s, "installed",
                           (json_int_t)j->installed_s, "wanted", j->wanted || j->revoking, "issued_by", j->issued_by);
-    json_t *blocked = json_array(), *orders = json_array();
+    json_t *blocked = json_array(), *orders = json_array(), *unsure = json_array();
     for (size_t i = 0; i < j->cert->nissuers; i++) { /* no memory: they are shorter */
         (void)json_array_append_new(blocked, json_integer(j->blocked_s[i]));
         (void)json_array_append_new(orders, json_string(j->orders[i]));
+        (void)json_array_append_new(unsure, json_boolean(j->unsure[i]));
     }
-    if (json_object_set_new(o, "blocked", blocked) < 0 || json_object_set_new(o, "orders", orders) < 0) {
+    if (json_object_set_new(o, "blocked", blocked) < 0 || json_object_set_new(o, "orders", orders) < 0 ||
+        json_object_set_new(o, "unsure", unsure) < 0) {
         json_decref(o);
         o = NULL;
     }
@@ -55,10 +57,12 @@ static int64_t get_number(const json_t *o, const char *key) {
 
 /* Where there is no list there was one order. */
 static void read_orders(struct job *j, const json_t *o) {
-    const json_t *list = json_object_get(o, "orders");
+    const json_t *list = json_object_get(o, "orders"), *unsure = json_object_get(o, "unsure");
     job_drop_orders(j);
-    for (size_t i = 0; i < j->cert->nissuers; i++)
+    for (size_t i = 0; i < j->cert->nissuers; i++) {
         take_text(json_array_get(list, i), j->orders[i], sizeof(j->orders[i]));
+        j->unsure[i] = json_is_true(json_array_get(unsure, i));
+    }
     if (!list)
         take_text(json_object_get(o, "order"), j->orders[j->issuer], sizeof(j->orders[0]));
 }
@@ -189,8 +193,10 @@ bool job_has_order(const struct job *j) {
 }
 
 void job_drop_orders(struct job *j) {
-    for (size_t i = 0; i < j->cert->nissuers; i++)
+    for (size_t i = 0; i < j->cert->nissuers; i++) {
         j->orders[i][0] = 0;
+        j->unsure[i] = false;
+    }
 }
 
 uint16_t job_open_issuer(const struct job *j, uint16_t place, int64_t now) {

@@ -24,6 +24,7 @@ struct job {
     /* on disk */
     uint16_t issuer;                            /* which of the certificate's issuers, in their order */
     char orders[CONF_ISSUERS_MAX][JOB_URL_MAX]; /* under way, at each of them; "" = none. All have one key. */
+    bool unsure[CONF_ISSUERS_MAX];              /* newOrder was sent there, and what it came to is not known */
     char error[JOB_TEXT_MAX];                   /* why the last attempt failed; "" = it did not */
     uint32_t failures;                          /* attempts in a row without a certificate, the one under way included */
     int64_t next_s;                             /* not before this */
@@ -47,8 +48,8 @@ struct job {
 
     int64_t revoked_from; /* not_before of the one that its issuer has revoked, as an OCSP response says */
     bool wanted;          /* an operator asked for a new one; on disk as well */
-    uint64_t held_ms;     /* another instance has it: not looked at before this; monotonic */
     bool revoking;        /* the one in use: on disk a new one is wanted, whether the answer comes or not */
+    uint64_t held_ms;     /* another instance has it: not looked at before this; monotonic */
     bool check;           /* the store may have a newer certificate */
     uint64_t alone;       /* when it is ordered without the store: its random number; 0 = not chosen */
 

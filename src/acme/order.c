@@ -74,7 +74,7 @@ void order_release(struct order *o) {
 static void end_order(struct order *o, bool ok) {
     const struct order_env *env = o->env;
     struct job *j = o->job;
-    order_shared_put_job(o);
+    order_shared_put_outcome(o);
     order_release(o);
     if (store_put_job(env->store, j) < 0)
         log_msg(env->log, LOG_LEVEL_ERROR, "%s: how it stands cannot be written: %m", j->cert->id);
@@ -92,6 +92,8 @@ void order_use_issuer(struct order *o, uint16_t place) {
     o->ca->attempts++;
     o->began_again = o->no_replaces = o->account_new = false;
     o->nauthz = o->at = 0; /* of its order nothing has been seen */
+    o->asked = o->pages = 0;
+    o->listed = o->looked = 0;
     o->pause_ms = 0;
 }
 
@@ -237,7 +239,11 @@ static void enter_thumbprint(struct order *o) {
 }
 
 static enum order_state after_account(const struct order *o) {
-    return o->job->orders[o->job->issuer][0] ? ORDER_READ : o->shared.names.fence ? ORDER_CONFIRM : ORDER_NEW;
+    const struct job *j = o->job;
+    return j->orders[j->issuer][0] ? ORDER_READ
+           : j->unsure[j->issuer]  ? ORDER_LIST
+           : o->shared.names.fence ? ORDER_CONFIRM
+                                   : ORDER_NEW;
 }
 
 void order_after_account(struct order *o) {
@@ -275,8 +281,20 @@ static const char *member_text(const json_t *json, const char *key) {
     return json_string_value(json_object_get(json, key));
 }
 
+void order_write(struct order *o) {
+    if (store_put_job(o->env->store, o->job) < 0) /* after a crash it is looked for */
+        log_msg(o->env->log, LOG_LEVEL_WARNING, "%s: the order cannot be written: %m", o->job->cert->id);
+    order_shared_put_job(o);
+}
+
 static void on_new(void *ctx, const struct answer *a) {
     struct order *o = ctx;
+    if (a->status) /* else it may have been made */
+        o->job->unsure[o->job->issuer] = false;
+    if (strcmp(a->problem, "badNonce") == 0 && o->asked < CA_TRIES_MAX) {
+        order_after_account(o);
+        return;
+    }
     if (strcmp(a->problem, "accountDoesNotExist") == 0 && !o->account_new) {
         o->ca->account[0] = 0;
         order_goto(o, ORDER_ACCOUNT);
@@ -293,9 +311,7 @@ static void on_new(void *ctx, const struct answer *a) {
         order_fail(o, FAULT_ANSWER, -1, "its answer to newOrder names no order by an https URL");
         return;
     }
-    if (store_put_job(o->env->store, o->job) < 0) /* a crash would make another order, no more */
-        log_msg(o->env->log, LOG_LEVEL_WARNING, "%s: the order cannot be written: %m", o->job->cert->id);
-    order_shared_put_job(o);
+    order_write(o);
     take_order(o, a);
 }
 
@@ -313,10 +329,15 @@ static void enter_new(struct order *o) {
     }
     const struct keymaking_order q = {.profile = span_str(offered ? issuer->profile : ""),
                                       .replaces = span_str(o->replaces ? o->job->ari : "")};
-    if (keymaking_pack_order(&q, data, sizeof(data), &len) < 0)
+    if (keymaking_pack_order(&q, data, sizeof(data), &len) < 0) {
         order_fail(o, FAULT_OURS, -1, "the profile's name is too long");
-    else
-        ca_post(o->ca, &o->call, KEYMAKING_ORDER, o->job->index, CA_NEW_ORDER, "", span_of(data, len), on_new, o);
+        return;
+    }
+    o->asked++;
+    o->job->unsure[o->job->issuer] = true;
+    if (store_put_job(o->env->store, o->job) < 0) /* a crash would make another order, no more */
+        log_msg(o->env->log, LOG_LEVEL_WARNING, "%s: that it is ordered cannot be written: %m", o->job->cert->id);
+    ca_post(o->ca, &o->call, KEYMAKING_ORDER, o->job->index, CA_NEW_ORDER, "", span_of(data, len), on_new, o);
 }
 
 /* The order of an earlier attempt, or of before a crash, may be gone: then another one is made, once. */
@@ -507,11 +528,14 @@ static const struct state states[ORDER_STATES] = {
     [ORDER_TAKE_ACCOUNT] = {"look for the account", STEP_MS, TO(DIRECTORY), enter_take_account, NULL},
     [ORDER_DIRECTORY] = {"directory", STEP_MS, TO(THUMBPRINT), enter_directory, NULL},
     [ORDER_THUMBPRINT] = {"account key", STEP_MS, TO(ACCOUNT), enter_thumbprint, NULL},
-    [ORDER_ACCOUNT] = {"account", STEP_MS, TO(SHARE_ACCOUNT) | TO(CONFIRM) | TO(NEW) | TO(READ), enter_account, NULL},
-    [ORDER_SHARE_ACCOUNT] = {"share the account", STEP_MS, TO(CONFIRM) | TO(READ), enter_share_account, NULL},
+    [ORDER_ACCOUNT] = {"account", STEP_MS, TO(SHARE_ACCOUNT) | TO(LIST) | TO(CONFIRM) | TO(NEW) | TO(READ), enter_account,
+                       NULL},
+    [ORDER_SHARE_ACCOUNT] = {"share the account", STEP_MS, TO(LIST) | TO(CONFIRM) | TO(READ), enter_share_account, NULL},
+    [ORDER_LIST] = {"list of orders", STEP_MS, TO(LIST) | TO(FIND) | TO(CONFIRM) | TO(NEW), enter_list, NULL},
+    [ORDER_FIND] = {"order of the list", STEP_MS, TO(FIND) | TO(READ) | TO(CONFIRM) | TO(NEW), enter_find, NULL},
     [ORDER_CONFIRM] = {"confirm the lease", STEP_MS, TO(NEW), enter_confirm, NULL},
     [ORDER_NEW] = {"new order", STEP_MS, TO(CONFIRM) | TO(NEW) | TO(ACCOUNT) | STANDS, enter_new, NULL},
-    [ORDER_READ] = {"order", STEP_MS, TO(CONFIRM) | TO(NEW) | STANDS, enter_read, NULL},
+    [ORDER_READ] = {"order", STEP_MS, TO(LIST) | TO(CONFIRM) | TO(NEW) | STANDS, enter_read, NULL},
     [ORDER_AUTHZ] = {"authorization", STEP_MS, TO(AUTHZ) | TO(RECORD) | TO(OFFER) | TO(RESPOND) | TO(PAUSE) | TO(POLL),
                      enter_authz, NULL},
     [ORDER_RECORD] = {"record", RECORD_MS, TO(RESPOND), enter_record, NULL},

@@ -28,6 +28,8 @@ enum order_state {
     ORDER_THUMBPRINT, /* our key, made when there is none */
     ORDER_ACCOUNT,    /* our account, made when there is none */
     ORDER_SHARE_ACCOUNT,
+    ORDER_LIST,    /* one may have been made that nobody knows: the account's orders */
+    ORDER_FIND,    /* whether one of them is ours */
     ORDER_CONFIRM, /* the lease is still ours */
     ORDER_NEW,
     ORDER_READ,    /* how far it is: leads to one of the next */
@@ -53,6 +55,8 @@ struct order_env {
     const struct conf_acme *acme;
     struct share_link *share; /* of a fleet; NULL = none */
     struct ca *cas;           /* by the configuration's places */
+    const struct job *jobs;   /* of all certificates; what is under way for one is not for another */
+    size_t njobs;
     const struct store *store;
     struct challenges *challenges;
     struct log *log;
@@ -82,6 +86,9 @@ struct order {
         bool valid;
     } authz[CONF_ACME_NAMES_MAX];
     size_t nauthz, at;
+    unsigned asked;              /* how often newOrder was sent */
+    unsigned pages;              /* of the account's list of orders */
+    size_t listed, looked;       /* orders in it, whose URLs are in AUTHZ meanwhile */
     struct challenge *challenge; /* of the one at AT, while its record is made */
     uint16_t name;               /* of the certificate, that it is about */
     uint32_t pause_ms;

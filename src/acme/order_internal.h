@@ -17,6 +17,9 @@ void order_after_account(struct order *o);
 /* The PLACE-th of the certificate's issuers is asked from now on. */
 void order_use_issuer(struct order *o, uint16_t place);
 
+/* How the order stands goes to the disk and, in a fleet, to the store. */
+void order_write(struct order *o);
+
 /* The order under way at this issuer is of no use. */
 void order_drop(struct order *o);
 
@@ -37,6 +40,10 @@ void order_lengthen_pause(struct order *o, int64_t retry_after);
 
 /* A text of the issuer's into TO; false when it is missing (NULL), too long, or no https URL. */
 bool order_take_url(const char *url, char to[static JOB_URL_MAX]);
+
+/* order_find.c */
+void enter_list(struct order *o);
+void enter_find(struct order *o);
 
 /* order_authz.c */
 void enter_authz(struct order *o);

@@ -42,6 +42,8 @@ static void on_renewed(void *ctx, const struct sharing_answer *a) {
         order_lease_lose(l);
     else if (a->result == SHARING_OK)
         extend(l);
+    else
+        share_link_note(l->order->env->share, "that a lease goes on", a);
 }
 
 static void renew(void *ctx) {

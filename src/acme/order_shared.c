@@ -92,22 +92,44 @@ static void lose_names(struct order *o) {
     order_lease_lose(&o->shared.names);
 }
 
-/* Refused: another instance has it by now. */
-static void on_put(void *ctx, const struct sharing_answer *a) {
+/* True when it is refused: another instance has it by now. What is not done for another reason others do not get. */
+static bool lost_by(struct order *o, const char *what, const struct sharing_answer *a) {
     if (a->result == SHARING_LOST)
-        lose_names(ctx);
+        lose_names(o);
+    else
+        share_link_note(o->env->share, what, a);
+    return a->result == SHARING_LOST;
 }
 
-void order_shared_put_job(struct order *o) {
+static void on_put(void *ctx, const struct sharing_answer *a) {
+    (void)lost_by(ctx, "how an order stands", a);
+}
+
+static void on_outcome_put(void *ctx, const struct sharing_answer *a) {
+    share_link_note(ctx, "how an order has ended", a);
+}
+
+/* False: it cannot be asked. What cannot be asked is not there for others: they begin again. */
+static bool put_job(struct order *o, share_fn fn, void *ctx) {
     char json[JOB_JSON_MAX], name[OBJECT_NAME_MAX];
     size_t len = 0;
     if (!o->shared.names.fence || !job_write(o->job, json, sizeof(json), &len))
-        return;
+        return false;
     struct sharing_request q = {.op = SHARING_PUT,
                                 .version = ++o->shared.order_version,
                                 .name = object_name(o, "order", name),
                                 .data = span_of(json, len)};
-    (void)ask_store(o, &q, on_put); /* what cannot be asked is not there for others: they begin again */
+    q.lease = order_lease_key(&o->shared.names);
+    q.fence = o->shared.names.fence;
+    return share_link_ask(o->env->share, &q, fn, ctx) == 0;
+}
+
+void order_shared_put_job(struct order *o) {
+    (void)put_job(o, on_put, o);
+}
+
+void order_shared_put_outcome(struct order *o) {
+    (void)put_job(o, on_outcome_put, o->env->share);
 }
 
 /* ---- taking up what there is ---- */
@@ -373,11 +395,19 @@ void enter_share_account(struct order *o) {
 
 /* ---- before an order is made ---- */
 
-static void on_confirmed(void *ctx, const struct sharing_answer *a) {
-    if (a->result == SHARING_LOST)
-        lose_names(ctx);
-    else
+static void on_announced(void *ctx, const struct sharing_answer *a) {
+    if (!lost_by(ctx, "that an order is made", a))
         order_goto(ctx, ORDER_NEW);
+}
+
+/* Whoever goes on from here has to know that there may be an order. */
+static void on_confirmed(void *ctx, const struct sharing_answer *a) {
+    struct order *o = ctx;
+    if (lost_by(o, "whether a lease holds", a))
+        return;
+    o->job->unsure[o->job->issuer] = true;
+    if (!put_job(o, on_announced, o))
+        order_goto(o, ORDER_NEW);
 }
 
 /* A store that has lost its data has given our names to another one, whatever our clock says. */
@@ -389,9 +419,7 @@ void enter_confirm(struct order *o) {
 /* ---- what others need to go on ---- */
 
 static void on_key_put(void *ctx, const struct sharing_answer *a) {
-    if (a->result == SHARING_LOST)
-        lose_names(ctx);
-    else
+    if (!lost_by(ctx, "the key of an order", a))
         order_goto(ctx, ORDER_FINALIZE);
 }
 
@@ -422,9 +450,7 @@ void enter_share_key(struct order *o) {
 
 /* Any machine of the fleet answers the validator from now on. */
 static void on_offered(void *ctx, const struct sharing_answer *a) {
-    if (a->result == SHARING_LOST)
-        lose_names(ctx);
-    else
+    if (!lost_by(ctx, "a challenge", a))
         order_goto(ctx, ORDER_RESPOND);
 }
 
@@ -440,12 +466,10 @@ void enter_offer(struct order *o) {
 
 static void on_certificate_put(void *ctx, const struct sharing_answer *a) {
     struct order *o = ctx;
-    if (a->result == SHARING_LOST) {
-        lose_names(o);
-    } else if (a->result == SHARING_OLD) {
+    if (a->result == SHARING_OLD) {
         o->shared.version = a->version + 1;
         order_goto(o, ORDER_SHARE);
-    } else {
+    } else if (!lost_by(o, "a certificate", a)) {
         if (a->result == SHARING_AWAY) { /* it is used here alone */
             free(o->shared.sealed);
             o->shared.sealed = NULL;

@@ -30,8 +30,9 @@ struct order_shared {
 /* Whether the attempt may go on: each lease is one that it has no need of, or that it has. Else it has ended. */
 bool order_shared_holds(struct order *o);
 
-/* How the job stands goes to the store. */
+/* How the job stands goes to the store; at the end of the attempt by the second one, whose answer outlives the attempt. */
 void order_shared_put_job(struct order *o);
+void order_shared_put_outcome(struct order *o);
 
 /*
  * The account that the keymaker has taken up from the store, in that version, is used from now on, and its URL is on the disk

@@ -342,8 +342,8 @@ void scheduler_init(struct scheduler *s, const struct order_env *env, struct job
     s->env.moved = on_moved;
     s->env.ended = on_ended;
     s->env.ctx = s;
-    s->jobs = jobs;
-    s->njobs = njobs;
+    s->env.jobs = s->jobs = jobs;
+    s->env.njobs = s->njobs = njobs;
     follow_init(&s->follow, s);
     s->clock = (struct alarm_clock){.loop = env->loop, .fn = look_at_jobs, .ctx = s};
 }

@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/rd.h"
 #include "base/wr.h"
+#include "wire/event.h"
 
 #define ANSWER_MS 10000 /* the fleet role gives up before */
 #define LOOK_MS   1000
@@ -105,6 +106,17 @@ int share_link_ask(struct share_link *s, struct sharing_request *q, share_fn fn,
     if (!wtimer_armed(&s->late.timer))
         alarm_clock_set(&s->late, LOOK_MS);
     return 0;
+}
+
+void share_link_note(struct share_link *s, const char *what, const struct sharing_answer *a) {
+    bool refused = a->result == SHARING_AWAY || a->result == SHARING_OLD;
+    uint32_t times = refused ? log_pause_over(&s->pause, s->fleet.loop->now_ms) : 0;
+    const struct span why = a->result == SHARING_OLD ? span_str("it has a newer one")
+                            : a->data.len            ? a->data
+                                                     : span_str("it does not answer");
+    if (times)
+        log_msg(s->log, LOG_LEVEL_WARNING, "the store of the fleet has not taken %s: %.*s (%u since the last line)", what,
+                (int)why.len, (const char *)why.p, (unsigned)times);
 }
 
 void share_link_cancel(struct share_link *s, const void *ctx) {

@@ -10,10 +10,13 @@
 #include "base/alarm_clock.h"
 #include "base/channel.h"
 #include "base/defs.h"
+#include "base/log_pause.h"
 #include "wire/sharing.h"
 
 /* A's result is SHARING_AWAY when the store or the fleet role is away. */
 typedef void (*share_fn)(void *ctx, const struct sharing_answer *a);
+
+struct log;
 
 struct share_link {
     struct channel fleet;
@@ -27,12 +30,14 @@ struct share_link {
         uint64_t until_ms;
     } pending[SHARING_CALL_LIMIT];
     struct alarm_clock late;
+    struct log *log;
+    struct log_pause pause;
     void (*changed)(void *ctx);                /* UP is another one */
     void (*news)(void *ctx, struct span name); /* an object has changed; empty = any may have */
     void *ctx;
 };
 
-/* CHANGED, NEWS and CTX are set by the caller afterwards. From now on it is away. */
+/* LOG, CHANGED, NEWS and CTX are set by the caller afterwards. From now on it is away. */
 void share_link_init(struct share_link *s, struct loop *loop, unsigned kind);
 
 /* A new fleet role: FD is owned from here. As channel_open(). */
@@ -40,6 +45,9 @@ MUST_CHECK int share_link_take(struct share_link *s, int fd);
 
 /* FN is called once, from the loop, unless it is cancelled; NULL: nobody wants the answer. ERR_*: it is not called. */
 MUST_CHECK int share_link_ask(struct share_link *s, struct sharing_request *q, share_fn fn, void *ctx);
+
+/* The answer to a write of WHAT, which is not needed: that it was not done is logged now and then, with how often that was. */
+void share_link_note(struct share_link *s, const char *what, const struct sharing_answer *a);
 
 /* Nothing that was asked for CTX is answered. */
 void share_link_cancel(struct share_link *s, const void *ctx);

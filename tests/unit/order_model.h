@@ -67,9 +67,15 @@ static struct keymaking_cert in_use; /* as the keymaker has it */
 static bool issuer_down;
 static char in_use_ari[32];
 static const char *order_place = "https://ca/order";
-static bool offers_info;    /* renewal information, for scheduler tests */
-static struct renewals {    /* what the issuer suggests; nothing by default */
-    int64_t start_s, end_s; /* after the certificate's beginning */
+static struct orders_list { /* of the account: "https://ca/list/1" and so on */
+    bool offered;
+    unsigned pages, before; /* that are of others, and orders of others before ours on the last one */
+    const char *expires;
+} orders_list;
+static const char *other_identifier; /* of the order, in place of the first */
+static bool offers_info;             /* renewal information, for scheduler tests */
+static struct renewals {             /* what the issuer suggests; nothing by default */
+    int64_t start_s, end_s;          /* after the certificate's beginning */
     unsigned asked;
 } renewals;
 
@@ -170,14 +176,33 @@ bool ca_has_profile(const struct ca *c, const char *profile) {
 /* ---- its answers ---- */
 
 static json_t *order_json(const struct model *m) {
-    json_t *list = json_array();
+    json_t *list = json_array(), *identifiers = json_array();
     char url[64];
     for (unsigned i = 0; i < NAMES; i++) {
         (void)snprintf(url, sizeof(url), "https://ca/authz/%u", i);
         json_array_append_new(list, json_string(url));
+        json_array_insert_new(identifiers, 0,
+                              json_pack("{s:s}", "value", i == 0 && other_identifier ? other_identifier : names[i]));
     }
-    return json_pack("{s:s, s:s, s:s, s:o}", "status", m->status, "finalize", "https://ca/finalize", "certificate",
-                     "https://ca/cert", "authorizations", list);
+    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:s*}", "status", m->status, "finalize", "https://ca/finalize", "certificate",
+                     "https://ca/cert", "authorizations", list, "identifiers", identifiers, "expires", orders_list.expires);
+}
+
+/* RFC 8555 7.1.2.1. */
+static void answer_list(const struct model *m, unsigned page, struct answer *a) {
+    static char next[64];
+    char url[64];
+    json_t *list = json_array();
+    bool last = page > orders_list.pages;
+    for (unsigned i = 0; i < (last ? orders_list.before : 3); i++) {
+        (void)snprintf(url, sizeof(url), "https://ca/other/%u/%u", page, i);
+        json_array_append_new(list, json_string(url));
+    }
+    if (last && m->status)
+        json_array_append_new(list, json_string("https://ca/order"));
+    (void)snprintf(next, sizeof(next), "https://ca/list/%u", page + 1);
+    a->next = last ? "" : next;
+    a->json = json_pack("{s:o}", "orders", list);
 }
 
 static json_t *authz_json(const struct model *m, unsigned i) {
@@ -211,6 +236,12 @@ static void answer_fetch(struct model *m, const char *url, struct answer *a) {
     } else if (strcmp(url, "https://ca/cert") == 0) {
         assert_string_equal(m->status, "valid");
         a->body = span_str("the chain");
+    } else if (strcmp(url, "https://ca/account/1") == 0) {
+        a->json = json_pack("{s:s, s:s*}", "status", "valid", "orders", orders_list.offered ? "https://ca/list/1" : NULL);
+    } else if (sscanf(url, "https://ca/list/%u", &i) == 1) {
+        answer_list(m, i, a);
+    } else if (strncmp(url, "https://ca/other/", 17) == 0) {
+        a->json = json_pack("{s:s, s:[{s:s}]}", "status", "pending", "identifiers", "value", "other.example.org");
     } else {
         assert_string_equal(url, "https://ca/order");
         a->json = order_json(m);
@@ -347,6 +378,8 @@ static int begin(void **state) {
     pending = (struct pending){.call = NULL};
     steps = ended = ended_well = keymaker_installs = 0;
     lost = issuer_down = false;
+    orders_list = (struct orders_list){.offered = true};
+    other_identifier = NULL;
     now_s = START;
     loop.now_ms = 1000;
     renewals = (struct renewals){.asked = 0};

@@ -256,6 +256,136 @@ static void test_a_revocation_whose_answer_is_lost(void **state) {
     }
 }
 
+/* What is on the disk is all that the next process knows. */
+static void die(void) {
+    order_abandon(&order);
+    pending = (struct pending){.call = NULL};
+    job = (struct job){.cert = &cert};
+    store_get_job(&store, &job, now_s);
+}
+
+/* The order is made, and nobody has heard of it: the process died, or the answer did. */
+static void lose_the_order(bool crashes) {
+    order_begin(&order, &env, &job);
+    while (order.state != ORDER_NEW)
+        (void)step(NULL);
+    if (crashes) {
+        lost = true;
+        (void)step(NULL);
+        lost = false;
+        die();
+    } else {
+        (void)step(&(struct answer){.fault = FAULT_ISSUER, .retry_after = -1});
+        assert_null(order.job);
+        pass(60);
+    }
+    assert_true(job.unsure[0]);
+    assert_int_equal(models[0].orders, 1);
+}
+
+static void test_an_order_that_nobody_knows_is_found(void **state) {
+    static const struct {
+        struct orders_list list;
+        bool crashes, found;
+    } rows[] = {
+        {{.offered = true}, true, true},
+        {{.offered = true}, false, true},
+        {{.offered = true, .pages = 40, .before = 2}, true, true},
+        {{.offered = true, .expires = "2099-01-01T00:00:00Z"}, true, true},
+        {{.offered = true, .expires = "2001-01-01T00:00:00Z"}, true, false}, /* over */
+        {{.offered = false}, true, false},
+        {{.offered = false}, false, false},
+        {{.offered = true, .pages = 100}, true, false}, /* a list without end is not read to it */
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        begin(state);
+        orders_list = rows[i].list;
+        lose_the_order(rows[i].crashes);
+        order_begin(&order, &env, &job);
+        run_to_end();
+        assert_int_equal(ended_well, 1);
+        assert_int_equal(models[0].orders, rows[i].found ? 1 : 2);
+        assert_false(job.unsure[0]);
+    }
+}
+
+/* What is for other names, has gone on without us, or is under way for another certificate is not taken. */
+static void test_an_order_of_somebody_else_is_not_taken(void **state) {
+    static struct job others[2];
+    for (unsigned i = 0; i < 3; i++) {
+        begin(state);
+        struct order_env with_others = env;
+        with_others.jobs = others;
+        with_others.njobs = i == 2 ? 2 : 0;
+        (void)snprintf(others[1].orders[0], JOB_URL_MAX, "https://ca/order");
+        lose_the_order(true);
+        other_identifier = i == 0 ? "x.example.org" : NULL;
+        models[0].status = i == 1 ? "invalid" : "pending";
+        order_begin(&order, &with_others, &job);
+        while (order.state != ORDER_NEW)
+            (void)step(NULL);
+        other_identifier = NULL;
+        run_to_end();
+        assert_int_equal(ended_well, 1);
+        assert_int_equal(models[0].orders, 2);
+    }
+    begin(state);
+    lose_the_order(true);
+    other_identifier = "A.Example.ORG";
+    order_begin(&order, &env, &job);
+    run_to_end();
+    assert_int_equal(models[0].orders, 1);
+}
+
+/* While it is looked for the issuer is away: it is looked for again. It has no such page, or says nothing: one is made. */
+static void test_faults_while_an_order_is_looked_for(void **state) {
+    static const struct {
+        struct answer answer;
+        bool goes_on;
+    } rows[] = {{{.fault = FAULT_ISSUER, .retry_after = -1}, false},
+                {{.fault = FAULT_OURS, .retry_after = -1}, false},
+                {{.fault = FAULT_ANSWER, .status = 404, .retry_after = -1}, true},
+                {{.fault = FAULT_COMMON, .status = 403, .problem = "unauthorized", .retry_after = -1}, true},
+                {{.status = 200, .retry_after = -1}, true}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        for (unsigned n = 0; n < 3; n++) { /* the account, its list, the order */
+            begin(state);
+            lose_the_order(true);
+            order_begin(&order, &env, &job);
+            while (order.state != ORDER_LIST)
+                (void)step(NULL);
+            for (unsigned k = 0; k < n; k++)
+                (void)step(NULL);
+            assert_int_equal(order.state, n == 2 ? ORDER_FIND : ORDER_LIST);
+            (void)step(&rows[i].answer);
+            assert_int_equal(order.job != NULL, rows[i].goes_on);
+            assert_int_equal(job.unsure[0], !rows[i].goes_on || order.state == ORDER_NEW);
+            run_to_end();
+            if (!rows[i].goes_on) {
+                pass(60);
+                order_begin(&order, &env, &job);
+                run_to_end();
+            }
+            assert_int_equal(ended_well, 1);
+            assert_int_equal(models[0].orders, rows[i].goes_on ? 2 : 1);
+        }
+}
+
+/* Whoever refuses all nonces is not asked for ever. */
+static void test_a_new_order_whose_nonces_are_refused(void **state) {
+    (void)state;
+    unsigned sent = 0;
+    order_begin(&order, &env, &job);
+    while (order.job && sent < 100) {
+        bool refuse = order.state == ORDER_NEW;
+        sent += refuse;
+        (void)step(refuse ? &(struct answer){.fault = FAULT_ISSUER, .status = 400, .problem = "badNonce", .retry_after = -1}
+                          : NULL);
+    }
+    assert_int_equal(sent, CA_TRIES_MAX);
+    assert_false(job.unsure[0]);
+}
+
 int main(void) {
 #define CASE(name) cmocka_unit_test_setup(test_##name, begin)
     const struct CMUnitTest tests[] = {
@@ -269,6 +399,10 @@ int main(void) {
         CASE(places_that_are_no_urls),
         CASE(a_renewal_that_is_asked_for_is_written_down),
         CASE(a_revocation_whose_answer_is_lost),
+        CASE(an_order_that_nobody_knows_is_found),
+        CASE(an_order_of_somebody_else_is_not_taken),
+        CASE(faults_while_an_order_is_looked_for),
+        CASE(a_new_order_whose_nonces_are_refused),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }

@@ -190,6 +190,7 @@ static int set_up(void **state) {
     share_link_init(&share, &loop, 3);
     share.changed = on_store;
     share.news = on_news;
+    share.log = &quiet;
     question.fn = NULL;
     info.asked = 0;
     info.fn = NULL;
@@ -402,6 +403,14 @@ static void confirm_names(enum sharing_result result) {
     assert_int_equal(q.fence, 7);
     assert_true(span_eq(q.data, span_str("b.example a.example c.example")));
     answer(q.number, result, 7, "");
+    if (result != SHARING_OK)
+        return;
+    assert_null(question.fn); /* not before the store has it */
+    assert_true(asked(&q));
+    assert_int_equal(q.op, SHARING_PUT);
+    assert_true(span_has_prefix(q.name, "order/"));
+    assert_non_null(memmem(q.data.p, q.data.len, "\"unsure\": [\n  true", 18));
+    answer(q.number, SHARING_OK, 7, "");
 }
 
 /* The account was made, and the first order is about to be. */
@@ -434,6 +443,49 @@ static void each_new_order_needs_the_lease(void **state) {
         assert_int_equal(tear_down(state), 0);
         assert_int_equal(set_up(state), 0);
     }
+}
+
+/* Whoever has lost the lease meanwhile makes no order; a store that takes nothing stops nobody, and that is counted. */
+static void an_order_is_announced_before_it_is_made(void **state) {
+    static const enum sharing_result results[] = {SHARING_LOST, SHARING_AWAY, SHARING_OLD};
+    for (size_t i = 0; i < ARRAY_LEN(results); i++) {
+        struct sharing_request q;
+        come_to_the_order();
+        issuer_answers(KEYMAKING_ORDER, (struct answer){.status = 400, .fault = FAULT_ISSUER, .problem = "badNonce"});
+        assert_int_equal(scheduler.orders[0].state, ORDER_CONFIRM); /* its nonce was refused: asked for again */
+        assert_true(asked(&q));
+        assert_int_equal(q.op, SHARING_RENEW);
+        answer(q.number, SHARING_OK, 7, "");
+        assert_true(asked(&q));
+        assert_int_equal(q.op, SHARING_PUT);
+        share.pause = (struct log_pause){.next_ms = UINT64_MAX};
+        answer(q.number, results[i], 7, "it takes no writes, since its memory is used up (maxmemory)");
+        assert_int_equal(question.fn != NULL, results[i] != SHARING_LOST);
+        assert_int_equal(scheduler.orders[0].job != NULL, results[i] != SHARING_LOST);
+        assert_int_equal(share.pause.silent, results[i] != SHARING_LOST);
+        assert_int_equal(tear_down(state), 0);
+        assert_int_equal(set_up(state), 0);
+    }
+}
+
+/* Whatever the store does not take is counted, and so is how an attempt has ended, which nobody waits for. */
+static void what_the_store_does_not_take_is_counted(void **state) {
+    struct sharing_request q;
+    (void)state;
+    come_to_the_order();
+    share.pause = (struct log_pause){.next_ms = UINT64_MAX};
+    issuer_answers(KEYMAKING_ORDER, (struct answer){.status = 403, .fault = FAULT_NAMES});
+    if (scheduler.orders[0].job) { /* once more, as it may have been for what it replaces */
+        confirm_names(SHARING_OK);
+        issuer_answers(KEYMAKING_ORDER, (struct answer){.status = 403, .fault = FAULT_NAMES});
+    }
+    assert_null(scheduler.orders[0].job);
+    do
+        assert_true(asked(&q));
+    while (q.op != SHARING_PUT);
+    assert_int_equal(share.pause.silent, 0);
+    answer(q.number, SHARING_AWAY, 0, "it is a replica that takes no writes; expected the socket of the primary");
+    assert_int_equal(share.pause.silent, 1);
 }
 
 /* An order of before is gone: as well. */
@@ -706,6 +758,8 @@ int main(void) {
         TEST(alone_is_not_a_matter_of_the_wall_clock),
         TEST(the_account_of_an_issuer_that_failed_is_given_back),
         TEST(each_new_order_needs_the_lease),
+        TEST(an_order_is_announced_before_it_is_made),
+        TEST(what_the_store_does_not_take_is_counted),
         TEST(an_order_instead_of_another_needs_the_lease),
         TEST(what_the_issuer_suggests_is_not_forgotten),
         TEST(what_is_not_due_is_left_alone_for_a_while),
