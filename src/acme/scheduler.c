@@ -82,6 +82,17 @@ static uint64_t random_of(const struct scheduler *s, const struct job *j, const 
     return s->env.share ? hash_bytes(&any, span_of(t.p, t.len)) : s->random();
 }
 
+void scheduler_use_window(struct scheduler *s, struct job *j, const int64_t window[static 2], const char *url) {
+    if (window[1] <= window[0] || memcmp(window, j->window, sizeof(j->window)) == 0)
+        return; /* the time once chosen stays: choosing again and again would draw it to the beginning */
+    if (j->window[0] && window[0] < j->window[0])
+        log_msg(s->env.log, LOG_LEVEL_WARNING,
+                "%s: the issuer wants it renewed earlier than before, it may be revoked soon%s%.200s", j->cert->id,
+                url ? ": " : "", url ? url : "");
+    memcpy(j->window, window, sizeof(j->window));
+    j->chosen_s = renewal_choose(window[0], window[1], random_of(s, j, window));
+}
+
 static bool take_window(struct scheduler *s, struct job *j, const json_t *json) {
     const json_t *w = json_object_get(json, "suggestedWindow");
     const char *start = json_string_value(json_object_get(w, "start")), *end = json_string_value(json_object_get(w, "end"));
@@ -89,31 +100,34 @@ static bool take_window(struct scheduler *s, struct job *j, const json_t *json) 
     int64_t window[2];
     if (!start || !end || clock_parse(start, &window[0]) < 0 || clock_parse(end, &window[1]) < 0 || window[1] <= window[0])
         return false;
-    if (memcmp(window, j->window, sizeof(window)) == 0)
-        return true; /* the time once chosen stays: choosing again and again would draw it to the beginning */
-    if (j->window[0] && window[0] < j->window[0])
-        log_msg(s->env.log, LOG_LEVEL_WARNING,
-                "%s: the issuer wants it renewed earlier than before, it may be revoked soon%s%.200s", j->cert->id,
-                url ? ": " : "", url ? url : "");
-    memcpy(j->window, window, sizeof(window));
-    j->chosen_s = renewal_choose(window[0], window[1], random_of(s, j, window));
+    scheduler_use_window(s, j, window, url);
     return true;
+}
+
+void scheduler_end_question(struct scheduler *s) {
+    struct job *j = s->asked;
+    s->asked = NULL;
+    if (store_put_job(s->env.store, j) < 0)
+        log_msg(s->env.log, LOG_LEVEL_WARNING, "%s: the time of its renewal cannot be written: %m", j->cert->id);
+    s->changed(s->ctx, j);
+    scheduler_look_soon(s);
 }
 
 static void on_renewal_info(void *ctx, const struct answer *a) {
     struct scheduler *s = ctx;
     struct job *j = s->asked;
-    s->asked = NULL;
     bool ok = a->fault == FAULT_NONE && take_window(s, j, a->json);
     int64_t again_s = renewal_ask_again(ok || a->retry_after >= 0 ? a->retry_after : -1);
     j->ask_s = s->env.now() + again_s;
     struct ca *ca = issuer_of(s, j);
     if (a->fault == FAULT_ISSUER && ca) /* about no other certificate either */
         ca->info_s = s->env.now() + (a->retry_after >= 0 ? again_s : AGAIN_S);
-    if (store_put_job(s->env.store, j) < 0)
-        log_msg(s->env.log, LOG_LEVEL_WARNING, "%s: the time of its renewal cannot be written: %m", j->cert->id);
-    s->changed(s->ctx, j);
-    scheduler_look_soon(s);
+    info_shared_put(s, ok ? j : NULL);
+    scheduler_end_question(s);
+}
+
+void scheduler_ask_issuer(struct scheduler *s) {
+    ca_get(issuer_of(s, s->asked), &s->asking, CA_RENEWAL_INFO, s->asked->ari, on_renewal_info, s);
 }
 
 /* One question at a time, about one job after the other. */
@@ -129,7 +143,8 @@ static void ask_next(struct scheduler *s, int64_t now) {
         s->asked = j;
         if (wants_info) {
             j->ask_s = now + renewal_ask_again(-1);
-            ca_get(ca, &s->asking, CA_RENEWAL_INFO, j->ari, on_renewal_info, s);
+            if (!info_shared_look(s))
+                scheduler_ask_issuer(s);
         } else {
             j->inspect_s = now + AGAIN_S;
             ca_keymaker(&s->env.cas[j->cert->issuers[0]], &s->asking, KEYMAKING_INSPECT, j->index, span_of(NULL, 0),
@@ -357,6 +372,8 @@ void scheduler_stop(struct scheduler *s) {
     s->running = false;
     alarm_clock_stop(&s->clock);
     ca_cancel(&s->asking);
+    if (s->env.share)
+        share_link_cancel(s->env.share, s);
     ca_cancel(&s->command);
     follow_stop(&s->follow);
     for (size_t i = 0; i < SCHEDULER_ORDERS; i++)

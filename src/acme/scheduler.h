@@ -5,6 +5,7 @@
 #pragma once
 
 #include "acme/follow.h"
+#include "acme/info_shared.h"
 #include "acme/order.h"
 #include "base/defs.h"
 
@@ -22,7 +23,8 @@ struct scheduler {
     struct order orders[SCHEDULER_ORDERS];
     struct ca_call asking; /* about a certificate in use: its state, or its renewal */
     struct job *asked;     /* whose; NULL = nobody's */
-    struct ca *learned;    /* the issuer that is asked what operators put into records; NULL = none */
+    struct info_shared info;
+    struct ca *learned; /* the issuer that is asked what operators put into records; NULL = none */
     struct ca_call command;
     struct follow follow;
     uint16_t command_issuer;
@@ -43,6 +45,15 @@ void scheduler_init(struct scheduler *s, const struct order_env *env, struct job
 
 /* Begins: the first look is at once. */
 void scheduler_run(struct scheduler *s);
+
+/* The issuer is asked when it wants a renewal of the certificate that is asked about. */
+void scheduler_ask_issuer(struct scheduler *s);
+
+/* It is known; URL may say why, or be NULL. An end not behind its start is no window. */
+void scheduler_use_window(struct scheduler *s, struct job *j, const int64_t window[static 2], const char *url);
+
+/* What was asked is known, and written down. */
+void scheduler_end_question(struct scheduler *s);
 
 /* Something has changed: looks again in a moment. */
 void scheduler_look_soon(struct scheduler *s);

@@ -1,95 +1,5 @@
-/* What attempts in a fleet hold alone, and when they ask for it: the store is the other end of a link, time is the test's. */
-#include "acme/order_lease.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-#include "acme/far_accounts.h"
-#include "acme/scheduler.h"
-#include "base/err.h"
-
-#define DAY   INT64_C(86400)
-#define START UINT64_C(1000000) /* milliseconds */
-
-static char dir[] = "/tmp/tls-off-lease-XXXXXX";
-static uint64_t mono_ms;
-static int64_t wall_s;
-static struct loop loop;
-static struct share_link share;
-static struct scheduler scheduler;
-static struct ca cas[2];
-static struct store store;
-static struct job job;
-static struct challenges challenges;
-static struct log quiet = {.level = LOG_LEVEL_ERROR};
-static int fleet_end = -1;
-static struct { /* about renewals: asked, and not answered while FN is not NULL */
-    unsigned asked;
-    answer_fn fn;
-    void *ctx;
-} info;
-static unsigned directories; /* attempts that went on to the issuer */
-static struct {              /* what the issuer, or the keymaker, was asked last; FN NULL = it has been answered */
-    const struct ca *ca;
-    enum keymaking_op op;
-    answer_fn fn;
-    void *ctx;
-} question;
-
-uint64_t __wrap_clock_mono_ms(void);
-uint64_t __wrap_clock_mono_ms(void) {
-    return mono_ms;
-}
-
-/* ---- an issuer that answers when the test wants it ---- */
-
-static void ask(const struct ca *c, enum keymaking_op op, answer_fn fn, void *ctx) {
-    question.ca = c;
-    question.op = op;
-    question.fn = fn;
-    question.ctx = ctx;
-}
-
-void ca_directory(struct ca *c, struct ca_call *call, answer_fn fn, void *ctx) {
-    (void)call;
-    ask(c, KEYMAKING_COUNT, fn, ctx);
-    directories++;
-}
-
-void ca_post(struct ca *c, struct ca_call *call, enum keymaking_op op, uint16_t place_of_cert, enum ca_url place,
-             const char *url, struct span data, answer_fn fn, void *ctx) {
-    (void)call, (void)place_of_cert, (void)place, (void)url, (void)data;
-    ask(c, op, fn, ctx);
-}
-
-void ca_get(struct ca *c, struct ca_call *call, enum ca_url place, const char *suffix, answer_fn fn, void *ctx) {
-    (void)c, (void)call, (void)place, (void)suffix;
-    info.asked++;
-    info.fn = fn;
-    info.ctx = ctx;
-}
-
-void ca_keymaker(struct ca *c, struct ca_call *call, enum keymaking_op op, uint16_t place, struct span data, answer_fn fn,
-                 void *ctx) {
-    (void)call, (void)place, (void)data;
-    ask(c, op, fn, ctx);
-}
-
-void ca_cancel(struct ca_call *call) {
-    (void)call;
-}
-
-bool ca_has_profile(const struct ca *c, const char *profile) {
-    (void)c, (void)profile;
-    return false;
-}
+/* What attempts in a fleet hold alone, and when they ask for it. */
+#include "lease_model.h"
 
 /* The answer to a question of that kind. */
 static void issuer_answers(enum keymaking_op op, struct answer a) {
@@ -102,128 +12,6 @@ static void issuer_answers(enum keymaking_op op, struct answer a) {
     a.why = "as the test wants it";
     a.retry_after = -1;
     fn(question.ctx, &a);
-}
-
-/* ---- the store ---- */
-
-static int64_t now(void) {
-    return wall_s;
-}
-
-static uint64_t no_random(void) {
-    return 0;
-}
-
-static void on_changed(void *ctx, const struct job *j) {
-    (void)ctx, (void)j;
-}
-
-static void on_store(void *ctx) {
-    (void)ctx;
-}
-
-static void on_news(void *ctx, struct span name) {
-    (void)ctx, (void)name;
-}
-
-static void on_timer(void *ctx, struct wtimer *t) {
-    alarm_clock_ring(ctx, t);
-}
-
-/* Time passes, in steps of timers. */
-static void pass(uint64_t ms) {
-    for (uint64_t end = mono_ms + ms; mono_ms < end; mono_ms += 10) {
-        loop.now_ms = mono_ms;
-        wheel_turn(&loop.wheel, mono_ms, on_timer, NULL);
-    }
-    loop.now_ms = mono_ms;
-}
-
-static uint8_t scratch[IPC_BODY_MAX + 2];
-
-/* What the fleet role was asked; false: nothing. */
-static bool asked(struct sharing_request *ret) {
-    struct ipc_msg m;
-    int err = 0;
-    if (ipc_recv(fleet_end, scratch, sizeof(scratch), sharing_to_fleet, &m, &err) != STEP_DONE)
-        return false;
-    assert_int_equal(sharing_read_request(&m, ret), 0);
-    return true;
-}
-
-static void answer_version(uint32_t number, enum sharing_result result, uint64_t fence, uint64_t version, const char *data) {
-    const struct sharing_answer a = {number, result, fence, version, span_str(data)};
-    uint8_t bytes[IPC_BODY_MAX + 2];
-    struct ipc_msg m;
-    int err = 0;
-    assert_int_equal(sharing_send_answer(fleet_end, &a), 0);
-    assert_int_equal(ipc_recv(share.fleet.fd, bytes, sizeof(bytes), sharing_to_acme, &m, &err), STEP_DONE);
-    assert_true(share.fleet.ops->message(&share, &share.fleet, &m));
-}
-
-/* The answer arrives. */
-static void answer(uint32_t number, enum sharing_result result, uint64_t fence, const char *data) {
-    answer_version(number, result, fence, 0, data);
-}
-
-static int set_up(void **state) {
-    static const char *names[] = {"b.example", "a.example", "c.example"};
-    static uint16_t issuer_places[] = {0, 1};
-    static uint8_t challenge_kinds[] = {CHALLENGE_HTTP_01};
-    static struct conf_issuer issuers[] = {
-        {.name = "p", .directory = "https://p/d", .challenges = challenge_kinds, .nchallenges = 1, .profile = ""},
-        {.name = "q", .directory = "https://q/d", .challenges = challenge_kinds, .nchallenges = 1, .profile = ""}};
-    static struct conf_managed cert = {
-        .id = "web.ecdsa-p256", .names = names, .nnames = 3, .issuers = issuer_places, .nissuers = 2};
-    static struct conf_acme conf = {.issuers = issuers, .nissuers = 2, .certs = &cert, .ncerts = 1};
-    int ends[2];
-    (void)state;
-    mono_ms = START;
-    wall_s = 1000 * DAY;
-    directories = 0;
-    memset(&loop, 0, sizeof(loop));
-    if (loop_init(&loop) < 0 || ipc_pair(0, ends) < 0)
-        return -1;
-    loop.now_ms = mono_ms;
-    wheel_init(&loop.wheel, mono_ms);
-    fleet_end = ends[1];
-    share_link_init(&share, &loop, 3);
-    share.changed = on_store;
-    share.news = on_news;
-    share.log = &quiet;
-    question.fn = NULL;
-    info.asked = 0;
-    info.fn = NULL;
-    for (uint16_t i = 0; i < 2; i++)
-        cas[i] = (struct ca){.issuer = &issuers[i], .index = i};
-    job = (struct job){.cert = &cert, .inspected = true};
-    challenges = (struct challenges){.supervisor = -1};
-    const struct order_env env = {.loop = &loop,
-                                  .acme = &conf,
-                                  .share = &share,
-                                  .cas = cas,
-                                  .store = &store,
-                                  .challenges = &challenges,
-                                  .log = &quiet,
-                                  .now = now};
-    scheduler = (struct scheduler){.njobs = 0};
-    scheduler_init(&scheduler, &env, &job, 1);
-    scheduler.random = no_random;
-    scheduler.changed = on_changed;
-    if (share_link_take(&share, ends[0]) < 0)
-        return -1;
-    share.up = true;
-    scheduler_run(&scheduler);
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    scheduler_stop(&scheduler);
-    channel_close(&share.fleet);
-    close(fleet_end);
-    loop_fini(&loop);
-    return 0;
 }
 
 /* The attempt has the names, has found nothing in the store, and has the account: NUMBER of fences are given. */
@@ -517,154 +305,6 @@ static void an_order_instead_of_another_needs_the_lease(void **state) {
     }
 }
 
-/* ---- renewals in a fleet ---- */
-
-/* A certificate of 90 days, 10 days old, that the fleet has, and what its order left in the store. */
-static void use_a_certificate(char left[static 8192]) {
-    size_t len = 0;
-    job.from_issuer = job.names_right = true;
-    job.not_before = job.installed_s = wall_s - 10 * DAY;
-    job.not_after = wall_s + 80 * DAY;
-    job.version = 3;
-    (void)snprintf(job.ari, sizeof(job.ari), "a.b");
-    job_set_issued_by(&job, span_str("p"));
-    struct job other = job;
-    job_set_issued_by(&other, span_str("q"));
-    (void)snprintf(other.ari, sizeof(other.ari), "c.d");
-    other.installed_s = 1;
-    assert_true(job_write(&other, left, 8191, &len));
-    left[len] = 0;
-    for (size_t i = 0; i < 2; i++) {
-        cas[i].known = true;
-        (void)snprintf(cas[i].urls[CA_RENEWAL_INFO], CA_URL_MAX, "https://p/info");
-        (void)snprintf(cas[i].account, sizeof(cas[i].account), "https://p/account/1");
-        cas[i].account_version = 1;
-    }
-}
-
-static void answer_info(const char *start, const char *end) {
-    answer_fn fn = info.fn;
-    json_t *w = json_pack("{s:{s:s, s:s}}", "suggestedWindow", "start", start, "end", end);
-    info.fn = NULL;
-    assert_non_null(fn);
-    fn(info.ctx, &(struct answer){.problem = "", .location = "", .why = "", .status = 200, .json = w, .retry_after = 21600});
-    json_decref(w);
-}
-
-/* Time passes, and the store answers what an attempt asks it; LEFT: its object "order". How often names were leased. */
-static unsigned pass_with_store(uint64_t ms, const char *left) {
-    struct sharing_request q;
-    unsigned leases = 0;
-    for (uint64_t end = mono_ms + ms; mono_ms < end;) {
-        pass(10);
-        while (asked(&q)) {
-            leases += q.op == SHARING_LEASE;
-            if (q.op == SHARING_LEASE)
-                answer(q.number, SHARING_OK, 7 + leases, "");
-            else if (q.op == SHARING_GET && span_has_prefix(q.name, "order/"))
-                answer_version(q.number, SHARING_OK, 0, 5, left);
-            else if (q.op == SHARING_GET)
-                answer_version(q.number, SHARING_NONE, 0, span_has_prefix(q.name, "certificate/") ? 3 : 1, "");
-        }
-    }
-    return leases;
-}
-
-/* What the issuer has said since the last order is known here, and not in the store. */
-static void what_the_issuer_suggests_is_not_forgotten(void **state) {
-    char left[8192];
-    (void)state;
-    use_a_certificate(left);
-    assert_int_equal(pass_with_store(1000, left), 0);
-    answer_info("1972-09-01T00:00:00Z", "1972-09-02T00:00:00Z"); /* over: now */
-    assert_int_equal(pass_with_store(10000, left), 1);
-    assert_int_equal(directories, 1);
-    assert_int_equal(info.asked, 1);
-    assert_string_equal(job.ari, "a.b"); /* what its newOrder replaces, and whose that is */
-    assert_string_equal(job.issued_by, "p");
-    assert_int_equal(job.installed_s, wall_s - 10 * DAY);
-    assert_true(job.chosen_s && job.window[0]);
-}
-
-/* It is due as we know it, and not as the store does: a lease a minute, unless somebody asks for it. */
-static void what_is_not_due_is_left_alone_for_a_while(void **state) {
-    char left[8192];
-    size_t len = 0;
-    (void)state;
-    use_a_certificate(left);
-    job.ask_s = wall_s + DAY;
-    struct job later = job;
-    later.next_s = wall_s + DAY;
-    assert_true(job_write(&later, left, sizeof(left) - 1, &len));
-    left[len] = 0;
-    job.chosen_s = wall_s - DAY;
-    scheduler_look_soon(&scheduler);
-    assert_int_equal(pass_with_store(1000, left), 1);
-    job.next_s = 0;
-    scheduler_look_soon(&scheduler);
-    assert_int_equal(pass_with_store(50000, left), 0);
-    assert_int_equal(pass_with_store(15000, left), 1);
-    assert_int_equal(directories, 0);
-    scheduler_renew(&scheduler, 0);
-    assert_int_equal(pass_with_store(1000, left), 1);
-    assert_int_equal(directories, 1);
-}
-
-/* What an issuer has answered another instance counts here, and the issuer that is not asked for it has not been tried. */
-static void what_another_instance_was_told_is_obeyed(void **state) {
-    char left[8192];
-    size_t len = 0;
-    (void)state;
-    use_a_certificate(left);
-    job.ask_s = wall_s + DAY;
-    struct job limited = job;
-    limited.blocked_s[0] = wall_s + DAY;
-    assert_true(job_write(&limited, left, sizeof(left) - 1, &len));
-    left[len] = 0;
-    job.chosen_s = wall_s - DAY;
-    scheduler_look_soon(&scheduler);
-    assert_int_equal(pass_with_store(1000, left), 1);
-    assert_int_equal(directories, 1);
-    assert_ptr_equal(question.ca, &cas[1]);
-    assert_int_equal(scheduler.orders[0].tried, 2);
-    order_abandon(&scheduler.orders[0]);
-    limited.blocked_s[1] = wall_s + DAY; /* by both: nobody is asked, unless an operator wants it */
-    assert_true(job_write(&limited, left, sizeof(left) - 1, &len));
-    left[len] = 0;
-    memset(job.blocked_s, 0, sizeof(job.blocked_s));
-    job.failures = 0;
-    job.next_s = 0;
-    scheduler_look_soon(&scheduler);
-    assert_int_equal(pass_with_store(1000, left), 1);
-    assert_null(scheduler.orders[0].job);
-    assert_int_equal(directories, 1);
-    scheduler_renew(&scheduler, 0);
-    assert_int_equal(pass_with_store(1000, left), 1);
-    assert_int_equal(directories, 2);
-}
-
-/* The earliest of a thousand random times would be the beginning of each window. */
-static void all_choose_the_same_time(void **state) {
-    char left[8192];
-    int64_t first = 0;
-    (void)state;
-    for (unsigned instance = 0; instance < 2; instance++) {
-        use_a_certificate(left);
-        (void)pass_with_store(1000, left);
-        answer_info("1990-01-01T00:00:00Z", "1990-01-11T00:00:00Z");
-        first = first ? first : job.chosen_s;
-        assert_int_equal(job.chosen_s, first);
-        assert_true(job.chosen_s > job.window[0] && job.chosen_s < job.window[1]);
-        assert_int_equal(tear_down(state), 0);
-        assert_int_equal(set_up(state), 0);
-    }
-    use_a_certificate(left); /* and another one for another certificate */
-    (void)snprintf(job.ari, sizeof(job.ari), "e.f");
-    (void)pass_with_store(1000, left);
-    answer_info("1990-01-01T00:00:00Z", "1990-01-11T00:00:00Z");
-    assert_int_not_equal(job.chosen_s, first);
-}
-
 /* ---- accounts of the fleet ---- */
 
 static unsigned rounds_done;
@@ -747,7 +387,7 @@ static void an_object_has_its_version_before_it(void **state) {
     free(p);
 }
 
-int main(void) {
+static int run_all(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(both_leases_are_renewed),
@@ -761,23 +401,14 @@ int main(void) {
         TEST(an_order_is_announced_before_it_is_made),
         TEST(what_the_store_does_not_take_is_counted),
         TEST(an_order_instead_of_another_needs_the_lease),
-        TEST(what_the_issuer_suggests_is_not_forgotten),
-        TEST(what_is_not_due_is_left_alone_for_a_while),
-        TEST(what_another_instance_was_told_is_obeyed),
-        TEST(all_choose_the_same_time),
         TEST(an_account_of_the_fleet_is_written_down),
         TEST(an_account_is_not_taken_from_an_attempt),
         TEST(the_version_in_use_changes_nothing),
         TEST(an_object_has_its_version_before_it),
     };
-    char file[128];
-    if (!mkdtemp(dir) || store_init(&store, dir) < 0)
-        return 1;
-    int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    static const char *const files[] = {"order.web.ecdsa-p256.json", "account.p.json", "account.q.json"};
-    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
-        (void)snprintf(file, sizeof(file), "%s/%s", dir, files[i]);
-        (void)unlink(file);
-    }
-    return rmdir(dir) < 0 ? 1 : failed;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(void) {
+    return run_lease_tests(run_all);
 }
