@@ -158,6 +158,8 @@ static void set_known(struct hitch *h, struct model_service *to, const struct hi
         }
         break;
     case HITCH_TOP_NUMBER:
+        if (strcmp(v, "auto") == 0) /* hitch 1.8: one a CPU, as without the key here */
+            break;
         model_set_number(m, model_top(m), line, k->table, k->key, v, MODEL_WORKERS_MAX);
         break;
     }
