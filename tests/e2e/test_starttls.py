@@ -2,7 +2,6 @@
 import base64
 import contextlib
 import imaplib
-import nntplib
 import os
 import pathlib
 import poplib
@@ -382,6 +381,7 @@ def test_managesieve(parts):
 
 def test_news(parts, pki):
     """INN behind it; in front a client of Python 3.11, which Debian 12 has."""
+    nntplib = pytest.importorskip("nntplib")
     p = parts.proxy(daemons.inn(parts), starttls="nntp")
     c = nntplib.NNTP("localhost", p.port, timeout=60)
     assert "STARTTLS" in c.getcapabilities() and "READER" not in c.getcapabilities()
