@@ -25,7 +25,10 @@ def machine(tmp_path):
         "dpkg": "#!/bin/sh\necho amd64\n",
         "apt-get": f"""#!/bin/sh
             cd {tmp_path}
+            [ ! -e locked ] || {{ : >refused; echo 'E: Could not get lock /var/lib/apt/lists/lock.'; exit 100; }}
             [ "$1" = install ] || exit 0
+            echo 'Waiting for cache lock: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 7 (apt-get)... 1s'
+            echo 'Waiting for cache lock: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 7 (apt-get)... 2s'
             cat usr-sbin/policy-rc.d >policy 2>&1
             echo 'Need to get 12.3 MB of archives.'
             echo 'pmstatus:wrk:42.0000:Installing wrk'
@@ -77,6 +80,19 @@ def test_a_failed_installation_says_why(machine):
     p = install_deps(machine, "test")
     _, err = p.communicate(timeout=60)
     assert p.returncode == 1 and "E: no such thing" in err and "could not install: " in err
+    assert left_over(machine) == []
+
+
+@as_root
+def test_another_installation_is_waited_for(machine):
+    (machine / "locked").touch()
+    p = install_deps(machine, "test")
+    until((machine / "refused").exists, "the first try")
+    (machine / "locked").unlink()
+    out, err = p.communicate(timeout=60)
+    assert p.returncode == 0 and err == ""
+    assert out.count("another apt-get is at work; waiting\n") == 1
+    assert out.count("held by process 7") == 1, "it says so once, not each second"
     assert left_over(machine) == []
 
 
