@@ -13,6 +13,7 @@
 #define REDIS_ANSWER_MS    5000
 #define REDIS_PAUSE_MIN_MS 100
 #define REDIS_PAUSE_MAX_MS 10000
+#define DEPTH_MAX          7 /* of lists in lists: hiredis 0.14 has this bound of its own, later ones have none */
 #define READ_MAX           16384
 #define READS_MAX          16 /* a turn: others want theirs */
 
@@ -137,7 +138,8 @@ const char *redis_error_of(const redisReply *reply) {
     } known[] = {
         {"NOAUTH", "it wants a password; expected a socket that its file rights guard, without one"},
         {"NOPERM", "its access lists do not let us do that"},
-        {"ERR The user executing the script can't run", "its access lists do not let us do that"},
+        {"ERR The user executing the script can't run", "its access lists do not let us do that"}, /* Redis 7, */
+        {"ERR ACL failure in script", "its access lists do not let us do that"},                   /* and 8 */
         {"LOADING", "it is still reading its data"},
         {"READONLY", "it is a replica that takes no writes; expected the socket of the primary"},
         {"MISCONF", "it takes no writes, since it cannot save its data"},
@@ -261,10 +263,13 @@ static void *bounded_array(const redisReadTask *task,
 #endif
 ) {
     const struct redis *r = task->privdata;
-    return n <= REDIS_ITEMS_MAX ? r->objects.createArray(task, n) : NULL;
+    unsigned depth = 0;
+    for (const redisReadTask *t = task; t; t = t->parent)
+        depth++;
+    return n <= REDIS_ITEMS_MAX && depth <= DEPTH_MAX ? r->objects.createArray(task, n) : NULL;
 }
 
-/* The library would take lists of any length at their word. */
+/* The library would take lists of any length at their word, and lists in lists: it frees them by recursion. */
 static bool make_reader(struct redis *r) {
     static redisReplyObjectFunctions bounded;
     r->reader = redis_lib.redisReaderCreate();

@@ -3,6 +3,7 @@ import datetime
 
 import pytest
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
@@ -132,7 +133,10 @@ def test_a_root_that_the_system_has_is_not_missed(parts, directory):
 
 
 def test_an_intermediate_signed_by_sha1_is_refused(parts, directory):
-    weak = Issuer("weak", ROOT, hash=hashes.SHA1())
+    try:
+        weak = Issuer("weak", ROOT, hash=hashes.SHA1())
+    except UnsupportedAlgorithm as e:
+        pytest.skip(f"cryptography signs no such certificate here: {e}")
     p = parts.prepare(parts.backend(), certificates=[put(directory, chain(weak, weak))])
     status, out, err = command("check", p.config_file)
     assert status == 1 and "leaf.pem: libssl refuses the certificate: ca md too weak" in out + err

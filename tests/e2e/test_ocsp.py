@@ -88,7 +88,7 @@ def test_responders_that_are_wrong(parts, pki):
         "giant": (lambda cert: fault((200, b"x" * (1 << 20))), "its answer is longer than 128 KiB"),
         "big": (lambda cert: fault((200, responder.response(cert) + b"x" * 60000)), "status 200 with \\d+ bytes, expected 200 with at most 32768"),
         "tail": (lambda cert: fault((200, responder.response(cert) + b"x")), "found no OCSP response, expected one in DER"),
-        "cut": (lambda cert: fault((200, responder.response(cert)[:-10], ("Content-Length", "5000"))), "transfer closed with"),
+        "cut": (lambda cert: fault((200, responder.response(cert)[:-10], ("Content-Length", "5000"))), "(transfer closed|end of response) with"),  # libcurl 7, 8
         "error": (lambda cert: fault((500, b"{}")), "status 500 with 2 bytes"),
         "redirect": (lambda cert: fault((302, b"", ("Location", responder.url("/good")))), "status 302"),
         "trylater": (lambda cert: fault((200, ocsp.OCSPResponseBuilder.build_unsuccessful(ocsp.OCSPResponseStatus.TRY_LATER).public_bytes(serialization.Encoding.DER))),

@@ -283,6 +283,7 @@ class Front:
         self.note(method, path, body, status)
         if path == "/dir":
             directory = json.loads(answer)
+            directory.pop("renewalInfo", None)  # pebble's own, from 2.5 on
             if self.window is not None:
                 directory["renewalInfo"] = f"https://127.0.0.1:{self.port}/renewal-info"
             if self.profiles is not None:

@@ -3,6 +3,7 @@ import getpass
 import os
 import pathlib
 import pwd
+import re
 import shutil
 import subprocess
 import textwrap
@@ -99,13 +100,14 @@ def dovecot(parts, protocol):
     ids = pwd.getpwnam(mail)
     own(where / "mail", mail)
     port = free_port()
+    later = re.match(r"2\.([4-9]|\d\d)", subprocess.run(["/usr/sbin/dovecot", "--version"], capture_output=True, text=True, check=True).stdout)
     name = {"imap": "imap", "pop3": "pop3", "sieve": "sieve"}.get(protocol)
     login_service = {"imap": "imap-login", "pop3": "pop3-login", "sieve": "managesieve-login"}.get(protocol)
     listener = "" if protocol == "lmtp" else textwrap.dedent(f"""\
         service {login_service} {{
           chroot =
           inet_listener {name} {{
-            address = 127.0.0.1
+            {"listen" if later else "address"} = 127.0.0.1
             port = {port}
           }}
           {"" if protocol == "sieve" else f"inet_listener {name}s {{"}
@@ -114,7 +116,8 @@ def dovecot(parts, protocol):
         }}
         """)
     socket = where / "lmtp.sock"
-    (where / "dovecot.conf").write_text(textwrap.dedent(f"""\
+    versions = "dovecot_config_version = 2.4.0\ndovecot_storage_version = 2.4.0\n" if later else ""
+    (where / "dovecot.conf").write_text(versions + textwrap.dedent(f"""\
         protocols = {protocol}
         base_dir = {where}/run
         state_dir = {where}/state
@@ -122,6 +125,21 @@ def dovecot(parts, protocol):
         default_internal_user = {user}
         default_login_user = {login}
         ssl = no
+        """) + textwrap.dedent(f"""\
+        auth_allow_cleartext = yes
+        mail_driver = maildir
+        mail_path = {where}/mail
+        passdb static {{
+          password = secret
+        }}
+        userdb static {{
+          fields {{
+            uid = {ids.pw_uid}
+            gid = {ids.pw_gid}
+            home = {where}/mail
+          }}
+        }}
+        """ if later else f"""\
         disable_plaintext_auth = no
         mail_location = maildir:{where}/mail
         passdb {{
