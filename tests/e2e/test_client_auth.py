@@ -146,7 +146,7 @@ def test_names_of_authorities_are_sent_all_or_none(parts, ca, n):
     for version in ("-tls1_2", "-tls1_3"):
         said = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{p.port}", version, "-cert", last.cert, "-key", last.key], input=b"", capture_output=True, timeout=60).stdout.decode()
         names = said.partition("Acceptable client certificate CA names")[2].replace(" = ", "=")  # as OpenSSL 3.2 and later write it
-            assert (f"CN=authority {n - 2}" in names) == (n <= 64), said
+        assert (f"CN=authority {n - 2}" in names) == (n <= 64), said
         assert ("No client certificate CA names sent" in said) == (n > 64)
     comes_in(p, with_cert(last))
 

@@ -227,16 +227,21 @@ static void nobody_asks_while_another_one_does(void **state) {
 
 /* About another certificate, never to be asked again, nonsense: as if it were not there. And without the store each asks. */
 static void what_the_store_says_of_renewals_is_checked(void **state) {
-    static const char *const texts[] = {"{\"ari\": \"c.d\", \"window\": [1, 2], \"ask\": %lld}",
-                                        "{\"ari\": \"a.b\", \"window\": [1, 2], \"ask\": 9%lld}",
-                                        "{\"ari\": \"a.b\", \"window\": [1, 2]}%.0lld",
-                                        "[%lld]",
-                                        "{\"ari\"%.0lld",
-                                        ""};
+    static const struct {
+        const char *before, *behind; /* the time to ask at */
+    } texts[] = {
+        {"{\"ari\": \"c.d\", \"window\": [1, 2], \"ask\": ", "}"},
+        {"{\"ari\": \"a.b\", \"window\": [1, 2], \"ask\": 9", "}"},
+        {"{\"ari\": \"a.b\", \"window\": [1, 2]}", ""},
+        {"[", "]"},
+        {"{\"ari\"", ""},
+        {"", ""},
+    };
     char left[8192];
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         use_a_certificate(left);
-        (void)snprintf(renewal_info.json, sizeof(renewal_info.json), texts[i], (long long)wall_s + 3600);
+        (void)snprintf(renewal_info.json, sizeof(renewal_info.json), "%s%lld%s", texts[i].before, (long long)wall_s + 3600,
+                       texts[i].behind);
         share.up = i + 1 < ARRAY_LEN(texts);
         (void)pass_with_store(1000, left);
         assert_int_equal(info.asked, 1);
