@@ -1,6 +1,6 @@
 /*
  * When an issuer wants a renewal (RFC 9773), in a fleet: the instance that takes the lease asks, and the others find in the
- * store what it was told. Each looks there when it would ask.
+ * store what it has learned. Each looks there when it would ask.
  */
 #pragma once
 
@@ -22,5 +22,5 @@ struct info_shared {
 /* About the certificate that S asks about now: it is found, or the issuer is asked. False: the store cannot be asked. */
 MUST_CHECK bool info_shared_look(struct scheduler *s);
 
-/* The issuer has told about J's certificate; NULL: it has not. */
+/* The issuer has answered about J's certificate; NULL: it has not. */
 void info_shared_put(struct scheduler *s, const struct job *j);

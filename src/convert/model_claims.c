@@ -97,7 +97,7 @@ static void settle_protocols(struct model *m) {
 
 /* ---- names ---- */
 
-/* Whether clients of the names that both have are told apart by their protocols. */
+/* Whether clients of the names that both have are distinguished by their protocols. */
 static bool are_told_apart(const struct model_service *a, const struct model_service *b) {
     const struct model_key *x = model_key_in(a, "", "match_alpn"), *y = model_key_in(b, "", "match_alpn");
     return (x && y && !common(x, y)) || (x && !y && !common(x, model_key_in(b, "", "alpn"))) ||

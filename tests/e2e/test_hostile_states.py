@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from support import clients
 from support.client_pki import Issuer
 from support.clients import connect, context, says_echo
-from support.handmade import CERTIFICATE, CLIENT_HELLO, CLIENT_KEY, FINISHED, VERIFY, Client12, Client13, framed, record
+from support.handmade import CERTIFICATE, CLIENT_HELLO, CLIENT_KEY, FINISHED, VERIFY, Client12, Client13, framed, record, ticket_of
 from support.raw import ALERT, CHANGE_CIPHER, DATA, HANDSHAKE
 from support.sweep import Case, Sweep
 
@@ -57,15 +57,6 @@ def states_of(port, strict, robot, own):
     def proves(c):
         c.say(c.verify_message(key))
 
-    def ticket13():
-        c = Client13(port)
-        c.hello()
-        c.finish()
-        got = c.ticket()
-        assert c.echoes()
-        c.close()
-        return got
-
     def ticket12():
         c = Client12(port)
         staged(lambda: c, Client12.hello, Client12.exchange, Client12.change, Client12.finish, Client12.hear_end)()
@@ -73,7 +64,7 @@ def states_of(port, strict, robot, own):
         c.close()
         return c.new_ticket
 
-    psk, master = ticket13(), ticket12()
+    psk, master = ticket_of(port), ticket12()
 
     def resumes13():
         c = Client13(port)

@@ -176,7 +176,7 @@ static void all_choose_the_same_time(void **state) {
     assert_int_not_equal(job.chosen_s, first);
 }
 
-/* One asks the issuer, the others find what it was told: the window, and when somebody asks again. */
+/* One asks the issuer, the others read its answer: the window, and when somebody asks again. */
 static void one_instance_asks_for_all(void **state) {
     char left[8192];
     int64_t chosen = 0;
@@ -198,7 +198,7 @@ static void one_instance_asks_for_all(void **state) {
         assert_int_equal(tear_down(state), 0);
         assert_int_equal(set_up(state), 0);
     }
-    use_a_certificate(left); /* an issuer that tells nothing, or nonsense: what is there stays, and the lease goes back */
+    use_a_certificate(left); /* an issuer that answers nothing, or nonsense: what is there stays, and the lease goes back */
     (void)snprintf(job.ari, sizeof(job.ari), "e.f");
     (void)pass_with_store(1000, left);
     answer_info("1990-01-11T00:00:00Z", "1990-01-01T00:00:00Z");
