@@ -7,6 +7,8 @@ import pytest
 from support.clients import free_port
 from support.proxy import command
 
+ONE, TWO, THREE = (f'"tcp:127.0.0.1:{port}"' for port in (8001, 8002, 8003))  # as backends; ports and names of files can have the same digits
+
 TEMPLATES = {
     "haproxy": """@DEFAULTS@
 frontend in
@@ -325,7 +327,7 @@ def test_without_such_a_line_both_are_written(directory, parts, template):
 @pytest.mark.parametrize("template, place, lines", LEFT_OUT, ids=lambda v: v[:60])
 def test_the_service_is_left_out(directory, parts, template, place, lines):
     status, body, err, numbers, ports = converted(directory, parts, template, place, lines)
-    assert status == 1 and ports[0] not in body and "8001" not in body, err + body
+    assert status == 1 and ports[0] not in body and ONE not in body, err + body
     assert ports[1] in body, err
     assert "list" in lines or "masks" in lines or "its clients are refused" in err or "by a PSK" in err or names_a_line(err, numbers), err
 
@@ -373,9 +375,9 @@ def test_a_list_of_a_frontend_and_one_of_its_backend(directory, parts, monkeypat
                                    "use_backend admin if { req.ssl_sni -m end .admin.test }"])
 def test_names_of_a_service_that_is_left_out_reach_no_other_one(directory, parts, lines):
     _, body, err, _, _ = converted(directory, parts, "passthrough", "FRONT", lines)
-    assert "8001" not in body and "8003" not in body and "8002" in body, err + body
+    assert ONE not in body and THREE not in body and TWO in body, err + body
     _, body, err, _, _ = converted(directory, parts, "passthrough", "FRONT", "")
-    assert "8001" in body and "8002" in body, err
+    assert ONE in body and TWO in body, err
 
 
 @pytest.mark.parametrize("backend", ["admin", "none"])
@@ -383,7 +385,7 @@ def test_a_lost_choice_of_a_backend_that_refuses(directory, parts, backend):
     _, body, err, numbers, _ = converted(directory, parts, "passthrough", "FRONT", f"use_backend {backend} if {{ req.ssl_sni -m reg ^admin }}")
     assert not body and names_a_line(err, numbers), err + body
     _, body, err, _, _ = converted(directory, parts, "passthrough", "FRONT", "use_backend www if { req.ssl_sni -m reg ^admin }")
-    assert "8001" in body and "not taken" in err, err
+    assert ONE in body and "not taken" in err, err
 
 
 @pytest.mark.parametrize("lines", ["use_backend admin if { req.ssl_sni -i -f absent }", "use_backend admin if { req.ssl_sni -f many.list }",
@@ -392,7 +394,7 @@ def test_names_that_cannot_be_read_lead_to_a_backend_that_refuses(directory, par
     _, body, err, numbers, _ = converted(directory, parts, "passthrough", "FRONT", lines)
     assert not body and f"origin.conf:{numbers[0]}: not taken: service www is omitted" in err, err + body
     _, body, err, _, _ = converted(directory, parts, "passthrough", "FRONT", "use_backend www if { req.ssl_sni -i -f absent }")
-    assert "8001" in body and "not taken" in err, err
+    assert ONE in body and "not taken" in err, err
 
 
 def test_a_listen_section_is_a_backend_that_refuses(directory, parts, monkeypatch):
@@ -402,7 +404,7 @@ def test_a_listen_section_is_a_backend_that_refuses(directory, parts, monkeypatc
     for template, written in ((plain, False), (without, True)):
         monkeypatch.setitem(TEMPLATES, "passthrough", template.replace("backend admin\n", "listen admin\n    bind 127.0.0.1:@OTHER@\n"))
         _, body, err, numbers, _ = converted(directory, parts, "passthrough", "FRONT", lines)
-        assert ("8001" in body) == written and (written or names_a_line(err, numbers)), err + body
+        assert (ONE in body) == written and (written or names_a_line(err, numbers)), err + body
 
 
 def test_a_section_of_stunnel_takes_a_default_back(directory, parts, monkeypatch):
@@ -473,15 +475,15 @@ def test_addresses_of_what_is_not_written_reach_no_other_service(directory, part
     """With another port there it is written."""
     monkeypatch.setitem(TEMPLATES, template, text.replace("@SAME@", "@PORT@" if same else "@OTHER@") + "@END@")
     _, body, err, _, _ = converted(directory, parts, template, "END", "")
-    assert ("8002" in body) != same and (not same or "is omitted: it would let in" in err), err + body
+    assert (TWO in body) != same and (not same or "is omitted: it would let in" in err), err + body
 
 
 @pytest.mark.parametrize("name", ['"admin.$DOMAIN"', "-m end .$DOMAIN", "-m end admin.test", "-m end -- -admin.test", "ad/min.test"])
 def test_a_name_that_cannot_be_said_leads_to_a_backend_that_refuses(directory, parts, name):
     _, body, err, numbers, _ = converted(directory, parts, "passthrough", "FRONT", f"use_backend none if {{ req.ssl_sni {name} }}")
-    assert "8001" not in body and names_a_line(err, numbers), err + body
+    assert ONE not in body and names_a_line(err, numbers), err + body
     _, body, err, numbers, _ = converted(directory, parts, "passthrough", "FRONT", f"use_backend www if {{ req.ssl_sni {name} }}")
-    assert "8001" in body and f"origin.conf:{numbers[0]}: not taken" in err, err + body
+    assert ONE in body and f"origin.conf:{numbers[0]}: not taken" in err, err + body
 
 
 def test_a_section_that_begins_under_a_condition(directory, parts, monkeypatch):

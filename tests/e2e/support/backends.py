@@ -6,6 +6,7 @@ import selectors
 import socket
 import struct
 import subprocess
+import tempfile
 import threading
 
 from . import processes
@@ -233,18 +234,29 @@ class Server:
     """A server program of its own; ended by close()."""
 
     def __init__(self, *arguments, **options):
+        self.says = tempfile.TemporaryFile()  # of stderr, for a failure's message
         self.process = subprocess.Popen([str(a) for a in arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                        stderr=subprocess.DEVNULL, **options)
+                                        stderr=self.says, **options)
+
+    def wait(self, condition, what):
+        """As until(), while the server runs."""
+        def answer():
+            if self.process.poll() is None:
+                return condition()
+            self.says.seek(0)
+            raise AssertionError(f"{self.process.args[0]} ended with {self.process.returncode}: {self.says.read()[-2000:].decode(errors='replace')}")
+
+        return until(answer, f"{what} of {self.process.args[0]}")
 
     def wait_port(self):
-        return until(lambda: processes.listening_port(self.process.pid), f"a listening port of {self.process.args[0]}")
+        return self.wait(lambda: processes.listening_port(self.process.pid), "a listening port")
 
     def wait_socket(self, path):
         def answers():
             with socket.socket(socket.AF_UNIX) as s:
                 return s.connect_ex(str(path)) == 0
 
-        until(answers, f"{self.process.args[0]} on {path}")
+        self.wait(answers, f"{path}")
         return path
 
     def close(self):
@@ -254,3 +266,4 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        self.says.close()

@@ -1,4 +1,5 @@
 """TLS clients: Python's ssl, openssl s_client driven interactively, and ClientHello bytes to send by hand."""
+import collections
 import contextlib
 import os
 import socket
@@ -32,13 +33,21 @@ def context(pki=None, version=None, alpn=None, ciphers=None):
     return c
 
 
+_kept = collections.deque(maxlen=100)  # the oldest is closed when another comes
+
+
 def free_port():
-    """A port for a server that starts later and sets SO_REUSEADDR. For a minute the kernel gives it to nobody who asks for any: one in TIME_WAIT."""
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        with socket.create_connection(s.getsockname()) as client:
-            s.accept()[0].close()  # who closes first keeps the port
-            assert client.recv(1) == b""
-        return s.getsockname()[1]
+    """
+    A port for a server that starts later and sets SO_REUSEADDR. It stays bound here, without listening: the kernel gives it to nobody who
+    asks for any, also while the server is down.
+    """
+    s = socket.socket(socket.AF_INET6 if os.path.exists("/proc/net/if_inet6") else socket.AF_INET)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if s.family == socket.AF_INET6:
+        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    s.bind(("", 0))
+    _kept.append(s)
+    return s.getsockname()[1]
 
 
 def tcp(port, host="127.0.0.1", source=None, receive_buffer=None):

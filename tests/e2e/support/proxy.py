@@ -246,12 +246,13 @@ class Proxy:
         self.check_faults()
 
     def check_faults(self):
-        """What no load on the machine excuses, also of a test that has failed: tools/run-e2e looks for these texts."""
+        """What no load on the machine excuses, also of a test that has failed."""
         for line in self.lines:
             assert not SANITIZER.search(line), "sanitizer report:\n" + self.text()
             assert self.allow_killed_roles or not KILLED.search(line), line
         for report in self.directory.glob("sanitizer.*"):
-            raise AssertionError(report.read_text()[:10000])
+            text = report.read_text()
+            assert not SANITIZER.search(text), text[:10000]  # others are remarks: of a thread that ended while leaks were looked for
 
     def kill(self):
         """Ends all at once, without checks, for a failed test."""
