@@ -131,8 +131,13 @@ static int check_output(int status) {
     return status ? status : EXIT_INPUT;
 }
 
+/* Whatever the starter has set: ends of children are reported, and a file over a size limit is a full disk like any other. */
+static bool set_signals(void) {
+    return signal(SIGCHLD, SIG_DFL) != SIG_ERR && signal(SIGXFSZ, SIG_IGN) != SIG_ERR;
+}
+
 int main(int argc, char **argv) {
-    if (!fds_fill_streams())
+    if (!fds_fill_streams() || !set_signals())
         return 1;
     int resumed = supervisor_resume(argv);
     if (resumed >= 0)

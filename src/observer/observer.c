@@ -392,7 +392,6 @@ static bool start_admin(struct observer *o) {
 
 static int observer_prepare(void *ctx, struct sandbox *sandbox, struct text *why) {
     struct observer *o = ctx;
-    signal(SIGXFSZ, SIG_IGN); /* a log over a size limit is a full disk like any other */
     int err = open_log_sink(o, why);
     if (err == 0 && o->conf->store.socket)
         err = summary_seal_init(&o->seal, &o->conf->store, why);

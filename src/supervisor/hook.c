@@ -28,7 +28,8 @@ static void exec_hook(const struct conf_issuer *i, char *const argv[], char *con
     sigset_t none;
     sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL); /* cannot fail with these arguments */
-    (void)signal(SIGPIPE, SIG_DFL);              /* nor this */
+    (void)signal(SIGPIPE, SIG_DFL);              /* nor these */
+    (void)signal(SIGXFSZ, SIG_DFL);
     gid_t group = i->hook_gid;
     bool ok = setsid() > 0 && chdir("/") == 0;
     if (ok && i->hook_uid != UINT32_MAX)

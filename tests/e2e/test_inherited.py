@@ -113,6 +113,19 @@ def test_closed_streams_are_null_everywhere(parts):
         says_echo(c)
 
 
+def test_signals_that_the_starter_ignores(parts):
+    """Ends of children are not reported to one that ignores SIGCHLD: nothing was restarted, and neither a reload nor a stop ended."""
+    p = parts.prepare(parts.backend())
+    p.binary = script(parts.directory, f'exec env --ignore-signal {BINARY} "$@"')
+    p.allow_killed_roles = True
+    p.start()
+    os.kill(p.roles()["signer"][0], signal.SIGKILL)
+    p.wait_text("signer.0 serves again")
+    reloaded(p)
+    with connect(p.port) as c:
+        says_echo(c)
+
+
 @pytest.mark.parametrize("closed", ["0<&-", "1>&-", "0<&- 1>&-"])
 def test_some_closed_streams(parts, closed):
     p = started(parts, f"exec {closed}", log={"target": str(parts.directory / "log.json")})

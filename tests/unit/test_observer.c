@@ -75,6 +75,7 @@ static void start_process(int stderr_fd) {
         close(ends[0]);
         if (stderr_fd >= 0)
             (void)dup2(stderr_fd, STDERR_FILENO);
+        signal(SIGXFSZ, SIG_IGN); /* main() does */
         _exit(observer_run(ends[1], &sample_names));
     }
     close(ends[1]);
