@@ -1,5 +1,6 @@
 #include "base/err.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -41,6 +42,19 @@ const char *err_text(int err) {
 
 const char *err_describe(int err, int error) {
     return err == ERR_SYSTEM ? strerror(error) : err_text(err);
+}
+
+const char *err_process_limit(int error) {
+    switch (error) {
+    case EMFILE:
+        return " (RLIMIT_NOFILE)";
+    case EFBIG: /* ftruncate() of memory that processes share, too */
+        return " (RLIMIT_FSIZE)";
+    case EAGAIN: /* fork() */
+        return " (RLIMIT_NPROC, or the pids of the control group)";
+    default:
+        return "";
+    }
 }
 
 bool err_by_name(struct span name, int *ret_err) {

@@ -180,6 +180,9 @@ const char *err_text(int err);
 /* The same, but of ERR_SYSTEM what ERROR, its errno, says. */
 const char *err_describe(int err, int error);
 
+/* Which limit of a process a call has met that failed with ERROR, an errno: " (RLIMIT_...)", or "". Static storage. */
+const char *err_process_limit(int error);
+
 /* The alert to send for this error, or ALERT_NONE when silence or another answer is right. */
 int err_alert(int err);
 

@@ -220,7 +220,7 @@ int supervisor_run(const struct control_request *what, int ready_fd) {
         return 1;
     environment_clean();
     if (!set_up_loop(s) || !make_shared_pages(s)) {
-        fprintf(stderr, "tls-off: cannot start: %m\n");
+        fprintf(stderr, "tls-off: cannot start: %m%s\n", err_process_limit(errno));
         return 1;
     }
     log_msg(&s->log, LOG_LEVEL_INFO, "tls-off " TLS_OFF_VERSION " starts (pid %d)", (int)getpid());

@@ -103,10 +103,11 @@ void transition_configure(struct super *s) {
     fill_held(s);
     s->next = generation_new(s);
     if (!s->next)
-        refuse_next(s, "%s cannot be started: %s%s", generation_binary(s), strerror(errno), proc_hint());
+        refuse_next(s, "%s cannot be started: %s%s%s", generation_binary(s), strerror(errno), err_process_limit(errno),
+                    proc_hint());
     else if (!helper_start(s, HELPER_CONFIG, ROLE_CONFIG, s->next->exe_fd, on_configured) ||
              control_send_request(s->helpers[HELPER_CONFIG].control, &s->request) < 0)
-        refuse_next(s, "the config process cannot be started: %s", strerror(errno));
+        refuse_next(s, "the config process cannot be started: %s%s", strerror(errno), err_process_limit(errno));
 }
 
 /* The first start opens the admin sockets; later ones change them at the switch. */
@@ -142,7 +143,7 @@ void transition_start(struct super *s) {
         !open_admin(s, &why))
         refuse_next(s, "%s", line);
     else if (!workers_start(s, g))
-        refuse_next(s, "its processes cannot be started: %s", strerror(errno));
+        refuse_next(s, "its processes cannot be started: %s%s", strerror(errno), err_process_limit(errno));
 }
 
 /* Why it is undone, when nobody has said so. */

@@ -278,6 +278,6 @@ void worker_timer(struct super *s, struct worker *w) {
         worker_go(w);
         return;
     }
-    log_msg(&s->log, LOG_LEVEL_ERROR, "cannot start %s.%u: %m", role_name(w->role), w->index);
+    log_msg(&s->log, LOG_LEVEL_ERROR, "cannot start %s.%u: %m%s", role_name(w->role), w->index, err_process_limit(errno));
     wheel_arm(&s->loop.wheel, &w->timer, s->loop.now_ms + BACKOFF_MAX_MS);
 }

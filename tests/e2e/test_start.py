@@ -45,6 +45,17 @@ def test_a_start_with_few_descriptors_ends_with_a_word_or_serves(parts, descript
             p.wait_exit()
 
 
+@pytest.mark.parametrize("limit, n", [("RLIMIT_FSIZE", 0), ("RLIMIT_FSIZE", 300_000), ("RLIMIT_NOFILE", 20)])
+def test_a_start_that_meets_a_limit_names_it(parts, limit, n):
+    """Memory that processes share is a file, too: SIGXFSZ ended the supervisor without a word."""
+    p = parts.prepare(parts.backend(), limits_of_process={getattr(resource, limit): n})
+    p.wants_ready = False
+    p.expected_status = 1
+    p.start()
+    assert p.wait_exit() == 1, p.text()
+    assert p.text().count(limit) == 1, p.text()
+
+
 def test_the_room_for_sessions_is_reported_at_start(parts):
     p = parts.proxy(parts.backend(), limits_of_process={resource.RLIMIT_NOFILE: 400}, top={"workers": 1})
     found = p.wait_text(r"room for (\d+) sessions: 1 relays with 400 descriptors")

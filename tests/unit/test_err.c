@@ -1,5 +1,6 @@
 /* The error table: every row complete, names unique and fit for metrics. */
 #include <ctype.h>
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -65,6 +66,14 @@ static void names_lead_back_to_errors(void **state) {
     assert_int_equal(err, all[ARRAY_LEN(all) - 1]);
 }
 
+static void limits_of_a_process_are_named(void **state) {
+    assert_string_equal(err_process_limit(EMFILE), " (RLIMIT_NOFILE)");
+    assert_string_equal(err_process_limit(EFBIG), " (RLIMIT_FSIZE)");
+    assert_non_null(strstr(err_process_limit(EAGAIN), "RLIMIT_NPROC"));
+    assert_string_equal(err_process_limit(EACCES), "");
+    assert_string_equal(err_process_limit(0), "");
+}
+
 static void zero_is_ok(void **state) {
     assert_false(err_known(0));
     assert_string_equal(err_name(0), "ok");
@@ -107,6 +116,7 @@ int main(void) {
         cmocka_unit_test(texts_are_there),
         cmocka_unit_test(numbers_outside_the_table_are_unknown),
         cmocka_unit_test(names_lead_back_to_errors),
+        cmocka_unit_test(limits_of_a_process_are_named),
         cmocka_unit_test(zero_is_ok),
         cmocka_unit_test(alerts_follow_the_rfc),
         cmocka_unit_test(alert_names_are_the_registered_ones),
