@@ -90,7 +90,7 @@ static bool listens_on(int fd, const struct addr *a) {
 bool admin_sockets_change(struct admin_sockets *a, const struct conf_admin *new, struct text *why) {
     struct conf_admin wanted = *new;
     struct admin_sockets next;
-    bool same_path = a->unix_fd >= 0 && new->socket &&strcmp(a->file.path, new->socket) == 0;
+    bool same_path = a->unix_fd >= 0 && new->socket &&strcmp(a->file.path, new->socket) == 0 && !unix_socket_is_gone(&a->file);
     bool same_listen = new->listen.family != AF_UNSPEC &&listens_on(a->tcp_fd, &new->listen);
     admin_sockets_init(&next);
     if (same_path)

@@ -26,7 +26,7 @@ MUST_CHECK bool admin_sockets_open(struct admin_sockets *a, const struct conf_ad
 
 /*
  * For a reload: what NEW asks for, keeping what is open already; nothing is closed when that fails (false, reason in WHY).
- * Connections queued at a kept socket are not lost.
+ * Connections queued at a kept socket are not lost. One whose file was removed is made again.
  */
 MUST_CHECK bool admin_sockets_change(struct admin_sockets *a, const struct conf_admin *new, struct text *why);
 

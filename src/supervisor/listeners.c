@@ -73,10 +73,16 @@ static bool is_free(const struct conf_listener *c) {
 }
 
 static bool open_local(struct listener *l, const struct conf_listener *c) {
-    if (l->nfds == 0)
-        l->fds[0] = unix_socket_open(c->path, false, (int)c->backlog, &l->local);
-    l->nfds = l->nfds || l->fds[0] >= 0;
-    return l->nfds > 0;
+    if (l->nfds && (l->given || !unix_socket_is_gone(&l->local)))
+        return true;
+    int fd = unix_socket_open(c->path, false, (int)c->backlog, &l->local);
+    if (fd < 0)
+        return false;
+    if (l->nfds) /* handshakers that serve have it, and what is in its queue */
+        close(l->fds[0]);
+    l->fds[0] = fd;
+    l->nfds = 1;
+    return true;
 }
 
 /* The group has a socket for each of WORKERS. False: errno. */

@@ -190,6 +190,8 @@ static bool open_sockets(struct super *s, struct text *why) {
     struct generation *g = s->next;
     if (s->now && !admin_sockets_change(&s->admin, &g->conf->admin, why))
         return false;
+    if (why->len)
+        log_msg(&s->log, LOG_LEVEL_WARNING, "%s; continuing without it (admin.socket names another)", why->p);
     if (listeners_listen(&s->listeners, &s->log, g->conf, why))
         return true;
     char ignored[512];

@@ -160,10 +160,12 @@ bool unix_socket_give(const struct unix_socket *f, const struct socket_rights *r
         errno = EEXIST;
         ok = false;
     }
-    if (ok && (rights->uid != UINT32_MAX || rights->gid != UINT32_MAX))
+    /* a read-only file system refuses even what changes nothing */
+    if (ok &&
+        ((rights->uid != UINT32_MAX && rights->uid != st.st_uid) || (rights->gid != UINT32_MAX && rights->gid != st.st_gid)))
         ok = fchownat(pinned, "", rights->uid, rights->gid, AT_EMPTY_PATH) == 0;
     text_addf(&t, "/proc/self/fd/%d", pinned);
-    ok = ok && chmod(link, rights->mode) == 0;
+    ok = ok && ((st.st_mode & 07777) == rights->mode || chmod(link, rights->mode) == 0);
     int error = errno;
     if (pinned >= 0)
         close(pinned);
@@ -171,6 +173,11 @@ bool unix_socket_give(const struct unix_socket *f, const struct socket_rights *r
         close(dir);
     errno = error;
     return ok;
+}
+
+bool unix_socket_is_gone(const struct unix_socket *f) {
+    struct stat st;
+    return f->path[0] != '@' && lstat(f->path, &st) < 0 && (errno == ENOENT || errno == ENOTDIR);
 }
 
 void unix_socket_remove(const struct unix_socket *f) {

@@ -26,6 +26,9 @@ MUST_CHECK int unix_socket_open(const char *path, bool make_dir, int backlog, st
 /* Who may connect from now on; queued connections stay. False (errno; EEXIST: something else is in its place). */
 MUST_CHECK bool unix_socket_give(const struct unix_socket *f, const struct socket_rights *rights);
 
+/* Whether nothing has its name any more: nobody reaches it. */
+bool unix_socket_is_gone(const struct unix_socket *f);
+
 void unix_socket_remove(const struct unix_socket *f);
 
 /* "another process serves there", "found another file in its place", or what ERROR is otherwise. */

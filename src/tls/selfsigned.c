@@ -238,7 +238,7 @@ static bool make_private(const struct dir_file *key) {
     int fd = open(key->path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     text_addf(&t, "/proc/self/fd/%d", fd);
     bool ok = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1 && st.st_uid == geteuid() &&
-              chmod(name, 0600) == 0;
+              ((st.st_mode & 07777) == 0600 || chmod(name, 0600) == 0); /* a read-only file system refuses any */
     if (fd >= 0)
         close(fd);
     return ok;

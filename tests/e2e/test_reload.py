@@ -3,6 +3,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
 import tomllib
@@ -537,6 +538,29 @@ def test_log_lines_are_not_lost(parts):
         reload(p, number)
     done = sum(c.stop() for c in callers)
     until(lambda: len(p.events("session")) == done, lambda: f"{len(p.events('session'))} of {done} sessions in the log")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+def test_on_a_file_system_that_has_become_read_only(parts):
+    """As after a fault of the disk. What is there stays as it is: the pair without a name, the sockets' files and their rights."""
+    disk = parts.directory / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], check=True)
+    try:
+        web = {"listen": ["127.0.0.1:0", f"unix:{disk}/web.sock"], "backends": [parts.backend().url]}
+        p = parts.prepare(services={"web": web}, top={"state_dir": str(disk / "state"), "admin": {"socket": str(disk / "admin.sock")}})
+        p.admin_socket = disk / "admin.sock"
+        p.start()
+        with connect(p.port) as c:
+            says_echo(c)
+            subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+            reload(p, 1)
+            says_echo(c)
+            c.unwrap()
+        assert p.admin.json("/status.json")["generation"] == 1
+        p.stop()
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 def test_log_file_is_opened_again(parts):

@@ -2,6 +2,7 @@
 import grp
 import os
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -122,6 +123,29 @@ def test_what_is_no_socket_is_left_alone(parts):
         p.start()
     p.wait_text("where another file is, expected a free path")
     assert path.read_text() == "precious"
+
+
+def test_files_that_were_removed_are_made_again_at_a_reload(parts):
+    """Of a listener and of the admin socket: every reload was refused, until a restart that took all sessions."""
+    run = parts.directory / "run"
+    run.mkdir()
+    path, admin = run / "db.sock", run / "admin.sock"
+    p = parts.prepare(parts.backend(), listen=[f"unix:{path}"], top={"admin": {"socket": str(admin)}})
+    p.admin_socket = admin
+    p.start()
+    with dial(path) as live:
+        says_echo(live)
+        shutil.rmtree(run)
+        p.signal(signal.SIGHUP)
+        p.wait_event("log", message=lambda m: m.startswith("reload refused") and "expected a directory that is there" in m)
+        run.mkdir()
+        reload(p, 1)
+        says_echo(live)
+        once(path)
+        assert p.admin.json("/status.json")["generation"] == 1
+        live.unwrap()
+    p.stop()
+    assert not list(run.iterdir())
 
 
 def test_a_file_that_was_replaced_is_not_removed(parts):

@@ -159,6 +159,24 @@ static void test_a_reload_keeps_what_stays(void **state) {
     admin_sockets_close(&a);
 }
 
+static void test_a_reload_makes_a_removed_file_again(void **state) {
+    struct admin_sockets a;
+    struct conf_admin c = wanted();
+    (void)state;
+    admin_sockets_init(&a);
+    assert_true(admin_sockets_open(&a, &c, &why));
+    int before = a.unix_fd;
+    assert_int_equal(unlink(path), 0);
+    assert_true(admin_sockets_change(&a, &c, &why));
+    assert_int_not_equal(a.unix_fd, before);
+    assert_true(answers());
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(dir), 0); /* with its directory */
+    assert_true(admin_sockets_change(&a, &c, &why));
+    assert_true(answers());
+    admin_sockets_close(&a);
+}
+
 static void test_given_to_an_observer(void **state) {
     static uint8_t scratch[IPC_BODY_MAX + 2];
     struct admin_sockets a;
@@ -286,6 +304,7 @@ int main(void) {
         CASE(test_what_is_no_socket_is_never_touched),
         CASE(test_a_successors_file_is_not_taken_away),
         CASE(test_a_reload_keeps_what_stays),
+        CASE(test_a_reload_makes_a_removed_file_again),
         CASE(test_given_to_an_observer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
