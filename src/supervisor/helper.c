@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -38,8 +39,10 @@ static void exec_role(const struct spawn *p, const char *number, char **environm
     if (there)
         (void)syscall(SYS_execveat, exe, "", argv, environment, AT_EMPTY_PATH); /* returns only when it failed */
     static const char failed[] =
-        "tls-off: a role cannot be started: its descriptors or its binary are not available (RLIMIT_NOFILE?)\n";
-    (void)!write(p->err, failed, sizeof(failed) - 1); /* reported with its end */
+        "tls-off: a role cannot be started: its descriptors, /dev/null or its binary are not available: ";
+    const char *parts[] = {failed, strerrordesc_np(errno), err_process_limit(errno), "\n"};
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        (void)!write(p->err, parts[i], strlen(parts[i])); /* reported with its end */
     _exit(127);
 }
 

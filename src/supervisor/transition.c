@@ -43,7 +43,7 @@ static void report_lines(struct super *s, enum log_level level, const char *befo
 static void on_configured(struct super *s, struct ipc_msg *m) {
     struct generation *g = s->next;
     if (!m || (m->type != CONTROL_CONFIGURED && m->type != CONTROL_REFUSED)) {
-        refuse_next(s, "the config process ended without an answer");
+        refuse_next(s, "%s: started as config process, it ended without an answer", s->exe_path);
         if (m)
             ipc_msg_close(m);
     } else if (m->type == CONTROL_REFUSED) {
