@@ -79,7 +79,7 @@ static void put_head(struct admin *a, json_t *top) {
 static const struct proctab_command *last_reload(const struct proctab *r) {
     const struct proctab_command *last = NULL;
     for (size_t i = 0; i < PROCTAB_COMMANDS; i++)
-        if (r->commands[i].kind == COMMAND_RELOAD && (!last || r->commands[i].asked_ms > last->asked_ms))
+        if (r->commands[i].kind == COMMAND_RELOAD)
             last = &r->commands[i];
     return last;
 }

@@ -76,7 +76,7 @@ struct proctab {
     uint64_t cut;            /* sessions cut by a drain or stop that has begun */
     uint64_t drain_until_ms; /* wall-clock time; 0 = no drain under way */
     struct proctab_process processes[PROCTAB_PROCESSES];
-    struct proctab_command commands[PROCTAB_COMMANDS]; /* the latest; a ring, no order is promised */
+    struct proctab_command commands[PROCTAB_COMMANDS]; /* the latest, in the order in which they came */
 };
 
 const char *proctab_phase_name(uint32_t phase);

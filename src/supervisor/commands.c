@@ -14,17 +14,21 @@ static bool is_open(const struct proctab_command *c) {
     return c->result == PROCTAB_QUEUED || c->result == PROCTAB_RUNNING;
 }
 
-/* An empty slot, or that of the oldest command with a result; NULL when all wait. */
-static struct proctab_command *free_command_slot(struct super *s) {
-    struct proctab_command *best = NULL;
-    for (size_t i = 0; i < PROCTAB_COMMANDS; i++) {
-        struct proctab_command *c = &s->proctab.commands[i];
-        if (c->kind == 0)
-            return c;
-        if (!is_open(c) && (!best || c->ended_ms < best->ended_ms))
-            best = c;
-    }
-    return best;
+/* A slot behind all others: they are in the order in which they came, whatever the clock says. The first that has a result
+ * makes room; NULL when all wait. */
+static struct proctab_command *append_command_slot(struct super *s) {
+    struct proctab_command *list = s->proctab.commands;
+    size_t n = 0, first = 0;
+    while (n < PROCTAB_COMMANDS && list[n].kind)
+        n++;
+    if (n < PROCTAB_COMMANDS)
+        return &list[n];
+    while (first < n && is_open(&list[first]))
+        first++;
+    if (first == n)
+        return NULL;
+    memmove(&list[first], &list[first + 1], (n - 1 - first) * sizeof(*list));
+    return &list[n - 1];
 }
 
 static void set_result(struct proctab_command *c, enum proctab_result result, const char *text) {
@@ -35,7 +39,7 @@ static void set_result(struct proctab_command *c, enum proctab_result result, co
 }
 
 bool command_open(struct super *s, const struct control_command *what) {
-    struct proctab_command *c = free_command_slot(s);
+    struct proctab_command *c = append_command_slot(s);
     if (!c) {
         log_msg(&s->log, LOG_LEVEL_WARNING, "a command was dropped: %d wait already", PROCTAB_COMMANDS);
         return false;
