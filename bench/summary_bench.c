@@ -94,7 +94,7 @@ int main(int argc, char **argv) {
     if ((argc > 1 && text_parse_u64(argv[1], 1000000, &clients) < 0) ||
         (argc > 2 && text_parse_u64(argv[2], 1000, &others) < 0))
         return 2;
-    MUST(stats_view_init(&view, -1) && scoreboard_create(2, 1, &fd) == 0 && scoreboard_map(fd, &board) == 0 &&
+    MUST(stats_view_init(&view, -1) && scoreboard_create(2, 1, &fd) == 0 && scoreboard_map(fd, 0, &board) == 0 &&
          scoreboard_open_peers(&board, fd) == 0);
     seal = (struct summary_seal){.seal.key = key, .name = "clients/c"};
     buf_init(&seal.out, SUMMARY_SEALED_MAX);

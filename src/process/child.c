@@ -105,7 +105,7 @@ static int open_scoreboard(struct child *c, int fd) {
     bool counts = role == ROLE_RELAY || role == ROLE_HANDSHAKER;
     if (!counts && role != ROLE_OBSERVER)
         return 0;
-    int err = scoreboard_map(fd, &c->scoreboard);
+    int err = scoreboard_map(fd, c->setup.generation, &c->scoreboard);
     if (err == 0 && counts)
         err =
             c->setup.index < c->scoreboard.workers ? scoreboard_open_row(&c->scoreboard, fd, role, c->setup.index) : ERR_FORMAT;

@@ -133,6 +133,7 @@ bool migrate_out_of_all(const struct relay *r) {
 
 static void freeze(struct exporting *e, struct relay *r, struct session *s) {
     session_wait(r, s, WAITS_MIGRATION, &e->flying);
+    session_count(r, s, -1); /* counted twice even for a moment, a client could be refused what it may have */
     if (e->nflying++ == 0)
         e->answer_ms = r->loop.now_ms;
 }
@@ -140,6 +141,7 @@ static void freeze(struct exporting *e, struct relay *r, struct session *s) {
 /* The session is ours as before. */
 static void take_back(struct relay *r, struct session *s) {
     session_wait(r, s, WAITS_NOT, NULL);
+    session_count(r, s, 1);
     s->up.blocked = s->down.blocked = false;
     if (s->state == SESSION_CONNECTING && !s->on_backend)
         connect_try(r, s);
@@ -165,7 +167,6 @@ static void forget_session(struct relay *r, struct session *s) {
 }
 
 static void gone(struct relay *r, struct exporting *e, struct session *s) {
-    session_count(r, s, -1);
     session_metrics_end(r, s, true);
     forget_session(r, s);
     e->migrated++;

@@ -1,7 +1,8 @@
 /*
  * Layout: one header, then a row per relay, then a row per handshaker, each beginning on a page, so that a process can have the
  * right to write its own alone. A row holds its sums, one counter a service, and two tables of what outsiders choose: clients,
- * and server names, so that neither can fill the table of the other. Last comes the table of the other instances.
+ * and server names, so that neither can fill the table of the other. Last comes the table of the other instances. There is
+ * each of them for a generation of even number and for one of odd number; a build before this one made them for one alone.
  *
  * A counter of a table is for sessions, or for handshakes under one limit: until_ns is a token bucket in one word, the time at
  * which all handshakes let in so far will be refilled.
@@ -23,6 +24,7 @@
 #define SCOREBOARD_MAGIC 0x746f2d626f617264u /* "to-scoreboard" */
 #define PAGE             4096u
 #define NS               UINT64_C(1000000000)
+#define PARITIES         2u /* as many generations as there may be at a time */
 
 struct scoreboard_shared {
     uint64_t magic;
@@ -48,24 +50,33 @@ struct scoreboard_row_shared {
 #define ROW_SIZE          WHOLE_PAGES(sizeof(struct scoreboard_row_shared))
 #define PEERS_SIZE        WHOLE_PAGES(sizeof(struct peers_table))
 
-static size_t peers_off(uint16_t workers) {
-    return PAGE + 2u * workers * ROW_SIZE;
+static size_t peers_off(uint16_t workers, uint16_t parities) {
+    return PAGE + 2u * parities * workers * ROW_SIZE;
 }
 
-static size_t scoreboard_size(uint16_t workers) {
-    return peers_off(workers) + PEERS_SIZE;
+static size_t scoreboard_size(uint16_t workers, uint16_t parities) {
+    return peers_off(workers, parities) + parities * PEERS_SIZE;
+}
+
+/* Those of relays come first. */
+static size_t relay_rows(const struct scoreboard *b) {
+    return (size_t)b->parities * b->workers;
+}
+
+static size_t all_rows(const struct scoreboard *b) {
+    return 2 * relay_rows(b);
 }
 
 int scoreboard_create(uint16_t workers, uint16_t services, int *ret_fd) {
     MUST(workers > 0 && workers <= WORKERS_MAX && services <= SERVICES_MAX);
     struct scoreboard_shared head = {.magic = SCOREBOARD_MAGIC, .workers = workers, .services = services};
     rand_bytes(&head.key, sizeof(head.key));
-    return shared_create("tls-off-scoreboard", scoreboard_size(workers), span_of(&head, sizeof(head)), ret_fd);
+    return shared_create("tls-off-scoreboard", scoreboard_size(workers, PARITIES), span_of(&head, sizeof(head)), ret_fd);
 }
 
-int scoreboard_map(int fd, struct scoreboard *ret) {
+int scoreboard_map(int fd, uint32_t generation, struct scoreboard *ret) {
     size_t size;
-    int err = shared_check(fd, PAGE, scoreboard_size(WORKERS_MAX), &size);
+    int err = shared_check(fd, PAGE, scoreboard_size(WORKERS_MAX, PARITIES), &size);
     if (err < 0)
         return err;
     struct rlimit files;
@@ -78,8 +89,10 @@ int scoreboard_map(int fd, struct scoreboard *ret) {
     struct scoreboard b = {.shared = p, .size = size, .most = (uint32_t)MIN(files.rlim_cur, (rlim_t)UINT32_MAX)};
     b.workers = LOAD(&b.shared->workers);
     b.services = LOAD(&b.shared->services);
+    b.parities = size == scoreboard_size(b.workers, 1) ? 1 : PARITIES;
+    b.parity = (uint16_t)(generation % b.parities);
     if (b.shared->magic != SCOREBOARD_MAGIC || b.workers == 0 || b.workers > WORKERS_MAX || b.services > SERVICES_MAX ||
-        size != scoreboard_size(b.workers)) {
+        size != scoreboard_size(b.workers, b.parities)) {
         munmap(p, size);
         return ERR_FORMAT;
     }
@@ -99,7 +112,7 @@ static struct scoreboard_row_shared *row_at(const struct scoreboard *b, size_t n
 
 static size_t row_number(const struct scoreboard *b, enum role role, uint16_t index) {
     MUST((role == ROLE_RELAY || role == ROLE_HANDSHAKER) && index < b->workers);
-    return role == ROLE_RELAY ? index : (size_t)b->workers + index;
+    return (role == ROLE_RELAY ? 0 : relay_rows(b)) + (size_t)b->parity * b->workers + index;
 }
 
 int scoreboard_open_row(struct scoreboard *b, int fd, enum role role, uint16_t index) {
@@ -107,12 +120,16 @@ int scoreboard_open_row(struct scoreboard *b, int fd, enum role role, uint16_t i
     return shared_make_writable(row_at(b, n), fd, PAGE + n * ROW_SIZE, ROW_SIZE) ? 0 : ERR_SYSTEM;
 }
 
+static size_t own_peers_off(const struct scoreboard *b) {
+    return peers_off(b->workers, b->parities) + b->parity * PEERS_SIZE;
+}
+
 struct peers_table *scoreboard_peers(const struct scoreboard *b) {
-    return (void *)((uint8_t *)b->shared + peers_off(b->workers));
+    return (void *)((uint8_t *)b->shared + own_peers_off(b));
 }
 
 int scoreboard_open_peers(struct scoreboard *b, int fd) {
-    return shared_make_writable(scoreboard_peers(b), fd, peers_off(b->workers), PEERS_SIZE) ? 0 : ERR_SYSTEM;
+    return shared_make_writable(scoreboard_peers(b), fd, own_peers_off(b), PEERS_SIZE) ? 0 : ERR_SYSTEM;
 }
 
 struct scoreboard_row scoreboard_row(struct scoreboard *b, enum role role, uint16_t index) {
@@ -128,6 +145,30 @@ void scoreboard_row_reset(struct scoreboard_row *r) {
     }
     counter_table_reset(&s->clients);
     counter_table_reset(&s->names);
+}
+
+void scoreboard_forget(int fd, uint32_t generation) {
+    static const enum role roles[] = {ROLE_RELAY, ROLE_HANDSHAKER};
+    struct scoreboard b;
+    if (scoreboard_map(fd, generation, &b) < 0)
+        return;
+    for (size_t n = 0; n < ARRAY_LEN(roles) * b.workers; n++) {
+        enum role role = roles[n / b.workers];
+        uint16_t index = (uint16_t)(n % b.workers);
+        struct scoreboard_row r = scoreboard_row(&b, role, index);
+        if (scoreboard_open_row(&b, fd, role, index) == 0) /* else they count until the next generation has the row */
+            scoreboard_row_reset(&r);
+    }
+    scoreboard_unmap(&b);
+}
+
+bool scoreboard_has_room_for_next(int fd) {
+    struct scoreboard b;
+    if (scoreboard_map(fd, 0, &b) < 0)
+        return false;
+    bool has_room = b.parities == PARITIES;
+    scoreboard_unmap(&b);
+    return has_room;
 }
 
 /* Counts never go below 0. */
@@ -196,11 +237,11 @@ static uint64_t service_sum(const struct scoreboard *b, uint16_t service, size_t
 }
 
 uint64_t scoreboard_service_sessions(const struct scoreboard *b, uint16_t service) {
-    return service_sum(b, service, 2u * b->workers);
+    return service_sum(b, service, all_rows(b));
 }
 
 uint64_t scoreboard_service_established(const struct scoreboard *b, uint16_t service) {
-    return service_sum(b, service, b->workers);
+    return service_sum(b, service, relay_rows(b));
 }
 
 /* What one network has over the first ROWS rows. */
@@ -213,7 +254,7 @@ static uint64_t net_sessions(const struct scoreboard *b, const struct addr_net *
 
 uint64_t scoreboard_client_sessions(const struct scoreboard *b, const struct addr *client) {
     struct addr_net nets[ADDR_NETS];
-    return addr_nets(client, nets) ? net_sessions(b, &nets[0], 2u * b->workers) : 0;
+    return addr_nets(client, nets) ? net_sessions(b, &nets[0], all_rows(b)) : 0;
 }
 
 uint64_t scoreboard_net_tag(const struct scoreboard *b, const struct addr_net *net) {
@@ -244,11 +285,11 @@ static bool sessions_over(const struct scoreboard *b, const struct addr *client,
 
 bool scoreboard_client_over(const struct scoreboard *b, const struct addr *client, struct scoreboard_limit limit,
                             uint64_t now_ms) {
-    return sessions_over(b, client, limit, 2u * b->workers, now_ms);
+    return sessions_over(b, client, limit, all_rows(b), now_ms);
 }
 
 bool scoreboard_client_established_over(const struct scoreboard *b, const struct addr *client, uint64_t limit) {
-    return sessions_over(b, client, (struct scoreboard_limit){limit, false}, b->workers, 0);
+    return sessions_over(b, client, (struct scoreboard_limit){limit, false}, relay_rows(b), 0);
 }
 
 static uint64_t name_sum(const struct scoreboard *b, uint16_t service, struct span name, size_t rows) {
@@ -259,11 +300,11 @@ static uint64_t name_sum(const struct scoreboard *b, uint16_t service, struct sp
 }
 
 uint64_t scoreboard_name_sessions(const struct scoreboard *b, uint16_t service, struct span name) {
-    return name_sum(b, service, name, 2u * b->workers);
+    return name_sum(b, service, name, all_rows(b));
 }
 
 uint64_t scoreboard_name_established(const struct scoreboard *b, uint16_t service, struct span name) {
-    return name_sum(b, service, name, b->workers);
+    return name_sum(b, service, name, relay_rows(b));
 }
 
 /* ---- rates ---- */
@@ -276,7 +317,7 @@ static uint64_t plausible_time(uint64_t until_ns, uint64_t now_ns) {
 /* The bucket of all handshakers together is the latest of theirs; each one goes on from there in its own row. */
 static uint64_t paid_until(const struct scoreboard *b, bool of_name, uint64_t tag, uint64_t now_ns) {
     uint64_t latest = 0;
-    for (size_t i = b->workers; i < 2u * b->workers; i++) {
+    for (size_t i = relay_rows(b); i < all_rows(b); i++) {
         const struct scoreboard_row_shared *s = row_at(b, i);
         latest = MAX(latest, plausible_time(counter_read(of_name ? &s->names : &s->clients, tag).until_ns, now_ns));
     }
@@ -327,7 +368,7 @@ bool scoreboard_service_handshake(struct scoreboard_row *r, uint16_t service, ui
     uint64_t until = 0, now = now_ms * (NS / 1000);
     if (service >= b->services)
         return true;
-    for (size_t i = b->workers; i < 2u * b->workers; i++)
+    for (size_t i = relay_rows(b); i < all_rows(b); i++)
         until = MAX(until, plausible_time(LOAD(&row_at(b, i)->services[service].until_ns), now));
     if (!take_token(&until, limit, now))
         return false;
@@ -343,5 +384,5 @@ uint64_t scoreboard_client_rate(const struct scoreboard *b, uint64_t tag, uint64
 }
 
 uint32_t scoreboard_relay_sessions(const struct scoreboard *b, uint16_t index) {
-    return index < b->workers ? LOAD(&row_at(b, index)->sessions) : 0;
+    return index < b->workers ? LOAD(&row_at(b, row_number(b, ROLE_RELAY, index))->sessions) : 0;
 }

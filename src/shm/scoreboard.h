@@ -4,7 +4,8 @@
  *
  * Each handshaker and relay has a row of metrics and tables of its clients and server names (sessions or handshakes now,
  * buckets of handshakes let in). Limits over all processes are sums over rows, so a role that dies takes its own counts with
- * it: scoreboard_row_reset(). Behind the rows is a table of what clients have at other instances of a fleet (shm/peers.h),
+ * it: scoreboard_row_reset(). A generation and the next have rows of their own in it, so that limits hold while sessions
+ * migrate from one to the other. Behind the rows is a table of what clients have at other instances of a fleet (shm/peers.h),
  * which the observer writes.
  */
 #pragma once
@@ -24,16 +25,24 @@ struct scoreboard {
     struct scoreboard_shared *shared;
     uint16_t workers;
     uint16_t services;
-    uint32_t most; /* sessions or handshakes of one process: more cannot be, and do not count */
+    uint16_t parities; /* generations that have rows in it, 1 or 2 */
+    uint16_t parity;   /* which of these rows are our generation's */
+    uint32_t most;     /* sessions or handshakes of one process: more cannot be, and do not count */
     size_t size;
 };
 
 /* A sealed-size memfd for that many workers and services, all zero, with a random key for client tables. ERR_SYSTEM. */
 MUST_CHECK int scoreboard_create(uint16_t workers, uint16_t services, int *ret_fd);
 
-/* All of it to be read; rows that are to be written are opened with scoreboard_open_row(). FD may be closed then. ERR_FORMAT,
- * ERR_SYSTEM. */
-MUST_CHECK int scoreboard_map(int fd, struct scoreboard *ret);
+/* All of it to be read, for who belongs to (or asks about) GENERATION; rows that are to be written are opened with
+ * scoreboard_open_row(). FD may be closed then. ERR_FORMAT, ERR_SYSTEM. */
+MUST_CHECK int scoreboard_map(int fd, uint32_t generation, struct scoreboard *ret);
+
+/* Whether the next generation can have rows in it. */
+bool scoreboard_has_room_for_next(int fd);
+
+/* Zeroes all rows of a generation whose processes have ended, in good order or not. */
+void scoreboard_forget(int fd, uint32_t generation);
 
 /* The one row that this process may write; that of a role and index that have one (scoreboard_row()). ERR_SYSTEM. */
 MUST_CHECK int scoreboard_open_row(struct scoreboard *b, int fd, enum role role, uint16_t index);
@@ -87,7 +96,8 @@ MUST_CHECK bool scoreboard_name_handshake(struct scoreboard_row *r, uint16_t ser
                                           uint64_t now_ms);
 MUST_CHECK bool scoreboard_service_handshake(struct scoreboard_row *r, uint16_t service, uint64_t limit, uint64_t now_ms);
 
-/* Over all rows: sessions and connections in handshake of a service, of a client, of a server name of a service. */
+/* Over all rows, of both generations: sessions and connections in handshake of a service, of a client, of a server name of a
+ * service. */
 uint64_t scoreboard_service_sessions(const struct scoreboard *b, uint16_t service);
 uint64_t scoreboard_client_sessions(const struct scoreboard *b, const struct addr *client);
 uint64_t scoreboard_name_sessions(const struct scoreboard *b, uint16_t service, struct span name);
@@ -109,7 +119,7 @@ uint64_t scoreboard_client_rate(const struct scoreboard *b, uint64_t tag, uint64
 /* The table itself: for its writer, and for who reports what is in it. */
 struct peers_table *scoreboard_peers(const struct scoreboard *b);
 
-/* Sessions of one relay now. */
+/* Sessions of one relay of our generation now. */
 uint32_t scoreboard_relay_sessions(const struct scoreboard *b, uint16_t index);
 
 /*

@@ -39,7 +39,7 @@ static bool map_scoreboard(struct super *s) {
     memset(b->last, 0, sizeof(b->last));
     b->rule = (struct balance_rule){0};
     b->generation = s->now->number;
-    return scoreboard_map(s->now->scoreboard_fd, &b->scoreboard) == 0;
+    return scoreboard_map(s->now->scoreboard_fd, s->now->number, &b->scoreboard) == 0;
 }
 
 /* Measurements since the last time; a relay that did not exist then has none. */

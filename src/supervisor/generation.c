@@ -55,6 +55,26 @@ static int keep_secret(const struct generation *old, struct generation *new) {
     return new->secrets_fd >= 0 ? 0 : ERR_SYSTEM;
 }
 
+static bool has_same_services(const struct conf *a, const struct conf *b) {
+    size_t i = 0;
+    while (i < a->nservices && i < b->nservices && strcmp(a->services[i].name, b->services[i].name) == 0)
+        i++;
+    return i == a->nservices && i == b->nservices;
+}
+
+/*
+ * Where workers and services are the same the scoreboard stays in use: what clients, names and services have in the generation
+ * before counts, wherever their sessions are.
+ */
+static int keep_scoreboard(const struct generation *old, struct generation *new) {
+    const struct conf *c = new->conf;
+    if (!old || old->conf->workers != c->workers || !has_same_services(old->conf, c) ||
+        !scoreboard_has_room_for_next(old->scoreboard_fd))
+        return scoreboard_create((uint16_t)c->workers, (uint16_t)c->nservices, &new->scoreboard_fd);
+    new->scoreboard_fd = fcntl(old->scoreboard_fd, F_DUPFD_CLOEXEC, 0);
+    return new->scoreboard_fd >= 0 ? 0 : ERR_SYSTEM;
+}
+
 int generation_configure(struct super *s, struct generation *g, const struct ipc_msg *m, struct span *ret_warnings,
                          struct text *why) {
     struct control_configured c;
@@ -72,7 +92,7 @@ int generation_configure(struct super *s, struct generation *g, const struct ipc
     if (err == 0 && s->now)
         err = keep_secret(s->now, g);
     if (err == 0)
-        err = scoreboard_create((uint16_t)g->conf->workers, (uint16_t)g->conf->nservices, &g->scoreboard_fd);
+        err = keep_scoreboard(s->now, g);
     if (err == 0)
         *ret_warnings = c.warnings;
     return err;
@@ -112,6 +132,7 @@ void generation_free(struct super *s, struct generation *g) {
     close_one(g->secrets_fd);
     creds_set_free(&g->creds);
     access_set_free(&g->access);
+    scoreboard_forget(g->scoreboard_fd, g->number);
     close_one(g->scoreboard_fd);
     close_one(g->log_fd);
     close_one(g->exe_fd);

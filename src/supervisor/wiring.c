@@ -247,7 +247,7 @@ int wiring_migrate(const struct worker *from, const struct worker *to, const str
 /* How many sessions each new relay gets of an old one. 0: their number is the same, each has its successor. */
 static uint32_t successor_share(const struct super *s, const struct worker *old) {
     struct scoreboard b;
-    if (s->now->conf->workers == old->gen->conf->workers || scoreboard_map(old->gen->scoreboard_fd, &b) < 0)
+    if (s->now->conf->workers == old->gen->conf->workers || scoreboard_map(old->gen->scoreboard_fd, old->gen->number, &b) < 0)
         return 0;
     uint32_t share = scoreboard_relay_sessions(&b, old->index) / s->now->conf->workers;
     scoreboard_unmap(&b);

@@ -211,7 +211,7 @@ static void count_last_cut(struct super *s, struct worker *w) {
             worker_count_cut(s, w, cut);
         ipc_msg_close(&m);
     }
-    if (scoreboard_map(w->gen->scoreboard_fd, &scoreboard) < 0)
+    if (scoreboard_map(w->gen->scoreboard_fd, w->gen->number, &scoreboard) < 0)
         return;
     worker_count_cut(s, w, w->cut + scoreboard_relay_sessions(&scoreboard, w->index));
     scoreboard_unmap(&scoreboard);

@@ -1,6 +1,7 @@
 """Limits and timeouts: what is over them ends or is refused, with its reason; what is under them is untouched."""
 import concurrent.futures
 import contextlib
+import os
 import re
 import resource
 import select
@@ -450,3 +451,55 @@ def test_data_in_flight_at_the_idle_end(parts):
         time.sleep(0.05)
     r.close()
     assert p.wait_session()["client_end"] == "close"
+
+
+def begin_reload_with_a_relay_that_stands(p):
+    """Up to the end of the handshaker before: newcomers have the new one. The pid of the relay before, whose sessions stay where they are."""
+    (relay,) = p.roles()["relay"]
+    (handshaker,) = p.roles()["handshaker"]
+    os.kill(relay, signal.SIGSTOP)
+    p.signal(signal.SIGHUP)
+    until(lambda: handshaker not in p.roles()["handshaker"], "the end of the handshaker before")
+    return relay
+
+
+def wait_reload(p):
+    p.wait_event("log", message=lambda m: m.startswith("reload done"))
+
+
+@pytest.mark.parametrize("limit, reason", [("sessions_per_client", "client_sessions"), ("sessions", "service_sessions"), ("sessions_per_name", "name_sessions")])
+def test_a_reload_is_no_way_around_a_limit(parts, limit, reason):
+    p = parts.proxy(parts.backend(), limits={limit: 5})
+    held = [connect(p.port) for _ in range(5)]
+    for c in held:
+        says_echo(c)
+    relay = begin_reload_with_a_relay_that_stands(p)
+    for n in range(1, 4):
+        with pytest.raises((OSError, AssertionError)):
+            says_echo(connect(p.port))
+        p.wait_failure(reason, count=n)
+    os.kill(relay, signal.SIGCONT)
+    wait_reload(p)
+    for c in held:
+        says_echo(c)
+    held.pop().unwrap().close()
+    p.wait_session()
+    held.append(connect(p.port))
+    for c in held:
+        says_echo(c)
+        c.close()
+
+
+def test_sessions_that_died_with_a_relay_in_a_reload_count_no_more(parts):
+    p = parts.proxy(parts.backend(), limits={"sessions_per_client": 5})
+    p.allow_killed_roles = True
+    held = [connect(p.port) for _ in range(5)]
+    for c in held:
+        says_echo(c)
+    os.kill(begin_reload_with_a_relay_that_stands(p), signal.SIGKILL)
+    wait_reload(p)
+    for c in held:
+        c.close()
+    with contextlib.ExitStack() as all_of_them:
+        for _ in range(5):
+            says_echo(all_of_them.enter_context(connect(p.port)))

@@ -222,7 +222,7 @@ static inline void bench_begin(uint64_t memory) {
     relay.child.setup = (struct control_setup){.role = ROLE_RELAY, .workers = 1};
     relay.child.control = -1;
     relay.child.log = (struct log){.role = ROLE_RELAY, .level = LOG_LEVEL_ERROR};
-    MUST(scoreboard_create(1, 1, &fd) == 0 && scoreboard_map(fd, &relay.child.scoreboard) == 0 &&
+    MUST(scoreboard_create(1, 1, &fd) == 0 && scoreboard_map(fd, 0, &relay.child.scoreboard) == 0 &&
          scoreboard_open_row(&relay.child.scoreboard, fd, ROLE_RELAY, 0) == 0);
     close(fd);
     MUST(ring_create(64 * 1024, &fd) == 0 && ring_map(fd, &relay.child.log.ring) == 0);

@@ -89,7 +89,7 @@ static int setup(void **state) {
     if (ring_create(64 * 1024, &ring_fd) < 0 || ring_map(ring_fd, &h.child.log.ring) < 0)
         return 1;
     close(ring_fd);
-    if (scoreboard_create(RELAYS, 1, &scoreboard_fd) < 0 || scoreboard_map(scoreboard_fd, &h.child.scoreboard) < 0 ||
+    if (scoreboard_create(RELAYS, 1, &scoreboard_fd) < 0 || scoreboard_map(scoreboard_fd, 0, &h.child.scoreboard) < 0 ||
         loop_init(&h.loop) < 0 || slab_init(&h.conns, sizeof(struct conn), 10 * MANY, true) < 0 ||
         stats_open_private(&h.child.stats) < 0)
         return 1;

@@ -46,7 +46,7 @@ static int set_up(void **state) {
             return -1;
         instances_init(&fleet[i], 100 + i, &seal);
     }
-    if (scoreboard_create(1, 1, &fd) < 0 || scoreboard_map(fd, &board) < 0 || scoreboard_open_peers(&board, fd) < 0)
+    if (scoreboard_create(1, 1, &fd) < 0 || scoreboard_map(fd, 0, &board) < 0 || scoreboard_open_peers(&board, fd) < 0)
         return -1;
     close(fd);
     return 0;

@@ -187,7 +187,7 @@ static struct scoreboard scoreboard;
 
 static int open_board(void **state) {
     int fd;
-    if (scoreboard_create(1, 1, &fd) < 0 || scoreboard_map(fd, &scoreboard) < 0 ||
+    if (scoreboard_create(1, 1, &fd) < 0 || scoreboard_map(fd, 0, &scoreboard) < 0 ||
         scoreboard_open_row(&scoreboard, fd, ROLE_HANDSHAKER, 0) < 0 || scoreboard_open_peers(&scoreboard, fd) < 0)
         return -1;
     close(fd);

@@ -32,7 +32,7 @@ static int scoreboard_fd;
 static int open_scoreboard(void **state) {
     if (scoreboard_create(WORKERS, SERVICES, &scoreboard_fd) < 0)
         return -1;
-    if (scoreboard_map(scoreboard_fd, &scoreboard) < 0)
+    if (scoreboard_map(scoreboard_fd, 0, &scoreboard) < 0)
         return -1;
     for (uint16_t i = 0; i < WORKERS; i++) /* this process is all of them */
         if (scoreboard_open_row(&scoreboard, scoreboard_fd, ROLE_RELAY, i) < 0 ||
@@ -325,8 +325,9 @@ static void only_what_is_used_takes_memory(void **state) {
     scoreboard_session(&relay, 0, client(1), 1);
     for (uint32_t i = 0; i < 10000; i++)
         (void)scoreboard_client_sessions(&scoreboard, client(i));
-    /* two head pages a row (sums, what is used of the clients' table) and the pages of one group of sets */
-    assert_true(pages_of_scoreboard() <= 1 + 2 * 2 * WORKERS + 5);
+    /* two head pages a row of either generation (sums, what is used of the clients' table) and the pages of one group of sets
+     */
+    assert_true(pages_of_scoreboard() <= 1 + 2 * (2 * 2 * WORKERS) + 5);
 }
 
 /* The n-th server name that somebody made up. */
@@ -418,7 +419,7 @@ static void two_processes_see_the_same(void **state) {
     pid_t pid = fork();
     if (pid == 0) {
         struct scoreboard mine;
-        if (scoreboard_map(scoreboard_fd, &mine) < 0 || scoreboard_open_row(&mine, scoreboard_fd, ROLE_HANDSHAKER, 0) < 0)
+        if (scoreboard_map(scoreboard_fd, 0, &mine) < 0 || scoreboard_open_row(&mine, scoreboard_fd, ROLE_HANDSHAKER, 0) < 0)
             _exit(1);
         struct scoreboard_row row = scoreboard_row(&mine, ROLE_HANDSHAKER, 0);
         scoreboard_session(&row, 2, client(3), 1);
@@ -432,6 +433,70 @@ static void two_processes_see_the_same(void **state) {
     assert_int_equal(scoreboard_client_sessions(&scoreboard, client(3)), 1);
 }
 
+/* Limits are over both generations; each has rows and relays of its own, and what is left of one that has ended is forgotten.
+ */
+static void generations_share_limits_and_not_rows(void **state) {
+    struct scoreboard next;
+    assert_true(scoreboard_has_room_for_next(scoreboard_fd));
+    assert_int_equal(scoreboard_map(scoreboard_fd, 1, &next), 0);
+    assert_int_equal(scoreboard_open_row(&next, scoreboard_fd, ROLE_RELAY, 1), 0);
+    assert_int_equal(scoreboard_open_row(&next, scoreboard_fd, ROLE_HANDSHAKER, 1), 0);
+    struct scoreboard_row relay = scoreboard_row(&scoreboard, ROLE_RELAY, 1), its = scoreboard_row(&next, ROLE_RELAY, 1);
+    struct scoreboard_row hand = scoreboard_row(&scoreboard, ROLE_HANDSHAKER, 1),
+                          its_hand = scoreboard_row(&next, ROLE_HANDSHAKER, 1);
+    scoreboard_session(&relay, 2, client(3), 1);
+    scoreboard_session(&relay, 2, client(3), 1);
+    scoreboard_name(&relay, 2, span_str("a"), 1);
+    scoreboard_session(&its, 2, client(3), 1);
+    scoreboard_client(&its_hand, client(3), 1);
+    assert_true(scoreboard_handshake(&hand, client(3), LOCAL(1), NOW));
+    const struct scoreboard *both[] = {&scoreboard, &next};
+    for (size_t i = 0; i < ARRAY_LEN(both); i++) {
+        assert_int_equal(scoreboard_client_sessions(both[i], client(3)), 4);
+        assert_int_equal(scoreboard_service_sessions(both[i], 2), 3);
+        assert_int_equal(scoreboard_service_established(both[i], 2), 3);
+        assert_int_equal(scoreboard_name_established(both[i], 2, span_str("a")), 1);
+        assert_true(scoreboard_client_established_over(both[i], client(3), 2));
+        assert_false(scoreboard_client_established_over(both[i], client(3), 3));
+        assert_int_equal(scoreboard_relay_sessions(both[i], 1), 2 - i);
+    }
+    assert_false(scoreboard_handshake(&its_hand, client(3), LOCAL(1), NOW));
+
+    scoreboard_forget(scoreboard_fd, 4); /* an even one, too */
+    assert_int_equal(scoreboard_client_sessions(&next, client(3)), 2);
+    assert_int_equal(scoreboard_service_sessions(&next, 2), 1);
+    assert_int_equal(scoreboard_name_sessions(&next, 2, span_str("a")), 0);
+    assert_int_equal(scoreboard_relay_sessions(&scoreboard, 1), 0);
+    assert_int_equal(scoreboard_relay_sessions(&next, 1), 1);
+    scoreboard_forget(-1, 1);
+    scoreboard_unmap(&next);
+}
+
+/* What a build before had made for one generation is read as before; the next one gets another. */
+static void a_scoreboard_of_one_generation_is_served(void **state) {
+    struct scoreboard mine, whole;
+    struct stat st;
+    int fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    uint8_t head[4096];
+    assert_int_equal(fstat(scoreboard_fd, &st), 0);
+    assert_int_equal(pread(scoreboard_fd, head, sizeof(head), 0), sizeof(head));
+    assert_int_equal(pwrite(fd, head, sizeof(head), 0), sizeof(head));
+    assert_int_equal(ftruncate(fd, (st.st_size - 4096) / 2 + 4096), 0);
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW), 0);
+    assert_false(scoreboard_has_room_for_next(fd));
+    for (uint32_t generation = 0; generation < 2; generation++) {
+        assert_int_equal(scoreboard_map(fd, generation, &mine), 0);
+        assert_int_equal(scoreboard_open_row(&mine, fd, ROLE_HANDSHAKER, WORKERS - 1), 0);
+        struct scoreboard_row row = scoreboard_row(&mine, ROLE_HANDSHAKER, WORKERS - 1);
+        scoreboard_client(&row, client(1), 1);
+        assert_int_equal(scoreboard_map(fd, 0, &whole), 0);
+        assert_int_equal(scoreboard_client_sessions(&whole, client(1)), generation + 1);
+        scoreboard_unmap(&whole);
+        scoreboard_unmap(&mine);
+    }
+    close(fd);
+}
+
 static void the_size_is_sealed(void **state) {
     assert_int_equal(ftruncate(scoreboard_fd, 0), -1);
     assert_int_equal(ftruncate(scoreboard_fd, 1 << 28), -1);
@@ -440,15 +505,15 @@ static void the_size_is_sealed(void **state) {
 static void what_is_no_scoreboard_is_refused(void **state) {
     struct scoreboard b;
     int fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    assert_int_equal(scoreboard_map(fd, &b), ERR_FORMAT); /* not sealed */
+    assert_int_equal(scoreboard_map(fd, 0, &b), ERR_FORMAT); /* not sealed */
     assert_int_equal(ftruncate(fd, 1 << 20), 0);
     assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW), 0);
-    assert_int_equal(scoreboard_map(fd, &b), ERR_FORMAT); /* no head */
+    assert_int_equal(scoreboard_map(fd, 0, &b), ERR_FORMAT); /* no head */
     close(fd);
-    assert_int_equal(scoreboard_map(-1, &b), ERR_SYSTEM);
+    assert_int_equal(scoreboard_map(-1, 0, &b), ERR_SYSTEM);
     fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW), 0);
-    assert_int_equal(scoreboard_map(fd, &b), ERR_FORMAT); /* empty */
+    assert_int_equal(scoreboard_map(fd, 0, &b), ERR_FORMAT); /* empty */
     close(fd);
 }
 
@@ -456,10 +521,10 @@ static void a_broken_head_is_refused(void **state) {
     struct scoreboard b;
     uint16_t many = 60000;
     assert_int_equal(pwrite(scoreboard_fd, &many, sizeof(many), 8), sizeof(many));
-    assert_int_equal(scoreboard_map(scoreboard_fd, &b), ERR_FORMAT);
+    assert_int_equal(scoreboard_map(scoreboard_fd, 0, &b), ERR_FORMAT);
     many = WORKERS + 1; /* in range, but of another size */
     assert_int_equal(pwrite(scoreboard_fd, &many, sizeof(many), 8), sizeof(many));
-    assert_int_equal(scoreboard_map(scoreboard_fd, &b), ERR_FORMAT);
+    assert_int_equal(scoreboard_map(scoreboard_fd, 0, &b), ERR_FORMAT);
 }
 
 static void take_row_past_the_end(void *ctx) {
@@ -501,7 +566,7 @@ static void only_the_own_row_can_be_written(void **state) {
         struct scoreboard mine;
         enum role role = own < WORKERS ? ROLE_RELAY : ROLE_HANDSHAKER;
         uint16_t index = (uint16_t)(own % WORKERS);
-        assert_int_equal(scoreboard_map(scoreboard_fd, &mine), 0);
+        assert_int_equal(scoreboard_map(scoreboard_fd, 0, &mine), 0);
         assert_false(may_write(mine.shared, true));
         assert_int_equal(scoreboard_open_row(&mine, scoreboard_fd, role, index), 0);
         assert_false(may_write(mine.shared, true));
@@ -530,7 +595,7 @@ static void nonsense_refuses_nobody(void **state) {
     scoreboard_session(&row, 1, c, 1);
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
-    assert_int_equal(scoreboard_map(scoreboard_fd, &mine), 0);
+    assert_int_equal(scoreboard_map(scoreboard_fd, 0, &mine), 0);
     assert_int_equal(scoreboard_service_sessions(&mine, 1), 2);
     assert_int_equal(scoreboard_client_sessions(&mine, c), 2);
     scoreboard_service(&row, 1, 999);
@@ -575,6 +640,8 @@ int main(void) {
         WITH_SCOREBOARD(who_has_paid_goes_first),
         WITH_SCOREBOARD(only_what_is_used_takes_memory),
         WITH_SCOREBOARD(two_processes_see_the_same),
+        WITH_SCOREBOARD(generations_share_limits_and_not_rows),
+        WITH_SCOREBOARD(a_scoreboard_of_one_generation_is_served),
         WITH_SCOREBOARD(the_size_is_sealed),
         cmocka_unit_test(what_is_no_scoreboard_is_refused),
         WITH_SCOREBOARD(a_broken_head_is_refused),
