@@ -137,7 +137,11 @@ static bool set_signals(void) {
 }
 
 int main(int argc, char **argv) {
-    if (!fds_fill_streams() || !set_signals())
+    if (!fds_fill_streams()) {
+        fprintf(stderr, "tls-off: a standard stream is closed, and /dev/null cannot take its place: %s\n", strerror(errno));
+        return 1;
+    }
+    if (!set_signals())
         return 1;
     int resumed = supervisor_resume(argv);
     if (resumed >= 0)

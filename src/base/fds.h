@@ -6,7 +6,8 @@
 
 /*
  * Standard input, output and error are open afterwards, on /dev/null where they were closed: else the next descriptor opened
- * would get their number, and messages of the C library would go to a peer. False: errno.
+ * would get their number, and messages of the C library would go to a peer. What was closed still fails when it is used:
+ * nothing is read from standard input, nothing written to standard output. False: errno.
  */
 bool fds_fill_streams(void);
 

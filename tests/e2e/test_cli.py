@@ -123,6 +123,12 @@ def into_full(*arguments):
     return done.returncode, done.stderr
 
 
+def closing(stream, *arguments):
+    """A command with a stream closed by its starter; (status, stdout, stderr)."""
+    done = subprocess.run(["sh", "-c", f'exec "$@" {stream}', "sh", BINARY, *map(str, arguments)], capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+
 def test_output_that_is_lost_is_an_error(p):
     admin = ["--admin", p.admin_socket]
     with connect(p.port) as c:
@@ -135,6 +141,25 @@ def test_output_that_is_lost_is_an_error(p):
                           ["sessions", "--json", *admin], ["explain", "127.0.0.1:0", *admin], ["reload", "--json", *admin], ["trace", "--help"]):
             status, err = into_full(*arguments)
             assert status == 1 and "standard output cannot be written" in err, (arguments, status, err)
+
+
+def test_output_to_a_closed_stream_is_an_error(p):
+    for arguments in (["--help"], ["version"], ["completion", "zsh"], ["check", p.config_file], ["check", p.config_file, "--json"], ["init"], ["doctor"],
+                      ["status", "--admin", p.admin_socket], ["clients", "--json", "--admin", p.admin_socket]):
+        status, out, err = closing(">&-", *arguments)
+        assert status == 1 and not out and "standard output cannot be written: Bad file descriptor" in err, arguments
+
+
+def test_input_from_a_closed_stream_is_an_error():
+    for arguments in (["check", "-"], ["convert", "hitch", "-"]):
+        status, out, err = closing("<&-", *arguments)
+        assert status == 1 and not out and "Bad file descriptor" in err, arguments
+
+
+def test_a_closed_stream_for_messages_changes_no_status(p):
+    assert closing("2>&-", "check", p.config_file)[0] == 0
+    assert closing("2>&-", "check", "/no/such/file")[0] == 1
+    assert closing("2>&-", "status", "--no-such")[0] == 2
 
 
 def test_the_socket_is_found_by_the_environment(p):
