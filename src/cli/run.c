@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "conf/conf_acme.h"
@@ -42,13 +43,15 @@ static bool add_repeated(struct span *list, uint16_t *n, const char *value) {
     return true;
 }
 
+/* A copy, which is closed when it has been used: a standard stream stays what it is. */
 static bool read_ready_fd(const char *value, int *ret_fd) {
     uint64_t n;
-    if (text_parse_u64(value, 1 << 20, &n) < 0 || fcntl((int)n, F_SETFD, FD_CLOEXEC) < 0) {
+    int fd = text_parse_u64(value, 1 << 20, &n) == 0 ? fcntl((int)n, F_DUPFD_CLOEXEC, STDERR_FILENO + 1) : -1;
+    if (fd < 0) {
         fprintf(stderr, "tls-off run: --ready-fd: found \"%s\", expected an open descriptor\n", value);
         return false;
     }
-    *ret_fd = (int)n;
+    *ret_fd = fd;
     return true;
 }
 

@@ -9,7 +9,7 @@ import pytest
 
 from support import processes
 from support.clients import connect, says_echo
-from support.proxy import BINARY, SANITIZED
+from support.proxy import BINARY, SANITIZED, command
 from support.waiting import until
 
 SECRETS = {"DATABASE_PASSWORD": "marked", "OPENSSL_CONF": "/nowhere/marked.cnf", "HOSTALIASES": "/nowhere", "PATH": os.environ["PATH"]}
@@ -131,6 +131,25 @@ def test_some_closed_streams(parts, closed):
     p = started(parts, f"exec {closed}", log={"target": str(parts.directory / "log.json")})
     p.start()
     check_roles(p)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_standard_stream_that_hears_when_all_is_ready(parts, number):
+    """It gets its line, and stays open: nothing else takes its number."""
+    p = parts.prepare(parts.backend(), log={"target": "stdout"})
+    file = parts.directory / "stream"
+    file.touch()
+    p.binary = script(parts.directory, f"exec {number}<>{file}")
+    p.wants_ready = False
+    p.arguments += ["--ready-fd", str(number)]
+    p.start()
+    until(lambda: "" in file.read_text().splitlines(), "an empty line")
+    before = {fd: target for fd, target in behind(p.pid).items() if fd < 3}
+    assert before[number] == str(file) and set(before) == {0, 1, 2}
+    status, _, err = command("reload", "--admin", p.admin_socket)
+    assert status == 0, err
+    assert {fd: target for fd, target in behind(p.pid).items() if fd < 3} == before
+    assert behind(p.roles()["observer"][0])[1] == before[1]
 
 
 def test_the_log_on_standard_output(parts):
