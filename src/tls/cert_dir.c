@@ -19,6 +19,16 @@ static bool is_regular(const char *path) {
     return stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
+/* NULL: it is a regular file. "": there is nothing of that name, or a directory. Else what is wrong with it. */
+static const char *why_no_file(const char *path) {
+    struct stat st;
+    if (stat(path, &st) == 0)
+        return S_ISREG(st.st_mode) ? NULL : S_ISDIR(st.st_mode) ? "" : "found no regular file";
+    if (errno != ENOENT && errno != ENOTDIR)
+        return strerror(errno);
+    return lstat(path, &st) == 0 ? "the link leads to nothing" : "";
+}
+
 static bool has_suffix(const char *name, const char *suffix) {
     size_t n = strlen(name), s = strlen(suffix);
     return n > s && strcmp(name + n - s, suffix) == 0;
@@ -60,6 +70,15 @@ struct dir_load {
 static void dir_fail(struct dir_load *d, int err, const char *name, const char *what) {
     text_addf(d->why, "%s%s: %s", d->err ? "; " : "", name, what);
     d->err = d->err ? d->err : err;
+}
+
+/* What looks like half of a pair, and is none: others that are complete are no reason to be silent about it. */
+static void warn_of_half(const struct dir_load *d, const char *path, const char *why) {
+    char line[PATH_MAX + 160];
+    struct text t = text_of(line, sizeof(line));
+    text_addf(&t, "%s: %s: what it belongs to is not served", path, why);
+    if (d->warn)
+        d->warn(d->ctx, line);
 }
 
 static void load_dir_pair(struct dir_load *d, const char *cert, const char *key) {
@@ -105,6 +124,19 @@ static bool add_chain_of(struct dir_load *d, const char *dir) {
     return found;
 }
 
+/* Of a directory without such a pair: a name behind which there is no file. */
+static void look_for_half(const struct dir_load *d, const char *dir) {
+    static const char *const names[] = {"fullchain.pem", "privkey.pem", "fullchain.cer"};
+    char path[PATH_MAX];
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        const char *why = why_no_file(path_join(path, dir, names[i]));
+        if (why && why[0]) {
+            warn_of_half(d, path, why);
+            return;
+        }
+    }
+}
+
 /* CERT with the key of the same name, or with the one inside. False: it is not half of a pair. */
 static bool add_named(struct dir_load *d, const char *cert) {
     char key[PATH_MAX], twin[PATH_MAX];
@@ -112,9 +144,12 @@ static bool add_named(struct dir_load *d, const char *cert) {
     struct text k = text_of(key, sizeof(key)), t = text_of(twin, sizeof(twin));
     text_addf(&k, "%.*s.key", stem, cert);
     text_addf(&t, "%.*s.crt", stem, cert);
-    bool apart = !k.cut && is_regular(key), pem = has_suffix(cert, ".pem");
+    const char *no_key = k.cut ? "" : why_no_file(key);
+    bool apart = !no_key, pem = has_suffix(cert, ".pem");
     if (apart && pem && is_regular(twin)) /* the same once more, with its key (lego) */
         return true;
+    if (!apart && no_key[0])
+        warn_of_half(d, key, no_key);
     if (!apart && !(pem && has_key(cert)))
         return false;
     load_dir_pair(d, cert, apart ? key : cert);
@@ -122,7 +157,8 @@ static bool add_named(struct dir_load *d, const char *cert) {
 }
 
 static void add_chain_in(void *ctx, const char *dir) {
-    (void)add_chain_of(ctx, dir); /* other directories are passed over */
+    if (!add_chain_of(ctx, dir)) /* other directories are passed over */
+        look_for_half(ctx, dir);
 }
 
 static void add_dir(struct dir_load *d, const char *dir) {
@@ -139,15 +175,18 @@ static void add_dir(struct dir_load *d, const char *dir) {
     bool one = add_chain_of(d, dir);
     for (int i = 0; i < n; i++) {
         char cert[PATH_MAX];
-        if (!one && path_in(cert, dir, list[i]->d_name))
+        const char *why = one ? "" : why_no_file(path_join(cert, dir, list[i]->d_name));
+        if (!why)
             (void)add_named(d, cert);
+        else if (why[0])
+            warn_of_half(d, cert, why);
         free(list[i]);
     }
     free(list);
     if (!one)
         (void)cert_item_subdirs(dir, add_chain_in, d); /* was just read */
     if (d->pairs == before && !d->err)
-        dir_fail(d, ERR_FORMAT, dir,
+        dir_fail(d, ERR_NOT_FOUND, dir,
                  "found no certificate with its key, expected x.pem or x.crt with x.key, both in x.pem, or fullchain.pem with "
                  "privkey.pem, here or in a directory of its own");
 }
@@ -155,7 +194,10 @@ static void add_dir(struct dir_load *d, const char *dir) {
 static void add_path(void *ctx, const char *path) {
     struct dir_load *d = ctx;
     struct stat st;
-    if (stat(path, &st) < 0 || S_ISDIR(st.st_mode))
+    bool there = stat(path, &st) == 0;
+    if (!there && d->is_pattern)
+        warn_of_half(d, path, why_no_file(path));
+    else if (!there || S_ISDIR(st.st_mode))
         add_dir(d, path);
     else if (!is_cert_name(path) && !d->is_pattern)
         dir_fail(d, ERR_FORMAT, path,
@@ -169,6 +211,6 @@ int cert_load_item(struct cert_load *l, const char *item, struct text *why, cert
     if (!cert_item_each(item, add_path, &d))
         dir_fail(&d, ERR_NOMEM, item, "out of memory");
     else if (!d.pairs && !d.err)
-        dir_fail(&d, ERR_FORMAT, item, "nothing matches this pattern, expected certificates with their keys");
+        dir_fail(&d, ERR_NOT_FOUND, item, "nothing matches this pattern, expected certificates with their keys");
     return d.err;
 }

@@ -49,8 +49,9 @@ MUST_CHECK int cert_load_files(struct cert_load *l, const struct cert_load_pair 
  * - of a directory every pair by name: "x.pem" or "x.crt" with the key in "x.key", or in "x.pem" itself; and what an ACME
  * client keeps there or in a directory below: "fullchain.pem" with "privkey.pem", "fullchain.cer" with the one "NAME.key";
  * - a file as one in a directory.
- * Hidden files, other directories and certificates without a key in a directory are passed over. No pair is an error. When
- * pairs are bad, all of them are reported (separated by "; ") and the good ones are added.
+ * Hidden files, other directories and certificates without a key in a directory are passed over; a name of those above that
+ * leads to no file is a warning. No pair is an error (ERR_NOT_FOUND). When pairs are bad, all of them are reported (separated
+ * by "; ") and the good ones are added.
  */
 MUST_CHECK int cert_load_item(struct cert_load *l, const char *item, struct text *why, cert_warn_fn warn, void *ctx);
 

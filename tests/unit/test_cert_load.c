@@ -217,13 +217,13 @@ static void dir_of_pairs(void **state) {
 static void dir_without_pairs(void **state) {
     struct shop *c = *state;
     write_named("cert.pem", NULL, m.p256, "x.example.org");
-    assert_refused(c, shop_add_dir(c, m.dir, &why), ERR_FORMAT, "found no certificate with its key");
+    assert_refused(c, shop_add_dir(c, m.dir, &why), ERR_NOT_FOUND, "found no certificate with its key");
     assert_refused(c, shop_add_dir(c, "/nonexistent", &why), ERR_SYSTEM, "the directory cannot be read");
     assert_refused(c, shop_add_dir(c, in_dir("cert.pem"), &why), ERR_FORMAT, "found no key for this certificate");
     make_file(in_dir("cert.der"), "x", 1);
     assert_refused(c, shop_add_dir(c, in_dir("cert.der"), &why), ERR_FORMAT, "found a file of this name");
-    assert_refused(c, shop_add_dir(c, in_dir("*.crt"), &why), ERR_FORMAT, "nothing matches this pattern");
-    assert_refused(c, shop_add_dir(c, in_dir("cert.*"), &why), ERR_FORMAT, "nothing matches this pattern");
+    assert_refused(c, shop_add_dir(c, in_dir("*.crt"), &why), ERR_NOT_FOUND, "nothing matches this pattern");
+    assert_refused(c, shop_add_dir(c, in_dir("cert.*"), &why), ERR_NOT_FOUND, "nothing matches this pattern");
 }
 
 /* A directory as an ACME client keeps it: SUB/CERT and SUB/KEY, with other forms of the same beside them. */
@@ -244,7 +244,7 @@ static void directories_of_acme_clients(void **state) {
     write_named("b_ecc/b.example.org.cer", NULL, m.p256, "acmesh.example.org");
     write_kept("c", "fullchain.cer", "one.key", "two.keys.example.org");
     make_file(in_dir("c/another.key"), "x", 1);
-    assert_refused(c, shop_add_dir(c, in_dir("c"), &why), ERR_FORMAT, "found no certificate with its key");
+    assert_refused(c, shop_add_dir(c, in_dir("c"), &why), ERR_NOT_FOUND, "found no certificate with its key");
     write_kept("d", "d.pem", "d.key", "old.example.org"); /* pairs by name are taken from the directory that is named alone */
     write_kept(".hidden", "fullchain.pem", "privkey.pem", "hidden.example.org");
     write_named("lego.crt", "lego.key", m.p256, "lego.example.org");
@@ -272,6 +272,28 @@ static void patterns_and_files(void **state) {
     assert_int_equal(shop_add_dir(c, in_dir("liv?/*.pem"), &why), 0);
     assert_int_equal(shop_add_dir(c, in_dir("[k-m]ive/"), &why), 0);
     assert_int_equal(shop_count(c), 7);
+}
+
+static void names_that_lead_to_no_file(void **state) {
+    struct shop *c = *state;
+    assert_int_equal(symlink("/nonexistent", in_dir("e.pem")), 0);
+    assert_refused(c, shop_add_dir(c, in_dir("e.*"), &why), ERR_NOT_FOUND, "nothing matches this pattern");
+    assert_non_null(strstr(c->warned, "e.pem: the link leads to nothing"));
+    c->warnings = text_of(c->warned, sizeof(c->warned));
+    write_kept("a", "fullchain.pem", "privkey.pem", "a.example.org");
+    write_kept("b", "fullchain.pem", "privkey.pem", "b.example.org");
+    write_named("c.crt", NULL, m.p256, "c.example.org");
+    assert_int_equal(mkdir(in_dir("d"), 0700), 0);
+    assert_int_equal(unlink(in_dir("b/privkey.pem")), 0);
+    assert_int_equal(symlink("../../archive/b/privkey1.pem", in_dir("b/privkey.pem")), 0);
+    assert_int_equal(symlink("/nonexistent", in_dir("c.key")), 0);
+    assert_int_equal(symlink("fullchain.cer", in_dir("d/fullchain.cer")), 0); /* a loop */
+    assert_int_equal(shop_add_dir(c, m.dir, &why), 0);
+    assert_int_equal(shop_count(c), 1);
+    assert_non_null(strstr(c->warned, "b/privkey.pem: the link leads to nothing: what it belongs to is not served"));
+    assert_non_null(strstr(c->warned, "c.key: the link leads to nothing"));
+    assert_non_null(strstr(c->warned, "d/fullchain.cer: Too many levels of symbolic links"));
+    assert_non_null(strstr(c->warned, "e.pem: the link leads to nothing"));
 }
 
 static void dir_reports_every_fault(void **state) {
@@ -397,6 +419,7 @@ int main(void) {
         CASE(dir_without_pairs),
         CASE(directories_of_acme_clients),
         CASE(patterns_and_files),
+        CASE(names_that_lead_to_no_file),
         CASE(dir_reports_every_fault),
         CASE(warns_of_times),
         CASE(warns_of_the_chain),
