@@ -1,53 +1,89 @@
 #include "cli/found.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/err.h"
+#include "base/escape.h"
 #include "base/path.h"
 #include "base/text.h"
+#include "conf/conf.h"
 #include "conf/proc_net.h"
 #include "tls/cert_load.h"
 
+/* Whether a TOML string can hold it as it is: other names would need more care than a first file deserves. */
+static bool fits_in_quotes(const char *text) {
+    char clean[FOUND_TEXT_MAX];
+    struct text t = text_of(clean, sizeof(clean));
+    escape_clean(&t, span_str(text));
+    return !t.cut && strcmp(clean, text) == 0 && !strpbrk(text, "\"\\");
+}
+
 static void note_found(struct found_list *l, const char *before, const char *text) {
-    if (l->n == FOUND_MAX)
+    if (l->n == FOUND_MAX || !fits_in_quotes(text))
         return;
     struct text t = text_of(l->text[l->n], FOUND_TEXT_MAX);
     text_addf(&t, "%s%s", before, text);
     for (size_t i = 0; i < l->n; i++)
         if (strcmp(l->text[i], l->text[l->n]) == 0)
             return;
-    l->n += !t.cut && !strpbrk(text, "\"\\\n"); /* a name that would need more care than a first file deserves */
+    l->n += !t.cut;
 }
 
 /* ---- certificates ---- */
 
-static bool holds_pairs(const char *item) {
-    char line[256];
-    struct text why = text_of(line, sizeof(line));
-    struct cert_load *l = cert_load_new(CERT_LOAD_KEYS);
-    bool ok =
-        l && cert_load_service(l, "found", NULL) == 0 && cert_load_item(l, item, &why, NULL, NULL) == 0 && cert_load_count(l);
-    cert_load_free(l);
-    return ok;
+static void keep_first_warning(void *ctx, const char *line) {
+    struct text *t = ctx;
+    if (t->len == 0)
+        text_add(t, line);
 }
 
-void found_certificates(struct found_list *ret) {
+/* Whether all of its pairs can be read, and there are some. Else WHY not; "" when there is nothing that looks like one. */
+static bool holds_pairs(const char *item, struct text *why) {
+    char line[FOUND_TEXT_MAX];
+    struct text warned = text_of(line, sizeof(line));
+    struct cert_load *l = cert_load_new(CERT_LOAD_KEYS);
+    int err = l ? cert_load_service(l, "found", NULL) : ERR_NOMEM;
+    if (!err)
+        err = cert_load_item(l, item, why, keep_first_warning, &warned);
+    cert_load_free(l);
+    if (err == ERR_NOT_FOUND) {
+        *why = text_of(why->p, why->cap);
+        text_add(why, line);
+    }
+    return !err;
+}
+
+static void look_in(const char *dir, struct found_list *ret, struct found_list *ret_refused) {
+    char line[FOUND_TEXT_MAX];
+    struct text why = text_of(line, sizeof(line));
+    if (access(dir, F_OK) < 0 && (errno == ENOENT || errno == ENOTDIR))
+        return;
+    if (holds_pairs(dir, &why)) {
+        note_found(ret, "", dir);
+    } else if (why.len && ret_refused->n < FOUND_MAX) {
+        struct text t = text_of(ret_refused->text[ret_refused->n++], FOUND_TEXT_MAX);
+        text_mark_cut(&why);
+        escape_clean(&t, span_str(line));
+    }
+}
+
+void found_certificates(struct found_list *ret, struct found_list *ret_refused) {
     static const char *const usual[] = {
         "/etc/tls-off/certs",    "/etc/letsencrypt/live",     "/etc/ssl/tls-off",       "/etc/haproxy/certs", "/etc/hitch",
         "/etc/dehydrated/certs", "/var/lib/dehydrated/certs", "/etc/lego/certificates", "/etc/tls",           "/tls"};
     static const char *const at_home[] = {".acme.sh", ".lego/certificates", ".getssl"};
     const char *home = getenv("HOME");
-    ret->n = 0;
+    ret->n = ret_refused->n = 0;
     for (size_t i = 0; i < ARRAY_LEN(usual); i++)
-        if (access(usual[i], R_OK) == 0 && holds_pairs(usual[i]))
-            note_found(ret, "", usual[i]);
+        look_in(usual[i], ret, ret_refused);
     for (size_t i = 0; home && i < ARRAY_LEN(at_home); i++) {
         char path[PATH_MAX];
-        if (access(path_join(path, home, at_home[i]), R_OK) == 0 && holds_pairs(path))
-            note_found(ret, "", path);
+        look_in(path_join(path, home, at_home[i]), ret, ret_refused);
     }
 }
 
@@ -66,7 +102,8 @@ static bool is_systems(const char *path) {
 
 static void note_application(void *ctx, const struct proc_net_socket *s) {
     struct stat st;
-    if (s->type == SOCK_STREAM && !is_systems(s->path) && stat(s->path, &st) == 0 && S_ISSOCK(st.st_mode))
+    bool fits = strlen(s->path) <= CONF_SOCKET_PATH_MAX;
+    if (s->type == SOCK_STREAM && fits && !is_systems(s->path) && stat(s->path, &st) == 0 && S_ISSOCK(st.st_mode))
         note_found(ctx, "unix:", s->path);
 }
 

@@ -13,8 +13,9 @@ struct found_list {
     size_t n; /* what does not fit is omitted */
 };
 
-/* Items of "certificates": directories with at least one pair that can be read. */
-void found_certificates(struct found_list *ret);
+/* Items of "certificates": directories with at least one pair, all of which can be read. RET_REFUSED: what is wrong with the
+ * others that are there, as text without control characters. */
+void found_certificates(struct found_list *ret, struct found_list *ret_refused);
 
 /* "unix:PATH" and "tcp:127.0.0.1:PORT" of applications that listen here, the likely ones first. What belongs to the system
  * (journal, D-Bus, containers) is omitted. */

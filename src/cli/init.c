@@ -4,9 +4,11 @@
 #include <fcntl.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/text.h"
 #include "cli/found.h"
 
@@ -55,13 +57,16 @@ static void write_backends(FILE *to) {
 }
 
 static void write_certificates(FILE *to) {
-    struct found_list l;
-    found_certificates(&l);
+    struct found_list l, refused;
+    found_certificates(&l, &refused);
+    for (size_t i = 0; i < refused.n; i++)
+        fprintf(to, "# Not used: %s\n", refused.text[i]);
     if (l.n == 0) {
-        fputs("# No certificates were found: a self-signed one is made, which no client trusts. Bring your own,\n"
-              "# certificates = [{ cert = \"fullchain.pem\", key = \"privkey.pem\" }]\n"
-              "# or have an issuer make them: see [acme] in tls-off.toml(5).\n",
-              to);
+        fprintf(to,
+                "# No certificates%s were found: a self-signed one is made, which no client trusts. Bring your own,\n"
+                "# certificates = [{ cert = \"fullchain.pem\", key = \"privkey.pem\" }]\n"
+                "# or have an issuer make them: see [acme] in tls-off.toml(5).\n",
+                refused.n ? " that can be used" : "");
         return;
     }
     fputs("certificates = [", to);
@@ -94,15 +99,21 @@ static void write_conf(FILE *to) {
           to);
 }
 
-/* A new file; NULL after a line on stderr. */
-static FILE *new_file(const char *name) {
+/* A new file, whole or not at all. False: errno. */
+static bool write_new_file(const char *name, struct span bytes) {
     int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
-    if (!f)
-        fprintf(stderr, "tls-off init: \"%s\" was not written: %s\n", name, strerror(errno));
-    if (!f && fd >= 0)
-        close(fd);
-    return f;
+    if (fd < 0)
+        return false;
+    bool ok = fd_write_all(fd, bytes) == 0;
+    int error = errno;
+    if (close(fd) < 0 && ok) {
+        ok = false;
+        error = errno;
+    }
+    if (!ok)
+        (void)unlink(name); /* ours; the first fault is the one to report */
+    errno = error;
+    return ok;
 }
 
 int cmd_init(int argc, char **argv) {
@@ -114,15 +125,18 @@ int cmd_init(int argc, char **argv) {
         (void)fputs(usage, stderr); /* nowhere left to complain */
         return 2;
     }
-    FILE *to = argc == 2 ? new_file(argv[1]) : stdout;
-    if (!to)
-        return 1;
-    write_conf(to);
-    if (to == stdout)
-        return 0;
-    bool ok = !ferror(to);
-    ok = fclose(to) == 0 && ok;
+    char *bytes = NULL;
+    size_t len = 0;
+    FILE *to = open_memstream(&bytes, &len);
+    if (to)
+        write_conf(to);
+    bool ok = to && fclose(to) == 0;
+    if (ok && argc == 2)
+        ok = write_new_file(argv[1], span_of(bytes, len));
+    else if (ok)
+        fputs(bytes, stdout);
     if (!ok)
-        fprintf(stderr, "tls-off init: not written: %s\n", strerror(errno));
+        fprintf(stderr, "tls-off init: \"%s\" was not written: %s\n", argc == 2 ? argv[1] : "-", strerror(errno));
+    free(bytes);
     return ok ? 0 : 1;
 }

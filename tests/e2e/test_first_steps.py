@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -80,6 +81,48 @@ def test_init_chooses_a_backend(directory, listening, first, others):
     file.write_text(out.replace(":443", "127.0.0.1:0"))
     status, _, err = command("check", file)
     assert status == 0, err
+
+
+@as_root
+@pytest.mark.parametrize("name", [b"a\x01.sock", b"b\x7f.sock", b"c\xff.sock", b'd".sock', b"e\\.sock", b"f\n.sock", b"g\xe2\x80\xae.sock"])
+def test_init_omits_names_that_a_string_cannot_hold(directory, name):
+    path = os.fsencode(directory) + b"/" + name
+    out = init_alone(directory, os.fsdecode(path))
+    os.unlink(path)
+    assert "# nothing was found" in out
+    file = directory / "config.toml"
+    file.write_text(out.replace(":443", "127.0.0.1:0"))
+    status, _, err = command("check", file)
+    assert status == 0, err
+
+
+@pytest.mark.parametrize("layout, said", [
+    ({"x.test/fullchain.cer": "cert", "x.test/x.test.key": "other"}, "the key does not match the certificate"),
+    ({"x.test/fullchain.cer": "cert"}, None),
+    ({"x.test/fullchain.cer": ""}, "x.test/fullchain.cer: the link leads to nothing"),
+])
+def test_init_says_what_it_cannot_use(directory, pki, layout, said):
+    pairs = pki.leaf("www", "p256", ["www.test"]), pki.leaf("other", "p256", ["other.test"])
+    for name, what in layout.items():
+        file = directory / ".acme.sh" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if what == "":
+            file.symlink_to("nowhere")
+        else:
+            shutil.copy(pairs[0]["cert"] if what == "cert" else pairs[1]["key"], file)
+    out = subprocess.run([BINARY, "init"], env=dict(os.environ, HOME=str(directory)), check=True, capture_output=True, text=True).stdout
+    if said:
+        assert re.search(rf"^# Not used: {directory}/\.acme\.sh.*{re.escape(said)}", out, re.M), out
+        assert "# No certificates that can be used were found" in out
+    else:
+        assert f"{directory}/.acme.sh" not in out
+
+
+@as_root
+def test_init_leaves_nothing_on_a_full_disk(directory):
+    script = 'mount -t tmpfs -o size=8k none "$1" && cd "$1" && head -c 8192 /dev/zero >fill; "$2" init config.toml; echo "$?"; ls'
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", script, "sh", directory, BINARY], capture_output=True, text=True)
+    assert done.stdout.split() == ["1", "fill"] and 'tls-off init: "config.toml" was not written: No space left on device' in done.stderr
 
 
 @as_root
