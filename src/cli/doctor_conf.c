@@ -1,29 +1,29 @@
 /* What a configuration names, as `tls-off doctor` sees it. */
 #include <errno.h>
-#include <grp.h>
 #include <netdb.h>
 #include <poll.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/text.h"
 #include "cli/doctor.h"
+#include "cli/doctor_try.h"
 #include "conf/check_files.h"
 #include "conf/otlp_keys.h"
 #include "conf/state_dir.h"
 #include "tls/cert_trust.h"
 
-#define CONNECT_MS 2000
-#define DAY_S      86400
-#define SOON_DAYS  14
+#define CONNECT_MS    2000
+#define TRIES_AT_ONCE 64
+#define NAME_FAILED   150 /* results of a try above: getaddrinfo()'s failure, negated; below: an errno */
+#define DAY_S         86400
+#define SOON_DAYS     14
 
 /* ---- backends ---- */
 
@@ -62,63 +62,70 @@ static int try_unix(const void *backend) {
     return try_address(AF_UNIX, &a, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + at + n + (abstract ? 0 : 1)));
 }
 
-/* With the rights of USER, whom the roles become that do it: root's reach further. NULL: with our own. */
-static int try_as(const char *user, int (*try)(const void *what), const void *what) {
-    int status = 0;
-    if (!user)
-        return try(what);
-    pid_t pid = fork();
-    if (pid < 0)
-        return errno;
-    if (pid == 0) {
-        const struct passwd *p = getpwnam(user);
-        bool ok = p && initgroups(user, p->pw_gid) == 0 && setresgid(p->pw_gid, p->pw_gid, p->pw_gid) == 0 &&
-                  setresuid(p->pw_uid, p->pw_uid, p->pw_uid) == 0;
-        _exit(ok ? try(what) : EPERM);
-    }
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            return errno;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : EINTR; /* an errno fits into an exit status */
-}
-
 /* Every address of the name is tried, the last failure counts. */
-static int try_tcp(const struct conf_backend *b, const char **ret_why) {
+static int try_tcp(const void *backend) {
+    const struct conf_backend *b = backend;
     char port[8];
     struct text t = text_of(port, sizeof(port));
     text_addf(&t, "%u", b->port);
     struct addrinfo *list, hints = {.ai_socktype = SOCK_STREAM};
     int failed = getaddrinfo(b->path, port, &hints, &list), error = ECONNREFUSED;
-    if (failed) {
-        *ret_why = gai_strerror(failed);
-        return EADDRNOTAVAIL;
-    }
+    if (failed)
+        return MIN(NAME_FAILED - failed, DOCTOR_TRY_MAX);
     for (const struct addrinfo *i = list; i && error; i = i->ai_next)
         error = try_address(i->ai_family, i->ai_addr, i->ai_addrlen);
     freeaddrinfo(list);
     return error;
 }
 
-static void look_at_backend(struct doctor *d, const char *user, const struct conf_service *s, const struct conf_backend *b) {
-    const char *why = NULL;
-    int error = b->kind == BACKEND_TCP ? try_tcp(b, &why) : try_as(user, try_unix, b);
+static const char *why_not(int result) {
+    return result > NAME_FAILED ? gai_strerror(NAME_FAILED - result) : strerror(result);
+}
+
+/* A Unix socket with the rights of the roles, which become USER. */
+static void begin_backend(struct doctor_try *t, const char *user, const struct conf_backend *b) {
+    bool tcp = b->kind == BACKEND_TCP;
+    doctor_try_begin(t, tcp ? NULL : user, tcp ? try_tcp : try_unix, b);
+}
+
+static void look_at_backend(struct doctor *d, struct doctor_try *t, const struct conf_service *s,
+                            const struct conf_backend *b) {
+    int error = doctor_try_end(t);
     const char *todo = error == EACCES ? "let the user of tls-off write to the socket: its group and mode 0660"
                                        : "start the application, or mend \"backends\"";
     if (error)
-        doctor_say(d, FINDING_WRONG, "backends", todo, "service %s: %s: %s", s->name, b->text, why ? why : strerror(error));
+        doctor_say(d, FINDING_WRONG, "backends", todo, "service %s: %s: %s", s->name, b->text, why_not(error));
     else
         doctor_say(d, FINDING_GOOD, "backends", NULL, "service %s: %s answers", s->name, b->text);
 }
 
+/* Of all services in their order, each with the try that stands for it. */
+static void look_at_backends(struct doctor *d, const char *user, const struct conf *c) {
+    struct doctor_try tries[TRIES_AT_ONCE];
+    size_t begun_service = 0, begun_backend = 0, begun = 0, ended = 0;
+    for (size_t i = 0; i < c->nservices; i++)
+        for (size_t k = 0; k < c->services[i].nbackends; k++, ended++) {
+            while (begun_service < c->nservices && begun < ended + TRIES_AT_ONCE) {
+                const struct conf_service *s = &c->services[begun_service];
+                if (begun_backend < s->nbackends)
+                    begin_backend(&tries[begun++ % TRIES_AT_ONCE], user, &s->backends[begun_backend++]);
+                else
+                    begun_service++, begun_backend = 0;
+            }
+            look_at_backend(d, &tries[ended % TRIES_AT_ONCE], &c->services[i], &c->services[i].backends[k]);
+        }
+}
+
 static void look_at_collector(struct doctor *d, const struct conf *c) {
     struct otlp_endpoint e;
-    const char *why = NULL;
+    struct doctor_try t;
     if (!c->otlp.endpoint || !otlp_endpoint_parse(c->otlp.endpoint, &e))
         return;
-    int error = try_tcp(&(struct conf_backend){.path = e.host, .port = e.port}, &why);
+    doctor_try_begin(&t, NULL, try_tcp, &(struct conf_backend){.path = e.host, .port = e.port});
+    int error = doctor_try_end(&t);
     if (error)
         doctor_say(d, FINDING_WRONG, "traces", "start the collector, or mend \"endpoint\" of [otlp]", "%s port %u: %s", e.host,
-                   e.port, why ? why : strerror(error));
+                   e.port, why_not(error));
     else
         doctor_say(d, FINDING_GOOD, "traces", NULL, "%s port %u answers", e.host, e.port);
 }
@@ -160,13 +167,17 @@ static int try_webroot(const void *dir) {
 }
 
 static void look_at_webroot(struct doctor *d, const char *user, const char *dir) {
-    int error = dir ? try_as(user, try_webroot, dir) : 0;
+    struct doctor_try t;
+    if (!dir)
+        return;
+    doctor_try_begin(&t, user, try_webroot, dir);
+    int error = doctor_try_end(&t);
     if (error)
         doctor_say(
             d, FINDING_WRONG, "rights",
             "let the user of tls-off write to .well-known/acme-challenge there; a systemd unit needs ReadWritePaths= for it",
             "acme.webroot %s: %s", dir, strerror(error));
-    else if (dir)
+    else
         doctor_say(d, FINDING_GOOD, "rights", NULL, "acme.webroot %s", dir);
 }
 
@@ -174,9 +185,7 @@ void doctor_configuration(struct doctor *d, const struct conf *c) {
     look_at_user(d, c);
     look_at_state_dir(d, c);
     look_at_webroot(d, geteuid() == 0 ? c->user : NULL, c->acme.webroot);
-    for (size_t i = 0; i < c->nservices; i++)
-        for (size_t k = 0; k < c->services[i].nbackends; k++)
-            look_at_backend(d, geteuid() == 0 ? c->user : NULL, &c->services[i], &c->services[i].backends[k]);
+    look_at_backends(d, geteuid() == 0 ? c->user : NULL, c);
     look_at_collector(d, c);
 }
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 import pytest
 
@@ -178,6 +179,31 @@ def test_doctor_of_a_configuration(parts, directory):
     assert f"service a: unix:{gone}: No such file or directory" in {f["text"] for f in wrong} and len(wrong) == 3
     assert "service a: tcp:127.0.0.1:1: Connection refused" in {f["text"] for f in wrong} and all(f["todo"] for f in wrong)
     assert of(findings, "rights", "good")
+
+
+def test_doctor_waits_for_silent_backends_at_the_same_time(parts, directory):
+    """A full queue answers nobody: each of them takes the whole time of a try."""
+    held = []
+    for _ in range(12):
+        listener = socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        held.append(listener)
+        for _ in range(3):
+            waiting = socket.socket()
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+            held.append(waiting)
+    urls = ["tcp:127.0.0.1:%d" % s.getsockname()[1] for s in held[::4]]
+    p = parts.prepare(services={name: {"listen": ["127.0.0.1:0"], "names": [f"{name}.test"], "backends": urls[i:i + 6]} for i, name in ((0, "a"), (6, "b"))})
+    began = time.monotonic()
+    findings = doctor(p.config_file)
+    took = time.monotonic() - began
+    for s in held:
+        s.close()
+    assert [f["text"] for f in of(findings, "backends", "wrong")] == [
+        f"service {'a' if i < 6 else 'b'}: {url}: Connection timed out" for i, url in enumerate(urls)]
+    assert took < 2 * 12, "one after the other"
 
 
 def test_doctor_of_a_state_directory_that_cannot_be_made(parts, directory):
