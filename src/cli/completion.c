@@ -51,6 +51,7 @@ static void print_bash(void) {
     puts("        esac\n"
          "        ;;\n"
          "    esac\n"
+         "    case \" ${COMP_WORDS[*]:1:COMP_CWORD-1} \" in *' -- '*) words= ;; esac\n"
          "    mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\"; [ -z \"$files\" ] || compgen -f -- \"$cur\")\n"
          "}\n"
          "complete -o filenames -F _tls_off tls-off");
@@ -107,7 +108,7 @@ static void print_zsh(void) {
 /* ---- fish ---- */
 
 static void fish_command(const struct command *c) {
-    const char *within = "complete -c tls-off -n '__fish_seen_subcommand_from";
+    const char *within = "complete -c tls-off -n '__tls_off_command";
     printf("complete -c tls-off -n __fish_use_subcommand -a %s -d '%s'\n", c->name, c->help);
     for (const struct command_flag *f = c->flags; f->name; f++) {
         printf("%s %s' -l %s", within, c->name, f->name + 2);
@@ -119,13 +120,17 @@ static void fish_command(const struct command *c) {
     }
     printf("%s %s' -l help\n", within, c->name);
     if (c->words)
-        printf("%s %s' -a '%s'\n", within, c->name, c->words);
+        printf("%s %s first' -a '%s'\n", within, c->name, c->words);
     if (c->takes_files)
         printf("%s %s' -F\n", within, c->name);
 }
 
 static void print_fish(void) {
-    puts("complete -c tls-off -e\n"
+    puts("function __tls_off_command\n" /* NAME: within that command; first: nothing behind it yet */
+         "    set -l words (commandline -opc)\n"
+         "    test \"$words[2]\" = $argv[1]; and test -z \"$argv[2]\" -o (count $words) = 2\n"
+         "end\n"
+         "complete -c tls-off -e\n"
          "complete -c tls-off -n 'not __fish_use_subcommand' -f");
     for (size_t i = 0; i < commands_len; i++)
         fish_command(&commands[i]);

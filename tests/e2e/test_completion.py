@@ -126,6 +126,21 @@ def test_values(offers):
     assert offers("completion", "") >= set(SHELLS)
 
 
+def test_words_of_a_command_come_first(offers):
+    """They are what it does: elsewhere they would be refused."""
+    assert not offers("acme", "renew", "re") & {"renew", "revoke", "record"}
+    assert "zsh" not in offers("completion", "bash", "z")
+
+
+def test_a_value_that_is_the_name_of_another_command(offers):
+    assert {flag for flag in offers("check", "status", "--") if flag.startswith("--")} == commands()["check"]
+
+
+def test_nothing_but_files_behind_two_dashes(offers):
+    assert not any(word.startswith("--") for word in offers("check", "--", "--"))
+    assert offers("check", "--", "con") == {"config.toml"}
+
+
 def test_files(offers):
     assert {"config.toml", "with blank.toml"} <= {name.replace("\\", "") for name in offers("check", "")}
     assert offers("run", "--config", "con") == {"config.toml"}
