@@ -283,6 +283,11 @@ def test_usage(arguments):
     assert "usage" in err.lower() or "expected" in err
 
 
+def test_a_command_line_that_is_too_long():
+    status, _, err = command("run", "x" * 40000)
+    assert status == 1 and "the command line is too long: expected at most 32768 bytes in all" in err
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["check", "--help"], ["version", "--help"]])
 def test_help(arguments):
     status, out, _ = command(*arguments)
