@@ -332,6 +332,7 @@ static void open_records(struct relay *r, struct session *s, const struct way *w
     uint32_t key_updates = s->record_layer.key_updates_in;
     do {
         step = record_layer_open(&s->record_layer, &r->contexts, in, len, &opened);
+        rate_consume(r, s, opened.padding); /* it costs what data costs */
         if (opened.plain_len) {
             account(r, s, w, opened.plain_len);
             write_or_queue(r, s, w, opened.iov, opened.niov, 0);

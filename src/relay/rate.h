@@ -29,7 +29,7 @@ void rate_fini(struct relay *r);
 /* Bytes the session may read now, at most WANT; 0 when it has to wait: it is then queued, and will be made ready. */
 size_t rate_room(struct relay *r, struct session *s, size_t want);
 
-/* Plain bytes that were read. */
+/* Bytes that were read: plain ones, and the padding of records. */
 void rate_consume(struct relay *r, struct session *s, size_t bytes);
 
 /* It is queued, and only a refill makes it ready. */

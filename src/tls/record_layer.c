@@ -59,7 +59,7 @@ enum step record_layer_open(struct record_layer *p, struct engine_contexts *cont
     struct record_run run;
     bool loaded = false;
 
-    ret->consumed = ret->plain_len = 0;
+    ret->consumed = ret->plain_len = ret->padding = 0;
     ret->niov = 0;
     ret->err = 0;
     MUST(suite);
@@ -85,6 +85,7 @@ enum step record_layer_open(struct record_layer *p, struct engine_contexts *cont
         if (rc)
             return fail_opened(ret, rc);
         ret->consumed += (size_t)len;
+        ret->padding += (size_t)len - record_prefix(suite) - AEAD_TAG_LEN - (suite->version == TLS_1_3) - plain.len;
 
         bool rekeyed = false;
         enum step step = take_opened(p, suite, type, plain, ret, &rekeyed);

@@ -63,6 +63,7 @@ MUST_CHECK bool record_layer_valid(const struct record_layer *p);
 struct record_layer_opened {
     size_t consumed;  /* bytes of input used up: whole records only */
     size_t plain_len; /* sum of the runs */
+    size_t padding;   /* bytes of it in these records (RFC 8446 5.4), whatever they hold */
     unsigned niov;
     struct iovec iov[RECORD_LAYER_IOV_MAX]; /* plain runs, inside the input's memory */
     int err;                                /* for STEP_FAILED */

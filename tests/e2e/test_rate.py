@@ -8,6 +8,7 @@ import time
 import pytest
 
 from support.clients import connect, receive, tcp
+from support.raw import DATA, RawSession
 
 RATE = 2_000_000
 SECONDS = 2.5
@@ -115,6 +116,21 @@ def test_both_directions_together(parts):
             receive(c, 4096)
             watch.count(2 * 4096)
         until(end, step)
+    watch.check()
+
+
+def test_padding_counts(parts):
+    """Records of one byte and 16,000 of padding (RFC 8446 5.4)."""
+    watch, padding = Stopwatch(), 16000
+
+    def serve(c):
+        while data := c.recv(65536):
+            watch.count(len(data) * (1 + padding))
+
+    p = parts.proxy(parts.backend(serve), limits={"bytes_per_second_per_client": RATE}, top={"workers": 1})
+    r = RawSession(p.port)
+    until(time.monotonic() + SECONDS, lambda: r.send_bytes(b"".join(r.out.seal(DATA, b"x", padding) for _ in range(16))))
+    r.socket.close()
     watch.check()
 
 

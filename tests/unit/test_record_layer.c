@@ -21,10 +21,20 @@ static void data_comes_out_for_every_suite(void **state) {
         assert_int_equal(take(), STEP_WANT_READ);
         assert_int_equal(opened.niov, 2);
         assert_int_equal(opened.plain_len, 10);
+        assert_int_equal(opened.padding, 0);
         assert_memory_equal(opened.iov[0].iov_base, "hello", 5);
         assert_memory_equal(opened.iov[1].iov_base, "world", 5);
         expect_record_layer_can_send();
     }
+}
+
+static void padding_is_counted(void **state) {
+    start_1_3();
+    put((enum content_type)0, "hello\x17\0\0", 8); /* the type is within, and what is behind it is padding */
+    put_data("world");
+    assert_int_equal(take(), STEP_WANT_READ);
+    assert_int_equal(opened.plain_len, 10);
+    assert_int_equal(opened.padding, 3);
 }
 
 static void input_may_end_anywhere(void **state) {
@@ -318,6 +328,7 @@ static void wiping_leaves_no_key(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(data_comes_out_for_every_suite),
+        cmocka_unit_test(padding_is_counted),
         cmocka_unit_test(input_may_end_anywhere),
         cmocka_unit_test(more_records_than_runs_are_read_in_turns),
         cmocka_unit_test(data_before_a_fault_is_valid),
