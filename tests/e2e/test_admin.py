@@ -249,7 +249,7 @@ def test_late_requests_are_ended(p):
 
 
 WITHOUT_LIBRARY = """#!/bin/sh
-exec unshare -m sh -c 'mount --bind /dev/null {library} && exec {binary} "$@"' tls-off "$@"
+exec unshare -m sh -c 'mount --bind /dev/null "{library}" && exec "{binary}" "$@"' tls-off "$@"
 """
 
 

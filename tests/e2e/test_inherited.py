@@ -33,7 +33,7 @@ QUIET = r"/dev/null|/memfd:tls-off-words.*"
 def script(directory, lines):
     """In the place of the binary: does LINES, and becomes it."""
     file = directory / "start"
-    file.write_text("#!/bin/bash\n" + lines + f'\nexec {BINARY} "$@"\n')
+    file.write_text("#!/bin/bash\n" + lines + f'\nexec "{BINARY}" "$@"\n')
     file.chmod(0o755)
     return str(file)
 
@@ -121,7 +121,7 @@ def test_closed_streams_are_null_everywhere(parts):
 def test_signals_that_the_starter_ignores(parts):
     """Ends of children are not reported to one that ignores SIGCHLD: nothing was restarted, and neither a reload nor a stop ended."""
     p = parts.prepare(parts.backend())
-    p.binary = script(parts.directory, f'exec env --ignore-signal {BINARY} "$@"')
+    p.binary = script(parts.directory, f'exec env --ignore-signal "{BINARY}" "$@"')
     p.allow_killed_roles = True
     p.start()
     os.kill(p.roles()["signer"][0], signal.SIGKILL)

@@ -17,7 +17,7 @@ WORKER = ("handshaker", "relay", "signer")
 
 # The kernel's times of the real CPUs depend on what else runs here: the proxy sees a file of the test instead.
 WRAPPER = """#!/bin/sh
-exec unshare -m sh -c 'mount --bind {stat} /proc/stat && exec {binary} "$@"' tls-off "$@"
+exec unshare -m sh -c 'mount --bind "{stat}" /proc/stat && exec "{binary}" "$@"' tls-off "$@"
 """
 
 
