@@ -5,7 +5,7 @@ import re
 import pytest
 
 from support.clients import free_port
-from support.proxy import command
+from support.proxy import command, passes_check
 
 ONE, TWO, THREE = (f'"tcp:127.0.0.1:{port}"' for port in (8001, 8002, 8003))  # as backends; ports and names of files can have the same digits
 
@@ -307,8 +307,7 @@ def converted(directory, parts, template, place, lines):
     body = "\n".join(line for line in out.splitlines() if not line.startswith("#"))
     if body:
         (directory / "tls-off.toml").write_text(out)
-        checked, _, problems = command("check", directory / "tls-off.toml")
-        assert checked == 0, problems + out
+        passes_check(directory / "tls-off.toml")
     return status, body, err, range(first, first + lines.count("\n") + 1), [f'"127.0.0.1:{ports[name]}"' for name in ("PORT", "OTHER")]
 
 
@@ -438,7 +437,7 @@ backend two
         assert out.count(f'listen = ["{family}:{port}"]') == 2, out
     assert f'[listener."[::]:{port}"]\ndevice = "lo"' in out and out.count("[listener.") == 1, out
     (directory / "tls-off.toml").write_text(out)
-    assert command("check", directory / "tls-off.toml")[0] == 0
+    passes_check(directory / "tls-off.toml")
 
 
 # (format, text): the first service cannot be written and has the address SAME, or has it under a condition; the other one has all addresses.

@@ -1,6 +1,7 @@
 """`tls-off top` in a real terminal (tmux): what it shows, its keys, sizes, reloads, and the terminal it leaves."""
 import os
 import re
+import shlex
 import signal
 import subprocess
 
@@ -18,9 +19,9 @@ class Terminal:
     def __init__(self, directory, proxy, width=80, height=24, environment=None):
         self.directory, self.socket = directory, directory / "tmux.sock"
         script = directory / "top.sh"
-        script.write_text(f"stty -g > {directory}/before\n{BINARY} top --admin {proxy.admin_socket}\n"
+        script.write_text(f"stty -g > {directory}/before\n{shlex.quote(BINARY)} top --admin {proxy.admin_socket}\n"
                           f"echo EXIT $?\nstty -g > {directory}/after\nexec cat\n")
-        self.tmux("-f", "/dev/null", "-u", "new-session", "-d", "-x", str(width), "-y", str(height), f"sh {script}",
+        self.tmux("-f", "/dev/null", "-u", "new-session", "-d", "-x", str(width), "-y", str(height), f"exec sh {script}",
                   environment={"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TERM": "xterm-256color", **(environment or {})})
 
     def tmux(self, *arguments, environment=None):

@@ -63,9 +63,14 @@ def socket_inodes(pid):
                 continue
             if target.startswith("socket:["):
                 inodes.add(target[8:-1])
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         pass  # it ended
     return inodes
+
+
+def readable(pid):
+    """Root alone may look into processes that are not dumpable (ptrace(2))."""
+    return os.access(f"/proc/{pid}/fd", os.R_OK)
 
 
 def traffic_inodes():
@@ -86,7 +91,8 @@ def traffic_inodes():
 def traffic_sockets(pids):
     """{"relay 123": how many} of those processes that have any; those of the fleet role and the exporter lead to servers of their own as long as they live."""
     traffic = traffic_inodes()
-    found = {f"{role_of(pid) or 'supervisor'} {pid}": len(socket_inodes(pid) & traffic) for pid in pids if role_of(pid) not in ("fleet", "exporter")}
+    found = {f"{role_of(pid) or 'supervisor'} {pid}": len(socket_inodes(pid) & traffic)
+             for pid in pids if role_of(pid) not in ("fleet", "exporter")}
     return {who: n for who, n in found.items() if n}
 
 
