@@ -194,8 +194,10 @@ static bool open_sockets(struct super *s, struct text *why) {
     struct generation *g = s->next;
     if (s->now && !admin_sockets_change(&s->admin, &g->conf->admin, why))
         return false;
-    if (why->len)
+    if (why->len) {
         log_msg(&s->log, LOG_LEVEL_WARNING, "%s; continuing without it (admin.socket names another)", why->p);
+        *why = text_of(why->p, why->cap);
+    }
     if (listeners_listen(&s->listeners, &s->log, g->conf, why))
         return true;
     char ignored[512];

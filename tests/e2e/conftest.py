@@ -1,10 +1,12 @@
 """Fixtures, and the guard that after every test nothing is left: no process, no socket file, no session without its end."""
+import contextlib
 import itertools
 import os
 import pathlib
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 
@@ -146,6 +148,17 @@ class Parts:
     def add(self, server):
         self.backends.append(server)
         return server
+
+    @contextlib.contextmanager
+    def disk(self, size):
+        """A file system of its own; as root."""
+        path = self.directory / "disk"
+        path.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=777", "tmpfs", str(path)], check=True)
+        try:
+            yield path
+        finally:
+            subprocess.run(["umount", "-l", str(path)], check=True)
 
     def server(self, *arguments, **options):
         return self.add(backends.Server(*arguments, **options))

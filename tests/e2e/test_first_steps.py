@@ -1,4 +1,5 @@
 """`tls-off init` and `tls-off doctor`: from a machine as it is to a configuration that serves, and what stands in the way."""
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -12,6 +13,7 @@ import time
 
 import pytest
 
+from support import processes
 from support.backends import Backend, echo, unix_listener
 from support.clients import connect, says_echo
 from support.proxy import BINARY, Proxy, command
@@ -196,14 +198,17 @@ def test_doctor_waits_for_silent_backends_at_the_same_time(parts, directory):
             held.append(waiting)
     urls = ["tcp:127.0.0.1:%d" % s.getsockname()[1] for s in held[::4]]
     p = parts.prepare(services={name: {"listen": ["127.0.0.1:0"], "names": [f"{name}.test"], "backends": urls[i:i + 6]} for i, name in ((0, "a"), (6, "b"))})
-    began = time.monotonic()
-    findings = doctor(p.config_file)
-    took = time.monotonic() - began
+    with concurrent.futures.ThreadPoolExecutor(1) as other:
+        findings = other.submit(doctor, p.config_file)
+        most = 0
+        while not findings.done():
+            most = max(most, len([pid for pid in processes.descendants(os.getpid()) if " doctor " in processes.command_line(pid)]) - 1)
+            time.sleep(0.01)
     for s in held:
         s.close()
-    assert [f["text"] for f in of(findings, "backends", "wrong")] == [
+    assert [f["text"] for f in of(findings.result(), "backends", "wrong")] == [
         f"service {'a' if i < 6 else 'b'}: {url}: Connection timed out" for i, url in enumerate(urls)]
-    assert took < 2 * 12, "one after the other"
+    assert most > 1, "one after the other"
 
 
 def test_doctor_of_a_state_directory_that_cannot_be_made(parts, directory):

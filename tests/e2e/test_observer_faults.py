@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import threading
 
 import pytest
@@ -66,10 +65,7 @@ def test_a_full_disk(parts):
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
 def test_a_disk_that_runs_full_and_is_cleared(parts):
     """Each session is in the log, or counted as lost; a line cut by the full disk is not taken for two."""
-    disk = parts.directory / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=777", "tmpfs", str(disk)], check=True)
-    try:
+    with parts.disk("64k") as disk:
         file = disk / "tls-off.log"
         p = parts.prepare(parts.backend(), log={"target": str(file)}).start()
         port = port_of(p)
@@ -90,8 +86,6 @@ def test_a_disk_that_runs_full_and_is_cleared(parts):
         p.stop()
         torn = [x for x in file.read_text().splitlines() if x and not is_json(x)]
         assert len(torn) <= 2, torn
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 def test_a_log_that_nobody_reads(parts):

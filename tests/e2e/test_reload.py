@@ -543,10 +543,7 @@ def test_log_lines_are_not_lost(parts):
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
 def test_on_a_file_system_that_has_become_read_only(parts):
     """As after a fault of the disk. What is there stays as it is: the pair without a name, the sockets' files and their rights."""
-    disk = parts.directory / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], check=True)
-    try:
+    with parts.disk("1m") as disk:
         web = {"listen": ["127.0.0.1:0", f"unix:{disk}/web.sock"], "backends": [parts.backend().url]}
         p = parts.prepare(services={"web": web}, top={"state_dir": str(disk / "state"), "admin": {"socket": str(disk / "admin.sock")}})
         p.admin_socket = disk / "admin.sock"
@@ -559,8 +556,6 @@ def test_on_a_file_system_that_has_become_read_only(parts):
             c.unwrap()
         assert p.admin.json("/status.json")["generation"] == 1
         p.stop()
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 def test_log_file_is_opened_again(parts):
