@@ -210,9 +210,11 @@ static void read_files_again(struct super *s) {
     c->asked_s = wall_seconds();
     file_watch(s); /* before the files are read: later changes are events */
     wheel_arm(&s->loop.wheel, &c->deadline, s->loop.now_ms + READ_MS);
-    if (!helper_start(s, HELPER_CREDS, ROLE_CONFIG, s->now->exe_fd, on_creds_read) ||
-        control_send_request_creds(s->helpers[HELPER_CREDS].control, s->now->snapshot_fd) < 0)
-        refuse_creds(s, span_str(strerror(errno)));
+    int err = ERR_SYSTEM;
+    if (helper_start(s, HELPER_CREDS, ROLE_CONFIG, s->now->exe_fd, on_creds_read))
+        err = helper_asked(control_send_request_creds(s->helpers[HELPER_CREDS].control, s->now->snapshot_fd));
+    if (err < 0)
+        refuse_creds(s, span_str(err_describe(err, errno)));
 }
 
 /* A signer still reads the keys of an earlier set; there are never more than two at once. */

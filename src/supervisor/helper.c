@@ -75,6 +75,10 @@ bool helper_start(struct super *s, enum helper_kind kind, enum role role, int ex
     return false;
 }
 
+int helper_asked(int err) {
+    return err == ERR_CLOSED ? 0 : err;
+}
+
 static void forget_helper(struct super *s, struct helper *h) {
     loop_unwatch(&s->loop, h->control);
     close(h->control);

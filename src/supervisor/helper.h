@@ -29,6 +29,9 @@ struct helper {
 /* Starts it from the binary EXE_FD; its socket is helper.control. False: errno. */
 bool helper_start(struct super *s, enum helper_kind kind, enum role role, int exe_fd, helper_fn fn);
 
+/* The result of sending it a request. That it has ended is none: its end is an event, and what it said before comes first. */
+int helper_asked(int err);
+
 /* Ends it, when it runs. */
 void helper_end(struct super *s, enum helper_kind kind);
 void helper_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events);

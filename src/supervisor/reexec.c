@@ -41,7 +41,7 @@ void reexec_dry_run(struct super *s) {
     int err = state_write(s, &fd, &fds);
     free(fds.list);
     if (err == 0 && helper_start(s, HELPER_SUCCESSOR, ROLE_SUPERVISOR, s->now->exe_fd, on_successor))
-        err = ipc_send(s->helpers[HELPER_SUCCESSOR].control, CONTROL_STATE, span_of(NULL, 0), &fd, 1);
+        err = helper_asked(ipc_send(s->helpers[HELPER_SUCCESSOR].control, CONTROL_STATE, span_of(NULL, 0), &fd, 1));
     else if (err == 0)
         err = ERR_SYSTEM;
     if (err < 0)

@@ -171,9 +171,11 @@ static void read_again(struct super *s, enum refresh_kind kind) {
     r->reading = true;
     file_watch(s); /* before the files are read: later changes are events */
     wheel_arm(&s->loop.wheel, &r->deadline, s->loop.now_ms + READ_MS);
-    if (!helper_start(s, kinds[kind].helper, ROLE_CONFIG, s->now->exe_fd, kinds[kind].on_read) ||
-        kinds[kind].request(s, s->helpers[kinds[kind].helper].control) < 0)
-        refuse_refresh(s, kind, strerror(errno));
+    int err = ERR_SYSTEM;
+    if (helper_start(s, kinds[kind].helper, ROLE_CONFIG, s->now->exe_fd, kinds[kind].on_read))
+        err = helper_asked(kinds[kind].request(s, s->helpers[kinds[kind].helper].control));
+    if (err < 0)
+        refuse_refresh(s, kind, err_describe(err, errno));
 }
 
 /* ---- noticing changes ---- */

@@ -108,7 +108,7 @@ void transition_configure(struct super *s) {
                     proc_hint());
     else if (!helper_start(s, HELPER_CONFIG, ROLE_CONFIG, s->next->exe_fd, on_configured))
         refuse_next(s, "the config process cannot be started: %s%s", strerror(errno), err_process_limit(errno));
-    else if ((err = control_send_request(s->helpers[HELPER_CONFIG].control, &s->request)) == ERR_LIMIT)
+    else if ((err = helper_asked(control_send_request(s->helpers[HELPER_CONFIG].control, &s->request))) == ERR_LIMIT)
         refuse_next(s, "the command line is too long: expected at most %d bytes in all", CONTROL_TEXT_MAX);
     else if (err < 0)
         refuse_next(s, "the config process cannot be asked: %s", err_describe(err, errno));
