@@ -115,7 +115,7 @@ def test_closed_streams_are_null_everywhere(parts):
     for pid in p.pids():
         assert all(re.fullmatch(QUIET, behind(pid).get(fd, "closed")) for fd in range(3)), behind(pid)
     check_roles(p)
-    listening = until(lambda: re.search(r"listening on 127\.0\.0\.1:(\d+)", log.read_text()), "the log's line")
+    listening = until(lambda: re.search(r"listening on 127\.0\.0\.1:(\d+) ", log.read_text()), "the log's line")
     with connect(int(listening[1])) as c:
         says_echo(c)
 

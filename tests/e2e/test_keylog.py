@@ -10,7 +10,7 @@ import pytest
 from support import clients, proxy_header
 from support.clients import V12, V13, connect, says_echo
 from support.proxy import command
-from support.waiting import until
+from support.waiting import until, whole_lines
 from test_reload import rewrite
 
 LABELS13 = {"CLIENT_HANDSHAKE_TRAFFIC_SECRET", "SERVER_HANDSHAKE_TRAFFIC_SECRET", "CLIENT_TRAFFIC_SECRET_0",
@@ -31,7 +31,7 @@ def file_of(p, name="keys.log"):
 
 
 def lines_of(p):
-    return file_of(p).read_text().splitlines()
+    return whole_lines(file_of(p).read_text())
 
 
 def talk(p, source, version=V13, data=b"hello", port=None):

@@ -12,7 +12,7 @@ import pytest
 
 from support import clients
 from support.clients import V13, connect, context, says_echo, tcp, until_closed
-from support.waiting import DEADLINE, until
+from support.waiting import DEADLINE, until, whole_lines
 from test_reload import reload
 
 FIELDS = ["time", "service", "unique_id", "client", "tls_version", "cipher_suite", "group", "resumed", "handshake", "sni", "alpn", "ja4", "backend", "bytes_in",
@@ -114,7 +114,7 @@ def test_hostile_names_cannot_forge_lines(parts, form):
 
 
 def lines_of(path):
-    return path.read_text().splitlines() if path.exists() else []
+    return whole_lines(path.read_text()) if path.exists() else []
 
 
 @pytest.mark.parametrize("name", [signal.SIGUSR1])

@@ -10,11 +10,11 @@ import pytest
 
 from support.clients import connect, reset, says_echo, tcp
 from support.proxy import SANITIZED, command
-from support.waiting import DEADLINE, until
+from support.waiting import DEADLINE, until, whole_lines
 
 
 def parsed(text):
-    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    return [json.loads(line) for line in whole_lines(text) if line.startswith("{")]
 
 
 def sessions(port, n):

@@ -79,6 +79,14 @@ class Backend:
         finally:
             connection.close()
 
+    def hang_up(self):
+        with self.lock:
+            for c in self.connections:
+                try:
+                    c.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+
     def close(self):
         self.ended = True
         try:
@@ -87,12 +95,7 @@ class Backend:
             pass
         name = self.listener.getsockname()
         self.listener.close()
-        with self.lock:
-            for c in self.connections:
-                try:
-                    c.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
+        self.hang_up()
         if isinstance(name, str) and name and os.path.exists(name):
             os.unlink(name)
 

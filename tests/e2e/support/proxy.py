@@ -25,6 +25,10 @@ SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|UndefinedBehavior|runtim
 LISTENING = re.compile(r"listening on (\S+):(\d+) for (\S+)")
 
 
+class Fault(AssertionError):
+    """What no load on the machine excuses."""
+
+
 # In the place of the process to be: puts the sockets where systemd puts them, then becomes the program.
 PASS_SOCKETS = """
 import json, os, sys
@@ -248,11 +252,14 @@ class Proxy:
     def check_faults(self):
         """What no load on the machine excuses, also of a test that has failed."""
         for line in self.lines:
-            assert not SANITIZER.search(line), "sanitizer report:\n" + self.text()
-            assert self.allow_killed_roles or not KILLED.search(line), line
+            if SANITIZER.search(line):
+                raise Fault("sanitizer report:\n" + self.text())
+            if KILLED.search(line) and not self.allow_killed_roles:
+                raise Fault(line)
         for report in self.directory.glob("sanitizer.*"):
             text = report.read_text()
-            assert not SANITIZER.search(text), text[:10000]  # others are remarks: of a thread that ended while leaks were looked for
+            if SANITIZER.search(text):  # others are remarks: of a thread that ended while leaks were looked for
+                raise Fault(text[:10000])
 
     def kill(self):
         """Ends all at once, without checks, for a failed test."""
@@ -313,5 +320,6 @@ def command(*arguments, cwd=None, deadline=DEADLINE, environment=None):
     """Runs a subcommand that ends on its own; (status, stdout, stderr)."""
     done = subprocess.run([BINARY, *map(str, arguments)], capture_output=True, text=True, timeout=deadline, cwd=cwd,
                           stdin=subprocess.DEVNULL, env=dict(os.environ, **(environment or {})))
-    assert not SANITIZER.search(done.stderr), done.stderr
+    if SANITIZER.search(done.stderr):
+        raise Fault(done.stderr)
     return done.returncode, done.stdout, done.stderr

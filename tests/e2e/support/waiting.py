@@ -26,6 +26,11 @@ def until(condition, what, deadline=DEADLINE, every=0.01):
         time.sleep(every)
 
 
+def whole_lines(text):
+    """Of a file that is being written: its last line may be half there."""
+    return text.rpartition("\n")[0].splitlines()
+
+
 def standstill(measure, what, times=20, every=0.02):
     """The value of MEASURE() once it is the same so many times in a row."""
     last, same = None, 0
