@@ -41,10 +41,15 @@ int ipc_pair(int sndbuf, int ret_fds[static 2]) {
     return 0;
 }
 
+bool ipc_no_memory(int error) {
+    return error == ENOBUFS || error == ENOMEM;
+}
+
 static int send_error(int error) {
+    if (ipc_no_memory(error))
+        return ERR_AGAIN;
     switch (error) {
     case EAGAIN:
-    case ENOBUFS:
     case ETOOMANYREFS: /* too many descriptors in flight: they leave when the peer reads */
         return ERR_AGAIN;
     case EPIPE:

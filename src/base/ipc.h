@@ -37,9 +37,12 @@ struct ipc_msg {
 /* A connected pair, close-on-exec, non-blocking; SNDBUF bytes of send buffer requested each way (0 = the host's default). */
 MUST_CHECK int ipc_pair(int sndbuf, int ret_fds[static 2]);
 
+/* ERROR of a send: the kernel has no memory for it at present. A moment later it may. */
+bool ipc_no_memory(int error);
+
 /*
  * Sends one message; the descriptors are duplicated to the receiver and stay the sender's too.
- * ERR_AGAIN when the peer's queue is full, ERR_CLOSED when it is gone, ERR_LIMIT when too large, ERR_SYSTEM (errno).
+ * ERR_AGAIN when the peer's queue is full or the kernel has no memory, ERR_CLOSED when it is gone, ERR_LIMIT when too large, ERR_SYSTEM (errno).
  */
 MUST_CHECK int ipc_send(int fd, uint16_t type, struct span body, const int *fds, unsigned nfds);
 

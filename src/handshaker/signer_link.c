@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/ipc.h"
 
 #define ASKED_HERE (UINT64_C(1) << 63) /* in the numbers of signer_link_ask() alone */
 
@@ -82,10 +83,14 @@ bool signer_link_send(struct signer_link *l, const struct sign_request *q, unsig
         l->owed += n;
         return true;
     }
-    if (errno == EAGAIN && l->owed) /* it has not read what it was asked before */
+    if (errno == EAGAIN && l->owed) { /* it has not read what it was asked before */
         l->state = SIGNER_STUCK;
-    else
+    } else if (ipc_no_memory(errno)) {
+        l->state = SIGNER_STUCK;
+        l->answer_ms = clock_mono_ms();
+    } else {
         signer_link_close(l);
+    }
     return false;
 }
 
@@ -151,8 +156,15 @@ static bool receive_answers(struct signer_link *l, int flags) {
 void signer_link_look(struct signer_link *l) {
     while (l->fd >= 0 && receive_answers(l, MSG_DONTWAIT) && l->owed) /* who owes nothing has nothing more to say */
         continue;
-    if (l->state == SIGNER_THERE && l->owed && clock_mono_ms() - l->answer_ms >= SIGNER_ANSWER_MS)
-        l->state = SIGNER_STUCK;
+    uint64_t due_ms = signer_link_due_ms(l);
+    if (due_ms != UINT64_MAX && clock_mono_ms() >= due_ms)
+        l->state = l->owed ? SIGNER_STUCK : SIGNER_THERE;
+}
+
+uint64_t signer_link_due_ms(const struct signer_link *l) {
+    if (l->state == SIGNER_THERE && l->owed)
+        return l->answer_ms + SIGNER_ANSWER_MS;
+    return l->state == SIGNER_STUCK && !l->owed ? l->answer_ms + SIGNER_RETRY_MS : UINT64_MAX;
 }
 
 int signer_link_ask(void *ctx, struct key_name name, uint16_t scheme, struct span tbs, uint8_t *sig, size_t cap,

@@ -3,6 +3,7 @@
  * libssl, which asks in the middle of a handshake's step, waits for its one answer, for a quarter of a second at most.
  *
  * A signer that owes answers and has said nothing for that long is stuck: it is asked nothing more until it has given them all.
+ * So is one whose link had no memory for a request, for a moment.
  * One that was started while a set of credentials was being taken may have the next set and not the one in use: that it lacks.
  */
 #pragma once
@@ -17,6 +18,7 @@
 #include "wire/sign.h"
 
 #define SIGNER_ANSWER_MS 250 /* a signature takes 0.03 to 5 ms; the rest is for a busy machine */
+#define SIGNER_RETRY_MS  20  /* until it is asked again when there was no memory for a request */
 #define SIGNER_OWED_MAX  64  /* answers to signer_link_send() that may be on their way */
 
 enum signer_state { SIGNER_GONE, SIGNER_THERE, SIGNER_STUCK };
@@ -71,3 +73,6 @@ void signer_link_broken(struct signer_link *l);
 
 /* Processes what has happened to the link meanwhile, without blocking: answers, its end, a silence that is too long. */
 void signer_link_look(struct signer_link *l);
+
+/* When that is due by the passing of time alone (clock_mono_ms()); UINT64_MAX = never. */
+uint64_t signer_link_due_ms(const struct signer_link *l);

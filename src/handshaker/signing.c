@@ -105,15 +105,13 @@ void signing_event(void *ctx, uint32_t key, uint32_t gen, uint32_t events) {
     signing_note(h);
 }
 
-/* One that owes nothing is asked again at once, and has its time then. */
 static void watch_time(struct handshaker *h) {
     struct signing *s = &h->signing;
     uint64_t first_ms = UINT64_MAX;
     for (size_t i = 0; i < SIGNERS; i++)
-        if (s->links[i].state == SIGNER_THERE && s->links[i].owed)
-            first_ms = MIN(first_ms, s->links[i].answer_ms);
-    if (first_ms != UINT64_MAX && !wtimer_armed(&s->timer))
-        wheel_arm(&h->loop.wheel, &s->timer, first_ms + SIGNER_ANSWER_MS);
+        first_ms = MIN(first_ms, signer_link_due_ms(&s->links[i]));
+    if (first_ms != UINT64_MAX && (!wtimer_armed(&s->timer) || first_ms < s->timer.deadline_ms))
+        wheel_arm(&h->loop.wheel, &s->timer, first_ms);
 }
 
 void signing_timeout(void *ctx, struct wtimer *t) {
@@ -184,6 +182,7 @@ void signing_wait(struct handshaker *h, struct conn *c) {
     buf_consume(&c->out, buf_len(&c->out)); /* libssl's alert about a failure that is not one yet */
     conn_goto(h, c, CONN_SIGNER);
     list_push(&h->signing.helloed, &c->link);
+    watch_time(h);
 }
 
 /* Who signs by a key of SET: our own signer, or the other one while ours is not there or lacks the set; SIGNERS = nobody. */
@@ -218,6 +217,7 @@ static bool ask_signer(struct handshaker *h, size_t i, unsigned most) {
         return false;
     if (!signer_link_send(&s->links[i], q, n)) {
         signing_note(h);
+        watch_time(h);
         return false;
     }
     for (unsigned k = 0; k < n; k++) {

@@ -441,6 +441,27 @@ static void the_next_signer_is_asked(void **state) {
     assert_int_equal(hand->signing.links[0].state, SIGNER_THERE);
 }
 
+/* Both links, for a while; meanwhile they are left alone. */
+static void there_is_no_memory_to_ask_a_signer(void **state) {
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        struct bench_client *c = client_connect(i, LISTEN_WEB, 1);
+        client_tls(c, i ? TLS_1_2 : TLS_1_3);
+        client_step(c, SIZE_MAX);
+        bench_no_memory = 4;
+        bench_turns(20);
+        assert_int_equal(bench_no_memory, 2);
+        assert_int_equal(state_now(), CONN_SIGNER);
+        for (unsigned waits = 0; waits < 3; waits++)
+            bench_later(SIGNER_RETRY_MS + 5);
+        assert_int_equal(bench_no_memory, 0);
+        steps(c, 4);
+        assert_int_equal(handed(), i + 1);
+        assert_int_equal(hand->signing.links[0].state, SIGNER_THERE);
+    }
+    assert_int_equal(bench_run.breaches, 0);
+}
+
 /* It was started while a set was being taken, with the next one. */
 static void a_signer_that_lacks_the_set_is_not_asked_for_it(void **state) {
     (void)state;
@@ -790,6 +811,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_relay_is_replaced_within_a_turn, begin, end),
         cmocka_unit_test_setup_teardown(relays_are_full, begin, end),
         cmocka_unit_test_setup_teardown(more_than_a_relay_takes_is_refused, begin, end),
+        cmocka_unit_test_setup_teardown(there_is_no_memory_to_ask_a_signer, begin, end),
         cmocka_unit_test(a_fault_at_every_call),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);

@@ -432,7 +432,7 @@ static void failures_of_sending(void **state) {
         int error, wanted;
     } rows[] = {{EAGAIN, ERR_AGAIN},      {ENOBUFS, ERR_AGAIN},       {ETOOMANYREFS, ERR_AGAIN}, {EPIPE, ERR_CLOSED},
                 {ECONNRESET, ERR_CLOSED}, {ECONNREFUSED, ERR_CLOSED}, {ENOTCONN, ERR_CLOSED},    {EMSGSIZE, ERR_LIMIT},
-                {ENOMEM, ERR_SYSTEM},     {EBADF, ERR_SYSTEM}};
+                {ENOMEM, ERR_AGAIN},      {EBADF, ERR_SYSTEM}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         fail_with = rows[i].error;
         fail_calls = 1;

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -273,6 +274,52 @@ static void a_signer_that_owes_too_long_is_stuck(void **state) {
     assert_int_equal(l.state, SIGNER_THERE);
 }
 
+static int send_error; /* of the next send(); 0 = none */
+
+ssize_t __real_send(int fd, const void *p, size_t n, int flags);
+ssize_t __wrap_send(int fd, const void *p, size_t n, int flags);
+ssize_t __wrap_send(int fd, const void *p, size_t n, int flags) {
+    errno = send_error;
+    send_error = 0;
+    return errno ? -1 : __real_send(fd, p, n, flags);
+}
+
+/* Whether it owes answers or not; nobody says when there is memory again. */
+static void without_memory_it_is_asked_again_soon(void **state) {
+    (void)state;
+    for (unsigned owed = 0; owed < 2; owed++) {
+        assert_true(owed == 0 || send_some(1, owed));
+        for (unsigned i = 0; i < 2; i++) {
+            send_error = i ? ENOMEM : ENOBUFS;
+            assert_false(send_some(8, 1));
+            assert_int_equal(l.state, SIGNER_STUCK);
+            assert_int_equal(l.owed, owed);
+            signer_link_look(&l);
+            assert_int_equal(l.state, SIGNER_STUCK);
+            if (owed) {
+                say(1, 0, 70);
+            } else {
+                assert_true(signer_link_due_ms(&l) <= clock_mono_ms() + SIGNER_RETRY_MS);
+                l.answer_ms -= SIGNER_RETRY_MS;
+            }
+            signer_link_look(&l);
+            assert_int_equal(l.state, SIGNER_THERE);
+            assert_true(owed == 0 || send_some(1, owed));
+        }
+    }
+    say(1, 0, 70);
+    signer_link_look(&l);
+    assert_int_equal(signer_link_due_ms(&l), UINT64_MAX);
+}
+
+static void other_faults_of_sending_end_the_link(void **state) {
+    (void)state;
+    send_error = EPERM;
+    assert_false(send_some(1, 1));
+    assert_int_equal(l.state, SIGNER_GONE);
+    assert_int_equal(signer_link_due_ms(&l), UINT64_MAX);
+}
+
 static void its_end_is_noticed(void **state) {
     (void)state;
     close(peer);
@@ -376,6 +423,8 @@ int main(void) {
         CASE(a_question_in_between),
         CASE(no_more_is_owed_than_the_limit),
         CASE(a_signer_that_owes_too_long_is_stuck),
+        CASE(without_memory_it_is_asked_again_soon),
+        CASE(other_faults_of_sending_end_the_link),
         CASE(its_end_is_noticed),
         CASE(its_death_is_noticed_while_waiting),
         CASE(nonsense_ends_the_link),
