@@ -11,11 +11,9 @@
 
 #include "acme/acme.h"
 #include "base/fds.h"
-#include "cli/admin_client.h"
+#include "cli/arguments.h"
 #include "cli/capabilities.h"
 #include "cli/command_table.h"
-#include "cli/run.h"
-#include "cli/version.h"
 #include "config/config_role.h"
 #include "exporter/exporter.h"
 #include "fleet/fleet.h"
@@ -95,31 +93,38 @@ static bool wants_help(int argc, char **argv) {
     return false;
 }
 
+static int run_with(const struct command *c, int argc, char **argv) {
+    struct arguments a;
+    int status = arguments_read(&a, c, argc, argv) ? c->run(&a) : EXIT_USAGE;
+    arguments_fini(&a);
+    return status;
+}
+
 /* The exit status. */
 static int run_command(int argc, char **argv) {
     if (argc < 2) {
         commands_usage(stderr);
-        return 2;
+        return EXIT_USAGE;
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
         commands_usage(stdout);
-        return 0;
+        return EXIT_OK;
+    }
+    const struct command *c = command_by_name(strcmp(argv[1], "--version") == 0 ? "version" : argv[1]);
+    if (c && wants_help(argc, argv)) {
+        fputs(c->usage, stdout);
+        return EXIT_OK;
     }
     if (!libcrypto_begin())
-        return 1;
-    if (strcmp(argv[1], "--version") == 0)
-        return cmd_version(1, argv + 1);
-    const struct command *c = command_by_name(argv[1]);
-    if (c && wants_help(argc, argv))
-        return c->run(2, (char *[]){argv[1], (char[]){"--help"}, NULL});
-    if (c)
-        return c->run(argc - 1, argv + 1);
+        return EXIT_INPUT;
     struct stat st;
+    if (c)
+        return run_with(c, argc - 2, argv + 2);
     if (argv[1][0] != '-' && stat(argv[1], &st) == 0) /* `tls-off config.toml` is short for `tls-off run config.toml` */
-        return cmd_run(argc, argv);
+        return run_with(command_by_name("run"), argc - 1, argv + 1);
     fprintf(stderr, "tls-off: \"%s\" is neither a command nor a file\n", argv[1]);
     commands_usage(stderr);
-    return 2;
+    return EXIT_USAGE;
 }
 
 /* Of every command: what it has printed must have arrived. Commands look after their standard output no further. */

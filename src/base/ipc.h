@@ -42,7 +42,8 @@ bool ipc_no_memory(int error);
 
 /*
  * Sends one message; the descriptors are duplicated to the receiver and stay the sender's too.
- * ERR_AGAIN when the peer's queue is full or the kernel has no memory, ERR_CLOSED when it is gone, ERR_LIMIT when too large, ERR_SYSTEM (errno).
+ * ERR_AGAIN when the peer's queue is full or the kernel has no memory, ERR_CLOSED when it is gone, ERR_LIMIT when too large,
+ * ERR_SYSTEM (errno).
  */
 MUST_CHECK int ipc_send(int fd, uint16_t type, struct span body, const int *fds, unsigned nfds);
 

@@ -11,7 +11,7 @@
 
 #define NAMES_SHOWN 8 /* of one certificate */
 
-static const char usage[] =
+const char acme_usage[] =
     "usage: tls-off acme status [--admin PATH] [--json]\n"
     "       tls-off acme renew CERTIFICATE [--admin PATH]\n"
     "       tls-off acme revoke CERTIFICATE [--reason N] [--admin PATH]\n"
@@ -35,18 +35,15 @@ struct acme_args {
     bool check;
 };
 
-static bool acme_flag(void *ctx, const char *flag, const char *value, bool *ret_wrong) {
+static const char *acme_flag(void *ctx, const char *flag, const char *value) {
     struct acme_args *a = ctx;
     uint64_t n;
     if (strcmp(flag, "--check") == 0) {
         a->check = true;
-        return true;
+        return NULL;
     }
-    if (strcmp(flag, "--reason") != 0)
-        return false;
     a->reason = value;
-    *ret_wrong = !value || text_parse_u64(value, 10, &n) < 0;
-    return true;
+    return text_parse_u64(value, 10, &n) == 0 ? NULL : "a number from 0 to 10 (RFC 5280 5.3.1)";
 }
 
 /* "2026-11-29 16:00" in UTC, or what is said when there is none. */
@@ -143,39 +140,22 @@ static int post_acme_command(const struct acme_args *a, const char *verb, const 
     return status;
 }
 
-int cmd_acme(int argc, char **argv) {
-    static const char *const verbs[] = {"renew", "revoke", "rollover", "record"}, *const switches[] = {"--check", NULL};
+int cmd_acme(const struct arguments *given) {
     struct acme_args a = {.reason = NULL};
-    const char *verb = argc > 1 ? argv[1] : "";
-    bool help = strcmp(verb, "--help") == 0 || strcmp(verb, "-h") == 0, shows = strcmp(verb, "status") == 0, acts = false;
-    bool record = strcmp(verb, "record") == 0;
-    for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
-        acts = acts || strcmp(verb, verbs[i]) == 0;
-    const char *target = acts && argc > 2 && argv[2][0] != '-' ? argv[2] : NULL;
-    int skip = shows || help ? 1 : 2;
-    char name[32];
-    struct text t = text_of(name, sizeof(name));
-    text_addf(&t, "acme %s", verb);
-    if (help) {
-        fputs(usage, stdout);
-        return EXIT_OK;
-    }
-    if ((!shows && !acts) || (acts && !target)) {
-        fprintf(stderr,
-                "tls-off acme: expected status, renew CERTIFICATE, revoke CERTIFICATE, rollover ISSUER or record NAME\n%s",
-                usage);
+    const char *verb = arguments_operand(given, 0), *target = arguments_operand(given, 1);
+    bool shows = strcmp(verb, "status") == 0, record = strcmp(verb, "record") == 0;
+    if (shows && target)
+        return arguments_refuse(given, "%s: found \"%.100s\", expected nothing more", verb, target);
+    if (!shows && (!target || !target[0]))
+        return arguments_refuse(given, "%s: expected %s", verb,
+                                record                          ? "NAME"
+                                : strcmp(verb, "rollover") == 0 ? "ISSUER"
+                                                                : "CERTIFICATE");
+    if (!admin_args_read(given, acme_flag, &a, &a.admin))
         return EXIT_USAGE;
-    }
-    argv[skip] = name; /* as faults name it */
-    if (!admin_args_read(argc - skip, argv + skip, usage, switches, acme_flag, &a, &a.admin))
-        return EXIT_USAGE;
-    if (a.admin.help)
-        return EXIT_OK;
-    if ((a.check && !record) || (a.reason && strcmp(verb, "revoke") != 0)) {
-        fprintf(stderr, "tls-off acme %s: found %s, which belongs to %s\n", verb, a.check ? "--check" : "--reason",
-                a.check ? "record" : "revoke");
-        return EXIT_USAGE;
-    }
+    if ((a.check && !record) || (a.reason && strcmp(verb, "revoke") != 0))
+        return arguments_refuse(given, "%s: found %s, which belongs to %s", verb, a.check ? "--check" : "--reason",
+                                a.check ? "record" : "revoke");
     return record  ? acme_record_show(&a.admin, target, a.check)
            : shows ? print_status(&a)
                    : post_acme_command(&a, verb, target);

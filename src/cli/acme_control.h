@@ -1,4 +1,6 @@
 /* `tls-off acme status|renew|revoke|rollover`. */
 #pragma once
 
-int cmd_acme(int argc, char **argv);
+struct arguments;
+extern const char acme_usage[];
+int cmd_acme(const struct arguments *a);

@@ -26,58 +26,30 @@ static void default_path(struct text *t) {
         default_admin_socket(t, state_dir);
 }
 
-static bool takes_no_value(const char *const *switches, const char *flag) {
-    for (size_t i = 0; switches && switches[i]; i++)
-        if (strcmp(switches[i], flag) == 0)
-            return true;
-    return false;
-}
-
 static bool set_path(struct admin_args *a, const char *path) {
     struct text t = text_of(a->path, sizeof(a->path));
     text_add(&t, path);
     return !t.cut && t.len > 0;
 }
 
-static bool complain(const char *command, const char *flag, const char *what, const char *usage) {
-    fprintf(stderr, "tls-off %s: %s%s%s\n%s", command, flag, flag[0] ? ": " : "", what, usage);
-    return false;
-}
-
-bool admin_args_read(int argc, char **argv, const char *usage, const char *const *switches, admin_flag_fn flag, void *ctx,
-                     struct admin_args *a) {
-    memset(a, 0, sizeof(*a));
-    struct text t = text_of(a->path, sizeof(a->path));
+bool admin_args_read(const struct arguments *a, admin_flag_fn flag, void *ctx, struct admin_args *ret) {
+    memset(ret, 0, sizeof(*ret));
+    struct text t = text_of(ret->path, sizeof(ret->path));
     default_path(&t);
-    for (int i = 1; i < argc; i++) {
-        const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
-        bool wrong = false;
-        if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
-            a->help = true;
-            fputs(usage, stdout);
-            return true;
-        }
-        if (strcmp(name, "--json") == 0) {
-            a->json = true;
+    for (size_t i = 0; i < a->n; i++) {
+        const char *name = a->list[i].flag, *value = a->list[i].value, *expected = NULL;
+        if (!name)
             continue;
-        }
-        if (takes_no_value(switches, name)) {
-            if (flag(ctx, name, NULL, &wrong) && !wrong)
-                continue;
+        if (strcmp(name, "--json") == 0)
+            ret->json = true;
+        else if (strcmp(name, "--admin") == 0)
+            expected = set_path(ret, value) ? NULL : "the path of a socket";
+        else
+            expected = flag(ctx, name, value);
+        if (expected) {
+            (void)arguments_refuse(a, "%s: found \"%.100s\", expected %s", name, value, expected);
             return false;
         }
-        if (!value && name[0] == '-')
-            return complain(argv[0], name, "needs a value, or is unknown", usage);
-        i++;
-        if (strcmp(name, "--admin") == 0) {
-            if (set_path(a, value))
-                continue;
-            return complain(argv[0], name, "expected the path of a socket", usage);
-        }
-        if (!flag || !flag(ctx, name, value, &wrong))
-            return complain(argv[0], name, "unknown", usage);
-        if (wrong)
-            return complain(argv[0], name, "this value is not understood", usage);
     }
     return true;
 }

@@ -9,25 +9,19 @@
 #include <stdio.h>
 
 #include "base/defs.h"
+#include "cli/arguments.h"
 #include "conf/conf.h"
-
-enum { EXIT_OK, EXIT_INPUT, EXIT_USAGE, EXIT_NOBODY };
 
 struct admin_args {
     char path[CONF_SOCKET_PATH_MAX + 1];
     bool json;
-    bool help;
 };
 
-/* A command's own flag: false when it is none of its own; a wrong value sets *RET_WRONG. VALUE may be NULL. */
-typedef bool (*admin_flag_fn)(void *ctx, const char *flag, const char *value, bool *ret_wrong);
+/* Takes a flag of the command's own. NULL, or what was expected as its value. */
+typedef const char *(*admin_flag_fn)(void *ctx, const char *flag, const char *value);
 
-/*
- * --admin PATH, --json, --help and the command's own flags (which take one value each, but for names in SWITCHES, a list ended
- * by NULL). False after a line on stderr: wrong usage. USAGE is printed for --help, on stdout, and *A says so.
- */
-MUST_CHECK bool admin_args_read(int argc, char **argv, const char *usage, const char *const *switches, admin_flag_fn flag,
-                                void *ctx, struct admin_args *a);
+/* --admin PATH and --json; all others are FLAG's. False after arguments_refuse(). */
+MUST_CHECK bool admin_args_read(const struct arguments *a, admin_flag_fn flag, void *ctx, struct admin_args *ret);
 
 /* Parsed JSON of a 2xx answer; on failure NULL, the exit status in *RET_EXIT, and the error on stderr. */
 json_t *admin_ask(const struct admin_args *a, const char *method, const char *target, int *ret_exit);

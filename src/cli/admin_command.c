@@ -17,7 +17,7 @@
 #define UNKNOWN_MS 10000 /* a command still unknown after that was lost */
 #define LOST_MS    10000 /* no answer for this long: it is gone */
 
-static const char reload_usage[] =
+const char reload_usage[] =
     "usage: tls-off reload [--admin PATH] [--json]\n"
     "\n"
     "Takes up the configuration and the program that are on disk now, without losing a session. Waits until the new\n"
@@ -26,7 +26,7 @@ static const char reload_usage[] =
     "Exit status: 0 done, 1 refused (the reason is printed; nothing has changed), 2 wrong usage, 3 no running tls-off\n"
     "reached.\n";
 
-static const char drain_usage[] =
+const char drain_usage[] =
     "usage: tls-off drain [--after DURATION] [--delay DURATION] [--timeout DURATION] [--admin PATH] [--json]\n"
     "\n"
     "No new connections are accepted; sessions may end on their own. Waits until the last one has ended, or those left at\n"
@@ -38,11 +38,11 @@ static const char drain_usage[] =
     "\n"
     "Exit status: 0 done, 1 refused, 2 wrong usage, 3 no running tls-off reached.\n";
 
-static const char stop_usage[] = "usage: tls-off stop [--admin PATH] [--json]\n"
-                                 "\n"
-                                 "Stops as TERM does: what is in flight may finish within drain_timeout. Waits for the end.\n"
-                                 "\n"
-                                 "Exit status: 0 stopped, 1 refused, 2 wrong usage, 3 no running tls-off reached.\n";
+const char stop_usage[] = "usage: tls-off stop [--admin PATH] [--json]\n"
+                          "\n"
+                          "Stops as TERM does: what is in flight may finish within drain_timeout. Waits for the end.\n"
+                          "\n"
+                          "Exit status: 0 stopped, 1 refused, 2 wrong usage, 3 no running tls-off reached.\n";
 
 struct admin_command {
     struct admin_args args;
@@ -53,20 +53,11 @@ struct admin_command {
     bool ends; /* the command ends the proxy */
 };
 
-static bool drain_flag(void *ctx, const char *flag, const char *value, bool *ret_wrong) {
+static const char *drain_flag(void *ctx, const char *flag, const char *value) {
     struct admin_command *w = ctx;
-    const struct {
-        const char *flag;
-        uint64_t *to;
-    } durations[] = {{"--timeout", &w->drain_ms}, {"--delay", &w->delay_ms}, {"--after", &w->after_ms}};
-    uint64_t *to = NULL;
-    for (size_t i = 0; i < ARRAY_LEN(durations); i++)
-        if (strcmp(flag, durations[i].flag) == 0)
-            to = durations[i].to;
-    if (!to)
-        return false;
-    *ret_wrong = value_duration(value, to) < 0 || *to == 0 || *to == CONF_NEVER;
-    return true;
+    uint64_t *to = strcmp(flag, "--timeout") == 0 ? &w->drain_ms : strcmp(flag, "--delay") == 0 ? &w->delay_ms : &w->after_ms;
+    bool ok = value_duration(value, to) == 0 && *to != 0 && *to != CONF_NEVER;
+    return ok ? NULL : "a duration above 0, like \"30s\", \"10m\" or \"1h\"";
 }
 
 /* The command's number; 0 on failure, with *RET_EXIT. */
@@ -154,29 +145,27 @@ static int await_result(const struct admin_command *w, uint64_t id) {
     }
 }
 
-static int run_admin_command(int argc, char **argv, const char *usage, struct admin_command *w, admin_flag_fn flag) {
+static int run_admin_command(const struct arguments *a, struct admin_command *w) {
     int status = EXIT_OK;
-    if (!admin_args_read(argc, argv, usage, NULL, flag, w, &w->args))
+    if (!admin_args_read(a, drain_flag, w, &w->args))
         return EXIT_USAGE;
-    if (w->args.help)
-        return EXIT_OK;
     for (uint64_t began_ms = clock_mono_ms(); clock_mono_ms() - began_ms < w->after_ms;)
         (void)poll(NULL, 0, PAUSE_MS); /* a pause */
     uint64_t id = post_command(w, &status);
     return id ? await_result(w, id) : status;
 }
 
-int cmd_reload(int argc, char **argv) {
+int cmd_reload(const struct arguments *a) {
     struct admin_command w = {.name = "reload"};
-    return run_admin_command(argc, argv, reload_usage, &w, NULL);
+    return run_admin_command(a, &w);
 }
 
-int cmd_drain(int argc, char **argv) {
+int cmd_drain(const struct arguments *a) {
     struct admin_command w = {.name = "drain", .ends = true};
-    return run_admin_command(argc, argv, drain_usage, &w, drain_flag);
+    return run_admin_command(a, &w);
 }
 
-int cmd_stop(int argc, char **argv) {
+int cmd_stop(const struct arguments *a) {
     struct admin_command w = {.name = "stop", .ends = true};
-    return run_admin_command(argc, argv, stop_usage, &w, NULL);
+    return run_admin_command(a, &w);
 }

@@ -1,6 +1,10 @@
 /* `tls-off reload`, `tls-off drain`, `tls-off stop`. Each returns the exit status. */
 #pragma once
 
-int cmd_reload(int argc, char **argv);
-int cmd_drain(int argc, char **argv);
-int cmd_stop(int argc, char **argv);
+struct arguments;
+extern const char reload_usage[];
+int cmd_reload(const struct arguments *a);
+extern const char drain_usage[];
+int cmd_drain(const struct arguments *a);
+extern const char stop_usage[];
+int cmd_stop(const struct arguments *a);

@@ -7,15 +7,14 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "cli/admin_client.h"
+#include "cli/arguments.h"
 #include "cli/capabilities.h"
 #include "cli/explain.h"
 #include "conf/load.h"
 #include "observer/json.h"
 #include "tls/cert_load.h"
 
-#define MOST_TEXTS 4 /* ADDRESS NAME ALPN, and FILE behind them */
-
-static const char usage[] =
+const char check_usage[] =
     "usage: tls-off check FILE [--json]\n"
     "       tls-off check FILE --explain ADDRESS [NAME] [ALPN] [--json]\n"
     "\n"
@@ -30,36 +29,36 @@ static const char usage[] =
 
 struct check_args {
     const char *file;
-    bool help, explain, json;
-    const char *texts[MOST_TEXTS];
-    int n;
+    bool explains, json;
+    const char *operands[1 + EXPLAIN_TEXTS], *const *texts; /* for --explain */
+    size_t ntexts;
 };
 
-static bool read_args(int argc, char **argv, struct check_args *a) {
-    bool flags = true;
-    for (int i = 1; i < argc; i++) {
-        const char *s = argv[i];
-        bool flag = flags && s[0] == '-' && s[1];
-        if (flag && strcmp(s, "--") == 0)
-            flags = false;
-        else if (flag && strcmp(s, "--explain") == 0)
-            a->explain = true;
-        else if (flag && strcmp(s, "--json") == 0)
-            a->json = true;
-        else if (flag && (strcmp(s, "--config") == 0 || strcmp(s, "-c") == 0) && !a->file && i + 1 < argc)
-            a->file = argv[++i];
-        else if (flag && (strcmp(s, "--help") == 0 || strcmp(s, "-h") == 0))
-            a->help = true;
-        else if (!flag && !a->explain && !a->file)
-            a->file = s;
-        else if (!flag && a->explain && a->n < MOST_TEXTS)
-            a->texts[a->n++] = s;
-        else
-            return false;
-    }
-    if (!a->file && a->n)
-        a->file = a->texts[--a->n];
-    return a->help || (a->file && a->explain == (a->n > 0) && a->n < MOST_TEXTS);
+/* FILE is what --config names, or the first operand; when all of them are behind --explain, the last one. */
+static bool read_check_args(const struct arguments *given, struct check_args *a) {
+    bool behind = false;
+    size_t n = 0;
+    *a = (struct check_args){.file = arguments_value(given, "--config"), .json = arguments_has(given, "--json")};
+    for (size_t i = 0; i < given->n; i++)
+        if (!given->list[i].flag) {
+            a->operands[n++] = given->list[i].value;
+        } else if (strcmp(given->list[i].flag, "--explain") == 0) {
+            behind = behind || n == 0;
+            a->explains = true;
+        }
+    a->texts = a->operands + (a->file || behind ? 0 : 1);
+    a->ntexts = n - (!a->file && n);
+    if (!a->file && n)
+        a->file = a->operands[behind ? n - 1 : 0];
+    if (!a->file)
+        (void)arguments_refuse(given, "expected FILE");
+    else if (a->explains && a->ntexts == 0)
+        (void)arguments_refuse(given, "--explain: expected ADDRESS behind it");
+    else if (a->ntexts > (a->explains ? EXPLAIN_TEXTS : 0))
+        (void)arguments_refuse(given, "found \"%.100s\", expected nothing more", a->texts[a->ntexts - 1]);
+    else
+        return true;
+    return false;
 }
 
 /* The certificates are in the store in the making. */
@@ -68,7 +67,7 @@ static int explain(const struct check_args *a, const struct conf *c, const struc
     struct text why = text_of(line, sizeof(line));
     struct explain_question q;
     struct creds creds;
-    int fd, err = explain_read(a->texts, a->n, &q) ? 0 : ERR_FORMAT;
+    int fd, err = explain_read(a->texts, a->ntexts, &q) ? 0 : ERR_FORMAT;
     if (err < 0)
         return 1;
     err = capabilities->seal(capabilities->creds, &fd);
@@ -118,16 +117,10 @@ static int print_findings(const char *file, bool valid, const struct findings *f
     return valid ? ret : 1;
 }
 
-int cmd_check(int argc, char **argv) {
-    struct check_args a = {.file = NULL};
-    if (!read_args(argc, argv, &a)) {
-        (void)fputs(usage, stderr); /* nowhere left to complain */
-        return 2;
-    }
-    if (a.help) {
-        fputs(usage, stdout);
-        return 0;
-    }
+int cmd_check(const struct arguments *given) {
+    struct check_args a;
+    if (!read_check_args(given, &a))
+        return EXIT_USAGE;
     struct diagnostics f;
     diagnostics_init(&f);
     struct findings found = {json_array(), json_array()};
@@ -136,7 +129,7 @@ int cmd_check(int argc, char **argv) {
     const struct conf_capabilities *capabilities = tls_capabilities(CERT_LOAD_KEYS);
     struct conf *c = conf_load_file(a.file, LOAD_FOR_CHECK, capabilities, &f);
     int ret = c ? 0 : 1;
-    bool explains = c && a.explain;
+    bool explains = c && a.explains;
     if (f.text && (!a.json || explains))
         (void)fputs(f.text, stderr); /* nowhere left to complain */
     if (explains)

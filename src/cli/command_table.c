@@ -34,7 +34,7 @@ static const struct command_flag run_flags[] = {
     {"--acme", FLAG_ALONE, NULL},          {"--acme-terms-accepted", FLAG_ALONE, NULL},
     {"--acme-directory", FLAG_TEXT, NULL}, {"--acme-ca-file", FLAG_PATH, NULL},
     {"--ready-fd", FLAG_TEXT, NULL},       END};
-static const struct command_flag check_flags[] = {{"--config", FLAG_PATH, NULL}, {"--explain", FLAG_TEXT, NULL}, JSON, END};
+static const struct command_flag check_flags[] = {{"--config", FLAG_PATH, NULL}, {"--explain", FLAG_ALONE, NULL}, JSON, END};
 static const struct command_flag doctor_flags[] = {{"--config", FLAG_PATH, NULL}, JSON, END};
 static const struct command_flag drain_flags[] = {
     {"--after", FLAG_TEXT, NULL}, {"--delay", FLAG_TEXT, NULL}, {"--timeout", FLAG_TEXT, NULL}, ADMIN, JSON, END};
@@ -55,28 +55,40 @@ static const struct command_flag trace_flags[] = {
 static const struct command_flag acme_flags[] = {
     {"--reason", FLAG_TEXT, NULL}, {"--check", FLAG_ALONE, NULL}, ADMIN, JSON, END};
 
+static const struct command_operands no_operands = {0, 0, NULL, NULL, false};
+static const struct command_operands maybe_file = {0, 1, NULL, NULL, true};
+static const struct command_operands completion_operands = {1, 1, NULL, "bash zsh fish", false};
+static const struct command_operands check_operands = {0, 1 + EXPLAIN_TEXTS, NULL, NULL, true};
+static const struct command_operands convert_operands = {2, 2, "FILE", "hitch stunnel haproxy nginx-stream", true};
+static const struct command_operands secret_operands = {2, 2, "FILE", "new", true};
+static const struct command_operands trace_operands = {1, 1, "CLIENT", NULL, false};
+static const struct command_operands explain_operands = {1, EXPLAIN_TEXTS, "ADDRESS", NULL, false};
+static const struct command_operands acme_operands = {1, 2, NULL, "status renew revoke rollover record", false};
+
 const struct command commands[] = {
-    {"run", COMMANDS_PROXY, cmd_run, "run the proxy in the foreground", NULL, true, run_flags},
-    {"version", COMMANDS_PROXY, cmd_version, "what this binary is made of", NULL, false, no_flags},
-    {"completion", COMMANDS_PROXY, cmd_completion, "completion of these commands for a shell", "bash zsh fish", false,
+    {"run", COMMANDS_PROXY, cmd_run, "run the proxy in the foreground", run_usage, &maybe_file, run_flags},
+    {"version", COMMANDS_PROXY, cmd_version, "what this binary is made of", version_usage, &no_operands, no_flags},
+    {"completion", COMMANDS_PROXY, cmd_completion, "completion of these commands for a shell", completion_usage,
+     &completion_operands, no_flags},
+    {"init", COMMANDS_CONFIG, cmd_init, "write a first configuration", init_usage, &maybe_file, no_flags},
+    {"check", COMMANDS_CONFIG, cmd_check, "check a configuration file", check_usage, &check_operands, check_flags},
+    {"convert", COMMANDS_CONFIG, cmd_convert, "convert the configuration of another proxy", convert_usage, &convert_operands,
      no_flags},
-    {"init", COMMANDS_CONFIG, cmd_init, "write a first configuration", NULL, true, no_flags},
-    {"check", COMMANDS_CONFIG, cmd_check, "check a configuration file", NULL, true, check_flags},
-    {"convert", COMMANDS_CONFIG, cmd_convert, "convert the configuration of another proxy",
-     "hitch stunnel haproxy nginx-stream", true, no_flags},
-    {"doctor", COMMANDS_CONFIG, cmd_doctor, "what of this machine and a configuration needs care", NULL, true, doctor_flags},
-    {"ticket-secret", COMMANDS_CONFIG, cmd_ticket_secret, "make the secret behind session tickets", "new", true, no_flags},
-    {"reload", COMMANDS_CONTROL, cmd_reload, "take up a new configuration and binary", NULL, false, admin_flags},
-    {"drain", COMMANDS_CONTROL, cmd_drain, "stop accepting and let sessions end", NULL, false, drain_flags},
-    {"stop", COMMANDS_CONTROL, cmd_stop, "stop the running proxy", NULL, false, admin_flags},
-    {"status", COMMANDS_VIEW, cmd_status, "state of the running proxy", NULL, false, admin_flags},
-    {"top", COMMANDS_VIEW, cmd_top, "live view", NULL, false, top_flags},
-    {"clients", COMMANDS_VIEW, cmd_clients, "throughput by client", NULL, false, clients_flags},
-    {"sessions", COMMANDS_VIEW, cmd_sessions, "sessions now", NULL, false, sessions_flags},
-    {"trace", COMMANDS_VIEW, cmd_trace, "events of one client, live", NULL, false, trace_flags},
-    {"explain", COMMANDS_VIEW, cmd_explain, "which service a client reaches, and why", NULL, false, admin_flags},
-    {"acme", COMMANDS_CERTIFICATES, cmd_acme, "certificates from issuers", "status renew revoke rollover record", false,
-     acme_flags},
+    {"doctor", COMMANDS_CONFIG, cmd_doctor, "what of this machine and a configuration needs care", doctor_usage, &maybe_file,
+     doctor_flags},
+    {"ticket-secret", COMMANDS_CONFIG, cmd_ticket_secret, "make the secret behind session tickets", ticket_secret_usage,
+     &secret_operands, no_flags},
+    {"reload", COMMANDS_CONTROL, cmd_reload, "take up a new configuration and binary", reload_usage, &no_operands, admin_flags},
+    {"drain", COMMANDS_CONTROL, cmd_drain, "stop accepting and let sessions end", drain_usage, &no_operands, drain_flags},
+    {"stop", COMMANDS_CONTROL, cmd_stop, "stop the running proxy", stop_usage, &no_operands, admin_flags},
+    {"status", COMMANDS_VIEW, cmd_status, "state of the running proxy", status_usage, &no_operands, admin_flags},
+    {"top", COMMANDS_VIEW, cmd_top, "live view", top_usage, &no_operands, top_flags},
+    {"clients", COMMANDS_VIEW, cmd_clients, "throughput by client", clients_usage, &no_operands, clients_flags},
+    {"sessions", COMMANDS_VIEW, cmd_sessions, "sessions now", sessions_usage, &no_operands, sessions_flags},
+    {"trace", COMMANDS_VIEW, cmd_trace, "events of one client, live", trace_usage, &trace_operands, trace_flags},
+    {"explain", COMMANDS_VIEW, cmd_explain, "which service a client reaches, and why", explain_usage, &explain_operands,
+     admin_flags},
+    {"acme", COMMANDS_CERTIFICATES, cmd_acme, "certificates from issuers", acme_usage, &acme_operands, acme_flags},
 };
 const size_t commands_len = ARRAY_LEN(commands);
 

@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "cli/arguments.h"
+
 /* What follows a flag. */
 enum flag_value { FLAG_ALONE, FLAG_TEXT, FLAG_PATH };
 
@@ -16,13 +18,20 @@ struct command_flag {
 
 enum command_group { COMMANDS_PROXY, COMMANDS_CONFIG, COMMANDS_CONTROL, COMMANDS_VIEW, COMMANDS_CERTIFICATES, COMMAND_GROUPS };
 
+/* What is no flag. */
+struct command_operands {
+    unsigned least, most;
+    const char *name;  /* of the last that there has to be */
+    const char *words; /* the first one is one of these; NULL = any */
+    bool files;        /* they name files */
+};
+
 struct command {
     const char *name;
     enum command_group group;
-    int (*run)(int argc, char **argv); /* ARGV[0] is the name; the exit status */
-    const char *help;
-    const char *words; /* the first argument is one of these; NULL = any */
-    bool takes_files;  /* arguments name files */
+    int (*run)(const struct arguments *a); /* the exit status */
+    const char *help, *usage;
+    const struct command_operands *operands;
     const struct command_flag *flags;
 };
 

@@ -3,17 +3,18 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/arguments.h"
 #include "cli/command_table.h"
 
-static const char usage[] = "usage: tls-off completion bash|zsh|fish\n"
-                            "\n"
-                            "Prints what the shell reads to complete commands, flags and file names:\n"
-                            "  bash  eval \"$(tls-off completion bash)\"\n"
-                            "  zsh   tls-off completion zsh >DIR/_tls-off, with DIR in $fpath\n"
-                            "  fish  tls-off completion fish | source\n"
-                            "The Debian package installs all three.\n"
-                            "\n"
-                            "Exit status: 0 printed, 2 wrong usage.\n";
+const char completion_usage[] = "usage: tls-off completion bash|zsh|fish\n"
+                                "\n"
+                                "Prints what the shell reads to complete commands, flags and file names:\n"
+                                "  bash  eval \"$(tls-off completion bash)\"\n"
+                                "  zsh   tls-off completion zsh >DIR/_tls-off, with DIR in $fpath\n"
+                                "  fish  tls-off completion fish | source\n"
+                                "The Debian package installs all three.\n"
+                                "\n"
+                                "Exit status: 0 printed, 2 wrong usage.\n";
 
 /* Names, words and help of the table hold no character that a shell takes for more than a letter, apart from blanks. */
 
@@ -44,9 +45,9 @@ static void print_bash(void) {
         for (const struct command_flag *f = c->flags; f->name; f++)
             printf("%s ", f->name);
         fputs("--help'", stdout);
-        if (c->words)
-            printf("${first:+' %s'}", c->words);
-        puts(c->takes_files ? " files=1 ;;" : " ;;");
+        if (c->operands->words)
+            printf("${first:+' %s'}", c->operands->words);
+        puts(c->operands->files ? " files=1 ;;" : " ;;");
     }
     puts("        esac\n"
          "        ;;\n"
@@ -71,9 +72,9 @@ static void zsh_command(const struct command *c) {
             printf(" '*%s:value:%s'", f->name, of);
     }
     fputs(" --help", stdout);
-    if (c->words)
-        printf(" '1:word:(%s)'", c->words);
-    if (c->takes_files)
+    if (c->operands->words)
+        printf(" '1:word:(%s)'", c->operands->words);
+    if (c->operands->files)
         fputs(" '*:file:_files'", stdout);
     puts(" ;;");
 }
@@ -119,9 +120,9 @@ static void fish_command(const struct command *c) {
         putchar('\n');
     }
     printf("%s %s' -l help\n", within, c->name);
-    if (c->words)
-        printf("%s %s first' -a '%s'\n", within, c->name, c->words);
-    if (c->takes_files)
+    if (c->operands->words)
+        printf("%s %s first' -a '%s'\n", within, c->name, c->operands->words);
+    if (c->operands->files)
         printf("%s %s' -F\n", within, c->name);
 }
 
@@ -141,16 +142,9 @@ static const struct {
     void (*print)(void);
 } shells[] = {{"bash", print_bash}, {"zsh", print_zsh}, {"fish", print_fish}};
 
-int cmd_completion(int argc, char **argv) {
-    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        fputs(usage, stdout);
-        return 0;
-    }
-    for (size_t i = 0; argc == 2 && i < sizeof(shells) / sizeof(shells[0]); i++)
-        if (strcmp(argv[1], shells[i].name) == 0) {
+int cmd_completion(const struct arguments *a) {
+    for (size_t i = 0; i < ARRAY_LEN(shells); i++)
+        if (strcmp(arguments_operand(a, 0), shells[i].name) == 0)
             shells[i].print();
-            return 0;
-        }
-    (void)fputs(usage, stderr); /* nowhere left to complain */
-    return 2;
+    return EXIT_OK;
 }

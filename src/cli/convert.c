@@ -9,11 +9,12 @@
 
 #include "base/err.h"
 #include "base/file.h"
+#include "cli/arguments.h"
 #include "convert/formats.h"
 
 #define FILE_MOST (1u << 20)
 
-static const char usage[] =
+const char convert_usage[] =
     "usage: tls-off convert hitch|stunnel|haproxy|nginx-stream FILE\n"
     "\n"
     "Reads FILE, a configuration of another proxy, and writes one of ours on stdout. What was not taken is a line on\n"
@@ -79,26 +80,21 @@ static int convert(const struct convert_format *format, const char *name, struct
     return status;
 }
 
-int cmd_convert(int argc, char **argv) {
-    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        fputs(usage, stdout);
-        return 0;
-    }
-    const struct convert_format *format = argc == 3 ? find_format(argv[1]) : NULL;
-    if (!format || !argv[2][0] || (argv[2][0] == '-' && argv[2][1])) {
-        (void)fputs(usage, stderr); /* nowhere left to complain */
-        return 2;
-    }
+int cmd_convert(const struct arguments *a) {
+    const struct convert_format *format = find_format(arguments_operand(a, 0));
+    const char *file = arguments_operand(a, 1);
+    if (!file[0])
+        return arguments_refuse(a, "found an empty name, expected FILE");
     size_t n;
-    char dir[PATH_MAX], *bytes = read_input(argv[2], &n);
-    if (bytes && !directory_of(argv[2], dir)) {
-        fprintf(stderr, "tls-off convert: %s: %s\n", argv[2], strerror(errno));
+    char dir[PATH_MAX], *bytes = read_input(file, &n);
+    if (bytes && !directory_of(file, dir)) {
+        fprintf(stderr, "tls-off convert: %s: %s\n", file, strerror(errno));
         free(bytes);
         return 1;
     }
     if (!bytes)
         return 1;
-    int status = convert(format, argv[2], span_of(bytes, n), dir);
+    int status = convert(format, file, span_of(bytes, n), dir);
     free(bytes);
     return status;
 }

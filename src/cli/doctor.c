@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "cli/admin_client.h"
+#include "cli/arguments.h"
 #include "cli/capabilities.h"
 #include "conf/load.h"
 #include "observer/json.h"
@@ -15,7 +16,7 @@
 
 #define USUAL_FILE "/etc/tls-off/tls-off.toml"
 
-static const char usage[] =
+const char doctor_usage[] =
     "usage: tls-off doctor [FILE] [--json]\n"
     "\n"
     "Looks at this machine (kernel, limits, clock, libraries) and at the configuration in FILE: what `tls-off check`\n"
@@ -98,28 +99,14 @@ static int print_json(struct doctor *d) {
     return ret;
 }
 
-int cmd_doctor(int argc, char **argv) {
+int cmd_doctor(const struct arguments *a) {
     struct doctor d = {.findings = NULL};
-    const char *file = NULL;
-    bool json = false, bad = false;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-            fputs(usage, stdout);
-            return 0;
-        }
-        if (strcmp(argv[i], "--json") == 0)
-            json = true;
-        else if ((strcmp(argv[i], "--config") == 0 || strcmp(argv[i], "-c") == 0) && !file && i + 1 < argc)
-            file = argv[++i];
-        else if ((argv[i][0] != '-' || !argv[i][1]) && argv[i][0] && !file)
-            file = argv[i];
-        else
-            bad = true;
-    }
-    if (bad) {
-        (void)fputs(usage, stderr); /* nowhere left to complain */
-        return EXIT_USAGE;
-    }
+    const char *config = arguments_value(a, "--config"), *file = config ? config : arguments_operand(a, 0);
+    bool json = arguments_has(a, "--json");
+    if (file && !file[0])
+        return arguments_refuse(a, "found an empty name, expected FILE");
+    if (config && a->noperands)
+        return arguments_refuse(a, "found \"%.100s\" beside --config, expected one file", arguments_operand(a, 0));
     if (json)
         d.findings = json_array();
     doctor_machine(&d);

@@ -8,8 +8,11 @@
 #include "conf/conf.h"
 #include "creds/creds.h"
 
-/* The exit status: 0 nothing is wrong (advice included), 1 something is, 2 wrong usage. */
-int cmd_doctor(int argc, char **argv);
+struct arguments;
+extern const char doctor_usage[];
+
+/* The exit status: 0 nothing is wrong (advice included), 1 something is */
+int cmd_doctor(const struct arguments *a);
 
 enum finding_level { FINDING_GOOD, FINDING_ADVICE, FINDING_WRONG, FINDING_LEVELS };
 

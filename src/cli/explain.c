@@ -6,12 +6,10 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "cli/admin_client.h"
+#include "cli/arguments.h"
 #include "tls/idna.h"
 
-#define MOST_TEXTS 3
-#define MOST_FLAGS 8
-
-static const char usage[] =
+const char explain_usage[] =
     "usage: tls-off explain ADDRESS [NAME] [ALPN] [--admin PATH] [--json]\n"
     "\n"
     "Which service of the running proxy serves a client that connects to ADDRESS (\"192.0.2.1:443\"), asks for NAME\n"
@@ -22,7 +20,7 @@ static const char usage[] =
     "Exit status: 0 answered (refused clients included), 1 the question makes no sense, 2 wrong usage, 3 no running\n"
     "tls-off reached.\n";
 
-bool explain_read(const char *const *texts, int n, struct explain_question *q) {
+bool explain_read(const char *const *texts, size_t n, struct explain_question *q) {
     char name[HOSTNAME_MAX + 1];
     *q = (struct explain_question){.ask = {texts[0], q->name, n > 2 ? texts[2] : ""}};
     if (n < 2 || texts[1][0] == '\0')
@@ -150,42 +148,26 @@ int explain_print(const json_t *o, bool json) {
 
 /* ---- the command ---- */
 
-int cmd_explain(int argc, char **argv) {
-    const char *texts[MOST_TEXTS];
-    char *flags[MOST_FLAGS] = {argv[0]}, target[2048];
+int cmd_explain(const struct arguments *a) {
+    const char *texts[EXPLAIN_TEXTS];
+    char target[2048];
     struct text t = text_of(target, sizeof(target));
     struct explain_question q;
     struct admin_args args;
-    int n = 0, nflags = 1, ret = EXIT_USAGE;
-    for (int i = 1; i < argc; i++) {
-        bool is_flag = argv[i][0] == '-' || strcmp(argv[i - 1], "--admin") == 0;
-        if ((is_flag && nflags == MOST_FLAGS) || (!is_flag && n == MOST_TEXTS)) {
-            (void)fputs(usage, stderr); /* nowhere left to complain */
-            return EXIT_USAGE;
-        }
-        if (is_flag)
-            flags[nflags++] = argv[i];
-        else
-            texts[n++] = argv[i];
-    }
-    if (!admin_args_read(nflags, flags, usage, NULL, NULL, NULL, &args))
+    int ret = EXIT_USAGE;
+    size_t n = a->noperands;
+    for (size_t i = 0; i < n; i++)
+        texts[i] = arguments_operand(a, i);
+    if (!admin_args_read(a, NULL, NULL, &args))
         return EXIT_USAGE;
-    if (args.help)
-        return EXIT_OK;
-    if (n == 0) {
-        (void)fputs(usage, stderr); /* as above */
-        return EXIT_USAGE;
-    }
     if (!explain_read(texts, n, &q))
         return EXIT_INPUT;
     text_add(&t, "/explain");
     admin_add_query(&t, "address", q.ask.address);
     admin_add_query(&t, "name", q.ask.name);
     admin_add_query(&t, "alpn", q.ask.protocols);
-    if (t.cut) {
-        (void)fputs(usage, stderr); /* as above */
-        return EXIT_USAGE;
-    }
+    if (t.cut)
+        return arguments_refuse(a, "found a question of more than %zu bytes", sizeof(target));
     json_t *o = admin_ask(&args, "GET", target, &ret);
     if (!o)
         return ret;

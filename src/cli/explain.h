@@ -7,6 +7,8 @@
 #include "observer/explanation.h"
 #include "tls/hostname.h"
 
+#define EXPLAIN_TEXTS 3 /* ADDRESS, NAME, ALPN */
+
 /* What the operator asks: an address, and maybe a name and protocols. */
 struct explain_question {
     char name[HOSTNAME_MAX + 1];
@@ -17,10 +19,13 @@ struct explain_question {
  * Q borrows the N texts ("ADDRESS", "NAME", "ALPN"; the last two may be missing). A name is read as a client would send it; one
  * that is no host name counts as none, which is said on stderr. False after a line on stderr.
  */
-bool explain_read(const char *const *texts, int n, struct explain_question *q);
+bool explain_read(const char *const *texts, size_t n, struct explain_question *q);
 
 /* One explanation, as JSON or as text. The exit status. */
 int explain_print(const json_t *o, bool json);
 
-/* ARGV[0] is "explain". The exit status. */
-int cmd_explain(int argc, char **argv);
+struct arguments;
+extern const char explain_usage[];
+
+/* The exit status. */
+int cmd_explain(const struct arguments *a);

@@ -10,9 +10,10 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "cli/arguments.h"
 #include "cli/found.h"
 
-static const char usage[] =
+const char init_usage[] =
     "usage: tls-off init [FILE]\n"
     "\n"
     "Writes a first configuration, with comments, for what this machine has: certificates where certbot, acme.sh, lego\n"
@@ -116,27 +117,22 @@ static bool write_new_file(const char *name, struct span bytes) {
     return ok;
 }
 
-int cmd_init(int argc, char **argv) {
-    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        fputs(usage, stdout);
-        return 0;
-    }
-    if (argc > 2 || (argc == 2 && (argv[1][0] == '-' || !argv[1][0]))) {
-        (void)fputs(usage, stderr); /* nowhere left to complain */
-        return 2;
-    }
+int cmd_init(const struct arguments *a) {
+    const char *file = arguments_operand(a, 0);
+    if (file && (!file[0] || strcmp(file, "-") == 0))
+        return arguments_refuse(a, "found \"%s\", expected the name of a file", file);
     char *bytes = NULL;
     size_t len = 0;
     FILE *to = open_memstream(&bytes, &len);
     if (to)
         write_conf(to);
     bool ok = to && fclose(to) == 0;
-    if (ok && argc == 2)
-        ok = write_new_file(argv[1], span_of(bytes, len));
+    if (ok && file)
+        ok = write_new_file(file, span_of(bytes, len));
     else if (ok)
         fputs(bytes, stdout);
     if (!ok)
-        fprintf(stderr, "tls-off init: \"%s\" was not written: %s\n", argc == 2 ? argv[1] : "-", strerror(errno));
+        fprintf(stderr, "tls-off init: \"%s\" was not written: %s\n", file ? file : "-", strerror(errno));
     free(bytes);
     return ok ? 0 : 1;
 }

@@ -1,5 +1,8 @@
 /* `tls-off init`: a first configuration for what this machine has. */
 #pragma once
 
-/* The exit status: 0 written, 1 not written, 2 wrong usage. */
-int cmd_init(int argc, char **argv);
+struct arguments;
+extern const char init_usage[];
+
+/* The exit status: 0 written, 1 not written */
+int cmd_init(const struct arguments *a);

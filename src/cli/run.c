@@ -6,10 +6,11 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "cli/arguments.h"
 #include "conf/conf_acme.h"
 #include "supervisor/supervisor.h"
 
-static const char usage[] =
+const char run_usage[] =
     "usage: tls-off run CONFIG.toml [--ready-fd N]        (or --config CONFIG.toml, -c CONFIG.toml)\n"
     "       tls-off run --listen ADDRESS --backend BACKEND [--ready-fd N]\n"
     "       tls-off run --listen :443 --backend BACKEND --name NAME --acme --acme-terms-accepted [--ready-fd N]\n"
@@ -28,7 +29,7 @@ static const char usage[] =
     "\n"
     "Signals: TERM, INT stop (a second one at once), HUP reloads, USR1 reopens the log file.\n";
 
-struct arguments {
+struct run_args {
     struct control_request what;
     int ready_fd;
     bool acme, terms_accepted;
@@ -55,47 +56,36 @@ static bool read_ready_fd(const char *value, int *ret_fd) {
     return true;
 }
 
-/* One that takes no value. */
-static bool read_switch(struct arguments *a, const char *flag) {
-    bool acme = strcmp(flag, "--acme") == 0, terms = strcmp(flag, "--acme-terms-accepted") == 0;
-    a->acme |= acme;
-    a->terms_accepted |= terms;
-    return acme || terms;
-}
-
-static bool takes_value(const char *flag) {
-    static const char *const flags[] = {"--config", "-c",         "--listen",         "--backend",
-                                        "--name",   "--ready-fd", "--acme-directory", "--acme-ca-file"};
-    for (size_t i = 0; i < ARRAY_LEN(flags); i++)
-        if (strcmp(flag, flags[i]) == 0)
-            return true;
+static bool read_once(const struct arguments *given, const char *flag, struct span *to, const char *value) {
+    if (to->len)
+        (void)arguments_refuse(given, "%s: found twice, expected once", flag);
+    else if (!value[0])
+        (void)arguments_refuse(given, "%s: found an empty value", flag);
+    else {
+        *to = span_str(value);
+        return true;
+    }
     return false;
 }
 
-static bool read_flag(struct arguments *a, const char *flag, const char *value) {
+static bool read_argument(const struct arguments *given, struct run_args *a, const struct argument *x) {
     struct control_request *q = &a->what;
-    if ((strcmp(flag, "--config") == 0 || strcmp(flag, "-c") == 0) && !q->file.len) {
-        q->file = span_str(value);
-        return true;
-    }
+    const char *flag = x->flag ? x->flag : "--config";
+    if (strcmp(flag, "--acme") == 0)
+        return a->acme = true;
+    if (strcmp(flag, "--acme-terms-accepted") == 0)
+        return a->terms_accepted = true;
+    if (strcmp(flag, "--config") == 0)
+        return read_once(given, "configuration file", &q->file, x->value);
     if (strcmp(flag, "--listen") == 0)
-        return add_repeated(q->listen, &q->nlisten, value);
+        return add_repeated(q->listen, &q->nlisten, x->value);
     if (strcmp(flag, "--backend") == 0)
-        return add_repeated(q->backend, &q->nbackend, value);
+        return add_repeated(q->backend, &q->nbackend, x->value);
     if (strcmp(flag, "--name") == 0)
-        return add_repeated(q->name, &q->nname, value);
+        return add_repeated(q->name, &q->nname, x->value);
     if (strcmp(flag, "--ready-fd") == 0)
-        return read_ready_fd(value, &a->ready_fd);
-    if (strcmp(flag, "--acme-directory") == 0 && !q->directory.len) {
-        q->directory = span_str(value);
-        return true;
-    }
-    if (strcmp(flag, "--acme-ca-file") == 0 && !q->ca_file.len) {
-        q->ca_file = span_str(value);
-        return true;
-    }
-    fprintf(stderr, "tls-off run: %s: found an unknown flag, or one that is given twice\n%s", flag, usage);
-    return false;
+        return read_ready_fd(x->value, &a->ready_fd);
+    return read_once(given, flag, strcmp(flag, "--acme-directory") == 0 ? &q->directory : &q->ca_file, x->value);
 }
 
 static bool refuse_acme(const char *what) {
@@ -104,7 +94,7 @@ static bool refuse_acme(const char *what) {
 }
 
 /* Certificates from an issuer: all that is needed, and nothing that would have no effect. */
-static bool check_acme(struct arguments *a) {
+static bool check_acme(struct run_args *a) {
     struct control_request *q = &a->what;
     bool rest = q->nname || a->terms_accepted || q->directory.len || q->ca_file.len;
     if (q->file.len && (a->acme || rest))
@@ -126,38 +116,19 @@ static bool check_acme(struct arguments *a) {
     return true;
 }
 
-static bool read_arguments(int argc, char **argv, struct arguments *a) {
-    for (int i = 1; i < argc; i++) {
-        if (argv[i][0] != '-') {
-            if (a->what.file.len) {
-                fprintf(stderr, "tls-off run: more than one configuration file\n%s", usage);
-                return false;
-            }
-            a->what.file = span_str(argv[i]);
-        } else if (read_switch(a, argv[i])) {
-            continue;
-        } else if (i + 1 == argc && takes_value(argv[i])) {
-            fprintf(stderr, "tls-off run: %s needs a value\n%s", argv[i], usage);
+static bool read_run_args(const struct arguments *given, struct run_args *a) {
+    for (size_t i = 0; i < given->n; i++)
+        if (!read_argument(given, a, &given->list[i]))
             return false;
-        } else if (!read_flag(a, argv[i], i + 1 < argc ? argv[i + 1] : "")) {
-            return false;
-        } else {
-            i++;
-        }
-    }
     bool flags = a->what.nlisten || a->what.nbackend;
     if (a->what.file.len ? flags : !a->what.nlisten || !a->what.nbackend) {
-        fprintf(stderr, "tls-off run: expected a configuration file, or --listen and --backend\n%s", usage);
+        (void)arguments_refuse(given, "expected a configuration file, or --listen and --backend");
         return false;
     }
     return check_acme(a);
 }
 
-int cmd_run(int argc, char **argv) {
-    struct arguments a = {.ready_fd = -1};
-    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        fputs(usage, stdout);
-        return 0;
-    }
-    return read_arguments(argc, argv, &a) ? supervisor_run(&a.what, a.ready_fd) : 2;
+int cmd_run(const struct arguments *given) {
+    struct run_args a = {.ready_fd = -1};
+    return read_run_args(given, &a) ? supervisor_run(&a.what, a.ready_fd) : EXIT_USAGE;
 }

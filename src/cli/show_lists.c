@@ -11,7 +11,7 @@
 #define LIMIT_MOST    "10000"
 #define WIDE          100 /* columns of a terminal that show all columns of a client */
 
-static const char clients_usage[] =
+const char clients_usage[] =
     "usage: tls-off clients [--fleet] [--sort KEY] [--limit N] [--client NAME] [--admin PATH] [--json]\n"
     "       tls-off clients [--fleet] --over MEASURE=N [--format nft|json] [--admin PATH]\n"
     "\n"
@@ -33,7 +33,7 @@ static const char clients_usage[] =
     "\n"
     "Exit status: 0 done, 1 the list was refused, 2 wrong usage, 3 no running tls-off reached.\n";
 
-static const char sessions_usage[] =
+const char sessions_usage[] =
     "usage: tls-off sessions [--service NAME] [--client NAME] [--limit N] [--admin PATH] [--json]\n"
     "\n"
     "  --service NAME  only sessions of that service\n"
@@ -57,61 +57,40 @@ struct lists {
     const char *format;
 };
 
-static bool list_flag(void *ctx, const char *flag, const char *value, bool *ret_wrong) {
-    static const char *const flags[] = {"--sort", "--limit", "--client", "--service"};
+static const char *list_flag(void *ctx, const char *flag, const char *value) {
     struct lists *l = ctx;
-    l->sorted = l->sorted || strcmp(flag, "--sort") == 0;
-    for (size_t i = 0; i < ARRAY_LEN(flags); i++)
-        if (strcmp(flag, flags[i]) == 0) {
-            admin_add_query(&l->t, flag + 2, value);
-            l->limited = l->limited || strcmp(flag, "--limit") == 0;
-            l->selects = l->selects || strcmp(flag, "--sort") != 0;
-            *ret_wrong = l->t.cut;
-            return true;
-        }
-    return false;
-}
-
-static bool client_flag(void *ctx, const char *flag, const char *value, bool *ret_wrong) {
-    struct lists *l = ctx;
-    if (strcmp(flag, "--over") == 0) {
-        *ret_wrong = !value || !over_read(value, &l->over);
-        return true;
-    }
+    if (strcmp(flag, "--over") == 0)
+        return over_read(value, &l->over) ? NULL : "a measure and a bound, like rate=10MB or sessions=100";
     if (strcmp(flag, "--format") == 0) {
         l->format = value;
-        *ret_wrong = !value || (strcmp(value, "nft") != 0 && strcmp(value, "json") != 0);
-        return true;
+        return NULL;
     }
     if (strcmp(flag, "--fleet") == 0) {
         l->fleet = true;
-        return true;
+        return NULL;
     }
-    return strcmp(flag, "--service") != 0 && list_flag(ctx, flag, value, ret_wrong);
-}
-
-static bool session_flag(void *ctx, const char *flag, const char *value, bool *ret_wrong) {
-    return strcmp(flag, "--sort") != 0 && list_flag(ctx, flag, value, ret_wrong);
+    l->sorted = l->sorted || strcmp(flag, "--sort") == 0;
+    l->limited = l->limited || strcmp(flag, "--limit") == 0;
+    l->selects = l->selects || strcmp(flag, "--sort") != 0;
+    admin_add_query(&l->t, flag + 2, value);
+    return l->t.cut ? "a shorter text" : NULL;
 }
 
 /* Requests a list. NULL with *RET_EXIT: nothing more to do. */
-static json_t *request_list(int argc, char **argv, const char *path, const char *usage, admin_flag_fn flag, struct lists *l,
-                            int *ret_exit) {
-    static const char *const switches[] = {"--fleet", NULL};
+static json_t *request_list(const struct arguments *a, const char *path, struct lists *l, int *ret_exit) {
     char target[640];
     struct text t = text_of(target, sizeof(target));
-    l->t = text_of(l->query, sizeof(l->query));
-    l->limited = l->selects = l->sorted = l->fleet = false;
-    l->over = (struct over){NULL, 0};
-    l->format = NULL;
-    if (!admin_args_read(argc, argv, usage, flag == client_flag ? switches : NULL, flag, l, &l->args)) {
-        *ret_exit = EXIT_USAGE;
+    *l = (struct lists){.t = text_of(l->query, sizeof(l->query))};
+    *ret_exit = EXIT_USAGE;
+    if (!admin_args_read(a, list_flag, l, &l->args))
+        return NULL;
+    bool over = l->over.measure != NULL;
+    if (l->format && !over) { /* nft of all would ban everybody */
+        (void)arguments_refuse(a, "--format: expected --over beside it");
         return NULL;
     }
-    bool over = l->over.measure != NULL;
-    if (!l->args.help && ((l->format && !over) || (over && (l->limited || l->sorted)))) { /* nft of all would ban everybody */
-        (void)fputs(usage, stderr);                                                       /* nowhere left to complain */
-        *ret_exit = EXIT_USAGE;
+    if (over && (l->limited || l->sorted)) {
+        (void)arguments_refuse(a, "--over: found %s beside it, which has no meaning there", l->limited ? "--limit" : "--sort");
         return NULL;
     }
     *ret_exit = EXIT_OK;
@@ -125,7 +104,7 @@ static json_t *request_list(int argc, char **argv, const char *path, const char 
     if (!l->limited && !l->args.json)
         admin_add_query(&l->t, "limit", LIMIT_DEFAULT);
     text_addf(&t, "%s%s%s", l->fleet ? "/fleet" : "", path, l->query);
-    return l->args.help ? NULL : admin_ask(&l->args, "GET", target, ret_exit);
+    return admin_ask(&l->args, "GET", target, ret_exit);
 }
 
 static double both(const json_t *o, const char *span) {
@@ -209,10 +188,10 @@ static bool select_clients(json_t **answer, const struct lists *l) {
     return true;
 }
 
-int cmd_clients(int argc, char **argv) {
+int cmd_clients(const struct arguments *a) {
     struct lists l;
     int status;
-    json_t *answer = request_list(argc, argv, "/clients.json", clients_usage, client_flag, &l, &status);
+    json_t *answer = request_list(a, "/clients.json", &l, &status);
     if (!answer)
         return status;
     if (!select_clients(&answer, &l)) {
@@ -251,10 +230,10 @@ static void print_sessions(const json_t *answer) {
     json_array_foreach(json_object_get(answer, "missing"), i, silent) printf("no answer from %s\n", json_string_value(silent));
 }
 
-int cmd_sessions(int argc, char **argv) {
+int cmd_sessions(const struct arguments *a) {
     struct lists l;
     int status;
-    json_t *answer = request_list(argc, argv, "/sessions.json", sessions_usage, session_flag, &l, &status);
+    json_t *answer = request_list(a, "/sessions.json", &l, &status);
     if (answer && l.args.json)
         status = admin_print_json(answer);
     else if (answer)

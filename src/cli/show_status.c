@@ -9,7 +9,7 @@
 #define EXPIRY_SHOWN_DAYS 30
 #define CERTS_SHOWN       10
 
-static const char usage[] =
+const char status_usage[] =
     "usage: tls-off status [--admin PATH] [--json]\n"
     "\n"
     "State of the running proxy: traffic, services and backends, processes, certificates that end soon.\n"
@@ -185,12 +185,12 @@ static void print_certificates(const json_t *s, size_t width) {
     table_end(&t, stdout, width);
 }
 
-int cmd_status(int argc, char **argv) {
+int cmd_status(const struct arguments *given) {
     struct admin_args a;
     int status = EXIT_OK;
-    if (!admin_args_read(argc, argv, usage, NULL, NULL, NULL, &a))
+    if (!admin_args_read(given, NULL, NULL, &a))
         return EXIT_USAGE;
-    json_t *s = a.help ? NULL : admin_ask(&a, "GET", "/status.json", &status);
+    json_t *s = admin_ask(&a, "GET", "/status.json", &status);
     size_t width = table_width();
     if (s && a.json) {
         status = admin_print_json(s);

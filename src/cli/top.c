@@ -18,7 +18,7 @@
 #define ESC_MS     25 /* an Esc that no further byte follows within that time is one */
 #define FAILING_MS 250
 
-static const char usage[] =
+const char top_usage[] =
     "usage: tls-off top [--admin PATH]\n"
     "\n"
     "The running proxy, live: totals with the last minute, clients by rate, services and backends, failed\n"
@@ -214,15 +214,13 @@ static void run_screen(struct top *t) {
     }
 }
 
-int cmd_top(int argc, char **argv) {
+int cmd_top(const struct arguments *a) {
     static struct top t;
     char line[256];
     struct text why = text_of(line, sizeof(line));
-    if (!admin_args_read(argc, argv, usage, NULL, NULL, NULL, &t.args))
+    if (!admin_args_read(a, NULL, NULL, &t.args))
         return EXIT_USAGE;
-    if (t.args.help)
-        return EXIT_OK;
-    if (t.args.json || !isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)) {
+    if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)) {
         fprintf(stderr, "tls-off top: needs a terminal; `tls-off status --json` is for programs\n");
         return EXIT_USAGE;
     }

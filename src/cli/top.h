@@ -31,10 +31,13 @@ struct top {
 };
 
 /* "rate", "bytes" ... as /clients.json takes them; ends with NULL. */
+struct arguments;
 extern const char *const top_sorts[];
 
-/* ARGV[0] is "top". Returns the exit status. */
-int cmd_top(int argc, char **argv);
+extern const char top_usage[];
+
+/* The exit status. */
+int cmd_top(const struct arguments *a);
 
 /* top_data.c: requests everything the present view needs. False without an answer; the old data stays. */
 bool top_fetch(struct top *t);

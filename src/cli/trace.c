@@ -11,12 +11,11 @@
 #include "cli/http_client.h"
 #include "conf/values.h"
 
-#define FLAGS_MAX 8
 #define PAUSE_MS  20
 #define MOVED_MS  10000 /* the next observer keeps what it receives for so long */
 #define ANSWER_MS 5000
 
-static const char usage[] =
+const char trace_usage[] =
     "usage: tls-off trace CLIENT [--for DURATION] [--sessions N] [--admin PATH] [--json]\n"
     "\n"
     "  CLIENT           an address, a network (\"192.0.2.0/24\") or a verified name; names are known after the handshake\n"
@@ -33,7 +32,6 @@ struct trace {
     struct admin_args args;
     char target[2048];
     struct text t;
-    const char *client;
     char tracer[16]; /* its number, to go on by; "" = not known yet */
     bool ended;      /* as was asked for */
     bool broken;     /* standard output takes nothing */
@@ -42,23 +40,22 @@ struct trace {
     bool in_own, at_start;
 };
 
-static bool trace_flag(void *ctx, const char *flag, const char *value, bool *ret_wrong) {
+static const char *trace_flag(void *ctx, const char *flag, const char *value) {
     struct trace *w = ctx;
     uint64_t n;
-    if (strcmp(flag, "--for") == 0) {
-        char ms[24];
-        struct text t = text_of(ms, sizeof(ms));
-        *ret_wrong = !value || value_duration(value, &n) < 0 || n == 0 || n == CONF_NEVER;
-        text_addf(&t, "%llu", *ret_wrong ? 0 : (unsigned long long)n);
-        admin_add_query(&w->t, "for_ms", ms);
-        return true;
-    }
-    if (strcmp(flag, "--sessions") != 0)
-        return false;
-    *ret_wrong = !value || text_parse_u64(value, UINT32_MAX, &n) < 0 || n == 0;
-    if (!*ret_wrong)
+    if (strcmp(flag, "--sessions") == 0) {
+        if (text_parse_u64(value, UINT32_MAX, &n) < 0 || n == 0)
+            return "a number above 0";
         admin_add_query(&w->t, "sessions", value);
-    return true;
+        return NULL;
+    }
+    char ms[24];
+    struct text t = text_of(ms, sizeof(ms));
+    if (value_duration(value, &n) < 0 || n == 0 || n == CONF_NEVER)
+        return "a duration above 0, like \"30s\" or \"10m\"";
+    text_addf(&t, "%llu", (unsigned long long)n);
+    admin_add_query(&w->t, "for_ms", ms);
+    return NULL;
 }
 
 /* "# tracer 7", "# end: why", or "#" to show that it lives. */
@@ -138,34 +135,16 @@ static int follow_streams(struct trace *w) {
     return EXIT_NOBODY;
 }
 
-static int refuse_usage(void) {
-    (void)fputs(usage, stderr); /* nowhere left to complain */
-    return EXIT_USAGE;
-}
-
-int cmd_trace(int argc, char **argv) {
-    char *flags[FLAGS_MAX] = {argv[0]};
-    struct trace w = {.client = NULL};
-    int err, nflags = 1;
-    for (int i = 1; i < argc; i++) {
-        bool is_value = argv[i - 1][0] == '-' && i > 1 && strcmp(argv[i - 1], "--json") != 0;
-        bool is_flag = argv[i][0] == '-' || is_value;
-        if ((is_flag && nflags == FLAGS_MAX) || (!is_flag && w.client))
-            return refuse_usage();
-        if (is_flag)
-            flags[nflags++] = argv[i];
-        else
-            w.client = argv[i];
-    }
+int cmd_trace(const struct arguments *a) {
+    struct trace w = {.broken = false};
+    int err;
     w.t = text_of(w.target, sizeof(w.target));
     text_add(&w.t, "/trace");
-    if (!admin_args_read(nflags, flags, usage, NULL, trace_flag, &w, &w.args))
+    if (!admin_args_read(a, trace_flag, &w, &w.args))
         return EXIT_USAGE;
-    if (w.args.help)
-        return EXIT_OK;
-    admin_add_query(&w.t, "client", w.client ? w.client : "");
-    if (!w.client || w.t.cut)
-        return refuse_usage();
+    admin_add_query(&w.t, "client", arguments_operand(a, 0));
+    if (w.t.cut)
+        return arguments_refuse(a, "found a client's name of more than %zu bytes", sizeof(w.target));
     if (w.args.json)
         admin_add_query(&w.t, "format", "json");
     int status = follow_stream(&w, w.target, &err);

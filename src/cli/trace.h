@@ -1,4 +1,6 @@
 /* `tls-off trace`: the events of one client, live. Returns the exit status. */
 #pragma once
 
-int cmd_trace(int argc, char **argv);
+struct arguments;
+extern const char trace_usage[];
+int cmd_trace(const struct arguments *a);

@@ -1,5 +1,8 @@
 /* `tls-off version`: what this binary is made of, for bug reports. */
 #pragma once
 
-/* ARGV[0] is "version". Returns the exit status. */
-int cmd_version(int argc, char **argv);
+struct arguments;
+extern const char version_usage[];
+
+/* The exit status. */
+int cmd_version(const struct arguments *a);

@@ -71,11 +71,32 @@ def test_help_wherever_it_stands(directory, arguments):
 
 
 @pytest.mark.parametrize("arguments,said", [
-    (["acme", "renew", "x", "--foo"], "tls-off acme renew: --foo: "),
-    (["acme", "status", "--foo"], "tls-off acme status: --foo: "),
+    (["acme", "renew", "x", "--foo"], "tls-off acme: --foo: found an unknown flag"),
+    (["acme", "status", "--foo"], "tls-off acme: --foo: found an unknown flag"),
     (["run", "--foo"], "tls-off run: --foo: found an unknown flag"),
     (["run", "--foo", "x"], "tls-off run: --foo: found an unknown flag"),
-    (["run", "--listen"], "tls-off run: --listen needs a value"),
+    (["run", "--listen"], "tls-off run: --listen: expected a value behind it"),
+    (["run", "--config", "a", "b"], "tls-off run: configuration file: found twice"),
+    (["run", "--listen", ":1", "--backend", "unix:/x", "--acme", "--acme-directory", "a", "--acme-directory", "b"], "tls-off run: --acme-directory: found twice"),
+    (["check"], "tls-off check: expected FILE"),
+    (["check", "--jsno", "x"], "tls-off check: --jsno: found an unknown flag, expected --json"),
+    (["check", "a", "b"], 'tls-off check: found "b", expected nothing more'),
+    (["check", "a", "--explain"], "tls-off check: --explain: expected ADDRESS"),
+    (["check", "--explain", "1.2.3.4:443"], "tls-off check: --explain: expected ADDRESS"),
+    (["check", "-c", "a", "--explain", "1", "2", "3", "4"], 'tls-off check: found "4", expected nothing more'),
+    (["doctor", "--config", "a", "b"], 'tls-off doctor: found "b" beside --config'),
+    (["init", "-"], 'tls-off init: found "-", expected the name of a file'),
+    (["ticket-secret", "new", ""], 'tls-off ticket-secret: found "", expected the name of a file'),
+    (["convert", "hitch", ""], "tls-off convert: found an empty name"),
+    (["drain", "--timeout", "10"], 'tls-off drain: --timeout: found "10", expected a duration above 0'),
+    (["clients", "--over", "rate=10XB"], 'tls-off clients: --over: found "rate=10XB", expected a measure and a bound'),
+    (["clients", "--format=nft"], "tls-off clients: --format: expected --over beside it"),
+    (["clients", "--over", "rate=1", "--limit", "2"], "tls-off clients: --over: found --limit beside it"),
+    (["acme", "renew"], "tls-off acme: renew: expected CERTIFICATE"),
+    (["acme", "status", "x"], 'tls-off acme: status: found "x", expected nothing more'),
+    (["acme", "revoke", "x", "--reason=11"], 'tls-off acme: --reason: found "11", expected a number from 0 to 10'),
+    (["acme", "renew", "x", "--check"], "tls-off acme: renew: found --check, which belongs to record"),
+    (["version", "x"], 'tls-off version: found "x", expected nothing more'),
 ])
 def test_what_is_wrong_is_named(arguments, said):
     status, out, err = command(*arguments)
@@ -211,6 +232,14 @@ def test_every_fault_of_a_refused_reload_is_a_line(p):
     assert shown[at + 1:at + 1 + len(lines)] == lines, shown
 
 
+def test_values_behind_an_equals_sign(p):
+    """As long options are given elsewhere, and as fish completes them."""
+    assert tls_off(p, "clients", "--sort=rate", "--client=nobody") == (0, "no client like that\n", "")
+    assert "web" in command("status", f"--admin={p.admin_socket}")[1]
+    for arguments in ([f"--config={p.config_file}"], ["-c", p.config_file], ["--", p.config_file]):
+        assert command("check", *arguments)[1].endswith(": ok\n")
+
+
 def test_clients(p):
     assert tls_off(p, "clients") == (0, "no client has been seen yet\n", "")
     with connect(p.port) as c:
@@ -232,7 +261,7 @@ def test_clients(p):
     client, = json.loads(out)
     assert status == 0 and client["client"] == "127.0.0.1" and (client["bytes_in"], client["bytes_out"]) == (7012, 7012)
     assert json.loads(tls_off(p, "clients", "--json", "--client", "192.0.2.1")[1]) == []
-    assert tls_off(p, "clients", "--sort", "size")[0] == 1
+    assert tls_off(p, "clients", "--sort", "size")[0] == 2
     assert tls_off(p, "clients", "--limit", "-1")[0] == 1
 
 

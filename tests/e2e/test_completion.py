@@ -156,4 +156,4 @@ def test_a_cursor_within_a_word(shell):
 def test_wrong_usage():
     for wrong in ([], ["tcsh"], ["bash", "zsh"], ["--no-such"]):
         status, out, err = command("completion", *wrong)
-        assert status == 2 and not out and err.startswith("usage: tls-off completion")
+        assert status == 2 and not out and err.startswith("tls-off completion: ") and "\nusage: tls-off completion" in err

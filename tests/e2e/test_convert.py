@@ -285,7 +285,7 @@ def test_files_cut_anywhere_crash_nothing(directory, format):
 def test_usage(directory):
     for wrong in ([], ["hitch"], ["apache", "x"], ["hitch", "a", "b"], ["hitch", "--x"]):
         status, out, err = command("convert", *wrong)
-        assert status == 2 and not out and err.startswith("usage: tls-off convert")
+        assert status == 2 and not out and err.startswith("tls-off convert: ") and "\nusage: tls-off convert" in err
     status, _, err = command("convert", "hitch", directory / "none")
     assert status == 1 and "No such file" in err
     (directory / "large").write_bytes(b"#" * (1 << 20) + b"#")

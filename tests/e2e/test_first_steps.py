@@ -143,7 +143,7 @@ def test_init_overwrites_nothing(directory):
     assert status == 1 and "No such file" in err
     for wrong in (["a", "b"], ["--force"], [""]):
         status, out, err = command("init", *wrong)
-        assert status == 2 and err.startswith("usage: tls-off init")
+        assert status == 2 and err.startswith("tls-off init: ") and "\nusage: tls-off init" in err
 
 
 # --- doctor
@@ -259,4 +259,4 @@ def test_doctor_of_chains(parts, directory, pki, monkeypatch):
 def test_doctor_usage():
     for wrong in (["a", "b"], ["--no-such"], [""]):
         status, out, err = command("doctor", *wrong)
-        assert status == 2 and not out and err.startswith("usage: tls-off doctor")
+        assert status == 2 and not out and err.startswith("tls-off doctor: ") and "\nusage: tls-off doctor" in err
