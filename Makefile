@@ -77,4 +77,4 @@ check-style:
 	@tools/check-style
 
 clean:
-	rm -rf $(BUILD) build-fuzz build-san build-ci-gcc
+	rm -rf $(BUILD) build-fuzz build-san
