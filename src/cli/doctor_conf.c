@@ -132,10 +132,21 @@ static void look_at_collector(struct doctor *d, const struct conf *c) {
 
 /* ---- rights ---- */
 
+static int try_nothing(const void *what) {
+    (void)what;
+    return 0;
+}
+
 static void look_at_user(struct doctor *d, const struct conf *c) {
+    struct doctor_try t;
     if (geteuid() != 0)
         return;
-    if (c->user)
+    doctor_try_begin(&t, c->user, try_nothing, NULL);
+    int error = doctor_try_end(&t);
+    if (error)
+        doctor_say(d, FINDING_WRONG, "rights", "start with CAP_SETUID and CAP_SETGID, or as that user and without \"user\"",
+                   "roles cannot become the user %s: %s", c->user, strerror(error));
+    else if (c->user)
         doctor_say(d, FINDING_GOOD, "rights", NULL, "roles become the user %s", c->user);
     else
         doctor_say(d, FINDING_ADVICE, "rights", "adduser --system --group tls-off",

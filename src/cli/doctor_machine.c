@@ -39,6 +39,8 @@ static void look_at_kernel(struct doctor *d) {
         doctor_say(d, old ? FINDING_WRONG : FINDING_GOOD, "kernel", old ? "use Linux 5.10 or newer" : NULL, "Linux %s",
                    u.release);
     }
+    if (access("/proc/self/exe", F_OK) < 0)
+        doctor_say(d, FINDING_WRONG, "kernel", "mount -t proc proc /proc", "/proc is not mounted: nothing starts without it");
     long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_VERSION);
     if (abi >= 1)
         doctor_say(d, FINDING_GOOD, "sandbox", NULL, "Landlock ABI %ld%s", abi,

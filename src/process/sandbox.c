@@ -171,7 +171,8 @@ static int become_user(const char *user, struct text *why) {
     }
     if (initgroups(user, p->pw_gid) < 0 || setresgid(p->pw_gid, p->pw_gid, p->pw_gid) < 0 ||
         setresuid(p->pw_uid, p->pw_uid, p->pw_uid) < 0) {
-        text_addf(why, "cannot become user %s: %s", user, strerror(errno));
+        text_addf(why, "cannot become user %s: %s%s", user, strerror(errno),
+                  errno == EPERM ? " (it takes CAP_SETUID and CAP_SETGID)" : "");
         return ERR_SYSTEM;
     }
     return 0;

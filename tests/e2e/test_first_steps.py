@@ -16,7 +16,7 @@ import pytest
 from support import processes
 from support.backends import Backend, echo, unix_listener
 from support.clients import connect, says_echo
-from support.proxy import BINARY, Proxy, command
+from support.proxy import BINARY, SANITIZED, Proxy, command
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces")
 
@@ -161,6 +161,26 @@ def doctor(*arguments):
 
 def of(findings, area, level):
     return [f for f in findings if f["area"] == area and f["level"] == level]
+
+
+def doctor_by(starter, *arguments):
+    return json.loads(subprocess.run([*starter, BINARY, "doctor", *arguments, "--json"], stdout=subprocess.PIPE, check=False).stdout)["findings"]
+
+
+@as_root
+def test_doctor_names_what_its_starter_lacks(parts):
+    p = parts.prepare(parts.backend(), top={"user": "nobody"})
+    few = ["setpriv", "--bounding-set", "-setuid,-setgid", "--inh-caps", "-setuid,-setgid"]
+    wrong, = of(doctor_by(few, p.config_file), "rights", "wrong")
+    assert "cannot become the user nobody" in wrong["text"] and "CAP_SETUID" in wrong["todo"]
+    refused = subprocess.run([*few, BINARY, "run", p.config_file], capture_output=True, text=True, check=False)
+    assert refused.returncode == 1 and "cannot become user nobody" in refused.stderr and "CAP_SETUID" in refused.stderr
+    assert of(doctor(p.config_file), "rights", "good")
+    if SANITIZED:
+        return  # AddressSanitizer does not start without /proc
+    without = ["unshare", "--mount", "sh", "-c", 'umount -l /proc && exec "$@"', "sh"]
+    wrong, = of(doctor_by(without), "kernel", "wrong")
+    assert "/proc is not mounted" in wrong["text"]
 
 
 def test_doctor_of_the_machine(directory):
