@@ -1,5 +1,6 @@
 """Servers of Debian's packages, each with a directory of its own, on a Unix socket or a loopback port: never the system's services."""
 import getpass
+import grp
 import os
 import pathlib
 import pwd
@@ -123,6 +124,7 @@ def dovecot(parts, protocol):
         state_dir = {where}/state
         log_path = {where}/log
         default_internal_user = {user}
+        default_internal_group = {grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name}
         default_login_user = {login}
         ssl = no
         """) + textwrap.dedent(f"""\
