@@ -1,6 +1,7 @@
 /* Files and directories of certificates: which files belong together. */
 #include <dirent.h>
 #include <errno.h>
+#include <fnmatch.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,6 +63,7 @@ struct dir_load {
     struct text *why;
     cert_warn_fn warn;
     void *ctx;
+    const char *item;
     bool is_pattern; /* files that are no pair are passed over, as in a directory */
     size_t pairs;
     int err; /* the first */
@@ -137,8 +139,14 @@ static void look_for_half(const struct dir_load *d, const char *dir) {
     }
 }
 
-/* CERT with the key of the same name, or with the one inside. False: it is not half of a pair. */
-static bool add_named(struct dir_load *d, const char *cert) {
+/* Whether TWIN, a .crt beside a .pem of that name, is loaded anyway: the directory is, or the pattern fits both. */
+static bool twin_is_taken(const struct dir_load *d, const char *twin, bool in_dir) {
+    return is_regular(twin) && (in_dir || (d->is_pattern && fnmatch(d->item, twin, FNM_PATHNAME | FNM_PERIOD) == 0));
+}
+
+/* CERT with the key of the same name, or with the one inside; IN_DIR: found in a directory, not named. False: it is not half of
+ * a pair. */
+static bool add_named(struct dir_load *d, const char *cert, bool in_dir) {
     char key[PATH_MAX], twin[PATH_MAX];
     int stem = (int)strlen(cert) - 4;
     struct text k = text_of(key, sizeof(key)), t = text_of(twin, sizeof(twin));
@@ -146,7 +154,7 @@ static bool add_named(struct dir_load *d, const char *cert) {
     text_addf(&t, "%.*s.crt", stem, cert);
     const char *no_key = k.cut ? "" : why_no_file(key);
     bool apart = !no_key, pem = has_suffix(cert, ".pem");
-    if (apart && pem && is_regular(twin)) /* the same once more, with its key (lego) */
+    if (apart && pem && twin_is_taken(d, twin, in_dir)) /* the same once more, with its key (lego) */
         return true;
     if (!apart && no_key[0])
         warn_of_half(d, key, no_key);
@@ -177,7 +185,7 @@ static void add_dir(struct dir_load *d, const char *dir) {
         char cert[PATH_MAX];
         const char *why = one ? "" : why_no_file(path_join(cert, dir, list[i]->d_name));
         if (!why)
-            (void)add_named(d, cert);
+            (void)add_named(d, cert, true);
         else if (why[0])
             warn_of_half(d, cert, why);
         free(list[i]);
@@ -202,12 +210,12 @@ static void add_path(void *ctx, const char *path) {
     else if (!is_cert_name(path) && !d->is_pattern)
         dir_fail(d, ERR_FORMAT, path,
                  "found a file of this name, expected x.pem, x.crt, a directory, or { cert = \"FILE\", key = \"FILE\" }");
-    else if (!(is_cert_name(path) && add_named(d, path)) && !d->is_pattern)
+    else if (!(is_cert_name(path) && add_named(d, path, false)) && !d->is_pattern)
         dir_fail(d, ERR_FORMAT, path, "found no key for this certificate, expected one in it (x.pem) or in x.key beside it");
 }
 
 int cert_load_item(struct cert_load *l, const char *item, struct text *why, cert_warn_fn warn, void *ctx) {
-    struct dir_load d = {.l = l, .why = why, .warn = warn, .ctx = ctx, .is_pattern = cert_item_is_pattern(item)};
+    struct dir_load d = {.l = l, .why = why, .warn = warn, .ctx = ctx, .item = item, .is_pattern = cert_item_is_pattern(item)};
     if (!cert_item_each(item, add_path, &d))
         dir_fail(&d, ERR_NOMEM, item, "out of memory");
     else if (!d.pairs && !d.err)

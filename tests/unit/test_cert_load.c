@@ -274,6 +274,18 @@ static void patterns_and_files(void **state) {
     assert_int_equal(shop_count(c), 7);
 }
 
+/* One certificate in two forms: what is named is taken, and what takes in both has it once. */
+static void forms_beside_each_other(void **state) {
+    struct shop *c = *state;
+    write_named("a.crt", "a.key", m.p256, "a.example.org");
+    write_named("a.pem", "a.pem", m.p256, "a.example.org");
+    static const char *const items[] = {"a.pem", "a.crt", "*.pem", "?.crt", "a.*", ""};
+    for (size_t i = 0; i < ARRAY_LEN(items); i++) {
+        assert_int_equal(shop_add_dir(c, in_dir(items[i]), &why), 0);
+        assert_int_equal(shop_count(c), i + 1);
+    }
+}
+
 static void names_that_lead_to_no_file(void **state) {
     struct shop *c = *state;
     assert_int_equal(symlink("/nonexistent", in_dir("e.pem")), 0);
@@ -419,6 +431,7 @@ int main(void) {
         CASE(dir_without_pairs),
         CASE(directories_of_acme_clients),
         CASE(patterns_and_files),
+        CASE(forms_beside_each_other),
         CASE(names_that_lead_to_no_file),
         CASE(dir_reports_every_fault),
         CASE(warns_of_times),
