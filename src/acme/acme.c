@@ -340,7 +340,7 @@ static int acme_prepare(void *ctx, struct sandbox *sandbox, struct text *why) {
     for (uint16_t i = 0; i < conf->nissuers && err == 0; i++)
         err = ca_init(&a->cas[i], &conf->issuers[i], i, &a->http, &a->keys, &a->store, &a->child.log, why);
     for (uint16_t i = 0; i < conf->ncerts; i++)
-        a->jobs[i] = (struct job){.cert = &conf->certs[i], .index = i};
+        job_init(&a->jobs[i], conf, i);
     if (err == 0)
         err = store_init(&a->store, a->directory);
     if (err == 0)

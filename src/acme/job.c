@@ -16,6 +16,13 @@
 #define ALARM_AFTER    3              /* failures, where no certificate is there yet */
 #define ALARM_AGAIN    INT64_C(21600) /* what lasts is logged again */
 
+void job_init(struct job *j, const struct conf_acme *a, uint16_t index) {
+    *j = (struct job){.cert = &a->certs[index], .index = index};
+    j->names_number = managed_names_number(j->cert);
+    for (size_t i = 0; i < j->cert->nissuers; i++)
+        j->issuer_numbers[i] = issuer_number(&a->issuers[j->cert->issuers[i]]);
+}
+
 bool job_write(const struct job *j, char *to, size_t cap, size_t *ret_len) {
     json_t *o = json_pack("{s:s, s:i, s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:[I,I], s:I, s:I, s:I, s:b, s:s}", "certificate",
                           j->cert->id, "issuer", (int)j->issuer, "order", j->orders[j->issuer], "error", j->error, "failures",
@@ -23,14 +30,16 @@ bool job_write(const struct job *j, char *to, size_t cap, size_t *ret_len) {
                           (json_int_t)j->failed, "ari", j->ari, "window", (json_int_t)j->window[0], (json_int_t)j->window[1],
                           "chosen", (json_int_t)j->chosen_s, "ask", (json_int_t)j->ask_s, "installed",
                           (json_int_t)j->installed_s, "wanted", j->wanted || j->revoking, "issued_by", j->issued_by);
-    json_t *blocked = json_array(), *orders = json_array(), *unsure = json_array();
+    json_t *blocked = json_array(), *orders = json_array(), *unsure = json_array(), *issuers = json_array();
     for (size_t i = 0; i < j->cert->nissuers; i++) { /* no memory: they are shorter */
+        (void)json_array_append_new(issuers, json_integer((json_int_t)j->issuer_numbers[i]));
         (void)json_array_append_new(blocked, json_integer(j->blocked_s[i]));
         (void)json_array_append_new(orders, json_string(j->orders[i]));
         (void)json_array_append_new(unsure, json_boolean(j->unsure[i]));
     }
     if (json_object_set_new(o, "blocked", blocked) < 0 || json_object_set_new(o, "orders", orders) < 0 ||
-        json_object_set_new(o, "unsure", unsure) < 0) {
+        json_object_set_new(o, "unsure", unsure) < 0 || json_object_set_new(o, "issuers", issuers) < 0 ||
+        json_object_set_new(o, "names", json_integer((json_int_t)j->names_number)) < 0) {
         json_decref(o);
         o = NULL;
     }
@@ -55,13 +64,29 @@ static int64_t get_number(const json_t *o, const char *key) {
     return MAX(n, 0);
 }
 
+static bool is_number(const json_t *n, uint64_t wanted) {
+    return json_is_integer(n) && (uint64_t)json_integer_value(n) == wanted;
+}
+
+/* Which of the issuers that were configured when O was written is the PLACE-th now; how many there were = none. Files of older
+ * versions do not say. */
+static size_t place_then(const struct job *j, const json_t *o, size_t place) {
+    const json_t *list = json_object_get(o, "issuers");
+    size_t i = 0;
+    if (!list || is_number(json_array_get(list, place), j->issuer_numbers[place]))
+        return place;
+    while (i < json_array_size(list) && !is_number(json_array_get(list, i), j->issuer_numbers[place]))
+        i++;
+    return i;
+}
+
 /* Where there is no list there was one order. */
-static void read_orders(struct job *j, const json_t *o) {
+static void read_orders(struct job *j, const json_t *o, const size_t then[static CONF_ISSUERS_MAX]) {
     const json_t *list = json_object_get(o, "orders"), *unsure = json_object_get(o, "unsure");
     job_drop_orders(j);
     for (size_t i = 0; i < j->cert->nissuers; i++) {
-        take_text(json_array_get(list, i), j->orders[i], sizeof(j->orders[i]));
-        j->unsure[i] = json_is_true(json_array_get(unsure, i));
+        take_text(json_array_get(list, then[i]), j->orders[i], sizeof(j->orders[i]));
+        j->unsure[i] = json_is_true(json_array_get(unsure, then[i]));
     }
     if (!list)
         take_text(json_object_get(o, "order"), j->orders[j->issuer], sizeof(j->orders[0]));
@@ -81,21 +106,39 @@ static void read_in_use(struct job *j, const json_t *o, int64_t now) {
     j->wanted = json_is_true(json_object_get(o, "wanted"));
 }
 
+/* How attempts stand. An issuer that was not there has failed at nothing yet, and does not wait for what others do. */
+static void read_attempts(struct job *j, const json_t *o, int64_t now, bool own) {
+    uint64_t issuer = (uint64_t)get_number(o, "issuer");
+    size_t then[CONF_ISSUERS_MAX];
+    bool has_new = false;
+    j->issuer = 0;
+    for (size_t i = 0; i < j->cert->nissuers; i++) {
+        then[i] = own ? place_then(j, o, i) : i;
+        has_new |= own && json_object_get(o, "issuers") && then[i] == json_array_size(json_object_get(o, "issuers"));
+        if (then[i] == issuer)
+            j->issuer = (uint16_t)i;
+        int64_t until = json_integer_value(json_array_get(json_object_get(o, "blocked"), then[i]));
+        j->blocked_s[i] = MIN(MAX(until, 0), now + RENEWAL_RETRY_MAX_S);
+    }
+    read_orders(j, o, then);
+    get_text(o, "error", j->error, sizeof(j->error));
+    j->failures = (uint32_t)MIN(get_number(o, "failures"), (int64_t)UINT16_MAX);
+    j->next_s = has_new ? 0 : MIN(get_number(o, "next"), now + LATEST_S);
+}
+
+/* The names of a shared one are in its own name. */
+static bool is_of_other_names(const struct job *j, const json_t *o) {
+    const json_t *names = json_object_get(o, "names");
+    return names && !is_number(names, j->names_number);
+}
+
 static bool read_job(struct job *j, struct span json, int64_t now, bool own) {
     json_t *o = json_loadb((const char *)json.p, json.len, JSON_REJECT_DUPLICATES, NULL);
     const char *id = json_string_value(json_object_get(o, "certificate"));
     bool ok = id && (!own || strcmp(id, j->cert->id) == 0);
     if (ok) {
-        uint64_t issuer = (uint64_t)get_number(o, "issuer");
-        j->issuer = issuer < j->cert->nissuers ? (uint16_t)issuer : 0;
-        read_orders(j, o);
-        get_text(o, "error", j->error, sizeof(j->error));
-        j->failures = (uint32_t)MIN(get_number(o, "failures"), (int64_t)UINT16_MAX);
-        j->next_s = MIN(get_number(o, "next"), now + LATEST_S);
-        for (size_t i = 0; i < j->cert->nissuers; i++) {
-            int64_t until = json_integer_value(json_array_get(json_object_get(o, "blocked"), i));
-            j->blocked_s[i] = MIN(MAX(until, 0), now + RENEWAL_RETRY_MAX_S);
-        }
+        if (!own || !is_of_other_names(j, o))
+            read_attempts(j, o, now, own);
         j->issued = (uint64_t)get_number(o, "issued");
         j->failed = (uint64_t)get_number(o, "failed");
         if (own)

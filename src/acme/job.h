@@ -20,6 +20,7 @@
 struct job {
     const struct conf_managed *cert;
     uint16_t index; /* of CERT in the configuration */
+    uint64_t names_number, issuer_numbers[CONF_ISSUERS_MAX];
 
     /* on disk */
     uint16_t issuer;                            /* which of the certificate's issuers, in their order */
@@ -56,11 +57,15 @@ struct job {
     int64_t alarmed_s; /* when the log last said that somebody should look; 0 = there is no alarm */
 };
 
+/* The INDEX-th certificate of A; nothing is known about it. */
+void job_init(struct job *j, const struct conf_acme *a, uint16_t index);
+
 /* All that is on disk, as JSON. False: no room. */
 MUST_CHECK bool job_write(const struct job *j, char *to, size_t cap, size_t *ret_len);
 
 /* Takes over what is understood; the rest stays as it is. False: not JSON, or of another certificate. NOW: nothing waits until
- * later than a day from it, as the clock may have been ahead when it was written. */
+ * later than a day from it, as the clock may have been ahead when it was written. The configuration may have changed since: of
+ * attempts for other names nothing is taken over, nor of issuers that are not there any more; a new issuer is asked at once. */
 MUST_CHECK bool job_read(struct job *j, struct span json, int64_t now);
 
 /* What the keymaker says about the certificate in use. Another one than before: the issuer is asked about it again. */

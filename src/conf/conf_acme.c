@@ -44,11 +44,20 @@ const char *managed_first_name(const struct conf_managed *c) {
     return first;
 }
 
-/* Names are the same in whatever order; that of issuers matters. */
-void managed_shared_name(const struct conf_acme *a, const struct conf_managed *c, char to[static CONF_SHARED_NAME_MAX]) {
-    uint64_t names = 0, h = 2;
+uint64_t issuer_number(const struct conf_issuer *i) {
+    return hash_text(hash_text(4, i->directory), i->name);
+}
+
+uint64_t managed_names_number(const struct conf_managed *c) {
+    uint64_t names = 0;
     for (size_t i = 0; i < c->nnames; i++)
         names += hash_text(3, c->names[i]);
+    return names;
+}
+
+/* Names are the same in whatever order; that of issuers matters. */
+void managed_shared_name(const struct conf_acme *a, const struct conf_managed *c, char to[static CONF_SHARED_NAME_MAX]) {
+    uint64_t names = managed_names_number(c), h = 2;
     for (size_t i = 0; i < c->nissuers; i++)
         h = hash_text(h, a->issuers[c->issuers[i]].directory);
     (void)snprintf(to, CONF_SHARED_NAME_MAX, "%.100s-%s-%016llx", managed_first_name(c), managed_key_name(c->key),

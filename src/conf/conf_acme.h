@@ -89,5 +89,10 @@ void managed_shared_name(const struct conf_acme *a, const struct conf_managed *c
 const char *managed_first_name(const struct conf_managed *c);
 void issuer_shared_name(const struct conf_issuer *i, char to[static CONF_SHARED_NAME_MAX]);
 
+/* Another one: by its name or directory, which an account belongs to; for other names, in whatever order they are configured.
+ */
+uint64_t issuer_number(const struct conf_issuer *i);
+uint64_t managed_names_number(const struct conf_managed *c);
+
 /* "tls-alpn-01"; static storage. */
 const char *challenge_type_name(enum challenge_type type);
