@@ -182,6 +182,8 @@ static void take_backend(void *ctx, struct model_service *s, const struct haprox
     set_timeout(h, s, of, "server", "idle");
     set_timeout(h, s, of, "tunnel", "idle");
     set_timeout(h, s, of, "connect", "connect");
+    if (!model_has(s, "timeouts", "idle"))
+        model_set(h->m, s, "timeouts", "idle", "none"); /* as haproxy without a word */
     if (of != h->front)
         take_other_lines(h, s, of);
 }

@@ -199,12 +199,25 @@ static const char *based(const struct bind *b, const char *base, const char *nam
     return name[0] == '/' || !dir[0] ? model_path(b->m, name) : model_text(b->m, "%s/%s", dir, name);
 }
 
-/* A directory, or a file with its key in it, or in FILE.key beside it. What is not there is taken by its name. */
+/* A directory, or a file with its key in it, or in FILE.key beside it, or one for each kind of key (FILE.rsa). What is not
+ * there is taken by its name. */
 static void take_cert(const struct bind *b, const char *value) {
+    static const char *const kinds[] = {".rsa", ".ecdsa", ".dsa"};
+    static const char *const beside[] = {".key", ".issuer", ".ocsp", ".sctl", NULL};
     const char *path = based(b, "crt-base", value), *key = model_text(b->m, "%s.key", path), *dot = strrchr(path, '.');
     struct stat st;
-    bool there = stat(path, &st) == 0, is_file = there ? !S_ISDIR(st.st_mode) : dot && !strchr(dot, '/');
-    model_add_cert(b->m, b->s, path, !is_file ? NULL : stat(key, &st) == 0 ? key : path, NULL);
+    bool there = stat(path, &st) == 0, is_file = there ? !S_ISDIR(st.st_mode) : dot && !strchr(dot, '/'), is_bundle = false;
+    for (size_t i = 0; !there && i < ARRAY_LEN(kinds); i++) {
+        const char *one = model_text(b->m, "%s%s", path, kinds[i]);
+        if (stat(one, &st) < 0)
+            continue;
+        model_add_cert(b->m, b->s, one, one, NULL);
+        is_bundle = true;
+    }
+    if (!is_file && there)
+        model_add_cert_dir(b->m, b->s, b->l->line, path, NULL, beside);
+    else if (!is_bundle)
+        model_add_cert(b->m, b->s, path, !is_file ? NULL : stat(key, &st) == 0 ? key : path, NULL);
 }
 
 /* Whether OPTIONS of a certificate ask clients for theirs. */

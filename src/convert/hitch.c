@@ -39,6 +39,7 @@ struct hitch {
     } * fronts;
     size_t nfronts;
     const char *pem_dir, *pem_glob;
+    unsigned pem_line;
     const char *backlog;
 };
 
@@ -206,7 +207,9 @@ static const char *word_of_list(const struct hitch *h) {
 /* The words up to the next key; the lowest version among them is the one that counts. */
 static void read_versions(struct hitch *h, struct model_service *to, unsigned line) {
     const char *v, *lowest = NULL;
+    bool has13 = false;
     for (; (v = word_of_list(h)); h->at++) {
+        has13 = has13 || strcasecmp(v, "TLSv1.3") == 0;
         if (strcasecmp(v, "TLSv1.2") == 0 || (!lowest && strcasecmp(v, "TLSv1.3") == 0))
             lowest = v;
         else if (strcasecmp(v, "TLSv1.3") != 0)
@@ -214,6 +217,8 @@ static void read_versions(struct hitch *h, struct model_service *to, unsigned li
     }
     if (lowest)
         model_min_version(h->m, to, line, lowest);
+    if (lowest && !has13)
+        model_note(h->m, MODEL_NOT_NEEDED, line, "tls-protos: TLS 1.3 is offered, too");
 }
 
 static struct hitch_front *add_front(struct hitch *h, unsigned line) {
@@ -237,9 +242,10 @@ static bool set_scalar(struct hitch *h, struct hitch_scope *s, struct model_serv
         model_groups(h->m, to, line, v);
     else if (strcmp(key, "pem-file") == 0)
         add_cert(h, s, v, NULL, line);
-    else if (strcmp(key, "pem-dir") == 0)
+    else if (strcmp(key, "pem-dir") == 0) {
         h->pem_dir = model_path(h->m, v);
-    else if (strcmp(key, "pem-dir-glob") == 0)
+        h->pem_line = line;
+    } else if (strcmp(key, "pem-dir-glob") == 0)
         h->pem_glob = v;
     else if (strcmp(key, "backlog") == 0)
         h->backlog = v;
@@ -378,7 +384,7 @@ static void put_certs(struct hitch *h, struct model_service *to, const struct hi
     if (s != &h->all)
         put_certs_of(h, to, &h->all);
     if (h->pem_dir)
-        model_add_cert(h->m, to, model_text(h->m, "%s/%s", h->pem_dir, h->pem_glob ? h->pem_glob : "*"), NULL, NULL);
+        model_add_cert_dir(h->m, to, h->pem_line, h->pem_dir, h->pem_glob, NULL);
 }
 
 static void put_suites(struct hitch *h, struct model_service *to, const struct hitch_scope *s) {
@@ -422,6 +428,7 @@ int convert_hitch(struct model *m, struct span bytes, struct text *why) {
     if (err)
         return err;
     struct hitch h = {.m = m, .w = &words, .why = why, .common = model_add_service(m, "hitch", 1)};
+    model_set(m, h.common, "timeouts", "idle", "none"); /* hitch has no such time */
     err = read_scope(&h, &h.all, h.common, 0);
     if (!err && !h.nfronts)
         read_endpoint(&h, &add_front(&h, 1)->scope, "[*]:8443", 1); /* hitch's default */

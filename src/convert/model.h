@@ -80,6 +80,10 @@ void model_set_verify(struct model *m, struct model_service *s, unsigned line, c
 void model_add(struct model *m, struct model_service *s, const char *table, const char *key, const char *text);
 /* KEY NULL: CERT is a directory, a pattern or a file with its key. */
 void model_add_cert(struct model *m, struct model_service *s, const char *cert, const char *key, const char *passphrase);
+/* What is in DIR and is called like GLOB (NULL = anything), but for files that end like one of BESIDE (to NULL; may be NULL):
+ * as a directory or pattern, when what it stands for are the same files, else one by one, with a note. */
+void model_add_cert_dir(struct model *m, struct model_service *s, unsigned line, const char *dir, const char *glob,
+                        const char *const *beside);
 bool model_has(const struct model_service *s, const char *table, const char *key);
 void model_unset(struct model_service *s, const char *table, const char *key);
 void model_unset_table(struct model_service *s, const char *table);

@@ -60,6 +60,9 @@ static void end_section(struct stunnel *t) {
         share_addresses(t, s);
     if (s->cert)
         model_add_cert(t->m, s->s, s->cert, s->key ? s->key : s->cert, NULL);
+    if (s->require && !s->chain && !s->peer)
+        model_note(t->m, MODEL_LOST, s->require_line,
+                   "requireCert without verifyChain: only certificates of CAfile are let in, not just any");
     s->verify = s->require ? "required" : s->chain || s->peer ? "optional" : NULL;
     if (s->verify)
         model_set(t->m, s->s, "client_auth", "mode", s->verify);
@@ -195,6 +198,7 @@ static void add_other_names(struct stunnel *t) {
 int convert_stunnel(struct model *m, struct span bytes, struct text *why) {
     struct stunnel t = {.m = m};
     t.defaults.s = model_add_service(m, "defaults", 1);
+    model_set(m, t.defaults.s, "timeouts", "idle", "12h"); /* stunnel's default */
     int err = read_lines(&t, bytes, 1, why);
     end_section(&t);
     add_other_names(&t);

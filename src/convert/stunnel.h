@@ -30,6 +30,7 @@ struct stunnel_section {
     const char *ciphers, *suites;
     const char *verify;            /* "required", "optional"; NULL = none; when the section ends */
     bool chain, peer, require;     /* certificates are verified; by themselves; clients have to have one */
+    unsigned require_line;         /* that says so last */
     unsigned lost[STUNNEL_LOSSES]; /* the last line that says so much more of clients than there is here; 0 = none */
     bool is_client, has_connect, has_psk;
     bool is_any, is_master, any_is_taken; /* its "sni" is "*"; that of others names it, and one of them is "*" */

@@ -38,7 +38,6 @@ static const char *const not_needed[][2] = {
     {"renegotiation", "there is none"},
     {"reset", "a session that fails ends with a reset"},
     {"securityLevel", "certificates and keys have to be of level 2"},
-    {"sslVersionMax", "TLS 1.3 is the newest there is"},
     {"dhParam", "key exchange is by elliptic curves"},
     {"EGD", "the kernel's random numbers are used"},
     {"RNDfile", "the kernel's random numbers are used"},
@@ -92,6 +91,7 @@ static void take_verify(struct stunnel *t, struct stunnel_section *s, const char
     bool *which = strcasecmp(name, "verifyPeer") == 0    ? &s->peer
                   : strcasecmp(name, "verifyChain") == 0 ? &s->chain
                                                          : &s->require;
+    s->require_line = is_yes(v) || level ? line : s->require_line;
     if (level) {
         s->chain = strcmp(v, "0") != 0;
         s->peer = !known;
@@ -162,9 +162,20 @@ static const char *take_file(struct stunnel *t, const char *name, const char *v,
     return NULL;
 }
 
+/* What keeps TLS 1.3 from clients has no counterpart. */
+static void take_max_version(struct stunnel *t, const char *name, const char *v, unsigned line) {
+    bool has13 = strcasecmp(v, "TLSv1.3") == 0 || strcasecmp(v, "all") == 0;
+    if (strcasecmp(name, "sslVersionMax") == 0 && has13)
+        model_note(t->m, MODEL_NOT_NEEDED, line, "sslVersionMax: TLS 1.3 is the newest there is");
+    else if (!has13)
+        model_note(t->m, MODEL_NOT_NEEDED, line, "%s = %s: TLS 1.3 is offered, too", name, v);
+}
+
 static void take_option_of_openssl(struct stunnel *t, struct stunnel_section *s, const char *v, unsigned line) {
     if (strcasecmp(v, "NO_TLSv1.2") == 0 || strcasecmp(v, "NO_TLSv1_2") == 0)
         model_min_version(t->m, s->s, line, "TLSv1.3");
+    else if (strcasecmp(v, "NO_TLSv1.3") == 0 || strcasecmp(v, "NO_TLSv1_3") == 0)
+        take_max_version(t, "options", v, line);
     else
         model_note(t->m, MODEL_NOT_NEEDED, line, "options = %s: old versions and renegotiation do not exist here", v);
 }
@@ -229,8 +240,12 @@ static bool take_special(struct stunnel *t, struct stunnel_section *s, const cha
         s->suites = v;
     else if (strcasecmp(name, "curves") == 0 || strcasecmp(name, "curve") == 0)
         model_groups(m, s->s, line, v);
-    else if (strcasecmp(name, "sslVersion") == 0 || strcasecmp(name, "sslVersionMin") == 0)
+    else if (strcasecmp(name, "sslVersion") == 0 || strcasecmp(name, "sslVersionMin") == 0) {
         model_min_version(m, s->s, line, strcasecmp(v, "all") == 0 ? "TLSv1.2" : v);
+        if (strcasecmp(name, "sslVersion") == 0)
+            take_max_version(t, name, v, line);
+    } else if (strcasecmp(name, "sslVersionMax") == 0)
+        take_max_version(t, name, v, line);
     else if (strcasecmp(name, "protocol") == 0)
         take_protocol(t, s, v, line);
     else if (strcasecmp(name, "config") == 0)

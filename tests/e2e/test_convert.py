@@ -282,6 +282,48 @@ def test_files_cut_anywhere_crash_nothing(directory, format):
         assert status in (0, 1), err
 
 
+DIRECTORIES = {"hitch": 'frontend = "[127.0.0.1]:@PORT@"\nbackend = "[127.0.0.1]:@ONE@"\npem-dir = "@DIR@/kept"\n',
+               "haproxy": "listen all\nmode tcp\nbind 127.0.0.1:@PORT@ ssl crt @DIR@/kept\nserver one 127.0.0.1:@ONE@\n"}
+
+
+@pytest.mark.parametrize("format", DIRECTORIES)
+@pytest.mark.parametrize("odd", ["b.test", "b.test.bundle", "b.test.pem.ecdsa", "b.crt"])
+def test_directories_whose_files_have_other_names(parts, directory, format, odd):
+    """Each file there is a certificate elsewhere; here those of certain names are."""
+    site = Site(parts, directory, format + ("-tls.cfg" if format == "haproxy" else "-minimal.conf"))
+    site.text = DIRECTORIES[format]
+    kept = site.directory / "kept"
+    kept.mkdir()
+    shutil.copy(site.directory / "a.test.pem", kept)
+    shutil.copy(site.directory / "b.test.pem", kept / odd)
+    ours = free_port()
+    status, out, err = command("convert", format, site.write(ours))
+    assert status == 0 and f"since {odd} is not called" in err, err
+    p = Proxy(directory / "converted", site.converted(ours))
+    try:
+        p.start()
+        assert [answer(site, ours, name)[0] for name in ("b.test", "a.test", None)] == ["b.test", "a.test", "a.test"]
+    finally:
+        p.stop()
+
+
+def test_a_certificate_for_each_kind_of_key(site_of_haproxy):
+    """`crt FILE` of HAProxy, where there are FILE.rsa and FILE.ecdsa."""
+    site, directory = site_of_haproxy
+    site.text = DIRECTORIES["haproxy"].replace("/kept", "/b.pem")
+    shutil.copy(site.directory / "b.test.pem", site.directory / "b.pem.ecdsa")
+    status, out, err = command("convert", "haproxy", site.write(free_port()))
+    assert status == 0 and "b.pem.ecdsa" in out and "b.pem\"" not in out, out
+    file = directory / "tls-off.toml"
+    file.write_text(out)
+    passes_check(file)
+
+
+@pytest.fixture
+def site_of_haproxy(parts, directory):
+    return Site(parts, directory, "haproxy-tls.cfg"), directory
+
+
 def test_usage(directory):
     for wrong in ([], ["hitch"], ["apache", "x"], ["hitch", "a", "b"], ["hitch", "--x"]):
         status, out, err = command("convert", *wrong)

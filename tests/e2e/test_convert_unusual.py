@@ -551,6 +551,43 @@ MORE = [
         backend = "[127.0.0.1]:8001"
         pem-file = "@DIR@/a.test.pem"
     ''', has=['min_version = "1.3"'], goes={("a.test", ""): ONE}),
+    Case("one-old-version", "hitch", '''
+        frontend = "[127.0.0.1]:@PORT@"
+        tls-protos = TLSv1.2
+        backend = "[127.0.0.1]:8001"
+        pem-file = "@DIR@/a.test.pem"
+    ''', has=['min_version = "1.2"', 'idle = "none"'], notes=["TLS 1.3 is offered, too"], goes={("a.test", ""): ONE}),
+    Case("one-old-version", "stunnel", '''
+        cert = @DIR@/a.test.pem
+        [exactly]
+        accept = 127.0.0.1:@PORT@
+        connect = 8001
+        sslVersion = TLSv1.2
+        [at-most]
+        accept = 127.0.0.1:@OTHER@
+        connect = 8001
+        sslVersionMax = TLSv1.2
+        TIMEOUTidle = 60
+        [but-one]
+        accept = 127.0.0.1:@THIRD@
+        connect = 8001
+        options = NO_TLSv1_3
+    ''', notes=["sslVersion = TLSv1.2: TLS 1.3 is offered, too", "sslVersionMax = TLSv1.2: TLS 1.3 is offered, too", "options = NO_TLSv1_3: TLS 1.3 is offered, too"],
+         has=[r'exactly.timeouts\]\nidle = "12h"', r'at-most.timeouts\]\nidle = "1m"'], goes={("a.test", ""): ONE}),
+    Case("any-certificate", "stunnel", '''
+        cert = @DIR@/a.test.pem
+        [some]
+        accept = 127.0.0.1:@PORT@
+        connect = 8001
+        CAfile = @DIR@/ca.pem
+        requireCert = yes
+    ''', lost=["requireCert without verifyChain"], has=['mode = "required"'], goes={("a.test", ""): ONE}),
+    Case("no-timeouts", "haproxy", '''
+        listen all
+            mode tcp
+            bind 127.0.0.1:@PORT@ ssl crt @DIR@/a.test.pem
+            server one 127.0.0.1:8001
+    ''', has=['idle = "none"'], goes={("a.test", ""): ONE}),
     Case("versions-on-two-lines", "hitch", '''
         frontend = "[127.0.0.1]:@PORT@"
         tls-protos = TLSv1.2
