@@ -30,8 +30,14 @@ static void bash_values(const struct command *c) {
 static void print_bash(void) {
     puts("_tls_off() {\n"
          "    local cur=${2-${COMP_WORDS[COMP_CWORD]}} words= files= command=${COMP_WORDS[1]} first=\n"
+         "    local flag=${COMP_WORDS[COMP_CWORD - 1]}\n"
          "    [ \"$COMP_CWORD\" != 2 ] || first=1\n"
-         "    case $([ \"$COMP_CWORD\" = 1 ] || echo \"$command,${COMP_WORDS[COMP_CWORD - 1]}\") in");
+         "    if [ \"${COMP_WORDS[COMP_CWORD]}\" = = ]; then\n" /* bash parts words at it */
+         "        cur=\n"
+         "    elif [ \"$flag\" = = ]; then\n"
+         "        flag=${COMP_WORDS[COMP_CWORD - 2]}\n"
+         "    fi\n"
+         "    case $([ \"$COMP_CWORD\" = 1 ] || echo \"$command,$flag\") in");
     fputs("    '') words='", stdout);
     for (size_t i = 0; i < commands_len; i++)
         printf("%s%s", i ? " " : "", commands[i].name);
@@ -67,9 +73,9 @@ static void zsh_command(const struct command *c) {
         if (f->value == FLAG_ALONE)
             printf(" %s", f->name);
         else if (f->words)
-            printf(" '*%s:value:(%s)'", f->name, f->words);
+            printf(" '*%s=:value:(%s)'", f->name, f->words);
         else
-            printf(" '*%s:value:%s'", f->name, of);
+            printf(" '*%s=:value:%s'", f->name, of);
     }
     fputs(" --help", stdout);
     if (c->operands->words)

@@ -126,6 +126,16 @@ def test_values(offers):
     assert offers("completion", "") >= set(SHELLS)
 
 
+def test_values_behind_an_equals_sign(shell):
+    for name, words in (("bash", ["--sort", "="]), ("zsh", ["--sort="]), ("fish", ["--sort="])):
+        if shutil.which(name):
+            said = {word.removeprefix("--sort=") for word in OFFERS[name](shell, "clients", *words)}
+            assert said == {"bytes", "rate", "sessions", "failed", "client"}, name
+    for name, words in (("bash", ["--admin", "=", "con"]), ("zsh", ["--admin=con"]), ("fish", ["--admin=con"])):
+        if shutil.which(name):
+            assert {word.removeprefix("--admin=") for word in OFFERS[name](shell, "status", *words)} == {"config.toml"}, name
+
+
 def test_words_of_a_command_come_first(offers):
     """They are what it does: elsewhere they would be refused."""
     assert not offers("acme", "renew", "re") & {"renew", "revoke", "record"}
