@@ -52,6 +52,8 @@ static bool read_check_args(const struct arguments *given, struct check_args *a)
         a->file = a->operands[behind ? n - 1 : 0];
     if (!a->file)
         (void)arguments_refuse(given, "expected FILE");
+    else if (!a->file[0])
+        (void)arguments_refuse(given, "found an empty name, expected FILE");
     else if (a->explains && a->ntexts == 0)
         (void)arguments_refuse(given, "--explain: expected ADDRESS behind it");
     else if (a->ntexts > (a->explains ? EXPLAIN_TEXTS : 0))

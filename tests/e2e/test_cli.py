@@ -80,6 +80,8 @@ def test_help_wherever_it_stands(directory, arguments):
     (["run", "--listen", ":1", "--backend", "unix:/x", "--acme", "--acme-directory", "a", "--acme-directory", "b"], "tls-off run: --acme-directory: found twice"),
     (["check"], "tls-off check: expected FILE"),
     (["check", "--jsno", "x"], "tls-off check: --jsno: found an unknown flag, expected --json"),
+    (["check", ""], "tls-off check: found an empty name, expected FILE"),
+    (["check", "--config=", "--json"], "tls-off check: found an empty name, expected FILE"),
     (["check", "a", "b"], 'tls-off check: found "b", expected nothing more'),
     (["check", "a", "--explain"], "tls-off check: --explain: expected ADDRESS"),
     (["check", "--explain", "1.2.3.4:443"], "tls-off check: --explain: expected ADDRESS"),
