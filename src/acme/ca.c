@@ -254,6 +254,9 @@ static void on_key_in_place(void *ctx, const struct keymaking_answer *a) {
     }
     struct text t = text_of(c->thumbprint, sizeof(c->thumbprint)); /* never empty: orders may be under way */
     text_add_span(&t, a->data);
+    memcpy(c->account_key, c->thumbprint, sizeof(c->account_key));
+    if (store_put_account(c->store, c) < 0) /* it is found again by its key */
+        log_msg(c->log, LOG_LEVEL_WARNING, "the account cannot be written: %m");
     if (!c->settled) /* else another request has seen it, too */
         log_msg(c->log, LOG_LEVEL_INFO, "the account at the issuer %s has a new key: the one that its rollover left waiting",
                 c->issuer->name);

@@ -48,6 +48,7 @@ struct ca {
     char account[CA_URL_MAX];  /* "" = not known */
     uint64_t account_version;  /* in the store of the fleet; 0 = not known */
     char thumbprint[64];       /* of our key; "" = not known */
+    char account_key[64];      /* the thumbprint of the key that ACCOUNT is of; "" = not known */
     int64_t learn_s;           /* it is not asked for before then */
     int64_t info_s;            /* nor for renewal information */
     bool settled;              /* it is known which key it has for our account: the keymaker's in use, not one that waits */

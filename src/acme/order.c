@@ -258,13 +258,26 @@ static void on_account(void *ctx, const struct answer *a) {
         order_fail(o, FAULT_ANSWER, -1, "its answer to newAccount names no account by an https URL");
         return;
     }
+    memcpy(o->ca->account_key, o->ca->thumbprint, sizeof(o->ca->account_key));
     log_msg(o->env->log, LOG_LEVEL_INFO, "account %s at the issuer %s", o->ca->account, o->ca->issuer->name);
     if (store_put_account(o->env->store, o->ca) < 0) /* it is found again by its key */
         log_msg(o->env->log, LOG_LEVEL_WARNING, "the account cannot be written: %m");
     order_goto(o, o->shared.account.fence ? ORDER_SHARE_ACCOUNT : after_account(o));
 }
 
+/* Its key was lost, or an old copy has come back: the account is nobody's here. The key that is here has one, or gets one. */
+static void drop_foreign_account(struct order *o) {
+    struct ca *c = o->ca;
+    if (!c->account[0] || !c->account_key[0] || strcmp(c->account_key, c->thumbprint) == 0)
+        return;
+    log_msg(o->env->log, LOG_LEVEL_WARNING,
+            "the key of the account %s at the issuer %s is not here any more: that of another one is used", c->account,
+            c->issuer->name);
+    c->account[0] = c->account_key[0] = 0;
+}
+
 static void enter_account(struct order *o) {
+    drop_foreign_account(o);
     if (o->ca->account[0]) {
         order_goto(o, o->shared.account.fence ? ORDER_SHARE_ACCOUNT : after_account(o));
         return;

@@ -305,7 +305,7 @@ void order_shared_use_account(const struct order_env *env, struct ca *ca, uint64
     struct text t = text_of(ca->account, sizeof(ca->account));
     text_add_span(&t, url);
     ca->account_version = version;
-    ca->thumbprint[0] = 0;
+    ca->thumbprint[0] = ca->account_key[0] = 0;
     if (store_put_account(env->store, ca) < 0)
         log_msg(env->log, LOG_LEVEL_WARNING, "the account cannot be written: %m");
 }

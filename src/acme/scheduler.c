@@ -451,8 +451,11 @@ static void on_rolled_over(void *ctx, const struct answer *a) {
     } else {
         struct text t = text_of(ca->thumbprint, sizeof(ca->thumbprint));
         text_add_span(&t, a->body);
+        memcpy(ca->account_key, ca->thumbprint, sizeof(ca->account_key));
         ca->settled = true;
         ca->waits = false;
+        if (store_put_account(s->env.store, ca) < 0) /* it is found again by its key */
+            log_msg(s->env.log, LOG_LEVEL_WARNING, "the account cannot be written: %m");
         log_msg(s->env.log, LOG_LEVEL_INFO, "the account at the issuer %s has a new key", ca->issuer->name);
     }
     scheduler_look_soon(s); /* records have another form now */

@@ -48,7 +48,7 @@ void store_get_job(const struct store *s, struct job *j, int64_t now) {
 int store_put_account(const struct store *s, const struct ca *c) {
     struct object_path path;
     char json[OBJECT_MAX];
-    json_t *o = json_pack("{s:s, s:s}", "directory", c->issuer->directory, "account", c->account);
+    json_t *o = json_pack("{s:s, s:s, s:s}", "directory", c->issuer->directory, "account", c->account, "key", c->account_key);
     size_t n = o ? json_dumpb(o, json, sizeof(json), JSON_INDENT(1)) : 0;
     json_decref(o);
     if (n == 0 || n > sizeof(json))
@@ -63,9 +63,11 @@ void store_get_account(const struct store *s, struct ca *c) {
     struct span object = file_read_own(object_path(&path, s, "account", c->issuer->name), json, sizeof(json));
     json_t *o = object.len ? json_loadb((const char *)object.p, object.len, 0, NULL) : NULL;
     const char *directory = json_string_value(json_object_get(o, "directory"));
-    const char *account = json_string_value(json_object_get(o, "account"));
+    const char *account = json_string_value(json_object_get(o, "account")), *key = json_string_value(json_object_get(o, "key"));
     if (directory && account && strcmp(directory, c->issuer->directory) == 0 && strncmp(account, "https://", 8) == 0 &&
         strlen(account) < sizeof(c->account))
         memcpy(c->account, account, strlen(account) + 1);
+    if (c->account[0] && key && strlen(key) < sizeof(c->account_key)) /* older versions do not say */
+        memcpy(c->account_key, key, strlen(key) + 1);
     json_decref(o);
 }

@@ -164,13 +164,40 @@ static uint64_t version_in_use(const struct conf_managed *cert) {
     return text_parse_u64(target, VERSIONS_MAX, &version) == 0 ? version : 0;
 }
 
-/* What was there before the last change stays, in case somebody has to go back. */
-static void remove_old(const struct conf_managed *cert, uint64_t version) {
+static void remove_version(const struct conf_managed *cert, const char *version) {
     static const char *const names[] = {"fullchain.pem", "key.pem", "self-signed.crt", "self-signed.key"};
     struct path path;
-    for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        (void)unlink(version_path(&path, cert, version, names[i])); /* not all are there */
-    (void)unlinkat(AT_FDCWD, version_path(&path, cert, version, ""), AT_REMOVEDIR);
+    char in[64];
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct text t = text_of(in, sizeof(in));
+        text_addf(&t, "%s/%s", version, names[i]);
+        (void)unlink(path_of(&path, cert, in)); /* not all are there */
+    }
+    (void)unlinkat(AT_FDCWD, path_of(&path, cert, version), AT_REMOVEDIR);
+}
+
+/* What was there before the last change stays, in case somebody has to go back. */
+static void remove_old(const struct conf_managed *cert, uint64_t version) {
+    char name[32];
+    struct text t = text_of(name, sizeof(name));
+    text_addf(&t, "%llu", (unsigned long long)version);
+    remove_version(cert, name);
+}
+
+static bool is_kind(const struct conf_managed *cert, const char *name, mode_t kind) {
+    struct path path;
+    struct stat st;
+    return lstat(path_of(&path, cert, name), &st) == 0 && (st.st_mode & S_IFMT) == kind;
+}
+
+/* A copy that somebody made by following links has a directory where the link should be. It stays until the next one. */
+static void put_copy_aside(const struct conf_managed *cert) {
+    struct path from, to;
+    if (!is_kind(cert, "current", S_IFDIR))
+        return;
+    remove_version(cert, "current.copy");
+    (void)!rename(path_of(&from, cert, "current"),
+                  path_of(&to, cert, "current.copy")); /* else the link has no place, which is said */
 }
 
 /* LINK leads to TARGET, by one rename. */
@@ -183,10 +210,9 @@ static bool place_link(const struct conf_managed *cert, const char *target, cons
     return symlinkat(target, AT_FDCWD, new.p) == 0 && rename(new.p, path_of(&to, cert, link)) == 0;
 }
 
+/* Files in their place are of such a copy, and would be served for ever. */
 static bool has_links(const struct conf_managed *cert) {
-    struct path path;
-    struct stat st;
-    return lstat(path_of(&path, cert, "fullchain.pem"), &st) == 0 && lstat(path_of(&path, cert, "key.pem"), &st) == 0;
+    return is_kind(cert, "fullchain.pem", S_IFLNK) && is_kind(cert, "key.pem", S_IFLNK);
 }
 
 static int install_version(const struct conf_managed *cert, struct span pem, EVP_PKEY *key, struct text *why) {
@@ -200,8 +226,10 @@ static int install_version(const struct conf_managed *cert, struct span pem, EVP
     int err = key_file_write(version_path(&path, cert, version, "key.pem"), key, why);
     if (err < 0)
         return err;
-    if (durable_write(version_path(&path, cert, version, "fullchain.pem"), 0644, pem) < 0 ||
-        !place_link(cert, target, "current"))
+    if (durable_write(version_path(&path, cert, version, "fullchain.pem"), 0644, pem) < 0)
+        goto failed;
+    put_copy_aside(cert);
+    if (!place_link(cert, target, "current"))
         goto failed;
     if (!has_links(cert) &&
         (!place_link(cert, "current/key.pem", "key.pem") || !place_link(cert, "current/fullchain.pem", "fullchain.pem")))

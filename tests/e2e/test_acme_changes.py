@@ -1,9 +1,11 @@
-"""Certificates from ACME issuers while the configuration changes in the middle of an order."""
+"""Certificates from ACME issuers while the configuration changes in the middle of an order, and behind a state directory that was restored."""
+import os
 import re
+import shutil
 import signal
 import threading
 
-from support.acme_site import Site, names_of
+from support.acme_site import Site, acme_command, names_of
 from support.waiting import DEADLINE, until
 
 AWAY = (503, b"", [])
@@ -46,3 +48,46 @@ def test_another_directory_while_an_order_is_under_way(parts):
     change(site, f"127.0.0.1:{site.front.port}", f"127.0.0.1:{other.port}")
     site.wait_trusted()
     assert len(other.orders) == 1 and len(site.front.requests) == asked
+
+
+def renews(site):
+    """The certificate in use is followed by another one, which is served."""
+    first = site.served().serial_number
+    until(lambda: acme_command(site, "renew", "web.ecdsa-p256")[0] == 0, lambda: site.p.text())
+    until(lambda: site.served().serial_number != first, lambda: f"another certificate:\n{site.p.text()}")
+    assert site.trusted()
+
+
+def test_an_account_without_its_key(parts):
+    """The issuer knows the account, by a key that is lost: the key that is made instead has an account of its own."""
+    site = Site(parts).start()
+    site.wait_trusted()
+    site.p.stop()
+    (site.state / "accounts" / "p0.key").unlink()
+    site.p.start()
+    renews(site)
+    assert site.p.wait_text("is not here any more")
+    made = [path for _, path in site.front.requests].count("/sign-me-up")
+    site.p.stop()
+    site.p.start()
+    renews(site)
+    assert [path for _, path in site.front.requests].count("/sign-me-up") == made, "it is known from now on"
+
+
+def test_a_copy_that_has_no_links(parts):
+    """As scp and the like make it: what is renewed is served all the same."""
+    site = Site(parts).start()
+    site.wait_trusted()
+    site.p.stop()
+    directory = site.state / "certificates" / "web.ecdsa-p256"
+    copy, owner = directory.with_name("copy"), directory.stat()
+    shutil.copytree(directory, copy)
+    shutil.rmtree(directory)
+    copy.rename(directory)
+    assert not directory.joinpath("current").is_symlink() and not directory.joinpath("key.pem").is_symlink()
+    for path in [directory, *directory.rglob("*")]:
+        os.chown(path, owner.st_uid, owner.st_gid)
+    site.p.start()
+    renews(site)
+    renews(site)
+    assert os.readlink(directory / "current") == "2" and os.readlink(directory / "key.pem") == "current/key.pem"
