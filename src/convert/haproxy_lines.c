@@ -98,7 +98,7 @@ static const struct parameter server_parameters[] = {
     {"send-proxy-v2", 0, HAPROXY_TAKEN, NULL},
     {"send-proxy-v2-ssl", 0, HAPROXY_TAKEN, NULL},
     {"send-proxy-v2-ssl-cn", 0, HAPROXY_TAKEN, NULL},
-    {"proxy-v2-options", 1, HAPROXY_NOT_NEEDED, "see proxy_protocol.tlvs"},
+    {"proxy-v2-options", 1, HAPROXY_TAKEN, NULL},
     {"ssl", 0, HAPROXY_LOST, "TLS to a backend"},
     {"verify", 1, HAPROXY_NOT_NEEDED, NULL},
     {"verifyhost", 1, HAPROXY_NOT_NEEDED, NULL},
@@ -396,15 +396,37 @@ struct server {
     struct model_service *s;
     bool disabled;
     const char *sends; /* the version of PROXY headers; NULL = none */
+    const char *tlvs;  /* of version 2, as TOML without brackets; NULL = none */
 };
+
+static void add_tlv(struct server *v, const char *tlv) {
+    if (!v->tlvs || !strstr(v->tlvs, tlv))
+        v->tlvs = model_text(v->m, "%s%s\"%s\"", v->tlvs ? v->tlvs : "", v->tlvs ? ", " : "", tlv);
+}
+
+/* Apart by commas: "ssl", "cert-cn" and the like are parts of one TLV. */
+static void take_proxy_options(struct server *v, const char *list) {
+    static const char *const same[] = {"authority", "crc32c", "unique-id"};
+    for (const char *p = list; *p; p += strspn(p, ",")) {
+        size_t n = strcspn(p, ",");
+        const char *word = model_text(v->m, "%.*s", (int)n, p), *tlv = "ssl";
+        for (size_t i = 0; i < ARRAY_LEN(same); i++)
+            tlv = strcmp(word, same[i]) == 0 ? same[i] : tlv;
+        add_tlv(v, tlv);
+        p += n;
+    }
+}
 
 static void take_server_word(void *ctx, const char *name, const char *value) {
     struct server *v = ctx;
-    (void)value;
     if (strcmp(name, "disabled") == 0)
         v->disabled = true;
+    else if (strcmp(name, "proxy-v2-options") == 0)
+        take_proxy_options(v, value);
     else
         v->sends = strcmp(name, "send-proxy") == 0 ? "v1" : "v2";
+    if (strncmp(name, "send-proxy-v2-ssl", 17) == 0)
+        add_tlv(v, "ssl");
 }
 
 /* What holds for all servers: the lines of the defaults, then those of the section. */
@@ -419,7 +441,7 @@ static void take_default_servers(const struct haproxy_section *of, struct server
 }
 
 void haproxy_server(struct model *m, struct model_service *s, const struct haproxy_line *l, const struct haproxy_section *of) {
-    struct server v = {m, s, false, NULL};
+    struct server v = {m, s, false, NULL, NULL};
     bool first = !model_has(s, "", "backends"), all_send = model_has(s, "proxy_protocol", "send");
     const char *text = haproxy_word(l, 2), *address = plain_address(m, text), *port = NULL;
     take_default_servers(of, &v);
@@ -430,6 +452,8 @@ void haproxy_server(struct model *m, struct model_service *s, const struct hapro
     }
     if (v.sends)
         model_set(m, s, "proxy_protocol", "send", v.sends);
+    if (v.sends && strcmp(v.sends, "v2") == 0 && !model_has(s, "proxy_protocol", "tlvs"))
+        model_set_raw(m, s, "proxy_protocol", "tlvs", model_text(m, "[%s]", v.tlvs ? v.tlvs : ""));
     if (!first && all_send != (v.sends != NULL))
         model_note(m, MODEL_LOST, l->line, "server %s: PROXY headers go to all servers, or to none", haproxy_word(l, 1));
     bool is_path = address && (address[0] == '/' || address[0] == '@');

@@ -582,6 +582,19 @@ MORE = [
         CAfile = @DIR@/ca.pem
         requireCert = yes
     ''', lost=["requireCert without verifyChain"], has=['mode = "required"'], goes={("a.test", ""): ONE}),
+    Case("plain-headers", "haproxy", '''
+        listen all
+            mode tcp
+            bind 127.0.0.1:@PORT@ ssl crt @DIR@/a.test.pem
+            server one 127.0.0.1:8001 send-proxy-v2
+    ''', has=[r"tlvs = \[\]"], goes={("a.test", ""): ONE}),
+    Case("headers-with-options", "haproxy", '''
+        listen all
+            mode tcp
+            bind 127.0.0.1:@PORT@ ssl crt @DIR@/a.test.pem
+            default-server send-proxy-v2-ssl-cn
+            server one 127.0.0.1:8001 proxy-v2-options cert-cn,authority,ssl-cipher
+    ''', has=[r'tlvs = \["ssl", "authority"\]'], goes={("a.test", ""): ONE}),
     Case("no-timeouts", "haproxy", '''
         listen all
             mode tcp
