@@ -452,8 +452,9 @@ void haproxy_server(struct model *m, struct model_service *s, const struct hapro
     }
     if (v.sends)
         model_set(m, s, "proxy_protocol", "send", v.sends);
+    add_tlv(&v, "alpn"); /* HAProxy's headers of version 2 have it without an option */
     if (v.sends && strcmp(v.sends, "v2") == 0 && !model_has(s, "proxy_protocol", "tlvs"))
-        model_set_raw(m, s, "proxy_protocol", "tlvs", model_text(m, "[%s]", v.tlvs ? v.tlvs : ""));
+        model_set_raw(m, s, "proxy_protocol", "tlvs", model_text(m, "[%s]", v.tlvs));
     if (!first && all_send != (v.sends != NULL))
         model_note(m, MODEL_LOST, l->line, "server %s: PROXY headers go to all servers, or to none", haproxy_word(l, 1));
     bool is_path = address && (address[0] == '/' || address[0] == '@');

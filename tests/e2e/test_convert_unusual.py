@@ -587,14 +587,14 @@ MORE = [
             mode tcp
             bind 127.0.0.1:@PORT@ ssl crt @DIR@/a.test.pem
             server one 127.0.0.1:8001 send-proxy-v2
-    ''', has=[r"tlvs = \[\]"], goes={("a.test", ""): ONE}),
+    ''', has=[r'tlvs = \["alpn"\]'], goes={("a.test", ""): ONE}),
     Case("headers-with-options", "haproxy", '''
         listen all
             mode tcp
             bind 127.0.0.1:@PORT@ ssl crt @DIR@/a.test.pem
             default-server send-proxy-v2-ssl-cn
             server one 127.0.0.1:8001 proxy-v2-options cert-cn,authority,ssl-cipher
-    ''', has=[r'tlvs = \["ssl", "authority"\]'], goes={("a.test", ""): ONE}),
+    ''', has=[r'tlvs = \["ssl", "authority", "alpn"\]'], goes={("a.test", ""): ONE}),
     Case("no-timeouts", "haproxy", '''
         listen all
             mode tcp
