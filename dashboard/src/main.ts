@@ -141,7 +141,7 @@ async function fetchJson(name: string, query = ""): Promise<unknown> {
 }
 
 async function loadCertificates(): Promise<void> {
-    const v = await fetchJson("certificates.json", "?limit=100");
+    const v = await fetchJson("certificates.json");
     if (v !== null)
         certificates.list = certificatesOf(v);
 }

@@ -10,7 +10,7 @@ import pytest
 
 from support import backends
 from support.browser import Browser, Keys
-from support.clients import connect, context, receive
+from support.clients import connect, context, free_port, receive
 from support.proxy import SANITIZED
 from support.waiting import DEADLINE, until
 
@@ -362,3 +362,17 @@ def test_a_new_page_begins_with_what_was(p, open_page, load):
     b = open_page()
     b.until("document.querySelector('#throughput .plot').hasAttribute('aria-valuemax')", "a chart")
     assert int(b.js("return document.querySelector('#throughput .plot').getAttribute('aria-valuemax')")) >= 6
+
+
+def test_one_certificate_of_many_services_hides_no_other(parts, directory):
+    soon, next_one = (parts.pki.leaf(name, "p256", [name], days=days) for name, days in (("shared.test", 10), ("other.test", 12)))
+    backend, here = parts.backend(), [f"127.0.0.1:{free_port()}"]
+    services = {f"s{i}": parts.service(backend, listen=here, names=[f"s{i}.test"], certificates=[soon]) for i in range(120)}
+    services["last"] = parts.service(backend, listen=here, names=["other.test"], certificates=[next_one])
+    p = parts.proxy(services=services, top={"admin": {"socket": "admin.sock", "listen": "127.0.0.1:0"}})
+    b = Browser(directory / "chromium")
+    try:
+        b.open(url(p))
+        b.until(lambda: "shared.test (120 services)" in b.text("#findings") and "other.test expires" in b.text("#findings"), "both certificates are findings")
+    finally:
+        b.end()
