@@ -269,7 +269,7 @@ bool job_is_due(const struct job *j, int64_t now) {
 
 int64_t job_alone_in_s(const struct job *j, int64_t now, int64_t away_s) {
     int64_t last = (j->not_after - j->not_before) / LAST_SHARE;
-    bool usable = j->from_issuer && j->names_right && last > 0;
+    bool usable = j->from_issuer && j->names_right && last > 0 && !is_revoked(j);
     int64_t first = usable ? j->not_after - last - now : FIRST_ALONE_S - away_s;
     return first + (int64_t)(j->alone % (uint64_t)(usable ? MAX(last / 2, 1) : ALONE_SPREAD_S));
 }

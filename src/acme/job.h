@@ -104,7 +104,8 @@ int64_t job_open_at(const struct job *j);
 bool job_was_left(const struct job *j);
 
 /* Seconds until it may be ordered without the store, which is away for AWAY_S: in the last sixth of the lifetime, at a time
- * that J's random number chooses, so that not all do it at once. Where there is no certificate yet no wall clock matters. */
+ * that J's random number chooses, so that not all do it at once. Where there is no certificate yet, or a revoked one, no wall
+ * clock matters. */
 int64_t job_alone_in_s(const struct job *j, int64_t now, int64_t away_s);
 
 /* When the next attempt is due, renewals and failures considered. */

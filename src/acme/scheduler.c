@@ -415,6 +415,7 @@ static void on_revoked(void *ctx, const struct answer *a) {
         return;
     }
     log_msg(s->env.log, LOG_LEVEL_WARNING, "%s: the certificate in use is revoked, another one is ordered", j->cert->id);
+    j->revoked_from = j->not_before;
     scheduler_renew(s, j->index);
 }
 

@@ -462,6 +462,30 @@ static void test_the_issuer_of_a_certificate_is_asked_about_it(void **state) {
     }
 }
 
+/* Also while the store of a fleet is away: nobody waits for the last sixth of its lifetime. */
+static void test_a_revoked_certificate_is_replaced_soon(void **state) {
+    (void)state;
+    struct job *j = &jobs[5];
+    for (size_t k = 0; k < JOBS; k++) {
+        jobs[k].inspected = jobs[k].from_issuer = jobs[k].names_right = true;
+        jobs[k].not_before = START;
+        jobs[k].not_after = START + 90 * DAY;
+    }
+    (void)snprintf(cas[0].account, sizeof(cas[0].account), "https://ca/account");
+    assert_true(job_alone_in_s(j, now_s, 100) > 60 * DAY);
+    assert_true(scheduler_revoke(&scheduler, 5, 1));
+    const struct answer done = {.status = 200};
+    for (size_t k = 0; k < ARRAY_LEN(pending); k++) {
+        struct pending p = pending[k];
+        if (p.call && p.op == KEYMAKING_REVOKE) {
+            ca_cancel(p.call);
+            p.fn(p.ctx, &done);
+        }
+    }
+    assert_true(j->wanted && job_renew_at(j) <= now_s);
+    assert_true(job_alone_in_s(j, now_s, 0) <= 600);
+}
+
 /* Pauses that began while the clock was ahead or behind are as long as they were meant to be. */
 static void test_a_clock_that_is_set(void **state) {
     static const int64_t by_s[] = {-YEAR, -DAY, DAY, YEAR};
@@ -496,6 +520,7 @@ int main(void) {
         CASE(a_clock_that_is_set),
         CASE(what_is_urgent_is_not_one_at_a_time),
         CASE(the_issuer_of_a_certificate_is_asked_about_it),
+        CASE(a_revoked_certificate_is_replaced_soon),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
