@@ -11,15 +11,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/netlink.h>
+#include <linux/seccomp.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <stdint.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "process/sandbox_open.h"
@@ -284,13 +287,21 @@ static int add_filter_rules(scmp_filter_ctx ctx, unsigned groups) {
     return err;
 }
 
+/* Asked here because libseccomp calls it out of memory, or invalid, when seccomp(2) is missing or denied. */
+static bool has_seccomp(void) {
+    const uint32_t action = SECCOMP_RET_KILL_PROCESS;
+    return syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
+}
+
 bool sandbox_calls(unsigned groups) {
-    if (SANDBOX_IS_OPEN) {
+    if (SANDBOX_IS_OPEN || !has_seccomp()) {
         errno = ENOSYS;
         return false;
     }
     scmp_filter_ctx ctx = seccomp_init(OTHERWISE);
     int err = ctx ? seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2) : -ENOMEM; /* a tree, not a line */
+    if (err == 0)
+        err = seccomp_attr_set(ctx, SCMP_FLTATR_API_SYSRAWRC, 1); /* else all that the kernel says is ECANCELED */
     if (err == 0)
         err = add_filter_rules(ctx, groups);
     if (err == 0)

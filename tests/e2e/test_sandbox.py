@@ -1,6 +1,9 @@
 """The running roles have entered their sandboxes; what a sandbox denies is tested call by call in tests/unit/test_sandbox.c."""
+import errno
+import json
 import os
 import pathlib
+import platform
 import re
 import select
 import shutil
@@ -13,6 +16,26 @@ from support.proxy import BINARY, SANITIZED
 from support.waiting import DEADLINE
 
 NOBODY = 65534
+SECCOMP, PRCTL = {"x86_64": (317, 157), "aarch64": (277, 167)}.get(platform.machine(), (None, None))  # numbers of these calls
+ANY, SET_MODE_FILTER, PR_SET_SECCOMP = None, 1, 22  # first arguments
+
+# In the place of the process to be: a filter fails system calls as another kernel would; then the program.
+OTHER_KERNEL = """
+import ctypes, json, os, struct, sys
+program = b""
+for number, first, error in json.loads(sys.argv[1]):
+    fails = [(0x06, 0, 0, 0x50000 | error)]
+    if first is not None:
+        fails = [(0x20, 0, 0, 16), (0x15, 0, 1, first), *fails]
+    for step in [(0x20, 0, 0, 0), (0x15, 0, len(fails), number), *fails]:
+        program += struct.pack("HBBI", *step)
+program = ctypes.create_string_buffer(program + struct.pack("HBBI", 0x06, 0, 0, 0x7fff0000))
+whole = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(program))
+prctl, zero = ctypes.CDLL(None).prctl, ctypes.c_ulong(0)
+assert prctl(38, ctypes.c_ulong(1), zero, zero, zero) == 0
+assert prctl(22, ctypes.c_ulong(2), ctypes.c_char_p(whole), zero, zero) == 0
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 def status(pid):
@@ -159,3 +182,37 @@ def test_each_role_writes_only_its_own_figures(parts, rate):
             targets = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
             assert not [t for t in targets if "tls-off-scoreboard" in t or "tls-off-stats" in t], targets
     assert len(rows) == 1 and len(areas) == 1 and len(tables) == 1 and not rows & tables
+
+
+WITHOUT_FILTERS = {
+    "no seccomp": [(SECCOMP, ANY, errno.ENOSYS), (PRCTL, PR_SET_SECCOMP, errno.EINVAL)],
+    "no filters": [(SECCOMP, SET_MODE_FILTER, errno.EINVAL)],
+    "denied by a container": [(SECCOMP, ANY, errno.EPERM)],
+}
+
+
+def on_other_kernel(p, calls):
+    """P starts where these CALLS fail: (number, first argument, error)."""
+    p.arguments = ["-c", OTHER_KERNEL, json.dumps(calls), p.binary, *p.arguments]
+    p.binary = "/usr/bin/python3"
+
+
+@pytest.mark.skipif(SECCOMP is None, reason="the numbers of system calls are those of another machine")
+@pytest.mark.skipif(SANITIZED, reason="that build has no filter")
+@pytest.mark.parametrize("kernel", WITHOUT_FILTERS)
+def test_a_kernel_without_filters_is_served_and_named(parts, kernel):
+    p = parts.prepare(parts.backend())
+    on_other_kernel(p, WITHOUT_FILTERS[kernel])
+    p.start()
+    p.wait_text("sandbox: .*no system call filters in this kernel or build")
+    with connect(p.port) as c:
+        says_echo(c)
+
+
+@pytest.mark.skipif(SECCOMP is None, reason="the numbers of system calls are those of another machine")
+@pytest.mark.skipif(SANITIZED, reason="that build has no filter")
+def test_a_filter_that_is_not_taken_is_refused_with_the_kernels_reason(parts):
+    p = parts.prepare(parts.backend())
+    on_other_kernel(p, [(SECCOMP, SET_MODE_FILTER, errno.EACCES)])
+    done = subprocess.run([p.binary, *p.arguments], capture_output=True, text=True, timeout=DEADLINE, cwd=p.directory)
+    assert done.returncode == 1 and "config: seccomp: Permission denied" in done.stderr, done.stderr
