@@ -282,7 +282,8 @@ static bool is_wildcard(const char *name) {
     return strncmp(name, "*.", 2) == 0;
 }
 
-/* Names of hosts in lower case, or an address in the form that is compared; NULL when it is neither. */
+/* Names of hosts in lower case, or an address in the form that is compared; NULL when it is neither. A last label of digits is
+ * of an address that is mistyped. */
 static const char *managed_name(struct load *l, const char *s) {
     char name[256], ip[ADDR_TEXT_MAX];
     struct addr a;
@@ -290,16 +291,19 @@ static const char *managed_name(struct load *l, const char *s) {
     if (addr_parse_ip(s, &a) == 0)
         return conf_strdup(l->conf, addr_ip_text(&a, ip));
     size_t from = is_wildcard(s) ? 2 : 0;
-    bool ok = len > from && len < 254 && strchr(s + from, '.');
+    bool ok = len > from && len < 254 && strchr(s + from, '.'), digits = true;
     memcpy(name, s, from);
     for (size_t i = from; ok && i <= len; i++) {
         char ch = s[i] >= 'A' && s[i] <= 'Z' ? (char)(s[i] + 32) : s[i];
         bool end = ch == '.' || ch == 0;
-        ok = end ? label > 0 && label <= NAME_LABEL_MAX : (ch >= 'a' && ch <= 'z') || (ch >= '0' && ch <= '9') || ch == '-';
+        bool digit = ch >= '0' && ch <= '9';
+        ok = end ? label > 0 && label <= NAME_LABEL_MAX && s[i - 1] != '-'
+                 : (ch >= 'a' && ch <= 'z') || digit || (ch == '-' && label > 0);
+        digits = end ? digits && ch == 0 : digit && (digits || label == 0);
         label = end ? 0 : label + 1;
         name[i] = ch;
     }
-    return ok ? conf_strdup(l->conf, name) : NULL;
+    return ok && !digits ? conf_strdup(l->conf, name) : NULL;
 }
 
 static const struct toml_node *wanted_list(struct reading *r, const struct toml_node *table, const char *name,
