@@ -131,7 +131,7 @@ def test_the_shortest_use(parts):
     (["--name", "a.example.org"], 2, "expected --acme beside"),
     (["--acme-terms-accepted"], 2, "expected --acme beside"),
     (["--acme", "--name", "a.example.org", "--acme-terms-accepted", "--acme-directory", "http://127.0.0.1/dir"], 2, "--acme-directory: expected the URL"),
-    (["--acme", "--name"], 2, "--name needs a value"),
+    (["--acme", "--name"], 2, "--name: expected a value behind it"),
     (["--acme", "--cert", "x.pem"], 2, "--cert: found an unknown flag"),
     (["--acme", "--name", "*.example.org", "--acme-terms-accepted"], 1, r"--name: found \"\*.example.org\", expected no wildcard"),
     (["--acme", "--name", "localhost", "--acme-terms-accepted"], 1, r"--name: found \"localhost\", expected a host name"),
