@@ -64,7 +64,7 @@ def test_the_oldest_of_the_client_that_holds_most_give_way(parts):
         e = p.wait_failure("gave_way")
         assert e["client"].startswith(GREEDY) and "client Finished" in e["detail"]
         p.wait_text("memory or descriptors for handshakes are used up")
-        until(lambda: not greedy[begun - most - 1].is_there(), "the end of all that are too many")
+        until(lambda: not greedy[begun - most].is_there(), "the end of all that are too many")
         until(lambda: evicted(p) == [c.is_there() for c in greedy].count(False), "the last end")
         there = [c.is_there() for c in greedy]
         assert least < sum(there) < most and there == sorted(there)  # the oldest are closed
