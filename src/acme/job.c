@@ -109,7 +109,7 @@ static void read_in_use(struct job *j, const json_t *o, int64_t now) {
 /* How attempts stand. An issuer that was not there has failed at nothing yet, and does not wait for what others do. */
 static void read_attempts(struct job *j, const json_t *o, int64_t now, bool own) {
     uint64_t issuer = (uint64_t)get_number(o, "issuer");
-    size_t then[CONF_ISSUERS_MAX];
+    size_t then[CONF_ISSUERS_MAX] = {0};
     bool has_new = false;
     j->issuer = 0;
     for (size_t i = 0; i < j->cert->nissuers; i++) {
