@@ -4,5 +4,5 @@
 struct arguments;
 extern const char check_usage[];
 
-/* The exit status: 0 valid, 1 the configuration is wrong */
+/* The exit status: 0 valid, 1 the configuration is wrong. */
 int cmd_check(const struct arguments *a);

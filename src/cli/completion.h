@@ -4,5 +4,5 @@
 struct arguments;
 extern const char completion_usage[];
 
-/* The exit status: 0 printed */
+/* The exit status: 0 printed. */
 int cmd_completion(const struct arguments *a);

@@ -4,5 +4,5 @@
 struct arguments;
 extern const char convert_usage[];
 
-/* The exit status: 0 all was taken, 1 something was not or the file cannot be read */
+/* The exit status: 0 all was taken, 1 something was not or the file cannot be read. */
 int cmd_convert(const struct arguments *a);

@@ -11,7 +11,7 @@
 struct arguments;
 extern const char doctor_usage[];
 
-/* The exit status: 0 nothing is wrong (advice included), 1 something is */
+/* The exit status: 0 nothing is wrong (advice included), 1 something is. */
 int cmd_doctor(const struct arguments *a);
 
 enum finding_level { FINDING_GOOD, FINDING_ADVICE, FINDING_WRONG, FINDING_LEVELS };

@@ -4,5 +4,5 @@
 struct arguments;
 extern const char init_usage[];
 
-/* The exit status: 0 written, 1 not written */
+/* The exit status: 0 written, 1 not written. */
 int cmd_init(const struct arguments *a);

@@ -26,12 +26,11 @@
 #include "wire/control_creds.h"
 #include "wire/sign.h"
 
-#define LULL_US    5000 /* without a request: no more are expected soon */
-#define TURN       16   /* messages between two looks at the supervisor's socket */
-#define RUN_US     200  /* of signing, before it yields */
-#define ANSWER_US  2000 /* answers that are there wait no longer for the rest of their message */
-#define SEND_TRIES 50   /* a millisecond apart */
-#define LINKS      2
+#define LULL_US   5000 /* without a request: no more are expected soon */
+#define TURN      16   /* messages between two looks at the supervisor's socket */
+#define RUN_US    200  /* of signing, before it yields */
+#define ANSWER_US 2000 /* answers that are there wait no longer for the rest of their message */
+#define LINKS     2
 
 struct signer {
     struct child child;
@@ -197,13 +196,15 @@ static struct answers answers_begin(uint64_t now_us) {
     return a;
 }
 
-/* What the kernel has no memory for is tried again. False when the link is gone or full of unread answers. */
+/*
+ * What the kernel has no memory for is tried again each millisecond: a closed link would be lost until a reload, and a signer
+ * that hangs is replaced. False when the link is gone or full of unread answers.
+ */
 static bool answers_send(const struct signer *s, size_t link, const struct answers *a) {
     ssize_t n;
-    int tries = 0;
     do {
         n = send(s->links[link], a->w.p, a->w.len, MSG_DONTWAIT | MSG_NOSIGNAL);
-    } while (n < 0 && (errno == EINTR || (ipc_no_memory(errno) && tries++ < SEND_TRIES && poll(NULL, 0, 1) == 0)));
+    } while (n < 0 && (errno == EINTR || (ipc_no_memory(errno) && poll(NULL, 0, 1) <= 0)));
     return wr_end(&a->w) && n == (ssize_t)a->w.len;
 }
 
